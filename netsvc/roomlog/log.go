@@ -1,0 +1,201 @@
+package roomlog
+
+import (
+	"sort"
+	"sync"
+)
+
+// Format is a rendering of the log.
+type Format uint8
+
+const (
+	Text Format = iota
+	JSON
+	formats
+)
+
+// Cursor is a place in the log: behind the event at Pos-1. Seq is the newest
+// sequence number at or before it.
+type Cursor struct {
+	Pos uint64
+	Seq uint64
+}
+
+// Event is what Append takes: an event's sequence number, 0 if it is not in
+// the history, and its bytes in each format. Empty bytes are legal: readers of
+// that format do not see the event.
+type Event struct {
+	Seq  uint64
+	Text []byte
+	JSON []byte
+}
+
+// Log is safe for use by any number of goroutines.
+type Log struct {
+	window int // bytes kept, all formats together
+
+	mu    sync.Mutex
+	start Cursor // the place before events[0]
+	// events[i] is at position start.Pos+i.
+	events []event
+	bytes  [formats][]byte // what events rendered to, one after the other
+	base   [formats]uint64 // stream offset of bytes[f][0]
+}
+
+// event is where an event ends.
+type event struct {
+	seq uint64          // the newest sequence number up to here
+	own bool            // whether seq is this event's
+	end [formats]uint64 // stream offset behind it
+}
+
+// New returns an empty log whose window is about so many bytes, and whose next
+// event comes after the history's sequence number seq.
+func New(window int, seq uint64) *Log {
+	return &Log{window: window, start: Cursor{Seq: seq}}
+}
+
+// End returns the place behind the newest event.
+func (l *Log) End() Cursor {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.end()
+}
+
+func (l *Log) end() Cursor {
+	if len(l.events) == 0 {
+		return l.start
+	}
+	return Cursor{l.start.Pos + uint64(len(l.events)), l.events[len(l.events)-1].seq}
+}
+
+// Append puts an event at the end and returns the place before it.
+func (l *Log) Append(e Event) (before Cursor) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before = l.end()
+	ev := event{seq: before.Seq}
+	if e.Seq > 0 {
+		ev.seq, ev.own = e.Seq, true
+	}
+	for f, p := range [formats][]byte{e.Text, e.JSON} {
+		l.bytes[f] = append(l.bytes[f], p...)
+		ev.end[f] = l.base[f] + uint64(len(l.bytes[f]))
+	}
+	l.events = append(l.events, ev)
+	for l.size() > l.window && len(l.events) > 1 {
+		l.drop()
+	}
+	return before
+}
+
+const eventSize = 40 // bytes of an event in memory, for the bound
+
+func (l *Log) size() int {
+	return len(l.bytes[Text]) + len(l.bytes[JSON]) + eventSize*len(l.events)
+}
+
+// drop forgets the older half; the newest event always stays. What is kept is
+// copied, so that readers keep
+// what they have.
+func (l *Log) drop() {
+	n := len(l.events) / 2
+	cut := l.events[n-1]
+	for f := range formats {
+		l.bytes[f] = append([]byte(nil), l.bytes[f][cut.end[f]-l.base[f]:]...)
+		l.base[f] = cut.end[f]
+	}
+	l.events = append([]event(nil), l.events[n:]...)
+	l.start = Cursor{l.start.Pos + uint64(n), cut.seq}
+}
+
+// Forget empties the window: a room without members holds nothing.
+func (l *Log) Forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.start = l.end()
+	for f := range formats {
+		l.base[f] += uint64(len(l.bytes[f]))
+		l.bytes[f] = nil
+	}
+	l.events = nil
+}
+
+// Span is a piece of the log. Bytes is what its events rendered to.
+type Span struct {
+	Bytes []byte
+	Next  Cursor // behind the span
+
+	from   Cursor
+	format Format
+	base   uint64 // stream offset of Bytes[0]
+	events []event
+}
+
+// Read returns the events from c on, but none at or behind position until, as
+// many as fit into limit bytes and at least one. ok is false when c is before
+// the window: read from the store, by c.Seq, until Find succeeds.
+func (l *Log) Read(c Cursor, f Format, until uint64, limit int) (s Span, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.Pos < l.start.Pos {
+		return Span{}, false
+	}
+	until = min(until, l.end().Pos)
+	s = Span{Next: c, from: c, format: f}
+	if c.Pos >= until {
+		return s, true
+	}
+	first, n := c.Pos-l.start.Pos, until-c.Pos
+	s.base = l.base[f]
+	if first > 0 {
+		s.base = l.events[first-1].end[f]
+	}
+	s.events = l.events[first : first+n : first+n]
+	if s.events[n-1].end[f]-s.base > uint64(limit) {
+		fit := sort.Search(len(s.events), func(i int) bool { return s.events[i].end[f]-s.base > uint64(limit) })
+		s.events = s.events[:max(fit, 1)]
+	}
+	last := s.events[len(s.events)-1]
+	from, to := s.base-l.base[f], last.end[f]-l.base[f]
+	s.Bytes = l.bytes[f][from:to:to]
+	s.Next = Cursor{c.Pos + uint64(len(s.events)), last.seq}
+	return s, true
+}
+
+// After tells where a reader stands that got the first n bytes of the span: at
+// next, behind the last event it got any of, with rest of that event to come.
+func (s Span) After(n int) (next Cursor, rest []byte) {
+	if n <= 0 {
+		return s.from, nil
+	}
+	if n >= len(s.Bytes) {
+		return s.Next, nil
+	}
+	at := s.base + uint64(n)
+	i := sort.Search(len(s.events), func(i int) bool { return s.events[i].end[s.format] >= at })
+	ev := s.events[i]
+	return Cursor{s.from.Pos + uint64(i) + 1, ev.seq}, s.Bytes[n : ev.end[s.format]-s.base]
+}
+
+// Find returns the place behind the event with the newest sequence number that
+// is not above seq. ok is false when that place is before the window.
+func (l *Log) Find(seq uint64) (c Cursor, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if seq < l.start.Seq {
+		return Cursor{}, false
+	}
+	if seq >= l.end().Seq {
+		// Behind the newest that is stored, not behind the events after it.
+		seq = l.end().Seq
+	}
+	i := sort.Search(len(l.events), func(i int) bool { return l.events[i].seq > seq })
+	for i > 0 && !l.events[i-1].own {
+		i--
+	}
+	if i == 0 {
+		return l.start, true
+	}
+	return Cursor{l.start.Pos + uint64(i), l.events[i-1].seq}, true
+}

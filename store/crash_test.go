@@ -1,0 +1,192 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const (
+	crashRooms    = 4
+	crashTalkers  = 8
+	crashInterval = 20 * time.Millisecond // of the relaxed child
+)
+
+// appendUntilKilled is the child: talkers say numbered lines in all rooms, one
+// at a time each, and what is delivered is printed.
+func appendUntilKilled(path string, opts Options) error {
+	s, err := Open(path, opts)
+	if err != nil {
+		return err
+	}
+	s.Start(func(posts []*Post) {
+		var b strings.Builder
+		for _, p := range posts {
+			if p.Err != nil {
+				panic(p.Err)
+			}
+			fmt.Fprintf(&b, "%d %d %d %s\n", p.Room, p.Line.Seq, p.Line.Time.UnixMicro(), p.Line.Text)
+		}
+		os.Stdout.WriteString(b.String())
+		for _, p := range posts {
+			p.Owner.(chan struct{}) <- struct{}{}
+		}
+	})
+	for i := range crashRooms {
+		name := fmt.Sprint("room", i)
+		if _, err := s.Create(Room{Name: name, Key: name, Port: 9000 + i}); err != nil && !errors.Is(err, ErrExists) {
+			return err
+		}
+	}
+	var wg sync.WaitGroup
+	for i := range crashTalkers {
+		wg.Go(func() {
+			back := make(chan struct{}, 1)
+			for n := 0; ; n++ {
+				p := &Post{Room: uint64(1 + (i+n)%crashRooms), Owner: back, Line: Line{
+					Kind: Message, From: "ann", Text: fmt.Sprintf("%d/%d/%d", os.Getpid(), i, n),
+				}}
+				if err := s.Submit(context.Background(), p); err != nil {
+					panic(err)
+				}
+				<-back
+			}
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+// printed is a line that the child has shown.
+type printed struct {
+	room uint64
+	Line
+}
+
+// killRound lets a child append to path, kills it when it has printed about n
+// lines, and returns all it has printed.
+func killRound(t *testing.T, what, path string, n int) (lines []printed) {
+	t.Helper()
+	cmd, out, _ := startChild(t, what, path)
+	for {
+		if len(lines) >= n && cmd.ProcessState == nil {
+			// What it has printed until it is dead is in the pipe.
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			n = 1 << 62
+		}
+		s, err := out.ReadString('\n')
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
+			break // what follows the last newline was being written
+		}
+		var p printed
+		var micros int64
+		if _, err := fmt.Sscan(s, &p.room, &p.Seq, &micros, &p.Text); err != nil {
+			t.Fatalf("the child printed %q: %v", s, err)
+		}
+		p.Time = time.UnixMicro(micros).UTC()
+		p.Kind, p.From = Message, "ann"
+		lines = append(lines, p)
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.Exited() {
+		t.Fatalf("the child ended by itself: %v", err)
+	}
+	return lines
+}
+
+func TestKilledWithCommit(t *testing.T) {
+	path := dbPath(t)
+	shown := make(map[uint64][]Line)
+	total := 0
+	for round := range 10 {
+		n := 0 // the first rounds are killed while they open, or soon after
+		if round > 1 {
+			n = rand.IntN(500)
+		}
+		for _, p := range killRound(t, "commit", path, n) {
+			shown[p.room] = append(shown[p.room], p.Line)
+			total++
+		}
+		s := open(t, path, Options{})
+		for room, want := range shown {
+			texts := make(map[string]bool)
+			have := s.all(room)
+			for _, l := range have {
+				if texts[l.Text] {
+					t.Errorf("round %d room %d: %q is there twice", round, room, l.Text)
+				}
+				texts[l.Text] = true
+			}
+			for _, w := range want {
+				for len(have) > 0 && have[0] != w {
+					have = have[1:] // on disk, but killed before it was shown
+				}
+				if len(have) == 0 {
+					t.Fatalf("round %d room %d: line %+v was shown and is gone, or is out of order", round, room, w)
+				}
+			}
+		}
+		s.stop()
+	}
+	t.Logf("%d lines were shown before ten kills", total)
+}
+
+func TestKilledWithRelaxed(t *testing.T) {
+	path := dbPath(t)
+	seen := make(map[uint64]uint64) // the newest number anybody saw, by room
+	missing, total := 0, 0
+	oldest := time.Duration(0)
+	for range 4 {
+		lines := killRound(t, "relaxed", path, 20000+rand.IntN(20000))
+		total += len(lines)
+		last := lines[len(lines)-1].Time
+		s := open(t, path, Options{Durability: Relaxed})
+		have := make(map[printed]bool)
+		for room := range uint64(crashRooms) {
+			for _, l := range s.all(room + 1) {
+				have[printed{room + 1, l}] = true
+			}
+		}
+		gone := make(map[uint64]bool)
+		for _, p := range lines {
+			if p.Seq <= seen[p.room] {
+				t.Errorf("room %d: number %d was given twice", p.room, p.Seq)
+			}
+			seen[p.room] = p.Seq
+			if have[p] {
+				if gone[p.room] {
+					t.Errorf("room %d: line %d is there, an older one is not", p.room, p.Seq)
+				}
+				continue
+			}
+			gone[p.room] = true
+			missing++
+			// The interval, and generously what a flush takes on a busy disk.
+			age := last.Sub(p.Time)
+			oldest = max(oldest, age)
+			if age > crashInterval+250*time.Millisecond {
+				t.Errorf("room %d: line %d is gone, it was shown %v before the end", p.room, p.Seq, age)
+			}
+		}
+		for room, n := range seen {
+			p := s.say(room, "after the crash")
+			if p.Err != nil || p.Line.Seq <= n {
+				t.Errorf("room %d: number %d after the crash (%v), %d was seen before", room, p.Line.Seq, p.Err, n)
+			}
+			seen[room] = p.Line.Seq
+		}
+		s.stop()
+	}
+	t.Logf("%d of %d lines shown are missing after four kills, the oldest of them %v old", missing, total, oldest)
+}

@@ -1,0 +1,241 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+	"go.uber.org/goleak"
+)
+
+// Tests that kill a process re-execute this binary: with childEnv set it is not
+// a test but the server that is going to be killed.
+const (
+	childEnv = "ROOMD_STORE_CHILD" // what the child does
+	pathEnv  = "ROOMD_STORE_PATH"  // on which file
+)
+
+func TestMain(m *testing.M) {
+	if what := os.Getenv(childEnv); what != "" {
+		if err := child(what, os.Getenv(pathEnv)); err != nil {
+			fmt.Fprintln(os.Stderr, "child:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	// A check of the model costs some hundred fsyncs; more with -rapid.checks.
+	if err := flag.Set("rapid.checks", "12"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// childEnviron spares children the second that -race sleeps at the end.
+func childEnviron() []string { return append(os.Environ(), "GORACE=atexit_sleep_ms=0") }
+
+// startChild runs this binary as what. It is killed when the test ends, if it
+// has not been before.
+func startChild(t *testing.T, what, path string) (cmd *exec.Cmd, out *bufio.Reader, in io.Closer) {
+	t.Helper()
+	cmd = exec.Command(os.Args[0])
+	cmd.Env = append(childEnviron(), childEnv+"="+what, pathEnv+"="+path)
+	cmd.Stderr = os.Stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if cmd.ProcessState == nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+	})
+	return cmd, bufio.NewReader(stdout), stdin
+}
+
+func child(what, path string) error {
+	switch what {
+	case "hold":
+		s, err := Open(path, Options{})
+		if err != nil {
+			return err
+		}
+		fmt.Println("ready")
+		if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+			return err
+		}
+		return s.Close()
+	case "commit":
+		return appendUntilKilled(path, Options{})
+	case "relaxed":
+		return appendUntilKilled(path, Options{Durability: Relaxed, FlushInterval: crashInterval})
+	}
+	return fmt.Errorf("what is %q?", what)
+}
+
+// tap is a deliver function's memory, and the store under it.
+type tap struct {
+	*Store
+	t    testing.TB
+	path string
+	opts Options
+
+	mu    sync.Mutex
+	posts []*Post
+	calls int
+}
+
+// deliver keeps the posts, and gives those with a channel as owner back to it.
+func (tp *tap) deliver(posts []*Post) {
+	tp.mu.Lock()
+	tp.posts = append(tp.posts, posts...)
+	tp.calls++
+	tp.mu.Unlock()
+	for _, p := range posts {
+		if c, ok := p.Owner.(chan *Post); ok {
+			c <- p
+		}
+	}
+}
+
+func (tp *tap) seen() []*Post {
+	tp.mu.Lock()
+	defer tp.mu.Unlock()
+	return append([]*Post(nil), tp.posts...)
+}
+
+// open opens and starts a store, and checks and closes it when the test ends.
+func open(t testing.TB, path string, opts Options) *tap {
+	t.Helper()
+	tp := &tap{t: t, path: path, opts: opts}
+	tp.start()
+	t.Cleanup(func() {
+		if tp.Store != nil {
+			tp.stop()
+		}
+	})
+	return tp
+}
+
+func (tp *tap) start() {
+	tp.t.Helper()
+	s, err := Open(tp.path, tp.opts)
+	if err != nil {
+		tp.t.Fatal(err)
+	}
+	tp.Store = s
+	s.Start(tp.deliver)
+}
+
+// stop ends the store as every test does: with a check of the whole file.
+func (tp *tap) stop() {
+	tp.t.Helper()
+	if err := tp.Check(); err != nil {
+		tp.t.Errorf("check: %v", err)
+	}
+	if err := tp.Close(); err != nil {
+		tp.t.Errorf("close: %v", err)
+	}
+	tp.Store = nil
+}
+
+func (tp *tap) reopen() {
+	tp.t.Helper()
+	tp.stop()
+	tp.start()
+}
+
+// room creates one.
+func (tp *tap) room(name string, port int) uint64 {
+	tp.t.Helper()
+	r, err := tp.Create(Room{Name: name, Key: name, Port: port})
+	if err != nil {
+		tp.t.Fatal(err)
+	}
+	return r.ID
+}
+
+// say submits a line and waits until it is delivered.
+func (tp *tap) say(room uint64, text string) *Post {
+	tp.t.Helper()
+	back := make(chan *Post, 1)
+	p := &Post{Room: room, Line: Line{Kind: Message, From: "ann", Text: text}, Owner: back}
+	if err := tp.Submit(context.Background(), p); err != nil {
+		tp.t.Fatal(err)
+	}
+	return <-back
+}
+
+// all reads a room's lines in small pages.
+func (tp *tap) all(room uint64) []Line {
+	tp.t.Helper()
+	var lines []Line
+	for after := uint64(0); ; {
+		page, err := tp.Lines(room, after, 1<<63, 1000)
+		if err != nil {
+			tp.t.Fatalf("lines of room %d: %v", room, err)
+		}
+		if len(page) == 0 {
+			return lines
+		}
+		lines = append(lines, page...)
+		after = page[len(page)-1].Seq
+	}
+}
+
+// choresLeft returns how much housekeeping waits. One step of it is done after.
+func (tp *tap) choresLeft() int {
+	tp.t.Helper()
+	n := 0
+	// An error rolls back: looking costs no sync.
+	err := tp.update(func(*bolt.Tx) error { n = len(tp.chores); return errNothing }, nil)
+	if !errors.Is(err, errNothing) {
+		tp.t.Fatal(err)
+	}
+	return n
+}
+
+// settled waits until the housekeeping is done.
+func (tp *tap) settled() {
+	tp.t.Helper()
+	for tp.choresLeft() > 0 {
+	}
+}
+
+// onDisk counts a room's lines in the file.
+func (tp *tap) onDisk(room uint64) int {
+	tp.t.Helper()
+	n := 0
+	if err := tp.viewLines(room, func(c *bolt.Cursor) {
+		for k, _ := c.First(); k != nil; k, _ = c.Next() {
+			n++
+		}
+	}); err != nil {
+		tp.t.Fatal(err)
+	}
+	return n
+}
+
+func dbPath(t testing.TB) string { return filepath.Join(t.TempDir(), "roomd.db") }
+
+// durabilities runs a test for both.
+func durabilities(t *testing.T, fn func(t *testing.T, d Durability)) {
+	t.Run("commit", func(t *testing.T) { fn(t, Commit) })
+	t.Run("relaxed", func(t *testing.T) { fn(t, Relaxed) })
+}

@@ -1,0 +1,226 @@
+package store
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Room is what is kept of a room beside its lines.
+type Room struct {
+	ID      uint64    `json:"-"`
+	Name    string    `json:"name"` // as it is shown
+	Key     string    `json:"key"`  // folded; unique among rooms not deleted
+	Port    int       `json:"port"`
+	Created time.Time `json:"created"`
+	Creator string    `json:"creator,omitempty"`  // the address it was created from
+	KeyHash []byte    `json:"key_hash,omitempty"` // SHA-256 of the delete key
+	Topic   string    `json:"topic,omitempty"`
+	Deleted time.Time `json:"deleted,omitzero"` // when it went to the trash
+}
+
+// Stat counts a room's history.
+type Stat struct {
+	Last    uint64 // the newest sequence number; 0: none yet
+	Lines   uint64
+	Bytes   uint64
+	Trimmed uint64 // the newest sequence number that retention has removed
+}
+
+// Rooms returns all rooms that are not deleted, by folded name.
+func (s *Store) Rooms() ([]Room, error) {
+	rooms, err := s.roomsWhere(func(r Room) bool { return r.Deleted.IsZero() })
+	slices.SortFunc(rooms, func(a, b Room) int {
+		if a.Key < b.Key {
+			return -1
+		}
+		return 1
+	})
+	return rooms, err
+}
+
+func (s *Store) roomsWhere(want func(Room) bool) ([]Room, error) {
+	var rooms []Room
+	err := s.db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
+			r, err := decodeRoom(k, v)
+			if err == nil && want(r) {
+				rooms = append(rooms, r)
+			}
+			return err
+		})
+	})
+	return rooms, err
+}
+
+// Virgin reports whether no room was ever created here.
+func (s *Store) Virgin() (bool, error) {
+	virgin := false
+	err := s.db.View(func(tx *bolt.Tx) error {
+		virgin = tx.Bucket(bucketRooms).Sequence() == 0
+		return nil
+	})
+	return virgin, err
+}
+
+// Stat returns the counts of a room, including lines not yet on disk.
+func (s *Store) Stat(room uint64) (Stat, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.heads[room]
+	if !ok {
+		return Stat{}, ErrNoRoom
+	}
+	return Stat{Last: h.Last, Lines: h.Lines, Bytes: h.Bytes, Trimmed: h.Trimmed}, nil
+}
+
+// Create keeps a new room. When it returns nil the room is on disk. It fails
+// with ErrExists if a room that is not deleted has the same key or port. The
+// room comes back with its ID.
+func (s *Store) Create(r Room) (Room, error) {
+	err := s.update(func(tx *bolt.Tx) error {
+		if tx.Bucket(bucketNames).Get([]byte(r.Key)) != nil {
+			return fmt.Errorf("the name %q is %w", r.Name, ErrExists)
+		}
+		if owner, ok := decodePort(tx.Bucket(bucketPorts).Get(portKey(r.Port))); ok && owner.room != 0 {
+			return fmt.Errorf("a room on port %d is %w", r.Port, ErrExists)
+		}
+		id, err := tx.Bucket(bucketRooms).NextSequence()
+		if err != nil {
+			return err
+		}
+		r.ID = id
+		if err := putRoom(tx, r); err != nil {
+			return err
+		}
+		if err := tx.Bucket(bucketNames).Put([]byte(r.Key), u64(id)); err != nil {
+			return err
+		}
+		if err := tx.Bucket(bucketPorts).Put(portKey(r.Port), portUse{room: id}.encode()); err != nil {
+			return err
+		}
+		if err := tx.Bucket(bucketHeads).Put(u64(id), new(head).encode()); err != nil {
+			return err
+		}
+		_, err = tx.Bucket(bucketLines).CreateBucket(u64(id))
+		return err
+	}, func() { s.setHead(r.ID, new(head)) })
+	return r, err
+}
+
+// Delete puts a room into the trash: its name is free, its port rests, its
+// lines stay for Options.Trash. Lines submitted after it are refused with
+// ErrNoRoom. When it returns nil the deletion is on disk.
+func (s *Store) Delete(room uint64) error {
+	return s.update(func(tx *bolt.Tx) error {
+		r, err := getRoom(tx, room)
+		if err != nil {
+			return err
+		}
+		r.Deleted = time.Now().UTC()
+		if err := putRoom(tx, r); err != nil {
+			return err
+		}
+		if err := tx.Bucket(bucketNames).Delete([]byte(r.Key)); err != nil {
+			return err
+		}
+		return releasePort(tx, r.Port)
+	}, func() { s.setHead(room, nil) })
+}
+
+func (s *Store) setHead(room uint64, h *head) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h == nil {
+		delete(s.heads, room)
+		return
+	}
+	s.heads[room] = h
+}
+
+// ReleasedPorts returns the ports that rooms have given up, the one that has
+// rested longest first.
+func (s *Store) ReleasedPorts() ([]int, error) {
+	type rest struct {
+		port  int
+		order uint64
+	}
+	var resting []rest
+	err := s.db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketPorts).ForEach(func(k, v []byte) error {
+			if use, ok := decodePort(v); ok && use.room == 0 && len(k) == 2 {
+				resting = append(resting, rest{int(binary.BigEndian.Uint16(k)), use.released})
+			}
+			return nil
+		})
+	})
+	slices.SortFunc(resting, func(a, b rest) int {
+		if a.order < b.order {
+			return -1
+		}
+		return 1
+	})
+	ports := make([]int, len(resting))
+	for i, r := range resting {
+		ports[i] = r.port
+	}
+	return ports, err
+}
+
+// portUse is the value of a port: the room that has it, or its place in the
+// order of releases. Order and not time: clocks jump.
+type portUse struct{ room, released uint64 }
+
+func (u portUse) encode() []byte { return append(u64(u.room), u64(u.released)...) }
+
+func decodePort(b []byte) (portUse, bool) {
+	if len(b) != 16 {
+		return portUse{}, false
+	}
+	return portUse{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}, true
+}
+
+func portKey(port int) []byte { return binary.BigEndian.AppendUint16(nil, uint16(port)) }
+
+func releasePort(tx *bolt.Tx, port int) error {
+	b := tx.Bucket(bucketPorts)
+	order, err := b.NextSequence()
+	if err != nil {
+		return err
+	}
+	return b.Put(portKey(port), portUse{released: order}.encode())
+}
+
+func putRoom(tx *bolt.Tx, r Room) error {
+	v, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(bucketRooms).Put(u64(r.ID), v)
+}
+
+// getRoom returns a room that is not deleted.
+func getRoom(tx *bolt.Tx, id uint64) (Room, error) {
+	v := tx.Bucket(bucketRooms).Get(u64(id))
+	if v == nil {
+		return Room{}, ErrNoRoom
+	}
+	r, err := decodeRoom(u64(id), v)
+	if err == nil && !r.Deleted.IsZero() {
+		return r, ErrNoRoom
+	}
+	return r, err
+}
+
+func decodeRoom(k, v []byte) (Room, error) {
+	var r Room
+	if err := json.Unmarshal(v, &r); err != nil {
+		return r, fmt.Errorf("the record of room %x: %w", k, err)
+	}
+	r.ID = binary.BigEndian.Uint64(k)
+	return r, nil
+}
