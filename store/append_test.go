@@ -288,7 +288,7 @@ func TestTimers(t *testing.T) {
 			if n := s.onDisk(lobby); n != i {
 				t.Errorf("%d lines on disk at once, want %d", n, i)
 			}
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			synctest.Wait()
 			if n := s.onDisk(lobby); n != i+1 {
 				t.Errorf("%d lines on disk after the interval, want %d", n, i+1)
@@ -297,12 +297,12 @@ func TestTimers(t *testing.T) {
 		if err := s.Delete(old); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(80 * time.Second)
+		<-time.After(80 * time.Second)
 		synctest.Wait()
 		if _, err := s.Lines(old, 0, 1, 1); err != nil {
 			t.Errorf("not yet: %v", err)
 		}
-		time.Sleep(2 * time.Minute)
+		<-time.After(2 * time.Minute)
 		synctest.Wait()
 		if _, err := s.Lines(old, 0, 1, 1); !errors.Is(err, ErrNoRoom) {
 			t.Errorf("lines of a purged room: %v", err)

@@ -96,8 +96,7 @@ func (l *Log) size() int {
 }
 
 // drop forgets the older half; the newest event always stays. What is kept is
-// copied, so that readers keep
-// what they have.
+// copied, so that readers keep what they have.
 func (l *Log) drop() {
 	n := len(l.events) / 2
 	cut := l.events[n-1]

@@ -1,0 +1,348 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"roomd/netsvc"
+	"roomd/netsvc/wire"
+)
+
+// mistake is something wrong in the configuration file.
+type mistake struct {
+	file string
+	line int // 1 is the first; 0: the command line
+	key  string
+	text string
+}
+
+// mistakes are all that is wrong, in the order of the file.
+type mistakes []mistake
+
+func (ms mistakes) Error() string {
+	lines := make([]string, len(ms))
+	for i, m := range ms {
+		where := fmt.Sprintf("%s:%d", m.file, m.line)
+		if m.line == 0 {
+			where = "command line"
+		}
+		lines[i] = fmt.Sprintf("%s: %s: %s", where, m.key, m.text)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// loadConfig reads the file that is named, else the first that is there of
+// config.toml and /etc/roomd/config.toml, else the defaults. port, if not 0,
+// overrides the master port. The error is of type mistakes if the contents are
+// wrong.
+func loadConfig(file string, port int) (*Config, error) {
+	if file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read the configuration: %w", err)
+		}
+		return parseConfig(file, string(text), port)
+	}
+	for _, f := range []string{"config.toml", "/etc/roomd/config.toml"} {
+		text, err := os.ReadFile(f)
+		if err == nil {
+			return parseConfig(f, string(text), port)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("read the configuration: %w", err)
+		}
+	}
+	return parseConfig("", "", port)
+}
+
+// parser collects what is wrong with a file.
+type parser struct {
+	file  string
+	lines map[string]int // where each key stands
+	found mistakes
+}
+
+func (p *parser) add(line int, key, format string, args ...any) {
+	p.found = append(p.found, mistake{p.file, line, key, fmt.Sprintf(format, args...)})
+}
+
+// at is add for a key whose line is known, or for the first of several that is.
+func (p *parser) at(keys []string, format string, args ...any) {
+	for _, k := range keys {
+		if n := p.lines[k]; n > 0 {
+			p.add(n, k, format, args...)
+			return
+		}
+	}
+	p.add(0, keys[0], format, args...)
+}
+
+func parseConfig(file, text string, port int) (*Config, error) {
+	p := &parser{file: file, lines: make(map[string]int)}
+	values := p.read(text)
+	c := defaults()
+	c.Path = file
+	p.fill(c, values)
+	if port != 0 {
+		c.Server.Port = port
+	}
+	p.cross(c)
+	if len(p.found) > 0 {
+		slices.SortStableFunc(p.found, func(a, b mistake) int { return a.line - b.line })
+		return nil, p.found
+	}
+	c.resolve(filepath.Dir(file))
+	return c, nil
+}
+
+// read parses the text into flat keys and notes their lines. A line that is no
+// TOML is reported and left out, so that the rest is looked at too.
+func (p *parser) read(text string) map[string]any {
+	const mostErrors = 20
+	lines := strings.SplitAfter(text, "\n")
+	var tree map[string]any
+	for range mostErrors {
+		tree = nil
+		_, err := toml.Decode(strings.Join(lines, ""), &tree)
+		if err == nil {
+			break
+		}
+		var syntax toml.ParseError
+		if !errors.As(err, &syntax) {
+			p.add(1, "file", "%v", err)
+			return nil
+		}
+		n := min(max(syntax.Position.Line, 1), len(lines))
+		p.add(n, "syntax", "%s", wire.CleanString(strings.TrimPrefix(syntax.Message, "toml: ")))
+		// An unfinished value is reported where the file ends: then what is
+		// before it must go.
+		for n > 1 && strings.TrimSpace(lines[n-1]) == "" {
+			n--
+		}
+		lines[n-1] = "\n"
+	}
+	values := make(map[string]any)
+	flatten("", tree, values)
+	p.locate(lines, values)
+	return values
+}
+
+func flatten(prefix string, tree, into map[string]any) {
+	for k, v := range tree {
+		if sub, ok := v.(map[string]any); ok {
+			if prefix == "" {
+				into[k] = section{}
+			}
+			flatten(prefix+k+".", sub, into)
+			continue
+		}
+		into[prefix+k] = v
+	}
+}
+
+// section is the value of a table: it is known if it has known keys.
+type section struct{}
+
+// locate finds the line of each key, which the TOML package does not tell:
+// beginnings of the file are parsed, one line longer each time, until the key
+// is there. A value over several lines is there with its last one; it began
+// behind the last beginning that could be parsed.
+func (p *parser) locate(lines []string, values map[string]any) {
+	start, text := 0, ""
+	for i, line := range lines {
+		text += line
+		if s := strings.TrimSpace(line); s == "" || strings.HasPrefix(s, "#") {
+			if start == i {
+				start = i + 1
+			}
+			continue
+		}
+		var tree map[string]any
+		if _, err := toml.Decode(text, &tree); err != nil {
+			continue
+		}
+		there := make(map[string]any)
+		flatten("", tree, there)
+		for k := range there {
+			if _, known := p.lines[k]; !known {
+				p.lines[k] = start + 1
+			}
+		}
+		start = i + 1
+	}
+}
+
+// fill sets what the file says and reports what it must not say.
+func (p *parser) fill(c *Config, values map[string]any) {
+	known := make(map[string]bool)
+	for _, k := range schema {
+		known[k.name] = true
+		name, _, _ := strings.Cut(k.name, ".")
+		known[name] = true
+		if v, ok := values[k.name]; ok {
+			if err := k.set(c, v); err != nil {
+				p.add(p.lines[k.name], k.name, "%v", err)
+			}
+		}
+	}
+	for k, v := range values {
+		_, isSection := v.(section)
+		switch name, _, dotted := strings.Cut(k, "."); {
+		case known[k] && isSection == !strings.Contains(k, "."):
+		case known[k] && !dotted:
+			p.add(p.lines[k], k, "this is a section; write it as [%s]", k)
+		case isSection:
+			p.add(p.lines[k], wire.CleanString(k), "there is no section [%s]%s", wire.CleanString(k), nearest(k, true))
+		case dotted && !known[name]: // the section is reported
+		default:
+			p.add(p.lines[k], wire.CleanString(k), "there is no such key%s", nearest(k, false))
+		}
+	}
+}
+
+// nearest suggests a key, or a section, that differs little.
+func nearest(k string, sections bool) string {
+	best, least := "", 4
+	for _, known := range schema {
+		name := known.name
+		if sections {
+			name, _, _ = strings.Cut(name, ".")
+		}
+		d := distance(k, name)
+		if _, bare, _ := strings.Cut(name, "."); !strings.Contains(k, ".") && k == bare {
+			d = 0 // it only lacks its section
+		}
+		if d < least {
+			best, least = name, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return "; did you mean " + best + "?"
+}
+
+// distance counts the characters to change, add or take away (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}
+
+// cross checks what depends on more than one key.
+func (p *parser) cross(c *Config) {
+	r := c.Rooms.Ports
+	ports := []string{"rooms.ports", "rooms.max"}
+	usable := r.Last - r.First + 1
+	if c.Server.Port >= r.First && c.Server.Port <= r.Last {
+		usable-- // the master port lies among them and is skipped
+	}
+	if usable < c.Rooms.Max {
+		p.at(ports, `"%v" has %d ports for %d rooms; widen it, or lower rooms.max`, r, usable, c.Rooms.Max)
+	}
+	if first, last, ok := ephemeral(); ok && r.Last >= first && r.First <= last {
+		p.at(ports, `"%v" reaches into %d-%d, which the system gives to outgoing connections; write a range below %d`, r, first, last, first)
+	}
+	seen := make(map[string]bool)
+	for _, name := range c.Server.Create {
+		n, err := wire.ParseName(name)
+		switch {
+		case err != nil:
+			p.at([]string{"server.create"}, "%v", err)
+		case seen[n.Key]:
+			p.at([]string{"server.create"}, "%s is there twice; write it once", n.Shown)
+		}
+		seen[n.Key] = true
+	}
+	if len(c.Server.Create) > c.Rooms.Max {
+		p.at([]string{"server.create", "rooms.max"}, "%d rooms are more than rooms.max allows, which is %d", len(c.Server.Create), c.Rooms.Max)
+	}
+	switch {
+	case c.TLS.Cert != "" && c.TLS.Key != "":
+		p.at([]string{"tls.cert"}, `this version has no TLS; leave tls.cert and tls.key empty`)
+	case c.TLS.Cert != "":
+		p.at([]string{"tls.cert"}, "tls.key is missing; write both, or none")
+	case c.TLS.Key != "":
+		p.at([]string{"tls.key"}, "tls.cert is missing; write both, or none")
+	}
+}
+
+// ephemeral is the range of ports that Linux takes for outgoing connections:
+// listening on one of them fails while it is in use.
+func ephemeral() (first, last int, ok bool) {
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		return 0, 0, false
+	}
+	n, _ := fmt.Sscan(string(text), &first, &last)
+	return first, last, n == 2
+}
+
+// resolve makes paths relative to the file's folder.
+func (c *Config) resolve(dir string) {
+	for _, path := range []*string{&c.Server.Data, &c.Admin.Socket, &c.TLS.Cert, &c.TLS.Key} {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(dir, *path)
+		}
+	}
+}
+
+// deletePolicy is who may delete: where only this machine can reach us, anyone.
+func (c *Config) deletePolicy() netsvc.Policy {
+	if c.Access.Delete != "auto" {
+		return netsvc.Policy(c.Access.Delete)
+	}
+	if slices.ContainsFunc(c.Server.Listen, func(a netip.Addr) bool { return !a.IsLoopback() }) {
+		return netsvc.Creator
+	}
+	return netsvc.Anyone
+}
+
+func (c *Config) masterAddresses() string {
+	var all []string
+	for _, a := range c.Server.Listen {
+		all = append(all, net.JoinHostPort(a.String(), strconv.Itoa(c.Server.Port)))
+	}
+	return strings.Join(all, " ")
+}
+
+// fitDescriptors lowers the connections to what the descriptor limit leaves,
+// and says so.
+func fitDescriptors(c *Config, limit uint64) (warning string) {
+	const ours = 64 // the database, the log, the master port, some to spare
+	listeners := uint64(c.Rooms.Max * len(c.Server.Listen))
+	want := uint64(c.Limits.Connections)
+	if limit >= want+listeners+ours {
+		return ""
+	}
+	given := uint64(16)
+	if limit > listeners+ours+given {
+		given = limit - listeners - ours
+	}
+	c.Limits.Connections = int(min(given, want))
+	return fmt.Sprintf("limits.connections is lowered from %d to %d: the descriptor limit is %d, and %d rooms need their listeners; raise it with LimitNOFILE= (systemd) or ulimit -n",
+		want, c.Limits.Connections, limit, c.Rooms.Max)
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError is a command line that cannot be understood.
+type usageError struct {
+	err error
+	cmd *cobra.Command
+}
+
+func (e usageError) Error() string {
+	return fmt.Sprintf("%v\nTry '%s --help'.", e.err, e.cmd.CommandPath())
+}
+
+// errTold is a failure whose reasons have been printed already.
+var errTold = errors.New("told")
+
+// run carries out a command line and returns the exit status. What was asked
+// for goes to out, what went wrong to errw.
+func run(args []string, in io.Reader, out, errw io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errw)
+	cmd, err := root.ExecuteC()
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errTold):
+		return exitFailed
+	case errors.As(err, &usage):
+		fmt.Fprintf(errw, "roomd: %v\n", err)
+		return exitUsage
+	case cmd == root: // cobra's own: an unknown command
+		fmt.Fprintf(errw, "roomd: %v\n", usageError{err, cmd})
+		return exitUsage
+	}
+	fmt.Fprintf(errw, "roomd: %v\n", err)
+	return exitFailed
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "roomd",
+		Short: "A persistent chat server: every room is a TCP port, and plain nc is a full client",
+		Example: `  roomd serve                            the master port is 8080
+  printf 'CREATE dev\nLIST\n' | nc -N 127.0.0.1 8080`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd} })
+	root.AddCommand(newServe(), newCheck(), newVersion())
+	return root
+}
+
+// exactly makes a wrong number of arguments a usage error.
+func exactly(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := cobra.RangeArgs(least, most)(cmd, args); err != nil {
+			return usageError{err, cmd}
+		}
+		return nil
+	}
+}
+
+func newServe() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve [PORT]",
+		Short: "Run the server until it is told to stop (SIGINT or SIGTERM)",
+		Long: `Run the server until it is told to stop (SIGINT or SIGTERM).
+
+PORT is the master port; it overrides server.port of the configuration, which
+is the file that --config names, else config.toml here, else
+/etc/roomd/config.toml, else the defaults alone.`,
+		Example: `  roomd serve
+  roomd serve 9090
+  roomd serve --config /etc/roomd/config.toml`,
+		Args: exactly(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			port := 0
+			if len(args) == 1 {
+				n, err := strconv.Atoi(args[0])
+				if err != nil || n < 1 || n > 65535 {
+					return usageError{fmt.Errorf("%q is not a port: a number from 1 to 65535", args[0]), cmd}
+				}
+				port = n
+			}
+			cfg, err := loadConfig(file, port)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "configuration `FILE`")
+	return cmd
+}
+
+func newCheck() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check the configuration and say what it amounts to",
+		Long: `Check the configuration and say what it amounts to. All mistakes are reported
+at once, each with its line and what would be right. Nothing is opened or changed.`,
+		Example: `  roomd check
+  roomd check --config /etc/roomd/config.toml`,
+		Args: exactly(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return check(file, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "configuration `FILE`")
+	return cmd
+}
+
+// check prints what a configuration amounts to, or all that is wrong with it.
+func check(file string, out, errw io.Writer) error {
+	cfg, err := loadConfig(file, 0)
+	var mistakes mistakes
+	if errors.As(err, &mistakes) {
+		fmt.Fprintln(errw, mistakes)
+		if n := len(mistakes); n == 1 {
+			fmt.Fprintln(errw, "1 mistake")
+		} else {
+			fmt.Fprintf(errw, "%d mistakes\n", n)
+		}
+		return errTold
+	}
+	if err != nil {
+		return err
+	}
+	name := cfg.Path
+	if name == "" {
+		name = "no file, the defaults"
+	}
+	fmt.Fprintf(out, "%s: ok\n", name)
+	fmt.Fprintf(out, "  master port  %s\n", cfg.masterAddresses())
+	fmt.Fprintf(out, "  rooms        %d at most, on ports %v\n", cfg.Rooms.Max, cfg.Rooms.Ports)
+	fmt.Fprintf(out, "  database     %s\n", cfg.Server.Data)
+	fmt.Fprintf(out, "  durability   %s\n", cfg.History.Durability)
+	fmt.Fprintf(out, "  may create   %s\n", cfg.Access.Create)
+	fmt.Fprintf(out, "  may delete   %s\n", cfg.deletePolicy())
+	if w := fitDescriptors(cfg, descriptorLimit()); w != "" {
+		fmt.Fprintf(out, "warning: %s\n", w)
+	}
+	return nil
+}
+
+func newVersion() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  roomd version --json",
+		Args:    exactly(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v := thisVersion()
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "roomd %s (commit %s, %s, %s)\n", v.Version, v.Commit, v.Go, v.Platform)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+type version struct {
+	Version  string `json:"version"`
+	Commit   string `json:"commit"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+// thisVersion is what the Go tool has written into the binary.
+func thisVersion() version {
+	v := version{"unknown", "unknown", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	if info.Main.Version != "" {
+		v.Version = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v.Commit = s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return v
+}

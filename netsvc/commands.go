@@ -1,0 +1,284 @@
+package netsvc
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"roomd/netsvc/roomlog"
+	"roomd/netsvc/wire"
+	"roomd/store"
+)
+
+// line handles one line of a member. It returns why the member is to end, if
+// it is.
+func (m *Member) line(line []byte, over int) Cause {
+	first := !m.begun
+	m.begun = true
+	switch {
+	case first && wire.HTTP(line, over > 0):
+		return foreign
+	case over > 0:
+		if m.settle(1) {
+			m.answer(wire.Event{Type: wire.TypeError, Command: "say", Code: wire.CodeTooLong, Text: fmt.Sprintf(
+				"not sent: the line has %d bytes, the limit is %d", over, m.room.svc.opts.LineBytes)})
+		}
+		return ""
+	case wire.Blank(line):
+		return ""
+	}
+	text := wire.Clean(line)
+	if m.raw {
+		m.say(store.Message, text)
+		return ""
+	}
+	c, err := wire.ParseCommand(text)
+	if err == nil && c.Do == wire.Say {
+		m.say(store.Message, c.Text)
+		return ""
+	}
+	// A command is answered in its place: behind what was said before it.
+	if !m.settle(1) {
+		return ""
+	}
+	if err == nil {
+		err = m.do(c)
+	}
+	var refusal *wire.Error
+	switch {
+	case errors.Is(err, errQuit):
+		return left
+	case errors.As(err, &refusal):
+		m.answer(wire.Event{Type: wire.TypeError, Command: c.Name, Code: refusal.Code, Text: refusal.Text})
+	case err != nil:
+		m.room.svc.log.Error("command", "room", m.room.name, "command", c.Name, "error", err)
+		m.answer(wire.Event{Type: wire.TypeError, Command: c.Name, Code: wire.CodeInternal, Text: "the server could not do that"})
+	}
+	return ""
+}
+
+var errQuit = errors.New("quit")
+
+// do carries out a command. Every command has exactly one answer.
+func (m *Member) do(c wire.Command) error {
+	switch c.Do {
+	case wire.Me:
+		return m.sayAndTell(c.Name, store.Action, c.Text)
+	case wire.SetTopic:
+		if c.Text == "" {
+			m.ok(c.Name, m.showTopic())
+			return nil
+		}
+		return m.sayAndTell(c.Name, store.Topic, c.Text)
+	case wire.Nick:
+		return m.rename(c.Name, c.Text)
+	case wire.Msg:
+		return m.whisper(c.To, c.Text)
+	case wire.Who:
+		m.who()
+	case wire.History:
+		n := c.N
+		if n < 0 {
+			n = m.room.svc.opts.Replay
+		}
+		m.queue(insert{kind: history, n: n})
+	case wire.Since:
+		m.queue(insert{kind: since, seq: c.Seq})
+	case wire.JSON:
+		m.toJSON()
+		m.ok(c.Name, "")
+	case wire.Echo:
+		m.mu.Lock()
+		m.hideOwn = !c.On
+		m.mu.Unlock()
+		if c.On {
+			m.ok(c.Name, "your own lines are shown to you")
+		} else {
+			m.ok(c.Name, "your own lines are not shown to you")
+		}
+	case wire.Raw:
+		m.raw = true
+		m.ok(c.Name, "from now on every line is text, commands too")
+	case wire.Ping:
+		m.queue(insert{kind: pong})
+	case wire.Pass:
+		m.ok(c.Name, "this room has no password")
+	case wire.Help:
+		m.help(c.Name)
+	case wire.Quit:
+		m.ok(c.Name, "bye")
+		return errQuit
+	default:
+		return fmt.Errorf("no code for /%s", c.Name)
+	}
+	return nil
+}
+
+// ok answers a command.
+func (m *Member) ok(command, text string) { m.answer(okFor(command, text)) }
+
+func okFor(command, text string) wire.Event {
+	return wire.Event{Type: wire.TypeOK, Command: command, Text: text}
+}
+
+// answer queues an event for this member alone, at the end of what the room has
+// so far. The caller is the member's reader or holds Room.mu.
+func (m *Member) answer(evs ...wire.Event) {
+	format := roomlog.Text
+	if m.readsJSON {
+		format = roomlog.JSON
+	}
+	var b []byte
+	for _, ev := range evs {
+		b = render(b, ev, format)
+	}
+	m.queue(insert{kind: answer, bytes: b})
+}
+
+// queue puts an insert at the end of what the room has so far.
+func (m *Member) queue(ins insert) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ended {
+		return
+	}
+	ins.at = m.room.log.End()
+	m.inserts = append(m.inserts, ins)
+}
+
+// sayAndTell says a line that is a command's and waits until the room has it.
+// A reader of text sees the line, which is answer enough; a reader of JSON gets
+// an ok behind it.
+func (m *Member) sayAndTell(command string, k store.Kind, text string) error {
+	m.mu.Lock()
+	m.saying, m.failed = command, false
+	m.mu.Unlock()
+	m.say(k, text)
+	m.settle(1)
+	m.mu.Lock()
+	failed := m.failed
+	m.saying = ""
+	m.mu.Unlock()
+	if !failed {
+		m.ok(command, "")
+	}
+	return nil
+}
+
+func (m *Member) showTopic() string {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	if m.room.topic == "" {
+		return "no topic is set; /topic TEXT sets it"
+	}
+	return "topic: " + m.room.topic
+}
+
+// rename gives the member another nick, unless somebody has it.
+func (m *Member) rename(command, nick string) error {
+	n, err := wire.ParseName(nick)
+	if err != nil {
+		return err
+	}
+	r := m.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m.cause != "" {
+		return nil
+	}
+	if other := r.nicks[n.Key]; other != nil && other != m {
+		return wire.Errorf(wire.CodeExists, "somebody here is called %s already", other.nick.Shown)
+	}
+	old := m.nick
+	if old.Shown == n.Shown {
+		m.ok(command, "you are "+n.Shown)
+		return nil
+	}
+	delete(r.nicks, old.Key)
+	r.nicks[n.Key] = m
+	m.nick = n
+	// Everybody sees it, the member too: that is the answer in text.
+	r.announce(wire.Event{Type: wire.TypeNick, From: old.Shown, Nick: n.Shown})
+	m.ok(command, "")
+	return nil
+}
+
+// whisper sends a line to one member. Both see it; it is not stored.
+func (m *Member) whisper(to, text string) error {
+	n, err := wire.ParseName(to)
+	if err != nil {
+		return err
+	}
+	r := m.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	other := r.nicks[n.Key]
+	if other == nil {
+		return wire.Errorf(wire.CodeNoMember, "nobody here is called %s; /who lists the members", n.Shown)
+	}
+	ev := wire.Event{Time: time.Now(), Type: wire.TypePrivate, From: m.nick.Shown, To: other.nick.Shown, Text: text}
+	if other != m {
+		other.mu.Lock()
+		stuck := len(other.inserts) >= maxInserts
+		other.mu.Unlock()
+		if stuck {
+			return wire.Errorf(wire.CodeBusy, "%s does not read at the moment; try again later", other.nick.Shown)
+		}
+		other.answer(ev)
+		r.kick()
+	}
+	m.answer(ev)
+	m.ok("msg", "")
+	return nil
+}
+
+// who lists the members, those who came first at the top.
+func (m *Member) who() {
+	r := m.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	members := slices.Clone(r.members)
+	slices.SortFunc(members, func(a, b *Member) int {
+		if c := a.since.Compare(b.since); c != 0 {
+			return c
+		}
+		return strings.Compare(a.nick.Key, b.nick.Key)
+	})
+	n := len(members)
+	head := okFor("who", fmt.Sprintf("%d here", n))
+	head.Count = &n
+	evs := []wire.Event{head}
+	for _, o := range members {
+		evs = append(evs, wire.Event{Type: wire.TypeMember, Nick: o.nick.Shown, Since: o.since})
+	}
+	m.answer(evs...)
+}
+
+// toJSON switches the stream to JSON from this place on. Appends take Room.mu
+// too: every later event has its JSON.
+func (m *Member) toJSON() {
+	r := m.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m.readsJSON || m.cause != "" {
+		return
+	}
+	m.readsJSON = true
+	r.json++
+	m.queue(insert{kind: toJSON})
+}
+
+func (m *Member) help(command string) {
+	lines := wire.CommandHelp()
+	if m.readsJSON {
+		m.ok(command, strings.Join(lines, "\n"))
+		return
+	}
+	evs := make([]wire.Event, len(lines))
+	for i, l := range lines {
+		evs[i] = wire.Event{Type: wire.TypeNotice, Text: l}
+	}
+	m.answer(evs...)
+}

@@ -1,0 +1,372 @@
+package netsvc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"roomd/netsvc/wire"
+)
+
+const (
+	sendBuffer = 128 << 10 // SO_SNDBUF: larger ones hide how far a member is behind
+
+	// Directly after a kill -9 the kernel may still be tearing down the old
+	// process's sockets: a port is retried for a moment before it counts as
+	// taken by another program.
+	bindPatience = time.Second
+	bindPause    = 50 * time.Millisecond
+
+	retryMin = time.Second // an unbound room is retried with back-off
+	retryMax = 30 * time.Second
+)
+
+// listeners is one port on all listen addresses.
+type listeners struct {
+	port int
+	each []*net.TCPListener
+}
+
+func (l *listeners) close() {
+	for _, ln := range l.each {
+		ln.Close()
+	}
+}
+
+// listen binds a port on all addresses, or on none. Port 0 lets the system
+// choose.
+func (s *Service) listen(port int) (*listeners, error) {
+	l := &listeners{port: port}
+	third := max(s.opts.DeadPeer/6, time.Second) // idle, and then the probes
+	lc := net.ListenConfig{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: third * 2, Interval: third, Count: 3},
+		Control: func(_, _ string, c syscall.RawConn) error {
+			var err error
+			return errors.Join(c.Control(func(fd uintptr) { err = tuneListener(fd, s.opts.DeadPeer) }), err)
+		},
+	}
+	for _, a := range s.opts.Listen {
+		network := "tcp4"
+		if a.Is6() {
+			network = "tcp6"
+		}
+		ln, err := lc.Listen(context.Background(), network, netip.AddrPortFrom(a, uint16(l.port)).String())
+		if err != nil {
+			l.close()
+			return nil, err
+		}
+		l.each = append(l.each, ln.(*net.TCPListener))
+		l.port = ln.Addr().(*net.TCPAddr).Port
+	}
+	return l, nil
+}
+
+// inUse reports whether a bind failed as somebody else has the port.
+func inUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
+
+// why is a bind error as it is shown.
+func why(port int, err error) string {
+	if inUse(err) {
+		return fmt.Sprintf("port %d is in use by another program", port)
+	}
+	var sys *os.SyscallError
+	if errors.As(err, &sys) {
+		return fmt.Sprintf("port %d: %v", port, sys.Err)
+	}
+	return fmt.Sprintf("port %d: %v", port, err)
+}
+
+// listenMaster retries a port that is in use for a moment.
+func (s *Service) listenMaster() (*listeners, error) {
+	for until := time.Now().Add(bindPatience); ; {
+		l, err := s.listen(s.opts.Port)
+		if err == nil {
+			return l, nil
+		}
+		if !inUse(err) || time.Now().After(until) || !s.pause(bindPause) {
+			return nil, fmt.Errorf("the master port cannot be opened: %s", why(s.opts.Port, err))
+		}
+	}
+}
+
+// bindFree takes ports from the queue until one can be bound. One that another
+// program uses keeps its place.
+func (s *Service) bindFree(r *Room) (*listeners, error) {
+	tried := make(map[int]bool)
+	var failed []int
+	var last error
+	defer func() {
+		s.mu.Lock()
+		s.ports.putBack(failed...)
+		s.mu.Unlock()
+	}()
+	for {
+		s.mu.Lock()
+		port, ok := s.ports.take(tried)
+		s.mu.Unlock()
+		if !ok {
+			if last != nil {
+				return nil, wire.Errorf(wire.CodeNoPort, "no port is free between %d and %d; of those without a room, %s", s.opts.Ports[0], s.opts.Ports[1], why(failed[len(failed)-1], last))
+			}
+			return nil, wire.Errorf(wire.CodeNoPort, "all ports between %d and %d have a room", s.opts.Ports[0], s.opts.Ports[1])
+		}
+		l, err := s.listen(port)
+		if err == nil {
+			return l, nil
+		}
+		tried[port] = true
+		failed = append(failed, port)
+		last = err
+		if !inUse(err) && !errors.Is(err, syscall.EACCES) {
+			s.log.Error("bind", "room", r.name, "port", port, "error", err)
+			return nil, wire.Errorf(wire.CodeBusy, "%s", why(port, err))
+		}
+	}
+}
+
+// bindAll binds the rooms at their own ports, a few at a time. What cannot be
+// bound after a moment is left to a goroutine that retries.
+func (s *Service) bindAll(rooms []*Room) {
+	until := time.Now().Add(bindPatience)
+	for {
+		failed := s.bindEach(rooms)
+		if len(failed) == 0 {
+			return
+		}
+		if time.Now().After(until) || !s.pause(bindPause) {
+			for _, r := range failed {
+				s.log.Warn("room unbound", "room", r.name, "port", r.port, "cause", r.unboundCause())
+				s.tasks.Go(r.rebind)
+			}
+			return
+		}
+		rooms = failed
+	}
+}
+
+// bindEach tries each room once and returns those that are in use.
+func (s *Service) bindEach(rooms []*Room) (failed []*Room) {
+	next := make(chan *Room)
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(rooms)) {
+		workers.Go(func() {
+			for r := range next {
+				if !r.tryBind() {
+					mu.Lock()
+					failed = append(failed, r)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for _, r := range rooms {
+		next <- r
+	}
+	close(next)
+	workers.Wait()
+	return failed
+}
+
+// pause waits and reports false when the service stops meanwhile.
+func (s *Service) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.stop.Done():
+		return false
+	}
+}
+
+// acceptLoop accepts until the listener is closed, or until quit is closed and
+// nobody is left in the backlog. Being out of descriptors or memory never ends
+// it: whoever can be accepted with the reserve is told busy.
+func (s *Service) acceptLoop(ln *net.TCPListener, admit func(*net.TCPConn), busy string, quit <-chan struct{}) {
+	const lastRound = 10 * time.Millisecond
+	leaving := false
+	empty := 0 // rounds in which nobody came, while leaving
+	for {
+		select {
+		case <-quit:
+			// Who connected before is in the backlog and is to be told. A round
+			// in which nobody comes says that it is empty; the first one may
+			// have been cut short by wakeAccept.
+			leaving = true
+			ln.SetDeadline(time.Now().Add(lastRound))
+		default:
+		}
+		c, err := ln.AcceptTCP()
+		switch {
+		case err == nil:
+			admit(c)
+		case errors.Is(err, net.ErrClosed):
+			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if empty++; leaving && empty > 1 {
+				ln.Close()
+				return
+			}
+		default:
+			if s.reserve.refuse(ln, err, busy) {
+				continue
+			}
+			s.log.Warn("accept", "listener", ln.Addr().String(), "error", err)
+			t := time.NewTimer(20 * time.Millisecond)
+			select {
+			case <-t.C:
+			case <-quit:
+			}
+			t.Stop()
+		}
+	}
+}
+
+// wakeAccept makes acceptLoop look at quit, which is closed by now.
+func (l *listeners) wakeAccept() {
+	for _, ln := range l.each {
+		ln.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+// reserve is a descriptor kept for the moment when there is none left: without
+// it nobody could even be refused, and the accept loops would spin.
+type reserve struct {
+	mu   sync.Mutex
+	file *os.File
+}
+
+func (v *reserve) open() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.file, _ = os.Open(os.DevNull) // without it accept loops only wait
+}
+
+func (v *reserve) close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.file != nil {
+		v.file.Close()
+		v.file = nil
+	}
+}
+
+// refuse accepts one connection on the reserve, says busy, and closes it. It
+// reports false if err is something else, or the reserve could not be used.
+func (v *reserve) refuse(ln *net.TCPListener, err error, busy string) bool {
+	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.file == nil {
+		v.file, _ = os.Open(os.DevNull)
+		return false
+	}
+	v.file.Close()
+	v.file = nil
+	ln.SetDeadline(time.Now().Add(time.Millisecond))
+	c, err := ln.AcceptTCP()
+	ln.SetDeadline(time.Time{})
+	if err == nil {
+		c.SetWriteDeadline(time.Now().Add(time.Millisecond))
+		c.Write([]byte(busy))
+		c.Close()
+	}
+	v.file, _ = os.Open(os.DevNull)
+	return err == nil
+}
+
+// busyText is what is said to who cannot be served for want of descriptors.
+const busyText = "busy: the server has no descriptor left for another connection; try again in a moment\n"
+
+// enter counts a connection, or says which limit it is over.
+func (s *Service) enter(a netip.Addr) error {
+	if n := s.conns.Add(1); n > int64(s.opts.Connections) {
+		s.conns.Add(-1)
+		return wire.Errorf(wire.CodeBusy, "the server has %d connections, which is the limit; try again later", s.opts.Connections)
+	}
+	if s.opts.PerAddress == 0 {
+		return nil
+	}
+	p := block(a)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byAddr[p] >= s.opts.PerAddress {
+		s.conns.Add(-1)
+		return wire.Errorf(wire.CodeBusy, "your address has %d connections here, which is the limit", s.opts.PerAddress)
+	}
+	s.byAddr[p]++
+	return nil
+}
+
+// leave is the opposite of enter.
+func (s *Service) leave(a netip.Addr) {
+	s.conns.Add(-1)
+	if s.opts.PerAddress == 0 {
+		return
+	}
+	p := block(a)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byAddr[p]--; s.byAddr[p] == 0 {
+		delete(s.byAddr, p)
+	}
+}
+
+// block is what counts as one address: in IPv6 one customer has a /64.
+func block(a netip.Addr) netip.Prefix {
+	a = a.Unmap()
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.WithZone("").Prefix(bits)
+	return p
+}
+
+// remote is the peer's address.
+func remote(c *net.TCPConn) netip.AddrPort {
+	a, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := a.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// refusals bounds the goroutines that refuse gently.
+var refusals = make(chan struct{}, 64)
+
+// refuse tells a connection one line and closes it. The line may be lost if
+// very many are refused at once.
+func (s *Service) refuse(c *net.TCPConn, line string) {
+	c.SetWriteDeadline(time.Now().Add(time.Second))
+	c.Write([]byte(line))
+	select {
+	case refusals <- struct{}{}:
+	default:
+		c.Close()
+		return
+	}
+	s.tasks.Go(func() {
+		defer func() { <-refusals }()
+		if k, err := newSock(c); err == nil {
+			k.closeGently(false)
+			return
+		}
+		c.Close()
+	})
+}
+
+// address renders host:port, IPv6 in brackets.
+func address(a netip.Addr, port int) string { return net.JoinHostPort(a.String(), strconv.Itoa(port)) }

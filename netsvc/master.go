@@ -1,0 +1,277 @@
+package netsvc
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"time"
+
+	"roomd/netsvc/wire"
+)
+
+const (
+	// masterWrite is how long a client of the master port may take to read an
+	// answer.
+	masterWrite = 10 * time.Second
+	// answerBytes gathered before they are written, for pipelined requests.
+	answerBytes = 64 << 10
+)
+
+// session is a connection to the master port. It is owned by its goroutine.
+type session struct {
+	svc    *Service
+	id     uint64
+	sock   *sock
+	remote string
+	framer wire.Framer
+	begun  bool // a first line has been seen
+	out    []byte
+}
+
+// admitMaster serves a connection to the master port, or says why not.
+func (s *Service) admitMaster(c *net.TCPConn) {
+	addr := remote(c)
+	if s.stop.Err() != nil {
+		s.refuse(c, "ERR shutting-down the server is stopping\n")
+		return
+	}
+	k, err := newSock(c)
+	if err == nil {
+		err = s.enter(addr.Addr())
+	}
+	if err != nil {
+		s.refuse(c, errLine(err))
+		return
+	}
+	ses := &session{svc: s, id: s.sessions.Add(1), sock: k, remote: addr.String(), framer: wire.NewFramer(s.opts.LineBytes)}
+	s.tasks.Go(func() {
+		defer s.leave(addr.Addr())
+		ses.serve()
+	})
+}
+
+func errLine(err error) string {
+	var refusal *wire.Error
+	if errors.As(err, &refusal) {
+		return fmt.Sprintf("ERR %s %s\n", refusal.Code, refusal.Text)
+	}
+	return "ERR internal the server could not do that\n"
+}
+
+var (
+	errBye     = errors.New("bye")
+	errForeign = errors.New("the peer speaks HTTP")
+)
+
+// serve answers requests until the client leaves, is idle for too long, or the
+// server stops.
+func (c *session) serve() {
+	defer func() {
+		if p := recover(); p != nil {
+			c.svc.log.Error("master", "remote", c.remote, "error", p, "stack", string(debug.Stack()))
+			c.sock.tcp.Close()
+		}
+	}()
+	// Stopping wakes the reader; a request under way is finished and answered.
+	defer c.svc.whenStopping(c.sock.wakeReader)()
+	err := c.converse()
+	heard := errors.Is(err, io.EOF)
+	if c.svc.stop.Err() != nil && !heard {
+		c.out = append(c.out, "ERR shutting-down the server is stopping\n"...)
+	}
+	if errors.Is(err, errForeign) || c.flush() != nil {
+		c.sock.tcp.Close()
+		return
+	}
+	c.sock.closeGently(heard)
+}
+
+// converse reads and answers. It returns why it ended.
+func (c *session) converse() error {
+	for {
+		if idle := c.svc.opts.MasterIdle; idle > 0 {
+			c.sock.tcp.SetReadDeadline(time.Now().Add(idle))
+		}
+		if c.svc.stop.Err() != nil {
+			return c.svc.stop.Err()
+		}
+		p, err := c.sock.read()
+		if err != nil {
+			if line, over, ok := c.framer.Tail(); ok && errors.Is(err, io.EOF) {
+				if e := c.line(line, over); e != nil {
+					return e
+				}
+			}
+			return err
+		}
+		err = c.take(p)
+		c.sock.done()
+		if err == nil {
+			err = c.flush()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (c *session) take(p []byte) error {
+	for {
+		line, over, rest, ok := c.framer.Cut(p)
+		if !ok {
+			return nil
+		}
+		if err := c.line(line, over); err != nil {
+			return err
+		}
+		if len(c.out) > answerBytes {
+			if err := c.flush(); err != nil {
+				return err
+			}
+		}
+		p = rest
+	}
+}
+
+func (c *session) flush() error {
+	c.sock.tcp.SetWriteDeadline(time.Now().Add(masterWrite))
+	_, err := c.sock.tcp.Write(c.out)
+	c.out = nil // an idle session holds no buffer
+	return err
+}
+
+// line answers one request. An error ends the connection.
+func (c *session) line(line []byte, over int) error {
+	first := !c.begun
+	c.begun = true
+	switch {
+	case first && wire.HTTP(line, over > 0):
+		return errForeign
+	case over > 0:
+		c.fail(wire.Errorf(wire.CodeTooLong, "the line has %d bytes, the limit is %d", over, c.svc.opts.LineBytes))
+		return nil
+	case wire.Blank(line):
+		return nil
+	}
+	req, err := wire.ParseRequest(wire.Clean(line))
+	if err == nil {
+		err = c.request(req)
+	}
+	if errors.Is(err, errBye) {
+		return err
+	}
+	if err != nil {
+		c.fail(err)
+	}
+	return nil
+}
+
+// fail answers ERR. What is not meant for clients goes to the log.
+func (c *session) fail(err error) {
+	var refusal *wire.Error
+	if !errors.As(err, &refusal) {
+		c.svc.log.Error("request", "remote", c.remote, "error", err)
+	}
+	c.out = append(c.out, errLine(err)...)
+}
+
+func (c *session) request(req wire.Request) error {
+	switch req.Verb {
+	case wire.VerbCreate:
+		return c.create(req)
+	case wire.VerbJoin:
+		return c.join(req)
+	case wire.VerbList:
+		return c.list(req)
+	case wire.VerbDelete:
+		return c.delete(req)
+	case wire.VerbHelp:
+		lines := wire.HelpLines()
+		c.out = fmt.Appendf(c.out, "OK %d\n", len(lines))
+		for _, l := range lines {
+			c.out = append(append(c.out, l...), '\n')
+		}
+		return nil
+	default:
+		c.out = append(c.out, "OK bye\n"...)
+		return errBye
+	}
+}
+
+func (c *session) create(req wire.Request) error {
+	if !c.svc.opts.CreateAnyone {
+		return wire.Errorf(wire.CodeDenied, "only the operator may create rooms here")
+	}
+	if req.Secret != "" {
+		return wire.Errorf(wire.CodeDenied, "rooms with a password cannot be made here; CREATE %s makes an open one", wire.CleanString(req.Name))
+	}
+	info, key, err := c.svc.Create(req.Name, Creation{Session: c.id, Addr: c.remote})
+	if err != nil {
+		return err
+	}
+	c.out = fmt.Appendf(c.out, "OK %s %d %s\n", info.Name, info.Port, key)
+	return nil
+}
+
+func (c *session) join(req wire.Request) error {
+	r, err := c.svc.room(req.Name)
+	if err != nil {
+		return err
+	}
+	info, ok := r.info()
+	switch {
+	case !ok:
+		return wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name)
+	case info.Unbound != "":
+		return wire.Errorf(wire.CodeBusy, "%s is not reachable at the moment: %s; the server keeps trying", info.Name, info.Unbound)
+	}
+	c.out = fmt.Appendf(c.out, "OK %s %d %d\n", info.Name, info.Port, info.Members)
+	return errBye
+}
+
+func (c *session) list(req wire.Request) error {
+	infos := c.svc.List()
+	switch {
+	case req.Name == "":
+	case wire.IsPattern(req.Name):
+		matching := infos[:0]
+		for _, i := range infos {
+			if wire.Match(req.Name, i.Key) {
+				matching = append(matching, i)
+			}
+		}
+		infos = matching
+	default:
+		// The classic probe: all the names if that room is there, or nothing.
+		if _, err := c.svc.room(req.Name); err != nil {
+			infos = nil
+		}
+	}
+	c.out = fmt.Appendf(c.out, "OK %d\n", len(infos))
+	for _, i := range infos {
+		c.out = fmt.Appendf(c.out, "%s %d %d", i.Name, i.Port, i.Members)
+		if i.Topic != "" {
+			c.out = append(append(c.out, ' '), i.Topic...)
+		}
+		c.out = append(c.out, '\n')
+	}
+	return nil
+}
+
+func (c *session) delete(req wire.Request) error {
+	// What was answered so far is not to wait for the members.
+	if err := c.flush(); err != nil {
+		return errBye
+	}
+	var name string
+	err := c.svc.Delete(req.Name, func(r *Room) error {
+		name = r.name
+		return c.svc.mayDelete(r, c.id, req.Secret)
+	})
+	if err == nil {
+		c.out = fmt.Appendf(c.out, "OK %s\n", name)
+	}
+	return err
+}

@@ -1,0 +1,53 @@
+package netsvc
+
+import "slices"
+
+// portQueue is the order in which ports are given out: those never used first,
+// ascending, then those that rooms have given up, the longest rested first. A
+// client that still knows an old number must not land in a stranger's room.
+type portQueue struct {
+	first, last int
+	free        []int
+}
+
+// newPortQueue takes the ports of rooms, and those that rest, the longest
+// rested first.
+func newPortQueue(first, last int, used map[int]bool, resting []int) portQueue {
+	q := portQueue{first: first, last: last}
+	rests := make(map[int]bool, len(resting))
+	for _, p := range resting {
+		rests[p] = true
+	}
+	for p := first; p <= last; p++ {
+		if !used[p] && !rests[p] {
+			q.free = append(q.free, p)
+		}
+	}
+	for _, p := range resting {
+		if !used[p] {
+			q.release(p)
+		}
+	}
+	return q
+}
+
+// take gives out the next port that is not in tried.
+func (q *portQueue) take(tried map[int]bool) (int, bool) {
+	for i, p := range q.free {
+		if !tried[p] {
+			q.free = slices.Delete(q.free, i, i+1)
+			return p, true
+		}
+	}
+	return 0, false
+}
+
+// putBack returns ports that were taken and not used, in the order of taking.
+func (q *portQueue) putBack(ports ...int) { q.free = slices.Insert(q.free, 0, ports...) }
+
+// release lets a port rest: it comes last.
+func (q *portQueue) release(port int) {
+	if port >= q.first && port <= q.last {
+		q.free = append(q.free, port)
+	}
+}

@@ -1,0 +1,404 @@
+package netsvc
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"roomd/netsvc/roomlog"
+	"roomd/netsvc/wire"
+	"roomd/store"
+)
+
+// insertKind is what happens at a place of a member's stream.
+type insertKind uint8
+
+const (
+	answer      insertKind = iota // bytes are written
+	skip                          // the member's own line, numbered seq, is left out
+	toJSON                        // JSON from here on
+	newest                        // the newest n lines, as one who joins gets them
+	history                       // the same as an answer
+	since                         // everything after seq, from the store
+	pong                          // the newest sequence number at this place
+	sayLagged                     // a sentence that says so, then the end
+	closeStream                   // the end
+)
+
+// insert belongs into a member's stream before the event at the place at.
+type insert struct {
+	kind  insertKind
+	n     int
+	at    roomlog.Cursor
+	seq   uint64
+	bytes []byte
+}
+
+// replay is a piece of the history on its way to a member.
+type replay struct {
+	after, upto uint64
+	footer      string
+}
+
+const (
+	pageBytes  = 64 << 10 // of stored lines read at a time
+	writeBytes = 32 << 10 // small pieces are gathered up to this
+)
+
+// outcome is why pump stopped.
+type outcome int
+
+const (
+	idle     outcome = iota // nothing is pending
+	more                    // the budget is used up
+	full                    // the socket is
+	needDisk                // what is next is in the store
+	finished                // the stream is over, or the connection broke
+)
+
+// flush writes what is pending without waiting for the socket or the disk, for
+// the room's flusher. It reports true if the member has more to get.
+func (m *Member) flush() bool {
+	if !acquire(&m.hold) {
+		return false
+	}
+	return m.carryOn(m.pump(passBytes, false))
+}
+
+// answerNow writes what is pending, for the reader: it may read the disk, and
+// must not wait for the socket, as a peer may send all before it reads.
+func (m *Member) answerNow() {
+	for acquire(&m.hold) && m.carryOn(m.pump(math.MaxInt, true)) {
+	}
+}
+
+// carryOn gives the hold back, or passes it to a goroutine that may wait. It
+// reports true if there is more to write, and then the hold is free.
+func (m *Member) carryOn(o outcome) bool {
+	switch o {
+	case idle:
+		if release(&m.hold) {
+			return false
+		}
+		fallthrough
+	case more:
+		m.hold.Store(free)
+		return true
+	case finished:
+		close(m.drained) // the hold stays taken: nobody writes any more
+	default:
+		go m.write()
+	}
+	return false
+}
+
+// drain writes all that is pending and waits for the end of the stream, which
+// must have been queued.
+func (m *Member) drain() {
+	if acquire(&m.hold) {
+		m.write()
+	}
+	<-m.drained
+}
+
+// write is the writer of a member that lags. It has the hold and waits for the
+// socket and the disk until nothing is pending.
+func (m *Member) write() {
+	for {
+		o := m.pump(math.MaxInt, true)
+		if o == full {
+			n, err := m.sock.write(m.rest)
+			if m.rest = m.rest[n:]; err == nil {
+				continue
+			}
+			o = m.broken(err)
+		}
+		if o == finished {
+			close(m.drained)
+			return
+		}
+		if release(&m.hold) {
+			return
+		}
+	}
+}
+
+// pump writes what is pending until nothing is, the socket is full, or about
+// budget bytes are written. Without disk it stops where the store is needed.
+// The caller has the hold.
+func (m *Member) pump(budget int, disk bool) outcome {
+	for wrote := 0; ; {
+		o, span := m.gather(disk)
+		pending := m.rest
+		if len(pending) == 0 {
+			pending = span.Bytes
+		}
+		if len(pending) > 0 {
+			n, err := m.sock.tryWrite(pending)
+			if err != nil {
+				return m.broken(err)
+			}
+			if wrote += n; len(m.rest) > 0 {
+				m.rest = m.rest[n:]
+			} else {
+				var rest []byte
+				m.cursor, rest = span.After(n)
+				m.rest = append(m.rest[:0], rest...) // a copy: the log's window is not to be kept
+			}
+			m.pos.Store(m.cursor.Pos)
+			if n < len(pending) {
+				return full
+			}
+			m.rest = nil
+		}
+		if o != more {
+			return o
+		}
+		if wrote >= budget {
+			return more
+		}
+	}
+}
+
+// gather collects what is next into rest, up to a size that is worth a write.
+// If there is nothing before it, a span of the log is returned as it is; the
+// cursor then still stands before it.
+func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
+	for len(m.rest) < writeBytes {
+		switch {
+		case m.over:
+			return finished, roomlog.Span{}
+		case m.replay != nil && !m.leaving():
+			if !disk {
+				return needDisk, roomlog.Span{}
+			}
+			m.page()
+			continue
+		}
+		m.mu.Lock()
+		ins, due := m.due()
+		if due {
+			if !disk && ins.needsDisk() {
+				m.mu.Unlock()
+				return needDisk, roomlog.Span{}
+			}
+			if m.inserts = m.inserts[1:]; len(m.inserts) == 0 {
+				m.inserts = nil
+			}
+			m.mu.Unlock()
+			m.signal()
+			m.apply(ins)
+			continue
+		}
+		span, ok := roomlog.Span{}, false
+		if !m.behind {
+			span, ok = m.room.log.Read(m.cursor, m.format, ins.at.Pos, passBytes)
+		}
+		m.mu.Unlock()
+		switch {
+		case !ok:
+			m.behind = true
+			if !disk {
+				return needDisk, roomlog.Span{}
+			}
+			m.catchUp(ins.at.Seq)
+		case span.Next == m.cursor:
+			return idle, roomlog.Span{}
+		case len(span.Bytes) == 0:
+			m.move(span.Next)
+		case len(m.rest) == 0:
+			return more, span
+		case len(m.rest)+len(span.Bytes) > writeBytes:
+			return more, roomlog.Span{}
+		default:
+			m.rest = append(m.rest, span.Bytes...)
+			m.move(span.Next)
+		}
+	}
+	return more, roomlog.Span{}
+}
+
+func (m *Member) move(c roomlog.Cursor) {
+	m.cursor = c
+	m.pos.Store(c.Pos)
+}
+
+// due returns the next insert and whether its place has been reached. Without
+// one it returns a place that never is. m.mu is held.
+func (m *Member) due() (insert, bool) {
+	if m.behind {
+		if c, ok := m.room.log.Find(m.cursor.Seq); ok {
+			m.behind = false
+			m.move(c)
+		}
+	}
+	if len(m.inserts) == 0 {
+		return insert{at: roomlog.Cursor{Pos: math.MaxUint64, Seq: math.MaxUint64}}, false
+	}
+	ins := m.inserts[0]
+	if m.behind {
+		return ins, m.cursor.Seq >= ins.at.Seq
+	}
+	return ins, m.cursor.Pos >= ins.at.Pos
+}
+
+func (i insert) needsDisk() bool { return i.kind == newest || i.kind == history }
+
+// apply does what an insert says. It may leave a replay to be done next.
+func (m *Member) apply(ins insert) {
+	switch ins.kind {
+	case answer:
+		m.rest = append(m.rest, ins.bytes...)
+	case skip:
+		m.move(roomlog.Cursor{Pos: ins.at.Pos + 1, Seq: ins.seq})
+	case toJSON:
+		m.format = roomlog.JSON
+	case newest, history:
+		m.beginHistory(ins)
+	case since:
+		m.beginSince(ins.seq)
+	case pong:
+		m.put(wire.Event{Type: wire.TypePong, Seq: ins.at.Seq})
+	case closeStream:
+		m.over = true
+	case sayLagged:
+		seq := m.cursor.Seq
+		if m.replay != nil {
+			seq = m.replay.after
+		}
+		m.put(wire.Event{Type: wire.TypeNotice, Text: fmt.Sprintf(
+			"%s: you are too far behind and are let go; come back and say /since %d", m.room.name, seq)})
+		m.over = true
+	}
+}
+
+// leaving reports whether the stream is to end without what is pending.
+func (m *Member) leaving() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.inserts) > 0 && m.inserts[0].kind == sayLagged
+}
+
+// put renders an event that is for this member alone.
+func (m *Member) put(ev wire.Event) { m.rest = render(m.rest, ev, m.format) }
+
+func render(b []byte, ev wire.Event, f roomlog.Format) []byte {
+	if f == roomlog.JSON {
+		return ev.AppendJSON(b)
+	}
+	return ev.AppendText(b)
+}
+
+func (m *Member) beginHistory(ins insert) {
+	r := m.room
+	after, count, err := r.svc.store.Newest(r.id, m.cursor.Seq, ins.n)
+	if err != nil {
+		m.unserved(err)
+		return
+	}
+	if ins.kind == history {
+		ev := okFor("history", "no earlier lines")
+		ev.Count, ev.Newest = &count, m.cursor.Seq
+		if count > 0 {
+			ev.Text = earlier(count)
+		}
+		m.put(ev)
+	} else if count > 0 {
+		m.put(wire.Event{Type: wire.TypeNotice, Text: earlier(count)})
+	}
+	if count == 0 {
+		return
+	}
+	m.replay = &replay{after: after, upto: m.cursor.Seq}
+	if m.format == roomlog.Text {
+		m.replay.footer = "* end of earlier lines\n"
+	}
+}
+
+func earlier(n int) string {
+	if n == 1 {
+		return "1 earlier line"
+	}
+	return fmt.Sprintf("%d earlier lines", n)
+}
+
+// beginSince answers /since and leaves the replay of all lines after seq up to
+// the cursor, behind which the log goes on.
+func (m *Member) beginSince(seq uint64) {
+	ev := okFor("since", fmt.Sprintf("everything after %d; the newest is %d", seq, m.cursor.Seq))
+	ev.Newest = m.cursor.Seq
+	if st, err := m.room.svc.store.Stat(m.room.id); err == nil && st.Trimmed > seq {
+		ev.Oldest = st.Trimmed + 1
+		ev.Text += fmt.Sprintf("; lines before %d are no longer kept", ev.Oldest)
+	}
+	if seq > m.cursor.Seq {
+		ev.Text = fmt.Sprintf("nothing is newer than %d: the newest is %d", seq, m.cursor.Seq)
+	}
+	m.put(ev)
+	m.replay = &replay{after: seq, upto: m.cursor.Seq}
+}
+
+// page reads the next stored lines of the replay.
+func (m *Member) page() {
+	n, last, err := m.stored(m.replay.after, m.replay.upto)
+	switch {
+	case err != nil:
+		m.unserved(err)
+		m.replay = nil
+	case n == 0:
+		m.rest = append(m.rest, m.replay.footer...)
+		m.replay = nil
+	default:
+		m.replay.after = last
+	}
+}
+
+// stored renders a page of stored lines with after < seq <= upto. It tells how
+// many there were and the last one's number.
+func (m *Member) stored(after, upto uint64) (n int, last uint64, err error) {
+	lines, err := m.room.svc.store.Lines(m.room.id, after, upto, pageBytes)
+	if err != nil || len(lines) == 0 {
+		return 0, upto, err
+	}
+	for i := range lines {
+		m.put(lineEvent(&lines[i]))
+	}
+	return len(lines), lines[len(lines)-1].Seq, nil
+}
+
+// catchUp feeds a member whose cursor has fallen out of the log with a page
+// from the store, up to the sequence number upto at most.
+func (m *Member) catchUp(upto uint64) {
+	r := m.room
+	if st, err := r.svc.store.Stat(r.id); err == nil && st.Trimmed > m.cursor.Seq {
+		// What comes next is no longer kept.
+		m.letGo()
+		m.cursor.Seq = max(m.cursor.Seq, st.Trimmed)
+		return
+	}
+	upto = min(upto, r.log.End().Seq)
+	n, last, err := m.stored(m.cursor.Seq, upto)
+	if err != nil {
+		m.unserved(err)
+		return
+	}
+	m.move(roomlog.Cursor{Pos: m.cursor.Pos + uint64(n), Seq: last})
+}
+
+// unserved ends a member whose lines cannot be read.
+func (m *Member) unserved(err error) {
+	if !errors.Is(err, store.ErrNoRoom) && !errors.Is(err, store.ErrClosed) {
+		m.room.svc.log.Error("read the history", "room", m.room.name, "member", m.remote, "error", err)
+	}
+	m.end(unserved)
+	m.over = true
+}
+
+// broken ends a member that cannot be written to.
+func (m *Member) broken(err error) outcome {
+	if !gone(err) {
+		m.room.svc.log.Warn("write", "room", m.room.name, "remote", m.remote, "error", err)
+	}
+	m.end(vanished)
+	return finished
+}

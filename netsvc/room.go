@@ -1,0 +1,404 @@
+package netsvc
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"roomd/netsvc/roomlog"
+	"roomd/netsvc/wire"
+	"roomd/store"
+)
+
+// state is where a room is in its life.
+type state int
+
+const (
+	opening state = iota // being created; the name is taken, nobody sees it
+	open
+	unbound // its port is taken by somebody else; retried
+	closing // being deleted, or the server stops
+)
+
+const (
+	logWindow = 256 << 10 // bytes of a room's log in memory
+	passBytes = 128 << 10 // what one member gets in a pass while others wait
+
+	// drainTime is what a member has for its pending lines when a room ends.
+	drainTime = 5 * time.Second
+)
+
+// Room is a log, a port, and the members that read and write it.
+type Room struct {
+	// Set before it is published, then read-only.
+	svc       *Service
+	id        uint64
+	name, key string // as it is shown, and folded
+	port      int
+	creator   uint64 // master connection that made it; 0: none of this run
+	keyHash   []byte
+	log       *roomlog.Log
+	quit      chan struct{} // closed when the room begins to close
+	gone      chan struct{} // closed when it has
+	accepts   sync.WaitGroup
+	readers   sync.WaitGroup // Add under mu, while open
+
+	flushing atomic.Int32 // what the flusher is doing: free, held, again
+
+	mu      sync.Mutex
+	state   state
+	cause   Cause // why it is closing
+	binding string
+	topic   string
+	ln      *listeners
+	members []*Member          // m.index is the place in it
+	nicks   map[string]*Member // by folded nick
+	guests  int                // guest numbers given
+	json    int                // members that read JSON
+
+	// Owned by the store's committer.
+	touched bool
+	// Owned by append, which the committer calls.
+	text, object []byte
+	// Owned by the flusher.
+	pass []*Member
+}
+
+func newRoom(s *Service, k store.Room, last uint64) *Room {
+	return &Room{
+		svc: s, id: k.ID, name: k.Name, key: k.Key, port: k.Port, keyHash: k.KeyHash, topic: k.Topic,
+		log:  roomlog.New(logWindow, last),
+		quit: make(chan struct{}), gone: make(chan struct{}),
+		nicks: make(map[string]*Member),
+	}
+}
+
+// publish opens a room that has just been created. It reports false when the
+// server has begun to stop meanwhile: then the listeners are closed.
+func (r *Room) publish(k store.Room, ln *listeners) bool {
+	r.id, r.port, r.keyHash = k.ID, k.Port, k.KeyHash
+	return r.opened(ln)
+}
+
+// opened begins to accept on ln, unless the room is closing.
+func (r *Room) opened(ln *listeners) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state == closing {
+		ln.close()
+		return false
+	}
+	r.state, r.binding, r.ln = open, "", ln
+	for _, l := range ln.each {
+		r.accepts.Go(func() { r.svc.acceptLoop(l, r.admit, r.line(busyText), r.quit) })
+	}
+	return true
+}
+
+// tryBind binds the room's own port. It reports false when that may succeed
+// later, and leaves the room unbound with the reason.
+func (r *Room) tryBind() bool {
+	ln, err := r.listen()
+	if err == nil {
+		r.opened(ln)
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state != closing {
+		r.state, r.binding = unbound, why(r.port, err)
+	}
+	return false
+}
+
+// errMaster is why a room cannot have the master port.
+var errMaster = fmt.Errorf("it is the master port: start the server with another one")
+
+func (r *Room) listen() (*listeners, error) {
+	if r.port == r.svc.opts.Port {
+		return nil, errMaster
+	}
+	return r.svc.listen(r.port)
+}
+
+// rebind retries an unbound room until it is bound or closes.
+func (r *Room) rebind() {
+	for wait := retryMin; ; wait = min(2*wait, retryMax) {
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-r.quit:
+			t.Stop()
+			return
+		}
+		if r.tryBind() {
+			r.svc.log.Info("room bound", "room", r.name, "port", r.port)
+			return
+		}
+	}
+}
+
+func (r *Room) unboundCause() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.binding
+}
+
+func (r *Room) currentState() state {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state
+}
+
+// serves reports whether the room is there for clients of the master port.
+func (r *Room) serves() bool {
+	st := r.currentState()
+	return st == open || st == unbound
+}
+
+func (r *Room) info() (RoomInfo, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state != open && r.state != unbound {
+		return RoomInfo{}, false
+	}
+	return RoomInfo{Name: r.name, Key: r.key, Port: r.port, Members: len(r.members), Topic: r.topic, Unbound: r.binding}, true
+}
+
+// line is a line from the server outside of the log, text as it is.
+func (r *Room) line(text string) string { return "* " + r.name + ": " + text }
+
+// farewell is what the members are told when a room closes.
+func (r *Room) farewell(c Cause) wire.Event {
+	if c == deleted {
+		return wire.Event{Time: time.Now(), Type: wire.TypeDeleted, Text: r.name + ": chat room being deleted"}
+	}
+	return wire.Event{Time: time.Now(), Type: wire.TypeNotice, Text: r.name + ": the server is stopping"}
+}
+
+// admit makes a connection a member, or says why not.
+func (r *Room) admit(c *net.TCPConn) {
+	addr := remote(c)
+	if err := r.svc.enter(addr.Addr()); err != nil {
+		r.svc.refuse(c, r.line(err.Error()+"\n"))
+		return
+	}
+	if refusal := r.join(c, addr); refusal != "" {
+		r.svc.leave(addr.Addr())
+		r.svc.refuse(c, refusal)
+	}
+}
+
+// join registers a member and starts its reader under the lock that closing
+// takes: nobody joins a room that has said farewell.
+func (r *Room) join(c *net.TCPConn, addr netip.AddrPort) (refusal string) {
+	k, err := newSock(c)
+	if err != nil {
+		return r.line("the connection cannot be used\n")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state == closing {
+		ev := r.farewell(r.cause)
+		return string(ev.AppendText(nil))
+	}
+	if n := len(r.members); n >= r.svc.opts.Members {
+		return r.line(fmt.Sprintf("the room is full: it has %d members, which is the limit\n", n))
+	}
+	m := newMember(r, k, addr, r.guest())
+	m.index = len(r.members)
+	r.members = append(r.members, m)
+	r.nicks[m.nick.Key] = m
+	m.cursor = r.log.End()
+	m.greet(len(r.members), r.topic)
+	r.announce(wire.Event{Type: wire.TypeJoin, From: m.nick.Shown, Members: len(r.members)})
+	r.readers.Go(m.serve)
+	return ""
+}
+
+// guest finds a nick for a newcomer. mu is held.
+func (r *Room) guest() wire.Name {
+	for {
+		r.guests++
+		nick := "guest-" + strconv.Itoa(r.guests)
+		if r.nicks[nick] == nil {
+			return wire.Name{Shown: nick, Key: nick}
+		}
+	}
+}
+
+// announce appends an event that is not in the history and has it flushed. mu
+// is held. In a large room those who only read text are spared the coming and
+// going of others.
+func (r *Room) announce(ev wire.Event) {
+	ev.Time = time.Now()
+	quiet := (ev.Type == wire.TypeJoin || ev.Type == wire.TypeLeave) && len(r.members) > r.svc.opts.QuietAbove
+	var e roomlog.Event
+	if !quiet {
+		e.Text = ev.AppendText(nil)
+	}
+	if r.json > 0 {
+		e.JSON = ev.AppendJSON(nil)
+	}
+	r.log.Append(e)
+	if len(r.members) == 0 {
+		r.log.Forget()
+		return
+	}
+	if len(e.Text)+len(e.JSON) > 0 {
+		r.kick()
+	}
+}
+
+// append takes lines from the store, in their order, and puts them into the
+// log. Called by the committer.
+func (r *Room) append(posts []*store.Post) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range posts {
+		m := p.Owner.(*Member)
+		if p.Err != nil {
+			m.refused(p)
+			continue
+		}
+		ev := lineEvent(&p.Line)
+		e := roomlog.Event{Seq: p.Line.Seq}
+		r.text = ev.AppendText(r.text[:0])
+		e.Text = r.text
+		if r.json > 0 {
+			r.object = ev.AppendJSON(r.object[:0])
+			e.JSON = r.object
+		}
+		if p.Line.Kind == store.Topic {
+			r.topic = p.Line.Text
+		}
+		m.appended(r.log, e)
+	}
+	if len(r.members) == 0 {
+		r.log.Forget()
+	}
+}
+
+// lineEvent is a line of the history as it is shown.
+func lineEvent(l *store.Line) wire.Event {
+	ev := wire.Event{Seq: l.Seq, Time: l.Time, Type: wire.TypeMessage, From: l.From, Text: l.Text}
+	switch l.Kind {
+	case store.Action:
+		ev.Type = wire.TypeAction
+	case store.Topic:
+		ev.Type = wire.TypeTopic
+	}
+	return ev
+}
+
+// remove takes a member out of the lists. mu is held.
+func (r *Room) remove(m *Member) {
+	last := len(r.members) - 1
+	r.members[m.index] = r.members[last]
+	r.members[m.index].index = m.index
+	r.members[last] = nil
+	r.members = r.members[:last]
+	delete(r.nicks, m.nick.Key)
+	if m.readsJSON {
+		r.json--
+	}
+}
+
+// begin marks the room as closing, once: nobody is admitted any more. It
+// reports false if it was closing already.
+func (r *Room) begin(c Cause) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state == closing {
+		return false
+	}
+	r.state, r.cause = closing, c
+	return true
+}
+
+// resume undoes begin.
+func (r *Room) resume() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state = open
+	if r.binding != "" {
+		r.state = unbound
+	}
+}
+
+// shut ends a room after begin: who is in the backlog is told, the listeners
+// are closed, the farewell is appended, and every member gets what is pending
+// before its socket closes. It returns how many members there were.
+func (r *Room) shut(c Cause) int {
+	close(r.quit)
+	r.mu.Lock()
+	ln := r.ln
+	r.mu.Unlock()
+	if ln != nil {
+		ln.wakeAccept()
+	}
+	r.accepts.Wait()
+	n := r.endAll(c)
+	r.readers.Wait()
+	close(r.gone)
+	return n
+}
+
+// endAll says farewell and ends every member.
+func (r *Room) endAll(c Cause) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ev := r.farewell(c)
+	e := roomlog.Event{Text: ev.AppendText(nil)}
+	if r.json > 0 {
+		e.JSON = ev.AppendJSON(nil)
+	}
+	r.log.Append(e)
+	n := len(r.members)
+	for n := len(r.members); n > 0; n-- {
+		r.members[n-1].endLocked(c)
+	}
+	return n
+}
+
+// kick has the flusher look at the log. It may be called with any lock held.
+func (r *Room) kick() {
+	if acquire(&r.flushing) {
+		go r.flush()
+	}
+}
+
+// flush is the flusher's goroutine: passes over the members until there is
+// nothing new.
+func (r *Room) flush() {
+	for {
+		again := r.flushPass()
+		if !again && release(&r.flushing) {
+			return
+		}
+	}
+}
+
+// flushPass gives every member what is pending, bounded for each, and reports
+// whether a member has more to get.
+func (r *Room) flushPass() (again bool) {
+	r.mu.Lock()
+	r.pass = append(r.pass[:0], r.members...)
+	r.mu.Unlock()
+	end := r.log.End().Pos
+	maxLag := uint64(r.svc.opts.MaxLag)
+	for _, m := range r.pass {
+		if m.flush() {
+			again = true
+		}
+		if maxLag > 0 && end > maxLag && m.pos.Load() < end-maxLag {
+			m.letGo()
+		}
+	}
+	clear(r.pass)
+	return again
+}

@@ -1,0 +1,378 @@
+package netsvc
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"roomd/netsvc/wire"
+	"roomd/store"
+)
+
+// Policy says who may delete a room.
+type Policy string
+
+const (
+	Anyone   Policy = "anyone"
+	Creator  Policy = "creator"  // the connection that created it, or who has its key
+	Operator Policy = "operator" // nobody on the network
+)
+
+// Options are read once, by New. All fields must be set, as there are no
+// defaults here: they are those of the configuration.
+type Options struct {
+	Listen       []netip.Addr // addresses of the master port and of every room
+	Port         int          // the master port; 0: the system chooses
+	Ports        [2]int       // first and last port for rooms
+	Rooms        int          // rooms at most
+	Replay       int          // earlier lines shown to who joins; 0: none
+	QuietAbove   int          // members; above it join and leave lines are left out of the text
+	Members      int          // in one room, at most
+	Connections  int          // in all, at most
+	PerAddress   int          // from one address (IPv6: one /64), at most; 0: no limit
+	LineBytes    int          // of a line without its ending, at most
+	MaxLag       int          // lines a member may be behind; 0: no limit
+	DeadPeer     time.Duration
+	MasterIdle   time.Duration // 0: no limit
+	CreateAnyone bool          // else CREATE is refused
+	Delete       Policy
+	Log          *slog.Logger
+}
+
+// Service is the running server. Its methods may be called from any goroutine.
+type Service struct {
+	// Set by New, then read-only.
+	opts  Options
+	log   *slog.Logger
+	store *store.Store
+
+	// Set by Start, then read-only.
+	master *listeners
+
+	stop     context.Context // done when Stop begins
+	stopNow  context.CancelFunc
+	tasks    sync.WaitGroup // all goroutines but those of rooms
+	conns    atomic.Int64   // connections of all kinds
+	sessions atomic.Uint64  // master connections so far
+
+	reserve reserve
+
+	mu       sync.Mutex
+	rooms    map[string]*Room // by folded name, those opening and closing included
+	ports    portQueue
+	byAddr   map[netip.Prefix]int // connections; only if there is a limit
+	stopping bool
+
+	// Owned by the store's committer.
+	touched []*Room
+}
+
+// New makes a server over a store that has been opened and not yet started.
+func New(st *store.Store, opts Options) *Service {
+	s := &Service{opts: opts, log: opts.Log, store: st, rooms: make(map[string]*Room), byAddr: make(map[netip.Prefix]int)}
+	s.stop, s.stopNow = context.WithCancel(context.Background())
+	return s
+}
+
+// Start binds every room of the store and then opens the master port. When it
+// returns nil every room is bound, or known to be unbound and being retried.
+// After an error the service must be stopped all the same.
+func (s *Service) Start() error {
+	s.store.Start(s.deliver)
+	kept, err := s.store.Rooms()
+	if err != nil {
+		return fmt.Errorf("read the rooms: %w", err)
+	}
+	resting, err := s.store.ReleasedPorts()
+	if err != nil {
+		return fmt.Errorf("read the ports: %w", err)
+	}
+	used := map[int]bool{s.opts.Port: true}
+	rooms := make([]*Room, len(kept))
+	for i, k := range kept {
+		used[k.Port] = true
+		st, err := s.store.Stat(k.ID)
+		if err != nil {
+			return fmt.Errorf("read the room %s: %w", k.Name, err)
+		}
+		rooms[i] = newRoom(s, k, st.Last)
+	}
+	s.mu.Lock()
+	s.ports = newPortQueue(s.opts.Ports[0], s.opts.Ports[1], used, resting)
+	for _, r := range rooms {
+		s.rooms[r.key] = r
+	}
+	s.mu.Unlock()
+	s.reserve.open()
+	s.bindAll(rooms)
+	if s.master, err = s.listenMaster(); err != nil {
+		return err
+	}
+	for _, ln := range s.master.each {
+		s.tasks.Go(func() { s.acceptLoop(ln, s.admitMaster, "ERR "+busyText, s.stop.Done()) })
+	}
+	s.tasks.Go(s.sweep)
+	return nil
+}
+
+// Port is the master port, after Start.
+func (s *Service) Port() int { return s.master.port }
+
+// Stop ends everything: the master port is closed, what members have sent is
+// committed, they are told, get what is pending (a stuck one for at most a few
+// seconds), and their sockets close. The store is the caller's to close.
+func (s *Service) Stop() {
+	s.mu.Lock()
+	s.stopping = true
+	s.mu.Unlock()
+	s.stopNow()
+	if s.master != nil {
+		s.master.wakeAccept()
+	}
+	// What was submitted stands before the farewell. If the store refuses,
+	// each sender has been told.
+	if err := s.store.Flush(); err != nil {
+		s.log.Error("commit before stopping", "error", err)
+	}
+	var all sync.WaitGroup
+	for _, r := range s.all() {
+		all.Go(func() {
+			for !r.begin(stopping) { // it is being deleted
+				select {
+				case <-r.gone:
+					return
+				case <-time.After(bindPause):
+				}
+			}
+			r.shut(stopping)
+		})
+	}
+	all.Wait()
+	s.tasks.Wait()
+	s.reserve.close()
+}
+
+// RoomInfo is what LIST tells of a room.
+type RoomInfo struct {
+	Name, Key string
+	Port      int
+	Members   int
+	Topic     string
+	Unbound   string // why the port is not bound; empty: it is
+}
+
+// List returns the rooms, sorted by folded name.
+func (s *Service) List() []RoomInfo {
+	rooms := s.all()
+	infos := make([]RoomInfo, 0, len(rooms))
+	for _, r := range rooms {
+		if i, ok := r.info(); ok {
+			infos = append(infos, i)
+		}
+	}
+	slices.SortFunc(infos, func(a, b RoomInfo) int { return strings.Compare(a.Key, b.Key) })
+	return infos
+}
+
+// room returns the room of that name if it is there and not about to go.
+func (s *Service) room(name string) (*Room, error) {
+	n, err := wire.ParseName(name)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	r := s.rooms[n.Key]
+	s.mu.Unlock()
+	if r == nil || !r.serves() {
+		return nil, wire.Errorf(wire.CodeNoRoom, "there is no room named %s", n.Shown)
+	}
+	return r, nil
+}
+
+// Create makes a room. When it returns, the room is on disk and listens. by
+// tells whom to remember as its creator: the session's number and its address.
+// The error is a *wire.Error if it is the caller's fault.
+func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, err error) {
+	n, err := wire.ParseName(name)
+	if err != nil {
+		return info, "", err
+	}
+	r := newRoom(s, store.Room{Name: n.Shown, Key: n.Key, Creator: by.Addr}, 0)
+	r.creator = by.Session
+	if err := s.reserveName(r); err != nil {
+		return info, "", err
+	}
+	ln, err := s.bindFree(r)
+	if err != nil {
+		s.forget(r)
+		return info, "", err
+	}
+	secret := make([]byte, 16)
+	rand.Read(secret)
+	key = hex.EncodeToString(secret)
+	hash := sha256.Sum256([]byte(key))
+	kept, err := s.store.Create(store.Room{
+		Name: n.Shown, Key: n.Key, Port: ln.port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: hash[:],
+	})
+	if err != nil {
+		ln.close()
+		s.mu.Lock()
+		s.ports.putBack(ln.port)
+		s.mu.Unlock()
+		s.forget(r)
+		return info, "", storeError(fmt.Errorf("create the room %s: %w", n.Shown, err))
+	}
+	if !r.publish(kept, ln) {
+		// Stopping: the room is on disk and will be there at the next start.
+		return info, "", wire.Errorf(wire.CodeShuttingDown, "the server is stopping; the room %s will be there when it is back", n.Shown)
+	}
+	s.log.Info("room created", "room", kept.Name, "port", kept.Port, "remote", by.Addr)
+	info, _ = r.info()
+	return info, key, nil
+}
+
+// Creation says who creates a room.
+type Creation struct {
+	Session uint64 // the master connection; 0: none
+	Addr    string
+}
+
+// reserveName puts an opening room into the map.
+func (s *Service) reserveName(r *Room) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.rooms[r.key]; old != nil {
+		switch st := old.currentState(); st {
+		case closing:
+			return wire.Errorf(wire.CodeExists, "a room named %s is just being deleted; try again in a moment", old.name)
+		default:
+			return wire.Errorf(wire.CodeExists, "a room named %s is already there", old.name)
+		}
+	}
+	if s.stopping {
+		return wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
+	}
+	if len(s.rooms) >= s.opts.Rooms {
+		return wire.Errorf(wire.CodeFull, "there are %d rooms, which is the limit", len(s.rooms))
+	}
+	s.rooms[r.key] = r
+	return nil
+}
+
+// forget takes a room that was never published out of the map.
+func (s *Service) forget(r *Room) {
+	s.mu.Lock()
+	delete(s.rooms, r.key)
+	s.mu.Unlock()
+}
+
+// Delete ends a room: its members get what is pending and a farewell, and it
+// goes to the trash. When it returns nil all of that is done. allowed is asked
+// first.
+func (s *Service) Delete(name string, allowed func(*Room) error) error {
+	r, err := s.room(name)
+	if err != nil {
+		return err
+	}
+	if err := allowed(r); err != nil {
+		return err
+	}
+	if !r.begin(deleted) {
+		return wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name)
+	}
+	if err := s.store.Delete(r.id); err != nil {
+		r.resume()
+		return storeError(fmt.Errorf("delete the room %s: %w", r.name, err))
+	}
+	members := r.shut(deleted)
+	s.mu.Lock()
+	delete(s.rooms, r.key)
+	s.ports.release(r.port)
+	s.mu.Unlock()
+	s.log.Info("room deleted", "room", r.name, "port", r.port, "members", members)
+	return nil
+}
+
+// mayDelete is the policy of DELETE on the master port.
+func (s *Service) mayDelete(r *Room, session uint64, key string) error {
+	switch s.opts.Delete {
+	case Anyone:
+		return nil
+	case Creator:
+		if r.creator != 0 && r.creator == session {
+			return nil
+		}
+		hash := sha256.Sum256([]byte(key))
+		if key != "" && subtle.ConstantTimeCompare(hash[:], r.keyHash) == 1 {
+			return nil
+		}
+		if key != "" {
+			return wire.Errorf(wire.CodeDenied, "that is not the key of %s", r.name)
+		}
+		return wire.Errorf(wire.CodeDenied, "only who created %s may delete it: DELETE %s KEY, with the key that CREATE answered", r.name, r.name)
+	default:
+		return wire.Errorf(wire.CodeDenied, "only the operator may delete rooms here")
+	}
+}
+
+// storeError makes what the store refuses an answer if a client can make
+// something of it.
+func storeError(err error) error {
+	switch {
+	case errors.Is(err, store.ErrClosed):
+		return wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
+	case errors.Is(err, store.ErrFull), errors.Is(err, store.ErrReadOnly):
+		return wire.Errorf(wire.CodeInternal, "%s", sentence(err))
+	}
+	return err
+}
+
+// sentence is what a client is told of the store's errors.
+func sentence(err error) string {
+	for _, known := range []error{store.ErrFull, store.ErrReadOnly} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	switch {
+	case errors.Is(err, store.ErrNoRoom):
+		return "the room is being deleted"
+	case errors.Is(err, store.ErrClosed):
+		return "the server is stopping"
+	}
+	return "the server could not write it"
+}
+
+// deliver is called by the store's committer with lines in their order.
+func (s *Service) deliver(posts []*store.Post) {
+	for len(posts) > 0 {
+		r := posts[0].Owner.(*Member).room
+		n := 1
+		for n < len(posts) && posts[n].Owner.(*Member).room == r {
+			n++
+		}
+		r.append(posts[:n])
+		if !r.touched {
+			r.touched = true
+			s.touched = append(s.touched, r)
+		}
+		posts = posts[n:]
+	}
+	for _, r := range s.touched {
+		r.touched = false
+		r.kick()
+	}
+	clear(s.touched)
+	s.touched = s.touched[:0]
+}

@@ -1,0 +1,158 @@
+package wire
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// Action is what a member's line asks for.
+type Action int
+
+const (
+	_   Action = iota // of a Command that came with an error: nothing is to be done
+	Say               // a message
+	Nick
+	Who
+	Me
+	SetTopic // or show it, if there is no text
+	Msg
+	History
+	Since
+	JSON
+	Ping
+	Echo
+	Raw
+	Pass
+	Help
+	Quit
+)
+
+// Command is a line of a member.
+type Command struct {
+	Do   Action
+	Name string // the command's word without the slash, lower case, 32 characters at most; "say" for text
+	Text string // of Say, Me, SetTopic and Msg; the new nick, unchecked; the secret of Pass
+	To   string // whom Msg is for, unchecked
+	N    int    // how many lines History asks for, 1 to math.MaxInt32; -1: not said
+	Seq  uint64 // where Since begins
+	On   bool   // of Echo
+}
+
+// command is a row of the table that parsing, /help and usage have in common.
+type command struct {
+	do               Action
+	name, args, does string
+	takes, example   string // for the sentence that follows wrong use
+}
+
+// commands are in the order of /help.
+var commands = []command{
+	{Nick, "nick", "name", "take another name", "one name", "ann"},
+	{Who, "who", "", "list the members", "nothing", ""},
+	{Me, "me", "text", "say what you do", "a text", "waves"},
+	{SetTopic, "topic", "[text]", "show or set the topic", "a text or nothing", "lunch"},
+	{Msg, "msg", "nick text", "tell one member, not stored", "a nick and a text", "bob psst"},
+	{History, "history", "[n]", "the newest n lines again", "a number of lines, at least 1, or nothing", "50"},
+	{Since, "since", "seq", "everything after that sequence number", "one sequence number", "812"},
+	{Ping, "ping", "", "answers the newest sequence number", "nothing", ""},
+	{JSON, "json", "", "from now on JSON, one object a line", "nothing", ""},
+	{Echo, "echo", "on|off", "show you your own lines, or not", "on or off", "off"},
+	{Raw, "raw", "", "from now on every line is text", "nothing", ""},
+	{Pass, "pass", "secret", "the room's password", "one word, the password", "secret"},
+	{Help, "help", "", "these lines", "nothing", ""},
+	{Quit, "quit", "", "leave", "nothing", ""},
+}
+
+// ParseCommand reads a member's line, which is cleaned and not blank. Text is
+// kept as it is; what stands behind a command's word is trimmed. The error is
+// an *Error of CodeBadRequest: the command is unknown, or not used that way.
+// Also then Name is the word that was typed.
+func ParseCommand(line string) (Command, error) {
+	body, ok := strings.CutPrefix(line, "/")
+	if !ok || strings.HasPrefix(body, "/") {
+		return Command{Do: Say, Name: "say", Text: body}, nil
+	}
+	word, text := cutSpace(body)
+	word = lowerASCII(word)
+	for _, known := range commands {
+		if known.name != word {
+			continue
+		}
+		c := Command{Do: known.do, Name: word, N: -1}
+		if c.parse(text) {
+			return c, nil
+		}
+		takes := known.takes
+		if known.do == Since && decimal(text) {
+			takes = fmt.Sprintf("a sequence number up to %d", uint64(math.MaxUint64))
+		}
+		return Command{Name: word, N: -1}, Errorf(CodeBadRequest, "/%s takes %s: %s",
+			word, takes, usage("/"+word, known.example))
+	}
+	c := Command{Name: short(word), N: -1}
+	if word == "" {
+		return c, Errorf(CodeBadRequest, "a command's name follows the / at once; /help lists them; // sends a / as text")
+	}
+	return c, Errorf(CodeBadRequest, "there is no /%s here; /help lists the commands; //%s sends it as text", c.Name, c.Name)
+}
+
+// parse reads what stands behind the command's word. It returns false if that
+// is not what the command takes.
+func (c *Command) parse(text string) bool {
+	switch c.Do {
+	case SetTopic:
+		c.Text = text
+	case Me:
+		c.Text = text
+		return text != ""
+	case Nick, Pass:
+		c.Text = text
+		return text != "" && !strings.ContainsFunc(text, unicode.IsSpace)
+	case Msg:
+		c.To, c.Text = cutSpace(text)
+		return c.Text != ""
+	case History:
+		if text == "" {
+			return true
+		}
+		// Beyond 64 bits n is the largest number: more lines than there are.
+		n, _ := strconv.ParseUint(text, 10, 64)
+		c.N = int(min(n, math.MaxInt32))
+		return n > 0 && decimal(text)
+	case Since:
+		n, err := strconv.ParseUint(text, 10, 64)
+		c.Seq = n
+		return err == nil
+	case Echo:
+		text = lowerASCII(text)
+		c.On = text == "on"
+		return c.On || text == "off"
+	default:
+		return text == ""
+	}
+	return true
+}
+
+// decimal reports whether a text is digits only.
+func decimal(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+
+// cutSpace splits a text at its first white space. What follows is trimmed.
+func cutSpace(s string) (word, rest string) {
+	i := strings.IndexFunc(s, unicode.IsSpace)
+	if i < 0 {
+		return s, ""
+	}
+	return s[:i], strings.TrimSpace(s[i:])
+}
+
+// CommandHelp is what /help answers, without the "* " before each line.
+func CommandHelp() []string {
+	lines := []string{"a line is a message to all; a line that begins with / is a command:"}
+	for _, c := range commands {
+		lines = append(lines, fmt.Sprintf("  %-14s  %s", usage("/"+c.name, c.args), c.does))
+	}
+	return append(lines, fmt.Sprintf("  %-14s  %s", "//text", "say /text"))
+}

@@ -1,0 +1,104 @@
+package wire
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Verb is what a request to the master port asks for.
+type Verb string
+
+const (
+	VerbCreate Verb = "CREATE"
+	VerbJoin   Verb = "JOIN"
+	VerbList   Verb = "LIST"
+	VerbDelete Verb = "DELETE"
+	VerbHelp   Verb = "HELP"
+	VerbQuit   Verb = "QUIT"
+)
+
+// Request is a line to the master port.
+type Request struct {
+	Verb   Verb
+	Name   string // as it was typed, "" if absent; may be a pattern for LIST
+	Secret string // the password of CREATE, the key of DELETE; "" if absent
+}
+
+// verbs are the requests in the order of HELP.
+var verbs = []struct {
+	verb     Verb
+	args     string
+	does     string
+	takes    string // for the sentence that follows wrong use
+	min, max int    // words after the verb
+}{
+	{VerbCreate, "name [password]", "make a room; answers its port and the key that deletes it",
+		"a name and perhaps a password", 1, 2},
+	{VerbJoin, "name", "tell the room's port and how many are there; connect to it to join",
+		"one name", 1, 1},
+	{VerbList, "[name|pattern]", "list the rooms: name, port, members, topic; * and ? make a pattern",
+		"one name or pattern, or nothing", 0, 1},
+	{VerbDelete, "name [key]", "end a room: its members are told, its port is free again",
+		"a name and perhaps a key", 1, 2},
+	{VerbHelp, "", "these lines", "nothing", 0, 0},
+	{VerbQuit, "", "close this connection", "nothing", 0, 0},
+}
+
+// ParseRequest reads a cleaned line: words with white space between them, the
+// first a verb in any ASCII case. The error is an *Error of CodeBadRequest: the
+// verb is unknown, or the number of words is not what it takes.
+func ParseRequest(line string) (Request, error) {
+	words := strings.Fields(line)
+	if len(words) == 0 {
+		return Request{}, Errorf(CodeBadRequest, "the request is empty; HELP lists the requests")
+	}
+	for _, v := range verbs {
+		if lowerASCII(words[0]) != lowerASCII(string(v.verb)) {
+			continue
+		}
+		if n := len(words) - 1; n < v.min || n > v.max {
+			return Request{}, Errorf(CodeBadRequest, "%s takes %s: %s", v.verb, v.takes, usage(string(v.verb), v.args))
+		}
+		words = append(words, "", "")
+		return Request{v.verb, words[1], words[2]}, nil
+	}
+	return Request{}, Errorf(CodeBadRequest, "there is no request %s; try HELP, it lists the requests", short(words[0]))
+}
+
+// HelpLines is what follows the OK line of HELP.
+func HelpLines() []string {
+	width := 0
+	for _, v := range verbs {
+		width = max(width, len(usage(string(v.verb), v.args)))
+	}
+	var lines []string
+	for _, v := range verbs {
+		lines = append(lines, fmt.Sprintf("%-*s  %s", width, usage(string(v.verb), v.args), v.does))
+	}
+	return lines
+}
+
+func usage(word, args string) string { return strings.TrimSpace(word + " " + args) }
+
+// maxWord bounds a word that is echoed, in characters.
+const maxWord = 32
+
+// short cuts a word to what may be echoed.
+func short(s string) string {
+	if utf8.RuneCountInString(s) <= maxWord {
+		return s
+	}
+	return string([]rune(s)[:maxWord-1]) + "…"
+}
+
+// lowerASCII folds A to Z and nothing else: the words of the protocol are ASCII,
+// and the long s or the Kelvin sign are not letters of theirs.
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}

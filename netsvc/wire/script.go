@@ -1,0 +1,69 @@
+package wire
+
+import (
+	"slices"
+	"unicode"
+)
+
+// scriptSet is the scripts that a text may be of, as UTS 39 (section 5.1)
+// counts them: Japanese, Korean, and Han with Bopomofo are scripts of their own
+// beside those they are made of. nil is none; allScripts stands for any.
+type scriptSet []string
+
+var allScripts = scriptSet{"any"}
+
+func (a scriptSet) intersect(b scriptSet) scriptSet {
+	switch {
+	case slices.Equal(a, allScripts):
+		return b
+	case slices.Equal(b, allScripts):
+		return a
+	}
+	var both scriptSet
+	for _, s := range a {
+		if slices.Contains(b, s) {
+			both = append(both, s)
+		}
+	}
+	return both
+}
+
+var (
+	han      = scriptSet{"Han", "Japanese", "Korean", "Hanb"}
+	japanese = scriptSet{"Japanese"}
+)
+
+// scriptsOf is the scripts that a character belongs to.
+func scriptsOf(r rune) scriptSet {
+	switch {
+	case r < 0x80:
+		if unicode.IsLetter(r) {
+			return scriptSet{"Latin"}
+		}
+		return allScripts
+	case r == 0x30fc, r == 0x3006: // the long vowel mark, and shime
+		return japanese
+	case r >= 0x0660 && r <= 0x0669:
+		return scriptSet{"Arabic"}
+	case r >= 0xff21 && r <= 0xff5a: // full-width letters
+		return scriptSet{"Latin"}
+	case unicode.In(r, unicode.Common, unicode.Inherited):
+		return allScripts
+	case unicode.Is(unicode.Han, r):
+		return han
+	case unicode.Is(unicode.Hiragana, r):
+		return scriptSet{"Hiragana", "Japanese"}
+	case unicode.Is(unicode.Katakana, r):
+		return scriptSet{"Katakana", "Japanese"}
+	case unicode.Is(unicode.Hangul, r):
+		return scriptSet{"Hangul", "Korean"}
+	case unicode.Is(unicode.Bopomofo, r):
+		return scriptSet{"Bopomofo", "Hanb"}
+	}
+	for name, table := range unicode.Scripts {
+		if unicode.Is(table, r) {
+			return scriptSet{name}
+		}
+	}
+	return nil
+}
