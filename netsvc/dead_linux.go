@@ -24,6 +24,17 @@ func (k *sock) unanswered(limit time.Duration) bool {
 	return silent
 }
 
+// wasReset reports whether the end of the stream was a reset. The error of a
+// reset is given once, and a writer may have had it: then reading gives EOF.
+func (k *sock) wasReset() bool {
+	reset := false
+	k.raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		reset = err == nil && info.State == unix.BPF_TCP_CLOSE
+	})
+	return reset
+}
+
 // tuneListener sets what accepted connections inherit.
 func tuneListener(fd uintptr, deadPeer time.Duration) error {
 	// Best effort: without it a peer that vanishes after a long pause is

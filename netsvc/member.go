@@ -152,7 +152,7 @@ func (m *Member) take(p []byte) Cause {
 // before the member leaves.
 func (m *Member) lastLine(err error) Cause {
 	c := vanished
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) && !m.sock.wasReset() {
 		c, m.heard = left, true
 		m.sock.bePatient(m.room.svc.opts.DeadPeer)
 		if line, over, ok := m.framer.Tail(); ok {

@@ -94,7 +94,8 @@ const timeFormat = "2006-01-02T15:04:05.000000Z"
 
 // AppendJSON appends the event as one JSON object and a line end, the fields in
 // the order of Event. What is empty is left out, but for the seq of a pong, the
-// members after a join or a leave, and the text of whatever is there for it.
+// members of a join or a leave, and the text of every type that has one of its
+// own: all but join, leave, nick, pong, member and ok.
 func (e *Event) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
 	if e.Seq > 0 || e.Type == TypePong {

@@ -65,11 +65,13 @@ func (f *Framer) Cut(p []byte) (line []byte, over int, rest []byte, ok bool) {
 			i += f.telnet(p[i])
 			continue
 		}
+		// IAC first: in a flood of them, looking for line ends first would go
+		// over all of p for each.
 		run := p[i:]
-		if n := bytes.IndexByte(run, '\n'); n >= 0 {
+		if n := bytes.IndexByte(run, telnetIAC); n >= 0 {
 			run = run[:n]
 		}
-		if n := bytes.IndexByte(run, telnetIAC); n >= 0 {
+		if n := bytes.IndexByte(run, '\n'); n >= 0 {
 			run = run[:n]
 		}
 		f.add(run)

@@ -1,48 +1,70 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
-	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/secure/bidirule"
 	"golang.org/x/text/secure/precis"
 	"golang.org/x/text/unicode/norm"
 )
 
-// MaxName is the length of a name in characters.
+// MaxName is the length of a name in characters (code points), as it is shown
+// and as it is compared.
 const MaxName = 32
 
-// Name is the name of a room or a member: as it is shown, and as names are
-// compared (PRECIS UsernameCaseMapped, RFC 8265).
+// Name is the name of a room or a member. Shown is the spelling that was given;
+// Key is what names are compared by (PRECIS UsernameCaseMapped, RFC 8265). Each
+// is well formed, and the Key of a Key is the Key again.
 type Name struct{ Shown, Key string }
 
-// ParseName checks a name. The error is an *Error that says what is wrong with
-// it, and names it only in a form that is safe to show.
+// ParseName checks a name: 1 to MaxName characters, letters of one script (UTS
+// 39, section 5.1), digits of one kind, "-", "_" and ".", a letter or a digit
+// first, combining marks after a letter only and two in a row at most. The
+// error is an *Error of CodeBadName that says what is wrong with this name, and
+// repeats it only in a form that is safe to show.
 func ParseName(s string) (Name, error) {
 	if plain(s) {
-		return Name{s, strings.ToLower(s)}, nil
+		return Name{s, lowerASCII(s)}, nil
 	}
 	switch n := utf8.RuneCountInString(s); {
-	case s == "":
+	case n == 0:
 		return Name{}, Errorf(CodeBadName, "a name has at least one character")
 	case n > MaxName:
 		return Name{}, Errorf(CodeBadName, "a name has at most %d characters, this one has %d", MaxName, n)
-	case !utf8.ValidString(s):
-		return Name{}, Errorf(CodeBadName, "the name is not UTF-8")
 	}
-	shown := norm.NFC.String(s)
-	if err := wellFormed(shown); err != "" {
-		return Name{}, Errorf(CodeBadName, "%s cannot be a name: %s", CleanString(s), err)
+	key, err := fold(s)
+	if err != nil {
+		return Name{}, Errorf(CodeBadName, "%q cannot be a name: %v", CleanString(s), err)
 	}
-	key, err := precis.UsernameCaseMapped.String(shown)
-	if err != nil || utf8.RuneCountInString(key) > MaxName || wellFormed(key) != "" {
-		return Name{}, Errorf(CodeBadName, "%s cannot be a name", CleanString(s))
+	return Name{s, key}, nil
+}
+
+// fold checks a name and gives its key. The error is the reason alone.
+func fold(s string) (string, error) {
+	if err := wellFormed(s); err != nil {
+		return "", err
+	}
+	key, err := precis.UsernameCaseMapped.String(norm.NFC.String(s))
+	switch {
+	case errors.Is(err, bidirule.ErrInvalid):
+		return "", errors.New("it mixes directions of writing (RFC 5893)")
+	case err != nil:
+		return "", errors.New("it has a character that RFC 8265 keeps out of names")
+	case utf8.RuneCountInString(key) > MaxName:
+		return "", fmt.Errorf("in lower case it has more than %d characters", MaxName)
+	}
+	// Mapping can lead to other characters than were checked, and in theory to
+	// some that map further.
+	if err := wellFormed(key); err != nil {
+		return "", err
 	}
 	if again, err := precis.UsernameCaseMapped.String(key); err != nil || again != key {
-		return Name{}, Errorf(CodeBadName, "%s cannot be a name: it has no stable form for comparison", CleanString(s))
+		return "", errors.New("it has no stable form for comparison")
 	}
-	return Name{shown, key}, nil
+	return key, nil
 }
 
 // plain reports whether s is a well-formed name of ASCII only.
@@ -61,49 +83,43 @@ func plain(s string) bool {
 	return true
 }
 
-// wellFormed says what is wrong with a name; empty: nothing.
-func wellFormed(s string) string {
+// wellFormed says what is wrong with the characters of a name.
+func wellFormed(s string) error {
 	scripts := allScripts
 	digits := rune(-1) // the zero of the system that its digits are of
-	marks := 0         // combining marks in a row
+	marks := -1        // combining marks in a row; -1: not behind a letter
 	for i, r := range s {
+		letter, digit, mark := unicode.IsLetter(r), unicode.Is(unicode.Nd, r), unicode.IsMark(r)
 		switch {
-		case unicode.IsLetter(r):
+		case letter:
 			marks = 0
-			if scripts = scripts.intersect(scriptsOf(r)); scripts == nil {
-				return "its letters are of more than one script"
-			}
-		case unicode.Is(unicode.Nd, r):
-			marks = 0
+		case digit:
+			marks = -1
 			zero := zeroOf(r)
 			if digits >= 0 && zero != digits {
-				return "its digits are of more than one kind"
+				return errors.New("its digits are of more than one kind")
 			}
 			digits = zero
-			if scripts = scripts.intersect(scriptsOf(r)); scripts == nil {
-				return "its digits are of another script than its letters"
-			}
 		case i == 0:
-			return "it must start with a letter or a digit"
+			return errors.New("it must start with a letter or a digit")
 		case r == '-' || r == '_' || r == '.':
-			marks = 0
-		case unicode.IsMark(r):
-			if marks++; marks > 2 {
-				return "it has more than two combining marks in a row"
-			}
-			if before, _ := utf8.DecodeLastRuneInString(s[:i]); !unicode.IsLetter(before) && !unicode.IsMark(before) {
-				return "a combining mark must follow a letter"
-			}
-			if scripts = scripts.intersect(scriptsOf(r)); scripts == nil {
-				return "its marks are of another script than its letters"
-			}
+			marks = -1
+		case mark && marks < 0:
+			return errors.New("a combining mark must follow a letter")
+		case mark && marks == 2:
+			return errors.New("it has more than two combining marks in a row")
+		case mark:
+			marks++
 		case r == '*' || r == '?':
-			return "names have letters, digits, - _ and . only; * and ? make a pattern"
+			return errors.New("names have letters, digits, - _ and . only; * and ? make a pattern")
 		default:
-			return fmt.Sprintf("names have letters, digits, - _ and . only, not %U", r)
+			return fmt.Errorf("names have letters, digits, - _ and . only, not %q", r)
+		}
+		if scripts = scripts.intersect(scriptsOf(r)); scripts == nil {
+			return errors.New("its letters, marks and digits are of more than one script")
 		}
 	}
-	return ""
+	return nil
 }
 
 // zeroOf is the zero of the system that a decimal digit is of. Systems may

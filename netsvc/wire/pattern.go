@@ -2,19 +2,26 @@ package wire
 
 import (
 	"strings"
+	"unicode/utf8"
 
+	"golang.org/x/text/cases"
+	"golang.org/x/text/language"
+	"golang.org/x/text/unicode/norm"
 	"golang.org/x/text/width"
 )
 
-// IsPattern reports whether a word of LIST is a pattern: no name can hold these.
+// IsPattern reports whether a word of LIST is a pattern: it holds * or ?, which
+// no name can.
 func IsPattern(s string) bool { return strings.ContainsAny(s, "*?") }
 
-// Match reports whether a folded name matches a pattern, in which * stands for
-// any characters and ? for one. The pattern is folded first. It takes time in
-// proportion to the product of the lengths at most.
+// Match reports whether the key of a name matches a pattern, in which * stands
+// for any characters, also none, and ? for one. The pattern is folded the way
+// names are, but need not be made of what names are made of. The time is bounded
+// by the length of the pattern plus the square of the key's.
 func Match(pattern, key string) bool {
-	p, k := []rune(strings.ToLower(width.Fold.String(pattern))), []rune(key)
-	// Where to go on when a match fails: behind the last *, one later in k.
+	p, k := []rune(foldPattern(pattern)), []rune(key)
+	// Where to go on when a match fails: behind the last *, one later in k. No
+	// earlier * needs another try, as the last one can take what they could.
 	star, next := -1, 0
 	i, j := 0, 0
 	for j < len(k) {
@@ -35,4 +42,16 @@ func Match(pattern, key string) bool {
 		i++
 	}
 	return i == len(p)
+}
+
+// foldPattern does the mappings of UsernameCaseMapped without its checks (RFC
+// 8265, section 3.3.1): width, case, NFC.
+func foldPattern(s string) string {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			s = cases.Lower(language.Und, cases.HandleFinalSigma(false)).String(width.Fold.String(s))
+			return norm.NFC.String(s)
+		}
+	}
+	return lowerASCII(s)
 }

@@ -33,7 +33,9 @@ var (
 	japanese = scriptSet{"Japanese"}
 )
 
-// scriptsOf is the scripts that a character belongs to.
+// scriptsOf is the scripts that a character belongs to. Common and Inherited ones
+// go with any, but for some that belong to a few by their Script_Extensions
+// (UAX 24) and are written in names: the kana marks and the Arabic digits.
 func scriptsOf(r rune) scriptSet {
 	switch {
 	case r < 0x80:
@@ -41,12 +43,11 @@ func scriptsOf(r rune) scriptSet {
 			return scriptSet{"Latin"}
 		}
 		return allScripts
-	case r == 0x30fc, r == 0x3006: // the long vowel mark, and shime
+	case r >= 0x3099 && r <= 0x309c, r == 0x30fc, r == 0xff70, r == 0xff9e, r == 0xff9f, // marks of kana, and of half width
+		r == 0x3006, r == 0x303c: // shime, masu
 		return japanese
 	case r >= 0x0660 && r <= 0x0669:
 		return scriptSet{"Arabic"}
-	case r >= 0xff21 && r <= 0xff5a: // full-width letters
-		return scriptSet{"Latin"}
 	case unicode.In(r, unicode.Common, unicode.Inherited):
 		return allScripts
 	case unicode.Is(unicode.Han, r):

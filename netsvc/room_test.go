@@ -1,0 +1,383 @@
+package netsvc_test
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// said drops what is not a person's line.
+func said(lines []string) []string {
+	var out []string
+	for _, l := range lines {
+		if strings.HasPrefix(l, "<") {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// collect reads people's lines until there are n.
+func (p *peer) collect(n int) []string {
+	p.t.Helper()
+	out := make([]string, 0, n)
+	for len(out) < n {
+		if l := p.line(); strings.HasPrefix(l, "<") {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+func same(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d lines, want %d", what, len(got), len(want))
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("%s: line %d is %q, want %q", what, i, got[i], want[i])
+		}
+	}
+}
+
+// Many speak at once: all see the same lines in the same order, and each
+// speaker's lines keep theirs.
+func TestOneOrder(t *testing.T) {
+	const speakers, lines = 8, 300
+	s := startServer(t)
+	port := s.create("lobby")
+	peers := make([]*peer, speakers)
+	for i := range peers {
+		peers[i] = join(t, port)
+		peers[i].send(fmt.Sprintf("/nick p%d", i))
+		peers[i].until(fmt.Sprintf("* guest-%d is now", i+1))
+	}
+	got := make([][]string, speakers)
+	var all sync.WaitGroup
+	for i, p := range peers {
+		all.Go(func() {
+			for n := range lines {
+				p.send(fmt.Sprintf("%d", n))
+			}
+		})
+		all.Go(func() { got[i] = p.collect(speakers * lines) })
+	}
+	all.Wait()
+	next := make(map[string]int)
+	for _, l := range got[0] {
+		who, n, _ := strings.Cut(l, "> ")
+		if n != fmt.Sprint(next[who]) {
+			t.Fatalf("%s says %s, its line %d was next", who, n, next[who])
+		}
+		next[who]++
+	}
+	for i := range got {
+		same(t, fmt.Sprintf("member %d", i), got[i], got[0])
+	}
+}
+
+// A member that reads nothing while far more than its socket and the room's
+// window hold goes by gets all of it, in order, and holds up nobody.
+func TestSlowMember(t *testing.T) {
+	s := startServer(t)
+	port := s.create("lobby")
+	slow, fast, speaker := join(t, port), join(t, port), join(t, port)
+	const lines = 12000
+	text := strings.Repeat("x", 1000)
+	var want []string
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		want = fast.collect(lines)
+	}()
+	go func() {
+		for i := range lines {
+			fmt.Fprintf(speaker.conn, "%d %s\n", i, text)
+		}
+	}()
+	speaker.collect(lines)
+	<-done
+	// Only now does it read: the answer to its command is in its place.
+	slow.send("/ping")
+	same(t, "the slow member", slow.collect(lines), want)
+	slow.until("* pong ")
+}
+
+// A member that is further behind than the limit is let go with a sentence that
+// tells how to go on, and going on so misses nothing.
+func TestLetGo(t *testing.T) {
+	s := newServer(t)
+	s.opts.MaxLag = 1000
+	s.start()
+	port := s.create("lobby")
+	slow, speaker := join(t, port), join(t, port)
+	speaker.send("/nick ann")
+	speaker.until("* guest-2 is now ann")
+	const lines = 20000
+	text := strings.Repeat("y", 1000)
+	go func() {
+		for i := range lines {
+			fmt.Fprintf(speaker.conn, "%d %s\n", i, text)
+		}
+	}()
+	want := speaker.collect(lines)
+	var got []string
+	var seq string
+	for {
+		l, err := slow.next()
+		if err != nil {
+			break
+		}
+		if strings.HasPrefix(l, "<") {
+			got = append(got, l)
+		}
+		if _, n, ok := strings.Cut(l, "come back and say /since "); ok {
+			seq = n
+		}
+	}
+	slow.conn.Close()
+	if len(got) == 0 || len(got) == lines {
+		t.Fatalf("it got %d lines of %d before it was let go", len(got), lines)
+	}
+	eventually(t, "one member", func() bool { return s.members("lobby") == 1 })
+	if seq == "" {
+		// Its socket stayed full: the sentence had no room. The last line that
+		// it has tells where to go on; it is a whole one or it does not count.
+		t.Log("let go without a word, as its socket took none")
+		return
+	}
+	again := join(t, port)
+	again.send("/since " + seq)
+	again.until("* everything after ")
+	got = append(got, again.collect(lines-len(got))...)
+	same(t, "before and after", got, want)
+}
+
+// /since while others speak: nothing missed, nothing twice.
+func TestSinceUnderLoad(t *testing.T) {
+	s := startServer(t)
+	port := s.create("lobby")
+	const lines = 4000
+	witness, speaker := join(t, port), join(t, port)
+	go func() {
+		for i := range lines {
+			fmt.Fprintf(speaker.conn, "line %d\n", i)
+		}
+	}()
+	go io.Copy(io.Discard, speaker.conn)
+	var others sync.WaitGroup
+	for i := range 4 {
+		rnd := rand.New(rand.NewPCG(1, uint64(i)))
+		others.Go(func() {
+			seq, seen := "0", 0
+			for seen < lines {
+				// Take some lines and vanish without a word.
+				p := dial(t, port)
+				p.send("/since " + seq)
+				p.until("* everything after ")
+				for range 1 + rnd.IntN(lines/4) {
+					l := p.line()
+					if !strings.HasPrefix(l, "<") {
+						continue
+					}
+					if want := fmt.Sprintf("<guest-2> line %d", seen); l != want {
+						t.Errorf("got %q, want %q", l, want)
+						return
+					}
+					if seen++; seen == lines {
+						break
+					}
+				}
+				p.reset()
+				// Numbers are consecutive in a store that never crashed.
+				seq = fmt.Sprint(seen)
+			}
+		})
+	}
+	witness.collect(lines)
+	others.Wait()
+}
+
+// Clients that vanish in the middle of a line leave nothing behind, and what
+// they had not finished is not said.
+func TestResets(t *testing.T) {
+	s := startServer(t)
+	port := s.create("lobby")
+	witness := join(t, port)
+	before := runtime.NumGoroutine()
+	const clients = 1000
+	for range clients / 100 {
+		var some sync.WaitGroup
+		for range 100 {
+			p := dial(t, port)
+			some.Go(func() {
+				io.WriteString(p.conn, "half a li")
+				p.reset()
+			})
+		}
+		some.Wait()
+	}
+	eventually(t, "only the witness is left", func() bool { return s.members("lobby") == 1 })
+	eventually(t, "no goroutine is left over", func() bool { return runtime.NumGoroutine() <= before })
+	witness.send("done")
+	for {
+		l := witness.line()
+		if l == "<guest-1> done" {
+			break
+		}
+		if strings.HasPrefix(l, "<") {
+			t.Fatalf("somebody said %q", l)
+		}
+	}
+}
+
+// A half-closed sender gets all its own lines back, and then the end: when it
+// returns, they are in the room.
+func TestHalfClose(t *testing.T) {
+	s := startServer(t)
+	port := s.create("lobby")
+	p := dial(t, port)
+	const lines = 3000
+	var b strings.Builder
+	for i := range lines {
+		fmt.Fprintf(&b, "line %d\r\n", i)
+	}
+	go func() {
+		io.WriteString(p.conn, b.String()+"the last, without an end")
+		p.halfClose()
+	}()
+	all, err := io.ReadAll(p.in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := said(strings.Split(string(all), "\n"))
+	if len(got) != lines+1 || got[7] != "<guest-1> line 7" || got[lines] != "<guest-1> the last, without an end" {
+		t.Fatalf("%d lines came back, the last is %q", len(got), got[len(got)-1])
+	}
+	st, err := s.st.Stat(1)
+	if err != nil || st.Lines != lines+1 {
+		t.Fatalf("%+v, %v", st, err)
+	}
+}
+
+func TestOverlong(t *testing.T) {
+	s := startServer(t)
+	p := join(t, s.create("lobby"))
+	p.send(strings.Repeat("z", 5000), strings.Repeat("z", 4096), "after")
+	p.expect("* not sent: the line has 5000 bytes, the limit is 4096", "<guest-1> "+strings.Repeat("z", 4096), "<guest-1> after")
+	m := dial(t, s.svc.Port())
+	m.send(strings.Repeat("z", 70000), "LIST nowhere")
+	m.expect("ERR too-long the line has 70000 bytes, the limit is 4096", "OK 0")
+}
+
+// What a chatter sends cannot harm a terminal or forge a line.
+func TestCleaned(t *testing.T) {
+	s := startServer(t)
+	ann := join(t, s.create("lobby"))
+	ann.send("\x1b[2J\x07 tab\tok \xff\xc3(\u202ereverse \u200d\r inside\r")
+	ann.expect("<guest-1> \ufffd[2J\ufffd tab\tok \ufffd\ufffd(\ufffdreverse \u200d\ufffd inside")
+	// Telnet negotiation is swallowed.
+	ann.send("\xff\xfb\x18\xff\xfa\x18\x00xterm\xff\xf0hi\xff\xfd\n!")
+	ann.expect("<guest-1> hi!")
+	// Only a first line can be that of a browser.
+	ann.send("GET / HTTP/1.1")
+	ann.expect("<guest-1> GET / HTTP/1.1")
+}
+
+func TestForeign(t *testing.T) {
+	s := startServer(t)
+	port := s.create("lobby")
+	witness := join(t, port)
+	p := dial(t, port)
+	p.send("GET /index.html HTTP/1.1", "Host: evil", "hello")
+	for {
+		if _, err := p.next(); err != nil {
+			break
+		}
+	}
+	witness.until("* guest-2 left")
+	witness.send("end")
+	witness.expect("<guest-1> end")
+}
+
+// In a large room the coming and going of others is left out of the text, but
+// not of JSON.
+func TestQuiet(t *testing.T) {
+	s := newServer(t)
+	s.opts.QuietAbove = 2
+	s.start()
+	port := s.create("lobby")
+	ann := join(t, port)
+	bot := join(t, port)
+	bot.send("/json")
+	bot.until(`{"type":"ok","command":"json"}`)
+	cat := dial(t, port)
+	cat.expect("* lobby: 3 here, you are guest-3 (/help)")
+	bot.until(`{"time":"`)
+	cat.send("hi")
+	cat.expect("<guest-3> hi")
+	ann.until("* guest-2 joined")
+	ann.expect("<guest-3> hi")
+}
+
+// Two thousand members: a line reaches all of them.
+func TestManyMembers(t *testing.T) {
+	n := 2000
+	if testing.Short() {
+		n = 200
+	}
+	s := newServer(t)
+	s.opts.Members, s.opts.Connections = n, 3*n
+	s.start()
+	port := s.create("lobby")
+	peers := make([]*peer, n)
+	for i := range peers {
+		peers[i] = dial(t, port)
+		peers[i].until("* lobby: ")
+	}
+	over := dial(t, port)
+	over.expect(fmt.Sprintf("* lobby: the room is full: it has %d members, which is the limit", n))
+	over.end()
+	peers[0].send("hello all")
+	var all sync.WaitGroup
+	for chunk := range 20 {
+		all.Go(func() {
+			for i := chunk; i < n; i += 20 {
+				peers[i].until("<guest-1> hello all")
+			}
+		})
+	}
+	all.Wait()
+	for _, p := range peers {
+		p.reset()
+	}
+	eventually(t, "all are gone", func() bool { return s.members("lobby") == 0 })
+}
+
+// The relaxed store shows first; what was shown is there all the same.
+func TestRelaxed(t *testing.T) {
+	s := newServer(t)
+	s.stOpts.Durability = 1
+	s.stOpts.FlushInterval = 20 * time.Millisecond
+	s.start()
+	port := s.create("lobby")
+	ann := join(t, port)
+	for i := range 200 {
+		ann.send(fmt.Sprint(i))
+	}
+	ann.collect(200)
+	ann.send("/history 3")
+	ann.expect("* 3 earlier lines", "<guest-1> 197", "<guest-1> 198", "<guest-1> 199", "* end of earlier lines")
+	s.stop()
+	s.start()
+	bob := dial(t, port)
+	bob.send("/since 198")
+	bob.until("* everything after 198")
+	bob.expect("<guest-1> 198", "<guest-1> 199")
+}
