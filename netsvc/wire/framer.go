@@ -39,7 +39,7 @@ type Framer struct {
 	sub    int    // bytes of the subnegotiation so far
 	size   int    // bytes of the unfinished line so far
 	lastCR bool   // its last byte is a CR
-	part   []byte // its first bytes, limit+1 at most
+	part   []byte // its first bytes, limit at most
 }
 
 // NewFramer makes a Framer for lines of up to limit bytes, at least 1, counted
@@ -138,7 +138,7 @@ func (f *Framer) telnet(b byte) int {
 }
 
 // add takes in bytes of the unfinished line. Beyond the limit they are counted
-// only; one more is kept, as it may be the CR of the ending.
+// only.
 func (f *Framer) add(p []byte) {
 	if len(p) == 0 {
 		return
@@ -147,7 +147,7 @@ func (f *Framer) add(p []byte) {
 		f.size = math.MaxInt
 	}
 	f.lastCR = p[len(p)-1] == '\r'
-	if room := f.limit + 1 - len(f.part); room > 0 {
+	if room := f.limit - len(f.part); room > 0 {
 		f.part = append(f.part, p[:min(room, len(p))]...)
 	}
 }
@@ -158,7 +158,7 @@ func (f *Framer) take() (line []byte, over int) {
 	if f.lastCR {
 		size--
 	}
-	line = f.part[:min(size, len(f.part), f.limit)]
+	line = f.part[:min(size, len(f.part))]
 	if size > f.limit {
 		over = size
 	}

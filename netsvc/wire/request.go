@@ -33,13 +33,13 @@ var verbs = []struct {
 	takes    string // for the sentence that follows wrong use
 	min, max int    // words after the verb
 }{
-	{VerbCreate, "name [password]", "make a room; answers its port and the key that deletes it",
+	{VerbCreate, "name [password]", "make a room; answers its port and its delete key",
 		"a name and perhaps a password", 1, 2},
-	{VerbJoin, "name", "tell the room's port and how many are there; connect to it to join",
+	{VerbJoin, "name", "a room's port and how many are there; connect to join",
 		"one name", 1, 1},
-	{VerbList, "[name|pattern]", "list the rooms: name, port, members, topic; * and ? make a pattern",
+	{VerbList, "[name|pattern]", "the rooms: name port members topic; * and ? match any",
 		"one name or pattern, or nothing", 0, 1},
-	{VerbDelete, "name [key]", "end a room: its members are told, its port is free again",
+	{VerbDelete, "name [key]", "end a room; its members are told",
 		"a name and perhaps a key", 1, 2},
 	{VerbHelp, "", "these lines", "nothing", 0, 0},
 	{VerbQuit, "", "close this connection", "nothing", 0, 0},

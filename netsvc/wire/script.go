@@ -34,8 +34,8 @@ var (
 )
 
 // scriptsOf is the scripts that a character belongs to. Common and Inherited ones
-// go with any, but for some that belong to a few by their Script_Extensions
-// (UAX 24) and are written in names: the kana marks and the Arabic digits.
+// go with any, but for those that are Japanese by their Script_Extensions (UAX
+// 24) and are written in names.
 func scriptsOf(r rune) scriptSet {
 	switch {
 	case r < 0x80:
@@ -43,11 +43,10 @@ func scriptsOf(r rune) scriptSet {
 			return scriptSet{"Latin"}
 		}
 		return allScripts
-	case r >= 0x3099 && r <= 0x309c, r == 0x30fc, r == 0xff70, r == 0xff9e, r == 0xff9f, // marks of kana, and of half width
-		r == 0x3006, r == 0x303c: // shime, masu
+	case r == 0x3099, r == 0x309a, r == 0x30fc, // voicing marks and the long vowel mark
+		r == 0xff9e, r == 0xff9f, r == 0xff70, // the same in half width
+		r == 0x3006, r == 0x303c: // shime and masu
 		return japanese
-	case r >= 0x0660 && r <= 0x0669:
-		return scriptSet{"Arabic"}
 	case unicode.In(r, unicode.Common, unicode.Inherited):
 		return allScripts
 	case unicode.Is(unicode.Han, r):

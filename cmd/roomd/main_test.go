@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"roomd/store"
+)
+
+// asRoomd makes the test binary behave as roomd: what is killed must be a
+// process of its own.
+const asRoomd = "ROOMD_TEST_RUN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asRoomd) != "" {
+		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const patience = 20 * time.Second
+
+// nextPort hands out master ports and rooms' ports, below the ephemeral ones.
+var nextPort atomic.Int64
+
+func init() { nextPort.Store(int64(20000 + rand.IntN(8000))) }
+
+// process is a roomd of its own.
+type process struct {
+	t      *testing.T
+	dir    string
+	master int
+	first  int // the first port for rooms
+	cmd    *exec.Cmd
+	log    *os.File
+}
+
+func newProcess(t *testing.T, extra string) *process {
+	base := int(nextPort.Add(40)) - 40
+	p := &process{t: t, dir: t.TempDir(), master: base, first: base + 1}
+	text := fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\nrooms.max = 30\n%s\n", base, base+1, base+39, extra)
+	if err := os.WriteFile(filepath.Join(p.dir, "config.toml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(p.dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.log = log
+	t.Cleanup(func() {
+		p.kill(syscall.SIGKILL)
+		log.Close()
+		if t.Failed() {
+			if text, err := os.ReadFile(log.Name()); err == nil {
+				t.Logf("the server's log:\n%s", text)
+			}
+			return
+		}
+		p.checkStore()
+	})
+	return p
+}
+
+// start runs the server and waits until it says that it is ready.
+func (p *process) start() {
+	p.t.Helper()
+	p.cmd = exec.Command(os.Args[0], "serve", "--config", filepath.Join(p.dir, "config.toml"))
+	p.cmd.Env = append(os.Environ(), asRoomd+"=1")
+	p.cmd.Stderr = p.log
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "ready") {
+			return
+		}
+	}
+	p.t.Fatal("the server did not become ready")
+}
+
+// kill ends the process by a signal and waits for its end.
+func (p *process) kill(sig syscall.Signal) error {
+	if p.cmd == nil {
+		return nil
+	}
+	p.cmd.Process.Signal(sig)
+	err := p.cmd.Wait()
+	p.cmd = nil
+	return err
+}
+
+// checkStore reads the whole database while no server has it.
+func (p *process) checkStore() {
+	p.t.Helper()
+	st, err := store.Open(filepath.Join(p.dir, "roomd.db"), store.Options{})
+	if err != nil {
+		p.t.Error(err)
+		return
+	}
+	st.Start(func([]*store.Post) {})
+	if err := st.Check(); err != nil {
+		p.t.Error(err)
+	}
+	if err := st.Close(); err != nil {
+		p.t.Error(err)
+	}
+}
+
+func (p *process) dial(port int) net.Conn {
+	p.t.Helper()
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { c.Close() })
+	c.SetReadDeadline(time.Now().Add(2 * time.Minute))
+	return c
+}
+
+// nc runs netcat-openbsd with input and returns what it printed when it ends.
+func (p *process) nc(port int, input io.Reader) string {
+	p.t.Helper()
+	if _, err := exec.LookPath("nc"); err != nil {
+		p.t.Skip("nc (netcat-openbsd) is not installed")
+	}
+	cmd := exec.Command("nc", "-N", "127.0.0.1", fmt.Sprint(port))
+	cmd.Stdin = input
+	out, err := cmd.Output()
+	if err != nil {
+		p.t.Fatalf("nc: %v", err)
+	}
+	return string(out)
+}
