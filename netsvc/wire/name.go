@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/text/secure/bidirule"
 	"golang.org/x/text/secure/precis"
-	"golang.org/x/text/unicode/norm"
 )
 
 // MaxName is the length of a name in characters (code points), as it is shown
@@ -47,7 +46,7 @@ func fold(s string) (string, error) {
 	if err := wellFormed(s); err != nil {
 		return "", err
 	}
-	key, err := precis.UsernameCaseMapped.String(norm.NFC.String(s))
+	key, err := precis.UsernameCaseMapped.String(s)
 	switch {
 	case errors.Is(err, bidirule.ErrInvalid):
 		return "", errors.New("it mixes directions of writing (RFC 5893)")

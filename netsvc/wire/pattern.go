@@ -49,8 +49,8 @@ func Match(pattern, key string) bool {
 func foldPattern(s string) string {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
-			s = width.Fold.String(norm.NFC.String(s))
-			return norm.NFC.String(cases.Lower(language.Und, cases.HandleFinalSigma(false)).String(s))
+			lower := cases.Lower(language.Und, cases.HandleFinalSigma(false))
+			return norm.NFC.String(lower.String(width.Fold.String(s)))
 		}
 	}
 	return lowerASCII(s)

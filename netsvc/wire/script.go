@@ -43,9 +43,9 @@ func scriptsOf(r rune) scriptSet {
 			return scriptSet{"Latin"}
 		}
 		return allScripts
-	case r == 0x3099, r == 0x309a, r == 0x30fc, // voicing marks and the long vowel mark
-		r == 0xff9e, r == 0xff9f, r == 0xff70, // the same in half width
-		r == 0x3006, r == 0x303c: // shime and masu
+	case r == 0x3099, r == 0x309a, r == 0x30fc, r == 0x3006, r == 0x303c:
+		// The voicing marks, the long vowel mark, shime and masu. Those of half
+		// width become these in the key.
 		return japanese
 	case unicode.In(r, unicode.Common, unicode.Inherited):
 		return allScripts

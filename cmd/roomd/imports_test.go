@@ -1,0 +1,68 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// The packages' arrows, and who may use which library. A package that is not
+// listed may import nothing of ours.
+var allowed = map[string]struct {
+	ours   []string
+	theirs []string
+	why    string
+}{
+	"roomd/cmd/roomd":      {[]string{"roomd/admin", "roomd/netsvc", "roomd/netsvc/wire", "roomd/store"}, []string{"github.com/BurntSushi/toml", "github.com/spf13/cobra"}, "it wires everything together, and alone reads the configuration and the command line"},
+	"roomd/admin":          {[]string{"roomd/netsvc", "roomd/store"}, []string{"github.com/chzyer/readline", "golang.org/x/sys"}, "the console steers netsvc; nothing below knows it"},
+	"roomd/netsvc":         {[]string{"roomd/netsvc/roomlog", "roomd/netsvc/wire", "roomd/store"}, []string{"golang.org/x/sys"}, "the network knows nothing of files and consoles"},
+	"roomd/netsvc/roomlog": {nil, nil, "the log is pure: it can be tested and reasoned about alone"},
+	"roomd/netsvc/wire":    {nil, []string{"golang.org/x/text"}, "the protocol is pure: it can be tested and reasoned about alone"},
+	"roomd/store":          {nil, []string{"go.etcd.io/bbolt", "golang.org/x/sync", "golang.org/x/sys"}, "it alone touches the disk, and never sees a socket"},
+}
+
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "roomd/...").Output()
+	if err != nil {
+		t.Skip("go list:", err)
+	}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); err == io.EOF {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		rule, ok := allowed[p.ImportPath]
+		if !ok {
+			t.Errorf("%s has no rule: say here what it may import", p.ImportPath)
+		}
+		for _, i := range p.Imports {
+			if first, _, _ := strings.Cut(i, "/"); !strings.Contains(first, ".") && first != "roomd" {
+				pure := p.ImportPath == "roomd/netsvc/wire" || p.ImportPath == "roomd/netsvc/roomlog"
+				if (pure || p.ImportPath == "roomd/store") && (i == "net" || strings.HasPrefix(i, "net/")) {
+					t.Errorf("%s must not import %s: %s", p.ImportPath, i, rule.why)
+				}
+				continue
+			}
+			if !under(i, rule.ours) && !under(i, rule.theirs) {
+				t.Errorf("%s must not import %s: %s", p.ImportPath, i, rule.why)
+			}
+		}
+	}
+}
+
+// under reports whether an import is one of the modules or packages given.
+func under(path string, of []string) bool {
+	for _, o := range of {
+		if path == o || !strings.HasPrefix(o, "roomd/") && strings.HasPrefix(path, o+"/") {
+			return true
+		}
+	}
+	return false
+}
