@@ -34,7 +34,7 @@ var verbs = []struct {
 	min, max int    // words after the verb
 }{
 	{VerbCreate, "name", "make a room; answers its port and its delete key",
-		"a name and perhaps a password", 1, 2},
+		"one name", 1, 2},
 	{VerbJoin, "name", "a room's port and how many are there; connect to join",
 		"one name", 1, 1},
 	{VerbList, "[name|pattern]", "the rooms: name port members topic; * and ? match any",
