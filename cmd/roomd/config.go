@@ -109,11 +109,16 @@ func parseConfig(file, text string, port int) (*Config, error) {
 // TOML is reported and left out, so that the rest is looked at too.
 func (p *parser) read(text string) map[string]any {
 	const mostErrors = 20
+	if len(text) > mostBytes {
+		p.add(1, "file", "it has %d bytes; a configuration has %d at most", len(text), mostBytes)
+		return nil
+	}
 	lines := strings.SplitAfter(text, "\n")
 	var tree map[string]any
 	for range mostErrors {
 		tree = nil
-		_, err := toml.Decode(strings.Join(lines, ""), &tree)
+		text := strings.Join(lines, "")
+		_, err := toml.Decode(text, &tree)
 		if err == nil {
 			break
 		}
@@ -122,7 +127,9 @@ func (p *parser) read(text string) map[string]any {
 			p.add(1, "file", "%v", err)
 			return nil
 		}
-		n := min(max(syntax.Position.Line, 1), len(lines))
+		// The line it names may be the one behind a line end that should not
+		// be there; where it starts is exact.
+		n := min(1+strings.Count(text[:min(max(syntax.Position.Start, 0), len(text))], "\n"), len(lines))
 		p.add(n, "syntax", "%s", wire.CleanString(strings.TrimPrefix(syntax.Message, "toml: ")))
 		// An unfinished value is reported where the file ends: then what is
 		// before it must go.
@@ -149,6 +156,10 @@ func flatten(prefix string, tree, into map[string]any) {
 		into[prefix+k] = v
 	}
 }
+
+// mostBytes is far more than a configuration needs: finding the lines of keys
+// takes time in the square of it.
+const mostBytes = 64 << 10
 
 // section is the value of a table: it is known if it has known keys.
 type section struct{}

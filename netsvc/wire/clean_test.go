@@ -26,6 +26,7 @@ func TestClean(t *testing.T) {
 		"grüße, 東京, 👩\u200d🚀, می\u200cخواهم": "grüße, 東京, 👩\u200d🚀, می\u200cخواهم",
 		"\x1b[31mred":       "\ufffd[31mred",
 		"a\rb\x00c\x7f":     "a\ufffdb\ufffdc\ufffd",
+		"a\x7fb":            "a\ufffdb", // nothing else in the line calls for cleaning
 		"\u0085\u009b2J":    "\ufffd\ufffd2J",
 		"a\xffb":            "a\ufffdb",
 		"\xe2\x82":          "\ufffd\ufffd",

@@ -19,6 +19,7 @@ func TestHTTP(t *testing.T) {
 		{"CONNECT host:9000 HTTP/1.1", false, true},
 		{"OPTIONS http://host/ HTTP/1.1", false, true},
 		{"VERSION-CONTROL /x HTTP/1.1", false, true},
+		{"MY_METHOD / HTTP/1.1", false, true},
 		{"GET /" + strings.Repeat("x", 10000) + " HTTP/1.1", false, true}, // where the limit allows it
 		{"GET /" + strings.Repeat("x", 4000), true, true},
 		{"GET HTTP://host/", true, true},
@@ -32,6 +33,7 @@ func TestHTTP(t *testing.T) {
 		{" / HTTP/1.1", false, false},
 		{"get / HTTP/1.1", false, false},
 		{"DELETE lobby key", false, false},
+		{"CREATE lobby 4you", false, false}, // a digit there is no version
 		{"LIST /x", false, false},
 		{"JOIN lobby", false, false},
 		{"WE ALL LIKE HTTP/2", false, false},
@@ -40,6 +42,7 @@ func TestHTTP(t *testing.T) {
 		{"hello /" + strings.Repeat("x", 4000), true, false},
 		{strings.Repeat("X", 4096), true, false},
 		{"GET ht", true, false},
+		{"GET htt", true, false},
 	} {
 		if got := wire.HTTP([]byte(c.line), c.over); got != c.want {
 			t.Errorf("HTTP(%.60q, %v) = %v", c.line, c.over, got)

@@ -145,6 +145,7 @@ func TestFramerLines(t *testing.T) {
 		{"escape in a subnegotiation", "\xff\xfa\xff\xff\xf0\xff\xf0b\n", lines("b")},
 		{"subnegotiation of 512", "\xff\xfa" + long[:510] + "\xff\xf0b\n", lines("b")},
 		{"subnegotiation without end", "\xff\xfa" + long + "zb\n", lines("b")},
+		{"each subnegotiation has its own 512", "\xff\xfa" + long[:300] + "\xff\xf0\xff\xfa" + long[:300] + "\xff\xf0b\n", lines("b")},
 		{"subnegotiation cut before its end", "\xff\xfa" + long + "\xff\xf0b\n", lines("\xf0b")},
 		{"half a sequence at the end", "a\xff", lines("a")},
 		{"half a subnegotiation at the end", "\xff\xfaxyz", nil},
@@ -203,7 +204,7 @@ func FuzzFramer(f *testing.F) {
 
 // An idle connection costs nothing: behind a line there is no buffer left.
 func TestFramerIsNewBehindALine(t *testing.T) {
-	for _, stream := range []string{"hello\n", "\xff\xfb\x01hello\n", "a line over the limit\n", "hello"} {
+	for _, stream := range []string{"hello\n", "\xff\xfb\x01hello\n", "a line over the limit\n", "hello", "hello\xff", "\xff\xfb"} {
 		f := wire.NewFramer(8)
 		for i := range stream {
 			f.Cut([]byte(stream[i : i+1]))

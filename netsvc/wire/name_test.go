@@ -91,6 +91,7 @@ func TestBadNames(t *testing.T) {
 		"a\u0903":                "more than one script", // Devanagari visarga
 		"غ3٣":                    "more than one kind",
 		"غ٣۳":                    "more than one kind",
+		"a𝟎𝟘":                    "more than one kind", // bold and double-struck, side by side in Unicode
 		"1１":                     "more than one kind",
 		"1\u0301":                "must follow a letter",
 		"a-\u0301":               "must follow a letter",

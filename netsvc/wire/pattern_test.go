@@ -41,6 +41,8 @@ func TestMatch(t *testing.T) {
 		{"[a-z]*", "lobby", false},
 		{"ｌｏ*", "lobby", true},
 		{"É*", "été", true},
+		{"ΣΑΣ*", "σασ", true}, // no final sigma, as in keys
+		{"*ΑΣ", "σασ", true},
 		{"E\u0301*", "été", true},
 		{"İ*", "i\u0307stanbul", true},
 		{"ﾗｰ*", "ラーメン", true},
