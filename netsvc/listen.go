@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -367,6 +366,3 @@ func (s *Service) refuse(c *net.TCPConn, line string) {
 		c.Close()
 	})
 }
-
-// address renders host:port, IPv6 in brackets.
-func address(a netip.Addr, port int) string { return net.JoinHostPort(a.String(), strconv.Itoa(port)) }

@@ -326,9 +326,9 @@ func TestQuiet(t *testing.T) {
 	ann.expect("<guest-3> hi")
 }
 
-// Two thousand members: a line reaches all of them.
+// Five thousand members: a line reaches all of them.
 func TestManyMembers(t *testing.T) {
-	n := 2000
+	n := 5000
 	if testing.Short() {
 		n = 200
 	}
