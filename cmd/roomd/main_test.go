@@ -44,6 +44,7 @@ type process struct {
 	dir    string
 	master int
 	first  int // the first port for rooms
+	prefix []string // of the command line: where it runs
 	cmd    *exec.Cmd
 	log    *os.File
 }
@@ -77,7 +78,12 @@ func newProcess(t *testing.T, extra string) *process {
 // start runs the server and waits until it says that it is ready.
 func (p *process) start() {
 	p.t.Helper()
-	p.cmd = exec.Command(os.Args[0], "serve", "--config", filepath.Join(p.dir, "config.toml"))
+	self, err := os.Executable()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	args := append(append([]string(nil), p.prefix...), self, "serve", "--config", filepath.Join(p.dir, "config.toml"))
+	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Env = append(os.Environ(), asRoomd+"=1")
 	p.cmd.Stderr = p.log
 	out, err := p.cmd.StdoutPipe()
