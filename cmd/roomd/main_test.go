@@ -43,7 +43,7 @@ type process struct {
 	t      *testing.T
 	dir    string
 	master int
-	first  int // the first port for rooms
+	first  int      // the first port for rooms
 	prefix []string // of the command line: where it runs
 	cmd    *exec.Cmd
 	log    *os.File
