@@ -30,6 +30,8 @@
 //	names/<key>    folded name → id, of the rooms that are not deleted
 //	ports/<port>   the room that has it, or the order in which it was released
 //	lines/<id>/<seq>  time, kind, nick, text
+//	bans/<id>      Ban as JSON
+//	audit/<n>      Audit as JSON, the newest 100,000
 //
 // Numbers in keys are big endian. The heads are apart from the rooms because
 // every commit rewrites the heads of the rooms that spoke: 32 bytes each and

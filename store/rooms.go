@@ -21,6 +21,7 @@ type Room struct {
 	KeyHash []byte    `json:"key_hash,omitempty"` // SHA-256 of the delete key
 	Topic   string    `json:"topic,omitempty"`
 	Deleted time.Time `json:"deleted,omitzero"` // when it went to the trash
+	Purged  bool      `json:"purged,omitempty"` // it cannot come back
 }
 
 // Stat counts a room's history.
@@ -83,24 +84,15 @@ func (s *Store) Stat(room uint64) (Stat, error) {
 // room comes back with its ID.
 func (s *Store) Create(r Room) (Room, error) {
 	err := s.update(func(tx *bolt.Tx) error {
-		if tx.Bucket(bucketNames).Get([]byte(r.Key)) != nil {
-			return fmt.Errorf("the name %q is %w", r.Name, ErrExists)
-		}
-		if owner, ok := decodePort(tx.Bucket(bucketPorts).Get(portKey(r.Port))); ok && owner.room != 0 {
-			return fmt.Errorf("a room on port %d is %w", r.Port, ErrExists)
-		}
 		id, err := tx.Bucket(bucketRooms).NextSequence()
 		if err != nil {
 			return err
 		}
 		r.ID = id
+		if err := claim(tx, r); err != nil {
+			return err
+		}
 		if err := putRoom(tx, r); err != nil {
-			return err
-		}
-		if err := tx.Bucket(bucketNames).Put([]byte(r.Key), u64(id)); err != nil {
-			return err
-		}
-		if err := tx.Bucket(bucketPorts).Put(portKey(r.Port), portUse{room: id}.encode()); err != nil {
 			return err
 		}
 		if err := tx.Bucket(bucketHeads).Put(u64(id), new(head).encode()); err != nil {

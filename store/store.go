@@ -43,6 +43,10 @@ var (
 	bucketNames = []byte("names")
 	bucketPorts = []byte("ports")
 	bucketLines = []byte("lines")
+	bucketBans  = []byte("bans")
+	bucketAudit = []byte("audit")
+
+	buckets = [][]byte{bucketMeta, bucketRooms, bucketHeads, bucketNames, bucketPorts, bucketLines, bucketBans, bucketAudit}
 
 	keySchema  = []byte("schema")
 	keyRelaxed = []byte("relaxed") // there while a relaxed server runs
@@ -233,7 +237,7 @@ func createFile(path string) error {
 		return err
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketRooms, bucketHeads, bucketNames, bucketPorts, bucketLines} {
+		for _, name := range buckets {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
@@ -270,6 +274,7 @@ func (s *Store) load() (err error) {
 		}
 	}()
 	crashed := false // a relaxed server ended without Close
+	lacking := false // a bucket that came later than the file
 	s.heads = make(map[uint64]*head)
 	err = s.db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
@@ -280,6 +285,9 @@ func (s *Store) load() (err error) {
 			return fmt.Errorf("its schema is version %d, this roomd knows version %d: use a newer roomd", v, Schema)
 		}
 		crashed = meta.Get(keyRelaxed) != nil
+		for _, name := range buckets {
+			lacking = lacking || tx.Bucket(name) == nil
+		}
 		return tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
 			var r Room
 			if err := json.Unmarshal(v, &r); err != nil {
@@ -300,10 +308,15 @@ func (s *Store) load() (err error) {
 		return err
 	}
 	relaxed := s.opts.Durability == Relaxed
-	if !crashed && !relaxed {
+	if !crashed && !relaxed && !lacking {
 		return nil
 	}
 	return s.db.Update(func(tx *bolt.Tx) error {
+		for _, name := range buckets {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
 		if crashed {
 			for id, h := range s.heads {
 				h.Last += maxUnwritten

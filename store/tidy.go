@@ -110,6 +110,9 @@ func (s *Store) tidyRoom(c chore) (more bool, err error) {
 // purgeStep removes some of a deleted room's lines, and the room with the last.
 func (s *Store) purgeStep(room uint64) (more bool, err error) {
 	err = s.transact(func(tx *bolt.Tx) error {
+		if _, err := deletedRoom(tx, room); err != nil {
+			return errNothing // gone already, or restored meanwhile
+		}
 		lines, heads := tx.Bucket(bucketLines), tx.Bucket(bucketHeads)
 		if b := lines.Bucket(u64(room)); b != nil {
 			h, err := decodeHead(heads.Get(u64(room)))
@@ -154,7 +157,7 @@ func (s *Store) Tidy(now time.Time) error {
 
 func (s *Store) planTidy(now time.Time) {
 	old, err := s.roomsWhere(func(r Room) bool {
-		return !r.Deleted.IsZero() && !now.Before(r.Deleted.Add(s.opts.Trash))
+		return r.Purged || !r.Deleted.IsZero() && !now.Before(r.Deleted.Add(s.opts.Trash))
 	})
 	if err != nil {
 		return // looked at again in a minute

@@ -1,0 +1,67 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// auditKept is how many entries of the audit are kept.
+const auditKept = 100_000
+
+// Audit is a command that changed something, and what came of it.
+type Audit struct {
+	Time   time.Time `json:"time"`
+	UID    int       `json:"uid"`
+	User   string    `json:"user,omitempty"`
+	Line   string    `json:"line"`
+	Result string    `json:"result"`
+}
+
+// AddAudit keeps an entry; when it returns nil it is on disk. The newest
+// 100,000 are kept.
+func (s *Store) AddAudit(a Audit) error { return s.addAudit(a, auditKept) }
+
+func (s *Store) addAudit(a Audit, kept uint64) error {
+	return s.update(func(tx *bolt.Tx) error {
+		bucket := tx.Bucket(bucketAudit)
+		id, err := bucket.NextSequence()
+		if err != nil {
+			return err
+		}
+		v, err := json.Marshal(a)
+		if err != nil {
+			return err
+		}
+		if id > kept {
+			if err := bucket.Delete(u64(id - kept)); err != nil {
+				return err
+			}
+		}
+		return bucket.Put(u64(id), v)
+	}, nil)
+}
+
+// Audits returns the newest most entries since a time, the oldest first. It
+// works on a store that was not started, too.
+func (s *Store) Audits(since time.Time, most int) (all []Audit, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		c := tx.Bucket(bucketAudit).Cursor()
+		for k, v := c.Last(); k != nil && len(all) < most; k, v = c.Prev() {
+			var a Audit
+			if err := json.Unmarshal(v, &a); err != nil {
+				return fmt.Errorf("the record %x of the audit: %w", k, err)
+			}
+			if a.Time.Before(since) {
+				break
+			}
+			all = append(all, a)
+		}
+		return nil
+	})
+	slices.Reverse(all)
+	return all, err
+}

@@ -1,0 +1,97 @@
+package store
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// ErrNoBan is returned for a ban that is not there.
+var ErrNoBan = errors.New("no such ban")
+
+// Ban keeps somebody out, or silent. It holds for who has the address and the
+// nick, as far as they are given, until it expires.
+type Ban struct {
+	ID      uint64    `json:"-"`
+	Mute    bool      `json:"mute,omitempty"` // may be there and not speak
+	Addr    string    `json:"addr,omitempty"` // an address or a prefix
+	Nick    string    `json:"nick,omitempty"` // folded
+	Room    uint64    `json:"room,omitempty"` // 0: every room
+	Created time.Time `json:"created"`
+	Until   time.Time `json:"until,omitzero"` // zero: until it is lifted
+	By      string    `json:"by,omitempty"`
+	Why     string    `json:"why,omitempty"`
+}
+
+func (b *Ban) expired(now time.Time) bool { return !b.Until.IsZero() && !now.Before(b.Until) }
+
+// AddBan keeps a ban and gives it an ID. Those that have expired are removed on
+// the way.
+func (s *Store) AddBan(b Ban) (Ban, error) {
+	now := time.Now()
+	err := s.update(func(tx *bolt.Tx) error {
+		bucket := tx.Bucket(bucketBans)
+		var old [][]byte
+		err := eachBan(tx, func(have Ban) {
+			if have.expired(now) {
+				old = append(old, u64(have.ID))
+			}
+		})
+		if err != nil {
+			return err
+		}
+		for _, k := range old {
+			if err := bucket.Delete(k); err != nil {
+				return err
+			}
+		}
+		if b.ID, err = bucket.NextSequence(); err != nil {
+			return err
+		}
+		v, err := json.Marshal(b)
+		if err != nil {
+			return err
+		}
+		return bucket.Put(u64(b.ID), v)
+	}, nil)
+	return b, err
+}
+
+// RemoveBan lifts a ban. ErrNoBan if it is not there.
+func (s *Store) RemoveBan(id uint64) error {
+	return s.update(func(tx *bolt.Tx) error {
+		bucket := tx.Bucket(bucketBans)
+		if bucket.Get(u64(id)) == nil {
+			return ErrNoBan
+		}
+		return bucket.Delete(u64(id))
+	}, nil)
+}
+
+// Bans returns the bans that hold at that time, by ID.
+func (s *Store) Bans(now time.Time) (bans []Ban, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		return eachBan(tx, func(b Ban) {
+			if !b.expired(now) {
+				bans = append(bans, b)
+			}
+		})
+	})
+	return bans, err
+}
+
+func eachBan(tx *bolt.Tx, fn func(Ban)) error {
+	return tx.Bucket(bucketBans).ForEach(func(k, v []byte) error {
+		var b Ban
+		if err := json.Unmarshal(v, &b); err != nil {
+			return fmt.Errorf("the record of ban %x: %w", k, err)
+		}
+		b.ID = binary.BigEndian.Uint64(k)
+		fn(b)
+		return nil
+	})
+}

@@ -1,0 +1,157 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestRestore(t *testing.T) {
+	path := dbPath(t)
+	s := open(t, path, Options{Trash: time.Hour})
+	lobby := s.room("lobby", 9000)
+	s.say(lobby, "one")
+	s.say(lobby, "two")
+	before, err := s.Stat(lobby)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Restore(lobby, 9000); !errors.Is(err, ErrNoRoom) {
+		t.Errorf("a room that is not deleted: %v", err)
+	}
+	if err := s.Delete(lobby); err != nil {
+		t.Fatal(err)
+	}
+	if trash, err := s.Trash(); err != nil || len(trash) != 1 || trash[0].ID != lobby || trash[0].Deleted.IsZero() {
+		t.Errorf("%+v, %v", trash, err)
+	}
+	if st, err := s.TrashStat(lobby); err != nil || st != before {
+		t.Errorf("%+v, %v", st, err)
+	}
+	other := s.room("lobby", 9000)
+	if _, err := s.Restore(lobby, 9001); !errors.Is(err, ErrExists) {
+		t.Errorf("its name is taken: %v", err)
+	}
+	if _, err := s.Update(other, func(r *Room) { r.Name, r.Key = "other", "other" }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Restore(lobby, 9000); !errors.Is(err, ErrExists) {
+		t.Errorf("its port is taken: %v", err)
+	}
+	if r, err := s.Restore(lobby, 9001); err != nil || r.Port != 9001 || r.Name != "lobby" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	s.say(lobby, "three")
+	after, err := s.Stat(lobby)
+	if err != nil || after.Last <= before.Last || after.Lines != 3 {
+		t.Errorf("%+v after %+v, %v", after, before, err)
+	}
+	lines, err := s.Lines(lobby, 0, after.Last, 1<<20)
+	if err != nil || len(lines) != 3 || lines[0].Text != "one" || lines[2].Text != "three" {
+		t.Errorf("%+v, %v", lines, err)
+	}
+}
+
+func TestPurge(t *testing.T) {
+	s := open(t, dbPath(t), Options{Trash: time.Hour})
+	lobby := s.room("lobby", 9000)
+	for i := range 2500 {
+		s.say(lobby, fmt.Sprint(i))
+	}
+	if err := s.Purge(lobby); !errors.Is(err, ErrNoRoom) {
+		t.Errorf("a room that is not deleted: %v", err)
+	}
+	if err := s.Delete(lobby); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Purge(lobby); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Restore(lobby, 9000); !errors.Is(err, ErrNoRoom) {
+		t.Errorf("restored after a purge: %v", err)
+	}
+	if trash, err := s.Trash(); err != nil || len(trash) != 0 {
+		t.Errorf("%+v, %v", trash, err)
+	}
+	// Each change waits for a step of the housekeeping at most.
+	for range 10 {
+		if err := s.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Lines(lobby, 0, 1, 1); !errors.Is(err, ErrNoRoom) {
+		t.Errorf("its lines are there: %v", err)
+	}
+}
+
+func TestUpdate(t *testing.T) {
+	s := open(t, dbPath(t), Options{Trash: time.Hour})
+	a, b := s.room("a", 9000), s.room("b", 9001)
+	for _, fn := range []func(*Room){
+		func(r *Room) { r.Name, r.Key = "b", "b" },
+		func(r *Room) { r.Port = 9001 },
+	} {
+		if _, err := s.Update(a, fn); !errors.Is(err, ErrExists) {
+			t.Errorf("what another room has: %v", err)
+		}
+	}
+	r, err := s.Update(a, func(r *Room) { r.Name, r.Key, r.Port, r.Topic, r.ID = "C", "c", 9002, "be kind", 77 })
+	if err != nil || r.ID != a || r.Key != "c" || r.Topic != "be kind" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if ports, err := s.ReleasedPorts(); err != nil || len(ports) != 1 || ports[0] != 9000 {
+		t.Errorf("%v, %v", ports, err)
+	}
+	if s.room("a", 9000) == b {
+		t.Error("the old name and port are not free")
+	}
+}
+
+func TestBans(t *testing.T) {
+	path := dbPath(t)
+	s := open(t, path, Options{})
+	now := time.Now()
+	one, err := s.AddBan(Ban{Addr: "192.0.2.0/24", Why: "x", Created: now.UTC()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = s.AddBan(Ban{Nick: "ann", Mute: true, Until: now.Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	if bans, err := s.Bans(now); err != nil || len(bans) != 2 || bans[0].ID != one.ID || bans[1].Nick != "ann" {
+		t.Errorf("%+v, %v", bans, err)
+	}
+	if bans, err := s.Bans(now.Add(2 * time.Hour)); err != nil || len(bans) != 1 {
+		t.Errorf("an expired one: %+v, %v", bans, err)
+	}
+	if err := s.RemoveBan(99); !errors.Is(err, ErrNoBan) {
+		t.Error(err)
+	}
+	if err := s.RemoveBan(one.ID); err != nil {
+		t.Error(err)
+	}
+	if bans, err := s.Bans(now); err != nil || len(bans) != 1 || !bans[0].Mute {
+		t.Errorf("%+v, %v", bans, err)
+	}
+}
+
+func TestAudit(t *testing.T) {
+	s := open(t, dbPath(t), Options{})
+	start := time.Now()
+	for i := range 10 {
+		if err := s.addAudit(Audit{Time: start.Add(time.Duration(i) * time.Second), Line: fmt.Sprint(i)}, 5); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := s.Audits(time.Time{}, 100)
+	if err != nil || len(all) != 5 || all[0].Line != "5" || all[4].Line != "9" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if all, err = s.Audits(start.Add(8*time.Second), 100); err != nil || len(all) != 2 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if all, err = s.Audits(time.Time{}, 1); err != nil || len(all) != 1 || all[0].Line != "9" {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
