@@ -191,6 +191,12 @@ func (m *Member) rename(command, nick string) error {
 	if other := r.nicks[n.Key]; other != nil && other != m {
 		return wire.Errorf(wire.CodeExists, "somebody here is called %s already", other.nick.Shown)
 	}
+	if b := r.svc.banned(false, r.id, m.remote.Addr(), n.Key); b != nil && b.Nick != "" {
+		return wire.Errorf(wire.CodeDenied, "that name is banned here")
+	}
+	if b := r.svc.banned(true, r.id, m.remote.Addr(), n.Key); b != nil {
+		m.mutedBy.Store(b)
+	}
 	old := m.nick
 	if old.Shown == n.Shown {
 		m.ok(command, "you are "+n.Shown)

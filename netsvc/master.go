@@ -41,6 +41,12 @@ func (s *Service) admitMaster(c *net.TCPConn) {
 	if err == nil {
 		err = s.enter(addr.Addr())
 	}
+	if err == nil {
+		if b := s.banned(false, 0, addr.Addr(), ""); b != nil {
+			s.leave(addr.Addr())
+			err = wire.Errorf(wire.CodeDenied, "%s", banText(b))
+		}
+	}
 	if err != nil {
 		s.refuse(c, errLine(err))
 		return

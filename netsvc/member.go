@@ -24,6 +24,7 @@ const (
 	left      Cause = "left"          // it closed its side, or said /quit
 	vanished  Cause = "vanished"      // reset, or the connection broke
 	silent    Cause = "dead peer"     // acknowledged nothing for limits.dead_peer
+	kicked    Cause = "kicked"        // by the operator
 	lagged    Cause = "lagged"        // more than limits.max_lag lines behind
 	foreign   Cause = "foreign"       // it speaks HTTP
 	deleted   Cause = "room deleted"  // DELETE
@@ -42,6 +43,7 @@ const (
 // Member is a connection in a room: a reader that speaks, and a cursor.
 type Member struct {
 	// Set before serve, then read-only.
+	id     uint64
 	room   *Room
 	sock   *sock
 	remote netip.AddrPort
@@ -60,6 +62,10 @@ type Member struct {
 	nick      wire.Name // written by the reader alone
 	readsJSON bool      // written by the reader alone
 	cause     Cause     // why it ended; empty: it has not
+
+	lines   atomic.Uint64 // said
+	spoke   atomic.Int64  // microseconds since 1970; 0: not yet
+	mutedBy atomic.Pointer[store.Ban]
 
 	hold    atomic.Int32
 	pos     atomic.Uint64 // a copy of cursor.Pos
@@ -85,7 +91,7 @@ type Member struct {
 
 func newMember(r *Room, k *sock, addr netip.AddrPort, nick wire.Name) *Member {
 	return &Member{
-		room: r, sock: k, remote: addr, nick: nick, since: time.Now(),
+		id: r.svc.members.Add(1), room: r, sock: k, remote: addr, nick: nick, since: time.Now(),
 		framer:  wire.NewFramer(r.svc.opts.LineBytes),
 		drained: make(chan struct{}), settled: make(chan struct{}, 1),
 	}
@@ -214,6 +220,7 @@ func (m *Member) endLocked(c Cause) bool {
 	m.mu.Unlock()
 	m.signal()
 	m.sock.wakeReader()
+	m.room.svc.hub.publish(Happening{Type: "leave", Room: m.room.name, Member: m.nick.Shown, Remote: m.remote.String(), Cause: string(c)})
 	m.room.svc.log.Info("member gone", "room", m.room.name, "member", m.nick.Shown, "remote", m.remote, "cause", string(c))
 	return true
 }
@@ -256,6 +263,10 @@ func (m *Member) say(kind store.Kind, text string) {
 	if !m.settle(maxInFlight) {
 		return
 	}
+	if b := m.silenced(); b != nil {
+		m.mute(b)
+		return
+	}
 	m.mu.Lock()
 	m.inFlight++
 	m.mu.Unlock()
@@ -264,6 +275,19 @@ func (m *Member) say(kind store.Kind, text string) {
 		p.Err = err
 		m.refused(p)
 	}
+}
+
+// mute answers a line of a member that may not speak.
+func (m *Member) mute(b *store.Ban) {
+	text := "not sent: you are muted"
+	if !b.Until.IsZero() {
+		text += " until " + b.Until.UTC().Format("2006-01-02 15:04:05 UTC")
+	}
+	m.mu.Lock()
+	m.failed = true
+	command := cmp.Or(m.saying, "say")
+	m.mu.Unlock()
+	m.answer(wire.Event{Type: wire.TypeError, Command: command, Code: wire.CodeDenied, Text: text})
 }
 
 // appended puts a line of this member into the log. Room.mu is held.
@@ -277,6 +301,8 @@ func (m *Member) appended(log *roomlog.Log, e roomlog.Event) {
 		m.inserts = append(m.inserts, insert{kind: skip, at: before, seq: e.Seq})
 	}
 	m.inFlight--
+	m.lines.Add(1)
+	m.spoke.Store(time.Now().UnixMicro())
 	m.signal()
 }
 

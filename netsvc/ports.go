@@ -42,6 +42,16 @@ func (q *portQueue) take(tried map[int]bool) (int, bool) {
 	return 0, false
 }
 
+// claim takes one port out of its turn, if it is free.
+func (q *portQueue) claim(port int) bool {
+	i := slices.Index(q.free, port)
+	if i < 0 {
+		return false
+	}
+	q.free = slices.Delete(q.free, i, i+1)
+	return true
+}
+
 // putBack returns ports that were taken and not used, in the order of taking.
 func (q *portQueue) putBack(ports ...int) { q.free = slices.Insert(q.free, 0, ports...) }
 

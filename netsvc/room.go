@@ -2,9 +2,11 @@ package netsvc
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +43,8 @@ type Room struct {
 	port      int
 	creator   uint64 // master connection that made it; 0: none of this run
 	keyHash   []byte
+	created   time.Time
+	madeBy    string // the address it was created from
 	log       *roomlog.Log
 	quit      chan struct{} // closed when the room begins to close
 	gone      chan struct{} // closed when it has
@@ -59,6 +63,8 @@ type Room struct {
 	nicks   map[string]*Member // by folded nick
 	guests  int                // guest numbers given
 	json    int                // members that read JSON
+	spoke   time.Time          // when a line last came
+	rate    rate
 
 	// Owned by the store's committer.
 	touched bool
@@ -70,6 +76,7 @@ type Room struct {
 
 func newRoom(s *Service, k store.Room, last uint64) *Room {
 	return &Room{
+		created: k.Created, madeBy: k.Creator,
 		svc: s, id: k.ID, name: k.Name, key: k.Key, port: k.Port, keyHash: k.KeyHash, topic: k.Topic,
 		log:  roomlog.New(logWindow, last),
 		quit: make(chan struct{}), gone: make(chan struct{}),
@@ -80,7 +87,7 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 // publish opens a room that has just been created. It reports false when the
 // server has begun to stop meanwhile: then the listeners are closed.
 func (r *Room) publish(k store.Room, ln *listeners) bool {
-	r.id, r.port, r.keyHash = k.ID, k.Port, k.KeyHash
+	r.id, r.port, r.keyHash, r.created = k.ID, k.Port, k.KeyHash, k.Created
 	return r.opened(ln)
 }
 
@@ -189,6 +196,7 @@ func (r *Room) admit(c *net.TCPConn) {
 	}
 	if refusal := r.join(c, addr); refusal != "" {
 		r.svc.leave(addr.Addr())
+		r.svc.hub.publish(Happening{Type: "refuse", Room: r.name, Remote: addr.String(), Text: strings.TrimSpace(refusal)})
 		r.svc.refuse(c, refusal)
 	}
 }
@@ -209,13 +217,18 @@ func (r *Room) join(c *net.TCPConn, addr netip.AddrPort) (refusal string) {
 	if n := len(r.members); n >= r.svc.opts.Members {
 		return r.line(fmt.Sprintf("the room is full: it has %d members, which is the limit\n", n))
 	}
+	if b := r.svc.banned(false, r.id, addr.Addr(), ""); b != nil {
+		return r.line(banText(b) + "\n")
+	}
 	m := newMember(r, k, addr, r.guest())
+	m.mutedBy.Store(r.svc.banned(true, r.id, addr.Addr(), m.nick.Key))
 	m.index = len(r.members)
 	r.members = append(r.members, m)
 	r.nicks[m.nick.Key] = m
 	m.cursor = r.log.End()
 	m.greet(len(r.members), r.topic)
 	r.announce(wire.Event{Type: wire.TypeJoin, From: m.nick.Shown, Members: len(r.members)})
+	r.svc.hub.publish(Happening{Type: "join", Room: r.name, Member: m.nick.Shown, Remote: addr.String()})
 	r.readers.Go(m.serve)
 	return ""
 }
@@ -273,15 +286,37 @@ func (r *Room) append(posts []*store.Post) {
 			r.object = ev.AppendJSON(r.object[:0])
 			e.JSON = r.object
 		}
+		if r.svc.hub.watched() {
+			r.svc.hub.publish(Happening{Time: p.Line.Time, Type: string(ev.Type), Room: r.name, Member: ev.From, Seq: ev.Seq, Text: ev.Text})
+		}
 		if p.Line.Kind == store.Topic {
 			r.topic = p.Line.Text
 		}
 		m.appended(r.log, e)
 	}
+	now := time.Now()
+	r.spoke = now.UTC()
+	r.rate.add(now, len(posts))
 	if len(r.members) == 0 {
 		r.log.Forget()
 	}
 }
+
+// rate is a number of lines a minute that forgets: what is a minute old counts
+// a third (1/e).
+type rate struct {
+	value float64
+	at    time.Time
+}
+
+func (q *rate) now(t time.Time) float64 {
+	if q.value == 0 {
+		return 0
+	}
+	return q.value * math.Exp(-t.Sub(q.at).Minutes())
+}
+
+func (q *rate) add(t time.Time, n int) { q.value, q.at = q.now(t)+float64(n), t }
 
 // lineEvent is a line of the history as it is shown.
 func lineEvent(l *store.Line) wire.Event {

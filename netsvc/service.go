@@ -1,6 +1,7 @@
 package netsvc
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -66,7 +67,12 @@ type Service struct {
 	conns    atomic.Int64   // connections of all kinds
 	sessions atomic.Uint64  // master connections so far
 
+	members atomic.Uint64 // member IDs given
+	started time.Time
+
 	reserve reserve
+	hub     hub
+	bans    atomic.Pointer[[]store.Ban] // read at every join, replaced as a whole
 
 	mu       sync.Mutex
 	rooms    map[string]*Room // by folded name, those opening and closing included
@@ -89,7 +95,11 @@ func New(st *store.Store, opts Options) *Service {
 // returns nil every room is bound, or known to be unbound and being retried.
 // After an error the service must be stopped all the same.
 func (s *Service) Start() error {
+	s.started = time.Now().UTC()
 	s.store.Start(s.deliver)
+	if err := s.loadBans(); err != nil {
+		return err
+	}
 	kept, err := s.store.Rooms()
 	if err != nil {
 		return fmt.Errorf("read the rooms: %w", err)
@@ -237,7 +247,8 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 		// Stopping: the room is on disk and will be there at the next start.
 		return info, "", wire.Errorf(wire.CodeShuttingDown, "the server is stopping; the room %s will be there when it is back", n.Shown)
 	}
-	s.log.Info("room created", "room", kept.Name, "port", kept.Port, "remote", by.Addr)
+	s.log.Info("room created", "room", kept.Name, "port", kept.Port, "by", cmp.Or(by.Addr, "operator"))
+	s.hub.publish(Happening{Type: "create", Room: kept.Name, Remote: by.Addr})
 	info, _ = r.info()
 	return info, key, nil
 }
@@ -301,6 +312,7 @@ func (s *Service) Delete(name string, allowed func(*Room) error) error {
 	s.ports.release(r.port)
 	s.mu.Unlock()
 	s.log.Info("room deleted", "room", r.name, "port", r.port, "members", members)
+	s.hub.publish(Happening{Type: "delete", Room: r.name})
 	return nil
 }
 

@@ -1,0 +1,501 @@
+package netsvc
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"roomd/netsvc/wire"
+	"roomd/store"
+)
+
+// What the operator sees and does. Errors are *wire.Error where the caller is
+// at fault.
+
+// MemberInfo is a member as the operator sees it.
+type MemberInfo struct {
+	ID     uint64    `json:"id"`
+	Nick   string    `json:"nick"`
+	Room   string    `json:"room"`
+	Remote string    `json:"remote"`
+	Since  time.Time `json:"since"`
+	Spoke  time.Time `json:"spoke,omitzero"` // when it last said something
+	Lines  uint64    `json:"lines"`          // that it said
+	Behind uint64    `json:"behind"`         // events that it has not got yet
+	JSON   bool      `json:"json"`
+	Muted  bool      `json:"muted"`
+}
+
+func (m *Member) info(end uint64) MemberInfo {
+	i := MemberInfo{
+		ID: m.id, Nick: m.nick.Shown, Room: m.room.name, Remote: m.remote.String(), Since: m.since.UTC(),
+		Lines: m.lines.Load(), JSON: m.readsJSON, Muted: m.silenced() != nil,
+	}
+	if t := m.spoke.Load(); t != 0 {
+		i.Spoke = time.UnixMicro(t).UTC()
+	}
+	if pos := m.pos.Load(); end > pos {
+		i.Behind = end - pos
+	}
+	return i
+}
+
+// key is the folded nick now.
+func (m *Member) key() string {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	return m.nick.Key
+}
+
+// Members returns the members of a room, or of all rooms for "", those who
+// came first at the top.
+func (s *Service) Members(room string) ([]MemberInfo, error) {
+	rooms := s.all()
+	if room != "" {
+		r, err := s.room(room)
+		if err != nil {
+			return nil, err
+		}
+		rooms = []*Room{r}
+	}
+	var infos []MemberInfo
+	for _, r := range rooms {
+		end := r.log.End().Pos
+		r.mu.Lock()
+		for _, m := range r.members {
+			infos = append(infos, m.info(end))
+		}
+		r.mu.Unlock()
+	}
+	slices.SortFunc(infos, func(a, b MemberInfo) int { return int(a.ID) - int(b.ID) })
+	return infos, nil
+}
+
+// Who finds members by nick, by address, or by ID.
+func (s *Service) Who(what string) []MemberInfo {
+	all, err := s.Members("")
+	if err != nil {
+		return nil
+	}
+	id, _ := strconv.ParseUint(strings.TrimPrefix(what, "#"), 10, 64)
+	addr, _ := netip.ParseAddr(what)
+	name, _ := wire.ParseName(what)
+	return slices.DeleteFunc(all, func(m MemberInfo) bool {
+		nick, _ := wire.ParseName(m.Nick)
+		at, _ := netip.ParseAddrPort(m.Remote)
+		return !(id != 0 && m.ID == id || addr.IsValid() && at.Addr() == addr.Unmap() ||
+			name.Key != "" && nick.Key == name.Key || m.Remote == what)
+	})
+}
+
+// Kick ends members by their IDs, with a sentence for them, and returns how
+// many were there.
+func (s *Service) Kick(ids []uint64, say string) int {
+	n := 0
+	for _, r := range s.all() {
+		for _, m := range r.present() {
+			if slices.Contains(ids, m.id) && m.kick(cmp.Or(say, "you were asked to leave")) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// kick ends the member with a sentence.
+func (m *Member) kick(say string) bool {
+	r := m.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m.cause != "" {
+		return false
+	}
+	m.answer(wire.Event{Time: time.Now(), Type: wire.TypeNotice, Text: r.name + ": " + wire.CleanString(say)})
+	m.endLocked(kicked)
+	r.announce(wire.Event{Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members)})
+	return true
+}
+
+// Say shows a notice of the operator in a room, or in all rooms for "", and
+// returns how many members there are to see it. It is not stored.
+func (s *Service) Say(room, text string) (int, error) {
+	rooms := s.all()
+	if room != "" {
+		r, err := s.room(room)
+		if err != nil {
+			return 0, err
+		}
+		rooms = []*Room{r}
+	}
+	n := 0
+	for _, r := range rooms {
+		r.mu.Lock()
+		if r.state == open {
+			n += len(r.members)
+			r.announce(wire.Event{Type: wire.TypeNotice, Text: "operator: " + wire.CleanString(text)})
+		}
+		r.mu.Unlock()
+	}
+	return n, nil
+}
+
+// RoomDetail is all there is to say of a room.
+type RoomDetail struct {
+	Name    string    `json:"name"`
+	Port    int       `json:"port"`
+	State   string    `json:"state"` // open or unbound
+	Cause   string    `json:"cause,omitempty"`
+	Members int       `json:"members"`
+	Lagging int       `json:"lagging"` // members that have not got everything
+	Lines   uint64    `json:"lines"`
+	Bytes   uint64    `json:"bytes"`
+	Newest  uint64    `json:"newest"` // sequence number
+	Rate    float64   `json:"rate"`   // lines a minute, lately
+	Spoke   time.Time `json:"spoke,omitzero"`
+	Created time.Time `json:"created,omitzero"`
+	Creator string    `json:"creator,omitempty"`
+	Topic   string    `json:"topic"`
+}
+
+// Rooms returns all rooms, sorted by folded name.
+func (s *Service) Rooms() []RoomDetail {
+	var all []RoomDetail
+	for _, i := range s.List() {
+		s.mu.Lock()
+		r := s.rooms[i.Key]
+		s.mu.Unlock()
+		if r == nil {
+			continue
+		}
+		d := RoomDetail{Name: i.Name, Port: i.Port, State: "open", Cause: i.Unbound, Members: i.Members, Topic: i.Topic, Created: r.created, Creator: r.madeBy}
+		if i.Unbound != "" {
+			d.State = "unbound"
+		}
+		if st, err := s.store.Stat(r.id); err == nil {
+			d.Lines, d.Bytes, d.Newest = st.Lines, st.Bytes, st.Last
+		}
+		end := r.log.End().Pos
+		r.mu.Lock()
+		for _, m := range r.members {
+			if m.pos.Load() < end {
+				d.Lagging++
+			}
+		}
+		d.Spoke, d.Rate = r.spoke, r.rate.now(time.Now())
+		r.mu.Unlock()
+		all = append(all, d)
+	}
+	return all
+}
+
+// Room returns one room.
+func (s *Service) Room(name string) (RoomDetail, error) {
+	r, err := s.room(name)
+	if err != nil {
+		return RoomDetail{}, err
+	}
+	for _, d := range s.Rooms() {
+		if d.Name == r.name {
+			return d, nil
+		}
+	}
+	return RoomDetail{}, wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name)
+}
+
+// Lines reads a room's history: the newest n lines with after < Seq.
+func (s *Service) Lines(name string, after uint64, n int) ([]store.Line, error) {
+	r, err := s.room(name)
+	if err != nil {
+		return nil, err
+	}
+	upto := r.log.End().Seq
+	first, _, err := s.store.Newest(r.id, upto, n)
+	if err != nil {
+		return nil, err
+	}
+	var all []store.Line
+	for at := max(first, after); at < upto; {
+		lines, err := s.store.Lines(r.id, at, upto, pageBytes)
+		if err != nil || len(lines) == 0 {
+			return all, err
+		}
+		all = append(all, lines...)
+		at = lines[len(lines)-1].Seq
+	}
+	return all, nil
+}
+
+// Search calls found with each line of a room's history that holds the text,
+// whatever its case, the oldest first, until found returns false.
+func (s *Service) Search(name, text string, since time.Time, found func(store.Line) bool) error {
+	r, err := s.room(name)
+	if err != nil {
+		return err
+	}
+	text = strings.ToLower(text)
+	upto := r.log.End().Seq
+	for at := uint64(0); at < upto; {
+		lines, err := s.store.Lines(r.id, at, upto, pageBytes)
+		if err != nil || len(lines) == 0 {
+			return err
+		}
+		for _, l := range lines {
+			if l.Time.Before(since) || !strings.Contains(strings.ToLower(l.Text), text) && !strings.Contains(strings.ToLower(l.From), text) {
+				continue
+			}
+			if !found(l) {
+				return nil
+			}
+		}
+		at = lines[len(lines)-1].Seq
+	}
+	return nil
+}
+
+// SetTopic changes a room's topic, on disk before it is shown.
+func (s *Service) SetTopic(name, topic string) error {
+	r, err := s.room(name)
+	if err != nil {
+		return err
+	}
+	topic = wire.CleanString(strings.TrimSpace(topic))
+	if _, err := s.store.Update(r.id, func(k *store.Room) { k.Topic = topic }); err != nil {
+		return storeError(fmt.Errorf("set the topic of %s: %w", r.name, err))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.topic = topic
+	r.announce(wire.Event{Type: wire.TypeNotice, Text: "the operator set the topic: " + topic})
+	return nil
+}
+
+// Remove deletes a room for the operator. say is shown to the members before
+// the farewell.
+func (s *Service) Remove(name, say string) error {
+	if say != "" {
+		if _, err := s.Say(name, say); err != nil {
+			return err
+		}
+	}
+	return s.Delete(name, func(*Room) error { return nil })
+}
+
+// Trashed is a deleted room.
+type Trashed struct {
+	ID      uint64    `json:"id"`
+	Name    string    `json:"name"`
+	Port    int       `json:"port"`
+	Deleted time.Time `json:"deleted"`
+	Lines   uint64    `json:"lines"`
+	Bytes   uint64    `json:"bytes"`
+}
+
+// Trash returns the rooms that can be restored, the last deleted first.
+func (s *Service) Trash() ([]Trashed, error) {
+	rooms, err := s.store.Trash()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Trashed, 0, len(rooms))
+	for _, k := range rooms {
+		t := Trashed{ID: k.ID, Name: k.Name, Port: k.Port, Deleted: k.Deleted}
+		if st, err := s.store.TrashStat(k.ID); err == nil {
+			t.Lines, t.Bytes = st.Lines, st.Bytes
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+// trashed finds the last deleted room of that name, or by its ID.
+func (s *Service) trashed(name string) (store.Room, error) {
+	rooms, err := s.store.Trash()
+	if err != nil {
+		return store.Room{}, err
+	}
+	n, _ := wire.ParseName(name)
+	for _, k := range rooms {
+		if k.Key == n.Key && n.Key != "" || "#"+strconv.FormatUint(k.ID, 10) == name {
+			return k, nil
+		}
+	}
+	return store.Room{}, wire.Errorf(wire.CodeNoRoom, "there is no room %s in the trash", wire.CleanString(name))
+}
+
+// Purge removes a deleted room for good.
+func (s *Service) Purge(name string) error {
+	k, err := s.trashed(name)
+	if err != nil {
+		return err
+	}
+	return s.store.Purge(k.ID)
+}
+
+// Restore brings a deleted room back, with its lines, on its own port, or on
+// another one if that is taken.
+func (s *Service) Restore(name string) (RoomInfo, error) {
+	k, err := s.trashed(name)
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	st, err := s.store.TrashStat(k.ID)
+	if err != nil {
+		return RoomInfo{}, wire.Errorf(wire.CodeNoRoom, "%s is no longer in the trash", k.Name)
+	}
+	r := newRoom(s, k, st.Last)
+	if err := s.reserveName(r); err != nil {
+		return RoomInfo{}, err
+	}
+	ln, err := s.bindAgain(r, k.Port)
+	if err != nil {
+		s.forget(r)
+		return RoomInfo{}, err
+	}
+	back, err := s.store.Restore(k.ID, ln.port)
+	if err != nil {
+		ln.close()
+		s.mu.Lock()
+		s.ports.putBack(ln.port)
+		s.mu.Unlock()
+		s.forget(r)
+		if errors.Is(err, store.ErrNoRoom) {
+			err = wire.Errorf(wire.CodeNoRoom, "%s is no longer in the trash", k.Name)
+		}
+		return RoomInfo{}, storeError(err)
+	}
+	if !r.publish(back, ln) {
+		return RoomInfo{}, wire.Errorf(wire.CodeShuttingDown, "the server is stopping; %s will be there when it is back", k.Name)
+	}
+	s.log.Info("room restored", "room", k.Name, "port", back.Port)
+	s.hub.publish(Happening{Type: "restore", Room: k.Name})
+	info, _ := r.info()
+	return info, nil
+}
+
+// bindAgain binds the port a room had, if nobody has it, else another one.
+func (s *Service) bindAgain(r *Room, port int) (*listeners, error) {
+	s.mu.Lock()
+	own := s.ports.claim(port)
+	s.mu.Unlock()
+	if own {
+		if l, err := s.listen(port); err == nil {
+			return l, nil
+		}
+		s.mu.Lock()
+		s.ports.release(port)
+		s.mu.Unlock()
+	}
+	return s.bindFree(r)
+}
+
+// PortsInfo is the state of the ports for rooms.
+type PortsInfo struct {
+	First   int   `json:"first"`
+	Last    int   `json:"last"`
+	Bound   int   `json:"bound"`
+	Unbound int   `json:"unbound"`
+	Free    int   `json:"free"` // resting ones included
+	Next    []int `json:"next"` // the first of them, in the order in which they are given out
+}
+
+// Ports tells the state of the ports.
+func (s *Service) Ports() PortsInfo {
+	s.mu.Lock()
+	i := PortsInfo{First: s.ports.first, Last: s.ports.last, Free: len(s.ports.free), Next: slices.Clone(s.ports.free[:min(5, len(s.ports.free))])}
+	s.mu.Unlock()
+	for _, r := range s.List() {
+		if r.Unbound != "" {
+			i.Unbound++
+		} else {
+			i.Bound++
+		}
+	}
+	return i
+}
+
+// Status is the server in numbers.
+type Status struct {
+	Started     time.Time `json:"started"`
+	MasterPort  int       `json:"master_port"`
+	Rooms       int       `json:"rooms"`
+	Unbound     int       `json:"unbound"`
+	Members     int       `json:"members"`
+	Connections int64     `json:"connections"` // of members and of the master port
+	Lines       uint64    `json:"lines"`       // in all histories
+	Bytes       uint64    `json:"bytes"`
+	ReadOnly    string    `json:"read_only,omitempty"` // why nothing can be written
+}
+
+// Status tells how the server is.
+func (s *Service) Status() Status {
+	st := Status{Started: s.started, MasterPort: s.Port(), Connections: s.conns.Load()}
+	for _, r := range s.Rooms() {
+		st.Rooms++
+		st.Members += r.Members
+		st.Lines += r.Lines
+		st.Bytes += r.Bytes
+		if r.State == "unbound" {
+			st.Unbound++
+		}
+	}
+	if err := s.store.Broken(); err != nil {
+		st.ReadOnly = err.Error()
+	}
+	return st
+}
+
+// Printable makes text safe for a terminal and a single line: the rule for what
+// chatters send, and no tab.
+func Printable(s string) string { return strings.ReplaceAll(wire.CleanString(s), "\t", " ") }
+
+// FoldName is a name as names are compared.
+func FoldName(name string) (string, error) {
+	n, err := wire.ParseName(name)
+	return n.Key, err
+}
+
+// RoomID is what a ban refers to a room by.
+func (s *Service) RoomID(name string) (uint64, error) {
+	r, err := s.room(name)
+	if err != nil {
+		return 0, err
+	}
+	return r.id, nil
+}
+
+// RoomName is the opposite of RoomID: "" for 0, and for a room that is gone.
+func (s *Service) RoomName(id uint64) string {
+	for _, r := range s.all() {
+		if r.id == id && id != 0 {
+			return r.name
+		}
+	}
+	return ""
+}
+
+// Hit counts the members that a ban would end.
+func (s *Service) Hit(b store.Ban) int {
+	n := 0
+	for _, r := range s.all() {
+		for _, m := range r.present() {
+			if (b.Room == 0 || b.Room == r.id) && (b.Addr == "" || covers(b.Addr, m.remote.Addr())) && (b.Nick == "" || b.Nick == m.key()) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// Refusal takes apart an error that is the caller's fault.
+func Refusal(err error) (code, text string, ok bool) {
+	var e *wire.Error
+	if errors.As(err, &e) {
+		return e.Code, e.Text, true
+	}
+	return "", "", false
+}
