@@ -332,6 +332,15 @@ func (c *Config) deletePolicy() netsvc.Policy {
 	return netsvc.Anyone
 }
 
+// adminMode is admin.mode, which has been checked.
+func (c *Config) adminMode() os.FileMode {
+	n, err := strconv.ParseUint(c.Admin.Mode, 8, 32)
+	if err != nil {
+		return 0o600
+	}
+	return os.FileMode(n)
+}
+
 func (c *Config) masterAddresses() string {
 	var all []string
 	for _, a := range c.Server.Listen {

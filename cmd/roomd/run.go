@@ -42,9 +42,12 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	root.SetErr(errw)
 	cmd, err := root.ExecuteC()
 	var usage usageError
+	var status exitStatus
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &status):
+		return int(status)
 	case errors.Is(err, errTold):
 		return exitFailed
 	case errors.As(err, &usage):
@@ -70,7 +73,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd} })
-	root.AddCommand(newServe(), newCheck(), newVersion())
+	root.AddCommand(newServe(), newAdmin(), newCheck(), newStore(), newVersion())
 	return root
 }
 
@@ -86,6 +89,7 @@ func exactly(least, most int) cobra.PositionalArgs {
 
 func newServe() *cobra.Command {
 	var file string
+	var console bool
 	cmd := &cobra.Command{
 		Use:   "serve [PORT]",
 		Short: "Run the server until it is told to stop (SIGINT or SIGTERM)",
@@ -96,6 +100,7 @@ is the file that --config names, else config.toml here, else
 /etc/roomd/config.toml, else the defaults alone.`,
 		Example: `  roomd serve
   roomd serve 9090
+  roomd serve --console
   roomd serve --config /etc/roomd/config.toml`,
 		Args: exactly(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -111,10 +116,11 @@ is the file that --config names, else config.toml here, else
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return serve(cmd.Context(), cfg, console, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration `FILE`")
+	cmd.Flags().BoolVar(&console, "console", false, "open the console here, with the log above the prompt")
 	return cmd
 }
 

@@ -6,22 +6,41 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
 	"syscall"
 
+	"roomd/admin"
 	"roomd/netsvc"
 	"roomd/store"
 )
 
-// serve runs the server until ctx is done or a signal says so. out gets what
-// the person at the terminal wants to know, errw the log.
-func serve(ctx context.Context, c *Config, out, errw io.Writer) error {
+// serve runs the server until ctx is done, a signal or the operator says so.
+// out gets what the person at the terminal wants to know, errw the log; with
+// the console both are printed above its prompt.
+func serve(ctx context.Context, c *Config, withConsole bool, out, errw io.Writer) (err error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	signals := []os.Signal{syscall.SIGTERM}
+	if !withConsole { // there Ctrl-C is the console's
+		signals = append(signals, syscall.SIGINT)
+	}
+	ctx, cancel := signal.NotifyContext(ctx, signals...)
 	defer cancel()
-	log := newLog(c, errw)
+	var console *admin.Console
+	if withConsole {
+		if c.Admin.Socket == "" {
+			return errors.New("the console needs admin.socket, which is empty")
+		}
+		if console, err = admin.NewConsole(c.Admin.Socket, admin.HistoryFile()); err != nil {
+			return fmt.Errorf("open the console: %w", err)
+		}
+		defer func() { console.Leave() }()
+		out, errw = console, console
+	}
+	tap := newTap(c, errw)
+	log := slog.New(tap)
 	if w := fitDescriptors(c, descriptorLimit()); w != "" {
 		log.Warn(w)
 	}
@@ -38,15 +57,28 @@ func serve(ctx context.Context, c *Config, out, errw io.Writer) error {
 	if err == nil && first {
 		err = createFirst(svc, c.Server.Create)
 	}
+	shell := &admin.Server{Service: svc, Store: st, Log: tap, Stop: cancel, Config: c.settings, Version: thisVersion().Version, Group: c.Admin.Group}
+	var socket *admin.Listener
+	if err == nil && c.Admin.Socket != "" {
+		socket, err = shell.Listen(c.Admin.Socket, c.adminMode())
+	}
 	if err == nil {
 		log.Info("ready", "master", c.masterAddresses(), "may_create", c.Access.Create, "may_delete", string(c.deletePolicy()))
 		announce(out, c, svc)
+		if console != nil {
+			stop := context.AfterFunc(ctx, console.Close)
+			console.Run() // until the operator leaves, or the server is to stop
+			stop()
+			cancel()
+		}
 		<-ctx.Done()
 		// A second signal ends the process at once.
 		cancel()
-		fmt.Fprintln(out, "stopping")
 	}
 	svc.Stop()
+	if socket != nil {
+		err = errors.Join(err, socket.Close())
+	}
 	return errors.Join(err, st.Close())
 }
 
@@ -77,19 +109,21 @@ func announce(out io.Writer, c *Config, svc *netsvc.Service) {
 		}
 		fmt.Fprintf(out, "room %-8s port %d\n", r.Name, r.Port)
 	}
-	fmt.Fprintln(out, "ready; Ctrl-C stops")
+	fmt.Fprintln(out, "ready; Ctrl-C stops, roomd admin opens the console")
 }
 
-func newLog(c *Config, w io.Writer) *slog.Logger {
+// newTap makes the log's handler. The tap decides on the level, so that it can
+// be changed.
+func newTap(c *Config, w io.Writer) *admin.Tap {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
 		level = slog.LevelInfo // the configuration allows only its names
 	}
-	opts := &slog.HandlerOptions{Level: level}
+	all := &slog.HandlerOptions{Level: slog.LevelDebug}
 	if c.Log.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
+		return admin.NewTap(slog.NewJSONHandler(w, all), level)
 	}
-	return slog.New(slog.NewTextHandler(w, opts))
+	return admin.NewTap(slog.NewTextHandler(w, all), level)
 }
 
 func (c *Config) storeOptions() store.Options {

@@ -1,0 +1,89 @@
+package admin
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+)
+
+// Exit statuses of a command given from a shell.
+const (
+	ExitDone        = 0
+	ExitRefused     = 1
+	ExitUsage       = 2
+	ExitUnreachable = 3
+)
+
+// answer is the last line of what the server says to a command.
+type answer struct {
+	verdict string // OK, ERR or ASK
+	code    string // of ERR; the token of ASK
+	text    string
+}
+
+// do sends a line over a connection of its own and calls each with every line
+// of what it yields. It ends early when ctx is done.
+func do(ctx context.Context, path, line string, each func(string)) (answer, error) {
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		return answer{}, err
+	}
+	defer c.Close()
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	defer stop()
+	if _, err := io.WriteString(c, strings.ReplaceAll(line, "\n", " ")+"\n"); err != nil {
+		return answer{}, err
+	}
+	in := bufio.NewReader(c)
+	for {
+		l, err := in.ReadString('\n')
+		if err != nil {
+			return answer{}, errors.Join(ctx.Err(), err)
+		}
+		l = strings.TrimSuffix(l, "\n")
+		if text, ok := strings.CutPrefix(l, " "); ok {
+			each(text)
+			continue
+		}
+		var a answer
+		a.verdict, a.text, _ = strings.Cut(l, " ")
+		if a.verdict != "OK" {
+			a.code, a.text, _ = strings.Cut(a.text, " ")
+		}
+		return a, nil
+	}
+}
+
+// Once carries out one line, for a shell, and returns the exit status. ask, if
+// not nil, is asked what the server asks; without it a question is a refusal.
+func Once(path string, words []string, out, errw io.Writer, ask func(question string) bool) int {
+	line := Join(words)
+	show := func(l string) { fmt.Fprintln(out, l) }
+	a, err := do(context.Background(), path, line, show)
+	if err == nil && a.verdict == "ASK" && ask != nil {
+		if !ask(a.text) {
+			fmt.Fprintln(errw, "nothing was done")
+			return ExitRefused
+		}
+		a, err = do(context.Background(), path, line+" --token "+a.code, show)
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintf(errw, "roomd: the server cannot be reached at %s: %v\n", path, err)
+		return ExitUnreachable
+	case a.verdict == "OK":
+		return ExitDone
+	case a.verdict == "ASK":
+		fmt.Fprintf(errw, "roomd: this %s\nSay --yes, or --token %s if that is what you want.\n", a.text, a.code)
+		return ExitRefused
+	}
+	fmt.Fprintf(errw, "roomd: %s\n", a.text)
+	if a.code == "usage" {
+		return ExitUsage
+	}
+	return ExitRefused
+}

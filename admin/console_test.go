@@ -1,0 +1,209 @@
+package admin_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"roomd/admin"
+)
+
+// asConsole makes the test binary behave as the console of the socket that it
+// names: readline wants a process, and a terminal, of its own.
+const asConsole = "ROOMD_TEST_CONSOLE"
+
+func init() {
+	if socket := os.Getenv(asConsole); socket != "" {
+		c, err := admin.NewConsole(socket, os.Getenv("ROOMD_TEST_HISTORY"))
+		if err != nil {
+			os.Stderr.WriteString(err.Error())
+			os.Exit(1)
+		}
+		c.Run()
+		os.Exit(0)
+	}
+}
+
+// screen is a console in a terminal of its own.
+type screen struct {
+	t   *testing.T
+	tty *os.File
+	cmd *exec.Cmd
+
+	mu   sync.Mutex
+	seen bytes.Buffer // all that was printed
+	from int          // what expect has not looked at yet
+	more chan bool
+}
+
+func openConsole(t *testing.T, socket, history string) *screen {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), asConsole+"="+socket, "ROOMD_TEST_HISTORY="+history, "TERM=xterm")
+	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 160})
+	if err != nil {
+		t.Skip("no pseudo-terminal here:", err)
+	}
+	s := &screen{t: t, tty: tty, cmd: cmd, more: make(chan bool, 1)}
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		b := make([]byte, 4096)
+		for {
+			n, err := tty.Read(b)
+			s.mu.Lock()
+			s.seen.Write(b[:n])
+			s.mu.Unlock()
+			select {
+			case s.more <- true:
+			default:
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		tty.Close()
+		<-done
+	})
+	return s
+}
+
+func (s *screen) typeIn(text string) {
+	s.t.Helper()
+	if _, err := s.tty.WriteString(text); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// expect waits until the terminal shows a text, behind what was expected before.
+func (s *screen) expect(text string) {
+	s.t.Helper()
+	deadline := time.After(patience)
+	for {
+		s.mu.Lock()
+		rest := s.seen.String()[s.from:]
+		i := strings.Index(rest, text)
+		if i >= 0 {
+			s.from += i + len(text)
+		}
+		s.mu.Unlock()
+		if i >= 0 {
+			return
+		}
+		select {
+		case <-s.more:
+		case <-deadline:
+			s.t.Fatalf("the terminal does not show %q but\n%q", text, rest)
+		}
+	}
+}
+
+// leave waits for the end of the process and expects its terminal to be sane:
+// it echoes again.
+func (s *screen) leave() {
+	s.t.Helper()
+	if err := s.cmd.Wait(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestConsole(t *testing.T) {
+	s := startShell(t)
+	s.ok("create lobby")
+	s.ok("create dev")
+	history := s.dir + "/history"
+	c := openConsole(t, s.socket, history)
+	c.expect("roomd> ")
+
+	// A name completes with Tab, from what is there now.
+	c.typeIn("room lo\t\r")
+	c.expect("lobby ")
+	c.expect("state")
+	c.expect("roomd> ")
+
+	// What is watched comes above the prompt and leaves what is typed alone.
+	c.typeIn("watch lobby\r")
+	c.expect("(Ctrl-C ends this view)")
+	c.typeIn("mem")
+	c.expect("mem")
+	stop := make(chan bool)
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				s.speak("lobby", "heard "+nasty)
+			}
+		}
+	}()
+	c.expect("heard \ufffd[31m\ufffd \"quoted\"")
+	c.expect("roomd> mem")
+	close(stop)
+	<-done
+	c.typeIn("bers lobby\r")
+	c.expect("members lobby")
+	c.expect("none")
+	c.typeIn("\x03") // ends the view, and not the console
+
+	// What destroys asks.
+	c.typeIn("delete dev\r")
+	c.expect("this deletes dev: 0 members, 0 lines, 0 B")
+	c.expect("do it? [y/N] ")
+	c.typeIn("n\r")
+	c.expect("nothing was done")
+	c.typeIn("delete dev\r")
+	c.expect("do it? [y/N] ")
+	c.typeIn("y\r")
+	c.expect("restore dev brings it back")
+
+	// The server goes and comes back.
+	s.stop()
+	c.expect("(the server is gone; waiting for it)")
+	s.start()
+	c.expect("(the server is back)")
+	c.typeIn("restore dev\r")
+	c.expect("the room dev is back on port")
+
+	// Two at once.
+	d := openConsole(t, s.socket, "")
+	d.expect("roomd> ")
+	d.typeIn("version\r")
+	d.expect("test")
+	d.typeIn("quit\r")
+	d.leave()
+
+	c.typeIn("\x04") // Ctrl-D
+	c.leave()
+	st, err := os.Stat(history)
+	if err != nil || st.Mode().Perm() != 0o600 {
+		t.Error(st, err)
+	}
+	text, err := os.ReadFile(history)
+	if err != nil || strings.Count(string(text), "delete dev\n") != 2 && strings.Count(string(text), "delete dev") < 1 {
+		t.Errorf("%q %v", text, err)
+	}
+}
+
+// SIGTERM leaves the terminal as it was.
+func TestConsoleSignal(t *testing.T) {
+	s := startShell(t)
+	c := openConsole(t, s.socket, "")
+	c.expect("roomd> ")
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	c.leave()
+}

@@ -1,0 +1,28 @@
+// Package admin is the operator's shell: one table of commands, each of which
+// yields values that are rendered as an aligned table for people or as JSON for
+// programs. The same line works at the console's prompt, as "roomd admin LINE",
+// and through "nc -U" on the unix socket.
+//
+// # The socket
+//
+// A client sends lines. The answer to each is lines that begin with a space
+// (what the command yields, the space is not part of it) and then one that does
+// not:
+//
+//	OK                    done
+//	ERR code sentence     refused
+//	ASK token sentence    the line destroys something; it is done if it comes
+//	                      again with --token and the token, or with --yes
+//
+// What a chatter typed is always behind the space and never holds a line end:
+// it cannot look like an answer. A stream (watch) goes on until the client
+// sends another line or closes. Only root, the server's own user and members of
+// admin.group are served.
+//
+// # Goroutines and locks
+//
+// One goroutine accepts, one serves each connection, and while a stream runs one
+// more reads ahead, so that the client can end it. Tap's mutex guards the log's
+// watchers. The console has one goroutine that reads the prompt and one for each
+// watch, which prints whole lines above it.
+package admin

@@ -1,0 +1,282 @@
+package admin
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"io"
+	"path"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"roomd/netsvc"
+	"roomd/store"
+)
+
+var lookCommands = []command{
+	{name: "status", short: "the server in numbers", example: "status", run: func(c *call) error {
+		return c.out.one(c.Service.Status())
+	}},
+	{name: "rooms", args: "[PATTERN]", short: "the rooms", example: "rooms 'dev*' --sort members",
+		flags: []flag{sortFlag}, run: rooms},
+	{name: "room", args: "ROOM", short: "one room", example: "room lobby", run: func(c *call) error {
+		r, err := c.Service.Room(c.args[0])
+		if err != nil {
+			return err
+		}
+		return c.out.one(r)
+	}},
+	{name: "members", args: "[ROOM]", short: "who is there", example: "members lobby --sort behind",
+		flags: []flag{sortFlag}, run: func(c *call) error {
+			room := ""
+			if len(c.args) == 1 {
+				room = c.args[0]
+			}
+			all, err := c.Service.Members(room)
+			if err != nil {
+				return err
+			}
+			if err := sortBy(all, c.flags["sort"]); err != nil {
+				return err
+			}
+			return c.out.list(all)
+		}},
+	{name: "who", args: "NICK|ADDR|ID", short: "find a member in any room", example: "who ann", run: func(c *call) error {
+		return c.out.list(c.Service.Who(c.args[0]))
+	}},
+	{name: "ports", short: "the ports for rooms", example: "ports", run: func(c *call) error {
+		return c.out.one(c.Service.Ports())
+	}},
+	{name: "read", args: "ROOM", short: "lines of a room's history", example: "read lobby -n 50",
+		flags: []flag{countFlag, sinceFlag}, run: read},
+	{name: "search", args: "ROOM|* TEXT...", short: "search the history", example: "search '*' disk full --since 24h",
+		flags: []flag{countFlag, {"since", "TIME", "within this time, like 24h"}}, run: search},
+}
+
+func rooms(c *call) error {
+	all := c.Service.Rooms()
+	if len(c.args) == 1 {
+		pattern := strings.ToLower(c.args[0])
+		if _, err := path.Match(pattern, ""); err != nil {
+			return refuse("usage", "%q is not a pattern; * and ? stand for any characters", c.args[0])
+		}
+		all = slices.DeleteFunc(all, func(r netsvc.RoomDetail) bool {
+			ok, _ := path.Match(pattern, strings.ToLower(r.Name)) // checked above
+			return !ok
+		})
+	}
+	if err := sortBy(all, c.flags["sort"]); err != nil {
+		return err
+	}
+	type row struct {
+		Name    string    `json:"name"`
+		Port    int       `json:"port"`
+		State   string    `json:"state"`
+		Members int       `json:"members"`
+		Lines   uint64    `json:"lines"`
+		Bytes   uint64    `json:"bytes"`
+		Rate    float64   `json:"rate"`
+		Spoke   time.Time `json:"spoke,omitzero"`
+		Topic   string    `json:"topic"`
+	}
+	rows := make([]row, 0, len(all))
+	for _, r := range all {
+		rows = append(rows, row{r.Name, r.Port, r.State, r.Members, r.Lines, r.Bytes, r.Rate, r.Spoke, r.Topic})
+	}
+	return c.out.list(rows)
+}
+
+// sortBy sorts structs by the field with that name in JSON, the largest or the
+// latest first. No column: they stay as they are.
+func sortBy[T any](all []T, column string) error {
+	if column == "" {
+		return nil
+	}
+	if alias, ok := map[string]string{"lag": "behind", "idle": "spoke", "last": "spoke"}[column]; ok {
+		column = alias
+	}
+	t := reflect.TypeFor[T]()
+	var names []string
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		names = append(names, name)
+		if name != column {
+			continue
+		}
+		slices.SortStableFunc(all, func(a, b T) int {
+			return compare(reflect.ValueOf(b).Field(i).Interface(), reflect.ValueOf(a).Field(i).Interface())
+		})
+		return nil
+	}
+	return refuse("usage", "there is no column %q; sort by one of %s", column, strings.Join(names, ", "))
+}
+
+func compare(a, b any) int {
+	switch a := a.(type) {
+	case int:
+		return cmp.Compare(a, b.(int))
+	case uint64:
+		return cmp.Compare(a, b.(uint64))
+	case float64:
+		return cmp.Compare(a, b.(float64))
+	case time.Time:
+		return a.Compare(b.(time.Time))
+	case string:
+		return cmp.Compare(b.(string), a) // words from a to z
+	}
+	return 0
+}
+
+// said is a line of the history as the operator sees it.
+type said struct {
+	Room string    `json:"room"`
+	Seq  uint64    `json:"seq"`
+	Time time.Time `json:"time"`
+	Type string    `json:"type"`
+	From string    `json:"from"`
+	Text string    `json:"text"`
+}
+
+func lineOf(room string, l store.Line) said {
+	kind := map[store.Kind]string{store.Message: "message", store.Action: "action", store.Topic: "topic"}[l.Kind]
+	return said{room, l.Seq, l.Time, kind, l.From, l.Text}
+}
+
+// String is the line for people.
+func (l said) String() string {
+	when := l.Time.Local().Format("2006-01-02 15:04:05")
+	switch l.Type {
+	case "action":
+		return when + " <" + l.From + "> * " + l.Text
+	case "topic":
+		return when + " * " + l.From + " set the topic: " + l.Text
+	}
+	return when + " <" + l.From + "> " + l.Text
+}
+
+func read(c *call) error {
+	n, err := c.number("n", 20)
+	if err != nil {
+		return err
+	}
+	after, from := uint64(0), time.Time{}
+	if v, ok := c.flags["since"]; ok {
+		seq, err := strconv.ParseUint(v, 10, 64)
+		if after = seq; err != nil {
+			d, err := c.duration("since")
+			if err != nil {
+				return err
+			}
+			from = time.Now().Add(-d)
+		}
+	}
+	lines, err := c.Service.Lines(c.args[0], after, n)
+	if err != nil {
+		return err
+	}
+	var all []said
+	for _, l := range lines {
+		if !l.Time.Before(from) {
+			all = append(all, lineOf(c.args[0], l))
+		}
+	}
+	return c.lines(all, false)
+}
+
+// lines yields lines of a history, with the room's name if they are of several.
+func (c *call) lines(all []said, several bool) error {
+	if c.out.json || len(all) == 0 {
+		return c.out.list(all)
+	}
+	for _, l := range all {
+		text := l.String()
+		if several {
+			text = l.Room + " " + text
+		}
+		if err := c.out.text("%s", text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func search(c *call) error {
+	n, err := c.number("n", 100)
+	if err != nil {
+		return err
+	}
+	d, err := c.duration("since")
+	if err != nil {
+		return err
+	}
+	since := time.Time{}
+	if d > 0 {
+		since = time.Now().Add(-d)
+	}
+	names := []string{c.args[0]}
+	if c.args[0] == "*" {
+		names = nil
+		for _, r := range c.Service.List() {
+			names = append(names, r.Name)
+		}
+	}
+	var all []said
+	for _, name := range names {
+		err := c.Service.Search(name, strings.Join(c.args[1:], " "), since, func(l store.Line) bool {
+			all = append(all, lineOf(name, l))
+			return len(all) < n && c.ctx.Err() == nil
+		})
+		if err != nil && len(names) == 1 {
+			return err
+		}
+	}
+	return c.lines(all, len(names) > 1)
+}
+
+// auditOf yields the audit of a store, which need not be running.
+func auditOf(st *store.Store, out *output, within time.Duration, match string, n int) error {
+	since := time.Time{}
+	if within > 0 {
+		since = time.Now().Add(-within)
+	}
+	all, err := st.Audits(since, 1<<30)
+	if err != nil {
+		return err
+	}
+	type row struct {
+		Time   time.Time `json:"time"`
+		UID    int       `json:"uid"`
+		User   string    `json:"user"`
+		Line   string    `json:"line"`
+		Result string    `json:"result"`
+	}
+	rows := []row{}
+	for _, a := range all {
+		if strings.Contains(a.Line+" "+a.User, match) {
+			rows = append(rows, row{a.Time, a.UID, a.User, a.Line, a.Result})
+		}
+	}
+	return out.list(rows[max(0, len(rows)-n):])
+}
+
+// PrintAudit prints the audit of a store that no server has open.
+func PrintAudit(st *store.Store, w io.Writer, asJSON bool) error {
+	var text bytes.Buffer
+	b := bufio.NewWriter(&text)
+	if err := auditOf(st, &output{w: b, json: asJSON}, 0, "", 1<<30); err != nil {
+		return err
+	}
+	if err := b.Flush(); err != nil {
+		return err
+	}
+	// Every line of an answer begins with a space.
+	for l := range strings.Lines(text.String()) {
+		if _, err := io.WriteString(w, l[1:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,254 @@
+package admin
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"roomd/netsvc"
+)
+
+// Listener is the unix socket that serves the commands.
+type Listener struct {
+	srv   *Server
+	ln    *net.UnixListener
+	done  context.Context
+	end   context.CancelFunc
+	conns sync.WaitGroup
+}
+
+// mostLine bounds a command line in bytes.
+const mostLine = 64 << 10
+
+// Listen opens the socket at path with these permissions and begins to serve.
+// A stale socket is removed, if it is a socket and nobody answers there.
+func (s *Server) Listen(path string, mode os.FileMode) (*Listener, error) {
+	if err := clear(path); err != nil {
+		return nil, err
+	}
+	// The socket gets its permissions when it is bound, before anybody can
+	// connect; the umask may have taken some away, which are given after.
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		return errors.Join(c.Control(func(fd uintptr) { err = syscall.Fchmod(int(fd), uint32(mode.Perm())) }), err)
+	}}
+	ln, err := lc.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("open the admin socket: %w", err)
+	}
+	if s.Group != "" {
+		err = chgrp(path, s.Group)
+	}
+	if err = errors.Join(err, os.Chmod(path, mode.Perm())); err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("open the admin socket: %w", err)
+	}
+	l := &Listener{srv: s, ln: ln.(*net.UnixListener)}
+	l.done, l.end = context.WithCancel(context.Background())
+	l.conns.Go(l.accept)
+	return l, nil
+}
+
+// clear removes a stale socket.
+func clear(path string) error {
+	st, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the admin socket: %w", err)
+	}
+	if st.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s is not a socket; remove it, or set another admin.socket", path)
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		c.Close()
+		return fmt.Errorf("another server answers at the admin socket %s", path)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("the admin socket %s: %w", path, err)
+	}
+	return os.Remove(path)
+}
+
+func chgrp(path, group string) error {
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return err
+	}
+	return os.Chown(path, -1, gid)
+}
+
+// Close ends all connections and removes the socket.
+func (l *Listener) Close() error {
+	l.end()
+	err := l.ln.Close()
+	l.conns.Wait()
+	return err
+}
+
+func (l *Listener) accept() {
+	for {
+		c, err := l.ln.AcceptUnix()
+		switch {
+		case err == nil:
+			l.conns.Go(func() { l.serve(c) })
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			// Out of descriptors, most likely: try again soon.
+			t := time.NewTimer(50 * time.Millisecond)
+			select {
+			case <-t.C:
+			case <-l.done.Done():
+			}
+			t.Stop()
+		}
+	}
+}
+
+// serve answers the lines of one connection.
+func (l *Listener) serve(c *net.UnixConn) {
+	defer c.Close()
+	stop := context.AfterFunc(l.done, func() { c.Close() })
+	defer stop()
+	w := bufio.NewWriter(c)
+	who, err := l.srv.caller(c)
+	if err != nil {
+		fmt.Fprintf(w, "ERR denied %s\n", netsvc.Printable(err.Error()))
+		w.Flush()
+		return
+	}
+	lines := make(chan string)
+	ctx, cancel := context.WithCancel(l.done)
+	defer cancel()
+	l.conns.Go(func() {
+		defer close(lines)
+		in := bufio.NewScanner(c)
+		in.Buffer(nil, mostLine)
+		for in.Scan() {
+			select {
+			case lines <- in.Text():
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	for line := range lines {
+		if blank(line) {
+			continue
+		}
+		next, open := l.run(ctx, who, line, w, lines)
+		if w.Flush() != nil || !open {
+			return
+		}
+		for next != "" && open {
+			line, next = next, ""
+			next, open = l.run(ctx, who, line, w, lines)
+			if w.Flush() != nil {
+				return
+			}
+		}
+	}
+}
+
+func blank(line string) bool {
+	words, err := split(line)
+	return err == nil && len(words) == 0
+}
+
+// run answers one line. A stream ends when another line comes: if that is not
+// blank, it is the next command. open is false once the client has left during
+// a stream.
+func (l *Listener) run(ctx context.Context, who Caller, line string, w *bufio.Writer, lines <-chan string) (next string, open bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out := &output{w: w}
+	open = true
+	if cmd, _, _, err := parse(line); err == nil && cmd.stream {
+		watching := make(chan error, 1)
+		go func() { watching <- l.srv.execute(ctx, who, line, out) }()
+		select {
+		case err = <-watching:
+		case next, open = <-lines:
+			cancel()
+			err = <-watching
+		}
+		if blank(next) {
+			next = ""
+		}
+		verdict(w, err)
+		return next, open
+	}
+	verdict(w, l.srv.execute(ctx, who, line, out))
+	return "", true
+}
+
+// verdict writes the last line of an answer.
+func verdict(w *bufio.Writer, err error) {
+	var ask *question
+	switch {
+	case err == nil:
+		w.WriteString("OK\n")
+	case errors.As(err, &ask):
+		fmt.Fprintf(w, "ASK %s %s\n", ask.token, netsvc.Printable(ask.text))
+	default:
+		code, text := explain(err)
+		fmt.Fprintf(w, "ERR %s %s\n", code, netsvc.Printable(text))
+	}
+}
+
+// explain is an error for the operator, who may see all of it.
+func explain(err error) (code, text string) {
+	var no *refusal
+	if errors.As(err, &no) {
+		return no.code, no.text
+	}
+	if code, text, ok := netsvc.Refusal(err); ok {
+		return code, text
+	}
+	return "internal", err.Error()
+}
+
+// caller tells who is at the other end, and refuses who may not.
+func (s *Server) caller(c *net.UnixConn) (Caller, error) {
+	uid, gid, err := peer(c)
+	if err != nil {
+		return Caller{}, fmt.Errorf("the system does not tell who you are: %w", err)
+	}
+	who := Caller{UID: uid, User: strconv.Itoa(uid)}
+	u, err := user.LookupId(who.User)
+	if err == nil {
+		who.User = u.Username
+	}
+	if uid == 0 || uid == os.Getuid() {
+		return who, nil
+	}
+	if s.Group != "" {
+		g, gerr := user.LookupGroup(s.Group)
+		if gerr == nil && g.Gid == strconv.Itoa(gid) {
+			return who, nil
+		}
+		if gerr == nil && err == nil {
+			if ids, err := u.GroupIds(); err == nil && slices.Contains(ids, g.Gid) {
+				return who, nil
+			}
+		}
+	}
+	return who, fmt.Errorf("%s is neither root, nor the server's user, nor in admin.group", who.User)
+}

@@ -1,0 +1,115 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Tap is a log handler whose level can be changed, and whose lines can be
+// watched. It writes to another handler.
+type Tap struct {
+	next  slog.Handler
+	level *slog.LevelVar
+	hub   *tapHub
+}
+
+type tapHub struct {
+	mu  sync.Mutex
+	all map[*logWatch]bool
+}
+
+// NewTap makes a Tap before a handler, which should let every level through.
+func NewTap(next slog.Handler, level slog.Level) *Tap {
+	t := &Tap{next: next, level: new(slog.LevelVar), hub: &tapHub{all: make(map[*logWatch]bool)}}
+	t.level.Set(level)
+	return t
+}
+
+// Level is the least level that is logged.
+func (t *Tap) Level() string { return strings.ToLower(t.level.Level().String()) }
+
+// SetLevel changes it, until the server stops.
+func (t *Tap) SetLevel(name string) error {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(name)); err != nil {
+		return err
+	}
+	t.level.Set(l)
+	return nil
+}
+
+func (t *Tap) Enabled(_ context.Context, l slog.Level) bool { return l >= t.level.Level() }
+
+func (t *Tap) WithAttrs(a []slog.Attr) slog.Handler {
+	return &Tap{t.next.WithAttrs(a), t.level, t.hub}
+}
+
+func (t *Tap) WithGroup(name string) slog.Handler {
+	return &Tap{t.next.WithGroup(name), t.level, t.hub}
+}
+
+func (t *Tap) Handle(ctx context.Context, r slog.Record) error {
+	t.hub.mu.Lock()
+	watched := len(t.hub.all) > 0
+	t.hub.mu.Unlock()
+	if watched {
+		var b bytes.Buffer
+		if slog.NewTextHandler(&b, nil).Handle(ctx, r) == nil {
+			t.hub.publish(logLine{r.Time.UTC(), strings.ToLower(r.Level.String()), strings.TrimSpace(b.String()), r.Level})
+		}
+	}
+	return t.next.Handle(ctx, r)
+}
+
+// logLine is a line of the log as it is watched.
+type logLine struct {
+	Time  time.Time `json:"time"`
+	Level string    `json:"level"`
+	Text  string    `json:"text"`
+
+	level slog.Level
+}
+
+type logWatch struct {
+	c     chan logLine
+	level slog.Level
+	hub   *tapHub
+}
+
+// watch begins to watch lines of a level or above; "": all.
+func (t *Tap) watch(level string) (*logWatch, error) {
+	w := &logWatch{c: make(chan logLine, 256), level: slog.LevelDebug, hub: t.hub}
+	if level != "" {
+		if err := w.level.UnmarshalText([]byte(level)); err != nil {
+			return nil, err
+		}
+	}
+	t.hub.mu.Lock()
+	defer t.hub.mu.Unlock()
+	t.hub.all[w] = true
+	return w, nil
+}
+
+func (w *logWatch) close() {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	delete(w.hub.all, w)
+}
+
+// publish hands a line to who watches; nobody waits for a watcher.
+func (h *tapHub) publish(l logLine) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range h.all {
+		if l.level >= w.level {
+			select {
+			case w.c <- l:
+			default:
+			}
+		}
+	}
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"roomd/admin"
+	"roomd/store"
+)
+
+func newAdmin() *cobra.Command {
+	return &cobra.Command{
+		Use:   "admin [--socket FILE | --config FILE] [COMMAND...]",
+		Short: "Give the running server a command, or open its console",
+		Long: `Give the running server a command, or, without one, open its console.
+"roomd admin help" lists the commands, "roomd admin help delete" explains one.
+
+Exit status: 0 done, 1 refused, 2 wrong usage, 3 the server cannot be reached.`,
+		Example: `  roomd admin
+  roomd admin rooms --json
+  roomd admin delete dev --yes
+  roomd admin --socket /run/roomd/roomd.sock members lobby`,
+		// What follows the command's name is the server's to read.
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			socket, words, err := adminArgs(args)
+			switch {
+			case errors.Is(err, errHelp):
+				return cmd.Help()
+			case err != nil:
+				return usageError{err, cmd}
+			}
+			if socket == "" {
+				return errors.New("admin.socket is empty: this server has no console")
+			}
+			out, errw := cmd.OutOrStdout(), cmd.ErrOrStderr()
+			if len(words) == 0 {
+				if !terminal(cmd.InOrStdin()) {
+					return usageError{errors.New("without a terminal, say what to do"), cmd}
+				}
+				console, err := admin.NewConsole(socket, admin.HistoryFile())
+				if err != nil {
+					return err
+				}
+				console.Run()
+				return nil
+			}
+			var ask func(string) bool
+			if terminal(cmd.InOrStdin()) {
+				ask = func(text string) bool { return agree(cmd.InOrStdin(), errw, text) }
+			}
+			if status := admin.Once(socket, words, out, errw, ask); status != exitDone {
+				return exitStatus(status)
+			}
+			return nil
+		},
+	}
+}
+
+// exitStatus ends the process with a status of its own; all has been said.
+type exitStatus int
+
+func (e exitStatus) Error() string { return "exit status " + strconv.Itoa(int(e)) }
+
+var errHelp = errors.New("help")
+
+// adminArgs finds the socket and the words of the command. Flags of ours come
+// first; all that follows belongs to the command.
+func adminArgs(args []string) (socket string, words []string, err error) {
+	file := ""
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		name, value, has := strings.Cut(args[0], "=")
+		args = args[1:]
+		switch name {
+		case "-h", "--help":
+			return "", nil, errHelp
+		case "--socket", "--config":
+			if !has {
+				if len(args) == 0 {
+					return "", nil, fmt.Errorf("%s needs a file", name)
+				}
+				value, args = args[0], args[1:]
+			}
+			if name == "--socket" {
+				socket = value
+			} else {
+				file = value
+			}
+		default:
+			return "", nil, fmt.Errorf("unknown flag: %s", name)
+		}
+	}
+	if socket == "" {
+		cfg, err := loadConfig(file, 0)
+		if err != nil {
+			return "", nil, err
+		}
+		socket = cfg.Admin.Socket
+	}
+	return socket, args, nil
+}
+
+// terminal reports whether a person sits at the other end.
+func terminal(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	return ok && admin.IsTerminal(f)
+}
+
+func agree(in io.Reader, out io.Writer, text string) bool {
+	fmt.Fprintf(out, "this %s\ndo it? [y/N] ", text)
+	line, _ := bufio.NewReader(in).ReadString('\n') // no answer is a no
+	return strings.EqualFold(strings.TrimSpace(line), "y")
+}
+
+func newStore() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "store",
+		Short:   "Look into the database while the server is down",
+		Example: "  roomd store audit",
+		Args:    exactly(0, 0),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	var file string
+	var asJSON bool
+	audit := &cobra.Command{
+		Use:     "audit",
+		Short:   "Print who changed what, and when",
+		Example: "  roomd store audit --json",
+		Args:    exactly(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(file, 0)
+			if err != nil {
+				return err
+			}
+			if _, err := os.Stat(cfg.Server.Data); err != nil {
+				return err // opening would make it
+			}
+			st, err := store.Open(cfg.Server.Data, store.Options{})
+			if err != nil {
+				return err
+			}
+			return errors.Join(admin.PrintAudit(st, cmd.OutOrStdout(), asJSON), st.Close())
+		},
+	}
+	audit.Flags().StringVar(&file, "config", "", "configuration `FILE`")
+	audit.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
+	cmd.AddCommand(audit)
+	return cmd
+}
+
+// settings is the configuration in effect, key by key.
+func (c *Config) settings() []admin.Setting {
+	var all []admin.Setting
+	was := reflect.ValueOf(defaults()).Elem()
+	now := reflect.ValueOf(c).Elem()
+	for _, k := range schema {
+		section, name, _ := strings.Cut(k.name, ".")
+		v, d := fieldOf(now, section, name), fieldOf(was, section, name)
+		all = append(all, admin.Setting{Key: k.name, Value: v, Default: d, Changed: v != d})
+	}
+	return all
+}
+
+// fieldOf finds the field of a key: quiet_above is QuietAbove.
+func fieldOf(c reflect.Value, section, name string) string {
+	same := func(key string) func(string) bool {
+		key = strings.ReplaceAll(key, "_", "")
+		return func(field string) bool { return strings.EqualFold(field, key) }
+	}
+	v := c.FieldByNameFunc(same(section)).FieldByNameFunc(same(name)).Interface()
+	if d, ok := v.(time.Duration); ok {
+		return d.String()
+	}
+	return strings.Trim(fmt.Sprint(v), "[]")
+}
