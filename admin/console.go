@@ -33,7 +33,7 @@ type Console struct {
 	mu      sync.Mutex
 	watches []context.CancelFunc
 	current context.CancelFunc // ends the line being carried out
-	missed  int // lines that were too many to be printed
+	missed  int                // lines that were too many to be printed
 }
 
 // NewConsole takes over the terminal. history is the file of past lines; empty:

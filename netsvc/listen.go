@@ -207,6 +207,7 @@ func (s *Service) acceptLoop(ln *net.TCPListener, admit func(*net.TCPConn), busy
 		c, err := ln.AcceptTCP()
 		switch {
 		case err == nil:
+			s.counters.accepted.Add(1)
 			admit(c)
 		case errors.Is(err, net.ErrClosed):
 			return
@@ -349,6 +350,7 @@ var refusals = make(chan struct{}, 64)
 // refuse tells a connection one line and closes it. The line may be lost if
 // very many are refused at once.
 func (s *Service) refuse(c *net.TCPConn, line string) {
+	s.counters.refused.Add(1)
 	c.SetWriteDeadline(time.Now().Add(time.Second))
 	c.Write([]byte(line))
 	select {

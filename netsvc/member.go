@@ -220,6 +220,7 @@ func (m *Member) endLocked(c Cause) bool {
 	m.mu.Unlock()
 	m.signal()
 	m.sock.wakeReader()
+	m.room.svc.counters.end(c)
 	m.room.svc.hub.publish(Happening{Type: "leave", Room: m.room.name, Member: m.nick.Shown, Remote: m.remote.String(), Cause: string(c)})
 	m.room.svc.log.Info("member gone", "room", m.room.name, "member", m.nick.Shown, "remote", m.remote, "cause", string(c))
 	return true

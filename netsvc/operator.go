@@ -418,6 +418,9 @@ func (s *Service) Ports() PortsInfo {
 	return i
 }
 
+// Connections are those of members and of the master port, now.
+func (s *Service) Connections() int64 { return s.conns.Load() }
+
 // Status is the server in numbers.
 type Status struct {
 	Started     time.Time `json:"started"`

@@ -127,7 +127,13 @@ func (m *Member) write() {
 // budget bytes are written. Without disk it stops where the store is needed.
 // The caller has the hold.
 func (m *Member) pump(budget int, disk bool) outcome {
-	for wrote := 0; ; {
+	wrote := 0
+	defer func() {
+		if wrote > 0 {
+			m.room.svc.counters.bytes.Add(uint64(wrote))
+		}
+	}()
+	for {
 		o, span := m.gather(disk)
 		pending := m.rest
 		if len(pending) == 0 {

@@ -272,12 +272,14 @@ func (r *Room) announce(ev wire.Event) {
 func (r *Room) append(posts []*store.Post) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	kept := uint64(0)
 	for _, p := range posts {
 		m := p.Owner.(*Member)
 		if p.Err != nil {
 			m.refused(p)
 			continue
 		}
+		kept++
 		ev := lineEvent(&p.Line)
 		e := roomlog.Event{Seq: p.Line.Seq}
 		r.text = ev.AppendText(r.text[:0])
@@ -294,6 +296,8 @@ func (r *Room) append(posts []*store.Post) {
 		}
 		m.appended(r.log, e)
 	}
+	r.svc.counters.lines.Add(kept)
+	r.svc.counters.deliveries.Add(kept * uint64(len(r.members)))
 	now := time.Now()
 	r.spoke = now.UTC()
 	r.rate.add(now, len(posts))
@@ -421,6 +425,7 @@ func (r *Room) flush() {
 // flushPass gives every member what is pending, bounded for each, and reports
 // whether a member has more to get.
 func (r *Room) flushPass() (again bool) {
+	r.svc.counters.passes.Add(1)
 	r.mu.Lock()
 	r.pass = append(r.pass[:0], r.members...)
 	r.mu.Unlock()

@@ -70,9 +70,10 @@ type Service struct {
 	members atomic.Uint64 // member IDs given
 	started time.Time
 
-	reserve reserve
-	hub     hub
-	bans    atomic.Pointer[[]store.Ban] // read at every join, replaced as a whole
+	reserve  reserve
+	hub      hub
+	counters counters
+	bans     atomic.Pointer[[]store.Ban] // read at every join, replaced as a whole
 
 	mu       sync.Mutex
 	rooms    map[string]*Room // by folded name, those opening and closing included
@@ -87,6 +88,10 @@ type Service struct {
 // New makes a server over a store that has been opened and not yet started.
 func New(st *store.Store, opts Options) *Service {
 	s := &Service{opts: opts, log: opts.Log, store: st, rooms: make(map[string]*Room), byAddr: make(map[netip.Prefix]int)}
+	s.counters.ended = make(map[Cause]uint64)
+	for _, c := range causes {
+		s.counters.ended[c] = 0
+	}
 	s.stop, s.stopNow = context.WithCancel(context.Background())
 	return s
 }

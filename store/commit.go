@@ -250,6 +250,7 @@ func (s *Store) number(posts []*Post) (undo map[uint64]head) {
 
 // putLines writes numbered posts and the heads of their rooms.
 func (s *Store) putLines(tx *bolt.Tx, posts []*Post) error {
+	s.putting = len(posts)
 	lines := tx.Bucket(bucketLines)
 	var b *bolt.Bucket
 	room := uint64(0)
@@ -336,10 +337,14 @@ func (s *Store) transact(fn func(*bolt.Tx) error) error {
 	if err := fn(tx); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
-	id := tx.ID()
+	id, lines, start := tx.ID(), s.putting, time.Now()
+	s.putting = 0
 	err = tx.Commit()
 	switch {
 	case err == nil:
+		if s.opts.Observe != nil {
+			s.opts.Observe(time.Since(start), lines)
+		}
 		return nil
 	case full(err) && !s.current(id):
 		return fmt.Errorf("%w: %w", ErrFull, err)

@@ -79,6 +79,9 @@ type Options struct {
 	// PendingBytes bounds the memory of lines submitted but not yet committed;
 	// at the bound Submit waits. Default 16 MiB.
 	PendingBytes int64
+	// Observe, if not nil, is called on the committer's goroutine after each
+	// commit: how long it took, and how many lines it kept. It must not block.
+	Observe func(took time.Duration, lines int)
 }
 
 func (o *Options) setDefaults() {
@@ -120,6 +123,7 @@ type Store struct {
 	unwritten []*Post // relaxed: delivered, not yet on disk
 	stuck     error   // why unwritten could not be written; nil: not tried yet
 	chores    []chore
+	putting   int // lines in the transaction under way
 }
 
 // head is what is known of a room without reading the file.
@@ -367,6 +371,14 @@ func (s *Store) close() error {
 		err = s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyRelaxed) })
 	}
 	return errors.Join(err, s.db.Close())
+}
+
+// Size is what the file takes, in bytes, and how much of that is free for what
+// comes.
+func (s *Store) Size() (file, free int64, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error { file = tx.Size(); return nil })
+	st := s.db.Stats()
+	return file, int64(st.FreePageN+st.PendingPageN) * int64(s.db.Info().PageSize), err
 }
 
 // Broken says why the store is read-only, or nil.

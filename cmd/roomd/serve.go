@@ -44,7 +44,10 @@ func serve(ctx context.Context, c *Config, withConsole bool, out, errw io.Writer
 	if w := fitDescriptors(c, descriptorLimit()); w != "" {
 		log.Warn(w)
 	}
-	st, err := store.Open(c.Server.Data, c.storeOptions())
+	meter := newMetrics(thisVersion())
+	options := c.storeOptions()
+	options.Observe = meter.observe
+	st, err := store.Open(c.Server.Data, options)
 	if err != nil {
 		return err
 	}
@@ -61,6 +64,15 @@ func serve(ctx context.Context, c *Config, withConsole bool, out, errw io.Writer
 	var socket *admin.Listener
 	if err == nil && c.Admin.Socket != "" {
 		socket, err = shell.Listen(c.Admin.Socket, c.adminMode())
+	}
+	if err == nil && c.Metrics.Listen != "" {
+		var stop func()
+		if err = meter.watch(svc, st); err == nil {
+			stop, err = meter.serve(c.Metrics.Listen)
+		}
+		if err == nil {
+			defer stop()
+		}
 	}
 	if err == nil {
 		log.Info("ready", "master", c.masterAddresses(), "may_create", c.Access.Create, "may_delete", string(c.deletePolicy()))

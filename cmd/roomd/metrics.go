@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"roomd/netsvc"
+	"roomd/store"
+)
+
+// metrics collects what /metrics shows. No label has an unbounded set of
+// values: rooms and nicks are not among them.
+type metrics struct {
+	registry *prometheus.Registry
+	svc      *netsvc.Service
+	st       *store.Store
+
+	took  prometheus.Histogram
+	lines prometheus.Histogram
+}
+
+// newMetrics makes the registry. Its observe is for store.Options; watch must
+// follow once the server is there.
+func newMetrics(v version) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "roomd_commit_duration_seconds", Help: "How long it took to bring a transaction to disk.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
+		}),
+		lines: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "roomd_commit_lines", Help: "Lines in a transaction.", Buckets: prometheus.ExponentialBuckets(1, 4, 8),
+		}),
+	}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "roomd_build_info", Help: "Always 1; which roomd this is.",
+		ConstLabels: prometheus.Labels{"version": v.Version, "commit": v.Commit, "go": v.Go},
+	})
+	info.Set(1)
+	m.registry.MustRegister(m.took, m.lines, info, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) observe(took time.Duration, lines int) {
+	m.took.Observe(took.Seconds())
+	if lines > 0 {
+		m.lines.Observe(float64(lines))
+	}
+}
+
+// watch begins to collect from a server.
+func (m *metrics) watch(svc *netsvc.Service, st *store.Store) error {
+	m.svc, m.st = svc, st
+	return m.registry.Register(m)
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("roomd_"+name, help, labels, nil)
+}
+
+var (
+	descRooms      = desc("rooms", "Rooms by state.", "state")
+	descMembers    = desc("members", "Members of all rooms.")
+	descConns      = desc("connections", "Connections now, to the master port and to rooms.")
+	descAccepted   = desc("connections_accepted_total", "Connections accepted on any port.")
+	descRefused    = desc("connections_refused_total", "Connections refused: over a limit, banned, or too late.")
+	descEnded      = desc("members_ended_total", "Members that have gone, by cause.", "cause")
+	descLines      = desc("lines_total", "Lines kept.")
+	descDeliveries = desc("deliveries_total", "Lines times the members that each was for.")
+	descBytes      = desc("written_bytes_total", "Bytes written to members.")
+	descPasses     = desc("flush_passes_total", "Passes over the members of a room.")
+	descLagging    = desc("members_lagging", "Members that have not got everything yet.")
+	descWorst      = desc("worst_lag_events", "How many events the slowest member is behind.")
+	descStore      = desc("store_bytes", "Size of the database file.")
+	descFree       = desc("store_free_bytes", "Bytes of the database file that are free for what comes.")
+	descReadOnly   = desc("store_read_only", "1 since a write to the disk failed, until the server is started anew.")
+)
+
+// Describe is of prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+
+// Collect is of prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	members, unbound := 0, 0
+	rooms := m.svc.List()
+	for _, r := range rooms {
+		members += r.Members
+		if r.Unbound != "" {
+			unbound++
+		}
+	}
+	gauge(descRooms, float64(len(rooms)-unbound), "open")
+	gauge(descRooms, float64(unbound), "unbound")
+	gauge(descMembers, float64(members))
+	gauge(descConns, float64(m.svc.Connections()))
+	c := m.svc.Counters()
+	counter(descAccepted, c.Accepted)
+	counter(descRefused, c.Refused)
+	for cause, n := range c.Ended {
+		counter(descEnded, n, string(cause))
+	}
+	counter(descLines, c.Lines)
+	counter(descDeliveries, c.Deliveries)
+	counter(descBytes, c.Bytes)
+	counter(descPasses, c.Passes)
+	lagging, worst := m.svc.Lag()
+	gauge(descLagging, float64(lagging))
+	gauge(descWorst, float64(worst))
+	if file, free, err := m.st.Size(); err == nil {
+		gauge(descStore, float64(file))
+		gauge(descFree, float64(free))
+	}
+	readOnly := 0.0
+	if m.st.Broken() != nil {
+		readOnly = 1
+	}
+	gauge(descReadOnly, readOnly)
+}
+
+// serve serves /metrics, /healthz and /readyz on an address until ctx is done.
+// healthz answers 200 while the process answers at all; readyz 503 while the
+// database is read-only.
+func (m *metrics) serve(addr string) (stop func(), err error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("open metrics.listen: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := m.st.Broken(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(ln) }()
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if errors.Is(srv.Shutdown(ctx), context.DeadlineExceeded) {
+			srv.Close()
+		}
+		<-done
+	}, nil
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+)
+
+func get(t *testing.T, url string) (string, int) {
+	t.Helper()
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := c.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text), r.StatusCode
+}
+
+// The metrics are there, in good form, and those of the dashboard exist.
+func TestMetrics(t *testing.T) {
+	port := nextPort.Add(1) - 1
+	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", port))
+	p.start()
+	p.nc(p.first, strings.NewReader("one\ntwo\n"))
+	url := fmt.Sprintf("http://127.0.0.1:%d", port)
+	text, status := get(t, url+"/metrics")
+	if status != http.StatusOK {
+		t.Fatal(status, text)
+	}
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range problems {
+		if strings.HasPrefix(problem.Metric, "roomd_") {
+			t.Errorf("%s: %s", problem.Metric, problem.Text)
+		}
+	}
+	for _, want := range []string{
+		`roomd_rooms{state="open"} 1`, `roomd_rooms{state="unbound"} 0`, "roomd_lines_total 2", "roomd_deliveries_total 2",
+		`roomd_members_ended_total{cause="left"} 1`, `roomd_members_ended_total{cause="kicked"} 0`, "roomd_commit_lines_sum 2",
+		"roomd_connections_accepted_total 1", "roomd_store_read_only 0", "roomd_members 0",
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("there is no %s", want)
+		}
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if text, status := get(t, url+path); status != http.StatusOK {
+			t.Error(path, status, text)
+		}
+	}
+	dashboard, err := os.ReadFile(filepath.Join("..", "..", "docs", "grafana.json"))
+	if err != nil || !json.Valid(dashboard) {
+		t.Fatal("the dashboard is not JSON", err)
+	}
+	used := regexp.MustCompile(`roomd_[a-z_]+`).FindAllString(string(dashboard), -1)
+	if len(used) < 10 {
+		t.Error("the dashboard uses", used)
+	}
+	for _, name := range used {
+		if !strings.Contains(text, "\n"+name+" ") && !strings.Contains(text, "\n"+name+"{") {
+			t.Errorf("the dashboard uses %s, which does not exist", name)
+		}
+	}
+}

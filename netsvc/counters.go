@@ -1,0 +1,68 @@
+package netsvc
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+)
+
+// counters are counted since the start.
+type counters struct {
+	accepted   atomic.Uint64
+	refused    atomic.Uint64
+	lines      atomic.Uint64
+	deliveries atomic.Uint64
+	bytes      atomic.Uint64
+	passes     atomic.Uint64
+
+	mu    sync.Mutex
+	ended map[Cause]uint64
+}
+
+func (c *counters) end(cause Cause) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended[cause]++
+}
+
+// Counters are what has happened since the start.
+type Counters struct {
+	Accepted   uint64 // connections to any port
+	Refused    uint64 // of them: over a limit, banned, or too late
+	Lines      uint64 // kept
+	Deliveries uint64 // lines times the members that each was for
+	Bytes      uint64 // written to members
+	Passes     uint64 // of flushers over the members of a room
+	Ended      map[Cause]uint64
+}
+
+// causes are all there are, so that each is counted from the start.
+var causes = []Cause{left, vanished, silent, kicked, lagged, foreign, deleted, stopping, unserved, destroyed}
+
+// Counters returns what has happened so far.
+func (s *Service) Counters() Counters {
+	c := &s.counters
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Counters{
+		Accepted: c.accepted.Load(), Refused: c.refused.Load(), Lines: c.lines.Load(), Deliveries: c.deliveries.Load(),
+		Bytes: c.bytes.Load(), Passes: c.passes.Load(), Ended: maps.Clone(c.ended),
+	}
+}
+
+// Lag tells how many members have not got everything, and the worst of them:
+// how many events it is behind.
+func (s *Service) Lag() (members int, worst uint64) {
+	for _, r := range s.all() {
+		end := r.log.End().Pos
+		r.mu.Lock()
+		for _, m := range r.members {
+			if pos := m.pos.Load(); pos < end {
+				members++
+				worst = max(worst, end-pos)
+			}
+		}
+		r.mu.Unlock()
+	}
+	return members, worst
+}
