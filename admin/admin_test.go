@@ -185,7 +185,7 @@ func TestEveryCommandAsJSON(t *testing.T) {
 		"delete": "delete dev --yes", "restore": "restore dev", "purge": "purge old --yes", "topic": "topic lobby", "say": "say lobby hi",
 		"announce": "announce hi", "kick": "kick guest-2", "ban": "ban 192.0.2.1", "bans": "bans", "unban": "unban 1",
 		"mute": "mute guest-3", "unmute": "unmute guest-3", "config": "config", "loglevel": "loglevel", "audit": "audit",
-		"version": "version", "help": "help", "complete": "complete ro", "stop": "stop --dry-run",
+		"doctor": "doctor --full", "version": "version", "help": "help", "complete": "complete ro", "stop": "stop --dry-run",
 	}
 	var commands []struct {
 		Command string `json:"command"`

@@ -2,8 +2,8 @@ package admin
 
 import (
 	"bufio"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -35,14 +35,14 @@ func do(ctx context.Context, path, line string, each func(string)) (answer, erro
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
-	if _, err := io.WriteString(c, strings.ReplaceAll(line, "\n", " ")+"\n"); err != nil {
-		return answer{}, err
-	}
+	// Who is refused may find the connection closed already; the reason is
+	// there to be read.
+	_, unsent := io.WriteString(c, strings.ReplaceAll(line, "\n", " ")+"\n")
 	in := bufio.NewReader(c)
 	for {
 		l, err := in.ReadString('\n')
 		if err != nil {
-			return answer{}, errors.Join(ctx.Err(), err)
+			return answer{}, cmp.Or(ctx.Err(), unsent, err)
 		}
 		l = strings.TrimSuffix(l, "\n")
 		if text, ok := strings.CutPrefix(l, " "); ok {

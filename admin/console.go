@@ -76,9 +76,7 @@ func HistoryFile() string {
 
 // signals ends the console in good order on SIGTERM and SIGHUP. While a line is
 // carried out the terminal is not raw, and Ctrl-C is a signal: it ends that.
-func (c *Console) signals() {
-	got := make(chan os.Signal, 1)
-	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+func (c *Console) signals(got chan os.Signal) {
 	defer signal.Stop(got)
 	for {
 		select {
@@ -136,7 +134,9 @@ func (c *Console) Close() { c.stdin.Close() }
 // called.
 func (c *Console) Run() {
 	c.tasks.Go(c.presence)
-	c.tasks.Go(c.signals)
+	got := make(chan os.Signal, 1)
+	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	c.tasks.Go(func() { c.signals(got) })
 	defer c.Leave()
 	last := ""
 	for {

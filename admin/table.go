@@ -22,6 +22,7 @@ type Server struct {
 	Stop    func()           // begins to stop the server
 	Config  func() []Setting // the configuration in effect
 	Version string
+	Data    string // the database's file
 	Group   string // who else may use the socket; empty: nobody
 }
 

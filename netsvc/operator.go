@@ -502,3 +502,31 @@ func Refusal(err error) (code, text string, ok bool) {
 	}
 	return "", "", false
 }
+
+// Inconsistencies compares what is kept twice: members with nicks and counters.
+// It returns a sentence for each thing that does not agree; there should be
+// none, ever.
+func (s *Service) Inconsistencies() (found []string) {
+	members := 0
+	for _, r := range s.all() {
+		r.mu.Lock()
+		json := 0
+		for i, m := range r.members {
+			if m.readsJSON {
+				json++
+			}
+			if m.index != i || r.nicks[m.nick.Key] != m || m.cause != "" {
+				found = append(found, fmt.Sprintf("%s: member %d is not where it should be", r.name, m.id))
+			}
+		}
+		if len(r.nicks) != len(r.members) || json != r.json {
+			found = append(found, fmt.Sprintf("%s: %d members, %d nicks; %d read JSON, %d are counted", r.name, len(r.members), len(r.nicks), json, r.json))
+		}
+		members += len(r.members)
+		r.mu.Unlock()
+	}
+	if n := s.conns.Load(); n < int64(members) {
+		found = append(found, fmt.Sprintf("%d connections are counted, and there are %d members", n, members))
+	}
+	return found
+}

@@ -60,7 +60,7 @@ func serve(ctx context.Context, c *Config, withConsole bool, out, errw io.Writer
 	if err == nil && first {
 		err = createFirst(svc, c.Server.Create)
 	}
-	shell := &admin.Server{Service: svc, Store: st, Log: tap, Stop: cancel, Config: c.settings, Version: thisVersion().Version, Group: c.Admin.Group}
+	shell := &admin.Server{Service: svc, Store: st, Log: tap, Stop: cancel, Config: c.settings, Version: thisVersion().Version, Data: c.Server.Data, Group: c.Admin.Group}
 	var socket *admin.Listener
 	if err == nil && c.Admin.Socket != "" {
 		socket, err = shell.Listen(c.Admin.Socket, c.adminMode())
@@ -77,6 +77,11 @@ func serve(ctx context.Context, c *Config, withConsole bool, out, errw io.Writer
 	if err == nil {
 		log.Info("ready", "master", c.masterAddresses(), "may_create", c.Access.Create, "may_delete", string(c.deletePolicy()))
 		announce(out, c, svc)
+		if console == nil {
+			fmt.Fprintln(out, "ready; Ctrl-C stops, roomd admin opens the console")
+		} else {
+			fmt.Fprintln(out, "ready; help lists the commands, quit stops the server")
+		}
 		if console != nil {
 			stop := context.AfterFunc(ctx, console.Close)
 			console.Run() // until the operator leaves, or the server is to stop
@@ -121,7 +126,6 @@ func announce(out io.Writer, c *Config, svc *netsvc.Service) {
 		}
 		fmt.Fprintf(out, "room %-8s port %d\n", r.Name, r.Port)
 	}
-	fmt.Fprintln(out, "ready; Ctrl-C stops, roomd admin opens the console")
 }
 
 // newTap makes the log's handler. The tap decides on the level, so that it can
