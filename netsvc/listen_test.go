@@ -118,6 +118,27 @@ func TestDeleteWithStuckMember(t *testing.T) {
 	stuck.conn.Close()
 }
 
+// Nor does one that has closed its side and does not take what is pending.
+func TestDeleteWithStuckLeaver(t *testing.T) {
+	s := startServer(t)
+	port := s.create("lobby")
+	stuck, ann := join(t, port), join(t, port)
+	const lines = 8000
+	go func() {
+		for i := range lines {
+			fmt.Fprintf(ann.conn, "%d %s\n", i, strings.Repeat("x", 1000))
+		}
+	}()
+	ann.collect(lines)
+	stuck.halfClose()
+	ann.until("* guest-1 left")
+	m := dial(t, s.svc.Port())
+	m.send("DELETE lobby")
+	ann.until("* lobby: chat room being deleted")
+	ann.conn.Close()
+	m.expect("OK lobby")
+}
+
 // Freed ports go to the end of the queue, across restarts.
 func TestPortsRest(t *testing.T) {
 	s := newServer(t)

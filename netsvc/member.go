@@ -176,14 +176,24 @@ func (m *Member) finish(c Cause) {
 	m.end(c)
 	c = m.why()
 	switch c {
-	case vanished, silent, foreign, destroyed:
+	case destroyed:
+		m.sock.tcp.Close() // the hold may be lost: nobody can be waited for
+		return
+	case vanished, silent, foreign:
 		m.sock.tcp.Close() // ends a writer that waits
 		m.drain()
 		return
 	case left:
 		m.sock.bePatient(m.room.svc.opts.DeadPeer)
+		go func() {
+			select {
+			case <-m.room.quit: // it is not to hold up a deletion
+				m.sock.hurry(drainTime)
+			case <-m.drained:
+			}
+		}()
 	default:
-		m.sock.tcp.SetWriteDeadline(time.Now().Add(drainTime))
+		m.sock.hurry(drainTime)
 	}
 	m.drain()
 	m.sock.closeGently(m.heard)

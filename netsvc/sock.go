@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -32,7 +31,8 @@ type sock struct {
 	outErr error
 	wait   bool
 
-	patience atomic.Int64 // nanoseconds a write may wait without progress; 0: for ever
+	deadline sync.Mutex    // held while the write deadline is set by patience or by hurry
+	patience time.Duration // how long a write may wait without progress; 0: for ever
 
 	// Kept, as a method value would be allocated for every call.
 	readable, writable func(fd uintptr) bool
@@ -93,16 +93,20 @@ func (k *sock) tryWrite(p []byte) (int, error) { return k.writeOut(p, false) }
 
 // write waits until the socket takes something of p.
 func (k *sock) write(p []byte) (int, error) {
-	if d := k.patience.Load(); d > 0 {
-		k.tcp.SetWriteDeadline(time.Now().Add(time.Duration(d)))
+	k.deadline.Lock()
+	if k.patience > 0 {
+		k.tcp.SetWriteDeadline(time.Now().Add(k.patience))
 	}
+	k.deadline.Unlock()
 	return k.writeOut(p, true)
 }
 
 // bePatient bounds how long a write may wait without progress: a peer that
 // still takes something now and then gets all that is pending.
 func (k *sock) bePatient(d time.Duration) {
-	k.patience.Store(int64(d))
+	k.deadline.Lock()
+	defer k.deadline.Unlock()
+	k.patience = d
 	k.tcp.SetWriteDeadline(time.Now().Add(d))
 }
 
@@ -128,6 +132,14 @@ func (k *sock) onWritable(fd uintptr) bool {
 		}
 		return true
 	}
+}
+
+// hurry bounds all writes from now on together.
+func (k *sock) hurry(d time.Duration) {
+	k.deadline.Lock()
+	defer k.deadline.Unlock()
+	k.patience = 0
+	k.tcp.SetWriteDeadline(time.Now().Add(d))
 }
 
 // wakeReader ends a read that waits, and every later one.
