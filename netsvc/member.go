@@ -114,6 +114,7 @@ func (m *Member) greet(members int, topic string) {
 // pending is written, and closes the socket.
 func (m *Member) serve() {
 	defer m.room.svc.leave(m.remote.Addr())
+	defer m.room.closed()
 	m.finish(m.read())
 }
 

@@ -61,6 +61,7 @@ type Room struct {
 	ln      *listeners
 	members []*Member          // m.index is the place in it
 	nicks   map[string]*Member // by folded nick
+	reading int                // members, and those that have left and still drain
 	guests  int                // guest numbers given
 	json    int                // members that read JSON
 	spoke   time.Time          // when a line last came
@@ -226,6 +227,7 @@ func (r *Room) join(c *net.TCPConn, addr netip.AddrPort) (refusal string) {
 	r.members = append(r.members, m)
 	r.nicks[m.nick.Key] = m
 	m.cursor = r.log.End()
+	r.reading++
 	m.greet(len(r.members), r.topic)
 	r.announce(wire.Event{Type: wire.TypeJoin, From: m.nick.Shown, Members: len(r.members)})
 	r.svc.hub.publish(Happening{Type: "join", Room: r.name, Member: m.nick.Shown, Remote: addr.String()})
@@ -258,7 +260,7 @@ func (r *Room) announce(ev wire.Event) {
 		e.JSON = ev.AppendJSON(nil)
 	}
 	r.log.Append(e)
-	if len(r.members) == 0 {
+	if r.reading == 0 {
 		r.log.Forget()
 		return
 	}
@@ -301,7 +303,7 @@ func (r *Room) append(posts []*store.Post) {
 	now := time.Now()
 	r.spoke = now.UTC()
 	r.rate.add(now, len(posts))
-	if len(r.members) == 0 {
+	if r.reading == 0 {
 		r.log.Forget()
 	}
 }
@@ -344,6 +346,15 @@ func (r *Room) remove(m *Member) {
 	delete(r.nicks, m.nick.Key)
 	if m.readsJSON {
 		r.json--
+	}
+}
+
+// closed counts a connection that is closed. The log is for those who read it.
+func (r *Room) closed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.reading--; r.reading == 0 {
+		r.log.Forget()
 	}
 }
 

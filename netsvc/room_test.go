@@ -381,3 +381,20 @@ func TestRelaxed(t *testing.T) {
 	bob.until("* everything after 198")
 	bob.expect("<guest-1> 198", "<guest-1> 199")
 }
+
+// The last one to leave gets all that it has not got yet, its own join line and
+// its answers too.
+func TestLastLeaverGetsAll(t *testing.T) {
+	s := startServer(t)
+	port := s.create("lobby")
+	for round := range 300 {
+		p := dial(t, port)
+		io.WriteString(p.conn, "/ping")
+		p.halfClose()
+		nick := fmt.Sprintf("guest-%d", round+1)
+		p.expect("* lobby: 1 here, you are "+nick+" (/help)", "* "+nick+" joined (1 here)", "* pong 0")
+		p.end()
+		p.conn.Close()
+		eventually(t, "it is gone", func() bool { return s.members("lobby") == 0 })
+	}
+}
