@@ -324,6 +324,11 @@ func TestBansAndMutes(t *testing.T) {
 			t.Fatal("the ban does not end")
 		}
 	}
+	for end := time.Now().Add(patience); len(s.svc.Who("guest-1")) > 0; <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("who has left is still there")
+		}
+	}
 	// Its nick and its address are still muted.
 	s.speak("lobby", "/nick guest-1", "silenced")
 	if out := s.ok("read lobby"); strings.Contains(out, "silenced") {
