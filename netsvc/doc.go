@@ -35,11 +35,18 @@
 //
 //   - Service.mu: names, rooms, the queue of ports, connections counted by
 //     address.
+//
 //   - Room.mu: members, nicks, state, topic. Admission and closing take it, and
 //     so does every append to the log, which makes "this member reads JSON from
 //     here on" one moment.
+//
 //   - Member.mu: the queue of inserts and the lines in flight. The holder reads
 //     the log under it, so that an insert can be queued together with an append.
+//
+//   - The locks of the hub (who watches) and of the counters come last; nothing
+//     else is taken under them.
+//
+// Bans are a slice that is replaced as a whole: joining takes no lock for them.
 //
 // # Orders
 //

@@ -176,6 +176,7 @@ func (m *Member) lastLine(err error) Cause {
 func (m *Member) finish(c Cause) {
 	m.end(c)
 	c = m.why()
+	m.room.svc.log.Info("member gone", "room", m.room.name, "member", m.nick.Shown, "remote", m.remote, "cause", string(c))
 	switch c {
 	case destroyed:
 		m.sock.tcp.Close() // the hold may be lost: nobody can be waited for
@@ -233,7 +234,6 @@ func (m *Member) endLocked(c Cause) bool {
 	m.sock.wakeReader()
 	m.room.svc.counters.end(c)
 	m.room.svc.hub.publish(Happening{Type: "leave", Room: m.room.name, Member: m.nick.Shown, Remote: m.remote.String(), Cause: string(c)})
-	m.room.svc.log.Info("member gone", "room", m.room.name, "member", m.nick.Shown, "remote", m.remote, "cause", string(c))
 	return true
 }
 

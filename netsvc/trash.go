@@ -1,0 +1,129 @@
+package netsvc
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"roomd/netsvc/wire"
+	"roomd/store"
+)
+
+// Remove deletes a room for the operator. say is shown to the members before
+// the farewell.
+func (s *Service) Remove(name, say string) error {
+	if say != "" {
+		if _, err := s.Say(name, say); err != nil {
+			return err
+		}
+	}
+	return s.Delete(name, func(*Room) error { return nil })
+}
+
+// Trashed is a deleted room.
+type Trashed struct {
+	ID      uint64    `json:"id"`
+	Name    string    `json:"name"`
+	Port    int       `json:"port"`
+	Deleted time.Time `json:"deleted"`
+	Lines   uint64    `json:"lines"`
+	Bytes   uint64    `json:"bytes"`
+}
+
+// Trash returns the rooms that can be restored, the last deleted first.
+func (s *Service) Trash() ([]Trashed, error) {
+	rooms, err := s.store.Trash()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Trashed, 0, len(rooms))
+	for _, k := range rooms {
+		t := Trashed{ID: k.ID, Name: k.Name, Port: k.Port, Deleted: k.Deleted}
+		if st, err := s.store.TrashStat(k.ID); err == nil {
+			t.Lines, t.Bytes = st.Lines, st.Bytes
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+// trashed finds the last deleted room of that name, or by its ID.
+func (s *Service) trashed(name string) (store.Room, error) {
+	rooms, err := s.store.Trash()
+	if err != nil {
+		return store.Room{}, err
+	}
+	n, _ := wire.ParseName(name)
+	for _, k := range rooms {
+		if k.Key == n.Key && n.Key != "" || "#"+strconv.FormatUint(k.ID, 10) == name {
+			return k, nil
+		}
+	}
+	return store.Room{}, wire.Errorf(wire.CodeNoRoom, "there is no room %s in the trash", wire.CleanString(name))
+}
+
+// Purge removes a deleted room for good.
+func (s *Service) Purge(name string) error {
+	k, err := s.trashed(name)
+	if err != nil {
+		return err
+	}
+	return s.store.Purge(k.ID)
+}
+
+// Restore brings a deleted room back, with its lines, on its own port, or on
+// another one if that is taken.
+func (s *Service) Restore(name string) (RoomInfo, error) {
+	k, err := s.trashed(name)
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	st, err := s.store.TrashStat(k.ID)
+	if err != nil {
+		return RoomInfo{}, wire.Errorf(wire.CodeNoRoom, "%s is no longer in the trash", k.Name)
+	}
+	r := newRoom(s, k, st.Last)
+	if err := s.reserveName(r); err != nil {
+		return RoomInfo{}, err
+	}
+	ln, err := s.bindAgain(r, k.Port)
+	if err != nil {
+		s.forget(r)
+		return RoomInfo{}, err
+	}
+	back, err := s.store.Restore(k.ID, ln.port)
+	if err != nil {
+		ln.close()
+		s.mu.Lock()
+		s.ports.putBack(ln.port)
+		s.mu.Unlock()
+		s.forget(r)
+		if errors.Is(err, store.ErrNoRoom) {
+			err = wire.Errorf(wire.CodeNoRoom, "%s is no longer in the trash", k.Name)
+		}
+		return RoomInfo{}, storeError(err)
+	}
+	if !r.publish(back, ln) {
+		return RoomInfo{}, wire.Errorf(wire.CodeShuttingDown, "the server is stopping; %s will be there when it is back", k.Name)
+	}
+	s.log.Info("room restored", "room", k.Name, "port", back.Port)
+	s.hub.publish(Happening{Type: "restore", Room: k.Name})
+	info, _ := r.info()
+	return info, nil
+}
+
+// bindAgain binds the port a room had, if nobody has it, else another one.
+func (s *Service) bindAgain(r *Room, port int) (*listeners, error) {
+	s.mu.Lock()
+	own := s.ports.claim(port)
+	s.mu.Unlock()
+	if own {
+		if l, err := s.listen(port); err == nil {
+			return l, nil
+		}
+		s.mu.Lock()
+		s.ports.release(port)
+		s.mu.Unlock()
+	}
+	return s.bindFree(r)
+}
