@@ -23,7 +23,7 @@ func (m *Member) line(line []byte, over int) Cause {
 	case over > 0:
 		if m.settle(1) {
 			m.answer(wire.Event{Type: wire.TypeError, Command: "say", Code: wire.CodeTooLong, Text: fmt.Sprintf(
-				"not sent: the line has %d bytes, the limit is %d", over, m.room.svc.opts.LineBytes)})
+				"not sent: the line has %d bytes, the limit is %d", over, m.room.svc.opts().LineBytes)})
 		}
 		return ""
 	case wire.Blank(line):
@@ -81,7 +81,7 @@ func (m *Member) do(c wire.Command) error {
 	case wire.History:
 		n := c.N
 		if n < 0 {
-			n = m.room.svc.opts.Replay
+			n = m.room.svc.opts().Replay
 		}
 		m.queue(insert{kind: history, n: n})
 	case wire.Since:

@@ -44,15 +44,15 @@ func (l *listeners) close() {
 // choose.
 func (s *Service) listen(port int) (*listeners, error) {
 	l := &listeners{port: port}
-	third := max(s.opts.DeadPeer/6, time.Second) // idle, and then the probes
+	third := max(s.opts().DeadPeer/6, time.Second) // idle, and then the probes
 	lc := net.ListenConfig{
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: third * 2, Interval: third, Count: 3},
 		Control: func(_, _ string, c syscall.RawConn) error {
 			var err error
-			return errors.Join(c.Control(func(fd uintptr) { err = tuneListener(fd, s.opts.DeadPeer) }), err)
+			return errors.Join(c.Control(func(fd uintptr) { err = tuneListener(fd, s.opts().DeadPeer) }), err)
 		},
 	}
-	for _, a := range s.opts.Listen {
+	for _, a := range s.opts().Listen {
 		network := "tcp4"
 		if a.Is6() {
 			network = "tcp6"
@@ -86,12 +86,12 @@ func why(port int, err error) string {
 // listenMaster retries a port that is in use for a moment.
 func (s *Service) listenMaster() (*listeners, error) {
 	for until := time.Now().Add(bindPatience); ; {
-		l, err := s.listen(s.opts.Port)
+		l, err := s.listen(s.opts().Port)
 		if err == nil {
 			return l, nil
 		}
 		if !inUse(err) || time.Now().After(until) || !s.pause(bindPause) {
-			return nil, fmt.Errorf("the master port cannot be opened: %s", why(s.opts.Port, err))
+			return nil, fmt.Errorf("the master port cannot be opened: %s", why(s.opts().Port, err))
 		}
 	}
 }
@@ -113,9 +113,9 @@ func (s *Service) bindFree(r *Room) (*listeners, error) {
 		s.mu.Unlock()
 		if !ok {
 			if last != nil {
-				return nil, wire.Errorf(wire.CodeNoPort, "no port is free between %d and %d; of those without a room, %s", s.opts.Ports[0], s.opts.Ports[1], why(failed[len(failed)-1], last))
+				return nil, wire.Errorf(wire.CodeNoPort, "no port is free between %d and %d; of those without a room, %s", s.opts().Ports[0], s.opts().Ports[1], why(failed[len(failed)-1], last))
 			}
-			return nil, wire.Errorf(wire.CodeNoPort, "all ports between %d and %d have a room", s.opts.Ports[0], s.opts.Ports[1])
+			return nil, wire.Errorf(wire.CodeNoPort, "all ports between %d and %d have a room", s.opts().Ports[0], s.opts().Ports[1])
 		}
 		l, err := s.listen(port)
 		if err == nil {
@@ -291,19 +291,19 @@ const busyText = "busy: the server has no descriptor left for another connection
 
 // enter counts a connection, or says which limit it is over.
 func (s *Service) enter(a netip.Addr) error {
-	if n := s.conns.Add(1); n > int64(s.opts.Connections) {
+	if n := s.conns.Add(1); n > int64(s.opts().Connections) {
 		s.conns.Add(-1)
-		return wire.Errorf(wire.CodeBusy, "the server has %d connections, which is the limit; try again later", s.opts.Connections)
+		return wire.Errorf(wire.CodeBusy, "the server has %d connections, which is the limit; try again later", s.opts().Connections)
 	}
-	if s.opts.PerAddress == 0 {
+	if s.opts().PerAddress == 0 {
 		return nil
 	}
 	p := block(a)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.byAddr[p] >= s.opts.PerAddress {
+	if s.byAddr[p] >= s.opts().PerAddress {
 		s.conns.Add(-1)
-		return wire.Errorf(wire.CodeBusy, "your address has %d connections here, which is the limit", s.opts.PerAddress)
+		return wire.Errorf(wire.CodeBusy, "your address has %d connections here, which is the limit", s.opts().PerAddress)
 	}
 	s.byAddr[p]++
 	return nil
@@ -312,7 +312,7 @@ func (s *Service) enter(a netip.Addr) error {
 // leave is the opposite of enter.
 func (s *Service) leave(a netip.Addr) {
 	s.conns.Add(-1)
-	if s.opts.PerAddress == 0 {
+	if s.opts().PerAddress == 0 {
 		return
 	}
 	p := block(a)

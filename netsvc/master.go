@@ -51,7 +51,7 @@ func (s *Service) admitMaster(c *net.TCPConn) {
 		s.refuse(c, errLine(err))
 		return
 	}
-	ses := &session{svc: s, id: s.sessions.Add(1), sock: k, remote: addr.String(), framer: wire.NewFramer(s.opts.LineBytes)}
+	ses := &session{svc: s, id: s.sessions.Add(1), sock: k, remote: addr.String(), framer: wire.NewFramer(s.opts().LineBytes)}
 	s.tasks.Go(func() {
 		defer s.leave(addr.Addr())
 		ses.serve()
@@ -97,7 +97,7 @@ func (c *session) serve() {
 // converse reads and answers. It returns why it ended.
 func (c *session) converse() error {
 	for {
-		if idle := c.svc.opts.MasterIdle; idle > 0 {
+		if idle := c.svc.opts().MasterIdle; idle > 0 {
 			c.sock.tcp.SetReadDeadline(time.Now().Add(idle))
 		}
 		if c.svc.stop.Err() != nil {
@@ -156,7 +156,7 @@ func (c *session) line(line []byte, over int) error {
 	case first && wire.HTTP(line, over > 0):
 		return errForeign
 	case over > 0:
-		c.fail(wire.Errorf(wire.CodeTooLong, "the line has %d bytes, the limit is %d", over, c.svc.opts.LineBytes))
+		c.fail(wire.Errorf(wire.CodeTooLong, "the line has %d bytes, the limit is %d", over, c.svc.opts().LineBytes))
 		return nil
 	case wire.Blank(line):
 		return nil
@@ -207,7 +207,7 @@ func (c *session) request(req wire.Request) error {
 }
 
 func (c *session) create(req wire.Request) error {
-	if !c.svc.opts.CreateAnyone {
+	if !c.svc.opts().CreateAnyone {
 		return wire.Errorf(wire.CodeDenied, "only the operator may create rooms here")
 	}
 	if req.Secret != "" {

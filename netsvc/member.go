@@ -92,7 +92,7 @@ type Member struct {
 func newMember(r *Room, k *sock, addr netip.AddrPort, nick wire.Name) *Member {
 	return &Member{
 		id: r.svc.members.Add(1), room: r, sock: k, remote: addr, nick: nick, since: time.Now(),
-		framer:  wire.NewFramer(r.svc.opts.LineBytes),
+		framer:  wire.NewFramer(r.svc.opts().LineBytes),
 		drained: make(chan struct{}), settled: make(chan struct{}, 1),
 	}
 }
@@ -105,7 +105,7 @@ func (m *Member) greet(members int, topic string) {
 	}
 	m.pos.Store(m.cursor.Pos)
 	m.inserts = append(m.inserts, insert{kind: answer, at: m.cursor, bytes: hello})
-	if n := m.room.svc.opts.Replay; n > 0 {
+	if n := m.room.svc.opts().Replay; n > 0 {
 		m.inserts = append(m.inserts, insert{kind: newest, at: m.cursor, n: n})
 	}
 }
@@ -161,7 +161,7 @@ func (m *Member) lastLine(err error) Cause {
 	c := vanished
 	if errors.Is(err, io.EOF) && !m.sock.wasReset() {
 		c, m.heard = left, true
-		m.sock.bePatient(m.room.svc.opts.DeadPeer)
+		m.sock.bePatient(m.room.svc.opts().DeadPeer)
 		if line, over, ok := m.framer.Tail(); ok {
 			if why := m.line(line, over); why != "" {
 				c = why
@@ -186,7 +186,7 @@ func (m *Member) finish(c Cause) {
 		m.drain()
 		return
 	case left:
-		m.sock.bePatient(m.room.svc.opts.DeadPeer)
+		m.sock.bePatient(m.room.svc.opts().DeadPeer)
 		go func() {
 			select {
 			case <-m.room.quit: // it is not to hold up a deletion

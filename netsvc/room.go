@@ -127,7 +127,7 @@ func (r *Room) tryBind() bool {
 var errMaster = fmt.Errorf("it is the master port: start the server with another one")
 
 func (r *Room) listen() (*listeners, error) {
-	if r.port == r.svc.opts.Port {
+	if r.port == r.svc.opts().Port {
 		return nil, errMaster
 	}
 	return r.svc.listen(r.port)
@@ -215,7 +215,7 @@ func (r *Room) join(c *net.TCPConn, addr netip.AddrPort) (refusal string) {
 		ev := r.farewell(r.cause)
 		return string(ev.AppendText(nil))
 	}
-	if n := len(r.members); n >= r.svc.opts.Members {
+	if n := len(r.members); n >= r.svc.opts().Members {
 		return r.line(fmt.Sprintf("the room is full: it has %d members, which is the limit\n", n))
 	}
 	if b := r.svc.banned(false, r.id, addr.Addr(), ""); b != nil {
@@ -251,7 +251,7 @@ func (r *Room) guest() wire.Name {
 // going of others.
 func (r *Room) announce(ev wire.Event) {
 	ev.Time = time.Now()
-	quiet := (ev.Type == wire.TypeJoin || ev.Type == wire.TypeLeave) && len(r.members) > r.svc.opts.QuietAbove
+	quiet := (ev.Type == wire.TypeJoin || ev.Type == wire.TypeLeave) && len(r.members) > r.svc.opts().QuietAbove
 	var e roomlog.Event
 	if !quiet {
 		e.Text = ev.AppendText(nil)
@@ -441,7 +441,7 @@ func (r *Room) flushPass() (again bool) {
 	r.pass = append(r.pass[:0], r.members...)
 	r.mu.Unlock()
 	end := r.log.End().Pos
-	maxLag := uint64(r.svc.opts.MaxLag)
+	maxLag := uint64(r.svc.opts().MaxLag)
 	for _, m := range r.pass {
 		if m.flush() {
 			again = true

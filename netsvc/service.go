@@ -54,9 +54,10 @@ type Options struct {
 // Service is the running server. Its methods may be called from any goroutine.
 type Service struct {
 	// Set by New, then read-only.
-	opts  Options
 	log   *slog.Logger
 	store *store.Store
+
+	options atomic.Pointer[Options] // replaced as a whole, never written to
 
 	// Set by Start, then read-only.
 	master *listeners
@@ -87,7 +88,8 @@ type Service struct {
 
 // New makes a server over a store that has been opened and not yet started.
 func New(st *store.Store, opts Options) *Service {
-	s := &Service{opts: opts, log: opts.Log, store: st, rooms: make(map[string]*Room), byAddr: make(map[netip.Prefix]int)}
+	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), byAddr: make(map[netip.Prefix]int)}
+	s.options.Store(&opts)
 	s.counters.ended = make(map[Cause]uint64)
 	for _, c := range causes {
 		s.counters.ended[c] = 0
@@ -95,6 +97,9 @@ func New(st *store.Store, opts Options) *Service {
 	s.stop, s.stopNow = context.WithCancel(context.Background())
 	return s
 }
+
+// opts are the options in effect. What belongs together is read from one call.
+func (s *Service) opts() *Options { return s.options.Load() }
 
 // Start binds every room of the store and then opens the master port. When it
 // returns nil every room is bound, or known to be unbound and being retried.
@@ -113,7 +118,7 @@ func (s *Service) Start() error {
 	if err != nil {
 		return fmt.Errorf("read the ports: %w", err)
 	}
-	used := map[int]bool{s.opts.Port: true}
+	used := map[int]bool{s.opts().Port: true}
 	rooms := make([]*Room, len(kept))
 	for i, k := range kept {
 		used[k.Port] = true
@@ -124,7 +129,7 @@ func (s *Service) Start() error {
 		rooms[i] = newRoom(s, k, st.Last)
 	}
 	s.mu.Lock()
-	s.ports = newPortQueue(s.opts.Ports[0], s.opts.Ports[1], used, resting)
+	s.ports = newPortQueue(s.opts().Ports[0], s.opts().Ports[1], used, resting)
 	for _, r := range rooms {
 		s.rooms[r.key] = r
 	}
@@ -279,7 +284,7 @@ func (s *Service) reserveName(r *Room) error {
 	if s.stopping {
 		return wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
 	}
-	if len(s.rooms) >= s.opts.Rooms {
+	if len(s.rooms) >= s.opts().Rooms {
 		return wire.Errorf(wire.CodeFull, "there are %d rooms, which is the limit", len(s.rooms))
 	}
 	s.rooms[r.key] = r
@@ -323,7 +328,7 @@ func (s *Service) Delete(name string, allowed func(*Room) error) error {
 
 // mayDelete is the policy of DELETE on the master port.
 func (s *Service) mayDelete(r *Room, session uint64, key string) error {
-	switch s.opts.Delete {
+	switch s.opts().Delete {
 	case Anyone:
 		return nil
 	case Creator:

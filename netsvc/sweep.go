@@ -13,7 +13,7 @@ func (s *Service) whenStopping(fn func()) (cancel func()) {
 // on the way to it. Two looks in a row must agree: a probe that is just being
 // answered looks the same for a moment.
 func (s *Service) sweep() {
-	limit := s.opts.DeadPeer
+	limit := s.opts().DeadPeer
 	for s.pause(limit / 6) {
 		for _, r := range s.all() {
 			for _, m := range r.present() {
