@@ -182,6 +182,51 @@ func TestSubmitWaits(t *testing.T) {
 	}
 }
 
+func TestTrySubmit(t *testing.T) {
+	path := dbPath(t)
+	st, err := Open(path, Options{PendingBytes: 2 * (postOverhead + 10)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	space := make(chan struct{}, 8)
+	st.OnSpace(func() { space <- struct{}{} })
+	s := &tap{Store: st, t: t, path: path}
+	if ok, err := s.TrySubmit(&Post{}); ok || !errors.Is(err, ErrClosed) {
+		t.Errorf("before start: %v %v", ok, err)
+	}
+	s.Start(s.deliver)
+	room := s.room("lobby", 9000)
+	try := func(want bool) *Post {
+		t.Helper()
+		// The first keeps the committer in deliver until its owner takes it back.
+		p := &Post{Room: room, Owner: make(chan *Post), Line: Line{Kind: Message, Text: "x"}}
+		if ok, err := s.TrySubmit(p); ok != want || err != nil {
+			t.Errorf("%v %v, want %v", ok, err, want)
+		}
+		return p
+	}
+	one, two := try(true), try(true)
+	try(false)
+	try(false)
+	<-one.Owner.(chan *Post)
+	<-two.Owner.(chan *Post)
+	<-space
+	<-try(true).Owner.(chan *Post)
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if len(space) > 0 {
+		t.Errorf("called %d times more", len(space))
+	}
+	if n := len(s.all(room)); n != 3 {
+		t.Errorf("%d lines", n)
+	}
+	s.stop()
+	if ok, err := st.TrySubmit(&Post{Room: room}); ok || !errors.Is(err, ErrClosed) {
+		t.Errorf("after close: %v %v", ok, err)
+	}
+}
+
 // A line that waits while the store closes is either delivered or refused.
 func TestCloseWhileSubmitWaits(t *testing.T) {
 	durabilities(t, func(t *testing.T, d Durability) {

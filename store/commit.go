@@ -53,15 +53,57 @@ type change struct {
 // It fails only if ctx ends first or the store is closed; then the line is not
 // queued and deliver never sees it.
 func (s *Store) Submit(ctx context.Context, p *Post) error {
-	p.weight = min(int64(len(p.Line.From)+len(p.Line.Text))+postOverhead, s.opts.PendingBytes)
+	s.weigh(p)
 	if err := s.pending.Acquire(ctx, p.weight); err != nil {
 		return err
 	}
+	return s.submit(p)
+}
+
+// TrySubmit is Submit for who must not wait: it returns false while
+// Options.PendingBytes are queued, and then the line is not queued. After a
+// false the function given to OnSpace is called, once, when there is space
+// again; it may be called without one, too. The error is ErrClosed or nil.
+func (s *Store) TrySubmit(p *Post) (ok bool, err error) {
+	s.weigh(p)
+	if !s.pending.TryAcquire(p.weight) {
+		// What was released before the mark was set is seen by a second try;
+		// what is released after it makes the call.
+		s.refused.Store(true)
+		if !s.pending.TryAcquire(p.weight) {
+			return false, nil
+		}
+	}
+	if err := s.submit(p); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// OnSpace sets what is called after TrySubmit has returned false and lines have
+// left the queue. fn runs on the committer's goroutine; it must not block, nor
+// call the store. OnSpace must be called before Start.
+func (s *Store) OnSpace(fn func()) { s.space = fn }
+
+func (s *Store) weigh(p *Post) {
+	p.weight = min(int64(len(p.Line.From)+len(p.Line.Text))+postOverhead, s.opts.PendingBytes)
+}
+
+// submit queues a line whose weight has been acquired.
+func (s *Store) submit(p *Post) error {
 	if err := s.enqueue(item{post: p}); err != nil {
 		s.pending.Release(p.weight)
 		return err
 	}
 	return nil
+}
+
+// release gives back the weight of posts that are delivered.
+func (s *Store) release(weight int64) {
+	s.pending.Release(weight)
+	if s.space != nil && s.refused.Load() && s.refused.Swap(false) {
+		s.space()
+	}
 }
 
 // Flush waits until everything submitted before is on disk and delivered.
@@ -86,8 +128,11 @@ func (s *Store) enqueue(it item) error {
 		return ErrClosed
 	}
 	s.queue = append(s.queue, it)
+	first := len(s.queue) == 1 // else whoever was first has nudged
 	s.mu.Unlock()
-	s.nudge()
+	if first {
+		s.nudge()
+	}
 	return nil
 }
 
@@ -154,13 +199,14 @@ func (s *Store) step(items []item) []item {
 		return items[1:]
 	}
 	posts := make([]*Post, 0, min(len(items), batchLines))
+	weight := int64(0) // a post that is delivered is its owner's
 	for len(posts) < len(items) && len(posts) < batchLines && items[len(posts)].post != nil {
-		posts = append(posts, items[len(posts)].post)
+		p := items[len(posts)].post
+		posts = append(posts, p)
+		weight += p.weight
 	}
 	s.append(posts)
-	for _, p := range posts {
-		s.pending.Release(p.weight)
-	}
+	s.release(weight)
 	return items[len(posts):]
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -102,9 +103,12 @@ type Store struct {
 	db      *bolt.DB
 	opts    Options
 	pending *semaphore.Weighted // bytes submitted and not yet committed
+	space   func()              // by OnSpace
 
 	// Set by Start, then read-only.
 	deliver func([]*Post)
+
+	refused atomic.Bool // TrySubmit has returned false since space was called
 
 	closeOnce sync.Once
 	closeErr  error
