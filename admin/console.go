@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -13,16 +12,13 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/chzyer/readline"
 )
 
 // Console is the prompt. It works over the socket, also inside the server's own
 // process.
 type Console struct {
-	path  string
-	rl    *readline.Instance
-	stdin *readline.CancelableStdin
+	path   string
+	editor Editor
 
 	print chan string // whole lines for above the prompt
 	done  context.Context
@@ -39,31 +35,16 @@ type Console struct {
 // NewConsole takes over the terminal. history is the file of past lines; empty:
 // none is kept. Run must follow.
 func NewConsole(path, history string) (*Console, error) {
-	if history != "" {
-		// The library would make it readable for all.
-		f, err := os.OpenFile(history, os.O_CREATE|os.O_RDWR, 0o600)
-		if err != nil {
-			history = "" // a console without a past is still one
-		} else {
-			f.Close()
-		}
-	}
-	c := &Console{path: path, stdin: readline.NewCancelableStdin(os.Stdin), print: make(chan string, 1024)}
-	rl, err := readline.NewEx(&readline.Config{
-		Prompt: "roomd> ", HistoryFile: history, HistoryLimit: 1000, DisableAutoSaveHistory: true,
-		HistorySearchFold: true, AutoComplete: completer{c}, Stdin: c.stdin, InterruptPrompt: "", EOFPrompt: "",
-	})
+	c := &Console{path: path, print: make(chan string, 1024)}
+	var err error
+	c.editor, err = NewEditor(EditorOptions{In: os.Stdin, Out: os.Stdout, Prompt: "roomd> ", History: history, Complete: c.complete})
 	if err != nil {
 		return nil, err
 	}
-	c.rl = rl
 	c.done, c.end = context.WithCancel(context.Background())
 	c.tasks.Go(c.printer)
 	return c, nil
 }
-
-// IsTerminal reports whether a person sits at the other end of a file.
-func IsTerminal(f *os.File) bool { return readline.IsTerminal(int(f.Fd())) }
 
 // HistoryFile is where the console's past lines are kept.
 func HistoryFile() string {
@@ -102,7 +83,7 @@ func (c *Console) printer() {
 	for {
 		select {
 		case l := <-c.print:
-			io.WriteString(c.rl.Stdout(), l+"\n")
+			c.editor.Print(l)
 		case <-c.done.Done():
 			return
 		}
@@ -128,7 +109,7 @@ func (c *Console) above(line string) {
 }
 
 // Close makes Run return. It may be called from any goroutine.
-func (c *Console) Close() { c.stdin.Close() }
+func (c *Console) Close() { c.editor.Close() }
 
 // Run reads lines and carries them out until the operator leaves or Close is
 // called.
@@ -138,13 +119,12 @@ func (c *Console) Run() {
 	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	c.tasks.Go(func() { c.signals(got) })
 	defer c.Leave()
-	last := ""
 	for {
-		line, err := c.rl.Readline()
+		line, err := c.editor.ReadLine()
 		switch {
-		case errors.Is(err, readline.ErrInterrupt):
+		case errors.Is(err, ErrInterrupt):
 			if !c.endWatches() && line == "" {
-				fmt.Fprintln(c.rl.Stdout(), "quit or Ctrl-D leaves the console; stop stops the server")
+				c.editor.Print("quit or Ctrl-D leaves the console; stop stops the server")
 			}
 			continue
 		case err != nil:
@@ -154,10 +134,7 @@ func (c *Console) Run() {
 		if line == "" {
 			continue
 		}
-		if line != last {
-			c.rl.SaveHistory(line)
-			last = line
-		}
+		c.editor.Remember(line)
 		if line == "quit" || line == "exit" {
 			return
 		}
@@ -166,14 +143,13 @@ func (c *Console) Run() {
 }
 
 // Leave gives the terminal back; a second time it does nothing. It is for who
-// reads, or when nobody does: closing readline from elsewhere would hang.
+// reads, or when nobody does.
 func (c *Console) Leave() {
 	c.leave.Do(func() {
 		c.endWatches()
 		c.end()
 		c.tasks.Wait()
-		c.stdin.Close()
-		c.rl.Close()
+		c.editor.Close()
 	})
 }
 
@@ -188,7 +164,7 @@ func (c *Console) line(line string) {
 	c.mu.Lock()
 	c.current = cancel
 	c.mu.Unlock()
-	show := func(l string) { fmt.Fprintln(c.rl.Stdout(), l) }
+	show := c.editor.Print
 	a, err := do(ctx, c.path, line, show)
 	if err == nil && a.verdict == "ASK" {
 		if !c.ask(a.text) {
@@ -209,10 +185,10 @@ func (c *Console) line(line string) {
 
 // ask asks before something is destroyed.
 func (c *Console) ask(text string) bool {
-	fmt.Fprintln(c.rl.Stdout(), "this "+text)
-	c.rl.SetPrompt("do it? [y/N] ")
-	defer c.rl.SetPrompt("roomd> ")
-	answer, err := c.rl.Readline()
+	c.editor.Print("this " + text)
+	c.editor.SetPrompt("do it? [y/N] ")
+	defer c.editor.SetPrompt("roomd> ")
+	answer, err := c.editor.ReadLine()
 	return err == nil && strings.EqualFold(strings.TrimSpace(answer), "y")
 }
 
@@ -282,21 +258,13 @@ func (c *Console) presence() {
 	}
 }
 
-// completer completes words as they are now, by asking the server.
-type completer struct{ c *Console }
-
-func (t completer) Do(line []rune, pos int) (endings [][]rune, length int) {
-	typed := string(line[:pos])
-	last := typed[strings.LastIndexAny(typed, " \t")+1:]
-	ctx, cancel := context.WithTimeout(t.c.done, time.Second)
+// complete completes words as they are now, by asking the server.
+func (c *Console) complete(before string) (words []string) {
+	ctx, cancel := context.WithTimeout(c.done, time.Second)
 	defer cancel()
-	_, err := do(ctx, t.c.path, "complete "+Join([]string{typed}), func(w string) {
-		if r := []rune(w); len(r) >= len([]rune(last)) {
-			endings = append(endings, append(r[len([]rune(last)):], ' '))
-		}
-	})
+	_, err := do(ctx, c.path, "complete "+Join([]string{before}), func(w string) { words = append(words, w) })
 	if err != nil {
-		return nil, 0
+		return nil
 	}
-	return endings, len([]rune(last))
+	return words
 }
