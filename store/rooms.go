@@ -22,6 +22,17 @@ type Room struct {
 	Topic   string    `json:"topic,omitempty"`
 	Deleted time.Time `json:"deleted,omitzero"` // when it went to the trash
 	Purged  bool      `json:"purged,omitempty"` // it cannot come back
+	Own     Settings  `json:"own,omitzero"`
+}
+
+// Settings are a room's own. What is nil is as for all rooms.
+type Settings struct {
+	Members  *int           `json:"members,omitempty"` // at most
+	Replay   *int           `json:"replay,omitempty"`  // earlier lines shown to who joins
+	Quiet    *int           `json:"quiet,omitempty"`   // members; above it nobody is told of joins and leaves
+	Lines    *uint64        `json:"lines,omitempty"`   // kept, instead of Options.Lines
+	Age      *time.Duration `json:"age,omitempty"`     // of the oldest line kept, instead of Options.Age
+	ReadOnly bool           `json:"read_only,omitempty"`
 }
 
 // Stat counts a room's history.

@@ -138,6 +138,8 @@ type head struct {
 	Trimmed uint64 // the newest sequence number that retention has removed
 
 	written uint64 // the newest sequence number that is on disk
+
+	own Settings // of the room; for what is kept
 }
 
 // Open opens the database at path, making it if it is not there. A file made
@@ -308,6 +310,7 @@ func (s *Store) load() (err error) {
 			if err != nil {
 				return fmt.Errorf("room %q: %w", r.Name, err)
 			}
+			h.own = r.Own
 			s.heads[binary.BigEndian.Uint64(k)] = h
 			return nil
 		})

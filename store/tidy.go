@@ -29,7 +29,47 @@ type chore struct {
 
 // overfull leaves a margin, so that a busy room is not trimmed line by line.
 func (s *Store) overfull(h *head) bool {
-	return s.opts.Lines > 0 && h.Lines > s.opts.Lines+s.opts.Lines/50+tidyStep/10
+	most := s.mostLines(h)
+	return most > 0 && h.Lines > most+most/50+tidyStep/10
+}
+
+// mostLines is how many lines of a room are kept; 0: all.
+func (s *Store) mostLines(h *head) uint64 {
+	if h.own.Lines != nil {
+		return *h.own.Lines
+	}
+	return s.opts.Lines
+}
+
+// mostAge is how old the lines of a room may be; 0: any age.
+func (s *Store) mostAge(h *head) time.Duration {
+	if h.own.Age != nil {
+		return *h.own.Age
+	}
+	return s.opts.Age
+}
+
+// retain makes a room keep what its settings say, from now on. It runs on the
+// committer's goroutine.
+func (s *Store) retain(room uint64, own Settings) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.heads[room]
+	if h == nil {
+		return
+	}
+	h.own = own
+	if most := s.mostLines(h); most > 0 && h.Lines > most {
+		s.addChore(chore{room: room, kind: choreTrim})
+	}
+	s.planAge(room, h, time.Now())
+}
+
+// planAge has lines that are too old removed. mu is held.
+func (s *Store) planAge(room uint64, h *head, now time.Time) {
+	if age := s.mostAge(h); age > 0 {
+		s.addChore(chore{room: room, kind: choreAge, before: now.Add(-age)})
+	}
 }
 
 func (s *Store) addChore(c chore) {
@@ -74,7 +114,7 @@ func (s *Store) tidyRoom(c chore) (more bool, err error) {
 		cur := tx.Bucket(bucketLines).Bucket(u64(c.room)).Cursor()
 		n := 0
 		for k, v := cur.First(); k != nil; k, v = cur.First() {
-			if c.kind == choreTrim && trimmed.Lines <= s.opts.Lines {
+			if most := s.mostLines(&trimmed); c.kind == choreTrim && (most == 0 || trimmed.Lines <= most) {
 				break
 			}
 			if l, err := decodeLine(k, v); c.kind == choreAge && err == nil && !l.Time.Before(c.before) {
@@ -165,12 +205,9 @@ func (s *Store) planTidy(now time.Time) {
 	for _, r := range old {
 		s.addChore(chore{room: r.ID, kind: chorePurge})
 	}
-	if s.opts.Age == 0 {
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id := range s.heads {
-		s.addChore(chore{room: id, kind: choreAge, before: now.Add(-s.opts.Age)})
+	for id, h := range s.heads {
+		s.planAge(id, h, now)
 	}
 }

@@ -65,6 +65,7 @@ func (s *Store) Restore(id uint64, port int) (r Room, err error) {
 		if h, err = decodeHead(tx.Bucket(bucketHeads).Get(u64(id))); err != nil {
 			return err
 		}
+		h.own = r.Own
 		r.Deleted, r.Port = time.Time{}, port
 		if err := claim(tx, r); err != nil {
 			return err
@@ -103,8 +104,9 @@ func (s *Store) Purge(id uint64) error {
 }
 
 // Update changes a room that is not deleted. fn may change its name with its
-// key, its port and its topic; what else it changes is not kept. It fails with
-// ErrExists if another room has the new name or port. The old port rests.
+// key, its port, its topic and its own settings; what else it changes is not
+// kept. It fails with ErrExists if another room has the new name or port. The
+// old port rests.
 func (s *Store) Update(id uint64, fn func(*Room)) (r Room, err error) {
 	err = s.update(func(tx *bolt.Tx) error {
 		old, err := getRoom(tx, id)
@@ -114,7 +116,7 @@ func (s *Store) Update(id uint64, fn func(*Room)) (r Room, err error) {
 		want := old
 		fn(&want)
 		r = old
-		r.Name, r.Key, r.Port, r.Topic = want.Name, want.Key, want.Port, want.Topic
+		r.Name, r.Key, r.Port, r.Topic, r.Own = want.Name, want.Key, want.Port, want.Topic, want.Own
 		if err := claim(tx, r); err != nil {
 			return err
 		}
@@ -129,6 +131,6 @@ func (s *Store) Update(id uint64, fn func(*Room)) (r Room, err error) {
 			}
 		}
 		return putRoom(tx, r)
-	}, nil)
+	}, func() { s.retain(id, r.Own) })
 	return r, err
 }
