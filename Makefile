@@ -5,10 +5,10 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 20s
 PREFIX      ?= /usr/local
 
-.PHONY: help run build install test check fmt vet lint cross fuzz bench
+.PHONY: help run build install test check fmt vet lint cross fuzz bench microbench
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start the server with ./config.toml
 	$(GO) run ./cmd/roomd serve
@@ -45,5 +45,9 @@ fuzz: ## run each fuzz target for FUZZTIME (default 20s)
 		done; \
 	done
 
-bench: ## measure: the store, the log, a room's deliveries, starting with many rooms
+bench: build ## measure roomd over its sockets: fan-out and latency (bin/roomd bench --help)
+	bin/roomd bench fanout
+	bin/roomd bench latency
+
+microbench: ## measure parts: the store, the log, a room's deliveries, starting with many rooms
 	$(GO) test -run '^$$' -bench . -benchmem ./...

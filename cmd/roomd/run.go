@@ -73,7 +73,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd} })
-	root.AddCommand(newServe(), newAdmin(), newCheck(), newStore(), newVersion())
+	root.AddCommand(newServe(), newAdmin(), newCheck(), newStore(), newBench(), newVersion())
 	return root
 }
 

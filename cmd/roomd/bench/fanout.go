@@ -1,0 +1,334 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"time"
+)
+
+// talk is a run in which publishers speak and everybody listens.
+type talk struct {
+	shape   Shape
+	server  Server
+	proto   protocol
+	loop    *loop
+	streams []*stream
+	members []*member
+
+	publishers []*publisher
+	extra      []*conn // of publishers that need one of their own
+	dirty      []*conn // have something to send
+
+	waiting int // members that have not joined
+	closing bool
+
+	talking    bool
+	sent       uint64
+	deliveries uint64
+	times      histogram
+
+	next time.Duration // when the next line is due, at a fixed rate
+	turn int           // whose it is
+}
+
+// Run does the work and measures it. The error is nil if the work was done and
+// nothing was lost, doubled or out of order; else the result says so too.
+func Run(ctx context.Context, server Server, shape Shape) (Result, error) {
+	r := Result{Server: server.Protocol, Shape: shape}
+	err := run(ctx, server, shape, &r)
+	if err != nil {
+		r.Fault = err.Error()
+	}
+	return r, err
+}
+
+func run(ctx context.Context, server Server, shape Shape, r *Result) (err error) {
+	if err := shape.check(); err != nil {
+		return err
+	}
+	proto, err := protocolOf(server.Protocol)
+	if err != nil {
+		return err
+	}
+	if server.PID == 0 {
+		server.PID = listenerOf(server.Address)
+	}
+	if err := raiseDescriptors(uint64(shape.Rooms*(shape.Members+shape.Publishers)) + 100); err != nil {
+		return err
+	}
+	l, err := newLoop()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	rooms, remove, err := makeRooms(server, proto, shape.Rooms)
+	if err != nil {
+		return err
+	}
+	t := &talk{shape: shape, server: server, proto: proto, loop: l}
+	defer func() {
+		for _, m := range t.members {
+			l.drop(&m.conn)
+		}
+		err = errors.Join(err, remove())
+	}()
+	began := time.Now()
+	if err := t.join(ctx, rooms); err != nil {
+		return err
+	}
+	r.Joining = time.Since(began)
+	return t.measure(ctx, r)
+}
+
+// joinAtOnce is how many members may be on their way in: no more than a
+// backlog holds.
+const joinAtOnce = 256
+
+// join brings all members into their rooms.
+func (t *talk) join(ctx context.Context, rooms []place) error {
+	for _, room := range rooms {
+		s := &stream{room: room, proto: t.proto, most: leastLog}
+		for i := range t.shape.Members {
+			m := &member{stream: s, id: i}
+			m.fd = -1
+			s.members = append(s.members, m)
+		}
+		for i := range t.shape.Publishers {
+			p := &publisher{stream: s, id: i, payload: newPayload(i, t.shape.Bytes), dues: make([]time.Duration, t.remember()), conn: &s.members[i].conn}
+			s.members[i].own = p
+			s.publishers = append(s.publishers, p)
+		}
+		t.streams = append(t.streams, s)
+		t.members = append(t.members, s.members...)
+	}
+	// Rooms take turns to speak.
+	for i := range t.shape.Publishers {
+		for _, s := range t.streams {
+			t.publishers = append(t.publishers, s.publishers[i])
+		}
+	}
+	opened := 0
+	t.waiting = len(t.members)
+	open := func() (time.Duration, error) {
+		for opened < len(t.members) && opened-(len(t.members)-t.waiting) < joinAtOnce {
+			m := t.members[opened]
+			m.out = append(m.out, t.proto.hello(m.stream.room.name)...)
+			if err := t.loop.open(&m.conn, m.stream.room.at, visitor{t, m}); err != nil {
+				return 0, err
+			}
+			opened++
+		}
+		return time.Second, nil
+	}
+	if err := t.loop.until(ctx, 2*time.Minute, "joining", func() bool { return t.waiting == 0 }, open); err != nil {
+		return err
+	}
+	if !t.proto.apart() {
+		return nil
+	}
+	for _, p := range t.publishers {
+		p.conn = &conn{}
+		t.extra = append(t.extra, p.conn)
+		if err := t.loop.open(p.conn, p.stream.room.at, speaker{t}); err != nil {
+			return err
+		}
+	}
+	up := func() bool {
+		for _, c := range t.extra {
+			if !c.up {
+				return false
+			}
+		}
+		return true
+	}
+	return t.loop.until(ctx, time.Minute, "connecting the publishers", up, nil)
+}
+
+// remember is how many lines of each publisher have their time kept.
+func (t *talk) remember() int {
+	return max(1<<20/(t.shape.Rooms*t.shape.Publishers), 4*t.shape.InFlight)
+}
+
+// visitor is a member on the loop.
+type visitor struct {
+	t *talk
+	m *member
+}
+
+func (v visitor) read(_ *loop, data []byte) error {
+	m := v.m
+	if !m.joined {
+		m.welcome = append(m.welcome, data...)
+		n, err := v.t.proto.joined(m.welcome)
+		if err != nil {
+			return faultf("%v: %v", m, err)
+		}
+		if n == 0 {
+			return nil
+		}
+		m.joined = true
+		v.t.waiting--
+		data = m.welcome[n:]
+		m.welcome = nil
+	}
+	return m.get(data, v.t.arrived)
+}
+
+func (v visitor) ended(_ *loop, cause error) error {
+	if v.t.closing {
+		return nil
+	}
+	return faultf("%v: %v", v.m, cause)
+}
+
+// speaker is a publisher's own connection: Redis says how many got the line.
+type speaker struct{ t *talk }
+
+func (s speaker) read(_ *loop, data []byte) error {
+	if data[0] == '-' {
+		return faultf("the server says %s", quote(data))
+	}
+	return nil
+}
+
+func (s speaker) ended(_ *loop, cause error) error {
+	if s.t.closing {
+		return nil
+	}
+	return faultf("a publisher: %v", cause)
+}
+
+// arrived counts a message that a member has got.
+func (t *talk) arrived(m *member, k mark) {
+	t.deliveries++
+	t.times.add(t.loop.now() - k.due)
+	if p := m.own; p != nil && int(k.publisher) == p.id {
+		p.inFlight--
+		if t.shape.Kind == "fanout" {
+			t.fill(p)
+		}
+	}
+}
+
+// fill has a publisher say as many lines as it may have in flight.
+func (t *talk) fill(p *publisher) {
+	for t.talking && p.inFlight < t.shape.InFlight {
+		t.say(p, t.loop.now())
+	}
+}
+
+// say has a publisher say its next line.
+func (t *talk) say(p *publisher, due time.Duration) {
+	if len(p.conn.out) == 0 {
+		t.dirty = append(t.dirty, p.conn)
+	}
+	p.sent++
+	p.inFlight++
+	p.dues[p.sent%uint64(len(p.dues))] = due
+	putNumber(p.payload[idDigits+1:], p.sent)
+	p.conn.out = t.proto.say(p.conn.out, p.stream.room.name, p.payload)
+	t.sent++
+	if t.shape.Lines > 0 && t.sent == t.shape.Lines {
+		t.talking = false
+	}
+}
+
+// idle says what is due, sends, and returns how long nothing will be due.
+func (t *talk) idle() (time.Duration, error) {
+	wait := time.Second
+	if t.shape.Kind == "latency" && t.talking {
+		step := time.Duration(float64(time.Second) / t.shape.Rate)
+		now := t.loop.now()
+		for ; t.next <= now && t.talking; t.next += step {
+			t.say(t.publishers[t.turn], t.next)
+			t.turn = (t.turn + 1) % len(t.publishers)
+		}
+		wait = max(t.next-t.loop.now(), 0)
+	}
+	for _, c := range t.dirty {
+		if err := t.loop.flush(c); err != nil {
+			return 0, err
+		}
+	}
+	t.dirty = t.dirty[:0]
+	return wait, nil
+}
+
+// measure has the publishers speak, and checks that everybody got everything.
+func (t *talk) measure(ctx context.Context, r *Result) error {
+	t.talking = true
+	t.next = t.loop.now()
+	lines := t.shape.Lines
+	t.shape.Lines = 0
+	if t.shape.Kind == "fanout" {
+		for _, p := range t.publishers {
+			t.fill(p)
+		}
+	}
+	over := func(d time.Duration) func() bool {
+		end := time.Now().Add(d)
+		return func() bool { return !t.talking || time.Now().After(end) }
+	}
+	if t.shape.WarmUp > 0 {
+		if err := t.loop.until(ctx, math.MaxInt64, "", over(t.shape.WarmUp), t.idle); err != nil {
+			return err
+		}
+	}
+	if lines > 0 {
+		t.shape.Lines = t.sent + lines
+	}
+	sent, got := t.sent, t.deliveries
+	t.times = histogram{}
+	began := time.Now()
+	cpu, seen := cpuTime(t.server.PID)
+	mine, _ := cpuTime(os.Getpid())
+	if err := t.loop.until(ctx, math.MaxInt64, "", over(t.shape.Duration), t.idle); err != nil {
+		return err
+	}
+	t.talking = false
+	if err := t.loop.until(ctx, time.Minute, "the last lines", t.all, t.idle); err != nil {
+		return errors.Join(err, t.missing())
+	}
+	r.Took = time.Since(began)
+	if t.server.PID > 0 && seen == nil {
+		now, err := cpuTime(t.server.PID)
+		if err != nil {
+			return err
+		}
+		r.CPU = now - cpu
+		r.Resident, _ = residentBytes(t.server.PID)
+	}
+	t.closing = true
+	now, _ := cpuTime(os.Getpid())
+	r.Lines, r.Deliveries = t.sent-sent, t.deliveries-got
+	r.PerLine = us(r.CPU) / float64(r.Lines)
+	r.PerDeliver = us(r.CPU) / float64(r.Deliveries)
+	r.Cores = float64(r.CPU) / float64(r.Took)
+	r.LoadCores = float64(now-mine) / float64(r.Took)
+	r.P50, r.P99, r.P999, r.Max = t.times.quantile(.5), t.times.quantile(.99), t.times.quantile(.999), t.times.most
+	return nil
+}
+
+func us(d time.Duration) float64 { return float64(d) / 1e3 }
+
+// all reports whether every member has got every line.
+func (t *talk) all() bool { return t.deliveries == t.sent*uint64(t.shape.Members) }
+
+// missing says who has not got everything.
+func (t *talk) missing() error {
+	for _, s := range t.streams {
+		var sent uint64
+		for _, p := range s.publishers {
+			sent += p.sent
+		}
+		for _, m := range s.members {
+			if uint64(m.mark) < sent {
+				return faultf("%v got %d of %d lines", m, m.mark, sent)
+			}
+		}
+	}
+	return fmt.Errorf("nothing is missing")
+}

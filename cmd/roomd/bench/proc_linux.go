@@ -1,0 +1,128 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// cpuTime is what all threads of a process have used, user and system.
+func cpuTime(pid int) (time.Duration, error) {
+	// The clock of a process (clock_getcpuclockid(3)) counts in nanoseconds,
+	// /proc/PID/stat in hundredths of a second.
+	const sched = 2
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|sched), &ts); err != nil {
+		return 0, fmt.Errorf("the CPU time of process %d: %w", pid, err)
+	}
+	return time.Duration(ts.Nano()), nil
+}
+
+// residentBytes is the memory of a process that is in RAM.
+func residentBytes(pid int) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
+		return 0, err
+	}
+	return resident * int64(os.Getpagesize()), nil
+}
+
+// wakeUps is how often the threads of a process have gone to sleep of
+// themselves, and so been woken.
+func wakeUps(pid int) (n int64, err error) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil || len(tasks) == 0 {
+		return 0, fmt.Errorf("process %d is not to be seen", pid)
+	}
+	for _, t := range tasks {
+		text, err := os.ReadFile(t)
+		if err != nil {
+			continue // the thread has ended
+		}
+		_, rest, _ := bytes.Cut(text, []byte("\nvoluntary_ctxt_switches:"))
+		word, _, _ := bytes.Cut(rest, []byte("\n"))
+		k, _ := strconv.ParseInt(strings.TrimSpace(string(word)), 10, 64)
+		n += k
+	}
+	return n, nil
+}
+
+// listenerOf finds the process that listens at an address of this machine; 0:
+// it is not to be seen.
+func listenerOf(at netip.AddrPort) int {
+	inodes := make(map[string]bool)
+	for _, name := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		f, err := os.Open(name)
+		if err != nil {
+			continue
+		}
+		for lines := bufio.NewScanner(f); lines.Scan(); {
+			w := strings.Fields(lines.Text())
+			if len(w) > 9 && w[3] == "0A" && strings.HasSuffix(w[1], fmt.Sprintf(":%04X", at.Port())) {
+				inodes["socket:["+w[9]+"]"] = true
+			}
+		}
+		f.Close()
+	}
+	if len(inodes) == 0 {
+		return 0
+	}
+	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, l := range links {
+		if to, err := os.Readlink(l); err == nil && inodes[to] {
+			pid, _ := strconv.Atoi(strings.Split(l, "/")[2])
+			return pid
+		}
+	}
+	return 0
+}
+
+// pin keeps the calling thread, or with all every thread of this process, on a
+// processor. The processes it starts inherit that.
+func pin(cpu int, all bool) error {
+	var set unix.CPUSet
+	set.Set(cpu)
+	if !all {
+		return unix.SchedSetaffinity(0, &set)
+	}
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		tid, _ := strconv.Atoi(t.Name())
+		if err := unix.SchedSetaffinity(tid, &set); err != nil && err != unix.ESRCH {
+			return fmt.Errorf("keep to processor %d: %w", cpu, err)
+		}
+	}
+	return nil
+}
+
+// raiseDescriptors gives this process, and those it starts, at least n
+// descriptors if it may.
+func raiseDescriptors(n uint64) error {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return err
+	}
+	if l.Cur >= n {
+		return nil
+	}
+	l.Cur, l.Max = n, max(l.Max, n)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return fmt.Errorf("%d descriptors are needed, %d allowed: raise it with ulimit -n", n, l.Cur)
+	}
+	return nil
+}

@@ -1,0 +1,20 @@
+//go:build !linux
+
+package bench
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+)
+
+var errUnseen = errors.New("what a process uses is only to be seen on Linux")
+
+func cpuTime(int) (time.Duration, error) { return 0, errUnseen }
+func residentBytes(int) (int64, error)   { return 0, errUnseen }
+func wakeUps(int) (int64, error)         { return 0, errUnseen }
+func listenerOf(netip.AddrPort) int      { return 0 }
+func pin(int, bool) error                { return nil }
+
+// raiseDescriptors leaves the limit: Go has raised it as far as it goes.
+func raiseDescriptors(uint64) error { return nil }

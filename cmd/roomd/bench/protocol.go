@@ -1,0 +1,253 @@
+package bench
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// protocol is what a server's members read and write.
+type protocol interface {
+	// hello is what a member of a room sends first.
+	hello(room string) string
+	// joined looks for the end of the welcome and returns its length; 0: it
+	// is not all there. The error quotes a refusal.
+	joined(b []byte) (int, error)
+	// frame parses a whole message at the beginning of b and returns its
+	// payload and its length; 0: it is not all there.
+	frame(b []byte) (payload []byte, n int, err error)
+	// aside reports whether a byte begins a line that is no message and need
+	// not be the same for all members.
+	aside(b byte) bool
+	// answer says what to reply to such a line, or what is wrong with it.
+	answer(line []byte) (string, error)
+	// say appends a message to a room.
+	say(b []byte, room string, payload []byte) []byte
+	// ordered reports whether all members of a room get the same order of
+	// lines; else only those of each publisher are in order.
+	ordered() bool
+	// apart reports whether a publisher needs a connection beside its
+	// member's.
+	apart() bool
+	// master reports whether rooms are made, and have ports of their own.
+	master() bool
+}
+
+// protocols by name.
+func protocolOf(name string) (protocol, error) {
+	switch name {
+	case "roomd":
+		return roomdWire{}, nil
+	case "redis":
+		return redisWire{}, nil
+	case "nats":
+		return natsWire{}, nil
+	}
+	return nil, fmt.Errorf("%q is no protocol: write roomd, redis or nats", name)
+}
+
+func quote(b []byte) string {
+	const most = 120
+	if len(b) > most {
+		return strconv.Quote(string(b[:most])) + "..."
+	}
+	return strconv.Quote(string(b))
+}
+
+// roomdWire is docs/protocol.md, the text form.
+type roomdWire struct{}
+
+// The answer to a ping comes behind the welcome and the replay.
+func (roomdWire) hello(string) string { return "/ping\n" }
+
+func (roomdWire) joined(b []byte) (int, error) {
+	for at := 0; ; {
+		n := bytes.IndexByte(b[at:], '\n') + 1
+		if n == 0 {
+			return 0, nil
+		}
+		line := b[at : at+n]
+		if at == 0 && !bytes.Contains(line, []byte(", you are ")) {
+			return 0, fmt.Errorf("refused: %s", quote(line))
+		}
+		at += n
+		if bytes.HasPrefix(line, []byte("* pong ")) {
+			return at, nil
+		}
+	}
+}
+
+func (roomdWire) frame(b []byte) ([]byte, int, error) {
+	n := bytes.IndexByte(b, '\n') + 1
+	if n == 0 {
+		return nil, 0, nil
+	}
+	i := bytes.Index(b[:n], []byte("> "))
+	if i < 0 || b[0] != '<' {
+		return nil, 0, fmt.Errorf("no line of a member: %s", quote(b[:n]))
+	}
+	return b[i+2 : n-1], n, nil
+}
+
+func (roomdWire) aside(b byte) bool { return b == '*' }
+
+// answer lets pass who comes and goes; everything else that the server says
+// means that something is not as it should be.
+func (roomdWire) answer(line []byte) (string, error) {
+	if bytes.HasSuffix(line, []byte(" here)\n")) || bytes.HasPrefix(line, []byte("* pong ")) {
+		return "", nil
+	}
+	return "", fmt.Errorf("the server says %s", quote(line))
+}
+
+func (roomdWire) say(b []byte, _ string, payload []byte) []byte {
+	return append(append(b, payload...), '\n')
+}
+
+func (roomdWire) ordered() bool { return true }
+func (roomdWire) apart() bool   { return false }
+func (roomdWire) master() bool  { return true }
+
+// redisWire is RESP2 with SUBSCRIBE and PUBLISH; a room is a channel.
+type redisWire struct{}
+
+func (redisWire) hello(room string) string {
+	return fmt.Sprintf("*2\r\n$9\r\nSUBSCRIBE\r\n$%d\r\n%s\r\n", len(room), room)
+}
+
+func (redisWire) joined(b []byte) (int, error) {
+	if len(b) > 0 && b[0] != '*' {
+		return 0, fmt.Errorf("refused: %s", quote(b))
+	}
+	i := bytes.Index(b, []byte("\r\n:1\r\n"))
+	if i < 0 {
+		return 0, nil
+	}
+	return i + 6, nil
+}
+
+const redisMessage = "*3\r\n$7\r\nmessage\r\n"
+
+func (redisWire) frame(b []byte) ([]byte, int, error) {
+	if len(b) < len(redisMessage) {
+		return nil, 0, nil
+	}
+	if string(b[:len(redisMessage)]) != redisMessage {
+		return nil, 0, fmt.Errorf("no message: %s", quote(b))
+	}
+	at := len(redisMessage)
+	_, n, err := bulk(b[at:])
+	if n == 0 {
+		return nil, 0, err
+	}
+	at += n
+	payload, n, err := bulk(b[at:])
+	if n == 0 {
+		return nil, 0, err
+	}
+	return payload, at + n, nil
+}
+
+var errBulk = errors.New("a malformed bulk string")
+
+// bulk parses "$5\r\nhello\r\n".
+func bulk(b []byte) ([]byte, int, error) {
+	i := bytes.IndexByte(b, '\n')
+	if i < 0 {
+		return nil, 0, nil
+	}
+	if i < 3 || b[0] != '$' {
+		return nil, 0, errBulk
+	}
+	size := 0
+	for _, c := range b[1 : i-1] {
+		if c < '0' || c > '9' || size > 1<<24 {
+			return nil, 0, errBulk
+		}
+		size = size*10 + int(c-'0')
+	}
+	end := i + 1 + size + 2
+	if len(b) < end {
+		return nil, 0, nil
+	}
+	return b[i+1 : end-2], end, nil
+}
+
+func (redisWire) aside(byte) bool { return false }
+
+func (redisWire) answer(line []byte) (string, error) {
+	return "", fmt.Errorf("the server says %s", quote(line))
+}
+
+func (redisWire) say(b []byte, room string, payload []byte) []byte {
+	b = append(b, "*3\r\n$7\r\nPUBLISH\r\n$"...)
+	b = append(strconv.AppendInt(b, int64(len(room)), 10), "\r\n"...)
+	b = append(append(b, room...), "\r\n$"...)
+	b = append(strconv.AppendInt(b, int64(len(payload)), 10), "\r\n"...)
+	return append(append(b, payload...), "\r\n"...)
+}
+
+func (redisWire) ordered() bool { return true }
+func (redisWire) apart() bool   { return true }
+func (redisWire) master() bool  { return false }
+
+// natsWire is the core NATS protocol; a room is a subject.
+type natsWire struct{}
+
+func (natsWire) hello(room string) string {
+	return `CONNECT {"verbose":false,"pedantic":false,"lang":"go","version":"1","protocol":1}` + "\r\nSUB " + room + " 1\r\nPING\r\n"
+}
+
+func (natsWire) joined(b []byte) (int, error) {
+	if len(b) > 0 && b[0] == '-' {
+		return 0, fmt.Errorf("refused: %s", quote(b))
+	}
+	i := bytes.Index(b, []byte("\r\nPONG\r\n"))
+	if i < 0 {
+		return 0, nil
+	}
+	return i + 8, nil
+}
+
+func (natsWire) frame(b []byte) ([]byte, int, error) {
+	i := bytes.IndexByte(b, '\n')
+	if i < 0 {
+		return nil, 0, nil
+	}
+	last := bytes.LastIndexByte(b[:i], ' ')
+	if i < 6 || last < 0 || string(b[:4]) != "MSG " {
+		return nil, 0, fmt.Errorf("no message: %s", quote(b[:i+1]))
+	}
+	size, err := strconv.Atoi(string(b[last+1 : i-1]))
+	if err != nil || size < 0 || size > 1<<24 {
+		return nil, 0, fmt.Errorf("no message: %s", quote(b[:i+1]))
+	}
+	end := i + 1 + size + 2
+	if len(b) < end {
+		return nil, 0, nil
+	}
+	return b[i+1 : end-2], end, nil
+}
+
+func (natsWire) aside(b byte) bool { return b != 'M' }
+
+func (natsWire) answer(line []byte) (string, error) {
+	switch {
+	case string(line) == "PING\r\n":
+		return "PONG\r\n", nil
+	case string(line) == "PONG\r\n" || bytes.HasPrefix(line, []byte("INFO ")):
+		return "", nil
+	}
+	return "", fmt.Errorf("the server says %s", quote(line))
+}
+
+func (natsWire) say(b []byte, room string, payload []byte) []byte {
+	b = append(append(append(b, "PUB "...), room...), ' ')
+	b = append(strconv.AppendInt(b, int64(len(payload)), 10), "\r\n"...)
+	return append(append(b, payload...), "\r\n"...)
+}
+
+func (natsWire) ordered() bool { return false }
+func (natsWire) apart() bool   { return false }
+func (natsWire) master() bool  { return false }

@@ -1,0 +1,206 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// Own is a server that is started for a run, on this machine, with a folder of
+// its own. Set its fields before Start.
+type Own struct {
+	Protocol   string
+	Binary     string // of the server; empty: the usual name, looked for in PATH
+	Dir        string // where its folder is made; empty: the system's place for temporary files
+	Durability string // roomd: commit or relaxed
+	History    int    // roomd: lines kept in a room; 0: all
+	Rooms      int    // roomd: how many it must allow
+	CPU        int    // the processor it is kept on; -1: any
+
+	folder  string
+	master  int
+	metrics int
+	cmd     *exec.Cmd
+	log     bytes.Buffer
+}
+
+// Server is where it is.
+func (o *Own) Server() Server {
+	return Server{
+		Protocol: o.Protocol, PID: o.cmd.Process.Pid,
+		Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(o.master)),
+	}
+}
+
+// Start starts the server and waits until it takes connections. Stop must
+// follow, also after an error.
+func (o *Own) Start(ctx context.Context) error {
+	if o.folder == "" {
+		dir, err := os.MkdirTemp(o.Dir, "roomd-bench-")
+		if err != nil {
+			return err
+		}
+		o.folder = dir
+		if o.master, err = freePort(0); err != nil {
+			return err
+		}
+		if o.metrics, err = freePort(o.master); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, "config"), []byte(o.config()), 0o600); err != nil {
+			return err
+		}
+	}
+	name, args := o.command()
+	o.log.Reset()
+	o.cmd = exec.Command(name, args...)
+	o.cmd.Dir = o.folder
+	o.cmd.Stderr, o.cmd.Stdout = &o.log, &o.log
+	if err := o.run(); err != nil {
+		return fmt.Errorf("start %s: %w", name, err)
+	}
+	gone := make(chan error, 1)
+	cmd := o.cmd
+	go func() { gone <- cmd.Wait() }()
+	o.cmd.Cancel = func() error { return <-gone }
+	for end := time.Now().Add(time.Minute); ; {
+		c, err := net.Dial("tcp", o.Server().Address.String())
+		if err == nil {
+			return c.Close()
+		}
+		select {
+		case err := <-gone:
+			gone <- err
+			return fmt.Errorf("%s has ended: %w: %s", name, err, o.log.String())
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s is not up after a minute: %w", name, err)
+		}
+	}
+}
+
+// run starts the process on its processor: it inherits that of the thread that
+// starts it.
+func (o *Own) run() error {
+	if o.CPU < 0 {
+		return o.cmd.Start()
+	}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with this
+		if err := pin(o.CPU, false); err != nil {
+			started <- err
+			return
+		}
+		started <- o.cmd.Start()
+	}()
+	return <-started
+}
+
+// halt ends the process and waits for it.
+func (o *Own) halt() error {
+	if o.cmd == nil || o.cmd.Cancel == nil {
+		return nil
+	}
+	kill := time.AfterFunc(20*time.Second, func() { o.cmd.Process.Kill() })
+	defer kill.Stop()
+	o.cmd.Process.Signal(syscall.SIGTERM)
+	err := o.cmd.Cancel()
+	o.cmd = nil
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && o.Protocol != "roomd" {
+		return nil // they end by the signal
+	}
+	if err != nil {
+		return fmt.Errorf("the server ended with %w: %s", err, o.log.String())
+	}
+	return nil
+}
+
+// Stop ends the server and removes its folder.
+func (o *Own) Stop() error {
+	err := o.halt()
+	if o.folder != "" {
+		err = errors.Join(err, os.RemoveAll(o.folder))
+	}
+	return err
+}
+
+func (o *Own) command() (string, []string) {
+	name := o.Binary
+	switch o.Protocol {
+	case "redis":
+		if name == "" {
+			name = "redis-server"
+		}
+		return name, []string{"config"}
+	case "nats":
+		if name == "" {
+			name = "nats-server"
+		}
+		return name, []string{"-c", "config"}
+	}
+	return name, []string{"serve", "--config", "config"}
+}
+
+// config is the configuration of a server: its usual settings, on loopback,
+// with no limit in the way, and for the peers without a disk.
+func (o *Own) config() string {
+	switch o.Protocol {
+	case "redis":
+		return fmt.Sprintf("port %d\nbind 127.0.0.1\nsave \"\"\nappendonly no\nmaxclients 50000\n", o.master)
+	case "nats":
+		return fmt.Sprintf("listen: \"127.0.0.1:%d\"\nmax_connections: 100000\n", o.master)
+	}
+	return fmt.Sprintf(`[server]
+port = %d
+create = []
+[rooms]
+ports = "12000-31999"
+max = %d
+[limits]
+members = 1000000
+connections = 100000
+lines_per_second = 1e9
+burst = 1000000
+max_lag = 0
+[history]
+durability = "%s"
+lines = %d
+[admin]
+socket = ""
+[metrics]
+listen = "127.0.0.1:%d"
+[log]
+level = "warn"
+`, o.master, max(o.Rooms, 64), o.Durability, o.History, o.metrics)
+}
+
+// freePort finds a port that nobody listens on, below those that rooms get and
+// the kernel gives to outgoing connections.
+func freePort(not int) (int, error) {
+	const first, last = 10000, 11999
+	for i := range last - first {
+		port := first + (os.Getpid()*37+i)%(last-first)
+		if port == not {
+			continue
+		}
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, ln.Close()
+		}
+	}
+	return 0, fmt.Errorf("no port from %d to %d is free", first, last)
+}
