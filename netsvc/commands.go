@@ -15,18 +15,21 @@ import (
 // line handles one line of a member. It returns why the member is to end, if
 // it is.
 func (m *Member) line(line []byte, over int) Cause {
-	first := !m.begun
-	m.begun = true
-	switch {
-	case first && wire.HTTP(line, over > 0):
-		return foreign
-	case over > 0:
+	if wire.Blank(line) && over == 0 {
+		return ""
+	}
+	if !m.begun {
+		m.begun = true
+		if p := wire.Foreign(line, over > 0); p != "" {
+			m.room.svc.counters.foreign(p)
+			return foreign
+		}
+	}
+	if over > 0 {
 		if m.settle(1) {
 			m.answer(wire.Event{Type: wire.TypeError, Command: "say", Code: wire.CodeTooLong, Text: fmt.Sprintf(
 				"not sent: the line has %d bytes, the limit is %d", over, m.room.svc.opts().LineBytes)})
 		}
-		return ""
-	case wire.Blank(line):
 		return ""
 	}
 	text := wire.Clean(line)

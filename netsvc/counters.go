@@ -4,6 +4,8 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+
+	"roomd/netsvc/wire"
 )
 
 // counters are counted since the start.
@@ -15,8 +17,16 @@ type counters struct {
 	bytes      atomic.Uint64
 	passes     atomic.Uint64
 
-	mu    sync.Mutex
-	ended map[Cause]uint64
+	mu       sync.Mutex
+	ended    map[Cause]uint64
+	speaking map[wire.Protocol]uint64
+}
+
+// foreign counts a connection of another protocol.
+func (c *counters) foreign(p wire.Protocol) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.speaking[p]++
 }
 
 func (c *counters) end(cause Cause) {
@@ -34,6 +44,7 @@ type Counters struct {
 	Bytes      uint64 // written to members
 	Passes     uint64 // of flushers over the members of a room
 	Ended      map[Cause]uint64
+	Foreign    map[wire.Protocol]uint64 // connections of other protocols, to any port
 }
 
 // causes are all there are, so that each is counted from the start.
@@ -46,7 +57,7 @@ func (s *Service) Counters() Counters {
 	defer c.mu.Unlock()
 	return Counters{
 		Accepted: c.accepted.Load(), Refused: c.refused.Load(), Lines: c.lines.Load(), Deliveries: c.deliveries.Load(),
-		Bytes: c.bytes.Load(), Passes: c.passes.Load(), Ended: maps.Clone(c.ended),
+		Bytes: c.bytes.Load(), Passes: c.passes.Load(), Ended: maps.Clone(c.ended), Foreign: maps.Clone(c.speaking),
 	}
 }
 

@@ -68,7 +68,7 @@ func errLine(err error) string {
 
 var (
 	errBye     = errors.New("bye")
-	errForeign = errors.New("the peer speaks HTTP")
+	errForeign = errors.New("the peer speaks another protocol")
 )
 
 // serve answers requests until the client leaves, is idle for too long, or the
@@ -87,7 +87,7 @@ func (c *session) serve() {
 	if c.svc.stop.Err() != nil && !heard {
 		c.out = append(c.out, "ERR shutting-down the server is stopping\n"...)
 	}
-	if errors.Is(err, errForeign) || c.flush() != nil {
+	if c.flush() != nil {
 		c.sock.tcp.Close()
 		return
 	}
@@ -150,15 +150,19 @@ func (c *session) flush() error {
 
 // line answers one request. An error ends the connection.
 func (c *session) line(line []byte, over int) error {
-	first := !c.begun
-	c.begun = true
-	switch {
-	case first && wire.HTTP(line, over > 0):
-		return errForeign
-	case over > 0:
-		c.fail(wire.Errorf(wire.CodeTooLong, "the line has %d bytes, the limit is %d", over, c.svc.opts().LineBytes))
+	if wire.Blank(line) && over == 0 {
 		return nil
-	case wire.Blank(line):
+	}
+	if !c.begun {
+		c.begun = true
+		if p := wire.Foreign(line, over > 0); p != "" {
+			c.svc.counters.foreign(p)
+			c.out = append(c.out, foreignAnswer(p)...)
+			return errForeign
+		}
+	}
+	if over > 0 {
+		c.fail(wire.Errorf(wire.CodeTooLong, "the line has %d bytes, the limit is %d", over, c.svc.opts().LineBytes))
 		return nil
 	}
 	req, err := wire.ParseRequest(wire.Clean(line))

@@ -74,6 +74,7 @@ var (
 	descAccepted   = desc("connections_accepted_total", "Connections accepted on any port.")
 	descRefused    = desc("connections_refused_total", "Connections refused: over a limit, banned, or too late.")
 	descEnded      = desc("members_ended_total", "Members that have gone, by cause.", "cause")
+	descForeign    = desc("foreign_connections_total", "Connections that spoke another protocol, by protocol.", "protocol")
 	descLines      = desc("lines_total", "Lines kept.")
 	descDeliveries = desc("deliveries_total", "Lines times the members that each was for.")
 	descBytes      = desc("written_bytes_total", "Bytes written to members.")
@@ -113,6 +114,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(descRefused, c.Refused)
 	for cause, n := range c.Ended {
 		counter(descEnded, n, string(cause))
+	}
+	for protocol, n := range c.Foreign {
+		counter(descForeign, n, string(protocol))
 	}
 	counter(descLines, c.Lines)
 	counter(descDeliveries, c.Deliveries)

@@ -6,10 +6,17 @@ import (
 	"unicode/utf8"
 )
 
+// MaxMarks is how many characters that take no room of their own a text may
+// have in a row. No word of a living script has more than six; the longest
+// Tibetan stack that people write has eight. What is beyond hides the lines
+// around it.
+const MaxMarks = 8
+
 // Clean makes text of what came: each byte that is not UTF-8, each control
-// character but tab, and each format character that lets text lie about itself
-// becomes U+FFFD. The joiners U+200C and U+200D, which scripts and emoji need,
-// are kept. Cleaning twice changes nothing more.
+// character but tab, each format character that lets text lie about itself, and
+// each mark behind MaxMarks others becomes U+FFFD. The joiners U+200C and
+// U+200D, which scripts and emoji need, are kept. Cleaning twice changes nothing
+// more.
 func Clean(line []byte) string {
 	for i, b := range line {
 		if b >= utf8.RuneSelf || (b < ' ' && b != '\t') || b == 0x7f {
@@ -22,17 +29,20 @@ func Clean(line []byte) string {
 // CleanString is Clean.
 func CleanString(s string) string { return cleanFrom(s, 0) }
 
-// cleanFrom cleans s, whose bytes before from are known to be clean.
+// cleanFrom cleans s, whose bytes before from are ASCII and known to be clean.
 func cleanFrom(s string, from int) string {
+	marks := 0
 	for i, r := range s[from:] {
-		if r != utf8.RuneError && !lies(r) {
+		before := marks
+		if marks = stacked(marks, r); r != utf8.RuneError && !lies(r) && marks <= MaxMarks {
 			continue
 		}
 		var b strings.Builder
 		b.Grow(len(s) + 8)
 		b.WriteString(s[:from+i])
+		marks = before
 		for _, r := range s[from+i:] {
-			if lies(r) {
+			if marks = stacked(marks, r); lies(r) || marks > MaxMarks {
 				r = utf8.RuneError
 			}
 			b.WriteRune(r)
@@ -40,6 +50,21 @@ func cleanFrom(s string, from int) string {
 		return b.String()
 	}
 	return s
+}
+
+// stacked counts the marks in a row up to r: combining ones, the vowels and
+// final consonants of Hangul in pieces, and the format characters that are kept.
+// Spacing ones (Mc) stand beside others and neither count nor end a row.
+func stacked(marks int, r rune) int {
+	switch {
+	case r < 0x300, lies(r): // what is below is shown, or replaced
+		return 0
+	case r >= 0x1160 && r <= 0x11ff, r >= 0xd7b0 && r <= 0xd7fb, unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		return marks + 1
+	case unicode.Is(unicode.Mc, r):
+		return marks
+	}
+	return 0
 }
 
 // lies reports whether a character could move a reader's cursor, recolour a

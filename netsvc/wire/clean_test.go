@@ -18,6 +18,9 @@ var forbidden = &unicode.RangeTable{
 	R32: []unicode.Range32{{0xe0000, 0xe007f, 1}},
 }
 
+// jamo are the vowels and final consonants of Hangul in pieces.
+var jamo = &unicode.RangeTable{R16: []unicode.Range16{{0x1160, 0x11ff, 1}, {0xd7b0, 0xd7fb, 1}}}
+
 func TestClean(t *testing.T) {
 	for in, want := range map[string]string{
 		"":      "",
@@ -68,8 +71,18 @@ func FuzzClean(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var want strings.Builder
+		row := 0                       // marks
 		for _, r := range string(in) { // gives U+FFFD for each invalid byte
-			if unicode.Is(forbidden, r) {
+			switch {
+			case unicode.Is(forbidden, r):
+				r, row = utf8.RuneError, 0
+			case unicode.In(r, unicode.Mn, unicode.Me, jamo), r > 0x300 && unicode.Is(unicode.Cf, r):
+				if row++; row > wire.MaxMarks {
+					r = utf8.RuneError
+				}
+			case !unicode.Is(unicode.Mc, r):
+				row = 0
+			case row > wire.MaxMarks:
 				r = utf8.RuneError
 			}
 			want.WriteRune(r)

@@ -30,11 +30,13 @@ const (
 )
 
 // Framer cuts a stream of bytes into lines and swallows telnet negotiation (RFC
-// 854 and 855). It holds no buffer while there is no unfinished line, and never
-// more than the limit asks for. It is made by NewFramer and belongs to one
-// goroutine.
+// 854 and 855). A stream that begins like TLS has these bytes as its first line,
+// for Foreign: such a peer may wait for ever before it sends a line end. A Framer
+// holds no buffer while there is no unfinished line, and never more than the
+// limit asks for. It is made by NewFramer and belongs to one goroutine.
 type Framer struct {
 	limit  int
+	head   uint8 // bytes of the stream that are as those of TLS; tlsHead: it is known
 	state  telnetState
 	sub    int    // bytes of the subnegotiation so far
 	size   int    // bytes of the unfinished line so far
@@ -53,6 +55,18 @@ func NewFramer(limit int) Framer { return Framer{limit: limit} }
 // limit, over is its size in bytes (at most math.MaxInt) and the line itself is
 // only its head, of limit bytes.
 func (f *Framer) Cut(p []byte) (line []byte, over int, rest []byte, ok bool) {
+	for f.head < tlsHead && len(p) > 0 {
+		if !f.likeTLS(p[0]) {
+			f.head = tlsHead
+			break
+		}
+		f.add(p[:1])
+		p = p[1:]
+		if f.head++; f.head == tlsHead {
+			line, over = f.take()
+			return line, over, p, true
+		}
+	}
 	if f.state == inText && f.size == 0 {
 		// The usual case: whole lines, which need no copy.
 		if i := bytes.IndexByte(p, '\n'); i >= 0 && bytes.IndexByte(p[:i], telnetIAC) < 0 {
@@ -93,12 +107,19 @@ func (f *Framer) Cut(p []byte) (line []byte, over int, rest []byte, ok bool) {
 // if there is none; half a telnet sequence is none. After it the Framer is as
 // new.
 func (f *Framer) Tail() (line []byte, over int, ok bool) {
-	f.state = inText
+	f.state, f.head = inText, 0
 	if f.size == 0 {
 		return nil, 0, false
 	}
 	line, over = f.take()
 	return line, over, true
+}
+
+// likeTLS reports whether the next byte of the stream goes on like TLS.
+func (f *Framer) likeTLS(b byte) bool {
+	head := [tlsHead]byte{0x16, 3}
+	head[f.head] = b
+	return isTLS(head[:f.head+1])
 }
 
 // telnet takes one byte inside a sequence and returns how many bytes that used

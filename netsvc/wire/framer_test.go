@@ -53,6 +53,17 @@ func feed(f *wire.Framer, stream []byte, sizes []int) (cuts []cut) {
 
 // naive is what a Framer should do, with the whole stream at hand.
 func naive(stream []byte, limit int) (cuts []cut) {
+	if len(stream) >= 3 && stream[0] == 0x16 && stream[1] == 3 && stream[2] <= 4 {
+		head := cut{string(stream[:min(3, limit)]), 0}
+		if limit < 3 {
+			head.Over = 3
+		}
+		return append([]cut{head}, cutText(stream[3:], limit)...)
+	}
+	return cutText(stream, limit)
+}
+
+func cutText(stream []byte, limit int) (cuts []cut) {
 	text := withoutTelnet(stream)
 	lines := bytes.Split(text, []byte("\n"))
 	if last := len(lines) - 1; len(lines[last]) == 0 {
@@ -147,6 +158,13 @@ func TestFramerLines(t *testing.T) {
 		{"subnegotiation without end", "\xff\xfa" + long + "zb\n", lines("b")},
 		{"each subnegotiation has its own 512", "\xff\xfa" + long[:300] + "\xff\xf0\xff\xfa" + long[:300] + "\xff\xf0b\n", lines("b")},
 		{"subnegotiation cut before its end", "\xff\xfa" + long + "\xff\xf0b\n", lines("\xf0b")},
+		{"like TLS", "\x16\x03\x01\x02\x00ab\n", lines("\x16\x03\x01", "\x02\x00ab")},
+		{"TLS and nothing else", "\x16\x03\x04", lines("\x16\x03\x04")},
+		{"TLS and a line end", "\x16\x03\x00\n", lines("\x16\x03\x00", "")},
+		{"almost TLS", "\x16\x03\x05\n\x16\x03\x01\n", lines("\x16\x03\x05", "\x16\x03\x01")},
+		{"half of TLS", "\x16\x03", lines("\x16\x03")},
+		{"half of TLS and more", "\x16\x03\xff\xfb\x01x\n", lines("\x16\x03x")},
+		{"TLS behind a line", "\n\x16\x03\x01ab\n", lines("", "\x16\x03\x01ab")},
 		{"half a sequence at the end", "a\xff", lines("a")},
 		{"half a subnegotiation at the end", "\xff\xfaxyz", nil},
 	} {
@@ -168,7 +186,7 @@ func TestFramerIsNaive(t *testing.T) {
 	piece := rapid.OneOf(
 		rapid.SampledFrom([]string{
 			"\n", "\r", "\r\n", "a", "hello", "\xff", "\xff\xff", "\xff\xfb\x01", "\xff\xfd\n", "\xff\xf1",
-			"\xff\xfa", "\xff\xf0", "\xff\xfa\x18\x00\xff\xf0", "\xc3\xa9", "\xf0",
+			"\x16\x03", "\x16\x03\x01", "\xff\xfa", "\xff\xf0", "\xff\xfa\x18\x00\xff\xf0", "\xc3\xa9", "\xf0",
 		}),
 		rapid.Map(rapid.IntRange(0, 1100), func(n int) string { return strings.Repeat("x", n) }),
 		rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 20), func(b []byte) string { return string(b) }),
@@ -187,6 +205,7 @@ func TestFramerIsNaive(t *testing.T) {
 func FuzzFramer(f *testing.F) {
 	f.Add([]byte("hello\r\nworld"), uint16(4096), uint64(1))
 	f.Add([]byte("\xff\xfb\x01\xff\xfa\x18\x00vt\xff\xf0hi\n\xff\xff\xff\n"), uint16(3), uint64(2))
+	f.Add([]byte("\x16\x03\x01\x00\n\x01\x03"), uint16(2), uint64(4))
 	f.Add([]byte("\xff\xfa"+strings.Repeat("\xff", 520)+"\nx\n"), uint16(8), uint64(3))
 	f.Fuzz(func(t *testing.T, stream []byte, limit uint16, seed uint64) {
 		random := rand.New(rand.NewPCG(seed, 0))
