@@ -48,7 +48,7 @@ func (s *Store) addAudit(a Audit, kept uint64) error {
 // Audits returns the newest most entries since a time, the oldest first. It
 // works on a store that was not started, too.
 func (s *Store) Audits(since time.Time, most int) (all []Audit, err error) {
-	err = s.db.View(func(tx *bolt.Tx) error {
+	err = s.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketAudit).Cursor()
 		for k, v := c.Last(); k != nil && len(all) < most; k, v = c.Prev() {
 			var a Audit

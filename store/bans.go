@@ -74,7 +74,7 @@ func (s *Store) RemoveBan(id uint64) error {
 
 // Bans returns the bans that hold at that time, by ID.
 func (s *Store) Bans(now time.Time) (bans []Ban, err error) {
-	err = s.db.View(func(tx *bolt.Tx) error {
+	err = s.view(func(tx *bolt.Tx) error {
 		return eachBan(tx, func(b Ban) {
 			if !b.expired(now) {
 				bans = append(bans, b)

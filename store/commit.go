@@ -34,10 +34,12 @@ type Post struct {
 	weight int64
 }
 
-// item is an entry of the queue: a line, or a change with a transaction of its own.
+// item is an entry of the queue: a line, a change with a transaction of its own,
+// or that the file is to be let go.
 type item struct {
 	post   *Post
 	change *change
+	pause  *suspension
 }
 
 type change struct {
@@ -197,6 +199,9 @@ func (s *Store) step(items []item) []item {
 	if c := items[0].change; c != nil {
 		s.run(c)
 		return items[1:]
+	}
+	if p := items[0].pause; p != nil {
+		return s.pause(p, items[1:])
 	}
 	posts := make([]*Post, 0, min(len(items), batchLines))
 	weight := int64(0) // a post that is delivered is its owner's

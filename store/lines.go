@@ -114,7 +114,7 @@ func seekLast(c *bolt.Cursor, upto uint64) (k, v []byte) {
 }
 
 func (s *Store) viewLines(room uint64, fn func(*bolt.Cursor)) error {
-	return s.db.View(func(tx *bolt.Tx) error {
+	return s.view(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketLines).Bucket(u64(room))
 		if b == nil {
 			return ErrNoRoom

@@ -57,7 +57,7 @@ func (s *Store) Rooms() ([]Room, error) {
 
 func (s *Store) roomsWhere(want func(Room) bool) ([]Room, error) {
 	var rooms []Room
-	err := s.db.View(func(tx *bolt.Tx) error {
+	err := s.view(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
 			r, err := decodeRoom(k, v)
 			if err == nil && want(r) {
@@ -72,7 +72,7 @@ func (s *Store) roomsWhere(want func(Room) bool) ([]Room, error) {
 // Virgin reports whether no room was ever created here.
 func (s *Store) Virgin() (bool, error) {
 	virgin := false
-	err := s.db.View(func(tx *bolt.Tx) error {
+	err := s.view(func(tx *bolt.Tx) error {
 		virgin = tx.Bucket(bucketRooms).Sequence() == 0
 		return nil
 	})
@@ -153,7 +153,7 @@ func (s *Store) ReleasedPorts() ([]int, error) {
 		order uint64
 	}
 	var resting []rest
-	err := s.db.View(func(tx *bolt.Tx) error {
+	err := s.view(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketPorts).ForEach(func(k, v []byte) error {
 			if use, ok := decodePort(v); ok && use.room == 0 && len(k) == 2 {
 				resting = append(resting, rest{int(binary.BigEndian.Uint16(k)), use.released})

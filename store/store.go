@@ -100,10 +100,17 @@ func (o *Options) setDefaults() {
 // Store is an open database. Its methods may be called from any goroutine.
 type Store struct {
 	// Set by Open, then read-only.
-	db      *bolt.DB
+	path    string
 	opts    Options
 	pending *semaphore.Weighted // bytes submitted and not yet committed
 	space   func()              // by OnSpace
+
+	retention atomic.Pointer[Retention] // replaced as a whole
+
+	// Held by readers while they read, and by the committer while the store is
+	// suspended. It comes before mu.
+	files sync.RWMutex
+	db    *bolt.DB // replaced by Resume
 
 	// Set by Start, then read-only.
 	deliver func([]*Post)
@@ -122,6 +129,8 @@ type Store struct {
 	started bool
 	closing bool
 	broken  error // why the store is read-only
+
+	suspended *suspension // the file is somebody else's
 
 	// Owned by the committer.
 	unwritten []*Post // relaxed: delivered, not yet on disk
@@ -155,12 +164,14 @@ func Open(path string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
+		path:    path,
 		db:      db,
 		opts:    opts,
 		pending: semaphore.NewWeighted(opts.PendingBytes),
 		done:    make(chan struct{}),
 		wake:    make(chan struct{}, 1),
 	}
+	s.SetRetention(Retention{Lines: opts.Lines, Age: opts.Age, Trash: opts.Trash})
 	if err := s.load(); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("read the database %s: %w", path, err)
@@ -285,7 +296,7 @@ func (s *Store) load() (err error) {
 	}()
 	crashed := false // a relaxed server ended without Close
 	lacking := false // a bucket that came later than the file
-	s.heads = make(map[uint64]*head)
+	heads := make(map[uint64]*head)
 	err = s.db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil || len(meta.Get(keySchema)) != 8 {
@@ -311,13 +322,16 @@ func (s *Store) load() (err error) {
 				return fmt.Errorf("room %q: %w", r.Name, err)
 			}
 			h.own = r.Own
-			s.heads[binary.BigEndian.Uint64(k)] = h
+			heads[binary.BigEndian.Uint64(k)] = h
 			return nil
 		})
 	})
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.heads = heads
+	s.mu.Unlock()
 	relaxed := s.opts.Durability == Relaxed
 	if !crashed && !relaxed && !lacking {
 		return nil
@@ -329,7 +343,7 @@ func (s *Store) load() (err error) {
 			}
 		}
 		if crashed {
-			for id, h := range s.heads {
+			for id, h := range heads {
 				h.Last += maxUnwritten
 				h.written = h.Last
 				if err := tx.Bucket(bucketHeads).Put(u64(id), h.encode()); err != nil {
@@ -364,9 +378,14 @@ func (s *Store) Close() error {
 
 func (s *Store) close() error {
 	s.mu.Lock()
-	started := s.started
+	started, away := s.started, s.suspended
 	s.closing = true
 	s.mu.Unlock()
+	if away != nil { // the file is left to who has it
+		close(away.end)
+		<-s.done
+		return nil
+	}
 	if started {
 		s.nudge()
 		<-s.done
@@ -374,8 +393,8 @@ func (s *Store) close() error {
 	var err error
 	if n := len(s.unwritten); n > 0 {
 		err = fmt.Errorf("%d lines that were delivered are lost: %w", n, s.stuck)
-	} else if s.opts.Durability == Relaxed && s.Broken() == nil {
-		err = s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyRelaxed) })
+	} else if s.Broken() == nil {
+		err = s.leaveClean()
 	}
 	return errors.Join(err, s.db.Close())
 }
@@ -383,6 +402,8 @@ func (s *Store) close() error {
 // Size is what the file takes, in bytes, and how much of that is free for what
 // comes.
 func (s *Store) Size() (file, free int64, err error) {
+	s.files.RLock()
+	defer s.files.RUnlock()
 	err = s.db.View(func(tx *bolt.Tx) error { file = tx.Size(); return nil })
 	st := s.db.Stats()
 	return file, int64(st.FreePageN+st.PendingPageN) * int64(s.db.Info().PageSize), err
@@ -403,7 +424,7 @@ func (s *Store) Check() error {
 		return err
 	}
 	if s.Broken() != nil {
-		return s.db.View(checkTx) // nothing writes any more
+		return s.view(checkTx) // nothing writes any more
 	}
 	// bbolt's check reads the free list, which every writer changes: it runs
 	// where they run. Nothing is committed.

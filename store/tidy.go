@@ -38,7 +38,7 @@ func (s *Store) mostLines(h *head) uint64 {
 	if h.own.Lines != nil {
 		return *h.own.Lines
 	}
-	return s.opts.Lines
+	return s.keep().Lines
 }
 
 // mostAge is how old the lines of a room may be; 0: any age.
@@ -46,7 +46,7 @@ func (s *Store) mostAge(h *head) time.Duration {
 	if h.own.Age != nil {
 		return *h.own.Age
 	}
-	return s.opts.Age
+	return s.keep().Age
 }
 
 // retain makes a room keep what its settings say, from now on. It runs on the
@@ -188,7 +188,7 @@ func (s *Store) purgeStep(room uint64) (more bool, err error) {
 }
 
 // Tidy starts the removal of what is too old at the given time: rooms that
-// have been in the trash for Options.Trash and lines beyond Options.Age. The
+// have been in the trash for too long, lines that are too old or too many. The
 // committer calls it by itself once a minute. What it starts is done in small
 // steps after Tidy has returned.
 func (s *Store) Tidy(now time.Time) error {
@@ -197,7 +197,7 @@ func (s *Store) Tidy(now time.Time) error {
 
 func (s *Store) planTidy(now time.Time) {
 	old, err := s.roomsWhere(func(r Room) bool {
-		return r.Purged || !r.Deleted.IsZero() && !now.Before(r.Deleted.Add(s.opts.Trash))
+		return r.Purged || !r.Deleted.IsZero() && !now.Before(r.Deleted.Add(s.keep().Trash))
 	})
 	if err != nil {
 		return // looked at again in a minute
@@ -208,6 +208,9 @@ func (s *Store) planTidy(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, h := range s.heads {
+		if s.overfull(h) { // the limit was lowered
+			s.addChore(chore{room: id, kind: choreTrim})
+		}
 		s.planAge(id, h, now)
 	}
 }

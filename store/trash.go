@@ -18,13 +18,13 @@ func (s *Store) Trash() ([]Room, error) {
 }
 
 func (s *Store) restorable(r Room, now time.Time) bool {
-	return !r.Deleted.IsZero() && !r.Purged && now.Before(r.Deleted.Add(s.opts.Trash))
+	return !r.Deleted.IsZero() && !r.Purged && now.Before(r.Deleted.Add(s.keep().Trash))
 }
 
 // TrashStat counts the history of a deleted room. ErrNoRoom if there is none
 // with that ID.
 func (s *Store) TrashStat(id uint64) (st Stat, err error) {
-	err = s.db.View(func(tx *bolt.Tx) error {
+	err = s.view(func(tx *bolt.Tx) error {
 		if _, err := deletedRoom(tx, id); err != nil {
 			return err
 		}

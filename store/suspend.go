@@ -1,0 +1,115 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// suspension is the file being somebody else's for a while.
+type suspension struct {
+	began chan error    // the file is closed, or it cannot be
+	end   chan struct{} // closed by Resume or Close
+}
+
+// errSuspended is returned by Suspend if the store is suspended already.
+var errSuspended = errors.New("the store is suspended already")
+
+// Suspend writes and delivers what has been submitted and lets go of the file,
+// so that another process can take it over. Until Resume changes wait in the
+// queue, and readers wait too. After an error the store goes on as before.
+func (s *Store) Suspend() error {
+	p := &suspension{began: make(chan error, 1), end: make(chan struct{})}
+	s.mu.Lock()
+	if s.suspended != nil {
+		s.mu.Unlock()
+		return errSuspended
+	}
+	s.suspended = p
+	s.mu.Unlock()
+	err := s.enqueue(item{pause: p})
+	if err == nil {
+		err = <-p.began
+	}
+	if err != nil {
+		s.mu.Lock()
+		s.suspended = nil
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// Resume takes the file back after Suspend. After an error the store is
+// suspended still, and Resume may be called again.
+func (s *Store) Resume() error {
+	s.mu.Lock()
+	p := s.suspended
+	s.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	db, err := openBolt(s.path, s.opts.LockTimeout)
+	if err != nil {
+		return err
+	}
+	s.db = db // the committer holds files, and waits for end
+	if err := s.load(); err != nil {
+		return errors.Join(fmt.Errorf("read the database %s: %w", s.path, err), db.Close())
+	}
+	s.mu.Lock()
+	s.suspended = nil
+	s.mu.Unlock()
+	close(p.end)
+	return nil
+}
+
+// pause is the committer's part of Suspend: the file is closed, and nobody can
+// read, until it is to go on. It returns what is still to be done of items.
+func (s *Store) pause(p *suspension, items []item) []item {
+	err := s.flushUnwritten()
+	if err == nil {
+		err = s.Broken()
+	}
+	if err == nil {
+		err = s.leaveClean()
+	}
+	if err != nil {
+		p.began <- err
+		return items
+	}
+	s.files.Lock()
+	defer s.files.Unlock()
+	p.began <- s.db.Close()
+	<-p.end
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing {
+		return items
+	}
+	// Closed meanwhile. Nobody is told of lines: whoever has the file now has
+	// the connections too.
+	for _, it := range append(items, s.queue...) {
+		if it.change != nil {
+			it.change.err = ErrClosed
+			close(it.change.done)
+		}
+	}
+	s.queue = nil
+	return nil
+}
+
+// leaveClean takes back the mark of a relaxed server that runs.
+func (s *Store) leaveClean() error {
+	if s.opts.Durability != Relaxed {
+		return nil
+	}
+	return s.transact(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyRelaxed) })
+}
+
+// view runs fn in a read transaction.
+func (s *Store) view(fn func(*bolt.Tx) error) error {
+	s.files.RLock()
+	defer s.files.RUnlock()
+	return s.db.View(fn)
+}

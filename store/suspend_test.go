@@ -1,0 +1,192 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Between Suspend and Resume another process has the file; lines and reads
+// wait, and then go on where they were.
+func TestSuspend(t *testing.T) {
+	for _, d := range []Durability{Commit, Relaxed} {
+		path := filepath.Join(t.TempDir(), "db")
+		s := open(t, path, Options{Durability: d, FlushInterval: time.Hour})
+		r, err := s.Create(Room{Name: "a", Key: "a", Port: 9000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		say := func(text string) chan *Post {
+			c := make(chan *Post, 1)
+			if err := s.Submit(t.Context(), &Post{Room: r.ID, Line: Line{Kind: Message, From: "ann", Text: text}, Owner: c}); err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		say("before")
+		if err := s.Suspend(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Suspend(); !errors.Is(err, errSuspended) {
+			t.Error("a second time:", err)
+		}
+		if err := s.Health(t.Context()); err != nil {
+			t.Error(err)
+		}
+		during := say("during")
+		read := make(chan error, 1)
+		go func() { _, err := s.Rooms(); read <- err }()
+
+		other, err := Open(path, Options{Durability: d})
+		if err != nil {
+			t.Fatal("the file is not free:", err)
+		}
+		lines, err := other.Lines(r.ID, 0, 10, 1000)
+		if err != nil || len(lines) != 1 || lines[0].Text != "before" {
+			t.Error(err, lines)
+		}
+		s.opts.LockTimeout = 10 * time.Millisecond
+		if err := s.Resume(); err == nil {
+			t.Fatal("resumed while another has the file")
+		}
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s.opts.LockTimeout = 10 * time.Second
+		select {
+		case p := <-during:
+			t.Fatal("a line went through", p)
+		case err := <-read:
+			t.Fatal("a read went through", err)
+		default:
+		}
+		if err := s.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		if p := <-during; p.Err != nil || p.Line.Seq != 2 {
+			t.Errorf("%+v", p)
+		}
+		if err := <-read; err != nil {
+			t.Error(err)
+		}
+		if err := s.Flush(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A suspended store that is closed leaves the file, and its callers, alone.
+func TestCloseSuspended(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	s, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start(func([]*Post) { t.Error("a line was delivered") })
+	if err := s.Suspend(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Submit(context.Background(), &Post{Room: 1}); err != nil {
+		t.Fatal(err)
+	}
+	flushed := make(chan error, 1)
+	go func() { flushed <- s.Flush() }()
+	for queued := 0; queued < 2; {
+		s.mu.Lock()
+		queued = len(s.queue)
+		s.mu.Unlock()
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-flushed; !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	if _, err := s.Rooms(); err == nil {
+		t.Error("a closed file was read")
+	}
+}
+
+// A read-only store is not handed to anybody: the new process would not know.
+func TestSuspendBroken(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "db"), Options{})
+	s.mu.Lock()
+	s.broken = ErrReadOnly
+	s.mu.Unlock()
+	if err := s.Suspend(); !errors.Is(err, ErrReadOnly) {
+		t.Error(err)
+	}
+	s.mu.Lock()
+	s.broken = nil
+	s.mu.Unlock()
+}
+
+// Retention changes while the store is open: what is too much then goes.
+func TestSetRetention(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "db"), Options{})
+	r, err := s.Create(Room{Name: "a", Key: "a", Port: 9000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		if err := s.Submit(t.Context(), &Post{Room: r.ID, Line: Line{Kind: Message, From: "ann", Text: "x"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	s.SetRetention(Retention{Lines: 100, Trash: time.Hour})
+	if err := s.Tidy(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(10 * time.Second); ; {
+		st, err := s.Stat(r.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Lines == 100 && st.Trimmed == 900 {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%+v", st)
+		}
+		if err := s.Flush(); err != nil { // a turn of the committer
+			t.Fatal(err)
+		}
+	}
+}
+
+// Health tells a committer that is stuck from one that is not.
+func TestHealth(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s, err := Open(filepath.Join(dir, "db"), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		block := make(chan struct{})
+		s.Start(func([]*Post) { <-block })
+		if err := s.Health(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := s.Submit(t.Context(), &Post{Room: 1}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := s.Health(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error("stuck, and well:", err)
+		}
+		close(block)
+		if err := s.Health(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
