@@ -76,6 +76,9 @@ type Service struct {
 	counters counters
 	bans     atomic.Pointer[[]store.Ban] // read at every join, replaced as a whole
 
+	looking sync.Mutex
+	look    chan struct{} // closed when Health has had every lock; nil: it is not at it
+
 	mu       sync.Mutex
 	rooms    map[string]*Room // by folded name, those opening and closing included
 	ports    portQueue
