@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/BurntSushi/toml"
 
-	"roomd/netsvc"
 	"roomd/netsvc/wire"
 )
 
@@ -319,17 +317,6 @@ func (c *Config) resolve(dir string) {
 			*path = filepath.Join(dir, *path)
 		}
 	}
-}
-
-// deletePolicy is who may delete: where only this machine can reach us, anyone.
-func (c *Config) deletePolicy() netsvc.Policy {
-	if c.Access.Delete != "auto" {
-		return netsvc.Policy(c.Access.Delete)
-	}
-	if slices.ContainsFunc(c.Server.Listen, func(a netip.Addr) bool { return !a.IsLoopback() }) {
-		return netsvc.Creator
-	}
-	return netsvc.Anyone
 }
 
 // adminMode is admin.mode, which has been checked.

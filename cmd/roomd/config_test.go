@@ -202,21 +202,6 @@ func TestFitDescriptors(t *testing.T) {
 	}
 }
 
-func TestDeletePolicy(t *testing.T) {
-	c := defaults()
-	if p := c.deletePolicy(); p != "anyone" {
-		t.Error(p)
-	}
-	c.Server.Listen = append(c.Server.Listen, netip.MustParseAddr("::"))
-	if p := c.deletePolicy(); p != "creator" {
-		t.Error(p)
-	}
-	c.Access.Delete = "operator"
-	if p := c.deletePolicy(); p != "operator" {
-		t.Error(p)
-	}
-}
-
 // What is no command line is told so on standard error, with status 2.
 func TestUsage(t *testing.T) {
 	for line, want := range map[string]string{

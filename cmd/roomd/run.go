@@ -168,7 +168,11 @@ func check(file string, out, errw io.Writer) error {
 	fmt.Fprintf(out, "  database     %s\n", cfg.Server.Data)
 	fmt.Fprintf(out, "  durability   %s\n", cfg.History.Durability)
 	fmt.Fprintf(out, "  may create   %s\n", cfg.Access.Create)
-	fmt.Fprintf(out, "  may delete   %s\n", cfg.deletePolicy())
+	may, why := cfg.deletePolicy()
+	fmt.Fprintf(out, "  may delete   %s (%s)\n", may, why)
+	for _, w := range cfg.exposed() {
+		fmt.Fprintf(out, "warning: %s\n", w)
+	}
 	if w := fitDescriptors(cfg, descriptorLimit()); w != "" {
 		fmt.Fprintf(out, "warning: %s\n", w)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"roomd/admin"
@@ -75,7 +76,12 @@ func serve(ctx context.Context, c *Config, withConsole bool, out, errw io.Writer
 		}
 	}
 	if err == nil {
-		log.Info("ready", "master", c.masterAddresses(), "may_create", c.Access.Create, "may_delete", string(c.deletePolicy()))
+		may, why := c.deletePolicy()
+		log.Info("access", "may_create", c.Access.Create, "may_delete", string(may), "why", why)
+		for _, w := range c.exposed() {
+			log.Warn(w)
+		}
+		log.Info("ready", "master", c.masterAddresses())
 		announce(out, c, svc)
 		if console == nil {
 			fmt.Fprintln(out, "ready; Ctrl-C stops, roomd admin opens the console")
@@ -135,11 +141,26 @@ func newTap(c *Config, w io.Writer) *admin.Tap {
 	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
 		level = slog.LevelInfo // the configuration allows only its names
 	}
-	all := &slog.HandlerOptions{Level: slog.LevelDebug}
+	all := &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: printable}
 	if c.Log.Format == "json" {
 		return admin.NewTap(slog.NewJSONHandler(w, all), level)
 	}
 	return admin.NewTap(slog.NewTextHandler(w, all), level)
+}
+
+// printable makes what is logged safe for the terminal that it is read on:
+// slog's JSON leaves C1 and bidirectional controls as they are. Lines of a stack
+// stay lines, which both formats escape.
+func printable(_ []string, a slog.Attr) slog.Attr {
+	text := a.Value.String()
+	if _, is := a.Value.Any().(error); !is && a.Value.Kind() != slog.KindString {
+		return a
+	}
+	lines := strings.Split(text, "\n")
+	for i, l := range lines {
+		lines[i] = netsvc.Printable(l)
+	}
+	return slog.String(a.Key, strings.Join(lines, "\n"))
 }
 
 func (c *Config) storeOptions() store.Options {
@@ -153,11 +174,12 @@ func (c *Config) storeOptions() store.Options {
 }
 
 func (c *Config) serviceOptions(log *slog.Logger) netsvc.Options {
+	mayDelete, _ := c.deletePolicy()
 	return netsvc.Options{
 		Listen: c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last},
 		Rooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
 		Members: c.Limits.Members, Connections: c.Limits.Connections, PerAddress: c.Limits.PerAddress,
 		LineBytes: c.Limits.LineBytes, MaxLag: c.Limits.MaxLag, DeadPeer: c.Limits.DeadPeer, MasterIdle: c.Limits.MasterIdle,
-		CreateAnyone: c.Access.Create == "anyone", Delete: c.deletePolicy(), Log: log,
+		CreateAnyone: c.Access.Create == "anyone", Delete: mayDelete, Log: log,
 	}
 }

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"roomd/netsvc"
+)
+
+// reachable is an address that we listen on and that other machines can reach.
+func (c *Config) reachable() (netip.Addr, bool) {
+	i := slices.IndexFunc(c.Server.Listen, func(a netip.Addr) bool { return !a.IsLoopback() })
+	if i < 0 {
+		return netip.Addr{}, false
+	}
+	return c.Server.Listen[i], true
+}
+
+// deletePolicy is who may delete, and why: where only this machine can reach us,
+// anyone.
+func (c *Config) deletePolicy() (p netsvc.Policy, why string) {
+	if c.Access.Delete != "auto" {
+		return netsvc.Policy(c.Access.Delete), "access.delete says so"
+	}
+	if a, ok := c.reachable(); ok {
+		return netsvc.Creator, fmt.Sprintf("access.delete is auto, and other machines can reach us on %v", a)
+	}
+	return netsvc.Anyone, "access.delete is auto, and we listen on loopback only"
+}
+
+// exposed says what is open to strangers, where they can reach us, and what to
+// set against it.
+func (c *Config) exposed() (warnings []string) {
+	a, ok := c.reachable()
+	if !ok {
+		return nil
+	}
+	if c.TLS.Cert == "" {
+		warnings = append(warnings, fmt.Sprintf("other machines can reach us on %v, and all is readable on the way there: set tls.cert and tls.key", a))
+	}
+	if c.Limits.PerAddress == 0 {
+		warnings = append(warnings, "one address can take all connections: set limits.per_address")
+	}
+	if c.Access.Create == "anyone" {
+		warnings = append(warnings, "anyone can create rooms until there are rooms.max: set access.create to operator if that is not wanted")
+	}
+	return warnings
+}

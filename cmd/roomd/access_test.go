@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestDeletePolicy(t *testing.T) {
+	c := defaults()
+	check := func(policy, why string, warnings int) {
+		t.Helper()
+		if p, w := c.deletePolicy(); string(p) != policy || w != why {
+			t.Errorf("%s, as %s", p, w)
+		}
+		if w := c.exposed(); len(w) != warnings {
+			t.Errorf("what is open to strangers: %q", w)
+		}
+	}
+	check("anyone", "access.delete is auto, and we listen on loopback only", 0)
+	c.Server.Listen = append(c.Server.Listen, netip.MustParseAddr("::"))
+	check("creator", "access.delete is auto, and other machines can reach us on ::", 3)
+	c.Access.Delete, c.Access.Create, c.Limits.PerAddress, c.TLS.Cert = "operator", "operator", 5, "cert.pem"
+	check("operator", "access.delete says so", 0)
+}
+
+// The same file, on loopback and where others can reach it: who may delete
+// differs, and the log says why.
+func TestDeleteDependsOnExposure(t *testing.T) {
+	p := newProcess(t, "limits.connections = 500")
+	p.start()
+	made := p.nc(p.master, strings.NewReader("CREATE dev\nDELETE dev\nCREATE dev\n"))
+	lines := strings.Split(made, "\n")
+	if len(lines) != 4 || lines[1] != "OK dev" {
+		t.Fatalf("on loopback: %q", made)
+	}
+	key := lines[2][strings.LastIndexByte(lines[2], ' ')+1:]
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.listenOn("0.0.0.0")
+	p.start()
+	if got := p.nc(p.master, strings.NewReader("DELETE dev\nDELETE dev 00\nDELETE dev "+key[1:]+"0\nLIST dev\n")); strings.Count(got, "ERR denied ") != 3 || !strings.Contains(got, "OK 2\n") {
+		t.Errorf("without the key: %q", got)
+	}
+	if got := p.nc(p.master, strings.NewReader("DELETE dev "+key)); got != "OK dev\n" {
+		t.Errorf("with the key: %q", got)
+	}
+	if got := p.nc(p.master, strings.NewReader("CREATE own\nDELETE own\n")); !strings.HasSuffix(got, "OK own\n") {
+		t.Errorf("by the connection that made it: %q", got)
+	}
+	log, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`may_delete=anyone why="access.delete is auto, and we listen on loopback only"`,
+		`may_delete=creator why="access.delete is auto, and other machines can reach us on 0.0.0.0"`,
+		"one address can take all connections: set limits.per_address",
+	} {
+		if !strings.Contains(string(log), want) {
+			t.Errorf("the log does not say %s", want)
+		}
+	}
+	if strings.Contains(string(log), key) {
+		t.Error("the key is in the log")
+	}
+}
+
+// listenOn puts server.listen into the configuration.
+func (p *process) listenOn(addr string) {
+	p.t.Helper()
+	name := p.dir + "/config.toml"
+	text, err := os.ReadFile(name)
+	if err == nil {
+		err = os.WriteFile(name, fmt.Appendf(nil, "server.listen = [%q]\n%s", addr, text), 0o600)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
