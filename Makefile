@@ -3,9 +3,10 @@
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 20s
+RUNS        ?= 3
 PREFIX      ?= /usr/local
 
-.PHONY: help run build install test check fmt vet lint cross fuzz bench microbench
+.PHONY: help run build install test check fmt vet lint cross fuzz bench bench-peers microbench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,9 +46,11 @@ fuzz: ## run each fuzz target for FUZZTIME (default 20s)
 		done; \
 	done
 
-bench: build ## measure roomd over its sockets: fan-out and latency (bin/roomd bench --help)
-	bin/roomd bench fanout
-	bin/roomd bench latency
+bench: build ## measure roomd over its sockets in the standard shapes (bin/roomd bench --help)
+	bin/roomd bench --runs $(RUNS)
+
+bench-peers: build ## the same, side by side with redis-server and nats-server; writes docs/performance.md
+	bin/roomd bench --runs $(RUNS) --peers --write docs/performance.md
 
 microbench: ## measure parts: the store, the log, a room's deliveries, starting with many rooms
 	$(GO) test -run '^$$' -bench . -benchmem ./...

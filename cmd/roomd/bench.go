@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -17,97 +19,226 @@ import (
 	"roomd/cmd/roomd/bench"
 )
 
+// newBench is the load tool. Its work is in the package bench; here are its
+// flags and what it prints.
 func newBench() *cobra.Command {
 	var (
-		at         string
-		asJSON     bool
-		server     bench.Server
-		own        = bench.Own{CPU: -1}
-		shape      bench.Shape
-		cores      bool
-		durability string
+		runs   int
+		peers  bool
+		dir    string
+		page   string
+		asJSON bool
 	)
 	cmd := &cobra.Command{
-		Use:   "bench [fanout|latency]",
+		Use:   "bench",
 		Short: "Measure what a server costs, and check that it loses nothing",
-		Long: `Measure what a server costs, and check that it loses nothing.
+		Long: `Measure what a server costs, and check at every member that no line is lost,
+doubled or out of order.
 
-  fanout   publishers speak as fast as their lines come back
-  latency  lines at a fixed rate; their time counts from when they were due
-
-Without --server, a roomd of this binary is started for it, with a database in
-a temporary folder, the server on the first processor and the load on the
-second. Every member checks that each line comes once and in order.
+Without a subcommand, a roomd of this binary is started for each of the standard
+shapes, with a database in a temporary folder, and with --peers redis-server and
+nats-server too, if they are installed. Where there are two processors, the
+server is kept on the first and the load on the second. The table shows medians.
 
 Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`,
-		Example: `  roomd bench
-  roomd bench fanout --rooms 16 --members 64
+		Example: `  roomd bench --runs 3 --peers
+  roomd bench fanout --rooms 16 --members 64 --publishers 1
   roomd bench latency --rate 200 --durability relaxed
-  roomd bench --server 127.0.0.1:8080 --json
-  roomd bench --protocol nats --server 127.0.0.1:4222`,
-		Args: exactly(0, 1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+  roomd bench fanout --server 127.0.0.1:8080 --json
+  roomd bench idle --protocol nats --server 127.0.0.1:4222`,
+		Args: exactly(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			shape.Kind = "fanout"
-			if len(args) == 1 {
-				shape.Kind = args[0]
+			if runs < 1 {
+				return usageError{fmt.Errorf("--runs %d: at least one", runs), cmd}
 			}
+			return benchAll(ctx, runs, peers, dir, page, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&runs, "runs", 1, "how often to run each shape, for the median")
+	f.BoolVar(&peers, "peers", false, "measure redis-server and nats-server, too")
+	f.StringVar(&dir, "dir", "", "`FOLDER` for the databases")
+	f.StringVar(&page, "write", "", "put the table into `FILE`, between its marks")
+	f.BoolVar(&asJSON, "json", false, "print one JSON array, all runs included; times are in nanoseconds")
+	cmd.AddCommand(
+		newBenchKind(bench.Fanout, "Publishers speak as fast as their lines come back"),
+		newBenchKind(bench.Latency, "Lines at a fixed rate; their time counts from when they were due"),
+		newBenchKind(bench.Idle, "Members that do nothing: memory and wake-ups"),
+		newBenchKind(bench.Churn, "Joining and leaving, over and over"),
+		newBenchKind(bench.Comeback, "Everybody comes back at once after a restart"),
+		newBenchKind(bench.History, "A room that keeps some lines gets many times as many"))
+	return cmd
+}
+
+// newBenchKind is one kind of work, with the flags that it has.
+func newBenchKind(kind, short string) *cobra.Command {
+	var (
+		at     string
+		server bench.Server
+		own    = bench.Own{CPU: -1}
+		cores  bool
+		asJSON bool
+		shape  = bench.Default(kind)
+	)
+	cmd := &cobra.Command{
+		Use:   kind,
+		Short: short,
+		Long: short + `.
+
+Without --server, a roomd of this binary is started for it (or, with --protocol,
+a redis-server or a nats-server), with its data in a temporary folder.`,
+		Example: "  roomd bench " + kind + "\n  roomd bench " + kind + " --json",
+		Args:    exactly(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			var r bench.Result
 			if at != "" {
 				if server.Address, err = netip.ParseAddrPort(at); err != nil {
 					return usageError{fmt.Errorf("--server %s: write an address and a port, 127.0.0.1:8080", at), cmd}
 				}
+				r, err = bench.Run(ctx, server, shape)
 			} else {
-				own.Protocol, own.Rooms, own.Durability = server.Protocol, shape.Rooms, durability
+				own.Protocol = server.Protocol
 				if own.Protocol == "roomd" {
 					if own.Binary, err = os.Executable(); err != nil {
 						return err
 					}
 				}
-				if cores && runtime.NumCPU() > 1 {
-					own.CPU = 0
-					if err := bench.Pin(1); err != nil {
+				if cores {
+					if own.CPU, err = apart(); err != nil {
 						return err
 					}
 				}
-				defer func() { err = errors.Join(err, own.Stop()) }()
-				if err := own.Start(ctx); err != nil {
-					return err
-				}
-				server = own.Server()
+				r, err = bench.RunOwn(ctx, own, shape)
 			}
-			r, err := bench.Run(ctx, server, shape)
 			if asJSON {
-				in := json.NewEncoder(cmd.OutOrStdout())
-				in.SetIndent("", "  ")
-				return errors.Join(err, in.Encode(r))
+				out := json.NewEncoder(cmd.OutOrStdout())
+				out.SetIndent("", "  ")
+				return errors.Join(err, out.Encode(r))
 			}
 			if err != nil {
 				return err
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			for _, row := range r.Rows() {
-				fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
-			}
-			return w.Flush()
+			return table(cmd.OutOrStdout(), r.Rows())
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&at, "server", "", "`ADDRESS:PORT` of a running server (roomd: its master port)")
 	f.StringVar(&server.Protocol, "protocol", "roomd", "what the server speaks: roomd, redis or nats")
 	f.IntVar(&server.PID, "pid", 0, "the server's process, if it cannot be found by its port")
-	f.StringVar(&own.Dir, "dir", "", "`FOLDER` for the database of the server that is started")
-	f.StringVar(&durability, "durability", "commit", "of the server that is started: commit or relaxed")
-	f.BoolVar(&cores, "cores", true, "server and load each on a processor of its own")
-	f.IntVar(&shape.Rooms, "rooms", 1, "rooms")
-	f.IntVar(&shape.Members, "members", 256, "members of each room")
-	f.IntVar(&shape.Publishers, "publishers", 8, "how many of them speak, in each room")
-	f.IntVar(&shape.InFlight, "in-flight", 64, "lines that each has in flight (fanout)")
-	f.IntVar(&shape.Bytes, "bytes", 64, "length of a line, without its ending")
-	f.Float64Var(&shape.Rate, "rate", 200, "lines a second in all (latency)")
-	f.DurationVar(&shape.WarmUp, "warm-up", time.Second, "work that is not measured, at first")
-	f.DurationVar(&shape.Duration, "duration", 5*time.Second, "how long to measure")
-	f.Uint64Var(&shape.Lines, "lines", 0, "lines to measure; 0: as many as fit into the duration")
+	f.StringVar(&own.Dir, "dir", "", "`FOLDER` for the data of the server that is started")
+	f.StringVar(&own.Durability, "durability", "commit", "of the roomd that is started: commit or relaxed")
+	f.IntVar(&own.History, "history", 100000, "lines that its rooms keep; 0: all")
+	f.BoolVar(&cores, "cores", true, "keep the server that is started and the load on a processor each")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object; times are in nanoseconds")
+	f.IntVar(&shape.Rooms, "rooms", shape.Rooms, "rooms")
+	f.IntVar(&shape.Members, "members", shape.Members, "members of each room")
+	flag := func(use bool, add func()) {
+		if use {
+			add()
+		}
+	}
+	flag(shape.Publishers > 0, func() {
+		f.IntVar(&shape.Publishers, "publishers", shape.Publishers, "how many of them speak, in each room")
+		f.IntVar(&shape.Bytes, "bytes", shape.Bytes, "length of a line, without its ending")
+	})
+	flag(shape.InFlight > 0 && shape.Publishers > 0, func() {
+		f.IntVar(&shape.InFlight, "in-flight", shape.InFlight, "lines that each publisher has in flight")
+	})
+	flag(kind == bench.Churn, func() {
+		f.IntVar(&shape.InFlight, "at-once", shape.InFlight, "visitors that are in at once")
+		f.IntVar(&shape.Cycles, "cycles", shape.Cycles, "how many join and leave")
+	})
+	flag(kind == bench.Latency, func() {
+		f.Float64Var(&shape.Rate, "rate", shape.Rate, "lines a second in all")
+	})
+	flag(shape.WarmUp > 0, func() {
+		f.DurationVar(&shape.WarmUp, "warm-up", shape.WarmUp, "work that is not measured, at first")
+		f.Uint64Var(&shape.Lines, "lines", 0, "lines to measure; 0: as many as fit into the duration")
+	})
+	flag(shape.Duration > 0, func() {
+		f.DurationVar(&shape.Duration, "duration", shape.Duration, "how long to measure")
+	})
+	flag(kind == bench.Idle, func() {
+		f.DurationVar(&shape.Settle, "settle", shape.Settle, "how long the server's memory may take to come to rest")
+	})
+	flag(kind == bench.History, func() {
+		f.IntVar(&shape.Keep, "keep", shape.Keep, "lines that the room keeps")
+		f.IntVar(&shape.Turns, "turns", shape.Turns, "how often so many lines are said")
+	})
 	return cmd
+}
+
+// apart keeps this process on the second processor and returns the first, for
+// the server; -1 if there is only one.
+func apart() (int, error) {
+	if runtime.NumCPU() < 2 {
+		return -1, nil
+	}
+	return 0, bench.Pin(1)
+}
+
+func table(w io.Writer, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(t, "\t")
+			}
+			fmt.Fprint(t, cell)
+		}
+		fmt.Fprintln(t)
+	}
+	return t.Flush()
+}
+
+// benchAll runs the standard shapes. Progress goes to errw.
+func benchAll(ctx context.Context, runs int, peers bool, dir, page string, asJSON bool, out, errw io.Writer) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cpu, err := apart()
+	if err != nil {
+		return err
+	}
+	who, missing := bench.Contenders(self, dir, peers)
+	for i := range who {
+		who[i].Own.CPU = cpu
+	}
+	for _, name := range missing {
+		fmt.Fprintf(errw, "%s is not installed and is left out (Debian has it as a package)\n", name)
+	}
+	note, err := bench.Machine(dir, who)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	all, fault := bench.Compare(ctx, bench.Standard(), who, runs, func(name, contender string, r bench.Result) {
+		if r.Fault != "" {
+			fmt.Fprintf(errw, "%s: %s: %s\n", name, contender, r.Fault)
+			return
+		}
+		fmt.Fprintf(errw, "%5.0fs  %s: %s: %.3f µs/delivery, p99 %v, load %.2f cores\n", time.Since(began).Seconds(), name, contender, r.PerDelivery, r.P99, r.LoadCores)
+	})
+	if all == nil {
+		return fault
+	}
+	rows := bench.Table(all, who)
+	if asJSON {
+		in := json.NewEncoder(out)
+		in.SetIndent("", "  ")
+		return errors.Join(fault, in.Encode(all))
+	}
+	fmt.Fprintf(out, "%s\nMedians of %d.\n\n", note, runs)
+	if err := table(out, rows); err != nil {
+		return err
+	}
+	if page != "" && fault == nil {
+		return bench.WritePage(page, fmt.Sprintf("%s Medians of %d.", note, runs), rows)
+	}
+	return fault
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -19,11 +20,10 @@ type talk struct {
 	members []*member
 
 	publishers []*publisher
-	extra      []*conn // of publishers that need one of their own
 	dirty      []*conn // have something to send
 
-	waiting int // members that have not joined
-	closing bool
+	waiting int  // members that have not joined
+	away    bool // connections may end
 
 	talking    bool
 	sent       uint64
@@ -56,7 +56,7 @@ func run(ctx context.Context, server Server, shape Shape, r *Result) (err error)
 	if server.PID == 0 {
 		server.PID = listenerOf(server.Address)
 	}
-	if err := raiseDescriptors(uint64(shape.Rooms*(shape.Members+shape.Publishers)) + 100); err != nil {
+	if err := raiseDescriptors(uint64(shape.Rooms*(shape.Members+shape.Publishers)+shape.InFlight) + 100); err != nil {
 		return err
 	}
 	l, err := newLoop()
@@ -70,16 +70,33 @@ func run(ctx context.Context, server Server, shape Shape, r *Result) (err error)
 	}
 	t := &talk{shape: shape, server: server, proto: proto, loop: l}
 	defer func() {
+		t.away = true
 		for _, m := range t.members {
 			l.drop(&m.conn)
 		}
 		err = errors.Join(err, remove())
 	}()
+	var before int64
+	if shape.Kind == Idle {
+		if before, err = t.settle(ctx, shape.Settle); err != nil {
+			return err
+		}
+	}
 	began := time.Now()
 	if err := t.join(ctx, rooms); err != nil {
 		return err
 	}
 	r.Joining = time.Since(began)
+	switch shape.Kind {
+	case Idle:
+		return t.rest(ctx, before, r)
+	case Churn:
+		return (&churn{talk: t}).run(ctx, rooms, r)
+	case Comeback:
+		return t.comeback(ctx, r)
+	case History:
+		return t.turns(ctx, r)
+	}
 	return t.measure(ctx, r)
 }
 
@@ -96,20 +113,10 @@ func (t *talk) join(ctx context.Context, rooms []place) error {
 			m.fd = -1
 			s.members = append(s.members, m)
 		}
-		for i := range t.shape.Publishers {
-			p := &publisher{stream: s, id: i, payload: newPayload(i, t.shape.Bytes), dues: make([]time.Duration, t.remember()), conn: &s.members[i].conn}
-			s.members[i].own = p
-			s.publishers = append(s.publishers, p)
-		}
 		t.streams = append(t.streams, s)
 		t.members = append(t.members, s.members...)
 	}
-	// Rooms take turns to speak.
-	for i := range t.shape.Publishers {
-		for _, s := range t.streams {
-			t.publishers = append(t.publishers, s.publishers[i])
-		}
-	}
+	t.enlist()
 	opened := 0
 	t.waiting = len(t.members)
 	open := func() (time.Duration, error) {
@@ -126,30 +133,41 @@ func (t *talk) join(ctx context.Context, rooms []place) error {
 	if err := t.loop.until(ctx, 2*time.Minute, "joining", func() bool { return t.waiting == 0 }, open); err != nil {
 		return err
 	}
+	return t.speakers(ctx)
+}
+
+// enlist makes the first members of each room its publishers.
+func (t *talk) enlist() {
+	for i := range t.shape.Publishers { // rooms take turns to speak
+		for _, s := range t.streams {
+			m := s.members[i]
+			m.own = &publisher{stream: s, id: i, payload: newPayload(i, t.shape.Bytes), dues: make([]time.Duration, t.remember()), conn: &m.conn}
+			s.publishers = append(s.publishers, m.own)
+			t.publishers = append(t.publishers, m.own)
+		}
+	}
+}
+
+// speakers connects publishers that need a connection of their own.
+func (t *talk) speakers(ctx context.Context) error {
 	if !t.proto.apart() {
 		return nil
 	}
+	var all []*conn
 	for _, p := range t.publishers {
 		p.conn = &conn{}
-		t.extra = append(t.extra, p.conn)
+		all = append(all, p.conn)
 		if err := t.loop.open(p.conn, p.stream.room.at, speaker{t}); err != nil {
 			return err
 		}
 	}
-	up := func() bool {
-		for _, c := range t.extra {
-			if !c.up {
-				return false
-			}
-		}
-		return true
-	}
+	up := func() bool { return !slices.ContainsFunc(all, func(c *conn) bool { return !c.up }) }
 	return t.loop.until(ctx, time.Minute, "connecting the publishers", up, nil)
 }
 
 // remember is how many lines of each publisher have their time kept.
 func (t *talk) remember() int {
-	return max(1<<20/(t.shape.Rooms*t.shape.Publishers), 4*t.shape.InFlight)
+	return max(min(1<<20/(t.shape.Rooms*t.shape.Publishers), 1<<16), 4*t.shape.InFlight)
 }
 
 // visitor is a member on the loop.
@@ -160,6 +178,9 @@ type visitor struct {
 
 func (v visitor) read(_ *loop, data []byte) error {
 	m := v.m
+	if v.t.away { // the server says why it goes
+		return nil
+	}
 	if !m.joined {
 		m.welcome = append(m.welcome, data...)
 		n, err := v.t.proto.joined(m.welcome)
@@ -178,7 +199,8 @@ func (v visitor) read(_ *loop, data []byte) error {
 }
 
 func (v visitor) ended(_ *loop, cause error) error {
-	if v.t.closing {
+	if v.t.away {
+		v.t.waiting++
 		return nil
 	}
 	return faultf("%v: %v", v.m, cause)
@@ -195,7 +217,7 @@ func (s speaker) read(_ *loop, data []byte) error {
 }
 
 func (s speaker) ended(_ *loop, cause error) error {
-	if s.t.closing {
+	if s.t.away {
 		return nil
 	}
 	return faultf("a publisher: %v", cause)
@@ -207,7 +229,7 @@ func (t *talk) arrived(m *member, k mark) {
 	t.times.add(t.loop.now() - k.due)
 	if p := m.own; p != nil && int(k.publisher) == p.id {
 		p.inFlight--
-		if t.shape.Kind == "fanout" {
+		if t.shape.Kind != Latency {
 			t.fill(p)
 		}
 	}
@@ -239,7 +261,7 @@ func (t *talk) say(p *publisher, due time.Duration) {
 // idle says what is due, sends, and returns how long nothing will be due.
 func (t *talk) idle() (time.Duration, error) {
 	wait := time.Second
-	if t.shape.Kind == "latency" && t.talking {
+	if t.shape.Kind == Latency && t.talking {
 		step := time.Duration(float64(time.Second) / t.shape.Rate)
 		now := t.loop.now()
 		for ; t.next <= now && t.talking; t.next += step {
@@ -263,7 +285,7 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 	t.next = t.loop.now()
 	lines := t.shape.Lines
 	t.shape.Lines = 0
-	if t.shape.Kind == "fanout" {
+	if t.shape.Kind != Latency {
 		for _, p := range t.publishers {
 			t.fill(p)
 		}
@@ -283,8 +305,7 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 	sent, got := t.sent, t.deliveries
 	t.times = histogram{}
 	began := time.Now()
-	cpu, seen := cpuTime(t.server.PID)
-	mine, _ := cpuTime(os.Getpid())
+	cpu, mine := t.cpu(), mustCPU(os.Getpid())
 	if err := t.loop.until(ctx, math.MaxInt64, "", over(t.shape.Duration), t.idle); err != nil {
 		return err
 	}
@@ -293,23 +314,33 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 		return errors.Join(err, t.missing())
 	}
 	r.Took = time.Since(began)
-	if t.server.PID > 0 && seen == nil {
-		now, err := cpuTime(t.server.PID)
-		if err != nil {
-			return err
-		}
-		r.CPU = now - cpu
-		r.Resident, _ = residentBytes(t.server.PID)
-	}
-	t.closing = true
-	now, _ := cpuTime(os.Getpid())
+	r.CPU = t.cpu() - cpu
+	r.Resident, _ = residentBytes(t.server.PID) // 0 if it is not to be seen
 	r.Lines, r.Deliveries = t.sent-sent, t.deliveries-got
 	r.PerLine = us(r.CPU) / float64(r.Lines)
-	r.PerDeliver = us(r.CPU) / float64(r.Deliveries)
+	r.PerDelivery = us(r.CPU) / float64(r.Deliveries)
 	r.Cores = float64(r.CPU) / float64(r.Took)
-	r.LoadCores = float64(now-mine) / float64(r.Took)
-	r.P50, r.P99, r.P999, r.Max = t.times.quantile(.5), t.times.quantile(.99), t.times.quantile(.999), t.times.most
+	r.LoadCores = float64(mustCPU(os.Getpid())-mine) / float64(r.Took)
+	r.times(&t.times)
 	return nil
+}
+
+func (r *Result) times(h *histogram) {
+	r.P50, r.P99, r.P999, r.Max = h.quantile(.5), h.quantile(.99), h.quantile(.999), h.most
+}
+
+// cpu is what the server has used; 0 if that is not to be seen.
+func (t *talk) cpu() time.Duration { return mustCPU(t.server.PID) }
+
+func mustCPU(pid int) time.Duration {
+	if pid == 0 {
+		return 0
+	}
+	d, err := cpuTime(pid)
+	if err != nil {
+		return 0
+	}
+	return d
 }
 
 func us(d time.Duration) float64 { return float64(d) / 1e3 }

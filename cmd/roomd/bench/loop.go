@@ -66,9 +66,9 @@ const perSource = 10000
 
 // open begins to connect. What is in c.out is sent as soon as it is connected.
 func (l *loop) open(c *conn, to netip.AddrPort, u user) error {
-	family, any := unix.AF_INET, to.Addr().Is6()
+	family, six := unix.AF_INET, to.Addr().Is6()
 	var addr unix.Sockaddr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: as4(to.Addr())}
-	if any {
+	if six {
 		family, addr = unix.AF_INET6, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
 	}
 	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
@@ -133,6 +133,9 @@ func (l *loop) flush(c *conn) error {
 	}
 	return nil
 }
+
+// finish says that nothing more will be sent; the peer closes then.
+func (l *loop) finish(c *conn) error { return unix.Shutdown(c.fd, unix.SHUT_WR) }
 
 func (l *loop) end(c *conn, cause error) error {
 	l.drop(c)

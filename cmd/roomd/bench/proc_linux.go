@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,6 +64,12 @@ func wakeUps(pid int) (n int64, err error) {
 // listenerOf finds the process that listens at an address of this machine; 0:
 // it is not to be seen.
 func listenerOf(at netip.AddrPort) int {
+	if ours, _ := net.InterfaceAddrs(); !at.Addr().IsLoopback() && !slices.ContainsFunc(ours, func(a net.Addr) bool {
+		p, err := netip.ParsePrefix(a.String())
+		return err == nil && p.Addr() == at.Addr()
+	}) {
+		return 0
+	}
 	inodes := make(map[string]bool)
 	for _, name := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		f, err := os.Open(name)

@@ -14,6 +14,10 @@ type protocol interface {
 	// joined looks for the end of the welcome and returns its length; 0: it
 	// is not all there. The error quotes a refusal.
 	joined(b []byte) (int, error)
+	// enter is what a member sends first that has nothing to wait for but
+	// being in, and entered looks for the sign of it.
+	enter(room string) string
+	entered(b []byte) (bool, error)
 	// frame parses a whole message at the beginning of b and returns its
 	// payload and its length; 0: it is not all there.
 	frame(b []byte) (payload []byte, n int, err error)
@@ -78,6 +82,16 @@ func (roomdWire) joined(b []byte) (int, error) {
 	}
 }
 
+func (roomdWire) enter(string) string { return "" }
+
+func (roomdWire) entered(b []byte) (bool, error) {
+	i := bytes.IndexByte(b, '\n')
+	if i >= 0 && !bytes.Contains(b[:i], []byte(", you are ")) {
+		return false, fmt.Errorf("refused: %s", quote(b[:i+1]))
+	}
+	return i >= 0, nil
+}
+
 func (roomdWire) frame(b []byte) ([]byte, int, error) {
 	n := bytes.IndexByte(b, '\n') + 1
 	if n == 0 {
@@ -128,6 +142,13 @@ func (redisWire) joined(b []byte) (int, error) {
 }
 
 const redisMessage = "*3\r\n$7\r\nmessage\r\n"
+
+func (w redisWire) enter(room string) string { return w.hello(room) }
+
+func (w redisWire) entered(b []byte) (bool, error) {
+	n, err := w.joined(b)
+	return n > 0, err
+}
 
 func (redisWire) frame(b []byte) ([]byte, int, error) {
 	if len(b) < len(redisMessage) {
@@ -208,6 +229,13 @@ func (natsWire) joined(b []byte) (int, error) {
 		return 0, nil
 	}
 	return i + 8, nil
+}
+
+func (w natsWire) enter(room string) string { return w.hello(room) }
+
+func (w natsWire) entered(b []byte) (bool, error) {
+	n, err := w.joined(b)
+	return n > 0, err
 }
 
 func (natsWire) frame(b []byte) ([]byte, int, error) {

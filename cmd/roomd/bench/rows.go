@@ -12,31 +12,74 @@ func Pin(cpu int) error {
 	return pin(cpu, true)
 }
 
-// Rows is the result for people: what, and how much.
-func (r Result) Rows() [][2]string {
-	s := r.Shape
-	what := fmt.Sprintf("%s: %d × %d members, %d publishers each, %d bytes", s.Kind, s.Rooms, s.Members, s.Publishers, s.Bytes)
-	if s.Kind == "latency" {
-		what += fmt.Sprintf(", %g lines/s", s.Rate)
-	} else {
-		what += fmt.Sprintf(", %d in flight each", s.InFlight)
+// String says what the work is.
+func (s Shape) String() string {
+	what := fmt.Sprintf("%d × %d members", s.Rooms, s.Members)
+	switch s.Kind {
+	case Fanout, History:
+		what += fmt.Sprintf(", %d × %d in flight, %d bytes", s.Publishers, s.InFlight, s.Bytes)
+	case Latency:
+		what += fmt.Sprintf(", %g lines/s, %d bytes", s.Rate, s.Bytes)
+	case Churn:
+		what += fmt.Sprintf(", %d cycles, %d at once", s.Cycles, s.InFlight)
 	}
-	rows := [][2]string{
-		{r.Server, what},
-		{"checked", fmt.Sprintf("%d lines, %d deliveries: none lost, doubled or out of order", r.Lines, r.Deliveries)},
-		{"rate", fmt.Sprintf("%.0f lines/s, %.0f deliveries/s", per(r.Lines, r.Took), per(r.Deliveries, r.Took))},
-		{"latency", fmt.Sprintf("p50 %s, p99 %s, p99.9 %s, max %s", short(r.P50), short(r.P99), short(r.P999), short(r.Max))},
-		{"joining", short(r.Joining)},
-	}
-	if r.CPU > 0 {
-		rows = append(rows,
-			[2]string{"server CPU", fmt.Sprintf("%.3f µs a delivery, %.1f µs a line, %.2f cores", r.PerDeliver, r.PerLine, r.Cores)},
-			[2]string{"memory", fmt.Sprintf("%.1f MiB", float64(r.Resident)/(1<<20))})
-	} else {
-		rows = append(rows, [2]string{"server CPU", "its process is not to be seen from here"})
-	}
-	return append(rows, [2]string{"load", fmt.Sprintf("%.2f cores", r.LoadCores)})
+	return what
 }
+
+// Rows is the result for people: what, and how much.
+func (r Result) Rows() [][]string {
+	rows := [][]string{{r.Server, r.Shape.Kind + ": " + r.Shape.String()}}
+	add := func(what, format string, args ...any) {
+		rows = append(rows, []string{what, fmt.Sprintf(format, args...)})
+	}
+	if r.Deliveries > 0 {
+		add("checked", "%d lines, %d deliveries: none lost, doubled or out of order", r.Lines, r.Deliveries)
+	}
+	if r.Shape.talks() {
+		add("rate", "%.0f lines/s, %.0f deliveries/s", per(r.Lines, r.Took), per(r.Deliveries, r.Took))
+	}
+	switch r.Shape.Kind {
+	case Idle:
+		add("memory", "%.0f bytes a member, %.1f MiB in all", r.PerMember, mib(r.Resident))
+		add("while idle", "%.1f wake-ups/s, %.4f cores", r.WakeUps, r.Cores)
+	case Churn:
+		add("cycles", "%d, %.0f/s", r.Cycles, per(uint64(r.Cycles), r.Took))
+		add("getting in", "%s", r.latency())
+	case Comeback:
+		add("restart", "%s until it listens again", short(r.Restart))
+		add("all back", "%s, %.0f bytes to each", short(r.Back), r.BytesBack)
+	case Fanout, Latency:
+		add("latency", "%s", r.latency())
+	}
+	if r.Shape.Kind != Churn {
+		add("joining", "%s", short(r.Joining))
+	}
+	switch {
+	case r.CPU == 0:
+		add("server CPU", "its process is not to be seen from here")
+	case r.Cycles > 0:
+		add("server CPU", "%.1f µs a cycle, %.2f cores", r.PerCycle, r.Cores)
+	case r.Shape.talks():
+		add("server CPU", "%.3f µs a delivery, %.1f µs a line, %.2f cores", r.PerDelivery, r.PerLine, r.Cores)
+		if r.Resident > 0 {
+			add("memory", "%.1f MiB", mib(r.Resident))
+		}
+	}
+	if r.LoadCores > 0 {
+		add("load", "%.2f cores", r.LoadCores)
+	}
+	for _, t := range r.Turns {
+		add(fmt.Sprint(t.Lines, " lines"), "file %.1f MiB (%.1f free), %d commits of %s (p99 %s), %.0f lines/s",
+			mib(t.File), mib(t.Free), t.Commits, short(t.Commit), short(t.Commit99), t.Rate)
+	}
+	return rows
+}
+
+func (r Result) latency() string {
+	return fmt.Sprintf("p50 %s, p99 %s, p99.9 %s, max %s", short(r.P50), short(r.P99), short(r.P999), short(r.Max))
+}
+
+func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
 func per(n uint64, d time.Duration) float64 { return float64(n) / d.Seconds() }
 
@@ -46,9 +89,9 @@ func short(d time.Duration) string {
 	case d >= 10*time.Second:
 		return d.Round(100 * time.Millisecond).String()
 	case d >= time.Second:
-		return d.Round(10 * time.Millisecond).String()
+		return fmt.Sprintf("%.3g s", d.Seconds())
 	case d >= time.Millisecond:
-		return fmt.Sprintf("%.3gms", float64(d)/1e6)
+		return fmt.Sprintf("%.3g ms", float64(d)/1e6)
 	}
-	return fmt.Sprintf("%.3gµs", float64(d)/1e3)
+	return fmt.Sprintf("%.3g µs", float64(d)/1e3)
 }

@@ -3,35 +3,81 @@ package bench
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
-// Shape is the work to do. Which fields count depends on the kind.
+// The kinds of work.
+const (
+	Fanout   = "fanout"   // publishers speak as fast as their lines come back
+	Latency  = "latency"  // lines at a fixed rate; their time counts from when they were due
+	Idle     = "idle"     // members that do nothing: memory and wake-ups
+	Churn    = "churn"    // joining and leaving, over and over
+	Comeback = "comeback" // everybody comes back at once after a restart
+	History  = "history"  // a room's retention turned over many times
+)
+
+// Kinds are all kinds.
+var Kinds = []string{Fanout, Latency, Idle, Churn, Comeback, History}
+
+// Shape is the work to do. Its JSON leaves out what is 0.
 type Shape struct {
-	Kind       string        `json:"kind"`       // fanout, latency
-	Rooms      int           `json:"rooms"`      //
-	Members    int           `json:"members"`    // of each room
-	Publishers int           `json:"publishers"` // of each room; they are members too
-	InFlight   int           `json:"in_flight"`  // lines of each publisher, fanout
-	Bytes      int           `json:"bytes"`      // of a line, without its ending
-	Rate       float64       `json:"rate"`       // lines a second in all, latency
-	WarmUp     time.Duration `json:"warm_up"`
-	Duration   time.Duration `json:"duration"`
-	Lines      uint64        `json:"lines"` // in all; 0: as many as fit into the duration
+	Kind       string        `json:"kind"`
+	Rooms      int           `json:"rooms"`
+	Members    int           `json:"members"`              // of each room
+	Publishers int           `json:"publishers,omitempty"` // of each room; they are members too
+	InFlight   int           `json:"in_flight,omitempty"`  // fanout, history: lines of each publisher; churn: cycles at once
+	Bytes      int           `json:"bytes,omitempty"`      // of a line, without its ending
+	Rate       float64       `json:"rate,omitempty"`       // latency: lines a second in all
+	WarmUp     time.Duration `json:"warm_up_ns,omitempty"`
+	Duration   time.Duration `json:"duration_ns,omitempty"`
+	Lines      uint64        `json:"lines,omitempty"`     // fanout, latency: in all; 0: as many as fit into the duration
+	Cycles     int           `json:"cycles,omitempty"`    // churn
+	Settle     time.Duration `json:"settle_ns,omitempty"` // idle: how long memory may take to come to rest
+	Keep       int           `json:"keep,omitempty"`      // history: lines that the room keeps
+	Turns      int           `json:"turns,omitempty"`     // history: how often so many lines are said
 }
+
+// Default is the usual shape of a kind of work.
+func Default(kind string) Shape {
+	s := Shape{Kind: kind, Rooms: 1, Members: 256}
+	switch kind {
+	case Fanout:
+		s.Publishers, s.InFlight, s.Bytes, s.WarmUp, s.Duration = 8, 64, 64, time.Second, 3*time.Second
+	case Latency:
+		s.Publishers, s.Rate, s.Bytes, s.WarmUp, s.Duration = 8, 200, 64, time.Second, 5*time.Second
+	case Idle:
+		s.Rooms, s.Members, s.Settle, s.Duration = 19, 1000, 20*time.Second, 5*time.Second
+	case Churn:
+		s.Members, s.InFlight, s.Cycles = 1, 8, 20000
+	case Comeback:
+		s.Members = 5000
+	case History:
+		s.Members, s.Publishers, s.InFlight, s.Bytes, s.Keep, s.Turns = 16, 8, 64, 64, 20000, 12
+	}
+	return s
+}
+
+func (s Shape) talks() bool { return s.Kind == Fanout || s.Kind == Latency || s.Kind == History }
 
 func (s Shape) check() error {
 	switch {
+	case !slices.Contains(Kinds, s.Kind):
+		return fmt.Errorf("%q is no kind of work; there are %v", s.Kind, Kinds)
 	case s.Rooms < 1 || s.Members < 1:
 		return fmt.Errorf("there must be a room, and a member in it")
-	case s.Publishers < 1 || s.Publishers > s.Members || s.Publishers > 9999:
+	case s.talks() && (s.Publishers < 1 || s.Publishers > s.Members || s.Publishers > 9999):
 		return fmt.Errorf("%d publishers among %d members: write from 1 to that many, 9999 at most", s.Publishers, s.Members)
-	case s.Bytes < leastBytes || s.Bytes > 4096:
+	case s.talks() && (s.Bytes < leastBytes || s.Bytes > 4096):
 		return fmt.Errorf("lines of %d bytes: write from %d to 4096", s.Bytes, leastBytes)
-	case s.Kind == "fanout" && s.InFlight < 1:
-		return fmt.Errorf("there must be a line in flight")
-	case s.Kind == "latency" && s.Rate <= 0:
+	case s.Kind != Latency && s.Kind != Idle && s.Kind != Comeback && s.InFlight < 1:
+		return fmt.Errorf("at least one must be in flight")
+	case s.Kind == Latency && s.Rate <= 0:
 		return fmt.Errorf("latency needs a rate")
+	case s.Kind == Churn && s.Cycles < 1:
+		return fmt.Errorf("churn needs cycles")
+	case s.Kind == History && (s.Turns < 1 || s.Keep < 1):
+		return fmt.Errorf("history needs lines to keep, and turns")
 	}
 	return nil
 }
@@ -41,6 +87,7 @@ type Server struct {
 	Protocol string         // roomd, redis or nats
 	Address  netip.AddrPort // roomd: its master port
 	PID      int            // 0: looked for
+	Own      *Own           // if it was started for this
 }
 
 // place is a room.
@@ -50,27 +97,50 @@ type place struct {
 	key  string // it is deleted with
 }
 
-// Result is what was measured. Times are in nanoseconds in JSON.
+// Result is what was measured. What does not belong to the kind of work is 0.
 type Result struct {
 	Server string `json:"server"`
 	Shape  Shape  `json:"shape"`
 
-	Lines      uint64        `json:"lines"`      // said
-	Deliveries uint64        `json:"deliveries"` // lines times members, checked
-	Took       time.Duration `json:"took"`
-	Joining    time.Duration `json:"joining"` // until all members were in
+	Lines      uint64        `json:"lines,omitempty"`      // said
+	Deliveries uint64        `json:"deliveries,omitempty"` // lines times members, checked
+	Cycles     int64         `json:"cycles,omitempty"`     // churn: joined and left
+	Took       time.Duration `json:"took_ns"`
+	Joining    time.Duration `json:"joining_ns,omitempty"` // until all members were in
 
-	CPU        time.Duration `json:"cpu"` // of the server; 0: not to be seen
-	PerLine    float64       `json:"cpu_us_per_line"`
-	PerDeliver float64       `json:"cpu_us_per_delivery"`
-	Cores      float64       `json:"cores"`      // of the server, on average
-	LoadCores  float64       `json:"load_cores"` // of this tool
-	Resident   int64         `json:"resident_bytes"`
+	CPU         time.Duration `json:"cpu_ns,omitempty"` // of the server; 0: not to be seen
+	PerDelivery float64       `json:"cpu_us_per_delivery,omitempty"`
+	PerLine     float64       `json:"cpu_us_per_line,omitempty"`
+	PerCycle    float64       `json:"cpu_us_per_cycle,omitempty"`
+	Cores       float64       `json:"cores"`      // of the server, on average
+	LoadCores   float64       `json:"load_cores"` // of this tool
 
-	P50  time.Duration `json:"p50"`
-	P99  time.Duration `json:"p99"`
-	P999 time.Duration `json:"p999"`
-	Max  time.Duration `json:"max"`
+	Resident  int64   `json:"resident_bytes,omitempty"`
+	PerMember float64 `json:"bytes_per_member,omitempty"`
+	WakeUps   float64 `json:"wake_ups_per_second,omitempty"`
 
+	// Of a line from when it was due until a member has it; churn: of a
+	// connection from when it is asked for until the member is in.
+	P50  time.Duration `json:"p50_ns,omitempty"`
+	P99  time.Duration `json:"p99_ns,omitempty"`
+	P999 time.Duration `json:"p999_ns,omitempty"`
+	Max  time.Duration `json:"max_ns,omitempty"`
+
+	Restart   time.Duration `json:"restart_ns,omitempty"` // comeback: from the signal until it listens again
+	Back      time.Duration `json:"back_ns,omitempty"`    // comeback: from then until all are in
+	BytesBack float64       `json:"bytes_back,omitempty"` // comeback: that each gets, its replay included
+
+	Turns []Turn `json:"turns,omitempty"`
 	Fault string `json:"fault,omitempty"` // what went wrong; then the rest is of no value
+}
+
+// Turn is a room's retention turned over once.
+type Turn struct {
+	Lines    uint64        `json:"lines"` // said so far
+	File     int64         `json:"file_bytes"`
+	Free     int64         `json:"free_bytes"` // of the file
+	Commits  uint64        `json:"commits"`
+	Commit   time.Duration `json:"commit_mean_ns"`
+	Commit99 time.Duration `json:"commit_p99_ns"` // up to the width of the server's buckets
+	Rate     float64       `json:"lines_per_second"`
 }

@@ -24,6 +24,7 @@ type Own struct {
 	Durability string // roomd: commit or relaxed
 	History    int    // roomd: lines kept in a room; 0: all
 	Rooms      int    // roomd: how many it must allow
+	Members    int    // how many connections it must allow, beside its rooms
 	CPU        int    // the processor it is kept on; -1: any
 
 	folder  string
@@ -36,7 +37,7 @@ type Own struct {
 // Server is where it is.
 func (o *Own) Server() Server {
 	return Server{
-		Protocol: o.Protocol, PID: o.cmd.Process.Pid,
+		Protocol: o.Protocol, PID: o.cmd.Process.Pid, Own: o,
 		Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(o.master)),
 	}
 }
@@ -44,6 +45,10 @@ func (o *Own) Server() Server {
 // Start starts the server and waits until it takes connections. Stop must
 // follow, also after an error.
 func (o *Own) Start(ctx context.Context) error {
+	// It inherits the limit.
+	if err := raiseDescriptors(uint64(o.Rooms+o.Members) + 200); err != nil {
+		return err
+	}
 	if o.folder == "" {
 		dir, err := os.MkdirTemp(o.Dir, "roomd-bench-")
 		if err != nil {

@@ -1,0 +1,114 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// comeback restarts the server under its members, has all come back at once,
+// and checks that they get what is said then.
+func (t *talk) comeback(ctx context.Context, r *Result) error {
+	own := t.server.Own
+	if own == nil {
+		return errors.New("coming back after a restart needs a server that is started for it: leave out --server")
+	}
+	t.away = true
+	signalled := time.Now()
+	stopped := make(chan error, 1)
+	go func() { stopped <- own.halt() }()
+	gone := func() bool { return t.waiting == len(t.members) }
+	if err := t.loop.until(ctx, time.Minute, "stopping the server", gone, nil); err != nil {
+		return err
+	}
+	if err := <-stopped; err != nil {
+		return err
+	}
+	if err := own.Start(ctx); err != nil {
+		return err
+	}
+	t.server.PID = own.Server().PID
+	t.away = false
+	r.Restart = time.Since(signalled)
+	began, cpu := time.Now(), time.Duration(0)
+	for _, m := range t.members {
+		m.joined, m.out = false, append(m.out[:0], t.proto.hello(m.stream.room.name)...)
+		if err := t.loop.open(&m.conn, m.stream.room.at, visitor{t, m}); err != nil {
+			return err
+		}
+	}
+	if err := t.loop.until(ctx, time.Minute, "coming back", func() bool { return t.waiting == 0 }, nil); err != nil {
+		return err
+	}
+	r.Back = time.Since(began)
+	r.CPU = t.cpu() - cpu                             // of the start, too
+	if err := t.pause(ctx, time.Second); err != nil { // whatever comes still
+		return err
+	}
+	total := 0.0
+	for _, m := range t.members {
+		total += float64(m.received)
+	}
+	r.BytesBack = total / float64(len(t.members))
+	t.shape.Publishers, t.shape.Bytes, t.shape.InFlight = 1, 64, 8
+	t.enlist()
+	if err := t.speakers(ctx); err != nil {
+		return err
+	}
+	t.shape.Kind, t.shape.Lines = Fanout, uint64(10*t.shape.Rooms)
+	t.talking = true
+	for _, p := range t.publishers {
+		t.fill(p)
+	}
+	if err := t.loop.until(ctx, math.MaxInt64, "", func() bool { return !t.talking }, t.idle); err != nil {
+		return err
+	}
+	if err := t.loop.until(ctx, time.Minute, "the lines after it", t.all, t.idle); err != nil {
+		return errors.Join(err, t.missing())
+	}
+	r.Lines, r.Deliveries = t.sent, t.deliveries
+	return nil
+}
+
+// turns says so many lines as a room keeps, over and over, and looks at the
+// database after each time.
+func (t *talk) turns(ctx context.Context, r *Result) error {
+	own := t.server.Own
+	if own == nil || own.Protocol != "roomd" {
+		return errors.New("the history needs a roomd that is started for it: leave out --server")
+	}
+	last, err := own.meter()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	cpu := t.cpu()
+	for range t.shape.Turns {
+		start := time.Now()
+		t.shape.Lines, t.talking = t.sent+uint64(t.shape.Keep), true
+		for _, p := range t.publishers {
+			t.fill(p)
+		}
+		if err := t.loop.until(ctx, 10*time.Minute, fmt.Sprintf("%d lines", t.shape.Keep), func() bool { return !t.talking }, t.idle); err != nil {
+			return err
+		}
+		if err := t.loop.until(ctx, time.Minute, "the last lines", t.all, t.idle); err != nil {
+			return errors.Join(err, t.missing())
+		}
+		now, err := own.meter()
+		if err != nil {
+			return err
+		}
+		turn := now.since(last)
+		turn.Lines, turn.Rate = t.sent, float64(t.shape.Keep)/time.Since(start).Seconds()
+		r.Turns = append(r.Turns, turn)
+		last = now
+	}
+	r.Took, r.CPU = time.Since(began), t.cpu()-cpu
+	r.Lines, r.Deliveries = t.sent, t.deliveries
+	r.PerLine, r.PerDelivery = us(r.CPU)/float64(r.Lines), us(r.CPU)/float64(r.Deliveries)
+	r.Cores = float64(r.CPU) / float64(r.Took)
+	return nil
+}

@@ -1,0 +1,198 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"reflect"
+	"slices"
+)
+
+// Case is a shape with a name, and what of its result is of interest.
+type Case struct {
+	Name  string
+	Shape Shape
+	Show  func(Result) string
+}
+
+// Contender is a server to measure.
+type Contender struct {
+	Name string // in the table
+	Own  Own
+	Skip []string // kinds of work that tell nothing new of it
+}
+
+// Contenders are roomd and, if peers is set, those of the peers that are
+// installed. missing names the others.
+func Contenders(roomd, dir string, peers bool) (all []Contender, missing []string) {
+	all = []Contender{
+		{"roomd", Own{Protocol: "roomd", Binary: roomd, Dir: dir, Durability: "commit"}, nil},
+		{"roomd, relaxed", Own{Protocol: "roomd", Binary: roomd, Dir: dir, Durability: "relaxed"}, []string{Idle, Churn, Comeback, History}},
+	}
+	if !peers {
+		return all, nil
+	}
+	for _, p := range []struct{ name, protocol, binary string }{{"Redis", "redis", "redis-server"}, {"NATS", "nats", "nats-server"}} {
+		path, err := exec.LookPath(p.binary)
+		if err != nil {
+			path, err = exec.LookPath("/usr/sbin/" + p.binary) // not in everybody's PATH
+		}
+		if err != nil {
+			missing = append(missing, p.binary)
+			continue
+		}
+		all = append(all, Contender{p.name, Own{Protocol: p.protocol, Binary: path, Dir: dir}, []string{History}})
+	}
+	return all, missing
+}
+
+// Standard are the shapes that make bench and make bench-peers run.
+func Standard() []Case {
+	with := func(kind string, change func(*Shape)) Shape {
+		s := Default(kind)
+		change(&s)
+		return s
+	}
+	rate := func(r float64) Shape { return with(Latency, func(s *Shape) { s.Rate = r }) }
+	cpu := func(r Result) string { return fmt.Sprintf("%.3f µs", r.PerDelivery) }
+	times := func(r Result) string { return fmt.Sprintf("%s / %s / %.2f", short(r.P50), short(r.P99), r.Cores) }
+	return []Case{
+		{"1 room × 256, CPU per delivery", Default(Fanout), cpu},
+		{"16 rooms × 64, CPU per delivery", with(Fanout, func(s *Shape) { s.Rooms, s.Members, s.Publishers, s.InFlight = 16, 64, 1, 32 }), cpu},
+		{"1 room × 2,000, CPU per delivery", with(Fanout, func(s *Shape) { s.Members = 2000 }), cpu},
+		{"1 room × 256, lines of 512 bytes, CPU per delivery", with(Fanout, func(s *Shape) { s.Bytes = 512 }), cpu},
+		{"one line in flight, CPU per delivery / p50 / p99", with(Fanout, func(s *Shape) { s.Publishers, s.InFlight = 1, 1 }),
+			func(r Result) string {
+				return fmt.Sprintf("%.2f µs / %s / %s", r.PerDelivery, short(r.P50), short(r.P99))
+			}},
+		{"200 lines/s into 256, p50 / p99 / cores", rate(200), times},
+		{"2,000 lines/s into 256, p50 / p99 / cores", rate(2000), times},
+		{"19,000 idle members, bytes each / wake-ups per second", Default(Idle),
+			func(r Result) string { return fmt.Sprintf("%.0f / %.1f", r.PerMember, r.WakeUps) }},
+		{"joining and leaving, CPU per cycle", Default(Churn),
+			func(r Result) string { return fmt.Sprintf("%.1f µs", r.PerCycle) }},
+		{"5,000 back after a restart, until all are in / bytes each", Default(Comeback),
+			func(r Result) string { return fmt.Sprintf("%s / %.0f", short(r.Back), r.BytesBack) }},
+		{"20,000 lines kept, turned over 12 times: file size and commit mean, after 2 and after 12", Default(History),
+			func(r Result) string {
+				a, b := r.Turns[1], r.Turns[len(r.Turns)-1]
+				return fmt.Sprintf("%.1f, %.1f MiB; %s, %s", mib(a.File), mib(b.File), short(a.Commit), short(b.Commit))
+			}},
+	}
+}
+
+// Compared is a case with its results: of each contender the median of each
+// number over the runs, and all runs.
+type Compared struct {
+	Name    string              `json:"name"`
+	Shape   Shape               `json:"shape"`
+	Medians map[string]Result   `json:"medians"`
+	Runs    map[string][]Result `json:"runs"`
+	show    func(Result) string
+}
+
+// Compare runs all cases with all contenders, runs times. Every run goes
+// through all of them, so that what else the machine does hits all alike. told
+// is called after each. A fault does not end it; it is part of the error.
+func Compare(ctx context.Context, cases []Case, who []Contender, runs int, told func(name, contender string, r Result)) ([]Compared, error) {
+	var all []Compared
+	for _, c := range cases {
+		all = append(all, Compared{c.Name, c.Shape, make(map[string]Result), make(map[string][]Result), c.Show})
+	}
+	var faults []error
+	for range runs {
+		for i, c := range cases {
+			for _, w := range who {
+				if slices.Contains(w.Skip, c.Shape.Kind) {
+					continue
+				}
+				r, err := RunOwn(ctx, w.Own, c.Shape)
+				if ctx.Err() != nil {
+					return nil, ctx.Err()
+				}
+				told(c.Name, w.Name, r)
+				if err != nil {
+					faults = append(faults, fmt.Errorf("%s: %s: %w", c.Name, w.Name, err))
+				} else {
+					all[i].Runs[w.Name] = append(all[i].Runs[w.Name], r)
+				}
+			}
+		}
+	}
+	for _, c := range all {
+		for name, rs := range c.Runs {
+			c.Medians[name] = median(rs)
+		}
+	}
+	return all, errors.Join(faults...)
+}
+
+// RunOwn starts a server for a shape, runs it, and stops the server.
+func RunOwn(ctx context.Context, own Own, shape Shape) (r Result, err error) {
+	own.Rooms, own.Members = shape.Rooms, shape.Rooms*shape.Members+shape.InFlight
+	if shape.Kind == History {
+		own.History = shape.Keep
+	}
+	if err := own.Start(ctx); err != nil {
+		err = errors.Join(err, own.Stop())
+		return Result{Server: own.Protocol, Shape: shape, Fault: err.Error()}, err
+	}
+	r, err = Run(ctx, own.Server(), shape)
+	if stop := own.Stop(); stop != nil {
+		err = errors.Join(err, stop)
+		r.Fault = err.Error()
+	}
+	return r, err
+}
+
+// median takes the median of each number; the rest is that of the last run.
+func median(rs []Result) Result {
+	m := rs[len(rs)-1]
+	v := reflect.ValueOf(&m).Elem()
+	for i := range v.NumField() {
+		f := v.Field(i)
+		if !f.CanInt() && !f.CanUint() && !f.CanFloat() {
+			continue
+		}
+		sorted := make([]reflect.Value, len(rs))
+		for j := range rs {
+			sorted[j] = reflect.ValueOf(rs[j]).Field(i)
+		}
+		slices.SortFunc(sorted, func(a, b reflect.Value) int {
+			switch {
+			case a.CanInt():
+				return int(min(max(a.Int()-b.Int(), -1), 1))
+			case a.CanUint():
+				return int(min(max(int64(a.Uint()-b.Uint()), -1), 1))
+			}
+			return map[bool]int{true: -1, false: 1}[a.Float() < b.Float()]
+		})
+		f.Set(sorted[len(sorted)/2])
+	}
+	return m
+}
+
+// Table is the comparison, one row a case, one column a contender.
+func Table(all []Compared, who []Contender) [][]string {
+	head := []string{""}
+	for _, w := range who {
+		head = append(head, w.Name)
+	}
+	rows := [][]string{head}
+	for _, c := range all {
+		row := []string{c.Name}
+		for _, w := range who {
+			cell := ""
+			switch r, ok := c.Medians[w.Name]; {
+			case ok:
+				cell = c.show(r)
+			case !slices.Contains(w.Skip, c.Shape.Kind):
+				cell = "failed"
+			}
+			row = append(row, cell)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}

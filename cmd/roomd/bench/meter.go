@@ -1,0 +1,75 @@
+package bench
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// meter is what a roomd says about its database.
+type meter struct {
+	file, free int64
+	commits    uint64
+	seconds    float64
+	buckets    []bucketCount
+}
+
+type bucketCount struct {
+	most  float64 // seconds; the last is without bound
+	count float64
+}
+
+// meter reads the metrics of a roomd.
+func (o *Own) meter() (m meter, err error) {
+	c := http.Client{Timeout: 10 * time.Second}
+	defer c.CloseIdleConnections()
+	resp, err := c.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", o.metrics))
+	if err != nil {
+		return m, fmt.Errorf("read the metrics: %w", err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		name, word, _ := strings.Cut(lines.Text(), " ")
+		v, err := strconv.ParseFloat(word, 64)
+		if err != nil {
+			continue // a comment
+		}
+		switch bound, isBucket := strings.CutPrefix(name, `roomd_commit_duration_seconds_bucket{le="`); {
+		case isBucket:
+			most, _ := strconv.ParseFloat(strings.TrimSuffix(bound, `"}`), 64)
+			m.buckets = append(m.buckets, bucketCount{most, v})
+		case name == "roomd_commit_duration_seconds_sum":
+			m.seconds = v
+		case name == "roomd_commit_duration_seconds_count":
+			m.commits = uint64(v)
+		case name == "roomd_store_bytes":
+			m.file = int64(v)
+		case name == "roomd_store_free_bytes":
+			m.free = int64(v)
+		}
+	}
+	return m, lines.Err()
+}
+
+// since is what has happened since an earlier reading.
+func (m meter) since(before meter) Turn {
+	t := Turn{File: m.file, Free: m.free, Commits: m.commits - before.commits}
+	if t.Commits > 0 {
+		t.Commit = time.Duration((m.seconds - before.seconds) / float64(t.Commits) * 1e9)
+	}
+	for i, b := range m.buckets {
+		had := 0.0
+		if i < len(before.buckets) {
+			had = before.buckets[i].count
+		}
+		if b.count-had >= .99*float64(t.Commits) {
+			t.Commit99 = time.Duration(b.most * 1e9)
+			break
+		}
+	}
+	return t
+}

@@ -1,0 +1,110 @@
+package bench
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Machine is a sentence about when, on what machine and of what versions a
+// comparison is.
+func Machine(dir string, who []Contender) (string, error) {
+	p50, p99, err := syncTime(dir)
+	if err != nil {
+		return "", err
+	}
+	said := fmt.Sprintf("%s; %s, %d processors, %s %s; the disk syncs 4 KiB in %s (p50), %s (p99); load average before: %s;",
+		time.Now().UTC().Format("2006-01-02 15:04 UTC"), processor(), runtime.NumCPU(), runtime.GOOS, firstWord("/proc/sys/kernel/osrelease"),
+		short(p50), short(p99), firstWord("/proc/loadavg"))
+	for _, w := range who {
+		if w.Own.Protocol != "roomd" {
+			out, err := exec.Command(w.Own.Binary, "--version").Output()
+			if err != nil {
+				return "", fmt.Errorf("ask %s for its version: %w", w.Own.Binary, err)
+			}
+			for _, word := range strings.Fields(string(out)) {
+				if v := strings.TrimPrefix(word, "v="); v != word || strings.HasPrefix(v, "v") {
+					said += fmt.Sprintf(" %s %s,", w.Name, strings.TrimPrefix(v, "v"))
+					break
+				}
+			}
+		}
+	}
+	return said + " " + runtime.Version() + ".", nil
+}
+
+func firstWord(file string) string {
+	text, _ := os.ReadFile(file)
+	word, _, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	return word
+}
+
+func processor() string {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	_, rest, ok := strings.Cut(string(text), "model name")
+	if !ok {
+		return runtime.GOARCH
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	return strings.TrimSpace(strings.TrimLeft(line, " \t:"))
+}
+
+// syncTime is how long the disk takes to keep 4 KiB that are appended.
+func syncTime(dir string) (p50, p99 time.Duration, err error) {
+	f, err := os.CreateTemp(dir, "roomd-bench-")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	page := make([]byte, 4096)
+	var all []time.Duration
+	for range 200 {
+		began := time.Now()
+		_, err := f.Write(page)
+		if err = errors.Join(err, f.Sync()); err != nil {
+			return 0, 0, fmt.Errorf("try the disk: %w", err)
+		}
+		all = append(all, time.Since(began))
+	}
+	slices.Sort(all)
+	return all[len(all)/2], all[len(all)*99/100], nil
+}
+
+// The table stands between these lines of a page.
+const pageBegin, pageEnd = "<!-- bench: begin -->\n", "<!-- bench: end -->\n"
+
+// WritePage puts a table into a Markdown page, in place of the one that stands
+// between the marks.
+func WritePage(file, note string, rows [][]string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := bytes.Cut(text, []byte(pageBegin))
+	_, after, ok2 := bytes.Cut(rest, []byte(pageEnd))
+	if !ok || !ok2 {
+		return fmt.Errorf("%s has no place for the table: the lines %q and %q", file, strings.TrimSpace(pageBegin), strings.TrimSpace(pageEnd))
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s%s%s\n\n", before, pageBegin, note)
+	for i, row := range rows {
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
+		if i == 0 {
+			fmt.Fprintf(&b, "|---|%s\n", strings.Repeat("--:|", len(row)-1))
+		}
+	}
+	fmt.Fprintf(&b, "\n%s%s", pageEnd, after)
+	tmp := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".new")
+	if err := os.WriteFile(tmp, b.Bytes(), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(tmp, file)
+}
