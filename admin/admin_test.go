@@ -72,6 +72,7 @@ func (s *shell) start() {
 	s.halted = make(chan bool, 1)
 	s.srv = &admin.Server{Service: s.svc, Store: st, Log: tap, Version: "test",
 		Stop:   func() { s.halted <- true },
+		Reload: func(bool) ([]admin.Change, error) { return nil, nil },
 		Config: func() []admin.Setting { return []admin.Setting{{Key: "a.b", Value: "1", Default: "2", Changed: true}} }}
 	if s.ln, err = s.srv.Listen(s.socket, 0o600); err != nil {
 		s.t.Fatal(err)
@@ -186,6 +187,7 @@ func TestEveryCommandAsJSON(t *testing.T) {
 		"announce": "announce hi", "kick": "kick guest-2", "ban": "ban 192.0.2.1", "bans": "bans", "unban": "unban 1",
 		"mute": "mute guest-3", "unmute": "unmute guest-3", "config": "config", "loglevel": "loglevel", "audit": "audit",
 		"doctor": "doctor --full", "version": "version", "help": "help", "complete": "complete ro", "stop": "stop --dry-run",
+		"reload": "reload --dry-run",
 	}
 	var commands []struct {
 		Command string `json:"command"`

@@ -19,6 +19,7 @@ var serverCommands = []command{
 	{name: "config", short: "the configuration in effect", example: "config --json", run: func(c *call) error {
 		return c.out.list(c.Config())
 	}},
+	reloadCommand,
 	{name: "loglevel", args: "[debug|info|warn|error]", short: "show or set what is logged", example: "loglevel debug", changes: true, run: func(c *call) error {
 		if c.looked = len(c.args) == 0; !c.looked {
 			if err := c.Log.SetLevel(c.args[0]); err != nil {

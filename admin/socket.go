@@ -239,8 +239,8 @@ func (s *Server) caller(c *net.UnixConn) (Caller, error) {
 	if uid == 0 || uid == os.Getuid() {
 		return who, nil
 	}
-	if s.Group != "" {
-		g, gerr := user.LookupGroup(s.Group)
+	if group := s.groupNow(); group != "" {
+		g, gerr := user.LookupGroup(group)
 		if gerr == nil && g.Gid == strconv.Itoa(gid) {
 			return who, nil
 		}

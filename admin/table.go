@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"roomd/netsvc"
@@ -21,9 +22,13 @@ type Server struct {
 	Log     *Tap
 	Stop    func()           // begins to stop the server
 	Config  func() []Setting // the configuration in effect
+	// Reload reads the configuration again; dry: only says what it would do.
+	Reload  func(dry bool) ([]Change, error)
 	Version string
 	Data    string // the database's file
-	Group   string // who else may use the socket; empty: nobody
+	Group   string // who else may use the socket at first; empty: nobody
+
+	group atomic.Pointer[string] // by SetAccess
 }
 
 // Setting is a key of the configuration in effect.

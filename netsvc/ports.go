@@ -53,7 +53,11 @@ func (q *portQueue) claim(port int) bool {
 }
 
 // putBack returns ports that were taken and not used, in the order of taking.
-func (q *portQueue) putBack(ports ...int) { q.free = slices.Insert(q.free, 0, ports...) }
+// The range may have become another one meanwhile.
+func (q *portQueue) putBack(ports ...int) {
+	ports = slices.DeleteFunc(ports, func(p int) bool { return p < q.first || p > q.last || slices.Contains(q.free, p) })
+	q.free = slices.Insert(q.free, 0, ports...)
+}
 
 // release lets a port rest: it comes last.
 func (q *portQueue) release(port int) {

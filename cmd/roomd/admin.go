@@ -9,7 +9,6 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -164,21 +163,17 @@ func (c *Config) settings() []admin.Setting {
 	now := reflect.ValueOf(c).Elem()
 	for _, k := range schema {
 		section, name, _ := strings.Cut(k.name, ".")
-		v, d := fieldOf(now, section, name), fieldOf(was, section, name)
+		v, d := textOf(fieldOf(now, section, name)), textOf(fieldOf(was, section, name))
 		all = append(all, admin.Setting{Key: k.name, Value: v, Default: d, Changed: v != d})
 	}
 	return all
 }
 
 // fieldOf finds the field of a key: quiet_above is QuietAbove.
-func fieldOf(c reflect.Value, section, name string) string {
+func fieldOf(c reflect.Value, section, name string) reflect.Value {
 	same := func(key string) func(string) bool {
 		key = strings.ReplaceAll(key, "_", "")
 		return func(field string) bool { return strings.EqualFold(field, key) }
 	}
-	v := c.FieldByNameFunc(same(section)).FieldByNameFunc(same(name)).Interface()
-	if d, ok := v.(time.Duration); ok {
-		return d.String()
-	}
-	return strings.Trim(fmt.Sprint(v), "[]")
+	return c.FieldByNameFunc(same(section)).FieldByNameFunc(same(name))
 }

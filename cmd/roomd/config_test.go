@@ -39,8 +39,10 @@ func TestConfigFileIsTheDefaults(t *testing.T) {
 			continue
 		}
 		delete(values, k.name)
-		if before := lines[p.lines[k.name]-2]; !strings.HasPrefix(before, "# ") {
-			t.Errorf("%s has no comment", k.name)
+		// The comment ends with when a new value counts.
+		mark := map[effect]string{onReload: "[reload]", onUpgrade: "[upgrade]", onRestart: "[restart]", atFirst: "[first start]"}[k.effect]
+		if before := lines[p.lines[k.name]-2]; !strings.HasPrefix(before, "# ") || !strings.HasSuffix(before, mark) {
+			t.Errorf("%s has no comment that ends with %s", k.name, mark)
 		}
 	}
 	for k, v := range values {

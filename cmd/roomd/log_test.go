@@ -16,7 +16,8 @@ func TestLogIsPrintable(t *testing.T) {
 		c := defaults()
 		c.Log.Format = format
 		var b bytes.Buffer
-		log := slog.New(newTap(c, &b))
+		tap, _ := newTap(c, &b)
+		log := slog.New(tap)
 		log.Info(bad, "text", bad, "error", errors.New(bad), slog.Group("g", "in", bad))
 		got := b.String()
 		if strings.Count(got, "\n") != 1 || strings.ContainsAny(got, "\x1b\u009b\u202e\u2028") || strings.ContainsRune(got, '\xff') {

@@ -45,6 +45,7 @@ type process struct {
 	master int
 	first  int      // the first port for rooms
 	prefix []string // of the command line: where it runs
+	env    []string // more environment
 	cmd    *exec.Cmd
 	log    *os.File
 }
@@ -84,7 +85,7 @@ func (p *process) start() {
 	}
 	args := append(append([]string(nil), p.prefix...), self, "serve", "--config", filepath.Join(p.dir, "config.toml"))
 	p.cmd = exec.Command(args[0], args[1:]...)
-	p.cmd.Env = append(os.Environ(), asRoomd+"=1")
+	p.cmd.Env = append(append(os.Environ(), asRoomd+"=1"), p.env...)
 	p.cmd.Stderr = p.log
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

@@ -136,14 +136,19 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(descReadOnly, readOnly)
 }
 
-// serve serves /metrics, /healthz and /readyz on an address until ctx is done.
-// healthz answers 200 while the process answers at all; readyz 503 while the
-// database is read-only.
-func (m *metrics) serve(addr string) (stop func(), err error) {
+// listenMetrics opens metrics.listen.
+func listenMetrics(addr string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("open metrics.listen: %w", err)
 	}
+	return ln, nil
+}
+
+// serve serves /metrics, /healthz and /readyz until stop is called. healthz
+// answers 200 while the process answers at all; readyz 503 while the database
+// is read-only.
+func (m *metrics) serve(ln net.Listener) (stop func()) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -164,5 +169,5 @@ func (m *metrics) serve(addr string) (stop func(), err error) {
 			srv.Close()
 		}
 		<-done
-	}, nil
+	}
 }

@@ -112,11 +112,7 @@ is the file that --config names, else config.toml here, else
 				}
 				port = n
 			}
-			cfg, err := loadConfig(file, port)
-			if err != nil {
-				return err
-			}
-			return serve(cmd.Context(), cfg, console, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return serve(cmd.Context(), launch{file, port, console}, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration `FILE`")

@@ -54,66 +54,77 @@ type portRange struct{ First, Last int }
 
 func (r portRange) String() string { return fmt.Sprintf("%d-%d", r.First, r.Last) }
 
+// effect is when a new value of a key counts. config.toml says it at each key.
+type effect int
+
+const (
+	onReload  effect = iota
+	onUpgrade        // in the process that takes over
+	onRestart        // it cannot be changed while there are members
+	atFirst          // at the first start only
+)
+
 // key is one key of the configuration. set takes the value as TOML has it and
 // says what is wrong with it and what would be right.
 type key struct {
-	name string
-	set  func(c *Config, v any) error
+	name   string
+	effect effect
+	set    func(c *Config, v any) error
 }
 
 const noLimit = 1 << 40
 
 // schema is the one place that lists the keys, in the order of config.toml.
 var schema = []key{
-	{"server.listen", func(c *Config, v any) error { return setAddrs(&c.Server.Listen, v) }},
-	{"server.port", func(c *Config, v any) error { return setInt(&c.Server.Port, v, 1, 65535) }},
-	{"server.data", func(c *Config, v any) error {
+	{"server.listen", onUpgrade, func(c *Config, v any) error { return setAddrs(&c.Server.Listen, v) }},
+	{"server.port", onUpgrade, func(c *Config, v any) error { return setInt(&c.Server.Port, v, 1, 65535) }},
+	{"server.data", onRestart, func(c *Config, v any) error {
 		if v == "" {
 			return fmt.Errorf(`an empty path; write something like "roomd.db"`)
 		}
 		return setString(&c.Server.Data, v)
 	}},
-	{"server.create", func(c *Config, v any) error { return setStrings(&c.Server.Create, v, `["lobby"]`) }},
-	{"rooms.ports", func(c *Config, v any) error { return setPorts(&c.Rooms.Ports, v) }},
-	{"rooms.max", func(c *Config, v any) error { return setInt(&c.Rooms.Max, v, 1, 60000) }},
-	{"rooms.replay", func(c *Config, v any) error { return setInt(&c.Rooms.Replay, v, 0, 10000) }},
-	{"rooms.quiet_above", func(c *Config, v any) error { return setInt(&c.Rooms.QuietAbove, v, 0, noLimit) }},
-	{"rooms.trash", func(c *Config, v any) error { return setDuration(&c.Rooms.Trash, v, 0, 0, noLimit) }},
-	{"limits.members", func(c *Config, v any) error { return setInt(&c.Limits.Members, v, 1, 1000000) }},
-	{"limits.connections", func(c *Config, v any) error { return setInt(&c.Limits.Connections, v, 1, noLimit) }},
-	{"limits.per_address", func(c *Config, v any) error { return setInt(&c.Limits.PerAddress, v, 0, noLimit) }},
-	{"limits.line_bytes", func(c *Config, v any) error { return setInt(&c.Limits.LineBytes, v, 64, 65536) }},
-	{"limits.lines_per_second", func(c *Config, v any) error { return setFloat(&c.Limits.LinesPerSecond, v) }},
-	{"limits.burst", func(c *Config, v any) error { return setInt(&c.Limits.Burst, v, 1, noLimit) }},
-	{"limits.max_lag", func(c *Config, v any) error {
+	{"server.create", atFirst, func(c *Config, v any) error { return setStrings(&c.Server.Create, v, `["lobby"]`) }},
+	{"rooms.ports", onReload, func(c *Config, v any) error { return setPorts(&c.Rooms.Ports, v) }},
+	{"rooms.max", onReload, func(c *Config, v any) error { return setInt(&c.Rooms.Max, v, 1, 60000) }},
+	{"rooms.replay", onReload, func(c *Config, v any) error { return setInt(&c.Rooms.Replay, v, 0, 10000) }},
+	{"rooms.quiet_above", onReload, func(c *Config, v any) error { return setInt(&c.Rooms.QuietAbove, v, 0, noLimit) }},
+	{"rooms.trash", onReload, func(c *Config, v any) error { return setDuration(&c.Rooms.Trash, v, 0, 0, noLimit) }},
+	{"limits.members", onReload, func(c *Config, v any) error { return setInt(&c.Limits.Members, v, 1, 1000000) }},
+	{"limits.connections", onReload, func(c *Config, v any) error { return setInt(&c.Limits.Connections, v, 1, noLimit) }},
+	{"limits.per_address", onReload, func(c *Config, v any) error { return setInt(&c.Limits.PerAddress, v, 0, noLimit) }},
+	{"limits.line_bytes", onReload, func(c *Config, v any) error { return setInt(&c.Limits.LineBytes, v, 64, 65536) }},
+	{"limits.lines_per_second", onReload, func(c *Config, v any) error { return setFloat(&c.Limits.LinesPerSecond, v) }},
+	{"limits.burst", onReload, func(c *Config, v any) error { return setInt(&c.Limits.Burst, v, 1, noLimit) }},
+	{"limits.max_lag", onReload, func(c *Config, v any) error {
 		if n, ok := v.(int64); ok && n > 0 && n < 1000 {
 			return fmt.Errorf("%d is too few; write 1000 or more, or 0 for no limit", n)
 		}
 		return setInt(&c.Limits.MaxLag, v, 0, noLimit)
 	}},
-	{"limits.dead_peer", func(c *Config, v any) error {
+	{"limits.dead_peer", onReload, func(c *Config, v any) error {
 		return setDuration(&c.Limits.DeadPeer, v, 5*time.Second, 5*time.Second, noLimit)
 	}},
-	{"limits.master_idle", func(c *Config, v any) error { return setDuration(&c.Limits.MasterIdle, v, 0, time.Second, noLimit) }},
-	{"history.durability", func(c *Config, v any) error { return setWord(&c.History.Durability, v, "commit", "relaxed") }},
-	{"history.flush_interval", func(c *Config, v any) error {
+	{"limits.master_idle", onReload, func(c *Config, v any) error { return setDuration(&c.Limits.MasterIdle, v, 0, time.Second, noLimit) }},
+	{"history.durability", onUpgrade, func(c *Config, v any) error { return setWord(&c.History.Durability, v, "commit", "relaxed") }},
+	{"history.flush_interval", onUpgrade, func(c *Config, v any) error {
 		return setDuration(&c.History.FlushInterval, v, time.Millisecond, time.Millisecond, 10*time.Second)
 	}},
-	{"history.lines", func(c *Config, v any) error {
+	{"history.lines", onReload, func(c *Config, v any) error {
 		if n, ok := v.(int64); ok && n > 0 && n < 100 {
 			return fmt.Errorf("%d is too few; write 100 or more, or 0 for no limit", n)
 		}
 		return setInt(&c.History.Lines, v, 0, noLimit)
 	}},
-	{"history.age", func(c *Config, v any) error { return setDuration(&c.History.Age, v, 0, 0, noLimit) }},
-	{"access.create", func(c *Config, v any) error { return setWord(&c.Access.Create, v, "anyone", "operator") }},
-	{"access.delete", func(c *Config, v any) error {
+	{"history.age", onReload, func(c *Config, v any) error { return setDuration(&c.History.Age, v, 0, 0, noLimit) }},
+	{"access.create", onReload, func(c *Config, v any) error { return setWord(&c.Access.Create, v, "anyone", "operator") }},
+	{"access.delete", onReload, func(c *Config, v any) error {
 		return setWord(&c.Access.Delete, v, "auto", "anyone", "creator", "operator")
 	}},
-	{"tls.cert", func(c *Config, v any) error { return setString(&c.TLS.Cert, v) }},
-	{"tls.key", func(c *Config, v any) error { return setString(&c.TLS.Key, v) }},
-	{"admin.socket", func(c *Config, v any) error { return setString(&c.Admin.Socket, v) }},
-	{"admin.mode", func(c *Config, v any) error {
+	{"tls.cert", onReload, func(c *Config, v any) error { return setString(&c.TLS.Cert, v) }},
+	{"tls.key", onReload, func(c *Config, v any) error { return setString(&c.TLS.Key, v) }},
+	{"admin.socket", onUpgrade, func(c *Config, v any) error { return setString(&c.Admin.Socket, v) }},
+	{"admin.mode", onReload, func(c *Config, v any) error {
 		if s, ok := v.(string); ok {
 			if n, err := strconv.ParseUint(s, 8, 32); err != nil || n > 0o777 {
 				return fmt.Errorf(`%q is not a file mode; write it in octal, like "0660"`, s)
@@ -121,8 +132,8 @@ var schema = []key{
 		}
 		return setString(&c.Admin.Mode, v)
 	}},
-	{"admin.group", func(c *Config, v any) error { return setString(&c.Admin.Group, v) }},
-	{"metrics.listen", func(c *Config, v any) error {
+	{"admin.group", onReload, func(c *Config, v any) error { return setString(&c.Admin.Group, v) }},
+	{"metrics.listen", onReload, func(c *Config, v any) error {
 		if s, ok := v.(string); ok && s != "" {
 			if _, port, err := net.SplitHostPort(s); err != nil || !isPort(port) {
 				return fmt.Errorf(`%q is not an address; write HOST:PORT, like "127.0.0.1:9180"`, s)
@@ -130,8 +141,8 @@ var schema = []key{
 		}
 		return setString(&c.Metrics.Listen, v)
 	}},
-	{"log.level", func(c *Config, v any) error { return setWord(&c.Log.Level, v, "debug", "info", "warn", "error") }},
-	{"log.format", func(c *Config, v any) error { return setWord(&c.Log.Format, v, "text", "json") }},
+	{"log.level", onReload, func(c *Config, v any) error { return setWord(&c.Log.Level, v, "debug", "info", "warn", "error") }},
+	{"log.format", onReload, func(c *Config, v any) error { return setWord(&c.Log.Format, v, "text", "json") }},
 }
 
 func defaults() *Config {

@@ -8,29 +8,68 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"roomd/admin"
 	"roomd/netsvc"
 	"roomd/store"
 )
 
+// stopBound is how long stopping may take. Every step of it is bounded by
+// itself; this is for the disk that never answers. It is below TimeoutStopSec of
+// the unit, so that the log says what the matter was.
+const stopBound = 25 * time.Second
+
+// launch is what the command line says about a server.
+type launch struct {
+	file    string // the configuration; empty: where it usually is
+	port    int    // instead of server.port; 0: not given
+	console bool
+}
+
+// server is what serve has put together.
+type server struct {
+	// Set by start, then read-only.
+	launch
+	out     io.Writer
+	log     *slog.Logger
+	tap     *admin.Tap
+	format  *formats
+	manager *manager
+	meter   *metrics
+	st      *store.Store
+	svc     *netsvc.Service
+	shell   *admin.Server
+	socket  *admin.Listener // nil: admin.socket is empty
+
+	changing    sync.Mutex // held by a reload, an upgrade and the stop; nobody waits for it but the stop
+	stopMetrics func()     // guarded by changing; nil: metrics.listen is empty
+
+	mu  sync.Mutex
+	cfg *Config // in effect; replaced as a whole
+}
+
 // serve runs the server until ctx is done, a signal or the operator says so.
 // out gets what the person at the terminal wants to know, errw the log; with
 // the console both are printed above its prompt.
-func serve(ctx context.Context, c *Config, withConsole bool, out, errw io.Writer) (err error) {
+func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
+	c, err := loadConfig(how.file, how.port)
+	if err != nil {
+		return err
+	}
 	if ctx == nil {
 		ctx = context.Background()
 	}
 	signals := []os.Signal{syscall.SIGTERM}
-	if !withConsole { // there Ctrl-C is the console's
+	if !how.console { // there Ctrl-C is the console's
 		signals = append(signals, syscall.SIGINT)
 	}
 	ctx, cancel := signal.NotifyContext(ctx, signals...)
 	defer cancel()
 	var console *admin.Console
-	if withConsole {
+	if how.console {
 		if c.Admin.Socket == "" {
 			return errors.New("the console needs admin.socket, which is empty")
 		}
@@ -40,69 +79,150 @@ func serve(ctx context.Context, c *Config, withConsole bool, out, errw io.Writer
 		defer func() { console.Leave() }()
 		out, errw = console, console
 	}
-	tap := newTap(c, errw)
-	log := slog.New(tap)
-	if w := fitDescriptors(c, descriptorLimit()); w != "" {
-		log.Warn(w)
+	s := &server{launch: how, out: out, cfg: c}
+	s.tap, s.format = newTap(c, errw)
+	s.log = slog.New(s.tap)
+	if s.manager, err = findManager(os.Getenv, s.log); err != nil {
+		return err
 	}
-	meter := newMetrics(thisVersion())
+	defer s.manager.close()
+	if err = s.start(cancel); err == nil {
+		s.run(ctx, console)
+	}
+	// A second signal ends the process at once.
+	cancel()
+	return errors.Join(err, s.stop())
+}
+
+// start opens everything. What it has opened when it fails is stop's to close.
+func (s *server) start(halt func()) error {
+	c := s.cfg
+	if w := fitDescriptors(c, descriptorLimit()); w != "" {
+		s.log.Warn(w)
+	}
+	s.meter = newMetrics(thisVersion())
 	options := c.storeOptions()
-	options.Observe = meter.observe
-	st, err := store.Open(c.Server.Data, options)
+	options.Observe = s.meter.observe
+	s.manager.tell("STATUS=opening the database " + netsvc.Printable(c.Server.Data))
+	var err error
+	if s.st, err = store.Open(c.Server.Data, options); err != nil {
+		return err
+	}
+	first, err := s.st.Virgin()
 	if err != nil {
 		return err
 	}
-	first, err := st.Virgin()
+	s.manager.tell("STATUS=binding the rooms")
+	s.svc = netsvc.New(s.st, c.serviceOptions(s.log))
+	if err := s.svc.Start(); err != nil {
+		return err
+	}
+	if first {
+		if err := createFirst(s.svc, c.Server.Create); err != nil {
+			return err
+		}
+	}
+	s.shell = &admin.Server{
+		Service: s.svc, Store: s.st, Log: s.tap, Stop: halt, Config: func() []admin.Setting { return s.config().settings() },
+		Reload: s.reload, Version: thisVersion().Version, Data: c.Server.Data, Group: c.Admin.Group,
+	}
+	if c.Admin.Socket != "" {
+		if s.socket, err = s.shell.Listen(c.Admin.Socket, c.adminMode()); err != nil {
+			return err
+		}
+	}
+	if err := s.meter.watch(s.svc, s.st); err != nil || c.Metrics.Listen == "" {
+		return err
+	}
+	ln, err := listenMetrics(c.Metrics.Listen)
 	if err != nil {
-		return errors.Join(err, st.Close())
+		return err
 	}
-	svc := netsvc.New(st, c.serviceOptions(log))
-	err = svc.Start()
-	if err == nil && first {
-		err = createFirst(svc, c.Server.Create)
+	s.stopMetrics = s.meter.serve(ln)
+	return nil
+}
+
+// config is the configuration in effect, not to be changed.
+func (s *server) config() *Config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg
+}
+
+// run says that the server is ready and waits for its end.
+func (s *server) run(ctx context.Context, console *admin.Console) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c := s.config()
+	may, why := c.deletePolicy()
+	s.log.Info("access", "may_create", c.Access.Create, "may_delete", string(may), "why", why)
+	for _, w := range c.exposed() {
+		s.log.Warn(w)
 	}
-	shell := &admin.Server{Service: svc, Store: st, Log: tap, Stop: cancel, Config: c.settings, Version: thisVersion().Version, Data: c.Server.Data, Group: c.Admin.Group}
-	var socket *admin.Listener
-	if err == nil && c.Admin.Socket != "" {
-		socket, err = shell.Listen(c.Admin.Socket, c.adminMode())
-	}
-	if err == nil && c.Metrics.Listen != "" {
-		var stop func()
-		if err = meter.watch(svc, st); err == nil {
-			stop, err = meter.serve(c.Metrics.Listen)
-		}
-		if err == nil {
-			defer stop()
-		}
-	}
-	if err == nil {
-		may, why := c.deletePolicy()
-		log.Info("access", "may_create", c.Access.Create, "may_delete", string(may), "why", why)
-		for _, w := range c.exposed() {
-			log.Warn(w)
-		}
-		log.Info("ready", "master", c.masterAddresses())
-		announce(out, c, svc)
-		if console == nil {
-			fmt.Fprintln(out, "ready; Ctrl-C stops, roomd admin opens the console")
-		} else {
-			fmt.Fprintln(out, "ready; help lists the commands, quit stops the server")
-		}
-		if console != nil {
-			stop := context.AfterFunc(ctx, console.Close)
-			console.Run() // until the operator leaves, or the server is to stop
-			stop()
-			cancel()
-		}
-		<-ctx.Done()
-		// A second signal ends the process at once.
+	s.log.Info("ready", "master", c.masterAddresses())
+	announce(s.out, c, s.svc)
+	s.manager.tell("READY=1", "STATUS="+statusLine(s.svc, s.st))
+	var attending sync.WaitGroup
+	attending.Go(func() { s.manager.attend(ctx, s.svc, s.st) })
+	attending.Go(func() { s.heed(ctx, cancel) })
+	if console == nil {
+		fmt.Fprintln(s.out, "ready; Ctrl-C stops, roomd admin opens the console")
+	} else {
+		fmt.Fprintln(s.out, "ready; help lists the commands, quit stops the server")
+		stop := context.AfterFunc(ctx, console.Close)
+		console.Run() // until the operator leaves, or the server is to stop
+		stop()
 		cancel()
 	}
-	svc.Stop()
-	if socket != nil {
-		err = errors.Join(err, socket.Close())
+	<-ctx.Done()
+	attending.Wait()
+}
+
+// heed does what signals ask for, until ctx is done. A terminal that has gone
+// says SIGHUP too: then the server stops, as nobody could end it any more.
+func (s *server) heed(ctx context.Context, stop func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	attached := s.console || admin.IsTerminal(os.Stdin)
+	for {
+		select {
+		case <-hangup:
+			if attached && !admin.IsTerminal(os.Stdin) {
+				s.log.Warn("the terminal has gone")
+				stop()
+				return
+			}
+			s.reloadAndLog()
+		case <-ctx.Done():
+			return
+		}
 	}
-	return errors.Join(err, st.Close())
+}
+
+// stop ends what start has begun.
+func (s *server) stop() error {
+	s.manager.tell("STOPPING=1", "STATUS=stopping: members get what is pending")
+	defer time.AfterFunc(stopBound, func() {
+		s.log.Error("stopping hangs, most likely at the disk; the process ends as it is: what was acknowledged is there", "after", stopBound)
+		os.Exit(exitFailed)
+	}).Stop()
+	s.changing.Lock() // a reload that is under way comes to its end
+	defer s.changing.Unlock()
+	if s.stopMetrics != nil {
+		s.stopMetrics()
+	}
+	if s.svc != nil {
+		s.svc.Stop()
+	}
+	var err error
+	if s.socket != nil {
+		err = s.socket.Close()
+	}
+	if s.st != nil {
+		err = errors.Join(err, s.st.Close())
+	}
+	return err
 }
 
 // createFirst makes the rooms of server.create, at the first start only: one
@@ -132,35 +252,6 @@ func announce(out io.Writer, c *Config, svc *netsvc.Service) {
 		}
 		fmt.Fprintf(out, "room %-8s port %d\n", r.Name, r.Port)
 	}
-}
-
-// newTap makes the log's handler. The tap decides on the level, so that it can
-// be changed.
-func newTap(c *Config, w io.Writer) *admin.Tap {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
-		level = slog.LevelInfo // the configuration allows only its names
-	}
-	all := &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: printable}
-	if c.Log.Format == "json" {
-		return admin.NewTap(slog.NewJSONHandler(w, all), level)
-	}
-	return admin.NewTap(slog.NewTextHandler(w, all), level)
-}
-
-// printable makes what is logged safe for the terminal that it is read on:
-// slog's JSON leaves C1 and bidirectional controls as they are. Lines of a stack
-// stay lines, which both formats escape.
-func printable(_ []string, a slog.Attr) slog.Attr {
-	text := a.Value.String()
-	if _, is := a.Value.Any().(error); !is && a.Value.Kind() != slog.KindString {
-		return a
-	}
-	lines := strings.Split(text, "\n")
-	for i, l := range lines {
-		lines[i] = netsvc.Printable(l)
-	}
-	return slog.String(a.Key, strings.Join(lines, "\n"))
 }
 
 func (c *Config) storeOptions() store.Options {

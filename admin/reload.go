@@ -1,0 +1,85 @@
+package admin
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// What a reload says of a key that has changed.
+const (
+	Applied      = "applied"
+	WouldApply   = "would be applied" // in a dry run, or as another key is refused
+	NeedsUpgrade = "needs an upgrade" // the value before stays in effect until then
+	Refused      = "refused"          // and therefore nothing is changed at all
+	NoEffect     = "no effect"        // it counts at the first start only
+)
+
+// Change is a key whose value in the file is not the one in effect.
+type Change struct {
+	Key    string `json:"key"`
+	From   string `json:"from"`
+	To     string `json:"to"`
+	Result string `json:"result"`
+	Why    string `json:"why"` // it is refused
+}
+
+// reloadCommand re-reads the configuration.
+var reloadCommand = command{
+	name: "reload", short: "read the configuration and the certificates again", example: "reload --dry-run", changes: true,
+	flags: []flag{dryFlag}, run: reload,
+}
+
+// reload answers key by key. If a key is refused, or the file has a mistake,
+// nothing is changed.
+func reload(c *call) error {
+	if c.Server.Reload == nil {
+		return refuse("denied", "this server cannot read its configuration again")
+	}
+	_, c.looked = c.flags["dry-run"]
+	changes, err := c.Server.Reload(c.looked)
+	if err != nil { // one mistake a line
+		for l := range strings.Lines(err.Error()) {
+			if err := c.out.text("%s", strings.TrimSuffix(l, "\n")); err != nil {
+				return err
+			}
+		}
+		return refuse("refused", "nothing is changed: the configuration cannot be used")
+	}
+	refused := 0
+	for _, ch := range changes {
+		if ch.Result == Refused {
+			refused++
+		}
+	}
+	if len(changes) == 0 && !c.out.json {
+		return c.out.text("the file says what is in effect")
+	}
+	if err := c.out.list(changes); err != nil || refused == 0 {
+		return err
+	}
+	return refuse("refused", "nothing is changed: %s refused", count(refused, "key"))
+}
+
+// SetAccess changes who may use the socket, from now on.
+func (l *Listener) SetAccess(mode os.FileMode, group string) error {
+	path := l.ln.Addr().String()
+	if group != "" {
+		if err := chgrp(path, group); err != nil {
+			return fmt.Errorf("give the admin socket to the group: %w", err)
+		}
+	}
+	if err := os.Chmod(path, mode.Perm()); err != nil {
+		return fmt.Errorf("change the admin socket: %w", err)
+	}
+	l.srv.group.Store(&group)
+	return nil
+}
+
+// groupNow is who else may use the socket.
+func (s *Server) groupNow() string {
+	if g := s.group.Load(); g != nil {
+		return *g
+	}
+	return s.Group
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os/user"
+	"reflect"
+	"strings"
+
+	"roomd/admin"
+	"roomd/netsvc"
+	"roomd/store"
+)
+
+// errReloading is the answer to a reload while there is another change.
+var errReloading = errors.New("a reload or an upgrade is under way; try again in a moment")
+
+// reload reads the configuration again and does what it says, as far as that
+// can be done now: it answers for each key whose value is not the one in
+// effect. All is prepared before anything is changed; if a key is refused,
+// nothing is. dry only says. The error is that the file cannot be used.
+func (s *server) reload(dry bool) ([]admin.Change, error) {
+	if !s.changing.TryLock() {
+		return nil, errReloading
+	}
+	defer s.changing.Unlock()
+	if !dry {
+		s.manager.reloading()
+		defer func() { s.manager.tell("READY=1", "STATUS="+statusLine(s.svc, s.st)) }()
+	}
+	file, err := loadConfig(s.file, s.port)
+	if err != nil {
+		return nil, err
+	}
+	next := *s.config()
+	changes := next.take(file)
+	p := &plan{server: s, was: s.config(), next: &next, changes: changes}
+	p.prepare(dry)
+	if refused := p.settle(dry); dry || refused {
+		return changes, nil
+	}
+	p.commit()
+	return changes, nil
+}
+
+// reloadAndLog is reload for who gets no answer.
+func (s *server) reloadAndLog() {
+	changes, err := s.reload(false)
+	if err != nil {
+		s.log.Error("reload: nothing is changed", "error", err)
+		return
+	}
+	for _, ch := range changes {
+		level := s.log.Info
+		if ch.Result == admin.Refused {
+			level = s.log.Error
+		}
+		level("reload", "key", ch.Key, "from", ch.From, "to", ch.To, "result", ch.Result, "why", ch.Why)
+	}
+	s.log.Info("reloaded", "keys", len(changes))
+}
+
+// take sets the keys that a reload changes to their values in the file, and
+// tells of every key that differs.
+func (c *Config) take(file *Config) []admin.Change {
+	changes := []admin.Change{}
+	was, is := reflect.ValueOf(c).Elem(), reflect.ValueOf(file).Elem()
+	for _, k := range schema {
+		section, name, _ := strings.Cut(k.name, ".")
+		from, to := fieldOf(was, section, name), fieldOf(is, section, name)
+		if textOf(from) == textOf(to) {
+			continue
+		}
+		ch := admin.Change{Key: k.name, From: textOf(from), To: textOf(to), Result: admin.Applied}
+		switch k.effect {
+		case onReload:
+			from.Set(to)
+		case onUpgrade:
+			ch.Result = admin.NeedsUpgrade
+		case onRestart:
+			ch.Result, ch.Why = admin.Refused, "it cannot change while the server runs: stop it and start it"
+		case atFirst:
+			ch.Result = admin.NoEffect
+		}
+		changes = append(changes, ch)
+	}
+	return changes
+}
+
+// plan is a reload that has been read and not yet carried out.
+type plan struct {
+	*server
+	was, next *Config
+	changes   []admin.Change
+
+	metrics net.Listener   // opened for the new metrics.listen
+	network *netsvc.Change // what is about to be done to the ports
+}
+
+// changed finds a key that differs.
+func (p *plan) changed(key string) *admin.Change {
+	for i := range p.changes {
+		if p.changes[i].Key == key {
+			return &p.changes[i]
+		}
+	}
+	return nil
+}
+
+// refuse gives the reason why a key cannot be what the file says.
+func (p *plan) refuse(key string, err error) {
+	if ch := p.changed(key); ch != nil {
+		ch.Result, ch.Why = admin.Refused, err.Error()
+	}
+}
+
+// prepare does what can fail, so that commit cannot. A dry run opens nothing.
+func (p *plan) prepare(dry bool) {
+	if w := fitDescriptors(p.next, descriptorLimit()); w != "" {
+		p.log.Warn(w)
+	}
+	if p.changed("admin.group") != nil && p.next.Admin.Group != "" {
+		if _, err := user.LookupGroup(p.next.Admin.Group); err != nil {
+			p.refuse("admin.group", err)
+		}
+	}
+	if dry {
+		return
+	}
+	var err error
+	if p.changed("metrics.listen") != nil && p.next.Metrics.Listen != "" {
+		if p.metrics, err = listenMetrics(p.next.Metrics.Listen); err != nil {
+			p.refuse("metrics.listen", err)
+		}
+	}
+	if p.network, err = p.svc.Prepare(p.next.serviceOptions(p.log)); err != nil {
+		for _, key := range []string{"server.listen", "server.port"} {
+			p.refuse(key, err)
+		}
+	}
+}
+
+// settle reports whether a key is refused. Then what has been prepared is
+// undone, and nothing is applied.
+func (p *plan) settle(dry bool) (refused bool) {
+	for _, ch := range p.changes {
+		refused = refused || ch.Result == admin.Refused
+	}
+	if !refused && !dry {
+		return false
+	}
+	for i := range p.changes {
+		if ch := &p.changes[i]; ch.Result == admin.Applied {
+			ch.Result = admin.WouldApply
+		}
+	}
+	if p.metrics != nil {
+		p.metrics.Close()
+	}
+	if p.network != nil {
+		p.network.Undo()
+	}
+	return refused
+}
+
+// commit makes the new configuration the one in effect.
+func (p *plan) commit() {
+	c := p.next
+	p.network.Commit()
+	p.st.SetRetention(store.Retention{Lines: uint64(c.History.Lines), Age: c.History.Age, Trash: c.Rooms.Trash})
+	p.format.set(c.Log.Format)
+	if p.changed("log.level") != nil { // else what the operator has set stays
+		if err := p.tap.SetLevel(c.Log.Level); err != nil {
+			p.log.Error("set the log level", "error", err)
+		}
+	}
+	if p.socket != nil && (p.changed("admin.mode") != nil || p.changed("admin.group") != nil) {
+		if err := p.socket.SetAccess(c.adminMode(), c.Admin.Group); err != nil {
+			p.log.Error("reload", "error", err)
+		}
+	}
+	if p.changed("metrics.listen") != nil {
+		if p.stopMetrics != nil {
+			p.stopMetrics()
+			p.stopMetrics = nil
+		}
+		if p.metrics != nil {
+			p.stopMetrics = p.meter.serve(p.metrics)
+		}
+	}
+	p.mu.Lock()
+	p.cfg = c
+	p.mu.Unlock()
+}
+
+// textOf is a value as it is shown.
+func textOf(v reflect.Value) string {
+	return strings.Trim(fmt.Sprint(v.Interface()), "[]")
+}
