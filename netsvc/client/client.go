@@ -1,0 +1,243 @@
+package client
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Options say how a server is reached.
+type Options struct {
+	// TLS is used on every port if it is not nil. An empty ServerName is the
+	// host's name.
+	TLS *tls.Config
+	// Dialer makes the connections, if it is not nil: through a proxy, say.
+	// The default is a net.Dialer.
+	Dialer interface {
+		DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	}
+}
+
+// Client is a server's master port. Each call has a connection of its own.
+type Client struct {
+	addr, host string
+	o          Options
+}
+
+// Error is a refusal by the server: a stable code, such as "no-room", and a
+// sentence for people. The codes are in docs/protocol.md.
+type Error struct{ Code, Text string }
+
+// Error returns the sentence.
+func (e *Error) Error() string { return e.Text }
+
+// requestTime bounds a request to the master port. DELETE may wait 5 s for
+// members that do not read.
+const requestTime = 30 * time.Second
+
+// Dial makes a Client of the server whose master port is at addr ("host:port",
+// or a host alone: then it is 8080), and makes sure that there is one.
+func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		host, port = strings.Trim(addr, "[]"), "8080"
+	}
+	c := &Client{net.JoinHostPort(host, port), host, o}
+	if _, _, err := c.request(ctx, "HELP"); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Addr is the address of the master port.
+func (c *Client) Addr() string { return c.addr }
+
+// Created is a new room.
+type Created struct {
+	Name string
+	Port int
+	Key  string // deletes the room; it is not shown again
+}
+
+// Create makes a room. With a password, joining asks for it.
+func (c *Client) Create(ctx context.Context, name, password string) (Created, error) {
+	words, _, err := c.request(ctx, "CREATE", name, password)
+	if err != nil {
+		return Created{}, err
+	}
+	if len(words) < 3 {
+		return Created{}, c.strange("OK " + strings.Join(words, " "))
+	}
+	port, err := strconv.Atoi(words[1])
+	return Created{words[0], port, words[2]}, err
+}
+
+// Delete ends a room for all. Who may is the server's to decide; key, if it is
+// not empty, is what Create returned.
+func (c *Client) Delete(ctx context.Context, name, key string) error {
+	_, _, err := c.request(ctx, "DELETE", name, key)
+	return err
+}
+
+// Info is a room as List shows it.
+type Info struct {
+	Name    string `json:"name"`
+	Port    int    `json:"port"`
+	Members int    `json:"members"`
+	Topic   string `json:"topic,omitempty"`
+}
+
+// List returns the rooms that match a pattern with * and ?, sorted by name.
+// Without one it returns all. A name alone is a pattern that only it matches.
+func (c *Client) List(ctx context.Context, pattern string) ([]Info, error) {
+	_, lines, err := c.request(ctx, "LIST", pattern)
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]Info, 0, len(lines))
+	for _, l := range lines {
+		f := strings.SplitN(l, " ", 4)
+		if len(f) < 3 {
+			return nil, c.strange(l)
+		}
+		port, err1 := strconv.Atoi(f[1])
+		members, err2 := strconv.Atoi(f[2])
+		if err1 != nil || err2 != nil {
+			return nil, c.strange(l)
+		}
+		i := Info{Name: f[0], Port: port, Members: members}
+		if len(f) == 4 {
+			i.Topic = f[3]
+		}
+		// LIST with a name answers all rooms if that one is there.
+		if pattern == "" || strings.ContainsAny(pattern, "*?") || strings.EqualFold(pattern, i.Name) {
+			infos = append(infos, i)
+		}
+	}
+	return infos, nil
+}
+
+// find asks for a room's name as it is spelt and its port.
+func (c *Client) find(ctx context.Context, name string) (spelt string, port int, err error) {
+	words, _, err := c.request(ctx, "JOIN", name)
+	if err != nil {
+		return "", 0, err
+	}
+	if len(words) < 2 {
+		return "", 0, c.strange("OK " + strings.Join(words, " "))
+	}
+	port, err = strconv.Atoi(words[1])
+	return words[0], port, err
+}
+
+// request makes one request. It returns the words behind OK, and the lines that
+// follow if the verb has any.
+func (c *Client) request(ctx context.Context, verb string, args ...string) (words, lines []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	line := verb
+	for _, a := range args {
+		if strings.ContainsAny(a, " \t\r\n") {
+			return nil, nil, &Error{"bad-request", fmt.Sprintf("%q has white space in it", a)}
+		}
+		if a != "" {
+			line += " " + a
+		}
+	}
+	conn, _, err := c.dial(ctx, c.addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if _, err := io.WriteString(conn, line+"\n"); err != nil {
+		return nil, nil, c.during(ctx, verb, err)
+	}
+	in := bufio.NewReaderSize(conn, 64<<10)
+	read := func() (string, error) {
+		l, err := in.ReadSlice('\n')
+		if err != nil && (len(l) > 0 || errors.Is(err, bufio.ErrBufferFull)) {
+			return "", c.strange(string(l[:min(len(l), 80)]))
+		}
+		return strings.TrimRight(string(l), "\r\n"), err
+	}
+	reply, err := read()
+	if err != nil {
+		return nil, nil, c.during(ctx, verb, err)
+	}
+	verdict, rest, _ := strings.Cut(reply, " ")
+	switch verdict {
+	case "ERR":
+		code, text, _ := strings.Cut(rest, " ")
+		return nil, nil, &Error{code, cmp.Or(text, code)}
+	case "OK":
+	default:
+		return nil, nil, c.strange(reply)
+	}
+	words = strings.Fields(rest)
+	if verb != "LIST" && verb != "HELP" {
+		return words, nil, nil
+	}
+	n, err := strconv.Atoi(rest)
+	if err != nil {
+		return nil, nil, c.strange(reply)
+	}
+	for range n {
+		l, err := read()
+		if err != nil {
+			return nil, nil, c.during(ctx, verb, err)
+		}
+		lines = append(lines, l)
+	}
+	return words, lines, nil
+}
+
+func (c *Client) strange(reply string) error {
+	return fmt.Errorf("%s does not speak as a roomd server: %q", c.addr, reply)
+}
+
+func (c *Client) during(ctx context.Context, verb string, err error) error {
+	switch {
+	case context.Cause(ctx) != nil:
+		err = context.Cause(ctx)
+	case errors.Is(err, io.EOF):
+		err = errors.New("the server closed the connection")
+	}
+	return fmt.Errorf("%s at %s: %w", verb, c.addr, err)
+}
+
+// keepAlive finds out within 30 s that an idle server is gone.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
+
+// dialTime bounds the making of a connection.
+const dialTime = 15 * time.Second
+
+// dial makes a connection. raw is the one below TLS.
+func (c *Client) dial(ctx context.Context, addr string) (conn, raw net.Conn, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	if c.o.Dialer != nil {
+		raw, err = c.o.Dialer.DialContext(ctx, "tcp", addr)
+	} else {
+		raw, err = (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext(ctx, "tcp", addr)
+	}
+	if err != nil || c.o.TLS == nil {
+		return raw, raw, err
+	}
+	cfg := c.o.TLS.Clone()
+	cfg.ServerName = cmp.Or(cfg.ServerName, c.host)
+	over := tls.Client(raw, cfg)
+	if err := over.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, nil, fmt.Errorf("TLS with %s: %w", addr, err)
+	}
+	return over, raw, nil
+}

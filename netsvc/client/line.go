@@ -1,0 +1,224 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+var (
+	// ErrUnknown says that a line may be in the room, or not.
+	ErrUnknown = errors.New("the line may or may not be in the room")
+	// ErrClosed says that Close was called.
+	ErrClosed = errors.New("the room was closed here")
+	// ErrDeleted says that the room was deleted.
+	ErrDeleted = errors.New("the room was deleted")
+	// ErrBlank says that a line has nothing but white space, which is no line.
+	ErrBlank   = errors.New("a line of white space only is nothing to send")
+	errRefused = errors.New("the server refused the line; why was lost with the connection")
+	// ErrLineEnd says that a text has more than one line.
+	ErrLineEnd = errors.New("the text has a line end in it")
+)
+
+// Receipt is a line on its way into the room.
+type Receipt struct {
+	room *Room
+	done chan struct{} // closed when the fate is known
+
+	// Set by Post, then read-only.
+	kind Type
+	text string // as it was given
+	wire string // as it goes out, with its end
+
+	// Guarded by Room.mu until done is closed.
+	sent int  // the number of the connection that it was written to; 0: it is not in the room
+	left bool // nobody waits for it
+	seq  uint64
+	err  error
+}
+
+// Done is closed when the line is in the room, or will not be.
+func (l *Receipt) Done() <-chan struct{} { return l.done }
+
+// Wait returns the line's sequence number once it is in the room. The error is
+// an *Error if the server refused it. If ctx ends first, the line is taken back
+// if it has not been sent; if it has, the error is also ErrUnknown.
+func (l *Receipt) Wait(ctx context.Context) (seq uint64, err error) {
+	select {
+	case <-l.done:
+		return l.seq, l.err
+	case <-ctx.Done():
+		return l.room.giveUp(l, context.Cause(ctx))
+	}
+}
+
+// Send says a line and returns its sequence number when it is in the room. A
+// text that begins with "/" is text, too.
+func (r *Room) Send(ctx context.Context, text string) (seq uint64, err error) {
+	return r.wait(ctx, Message, text)
+}
+
+// Act says what the member does, like "waves". White space around it is cut off.
+func (r *Room) Act(ctx context.Context, text string) (seq uint64, err error) {
+	return r.wait(ctx, Action, strings.TrimSpace(text))
+}
+
+// SetTopic sets the room's topic.
+func (r *Room) SetTopic(ctx context.Context, text string) (seq uint64, err error) {
+	return r.wait(ctx, Topic, strings.TrimSpace(text))
+}
+
+func (r *Room) wait(ctx context.Context, kind Type, text string) (uint64, error) {
+	l, err := r.post(ctx, kind, text)
+	if err != nil {
+		return 0, err
+	}
+	return l.Wait(ctx)
+}
+
+// Post takes a line to be said behind those that were posted before and does
+// not wait until it is in the room. It waits while JoinOptions.Window lines are
+// on their way.
+func (r *Room) Post(ctx context.Context, text string) (*Receipt, error) {
+	return r.post(ctx, Message, text)
+}
+
+func (r *Room) post(ctx context.Context, kind Type, text string) (*Receipt, error) {
+	text = strings.TrimSuffix(text, "\r") // the server drops it before a line end
+	switch {
+	case strings.Contains(text, "\n"):
+		return nil, ErrLineEnd
+	case strings.TrimFunc(text, unicode.IsSpace) == "":
+		return nil, ErrBlank
+	}
+	if !utf8.ValidString(text) {
+		text = string([]rune(text)) // each byte that is not: U+FFFD, as the server does
+	}
+	l := &Receipt{room: r, done: make(chan struct{}), kind: kind, text: text}
+	switch {
+	case kind == Action:
+		l.wire = "/me " + text + "\n"
+	case kind == Topic:
+		l.wire = "/topic " + text + "\n"
+	case strings.HasPrefix(text, "/"):
+		l.wire = "/" + text + "\n"
+	default:
+		l.wire = text + "\n"
+	}
+	select {
+	case r.window <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-r.ended.Done():
+		return nil, r.Err()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		<-r.window
+		return nil, r.err
+	}
+	if r.want == "" {
+		r.want = madeUp()
+	}
+	r.lines = append(r.lines, l)
+	r.wake(r.toWrite)
+	r.wake(r.demand)
+	return l, nil
+}
+
+// same reports whether a text that came back is one that was sent: the server
+// may have replaced characters by U+FFFD.
+func same(sent, got string) bool {
+	for _, g := range got {
+		s, n := utf8.DecodeRuneInString(sent)
+		if n == 0 || g != s && g != utf8.RuneError {
+			return false
+		}
+		sent = sent[n:]
+	}
+	return sent == ""
+}
+
+// is reports whether an event is this line, in the room.
+func (l *Receipt) is(ev *Event) bool { return l.kind == ev.Type && same(l.text, ev.Text) }
+
+// settle gives the line at an index its fate and takes it off the list. mu is
+// held.
+func (r *Room) settle(i int, seq uint64, err error) {
+	l := r.lines[i]
+	r.lines = slices.Delete(r.lines, i, i+1)
+	l.seq, l.err = seq, err
+	close(l.done)
+	<-r.window
+}
+
+// giveUp answers for a line that is waited for no longer.
+func (r *Room) giveUp(l *Receipt, why error) (uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.Index(r.lines, l)
+	switch {
+	case i < 0:
+		return l.seq, l.err
+	case l.sent == 0:
+		r.settle(i, 0, why)
+		return 0, why
+	}
+	l.left = true // if it turns out not to have arrived, it is not sent again
+	return 0, errors.Join(why, ErrUnknown)
+}
+
+// arrived accounts for a line that an earlier connection took and that is in the
+// room. Those before it were refused there: order is kept. mu is held.
+func (r *Room) arrived(ev *Event) {
+	i := slices.IndexFunc(r.lines, func(l *Receipt) bool { return l.sent == 0 || l.is(ev) })
+	if i < 0 || r.lines[i].sent == 0 {
+		return
+	}
+	for range i {
+		r.settle(0, 0, errRefused)
+	}
+	r.settle(0, ev.Seq, nil)
+}
+
+// arrivedNow accounts for a line of this connection. mu is held.
+func (r *Room) arrivedNow(l *Receipt, seq uint64) {
+	if i := slices.Index(r.lines, l); i >= 0 {
+		r.settle(i, seq, nil)
+	}
+}
+
+// refused accounts for a line that the server answered with an error. mu is held.
+func (r *Room) refused(l *Receipt, f *frame) {
+	if i := slices.Index(r.lines, l); i >= 0 {
+		r.settle(i, 0, &Error{f.Code, f.Text})
+	}
+}
+
+// cleared is called when the nick is ours again: what an earlier connection was
+// given and has not come is not in the room and will not be. mu is held.
+func (r *Room) cleared() {
+	for i := 0; i < len(r.lines) && r.lines[i].sent != 0; {
+		if l := r.lines[i]; l.left {
+			r.settle(i, 0, context.Canceled)
+		} else {
+			l.sent = 0
+			i++
+		}
+	}
+}
+
+// fail gives up on all lines. mu is held.
+func (r *Room) fail(why error) {
+	for len(r.lines) > 0 {
+		err := why
+		if r.lines[0].sent != 0 {
+			err = errors.Join(why, ErrUnknown)
+		}
+		r.settle(0, 0, err)
+	}
+}

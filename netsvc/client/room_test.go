@@ -1,0 +1,414 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"roomd/netsvc/client"
+)
+
+func TestMaster(t *testing.T) {
+	s := newServer(t)
+	c := s.dial(nil)
+	ctx := soon(t)
+	made, err := c.Create(ctx, "Lobby", "")
+	if err != nil || made.Name != "Lobby" || made.Port == 0 || made.Key == "" {
+		t.Fatal(made, err)
+	}
+	var refusal *client.Error
+	if _, err := c.Create(ctx, "lobby", ""); !errors.As(err, &refusal) || refusal.Code != "exists" {
+		t.Fatal(err)
+	}
+	if _, err := c.Create(ctx, "dev", ""); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := c.List(ctx, ""); err != nil || len(all) != 2 || all[1].Name != "Lobby" {
+		t.Fatal(all, err)
+	}
+	if one, err := c.List(ctx, "lobby"); err != nil || len(one) != 1 || one[0].Port != made.Port {
+		t.Fatal(one, err)
+	}
+	r := join(t, c, "lobby", client.JoinOptions{Nick: "ann"})
+	if r.Name() != "Lobby" || r.Nick() != "ann" {
+		t.Fatal(r.Name(), r.Nick())
+	}
+	if _, err := r.SetTopic(ctx, "lunch at noon"); err != nil {
+		t.Fatal(err)
+	}
+	if one, err := c.List(ctx, "l*"); err != nil || len(one) != 1 || one[0].Topic != "lunch at noon" || one[0].Members != 1 {
+		t.Fatal(one, err)
+	}
+	if err := c.Delete(ctx, "lobby", ""); err != nil {
+		t.Fatal(err)
+	}
+	next(t, r, client.Deleted)
+	if _, err := r.Next(ctx); err != client.ErrDeleted || r.Err() != client.ErrDeleted {
+		t.Fatal(err)
+	}
+	if _, err := r.Send(ctx, "anybody?"); err != client.ErrDeleted {
+		t.Fatal(err)
+	}
+	if _, err := c.Join(ctx, "lobby", client.JoinOptions{}); !errors.As(err, &refusal) || refusal.Code != "no-room" {
+		t.Fatal(err)
+	}
+	if err := c.Delete(ctx, "two words", ""); !errors.As(err, &refusal) || refusal.Code != "bad-request" {
+		t.Fatal(err)
+	}
+}
+
+func TestRoom(t *testing.T) {
+	s := newServer(t)
+	s.create("lobby")
+	c, ctx := s.dial(nil), soon(t)
+	ann := join(t, c, "lobby", client.JoinOptions{Nick: "ann"})
+	bob := join(t, c, "lobby", client.JoinOptions{Nick: "bob"})
+	var refusal *client.Error
+	if _, err := c.Join(ctx, "lobby", client.JoinOptions{Nick: "ANN"}); !errors.As(err, &refusal) || refusal.Code != "exists" {
+		t.Fatal(err)
+	}
+	seq := uint64(0)
+	for _, text := range []string{"hello", "/quit", "//", "  kept  ", "tab\tand \x1b[31m", "not \xff\xfe UTF-8\r", "hello", "hello"} {
+		n, err := ann.Send(ctx, text)
+		if err != nil || n <= seq {
+			t.Fatal(text, n, err)
+		}
+		seq = n
+		want := strings.TrimSuffix(strings.NewReplacer("\x1b", "\ufffd", "\xff", "\ufffd", "\xfe", "\ufffd").Replace(text), "\r")
+		ev := next(t, bob, client.Message)
+		if ev.Text != want || ev.From != "ann" || ev.Seq != n || ev.Own || ev.Time.IsZero() {
+			t.Fatalf("%+v", ev)
+		}
+		if ev := next(t, ann, client.Message); ev.Seq != n || !ev.Own {
+			t.Fatalf("%+v", ev)
+		}
+	}
+	if _, err := ann.Send(ctx, " \t\u3000"); err != client.ErrBlank {
+		t.Fatal(err)
+	}
+	if _, err := ann.Send(ctx, "a\nb"); err != client.ErrLineEnd {
+		t.Fatal(err)
+	}
+	if _, err := ann.Send(ctx, strings.Repeat("x", 5000)); !errors.As(err, &refusal) || refusal.Code != "too-long" {
+		t.Fatal(err)
+	}
+	if err := ann.Tell(ctx, "bob", strings.Repeat("x", 5000)); !errors.As(err, &refusal) || refusal.Code != "too-long" {
+		t.Fatal(err)
+	}
+	if _, err := ann.Act(ctx, "waves"); err != nil {
+		t.Fatal(err)
+	}
+	if ev := next(t, bob, client.Action); ev.Text != "waves" {
+		t.Fatal(ev)
+	}
+	if err := ann.Tell(ctx, "bob", "psst"); err != nil {
+		t.Fatal(err)
+	}
+	if ev := next(t, bob, client.Private); ev.Text != "psst" || ev.To != "bob" || ev.From != "ann" {
+		t.Fatal(ev)
+	}
+	if err := ann.Tell(ctx, "carl", "psst"); !errors.As(err, &refusal) || refusal.Code != "no-member" {
+		t.Fatal(err)
+	}
+	if err := ann.Rename(ctx, "bob"); !errors.As(err, &refusal) || refusal.Code != "exists" || ann.Nick() != "ann" {
+		t.Fatal(err)
+	}
+	if err := ann.Rename(ctx, "Anna"); err != nil || ann.Nick() != "Anna" {
+		t.Fatal(err)
+	}
+	if ev := next(t, bob, client.Nick); ev.From != "ann" || ev.Nick != "Anna" {
+		t.Fatal(ev)
+	}
+	if _, err := ann.Send(ctx, "as Anna"); err != nil {
+		t.Fatal(err)
+	}
+	members, err := bob.Members(ctx)
+	if err != nil || len(members) != 2 || members[0].Nick != "Anna" || members[1].Nick != "bob" {
+		t.Fatal(members, err)
+	}
+	old, err := bob.History(ctx, 3)
+	if err != nil || len(old) != 3 || old[2].Text != "as Anna" || old[0].Text != "hello" {
+		t.Fatal(old, err)
+	}
+	next(t, bob, client.Message) // history is no event
+	if err := ann.Close(); err != nil || ann.Err() != client.ErrClosed {
+		t.Fatal(err)
+	}
+	if _, err := ann.Send(ctx, "late"); err != client.ErrClosed {
+		t.Fatal(err)
+	}
+	next(t, bob, client.Leave)
+}
+
+// Where the stream begins.
+func TestFrom(t *testing.T) {
+	s := newServer(t)
+	s.create("lobby")
+	c, ctx := s.dial(nil), soon(t)
+	ann := join(t, c, "lobby", client.JoinOptions{})
+	var seqs []uint64
+	for i := range 30 {
+		n, err := ann.Send(ctx, fmt.Sprint(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seqs = append(seqs, n)
+	}
+	for _, from := range []struct {
+		from  client.From
+		first int
+	}{{client.From{}, 30}, {client.Newest(5), 25}, {client.After(seqs[9]), 10}, {client.After(0), 0}, {client.Newest(1000), 0}} {
+		r := join(t, c, "lobby", client.JoinOptions{From: from.from})
+		for i := from.first; i < 30; i++ {
+			if ev := next(t, r, client.Message, client.Live); ev.Text != fmt.Sprint(i) {
+				t.Fatalf("%v: %v, want %d", from, ev, i)
+			}
+		}
+		if ev := next(t, r, client.Message, client.Live); ev.Type != client.Live || ev.Count != 30-from.first {
+			t.Fatalf("%v: %v", from, ev)
+		}
+		r.Close()
+	}
+	// A place that the history has not reached.
+	r := join(t, c, "lobby", client.JoinOptions{From: client.After(1 << 40)})
+	next(t, r, client.Gap)
+	n, err := ann.Send(ctx, "on")
+	if ev := next(t, r, client.Message); err != nil || ev.Seq != n {
+		t.Fatal(ev, err)
+	}
+}
+
+// The server goes and comes back under a reader and a writer.
+func TestRestart(t *testing.T) {
+	s := newServer(t)
+	s.create("lobby")
+	c, ctx := s.dial(nil), soon(t)
+	ann := join(t, c, "lobby", client.JoinOptions{Nick: "ann"})
+	bob := join(t, c, "lobby", client.JoinOptions{Nick: "bob"})
+	for round := range 3 {
+		if _, err := ann.Send(ctx, fmt.Sprint("before ", round)); err != nil {
+			t.Fatal(err)
+		}
+		s.stop()
+		if ev := next(t, bob, client.Offline); !strings.Contains(ev.Text, "the server is stopping") {
+			t.Fatal(ev)
+		}
+		l, err := ann.Post(ctx, fmt.Sprint("while away ", round))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.start()
+		next(t, bob, client.Online)
+		next(t, bob, client.Live)
+		if _, err := l.Wait(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var texts []string
+	for _, ev := range s.history("lobby") {
+		texts = append(texts, ev.Text)
+	}
+	want := "before 0,while away 0,before 1,while away 1,before 2,while away 2"
+	if got := strings.Join(texts, ","); got != want {
+		t.Fatal(got)
+	}
+}
+
+// Connections are cut again and again, in the middle of lines, while two talk:
+// every line is in the room once, in order, and a third hears each once. Many
+// lines are equal.
+func TestCut(t *testing.T) {
+	lines := 2000
+	if testing.Short() {
+		lines = 500
+	}
+	s := newServer(t)
+	s.create("lobby")
+	w := new(wire)
+	c := s.dial(w)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
+	defer cancel()
+	ear := join(t, c, "lobby", client.JoinOptions{})
+	done := make(chan error, 2)
+	for _, nick := range []string{"ann", ""} {
+		r := join(t, c, "lobby", client.JoinOptions{Nick: nick})
+		go func() {
+			var receipts []*client.Receipt
+			for i := range lines {
+				l, err := r.Post(ctx, fmt.Sprint(i/3, strings.Repeat(" é", i%500))) // thirds are alike at times
+				if err != nil {
+					done <- err
+					return
+				}
+				receipts = append(receipts, l)
+			}
+			last := uint64(0)
+			for _, l := range receipts {
+				seq, err := l.Wait(ctx)
+				if err != nil || seq <= last {
+					done <- fmt.Errorf("%d after %d: %w", seq, last, err)
+					return
+				}
+				last = seq
+			}
+			done <- nil
+		}()
+	}
+	heard := make(chan []client.Event, 1)
+	go func() {
+		var all []client.Event
+		for ev := range ear.Events(ctx) {
+			if ev.Stored() {
+				if all = append(all, ev); len(all) == 2*lines {
+					break
+				}
+			}
+		}
+		heard <- all
+	}()
+	tick := time.NewTicker(30 * time.Millisecond)
+	defer tick.Stop()
+	cuts := 0
+	for left := 2; left > 0; {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			left--
+		case <-tick.C:
+			if rand.IntN(4) == 0 && cuts < 30 {
+				w.cut()
+				cuts++
+			}
+		}
+	}
+	t.Log(cuts, "cuts")
+	got := s.history("lobby")
+	all := <-heard
+	if len(got) != 2*lines || len(all) != len(got) {
+		t.Fatalf("%d lines, %d heard", len(got), len(all))
+	}
+	n := map[string]int{}
+	for i, ev := range got {
+		if all[i].Seq != ev.Seq || all[i].Text != ev.Text {
+			t.Fatalf("heard %v, not %v", all[i], ev)
+		}
+		k := n[ev.From]
+		if want := fmt.Sprint(k/3, strings.Repeat(" é", k%500)); ev.Text != want {
+			t.Fatalf("line %d of %s is %q, not %q", k, ev.From, ev.Text, want)
+		}
+		n[ev.From]++
+	}
+}
+
+// Somebody has taken the nick when the member comes back.
+func TestNickTaken(t *testing.T) {
+	s := newServer(t)
+	s.create("lobby")
+	w := new(wire)
+	c, ctx := s.dial(w), soon(t)
+	ann := join(t, c, "lobby", client.JoinOptions{Nick: "ann"})
+	if _, err := ann.Send(ctx, "one"); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	next(t, ann, client.Offline)
+	l, err := ann.Post(ctx, "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithCancel(ctx)
+	m, err := ann.Post(ctx, "never")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := m.Wait(short); err != context.Canceled {
+		t.Fatal(err)
+	}
+	other := make(chan *client.Room, 1)
+	go func() {
+		// It is faster than ann, who waits longer and longer.
+		for ctx.Err() == nil {
+			c, err := client.Dial(ctx, s.addr(), client.Options{})
+			if err != nil {
+				continue
+			}
+			if r, err := c.Join(ctx, "lobby", client.JoinOptions{Nick: "ann"}); err == nil {
+				other <- r
+				return
+			}
+			if r, err := c.Join(ctx, "lobby", client.JoinOptions{}); err == nil {
+				r.Close()
+			}
+		}
+		other <- nil
+	}()
+	s.start()
+	r := <-other
+	if r == nil {
+		t.Skip("ann was faster")
+	}
+	defer r.Close()
+	next(t, ann, client.Notice)
+	select {
+	case <-l.Done():
+		t.Fatal("sent under another nick")
+	default:
+	}
+	r.Close()
+	if _, err := l.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	got := s.history("lobby")
+	if len(got) != 2 || got[1].Text != "two" || got[1].From != "ann" {
+		t.Fatal(got)
+	}
+}
+
+// One who sends and never reads, one who reads only between sending, and one
+// who reads late: all of them get on, and nothing is lost.
+func TestSlowReader(t *testing.T) {
+	lines := 5000
+	s := newServer(t)
+	s.create("lobby")
+	c := s.dial(nil)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	defer cancel()
+	late := join(t, c, "lobby", client.JoinOptions{})
+	echo := join(t, c, "lobby", client.JoinOptions{Nick: "echo"})
+	mouth := join(t, c, "lobby", client.JoinOptions{Nick: "mouth"})
+	go func() {
+		for i := range lines {
+			if _, err := mouth.Post(ctx, fmt.Sprint(i)); err != nil {
+				return
+			}
+		}
+	}()
+	for i := 0; i < lines; i++ {
+		ev := next(t, echo, client.Message)
+		if ev.Own {
+			i--
+			continue
+		}
+		if ev.Text != fmt.Sprint(i) {
+			t.Fatalf("%v, not %d", ev, i)
+		}
+		if i%50 == 0 {
+			if _, err := echo.Send(ctx, "heard "+ev.Text); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := s.history("lobby")
+	for _, w := range want {
+		if ev := next(t, late, client.Message); ev.Seq != w.Seq {
+			t.Fatalf("%v, not %v", ev, w)
+		}
+	}
+}

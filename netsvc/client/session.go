@@ -1,0 +1,575 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	firstPause = 100 * time.Millisecond // before the first try to come back, at most
+	lastPause  = 30 * time.Second       // between tries, at most
+	nickPause  = time.Second            // between tries to have the nick again
+	welcome    = 30 * time.Second       // from connecting to the answer to the first commands
+	silence    = 30 * time.Second       // after it the server is asked, and given as long again
+	maxFrame   = 1 << 20                // bytes of a line from the server
+)
+
+// run keeps the room connected until it has ended. The first connection is
+// reported; if it fails there is no other.
+func (r *Room) run(first chan<- error) {
+	joined := false
+	for tries := 0; ; tries++ {
+		err := r.connect(func() {
+			if !joined {
+				joined = true
+				first <- nil
+			}
+		})
+		var refusal *Error
+		switch {
+		case r.ended.Err() != nil:
+			return
+		case !joined:
+			first <- err
+			return
+		case errors.As(err, &refusal) && refusal.Code == "no-room":
+			r.mu.Lock()
+			r.say(Deleted, refusal.Text)
+			r.mu.Unlock()
+			fallthrough
+		case errors.Is(err, ErrDeleted):
+			r.end(ErrDeleted)
+			return
+		}
+		r.mu.Lock()
+		if r.live {
+			tries = 0 // it was a good one
+		}
+		r.live = false
+		r.mu.Unlock()
+		pause := min(firstPause<<min(tries, 20), lastPause)
+		t := time.NewTimer(pause/2 + rand.N(pause/2))
+		select {
+		case <-t.C:
+		case <-r.ended.Done():
+			t.Stop()
+			return
+		}
+	}
+}
+
+// session is one connection of a room.
+type session struct {
+	room   *Room
+	conn   net.Conn
+	raw    net.Conn // below TLS
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	// Owned by read.
+	word string // the last text or notice, if nothing else came behind it
+
+	// Guarded by Room.mu.
+	pending  []item // written, not answered, in order
+	follows  *call  // lines that follow its answer are coming
+	synced   bool   // the stream has begun
+	claiming bool   // the nick was asked for
+	claimAt  time.Time
+	refusals int
+	broken   error  // an answer without which there is no stream
+	me       string // the nick, as the stream says
+}
+
+// item is a line or a call.
+type item struct {
+	line *Receipt
+	call *call
+}
+
+// connect makes a connection, serves it, and returns why it ended.
+func (r *Room) connect(joined func()) error {
+	name, port, err := r.client.find(r.ended, r.name)
+	if err != nil {
+		return err
+	}
+	conn, raw, err := r.client.dial(r.ended, net.JoinHostPort(r.client.host, strconv.Itoa(port)))
+	if err != nil {
+		return err
+	}
+	s := &session{room: r, conn: conn, raw: raw}
+	s.ctx, s.cancel = context.WithCancelCause(r.ended)
+	r.mu.Lock()
+	r.name = name
+	r.conn++
+	r.have, r.skip, r.live, r.caught = "", true, false, 0
+	s.start(joined)
+	r.mu.Unlock()
+	late := time.AfterFunc(welcome, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !s.synced {
+			s.cancel(errors.New("the server does not answer"))
+		}
+	})
+	var tasks sync.WaitGroup
+	tasks.Go(func() { s.cancel(s.write()) })
+	tasks.Go(func() { s.cancel(s.read()) })
+	<-s.ctx.Done()
+	s.close()
+	tasks.Wait()
+	late.Stop()
+	err = context.Cause(s.ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.have = ""
+	for _, it := range s.pending {
+		if it.call != nil {
+			r.answered(it.call, ErrUnknown)
+		}
+	}
+	if s.follows != nil {
+		r.answered(s.follows, ErrUnknown)
+	}
+	if s.synced && r.err == nil && !errors.Is(err, ErrDeleted) {
+		r.say(Offline, err.Error())
+	}
+	return err
+}
+
+// close closes the connection, unless half a line was sent: the server would
+// take what it has for a line, but for a reset.
+func (s *session) close() {
+	s.room.mu.Lock()
+	clean := s.room.err != nil && !s.room.writing
+	s.room.mu.Unlock()
+	if clean {
+		s.conn.Close()
+		return
+	}
+	if l, ok := s.raw.(interface{ SetLinger(int) error }); ok {
+		l.SetLinger(0)
+	}
+	s.raw.Close()
+}
+
+// start queues the commands that begin the stream. Room.mu is held.
+func (s *session) start(joined func()) {
+	r := s.room
+	s.expect(&call{line: "/json\n", command: "json"})
+	if !r.begun && r.want != "" {
+		// At first there is no line to be accounted for, and who joins wants to
+		// know at once whether the nick is to be had.
+		s.claim()
+	}
+	c := &call{}
+	asked := r.last
+	switch {
+	case r.begun:
+		c.line, c.command = fmt.Sprintf("/since %d\n", r.last), "since"
+	case r.o.From.kind == 'a':
+		asked = r.o.From.n
+		c.line, c.command = fmt.Sprintf("/since %d\n", asked), "since"
+	case r.o.From.kind == 'n':
+		c.line, c.command = fmt.Sprintf("/history %d\n", r.o.From.n), "history"
+	default:
+		c.line, c.command = "/ping\n", "ping"
+	}
+	c.then = func(f *frame) {
+		if f.Type == typeError {
+			s.broken = &Error{f.Code, f.Text}
+			return
+		}
+		s.synced = true
+		r.wake(r.toWrite) // lines may follow
+		if r.begun {
+			r.say(Online, "")
+			r.replay(f, asked)
+		} else {
+			r.begun, r.skip = true, false
+			switch c.command {
+			case "since":
+				r.last, r.seen = asked, f.Newest
+				r.replay(f, asked)
+			case "history":
+				r.seen = f.Newest
+			default:
+				r.last, r.seen = f.Seq, f.Seq
+			}
+		}
+		joined()
+	}
+	s.expect(c)
+	r.mark()
+}
+
+// mark has the end of a replay noticed. mu is held.
+func (r *Room) mark() {
+	r.calls = append(r.calls, &call{line: "/ping\n", command: "ping", then: func(*frame) {
+		if !r.skip { // else there is another replay to come
+			r.live = true
+			r.put(Event{Type: Live, Time: time.Now().UTC(), Count: r.caught})
+		}
+	}})
+}
+
+// resume asks for the events that were dropped. mu is held.
+func (r *Room) resume() {
+	asked := r.last
+	r.calls = append(r.calls, &call{line: fmt.Sprintf("/since %d\n", asked), command: "since", then: func(f *frame) { r.replay(f, asked) }})
+	if !r.live {
+		r.mark()
+	}
+	r.wake(r.toWrite)
+}
+
+// replay begins the replay that was asked for. mu is held.
+func (r *Room) replay(f *frame, asked uint64) {
+	r.skip = false
+	switch {
+	case f.Type == typeError:
+		r.say(Gap, f.Text)
+	case f.Oldest > 0 && asked > 0:
+		r.say(Gap, fmt.Sprintf("lines between %d and %d are no longer kept", asked, f.Oldest))
+	case f.Newest < asked:
+		r.say(Gap, fmt.Sprintf("the newest line is %d, and it was %d: the history was put back, or the room made anew", f.Newest, asked))
+		r.last, r.seen = f.Newest, f.Newest
+	}
+}
+
+// expect queues a call of our own for the first write. Room.mu is held.
+func (s *session) expect(c *call) { s.room.calls = append(s.room.calls, c) }
+
+// claim asks for the nick. Room.mu is held.
+func (s *session) claim() {
+	r, nick, first := s.room, s.room.want, !s.room.begun
+	s.claiming = true
+	s.expect(&call{line: "/nick " + nick + "\n", command: "nick", then: func(f *frame) {
+		s.claiming = false
+		switch {
+		case f.Type == typeOK:
+			if r.have = nick; r.want == nick {
+				r.cleared()
+			}
+		case first:
+			s.broken = &Error{f.Code, f.Text}
+		default:
+			s.claimAt = time.Now().Add(nickPause)
+			// The first time it is our own old connection, most likely.
+			if s.refusals++; s.refusals == 2 {
+				r.say(Notice, "waiting for the nick "+nick+": "+f.Text)
+			}
+		}
+		r.wake(r.toWrite)
+	}})
+}
+
+// write sends what there is to send.
+func (s *session) write() error {
+	r := s.room
+	for {
+		b, wait := s.next()
+		if len(b) == 0 {
+			t := time.NewTimer(wait)
+			select {
+			case <-r.toWrite:
+			case <-t.C:
+			case <-s.ctx.Done():
+			}
+			t.Stop()
+			if s.ctx.Err() != nil {
+				return s.ctx.Err()
+			}
+			continue
+		}
+		_, err := s.conn.Write(b)
+		r.mu.Lock()
+		r.writing = err != nil
+		r.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// next gathers what may be sent now: commands, and lines if the nick is ours.
+// Without anything it says when to look again.
+func (s *session) next() (b []byte, wait time.Duration) {
+	r := s.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wait = time.Hour
+	if s.synced && r.want != "" && r.have != r.want && !s.claiming && r.pause == 0 {
+		if wait = time.Until(s.claimAt); wait <= 0 {
+			s.claim()
+		}
+	}
+	if s.pending == nil && r.o.Password != "" && !s.synced {
+		b = append(b, "/pass "+r.o.Password+"\n"...)
+	}
+	for _, c := range r.calls {
+		b = append(b, c.line...)
+		s.pending = append(s.pending, item{call: c})
+	}
+	r.calls = nil
+	if s.synced && r.have == r.want && r.want != "" && r.pause == 0 {
+		for _, l := range r.lines {
+			if l.sent == 0 {
+				l.sent = r.conn
+				b = append(b, l.wire...)
+				s.pending = append(s.pending, item{line: l})
+			}
+		}
+	}
+	r.writing = len(b) > 0
+	return b, wait
+}
+
+// Read reads from the connection, and asks after a long silence whether the
+// server is still there.
+func (s *session) Read(p []byte) (int, error) {
+	for asked := false; ; asked = true {
+		s.conn.SetReadDeadline(time.Now().Add(silence))
+		n, err := s.conn.Read(p)
+		var timeout net.Error
+		if n > 0 || !errors.As(err, &timeout) || !timeout.Timeout() {
+			return n, err
+		}
+		if asked {
+			return 0, errors.New("the server is silent")
+		}
+		s.room.mu.Lock()
+		s.expect(&call{line: "/ping\n", command: "ping"})
+		s.room.mu.Unlock()
+		s.room.wake(s.room.toWrite)
+	}
+}
+
+// read takes what the server sends and returns why it ended.
+func (s *session) read() error {
+	in := bufio.NewReaderSize(s, 64<<10)
+	isJSON := false
+	for {
+		line, err := readLine(in)
+		switch {
+		case errors.Is(err, io.EOF) && s.word != "":
+			return errors.New(s.word) // what it said last is why
+		case errors.Is(err, io.EOF):
+			return errors.New("the server closed the connection")
+		case err != nil:
+			return err
+		}
+		if isJSON = isJSON || bytes.HasPrefix(line, []byte("{")); !isJSON {
+			s.greeting(string(line))
+			continue
+		}
+		var f frame
+		if err := json.Unmarshal(line, &f); err != nil {
+			return fmt.Errorf("the server does not speak JSON: %w", err)
+		}
+		if err := s.take(&f); err != nil {
+			return err
+		}
+	}
+}
+
+func readLine(in *bufio.Reader) ([]byte, error) {
+	line, err := in.ReadSlice('\n')
+	if !errors.Is(err, bufio.ErrBufferFull) {
+		return line, err
+	}
+	long := bytes.Clone(line)
+	for errors.Is(err, bufio.ErrBufferFull) {
+		if len(long) > maxFrame {
+			return nil, errors.New("the server sends lines without an end")
+		}
+		line, err = in.ReadSlice('\n')
+		long = append(long, line...)
+	}
+	return long, err
+}
+
+// greeting reads a line of text, of those before JSON.
+func (s *session) greeting(line string) {
+	s.word = strings.TrimPrefix(strings.TrimRight(line, "\r\n"), "* ")
+	if _, nick, ok := strings.Cut(s.word, " here, you are "); ok {
+		nick, _, _ = strings.Cut(nick, " ")
+		s.room.mu.Lock()
+		s.room.guest, s.me = nick, nick
+		s.room.mu.Unlock()
+	}
+}
+
+// take deals with what the server sent.
+func (s *session) take(f *frame) error {
+	r := s.room
+	s.word = ""
+	if f.Type == Notice {
+		_, s.word, _ = strings.Cut(f.Text, ": ")
+		s.word = cmp.Or(s.word, f.Text)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch f.Type {
+	case typeOK, typeError, typePong:
+		return s.answer(f)
+	case typeMember:
+		s.follow(f)
+		return nil
+	}
+	if s.follows != nil && f.Stored() {
+		s.follow(f)
+		return nil
+	}
+	f.Own = f.From == s.me
+	switch {
+	case f.Type == Nick && f.Own:
+		s.me = f.Event.Nick
+	case f.Stored() && !s.synced:
+		return nil // the replay will bring it
+	case f.Stored():
+		f.Own = f.From == cmp.Or(r.want, r.guest)
+		if f.Seq > r.seen {
+			r.seen = f.Seq
+			if f.Own {
+				if err := s.ours(f); err != nil {
+					return err
+				}
+			}
+		}
+		if f.Seq <= r.last {
+			return nil
+		}
+	}
+	if err := s.admit(f); err != nil {
+		return err
+	}
+	if f.Type == Deleted {
+		return ErrDeleted
+	}
+	return nil
+}
+
+// admit puts an event where Next finds it, if need be when there is space. mu
+// is held, but not meanwhile.
+func (s *session) admit(f *frame) error {
+	r := s.room
+	for !r.skip && len(r.events) >= fewEvents {
+		if len(r.lines) > 0 || r.asked > 0 {
+			r.skip = r.size+len(r.events)*100 > manyEvents
+			break
+		}
+		r.mu.Unlock()
+		select {
+		case <-r.space:
+		case <-r.demand:
+		case <-s.ctx.Done():
+		}
+		r.mu.Lock()
+		if s.ctx.Err() != nil {
+			return s.ctx.Err()
+		}
+	}
+	if r.skip && f.Type != Deleted {
+		return nil
+	}
+	if f.Stored() {
+		r.last = f.Seq
+		if !r.live {
+			r.caught++
+		}
+	}
+	r.put(f.Event)
+	return nil
+}
+
+// ours accounts for a line of ours that has come. Room.mu is held.
+func (s *session) ours(f *frame) error {
+	r := s.room
+	if len(r.lines) == 0 || r.lines[0].sent == 0 {
+		return nil
+	}
+	if r.lines[0].sent != r.conn { // from before
+		r.arrived(&f.Event)
+		return nil
+	}
+	if len(s.pending) == 0 || s.pending[0].line == nil {
+		return nil // somebody who had the nick before us
+	}
+	l := s.pending[0].line
+	if !l.is(&f.Event) {
+		for _, it := range s.pending[1:] {
+			if it.line != nil && it.line.is(&f.Event) {
+				return errors.New("the server's answers are out of order")
+			}
+		}
+	}
+	s.pending = s.pending[1:]
+	r.arrivedNow(l, f.Seq)
+	return nil
+}
+
+// answer gives an answer to the call that it is for: they come in order, behind
+// the lines that were said before. Room.mu is held.
+func (s *session) answer(f *frame) error {
+	r := s.room
+	if f.Type == typePong {
+		f.Command = "ping"
+	}
+	said := f.Command == "say" || f.Command == "me" || f.Command == "topic"
+	if f.Type == typeOK && said {
+		return nil // the line itself has come
+	}
+	if len(s.pending) == 0 {
+		return fmt.Errorf("the server answers %q, which was not asked", f.Command)
+	}
+	it := s.pending[0]
+	s.pending = s.pending[1:]
+	if it.line != nil {
+		if !said {
+			return errors.New("the server's answers are out of order")
+		}
+		r.refused(it.line, f)
+		return nil
+	}
+	c := it.call
+	if c.command != f.Command && !said { // what is too long is not even a command
+		return fmt.Errorf("the server answers %q and not %q", f.Command, c.command)
+	}
+	if c.then != nil {
+		c.then(f)
+	}
+	if s.broken != nil {
+		return s.broken
+	}
+	if c.left > 0 {
+		s.follows = c
+	} else {
+		r.answered(c, nil)
+	}
+	return nil
+}
+
+// follow takes a line that follows an answer. Room.mu is held.
+func (s *session) follow(f *frame) {
+	c := s.follows
+	if c == nil {
+		return
+	}
+	c.lines = append(c.lines, *f)
+	if c.left--; c.left == 0 {
+		s.follows = nil
+		s.room.answered(c, nil)
+	}
+}
