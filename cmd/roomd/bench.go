@@ -148,6 +148,9 @@ a redis-server or a nats-server), with its data in a temporary folder.`,
 	flag(shape.InFlight > 0 && shape.Publishers > 0, func() {
 		f.IntVar(&shape.InFlight, "in-flight", shape.InFlight, "lines that each publisher has in flight")
 	})
+	flag(shape.Publishers > 0, func() {
+		f.DurationVar(&shape.Patience, "patience", shape.Patience, "how long the last line may take to reach everybody")
+	})
 	flag(kind == bench.Churn, func() {
 		f.IntVar(&shape.InFlight, "at-once", shape.InFlight, "visitors that are in at once")
 		f.IntVar(&shape.Cycles, "cycles", shape.Cycles, "how many join and leave")

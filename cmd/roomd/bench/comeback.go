@@ -65,7 +65,7 @@ func (t *talk) comeback(ctx context.Context, r *Result) error {
 	if err := t.loop.until(ctx, math.MaxInt64, "", func() bool { return !t.talking }, t.idle); err != nil {
 		return err
 	}
-	if err := t.loop.until(ctx, time.Minute, "the lines after it", t.all, t.idle); err != nil {
+	if err := t.loop.until(ctx, t.shape.Patience, "the lines after it", t.all, t.idle); err != nil {
 		return errors.Join(err, t.missing())
 	}
 	r.Lines, r.Deliveries = t.sent, t.deliveries
@@ -94,7 +94,7 @@ func (t *talk) turns(ctx context.Context, r *Result) error {
 		if err := t.loop.until(ctx, 10*time.Minute, fmt.Sprintf("%d lines", t.shape.Keep), func() bool { return !t.talking }, t.idle); err != nil {
 			return err
 		}
-		if err := t.loop.until(ctx, time.Minute, "the last lines", t.all, t.idle); err != nil {
+		if err := t.loop.until(ctx, t.shape.Patience, "the last lines", t.all, t.idle); err != nil {
 			return errors.Join(err, t.missing())
 		}
 		now, err := own.meter()

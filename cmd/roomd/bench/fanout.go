@@ -284,7 +284,9 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 	t.talking = true
 	t.next = t.loop.now()
 	lines := t.shape.Lines
-	t.shape.Lines = 0
+	if t.shape.WarmUp > 0 { // whose lines do not count
+		t.shape.Lines = 0
+	}
 	if t.shape.Kind != Latency {
 		for _, p := range t.publishers {
 			t.fill(p)
@@ -299,10 +301,12 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 			return err
 		}
 	}
-	if lines > 0 {
+	sent, got := t.sent, t.deliveries
+	if t.shape.WarmUp == 0 {
+		sent = 0 // what was said to begin with
+	} else if lines > 0 {
 		t.shape.Lines = t.sent + lines
 	}
-	sent, got := t.sent, t.deliveries
 	t.times = histogram{}
 	began := time.Now()
 	cpu, mine := t.cpu(), mustCPU(os.Getpid())
@@ -310,7 +314,7 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 		return err
 	}
 	t.talking = false
-	if err := t.loop.until(ctx, time.Minute, "the last lines", t.all, t.idle); err != nil {
+	if err := t.loop.until(ctx, t.shape.Patience, "the last lines", t.all, t.idle); err != nil {
 		return errors.Join(err, t.missing())
 	}
 	r.Took = time.Since(began)

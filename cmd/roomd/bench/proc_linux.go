@@ -7,10 +7,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -117,6 +119,10 @@ func pin(cpu int, all bool) error {
 	}
 	return nil
 }
+
+// diesWithUs has the system kill the process when the thread that starts it
+// ends, however that comes.
+func diesWithUs(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
 
 // raiseDescriptors gives this process, and those it starts, at least n
 // descriptors if it may.

@@ -5,6 +5,7 @@ package bench
 import (
 	"errors"
 	"net/netip"
+	"os/exec"
 	"time"
 )
 
@@ -15,6 +16,9 @@ func residentBytes(int) (int64, error)   { return 0, errUnseen }
 func wakeUps(int) (int64, error)         { return 0, errUnseen }
 func listenerOf(netip.AddrPort) int      { return 0 }
 func pin(int, bool) error                { return nil }
+
+// diesWithUs leaves the process to itself: only Linux has such a signal.
+func diesWithUs(*exec.Cmd) {}
 
 // raiseDescriptors leaves the limit: Go has raised it as far as it goes.
 func raiseDescriptors(uint64) error { return nil }

@@ -31,16 +31,17 @@ type Shape struct {
 	Rate       float64       `json:"rate,omitempty"`       // latency: lines a second in all
 	WarmUp     time.Duration `json:"warm_up_ns,omitempty"`
 	Duration   time.Duration `json:"duration_ns,omitempty"`
-	Lines      uint64        `json:"lines,omitempty"`     // fanout, latency: in all; 0: as many as fit into the duration
-	Cycles     int           `json:"cycles,omitempty"`    // churn
-	Settle     time.Duration `json:"settle_ns,omitempty"` // idle: how long memory may take to come to rest
-	Keep       int           `json:"keep,omitempty"`      // history: lines that the room keeps
-	Turns      int           `json:"turns,omitempty"`     // history: how often so many lines are said
+	Lines      uint64        `json:"lines,omitempty"`       // fanout, latency: in all; 0: as many as fit into the duration
+	Patience   time.Duration `json:"patience_ns,omitempty"` // how long after the last line was said everybody must have it
+	Cycles     int           `json:"cycles,omitempty"`      // churn
+	Settle     time.Duration `json:"settle_ns,omitempty"`   // idle: how long memory may take to come to rest
+	Keep       int           `json:"keep,omitempty"`        // history: lines that the room keeps
+	Turns      int           `json:"turns,omitempty"`       // history: how often so many lines are said
 }
 
 // Default is the usual shape of a kind of work.
 func Default(kind string) Shape {
-	s := Shape{Kind: kind, Rooms: 1, Members: 256}
+	s := Shape{Kind: kind, Rooms: 1, Members: 256, Patience: time.Minute}
 	switch kind {
 	case Fanout:
 		s.Publishers, s.InFlight, s.Bytes, s.WarmUp, s.Duration = 8, 64, 64, time.Second, 3*time.Second

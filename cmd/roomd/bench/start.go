@@ -32,6 +32,8 @@ type Own struct {
 	metrics int
 	cmd     *exec.Cmd
 	log     bytes.Buffer
+	gone    chan struct{} // closed when the process has ended
+	ended   error         // then: how
 }
 
 // Server is where it is.
@@ -73,19 +75,14 @@ func (o *Own) Start(ctx context.Context) error {
 	if err := o.run(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
-	gone := make(chan error, 1)
-	cmd := o.cmd
-	go func() { gone <- cmd.Wait() }()
-	o.cmd.Cancel = func() error { return <-gone }
 	for end := time.Now().Add(time.Minute); ; {
 		c, err := net.Dial("tcp", o.Server().Address.String())
 		if err == nil {
 			return c.Close()
 		}
 		select {
-		case err := <-gone:
-			gone <- err
-			return fmt.Errorf("%s has ended: %w: %s", name, err, o.log.String())
+		case <-o.gone:
+			return fmt.Errorf("%s has ended: %v: %s", name, o.ended, o.log.String())
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(5 * time.Millisecond):
@@ -96,34 +93,43 @@ func (o *Own) Start(ctx context.Context) error {
 	}
 }
 
-// run starts the process on its processor: it inherits that of the thread that
-// starts it.
+// run starts the process on its processor, which it inherits from the thread
+// that starts it. The thread stays until the process has ended: were it to end
+// first, the system would end the process (diesWithUs).
 func (o *Own) run() error {
-	if o.CPU < 0 {
-		return o.cmd.Start()
-	}
-	started := make(chan error)
+	cmd, gone, started := o.cmd, make(chan struct{}), make(chan error)
+	o.gone = gone
+	diesWithUs(cmd)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with this
-		if err := pin(o.CPU, false); err != nil {
-			started <- err
-			return
+		var err error
+		if o.CPU >= 0 {
+			err = pin(o.CPU, false)
 		}
-		started <- o.cmd.Start()
+		if err == nil {
+			err = cmd.Start()
+		}
+		started <- err
+		if err == nil {
+			o.ended = cmd.Wait()
+		}
+		close(gone)
 	}()
 	return <-started
 }
 
 // halt ends the process and waits for it.
 func (o *Own) halt() error {
-	if o.cmd == nil || o.cmd.Cancel == nil {
+	if o.cmd == nil || o.cmd.Process == nil {
 		return nil
 	}
-	kill := time.AfterFunc(20*time.Second, func() { o.cmd.Process.Kill() })
+	process := o.cmd.Process
+	kill := time.AfterFunc(20*time.Second, func() { process.Kill() })
 	defer kill.Stop()
-	o.cmd.Process.Signal(syscall.SIGTERM)
-	err := o.cmd.Cancel()
+	process.Signal(syscall.SIGTERM)
+	<-o.gone
 	o.cmd = nil
+	err := o.ended
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && o.Protocol != "roomd" {
 		return nil // they end by the signal
@@ -165,7 +171,7 @@ func (o *Own) command() (string, []string) {
 func (o *Own) config() string {
 	switch o.Protocol {
 	case "redis":
-		return fmt.Sprintf("port %d\nbind 127.0.0.1\nsave \"\"\nappendonly no\nmaxclients 50000\n", o.master)
+		return fmt.Sprintf("port %d\nbind 127.0.0.1\nprotected-mode no\nsave \"\"\nappendonly no\nmaxclients 50000\n", o.master)
 	case "nats":
 		return fmt.Sprintf("listen: \"127.0.0.1:%d\"\nmax_connections: 100000\n", o.master)
 	}

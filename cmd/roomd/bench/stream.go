@@ -251,8 +251,8 @@ func (p *publisher) due(n uint64) time.Duration {
 // orders: each line is parsed at each member.
 func (m *member) getAlone(data []byte, arrived func(*member, mark)) error {
 	s := m.stream
-	if m.last == nil {
-		m.last = make([]uint64, len(s.publishers))
+	for len(m.last) < len(s.publishers) {
+		m.last = append(m.last, 0)
 	}
 	if len(m.held) > 0 {
 		m.held = append(m.held, data...)
