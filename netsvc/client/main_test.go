@@ -3,7 +3,6 @@ package client_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -40,16 +39,21 @@ type server struct {
 }
 
 func newServer(t testing.TB) *server {
+	s := &server{t: t, path: filepath.Join(t.TempDir(), "roomd.db"), opts: options()}
+	t.Cleanup(s.stop)
+	s.start()
+	return s
+}
+
+// options are those of config.toml, with ports that nobody else has.
+func options() netsvc.Options {
 	first := int(nextPort.Add(20)) - 20
-	s := &server{t: t, path: filepath.Join(t.TempDir(), "roomd.db"), opts: netsvc.Options{
+	return netsvc.Options{
 		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Port: first, Ports: [2]int{first + 1, first + 19},
 		Rooms: 10, Replay: 20, QuietAbove: 50, Members: 256, Connections: 10000, LineBytes: 4096,
 		MaxLag: 100000, DeadPeer: time.Minute, MasterIdle: 5 * time.Minute, CreateAnyone: true, Delete: netsvc.Anyone,
 		Log: slog.New(slog.DiscardHandler),
-	}}
-	t.Cleanup(s.stop)
-	s.start()
-	return s
+	}
 }
 
 func (s *server) start() {
@@ -207,5 +211,3 @@ func (s *server) history(name string) (lines []client.Event) {
 	s.t.Fatal("the history has no end:", r.Err(), ctx.Err())
 	return nil
 }
-
-var _ io.Closer = (*cutConn)(nil)
