@@ -56,7 +56,7 @@ func (m *Member) line(line []byte, over int) Cause {
 	case errors.As(err, &refusal):
 		m.answer(wire.Event{Type: wire.TypeError, Command: c.Name, Code: refusal.Code, Text: refusal.Text})
 	case err != nil:
-		m.room.svc.log.Error("command", "room", m.room.name, "command", c.Name, "error", err)
+		m.room.svc.log.Error("command", "room", m.room.name(), "command", c.Name, "error", err)
 		m.answer(wire.Event{Type: wire.TypeError, Command: c.Name, Code: wire.CodeInternal, Text: "the server could not do that"})
 	}
 	return ""
@@ -84,7 +84,7 @@ func (m *Member) do(c wire.Command) error {
 	case wire.History:
 		n := c.N
 		if n < 0 {
-			n = m.room.svc.opts().Replay
+			n = m.room.replay()
 		}
 		m.queue(insert{kind: history, n: n})
 	case wire.Since:

@@ -9,7 +9,7 @@ import (
 // Happening is something that an operator may want to watch.
 type Happening struct {
 	Time   time.Time `json:"time"`
-	Type   string    `json:"type"` // message, action, topic, join, leave, create, delete, restore, refuse, ban, unban
+	Type   string    `json:"type"` // message, action, topic, join, leave, create, delete, restore, rename, move, refuse, ban, unban
 	Room   string    `json:"room,omitempty"`
 	Member string    `json:"member,omitempty"` // the nick
 	Remote string    `json:"remote,omitempty"`

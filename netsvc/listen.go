@@ -32,6 +32,7 @@ const (
 type listeners struct {
 	port int
 	each []*net.TCPListener
+	quit chan struct{} // closed by leave
 }
 
 func (l *listeners) close() {
@@ -43,7 +44,7 @@ func (l *listeners) close() {
 // listen binds a port on all addresses, or on none. Port 0 lets the system
 // choose.
 func (s *Service) listen(port int) (*listeners, error) {
-	l := &listeners{port: port}
+	l := &listeners{port: port, quit: make(chan struct{})}
 	third := max(s.opts().DeadPeer/6, time.Second) // idle, and then the probes
 	lc := net.ListenConfig{
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: third * 2, Interval: third, Count: 3},
@@ -125,7 +126,7 @@ func (s *Service) bindFree(r *Room) (*listeners, error) {
 		failed = append(failed, port)
 		last = err
 		if !inUse(err) && !errors.Is(err, syscall.EACCES) {
-			s.log.Error("bind", "room", r.name, "port", port, "error", err)
+			s.log.Error("bind", "room", r.name(), "port", port, "error", err)
 			return nil, wire.Errorf(wire.CodeBusy, "%s", why(port, err))
 		}
 	}
@@ -142,7 +143,7 @@ func (s *Service) bindAll(rooms []*Room) {
 		}
 		if time.Now().After(until) || !s.pause(bindPause) {
 			for _, r := range failed {
-				s.log.Warn("room unbound", "room", r.name, "port", r.port, "cause", r.unboundCause())
+				s.log.Warn("room unbound", "room", r.name(), "port", r.port(), "cause", r.unboundCause())
 				s.tasks.Go(r.rebind)
 			}
 			return
@@ -229,6 +230,13 @@ func (s *Service) acceptLoop(ln *net.TCPListener, admit func(*net.TCPConn), busy
 			t.Stop()
 		}
 	}
+}
+
+// leave ends the room's accept loops once nobody is left in the backlog. It may
+// be called once.
+func (l *listeners) leave() {
+	close(l.quit)
+	l.wakeAccept()
 }
 
 // wakeAccept makes acceptLoop look at quit, which is closed by now.

@@ -233,7 +233,7 @@ func (c *session) join(req wire.Request) error {
 	info, ok := r.info()
 	switch {
 	case !ok:
-		return wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name)
+		return wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
 	case info.Unbound != "":
 		return wire.Errorf(wire.CodeBusy, "%s is not reachable at the moment: %s; the server keeps trying", info.Name, info.Unbound)
 	}
@@ -277,7 +277,7 @@ func (c *session) delete(req wire.Request) error {
 	}
 	var name string
 	err := c.svc.Delete(req.Name, func(r *Room) error {
-		name = r.name
+		name = r.name()
 		return c.svc.mayDelete(r, c.id, req.Secret)
 	})
 	if err == nil {

@@ -99,13 +99,13 @@ func newMember(r *Room, k *sock, addr netip.AddrPort, nick wire.Name) *Member {
 
 // greet queues what a newcomer sees first. Room.mu is held.
 func (m *Member) greet(members int, topic string) {
-	hello := fmt.Appendf(nil, "* %s: %d here, you are %s (/help)\n", m.room.name, members, m.nick.Shown)
+	hello := fmt.Appendf(nil, "* %s: %d here, you are %s (/help)\n", m.room.name(), members, m.nick.Shown)
 	if topic != "" {
 		hello = fmt.Appendf(hello, "* topic: %s\n", topic)
 	}
 	m.pos.Store(m.cursor.Pos)
 	m.inserts = append(m.inserts, insert{kind: answer, at: m.cursor, bytes: hello})
-	if n := m.room.svc.opts().Replay; n > 0 {
+	if n := m.room.replay(); n > 0 {
 		m.inserts = append(m.inserts, insert{kind: newest, at: m.cursor, n: n})
 	}
 }
@@ -122,7 +122,7 @@ func (m *Member) serve() {
 func (m *Member) read() (c Cause) {
 	defer func() {
 		if p := recover(); p != nil {
-			m.room.svc.log.Error("reader", "room", m.room.name, "remote", m.remote, "error", p, "stack", string(debug.Stack()))
+			m.room.svc.log.Error("reader", "room", m.room.name(), "remote", m.remote, "error", p, "stack", string(debug.Stack()))
 			c = destroyed
 		}
 	}()
@@ -176,7 +176,7 @@ func (m *Member) lastLine(err error) Cause {
 func (m *Member) finish(c Cause) {
 	m.end(c)
 	c = m.why()
-	m.room.svc.log.Info("member gone", "room", m.room.name, "member", m.nick.Shown, "remote", m.remote, "cause", string(c))
+	m.room.svc.log.Info("member gone", "room", m.room.name(), "member", m.nick.Shown, "remote", m.remote, "cause", string(c))
 	switch c {
 	case destroyed:
 		m.sock.tcp.Close() // the hold may be lost: nobody can be waited for
@@ -233,7 +233,7 @@ func (m *Member) endLocked(c Cause) bool {
 	m.signal()
 	m.sock.wakeReader()
 	m.room.svc.counters.end(c)
-	m.room.svc.hub.publish(Happening{Type: "leave", Room: m.room.name, Member: m.nick.Shown, Remote: m.remote.String(), Cause: string(c)})
+	m.room.svc.hub.publish(Happening{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.remote.String(), Cause: string(c)})
 	return true
 }
 
@@ -279,6 +279,10 @@ func (m *Member) say(kind store.Kind, text string) {
 		m.mute(b)
 		return
 	}
+	if m.room.own.Load().ReadOnly {
+		m.unsaid("the room is read-only")
+		return
+	}
 	m.mu.Lock()
 	m.inFlight++
 	m.mu.Unlock()
@@ -291,15 +295,20 @@ func (m *Member) say(kind store.Kind, text string) {
 
 // mute answers a line of a member that may not speak.
 func (m *Member) mute(b *store.Ban) {
-	text := "not sent: you are muted"
+	why := "you are muted"
 	if !b.Until.IsZero() {
-		text += " until " + b.Until.UTC().Format("2006-01-02 15:04:05 UTC")
+		why += " until " + b.Until.UTC().Format("2006-01-02 15:04:05 UTC")
 	}
+	m.unsaid(why)
+}
+
+// unsaid answers a line that may not be said.
+func (m *Member) unsaid(why string) {
 	m.mu.Lock()
 	m.failed = true
 	command := cmp.Or(m.saying, "say")
 	m.mu.Unlock()
-	m.answer(wire.Event{Type: wire.TypeError, Command: command, Code: wire.CodeDenied, Text: text})
+	m.answer(wire.Event{Type: wire.TypeError, Command: command, Code: wire.CodeDenied, Text: "not sent: " + why})
 }
 
 // appended puts a line of this member into the log. Room.mu is held.

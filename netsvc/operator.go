@@ -29,12 +29,17 @@ type MemberInfo struct {
 	Behind uint64    `json:"behind"`         // events that it has not got yet
 	JSON   bool      `json:"json"`
 	Muted  bool      `json:"muted"`
+
+	remote netip.AddrPort
+	key    string
 }
 
+// info is the member as it is now; Remote is left to be filled in, as that takes
+// longer than the lock should be held. Room.mu is held.
 func (m *Member) info(end uint64) MemberInfo {
 	i := MemberInfo{
-		ID: m.id, Nick: m.nick.Shown, Room: m.room.name, Remote: m.remote.String(), Since: m.since.UTC(),
-		Lines: m.lines.Load(), JSON: m.readsJSON, Muted: m.silenced() != nil,
+		ID: m.id, Nick: m.nick.Shown, Since: m.since.UTC(),
+		Lines: m.lines.Load(), JSON: m.readsJSON, Muted: m.silenced() != nil, remote: m.remote, key: m.nick.Key,
 	}
 	if t := m.spoke.Load(); t != 0 {
 		i.Spoke = time.UnixMicro(t).UTC()
@@ -63,16 +68,21 @@ func (s *Service) Members(room string) ([]MemberInfo, error) {
 		}
 		rooms = []*Room{r}
 	}
-	var infos []MemberInfo
+	infos := []MemberInfo{}
 	for _, r := range rooms {
 		end := r.log.End().Pos
+		from := len(infos)
 		r.mu.Lock()
+		infos = slices.Grow(infos, len(r.members))
 		for _, m := range r.members {
 			infos = append(infos, m.info(end))
 		}
 		r.mu.Unlock()
+		for i := from; i < len(infos); i++ {
+			infos[i].Room, infos[i].Remote = r.name(), infos[i].remote.String()
+		}
 	}
-	slices.SortFunc(infos, func(a, b MemberInfo) int { return int(a.ID) - int(b.ID) })
+	slices.SortFunc(infos, func(a, b MemberInfo) int { return cmp.Compare(a.ID, b.ID) })
 	return infos, nil
 }
 
@@ -86,10 +96,8 @@ func (s *Service) Who(what string) []MemberInfo {
 	addr, _ := netip.ParseAddr(what)
 	name, _ := wire.ParseName(what)
 	return slices.DeleteFunc(all, func(m MemberInfo) bool {
-		nick, _ := wire.ParseName(m.Nick)
-		at, _ := netip.ParseAddrPort(m.Remote)
-		return !(id != 0 && m.ID == id || addr.IsValid() && at.Addr() == addr.Unmap() ||
-			name.Key != "" && nick.Key == name.Key || m.Remote == what)
+		return !(id != 0 && m.ID == id || addr.IsValid() && m.remote.Addr() == addr.Unmap() ||
+			name.Key != "" && m.key == name.Key || m.Remote == what)
 	})
 }
 
@@ -115,7 +123,7 @@ func (m *Member) kick(say string) bool {
 	if m.cause != "" {
 		return false
 	}
-	m.answer(wire.Event{Time: time.Now(), Type: wire.TypeNotice, Text: r.name + ": " + wire.CleanString(say)})
+	m.answer(wire.Event{Time: time.Now(), Type: wire.TypeNotice, Text: r.name() + ": " + wire.CleanString(say)})
 	m.endLocked(kicked)
 	r.announce(wire.Event{Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members)})
 	return true
@@ -146,49 +154,48 @@ func (s *Service) Say(room, text string) (int, error) {
 
 // RoomDetail is all there is to say of a room.
 type RoomDetail struct {
-	Name    string    `json:"name"`
-	Port    int       `json:"port"`
-	State   string    `json:"state"` // open or unbound
-	Cause   string    `json:"cause,omitempty"`
-	Members int       `json:"members"`
-	Lagging int       `json:"lagging"` // members that have not got everything
-	Lines   uint64    `json:"lines"`
-	Bytes   uint64    `json:"bytes"`
-	Newest  uint64    `json:"newest"` // sequence number
-	Rate    float64   `json:"rate"`   // lines a minute, lately
-	Spoke   time.Time `json:"spoke,omitzero"`
-	Created time.Time `json:"created,omitzero"`
-	Creator string    `json:"creator,omitempty"`
-	Topic   string    `json:"topic"`
+	ID       uint64    `json:"id"`
+	Name     string    `json:"name"`
+	Port     int       `json:"port"`
+	State    string    `json:"state"`           // opening, open, unbound or closing
+	Cause    string    `json:"cause,omitempty"` // why it is unbound
+	ReadOnly bool      `json:"read_only"`
+	Members  int       `json:"members"`
+	Lagging  int       `json:"lagging"` // members that have not got everything
+	Worst    uint64    `json:"worst"`   // how many events the slowest of them is behind
+	Lines    uint64    `json:"lines"`
+	Bytes    uint64    `json:"bytes"`
+	Newest   uint64    `json:"newest"` // sequence number
+	Rate     float64   `json:"rate"`   // lines a minute, lately
+	Spoke    time.Time `json:"spoke,omitzero"`
+	Created  time.Time `json:"created,omitzero"`
+	Creator  string    `json:"creator,omitempty"`
+	Topic    string    `json:"topic"`
 }
 
-// Rooms returns all rooms, sorted by folded name.
+// states are what a room may be in, as they are called.
+var states = map[state]string{opening: "opening", open: "open", unbound: "unbound", closing: "closing"}
+
+// States returns how many rooms are in each state.
+func (s *Service) States() map[string]int {
+	n := make(map[string]int)
+	for _, name := range states {
+		n[name] = 0
+	}
+	for _, r := range s.all() {
+		n[states[r.currentState()]]++
+	}
+	return n
+}
+
+// Rooms returns all rooms, sorted by folded name, those that are just being
+// opened or closed included.
 func (s *Service) Rooms() []RoomDetail {
-	var all []RoomDetail
-	for _, i := range s.List() {
-		s.mu.Lock()
-		r := s.rooms[i.Key]
-		s.mu.Unlock()
-		if r == nil {
-			continue
-		}
-		d := RoomDetail{Name: i.Name, Port: i.Port, State: "open", Cause: i.Unbound, Members: i.Members, Topic: i.Topic, Created: r.created, Creator: r.madeBy}
-		if i.Unbound != "" {
-			d.State = "unbound"
-		}
-		if st, err := s.store.Stat(r.id); err == nil {
-			d.Lines, d.Bytes, d.Newest = st.Lines, st.Bytes, st.Last
-		}
-		end := r.log.End().Pos
-		r.mu.Lock()
-		for _, m := range r.members {
-			if m.pos.Load() < end {
-				d.Lagging++
-			}
-		}
-		d.Spoke, d.Rate = r.spoke, r.rate.now(time.Now())
-		r.mu.Unlock()
-		all = append(all, d)
+	rooms := s.all()
+	slices.SortFunc(rooms, func(a, b *Room) int { return strings.Compare(a.key(), b.key()) })
+	all := make([]RoomDetail, len(rooms))
+	for i, r := range rooms {
+		all[i] = r.detail()
 	}
 	return all
 }
@@ -199,12 +206,27 @@ func (s *Service) Room(name string) (RoomDetail, error) {
 	if err != nil {
 		return RoomDetail{}, err
 	}
-	for _, d := range s.Rooms() {
-		if d.Name == r.name {
-			return d, nil
+	return r.detail(), nil
+}
+
+func (r *Room) detail() RoomDetail {
+	d := RoomDetail{ID: r.id, ReadOnly: r.own.Load().ReadOnly}
+	if st, err := r.svc.store.Stat(r.id); err == nil {
+		d.Lines, d.Bytes, d.Newest = st.Lines, st.Bytes, st.Last
+	}
+	end := r.log.End().Pos
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d.Name, d.Port, d.State, d.Cause = r.name(), r.port(), states[r.state], r.binding
+	d.Members, d.Topic, d.Spoke, d.Rate = len(r.members), r.topic, r.spoke, r.rate.now(time.Now())
+	d.Created, d.Creator = r.created, r.madeBy
+	for _, m := range r.members {
+		if pos := m.pos.Load(); pos < end {
+			d.Lagging++
+			d.Worst = max(d.Worst, end-pos)
 		}
 	}
-	return RoomDetail{}, wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name)
+	return d
 }
 
 // Lines reads a room's history: the newest n lines with after < Seq.
@@ -265,7 +287,7 @@ func (s *Service) SetTopic(name, topic string) error {
 	}
 	topic = wire.CleanString(strings.TrimSpace(topic))
 	if _, err := s.store.Update(r.id, func(k *store.Room) { k.Topic = topic }); err != nil {
-		return storeError(fmt.Errorf("set the topic of %s: %w", r.name, err))
+		return storeError(fmt.Errorf("set the topic of %s: %w", r.name(), err))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -276,22 +298,31 @@ func (s *Service) SetTopic(name, topic string) error {
 
 // PortsInfo is the state of the ports for rooms.
 type PortsInfo struct {
-	First   int   `json:"first"`
-	Last    int   `json:"last"`
-	Bound   int   `json:"bound"`
-	Unbound int   `json:"unbound"`
-	Free    int   `json:"free"` // resting ones included
-	Next    []int `json:"next"` // the first of them, in the order in which they are given out
+	First   int       `json:"first"`
+	Last    int       `json:"last"`
+	Bound   int       `json:"bound"`
+	Free    int       `json:"free"`    // those that rest included
+	Next    []int     `json:"next"`    // the first that are free, in the order in which they are given out
+	Resting []int     `json:"resting"` // free, and a room had them: given out last
+	Unbound []Waiting `json:"unbound"`
+}
+
+// Waiting is a room whose port is not bound.
+type Waiting struct {
+	Room  string `json:"room"`
+	Port  int    `json:"port"`
+	Cause string `json:"cause"`
 }
 
 // Ports tells the state of the ports.
 func (s *Service) Ports() PortsInfo {
 	s.mu.Lock()
-	i := PortsInfo{First: s.ports.first, Last: s.ports.last, Free: len(s.ports.free), Next: slices.Clone(s.ports.free[:min(5, len(s.ports.free))])}
+	q := &s.ports
+	i := PortsInfo{First: q.first, Last: q.last, Free: len(q.free), Next: slices.Clone(q.free[:min(5, len(q.free))]), Resting: q.resting(), Unbound: []Waiting{}}
 	s.mu.Unlock()
 	for _, r := range s.List() {
 		if r.Unbound != "" {
-			i.Unbound++
+			i.Unbound = append(i.Unbound, Waiting{r.Name, r.Port, r.Unbound})
 		} else {
 			i.Bound++
 		}
@@ -323,7 +354,7 @@ func (s *Service) Status() Status {
 		st.Members += r.Members
 		st.Lines += r.Lines
 		st.Bytes += r.Bytes
-		if r.State == "unbound" {
+		if r.State == states[unbound] {
 			st.Unbound++
 		}
 	}
@@ -356,7 +387,7 @@ func (s *Service) RoomID(name string) (uint64, error) {
 func (s *Service) RoomName(id uint64) string {
 	for _, r := range s.all() {
 		if r.id == id && id != 0 {
-			return r.name
+			return r.name()
 		}
 	}
 	return ""
@@ -397,11 +428,11 @@ func (s *Service) Inconsistencies() (found []string) {
 				json++
 			}
 			if m.index != i || r.nicks[m.nick.Key] != m || m.cause != "" {
-				found = append(found, fmt.Sprintf("%s: member %d is not where it should be", r.name, m.id))
+				found = append(found, fmt.Sprintf("%s: member %d is not where it should be", r.name(), m.id))
 			}
 		}
 		if len(r.nicks) != len(r.members) || json != r.json {
-			found = append(found, fmt.Sprintf("%s: %d members, %d nicks; %d read JSON, %d are counted", r.name, len(r.members), len(r.nicks), json, r.json))
+			found = append(found, fmt.Sprintf("%s: %d members, %d nicks; %d read JSON, %d are counted", r.name(), len(r.members), len(r.nicks), json, r.json))
 		}
 		members += len(r.members)
 		r.mu.Unlock()

@@ -8,12 +8,13 @@ import "slices"
 type portQueue struct {
 	first, last int
 	free        []int
+	rested      map[int]bool // ports that a room has given up, ever
 }
 
 // newPortQueue takes the ports of rooms, and those that rest, the longest
 // rested first.
 func newPortQueue(first, last int, used map[int]bool, resting []int) portQueue {
-	q := portQueue{first: first, last: last}
+	q := portQueue{first: first, last: last, rested: make(map[int]bool)}
 	rests := make(map[int]bool, len(resting))
 	for _, p := range resting {
 		rests[p] = true
@@ -63,5 +64,17 @@ func (q *portQueue) putBack(ports ...int) {
 func (q *portQueue) release(port int) {
 	if port >= q.first && port <= q.last {
 		q.free = append(q.free, port)
+		q.rested[port] = true
 	}
+}
+
+// resting are the free ports that a room has given up, the longest rested first.
+func (q *portQueue) resting() []int {
+	ports := []int{}
+	for _, p := range q.free {
+		if q.rested[p] {
+			ports = append(ports, p)
+		}
+	}
+	return ports
 }

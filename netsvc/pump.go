@@ -95,10 +95,15 @@ func (m *Member) carryOn(o outcome) bool {
 // drain writes all that is pending and waits for the end of the stream, which
 // must have been queued.
 func (m *Member) drain() {
+	m.carryOut()
+	<-m.drained
+}
+
+// carryOut writes all that is pending of a member, if nobody else does.
+func (m *Member) carryOut() {
 	if acquire(&m.hold) {
 		m.write()
 	}
-	<-m.drained
 }
 
 // write is the writer of a member that lags. It has the hold and waits for the
@@ -273,7 +278,7 @@ func (m *Member) apply(ins insert) {
 			seq = m.replay.after
 		}
 		m.put(wire.Event{Type: wire.TypeNotice, Text: fmt.Sprintf(
-			"%s: you are too far behind and are let go; come back and say /since %d", m.room.name, seq)})
+			"%s: you are too far behind and are let go; come back and say /since %d", m.room.name(), seq)})
 		m.over = true
 	}
 }
@@ -394,7 +399,7 @@ func (m *Member) catchUp(upto uint64) {
 // unserved ends a member whose lines cannot be read.
 func (m *Member) unserved(err error) {
 	if !errors.Is(err, store.ErrNoRoom) && !errors.Is(err, store.ErrClosed) {
-		m.room.svc.log.Error("read the history", "room", m.room.name, "member", m.remote, "error", err)
+		m.room.svc.log.Error("read the history", "room", m.room.name(), "member", m.remote, "error", err)
 	}
 	m.end(unserved)
 	m.over = true
@@ -403,7 +408,7 @@ func (m *Member) unserved(err error) {
 // broken ends a member that cannot be written to.
 func (m *Member) broken(err error) outcome {
 	if !gone(err) {
-		m.room.svc.log.Warn("write", "room", m.room.name, "remote", m.remote, "error", err)
+		m.room.svc.log.Warn("write", "room", m.room.name(), "remote", m.remote, "error", err)
 	}
 	m.end(vanished)
 	return finished

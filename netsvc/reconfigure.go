@@ -35,7 +35,7 @@ func (c *Change) Commit() {
 	defer s.mu.Unlock()
 	used := map[int]bool{c.next.Port: true}
 	for _, r := range s.rooms {
-		used[r.port] = true
+		used[r.port()] = true
 	}
 	s.ports.widen(c.next.Ports[0], c.next.Ports[1], used, c.resting)
 	s.options.Store(&c.next)

@@ -39,8 +39,6 @@ type Room struct {
 	// Set before it is published, then read-only.
 	svc       *Service
 	id        uint64
-	name, key string // as it is shown, and folded
-	port      int
 	creator   uint64 // master connection that made it; 0: none of this run
 	keyHash   []byte
 	created   time.Time
@@ -53,9 +51,13 @@ type Room struct {
 
 	flushing atomic.Int32 // what the flusher is doing: free, held, again
 
+	ident atomic.Pointer[ident]          // replaced under Service.mu
+	own   atomic.Pointer[store.Settings] // what the operator has set, read-only
+
 	mu      sync.Mutex
 	state   state
 	cause   Cause // why it is closing
+	altered bool  // it is just being renamed, moved or set
 	binding string
 	topic   string
 	ln      *listeners
@@ -76,33 +78,51 @@ type Room struct {
 }
 
 func newRoom(s *Service, k store.Room, last uint64) *Room {
-	return &Room{
+	r := &Room{
 		created: k.Created, madeBy: k.Creator,
-		svc: s, id: k.ID, name: k.Name, key: k.Key, port: k.Port, keyHash: k.KeyHash, topic: k.Topic,
+		svc: s, id: k.ID, keyHash: k.KeyHash, topic: k.Topic,
 		log:  roomlog.New(logWindow, last),
 		quit: make(chan struct{}), gone: make(chan struct{}),
 		nicks: make(map[string]*Member),
 	}
+	r.ident.Store(&ident{k.Name, k.Key, k.Port})
+	r.own.Store(&k.Own)
+	return r
 }
+
+// ident is what the operator may change of a room while it is open.
+type ident struct {
+	name, key string // as it is shown, and folded
+	port      int
+}
+
+func (r *Room) name() string { return r.ident.Load().name }
+func (r *Room) key() string  { return r.ident.Load().key }
+func (r *Room) port() int    { return r.ident.Load().port }
 
 // publish opens a room that has just been created. It reports false when the
 // server has begun to stop meanwhile: then the listeners are closed.
 func (r *Room) publish(k store.Room, ln *listeners) bool {
-	r.id, r.port, r.keyHash, r.created = k.ID, k.Port, k.KeyHash, k.Created
+	r.id, r.keyHash, r.created = k.ID, k.KeyHash, k.Created
+	r.ident.Store(&ident{k.Name, k.Key, k.Port})
 	return r.opened(ln)
 }
 
-// opened begins to accept on ln, unless the room is closing.
+// opened begins to accept on ln, unless the room is closing, or has another
+// port by now. What it accepted on before is left.
 func (r *Room) opened(ln *listeners) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state == closing {
+	if r.state == closing || ln.port != r.port() {
 		ln.close()
 		return false
 	}
+	if r.ln != nil {
+		r.ln.leave()
+	}
 	r.state, r.binding, r.ln = open, "", ln
 	for _, l := range ln.each {
-		r.accepts.Go(func() { r.svc.acceptLoop(l, r.admit, r.line(busyText), r.quit) })
+		r.accepts.Go(func() { r.svc.acceptLoop(l, r.admit, r.line(busyText), ln.quit) })
 	}
 	return true
 }
@@ -117,8 +137,8 @@ func (r *Room) tryBind() bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state != closing {
-		r.state, r.binding = unbound, why(r.port, err)
+	if r.state != closing && r.state != open {
+		r.state, r.binding = unbound, why(r.port(), err)
 	}
 	return false
 }
@@ -127,10 +147,10 @@ func (r *Room) tryBind() bool {
 var errMaster = fmt.Errorf("it is the master port: start the server with another one")
 
 func (r *Room) listen() (*listeners, error) {
-	if r.port == r.svc.opts().Port {
+	if r.port() == r.svc.opts().Port {
 		return nil, errMaster
 	}
-	return r.svc.listen(r.port)
+	return r.svc.listen(r.port())
 }
 
 // rebind retries an unbound room until it is bound or closes.
@@ -143,8 +163,11 @@ func (r *Room) rebind() {
 			t.Stop()
 			return
 		}
+		if r.currentState() == open {
+			return // the operator was faster
+		}
 		if r.tryBind() {
-			r.svc.log.Info("room bound", "room", r.name, "port", r.port)
+			r.svc.log.Info("room bound", "room", r.name(), "port", r.port())
 			return
 		}
 	}
@@ -174,18 +197,18 @@ func (r *Room) info() (RoomInfo, bool) {
 	if r.state != open && r.state != unbound {
 		return RoomInfo{}, false
 	}
-	return RoomInfo{Name: r.name, Key: r.key, Port: r.port, Members: len(r.members), Topic: r.topic, Unbound: r.binding}, true
+	return RoomInfo{Name: r.name(), Key: r.key(), Port: r.port(), Members: len(r.members), Topic: r.topic, Unbound: r.binding}, true
 }
 
 // line is a line from the server outside of the log, text as it is.
-func (r *Room) line(text string) string { return "* " + r.name + ": " + text }
+func (r *Room) line(text string) string { return "* " + r.name() + ": " + text }
 
 // farewell is what the members are told when a room closes.
 func (r *Room) farewell(c Cause) wire.Event {
 	if c == deleted {
-		return wire.Event{Time: time.Now(), Type: wire.TypeDeleted, Text: r.name + ": chat room being deleted"}
+		return wire.Event{Time: time.Now(), Type: wire.TypeDeleted, Text: r.name() + ": chat room being deleted"}
 	}
-	return wire.Event{Time: time.Now(), Type: wire.TypeNotice, Text: r.name + ": the server is stopping"}
+	return wire.Event{Time: time.Now(), Type: wire.TypeNotice, Text: r.name() + ": the server is stopping"}
 }
 
 // admit makes a connection a member, or says why not.
@@ -197,7 +220,7 @@ func (r *Room) admit(c *net.TCPConn) {
 	}
 	if refusal := r.join(c, addr); refusal != "" {
 		r.svc.leave(addr.Addr())
-		r.svc.hub.publish(Happening{Type: "refuse", Room: r.name, Remote: addr.String(), Text: strings.TrimSpace(refusal)})
+		r.svc.hub.publish(Happening{Type: "refuse", Room: r.name(), Remote: addr.String(), Text: strings.TrimSpace(refusal)})
 		r.svc.refuse(c, refusal)
 	}
 }
@@ -215,7 +238,7 @@ func (r *Room) join(c *net.TCPConn, addr netip.AddrPort) (refusal string) {
 		ev := r.farewell(r.cause)
 		return string(ev.AppendText(nil))
 	}
-	if n := len(r.members); n >= r.svc.opts().Members {
+	if n := len(r.members); n >= r.most() {
 		return r.line(fmt.Sprintf("the room is full: it has %d members, which is the limit\n", n))
 	}
 	if b := r.svc.banned(false, r.id, addr.Addr(), ""); b != nil {
@@ -230,7 +253,7 @@ func (r *Room) join(c *net.TCPConn, addr netip.AddrPort) (refusal string) {
 	r.reading++
 	m.greet(len(r.members), r.topic)
 	r.announce(wire.Event{Type: wire.TypeJoin, From: m.nick.Shown, Members: len(r.members)})
-	r.svc.hub.publish(Happening{Type: "join", Room: r.name, Member: m.nick.Shown, Remote: addr.String()})
+	r.svc.hub.publish(Happening{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: addr.String()})
 	r.readers.Go(m.serve)
 	return ""
 }
@@ -251,7 +274,7 @@ func (r *Room) guest() wire.Name {
 // going of others.
 func (r *Room) announce(ev wire.Event) {
 	ev.Time = time.Now()
-	quiet := (ev.Type == wire.TypeJoin || ev.Type == wire.TypeLeave) && len(r.members) > r.svc.opts().QuietAbove
+	quiet := (ev.Type == wire.TypeJoin || ev.Type == wire.TypeLeave) && len(r.members) > r.quietAbove()
 	var e roomlog.Event
 	if !quiet {
 		e.Text = ev.AppendText(nil)
@@ -291,7 +314,7 @@ func (r *Room) append(posts []*store.Post) {
 			e.JSON = r.object
 		}
 		if r.svc.hub.watched() {
-			r.svc.hub.publish(Happening{Time: p.Line.Time, Type: string(ev.Type), Room: r.name, Member: ev.From, Seq: ev.Seq, Text: ev.Text})
+			r.svc.hub.publish(Happening{Time: p.Line.Time, Type: string(ev.Type), Room: r.name(), Member: ev.From, Seq: ev.Seq, Text: ev.Text})
 		}
 		if p.Line.Kind == store.Topic {
 			r.topic = p.Line.Text
@@ -389,7 +412,7 @@ func (r *Room) shut(c Cause) int {
 	ln := r.ln
 	r.mu.Unlock()
 	if ln != nil {
-		ln.wakeAccept()
+		ln.leave()
 	}
 	r.accepts.Wait()
 	n := r.endAll(c)
@@ -445,6 +468,11 @@ func (r *Room) flushPass() (again bool) {
 	for _, m := range r.pass {
 		if m.flush() {
 			again = true
+			if m.why() != "" {
+				// It has ended meanwhile and is in no pass any more, and whoever
+				// drains it may have found the hold taken.
+				go m.carryOut()
+			}
 		}
 		if maxLag > 0 && end > maxLag && m.pos.Load() < end-maxLag {
 			m.letGo()

@@ -138,7 +138,7 @@ func (s *Service) Start() error {
 	s.mu.Lock()
 	s.ports = newPortQueue(s.opts().Ports[0], s.opts().Ports[1], used, resting)
 	for _, r := range rooms {
-		s.rooms[r.key] = r
+		s.rooms[r.key()] = r
 	}
 	s.mu.Unlock()
 	s.reserve.open()
@@ -240,7 +240,12 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 	if err := s.reserveName(r); err != nil {
 		return info, "", err
 	}
-	ln, err := s.bindFree(r)
+	var ln *listeners
+	if by.Port != 0 {
+		ln, err = s.bindChosen(by.Port)
+	} else {
+		ln, err = s.bindFree(r)
+	}
 	if err != nil {
 		s.forget(r)
 		return info, "", err
@@ -274,18 +279,19 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 type Creation struct {
 	Session uint64 // the master connection; 0: none
 	Addr    string
+	Port    int // that it must have; 0: the next one that is free
 }
 
 // reserveName puts an opening room into the map.
 func (s *Service) reserveName(r *Room) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old := s.rooms[r.key]; old != nil {
+	if old := s.rooms[r.key()]; old != nil {
 		switch st := old.currentState(); st {
 		case closing:
-			return wire.Errorf(wire.CodeExists, "a room named %s is just being deleted; try again in a moment", old.name)
+			return wire.Errorf(wire.CodeExists, "a room named %s is just being deleted; try again in a moment", old.name())
 		default:
-			return wire.Errorf(wire.CodeExists, "a room named %s is already there", old.name)
+			return wire.Errorf(wire.CodeExists, "a room named %s is already there", old.name())
 		}
 	}
 	if s.stopping {
@@ -294,14 +300,14 @@ func (s *Service) reserveName(r *Room) error {
 	if len(s.rooms) >= s.opts().Rooms {
 		return wire.Errorf(wire.CodeFull, "there are %d rooms, which is the limit", len(s.rooms))
 	}
-	s.rooms[r.key] = r
+	s.rooms[r.key()] = r
 	return nil
 }
 
 // forget takes a room that was never published out of the map.
 func (s *Service) forget(r *Room) {
 	s.mu.Lock()
-	delete(s.rooms, r.key)
+	delete(s.rooms, r.key())
 	s.mu.Unlock()
 }
 
@@ -317,19 +323,19 @@ func (s *Service) Delete(name string, allowed func(*Room) error) error {
 		return err
 	}
 	if !r.begin(deleted) {
-		return wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name)
+		return wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
 	}
 	if err := s.store.Delete(r.id); err != nil {
 		r.resume()
-		return storeError(fmt.Errorf("delete the room %s: %w", r.name, err))
+		return storeError(fmt.Errorf("delete the room %s: %w", r.name(), err))
 	}
 	members := r.shut(deleted)
 	s.mu.Lock()
-	delete(s.rooms, r.key)
-	s.ports.release(r.port)
+	delete(s.rooms, r.key())
+	s.ports.release(r.port())
 	s.mu.Unlock()
-	s.log.Info("room deleted", "room", r.name, "port", r.port, "members", members)
-	s.hub.publish(Happening{Type: "delete", Room: r.name})
+	s.log.Info("room deleted", "room", r.name(), "port", r.port(), "members", members)
+	s.hub.publish(Happening{Type: "delete", Room: r.name()})
 	return nil
 }
 
@@ -347,9 +353,9 @@ func (s *Service) mayDelete(r *Room, session uint64, key string) error {
 			return nil
 		}
 		if key != "" {
-			return wire.Errorf(wire.CodeDenied, "that is not the key of %s", r.name)
+			return wire.Errorf(wire.CodeDenied, "that is not the key of %s", r.name())
 		}
-		return wire.Errorf(wire.CodeDenied, "only who created %s may delete it: DELETE %s KEY, with the key that CREATE answered", r.name, r.name)
+		return wire.Errorf(wire.CodeDenied, "only who created %s may delete it: DELETE %s KEY, with the key that CREATE answered", r.name(), r.name())
 	default:
 		return wire.Errorf(wire.CodeDenied, "only the operator may delete rooms here")
 	}

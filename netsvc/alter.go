@@ -1,0 +1,268 @@
+package netsvc
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"roomd/netsvc/wire"
+	"roomd/store"
+)
+
+// What the operator changes of a room while it is open. Its members keep their
+// sockets. Each change is on disk before it is visible.
+
+// most is how many members the room may have.
+func (r *Room) most() int {
+	if n := r.own.Load().Members; n != nil {
+		return *n
+	}
+	return r.svc.opts().Members
+}
+
+// replay is how many earlier lines who joins is shown.
+func (r *Room) replay() int {
+	if n := r.own.Load().Replay; n != nil {
+		return *n
+	}
+	return r.svc.opts().Replay
+}
+
+// quietAbove is how many members are still told of joins and leaves.
+func (r *Room) quietAbove() int {
+	if n := r.own.Load().Quiet; n != nil {
+		return *n
+	}
+	return r.svc.opts().QuietAbove
+}
+
+// alter lets one change of the room through at a time: they come into memory in
+// the order in which they are on disk.
+func (r *Room) alter(fn func() error) error {
+	r.mu.Lock()
+	busy := r.altered
+	r.altered = true
+	r.mu.Unlock()
+	if busy {
+		return wire.Errorf(wire.CodeBusy, "%s is just being changed; try again in a moment", r.name())
+	}
+	defer func() {
+		r.mu.Lock()
+		r.altered = false
+		r.mu.Unlock()
+	}()
+	return fn()
+}
+
+// update changes the room's record, on disk.
+func (r *Room) update(fn func(*store.Room)) (store.Room, error) {
+	k, err := r.svc.store.Update(r.id, fn)
+	if errors.Is(err, store.ErrNoRoom) {
+		return k, wire.Errorf(wire.CodeNoRoom, "%s has just been deleted", r.name())
+	}
+	if err != nil {
+		return k, storeError(fmt.Errorf("change the room %s: %w", r.name(), err))
+	}
+	return k, nil
+}
+
+// tell shows a notice to the members.
+func (r *Room) tell(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state != closing {
+		r.announce(wire.Event{Type: wire.TypeNotice, Text: fmt.Sprintf(format, args...)})
+	}
+}
+
+// Rename gives a room another name, or another spelling of its own.
+func (s *Service) Rename(name, to string) (RoomInfo, error) {
+	r, err := s.room(name)
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	n, err := wire.ParseName(to)
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	old := ""
+	err = r.alter(func() error {
+		// The name is reserved by a room that nobody finds, as it never opens.
+		stand := newRoom(s, store.Room{Name: n.Shown, Key: n.Key}, 0)
+		s.mu.Lock()
+		other := s.rooms[n.Key]
+		if other == nil {
+			s.rooms[n.Key] = stand
+		}
+		s.mu.Unlock()
+		if other != nil && other != r {
+			return wire.Errorf(wire.CodeExists, "a room named %s is already there", other.name())
+		}
+		_, err := r.update(func(k *store.Room) { k.Name, k.Key = n.Shown, n.Key })
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.rooms[n.Key] == stand {
+			delete(s.rooms, n.Key)
+		}
+		if err != nil {
+			return err
+		}
+		was := *r.ident.Load()
+		if s.rooms[was.key] == r { // else it has been deleted meanwhile
+			delete(s.rooms, was.key)
+			s.rooms[n.Key] = r
+		}
+		r.ident.Store(&ident{n.Shown, n.Key, was.port})
+		old = was.name
+		return nil
+	})
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	s.log.Info("room renamed", "room", n.Shown, "was", old)
+	s.hub.publish(Happening{Type: "rename", Room: n.Shown, Text: old})
+	r.tell("the operator renamed this room: %s is %s now", old, n.Shown)
+	return r.after()
+}
+
+// after is the room as it is behind a change.
+func (r *Room) after() (RoomInfo, error) {
+	info, ok := r.info()
+	if !ok {
+		return info, wire.Errorf(wire.CodeNoRoom, "%s is just being closed", r.name())
+	}
+	return info, nil
+}
+
+// Move gives a room another port: it accepts there from now on, who is in the
+// backlog of the old one comes in all the same, and that port rests.
+func (s *Service) Move(name string, port int) (RoomInfo, error) {
+	r, err := s.room(name)
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	old := 0
+	err = r.alter(func() error {
+		if old = r.port(); port == old {
+			return wire.Errorf(wire.CodeExists, "%s has that port", r.name())
+		}
+		ln, err := s.bindChosen(port)
+		if err != nil {
+			return err
+		}
+		if _, err := r.update(func(k *store.Room) { k.Port = port }); err != nil {
+			ln.close()
+			s.mu.Lock()
+			s.ports.release(port)
+			s.mu.Unlock()
+			return err
+		}
+		s.mu.Lock()
+		was := *r.ident.Load()
+		r.ident.Store(&ident{was.name, was.key, port})
+		if s.rooms[was.key] == r {
+			s.ports.release(old)
+		} else { // it has been deleted meanwhile, and its old port released
+			s.ports.release(port)
+		}
+		s.mu.Unlock()
+		r.opened(ln)
+		return nil
+	})
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	s.log.Info("room moved", "room", r.name(), "port", port, "was", old)
+	s.hub.publish(Happening{Type: "move", Room: r.name(), Text: fmt.Sprintf("%d to %d", old, port)})
+	r.tell("the operator moved this room: it is on port %d from now on; who is here stays", port)
+	return r.after()
+}
+
+// bindChosen binds a port that the operator wants. It need not be in the range
+// of the ports for rooms.
+func (s *Service) bindChosen(port int) (*listeners, error) {
+	if port < 1 || port > 65535 {
+		return nil, wire.Errorf(wire.CodeBadRequest, "%d is not a port: a number from 1 to 65535", port)
+	}
+	if port == s.Port() {
+		return nil, wire.Errorf(wire.CodeExists, "%d is the master port", port)
+	}
+	s.mu.Lock()
+	var owner *Room
+	for _, r := range s.rooms {
+		if r.port() == port {
+			owner = r
+		}
+	}
+	within := port >= s.ports.first && port <= s.ports.last
+	claimed := owner == nil && s.ports.claim(port)
+	s.mu.Unlock()
+	switch {
+	case owner != nil:
+		return nil, wire.Errorf(wire.CodeExists, "the port %d is the one of %s", port, owner.name())
+	case within && !claimed:
+		return nil, wire.Errorf(wire.CodeBusy, "the port %d is just being given to a room", port)
+	}
+	// A room that had it a moment ago may still be leaving it.
+	for until := time.Now().Add(5 * bindPause); ; {
+		l, err := s.listen(port)
+		if err == nil {
+			return l, nil
+		}
+		if !inUse(err) || time.Now().After(until) || !s.pause(bindPause) {
+			s.mu.Lock()
+			s.ports.release(port)
+			s.mu.Unlock()
+			return nil, wire.Errorf(wire.CodeNoPort, "%s", why(port, err))
+		}
+	}
+}
+
+// Rebind tries at once to bind a room that waits for its port.
+func (s *Service) Rebind(name string) (RoomInfo, error) {
+	r, err := s.room(name)
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	if r.currentState() == open {
+		return RoomInfo{}, wire.Errorf(wire.CodeExists, "%s is bound already, to port %d", r.name(), r.port())
+	}
+	if !r.tryBind() && r.currentState() == unbound {
+		return RoomInfo{}, wire.Errorf(wire.CodeNoPort, "%s; the server keeps trying", r.unboundCause())
+	}
+	s.log.Info("room bound", "room", r.name(), "port", r.port())
+	return r.after()
+}
+
+// Settings are a room's own.
+func (s *Service) Settings(name string) (store.Settings, error) {
+	r, err := s.room(name)
+	if err != nil {
+		return store.Settings{}, err
+	}
+	return *r.own.Load(), nil
+}
+
+// Set changes a room's own settings. Values are the caller's to check.
+func (s *Service) Set(name string, change func(*store.Settings)) (own store.Settings, err error) {
+	r, err := s.room(name)
+	if err != nil {
+		return own, err
+	}
+	err = r.alter(func() error {
+		k, err := r.update(func(k *store.Room) { change(&k.Own) })
+		if err != nil {
+			return err
+		}
+		own = k.Own
+		was := r.own.Swap(&k.Own)
+		switch {
+		case k.Own.ReadOnly && !was.ReadOnly:
+			r.tell("the operator made this room read-only")
+		case !k.Own.ReadOnly && was.ReadOnly:
+			r.tell("this room is open for writing again")
+		}
+		return nil
+	})
+	return own, err
+}
