@@ -107,7 +107,11 @@ func (m *Member) do(c wire.Command) error {
 	case wire.Ping:
 		m.queue(insert{kind: pong})
 	case wire.Pass:
-		m.ok(c.Name, "this room has no password")
+		if m.room.lock.Load() == nil {
+			m.ok(c.Name, "this room has no password")
+		} else {
+			m.ok(c.Name, "you are in already")
+		}
 	case wire.Help:
 		m.help(c.Name)
 	case wire.Quit:

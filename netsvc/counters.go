@@ -16,6 +16,8 @@ type counters struct {
 	deliveries atomic.Uint64
 	bytes      atomic.Uint64
 	passes     atomic.Uint64
+	hurried    atomic.Uint64
+	slowed     atomic.Uint64
 
 	mu       sync.Mutex
 	ended    map[Cause]uint64
@@ -45,6 +47,19 @@ type Counters struct {
 	Passes     uint64 // of flushers over the members of a room
 	Ended      map[Cause]uint64
 	Foreign    map[wire.Protocol]uint64 // connections of other protocols, to any port
+	Passwords  Passwords
+	Hurried    uint64 // connections refused, or ended, as their address was too fast
+	Slowed     uint64 // requests that were put off
+}
+
+// Passwords are what became of connections and lines before the gates of rooms
+// that have one.
+type Passwords struct {
+	Right   uint64 // and the connection was let in
+	Wrong   uint64
+	Held    uint64 // not looked at, as the address had given wrong ones
+	Late    uint64 // connections without the right one in time
+	Crowded uint64 // connections that had to make room for others
 }
 
 // causes are all there are, so that each is counted from the start.
@@ -55,8 +70,11 @@ func (s *Service) Counters() Counters {
 	c := &s.counters
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	g := &s.gate
 	return Counters{
-		Accepted: c.accepted.Load(), Refused: c.refused.Load(), Lines: c.lines.Load(), Deliveries: c.deliveries.Load(),
+		Hurried: c.hurried.Load(), Slowed: c.slowed.Load(),
+		Passwords: Passwords{g.right.Load(), g.wrong.Load(), g.held.Load(), g.late.Load(), g.crowded.Load()},
+		Accepted:  c.accepted.Load(), Refused: c.refused.Load(), Lines: c.lines.Load(), Deliveries: c.deliveries.Load(),
 		Bytes: c.bytes.Load(), Passes: c.passes.Load(), Ended: maps.Clone(c.ended), Foreign: maps.Clone(c.speaking),
 	}
 }

@@ -299,6 +299,9 @@ const busyText = "busy: the server has no descriptor left for another connection
 
 // enter counts a connection, or says which limit it is over.
 func (s *Service) enter(a netip.Addr) error {
+	if err := s.hurries(a); err != nil {
+		return err
+	}
 	if n := s.conns.Add(1); n > int64(s.opts().Connections) {
 		s.conns.Add(-1)
 		return wire.Errorf(wire.CodeBusy, "the server has %d connections, which is the limit; try again later", s.opts().Connections)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"time"
 
@@ -24,9 +25,12 @@ type session struct {
 	svc    *Service
 	id     uint64
 	sock   *sock
-	remote string
+	addr   netip.Addr
+	remote string // with the port
 	framer wire.Framer
-	begun  bool // a first line has been seen
+	lines  int       // seen so far
+	begun  bool      // one of them was not blank
+	rest   time.Time // when its burst of requests is whole again
 	out    []byte
 }
 
@@ -51,7 +55,7 @@ func (s *Service) admitMaster(c *net.TCPConn) {
 		s.refuse(c, errLine(err))
 		return
 	}
-	ses := &session{svc: s, id: s.sessions.Add(1), sock: k, remote: addr.String(), framer: wire.NewFramer(s.opts().LineBytes)}
+	ses := &session{svc: s, id: s.sessions.Add(1), sock: k, addr: addr.Addr(), remote: addr.String(), framer: wire.NewFramer(s.opts().LineBytes)}
 	s.tasks.Go(func() {
 		defer s.leave(addr.Addr())
 		ses.serve()
@@ -96,9 +100,12 @@ func (c *session) serve() {
 
 // converse reads and answers. It returns why it ended.
 func (c *session) converse() error {
+	lines := -1
 	for {
-		if idle := c.svc.opts().MasterIdle; idle > 0 {
+		// Bytes that never make a line do not count: a line has its time.
+		if idle := c.svc.opts().MasterIdle; idle > 0 && lines != c.lines {
 			c.sock.tcp.SetReadDeadline(time.Now().Add(idle))
+			lines = c.lines
 		}
 		if c.svc.stop.Err() != nil {
 			return c.svc.stop.Err()
@@ -127,7 +134,13 @@ func (c *session) take(p []byte) error {
 	for {
 		line, over, rest, ok := c.framer.Cut(p)
 		if !ok {
+			if len(p) == readBuffer { // an endless line
+				return c.slow(1)
+			}
 			return nil
+		}
+		if err := c.slow(1); err != nil {
+			return err
 		}
 		if err := c.line(line, over); err != nil {
 			return err
@@ -150,6 +163,7 @@ func (c *session) flush() error {
 
 // line answers one request. An error ends the connection.
 func (c *session) line(line []byte, over int) error {
+	c.lines++
 	if wire.Blank(line) && over == 0 {
 		return nil
 	}
@@ -167,6 +181,9 @@ func (c *session) line(line []byte, over int) error {
 	}
 	req, err := wire.ParseRequest(wire.Clean(line))
 	if err == nil {
+		err = c.slow(c.svc.price(req.Verb))
+	}
+	if err == nil {
 		err = c.request(req)
 	}
 	if errors.Is(err, errBye) {
@@ -176,6 +193,20 @@ func (c *session) line(line []byte, over int) error {
 		c.fail(err)
 	}
 	return nil
+}
+
+// price is what a request costs beyond being a line.
+func (s *Service) price(v wire.Verb) float64 {
+	switch v {
+	case wire.VerbCreate, wire.VerbDelete:
+		return 4
+	case wire.VerbList:
+		const cheap = 500 // rooms
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return float64(len(s.rooms)) / cheap
+	}
+	return 0
 }
 
 // fail answers ERR. What is not meant for clients goes to the log.
@@ -214,10 +245,7 @@ func (c *session) create(req wire.Request) error {
 	if !c.svc.opts().CreateAnyone {
 		return wire.Errorf(wire.CodeDenied, "only the operator may create rooms here")
 	}
-	if req.Secret != "" {
-		return wire.Errorf(wire.CodeDenied, "rooms with a password cannot be made here; CREATE %s makes an open one", wire.CleanString(req.Name))
-	}
-	info, key, err := c.svc.Create(req.Name, Creation{Session: c.id, Addr: c.remote})
+	info, key, err := c.svc.Create(req.Name, Creation{Session: c.id, Addr: c.remote, Password: req.Secret})
 	if err != nil {
 		return err
 	}
@@ -236,6 +264,9 @@ func (c *session) join(req wire.Request) error {
 		return wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
 	case info.Unbound != "":
 		return wire.Errorf(wire.CodeBusy, "%s is not reachable at the moment: %s; the server keeps trying", info.Name, info.Unbound)
+	}
+	if info.Locked {
+		info.Members = 0
 	}
 	c.out = fmt.Appendf(c.out, "OK %s %d %d\n", info.Name, info.Port, info.Members)
 	return errBye
@@ -261,6 +292,9 @@ func (c *session) list(req wire.Request) error {
 	}
 	c.out = fmt.Appendf(c.out, "OK %d\n", len(infos))
 	for _, i := range infos {
+		if i.Locked { // who has no password learns nothing of the room
+			i.Members, i.Topic = 0, ""
+		}
 		c.out = fmt.Appendf(c.out, "%s %d %d", i.Name, i.Port, i.Members)
 		if i.Topic != "" {
 			c.out = append(append(c.out, ' '), i.Topic...)

@@ -51,7 +51,8 @@ type Member struct {
 
 	// Owned by the reader.
 	framer wire.Framer
-	begun  bool // a first line has been seen
+	early  []byte // read before it was a member
+	begun  bool   // a first line has been seen
 	raw    bool
 	heard  bool // the peer has closed its side
 
@@ -126,6 +127,10 @@ func (m *Member) read() (c Cause) {
 			c = destroyed
 		}
 	}()
+	if c := m.take(m.early); c != "" {
+		return c
+	}
+	m.early = nil
 	m.answerNow()
 	for {
 		p, err := m.sock.read()

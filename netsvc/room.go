@@ -44,8 +44,9 @@ type Room struct {
 	created   time.Time
 	madeBy    string // the address it was created from
 	log       *roomlog.Log
-	quit      chan struct{} // closed when the room begins to close
-	gone      chan struct{} // closed when it has
+	lock      atomic.Pointer[lock] // nil: no password
+	quit      chan struct{}        // closed when the room begins to close
+	gone      chan struct{}        // closed when it has
 	accepts   sync.WaitGroup
 	readers   sync.WaitGroup // Add under mu, while open
 
@@ -87,6 +88,7 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 	}
 	r.ident.Store(&ident{k.Name, k.Key, k.Port})
 	r.own.Store(&k.Own)
+	r.lock.Store(newLock(k.Password))
 	return r
 }
 
@@ -185,6 +187,13 @@ func (r *Room) currentState() state {
 	return r.state
 }
 
+// ending tells why the room is closing, if it is.
+func (r *Room) ending() (c Cause, closed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cause, r.state == closing
+}
+
 // serves reports whether the room is there for clients of the master port.
 func (r *Room) serves() bool {
 	st := r.currentState()
@@ -197,7 +206,7 @@ func (r *Room) info() (RoomInfo, bool) {
 	if r.state != open && r.state != unbound {
 		return RoomInfo{}, false
 	}
-	return RoomInfo{Name: r.name(), Key: r.key(), Port: r.port(), Members: len(r.members), Topic: r.topic, Unbound: r.binding}, true
+	return RoomInfo{Name: r.name(), Key: r.key(), Port: r.port(), Members: len(r.members), Topic: r.topic, Unbound: r.binding, Locked: r.lock.Load() != nil}, true
 }
 
 // line is a line from the server outside of the log, text as it is.
@@ -218,7 +227,17 @@ func (r *Room) admit(c *net.TCPConn) {
 		r.svc.refuse(c, r.line(err.Error()+"\n"))
 		return
 	}
-	if refusal := r.join(c, addr); refusal != "" {
+	if l := r.lock.Load(); l != nil {
+		r.svc.tasks.Go(func() { r.knock(c, addr, l) })
+		return
+	}
+	r.welcome(c, addr, nil)
+}
+
+// welcome is admit for a connection that is counted and may come in. early is
+// what has been read from it already.
+func (r *Room) welcome(c *net.TCPConn, addr netip.AddrPort, early []byte) {
+	if refusal := r.join(c, addr, early); refusal != "" {
 		r.svc.leave(addr.Addr())
 		r.svc.hub.publish(Happening{Type: "refuse", Room: r.name(), Remote: addr.String(), Text: strings.TrimSpace(refusal)})
 		r.svc.refuse(c, refusal)
@@ -227,7 +246,7 @@ func (r *Room) admit(c *net.TCPConn) {
 
 // join registers a member and starts its reader under the lock that closing
 // takes: nobody joins a room that has said farewell.
-func (r *Room) join(c *net.TCPConn, addr netip.AddrPort) (refusal string) {
+func (r *Room) join(c *net.TCPConn, addr netip.AddrPort, early []byte) (refusal string) {
 	k, err := newSock(c)
 	if err != nil {
 		return r.line("the connection cannot be used\n")
@@ -245,6 +264,7 @@ func (r *Room) join(c *net.TCPConn, addr netip.AddrPort) (refusal string) {
 		return r.line(banText(b) + "\n")
 	}
 	m := newMember(r, k, addr, r.guest())
+	m.early = early
 	m.mutedBy.Store(r.svc.banned(true, r.id, addr.Addr(), m.nick.Key))
 	m.index = len(r.members)
 	r.members = append(r.members, m)

@@ -42,8 +42,11 @@ type Options struct {
 	Members      int          // in one room, at most
 	Connections  int          // in all, at most
 	PerAddress   int          // from one address (IPv6: one /64), at most; 0: no limit
-	LineBytes    int          // of a line without its ending, at most
-	MaxLag       int          // lines a member may be behind; 0: no limit
+	ConnectRate  float64      // connections a second from one address; 0: no limit
+	RequestRate  float64      // requests a second of a master connection; an address has five times that; 0: no limit
+	RateExempt   []netip.Prefix
+	LineBytes    int // of a line without its ending, at most
+	MaxLag       int // lines a member may be behind; 0: no limit
 	DeadPeer     time.Duration
 	MasterIdle   time.Duration // 0: no limit
 	CreateAnyone bool          // else CREATE is refused
@@ -71,6 +74,9 @@ type Service struct {
 	members atomic.Uint64 // member IDs given
 	started time.Time
 
+	gate     gate
+	connects pace
+	requests pace
 	reserve  reserve
 	hub      hub
 	counters counters
@@ -197,6 +203,7 @@ type RoomInfo struct {
 	Members   int
 	Topic     string
 	Unbound   string // why the port is not bound; empty: it is
+	Locked    bool   // it has a password
 }
 
 // List returns the rooms, sorted by folded name.
@@ -240,6 +247,16 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 	if err := s.reserveName(r); err != nil {
 		return info, "", err
 	}
+	hash := ""
+	if by.Password != "" {
+		l, err := s.newPassword(by.Password)
+		if err != nil {
+			s.forget(r)
+			return info, "", err
+		}
+		r.lock.Store(l)
+		hash = l.hash
+	}
 	var ln *listeners
 	if by.Port != 0 {
 		ln, err = s.bindChosen(by.Port)
@@ -253,9 +270,9 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 	secret := make([]byte, 16)
 	rand.Read(secret)
 	key = hex.EncodeToString(secret)
-	hash := sha256.Sum256([]byte(key))
+	keyHash := sha256.Sum256([]byte(key))
 	kept, err := s.store.Create(store.Room{
-		Name: n.Shown, Key: n.Key, Port: ln.port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: hash[:],
+		Name: n.Shown, Key: n.Key, Port: ln.port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: hash,
 	})
 	if err != nil {
 		ln.close()
@@ -277,9 +294,10 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 
 // Creation says who creates a room.
 type Creation struct {
-	Session uint64 // the master connection; 0: none
-	Addr    string
-	Port    int // that it must have; 0: the next one that is free
+	Session  uint64 // the master connection; 0: none
+	Addr     string
+	Port     int    // that it must have; 0: the next one that is free
+	Password string // as it was typed; "": the room has none
 }
 
 // reserveName puts an opening room into the map.

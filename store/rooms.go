@@ -23,6 +23,8 @@ type Room struct {
 	Deleted time.Time `json:"deleted,omitzero"` // when it went to the trash
 	Purged  bool      `json:"purged,omitempty"` // it cannot come back
 	Own     Settings  `json:"own,omitzero"`
+	// Password is the hash of the password that members need; "": none.
+	Password string `json:"password,omitempty"`
 }
 
 // Settings are a room's own. What is nil is as for all rooms.

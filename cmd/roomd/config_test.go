@@ -13,7 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var addrs = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+var addrs = cmp.Options{
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+}
 
 // The file at the top says what the defaults are, key by key, each with a word.
 func TestConfigFileIsTheDefaults(t *testing.T) {
@@ -123,6 +126,9 @@ func TestBounds(t *testing.T) {
 		{"limits.members", []string{"1", "1000000"}, []string{"0", "1000001"}},
 		{"limits.connections", []string{"1"}, []string{"0"}},
 		{"limits.per_address", []string{"0", "1"}, []string{"-1"}},
+		{"limits.connects_per_second", []string{"0", "0.0", "0.5", "50"}, []string{"-1", `"5"`, "nan"}},
+		{"limits.requests_per_second", []string{"0", "20.0"}, []string{"-1", `"5"`}},
+		{"limits.rate_exempt", []string{"[]", `["10.0.0.0/8", "192.0.2.1", "::1", "2001:db8::/32"]`}, []string{`"10.0.0.1"`, `["10.0.0.1/8"]`, `["host"]`, "[1]"}},
 		{"limits.line_bytes", []string{"64", "65536"}, []string{"63", "65537"}},
 		{"limits.lines_per_second", []string{"0.1", "20"}, []string{"0", "-1", `"20"`, "nan", "inf"}},
 		{"limits.burst", []string{"1"}, []string{"0"}},

@@ -75,6 +75,9 @@ var (
 	descRefused    = desc("connections_refused_total", "Connections refused: over a limit, banned, or too late.")
 	descEnded      = desc("members_ended_total", "Members that have gone, by cause.", "cause")
 	descForeign    = desc("foreign_connections_total", "Connections that spoke another protocol, by protocol.", "protocol")
+	descPasswords  = desc("passwords_total", "Connections and lines before the gates of rooms with a password, by outcome.", "outcome")
+	descHurried    = desc("hurried_total", "Connections refused or ended as their address connected or asked too often.")
+	descSlowed     = desc("requests_slowed_total", "Requests to the master port that were put off.")
 	descLines      = desc("lines_total", "Lines kept.")
 	descDeliveries = desc("deliveries_total", "Lines times the members that each was for.")
 	descBytes      = desc("written_bytes_total", "Bytes written to members.")
@@ -118,6 +121,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for protocol, n := range c.Foreign {
 		counter(descForeign, n, string(protocol))
 	}
+	counter(descPasswords, c.Passwords.Right, "right")
+	counter(descPasswords, c.Passwords.Wrong, "wrong")
+	counter(descPasswords, c.Passwords.Held, "held")
+	counter(descPasswords, c.Passwords.Late, "late")
+	counter(descPasswords, c.Passwords.Crowded, "crowded")
+	counter(descHurried, c.Hurried)
+	counter(descSlowed, c.Slowed)
 	counter(descLines, c.Lines)
 	counter(descDeliveries, c.Deliveries)
 	counter(descBytes, c.Bytes)

@@ -27,15 +27,18 @@ type Config struct {
 		Trash      time.Duration
 	}
 	Limits struct {
-		Members        int
-		Connections    int
-		PerAddress     int
-		LineBytes      int
-		LinesPerSecond float64
-		Burst          int
-		MaxLag         int
-		DeadPeer       time.Duration
-		MasterIdle     time.Duration
+		Members           int
+		Connections       int
+		PerAddress        int
+		ConnectsPerSecond float64
+		RequestsPerSecond float64
+		RateExempt        []netip.Prefix
+		LineBytes         int
+		LinesPerSecond    float64
+		Burst             int
+		MaxLag            int
+		DeadPeer          time.Duration
+		MasterIdle        time.Duration
 	}
 	History struct {
 		Durability    string
@@ -93,6 +96,9 @@ var schema = []key{
 	{"limits.members", onReload, func(c *Config, v any) error { return setInt(&c.Limits.Members, v, 1, 1000000) }},
 	{"limits.connections", onReload, func(c *Config, v any) error { return setInt(&c.Limits.Connections, v, 1, noLimit) }},
 	{"limits.per_address", onReload, func(c *Config, v any) error { return setInt(&c.Limits.PerAddress, v, 0, noLimit) }},
+	{"limits.connects_per_second", onReload, func(c *Config, v any) error { return setRate(&c.Limits.ConnectsPerSecond, v) }},
+	{"limits.requests_per_second", onReload, func(c *Config, v any) error { return setRate(&c.Limits.RequestsPerSecond, v) }},
+	{"limits.rate_exempt", onReload, func(c *Config, v any) error { return setPrefixes(&c.Limits.RateExempt, v) }},
 	{"limits.line_bytes", onReload, func(c *Config, v any) error { return setInt(&c.Limits.LineBytes, v, 64, 65536) }},
 	{"limits.lines_per_second", onReload, func(c *Config, v any) error { return setFloat(&c.Limits.LinesPerSecond, v) }},
 	{"limits.burst", onReload, func(c *Config, v any) error { return setInt(&c.Limits.Burst, v, 1, noLimit) }},
@@ -158,6 +164,9 @@ func defaults() *Config {
 	c.Rooms.Trash = 24 * time.Hour
 	c.Limits.Members = 256
 	c.Limits.Connections = 10000
+	c.Limits.ConnectsPerSecond = 50
+	c.Limits.RequestsPerSecond = 20
+	c.Limits.RateExempt = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	c.Limits.LineBytes = 4096
 	c.Limits.LinesPerSecond = 20
 	c.Limits.Burst = 40
@@ -289,6 +298,39 @@ func setAddrs(to *[]netip.Addr, v any) error {
 		addrs = append(addrs, a)
 	}
 	*to = addrs
+	return nil
+}
+
+// setRate takes a rate, or 0 for no limit.
+func setRate(to *float64, v any) error {
+	if v == int64(0) || v == 0.0 {
+		*to = 0
+		return nil
+	}
+	if err := setFloat(to, v); err != nil {
+		return fmt.Errorf("%w, or 0 for no limit", err)
+	}
+	return nil
+}
+
+func setPrefixes(to *[]netip.Prefix, v any) error {
+	const example = `["127.0.0.0/8", "192.0.2.1"]`
+	var strs []string
+	if err := setStrings(&strs, v, example); err != nil {
+		return err
+	}
+	prefixes := make([]netip.Prefix, 0, len(strs))
+	for _, s := range strs {
+		p, err := netip.ParsePrefix(s)
+		if a, aerr := netip.ParseAddr(s); aerr == nil {
+			p, err = a.Unmap().Prefix(a.Unmap().BitLen())
+		}
+		if err != nil || p != p.Masked() {
+			return fmt.Errorf("%q is not an address or a network; write them like %s", s, example)
+		}
+		prefixes = append(prefixes, p)
+	}
+	*to = prefixes
 	return nil
 }
 

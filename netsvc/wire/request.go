@@ -33,8 +33,8 @@ var verbs = []struct {
 	takes    string // for the sentence that follows wrong use
 	min, max int    // words after the verb
 }{
-	{VerbCreate, "name", "make a room; answers its port and its delete key",
-		"one name", 1, 2},
+	{VerbCreate, "name [password]", "make a room; answers its port and its delete key",
+		"a name and perhaps a password", 1, 2},
 	{VerbJoin, "name", "a room's port and how many are there; connect to join",
 		"one name", 1, 1},
 	{VerbList, "[name|pattern]", "the rooms: name port members topic; * and ? match any",

@@ -33,15 +33,15 @@ func TestBadRequests(t *testing.T) {
 		"hello":                       "there is no request hello; try HELP, it lists the requests",
 		"LIſT":                        "there is no request LIſT; try HELP, it lists the requests",
 		strings.Repeat("é", 40):       "there is no request " + strings.Repeat("é", 31) + "…; try HELP, it lists the requests",
-		"CREATE":                      "CREATE takes one name: CREATE name",
-		"create a b c":                "CREATE takes one name: CREATE name",
+		"CREATE":                      "CREATE takes a name and perhaps a password: CREATE name [password]",
+		"create a b c":                "CREATE takes a name and perhaps a password: CREATE name [password]",
 		"JOIN":                        "JOIN takes one name: JOIN name",
 		"JOIN a b":                    "JOIN takes one name: JOIN name",
 		"LIST a b":                    "LIST takes one name or pattern, or nothing: LIST [name|pattern]",
 		"DELETE":                      "DELETE takes a name and perhaps a key: DELETE name [key]",
 		"HELP me":                     "HELP takes nothing: HELP",
 		"QUIT now":                    "QUIT takes nothing: QUIT",
-		"CREATE " + many("word", 999): "CREATE takes one name: CREATE name",
+		"CREATE " + many("word", 999): "CREATE takes a name and perhaps a password: CREATE name [password]",
 	} {
 		got, err := wire.ParseRequest(line)
 		checkError(t, err, wire.CodeBadRequest)
@@ -55,7 +55,7 @@ func many(word string, n int) string { return strings.Repeat(word+" ", n) }
 
 func TestHelpLines(t *testing.T) {
 	lines := wire.HelpLines()
-	want := "CREATE name          make a room; answers its port and its delete key"
+	want := "CREATE name [password]  make a room; answers its port and its delete key"
 	if len(lines) != 6 || lines[0] != want {
 		t.Errorf("%q", lines)
 	}

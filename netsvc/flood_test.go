@@ -1,0 +1,145 @@
+package netsvc_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"roomd/netsvc/wire"
+)
+
+// A flood of pipelined requests is worked off at its rate, nothing of it is
+// lost, and others are answered at once.
+func TestRequestFlood(t *testing.T) {
+	s := newServer(t)
+	s.opts.RequestRate = 200
+	s.start()
+	s.create("lobby")
+	flood := dial(t, s.svc.Port())
+	const requests = 1300
+	began := time.Now()
+	go fmt.Fprint(flood.conn, strings.Repeat("LIST nowhere\n", requests))
+	for range 10 {
+		other := dialFrom(t, "127.0.0.2", s.svc.Port())
+		asked := time.Now()
+		other.send("JOIN lobby")
+		other.until("OK lobby")
+		if took := time.Since(asked); took > 2*time.Second {
+			t.Errorf("another client waited %v", took)
+		}
+	}
+	for range requests {
+		flood.expect("OK 0")
+	}
+	// A burst of 1000 is free.
+	if took := time.Since(began); took < 300*time.Second/200 {
+		t.Errorf("%d requests took only %v", requests, took)
+	}
+	if n := s.svc.Counters().Slowed; n < 200 {
+		t.Errorf("%d requests were put off", n)
+	}
+}
+
+// An address that floods from many connections is told busy in the end, and an
+// endless line or a million empty ones are read no faster than requests.
+func TestFloodOfAnAddress(t *testing.T) {
+	s := newServer(t)
+	s.opts.RequestRate = 2
+	s.start()
+	busy := make(chan bool, 1000)
+	for range 250 {
+		p := dial(t, s.svc.Port())
+		p.send(strings.Repeat("\nLIST", 4))
+		go func() {
+			for l, err := p.next(); err == nil; l, err = p.next() {
+				if strings.HasPrefix(l, "ERR "+wire.CodeBusy+" your address asks for too much") {
+					busy <- true
+				}
+			}
+		}()
+	}
+	select {
+	case <-busy:
+	case <-time.After(patience):
+		t.Error("nobody was told busy")
+	}
+	if s.svc.Counters().Hurried == 0 {
+		t.Error("and it is not counted")
+	}
+	endless := dialFrom(t, "127.0.0.3", s.svc.Port())
+	endless.conn.SetWriteBuffer(4096)
+	endless.conn.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+	chunk := []byte(strings.Repeat("x", 64<<10))
+	sent := 0
+	for {
+		n, err := endless.conn.Write(chunk)
+		if sent += n; err != nil {
+			break
+		}
+		if sent > 64<<20 {
+			t.Fatalf("%d bytes of a line were read", sent)
+		}
+	}
+}
+
+// Who connects again and again is refused for a while; others are not, nor who
+// is exempt.
+func TestConnectFlood(t *testing.T) {
+	s := newServer(t)
+	s.opts.ConnectRate = 2
+	s.start()
+	port := s.create("lobby")
+	refused := 0
+	for range 60 {
+		p := dial(t, port)
+		if l := p.line(); strings.HasPrefix(l, "* lobby: your address connects too often; try again in ") {
+			p.end()
+			refused++
+		}
+		p.conn.Close()
+	}
+	if refused < 20 || refused > 40 {
+		t.Errorf("%d of 60 were refused", refused)
+	}
+	p := dialFrom(t, "127.0.0.2", port)
+	p.until("* lobby: ")
+	if n := s.svc.Counters().Hurried; n != uint64(refused) {
+		t.Errorf("%d are counted of %d", n, refused)
+	}
+	m := dial(t, s.svc.Port())
+	m.until("ERR busy your address connects too often")
+}
+
+// A byte now and then does not keep a connection to the master port.
+func TestDribble(t *testing.T) {
+	s := newServer(t)
+	s.opts.MasterIdle = 300 * time.Millisecond
+	s.start()
+	p := dial(t, s.svc.Port())
+	p.send("LIST")
+	p.expect("OK 0")
+	began := time.Now()
+	done := make(chan bool)
+	defer close(done)
+	go func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				p.conn.Write([]byte("x"))
+			case <-done:
+				return
+			}
+		}
+	}()
+	for {
+		if _, err := p.next(); err != nil {
+			break
+		}
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it was held for %v", took)
+	}
+}

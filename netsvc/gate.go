@@ -1,0 +1,295 @@
+package netsvc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"roomd/netsvc/wire"
+)
+
+const (
+	gateTime    = 30 * time.Second // for the right password, from the connection on
+	gateTries   = 3                // passwords and other lines in one connection
+	gateBuffer  = 1 << 10          // bytes read at a time
+	mostWaiting = 1024             // connections before the gates of all rooms
+
+	// After a wrong password the next one from that address is looked at only
+	// after a time, which doubles with each and is forgotten in the end.
+	guessPause  = 250 * time.Millisecond
+	guessLonger = time.Minute
+	guessForget = time.Hour
+)
+
+// gate is where connections wait that have to give a password before they see
+// anything of a room.
+type gate struct {
+	mu      sync.Mutex
+	waiting []*caller // those that came first at the front
+	guesses map[netip.Prefix]*guesser
+
+	right, wrong, held, late, crowded atomic.Uint64
+}
+
+// caller is a connection before the gate.
+type caller struct {
+	conn    net.Conn
+	addr    netip.AddrPort
+	crowded atomic.Bool // it has to make room for another one
+}
+
+// guesser is an address that gives passwords. One of its passwords is looked at
+// at a time.
+type guesser struct {
+	turn   chan struct{} // capacity 1
+	users  int           // who has or awaits the turn; guarded by gate.mu
+	wrong  int           // in a row; this and what follows belong to the turn
+	until  time.Time     // no password is looked at before
+	lately time.Time     // the last wrong one
+}
+
+// knock asks for the password of a room and then lets the connection in. It is
+// the connection's goroutine until then.
+func (r *Room) knock(c *net.TCPConn, addr netip.AddrPort, l *lock) {
+	g := &r.svc.gate
+	who := &caller{conn: c, addr: addr}
+	c.SetDeadline(time.Now().Add(gateTime))
+	ctx, cancel := context.WithTimeout(r.svc.stop, gateTime)
+	defer cancel()
+	passed := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-r.quit:
+			cancel()
+			c.SetReadDeadline(time.Unix(1, 0))
+		case <-passed:
+		}
+	})
+	g.enter(who)
+	early, err := r.ask(ctx, who, l)
+	g.leave(who)
+	close(passed)
+	watch.Wait()
+	if err == nil {
+		c.SetDeadline(time.Time{})
+		r.welcome(c, addr, early)
+		return
+	}
+	cause, closed := r.ending()
+	switch {
+	case closed:
+		ev := r.farewell(cause)
+		err = refusal(ev.AppendText(nil))
+	case who.crowded.Load():
+		g.crowded.Add(1)
+		err = refusal("* very many are waiting to give a password; try again\n")
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		g.late.Add(1)
+		err = refusal(fmt.Sprintf("* no password came within %v\n", gateTime))
+	}
+	r.svc.leave(addr.Addr())
+	var say refusal
+	errors.As(err, &say)
+	r.svc.refuse(c, string(say))
+}
+
+// refusal is what a connection is told before it is closed.
+type refusal string
+
+func (e refusal) Error() string { return string(e) }
+
+// ask reads lines until one of them gives the password. It returns what was
+// read behind that line.
+func (r *Room) ask(ctx context.Context, who *caller, l *lock) (early []byte, err error) {
+	const prompt = "* this room has a password: /pass PASSWORD\n"
+	if _, err := io.WriteString(who.conn, prompt); err != nil {
+		return nil, err
+	}
+	framer := wire.NewFramer(r.svc.opts().LineBytes)
+	buf := make([]byte, gateBuffer)
+	lines := 0
+	for {
+		n, err := who.conn.Read(buf)
+		rest := buf[:n]
+		for {
+			line, over, more, ok := framer.Cut(rest)
+			if !ok && err != nil && errors.Is(err, io.EOF) {
+				more = nil
+				line, over, ok = framer.Tail()
+			}
+			if !ok {
+				break
+			}
+			if rest = more; wire.Blank(line) && over == 0 {
+				continue
+			}
+			if p := wire.Foreign(line, over > 0); p != "" && lines == 0 {
+				r.svc.counters.foreign(p)
+				return nil, refusal("")
+			}
+			lines++
+			answer, inside, failed := r.answerGate(ctx, who, l, line, over > 0)
+			switch {
+			case inside:
+				return rest, nil
+			case failed != nil:
+				return nil, failed
+			case lines == gateTries:
+				return nil, refusal(answer)
+			}
+			if _, err := io.WriteString(who.conn, answer); err != nil {
+				return nil, err
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// answerGate looks at a line given at the gate.
+func (r *Room) answerGate(ctx context.Context, who *caller, l *lock, line []byte, over bool) (answer string, inside bool, err error) {
+	c, perr := wire.ParseCommand(wire.Clean(line))
+	switch {
+	case over || perr != nil && c.Name != "pass" || perr == nil && c.Do != wire.Pass && c.Do != wire.Quit:
+		return "* the password comes first: /pass PASSWORD\n", false, nil
+	case perr != nil:
+		return "* " + perr.Error() + "\n", false, nil
+	case c.Do == wire.Quit:
+		return "", false, refusal("* bye\n")
+	}
+	g := &r.svc.gate
+	from, err := g.turn(ctx, who.addr.Addr())
+	if err != nil {
+		return "", false, err
+	}
+	defer g.done(from)
+	now := time.Now()
+	if wait := from.until.Sub(now); wait > 0 {
+		g.held.Add(1)
+		return fmt.Sprintf("* your address has given wrong passwords: wait %v before the next one\n", wait.Round(100*time.Millisecond)), false, nil
+	}
+	right := false
+	if p, err := wire.ParsePassword(c.Text); err == nil {
+		if right, err = l.opens(ctx, p); err != nil {
+			if ctx.Err() == nil {
+				r.svc.log.Error("password", "room", r.name(), "error", err)
+				err = refusal("* the server could not compare the password\n")
+			}
+			return "", false, err
+		}
+	}
+	if right {
+		g.right.Add(1)
+		return "", true, nil
+	}
+	g.wrong.Add(1)
+	wait := from.failed(time.Now())
+	r.svc.log.Info("wrong password", "room", r.name(), "remote", who.addr, "in_a_row", from.wrong, "next_after", wait)
+	return fmt.Sprintf("* that is not the password; the next one may come after %v\n", wait), false, nil
+}
+
+// failed notes a wrong password and returns how long the next one has to wait.
+func (u *guesser) failed(now time.Time) time.Duration {
+	if now.Sub(u.lately) > guessForget {
+		u.wrong = 0
+	}
+	wait := min(guessPause<<min(u.wrong, 20), guessLonger)
+	u.wrong++
+	u.lately, u.until = now, now.Add(wait)
+	return wait
+}
+
+// turn waits until an address may have a password looked at.
+func (g *gate) turn(ctx context.Context, a netip.Addr) (*guesser, error) {
+	u := g.guesser(block(a))
+	select {
+	case u.turn <- struct{}{}:
+		return u, nil
+	case <-ctx.Done():
+		g.unuse(u)
+		return nil, ctx.Err()
+	}
+}
+
+// done ends a turn.
+func (g *gate) done(u *guesser) {
+	<-u.turn
+	g.unuse(u)
+}
+
+func (g *gate) unuse(u *guesser) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	u.users--
+}
+
+// guesser finds what is known of an address. Of more than mostAddresses some
+// that nobody uses are forgotten: those that guess no more, then any.
+func (g *gate) guesser(k netip.Prefix) *guesser {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	u := g.guesses[k]
+	if u == nil {
+		if len(g.guesses) >= mostAddresses {
+			g.forget()
+		}
+		if g.guesses == nil {
+			g.guesses = make(map[netip.Prefix]*guesser)
+		}
+		u = &guesser{turn: make(chan struct{}, 1)}
+		g.guesses[k] = u
+	}
+	u.users++
+	return u
+}
+
+func (g *gate) forget() {
+	now := time.Now()
+	for k, u := range g.guesses {
+		if u.users == 0 && now.Sub(u.lately) > guessForget {
+			delete(g.guesses, k)
+		}
+	}
+	for k, u := range g.guesses { // in no order: a flood of addresses drives out its own
+		if len(g.guesses) < mostAddresses*3/4 {
+			return
+		}
+		if u.users == 0 {
+			delete(g.guesses, k)
+		}
+	}
+}
+
+// enter lets a connection wait. If very many do, the one that has waited longest
+// makes room: who has a password gives it soon.
+func (g *gate) enter(who *caller) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waiting = append(g.waiting, who)
+	if len(g.waiting) > mostWaiting {
+		oldest := g.waiting[0]
+		g.waiting = g.waiting[1:]
+		oldest.crowded.Store(true)
+		oldest.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (g *gate) leave(who *caller) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, w := range g.waiting {
+		if w == who {
+			g.waiting = append(g.waiting[:i], g.waiting[i+1:]...)
+			return
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package netsvc
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/crypto/argon2"
+
+	"roomd/netsvc/wire"
+	"roomd/store"
+)
+
+// What a hash costs: 19 MiB and two passes (RFC 9106 and the OWASP password
+// storage page), some 30 ms. One is made, and two are compared, at a time.
+const (
+	hashPasses = 2
+	hashMemory = 19 << 10 // KiB
+	hashBytes  = 32
+)
+
+var (
+	hashing   = make(chan struct{}, 1)
+	comparing = make(chan struct{}, 2)
+)
+
+// tagKey is known to this process alone.
+var tagKey = func() []byte {
+	k := make([]byte, sha256.Size)
+	rand.Read(k)
+	return k
+}()
+
+// tag stands for a password in memory.
+func tag(password string) *[sha256.Size]byte {
+	h := hmac.New(sha256.New, tagKey)
+	h.Write([]byte(password))
+	return (*[sha256.Size]byte)(h.Sum(nil))
+}
+
+// lock is a room's password. On disk there is only a hash that is dear to guess
+// against. Once somebody has given the right one, or set it, its tag is known,
+// and every comparison from then on costs nothing.
+type lock struct {
+	hash string // as it is in the store
+	tag  atomic.Pointer[[sha256.Size]byte]
+}
+
+// newLock makes a lock of what the store has; nil: there is no password.
+func newLock(hash string) *lock {
+	if hash == "" {
+		return nil
+	}
+	return &lock{hash: hash}
+}
+
+// lockWith makes a lock for a password that has passed wire.ParsePassword.
+func lockWith(ctx context.Context, password string) (*lock, error) {
+	select {
+	case hashing <- struct{}{}:
+		defer func() { <-hashing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	salt := make([]byte, 16)
+	rand.Read(salt)
+	sum := argon2.IDKey([]byte(password), salt, hashPasses, hashMemory, 1, hashBytes)
+	l := newLock(fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=1$%s$%s", argon2.Version, hashMemory, hashPasses,
+		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum)))
+	l.tag.Store(tag(password))
+	return l, nil
+}
+
+// opens reports whether a password is the right one. The first comparisons may
+// wait for their turn.
+func (l *lock) opens(ctx context.Context, password string) (bool, error) {
+	given := tag(password)
+	if known := l.tag.Load(); known != nil {
+		return subtle.ConstantTimeCompare(known[:], given[:]) == 1, nil
+	}
+	select {
+	case comparing <- struct{}{}:
+		defer func() { <-comparing }()
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	if known := l.tag.Load(); known != nil { // meanwhile
+		return subtle.ConstantTimeCompare(known[:], given[:]) == 1, nil
+	}
+	h, err := parseHash(l.hash)
+	if err != nil {
+		return false, err
+	}
+	if subtle.ConstantTimeCompare(h.sum, argon2.IDKey([]byte(password), h.salt, h.passes, h.memory, h.threads, uint32(len(h.sum)))) != 1 {
+		return false, nil
+	}
+	l.tag.Store(given)
+	return true, nil
+}
+
+type hash struct {
+	passes, memory uint32
+	threads        uint8
+	salt, sum      []byte
+}
+
+// parseHash reads a hash, $argon2id$v=19$m=…,t=…,p=…$salt$sum. It takes none
+// that would cost more than those of a few years from now.
+func parseHash(s string) (h hash, err error) {
+	parts := strings.Split(s, "$")
+	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" || parts[2] != fmt.Sprintf("v=%d", argon2.Version) {
+		return h, fmt.Errorf("the password's hash is of no known kind")
+	}
+	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &h.memory, &h.passes, &h.threads); err != nil {
+		return h, fmt.Errorf("the password's hash: %w", err)
+	}
+	if h.memory < 8 || h.memory > 1<<20 || h.passes < 1 || h.passes > 100 || h.threads < 1 {
+		return h, fmt.Errorf("the password's hash has costs out of range")
+	}
+	if h.salt, err = base64.RawStdEncoding.DecodeString(parts[4]); err == nil {
+		h.sum, err = base64.RawStdEncoding.DecodeString(parts[5])
+	}
+	if err != nil || len(h.salt) < 8 || len(h.sum) < 16 || len(h.sum) > 64 {
+		return h, fmt.Errorf("the password's hash is damaged")
+	}
+	return h, nil
+}
+
+// SetPassword gives a room a password, on disk before it returns, or takes it
+// away: "". Who is in the room stays.
+func (s *Service) SetPassword(name, password string) error {
+	r, err := s.room(name)
+	if err != nil {
+		return err
+	}
+	var l *lock
+	if password != "" {
+		if l, err = s.newPassword(password); err != nil {
+			return err
+		}
+	}
+	hash := ""
+	if l != nil {
+		hash = l.hash
+	}
+	if _, err := s.store.Update(r.id, func(k *store.Room) { k.Password = hash }); err != nil {
+		return storeError(fmt.Errorf("set the password of %s: %w", r.name(), err))
+	}
+	r.lock.Store(l)
+	return nil
+}
+
+// newPassword makes a lock of a password as it was typed.
+func (s *Service) newPassword(typed string) (*lock, error) {
+	p, err := wire.ParsePassword(wire.CleanString(typed))
+	if err != nil {
+		return nil, err
+	}
+	l, err := lockWith(s.stop, p)
+	if err != nil {
+		return nil, wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
+	}
+	return l, nil
+}
