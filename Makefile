@@ -5,8 +5,11 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 20s
 RUNS        ?= 3
 PREFIX      ?= /usr/local
+VERSION     ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null) && echo $${v\#v} || git log -1 --format='0.1.0~%cd.%h' --date=format:%Y%m%d%H%M%S 2>/dev/null || echo 0.1.0)
+NFPM        ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
+packaging   := cmd/roomd/packaging
 
-.PHONY: help run build install test check fmt vet lint cross fuzz bench bench-peers microbench
+.PHONY: help run build man install deb test check fmt vet lint cross fuzz bench bench-peers microbench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,10 +18,34 @@ run: ## start the server with ./config.toml
 	$(GO) run ./cmd/roomd serve
 
 build: ## build bin/roomd
-	$(GO) build -o bin/roomd ./cmd/roomd
+	$(GO) build -trimpath -o bin/roomd ./cmd/roomd
 
-install: build ## install the binary under PREFIX (default /usr/local)
+man: ## make the man pages and the shell completions in bin/man
+	rm -rf bin/man
+	$(GO) run -tags man ./cmd/roomd man bin/man
+
+install: build man ## install under PREFIX (default /usr/local) and /etc; DESTDIR is put before both
 	install -D -m 0755 bin/roomd $(DESTDIR)$(PREFIX)/bin/roomd
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system lib/sysusers.d share/man/man1 share/doc/roomd \
+		share/bash-completion/completions share/zsh/site-functions share/fish/vendor_completions.d)
+	sed 's|/usr/bin/|$(PREFIX)/bin/|' $(packaging)/roomd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/roomd.service
+	install -m 0644 $(packaging)/roomd.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	install -m 0644 $(packaging)/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/roomd.conf
+	install -m 0644 bin/man/man1/* $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 0644 bin/man/bash/roomd $(DESTDIR)$(PREFIX)/share/bash-completion/completions/
+	install -m 0644 bin/man/zsh/_roomd $(DESTDIR)$(PREFIX)/share/zsh/site-functions/
+	install -m 0644 bin/man/fish/roomd.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/
+	install -m 0644 README.md CHANGELOG.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/roomd/
+	install -d $(DESTDIR)/etc/roomd
+	@test -e $(DESTDIR)/etc/roomd/config.toml || { echo "installing /etc/roomd/config.toml"; \
+		sed -e 's|^data = .*|data = "/var/lib/roomd/roomd.db"|' -e 's|^socket = .*|socket = "/run/roomd/roomd.sock"|' \
+		config.toml >$(DESTDIR)/etc/roomd/config.toml; }
+
+deb: ## make a Debian package in dist
+	rm -rf dist/root
+	$(MAKE) install DESTDIR=dist/root PREFIX=/usr
+	VERSION='$(VERSION)' ARCH=$$($(GO) env GOARCH) \
+		$(GO) run $(NFPM) package --config $(packaging)/nfpm.yaml --packager deb --target dist/
 
 test: ## run all tests with the race detector
 	$(GO) test -race ./...

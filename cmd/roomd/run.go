@@ -74,6 +74,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd} })
 	root.AddCommand(newServe(), newAdmin(), newCheck(), newStore(), newBench(), newVersion())
+	withMan(root)
 	return root
 }
 
