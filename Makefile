@@ -4,15 +4,16 @@ GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 20s
 RUNS        ?= 3
+LINES       ?= 1000000
 PREFIX      ?= /usr/local
 VERSION     ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null) && echo $${v\#v} || git log -1 --format='0.1.0~%cd.%h' --date=format:%Y%m%d%H%M%S 2>/dev/null || echo 0.1.0)
 NFPM        ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 packaging   := cmd/roomd/packaging
 
-.PHONY: help run build man install deb test check fmt vet lint cross fuzz bench bench-peers microbench
+.PHONY: help run build man install deb test check fmt vet lint cross fuzz bench bench-peers bench-growth microbench
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start the server with ./config.toml
 	$(GO) run ./cmd/roomd serve
@@ -78,6 +79,9 @@ bench: build ## measure roomd over its sockets in the standard shapes (bin/roomd
 
 bench-peers: build ## the same, side by side with redis-server and nats-server; writes docs/performance.md
 	bin/roomd bench --runs $(RUNS) --peers --write docs/performance.md
+
+bench-growth: build ## how the cost grows with members, rooms and LINES of history (default 1000000); writes docs/performance.md
+	bin/roomd bench growth --runs $(RUNS) --lines $(LINES) --write docs/performance.md
 
 microbench: ## measure parts: the store, the log, a room's deliveries, starting with many rooms
 	$(GO) test -run '^$$' -bench . -benchmem ./...

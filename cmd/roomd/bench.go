@@ -63,12 +63,73 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
 	f.StringVar(&page, "write", "", "put the table into `FILE`, between its marks")
 	f.BoolVar(&asJSON, "json", false, "print one JSON array, all runs included; times are in nanoseconds")
 	cmd.AddCommand(
+		newBenchGrowth(),
 		newBenchKind(bench.Fanout, "Publishers speak as fast as their lines come back"),
 		newBenchKind(bench.Latency, "Lines at a fixed rate; their time counts from when they were due"),
 		newBenchKind(bench.Idle, "Members that do nothing: memory and wake-ups"),
 		newBenchKind(bench.Churn, "Joining and leaving, over and over"),
 		newBenchKind(bench.Comeback, "Everybody comes back at once after a restart"),
 		newBenchKind(bench.History, "A room that keeps some lines gets many times as many"))
+	return cmd
+}
+
+// newBenchGrowth measures how roomd's cost grows.
+func newBenchGrowth() *cobra.Command {
+	var (
+		own   = bench.Own{Protocol: "roomd", Durability: "commit", CPU: -1}
+		lines uint64
+		runs  int
+		page  string
+	)
+	cmd := &cobra.Command{
+		Use:   "growth",
+		Short: "How the cost grows with members, rooms and history",
+		Long: `How the cost of roomd grows with the members of a room (to 5,000), with the rooms
+(to 10,000), and with the lines of a room's history.`,
+		Example: "  roomd bench growth\n  roomd bench growth --lines 10000000 --write docs/performance.md",
+		Args:    exactly(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			if runs < 1 {
+				return usageError{fmt.Errorf("--runs %d: at least one", runs), cmd}
+			}
+			if own.Binary, err = os.Executable(); err != nil {
+				return err
+			}
+			if own.CPU, err = apart(); err != nil {
+				return err
+			}
+			note, err := bench.Machine(own.Dir, nil)
+			if err != nil {
+				return err
+			}
+			began := time.Now()
+			all, err := bench.Growth(ctx, own, lines, runs, func(what string, r bench.Result) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%5.0fs  %s: %.3f µs/delivery, %.1f µs/line\n", time.Since(began).Seconds(), what, r.PerDelivery, r.PerLine)
+			})
+			if err != nil {
+				return err
+			}
+			all[0].Note = fmt.Sprintf("%s Medians of %d.\n\n%s", note, runs, all[0].Note)
+			for _, s := range all {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n", s.Note)
+				if err := table(cmd.OutOrStdout(), s.Rows); err != nil {
+					return err
+				}
+				fmt.Fprintln(cmd.OutOrStdout())
+			}
+			if page != "" {
+				return bench.WritePage(page, "growth", all)
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.Uint64Var(&lines, "lines", 1_000_000, "the longest history")
+	f.IntVar(&runs, "runs", 1, "how often to run each shape, for the median")
+	f.StringVar(&own.Dir, "dir", "", "`FOLDER` for the databases")
+	f.StringVar(&page, "write", "", "put the tables into `FILE`, between their marks")
 	return cmd
 }
 
@@ -241,7 +302,7 @@ func benchAll(ctx context.Context, runs int, peers bool, dir, page string, asJSO
 		return err
 	}
 	if page != "" && fault == nil {
-		return bench.WritePage(page, fmt.Sprintf("%s Medians of %d.", note, runs), rows)
+		return bench.WritePage(page, "bench", []bench.Section{{Note: fmt.Sprintf("%s Medians of %d.", note, runs), Rows: rows}})
 	}
 	return fault
 }

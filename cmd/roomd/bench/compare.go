@@ -130,7 +130,7 @@ func Compare(ctx context.Context, cases []Case, who []Contender, runs int, told 
 
 // RunOwn starts a server for a shape, runs it, and stops the server.
 func RunOwn(ctx context.Context, own Own, shape Shape) (r Result, err error) {
-	own.Rooms, own.Members = shape.Rooms, shape.Rooms*shape.Members+shape.InFlight
+	own.Rooms, own.Members = shape.Rooms+shape.Silent, shape.Rooms*shape.Members+shape.InFlight
 	if shape.Kind == History {
 		own.History = shape.Keep
 	}

@@ -28,6 +28,7 @@ type talk struct {
 	talking    bool
 	sent       uint64
 	deliveries uint64
+	from       time.Duration // lines that were due before do not count in times
 	times      histogram
 
 	next time.Duration // when the next line is due, at a fixed rate
@@ -56,7 +57,7 @@ func run(ctx context.Context, server Server, shape Shape, r *Result) (err error)
 	if server.PID == 0 {
 		server.PID = listenerOf(server.Address)
 	}
-	if err := raiseDescriptors(uint64(shape.Rooms*(shape.Members+shape.Publishers)+shape.InFlight) + 100); err != nil {
+	if err := needDescriptors(shape.Rooms*(shape.Members+shape.Publishers) + shape.InFlight + 100); err != nil {
 		return err
 	}
 	l, err := newLoop()
@@ -64,7 +65,7 @@ func run(ctx context.Context, server Server, shape Shape, r *Result) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	rooms, remove, err := makeRooms(server, proto, shape.Rooms)
+	rooms, remove, err := makeRooms(server, proto, shape.Rooms+shape.Silent)
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func run(ctx context.Context, server Server, shape Shape, r *Result) (err error)
 		}
 	}
 	began := time.Now()
-	if err := t.join(ctx, rooms); err != nil {
+	if err := t.join(ctx, rooms[:shape.Rooms]); err != nil {
 		return err
 	}
 	r.Joining = time.Since(began)
@@ -226,7 +227,9 @@ func (s speaker) ended(_ *loop, cause error) error {
 // arrived counts a message that a member has got.
 func (t *talk) arrived(m *member, k mark) {
 	t.deliveries++
-	t.times.add(t.loop.now() - k.due)
+	if k.due >= t.from {
+		t.times.add(t.loop.now() - k.due)
+	}
 	if p := m.own; p != nil && int(k.publisher) == p.id {
 		p.inFlight--
 		if t.shape.Kind != Latency {
@@ -281,6 +284,17 @@ func (t *talk) idle() (time.Duration, error) {
 
 // measure has the publishers speak, and checks that everybody got everything.
 func (t *talk) measure(ctx context.Context, r *Result) error {
+	if own := t.server.Own; own != nil && own.Protocol == "roomd" {
+		before, err := own.meter()
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if after, err := own.meter(); err == nil {
+				r.Commits, r.Commit, r.Commit99, r.File = after.since(before)
+			}
+		}()
+	}
 	t.talking = true
 	t.next = t.loop.now()
 	lines := t.shape.Lines
@@ -307,7 +321,9 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 	} else if lines > 0 {
 		t.shape.Lines = t.sent + lines
 	}
-	t.times = histogram{}
+	if t.shape.WarmUp > 0 {
+		t.from = t.loop.now()
+	}
 	began := time.Now()
 	cpu, mine := t.cpu(), mustCPU(os.Getpid())
 	if err := t.loop.until(ctx, math.MaxInt64, "", over(t.shape.Duration), t.idle); err != nil {

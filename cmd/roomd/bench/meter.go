@@ -55,21 +55,23 @@ func (o *Own) meter() (m meter, err error) {
 	return m, lines.Err()
 }
 
-// since is what has happened since an earlier reading.
-func (m meter) since(before meter) Turn {
-	t := Turn{File: m.file, Free: m.free, Commits: m.commits - before.commits}
-	if t.Commits > 0 {
-		t.Commit = time.Duration((m.seconds - before.seconds) / float64(t.Commits) * 1e9)
+// since is what has happened since an earlier reading: how many transactions,
+// how long they took on average and 99 % of them at most, up to the width of
+// the server's buckets; and how large the file is.
+func (m meter) since(before meter) (commits uint64, mean, p99 time.Duration, file int64) {
+	commits = m.commits - before.commits
+	if commits > 0 {
+		mean = time.Duration((m.seconds - before.seconds) / float64(commits) * 1e9)
 	}
 	for i, b := range m.buckets {
 		had := 0.0
 		if i < len(before.buckets) {
 			had = before.buckets[i].count
 		}
-		if b.count-had >= .99*float64(t.Commits) {
-			t.Commit99 = time.Duration(b.most * 1e9)
+		if b.count-had >= .99*float64(commits) {
+			p99 = time.Duration(b.most * 1e9)
 			break
 		}
 	}
-	return t
+	return commits, mean, p99, m.file
 }

@@ -78,30 +78,39 @@ func syncTime(dir string) (p50, p99 time.Duration, err error) {
 	return all[len(all)/2], all[len(all)*99/100], nil
 }
 
-// The table stands between these lines of a page.
-const pageBegin, pageEnd = "<!-- bench: begin -->\n", "<!-- bench: end -->\n"
+// Section is a table with what is to be said of it.
+type Section struct {
+	Note string
+	Rows [][]string // the first is the head
+}
 
-// WritePage puts a table into a Markdown page, in place of the one that stands
-// between the marks.
-func WritePage(file, note string, rows [][]string) error {
+// WritePage puts sections into a Markdown page, in place of what stands there
+// between the marks of that name: the lines "<!-- name: begin -->" and
+// "<!-- name: end -->".
+func WritePage(file, name string, sections []Section) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	before, rest, ok := bytes.Cut(text, []byte(pageBegin))
-	_, after, ok2 := bytes.Cut(rest, []byte(pageEnd))
+	begin, end := "<!-- "+name+": begin -->\n", "<!-- "+name+": end -->\n"
+	before, rest, ok := bytes.Cut(text, []byte(begin))
+	_, after, ok2 := bytes.Cut(rest, []byte(end))
 	if !ok || !ok2 {
-		return fmt.Errorf("%s has no place for the table: the lines %q and %q", file, strings.TrimSpace(pageBegin), strings.TrimSpace(pageEnd))
+		return fmt.Errorf("%s has no place for the table: the lines %q and %q", file, strings.TrimSpace(begin), strings.TrimSpace(end))
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s%s%s\n\n", before, pageBegin, note)
-	for i, row := range rows {
-		fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
-		if i == 0 {
-			fmt.Fprintf(&b, "|---|%s\n", strings.Repeat("--:|", len(row)-1))
+	fmt.Fprintf(&b, "%s%s", before, begin)
+	for _, s := range sections {
+		fmt.Fprintf(&b, "%s\n\n", s.Note)
+		for i, row := range s.Rows {
+			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
+			if i == 0 {
+				fmt.Fprintf(&b, "|---|%s\n", strings.Repeat("--:|", len(row)-1))
+			}
 		}
+		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "\n%s%s", pageEnd, after)
+	fmt.Fprintf(&b, "%s%s", end, after)
 	tmp := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".new")
 	if err := os.WriteFile(tmp, b.Bytes(), 0o644); err != nil {
 		return err

@@ -124,19 +124,19 @@ func pin(cpu int, all bool) error {
 // ends, however that comes.
 func diesWithUs(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
 
-// raiseDescriptors gives this process, and those it starts, at least n
-// descriptors if it may.
-func raiseDescriptors(n uint64) error {
+// raiseDescriptors gives this process, and those it starts, n descriptors or as
+// many as it may have, and returns how many those are.
+func raiseDescriptors(n uint64) (uint64, error) {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return err
+		return 0, err
 	}
 	if l.Cur >= n {
-		return nil
+		return l.Cur, nil
 	}
-	l.Cur, l.Max = n, max(l.Max, n)
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return fmt.Errorf("%d descriptors are needed, %d allowed: raise it with ulimit -n", n, l.Cur)
+	if unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: max(l.Max, n)}) == nil {
+		return n, nil
 	}
-	return nil
+	l.Cur = l.Max
+	return l.Cur, unix.Setrlimit(unix.RLIMIT_NOFILE, &l)
 }

@@ -13,13 +13,17 @@ import (
 // makeRooms makes rooms for a run. remove deletes them again, which must come
 // when their members have gone.
 func makeRooms(server Server, proto protocol, n int) (rooms []place, remove func() error, err error) {
+	leave := func() error { return nil }
+	if server.rooms != nil {
+		return server.rooms, leave, nil
+	}
 	name := func(i int) string { return fmt.Sprintf("bench-%d-%d", os.Getpid(), i) }
 	if !proto.master() {
 		for i := range n {
 			// The name is sent with every line: a short one is fair.
 			rooms = append(rooms, place{name: fmt.Sprintf("r%d", i), at: server.Address})
 		}
-		return rooms, func() error { return nil }, nil
+		return rooms, leave, nil
 	}
 	ask := func(request string, answer func(line string) error, n int) error {
 		c, err := net.DialTimeout("tcp", server.Address.String(), 5*time.Second)
@@ -55,6 +59,9 @@ func makeRooms(server Server, proto protocol, n int) (rooms []place, remove func
 		rooms = append(rooms, p)
 		return nil
 	}, n)
+	if server.Own != nil { // they go with their server
+		return rooms, leave, err
+	}
 	remove = func() error {
 		var request []byte
 		for _, p := range rooms {

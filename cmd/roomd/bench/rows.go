@@ -65,6 +65,9 @@ func (r Result) Rows() [][]string {
 			add("memory", "%.1f MiB", mib(r.Resident))
 		}
 	}
+	if r.Commits > 0 {
+		add("commits", "%d, %s on average (p99 %s), file %.1f MiB", r.Commits, short(r.Commit), short(r.Commit99), mib(r.File))
+	}
 	if r.LoadCores > 0 {
 		add("load", "%.2f cores", r.LoadCores)
 	}

@@ -25,6 +25,7 @@ type Shape struct {
 	Kind       string        `json:"kind"`
 	Rooms      int           `json:"rooms"`
 	Members    int           `json:"members"`              // of each room
+	Silent     int           `json:"silent,omitempty"`     // rooms besides, without members
 	Publishers int           `json:"publishers,omitempty"` // of each room; they are members too
 	InFlight   int           `json:"in_flight,omitempty"`  // fanout, history: lines of each publisher; churn: cycles at once
 	Bytes      int           `json:"bytes,omitempty"`      // of a line, without its ending
@@ -65,7 +66,7 @@ func (s Shape) check() error {
 	switch {
 	case !slices.Contains(Kinds, s.Kind):
 		return fmt.Errorf("%q is no kind of work; there are %v", s.Kind, Kinds)
-	case s.Rooms < 1 || s.Members < 1:
+	case s.Rooms < 1 || s.Members < 1 || s.Silent < 0:
 		return fmt.Errorf("there must be a room, and a member in it")
 	case s.talks() && (s.Publishers < 1 || s.Publishers > s.Members || s.Publishers > 9999):
 		return fmt.Errorf("%d publishers among %d members: write from 1 to that many, 9999 at most", s.Publishers, s.Members)
@@ -83,12 +84,22 @@ func (s Shape) check() error {
 	return nil
 }
 
+// needDescriptors makes sure that a process may have n.
+func needDescriptors(n int) error {
+	limit, err := raiseDescriptors(uint64(n))
+	if err == nil && limit < uint64(n) {
+		err = fmt.Errorf("%d descriptors are needed, %d allowed: raise it with ulimit -n, or take fewer members", n, limit)
+	}
+	return err
+}
+
 // Server is where the load goes.
 type Server struct {
 	Protocol string         // roomd, redis or nats
 	Address  netip.AddrPort // roomd: its master port
 	PID      int            // 0: looked for
 	Own      *Own           // if it was started for this
+	rooms    []place        // to be used, and left as they are; nil: new ones are made
 }
 
 // place is a room.
@@ -126,6 +137,12 @@ type Result struct {
 	P99  time.Duration `json:"p99_ns,omitempty"`
 	P999 time.Duration `json:"p999_ns,omitempty"`
 	Max  time.Duration `json:"max_ns,omitempty"`
+
+	// What a roomd that was started for this says of its database.
+	Commits  uint64        `json:"commits,omitempty"`
+	Commit   time.Duration `json:"commit_mean_ns,omitempty"`
+	Commit99 time.Duration `json:"commit_p99_ns,omitempty"` // up to the width of its buckets
+	File     int64         `json:"file_bytes,omitempty"`
 
 	Restart   time.Duration `json:"restart_ns,omitempty"` // comeback: from the signal until it listens again
 	Back      time.Duration `json:"back_ns,omitempty"`    // comeback: from then until all are in

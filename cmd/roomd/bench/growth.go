@@ -1,0 +1,142 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Growth measures how the cost of roomd grows: over the members of a room, the
+// rooms, and the lines of a room's history, up to most. Each point is the
+// median of runs, but for the history, which is one room that grows. told is
+// called after each run.
+func Growth(ctx context.Context, own Own, most uint64, runs int, told func(what string, r Result)) ([]Section, error) {
+	var all []Section
+	members := Section{
+		Note: "Members: one room, 8 × 64 lines in flight.",
+		Rows: [][]string{{"members", "CPU per delivery", "CPU per line", "deliveries/s", "server, cores", "server memory"}},
+	}
+	for _, n := range []int{16, 64, 256, 1000, 2000, 5000} {
+		s := Default(Fanout)
+		s.Members = n
+		r, err := often(ctx, own, s, runs, told)
+		if err != nil {
+			return nil, err
+		}
+		members.Rows = append(members.Rows, []string{count(n), fmt.Sprintf("%.3f µs", r.PerDelivery), fmt.Sprintf("%.1f µs", r.PerLine),
+			fmt.Sprintf("%.1f million", per(r.Deliveries, r.Took)/1e6), fmt.Sprintf("%.2f", r.Cores), fmt.Sprintf("%.0f MiB", mib(r.Resident))})
+	}
+	all = append(all, members)
+
+	limit, err := raiseDescriptors(1 << 16)
+	if err != nil {
+		return nil, err
+	}
+	const rate = 1000
+	rooms := Section{
+		Note: fmt.Sprintf("Rooms: %d lines a second in all, two members in each room, or in as many rooms as %d descriptors allow.", rate, limit),
+		Rows: [][]string{{"rooms", "CPU per line", "p50", "p99", "commits/s", "commit, mean", "server memory"}},
+	}
+	for _, n := range []int{1, 10, 100, 1000, 10000} {
+		s := Default(Latency)
+		s.Members, s.Publishers, s.Rate = 2, 1, rate
+		s.Rooms = min(n, (int(limit)-n-300)/s.Members)
+		s.Silent = n - s.Rooms
+		r, err := often(ctx, own, s, runs, told)
+		if err != nil {
+			return nil, err
+		}
+		rooms.Rows = append(rooms.Rows, []string{count(n), fmt.Sprintf("%.1f µs", r.PerLine), short(r.P50), short(r.P99),
+			fmt.Sprintf("%.0f", float64(r.Commits)/(r.Took+s.WarmUp).Seconds()), short(r.Commit), fmt.Sprintf("%.0f MiB", mib(r.Resident))})
+	}
+	all = append(all, rooms)
+
+	history, err := growHistory(ctx, own, most, told)
+	return append(all, history), err
+}
+
+// often runs a shape some times and takes the medians.
+func often(ctx context.Context, own Own, s Shape, runs int, told func(string, Result)) (Result, error) {
+	var all []Result
+	for range runs {
+		r, err := RunOwn(ctx, own, s)
+		if err != nil {
+			return r, fmt.Errorf("%v: %w", s, err)
+		}
+		told(s.String(), r)
+		all = append(all, r)
+	}
+	return median(all), nil
+}
+
+// growHistory fills one room more and more, and measures speaking, joining and
+// starting at each size.
+func growHistory(ctx context.Context, own Own, most uint64, told func(string, Result)) (Section, error) {
+	section := Section{
+		Note: "History: one room that keeps all its lines, 16 members, 8 × 64 lines in flight.",
+		Rows: [][]string{{"lines", "CPU per line", "commit, mean", "joining and leaving", "start", "file", "bytes a line"}},
+	}
+	own.History, own.Rooms, own.Members = 0, 1, 100
+	defer own.Stop() // its data is of no value
+	if err := own.Start(ctx); err != nil {
+		return section, err
+	}
+	room, _, err := makeRooms(own.Server(), roomdWire{}, 1)
+	if err != nil {
+		return section, err
+	}
+	run := func(what string, s Shape) (Result, error) {
+		server := own.Server()
+		server.rooms = room
+		r, err := Run(ctx, server, s)
+		if err != nil {
+			return r, fmt.Errorf("%s: %w", what, err)
+		}
+		told(what, r)
+		return r, nil
+	}
+	for total, size := uint64(0), uint64(0); size <= most; size = max(10000, size*10) {
+		if size > total {
+			fill := Default(Fanout)
+			fill.Members, fill.InFlight, fill.WarmUp, fill.Duration, fill.Lines = 8, 512, 0, 30*time.Minute, size-total
+			r, err := run("filling", fill)
+			if err != nil {
+				return section, err
+			}
+			total += r.Lines
+		}
+		if err := own.halt(); err != nil {
+			return section, err
+		}
+		began := time.Now()
+		if err := own.Start(ctx); err != nil {
+			return section, err
+		}
+		start := time.Since(began)
+		churn := Default(Churn)
+		churn.Cycles = 5000
+		visits, err := run("visiting", churn)
+		if err != nil {
+			return section, err
+		}
+		s := Default(Fanout)
+		s.Members, s.WarmUp, s.Lines = 16, 0, 5000
+		spoken, err := run("speaking", s)
+		if err != nil {
+			return section, err
+		}
+		total += spoken.Lines
+		section.Rows = append(section.Rows, []string{count(int(size)), fmt.Sprintf("%.1f µs", spoken.PerLine), short(spoken.Commit),
+			fmt.Sprintf("%.1f µs", visits.PerCycle), short(start), fmt.Sprintf("%.1f MiB", mib(spoken.File)), fmt.Sprintf("%.0f", float64(spoken.File)/float64(total))})
+	}
+	return section, nil
+}
+
+// count is a number with its thousands apart.
+func count(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

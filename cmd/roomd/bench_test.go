@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"roomd/cmd/roomd/bench"
+)
+
+// The load tool starts a roomd, works, checks, and leaves nothing behind; and
+// it works on a roomd that runs already.
+func TestBench(t *testing.T) {
+	t.Setenv(asRoomd, "1") // of the process it starts
+	dir := t.TempDir()
+	small := map[string][]string{
+		bench.Fanout:   {"--members=20", "--rooms=2", "--lines=500", "--warm-up=10ms"},
+		bench.Latency:  {"--members=20", "--rate=500", "--lines=100", "--warm-up=10ms"},
+		bench.Churn:    {"--cycles=100"},
+		bench.Comeback: {"--members=50"},
+		bench.History:  {"--keep=1000", "--turns=3"},
+	}
+	if runtime.GOOS == "linux" {
+		small[bench.Idle] = []string{"--rooms=2", "--members=20", "--settle=100ms", "--duration=100ms"}
+	}
+	for kind, flags := range small {
+		var out, errw bytes.Buffer
+		args := append([]string{"bench", kind, "--json", "--cores=false", "--dir", dir}, flags...)
+		if status := run(args, nil, &out, &errw); status != exitDone {
+			t.Fatalf("%s: status %d: %s", kind, status, errw.String())
+		}
+		var r bench.Result
+		if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Fault != "" || r.Shape.Kind != kind || runtime.GOOS == "linux" && kind != bench.Idle && r.CPU == 0 {
+			t.Errorf("%s: %+v", kind, r)
+		}
+		switch kind {
+		case bench.Fanout:
+			if r.Lines < 500 || r.Deliveries < 500*20 || r.P99 < r.P50 || r.P50 == 0 {
+				t.Errorf("%s: %+v", kind, r)
+			}
+		case bench.History:
+			if len(r.Turns) != 3 || r.Turns[2].File == 0 || r.Turns[2].Commits == 0 {
+				t.Errorf("%s: %+v", kind, r)
+			}
+		case bench.Churn:
+			if r.Cycles != 100 {
+				t.Errorf("%s: %+v", kind, r)
+			}
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+		t.Errorf("it left %v", left)
+	}
+
+	p := newProcess(t, "limits.lines_per_second = 1e9\nlimits.burst = 100000")
+	p.start()
+	var out, errw bytes.Buffer
+	at := fmt.Sprintf("127.0.0.1:%d", p.master)
+	if status := run([]string{"bench", "fanout", "--server", at, "--members=20", "--lines=500", "--warm-up=10ms"}, nil, &out, &errw); status != exitDone {
+		t.Fatalf("status %d: %s", status, errw.String())
+	}
+	if !strings.Contains(out.String(), "none lost, doubled or out of order") {
+		t.Error(out.String())
+	}
+	if got := p.nc(p.master, strings.NewReader("LIST bench*\n")); got != "OK 0\n" {
+		t.Errorf("it left rooms: %s", got)
+	}
+}
+
+// The table goes to its place in a page, and what is around it stays.
+func TestBenchPage(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "page.md")
+	if err := os.WriteFile(file, []byte("before\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nafter\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := bench.WritePage(file, "bench", []bench.Section{{Note: "Today.", Rows: [][]string{{"", "roomd"}, {"a case", "1 µs"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(file)
+	want := "before\n<!-- bench: begin -->\nToday.\n\n|  | roomd |\n|---|--:|\n| a case | 1 µs |\n\n<!-- bench: end -->\nafter\n"
+	if string(got) != want || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	page, err := os.ReadFile("../../docs/performance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"bench", "growth"} {
+		if err := os.WriteFile(file, page, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := bench.WritePage(file, name, nil); err != nil {
+			t.Error(err)
+		}
+	}
+}
