@@ -73,7 +73,8 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd} })
-	root.AddCommand(newServe(), newAdmin(), newCheck(), newStore(), newBench(), newVersion())
+	root.AddCommand(newServe(), newAdmin(), newCheck(), newStore(), newBench(), newVersion(),
+		newSend(), newTail(), newList(), newCreate(), newDelete())
 	withMan(root)
 	return root
 }

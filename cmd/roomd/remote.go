@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"os/user"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"roomd/netsvc/client"
+	"roomd/netsvc/wire"
+)
+
+// passwordVar holds a room's password for those who do not want it to be seen
+// among the processes.
+const passwordVar = "ROOMD_PASSWORD"
+
+// remote is the server that a command talks to.
+type remote struct {
+	server   string
+	config   string
+	tls      bool
+	ca       string
+	password string
+}
+
+// flags adds the flags that all commands of a client have in common, and that
+// of a room's password.
+func (r *remote) flags(cmd *cobra.Command, room bool) {
+	f := cmd.Flags()
+	f.StringVar(&r.server, "server", "", "the server's master port, `HOST:PORT`; default: that of the configuration")
+	f.StringVar(&r.config, "config", "", "configuration `FILE` to look the server up in")
+	f.BoolVar(&r.tls, "tls", false, "speak TLS; default: as the configuration says, if there is no --server")
+	f.StringVar(&r.ca, "ca", "", "`FILE` with the certificates to trust, in PEM; default: the system's (implies --tls)")
+	if room {
+		f.StringVar(&r.password, "password", "", "the room's `PASSWORD`; better in "+passwordVar+", where other users do not see it")
+	}
+}
+
+// dial finds the server.
+func (r *remote) dial(ctx context.Context) (*client.Client, error) {
+	if r.password == "" {
+		r.password = os.Getenv(passwordVar)
+	}
+	addr, o, err := r.where()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.Dial(ctx, addr, o)
+	if err != nil && r.server == "" && errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("%w\nIs the server running? --server names another one.", err)
+	}
+	return c, err
+}
+
+// where is the server's address, and how to speak with it.
+func (r *remote) where() (addr string, o client.Options, err error) {
+	ca, name := r.ca, ""
+	addr = r.server
+	if addr == "" {
+		c, err := loadConfig(r.config, 0)
+		if r.config == "" && errors.Is(err, fs.ErrPermission) {
+			c, err = defaults(), nil // the server's own file is not for everybody
+		}
+		if err != nil {
+			return "", o, err
+		}
+		addr = net.JoinHostPort(near(c.Server.Listen), strconv.Itoa(c.Server.Port))
+		if c.TLS.Cert != "" {
+			r.tls = true
+			if ca == "" {
+				if ca = c.TLS.Cert; !readable(ca) {
+					ca = ""
+				}
+			}
+			name = certName(ca)
+		}
+	}
+	if !r.tls && ca == "" {
+		return addr, o, nil
+	}
+	o.TLS = &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12}
+	if ca != "" {
+		text, err := os.ReadFile(ca)
+		if err != nil {
+			return "", o, err
+		}
+		o.TLS.RootCAs = x509.NewCertPool()
+		if !o.TLS.RootCAs.AppendCertsFromPEM(text) {
+			return "", o, fmt.Errorf("%s holds no certificate in PEM", ca)
+		}
+	}
+	return addr, o, nil
+}
+
+// near is an address at which we reach who listens.
+func near(listen []netip.Addr) string {
+	for _, a := range listen {
+		if !a.IsUnspecified() {
+			return a.String()
+		}
+	}
+	for _, a := range listen {
+		if a.Is4() {
+			return "127.0.0.1"
+		}
+	}
+	return "::1"
+}
+
+func readable(file string) bool {
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	return f.Close() == nil
+}
+
+// certName is a name that the server's own certificate is for.
+func certName(file string) string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return ""
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil || len(cert.DNSNames) == 0 {
+		return ""
+	}
+	return cert.DNSNames[0]
+}
+
+// untilSignal is the command's context, done at SIGINT or SIGTERM.
+func untilSignal(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+}
+
+// login is a nick made from the user's name: letters and digits of ASCII only.
+func login() string {
+	name := os.Getenv("USER")
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	name = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, name)
+	if name == "" {
+		return "somebody"
+	}
+	return name[:min(len(name), 20)]
+}
+
+// ownNick is a nick that nobody else has: a line whose connection broke is
+// known by it.
+func ownNick() string { return login() + "-" + strings.ToLower(rand.Text()[:6]) }
+
+// harmless is a text from the network as it may go to a terminal, whatever the
+// server is.
+func harmless(s string) string { return wire.CleanString(s) }
+
+// says turns what the server refused into what is printed.
+func says(err error) error {
+	var refusal *client.Error
+	if errors.As(err, &refusal) {
+		return errors.New(harmless(refusal.Text))
+	}
+	return err
+}
+
+// isTerminal reports whether a person looks at what is written.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && terminal(f)
+}

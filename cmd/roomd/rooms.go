@@ -1,0 +1,140 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"roomd/netsvc/client"
+)
+
+func newList() *cobra.Command {
+	var r remote
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list [PATTERN]",
+		Short: "List the rooms: name, port, members, topic",
+		Long: `List the rooms: name, port, members, topic. In PATTERN * stands for any text and
+? for any one character.
+
+Exit status: 0 done (also if there is no room), 1 failed, 2 wrong usage.`,
+		Example: `  roomd list
+  roomd list 'dev*' --json
+  roomd list --server chat.example.org:8080 --tls`,
+		Args: exactly(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := r.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			rooms, err := c.List(cmd.Context(), append(args, "")[0])
+			if err != nil {
+				return says(err)
+			}
+			return printRooms(cmd.OutOrStdout(), rooms, asJSON)
+		},
+	}
+	r.flags(cmd, false)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array of objects with name, port, members and topic")
+	return cmd
+}
+
+func printRooms(out io.Writer, rooms []client.Info, asJSON bool) error {
+	if asJSON {
+		for i := range rooms {
+			rooms[i].Name, rooms[i].Topic = harmless(rooms[i].Name), harmless(rooms[i].Topic)
+		}
+		return json.NewEncoder(out).Encode(rooms)
+	}
+	if len(rooms) == 0 {
+		_, err := fmt.Fprintln(out, "no rooms")
+		return err
+	}
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ROOM\tPORT\tMEMBERS\tTOPIC")
+	for _, i := range rooms {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\n", harmless(i.Name), i.Port, i.Members, harmless(i.Topic))
+	}
+	return t.Flush()
+}
+
+func newCreate() *cobra.Command {
+	var r remote
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Make a room, and print its port and the key that deletes it",
+		Long: `Make a room, and print its port and the key that deletes it. The key is not shown
+again. With --password, who joins is asked for it.
+
+Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
+		Example: `  roomd create dev
+  roomd create board --password secret
+  roomd create dev --json | jq -r .key > dev.key`,
+		Args: exactly(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := r.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			made, err := c.Create(cmd.Context(), args[0], r.password)
+			if err != nil {
+				return says(err)
+			}
+			made.Name, made.Key = harmless(made.Name), harmless(made.Key)
+			out := cmd.OutOrStdout()
+			if asJSON {
+				return json.NewEncoder(out).Encode(made)
+			}
+			_, err = fmt.Fprintf(out, "%s is there, on port %d\nits delete key, shown only now: %s\n", made.Name, made.Port, made.Key)
+			return err
+		},
+	}
+	r.flags(cmd, true)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object with name, port and key")
+	return cmd
+}
+
+func newDelete() *cobra.Command {
+	var r remote
+	var key string
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "delete NAME",
+		Short: "End a room for all its members",
+		Long: `End a room for all its members. Whether that needs its key is the server's policy
+(access.delete). At a terminal it asks first. The operator can bring the room back
+for a while ("roomd admin restore").
+
+Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
+		Example: `  roomd delete dev
+  roomd delete dev --yes --key 7f1c0b6a52e94d0c8ab1d2f3945e6a70`,
+		Args: exactly(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := r.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if !yes && terminal(cmd.InOrStdin()) {
+				rooms, err := c.List(cmd.Context(), args[0])
+				if err != nil {
+					return says(err)
+				}
+				for _, i := range rooms {
+					if !agree(cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("deletes %s and sends %d members away", harmless(i.Name), i.Members)) {
+						fmt.Fprintln(cmd.ErrOrStderr(), "nothing was done")
+						return errTold
+					}
+				}
+			}
+			return says(c.Delete(cmd.Context(), args[0], key))
+		},
+	}
+	r.flags(cmd, false)
+	cmd.Flags().StringVar(&key, "key", "", "the room's delete `KEY`, as create printed it")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
