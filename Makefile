@@ -10,7 +10,7 @@ VERSION     ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null) &
 NFPM        ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 packaging   := cmd/roomd/packaging
 
-.PHONY: help run build man install deb test check fmt vet lint cross fuzz bench bench-peers bench-growth microbench
+.PHONY: help run build man install deb try-deb test check fmt vet lint cross fuzz bench bench-peers bench-growth microbench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ deb: ## make a Debian package in dist
 	$(MAKE) install DESTDIR=dist/root PREFIX=/usr
 	VERSION='$(VERSION)' ARCH=$$($(GO) env GOARCH) \
 		$(GO) run $(NFPM) package --config $(packaging)/nfpm.yaml --packager deb --target dist/
+
+try-deb: deb ## install, upgrade, remove and purge the package in a Debian of its own (root, debootstrap)
+	$(packaging)/try-deb "$$(ls -t dist/*.deb | head -1)"
 
 test: ## run all tests with the race detector
 	$(GO) test -race ./...
