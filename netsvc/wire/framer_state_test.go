@@ -1,0 +1,62 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// A framer that is taken apart and put together anywhere in a stream cuts it as
+// one that is not.
+func TestFramerResume(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		alphabet := []byte{'a', 'b', '\r', '\n', telnetIAC, telnetSB, telnetSE, telnetWill, 1}
+		stream := rapid.SliceOfN(rapid.SampledFrom(alphabet), 0, 60).Draw(t, "stream")
+		at := rapid.IntRange(0, len(stream)).Draw(t, "at")
+		const limit = 5
+		type line struct {
+			text string
+			over int
+		}
+		cut := func(f *Framer, p []byte, lines []line) []line {
+			for {
+				l, over, rest, ok := f.Cut(p)
+				if !ok {
+					return lines
+				}
+				lines = append(lines, line{string(l), over})
+				p = rest
+			}
+		}
+		tail := func(f *Framer, lines []line) []line {
+			if l, over, ok := f.Tail(); ok {
+				lines = append(lines, line{string(l), over})
+			}
+			return lines
+		}
+		whole := NewFramer(limit)
+		want := tail(&whole, cut(&whole, bytes.Clone(stream), nil))
+		first := NewFramer(limit)
+		got := cut(&first, bytes.Clone(stream[:at]), nil)
+		text, err := json.Marshal(first.State())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s FramerState
+		if err := json.Unmarshal(text, &s); err != nil {
+			t.Fatal(err)
+		}
+		second := Resume(limit, s)
+		got = tail(&second, cut(&second, bytes.Clone(stream[at:]), got))
+		if len(got) != len(want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+		for i := range got {
+			if got[i] != want[i] {
+				t.Fatalf("got %v, want %v", got, want)
+			}
+		}
+	})
+}
