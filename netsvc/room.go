@@ -37,18 +37,18 @@ const (
 // Room is a log, a port, and the members that read and write it.
 type Room struct {
 	// Set before it is published, then read-only.
-	svc       *Service
-	id        uint64
-	creator   uint64 // master connection that made it; 0: none of this run
-	keyHash   []byte
-	created   time.Time
-	madeBy    string // the address it was created from
-	log       *roomlog.Log
-	lock      atomic.Pointer[lock] // nil: no password
-	quit      chan struct{}        // closed when the room begins to close
-	gone      chan struct{}        // closed when it has
-	accepts   sync.WaitGroup
-	readers   sync.WaitGroup // Add under mu, while open
+	svc     *Service
+	id      uint64
+	creator uint64 // master connection that made it; 0: none of this run
+	keyHash []byte
+	created time.Time
+	madeBy  string // the address it was created from
+	log     *roomlog.Log
+	lock    atomic.Pointer[lock] // nil: no password
+	quit    chan struct{}        // closed when the room begins to close
+	gone    chan struct{}        // closed when it has
+	accepts sync.WaitGroup
+	readers sync.WaitGroup // Add under mu, while open
 
 	flushing atomic.Int32 // what the flusher is doing: free, held, again
 

@@ -66,3 +66,19 @@ func TestMatchIsARegexp(t *testing.T) {
 		}
 	})
 }
+
+func FuzzPattern(f *testing.F) {
+	f.Add("lob*", "lobby")
+	f.Add("*?\u0130*", "\u0130x")
+	f.Add(strings.Repeat("*a", 50), strings.Repeat("a", 32))
+	f.Fuzz(func(t *testing.T, pattern, name string) {
+		n, err := wire.ParseName(name)
+		if err != nil {
+			return
+		}
+		wire.Match(pattern, n.Key)
+		if !wire.Match("*", n.Key) || !wire.Match(n.Key, n.Key) || !wire.Match(name+"*", n.Key) || wire.Match("?"+n.Key, n.Key) {
+			t.Errorf("%q does not match as it should", name)
+		}
+	})
+}
