@@ -1,10 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -272,30 +275,33 @@ func TestRelaxedShowsBeforeItWrites(t *testing.T) {
 			t.Fatalf("%+v", p)
 		}
 	}
-	if n := s.onDisk(lobby); n != 0 {
-		t.Fatalf("%d lines are on disk already", n)
-	}
 	if st, err := s.Stat(lobby); err != nil || st.Last != 3 || st.Lines != 3 {
 		t.Errorf("%+v %v", st, err)
 	}
-	// A room that has nothing unwritten does not cause a flush.
-	if lines, err := s.Lines(other, 0, 10, 1000); err != nil || len(lines) != 0 || s.onDisk(lobby) != 0 {
-		t.Errorf("%v %v, %d on disk", lines, err, s.onDisk(lobby))
+	// Reading needs no flush.
+	if lines, err := s.Lines(other, 0, 10, 1000); err != nil || len(lines) != 0 {
+		t.Errorf("%v %v", lines, err)
+	}
+	if lines, err := s.Lines(lobby, 0, 4, 1000); err != nil || len(lines) != 3 {
+		t.Errorf("%v %v", lines, err)
 	}
 	if after, n, err := s.Newest(lobby, 3, 2); after != 1 || n != 2 || err != nil {
 		t.Errorf("the newest 2 are %d after %d, %v", n, after, err)
 	}
-	s.say(lobby, "one more")
-	if lines, err := s.Lines(lobby, 0, 3, 1000); err != nil || len(lines) != 3 || s.onDisk(lobby) != 3 {
-		t.Errorf("%v %v, %d on disk", lines, err, s.onDisk(lobby)) // what is asked for is on disk: no flush
+	if n := s.inJournal(lobby); n != 0 {
+		t.Errorf("%d lines are written already", n)
 	}
-	if lines, err := s.Lines(lobby, 0, 4, 1000); err != nil || len(lines) != 4 {
-		t.Errorf("%v %v", lines, err)
+	if err := s.Flush(); err != nil || s.inJournal(lobby) != 3 {
+		t.Errorf("%d lines in the journal, %v", s.inJournal(lobby), err)
 	}
 	// Close writes what is left, without a check that would flush it before.
+	s.say(lobby, "one more")
 	s.say(lobby, "the last")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := os.Stat(journalPath(s.path)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the journal is there after close: %v", err)
 	}
 	s.start()
 	if n := s.onDisk(lobby); n != 5 {
@@ -316,8 +322,9 @@ func TestRelaxedBound(t *testing.T) {
 		}
 	}
 	s.say(lobby, "one more")
-	if n := s.onDisk(lobby); n+maxUnwritten < maxUnwritten+1 {
-		t.Errorf("%d lines of %d on disk", n, maxUnwritten+1)
+	b, err := os.ReadFile(journalPath(s.path))
+	if err != nil || len(bytes.Trim(b[journalHead:], "\x00")) == 0 {
+		t.Errorf("nothing is in the journal: %v", err)
 	}
 }
 
@@ -327,17 +334,23 @@ func TestTimers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, path, Options{Durability: Relaxed, FlushInterval: time.Second, Trash: 90 * time.Second})
 		lobby, old := s.room("lobby", 9000), s.room("old", 9001)
+		look := func(when string, inJournal, onDisk int) {
+			t.Helper()
+			synctest.Wait()
+			if s.inJournal(lobby) != inJournal || s.onDisk(lobby) != onDisk {
+				t.Errorf("%s: %d lines in the journal, %d in blocks; want %d, %d", when, s.inJournal(lobby), s.onDisk(lobby), inJournal, onDisk)
+			}
+		}
 		for i := range 3 {
 			s.say(lobby, "hello")
-			synctest.Wait()
-			if n := s.onDisk(lobby); n != i {
-				t.Errorf("%d lines on disk at once, want %d", n, i)
-			}
+			look("at once", i, 0)
 			<-time.After(time.Second)
-			synctest.Wait()
-			if n := s.onDisk(lobby); n != i+1 {
-				t.Errorf("%d lines on disk after the interval, want %d", n, i+1)
-			}
+			look("after the interval", i+1, 0)
+		}
+		<-time.After(3 * restAfter)
+		look("at rest", 0, 3)
+		if r := s.recent(lobby); len(r.tail) != 0 {
+			t.Errorf("%d blocks in memory", len(r.tail))
 		}
 		if err := s.Delete(old); err != nil {
 			t.Fatal(err)
@@ -351,6 +364,28 @@ func TestTimers(t *testing.T) {
 		synctest.Wait()
 		if _, err := s.Lines(old, 0, 1, 1); !errors.Is(err, ErrNoRoom) {
 			t.Errorf("lines of a purged room: %v", err)
+		}
+	})
+}
+
+// An idle store with nothing that can get too old has no timer.
+func TestNoTimerWhileIdle(t *testing.T) {
+	path := dbPath(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, path, Options{Trash: time.Minute, Lines: 10})
+		old := s.room("old", 9001)
+		s.say(old, "hello")
+		if err := s.Delete(old); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Hour)
+		synctest.Wait()
+		before := s.db.Stats()
+		<-time.After(100 * time.Hour)
+		synctest.Wait()
+		after := s.db.Stats()
+		if s.aging || before.TxN != after.TxN || before.TxStats.GetWrite() != after.TxStats.GetWrite() {
+			t.Error("something happened while nothing did")
 		}
 	})
 }
@@ -399,9 +434,10 @@ func TestReleasedPorts(t *testing.T) {
 func TestCheckBetweenSteps(t *testing.T) {
 	s := open(t, dbPath(t), Options{Age: time.Hour, Trash: time.Hour})
 	gone, aged := s.room("gone", 9000), s.room("aged", 9001)
-	for range 2*tidyStep + 500 {
+	const lines = 2*sweepBlocks + 20 // of a block each
+	for range lines {
 		for _, room := range []uint64{gone, aged} {
-			if err := s.Submit(context.Background(), &Post{Room: room, Line: Line{Kind: Message, Text: "x"}}); err != nil {
+			if err := s.Submit(context.Background(), &Post{Room: room, Line: Line{Kind: Message, Text: strings.Repeat("x", blockBytes)}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -419,23 +455,27 @@ func TestCheckBetweenSteps(t *testing.T) {
 		return byHand
 	}
 	byHand := begin()
-	steps := 1
-	for ; byHand.chore(); steps++ {
+	for steps := 1; byHand.chore() || len(byHand.dirty) > 0; steps++ {
+		if steps%3 == 0 {
+			if err := byHand.fold(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if err := byHand.db.View(checkTx); err != nil {
 			t.Errorf("after %d steps: %v", steps, err)
 		}
-		if steps == 1 { // the next finds it half done
+		if steps < 8 { // the next finds it half done
 			if err := byHand.Close(); err != nil {
 				t.Fatal(err)
 			}
 			byHand = begin()
 		}
+		if steps > 100 {
+			t.Fatal("no end")
+		}
 	}
 	if err := byHand.Close(); err != nil {
 		t.Fatal(err)
-	}
-	if steps != 6 {
-		t.Errorf("%d steps, want 3 for each room", steps)
 	}
 	s.start()
 	if _, err := s.Lines(gone, 0, 1, 1); !errors.Is(err, ErrNoRoom) {
@@ -443,6 +483,9 @@ func TestCheckBetweenSteps(t *testing.T) {
 	}
 	if st, err := s.Stat(aged); err != nil || st.Lines != 0 || st.Bytes != 0 || st.Trimmed != st.Last {
 		t.Errorf("%+v %v", st, err)
+	}
+	if n := s.onDisk(aged); n != 0 {
+		t.Errorf("%d lines are there", n)
 	}
 }
 

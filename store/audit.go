@@ -41,7 +41,7 @@ func (s *Store) addAudit(a Audit, kept uint64) error {
 				return err
 			}
 		}
-		return bucket.Put(u64(id), v)
+		return bucket.Put(u64(id), seal(u64(id), v))
 	}, nil)
 }
 
@@ -52,7 +52,11 @@ func (s *Store) Audits(since time.Time, most int) (all []Audit, err error) {
 		c := tx.Bucket(bucketAudit).Cursor()
 		for k, v := c.Last(); k != nil && len(all) < most; k, v = c.Prev() {
 			var a Audit
-			if err := json.Unmarshal(v, &a); err != nil {
+			v, err := unseal(k, v)
+			if err == nil {
+				err = json.Unmarshal(v, &a)
+			}
+			if err != nil {
 				return fmt.Errorf("the record %x of the audit: %w", k, err)
 			}
 			if a.Time.Before(since) {

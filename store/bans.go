@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,7 +55,7 @@ func (s *Store) AddBan(b Ban) (Ban, error) {
 		if err != nil {
 			return err
 		}
-		return bucket.Put(u64(b.ID), v)
+		return bucket.Put(u64(b.ID), seal(u64(b.ID), v))
 	}, nil)
 	return b, err
 }
@@ -87,10 +86,14 @@ func (s *Store) Bans(now time.Time) (bans []Ban, err error) {
 func eachBan(tx *bolt.Tx, fn func(Ban)) error {
 	return tx.Bucket(bucketBans).ForEach(func(k, v []byte) error {
 		var b Ban
-		if err := json.Unmarshal(v, &b); err != nil {
+		v, err := unseal(k, v)
+		if err == nil {
+			err = json.Unmarshal(v, &b)
+		}
+		if err != nil {
 			return fmt.Errorf("the record of ban %x: %w", k, err)
 		}
-		b.ID = binary.BigEndian.Uint64(k)
+		b.ID = seqOf(k)
 		fn(b)
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -18,8 +19,8 @@ const (
 	// maxUnwritten bounds the relaxed lines that a crash can lose, over all
 	// rooms and so for each. After a crash each room skips as many numbers.
 	maxUnwritten = 1 << 16
-	// fillPercent is for keys that only ever grow: pages are split nearly full.
-	fillPercent = 0.95
+	// batchBytes bounds a record of the journal, about.
+	batchBytes = 1 << 20
 	// postOverhead is what a waiting line costs beside its text, about.
 	postOverhead = 256
 )
@@ -43,6 +44,7 @@ type item struct {
 }
 
 type change struct {
+	room uint64               // its lines are to be in the database first; 0: none
 	fn   func(*bolt.Tx) error // nil: only what is unwritten is to be flushed
 	then func()               // runs on the committer's goroutine after the commit
 	err  error
@@ -115,7 +117,13 @@ func (s *Store) Flush() error { return s.update(nil, nil) }
 // before, and waits for the commit. then, if not nil, runs on the committer's
 // goroutine after it and before the next change.
 func (s *Store) update(fn func(*bolt.Tx) error, then func()) error {
-	c := &change{fn: fn, then: then, done: make(chan struct{})}
+	return s.updateRoom(0, fn, then)
+}
+
+// updateRoom is update for what concerns a room's record or head: fn finds them
+// with everything that was said before.
+func (s *Store) updateRoom(room uint64, fn func(*bolt.Tx) error, then func()) error {
+	c := &change{room: room, fn: fn, then: then, done: make(chan struct{})}
 	if err := s.enqueue(item{change: c}); err != nil {
 		return err
 	}
@@ -124,14 +132,14 @@ func (s *Store) update(fn func(*bolt.Tx) error, then func()) error {
 }
 
 func (s *Store) enqueue(it item) error {
-	s.mu.Lock()
+	s.in.Lock()
 	if s.closing || !s.started {
-		s.mu.Unlock()
+		s.in.Unlock()
 		return ErrClosed
 	}
 	s.queue = append(s.queue, it)
 	first := len(s.queue) == 1 // else whoever was first has nudged
-	s.mu.Unlock()
+	s.in.Unlock()
 	if first {
 		s.nudge()
 	}
@@ -145,55 +153,91 @@ func (s *Store) nudge() {
 	}
 }
 
-// take empties the queue. open is false when nothing can come any more.
-func (s *Store) take() (items []item, open bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	items, s.queue = s.queue, nil
+// take empties the queue into the space of the one before. open is false when
+// nothing can come any more.
+func (s *Store) take(before []item) (items []item, open bool) {
+	clear(before)
+	s.in.Lock()
+	defer s.in.Unlock()
+	items, s.queue = s.queue, before[:0]
 	return items, !s.closing || len(items) > 0
 }
 
 var always = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// commit is the committer's goroutine.
+// commit is the committer's goroutine. None of its timers runs while there is
+// nothing that it is for.
 func (s *Store) commit() {
 	defer close(s.done)
-	tidy := time.NewTicker(time.Minute)
-	defer tidy.Stop()
-	flush := time.NewTimer(s.opts.FlushInterval)
-	flush.Stop()
-	defer flush.Stop()
+	// What cannot be read of a mapped file is a fault and not a panic.
+	debug.SetPanicOnFault(true)
+	flush, rest, tidy := newAlarm(s.opts.FlushInterval), newAlarm(restAfter), newAlarm(time.Minute)
+	defer flush.stop()
+	defer rest.stop()
+	defer tidy.stop()
+	var items []item
+	open, seen := true, uint64(0)
 	for {
-		items, open := s.take()
-		waiting := len(s.unwritten) > 0 // then the timer runs already
-		for len(items) > 0 {
-			items = s.step(items)
+		items, open = s.take(items)
+		for left := items; len(left) > 0; {
+			left = s.step(left)
 		}
 		if !open {
-			s.flushUnwritten()
 			return
 		}
-		if !waiting && len(s.unwritten) > 0 {
-			flush.Reset(s.opts.FlushInterval)
+		if s.replan.Swap(false) {
+			s.planTidy(time.Now())
 		}
 		var more <-chan struct{} // ready at once while housekeeping waits
 		if s.chore() {
 			more = always
 		}
+		flush.set(s.unwritten > 0)
+		rest.set(len(s.dirty) > 0)
+		tidy.set(s.aging)
 		select {
 		case <-more:
 		case <-s.wake:
 		case <-flush.C:
-			if s.flushUnwritten() != nil {
-				flush.Reset(s.opts.FlushInterval)
+			flush.rang()
+			s.flush()
+		case <-rest.C:
+			rest.rang()
+			if s.batches == seen {
+				s.fold()
 			}
+			seen = s.batches
 		case now := <-tidy.C:
+			tidy.rang()
 			s.planTidy(now)
 		}
 	}
 }
 
-// step does what is first in items, as much as goes into one transaction, and
+// alarm is a timer that runs only while it is wanted.
+type alarm struct {
+	*time.Timer
+	after time.Duration
+	on    bool
+}
+
+func newAlarm(after time.Duration) *alarm {
+	t := time.NewTimer(after)
+	t.Stop()
+	return &alarm{Timer: t, after: after}
+}
+
+func (a *alarm) set(wanted bool) {
+	if wanted && !a.on {
+		a.Reset(a.after)
+		a.on = true
+	}
+}
+
+func (a *alarm) rang() { a.on = false }
+func (a *alarm) stop() { a.Stop() }
+
+// step does what is first in items, as much as goes into one commit, and
 // returns the rest.
 func (s *Store) step(items []item) []item {
 	if c := items[0].change; c != nil {
@@ -203,181 +247,46 @@ func (s *Store) step(items []item) []item {
 	if p := items[0].pause; p != nil {
 		return s.pause(p, items[1:])
 	}
-	posts := make([]*Post, 0, min(len(items), batchLines))
+	posts := s.posts[:0]
 	weight := int64(0) // a post that is delivered is its owner's
-	for len(posts) < len(items) && len(posts) < batchLines && items[len(posts)].post != nil {
+	for len(posts) < len(items) && len(posts) < batchLines && weight < batchBytes && items[len(posts)].post != nil {
 		p := items[len(posts)].post
 		posts = append(posts, p)
 		weight += p.weight
 	}
 	s.append(posts)
 	s.release(weight)
+	clear(posts)
+	s.posts = posts
 	return items[len(posts):]
 }
 
 func (s *Store) run(c *change) {
 	defer close(c.done)
-	if c.err = s.flushUnwritten(); c.err != nil || c.fn == nil {
+	if c.err = s.flush(); c.err != nil || c.fn == nil {
 		return
 	}
-	if c.err = s.transact(c.fn); c.err == nil && c.then != nil {
-		c.then()
-	}
-}
-
-// append gives numbers to posts, writes them and delivers them; with Relaxed
-// it delivers first and leaves the writing to flushUnwritten.
-func (s *Store) append(posts []*Post) {
-	if s.opts.Durability == Relaxed {
-		var err error
-		if len(s.unwritten)+len(posts) > maxUnwritten {
-			err = s.flushUnwritten()
-		}
-		if err == nil {
-			err = s.Broken()
-		}
-		if err == nil {
-			err = s.stuck
-		}
-		if err != nil {
-			s.refuse(posts, err)
-			return
-		}
-		s.number(posts)
-		s.deliver(posts)
-		for _, p := range posts {
-			if p.Err == nil {
-				s.unwritten = append(s.unwritten, p)
-			}
-		}
-		return
-	}
-	undo := s.number(posts)
-	if err := s.transact(func(tx *bolt.Tx) error { return s.putLines(tx, posts) }); err != nil {
-		s.mu.Lock()
-		for id, h := range undo {
-			*s.heads[id] = h
-		}
-		s.mu.Unlock()
-		s.refuse(posts, err)
-		return
-	}
-	s.markWritten(posts)
-	s.deliver(posts)
-}
-
-func (s *Store) refuse(posts []*Post, err error) {
-	for _, p := range posts {
-		if p.Err == nil {
-			p.Err = err
-		}
-	}
-	s.deliver(posts)
-}
-
-// number gives each post its sequence number and time, and returns the heads
-// as they were.
-func (s *Store) number(posts []*Post) (undo map[uint64]head) {
-	now := time.Now().UTC().Truncate(time.Microsecond)
-	undo = make(map[uint64]head)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, p := range posts {
-		h := s.heads[p.Room]
-		if h == nil {
-			p.Err = ErrNoRoom
-			continue
-		}
-		if _, ok := undo[p.Room]; !ok {
-			undo[p.Room] = *h
-		}
-		h.Last++
-		h.Lines++
-		h.Bytes += uint64(8 + 10 + len(p.Line.From) + len(p.Line.Text))
-		p.Line.Seq, p.Line.Time = h.Last, now
-	}
-	return undo
-}
-
-// putLines writes numbered posts and the heads of their rooms.
-func (s *Store) putLines(tx *bolt.Tx, posts []*Post) error {
-	s.putting = len(posts)
-	lines := tx.Bucket(bucketLines)
-	var b *bolt.Bucket
-	room := uint64(0)
-	touched := make(map[uint64]bool)
-	for _, p := range posts {
-		if p.Err != nil {
-			continue
-		}
-		if p.Room != room {
-			room = p.Room
-			touched[room] = true
-			if b = lines.Bucket(u64(room)); b == nil {
-				return fmt.Errorf("room %d has no lines bucket: %w", room, ErrNoRoom)
-			}
-			b.FillPercent = fillPercent
-		}
-		if err := b.Put(u64(p.Line.Seq), p.Line.encode()); err != nil {
-			return err
-		}
-		if p.Line.Kind == Topic {
-			r, err := getRoom(tx, room)
-			if err != nil {
-				return err
-			}
-			r.Topic = p.Line.Text
-			if err := putRoom(tx, r); err != nil {
+	s.folding = s.folding[:0]
+	c.err = s.transact(func(tx *bolt.Tx) error {
+		if h := s.heads[c.room]; h != nil && h.dirty {
+			if err := s.foldRoom(tx, c.room, h); err != nil {
 				return err
 			}
 		}
-	}
-	heads := tx.Bucket(bucketHeads)
-	for id := range touched {
-		s.mu.Lock()
-		v := s.heads[id].encode()
-		s.mu.Unlock()
-		if err := heads.Put(u64(id), v); err != nil {
-			return err
+		return c.fn(tx)
+	})
+	if c.err == nil {
+		s.folded()
+		if c.then != nil {
+			c.then()
 		}
 	}
-	return nil
-}
-
-func (s *Store) markWritten(posts []*Post) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, p := range posts {
-		if p.Err != nil {
-			continue
-		}
-		h := s.heads[p.Room]
-		h.written = p.Line.Seq
-		if s.overfull(h) {
-			s.addChore(chore{room: p.Room, kind: choreTrim})
-		}
-	}
-}
-
-// flushUnwritten writes what Relaxed has delivered. After an error the lines
-// stay, to be tried again, and no others are accepted until they are written.
-func (s *Store) flushUnwritten() error {
-	if len(s.unwritten) == 0 {
-		return nil
-	}
-	s.stuck = s.transact(func(tx *bolt.Tx) error { return s.putLines(tx, s.unwritten) })
-	if s.stuck != nil {
-		return s.stuck
-	}
-	s.markWritten(s.unwritten)
-	s.unwritten = nil
-	return nil
 }
 
 // transact runs fn in a transaction. An error of fn, or a full disk, rolls
 // back and leaves the store as it was. After any other failed commit nobody
 // knows what the disk has kept: the store is read-only from then on.
-func (s *Store) transact(fn func(*bolt.Tx) error) error {
+func (s *Store) transact(fn func(*bolt.Tx) error) (err error) {
 	if err := s.Broken(); err != nil {
 		return err
 	}
@@ -385,22 +294,33 @@ func (s *Store) transact(fn func(*bolt.Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.latch(fmt.Errorf("%w: %v", errFile, p))
+			defer func() { recover() }() // of what is damaged even to end it
+			err = errors.Join(err, tx.Rollback())
+		}
+	}()
 	if err := fn(tx); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
-	id, lines, start := tx.ID(), s.putting, time.Now()
-	s.putting = 0
+	id, start := tx.ID(), time.Now()
 	err = tx.Commit()
 	switch {
 	case err == nil:
 		if s.opts.Observe != nil {
-			s.opts.Observe(time.Since(start), lines)
+			s.opts.Observe(time.Since(start), 0)
 		}
 		return nil
 	case full(err) && !s.current(id):
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
-	err = fmt.Errorf("%w: %w", ErrReadOnly, err)
+	return s.latch(err)
+}
+
+// latch makes the store read-only, and returns the error that says so.
+func (s *Store) latch(why error) error {
+	err := fmt.Errorf("%w: %w", ErrReadOnly, why)
 	s.mu.Lock()
 	s.broken = err
 	s.mu.Unlock()
@@ -426,6 +346,6 @@ func full(err error) bool {
 // failed. Some filesystems notice a full disk no earlier (NFS, btrfs).
 func (s *Store) current(id int) bool {
 	now := id // what cannot be read is not trusted
-	err := s.db.View(func(tx *bolt.Tx) error { now = tx.ID(); return nil })
+	err := viewDB(s.db, func(tx *bolt.Tx) error { now = tx.ID(); return nil })
 	return err != nil || now >= id
 }

@@ -2,40 +2,55 @@
 // their lines, in one bbolt file. It is the only importer of bbolt, and the
 // only place that decides order: a line has its sequence number from here.
 //
+// # The way of a line
+//
+// Lines that arrive while a commit syncs go, from all rooms together, into the
+// next one (group commit): one record of the journal, which is a file beside
+// the database, in one write and one sync. The disk's own time is the batch;
+// no timer runs. From then on readers see the lines, in memory, as blocks of
+// some kilobytes for each room. When there are foldBytes of those, or nobody
+// has said anything for a while, or at Close, they are folded: all blocks go
+// into the database in one transaction, and the journal begins anew. After a
+// crash Open reads the journal. A store that was closed is one file.
+//
 // # Goroutines
 //
 // One committer goroutine, started by Start and ended by Close, makes every
-// change to the file. Lines that arrive while a transaction syncs go, from all
-// rooms together, into the next one (group commit). Changes other than lines
-// (create, delete, …) travel through the same queue, each in a transaction of
-// its own, so that they have a place in the order of the lines. Between
-// batches the committer does one small step of housekeeping at a time:
-// retention and the trash.
+// change. Changes other than lines (create, delete, …) travel through the same
+// queue, each in a transaction of its own, so that they have a place in the
+// order of the lines. Between batches the committer does one small step of
+// housekeeping at a time: retention and the trash. It has no timer while there
+// is nothing to flush, to fold or to get too old.
 //
 // Readers use short read transactions of their own, on the caller's goroutine,
 // and copy what they return: nothing is held while a caller writes to a client.
 //
 // # Locks
 //
-// Store.mu guards the heads (what is known of each room without reading the
-// file) and the queue. It is held for memory accesses only, never across a
-// transaction. The deliver function is called on the committer's goroutine
-// without any lock.
+// Store.in guards the queue. Store.mu guards the heads: what is known of each
+// room without reading the file, and its newest lines. Both are held for memory
+// accesses only, never across a transaction, and never together. The deliver
+// function is called on the committer's goroutine without any lock.
 //
 // # On disk
 //
-//	meta           schema version; whether a relaxed server is running
+//	meta           schema version; the journal in use; whether a relaxed server
+//	               is running
 //	rooms/<id>     Room as JSON; a deleted room stays here while in the trash
-//	heads/<id>     last sequence number, lines, bytes, trimmed: 32 bytes
+//	heads/<id>     last sequence number, lines, bytes, trimmed
 //	names/<key>    folded name → id, of the rooms that are not deleted
 //	ports/<port>   the room that has it, or the order in which it was released
-//	lines/<id>/<seq>  time, kind, nick, text
+//	lines/<id>/<seq>  a block of lines, by the number of the first
 //	bans/<id>      Ban as JSON
 //	audit/<n>      Audit as JSON, the newest 100,000
 //
-// Numbers in keys are big endian. The heads are apart from the rooms because
-// every commit rewrites the heads of the rooms that spoke: 32 bytes each and
-// not a whole record.
+// Numbers in keys are big endian. Blocks, heads and what is JSON end in or begin
+// with a checksum that their key takes part in. A block that is damaged is left
+// out by readers, and Check names it.
+//
+// A head on disk says what is folded: of the journal, the lines above its last
+// sequence number count. Retention moves Trimmed, which hides lines at once;
+// their blocks go with the next folds.
 //
 // # Durability
 //
@@ -47,4 +62,10 @@
 // store therefore refuses every further change after one (ErrReadOnly) until
 // the file has been opened anew. A full disk is different: it fails cleanly,
 // and the next change is simply tried.
+//
+// # Versions
+//
+// Open rewrites a file of an older version beside it and puts the new one in
+// its place; the old one stays as <file>.schemaN. testdata has a file of every
+// version there ever was.
 package store

@@ -1,10 +1,10 @@
 package store
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -30,52 +30,54 @@ type Line struct {
 	Text string
 }
 
-// encode gives the value of a line: time in microseconds (8), kind (1), length
-// of the nick (1), nick, text.
-func (l *Line) encode() []byte {
-	b := make([]byte, 0, 10+len(l.From)+len(l.Text))
-	b = binary.BigEndian.AppendUint64(b, uint64(l.Time.UnixMicro()))
-	b = append(b, byte(l.Kind), byte(len(l.From)))
-	b = append(b, l.From...)
-	return append(b, l.Text...)
-}
-
-var errLine = errors.New("a line's record is damaged")
-
-func decodeLine(k, v []byte) (Line, error) {
-	if len(k) != 8 || len(v) < 10 || len(v) < 10+int(v[9]) || v[8] < byte(Message) || v[8] > byte(Topic) {
-		return Line{}, errLine
-	}
-	nick := 10 + int(v[9])
-	return Line{
-		Seq:  binary.BigEndian.Uint64(k),
-		Time: time.UnixMicro(int64(binary.BigEndian.Uint64(v))).UTC(),
-		Kind: Kind(v[8]),
-		From: string(v[10:nick]),
-		Text: string(v[nick:]),
-	}, nil
-}
-
 // Lines returns the lines of a room with after < Seq <= upto, oldest first, as
-// many as fit into about maxBytes and at least one if there is one. Records
-// that do not decode are left out.
-func (s *Store) Lines(room, after, upto uint64, maxBytes int) ([]Line, error) {
+// many as fit into about maxBytes and at least one if there is one. What is
+// damaged is left out, and counted by Damaged.
+func (s *Store) Lines(room, after, upto uint64, maxBytes int) (lines []Line, err error) {
 	if after >= upto {
 		return nil, nil
 	}
-	if err := s.settle(room, upto); err != nil {
-		return nil, err
-	}
-	var lines []Line
-	err := s.viewLines(room, func(c *bolt.Cursor) {
-		size := 0
-		for k, v := c.Seek(u64(after + 1)); k != nil && binary.BigEndian.Uint64(k) <= upto && (size == 0 || size < maxBytes); k, v = c.Next() {
-			if l, err := decodeLine(k, v); err == nil {
-				lines = append(lines, l)
-				size += len(v)
+	r := s.recent(room)
+	size := 0
+	// take returns false when no more is wanted.
+	take := func(b *block, upto uint64) bool {
+		whole := ""
+		for sc := b.scan(); sc.next(); {
+			if sc.seq <= after || sc.seq <= r.trimmed {
+				continue
 			}
+			if sc.seq > upto || size > 0 && size >= maxBytes {
+				return false
+			}
+			if whole == "" {
+				whole = sc.lines()
+			}
+			lines = append(lines, sc.line(whole))
+			size += int(sc.weight()) - 8
 		}
-	})
+		return size == 0 || size < maxBytes
+	}
+	more := true
+	if after+1 < r.first {
+		err = s.viewBlocks(room, &r, func(c *bolt.Cursor) {
+			most := min(upto, r.first-1)
+			k, v := seekLast(c, max(after, r.trimmed)+1)
+			if k == nil {
+				k, v = c.First()
+			}
+			for ; k != nil && more && seqOf(k) <= most; k, v = c.Next() {
+				if b, err := decodeBlock(room, k, v); err == nil {
+					more = take(&b, most)
+				} else {
+					s.damaged.Add(1)
+				}
+			}
+		})
+		more = size == 0 || size < maxBytes
+	}
+	for i := 0; err == nil && more && i < len(r.tail) && r.tail[i].first <= upto; i++ {
+		more = take(&r.tail[i], upto)
+	}
 	return lines, err
 }
 
@@ -86,23 +88,74 @@ func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, err e
 	if n <= 0 {
 		return upto, 0, nil
 	}
-	if err := s.settle(room, upto); err != nil {
-		return 0, 0, err
-	}
+	r := s.recent(room)
 	after = upto
-	err = s.viewLines(room, func(c *bolt.Cursor) {
-		k, v := seekLast(c, upto)
-		for ; k != nil && count < n; k, v = c.Prev() {
-			if _, err := decodeLine(k, v); err == nil {
-				after = binary.BigEndian.Uint64(k) - 1
-				count++
+	var seqs []uint64
+	take := func(b *block, upto uint64) {
+		seqs = seqs[:0]
+		for sc := b.scan(); sc.next() && sc.seq <= upto; {
+			if sc.seq > r.trimmed {
+				seqs = append(seqs, sc.seq)
 			}
+		}
+		for i := len(seqs) - 1; i >= 0 && count < n; i-- {
+			after = seqs[i] - 1
+			count++
+		}
+	}
+	for i := len(r.tail) - 1; i >= 0 && count < n; i-- {
+		take(&r.tail[i], upto)
+	}
+	if count == n {
+		return after, count, nil
+	}
+	err = s.viewBlocks(room, &r, func(c *bolt.Cursor) {
+		most := min(upto, r.first-1)
+		for k, v := seekLast(c, most); k != nil && count < n; k, v = c.Prev() {
+			b, err := decodeBlock(room, k, v)
+			if err != nil {
+				s.damaged.Add(1)
+				continue
+			}
+			if b.last <= r.trimmed {
+				break
+			}
+			take(&b, most)
 		}
 	})
 	return after, count, err
 }
 
-// seekLast moves to the last line with Seq <= upto.
+// recent is a room's lines that are in memory, at one moment.
+type recent struct {
+	deleted bool
+	trimmed uint64
+	first   uint64 // of the tail; the lines before it are in the database
+	tail    []block
+}
+
+// recent must be called before the database is read: what is folded meanwhile
+// is then found in both places and not in none.
+func (s *Store) recent(room uint64) (r recent) {
+	r.first = math.MaxUint64
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.heads[room]
+	if r.deleted = h == nil; r.deleted {
+		return r
+	}
+	r.trimmed = h.Trimmed
+	if n := len(h.tail); n > 0 {
+		// All but the last do not change any more, and of the last only what is
+		// behind its end.
+		r.tail = h.tail[: n-1 : n-1]
+		r.tail = append(r.tail, h.tail[n-1])
+		r.first = r.tail[0].first
+	}
+	return r
+}
+
+// seekLast moves to the last block that begins with a Seq <= upto.
 func seekLast(c *bolt.Cursor, upto uint64) (k, v []byte) {
 	if upto == math.MaxUint64 {
 		return c.Last()
@@ -113,78 +166,47 @@ func seekLast(c *bolt.Cursor, upto uint64) (k, v []byte) {
 	return c.Prev()
 }
 
-func (s *Store) viewLines(room uint64, fn func(*bolt.Cursor)) error {
+// Damaged is how many damaged blocks readers have come across since the store
+// was opened. Check says where they are.
+func (s *Store) Damaged() uint64 { return s.damaged.Load() }
+
+// viewBlocks reads a room's blocks in the database. What r lacks, as the room
+// is deleted, is filled in before.
+func (s *Store) viewBlocks(room uint64, r *recent, fn func(*bolt.Cursor)) error {
 	return s.view(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketLines).Bucket(u64(room))
 		if b == nil {
 			return ErrNoRoom
+		}
+		if r.deleted {
+			h, err := getHead(tx, room)
+			if err != nil {
+				return err
+			}
+			r.trimmed = h.Trimmed
 		}
 		fn(b.Cursor())
 		return nil
 	})
 }
 
-// settle makes sure that the lines up to upto which were delivered are on
-// disk, where readers look: with Relaxed they may not be yet.
-func (s *Store) settle(room, upto uint64) error {
-	s.mu.Lock()
-	h := s.heads[room]
-	behind := h != nil && h.written < min(upto, h.Last)
-	s.mu.Unlock()
-	if behind {
-		return s.Flush()
-	}
-	return nil
+// view runs fn in a read transaction. A file that is damaged where bbolt does
+// not look gives an error.
+func (s *Store) view(fn func(*bolt.Tx) error) error {
+	s.files.RLock()
+	defer s.files.RUnlock()
+	return viewDB(s.db, fn)
 }
 
-// checkTx compares heads with lines.
-func checkTx(tx *bolt.Tx) error {
-	var errs []error
-	for err := range tx.Check() {
-		errs = append(errs, err)
-	}
-	ports := make(map[int]uint64)
-	err := tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
-		r, err := decodeRoom(k, v)
-		if err != nil {
-			return err
+func viewDB(db *bolt.DB, fn func(*bolt.Tx) error) (err error) {
+	// What cannot be read of a mapped file is a fault and not a panic.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errFile, p)
 		}
-		if r.Deleted.IsZero() {
-			if other := ports[r.Port]; other != 0 {
-				errs = append(errs, fmt.Errorf("rooms %d and %d have the same port %d", other, r.ID, r.Port))
-			}
-			ports[r.Port] = r.ID
-			if id := tx.Bucket(bucketNames).Get([]byte(r.Key)); string(id) != string(k) {
-				errs = append(errs, fmt.Errorf("room %q: its name leads to room %x", r.Name, id))
-			}
-			if use, ok := decodePort(tx.Bucket(bucketPorts).Get(portKey(r.Port))); !ok || use.room != r.ID {
-				errs = append(errs, fmt.Errorf("room %q: its port %d leads to room %d", r.Name, r.Port, use.room))
-			}
-		}
-		h, err := decodeHead(tx.Bucket(bucketHeads).Get(k))
-		if err != nil {
-			errs = append(errs, fmt.Errorf("room %q: %w", r.Name, err))
-			return nil
-		}
-		b := tx.Bucket(bucketLines).Bucket(k)
-		if b == nil {
-			errs = append(errs, fmt.Errorf("room %q has no lines bucket", r.Name))
-			return nil
-		}
-		var lines, bytes uint64
-		err = b.ForEach(func(k, v []byte) error {
-			l, err := decodeLine(k, v)
-			if err != nil || l.Seq > h.Last || l.Seq <= h.Trimmed {
-				errs = append(errs, fmt.Errorf("room %q: line %x: not between %d and %d, or damaged", r.Name, k, h.Trimmed, h.Last))
-			}
-			lines++
-			bytes += uint64(len(k) + len(v))
-			return nil
-		})
-		if lines != h.Lines || bytes != h.Bytes {
-			errs = append(errs, fmt.Errorf("room %q has %d lines of %d bytes, its head says %d of %d", r.Name, lines, bytes, h.Lines, h.Bytes))
-		}
-		return err
-	})
-	return errors.Join(append(errs, err)...)
+	}()
+	return db.View(fn)
 }
+
+var errFile = errors.New("the file is damaged")

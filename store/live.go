@@ -17,9 +17,13 @@ type Retention struct {
 // keep is the retention in effect.
 func (s *Store) keep() Retention { return *s.retention.Load() }
 
-// SetRetention replaces what Open was given. What is then too much goes within
-// a minute, and a room at its next line.
-func (s *Store) SetRetention(r Retention) { s.retention.Store(&r) }
+// SetRetention replaces what Open was given. What is then too much goes at
+// once.
+func (s *Store) SetRetention(r Retention) {
+	s.retention.Store(&r)
+	s.replan.Store(true)
+	s.nudge()
+}
 
 // Health returns nil once the committer has taken its turn at what was queued
 // before, whether that could be written or not: a full disk does not make it
@@ -40,9 +44,9 @@ func (s *Store) Health(ctx context.Context) error {
 	case <-c.done:
 		return nil
 	case <-ctx.Done():
-		s.mu.Lock()
+		s.in.Lock()
 		n := len(s.queue)
-		s.mu.Unlock()
+		s.in.Unlock()
 		return fmt.Errorf("the committer is stuck, with %d changes behind the one it is at: %w", n, ctx.Err())
 	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -218,15 +219,45 @@ func (tp *tap) settled() {
 	}
 }
 
-// onDisk counts a room's lines in the file.
+// onDisk counts a room's lines in the file, those of the journal apart.
 func (tp *tap) onDisk(room uint64) int {
 	tp.t.Helper()
 	n := 0
-	if err := tp.viewLines(room, func(c *bolt.Cursor) {
-		for k, _ := c.First(); k != nil; k, _ = c.Next() {
-			n++
+	if err := tp.viewBlocks(room, &recent{}, func(c *bolt.Cursor) {
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			b, err := decodeBlock(room, k, v)
+			if err != nil {
+				tp.t.Error(err)
+			}
+			n += int(b.lines)
 		}
 	}); err != nil {
+		tp.t.Fatal(err)
+	}
+	return n
+}
+
+// inJournal counts the lines of a room in the journal's file.
+func (tp *tap) inJournal(room uint64) int {
+	tp.t.Helper()
+	n := 0
+	err := tp.view(func(tx *bolt.Tx) error {
+		key := tx.Bucket(bucketMeta).Get(keyJournal)
+		if key == nil {
+			return nil
+		}
+		j := journal{path: tp.journal.path}
+		damage, err := j.open(key[:journalID], binary.BigEndian.Uint64(key[journalID:]), func(id uint64, _ Line) {
+			if id == room {
+				n++
+			}
+		})
+		if len(damage) > 0 {
+			tp.t.Error(damage)
+		}
+		return errors.Join(err, j.close())
+	})
+	if err != nil {
 		tp.t.Fatal(err)
 	}
 	return n

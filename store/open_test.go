@@ -79,7 +79,7 @@ func TestOpenNewerSchema(t *testing.T) {
 	}
 	put(Schema + 1)
 	db.Close()
-	refused(t, path, "its schema is version 2, this roomd knows version 1: use a newer roomd")
+	refused(t, path, fmt.Sprintf("its schema is version %d, this roomd knows version %d: use a newer roomd", Schema+1, Schema))
 }
 
 func TestOpenForeignFiles(t *testing.T) {

@@ -47,7 +47,21 @@ type Stat struct {
 
 // Rooms returns all rooms that are not deleted, by folded name.
 func (s *Store) Rooms() ([]Room, error) {
+	// Before the file is read: what is folded meanwhile is found in both places.
+	topics := make(map[uint64]string)
+	s.mu.Lock()
+	for id, h := range s.heads {
+		if h.topic != nil {
+			topics[id] = *h.topic
+		}
+	}
+	s.mu.Unlock()
 	rooms, err := s.roomsWhere(func(r Room) bool { return r.Deleted.IsZero() })
+	for i := range rooms {
+		if topic, ok := topics[rooms[i].ID]; ok {
+			rooms[i].Topic = topic
+		}
+	}
 	slices.SortFunc(rooms, func(a, b Room) int {
 		if a.Key < b.Key {
 			return -1
@@ -108,12 +122,12 @@ func (s *Store) Create(r Room) (Room, error) {
 		if err := putRoom(tx, r); err != nil {
 			return err
 		}
-		if err := tx.Bucket(bucketHeads).Put(u64(id), new(head).encode()); err != nil {
+		if err := putHead(tx, id, new(head)); err != nil {
 			return err
 		}
 		_, err = tx.Bucket(bucketLines).CreateBucket(u64(id))
 		return err
-	}, func() { s.setHead(r.ID, new(head)) })
+	}, func() { s.setHead(r.ID, &head{id: r.ID, own: r.Own}) })
 	return r, err
 }
 
@@ -121,7 +135,7 @@ func (s *Store) Create(r Room) (Room, error) {
 // lines stay for Options.Trash. Lines submitted after it are refused with
 // ErrNoRoom. When it returns nil the deletion is on disk.
 func (s *Store) Delete(room uint64) error {
-	return s.update(func(tx *bolt.Tx) error {
+	return s.updateRoom(room, func(tx *bolt.Tx) error {
 		r, err := getRoom(tx, room)
 		if err != nil {
 			return err
@@ -134,7 +148,10 @@ func (s *Store) Delete(room uint64) error {
 			return err
 		}
 		return releasePort(tx, r.Port)
-	}, func() { s.setHead(room, nil) })
+	}, func() {
+		s.setHead(room, nil)
+		s.aging = true
+	})
 }
 
 func (s *Store) setHead(room uint64, h *head) {
@@ -205,7 +222,7 @@ func putRoom(tx *bolt.Tx, r Room) error {
 	if err != nil {
 		return err
 	}
-	return tx.Bucket(bucketRooms).Put(u64(r.ID), v)
+	return tx.Bucket(bucketRooms).Put(u64(r.ID), seal(u64(r.ID), v))
 }
 
 // getRoom returns a room that is not deleted.
@@ -223,9 +240,13 @@ func getRoom(tx *bolt.Tx, id uint64) (Room, error) {
 
 func decodeRoom(k, v []byte) (Room, error) {
 	var r Room
-	if err := json.Unmarshal(v, &r); err != nil {
+	v, err := unseal(k, v)
+	if err == nil {
+		err = json.Unmarshal(v, &r)
+	}
+	if err != nil {
 		return r, fmt.Errorf("the record of room %x: %w", k, err)
 	}
-	r.ID = binary.BigEndian.Uint64(k)
+	r.ID = seqOf(k)
 	return r, nil
 }

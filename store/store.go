@@ -1,10 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,7 +20,7 @@ import (
 )
 
 // Schema is the version of the file's layout that this package writes.
-const Schema = 1
+const Schema = 2
 
 var (
 	// ErrClosed is returned for changes after Close.
@@ -51,6 +52,7 @@ var (
 
 	keySchema  = []byte("schema")
 	keyRelaxed = []byte("relaxed") // there while a relaxed server runs
+	keyJournal = []byte("journal") // identity and next number of the journal in use
 )
 
 // Durability says when a line is shown, relative to when it is on disk.
@@ -100,12 +102,14 @@ func (o *Options) setDefaults() {
 // Store is an open database. Its methods may be called from any goroutine.
 type Store struct {
 	// Set by Open, then read-only.
-	path    string
-	opts    Options
-	pending *semaphore.Weighted // bytes submitted and not yet committed
-	space   func()              // by OnSpace
+	path     string
+	opts     Options
+	pending  *semaphore.Weighted // bytes submitted and not yet committed
+	space    func()              // by OnSpace
+	warnings []string
 
 	retention atomic.Pointer[Retention] // replaced as a whole
+	replan    atomic.Bool               // it has been
 
 	// Held by readers while they read, and by the committer while the store is
 	// suspended. It comes before mu.
@@ -115,7 +119,8 @@ type Store struct {
 	// Set by Start, then read-only.
 	deliver func([]*Post)
 
-	refused atomic.Bool // TrySubmit has returned false since space was called
+	refused atomic.Bool   // TrySubmit has returned false since space was called
+	damaged atomic.Uint64 // blocks that could not be read
 
 	closeOnce sync.Once
 	closeErr  error
@@ -123,32 +128,53 @@ type Store struct {
 	done chan struct{} // closed when the committer has ended
 	wake chan struct{} // capacity 1: the queue has something, or closing
 
-	mu      sync.Mutex
-	heads   map[uint64]*head // rooms that are not deleted
+	in      sync.Mutex // guards the queue
 	queue   []item
 	started bool
 	closing bool
-	broken  error // why the store is read-only
 
-	suspended *suspension // the file is somebody else's
+	mu        sync.Mutex
+	heads     map[uint64]*head // rooms that are not deleted; written by the committer only
+	broken    error            // why the store is read-only
+	suspended *suspension      // the file is somebody else's
 
 	// Owned by the committer.
-	unwritten []*Post // relaxed: delivered, not yet on disk
-	stuck     error   // why unwritten could not be written; nil: not tried yet
+	journal   journal
+	record    []byte  // of the journal, under way
+	unwritten int     // lines in it; with Relaxed they are delivered already
+	stuck     error   // why it could not be written; nil: not tried yet
+	batches   uint64  // so many times lines were numbered
+	touched   []*head // rooms with lines that are numbered and not yet published
+	dirty     []*head // rooms that differ from the database
+	tails     int     // bytes of lines that are only in the journal
+	folding   []foldedRoom
 	chores    []chore
-	putting   int // lines in the transaction under way
+	waiting   map[chore]bool // which chores there are
+	aging     bool           // there may be something that gets too old
+	posts     []*Post        // space for a batch
+	away      bool           // the file is closed, as the store is suspended
+	late      func() error   // what Open had no space for; lines wait for it
 }
 
-// head is what is known of a room without reading the file.
+// head is what is known of a room without reading the file. Its counts are
+// written by the committer only, under Store.mu.
 type head struct {
-	Last    uint64 // the newest sequence number given
+	Last    uint64 // the newest sequence number that is delivered
 	Lines   uint64
-	Bytes   uint64 // of keys and values
+	Bytes   uint64 // the lines' weights
 	Trimmed uint64 // the newest sequence number that retention has removed
 
-	written uint64 // the newest sequence number that is on disk
+	own   Settings // of the room; for what is kept
+	tail  []block  // the newest lines: in the journal, not in the database
+	topic *string  // the newest topic in tail; nil: what the database says
 
-	own Settings // of the room; for what is kept
+	// Owned by the committer.
+	id      uint64
+	next    uint64 // the newest sequence number given in the batch
+	batch   uint64 // the newest batch that the room was in
+	dirty   bool   // the database differs
+	listed  bool   // it is in Store.dirty
+	unswept bool   // lines up to Trimmed may be in the database
 }
 
 // Open opens the database at path, making it if it is not there. A file made
@@ -159,7 +185,7 @@ func Open(path string, opts Options) (*Store, error) {
 	if err := createFile(path); err != nil {
 		return nil, fmt.Errorf("create the database %s: %w", path, err)
 	}
-	db, err := openBolt(path, opts.LockTimeout)
+	db, err := openFile(path, opts.LockTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -170,14 +196,18 @@ func Open(path string, opts Options) (*Store, error) {
 		pending: semaphore.NewWeighted(opts.PendingBytes),
 		done:    make(chan struct{}),
 		wake:    make(chan struct{}, 1),
+		waiting: make(map[chore]bool),
 	}
 	s.SetRetention(Retention{Lines: opts.Lines, Age: opts.Age, Trash: opts.Trash})
 	if err := s.load(); err != nil {
-		db.Close()
-		return nil, fmt.Errorf("read the database %s: %w", path, err)
+		return nil, fmt.Errorf("read the database %s: %w", path, errors.Join(err, s.journal.close(), db.Close()))
 	}
 	return s, nil
 }
+
+// Warnings are sentences about what Open has found: lines that are lost because
+// a file is damaged, or not there.
+func (s *Store) Warnings() []string { return s.warnings }
 
 func boltOptions(lockTimeout time.Duration) *bolt.Options {
 	return &bolt.Options{
@@ -188,6 +218,36 @@ func boltOptions(lockTimeout time.Duration) *bolt.Options {
 		InitialMmapSize: 1 << 30,
 	}
 }
+
+// openFile opens an existing file and brings it to this version.
+func openFile(path string, lockTimeout time.Duration) (*bolt.DB, error) {
+	for range 10 {
+		db, err := openBolt(path, lockTimeout)
+		if errors.Is(err, errMoved) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		version := uint64(0)
+		err = viewDB(db, func(tx *bolt.Tx) (err error) {
+			version, err = schemaOf(tx)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read the database %s: %w", path, errors.Join(err, db.Close()))
+		}
+		if version >= Schema {
+			return db, nil
+		}
+		if err := migrate(db, path, version); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("the database %s: %w", path, errMoved)
+}
+
+var errMoved = errors.New("another process puts new files in its place")
 
 // openBolt opens an existing file. bbolt panics on some damaged files: that is
 // an error here, and the file stays locked for as long as the process lives.
@@ -207,7 +267,17 @@ func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
 		if err := errors.Join(whole(db), db.Close()); err != nil {
 			return nil, fmt.Errorf("the database %s is damaged: %w", path, err)
 		}
-		db, err = bolt.Open(path, 0o600, boltOptions(lockTimeout))
+		opts := boltOptions(lockTimeout)
+		var file *os.File
+		opts.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+			file, err = os.OpenFile(name, flag, mode)
+			return file, err
+		}
+		if db, err = bolt.Open(path, 0o600, opts); err == nil && moved(path, file) {
+			// A migration or a compaction was under way: what was waited for is
+			// the old file.
+			return nil, errors.Join(errMoved, db.Close())
+		}
 	}
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
@@ -286,43 +356,38 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// load checks the schema and reads the heads.
-func (s *Store) load() (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the file is damaged: %v", p)
-		}
-	}()
+// load checks the schema and reads the heads, and the journal.
+func (s *Store) load() error {
 	crashed := false // a relaxed server ended without Close
 	lacking := false // a bucket that came later than the file
+	var key []byte
 	heads := make(map[uint64]*head)
-	err = s.db.View(func(tx *bolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		if meta == nil || len(meta.Get(keySchema)) != 8 {
-			return errors.New("this is not a roomd database")
-		}
-		if v := binary.BigEndian.Uint64(meta.Get(keySchema)); v != Schema {
+	err := viewDB(s.db, func(tx *bolt.Tx) error {
+		if v, err := schemaOf(tx); err != nil {
+			return err
+		} else if v > Schema {
 			return fmt.Errorf("its schema is version %d, this roomd knows version %d: use a newer roomd", v, Schema)
 		}
+		meta := tx.Bucket(bucketMeta)
 		crashed = meta.Get(keyRelaxed) != nil
+		key = bytes.Clone(meta.Get(keyJournal))
 		for _, name := range buckets {
 			lacking = lacking || tx.Bucket(name) == nil
 		}
 		return tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
-			var r Room
-			if err := json.Unmarshal(v, &r); err != nil {
-				return fmt.Errorf("room %x: %w", k, err)
+			r, err := decodeRoom(k, v)
+			if err != nil {
+				return err
 			}
 			if !r.Deleted.IsZero() {
 				return nil
 			}
-			h, err := decodeHead(tx.Bucket(bucketHeads).Get(k))
+			h, err := getHead(tx, r.ID)
 			if err != nil {
 				return fmt.Errorf("room %q: %w", r.Name, err)
 			}
 			h.own = r.Own
-			heads[binary.BigEndian.Uint64(k)] = h
+			heads[r.ID] = h
 			return nil
 		})
 	})
@@ -332,39 +397,109 @@ func (s *Store) load() (err error) {
 	s.mu.Lock()
 	s.heads = heads
 	s.mu.Unlock()
+	s.dirty, s.tails, s.late, s.aging = nil, 0, nil, true
+	lost, err := s.replay(key)
+	if err != nil {
+		return err
+	}
+	for _, h := range s.heads {
+		if s.overfull(h) {
+			s.addChore(chore{room: h.id, kind: choreTrim})
+		}
+		if h.unswept {
+			s.addChore(chore{room: h.id, kind: choreSweep})
+		}
+	}
 	relaxed := s.opts.Durability == Relaxed
-	if !crashed && !relaxed && !lacking {
+	if !crashed && !relaxed && !lacking && !lost {
 		return nil
 	}
-	return s.db.Update(func(tx *bolt.Tx) error {
-		for _, name := range buckets {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+	begin := func() error {
+		return s.transact(func(tx *bolt.Tx) error { return s.begin(tx, crashed || lost) })
+	}
+	if crashed || lost {
+		// Numbers may have been given to lines that are not there.
+		for _, h := range s.heads {
+			h.Last += maxUnwritten
+			s.soil(h)
+		}
+	}
+	if err = begin(); errors.Is(err, ErrFull) {
+		s.warnings = append(s.warnings, fmt.Sprintf("no line is accepted until there is space: %v", err))
+		s.late, err = begin, nil
+	}
+	return err
+}
+
+// begin puts down in the file that a server runs on it. If lines may be missing,
+// the heads with the numbers that skip theirs are put down before any line is
+// accepted; and what the heads count.
+func (s *Store) begin(tx *bolt.Tx, missing bool) error {
+	for _, name := range buckets {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	meta := tx.Bucket(bucketMeta)
+	if missing {
+		s.folding = s.folding[:0]
+		if err := s.foldAll(tx); err != nil {
+			return err
+		}
+		tx.OnCommit(s.foldedAll)
+		if s.journal.file == nil {
+			if err := meta.Delete(keyJournal); err != nil {
 				return err
 			}
 		}
-		if crashed {
-			for id, h := range heads {
-				h.Last += maxUnwritten
-				h.written = h.Last
-				if err := tx.Bucket(bucketHeads).Put(u64(id), h.encode()); err != nil {
-					return err
-				}
-			}
+		if err := s.putJournal(tx); err != nil {
+			return err
 		}
-		if relaxed {
-			return tx.Bucket(bucketMeta).Put(keyRelaxed, []byte{1})
+	}
+	if s.opts.Durability == Relaxed {
+		return meta.Put(keyRelaxed, []byte{1})
+	}
+	return meta.Delete(keyRelaxed)
+}
+
+// replay reads the journal that belongs to the database, if there is to be one:
+// its lines are in memory then, as they were before. lost is true if it is gone.
+func (s *Store) replay(key []byte) (lost bool, err error) {
+	s.journal = journal{path: journalPath(s.path)}
+	if len(key) != journalID+8 {
+		return false, nil
+	}
+	damage, err := s.journal.open(key[:journalID], binary.BigEndian.Uint64(key[journalID:]), func(room uint64, l Line) {
+		// What was folded since the journal began is in the database.
+		if h := s.heads[room]; h != nil && l.Seq > h.Last {
+			s.tails += h.add(room, &l)
+			s.soil(h)
 		}
-		return tx.Bucket(bucketMeta).Delete(keyRelaxed)
 	})
+	s.warnings = append(s.warnings, damage...)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.warnings = append(s.warnings, fmt.Sprintf("the journal that belongs to the database is not there; the newest lines may be lost: %v", err))
+		return true, nil
+	}
+	return false, err
+}
+
+// schemaOf returns the version of the file's layout.
+func schemaOf(tx *bolt.Tx) (uint64, error) {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil || len(meta.Get(keySchema)) != 8 {
+		return 0, errors.New("this is not a roomd database")
+	}
+	return binary.BigEndian.Uint64(meta.Get(keySchema)), nil
 }
 
 // Start begins to accept changes. deliver is called on the committer's
 // goroutine with lines in their order, each with its sequence number or with
 // the error that kept it out; it must not block, nor call the store.
 func (s *Store) Start(deliver func([]*Post)) {
-	s.mu.Lock()
+	s.in.Lock()
 	s.started = true
-	s.mu.Unlock()
+	s.in.Unlock()
 	s.deliver = deliver
 	go s.commit()
 }
@@ -377,26 +512,59 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) close() error {
-	s.mu.Lock()
-	started, away := s.started, s.suspended
+	s.in.Lock()
+	started := s.started
 	s.closing = true
+	s.in.Unlock()
+	if !started {
+		return errors.Join(s.unmark(), s.journal.close(), s.db.Close())
+	}
+	s.mu.Lock()
+	if s.suspended != nil {
+		close(s.suspended.end)
+	}
 	s.mu.Unlock()
-	if away != nil { // the file is left to who has it
-		close(away.end)
-		<-s.done
+	s.nudge()
+	<-s.done
+	if s.away { // the file is left to who has it
 		return nil
 	}
-	if started {
-		s.nudge()
-		<-s.done
+	return errors.Join(s.finish(), s.journal.close(), s.db.Close())
+}
+
+// unmark takes back what begin has put down.
+func (s *Store) unmark() error {
+	if s.opts.Durability != Relaxed || s.late != nil {
+		return nil
 	}
-	var err error
-	if n := len(s.unwritten); n > 0 {
-		err = fmt.Errorf("%d lines that were delivered are lost: %w", n, s.stuck)
-	} else if s.Broken() == nil {
-		err = s.leaveClean()
+	return s.transact(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyRelaxed) })
+}
+
+// finish brings everything into the database, and removes the journal. A disk
+// that is too full for it loses nothing: the next Open reads the journal.
+func (s *Store) finish() error {
+	if err := s.flush(); err != nil {
+		if s.opts.Durability == Relaxed {
+			return fmt.Errorf("%d lines that were delivered are lost: %w", s.unwritten, err)
+		}
+		return err
 	}
-	return errors.Join(err, s.db.Close())
+	if s.Broken() != nil || s.late != nil || s.journal.file == nil && len(s.dirty) == 0 && s.opts.Durability != Relaxed {
+		return nil
+	}
+	s.folding = s.folding[:0]
+	err := s.transact(func(tx *bolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		return errors.Join(s.foldAll(tx), meta.Delete(keyJournal), meta.Delete(keyRelaxed))
+	})
+	if errors.Is(err, ErrFull) {
+		return nil
+	}
+	if err == nil {
+		s.foldedAll()
+		err = s.journal.remove()
+	}
+	return err
 }
 
 // Size is what the file takes, in bytes, and how much of that is free for what
@@ -404,7 +572,7 @@ func (s *Store) close() error {
 func (s *Store) Size() (file, free int64, err error) {
 	s.files.RLock()
 	defer s.files.RUnlock()
-	err = s.db.View(func(tx *bolt.Tx) error { file = tx.Size(); return nil })
+	err = viewDB(s.db, func(tx *bolt.Tx) error { file = tx.Size(); return nil })
 	st := s.db.Stats()
 	return file, int64(st.FreePageN+st.PendingPageN) * int64(s.db.Info().PageSize), err
 }
@@ -438,23 +606,51 @@ func (s *Store) Check() error {
 
 func u64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-func (h *head) encode() []byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, 32), h.Last)
-	b = binary.BigEndian.AppendUint64(b, h.Lines)
-	b = binary.BigEndian.AppendUint64(b, h.Bytes)
-	return binary.BigEndian.AppendUint64(b, h.Trimmed)
+// A head on disk is four numbers, a byte of flags, and a checksum.
+const headBytes = 33
+
+func putHead(tx *bolt.Tx, room uint64, h *head) error {
+	b := make([]byte, 0, headBytes+4)
+	for _, n := range []uint64{h.Last, h.Lines, h.Bytes, h.Trimmed} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	unswept := byte(0)
+	if h.unswept {
+		unswept = 1
+	}
+	return tx.Bucket(bucketHeads).Put(u64(room), seal(u64(room), append(b, unswept)))
 }
 
-func decodeHead(b []byte) (*head, error) {
-	if len(b) != 32 {
-		return nil, fmt.Errorf("its head has %d bytes instead of 32", len(b))
+func getHead(tx *bolt.Tx, room uint64) (*head, error) {
+	b, err := unseal(u64(room), tx.Bucket(bucketHeads).Get(u64(room)))
+	if err == nil && len(b) != headBytes {
+		err = fmt.Errorf("it has %d bytes instead of %d", len(b), headBytes)
 	}
-	h := &head{
+	if err != nil {
+		return nil, fmt.Errorf("the head of room %d: %w", room, err)
+	}
+	return &head{
+		id:      room,
 		Last:    binary.BigEndian.Uint64(b),
 		Lines:   binary.BigEndian.Uint64(b[8:]),
 		Bytes:   binary.BigEndian.Uint64(b[16:]),
 		Trimmed: binary.BigEndian.Uint64(b[24:]),
-	}
-	h.written = h.Last
-	return h, nil
+		unswept: b[32] != 0,
+	}, nil
 }
+
+// seal appends a checksum of a record and its key.
+func seal(k, v []byte) []byte {
+	return binary.BigEndian.AppendUint32(v, crc32.Update(crc32.Checksum(k, castagnoli), castagnoli, v))
+}
+
+// unseal returns what seal was given.
+func unseal(k, v []byte) ([]byte, error) {
+	n := len(v) - 4
+	if n < 0 || binary.BigEndian.Uint32(v[n:]) != crc32.Update(crc32.Checksum(k, castagnoli), castagnoli, v[:n]) {
+		return nil, errRecord
+	}
+	return v[:n], nil
+}
+
+var errRecord = errors.New("the record is damaged")

@@ -3,8 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 // suspension is the file being somebody else's for a while.
@@ -49,7 +47,7 @@ func (s *Store) Resume() error {
 	if p == nil {
 		return nil
 	}
-	db, err := openBolt(s.path, s.opts.LockTimeout)
+	db, err := openFile(s.path, s.opts.LockTimeout)
 	if err != nil {
 		return err
 	}
@@ -67,12 +65,9 @@ func (s *Store) Resume() error {
 // pause is the committer's part of Suspend: the file is closed, and nobody can
 // read, until it is to go on. It returns what is still to be done of items.
 func (s *Store) pause(p *suspension, items []item) []item {
-	err := s.flushUnwritten()
+	err := s.Broken()
 	if err == nil {
-		err = s.Broken()
-	}
-	if err == nil {
-		err = s.leaveClean()
+		err = s.finish()
 	}
 	if err != nil {
 		p.began <- err
@@ -80,13 +75,18 @@ func (s *Store) pause(p *suspension, items []item) []item {
 	}
 	s.files.Lock()
 	defer s.files.Unlock()
-	p.began <- s.db.Close()
+	p.began <- errors.Join(s.journal.close(), s.db.Close())
+	s.away = true
 	<-p.end
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closing {
+	resumed := s.suspended == nil
+	s.mu.Unlock()
+	if resumed {
+		s.away = false
 		return items
 	}
+	s.in.Lock()
+	defer s.in.Unlock()
 	// Closed meanwhile. Nobody is told of lines: whoever has the file now has
 	// the connections too.
 	for _, it := range append(items, s.queue...) {
@@ -97,19 +97,4 @@ func (s *Store) pause(p *suspension, items []item) []item {
 	}
 	s.queue = nil
 	return nil
-}
-
-// leaveClean takes back the mark of a relaxed server that runs.
-func (s *Store) leaveClean() error {
-	if s.opts.Durability != Relaxed {
-		return nil
-	}
-	return s.transact(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyRelaxed) })
-}
-
-// view runs fn in a read transaction.
-func (s *Store) view(fn func(*bolt.Tx) error) error {
-	s.files.RLock()
-	defer s.files.RUnlock()
-	return s.db.View(fn)
 }

@@ -95,9 +95,9 @@ func TestCloseSuspended(t *testing.T) {
 	flushed := make(chan error, 1)
 	go func() { flushed <- s.Flush() }()
 	for queued := 0; queued < 2; {
-		s.mu.Lock()
+		s.in.Lock()
 		queued = len(s.queue)
-		s.mu.Unlock()
+		s.in.Unlock()
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)

@@ -1,22 +1,22 @@
 package store
 
 import (
-	"encoding/binary"
 	"errors"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
 
-// tidyStep bounds the lines that one step of housekeeping removes, so that
-// lines which arrive meanwhile wait for a small transaction only.
-const tidyStep = 1000
+// trimSlack is how many lines beyond its limit a room has before it is trimmed,
+// and 2 % of the limit more.
+const trimSlack = 100
 
 type choreKind int
 
 const (
-	choreTrim  choreKind = iota // remove lines beyond Options.Lines
-	choreAge                    // remove lines older than Options.Age
+	choreTrim  choreKind = iota // hide lines beyond Options.Lines
+	choreAge                    // hide lines older than Options.Age
+	choreSweep                  // take hidden lines out of the database
 	chorePurge                  // remove a deleted room
 )
 
@@ -24,13 +24,13 @@ const (
 type chore struct {
 	room   uint64
 	kind   choreKind
-	before time.Time // choreAge: lines older than this go
+	before int64 // choreAge: lines older than this go, in microseconds
 }
 
 // overfull leaves a margin, so that a busy room is not trimmed line by line.
 func (s *Store) overfull(h *head) bool {
 	most := s.mostLines(h)
-	return most > 0 && h.Lines > most+most/50+tidyStep/10
+	return most > 0 && h.Lines > most+most/50+trimSlack
 }
 
 // mostLines is how many lines of a room are kept; 0: all.
@@ -52,99 +52,81 @@ func (s *Store) mostAge(h *head) time.Duration {
 // retain makes a room keep what its settings say, from now on. It runs on the
 // committer's goroutine.
 func (s *Store) retain(room uint64, own Settings) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	h := s.heads[room]
 	if h == nil {
 		return
 	}
+	s.mu.Lock()
 	h.own = own
-	if most := s.mostLines(h); most > 0 && h.Lines > most {
-		s.addChore(chore{room: room, kind: choreTrim})
-	}
-	s.planAge(room, h, time.Now())
+	s.mu.Unlock()
+	s.planRoom(h, time.Now(), 0)
 }
 
-// planAge has lines that are too old removed. mu is held.
-func (s *Store) planAge(room uint64, h *head, now time.Time) {
+// planRoom has lines that are too old removed, and those beyond the limit if
+// there are more than slack of them.
+func (s *Store) planRoom(h *head, now time.Time, slack uint64) {
+	if most := s.mostLines(h); most > 0 && h.Lines > most+slack {
+		s.addChore(chore{room: h.id, kind: choreTrim})
+	}
 	if age := s.mostAge(h); age > 0 {
-		s.addChore(chore{room: room, kind: choreAge, before: now.Add(-age)})
+		s.aging = true
+		s.addChore(chore{room: h.id, kind: choreAge, before: now.Add(-age).UnixMicro()})
 	}
 }
 
 func (s *Store) addChore(c chore) {
-	for _, have := range s.chores {
-		if have.room == c.room && have.kind == c.kind {
-			return
-		}
+	key := chore{room: c.room, kind: c.kind}
+	if !s.waiting[key] {
+		s.waiting[key] = true
+		s.chores = append(s.chores, c)
 	}
-	s.chores = append(s.chores, c)
 }
 
-// chore does one step of what is first and reports whether there is more. A
-// step that fails is dropped: the room is looked at again with the next line
-// or the next minute.
+// chore does a step of what is first, or of several where a step is little
+// work, and reports whether there is more. A step that fails is dropped: the
+// room is looked at again with the next line or the next minute.
 func (s *Store) chore() bool {
-	if len(s.chores) == 0 {
-		return false
-	}
-	more, err := s.tidyRoom(s.chores[0])
-	if !more || err != nil {
-		s.chores = s.chores[1:]
+	for blocks := 0; len(s.chores) > 0 && blocks < sweepBlocks; {
+		c := s.chores[0]
+		more, n, err := s.tidyRoom(c)
+		if !more || err != nil {
+			s.chores = s.chores[1:]
+			delete(s.waiting, chore{room: c.room, kind: c.kind})
+		}
+		blocks += n + 1
 	}
 	return len(s.chores) > 0
 }
 
-func (s *Store) tidyRoom(c chore) (more bool, err error) {
-	if c.kind == chorePurge {
-		return s.purgeStep(c.room)
+// tidyRoom does a step of a chore and tells about how many blocks' worth of
+// work it was.
+func (s *Store) tidyRoom(c chore) (more bool, blocks int, err error) {
+	switch c.kind {
+	case chorePurge:
+		more, err = s.purgeStep(c.room)
+		return more, sweepBlocks, err
+	case choreSweep:
+		more, err = s.sweepStep(c.room)
+		return more, sweepBlocks, err
 	}
-	if err := s.flushUnwritten(); err != nil {
+	return s.trim(c)
+}
+
+// sweepStep takes some of a room's hidden lines out of the database.
+func (s *Store) sweepStep(room uint64) (more bool, err error) {
+	h := s.heads[room]
+	if h == nil || !h.unswept {
+		return false, nil
+	}
+	if err := s.flush(); err != nil {
 		return false, err
 	}
-	s.mu.Lock()
-	h := s.heads[c.room]
-	if h == nil {
-		s.mu.Unlock()
-		return false, nil
+	s.folding = s.folding[:0]
+	if err := s.transact(func(tx *bolt.Tx) error { return s.foldRoom(tx, room, h) }); err != nil {
+		return false, err
 	}
-	trimmed := *h
-	s.mu.Unlock()
-	err = s.transact(func(tx *bolt.Tx) error {
-		cur := tx.Bucket(bucketLines).Bucket(u64(c.room)).Cursor()
-		n := 0
-		for k, v := cur.First(); k != nil; k, v = cur.First() {
-			if most := s.mostLines(&trimmed); c.kind == choreTrim && (most == 0 || trimmed.Lines <= most) {
-				break
-			}
-			if l, err := decodeLine(k, v); c.kind == choreAge && err == nil && !l.Time.Before(c.before) {
-				break
-			}
-			if more = n == tidyStep; more {
-				break
-			}
-			n++
-			trimmed.Lines--
-			trimmed.Bytes -= uint64(len(k) + len(v))
-			trimmed.Trimmed = binary.BigEndian.Uint64(k)
-			if err := cur.Delete(); err != nil {
-				return err
-			}
-		}
-		if n == 0 {
-			return errNothing
-		}
-		return tx.Bucket(bucketHeads).Put(u64(c.room), trimmed.encode())
-	})
-	if errors.Is(err, errNothing) {
-		return false, nil
-	}
-	if err == nil {
-		s.mu.Lock()
-		*h = trimmed
-		s.mu.Unlock()
-	}
-	return more, err
+	s.folded()
+	return h.unswept, nil
 }
 
 // purgeStep removes some of a deleted room's lines, and the room with the last.
@@ -155,25 +137,16 @@ func (s *Store) purgeStep(room uint64) (more bool, err error) {
 		}
 		lines, heads := tx.Bucket(bucketLines), tx.Bucket(bucketHeads)
 		if b := lines.Bucket(u64(room)); b != nil {
-			h, err := decodeHead(heads.Get(u64(room)))
+			h, err := getHead(tx, room)
 			if err != nil {
 				return err
 			}
-			cur := b.Cursor()
-			for n := 0; ; n++ {
-				k, v := cur.First()
-				if k == nil {
-					break
-				}
-				if more = n == tidyStep; more {
-					return heads.Put(u64(room), h.encode())
-				}
-				h.Lines--
-				h.Bytes -= uint64(len(k) + len(v))
-				h.Trimmed = binary.BigEndian.Uint64(k)
-				if err := cur.Delete(); err != nil {
-					return err
-				}
+			done, err := sweep(b, room, h.Last, sweepBlocks)
+			if err != nil {
+				return err
+			}
+			if more = !done; more {
+				return putHead(tx, room, &head{Last: h.Last, Trimmed: h.Last, unswept: true})
 			}
 			if err := lines.DeleteBucket(u64(room)); err != nil {
 				return err
@@ -184,33 +157,40 @@ func (s *Store) purgeStep(room uint64) (more bool, err error) {
 		}
 		return tx.Bucket(bucketRooms).Delete(u64(room))
 	})
+	if errors.Is(err, errNothing) {
+		err = nil
+	}
 	return more, err
 }
 
 // Tidy starts the removal of what is too old at the given time: rooms that
 // have been in the trash for too long, lines that are too old or too many. The
-// committer calls it by itself once a minute. What it starts is done in small
+// committer calls it by itself once a minute, while there is anything that can
+// get too old. What it starts is done in small
 // steps after Tidy has returned.
 func (s *Store) Tidy(now time.Time) error {
 	return s.update(func(*bolt.Tx) error { return nil }, func() { s.planTidy(now) })
 }
 
 func (s *Store) planTidy(now time.Time) {
+	trash := false
 	old, err := s.roomsWhere(func(r Room) bool {
-		return r.Purged || !r.Deleted.IsZero() && !now.Before(r.Deleted.Add(s.keep().Trash))
+		gone := !r.Deleted.IsZero()
+		trash = trash || gone
+		return gone && (r.Purged || !now.Before(r.Deleted.Add(s.keep().Trash)))
 	})
 	if err != nil {
 		return // looked at again in a minute
 	}
+	s.aging = trash
 	for _, r := range old {
 		s.addChore(chore{room: r.ID, kind: chorePurge})
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, h := range s.heads {
-		if s.overfull(h) { // the limit was lowered
-			s.addChore(chore{room: id, kind: choreTrim})
+	for _, h := range s.heads {
+		slack := uint64(trimSlack)
+		if most := s.mostLines(h); most > 0 {
+			slack += most / 50
 		}
-		s.planAge(id, h, now)
+		s.planRoom(h, now, slack)
 	}
 }

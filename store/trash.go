@@ -28,7 +28,7 @@ func (s *Store) TrashStat(id uint64) (st Stat, err error) {
 		if _, err := deletedRoom(tx, id); err != nil {
 			return err
 		}
-		h, err := decodeHead(tx.Bucket(bucketHeads).Get(u64(id)))
+		h, err := getHead(tx, id)
 		if err == nil {
 			st = Stat{Last: h.Last, Lines: h.Lines, Bytes: h.Bytes, Trimmed: h.Trimmed}
 		}
@@ -62,7 +62,7 @@ func (s *Store) Restore(id uint64, port int) (r Room, err error) {
 		if !s.restorable(r, time.Now()) {
 			return ErrNoRoom
 		}
-		if h, err = decodeHead(tx.Bucket(bucketHeads).Get(u64(id))); err != nil {
+		if h, err = getHead(tx, id); err != nil {
 			return err
 		}
 		h.own = r.Own
@@ -71,7 +71,12 @@ func (s *Store) Restore(id uint64, port int) (r Room, err error) {
 			return err
 		}
 		return putRoom(tx, r)
-	}, func() { s.setHead(id, h) })
+	}, func() {
+		s.setHead(id, h)
+		if h.unswept {
+			s.addChore(chore{room: id, kind: choreSweep})
+		}
+	})
 	return r, err
 }
 
@@ -108,7 +113,7 @@ func (s *Store) Purge(id uint64) error {
 // changes is not kept. It fails with ErrExists if another room has the new name or port. The
 // old port rests.
 func (s *Store) Update(id uint64, fn func(*Room)) (r Room, err error) {
-	err = s.update(func(tx *bolt.Tx) error {
+	err = s.updateRoom(id, func(tx *bolt.Tx) error {
 		old, err := getRoom(tx, id)
 		if err != nil {
 			return err

@@ -108,6 +108,9 @@ func (s *server) start(halt func()) error {
 	if s.st, err = store.Open(c.Server.Data, options); err != nil {
 		return err
 	}
+	for _, w := range s.st.Warnings() {
+		s.log.Warn("the database", "found", w)
+	}
 	first, err := s.st.Virgin()
 	if err != nil {
 		return err

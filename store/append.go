@@ -1,0 +1,255 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+const (
+	// foldBytes bounds the lines that are only in the journal, over all rooms:
+	// it is the memory that they take, and what Open reads after a crash.
+	foldBytes = 4 << 20
+	// restAfter is how long nobody has said anything when they are folded all
+	// the same.
+	restAfter = 5 * time.Second
+)
+
+// append gives numbers to posts, writes them and delivers them; with Relaxed
+// it delivers first and leaves the writing to flush.
+func (s *Store) append(posts []*Post) {
+	relaxed := s.opts.Durability == Relaxed
+	err := s.ready(len(posts))
+	if err == nil {
+		s.number(posts)
+		if !relaxed {
+			err = s.flush()
+		}
+	}
+	if err != nil {
+		if !relaxed {
+			s.unnumber()
+		}
+		for _, p := range posts {
+			if p.Err == nil {
+				p.Err = err
+			}
+		}
+		s.deliver(posts)
+		return
+	}
+	s.publish(posts)
+	s.deliver(posts)
+}
+
+// ready makes room for posts, or says why there can be none.
+func (s *Store) ready(posts int) error {
+	if err := s.Broken(); err != nil {
+		return err
+	}
+	if s.stuck != nil {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
+	if s.late != nil {
+		if err := s.late(); err != nil {
+			return err
+		}
+		s.late = nil
+	}
+	if s.unwritten+posts > maxUnwritten || len(s.record) > batchBytes {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
+	// The journal has its bound from that of the memory. Where folding fails
+	// for want of space the journal may go on for a while.
+	if s.tails > foldBytes {
+		if err := s.fold(); err != nil && s.tails > 2*foldBytes {
+			return err
+		}
+	}
+	return nil
+}
+
+// number gives each post its sequence number and time, and puts it into the
+// record under way.
+func (s *Store) number(posts []*Post) {
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	micros := now.UnixMicro()
+	if s.unwritten == 0 {
+		s.record = s.journal.begin(s.record)
+	}
+	s.batches++
+	var h *head
+	room := uint64(0)
+	for _, p := range posts {
+		if p.Room != room || h == nil {
+			room = p.Room
+			if h = s.heads[room]; h == nil { // written by this goroutine only
+				p.Err = ErrNoRoom
+				continue
+			}
+		}
+		if h.batch != s.batches {
+			h.batch = s.batches
+			h.next = h.Last
+			s.touched = append(s.touched, h)
+		}
+		h.next++
+		p.Line.Seq, p.Line.Time = h.next, now
+		s.record = appendPost(s.record, room, &p.Line, micros)
+		s.unwritten++
+	}
+}
+
+// unnumber forgets what number has done.
+func (s *Store) unnumber() {
+	s.touched, s.unwritten = s.touched[:0], 0
+}
+
+// publish lets readers see numbered posts.
+func (s *Store) publish(posts []*Post) {
+	s.mu.Lock()
+	var h *head
+	room := uint64(0)
+	for _, p := range posts {
+		if p.Err != nil {
+			continue
+		}
+		if p.Room != room || h == nil {
+			room = p.Room
+			h = s.heads[room]
+		}
+		s.tails += h.add(room, &p.Line)
+	}
+	s.mu.Unlock()
+	for _, h := range s.touched {
+		s.soil(h)
+		if s.overfull(h) {
+			s.addChore(chore{room: h.id, kind: choreTrim})
+		}
+	}
+	s.touched = s.touched[:0]
+}
+
+// add appends a line to what is known of a room, and returns the memory it
+// takes.
+func (h *head) add(room uint64, l *Line) int {
+	if n := len(h.tail); n == 0 || h.tail[n-1].full() {
+		h.tail = append(h.tail, block{room: room})
+	}
+	b := &h.tail[len(h.tail)-1]
+	before := len(b.buf)
+	b.add(l.Seq, l.Time.UnixMicro(), l.Kind, l.From, l.Text)
+	h.Last = l.Seq
+	h.Lines++
+	h.Bytes += weight(len(l.From), len(l.Text))
+	if l.Kind == Topic {
+		text := l.Text
+		h.topic = &text
+	}
+	return len(b.buf) - before
+}
+
+// soil notes that a room's head, or lines, are not in the database yet.
+func (s *Store) soil(h *head) {
+	h.dirty = true
+	if !h.listed {
+		h.listed = true
+		s.dirty = append(s.dirty, h)
+	}
+}
+
+// flush brings the record under way to disk. With Relaxed its lines have been
+// delivered: after an error they stay, to be tried again, and no others are
+// accepted until they are written.
+func (s *Store) flush() error {
+	if s.unwritten == 0 {
+		return nil
+	}
+	relaxed := s.opts.Durability == Relaxed
+	start := time.Now()
+	err := s.writeRecord()
+	if errors.Is(err, ErrFull) && len(s.dirty) > 0 && s.foldDirty() == nil {
+		// The journal is empty now. What was delivered is not needed in it.
+		if err = nil; !relaxed {
+			err = s.writeRecord()
+		}
+	}
+	if relaxed {
+		s.stuck = err
+	}
+	if err != nil {
+		return err
+	}
+	if s.opts.Observe != nil {
+		s.opts.Observe(time.Since(start), s.unwritten)
+	}
+	s.unwritten = 0
+	if cap(s.record) > 2*batchBytes {
+		s.record = nil
+	}
+	return nil
+}
+
+func (s *Store) writeRecord() error {
+	if err := s.Broken(); err != nil {
+		return err
+	}
+	if s.journal.file == nil {
+		if err := s.beginJournal(); err != nil {
+			return err
+		}
+	}
+	err := s.journal.write(s.record)
+	switch {
+	case err == nil:
+		return nil
+	case full(err) && !errors.Is(err, errSync):
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return s.latch(err)
+}
+
+// beginJournal makes the journal: the first line since the store was opened is
+// on its way.
+func (s *Store) beginJournal() error {
+	s.journal.number = 1
+	if _, err := rand.Read(s.journal.id[:]); err != nil {
+		return err
+	}
+	err := s.journal.clear()
+	if err == nil {
+		err = s.journal.create()
+	}
+	switch {
+	case err == nil:
+	case full(err):
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	default:
+		return fmt.Errorf("create the journal: %w", err)
+	}
+	if err := s.transact(s.putJournal); err != nil {
+		if s.Broken() == nil {
+			err = errors.Join(err, s.journal.remove())
+		}
+		return err
+	}
+	return nil
+}
+
+// putJournal notes which journal belongs to the database, and that everything
+// before its next record is in the database.
+func (s *Store) putJournal(tx *bolt.Tx) error {
+	if s.journal.file == nil {
+		return nil
+	}
+	v := binary.BigEndian.AppendUint64(s.journal.id[:], s.journal.number)
+	return tx.Bucket(bucketMeta).Put(keyJournal, v)
+}

@@ -1,0 +1,286 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+const (
+	// fillPercent is for keys that only ever grow: pages are split nearly full.
+	fillPercent = 0.95
+	// sweepBlocks bounds the blocks that one step of housekeeping looks at or
+	// removes, so that lines which arrive meanwhile do not wait for long.
+	sweepBlocks = 256
+)
+
+// foldedRoom is a room that a transaction has folded.
+type foldedRoom struct {
+	head  *head
+	swept bool
+}
+
+// fold brings the lines that are only in the journal into the database, and
+// takes what retention has hidden out of it: as much as is done in one step.
+func (s *Store) fold() error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	return s.foldDirty()
+}
+
+func (s *Store) foldDirty() error {
+	if len(s.dirty) == 0 {
+		return nil
+	}
+	s.folding = s.folding[:0]
+	err := s.transact(func(tx *bolt.Tx) error {
+		if err := s.foldAll(tx); err != nil {
+			return err
+		}
+		return s.putJournal(tx)
+	})
+	if err != nil {
+		return err
+	}
+	s.foldedAll()
+	return nil
+}
+
+func (s *Store) foldAll(tx *bolt.Tx) error {
+	for _, h := range s.dirty {
+		if h.dirty && s.heads[h.id] == h { // it is not deleted
+			if err := s.foldRoom(tx, h.id, h); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// foldedAll is folded after foldAll: nothing is in the journal alone any more.
+func (s *Store) foldedAll() {
+	s.folded()
+	for _, h := range s.dirty {
+		h.listed = false
+	}
+	clear(s.dirty)
+	s.dirty = s.dirty[:0]
+	s.journal.reset()
+}
+
+// folded notes in memory what the transaction has done in the database.
+func (s *Store) folded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.folding {
+		h := f.head
+		for i := range h.tail {
+			s.tails -= len(h.tail[i].buf)
+		}
+		h.tail, h.topic, h.dirty = nil, nil, false
+		if h.unswept = !f.swept; h.unswept {
+			s.addChore(chore{room: h.id, kind: choreSweep})
+		}
+	}
+	clear(s.folding)
+}
+
+// foldRoom writes a room's blocks and its head.
+func (s *Store) foldRoom(tx *bolt.Tx, room uint64, h *head) error {
+	b := tx.Bucket(bucketLines).Bucket(u64(room))
+	if b == nil {
+		return fmt.Errorf("room %d has no lines bucket: %w", room, ErrNoRoom)
+	}
+	swept := !h.unswept
+	if !swept {
+		var err error
+		if swept, err = sweep(b, room, h.Trimmed, sweepBlocks); err != nil {
+			return err
+		}
+	}
+	b.FillPercent = fillPercent
+	if err := putTail(b, room, h); err != nil {
+		return err
+	}
+	stored := *h
+	stored.unswept = !swept
+	if err := putHead(tx, room, &stored); err != nil {
+		return err
+	}
+	if h.topic != nil {
+		r, err := getRoom(tx, room)
+		if err != nil {
+			return err
+		}
+		r.Topic = *h.topic
+		if err := putRoom(tx, r); err != nil {
+			return err
+		}
+	}
+	s.folding = append(s.folding, foldedRoom{h, swept})
+	return nil
+}
+
+// putTail writes the lines that are only in memory. A short block at the end of
+// those in the database is filled up first.
+func putTail(b *bolt.Bucket, room uint64, h *head) error {
+	tail := h.tail
+	for len(tail) > 0 && tail[0].last <= h.Trimmed {
+		tail = tail[1:]
+	}
+	if len(tail) == 0 {
+		return nil
+	}
+	first := tail[0]
+	if first.first <= h.Trimmed {
+		first = first.after(h.Trimmed)
+	}
+	k, v := b.Cursor().Last()
+	if k != nil && len(v)+len(first.buf) < blockBytes+blockHead {
+		if last, err := decodeBlock(room, k, v); err == nil && last.last > h.Trimmed {
+			both := last.after(h.Trimmed)
+			both.addAll(&first, 0)
+			if both.first != last.first {
+				if err := b.Delete(k); err != nil {
+					return err
+				}
+			}
+			first = both
+		}
+	}
+	if err := b.Put(u64(first.first), first.encode()); err != nil {
+		return err
+	}
+	for i := range tail[1:] {
+		if err := b.Put(u64(tail[1+i].first), tail[1+i].encode()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweep removes the lines up to trimmed, at most so many blocks. done is false
+// if there are more.
+func sweep(b *bolt.Bucket, room, trimmed uint64, most int) (done bool, err error) {
+	c := b.Cursor()
+	for range most {
+		k, v := c.First()
+		if k == nil || seqOf(k) > trimmed {
+			return true, nil
+		}
+		var rest block
+		if got, err := decodeBlock(room, k, v); err == nil && got.last > trimmed {
+			rest = got.after(trimmed)
+		} else if err != nil {
+			if next, _ := c.Next(); next == nil || seqOf(next) > trimmed+1 {
+				return true, nil // some of what cannot be read may be newer
+			}
+		}
+		c.First()
+		if err := c.Delete(); err != nil {
+			return false, err
+		}
+		if rest.lines > 0 {
+			return true, b.Put(u64(rest.first), rest.encode())
+		}
+	}
+	return false, nil
+}
+
+// seqOf is the sequence number in a key. A key that is none is 0.
+func seqOf(k []byte) uint64 {
+	if len(k) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(k)
+}
+
+// trim hides the oldest lines of a room as far as c says: from now on nobody
+// sees them, and with the next fold they go from the database. It looks at no
+// more than sweepBlocks blocks; more is true if that was not enough.
+func (s *Store) trim(c chore) (more bool, blocks int, err error) {
+	h := s.heads[c.room]
+	if h == nil {
+		return false, 0, nil
+	}
+	to, most := *h, s.mostLines(h)
+	if c.kind == choreTrim && most == 0 {
+		return false, 0, nil
+	}
+	stop, damaged := false, false
+	look := func(b *block) {
+		blocks++
+		if c.kind == choreTrim && b.first > to.Trimmed && to.Lines >= most+uint64(b.lines) {
+			to.Trimmed = b.last
+			to.Lines -= uint64(b.lines)
+			to.Bytes -= uint64(b.size)
+			return
+		}
+		for sc := b.scan(); sc.next(); {
+			if sc.seq <= to.Trimmed {
+				continue
+			}
+			if stop = c.kind == choreTrim && to.Lines <= most || c.kind == choreAge && sc.micros >= c.before; stop {
+				return
+			}
+			to.Trimmed = sc.seq
+			to.Lines--
+			to.Bytes -= sc.weight()
+		}
+	}
+	err = s.viewBlocks(c.room, &recent{}, func(cur *bolt.Cursor) {
+		k, v := seekLast(cur, to.Trimmed+1)
+		if k == nil {
+			k, v = cur.First()
+		}
+		for ; k != nil && !stop && !more; k, v = cur.Next() {
+			if b, err := decodeBlock(c.room, k, v); err == nil {
+				look(&b)
+			} else {
+				damaged = true
+			}
+			more = blocks >= sweepBlocks
+		}
+		if damaged {
+			to.recount(c.room, cur)
+		}
+	})
+	for i := 0; err == nil && i < len(h.tail) && !stop && !more; i++ {
+		look(&h.tail[i])
+	}
+	if err != nil || to.Trimmed == h.Trimmed && !damaged {
+		return false, blocks, err
+	}
+	s.mu.Lock()
+	h.Trimmed, h.Lines, h.Bytes, h.unswept = to.Trimmed, to.Lines, to.Bytes, true
+	for len(h.tail) > 0 && h.tail[0].last <= h.Trimmed {
+		s.tails -= len(h.tail[0].buf)
+		h.tail = h.tail[1:]
+	}
+	s.mu.Unlock()
+	s.soil(h)
+	return more, blocks, nil
+}
+
+// recount counts the lines that can be read: some cannot.
+func (h *head) recount(room uint64, cur *bolt.Cursor) {
+	h.Lines, h.Bytes = 0, 0
+	count := func(b *block) {
+		for sc := b.scan(); sc.next(); {
+			if sc.seq > h.Trimmed {
+				h.Lines++
+				h.Bytes += sc.weight()
+			}
+		}
+	}
+	for k, v := cur.First(); k != nil; k, v = cur.Next() {
+		if b, err := decodeBlock(room, k, v); err == nil && b.last > h.Trimmed {
+			count(&b)
+		}
+	}
+	for i := range h.tail {
+		count(&h.tail[i])
+	}
+}

@@ -1,0 +1,280 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// rewriteBytes bounds a transaction of rewrite, and so the memory it takes.
+const rewriteBytes = 16 << 20
+
+// rewrite copies a database of this version or an older one into an empty new
+// one of this version, without what retention has hidden and without gaps. The
+// old one has no journal and does not change meanwhile.
+func rewrite(old *bolt.DB, path string) (err error) {
+	// Nothing refers to the new file before it is whole.
+	to, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true, NoGrowSync: true, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
+	if err != nil {
+		return err
+	}
+	w := &rewriter{db: to}
+	err = viewDB(old, func(tx *bolt.Tx) error {
+		version, err := schemaOf(tx)
+		if err != nil {
+			return err
+		}
+		if w.tx, err = to.Begin(true); err != nil {
+			return err
+		}
+		defer func() {
+			if w.tx != nil {
+				err = errors.Join(err, w.tx.Rollback())
+			}
+		}()
+		if err := w.all(tx, version); err != nil {
+			return err
+		}
+		return w.commit()
+	})
+	return errors.Join(err, to.Sync(), to.Close())
+}
+
+type rewriter struct {
+	db   *bolt.DB
+	tx   *bolt.Tx
+	size int // of what is in tx
+}
+
+func (w *rewriter) commit() error {
+	tx := w.tx
+	w.tx = nil
+	return tx.Commit()
+}
+
+// put puts a record into a bucket, or into the one within it.
+func (w *rewriter) put(bucket, within, k, v []byte) (err error) {
+	if w.size += len(k) + len(v); w.size > rewriteBytes {
+		if err := w.commit(); err != nil {
+			return err
+		}
+		if w.tx, err = w.db.Begin(true); err != nil {
+			return err
+		}
+		w.size = 0
+	}
+	b := w.tx.Bucket(bucket)
+	if within != nil {
+		b = b.Bucket(within)
+	}
+	b.FillPercent = fillPercent
+	return b.Put(k, v)
+}
+
+// all copies everything from a database of that version.
+func (w *rewriter) all(tx *bolt.Tx, version uint64) error {
+	for _, name := range buckets {
+		to, err := w.tx.CreateBucket(name)
+		if err != nil {
+			return err
+		}
+		if from := tx.Bucket(name); from != nil {
+			if err := to.SetSequence(from.Sequence()); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range buckets {
+		from := tx.Bucket(name)
+		if from == nil {
+			continue
+		}
+		err := from.ForEach(func(k, v []byte) error {
+			switch string(name) {
+			case string(bucketLines):
+				return w.lines(tx, k, version)
+			case string(bucketHeads):
+				return nil // with the lines
+			case string(bucketRooms), string(bucketBans), string(bucketAudit):
+				if version == 1 {
+					v = seal(k, append([]byte(nil), v...))
+				}
+			}
+			return w.put(name, nil, k, v)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return w.put(bucketMeta, nil, keySchema, u64(Schema))
+}
+
+// lines copies a room's lines, and its head.
+func (w *rewriter) lines(tx *bolt.Tx, room []byte, version uint64) error {
+	h, err := headOf(tx, room, version)
+	if err != nil {
+		return err
+	}
+	h.Lines, h.Bytes, h.unswept = 0, 0, false
+	if _, err := w.tx.Bucket(bucketLines).CreateBucket(room); err != nil {
+		return err
+	}
+	out := block{room: h.id}
+	flush := func() error {
+		if out.lines == 0 {
+			return nil
+		}
+		h.Lines += uint64(out.lines)
+		h.Bytes += uint64(out.size)
+		err := w.put(bucketLines, room, u64(out.first), out.encode())
+		out = block{room: h.id}
+		return err
+	}
+	err = tx.Bucket(bucketLines).Bucket(room).ForEach(func(k, v []byte) error {
+		var b block
+		if version == 1 {
+			if b, err = block1(k, v); err != nil {
+				return nil // readers of that version left it out, too
+			}
+		} else if b, err = decodeBlock(h.id, k, v); err != nil {
+			return fmt.Errorf("room %d, the lines from %x on: %w", h.id, k, err)
+		}
+		if out.full() || b.first <= out.last && out.lines > 0 {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		out.addAll(&b, h.Trimmed)
+		return nil
+	})
+	if err := errors.Join(err, flush()); err != nil {
+		return err
+	}
+	return putHead(w.tx, h.id, h)
+}
+
+func headOf(tx *bolt.Tx, room []byte, version uint64) (*head, error) {
+	id := seqOf(room)
+	if version > 1 {
+		return getHead(tx, id)
+	}
+	b := tx.Bucket(bucketHeads).Get(room)
+	if len(b) != 32 {
+		return nil, fmt.Errorf("the head of room %d has %d bytes instead of 32", id, len(b))
+	}
+	return &head{id: id, Last: binary.BigEndian.Uint64(b), Trimmed: binary.BigEndian.Uint64(b[24:])}, nil
+}
+
+// block1 is a line of version 1: a key of its own, and as its value the time in
+// microseconds (8), kind (1), length of the nick (1), nick, text.
+func block1(k, v []byte) (b block, err error) {
+	if len(k) != 8 || len(v) < 10 || len(v) < 10+int(v[9]) || v[8] < byte(Message) || v[8] > byte(Topic) {
+		return b, errBlock
+	}
+	nick := 10 + int(v[9])
+	b.add(seqOf(k), int64(binary.BigEndian.Uint64(v)), Kind(v[8]), string(v[10:nick]), string(v[nick:]))
+	return b, nil
+}
+
+// migrate brings a database of an older version to this one: it is rewritten
+// beside, checked, and put in its place. The old one stays as path.schemaN. db
+// holds the lock, and is closed.
+func migrate(db *bolt.DB, path string, version uint64) error {
+	kept := fmt.Sprintf("%s.schema%d", path, version)
+	err := replace(db, path, kept)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return fmt.Errorf("bring the database %s from version %d to %d: %w", path, version, Schema, err)
+	}
+	return nil
+}
+
+// replace rewrites db, which is at path, and puts the new one there after a
+// check. The old one stays as kept; if kept is empty it goes.
+func replace(db *bolt.DB, path, kept string) (err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".new*")
+	if err != nil {
+		return err
+	}
+	tmp := f.Name()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(tmp))
+		}
+	}()
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := rewrite(db, tmp); err != nil {
+		return err
+	}
+	if err := checkFile(tmp); err != nil {
+		return fmt.Errorf("the new file: %w", err)
+	}
+	if kept != "" {
+		if err := keep(path, kept); err != nil {
+			return fmt.Errorf("keep the old file as %s: %w", kept, err)
+		}
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// keep lets a file be found under a second name, where links are possible, or
+// copies it.
+func keep(path, as string) error {
+	err := os.Link(path, as)
+	if errors.Is(err, fs.ErrExist) {
+		// Power loss just after the link, when this was last tried?
+		one, e1 := os.Stat(path)
+		two, e2 := os.Stat(as)
+		if e1 == nil && e2 == nil && os.SameFile(one, two) {
+			return nil
+		}
+	}
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	from, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := os.OpenFile(as, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Sync(), to.Close())
+}
+
+// checkFile checks a file that no store has open.
+func checkFile(path string) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, PreLoadFreelist: true, Timeout: time.Second})
+	if err != nil {
+		return err
+	}
+	return errors.Join(viewDB(db, checkTx), db.Close())
+}
+
+// moved reports whether path does not lead to the file f any more: another
+// process has put a new one there while this one waited for the lock.
+func moved(path string, f *os.File) bool {
+	here, err := f.Stat()
+	if err != nil {
+		return true
+	}
+	there, err := os.Stat(path)
+	return err != nil || !os.SameFile(here, there)
+}
