@@ -17,12 +17,12 @@ import (
 const smallDisk = "ROOMD_STORE_SMALL_DISK"
 
 // onSmallDisk runs the calling test once more, in a process with a mount
-// namespace of its own, where dir is a filesystem of 4 MiB. It returns "" in
+// namespace of its own, where dir is a filesystem of 8 MiB. It returns "" in
 // the process outside. What is mounted goes with the process.
 func onSmallDisk(t *testing.T) (dir string) {
 	t.Helper()
 	if dir := os.Getenv(smallDisk); dir != "" {
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
 			t.Skip("mount a tmpfs:", err)
 		}
 		return dir
@@ -83,7 +83,7 @@ func TestDiskFullWithCommit(t *testing.T) {
 	if dir == "" {
 		return
 	}
-	free := ballast(t, dir, 1<<20)
+	free := ballast(t, dir, 5<<20)
 	s := open(t, filepath.Join(dir, "roomd.db"), Options{})
 	rooms := []uint64{s.room("lobby", 9000), s.room("other", 9001)}
 	acked := make(map[uint64][]Line)
@@ -155,7 +155,7 @@ func TestDiskFullWithRelaxed(t *testing.T) {
 	if dir == "" {
 		return
 	}
-	free := ballast(t, dir, 1<<20)
+	free := ballast(t, dir, 5<<20)
 	// What is in the journal must find a place in the database, too.
 	reserve := filepath.Join(dir, "reserve")
 	if err := os.WriteFile(reserve, make([]byte, 3<<19), 0o600); err != nil {
