@@ -12,7 +12,7 @@ import (
 // one that is not.
 func TestFramerResume(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		alphabet := []byte{'a', 'b', '\r', '\n', telnetIAC, telnetSB, telnetSE, telnetWill, 1}
+		alphabet := []byte{'a', 'b', '\r', '\n', telnetIAC, telnetSB, telnetSE, telnetWill, 1, 0x16, 3}
 		stream := rapid.SliceOfN(rapid.SampledFrom(alphabet), 0, 60).Draw(t, "stream")
 		at := rapid.IntRange(0, len(stream)).Draw(t, "at")
 		const limit = 5
