@@ -2,13 +2,17 @@ package admin
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
 
 	"github.com/chzyer/readline"
 )
@@ -18,12 +22,13 @@ import (
 type Editor interface {
 	// ReadLine returns the next line. The error is ErrInterrupt after Ctrl-C,
 	// with what had been typed, and io.EOF after Ctrl-D, at the end of the
-	// input and after Close: what was half-typed then is dropped. One goroutine
-	// at a time may call it.
+	// input and after Close: what was half-typed then is dropped. Only what was
+	// pasted can have line ends in it. One goroutine at a time may call it.
 	ReadLine() (string, error)
 	// SetPrompt sets what stands before the line, also while it is typed.
 	SetPrompt(prompt string)
-	// Remember adds a line to the history, unless it is the same as the last.
+	// Remember adds a line to the history, unless it is the same as the last or
+	// several.
 	Remember(line string)
 	// Print prints lines above the one that is typed, which stays as it is. It
 	// waits for the terminal, and adds the last line's end.
@@ -77,7 +82,7 @@ func NewEditor(o EditorOptions) (Editor, error) {
 	e.turn.L = &e.mu
 	cfg := &readline.Config{
 		Prompt: o.Prompt, HistoryFile: o.History, HistoryLimit: 1000, DisableAutoSaveHistory: true, HistorySearchFold: true,
-		Stdin: &keys{editor: e, from: stdin}, Stdout: o.Out, UniqueEditLine: o.Erase,
+		Stdin: &keys{editor: e, from: stdin}, Stdout: o.Out, UniqueEditLine: o.Erase, Painter: showTabs{},
 	}
 	if o.Complete != nil {
 		cfg.AutoComplete = completer(o.Complete)
@@ -87,6 +92,7 @@ func NewEditor(o EditorOptions) (Editor, error) {
 		return nil, err
 	}
 	e.rl = rl
+	io.WriteString(o.Out, pasteOn)
 	return e, nil
 }
 
@@ -106,6 +112,7 @@ type lineEditor struct {
 	busy   bool      // a ReadLine is under way
 	shown  bool      // the prompt is there and keys are waited for; set by keys
 	closed bool
+	pasted paste
 }
 
 func (e *lineEditor) ReadLine() (string, error) {
@@ -120,6 +127,7 @@ func (e *lineEditor) ReadLine() (string, error) {
 	e.mu.Lock()
 	e.busy = false
 	closed = e.closed
+	line = e.pasted.expand(line)
 	e.turn.Broadcast()
 	e.mu.Unlock()
 	if closed {
@@ -158,7 +166,7 @@ func (e *lineEditor) SetPrompt(prompt string) {
 }
 
 func (e *lineEditor) Remember(line string) {
-	if line != e.last {
+	if line != e.last && !strings.Contains(line, "\n") {
 		// What cannot be written is remembered while we live.
 		_ = e.rl.SaveHistory(line)
 		e.last = line
@@ -187,6 +195,7 @@ func (e *lineEditor) Close() {
 // giveBack closes the library, which would hang while it reads.
 func (e *lineEditor) giveBack() {
 	e.restore.Do(func() {
+		io.WriteString(e.rl.Config.Stdout, pasteOff)
 		e.rl.Close()
 		close(e.restored)
 	})
@@ -204,14 +213,20 @@ type keys struct {
 
 func (k *keys) Read(p []byte) (int, error) {
 	k.editor.setShown(true)
-	if len(k.rest) == 0 && k.err == nil {
+	for len(k.rest) == 0 && k.err == nil {
 		b := make([]byte, 4096)
 		var n int
 		n, k.err = k.from.Read(b)
-		k.rest = b[:n]
+		k.editor.mu.Lock()
+		k.rest = k.editor.pasted.filter(b[:n])
+		k.editor.mu.Unlock()
+		if bytes.IndexByte(k.rest, ctrlZ) >= 0 {
+			k.rest = bytes.ReplaceAll(k.rest, []byte{ctrlZ}, nil)
+			k.editor.suspend()
+		}
 	}
 	n := copy(p, k.rest)
-	i := strings.IndexAny(string(k.rest[:n]), "\r\n\x03\x04")
+	i := bytes.IndexAny(k.rest[:n], "\r\n\x03\x04")
 	if i >= 0 {
 		n = i + 1
 	}
@@ -226,6 +241,27 @@ func (k *keys) Read(p []byte) (int, error) {
 }
 
 func (k *keys) Close() error { return nil }
+
+const ctrlZ = 26
+
+// suspend stops the process group, as Ctrl-Z does where the terminal is not raw.
+// (The library's own way would stop whoever started us, and not the group.)
+func (e *lineEditor) suspend() {
+	e.rl.Clean()
+	io.WriteString(e.rl.Config.Stdout, pasteOff)
+	e.rl.Terminal.ExitRawMode()
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGCONT)
+	defer signal.Stop(again)
+	syscall.Kill(0, syscall.SIGTSTP)
+	select {
+	case <-again:
+	case <-time.After(time.Second): // nobody is there to wake us: it was not done
+	}
+	e.rl.Terminal.EnterRawMode()
+	io.WriteString(e.rl.Config.Stdout, pasteOn)
+	e.rl.Refresh()
+}
 
 // completer completes the last word of what is typed.
 type completer func(before string) []string
