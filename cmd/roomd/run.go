@@ -74,7 +74,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd} })
 	root.AddCommand(newServe(), newAdmin(), newCheck(), newStore(), newBench(), newVersion(),
-		newSend(), newTail(), newList(), newCreate(), newDelete())
+		newChat(), newSend(), newTail(), newList(), newCreate(), newDelete())
 	withMan(root)
 	return root
 }

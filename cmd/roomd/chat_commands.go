@@ -1,0 +1,356 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"roomd/netsvc/client"
+)
+
+// chatCommand is a line that begins with /.
+type chatCommand struct {
+	name, args, does string
+	do               func(c *chat, rest string, interactive bool)
+}
+
+// chatCommands are what may be typed, in the order of /help.
+func chatCommands() []chatCommand {
+	return []chatCommand{
+		{"join", "ROOM [PASSWORD]", "go to a room, and join it if need be", (*chat).doJoin},
+		{"leave", "[ROOM]", "leave a room", (*chat).doLeave},
+		{"rooms", "", "list the rooms", func(c *chat, _ string, _ bool) { c.showRooms() }},
+		{"create", "ROOM [PASSWORD]", "make a room and join it", (*chat).doCreate},
+		{"who", "", "list who is here", (*chat).doWho},
+		{"nick", "NAME", "take another name, in all rooms", (*chat).doNick},
+		{"me", "TEXT", "say what you do", (*chat).doMe},
+		{"msg", "NICK TEXT", "tell one member alone; not stored", (*chat).doMsg},
+		{"topic", "[TEXT]", "show or set the topic", (*chat).doTopic},
+		{"history", "[N]", "show N more of the lines before", (*chat).doHistory},
+		{"search", "TEXT", "look for a text in the room's history", (*chat).doSearch},
+		{"help", "", "show this", func(c *chat, _ string, _ bool) { c.help() }},
+		{"quit", "", "leave all (also Ctrl-D)", nil},
+	}
+}
+
+func (c *chat) command(name, rest string, interactive bool) {
+	for _, k := range chatCommands() {
+		if k.name == strings.ToLower(name) && k.do != nil {
+			k.do(c, rest, interactive)
+			return
+		}
+	}
+	c.say("there is no /%s; /help lists the commands; //%s sends it as text", harmless(name), harmless(name))
+}
+
+func (c *chat) help() {
+	var b strings.Builder
+	for _, k := range chatCommands() {
+		fmt.Fprintf(&b, "  %-22s  %s\n", strings.TrimSpace("/"+k.name+" "+k.args), k.does)
+	}
+	c.say("%s  %-22s  %s", b.String(), "//TEXT", "say /TEXT")
+}
+
+// two splits "NAME REST".
+func two(s string) (first, rest string) {
+	first, rest, _ = strings.Cut(s, " ")
+	return first, strings.TrimSpace(rest)
+}
+
+func (c *chat) doJoin(rest string, interactive bool) {
+	name, password := two(rest)
+	if name == "" {
+		c.say("which room? /join ROOM; /rooms lists them")
+		return
+	}
+	if err := c.join(name, password, interactive); err != nil {
+		c.say("%s: %v", harmless(name), err)
+	}
+}
+
+func (c *chat) doCreate(rest string, interactive bool) {
+	name, password := two(rest)
+	if name == "" {
+		c.say("which name? /create ROOM")
+		return
+	}
+	err := c.create(name, password)
+	if err == nil {
+		err = c.join(name, password, interactive)
+	}
+	if err != nil {
+		c.say("%s: %v", harmless(name), err)
+	}
+}
+
+func (c *chat) doLeave(rest string, _ bool) {
+	p := c.find(rest)
+	if rest == "" {
+		p = c.here()
+	} else if p == nil {
+		c.say("you are not in %s", harmless(rest))
+	}
+	if p != nil {
+		p.room.Close()
+		c.forget(p)
+		c.say("you have left %s", p.name)
+	}
+}
+
+func (c *chat) showRooms() {
+	rooms, err := c.list(0)
+	if err != nil {
+		c.say("%v", says(err))
+		return
+	}
+	if len(rooms) == 0 {
+		c.say("no rooms; /create ROOM makes one")
+		return
+	}
+	var b strings.Builder
+	for _, i := range rooms {
+		mark := " "
+		if c.find(i.Name) != nil {
+			mark = "*"
+		}
+		fmt.Fprintf(&b, "\n%s %-20s %3d here  %s", mark, harmless(i.Name), i.Members, harmless(i.Topic))
+	}
+	c.say("rooms; /join ROOM joins one:%s", b.String())
+}
+
+// list returns the server's rooms as they were not longer than an age ago.
+func (c *chat) list(age time.Duration) ([]client.Info, error) {
+	c.mu.Lock()
+	rooms, at := c.listed, c.asked
+	c.mu.Unlock()
+	if age > 0 && time.Since(at) < age {
+		return rooms, nil
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, 3*time.Second)
+	defer cancel()
+	rooms, err := c.server.List(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.listed, c.asked = rooms, time.Now()
+	return rooms, nil
+}
+
+// aside does something with the current room that may take a while.
+func (c *chat) aside(do func(context.Context, *place) error) {
+	p := c.here()
+	if p == nil {
+		return
+	}
+	c.tasks.Go(func() {
+		ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
+		defer cancel()
+		if err := do(ctx, p); err != nil && c.ctx.Err() == nil {
+			c.say("%s: %v", p.name, says(err))
+		}
+	})
+}
+
+func (c *chat) doWho(string, bool) {
+	c.aside(func(ctx context.Context, p *place) error {
+		members, err := p.room.Members(ctx)
+		if err != nil {
+			return err
+		}
+		var b strings.Builder
+		for _, m := range members {
+			fmt.Fprintf(&b, "\n  %s, since %s", harmless(m.Nick), m.Since.Local().Format("15:04, 2 January"))
+		}
+		c.say("%d in %s:%s", len(members), p.name, b.String())
+		return nil
+	})
+}
+
+func (c *chat) doNick(nick string, _ bool) {
+	if nick == "" {
+		c.say("which name? /nick NAME")
+		return
+	}
+	c.mu.Lock()
+	rooms := slices.Clone(c.rooms)
+	c.nick = nick
+	c.mu.Unlock()
+	for _, p := range rooms {
+		c.tasks.Go(func() {
+			ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
+			defer cancel()
+			if err := p.room.Rename(ctx, nick); err != nil {
+				c.say("%s: %v", p.name, says(err))
+				return
+			}
+			c.say("you are %s in %s", harmless(nick), p.name)
+			c.prompt()
+		})
+	}
+}
+
+func (c *chat) doMe(text string, _ bool) {
+	if p := c.here(); p != nil {
+		p.send(client.Action, text)
+	}
+}
+
+func (c *chat) doTopic(text string, _ bool) {
+	if text != "" {
+		if p := c.here(); p != nil {
+			p.send(client.Topic, text)
+		}
+		return
+	}
+	c.aside(func(ctx context.Context, p *place) error {
+		rooms, err := c.server.List(ctx, p.room.Name())
+		if err != nil {
+			return err
+		}
+		for _, i := range rooms {
+			if i.Topic != "" {
+				c.say("the topic of %s: %s", p.name, harmless(i.Topic))
+				return nil
+			}
+		}
+		c.say("%s has no topic; /topic TEXT sets it", p.name)
+		return nil
+	})
+}
+
+func (c *chat) doMsg(rest string, _ bool) {
+	nick, text := two(rest)
+	if text == "" {
+		c.say("to whom, and what? /msg NICK TEXT")
+		return
+	}
+	c.aside(func(ctx context.Context, p *place) error {
+		return p.room.Tell(ctx, strings.TrimSuffix(nick, ":"), text)
+	})
+}
+
+const (
+	aPage     = 20
+	mostLines = 100000 // looked through
+	mostFound = 50     // shown
+)
+
+// doHistory shows lines before those that are shown.
+func (c *chat) doHistory(rest string, _ bool) {
+	n := aPage
+	if rest != "" {
+		var err error
+		if n, err = strconv.Atoi(rest); err != nil || n < 1 || n > 10000 {
+			c.say("how many lines? /history N, 1 to 10000")
+			return
+		}
+	}
+	c.aside(func(ctx context.Context, p *place) error {
+		p.mu.Lock()
+		oldest := p.oldest
+		p.mu.Unlock()
+		// Those shown come again; how many there are nobody has counted.
+		var lines []client.Event
+		for ask := n + aPage; ; ask *= 4 {
+			all, err := p.room.History(ctx, ask)
+			if err != nil {
+				return err
+			}
+			lines = all
+			if i := slices.IndexFunc(all, func(ev client.Event) bool { return ev.Seq >= oldest }); oldest > 0 && i >= 0 {
+				lines = all[:i]
+			}
+			if len(lines) >= n || len(all) < ask {
+				break
+			}
+		}
+		lines = lines[max(0, len(lines)-n):]
+		if len(lines) == 0 {
+			c.say("%s: there is nothing before", p.name)
+			return nil
+		}
+		c.say("%s: %d earlier lines", p.name, len(lines))
+		for _, ev := range lines {
+			p.again(ev)
+		}
+		c.say("%s: end of earlier lines", p.name)
+		p.mu.Lock()
+		p.oldest = lines[0].Seq
+		p.mu.Unlock()
+		return nil
+	})
+}
+
+// again prints an old line, without ringing the bell.
+func (p *place) again(ev client.Event) {
+	l := p.chat.look
+	line, _ := l.event(ev, "")
+	p.chat.editor.Print(l.in(dim, ev.Time.Local().Format("2006-01-02 15:04")) + " " + line)
+}
+
+func (c *chat) doSearch(text string, _ bool) {
+	if text == "" {
+		c.say("what for? /search TEXT")
+		return
+	}
+	c.aside(func(ctx context.Context, p *place) error {
+		lines, err := p.room.History(ctx, mostLines)
+		if err != nil {
+			return err
+		}
+		var found []client.Event
+		for _, ev := range lines {
+			if strings.Contains(strings.ToLower(ev.From+" "+ev.Text), strings.ToLower(text)) {
+				found = append(found, ev)
+			}
+		}
+		which := ""
+		if len(found) > mostFound {
+			which = fmt.Sprintf(", the newest %d of them", mostFound)
+		}
+		c.say("%s: %d of %d lines have %s%s", p.name, len(found), len(lines), harmless(text), which)
+		for _, ev := range found[max(0, len(found)-mostFound):] {
+			p.again(ev)
+		}
+		return nil
+	})
+}
+
+// complete returns what may stand where the last word stands.
+func (c *chat) complete(before string) []string {
+	words := strings.Fields(before)
+	last := before[strings.LastIndexAny(before, " \t")+1:]
+	var all []string
+	switch first := before == last; {
+	case first && strings.HasPrefix(last, "/"):
+		for _, k := range chatCommands() {
+			all = append(all, "/"+k.name)
+		}
+	case len(words) > 0 && (words[0] == "/join" || words[0] == "/leave" || words[0] == "/create"):
+		rooms, _ := c.list(10 * time.Second) // without an answer there is nothing to offer
+		for _, i := range rooms {
+			if words[0] != "/leave" || c.find(i.Name) != nil {
+				all = append(all, harmless(i.Name))
+			}
+		}
+	default:
+		c.mu.Lock()
+		p := c.current
+		c.mu.Unlock()
+		if p == nil {
+			return nil
+		}
+		for _, nick := range p.nicks() {
+			if nick = harmless(nick); first {
+				nick += ":"
+			}
+			all = append(all, nick)
+		}
+	}
+	return slices.DeleteFunc(all, func(w string) bool { return !strings.HasPrefix(strings.ToLower(w), strings.ToLower(last)) })
+}
