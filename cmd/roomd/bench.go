@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -27,6 +29,7 @@ func newBench() *cobra.Command {
 		peers  bool
 		dir    string
 		page   string
+		only   string
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -53,7 +56,11 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
 			if runs < 1 {
 				return usageError{fmt.Errorf("--runs %d: at least one", runs), cmd}
 			}
-			return benchAll(ctx, runs, peers, dir, page, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			cases := slices.DeleteFunc(bench.Standard(), func(c bench.Case) bool { return !strings.Contains(c.Name, only) })
+			if len(cases) == 0 {
+				return usageError{fmt.Errorf("--only %q: no shape's name has that", only), cmd}
+			}
+			return benchAll(ctx, cases, runs, peers, dir, page, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
@@ -61,6 +68,7 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
 	f.BoolVar(&peers, "peers", false, "measure redis-server and nats-server, too")
 	f.StringVar(&dir, "dir", "", "`FOLDER` for the databases")
 	f.StringVar(&page, "write", "", "put the table into `FILE`, between its marks")
+	f.StringVar(&only, "only", "", "run the shapes whose name contains `TEXT`")
 	f.BoolVar(&asJSON, "json", false, "print one JSON array, all runs included; times are in nanoseconds")
 	cmd.AddCommand(
 		newBenchGrowth(),
@@ -260,7 +268,7 @@ func table(w io.Writer, rows [][]string) error {
 }
 
 // benchAll runs the standard shapes. Progress goes to errw.
-func benchAll(ctx context.Context, runs int, peers bool, dir, page string, asJSON bool, out, errw io.Writer) error {
+func benchAll(ctx context.Context, cases []bench.Case, runs int, peers bool, dir, page string, asJSON bool, out, errw io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -281,7 +289,7 @@ func benchAll(ctx context.Context, runs int, peers bool, dir, page string, asJSO
 		return err
 	}
 	began := time.Now()
-	all, fault := bench.Compare(ctx, bench.Standard(), who, runs, func(name, contender string, r bench.Result) {
+	all, fault := bench.Compare(ctx, cases, who, runs, func(name, contender string, r bench.Result) {
 		if r.Fault != "" {
 			fmt.Fprintf(errw, "%s: %s: %s\n", name, contender, r.Fault)
 			return

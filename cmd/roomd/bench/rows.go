@@ -88,13 +88,16 @@ func per(n uint64, d time.Duration) float64 { return float64(n) / d.Seconds() }
 
 // short is a duration with three digits.
 func short(d time.Duration) string {
+	v, unit := d.Seconds(), "s"
 	switch {
-	case d >= 10*time.Second:
-		return d.Round(100 * time.Millisecond).String()
-	case d >= time.Second:
-		return fmt.Sprintf("%.3g s", d.Seconds())
-	case d >= time.Millisecond:
-		return fmt.Sprintf("%.3g ms", float64(d)/1e6)
+	case d < 999500*time.Nanosecond:
+		v, unit = v*1e6, "µs"
+	case d < 999500*time.Microsecond:
+		v, unit = v*1e3, "ms"
 	}
-	return fmt.Sprintf("%.3g µs", float64(d)/1e3)
+	digits := 0
+	for size := v; size < 99.95 && digits < 2; size *= 10 {
+		digits++
+	}
+	return fmt.Sprintf("%.*f %s", digits, v, unit)
 }

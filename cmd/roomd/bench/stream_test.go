@@ -118,3 +118,14 @@ func TestMedian(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 }
+
+func TestShort(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0.00 µs", 999: "1.00 µs", 12345: "12.3 µs", 999499: "999 µs", 999600: "1.00 ms", 1234567: "1.23 ms",
+		999600 * time.Microsecond: "1.00 s", 61500 * time.Millisecond: "61.5 s", 345 * time.Second: "345 s",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("%d is %q, want %q", d, got, want)
+		}
+	}
+}
