@@ -219,6 +219,16 @@ func (tp *tap) settled() {
 	}
 }
 
+// foldNow brings everything into the database.
+func (tp *tap) foldNow() {
+	tp.t.Helper()
+	var folded error
+	err := tp.update(func(*bolt.Tx) error { return nil }, func() { folded = tp.fold() })
+	if err := errors.Join(err, folded); err != nil {
+		tp.t.Fatal(err)
+	}
+}
+
 // onDisk counts a room's lines in the file, those of the journal apart.
 func (tp *tap) onDisk(room uint64) int {
 	tp.t.Helper()

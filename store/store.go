@@ -278,6 +278,9 @@ func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
 			// the old file.
 			return nil, errors.Join(errMoved, db.Close())
 		}
+		if err == nil {
+			db.AllocSize = 1 << 20 // instead of 16 MiB at a time
+		}
 	}
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):

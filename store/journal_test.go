@@ -1,0 +1,246 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// crashed copies the files as they are and returns where: what a crash of the
+// machine would leave if it came now. Nothing is being written.
+func (tp *tap) crashed() (path string) {
+	tp.t.Helper()
+	path = dbPath(tp.t)
+	for _, name := range []func(string) string{func(p string) string { return p }, journalPath} {
+		b, err := os.ReadFile(name(tp.path))
+		if err != nil {
+			tp.t.Fatal(err)
+		}
+		if err := os.WriteFile(name(path), b, 0o600); err != nil {
+			tp.t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// talk is a store with some commits in the journal, behind an earlier round,
+// and the lines of each room.
+func talk(t *testing.T) (s *tap, lines map[uint64][]Line) {
+	t.Helper()
+	s = open(t, dbPath(t), Options{})
+	rooms := []uint64{s.room("a", 9000), s.room("b", 9001), s.room("c", 9002)}
+	say := func(n int) {
+		for i := range n {
+			s.say(rooms[i%3], fmt.Sprintf("line %d %s", i, strings.Repeat("x", i)))
+		}
+	}
+	say(100)
+	s.foldNow()
+	say(50)
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	lines = make(map[uint64][]Line)
+	for _, r := range rooms {
+		lines[r] = s.all(r)
+	}
+	return s, lines
+}
+
+// TestJournalDamaged flips bits: whatever comes of it, lines are lost only with
+// a warning, none is made up, and no number is given twice.
+func TestJournalDamaged(t *testing.T) {
+	s, want := talk(t)
+	whole, err := os.ReadFile(journalPath(s.path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := len(bytes.TrimRight(whole, "\x00"))
+	path := s.crashed()
+	warned := make(map[string]int)
+	for range 120 {
+		at, bit := journalHead+rand.IntN(used-journalHead), rand.IntN(8)
+		b := bytes.Clone(whole)
+		b[at] ^= 1 << bit
+		if err := os.WriteFile(journalPath(path), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		st, err := Open(path, Options{}) // not started: nothing is written
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &tap{Store: st, t: t}
+		missing := 0
+		for room, lines := range want {
+			have := c.all(room)
+			for _, l := range have {
+				if !slices.Contains(lines, l) {
+					t.Fatalf("bit %d of byte %d: room %d has %+v", bit, at, room, l)
+				}
+			}
+			missing += len(lines) - len(have)
+		}
+		if missing > 0 && len(c.Warnings()) == 0 {
+			t.Errorf("bit %d of byte %d: %d lines are missing without a word", bit, at, missing)
+		}
+		for _, w := range c.Warnings() {
+			for _, kind := range []string{"are damaged", "does not decode", "incomplete", "is not there"} {
+				if strings.Contains(w, kind) {
+					warned[kind]++
+				}
+			}
+		}
+		if err := errors.Join(st.view(checkTx), st.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Log(warned)
+}
+
+// TestJournalTorn cuts the last commit off where power may fail: everything
+// before it is there.
+func TestJournalTorn(t *testing.T) {
+	s, want := talk(t)
+	before, err := os.ReadFile(journalPath(s.path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := s.say(1, strings.Repeat("y", 3000))
+	after, err := os.ReadFile(journalPath(s.path))
+	if err != nil || len(before) != len(after) {
+		t.Fatal(err)
+	}
+	from := 0
+	for before[from] == after[from] {
+		from++
+	}
+	to := len(after)
+	for before[to-1] == after[to-1] {
+		to--
+	}
+	for cut := from; ; cut = min(cut+512-cut%512, to) {
+		path := s.crashed()
+		if err := os.WriteFile(journalPath(path), append(bytes.Clone(after[:cut]), before[cut:]...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := open(t, path, Options{})
+		expect := maps.Clone(want)
+		if cut == to {
+			expect[1] = append(slices.Clone(want[1]), last.Line)
+		}
+		for room, lines := range expect {
+			if have := c.all(room); !slices.Equal(have, lines) {
+				t.Errorf("cut at %d of %d to %d: room %d has %d lines, want %d", cut, from, to, room, len(have), len(lines))
+			}
+		}
+		if p := c.say(1, "on"); p.Err != nil {
+			t.Error(p.Err)
+		}
+		c.reopen()
+		c.stop()
+		if cut == to {
+			return
+		}
+	}
+}
+
+// A database without its journal says so, and gives no number twice.
+func TestJournalMissing(t *testing.T) {
+	s, want := talk(t)
+	path := s.crashed()
+	if err := os.Remove(journalPath(path)); err != nil {
+		t.Fatal(err)
+	}
+	c := open(t, path, Options{})
+	if w := c.Warnings(); len(w) != 1 || !strings.Contains(w[0], "is not there") {
+		t.Errorf("%q", w)
+	}
+	for room, lines := range want {
+		last := lines[len(lines)-1].Seq
+		if p := c.say(room, "next"); p.Err != nil || p.Line.Seq <= last {
+			t.Errorf("room %d: %d %v after %d", room, p.Line.Seq, p.Err, last)
+		}
+	}
+	c.reopen()
+	if w := c.Warnings(); len(w) != 0 {
+		t.Errorf("again: %q", w)
+	}
+}
+
+// A journal that is not the database's is put aside.
+func TestJournalForeign(t *testing.T) {
+	s, want := talk(t)
+	path := s.crashed()
+	c := open(t, path, Options{})
+	c.stop()
+	foreign, err := os.ReadFile(journalPath(s.path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(journalPath(path), foreign, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.start()
+	for room, lines := range want {
+		if have := c.all(room); !slices.Equal(have, lines) {
+			t.Errorf("room %d: %d lines, want %d", room, len(have), len(lines))
+		}
+		c.say(room, "next")
+	}
+	if b, err := os.ReadFile(journalPath(path) + ".orphan"); err != nil || !bytes.Equal(b, foreign) {
+		t.Error("it is not kept:", err)
+	}
+	c.stop()
+	if _, err := os.Stat(journalPath(path)); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("its own is there after close:", err)
+	}
+}
+
+// A room that turns over many times its retention keeps its place on disk, and
+// what is hidden goes from it.
+func TestTurnover(t *testing.T) {
+	for _, keep := range []uint64{100, 5000} {
+		s := open(t, dbPath(t), Options{Lines: keep})
+		room := s.room("lobby", 9000)
+		text := strings.Repeat("some words ", 9)
+		size := func() int64 {
+			s.foldNow()
+			s.settled()
+			s.foldNow()
+			file, free, err := s.Size()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return file - free
+		}
+		var first int64
+		for turn := range 10 {
+			for range keep {
+				if err := s.Submit(t.Context(), &Post{Room: room, Line: Line{Kind: Message, From: "ann", Text: text}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			now := size()
+			if turn == 2 {
+				first = now
+			}
+			if turn > 2 && now > first+first/4+64<<10 {
+				t.Errorf("%d lines kept: %d bytes in turn %d, %d in turn 2", keep, now, turn, first)
+			}
+			st, err := s.Stat(room)
+			if err != nil || st.Lines > keep+keep/50+trimSlack || turn > 0 && st.Lines < keep {
+				t.Errorf("%+v %v", st, err)
+			}
+			if n := s.onDisk(room); uint64(n) != st.Lines {
+				t.Errorf("%d lines in blocks, %d are kept", n, st.Lines)
+			}
+		}
+	}
+}
