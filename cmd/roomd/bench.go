@@ -220,6 +220,9 @@ a redis-server or a nats-server), with its data in a temporary folder.`,
 	flag(shape.Publishers > 0, func() {
 		f.DurationVar(&shape.Patience, "patience", shape.Patience, "how long the last line may take to reach everybody")
 	})
+	flag(kind == bench.Fanout || kind == bench.Latency, func() {
+		f.IntVar(&shape.Stopped, "stopped", 0, "members of each room that do not read until all is said, and then must get everything")
+	})
 	flag(kind == bench.Churn, func() {
 		f.IntVar(&shape.InFlight, "at-once", shape.InFlight, "visitors that are in at once")
 		f.IntVar(&shape.Cycles, "cycles", shape.Cycles, "how many join and leave")

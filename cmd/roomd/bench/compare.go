@@ -14,6 +14,7 @@ type Case struct {
 	Name  string
 	Shape Shape
 	Show  func(Result) string
+	Alone bool // the peers have no such thing, or let such members go
 }
 
 // Contender is a server to measure.
@@ -42,7 +43,7 @@ func Contenders(roomd, dir string, peers bool) (all []Contender, missing []strin
 			missing = append(missing, p.binary)
 			continue
 		}
-		all = append(all, Contender{p.name, Own{Protocol: p.protocol, Binary: path, Dir: dir}, []string{History}})
+		all = append(all, Contender{p.name, Own{Protocol: p.protocol, Binary: path, Dir: dir}, nil})
 	}
 	return all, missing
 }
@@ -56,29 +57,30 @@ func Standard() []Case {
 	}
 	rate := func(r float64) Shape { return with(Latency, func(s *Shape) { s.Rate = r }) }
 	cpu := func(r Result) string { return fmt.Sprintf("%.3f µs", r.PerDelivery) }
-	times := func(r Result) string { return fmt.Sprintf("%s / %s / %.2f", short(r.P50), short(r.P99), r.Cores) }
+	times := func(r Result) string { return fmt.Sprintf("%s, %s; %.2f", short(r.P50), short(r.P99), r.Cores) }
 	return []Case{
-		{"1 room × 256, CPU per delivery", Default(Fanout), cpu},
-		{"16 rooms × 64, CPU per delivery", with(Fanout, func(s *Shape) { s.Rooms, s.Members = 16, 64 }), cpu},
-		{"1 room × 2,000, CPU per delivery", with(Fanout, func(s *Shape) { s.Members = 2000 }), cpu},
-		{"1 room × 256, lines of 512 bytes, CPU per delivery", with(Fanout, func(s *Shape) { s.Bytes = 512 }), cpu},
-		{"one line in flight, CPU per delivery / p50 / p99", with(Fanout, func(s *Shape) { s.Publishers, s.InFlight = 1, 1 }),
+		{"1 room × 256: CPU per delivery", Default(Fanout), cpu, false},
+		{"16 rooms × 64: CPU per delivery", with(Fanout, func(s *Shape) { s.Rooms, s.Members = 16, 64 }), cpu, false},
+		{"1 room × 2,000: CPU per delivery", with(Fanout, func(s *Shape) { s.Members = 2000 }), cpu, false},
+		{"1 room × 256, 512 bytes: CPU per delivery", with(Fanout, func(s *Shape) { s.Bytes = 512 }), cpu, false},
+		{"1 room × 256, one stopped: CPU per delivery", with(Fanout, func(s *Shape) { s.Stopped = 1 }), cpu, true},
+		{"one line in flight: CPU per delivery; p50, p99", with(Fanout, func(s *Shape) { s.Publishers, s.InFlight = 1, 1 }),
 			func(r Result) string {
-				return fmt.Sprintf("%.2f µs / %s / %s", r.PerDelivery, short(r.P50), short(r.P99))
-			}},
-		{"200 lines/s into 256, p50 / p99 / cores", rate(200), times},
-		{"2,000 lines/s into 256, p50 / p99 / cores", rate(2000), times},
-		{"19,000 idle members, bytes each / wake-ups per second", Default(Idle),
-			func(r Result) string { return fmt.Sprintf("%.0f / %.1f", r.PerMember, r.WakeUps) }},
-		{"joining and leaving, CPU per cycle", Default(Churn),
-			func(r Result) string { return fmt.Sprintf("%.1f µs", r.PerCycle) }},
-		{"5,000 back after a restart, until all are in / bytes each", Default(Comeback),
-			func(r Result) string { return fmt.Sprintf("%s / %.0f", short(r.Back), r.BytesBack) }},
-		{"20,000 lines kept, turned over 12 times: file size and commit mean, after 2 and after 12", Default(History),
+				return fmt.Sprintf("%.2f µs; %s, %s", r.PerDelivery, short(r.P50), short(r.P99))
+			}, false},
+		{"200 lines/s into 256: p50, p99; cores", rate(200), times, false},
+		{"2,000 lines/s into 256: p50, p99; cores", rate(2000), times, false},
+		{"19,000 idle: bytes each; wake-ups/s", Default(Idle),
+			func(r Result) string { return fmt.Sprintf("%.0f; %.1f", r.PerMember, r.WakeUps) }, false},
+		{"joining and leaving: CPU per cycle", Default(Churn),
+			func(r Result) string { return fmt.Sprintf("%.1f µs", r.PerCycle) }, false},
+		{"5,000 back after a restart: all in after; bytes to each", Default(Comeback),
+			func(r Result) string { return fmt.Sprintf("%s; %.0f", short(r.Back), r.BytesBack) }, false},
+		{"20,000 lines kept, turned over 12 times: file, mean commit, after 2 and 12", Default(History),
 			func(r Result) string {
 				a, b := r.Turns[1], r.Turns[len(r.Turns)-1]
 				return fmt.Sprintf("%.1f, %.1f MiB; %s, %s", mib(a.File), mib(b.File), short(a.Commit), short(b.Commit))
-			}},
+			}, true},
 	}
 }
 
@@ -90,6 +92,7 @@ type Compared struct {
 	Medians map[string]Result   `json:"medians"`
 	Runs    map[string][]Result `json:"runs"`
 	show    func(Result) string
+	who     []Contender
 }
 
 // Compare runs all cases with all contenders, runs times. Every run goes
@@ -98,15 +101,12 @@ type Compared struct {
 func Compare(ctx context.Context, cases []Case, who []Contender, runs int, told func(name, contender string, r Result)) ([]Compared, error) {
 	var all []Compared
 	for _, c := range cases {
-		all = append(all, Compared{c.Name, c.Shape, make(map[string]Result), make(map[string][]Result), c.Show})
+		all = append(all, Compared{c.Name, c.Shape, make(map[string]Result), make(map[string][]Result), c.Show, takers(c, who)})
 	}
 	var faults []error
 	for range runs {
 		for i, c := range cases {
-			for _, w := range who {
-				if slices.Contains(w.Skip, c.Shape.Kind) {
-					continue
-				}
+			for _, w := range all[i].who {
 				r, err := RunOwn(ctx, w.Own, c.Shape)
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
@@ -128,11 +128,24 @@ func Compare(ctx context.Context, cases []Case, who []Contender, runs int, told 
 	return all, errors.Join(faults...)
 }
 
+// takers are the contenders that a case is for.
+func takers(c Case, who []Contender) (all []Contender) {
+	for _, w := range who {
+		if !slices.Contains(w.Skip, c.Shape.Kind) && !(c.Alone && w.Own.Protocol != "roomd") {
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
 // RunOwn starts a server for a shape, runs it, and stops the server.
 func RunOwn(ctx context.Context, own Own, shape Shape) (r Result, err error) {
 	own.Rooms, own.Members = shape.Rooms+shape.Silent, shape.Rooms*shape.Members+shape.InFlight
-	if shape.Kind == History {
+	switch {
+	case shape.Kind == History:
 		own.History = shape.Keep
+	case shape.Stopped > 0:
+		own.History = 0 // what they miss is kept until they read on
 	}
 	if err := own.Start(ctx); err != nil {
 		err = errors.Join(err, own.Stop())
@@ -184,10 +197,9 @@ func Table(all []Compared, who []Contender) [][]string {
 		row := []string{c.Name}
 		for _, w := range who {
 			cell := ""
-			switch r, ok := c.Medians[w.Name]; {
-			case ok:
+			if r, ok := c.Medians[w.Name]; ok {
 				cell = c.show(r)
-			case !slices.Contains(w.Skip, c.Shape.Kind):
+			} else if slices.ContainsFunc(c.who, func(o Contender) bool { return o.Name == w.Name }) {
 				cell = "failed"
 			}
 			row = append(row, cell)

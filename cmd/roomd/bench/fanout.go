@@ -28,6 +28,7 @@ type talk struct {
 	talking    bool
 	sent       uint64
 	deliveries uint64
+	late       uint64        // deliveries to members that had stopped
 	from       time.Duration // lines that were due before do not count in times
 	times      histogram
 
@@ -226,6 +227,10 @@ func (s speaker) ended(_ *loop, cause error) error {
 
 // arrived counts a message that a member has got.
 func (t *talk) arrived(m *member, k mark) {
+	if m.stopped {
+		t.late++
+		return
+	}
 	t.deliveries++
 	if k.due >= t.from {
 		t.times.add(t.loop.now() - k.due)
@@ -295,6 +300,12 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 			}
 		}()
 	}
+	for _, s := range t.streams {
+		for _, m := range s.members[len(s.members)-t.shape.Stopped:] {
+			m.stopped = true
+			t.loop.poll.remove(m.fd, m.conn.id)
+		}
+	}
 	t.talking = true
 	t.next = t.loop.now()
 	lines := t.shape.Lines
@@ -342,6 +353,9 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 	r.Cores = float64(r.CPU) / float64(r.Took)
 	r.LoadCores = float64(mustCPU(os.Getpid())-mine) / float64(r.Took)
 	r.times(&t.times)
+	if t.shape.Stopped > 0 {
+		return t.resume(ctx, r)
+	}
 	return nil
 }
 
@@ -366,7 +380,26 @@ func mustCPU(pid int) time.Duration {
 func us(d time.Duration) float64 { return float64(d) / 1e3 }
 
 // all reports whether every member has got every line.
-func (t *talk) all() bool { return t.deliveries == t.sent*uint64(t.shape.Members) }
+// But those that have stopped.
+func (t *talk) all() bool { return t.deliveries == t.sent*uint64(t.shape.Members-t.shape.Stopped) }
+
+// resume has those that stopped read on, and waits until they have everything.
+func (t *talk) resume(ctx context.Context, r *Result) error {
+	began := time.Now()
+	for _, m := range t.members {
+		if m.stopped {
+			if err := t.loop.poll.add(m.fd, m.conn.id, false); err != nil {
+				return err
+			}
+		}
+	}
+	done := func() bool { return t.late == t.sent*uint64(t.shape.Stopped) }
+	if err := t.loop.until(ctx, t.shape.Patience, "what was missed meanwhile", done, nil); err != nil {
+		return errors.Join(err, t.missing())
+	}
+	r.CaughtUp = time.Since(began)
+	return nil
+}
 
 // missing says who has not got everything.
 func (t *talk) missing() error {

@@ -60,7 +60,7 @@ func (p *poller) change(fd, id int, write bool) error {
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_MOD, fd, interest(id, write))
 }
 
-// remove must come before the socket is closed.
+// remove must come before the socket is closed. It may come twice.
 func (p *poller) remove(fd, _ int) { unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil) }
 
 // wait returns what is ready, or nothing after at most d. The result is valid

@@ -47,9 +47,13 @@ func (p *poller) change(_, id int, write bool) error {
 	return nil
 }
 
-// remove must come before the socket is closed.
+// remove must come before the socket is closed. It may come twice.
 func (p *poller) remove(_, id int) {
-	i, last := p.at[id], len(p.fds)-1
+	i, ok := p.at[id]
+	if !ok {
+		return
+	}
+	last := len(p.fds) - 1
 	p.fds[i], p.ids[i] = p.fds[last], p.ids[last]
 	p.at[p.ids[i]] = i
 	p.fds, p.ids = p.fds[:last], p.ids[:last]

@@ -15,6 +15,9 @@ func Pin(cpu int) error {
 // String says what the work is.
 func (s Shape) String() string {
 	what := fmt.Sprintf("%d × %d members", s.Rooms, s.Members)
+	if s.Stopped > 0 {
+		what += fmt.Sprintf(" (%d of each stopped)", s.Stopped)
+	}
 	switch s.Kind {
 	case Fanout, History:
 		what += fmt.Sprintf(", %d × %d in flight, %d bytes", s.Publishers, s.InFlight, s.Bytes)
@@ -50,6 +53,9 @@ func (r Result) Rows() [][]string {
 		add("all back", "%s, %.0f bytes to each", short(r.Back), r.BytesBack)
 	case Fanout, Latency:
 		add("latency", "%s", r.latency())
+	}
+	if r.CaughtUp > 0 {
+		add("caught up", "%s after they read again", short(r.CaughtUp))
 	}
 	if r.Shape.Kind != Churn {
 		add("joining", "%s", short(r.Joining))

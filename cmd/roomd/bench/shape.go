@@ -26,6 +26,7 @@ type Shape struct {
 	Rooms      int           `json:"rooms"`
 	Members    int           `json:"members"`              // of each room
 	Silent     int           `json:"silent,omitempty"`     // rooms besides, without members
+	Stopped    int           `json:"stopped,omitempty"`    // fanout, latency: members of each room that do not read until all is said
 	Publishers int           `json:"publishers,omitempty"` // of each room; they are members too
 	InFlight   int           `json:"in_flight,omitempty"`  // fanout, history: lines of each publisher; churn: cycles at once
 	Bytes      int           `json:"bytes,omitempty"`      // of a line, without its ending
@@ -70,6 +71,8 @@ func (s Shape) check() error {
 		return fmt.Errorf("there must be a room, and a member in it")
 	case s.talks() && (s.Publishers < 1 || s.Publishers > s.Members || s.Publishers > 9999):
 		return fmt.Errorf("%d publishers among %d members: write from 1 to that many, 9999 at most", s.Publishers, s.Members)
+	case s.Stopped < 0 || s.Stopped > 0 && s.Stopped > s.Members-s.Publishers:
+		return fmt.Errorf("%d of %d members stopped, and %d speak: that is too many", s.Stopped, s.Members, s.Publishers)
 	case s.talks() && (s.Bytes < leastBytes || s.Bytes > 4096):
 		return fmt.Errorf("lines of %d bytes: write from %d to 4096", s.Bytes, leastBytes)
 	case s.Kind != Latency && s.Kind != Idle && s.Kind != Comeback && s.InFlight < 1:
@@ -114,9 +117,10 @@ type Result struct {
 	Server string `json:"server"`
 	Shape  Shape  `json:"shape"`
 
-	Lines      uint64        `json:"lines,omitempty"`      // said
-	Deliveries uint64        `json:"deliveries,omitempty"` // lines times members, checked
-	Cycles     int64         `json:"cycles,omitempty"`     // churn: joined and left
+	Lines      uint64        `json:"lines,omitempty"`        // said
+	Deliveries uint64        `json:"deliveries,omitempty"`   // lines times members, checked
+	CaughtUp   time.Duration `json:"caught_up_ns,omitempty"` // from when stopped members read again until they had everything
+	Cycles     int64         `json:"cycles,omitempty"`       // churn: joined and left
 	Took       time.Duration `json:"took_ns"`
 	Joining    time.Duration `json:"joining_ns,omitempty"` // until all members were in
 

@@ -38,6 +38,7 @@ type member struct {
 	id     int // in its room
 
 	joined  bool
+	stopped bool   // does not read, for now
 	welcome []byte // what came before it had joined
 
 	pos  int64    // how much of the stream it has got
