@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 )
 
 // Exit statuses of a command given from a shell.
@@ -58,20 +61,49 @@ func do(ctx context.Context, path, line string, each func(string)) (answer, erro
 	}
 }
 
+// Colors reports whether what is printed to a file may have colours: it is a
+// terminal that has them, and NO_COLOR is not set (https://no-color.org).
+func Colors(f *os.File) bool {
+	return IsTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && os.Getenv("TERM") != ""
+}
+
+// asPainted has the answer to a line painted.
+func asPainted(line string) string { return "--" + colorFlag + " " + line }
+
+// answered is the line again, with the token of the question that was answered.
+func answered(line, token string) string { return "--" + tokenFlag.name + "=" + token + " " + line }
+
 // Once carries out one line, for a shell, and returns the exit status. ask, if
 // not nil, is asked what the server asks; without it a question is a refusal.
+// A live table is drawn in place if out is a terminal. It ends by Ctrl-C, which
+// is no failure.
 func Once(path string, words []string, out, errw io.Writer, ask func(question string) bool) int {
 	line := Join(words)
 	show := func(l string) { fmt.Fprintln(out, l) }
-	a, err := do(context.Background(), path, line, show)
+	ctx := context.Background()
+	if cmd, args, flags, err := parse(line); err == nil && isTable(cmd, args, flags) {
+		if s := openScreen(out); s != nil {
+			defer s.close()
+			var stop context.CancelFunc
+			ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			show = s.line
+		}
+	}
+	if f, ok := out.(*os.File); ok && Colors(f) {
+		line = asPainted(line)
+	}
+	a, err := do(ctx, path, line, show)
 	if err == nil && a.verdict == "ASK" && ask != nil {
 		if !ask(a.text) {
 			fmt.Fprintln(errw, "nothing was done")
 			return ExitRefused
 		}
-		a, err = do(context.Background(), path, line+" --token "+a.code, show)
+		a, err = do(ctx, path, answered(line, a.code), show)
 	}
 	switch {
+	case ctx.Err() != nil:
+		return ExitDone
 	case err != nil:
 		fmt.Fprintf(errw, "roomd: the server cannot be reached at %s: %v\n", path, err)
 		return ExitUnreachable

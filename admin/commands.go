@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -22,16 +23,19 @@ var serverCommands = []command{
 	reloadCommand,
 	{name: "loglevel", args: "[debug|info|warn|error]", short: "show or set what is logged", example: "loglevel debug", changes: true, run: func(c *call) error {
 		if c.looked = len(c.args) == 0; !c.looked {
+			if err := c.would("the log level would be %s instead of %s", c.args[0], c.Log.Level()); err != nil {
+				return err
+			}
 			if err := c.Log.SetLevel(c.args[0]); err != nil {
 				return refuse("usage", "%v", err)
 			}
 		}
 		return c.out.text("the log level is %s", c.Log.Level())
 	}},
-	{name: "stop", short: "stop the server", example: "stop --say 'back in five minutes'", changes: true,
-		flags: []flag{yesFlag, tokenFlag, dryFlag, sayFlag}, run: stop},
-	{name: "audit", short: "who changed what, and when", example: "audit --since 24h",
-		flags: []flag{{"since", "TIME", "within this time, like 24h"}, {"match", "TEXT", "with this in the line"}, countFlag}, run: audit},
+	{name: "stop", short: "stop the server", example: "stop --in 60s --say 'back in five minutes'", changes: true,
+		flags: []flag{yesFlag, tokenFlag, sayFlag, inFlag, cancelFlag}, run: stop},
+	{name: "audit", short: "who changed what, and when", example: "audit --since 24h --by ann",
+		flags: []flag{{"since", "TIME", "within this time, like 24h"}, {"by", "USER", "by this user, or this uid"}, {"match", "TEXT", "with this in the line"}, countFlag}, run: audit},
 	{name: "version", short: "which roomd this is", example: "version", run: func(c *call) error {
 		return c.out.one(struct {
 			Version string `json:"version"`
@@ -45,13 +49,27 @@ var serverCommands = []command{
 		}
 		return nil
 	}},
+	{name: "history", short: "the lines typed before, the latest last", example: "history", console: true, run: consoleOnly},
+	{name: "quit", short: "leave the console; the server goes on", example: "quit", console: true, run: consoleOnly},
 	{name: "help", args: "[COMMAND]", short: "the commands, or one of them", example: "help delete", run: help},
 }
 
+func consoleOnly(c *call) error {
+	return refuse("usage", "%s is for the prompt of the console, which roomd admin opens", c.cmd.name)
+}
+
 func stop(c *call) error {
+	p := &plan{what: "the server is to stop"}
+	if _, cancel := c.flags["cancel"]; cancel {
+		_, err := c.planned(p, nil)
+		return err
+	}
 	st := c.Service.Status()
-	text := fmt.Sprintf("stops the server: %s in %s", count(st.Members, "member"), count(st.Rooms, "room"))
+	text := fmt.Sprintf("stops the server%s: %s in %s", c.lasting(), count(st.Members, "member"), count(st.Rooms, "room"))
 	if err := c.confirm(text, st.Started); err != nil {
+		return err
+	}
+	if planned, err := c.planned(p, func() error { c.Server.Stop(); return nil }); planned {
 		return err
 	}
 	if say := c.flags["say"]; say != "" {
@@ -75,7 +93,7 @@ func audit(c *call) error {
 	if err != nil {
 		return err
 	}
-	return auditOf(c.Store, c.out, since, c.flags["match"], n)
+	return auditOf(c.Store, c.out, since, c.flags["by"], c.flags["match"], n)
 }
 
 // help lists the commands, or explains one.
@@ -105,7 +123,7 @@ func help(c *call) error {
 		Example string   `json:"example"`
 		Flags   []option `json:"flags"`
 	}{cmd.usage(), cmd.short, cmd.example, nil}
-	for _, f := range append(append([]flag(nil), cmd.flags...), flag{"json", "", "as JSON"}) {
+	for _, f := range cmd.allFlags() {
 		about.Flags = append(about.Flags, option{strings.TrimSpace("--" + f.name + " " + f.arg), f.short})
 	}
 	if c.out.json {
@@ -123,5 +141,14 @@ func count[N int | uint64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return thousands(uint64(n)) + " " + noun + "s"
+}
+
+// thousands is a number that can be read: 12,412.
+func thousands(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -23,13 +24,7 @@ func (s *Server) complete(line string) []string {
 	if len(words) == 0 {
 		all = names()
 	} else if cmd, err := find(words[0]); err == nil {
-		if strings.HasPrefix(last, "-") {
-			for _, f := range append(slices.Clone(cmd.flags), flag{name: "json"}) {
-				all = append(all, "--"+f.name)
-			}
-		} else {
-			all = s.candidates(cmd, words)
-		}
+		all = s.candidates(cmd, words[1:], strings.HasPrefix(last, "-"))
 	}
 	fits := all[:0]
 	for _, w := range all {
@@ -49,46 +44,67 @@ func names() []string {
 	return all
 }
 
-// candidates are what an argument of a command, or the value of a flag, may be.
-func (s *Server) candidates(cmd *command, words []string) []string {
-	kind := ""
-	if f, ok := cmd.flag(strings.TrimLeft(words[len(words)-1], "-")); ok && strings.HasPrefix(words[len(words)-1], "-") {
-		kind = f.arg
-	} else {
-		n := 0 // arguments before this one
-		for _, w := range words[1:] {
-			if !strings.HasPrefix(w, "-") {
-				n++
+// candidates are what may follow these words of a command: flags, the value of
+// one, or an argument.
+func (s *Server) candidates(cmd *command, words []string, flags bool) []string {
+	var args []string
+	var open flag // the value of which is missing
+	for _, w := range words {
+		switch {
+		case open.arg != "":
+			open = flag{}
+		case strings.HasPrefix(w, "-") && len(w) > 1:
+			name, _, has := strings.Cut(strings.TrimLeft(w, "-"), "=")
+			if f, err := cmd.flag(name, args); err == nil && !has {
+				open = f
 			}
-		}
-		if args := strings.Fields(cmd.args); n < len(args) {
-			kind = strings.Trim(args[n], "[].")
+		default:
+			args = append(args, w)
 		}
 	}
+	inner := watched(cmd, args)
 	var all []string
-	for k := range strings.SplitSeq(kind, "|") {
-		switch k {
+	switch {
+	case open.arg != "":
+		return s.kinds(cmd, open.arg, args)
+	case flags:
+		for _, f := range cmd.allFlags() {
+			all = append(all, "--"+f.name)
+		}
+		if inner != nil {
+			all = append(all, s.candidates(inner, args[1:], true)...)
+		}
+		return all
+	case inner != nil:
+		return s.candidates(inner, args[1:], false)
+	}
+	usage := strings.Fields(cmd.args)
+	if len(args) >= len(usage) {
+		return nil
+	}
+	return s.kinds(cmd, strings.Trim(usage[len(args)], "[]."), args)
+}
+
+// kinds are the words that a placeholder of the usage stands for, as they are
+// now. What is in lower case stands for itself.
+func (s *Server) kinds(cmd *command, kinds string, args []string) (all []string) {
+	for kind := range strings.SplitSeq(kinds, "|") {
+		switch kind {
 		case "ROOM":
-			if cmd.name == "restore" || cmd.name == "purge" {
-				trash, err := s.Service.Trash()
-				if err != nil {
-					return nil
-				}
-				for _, t := range trash {
-					all = append(all, t.Name)
-				}
-				continue
-			}
-			for _, r := range s.Service.List() {
-				all = append(all, r.Name)
-			}
-		case "NICK":
+			all = append(all, s.roomNames(cmd)...)
+		case "NICK", "ADDR":
 			members, err := s.Service.Members("")
 			if err != nil {
 				return nil
 			}
 			for _, m := range members {
-				all = append(all, m.Nick)
+				word := m.Nick
+				if kind == "ADDR" {
+					if at, err := netip.ParseAddrPort(m.Remote); err == nil {
+						word = at.Addr().String()
+					}
+				}
+				all = append(all, word)
 			}
 		case "ID":
 			if cmd.name == "unban" {
@@ -97,11 +113,54 @@ func (s *Server) candidates(cmd *command, words []string) []string {
 				}
 			}
 		case "COMMAND":
-			all = append(all, names()...)
-		default:
-			if k == strings.ToLower(k) {
-				all = append(all, k) // a word as it is
+			for i := range table {
+				if cmd.name != "watch" || table[i].looks() {
+					all = append(all, table[i].name)
+				}
 			}
+		case "KEY":
+			for _, k := range roomSettings {
+				all = append(all, k.key)
+			}
+		case "VALUE":
+			all = append(all, "default")
+			if k, err := findSetting(args[1]); err == nil && strings.HasPrefix(k.values, "on") {
+				all = append(all, "on", "off")
+			}
+		case "N":
+			if cmd.name == "port" || cmd.name == "create" {
+				for _, p := range s.Service.Ports().Next {
+					all = append(all, fmt.Sprint(p))
+				}
+			}
+		default:
+			if kind == strings.ToLower(kind) {
+				all = append(all, kind)
+			}
+		}
+	}
+	return all
+}
+
+// roomNames are the rooms that a command may be about.
+func (s *Server) roomNames(cmd *command) (all []string) {
+	switch cmd.name {
+	case "create":
+	case "restore", "purge":
+		trash, err := s.Service.Trash()
+		if err != nil {
+			return nil
+		}
+		for _, t := range trash {
+			all = append(all, t.Name)
+		}
+	case "rebind":
+		for _, w := range s.Service.Ports().Unbound {
+			all = append(all, w.Room)
+		}
+	default:
+		for _, r := range s.Service.List() {
+			all = append(all, r.Name)
 		}
 	}
 	return all

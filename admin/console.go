@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -26,6 +27,9 @@ type Console struct {
 	tasks sync.WaitGroup
 	leave sync.Once
 
+	paint bool       // the terminal has colours
+	view  sync.Mutex // held by a live table while it has the screen: what is to be printed waits
+
 	mu      sync.Mutex
 	watches []context.CancelFunc
 	current context.CancelFunc // ends the line being carried out
@@ -41,6 +45,7 @@ func NewConsole(path, history string) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.paint = Colors(os.Stdout)
 	c.done, c.end = context.WithCancel(context.Background())
 	c.tasks.Go(c.printer)
 	return c, nil
@@ -62,15 +67,15 @@ func (c *Console) signals(got chan os.Signal) {
 	for {
 		select {
 		case sig := <-got:
-			if sig != syscall.SIGINT {
-				c.Close()
-				return
-			}
 			c.mu.Lock()
 			if c.current != nil {
 				c.current()
 			}
 			c.mu.Unlock()
+			if sig != syscall.SIGINT {
+				c.Close()
+				return
+			}
 			c.endWatches()
 		case <-c.done.Done():
 			return
@@ -83,7 +88,16 @@ func (c *Console) printer() {
 	for {
 		select {
 		case l := <-c.print:
+			c.view.Lock()
 			c.editor.Print(l)
+			c.view.Unlock()
+			c.mu.Lock()
+			missed := c.missed
+			c.missed = 0
+			c.mu.Unlock()
+			if missed > 0 {
+				c.editor.Print(fmt.Sprintf("(%s more than could be shown)", count(missed, "line")))
+			}
 		case <-c.done.Done():
 			return
 		}
@@ -130,16 +144,36 @@ func (c *Console) Run() {
 		case err != nil:
 			return
 		}
-		line = strings.TrimSpace(line)
-		if line == "" {
-			continue
+		for l := range strings.Lines(line) { // several if they were pasted
+			if !c.obey(strings.TrimSpace(l)) {
+				return
+			}
 		}
-		c.editor.Remember(line)
-		if line == "quit" || line == "exit" {
-			return
+	}
+}
+
+// obey carries out a line and reports whether the operator stays.
+func (c *Console) obey(line string) (stays bool) {
+	if line == "" {
+		return true
+	}
+	c.editor.Remember(line)
+	cmd, args, flags, err := parse(line)
+	switch {
+	case line == "exit", err == nil && cmd.name == "quit":
+		return false
+	case err == nil && cmd.name == "history":
+		for _, l := range c.editor.Past() {
+			c.editor.Print(l)
 		}
+	case err == nil && isTable(cmd, args, flags):
+		c.table(line)
+	case err == nil && cmd.stream:
+		c.watch(line)
+	default:
 		c.line(line)
 	}
+	return true
 }
 
 // Leave gives the terminal back; a second time it does nothing. It is for who
@@ -153,25 +187,36 @@ func (c *Console) Leave() {
 	})
 }
 
-// line carries out one line. A stream runs beside the prompt.
-func (c *Console) line(line string) {
-	if cmd, _, _, err := parse(line); err == nil && cmd.stream {
-		c.watch(line)
-		return
-	}
+// foreground is a context that Ctrl-C ends, for what has the terminal to itself.
+func (c *Console) foreground() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(c.done)
-	defer cancel()
 	c.mu.Lock()
 	c.current = cancel
 	c.mu.Unlock()
+	return ctx, cancel
+}
+
+// painted has the answer painted, if the terminal has colours.
+func (c *Console) painted(line string) string {
+	if c.paint {
+		return asPainted(line)
+	}
+	return line
+}
+
+// line carries out one line.
+func (c *Console) line(line string) {
+	ctx, cancel := c.foreground()
+	defer cancel()
 	show := c.editor.Print
+	line = c.painted(line)
 	a, err := do(ctx, c.path, line, show)
 	if err == nil && a.verdict == "ASK" {
 		if !c.ask(a.text) {
 			show("nothing was done")
 			return
 		}
-		a, err = do(ctx, c.path, line+" --token "+a.code, show)
+		a, err = do(ctx, c.path, answered(line, a.code), show)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -192,6 +237,31 @@ func (c *Console) ask(text string) bool {
 	return err == nil && strings.EqualFold(strings.TrimSpace(answer), "y")
 }
 
+// table draws a live table in place until Ctrl-C. Without a terminal its frames
+// come one below the other.
+func (c *Console) table(line string) {
+	ctx, cancel := c.foreground()
+	defer cancel()
+	c.view.Lock()
+	show := c.editor.Print
+	s := openScreen(os.Stdout)
+	if s != nil {
+		show = s.line
+	}
+	a, err := do(ctx, c.path, c.painted(line), show)
+	if s != nil {
+		s.close()
+	}
+	c.view.Unlock()
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		c.editor.Print("(the view has ended: " + err.Error() + ")")
+	case a.verdict != "OK":
+		c.editor.Print(a.text)
+	}
+}
+
 // watch runs a stream beside the prompt until Ctrl-C.
 func (c *Console) watch(line string) {
 	ctx, cancel := context.WithCancel(c.done)
@@ -201,7 +271,7 @@ func (c *Console) watch(line string) {
 	c.above("(Ctrl-C ends this view)")
 	c.tasks.Go(func() {
 		defer cancel()
-		a, err := do(ctx, c.path, line, c.above)
+		a, err := do(ctx, c.path, c.painted(line), c.above)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:

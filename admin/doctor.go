@@ -2,7 +2,11 @@ package admin
 
 import (
 	"fmt"
+	"net"
 	"strings"
+	"time"
+
+	"roomd/netsvc"
 )
 
 // finding is something that the operator should know.
@@ -19,58 +23,145 @@ var doctorCommand = command{
 
 // doctor compares what is kept twice, and looks at what may run out.
 func doctor(c *call) error {
-	var all []finding
-	say := func(level, about, format string, args ...any) {
-		all = append(all, finding{level, about, fmt.Sprintf(format, args...)})
+	var d diagnosis
+	c.compare(&d)
+	if err := c.resources(&d); err != nil {
+		return err
 	}
-	for _, text := range c.Service.Inconsistencies() {
-		say("problem", "members", "%s", text)
-	}
-	if err := c.Store.Broken(); err != nil {
-		say("problem", "database", "%v; nothing is kept until the server is started anew", err)
-	}
-	for _, r := range c.Service.Rooms() {
-		if r.State != "open" {
-			say("problem", "room "+r.Name, "%s; the server keeps trying", r.Cause)
+	c.configured(&d)
+	if _, full := c.flags["full"]; full {
+		if err := c.Store.Check(); err != nil {
+			d.say("problem", "database", "%v", err)
 		}
 	}
+	if len(d) == 0 {
+		d.say("ok", "everything", "nothing to complain about")
+	}
+	return c.out.list([]finding(d))
+}
+
+type diagnosis []finding
+
+func (d *diagnosis) say(level, about, format string, args ...any) {
+	*d = append(*d, finding{level, about, fmt.Sprintf(format, args...)})
+}
+
+// compare looks for what does not agree. What is just changing looks the same
+// for a moment: only what is found again and again is said.
+func (c *call) compare(d *diagnosis) {
+	const looks, pause = 3, 50 * time.Millisecond
+	for i := range looks {
+		found := append(c.Service.Inconsistencies(), c.againstStore()...)
+		if len(found) == 0 {
+			break
+		}
+		if i < looks-1 {
+			t := time.NewTimer(pause)
+			select {
+			case <-t.C:
+				continue
+			case <-c.ctx.Done():
+				t.Stop()
+			}
+		}
+		for _, text := range found {
+			d.say("problem", "memory", "%s; the numbers of the server cannot be trusted until it is started anew", text)
+		}
+	}
+	for _, w := range c.Service.Ports().Unbound {
+		d.say("problem", "room "+w.Room, "%s; the server keeps trying, rebind %s tries at once", w.Cause, w.Room)
+	}
+	if err := c.Store.Broken(); err != nil {
+		d.say("problem", "database", "%v; nothing is kept until the server is started anew", err)
+	}
+}
+
+// againstStore compares the rooms with those on disk.
+func (c *call) againstStore() (found []string) {
+	kept, err := c.Store.Rooms()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	there := make(map[uint64]netsvc.RoomDetail)
+	for _, r := range c.Service.Rooms() {
+		if r.ID != 0 {
+			there[r.ID] = r
+		}
+	}
+	for _, k := range kept {
+		r, ok := there[k.ID]
+		delete(there, k.ID)
+		switch {
+		case !ok:
+			found = append(found, fmt.Sprintf("the room %s is on disk and not here", k.Name))
+		case r.Name != k.Name || r.Port != k.Port || r.ReadOnly != k.Own.ReadOnly:
+			found = append(found, fmt.Sprintf("the room %s on port %d is %s on port %d on disk", r.Name, r.Port, k.Name, k.Port))
+		}
+	}
+	for _, r := range there {
+		if r.State != "closing" {
+			found = append(found, fmt.Sprintf("the room %s is here and not on disk", r.Name))
+		}
+	}
+	return found
+}
+
+// resources says what may run out.
+func (c *call) resources(d *diagnosis) error {
 	if n, worst := c.Service.Lag(); n > 0 {
-		say("risk", "members", "%s behind, the worst by %s", count(n, "member"), count(worst, "event"))
+		d.say("risk", "members", "%s behind, the worst by %s", count(n, "member"), count(worst, "event"))
 	}
 	file, free, err := c.Store.Size()
 	if err != nil {
 		return err
 	}
 	if room, ok := diskFree(c.Data); ok && room < uint64(max(file, 100<<20)) {
-		say("risk", "disk", "%s are free, the database has %s", cell("bytes", room), cell("bytes", file))
+		d.say("risk", "disk", "%s are free, the database has %s; make room, or keep less: history.lines, history.age", cell("bytes", room), cell("bytes", file))
 	}
 	if file > 100<<20 && free > file/2 {
-		say("risk", "database", "%s of its %s are free: the file does not shrink by itself", cell("bytes", free), cell("bytes", file))
+		d.say("risk", "database", "%s of its %s are free: the file does not shrink by itself; roomd store compact, while the server is down", cell("bytes", free), cell("bytes", file))
 	}
 	if used, limit, ok := descriptors(); ok && used*10 > limit*8 {
-		say("risk", "descriptors", "%d of %d are in use", used, limit)
+		d.say("risk", "descriptors", "%s of %s are in use; raise the limit: LimitNOFILE= (systemd) or ulimit -n", thousands(used), thousands(limit))
 	}
-	open := false
+	p := c.Service.Ports()
+	if p.Free == 0 {
+		d.say("risk", "ports", "all from %d to %d are in use: no room can be made; widen rooms.ports", p.First, p.Last)
+	}
+	for _, r := range c.Service.Rooms() {
+		if r.Port != 0 && (r.Port < p.First || r.Port > p.Last) {
+			d.say("risk", "room "+r.Name, "its port %d is not in rooms.ports: another program may take it while the server is down", r.Port)
+		}
+	}
+	return nil
+}
+
+// configured says what is risky in the configuration.
+func (c *call) configured(d *diagnosis) {
 	set := make(map[string]string)
 	for _, s := range c.Config() {
 		set[s.Key] = s.Value
 	}
+	reachable := false
 	for a := range strings.FieldsSeq(set["server.listen"]) {
-		open = open || !strings.HasPrefix(a, "127.") && a != "::1"
+		reachable = reachable || !strings.HasPrefix(a, "127.") && a != "::1"
 	}
-	if open && set["access.delete"] == "anyone" {
-		say("risk", "access", "anyone who can reach the server may delete rooms; access.delete = \"creator\" is safer")
+	if reachable && set["access.delete"] == "anyone" {
+		d.say("risk", "access.delete", "anyone who can reach the server may delete rooms; \"creator\" is safer")
+	}
+	if reachable && set["limits.per_address"] == "0" {
+		d.say("risk", "limits.per_address", "one address may take all %s connections; set a limit", set["limits.connections"])
 	}
 	if set["history.durability"] == "relaxed" {
-		say("risk", "history", "a crash can lose what was shown within history.flush_interval")
+		d.say("risk", "history.durability", "a crash can lose what was shown within history.flush_interval")
 	}
-	if _, full := c.flags["full"]; full {
-		if err := c.Store.Check(); err != nil {
-			say("problem", "database", "%v", err)
-		}
+	if set["history.lines"] == "0" && set["history.age"] == "0s" {
+		d.say("risk", "history.lines", "nothing is ever removed: the database grows until the disk is full")
 	}
-	if len(all) == 0 {
-		say("ok", "everything", "nothing to complain about")
+	if set["rooms.trash"] == "0s" {
+		d.say("risk", "rooms.trash", "a room that is deleted cannot be restored")
 	}
-	return c.out.list(all)
+	if host, _, err := net.SplitHostPort(set["metrics.listen"]); err == nil && host != "localhost" && !strings.HasPrefix(host, "127.") && host != "::1" {
+		d.say("risk", "metrics.listen", "the metrics can be read from elsewhere, without a password")
+	}
 }

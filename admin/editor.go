@@ -27,9 +27,12 @@ type Editor interface {
 	ReadLine() (string, error)
 	// SetPrompt sets what stands before the line, also while it is typed.
 	SetPrompt(prompt string)
-	// Remember adds a line to the history, unless it is the same as the last or
-	// several.
+	// Remember adds a line to the history; one that is the same goes. Several
+	// lines are not remembered.
 	Remember(line string)
+	// Past returns the history, the latest line last. It is for who reads, as
+	// Remember is.
+	Past() []string
 	// Print prints lines above the one that is typed, which stays as it is. It
 	// waits for the terminal, and adds the last line's end.
 	Print(text string)
@@ -69,19 +72,10 @@ func NewEditor(o EditorOptions) (Editor, error) {
 	if o.In != os.Stdin || o.Out != os.Stdout || !readline.DefaultIsTerminal() || os.Getenv("TERM") == "dumb" {
 		return &plainEditor{stdin: stdin, in: bufio.NewReader(stdin), out: o.Out}, nil
 	}
-	if o.History != "" {
-		// The library would make it readable for all.
-		f, err := os.OpenFile(o.History, os.O_CREATE|os.O_RDWR, 0o600)
-		if err != nil {
-			o.History = "" // an editor without a past is still one
-		} else {
-			f.Close()
-		}
-	}
-	e := &lineEditor{stdin: stdin, restored: make(chan struct{})}
+	e := &lineEditor{stdin: stdin, restored: make(chan struct{}), past: openPast(o.History)}
 	e.turn.L = &e.mu
 	cfg := &readline.Config{
-		Prompt: o.Prompt, HistoryFile: o.History, HistoryLimit: 1000, DisableAutoSaveHistory: true, HistorySearchFold: true,
+		Prompt: o.Prompt, HistoryLimit: mostPast + 1, DisableAutoSaveHistory: true, HistorySearchFold: true,
 		Stdin: &keys{editor: e, from: stdin}, Stdout: o.Out, UniqueEditLine: o.Erase, Painter: showTabs{},
 	}
 	if o.Complete != nil {
@@ -93,6 +87,7 @@ func NewEditor(o EditorOptions) (Editor, error) {
 	}
 	e.rl = rl
 	io.WriteString(o.Out, pasteOn)
+	e.recall()
 	return e, nil
 }
 
@@ -105,7 +100,7 @@ type lineEditor struct {
 	restore  sync.Once
 	restored chan struct{} // closed when the terminal is given back
 
-	last string // owned by who reads
+	past *past // owned by who reads
 
 	mu     sync.Mutex
 	turn   sync.Cond // busy or shown has changed
@@ -166,12 +161,23 @@ func (e *lineEditor) SetPrompt(prompt string) {
 }
 
 func (e *lineEditor) Remember(line string) {
-	if line != e.last && !strings.Contains(line, "\n") {
-		// What cannot be written is remembered while we live.
-		_ = e.rl.SaveHistory(line)
-		e.last = line
+	if strings.Contains(line, "\n") {
+		return
+	}
+	e.past.add(line)
+	e.recall()
+}
+
+// recall gives the library the history anew: it cannot leave out a line, and
+// would write a file that all can read.
+func (e *lineEditor) recall() {
+	e.rl.ResetHistory()
+	for _, l := range e.past.lines {
+		_ = e.rl.SaveHistory(l) // it has no file, and cannot fail
 	}
 }
+
+func (e *lineEditor) Past() []string { return e.past.lines }
 
 func (e *lineEditor) Print(text string) {
 	e.mu.Lock()
@@ -306,6 +312,7 @@ func (p *plainEditor) Print(text string) {
 
 func (p *plainEditor) SetPrompt(string) {}
 func (p *plainEditor) Remember(string)  {}
+func (p *plainEditor) Past() []string   { return nil }
 
 func (p *plainEditor) Close() {
 	p.gone.Store(true)

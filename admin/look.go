@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"fmt"
 	"io"
 	"path"
 	"reflect"
@@ -18,19 +19,25 @@ import (
 
 var lookCommands = []command{
 	{name: "status", short: "the server in numbers", example: "status", run: func(c *call) error {
-		return c.out.one(c.Service.Status())
+		return c.out.one(struct {
+			netsvc.Status
+			Stop time.Time `json:"stop,omitzero" table:"maybe"`
+		}{c.Service.Status(), c.plans.of(0)})
 	}},
 	{name: "rooms", args: "[PATTERN]", short: "the rooms", example: "rooms 'dev*' --sort members",
-		flags: []flag{sortFlag}, run: rooms},
+		flags: []flag{{"sort", "members|rate|bytes|last", sortText}, {"state", "open|unbound|opening|closing", "in this state only"}}, run: rooms},
 	{name: "room", args: "ROOM", short: "one room", example: "room lobby", run: func(c *call) error {
 		r, err := c.Service.Room(c.args[0])
 		if err != nil {
 			return err
 		}
-		return c.out.one(r)
+		return c.out.one(struct {
+			netsvc.RoomDetail
+			Deletion time.Time `json:"deletion,omitzero" table:"maybe"`
+		}{r, c.plans.of(r.ID)})
 	}},
-	{name: "members", args: "[ROOM]", short: "who is there", example: "members lobby --sort behind",
-		flags: []flag{sortFlag}, run: func(c *call) error {
+	{name: "members", args: "[ROOM]", short: "who is there", example: "members lobby --sort lag",
+		flags: []flag{{"sort", "lag|idle|since", sortText}}, run: func(c *call) error {
 			room := ""
 			if len(c.args) == 1 {
 				room = c.args[0]
@@ -47,9 +54,7 @@ var lookCommands = []command{
 	{name: "who", args: "NICK|ADDR|ID", short: "find a member in any room", example: "who ann", run: func(c *call) error {
 		return c.out.list(c.Service.Who(c.args[0]))
 	}},
-	{name: "ports", short: "the ports for rooms", example: "ports", run: func(c *call) error {
-		return c.out.one(c.Service.Ports())
-	}},
+	{name: "ports", short: "the ports for rooms", example: "ports", run: ports},
 	{name: "read", args: "ROOM", short: "lines of a room's history", example: "read lobby -n 50",
 		flags: []flag{countFlag, sinceFlag}, run: read},
 	{name: "search", args: "ROOM|* TEXT...", short: "search the history", example: "search '*' disk full --since 24h",
@@ -68,50 +73,98 @@ func rooms(c *call) error {
 			return !ok
 		})
 	}
+	if state, ok := c.flags["state"]; ok {
+		if !slices.Contains([]string{"open", "unbound", "opening", "closing"}, state) {
+			return refuse("usage", "%q is no state: a room is open, unbound, opening or closing", state)
+		}
+		all = slices.DeleteFunc(all, func(r netsvc.RoomDetail) bool { return r.State != state })
+	}
 	if err := sortBy(all, c.flags["sort"]); err != nil {
 		return err
 	}
 	type row struct {
-		Name    string    `json:"name"`
-		Port    int       `json:"port"`
-		State   string    `json:"state"`
-		Members int       `json:"members"`
-		Lines   uint64    `json:"lines"`
-		Bytes   uint64    `json:"bytes"`
-		Rate    float64   `json:"rate"`
-		Spoke   time.Time `json:"spoke,omitzero"`
-		Topic   string    `json:"topic"`
+		Name     string    `json:"name"`
+		Port     int       `json:"port"`
+		State    string    `json:"state"`
+		Cause    string    `json:"cause" table:"maybe"`
+		ReadOnly bool      `json:"read_only" table:"maybe"`
+		Deletion time.Time `json:"deletion,omitzero" table:"maybe"`
+		Members  int       `json:"members"`
+		Lines    uint64    `json:"lines"`
+		Bytes    uint64    `json:"bytes"`
+		Rate     float64   `json:"rate"`
+		Spoke    time.Time `json:"spoke,omitzero"`
+		Topic    string    `json:"topic"`
 	}
 	rows := make([]row, 0, len(all))
 	for _, r := range all {
-		rows = append(rows, row{r.Name, r.Port, r.State, r.Members, r.Lines, r.Bytes, r.Rate, r.Spoke, r.Topic})
+		rows = append(rows, row{r.Name, r.Port, r.State, r.Cause, r.ReadOnly, c.plans.of(r.ID), r.Members, r.Lines, r.Bytes, r.Rate, r.Spoke, r.Topic})
 	}
 	return c.out.list(rows)
 }
 
-// sortBy sorts structs by the field with that name in JSON, the largest or the
-// latest first. No column: they stay as they are.
+// ports yields one object, or for people a summary and the rooms that wait.
+func ports(c *call) error {
+	p := c.Service.Ports()
+	if c.out.json {
+		return c.out.one(p)
+	}
+	resting := strings.Trim(fmt.Sprint(p.Resting[:min(10, len(p.Resting))]), "[]")
+	if n := len(p.Resting) - 10; n > 0 {
+		resting += fmt.Sprintf(" and %s more", thousands(uint64(n)))
+	}
+	err := c.out.one(struct {
+		Range   string `json:"range"`
+		Bound   int    `json:"bound"`
+		Unbound int    `json:"unbound"`
+		Free    int    `json:"free"`
+		Next    []int  `json:"next"`
+		Resting string `json:"resting"`
+	}{fmt.Sprintf("%d-%d", p.First, p.Last), p.Bound, len(p.Unbound), p.Free, p.Next, resting})
+	if err != nil || len(p.Unbound) == 0 {
+		return err
+	}
+	return c.out.list(p.Unbound)
+}
+
+// sortBy sorts structs by the field with that name in JSON, which may be
+// abbreviated, the largest or the latest first; idle is the opposite of spoke.
+// No column: they stay as they are.
 func sortBy[T any](all []T, column string) error {
 	if column == "" {
 		return nil
 	}
-	if alias, ok := map[string]string{"lag": "behind", "idle": "spoke", "last": "spoke"}[column]; ok {
-		column = alias
-	}
-	t := reflect.TypeFor[T]()
+	aliases := map[string]string{"lag": "behind", "idle": "spoke", "last": "spoke"}
+	var field reflect.StructField
 	var names []string
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		names = append(names, name)
-		if name != column {
+	found := 0
+	want := cmp.Or(aliases[column], column)
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
+		name := fieldName(f)
+		if name == "" {
 			continue
 		}
-		slices.SortStableFunc(all, func(a, b T) int {
-			return compare(reflect.ValueOf(b).Field(i).Interface(), reflect.ValueOf(a).Field(i).Interface())
-		})
-		return nil
+		names = append(names, name)
+		if name == want {
+			field, found = f, 1
+			break
+		}
+		if strings.HasPrefix(name, want) {
+			field = f
+			found++
+		}
 	}
-	return refuse("usage", "there is no column %q; sort by one of %s", column, strings.Join(names, ", "))
+	if found != 1 {
+		return refuse("usage", "there is no column %q; sort by one of %s", column, strings.Join(names, ", "))
+	}
+	slices.SortStableFunc(all, func(a, b T) int {
+		x, y := reflect.ValueOf(a).FieldByIndex(field.Index).Interface(), reflect.ValueOf(b).FieldByIndex(field.Index).Interface()
+		if column == "idle" {
+			return compare(x, y)
+		}
+		return compare(y, x)
+	})
+	return nil
 }
 
 func compare(a, b any) int {
@@ -237,7 +290,7 @@ func search(c *call) error {
 }
 
 // auditOf yields the audit of a store, which need not be running.
-func auditOf(st *store.Store, out *output, within time.Duration, match string, n int) error {
+func auditOf(st *store.Store, out *output, within time.Duration, by, match string, n int) error {
 	since := time.Time{}
 	if within > 0 {
 		since = time.Now().Add(-within)
@@ -255,7 +308,7 @@ func auditOf(st *store.Store, out *output, within time.Duration, match string, n
 	}
 	rows := []row{}
 	for _, a := range all {
-		if strings.Contains(a.Line+" "+a.User, match) {
+		if (by == "" || a.User == by || strconv.Itoa(a.UID) == by) && strings.Contains(a.Line, match) {
 			rows = append(rows, row{a.Time, a.UID, a.User, a.Line, a.Result})
 		}
 	}
@@ -266,7 +319,7 @@ func auditOf(st *store.Store, out *output, within time.Duration, match string, n
 func PrintAudit(st *store.Store, w io.Writer, asJSON bool) error {
 	var text bytes.Buffer
 	b := bufio.NewWriter(&text)
-	if err := auditOf(st, &output{w: b, json: asJSON}, 0, "", 1<<30); err != nil {
+	if err := auditOf(st, &output{w: b, json: asJSON}, 0, "", "", 1<<30); err != nil {
 		return err
 	}
 	if err := b.Flush(); err != nil {

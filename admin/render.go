@@ -8,7 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/chzyer/readline"
 
 	"roomd/netsvc"
 )
@@ -17,16 +18,56 @@ import (
 type output struct {
 	w      *bufio.Writer
 	json   bool
+	color  bool // the terminal has colours
 	stream bool
 	values int // yielded so far
 }
 
 // line writes one line of the answer. It holds nothing that could end the line
 // or reach a terminal as more than text.
-func (o *output) line(s string) error {
+func (o *output) line(s string) error { return o.painted(netsvc.Printable(s)) }
+
+// painted writes a line whose parts are printable, and may be painted.
+func (o *output) painted(s string) error {
 	o.w.WriteByte(' ')
-	o.w.WriteString(netsvc.Printable(s))
+	o.w.WriteString(s)
 	return o.w.WriteByte('\n')
+}
+
+// Colours, as SGR parameters (ECMA-48).
+const (
+	bold   = "1"
+	faint  = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+// paint gives printable text a colour, if there are any.
+func (o *output) paint(color, text string) string {
+	if !o.color || color == "" {
+		return text
+	}
+	return "\x1b[" + color + "m" + text + "\x1b[0m"
+}
+
+// colorOf is the colour of a cell that should be seen.
+func colorOf(column, cell string) string {
+	switch column + "=" + cell {
+	case "state=unbound", "state=closing", "level=problem", "result=refused":
+		return red
+	case "level=risk", "state=opening", "kind=ban", "kind=mute", "muted=yes", "read_only=yes", "changed=yes", "own=yes":
+		return yellow
+	case "level=ok", "state=open":
+		return green
+	}
+	if (column == "lagging" || column == "behind") && cell != "0" {
+		return yellow
+	}
+	if column == "deletion" && cell != "-" || column == "stop" {
+		return red
+	}
+	return ""
 }
 
 func (o *output) object(v any) error {
@@ -63,13 +104,16 @@ func (o *output) one(v any) error {
 	if o.json {
 		return o.object(v)
 	}
-	names, cells := fields(reflect.ValueOf(v))
+	value := reflect.ValueOf(v)
+	columns := columnsOf(value.Type(), func(f reflect.StructField) bool { return !value.FieldByIndex(f.Index).IsZero() })
 	width := 0
-	for _, n := range names {
-		width = max(width, len(n))
+	for _, c := range columns {
+		width = max(width, len(c.title))
 	}
-	for i, n := range names {
-		if err := o.line(fmt.Sprintf("%-*s  %s", width, n, cells[i])); err != nil {
+	for _, c := range columns {
+		text := cell(c.name, value.FieldByIndex(c.index).Interface())
+		title := o.paint(faint, fmt.Sprintf("%-*s", width, c.title))
+		if err := o.painted(title + "  " + o.paint(colorOf(c.name, text), text)); err != nil {
 			return err
 		}
 	}
@@ -89,66 +133,102 @@ func (o *output) list(slice any) error {
 	if v.Len() == 0 {
 		return o.line("none")
 	}
-	var rows [][]string
-	for i := range v.Len() {
-		names, cells := fields(v.Index(i))
-		if i == 0 {
-			for j := range names {
-				names[j] = strings.ToUpper(names[j])
-			}
-			rows = append(rows, names)
-		}
-		rows = append(rows, cells)
-	}
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for j, c := range row {
-			widths[j] = max(widths[j], utf8.RuneCountInString(c))
-		}
-	}
-	for _, row := range rows {
-		var b strings.Builder
-		for j, c := range row {
-			b.WriteString(c)
-			if j < len(row)-1 {
-				b.WriteString(strings.Repeat(" ", widths[j]-utf8.RuneCountInString(c)+2))
+	columns := columnsOf(v.Type().Elem(), func(f reflect.StructField) bool {
+		for i := range v.Len() {
+			if !v.Index(i).FieldByIndex(f.Index).IsZero() {
+				return true
 			}
 		}
-		if err := o.line(strings.TrimRight(b.String(), " ")); err != nil {
+		return false
+	})
+	rows := make([][]string, v.Len())
+	widths := make([]int, len(columns))
+	for j, c := range columns {
+		widths[j] = len(c.title)
+		for i := range rows {
+			text := cell(c.name, v.Index(i).FieldByIndex(c.index).Interface())
+			rows[i] = append(rows[i], text)
+			widths[j] = max(widths[j], width(text))
+		}
+	}
+	head := make([]string, len(columns))
+	for j, c := range columns {
+		head[j] = strings.ToUpper(c.title)
+	}
+	if err := o.row(head, widths, func(int) string { return bold }); err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if err := o.row(row, widths, func(j int) string { return colorOf(columns[j].name, row[j]) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// each yields one value of a stream: an object a line, or what text says.
-func (o *output) each(v any, text string) error {
+// row writes a row of a table. Numbers stand where words do, to the left.
+func (o *output) row(cells []string, widths []int, color func(int) string) error {
+	var b strings.Builder
+	for j, c := range cells {
+		b.WriteString(o.paint(color(j), c))
+		if j < len(cells)-1 {
+			b.WriteString(strings.Repeat(" ", widths[j]-width(c)+2))
+		}
+	}
+	return o.painted(strings.TrimRight(b.String(), " "))
+}
+
+// width is how many columns of a terminal printable text takes.
+func width(s string) int { return readline.Runes{}.WidthAll([]rune(s)) }
+
+// column is a field of a struct as it is shown.
+type column struct {
+	name, title string
+	index       []int
+}
+
+// columnsOf are the fields that people are shown, with the names of the JSON.
+// One that is tagged "maybe" is left out where it says nothing.
+func columnsOf(t reflect.Type, says func(reflect.StructField) bool) []column {
+	var all []column
+	for _, f := range reflect.VisibleFields(t) {
+		name := fieldName(f)
+		maybe := f.Tag.Get("table") == "maybe" || strings.Contains(f.Tag.Get("json"), ",omit")
+		if name == "" || f.Tag.Get("table") == "-" || maybe && !says(f) {
+			continue
+		}
+		all = append(all, column{name, strings.ReplaceAll(name, "_", " "), f.Index})
+	}
+	return all
+}
+
+// fieldName is what a field is called in JSON; empty: it is not shown.
+func fieldName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	if f.Anonymous || !f.IsExported() || name == "-" {
+		return ""
+	}
+	return name
+}
+
+// each yields one value of a stream: an object a line, or what text says, which
+// is printable and may be painted. flush is false while more is at hand.
+func (o *output) each(v any, text string, flush bool) error {
 	o.values++
 	var err error
 	if o.json {
 		err = o.object(v)
 	} else {
-		err = o.line(text)
+		err = o.painted(text)
 	}
-	if err == nil {
+	if err == nil && flush {
 		err = o.w.Flush()
 	}
 	return err
 }
 
-// fields are the names, as in JSON, and the values of a struct for people.
-func fields(v reflect.Value) (names, cells []string) {
-	t := v.Type()
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		if name == "" || name == "-" {
-			continue
-		}
-		names = append(names, strings.ReplaceAll(name, "_", " "))
-		cells = append(cells, cell(name, v.Field(i).Interface()))
-	}
-	return names, cells
-}
+// mostCell is how much of a long text a table shows; JSON has all of it.
+const mostCell = 80
 
 func cell(name string, v any) string {
 	switch v := v.(type) {
@@ -162,17 +242,31 @@ func cell(name string, v any) string {
 	case float64:
 		return fmt.Sprintf("%.1f", v)
 	case []int:
+		if len(v) == 0 {
+			return "-"
+		}
 		return strings.Trim(fmt.Sprint(v), "[]")
 	case string:
 		if v == "" {
 			return "-"
 		}
-		return netsvc.Printable(v)
+		v = netsvc.Printable(v)
+		if r := []rune(v); (name == "topic" || name == "line" || name == "result") && len(r) > mostCell {
+			v = string(r[:mostCell-1]) + "…"
+		}
+		return v
 	}
 	if strings.HasSuffix(name, "bytes") {
 		return size(reflect.ValueOf(v))
 	}
-	return fmt.Sprint(v)
+	switch n := reflect.ValueOf(v); {
+	case strings.HasSuffix(name, "port") || name == "first" || name == "last" || name == "id" || name == "uid":
+	case n.CanUint():
+		return thousands(n.Uint())
+	case n.CanInt() && n.Int() >= 0:
+		return thousands(uint64(n.Int()))
+	}
+	return netsvc.Printable(fmt.Sprint(v))
 }
 
 // ago is a time as people say it.

@@ -14,20 +14,9 @@ import (
 
 var roomCommands = []command{
 	{name: "create", args: "ROOM", short: "make a room", example: "create dev --topic 'work in progress'", changes: true,
-		flags: []flag{{"topic", "TEXT", "its topic"}}, run: func(c *call) error {
-			info, _, err := c.Service.Create(c.args[0], netsvc.Creation{})
-			if err != nil {
-				return err
-			}
-			if t := c.flags["topic"]; t != "" {
-				if err := c.Service.SetTopic(info.Name, t); err != nil {
-					return err
-				}
-			}
-			return c.out.text("the room %s is on port %d", info.Name, info.Port)
-		}},
-	{name: "delete", args: "ROOM", short: "end a room; restore brings it back", example: "delete dev --say 'moving to ops'", changes: true,
-		flags: []flag{yesFlag, tokenFlag, dryFlag, sayFlag, {"purge", "", "for good: it cannot be restored"}}, run: deleteRoom},
+		flags: []flag{{"port", "N", "on this port, else on the next one that is free"}, {"topic", "TEXT", "its topic"}}, run: create},
+	{name: "delete", args: "ROOM", short: "end a room; restore brings it back", example: "delete dev --in 60s --say 'moving to ops'", changes: true,
+		flags: []flag{yesFlag, tokenFlag, sayFlag, inFlag, cancelFlag, {"purge", "", "for good: it cannot be restored"}}, run: deleteRoom},
 	{name: "trash", short: "the deleted rooms that can be restored", example: "trash", run: func(c *call) error {
 		all, err := c.Service.Trash()
 		if err != nil {
@@ -36,14 +25,20 @@ var roomCommands = []command{
 		return c.out.list(all)
 	}},
 	{name: "restore", args: "ROOM", short: "bring a deleted room back, with its lines", example: "restore dev", changes: true, run: func(c *call) error {
+		if err := c.would("the room %s would come back", c.args[0]); err != nil {
+			return err
+		}
 		info, err := c.Service.Restore(c.args[0])
 		if err != nil {
 			return err
 		}
+		if r, err := c.Service.Room(info.Name); err == nil {
+			c.callOff(r.ID) // somebody else had deleted it before it was due
+		}
 		return c.out.text("the room %s is back on port %d", info.Name, info.Port)
 	}},
 	{name: "purge", args: "ROOM", short: "remove a deleted room for good", example: "purge dev", changes: true,
-		flags: []flag{yesFlag, tokenFlag, dryFlag}, run: func(c *call) error {
+		flags: []flag{yesFlag, tokenFlag}, run: func(c *call) error {
 			all, err := c.Service.Trash()
 			if err != nil {
 				return err
@@ -61,9 +56,27 @@ var roomCommands = []command{
 			}
 			return c.out.text("%s is removed", all[i].Name)
 		}},
+	{name: "rename", args: "ROOM NAME", short: "give a room another name", example: "rename dev ops", changes: true, run: func(c *call) error {
+		r, err := c.Service.Room(c.args[0])
+		if err != nil {
+			return err
+		}
+		if err := c.would("%s would be %s; its %s stay", r.Name, c.args[1], count(r.Members, "member")); err != nil {
+			return err
+		}
+		info, err := c.Service.Rename(r.Name, c.args[1])
+		if err != nil {
+			return err
+		}
+		return c.out.text("the room %s is %s now", r.Name, info.Name)
+	}},
 	{name: "topic", args: "ROOM [TEXT...]", short: "show or set a room's topic", example: "topic lobby be kind", changes: true, run: func(c *call) error {
 		if c.looked = len(c.args) == 1; !c.looked {
-			if err := c.Service.SetTopic(c.args[0], strings.Join(c.args[1:], " ")); err != nil {
+			text := strings.Join(c.args[1:], " ")
+			if err := c.would("the topic of %s would be %s", c.args[0], text); err != nil {
+				return err
+			}
+			if err := c.Service.SetTopic(c.args[0], text); err != nil {
 				return err
 			}
 		}
@@ -71,22 +84,95 @@ var roomCommands = []command{
 		if err != nil {
 			return err
 		}
+		if r.Topic == "" {
+			return c.out.text("%s has no topic", r.Name)
+		}
 		return c.out.text("the topic of %s: %s", r.Name, r.Topic)
 	}},
-	{name: "say", args: "ROOM TEXT...", short: "say something in a room, not stored", example: "say lobby back in five minutes", changes: true, run: func(c *call) error {
-		n, err := c.Service.Say(c.args[0], strings.Join(c.args[1:], " "))
+	setCommand,
+	{name: "port", args: "ROOM N", short: "move a room to another port; its members stay", example: "port dev 9010", changes: true, run: func(c *call) error {
+		r, err := c.Service.Room(c.args[0])
 		if err != nil {
 			return err
 		}
-		return c.out.text("said to %s", count(n, "member"))
+		n, err := strconv.Atoi(c.args[1])
+		if err != nil {
+			return refuse("usage", "%q is not a port: a number from 1 to 65535", c.args[1])
+		}
+		if err := c.would("%s would go from port %d to %d; its %s stay", r.Name, r.Port, n, count(r.Members, "member")); err != nil {
+			return err
+		}
+		info, err := c.Service.Move(r.Name, n)
+		if err != nil {
+			return err
+		}
+		return c.out.text("the room %s is on port %d now; %d rests", info.Name, info.Port, r.Port)
+	}},
+	{name: "rebind", args: "ROOM", short: "try at once to bind a room that waits for its port", example: "rebind dev", changes: true, run: func(c *call) error {
+		if err := c.would("the port of %s would be tried", c.args[0]); err != nil {
+			return err
+		}
+		info, err := c.Service.Rebind(c.args[0])
+		if err != nil {
+			return err
+		}
+		return c.out.text("the room %s is bound to port %d", info.Name, info.Port)
+	}},
+	{name: "say", args: "ROOM TEXT...", short: "say something in a room, not stored", example: "say lobby back in five minutes", changes: true, run: func(c *call) error {
+		return c.say(c.args[0], c.args[1:])
 	}},
 	{name: "announce", args: "TEXT...", short: "say something in every room", example: "announce a restart at noon", changes: true, run: func(c *call) error {
-		n, err := c.Service.Say("", strings.Join(c.args, " "))
+		return c.say("", c.args)
+	}},
+}
+
+// say tells the members of a room, or of all for "".
+func (c *call) say(room string, text []string) error {
+	if _, dry := c.flags["dry-run"]; dry {
+		all, err := c.Service.Members(room)
 		if err != nil {
 			return err
 		}
-		return c.out.text("said to %s", count(n, "member"))
-	}},
+		return c.would("it would be said to %s", count(len(all), "member"))
+	}
+	n, err := c.Service.Say(room, strings.Join(text, " "))
+	if err != nil {
+		return err
+	}
+	return c.out.text("said to %s", count(n, "member"))
+}
+
+func create(c *call) error {
+	by := netsvc.Creation{}
+	if _, ok := c.flags["port"]; ok {
+		n, err := c.number("port", 0)
+		if err != nil {
+			return err
+		}
+		by.Port = n
+	}
+	if err := c.would("the room %s would be made", c.args[0]); err != nil {
+		return err
+	}
+	info, _, err := c.Service.Create(c.args[0], by)
+	if err != nil {
+		return err
+	}
+	if t := c.flags["topic"]; t != "" {
+		if err := c.Service.SetTopic(info.Name, t); err != nil {
+			return err
+		}
+	}
+	return c.out.text("the room %s is on port %d", info.Name, info.Port)
+}
+
+// worth says a room in numbers, so that who destroys it knows what goes.
+func worth(r netsvc.RoomDetail) string {
+	text := fmt.Sprintf("%s, %s, %s", count(r.Members, "member"), count(r.Lines, "line"), cell("bytes", r.Bytes))
+	if !r.Spoke.IsZero() {
+		text += ", last spoke " + words(time.Since(r.Spoke)) + " ago"
+	}
+	return text
 }
 
 func deleteRoom(c *call) error {
@@ -94,34 +180,54 @@ func deleteRoom(c *call) error {
 	if err != nil {
 		return err
 	}
-	_, purge := c.flags["purge"]
-	text := fmt.Sprintf("deletes %s: %s, %s, %s", r.Name, count(r.Members, "member"), count(r.Lines, "line"), cell("bytes", r.Bytes))
-	if !r.Spoke.IsZero() {
-		text += ", last spoke " + ago(r.Spoke)
+	p := &plan{room: r.ID, what: "this room is to be deleted"}
+	if _, cancel := c.flags["cancel"]; cancel {
+		_, err := c.planned(p, nil)
+		return err
 	}
+	_, purge := c.flags["purge"]
+	text := fmt.Sprintf("deletes %s%s: %s", r.Name, c.lasting(), worth(r))
 	if purge {
 		text += "; it cannot be restored"
 	}
-	if err := c.confirm(text, r.Name, r.Port, r.Members, r.Newest, purge); err != nil {
+	if err := c.confirm(text, r.ID, r.Name, r.Port, r.Members, r.Newest, purge); err != nil {
 		return err
 	}
-	if err := c.Service.Remove(r.Name, c.flags["say"]); err != nil {
+	if planned, err := c.planned(p, func() error {
+		name := c.Service.RoomName(r.ID)
+		if name == "" {
+			return refuse("no-room", "it is gone already")
+		}
+		return c.remove(r.ID, name, "", purge)
+	}); planned {
+		return err
+	}
+	if err := c.remove(r.ID, r.Name, c.flags["say"], purge); err != nil {
 		return err
 	}
 	if purge {
-		if err := c.Service.Purge(r.Name); err != nil {
-			return err
-		}
 		return c.out.text("the room %s is gone for good", r.Name)
 	}
 	return c.out.text("the room %s is deleted; restore %s brings it back", r.Name, r.Name)
 }
 
+// remove deletes a room, and what was planned for it.
+func (c *call) remove(id uint64, name, say string, purge bool) error {
+	if err := c.Service.Remove(name, say); err != nil {
+		return err
+	}
+	c.callOff(id)
+	if !purge {
+		return nil
+	}
+	return c.Service.Purge(fmt.Sprintf("#%d", id))
+}
+
 var peopleCommands = []command{
 	{name: "kick", args: "NICK|ADDR|ID", short: "end a member's connection", example: "kick ann --say 'please read the rules'", changes: true,
-		flags: []flag{yesFlag, tokenFlag, dryFlag, sayFlag}, run: kick},
+		flags: []flag{yesFlag, tokenFlag, sayFlag}, run: kick},
 	{name: "ban", args: "ADDR|CIDR|NICK", short: "keep somebody out, now and later", example: "ban 192.0.2.7 --for 1h --why flooding", changes: true,
-		flags: []flag{roomFlag, forFlag, whyFlag, dryFlag, yesFlag, tokenFlag}, run: ban},
+		flags: []flag{roomFlag, forFlag, whyFlag, yesFlag, tokenFlag}, run: ban},
 	{name: "bans", short: "the bans and mutes that hold", example: "bans", run: bans},
 	{name: "unban", args: "ID", short: "lift a ban or a mute", example: "unban 3", changes: true, run: unban},
 	{name: "mute", args: "NICK|ID", short: "let a member read and not speak", example: "mute ann --for 10m", changes: true,
@@ -230,6 +336,9 @@ func unban(c *call) error {
 	if err != nil {
 		return refuse("usage", "%q is not the number of a ban; bans lists them", c.args[0])
 	}
+	if err := c.would("ban %d would be lifted", id); err != nil {
+		return err
+	}
 	if err := c.Service.Unban(id); err != nil {
 		return refuse("no-ban", "there is no ban %d; bans lists them", id)
 	}
@@ -239,6 +348,9 @@ func unban(c *call) error {
 func mute(c *call) error {
 	all, err := c.found(c.args[0])
 	if err != nil {
+		return err
+	}
+	if err := c.would("%s would be muted", count(len(all), "member")); err != nil {
 		return err
 	}
 	n := 0
@@ -275,6 +387,9 @@ func mustFold(nick string) string {
 func unmute(c *call) error {
 	all, err := c.found(c.args[0])
 	if err != nil {
+		return err
+	}
+	if err := c.would("%s could speak again", count(len(all), "member")); err != nil {
 		return err
 	}
 	n := 0

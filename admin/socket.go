@@ -94,11 +94,13 @@ func chgrp(path, group string) error {
 	return os.Chown(path, -1, gid)
 }
 
-// Close ends all connections and removes the socket.
+// Close ends all connections, calls off what was planned, and removes the
+// socket. It is for the end of the server: nothing can be planned after it.
 func (l *Listener) Close() error {
 	l.end()
 	err := l.ln.Close()
 	l.conns.Wait()
+	l.srv.plans.close()
 	return err
 }
 

@@ -29,6 +29,7 @@ type Server struct {
 	Group   string // who else may use the socket at first; empty: nobody
 
 	group atomic.Pointer[string] // by SetAccess
+	plans plans
 }
 
 // Setting is a key of the configuration in effect.
@@ -54,8 +55,13 @@ type command struct {
 	flags   []flag // beside --json, which every command has
 	changes bool   // is written to the audit
 	stream  bool   // goes on until it is ended
+	console bool   // is for the console's prompt only, which carries it out
 	run     func(*call) error
 }
+
+// looks reports whether a command only looks, and comes to an end: then it can
+// be watched.
+func (c *command) looks() bool { return !c.changes && !c.stream && !c.console }
 
 // flag is an option of a command. Without arg it is a switch.
 type flag struct{ name, arg, short string }
@@ -70,8 +76,9 @@ var (
 	roomFlag  = flag{"room", "ROOM", "in this room only"}
 	sinceFlag = flag{"since", "WHEN", "after this sequence number, or within this time, like 1h"}
 	countFlag = flag{"n", "N", "how many at most"}
-	sortFlag  = flag{"sort", "COLUMN", "sort by this column, the largest first"}
 )
+
+const sortText = "sort by this, or by another column, the largest or latest first"
 
 // call is one run of a command.
 type call struct {
@@ -105,8 +112,8 @@ func (q *question) Error() string { return q.text }
 func (c *call) confirm(text string, state ...any) error {
 	sum := sha256.Sum256(fmt.Append(nil, c.cmd.name, c.args, state))
 	token := fmt.Sprintf("%x", sum[:4])
-	if _, dry := c.flags["dry-run"]; dry {
-		return errors.Join(c.out.text("%s", text), errDry)
+	if err := c.would("%s", text); err != nil {
+		return err
 	}
 	if _, yes := c.flags["yes"]; yes {
 		return nil
@@ -119,6 +126,15 @@ func (c *call) confirm(text string, state ...any) error {
 		return refuse("changed", "things have changed since that token was given; %s", text)
 	}
 	return &question{token, text}
+}
+
+// would comes before what is done: it returns errDry, and has said what would be
+// done, if the operator only wants to know.
+func (c *call) would(format string, args ...any) error {
+	if _, dry := c.flags["dry-run"]; !dry {
+		return nil
+	}
+	return errors.Join(c.out.text(format, args...), errDry)
 }
 
 var errDry = errors.New("nothing was done")
@@ -149,15 +165,41 @@ func find(word string) (*command, error) {
 
 func (c *command) usage() string { return strings.TrimSpace(c.name + " " + c.args) }
 
-func (c *command) flag(name string) (flag, bool) {
-	if name == "json" {
-		return flag{"json", "", "as JSON"}, true
+// colorFlag is for our own clients, and not shown: their terminal has colours.
+const colorFlag = "color"
+
+// allFlags are a command's flags, those included that every such command has.
+func (c *command) allFlags() []flag {
+	all := slices.Clone(c.flags)
+	if c.changes {
+		all = append(all, dryFlag)
 	}
-	i := slices.IndexFunc(c.flags, func(f flag) bool { return f.name == name })
-	if i < 0 {
-		return flag{}, false
+	return append(all, flag{"json", "", "as JSON"})
+}
+
+// flag finds the flag that a word means, which may be abbreviated. Those of the
+// command that a watch repeats are its own too.
+func (c *command) flag(word string, args []string) (flag, error) {
+	all := append(c.allFlags(), flag{name: colorFlag})
+	if inner := watched(c, args); inner != nil {
+		all = append(all, inner.allFlags()...)
 	}
-	return c.flags[i], true
+	var names []string
+	for _, f := range all {
+		if f.name == word {
+			return f, nil
+		}
+		if strings.HasPrefix(f.name, word) && f.name != colorFlag && !slices.Contains(names, "--"+f.name) {
+			names = append(names, "--"+f.name)
+		}
+	}
+	switch len(names) {
+	case 1:
+		return c.flag(names[0][2:], args)
+	case 0:
+		return flag{}, refuse("usage", "%s has no --%s; help %s lists what it has", c.name, word, c.name)
+	}
+	return flag{}, refuse("usage", "--%s may be %s", word, strings.Join(names, " or "))
 }
 
 // parse reads a line into a command, its arguments and its flags.
@@ -166,16 +208,22 @@ func parse(line string) (*command, []string, map[string]string, error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if len(words) == 0 {
+	// What a client of ours adds stands in front, as a "--" may be in the line.
+	n := 0
+	for n < len(words) && strings.HasPrefix(words[n], "--") {
+		n++
+	}
+	if len(words) == n {
 		return nil, nil, nil, refuse("usage", "the line is empty; help lists the commands")
 	}
-	cmd, err := find(words[0])
+	cmd, err := find(words[n])
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	words = slices.Concat(words[:n], words[n+1:])
 	var args []string
 	flags := make(map[string]string)
-	for i := 1; i < len(words); i++ {
+	for i := 0; i < len(words); i++ {
 		w := words[i]
 		if len(w) < 2 || w[0] != '-' || w[1] >= '0' && w[1] <= '9' {
 			args = append(args, w)
@@ -186,19 +234,19 @@ func parse(line string) (*command, []string, map[string]string, error) {
 			break
 		}
 		name, value, has := strings.Cut(strings.TrimLeft(w, "-"), "=")
-		f, ok := cmd.flag(name)
+		f, err := cmd.flag(name, args)
 		switch {
-		case !ok:
-			return nil, nil, nil, refuse("usage", "%s has no --%s; help %s lists what it has", cmd.name, name, cmd.name)
+		case err != nil:
+			return nil, nil, nil, err
 		case f.arg == "" && has:
-			return nil, nil, nil, refuse("usage", "--%s takes no value", name)
+			return nil, nil, nil, refuse("usage", "--%s takes no value", f.name)
 		case f.arg != "" && !has:
 			if i++; i == len(words) {
-				return nil, nil, nil, refuse("usage", "--%s needs a value: --%s %s", name, name, f.arg)
+				return nil, nil, nil, refuse("usage", "--%s needs a value: --%s %s", f.name, f.name, f.arg)
 			}
 			value = words[i]
 		}
-		flags[name] = value
+		flags[f.name] = value
 	}
 	least, most := arity(cmd.args)
 	if len(args) < least || len(args) > most {
@@ -280,24 +328,34 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 		return err
 	}
 	_, out.json = flags["json"]
+	_, out.color = flags[colorFlag]
 	out.stream = cmd.stream
 	c := &call{Server: s, ctx: ctx, caller: who, line: line, cmd: cmd, args: args, flags: flags, out: out}
 	err = cmd.run(c)
 	var ask *question
 	if cmd.changes && !c.looked && !errors.As(err, &ask) && !errors.Is(err, errDry) {
-		result := "done"
-		if err != nil {
-			result = err.Error()
-		}
-		a := store.Audit{Time: time.Now().UTC(), UID: who.UID, User: who.User, Line: line, Result: result}
-		if e := s.Store.AddAudit(a); e != nil && !errors.Is(e, store.ErrClosed) {
-			err = errors.Join(err, fmt.Errorf("write the audit: %w", e))
-		}
+		err = errors.Join(err, s.audit(who, line, err))
 	}
 	if errors.Is(err, errDry) {
 		return nil
 	}
-	return errors.Join(err, out.end())
+	if err != nil {
+		return err
+	}
+	return out.end()
+}
+
+// audit keeps what somebody did and what came of it.
+func (s *Server) audit(who Caller, line string, outcome error) error {
+	line = strings.TrimPrefix(line, "--"+colorFlag+" ")
+	a := store.Audit{Time: time.Now().UTC(), UID: who.UID, User: who.User, Line: line, Result: "done"}
+	if outcome != nil {
+		a.Result = outcome.Error()
+	}
+	if err := s.Store.AddAudit(a); err != nil && !errors.Is(err, store.ErrClosed) {
+		return fmt.Errorf("write the audit: %w", err)
+	}
+	return nil
 }
 
 // number reads a flag that is a number.

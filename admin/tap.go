@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -75,14 +76,16 @@ type logLine struct {
 }
 
 type logWatch struct {
-	c     chan logLine
-	level slog.Level
-	hub   *tapHub
+	c      chan logLine
+	level  slog.Level
+	match  string // in lower case
+	missed atomic.Uint64
+	hub    *tapHub
 }
 
-// watch begins to watch lines of a level or above; "": all.
-func (t *Tap) watch(level string) (*logWatch, error) {
-	w := &logWatch{c: make(chan logLine, 256), level: slog.LevelDebug, hub: t.hub}
+// watch begins to watch lines of a level or above with that text; "": all.
+func (t *Tap) watch(level, match string) (*logWatch, error) {
+	w := &logWatch{c: make(chan logLine, 256), level: slog.LevelDebug, match: strings.ToLower(match), hub: t.hub}
 	if level != "" {
 		if err := w.level.UnmarshalText([]byte(level)); err != nil {
 			return nil, err
@@ -105,10 +108,11 @@ func (h *tapHub) publish(l logLine) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.all {
-		if l.level >= w.level {
+		if l.level >= w.level && strings.Contains(strings.ToLower(l.Text), w.match) {
 			select {
 			case w.c <- l:
 			default:
+				w.missed.Add(1)
 			}
 		}
 	}

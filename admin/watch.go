@@ -1,6 +1,9 @@
 package admin
 
 import (
+	"bufio"
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -9,24 +12,68 @@ import (
 )
 
 var watchCommands = []command{
-	{name: "watch", args: "ROOM|events|log", short: "what happens from now on, until you have had enough", example: "watch lobby", stream: true,
-		flags: []flag{roomFlag, {"addr", "ADDR", "of this address only"}, {"match", "TEXT", "with this text only"}, {"level", "LEVEL", "log lines of this level or above"}}, run: watch},
-	{name: "top", short: "the busiest rooms, again and again", example: "top --every 5s", stream: true,
-		flags: []flag{{"every", "TIME", "how often; 2s"}}, run: top},
+	{name: "watch", args: "ROOM|lines|events|log|COMMAND [ARG...]", short: "what happens from now on, or a command again and again, until you have had enough",
+		example: "watch events --room lobby", stream: true,
+		flags: []flag{roomFlag, {"addr", "ADDR", "of this address only"}, {"match", "TEXT", "with this text only"}, {"level", "debug|info|warn|error", "log lines of this level or above"}, everyFlag}, run: watch},
+	{name: "top", short: "the busiest rooms, again and again", example: "top --every 5s", stream: true, flags: []flag{everyFlag}, run: top},
+}
+
+var everyFlag = flag{"every", "TIME", "how often a command is repeated; 2s"}
+
+// leastEvery bounds how often a command is repeated.
+const leastEvery = 100 * time.Millisecond
+
+// sources are what a watch may be of beside rooms and commands.
+var sources = []string{"lines", "events", "log"}
+
+// watched is the command that a watch of these arguments repeats, if it does.
+func watched(watch *command, args []string) *command {
+	if watch.name != "watch" || len(args) == 0 {
+		return nil
+	}
+	for _, s := range sources {
+		if s == args[0] {
+			return nil
+		}
+	}
+	if inner, err := find(args[0]); err == nil && inner.looks() {
+		return inner
+	}
+	return nil
+}
+
+// isTable reports whether what a stream yields are the frames of a live table.
+func isTable(c *command, args []string, flags map[string]string) bool {
+	if _, json := flags["json"]; json || !c.stream {
+		return false
+	}
+	inner := watched(c, args) // abbreviated it may be a room, which only the server knows
+	return c.name == "top" || inner != nil && inner.name == args[0]
 }
 
 func watch(c *call) error {
-	switch c.args[0] {
-	case "log":
+	what := c.args[0]
+	inner := watched(c.cmd, c.args)
+	switch {
+	case what == "log":
 		return watchLog(c)
-	case "events":
+	case what == "events":
 		return watchEvents(c, "", func(h *netsvc.Happening) bool { return h.Seq == 0 })
+	case what == "lines":
+		return watchEvents(c, "", func(h *netsvc.Happening) bool { return h.Seq != 0 })
+	case inner != nil && inner.name == what:
+		return c.repeat(inner)
 	}
-	r, err := c.Service.Room(c.args[0])
-	if err != nil {
-		return err
+	r, err := c.Service.Room(what)
+	switch {
+	case err == nil && len(c.args) == 1:
+		return watchEvents(c, r.Name, func(h *netsvc.Happening) bool { return true })
+	case inner != nil: // abbreviated: a room of that name comes first
+		return c.repeat(inner)
+	case err == nil:
+		return refuse("usage", "that is not how it is used: %s", c.cmd.usage())
 	}
-	return watchEvents(c, r.Name, func(h *netsvc.Happening) bool { return true })
+	return err
 }
 
 // watchEvents yields happenings until the client ends it.
@@ -40,6 +87,9 @@ func watchEvents(c *call, room string, want func(*netsvc.Happening) bool) error 
 	}
 	addr, match := c.flags["addr"], strings.ToLower(c.flags["match"])
 	w := c.Service.Watch(func(h *netsvc.Happening) bool {
+		if h.Type == "rename" && h.Text == room && room != "" {
+			room = h.Room // it is called one at a time
+		}
 		return want(h) && (room == "" || h.Room == room) &&
 			(addr == "" || h.Remote == addr || strings.HasPrefix(h.Remote, addr+":") || strings.HasPrefix(h.Remote, "["+addr+"]:")) &&
 			(match == "" || strings.Contains(strings.ToLower(h.Text+" "+h.Member+" "+h.Type+" "+h.Cause), match))
@@ -53,40 +103,47 @@ func watchEvents(c *call, room string, want func(*netsvc.Happening) bool) error 
 		case <-c.ctx.Done():
 			return nil
 		case h := <-w.C:
-			if err := c.out.each(h, happened(h)); err != nil {
+			if err := c.out.each(h, c.happened(h), len(w.C) == 0); err != nil {
 				return err
 			}
-			if n := w.Missed(); n > 0 {
-				if err := c.out.each(map[string]uint64{"missed": n}, fmt.Sprintf("(%d more than could be shown)", n)); err != nil {
-					return err
-				}
+			if err := c.missed(w.Missed()); err != nil {
+				return err
 			}
 		}
 	}
 }
 
+// missed says how much was too much to be shown.
+func (c *call) missed(n uint64) error {
+	if n == 0 {
+		return nil
+	}
+	return c.out.each(map[string]uint64{"missed": n}, fmt.Sprintf("(%s more than could be shown)", thousands(n)), true)
+}
+
 // happened is a happening for people.
-func happened(h netsvc.Happening) string {
-	when := h.Time.Local().Format("15:04:05 ")
+func (c *call) happened(h netsvc.Happening) string {
+	when := c.out.paint(faint, h.Time.Local().Format("15:04:05")) + " "
+	member, text, room := netsvc.Printable(h.Member), netsvc.Printable(h.Text), netsvc.Printable(h.Room)
 	switch h.Type {
 	case "message":
-		return when + h.Room + " <" + h.Member + "> " + h.Text
+		return when + room + " " + c.out.paint(bold, "<"+member+">") + " " + text
 	case "action":
-		return when + h.Room + " <" + h.Member + "> * " + h.Text
+		return when + room + " " + c.out.paint(bold, "<"+member+">") + " * " + text
 	case "topic":
-		return when + h.Room + " * " + h.Member + " set the topic: " + h.Text
+		return when + room + " * " + member + " set the topic: " + text
 	}
-	words := []string{h.Type}
-	for _, w := range []string{h.Room, h.Member, h.Remote, h.Cause, h.Text} {
+	words := []string{c.out.paint(yellow, h.Type)}
+	for _, w := range []string{room, member, h.Remote, h.Cause, text} {
 		if w != "" {
-			words = append(words, w)
+			words = append(words, netsvc.Printable(w))
 		}
 	}
 	return when + strings.Join(words, "  ")
 }
 
 func watchLog(c *call) error {
-	w, err := c.Log.watch(c.flags["level"])
+	w, err := c.Log.watch(c.flags["level"], c.flags["match"])
 	if err != nil {
 		return refuse("usage", "%v", err)
 	}
@@ -94,56 +151,39 @@ func watchLog(c *call) error {
 	if err := c.out.w.Flush(); err != nil {
 		return err
 	}
-	match := strings.ToLower(c.flags["match"])
 	for {
 		select {
 		case <-c.ctx.Done():
 			return nil
 		case l := <-w.c:
-			if !strings.Contains(strings.ToLower(l.Text), match) {
-				continue
+			color := map[string]string{"error": red, "warn": yellow}[l.Level]
+			if err := c.out.each(l, c.out.paint(color, netsvc.Printable(l.Text)), len(w.c) == 0); err != nil {
+				return err
 			}
-			if err := c.out.each(l, l.Text); err != nil {
+			if err := c.missed(w.missed.Swap(0)); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// top yields the ten busiest rooms every so often.
-func top(c *call) error {
+// frames yields what draw gives, again and again. For people each frame begins
+// with an empty line, which nothing else in an answer is: a client may clear its
+// screen there.
+func (c *call) frames(draw func(*output) error) error {
 	every, err := c.duration("every")
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if every == 0 {
+	case every == 0:
 		every = 2 * time.Second
+	case every < leastEvery:
+		return refuse("usage", "--every takes %v or more", leastEvery)
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		all := c.Service.Rooms()
-		if err := sortBy(all, "rate"); err != nil {
-			return err
-		}
-		st := c.Service.Status()
-		if !c.out.json {
-			c.out.line(fmt.Sprintf("%s  %s  %s", time.Now().Format("15:04:05"), count(st.Members, "member"), count(st.Rooms, "room")))
-		}
-		type row struct {
-			Name    string  `json:"name"`
-			Members int     `json:"members"`
-			Lagging int     `json:"lagging"`
-			Rate    float64 `json:"rate"`
-		}
-		rows := []row{}
-		for _, r := range all[:min(10, len(all))] {
-			rows = append(rows, row{r.Name, r.Members, r.Lagging, r.Rate})
-		}
-		if err := c.out.list(rows); err != nil {
-			return err
-		}
-		if err := c.out.w.Flush(); err != nil {
+		if err := c.frame(draw); err != nil {
 			return err
 		}
 		select {
@@ -152,4 +192,98 @@ func top(c *call) error {
 		case <-tick.C:
 		}
 	}
+}
+
+func (c *call) frame(draw func(*output) error) error {
+	now := time.Now()
+	if !c.out.json {
+		c.out.painted("")
+		c.out.painted(c.out.paint(faint, now.Format("15:04:05")+"  "+netsvc.Printable(strings.TrimPrefix(c.line, "--"+colorFlag+" "))))
+		if err := draw(c.out); err != nil {
+			return err
+		}
+		return c.out.w.Flush()
+	}
+	// One object a line, whatever the command yields.
+	var text bytes.Buffer
+	inner := &output{w: bufio.NewWriter(&text), json: true}
+	if err := draw(inner); err != nil {
+		return err
+	}
+	if err := inner.end(); err != nil {
+		return err
+	}
+	if err := inner.w.Flush(); err != nil {
+		return err
+	}
+	value := json.RawMessage(bytes.TrimSpace(text.Bytes()))
+	if inner.values > 1 {
+		value = json.RawMessage("[" + strings.ReplaceAll(string(value), "\n", ",") + "]")
+	}
+	return c.out.each(struct {
+		Time  time.Time       `json:"time"`
+		Value json.RawMessage `json:"value"`
+	}{now.UTC(), value}, "", true)
+}
+
+// repeat carries out a command again and again.
+func (c *call) repeat(inner *command) error {
+	if _, full := c.flags["full"]; full {
+		return refuse("usage", "reading the whole database again and again would hold up everybody")
+	}
+	flags := make(map[string]string)
+	for name, v := range c.flags {
+		if f, err := inner.flag(name, nil); err == nil && f.name == name {
+			flags[name] = v
+		} else if name != "every" {
+			return refuse("usage", "%s has no --%s; help %s lists what it has", inner.name, name, inner.name)
+		}
+	}
+	args := c.args[1:]
+	if least, most := arity(inner.args); len(args) < least || len(args) > most {
+		return refuse("usage", "that is not how it is used: watch %s", inner.usage())
+	}
+	return c.frames(func(out *output) error {
+		again := *c
+		again.cmd, again.args, again.flags, again.out = inner, args, flags, out
+		return inner.run(&again)
+	})
+}
+
+// top yields the ten busiest rooms every so often.
+func top(c *call) error {
+	type row struct {
+		Name    string  `json:"name"`
+		State   string  `json:"state"`
+		Members int     `json:"members"`
+		Lagging int     `json:"lagging"`
+		Worst   uint64  `json:"worst"` // events that the slowest member is behind
+		Rate    float64 `json:"rate"`  // lines a minute
+	}
+	before, at := c.Service.Counters(), time.Now()
+	return c.frames(func(out *output) error {
+		all := c.Service.Rooms()
+		members := 0
+		for _, r := range all {
+			members += r.Members
+		}
+		if err := sortBy(all, "rate"); err != nil {
+			return err
+		}
+		rows := []row{}
+		for _, r := range all[:min(10, len(all))] {
+			rows = append(rows, row{r.Name, r.State, r.Members, r.Lagging, r.Worst, r.Rate})
+		}
+		if !out.json {
+			now, since := c.Service.Counters(), time.Since(at).Seconds()
+			per := func(a, b uint64) string { return thousands(uint64(float64(b-a)/max(since, 0.001) + 0.5)) }
+			err := out.line(fmt.Sprintf("%s in %s, %s lines/s, %s deliveries/s, %s/s", count(members, "member"), count(len(all), "room"),
+				per(before.Lines, now.Lines), per(before.Deliveries, now.Deliveries), cell("bytes", uint64(float64(now.Bytes-before.Bytes)/max(since, 0.001)))))
+			if err != nil {
+				return err
+			}
+			before, at = now, time.Now()
+		}
+		return out.list(rows)
+	})
 }

@@ -415,10 +415,12 @@ func Refusal(err error) (code, text string, ok bool) {
 	return "", "", false
 }
 
-// Inconsistencies compares what is kept twice: members with nicks and counters.
-// It returns a sentence for each thing that does not agree; there should be
-// none, ever.
+// Inconsistencies compares what is kept twice: members with nicks and counters,
+// rooms with ports. It returns a sentence for each thing that does not agree.
+// While somebody comes or goes that may be something for a moment; two looks in
+// a row should find nothing, ever.
 func (s *Service) Inconsistencies() (found []string) {
+	say := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	members := 0
 	for _, r := range s.all() {
 		r.mu.Lock()
@@ -428,17 +430,44 @@ func (s *Service) Inconsistencies() (found []string) {
 				json++
 			}
 			if m.index != i || r.nicks[m.nick.Key] != m || m.cause != "" {
-				found = append(found, fmt.Sprintf("%s: member %d is not where it should be", r.name(), m.id))
+				say("%s: member %d is not where it should be", r.name(), m.id)
 			}
 		}
 		if len(r.nicks) != len(r.members) || json != r.json {
-			found = append(found, fmt.Sprintf("%s: %d members, %d nicks; %d read JSON, %d are counted", r.name(), len(r.members), len(r.nicks), json, r.json))
+			say("%s: %d members, %d nicks; %d read JSON, %d are counted", r.name(), len(r.members), len(r.nicks), json, r.json)
+		}
+		if r.state == open && (r.ln == nil || r.ln.port != r.port()) {
+			say("%s: it is open, and its port %d is not bound", r.name(), r.port())
 		}
 		members += len(r.members)
 		r.mu.Unlock()
 	}
 	if n := s.conns.Load(); n < int64(members) {
-		found = append(found, fmt.Sprintf("%d connections are counted, and there are %d members", n, members))
+		say("%d connections are counted, and there are %d members", n, members)
+	}
+	ended := uint64(0)
+	for _, n := range s.Counters().Ended {
+		ended += n
+	}
+	if came := s.members.Load(); came != ended+uint64(members) {
+		say("%d members came, %d went, and %d are here", came, ended, members)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	owner := make(map[int]string)
+	for key, r := range s.rooms {
+		if r.key() != key {
+			say("%s is found as %s", r.name(), key)
+		}
+		if port := r.port(); port != 0 && owner[port] != "" {
+			say("%s and %s have the same port %d", owner[port], r.name(), port)
+		}
+		owner[r.port()] = r.name()
+	}
+	for _, p := range s.ports.free {
+		if owner[p] != "" {
+			say("the port %d of %s is to be given out", p, owner[p])
+		}
 	}
 	return found
 }

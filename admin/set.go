@@ -1,0 +1,241 @@
+package admin
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"roomd/netsvc"
+	"roomd/store"
+)
+
+var setCommand = command{
+	name: "set", args: "ROOM [KEY] [VALUE]", short: "show or set what holds for one room instead of for all; default takes it back",
+	example: "set dev lines 1000", changes: true, flags: []flag{yesFlag, tokenFlag}, run: set,
+}
+
+// roomSetting is something that a room may have of its own.
+type roomSetting struct {
+	key    string
+	config string // the key of the configuration that holds otherwise
+	values string // what may be written
+	does   string
+	get    func(store.Settings) (value string, own bool)
+	// set takes a value that is not "default", and says what would be right.
+	set   func(*store.Settings, string) error
+	unset func(*store.Settings)
+}
+
+var roomSettings = []roomSetting{
+	{"members", "limits.members", "1 to 1000000", "members at most",
+		func(s store.Settings) (string, bool) { return shownInt(s.Members) },
+		func(s *store.Settings, v string) error { return setInt(&s.Members, v, 1, 1_000_000) },
+		func(s *store.Settings) { s.Members = nil }},
+	{"replay", "rooms.replay", "0 to 10000", "earlier lines shown to who joins",
+		func(s store.Settings) (string, bool) { return shownInt(s.Replay) },
+		func(s *store.Settings, v string) error { return setInt(&s.Replay, v, 0, 10_000) },
+		func(s *store.Settings) { s.Replay = nil }},
+	{"lines", "history.lines", "100 or more, 0 for no limit", "lines kept; the oldest go first",
+		func(s store.Settings) (string, bool) { return shownInt(s.Lines) },
+		func(s *store.Settings, v string) error {
+			n, err := strconv.ParseUint(v, 10, 40)
+			if err != nil || n > 0 && n < 100 {
+				return refuse("usage", "%q is not a number of lines: 100 or more, or 0 for no limit", v)
+			}
+			s.Lines = &n
+			return nil
+		},
+		func(s *store.Settings) { s.Lines = nil }},
+	{"age", "history.age", "a time like 720h, 0s for any", "lines older than this go",
+		func(s store.Settings) (string, bool) { return shownInt(s.Age) },
+		func(s *store.Settings, v string) error {
+			d, err := time.ParseDuration(v)
+			if err != nil || d < 0 {
+				return refuse("usage", "%q is not a time: one like 720h, or 0s for any age", v)
+			}
+			s.Age = &d
+			return nil
+		},
+		func(s *store.Settings) { s.Age = nil }},
+	{"read-only", "", "on or off", "nobody on the network may say anything",
+		func(s store.Settings) (string, bool) { return onOff(s.ReadOnly), s.ReadOnly },
+		func(s *store.Settings, v string) error { return setBool(&s.ReadOnly, v) },
+		func(s *store.Settings) { s.ReadOnly = false }},
+	{"quiet", "rooms.quiet_above", "on, off, or a number of members", "in a room with more members nobody is told of joins and leaves",
+		func(s store.Settings) (string, bool) {
+			if s.Quiet != nil && (*s.Quiet == 0 || *s.Quiet == neverQuiet) {
+				return onOff(*s.Quiet == 0), true
+			}
+			return shownInt(s.Quiet)
+		},
+		func(s *store.Settings, v string) error {
+			on := false
+			if setBool(&on, v) == nil {
+				s.Quiet = new(neverQuiet)
+				if on {
+					s.Quiet = new(0)
+				}
+				return nil
+			}
+			if setInt(&s.Quiet, v, 0, neverQuiet) != nil {
+				return refuse("usage", "%q is neither on, off nor a number of members", v)
+			}
+			return nil
+		},
+		func(s *store.Settings) { s.Quiet = nil }},
+}
+
+const neverQuiet = 1 << 30 // members; no room has so many
+
+func shownInt[T int | uint64 | time.Duration](n *T) (string, bool) {
+	if n == nil {
+		return "", false
+	}
+	return fmt.Sprint(*n), true
+}
+
+func setInt(to **int, v string, least, most int) error {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < least || n > most {
+		return refuse("usage", "%q is not a number from %d to %d", v, least, most)
+	}
+	*to = &n
+	return nil
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+func setBool(to *bool, v string) error {
+	switch strings.ToLower(v) {
+	case "on", "yes", "true":
+		*to = true
+	case "off", "no", "false":
+		*to = false
+	default:
+		return refuse("usage", "%q is neither on nor off", v)
+	}
+	return nil
+}
+
+// findSetting finds a setting by its key, which may be abbreviated.
+func findSetting(word string) (*roomSetting, error) {
+	var found *roomSetting
+	var keys []string
+	n := 0
+	for i := range roomSettings {
+		s := &roomSettings[i]
+		keys = append(keys, s.key)
+		if s.key == word {
+			return s, nil
+		}
+		if strings.HasPrefix(s.key, word) {
+			found = s
+			n++
+		}
+	}
+	if n != 1 {
+		return nil, refuse("usage", "%q is no setting of a room: there are %s", word, strings.Join(keys, ", "))
+	}
+	return found, nil
+}
+
+// set shows a room's settings, or changes one.
+func set(c *call) error {
+	r, err := c.Service.Room(c.args[0])
+	if err != nil {
+		return err
+	}
+	own, err := c.Service.Settings(r.Name)
+	if err != nil {
+		return err
+	}
+	if c.looked = len(c.args) < 3; !c.looked {
+		s, err := findSetting(c.args[1])
+		if err != nil {
+			return err
+		}
+		change := s.unset
+		if v := c.args[2]; v != "default" {
+			if err := s.set(&store.Settings{}, v); err != nil {
+				return err
+			}
+			change = func(o *store.Settings) { _ = s.set(o, v) } // it has just been tried
+		}
+		if err := c.confirmSet(r, s, own, change); err != nil {
+			return err
+		}
+		if own, err = c.Service.Set(r.Name, change); err != nil {
+			return err
+		}
+		c.args[1] = s.key
+	}
+	return c.showSettings(own)
+}
+
+// confirmSet asks if a setting removes lines for good.
+func (c *call) confirmSet(r netsvc.RoomDetail, s *roomSetting, own store.Settings, change func(*store.Settings)) error {
+	after := own
+	change(&after)
+	most := r.Lines
+	if v := c.inEffect(s, after); s.key == "lines" && v != "0" {
+		if n, err := strconv.ParseUint(v, 10, 64); err == nil {
+			most = n
+		}
+	}
+	age, _ := time.ParseDuration(c.inEffect(s, after))
+	switch {
+	case most < r.Lines:
+		return c.confirm(fmt.Sprintf("removes %s of the %s of %s for good", count(r.Lines-most, "line"), count(r.Lines, "line"), r.Name), r.ID, r.Newest)
+	case s.key == "age" && age > 0 && r.Lines > 0:
+		return c.confirm(fmt.Sprintf("removes the lines of %s that are older than %s for good; it has %s", r.Name, words(age), count(r.Lines, "line")), r.ID, r.Newest)
+	}
+	return c.would("%s of %s would be %s", s.key, r.Name, c.inEffect(s, after))
+}
+
+// inEffect is what holds for a room with these settings.
+func (c *call) inEffect(s *roomSetting, own store.Settings) string {
+	v, isOwn := s.get(own)
+	if isOwn || s.config == "" {
+		return v
+	}
+	for _, conf := range c.Config() {
+		if conf.Key == s.config {
+			return conf.Value
+		}
+	}
+	return v
+}
+
+func (c *call) showSettings(own store.Settings) error {
+	type row struct {
+		Key    string `json:"key"`
+		Value  string `json:"value"`
+		Own    bool   `json:"own"` // and not as the configuration says for all
+		Values string `json:"values"`
+		Does   string `json:"does"`
+	}
+	only := ""
+	if len(c.args) > 1 {
+		s, err := findSetting(c.args[1])
+		if err != nil {
+			return err
+		}
+		only = s.key
+	}
+	var rows []row
+	for i := range roomSettings {
+		s := &roomSettings[i]
+		if only != "" && s.key != only {
+			continue
+		}
+		_, isOwn := s.get(own)
+		rows = append(rows, row{s.key, c.inEffect(s, own), isOwn, s.values, s.does})
+	}
+	return c.out.list(rows)
+}
