@@ -47,7 +47,7 @@ func TestBench(t *testing.T) {
 				t.Errorf("%s: %+v", kind, r)
 			}
 		case bench.History:
-			if len(r.Turns) != 3 || r.Turns[2].File == 0 || r.Turns[2].Commits == 0 {
+			if len(r.Turns) != 3 || r.Turns[2].Disk == 0 || r.Turns[2].Commits == 0 {
 				t.Errorf("%s: %+v", kind, r)
 			}
 		case bench.Churn:

@@ -101,8 +101,8 @@ func (t *talk) turns(ctx context.Context, r *Result) error {
 		if err != nil {
 			return err
 		}
-		turn := Turn{Lines: t.sent, Rate: float64(t.shape.Keep) / time.Since(start).Seconds(), Free: now.free}
-		turn.Commits, turn.Commit, turn.Commit99, turn.File = now.since(last)
+		turn := Turn{Lines: t.sent, Rate: float64(t.shape.Keep) / time.Since(start).Seconds()}
+		turn.Commits, turn.Commit, turn.Commit99, turn.Disk = now.since(last)
 		r.Turns = append(r.Turns, turn)
 		last = now
 	}

@@ -76,10 +76,10 @@ func Standard() []Case {
 			func(r Result) string { return fmt.Sprintf("%.1f µs", r.PerCycle) }, false},
 		{"5,000 back after a restart: all in after; bytes to each", Default(Comeback),
 			func(r Result) string { return fmt.Sprintf("%s; %.0f", short(r.Back), r.BytesBack) }, false},
-		{"20,000 lines kept, turned over 12 times: file, mean commit, after 2 and 12", Default(History),
+		{"100,000 lines kept, turned over 12 times: on disk, mean commit, after 2 and 12", Default(History),
 			func(r Result) string {
 				a, b := r.Turns[1], r.Turns[len(r.Turns)-1]
-				return fmt.Sprintf("%.1f, %.1f MiB; %s, %s", mib(a.File), mib(b.File), short(a.Commit), short(b.Commit))
+				return fmt.Sprintf("%.1f, %.1f MiB; %s, %s", mib(a.Disk), mib(b.Disk), short(a.Commit), short(b.Commit))
 			}, true},
 	}
 }

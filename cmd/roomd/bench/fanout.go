@@ -296,7 +296,7 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 		}
 		defer func() {
 			if after, err := own.meter(); err == nil {
-				r.Commits, r.Commit, r.Commit99, r.File = after.since(before)
+				r.Commits, r.Commit, r.Commit99, r.Disk = after.since(before)
 			}
 		}()
 	}

@@ -74,7 +74,7 @@ func often(ctx context.Context, own Own, s Shape, runs int, told func(string, Re
 func growHistory(ctx context.Context, own Own, most uint64, told func(string, Result)) (Section, error) {
 	section := Section{
 		Note: "History: one room that keeps all its lines, 16 members, 8 × 64 lines in flight.",
-		Rows: [][]string{{"lines", "CPU per line", "commit, mean", "joining and leaving", "start", "file", "bytes a line"}},
+		Rows: [][]string{{"lines", "CPU per line", "commit, mean", "joining and leaving", "start", "on disk", "bytes a line"}},
 	}
 	own.History, own.Rooms, own.Members = 0, 1, 100
 	defer own.Stop() // its data is of no value
@@ -127,7 +127,7 @@ func growHistory(ctx context.Context, own Own, most uint64, told func(string, Re
 		}
 		total += spoken.Lines
 		section.Rows = append(section.Rows, []string{count(int(size)), fmt.Sprintf("%.1f µs", spoken.PerLine), short(spoken.Commit),
-			fmt.Sprintf("%.1f µs", visits.PerCycle), short(start), fmt.Sprintf("%.1f MiB", mib(spoken.File)), fmt.Sprintf("%.0f", float64(spoken.File)/float64(total))})
+			fmt.Sprintf("%.1f µs", visits.PerCycle), short(start), fmt.Sprintf("%.1f MiB", mib(spoken.Disk)), fmt.Sprintf("%.0f", float64(spoken.Disk)/float64(total))})
 	}
 	return section, nil
 }

@@ -2,8 +2,10 @@ package bench
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -11,10 +13,10 @@ import (
 
 // meter is what a roomd says about its database.
 type meter struct {
-	file, free int64
-	commits    uint64
-	seconds    float64
-	buckets    []bucketCount
+	disk    int64 // bytes
+	commits uint64
+	seconds float64
+	buckets []bucketCount
 }
 
 type bucketCount struct {
@@ -46,19 +48,30 @@ func (o *Own) meter() (m meter, err error) {
 			m.seconds = v
 		case name == "roomd_commit_duration_seconds_count":
 			m.commits = uint64(v)
-		case name == "roomd_store_bytes":
-			m.file = int64(v)
-		case name == "roomd_store_free_bytes":
-			m.free = int64(v)
 		}
 	}
-	return m, lines.Err()
+	m.disk, err = o.disk()
+	return m, errors.Join(err, lines.Err())
+}
+
+// disk is how many bytes the server's files have: all but its configuration.
+func (o *Own) disk() (n int64, err error) {
+	files, err := os.ReadDir(o.folder)
+	for _, f := range files {
+		if f.Name() == configName {
+			continue
+		}
+		if info, err := f.Info(); err == nil { // else it has just gone
+			n += info.Size()
+		}
+	}
+	return n, err
 }
 
 // since is what has happened since an earlier reading: how many transactions,
 // how long they took on average and 99 % of them at most, up to the width of
-// the server's buckets; and how large the file is.
-func (m meter) since(before meter) (commits uint64, mean, p99 time.Duration, file int64) {
+// the server's buckets; and how many bytes are on disk.
+func (m meter) since(before meter) (commits uint64, mean, p99 time.Duration, disk int64) {
 	commits = m.commits - before.commits
 	if commits > 0 {
 		mean = time.Duration((m.seconds - before.seconds) / float64(commits) * 1e9)
@@ -73,5 +86,5 @@ func (m meter) since(before meter) (commits uint64, mean, p99 time.Duration, fil
 			break
 		}
 	}
-	return commits, mean, p99, m.file
+	return commits, mean, p99, m.disk
 }

@@ -72,14 +72,14 @@ func (r Result) Rows() [][]string {
 		}
 	}
 	if r.Commits > 0 {
-		add("commits", "%d, %s on average (p99 %s), file %.1f MiB", r.Commits, short(r.Commit), short(r.Commit99), mib(r.File))
+		add("commits", "%d, %s on average (p99 %s), %.1f MiB on disk", r.Commits, short(r.Commit), short(r.Commit99), mib(r.Disk))
 	}
 	if r.LoadCores > 0 {
 		add("load", "%.2f cores", r.LoadCores)
 	}
 	for _, t := range r.Turns {
-		add(fmt.Sprint(t.Lines, " lines"), "file %.1f MiB (%.1f free), %d commits of %s (p99 %s), %.0f lines/s",
-			mib(t.File), mib(t.Free), t.Commits, short(t.Commit), short(t.Commit99), t.Rate)
+		add(fmt.Sprint(t.Lines, " lines"), "%.1f MiB on disk, %d commits of %s (p99 %s), %.0f lines/s",
+			mib(t.Disk), t.Commits, short(t.Commit), short(t.Commit99), t.Rate)
 	}
 	return rows
 }

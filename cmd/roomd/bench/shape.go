@@ -56,7 +56,7 @@ func Default(kind string) Shape {
 	case Comeback:
 		s.Members = 5000
 	case History:
-		s.Members, s.Publishers, s.InFlight, s.Bytes, s.Keep, s.Turns = 16, 8, 64, 64, 20000, 12
+		s.Members, s.Publishers, s.InFlight, s.Bytes, s.Keep, s.Turns = 16, 8, 64, 64, 100000, 12
 	}
 	return s
 }
@@ -146,7 +146,7 @@ type Result struct {
 	Commits  uint64        `json:"commits,omitempty"`
 	Commit   time.Duration `json:"commit_mean_ns,omitempty"`
 	Commit99 time.Duration `json:"commit_p99_ns,omitempty"` // up to the width of its buckets
-	File     int64         `json:"file_bytes,omitempty"`
+	Disk     int64         `json:"disk_bytes,omitempty"`    // all its files
 
 	Restart   time.Duration `json:"restart_ns,omitempty"` // comeback: from the signal until it listens again
 	Back      time.Duration `json:"back_ns,omitempty"`    // comeback: from then until all are in
@@ -158,9 +158,8 @@ type Result struct {
 
 // Turn is a room's retention turned over once.
 type Turn struct {
-	Lines    uint64        `json:"lines"` // said so far
-	File     int64         `json:"file_bytes"`
-	Free     int64         `json:"free_bytes"` // of the file
+	Lines    uint64        `json:"lines"`      // said so far
+	Disk     int64         `json:"disk_bytes"` // all files of the server
 	Commits  uint64        `json:"commits"`
 	Commit   time.Duration `json:"commit_mean_ns"`
 	Commit99 time.Duration `json:"commit_p99_ns"` // up to the width of the server's buckets

@@ -63,7 +63,7 @@ func (o *Own) Start(ctx context.Context) error {
 		if o.metrics, err = freePort(o.master); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, "config"), []byte(o.config()), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, configName), []byte(o.config()), 0o600); err != nil {
 			return err
 		}
 	}
@@ -156,14 +156,14 @@ func (o *Own) command() (string, []string) {
 		if name == "" {
 			name = "redis-server"
 		}
-		return name, []string{"config"}
+		return name, []string{configName}
 	case "nats":
 		if name == "" {
 			name = "nats-server"
 		}
-		return name, []string{"-c", "config"}
+		return name, []string{"-c", configName}
 	}
-	return name, []string{"serve", "--config", "config"}
+	return name, []string{"serve", "--config", configName}
 }
 
 // config is the configuration of a server: its usual settings, on loopback,
@@ -198,6 +198,8 @@ listen = "127.0.0.1:%d"
 level = "warn"
 `, o.master, max(o.Rooms, 64), o.Durability, o.History, o.metrics)
 }
+
+const configName = "config"
 
 // freePort finds a port that nobody listens on, below those that rooms get and
 // the kernel gives to outgoing connections.
