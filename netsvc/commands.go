@@ -16,6 +16,7 @@ import (
 // it is.
 func (m *Member) line(line []byte, over int) Cause {
 	if wire.Blank(line) && over == 0 {
+		m.room.svc.counters.blank.Add(1)
 		return ""
 	}
 	if !m.begun {
@@ -26,13 +27,14 @@ func (m *Member) line(line []byte, over int) Cause {
 		}
 	}
 	if over > 0 {
+		m.room.svc.counters.tooLong.Add(1)
 		if m.settle(1) {
 			m.answer(wire.Event{Type: wire.TypeError, Command: "say", Code: wire.CodeTooLong, Text: fmt.Sprintf(
 				"not sent: the line has %d bytes, the limit is %d", over, m.room.svc.opts().LineBytes)})
 		}
 		return ""
 	}
-	text := wire.Clean(line)
+	text := m.room.svc.counters.clean(line)
 	if m.raw {
 		m.say(store.Message, text)
 		return ""

@@ -22,6 +22,24 @@ type counters struct {
 	mu       sync.Mutex
 	ended    map[Cause]uint64
 	speaking map[wire.Protocol]uint64
+	sessions map[Cause]uint64
+
+	blank, tooLong, cleaned atomic.Uint64 // lines
+}
+
+// clean makes text of a line, and counts it if it had to be changed.
+func (c *counters) clean(line []byte) string {
+	text := wire.Clean(line)
+	if text != string(line) {
+		c.cleaned.Add(1)
+	}
+	return text
+}
+
+func (c *counters) session(cause Cause) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sessions[cause]++
 }
 
 // foreign counts a connection of another protocol.
@@ -47,6 +65,10 @@ type Counters struct {
 	Passes     uint64 // of flushers over the members of a room
 	Ended      map[Cause]uint64
 	Foreign    map[wire.Protocol]uint64 // connections of other protocols, to any port
+	Sessions   map[Cause]uint64         // connections to the master port that have ended
+	Blank      uint64                   // lines that are nothing, to any port
+	TooLong    uint64                   // lines longer than limits.line_bytes
+	Cleaned    uint64                   // lines with characters that had to be replaced
 	Passwords  Passwords
 	Hurried    uint64 // connections refused, or ended, as their address was too fast
 	Slowed     uint64 // requests that were put off
@@ -65,6 +87,9 @@ type Passwords struct {
 // causes are all there are, so that each is counted from the start.
 var causes = []Cause{left, vanished, silent, kicked, lagged, foreign, deleted, stopping, unserved, destroyed}
 
+// sessionCauses are why connections to the master port end.
+var sessionCauses = []Cause{left, answered, vanished, idling, unread, hurried, foreign, stopping, destroyed}
+
 // Counters returns what has happened so far.
 func (s *Service) Counters() Counters {
 	c := &s.counters
@@ -72,6 +97,7 @@ func (s *Service) Counters() Counters {
 	defer c.mu.Unlock()
 	g := &s.gate
 	return Counters{
+		Sessions: maps.Clone(c.sessions), Blank: c.blank.Load(), TooLong: c.tooLong.Load(), Cleaned: c.cleaned.Load(),
 		Hurried: c.hurried.Load(), Slowed: c.slowed.Load(),
 		Passwords: Passwords{g.right.Load(), g.wrong.Load(), g.held.Load(), g.late.Load(), g.crowded.Load()},
 		Accepted:  c.accepted.Load(), Refused: c.refused.Load(), Lines: c.lines.Load(), Deliveries: c.deliveries.Load(),

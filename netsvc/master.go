@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -73,6 +74,9 @@ func errLine(err error) string {
 var (
 	errBye     = errors.New("bye")
 	errForeign = errors.New("the peer speaks another protocol")
+	errHurried = errors.New("the peer's address asks for too much")
+	errUnread  = errors.New("the peer does not read")
+	errStopped = errors.New("the server stops")
 )
 
 // serve answers requests until the client leaves, is idle for too long, or the
@@ -81,6 +85,7 @@ func (c *session) serve() {
 	defer func() {
 		if p := recover(); p != nil {
 			c.svc.log.Error("master", "remote", c.remote, "error", p, "stack", string(debug.Stack()))
+			c.svc.counters.session(destroyed)
 			c.sock.tcp.Close()
 		}
 	}()
@@ -91,11 +96,45 @@ func (c *session) serve() {
 	if c.svc.stop.Err() != nil && !heard {
 		c.out = append(c.out, "ERR shutting-down the server is stopping\n"...)
 	}
-	if c.flush() != nil {
+	cause := c.why(err)
+	if c.flush() != nil && !errors.Is(err, errUnread) {
+		cause = unread
+	}
+	c.svc.counters.session(cause)
+	if cause == vanished || cause == unread {
 		c.sock.tcp.Close()
 		return
 	}
 	c.sock.closeGently(heard)
+}
+
+// Causes of the end of a session, beside those of members.
+const (
+	answered Cause = "answered" // JOIN or QUIT
+	idling   Cause = "idle"     // no line for limits.master_idle
+	unread   Cause = "unread"   // it does not read its answers
+	hurried  Cause = "hurried"  // its address asks for too much
+)
+
+// why is the cause that an error stands for.
+func (c *session) why(err error) Cause {
+	switch {
+	case errors.Is(err, io.EOF):
+		return left
+	case errors.Is(err, errForeign):
+		return foreign
+	case errors.Is(err, errHurried):
+		return hurried
+	case c.svc.stop.Err() != nil:
+		return stopping
+	case errors.Is(err, errBye):
+		return answered
+	case errors.Is(err, errUnread):
+		return unread
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return idling
+	}
+	return vanished
 }
 
 // converse reads and answers. It returns why it ended.
@@ -158,13 +197,17 @@ func (c *session) flush() error {
 	c.sock.tcp.SetWriteDeadline(time.Now().Add(masterWrite))
 	_, err := c.sock.tcp.Write(c.out)
 	c.out = nil // an idle session holds no buffer
-	return err
+	if err != nil {
+		return errUnread
+	}
+	return nil
 }
 
 // line answers one request. An error ends the connection.
 func (c *session) line(line []byte, over int) error {
 	c.lines++
 	if wire.Blank(line) && over == 0 {
+		c.svc.counters.blank.Add(1)
 		return nil
 	}
 	if !c.begun {
@@ -176,17 +219,19 @@ func (c *session) line(line []byte, over int) error {
 		}
 	}
 	if over > 0 {
+		c.svc.counters.tooLong.Add(1)
 		c.fail(wire.Errorf(wire.CodeTooLong, "the line has %d bytes, the limit is %d", over, c.svc.opts().LineBytes))
 		return nil
 	}
-	req, err := wire.ParseRequest(wire.Clean(line))
+	req, err := wire.ParseRequest(c.svc.counters.clean(line))
 	if err == nil {
 		err = c.slow(c.svc.price(req.Verb))
 	}
 	if err == nil {
 		err = c.request(req)
 	}
-	if errors.Is(err, errBye) {
+	switch err {
+	case errBye, errHurried, errUnread, errStopped:
 		return err
 	}
 	if err != nil {
@@ -307,7 +352,7 @@ func (c *session) list(req wire.Request) error {
 func (c *session) delete(req wire.Request) error {
 	// What was answered so far is not to wait for the members.
 	if err := c.flush(); err != nil {
-		return errBye
+		return err
 	}
 	var name string
 	err := c.svc.Delete(req.Name, func(r *Room) error {

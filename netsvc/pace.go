@@ -95,15 +95,15 @@ func (c *session) slow(price float64) error {
 	case wait > pacePatience:
 		c.svc.counters.hurried.Add(1)
 		c.fail(wire.Errorf(wire.CodeBusy, "your address asks for too much; try again later"))
-		return errBye
+		return errHurried
 	}
 	c.rest = rest
 	c.svc.counters.slowed.Add(1)
 	if err := c.flush(); err != nil {
-		return errBye
+		return err
 	}
 	if !c.svc.pause(wait) {
-		return errBye
+		return errStopped
 	}
 	return nil
 }

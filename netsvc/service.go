@@ -103,6 +103,10 @@ func New(st *store.Store, opts Options) *Service {
 	for _, c := range causes {
 		s.counters.ended[c] = 0
 	}
+	s.counters.sessions = make(map[Cause]uint64)
+	for _, c := range sessionCauses {
+		s.counters.sessions[c] = 0
+	}
 	s.counters.speaking = make(map[wire.Protocol]uint64)
 	for _, p := range wire.Protocols {
 		s.counters.speaking[p] = 0

@@ -75,6 +75,8 @@ var (
 	descRefused    = desc("connections_refused_total", "Connections refused: over a limit, banned, or too late.")
 	descEnded      = desc("members_ended_total", "Members that have gone, by cause.", "cause")
 	descForeign    = desc("foreign_connections_total", "Connections that spoke another protocol, by protocol.", "protocol")
+	descSessions   = desc("sessions_ended_total", "Connections to the master port that have ended, by cause.", "cause")
+	descOdd        = desc("odd_lines_total", "Lines that are nothing, too long, or had characters that were replaced.", "kind")
 	descPasswords  = desc("passwords_total", "Connections and lines before the gates of rooms with a password, by outcome.", "outcome")
 	descHurried    = desc("hurried_total", "Connections refused or ended as their address connected or asked too often.")
 	descSlowed     = desc("requests_slowed_total", "Requests to the master port that were put off.")
@@ -121,6 +123,12 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for protocol, n := range c.Foreign {
 		counter(descForeign, n, string(protocol))
 	}
+	for cause, n := range c.Sessions {
+		counter(descSessions, n, string(cause))
+	}
+	counter(descOdd, c.Blank, "blank")
+	counter(descOdd, c.TooLong, "too long")
+	counter(descOdd, c.Cleaned, "cleaned")
 	counter(descPasswords, c.Passwords.Right, "right")
 	counter(descPasswords, c.Passwords.Wrong, "wrong")
 	counter(descPasswords, c.Passwords.Held, "held")
