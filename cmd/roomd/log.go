@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"sync/atomic"
 
@@ -19,10 +20,23 @@ type formats struct {
 }
 
 // newTap makes the log's handler. The tap decides on the level and the formats
-// below it on the format, so that both can be changed.
+// below it on the format, so that both can be changed. The journal, if w leads
+// there, is given priorities and has the time by itself.
 func newTap(c *Config, w io.Writer) (*admin.Tap, *formats) {
 	all := &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: printable}
-	f := &formats{slog.NewTextHandler(w, all), slog.NewJSONHandler(w, all), new(atomic.Bool)}
+	text := func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, all) }
+	json := func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, all) }
+	f := &formats{text(w), json(w), new(atomic.Bool)}
+	if journals(w, os.Getenv) {
+		untimed := &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return printable(groups, a)
+		}}
+		f.text = newPriorities(w, func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, untimed) })
+		f.json = newPriorities(w, json)
+	}
 	f.set(c.Log.Format)
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {

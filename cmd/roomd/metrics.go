@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,11 +18,16 @@ import (
 )
 
 // metrics collects what /metrics shows. No label has an unbounded set of
-// values: rooms and nicks are not among them.
+// values: nicks are not among them, and rooms only with metrics.per_room, which
+// rooms.max bounds.
 type metrics struct {
 	registry *prometheus.Registry
-	svc      *netsvc.Service
-	st       *store.Store
+	perRoom  atomic.Bool // metrics.per_room
+	ready    atomic.Bool // every room is bound or known to be unbound, and the server does not stop
+
+	// Set by watch, before it is registered and ready.
+	svc *netsvc.Service
+	st  *store.Store
 
 	took  prometheus.Histogram
 	lines prometheus.Histogram
@@ -89,6 +95,13 @@ var (
 	descStore      = desc("store_bytes", "Size of the database file.")
 	descFree       = desc("store_free_bytes", "Bytes of the database file that are free for what comes.")
 	descReadOnly   = desc("store_read_only", "1 since a write to the disk failed, until the server is started anew.")
+
+	// With metrics.per_room.
+	descRoomMembers = desc("room_members", "Members of a room.", "room")
+	descRoomLagging = desc("room_members_lagging", "Members of a room that have not got everything yet.", "room")
+	descRoomLines   = desc("room_history_lines", "Lines in a room's history.", "room")
+	descRoomBytes   = desc("room_history_bytes", "Bytes of a room's history.", "room")
+	descRoomNewest  = desc("room_newest_seq", "The newest sequence number of a room; it grows with each line.", "room")
 )
 
 // Describe is of prometheus.Collector.
@@ -102,17 +115,26 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	members, unbound := 0, 0
-	rooms := m.svc.List()
-	for _, r := range rooms {
+	for state, n := range m.svc.States() {
+		gauge(descRooms, float64(n), state)
+	}
+	members, lagging, worst := 0, 0, uint64(0)
+	perRoom := m.perRoom.Load()
+	for _, r := range m.svc.Rooms() {
 		members += r.Members
-		if r.Unbound != "" {
-			unbound++
+		lagging += r.Lagging
+		worst = max(worst, r.Worst)
+		if perRoom && r.ID != 0 {
+			gauge(descRoomMembers, float64(r.Members), r.Name)
+			gauge(descRoomLagging, float64(r.Lagging), r.Name)
+			gauge(descRoomLines, float64(r.Lines), r.Name)
+			gauge(descRoomBytes, float64(r.Bytes), r.Name)
+			gauge(descRoomNewest, float64(r.Newest), r.Name)
 		}
 	}
-	gauge(descRooms, float64(len(rooms)-unbound), "open")
-	gauge(descRooms, float64(unbound), "unbound")
 	gauge(descMembers, float64(members))
+	gauge(descLagging, float64(lagging))
+	gauge(descWorst, float64(worst))
 	gauge(descConns, float64(m.svc.Connections()))
 	c := m.svc.Counters()
 	counter(descAccepted, c.Accepted)
@@ -140,9 +162,6 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(descDeliveries, c.Deliveries)
 	counter(descBytes, c.Bytes)
 	counter(descPasses, c.Passes)
-	lagging, worst := m.svc.Lag()
-	gauge(descLagging, float64(lagging))
-	gauge(descWorst, float64(worst))
 	if file, free, err := m.st.Size(); err == nil {
 		gauge(descStore, float64(file))
 		gauge(descFree, float64(free))
@@ -164,13 +183,18 @@ func listenMetrics(addr string) (net.Listener, error) {
 }
 
 // serve serves /metrics, /healthz and /readyz until stop is called. healthz
-// answers 200 while the process answers at all; readyz 503 while the database
-// is read-only.
+// answers 200 while the process answers at all; readyz 503 until every room is
+// bound or known to be unbound, while the database is read-only, and from the
+// beginning of the stop.
 func (m *metrics) serve(ln net.Listener) (stop func()) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !m.ready.Load() {
+			http.Error(w, "the server is starting or stopping", http.StatusServiceUnavailable)
+			return
+		}
 		if err := m.st.Broken(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return

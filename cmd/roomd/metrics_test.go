@@ -50,13 +50,16 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		`roomd_rooms{state="open"} 1`, `roomd_rooms{state="unbound"} 0`, "roomd_lines_total 2", "roomd_deliveries_total 2",
+		`roomd_rooms{state="open"} 1`, `roomd_rooms{state="unbound"} 0`, `roomd_rooms{state="opening"} 0`, `roomd_rooms{state="closing"} 0`, "roomd_lines_total 2", "roomd_deliveries_total 2",
 		`roomd_members_ended_total{cause="left"} 1`, `roomd_members_ended_total{cause="kicked"} 0`, "roomd_commit_lines_sum 2",
 		"roomd_connections_accepted_total 1", "roomd_store_read_only 0", "roomd_members 0",
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("there is no %s", want)
 		}
+	}
+	if strings.Contains(text, "roomd_room_") {
+		t.Error("rooms have metrics of their own unasked")
 	}
 	for _, path := range []string{"/healthz", "/readyz"} {
 		if text, status := get(t, url+path); status != http.StatusOK {
@@ -74,6 +77,65 @@ func TestMetrics(t *testing.T) {
 	for _, name := range used {
 		if !strings.Contains(text, "\n"+name+" ") && !strings.Contains(text, "\n"+name+"{") {
 			t.Errorf("the dashboard uses %s, which does not exist", name)
+		}
+	}
+}
+
+// Rooms have metrics of their own if they are asked for. A server that binds its
+// rooms, or stops, answers and is not ready.
+func TestMetricsPerRoom(t *testing.T) {
+	port := nextPort.Add(1) - 1
+	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"\nmetrics.per_room = true", port))
+	p.start()
+	p.nc(p.first, strings.NewReader("one\ntwo\n"))
+	url := fmt.Sprintf("http://127.0.0.1:%d", port)
+	text, status := get(t, url+"/metrics")
+	if status != http.StatusOK {
+		t.Fatal(status, text)
+	}
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range problems {
+		if strings.HasPrefix(problem.Metric, "roomd_") {
+			t.Errorf("%s: %s", problem.Metric, problem.Text)
+		}
+	}
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "admin.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (roomd_[a-z_]+) `).FindAllStringSubmatch(text, -1) {
+		if !regexp.MustCompile("`" + m[1] + "[`{]").Match(page) {
+			t.Errorf("%s is not in docs/admin.md", m[1])
+		}
+	}
+	for _, want := range []string{
+		`roomd_room_members{room="lobby"} 0`, `roomd_room_members_lagging{room="lobby"} 0`, `roomd_room_history_lines{room="lobby"} 2`,
+		`roomd_room_history_bytes{room="lobby"} `, `roomd_room_newest_seq{room="lobby"} `,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %s", want)
+		}
+	}
+}
+
+// Whether a server is ready, as those see it who send traffic to it.
+func TestReadiness(t *testing.T) {
+	m := newMetrics(thisVersion())
+	ln, err := listenMetrics("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.serve(ln)()
+	url := "http://" + ln.Addr().String()
+	if text, status := get(t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "starting or stopping") {
+		t.Error(status, text)
+	}
+	for _, path := range []string{"/healthz", "/metrics"} {
+		if _, status := get(t, url+path); status != http.StatusOK {
+			t.Error(path, status)
 		}
 	}
 }

@@ -180,6 +180,7 @@ func (p *plan) commit() {
 			p.log.Error("reload", "error", err)
 		}
 	}
+	p.meter.perRoom.Store(c.Metrics.PerRoom)
 	if p.changed("metrics.listen") != nil {
 		if p.stopMetrics != nil {
 			p.stopMetrics()

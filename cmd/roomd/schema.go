@@ -49,8 +49,11 @@ type Config struct {
 	Access  struct{ Create, Delete string }
 	TLS     struct{ Cert, Key string }
 	Admin   struct{ Socket, Mode, Group string }
-	Metrics struct{ Listen string }
-	Log     struct{ Level, Format string }
+	Metrics struct {
+		Listen  string
+		PerRoom bool
+	}
+	Log struct{ Level, Format string }
 }
 
 type portRange struct{ First, Last int }
@@ -147,6 +150,7 @@ var schema = []key{
 		}
 		return setString(&c.Metrics.Listen, v)
 	}},
+	{"metrics.per_room", onReload, func(c *Config, v any) error { return setBool(&c.Metrics.PerRoom, v) }},
 	{"log.level", onReload, func(c *Config, v any) error { return setWord(&c.Log.Level, v, "debug", "info", "warn", "error") }},
 	{"log.format", onReload, func(c *Config, v any) error { return setWord(&c.Log.Format, v, "text", "json") }},
 }
@@ -216,6 +220,15 @@ func setFloat(to *float64, v any) error {
 		return fmt.Errorf("%s is not a rate; write a number above 0, like 20.0", shown(v))
 	}
 	*to = n
+	return nil
+}
+
+func setBool(to *bool, v any) error {
+	b, ok := v.(bool)
+	if !ok {
+		return fmt.Errorf("%s is neither true nor false; write it without quotes", shown(v))
+	}
+	*to = b
 	return nil
 }
 

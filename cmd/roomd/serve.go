@@ -101,6 +101,14 @@ func (s *server) start(halt func()) error {
 		s.log.Warn(w)
 	}
 	s.meter = newMetrics(thisVersion())
+	s.meter.perRoom.Store(c.Metrics.PerRoom)
+	if c.Metrics.Listen != "" {
+		ln, err := listenMetrics(c.Metrics.Listen)
+		if err != nil {
+			return err
+		}
+		s.stopMetrics = s.meter.serve(ln)
+	}
 	options := c.storeOptions()
 	options.Observe = s.meter.observe
 	s.manager.tell("STATUS=opening the database " + netsvc.Printable(c.Server.Data))
@@ -134,14 +142,10 @@ func (s *server) start(halt func()) error {
 			return err
 		}
 	}
-	if err := s.meter.watch(s.svc, s.st); err != nil || c.Metrics.Listen == "" {
+	if err := s.meter.watch(s.svc, s.st); err != nil {
 		return err
 	}
-	ln, err := listenMetrics(c.Metrics.Listen)
-	if err != nil {
-		return err
-	}
-	s.stopMetrics = s.meter.serve(ln)
+	s.meter.ready.Store(true)
 	return nil
 }
 
@@ -212,11 +216,14 @@ func (s *server) stop() error {
 	}).Stop()
 	s.changing.Lock() // a reload that is under way comes to its end
 	defer s.changing.Unlock()
-	if s.stopMetrics != nil {
-		s.stopMetrics()
+	if s.meter != nil {
+		s.meter.ready.Store(false)
 	}
 	if s.svc != nil {
 		s.svc.Stop()
+	}
+	if s.stopMetrics != nil { // until now who asked was told that we stop
+		s.stopMetrics()
 	}
 	var err error
 	if s.socket != nil {
