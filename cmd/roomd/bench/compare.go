@@ -57,7 +57,16 @@ func Standard() []Case {
 	}
 	rate := func(r float64) Shape { return with(Latency, func(s *Shape) { s.Rate = r }) }
 	cpu := func(r Result) string { return fmt.Sprintf("%.3f µs", r.PerDelivery) }
-	times := func(r Result) string { return fmt.Sprintf("%s, %s; %.2f", short(r.P50), short(r.P99), r.Cores) }
+	// Where lines are on disk first, a commit is part of the time.
+	commits := func(r Result) string {
+		if r.Durability != "commit" {
+			return ""
+		}
+		return fmt.Sprintf(" (commits %s, %s)", short(r.Commit), short(r.Commit99))
+	}
+	times := func(r Result) string {
+		return fmt.Sprintf("%s, %s; %.2f%s", short(r.P50), short(r.P99), r.Cores, commits(r))
+	}
 	return []Case{
 		{"1 room × 256: CPU per delivery", Default(Fanout), cpu, false},
 		{"16 rooms × 64: CPU per delivery", with(Fanout, func(s *Shape) { s.Rooms, s.Members = 16, 64 }), cpu, false},
@@ -66,7 +75,7 @@ func Standard() []Case {
 		{"1 room × 256, one stopped: CPU per delivery", with(Fanout, func(s *Shape) { s.Stopped = 1 }), cpu, true},
 		{"one line in flight: CPU per delivery; p50, p99", with(Fanout, func(s *Shape) { s.Publishers, s.InFlight = 1, 1 }),
 			func(r Result) string {
-				return fmt.Sprintf("%.2f µs; %s, %s", r.PerDelivery, short(r.P50), short(r.P99))
+				return fmt.Sprintf("%.2f µs; %s, %s%s", r.PerDelivery, short(r.P50), short(r.P99), commits(r))
 			}, false},
 		{"200 lines/s into 256: p50, p99; cores", rate(200), times, false},
 		{"2,000 lines/s into 256: p50, p99; cores", rate(2000), times, false},

@@ -294,6 +294,7 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 		if err != nil {
 			return err
 		}
+		r.Durability = own.Durability
 		defer func() {
 			if after, err := own.meter(); err == nil {
 				r.Commits, r.Commit, r.Commit99, r.Disk = after.since(before)

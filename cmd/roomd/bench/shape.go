@@ -114,7 +114,7 @@ type place struct {
 
 // Result is what was measured. What does not belong to the kind of work is 0.
 type Result struct {
-	Server string `json:"server"`
+	Server string `json:"server"` // its protocol
 	Shape  Shape  `json:"shape"`
 
 	Lines      uint64        `json:"lines,omitempty"`        // said
@@ -143,10 +143,11 @@ type Result struct {
 	Max  time.Duration `json:"max_ns,omitempty"`
 
 	// What a roomd that was started for this says of its database.
-	Commits  uint64        `json:"commits,omitempty"`
-	Commit   time.Duration `json:"commit_mean_ns,omitempty"`
-	Commit99 time.Duration `json:"commit_p99_ns,omitempty"` // up to the width of its buckets
-	Disk     int64         `json:"disk_bytes,omitempty"`    // all its files
+	Durability string        `json:"durability,omitempty"`
+	Commits    uint64        `json:"commits,omitempty"`
+	Commit     time.Duration `json:"commit_mean_ns,omitempty"`
+	Commit99   time.Duration `json:"commit_p99_ns,omitempty"` // up to the width of its buckets
+	Disk       int64         `json:"disk_bytes,omitempty"`    // all its files
 
 	Restart   time.Duration `json:"restart_ns,omitempty"` // comeback: from the signal until it listens again
 	Back      time.Duration `json:"back_ns,omitempty"`    // comeback: from then until all are in
