@@ -1,0 +1,160 @@
+package netsvc_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"unicode/utf8"
+
+	"roomd/netsvc"
+	"roomd/store"
+)
+
+// syncBuffer is a log that goroutines write and a test reads.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// hostileText is text as it is sent, without a line end, and as others get it.
+// The whole table is that of package wire: this one goes through every door.
+var hostileText = []struct{ in, out string }{
+	{"\x1b[2J\x1b]0;x\x07", "\ufffd[2J\ufffd]0;x\ufffd"},
+	{"\u009b31m \x9b31m", "\ufffd31m \ufffd31m"},
+	{"a\u202eb\u2066c\u200bd\ufeff", "a\ufffdb\ufffdc\ufffdd\ufffd"},
+	{"a\u2028* lobby: no", "a\ufffd* lobby: no"},
+	{"a\rb\vc\fd\x00e\x7f", "a\ufffdb\ufffdc\ufffdd\ufffde\ufffd"},
+	{"\xff\xff\xc0\x8a\xe2\x82", "\ufffd\ufffd\ufffd\ufffd\ufffd"}, // IAC IAC is one byte of 255
+	{"Z" + strings.Repeat("\u0301", 20), "Z" + strings.Repeat("\u0301", 8) + strings.Repeat("\ufffd", 12)},
+	{"<bob> no", "<bob> no"},
+	{"* lobby: chat room being deleted", "* lobby: chat room being deleted"},
+}
+
+// Hostile text in messages, actions, topics, private messages, nicks, names of
+// rooms, passwords, reasons and notices, as other members, the master port, the
+// operator and the log get it.
+func TestHostileTextEverywhere(t *testing.T) {
+	s := newServer(t)
+	log := new(syncBuffer)
+	s.opts.Log = slog.New(slog.NewTextHandler(log, nil))
+	s.start()
+	port := s.create("lobby")
+	ann, bob := join(t, port), join(t, port)
+	ann.until("* guest-2 joined")
+	ann.send("/nick ann")
+	bob.until("* guest-1 is now ann")
+	w := s.svc.Watch(func(*netsvc.Happening) bool { return true })
+	defer w.Close()
+	for i, h := range hostileText {
+		ann.send("x" + h.in)
+		bob.expect("<ann> x" + h.out)
+		if got := <-w.C; got.Text != "x"+h.out {
+			t.Errorf("the operator sees %q", got.Text)
+		}
+		ann.send("/me " + h.in)
+		bob.expect("<ann> * " + h.out)
+		<-w.C
+		ann.send("/topic " + h.in)
+		bob.expect("* ann set the topic: " + h.out)
+		<-w.C
+		ann.send("/msg guest-2 " + h.in)
+		bob.expect("<ann -> guest-2> " + h.out)
+		ann.until("<ann -> guest-2> ")
+		ann.send("/nick "+strings.ReplaceAll(h.in, " ", ""), "/"+h.in)
+		for range 2 {
+			if l := ann.line(); !strings.HasPrefix(l, "* ") || !safe(l) {
+				t.Errorf("%q is answered %q", h.in, l)
+			}
+		}
+		m := dial(t, s.svc.Port())
+		m.send("CREATE "+h.in, "CREATE r"+fmt.Sprint(i)+" "+strings.ReplaceAll(h.in, " ", ""), h.in)
+		for range 3 {
+			if l := m.line(); !safe(l) {
+				t.Errorf("%q is answered %q", h.in, l)
+			}
+		}
+		m.send("LIST lobby")
+		m.until("lobby " + fmt.Sprint(port) + " 2 " + h.out)
+		if _, err := s.svc.Say("lobby", h.in); err != nil {
+			t.Error(err)
+		}
+		if l := bob.line(); !strings.HasPrefix(l, "* operator: ") || !safe(l) {
+			t.Errorf("the operator's %q is %q", h.in, l)
+		}
+		ann.line()
+		eve := join(t, port)
+		if s.svc.Kick([]uint64{eveID(s)}, h.in) != 1 {
+			t.Error("eve is not kicked")
+		}
+		if l := eve.until("* lobby: "); !safe(l) {
+			t.Errorf("the reason %q is %q", h.in, l)
+		}
+		eve.conn.Close()
+		for _, p := range []*peer{ann, bob} {
+			p.until("* guest-" + fmt.Sprint(i+3) + " left")
+		}
+		b, _, err := s.svc.Ban(store.Ban{Addr: "127.0.0.9", Why: h.in})
+		if err != nil {
+			t.Fatal(err)
+		}
+		banned := dialFrom(t, "127.0.0.9", port)
+		if l := banned.line(); !strings.HasPrefix(l, "* lobby: you are banned") || !safe(l) {
+			t.Errorf("the reason %q is %q", h.in, l)
+		}
+		banned.conn.Close()
+		if err := s.svc.Unban(b.ID); err != nil {
+			t.Error(err)
+		}
+		drain(w)
+	}
+	s.stop()
+	for l := range strings.Lines(log.String()) {
+		if !safe(strings.TrimSuffix(l, "\n")) || !strings.HasPrefix(l, "time=") {
+			t.Errorf("the log has %q", l)
+		}
+	}
+}
+
+func drain(w *netsvc.Watcher) {
+	for {
+		select {
+		case <-w.C:
+		default:
+			return
+		}
+	}
+}
+
+// eveID is who came last.
+func eveID(s *server) (id uint64) {
+	all, err := s.svc.Members("lobby")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, m := range all {
+		id = max(id, m.ID)
+	}
+	return id
+}
+
+// safe reports whether a line can be shown by any terminal as what it is.
+func safe(line string) bool {
+	return utf8.ValidString(line) && !strings.ContainsFunc(line, func(r rune) bool {
+		return r < ' ' && r != '\t' || r >= 0x7f && r <= 0x9f || r == 0x200b || r >= 0x2028 && r <= 0x202e || r >= 0x2060 && r <= 0x2069 || r == 0xfeff
+	}) && !strings.Contains(line, strings.Repeat("\u0301", 9))
+}
