@@ -235,6 +235,7 @@ func (m *Member) endLocked(c Cause) bool {
 	}
 	m.inserts = append(m.inserts, last)
 	m.mu.Unlock()
+	m.room.free(m)
 	m.signal()
 	m.sock.wakeReader()
 	m.room.svc.counters.end(c)
@@ -280,21 +281,35 @@ func (m *Member) say(kind store.Kind, text string) {
 	if !m.settle(maxInFlight) {
 		return
 	}
+	// What is refused here is answered in its place: behind the lines before it.
 	if b := m.silenced(); b != nil {
-		m.mute(b)
+		if m.settle(1) {
+			m.mute(b)
+		}
 		return
 	}
 	if m.room.own.Load().ReadOnly {
-		m.unsaid("the room is read-only")
+		if m.settle(1) {
+			m.unsaid("the room is read-only")
+		}
 		return
 	}
 	m.mu.Lock()
-	m.inFlight++
+	ended := m.ended
+	if !ended {
+		m.inFlight++
+	}
 	m.mu.Unlock()
+	if ended {
+		return
+	}
 	p := &store.Post{Room: m.room.id, Line: store.Line{Kind: kind, From: m.nick.Shown, Text: text}, Owner: m}
 	if err := m.room.svc.store.Submit(context.Background(), p); err != nil {
 		p.Err = err
 		m.refused(p)
+		m.room.mu.Lock()
+		m.room.free(m)
+		m.room.mu.Unlock()
 	}
 }
 

@@ -322,6 +322,7 @@ func (r *Room) append(posts []*store.Post) {
 		m := p.Owner.(*Member)
 		if p.Err != nil {
 			m.refused(p)
+			r.free(m)
 			continue
 		}
 		kept++
@@ -340,6 +341,7 @@ func (r *Room) append(posts []*store.Post) {
 			r.topic = p.Line.Text
 		}
 		m.appended(r.log, e)
+		r.free(m)
 	}
 	r.svc.counters.lines.Add(kept)
 	r.svc.counters.deliveries.Add(kept * uint64(len(r.members)))
@@ -386,9 +388,19 @@ func (r *Room) remove(m *Member) {
 	r.members[m.index].index = m.index
 	r.members[last] = nil
 	r.members = r.members[:last]
-	delete(r.nicks, m.nick.Key)
 	if m.readsJSON {
 		r.json--
+	}
+}
+
+// free gives the nick of a member that has ended back, once all that it said is
+// in the room: who has the nick next can tell whose lines are whose. mu is held.
+func (r *Room) free(m *Member) {
+	m.mu.Lock()
+	idle := m.inFlight == 0
+	m.mu.Unlock()
+	if idle && m.cause != "" && r.nicks[m.nick.Key] == m {
+		delete(r.nicks, m.nick.Key)
 	}
 }
 
