@@ -34,7 +34,11 @@ type Client struct {
 
 // Error is a refusal by the server: a stable code, such as "no-room", and a
 // sentence for people. The codes are in docs/protocol.md.
-type Error struct{ Code, Text string }
+type Error struct {
+	Code, Text string
+
+	final bool // it would be the same another time
+}
 
 // Error returns the sentence.
 func (e *Error) Error() string { return e.Text }
@@ -146,7 +150,7 @@ func (c *Client) request(ctx context.Context, verb string, args ...string) (word
 	line := verb
 	for _, a := range args {
 		if strings.ContainsAny(a, " \t\r\n") {
-			return nil, nil, &Error{"bad-request", fmt.Sprintf("%q has white space in it", a)}
+			return nil, nil, &Error{Code: "bad-request", Text: fmt.Sprintf("%q has white space in it", a)}
 		}
 		if a != "" {
 			line += " " + a
@@ -177,7 +181,7 @@ func (c *Client) request(ctx context.Context, verb string, args ...string) (word
 	switch verdict {
 	case "ERR":
 		code, text, _ := strings.Cut(rest, " ")
-		return nil, nil, &Error{code, cmp.Or(text, code)}
+		return nil, nil, &Error{Code: code, Text: cmp.Or(text, code)}
 	case "OK":
 	default:
 		return nil, nil, c.strange(reply)

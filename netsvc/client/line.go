@@ -195,7 +195,7 @@ func (r *Room) arrivedNow(l *Receipt, seq uint64) {
 // refused accounts for a line that the server answered with an error. mu is held.
 func (r *Room) refused(l *Receipt, f *frame) {
 	if i := slices.Index(r.lines, l); i >= 0 {
-		r.settle(i, 0, &Error{f.Code, f.Text})
+		r.settle(i, 0, &Error{Code: f.Code, Text: f.Text})
 	}
 }
 

@@ -206,7 +206,7 @@ func (r *Room) Events(ctx context.Context) iter.Seq[Event] {
 // somebody has it. While the connection is away it waits.
 func (r *Room) Rename(ctx context.Context, nick string) error {
 	if strings.ContainsAny(nick, " \t\r\n") || nick == "" {
-		return &Error{"bad-name", fmt.Sprintf("%q cannot be a name", nick)}
+		return &Error{Code: "bad-name", Text: fmt.Sprintf("%q cannot be a name", nick)}
 	}
 	_, err := r.ask(ctx, "/nick "+nick, func(f *frame) {
 		if f.Type != typeOK {
@@ -265,7 +265,7 @@ func (r *Room) ask(ctx context.Context, line string, then func(*frame)) ([]frame
 		c := &call{line: line + "\n", command: command, done: make(chan struct{})}
 		c.then = func(f *frame) {
 			if f.Type == typeError {
-				c.err = &Error{f.Code, f.Text}
+				c.err = &Error{Code: f.Code, Text: f.Text}
 			}
 			if command == "who" || command == "history" {
 				c.left = f.Count

@@ -412,3 +412,53 @@ func TestSlowReader(t *testing.T) {
 		}
 	}
 }
+
+// A room with a password, and one whose password is another one when the member
+// comes back.
+func TestPassword(t *testing.T) {
+	s := newServer(t)
+	c, ctx := s.dial(nil), soon(t)
+	if _, err := c.Create(ctx, "den", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	s.create("lobby")
+	var refusal *client.Error
+	for _, password := range []string{"", "wrong"} {
+		if _, err := c.Join(ctx, "den", client.JoinOptions{Password: password}); !errors.As(err, &refusal) || refusal.Code != "denied" {
+			t.Fatal(password, err)
+		}
+	}
+	// After a wrong one the next has to wait.
+	var ann *client.Room
+	eventually(t, "the right password", func() bool {
+		var err error
+		ann, err = c.Join(ctx, "den", client.JoinOptions{Nick: "ann", Password: "secret"})
+		return err == nil
+	})
+	defer ann.Close()
+	if _, err := ann.Send(ctx, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	s.start()
+	next(t, ann, client.Online)
+	if _, err := ann.Send(ctx, "hello again"); err != nil {
+		t.Fatal(err)
+	}
+	// A password where none is asked for does no harm.
+	bob := join(t, c, "lobby", client.JoinOptions{Nick: "bob", Password: "secret"})
+	if _, err := bob.Send(ctx, "hello"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}

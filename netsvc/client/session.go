@@ -46,6 +46,9 @@ func (r *Room) run(first chan<- error) {
 		case errors.Is(err, ErrDeleted):
 			r.end(ErrDeleted)
 			return
+		case refusal != nil && refusal.final:
+			r.end(refusal)
+			return
 		}
 		r.mu.Lock()
 		if r.live {
@@ -73,6 +76,7 @@ type session struct {
 	cancel context.CancelCauseFunc
 
 	// Owned by read.
+	gate bool   // a password is asked for
 	word string // the last text or notice, if nothing else came behind it
 
 	// Guarded by Room.mu.
@@ -182,7 +186,7 @@ func (s *session) start(joined func()) {
 	}
 	c.then = func(f *frame) {
 		if f.Type == typeError {
-			s.broken = &Error{f.Code, f.Text}
+			s.broken = &Error{Code: f.Code, Text: f.Text}
 			return
 		}
 		s.synced = true
@@ -257,7 +261,7 @@ func (s *session) claim() {
 				r.cleared()
 			}
 		case first:
-			s.broken = &Error{f.Code, f.Text}
+			s.broken = &Error{Code: f.Code, Text: f.Text}
 		default:
 			s.claimAt = time.Now().Add(nickPause)
 			// The first time it is our own old connection, most likely.

@@ -48,7 +48,9 @@ func (s *session) read() error {
 			return err
 		}
 		if isJSON = isJSON || bytes.HasPrefix(line, []byte("{")); !isJSON {
-			s.greeting(string(line))
+			if err := s.greeting(string(line)); err != nil {
+				return err
+			}
 			continue
 		}
 		var f frame
@@ -77,15 +79,26 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	return long, err
 }
 
-// greeting reads a line of text, of those before JSON.
-func (s *session) greeting(line string) {
+// greeting reads a line of text, of those before JSON. A room with a password
+// asks for it first, and answers what it does not take for it.
+func (s *session) greeting(line string) error {
 	s.word = strings.TrimPrefix(strings.TrimRight(line, "\r\n"), "* ")
-	if _, nick, ok := strings.Cut(s.word, " here, you are "); ok {
+	_, nick, welcome := strings.Cut(s.word, " here, you are ")
+	switch {
+	case welcome:
 		nick, _, _ = strings.Cut(nick, " ")
 		s.room.mu.Lock()
+		defer s.room.mu.Unlock()
 		s.room.guest, s.me = nick, nick
-		s.room.mu.Unlock()
+		s.gate = false
+	case s.gate: // the password was answered, and not with a welcome
+		return &Error{"denied", s.word, strings.HasPrefix(s.word, "that is not the password")}
+	case s.me == "" && strings.HasPrefix(s.word, "this room has a password"):
+		if s.gate = true; s.room.o.Password == "" {
+			return &Error{"denied", "this room has a password", true}
+		}
 	}
+	return nil
 }
 
 // take deals with what the server sent.
