@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"math"
 	"os"
 	"time"
 )
@@ -79,58 +78,4 @@ func (c *cycle) ended(_ *loop, cause error) error {
 	}
 	c.of.done++
 	return c.next()
-}
-
-// rest measures members that do nothing.
-func (t *talk) rest(ctx context.Context, before int64, r *Result) error {
-	now, err := t.settle(ctx, t.shape.Settle)
-	if err != nil {
-		return err
-	}
-	r.Resident = now
-	r.PerMember = float64(now-before) / float64(len(t.members))
-	woken, err := wakeUps(t.server.PID)
-	if err != nil {
-		return err
-	}
-	cpu, began := t.cpu(), time.Now()
-	if err := t.pause(ctx, t.shape.Duration); err != nil {
-		return err
-	}
-	again, err := wakeUps(t.server.PID)
-	if err != nil {
-		return err
-	}
-	r.Took, r.CPU = time.Since(began), t.cpu()-cpu
-	r.WakeUps = float64(again-woken) / r.Took.Seconds()
-	r.Cores = float64(r.CPU) / float64(r.Took)
-	return nil
-}
-
-// settle waits until the server's memory is at rest: within a thousandth for
-// three seconds, or for as long as it may take.
-func (t *talk) settle(ctx context.Context, most time.Duration) (int64, error) {
-	const calm = 3 * time.Second
-	end := time.Now().Add(most)
-	for last, since := int64(0), time.Now(); ; {
-		now, err := residentBytes(t.server.PID)
-		if err != nil {
-			return 0, err
-		}
-		if math.Abs(float64(now-last)) > float64(now)/1000 {
-			last, since = now, time.Now()
-		}
-		if time.Since(since) >= calm || time.Now().After(end) {
-			return now, nil
-		}
-		if err := t.pause(ctx, 100*time.Millisecond); err != nil {
-			return 0, err
-		}
-	}
-}
-
-// pause runs the loop for a while.
-func (t *talk) pause(ctx context.Context, d time.Duration) error {
-	end := time.Now().Add(d)
-	return t.loop.until(ctx, math.MaxInt64, "", func() bool { return !time.Now().Before(end) }, t.idle)
 }

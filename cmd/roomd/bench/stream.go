@@ -133,7 +133,7 @@ func (m *member) get(data []byte, arrived func(*member, mark)) error {
 				return fmt.Errorf("%v: %w", m, err)
 			}
 			m.pos += int64(taken)
-			data, n = data[taken:], n+taken
+			data = data[taken:]
 		}
 		for m.mark < s.first+len(s.marks) && s.marks[m.mark-s.first].end <= m.pos {
 			arrived(m, s.marks[m.mark-s.first])
