@@ -51,13 +51,9 @@ func (s *Store) Audits(since time.Time, most int) (all []Audit, err error) {
 	err = s.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketAudit).Cursor()
 		for k, v := c.Last(); k != nil && len(all) < most; k, v = c.Prev() {
-			var a Audit
-			v, err := unseal(k, v)
-			if err == nil {
-				err = json.Unmarshal(v, &a)
-			}
+			a, err := decodeAudit(k, v)
 			if err != nil {
-				return fmt.Errorf("the record %x of the audit: %w", k, err)
+				return err
 			}
 			if a.Time.Before(since) {
 				break
@@ -68,4 +64,14 @@ func (s *Store) Audits(since time.Time, most int) (all []Audit, err error) {
 	})
 	slices.Reverse(all)
 	return all, err
+}
+
+func decodeAudit(k, v []byte) (a Audit, err error) {
+	if v, err = unseal(k, v); err == nil {
+		err = json.Unmarshal(v, &a)
+	}
+	if err != nil {
+		return Audit{}, fmt.Errorf("the record %x of the audit: %w", k, err)
+	}
+	return a, nil
 }

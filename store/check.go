@@ -9,6 +9,9 @@ import (
 
 // checkTx compares heads with lines.
 func checkTx(tx *bolt.Tx) error {
+	if err := checkPages(tx.DB()); err != nil {
+		return err // what is in them cannot be followed
+	}
 	var errs []error
 	for err := range tx.Check() {
 		errs = append(errs, err)
@@ -46,7 +49,24 @@ func checkTx(tx *bolt.Tx) error {
 		}
 		return nil
 	})
-	return errors.Join(append(errs, err)...)
+	errs = append(errs, err)
+	errs = append(errs, eachBan(tx, func(Ban) {}))
+	errs = append(errs, tx.Bucket(bucketAudit).ForEach(func(k, v []byte) error {
+		_, err := decodeAudit(k, v)
+		return err
+	}))
+	errs = append(errs, tx.Bucket(bucketNames).ForEach(func(k, v []byte) error {
+		if r, err := getRoom(tx, seqOf(v)); err != nil || r.Key != string(k) {
+			return fmt.Errorf("the name %q leads to room %x, which is not there or has another", k, v)
+		}
+		return nil
+	}))
+	return errors.Join(append(errs, tx.Bucket(bucketLines).ForEach(func(k, _ []byte) error {
+		if tx.Bucket(bucketRooms).Get(k) == nil {
+			return fmt.Errorf("there are lines of room %x, which is not there", k)
+		}
+		return nil
+	}))...)
 }
 
 // checkLines compares a room's blocks with its head.

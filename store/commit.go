@@ -10,6 +10,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 const (
@@ -46,6 +47,8 @@ type item struct {
 type change struct {
 	room uint64               // its lines are to be in the database first; 0: none
 	fn   func(*bolt.Tx) error // nil: only what is unwritten is to be flushed
+	fold bool                 // what is only in the journal, too
+	heal bool                 // it is about a store that is read-only
 	then func()               // runs on the committer's goroutine after the commit
 	err  error
 	done chan struct{}
@@ -171,7 +174,8 @@ func (s *Store) commit() {
 	defer close(s.done)
 	// What cannot be read of a mapped file is a fault and not a panic.
 	debug.SetPanicOnFault(true)
-	flush, rest, tidy := newAlarm(s.opts.FlushInterval), newAlarm(restAfter), newAlarm(time.Minute)
+	flush, rest, tidy, heal := newAlarm(s.opts.FlushInterval), newAlarm(restAfter), newAlarm(time.Minute), newAlarm(healFirst)
+	defer heal.stop()
 	defer flush.stop()
 	defer rest.stop()
 	defer tidy.stop()
@@ -192,9 +196,13 @@ func (s *Store) commit() {
 		if s.chore() {
 			more = always
 		}
-		flush.set(s.unwritten > 0)
-		rest.set(len(s.dirty) > 0)
+		well := s.Broken() == nil
+		flush.set(s.unwritten > 0 && well)
+		rest.set(len(s.dirty) > 0 && well)
 		tidy.set(s.aging)
+		if heal.set(!well); well {
+			heal.after = healFirst
+		}
 		select {
 		case <-more:
 		case <-s.wake:
@@ -207,6 +215,10 @@ func (s *Store) commit() {
 				s.fold()
 			}
 			seen = s.batches
+		case <-heal.C:
+			heal.rang()
+			heal.after = min(2*heal.after, healMost)
+			s.heal()
 		case now := <-tidy.C:
 			tidy.rang()
 			s.planTidy(now)
@@ -263,7 +275,20 @@ func (s *Store) step(items []item) []item {
 
 func (s *Store) run(c *change) {
 	defer close(c.done)
-	if c.err = s.flush(); c.err != nil || c.fn == nil {
+	if c.heal {
+		c.err = s.heal()
+		return
+	}
+	if c.err = s.flush(); c.err == nil && c.fold {
+		c.err = s.fold()
+	}
+	if c.err != nil {
+		return
+	}
+	if c.fn == nil {
+		if c.then != nil {
+			c.then()
+		}
 		return
 	}
 	s.folding = s.folding[:0]
@@ -305,14 +330,17 @@ func (s *Store) transact(fn func(*bolt.Tx) error) (err error) {
 		return errors.Join(err, tx.Rollback())
 	}
 	id, start := tx.ID(), time.Now()
-	err = tx.Commit()
-	switch {
-	case err == nil:
+	if err = tx.Commit(); err == nil {
 		if s.opts.Observe != nil {
 			s.opts.Observe(time.Since(start), 0)
 		}
 		return nil
-	case full(err) && !s.current(id):
+	}
+	// Not each error of a commit has ended the transaction.
+	if e := tx.Rollback(); e != nil && !errors.Is(e, berrors.ErrTxClosed) {
+		err = errors.Join(err, e)
+	}
+	if full(err) && !s.current(id) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return s.latch(err)
@@ -324,6 +352,9 @@ func (s *Store) latch(why error) error {
 	s.mu.Lock()
 	s.broken = err
 	s.mu.Unlock()
+	if s.opts.Latched != nil {
+		s.opts.Latched(err)
+	}
 	return err
 }
 

@@ -190,3 +190,52 @@ func TestKilledWithRelaxed(t *testing.T) {
 	}
 	t.Logf("%d of %d lines shown are missing after four kills, the oldest of them %v old", missing, total, oldest)
 }
+
+// flaky is a child whose syncs fail at the times that strace is told.
+func flaky(path string) error {
+	s, err := Open(path, Options{Latched: func(why error) { fmt.Println("latched", why != nil) }})
+	if err != nil {
+		return err
+	}
+	back := make(chan *Post, 1)
+	s.Start(func(posts []*Post) {
+		for _, p := range posts {
+			back <- p
+		}
+	})
+	r, err := s.Create(Room{Name: "lobby", Key: "lobby", Port: 9000})
+	if err != nil {
+		return err
+	}
+	for i := 0; ; i++ {
+		p := &Post{Room: r.ID, Line: Line{Kind: Message, From: "ann", Text: fmt.Sprint(i)}}
+		if ok, err := s.TrySubmit(p); !ok {
+			return fmt.Errorf("submit: %w", err)
+		}
+		<-back
+		if p.Err == nil {
+			fmt.Println("kept", p.Line.Seq, i)
+			if i >= 40 {
+				break
+			}
+			continue
+		}
+		if !errors.Is(p.Err, ErrReadOnly) {
+			return p.Err
+		}
+		// Reads go on, and it is as before once the disk is well.
+		if st, err := s.Stat(r.ID); err != nil || st.Last != uint64(st.Lines) {
+			return fmt.Errorf("%+v %w", st, err)
+		}
+		fmt.Println("refused", 0, i)
+		for try := 0; s.Reopen() != nil; try++ {
+			if try == 5 {
+				return fmt.Errorf("reopen: %w", s.Broken())
+			}
+		}
+	}
+	if err := errors.Join(s.Check(), s.Close()); !errors.Is(err, ErrReadOnly) {
+		return err
+	}
+	return nil // what was kept is on disk all the same
+}

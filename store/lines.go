@@ -2,9 +2,7 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"math"
-	"runtime/debug"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -198,15 +196,13 @@ func (s *Store) view(fn func(*bolt.Tx) error) error {
 	return viewDB(s.db, fn)
 }
 
-func viewDB(db *bolt.DB, fn func(*bolt.Tx) error) (err error) {
-	// What cannot be read of a mapped file is a fault and not a panic.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errFile, p)
-		}
-	}()
-	return db.View(fn)
+func viewDB(db *bolt.DB, fn func(*bolt.Tx) error) error {
+	if db == nil {
+		return errClosedFile
+	}
+	return guard(func() error { return db.View(fn) })
 }
+
+var errClosedFile = errors.New("the database could not be opened again")
 
 var errFile = errors.New("the file is damaged")

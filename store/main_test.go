@@ -82,6 +82,8 @@ func child(what, path string) error {
 			return err
 		}
 		return s.Close()
+	case "flaky":
+		return flaky(path)
 	case "commit":
 		return appendUntilKilled(path, Options{})
 	case "relaxed":

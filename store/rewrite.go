@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -258,10 +256,9 @@ func keep(path, as string) error {
 	return errors.Join(err, to.Sync(), to.Close())
 }
 
-// checkFile checks a file that no store has open.
-func checkFile(path string) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, PreLoadFreelist: true, Timeout: time.Second})
+// checkFile checks a file that no store has open for writing.
+func checkFile(path string) error {
+	db, err := openReadOnly(path)
 	if err != nil {
 		return err
 	}

@@ -82,6 +82,13 @@ type Options struct {
 	// PendingBytes bounds the memory of lines submitted but not yet committed;
 	// at the bound Submit waits. Default 16 MiB.
 	PendingBytes int64
+	// CompactAbove, in bytes, lets Open compact a file that is longer and more
+	// than half free. 0: never.
+	CompactAbove int64
+	// Latched, if not nil, is called on the committer's goroutine when the store
+	// becomes read-only, with the reason, and with nil when it has healed. It
+	// must not block, nor call the store.
+	Latched func(why error)
 	// Observe, if not nil, is called on the committer's goroutine after each
 	// commit: how long it took, and how many lines it kept. It must not block.
 	Observe func(took time.Duration, lines int)
@@ -140,8 +147,9 @@ type Store struct {
 
 	// Owned by the committer.
 	journal   journal
-	record    []byte  // of the journal, under way
-	unwritten int     // lines in it; with Relaxed they are delivered already
+	record    []byte // of the journal, under way
+	unwritten int    // lines in it; with Relaxed they are delivered already
+	backups   []backup
 	stuck     error   // why it could not be written; nil: not tried yet
 	batches   uint64  // so many times lines were numbered
 	touched   []*head // rooms with lines that are numbered and not yet published
@@ -202,11 +210,25 @@ func Open(path string, opts Options) (*Store, error) {
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("read the database %s: %w", path, errors.Join(err, s.journal.close(), db.Close()))
 	}
+	file, free, err := s.Size()
+	if err != nil || opts.CompactAbove == 0 || file <= opts.CompactAbove || free <= file/2 {
+		return s, nil // what cannot be read is found by who reads
+	}
+	opts.CompactAbove = 0
+	before, after, failed := s.compact()
+	if s, err = Open(path, opts); err != nil {
+		return nil, err
+	}
+	if failed != nil {
+		s.warnings = append(s.warnings, fmt.Sprintf("the database has %d of %d bytes to give back and could not be compacted: %v", free, file, failed))
+	} else {
+		s.warnings = append(s.warnings, fmt.Sprintf("the database was compacted, from %d bytes to %d", before, after))
+	}
 	return s, nil
 }
 
-// Warnings are sentences about what Open has found: lines that are lost because
-// a file is damaged, or not there.
+// Warnings are sentences about what Open has found and done: lines that are lost
+// because a file is damaged, or not there; that it has compacted the file.
 func (s *Store) Warnings() []string { return s.warnings }
 
 func boltOptions(lockTimeout time.Duration) *bolt.Options {
@@ -252,20 +274,16 @@ var errMoved = errors.New("another process puts new files in its place")
 // openBolt opens an existing file. bbolt panics on some damaged files: that is
 // an error here, and the file stays locked for as long as the process lives.
 func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
-	// What cannot be read of a mapped file is a fault and not a panic.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the database %s is damaged: %v", path, p)
-		}
-	}()
 	// bbolt would make a database of an empty file.
 	if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Size() < int64(2*os.Getpagesize()) {
 		return nil, fmt.Errorf("%s is damaged or not a roomd database: it has only %d bytes", path, st.Size())
 	}
-	if db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, ReadOnly: true}); err == nil {
+	err = guard(func() error {
+		if db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, ReadOnly: true}); err != nil {
+			return err
+		}
 		if err := errors.Join(whole(db), db.Close()); err != nil {
-			return nil, fmt.Errorf("the database %s is damaged: %w", path, err)
+			return fmt.Errorf("the database %s is damaged: %w", path, err)
 		}
 		opts := boltOptions(lockTimeout)
 		var file *os.File
@@ -273,24 +291,54 @@ func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
 			file, err = os.OpenFile(name, flag, mode)
 			return file, err
 		}
-		if db, err = bolt.Open(path, 0o600, opts); err == nil && moved(path, file) {
+		if db, err = bolt.Open(path, 0o600, opts); err != nil {
+			return err
+		}
+		if moved(path, file) {
 			// A migration or a compaction was under way: what was waited for is
 			// the old file.
-			return nil, errors.Join(errMoved, db.Close())
+			return errors.Join(errMoved, db.Close())
 		}
-		if err == nil {
-			db.AllocSize = 1 << 20 // instead of 16 MiB at a time
-		}
-	}
-	switch {
-	case errors.Is(err, berrors.ErrTimeout):
-		return nil, fmt.Errorf("the database %s is in use by %s", path, lockHolder(path))
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
-		return nil, fmt.Errorf("%s is damaged or not a roomd database: %w", path, err)
-	case err != nil:
-		return nil, fmt.Errorf("open the database: %w", err)
+		db.AllocSize = 1 << 20 // instead of 16 MiB at a time
+		return nil
+	})
+	if err != nil {
+		return nil, openError(path, err)
 	}
 	return db, nil
+}
+
+// guard turns what bbolt does on damaged files into an error.
+func guard(fn func() error) (err error) {
+	// What cannot be read of a mapped file is a fault and not a panic.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errFile, p)
+		}
+	}()
+	return fn()
+}
+
+// InUseError says that another process has the database.
+type InUseError struct{ Path, Holder string }
+
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("the database %s is in use by %s", e.Path, e.Holder)
+}
+
+func openError(path string, err error) error {
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return &InUseError{path, lockHolder(path)}
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+		return fmt.Errorf("%s is damaged or not a roomd database: %w", path, err)
+	case errors.Is(err, errFile):
+		return fmt.Errorf("the database %s: %w", path, err)
+	case errors.Is(err, errMoved):
+		return err
+	}
+	return fmt.Errorf("open the database: %w", err)
 }
 
 // whole refuses a file that is shorter than what it refers to: reading the rest
@@ -377,22 +425,7 @@ func (s *Store) load() error {
 		for _, name := range buckets {
 			lacking = lacking || tx.Bucket(name) == nil
 		}
-		return tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
-			r, err := decodeRoom(k, v)
-			if err != nil {
-				return err
-			}
-			if !r.Deleted.IsZero() {
-				return nil
-			}
-			h, err := getHead(tx, r.ID)
-			if err != nil {
-				return fmt.Errorf("room %q: %w", r.Name, err)
-			}
-			h.own = r.Own
-			heads[r.ID] = h
-			return nil
-		})
+		return readHeads(tx, heads)
 	})
 	if err != nil {
 		return err
@@ -432,6 +465,26 @@ func (s *Store) load() error {
 		s.late, err = begin, nil
 	}
 	return err
+}
+
+// readHeads reads the heads of the rooms that are not deleted.
+func readHeads(tx *bolt.Tx, heads map[uint64]*head) error {
+	return tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
+		r, err := decodeRoom(k, v)
+		if err != nil {
+			return err
+		}
+		if !r.Deleted.IsZero() {
+			return nil
+		}
+		h, err := getHead(tx, r.ID)
+		if err != nil {
+			return fmt.Errorf("room %q: %w", r.Name, err)
+		}
+		h.own = r.Own
+		heads[r.ID] = h
+		return nil
+	})
 }
 
 // begin puts down in the file that a server runs on it. If lines may be missing,
@@ -532,7 +585,16 @@ func (s *Store) close() error {
 	if s.away { // the file is left to who has it
 		return nil
 	}
-	return errors.Join(s.finish(), s.journal.close(), s.db.Close())
+	s.endBackups()
+	return errors.Join(s.finish(), s.journal.close(), s.closeFile())
+}
+
+// closeFile closes the database, if a failed healing has left it open.
+func (s *Store) closeFile() error {
+	if s.db == nil {
+		return nil
+	}
+	return s.db.Close()
 }
 
 // unmark takes back what begin has put down.

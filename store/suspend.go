@@ -73,6 +73,7 @@ func (s *Store) pause(p *suspension, items []item) []item {
 		p.began <- err
 		return items
 	}
+	s.endBackups()
 	s.files.Lock()
 	defer s.files.Unlock()
 	p.began <- errors.Join(s.journal.close(), s.db.Close())

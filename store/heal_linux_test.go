@@ -1,0 +1,97 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A sync that fails, of the journal or of the database: what was refused is not
+// there, what was kept is, before and after the process has ended.
+func TestSyncFails(t *testing.T) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Fatal("strace is needed to let a sync fail: apt-get install strace")
+	}
+	for _, when := range []string{"8", "9+7", "20..21"} {
+		path := dbPath(t)
+		cmd := exec.Command("strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=fdatasync",
+			"-e", "inject=fdatasync:error=EIO:when="+when, os.Args[0])
+		cmd.Env = append(childEnviron(), childEnv+"=flaky", pathEnv+"="+path)
+		var errs strings.Builder
+		cmd.Stderr = &errs
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(out)
+		if err := errors.Join(err, cmd.Wait()); err != nil {
+			t.Errorf("syncs %s: %v\n%s\n%s", when, err, said, errs.String())
+			continue
+		}
+		var kept []string
+		refused := 0
+		for line := range strings.Lines(string(said)) {
+			var what string
+			var seq, i int
+			if n, _ := fmt.Sscan(line, &what, &seq, &i); n == 3 && what == "kept" {
+				kept = append(kept, fmt.Sprint(seq, " ", i))
+			} else if n == 3 {
+				refused++
+			}
+		}
+		s := open(t, path, Options{})
+		var have []string
+		for _, l := range s.all(1) {
+			have = append(have, fmt.Sprint(l.Seq, " ", l.Text))
+		}
+		if !slices.Equal(have, kept) || refused == 0 {
+			t.Errorf("syncs %s: kept %v, there are %v; %d were refused", when, kept, have, refused)
+		}
+		t.Logf("syncs %s: %d refused", when, refused)
+	}
+}
+
+// A store heals by itself when what was in its way is gone.
+func TestHealsByItself(t *testing.T) {
+	s := open(t, dbPath(t), Options{})
+	room := s.room("lobby", 9000)
+	s.say(room, "before")
+	// As after a failed write.
+	if err := s.Submit(t.Context(), &Post{Room: room, Line: Line{Kind: Message, Text: "kept"}}); err != nil {
+		t.Fatal(err)
+	}
+	c := &change{done: make(chan struct{}), then: func() { s.latch(errors.New("as if the disk was ill")) }}
+	if err := s.enqueue(item{change: c}); err != nil {
+		t.Fatal(err)
+	}
+	<-c.done
+	if p := s.say(room, "refused"); !errors.Is(p.Err, ErrReadOnly) {
+		t.Error(p.Err)
+	}
+	if lines := s.all(room); len(lines) != 2 {
+		t.Errorf("%+v", lines)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(4 * healFirst); s.Broken() != nil; <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("it stays ill")
+		}
+	}
+	if p := s.say(room, "after"); p.Err != nil || p.Line.Seq != 3 {
+		t.Errorf("%+v", p)
+	}
+	s.reopen()
+	if lines := s.all(room); len(lines) != 3 {
+		t.Errorf("%+v", lines)
+	}
+}

@@ -1,0 +1,234 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Info is what a file holds.
+type Info struct {
+	Schema  uint64
+	Bytes   int64 // of the file
+	Free    int64 // of those, what is free for what comes
+	Journal int64 // lines in the journal, not in the file yet
+	Rooms   int
+	Trash   int // rooms that are deleted and not gone yet
+	Lines   uint64
+	Bans    int
+	Audits  int
+}
+
+// Inspect reads a database that no server has open, without changing anything.
+// If check is set it reads all of it, and compares; what it finds damaged is in
+// problems, and the rest is right. The error says why it could not even begin.
+func Inspect(path string, check bool) (info Info, problems []error, err error) {
+	if st, err := os.Stat(path); err != nil {
+		return info, nil, err
+	} else if st.Mode().IsRegular() && st.Size() < int64(2*os.Getpagesize()) {
+		return info, nil, fmt.Errorf("%s is damaged or not a roomd database: it has only %d bytes", path, st.Size())
+	}
+	db, err := openReadOnly(path)
+	if err != nil {
+		return info, nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	bad := func(err error) {
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	s := &Store{path: path, db: db, heads: make(map[uint64]*head), waiting: make(map[chore]bool)}
+	var key []byte
+	bad(viewDB(db, func(tx *bolt.Tx) (err error) {
+		if info.Schema, err = schemaOf(tx); err != nil || info.Schema != Schema {
+			return err
+		}
+		info.Bytes = tx.Size()
+		key = append(key, tx.Bucket(bucketMeta).Get(keyJournal)...)
+		return errors.Join(readHeads(tx, s.heads), info.count(tx))
+	}))
+	if info.Schema != Schema {
+		return info, problems, nil
+	}
+	st := db.Stats()
+	info.Free = int64(st.FreePageN+st.PendingPageN) * int64(db.Info().PageSize)
+	before := info.Lines
+	_, err = s.replay(key)
+	bad(err)
+	for _, w := range s.warnings {
+		bad(errors.New(w))
+	}
+	for _, h := range s.heads {
+		for i := range h.tail {
+			info.Journal += int64(h.tail[i].lines)
+		}
+	}
+	info.Lines = before + uint64(info.Journal)
+	bad(s.journal.close())
+	if check {
+		bad(viewDB(db, checkTx))
+	}
+	return info, problems, nil
+}
+
+func (info *Info) count(tx *bolt.Tx) error {
+	info.Bans = tx.Bucket(bucketBans).Stats().KeyN
+	info.Audits = tx.Bucket(bucketAudit).Stats().KeyN
+	return tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
+		r, err := decodeRoom(k, v)
+		if err != nil {
+			return err
+		}
+		h, err := getHead(tx, r.ID)
+		if err != nil {
+			return err
+		}
+		if r.Deleted.IsZero() {
+			info.Rooms++
+		} else {
+			info.Trash++
+		}
+		info.Lines += h.Lines
+		return nil
+	})
+}
+
+// Compact rewrites a database that no server has open without the space that is
+// free, and without what opts do not let it keep any more. The old file is kept until the
+// new one is checked. It returns the sizes before and after.
+func Compact(path string, opts Options) (before, after int64, err error) {
+	if _, err := os.Stat(path); err != nil {
+		return 0, 0, err // opening would make it
+	}
+	s, err := Open(path, opts)
+	if err != nil {
+		return 0, 0, err
+	}
+	if before, after, err = s.compact(); err != nil {
+		return before, after, fmt.Errorf("compact %s: %w", path, err)
+	}
+	return before, after, nil
+}
+
+// compact is Compact for a store that is not started. It is closed after.
+func (s *Store) compact() (before, after int64, err error) {
+	before, err = sizeOf(s.path)
+	s.planTidy(time.Now())
+	for s.chore() {
+	}
+	if err == nil {
+		err = s.finish()
+	}
+	if err == nil && s.journal.file != nil {
+		err = ErrFull // for which finish leaves the journal
+	}
+	if err == nil {
+		err = replace(s.db, s.path, "")
+	}
+	if err = errors.Join(err, s.journal.close(), s.db.Close()); err == nil {
+		after, err = sizeOf(s.path)
+	}
+	return before, after, err
+}
+
+func sizeOf(path string) (int64, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
+// RestoreFile puts a backup in the place of a database that no server has open,
+// after a check. What is there is refused, unless force is set: then it is kept
+// beside, with its journal, as kept.
+func RestoreFile(backup, path string, force bool) (kept string, err error) {
+	if err := checkFile(backup); err != nil {
+		return "", fmt.Errorf("the backup %s is not good: %w", backup, err)
+	}
+	tmp, err := copyFile(backup, path)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(tmp))
+		}
+	}()
+	if err := cleanCopy(tmp); err != nil {
+		return "", fmt.Errorf("the copy of the backup: %w", err)
+	}
+	if _, err := os.Lstat(path); err == nil {
+		if !force {
+			return "", fmt.Errorf("%s is there already", path)
+		}
+		kept = fmt.Sprintf("%s.before-%s", path, time.Now().UTC().Format("20060102-150405"))
+		if err := aside(path, kept); err != nil {
+			return "", err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return kept, err
+	}
+	return kept, syncDir(filepath.Dir(path))
+}
+
+// aside gives a database that nobody has open a second name, and its journal
+// that of it. A damaged one may be what the backup is for: it is moved, too.
+func aside(path, kept string) error {
+	var inUse *InUseError
+	if db, err := openBolt(path, time.Second); err == nil {
+		defer db.Close()
+	} else if errors.As(err, &inUse) {
+		return err
+	}
+	if err := keep(path, kept); err != nil {
+		return fmt.Errorf("keep the old file as %s: %w", kept, err)
+	}
+	if err := os.Rename(journalPath(path), journalPath(kept)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// copyFile copies a file into a new one beside path, synced, and returns that.
+func copyFile(from, path string) (tmp string, err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	out, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new*")
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(out, in)
+	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(out.Name()))
+	}
+	return out.Name(), nil
+}
+
+// openReadOnly opens a file that nobody has open for writing.
+func openReadOnly(path string) (db *bolt.DB, err error) {
+	err = guard(func() error {
+		db, err = bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, PreLoadFreelist: true, Timeout: time.Second})
+		if err != nil {
+			return openError(path, err)
+		}
+		return whole(db)
+	})
+	if err != nil && db != nil {
+		err = errors.Join(err, db.Close())
+	}
+	return db, err
+}
