@@ -12,71 +12,78 @@ import (
 	"roomd/store"
 )
 
-// line handles one line of a member. It returns why the member is to end, if
-// it is.
-func (m *Member) line(line []byte, over int) Cause {
-	if wire.Blank(line) && over == 0 {
+// line handles one line of a member and returns why the member is to end, if it
+// is. Without wait it reports false if that would have to wait; the line is then
+// to be handed in again, with wait. The caller has reading.
+func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
+	if over == 0 && wire.Blank(line) {
 		m.room.svc.counters.blank.Add(1)
-		return ""
+		return "", true
 	}
 	if !m.begun {
 		m.begun = true
 		if p := wire.Foreign(line, over > 0); p != "" {
 			m.room.svc.counters.foreign(p)
-			return foreign
+			return foreign, true
 		}
+	}
+	isText := over == 0 && (m.raw || line[0] != '/' || len(line) > 1 && line[1] == '/')
+	flying := 1 // a command, or a refusal, is in its place: behind what was said before it
+	if isText && m.silenced() == nil && !m.room.own.Load().ReadOnly {
+		flying = maxInFlight
+	}
+	if !m.mayGoOn(flying, wait) {
+		return "", wait // it has ended, or has to wait
 	}
 	if over > 0 {
 		m.room.svc.counters.tooLong.Add(1)
-		if m.settle(1) {
-			m.answer(wire.Event{Type: wire.TypeError, Command: "say", Code: wire.CodeTooLong, Text: fmt.Sprintf(
-				"not sent: the line has %d bytes, the limit is %d", over, m.room.svc.opts().LineBytes)})
-		}
-		return ""
+		m.answer(wire.Event{Type: wire.TypeError, Command: "say", Code: wire.CodeTooLong, Text: fmt.Sprintf(
+			"not sent: the line has %d bytes, the limit is %d", over, m.room.svc.opts().LineBytes)})
+		return "", true
 	}
 	text := m.room.svc.counters.clean(line)
 	if m.raw {
-		m.say(store.Message, text)
-		return ""
+		return "", m.say(store.Message, text, wait)
 	}
-	c, err := wire.ParseCommand(text)
-	if err == nil && c.Do == wire.Say {
-		m.say(store.Message, c.Text)
-		return ""
-	}
-	// A command is answered in its place: behind what was said before it.
-	if !m.settle(1) {
-		return ""
-	}
+	cmd, err := wire.ParseCommand(text)
 	if err == nil {
-		err = m.do(c)
+		err = m.do(cmd, wait)
 	}
 	var refusal *wire.Error
 	switch {
 	case errors.Is(err, errQuit):
-		return left
+		return left, true
+	case errors.Is(err, errWait):
+		return "", false
 	case errors.As(err, &refusal):
-		m.answer(wire.Event{Type: wire.TypeError, Command: c.Name, Code: refusal.Code, Text: refusal.Text})
+		m.answer(wire.Event{Type: wire.TypeError, Command: cmd.Name, Code: refusal.Code, Text: refusal.Text})
 	case err != nil:
-		m.room.svc.log.Error("command", "room", m.room.name(), "command", c.Name, "error", err)
-		m.answer(wire.Event{Type: wire.TypeError, Command: c.Name, Code: wire.CodeInternal, Text: "the server could not do that"})
+		m.room.svc.log.Error("command", "room", m.room.name(), "member", m.remote, "command", cmd.Name, "error", err)
+		m.answer(wire.Event{Type: wire.TypeError, Command: cmd.Name, Code: wire.CodeInternal, Text: "the server could not do that"})
 	}
-	return ""
+	return "", true
 }
 
-var errQuit = errors.New("quit")
+var (
+	errQuit = errors.New("quit")
+	errWait = errors.New("the store has no room for the line now")
+)
 
-// do carries out a command. Every command has exactly one answer.
-func (m *Member) do(c wire.Command) error {
+// do carries out a command. Every command has exactly one answer. What is said
+// may have to wait; without leave to do so the error is errWait.
+func (m *Member) do(c wire.Command, wait bool) error {
+	said := true
 	switch c.Do {
+	case wire.Say:
+		said = m.say(store.Message, c.Text, wait)
 	case wire.Me:
-		return m.sayAndTell(c.Name, store.Action, c.Text)
+		said = m.say(store.Action, c.Text, wait)
 	case wire.SetTopic:
 		if c.Text == "" {
 			m.ok(c.Name, m.showTopic())
 			return nil
 		}
-		return m.sayAndTell(c.Name, store.Topic, c.Text)
+		said = m.say(store.Topic, c.Text, wait)
 	case wire.Nick:
 		return m.rename(c.Name, c.Text)
 	case wire.Msg:
@@ -122,6 +129,9 @@ func (m *Member) do(c wire.Command) error {
 	default:
 		return fmt.Errorf("no code for /%s", c.Name)
 	}
+	if !said {
+		return errWait
+	}
 	return nil
 }
 
@@ -155,25 +165,6 @@ func (m *Member) queue(ins insert) {
 	}
 	ins.at = m.room.log.End()
 	m.inserts = append(m.inserts, ins)
-}
-
-// sayAndTell says a line that is a command's and waits until the room has it.
-// A reader of text sees the line, which is answer enough; a reader of JSON gets
-// an ok behind it.
-func (m *Member) sayAndTell(command string, k store.Kind, text string) error {
-	m.mu.Lock()
-	m.saying, m.failed = command, false
-	m.mu.Unlock()
-	m.say(k, text)
-	m.settle(1)
-	m.mu.Lock()
-	failed := m.failed
-	m.saying = ""
-	m.mu.Unlock()
-	if !failed {
-		m.ok(command, "")
-	}
-	return nil
 }
 
 func (m *Member) showTopic() string {

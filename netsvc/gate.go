@@ -57,7 +57,7 @@ type guesser struct {
 
 // knock asks for the password of a room and then lets the connection in. It is
 // the connection's goroutine until then.
-func (r *Room) knock(c *net.TCPConn, addr netip.AddrPort, l *lock) {
+func (r *Room) knock(c conn, addr netip.AddrPort, l *lock) {
 	g := &r.svc.gate
 	who := &caller{conn: c, addr: addr}
 	c.SetDeadline(time.Now().Add(gateTime))
@@ -80,7 +80,7 @@ func (r *Room) knock(c *net.TCPConn, addr netip.AddrPort, l *lock) {
 	watch.Wait()
 	if err == nil {
 		c.SetDeadline(time.Time{})
-		r.welcome(c, addr, early)
+		r.welcome(r.svc.linkOf(c, addr), addr, early)
 		return
 	}
 	cause, closed := r.ending()

@@ -1,10 +1,8 @@
 package netsvc
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"runtime"
@@ -31,42 +29,49 @@ const (
 // listeners is one port on all listen addresses.
 type listeners struct {
 	port int
-	each []*net.TCPListener
-	quit chan struct{} // closed by leave
-}
-
-func (l *listeners) close() {
-	for _, ln := range l.each {
-		ln.Close()
-	}
+	each []*listener
 }
 
 // listen binds a port on all addresses, or on none. Port 0 lets the system
 // choose.
 func (s *Service) listen(port int) (*listeners, error) {
-	l := &listeners{port: port, quit: make(chan struct{})}
-	third := max(s.opts().DeadPeer/6, time.Second) // idle, and then the probes
-	lc := net.ListenConfig{
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: third * 2, Interval: third, Count: 3},
-		Control: func(_, _ string, c syscall.RawConn) error {
-			var err error
-			return errors.Join(c.Control(func(fd uintptr) { err = tuneListener(fd, s.opts().DeadPeer) }), err)
-		},
-	}
+	l := &listeners{port: port}
 	for _, a := range s.opts().Listen {
-		network := "tcp4"
-		if a.Is6() {
-			network = "tcp6"
-		}
-		ln, err := lc.Listen(context.Background(), network, netip.AddrPortFrom(a, uint16(l.port)).String())
+		ln, err := s.listenOn(a, l.port)
 		if err != nil {
 			l.close()
 			return nil, err
 		}
-		l.each = append(l.each, ln.(*net.TCPListener))
-		l.port = ln.Addr().(*net.TCPAddr).Port
+		l.each = append(l.each, ln)
+		l.port = ln.port()
 	}
 	return l, nil
+}
+
+// open begins to accept and gives each connection to admit. busy is what those
+// are told whom there is no descriptor for.
+func (l *listeners) open(admit func(socket, netip.AddrPort), busy string) error {
+	for _, ln := range l.each {
+		if err := ln.open(admit, busy); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end stops to listen, once who is in the backlog has been admitted, which by
+// then means to be told why not.
+func (l *listeners) end() {
+	for _, ln := range l.each {
+		ln.end()
+	}
+}
+
+// close stops to listen at once.
+func (l *listeners) close() {
+	for _, ln := range l.each {
+		ln.close()
+	}
 }
 
 // inUse reports whether a bind failed as somebody else has the port.
@@ -188,64 +193,6 @@ func (s *Service) pause(d time.Duration) bool {
 	}
 }
 
-// acceptLoop accepts until the listener is closed, or until quit is closed and
-// nobody is left in the backlog. Being out of descriptors or memory never ends
-// it: whoever can be accepted with the reserve is told busy.
-func (s *Service) acceptLoop(ln *net.TCPListener, admit func(*net.TCPConn), busy string, quit <-chan struct{}) {
-	const lastRound = 10 * time.Millisecond
-	leaving := false
-	empty := 0 // rounds in which nobody came, while leaving
-	for {
-		select {
-		case <-quit:
-			// Who connected before is in the backlog and is to be told. A round
-			// in which nobody comes says that it is empty; the first one may
-			// have been cut short by wakeAccept.
-			leaving = true
-			ln.SetDeadline(time.Now().Add(lastRound))
-		default:
-		}
-		c, err := ln.AcceptTCP()
-		switch {
-		case err == nil:
-			s.counters.accepted.Add(1)
-			admit(c)
-		case errors.Is(err, net.ErrClosed):
-			return
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			if empty++; leaving && empty > 1 {
-				ln.Close()
-				return
-			}
-		default:
-			if s.reserve.refuse(ln, err, busy) {
-				continue
-			}
-			s.log.Warn("accept", "listener", ln.Addr().String(), "error", err)
-			t := time.NewTimer(20 * time.Millisecond)
-			select {
-			case <-t.C:
-			case <-quit:
-			}
-			t.Stop()
-		}
-	}
-}
-
-// leave ends the room's accept loops once nobody is left in the backlog. It may
-// be called once.
-func (l *listeners) leave() {
-	close(l.quit)
-	l.wakeAccept()
-}
-
-// wakeAccept makes acceptLoop look at quit, which is closed by now.
-func (l *listeners) wakeAccept() {
-	for _, ln := range l.each {
-		ln.SetDeadline(time.Unix(1, 0))
-	}
-}
-
 // reserve is a descriptor kept for the moment when there is none left: without
 // it nobody could even be refused, and the accept loops would spin.
 type reserve struct {
@@ -256,8 +203,11 @@ type reserve struct {
 func (v *reserve) open() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.file, _ = os.Open(os.DevNull) // without it accept loops only wait
+	v.fill()
 }
+
+// fill takes a descriptor; without one, listeners only wait. mu is held.
+func (v *reserve) fill() { v.file, _ = os.Open(os.DevNull) }
 
 func (v *reserve) close() {
 	v.mu.Lock()
@@ -266,32 +216,6 @@ func (v *reserve) close() {
 		v.file.Close()
 		v.file = nil
 	}
-}
-
-// refuse accepts one connection on the reserve, says busy, and closes it. It
-// reports false if err is something else, or the reserve could not be used.
-func (v *reserve) refuse(ln *net.TCPListener, err error, busy string) bool {
-	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
-		return false
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.file == nil {
-		v.file, _ = os.Open(os.DevNull)
-		return false
-	}
-	v.file.Close()
-	v.file = nil
-	ln.SetDeadline(time.Now().Add(time.Millisecond))
-	c, err := ln.AcceptTCP()
-	ln.SetDeadline(time.Time{})
-	if err == nil {
-		c.SetWriteDeadline(time.Now().Add(time.Millisecond))
-		c.Write([]byte(busy))
-		c.Close()
-	}
-	v.file, _ = os.Open(os.DevNull)
-	return err == nil
 }
 
 // busyText is what is said to who cannot be served for want of descriptors.
@@ -345,37 +269,23 @@ func block(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// remote is the peer's address.
-func remote(c *net.TCPConn) netip.AddrPort {
-	a, ok := c.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap := a.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
-
 // refusals bounds the goroutines that refuse gently.
 var refusals = make(chan struct{}, 64)
 
 // refuse tells a connection one line and closes it. The line may be lost if
 // very many are refused at once.
-func (s *Service) refuse(c *net.TCPConn, line string) {
+func (s *Service) refuse(k halfCloser, line string) {
 	s.counters.refused.Add(1)
-	c.SetWriteDeadline(time.Now().Add(time.Second))
-	c.Write([]byte(line))
+	k.SetWriteDeadline(time.Now().Add(time.Second)) // its buffer is empty: it does not wait
+	k.Write([]byte(line))
 	select {
 	case refusals <- struct{}{}:
 	default:
-		c.Close()
+		k.Close()
 		return
 	}
 	s.tasks.Go(func() {
 		defer func() { <-refusals }()
-		if k, err := newSock(c); err == nil {
-			k.closeGently(false)
-			return
-		}
-		c.Close()
+		closeGently(k, false)
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"runtime/debug"
@@ -25,7 +24,7 @@ const (
 type session struct {
 	svc    *Service
 	id     uint64
-	sock   *sock
+	conn   conn
 	addr   netip.Addr
 	remote string // with the port
 	framer wire.Framer
@@ -36,16 +35,12 @@ type session struct {
 }
 
 // admitMaster serves a connection to the master port, or says why not.
-func (s *Service) admitMaster(c *net.TCPConn) {
-	addr := remote(c)
+func (s *Service) admitMaster(c socket, addr netip.AddrPort) {
 	if s.stop.Err() != nil {
-		s.refuse(c, "ERR shutting-down the server is stopping\n")
+		s.refuse(c.conn(addr), "ERR shutting-down the server is stopping\n")
 		return
 	}
-	k, err := newSock(c)
-	if err == nil {
-		err = s.enter(addr.Addr())
-	}
+	err := s.enter(addr.Addr())
 	if err == nil {
 		if b := s.banned(false, 0, addr.Addr(), ""); b != nil {
 			s.leave(addr.Addr())
@@ -53,10 +48,10 @@ func (s *Service) admitMaster(c *net.TCPConn) {
 		}
 	}
 	if err != nil {
-		s.refuse(c, errLine(err))
+		s.refuse(c.conn(addr), errLine(err))
 		return
 	}
-	ses := &session{svc: s, id: s.sessions.Add(1), sock: k, addr: addr.Addr(), remote: addr.String(), framer: wire.NewFramer(s.opts().LineBytes)}
+	ses := &session{svc: s, id: s.sessions.Add(1), conn: c.conn(addr), addr: addr.Addr(), remote: addr.String(), framer: wire.NewFramer(s.opts().LineBytes)}
 	s.tasks.Go(func() {
 		defer s.leave(addr.Addr())
 		ses.serve()
@@ -86,11 +81,11 @@ func (c *session) serve() {
 		if p := recover(); p != nil {
 			c.svc.log.Error("master", "remote", c.remote, "error", p, "stack", string(debug.Stack()))
 			c.svc.counters.session(destroyed)
-			c.sock.tcp.Close()
+			c.conn.Close()
 		}
 	}()
 	// Stopping wakes the reader; a request under way is finished and answered.
-	defer c.svc.whenStopping(c.sock.wakeReader)()
+	defer c.svc.whenStopping(func() { c.conn.SetReadDeadline(time.Unix(1, 0)) })()
 	err := c.converse()
 	heard := errors.Is(err, io.EOF)
 	if c.svc.stop.Err() != nil && !heard {
@@ -102,10 +97,10 @@ func (c *session) serve() {
 	}
 	c.svc.counters.session(cause)
 	if cause == vanished || cause == unread {
-		c.sock.tcp.Close()
+		c.conn.Close()
 		return
 	}
-	c.sock.closeGently(heard)
+	closeGently(c.conn, heard)
 }
 
 // Causes of the end of a session, beside those of members.
@@ -143,13 +138,13 @@ func (c *session) converse() error {
 	for {
 		// Bytes that never make a line do not count: a line has its time.
 		if idle := c.svc.opts().MasterIdle; idle > 0 && lines != c.lines {
-			c.sock.tcp.SetReadDeadline(time.Now().Add(idle))
+			c.conn.SetReadDeadline(time.Now().Add(idle))
 			lines = c.lines
 		}
 		if c.svc.stop.Err() != nil {
 			return c.svc.stop.Err()
 		}
-		p, err := c.sock.read()
+		p, done, err := readInput(c.conn)
 		if err != nil {
 			if line, over, ok := c.framer.Tail(); ok && errors.Is(err, io.EOF) {
 				if e := c.line(line, over); e != nil {
@@ -159,7 +154,7 @@ func (c *session) converse() error {
 			return err
 		}
 		err = c.take(p)
-		c.sock.done()
+		done()
 		if err == nil {
 			err = c.flush()
 		}
@@ -194,8 +189,8 @@ func (c *session) take(p []byte) error {
 }
 
 func (c *session) flush() error {
-	c.sock.tcp.SetWriteDeadline(time.Now().Add(masterWrite))
-	_, err := c.sock.tcp.Write(c.out)
+	c.conn.SetWriteDeadline(time.Now().Add(masterWrite))
+	_, err := c.conn.Write(c.out)
 	c.out = nil // an idle session holds no buffer
 	if err != nil {
 		return errUnread

@@ -1,13 +1,8 @@
 package netsvc
 
 import (
-	"cmp"
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,21 +35,29 @@ const (
 	maxInserts  = 256
 )
 
-// Member is a connection in a room: a reader that speaks, and a cursor.
+// Member is a connection in a room: a reader that speaks, and a cursor. There
+// may be very many: what few of them need is behind a pointer.
 type Member struct {
-	// Set before serve, then read-only.
+	// Set before it is registered, then read-only.
 	id     uint64
 	room   *Room
-	sock   *sock
+	link   link
 	remote netip.AddrPort
 	since  time.Time
 
-	// Owned by the reader.
-	framer wire.Framer
-	early  []byte // read before it was a member
-	begun  bool   // a first line has been seen
-	raw    bool
-	heard  bool // the peer has closed its side
+	// reading is held by who reads the connection: the loop or the goroutine
+	// that is at it, and in the end finish, for good.
+	reading atomic.Int32
+	// hold is held by who writes to it, and in the end by nobody, for good.
+	hold atomic.Int32
+
+	// Owned by who has reading.
+	begun   bool // a first line has been seen
+	raw     bool
+	heard   bool // the peer has closed its side
+	framer  wire.Framer
+	left    *leftover // input that has to wait
+	allowed int64     // when the allowance is whole again, in nanoseconds of uptime
 
 	suspect bool // owned by the sweep: was silent the last time
 
@@ -68,142 +71,115 @@ type Member struct {
 	spoke   atomic.Int64  // microseconds since 1970; 0: not yet
 	mutedBy atomic.Pointer[store.Ban]
 
-	hold    atomic.Int32
-	pos     atomic.Uint64 // a copy of cursor.Pos
-	drained chan struct{} // closed when nothing more will be written
-	settled chan struct{} // capacity 1: inFlight or inserts went down, or ended
+	full  atomic.Bool   // the connection is; writable follows
+	wrote atomic.Uint32 // counts writes that made progress
+	pos   atomic.Uint64 // a copy of cursor.Pos
 
 	// Owned by who has the hold.
 	cursor roomlog.Cursor
 	format roomlog.Format
 	behind bool    // the cursor has fallen out of the log: feed from the store by cursor.Seq
+	over   bool    // nothing comes after rest
 	replay *replay // lines from the store that come before anything else
 	rest   []byte  // to be written before anything else
-	over   bool    // nothing comes after rest
 
 	mu       sync.Mutex
-	inserts  []insert
+	hideOwn  bool // after /echo off
+	ended    bool // no insert follows
+	drained  bool // nothing more will be written
 	inFlight int
-	hideOwn  bool   // after /echo off
-	saying   string // the command whose line is in flight
-	failed   bool   // it was refused
-	ended    bool   // no insert follows
+	inserts  []insert
+	waiter   chan struct{} // capacity 1, made for who waits: something has changed
 }
 
-func newMember(r *Room, k *sock, addr netip.AddrPort, nick wire.Name) *Member {
+func newMember(r *Room, k link, addr netip.AddrPort, nick wire.Name) *Member {
 	return &Member{
-		id: r.svc.members.Add(1), room: r, sock: k, remote: addr, nick: nick, since: time.Now(),
-		framer:  wire.NewFramer(r.svc.opts().LineBytes),
-		drained: make(chan struct{}), settled: make(chan struct{}, 1),
+		id: r.svc.members.Add(1), room: r, link: k, remote: addr, nick: nick, since: time.Now(),
+		framer: wire.NewFramer(r.svc.opts().LineBytes),
 	}
 }
 
 // greet queues what a newcomer sees first. Room.mu is held.
 func (m *Member) greet(members int, topic string) {
-	hello := fmt.Appendf(nil, "* %s: %d here, you are %s (/help)\n", m.room.name(), members, m.nick.Shown)
+	r := m.room
+	hello := fmt.Appendf(nil, "* %s: %d here, you are %s (/help)\n", r.name(), members, m.nick.Shown)
 	if topic != "" {
 		hello = fmt.Appendf(hello, "* topic: %s\n", topic)
 	}
 	m.pos.Store(m.cursor.Pos)
 	m.inserts = append(m.inserts, insert{kind: answer, at: m.cursor, bytes: hello})
-	if n := m.room.replay(); n > 0 {
+	n := r.replay()
+	if st, err := r.svc.store.Stat(r.id); err == nil && st.Lines == 0 {
+		n = 0 // the disk need not be asked
+	}
+	if n > 0 {
 		m.inserts = append(m.inserts, insert{kind: newest, at: m.cursor, n: n})
 	}
 }
 
-// serve is the member's reader. It ends the member, waits until all that is
-// pending is written, and closes the socket.
-func (m *Member) serve() {
-	defer m.room.svc.leave(m.remote.Addr())
-	defer m.room.closed()
-	m.finish(m.read())
-}
-
-// read handles input until there is no more, and says why.
-func (m *Member) read() (c Cause) {
-	defer func() {
-		if p := recover(); p != nil {
-			m.room.svc.log.Error("reader", "room", m.room.name(), "remote", m.remote, "error", p, "stack", string(debug.Stack()))
-			c = destroyed
-		}
-	}()
-	if c := m.take(m.early); c != "" {
-		return c
-	}
-	m.early = nil
-	m.answerNow()
-	for {
-		p, err := m.sock.read()
-		if err != nil {
-			return m.lastLine(err)
-		}
-		c := m.take(p)
-		m.sock.done()
-		if c != "" {
-			return c
-		}
-		m.answerNow()
-	}
-}
-
-// take handles what was read.
-func (m *Member) take(p []byte) Cause {
-	for {
-		line, over, rest, ok := m.framer.Cut(p)
-		if !ok {
-			return ""
-		}
-		if c := m.line(line, over); c != "" {
-			return c
-		}
-		p = rest
-	}
-}
-
-// lastLine handles the end of the stream. What was sent before it is said
-// before the member leaves.
-func (m *Member) lastLine(err error) Cause {
-	c := vanished
-	if errors.Is(err, io.EOF) && !m.sock.wasReset() {
-		c, m.heard = left, true
-		m.sock.bePatient(m.room.svc.opts().DeadPeer)
-		if line, over, ok := m.framer.Tail(); ok {
-			if why := m.line(line, over); why != "" {
-				c = why
-			}
-		}
-	}
-	m.settle(1)
-	return c
-}
-
-// finish ends the member and closes the socket when all is written.
+// finish ends the member, waits until all that is pending is written, and closes
+// the connection. It is called once, by who has reading, which is kept: nobody
+// reads any more.
 func (m *Member) finish(c Cause) {
+	r := m.room
+	defer r.readers.Done()
+	defer r.svc.leave(m.remote.Addr())
+	defer r.closed()
 	m.end(c)
 	c = m.why()
-	m.room.svc.log.Info("member gone", "room", m.room.name(), "member", m.nick.Shown, "remote", m.remote, "cause", string(c))
+	r.svc.log.Info("member gone", "room", r.name(), "member", m.nick.Shown, "remote", m.remote, "cause", string(c))
 	switch c {
-	case destroyed:
-		m.sock.tcp.Close() // the hold may be lost: nobody can be waited for
-		return
-	case vanished, silent, foreign:
-		m.sock.tcp.Close() // ends a writer that waits
-		m.drain()
-		return
-	case left:
-		m.sock.bePatient(m.room.svc.opts().DeadPeer)
-		go func() {
-			select {
-			case <-m.room.quit: // it is not to hold up a deletion
-				m.sock.hurry(drainTime)
-			case <-m.drained:
-			}
-		}()
-	default:
-		m.sock.hurry(drainTime)
+	case vanished, silent, foreign, destroyed:
+		m.link.abort()
 	}
-	m.drain()
-	m.sock.closeGently(m.heard)
+	if !m.drain(c) {
+		// Somebody still has the hold: closing would give the descriptor to a
+		// stranger.
+		r.svc.log.Error("a connection cannot be closed", "room", r.name(), "remote", m.remote)
+		return
+	}
+	m.link.close(m.heard)
+}
+
+// drain waits until nothing more will be written, for as long as the cause
+// deserves: one that has left takes what is pending at its own pace, as long as
+// it takes something; the others have drainTime. It reports false if even then
+// somebody is writing.
+func (m *Member) drain(c Cause) bool {
+	patience := drainTime
+	var quit <-chan struct{}
+	if c == left {
+		patience = m.room.svc.opts().DeadPeer
+		quit = m.room.quit // it is not to hold up a deletion
+	}
+	m.flushAll()
+	aborted := false
+	wrote := m.wrote.Load()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	wait := m.waits()
+	for !m.isDrained() {
+		select {
+		case <-wait:
+		case <-quit:
+			quit, c = nil, deleted
+			timer.Reset(drainTime)
+		case <-timer.C:
+			if now := m.wrote.Load(); c == left && now != wrote {
+				wrote = now
+				timer.Reset(patience)
+				continue
+			}
+			if aborted {
+				return false
+			}
+			aborted = true
+			m.link.abort()
+			m.writable()
+			timer.Reset(drainTime)
+		}
+	}
+	return true
 }
 
 // end takes the member out of the room and queues the end of its stream. The
@@ -234,10 +210,10 @@ func (m *Member) endLocked(c Cause) bool {
 		m.inserts = nil
 	}
 	m.inserts = append(m.inserts, last)
+	m.signalLocked()
 	m.mu.Unlock()
 	m.room.free(m)
-	m.signal()
-	m.sock.wakeReader()
+	m.link.wakeReader()
 	m.room.svc.counters.end(c)
 	m.room.svc.hub.publish(Happening{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.remote.String(), Cause: string(c)})
 	return true
@@ -253,113 +229,56 @@ func (m *Member) why() Cause {
 // letGo ends a member that is too far behind.
 func (m *Member) letGo() { m.end(lagged) }
 
-// signal wakes the reader where it waits for room.
-func (m *Member) signal() {
-	select {
-	case m.settled <- struct{}{}:
-	default:
-	}
+// panicked reports a bug that is met while serving the member.
+func (m *Member) panicked(p any, stack []byte) {
+	m.room.svc.log.Error("member", "room", m.room.name(), "remote", m.remote, "error", p, "stack", string(stack))
 }
 
-// settle waits until fewer than n of the member's lines are in flight and what
-// waits for it is within bounds. It reports false if the member has ended.
-func (m *Member) settle(n int) bool {
-	for {
-		m.mu.Lock()
-		ok, ended := m.inFlight < n && len(m.inserts) < maxInserts, m.ended
-		m.mu.Unlock()
-		if ok || ended {
-			return !ended
-		}
-		m.answerNow()
-		<-m.settled
-	}
-}
-
-// say submits a line. It comes back by appended or refused.
-func (m *Member) say(kind store.Kind, text string) {
-	if !m.settle(maxInFlight) {
-		return
-	}
-	// What is refused here is answered in its place: behind the lines before it.
-	if b := m.silenced(); b != nil {
-		if m.settle(1) {
-			m.mute(b)
-		}
-		return
-	}
-	if m.room.own.Load().ReadOnly {
-		if m.settle(1) {
-			m.unsaid("the room is read-only")
-		}
-		return
-	}
-	m.mu.Lock()
-	ended := m.ended
-	if !ended {
-		m.inFlight++
-	}
-	m.mu.Unlock()
-	if ended {
-		return
-	}
-	p := &store.Post{Room: m.room.id, Line: store.Line{Kind: kind, From: m.nick.Shown, Text: text}, Owner: m}
-	if err := m.room.svc.store.Submit(context.Background(), p); err != nil {
-		p.Err = err
-		m.refused(p)
-		m.room.mu.Lock()
-		m.room.free(m)
-		m.room.mu.Unlock()
-	}
-}
-
-// mute answers a line of a member that may not speak.
-func (m *Member) mute(b *store.Ban) {
-	why := "you are muted"
-	if !b.Until.IsZero() {
-		why += " until " + b.Until.UTC().Format("2006-01-02 15:04:05 UTC")
-	}
-	m.unsaid(why)
-}
-
-// unsaid answers a line that may not be said.
-func (m *Member) unsaid(why string) {
-	m.mu.Lock()
-	m.failed = true
-	command := cmp.Or(m.saying, "say")
-	m.mu.Unlock()
-	m.answer(wire.Event{Type: wire.TypeError, Command: command, Code: wire.CodeDenied, Text: "not sent: " + why})
-}
-
-// appended puts a line of this member into the log. Room.mu is held.
-func (m *Member) appended(log *roomlog.Log, e roomlog.Event) {
+func (m *Member) hasEnded() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before := log.Append(e)
-	if m.hideOwn && !m.ended {
-		// In one section with the append: the holder must not read the line
-		// before it knows that it is to be left out.
-		m.inserts = append(m.inserts, insert{kind: skip, at: before, seq: e.Seq})
-	}
-	m.inFlight--
-	m.lines.Add(1)
-	m.spoke.Store(time.Now().UnixMicro())
-	m.signal()
+	return m.ended
 }
 
-// refused answers a line that the store did not take.
-func (m *Member) refused(p *store.Post) {
-	code := wire.CodeInternal
-	if errors.Is(p.Err, store.ErrNoRoom) {
-		code = wire.CodeNoRoom
-	} else if errors.Is(p.Err, store.ErrClosed) {
-		code = wire.CodeShuttingDown
-	}
+func (m *Member) isDrained() bool {
 	m.mu.Lock()
-	m.inFlight--
-	m.failed = true
-	command := cmp.Or(m.saying, "say")
-	m.mu.Unlock()
-	m.answer(wire.Event{Type: wire.TypeError, Command: command, Code: code, Text: "not sent: " + sentence(p.Err)})
-	m.signal()
+	defer m.mu.Unlock()
+	return m.drained
+}
+
+// waits returns what gets a word whenever something has changed that a goroutine
+// of this member may wait for. There is one at most.
+func (m *Member) waits() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.waiter == nil {
+		m.waiter = make(chan struct{}, 1)
+	}
+	return m.waiter
+}
+
+// pause waits for a word, or for so long.
+func (m *Member) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-m.waits():
+	case <-t.C:
+	}
+}
+
+func (m *Member) signal() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.signalLocked()
+}
+
+func (m *Member) signalLocked() {
+	if m.waiter == nil {
+		return
+	}
+	select {
+	case m.waiter <- struct{}{}:
+	default:
+	}
 }

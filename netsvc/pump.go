@@ -41,8 +41,8 @@ type replay struct {
 }
 
 const (
-	pageBytes  = 64 << 10 // of stored lines read at a time
-	writeBytes = 32 << 10 // small pieces are gathered up to this
+	pageBytes  = 16 << 10 // of stored lines read at a time
+	writeBytes = 16 << 10 // small pieces are gathered up to this
 )
 
 // outcome is why pump stopped.
@@ -56,73 +56,58 @@ const (
 	finished                // the stream is over, or the connection broke
 )
 
-// flush writes what is pending without waiting for the socket or the disk, for
-// the room's flusher. It reports true if the member has more to get.
+// flush writes what is pending, about passBytes at most, without waiting for the
+// connection or the disk. It reports true if there is more, and the connection
+// takes it. Anybody may call it.
 func (m *Member) flush() bool {
-	if !acquire(&m.hold) {
+	if m.link.nudge() || !acquire(&m.hold) {
 		return false
 	}
-	return m.carryOn(m.pump(passBytes, false))
+	return m.work(false)
 }
 
-// answerNow writes what is pending, for the reader: it may read the disk, and
-// must not wait for the socket, as a peer may send all before it reads.
-func (m *Member) answerNow() {
-	for acquire(&m.hold) && m.carryOn(m.pump(math.MaxInt, true)) {
+// flushAll is flush until the connection takes no more.
+func (m *Member) flushAll() {
+	for m.flush() {
 	}
 }
 
-// carryOn gives the hold back, or passes it to a goroutine that may wait. It
-// reports true if there is more to write, and then the hold is free.
-func (m *Member) carryOn(o outcome) bool {
-	switch o {
-	case idle:
-		if release(&m.hold) {
+// writable says that the connection takes more.
+func (m *Member) writable() {
+	m.full.Store(false)
+	m.flushAll()
+}
+
+// work writes what is pending, and once more if somebody has left word meanwhile.
+// The caller has the hold, which is given back. It reports true if there is more
+// to write.
+func (m *Member) work(disk bool) bool {
+	for {
+		o := m.pump(passBytes, disk)
+		switch o {
+		case full:
+			m.full.Store(true) // writable follows
+		case needDisk:
+			go m.feed()
+			return false
+		case finished: // the hold stays taken: nobody writes any more
+			m.mu.Lock()
+			m.drained = true
+			m.signalLocked()
+			m.mu.Unlock()
 			return false
 		}
-		fallthrough
-	case more:
-		m.hold.Store(free)
-		return true
-	case finished:
-		close(m.drained) // the hold stays taken: nobody writes any more
-	default:
-		go m.write()
-	}
-	return false
-}
-
-// drain writes all that is pending and waits for the end of the stream, which
-// must have been queued.
-func (m *Member) drain() {
-	m.carryOut()
-	<-m.drained
-}
-
-// carryOut writes all that is pending of a member, if nobody else does.
-func (m *Member) carryOut() {
-	if acquire(&m.hold) {
-		m.write()
-	}
-}
-
-// write is the writer of a member that lags. It has the hold and waits for the
-// socket and the disk until nothing is pending.
-func (m *Member) write() {
-	for {
-		o := m.pump(math.MaxInt, true)
-		if o == full {
-			n, err := m.sock.write(m.rest)
-			if m.rest = m.rest[n:]; err == nil {
-				continue
-			}
-			o = m.broken(err)
-		}
-		if o == finished {
-			close(m.drained)
-			return
-		}
 		if release(&m.hold) {
+			return o == more
+		}
+		m.full.Store(false)
+	}
+}
+
+// feed writes what has to be read from the disk first. It has the hold.
+func (m *Member) feed() {
+	for m.work(true) {
+		if !acquire(&m.hold) {
 			return
 		}
 	}
@@ -136,6 +121,7 @@ func (m *Member) pump(budget int, disk bool) outcome {
 	defer func() {
 		if wrote > 0 {
 			m.room.svc.counters.bytes.Add(uint64(wrote))
+			m.room.unacknowledged()
 		}
 	}()
 	for {
@@ -145,9 +131,12 @@ func (m *Member) pump(budget int, disk bool) outcome {
 			pending = span.Bytes
 		}
 		if len(pending) > 0 {
-			n, err := m.sock.tryWrite(pending)
+			n, err := m.link.write(pending)
 			if err != nil {
 				return m.broken(err)
+			}
+			if n > 0 {
+				m.wrote.Add(1)
 			}
 			if wrote += n; len(m.rest) > 0 {
 				m.rest = m.rest[n:]
@@ -196,8 +185,8 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			if m.inserts = m.inserts[1:]; len(m.inserts) == 0 {
 				m.inserts = nil
 			}
+			m.signalLocked()
 			m.mu.Unlock()
-			m.signal()
 			m.apply(ins)
 			continue
 		}

@@ -3,7 +3,6 @@ package netsvc
 import (
 	"fmt"
 	"math"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -47,10 +46,10 @@ type Room struct {
 	lock    atomic.Pointer[lock] // nil: no password
 	quit    chan struct{}        // closed when the room begins to close
 	gone    chan struct{}        // closed when it has
-	accepts sync.WaitGroup
-	readers sync.WaitGroup // Add under mu, while open
+	readers sync.WaitGroup       // of members until their connections are closed; Add under mu, while open
 
 	flushing atomic.Int32 // what the flusher is doing: free, held, again
+	wrote    atomic.Bool  // something may wait for the peers' acknowledgement
 
 	ident atomic.Pointer[ident]          // replaced under Service.mu
 	own   atomic.Pointer[store.Settings] // what the operator has set, read-only
@@ -75,7 +74,9 @@ type Room struct {
 	// Owned by append, which the committer calls.
 	text, object []byte
 	// Owned by the flusher.
-	pass []*Member
+	pass  []*Member
+	turn  int // where the next pass begins
+	pacer pacer
 }
 
 func newRoom(s *Service, k store.Room, last uint64) *Room {
@@ -113,20 +114,31 @@ func (r *Room) publish(k store.Room, ln *listeners) bool {
 // opened begins to accept on ln, unless the room is closing, or has another
 // port by now. What it accepted on before is left.
 func (r *Room) opened(ln *listeners) bool {
+	old, ok := r.open(ln)
+	if old != nil {
+		old.end()
+	}
+	return ok
+}
+
+// open is opened, and returns what was accepted on before.
+func (r *Room) open(ln *listeners) (old *listeners, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state == closing || ln.port != r.port() {
 		ln.close()
-		return false
+		return nil, false
 	}
-	if r.ln != nil {
-		r.ln.leave()
+	if err := ln.open(r.admit, r.line(busyText)); err != nil {
+		ln.close()
+		if r.state != open {
+			r.state, r.binding = unbound, why(r.port(), err)
+		}
+		return nil, false
 	}
+	old = r.ln
 	r.state, r.binding, r.ln = open, "", ln
-	for _, l := range ln.each {
-		r.accepts.Go(func() { r.svc.acceptLoop(l, r.admit, r.line(busyText), ln.quit) })
-	}
-	return true
+	return old, true
 }
 
 // tryBind binds the room's own port. It reports false when that may succeed
@@ -134,8 +146,7 @@ func (r *Room) opened(ln *listeners) bool {
 func (r *Room) tryBind() bool {
 	ln, err := r.listen()
 	if err == nil {
-		r.opened(ln)
-		return true
+		return r.opened(ln) || r.currentState() == closing
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -221,61 +232,72 @@ func (r *Room) farewell(c Cause) wire.Event {
 }
 
 // admit makes a connection a member, or says why not.
-func (r *Room) admit(c *net.TCPConn) {
-	addr := remote(c)
+func (r *Room) admit(c socket, addr netip.AddrPort) {
 	if err := r.svc.enter(addr.Addr()); err != nil {
-		r.svc.refuse(c, r.line(err.Error()+"\n"))
+		r.svc.refuse(c.conn(addr), r.line(err.Error()+"\n"))
 		return
 	}
 	if l := r.lock.Load(); l != nil {
-		r.svc.tasks.Go(func() { r.knock(c, addr, l) })
+		r.svc.tasks.Go(func() { r.knock(c.conn(addr), addr, l) })
 		return
 	}
-	r.welcome(c, addr, nil)
+	r.welcome(r.svc.link(c, addr), addr, nil)
 }
 
 // welcome is admit for a connection that is counted and may come in. early is
 // what has been read from it already.
-func (r *Room) welcome(c *net.TCPConn, addr netip.AddrPort, early []byte) {
-	if refusal := r.join(c, addr, early); refusal != "" {
+func (r *Room) welcome(k link, addr netip.AddrPort, early []byte) {
+	m, refusal := r.join(k, addr, early)
+	if m == nil {
 		r.svc.leave(addr.Addr())
 		r.svc.hub.publish(Happening{Type: "refuse", Room: r.name(), Remote: addr.String(), Text: strings.TrimSpace(refusal)})
-		r.svc.refuse(c, refusal)
+		r.svc.refuse(k.unused(addr), refusal)
+		return
 	}
+	m.flushAll()
 }
 
-// join registers a member and starts its reader under the lock that closing
-// takes: nobody joins a room that has said farewell.
-func (r *Room) join(c *net.TCPConn, addr netip.AddrPort, early []byte) (refusal string) {
-	k, err := newSock(c)
-	if err != nil {
-		return r.line("the connection cannot be used\n")
-	}
+// join registers a member and begins to read it under the lock that closing
+// takes: nobody joins a room that has said farewell. The refusal is a line, and
+// then the link is not begun.
+func (r *Room) join(k link, addr netip.AddrPort, early []byte) (m *Member, refusal string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state == closing {
 		ev := r.farewell(r.cause)
-		return string(ev.AppendText(nil))
+		return nil, string(ev.AppendText(nil))
 	}
 	if n := len(r.members); n >= r.most() {
-		return r.line(fmt.Sprintf("the room is full: it has %d members, which is the limit\n", n))
+		return nil, r.line(fmt.Sprintf("the room is full: it has %d members, which is the limit\n", n))
 	}
 	if b := r.svc.banned(false, r.id, addr.Addr(), ""); b != nil {
-		return r.line(banText(b) + "\n")
+		return nil, r.line(banText(b) + "\n")
 	}
-	m := newMember(r, k, addr, r.guest())
-	m.early = early
+	m = newMember(r, k, addr, r.guest())
+	if len(early) > 0 {
+		m.left = &leftover{rest: early}
+		r.svc.held.Add(int64(len(early)))
+	}
 	m.mutedBy.Store(r.svc.banned(true, r.id, addr.Addr(), m.nick.Key))
 	m.index = len(r.members)
 	r.members = append(r.members, m)
 	r.nicks[m.nick.Key] = m
 	m.cursor = r.log.End()
-	r.reading++
 	m.greet(len(r.members), r.topic)
+	r.reading++
 	r.announce(wire.Event{Type: wire.TypeJoin, From: m.nick.Shown, Members: len(r.members)})
+	// From here on what it sends is answered: behind its own join line.
+	if err := m.link.start(m); err != nil {
+		r.svc.held.Add(-int64(len(early)))
+		r.remove(m)
+		delete(r.nicks, m.nick.Key)
+		r.reading--
+		r.announce(wire.Event{Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members)})
+		return nil, r.line("the server has no room for another connection; try again in a moment\n")
+	}
+	r.readers.Add(1)
 	r.svc.hub.publish(Happening{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: addr.String()})
-	r.readers.Go(m.serve)
-	return ""
+	return m, ""
 }
 
 // guest finds a nick for a newcomer. mu is held.
@@ -340,7 +362,7 @@ func (r *Room) append(posts []*store.Post) {
 		if p.Line.Kind == store.Topic {
 			r.topic = p.Line.Text
 		}
-		m.appended(r.log, e)
+		m.appended(r.log, p.Line.Kind, e)
 		r.free(m)
 	}
 	r.svc.counters.lines.Add(kept)
@@ -396,10 +418,12 @@ func (r *Room) remove(m *Member) {
 // free gives the nick of a member that has ended back, once all that it said is
 // in the room: who has the nick next can tell whose lines are whose. mu is held.
 func (r *Room) free(m *Member) {
+	if m.cause == "" || r.nicks[m.nick.Key] != m {
+		return
+	}
 	m.mu.Lock()
-	idle := m.inFlight == 0
-	m.mu.Unlock()
-	if idle && m.cause != "" && r.nicks[m.nick.Key] == m {
+	defer m.mu.Unlock()
+	if m.inFlight == 0 {
 		delete(r.nicks, m.nick.Key)
 	}
 }
@@ -444,9 +468,8 @@ func (r *Room) shut(c Cause) int {
 	ln := r.ln
 	r.mu.Unlock()
 	if ln != nil {
-		ln.leave()
+		ln.end()
 	}
-	r.accepts.Wait()
 	n := r.endAll(c)
 	r.readers.Wait()
 	close(r.gone)
@@ -470,46 +493,11 @@ func (r *Room) endAll(c Cause) int {
 	return n
 }
 
-// kick has the flusher look at the log. It may be called with any lock held.
-func (r *Room) kick() {
-	if acquire(&r.flushing) {
-		go r.flush()
+// unacknowledged notes that something was written that the peers may never
+// acknowledge.
+func (r *Room) unacknowledged() {
+	if !r.wrote.Load() {
+		r.wrote.Store(true)
+		r.svc.startSweep()
 	}
-}
-
-// flush is the flusher's goroutine: passes over the members until there is
-// nothing new.
-func (r *Room) flush() {
-	for {
-		again := r.flushPass()
-		if !again && release(&r.flushing) {
-			return
-		}
-	}
-}
-
-// flushPass gives every member what is pending, bounded for each, and reports
-// whether a member has more to get.
-func (r *Room) flushPass() (again bool) {
-	r.svc.counters.passes.Add(1)
-	r.mu.Lock()
-	r.pass = append(r.pass[:0], r.members...)
-	r.mu.Unlock()
-	end := r.log.End().Pos
-	maxLag := uint64(r.svc.opts().MaxLag)
-	for _, m := range r.pass {
-		if m.flush() {
-			again = true
-			if m.why() != "" {
-				// It has ended meanwhile and is in no pass any more, and whoever
-				// drains it may have found the hold taken.
-				go m.carryOut()
-			}
-		}
-		if maxLag > 0 && end > maxLag && m.pos.Load() < end-maxLag {
-			m.letGo()
-		}
-	}
-	clear(r.pass)
-	return again
 }

@@ -33,25 +33,33 @@ const (
 // Options are read once, by New. All fields must be set, as there are no
 // defaults here: they are those of the configuration.
 type Options struct {
-	Listen       []netip.Addr // addresses of the master port and of every room
-	Port         int          // the master port; 0: the system chooses
-	Ports        [2]int       // first and last port for rooms
-	Rooms        int          // rooms at most
-	Replay       int          // earlier lines shown to who joins; 0: none
-	QuietAbove   int          // members; above it join and leave lines are left out of the text
-	Members      int          // in one room, at most
-	Connections  int          // in all, at most
-	PerAddress   int          // from one address (IPv6: one /64), at most; 0: no limit
-	ConnectRate  float64      // connections a second from one address; 0: no limit
-	RequestRate  float64      // requests a second of a master connection; an address has five times that; 0: no limit
-	RateExempt   []netip.Prefix
-	LineBytes    int // of a line without its ending, at most
-	MaxLag       int // lines a member may be behind; 0: no limit
+	Listen      []netip.Addr // addresses of the master port and of every room
+	Port        int          // the master port; 0: the system chooses
+	Ports       [2]int       // first and last port for rooms
+	Rooms       int          // rooms at most
+	Replay      int          // earlier lines shown to who joins; 0: none
+	QuietAbove  int          // members; above it join and leave lines are left out of the text
+	Members     int          // in one room, at most
+	Connections int          // in all, at most
+	PerAddress  int          // from one address (IPv6: one /64), at most; 0: no limit
+	ConnectRate float64      // connections a second from one address; 0: no limit
+	RequestRate float64      // requests a second of a master connection; an address has five times that; 0: no limit
+	RateExempt  []netip.Prefix
+	LineBytes   int // of a line without its ending, at most
+	MaxLag      int // lines a member may be behind; 0: no limit
+
+	LinesPerSecond float64 // a member's allowance: beyond it, it is read more slowly; 0: no limit
+	Burst          int     // lines that it may say at once before that counts
+
 	DeadPeer     time.Duration
 	MasterIdle   time.Duration // 0: no limit
 	CreateAnyone bool          // else CREATE is refused
 	Delete       Policy
 	Log          *slog.Logger
+
+	// Portable serves plain connections with goroutines, as it is done on
+	// systems where event loops are not to be had.
+	Portable bool
 }
 
 // Service is the running server. Its methods may be called from any goroutine.
@@ -64,6 +72,7 @@ type Service struct {
 
 	// Set by Start, then read-only.
 	master *listeners
+	loops  *loops
 
 	stop     context.Context // done when Stop begins
 	stopNow  context.CancelFunc
@@ -71,8 +80,10 @@ type Service struct {
 	conns    atomic.Int64   // connections of all kinds
 	sessions atomic.Uint64  // master connections so far
 
-	members atomic.Uint64 // member IDs given
-	started time.Time
+	members  atomic.Uint64 // member IDs given
+	started  time.Time
+	held     atomic.Int64  // bytes of input that have to wait
+	sweeping chan struct{} // capacity 1: something was written
 
 	gate     gate
 	connects pace
@@ -97,7 +108,7 @@ type Service struct {
 
 // New makes a server over a store that has been opened and not yet started.
 func New(st *store.Store, opts Options) *Service {
-	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), byAddr: make(map[netip.Prefix]int)}
+	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), byAddr: make(map[netip.Prefix]int), sweeping: make(chan struct{}, 1)}
 	s.options.Store(&opts)
 	s.counters.ended = make(map[Cause]uint64)
 	for _, c := range causes {
@@ -124,6 +135,10 @@ func (s *Service) opts() *Options { return s.options.Load() }
 func (s *Service) Start() error {
 	s.started = time.Now().UTC()
 	s.store.Start(s.deliver)
+	var err error
+	if s.loops, err = startLoops(func(msg string, args ...any) { s.log.Error(msg, args...) }); err != nil {
+		return err
+	}
 	if err := s.loadBans(); err != nil {
 		return err
 	}
@@ -156,12 +171,12 @@ func (s *Service) Start() error {
 	if s.master, err = s.listenMaster(); err != nil {
 		return err
 	}
-	for _, ln := range s.master.each {
-		s.tasks.Go(func() { s.acceptLoop(ln, s.admitMaster, "ERR "+busyText, s.stop.Done()) })
-	}
 	s.tasks.Go(s.sweep)
-	return nil
+	return s.master.open(s.admitMaster, "ERR "+busyText)
 }
+
+// uptime is the time since Start. Clocks that are set do not change it.
+func (s *Service) uptime() time.Duration { return time.Since(s.started) }
 
 // Port is the master port, after Start.
 func (s *Service) Port() int { return s.master.port }
@@ -175,7 +190,7 @@ func (s *Service) Stop() {
 	s.mu.Unlock()
 	s.stopNow()
 	if s.master != nil {
-		s.master.wakeAccept()
+		s.master.end()
 	}
 	// What was submitted stands before the farewell. If the store refuses,
 	// each sender has been told.
@@ -197,6 +212,9 @@ func (s *Service) Stop() {
 	}
 	all.Wait()
 	s.tasks.Wait()
+	if s.loops != nil {
+		s.loops.stop()
+	}
 	s.reserve.close()
 }
 

@@ -1,6 +1,9 @@
 package netsvc
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // whenStopping has fn called when the server begins to stop, unless the
 // returned function has been called before.
@@ -9,22 +12,49 @@ func (s *Service) whenStopping(fn func()) (cancel func()) {
 	return func() { stop() }
 }
 
+// startSweep has the sweep look at what was written. It never waits.
+func (s *Service) startSweep() {
+	select {
+	case s.sweeping <- struct{}{}:
+	default:
+	}
+}
+
 // sweep looks for members whose peer has vanished without a word while data was
 // on the way to it. Two looks in a row must agree: a probe that is just being
-// answered looks the same for a moment.
+// answered looks the same for a moment. It sleeps while all that was written has
+// been acknowledged.
 func (s *Service) sweep() {
-	limit := s.opts().DeadPeer
-	for s.pause(limit / 6) {
-		for _, r := range s.all() {
-			for _, m := range r.present() {
-				silentNow := m.sock.unanswered(limit / 2)
-				if silentNow && m.suspect {
-					m.end(silent)
+	for {
+		select {
+		case <-s.sweeping:
+		case <-s.stop.Done():
+			return
+		}
+		for again := true; again && s.pause(s.opts().DeadPeer/6); {
+			again = false
+			for _, r := range s.all() {
+				if r.wrote.Swap(false) && r.sweep(s.opts().DeadPeer/2) {
+					r.wrote.Store(true)
+					again = true
 				}
-				m.suspect = silentNow
 			}
 		}
 	}
+}
+
+// sweep looks at the members of a room and reports whether one has something on
+// the way to it.
+func (r *Room) sweep(limit time.Duration) (waiting bool) {
+	for _, m := range r.present() {
+		on, silentNow := m.link.unanswered(limit)
+		waiting = waiting || on
+		if silentNow && m.suspect {
+			m.end(silent)
+		}
+		m.suspect = silentNow
+	}
+	return waiting
 }
 
 // all is every room, those opening and closing included.

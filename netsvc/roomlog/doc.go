@@ -12,9 +12,9 @@
 //
 // Log has one mutex, held for moves of indexes and copies of single events,
 // never across I/O. It is the last in the lock order of netsvc. The bytes that
-// Read returns are never written again: appending goes behind them, dropping
-// moves to a new array. They may be used without the lock for as long as
-// somebody wants them.
+// Read returns may be used without the lock: appending goes behind them, dropping
+// moves to a new array. Only Passed allows them to be written over, and it is
+// for who knows that all readers are behind them.
 //
 // # Positions and sequence numbers
 //

@@ -120,6 +120,31 @@ func (l *Log) Forget() {
 	l.events = nil
 }
 
+// Passed says that every reader has got everything before the position end. If
+// there is nothing behind it, the window is emptied; its memory is kept for the
+// next events if there were more than keep bytes, as then there will be again.
+// No Span of what was before may be in use any more.
+func (l *Log) Passed(end uint64, keep int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.events) == 0 || l.end().Pos != end {
+		return
+	}
+	busy := l.size() > keep
+	l.start = l.end()
+	for f := range formats {
+		l.base[f] += uint64(len(l.bytes[f]))
+		l.bytes[f] = l.bytes[f][:0]
+		if !busy {
+			l.bytes[f] = nil
+		}
+	}
+	l.events = l.events[:0]
+	if !busy {
+		l.events = nil
+	}
+}
+
 // Span is a piece of the log. Bytes is what its events rendered to.
 type Span struct {
 	Bytes []byte

@@ -1,0 +1,137 @@
+package netsvc
+
+import (
+	"runtime"
+	"sync"
+	"time"
+)
+
+const (
+	// shardMembers is how many members a pass must have for each core that is
+	// to take part in it.
+	shardMembers = 256
+	// maxPause bounds what pacing adds to the time of a line, and keepBytes what
+	// of a log's memory is kept from one pass to the next.
+	maxPause  = 4 * time.Millisecond
+	keepBytes = 4 << 10
+)
+
+// pacer decides how long the next pass may wait for more lines, as fewer and
+// larger writes are the only way to make a delivery cheaper. Nothing waits after
+// a pass that found a single event: a line after a quiet time, or a conversation
+// of two, is shown at once. When passes find several, the pause doubles, up to
+// three times what a pass takes and maxPause: under load a line waits for that
+// long at most, and the flusher sleeps at least as much as it works.
+type pacer struct {
+	seen  uint64 // the end of the log at the last pass
+	began time.Time
+	pause time.Duration
+}
+
+// wait returns how long to wait before a pass that begins now.
+func (p *pacer) wait(now time.Time) time.Duration {
+	if p.pause == 0 {
+		return 0
+	}
+	return p.began.Add(p.pause).Sub(now)
+}
+
+// passed notes a pass up to the place end.
+func (p *pacer) passed(end uint64, began, now time.Time) {
+	took, found := now.Sub(began), end-p.seen
+	p.seen, p.began = end, began
+	switch {
+	case found > 1:
+		p.pause = min(max(2*p.pause, took), 3*took, maxPause)
+	case found == 1:
+		p.pause = 0
+	}
+}
+
+// kick has the flusher look at the log. It may be called with any lock held.
+func (r *Room) kick() {
+	if acquire(&r.flushing) {
+		go r.flush()
+	}
+}
+
+// flush is the flusher's goroutine: passes over the members until there is
+// nothing new.
+func (r *Room) flush() {
+	for {
+		if d := r.pacer.wait(time.Now()); d > 0 {
+			time.Sleep(d)
+		}
+		again := r.flushPass()
+		if !again && release(&r.flushing) {
+			return
+		}
+	}
+}
+
+// flushPass gives every member what is pending, bounded for each, and reports
+// whether a member has more to get. It begins with another member each time.
+func (r *Room) flushPass() (again bool) {
+	r.svc.counters.passes.Add(1)
+	began := time.Now()
+	end := r.log.End().Pos // before the members: who joins later begins behind it
+	r.mu.Lock()
+	r.pass = append(r.pass[:0], r.members...)
+	leaving := r.reading > len(r.members)
+	r.mu.Unlock()
+	n := len(r.pass)
+	if n == 0 {
+		return false
+	}
+	r.turn = (r.turn + 1) % n
+	behind := false
+	if shards := min(n/shardMembers, runtime.GOMAXPROCS(0)); shards > 1 {
+		again, behind = r.passInShards(shards, end)
+	} else {
+		again, behind = r.passOver(r.pass[r.turn:], end)
+		a, b := r.passOver(r.pass[:r.turn], end)
+		again, behind = again || a, behind || b
+	}
+	clear(r.pass)
+	if !behind && !leaving {
+		r.log.Passed(end, keepBytes)
+	}
+	r.pacer.passed(end, began, time.Now())
+	return again
+}
+
+// passInShards shares a pass of many members between the cores.
+func (r *Room) passInShards(shards int, end uint64) (again, behind bool) {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for i := range shards {
+		part := r.pass[len(r.pass)*i/shards : len(r.pass)*(i+1)/shards]
+		all.Go(func() {
+			a, b := r.passOver(part, end)
+			mu.Lock()
+			defer mu.Unlock()
+			again, behind = again || a, behind || b
+		})
+	}
+	all.Wait()
+	return again, behind
+}
+
+// passOver flushes some members. It reports whether one has more to get and
+// whether one has not got everything up to the place end.
+func (r *Room) passOver(members []*Member, end uint64) (again, behind bool) {
+	maxLag := uint64(r.svc.opts().MaxLag)
+	for _, m := range members {
+		if !m.full.Load() && m.flush() {
+			again = true
+		}
+		pos := m.pos.Load()
+		if pos < end {
+			behind = true
+			if maxLag > 0 && end-pos > maxLag {
+				m.letGo()
+			}
+		}
+	}
+	return again, behind
+}

@@ -1,0 +1,247 @@
+package netsvc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"runtime/debug"
+	"time"
+
+	"roomd/netsvc/roomlog"
+	"roomd/netsvc/wire"
+	"roomd/store"
+)
+
+// leftover is input that was read and has to wait: a line, and what came behind
+// it.
+type leftover struct {
+	line []byte
+	over int
+	rest []byte
+}
+
+// input handles what was read, as far as that can be done without waiting. If
+// that is not all, the rest is the member's leftover and taken is false: then
+// readOn must follow, in a goroutine that may wait. The caller has reading.
+func (m *Member) input(p []byte) (c Cause, taken bool) {
+	for {
+		line, over, rest, ok := m.framer.Cut(p)
+		if !ok {
+			return "", true
+		}
+		c, ok := m.line(line, over, false)
+		if !ok {
+			m.left = &leftover{bytes.Clone(line), over, bytes.Clone(rest)}
+			m.room.svc.held.Add(int64(len(line) + len(rest)))
+			return "", false
+		}
+		if c != "" {
+			return c, true
+		}
+		p = rest
+	}
+}
+
+// readOn handles the leftover, waiting for what that needs. The caller has
+// reading.
+func (m *Member) readOn() (c Cause) {
+	held := int64(len(m.left.line) + len(m.left.rest))
+	defer func() { m.room.svc.held.Add(-held) }()
+	for m.left != nil && c == "" {
+		c, _ = m.line(m.left.line, m.left.over, true)
+		line, over, rest, ok := m.framer.Cut(m.left.rest)
+		if !ok {
+			m.left = nil
+			break
+		}
+		m.left.line, m.left.over, m.left.rest = line, over, rest
+	}
+	return c
+}
+
+// lastInput handles the end of the input, and returns the cause of the member's
+// end. What was sent before it is said before the member leaves. The caller has
+// reading, and may wait.
+func (m *Member) lastInput(err error) Cause {
+	if !errors.Is(err, io.EOF) || m.link.wasReset() {
+		m.settle(1)
+		return vanished
+	}
+	m.heard = true
+	c := left
+	if line, over, ok := m.framer.Tail(); ok {
+		if why, _ := m.line(line, over, true); why != "" {
+			c = why
+		}
+	}
+	m.settle(1)
+	return c
+}
+
+// recovered is deferred by who has reading: a bug ends the member and nobody
+// else.
+func (m *Member) recovered() {
+	if p := recover(); p != nil {
+		m.panicked(p, debug.Stack())
+		go m.finish(destroyed)
+	}
+}
+
+// clear reports whether fewer than n of the member's lines are in flight and
+// what waits for it is within bounds.
+func (m *Member) clear(n int) (ok, ended bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.inFlight < n && len(m.inserts) < maxInserts, m.ended
+}
+
+// settle waits until clear(n). It reports false if the member has ended.
+func (m *Member) settle(n int) bool {
+	for {
+		wait := m.waits()
+		switch ok, ended := m.clear(n); {
+		case ended:
+			return false
+		case ok:
+			return true
+		}
+		m.flushAll()
+		<-wait
+	}
+}
+
+// mayGoOn reports whether the next line may be handled: fewer than n lines are in
+// flight, and the allowance is not used up. With wait it waits for that, and
+// false says that the member has ended.
+func (m *Member) mayGoOn(n int, wait bool) bool {
+	if ok, ended := m.clear(n); !ok || ended {
+		if !wait || !m.settle(n) {
+			return false
+		}
+	}
+	o := m.room.svc.opts()
+	if o.LinesPerSecond <= 0 {
+		return true
+	}
+	// The generic cell rate algorithm (ITU-T I.371): allowed is when a talker
+	// that has always kept to the rate would say its next line. It may be ahead
+	// of that by the burst.
+	each := time.Duration(float64(time.Second) / o.LinesPerSecond)
+	for {
+		now := m.room.svc.uptime()
+		due := max(time.Duration(m.allowed), now)
+		ahead := due + each - now - time.Duration(max(o.Burst, 1))*each
+		if ahead <= 0 {
+			m.allowed = int64(due + each)
+			return true
+		}
+		if !wait || m.hasEnded() {
+			return false
+		}
+		m.pause(ahead)
+	}
+}
+
+// say submits a line. It comes back by appended or refused. Without wait it
+// reports false if the store has no room for it now.
+func (m *Member) say(kind store.Kind, text string, wait bool) bool {
+	if b := m.silenced(); b != nil {
+		m.unsaid(kind, muteText(b))
+		return true
+	}
+	if m.room.own.Load().ReadOnly {
+		m.unsaid(kind, "the room is read-only")
+		return true
+	}
+	m.mu.Lock()
+	ended := m.ended
+	if !ended {
+		m.inFlight++
+	}
+	m.mu.Unlock()
+	if ended {
+		return true
+	}
+	p := &store.Post{Room: m.room.id, Line: store.Line{Kind: kind, From: m.nick.Shown, Text: text}, Owner: m}
+	ok, err := true, error(nil)
+	if wait {
+		err = m.room.svc.store.Submit(context.Background(), p)
+	} else if ok, err = m.room.svc.store.TrySubmit(p); !ok && err == nil {
+		m.mu.Lock()
+		m.inFlight--
+		m.mu.Unlock()
+		return false
+	}
+	if err != nil {
+		p.Err = err
+		m.refused(p)
+		m.room.mu.Lock()
+		m.room.free(m)
+		m.room.mu.Unlock()
+	}
+	return true
+}
+
+// muteText says why a member may not speak.
+func muteText(b *store.Ban) string {
+	if b.Until.IsZero() {
+		return "you are muted"
+	}
+	return "you are muted until " + b.Until.UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
+// unsaid answers a line that may not be said.
+func (m *Member) unsaid(kind store.Kind, why string) {
+	m.answer(wire.Event{Type: wire.TypeError, Command: saidBy(kind), Code: wire.CodeDenied, Text: "not sent: " + why})
+}
+
+// saidBy is the command that says a line of that kind.
+func saidBy(kind store.Kind) string {
+	switch kind {
+	case store.Action:
+		return "me"
+	case store.Topic:
+		return "topic"
+	}
+	return "say"
+}
+
+// appended puts a line of this member into the log. Room.mu is held.
+func (m *Member) appended(log *roomlog.Log, kind store.Kind, e roomlog.Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := log.Append(e)
+	if !m.ended {
+		// In one section with the append: the holder must not read the line
+		// before it knows that it is to be left out, or what comes behind it.
+		if m.hideOwn {
+			m.inserts = append(m.inserts, insert{kind: skip, at: before, seq: e.Seq})
+		}
+		if m.readsJSON && kind != store.Message {
+			// A reader of text sees the line, which is answer enough.
+			ok := okFor(saidBy(kind), "")
+			m.inserts = append(m.inserts, insert{kind: answer, at: log.End(), bytes: ok.AppendJSON(nil)})
+		}
+	}
+	m.inFlight--
+	m.lines.Add(1)
+	m.spoke.Store(time.Now().UnixMicro())
+	m.signalLocked()
+}
+
+// refused answers a line that the store did not take.
+func (m *Member) refused(p *store.Post) {
+	code := wire.CodeInternal
+	if errors.Is(p.Err, store.ErrNoRoom) {
+		code = wire.CodeNoRoom
+	} else if errors.Is(p.Err, store.ErrClosed) {
+		code = wire.CodeShuttingDown
+	}
+	m.answer(wire.Event{Type: wire.TypeError, Command: saidBy(p.Line.Kind), Code: code, Text: "not sent: " + sentence(p.Err)})
+	m.mu.Lock()
+	m.inFlight--
+	m.signalLocked()
+	m.mu.Unlock()
+	m.room.kick()
+}

@@ -1,0 +1,169 @@
+//go:build !linux
+
+package netsvc
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// loops are had on Linux only.
+type loops struct{}
+
+func startLoops(func(string, ...any)) (*loops, error) { return &loops{}, nil }
+
+func (*loops) stop() {}
+
+// socket is a connection that was accepted and is nobody's yet.
+type socket struct{ tcp *net.TCPConn }
+
+// listener is a listening port, and the goroutine that accepts from it and gives
+// each connection to admit.
+type listener struct {
+	ln    *net.TCPListener
+	addr  netip.AddrPort
+	svc   *Service
+	admit func(socket, netip.AddrPort)
+	busy  string
+	quit  chan struct{} // closed by end
+	ended chan struct{} // closed when the goroutine has
+	once  sync.Once
+}
+
+// listenOn binds a port on an address. Port 0 lets the system choose.
+func (s *Service) listenOn(a netip.Addr, port int) (*listener, error) {
+	third := max(s.opts().DeadPeer/6, time.Second) // idle for two, and then three probes
+	lc := net.ListenConfig{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: third * 2, Interval: third, Count: 3},
+		Control: func(_, _ string, c syscall.RawConn) error {
+			var err error
+			return errors.Join(c.Control(func(fd uintptr) {
+				err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, sendBuffer)
+			}), err)
+		},
+	}
+	network := "tcp4"
+	if a.Is6() {
+		network = "tcp6"
+	}
+	ln, err := lc.Listen(context.Background(), network, netip.AddrPortFrom(a, uint16(port)).String())
+	if err != nil {
+		return nil, err
+	}
+	tcp := ln.(*net.TCPListener)
+	return &listener{ln: tcp, addr: tcp.Addr().(*net.TCPAddr).AddrPort(), svc: s, quit: make(chan struct{}), ended: make(chan struct{})}, nil
+}
+
+func (l *listener) port() int { return int(l.addr.Port()) }
+
+// open begins to accept.
+func (l *listener) open(admit func(socket, netip.AddrPort), busy string) error {
+	l.admit, l.busy = admit, busy
+	go l.accept()
+	return nil
+}
+
+// accept accepts until close, or until end and nobody is left in the backlog.
+func (l *listener) accept() {
+	const lastRound = 10 * time.Millisecond
+	defer close(l.ended)
+	leaving, empty := false, 0
+	for {
+		select {
+		case <-l.quit:
+			// A round in which nobody comes says that the backlog is empty; the
+			// first one may have been cut short by end.
+			leaving = true
+			l.ln.SetDeadline(time.Now().Add(lastRound))
+		default:
+		}
+		c, err := l.ln.AcceptTCP()
+		switch {
+		case err == nil:
+			l.svc.counters.accepted.Add(1)
+			a, _ := c.RemoteAddr().(*net.TCPAddr)
+			l.admit(socket{c}, netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port()))
+		case errors.Is(err, net.ErrClosed):
+			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if empty++; leaving && empty > 1 {
+				l.ln.Close()
+				return
+			}
+		default:
+			if l.svc.reserve.refuse(l, err, l.busy) {
+				continue
+			}
+			l.svc.log.Warn("accept", "listener", l.addr.String(), "error", err)
+			t := time.NewTimer(20 * time.Millisecond)
+			select {
+			case <-t.C:
+			case <-l.quit:
+			}
+			t.Stop()
+		}
+	}
+}
+
+// end stops to listen. Who connected before is in the backlog and is admitted
+// first, which by then means to be told why not.
+func (l *listener) end() {
+	if l.admit == nil {
+		l.ln.Close()
+		return
+	}
+	l.once.Do(func() {
+		close(l.quit)
+		l.ln.SetDeadline(time.Unix(1, 0))
+	})
+	<-l.ended
+}
+
+// close stops to listen at once.
+func (l *listener) close() { l.ln.Close() }
+
+// refuse accepts one connection on the reserve, says busy, and closes it. It
+// reports false if err is something else, or the reserve could not be used.
+func (v *reserve) refuse(l *listener, err error, busy string) bool {
+	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.file == nil {
+		v.fill()
+		return false
+	}
+	v.file.Close()
+	v.file = nil
+	defer v.fill()
+	l.ln.SetDeadline(time.Now().Add(time.Millisecond))
+	c, err := l.ln.AcceptTCP()
+	l.ln.SetDeadline(time.Time{})
+	if err != nil {
+		return false
+	}
+	l.svc.counters.accepted.Add(1)
+	l.svc.counters.refused.Add(1)
+	c.SetWriteDeadline(time.Now().Add(time.Millisecond))
+	c.Write([]byte(busy))
+	c.Close()
+	return true
+}
+
+// link makes a member's connection of it.
+func (s *Service) link(c socket, _ netip.AddrPort) link { return newStream(c.tcp) }
+
+// linkOf makes a member's connection of one that was a net.Conn for a while.
+func (s *Service) linkOf(c conn, _ netip.AddrPort) link { return newStream(c) }
+
+// conn makes a net.Conn of it.
+func (c socket) conn(netip.AddrPort) conn { return c.tcp }
+
+func (c socket) close() { c.tcp.Close() }

@@ -1,0 +1,232 @@
+package netsvc
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// loops serve all plain descriptors: connections edge-triggered, listeners
+// level-triggered. An idle connection costs no goroutine, no buffer, no timer.
+type loops struct {
+	each  []*loop
+	next  atomic.Uint32
+	conns table[direct]
+	doors table[listener]
+	tasks sync.WaitGroup
+}
+
+// loop is one goroutine in epoll_wait(2).
+type loop struct {
+	all   *loops
+	log   func(msg string, args ...any)
+	ep    int
+	event int // an eventfd, to wake it
+	turns atomic.Uint64
+	quit  atomic.Bool
+
+	// Owned by the loop's goroutine.
+	buf  []byte
+	more []*direct // were not read to the end, and their reading is ours
+}
+
+const (
+	loopBuffer = 64 << 10 // bytes read from a connection at a time
+	loopEvents = 256
+	// maxHeld bounds the input that was read and could not be handled yet, of
+	// all connections. At the bound nobody is read.
+	maxHeld   = 16 << 20
+	heldPause = 5 * time.Millisecond
+)
+
+const (
+	dataConn = iota // kinds of descriptors, in the event's data
+	dataDoor
+	dataEvent
+)
+
+// startLoops starts the event loops. log is for what should not happen.
+func startLoops(log func(msg string, args ...any)) (*loops, error) {
+	ls := &loops{}
+	for range min(runtime.GOMAXPROCS(0), 4) {
+		l, err := newLoop(ls, log)
+		if err != nil {
+			ls.stop()
+			return nil, fmt.Errorf("start an event loop: %w", err)
+		}
+		ls.each = append(ls.each, l)
+		ls.tasks.Go(l.run)
+	}
+	return ls, nil
+}
+
+func newLoop(ls *loops, log func(string, ...any)) (*loop, error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(ep)
+		return nil, err
+	}
+	l := &loop{all: ls, log: log, ep: ep, event: event, buf: make([]byte, loopBuffer)}
+	if err := l.add(event, dataEvent, unix.EPOLLIN); err != nil {
+		unix.Close(ep)
+		unix.Close(event)
+		return nil, err
+	}
+	return l, nil
+}
+
+// stop ends all loops. Nothing may be registered any more.
+func (ls *loops) stop() {
+	for _, l := range ls.each {
+		l.quit.Store(true)
+		l.wake()
+	}
+	ls.tasks.Wait()
+	for _, l := range ls.each {
+		unix.Close(l.event)
+		unix.Close(l.ep)
+	}
+}
+
+// pick returns the loop for the next connection.
+func (ls *loops) pick() *loop { return ls.each[int(ls.next.Add(1))%len(ls.each)] }
+
+func (l *loop) wake() {
+	one := [8]byte{1}
+	unix.Write(l.event, one[:]) // EAGAIN: it is awake
+}
+
+func (l *loop) add(fd int, kind int32, events uint32) error {
+	return unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd), Pad: kind})
+}
+
+const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
+
+// run is the loop's goroutine.
+func (l *loop) run() {
+	events := make([]unix.EpollEvent, loopEvents)
+	for {
+		n, err := unix.EpollWait(l.ep, events, l.timeout())
+		l.turns.Add(1)
+		if err != nil && err != unix.EINTR {
+			l.log("wait for events", "error", err)
+			return // the descriptor is broken, which cannot be
+		}
+		for _, ev := range events[:max(n, 0)] {
+			l.handle(ev)
+		}
+		if l.quit.Load() {
+			return
+		}
+		unread := l.more
+		l.more = nil
+		for _, k := range unread {
+			l.read(k, true)
+		}
+	}
+}
+
+// timeout is for epoll_wait, in milliseconds: for ever, unless somebody waits to
+// be read.
+func (l *loop) timeout() int {
+	switch {
+	case len(l.more) == 0:
+		return -1
+	case l.more[0].m.room.svc.held.Load() >= maxHeld:
+		return int(heldPause.Milliseconds())
+	}
+	return 0
+}
+
+func (l *loop) handle(ev unix.EpollEvent) {
+	switch ev.Pad {
+	case dataEvent:
+		var b [8]byte
+		unix.Read(l.event, b[:])
+	case dataDoor:
+		if d := l.all.doors.get(int(ev.Fd)); d != nil {
+			d.accept()
+		}
+	default:
+		// What is in the table may have closed meanwhile, or be a new one with
+		// the same number: then this looks once in vain.
+		k := l.all.conns.get(int(ev.Fd))
+		if k == nil {
+			return
+		}
+		if m := k.m; ev.Events&unix.EPOLLOUT != 0 && (m.full.Load() || m.hold.Load() != free) {
+			l.write(m)
+		}
+		if ev.Events&^unix.EPOLLOUT == 0 {
+			return
+		}
+		if acquire(&k.m.reading) {
+			l.read(k, ev.Events&^(unix.EPOLLIN|unix.EPOLLOUT) != 0)
+			return
+		}
+		k.m.signal() // whoever closes it waits for this
+	}
+}
+
+// read reads a connection whose member's reading we have. A panic ends that
+// member only.
+func (l *loop) read(k *direct, toEnd bool) {
+	defer k.m.recovered()
+	k.take(l, l.buf, toEnd)
+}
+
+func (l *loop) write(m *Member) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.panicked(p, debug.Stack())
+			m.end(destroyed)
+		}
+	}()
+	m.writable()
+}
+
+// table finds by descriptor. Its memory is in pieces, as descriptors are small
+// numbers but the limit may be a large one.
+type table[T any] struct {
+	mu     sync.Mutex // of writers
+	pieces atomic.Pointer[[]*tablePiece[T]]
+}
+
+const pieceSize = 1024
+
+type tablePiece[T any] [pieceSize]atomic.Pointer[T]
+
+func (t *table[T]) get(fd int) *T {
+	pieces := t.pieces.Load()
+	if pieces == nil || fd/pieceSize >= len(*pieces) {
+		return nil
+	}
+	return (*pieces)[fd/pieceSize][fd%pieceSize].Load()
+}
+
+func (t *table[T]) set(fd int, v *T) {
+	pieces := t.pieces.Load()
+	if pieces == nil || fd/pieceSize >= len(*pieces) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		var grown []*tablePiece[T]
+		if pieces = t.pieces.Load(); pieces != nil {
+			grown = append(grown, *pieces...)
+		}
+		for len(grown) <= fd/pieceSize {
+			grown = append(grown, new(tablePiece[T]))
+		}
+		t.pieces.Store(&grown)
+		pieces = &grown
+	}
+	(*pieces)[fd/pieceSize][fd%pieceSize].Store(v)
+}

@@ -1,0 +1,188 @@
+package netsvc
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const readBuffer = 16 << 10 // bytes taken from a connection at a time
+
+var readBuffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }}
+
+// stream is a link over any net.Conn: TLS, and plain TCP where there are no
+// event loops. A goroutine reads and one writes.
+type stream struct {
+	conn halfCloser
+	tcp  conn // beneath conn, or conn itself
+	m    *Member
+	work chan struct{} // capacity 1: something is pending for the writer
+}
+
+// halfCloser is a connection of which we can close our side alone.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// conn is a TCP connection.
+type conn interface {
+	halfCloser
+	SyscallConn() (syscall.RawConn, error)
+}
+
+func newStream(c conn) *stream { return &stream{conn: c, tcp: c, work: make(chan struct{}, 1)} }
+
+func (k *stream) start(m *Member) error {
+	k.m = m
+	go k.writer()
+	go k.reader()
+	k.nudge()
+	return nil
+}
+
+// reader hands what comes to the member until there is no more, or the member
+// has ended.
+func (k *stream) reader() {
+	m := k.m
+	acquire(&m.reading) // it is nobody else's
+	c := Cause("")
+	defer func() {
+		if p := recover(); p != nil {
+			m.panicked(p, debug.Stack())
+			c = destroyed
+		}
+		m.finish(c)
+	}()
+	if m.left != nil { // read before it was a member
+		if c = m.readOn(); c != "" {
+			return
+		}
+	}
+	for {
+		p, done, err := k.read()
+		if err != nil {
+			c = m.lastInput(err)
+			return
+		}
+		taken := false
+		c, taken = m.input(p)
+		done()
+		if !taken {
+			c = m.readOn()
+		}
+		if c != "" {
+			return
+		}
+		k.nudge()
+	}
+}
+
+// read is readInput, if the connection is nothing but TCP: others hold their
+// buffer while they wait.
+func (k *stream) read() (p []byte, done func(), err error) {
+	if k.conn == k.tcp {
+		return readInput(k.tcp)
+	}
+	return readNow(k.conn)
+}
+
+// readInput waits for input, without a buffer, and returns it in one that must
+// go back by done.
+func readInput(c conn) (p []byte, done func(), err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := raw.Read(hasInput); err != nil {
+		return nil, nil, err
+	}
+	return readNow(c)
+}
+
+func readNow(c net.Conn) (p []byte, done func(), err error) {
+	b := readBuffers.Get().(*[]byte)
+	n, err := c.Read(*b)
+	if n > 0 {
+		return (*b)[:n], func() { readBuffers.Put(b) }, nil
+	}
+	readBuffers.Put(b)
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return nil, nil, err
+}
+
+// writer writes what is pending each time it is told that something is.
+func (k *stream) writer() {
+	m := k.m
+	for range k.work {
+		if acquire(&m.hold) {
+			m.feed()
+		}
+		if m.isDrained() {
+			return
+		}
+	}
+}
+
+func (k *stream) nudge() bool {
+	select {
+	case k.work <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+func (k *stream) write(p []byte) (int, error) { return k.conn.Write(p) }
+
+func (k *stream) wakeReader() { k.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+func (k *stream) abort() { k.conn.SetDeadline(time.Unix(1, 0)) }
+
+func (k *stream) close(heard bool) { closeGently(k.conn, heard) }
+
+func (k *stream) unused(netip.AddrPort) halfCloser { return k.conn }
+
+// readOut reads until the peer closes its side, for a bounded time: closing with
+// input unread would reset the connection, and what was written last be lost.
+func readOut(c net.Conn) {
+	c.SetReadDeadline(time.Now().Add(readOutTime))
+	b := readBuffers.Get().(*[]byte)
+	defer readBuffers.Put(b)
+	for n := 0; n < readOutBytes; {
+		got, err := c.Read(*b)
+		if err != nil {
+			return
+		}
+		n += got
+	}
+}
+
+// closeGently ends a connection so that the peer gets what was written.
+func closeGently(c halfCloser, heard bool) {
+	if !heard && c.CloseWrite() == nil {
+		readOut(c)
+	}
+	c.Close()
+}
+
+func (k *stream) unanswered(limit time.Duration) (waiting, silent bool) {
+	control(k.tcp, func(fd uintptr) { waiting, silent = unanswered(fd, limit) })
+	return waiting, silent
+}
+
+func (k *stream) wasReset() (reset bool) {
+	control(k.tcp, func(fd uintptr) { reset = wasReset(fd) })
+	return reset
+}
+
+func control(c conn, fn func(fd uintptr)) {
+	if raw, err := c.SyscallConn(); err == nil {
+		raw.Control(fn) // fails for a closed connection only
+	}
+}

@@ -1,0 +1,17 @@
+//go:build !linux
+
+package netsvc
+
+import "time"
+
+// unanswered is known on Linux only; elsewhere the system's own time-out ends a
+// connection whose peer vanished while data was on the way.
+func unanswered(uintptr, time.Duration) (waiting, silent bool) { return false, false }
+
+// wasReset is known on Linux only: elsewhere the unfinished last line of a client
+// that resets the connection while it is written to may be taken as said.
+func wasReset(uintptr) bool { return false }
+
+// hasInput is known on Linux only; elsewhere a reader holds its buffer while it
+// waits.
+func hasInput(uintptr) bool { return true }
