@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -40,7 +39,7 @@ type gate struct {
 
 // caller is a connection before the gate.
 type caller struct {
-	conn    net.Conn
+	conn    conn
 	addr    netip.AddrPort
 	crowded atomic.Bool // it has to make room for another one
 }
@@ -55,12 +54,11 @@ type guesser struct {
 	lately time.Time     // the last wrong one
 }
 
-// knock asks for the password of a room and then lets the connection in. It is
-// the connection's goroutine until then.
-func (r *Room) knock(c conn, addr netip.AddrPort, l *lock) {
+// knock asks who has entered the gate for the password of a room and then lets
+// the connection in. It is the connection's goroutine until then.
+func (r *Room) knock(who *caller, l *lock) {
 	g := &r.svc.gate
-	who := &caller{conn: c, addr: addr}
-	c.SetDeadline(time.Now().Add(gateTime))
+	c, addr := who.conn, who.addr
 	ctx, cancel := context.WithTimeout(r.svc.stop, gateTime)
 	defer cancel()
 	passed := make(chan struct{})
@@ -73,7 +71,6 @@ func (r *Room) knock(c conn, addr netip.AddrPort, l *lock) {
 		case <-passed:
 		}
 	})
-	g.enter(who)
 	early, err := r.ask(ctx, who, l)
 	g.leave(who)
 	close(passed)
@@ -271,7 +268,9 @@ func (g *gate) forget() {
 
 // enter lets a connection wait. If very many do, the one that has waited longest
 // makes room: who has a password gives it soon.
-func (g *gate) enter(who *caller) {
+func (g *gate) enter(c conn, addr netip.AddrPort) *caller {
+	who := &caller{conn: c, addr: addr}
+	c.SetDeadline(time.Now().Add(gateTime))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.waiting = append(g.waiting, who)
@@ -281,6 +280,7 @@ func (g *gate) enter(who *caller) {
 		oldest.crowded.Store(true)
 		oldest.conn.SetReadDeadline(time.Unix(1, 0))
 	}
+	return who
 }
 
 func (g *gate) leave(who *caller) {

@@ -238,7 +238,8 @@ func (r *Room) admit(c socket, addr netip.AddrPort) {
 		return
 	}
 	if l := r.lock.Load(); l != nil {
-		r.svc.tasks.Go(func() { r.knock(c.conn(addr), addr, l) })
+		who := r.svc.gate.enter(c.conn(addr), addr)
+		r.svc.tasks.Go(func() { r.knock(who, l) })
 		return
 	}
 	r.welcome(r.svc.link(c, addr), addr, nil)

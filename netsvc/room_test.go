@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -396,5 +397,36 @@ func TestLastLeaverGetsAll(t *testing.T) {
 		p.end()
 		p.conn.Close()
 		eventually(t, "it is gone", func() bool { return s.members("lobby") == 0 })
+	}
+}
+
+// A member that says more than it is allowed to is read more slowly. Nothing is
+// lost, and its order is kept; others are not held up.
+func TestAllowance(t *testing.T) {
+	s := newServer(t)
+	s.opts.LinesPerSecond, s.opts.Burst = 50, 10
+	s.start()
+	port := s.create("lobby")
+	ann, bob := join(t, port), join(t, port)
+	const lines = 60
+	start := time.Now()
+	for i := range lines {
+		fmt.Fprintf(ann.conn, "%d\n", i)
+	}
+	io.WriteString(ann.conn, "/ping\n")
+	bob.send("hello")
+	got := bob.collect(11)
+	if !slices.Contains(got, "<guest-2> hello") {
+		t.Errorf("bob had to wait: %q", got)
+	}
+	for i := range lines {
+		if l := ann.until("<guest-1>"); l != fmt.Sprintf("<guest-1> %d", i) {
+			t.Fatalf("line %d is %q", i, l)
+		}
+	}
+	ann.until("* pong")
+	// Of 61 lines 10 are free, and the others take a second.
+	if d := time.Since(start); d < 900*time.Millisecond {
+		t.Errorf("it took %v only", d)
 	}
 }

@@ -34,6 +34,7 @@ func (p *process) configure(lines ...string) {
 	p.t.Helper()
 	base := []string{
 		fmt.Sprintf("server.port = %d", p.master), fmt.Sprintf(`rooms.ports = "%d-%d"`, p.first, p.first+38), "rooms.max = 30",
+		"limits.lines_per_second = 1e6", "limits.burst = 1000",
 	}
 	for _, b := range base {
 		key, _, _ := strings.Cut(b, " = ")

@@ -281,7 +281,8 @@ func (c *Config) serviceOptions(log *slog.Logger) netsvc.Options {
 		Rooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
 		Members: c.Limits.Members, Connections: c.Limits.Connections, PerAddress: c.Limits.PerAddress,
 		ConnectRate: c.Limits.ConnectsPerSecond, RequestRate: c.Limits.RequestsPerSecond, RateExempt: c.Limits.RateExempt,
-		LineBytes: c.Limits.LineBytes, MaxLag: c.Limits.MaxLag, DeadPeer: c.Limits.DeadPeer, MasterIdle: c.Limits.MasterIdle,
+		LineBytes: c.Limits.LineBytes, LinesPerSecond: c.Limits.LinesPerSecond, Burst: c.Limits.Burst, MaxLag: c.Limits.MaxLag,
+		DeadPeer: c.Limits.DeadPeer, MasterIdle: c.Limits.MasterIdle,
 		CreateAnyone: c.Access.Create == "anyone", Delete: mayDelete, Log: log,
 	}
 }
