@@ -53,7 +53,10 @@ type process struct {
 func newProcess(t *testing.T, extra string) *process {
 	base := int(nextPort.Add(40)) - 40
 	p := &process{t: t, dir: t.TempDir(), master: base, first: base + 1}
-	text := fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\nrooms.max = 30\nlimits.lines_per_second = 1e6\nlimits.burst = 1000\n%s\n", base, base+1, base+39, extra)
+	if !strings.Contains(extra, "limits.lines_per_second") {
+		extra += "\nlimits.lines_per_second = 1e6\nlimits.burst = 1000"
+	}
+	text := fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\nrooms.max = 30\n%s\n", base, base+1, base+39, extra)
 	if err := os.WriteFile(filepath.Join(p.dir, "config.toml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
