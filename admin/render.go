@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/chzyer/readline"
 
@@ -170,16 +171,27 @@ func (o *output) list(slice any) error {
 func (o *output) row(cells []string, widths []int, color func(int) string) error {
 	var b strings.Builder
 	for j, c := range cells {
-		b.WriteString(o.paint(color(j), c))
+		pad := widths[j] - width(c) + 2
+		if o.color {
+			c = o.paint(color(j), c)
+		}
+		b.WriteString(c)
 		if j < len(cells)-1 {
-			b.WriteString(strings.Repeat(" ", widths[j]-width(c)+2))
+			b.WriteString(strings.Repeat(" ", pad))
 		}
 	}
 	return o.painted(strings.TrimRight(b.String(), " "))
 }
 
 // width is how many columns of a terminal printable text takes.
-func width(s string) int { return readline.Runes{}.WidthAll([]rune(s)) }
+func width(s string) int {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return readline.Runes{}.WidthAll([]rune(s))
+		}
+	}
+	return len(s)
+}
 
 // column is a field of a struct as it is shown.
 type column struct {

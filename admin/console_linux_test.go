@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 
 	"roomd/admin"
 )
@@ -37,6 +38,8 @@ type screen struct {
 	tty *os.File
 	cmd *exec.Cmd
 
+	before unix.Termios
+
 	mu   sync.Mutex
 	seen bytes.Buffer // all that was printed
 	from int          // what expect has not looked at yet
@@ -46,11 +49,25 @@ type screen struct {
 func openConsole(t *testing.T, socket, history string) *screen {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), asConsole+"="+socket, "ROOMD_TEST_HISTORY="+history, "TERM=xterm")
-	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 160})
+	return openTerminal(t, cmd)
+}
+
+// openTerminal starts a command in a terminal of its own.
+func openTerminal(t *testing.T, cmd *exec.Cmd) *screen {
+	tty, inner, err := pty.Open()
 	if err != nil {
 		t.Skip("no pseudo-terminal here:", err)
 	}
-	s := &screen{t: t, tty: tty, cmd: cmd, more: make(chan bool, 1)}
+	if err := pty.Setsize(tty, &pty.Winsize{Rows: 40, Cols: 160}); err != nil {
+		t.Fatal(err)
+	}
+	s := &screen{t: t, tty: tty, cmd: cmd, more: make(chan bool, 1), before: termios(t, tty)}
+	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=20") // else each process waits a second at its end
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = inner, inner, inner
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
 	done := make(chan bool)
 	go func() {
 		defer close(done)
@@ -72,6 +89,7 @@ func openConsole(t *testing.T, socket, history string) *screen {
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		cmd.Wait()
+		inner.Close() // held until now, so that the terminal can be looked at
 		tty.Close()
 		<-done
 	})
@@ -108,8 +126,7 @@ func (s *screen) expect(text string) {
 	}
 }
 
-// leave waits for the end of the process and expects its terminal to be sane:
-// it echoes again.
+// leave waits for the end of the process, which has not failed.
 func (s *screen) leave() {
 	s.t.Helper()
 	if err := s.cmd.Wait(); err != nil {
