@@ -13,7 +13,7 @@ var table []command
 // The table refers to help, which lists the table: it is filled here so that
 // the two can be written in their place.
 func init() {
-	table = slices.Concat(lookCommands, []command{doctorCommand}, watchCommands, roomCommands, peopleCommands, serverCommands)
+	table = slices.Concat(lookCommands, []command{doctorCommand}, watchCommands, roomCommands, peopleCommands, keepCommands, serverCommands)
 }
 
 var serverCommands = []command{

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"roomd/admin"
-	"roomd/store"
 )
 
 func newAdmin() *cobra.Command {
@@ -118,42 +117,6 @@ func agree(in io.Reader, out io.Writer, text string) bool {
 	fmt.Fprintf(out, "this %s\ndo it? [y/N] ", text)
 	line, _ := bufio.NewReader(in).ReadString('\n') // no answer is a no
 	return strings.EqualFold(strings.TrimSpace(line), "y")
-}
-
-func newStore() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "store",
-		Short:   "Look into the database while the server is down",
-		Example: "  roomd store audit",
-		Args:    exactly(0, 0),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	var file string
-	var asJSON bool
-	audit := &cobra.Command{
-		Use:     "audit",
-		Short:   "Print who changed what, and when",
-		Example: "  roomd store audit --json",
-		Args:    exactly(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(file, 0)
-			if err != nil {
-				return err
-			}
-			if _, err := os.Stat(cfg.Server.Data); err != nil {
-				return err // opening would make it
-			}
-			st, err := store.Open(cfg.Server.Data, store.Options{})
-			if err != nil {
-				return err
-			}
-			return errors.Join(admin.PrintAudit(st, cmd.OutOrStdout(), asJSON), st.Close())
-		},
-	}
-	audit.Flags().StringVar(&file, "config", "", "configuration `FILE`")
-	audit.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
-	cmd.AddCommand(audit)
-	return cmd
 }
 
 // settings is the configuration in effect, key by key.

@@ -111,6 +111,14 @@ func (s *server) start(halt func()) error {
 	}
 	options := c.storeOptions()
 	options.Observe = s.meter.observe
+	options.CompactAbove = compactAbove
+	options.Latched = func(why error) {
+		if why == nil {
+			s.log.Info("the database is checked and takes lines again")
+			return
+		}
+		s.log.Error("no line and no change is kept until the database has been opened anew, which is tried from now on", "error", why)
+	}
 	s.manager.tell("STATUS=opening the database " + netsvc.Printable(c.Server.Data))
 	var err error
 	if s.st, err = store.Open(c.Server.Data, options); err != nil {

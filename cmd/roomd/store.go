@@ -1,0 +1,262 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"roomd/admin"
+	"roomd/netsvc/wire"
+	"roomd/store"
+
+	"github.com/spf13/cobra"
+)
+
+// compactAbove is how long a file is, in bytes, that the server compacts at
+// start if more than half of it is free.
+const compactAbove = 64 << 20
+
+// storeCommand is a tool for the database while no server has it.
+type storeCommand struct {
+	file string // of the configuration
+	json bool
+}
+
+// data is the database that the configuration names.
+func (s *storeCommand) data() (*Config, error) {
+	cfg, err := loadConfig(s.file, 0)
+	if err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// open opens the database, which must be there.
+func (s *storeCommand) open() (*store.Store, error) {
+	cfg, err := s.data()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(cfg.Server.Data); err != nil {
+		return nil, err // opening would make it
+	}
+	return store.Open(cfg.Server.Data, store.Options{})
+}
+
+func newStore() *cobra.Command {
+	s := &storeCommand{}
+	cmd := &cobra.Command{
+		Use:     "store",
+		Short:   "Look after the database while the server is down",
+		Example: "  roomd store check",
+		Args:    exactly(0, 0),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.PersistentFlags().StringVar(&s.file, "config", "", "configuration `FILE`")
+	add := func(use, short, example string, args int, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
+		c := &cobra.Command{Use: use, Short: short, Example: "  roomd store " + example, Args: exactly(args, args), RunE: run}
+		cmd.AddCommand(c)
+		return c
+	}
+	withJSON := func(c *cobra.Command) { c.Flags().BoolVar(&s.json, "json", false, "print JSON") }
+
+	withJSON(add("check", "Read the whole database and say what is damaged", "check", 0, func(cmd *cobra.Command, _ []string) error { return s.check(cmd) }))
+	withJSON(add("info", "Say what is in the database", "info --json", 0, func(cmd *cobra.Command, _ []string) error { return s.info(cmd) }))
+	add("compact", "Give the space back that is free, and what is deleted with it", "compact", 0, func(cmd *cobra.Command, _ []string) error { return s.compact(cmd) })
+	force := false
+	restore := add("restore BACKUP", "Put a backup in the database's place, after a check", "restore --force /var/backups/roomd.db", 1, func(cmd *cobra.Command, args []string) error {
+		return s.restore(cmd, args[0], force)
+	})
+	restore.Flags().BoolVar(&force, "force", false, "also if there is a database, which is kept beside")
+	export := &transfer{}
+	c := add("export ROOM", "Print a room's lines as JSON, one a line", "export lobby >lobby.jsonl", 1, nil)
+	c.Args, c.RunE = exactly(0, 1), func(cmd *cobra.Command, args []string) error { return s.export(cmd, export, args) }
+	c.Flags().BoolVar(&export.all, "all", false, "all rooms")
+	c.Flags().Uint64Var(&export.after, "after", 0, "only lines after this sequence `NUMBER`")
+	add("import FILE", "Read what export has printed, - for standard input; again adds what is missing", "import lobby.jsonl", 1, func(cmd *cobra.Command, args []string) error {
+		return s.importFrom(cmd, args[0])
+	})
+	withJSON(add("audit", "Print who changed what, and when", "audit --json", 0, func(cmd *cobra.Command, _ []string) error {
+		st, err := s.open()
+		if err != nil {
+			return err
+		}
+		return errors.Join(admin.PrintAudit(st, cmd.OutOrStdout(), s.json), st.Close())
+	}))
+	return cmd
+}
+
+func (s *storeCommand) check(cmd *cobra.Command) error {
+	cfg, err := s.data()
+	if err != nil {
+		return err
+	}
+	info, problems, err := store.Inspect(cfg.Server.Data, true)
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	if s.json {
+		texts := []string{}
+		for _, p := range problems {
+			texts = append(texts, strings.Split(p.Error(), "\n")...)
+		}
+		err = json.NewEncoder(out).Encode(struct {
+			File     string   `json:"file"`
+			Lines    uint64   `json:"lines"`
+			Problems []string `json:"problems"`
+		}{cfg.Server.Data, info.Lines, texts})
+	} else if len(problems) == 0 {
+		if info.Schema != store.Schema {
+			_, err = fmt.Fprintf(out, "%s is of version %d: the next start brings it to version %d, and keeps it beside\n", cfg.Server.Data, info.Schema, store.Schema)
+		} else {
+			_, err = fmt.Fprintf(out, "%s is whole: %d rooms, %d lines\n", cfg.Server.Data, info.Rooms, info.Lines)
+		}
+	} else {
+		for _, p := range problems {
+			for l := range strings.Lines(p.Error()) {
+				fmt.Fprintln(out, wire.CleanString(strings.TrimSuffix(l, "\n")))
+			}
+		}
+	}
+	if len(problems) > 0 {
+		err = errors.Join(err, fmt.Errorf("%s is damaged; roomd store restore puts a backup in its place", cfg.Server.Data))
+	}
+	return err
+}
+
+func (s *storeCommand) info(cmd *cobra.Command) error {
+	cfg, err := s.data()
+	if err != nil {
+		return err
+	}
+	info, problems, err := store.Inspect(cfg.Server.Data, false)
+	if err = errors.Join(append(problems, err)...); err != nil {
+		return err
+	}
+	rows := []struct {
+		name  string
+		value any
+	}{
+		{"file", cfg.Server.Data}, {"schema", info.Schema}, {"bytes", info.Bytes}, {"free", info.Free}, {"rooms", info.Rooms},
+		{"trash", info.Trash}, {"lines", info.Lines}, {"journal", info.Journal}, {"bans", info.Bans}, {"audit", info.Audits},
+	}
+	if s.json {
+		all := make(map[string]any)
+		for _, r := range rows {
+			all[r.name] = r.value
+		}
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintf(w, "%s\t%v\n", r.name, r.value)
+	}
+	return w.Flush()
+}
+
+func (s *storeCommand) compact(cmd *cobra.Command) error {
+	cfg, err := s.data()
+	if err != nil {
+		return err
+	}
+	before, after, err := store.Compact(cfg.Server.Data, cfg.storeOptions())
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s had %d bytes and has %d\n", cfg.Server.Data, before, after)
+	return err
+}
+
+func (s *storeCommand) restore(cmd *cobra.Command, backup string, force bool) error {
+	cfg, err := s.data()
+	if err != nil {
+		return err
+	}
+	kept, err := store.RestoreFile(backup, cfg.Server.Data, force)
+	if err != nil {
+		if !force && strings.HasSuffix(err.Error(), "is there already") {
+			err = fmt.Errorf("%w; --force puts the backup in its place and keeps it beside", err)
+		}
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s is %s now\n", cfg.Server.Data, backup)
+	if kept != "" {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "what was there is %s\n", kept)
+	}
+	return err
+}
+
+// transfer is what an export is to hold.
+type transfer struct {
+	all   bool
+	after uint64
+}
+
+func (s *storeCommand) export(cmd *cobra.Command, t *transfer, args []string) error {
+	if t.all == (len(args) == 1) || t.all && t.after > 0 {
+		return usageError{errors.New("name a room, or --all; --after is for one room"), cmd}
+	}
+	st, err := s.open()
+	if err != nil {
+		return err
+	}
+	found := false
+	err = st.Export(cmd.OutOrStdout(), func(r store.Room) bool {
+		wanted := t.all || strings.EqualFold(r.Name, args[0])
+		found = found || wanted
+		return wanted
+	}, t.after, progress(cmd, "exported"))
+	if err == nil && !found && !t.all {
+		err = fmt.Errorf("there is no room %q", args[0])
+	}
+	return errors.Join(err, st.Close())
+}
+
+func (s *storeCommand) importFrom(cmd *cobra.Command, file string) error {
+	in := cmd.InOrStdin()
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	cfg, err := s.data()
+	if err != nil {
+		return err
+	}
+	st, err := store.Open(cfg.Server.Data, store.Options{})
+	if err != nil {
+		return err
+	}
+	st.Start(func([]*store.Post) {})
+	rooms, lines, err := st.Import(bufio.NewReaderSize(in, 1<<16), progress(cmd, "imported"))
+	if err = errors.Join(err, st.Close()); err != nil {
+		return fmt.Errorf("%d rooms and %d lines are imported; the same command adds the rest: %w", rooms, lines, err)
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d rooms and %d lines are imported\n", rooms, lines)
+	return err
+}
+
+// progress shows a person at standard error how far it is; nobody else.
+func progress(cmd *cobra.Command, what string) func(lines uint64) {
+	w := cmd.ErrOrStderr()
+	if f, ok := w.(io.Reader); !ok || !terminal(f) {
+		return nil
+	}
+	shown := time.Now()
+	return func(lines uint64) {
+		if time.Since(shown) >= time.Second/2 {
+			shown = time.Now()
+			fmt.Fprintf(w, "\r%d lines %s", lines, what)
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package store
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// record is a line of an export: a room, or a line of the room before it.
+type record struct {
+	Room *Room     `json:"room,omitempty"`
+	Last uint64    `json:"last,omitempty"` // with Room: the newest number it has given
+	Seq  uint64    `json:"seq,omitempty"`
+	Time time.Time `json:"time,omitzero"`
+	Kind string    `json:"kind,omitempty"`
+	From string    `json:"from,omitempty"`
+	Text string    `json:"text,omitempty"`
+}
+
+var kinds = map[Kind]string{Message: "message", Action: "action", Topic: "topic"}
+
+// importLines is how many lines an import brings to disk at once.
+const importLines = 10_000
+
+// Export writes rooms with their lines after a number as JSON, one object a
+// line: a room, then its lines. want says of each room whether it is wanted.
+// progress, if not nil, is called after each few lines with how many there were.
+func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress func(lines uint64)) error {
+	rooms, err := s.Rooms()
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(w, 1<<16)
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	n := uint64(0)
+	for _, r := range rooms {
+		if !want(r) {
+			continue
+		}
+		st, err := s.Stat(r.ID)
+		if err != nil {
+			return err
+		}
+		if err := enc.Encode(record{Room: &r, Last: st.Last}); err != nil {
+			return err
+		}
+		for at := after; ; {
+			lines, err := s.Lines(r.ID, at, st.Last, 1<<18)
+			if err != nil {
+				return err
+			}
+			if len(lines) == 0 {
+				break
+			}
+			for _, l := range lines {
+				if err := enc.Encode(record{Seq: l.Seq, Time: l.Time, Kind: kinds[l.Kind], From: l.From, Text: l.Text}); err != nil {
+					return err
+				}
+				at = l.Seq
+			}
+			if n += uint64(len(lines)); progress != nil {
+				progress(n)
+			}
+		}
+	}
+	return out.Flush()
+}
+
+// Import reads what Export has written into a store that is started and that
+// nobody else uses. A room whose name is there already is added to: lines that
+// it has are left out, so that an import which was cut off can be done again.
+// It returns how many rooms it has made and how many lines it has added.
+func (s *Store) Import(r io.Reader, progress func(lines uint64)) (rooms int, lines uint64, err error) {
+	there, err := s.Rooms()
+	if err != nil {
+		return 0, 0, err
+	}
+	ids := make(map[string]uint64)
+	for _, r := range there {
+		ids[r.Key] = r.ID
+	}
+	room, last := uint64(0), uint64(0)
+	var batch []Line
+	put := func() error {
+		n, err := s.put(room, batch, last)
+		lines += n
+		batch = batch[:0]
+		if progress != nil {
+			progress(lines)
+		}
+		return err
+	}
+	dec := json.NewDecoder(r)
+	for n := 1; ; n++ {
+		var rec record
+		if err := dec.Decode(&rec); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return rooms, lines, fmt.Errorf("record %d: %w", n, err)
+		}
+		if rec.Room == nil {
+			l, err := rec.line()
+			if err == nil && room == 0 {
+				err = errors.New("a line without a room before it")
+			}
+			if err != nil {
+				return rooms, lines, fmt.Errorf("record %d: %w", n, err)
+			}
+			if batch = append(batch, l); len(batch) < importLines {
+				continue
+			}
+		}
+		if room != 0 {
+			if err := put(); err != nil {
+				return rooms, lines, fmt.Errorf("record %d: %w", n, err)
+			}
+		}
+		if rec.Room == nil {
+			continue
+		}
+		id, ok := ids[rec.Room.Key]
+		if !ok {
+			r, err := s.Create(*rec.Room)
+			if err != nil {
+				return rooms, lines, fmt.Errorf("record %d: %w", n, err)
+			}
+			id = r.ID
+			ids[r.Key] = id
+			rooms++
+		}
+		room, last = id, rec.Last
+	}
+	if room != 0 {
+		err = put()
+	}
+	return rooms, lines, err
+}
+
+func (r *record) line() (l Line, err error) {
+	for kind, name := range kinds {
+		if name == r.Kind {
+			l.Kind = kind
+		}
+	}
+	if l.Kind == 0 || r.Seq == 0 || len(r.From) > 255 {
+		return l, errors.New("this is neither a room nor a line")
+	}
+	l.Seq, l.Time, l.From, l.Text = r.Seq, r.Time.UTC().Truncate(time.Microsecond), r.From, r.Text
+	return l, nil
+}
+
+// put adds lines with the numbers that they have to a room, those apart that
+// are not newer than what it has. After the last of them its next number is above
+// last.
+func (s *Store) put(room uint64, lines []Line, last uint64) (added uint64, err error) {
+	c := &change{fold: true, done: make(chan struct{}), then: func() {
+		h := s.heads[room]
+		if h == nil {
+			err = ErrNoRoom
+			return
+		}
+		s.mu.Lock()
+		for i := range lines {
+			if l := &lines[i]; l.Seq > h.Last {
+				s.tails += h.add(room, l)
+				added++
+			}
+		}
+		if len(lines) < importLines { // those of the room have come to their end
+			h.Last = max(h.Last, last)
+		}
+		s.mu.Unlock()
+		s.soil(h)
+		err = s.fold()
+	}}
+	if err := s.enqueue(item{change: c}); err != nil {
+		return 0, err
+	}
+	<-c.done
+	return added, errors.Join(c.err, err)
+}

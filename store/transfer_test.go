@@ -1,0 +1,68 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// An export imports to the same rooms and lines, also when it is cut off and
+// done again; and what is imported exports to the same bytes.
+func TestTransfer(t *testing.T) {
+	s := open(t, dbPath(t), Options{})
+	const rooms, each = 3, 12000
+	most := uint64(77)
+	for i := range rooms {
+		r, err := s.Create(Room{Name: fmt.Sprint("Room", i), Key: fmt.Sprint("room", i), Port: 9000 + i, KeyHash: []byte{1, byte(i)}, Own: Settings{Lines: &most}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Update(r.ID, func(r *Room) { r.Own.Lines = nil; r.Topic = "be <kind> & \u2028" }); err != nil {
+			t.Fatal(err)
+		}
+		for n := range each * (i % 2) {
+			p := &Post{Room: r.ID, Line: Line{Kind: Kind(1 + n%2), From: "zoë", Text: fmt.Sprint("line <", n, "> \u2028\t\"")}}
+			if err := s.Submit(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s.say(1, "with room 0")
+	var whole bytes.Buffer
+	if err := s.Export(&whole, func(Room) bool { return true }, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	to := open(t, dbPath(t), Options{})
+	half := io.LimitReader(bytes.NewReader(whole.Bytes()), int64(whole.Len()-100000))
+	made, lines, err := to.Import(half, nil)
+	if err == nil || !strings.Contains(err.Error(), "unexpected EOF") {
+		t.Errorf("half of it: %v", err)
+	}
+	to.reopen()
+	made2, lines2, err := to.Import(bytes.NewReader(whole.Bytes()), nil)
+	if err != nil || made+made2 != rooms || lines+lines2 != each+1 || lines == 0 {
+		t.Errorf("%d and %d rooms, %d and %d lines, %v", made, made2, lines, lines2, err)
+	}
+	to.reopen()
+	var again bytes.Buffer
+	if err := to.Export(&again, func(Room) bool { return true }, 0, nil); err != nil || !bytes.Equal(whole.Bytes(), again.Bytes()) {
+		t.Errorf("%d bytes became %d, %v", whole.Len(), again.Len(), err)
+	}
+	for room := uint64(1); room <= rooms; room++ {
+		if !slices.Equal(s.all(room), to.all(room)) {
+			t.Errorf("room %d differs", room)
+		}
+	}
+	var one bytes.Buffer
+	if err := s.Export(&one, func(r Room) bool { return r.Key == "room1" }, each-2, nil); err != nil || strings.Count(one.String(), "\n") != 3 {
+		t.Errorf("%s %v", one.String(), err)
+	}
+	for _, bad := range []string{`{"seq":1}`, `{"seq":1,"kind":"message","text":"no room"}`, `nonsense`, `{"room":{"name":"x","key":"x","port":9000}}`} {
+		if _, _, err := to.Import(strings.NewReader(bad), nil); err == nil {
+			t.Errorf("%s was imported", bad)
+		}
+	}
+}
