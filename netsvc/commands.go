@@ -17,6 +17,9 @@ import (
 // to be handed in again, with wait. The caller has reading.
 func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 	if over == 0 && wire.Blank(line) {
+		if !m.mayGoOn(maxInFlight, wait) {
+			return "", wait
+		}
 		m.room.svc.counters.blank.Add(1)
 		return "", true
 	}

@@ -10,14 +10,15 @@ import (
 
 // counters are counted since the start.
 type counters struct {
-	accepted   atomic.Uint64
-	refused    atomic.Uint64
-	lines      atomic.Uint64
-	deliveries atomic.Uint64
-	bytes      atomic.Uint64
-	passes     atomic.Uint64
-	hurried    atomic.Uint64
-	slowed     atomic.Uint64
+	accepted    atomic.Uint64
+	refused     atomic.Uint64
+	lines       atomic.Uint64
+	deliveries  atomic.Uint64
+	bytes       atomic.Uint64
+	passes      atomic.Uint64
+	hurried     atomic.Uint64
+	slowed      atomic.Uint64
+	slowedLines atomic.Uint64
 
 	mu       sync.Mutex
 	ended    map[Cause]uint64
@@ -57,21 +58,22 @@ func (c *counters) end(cause Cause) {
 
 // Counters are what has happened since the start.
 type Counters struct {
-	Accepted   uint64 // connections to any port
-	Refused    uint64 // of them: over a limit, banned, or too late
-	Lines      uint64 // kept
-	Deliveries uint64 // lines times the members that each was for
-	Bytes      uint64 // written to members
-	Passes     uint64 // of flushers over the members of a room
-	Ended      map[Cause]uint64
-	Foreign    map[wire.Protocol]uint64 // connections of other protocols, to any port
-	Sessions   map[Cause]uint64         // connections to the master port that have ended
-	Blank      uint64                   // lines that are nothing, to any port
-	TooLong    uint64                   // lines longer than limits.line_bytes
-	Cleaned    uint64                   // lines with characters that had to be replaced
-	Passwords  Passwords
-	Hurried    uint64 // connections refused, or ended, as their address was too fast
-	Slowed     uint64 // requests that were put off
+	Accepted    uint64 // connections to any port
+	Refused     uint64 // of them: over a limit, banned, or too late
+	Lines       uint64 // kept
+	Deliveries  uint64 // lines times the members that each was for
+	Bytes       uint64 // written to members
+	Passes      uint64 // of flushers over the members of a room
+	Ended       map[Cause]uint64
+	Foreign     map[wire.Protocol]uint64 // connections of other protocols, to any port
+	Sessions    map[Cause]uint64         // connections to the master port that have ended
+	Blank       uint64                   // lines that are nothing, to any port
+	TooLong     uint64                   // lines longer than limits.line_bytes
+	Cleaned     uint64                   // lines with characters that had to be replaced
+	Passwords   Passwords
+	Hurried     uint64 // connections refused, or ended, as their address was too fast
+	Slowed      uint64 // requests that were put off
+	SlowedLines uint64 // times that a member's input had to wait for its allowance
 }
 
 // Passwords are what became of connections and lines before the gates of rooms
@@ -98,7 +100,7 @@ func (s *Service) Counters() Counters {
 	g := &s.gate
 	return Counters{
 		Sessions: maps.Clone(c.sessions), Blank: c.blank.Load(), TooLong: c.tooLong.Load(), Cleaned: c.cleaned.Load(),
-		Hurried: c.hurried.Load(), Slowed: c.slowed.Load(),
+		Hurried: c.hurried.Load(), Slowed: c.slowed.Load(), SlowedLines: c.slowedLines.Load(),
 		Passwords: Passwords{g.right.Load(), g.wrong.Load(), g.held.Load(), g.late.Load(), g.crowded.Load()},
 		Accepted:  c.accepted.Load(), Refused: c.refused.Load(), Lines: c.lines.Load(), Deliveries: c.deliveries.Load(),
 		Bytes: c.bytes.Load(), Passes: c.passes.Load(), Ended: maps.Clone(c.ended), Foreign: maps.Clone(c.speaking),

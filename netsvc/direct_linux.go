@@ -40,6 +40,7 @@ func (k *direct) unused(remote netip.AddrPort) halfCloser { return socket(k.fd).
 // be there already, for which there will be no other event.
 func (k *direct) take(l *loop, buf []byte, toEnd bool) {
 	m := k.m
+	buf = m.fitBuffer(buf)
 	for {
 		if m.hasEnded() {
 			go m.finish("")

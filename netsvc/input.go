@@ -21,15 +21,33 @@ type leftover struct {
 	rest []byte
 }
 
+// slowBuffer is how many bytes are read at a time from a member that has an
+// allowance: they may have to wait until the allowance is whole again, and
+// thousands of members may flood at once.
+const slowBuffer = 4 << 10
+
+// fitBuffer is the part of a buffer that a member's input is read into.
+func (m *Member) fitBuffer(b []byte) []byte {
+	if m.room.svc.opts().LinesPerSecond > 0 {
+		return b[:min(len(b), slowBuffer)]
+	}
+	return b
+}
+
 // input handles what was read, as far as that can be done without waiting. If
 // that is not all, the rest is the member's leftover and taken is false: then
 // readOn must follow, in a goroutine that may wait. The caller has reading.
 func (m *Member) input(p []byte) (c Cause, taken bool) {
+	lineless := len(p) >= slowBuffer
 	for {
 		line, over, rest, ok := m.framer.Cut(p)
 		if !ok {
-			return "", true
+			if !lineless {
+				return "", true
+			}
+			line, over, rest = nil, 0, nil // so many bytes without a line have the price of one
 		}
+		lineless = false
 		c, ok := m.line(line, over, false)
 		if !ok {
 			m.left = &leftover{bytes.Clone(line), over, bytes.Clone(rest)}
@@ -136,7 +154,11 @@ func (m *Member) mayGoOn(n int, wait bool) bool {
 			m.allowed = int64(due + each)
 			return true
 		}
-		if !wait || m.hasEnded() {
+		if !wait {
+			m.room.svc.counters.slowedLines.Add(1)
+			return false
+		}
+		if m.hasEnded() {
 			return false
 		}
 		m.pause(ahead)

@@ -39,8 +39,9 @@ const (
 	loopBuffer = 64 << 10 // bytes read from a connection at a time
 	loopEvents = 256
 	// maxHeld bounds the input that was read and could not be handled yet, of
-	// all connections. At the bound nobody is read.
-	maxHeld   = 16 << 20
+	// all connections. At the bound nobody is read. It is far above what ten
+	// thousand floods hold, as nobody is to be stopped by others' floods.
+	maxHeld   = 64 << 20
 	heldPause = 5 * time.Millisecond
 )
 

@@ -16,6 +16,9 @@ const (
 	// masterWrite is how long a client of the master port may take to read an
 	// answer.
 	masterWrite = 10 * time.Second
+	// emptyPrice is what an empty line costs of a request: a buffer full of them
+	// is not to take a quarter of an hour.
+	emptyPrice = 0.01
 	// answerBytes gathered before they are written, for pipelined requests.
 	answerBytes = 64 << 10
 )
@@ -67,11 +70,12 @@ func errLine(err error) string {
 }
 
 var (
-	errBye     = errors.New("bye")
-	errForeign = errors.New("the peer speaks another protocol")
-	errHurried = errors.New("the peer's address asks for too much")
-	errUnread  = errors.New("the peer does not read")
-	errStopped = errors.New("the server stops")
+	errBye      = errors.New("bye")
+	errForeign  = errors.New("the peer speaks another protocol")
+	errHurried  = errors.New("the peer's address asks for too much")
+	errUnread   = errors.New("the peer does not read")
+	errStopped  = errors.New("the server stops")
+	errVanished = errors.New("the peer has vanished")
 )
 
 // serve answers requests until the client leaves, is idle for too long, or the
@@ -144,7 +148,7 @@ func (c *session) converse() error {
 		if c.svc.stop.Err() != nil {
 			return c.svc.stop.Err()
 		}
-		p, done, err := readInput(c.conn)
+		p, done, err := readInput(c.conn, wholeBuffer)
 		if err != nil {
 			if line, over, ok := c.framer.Tail(); ok && errors.Is(err, io.EOF) {
 				if e := c.line(line, over); e != nil {
@@ -173,7 +177,11 @@ func (c *session) take(p []byte) error {
 			}
 			return nil
 		}
-		if err := c.slow(1); err != nil {
+		price := 1.0
+		if len(line) == 0 {
+			price = emptyPrice
+		}
+		if err := c.slow(price); err != nil {
 			return err
 		}
 		if err := c.line(line, over); err != nil {
@@ -226,7 +234,7 @@ func (c *session) line(line []byte, over int) error {
 		err = c.request(req)
 	}
 	switch err {
-	case errBye, errHurried, errUnread, errStopped:
+	case errBye, errHurried, errUnread, errStopped, errVanished:
 		return err
 	}
 	if err != nil {

@@ -102,7 +102,12 @@ func (c *session) slow(price float64) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	if !c.svc.pause(wait) {
+	var reset bool
+	control(c.conn, func(fd uintptr) { reset = wasReset(fd) })
+	switch {
+	case reset:
+		return errVanished
+	case !c.svc.pause(wait):
 		return errStopped
 	}
 	return nil

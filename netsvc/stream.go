@@ -86,14 +86,16 @@ func (k *stream) reader() {
 // buffer while they wait.
 func (k *stream) read() (p []byte, done func(), err error) {
 	if k.conn == k.tcp {
-		return readInput(k.tcp)
+		return readInput(k.tcp, k.m.fitBuffer)
 	}
-	return readNow(k.conn)
+	return readNow(k.conn, k.m.fitBuffer)
 }
 
+func wholeBuffer(b []byte) []byte { return b }
+
 // readInput waits for input, without a buffer, and returns it in one that must
-// go back by done.
-func readInput(c conn) (p []byte, done func(), err error) {
+// go back by done. fit is the part of a buffer to read into.
+func readInput(c conn, fit func([]byte) []byte) (p []byte, done func(), err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, nil, err
@@ -101,12 +103,12 @@ func readInput(c conn) (p []byte, done func(), err error) {
 	if err := raw.Read(hasInput); err != nil {
 		return nil, nil, err
 	}
-	return readNow(c)
+	return readNow(c, fit)
 }
 
-func readNow(c net.Conn) (p []byte, done func(), err error) {
+func readNow(c net.Conn, fit func([]byte) []byte) (p []byte, done func(), err error) {
 	b := readBuffers.Get().(*[]byte)
-	n, err := c.Read(*b)
+	n, err := c.Read(fit(*b))
 	if n > 0 {
 		return (*b)[:n], func() { readBuffers.Put(b) }, nil
 	}
