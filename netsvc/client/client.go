@@ -66,9 +66,9 @@ func (c *Client) Addr() string { return c.addr }
 
 // Created is a new room.
 type Created struct {
-	Name string
-	Port int
-	Key  string // deletes the room; it is not shown again
+	Name string `json:"name"`
+	Port int    `json:"port"`
+	Key  string `json:"key"` // deletes the room; it is not shown again
 }
 
 // Create makes a room. With a password, joining asks for it.

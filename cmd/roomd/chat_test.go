@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"roomd/netsvc/client"
+)
+
+// chatScreen is somebody at a terminal.
+func (p *process) chatScreen(name string, args ...string) screen {
+	p.t.Helper()
+	if _, err := exec.LookPath("tmux"); err != nil {
+		p.t.Skip("tmux is not installed")
+	}
+	self := p.roomd().Path
+	config := filepath.Join(p.dir, "config.toml")
+	return p.newScreen(name, append([]string{self, "chat", "--nick", name, "--config", config}, args...)...)
+}
+
+// types presses keys, and Enter if that is the last of them.
+func (s screen) types(keys ...string) {
+	s.t.Helper()
+	s.tmux(append([]string{"send-keys", "-t", s.pane}, keys...)...)
+}
+
+// lines are those on the screen, all that was scrolled off included.
+func (s screen) lines() []string {
+	s.t.Helper()
+	text := s.tmux("capture-pane", "-p", "-J", "-S", "-", "-t", s.pane)
+	return strings.Split(strings.TrimRight(text, "\n "), "\n")
+}
+
+// Two people and a bot in two rooms, and the server is killed under them: both
+// screens have every line once, in order, and the half-typed line is there.
+func TestChatThroughKill(t *testing.T) {
+	p := newProcess(t, fast)
+	p.start()
+	p.does("", "create", "dev")
+	ann := p.chatScreen("ann", "lobby", "dev")
+	bob := p.chatScreen("bob", "dev", "lobby")
+	ann.shows("dev ann>")
+	bob.shows("lobby bob>")
+
+	// The bot counts in both rooms, and goes on while the server is away.
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	defer cancel()
+	const lines = 120
+	done := make(chan error, 2)
+	for _, room := range []string{"lobby", "dev"} {
+		bot := p.join(room, client.JoinOptions{Nick: "bot"})
+		go func() {
+			tick := time.NewTicker(20 * time.Millisecond)
+			defer tick.Stop()
+			for i := range lines {
+				<-tick.C
+				if _, err := bot.Send(ctx, fmt.Sprintf("count %d in %s", i, room)); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	ann.types("half a li")
+	ann.shows("half a li")
+	bob.types("hello from bob", "Enter")
+	ann.shows("<bob> hello from bob")
+	ann.shows("count 30 in dev")
+	p.kill(syscall.SIGKILL)
+	ann.shows("dev: the connection is lost")
+	bob.types("said while away", "Enter")
+	p.start()
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	ann.types("ne", "Enter")
+	for who, s := range map[string]screen{"ann": ann, "bob": bob} {
+		s.shows(fmt.Sprintf("count %d in lobby", lines-1))
+		s.shows(fmt.Sprintf("count %d in dev", lines-1))
+		s.shows("<ann> half a line")
+		for _, room := range []string{"lobby", "dev"} {
+			n := 0
+			for _, l := range s.lines() {
+				if m := regexp.MustCompile(`count (\d+) in ` + room).FindStringSubmatch(l); m != nil {
+					if m[1] != fmt.Sprint(n) {
+						t.Fatalf("%s: %q, not %d\n%s", who, l, n, strings.Join(s.lines(), "\n"))
+					}
+					n++
+				}
+			}
+			if n != lines {
+				t.Errorf("%s has %d lines of %s", who, n, room)
+			}
+		}
+		if text := strings.Join(s.lines(), "\n"); !regexp.MustCompile(`-- dev: back; (no|\d+) lines? came while away`).MatchString(text) {
+			t.Error(who, " is not told what it missed")
+		}
+		// No line of the others is torn by what was typed, or tears it.
+		for _, l := range s.lines() {
+			if !regexp.MustCompile(`^(\d\d:\d\d (lobby|dev) [<*].*|\d\d:\d\d [<*].*|-- .*|(lobby|dev) (ann|bob).*> .*|(lobby|dev) (ann|bob).*>|> ?)$`).MatchString(l) {
+				t.Errorf("%s: a torn line: %q", who, l)
+			}
+		}
+		if text := strings.Join(s.lines(), "\n"); strings.Count(text, "<bob> said while away") != 1 || strings.Count(text, "<bob> hello from bob") != 1 {
+			t.Errorf("%s:\n%s", who, text)
+		}
+	}
+}
+
+// What a person does in the first minutes.
+func TestChat(t *testing.T) {
+	p := newProcess(t, fast)
+	p.start()
+	p.does("", "send", "lobby", "--nick", "old", "from before")
+	ann := p.chatScreen("ann")
+	ann.shows("/join ROOM joins one")
+	ann.types("/jo", "Tab", "lo", "Tab", "Enter")
+	ann.shows("<old> from before")
+	ann.shows("lobby ann>")
+	bob := p.chatScreen("bob", "lobby")
+	bob.shows("lobby bob>")
+	ann.shows("is now bob")
+
+	// A room that is not there is made; Tab knows the nicks.
+	ann.types("/join dev", "Enter")
+	ann.shows("there is no room dev; make it? [y/N]")
+	ann.types("y", "Enter")
+	ann.shows("dev ann>")
+	ann.types("/join lobby", "Enter")
+	ann.shows("lobby ann>")
+	ann.types("bo", "Tab", "psst", "Enter")
+	bob.shows("<ann> bob: psst")
+	bob.types("/me waves", "Enter")
+	ann.shows("lobby * bob waves")
+	ann.types("/msg bob secret", "Enter")
+	bob.shows("<ann -> bob> secret")
+	ann.types("/topic lunch at noon", "Enter")
+	bob.shows("ann set the topic: lunch at noon")
+	ann.types("/nick anna", "Enter")
+	bob.shows("ann is now anna")
+	ann.shows("you are anna in dev")
+	ann.types("/who", "Enter")
+	ann.shows("  bob, since")
+	ann.types("/search FROM before", "Enter")
+	ann.shows("1 of 4 lines have FROM before")
+	ann.types("/nosuch", "Enter")
+	ann.shows("there is no /nosuch; /help lists the commands; //nosuch sends it as text")
+	ann.types("//nosuch", "Enter")
+	bob.shows("<anna> /nosuch")
+
+	// What is pasted is sent as it is; above ten lines it asks.
+	ann.tmux("set-buffer", "one\n\ttwo\n/quit")
+	ann.tmux("paste-buffer", "-p", "-t", "ann")
+	ann.shows("[3 lines pasted]")
+	ann.types("Enter")
+	bob.shows("<anna> /quit")
+	if text := strings.Join(p.texts("lobby"), "|"); !strings.Contains(text, "|one|\ttwo|/quit") {
+		t.Errorf("%q", text)
+	}
+	ann.tmux("set-buffer", strings.Repeat("many\n", 12))
+	ann.tmux("paste-buffer", "-p", "-t", "ann")
+	ann.types("Enter")
+	ann.shows("send 12 lines to lobby? [y/N]")
+	ann.types("n", "Enter")
+	ann.shows("nothing was sent")
+	if text := bob.tmux("capture-pane", "-p", "-t", "bob"); strings.Contains(text, "many") {
+		t.Error(text)
+	}
+
+	// Back to what has scrolled by.
+	for i := range 60 {
+		p.does("", "send", "lobby", "--nick", "old", fmt.Sprint("number ", i))
+	}
+	carl := p.chatScreen("carl", "lobby")
+	carl.shows("number 59")
+	carl.types("/history 30", "Enter")
+	carl.shows("30 earlier lines")
+	carl.shows("number 10")
+	carl.types("/history 30", "Enter")
+	carl.shows("<old> from before")
+	carl.types("/history", "Enter")
+	carl.shows("there is nothing before")
+
+	carl.types("C-d")
+	ann.shows("carl left")
+	bob.types("/quit", "Enter")
+	ann.shows("bob left")
+}
+
+// A server that means harm cannot get at the terminal.
+func TestChatShowsNothingRaw(t *testing.T) {
+	bad := "\x1b[2J\u009b31m\u202e\x07\r"
+	for _, ev := range []client.Event{
+		{Type: client.Message}, {Type: client.Action}, {Type: client.Topic}, {Type: client.Private}, {Type: client.Join},
+		{Type: client.Leave}, {Type: client.Nick}, {Type: client.Notice}, {Type: client.Deleted}, {Type: "new\x1b"},
+	} {
+		ev.From, ev.To, ev.Nick, ev.Text, ev.Seq = bad, bad, bad, bad+"ann"+bad, 1
+		if line, _ := (look{}).event(ev, "ann"); strings.ContainsAny(line, "\x1b\u009b\u202e\x07\r") {
+			t.Errorf("%s: %q", ev.Type, line)
+		}
+		if !ev.Stored() {
+			continue
+		}
+		var tail tailer
+		for _, tail.asJSON = range []bool{false, true} {
+			if line := string(tail.render(nil, ev)); strings.ContainsAny(line, "\x1b\u009b\u202e\x07\r") {
+				t.Errorf("%s: %q", ev.Type, line)
+			}
+		}
+	}
+}
+
+func TestMentions(t *testing.T) {
+	for text, want := range map[string]bool{
+		"ann": true, "Ann: lunch?": true, "(ann)": true, "hi, ANN!": true, "annual plan": false, "joann": false, "anna and ann": true,
+		"an n": false, "": false, "ann_": false, "ännann": false,
+	} {
+		if mentions(text, "ann") != want {
+			t.Error(text)
+		}
+	}
+	if mentions("anything", "") {
+		t.Error("nobody")
+	}
+}

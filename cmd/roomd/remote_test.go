@@ -1,0 +1,357 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"roomd/netsvc/client"
+)
+
+// fast is a configuration that does not hold members to a rate.
+const fast = "limits.lines_per_second = 1000000.0\nlimits.burst = 1000000\nhistory.lines = 300000"
+
+// soak is for the long forms of tests: make soak.
+var soak = os.Getenv("ROOMD_SOAK") != ""
+
+// roomd is a command line of a process of its own, in the server's folder.
+func (p *process) roomd(args ...string) *exec.Cmd {
+	p.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Dir = p.dir
+	cmd.Env = append(os.Environ(), asRoomd+"=1", "HOME="+p.dir)
+	return cmd
+}
+
+// does carries out a command line in this process, which is faster, and returns
+// what it printed, and its exit status.
+func (p *process) does(in string, args ...string) (out, errs string, status int) {
+	p.t.Helper()
+	var o, e bytes.Buffer
+	if !slices.Contains(args, "--help") {
+		args = append(args, "--config", filepath.Join(p.dir, "config.toml"))
+	}
+	status = run(args, strings.NewReader(in), &o, &e)
+	return o.String(), e.String(), status
+}
+
+func (p *process) client() *client.Client {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := client.Dial(ctx, fmt.Sprintf("127.0.0.1:%d", p.master), client.Options{})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return c
+}
+
+func (p *process) join(room string, o client.JoinOptions) *client.Room {
+	p.t.Helper()
+	c := p.client()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	r, err := c.Join(ctx, room, o)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { r.Close() })
+	return r
+}
+
+// texts reads a whole room.
+func (p *process) texts(room string) (texts []string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	r := p.join(room, client.JoinOptions{From: client.After(0)})
+	defer r.Close()
+	for ev := range r.Events(ctx) {
+		if ev.Type == client.Live {
+			return texts
+		}
+		if ev.Stored() {
+			texts = append(texts, ev.Text)
+		}
+	}
+	p.t.Fatal("the room has no end:", r.Err())
+	return nil
+}
+
+func sameLines(t *testing.T, got, want []string) {
+	t.Helper()
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || got[i] != want[i] {
+			t.Fatalf("%d lines, not %d; from line %d on they are\n%q, not\n%q", len(got), len(want), i,
+				got[min(i, len(got)):min(i+3, len(got))], want[min(i, len(want)):min(i+3, len(want))])
+		}
+	}
+}
+
+func TestRemoteCommands(t *testing.T) {
+	p := newProcess(t, fast)
+	p.start()
+	for _, step := range []struct {
+		in     string
+		args   string
+		out    string // a pattern of all that is printed
+		errs   string // a part
+		status int
+	}{
+		{"", "list", `ROOM   PORT   MEMBERS  TOPIC\nlobby  \d+ +0 +\n`, "", 0},
+		{"", "create dev", `dev is there, on port \d+\nits delete key, shown only now: [0-9a-f]{32}\n`, "", 0},
+		{"", "create dev", "", "a room named dev is already there", 1},
+		{"", "create den --password secret --json", `{"name":"den","port":\d+,"key":"[0-9a-f]{32}"}\n`, "", 0},
+		{"", "create", "", "Try 'roomd create --help'", 2},
+		{"", "send dev --nick ann hello  there", "", "", 0},
+		{"one\n\n  two\r\n/three", "send dev --nick bob", "", "", 0},
+		{"", "tail dev -n 2 --follow=false", `\d{4}-.* <bob>   two\n.* <bob> /three\n`, "", 0},
+		{"", "tail dev --since 3 --follow=false --json", `{"seq":4,"time":"[^"]+","type":"message","from":"bob","text":"/three"}\n`, "", 0},
+		{"", "tail dev --since 1h --follow=false", `(.*\n){4}`, "", 0},
+		{"", "tail dev --since 0s --follow=false", "", "", 0},
+		{"", "tail dev --since yesterday", "", "neither a sequence number (812) nor a time", 2},
+		{"", "tail nowhere", "", "there is no room named nowhere", 1},
+		{"", "send dev " + strings.Repeat("x", 5000), "", "line 1: not sent: the line has 5000 bytes", 1},
+		{"a\n" + strings.Repeat("x", 5000) + "\nb\n", "send dev", "", "in the room", 1},
+		{"", "send", "", "which room?", 2},
+		{"", "send den --nick ann hello", "", "this room has a password", 1},
+		{"", "send den --nick ann --password secret hello", "", "", 0},
+		{"", "tail den --follow=false --password secret", `.* <ann> hello\n`, "", 0},
+		{"", "list d* --json", `\[{"name":"den",.*},{"name":"dev",.*}\]\n`, "", 0},
+		{"", "list nowhere", "no rooms\n", "", 0},
+		{"hello\n/me waves\n//x\n/nosuch\n/topic lunch\n", "chat dev --nick carl", `(?s).*<carl> hello\n.*\* carl waves\n.*<carl> /x\n.*carl set the topic: lunch\n`, "", 0},
+		{"hello\n", "chat nowhere", "", "there is no room named nowhere", 1},
+		{"", "delete dev", "", "", 0},
+		{"", "delete dev", "", "there is no room named dev", 1},
+		{"", "list --server 127.0.0.1:1", "", "connection refused", 1},
+		{"", "list --tls", "", "TLS", 1},
+		{"", "list --ca main.go", "", "holds no certificate", 1},
+	} {
+		out, errs, status := p.does(step.in, strings.Split(step.args, " ")...)
+		name := step.args[:min(60, len(step.args))]
+		if status != step.status || !regexp.MustCompile("^"+step.out+"$").MatchString(out) || !strings.Contains(errs, step.errs) || (step.errs == "" && errs != "") {
+			t.Errorf("%s: %d\n%s\n%s", name, status, out, errs)
+		}
+	}
+	for _, c := range []string{"chat", "send", "tail", "list", "create", "delete"} {
+		if out, _, status := p.does("", c, "--help"); status != 0 || !strings.Contains(out, "Examples:") || !strings.Contains(out, "--server") {
+			t.Error(c, out)
+		}
+	}
+}
+
+// A long file is sent while the server is killed again and again: the room has
+// exactly its lines.
+func TestSendThroughRestarts(t *testing.T) {
+	lines := 6000
+	if soak {
+		lines = 100000
+	}
+	p := newProcess(t, fast)
+	p.start()
+	var want []string
+	for i := range lines {
+		want = append(want, fmt.Sprint("line ", i/2, strings.Repeat(" more", i%9))) // neighbours are alike at times
+	}
+	name := filepath.Join(p.dir, "lines")
+	if err := os.WriteFile(name, []byte(strings.Join(want, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	ear := p.join("lobby", client.JoinOptions{})
+	cmd := p.roomd("send", "lobby")
+	var errs bytes.Buffer
+	cmd.Stdin, cmd.Stderr = file, &errs
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	defer cancel()
+	heard := 0
+	for kills := 0; heard < lines; {
+		ev, err := ear.Next(ctx)
+		if err != nil {
+			t.Fatal(heard, err, errs.String())
+		}
+		if ev.Stored() {
+			if ev.Text != want[heard] {
+				t.Fatalf("heard %q, not %q", ev.Text, want[heard])
+			}
+			heard++
+		}
+		if kills < 3 && heard == (kills+1)*lines/4 {
+			p.kill(syscall.SIGKILL)
+			p.start()
+			kills++
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err, errs.String())
+	}
+	t.Logf("%d lines and 3 restarts in %v\n%s", lines, time.Since(began).Round(time.Millisecond), errs.String())
+	sameLines(t, p.texts("lobby"), want)
+	if n := strings.Count(errs.String(), "the connection is back"); n != 3 {
+		t.Errorf("back %d times: %s", n, errs.String())
+	}
+}
+
+// A job with a cursor is killed at random moments: its output is every line once
+// or, at a kill, the last line again.
+func TestCursorThroughKills(t *testing.T) {
+	kills := 4
+	if soak {
+		kills = 50
+	}
+	p := newProcess(t, fast)
+	p.start()
+	mouth := p.join("lobby", client.JoinOptions{Nick: "mouth"})
+	ctx, cancel := context.WithCancel(context.Background())
+	said := make(chan int)
+	go func() {
+		n := 0
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			for range 20 {
+				if _, err := mouth.Post(ctx, strconv.Itoa(n)); err == nil {
+					n++
+				}
+			}
+			<-tick.C
+		}
+		said <- n
+	}()
+	out, err := os.Create(filepath.Join(p.dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	var ends []int64 // where a kill was
+	args := []string{"tail", "lobby", "--json", "--cursor", filepath.Join(p.dir, "cursor")}
+	for range kills {
+		cmd := p.roomd(args...)
+		cmd.Stdout = out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		size := int64(0)
+		if n := len(ends); n > 0 {
+			size = ends[n-1]
+		}
+		eventually(t, "a line is printed", func() bool { st, err := out.Stat(); return err == nil && st.Size() > size })
+		timer := time.NewTimer(rand.N(40 * time.Millisecond))
+		<-timer.C
+		cmd.Process.Kill()
+		cmd.Wait()
+		st, err := out.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, st.Size())
+	}
+	cancel()
+	n := <-said
+	cmd := p.roomd(append(args, "--follow=false")...)
+	cmd.Stdout = out
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(out.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, again, at := 0, 0, int64(0)
+	for l := range strings.Lines(string(text)) {
+		var ev struct{ Text string }
+		if err := json.Unmarshal([]byte(l), &ev); err != nil {
+			t.Fatalf("%q: %v", l, err)
+		}
+		if len(ends) > 0 && at >= ends[0] {
+			ends = ends[1:]
+			if ev.Text == strconv.Itoa(next-1) {
+				again++
+				next--
+			}
+		}
+		if ev.Text != strconv.Itoa(next) {
+			t.Fatalf("%q, not %d", ev.Text, next)
+		}
+		next++
+		at += int64(len(l))
+	}
+	t.Logf("%d kills, %d lines, %d of them twice", kills, next, again)
+	if all := p.texts("lobby"); next != len(all) || next < n-64 {
+		t.Fatalf("%d lines printed, %d said, %d in the room", next, n, len(all))
+	}
+	if out, _, status := p.does("", append(args, "--follow=false")...); out != "" || status != 0 {
+		t.Error("something is left:", out)
+	}
+}
+
+// Two jobs with one cursor would both do the work.
+func TestCursorIsForOne(t *testing.T) {
+	p := newProcess(t, "")
+	p.start()
+	p.does("", "send", "lobby", "hello")
+	cursor := filepath.Join(p.dir, "cursor")
+	cmd := p.roomd("tail", "lobby", "--cursor", cursor)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, status := p.does("", "tail", "lobby", "--cursor", cursor); status != 1 || !strings.Contains(errs, "another process goes by this file") {
+		t.Error(status, errs)
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Error("a signal is a good end:", err)
+	}
+	if _, _, status := p.does("", "tail", "lobby", "--cursor", cursor, "--follow=false"); status != 0 {
+		t.Error("nobody has it any more")
+	}
+	if err := os.WriteFile(cursor, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, status := p.does("", "tail", "lobby", "--cursor", cursor); status != 1 || !strings.Contains(errs, "does not hold a sequence number") {
+		t.Error(status, errs)
+	}
+}
+
+// eventually waits for what other processes bring about.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
