@@ -26,7 +26,11 @@ const (
 )
 
 const (
-	logWindow = 256 << 10 // bytes of a room's log in memory
+	// logWindow bounds a room's log in memory, in bytes, and allLogs those of all
+	// rooms together: beyond it each has a sixteenth of its window. A log that
+	// everybody has read is dropped.
+	logWindow = 2 << 20
+	allLogs   = 256 << 20
 	passBytes = 128 << 10 // what one member gets in a pass while others wait
 
 	// drainTime is what a member has for its pending lines when a room ends.
@@ -90,6 +94,7 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 	r.ident.Store(&ident{k.Name, k.Key, k.Port})
 	r.own.Store(&k.Own)
 	r.lock.Store(newLock(k.Password))
+	r.log.Share(s.logs)
 	return r
 }
 

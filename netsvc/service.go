@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"roomd/netsvc/roomlog"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -82,6 +83,7 @@ type Service struct {
 
 	members  atomic.Uint64 // member IDs given
 	started  time.Time
+	logs     *roomlog.Budget
 	held     atomic.Int64  // bytes of input that have to wait
 	sweeping chan struct{} // capacity 1: something was written
 
@@ -108,7 +110,7 @@ type Service struct {
 
 // New makes a server over a store that has been opened and not yet started.
 func New(st *store.Store, opts Options) *Service {
-	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), byAddr: make(map[netip.Prefix]int), sweeping: make(chan struct{}, 1)}
+	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), byAddr: make(map[netip.Prefix]int), sweeping: make(chan struct{}, 1), logs: roomlog.NewBudget(allLogs)}
 	s.options.Store(&opts)
 	s.counters.ended = make(map[Cause]uint64)
 	for _, c := range causes {

@@ -3,6 +3,7 @@ package roomlog
 import (
 	"sort"
 	"sync"
+	"sync/atomic"
 )
 
 // Format is a rendering of the log.
@@ -32,7 +33,8 @@ type Event struct {
 
 // Log is safe for use by any number of goroutines.
 type Log struct {
-	window int // bytes kept, all formats together
+	window int     // bytes kept, all formats together
+	budget *Budget // shared with other logs; nil: none
 
 	mu    sync.Mutex
 	start Cursor // the place before events[0]
@@ -40,7 +42,21 @@ type Log struct {
 	events []event
 	bytes  [formats][]byte // what events rendered to, one after the other
 	base   [formats]uint64 // stream offset of bytes[f][0]
+	counts int             // bytes counted against the budget
 }
+
+// Budget bounds what many logs hold together. Beyond it each keeps a small part
+// of its window only: those who lag behind it read from the store.
+type Budget struct {
+	bytes int64
+	used  atomic.Int64
+}
+
+// NewBudget returns a budget of so many bytes.
+func NewBudget(bytes int64) *Budget { return &Budget{bytes: bytes} }
+
+// Used is how many bytes the logs hold.
+func (b *Budget) Used() int64 { return b.used.Load() }
 
 // event is where an event ends.
 type event struct {
@@ -53,6 +69,26 @@ type event struct {
 // event comes after the history's sequence number seq.
 func New(window int, seq uint64) *Log {
 	return &Log{window: window, start: Cursor{Seq: seq}}
+}
+
+// Share puts the log under a budget, before it is used.
+func (l *Log) Share(b *Budget) { l.budget = b }
+
+// count tells the budget what the log holds. mu is held.
+func (l *Log) count() {
+	if n := l.size(); l.budget != nil && n != l.counts {
+		l.budget.used.Add(int64(n - l.counts))
+		l.counts = n
+	}
+}
+
+// bound is how much the log may hold now.
+func (l *Log) bound() int {
+	const part = 16 // of the window, for each when the budget is used up
+	if l.budget != nil && l.budget.used.Load() > l.budget.bytes {
+		return l.window / part
+	}
+	return l.window
 }
 
 // End returns the place behind the newest event.
@@ -83,9 +119,10 @@ func (l *Log) Append(e Event) (before Cursor) {
 		ev.end[f] = l.base[f] + uint64(len(l.bytes[f]))
 	}
 	l.events = append(l.events, ev)
-	for l.size() > l.window && len(l.events) > 1 {
+	for l.size() > l.bound() && len(l.events) > 1 {
 		l.drop()
 	}
+	l.count()
 	return before
 }
 
@@ -118,6 +155,7 @@ func (l *Log) Forget() {
 		l.bytes[f] = nil
 	}
 	l.events = nil
+	l.count()
 }
 
 // Passed says that every reader has got everything before the position end. If
@@ -143,6 +181,7 @@ func (l *Log) Passed(end uint64, keep int) {
 	if !busy {
 		l.events = nil
 	}
+	l.count()
 }
 
 // Span is a piece of the log. Bytes is what its events rendered to.

@@ -155,3 +155,30 @@ func BenchmarkAppendRead(b *testing.B) {
 		}
 	}
 }
+
+// Logs that share a budget hold little more than that together, and give back
+// what they drop.
+func TestBudget(t *testing.T) {
+	b := NewBudget(32 << 10)
+	var logs []*Log
+	for range 8 {
+		l := New(16<<10, 0)
+		l.Share(b)
+		logs = append(logs, l)
+	}
+	line := []byte(strings.Repeat("x", 100))
+	for i := range 1000 {
+		for _, l := range logs {
+			l.Append(Event{Seq: uint64(i + 1), Text: line})
+		}
+		if used := b.Used(); used > 32<<10+8*1100 {
+			t.Fatalf("%d bytes are held", used)
+		}
+	}
+	for _, l := range logs {
+		l.Forget()
+	}
+	if used := b.Used(); used != 0 {
+		t.Errorf("%d bytes are counted, and none is held", used)
+	}
+}
