@@ -1,11 +1,14 @@
 package netsvc
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,11 +24,15 @@ type loops struct {
 	tasks sync.WaitGroup
 }
 
-// loop is one goroutine in epoll_wait(2).
+// loop is one goroutine over one epoll(7) descriptor. It waits for that in the
+// runtime's own poller: in a system call it would keep a processor from others
+// until the runtime notices.
 type loop struct {
 	all   *loops
 	log   func(msg string, args ...any)
 	ep    int
+	file  *os.File // of ep
+	wait  syscall.RawConn
 	event int // an eventfd, to wake it
 	turns atomic.Uint64
 	quit  atomic.Bool
@@ -77,12 +84,27 @@ func newLoop(ls *loops, log func(string, ...any)) (*loop, error) {
 		return nil, err
 	}
 	l := &loop{all: ls, log: log, ep: ep, event: event, buf: make([]byte, loopBuffer)}
-	if err := l.add(event, dataEvent, unix.EPOLLIN); err != nil {
-		unix.Close(ep)
-		unix.Close(event)
+	if err = unix.SetNonblock(ep, true); err == nil { // or os would not poll it
+		l.file = os.NewFile(uintptr(ep), "epoll")
+		l.wait, err = l.file.SyscallConn()
+	}
+	if err == nil {
+		err = l.add(event, dataEvent, unix.EPOLLIN)
+	}
+	if err != nil {
+		l.close()
 		return nil, err
 	}
 	return l, nil
+}
+
+func (l *loop) close() {
+	unix.Close(l.event)
+	if l.file == nil {
+		unix.Close(l.ep)
+		return
+	}
+	l.file.Close()
 }
 
 // stop ends all loops. Nothing may be registered any more.
@@ -93,8 +115,7 @@ func (ls *loops) stop() {
 	}
 	ls.tasks.Wait()
 	for _, l := range ls.each {
-		unix.Close(l.event)
-		unix.Close(l.ep)
+		l.close()
 	}
 }
 
@@ -114,15 +135,15 @@ const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 
 // run is the loop's goroutine.
 func (l *loop) run() {
-	events := make([]unix.EpollEvent, loopEvents)
+	buf := make([]unix.EpollEvent, loopEvents)
 	for {
-		n, err := unix.EpollWait(l.ep, events, l.timeout())
+		events, err := l.events(buf)
 		l.turns.Add(1)
-		if err != nil && err != unix.EINTR {
+		if err != nil {
 			l.log("wait for events", "error", err)
 			return // the descriptor is broken, which cannot be
 		}
-		for _, ev := range events[:max(n, 0)] {
+		for _, ev := range events {
 			l.handle(ev)
 		}
 		if l.quit.Load() {
@@ -136,16 +157,20 @@ func (l *loop) run() {
 	}
 }
 
-// timeout is for epoll_wait, in milliseconds: for ever, unless somebody waits to
-// be read.
-func (l *loop) timeout() int {
-	switch {
-	case len(l.more) == 0:
-		return -1
-	case l.more[0].m.room.svc.held.Load() >= maxHeld:
-		return int(heldPause.Milliseconds())
+// events waits for events, but not while somebody has more to be read; unless
+// that one has to wait for a while.
+func (l *loop) events(buf []unix.EpollEvent) (events []unix.EpollEvent, err error) {
+	if len(l.more) > 0 {
+		if l.more[0].m.room.svc.held.Load() >= maxHeld {
+			time.Sleep(heldPause)
+		}
+		return pollEvents(l.ep, buf)
 	}
-	return 0
+	waiting := l.wait.Read(func(uintptr) bool {
+		events, err = pollEvents(l.ep, buf)
+		return len(events) > 0 || err != nil
+	})
+	return events, errors.Join(err, waiting)
 }
 
 func (l *loop) handle(ev unix.EpollEvent) {

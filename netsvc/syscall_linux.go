@@ -17,3 +17,12 @@ func send(fd int, p []byte) (int, unix.Errno) {
 	}
 	return int(n), 0
 }
+
+// pollEvents is epoll_wait(2) without waiting.
+func pollEvents(ep int, buf []unix.EpollEvent) ([]unix.EpollEvent, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(ep), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), 0, 0, 0)
+	if errno != 0 {
+		return nil, errno
+	}
+	return buf[:n], nil
+}
