@@ -30,6 +30,7 @@ func newBench() *cobra.Command {
 		dir    string
 		page   string
 		only   string
+		pause  time.Duration
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -60,11 +61,12 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
 			if len(cases) == 0 {
 				return usageError{fmt.Errorf("--only %q: no shape's name has that", only), cmd}
 			}
-			return benchAll(ctx, cases, runs, peers, dir, page, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return benchAll(ctx, cases, runs, pause, peers, dir, page, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
 	f.IntVar(&runs, "runs", 1, "how often to run each shape, for the median")
+	f.DurationVar(&pause, "pause", 0, "rest after each measurement, where others use the machine")
 	f.BoolVar(&peers, "peers", false, "measure redis-server and nats-server, too")
 	f.StringVar(&dir, "dir", "", "`FOLDER` for the databases")
 	f.StringVar(&page, "write", "", "put the table into `FILE`, between its marks")
@@ -271,7 +273,7 @@ func table(w io.Writer, rows [][]string) error {
 }
 
 // benchAll runs the standard shapes. Progress goes to errw.
-func benchAll(ctx context.Context, cases []bench.Case, runs int, peers bool, dir, page string, asJSON bool, out, errw io.Writer) error {
+func benchAll(ctx context.Context, cases []bench.Case, runs int, pause time.Duration, peers bool, dir, page string, asJSON bool, out, errw io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -292,7 +294,7 @@ func benchAll(ctx context.Context, cases []bench.Case, runs int, peers bool, dir
 		return err
 	}
 	began := time.Now()
-	all, fault := bench.Compare(ctx, cases, who, runs, func(name, contender string, r bench.Result) {
+	all, fault := bench.Compare(ctx, cases, who, runs, pause, func(name, contender string, r bench.Result) {
 		if r.Fault != "" {
 			fmt.Fprintf(errw, "%s: %s: %s\n", name, contender, r.Fault)
 			return

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"reflect"
 	"slices"
+	"time"
 )
 
 // Case is a shape with a name, and what of its result is of interest.
@@ -105,9 +106,9 @@ type Compared struct {
 }
 
 // Compare runs all cases with all contenders, runs times. Every run goes
-// through all of them, so that what else the machine does hits all alike. told
-// is called after each. A fault does not end it; it is part of the error.
-func Compare(ctx context.Context, cases []Case, who []Contender, runs int, told func(name, contender string, r Result)) ([]Compared, error) {
+// through all of them, so that what else the machine does hits all alike. It
+// rests for pause after each, and calls told. A fault does not end it; it is part of the error.
+func Compare(ctx context.Context, cases []Case, who []Contender, runs int, pause time.Duration, told func(name, contender string, r Result)) ([]Compared, error) {
 	var all []Compared
 	for _, c := range cases {
 		all = append(all, Compared{c.Name, c.Shape, make(map[string]Result), make(map[string][]Result), c.Show, takers(c, who)})
@@ -117,8 +118,10 @@ func Compare(ctx context.Context, cases []Case, who []Contender, runs int, told 
 		for i, c := range cases {
 			for _, w := range all[i].who {
 				r, err := RunOwn(ctx, w.Own, c.Shape)
-				if ctx.Err() != nil {
+				select {
+				case <-ctx.Done():
 					return nil, ctx.Err()
+				case <-time.After(pause):
 				}
 				told(c.Name, w.Name, r)
 				if err != nil {
