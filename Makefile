@@ -10,7 +10,7 @@ VERSION     ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null) &
 NFPM        ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 packaging   := cmd/roomd/packaging
 
-.PHONY: help run build man install deb try-deb test check fmt vet lint cross fuzz bench bench-peers bench-growth microbench
+.PHONY: help run build man install deb try-deb test check fmt vet lint cross fuzz soak bench bench-peers bench-growth microbench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ fuzz: ## run each fuzz target for FUZZTIME (default 20s)
 			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 		done; \
 	done
+
+soak: ## the long forms of tests: 100,000 lines through restarts, a job killed fifty times
+	ROOMD_SOAK=1 $(GO) test -race -count=1 -v -timeout 1h -run 'Through|Cut' ./cmd/roomd ./netsvc/client
 
 bench: build ## measure roomd over its sockets in the standard shapes (bin/roomd bench --help)
 	bin/roomd bench --runs $(RUNS)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -231,5 +232,32 @@ func TestMentions(t *testing.T) {
 	}
 	if mentions("anything", "") {
 		t.Error("nobody")
+	}
+}
+
+// The page has every command and every flag.
+func TestClientPage(t *testing.T) {
+	text, err := os.ReadFile("../../docs/client.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	for _, k := range chatCommands() {
+		if !strings.Contains(page, "`"+strings.TrimSpace("/"+k.name+" "+k.args)+"`") {
+			t.Errorf("/%s %s is not on the page", k.name, k.args)
+		}
+	}
+	for _, cmd := range newRoot().Commands() {
+		if cmd.Flag("server") == nil || cmd.Flag("tls") == nil {
+			continue // not a client
+		}
+		if !strings.Contains(page, "roomd "+cmd.Name()) {
+			t.Errorf("roomd %s is not on the page", cmd.Name())
+		}
+		for _, f := range regexp.MustCompile(`--[a-z]+`).FindAllString(cmd.Flags().FlagUsages(), -1) {
+			if f != "--help" && !strings.Contains(page, f) {
+				t.Errorf("%s of roomd %s is not on the page", f, cmd.Name())
+			}
+		}
 	}
 }
