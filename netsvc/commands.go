@@ -17,7 +17,11 @@ import (
 // to be handed in again, with wait. The caller has reading.
 func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 	if over == 0 && wire.Blank(line) {
-		if !m.mayGoOn(maxInFlight, wait) {
+		price := emptyLine
+		if line == nil {
+			price = 1 // many bytes that make no line
+		}
+		if !m.mayGoOn(maxInFlight, price, wait) {
 			return "", wait
 		}
 		m.room.svc.counters.blank.Add(1)
@@ -35,7 +39,7 @@ func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 	if isText && m.silenced() == nil && !m.room.own.Load().ReadOnly {
 		flying = maxInFlight
 	}
-	if !m.mayGoOn(flying, wait) {
+	if !m.mayGoOn(flying, 1, wait) {
 		return "", wait // it has ended, or has to wait
 	}
 	if over > 0 {

@@ -129,10 +129,14 @@ func (m *Member) settle(n int) bool {
 	}
 }
 
+// emptyLine is what an empty line has of the price of a line: they are to cost
+// little, and a buffer full of them is not to take an hour.
+const emptyLine = 0.01
+
 // mayGoOn reports whether the next line may be handled: fewer than n lines are in
-// flight, and the allowance is not used up. With wait it waits for that, and
+// flight, and the allowance has its price. With wait it waits for that, and
 // false says that the member has ended.
-func (m *Member) mayGoOn(n int, wait bool) bool {
+func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
 	if ok, ended := m.clear(n); !ok || ended {
 		if !wait || !m.settle(n) {
 			return false
@@ -149,9 +153,10 @@ func (m *Member) mayGoOn(n int, wait bool) bool {
 	for {
 		now := m.room.svc.uptime()
 		due := max(time.Duration(m.allowed), now)
-		ahead := due + each - now - time.Duration(max(o.Burst, 1))*each
+		next := due + time.Duration(price*float64(each))
+		ahead := next - now - time.Duration(max(o.Burst, 1))*each
 		if ahead <= 0 {
-			m.allowed = int64(due + each)
+			m.allowed = int64(next)
 			return true
 		}
 		if !wait {

@@ -15,6 +15,9 @@ import (
 
 const (
 	sendBuffer = 128 << 10 // SO_SNDBUF: larger ones hide how far a member is behind
+	// SO_RCVBUF: larger ones hide from a sender that it is read more slowly,
+	// and thousands of floods would take gigabytes of the kernel.
+	recvBuffer = 64 << 10
 
 	// Directly after a kill -9 the kernel may still be tearing down the old
 	// process's sockets: a port is retried for a moment before it counts as

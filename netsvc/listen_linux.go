@@ -52,6 +52,7 @@ func (s *Service) listenOn(a netip.Addr, port int) (ln *listener, err error) {
 	for _, o := range []struct{ level, name, value int }{
 		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
 		{unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer},
+		{unix.SOL_SOCKET, unix.SO_RCVBUF, recvBuffer},
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 2 * third},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, third},

@@ -18,7 +18,7 @@ const (
 	masterWrite = 10 * time.Second
 	// emptyPrice is what an empty line costs of a request: a buffer full of them
 	// is not to take a quarter of an hour.
-	emptyPrice = 0.01
+	emptyPrice = 0.001
 	// answerBytes gathered before they are written, for pipelined requests.
 	answerBytes = 64 << 10
 )
