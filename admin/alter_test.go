@@ -100,7 +100,7 @@ func TestPlannedDeletion(t *testing.T) {
 	if _, errs, status := s.do("delete", "dev", "--in", "1h"); status != admin.ExitRefused || !strings.Contains(errs, "deletes dev in 1 hour: 1 member, ") {
 		t.Error(status, errs)
 	}
-	if out := s.ok("delete dev --in 1h --say moving --yes"); !strings.Contains(out, "this room is to be deleted in 1 hour; delete dev --cancel calls it off") {
+	if out := s.ok("delete dev --in 1h --say moving --yes"); !strings.Contains(out, "dev is to be deleted in 1 hour; delete dev --cancel calls it off") {
 		t.Error(out)
 	}
 	until(t, ann, "* operator: this room is to be deleted in 1 hour: moving")

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,7 +12,17 @@ var table []command
 // The table refers to help, which lists the table: it is filled here so that
 // the two can be written in their place.
 func init() {
-	table = slices.Concat(lookCommands, []command{doctorCommand}, watchCommands, roomCommands, peopleCommands, keepCommands, serverCommands)
+	for _, g := range []struct {
+		name     string
+		commands []command
+	}{{"look", lookCommands}, {"look", []command{doctorCommand}}, {"watch", watchCommands}, {"rooms", roomCommands}, {"people", peopleCommands}, {"server", keepCommands}, {"server", serverCommands}} {
+		for _, c := range g.commands {
+			if c.group = g.name; c.console {
+				c.group = "console"
+			}
+			table = append(table, c)
+		}
+	}
 }
 
 var serverCommands = []command{
@@ -99,13 +108,14 @@ func audit(c *call) error {
 // help lists the commands, or explains one.
 func help(c *call) error {
 	type row struct {
+		Group   string `json:"group"`
 		Command string `json:"command"`
 		Does    string `json:"does"`
 	}
 	if len(c.args) == 0 {
 		var rows []row
 		for i := range table {
-			rows = append(rows, row{table[i].usage(), table[i].short})
+			rows = append(rows, row{table[i].group, table[i].usage(), table[i].short})
 		}
 		return c.out.list(rows)
 	}
@@ -129,9 +139,13 @@ func help(c *call) error {
 	if c.out.json {
 		return c.out.one(about)
 	}
+	wide := 0
+	for _, f := range about.Flags {
+		wide = max(wide, len(f.Flag))
+	}
 	c.out.text("%s: %s", about.Usage, about.Does)
 	for _, f := range about.Flags {
-		c.out.text("  %-16s %s", f.Flag, f.Does)
+		c.out.text("  %-*s  %s", wide, f.Flag, f.Does)
 	}
 	return c.out.text("for example: %s", about.Example)
 }

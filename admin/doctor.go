@@ -72,7 +72,7 @@ func (c *call) compare(d *diagnosis) {
 		d.say("problem", "room "+w.Room, "%s; the server keeps trying, rebind %s tries at once", w.Cause, w.Room)
 	}
 	if err := c.Store.Broken(); err != nil {
-		d.say("problem", "database", "%v; nothing is kept until the server is started anew", err)
+		d.say("problem", "database", "%v; nothing is kept, and the server tries again by itself; reopen tries at once", err)
 	}
 }
 

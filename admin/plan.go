@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 )
@@ -14,6 +15,7 @@ type plan struct {
 	due  time.Time
 	say  string
 	what string // as the members are told: "this room is to be deleted"
+	name string // as the operator is told instead of "this room"
 	room uint64 // 0: the stop
 	end  context.CancelFunc
 }
@@ -171,14 +173,14 @@ func (c *call) planned(p *plan, do func() error) (done bool, err error) {
 		if due.IsZero() {
 			return true, refuse("no-plan", "there is nothing to call off: no --in was given, or it is over")
 		}
-		if err := c.would("%s in %s: that would be called off", p.what, words(time.Until(due))); err != nil {
+		if err := c.would("%s in %s: that would be called off", p.told(), words(time.Until(due))); err != nil {
 			return true, err
 		}
 		if c.callOff(p.room) == nil {
 			return true, refuse("no-plan", "it is too late to call it off")
 		}
 		c.tell(p.room, "called off: "+p.what)
-		return true, c.out.text("called off")
+		return true, c.out.text("called off: %s", p.told())
 	}
 	if in == 0 {
 		return false, nil
@@ -193,8 +195,11 @@ func (c *call) planned(p *plan, do func() error) (done bool, err error) {
 	}); err != nil {
 		return true, err
 	}
-	return true, c.out.text("%s in %s; %s --cancel calls it off", p.what, words(in), c.cmd.name+c.about())
+	return true, c.out.text("%s in %s; %s --cancel calls it off", p.told(), words(in), c.cmd.name+c.about())
 }
+
+// told is a plan as the operator is told of it.
+func (p *plan) told() string { return strings.Replace(p.what, "this room", p.name, 1) }
 
 // about is the room a command is about, as it stands in the line.
 func (c *call) about() string {

@@ -180,7 +180,7 @@ func deleteRoom(c *call) error {
 	if err != nil {
 		return err
 	}
-	p := &plan{room: r.ID, what: "this room is to be deleted"}
+	p := &plan{room: r.ID, name: r.Name, what: "this room is to be deleted"}
 	if _, cancel := c.flags["cancel"]; cancel {
 		_, err := c.planned(p, nil)
 		return err

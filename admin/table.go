@@ -56,6 +56,7 @@ type command struct {
 	changes bool   // is written to the audit
 	stream  bool   // goes on until it is ended
 	console bool   // is for the console's prompt only, which carries it out
+	group   string // where help lists it
 	run     func(*call) error
 }
 
@@ -347,7 +348,9 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 
 // audit keeps what somebody did and what came of it.
 func (s *Server) audit(who Caller, line string, outcome error) error {
-	line = strings.TrimPrefix(line, "--"+colorFlag+" ")
+	for strings.HasPrefix(line, "--") { // what a client of ours has added
+		_, line, _ = strings.Cut(line, " ")
+	}
 	a := store.Audit{Time: time.Now().UTC(), UID: who.UID, User: who.User, Line: line, Result: "done"}
 	if outcome != nil {
 		a.Result = outcome.Error()

@@ -95,7 +95,7 @@ var (
 	descWorst      = desc("worst_lag_events", "How many events the slowest member is behind.")
 	descStore      = desc("store_bytes", "Size of the database file.")
 	descFree       = desc("store_free_bytes", "Bytes of the database file that are free for what comes.")
-	descReadOnly   = desc("store_read_only", "1 since a write to the disk failed, until the server is started anew.")
+	descReadOnly   = desc("store_read_only", "1 from a failed write to the disk until the database is writable again.")
 
 	// With metrics.per_room.
 	descRoomMembers = desc("room_members", "Members of a room.", "room")
