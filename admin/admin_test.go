@@ -70,7 +70,7 @@ func (s *shell) start() {
 		s.t.Fatal(err)
 	}
 	s.halted = make(chan bool, 1)
-	s.srv = &admin.Server{Service: s.svc, Store: st, Log: tap, Version: "test",
+	s.srv = &admin.Server{Service: s.svc, Store: st, Log: tap, Version: "test", Data: filepath.Join(s.dir, "roomd.db"),
 		Stop:   func() { s.halted <- true },
 		Reload: func(bool) ([]admin.Change, error) { return nil, nil },
 		Config: func() []admin.Setting {
@@ -184,7 +184,7 @@ func TestEveryCommandAsJSON(t *testing.T) {
 	s.join("lobby")
 	s.ok("create spare")
 	lines := map[string]string{
-		"rename": "rename spare kept", "set": "set lobby replay 5", "port": fmt.Sprintf("port lobby %d", s.ports[1]),
+		"backup": "backup copy.db", "reopen": "reopen", "rename": "rename spare kept", "set": "set lobby replay 5", "port": fmt.Sprintf("port lobby %d", s.ports[1]),
 		"status": "status", "rooms": "rooms", "room": "room lobby", "members": "members lobby", "who": "who guest-2",
 		"ports": "ports", "read": "read lobby", "search": "search * end", "create": "create new", "trash": "trash",
 		"delete": "delete dev --yes", "restore": "restore dev", "purge": "purge old --yes", "topic": "topic lobby", "say": "say lobby hi",
