@@ -85,6 +85,9 @@ func BenchmarkCommit(b *testing.B) {
 				lines := float64((b.N + batch - 1) / batch * batch)
 				b.ReportMetric((cpuTime(b)-cpu).Seconds()*1e6/lines, "cpu-us/line")
 				b.ReportMetric(lines/b.Elapsed().Seconds(), "lines/s")
+				if err := byHand.fold(); err != nil {
+					b.Fatal(err)
+				}
 				file, free, err := byHand.Size()
 				if err != nil {
 					b.Fatal(err)

@@ -239,3 +239,51 @@ func flaky(path string) error {
 	}
 	return nil // what was kept is on disk all the same
 }
+
+// powerChild talks and prints what is delivered, with changes and folds between
+// the lines, and ends without a Close.
+func powerChild(path string, opts Options) error {
+	s, err := Open(path, opts)
+	if err != nil {
+		return err
+	}
+	back := make(chan *Post, 64)
+	s.Start(func(posts []*Post) {
+		var b strings.Builder
+		for _, p := range posts {
+			fmt.Fprintf(&b, "%d %d %d %s\n", p.Room, p.Line.Seq, p.Line.Time.UnixMicro(), p.Line.Text)
+			back <- p
+		}
+		os.Stdout.WriteString(b.String())
+	})
+	for i := range 80 {
+		n := 1 + rand.IntN(4)
+		for j := range n {
+			p := &Post{Room: uint64(1 + rand.IntN(crashRooms)), Line: Line{Kind: Message, From: "ann", Text: fmt.Sprintf("%d/%d/%s", i, j, strings.Repeat("x", rand.IntN(300)))}}
+			if err := s.Submit(context.Background(), p); err != nil {
+				return err
+			}
+		}
+		for range n {
+			if p := <-back; p.Err != nil {
+				return p.Err
+			}
+		}
+		switch rand.IntN(30) {
+		case 0:
+			c := &change{fold: true, done: make(chan struct{})}
+			if err := s.enqueue(item{change: c}); err != nil {
+				return err
+			}
+			<-c.done
+			err = c.err
+		case 1:
+			_, err = s.Update(uint64(1+rand.IntN(crashRooms)), func(r *Room) { r.Topic = fmt.Sprint(i) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	os.Exit(0)
+	return nil
+}

@@ -82,6 +82,10 @@ func child(what, path string) error {
 			return err
 		}
 		return s.Close()
+	case "power":
+		return powerChild(path, Options{})
+	case "power relaxed":
+		return powerChild(path, Options{Durability: Relaxed, FlushInterval: crashInterval})
 	case "flaky":
 		return flaky(path)
 	case "commit":

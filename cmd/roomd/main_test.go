@@ -44,6 +44,7 @@ type process struct {
 	dir    string
 	master int
 	first  int      // the first port for rooms
+	binary string   // of the server; "": this one
 	prefix []string // of the command line: where it runs
 	env    []string // more environment
 	cmd    *exec.Cmd
@@ -85,6 +86,9 @@ func (p *process) start() {
 	self, err := os.Executable()
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	if p.binary != "" {
+		self = p.binary
 	}
 	args := append(append([]string(nil), p.prefix...), self, "serve", "--config", filepath.Join(p.dir, "config.toml"))
 	p.cmd = exec.Command(args[0], args[1:]...)
