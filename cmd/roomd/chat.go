@@ -239,8 +239,9 @@ func (c *chat) join(name, password string, interactive bool) error {
 	ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
 	defer cancel()
 	c.mu.Lock()
-	nick := c.nick
+	wanted := c.nick
 	c.mu.Unlock()
+	nick := wanted
 	var room *client.Room
 	var err error
 	for n := 2; ; n++ {
@@ -258,7 +259,7 @@ func (c *chat) join(name, password string, interactive bool) error {
 		if refusal.Code != "exists" || n > 9 {
 			break
 		}
-		nick = fmt.Sprintf("%s-%d", c.nick, n)
+		nick = fmt.Sprintf("%s-%d", wanted, n)
 	}
 	if err != nil {
 		return says(err)
@@ -267,8 +268,8 @@ func (c *chat) join(name, password string, interactive bool) error {
 	c.mu.Lock()
 	c.rooms = append(c.rooms, p)
 	c.mu.Unlock()
-	if nick != c.nick {
-		c.say("somebody is called %s in %s; you are %s there, /nick changes it", c.nick, p.name, nick)
+	if nick != wanted {
+		c.say("somebody is called %s in %s; you are %s there, /nick changes it", harmless(wanted), p.name, harmless(nick))
 	}
 	c.goTo(p)
 	c.tasks.Go(p.listen)

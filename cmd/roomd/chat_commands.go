@@ -49,9 +49,9 @@ func (c *chat) command(name, rest string, interactive bool) {
 func (c *chat) help() {
 	var b strings.Builder
 	for _, k := range chatCommands() {
-		fmt.Fprintf(&b, "  %-22s  %s\n", strings.TrimSpace("/"+k.name+" "+k.args), k.does)
+		fmt.Fprintf(&b, "  %-24s  %s\n", strings.TrimSpace("/"+k.name+" "+k.args), k.does)
 	}
-	c.say("%s  %-22s  %s", b.String(), "//TEXT", "say /TEXT")
+	c.say("%s  %-24s  %s", b.String(), "//TEXT", "say /TEXT")
 }
 
 // two splits "NAME REST".
@@ -178,8 +178,13 @@ func (c *chat) doNick(nick string, _ bool) {
 	}
 	c.mu.Lock()
 	rooms := slices.Clone(c.rooms)
-	c.nick = nick
+	if len(rooms) == 0 {
+		c.nick = nick
+	}
 	c.mu.Unlock()
+	if len(rooms) == 0 {
+		c.say("you will be %s", harmless(nick))
+	}
 	for _, p := range rooms {
 		c.tasks.Go(func() {
 			ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
@@ -188,6 +193,9 @@ func (c *chat) doNick(nick string, _ bool) {
 				c.say("%s: %v", p.name, says(err))
 				return
 			}
+			c.mu.Lock()
+			c.nick = nick
+			c.mu.Unlock()
 			c.say("you are %s in %s", harmless(nick), p.name)
 			c.prompt()
 		})
@@ -195,7 +203,9 @@ func (c *chat) doNick(nick string, _ bool) {
 }
 
 func (c *chat) doMe(text string, _ bool) {
-	if p := c.here(); p != nil {
+	if text == "" {
+		c.say("what do you do? /me TEXT")
+	} else if p := c.here(); p != nil {
 		p.send(client.Action, text)
 	}
 }
