@@ -1,6 +1,7 @@
 package netsvc
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -223,6 +224,14 @@ func (v *reserve) refuse(l *listener, busy string) bool {
 	send(fd, []byte(busy))
 	unix.Close(fd)
 	return true
+}
+
+// engine is what serves plain connections.
+func (s *Service) engine() string {
+	if s.opts().Portable {
+		return "goroutines"
+	}
+	return fmt.Sprintf("event loops (%d)", len(s.loops.each))
 }
 
 // link makes a member's connection of it.

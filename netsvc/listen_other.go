@@ -158,6 +158,9 @@ func (v *reserve) refuse(l *listener, err error, busy string) bool {
 	return true
 }
 
+// engine is what serves plain connections.
+func (s *Service) engine() string { return "goroutines" }
+
 // link makes a member's connection of it.
 func (s *Service) link(c socket, _ netip.AddrPort) link { return newStream(c.tcp) }
 

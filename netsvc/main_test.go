@@ -58,6 +58,18 @@ func newServer(t testing.TB) *server {
 	return s
 }
 
+// engines runs a test on a server with event loops, and on one that serves
+// connections as they are served where there are none.
+func engines(t *testing.T, test func(*testing.T, *server)) {
+	for name, portable := range map[string]bool{"loops": false, "goroutines": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			s.opts.Portable = portable
+			test(t, s)
+		})
+	}
+}
+
 // startServer is newServer, started.
 func startServer(t testing.TB) *server {
 	s := newServer(t)

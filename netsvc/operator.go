@@ -337,6 +337,7 @@ func (s *Service) Connections() int64 { return s.conns.Load() }
 type Status struct {
 	Started     time.Time `json:"started"`
 	MasterPort  int       `json:"master_port"`
+	Engine      string    `json:"engine"` // what serves plain connections: event loops, or goroutines
 	Rooms       int       `json:"rooms"`
 	Unbound     int       `json:"unbound"`
 	Members     int       `json:"members"`
@@ -348,7 +349,7 @@ type Status struct {
 
 // Status tells how the server is.
 func (s *Service) Status() Status {
-	st := Status{Started: s.started, MasterPort: s.Port(), Connections: s.conns.Load()}
+	st := Status{Started: s.started, MasterPort: s.Port(), Engine: s.engine(), Connections: s.conns.Load()}
 	for _, r := range s.Rooms() {
 		st.Rooms++
 		st.Members += r.Members

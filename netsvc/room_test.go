@@ -1,6 +1,7 @@
 package netsvc_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -49,9 +50,11 @@ func same(t *testing.T, what string, got, want []string) {
 
 // Many speak at once: all see the same lines in the same order, and each
 // speaker's lines keep theirs.
-func TestOneOrder(t *testing.T) {
+func TestOneOrder(t *testing.T) { engines(t, testOneOrder) }
+
+func testOneOrder(t *testing.T, s *server) {
 	const speakers, lines = 8, 300
-	s := startServer(t)
+	s.start()
 	port := s.create("lobby")
 	peers := make([]*peer, speakers)
 	for i := range peers {
@@ -85,8 +88,10 @@ func TestOneOrder(t *testing.T) {
 
 // A member that reads nothing while far more than its socket and the room's
 // window hold goes by gets all of it, in order, and holds up nobody.
-func TestSlowMember(t *testing.T) {
-	s := startServer(t)
+func TestSlowMember(t *testing.T) { engines(t, testSlowMember) }
+
+func testSlowMember(t *testing.T, s *server) {
+	s.start()
 	port := s.create("lobby")
 	slow, fast, speaker := join(t, port), join(t, port), join(t, port)
 	const lines = 12000
@@ -112,8 +117,9 @@ func TestSlowMember(t *testing.T) {
 
 // A member that is further behind than the limit is let go with a sentence that
 // tells how to go on, and going on so misses nothing.
-func TestLetGo(t *testing.T) {
-	s := newServer(t)
+func TestLetGo(t *testing.T) { engines(t, testLetGo) }
+
+func testLetGo(t *testing.T, s *server) {
 	s.opts.MaxLag = 1000
 	s.start()
 	port := s.create("lobby")
@@ -162,8 +168,10 @@ func TestLetGo(t *testing.T) {
 }
 
 // /since while others speak: nothing missed, nothing twice.
-func TestSinceUnderLoad(t *testing.T) {
-	s := startServer(t)
+func TestSinceUnderLoad(t *testing.T) { engines(t, testSinceUnderLoad) }
+
+func testSinceUnderLoad(t *testing.T, s *server) {
+	s.start()
 	port := s.create("lobby")
 	const lines = 4000
 	witness, speaker := join(t, port), join(t, port)
@@ -208,8 +216,10 @@ func TestSinceUnderLoad(t *testing.T) {
 
 // Clients that vanish in the middle of a line leave nothing behind, and what
 // they had not finished is not said.
-func TestResets(t *testing.T) {
-	s := startServer(t)
+func TestResets(t *testing.T) { engines(t, testResets) }
+
+func testResets(t *testing.T, s *server) {
+	s.start()
 	port := s.create("lobby")
 	witness := join(t, port)
 	before := runtime.NumGoroutine()
@@ -241,8 +251,10 @@ func TestResets(t *testing.T) {
 
 // A half-closed sender gets all its own lines back, and then the end: when it
 // returns, they are in the room.
-func TestHalfClose(t *testing.T) {
-	s := startServer(t)
+func TestHalfClose(t *testing.T) { engines(t, testHalfClose) }
+
+func testHalfClose(t *testing.T, s *server) {
+	s.start()
 	port := s.create("lobby")
 	p := dial(t, port)
 	const lines = 3000
@@ -386,8 +398,10 @@ func TestRelaxed(t *testing.T) {
 
 // The last one to leave gets all that it has not got yet, its own join line and
 // its answers too.
-func TestLastLeaverGetsAll(t *testing.T) {
-	s := startServer(t)
+func TestLastLeaverGetsAll(t *testing.T) { engines(t, testLastLeaverGetsAll) }
+
+func testLastLeaverGetsAll(t *testing.T, s *server) {
+	s.start()
 	port := s.create("lobby")
 	for round := range 300 {
 		p := dial(t, port)
@@ -403,8 +417,9 @@ func TestLastLeaverGetsAll(t *testing.T) {
 
 // A member that says more than it is allowed to is read more slowly. Nothing is
 // lost, and its order is kept; others are not held up.
-func TestAllowance(t *testing.T) {
-	s := newServer(t)
+func TestAllowance(t *testing.T) { engines(t, testAllowance) }
+
+func testAllowance(t *testing.T, s *server) {
 	s.opts.LinesPerSecond, s.opts.Burst = 50, 10
 	s.start()
 	port := s.create("lobby")
@@ -430,4 +445,70 @@ func TestAllowance(t *testing.T) {
 	if d := time.Since(start); d < 900*time.Millisecond {
 		t.Errorf("it took %v only", d)
 	}
+}
+
+// Members that read at random speeds, from the socket's buffer to the window to
+// the disk and back, all get the same lines.
+func TestRandomSpeeds(t *testing.T) { engines(t, testRandomSpeeds) }
+
+func testRandomSpeeds(t *testing.T, s *server) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	s.start()
+	port := s.create("lobby")
+	const members, lines = 12, 8000
+	text := strings.Repeat("z", 900)
+	var want []string
+	said := make(chan bool)
+	var all sync.WaitGroup
+	for i := range members {
+		p := join(t, port)
+		rnd := rand.New(rand.NewPCG(seed, uint64(i)))
+		all.Go(func() {
+			var got []string
+			buf := make([]byte, 256<<10)
+			var rest []byte
+			p.conn.SetReadDeadline(time.Now().Add(4 * patience))
+			for len(got) < lines {
+				switch rnd.IntN(200) {
+				case 0: // a long pause
+					select {
+					case <-said:
+					case <-time.After(time.Duration(rnd.IntN(300)) * time.Millisecond):
+					}
+				case 1, 2, 3, 4:
+					<-time.After(time.Duration(rnd.IntN(5)) * time.Millisecond)
+				}
+				n, err := p.in.Read(buf[:1+rnd.IntN(len(buf))])
+				if err != nil {
+					t.Errorf("member %d, seed %d: %v after %d lines", i, seed, err, len(got))
+					return
+				}
+				rest = append(rest, buf[:n]...)
+				whole := bytes.LastIndexByte(rest, '\n') + 1
+				for l := range strings.Lines(string(rest[:whole])) {
+					if l[0] == '<' {
+						got = append(got, strings.TrimSuffix(l, "\n"))
+					}
+				}
+				rest = append(rest[:0], rest[whole:]...)
+			}
+			<-said
+			for n, w := range want {
+				if got[n] != w {
+					t.Errorf("member %d, seed %d: line %d is %.40q, want %.40q", i, seed, n, got[n], w)
+					return
+				}
+			}
+		})
+	}
+	speaker := join(t, port)
+	go func() {
+		for i := range lines {
+			fmt.Fprintf(speaker.conn, "%d %s\n", i, text)
+		}
+	}()
+	want = speaker.collect(lines)
+	close(said)
+	all.Wait()
 }

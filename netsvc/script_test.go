@@ -32,7 +32,12 @@ type script struct {
 var placeholder = regexp.MustCompile(`\{[a-z]+\}`)
 
 func runScript(t *testing.T, text string) {
-	s := &script{startServer(t), make(map[string]*peer), make(map[string]string)}
+	engines(t, func(t *testing.T, s *server) { playScript(t, s, text) })
+}
+
+func playScript(t *testing.T, on *server, text string) {
+	on.start()
+	s := &script{on, make(map[string]*peer), make(map[string]string)}
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimRight(line, " ")
 		if line == "" || strings.HasPrefix(line, "#") {
