@@ -10,23 +10,33 @@
 //
 // # Goroutines
 //
-//   - one for each listener, which accepts;
-//   - one for each master connection;
-//   - one reader for each member, which lives until the socket is closed and
-//     closes it;
+//   - a few event loops (Linux), which accept from all listeners, and read and
+//     write all plain connections of members without ever waiting: an idle
+//     member costs no goroutine, no buffer and no timer;
+//   - one for each member whose input has to wait (it is above its allowance, or
+//     a command follows lines in flight, or the store is behind), until it has
+//     been handled; one for each member that is leaving, until it is gone;
+//   - one for each member that is being fed from the disk, until its socket is
+//     full or it has caught up;
+//   - a reader and a writer for each member behind TLS, or where there are no
+//     event loops;
 //   - the flusher of a room, while there is something to write: passes over the
-//     members with one non-blocking write each of all that is pending;
-//   - a writer for each member that lags (its socket is full, or what it needs
-//     is on disk): ends when the member has caught up;
-//   - one for each unbound room, which retries; one sweep for dead peers.
+//     members with one write each of all that is pending;
+//   - one for each connection to the master port, or before a room's password;
+//   - one for each unbound room, which retries; one sweep for dead peers, which
+//     sleeps while nothing is on its way to anybody.
 //
-// # Who writes to a member's socket
+// # Who reads and who writes
 //
-// Whoever has the member's hold, and nobody else: the flusher, the reader (for
-// answers), or the lagging member's writer. Who wants something written and
-// finds the hold taken leaves word ("again") and goes away. What goes to one
-// member alone (answers, private messages, a replay, the end) is queued as an
-// insert: it belongs at a place of the stream, and the holder puts it there.
+// Two holds of a member (hold.go) say who is at its connection: reading is held
+// by who handles its input, hold by who writes to it, and nobody else does either:
+// the flusher, the loop (for answers, and when a full socket takes more), or the
+// goroutine that feeds. Who finds a hold taken leaves word ("again") and goes
+// away; the holder looks once more before it lets go. In the end both are kept
+// for good, by who closes the connection: a descriptor is never used after it has
+// become somebody else's. What goes to one member alone (answers, private
+// messages, a replay, the end) is queued as an insert: it belongs at a place of
+// the stream, and the holder puts it there.
 //
 // # Locks
 //
@@ -43,10 +53,19 @@
 //   - Member.mu: the queue of inserts and the lines in flight. The holder reads
 //     the log under it, so that an insert can be queued together with an append.
 //
+//   - A listener's lock is held while it accepts, and so comes before all others.
+//
 //   - The locks of the hub (who watches) and of the counters come last; nothing
 //     else is taken under them.
 //
 // Bans are a slice that is replaced as a whole: joining takes no lock for them.
+//
+// # Memory
+//
+// Bounded: input that has to wait 16 MiB, lines not yet committed 16 MiB
+// (store.Options), windows of the logs 256 MiB over all rooms and 2 MiB for each
+// (nothing at all once everybody has read what there is), and for each member at
+// most a page of 16 KiB from the disk and 256 inserts.
 //
 // # Orders
 //
