@@ -42,11 +42,12 @@ func (t *talk) join(ctx context.Context, rooms []place) error {
 	return t.speakers(ctx)
 }
 
-// enlist makes the first members of each room its publishers.
+// enlist makes members of each room its publishers: evenly spread, for one
+// server sends to who came first at first, another at last.
 func (t *talk) enlist() {
 	for i := range t.shape.Publishers { // rooms take turns to speak
 		for _, s := range t.streams {
-			m := s.members[i]
+			m := s.members[(2*i+1)*t.shape.Members/(2*t.shape.Publishers)]
 			m.own = &publisher{stream: s, id: i, payload: newPayload(i, t.shape.Bytes), dues: make([]time.Duration, t.remember()), conn: &m.conn}
 			s.publishers = append(s.publishers, m.own)
 			t.publishers = append(t.publishers, m.own)

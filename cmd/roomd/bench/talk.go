@@ -178,9 +178,13 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 		}()
 	}
 	for _, s := range t.streams {
-		for _, m := range s.members[len(s.members)-t.shape.Stopped:] {
-			m.stopped = true
-			t.loop.poll.remove(m.fd, m.conn.id)
+		left := t.shape.Stopped
+		for _, m := range s.members {
+			if m.own == nil && left > 0 {
+				m.stopped = true
+				t.loop.poll.remove(m.fd, m.conn.id)
+				left--
+			}
 		}
 	}
 	t.talking = true
