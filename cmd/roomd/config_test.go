@@ -146,6 +146,7 @@ func TestBounds(t *testing.T) {
 		{"admin.socket", []string{`""`, `"x"`}, []string{"1"}},
 		{"admin.mode", []string{`"0660"`, `"600"`}, []string{`"0680"`, `"rw"`, "432", `"1777"`}},
 		{"admin.group", []string{`"adm"`}, []string{"4"}},
+		{"metrics.profiles", []string{"true", "false"}, []string{`"true"`, "1"}},
 		{"metrics.per_room", []string{"true", "false"}, []string{`"true"`, "1"}},
 		{"metrics.listen", []string{`""`, `"127.0.0.1:9180"`, `":1"`}, []string{`"127.0.0.1"`, `"x:0"`, `"x:y"`}},
 		{"log.level", []string{`"debug"`}, []string{`"loud"`}},

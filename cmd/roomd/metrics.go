@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	perRoom  atomic.Bool // metrics.per_room
+	profiles atomic.Bool // metrics.profiles
 	ready    atomic.Bool // every room is bound or known to be unbound, and the server does not stop
 
 	// Set by watch, before it is registered and ready.
@@ -203,6 +205,19 @@ func (m *metrics) serve(ln net.Listener) (stop func()) {
 		}
 		fmt.Fprintln(w, "ready")
 	})
+	profiles := func(h http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if !m.profiles.Load() {
+				http.Error(w, "metrics.profiles is false", http.StatusNotFound)
+				return
+			}
+			h(w, r)
+		}
+	}
+	mux.HandleFunc("GET /debug/pprof/", profiles(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/profile", profiles(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/symbol", profiles(pprof.Symbol))
+	mux.HandleFunc("GET /debug/pprof/trace", profiles(pprof.Trace))
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }()

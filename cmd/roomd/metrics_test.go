@@ -138,4 +138,11 @@ func TestReadiness(t *testing.T) {
 			t.Error(path, status)
 		}
 	}
+	// Profiles are for who has asked for them.
+	for _, on := range []bool{false, true} {
+		m.profiles.Store(on)
+		if _, status := get(t, url+"/debug/pprof/heap"); (status == http.StatusOK) != on {
+			t.Errorf("profiles %v: %d", on, status)
+		}
+	}
 }

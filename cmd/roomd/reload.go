@@ -181,6 +181,7 @@ func (p *plan) commit() {
 		}
 	}
 	p.meter.perRoom.Store(c.Metrics.PerRoom)
+	p.meter.profiles.Store(c.Metrics.Profiles)
 	if p.changed("metrics.listen") != nil {
 		if p.stopMetrics != nil {
 			p.stopMetrics()

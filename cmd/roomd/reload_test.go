@@ -75,7 +75,7 @@ func TestReloadOfEachKey(t *testing.T) {
 		"limits.line_bytes": "100", "limits.lines_per_second": "3", "limits.burst": "3", "limits.max_lag": "3000", "limits.dead_peer": `"30s"`,
 		"limits.master_idle": `"1m"`, "history.durability": `"relaxed"`, "history.flush_interval": `"30ms"`, "history.lines": "300",
 		"history.age": `"1h"`, "access.create": `"operator"`, "access.delete": `"operator"`, "admin.socket": `"other.sock"`, "admin.mode": `"0600"`,
-		"admin.group": `"root"`, "metrics.listen": `"127.0.0.1:1"`, "metrics.per_room": "true", "log.level": `"debug"`, "log.format": `"json"`, "rooms.max": "3",
+		"admin.group": `"root"`, "metrics.listen": `"127.0.0.1:1"`, "metrics.per_room": "true", "metrics.profiles": "true", "log.level": `"debug"`, "log.format": `"json"`, "rooms.max": "3",
 	}
 	p := newProcess(t, "")
 	other["server.port"] = fmt.Sprint(p.master + 39)

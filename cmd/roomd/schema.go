@@ -50,8 +50,9 @@ type Config struct {
 	TLS     struct{ Cert, Key string }
 	Admin   struct{ Socket, Mode, Group string }
 	Metrics struct {
-		Listen  string
-		PerRoom bool
+		Listen   string
+		PerRoom  bool
+		Profiles bool
 	}
 	Log struct{ Level, Format string }
 }
@@ -151,6 +152,7 @@ var schema = []key{
 		return setString(&c.Metrics.Listen, v)
 	}},
 	{"metrics.per_room", onReload, func(c *Config, v any) error { return setBool(&c.Metrics.PerRoom, v) }},
+	{"metrics.profiles", onReload, func(c *Config, v any) error { return setBool(&c.Metrics.Profiles, v) }},
 	{"log.level", onReload, func(c *Config, v any) error { return setWord(&c.Log.Level, v, "debug", "info", "warn", "error") }},
 	{"log.format", onReload, func(c *Config, v any) error { return setWord(&c.Log.Format, v, "text", "json") }},
 }

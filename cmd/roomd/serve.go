@@ -102,6 +102,7 @@ func (s *server) start(halt func()) error {
 	}
 	s.meter = newMetrics(thisVersion())
 	s.meter.perRoom.Store(c.Metrics.PerRoom)
+	s.meter.profiles.Store(c.Metrics.Profiles)
 	if c.Metrics.Listen != "" {
 		ln, err := listenMetrics(c.Metrics.Listen)
 		if err != nil {
