@@ -77,6 +77,7 @@ func (r *Room) tell(format string, args ...any) {
 
 // Rename gives a room another name, or another spelling of its own.
 func (s *Service) Rename(name, to string) (RoomInfo, error) {
+	defer s.alter()()
 	r, err := s.room(name)
 	if err != nil {
 		return RoomInfo{}, err
@@ -137,6 +138,7 @@ func (r *Room) after() (RoomInfo, error) {
 // Move gives a room another port: it accepts there from now on, who is in the
 // backlog of the old one comes in all the same, and that port rests.
 func (s *Service) Move(name string, port int) (RoomInfo, error) {
+	defer s.alter()()
 	r, err := s.room(name)
 	if err != nil {
 		return RoomInfo{}, err
@@ -220,6 +222,7 @@ func (s *Service) bindChosen(port int) (*listeners, error) {
 
 // Rebind tries at once to bind a room that waits for its port.
 func (s *Service) Rebind(name string) (RoomInfo, error) {
+	defer s.alter()()
 	r, err := s.room(name)
 	if err != nil {
 		return RoomInfo{}, err
@@ -245,6 +248,7 @@ func (s *Service) Settings(name string) (store.Settings, error) {
 
 // Set changes a room's own settings. Values are the caller's to check.
 func (s *Service) Set(name string, change func(*store.Settings)) (own store.Settings, err error) {
+	defer s.alter()()
 	r, err := s.room(name)
 	if err != nil {
 		return own, err

@@ -63,6 +63,7 @@ func banText(b *store.Ban) string {
 // Ban keeps a ban or a mute, on disk before it returns. Members that a ban
 // holds for are ended; their number is returned.
 func (s *Service) Ban(b store.Ban) (store.Ban, int, error) {
+	defer s.alter()()
 	if b.Addr == "" && b.Nick == "" {
 		return b, 0, wire.Errorf(wire.CodeBadRequest, "a ban is of an address, a prefix or a nick")
 	}
@@ -94,6 +95,7 @@ func (s *Service) Ban(b store.Ban) (store.Ban, int, error) {
 
 // Unban lifts a ban or a mute.
 func (s *Service) Unban(id uint64) error {
+	defer s.alter()()
 	if err := s.store.RemoveBan(id); err != nil {
 		return err
 	}

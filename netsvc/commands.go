@@ -13,8 +13,9 @@ import (
 )
 
 // line handles one line of a member and returns why the member is to end, if it
-// is. Without wait it reports false if that would have to wait; the line is then
-// to be handed in again, with wait. The caller has reading.
+// is. Without wait it reports false if that would have to wait, and with it if
+// that would have to wait for longer than the server moves; the line is then to
+// be handed in again, with wait. The caller has reading.
 func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 	if over == 0 && wire.Blank(line) {
 		price := emptyLine
@@ -22,7 +23,7 @@ func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 			price = 1 // many bytes that make no line
 		}
 		if !m.mayGoOn(maxInFlight, price, wait) {
-			return "", wait
+			return "", wait && m.hasEnded()
 		}
 		m.room.svc.counters.blank.Add(1)
 		return "", true
@@ -40,7 +41,7 @@ func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 		flying = maxInFlight
 	}
 	if !m.mayGoOn(flying, 1, wait) {
-		return "", wait // it has ended, or has to wait
+		return "", wait && m.hasEnded()
 	}
 	if over > 0 {
 		m.room.svc.counters.tooLong.Add(1)

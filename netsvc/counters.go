@@ -123,3 +123,30 @@ func (s *Service) Lag() (members int, worst uint64) {
 	}
 	return members, worst
 }
+
+// restore goes on counting where another process has stopped.
+func (c *counters) restore(was Counters, g *gate) {
+	c.accepted.Store(was.Accepted)
+	c.refused.Store(was.Refused)
+	c.lines.Store(was.Lines)
+	c.deliveries.Store(was.Deliveries)
+	c.bytes.Store(was.Bytes)
+	c.passes.Store(was.Passes)
+	c.hurried.Store(was.Hurried)
+	c.slowed.Store(was.Slowed)
+	c.slowedLines.Store(was.SlowedLines)
+	c.blank.Store(was.Blank)
+	c.tooLong.Store(was.TooLong)
+	c.cleaned.Store(was.Cleaned)
+	p := was.Passwords
+	g.right.Store(p.Right)
+	g.wrong.Store(p.Wrong)
+	g.held.Store(p.Held)
+	g.late.Store(p.Late)
+	g.crowded.Store(p.Crowded)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.Copy(c.ended, was.Ended)
+	maps.Copy(c.sessions, was.Sessions)
+	maps.Copy(c.speaking, was.Foreign)
+}

@@ -26,10 +26,22 @@ func (k *direct) start(m *Member) error {
 		k.loop.all.conns.set(k.fd, nil)
 		return err
 	}
-	if m.left != nil {
-		go k.readOn()
+	if m.left != nil && !m.parked.Load() {
+		k.goReadOn()
 	}
 	return nil
+}
+
+// goReadOn has the leftover handled, and what comes after it, by a goroutine.
+func (k *direct) goReadOn() {
+	k.m.room.svc.still.working.Add(1)
+	go k.readOn()
+}
+
+// goLast has the end of the input handled by a goroutine.
+func (k *direct) goLast(err error) {
+	k.m.room.svc.still.working.Add(1)
+	go k.last(err)
 }
 
 func (k *direct) unused(remote netip.AddrPort) halfCloser { return socket(k.fd).conn(remote) }
@@ -46,6 +58,10 @@ func (k *direct) take(l *loop, buf []byte, toEnd bool) {
 			go m.finish("")
 			return
 		}
+		if l == nil && m.room.svc.still.frozen.Load() {
+			m.park()
+			return
+		}
 		if l != nil && m.room.svc.held.Load() >= maxHeld {
 			l.more = append(l.more, k)
 			return
@@ -60,16 +76,16 @@ func (k *direct) take(l *loop, buf []byte, toEnd bool) {
 			}
 			continue
 		case err != nil:
-			go k.last(err)
+			k.goLast(err)
 			return
 		case n == 0:
-			go k.last(io.EOF)
+			k.goLast(io.EOF)
 			return
 		}
 		c, taken := m.input(buf[:n])
 		switch {
 		case !taken:
-			go k.readOn()
+			k.goReadOn()
 			return
 		case c != "":
 			go m.finish(c)
@@ -92,17 +108,28 @@ func (k *direct) take(l *loop, buf []byte, toEnd bool) {
 // last handles the end of the input, which may have to wait.
 func (k *direct) last(err error) {
 	m := k.m
+	defer m.room.svc.still.working.Add(-1)
 	defer m.recovered()
-	m.finish(m.lastInput(err))
+	c, ok := m.lastInput(err)
+	if !ok {
+		m.park()
+		return
+	}
+	go m.finish(c)
 }
 
 // readOn handles the member's leftover and then reads on, in a goroutine that
 // may wait.
 func (k *direct) readOn() {
 	m := k.m
+	defer m.room.svc.still.working.Add(-1)
 	defer m.recovered()
-	if c := m.readOn(); c != "" {
-		m.finish(c)
+	switch c := m.readOn(); {
+	case c != "":
+		go m.finish(c)
+		return
+	case m.left != nil:
+		m.park()
 		return
 	}
 	m.flushAll()
@@ -121,6 +148,8 @@ func (k *direct) write(p []byte) (int, error) {
 
 func (k *direct) nudge() bool { return false }
 
+func (k *direct) movable() bool { return true }
+
 func (k *direct) wakeReader() {
 	if acquire(&k.m.reading) {
 		go k.m.finish("")
@@ -128,6 +157,22 @@ func (k *direct) wakeReader() {
 }
 
 func (k *direct) abort() { unix.Shutdown(k.fd, unix.SHUT_RDWR) }
+
+// park leaves reading to who makes the server go on, which may just have been
+// done.
+func (m *Member) park() {
+	m.parked.Store(true)
+	if !m.room.svc.still.frozen.Load() {
+		m.readAgain()
+	}
+}
+
+// readAgain lets a member that is parked be read on.
+func (m *Member) readAgain() {
+	if m.parked.Swap(false) {
+		m.link.(*direct).goReadOn()
+	}
+}
 
 // close is called by who has the member's reading and hold, for good.
 func (k *direct) close(heard bool) {

@@ -41,7 +41,15 @@ type gate struct {
 type caller struct {
 	conn    conn
 	addr    netip.AddrPort
+	room    *Room
 	crowded atomic.Bool // it has to make room for another one
+
+	// Owned by its goroutine.
+	asked  bool // it has been told what is wanted
+	passed bool // it has given the password
+	lines  int  // that count, so far
+	framer wire.Framer
+	held   []byte // input that was read, and has to wait; once passed, what came behind the password
 }
 
 // guesser is an address that gives passwords. One of its passwords is looked at
@@ -57,8 +65,7 @@ type guesser struct {
 // knock asks who has entered the gate for the password of a room and then lets
 // the connection in. It is the connection's goroutine until then.
 func (r *Room) knock(who *caller, l *lock) {
-	g := &r.svc.gate
-	c, addr := who.conn, who.addr
+	g, c, addr := &r.svc.gate, who.conn, who.addr
 	ctx, cancel := context.WithTimeout(r.svc.stop, gateTime)
 	defer cancel()
 	passed := make(chan struct{})
@@ -71,15 +78,20 @@ func (r *Room) knock(who *caller, l *lock) {
 		case <-passed:
 		}
 	})
-	early, err := r.ask(ctx, who, l)
+	r.svc.still.register(who)
+	err := r.ask(ctx, who, l)
 	g.leave(who)
 	close(passed)
 	watch.Wait()
 	if err == nil {
+		end := r.svc.alterParked(who)
+		r.svc.still.forget(who)
+		defer end()
 		c.SetDeadline(time.Time{})
-		r.welcome(r.svc.linkOf(c, addr), addr, early)
+		r.welcome(r.svc.linkOf(c, addr), addr, who.held)
 		return
 	}
+	r.svc.still.forget(who)
 	cause, closed := r.ending()
 	switch {
 	case closed:
@@ -103,24 +115,46 @@ type refusal string
 
 func (e refusal) Error() string { return string(e) }
 
-// ask reads lines until one of them gives the password. It returns what was
-// read behind that line.
-func (r *Room) ask(ctx context.Context, who *caller, l *lock) (early []byte, err error) {
+// wake makes a caller that waits for input look around.
+func (w *caller) wake() { w.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// ask reads lines until one of them gives the password. What was read behind
+// that line is held.
+func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
 	const prompt = "* this room has a password: /pass PASSWORD\n"
-	if _, err := io.WriteString(who.conn, prompt); err != nil {
-		return nil, err
+	if who.passed {
+		return nil
 	}
-	framer := wire.NewFramer(r.svc.opts().LineBytes)
+	if !who.asked {
+		if _, err := io.WriteString(who.conn, prompt); err != nil {
+			return err
+		}
+		who.asked = true
+	}
 	buf := make([]byte, gateBuffer)
-	lines := 0
+	until := time.Now().Add(gateTime)
 	for {
+		who.conn.SetReadDeadline(until)
+		if r.svc.still.frozen.Load() {
+			r.svc.still.park(who)
+			continue
+		}
+		if who.crowded.Load() {
+			return os.ErrDeadlineExceeded
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		n, err := who.conn.Read(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(until) {
+			continue // woken
+		}
 		rest := buf[:n]
 		for {
-			line, over, more, ok := framer.Cut(rest)
+			line, over, more, ok := who.framer.Cut(rest)
 			if !ok && err != nil && errors.Is(err, io.EOF) {
 				more = nil
-				line, over, ok = framer.Tail()
+				line, over, ok = who.framer.Tail()
 			}
 			if !ok {
 				break
@@ -128,26 +162,27 @@ func (r *Room) ask(ctx context.Context, who *caller, l *lock) (early []byte, err
 			if rest = more; wire.Blank(line) && over == 0 {
 				continue
 			}
-			if p := wire.Foreign(line, over > 0); p != "" && lines == 0 {
+			if p := wire.Foreign(line, over > 0); p != "" && who.lines == 0 {
 				r.svc.counters.foreign(p)
-				return nil, refusal("")
+				return refusal("")
 			}
-			lines++
+			who.lines++
 			answer, inside, failed := r.answerGate(ctx, who, l, line, over > 0)
 			switch {
 			case inside:
-				return rest, nil
+				who.passed, who.held = true, rest
+				return nil
 			case failed != nil:
-				return nil, failed
-			case lines == gateTries:
-				return nil, refusal(answer)
+				return failed
+			case who.lines == gateTries:
+				return refusal(answer)
 			}
 			if _, err := io.WriteString(who.conn, answer); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
 }
@@ -268,9 +303,8 @@ func (g *gate) forget() {
 
 // enter lets a connection wait. If very many do, the one that has waited longest
 // makes room: who has a password gives it soon.
-func (g *gate) enter(c conn, addr netip.AddrPort) *caller {
-	who := &caller{conn: c, addr: addr}
-	c.SetDeadline(time.Now().Add(gateTime))
+func (g *gate) enter(who *caller) *caller {
+	who.conn.SetDeadline(time.Now().Add(gateTime))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.waiting = append(g.waiting, who)

@@ -2,6 +2,7 @@ package netsvc
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -34,6 +35,13 @@ func (m *Member) fitBuffer(b []byte) []byte {
 	return b
 }
 
+func (l *leftover) size() int64 {
+	if l == nil {
+		return 0
+	}
+	return int64(len(l.line) + len(l.rest))
+}
+
 // input handles what was read, as far as that can be done without waiting. If
 // that is not all, the rest is the member's leftover and taken is false: then
 // readOn must follow, in a goroutine that may wait. The caller has reading.
@@ -51,7 +59,7 @@ func (m *Member) input(p []byte) (c Cause, taken bool) {
 		c, ok := m.line(line, over, false)
 		if !ok {
 			m.left = &leftover{bytes.Clone(line), over, bytes.Clone(rest)}
-			m.room.svc.held.Add(int64(len(line) + len(rest)))
+			m.room.svc.held.Add(m.left.size())
 			return "", false
 		}
 		if c != "" {
@@ -61,13 +69,19 @@ func (m *Member) input(p []byte) (c Cause, taken bool) {
 	}
 }
 
-// readOn handles the leftover, waiting for what that needs. The caller has
-// reading.
+// readOn handles the leftover, waiting for what that needs. If the server is to
+// stand still the rest stays. The caller has reading.
 func (m *Member) readOn() (c Cause) {
-	held := int64(len(m.left.line) + len(m.left.rest))
-	defer func() { m.room.svc.held.Add(-held) }()
+	if m.left == nil {
+		return ""
+	}
+	held := m.left.size()
+	defer func() { m.room.svc.held.Add(m.left.size() - held) }()
 	for m.left != nil && c == "" {
-		c, _ = m.line(m.left.line, m.left.over, true)
+		ok := false
+		if c, ok = m.line(m.left.line, m.left.over, true); !ok {
+			return ""
+		}
 		line, over, rest, ok := m.framer.Cut(m.left.rest)
 		if !ok {
 			m.left = nil
@@ -79,22 +93,25 @@ func (m *Member) readOn() (c Cause) {
 }
 
 // lastInput handles the end of the input, and returns the cause of the member's
-// end. What was sent before it is said before the member leaves. The caller has
+// end. What was sent before it is said before the member leaves. If the server is
+// to stand still it returns false, and must be called again. The caller has
 // reading, and may wait.
-func (m *Member) lastInput(err error) Cause {
+func (m *Member) lastInput(err error) (c Cause, ok bool) {
 	if !errors.Is(err, io.EOF) || m.link.wasReset() {
-		m.settle(1)
-		return vanished
+		return vanished, m.settle(1) || m.hasEnded()
 	}
 	m.heard = true
-	c := left
+	c = left
+	before := m.framer
 	if line, over, ok := m.framer.Tail(); ok {
-		if why, _ := m.line(line, over, true); why != "" {
-			c = why
+		why, ok := m.line(line, over, true)
+		if !ok {
+			m.framer = before
+			return "", false
 		}
+		c = cmp.Or(why, c)
 	}
-	m.settle(1)
-	return c
+	return c, m.settle(1) || m.hasEnded()
 }
 
 // recovered is deferred by who has reading: a bug ends the member and nobody
@@ -114,7 +131,8 @@ func (m *Member) clear(n int) (ok, ended bool) {
 	return m.inFlight < n && len(m.inserts) < maxInserts, m.ended
 }
 
-// settle waits until clear(n). It reports false if the member has ended.
+// settle waits until clear(n). It reports false if the member has ended, or the
+// server is to stand still.
 func (m *Member) settle(n int) bool {
 	for {
 		wait := m.waits()
@@ -123,6 +141,8 @@ func (m *Member) settle(n int) bool {
 			return false
 		case ok:
 			return true
+		case m.room.svc.still.frozen.Load():
+			return false
 		}
 		m.flushAll()
 		<-wait
@@ -135,7 +155,7 @@ const emptyLine = 0.01
 
 // mayGoOn reports whether the next line may be handled: fewer than n lines are in
 // flight, and the allowance has its price. With wait it waits for that, and
-// false says that the member has ended.
+// false says that the member has ended, or that the server is to stand still.
 func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
 	if ok, ended := m.clear(n); !ok || ended {
 		if !wait || !m.settle(n) {
@@ -163,7 +183,7 @@ func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
 			m.room.svc.counters.slowedLines.Add(1)
 			return false
 		}
-		if m.hasEnded() {
+		if m.hasEnded() || m.room.svc.still.frozen.Load() {
 			return false
 		}
 		m.pause(ahead)

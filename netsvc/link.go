@@ -20,8 +20,8 @@ import (
 type link interface {
 	// unused gives the connection back, if start was not called or failed.
 	unused(remote netip.AddrPort) halfCloser
-	// start begins to read, with the member's leftover if it has one. It ends by calling m.finish, once. After an error
-	// nothing was begun. Room.mu is held.
+	// start begins to read, with the member's leftover if it has one. It ends by
+	// calling m.finish, once. After an error nothing was begun. Room.mu is held.
 	start(m *Member) error
 	// write gives the connection what it takes of p. If that is not all, it is
 	// full, and m.writable is called once it takes more. A stream waits instead.
@@ -36,6 +36,8 @@ type link interface {
 	// close lets the peer have what was written, waiting a bounded time for it
 	// to close its side unless heard says that it has, and closes.
 	close(heard bool)
+	// movable reports whether another process can go on with the connection.
+	movable() bool
 	// unanswered tells whether bytes wait for the peer's acknowledgement, and
 	// whether the kernel has been sending to it in vain for that long.
 	unanswered(limit time.Duration) (waiting, silent bool)

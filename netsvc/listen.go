@@ -233,13 +233,10 @@ func (s *Service) enter(a netip.Addr) error {
 		s.conns.Add(-1)
 		return wire.Errorf(wire.CodeBusy, "the server has %d connections, which is the limit; try again later", s.opts().Connections)
 	}
-	if s.opts().PerAddress == 0 {
-		return nil
-	}
 	p := block(a)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.byAddr[p] >= s.opts().PerAddress {
+	if most := s.opts().PerAddress; most > 0 && s.byAddr[p] >= most {
 		s.conns.Add(-1)
 		return wire.Errorf(wire.CodeBusy, "your address has %d connections here, which is the limit", s.opts().PerAddress)
 	}
@@ -247,12 +244,17 @@ func (s *Service) enter(a netip.Addr) error {
 	return nil
 }
 
-// leave is the opposite of enter.
+// count is enter without a limit.
+func (s *Service) count(a netip.Addr) {
+	s.conns.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byAddr[block(a)]++
+}
+
+// leave is the opposite of enter and count.
 func (s *Service) leave(a netip.Addr) {
 	s.conns.Add(-1)
-	if s.opts().PerAddress == 0 {
-		return
-	}
 	p := block(a)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,6 +1,7 @@
 package netsvc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -36,6 +37,8 @@ type loop struct {
 	event int // an eventfd, to wake it
 	turns atomic.Uint64
 	quit  atomic.Bool
+
+	parking atomic.Pointer[parking] // not nil: it is to stand still
 
 	// Owned by the loop's goroutine.
 	buf  []byte
@@ -119,6 +122,41 @@ func (ls *loops) stop() {
 	}
 }
 
+// parking is where loops stand still.
+type parking struct {
+	arrived sync.WaitGroup
+	leave   chan struct{}
+}
+
+// park makes all loops stand still, with no event half handled, until leave is
+// called. It fails if one does not within ctx.
+func (ls *loops) park(ctx context.Context) (leave func(), err error) {
+	p := &parking{leave: make(chan struct{})}
+	leave = func() {
+		for _, l := range ls.each {
+			l.parking.Store(nil)
+		}
+		close(p.leave)
+	}
+	p.arrived.Add(len(ls.each))
+	for _, l := range ls.each {
+		l.parking.Store(p)
+		l.wake()
+	}
+	all := make(chan struct{})
+	go func() {
+		p.arrived.Wait()
+		close(all)
+	}()
+	select {
+	case <-all:
+		return leave, nil
+	case <-ctx.Done():
+		leave() // the goroutine ends when the loop that hangs comes by
+		return nil, ctx.Err()
+	}
+}
+
 // pick returns the loop for the next connection.
 func (ls *loops) pick() *loop { return ls.each[int(ls.next.Add(1))%len(ls.each)] }
 
@@ -137,6 +175,10 @@ const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 func (l *loop) run() {
 	buf := make([]unix.EpollEvent, loopEvents)
 	for {
+		if p := l.parking.Load(); p != nil {
+			p.arrived.Done()
+			<-p.leave
+		}
 		events, err := l.events(buf)
 		l.turns.Add(1)
 		if err != nil {

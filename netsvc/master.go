@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"roomd/netsvc/wire"
@@ -34,6 +35,8 @@ type session struct {
 	lines  int       // seen so far
 	begun  bool      // one of them was not blank
 	rest   time.Time // when its burst of requests is whole again
+	idle   time.Time // when it has been idle for too long; zero: never
+	held   []byte    // input that was read, and has to wait for the server to go on
 	out    []byte
 }
 
@@ -76,6 +79,7 @@ var (
 	errUnread   = errors.New("the peer does not read")
 	errStopped  = errors.New("the server stops")
 	errVanished = errors.New("the peer has vanished")
+	errStill    = errors.New("the server stands still")
 )
 
 // serve answers requests until the client leaves, is idle for too long, or the
@@ -95,6 +99,8 @@ func (c *session) serve() {
 	if c.svc.stop.Err() != nil && !heard {
 		c.out = append(c.out, "ERR shutting-down the server is stopping\n"...)
 	}
+	c.svc.still.closing.Add(1)
+	defer c.svc.still.closing.Add(-1)
 	cause := c.why(err)
 	if c.flush() != nil && !errors.Is(err, errUnread) {
 		cause = unread
@@ -138,34 +144,68 @@ func (c *session) why(err error) Cause {
 
 // converse reads and answers. It returns why it ended.
 func (c *session) converse() error {
+	c.svc.still.register(c)
+	defer c.svc.still.forget(c)
 	lines := -1
 	for {
 		// Bytes that never make a line do not count: a line has its time.
 		if idle := c.svc.opts().MasterIdle; idle > 0 && lines != c.lines {
-			c.conn.SetReadDeadline(time.Now().Add(idle))
+			c.idle = time.Now().Add(idle)
 			lines = c.lines
 		}
+		c.conn.SetReadDeadline(c.idle)
 		if c.svc.stop.Err() != nil {
 			return c.svc.stop.Err()
 		}
-		p, done, err := readInput(c.conn, wholeBuffer)
-		if err != nil {
-			if line, over, ok := c.framer.Tail(); ok && errors.Is(err, io.EOF) {
-				if e := c.line(line, over); e != nil {
-					return e
-				}
-			}
-			return err
+		if c.svc.still.frozen.Load() {
+			c.svc.still.park(c)
+			lines = -1
+			continue
 		}
-		err = c.take(p)
-		done()
+		err := c.serveInput()
 		if err == nil {
 			err = c.flush()
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, errStill) && !c.woken(err) {
 			return err
 		}
 	}
+}
+
+// serveInput waits for requests and answers them. At the end of the stream the
+// error is io.EOF.
+func (c *session) serveInput() error {
+	if held := c.held; held != nil {
+		c.held = nil
+		return c.take(held)
+	}
+	p, done, err := readInput(c.conn, wholeBuffer)
+	if err == nil {
+		defer done()
+		return c.take(p)
+	}
+	if !errors.Is(err, io.EOF) {
+		return err
+	}
+	before := c.framer
+	if line, over, ok := c.framer.Tail(); ok {
+		if e := c.line(line, over); errors.Is(e, errStill) {
+			c.framer = before
+			return nil
+		} else if e != nil {
+			return e
+		}
+	}
+	return err
+}
+
+// wake makes a session that waits for input look around.
+func (c *session) wake() { c.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// woken reports whether a read has ended by wake: the client was not idle for
+// too long.
+func (c *session) woken(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) && (c.idle.IsZero() || time.Now().Before(c.idle))
 }
 
 func (c *session) take(p []byte) error {
@@ -181,10 +221,15 @@ func (c *session) take(p []byte) error {
 		if len(line) == 0 {
 			price = emptyPrice
 		}
-		if err := c.slow(price); err != nil {
-			return err
+		err := c.slow(price)
+		if err == nil || errors.Is(err, errStill) && over > 0 {
+			err = c.line(line, over)
 		}
-		if err := c.line(line, over); err != nil {
+		if errors.Is(err, errStill) {
+			c.held = slices.Concat(line, []byte{'\n'}, rest)
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		if len(c.out) > answerBytes {
@@ -234,7 +279,7 @@ func (c *session) line(line []byte, over int) error {
 		err = c.request(req)
 	}
 	switch err {
-	case errBye, errHurried, errUnread, errStopped, errVanished:
+	case errBye, errHurried, errUnread, errStopped, errVanished, errStill:
 		return err
 	}
 	if err != nil {
@@ -293,6 +338,11 @@ func (c *session) create(req wire.Request) error {
 	if !c.svc.opts().CreateAnyone {
 		return wire.Errorf(wire.CodeDenied, "only the operator may create rooms here")
 	}
+	end, ok := c.svc.tryAlter()
+	if !ok {
+		return errStill
+	}
+	defer end()
 	info, key, err := c.svc.Create(req.Name, Creation{Session: c.id, Addr: c.remote, Password: req.Secret})
 	if err != nil {
 		return err
@@ -357,6 +407,11 @@ func (c *session) delete(req wire.Request) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
+	end, ok := c.svc.tryAlter()
+	if !ok {
+		return errStill
+	}
+	defer end()
 	var name string
 	err := c.svc.Delete(req.Name, func(r *Room) error {
 		name = r.name()

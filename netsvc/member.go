@@ -59,6 +59,8 @@ type Member struct {
 	left    *leftover // input that has to wait
 	allowed int64     // when the allowance is whole again, in nanoseconds of uptime
 
+	parked atomic.Bool // reading is nobody's until the server goes on
+
 	suspect bool // owned by the sweep: was silent the last time
 
 	// Guarded by Room.mu.
@@ -121,13 +123,18 @@ func (m *Member) greet(members int, topic string) {
 // the connection. It is called once, by who has reading, which is kept: nobody
 // reads any more.
 func (m *Member) finish(c Cause) {
+	m.endStill(c)
+	c = m.why()
+	m.room.svc.log.Info("member gone", "room", m.room.name(), "member", m.nick.Shown, "remote", m.remote, "cause", string(c))
+	m.seeOff(c)
+}
+
+// seeOff is finish for a member that has ended.
+func (m *Member) seeOff(c Cause) {
 	r := m.room
 	defer r.readers.Done()
 	defer r.svc.leave(m.remote.Addr())
-	defer r.closed()
-	m.end(c)
-	c = m.why()
-	r.svc.log.Info("member gone", "room", r.name(), "member", m.nick.Shown, "remote", m.remote, "cause", string(c))
+	defer r.closed(m)
 	switch c {
 	case vanished, silent, foreign, destroyed:
 		m.link.abort()
@@ -138,6 +145,8 @@ func (m *Member) finish(c Cause) {
 		r.svc.log.Error("a connection cannot be closed", "room", r.name(), "remote", m.remote)
 		return
 	}
+	r.svc.still.closing.Add(1)
+	defer r.svc.still.closing.Add(-1)
 	m.link.close(m.heard)
 }
 
@@ -165,6 +174,10 @@ func (m *Member) drain(c Cause) bool {
 			quit, c = nil, deleted
 			timer.Reset(drainTime)
 		case <-timer.C:
+			if m.room.svc.still.frozen.Load() {
+				timer.Reset(patience)
+				continue
+			}
 			if now := m.wrote.Load(); c == left && now != wrote {
 				wrote = now
 				timer.Reset(patience)
@@ -180,6 +193,15 @@ func (m *Member) drain(c Cause) bool {
 		}
 	}
 	return true
+}
+
+// endStill is end for the member's own goroutine. Where the member is to be
+// handed over it waits while the server stands still.
+func (m *Member) endStill(c Cause) {
+	if m.link.movable() {
+		defer m.room.svc.alter()()
+	}
+	m.end(c)
 }
 
 // end takes the member out of the room and queues the end of its stream. The
@@ -201,6 +223,7 @@ func (m *Member) endLocked(c Cause) bool {
 	}
 	m.cause = c
 	m.room.remove(m)
+	m.room.leaving[m] = true
 	m.mu.Lock()
 	m.ended = true
 	last := insert{kind: closeStream, at: m.room.log.End()}

@@ -104,6 +104,7 @@ func (s *Service) Who(what string) []MemberInfo {
 // Kick ends members by their IDs, with a sentence for them, and returns how
 // many were there.
 func (s *Service) Kick(ids []uint64, say string) int {
+	defer s.alter()()
 	n := 0
 	for _, r := range s.all() {
 		for _, m := range r.present() {
@@ -132,6 +133,7 @@ func (m *Member) kick(say string) bool {
 // Say shows a notice of the operator in a room, or in all rooms for "", and
 // returns how many members there are to see it. It is not stored.
 func (s *Service) Say(room, text string) (int, error) {
+	defer s.alter()()
 	rooms := s.all()
 	if room != "" {
 		r, err := s.room(room)
@@ -281,6 +283,7 @@ func (s *Service) Search(name, text string, since time.Time, found func(store.Li
 
 // SetTopic changes a room's topic, on disk before it is shown.
 func (s *Service) SetTopic(name, topic string) error {
+	defer s.alter()()
 	r, err := s.room(name)
 	if err != nil {
 		return err

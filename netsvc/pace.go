@@ -97,20 +97,26 @@ func (c *session) slow(price float64) error {
 		c.fail(wire.Errorf(wire.CodeBusy, "your address asks for too much; try again later"))
 		return errHurried
 	}
-	c.rest = rest
 	c.svc.counters.slowed.Add(1)
 	if err := c.flush(); err != nil {
 		return err
 	}
-	var reset bool
+	reset := false
 	control(c.conn, func(fd uintptr) { reset = wasReset(fd) })
-	switch {
-	case reset:
+	if reset {
 		return errVanished
-	case !c.svc.pause(wait):
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		c.rest = rest
+		return nil
+	case <-c.svc.still.freezing():
+		return errStill
+	case <-c.svc.stop.Done():
 		return errStopped
 	}
-	return nil
 }
 
 // forget makes room for another address. mu is held.

@@ -135,6 +135,7 @@ func parseHash(s string) (h hash, err error) {
 // SetPassword gives a room a password, on disk before it returns, or takes it
 // away: "". Who is in the room stays.
 func (s *Service) SetPassword(name, password string) error {
+	defer s.alter()()
 	r, err := s.room(name)
 	if err != nil {
 		return err

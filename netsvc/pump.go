@@ -23,6 +23,7 @@ const (
 	pong                          // the newest sequence number at this place
 	sayLagged                     // a sentence that says so, then the end
 	closeStream                   // the end
+	sayMoved                      // a sentence that says that another process has taken over
 )
 
 // insert belongs into a member's stream before the event at the place at.
@@ -88,8 +89,10 @@ func (m *Member) work(disk bool) bool {
 		case full:
 			m.full.Store(true) // writable follows
 		case needDisk:
-			go m.feed()
-			return false
+			if !m.room.svc.still.frozen.Load() {
+				go m.feed()
+				return false
+			}
 		case finished: // the hold stays taken: nobody writes any more
 			m.mu.Lock()
 			m.drained = true
@@ -107,7 +110,7 @@ func (m *Member) work(disk bool) bool {
 // feed writes what has to be read from the disk first. It has the hold.
 func (m *Member) feed() {
 	for m.work(true) {
-		if !acquire(&m.hold) {
+		if m.room.svc.still.frozen.Load() || !acquire(&m.hold) {
 			return
 		}
 	}
@@ -261,6 +264,9 @@ func (m *Member) apply(ins insert) {
 		m.put(wire.Event{Type: wire.TypePong, Seq: ins.at.Seq})
 	case closeStream:
 		m.over = true
+	case sayMoved:
+		m.put(wire.Event{Type: wire.TypeNotice, Text: fmt.Sprintf(
+			"%s: the server is being upgraded; come back and say /since %d", m.room.name(), m.cursor.Seq)})
 	case sayLagged:
 		seq := m.cursor.Seq
 		if m.replay != nil {

@@ -2,6 +2,7 @@ package netsvc
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 )
 
@@ -11,34 +12,190 @@ type Change struct {
 	svc     *Service
 	next    Options
 	resting []int
+	doors   []*doors
 }
 
-// Prepare does all of a change of options that can fail. Nothing is different
-// before Commit. One change at a time may be under way.
+// doors are the listeners of a port, and what they are to be.
+type doors struct {
+	svc   *Service
+	room  *Room // nil: the master port
+	port  int
+	keep  []*listener
+	fresh []*listener // are bound and do not accept yet
+	gone  []*listener // are to be closed
+	ended bool        // they are, as they were in the way of fresh ones
+}
+
+// Prepare does all of a change of options that can fail: where we listen. Nothing
+// is different before Commit, except that a port may be closed for a moment if
+// an address is replaced by one that covers it, or the other way round. One
+// change at a time may be under way.
 func (s *Service) Prepare(next Options) (*Change, error) {
 	resting, err := s.store.ReleasedPorts()
 	if err != nil {
 		return nil, fmt.Errorf("read the ports: %w", err)
 	}
-	return &Change{svc: s, next: next, resting: resting}, nil
+	c := &Change{svc: s, next: next, resting: resting}
+	if err := c.bind(); err != nil {
+		c.Undo()
+		return nil, err
+	}
+	return c, nil
+}
+
+// bind opens what is to be open and is not.
+func (c *Change) bind() error {
+	s := c.svc
+	master := s.master.Load()
+	port := c.next.Port
+	if port == 0 {
+		port = master.port
+	}
+	if err := c.open(nil, master, port); err != nil {
+		return fmt.Errorf("the master port: %w", err)
+	}
+	for _, r := range s.all() {
+		r.mu.Lock()
+		ln, isOpen := r.ln, r.state == open
+		r.mu.Unlock()
+		if !isOpen {
+			continue
+		}
+		if r.port() == port {
+			return fmt.Errorf("port %d is that of the room %s", port, r.name())
+		}
+		if err := c.open(r, ln, r.port()); err != nil {
+			return fmt.Errorf("the room %s: %w", r.name(), err)
+		}
+	}
+	return nil
+}
+
+// open binds the addresses that a port lacks.
+func (c *Change) open(r *Room, was *listeners, port int) error {
+	d := &doors{svc: c.svc, room: r, port: port}
+	var lacking []netip.Addr
+	for _, a := range c.next.Listen {
+		i := slices.IndexFunc(was.each, func(l *listener) bool { return l.addr == netip.AddrPortFrom(a, uint16(port)) })
+		if i < 0 {
+			lacking = append(lacking, a)
+			continue
+		}
+		d.keep = append(d.keep, was.each[i])
+	}
+	for _, l := range was.each {
+		if !slices.Contains(d.keep, l) {
+			d.gone = append(d.gone, l)
+		}
+	}
+	if len(lacking)+len(d.gone) == 0 {
+		return nil
+	}
+	c.doors = append(c.doors, d)
+	if slices.ContainsFunc(d.gone, func(l *listener) bool { return inTheWay(l.addr, lacking, port) }) {
+		d.end()
+	}
+	for _, a := range lacking {
+		l, err := c.svc.listenOn(a, port)
+		if err != nil {
+			return fmt.Errorf("%s: %s", a, why(port, err))
+		}
+		d.fresh = append(d.fresh, l)
+	}
+	return nil
+}
+
+// inTheWay reports whether an address and one of the others cannot be listened on
+// at the same time.
+func inTheWay(l netip.AddrPort, addrs []netip.Addr, port int) bool {
+	return int(l.Port()) == port && slices.ContainsFunc(addrs, func(a netip.Addr) bool {
+		return a.Is4() == l.Addr().Is4() && (a.IsUnspecified() || l.Addr().IsUnspecified())
+	})
+}
+
+func (d *doors) end() {
+	if !d.ended {
+		d.ended = true
+		for _, l := range d.gone {
+			l.end()
+		}
+	}
 }
 
 // Undo gives up what Prepare has opened.
-func (c *Change) Undo() {}
+func (c *Change) Undo() {
+	for _, d := range c.doors {
+		for _, l := range d.fresh {
+			l.close()
+		}
+		if !d.ended {
+			continue
+		}
+		for _, l := range d.gone { // it was in the way: back to it
+			again, err := c.svc.listenOn(l.addr.Addr(), int(l.addr.Port()))
+			if err != nil {
+				c.svc.log.Error("listen again", "address", l.addr.String(), "error", err)
+				continue
+			}
+			d.keep = append(d.keep, again)
+			d.open(again)
+		}
+		d.install()
+	}
+}
 
 // Commit makes the options the ones in effect. Connections that are over a
 // limit which has become lower stay; the length of a line counts for those that
 // come later.
 func (c *Change) Commit() {
 	s := c.svc
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	used := map[int]bool{c.next.Port: true}
+	s.mu.Lock()
 	for _, r := range s.rooms {
 		used[r.port()] = true
 	}
 	s.ports.widen(c.next.Ports[0], c.next.Ports[1], used, c.resting)
 	s.options.Store(&c.next)
+	s.mu.Unlock()
+	for _, d := range c.doors {
+		for _, l := range d.fresh {
+			d.open(l)
+		}
+		d.keep = append(d.keep, d.fresh...)
+		d.install()
+		d.end()
+	}
+}
+
+// open begins to accept.
+func (d *doors) open(l *listener) {
+	admit, busy := d.svc.admitMaster, "ERR "+busyText
+	if d.room != nil {
+		admit, busy = d.room.admit, d.room.line(busyText)
+	}
+	if err := l.open(admit, busy); err != nil {
+		d.svc.log.Error("accept", "listener", l.addr.String(), "error", err)
+	}
+}
+
+// install puts the listeners in their place. A room that has moved or closed
+// meanwhile does without.
+func (d *doors) install() {
+	now := &listeners{port: d.port, each: d.keep}
+	r := d.room
+	if r == nil {
+		d.svc.master.Store(now)
+		return
+	}
+	r.mu.Lock()
+	late := r.state != open || r.ln.port != d.port
+	if !late {
+		r.ln = now
+	}
+	r.mu.Unlock()
+	if late {
+		now.close()
+	}
 }
 
 // widen replaces the range. Ports that were in the old one and not free are in

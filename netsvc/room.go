@@ -70,6 +70,7 @@ type Room struct {
 	reading int                // members, and those that have left and still drain
 	guests  int                // guest numbers given
 	json    int                // members that read JSON
+	leaving map[*Member]bool   // have ended, and are not closed yet
 	spoke   time.Time          // when a line last came
 	rate    rate
 
@@ -89,7 +90,7 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 		svc: s, id: k.ID, keyHash: k.KeyHash, topic: k.Topic,
 		log:  roomlog.New(logWindow, last),
 		quit: make(chan struct{}), gone: make(chan struct{}),
-		nicks: make(map[string]*Member),
+		nicks: make(map[string]*Member), leaving: make(map[*Member]bool),
 	}
 	r.ident.Store(&ident{k.Name, k.Key, k.Port})
 	r.own.Store(&k.Own)
@@ -181,10 +182,13 @@ func (r *Room) rebind() {
 			t.Stop()
 			return
 		}
-		if r.currentState() == open {
-			return // the operator was faster
+		end := r.svc.alter()
+		bound := r.currentState() == open // the operator was faster
+		if !bound {
+			bound = r.tryBind()
 		}
-		if r.tryBind() {
+		end()
+		if bound {
 			r.svc.log.Info("room bound", "room", r.name(), "port", r.port())
 			return
 		}
@@ -243,7 +247,7 @@ func (r *Room) admit(c socket, addr netip.AddrPort) {
 		return
 	}
 	if l := r.lock.Load(); l != nil {
-		who := r.svc.gate.enter(c.conn(addr), addr)
+		who := r.svc.gate.enter(&caller{conn: c.conn(addr), addr: addr, room: r, framer: wire.NewFramer(r.svc.opts().LineBytes)})
 		r.svc.tasks.Go(func() { r.knock(who, l) })
 		return
 	}
@@ -435,9 +439,10 @@ func (r *Room) free(m *Member) {
 }
 
 // closed counts a connection that is closed. The log is for those who read it.
-func (r *Room) closed() {
+func (r *Room) closed(m *Member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	delete(r.leaving, m)
 	if r.reading--; r.reading == 0 {
 		r.log.Forget()
 	}

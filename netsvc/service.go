@@ -72,8 +72,9 @@ type Service struct {
 	options atomic.Pointer[Options] // replaced as a whole, never written to
 
 	// Set by Start, then read-only.
-	master *listeners
-	loops  *loops
+	loops *loops
+
+	master atomic.Pointer[listeners] // replaced by Change.Commit
 
 	stop     context.Context // done when Stop begins
 	stopNow  context.CancelFunc
@@ -90,6 +91,7 @@ type Service struct {
 	gate     gate
 	connects pace
 	requests pace
+	still    still
 	reserve  reserve
 	hub      hub
 	counters counters
@@ -101,7 +103,7 @@ type Service struct {
 	mu       sync.Mutex
 	rooms    map[string]*Room // by folded name, those opening and closing included
 	ports    portQueue
-	byAddr   map[netip.Prefix]int // connections; only if there is a limit
+	byAddr   map[netip.Prefix]int // connections
 	stopping bool
 
 	// Owned by the store's committer.
@@ -125,6 +127,7 @@ func New(st *store.Store, opts Options) *Service {
 		s.counters.speaking[p] = 0
 	}
 	s.stop, s.stopNow = context.WithCancel(context.Background())
+	s.still.init()
 	return s
 }
 
@@ -135,32 +138,46 @@ func (s *Service) opts() *Options { return s.options.Load() }
 // returns nil every room is bound, or known to be unbound and being retried.
 // After an error the service must be stopped all the same.
 func (s *Service) Start() error {
-	s.started = time.Now().UTC()
-	s.store.Start(s.deliver)
-	var err error
-	if s.loops, err = startLoops(func(msg string, args ...any) { s.log.Error(msg, args...) }); err != nil {
+	rooms, err := s.begin()
+	if err != nil {
 		return err
 	}
-	if err := s.loadBans(); err != nil {
+	s.bindAll(rooms)
+	master, err := s.listenMaster()
+	if err != nil {
 		return err
+	}
+	s.master.Store(master)
+	s.tasks.Go(s.sweep)
+	return master.open(s.admitMaster, "ERR "+busyText)
+}
+
+// begin starts the store and the loops and reads what the store knows.
+func (s *Service) begin() (rooms []*Room, err error) {
+	s.started = time.Now().UTC()
+	s.store.Start(s.deliver)
+	if s.loops, err = startLoops(func(msg string, args ...any) { s.log.Error(msg, args...) }); err != nil {
+		return nil, err
+	}
+	if err := s.loadBans(); err != nil {
+		return nil, err
 	}
 	kept, err := s.store.Rooms()
 	if err != nil {
-		return fmt.Errorf("read the rooms: %w", err)
+		return nil, fmt.Errorf("read the rooms: %w", err)
 	}
 	resting, err := s.store.ReleasedPorts()
 	if err != nil {
-		return fmt.Errorf("read the ports: %w", err)
+		return nil, fmt.Errorf("read the ports: %w", err)
 	}
 	used := map[int]bool{s.opts().Port: true}
-	rooms := make([]*Room, len(kept))
-	for i, k := range kept {
+	for _, k := range kept {
 		used[k.Port] = true
 		st, err := s.store.Stat(k.ID)
 		if err != nil {
-			return fmt.Errorf("read the room %s: %w", k.Name, err)
+			return nil, fmt.Errorf("read the room %s: %w", k.Name, err)
 		}
-		rooms[i] = newRoom(s, k, st.Last)
+		rooms = append(rooms, newRoom(s, k, st.Last))
 	}
 	s.mu.Lock()
 	s.ports = newPortQueue(s.opts().Ports[0], s.opts().Ports[1], used, resting)
@@ -169,19 +186,14 @@ func (s *Service) Start() error {
 	}
 	s.mu.Unlock()
 	s.reserve.open()
-	s.bindAll(rooms)
-	if s.master, err = s.listenMaster(); err != nil {
-		return err
-	}
-	s.tasks.Go(s.sweep)
-	return s.master.open(s.admitMaster, "ERR "+busyText)
+	return rooms, nil
 }
 
 // uptime is the time since Start. Clocks that are set do not change it.
 func (s *Service) uptime() time.Duration { return time.Since(s.started) }
 
 // Port is the master port, after Start.
-func (s *Service) Port() int { return s.master.port }
+func (s *Service) Port() int { return s.master.Load().port }
 
 // Stop ends everything: the master port is closed, what members have sent is
 // committed, they are told, get what is pending (a stuck one for at most a few
@@ -191,8 +203,8 @@ func (s *Service) Stop() {
 	s.stopping = true
 	s.mu.Unlock()
 	s.stopNow()
-	if s.master != nil {
-		s.master.end()
+	if master := s.master.Load(); master != nil {
+		master.end()
 	}
 	// What was submitted stands before the farewell. If the store refuses,
 	// each sender has been told.
@@ -262,6 +274,7 @@ func (s *Service) room(name string) (*Room, error) {
 // tells whom to remember as its creator: the session's number and its address.
 // The error is a *wire.Error if it is the caller's fault.
 func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, err error) {
+	defer s.alter()()
 	n, err := wire.ParseName(name)
 	if err != nil {
 		return info, "", err
@@ -357,6 +370,7 @@ func (s *Service) forget(r *Room) {
 // goes to the trash. When it returns nil all of that is done. allowed is asked
 // first.
 func (s *Service) Delete(name string, allowed func(*Room) error) error {
+	defer s.alter()()
 	r, err := s.room(name)
 	if err != nil {
 		return err

@@ -58,27 +58,55 @@ func (k *stream) reader() {
 		}
 		m.finish(c)
 	}()
-	if m.left != nil { // read before it was a member
-		if c = m.readOn(); c != "" {
-			return
-		}
+	if c = k.handle(nil); c != "" { // what was read before it was a member
+		return
 	}
 	for {
 		p, done, err := k.read()
 		if err != nil {
-			c = m.lastInput(err)
+			c = k.last(err)
 			return
 		}
-		taken := false
-		c, taken = m.input(p)
+		c = k.handle(p)
 		done()
-		if !taken {
-			c = m.readOn()
-		}
 		if c != "" {
 			return
 		}
 		k.nudge()
+	}
+}
+
+// handle handles what was read, but nothing while the server stands still: it
+// may be another process's by then.
+func (k *stream) handle(p []byte) (c Cause) {
+	m, svc := k.m, k.m.room.svc
+	end := svc.alter()
+	defer func() { end() }()
+	if len(p) > 0 {
+		if c, taken := m.input(p); taken {
+			return c
+		}
+	}
+	for {
+		if c = m.readOn(); c != "" || m.left == nil {
+			return c
+		}
+		end()
+		<-svc.thawing()
+		end = svc.alter()
+	}
+}
+
+// last is lastInput, but nothing while the server stands still.
+func (k *stream) last(err error) Cause {
+	for {
+		end := k.m.room.svc.alter()
+		c, ok := k.m.lastInput(err)
+		end()
+		if ok {
+			return c
+		}
+		<-k.m.room.svc.thawing()
 	}
 }
 
@@ -139,6 +167,8 @@ func (k *stream) nudge() bool {
 	}
 	return true
 }
+
+func (k *stream) movable() bool { return false }
 
 func (k *stream) write(p []byte) (int, error) { return k.conn.Write(p) }
 

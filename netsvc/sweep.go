@@ -46,6 +46,7 @@ func (s *Service) sweep() {
 // sweep looks at the members of a room and reports whether one has something on
 // the way to it.
 func (r *Room) sweep(limit time.Duration) (waiting bool) {
+	defer r.svc.alter()()
 	for _, m := range r.present() {
 		on, silentNow := m.link.unanswered(limit)
 		waiting = waiting || on

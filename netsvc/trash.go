@@ -12,6 +12,7 @@ import (
 // Remove deletes a room for the operator. say is shown to the members before
 // the farewell.
 func (s *Service) Remove(name, say string) error {
+	defer s.alter()()
 	if say != "" {
 		if _, err := s.Say(name, say); err != nil {
 			return err
@@ -64,6 +65,7 @@ func (s *Service) trashed(name string) (store.Room, error) {
 
 // Purge removes a deleted room for good.
 func (s *Service) Purge(name string) error {
+	defer s.alter()()
 	k, err := s.trashed(name)
 	if err != nil {
 		return err
@@ -74,6 +76,7 @@ func (s *Service) Purge(name string) error {
 // Restore brings a deleted room back, with its lines, on its own port, or on
 // another one if that is taken.
 func (s *Service) Restore(name string) (RoomInfo, error) {
+	defer s.alter()()
 	k, err := s.trashed(name)
 	if err != nil {
 		return RoomInfo{}, err

@@ -1,0 +1,283 @@
+package netsvc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"roomd/netsvc/roomlog"
+	"roomd/netsvc/wire"
+)
+
+// adoption is a server that takes over from another process.
+type adoption struct {
+	*Service
+	rooms map[uint64]*Room
+	given map[uint64]bool    // rooms whose state has come
+	lost  map[*Room][]string // nicks of members that could not be handed over
+}
+
+// Adopt is Start for a server that another process hands over to. When it
+// returns nil the server stands still, with everything in its place, and Thaw
+// makes it go on. After an error the process must end as it is: what it was given
+// is the other one's still.
+func (s *Service) Adopt(receive Receive) error {
+	if s.opts().Portable {
+		return errNoLoops
+	}
+	t := &s.still
+	t.mu.Lock()
+	t.thawed = make(chan struct{})
+	close(t.freeze)
+	t.mu.Unlock()
+	t.frozen.Store(true)
+	t.altering.Lock()
+	rooms, err := s.begin()
+	if err != nil {
+		return err
+	}
+	if t.leave, err = s.loops.park(context.Background()); err != nil {
+		return err
+	}
+	a := &adoption{s, make(map[uint64]*Room), make(map[uint64]bool), make(map[*Room][]string)}
+	for _, r := range rooms {
+		a.rooms[r.id] = r
+		r.flushing.Store(held)
+		t.rooms = append(t.rooms, r)
+	}
+	for {
+		kind, body, fds, err := receive()
+		if err != nil {
+			return fmt.Errorf("take over: %w", err)
+		}
+		if kind == "" {
+			break
+		}
+		if err := a.take(kind, body, fds); err != nil {
+			return fmt.Errorf("take over %s: %w", kind, err)
+		}
+	}
+	for _, r := range rooms {
+		if !a.given[r.id] {
+			return fmt.Errorf("the other process says nothing of the room %s", r.name())
+		}
+		a.missLost(r)
+	}
+	if s.master.Load() == nil {
+		return errors.New("the other process has no master port")
+	}
+	s.tasks.Go(s.sweep)
+	return nil
+}
+
+// missLost tells the members of a room who has not come along.
+func (a *adoption) missLost(r *Room) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, nick := range a.lost[r] {
+		r.announce(wire.Event{Type: wire.TypeLeave, From: nick, Members: len(r.members)})
+	}
+}
+
+func (a *adoption) take(kind string, body []byte, fds []int) error {
+	switch kind {
+	case "service":
+		var st serviceState
+		if err := json.Unmarshal(body, &st); err != nil {
+			return err
+		}
+		a.started = time.Now().Add(-st.Uptime)
+		a.Service.members.Store(st.Members)
+		a.Service.sessions.Store(st.Sessions)
+		a.counters.restore(st.Counters, &a.gate)
+		return nil
+	case "master":
+		var addrs []netip.AddrPort
+		if err := json.Unmarshal(body, &addrs); err != nil {
+			return err
+		}
+		ln, err := a.doors(addrs, fds)
+		if err != nil || ln == nil {
+			return err
+		}
+		a.Service.master.Store(ln)
+		return ln.open(a.admitMaster, "ERR "+busyText)
+	case "room":
+		var st roomState
+		if err := json.Unmarshal(body, &st); err != nil {
+			return err
+		}
+		return a.room(st, fds)
+	case "members":
+		return each(body, fds, a.member)
+	case "sessions":
+		return each(body, fds, a.session)
+	case "callers":
+		return each(body, fds, a.caller)
+	}
+	return fmt.Errorf("this roomd does not know what that is")
+}
+
+// each reads states, each with its descriptor.
+func each[T any](body []byte, fds []int, adopt func(*T, int) error) error {
+	var all []T
+	if err := json.Unmarshal(body, &all); err != nil {
+		return err
+	}
+	if len(all) != len(fds) {
+		return fmt.Errorf("%d came with %d descriptors", len(all), len(fds))
+	}
+	for i := range all {
+		if err := adopt(&all[i], fds[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// doors makes a port of its addresses and descriptors; without any it is nil.
+func (s *Service) doors(addrs []netip.AddrPort, fds []int) (*listeners, error) {
+	if len(addrs) != len(fds) {
+		return nil, fmt.Errorf("%d addresses came with %d descriptors", len(addrs), len(fds))
+	}
+	if len(addrs) == 0 {
+		return nil, nil
+	}
+	l := &listeners{port: int(addrs[0].Port())}
+	for i, a := range addrs {
+		l.each = append(l.each, &listener{fd: fds[i], loop: s.loops.pick(), addr: a, svc: s})
+	}
+	return l, nil
+}
+
+// room puts a room into the state that it had.
+func (a *adoption) room(st roomState, fds []int) error {
+	r := a.rooms[st.ID]
+	if r == nil {
+		return fmt.Errorf("the database has no room %d", st.ID)
+	}
+	a.given[st.ID] = true
+	last := r.log.End().Seq
+	if st.Log.Start.Seq > last {
+		return fmt.Errorf("the database is older than what the members of %s have: it ends at %d", r.name(), last)
+	}
+	log, err := roomlog.Restore(logWindow, st.Log)
+	if err != nil {
+		return err
+	}
+	if end := log.End().Seq; end > last {
+		return fmt.Errorf("the database is older than what the members of %s have: it ends at %d, and not at %d", r.name(), last, end)
+	}
+	r.log = log
+	r.creator, r.guests, r.spoke, r.binding = st.Creator, st.Guests, st.Spoke, st.Binding
+	r.rate = rate{st.Rate, time.Now()}
+	ln, err := a.doors(st.Addrs, fds)
+	if err != nil {
+		return err
+	}
+	if ln == nil {
+		r.state = unbound
+		a.tasks.Go(r.rebind)
+	} else {
+		if err := ln.open(r.admit, r.line(busyText)); err != nil {
+			return err
+		}
+		r.state, r.ln = open, ln
+	}
+	a.lost[r] = st.Lost
+	return nil
+}
+
+// member puts a member into its room. Nobody reads or writes it before Thaw.
+func (a *adoption) member(st *memberState, fd int) error {
+	r := a.rooms[st.Room]
+	if r == nil || !a.given[st.Room] {
+		return fmt.Errorf("there is no room %d", st.Room)
+	}
+	m := &Member{
+		id: st.ID, room: r, link: &direct{fd: fd, loop: a.loops.pick()}, remote: st.Remote, since: st.Since,
+		nick: wire.Name{Shown: st.Nick, Key: st.Key}, readsJSON: st.JSON, cause: st.Cause,
+		begun: st.Begun, raw: st.Raw, heard: st.Heard, framer: wire.Resume(a.opts().LineBytes, st.Framer), allowed: int64(st.Allowed),
+		cursor: st.Cursor, format: st.Format, behind: st.Behind, over: st.Over, rest: st.Rest,
+		hideOwn: st.HideOwn, ended: st.Cause != "",
+	}
+	m.lines.Store(st.Lines)
+	m.spoke.Store(st.Spoke)
+	m.pos.Store(st.Cursor.Pos)
+	m.hold.Store(held)
+	if p := st.Replay; p != nil {
+		m.replay = &replay{p.After, p.Upto, p.Footer}
+	}
+	for _, i := range st.Inserts {
+		m.inserts = append(m.inserts, insert{i.Kind, i.N, i.At, i.Seq, i.Bytes})
+	}
+	if l := st.Left; l != nil && !m.ended {
+		m.left = &leftover{l.Line, l.Over, l.Rest}
+		a.held.Add(m.left.size())
+		m.reading.Store(held)
+		m.parked.Store(true)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m.mutedBy.Store(a.banned(true, r.id, st.Remote.Addr(), m.nick.Key))
+	if m.ended {
+		m.reading.Store(held)
+		r.leaving[m] = true
+	} else {
+		m.index = len(r.members)
+		r.members = append(r.members, m)
+		r.nicks[m.nick.Key] = m
+		if m.readsJSON {
+			r.json++
+		}
+	}
+	r.reading++
+	r.readers.Add(1)
+	a.count(st.Remote.Addr())
+	a.still.members = append(a.still.members, m)
+	if err := m.link.start(m); err != nil {
+		return err
+	}
+	if m.ended {
+		go func() {
+			<-a.thawing()
+			m.seeOff(m.cause)
+		}()
+	}
+	return nil
+}
+
+// session takes over a connection to the master port. Its goroutine is parked at
+// once.
+func (a *adoption) session(st *sessionState, fd int) error {
+	c := &session{
+		svc: a.Service, id: st.ID, conn: socket(fd).conn(st.Remote), addr: st.Remote.Addr(), remote: st.Remote.String(),
+		lines: st.Lines, begun: st.Begun, framer: wire.Resume(a.opts().LineBytes, st.Framer), held: st.Held,
+	}
+	a.count(st.Remote.Addr())
+	a.tasks.Go(func() {
+		defer a.leave(st.Remote.Addr())
+		c.serve()
+	})
+	return nil
+}
+
+// caller takes over a connection that is to give a room's password.
+func (a *adoption) caller(st *callerState, fd int) error {
+	r := a.rooms[st.Room]
+	if r == nil {
+		return fmt.Errorf("there is no room %d", st.Room)
+	}
+	who := &caller{
+		conn: socket(fd).conn(st.Remote), addr: st.Remote, room: r, asked: st.Asked, passed: st.Passed, lines: st.Lines,
+		framer: wire.Resume(a.opts().LineBytes, st.Framer), held: st.Held,
+	}
+	l := r.lock.Load()
+	who.passed = who.passed || l == nil // it has none any more
+	a.count(st.Remote.Addr())
+	a.tasks.Go(func() { r.knock(who, l) })
+	return nil
+}

@@ -1,0 +1,301 @@
+package netsvc
+
+import (
+	"net/netip"
+	"time"
+
+	"roomd/netsvc/roomlog"
+	"roomd/netsvc/wire"
+)
+
+// What is handed over, as JSON. A field that is added must be one that an older
+// state may lack; anything else is a new version of the states, which cmd/roomd
+// counts.
+
+type serviceState struct {
+	Uptime   time.Duration `json:"uptime"`
+	Members  uint64        `json:"members"`  // IDs given
+	Sessions uint64        `json:"sessions"` // numbers given
+	Counters Counters      `json:"counters"`
+}
+
+type roomState struct {
+	ID      uint64           `json:"id"`
+	Creator uint64           `json:"creator,omitempty"` // session
+	Guests  int              `json:"guests,omitempty"`
+	Spoke   time.Time        `json:"spoke,omitzero"`
+	Rate    float64          `json:"rate,omitempty"`  // lines a minute
+	Addrs   []netip.AddrPort `json:"addrs,omitempty"` // of the listeners, in the order of the descriptors
+	Binding string           `json:"binding,omitempty"`
+	Log     roomlog.Snapshot `json:"log"`
+	Lost    []string         `json:"lost,omitempty"` // nicks that cannot be handed over
+}
+
+type memberState struct {
+	Room   uint64         `json:"room"`
+	ID     uint64         `json:"id"`
+	Remote netip.AddrPort `json:"remote"`
+	Since  time.Time      `json:"since"`
+	Nick   string         `json:"nick"`
+	Key    string         `json:"key"` // the folded nick
+	Lines  uint64         `json:"lines,omitempty"`
+	Spoke  int64          `json:"spoke,omitempty"`
+	Cause  Cause          `json:"cause,omitempty"` // it has ended, and gets what is pending
+
+	Begun   bool             `json:"begun,omitempty"`
+	Raw     bool             `json:"raw,omitempty"`
+	Heard   bool             `json:"heard,omitempty"`
+	JSON    bool             `json:"json,omitempty"`
+	HideOwn bool             `json:"hide_own,omitempty"`
+	Framer  wire.FramerState `json:"framer,omitzero"`
+	Left    *leftoverState   `json:"left,omitempty"`
+	Allowed time.Duration    `json:"allowed,omitempty"`
+
+	Cursor  roomlog.Cursor `json:"cursor"`
+	Format  roomlog.Format `json:"format,omitempty"`
+	Behind  bool           `json:"behind,omitempty"`
+	Over    bool           `json:"over,omitempty"`
+	Replay  *replayState   `json:"replay,omitempty"`
+	Rest    []byte         `json:"rest,omitempty"`
+	Inserts []insertState  `json:"inserts,omitempty"`
+}
+
+type leftoverState struct {
+	Line []byte `json:"line"`
+	Over int    `json:"over,omitempty"`
+	Rest []byte `json:"rest,omitempty"`
+}
+
+type replayState struct {
+	After  uint64 `json:"after"`
+	Upto   uint64 `json:"upto"`
+	Footer string `json:"footer,omitempty"`
+}
+
+type insertState struct {
+	Kind  insertKind     `json:"kind"`
+	N     int            `json:"n,omitempty"`
+	At    roomlog.Cursor `json:"at"`
+	Seq   uint64         `json:"seq,omitempty"`
+	Bytes []byte         `json:"bytes,omitempty"`
+}
+
+type sessionState struct {
+	ID     uint64           `json:"id"`
+	Remote netip.AddrPort   `json:"remote"`
+	Lines  int              `json:"lines,omitempty"`
+	Begun  bool             `json:"begun,omitempty"`
+	Framer wire.FramerState `json:"framer,omitzero"`
+	Held   []byte           `json:"held,omitempty"`
+}
+
+// callerState is a connection that is to give a room's password.
+type callerState struct {
+	Room   uint64           `json:"room"`
+	Remote netip.AddrPort   `json:"remote"`
+	Asked  bool             `json:"asked,omitempty"`
+	Passed bool             `json:"passed,omitempty"`
+	Lines  int              `json:"lines,omitempty"`
+	Framer wire.FramerState `json:"framer,omitzero"`
+	Held   []byte           `json:"held,omitempty"`
+}
+
+const (
+	// batch is how many connections go in one frame; Linux takes 253 descriptors
+	// with one message. batchBytes is about how large it may become.
+	batch      = 250
+	batchBytes = 1 << 20
+)
+
+// Send hands a frame to the other process: what it is, a value as JSON, and
+// descriptors.
+type Send func(kind string, v any, fds ...int) error
+
+// Receive is the other end of Send. An empty kind is the end.
+type Receive func() (kind string, body []byte, fds []int, err error)
+
+// HandOver sends all there is after Freeze. It returns how many members it has
+// sent. The store may be closed.
+func (s *Service) HandOver(send Send) (members int, err error) {
+	if err := send("service", serviceState{s.uptime(), s.members.Load(), s.sessions.Load(), s.Counters()}); err != nil {
+		return 0, err
+	}
+	addrs, fds := s.master.Load().doors()
+	if err := send("master", addrs, fds...); err != nil {
+		return 0, err
+	}
+	held := make(map[*Room][]*Member)
+	for _, m := range s.still.members {
+		held[m.room] = append(held[m.room], m)
+	}
+	for _, r := range s.still.rooms {
+		st, fds := r.handOver(held[r])
+		if err := send("room", st, fds...); err != nil {
+			return 0, err
+		}
+	}
+	out := &batcher[memberState]{kind: "members", send: send}
+	for _, r := range s.still.rooms {
+		for _, m := range held[r] {
+			st, size := m.handOver()
+			if err := out.add(st, m.link.(*direct).fd, size); err != nil {
+				return 0, err
+			}
+			if st.Cause == "" {
+				members++
+			}
+		}
+	}
+	if err := out.flush(); err != nil {
+		return 0, err
+	}
+	return members, s.still.handOver(send)
+}
+
+// batcher gathers states and their descriptors into frames.
+type batcher[T any] struct {
+	kind  string
+	send  Send
+	all   []T
+	fds   []int
+	bytes int
+}
+
+func (b *batcher[T]) add(v T, fd, size int) error {
+	b.all, b.fds = append(b.all, v), append(b.fds, fd)
+	if b.bytes += size; len(b.all) < batch && b.bytes < batchBytes {
+		return nil
+	}
+	return b.flush()
+}
+
+func (b *batcher[T]) flush() error {
+	if len(b.all) == 0 {
+		return nil
+	}
+	err := b.send(b.kind, b.all, b.fds...)
+	b.all, b.fds, b.bytes = b.all[:0], b.fds[:0], 0
+	return err
+}
+
+// doors are the addresses and the descriptors of a port.
+func (l *listeners) doors() (addrs []netip.AddrPort, fds []int) {
+	addrs = []netip.AddrPort{}
+	if l == nil {
+		return addrs, nil
+	}
+	for _, ln := range l.each {
+		addrs, fds = append(addrs, ln.addr), append(fds, ln.fd)
+	}
+	return addrs, fds
+}
+
+// handOver is the room without its members.
+func (r *Room) handOver(members []*Member) (roomState, []int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st := roomState{
+		ID: r.id, Creator: r.creator, Guests: r.guests, Spoke: r.spoke, Rate: r.rate.now(time.Now()), Binding: r.binding,
+	}
+	var fds []int
+	st.Addrs, fds = r.ln.doors()
+	from := r.log.End().Pos
+	for _, m := range members {
+		from = min(from, m.cursor.Pos)
+	}
+	st.Log = r.log.Snapshot(from)
+	for _, m := range r.members {
+		if !m.link.movable() {
+			st.Lost = append(st.Lost, m.nick.Shown)
+		}
+	}
+	return st, fds
+}
+
+// handOver is the member, and about how many bytes of it are not of a fixed
+// size. Nobody reads or writes it.
+func (m *Member) handOver() (st memberState, size int) {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	st = memberState{
+		Room: m.room.id, ID: m.id, Remote: m.remote, Since: m.since, Nick: m.nick.Shown, Key: m.nick.Key,
+		Lines: m.lines.Load(), Spoke: m.spoke.Load(), Cause: m.cause,
+		Begun: m.begun, Raw: m.raw, Heard: m.heard, JSON: m.readsJSON, HideOwn: m.hideOwn, Framer: m.framer.State(), Allowed: time.Duration(m.allowed),
+		Cursor: m.cursor, Format: m.format, Behind: m.behind, Over: m.over, Rest: m.rest,
+	}
+	size = len(m.rest) + len(st.Framer.Part)
+	if l := m.left; l != nil {
+		st.Left = &leftoverState{l.line, l.over, l.rest}
+		size += len(l.line) + len(l.rest)
+	}
+	if p := m.replay; p != nil {
+		st.Replay = &replayState{p.after, p.upto, p.footer}
+	}
+	for _, i := range m.inserts {
+		st.Inserts = append(st.Inserts, insertState{i.kind, i.n, i.at, i.seq, i.bytes})
+		size += len(i.bytes)
+	}
+	return st, size
+}
+
+// descriptor is that of a connection which is nothing but TCP.
+func descriptor(c conn) (fd int, ok bool) {
+	if _, plain := c.(fileConn); !plain {
+		return 0, false
+	}
+	control(c, func(n uintptr) { fd, ok = int(n), true })
+	return fd, ok
+}
+
+// handOver sends the connections that wait for input in goroutines of their own
+// and are parked.
+func (t *still) handOver(send Send) error {
+	t.mu.Lock()
+	var sessions []*session
+	var callers []*caller
+	for p, parked := range t.waiters {
+		switch p := p.(type) {
+		case *session:
+			if parked {
+				sessions = append(sessions, p)
+			}
+		case *caller:
+			if parked {
+				callers = append(callers, p)
+			}
+		}
+	}
+	t.mu.Unlock()
+	out := &batcher[sessionState]{kind: "sessions", send: send}
+	for _, c := range sessions {
+		fd, ok := descriptor(c.conn)
+		if !ok {
+			continue // it is behind TLS
+		}
+		remote, err := netip.ParseAddrPort(c.remote)
+		if err != nil {
+			return err
+		}
+		st := sessionState{c.id, remote, c.lines, c.begun, c.framer.State(), c.held}
+		if err := out.add(st, fd, len(c.held)+len(st.Framer.Part)); err != nil {
+			return err
+		}
+	}
+	if err := out.flush(); err != nil {
+		return err
+	}
+	waiting := &batcher[callerState]{kind: "callers", send: send}
+	for _, w := range callers {
+		fd, ok := descriptor(w.conn)
+		if !ok {
+			continue
+		}
+		st := callerState{w.room.id, w.addr, w.asked, w.passed, w.lines, w.framer.State(), w.held}
+		if err := waiting.add(st, fd, len(w.held)+len(st.Framer.Part)); err != nil {
+			return err
+		}
+	}
+	return waiting.flush()
+}

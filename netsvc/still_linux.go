@@ -1,0 +1,176 @@
+package netsvc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// parkTime bounds how long Freeze waits for sessions and callers that are busy.
+// Those that still are stay behind.
+const parkTime = 500 * time.Millisecond
+
+// errNoLoops is why a server cannot hand over.
+var errNoLoops = errors.New("only connections of event loops can be handed over, and this server has none")
+
+// Freeze brings the server to a stand: see still. After an error it goes on as
+// before. One caller at a time may freeze it.
+func (s *Service) Freeze(ctx context.Context) (err error) {
+	t := &s.still
+	switch {
+	case s.opts().Portable:
+		return errNoLoops
+	case s.stop.Err() != nil:
+		return errors.New("the server is stopping")
+	}
+	t.mu.Lock()
+	t.thawed = make(chan struct{})
+	close(t.freeze)
+	t.mu.Unlock()
+	t.frozen.Store(true)
+	alone := false
+	defer func() {
+		if err != nil {
+			s.goOn(alone)
+		}
+	}()
+	// Who waits for something looks at frozen when it is woken, and may just
+	// have looked before: all are woken until they have seen it.
+	if alone = until(ctx, func() bool { s.wakeMembers(); return t.altering.TryLock() }) == nil; !alone {
+		return errors.New("a room or its members are just being changed; try again in a moment")
+	}
+	if t.leave, err = s.loops.park(ctx); err != nil {
+		return errors.New("an event loop hangs")
+	}
+	if err := until(ctx, func() bool { s.wakeMembers(); return t.working.Load() == 0 }); err != nil {
+		return fmt.Errorf("%d members do not stop being read", t.working.Load())
+	}
+	patient, cancel := context.WithTimeout(ctx, parkTime)
+	defer cancel()
+	until(patient, func() bool { return t.moving() == 0 }) // those that move still stay behind
+	for _, r := range s.all() {
+		if err := until(ctx, func() bool { return r.flushing.CompareAndSwap(free, held) }); err != nil {
+			return fmt.Errorf("the room %s does not stop writing", r.name())
+		}
+		t.rooms = append(t.rooms, r)
+	}
+	for _, r := range t.rooms {
+		if err := r.holdMembers(ctx); err != nil {
+			return fmt.Errorf("a member of %s does not stop being written to", r.name())
+		}
+	}
+	return ctx.Err()
+}
+
+// wakeMembers makes who waits for something of a member look around.
+func (s *Service) wakeMembers() {
+	for _, r := range s.all() {
+		for _, m := range r.everybody() {
+			m.signal()
+		}
+	}
+}
+
+// holdMembers takes the holds of a room's members that can be handed over.
+func (r *Room) holdMembers(ctx context.Context) error {
+	for _, m := range r.everybody() {
+		if !m.link.movable() {
+			continue
+		}
+		drained := false
+		if err := until(ctx, func() bool {
+			// The hold of one that is drained is never let go of.
+			drained = m.isDrained()
+			return drained || m.hold.CompareAndSwap(free, held)
+		}); err != nil {
+			return err
+		}
+		if !drained {
+			r.svc.still.members = append(r.svc.still.members, m)
+		}
+	}
+	return nil
+}
+
+// everybody is the members of a room, and those that have ended and are not
+// closed yet.
+func (r *Room) everybody() []*Member {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := append([]*Member(nil), r.members...)
+	for m := range r.leaving {
+		all = append(all, m)
+	}
+	return all
+}
+
+// Thaw makes the server go on after Freeze or Adopt.
+func (s *Service) Thaw() { s.goOn(true) }
+
+// goOn undoes what Freeze has done so far. alone says whether it has altering.
+func (s *Service) goOn(alone bool) {
+	t := &s.still
+	t.frozen.Store(false)
+	rooms, members, leave := t.rooms, t.members, t.leave
+	t.rooms, t.members, t.leave = nil, nil, nil
+	t.mu.Lock()
+	t.freeze = make(chan struct{})
+	close(t.thawed)
+	t.mu.Unlock()
+	for _, m := range members {
+		m.hold.Store(free)
+	}
+	for _, r := range rooms {
+		r.flushing.Store(free)
+	}
+	if alone {
+		t.altering.Unlock()
+	}
+	for _, r := range s.all() {
+		for _, m := range r.everybody() {
+			m.readAgain()
+			m.flushAll() // for who has left word meanwhile
+		}
+		r.kick()
+	}
+	if leave != nil {
+		leave()
+	}
+}
+
+// Abandon is for a server that another process has taken over from, after
+// Freeze: it does not go on. Members that could not be handed over are told so
+// and get what is pending; those and other connections that are just being closed
+// have so long at most. Nobody else's connection is touched.
+func (s *Service) Abandon(within time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	for _, r := range s.all() {
+		r.letOthersGo()
+	}
+	until(ctx, func() bool {
+		n := s.still.closing.Load() + int64(len(refusals))
+		for _, r := range s.all() {
+			for _, m := range r.everybody() {
+				if !m.link.movable() {
+					n++
+				}
+			}
+		}
+		return n == 0
+	})
+}
+
+// letOthersGo ends the members that cannot be handed over.
+func (r *Room) letOthersGo() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range append([]*Member(nil), r.members...) {
+		if m.link.movable() {
+			continue
+		}
+		m.queue(insert{kind: sayMoved})
+		m.endLocked(stopping)
+	}
+}
