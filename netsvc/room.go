@@ -207,13 +207,6 @@ func (r *Room) currentState() state {
 	return r.state
 }
 
-// ending tells why the room is closing, if it is.
-func (r *Room) ending() (c Cause, closed bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.cause, r.state == closing
-}
-
 // serves reports whether the room is there for clients of the master port.
 func (r *Room) serves() bool {
 	st := r.currentState()
@@ -231,14 +224,6 @@ func (r *Room) info() (RoomInfo, bool) {
 
 // line is a line from the server outside of the log, text as it is.
 func (r *Room) line(text string) string { return "* " + r.name() + ": " + text }
-
-// farewell is what the members are told when a room closes.
-func (r *Room) farewell(c Cause) wire.Event {
-	if c == deleted {
-		return wire.Event{Time: time.Now(), Type: wire.TypeDeleted, Text: r.name() + ": chat room being deleted"}
-	}
-	return wire.Event{Time: time.Now(), Type: wire.TypeNotice, Text: r.name() + ": the server is stopping"}
-}
 
 // admit makes a connection a member, or says why not.
 func (r *Room) admit(c socket, addr netip.AddrPort) {
@@ -446,62 +431,6 @@ func (r *Room) closed(m *Member) {
 	if r.reading--; r.reading == 0 {
 		r.log.Forget()
 	}
-}
-
-// begin marks the room as closing, once: nobody is admitted any more. It
-// reports false if it was closing already.
-func (r *Room) begin(c Cause) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.state == closing {
-		return false
-	}
-	r.state, r.cause = closing, c
-	return true
-}
-
-// resume undoes begin.
-func (r *Room) resume() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.state = open
-	if r.binding != "" {
-		r.state = unbound
-	}
-}
-
-// shut ends a room after begin: who is in the backlog is told, the listeners
-// are closed, the farewell is appended, and every member gets what is pending
-// before its socket closes. It returns how many members there were.
-func (r *Room) shut(c Cause) int {
-	close(r.quit)
-	r.mu.Lock()
-	ln := r.ln
-	r.mu.Unlock()
-	if ln != nil {
-		ln.end()
-	}
-	n := r.endAll(c)
-	r.readers.Wait()
-	close(r.gone)
-	return n
-}
-
-// endAll says farewell and ends every member.
-func (r *Room) endAll(c Cause) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	ev := r.farewell(c)
-	e := roomlog.Event{Text: ev.AppendText(nil)}
-	if r.json > 0 {
-		e.JSON = ev.AppendJSON(nil)
-	}
-	r.log.Append(e)
-	n := len(r.members)
-	for n := len(r.members); n > 0; n-- {
-		r.members[n-1].endLocked(c)
-	}
-	return n
 }
 
 // unacknowledged notes that something was written that the peers may never
