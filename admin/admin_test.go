@@ -179,7 +179,7 @@ func TestEveryCommandAsJSON(t *testing.T) {
 	s.ok("create dev")
 	s.ok("create old")
 	s.ok("delete old --yes")
-	s.speak("lobby", "/topic "+nasty, nasty, "/me "+nasty)
+	s.speak("lobby", "/nick "+nasty, "/topic "+nasty, nasty, "/me "+nasty)
 	s.join("lobby")
 	s.join("lobby")
 	s.ok("create spare")

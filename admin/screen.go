@@ -11,8 +11,8 @@ import (
 // screen, so that what was there before comes back (xterm's private modes 1049
 // and 7; CUP, ED of ECMA-48).
 type screen struct {
-	out  io.Writer
-	rows int // lines that fit
+	out  *os.File
+	rows int // lines that fit, looked at with each frame
 	n    int // lines of the frame so far
 }
 
@@ -23,10 +23,7 @@ func openScreen(out io.Writer) *screen {
 	if !ok || !IsTerminal(f) || os.Getenv("TERM") == "dumb" {
 		return nil
 	}
-	s := &screen{out: out, rows: 24}
-	if w, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && w.Row > 1 {
-		s.rows = int(w.Row)
-	}
+	s := &screen{out: f, rows: 24}
 	io.WriteString(out, "\x1b[?1049h\x1b[?7l")
 	return s
 }
@@ -36,6 +33,9 @@ func openScreen(out io.Writer) *screen {
 func (s *screen) line(l string) {
 	if l == "" {
 		s.n = 0
+		if w, err := unix.IoctlGetWinsize(int(s.out.Fd()), unix.TIOCGWINSZ); err == nil && w.Row > 1 {
+			s.rows = int(w.Row)
+		}
 		io.WriteString(s.out, "\x1b[H\x1b[J")
 		return
 	}

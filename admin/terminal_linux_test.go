@@ -43,12 +43,12 @@ func termios(t *testing.T, f *os.File) (is unix.Termios) {
 // balanced expects that what was switched on is off again.
 func (s *screen) balanced() {
 	s.t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for on, off := range map[string]string{"\x1b[?1049h": "\x1b[?1049l", "\x1b[?7l": "\x1b[?7h", "\x1b[?2004h": "\x1b[?2004l", "\x1b[?25l": "\x1b[?25h"} {
-		if strings.LastIndex(s.seen.String(), on) > strings.LastIndex(s.seen.String(), off) {
-			s.t.Errorf("%q is left on: %q", on, s.seen.String())
-		}
+		eventually(s.t, fmt.Sprintf("%q after %q", off, on), func() bool { // what was written last may not be read yet
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return strings.LastIndex(s.seen.String(), on) <= strings.LastIndex(s.seen.String(), off)
+		})
 	}
 }
 

@@ -12,6 +12,16 @@ import (
 // What the operator changes of a room while it is open. Its members keep their
 // sockets. Each change is on disk before it is visible.
 
+// ident is what the operator may change of a room while it is open.
+type ident struct {
+	name, key string // as it is shown, and folded
+	port      int
+}
+
+func (r *Room) name() string { return r.ident.Load().name }
+func (r *Room) key() string  { return r.ident.Load().key }
+func (r *Room) port() int    { return r.ident.Load().port }
+
 // most is how many members the room may have.
 func (r *Room) most() int {
 	if n := r.own.Load().Members; n != nil {

@@ -74,7 +74,11 @@ func (s *Service) Ban(b store.Ban) (store.Ban, int, error) {
 	if err := s.loadBans(); err != nil {
 		return b, 0, err
 	}
-	s.hub.publish(Happening{Type: "ban", Remote: b.Addr, Member: b.Nick, Text: b.Why})
+	kind := "ban"
+	if b.Mute {
+		kind = "mute"
+	}
+	s.hub.publish(Happening{Type: kind, Room: s.RoomName(b.Room), Remote: b.Addr, Member: b.Nick, Text: b.Why})
 	n := 0
 	for _, r := range s.all() {
 		for _, m := range r.present() {

@@ -1,6 +1,8 @@
 package netsvc
 
 import (
+	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -9,7 +11,7 @@ import (
 // Happening is something that an operator may want to watch.
 type Happening struct {
 	Time   time.Time `json:"time"`
-	Type   string    `json:"type"` // message, action, topic, join, leave, create, delete, restore, rename, move, refuse, ban, unban
+	Type   string    `json:"type"` // message, action, topic, join, leave, create, delete, restore, rename, move, refuse, ban, mute, unban
 	Room   string    `json:"room,omitempty"`
 	Member string    `json:"member,omitempty"` // the nick
 	Remote string    `json:"remote,omitempty"`
@@ -42,6 +44,14 @@ func (w *Watcher) Close() {
 	defer w.hub.mu.Unlock()
 	delete(w.hub.all, w)
 	w.hub.count.Store(int32(len(w.hub.all)))
+}
+
+// refusal publishes that somebody was not let in; room is empty for the master
+// port.
+func (s *Service) refusal(room string, addr netip.AddrPort, text string) {
+	if s.hub.watched() {
+		s.hub.publish(Happening{Type: "refuse", Room: room, Remote: addr.String(), Text: strings.TrimSpace(text)})
+	}
 }
 
 // hub hands happenings to watchers. Nobody waits for a watcher.

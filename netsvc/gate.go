@@ -107,6 +107,7 @@ func (r *Room) knock(who *caller, l *lock) {
 	r.svc.leave(addr.Addr())
 	var say refusal
 	errors.As(err, &say)
+	r.svc.refusal(r.name(), addr, string(say))
 	r.svc.refuse(c, string(say))
 }
 

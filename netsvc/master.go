@@ -54,6 +54,7 @@ func (s *Service) admitMaster(c socket, addr netip.AddrPort) {
 		}
 	}
 	if err != nil {
+		s.refusal("", addr, errLine(err))
 		s.refuse(c.conn(addr), errLine(err))
 		return
 	}

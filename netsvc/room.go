@@ -5,7 +5,6 @@ import (
 	"math"
 	"net/netip"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -98,16 +97,6 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 	r.log.Share(s.logs)
 	return r
 }
-
-// ident is what the operator may change of a room while it is open.
-type ident struct {
-	name, key string // as it is shown, and folded
-	port      int
-}
-
-func (r *Room) name() string { return r.ident.Load().name }
-func (r *Room) key() string  { return r.ident.Load().key }
-func (r *Room) port() int    { return r.ident.Load().port }
 
 // publish opens a room that has just been created. It reports false when the
 // server has begun to stop meanwhile: then the listeners are closed.
@@ -228,6 +217,7 @@ func (r *Room) line(text string) string { return "* " + r.name() + ": " + text }
 // admit makes a connection a member, or says why not.
 func (r *Room) admit(c socket, addr netip.AddrPort) {
 	if err := r.svc.enter(addr.Addr()); err != nil {
+		r.svc.refusal(r.name(), addr, err.Error())
 		r.svc.refuse(c.conn(addr), r.line(err.Error()+"\n"))
 		return
 	}
@@ -245,7 +235,7 @@ func (r *Room) welcome(k link, addr netip.AddrPort, early []byte) {
 	m, refusal := r.join(k, addr, early)
 	if m == nil {
 		r.svc.leave(addr.Addr())
-		r.svc.hub.publish(Happening{Type: "refuse", Room: r.name(), Remote: addr.String(), Text: strings.TrimSpace(refusal)})
+		r.svc.refusal(r.name(), addr, refusal)
 		r.svc.refuse(k.unused(addr), refusal)
 		return
 	}
