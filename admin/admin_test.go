@@ -3,6 +3,7 @@ package admin_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -71,8 +72,9 @@ func (s *shell) start() {
 	}
 	s.halted = make(chan bool, 1)
 	s.srv = &admin.Server{Service: s.svc, Store: st, Log: tap, Version: "test", Data: filepath.Join(s.dir, "roomd.db"),
-		Stop:   func() { s.halted <- true },
-		Reload: func(bool) ([]admin.Change, error) { return nil, nil },
+		Stop:    func() { s.halted <- true },
+		Reload:  func(bool) ([]admin.Change, error) { return nil, nil },
+		Upgrade: func(context.Context, string, bool) (admin.Upgrade, error) { return admin.Upgrade{PID: 1}, nil },
 		Config: func() []admin.Setting {
 			return []admin.Setting{{Key: "limits.members", Value: "256", Default: "1", Changed: true}}
 		}}
@@ -191,7 +193,7 @@ func TestEveryCommandAsJSON(t *testing.T) {
 		"announce": "announce hi", "kick": "kick guest-2", "ban": "ban 192.0.2.1", "bans": "bans", "unban": "unban 1",
 		"mute": "mute guest-3", "unmute": "unmute guest-3", "config": "config", "loglevel": "loglevel", "audit": "audit",
 		"doctor": "doctor --full", "version": "version", "help": "help", "complete": "complete ro", "stop": "stop --dry-run",
-		"reload": "reload --dry-run",
+		"reload": "reload --dry-run", "upgrade": "upgrade --dry-run",
 	}
 	var commands []struct {
 		Command string `json:"command"`

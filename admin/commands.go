@@ -30,6 +30,7 @@ var serverCommands = []command{
 		return c.out.list(c.Config())
 	}},
 	reloadCommand,
+	upgradeCommand,
 	{name: "loglevel", args: "[debug|info|warn|error]", short: "show or set what is logged", example: "loglevel debug", changes: true, run: func(c *call) error {
 		if c.looked = len(c.args) == 0; !c.looked {
 			if err := c.would("the log level would be %s instead of %s", c.args[0], c.Log.Level()); err != nil {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,6 +26,8 @@ type Listener struct {
 	done  context.Context
 	end   context.CancelFunc
 	conns sync.WaitGroup
+
+	answering atomic.Int64 // commands whose answers are not written yet; streams do not count
 }
 
 // mostLine bounds a command line in bytes.
@@ -197,8 +200,10 @@ func (l *Listener) run(ctx context.Context, who Caller, line string, w *bufio.Wr
 		verdict(w, err)
 		return next, open
 	}
+	l.answering.Add(1)
+	defer l.answering.Add(-1)
 	verdict(w, l.srv.execute(ctx, who, line, out))
-	return "", true
+	return "", w.Flush() == nil
 }
 
 // verdict writes the last line of an answer.

@@ -23,7 +23,11 @@ type Server struct {
 	Stop    func()           // begins to stop the server
 	Config  func() []Setting // the configuration in effect
 	// Reload reads the configuration again; dry: only says what it would do.
-	Reload  func(dry bool) ([]Change, error)
+	Reload func(dry bool) ([]Change, error)
+	// Upgrade has a process of the binary, or of the one now on disk for "", take
+	// over. After nil the server must not be used any more; dry only finds out
+	// whether it could.
+	Upgrade func(ctx context.Context, binary string, dry bool) (Upgrade, error)
 	Version string
 	Data    string // the database's file
 	Group   string // who else may use the socket at first; empty: nobody

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -47,6 +48,7 @@ type process struct {
 	binary string   // of the server; "": this one
 	prefix []string // of the command line: where it runs
 	env    []string // more environment
+	orphan bool     // it has taken over from the one that we started
 	cmd    *exec.Cmd
 	log    *os.File
 }
@@ -94,11 +96,16 @@ func (p *process) start() {
 	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Env = append(append(os.Environ(), asRoomd+"=1"), p.env...)
 	p.cmd.Stderr = p.log
-	out, err := p.cmd.StdoutPipe()
+	// A pipe of our own: those who take over from it have it too.
+	out, in, err := os.Pipe()
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if err := p.cmd.Start(); err != nil {
+	p.t.Cleanup(func() { out.Close() })
+	p.cmd.Stdout = in
+	err = p.cmd.Start()
+	in.Close()
+	if err != nil {
 		p.t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
@@ -116,9 +123,27 @@ func (p *process) kill(sig syscall.Signal) error {
 		return nil
 	}
 	p.cmd.Process.Signal(sig)
+	if p.orphan {
+		err := p.gone()
+		p.cmd, p.orphan = nil, false
+		return err
+	}
 	err := p.cmd.Wait()
 	p.cmd = nil
 	return err
+}
+
+// gone waits for the end of a process that is not our child.
+func (p *process) gone() error {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if p.cmd.Process.Signal(syscall.Signal(0)) != nil {
+			return nil
+		}
+		if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid)); err == nil && strings.Contains(string(text), ") Z ") {
+			return nil
+		}
+	}
+	return errors.New("it does not end")
 }
 
 // checkStore reads the whole database while no server has it.

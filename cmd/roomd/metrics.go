@@ -178,12 +178,12 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 }
 
 // listenMetrics opens metrics.listen.
-func listenMetrics(addr string) (net.Listener, error) {
+func listenMetrics(addr string) (*net.TCPListener, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("open metrics.listen: %w", err)
 	}
-	return ln, nil
+	return ln.(*net.TCPListener), nil
 }
 
 // serve serves /metrics, /healthz and /readyz until stop is called. healthz

@@ -94,8 +94,8 @@ type plan struct {
 	was, next *Config
 	changes   []admin.Change
 
-	metrics net.Listener   // opened for the new metrics.listen
-	network *netsvc.Change // what is about to be done to the ports
+	metrics *net.TCPListener // opened for the new metrics.listen
+	network *netsvc.Change   // what is about to be done to the ports
 }
 
 // changed finds a key that differs.
@@ -185,10 +185,10 @@ func (p *plan) commit() {
 	if p.changed("metrics.listen") != nil {
 		if p.stopMetrics != nil {
 			p.stopMetrics()
-			p.stopMetrics = nil
+			p.metricsDoor, p.stopMetrics = nil, nil
 		}
 		if p.metrics != nil {
-			p.stopMetrics = p.meter.serve(p.metrics)
+			p.serveMetrics(p.metrics)
 		}
 	}
 	p.mu.Lock()

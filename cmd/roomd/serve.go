@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"sync"
@@ -43,9 +44,14 @@ type server struct {
 	svc     *netsvc.Service
 	shell   *admin.Server
 	socket  *admin.Listener // nil: admin.socket is empty
+	binary  string          // that this process is of
+	before  *predecessor    // nil: there is none
+	over    chan struct{}   // closed when another process has taken over
 
 	changing    sync.Mutex // held by a reload, an upgrade and the stop; nobody waits for it but the stop
-	stopMetrics func()     // guarded by changing; nil: metrics.listen is empty
+	metricsDoor *net.TCPListener
+	stopMetrics func() // nil: metrics.listen is empty
+	successor   *successor
 
 	mu  sync.Mutex
 	cfg *Config // in effect; replaced as a whole
@@ -55,9 +61,13 @@ type server struct {
 // out gets what the person at the terminal wants to know, errw the log; with
 // the console both are printed above its prompt.
 func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
-	c, err := loadConfig(how.file, how.port)
+	before, err := findPredecessor()
 	if err != nil {
 		return err
+	}
+	c, err := loadConfig(how.file, how.port)
+	if err != nil {
+		return before.fail(err)
 	}
 	if ctx == nil {
 		ctx = context.Background()
@@ -79,38 +89,67 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 		defer func() { console.Leave() }()
 		out, errw = console, console
 	}
-	s := &server{launch: how, out: out, cfg: c}
+	s := &server{launch: how, out: out, cfg: c, before: before, over: make(chan struct{})}
 	s.tap, s.format = newTap(c, errw)
 	s.log = slog.New(s.tap)
 	if s.manager, err = findManager(os.Getenv, s.log); err != nil {
 		return err
 	}
 	defer s.manager.close()
-	if err = s.start(cancel); err == nil {
-		s.run(ctx, console)
+	if s.binary, err = os.Executable(); err != nil {
+		return err
+	}
+	if before != nil {
+		if err := s.takeOver(cancel); err != nil {
+			return before.fail(err) // what it has is the other process's
+		}
+	} else if err := s.start(cancel); err != nil {
+		return errors.Join(err, s.stop())
+	}
+	s.run(ctx, console)
+	if s.successor != nil {
+		s.leave(ctx)
+		return nil
 	}
 	// A second signal ends the process at once.
 	cancel()
-	return errors.Join(err, s.stop())
+	return s.stop()
 }
 
 // start opens everything. What it has opened when it fails is stop's to close.
 func (s *server) start(halt func()) error {
 	c := s.cfg
-	if w := fitDescriptors(c, descriptorLimit()); w != "" {
-		s.log.Warn(w)
-	}
+	// The metrics come first: they say that the server is not ready yet.
 	s.meter = newMetrics(thisVersion())
-	s.meter.perRoom.Store(c.Metrics.PerRoom)
-	s.meter.profiles.Store(c.Metrics.Profiles)
-	if c.Metrics.Listen != "" {
-		ln, err := listenMetrics(c.Metrics.Listen)
-		if err != nil {
+	if err := s.openMetrics(); err != nil {
+		return err
+	}
+	s.manager.tell("STATUS=opening the database " + netsvc.Printable(c.Server.Data))
+	if err := s.open(); err != nil {
+		return err
+	}
+	first, err := s.st.Virgin()
+	if err != nil {
+		return err
+	}
+	s.manager.tell("STATUS=binding the rooms")
+	if err := s.svc.Start(); err != nil {
+		return err
+	}
+	if first {
+		if err := createFirst(s.svc, c.Server.Create); err != nil {
 			return err
 		}
-		s.stopMetrics = s.meter.serve(ln)
 	}
-	options := c.storeOptions()
+	return s.openDoors(halt)
+}
+
+// open opens the database and makes the service over it.
+func (s *server) open() (err error) {
+	if w := fitDescriptors(s.cfg, descriptorLimit()); w != "" {
+		s.log.Warn(w)
+	}
+	options := s.cfg.storeOptions()
 	options.Observe = s.meter.observe
 	options.CompactAbove = compactAbove
 	options.Latched = func(why error) {
@@ -120,42 +159,67 @@ func (s *server) start(halt func()) error {
 		}
 		s.log.Error("no line and no change is kept until the database has been opened anew, which is tried from now on", "error", why)
 	}
-	s.manager.tell("STATUS=opening the database " + netsvc.Printable(c.Server.Data))
-	var err error
-	if s.st, err = store.Open(c.Server.Data, options); err != nil {
+	if s.st, err = store.Open(s.cfg.Server.Data, options); err != nil {
 		return err
 	}
 	for _, w := range s.st.Warnings() {
 		s.log.Warn("the database", "found", w)
 	}
-	first, err := s.st.Virgin()
-	if err != nil {
-		return err
-	}
-	s.manager.tell("STATUS=binding the rooms")
-	s.svc = netsvc.New(s.st, c.serviceOptions(s.log))
-	if err := s.svc.Start(); err != nil {
-		return err
-	}
-	if first {
-		if err := createFirst(s.svc, c.Server.Create); err != nil {
-			return err
-		}
+	s.svc = netsvc.New(s.st, s.cfg.serviceOptions(s.log))
+	return nil
+}
+
+// openDoors opens what is not for chatters: the admin socket and the metrics. A
+// predecessor's are taken over, if they are where they should be.
+func (s *server) openDoors(halt func()) (err error) {
+	c, had := s.cfg, s.before
+	if had == nil {
+		had = new(predecessor)
 	}
 	s.shell = &admin.Server{
 		Service: s.svc, Store: s.st, Log: s.tap, Stop: halt, Config: func() []admin.Setting { return s.config().settings() },
-		Reload: s.reload, Version: thisVersion().Version, Data: c.Server.Data, Group: c.Admin.Group,
+		Reload: s.reload, Upgrade: s.upgrade, Version: thisVersion().Version, Data: c.Server.Data, Group: c.Admin.Group,
 	}
-	if c.Admin.Socket != "" {
-		if s.socket, err = s.shell.Listen(c.Admin.Socket, c.adminMode()); err != nil {
-			return err
-		}
+	switch {
+	case c.Admin.Socket == "":
+	case had.admin != nil && had.adminPath == c.Admin.Socket:
+		s.socket, err = s.shell.Serve(had.admin, c.adminMode())
+	default:
+		s.socket, err = s.shell.Listen(c.Admin.Socket, c.adminMode())
+	}
+	if err != nil {
+		return err
 	}
 	if err := s.meter.watch(s.svc, s.st); err != nil {
 		return err
 	}
 	s.meter.ready.Store(true)
 	return nil
+}
+
+// openMetrics begins to serve the metrics, if they are wanted: on the
+// predecessor's socket, if that is where it should be.
+func (s *server) openMetrics() error {
+	s.meter.perRoom.Store(s.cfg.Metrics.PerRoom)
+	s.meter.profiles.Store(s.cfg.Metrics.Profiles)
+	addr := s.cfg.Metrics.Listen
+	if addr == "" {
+		return nil
+	}
+	if had := s.before; had != nil && had.metrics != nil && had.metricsAddr == addr {
+		s.serveMetrics(had.metrics)
+		return nil
+	}
+	ln, err := listenMetrics(addr)
+	if err == nil {
+		s.serveMetrics(ln)
+	}
+	return err
+}
+
+// serveMetrics begins to serve the metrics.
+func (s *server) serveMetrics(ln *net.TCPListener) {
+	s.metricsDoor, s.stopMetrics = ln, s.meter.serve(ln)
 }
 
 // config is the configuration in effect, not to be changed.
@@ -190,16 +254,23 @@ func (s *server) run(ctx context.Context, console *admin.Console) {
 		stop()
 		cancel()
 	}
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case <-s.over:
+		cancel()
+	}
 	attending.Wait()
 }
 
-// heed does what signals ask for, until ctx is done. A terminal that has gone
+// heed does what signals ask for, until ctx is done: SIGHUP reads the
+// configuration again, SIGUSR2 lets the binary on disk take over. A terminal that has gone
 // says SIGHUP too: then the server stops, as nobody could end it any more.
 func (s *server) heed(ctx context.Context, stop func()) {
-	hangup := make(chan os.Signal, 1)
+	hangup, usr2 := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
+	signal.Notify(usr2, syscall.SIGUSR2)
 	defer signal.Stop(hangup)
+	defer signal.Stop(usr2)
 	attached := s.console || admin.IsTerminal(os.Stdin)
 	for {
 		select {
@@ -210,6 +281,8 @@ func (s *server) heed(ctx context.Context, stop func()) {
 				return
 			}
 			s.reloadAndLog()
+		case <-usr2:
+			s.upgrade(ctx, "", false) // the log says how it went
 		case <-ctx.Done():
 			return
 		}

@@ -1,0 +1,93 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"roomd/store"
+)
+
+// Upgrade is how an upgrade went.
+type Upgrade struct {
+	Binary  string `json:"binary"`
+	Version string `json:"version"`
+	PID     int    `json:"pid,omitempty"`
+	Members int    `json:"members"`         // that were handed over, or would be
+	Pause   string `json:"pause,omitempty"` // how long nobody was served
+	Took    string `json:"took"`            // in all
+}
+
+// upgradeCommand has another process take over.
+var upgradeCommand = command{
+	name: "upgrade", args: "[BINARY]", short: "let the binary on disk, or another one, take over; connections stay",
+	example: "upgrade", changes: true, flags: []flag{dryFlag}, run: upgrade,
+}
+
+func upgrade(c *call) error {
+	if c.Server.Upgrade == nil {
+		return refuse("denied", "this server cannot hand over")
+	}
+	binary := ""
+	if len(c.args) == 1 {
+		binary = c.args[0]
+	}
+	if _, dry := c.flags["dry-run"]; dry {
+		c.looked = true
+		could, err := c.Server.Upgrade(c.ctx, binary, true)
+		if err != nil {
+			return refuse("failed", "it could not take over: %v", err)
+		}
+		return c.out.one(could)
+	}
+	// Afterwards the database is another process's: the audit says that it has
+	// begun, and what follows only if it has failed.
+	a := store.Audit{Time: time.Now().UTC(), UID: c.caller.UID, User: c.caller.User, Line: c.line, Result: "begun"}
+	if err := c.Store.AddAudit(a); err != nil {
+		return fmt.Errorf("write the audit: %w", err)
+	}
+	// Who gave the command may leave: it is carried out all the same.
+	done, err := c.Server.Upgrade(context.WithoutCancel(c.ctx), binary, false)
+	if err != nil {
+		return refuse("failed", "this server goes on: %v", err)
+	}
+	c.looked = true
+	return c.out.one(done)
+}
+
+// Serve is Listen on a socket that is open already.
+func (s *Server) Serve(ln *net.UnixListener, mode os.FileMode) (*Listener, error) {
+	ln.SetUnlinkOnClose(true)
+	l := &Listener{srv: s, ln: ln}
+	l.done, l.end = context.WithCancel(context.Background())
+	if err := l.SetAccess(mode, s.Group); err != nil {
+		return nil, err
+	}
+	l.conns.Go(l.accept)
+	return l, nil
+}
+
+// Conn is the socket, to be handed to another process.
+func (l *Listener) Conn() *net.UnixListener { return l.ln }
+
+// Retire ends the connections, but leaves the socket to the process that serves
+// it by now. An answer that is on its way has so long.
+func (l *Listener) Retire(within time.Duration) {
+	l.ln.SetUnlinkOnClose(false)
+	l.ln.Close()
+	until := time.NewTimer(within)
+	defer until.Stop()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for l.answering.Load() > 0 {
+		select {
+		case <-look.C:
+		case <-until.C:
+			l.end()
+			return
+		}
+	}
+	l.end()
+}

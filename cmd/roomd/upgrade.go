@@ -1,0 +1,335 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"roomd/admin"
+	"roomd/store"
+)
+
+// An upgrade hands everything to a process of another binary, step by step:
+//
+//	this process                          its successor
+//	starts it, with one end of a pair  →  reads its configuration
+//	                                   ←  hello: what it understands
+//	freezes the network, closes the database
+//	sends descriptors and states       →  opens the database, takes them in
+//	                                   ←  adopted
+//	tells the manager its PID, go      →
+//	                                   ←  serving; begins to
+//	lets the connections go, ends
+//
+// Until the word "serving" is there the successor has touched no connection:
+// whatever goes wrong, it is killed and this process goes on.
+
+const (
+	// handoffVersion is what this binary's states look like. It is raised when
+	// an older binary could not read them; see hello.Speaks.
+	handoffVersion = 1
+	// oldestVersion is the oldest that this binary takes over from.
+	oldestVersion = 1
+
+	// takeoverEnv names the descriptor of the pair in the successor's
+	// environment.
+	takeoverEnv = "ROOMD_TAKEOVER"
+)
+
+// Bounds of the steps. Members wait from freezeTime on: at worst for all of what
+// follows, and then this process goes on.
+const (
+	helloTime  = 10 * time.Second // starting, and reading the configuration
+	freezeTime = 5 * time.Second
+	adoptTime  = 10 * time.Second // sending, opening the database, taking in
+	servesTime = 3 * time.Second
+	resumeTime = 10 * time.Second // getting the database back
+	lingerTime = 7 * time.Second  // for members that cannot be handed over, and last answers
+)
+
+// hello is what a successor says of itself.
+type hello struct {
+	Version string `json:"version"`
+	Speaks  [2]int `json:"speaks"` // the oldest and the newest states that it understands
+	Schema  int    `json:"schema"` // of the database
+	Data    string `json:"data"`   // the database, as an absolute path
+}
+
+// state goes before everything else.
+type state struct {
+	Version int    `json:"version"` // of the states
+	From    string `json:"from"`    // the binary's
+}
+
+// successor is the process that is to take over.
+type successor struct {
+	*handoff
+	cmd   *exec.Cmd
+	ended chan error // of the process, once
+}
+
+// upgrade hands the server over to a process of that binary; empty: the one now
+// where ours was. After nil this process serves no more, and is to end. After an
+// error it serves as before. dry only starts the process and asks it whether it
+// could take over.
+func (s *server) upgrade(ctx context.Context, binary string, dry bool) (report admin.Upgrade, err error) {
+	if !s.changing.TryLock() {
+		return report, errReloading
+	}
+	defer s.changing.Unlock()
+	if s.console {
+		return report, errors.New("the console is in this server's terminal: stop it and start it")
+	}
+	if os.Getpid() == 1 {
+		return report, errors.New("this server is process 1, with which all others end: start another container")
+	}
+	if binary == "" {
+		binary = s.binary
+	}
+	if binary, err = filepath.Abs(binary); err != nil {
+		return report, err
+	}
+	report.Binary = binary
+	s.log.Info("upgrade", "binary", binary, "dry_run", dry)
+	began := time.Now()
+	defer func() {
+		report.Took = time.Since(began).Round(time.Millisecond).String()
+		if err != nil && !dry {
+			s.log.Error("upgrade: this server goes on", "error", err)
+			s.manager.tell("STATUS=" + statusLine(s.svc, s.st))
+		}
+	}()
+	next, err := startSuccessor(binary)
+	if err != nil {
+		return report, err
+	}
+	defer next.close()
+	if err := s.agree(next, &report); err != nil {
+		return report, errors.Join(err, next.kill())
+	}
+	if dry {
+		report.PID, report.Members = 0, s.svc.Status().Members
+		return report, next.kill()
+	}
+	if err := s.handOver(ctx, next, &report); err != nil {
+		return report, err
+	}
+	s.log.Info("upgraded: another process serves", "pid", report.PID, "version", report.Version, "members", report.Members,
+		"pause", report.Pause, "took", time.Since(began).Round(time.Millisecond).String())
+	s.successor = next
+	close(s.over)
+	return report, nil
+}
+
+// startSuccessor starts a binary with our command line.
+func startSuccessor(binary string) (*successor, error) {
+	h, theirs, err := newHandoff()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	cmd := exec.Command(binary, os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.ExtraFiles = []*os.File{theirs}
+	// What names a process must not be taken for a word to the new one.
+	ours := []string{takeoverEnv, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"}
+	for _, kv := range os.Environ() {
+		if name, _, _ := strings.Cut(kv, "="); !slices.Contains(ours, name) {
+			cmd.Env = append(cmd.Env, kv)
+		}
+	}
+	cmd.Env = append(cmd.Env, takeoverEnv+"=3")
+	if err := cmd.Start(); err != nil {
+		h.close()
+		return nil, fmt.Errorf("start the new binary: %w", err)
+	}
+	next := &successor{handoff: h, cmd: cmd, ended: make(chan error, 1)}
+	go func() { next.ended <- cmd.Wait() }()
+	return next, nil
+}
+
+// kill ends the successor for good, so that nothing it has touches anything.
+func (n *successor) kill() error {
+	n.cmd.Process.Kill()
+	select {
+	case <-n.ended:
+		return nil
+	case <-time.After(resumeTime):
+		return fmt.Errorf("process %d of the new binary cannot be killed", n.cmd.Process.Pid)
+	}
+}
+
+// say is expect with a sentence for the operator.
+func (n *successor) say(step, want string, v any) error {
+	err := n.expect(want, v)
+	var no refusedThere
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &no):
+		return fmt.Errorf("the new binary refuses: %w", err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("the new binary hangs: it has not %s in time", step)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		select {
+		case exit := <-n.ended:
+			n.ended <- exit
+			return fmt.Errorf("the new binary ended before it had %s: %s", step, exitText(exit))
+		case <-time.After(time.Second):
+			return fmt.Errorf("the new binary broke the connection to it before it had %s", step)
+		}
+	}
+	return fmt.Errorf("the new binary: %w", err)
+}
+
+func exitText(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
+}
+
+// agree finds out whether the successor can take over at all. Nothing stands
+// still yet.
+func (s *server) agree(next *successor, report *admin.Upgrade) error {
+	next.within(helloTime)
+	var h hello
+	if err := next.say("read its configuration", "hello", &h); err != nil {
+		return err
+	}
+	report.Version, report.PID = h.Version, next.cmd.Process.Pid
+	data, err := filepath.Abs(s.config().Server.Data)
+	switch {
+	case err != nil:
+		return err
+	case h.Speaks[0] > handoffVersion || h.Speaks[1] < handoffVersion:
+		return fmt.Errorf("roomd %s takes over from servers of the versions %d to %d, and this one is %d: stop it and start the new one",
+			h.Version, h.Speaks[0], h.Speaks[1], handoffVersion)
+	case h.Schema != store.Schema:
+		return fmt.Errorf("roomd %s would change the database (its schema from version %d to %d), and this one could not go back: stop it and start the new one",
+			h.Version, store.Schema, h.Schema)
+	case h.Data != data:
+		return fmt.Errorf("server.data is another database, %s: stop the server and start it", h.Data)
+	}
+	return nil
+}
+
+// handOver makes everything stand still, and either the successor serve or
+// everything go on as it was.
+func (s *server) handOver(ctx context.Context, next *successor, report *admin.Upgrade) error {
+	s.manager.tell("STATUS=upgrading: handing over to process " + strconv.Itoa(report.PID))
+	began := time.Now()
+	frozen, cancel := context.WithTimeout(ctx, freezeTime)
+	defer cancel()
+	if err := s.svc.Freeze(frozen); err != nil {
+		return errors.Join(fmt.Errorf("bring the server to a stand: %w", err), next.kill())
+	}
+	if err := s.st.Suspend(); err != nil {
+		s.svc.Thaw()
+		return errors.Join(fmt.Errorf("let go of the database: %w", err), next.kill())
+	}
+	err := s.transfer(next, report)
+	if err != nil {
+		s.manager.tell("MAINPID=" + strconv.Itoa(os.Getpid()))
+		err = errors.Join(err, next.kill(), s.takeBack())
+		s.svc.Thaw()
+	}
+	report.Pause = time.Since(began).Round(time.Millisecond).String()
+	return err
+}
+
+// transfer sends everything and waits until the successor serves.
+func (s *server) transfer(next *successor, report *admin.Upgrade) error {
+	next.within(adoptTime)
+	if err := s.sendAll(next, report); err != nil {
+		if why := next.say("taken everything in", "adopted", nil); why != nil {
+			return why // it knows better than the broken pipe
+		}
+		return fmt.Errorf("hand over: %w", err)
+	}
+	if err := next.say("taken everything in", "adopted", new(struct{})); err != nil {
+		return err
+	}
+	// From the manager's view the successor is the server before it says so.
+	s.manager.tell("MAINPID="+strconv.Itoa(report.PID), "STATUS=upgrading: process "+strconv.Itoa(report.PID)+" takes over")
+	next.within(servesTime)
+	if err := next.send("go", struct{}{}); err != nil {
+		return fmt.Errorf("hand over: %w", err)
+	}
+	return next.say("begun to serve", "serving", new(struct{}))
+}
+
+// sendAll sends what there is to take over.
+func (s *server) sendAll(next *successor, report *admin.Upgrade) error {
+	if err := next.send("state", state{handoffVersion, thisVersion().Version}); err != nil {
+		return err
+	}
+	if s.socket != nil {
+		if err := withDescriptor(s.socket.Conn(), func(fd int) error {
+			return next.send("admin", s.config().Admin.Socket, fd)
+		}); err != nil {
+			return err
+		}
+	}
+	if s.metricsDoor != nil {
+		if err := withDescriptor(s.metricsDoor, func(fd int) error {
+			return next.send("metrics", s.config().Metrics.Listen, fd)
+		}); err != nil {
+			return err
+		}
+	}
+	members, err := s.svc.HandOver(next.send)
+	report.Members = members
+	if err != nil {
+		return err
+	}
+	return next.send("end", struct{}{})
+}
+
+// withDescriptor lends the descriptor of a listener. Taking it by File would make
+// it blocking, for the successor too.
+func withDescriptor(l syscall.Conn, fn func(fd int) error) error {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return errors.Join(raw.Control(func(fd uintptr) { err = fn(int(fd)) }), err)
+}
+
+// takeBack gets the database again. The killed successor has let go of it; if
+// somebody else has it for a moment, that is waited for.
+func (s *server) takeBack() error {
+	for until := time.Now().Add(resumeTime); ; {
+		err := s.st.Resume()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("take the database back: %w", err)
+		}
+		s.log.Warn("take the database back", "error", err)
+	}
+}
+
+// leave ends what this process still does once another one has taken over: for
+// members that could not be handed over, and for the answer to who gave the
+// command. A signal that was meant for the server is passed on.
+func (s *server) leave(ctx context.Context) {
+	if ctx.Err() != nil {
+		s.successor.cmd.Process.Signal(syscall.SIGTERM)
+	}
+	s.svc.Abandon(lingerTime)
+	if s.socket != nil {
+		s.socket.Retire(time.Second)
+	}
+}

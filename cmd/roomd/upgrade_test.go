@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"roomd/admin"
+)
+
+// upgrade has another process take over, and returns how that went.
+func (p *process) upgrade(binary ...string) admin.Upgrade {
+	p.t.Helper()
+	out, errs, status := p.admin(append([]string{"upgrade", "--json"}, binary...)...)
+	var u admin.Upgrade
+	if err := json.Unmarshal([]byte(out), &u); err != nil || status != exitDone {
+		p.t.Fatalf("status %d, %s%s, %v", status, out, errs, err)
+	}
+	p.succeeded(u.PID)
+	return u
+}
+
+// succeeded notes that another process is the server now.
+func (p *process) succeeded(pid int) {
+	p.t.Helper()
+	err := error(nil)
+	if p.orphan {
+		err = p.gone()
+	} else {
+		err = p.cmd.Wait()
+	}
+	if err != nil {
+		p.t.Errorf("the process that has handed over ended so: %v", err)
+	}
+	next, err := os.FindProcess(pid)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.cmd.Process = next
+	p.orphan = true
+}
+
+// member is a member that remembers where it has read to.
+type member struct {
+	p    *process
+	conn interface{ Write([]byte) (int, error) }
+	in   *bufio.Reader
+}
+
+func (p *process) come(port int) *member {
+	p.t.Helper()
+	c := p.dial(port)
+	return &member{p, c, bufio.NewReader(c)}
+}
+
+func (m *member) say(text string) {
+	m.p.t.Helper()
+	if _, err := m.conn.Write([]byte(text)); err != nil {
+		m.p.t.Fatal(err)
+	}
+}
+
+// hear reads up to a line with that in it, and returns it.
+func (m *member) hear(want string) string {
+	m.p.t.Helper()
+	for {
+		l, err := m.in.ReadString('\n')
+		if err != nil {
+			m.p.t.Fatalf("waiting for %q: %q, %v", want, l, err)
+		}
+		if strings.Contains(l, want) {
+			return l
+		}
+	}
+}
+
+// Everything that a connection has goes over: nick, mode, half a line, what it
+// has not read, and on the master port what it may delete.
+func TestUpgrade(t *testing.T) {
+	port := nextPort.Add(1) - 1
+	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", port))
+	p.start()
+	ann, bob, bot := p.come(p.first), p.come(p.first), p.come(p.first)
+	master := p.come(p.master)
+	master.say("CREATE den secret\n")
+	key := master.hear("OK den ")
+	den := p.first + 1
+	gate := p.come(den)
+	gate.hear("this room has a password")
+	gate.say("/pa")
+	ann.say("/nick ann\n/echo off\n")
+	ann.hear("not shown to you")
+	bob.say("/nick bob\n/raw\n")
+	bob.hear("every line is text")
+	bot.say("/json\n/nick bot\n")
+	bot.hear(`"command":"nick"`)
+	ann.say("half a ")
+	master.say("LIS")
+	before, _, _ := p.admin("members", "lobby", "--json")
+	for i := range 3 {
+		u := p.upgrade()
+		if u.Members != 3 || u.PID == 0 {
+			t.Errorf("%+v", u)
+		}
+		t.Log("pause", u.Pause, "of", u.Took)
+		bob.say(fmt.Sprintf("/after %d\n", i))
+		ann.hear(fmt.Sprintf("<bob> /after %d", i))
+		bot.hear(fmt.Sprintf(`"from":"bob","text":"/after %d"`, i))
+		bob.hear(fmt.Sprintf("<bob> /after %d", i))
+	}
+	if after, _, _ := p.admin("members", "lobby", "--json"); keep(before, "id", "since", "remote", "nick") != keep(after, "id", "since", "remote", "nick") {
+		t.Errorf("members:\n%s%s", before, after)
+	}
+	ann.say("line\n/ping\n")
+	bob.hear("<ann> half a line")
+	if l := ann.hear("* "); !strings.HasPrefix(l, "* pong ") {
+		t.Errorf("ann sees her own line: %q", l)
+	}
+	master.say("T\n")
+	master.hear("OK 2")
+	gate.say("ss secret\nhi\n")
+	gate.hear("<guest-1> hi")
+	master.say("DELETE den\n")
+	if l := master.hear(" den"); !strings.HasPrefix(l, "OK den") {
+		t.Errorf("the creator may not delete: %q, %q", l, key)
+	}
+	gate.hear("chat room being deleted")
+	newcomer := p.come(p.first)
+	newcomer.hear("4 here, you are guest-4")
+	if text, _ := get(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", port)); !strings.Contains(text, "roomd_lines_total 5\n") {
+		t.Error("metrics", grep(text, "roomd_lines_total"))
+	}
+	if audit, _, _ := p.admin("audit"); strings.Count(audit, "upgrade") != 3 {
+		t.Error(audit)
+	}
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+}
+
+func grep(text, what string) (found []string) {
+	for l := range strings.Lines(text) {
+		if strings.Contains(l, what) {
+			found = append(found, l)
+		}
+	}
+	return found
+}
+
+// keep is a JSON array of objects with these fields only.
+func keep(text string, names ...string) string {
+	var all []map[string]any
+	if err := json.Unmarshal([]byte(text), &all); err != nil {
+		return err.Error() + text
+	}
+	for _, o := range all {
+		for k := range o {
+			used := false
+			for _, n := range names {
+				used = used || n == k
+			}
+			if !used {
+				delete(o, k)
+			}
+		}
+	}
+	out, _ := json.Marshal(all)
+	return string(out)
+}
+
+// By signal, and the manager learns who the server is.
+func TestUpgradeBySignal(t *testing.T) {
+	p := newProcess(t, "")
+	m := newStandIn(t, filepath.Join(p.dir, "notify"))
+	p.env = []string{"NOTIFY_SOCKET=" + m.name}
+	p.start()
+	m.until("READY=1")
+	ann := p.come(p.first)
+	ann.hear("you are guest-1")
+	p.cmd.Process.Signal(syscall.SIGUSR2)
+	told := m.until("MAINPID=")
+	_, pid, _ := strings.Cut(told, "MAINPID=")
+	next, err := strconv.Atoi(strings.Fields(pid)[0])
+	if err != nil || next == p.cmd.Process.Pid {
+		t.Fatal(told, err)
+	}
+	if told := m.until("READY=1"); !strings.Contains(told, "1 member in 1 room") {
+		t.Error(told)
+	}
+	p.succeeded(next)
+	ann.say("still here\n")
+	ann.hear("<guest-1> still here")
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	m.until("STOPPING=1")
+}
