@@ -61,6 +61,7 @@ func (r *remote) dial(ctx context.Context) (*client.Client, error) {
 		return nil, err
 	}
 	c, err := client.Dial(ctx, addr, o)
+	err = says(err)
 	if err != nil && r.server == "" && errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("%w\nIs the server running? --server names another one.", err)
 	}
@@ -178,11 +179,17 @@ func ownNick() string { return login() + "-" + strings.ToLower(rand.Text()[:6]) 
 // server is.
 func harmless(s string) string { return wire.CleanString(s) }
 
-// says turns what the server refused into what is printed.
+// says makes an error harmless that may have in it what a server said.
 func says(err error) error {
-	var refusal *client.Error
-	if errors.As(err, &refusal) {
-		return errors.New(harmless(refusal.Text))
+	if err == nil {
+		return nil
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, l := range lines {
+		lines[i] = harmless(l)
+	}
+	if text := strings.Join(lines, "\n"); text != err.Error() {
+		return errors.New(text)
 	}
 	return err
 }

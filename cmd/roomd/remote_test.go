@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -352,6 +356,105 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	for end := time.Now().Add(patience); !ok(); <-tick.C {
 		if time.Now().After(end) {
 			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// badServer says things that harm terminals, wherever it may say anything.
+func badServer(t *testing.T) (addr string) {
+	t.Helper()
+	const bad = "\x1b[2J\u009b31m\u202e\x07"
+	master, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	room, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tasks sync.WaitGroup
+	serve := func(ln net.Listener, answer func(line string) string) {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			tasks.Go(func() {
+				defer c.Close()
+				for in := bufio.NewScanner(c); in.Scan(); {
+					if a := answer(in.Text()); a == "" {
+						return
+					} else if _, err := io.WriteString(c, a); err != nil {
+						return
+					}
+				}
+			})
+		}
+	}
+	port := room.Addr().(*net.TCPAddr).Port
+	tasks.Go(func() {
+		serve(master, func(line string) string {
+			switch verb, rest, _ := strings.Cut(line, " "); {
+			case verb == "HELP":
+				return "OK 0\n"
+			case verb == "LIST":
+				return fmt.Sprintf("OK 1\nlob%sby 1 1 topic%s\n", bad, bad)
+			case verb == "CREATE":
+				return fmt.Sprintf("OK %s%s 1 key%s\n", rest, bad, bad)
+			case verb == "JOIN" && rest == "refused":
+				return "ERR no-room" + bad + " there" + bad + "\n"
+			case verb == "JOIN" && rest == "full":
+				return fmt.Sprintf("OK full 1%s\n", bad)
+			case verb == "JOIN":
+				return fmt.Sprintf("OK %s%s %d 1\n", rest, bad, port)
+			}
+			return "no" + bad + "\n"
+		})
+	})
+	esc, _ := json.Marshal(bad)
+	text := string(esc)
+	tasks.Go(func() {
+		serve(room, func(line string) string {
+			command, _, _ := strings.Cut(strings.TrimPrefix(line, "/"), " ")
+			switch {
+			case !strings.HasPrefix(line, "/"):
+				return `{"type":"error","command":"say","code":` + text + `,"text":` + text + "}\n"
+			case command == "json":
+				return "* " + bad + " here, you are " + bad + "\n" + `{"type":"ok","command":"json"}` + "\n"
+			case command == "ping":
+				var b strings.Builder
+				for i, kind := range []string{"message", "action", "topic", "private", "join", "leave", "nick", "notice", "new"} {
+					fmt.Fprintf(&b, `{"seq":%d,"time":"2026-11-24T12:00:00Z","type":"%s","from":%s,"to":%s,"nick":%s,"text":%s}`+"\n", i+1, kind, text, text, text, text)
+				}
+				return b.String() + `{"seq":99,"type":"pong"}` + "\n"
+			case command == "nick" || command == "since" || command == "history":
+				return `{"type":"ok","command":"` + command + `","oldest":7,"text":` + text + "}\n"
+			case command == "who":
+				return `{"type":"ok","command":"who","count":1}` + "\n" + `{"type":"member","nick":` + text + "}\n"
+			}
+			return `{"type":"error","command":"` + command + `","code":` + text + `,"text":` + text + "}\n"
+		})
+	})
+	t.Cleanup(func() {
+		master.Close()
+		room.Close()
+		tasks.Wait()
+	})
+	return master.Addr().String()
+}
+
+// Nothing that a server says reaches a terminal as it is, whoever runs it.
+func TestBadServer(t *testing.T) {
+	addr := badServer(t)
+	for _, args := range []string{
+		"list", "list --json", "create x", "create x --json", "delete x", "tail lobby --since 5 --follow=false", "tail lobby --json --follow=false",
+		"tail refused", "tail full", "send lobby hello", "send refused hello", "chat lobby", "chat refused", "chat full",
+	} {
+		var out, errs bytes.Buffer
+		in := strings.NewReader("/who\n/rooms\n/topic\n/search \x1b\n/create y\n/msg a b\n/me waves\nhello\n")
+		status := run(append(strings.Split(args, " "), "--server", addr), in, &out, &errs)
+		if text := out.String() + errs.String(); strings.ContainsAny(text, "\x1b\u009b\u202e\x07") || text == "" && status == 0 {
+			t.Errorf("%s: %d %q", args, status, text)
 		}
 	}
 }

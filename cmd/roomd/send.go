@@ -70,7 +70,7 @@ and standard error says how many are, 2 wrong usage.`,
 					s.size = st.Size()
 				}
 			}
-			return s.run(ctx, in)
+			return says(s.run(ctx, in))
 		},
 	}
 	r.flags(cmd, true)

@@ -74,7 +74,7 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 			defer room.Close()
 			t.out = cmd.OutOrStdout()
 			t.tell = newTeller(cmd.ErrOrStderr())
-			return t.run(ctx, room)
+			return says(t.run(ctx, room))
 		},
 	}
 	r.flags(cmd, true)

@@ -43,6 +43,9 @@ type Error struct {
 // Error returns the sentence.
 func (e *Error) Error() string { return e.Text }
 
+// mostRooms bounds what is read of a list: a server has a port for each.
+const mostRooms = 1 << 16
+
 // requestTime bounds a request to the master port. DELETE may wait 5 s for
 // members that do not read.
 const requestTime = 30 * time.Second
@@ -191,7 +194,7 @@ func (c *Client) request(ctx context.Context, verb string, args ...string) (word
 		return words, nil, nil
 	}
 	n, err := strconv.Atoi(rest)
-	if err != nil {
+	if err != nil || n > mostRooms {
 		return nil, nil, c.strange(reply)
 	}
 	for range n {

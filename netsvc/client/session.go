@@ -18,6 +18,7 @@ const (
 	welcome    = 30 * time.Second       // from connecting to the answer to the first commands
 	silence    = 30 * time.Second       // after it the server is asked, and given as long again
 	maxFrame   = 1 << 20                // bytes of a line from the server
+	mostFollow = 1 << 20                // lines of an answer
 )
 
 // run keeps the room connected until it has ended. The first connection is
@@ -141,7 +142,12 @@ func (r *Room) connect(joined func()) error {
 		r.answered(s.follows, ErrUnknown)
 	}
 	if s.synced && r.err == nil && !errors.Is(err, ErrDeleted) {
-		r.say(Offline, err.Error())
+		why := err
+		var op *net.OpError
+		if errors.As(err, &op) {
+			why = op.Err // without the addresses
+		}
+		r.say(Offline, why.Error())
 	}
 	return err
 }

@@ -115,12 +115,10 @@ func (s *session) take(f *frame) error {
 	case typeOK, typeError, typePong:
 		return s.answer(f)
 	case typeMember:
-		s.follow(f)
-		return nil
+		return s.follow(f)
 	}
 	if s.follows != nil && f.Stored() {
-		s.follow(f)
-		return nil
+		return s.follow(f)
 	}
 	f.Own = f.From == s.me
 	switch {
@@ -252,14 +250,18 @@ func (s *session) answer(f *frame) error {
 }
 
 // follow takes a line that follows an answer. Room.mu is held.
-func (s *session) follow(f *frame) {
+func (s *session) follow(f *frame) error {
 	c := s.follows
 	if c == nil {
-		return
+		return nil
+	}
+	if len(c.lines) == mostFollow {
+		return errors.New("the server's answer has no end")
 	}
 	c.lines = append(c.lines, *f)
 	if c.left--; c.left == 0 {
 		s.follows = nil
 		s.room.answered(c, nil)
 	}
+	return nil
 }

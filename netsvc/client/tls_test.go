@@ -1,0 +1,113 @@
+package client_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"math/big"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"roomd/netsvc/client"
+)
+
+// terminator makes connections at whose end TLS is spoken, in front of a server
+// that does not.
+type terminator struct {
+	config *tls.Config
+	tasks  sync.WaitGroup
+}
+
+func (m *terminator) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	var d net.Dialer
+	server, err := d.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer ln.Close()
+	near, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	far, err := ln.Accept()
+	if err != nil {
+		return nil, err
+	}
+	over := tls.Server(far, m.config)
+	m.tasks.Go(func() {
+		io.Copy(server, over)
+		server.(*net.TCPConn).CloseWrite()
+	})
+	m.tasks.Go(func() {
+		io.Copy(over, server)
+		over.Close()
+		server.Close()
+	})
+	return near, nil
+}
+
+// certificate makes one for a name, and a pool that trusts it.
+func certificate(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, cert, cert, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+}
+
+func TestTLS(t *testing.T) {
+	s := newServer(t)
+	s.create("lobby")
+	cert, pool := certificate(t, "chat.example.org")
+	front := &terminator{config: &tls.Config{Certificates: []tls.Certificate{cert}}}
+	defer front.tasks.Wait()
+	ctx := soon(t)
+	if _, err := client.Dial(ctx, s.addr(), client.Options{Dialer: front, TLS: &tls.Config{ServerName: "chat.example.org"}}); err == nil {
+		t.Fatal("a certificate that nobody trusts is taken")
+	}
+	if _, err := client.Dial(ctx, s.addr(), client.Options{Dialer: front, TLS: &tls.Config{RootCAs: pool}}); err == nil {
+		t.Fatal("a certificate for another name is taken")
+	}
+	c, err := client.Dial(ctx, s.addr(), client.Options{Dialer: front, TLS: &tls.Config{RootCAs: pool, ServerName: "chat.example.org"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ann := join(t, c, "lobby", client.JoinOptions{Nick: "ann"})
+	defer ann.Close()
+	if _, err := ann.Send(ctx, "one"); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	next(t, ann, client.Offline)
+	s.start()
+	if _, err := ann.Send(ctx, "two"); err != nil {
+		t.Fatal(err)
+	}
+	if all := s.history("lobby"); len(all) != 2 {
+		t.Fatal(all)
+	}
+}
