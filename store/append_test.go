@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -326,68 +325,6 @@ func TestRelaxedBound(t *testing.T) {
 	if err != nil || len(bytes.Trim(b[journalHead:], "\x00")) == 0 {
 		t.Errorf("nothing is in the journal: %v", err)
 	}
-}
-
-// In a bubble the clock jumps to the next timer when all goroutines wait.
-func TestTimers(t *testing.T) {
-	path := dbPath(t)
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, path, Options{Durability: Relaxed, FlushInterval: time.Second, Trash: 90 * time.Second})
-		lobby, old := s.room("lobby", 9000), s.room("old", 9001)
-		look := func(when string, inJournal, onDisk int) {
-			t.Helper()
-			synctest.Wait()
-			if s.inJournal(lobby) != inJournal || s.onDisk(lobby) != onDisk {
-				t.Errorf("%s: %d lines in the journal, %d in blocks; want %d, %d", when, s.inJournal(lobby), s.onDisk(lobby), inJournal, onDisk)
-			}
-		}
-		for i := range 3 {
-			s.say(lobby, "hello")
-			look("at once", i, 0)
-			<-time.After(time.Second)
-			look("after the interval", i+1, 0)
-		}
-		<-time.After(3 * restAfter)
-		look("at rest", 0, 3)
-		if r := s.recent(lobby); len(r.tail) != 0 {
-			t.Errorf("%d blocks in memory", len(r.tail))
-		}
-		if err := s.Delete(old); err != nil {
-			t.Fatal(err)
-		}
-		<-time.After(80 * time.Second)
-		synctest.Wait()
-		if _, err := s.Lines(old, 0, 1, 1); err != nil {
-			t.Errorf("not yet: %v", err)
-		}
-		<-time.After(2 * time.Minute)
-		synctest.Wait()
-		if _, err := s.Lines(old, 0, 1, 1); !errors.Is(err, ErrNoRoom) {
-			t.Errorf("lines of a purged room: %v", err)
-		}
-	})
-}
-
-// An idle store with nothing that can get too old has no timer.
-func TestNoTimerWhileIdle(t *testing.T) {
-	path := dbPath(t)
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, path, Options{Trash: time.Minute, Lines: 10})
-		old := s.room("old", 9001)
-		s.say(old, "hello")
-		if err := s.Delete(old); err != nil {
-			t.Fatal(err)
-		}
-		<-time.After(time.Hour)
-		synctest.Wait()
-		before := s.db.Stats()
-		<-time.After(100 * time.Hour)
-		synctest.Wait()
-		after := s.db.Stats()
-		if s.aging || before.TxN != after.TxN || before.TxStats.GetWrite() != after.TxStats.GetWrite() {
-			t.Error("something happened while nothing did")
-		}
-	})
 }
 
 func TestReleasedPorts(t *testing.T) {

@@ -1,0 +1,203 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// load checks the schema and reads the heads, and the journal.
+func (s *Store) load() error {
+	crashed := false // a relaxed server ended without Close
+	lacking := false // a bucket that came later than the file
+	var key []byte
+	heads := make(map[uint64]*head)
+	err := viewDB(s.db, func(tx *bolt.Tx) error {
+		if v, err := schemaOf(tx); err != nil {
+			return err
+		} else if v > Schema {
+			return fmt.Errorf("its schema is version %d, this roomd knows version %d: use a newer roomd", v, Schema)
+		}
+		meta := tx.Bucket(bucketMeta)
+		crashed = meta.Get(keyRelaxed) != nil
+		key = bytes.Clone(meta.Get(keyJournal))
+		for _, name := range buckets {
+			lacking = lacking || tx.Bucket(name) == nil
+		}
+		return readHeads(tx, heads)
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.heads = heads
+	s.mu.Unlock()
+	s.dirty, s.tails, s.late, s.aging = nil, 0, nil, true
+	lost, err := s.replay(key)
+	if err != nil {
+		return err
+	}
+	for _, h := range s.heads {
+		if s.overfull(h) {
+			s.addChore(chore{room: h.id, kind: choreTrim})
+		}
+		if h.unswept {
+			s.addChore(chore{room: h.id, kind: choreSweep})
+		}
+	}
+	relaxed := s.opts.Durability == Relaxed
+	if !crashed && !relaxed && !lacking && !lost {
+		return nil
+	}
+	begin := func() error {
+		return s.transact(func(tx *bolt.Tx) error { return s.begin(tx, crashed || lost) })
+	}
+	if crashed || lost {
+		// Numbers may have been given to lines that are not there.
+		for _, h := range s.heads {
+			h.Last += maxUnwritten
+			s.soil(h)
+		}
+	}
+	if err = begin(); errors.Is(err, ErrFull) {
+		s.warnings = append(s.warnings, fmt.Sprintf("no line is accepted until there is space: %v", err))
+		s.late, err = begin, nil
+	}
+	return err
+}
+
+// readHeads reads the heads of the rooms that are not deleted.
+func readHeads(tx *bolt.Tx, heads map[uint64]*head) error {
+	return tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
+		r, err := decodeRoom(k, v)
+		if err != nil {
+			return err
+		}
+		if !r.Deleted.IsZero() {
+			return nil
+		}
+		h, err := getHead(tx, r.ID)
+		if err != nil {
+			return fmt.Errorf("room %q: %w", r.Name, err)
+		}
+		h.own = r.Own
+		heads[r.ID] = h
+		return nil
+	})
+}
+
+// begin puts down in the file that a server runs on it. If lines may be missing,
+// the heads with the numbers that skip theirs are put down before any line is
+// accepted; and what the heads count.
+func (s *Store) begin(tx *bolt.Tx, missing bool) error {
+	for _, name := range buckets {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	meta := tx.Bucket(bucketMeta)
+	if missing {
+		s.folding = s.folding[:0]
+		if err := s.foldAll(tx); err != nil {
+			return err
+		}
+		tx.OnCommit(s.foldedAll)
+		if s.journal.file == nil {
+			if err := meta.Delete(keyJournal); err != nil {
+				return err
+			}
+		}
+		if err := s.putJournal(tx); err != nil {
+			return err
+		}
+	}
+	if s.opts.Durability == Relaxed {
+		return meta.Put(keyRelaxed, []byte{1})
+	}
+	return meta.Delete(keyRelaxed)
+}
+
+// replay reads the journal that belongs to the database, if there is to be one:
+// its lines are in memory then, as they were before. lost is true if it is gone.
+func (s *Store) replay(key []byte) (lost bool, err error) {
+	s.journal = journal{path: journalPath(s.path)}
+	if len(key) != journalID+8 {
+		return false, nil
+	}
+	damage, err := s.journal.open(key[:journalID], binary.BigEndian.Uint64(key[journalID:]), func(room uint64, l Line) {
+		// What was folded since the journal began is in the database.
+		if h := s.heads[room]; h != nil && l.Seq > h.Last {
+			s.tails += h.add(room, &l)
+			s.soil(h)
+		}
+	})
+	s.warnings = append(s.warnings, damage...)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.warnings = append(s.warnings, fmt.Sprintf("the journal that belongs to the database is not there; the newest lines may be lost: %v", err))
+		return true, nil
+	}
+	return false, err
+}
+
+// schemaOf returns the version of the file's layout.
+func schemaOf(tx *bolt.Tx) (uint64, error) {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil || len(meta.Get(keySchema)) != 8 {
+		return 0, errors.New("this is not a roomd database")
+	}
+	return binary.BigEndian.Uint64(meta.Get(keySchema)), nil
+}
+
+// A head on disk is four numbers, a byte of flags, and a checksum.
+const headBytes = 33
+
+func putHead(tx *bolt.Tx, room uint64, h *head) error {
+	b := make([]byte, 0, headBytes+4)
+	for _, n := range []uint64{h.Last, h.Lines, h.Bytes, h.Trimmed} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	unswept := byte(0)
+	if h.unswept {
+		unswept = 1
+	}
+	return tx.Bucket(bucketHeads).Put(u64(room), seal(u64(room), append(b, unswept)))
+}
+
+func getHead(tx *bolt.Tx, room uint64) (*head, error) {
+	b, err := unseal(u64(room), tx.Bucket(bucketHeads).Get(u64(room)))
+	if err == nil && len(b) != headBytes {
+		err = fmt.Errorf("it has %d bytes instead of %d", len(b), headBytes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the head of room %d: %w", room, err)
+	}
+	return &head{
+		id:      room,
+		Last:    binary.BigEndian.Uint64(b),
+		Lines:   binary.BigEndian.Uint64(b[8:]),
+		Bytes:   binary.BigEndian.Uint64(b[16:]),
+		Trimmed: binary.BigEndian.Uint64(b[24:]),
+		unswept: b[32] != 0,
+	}, nil
+}
+
+// seal appends a checksum of a record and its key.
+func seal(k, v []byte) []byte {
+	return binary.BigEndian.AppendUint32(v, crc32.Update(crc32.Checksum(k, castagnoli), castagnoli, v))
+}
+
+// unseal returns what seal was given.
+func unseal(k, v []byte) ([]byte, error) {
+	n := len(v) - 4
+	if n < 0 || binary.BigEndian.Uint32(v[n:]) != crc32.Update(crc32.Checksum(k, castagnoli), castagnoli, v[:n]) {
+		return nil, errRecord
+	}
+	return v[:n], nil
+}
+
+var errRecord = errors.New("the record is damaged")
