@@ -12,7 +12,7 @@ const (
 	shardMembers = 256
 	// maxPause bounds what pacing adds to the time of a line, and keepBytes what
 	// of a log's memory is kept from one pass to the next.
-	maxPause  = 4 * time.Millisecond
+	maxPause  = 5 * time.Millisecond
 	keepBytes = 4 << 10
 )
 
