@@ -41,7 +41,7 @@ func do(ctx context.Context, path, line string, each func(string)) (answer, erro
 	// Who is refused may find the connection closed already; the reason is
 	// there to be read.
 	_, unsent := io.WriteString(c, strings.ReplaceAll(line, "\n", " ")+"\n")
-	in := bufio.NewReader(c)
+	in := bufio.NewReaderSize(c, 64<<10)
 	for {
 		l, err := in.ReadString('\n')
 		if err != nil {

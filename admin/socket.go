@@ -132,7 +132,7 @@ func (l *Listener) serve(c *net.UnixConn) {
 	defer c.Close()
 	stop := context.AfterFunc(l.done, func() { c.Close() })
 	defer stop()
-	w := bufio.NewWriter(c)
+	w := bufio.NewWriterSize(c, 64<<10) // a large answer wakes its reader a few times only
 	who, err := l.srv.caller(c)
 	if err != nil {
 		fmt.Fprintf(w, "ERR denied %s\n", netsvc.Printable(err.Error()))
