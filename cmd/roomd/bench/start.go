@@ -175,11 +175,16 @@ func (o *Own) config() string {
 	case "nats":
 		return fmt.Sprintf("listen: \"127.0.0.1:%d\"\nmax_connections: 100000\n", o.master)
 	}
+	// Another run at the same time should not get the port of a room while
+	// this server restarts: each has a range of its own, mostly.
+	rooms := max(o.Rooms, 64)
+	width := min(rooms+rooms/2, lastRoom-firstRoom)
+	first := firstRoom + os.Getpid()*7919%(lastRoom-firstRoom-width+1)
 	return fmt.Sprintf(`[server]
 port = %d
 create = []
 [rooms]
-ports = "12000-31999"
+ports = "%d-%d"
 max = %d
 [limits]
 members = 1000000
@@ -196,17 +201,23 @@ socket = ""
 listen = "127.0.0.1:%d"
 [log]
 level = "warn"
-`, o.master, max(o.Rooms, 64), o.Durability, o.History, o.metrics)
+`, o.master, first, first+width, rooms, o.Durability, o.History, o.metrics)
 }
 
 const configName = "config"
 
+// Below what the kernel gives to outgoing connections: ports of servers and
+// their metrics, then those of rooms.
+const (
+	firstPort, lastPort = 10000, 11999
+	firstRoom, lastRoom = 12000, 31999
+)
+
 // freePort finds a port that nobody listens on, below those that rooms get and
 // the kernel gives to outgoing connections.
 func freePort(not int) (int, error) {
-	const first, last = 10000, 11999
-	for i := range last - first {
-		port := first + (os.Getpid()*37+i)%(last-first)
+	for i := range lastPort - firstPort {
+		port := firstPort + (os.Getpid()*37+i)%(lastPort-firstPort)
 		if port == not {
 			continue
 		}
@@ -215,5 +226,5 @@ func freePort(not int) (int, error) {
 			return port, ln.Close()
 		}
 	}
-	return 0, fmt.Errorf("no port from %d to %d is free", first, last)
+	return 0, fmt.Errorf("no port from %d to %d is free", firstPort, lastPort)
 }
