@@ -253,8 +253,9 @@ func (a *adoption) member(st *memberState, fd int) error {
 // session takes over a connection to the master port. Its goroutine is parked at
 // once.
 func (a *adoption) session(st *sessionState, fd int) error {
+	k := socket(fd).conn(st.Remote)
 	c := &session{
-		svc: a.Service, id: st.ID, conn: socket(fd).conn(st.Remote), addr: st.Remote.Addr(), remote: st.Remote.String(),
+		svc: a.Service, id: st.ID, conn: k, tcp: k, addr: st.Remote.Addr(), remote: st.Remote.String(),
 		lines: st.Lines, begun: st.Begun, framer: wire.Resume(a.opts().LineBytes, st.Framer), held: st.Held,
 	}
 	a.count(st.Remote.Addr())
@@ -271,10 +272,9 @@ func (a *adoption) caller(st *callerState, fd int) error {
 	if r == nil {
 		return fmt.Errorf("there is no room %d", st.Room)
 	}
-	who := &caller{
-		conn: socket(fd).conn(st.Remote), addr: st.Remote, room: r, asked: st.Asked, passed: st.Passed, lines: st.Lines,
-		framer: wire.Resume(a.opts().LineBytes, st.Framer), held: st.Held,
-	}
+	who := newCaller(socket(fd).conn(st.Remote), st.Remote, r)
+	who.agreed, who.asked, who.passed, who.lines, who.held = true, st.Asked, st.Passed, st.Lines, st.Held
+	who.framer = wire.Resume(a.opts().LineBytes, st.Framer)
 	l := r.lock.Load()
 	who.passed = who.passed || l == nil // it has none any more
 	a.count(st.Remote.Addr())

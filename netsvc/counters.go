@@ -11,7 +11,6 @@ import (
 // counters are counted since the start.
 type counters struct {
 	accepted    atomic.Uint64
-	refused     atomic.Uint64
 	lines       atomic.Uint64
 	deliveries  atomic.Uint64
 	bytes       atomic.Uint64
@@ -24,6 +23,8 @@ type counters struct {
 	ended    map[Cause]uint64
 	speaking map[wire.Protocol]uint64
 	sessions map[Cause]uint64
+	refusals map[Barred]uint64
+	tls      map[string]uint64
 
 	blank, tooLong, cleaned atomic.Uint64 // lines
 }
@@ -35,6 +36,35 @@ func (c *counters) clean(line []byte) string {
 		c.cleaned.Add(1)
 	}
 	return text
+}
+
+// Barred is why a connection was refused.
+type Barred string
+
+const (
+	overAll     Barred = "connections" // limits.connections
+	overAddress Barred = "address"     // limits.per_address
+	tooOften    Barred = "hurry"       // limits.connects_per_second
+	overMembers Barred = "members"     // limits.members
+	isBanned    Barred = "banned"
+	isClosing   Barred = "closing"     // the room is being deleted, or the server stops
+	noRoomLeft  Barred = "descriptors" // or memory
+	noPassword  Barred = "password"    // not in time, not the right one, or very many waited
+	noHandshake Barred = "tls"
+)
+
+var refusalCauses = []Barred{overAll, overAddress, tooOften, overMembers, isBanned, isClosing, noRoomLeft, noPassword, noHandshake}
+
+func (c *counters) refused(why Barred) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refusals[why]++
+}
+
+func (c *counters) tlsFailed(why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tls[why]++
 }
 
 func (c *counters) session(cause Cause) {
@@ -58,12 +88,13 @@ func (c *counters) end(cause Cause) {
 
 // Counters are what has happened since the start.
 type Counters struct {
-	Accepted    uint64 // connections to any port
-	Refused     uint64 // of them: over a limit, banned, or too late
-	Lines       uint64 // kept
-	Deliveries  uint64 // lines times the members that each was for
-	Bytes       uint64 // written to members
-	Passes      uint64 // of flushers over the members of a room
+	Accepted    uint64            // connections to any port
+	Refused     map[Barred]uint64 // of them, by cause
+	TLSFailed   map[string]uint64 // handshakes, by cause
+	Lines       uint64            // kept
+	Deliveries  uint64            // lines times the members that each was for
+	Bytes       uint64            // written to members
+	Passes      uint64            // of flushers over the members of a room
 	Ended       map[Cause]uint64
 	Foreign     map[wire.Protocol]uint64 // connections of other protocols, to any port
 	Sessions    map[Cause]uint64         // connections to the master port that have ended
@@ -102,7 +133,7 @@ func (s *Service) Counters() Counters {
 		Sessions: maps.Clone(c.sessions), Blank: c.blank.Load(), TooLong: c.tooLong.Load(), Cleaned: c.cleaned.Load(),
 		Hurried: c.hurried.Load(), Slowed: c.slowed.Load(), SlowedLines: c.slowedLines.Load(),
 		Passwords: Passwords{g.right.Load(), g.wrong.Load(), g.held.Load(), g.late.Load(), g.crowded.Load()},
-		Accepted:  c.accepted.Load(), Refused: c.refused.Load(), Lines: c.lines.Load(), Deliveries: c.deliveries.Load(),
+		Accepted:  c.accepted.Load(), Refused: maps.Clone(c.refusals), TLSFailed: maps.Clone(c.tls), Lines: c.lines.Load(), Deliveries: c.deliveries.Load(),
 		Bytes: c.bytes.Load(), Passes: c.passes.Load(), Ended: maps.Clone(c.ended), Foreign: maps.Clone(c.speaking),
 	}
 }
@@ -127,7 +158,6 @@ func (s *Service) Lag() (members int, worst uint64) {
 // restore goes on counting where another process has stopped.
 func (c *counters) restore(was Counters, g *gate) {
 	c.accepted.Store(was.Accepted)
-	c.refused.Store(was.Refused)
 	c.lines.Store(was.Lines)
 	c.deliveries.Store(was.Deliveries)
 	c.bytes.Store(was.Bytes)
@@ -149,4 +179,6 @@ func (c *counters) restore(was Counters, g *gate) {
 	maps.Copy(c.ended, was.Ended)
 	maps.Copy(c.sessions, was.Sessions)
 	maps.Copy(c.speaking, was.Foreign)
+	maps.Copy(c.refusals, was.Refused)
+	maps.Copy(c.tls, was.TLSFailed)
 }

@@ -68,7 +68,7 @@ func TestFloodOfAnAddress(t *testing.T) {
 		t.Error("and it is not counted")
 	}
 	endless := dialFrom(t, "127.0.0.3", s.svc.Port())
-	endless.conn.SetWriteBuffer(4096)
+	endless.tcp.SetWriteBuffer(4096)
 	endless.conn.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 	chunk := []byte(strings.Repeat("x", 64<<10))
 	sent := 0

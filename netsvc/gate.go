@@ -18,7 +18,7 @@ const (
 	gateTime    = 30 * time.Second // for the right password, from the connection on
 	gateTries   = 3                // passwords and other lines in one connection
 	gateBuffer  = 1 << 10          // bytes read at a time
-	mostWaiting = 1024             // connections before the gates of all rooms
+	mostWaiting = 1024             // connections before the gates of all ports
 
 	// After a wrong password the next one from that address is looked at only
 	// after a time, which doubles with each and is forgotten in the end.
@@ -27,8 +27,8 @@ const (
 	guessForget = time.Hour
 )
 
-// gate is where connections wait that have to give a password before they see
-// anything of a room.
+// gate is where connections wait that have to agree on TLS, or to give a
+// password, before they see anything of a room or of the master port.
 type gate struct {
 	mu      sync.Mutex
 	waiting []*caller // those that came first at the front
@@ -39,17 +39,28 @@ type gate struct {
 
 // caller is a connection before the gate.
 type caller struct {
-	conn    conn
+	tcp     conn
+	conn    halfCloser // over tcp, once TLS is agreed on
 	addr    netip.AddrPort
 	room    *Room
 	crowded atomic.Bool // it has to make room for another one
 
 	// Owned by its goroutine.
+	agreed bool // on TLS, or that there is none
 	asked  bool // it has been told what is wanted
 	passed bool // it has given the password
 	lines  int  // that count, so far
 	framer wire.Framer
 	held   []byte // input that was read, and has to wait; once passed, what came behind the password
+}
+
+// newCaller makes a caller of a connection to a room, or to the master port: nil.
+func newCaller(c conn, addr netip.AddrPort, r *Room) *caller {
+	who := &caller{tcp: c, conn: c, addr: addr, room: r}
+	if r != nil {
+		who.framer = wire.NewFramer(r.svc.opts().LineBytes)
+	}
+	return who
 }
 
 // guesser is an address that gives passwords. One of its passwords is looked at
@@ -62,11 +73,12 @@ type guesser struct {
 	lately time.Time     // the last wrong one
 }
 
-// knock asks who has entered the gate for the password of a room and then lets
-// the connection in. It is the connection's goroutine until then.
+// knock does the handshake with who has entered the gate, asks for the password
+// of the room, whichever of them there is, and then lets the connection in. It is
+// the connection's goroutine until then.
 func (r *Room) knock(who *caller, l *lock) {
-	g, c, addr := &r.svc.gate, who.conn, who.addr
-	ctx, cancel := context.WithTimeout(r.svc.stop, gateTime)
+	g := &r.svc.gate
+	ctx, cancel := context.WithCancel(r.svc.stop)
 	defer cancel()
 	passed := make(chan struct{})
 	var watch sync.WaitGroup
@@ -74,12 +86,11 @@ func (r *Room) knock(who *caller, l *lock) {
 		select {
 		case <-r.quit:
 			cancel()
-			c.SetReadDeadline(time.Unix(1, 0))
+			who.tcp.SetReadDeadline(time.Unix(1, 0))
 		case <-passed:
 		}
 	})
-	r.svc.still.register(who)
-	err := r.ask(ctx, who, l)
+	why, err := r.comeIn(ctx, who, l)
 	g.leave(who)
 	close(passed)
 	watch.Wait()
@@ -87,28 +98,56 @@ func (r *Room) knock(who *caller, l *lock) {
 		end := r.svc.alterParked(who)
 		r.svc.still.forget(who)
 		defer end()
-		c.SetDeadline(time.Time{})
-		r.welcome(r.svc.linkOf(c, addr), addr, who.held)
+		who.tcp.SetDeadline(time.Time{})
+		r.welcome(r.svc.linkThrough(who.conn, who.tcp, who.addr), who.addr, who.held)
 		return
 	}
 	r.svc.still.forget(who)
-	cause, closed := r.ending()
-	switch {
-	case closed:
+	if cause, closed := r.ending(); closed {
 		ev := r.farewell(cause)
-		err = refusal(ev.AppendText(nil))
-	case who.crowded.Load():
+		why, err = isClosing, refusal(ev.AppendText(nil))
+	} else if who.crowded.Load() {
 		g.crowded.Add(1)
-		err = refusal("* very many are waiting to give a password; try again\n")
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		g.late.Add(1)
-		err = refusal(fmt.Sprintf("* no password came within %v\n", gateTime))
+		err = refusal("* very many are waiting here; try again\n")
 	}
-	r.svc.leave(addr.Addr())
+	r.svc.leave(who.addr.Addr())
 	var say refusal
 	errors.As(err, &say)
-	r.svc.refusal(r.name(), addr, string(say))
-	r.svc.refuse(c, string(say))
+	r.svc.refusal(r.name(), who.addr, string(say))
+	r.svc.refuse(who.conn, why, string(say))
+}
+
+// within gives the connection so much time, unless it is to end.
+func (who *caller) within(ctx context.Context, d time.Duration) error {
+	who.tcp.SetDeadline(time.Now().Add(d))
+	if ctx.Err() != nil || who.crowded.Load() { // and whoever wants that may have been too early
+		return refusal("")
+	}
+	return nil
+}
+
+// comeIn does what stands before the room: the handshake and the password.
+func (r *Room) comeIn(ctx context.Context, who *caller, l *lock) (why Barred, err error) {
+	if err := r.svc.secure(ctx, who); err != nil {
+		return noHandshake, err
+	}
+	if l == nil {
+		return "", nil
+	}
+	r.svc.still.register(who)
+	ctx, cancel := context.WithTimeout(ctx, gateTime)
+	defer cancel()
+	if err := who.within(ctx, gateTime); err != nil {
+		return noPassword, err
+	}
+	err = r.ask(ctx, who, l)
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		if _, closed := r.ending(); !closed && !who.crowded.Load() {
+			r.svc.gate.late.Add(1)
+			err = refusal(fmt.Sprintf("* no password came within %v\n", gateTime))
+		}
+	}
+	return noPassword, err
 }
 
 // refusal is what a connection is told before it is closed.
@@ -117,7 +156,7 @@ type refusal string
 func (e refusal) Error() string { return string(e) }
 
 // wake makes a caller that waits for input look around.
-func (w *caller) wake() { w.conn.SetReadDeadline(time.Unix(1, 0)) }
+func (w *caller) wake() { w.tcp.SetReadDeadline(time.Unix(1, 0)) }
 
 // ask reads lines until one of them gives the password. What was read behind
 // that line is held.
@@ -135,7 +174,7 @@ func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
 	buf := make([]byte, gateBuffer)
 	until := time.Now().Add(gateTime)
 	for {
-		who.conn.SetReadDeadline(until)
+		who.tcp.SetReadDeadline(until)
 		if r.svc.still.frozen.Load() {
 			r.svc.still.park(who)
 			continue
@@ -305,7 +344,6 @@ func (g *gate) forget() {
 // enter lets a connection wait. If very many do, the one that has waited longest
 // makes room: who has a password gives it soon.
 func (g *gate) enter(who *caller) *caller {
-	who.conn.SetDeadline(time.Now().Add(gateTime))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.waiting = append(g.waiting, who)
@@ -313,7 +351,7 @@ func (g *gate) enter(who *caller) *caller {
 		oldest := g.waiting[0]
 		g.waiting = g.waiting[1:]
 		oldest.crowded.Store(true)
-		oldest.conn.SetReadDeadline(time.Unix(1, 0))
+		oldest.tcp.SetReadDeadline(time.Unix(1, 0))
 	}
 	return who
 }

@@ -1,7 +1,6 @@
 package netsvc_test
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -27,7 +26,7 @@ func dialFrom(t testing.TB, from string, port int) *peer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return &peer{t, c.(*net.TCPConn), bufio.NewReader(c)}
+	return newPeer(t, c.(*net.TCPConn))
 }
 
 func (s *server) createLocked(name, password string) int {
@@ -95,7 +94,7 @@ func TestGuessing(t *testing.T) {
 	slices.Sort(echo)
 	t.Logf("in for the first time in %v; %d times during the attack, in %v at best, %v in the middle, %v at worst; a line in %v in the middle, %v at worst",
 		first, len(took), took[0], took[len(took)/2], took[len(took)-1], echo[len(echo)/2], echo[len(echo)-1])
-	if took[len(took)/2] > 100*time.Millisecond || first > 5*time.Second {
+	if took[len(took)/2] > 100*time.Millisecond {
 		t.Errorf("the right password took %v at first, and later %v", first, took)
 	}
 	all.Wait()
@@ -149,7 +148,7 @@ func TestCrowdBeforeTheGate(t *testing.T) {
 		waiting = append(waiting, dial(t, port))
 	}
 	for _, p := range waiting[:10] {
-		p.expect("* this room has a password: /pass PASSWORD", "* very many are waiting to give a password; try again")
+		p.expect("* this room has a password: /pass PASSWORD", "* very many are waiting here; try again")
 		p.end()
 	}
 	last := waiting[len(waiting)-1]

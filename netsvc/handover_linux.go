@@ -241,11 +241,12 @@ func (m *Member) handOver() (st memberState, size int) {
 }
 
 // descriptor is that of a connection which is nothing but TCP.
-func descriptor(c conn) (fd int, ok bool) {
-	if _, plain := c.(fileConn); !plain {
+func descriptor(c halfCloser) (fd int, ok bool) {
+	k, plain := c.(fileConn)
+	if !plain {
 		return 0, false
 	}
-	control(c, func(n uintptr) { fd, ok = int(n), true })
+	control(k, func(n uintptr) { fd, ok = int(n), true })
 	return fd, ok
 }
 

@@ -225,23 +225,24 @@ func (v *reserve) close() {
 const busyText = "busy: the server has no descriptor left for another connection; try again in a moment\n"
 
 // enter counts a connection, or says which limit it is over.
-func (s *Service) enter(a netip.Addr) error {
+func (s *Service) enter(a netip.Addr) (Barred, error) {
 	if err := s.hurries(a); err != nil {
-		return err
+		return tooOften, err
 	}
 	if n := s.conns.Add(1); n > int64(s.opts().Connections) {
 		s.conns.Add(-1)
-		return wire.Errorf(wire.CodeBusy, "the server has %d connections, which is the limit; try again later", s.opts().Connections)
+		return overAll, wire.Errorf(wire.CodeBusy, "the server has %d connections, which is the limit; try again later", s.opts().Connections)
 	}
+	// They are counted also without a limit: it may come with a reload.
 	p := block(a)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if most := s.opts().PerAddress; most > 0 && s.byAddr[p] >= most {
 		s.conns.Add(-1)
-		return wire.Errorf(wire.CodeBusy, "your address has %d connections here, which is the limit", s.opts().PerAddress)
+		return overAddress, wire.Errorf(wire.CodeBusy, "your address has %d connections here, which is the limit", most)
 	}
 	s.byAddr[p]++
-	return nil
+	return "", nil
 }
 
 // count is enter without a limit.
@@ -279,8 +280,8 @@ var refusals = make(chan struct{}, 64)
 
 // refuse tells a connection one line and closes it. The line may be lost if
 // very many are refused at once.
-func (s *Service) refuse(k halfCloser, line string) {
-	s.counters.refused.Add(1)
+func (s *Service) refuse(k halfCloser, why Barred, line string) {
+	s.counters.refused(why)
 	k.SetWriteDeadline(time.Now().Add(time.Second)) // its buffer is empty: it does not wait
 	k.Write([]byte(line))
 	select {

@@ -220,7 +220,7 @@ func (v *reserve) refuse(l *listener, busy string) bool {
 		return false
 	}
 	l.svc.counters.accepted.Add(1)
-	l.svc.counters.refused.Add(1)
+	l.svc.counters.refused(noRoomLeft)
 	send(fd, []byte(busy))
 	unix.Close(fd)
 	return true

@@ -151,7 +151,7 @@ func (v *reserve) refuse(l *listener, err error, busy string) bool {
 		return false
 	}
 	l.svc.counters.accepted.Add(1)
-	l.svc.counters.refused.Add(1)
+	l.svc.counters.refused(noRoomLeft)
 	c.SetWriteDeadline(time.Now().Add(time.Millisecond))
 	c.Write([]byte(busy))
 	c.Close()

@@ -3,6 +3,7 @@ package netsvc_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -40,6 +41,8 @@ type server struct {
 
 	st  *store.Store
 	svc *netsvc.Service
+
+	roots *x509.CertPool // set by secure
 }
 
 // newServer prepares a server with the defaults of config.toml.
@@ -129,8 +132,12 @@ func (s *server) members(name string) int {
 // peer is a client of either port: lines out, lines in.
 type peer struct {
 	t    testing.TB
-	conn *net.TCPConn
-	in   *bufio.Reader
+	conn interface {
+		net.Conn
+		CloseWrite() error
+	}
+	tcp *net.TCPConn // conn, or what is beneath
+	in  *bufio.Reader
 }
 
 func dial(t testing.TB, port int) *peer {
@@ -140,7 +147,11 @@ func dial(t testing.TB, port int) *peer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return &peer{t, c.(*net.TCPConn), bufio.NewReader(c)}
+	return newPeer(t, c.(*net.TCPConn))
+}
+
+func newPeer(t testing.TB, c *net.TCPConn) *peer {
+	return &peer{t: t, conn: c, tcp: c, in: bufio.NewReader(c)}
 }
 
 // join connects to a room and reads on until its own join line.
@@ -213,8 +224,8 @@ func (p *peer) halfClose() { p.conn.CloseWrite() }
 
 // reset vanishes without a word.
 func (p *peer) reset() {
-	p.conn.SetLinger(0)
-	p.conn.Close()
+	p.tcp.SetLinger(0)
+	p.tcp.Close()
 }
 
 // eventually waits for what other goroutines bring about.

@@ -28,7 +28,8 @@ const (
 type session struct {
 	svc    *Service
 	id     uint64
-	conn   conn
+	conn   halfCloser
+	tcp    conn // beneath conn, or conn itself
 	addr   netip.Addr
 	remote string // with the port
 	framer wire.Framer
@@ -43,24 +44,38 @@ type session struct {
 // admitMaster serves a connection to the master port, or says why not.
 func (s *Service) admitMaster(c socket, addr netip.AddrPort) {
 	if s.stop.Err() != nil {
-		s.refuse(c.conn(addr), "ERR shutting-down the server is stopping\n")
+		s.refuse(c.conn(addr), isClosing, "ERR shutting-down the server is stopping\n")
 		return
 	}
-	err := s.enter(addr.Addr())
+	why, err := s.enter(addr.Addr())
 	if err == nil {
 		if b := s.banned(false, 0, addr.Addr(), ""); b != nil {
 			s.leave(addr.Addr())
-			err = wire.Errorf(wire.CodeDenied, "%s", banText(b))
+			why, err = isBanned, wire.Errorf(wire.CodeDenied, "%s", banText(b))
 		}
 	}
 	if err != nil {
 		s.refusal("", addr, errLine(err))
-		s.refuse(c.conn(addr), errLine(err))
+		s.refuse(c.conn(addr), why, errLine(err))
 		return
 	}
-	ses := &session{svc: s, id: s.sessions.Add(1), conn: c.conn(addr), addr: addr.Addr(), remote: addr.String(), framer: wire.NewFramer(s.opts().LineBytes)}
+	id, secure := s.sessions.Add(1), s.opts().Certificate != nil
+	who := newCaller(c.conn(addr), addr, nil)
+	if secure {
+		s.gate.enter(who)
+	}
 	s.tasks.Go(func() {
 		defer s.leave(addr.Addr())
+		if secure {
+			err := s.secure(s.stop, who)
+			s.gate.leave(who)
+			if err != nil {
+				s.refuse(who.conn, noHandshake, err.Error())
+				return
+			}
+			who.tcp.SetDeadline(time.Time{})
+		}
+		ses := &session{svc: s, id: id, conn: who.conn, tcp: who.tcp, addr: addr.Addr(), remote: addr.String(), framer: wire.NewFramer(s.opts().LineBytes)}
 		ses.serve()
 	})
 }
@@ -154,7 +169,7 @@ func (c *session) converse() error {
 			c.idle = time.Now().Add(idle)
 			lines = c.lines
 		}
-		c.conn.SetReadDeadline(c.idle)
+		c.tcp.SetReadDeadline(c.idle)
 		if c.svc.stop.Err() != nil {
 			return c.svc.stop.Err()
 		}
@@ -180,7 +195,7 @@ func (c *session) serveInput() error {
 		c.held = nil
 		return c.take(held)
 	}
-	p, done, err := readInput(c.conn, wholeBuffer)
+	p, done, err := c.read()
 	if err == nil {
 		defer done()
 		return c.take(p)
@@ -201,12 +216,21 @@ func (c *session) serveInput() error {
 }
 
 // wake makes a session that waits for input look around.
-func (c *session) wake() { c.conn.SetReadDeadline(time.Unix(1, 0)) }
+func (c *session) wake() { c.tcp.SetReadDeadline(time.Unix(1, 0)) }
 
 // woken reports whether a read has ended by wake: the client was not idle for
 // too long.
 func (c *session) woken(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) && (c.idle.IsZero() || time.Now().Before(c.idle))
+}
+
+// read is readInput, if the connection is nothing but TCP: others hold their
+// buffer while they wait.
+func (c *session) read() (p []byte, done func(), err error) {
+	if c.conn == c.tcp {
+		return readInput(c.tcp, wholeBuffer)
+	}
+	return readNow(c.conn, wholeBuffer)
 }
 
 func (c *session) take(p []byte) error {

@@ -102,7 +102,7 @@ func (c *session) slow(price float64) error {
 		return err
 	}
 	reset := false
-	control(c.conn, func(fd uintptr) { reset = wasReset(fd) })
+	control(c.tcp, func(fd uintptr) { reset = wasReset(fd) })
 	if reset {
 		return errVanished
 	}

@@ -216,13 +216,13 @@ func (r *Room) line(text string) string { return "* " + r.name() + ": " + text }
 
 // admit makes a connection a member, or says why not.
 func (r *Room) admit(c socket, addr netip.AddrPort) {
-	if err := r.svc.enter(addr.Addr()); err != nil {
+	if why, err := r.svc.enter(addr.Addr()); err != nil {
 		r.svc.refusal(r.name(), addr, err.Error())
-		r.svc.refuse(c.conn(addr), r.line(err.Error()+"\n"))
+		r.svc.refuse(c.conn(addr), why, r.line(err.Error()+"\n"))
 		return
 	}
-	if l := r.lock.Load(); l != nil {
-		who := r.svc.gate.enter(&caller{conn: c.conn(addr), addr: addr, room: r, framer: wire.NewFramer(r.svc.opts().LineBytes)})
+	if l := r.lock.Load(); l != nil || r.svc.opts().Certificate != nil {
+		who := r.svc.gate.enter(newCaller(c.conn(addr), addr, r))
 		r.svc.tasks.Go(func() { r.knock(who, l) })
 		return
 	}
@@ -232,11 +232,11 @@ func (r *Room) admit(c socket, addr netip.AddrPort) {
 // welcome is admit for a connection that is counted and may come in. early is
 // what has been read from it already.
 func (r *Room) welcome(k link, addr netip.AddrPort, early []byte) {
-	m, refusal := r.join(k, addr, early)
+	m, why, text := r.join(k, addr, early)
 	if m == nil {
 		r.svc.leave(addr.Addr())
-		r.svc.refusal(r.name(), addr, refusal)
-		r.svc.refuse(k.unused(addr), refusal)
+		r.svc.refusal(r.name(), addr, text)
+		r.svc.refuse(k.unused(addr), why, text)
 		return
 	}
 	m.flushAll()
@@ -245,18 +245,18 @@ func (r *Room) welcome(k link, addr netip.AddrPort, early []byte) {
 // join registers a member and begins to read it under the lock that closing
 // takes: nobody joins a room that has said farewell. The refusal is a line, and
 // then the link is not begun.
-func (r *Room) join(k link, addr netip.AddrPort, early []byte) (m *Member, refusal string) {
+func (r *Room) join(k link, addr netip.AddrPort, early []byte) (m *Member, why Barred, text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state == closing {
 		ev := r.farewell(r.cause)
-		return nil, string(ev.AppendText(nil))
+		return nil, isClosing, string(ev.AppendText(nil))
 	}
 	if n := len(r.members); n >= r.most() {
-		return nil, r.line(fmt.Sprintf("the room is full: it has %d members, which is the limit\n", n))
+		return nil, overMembers, r.line(fmt.Sprintf("the room is full: it has %d members, which is the limit\n", n))
 	}
 	if b := r.svc.banned(false, r.id, addr.Addr(), ""); b != nil {
-		return nil, r.line(banText(b) + "\n")
+		return nil, isBanned, r.line(banText(b) + "\n")
 	}
 	m = newMember(r, k, addr, r.guest())
 	if len(early) > 0 {
@@ -278,11 +278,11 @@ func (r *Room) join(k link, addr netip.AddrPort, early []byte) (m *Member, refus
 		delete(r.nicks, m.nick.Key)
 		r.reading--
 		r.announce(wire.Event{Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members)})
-		return nil, r.line("the server has no room for another connection; try again in a moment\n")
+		return nil, noRoomLeft, r.line("the server has no room for another connection; try again in a moment\n")
 	}
 	r.readers.Add(1)
 	r.svc.hub.publish(Happening{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: addr.String()})
-	return m, ""
+	return m, "", ""
 }
 
 // guest finds a nick for a newcomer. mu is held.

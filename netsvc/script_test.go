@@ -31,7 +31,14 @@ type script struct {
 
 var placeholder = regexp.MustCompile(`\{[a-z]+\}`)
 
+// runScript carries out a script over plain connections, over plain ones that
+// are served by goroutines, and over TLS.
 func runScript(t *testing.T, text string) {
+	t.Run("TLS", func(t *testing.T) {
+		s := newServer(t)
+		s.secure()
+		playScript(t, s, text)
+	})
 	engines(t, func(t *testing.T, s *server) { playScript(t, s, text) })
 }
 
@@ -82,11 +89,11 @@ func (s *script) step(line string) error {
 	verb, room, _ := strings.Cut(verb, " ")
 	switch verb {
 	case "calls":
-		s.peers[who] = dial(s.t, s.svc.Port())
+		s.peers[who] = s.dial(s.svc.Port())
 	case "joins":
 		for _, i := range s.svc.List() {
 			if i.Name == room {
-				s.peers[who] = dial(s.t, i.Port)
+				s.peers[who] = s.dial(i.Port)
 				return nil
 			}
 		}

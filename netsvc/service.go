@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -52,9 +53,12 @@ type Options struct {
 	LinesPerSecond float64 // a member's allowance: beyond it, it is read more slowly; 0: no limit
 	Burst          int     // lines that it may say at once before that counts
 
-	DeadPeer     time.Duration
-	MasterIdle   time.Duration // 0: no limit
-	CreateAnyone bool          // else CREATE is refused
+	DeadPeer   time.Duration
+	MasterIdle time.Duration // 0: no limit
+	// Certificate is what newcomers are shown, on every port (see
+	// tls.Config.GetCertificate). nil: connections are plain.
+	Certificate  func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	CreateAnyone bool // else CREATE is refused
 	Delete       Policy
 	Log          *slog.Logger
 
@@ -68,6 +72,7 @@ type Service struct {
 	// Set by New, then read-only.
 	log   *slog.Logger
 	store *store.Store
+	tls   *tls.Config
 
 	options atomic.Pointer[Options] // replaced as a whole, never written to
 
@@ -117,6 +122,15 @@ func New(st *store.Store, opts Options) *Service {
 	s.counters.ended = make(map[Cause]uint64)
 	for _, c := range causes {
 		s.counters.ended[c] = 0
+	}
+	s.tls = s.secureConfig()
+	s.counters.refusals = make(map[Barred]uint64)
+	for _, r := range refusalCauses {
+		s.counters.refusals[r] = 0
+	}
+	s.counters.tls = make(map[string]uint64)
+	for _, f := range tlsFailures {
+		s.counters.tls[f] = 0
 	}
 	s.counters.sessions = make(map[Cause]uint64)
 	for _, c := range sessionCauses {

@@ -37,6 +37,14 @@ type conn interface {
 
 func newStream(c conn) *stream { return &stream{conn: c, tcp: c, work: make(chan struct{}, 1)} }
 
+// linkThrough makes a member's connection of one that has passed the gate.
+func (s *Service) linkThrough(c halfCloser, tcp conn, remote netip.AddrPort) link {
+	if c == tcp {
+		return s.linkOf(tcp, remote)
+	}
+	return &stream{conn: c, tcp: tcp, work: make(chan struct{}, 1)}
+}
+
 func (k *stream) start(m *Member) error {
 	k.m = m
 	go k.writer()

@@ -290,11 +290,9 @@ func (p *parser) cross(c *Config) {
 		p.at([]string{"server.create", "rooms.max"}, "%d rooms are more than rooms.max allows, which is %d", len(c.Server.Create), c.Rooms.Max)
 	}
 	switch {
-	case c.TLS.Cert != "" && c.TLS.Key != "":
-		p.at([]string{"tls.cert"}, `this version has no TLS; leave tls.cert and tls.key empty`)
-	case c.TLS.Cert != "":
+	case c.TLS.Cert != "" && c.TLS.Key == "":
 		p.at([]string{"tls.cert"}, "tls.key is missing; write both, or none")
-	case c.TLS.Key != "":
+	case c.TLS.Cert == "" && c.TLS.Key != "":
 		p.at([]string{"tls.key"}, "tls.cert is missing; write both, or none")
 	}
 }

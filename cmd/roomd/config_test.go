@@ -141,7 +141,7 @@ func TestBounds(t *testing.T) {
 		{"history.age", []string{`"0s"`, `"1h"`}, []string{`"-1h"`}},
 		{"access.create", []string{`"anyone"`, `"operator"`}, []string{`"creator"`}},
 		{"access.delete", []string{`"auto"`, `"anyone"`, `"creator"`, `"operator"`}, []string{`""`}},
-		{"tls.cert", []string{`""`}, []string{`"x"`, "1"}},
+		{"tls.cert", []string{`""`}, []string{`"x"`, "1"}}, // alone
 		{"tls.key", []string{`""`}, []string{`"x"`}},
 		{"admin.socket", []string{`""`, `"x"`}, []string{"1"}},
 		{"admin.mode", []string{`"0660"`, `"600"`}, []string{`"0680"`, `"rw"`, "432", `"1777"`}},

@@ -188,3 +188,29 @@ func (p *process) nc(port int, input io.Reader) string {
 	}
 	return string(out)
 }
+
+// visitor is a client of either port: lines out, lines in.
+type visitor struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func (p *process) visit(port int) visitor {
+	c := p.dial(port)
+	c.SetDeadline(time.Now().Add(patience))
+	return visitor{c, bufio.NewReader(c)}
+}
+
+// until reads on to a line that holds the text.
+func (v visitor) until(t *testing.T, text string) string {
+	t.Helper()
+	for {
+		l, err := v.in.ReadString('\n')
+		if err != nil {
+			t.Fatalf("waiting for %q: %q, %v", text, l, err)
+		}
+		if strings.Contains(l, text) {
+			return l
+		}
+	}
+}

@@ -80,7 +80,8 @@ var (
 	descMembers    = desc("members", "Members of all rooms.")
 	descConns      = desc("connections", "Connections now, to the master port and to rooms.")
 	descAccepted   = desc("connections_accepted_total", "Connections accepted on any port.")
-	descRefused    = desc("connections_refused_total", "Connections refused: over a limit, banned, or too late.")
+	descRefused    = desc("connections_refused_total", "Connections refused, by cause.", "cause")
+	descTLS        = desc("tls_failures_total", "TLS handshakes that failed, by cause.", "cause")
 	descEnded      = desc("members_ended_total", "Members that have gone, by cause.", "cause")
 	descForeign    = desc("foreign_connections_total", "Connections that spoke another protocol, by protocol.", "protocol")
 	descSessions   = desc("sessions_ended_total", "Connections to the master port that have ended, by cause.", "cause")
@@ -141,7 +142,12 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(descConns, float64(m.svc.Connections()))
 	c := m.svc.Counters()
 	counter(descAccepted, c.Accepted)
-	counter(descRefused, c.Refused)
+	for cause, n := range c.Refused {
+		counter(descRefused, n, string(cause))
+	}
+	for cause, n := range c.TLSFailed {
+		counter(descTLS, n, cause)
+	}
 	for cause, n := range c.Ended {
 		counter(descEnded, n, string(cause))
 	}

@@ -38,10 +38,10 @@ func (s *server) reload(dry bool) ([]admin.Change, error) {
 	p := &plan{server: s, was: s.config(), next: &next, changes: changes}
 	p.prepare(dry)
 	if refused := p.settle(dry); dry || refused {
-		return changes, nil
+		return p.changes, nil
 	}
 	p.commit()
-	return changes, nil
+	return p.changes, nil
 }
 
 // reloadAndLog is reload for who gets no answer.
@@ -96,6 +96,7 @@ type plan struct {
 
 	metrics *net.TCPListener // opened for the new metrics.listen
 	network *netsvc.Change   // what is about to be done to the ports
+	pair    *keyPair         // for the new options
 }
 
 // changed finds a key that differs.
@@ -125,16 +126,23 @@ func (p *plan) prepare(dry bool) {
 			p.refuse("admin.group", err)
 		}
 	}
+	var err error
+	if p.pair, err = p.next.loadKeyPair(p.log); err != nil {
+		if p.changed("tls.cert") == nil && p.changed("tls.key") == nil { // the files have changed
+			p.changes = append(p.changes, admin.Change{Key: "tls.cert", From: p.was.TLS.Cert, To: p.next.TLS.Cert})
+		}
+		p.refuse("tls.cert", err)
+		p.refuse("tls.key", err)
+	}
 	if dry {
 		return
 	}
-	var err error
 	if p.changed("metrics.listen") != nil && p.next.Metrics.Listen != "" {
 		if p.metrics, err = listenMetrics(p.next.Metrics.Listen); err != nil {
 			p.refuse("metrics.listen", err)
 		}
 	}
-	if p.network, err = p.svc.Prepare(p.next.serviceOptions(p.log)); err != nil {
+	if p.network, err = p.svc.Prepare(p.next.serviceOptions(p.log, p.pair)); err != nil {
 		for _, key := range []string{"server.listen", "server.port"} {
 			p.refuse(key, err)
 		}
@@ -168,6 +176,7 @@ func (p *plan) settle(dry bool) (refused bool) {
 func (p *plan) commit() {
 	c := p.next
 	p.network.Commit()
+	p.server.pair.Store(p.pair)
 	p.st.SetRetention(store.Retention{Lines: uint64(c.History.Lines), Age: c.History.Age, Trash: c.Rooms.Trash})
 	p.format.set(c.Log.Format)
 	if p.changed("log.level") != nil { // else what the operator has set stays

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -168,6 +170,13 @@ func check(file string, out, errw io.Writer) error {
 	fmt.Fprintf(out, "  may create   %s\n", cfg.Access.Create)
 	may, why := cfg.deletePolicy()
 	fmt.Fprintf(out, "  may delete   %s (%s)\n", may, why)
+	pair, err := cfg.loadKeyPair(slog.New(slog.NewTextHandler(errw, nil)))
+	if err != nil {
+		return err
+	}
+	if pair != nil {
+		fmt.Fprintf(out, "  TLS          on every port; the certificate is good until %s\n", pair.expires().Format(time.DateOnly))
+	}
 	for _, w := range cfg.exposed() {
 		fmt.Fprintf(out, "warning: %s\n", w)
 	}

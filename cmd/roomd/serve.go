@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -52,6 +53,8 @@ type server struct {
 	metricsDoor *net.TCPListener
 	stopMetrics func() // nil: metrics.listen is empty
 	successor   *successor
+
+	pair atomic.Pointer[keyPair] // nil in it: connections are plain
 
 	mu  sync.Mutex
 	cfg *Config // in effect; replaced as a whole
@@ -165,7 +168,12 @@ func (s *server) open() (err error) {
 	for _, w := range s.st.Warnings() {
 		s.log.Warn("the database", "found", w)
 	}
-	s.svc = netsvc.New(s.st, s.cfg.serviceOptions(s.log))
+	pair, err := s.cfg.loadKeyPair(s.log)
+	if err != nil {
+		return err
+	}
+	s.pair.Store(pair)
+	s.svc = netsvc.New(s.st, s.cfg.serviceOptions(s.log, pair))
 	return nil
 }
 
@@ -356,10 +364,11 @@ func (c *Config) storeOptions() store.Options {
 	return o
 }
 
-func (c *Config) serviceOptions(log *slog.Logger) netsvc.Options {
+func (c *Config) serviceOptions(log *slog.Logger, pair *keyPair) netsvc.Options {
 	mayDelete, _ := c.deletePolicy()
 	return netsvc.Options{
-		Listen: c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last},
+		Certificate: pair.getter(),
+		Listen:      c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last},
 		Rooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
 		Members: c.Limits.Members, Connections: c.Limits.Connections, PerAddress: c.Limits.PerAddress,
 		ConnectRate: c.Limits.ConnectsPerSecond, RequestRate: c.Limits.RequestsPerSecond, RateExempt: c.Limits.RateExempt,

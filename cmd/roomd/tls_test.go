@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// writeKeyPair makes a certificate for 127.0.0.1 and its key, in files that are
+// put in place as a renewal does it.
+func writeKeyPair(t *testing.T, dir, name string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	form := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: secret}} {
+		path := filepath.Join(dir, file)
+		if err := os.WriteFile(path+".new", pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// shownName is the name in the certificate that a newcomer is shown.
+func shownName(t *testing.T, port int) string {
+	t.Helper()
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", fmt.Sprintf("127.0.0.1:%d", port), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.ConnectionState().PeerCertificates[0].Subject.CommonName
+}
+
+// The keys of TLS: a server that speaks it to openssl, another certificate
+// without a restart, a broken one that is refused, and plain again; who is inside
+// stays all the time.
+func TestTLS(t *testing.T) {
+	p := newProcess(t, "tls = { cert = \"cert.pem\", key = \"key.pem\" }")
+	writeKeyPair(t, p.dir, "first")
+	p.start()
+	if got := shownName(t, p.master); got != "first" {
+		t.Errorf("the certificate is of %q", got)
+	}
+	ann, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", fmt.Sprintf("127.0.0.1:%d", p.first), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ann.Close()
+	ann.SetDeadline(time.Now().Add(3 * patience))
+	in := bufio.NewReader(ann)
+	until := func(text string) {
+		t.Helper()
+		for {
+			if l, err := in.ReadString('\n'); err != nil {
+				t.Fatalf("waiting for %q: %q, %v", text, l, err)
+			} else if strings.Contains(l, text) {
+				return
+			}
+		}
+	}
+	until("guest-1 joined")
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("openssl is not installed")
+	}
+	cmd := exec.Command(openssl, "s_client", "-quiet", "-CAfile", filepath.Join(p.dir, "cert.pem"), "-verify_return_error", "-connect", fmt.Sprintf("127.0.0.1:%d", p.master))
+	cmd.Stdin = strings.NewReader("LIST\nQUIT\n")
+	if out, err := cmd.Output(); err != nil || string(out) != fmt.Sprintf("OK 1\nlobby %d 1\nOK bye\n", p.first) {
+		t.Errorf("openssl: %q, %v", out, err)
+	}
+	plain := p.visit(p.master)
+	fmt.Fprint(plain, "LIST\nLIST\n")
+	if text, err := io.ReadAll(plain.in); err != nil || !strings.Contains(string(text), "this port speaks TLS") {
+		t.Errorf("a plain client reads %q, %v", text, err)
+	}
+
+	writeKeyPair(t, p.dir, "second")
+	if results, errs := p.reload(); errs != "" {
+		t.Fatal(results, errs)
+	}
+	if got := shownName(t, p.master); got != "second" {
+		t.Errorf("after a reload the certificate is of %q", got)
+	}
+	if err := os.WriteFile(filepath.Join(p.dir, "key.pem"), []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if results, errs := p.reload(); results["tls.cert"].Result != "refused" || !strings.Contains(errs, "nothing is changed") {
+		t.Errorf("a broken key: %+v, %s", results, errs)
+	}
+	if got := shownName(t, p.master); got != "second" {
+		t.Errorf("after a broken one the certificate is of %q", got)
+	}
+	p.configure(`tls = { cert = "", key = "" }`)
+	if results, errs := p.reload(); results["tls.cert"].Result != "applied" {
+		t.Errorf("plain again: %+v, %s", results, errs)
+	}
+	bob := p.visit(p.first)
+	bob.until(t, "guest-")
+	bob.until(t, "joined")
+	fmt.Fprintln(bob, "plain")
+	until("> plain")
+	fmt.Fprintln(ann, "secret")
+	until("> secret")
+	bob.until(t, "<guest-1> secret")
+}
+
+// Files that change are taken up by themselves, and those that do not fit
+// together are not.
+func TestRenewal(t *testing.T) {
+	dir := t.TempDir()
+	writeKeyPair(t, dir, "first")
+	log := new(strings.Builder)
+	c := defaults()
+	c.TLS.Cert, c.TLS.Key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	k, err := c.loadKeyPair(slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func(want string) {
+		t.Helper()
+		k.looked = time.Time{} // as if it had been long ago
+		cert, err := k.get(nil)
+		if err != nil || cert.Leaf.Subject.CommonName != want {
+			t.Errorf("%v, %v; want %s", cert.Leaf.Subject, err, want)
+		}
+	}
+	look("first")
+	writeKeyPair(t, dir, "second")
+	later := time.Now().Add(time.Minute) // the clock of the file system is coarse
+	for _, f := range []string{c.TLS.Cert, c.TLS.Key} {
+		if err := os.Chtimes(f, later, later); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look("second")
+	old, err := os.ReadFile(c.TLS.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeKeyPair(t, dir, "third")
+	if err := os.WriteFile(c.TLS.Key, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	look("second")
+	look("second")
+	if n := strings.Count(log.String(), "the old certificate stays in use"); n != 1 {
+		t.Errorf("it was said %d times:\n%s", n, log)
+	}
+	if err := os.Remove(c.TLS.Cert); err != nil {
+		t.Fatal(err)
+	}
+	look("second")
+	if _, err := c.loadKeyPair(slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "cert.pem") {
+		t.Error("a start without the file:", err)
+	}
+}

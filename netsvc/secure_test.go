@@ -1,0 +1,180 @@
+package netsvc_test
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// newCertificate makes a certificate for 127.0.0.1 that signs itself.
+func newCertificate(t testing.TB, name string) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	form := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+}
+
+// secure has the server speak TLS.
+func (s *server) secure() {
+	cert := newCertificate(s.t, "roomd")
+	s.opts.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }
+	s.roots = x509.NewCertPool()
+	s.roots.AddCert(cert.Leaf)
+}
+
+// dial connects as the server speaks.
+func (s *server) dial(port int) *peer {
+	s.t.Helper()
+	p := dial(s.t, port)
+	if s.roots == nil {
+		return p
+	}
+	c := tls.Client(p.tcp, &tls.Config{RootCAs: s.roots, ServerName: "127.0.0.1"})
+	c.SetDeadline(time.Now().Add(patience))
+	if err := c.Handshake(); err != nil {
+		s.t.Fatal(err)
+	}
+	c.SetDeadline(time.Time{})
+	p.conn, p.in = c, bufio.NewReader(c)
+	return p
+}
+
+// Who speaks plain text to a port that speaks TLS is told so, in plain text;
+// what is no TLS at all, and what takes too long, is counted.
+func TestPlainOnTLS(t *testing.T) {
+	s := newServer(t)
+	s.secure()
+	s.start()
+	port := s.create("lobby")
+	ann := s.dial(port)
+	ann.until("* guest-1 joined")
+	for _, to := range []int{s.svc.Port(), port} {
+		p := dial(t, to)
+		p.send("LIST and more")
+		if l := p.line(); !strings.Contains(l, "this port speaks TLS") {
+			t.Errorf("port %d says %q", to, l)
+		}
+		p.end()
+		web := dial(t, to)
+		web.send("GET / HTTP/1.1\r", "Host: x\r", "\r")
+		web.expect("HTTP/1.0 400 Bad Request\r")
+		old := tls.Client(dial(t, to).tcp, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
+		if err := old.Handshake(); err == nil {
+			t.Error("TLS 1.1 is spoken")
+		}
+		half := dial(t, to)
+		half.conn.Write([]byte("\x16\x03\x01\x00"))
+		half.halfClose()
+	}
+	eventually(t, "all are counted", func() bool {
+		n := s.svc.Counters()
+		return n.TLSFailed["plain"] == 4 && n.TLSFailed["failed"] == 4 && n.Foreign["http"] == 2
+	})
+	ann.send("still here")
+	ann.until("<guest-1> still here")
+}
+
+// A thousand silent connections do not keep a client of TLS out, and they go.
+func TestHandshakesAreBounded(t *testing.T) {
+	s := newServer(t)
+	s.secure()
+	s.start()
+	port := s.create("lobby")
+	var silent []*peer
+	for range 1024 + 20 {
+		silent = append(silent, dial(t, port))
+	}
+	ann := s.dial(port)
+	ann.until("* guest-1 joined")
+	for _, p := range silent[:20] {
+		p.expect("* very many are waiting here; try again")
+		p.end()
+	}
+	s.stop()
+	for _, p := range silent[20:] {
+		p.conn.SetReadDeadline(time.Now().Add(patience))
+		if text, err := io.ReadAll(p.conn); errors.Is(err, io.ErrNoProgress) || strings.Contains(string(text), "you are") {
+			t.Errorf("%q, %v", text, err)
+		}
+	}
+}
+
+// Members behind TLS and behind plain connections have the same lines in the
+// same order: TLS is switched on while there are members.
+func TestSameLinesBehindTLS(t *testing.T) {
+	s := startServer(t)
+	port := s.create("lobby")
+	var all []*peer
+	for range 4 {
+		all = append(all, join(t, port))
+	}
+	next := s.opts
+	s.secure()
+	next.Certificate = s.opts.Certificate
+	ch, err := s.svc.Prepare(next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ch.Commit()
+	for range 4 {
+		p := s.dial(port)
+		p.until("* guest-" + fmt.Sprint(len(all)+1) + " joined")
+		all = append(all, p)
+	}
+	const lines = 500
+	var speaking, listening sync.WaitGroup
+	got := make([][]string, len(all))
+	for i, p := range all {
+		speaking.Go(func() {
+			for n := range lines {
+				fmt.Fprintf(p.conn, "%d of %d %s\n", n, i, strings.Repeat("x", n))
+			}
+		})
+		listening.Go(func() {
+			for len(got[i]) < lines*len(all) {
+				l, err := p.next()
+				if err != nil {
+					t.Errorf("member %d has %d lines: %v", i, len(got[i]), err)
+					return
+				}
+				if strings.HasPrefix(l, "<") {
+					got[i] = append(got[i], l)
+				}
+			}
+		})
+	}
+	speaking.Wait()
+	listening.Wait()
+	for i := range got {
+		if strings.Join(got[i], "\n") != strings.Join(got[0], "\n") {
+			t.Errorf("members %d and 0 differ", i)
+		}
+	}
+}
