@@ -47,11 +47,16 @@ var ErrInterrupt = readline.ErrInterrupt
 // IsTerminal reports whether a person sits at the other end of a file.
 func IsTerminal(f *os.File) bool { return readline.IsTerminal(int(f.Fd())) }
 
+// Editable reports whether an Editor edits lines, or only reads them as they
+// come: both must be the process's terminal, and it must move its cursor.
+func Editable(in io.Reader, out io.Writer) bool {
+	return in == os.Stdin && out == os.Stdout && readline.DefaultIsTerminal() && os.Getenv("TERM") != "dumb"
+}
+
 // EditorOptions say where an Editor reads and writes.
 type EditorOptions struct {
-	// Lines are edited if both are the process's terminal and it can move its
-	// cursor (TERM is not "dumb"). Otherwise In is read line by line, and no
-	// prompt is shown.
+	// Lines are edited if the two are Editable. Otherwise In is read line by
+	// line, and no prompt is shown.
 	In  io.Reader
 	Out io.Writer
 
@@ -69,7 +74,7 @@ type EditorOptions struct {
 // NewEditor takes over the terminal, if there is one. Close must follow.
 func NewEditor(o EditorOptions) (Editor, error) {
 	stdin := readline.NewCancelableStdin(o.In)
-	if o.In != os.Stdin || o.Out != os.Stdout || !readline.DefaultIsTerminal() || os.Getenv("TERM") == "dumb" {
+	if !Editable(o.In, o.Out) {
 		return &plainEditor{stdin: stdin, in: bufio.NewReader(stdin), out: o.Out}, nil
 	}
 	e := &lineEditor{stdin: stdin, restored: make(chan struct{}), past: openPast(o.History)}

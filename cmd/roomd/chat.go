@@ -57,7 +57,7 @@ NO_COLOR=1 turns colours off.`,
 				return err
 			}
 			defer ch.editor.Close()
-			return ch.run(cmd.Context(), args, terminal(cmd.InOrStdin()))
+			return ch.run(cmd.Context(), args, terminal(cmd.InOrStdin()), admin.Editable(cmd.InOrStdin(), cmd.OutOrStdout()))
 		},
 	}
 	r.flags(cmd, true)
@@ -104,19 +104,20 @@ type chat struct {
 }
 
 // run reads and carries out lines until the person leaves.
-func (c *chat) run(ctx context.Context, rooms []string, interactive bool) error {
+func (c *chat) run(ctx context.Context, rooms []string, interactive, edits bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c.ctx = ctx
 	got := make(chan os.Signal, 1)
-	// While a line is carried out Ctrl-C is a signal, and does nothing.
+	// Where lines are edited Ctrl-C is a key. While one is carried out it is a
+	// signal, and does nothing.
 	signal.Notify(got, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(got)
 	c.tasks.Go(func() {
 		for {
 			select {
 			case sig := <-got:
-				if sig != os.Interrupt || !interactive {
+				if sig != os.Interrupt || !edits {
 					c.editor.Close()
 					cancel()
 				}

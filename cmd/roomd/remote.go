@@ -63,7 +63,7 @@ func (r *remote) dial(ctx context.Context) (*client.Client, error) {
 	c, err := client.Dial(ctx, addr, o)
 	err = says(err)
 	if err != nil && r.server == "" && errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("%w\nIs the server running? --server names another one.", err)
+		return nil, fmt.Errorf("%w\nno server runs there; --server names another one", err)
 	}
 	return c, err
 }

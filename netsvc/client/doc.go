@@ -81,8 +81,10 @@
 // # Errors
 //
 // What the server refuses is an *Error with a code: "no-room", "exists",
-// "denied" and so on, see docs/protocol.md. A room that ends for good ends with
-// ErrDeleted, ErrClosed, or an *Error of the code no-room.
+// "denied" and so on, see docs/protocol.md. A room ends for good when it is closed
+// here (ErrClosed), when it was deleted, also meanwhile (ErrDeleted), or when its
+// password is another one by now (an *Error of the code "denied"). All else, a
+// full room or a ban for an hour, passes: it is tried again.
 //
 // # Text
 //

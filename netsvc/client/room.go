@@ -109,7 +109,7 @@ func (c *Client) Join(ctx context.Context, name string, o JoinOptions) (*Room, e
 	}
 }
 
-// Close leaves the room. Lines that were not sent are not; wait for them first.
+// Close leaves the room. It does not wait for lines that are on their way.
 func (r *Room) Close() error {
 	r.end(ErrClosed)
 	r.task.Wait()
@@ -134,7 +134,7 @@ func (r *Room) end(why error) {
 }
 
 // Err is why the room has ended; nil: it has not. It is ErrDeleted, ErrClosed,
-// or an *Error of the code no-room.
+// or an *Error of the code "denied" if its password is another one by now.
 func (r *Room) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -225,7 +225,7 @@ func TestRestart(t *testing.T) {
 func TestCut(t *testing.T) {
 	lines, most := 1000, 15
 	if os.Getenv("ROOMD_SOAK") != "" {
-		lines, most = 20000, 300
+		lines, most = 20000, 100
 	}
 	s := newServer(t)
 	s.create("lobby")
