@@ -199,7 +199,8 @@ func (s *server) history(name string) (lines []client.Event) {
 		s.t.Fatal(err)
 	}
 	defer r.Close()
-	ctx := soon(s.t)
+	ctx, cancel := context.WithTimeout(context.Background(), 6*patience)
+	defer cancel()
 	for ev := range r.Events(ctx) {
 		if ev.Stored() {
 			lines = append(lines, ev)
