@@ -256,7 +256,8 @@ func powerChild(path string, opts Options) error {
 		}
 		os.Stdout.WriteString(b.String())
 	})
-	for i := range 80 {
+	batches := min(80, rounds(8))
+	for i := range batches {
 		n := 1 + rand.IntN(4)
 		for j := range n {
 			p := &Post{Room: uint64(1 + rand.IntN(crashRooms)), Line: Line{Kind: Message, From: "ann", Text: fmt.Sprintf("%d/%d/%s", i, j, strings.Repeat("x", rand.IntN(300)))}}
@@ -269,7 +270,7 @@ func powerChild(path string, opts Options) error {
 				return p.Err
 			}
 		}
-		switch rand.IntN(30) {
+		switch rand.IntN(max(8, batches/3)) {
 		case 0:
 			c := &change{fold: true, done: make(chan struct{})}
 			if err := s.enqueue(item{change: c}); err != nil {
