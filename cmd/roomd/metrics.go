@@ -99,6 +99,7 @@ var (
 	descStore      = desc("store_bytes", "Size of the database file.")
 	descFree       = desc("store_free_bytes", "Bytes of the database file that are free for what comes.")
 	descReadOnly   = desc("store_read_only", "1 from a failed write to the disk until the database is writable again.")
+	descDamaged    = desc("store_damaged_blocks_total", "Times that a reader came across a damaged block and left it out.")
 
 	// With metrics.per_room.
 	descRoomMembers = desc("room_members", "Members of a room.", "room")
@@ -176,6 +177,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(descStore, float64(file))
 		gauge(descFree, float64(free))
 	}
+	counter(descDamaged, m.st.Damaged())
 	readOnly := 0.0
 	if m.st.Broken() != nil {
 		readOnly = 1
