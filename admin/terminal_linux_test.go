@@ -182,11 +182,7 @@ func TestHour(t *testing.T) {
 	}
 	s.speak("dev", "one", "two", "three")
 	port := s.ports[0] + 1
-	type guest struct {
-		net.Conn
-		lines chan string
-	}
-	var dev, lobby []guest
+	var dev, lobby []net.Conn
 	for i := range 20 {
 		room, at := &lobby, s.ports[0]
 		if i%4 == 0 {
@@ -198,7 +194,7 @@ func TestHour(t *testing.T) {
 		}
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(2 * patience))
-		*room = append(*room, guest{Conn: c})
+		*room = append(*room, c)
 	}
 	eventually(t, "all are there", func() bool { return strings.Count(s.ok("members"), "guest-") == 20 })
 	c := openConsole(t, s.socket, "")

@@ -284,8 +284,6 @@ func (c fileConn) CloseWrite() error {
 	return err
 }
 
-func (c socket) close() { unix.Close(int(c)) }
-
 func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:

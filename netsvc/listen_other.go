@@ -169,5 +169,3 @@ func (s *Service) linkOf(c conn, _ netip.AddrPort) link { return newStream(c) }
 
 // conn makes a net.Conn of it.
 func (c socket) conn(netip.AddrPort) conn { return c.tcp }
-
-func (c socket) close() { c.tcp.Close() }
