@@ -113,15 +113,15 @@ func TestCloseSuspended(t *testing.T) {
 // A read-only store is not handed to anybody: the new process would not know.
 func TestSuspendBroken(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "db"), Options{})
-	s.mu.Lock()
+	s.Store.mu.Lock()
 	s.broken = ErrReadOnly
-	s.mu.Unlock()
+	s.Store.mu.Unlock()
 	if err := s.Suspend(); !errors.Is(err, ErrReadOnly) {
 		t.Error(err)
 	}
-	s.mu.Lock()
+	s.Store.mu.Lock()
 	s.broken = nil
-	s.mu.Unlock()
+	s.Store.mu.Unlock()
 }
 
 // Retention changes while the store is open: what is too much then goes.
