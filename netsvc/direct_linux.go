@@ -18,7 +18,8 @@ type direct struct {
 
 func (k *direct) start(m *Member) error {
 	k.m = m
-	if m.left != nil { // read before it was a member
+	early := m.left != nil // read before it was a member; later the loop may leave something
+	if early {
 		m.reading.Store(held)
 	}
 	k.loop.all.conns.set(k.fd, k)
@@ -26,7 +27,7 @@ func (k *direct) start(m *Member) error {
 		k.loop.all.conns.set(k.fd, nil)
 		return err
 	}
-	if m.left != nil && !m.parked.Load() {
+	if early && !m.parked.Load() {
 		k.goReadOn()
 	}
 	return nil
