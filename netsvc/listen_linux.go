@@ -31,6 +31,7 @@ type listener struct {
 
 	mu     sync.Mutex // held while accepting
 	closed bool
+	said   time.Time // when a shortage was logged last
 }
 
 // listenOn binds a port on an address. Port 0 lets the system choose. What is
@@ -120,7 +121,11 @@ func (l *listener) accept() {
 	for range acceptMost {
 		switch more, err := l.next(); {
 		case err != nil:
-			l.svc.log.Warn("accept", "listener", l.addr.String(), "error", err)
+			// A shortage lasts, and is looked at fifty times a second.
+			if now := time.Now(); now.Sub(l.said) > time.Minute {
+				l.said = now
+				l.svc.log.Warn("nobody can be accepted at the moment", "listener", l.addr.String(), "error", err)
+			}
 			l.rest()
 			return
 		case !more:
