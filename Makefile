@@ -11,7 +11,7 @@ NFPM        ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 packaging   := cmd/roomd/packaging
 KILLS       ?= 200
 
-.PHONY: help run build man install deb try-deb test check fmt vet lint cross fuzz soak bench bench-peers bench-growth microbench
+.PHONY: help run build man install deb try-deb test check fmt vet lint cross fuzz hostile soak bench bench-peers bench-growth microbench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ cross:
 	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./cmd/roomd
 	GOOS=darwin $(GO) build -o /dev/null ./cmd/roomd
 	GOOS=freebsd $(GO) build -o /dev/null ./cmd/roomd
+
+hostile: ## 60 s of more than thirty kinds of bad clients at once, against 200 good members
+	ROOMD_HOSTILE=60s $(GO) test -count=1 -v -timeout 10m -run '^TestHostile$$' ./cmd/roomd
 
 fuzz: ## run each fuzz target for FUZZTIME (default 20s)
 	@for p in $$($(GO) list ./...); do \

@@ -17,9 +17,9 @@ const (
 	// masterWrite is how long a client of the master port may take to read an
 	// answer.
 	masterWrite = 10 * time.Second
-	// emptyPrice is what an empty line costs of a request: a buffer full of them
-	// is not to take a quarter of an hour.
-	emptyPrice = 0.001
+	// emptyLines cost as much as one request. They take next to no time, and
+	// megabytes of them, which may be in the kernels, are not to take an hour.
+	emptyLines = 8192
 	// answerBytes gathered before they are written, for pipelined requests.
 	answerBytes = 64 << 10
 )
@@ -34,6 +34,7 @@ type session struct {
 	remote string // with the port
 	framer wire.Framer
 	lines  int       // seen so far
+	empty  int       // of them that were empty
 	begun  bool      // one of them was not blank
 	rest   time.Time // when its burst of requests is whole again
 	idle   time.Time // when it has been idle for too long; zero: never
@@ -244,7 +245,9 @@ func (c *session) take(p []byte) error {
 		}
 		price := 1.0
 		if len(line) == 0 {
-			price = emptyPrice
+			if c.empty++; c.empty%emptyLines != 0 {
+				price = 0
+			}
 		}
 		err := c.slow(price)
 		if err == nil || errors.Is(err, errStill) && over > 0 {

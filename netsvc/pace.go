@@ -81,7 +81,7 @@ func (s *Service) hurries(a netip.Addr) error {
 // must end.
 func (c *session) slow(price float64) error {
 	o := c.svc.opts()
-	if o.RequestRate == 0 || o.unhurried(c.addr) {
+	if price == 0 || o.RequestRate == 0 || o.unhurried(c.addr) {
 		return nil
 	}
 	now := time.Now()

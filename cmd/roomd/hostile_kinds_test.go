@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"time"
+)
+
+// attacker is one kind of bad client. It has an address of its own.
+type attacker struct {
+	p      *process
+	ctx    context.Context
+	from   net.IP
+	random *rand.Rand
+	rounds int
+}
+
+// kind is what an attacker does, again and again, and the metric that shows it.
+type kind struct {
+	name  string
+	shows string
+	round func(a *attacker)
+}
+
+// run goes on until the end of the attack. A round may take as long as the
+// server makes it take.
+func (a *attacker) run(k kind) {
+	for a.ctx.Err() == nil {
+		k.round(a)
+		a.rounds++
+		a.rest(5 * time.Millisecond)
+	}
+}
+
+// rest waits, and reports false at the end of the attack.
+func (a *attacker) rest(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-a.ctx.Done():
+		return false
+	}
+}
+
+// dial connects to a port and closes the connection at the end of the attack.
+// nil: it was not to be had.
+func (a *attacker) dial(port int) net.Conn {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: a.from}}
+	c, err := d.DialContext(a.ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return nil
+	}
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	context.AfterFunc(a.ctx, func() { c.Close() })
+	return c
+}
+
+// say sends text and reads what comes until the server closes, or for a while.
+func (a *attacker) say(port int, text string) {
+	c := a.dial(port)
+	if c == nil {
+		return
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(500 * time.Millisecond))
+	go io.WriteString(c, text)
+	io.Copy(io.Discard, c)
+}
+
+// pour sends text over and over, as fast as it is taken, and reads nothing or
+// everything.
+func (a *attacker) pour(port int, text string, reads bool) {
+	c := a.dial(port)
+	if c == nil {
+		return
+	}
+	defer c.Close()
+	if reads {
+		go io.Copy(io.Discard, c)
+	}
+	for a.ctx.Err() == nil {
+		if _, err := io.WriteString(c, text); err != nil {
+			return
+		}
+	}
+}
+
+// hold keeps some connections open, each of which sends text and then nothing.
+func (a *attacker) hold(port, n int, text string) {
+	var held []net.Conn
+	for range n {
+		if c := a.dial(port); c != nil {
+			io.WriteString(c, text)
+			held = append(held, c)
+		}
+	}
+	a.rest(2 * time.Second)
+	for _, c := range held {
+		c.Close()
+	}
+}
+
+// dribble sends text a byte at a time.
+func (a *attacker) dribble(port int, text string) {
+	c := a.dial(port)
+	if c == nil {
+		return
+	}
+	defer c.Close()
+	for i := 0; a.rest(20 * time.Millisecond); i++ {
+		if _, err := c.Write([]byte{text[i%len(text)]}); err != nil {
+			return
+		}
+	}
+}
+
+func (a *attacker) reset(port int, text string) {
+	c := a.dial(port)
+	if c == nil {
+		return
+	}
+	io.WriteString(c, text)
+	c.(*net.TCPConn).SetLinger(0)
+	c.Close()
+}
+
+func (a *attacker) noise(n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(a.random.Uint32())
+	}
+	return string(b)
+}
+
+const clientHello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" // the beginning of a TLS handshake
+
+// kinds are the bad clients. They meet the good ones in the room lobby and in
+// the room den, whose password they do not know; the room mud is theirs.
+func kinds(master, lobby, den, mud int) []kind {
+	long := strings.Repeat("x", 64<<10)
+	return []kind{
+		{"a byte now and then to the master port", `roomd_sessions_ended_total{cause="idle"}`, func(a *attacker) { a.dribble(master, "LIST x") }},
+		{"silence on the master port", `roomd_sessions_ended_total{cause="idle"}`, func(a *attacker) { a.hold(master, 20, "") }},
+		{"an endless line to the master port", "roomd_requests_slowed_total", func(a *attacker) { a.pour(master, long, true) }},
+		{"empty lines to the master port", "roomd_requests_slowed_total", func(a *attacker) { a.pour(master, strings.Repeat("\n", 10000), true) }},
+		{"LIST in a flood", "roomd_requests_slowed_total", func(a *attacker) { a.pour(master, strings.Repeat("LIST\n", 500), true) }},
+		{"LIST in a flood, unread", "roomd_requests_slowed_total", func(a *attacker) { a.pour(master, strings.Repeat("LIST *\n", 500), false) }},
+		{"CREATE and DELETE in a flood", "roomd_requests_slowed_total", func(a *attacker) {
+			name := fmt.Sprint("bad-", a.random.IntN(1000))
+			a.say(master, fmt.Sprintf("CREATE %s\nDELETE %s\n", name, name)+strings.Repeat("CREATE lobby\n", 100))
+		}},
+		{"CREATE with hostile names", `roomd_odd_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(master, "CREATE \x1b[2J\u202ex\nCREATE "+a.noise(20)+"\nQUIT\n") }},
+		{"JOIN again and again", "roomd_hurried_total", func(a *attacker) {
+			for range 100 {
+				a.say(master, "JOIN lobby\n")
+			}
+		}},
+		{"HTTP on the master port", `roomd_foreign_connections_total{protocol="http"}`, func(a *attacker) { a.say(master, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") }},
+		{"HTTP in a room", `roomd_foreign_connections_total{protocol="http"}`, func(a *attacker) { a.say(lobby, "POST / HTTP/1.1\r\nHost: x\r\n\r\nhello\r\n") }},
+		{"TLS on plain ports", `roomd_foreign_connections_total{protocol="tls"}`, func(a *attacker) { a.say(master, clientHello); a.say(lobby, clientHello) }},
+		{"SSH on plain ports", `roomd_foreign_connections_total{protocol="ssh"}`, func(a *attacker) { a.say(master, "SSH-2.0-x\r\n"); a.say(mud, "SSH-2.0-x\r\n") }},
+		{"noise to the master port", `roomd_odd_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(master, a.noise(4000)+"\n") }},
+		{"noise in a room", `roomd_odd_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(mud, a.noise(4000)+"\n") }},
+		{"joins and leaves", `roomd_members_ended_total{cause="left"}`, func(a *attacker) {
+			if c := a.dial(mud); c != nil {
+				c.Close()
+			}
+		}},
+		{"joins and resets in the good room", `roomd_members_ended_total{cause="vanished"}`, func(a *attacker) { a.reset(lobby, "half a li") }},
+		{"connections in a loop", "roomd_hurried_total", func(a *attacker) {
+			for range 50 {
+				a.reset(lobby, "")
+			}
+		}},
+		{"more connections than an address may have", `roomd_connections_refused_total{cause="address"}`, func(a *attacker) { a.hold(mud, 75, "") }},
+		{"members that never read", "roomd_written_bytes_total", func(a *attacker) { a.hold(lobby, 5, "") }},
+		{"a byte now and then in a room", `roomd_members_ended_total{cause="left"}`, func(a *attacker) { a.dribble(mud, "0123456789") }},
+		{"an endless line in a room", `roomd_odd_lines_total{kind="too long"}`, func(a *attacker) { a.say(mud, long+"\n"); a.pour(mud, long, true) }},
+		{"empty lines in a room", `roomd_odd_lines_total{kind="blank"}`, func(a *attacker) { a.pour(mud, strings.Repeat("\r\n", 10000), true) }},
+		{"a flood of lines", "roomd_lines_total", func(a *attacker) { a.pour(mud, strings.Repeat("buy now\n", 1000), true) }},
+		{"a flood of lines, unread", "roomd_lines_total", func(a *attacker) { a.pour(mud, strings.Repeat("buy now "+long[:200]+"\n", 100), false) }},
+		{"escapes and faked lines", `roomd_odd_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(mud, "\x1b[2J\x1b]0;x\a\u202e\r<ann> no\n* lobby: deleted\n") }},
+		{"towers of marks", `roomd_odd_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(mud, "Z"+strings.Repeat("\u0301", 2000)+"\n") }},
+		{"telnet without end", "roomd_connections_accepted_total", func(a *attacker) { a.pour(mud, strings.Repeat("\xff\xfb\x01\xff\xfa\x18", 2000), true) }},
+		{"one nick after the other", `roomd_members_ended_total{cause="left"}`, func(a *attacker) {
+			var b strings.Builder
+			for range 200 {
+				fmt.Fprintf(&b, "/nick bad-%d\n/nick *\n", a.random.IntN(1e6))
+			}
+			a.say(mud, b.String())
+		}},
+		{"dear commands, unread", "roomd_written_bytes_total", func(a *attacker) { a.pour(mud, strings.Repeat("/since 0\n/history 10000\n/who\n/json\n", 50), false) }},
+		{"guesses of a password", `roomd_passwords_total{outcome="wrong"}`, func(a *attacker) { a.say(den, "/pass a\n/pass b\n/pass c\n") }},
+		{"guesses in a hurry", `roomd_passwords_total{outcome="held"}`, func(a *attacker) { a.say(den, "/pass a\n/pass b\n/pass c\n") }},
+		{"silence before a password", "roomd_connections_accepted_total", func(a *attacker) { a.hold(den, 20, "/who\n") }},
+		{"half closes", `roomd_members_ended_total{cause="left"}`, func(a *attacker) {
+			if c := a.dial(mud); c != nil {
+				io.WriteString(c, "half")
+				c.(*net.TCPConn).CloseWrite()
+				io.Copy(io.Discard, c)
+				c.Close()
+			}
+		}},
+	}
+}

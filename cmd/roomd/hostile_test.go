@@ -1,0 +1,305 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+const (
+	goodMembers = 200
+	// lateBound is how long a line of a good member may take to another one in
+	// the worst case, attackers and the race detector on the same two cores.
+	lateBound = 3 * time.Second
+	// In the ordinary tests nothing is said of the machine.
+	shortBound = patience
+)
+
+// good is a well-behaved member: it says a line now and then, and gets all that
+// the others say.
+type good struct {
+	conn net.Conn
+	in   *bufio.Reader
+	nick string
+
+	said atomic.Int64 // lines
+	got  atomic.Int64 // lines of good members
+	sum  uint64       // of their order
+	late []time.Duration
+	err  error
+}
+
+// enterGood joins a room as the i-th of them, and takes a nick.
+func (p *process) enterGood(i, port int, nick, first string) *good {
+	p.t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, byte(1+i/50))}, Timeout: patience}
+	c, err := d.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	g := &good{conn: c, in: bufio.NewReader(c), nick: nick}
+	c.SetReadDeadline(time.Now().Add(patience))
+	fmt.Fprintf(c, "%s/nick %s\n", first, nick)
+	for {
+		l, err := g.in.ReadString('\n')
+		if err != nil {
+			p.t.Fatalf("%s: %q, %v", nick, l, err)
+		}
+		if strings.HasSuffix(l, " is now "+nick+"\n") {
+			return g
+		}
+	}
+}
+
+// speak says a line about every second until the end.
+func (g *good) speak(ctx context.Context) {
+	for {
+		t := time.NewTimer(500*time.Millisecond + rand.N(time.Second))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		if _, err := fmt.Fprintf(g.conn, "good %d %d\n", g.said.Load()+1, time.Now().UnixNano()); err != nil {
+			g.err = fmt.Errorf("%s cannot speak: %w", g.nick, err)
+			return
+		}
+		g.said.Add(1)
+	}
+}
+
+// listen checks what comes: every line of every good member of the room, in its
+// order.
+func (g *good) listen() {
+	last := make(map[string]int)
+	order := fnv.New64a()
+	for {
+		l, err := g.in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		from, text, ok := strings.Cut(l, "> good ")
+		if !ok || !strings.HasPrefix(from, "<good-") {
+			continue
+		}
+		var n int
+		var at int64
+		if _, err := fmt.Sscanf(text, "%d %d", &n, &at); err != nil || n != last[from]+1 {
+			g.err = fmt.Errorf("%s got %q after line %d of %s", g.nick, l, last[from], from)
+			return
+		}
+		last[from] = n
+		g.late = append(g.late, time.Since(time.Unix(0, at)))
+		io.WriteString(order, l)
+		g.sum = order.Sum64()
+		g.got.Add(1)
+	}
+}
+
+// metrics reads all there are.
+func (p *process) metrics(port int) map[string]float64 {
+	p.t.Helper()
+	text, status := get(p.t, fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
+	if status != 200 {
+		p.t.Fatal("metrics:", status)
+	}
+	all := make(map[string]float64)
+	for l := range strings.Lines(text) {
+		i := strings.LastIndexByte(l, ' ')
+		if v, err := strconv.ParseFloat(strings.TrimSpace(l[i+1:]), 64); err == nil && l[0] != '#' {
+			all[l[:i]] = v
+		}
+	}
+	return all
+}
+
+// least takes the metrics for a while and returns the smallest value of each.
+// The heap saws up and down with each collection: its smallest value is what is
+// really there.
+func (p *process) least(port int, d time.Duration) map[string]float64 {
+	least := p.metrics(port)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); time.Since(began) < d; {
+		<-tick.C
+		for k, v := range p.metrics(port) {
+			least[k] = min(least[k], v)
+		}
+	}
+	return least
+}
+
+// More than thirty kinds of bad clients at once, while 200 good members talk: no
+// good line is lost or late, nothing is left of the attack but its counts, and
+// every kind of it can be seen in them. ROOMD_HOSTILE=60s makes it long (make
+// hostile).
+func TestHostile(t *testing.T) {
+	attack := 3 * time.Second
+	if s := os.Getenv("ROOMD_HOSTILE"); s != "" {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		attack = d
+	}
+	quiet := attack / 3
+	metrics := int(nextPort.Add(1)) - 1
+	p := newProcess(t, fmt.Sprintf(`server.create = ["lobby", "mud"]
+metrics.listen = "127.0.0.1:%d"
+rooms.quiet_above = 20
+limits.members = 300
+limits.connections = 2000
+limits.per_address = 60
+limits.connects_per_second = 8.0
+limits.rate_exempt = ["127.0.2.0/24"]
+limits.master_idle = "1s"
+history.lines = 1000
+log.level = "warn"
+`, metrics))
+	p.start()
+	lobby, mud, den := p.first, p.first+1, p.first+2
+	if got := p.nc(p.master, strings.NewReader("CREATE den secret\n")); !strings.HasPrefix(got, fmt.Sprintf("OK den %d ", den)) {
+		t.Fatal(got)
+	}
+	var members []*good
+	rooms := map[int][]*good{}
+	for i := range goodMembers {
+		port, first := lobby, ""
+		if i%4 == 3 {
+			port, first = den, "/pass secret\n"
+		}
+		g := p.enterGood(i, port, fmt.Sprint("good-", i), first)
+		g.conn.SetReadDeadline(time.Time{})
+		members = append(members, g)
+		rooms[port] = append(rooms[port], g)
+	}
+	var listening, speaking, attacking sync.WaitGroup
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	for _, g := range members {
+		listening.Go(g.listen)
+		speaking.Go(func() { g.speak(ctx) })
+	}
+	defer listening.Wait()
+	defer func() {
+		for _, g := range members {
+			g.conn.Close()
+		}
+	}()
+	before := p.least(metrics, max(quiet, 2*time.Second))
+	var marks []int // how many lines each had got before the attack
+	for _, g := range members {
+		marks = append(marks, int(g.got.Load()))
+	}
+
+	bad, end := context.WithTimeout(ctx, attack)
+	all := kinds(p.master, lobby, den, mud)
+	attackers := make([]*attacker, len(all))
+	for i, k := range all {
+		attackers[i] = &attacker{p: p, ctx: bad, from: net.IPv4(127, 0, 1, byte(i+1)), random: rand.New(rand.NewPCG(uint64(i), 1))}
+		attacking.Go(func() { attackers[i].run(k) })
+	}
+	attacking.Wait()
+	end()
+	during := p.metrics(metrics)
+
+	// The good ones fall silent one after the other, and everything arrives.
+	stop()
+	speaking.Wait()
+	for port, there := range rooms {
+		want := int64(0)
+		for _, g := range there {
+			want += g.said.Load()
+		}
+		for end := time.Now().Add(patience); ; {
+			i := slices.IndexFunc(there, func(g *good) bool { return g.got.Load() != want || g.err != nil })
+			if i < 0 {
+				break
+			}
+			if time.Now().After(end) || there[i].err != nil {
+				t.Fatalf("port %d: %s got %d good lines of %d: %v", port, there[i].nick, there[i].got.Load(), want, there[i].err)
+			}
+			p.metrics(metrics) // takes a moment
+		}
+		for _, g := range there {
+			if g.sum != there[0].sum {
+				t.Errorf("port %d: %s and %s saw different orders", port, g.nick, there[0].nick)
+			}
+		}
+	}
+	var calm, stormy []time.Duration
+	for i, g := range members {
+		calm = append(calm, g.late[:marks[i]]...)
+		stormy = append(stormy, g.late[marks[i]:]...)
+	}
+	t.Logf("before the attack:  %s", percentiles(calm))
+	t.Logf("during the attack:  %s", percentiles(stormy))
+	bound := shortBound
+	if attack >= time.Minute {
+		bound = lateBound
+	}
+	if worst := slices.Max(stormy); worst > bound {
+		t.Errorf("a good line was %v late", worst)
+	}
+	for i, k := range all {
+		if during[k.shows] <= before[k.shows] {
+			t.Errorf("%s (%d rounds) is not seen in %s", k.name, attackers[i].rounds, k.shows)
+		}
+	}
+
+	// What is left: the members, and the memory they take.
+	var left map[string]float64
+	gone := func() bool {
+		return left["roomd_connections"] == before["roomd_connections"] && left["go_goroutines"] <= before["go_goroutines"]+2 &&
+			left["process_open_fds"] <= before["process_open_fds"]+2 && // the store's own come and go
+			left["go_memstats_heap_inuse_bytes"]+left["go_memstats_stack_inuse_bytes"] <= 1.1*(before["go_memstats_heap_inuse_bytes"]+before["go_memstats_stack_inuse_bytes"])
+	}
+	for end := time.Now().Add(settleTime(attack)); ; {
+		if left = p.least(metrics, time.Second); gone() || time.Now().After(end) {
+			break
+		}
+	}
+	for _, k := range []string{"roomd_connections", "go_goroutines", "process_open_fds", "go_memstats_heap_inuse_bytes", "go_memstats_stack_inuse_bytes"} {
+		t.Logf("%-32s %12.0f before, %12.0f after", k, before[k], left[k])
+	}
+	if attack >= time.Minute && !gone() || left["roomd_connections"] != before["roomd_connections"] {
+		t.Error("something of the attack is left")
+	}
+	for _, k := range slices.Sorted(maps.Keys(during)) {
+		if strings.HasPrefix(k, "roomd_") && strings.HasSuffix(k, "}") && !strings.Contains(k, "bucket") && during[k] > before[k] {
+			t.Logf("%-64s %10.0f", k, during[k]-before[k])
+		}
+	}
+}
+
+// settleTime is how long what is left of an attack may take to go: at last Go
+// collects its heap every two minutes.
+func settleTime(attack time.Duration) time.Duration {
+	if attack >= time.Minute {
+		return 150 * time.Second
+	}
+	return 40 * time.Second
+}
+
+func percentiles(d []time.Duration) string {
+	if len(d) == 0 {
+		return "no lines"
+	}
+	slices.Sort(d)
+	at := func(f float64) time.Duration { return d[int(f*float64(len(d)-1))].Round(10 * time.Microsecond) }
+	return fmt.Sprintf("%d good lines arrived: p50 %v, p99 %v, p99.9 %v, worst %v", len(d), at(.5), at(.99), at(.999), at(1))
+}
