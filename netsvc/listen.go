@@ -94,6 +94,9 @@ func why(port int, err error) string {
 
 // listenMaster retries a port that is in use for a moment.
 func (s *Service) listenMaster() (*listeners, error) {
+	if given := s.opts().Master; len(given) > 0 {
+		return s.takeMaster(given)
+	}
 	for until := time.Now().Add(bindPatience); ; {
 		l, err := s.listen(s.opts().Port)
 		if err == nil {
@@ -103,6 +106,20 @@ func (s *Service) listenMaster() (*listeners, error) {
 			return nil, fmt.Errorf("the master port cannot be opened: %s", why(s.opts().Port, err))
 		}
 	}
+}
+
+// takeMaster makes the master port of descriptors that listen on it.
+func (s *Service) takeMaster(given []int) (*listeners, error) {
+	l := &listeners{}
+	for _, fd := range given {
+		ln, err := s.listenGiven(fd)
+		if err != nil {
+			return nil, fmt.Errorf("take the master port over: %w", err)
+		}
+		l.each = append(l.each, ln)
+		l.port = ln.port()
+	}
+	return l, nil
 }
 
 // bindFree takes ports from the queue until one can be bound. One that another

@@ -50,24 +50,9 @@ func (s *Service) listenOn(a netip.Addr, port int) (ln *listener, err error) {
 			unix.Close(fd)
 		}
 	}()
-	third := max(int(s.opts().DeadPeer/(6*time.Second)), 1) // idle for two, and then three probes
-	for _, o := range []struct{ level, name, value int }{
-		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
-		{unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer},
-		{unix.SOL_SOCKET, unix.SO_RCVBUF, recvBuffer},
-		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 2 * third},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, third},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3},
-		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-	} {
-		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
-			return nil, os.NewSyscallError("setsockopt", err)
-		}
+	if err := s.tune(fd); err != nil {
+		return nil, err
 	}
-	// Best effort: without it a peer that vanishes after a long pause is
-	// noticed later.
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, tcpRTOMax, third*1000)
 	var sa unix.Sockaddr
 	if a.Is6() {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
@@ -90,6 +75,54 @@ func (s *Service) listenOn(a netip.Addr, port int) (ln *listener, err error) {
 	}
 	if err := unix.Listen(fd, backlog); err != nil {
 		return nil, os.NewSyscallError("listen", err)
+	}
+	bound, err := unix.Getsockname(fd)
+	if err != nil {
+		return nil, os.NewSyscallError("getsockname", err)
+	}
+	return &listener{fd: fd, loop: s.loops.pick(), addr: addrPort(bound), svc: s}, nil
+}
+
+// tune sets the options that what is accepted inherits.
+func (s *Service) tune(fd int) error {
+	third := max(int(s.opts().DeadPeer/(6*time.Second)), 1) // idle for two, and then three probes
+	for _, o := range []struct{ level, name, value int }{
+		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
+		{unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer},
+		{unix.SOL_SOCKET, unix.SO_RCVBUF, recvBuffer},
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 2 * third},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, third},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3},
+		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+	} {
+		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	// Best effort: without it a peer that vanishes after a long pause is
+	// noticed later.
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, tcpRTOMax, third*1000)
+	return nil
+}
+
+// retune is tune for a listener that is open, which may just be closed.
+func (l *listener) retune() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	return l.svc.tune(l.fd)
+}
+
+// listenGiven makes a listener of a descriptor that listens already.
+func (s *Service) listenGiven(fd int) (*listener, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	if err := s.tune(fd); err != nil {
+		return nil, err
 	}
 	bound, err := unix.Getsockname(fd)
 	if err != nil {

@@ -61,6 +61,25 @@ func (s *Service) listenOn(a netip.Addr, port int) (*listener, error) {
 	return &listener{ln: tcp, addr: tcp.Addr().(*net.TCPAddr).AddrPort(), svc: s, quit: make(chan struct{}), ended: make(chan struct{})}, nil
 }
 
+// retune does nothing: what is accepted has what was set at first.
+func (l *listener) retune() error { return nil }
+
+// listenGiven makes a listener of a descriptor that listens already.
+func (s *Service) listenGiven(fd int) (*listener, error) {
+	f := os.NewFile(uintptr(fd), "master")
+	defer f.Close() // FileListener has one of its own
+	ln, err := net.FileListener(f)
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		ln.Close()
+		return nil, errors.New("it is not a TCP socket")
+	}
+	return &listener{ln: tcp, addr: tcp.Addr().(*net.TCPAddr).AddrPort(), svc: s, quit: make(chan struct{}), ended: make(chan struct{})}, nil
+}
+
 func (l *listener) port() int { return int(l.addr.Port()) }
 
 // open begins to accept.

@@ -51,8 +51,10 @@ func (c *Change) bind() error {
 	if port == 0 {
 		port = master.port
 	}
-	if err := c.open(nil, master, port); err != nil {
-		return fmt.Errorf("the master port: %w", err)
+	if !c.next.MasterGiven {
+		if err := c.open(nil, master, port); err != nil {
+			return fmt.Errorf("the master port: %w", err)
+		}
 	}
 	for _, r := range s.all() {
 		r.mu.Lock()
@@ -145,8 +147,8 @@ func (c *Change) Undo() {
 }
 
 // Commit makes the options the ones in effect. Connections that are over a
-// limit which has become lower stay; the length of a line counts for those that
-// come later.
+// limit which has become lower stay; the length of a line, and what depends on the
+// kernel of limits.dead_peer, count for those that come later.
 func (c *Change) Commit() {
 	s := c.svc
 	used := map[int]bool{c.next.Port: true}
@@ -157,6 +159,11 @@ func (c *Change) Commit() {
 	s.ports.widen(c.next.Ports[0], c.next.Ports[1], used, c.resting)
 	s.options.Store(&c.next)
 	s.mu.Unlock()
+	for _, l := range s.listening() {
+		if err := l.retune(); err != nil {
+			s.log.Warn("set limits.dead_peer", "listener", l.addr.String(), "error", err)
+		}
+	}
 	for _, d := range c.doors {
 		for _, l := range d.fresh {
 			d.open(l)
@@ -165,6 +172,19 @@ func (c *Change) Commit() {
 		d.install()
 		d.end()
 	}
+}
+
+// listening is every listener there is.
+func (s *Service) listening() []*listener {
+	all := slices.Clone(s.master.Load().each)
+	for _, r := range s.all() {
+		r.mu.Lock()
+		if r.state == open {
+			all = append(all, r.ln.each...)
+		}
+		r.mu.Unlock()
+	}
+	return all
 }
 
 // open begins to accept.

@@ -37,6 +37,8 @@ const (
 type Options struct {
 	Listen      []netip.Addr // addresses of the master port and of every room
 	Port        int          // the master port; 0: the system chooses
+	Master      []int        // descriptors that listen on the master port already, for Start; none: it is to be opened
+	MasterGiven bool         // the master port was given as descriptors, and stays as it is when options change
 	Ports       [2]int       // first and last port for rooms
 	Rooms       int          // rooms at most
 	Replay      int          // earlier lines shown to who joins; 0: none

@@ -10,6 +10,11 @@ import (
 
 // reachable is an address that we listen on and that other machines can reach.
 func (c *Config) reachable() (netip.Addr, bool) {
+	for _, a := range c.Activated {
+		if !a.Addr().IsLoopback() {
+			return a.Addr(), true
+		}
+	}
 	i := slices.IndexFunc(c.Server.Listen, func(a netip.Addr) bool { return !a.IsLoopback() })
 	if i < 0 {
 		return netip.Addr{}, false

@@ -328,6 +328,12 @@ func (c *Config) adminMode() os.FileMode {
 
 func (c *Config) masterAddresses() string {
 	var all []string
+	for _, a := range c.Activated {
+		all = append(all, a.String())
+	}
+	if all != nil {
+		return strings.Join(all, " ")
+	}
 	for _, a := range c.Server.Listen {
 		all = append(all, net.JoinHostPort(a.String(), strconv.Itoa(c.Server.Port)))
 	}

@@ -88,19 +88,16 @@ func (h *handoff) send(kind string, v any, fds ...int) error {
 	}
 	// The header is a message of its own: rights come with its first byte, and
 	// a reader gets them by reading no more than it.
-	if n, _, err := h.conn.WriteMsgUnix(header, rights, nil); err != nil || n < headerBytes {
-		return errors.Join(err, shortIf(n < headerBytes))
+	n, _, err := h.conn.WriteMsgUnix(header, rights, nil)
+	if err == nil && n < headerBytes {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return err
 	}
 	frame := append(append(append(header[headerBytes:headerBytes], kind...), '\n'), body...)
 	_, err = h.conn.Write(frame)
 	return err
-}
-
-func shortIf(short bool) error {
-	if short {
-		return io.ErrShortWrite
-	}
-	return nil
 }
 
 // receive waits for a frame. The descriptors are closed on exec. At the end of

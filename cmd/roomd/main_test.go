@@ -26,6 +26,9 @@ import (
 const asRoomd = "ROOMD_TEST_RUN"
 
 func TestMain(m *testing.M) {
+	if how := os.Getenv(asSuccessor); how != "" {
+		os.Exit(misbehave(how))
+	}
 	if os.Getenv(asRoomd) != "" {
 		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
@@ -44,11 +47,12 @@ type process struct {
 	t      *testing.T
 	dir    string
 	master int
-	first  int      // the first port for rooms
-	binary string   // of the server; "": this one
-	prefix []string // of the command line: where it runs
-	env    []string // more environment
-	orphan bool     // it has taken over from the one that we started
+	first  int        // the first port for rooms
+	binary string     // of the server; "": this one
+	prefix []string   // of the command line: where it runs
+	env    []string   // more environment
+	files  []*os.File // descriptors from 3 on
+	orphan bool       // it has taken over from the one that we started
 	cmd    *exec.Cmd
 	log    *os.File
 }
@@ -96,6 +100,7 @@ func (p *process) start() {
 	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Env = append(append(os.Environ(), asRoomd+"=1"), p.env...)
 	p.cmd.Stderr = p.log
+	p.cmd.ExtraFiles = p.files
 	// A pipe of our own: those who take over from it have it too.
 	out, in, err := os.Pipe()
 	if err != nil {

@@ -83,6 +83,9 @@ func (c *Config) take(file *Config) []admin.Change {
 		case atFirst:
 			ch.Result = admin.NoEffect
 		}
+		if k.name == "server.port" && len(c.Activated) > 0 {
+			ch.Result, ch.Why = admin.NoEffect, "the service manager has opened the master port"
+		}
 		changes = append(changes, ch)
 	}
 	return changes

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -205,6 +206,85 @@ func (p *process) talk(c net.Conn, me int, stop chan struct{}) {
 		default:
 		}
 	}
+}
+
+// Where we listen changes under the members, who stay.
+func TestReloadListen(t *testing.T) {
+	p := newProcess(t, "")
+	p.start()
+	ann := p.come(p.first)
+	ann.hear("you are guest-1")
+	master := p.come(p.master)
+	listens := func(addr string, port int) bool {
+		c, err := net.DialTimeout("tcp", net.JoinHostPort(addr, fmt.Sprint(port)), time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}
+	step := func(what string, up, down []string, lines ...string) {
+		t.Helper()
+		p.configure(lines...)
+		if got, errs := p.reload(); errs != "" || len(got) == 0 {
+			t.Errorf("%s: %v, %s", what, got, errs)
+		}
+		for _, where := range []struct {
+			addrs []string
+			want  bool
+		}{{up, true}, {down, false}} {
+			for _, a := range where.addrs {
+				host, port, err := net.SplitHostPort(a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n, _ := strconv.Atoi(port)
+				if listens(host, n) != where.want {
+					t.Errorf("%s: %s listens: %v", what, a, !where.want)
+				}
+			}
+		}
+		ann.say(what + "\n")
+		ann.hear("> " + what)
+	}
+	at := func(host string, port int) string { return net.JoinHostPort(host, fmt.Sprint(port)) }
+	step("two more", []string{at("127.0.0.1", p.first), at("127.0.0.2", p.first), at("127.0.0.2", p.master), at("127.0.0.1", p.master)}, nil,
+		`server.listen = ["127.0.0.1", "127.0.0.2"]`)
+	step("one less", []string{at("127.0.0.2", p.first), at("127.0.0.2", p.master)}, []string{at("127.0.0.1", p.first), at("127.0.0.1", p.master)},
+		`server.listen = ["127.0.0.2"]`)
+	step("all", []string{at("127.0.0.1", p.first), at("127.0.0.2", p.first), at("127.0.0.3", p.master)}, nil, `server.listen = ["0.0.0.0"]`)
+	step("one", []string{at("127.0.0.1", p.first)}, []string{at("127.0.0.2", p.first)}, `server.listen = ["127.0.0.1"]`)
+	taken, err := net.Listen("tcp", at("127.0.0.3", p.first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, addrs := range []string{`["127.0.0.1", "127.0.0.3"]`, `["0.0.0.0"]`} {
+		p.configure("server.listen = " + addrs)
+		if got, errs := p.reload(); got["server.listen"].Result != admin.Refused || !strings.Contains(errs, "1 key refused") {
+			t.Errorf("an address that is taken: %v, %s", got, errs)
+		}
+		if !listens("127.0.0.1", p.first) || !listens("127.0.0.1", p.master) || listens("127.0.0.3", p.master) {
+			t.Error("the refused addresses have changed something")
+		}
+	}
+	other := p.master + 39
+	p.configure(fmt.Sprintf("server.port = %d", other))
+	if got, errs := p.reload(); got["server.port"].Result != admin.Applied {
+		t.Error(got, errs)
+	}
+	if !listens("127.0.0.1", other) || listens("127.0.0.1", p.master) {
+		t.Error("the master port has not moved")
+	}
+	master.say("LIST\n")
+	master.hear("OK 1")
+	// The addresses of a new configuration count after an upgrade too.
+	p.configure(`server.listen = ["127.0.0.2"]`, fmt.Sprintf("server.port = %d", p.master))
+	p.upgrade()
+	if !listens("127.0.0.2", p.first) || listens("127.0.0.1", p.first) || !listens("127.0.0.2", p.master) || listens("127.0.0.1", other) {
+		t.Error("the successor listens where the other one did")
+	}
+	ann.say("at last\n")
+	ann.hear("> at last")
 }
 
 // A mistake, or a key that cannot be, changes nothing at all.

@@ -13,6 +13,10 @@ import (
 type Config struct {
 	Path string // the file it is from; empty: the defaults alone
 
+	// Activated is where the service manager has opened the master port, instead
+	// of server.listen and server.port. It is not from the file.
+	Activated []netip.AddrPort
+
 	Server struct {
 		Listen []netip.Addr
 		Port   int
@@ -83,8 +87,8 @@ const noLimit = 1 << 40
 
 // schema is the one place that lists the keys, in the order of config.toml.
 var schema = []key{
-	{"server.listen", onUpgrade, func(c *Config, v any) error { return setAddrs(&c.Server.Listen, v) }},
-	{"server.port", onUpgrade, func(c *Config, v any) error { return setInt(&c.Server.Port, v, 1, 65535) }},
+	{"server.listen", onReload, func(c *Config, v any) error { return setAddrs(&c.Server.Listen, v) }},
+	{"server.port", onReload, func(c *Config, v any) error { return setInt(&c.Server.Port, v, 1, 65535) }},
 	{"server.data", onRestart, func(c *Config, v any) error {
 		if v == "" {
 			return fmt.Errorf(`an empty path; write something like "roomd.db"`)

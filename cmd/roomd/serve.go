@@ -46,6 +46,7 @@ type server struct {
 	shell   *admin.Server
 	socket  *admin.Listener // nil: admin.socket is empty
 	binary  string          // that this process is of
+	given   []int           // sockets of the service manager, for the master port
 	before  *predecessor    // nil: there is none
 	over    chan struct{}   // closed when another process has taken over
 
@@ -72,6 +73,11 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	if err != nil {
 		return before.fail(err)
 	}
+	given, at, err := activated(os.Getenv, firstActivated)
+	if err != nil {
+		return err
+	}
+	c.Activated = at
 	if ctx == nil {
 		ctx = context.Background()
 	}
@@ -92,7 +98,7 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 		defer func() { console.Leave() }()
 		out, errw = console, console
 	}
-	s := &server{launch: how, out: out, cfg: c, before: before, over: make(chan struct{})}
+	s := &server{launch: how, out: out, cfg: c, given: given, before: before, over: make(chan struct{})}
 	s.tap, s.format = newTap(c, errw)
 	s.log = slog.New(s.tap)
 	if s.manager, err = findManager(os.Getenv, s.log); err != nil {
@@ -173,7 +179,9 @@ func (s *server) open() (err error) {
 		return err
 	}
 	s.pair.Store(pair)
-	s.svc = netsvc.New(s.st, s.cfg.serviceOptions(s.log, pair))
+	o := s.cfg.serviceOptions(s.log, pair)
+	o.Master = s.given
+	s.svc = netsvc.New(s.st, o)
 	return nil
 }
 
@@ -366,7 +374,7 @@ func (c *Config) storeOptions() store.Options {
 
 func (c *Config) serviceOptions(log *slog.Logger, pair *keyPair) netsvc.Options {
 	mayDelete, _ := c.deletePolicy()
-	return netsvc.Options{
+	o := netsvc.Options{
 		Certificate: pair.getter(),
 		Listen:      c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last},
 		Rooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
@@ -376,4 +384,8 @@ func (c *Config) serviceOptions(log *slog.Logger, pair *keyPair) netsvc.Options 
 		DeadPeer: c.Limits.DeadPeer, MasterIdle: c.Limits.MasterIdle,
 		CreateAnyone: c.Access.Create == "anyone", Delete: mayDelete, Log: log,
 	}
+	if len(c.Activated) > 0 {
+		o.MasterGiven, o.Port = true, int(c.Activated[0].Port())
+	}
+	return o
 }

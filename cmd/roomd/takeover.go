@@ -66,15 +66,14 @@ func (p *predecessor) introduce(c *Config) error {
 }
 
 // begin receives what comes before the network's states.
-func (p *predecessor) begin() error {
-	var s state
+func (p *predecessor) begin() (s state, err error) {
 	if err := p.expect("state", &s); err != nil {
-		return err
+		return s, err
 	}
 	if s.Version < oldestVersion || s.Version > handoffVersion {
-		return fmt.Errorf("its states are of version %d", s.Version)
+		return s, fmt.Errorf("its states are of version %d", s.Version)
 	}
-	return nil
+	return s, nil
 }
 
 // next receives a frame for the network. What is ours is kept before; at the end
@@ -151,9 +150,11 @@ func (s *server) takeOver(halt func()) error {
 	if err := p.introduce(s.cfg); err != nil {
 		return err
 	}
-	if err := p.begin(); err != nil {
+	was, err := p.begin()
+	if err != nil {
 		return err
 	}
+	s.cfg.Activated = was.Activated
 	s.meter = newMetrics(thisVersion())
 	if err := s.open(); err != nil {
 		return err
@@ -172,5 +173,12 @@ func (s *server) takeOver(halt func()) error {
 	}
 	s.svc.Thaw()
 	p.close()
+	// The ports are those of the other process's configuration still.
+	change, err := s.svc.Prepare(s.cfg.serviceOptions(s.log, s.pair.Load()))
+	if err != nil {
+		s.log.Error("server.listen: the ports stay where they were", "error", err)
+		return nil
+	}
+	change.Commit()
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,6 +69,8 @@ type hello struct {
 type state struct {
 	Version int    `json:"version"` // of the states
 	From    string `json:"from"`    // the binary's
+	// Activated is where the service manager has opened the master port.
+	Activated []netip.AddrPort `json:"activated,omitempty"`
 }
 
 // successor is the process that is to take over.
@@ -263,15 +266,16 @@ func (s *server) transfer(next *successor, report *admin.Upgrade) error {
 	// From the manager's view the successor is the server before it says so.
 	s.manager.tell("MAINPID="+strconv.Itoa(report.PID), "STATUS=upgrading: process "+strconv.Itoa(report.PID)+" takes over")
 	next.within(servesTime)
-	if err := next.send("go", struct{}{}); err != nil {
-		return fmt.Errorf("hand over: %w", err)
+	sent := next.send("go", struct{}{})
+	if err := next.say("begun to serve", "serving", new(struct{})); err != nil {
+		return err // it knows better than a broken pipe
 	}
-	return next.say("begun to serve", "serving", new(struct{}))
+	return sent
 }
 
 // sendAll sends what there is to take over.
 func (s *server) sendAll(next *successor, report *admin.Upgrade) error {
-	if err := next.send("state", state{handoffVersion, thisVersion().Version}); err != nil {
+	if err := next.send("state", state{handoffVersion, thisVersion().Version, s.config().Activated}); err != nil {
 		return err
 	}
 	if s.socket != nil {

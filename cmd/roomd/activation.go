@@ -1,0 +1,61 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// firstActivated is where the service manager's descriptors begin
+// (sd_listen_fds(3)).
+const firstActivated = 3
+
+// activated are the listening sockets that the service manager has opened for
+// the master port, and where they listen; none without one.
+func activated(getenv func(string) string, first int) (fds []int, addrs []netip.AddrPort, err error) {
+	if getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return nil, nil, nil
+	}
+	n, err := strconv.Atoi(getenv("LISTEN_FDS"))
+	if err != nil || n < 0 || n > 64 {
+		return nil, nil, fmt.Errorf("LISTEN_FDS=%q is no number of sockets", getenv("LISTEN_FDS"))
+	}
+	for fd := first; fd < first+n; fd++ {
+		unix.CloseOnExec(fd)
+		addr, err := listeningAt(fd)
+		if err != nil {
+			return nil, nil, fmt.Errorf("descriptor %d of the service manager is not a TCP socket that listens: %w", fd, err)
+		}
+		if len(addrs) > 0 && addr.Port() != addrs[0].Port() {
+			return nil, nil, fmt.Errorf("the service manager's sockets listen on the ports %d and %d; the master port is one", addrs[0].Port(), addr.Port())
+		}
+		fds, addrs = append(fds, fd), append(addrs, addr)
+	}
+	return fds, addrs, nil
+}
+
+// listeningAt is where a descriptor listens.
+func listeningAt(fd int) (netip.AddrPort, error) {
+	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	if on == 0 {
+		return netip.AddrPort{}, errors.New("it does not listen")
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)), nil
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)), nil
+	}
+	return netip.AddrPort{}, fmt.Errorf("it is of another kind: %T", sa)
+}

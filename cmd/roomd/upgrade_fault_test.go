@@ -1,0 +1,254 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"roomd/store"
+)
+
+// asSuccessor makes the test binary a process that takes over, up to a fault.
+const asSuccessor = "ROOMD_TEST_SUCCESSOR"
+
+// The steps at which a successor has a fault, and what it does then.
+const (
+	beforeHello = "before hello"
+	afterHello  = "after hello"
+	halfway     = "halfway"    // some frames are received
+	received    = "received"   // all are, and the database is not open
+	opened      = "opened"     // it is
+	adopted     = "adopted"    // and it has said so
+	going       = "going"      // the word to serve has come
+	exits       = "exits"      // with status 3
+	crashes     = "crashes"    // by kill -9
+	hangs       = "hangs"      // for longer than anybody waits
+	breaks      = "breaks"     // the connection, and lives on
+	refuses     = "refuses"    // and says why
+	tooOld      = "is old"     // understands no states of ours
+	newSchema   = "new schema" // would change the database
+	elsewhere   = "elsewhere"  // has another database
+	nonsense    = "says nonsense"
+)
+
+// misbehave is a successor with a fault, "step: fault".
+func misbehave(how string) int {
+	step, fault, _ := strings.Cut(how, ": ")
+	p, err := findPredecessor()
+	if err != nil || p == nil {
+		fmt.Fprintln(os.Stderr, "no predecessor:", err)
+		return 1
+	}
+	at := func(now string) {
+		if now != step {
+			return
+		}
+		switch fault {
+		case exits:
+			os.Exit(3)
+		case crashes:
+			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		case hangs:
+			select {}
+		case breaks:
+			p.close()
+			select {}
+		case refuses:
+			p.fail(errors.New("no, thank you"))
+			os.Exit(1)
+		case nonsense:
+			p.send("nonsense", nil)
+			select {}
+		}
+	}
+	c, err := loadConfig(os.Args[len(os.Args)-1], 0)
+	if err != nil {
+		p.fail(err)
+		return 1
+	}
+	at(beforeHello)
+	data, _ := filepath.Abs(c.Server.Data)
+	h := hello{"0.0-test", [2]int{oldestVersion, handoffVersion}, store.Schema, data}
+	switch fault {
+	case tooOld:
+		h.Speaks = [2]int{handoffVersion + 1, handoffVersion + 2}
+	case newSchema:
+		h.Schema++
+	case elsewhere:
+		h.Data = "/nowhere/roomd.db"
+	}
+	p.send("hello", h)
+	at(afterHello)
+	if _, err := p.begin(); err != nil {
+		return 1
+	}
+	type frame struct {
+		kind string
+		body []byte
+		fds  []int
+	}
+	var frames []frame
+	for {
+		kind, body, fds, err := p.next()
+		if err != nil {
+			return 1
+		}
+		if kind == "" {
+			break
+		}
+		frames = append(frames, frame{kind, body, fds})
+		if kind == "room" {
+			at(halfway)
+		}
+	}
+	at(received)
+	s := &server{cfg: c, before: p}
+	s.tap, s.format = newTap(c, os.Stderr)
+	s.log = slog.New(s.tap)
+	s.meter = newMetrics(thisVersion())
+	if err := s.open(); err != nil {
+		p.fail(err)
+		return 1
+	}
+	at(opened)
+	if err := s.svc.Adopt(func() (string, []byte, []int, error) {
+		if len(frames) == 0 {
+			return "", nil, nil, nil
+		}
+		f := frames[0]
+		frames = frames[1:]
+		return f.kind, f.body, f.fds, nil
+	}); err != nil {
+		p.fail(err)
+		return 1
+	}
+	p.send("adopted", struct{}{})
+	at(adopted)
+	if p.expect("go", new(struct{})) != nil {
+		return 1
+	}
+	at(going)
+	return 1
+}
+
+// Whatever goes wrong at whatever step, the old process goes on: its members
+// notice nothing but the pause, the operator learns why, and the next upgrade
+// succeeds.
+func TestUpgradeFaults(t *testing.T) {
+	script := func(t *testing.T, dir, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, "successor")
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	successor := func(how string) func(*testing.T, *process) string {
+		return func(t *testing.T, p *process) string {
+			return script(t, p.dir, fmt.Sprintf("%s='%s' exec %s \"$@\"", asSuccessor, how, os.Args[0]))
+		}
+	}
+	tests := []struct {
+		name   string
+		binary func(*testing.T, *process) string
+		want   string
+	}{
+		{"no such binary", func(_ *testing.T, p *process) string { return filepath.Join(p.dir, "nothing") }, "no such file"},
+		{"not a program", func(_ *testing.T, p *process) string { return filepath.Join(p.dir, "config.toml") }, "permission denied"},
+		{"another program", func(*testing.T, *process) string { return "/bin/true" }, "ended before it had read its configuration: exit status 0"},
+		{"bad configuration", func(_ *testing.T, p *process) string {
+			p.configure("rooms.max = 0")
+			return os.Args[0]
+		}, "rooms.max: 0 is out of range"},
+		{"another database", func(_ *testing.T, p *process) string {
+			p.configure(`server.data = "x.db"`)
+			return os.Args[0]
+		}, "server.data is another database"},
+		{"the database is held", func(t *testing.T, p *process) string {
+			return script(t, p.dir, fmt.Sprintf("flock %s/roomd.db sleep 3 </dev/null >/dev/null 2>&1 & exec %s \"$@\"", p.dir, os.Args[0]))
+		}, "is in use by"},
+	}
+	for _, how := range []struct{ how, want string }{
+		{beforeHello + ": " + exits, "ended before it had read its configuration: exit status 3"},
+		{beforeHello + ": " + hangs, "hangs: it has not read its configuration in time"},
+		{beforeHello + ": " + breaks, "broke the connection"},
+		{beforeHello + ": " + nonsense, `it says "nonsense" instead of "hello"`},
+		{": " + tooOld, "takes over from servers of the versions 2 to 3, and this one is 1"},
+		{": " + newSchema, "would change the database"},
+		{": " + elsewhere, "is another database, /nowhere/roomd.db"},
+		{afterHello + ": " + crashes, "ended before it had taken everything in: signal: killed"},
+		{afterHello + ": " + refuses, "no, thank you"},
+		{afterHello + ": " + hangs, "hangs: it has not taken everything in in time"},
+		{halfway + ": " + exits, "exit status 3"},
+		{halfway + ": " + breaks, "broke the connection"},
+		{received + ": " + crashes, "signal: killed"},
+		{received + ": " + refuses, "no, thank you"},
+		{opened + ": " + crashes, "signal: killed"},
+		{opened + ": " + exits, "exit status 3"},
+		{opened + ": " + hangs, "hangs: it has not taken everything in in time"},
+		{adopted + ": " + crashes, "ended before it had begun to serve: signal: killed"},
+		{adopted + ": " + breaks, "before it had begun to serve"},
+		{going + ": " + crashes, "ended before it had begun to serve: signal: killed"},
+		{going + ": " + hangs, "hangs: it has not begun to serve in time"},
+		{going + ": " + refuses, "no, thank you"},
+	} {
+		tests = append(tests, struct {
+			name   string
+			binary func(*testing.T, *process) string
+			want   string
+		}{how.how, successor(how.how), how.want})
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			p := newProcess(t, "")
+			m := newStandIn(t, filepath.Join(p.dir, "notify"))
+			p.env = []string{"NOTIFY_SOCKET=" + m.name}
+			p.start()
+			m.until("READY=1")
+			pid := p.cmd.Process.Pid
+			ann, bob, master := p.come(p.first), p.come(p.first), p.come(p.master)
+			ann.hear("you are guest-1")
+			bob.hear("you are guest-2")
+			ann.say("before\nhalf a ")
+			bob.hear("<guest-1> before")
+			master.say("LIS")
+			out, errs, status := p.admin("upgrade", test.binary(t, p))
+			if status != exitFailed || !strings.Contains(errs, "this server goes on: ") || !strings.Contains(errs, test.want) {
+				t.Errorf("status %d, %s%s; want %q", status, out, errs, test.want)
+			}
+			p.configure()
+			ann.say("line\n")
+			if l := bob.hear("<"); l != "<guest-1> half a line\n" {
+				t.Errorf("bob sees %q", l)
+			}
+			ann.hear("<guest-1> half a line")
+			master.say("T\n")
+			master.hear("OK 1")
+			p.come(p.first).hear("3 here, you are guest-3")
+			told := m.until("STATUS=2 members")
+			if i := strings.LastIndex(told, "MAINPID="); i >= 0 && !strings.HasPrefix(told[i:], fmt.Sprintf("MAINPID=%d ", pid)) {
+				t.Errorf("the manager takes another process for the server: %s", told)
+			}
+			if p.cmd.Process.Pid != pid {
+				t.Error("another process serves")
+			}
+			p.upgrade()
+			bob.say("after\n")
+			ann.hear("<guest-2> after")
+			if err := p.kill(syscall.SIGTERM); err != nil {
+				t.Error(err)
+			}
+			rest, _ := io.ReadAll(ann.in)
+			if got := string(rest); got != "* lobby: the server is stopping\n" && !strings.HasSuffix(got, "* lobby: the server is stopping\n") {
+				t.Errorf("ann sees %q", got)
+			}
+		})
+	}
+}
