@@ -272,7 +272,7 @@ func cell(name string, v any) string {
 		return size(reflect.ValueOf(v))
 	}
 	switch n := reflect.ValueOf(v); {
-	case strings.HasSuffix(name, "port") || name == "first" || name == "last" || name == "id" || name == "uid":
+	case strings.HasSuffix(name, "port") || name == "first" || name == "last" || name == "id" || name == "uid" || name == "pid":
 	case n.CanUint():
 		return thousands(n.Uint())
 	case n.CanInt() && n.Int() >= 0:
