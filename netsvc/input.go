@@ -193,12 +193,20 @@ func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
 // say submits a line. It comes back by appended or refused. Without wait it
 // reports false if the store has no room for it now.
 func (m *Member) say(kind store.Kind, text string, wait bool) bool {
+	why := ""
 	if b := m.silenced(); b != nil {
-		m.unsaid(kind, muteText(b))
-		return true
+		why = muteText(b)
+	} else if m.room.own.Load().ReadOnly {
+		why = "the room is read-only"
 	}
-	if m.room.own.Load().ReadOnly {
-		m.unsaid(kind, "the room is read-only")
+	if why != "" {
+		// A refusal is in its place, too: behind what was said before it.
+		switch ok, ended := m.clear(1); {
+		case !ok && !ended && !wait, !ok && !ended && !m.settle(1):
+			return false
+		case !ended:
+			m.unsaid(kind, why)
+		}
 		return true
 	}
 	m.mu.Lock()
