@@ -16,7 +16,7 @@ type attacker struct {
 	ctx    context.Context
 	from   net.IP
 	random *rand.Rand
-	rounds int
+	pause  time.Duration // between rounds
 }
 
 // kind is what an attacker does, again and again, and the metric that shows it.
@@ -31,8 +31,7 @@ type kind struct {
 func (a *attacker) run(k kind) {
 	for a.ctx.Err() == nil {
 		k.round(a)
-		a.rounds++
-		a.rest(5 * time.Millisecond)
+		a.rest(a.pause)
 	}
 }
 
@@ -181,7 +180,8 @@ func kinds(master, lobby, den, mud int) []kind {
 		{"more connections than an address may have", `roomd_connections_refused_total{cause="address"}`, func(a *attacker) { a.hold(mud, 75, "") }},
 		{"members that never read", "roomd_written_bytes_total", func(a *attacker) { a.hold(lobby, 5, "") }},
 		{"a byte now and then in a room", `roomd_members_ended_total{cause="left"}`, func(a *attacker) { a.dribble(mud, "0123456789") }},
-		{"an endless line in a room", `roomd_odd_lines_total{kind="too long"}`, func(a *attacker) { a.say(mud, long+"\n"); a.pour(mud, long, true) }},
+		{"lines that are too long", `roomd_odd_lines_total{kind="too long"}`, func(a *attacker) { a.say(mud, strings.Repeat(long[:5000]+"\n", 3)) }},
+		{"an endless line in a room", "roomd_members_slowed_total", func(a *attacker) { a.pour(mud, long, true) }},
 		{"empty lines in a room", `roomd_odd_lines_total{kind="blank"}`, func(a *attacker) { a.pour(mud, strings.Repeat("\r\n", 10000), true) }},
 		{"a flood of lines", "roomd_lines_total", func(a *attacker) { a.pour(mud, strings.Repeat("buy now\n", 1000), true) }},
 		{"a flood of lines, unread", "roomd_lines_total", func(a *attacker) { a.pour(mud, strings.Repeat("buy now "+long[:200]+"\n", 100), false) }},
