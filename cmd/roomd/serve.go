@@ -50,10 +50,11 @@ type server struct {
 	before  *predecessor    // nil: there is none
 	over    chan struct{}   // closed when another process has taken over
 
-	changing    sync.Mutex // held by a reload, an upgrade and the stop; nobody waits for it but the stop
-	metricsDoor *net.TCPListener
-	stopMetrics func() // nil: metrics.listen is empty
-	successor   *successor
+	changing     sync.Mutex // held by a reload, an upgrade and the stop; nobody waits for it but the stop
+	metricsDoor  *net.TCPListener
+	hangup, usr2 chan os.Signal // set by start, for heed
+	stopMetrics  func()         // nil: metrics.listen is empty
+	successor    *successor
 
 	pair atomic.Pointer[keyPair] // nil in it: connections are plain
 
@@ -108,6 +109,10 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	if s.binary, err = os.Executable(); err != nil {
 		return err
 	}
+	// Whoever is told that the server is ready may send a signal at once.
+	s.hangup, s.usr2 = make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(s.hangup, syscall.SIGHUP)
+	signal.Notify(s.usr2, syscall.SIGUSR2)
 	if before != nil {
 		if err := s.takeOver(cancel); err != nil {
 			return before.fail(err) // what it has is the other process's
@@ -282,9 +287,7 @@ func (s *server) run(ctx context.Context, console *admin.Console) {
 // configuration again, SIGUSR2 lets the binary on disk take over. A terminal that has gone
 // says SIGHUP too: then the server stops, as nobody could end it any more.
 func (s *server) heed(ctx context.Context, stop func()) {
-	hangup, usr2 := make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	signal.Notify(usr2, syscall.SIGUSR2)
+	hangup, usr2 := s.hangup, s.usr2
 	defer signal.Stop(hangup)
 	defer signal.Stop(usr2)
 	attached := s.console || admin.IsTerminal(os.Stdin)
