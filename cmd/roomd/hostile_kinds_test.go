@@ -183,11 +183,11 @@ func kinds(master, lobby, den, mud int) []kind {
 		{"lines that are too long", `roomd_odd_lines_total{kind="too long"}`, func(a *attacker) { a.say(mud, strings.Repeat(long[:5000]+"\n", 3)) }},
 		{"an endless line in a room", "roomd_members_slowed_total", func(a *attacker) { a.pour(mud, long, true) }},
 		{"empty lines in a room", `roomd_odd_lines_total{kind="blank"}`, func(a *attacker) { a.pour(mud, strings.Repeat("\r\n", 10000), true) }},
-		{"a flood of lines", "roomd_lines_total", func(a *attacker) { a.pour(mud, strings.Repeat("buy now\n", 1000), true) }},
-		{"a flood of lines, unread", "roomd_lines_total", func(a *attacker) { a.pour(mud, strings.Repeat("buy now "+long[:200]+"\n", 100), false) }},
+		{"a flood of lines", "roomd_members_slowed_total", func(a *attacker) { a.pour(mud, strings.Repeat("buy now\n", 1000), true) }},
+		{"a flood of lines, unread", "roomd_members_slowed_total", func(a *attacker) { a.pour(mud, strings.Repeat("buy now "+long[:200]+"\n", 100), false) }},
 		{"escapes and faked lines", `roomd_odd_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(mud, "\x1b[2J\x1b]0;x\a\u202e\r<ann> no\n* lobby: deleted\n") }},
 		{"towers of marks", `roomd_odd_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(mud, "Z"+strings.Repeat("\u0301", 2000)+"\n") }},
-		{"telnet without end", "roomd_connections_accepted_total", func(a *attacker) { a.pour(mud, strings.Repeat("\xff\xfb\x01\xff\xfa\x18", 2000), true) }},
+		{"telnet without end", "roomd_members_slowed_total", func(a *attacker) { a.pour(mud, strings.Repeat("\xff\xfb\x01\xff\xfa\x18", 2000), true) }},
 		{"one nick after the other", `roomd_members_ended_total{cause="left"}`, func(a *attacker) {
 			var b strings.Builder
 			for range 200 {
@@ -195,7 +195,7 @@ func kinds(master, lobby, den, mud int) []kind {
 			}
 			a.say(mud, b.String())
 		}},
-		{"dear commands, unread", "roomd_written_bytes_total", func(a *attacker) { a.pour(mud, strings.Repeat("/since 0\n/history 10000\n/who\n/json\n", 50), false) }},
+		{"dear commands, unread", "roomd_members_slowed_total", func(a *attacker) { a.pour(mud, strings.Repeat("/since 0\n/history 10000\n/who\n/json\n", 50), false) }},
 		{"guesses of a password", `roomd_passwords_total{outcome="wrong"}`, func(a *attacker) { a.say(den, "/pass a\n/pass b\n/pass c\n") }},
 		{"guesses in a hurry", `roomd_passwords_total{outcome="held"}`, func(a *attacker) { a.say(den, "/pass a\n/pass b\n/pass c\n") }},
 		{"silence before a password", "roomd_connections_accepted_total", func(a *attacker) { a.hold(den, 20, "/who\n") }},
