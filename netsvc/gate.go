@@ -94,15 +94,20 @@ func (r *Room) knock(who *caller, l *lock) {
 	g.leave(who)
 	close(passed)
 	watch.Wait()
+	end, ok := func() {}, true
 	if err == nil {
-		end := r.svc.alterParked(who)
-		r.svc.still.forget(who)
+		if end, ok = r.svc.alterParked(who); !ok {
+			err = refusal("* " + movedText + "\n")
+		}
+	}
+	r.svc.still.forget(who)
+	defer r.svc.still.closing.Add(-1)
+	if err == nil {
 		defer end()
 		who.tcp.SetDeadline(time.Time{})
 		r.welcome(r.svc.linkThrough(who.conn, who.tcp, who.addr), who.addr, who.held)
 		return
 	}
-	r.svc.still.forget(who)
 	if cause, closed := r.ending(); closed {
 		ev := r.farewell(cause)
 		why, err = isClosing, refusal(ev.AppendText(nil))
@@ -176,7 +181,9 @@ func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
 	for {
 		who.tcp.SetReadDeadline(until)
 		if r.svc.still.frozen.Load() {
-			r.svc.still.park(who)
+			if !r.svc.still.park(who) {
+				return refusal("* " + movedText + "\n")
+			}
 			continue
 		}
 		if who.crowded.Load() {

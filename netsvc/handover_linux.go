@@ -240,7 +240,8 @@ func (m *Member) handOver() (st memberState, size int) {
 	return st, size
 }
 
-// descriptor is that of a connection which is nothing but TCP.
+// descriptor is that of a connection which is nothing but TCP. Others cannot be
+// handed over.
 func descriptor(c halfCloser) (fd int, ok bool) {
 	k, plain := c.(fileConn)
 	if !plain {
@@ -256,25 +257,27 @@ func (t *still) handOver(send Send) error {
 	t.mu.Lock()
 	var sessions []*session
 	var callers []*caller
-	for p, parked := range t.waiters {
+	for p, where := range t.waiters {
+		if where != parked {
+			continue
+		}
 		switch p := p.(type) {
 		case *session:
-			if parked {
+			if _, plain := descriptor(p.conn); plain {
 				sessions = append(sessions, p)
+				t.waiters[p] = given
 			}
 		case *caller:
-			if parked {
+			if _, plain := descriptor(p.conn); plain {
 				callers = append(callers, p)
+				t.waiters[p] = given
 			}
 		}
 	}
 	t.mu.Unlock()
 	out := &batcher[sessionState]{kind: "sessions", send: send}
 	for _, c := range sessions {
-		fd, ok := descriptor(c.conn)
-		if !ok {
-			continue // it is behind TLS
-		}
+		fd, _ := descriptor(c.conn)
 		remote, err := netip.ParseAddrPort(c.remote)
 		if err != nil {
 			return err
@@ -289,10 +292,7 @@ func (t *still) handOver(send Send) error {
 	}
 	waiting := &batcher[callerState]{kind: "callers", send: send}
 	for _, w := range callers {
-		fd, ok := descriptor(w.conn)
-		if !ok {
-			continue
-		}
+		fd, _ := descriptor(w.conn)
 		st := callerState{w.room.id, w.addr, w.asked, w.passed, w.lines, w.framer.State(), w.held}
 		if err := waiting.add(st, fd, len(w.held)+len(st.Framer.Part)); err != nil {
 			return err

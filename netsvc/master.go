@@ -97,6 +97,7 @@ var (
 	errStopped  = errors.New("the server stops")
 	errVanished = errors.New("the peer has vanished")
 	errStill    = errors.New("the server stands still")
+	errMoved    = errors.New("another process has taken over")
 )
 
 // serve answers requests until the client leaves, is idle for too long, or the
@@ -116,8 +117,10 @@ func (c *session) serve() {
 	if c.svc.stop.Err() != nil && !heard {
 		c.out = append(c.out, "ERR shutting-down the server is stopping\n"...)
 	}
-	c.svc.still.closing.Add(1)
 	defer c.svc.still.closing.Add(-1)
+	if errors.Is(err, errMoved) {
+		c.out = append(c.out, "ERR shutting-down "+movedText+"\n"...)
+	}
 	cause := c.why(err)
 	if c.flush() != nil && !errors.Is(err, errUnread) {
 		cause = unread
@@ -147,7 +150,7 @@ func (c *session) why(err error) Cause {
 		return foreign
 	case errors.Is(err, errHurried):
 		return hurried
-	case c.svc.stop.Err() != nil:
+	case c.svc.stop.Err() != nil, errors.Is(err, errMoved):
 		return stopping
 	case errors.Is(err, errBye):
 		return answered
@@ -175,7 +178,9 @@ func (c *session) converse() error {
 			return c.svc.stop.Err()
 		}
 		if c.svc.still.frozen.Load() {
-			c.svc.still.park(c)
+			if !c.svc.still.park(c) {
+				return errMoved
+			}
 			lines = -1
 			continue
 		}

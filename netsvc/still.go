@@ -26,9 +26,10 @@ type still struct {
 	closing  atomic.Int64 // connections that have all they get and are just being closed
 
 	mu      sync.Mutex
-	freeze  chan struct{}     // closed by Freeze
-	thawed  chan struct{}     // closed while there is no need to wait
-	waiters map[parkable]bool // connections with a goroutine; whether it is parked
+	freeze  chan struct{}      // closed by Freeze
+	thawed  chan struct{}      // closed while there is no need to wait
+	moved   chan struct{}      // closed by Abandon
+	waiters map[parkable]place // connections with a goroutine
 
 	// Owned by who freezes and thaws.
 	rooms   []*Room   // whose flusher we are
@@ -36,15 +37,24 @@ type still struct {
 	leave   func()    // lets the loops go on
 }
 
+// place is where the goroutine of a connection is.
+type place uint8
+
+const (
+	moving place = iota
+	parked
+	given // parked, and the connection is handed over
+)
+
 // parkable is a connection with a goroutine that waits for input.
 type parkable interface {
 	wake() // makes it look whether it is to park; it may do so in vain
 }
 
 func (t *still) init() {
-	t.freeze, t.thawed = make(chan struct{}), make(chan struct{})
+	t.freeze, t.thawed, t.moved = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	close(t.thawed)
-	t.waiters = make(map[parkable]bool)
+	t.waiters = make(map[parkable]place)
 }
 
 // alter is for who changes rooms or members: it waits while the server stands
@@ -59,13 +69,16 @@ func (s *Service) tryAlter() (end func(), ok bool) {
 	return s.still.altering.RUnlock, s.still.altering.TryRLock()
 }
 
-// alterParked is alter for a goroutine that is parked meanwhile.
-func (s *Service) alterParked(p parkable) (end func()) {
+// alterParked is alter for a goroutine that is parked meanwhile. It reports false
+// if the server does not go on.
+func (s *Service) alterParked(p parkable) (end func(), ok bool) {
 	for {
 		if end, ok := s.tryAlter(); ok {
-			return end
+			return end, true
 		}
-		s.still.park(p)
+		if !s.still.park(p) {
+			return nil, false
+		}
 	}
 }
 
@@ -83,50 +96,79 @@ func (s *Service) thawing() <-chan struct{} {
 	return s.still.thawed
 }
 
+// movedText is what is said to who could not be handed over.
+const movedText = "the server is being upgraded; connect again"
+
 // park is called by the goroutine of a connection that may be handed over, and
-// returns when the server goes on.
-func (t *still) park(p parkable) {
+// returns when the server goes on. It reports false if it does not, and the
+// connection was not handed over; if it was, it never returns.
+func (t *still) park(p parkable) bool {
 	t.mu.Lock()
 	thawed := t.thawed
-	t.note(p, true)
+	t.note(p, parked)
 	t.mu.Unlock()
-	<-thawed
+	select {
+	case <-thawed:
+	case <-t.moved:
+		t.mu.Lock()
+		where := t.waiters[p]
+		t.mu.Unlock()
+		if where == given {
+			select {}
+		}
+		return false
+	}
 	t.mu.Lock()
-	t.note(p, false)
+	t.note(p, moving)
 	t.mu.Unlock()
+	return true
 }
 
-// note notes whether a connection is parked. mu is held.
-func (t *still) note(p parkable, parked bool) {
+// note notes where the goroutine of a connection is. mu is held.
+func (t *still) note(p parkable, where place) {
 	if _, known := t.waiters[p]; known {
-		t.waiters[p] = parked
+		t.waiters[p] = where
 	}
 }
 
-// register and forget say which connections Freeze has to park.
+// register says that Freeze has to park a connection, and forget that it need
+// not any more, as it is about to be closed: closing is then to be counted down.
 func (t *still) register(p parkable) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.waiters[p] = false
+	t.waiters[p] = moving
 }
 
 func (t *still) forget(p parkable) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.closing.Add(1)
 	delete(t.waiters, p)
 }
 
-// moving wakes the connections that are not parked, and counts them.
-func (t *still) moving() (n int) {
+// wakeAll wakes the connections that are not parked, and counts them.
+func (t *still) wakeAll() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for p, parked := range t.waiters {
-		if !parked {
+	for p, where := range t.waiters {
+		if where == moving {
 			p.wake()
 			n++
 		}
 	}
 	return n
+}
+
+// behind counts the connections that are not handed over and not closed yet.
+func (t *still) behind() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, where := range t.waiters {
+		if where != given {
+			n++
+		}
+	}
+	return n + int(t.closing.Load())
 }
 
 // until asks again and again, a millisecond apart, until it hears yes or ctx

@@ -48,7 +48,7 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 	}
 	patient, cancel := context.WithTimeout(ctx, parkTime)
 	defer cancel()
-	until(patient, func() bool { return t.moving() == 0 }) // those that move still stay behind
+	until(patient, func() bool { return t.wakeAll() == 0 }) // those that move still stay behind
 	for _, r := range s.all() {
 		if err := until(ctx, func() bool { return r.flushing.CompareAndSwap(free, held) }); err != nil {
 			return fmt.Errorf("the room %s does not stop writing", r.name())
@@ -146,11 +146,13 @@ func (s *Service) goOn(alone bool) {
 func (s *Service) Abandon(within time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
+	close(s.still.moved)
 	for _, r := range s.all() {
 		r.letOthersGo()
 	}
 	until(ctx, func() bool {
-		n := s.still.closing.Load() + int64(len(refusals))
+		s.still.wakeAll()
+		n := s.still.behind() + len(refusals)
 		for _, r := range s.all() {
 			for _, m := range r.everybody() {
 				if !m.link.movable() {
