@@ -69,6 +69,30 @@ func (s *Service) tryAlter() (end func(), ok bool) {
 	return s.still.altering.RUnlock, s.still.altering.TryRLock()
 }
 
+// alterUnlessMoved is alter for who is left behind if the server does not go on,
+// and then reports false.
+func (s *Service) alterUnlessMoved() (end func(), ok bool) {
+	for {
+		if end, ok := s.tryAlter(); ok {
+			return end, true
+		}
+		if !s.outlast() {
+			return nil, false
+		}
+	}
+}
+
+// outlast waits while the server is to stand still, and reports false if it does
+// not go on.
+func (s *Service) outlast() bool {
+	select {
+	case <-s.thawing():
+		return true
+	case <-s.still.moved:
+		return false
+	}
+}
+
 // alterParked is alter for a goroutine that is parked meanwhile. It reports false
 // if the server does not go on.
 func (s *Service) alterParked(p parkable) (end func(), ok bool) {

@@ -66,7 +66,7 @@ func (k *stream) reader() {
 		}
 		m.finish(c)
 	}()
-	if c = k.handle(nil); c != "" { // what was read before it was a member
+	if c = k.readOn(); c != "" { // what was read before it was a member
 		return
 	}
 	for {
@@ -85,37 +85,54 @@ func (k *stream) reader() {
 }
 
 // handle handles what was read, but nothing while the server stands still: it
-// may be another process's by then.
+// may be another process's by then, which has all that was committed and none of
+// this.
 func (k *stream) handle(p []byte) (c Cause) {
 	m, svc := k.m, k.m.room.svc
-	end := svc.alter()
-	defer func() { end() }()
-	if len(p) > 0 {
-		if c, taken := m.input(p); taken {
-			return c
-		}
-	}
-	for {
-		if c = m.readOn(); c != "" || m.left == nil {
-			return c
-		}
+	if end, ok := svc.alterUnlessMoved(); !ok {
+		return ""
+	} else if c, taken := m.input(p); taken {
 		end()
-		<-svc.thawing()
-		end = svc.alter()
+		return c
+	} else {
+		end()
 	}
+	return k.readOn()
+}
+
+// readOn handles the leftover, if there is one.
+func (k *stream) readOn() Cause {
+	for k.m.left != nil {
+		end, ok := k.m.room.svc.alterUnlessMoved()
+		if !ok {
+			return ""
+		}
+		c := k.m.readOn()
+		end()
+		if c != "" || k.m.left != nil && !k.m.room.svc.outlast() {
+			return c
+		}
+	}
+	return ""
 }
 
 // last is lastInput, but nothing while the server stands still.
 func (k *stream) last(err error) Cause {
-	for {
-		end := k.m.room.svc.alter()
+	for !k.m.hasEnded() {
+		end, ok := k.m.room.svc.alterUnlessMoved()
+		if !ok {
+			break
+		}
 		c, ok := k.m.lastInput(err)
 		end()
 		if ok {
 			return c
 		}
-		<-k.m.room.svc.thawing()
+		if !k.m.room.svc.outlast() {
+			break
+		}
 	}
+	return vanished
 }
 
 // read is readInput, if the connection is nothing but TCP: others hold their

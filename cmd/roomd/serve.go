@@ -47,8 +47,10 @@ type server struct {
 	socket  *admin.Listener // nil: admin.socket is empty
 	binary  string          // that this process is of
 	given   []int           // sockets of the service manager, for the master port
-	before  *predecessor    // nil: there is none
-	over    chan struct{}   // closed when another process has taken over
+
+	stopping context.Context // done when the server is to stop
+	before   *predecessor    // nil: there is none
+	over     chan struct{}   // closed when another process has taken over
 
 	changing     sync.Mutex // held by a reload, an upgrade and the stop; nobody waits for it but the stop
 	metricsDoor  *net.TCPListener
@@ -99,7 +101,7 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 		defer func() { console.Leave() }()
 		out, errw = console, console
 	}
-	s := &server{launch: how, out: out, cfg: c, given: given, before: before, over: make(chan struct{})}
+	s := &server{launch: how, out: out, cfg: c, given: given, stopping: ctx, before: before, over: make(chan struct{})}
 	s.tap, s.format = newTap(c, errw)
 	s.log = slog.New(s.tap)
 	if s.manager, err = findManager(os.Getenv, s.log); err != nil {
@@ -121,13 +123,21 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 		return errors.Join(err, s.stop())
 	}
 	s.run(ctx, console)
-	if s.successor != nil {
+	if s.handedOver() {
 		s.leave(ctx)
 		return nil
 	}
 	// A second signal ends the process at once.
 	cancel()
 	return s.stop()
+}
+
+// handedOver reports whether another process serves. An upgrade that is under way
+// comes to its end first.
+func (s *server) handedOver() bool {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	return s.successor != nil
 }
 
 // start opens everything. What it has opened when it fails is stop's to close.

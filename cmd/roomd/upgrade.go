@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -78,6 +79,9 @@ type successor struct {
 	*handoff
 	cmd   *exec.Cmd
 	ended chan error // of the process, once
+
+	mu      sync.Mutex
+	hurried bool
 }
 
 // upgrade hands the server over to a process of that binary; empty: the one now
@@ -116,6 +120,8 @@ func (s *server) upgrade(ctx context.Context, binary string, dry bool) (report a
 		return report, err
 	}
 	defer next.close()
+	// A stop ends it at once: nothing is expected of the successor any more.
+	defer context.AfterFunc(s.stopping, next.hurry)()
 	if err := s.agree(next, &report); err != nil {
 		return report, errors.Join(err, next.kill())
 	}
@@ -159,6 +165,23 @@ func startSuccessor(binary string) (*successor, error) {
 	next := &successor{handoff: h, cmd: cmd, ended: make(chan error, 1)}
 	go func() { next.ended <- cmd.Wait() }()
 	return next, nil
+}
+
+// within bounds everything from now on, unless there is no time at all.
+func (n *successor) within(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.hurried {
+		n.handoff.within(d)
+	}
+}
+
+// hurry makes everything that waits for the successor fail, from now on.
+func (n *successor) hurry() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.hurried = true
+	n.handoff.within(0)
 }
 
 // kill ends the successor for good, so that nothing it has touches anything.

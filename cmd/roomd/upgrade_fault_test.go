@@ -1,16 +1,20 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"roomd/admin"
 	"roomd/store"
 )
 
@@ -251,4 +255,105 @@ func TestUpgradeFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// On a full disk lines are refused, and an upgrade takes those that are kept
+// along all the same.
+func TestUpgradeFullDisk(t *testing.T) {
+	p := newProcess(t, `server.data = "small/roomd.db"`)
+	small := filepath.Join(p.dir, "small")
+	if err := os.Mkdir(small, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p.prefix = []string{"unshare", "--user", "--map-root-user", "--mount", "sh", "-c", `mount -t tmpfs -o size=8m none "$SMALL" && exec "$0" "$@"`}
+	t.Setenv("SMALL", small)
+	if out, err := exec.Command("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", `mount -t tmpfs none "$SMALL"`).CombinedOutput(); err != nil {
+		t.Skipf("a namespace to mount in: %v %s", err, out)
+	}
+	p.start()
+	ann, bob := p.come(p.first), p.come(p.first)
+	ann.hear("you are guest-1")
+	bob.hear("you are guest-2")
+	ann.say("kept\n")
+	bob.hear("<guest-1> kept")
+	ballast := fmt.Sprintf("/proc/%d/root%s/ballast", p.cmd.Process.Pid, small)
+	f, err := os.Create(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	f.Close()
+	go func() {
+		for range 3000 {
+			if _, err := fmt.Fprintln(ann.conn, strings.Repeat("x", 4000)); err != nil {
+				return
+			}
+		}
+	}()
+	ann.hear("* not sent: the disk is full")
+	out, errs, status := p.admin("upgrade", "--json")
+	pid := p.cmd.Process.Pid
+	switch {
+	case status == exitDone:
+		var u admin.Upgrade
+		if err := json.Unmarshal([]byte(out), &u); err != nil {
+			t.Fatal(err)
+		}
+		pid = u.PID
+		p.succeeded(pid)
+	case !strings.Contains(errs, "this server goes on: "):
+		t.Errorf("status %d, %s%s", status, out, errs)
+	}
+	t.Log("status", status, errs)
+	if err := os.Remove(fmt.Sprintf("/proc/%d/root%s/ballast", pid, small)); err != nil {
+		t.Fatal(err)
+	}
+	eve := p.come(p.first)
+	eve.hear("you are guest-3")
+	for end := time.Now().Add(patience); ; {
+		eve.say("space again\n")
+		if l := eve.hear("space again"); l == "<guest-3> space again\n" {
+			break
+		} else if time.Now().After(end) {
+			t.Fatal("it does not recover")
+		}
+	}
+	bob.hear("<guest-3> space again")
+}
+
+// A stop that comes in the middle of an upgrade is not lost.
+func TestStopWhileUpgrading(t *testing.T) {
+	p := newProcess(t, "")
+	p.start()
+	ann := p.come(p.first)
+	ann.hear("you are guest-1")
+	path := filepath.Join(p.dir, "successor")
+	text := fmt.Sprintf("#!/bin/sh\ntouch %s/started\n%s='%s' exec %s \"$@\"\n", p.dir, asSuccessor, beforeHello+": "+hangs, os.Args[0])
+	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan string, 1)
+	go func() {
+		_, errs, _ := p.admin("upgrade", path)
+		answered <- errs
+	}()
+	for end := time.Now().Add(patience); ; {
+		if _, err := os.Stat(p.dir + "/started"); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the successor is not started")
+		}
+	}
+	began := time.Now()
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > helloTime/2 {
+		t.Errorf("it took %v to stop", took)
+	}
+	ann.hear("* lobby: the server is stopping")
+	t.Log(<-answered)
 }

@@ -2,14 +2,17 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"roomd/admin"
 )
@@ -200,4 +203,51 @@ func TestUpgradeBySignal(t *testing.T) {
 		t.Error(err)
 	}
 	m.until("STOPPING=1")
+}
+
+// What is behind TLS cannot be handed over: it is told so, the others see it
+// leave, and it resumes at the new process.
+func TestUpgradeTLS(t *testing.T) {
+	p := newProcess(t, "")
+	writeKeyPair(t, p.dir, "one")
+	p.start()
+	ann := p.come(p.first)
+	ann.hear("you are guest-1")
+	p.configure(`tls = { cert = "cert.pem", key = "key.pem" }`)
+	if results, errs := p.reload(); results["tls.cert"].Result != admin.Applied {
+		t.Fatal(results, errs)
+	}
+	secure := func(port int) *member {
+		t.Helper()
+		c, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", fmt.Sprintf("127.0.0.1:%d", port), &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetReadDeadline(time.Now().Add(time.Minute))
+		return &member{p, c, bufio.NewReader(c)}
+	}
+	bob, session := secure(p.first), secure(p.master)
+	bob.hear("you are guest-2")
+	session.say("LIST\n")
+	session.hear("OK 1")
+	ann.hear("* guest-2 joined")
+	bob.say("seen by all\n")
+	ann.hear("<guest-2> seen by all")
+	bob.hear("<guest-2> seen by all")
+	if u := p.upgrade(); u.Members != 1 {
+		t.Errorf("%+v", u)
+	}
+	bob.hear("* lobby: the server is being upgraded; come back and say /since 1")
+	session.hear("ERR shutting-down the server is being upgraded; connect again")
+	ann.hear("* guest-2 left (1 here)")
+	ann.say("missed\n")
+	ann.hear("<guest-1> missed")
+	bob = secure(p.first)
+	bob.say("/since 1\n")
+	bob.hear("* everything after 1")
+	bob.hear("<guest-1> missed")
+	session = secure(p.master)
+	session.say("LIST\n")
+	session.hear("OK 1")
 }
