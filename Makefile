@@ -11,7 +11,7 @@ NFPM        ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 packaging   := cmd/roomd/packaging
 KILLS       ?= 200
 
-.PHONY: help run build man install deb try-deb test check fmt vet lint cross fuzz hostile soak bench bench-peers bench-growth microbench
+.PHONY: help run build man install deb try-deb upgrades test check fmt vet lint cross fuzz hostile soak bench bench-peers bench-growth microbench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ deb: ## make a Debian package in dist
 
 try-deb: deb ## install, upgrade, remove and purge the package in a Debian of its own (root, debootstrap)
 	$(packaging)/try-deb "$$(ls -t dist/*.deb | head -1)"
+
+upgrades: ## 2,000 members in 64 rooms talk through ten upgrades, then 9,000 through three; every line is checked
+	$(GO) test ./cmd/roomd -count=1 -run TestUpgradeUnderLoad -v -upgrade.members 2000 -upgrade.rooms 64 -upgrade.times 10 -upgrade.pause 500ms
+	$(GO) test ./cmd/roomd -count=1 -run TestUpgradeUnderLoad -v -upgrade.members 9000 -upgrade.rooms 64 -upgrade.times 3 -upgrade.pause 10s
 
 test: ## run all tests with the race detector
 	$(GO) test -race ./...

@@ -126,12 +126,12 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		k.conn = p.dial(p.first + k.room)
 		k.conn.SetReadDeadline(time.Now().Add(20 * time.Minute))
 		k.in = bufio.NewReader(k.conn)
-		for {
+		for last := ""; ; {
 			l, err := k.in.ReadString('\n')
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("member %d: %q, %v", i, last, err)
 			}
-			if strings.Contains(l, "you are guest-") {
+			if last = l; strings.Contains(l, "you are guest-") {
 				break
 			}
 		}
