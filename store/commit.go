@@ -68,29 +68,18 @@ func (s *Store) Submit(ctx context.Context, p *Post) error {
 }
 
 // TrySubmit is Submit for who must not wait: it returns false while
-// Options.PendingBytes are queued, and then the line is not queued. After a
-// false the function given to OnSpace is called, once, when there is space
-// again; it may be called without one, too. The error is ErrClosed or nil.
+// Options.PendingBytes are queued, and then the line is not queued. The error is
+// ErrClosed or nil.
 func (s *Store) TrySubmit(p *Post) (ok bool, err error) {
 	s.weigh(p)
 	if !s.pending.TryAcquire(p.weight) {
-		// What was released before the mark was set is seen by a second try;
-		// what is released after it makes the call.
-		s.refused.Store(true)
-		if !s.pending.TryAcquire(p.weight) {
-			return false, nil
-		}
+		return false, nil
 	}
 	if err := s.submit(p); err != nil {
 		return false, err
 	}
 	return true, nil
 }
-
-// OnSpace sets what is called after TrySubmit has returned false and lines have
-// left the queue. fn runs on the committer's goroutine; it must not block, nor
-// call the store. OnSpace must be called before Start.
-func (s *Store) OnSpace(fn func()) { s.space = fn }
 
 func (s *Store) weigh(p *Post) {
 	p.weight = min(int64(len(p.Line.From)+len(p.Line.Text))+postOverhead, s.opts.PendingBytes)
@@ -103,14 +92,6 @@ func (s *Store) submit(p *Post) error {
 		return err
 	}
 	return nil
-}
-
-// release gives back the weight of posts that are delivered.
-func (s *Store) release(weight int64) {
-	s.pending.Release(weight)
-	if s.space != nil && s.refused.Load() && s.refused.Swap(false) {
-		s.space()
-	}
 }
 
 // Flush waits until everything submitted before is on disk and delivered.
@@ -267,7 +248,7 @@ func (s *Store) step(items []item) []item {
 		weight += p.weight
 	}
 	s.append(posts)
-	s.release(weight)
+	s.pending.Release(weight)
 	clear(posts)
 	s.posts = posts
 	return items[len(posts):]

@@ -105,7 +105,6 @@ type Store struct {
 	path     string
 	opts     Options
 	pending  *semaphore.Weighted // bytes submitted and not yet committed
-	space    func()              // by OnSpace
 	warnings []string
 
 	retention atomic.Pointer[Retention] // replaced as a whole
@@ -119,7 +118,6 @@ type Store struct {
 	// Set by Start, then read-only.
 	deliver func([]*Post)
 
-	refused atomic.Bool   // TrySubmit has returned false since space was called
 	damaged atomic.Uint64 // blocks that could not be read
 
 	closeOnce sync.Once
