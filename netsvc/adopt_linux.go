@@ -234,7 +234,6 @@ func (a *adoption) member(st *memberState, fd int) error {
 			r.json++
 		}
 	}
-	r.reading++
 	r.readers.Add(1)
 	a.count(st.Remote.Addr())
 	a.still.members = append(a.still.members, m)

@@ -77,7 +77,7 @@ func (r *Room) flushPass() (again bool) {
 	end := r.log.End().Pos // before the members: who joins later begins behind it
 	r.mu.Lock()
 	r.pass = append(r.pass[:0], r.members...)
-	leaving := r.reading > len(r.members)
+	leaving := len(r.leaving) > 0
 	r.mu.Unlock()
 	n := len(r.pass)
 	if n == 0 {

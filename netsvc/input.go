@@ -263,7 +263,7 @@ func saidBy(kind store.Kind) string {
 }
 
 // appended puts a line of this member into the log. Room.mu is held.
-func (m *Member) appended(log *roomlog.Log, kind store.Kind, e roomlog.Event) {
+func (m *Member) appended(log *roomlog.Log, l *store.Line, e roomlog.Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := log.Append(e)
@@ -273,15 +273,15 @@ func (m *Member) appended(log *roomlog.Log, kind store.Kind, e roomlog.Event) {
 		if m.hideOwn {
 			m.inserts = append(m.inserts, insert{kind: skip, at: before, seq: e.Seq})
 		}
-		if m.readsJSON && kind != store.Message {
+		if m.readsJSON && l.Kind != store.Message {
 			// A reader of text sees the line, which is answer enough.
-			ok := okFor(saidBy(kind), "")
+			ok := okFor(saidBy(l.Kind), "")
 			m.inserts = append(m.inserts, insert{kind: answer, at: log.End(), bytes: ok.AppendJSON(nil)})
 		}
 	}
 	m.inFlight--
 	m.lines.Add(1)
-	m.spoke.Store(time.Now().UnixMicro())
+	m.spoke.Store(l.Time.UnixMicro())
 	m.signalLocked()
 }
 

@@ -66,7 +66,6 @@ type Room struct {
 	ln      *listeners
 	members []*Member          // m.index is the place in it
 	nicks   map[string]*Member // by folded nick
-	reading int                // members, and those that have left and still drain
 	guests  int                // guest numbers given
 	json    int                // members that read JSON
 	leaving map[*Member]bool   // have ended, and are not closed yet
@@ -269,14 +268,12 @@ func (r *Room) join(k link, addr netip.AddrPort, early []byte) (m *Member, why B
 	r.nicks[m.nick.Key] = m
 	m.cursor = r.log.End()
 	m.greet(len(r.members), r.topic)
-	r.reading++
 	r.announce(wire.Event{Type: wire.TypeJoin, From: m.nick.Shown, Members: len(r.members)})
 	// From here on what it sends is answered: behind its own join line.
 	if err := m.link.start(m); err != nil {
 		r.svc.held.Add(-int64(len(early)))
 		r.remove(m)
 		delete(r.nicks, m.nick.Key)
-		r.reading--
 		r.announce(wire.Event{Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members)})
 		return nil, noRoomLeft, r.line("the server has no room for another connection; try again in a moment\n")
 	}
@@ -310,7 +307,7 @@ func (r *Room) announce(ev wire.Event) {
 		e.JSON = ev.AppendJSON(nil)
 	}
 	r.log.Append(e)
-	if r.reading == 0 {
+	if r.unread() {
 		r.log.Forget()
 		return
 	}
@@ -347,7 +344,7 @@ func (r *Room) append(posts []*store.Post) {
 		if p.Line.Kind == store.Topic {
 			r.topic = p.Line.Text
 		}
-		m.appended(r.log, p.Line.Kind, e)
+		m.appended(r.log, &p.Line, e)
 		r.free(m)
 	}
 	r.svc.counters.lines.Add(kept)
@@ -355,7 +352,7 @@ func (r *Room) append(posts []*store.Post) {
 	now := time.Now()
 	r.spoke = now.UTC()
 	r.rate.add(now, len(posts))
-	if r.reading == 0 {
+	if r.unread() {
 		r.log.Forget()
 	}
 }
@@ -418,10 +415,14 @@ func (r *Room) closed(m *Member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.leaving, m)
-	if r.reading--; r.reading == 0 {
+	if r.unread() {
 		r.log.Forget()
 	}
 }
+
+// unread reports whether nobody reads the log: no member, and none that has left
+// and still drains. mu is held.
+func (r *Room) unread() bool { return len(r.members)+len(r.leaving) == 0 }
 
 // unacknowledged notes that something was written that the peers may never
 // acknowledge.
