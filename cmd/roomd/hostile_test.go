@@ -146,7 +146,7 @@ func (p *process) least(port int, d time.Duration) map[string]float64 {
 // hostile).
 func TestHostile(t *testing.T) {
 	// In the ordinary tests it is a small attack: they say nothing of the machine.
-	attack, goodMembers, bound, pause := 3*time.Second, 60, time.Minute, 30*time.Millisecond
+	attack, goodMembers, bound, pause := 3*time.Second, 60, patience, 30*time.Millisecond
 	if s := os.Getenv("ROOMD_HOSTILE"); s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil {
