@@ -217,8 +217,15 @@ func (s *Store) writeRecord() error {
 	return s.latch(err)
 }
 
-// beginJournal makes the journal: the first line since the store was opened is
-// on its way.
+// openJournal makes the journal while there are descriptors to be had. If it
+// cannot be made now the first line tries again, and is refused with the reason.
+func (s *Store) openJournal() {
+	if s.journal.file == nil && s.late == nil && s.Broken() == nil {
+		s.beginJournal()
+	}
+}
+
+// beginJournal makes the journal of a database that has none.
 func (s *Store) beginJournal() error {
 	s.journal.number = 1
 	if _, err := rand.Read(s.journal.id[:]); err != nil {

@@ -325,3 +325,64 @@ func TestCurrent(t *testing.T) {
 		t.Error("not current after the commit, or the next one is")
 	}
 }
+
+// A store that has started needs no further descriptor, whatever is changed: with
+// none to be had everything goes on, to the end.
+func TestNoDescriptorLeft(t *testing.T) {
+	const limited = "ROOMD_STORE_LIMITED"
+	if os.Getenv(limited) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+		cmd.Env = append(childEnviron(), limited+"=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("without descriptors: %v\n%s", err, out)
+		}
+		return
+	}
+	durabilities(t, func(t *testing.T, d Durability) {
+		s := open(t, dbPath(t), Options{Durability: d, Lines: 50})
+		var was syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
+			t.Fatal(err)
+		}
+		limit := func(n uint64) {
+			if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: was.Max}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		everything := func() {
+			t.Helper()
+			room := s.room("lobby", 9000)
+			for i := range 300 {
+				if p := s.say(room, strings.Repeat("a long line ", 3000)); p.Err != nil {
+					t.Fatalf("line %d: %v", i, p.Err)
+				}
+			}
+			s.foldNow()
+			s.settled()
+			_, err := s.Update(room, func(r *Room) { r.Topic = "new" })
+			if err = errors.Join(err, s.Delete(room), s.Tidy(time.Now())); err != nil {
+				t.Fatal(err)
+			}
+			s.settled()
+			if _, err := s.Lines(room, 0, 1, 1); !errors.Is(err, ErrNoRoom) {
+				t.Errorf("the lines of a purged room: %v", err)
+			}
+		}
+		limit(3)
+		if f, err := os.Open(s.path); !errors.Is(err, syscall.EMFILE) {
+			t.Fatal("there are descriptors", f, err)
+		}
+		everything()
+		limit(was.Cur)
+		if err := errors.Join(s.Suspend(), s.Resume()); err != nil {
+			t.Fatal(err)
+		}
+		limit(3)
+		everything()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		limit(was.Cur)
+		s.start()
+	})
+}

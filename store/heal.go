@@ -70,6 +70,10 @@ func (s *Store) heal() error {
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
 	s.record, s.unwritten, s.stuck = s.record[:0], 0, nil
+	s.openJournal()
+	if err := s.Broken(); err != nil {
+		return err
+	}
 	if s.opts.Latched != nil {
 		s.opts.Latched(nil)
 	}

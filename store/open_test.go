@@ -222,14 +222,14 @@ func TestOpenFirstInParallel(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	left, err := filepath.Glob(path + "?*")
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
 	s := open(t, path, Options{})
 	rooms, err := s.Rooms()
 	if err != nil || len(rooms) != n {
 		t.Errorf("%d rooms of %d: %v", len(rooms), n, err)
-	}
-	left, err := filepath.Glob(path + "?*")
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v %v", left, err)
 	}
 }
 

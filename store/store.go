@@ -224,8 +224,10 @@ func (s *Store) Warnings() []string { return s.warnings }
 
 // Start begins to accept changes. deliver is called on the committer's
 // goroutine with lines in their order, each with its sequence number or with
-// the error that kept it out; it must not block, nor call the store.
+// the error that kept it out; it must not block, nor call the store. From then
+// on no change needs a descriptor that the store does not have.
 func (s *Store) Start(deliver func([]*Post)) {
+	s.openJournal()
 	s.in.Lock()
 	s.started = true
 	s.in.Unlock()

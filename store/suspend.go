@@ -55,6 +55,7 @@ func (s *Store) Resume() error {
 	if err := s.load(); err != nil {
 		return errors.Join(fmt.Errorf("read the database %s: %w", s.path, err), db.Close())
 	}
+	s.openJournal()
 	s.mu.Lock()
 	s.suspended = nil
 	s.mu.Unlock()
