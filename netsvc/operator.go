@@ -348,6 +348,7 @@ type Status struct {
 	Lines       uint64    `json:"lines"`       // in all histories
 	Bytes       uint64    `json:"bytes"`
 	ReadOnly    string    `json:"read_only,omitempty"` // why nothing can be written
+	Stalled     string    `json:"stalled,omitempty"`   // that the disk does not answer, and for how long
 }
 
 // Status tells how the server is.
@@ -364,6 +365,9 @@ func (s *Service) Status() Status {
 	}
 	if err := s.store.Broken(); err != nil {
 		st.ReadOnly = err.Error()
+	}
+	if took := s.store.Stalled(); took > 0 {
+		st.Stalled = fmt.Sprintf("the disk has not answered for %v", took.Round(100*time.Millisecond))
 	}
 	return st
 }

@@ -207,7 +207,7 @@ func (s *Store) writeRecord() error {
 			return err
 		}
 	}
-	err := s.journal.write(s.record)
+	err := s.stall.ask(func() error { return s.journal.write(s.record) })
 	switch {
 	case err == nil:
 		return nil
@@ -233,7 +233,7 @@ func (s *Store) beginJournal() error {
 	}
 	err := s.journal.clear()
 	if err == nil {
-		err = s.journal.create()
+		err = s.stall.ask(s.journal.create)
 	}
 	switch {
 	case err == nil:

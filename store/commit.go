@@ -311,7 +311,7 @@ func (s *Store) transact(fn func(*bolt.Tx) error) (err error) {
 		return errors.Join(err, tx.Rollback())
 	}
 	id, start := tx.ID(), time.Now()
-	if err = tx.Commit(); err == nil {
+	if err = s.stall.ask(tx.Commit); err == nil {
 		if s.opts.Observe != nil {
 			s.opts.Observe(time.Since(start), 0)
 		}

@@ -14,7 +14,7 @@ import (
 // After a failed write the committer tries to heal by itself, at first after
 // healFirst and then at doubling distances up to healMost.
 const (
-	healFirst = 5 * time.Second
+	healFirst = 2 * time.Second
 	healMost  = 5 * time.Minute
 )
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -62,7 +63,12 @@ func TestSyncFails(t *testing.T) {
 
 // A store heals by itself when what was in its way is gone.
 func TestHealsByItself(t *testing.T) {
-	s := open(t, dbPath(t), Options{})
+	path := dbPath(t)
+	synctest.Test(t, func(t *testing.T) { healsByItself(t, path) })
+}
+
+func healsByItself(t *testing.T, path string) {
+	s := open(t, path, Options{})
 	room := s.room("lobby", 9000)
 	s.say(room, "before")
 	// As after a failed write.
@@ -80,12 +86,10 @@ func TestHealsByItself(t *testing.T) {
 	if lines := s.all(room); len(lines) != 2 {
 		t.Errorf("%+v", lines)
 	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(4 * healFirst); s.Broken() != nil; <-tick.C {
-		if time.Now().After(end) {
-			t.Fatal("it stays ill")
-		}
+	<-time.After(healFirst + time.Millisecond)
+	synctest.Wait()
+	if err := s.Broken(); err != nil {
+		t.Fatal("it stays ill:", err)
 	}
 	if p := s.say(room, "after"); p.Err != nil || p.Line.Seq != 3 {
 		t.Errorf("%+v", p)

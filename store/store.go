@@ -82,6 +82,9 @@ type Options struct {
 	// becomes read-only, with the reason, and with nil when it has healed. It
 	// must not block, nor call the store.
 	Latched func(why error)
+	// Stalled, if not nil, is called when the disk has not answered for a second,
+	// and once more, with over, when it has; on a goroutine of its own.
+	Stalled func(took time.Duration, over bool)
 	// Observe, if not nil, is called on the committer's goroutine after each
 	// commit: how long it took, and how many lines it kept. It must not block.
 	Observe func(took time.Duration, lines int)
@@ -119,6 +122,7 @@ type Store struct {
 	deliver func([]*Post)
 
 	damaged atomic.Uint64 // blocks that could not be read
+	stall   stall
 
 	closeOnce sync.Once
 	closeErr  error
@@ -197,6 +201,7 @@ func Open(path string, opts Options) (*Store, error) {
 		wake:    make(chan struct{}, 1),
 		waiting: make(map[chore]bool),
 	}
+	s.stall.tell = opts.Stalled
 	s.SetRetention(Retention{Lines: opts.Lines, Age: opts.Age, Trash: opts.Trash})
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("read the database %s: %w", path, errors.Join(err, s.journal.close(), db.Close()))

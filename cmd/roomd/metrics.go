@@ -99,6 +99,7 @@ var (
 	descStore      = desc("store_bytes", "Size of the database file.")
 	descFree       = desc("store_free_bytes", "Bytes of the database file that are free for what comes.")
 	descReadOnly   = desc("store_read_only", "1 from a failed write to the disk until the database is writable again.")
+	descStalled    = desc("store_stalled_seconds", "How long the disk has not answered, if that is a second or more; else 0.")
 	descDamaged    = desc("store_damaged_blocks_total", "Times that a reader came across a damaged block and left it out.")
 
 	// With metrics.per_room.
@@ -183,6 +184,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		readOnly = 1
 	}
 	gauge(descReadOnly, readOnly)
+	gauge(descStalled, m.st.Stalled().Seconds())
 }
 
 // listenMetrics opens metrics.listen.
@@ -196,8 +198,8 @@ func listenMetrics(addr string) (*net.TCPListener, error) {
 
 // serve serves /metrics, /healthz and /readyz until stop is called. healthz
 // answers 200 while the process answers at all; readyz 503 until every room is
-// bound or known to be unbound, while the database is read-only, and from the
-// beginning of the stop.
+// bound or known to be unbound, while the database is read-only or the disk does
+// not answer, and from the beginning of the stop.
 func (m *metrics) serve(ln net.Listener) (stop func()) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
@@ -209,6 +211,10 @@ func (m *metrics) serve(ln net.Listener) (stop func()) {
 		}
 		if err := m.st.Broken(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		if took := m.st.Stalled(); took > 0 {
+			http.Error(w, fmt.Sprintf("the disk has not answered for %v", took.Round(time.Millisecond)), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ready")

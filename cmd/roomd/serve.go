@@ -183,6 +183,13 @@ func (s *server) open() (err error) {
 		}
 		s.log.Error("no line and no change is kept until the database has been opened anew, which is tried from now on", "error", why)
 	}
+	options.Stalled = func(took time.Duration, over bool) {
+		if over {
+			s.log.Warn("the disk answers again; what waited goes on", "took", took.Round(time.Millisecond))
+			return
+		}
+		s.log.Error("the disk does not answer: lines and changes wait, reading goes on", "for", took.Round(time.Millisecond))
+	}
 	if s.st, err = store.Open(s.cfg.Server.Data, options); err != nil {
 		return err
 	}
