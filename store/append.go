@@ -62,7 +62,7 @@ func (s *Store) ready(posts int) error {
 		}
 		s.late = nil
 	}
-	if s.unwritten+posts > maxUnwritten || len(s.record) > batchBytes {
+	if s.unwritten+s.behind+posts > maxUnwritten || len(s.record) > batchBytes {
 		if err := s.flush(); err != nil {
 			return err
 		}
@@ -170,16 +170,27 @@ func (s *Store) soil(h *head) {
 // delivered: after an error they stay, to be tried again, and no others are
 // accepted until they are written.
 func (s *Store) flush() error {
+	s.settle()
 	if s.unwritten == 0 {
 		return nil
 	}
+	start, err := time.Now(), s.Broken()
+	if err == nil && s.journal.file == nil {
+		err = s.beginJournal()
+	}
+	if err == nil {
+		err = s.journaled(s.write(s.record))
+	}
+	return s.wrote(start, err)
+}
+
+// wrote takes the outcome of writing the record under way.
+func (s *Store) wrote(start time.Time, err error) error {
 	relaxed := s.opts.Durability == Relaxed
-	start := time.Now()
-	err := s.writeRecord()
 	if errors.Is(err, ErrFull) && len(s.dirty) > 0 && s.foldDirty() == nil {
 		// The journal is empty now. What was delivered is not needed in it.
 		if err = nil; !relaxed {
-			err = s.writeRecord()
+			err = s.journaled(s.write(s.record))
 		}
 	}
 	if relaxed {
@@ -188,9 +199,7 @@ func (s *Store) flush() error {
 	if err != nil {
 		return err
 	}
-	if s.opts.Observe != nil {
-		s.opts.Observe(time.Since(start), s.unwritten)
-	}
+	s.observe(start, s.unwritten)
 	s.unwritten = 0
 	if cap(s.record) > 2*batchBytes {
 		s.record = nil
@@ -198,16 +207,60 @@ func (s *Store) flush() error {
 	return nil
 }
 
-func (s *Store) writeRecord() error {
-	if err := s.Broken(); err != nil {
-		return err
+func (s *Store) observe(start time.Time, lines int) {
+	if s.opts.Observe != nil {
+		s.opts.Observe(time.Since(start), lines)
 	}
-	if s.journal.file == nil {
-		if err := s.beginJournal(); err != nil {
-			return err
-		}
+}
+
+// write brings a record to the journal.
+func (s *Store) write(record []byte) error {
+	return s.stall.ask(func() error { return s.journal.write(record) })
+}
+
+// flushBehind is flush for lines that are delivered already, while the committer
+// goes on: those that come next do not wait for the disk.
+func (s *Store) flushBehind() {
+	if s.journal.file == nil || s.stuck != nil {
+		s.flush() // an error is in stuck
+		return
 	}
-	err := s.stall.ask(func() error { return s.journal.write(s.record) })
+	s.settle()
+	if s.unwritten == 0 {
+		return
+	}
+	record := s.record
+	s.record, s.spare = s.spare, record
+	s.behind, s.since, s.unwritten = s.unwritten, time.Now(), 0
+	go func() { s.written <- s.write(record) }()
+}
+
+// settle waits for what flushBehind has begun; then the journal is the
+// committer's again.
+func (s *Store) settle() {
+	if s.behind > 0 {
+		s.settled(<-s.written)
+	}
+}
+
+// settled takes the outcome of what flushBehind has begun.
+func (s *Store) settled(err error) {
+	if err = s.journaled(err); err == nil {
+		s.observe(s.since, s.behind)
+		s.behind = 0
+		return
+	}
+	// What could not be written comes before what was said since.
+	if s.unwritten > 0 {
+		s.spare = append(s.spare, s.record[recordHead:]...)
+	}
+	s.record, s.spare = s.spare, s.record
+	s.unwritten, s.behind = s.unwritten+s.behind, 0
+	s.wrote(s.since, err)
+}
+
+// journaled says what an error of writing to the journal means for the store.
+func (s *Store) journaled(err error) error {
 	switch {
 	case err == nil:
 		return nil

@@ -161,7 +161,7 @@ func (s *Store) commit() {
 	defer rest.stop()
 	defer tidy.stop()
 	var items []item
-	open, seen := true, uint64(0)
+	open, seen, overdue := true, uint64(0), false
 	for {
 		items, open = s.take(items)
 		for left := items; len(left) > 0; {
@@ -189,7 +189,15 @@ func (s *Store) commit() {
 		case <-s.wake:
 		case <-flush.C:
 			flush.rang()
-			s.flush()
+			if overdue = s.behind > 0; !overdue {
+				s.flushBehind()
+			}
+		case err := <-s.written:
+			s.settled(err)
+			if overdue {
+				overdue = false
+				s.flushBehind()
+			}
 		case <-rest.C:
 			rest.rang()
 			if s.batches == seen {
@@ -293,6 +301,7 @@ func (s *Store) run(c *change) {
 // back and leaves the store as it was. After any other failed commit nobody
 // knows what the disk has kept: the store is read-only from then on.
 func (s *Store) transact(fn func(*bolt.Tx) error) (err error) {
+	s.settle() // the disk is asked one thing at a time
 	if err := s.Broken(); err != nil {
 		return err
 	}

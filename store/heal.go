@@ -38,6 +38,7 @@ func (s *Store) heal() error {
 	if err := s.Broken(); err == nil || errors.Is(err, errFile) {
 		return err // what is damaged does not heal
 	}
+	s.settle()
 	// Readers have what they need: nothing is closed before the disk takes a
 	// byte again.
 	if err := probe(filepath.Dir(s.path)); err != nil {

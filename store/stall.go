@@ -20,8 +20,8 @@ type stall struct {
 	over  chan time.Duration // not nil: it has been told; gets how long it took
 }
 
-// ask runs fn, which waits for the disk. Only the committer calls it, and not
-// within itself.
+// ask runs fn, which waits for the disk. Only the committer calls it, or whom it
+// waits for before it asks again.
 func (w *stall) ask(fn func() error) error {
 	w.mu.Lock()
 	w.since = time.Now()

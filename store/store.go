@@ -144,6 +144,10 @@ type Store struct {
 	journal   journal
 	record    []byte // of the journal, under way
 	unwritten int    // lines in it; with Relaxed they are delivered already
+	spare     []byte // the record that is being written behind the committer
+	behind    int    // lines in it; 0: nobody else has the journal
+	since     time.Time
+	written   chan error // capacity 1: what became of it
 	backups   []backup
 	stuck     error   // why it could not be written; nil: not tried yet
 	batches   uint64  // so many times lines were numbered
@@ -199,6 +203,7 @@ func Open(path string, opts Options) (*Store, error) {
 		pending: semaphore.NewWeighted(opts.PendingBytes),
 		done:    make(chan struct{}),
 		wake:    make(chan struct{}, 1),
+		written: make(chan error, 1),
 		waiting: make(map[chore]bool),
 	}
 	s.stall.tell = opts.Stalled
