@@ -84,54 +84,64 @@ func (r *Room) flushPass() (again bool) {
 		return false
 	}
 	r.turn = (r.turn + 1) % n
-	behind := false
+	var f found
+	from := r.log.Start().Pos
 	if shards := min(n/shardMembers, runtime.GOMAXPROCS(0)); shards > 1 {
-		again, behind = r.passInShards(shards, end)
+		f = r.passInShards(shards, from, end)
 	} else {
-		again, behind = r.passOver(r.pass[r.turn:], end)
-		a, b := r.passOver(r.pass[:r.turn], end)
-		again, behind = again || a, behind || b
+		f = r.passOver(r.pass[r.turn:], from, end)
+		f.add(r.passOver(r.pass[:r.turn], from, end))
 	}
 	clear(r.pass)
-	if !behind && !leaving {
-		r.log.Passed(end, keepBytes)
+	if !f.behind && !leaving {
+		r.log.Passed(end, keepBytes, f.outside)
 	}
 	r.pacer.passed(end, began, time.Now())
-	return again
+	return f.again
+}
+
+// found is what a pass has found of its members.
+type found struct {
+	again   bool // one has more to get, and takes it
+	behind  bool // one has not got everything, and what it needs is in the log
+	outside bool // one needs what only the store has
+}
+
+func (f *found) add(g found) {
+	f.again, f.behind, f.outside = f.again || g.again, f.behind || g.behind, f.outside || g.outside
 }
 
 // passInShards shares a pass of many members between the cores.
-func (r *Room) passInShards(shards int, end uint64) (again, behind bool) {
+func (r *Room) passInShards(shards int, from, end uint64) (f found) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for i := range shards {
 		part := r.pass[len(r.pass)*i/shards : len(r.pass)*(i+1)/shards]
 		all.Go(func() {
-			a, b := r.passOver(part, end)
+			g := r.passOver(part, from, end)
 			mu.Lock()
 			defer mu.Unlock()
-			again, behind = again || a, behind || b
+			f.add(g)
 		})
 	}
 	all.Wait()
-	return again, behind
+	return f
 }
 
-// passOver flushes some members. It reports whether one has more to get and
-// whether one has not got everything up to the place end.
-func (r *Room) passOver(members []*Member, end uint64) (again, behind bool) {
+// passOver flushes some members, while the log goes from the place from to end.
+func (r *Room) passOver(members []*Member, from, end uint64) (f found) {
 	maxLag := uint64(r.svc.opts().MaxLag)
 	for _, m := range members {
 		if !m.full.Load() && m.flush() {
-			again = true
+			f.again = true
 		}
 		pos := m.pos.Load()
 		if pos < end {
-			behind = true
+			f.add(found{behind: pos >= from, outside: pos < from})
 			if maxLag > 0 && end-pos > maxLag {
 				m.letGo()
 			}
 		}
 	}
-	return again, behind
+	return f
 }

@@ -105,6 +105,13 @@ func (l *Log) end() Cursor {
 	return Cursor{l.start.Pos + uint64(len(l.events)), l.events[len(l.events)-1].seq}
 }
 
+// Start returns the place before the oldest event in the window.
+func (l *Log) Start() Cursor {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.start
+}
+
 // Append puts an event at the end and returns the place before it.
 func (l *Log) Append(e Event) (before Cursor) {
 	l.mu.Lock()
@@ -158,11 +165,11 @@ func (l *Log) Forget() {
 	l.count()
 }
 
-// Passed says that every reader has got everything before the position end. If
-// there is nothing behind it, the window is emptied; its memory is kept for the
-// next events if there were more than keep bytes, as then there will be again.
-// No Span of what was before may be in use any more.
-func (l *Log) Passed(end uint64, keep int) {
+// Passed says that nobody needs what is before the position end. If there is
+// nothing behind it, the window is emptied; its memory is kept for the next
+// events if there were more than keep bytes, as then there will be again. Unless
+// read, no Span of what was before may be in use any more.
+func (l *Log) Passed(end uint64, keep int, read bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.events) == 0 || l.end().Pos != end {
@@ -172,16 +179,22 @@ func (l *Log) Passed(end uint64, keep int) {
 	l.start = l.end()
 	for f := range formats {
 		l.base[f] += uint64(len(l.bytes[f]))
-		l.bytes[f] = l.bytes[f][:0]
-		if !busy {
-			l.bytes[f] = nil
-		}
+		l.bytes[f] = emptied(l.bytes[f], busy, read)
 	}
-	l.events = l.events[:0]
-	if !busy {
-		l.events = nil
-	}
+	l.events = emptied(l.events, busy, read)
 	l.count()
+}
+
+// emptied is space for what comes next; none unless it is kept, and not that of
+// b itself while somebody may read it.
+func emptied[E any](b []E, keep, read bool) []E {
+	switch {
+	case !keep:
+		return nil
+	case read:
+		return make([]E, 0, len(b))
+	}
+	return b[:0]
 }
 
 // Span is a piece of the log. Bytes is what its events rendered to.

@@ -142,6 +142,37 @@ func TestReadKeepsItsBytes(t *testing.T) {
 	}
 }
 
+// What everybody has passed is dropped, its memory kept; but not while one who
+// reads from the store may have begun to read from the log.
+func TestPassed(t *testing.T) {
+	line := []byte("other\n")
+	for _, read := range []bool{false, true} {
+		b := NewBudget(1 << 20)
+		l := New(4000, 0)
+		l.Share(b)
+		l.Append(Event{Seq: 1, Text: []byte("first\n")})
+		s, _ := l.Read(Cursor{}, Text, 1, 100)
+		l.Passed(0, 0, read) // there is something behind it
+		if l.Start().Pos != 0 || b.Used() == 0 {
+			t.Errorf("read=%v: the log starts at %v", read, l.Start())
+		}
+		l.Passed(1, 0, read)
+		if l.Start() != l.End() || l.End() != (Cursor{1, 1}) || b.Used() != 0 {
+			t.Errorf("read=%v: the log goes from %v to %v, and %d bytes are held", read, l.Start(), l.End(), b.Used())
+		}
+		if _, ok := l.Read(Cursor{}, Text, 1, 100); ok {
+			t.Errorf("read=%v: what is dropped can be read", read)
+		}
+		l.Append(Event{Seq: 2, Text: line})
+		if got, _ := l.Read(l.Start(), Text, 2, 100); !bytes.Equal(got.Bytes, line) {
+			t.Errorf("read=%v: %q", read, got.Bytes)
+		}
+		if got := string(s.Bytes) == "first\n"; got != read {
+			t.Errorf("read=%v: the bytes read before are kept: %v", read, got)
+		}
+	}
+}
+
 func BenchmarkAppendRead(b *testing.B) {
 	l := New(256<<10, 0)
 	line := []byte(fmt.Sprintf("<ann> %s\n", strings.Repeat("x", 58)))
