@@ -171,7 +171,7 @@ func (s *Store) commit() {
 			return
 		}
 		if s.replan.Swap(false) {
-			s.planTidy(time.Now())
+			s.planTidy(s.now())
 		}
 		var more <-chan struct{} // ready at once while housekeeping waits
 		if s.chore() {
@@ -208,9 +208,9 @@ func (s *Store) commit() {
 			heal.rang()
 			heal.after = min(2*heal.after, healMost)
 			s.heal()
-		case now := <-tidy.C:
+		case <-tidy.C:
 			tidy.rang()
-			s.planTidy(now)
+			s.planTidy(s.now())
 		}
 	}
 }

@@ -120,7 +120,7 @@ func Compact(path string, opts Options) (before, after int64, err error) {
 // compact is Compact for a store that is not started. It is closed after.
 func (s *Store) compact() (before, after int64, err error) {
 	before, err = sizeOf(s.path)
-	s.planTidy(time.Now())
+	s.planTidy(s.now())
 	for s.chore() {
 	}
 	if err == nil {

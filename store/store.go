@@ -65,7 +65,8 @@ type Options struct {
 	// Lines kept per room; older ones are trimmed. 0: no limit. A room may
 	// have about 2 % more for a while, as trimming is done in strides.
 	Lines uint64
-	// Age of the oldest line kept, looked at once a minute. 0: no limit.
+	// Age of the oldest line kept, looked at once a minute. 0: no limit. It goes
+	// by the clock, but see Jumped.
 	Age time.Duration
 	// Trash is how long a deleted room can be restored. 0: not at all.
 	Trash time.Duration
@@ -82,6 +83,10 @@ type Options struct {
 	// becomes read-only, with the reason, and with nil when it has healed. It
 	// must not block, nor call the store.
 	Latched func(why error)
+	// Jumped, if not nil, is called on the committer's goroutine when the wall
+	// clock has jumped ahead while there is something that can get too old: for
+	// an hour the jump does not count. It must not block, nor call the store.
+	Jumped func(by time.Duration)
 	// Stalled, if not nil, is called when the disk has not answered for a second,
 	// and once more, with over, when it has; on a goroutine of its own.
 	Stalled func(took time.Duration, over bool)
@@ -107,6 +112,7 @@ type Store struct {
 	// Set by Open, then read-only.
 	path     string
 	opts     Options
+	opened   time.Time
 	pending  *semaphore.Weighted // bytes submitted and not yet committed
 	warnings []string
 
@@ -158,6 +164,7 @@ type Store struct {
 	chores    []chore
 	waiting   map[chore]bool // which chores there are
 	aging     bool           // there may be something that gets too old
+	clock     clock          // says what does
 	posts     []*Post        // space for a batch
 	away      bool           // the file is closed, as the store is suspended
 	late      func() error   // what Open had no space for; lines wait for it
@@ -189,6 +196,7 @@ type head struct {
 // refused with an error that says so.
 func Open(path string, opts Options) (*Store, error) {
 	opts.setDefaults()
+	used := lastUsed(path) // opening writes
 	if err := createFile(path); err != nil {
 		return nil, fmt.Errorf("create the database %s: %w", path, err)
 	}
@@ -200,6 +208,8 @@ func Open(path string, opts Options) (*Store, error) {
 		path:    path,
 		db:      db,
 		opts:    opts,
+		opened:  time.Now(),
+		clock:   clock{wall: used},
 		pending: semaphore.NewWeighted(opts.PendingBytes),
 		done:    make(chan struct{}),
 		wake:    make(chan struct{}, 1),
@@ -216,10 +226,12 @@ func Open(path string, opts Options) (*Store, error) {
 		return s, nil // what cannot be read is found by who reads
 	}
 	opts.CompactAbove = 0
-	before, after, failed := s.compact()
+	first := s
+	before, after, failed := first.compact()
 	if s, err = Open(path, opts); err != nil {
 		return nil, err
 	}
+	s.opened, s.clock = first.opened, first.clock // the file is new, and says nothing
 	if failed != nil {
 		s.warnings = append(s.warnings, fmt.Sprintf("the database has %d of %d bytes to give back and could not be compacted: %v", free, file, failed))
 	} else {

@@ -59,7 +59,7 @@ func (s *Store) retain(room uint64, own Settings) {
 	s.mu.Lock()
 	h.own = own
 	s.mu.Unlock()
-	s.planRoom(h, time.Now(), 0)
+	s.planRoom(h, s.now(), 0)
 }
 
 // planRoom has lines that are too old removed, and those beyond the limit if

@@ -183,6 +183,9 @@ func (s *server) open() (err error) {
 		}
 		s.log.Error("no line and no change is kept until the database has been opened anew, which is tried from now on", "error", why)
 	}
+	options.Jumped = func(by time.Duration) {
+		s.log.Warn("the clock has gone ahead without us (it was set, or the server or the machine was asleep): lines and rooms in the trash age by that in an hour, and not at all if it is set back before", "by", by.Round(time.Second))
+	}
 	options.Stalled = func(took time.Duration, over bool) {
 		if over {
 			s.log.Warn("the disk answers again; what waited goes on", "took", took.Round(time.Millisecond))
