@@ -17,9 +17,9 @@ import (
 // BackupRate is how many bytes a second Backup writes if it is not told.
 const BackupRate = 32 << 20
 
-// backupSync is how much is written between two syncs: much at once would hold
-// up those of the lines.
-const backupSync = 4 << 20
+// backupStep is how much the disk is given at a time: much at once would hold up
+// the syncs of the lines.
+const backupStep = 1 << 20
 
 // Backup writes everything that was said before the call to a new file at path,
 // with mode 0600, while lines go on, at rate bytes a second (0: BackupRate). It
@@ -114,13 +114,13 @@ func (s *Store) endBackups() {
 
 // paced writes no faster than its rate.
 type paced struct {
-	ctx            context.Context
-	f              *os.File
-	rate           int64
-	start          time.Time
-	done, total    int64
-	synced, showed int64
-	progress       func(done, total int64)
+	ctx           context.Context
+	f             *os.File
+	rate          int64
+	start         time.Time
+	done, total   int64
+	given, showed int64
+	progress      func(done, total int64)
 }
 
 func (p *paced) Write(b []byte) (n int, err error) {
@@ -134,11 +134,9 @@ func (p *paced) Write(b []byte) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		if p.done-p.synced >= backupSync {
-			p.synced = p.done
-			if err := datasync(p.f); err != nil {
-				return n, err
-			}
+		if p.done-p.given >= backupStep {
+			trickle(p.f, p.given, p.done-p.given)
+			p.given = p.done
 		}
 		if p.progress != nil && (p.done-p.showed) > p.total/20 {
 			p.showed = p.done

@@ -27,3 +27,18 @@ func dropCache(path string) {
 	defer f.Close()
 	unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // advice: nothing follows from an error
 }
+
+// trickle lets the disk begin with n bytes of a file, and waits for those that it
+// began with far before. Unlike a sync it does not need the filesystem's journal,
+// for which the syncs of others would have to wait. What goes wrong is found by
+// the sync at the end.
+func trickle(f *os.File, at, n int64) {
+	fd := int(f.Fd())
+	unix.SyncFileRange(fd, at, n, unix.SYNC_FILE_RANGE_WRITE)
+	if before := at - trickleAhead; before >= 0 {
+		unix.SyncFileRange(fd, before, n, unix.SYNC_FILE_RANGE_WAIT_BEFORE)
+	}
+}
+
+// trickleAhead bounds what the disk has to do yet, in bytes.
+const trickleAhead = 8 << 20

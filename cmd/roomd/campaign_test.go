@@ -37,16 +37,11 @@ func TestKillCampaign(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("ROOMD_KILLS")); err == nil {
 		kills = n
 	}
-	// The server itself without the race detector: it is started very often.
-	binary := filepath.Join(t.TempDir(), "roomd")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
 	c := &campaign{
 		process: newProcess(t, "limits.lines_per_second = 100000.0\nlimits.burst = 10000\nrooms.trash = \"0s\"\nserver.create = [\"a\", \"b\", \"c\"]"),
 		seen:    make(map[string]map[uint64]string), rooms: make(map[string]int), gone: make(map[string]bool), open: make(map[string]bool),
 	}
-	c.binary = binary
+	c.binary = plainBinary(t) // it is started very often
 	for i, name := range []string{"a", "b", "c"} {
 		c.seen[name] = make(map[uint64]string)
 		c.rooms[name] = c.first + i
@@ -77,6 +72,16 @@ func TestKillCampaign(t *testing.T) {
 	if lines < 10*kills {
 		t.Errorf("only %d lines were seen", lines)
 	}
+}
+
+// plainBinary is the server itself, without the race detector.
+func plainBinary(t testing.TB) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "roomd")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return binary
 }
 
 // dialDying connects to a server that may be dead by now: then it returns nil.

@@ -51,7 +51,7 @@ func (p *process) fault(inject string) (end func()) {
 }
 
 // before returns the lines up to the first that contains a text, without it.
-func (v visitor) before(t *testing.T, text string) (lines []string) {
+func (v visitor) before(t testing.TB, text string) (lines []string) {
 	t.Helper()
 	for {
 		l, err := v.in.ReadString('\n')

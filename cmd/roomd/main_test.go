@@ -44,7 +44,7 @@ func init() { nextPort.Store(int64(20000 + rand.IntN(8000))) }
 
 // process is a roomd of its own.
 type process struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	master int
 	first  int        // the first port for rooms
@@ -57,7 +57,7 @@ type process struct {
 	log    *os.File
 }
 
-func newProcess(t *testing.T, extra string) *process {
+func newProcess(t testing.TB, extra string) *process {
 	base := int(nextPort.Add(40)) - 40
 	p := &process{t: t, dir: t.TempDir(), master: base, first: base + 1}
 	if !strings.Contains(extra, "limits.lines_per_second") {
@@ -207,7 +207,7 @@ func (p *process) visit(port int) visitor {
 }
 
 // until reads on to a line that holds the text.
-func (v visitor) until(t *testing.T, text string) string {
+func (v visitor) until(t testing.TB, text string) string {
 	t.Helper()
 	for {
 		l, err := v.in.ReadString('\n')

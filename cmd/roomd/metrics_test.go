@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
 
-func get(t *testing.T, url string) (string, int) {
+func get(t testing.TB, url string) (string, int) {
 	t.Helper()
 	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	r, err := c.Get(url)

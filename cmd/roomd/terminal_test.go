@@ -13,7 +13,7 @@ import (
 
 // screen is a real terminal: a pane of tmux.
 type screen struct {
-	t    *testing.T
+	t    testing.TB
 	sock string
 	pane string
 }
