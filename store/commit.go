@@ -97,6 +97,17 @@ func (s *Store) submit(p *Post) error {
 // Flush waits until everything submitted before is on disk and delivered.
 func (s *Store) Flush() error { return s.update(nil, nil) }
 
+// Fold brings what is only in the journal into the database. Whoever opens the
+// file next has less to read.
+func (s *Store) Fold() error {
+	c := &change{fold: true, done: make(chan struct{})}
+	if err := s.enqueue(item{change: c}); err != nil {
+		return err
+	}
+	<-c.done
+	return c.err
+}
+
 // update runs fn in a transaction of the committer, after everything queued
 // before, and waits for the commit. then, if not nil, runs on the committer's
 // goroutine after it and before the next change.

@@ -16,7 +16,8 @@ var errSuspended = errors.New("the store is suspended already")
 
 // Suspend writes and delivers what has been submitted and lets go of the file,
 // so that another process can take it over. Until Resume changes wait in the
-// queue, and readers wait too. After an error the store goes on as before.
+// queue, and readers wait too. After an error the store goes on as before. It is
+// quick after Fold: what was said since then stays in the journal.
 func (s *Store) Suspend() error {
 	p := &suspension{began: make(chan error, 1), end: make(chan struct{})}
 	s.mu.Lock()
@@ -63,12 +64,20 @@ func (s *Store) Resume() error {
 	return nil
 }
 
+// leave brings to disk what whoever has the file next needs.
+func (s *Store) leave() error {
+	if s.opts.Durability == Relaxed {
+		return s.finish() // which takes back the mark that a relaxed server runs
+	}
+	return s.flush()
+}
+
 // pause is the committer's part of Suspend: the file is closed, and nobody can
 // read, until it is to go on. It returns what is still to be done of items.
 func (s *Store) pause(p *suspension, items []item) []item {
 	err := s.Broken()
 	if err == nil {
-		err = s.finish()
+		err = s.leave()
 	}
 	if err != nil {
 		p.began <- err

@@ -175,7 +175,9 @@ func TestUpgradeFaults(t *testing.T) {
 			return os.Args[0]
 		}, "server.data is another database"},
 		{"the database is held", func(t *testing.T, p *process) string {
-			return script(t, p.dir, fmt.Sprintf("flock %s/roomd.db sleep 3 </dev/null >/dev/null 2>&1 & exec %s \"$@\"", p.dir, os.Args[0]))
+			// Who waits for the file when the server lets go of it gets it first.
+			return script(t, p.dir, fmt.Sprintf("flock %s/roomd.db sleep 3 </dev/null >/dev/null 2>&1 &\n"+
+				"until grep -q -- \"-> FLOCK .* $! \" /proc/locks; do :; done\nexec %s \"$@\"", p.dir, os.Args[0]))
 		}, "is in use by"},
 	}
 	for _, how := range []struct{ how, want string }{
