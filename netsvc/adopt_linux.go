@@ -1,7 +1,6 @@
 package netsvc
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,9 +38,6 @@ func (s *Service) Adopt(receive Receive) error {
 	if err != nil {
 		return err
 	}
-	if t.leave, err = s.loops.park(context.Background()); err != nil {
-		return err
-	}
 	a := &adoption{s, make(map[uint64]*Room), make(map[uint64]bool), make(map[*Room][]string)}
 	for _, r := range rooms {
 		a.rooms[r.id] = r
@@ -69,6 +65,10 @@ func (s *Service) Adopt(receive Receive) error {
 	if s.master.Load() == nil {
 		return errors.New("the other process has no master port")
 	}
+	if err := s.loops.poll(); err != nil {
+		return err
+	}
+	t.leave = s.loops.run
 	s.tasks.Go(s.sweep)
 	return nil
 }

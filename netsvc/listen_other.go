@@ -16,9 +16,11 @@ import (
 // loops are had on Linux only.
 type loops struct{}
 
-func startLoops(func(string, ...any)) (*loops, error) { return &loops{}, nil }
+func openLoops(func(string, ...any)) (*loops, error) { return &loops{}, nil }
 
-func (*loops) stop() {}
+func (*loops) poll() error { return nil }
+func (*loops) run()        {}
+func (*loops) stop()       {}
 
 // socket is a connection that was accepted and is nobody's yet.
 type socket struct{ tcp *net.TCPConn }

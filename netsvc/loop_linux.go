@@ -32,7 +32,7 @@ type loop struct {
 	all   *loops
 	log   func(msg string, args ...any)
 	ep    int
-	file  *os.File // of ep
+	file  *os.File // of ep; nil before poll
 	wait  syscall.RawConn
 	event int // an eventfd, to wake it
 	turns atomic.Uint64
@@ -61,8 +61,9 @@ const (
 	dataEvent
 )
 
-// startLoops starts the event loops. log is for what should not happen.
-func startLoops(log func(msg string, args ...any)) (*loops, error) {
+// openLoops makes the event loops. What is added to them waits, and wakes nobody,
+// until they poll, and is served when they run. log is for what should not happen.
+func openLoops(log func(msg string, args ...any)) (*loops, error) {
 	ls := &loops{}
 	for range min(runtime.GOMAXPROCS(0), 4) {
 		l, err := newLoop(ls, log)
@@ -71,9 +72,27 @@ func startLoops(log func(msg string, args ...any)) (*loops, error) {
 			return nil, fmt.Errorf("start an event loop: %w", err)
 		}
 		ls.each = append(ls.each, l)
-		ls.tasks.Go(l.run)
 	}
 	return ls, nil
+}
+
+// poll prepares the loops to run.
+func (ls *loops) poll() error {
+	for _, l := range ls.each {
+		l.file = os.NewFile(uintptr(l.ep), "epoll")
+		var err error
+		if l.wait, err = l.file.SyscallConn(); err != nil {
+			return fmt.Errorf("start an event loop: %w", err)
+		}
+	}
+	return nil
+}
+
+// run starts the loops.
+func (ls *loops) run() {
+	for _, l := range ls.each {
+		ls.tasks.Go(l.run)
+	}
 }
 
 func newLoop(ls *loops, log func(string, ...any)) (*loop, error) {
@@ -87,14 +106,8 @@ func newLoop(ls *loops, log func(string, ...any)) (*loop, error) {
 		return nil, err
 	}
 	l := &loop{all: ls, log: log, ep: ep, event: event, buf: make([]byte, loopBuffer)}
-	if err = unix.SetNonblock(ep, true); err == nil { // or os would not poll it
-		l.file = os.NewFile(uintptr(ep), "epoll")
-		l.wait, err = l.file.SyscallConn()
-	}
-	if err == nil {
-		err = l.add(event, dataEvent, unix.EPOLLIN)
-	}
-	if err != nil {
+	err = unix.SetNonblock(ep, true) // or os would not poll it
+	if err = errors.Join(err, l.add(event, dataEvent, unix.EPOLLIN)); err != nil {
 		l.close()
 		return nil, err
 	}

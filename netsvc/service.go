@@ -158,6 +158,10 @@ func (s *Service) Start() error {
 	if err != nil {
 		return err
 	}
+	if err := s.loops.poll(); err != nil {
+		return err
+	}
+	s.loops.run()
 	s.bindAll(rooms)
 	master, err := s.listenMaster()
 	if err != nil {
@@ -168,11 +172,11 @@ func (s *Service) Start() error {
 	return master.open(s.admitMaster, "ERR "+busyText)
 }
 
-// begin starts the store and the loops and reads what the store knows.
+// begin starts the store, opens the loops and reads what the store knows.
 func (s *Service) begin() (rooms []*Room, err error) {
 	s.started = time.Now().UTC()
 	s.store.Start(s.deliver)
-	if s.loops, err = startLoops(func(msg string, args ...any) { s.log.Error(msg, args...) }); err != nil {
+	if s.loops, err = openLoops(func(msg string, args ...any) { s.log.Error(msg, args...) }); err != nil {
 		return nil, err
 	}
 	if err := s.loadBans(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -154,6 +155,8 @@ func (s *server) takeOver(halt func()) error {
 	if err != nil {
 		return err
 	}
+	// Everybody waits, and all that is read is kept: nothing is to be collected.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	s.cfg.Activated = was.Activated
 	s.meter = newMetrics(thisVersion())
 	if err := s.open(); err != nil {

@@ -254,6 +254,9 @@ func (s *server) agree(next *successor, report *admin.Upgrade) error {
 // everything go on as it was.
 func (s *server) handOver(ctx context.Context, next *successor, report *admin.Upgrade) error {
 	s.manager.tell("STATUS=upgrading: handing over to process " + strconv.Itoa(report.PID))
+	if err := s.st.Fold(); err != nil { // it would take time when everything stands still
+		s.log.Warn("upgrade: the successor has the whole journal to read", "error", err)
+	}
 	began := time.Now()
 	frozen, cancel := context.WithTimeout(ctx, freezeTime)
 	defer cancel()
