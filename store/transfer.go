@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // record is a line of an export: a room, or a line of the room before it.
@@ -163,14 +165,28 @@ func (s *Store) put(room uint64, lines []Line, last uint64) (added uint64, err e
 			err = ErrNoRoom
 			return
 		}
+		// Not Last: what was cut off between two lines looked like the end.
+		newest, was := h.Trimmed, h.Last
+		if err = s.viewBlocks(room, &recent{}, func(c *bolt.Cursor) {
+			if k, v := c.Last(); k != nil {
+				if b, err := decodeBlock(room, k, v); err == nil {
+					newest = max(newest, b.last)
+				} else {
+					newest = was
+				}
+			}
+		}); err != nil {
+			return
+		}
 		s.mu.Lock()
 		for i := range lines {
-			if l := &lines[i]; l.Seq > h.Last {
+			if l := &lines[i]; l.Seq > newest {
 				s.tails += h.add(room, l)
+				newest = l.Seq
 				added++
 			}
 		}
-		if len(lines) < importLines { // those of the room have come to their end
+		if h.Last = max(h.Last, was); len(lines) < importLines { // those of the room have come to their end
 			h.Last = max(h.Last, last)
 		}
 		s.mu.Unlock()

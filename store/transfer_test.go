@@ -36,7 +36,8 @@ func TestTransfer(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := open(t, dbPath(t), Options{})
-	half := io.LimitReader(bytes.NewReader(whole.Bytes()), int64(whole.Len()-100000))
+	at := bytes.IndexByte(whole.Bytes()[whole.Len()-100000:], '\n') - 1 // within a line
+	half := io.LimitReader(bytes.NewReader(whole.Bytes()), int64(whole.Len()-100000+at))
 	made, lines, err := to.Import(half, nil)
 	if err == nil || !strings.Contains(err.Error(), "unexpected EOF") {
 		t.Errorf("half of it: %v", err)
@@ -64,5 +65,33 @@ func TestTransfer(t *testing.T) {
 		if _, _, err := to.Import(strings.NewReader(bad), nil); err == nil {
 			t.Errorf("%s was imported", bad)
 		}
+	}
+}
+
+// An export that was cut off between two lines looks whole; done again, it is.
+func TestImportCutBetweenLines(t *testing.T) {
+	s := open(t, dbPath(t), Options{})
+	room := s.room("lobby", 9000)
+	for i := range 10 {
+		s.say(room, fmt.Sprint(i))
+	}
+	var whole bytes.Buffer
+	if err := s.Export(&whole, func(Room) bool { return true }, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	rows := strings.SplitAfter(whole.String(), "\n")
+	to := open(t, dbPath(t), Options{})
+	for i, part := range []string{strings.Join(rows[:5], ""), whole.String(), whole.String()} {
+		_, lines, err := to.Import(strings.NewReader(part), nil)
+		if want := []uint64{4, 6, 0}[i]; err != nil || lines != want {
+			t.Errorf("%d lines instead of %d, %v", lines, want, err)
+		}
+		to.reopen()
+	}
+	if have := to.all(room); !slices.Equal(have, s.all(room)) {
+		t.Errorf("there are %+v", have)
+	}
+	if p := to.say(room, "more"); p.Line.Seq != 11 {
+		t.Errorf("its number is %d", p.Line.Seq)
 	}
 }
