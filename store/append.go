@@ -261,9 +261,13 @@ func (s *Store) settled(err error) {
 
 // journaled says what an error of writing to the journal means for the store.
 func (s *Store) journaled(err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
+	}
+	back := s.takeBack()
+	switch {
+	case back != nil:
+		err = fmt.Errorf("%w; %w", err, back)
 	case full(err) && !errors.Is(err, errSync):
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}

@@ -341,8 +341,15 @@ func (s *Store) transact(fn func(*bolt.Tx) error) (err error) {
 	if e := tx.Rollback(); e != nil && !errors.Is(e, berrors.ErrTxClosed) {
 		err = errors.Join(err, e)
 	}
-	if full(err) && !s.current(id) {
+	current := s.current(id)
+	if full(err) && !current {
 		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	if current {
+		s.doubtful = id
+		if back := s.takeBack(); back != nil {
+			err = fmt.Errorf("%w; %w", err, back)
+		}
 	}
 	return s.latch(err)
 }

@@ -288,3 +288,69 @@ func powerChild(path string, opts Options) error {
 	os.Exit(0)
 	return nil
 }
+
+// doubting is a child that says lines, makes rooms and deletes them, and prints
+// what it was told of each. When something is refused it ends on the spot, or, if
+// it is to heal, has the file opened anew and goes on.
+func doubting(path string, heals bool) error {
+	s, err := Open(path, Options{Trash: 1 << 60})
+	if err != nil {
+		return err
+	}
+	back := make(chan *Post, 1)
+	s.Start(func(posts []*Post) { back <- posts[0] })
+	lobby := uint64(1)
+	did := func(what string, name any, err error) error {
+		if err == nil {
+			fmt.Println(what, "kept", name)
+			return nil
+		}
+		fmt.Println(what, "refused", name)
+		if !errors.Is(err, ErrReadOnly) {
+			return err
+		}
+		if !heals {
+			os.Exit(0)
+		}
+		for try := 0; s.Reopen() != nil; try++ {
+			if try == 5 {
+				return fmt.Errorf("reopen: %w", s.Broken())
+			}
+		}
+		return nil
+	}
+	_, err = s.Create(Room{Name: "lobby", Key: "lobby", Port: 9000})
+	if err := did("create", "lobby", err); err != nil {
+		return err
+	}
+	for i := range 8 {
+		if _, err := s.Stat(lobby); err != nil {
+			break // it is what was refused
+		}
+		p := &Post{Room: lobby, Line: Line{Kind: Message, From: "ann", Text: fmt.Sprint(i)}}
+		if _, err := s.TrySubmit(p); err != nil {
+			return err
+		}
+		if err := did("say", i, (<-back).Err); err != nil {
+			return err
+		}
+		name := fmt.Sprint("room", i)
+		r, err := s.Create(Room{Name: name, Key: name, Port: 9001 + i})
+		made := err == nil
+		if err := did("create", name, err); err != nil {
+			return err
+		}
+		if made && i%2 == 0 {
+			if err := did("delete", name, s.Delete(r.ID)); err != nil {
+				return err
+			}
+		}
+	}
+	if heals {
+		if err := errors.Join(s.Check(), s.Close()); !errors.Is(err, ErrReadOnly) {
+			return err
+		}
+	}
+	os.Exit(0) // as if it was killed
+	return nil
+}

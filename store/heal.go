@@ -44,6 +44,9 @@ func (s *Store) heal() error {
 	if err := probe(filepath.Dir(s.path)); err != nil {
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
+	if err := s.takeBack(); err != nil {
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
 	s.files.Lock()
 	err := s.reload()
 	s.files.Unlock()

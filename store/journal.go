@@ -37,6 +37,7 @@ type journal struct {
 	number uint64 // of the next record
 	at     int64  // where it goes
 	size   int64  // of the file
+	torn   bool   // there may be something of a record that failed
 }
 
 const (
@@ -103,12 +104,14 @@ func (j *journal) write(record []byte) error {
 	binary.BigEndian.PutUint32(record[4:], uint32(len(record)-recordHead))
 	binary.BigEndian.PutUint64(record[8:], j.number)
 	binary.BigEndian.PutUint32(record, j.checksum(record))
+	j.torn = true
 	if _, err := j.file.WriteAt(append(record, make([]byte, recordEnd)...), j.at); err != nil {
 		return err
 	}
 	if err := datasync(j.file); err != nil {
 		return fmt.Errorf("%w: %w", errSync, err)
 	}
+	j.torn = false
 	j.number++
 	j.at += int64(len(record))
 	return nil

@@ -86,6 +86,8 @@ func child(what, path string) error {
 		return powerChild(path, Options{})
 	case "power relaxed":
 		return powerChild(path, Options{Durability: Relaxed, FlushInterval: crashInterval})
+	case "doubt", "doubt heals":
+		return doubting(path, what == "doubt heals")
 	case "flaky":
 		return flaky(path)
 	case "commit":

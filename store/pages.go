@@ -56,13 +56,7 @@ func (p *pages) meta() (root uint64, err error) {
 		if _, err := p.file.ReadAt(b, at*p.size); err != nil {
 			return 0, err
 		}
-		m := b[pageHead:]
-		sum := fnv.New64a()
-		sum.Write(m[:56])
-		if binary.NativeEndian.Uint64(m[56:]) != sum.Sum64() {
-			continue
-		}
-		if id := binary.NativeEndian.Uint64(m[48:]); id >= newest {
+		if m, id := metaOf(b); m != nil && id >= newest {
 			newest = id
 			root, p.high = binary.NativeEndian.Uint64(m[16:]), binary.NativeEndian.Uint64(m[40:])
 		}
@@ -71,6 +65,18 @@ func (p *pages) meta() (root uint64, err error) {
 		return 0, errors.New("both meta pages are damaged")
 	}
 	return root, nil
+}
+
+// metaOf returns what a meta page says, and of which transaction it is; nil if it
+// is damaged.
+func metaOf(page []byte) (m []byte, id uint64) {
+	m = page[pageHead:]
+	sum := fnv.New64a()
+	sum.Write(m[:56])
+	if binary.NativeEndian.Uint64(m[56:]) != sum.Sum64() {
+		return nil, 0
+	}
+	return m, binary.NativeEndian.Uint64(m[48:])
 }
 
 func (p *pages) bad(id uint64, format string, args ...any) {

@@ -154,6 +154,7 @@ type Store struct {
 	behind    int    // lines in it; 0: nobody else has the journal
 	since     time.Time
 	written   chan error // capacity 1: what became of it
+	doubtful  int        // the transaction that could not be taken back; 0: none
 	backups   []backup
 	stuck     error   // why it could not be written; nil: not tried yet
 	batches   uint64  // so many times lines were numbered

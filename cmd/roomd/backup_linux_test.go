@@ -13,7 +13,7 @@ import (
 )
 
 // BenchmarkBackup is what deliveries cost while a backup of a database of
-// BACKUP_MB runs, beside what they cost without one: 1,000 lines a second for 256
+// 200 MB runs, beside what they cost without one: 1,000 lines a second for 256
 // members. The backups' own work is in that.
 func BenchmarkBackup(b *testing.B) {
 	const size = 200 << 20
