@@ -258,7 +258,7 @@ func (r *Room) answerGate(ctx context.Context, who *caller, l *lock, line []byte
 	}
 	right := false
 	if p, err := wire.ParsePassword(c.Text); err == nil {
-		if right, err = l.opens(ctx, p); err != nil {
+		if right, err = l.opens(ctx, p, from.doubted(now)); err != nil {
 			if ctx.Err() == nil {
 				r.svc.log.Error("password", "room", r.name(), "error", err)
 				err = refusal("* the server could not compare the password\n")
@@ -276,9 +276,12 @@ func (r *Room) answerGate(ctx context.Context, who *caller, l *lock, line []byte
 	return fmt.Sprintf("* that is not the password; the next one may come after %v\n", wait), false, nil
 }
 
+// doubted reports whether the address has given a wrong password of late.
+func (u *guesser) doubted(now time.Time) bool { return u.wrong > 0 && now.Sub(u.lately) <= guessForget }
+
 // failed notes a wrong password and returns how long the next one has to wait.
 func (u *guesser) failed(now time.Time) time.Duration {
-	if now.Sub(u.lately) > guessForget {
+	if !u.doubted(now) {
 		u.wrong = 0
 	}
 	wait := min(guessPause<<min(u.wrong, 20), guessLonger)

@@ -1,9 +1,13 @@
 package netsvc
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/crypto/argon2"
 )
 
 func TestLock(t *testing.T) {
@@ -12,13 +16,13 @@ func TestLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(made.hash, "$argon2id$v=19$m=19456,t=2,p=1$") || strings.Contains(made.hash, "secret") {
+	if !strings.HasPrefix(made.hash, "$argon2id$v=19$m=7168,t=5,p=1$") || strings.Contains(made.hash, "secret") {
 		t.Error("the hash is", made.hash)
 	}
 	read := newLock(made.hash)
 	for _, l := range []*lock{made, read, read} {
 		for password, want := range map[string]bool{"secret": true, "Secret": false, "": false} {
-			if got, err := l.opens(ctx, password); err != nil || got != want {
+			if got, err := l.opens(ctx, password, false); err != nil || got != want {
 				t.Errorf("%q: %v, %v", password, got, err)
 			}
 		}
@@ -39,6 +43,42 @@ func TestLock(t *testing.T) {
 	<-hashing
 }
 
+// What is made of a password is what the library makes of it, whatever it costs.
+func TestHash(t *testing.T) {
+	for memory := uint32(8); memory < 1500; memory = memory*5/4 + 1 {
+		h := hash{passes: 1 + memory%4, memory: memory, threads: 1 + uint8(memory%7/6), salt: []byte("saltsalt")[:8], sum: make([]byte, 16+memory%49)}
+		got, err := argon2id("secret", h)
+		if want := argon2.IDKey([]byte("secret"), h.salt, h.passes, h.memory, h.threads, uint32(len(h.sum))); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%+v: %x is not %x, %v", h, got, want, err)
+		}
+	}
+}
+
+// Addresses that have given wrong passwords wait for each other. Who has not
+// does not wait for them, and hashes of other costs are read, too.
+func TestDoubt(t *testing.T) {
+	// Of "secret", 19 MiB and two passes: what was made once is compared for ever.
+	l := newLock("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$6G4RVhNf4sYzxbGJQzsImNwnF3BnniV+nogjylwdjiA")
+	doubting <- struct{}{}
+	defer func() { <-doubting }()
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := l.opens(ctx, "wrong", true); err == nil {
+		t.Error("two in doubt are compared at a time")
+	}
+	for range 2 {
+		if ok, err := l.opens(context.Background(), "secret", false); !ok || err != nil {
+			t.Error("the right one does not open:", err)
+		}
+	}
+	if ok, err := l.opens(ctx, "secret", true); !ok || err != nil {
+		t.Error("what is known has to wait:", err)
+	}
+	if ok, err := newLock(l.hash).opens(context.Background(), "wrong", false); ok || err != nil {
+		t.Error("a wrong one opens", err)
+	}
+}
+
 // A hash on disk that was damaged is an error, and never costs what it says.
 func FuzzHash(f *testing.F) {
 	for _, s := range []string{
@@ -52,7 +92,7 @@ func FuzzHash(f *testing.F) {
 		if err == nil && (h.memory > 1<<20 || h.passes > 100 || h.threads == 0 || len(h.salt) < 8 || len(h.sum) < 16) {
 			t.Errorf("%q is %+v", s, h)
 		}
-		if _, err := newLock("x"+s).opens(context.Background(), "secret"); err == nil {
+		if _, err := newLock("x"+s).opens(context.Background(), "secret", false); err == nil {
 			t.Errorf("%q opens", s)
 		}
 	})
