@@ -76,7 +76,7 @@ cross:
 	GOOS=freebsd $(GO) build -o /dev/null ./cmd/roomd
 
 hostile: ## 60 s of more than thirty kinds of bad clients at once, against 200 good members
-	ROOMD_HOSTILE=60s $(GO) test -count=1 -v -timeout 10m -run '^TestHostile$$' ./cmd/roomd
+	ROOMD_HOSTILE=60s $(GO) test -count=1 -v -timeout 10m -run '^(TestHostile|TestGuessing)$$' ./cmd/roomd
 
 fuzz: ## run each fuzz target for FUZZTIME (default 20s)
 	@for p in $$($(GO) list ./...); do \

@@ -259,8 +259,8 @@ log.level = "warn"
 		calm = append(calm, g.late[:marks[i]]...)
 		stormy = append(stormy, g.late[marks[i]:]...)
 	}
-	t.Logf("before the attack:  %s", percentiles(calm))
-	t.Logf("during the attack:  %s", percentiles(stormy))
+	t.Logf("good lines before the attack:  %s", percentiles(calm))
+	t.Logf("good lines during the attack:  %s", percentiles(stormy))
 	if worst := slices.Max(stormy); worst > bound {
 		t.Errorf("a good line was %v late", worst)
 	}
@@ -307,9 +307,9 @@ func settleTime(attack time.Duration) time.Duration {
 
 func percentiles(d []time.Duration) string {
 	if len(d) == 0 {
-		return "no lines"
+		return "none"
 	}
 	slices.Sort(d)
 	at := func(f float64) time.Duration { return d[int(f*float64(len(d)-1))].Round(10 * time.Microsecond) }
-	return fmt.Sprintf("%d good lines arrived: p50 %v, p99 %v, p99.9 %v, worst %v", len(d), at(.5), at(.99), at(.999), at(1))
+	return fmt.Sprintf("%d: p50 %v, p99 %v, p99.9 %v, worst %v", len(d), at(.5), at(.99), at(.999), at(1))
 }
