@@ -162,14 +162,28 @@ func (s *Service) SetPassword(name, password string) error {
 			return err
 		}
 	}
-	hash := ""
+	if err := r.setLock(l); err != nil {
+		return storeError(fmt.Errorf("set the password of %s: %w", r.name(), err))
+	}
+	return nil
+}
+
+// setLock makes l the lock of a room, on disk before it returns. Of several at
+// once the store decides which is the last.
+func (r *Room) setLock(l *lock) error {
+	hash, turn := "", uint64(0)
 	if l != nil {
 		hash = l.hash
 	}
-	if _, err := s.store.Update(r.id, func(k *store.Room) { k.Password = hash }); err != nil {
-		return storeError(fmt.Errorf("set the password of %s: %w", r.name(), err))
+	if _, err := r.svc.store.Update(r.id, func(k *store.Room) { k.Password, turn = hash, r.lockTurns.Add(1) }); err != nil {
+		return err
 	}
-	r.lock.Store(l)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if turn > r.lockTurn {
+		r.lockTurn = turn
+		r.lock.Store(l)
+	}
 	return nil
 }
 

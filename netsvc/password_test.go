@@ -3,11 +3,15 @@ package netsvc
 import (
 	"bytes"
 	"context"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/argon2"
+
+	"roomd/store"
 )
 
 func TestLock(t *testing.T) {
@@ -76,6 +80,40 @@ func TestDoubt(t *testing.T) {
 	}
 	if ok, err := newLock(l.hash).opens(context.Background(), "wrong", false); ok || err != nil {
 		t.Error("a wrong one opens", err)
+	}
+}
+
+// Of locks that are set at the same time one is the last, and it is the same in
+// memory and on disk.
+func TestLocksAtOnce(t *testing.T) {
+	st, err := store.Open(filepath.Join(t.TempDir(), "roomd.db"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.Start(func([]*store.Post) {})
+	defer st.Close()
+	den, err := st.Create(store.Room{Name: "den", Key: "den", Port: 9000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRoom(New(st, Options{}), den, 0)
+	for range 50 {
+		var all sync.WaitGroup
+		for _, hash := range []string{"a", "b", "c", "d"} {
+			all.Go(func() {
+				if err := r.setLock(newLock(hash)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		kept, err := st.Rooms()
+		if err != nil || len(kept) != 1 {
+			t.Fatal(kept, err)
+		}
+		if in := r.lock.Load().hash; in != kept[0].Password {
+			t.Fatalf("%q in memory, %q on disk", in, kept[0].Password)
+		}
 	}
 }
 

@@ -39,17 +39,18 @@ const (
 // Room is a log, a port, and the members that read and write it.
 type Room struct {
 	// Set before it is published, then read-only.
-	svc     *Service
-	id      uint64
-	creator uint64 // master connection that made it; 0: none of this run
-	keyHash []byte
-	created time.Time
-	madeBy  string // the address it was created from
-	log     *roomlog.Log
-	lock    atomic.Pointer[lock] // nil: no password
-	quit    chan struct{}        // closed when the room begins to close
-	gone    chan struct{}        // closed when it has
-	readers sync.WaitGroup       // of members until their connections are closed; Add under mu, while open
+	svc       *Service
+	id        uint64
+	creator   uint64 // master connection that made it; 0: none of this run
+	keyHash   []byte
+	created   time.Time
+	madeBy    string // the address it was created from
+	log       *roomlog.Log
+	lock      atomic.Pointer[lock] // nil: no password
+	lockTurns atomic.Uint64        // how often the store was asked for another one
+	quit      chan struct{}        // closed when the room begins to close
+	gone      chan struct{}        // closed when it has
+	readers   sync.WaitGroup       // of members until their connections are closed; Add under mu, while open
 
 	flushing atomic.Int32 // what the flusher is doing: free, held, again
 	wrote    atomic.Bool  // something may wait for the peers' acknowledgement
@@ -57,20 +58,21 @@ type Room struct {
 	ident atomic.Pointer[ident]          // replaced under Service.mu
 	own   atomic.Pointer[store.Settings] // what the operator has set, read-only
 
-	mu      sync.Mutex
-	state   state
-	cause   Cause // why it is closing
-	altered bool  // it is just being renamed, moved or set
-	binding string
-	topic   string
-	ln      *listeners
-	members []*Member          // m.index is the place in it
-	nicks   map[string]*Member // by folded nick
-	guests  int                // guest numbers given
-	json    int                // members that read JSON
-	leaving map[*Member]bool   // have ended, and are not closed yet
-	spoke   time.Time          // when a line last came
-	rate    rate
+	mu       sync.Mutex
+	state    state
+	cause    Cause // why it is closing
+	altered  bool  // it is just being renamed, moved or set
+	binding  string
+	topic    string
+	ln       *listeners
+	members  []*Member          // m.index is the place in it
+	nicks    map[string]*Member // by folded nick
+	guests   int                // guest numbers given
+	json     int                // members that read JSON
+	leaving  map[*Member]bool   // have ended, and are not closed yet
+	spoke    time.Time          // when a line last came
+	rate     rate
+	lockTurn uint64 // of lockTurns, which lock is of
 
 	// Owned by the store's committer.
 	touched bool
