@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Exit statuses of a command given from a shell.
@@ -61,6 +63,41 @@ func do(ctx context.Context, path, line string, each func(string)) (answer, erro
 	}
 }
 
+// awaitServer bounds how long who follows a stream waits for a server that has
+// gone.
+const awaitServer = 10 * time.Second
+
+// follow is do for what goes on and on: when the server has been upgraded, or
+// started again, it goes on there. note is told that something may be missing.
+func follow(ctx context.Context, path, line string, each, note func(string)) (answer, error) {
+	for {
+		a, err := do(ctx, path, line, each)
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) || !comesBack(ctx, path) {
+			return a, err
+		}
+		note("(connected again; what happened meanwhile is not shown)")
+	}
+}
+
+// comesBack waits until somebody listens on the socket.
+func comesBack(ctx context.Context, path string) bool {
+	ctx, cancel := context.WithTimeout(ctx, awaitServer)
+	defer cancel()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return false
+		}
+		if c, err := net.Dial("unix", path); err == nil {
+			c.Close()
+			return true
+		}
+	}
+}
+
 // Colors reports whether what is printed to a file may have colours: it is a
 // terminal that has them, and NO_COLOR is not set (https://no-color.org).
 func Colors(f *os.File) bool {
@@ -81,7 +118,10 @@ func Once(path string, words []string, out, errw io.Writer, ask func(question st
 	line := Join(words)
 	show := func(l string) { fmt.Fprintln(out, l) }
 	ctx := context.Background()
-	if cmd, args, flags, err := parse(line); err == nil && isTable(cmd, args, flags) {
+	note := func(text string) { fmt.Fprintln(errw, text) }
+	cmd, args, flags, wrong := parse(line)
+	if wrong == nil && isTable(cmd, args, flags) {
+		note = func(string) {} // a table is of now
 		if s := openScreen(out); s != nil {
 			defer s.close()
 			var stop context.CancelFunc
@@ -93,7 +133,13 @@ func Once(path string, words []string, out, errw io.Writer, ask func(question st
 	if f, ok := out.(*os.File); ok && Colors(f) {
 		line = asPainted(line)
 	}
-	a, err := do(ctx, path, line, show)
+	var a answer
+	var err error
+	if wrong == nil && cmd.stream {
+		a, err = follow(ctx, path, line, show, note)
+	} else {
+		a, err = do(ctx, path, line, show)
+	}
 	if err == nil && a.verdict == "ASK" && ask != nil {
 		if !ask(a.text) {
 			fmt.Fprintln(errw, "nothing was done")

@@ -248,7 +248,7 @@ func (c *Console) table(line string) {
 	if s != nil {
 		show = s.line
 	}
-	a, err := do(ctx, c.path, c.painted(line), show)
+	a, err := follow(ctx, c.path, c.painted(line), show, func(string) {})
 	if s != nil {
 		s.close()
 	}
@@ -271,7 +271,7 @@ func (c *Console) watch(line string) {
 	c.above("(Ctrl-C ends this view)")
 	c.tasks.Go(func() {
 		defer cancel()
-		a, err := do(ctx, c.path, c.painted(line), c.above)
+		a, err := follow(ctx, c.path, c.painted(line), c.above, c.above)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:

@@ -190,6 +190,9 @@ func (l *Listener) run(ctx context.Context, who Caller, line string, w *bufio.Wr
 		go func() { watching <- l.srv.execute(ctx, who, line, out) }()
 		select {
 		case err = <-watching:
+			if ctx.Err() != nil { // the server ends, or another process goes on: no verdict
+				return "", false
+			}
 		case next, open = <-lines:
 			cancel()
 			err = <-watching

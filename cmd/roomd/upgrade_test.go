@@ -251,3 +251,67 @@ func TestUpgradeTLS(t *testing.T) {
 	session.say("LIST\n")
 	session.hear("OK 1")
 }
+
+// Who watches goes on watching the process that has taken over, and one that was
+// started again.
+func TestWatchThroughUpgrade(t *testing.T) {
+	p := newProcess(t, "")
+	p.start()
+	cmd := p.roomd("admin", "--config", filepath.Join(p.dir, "config.toml"), "watch", "lines")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	notes := bufio.NewReader(errs)
+	shown := make(chan string)
+	go func() {
+		defer close(shown)
+		for in := bufio.NewScanner(out); in.Scan(); {
+			shown <- in.Text()
+		}
+	}()
+	defer func() {
+		cmd.Process.Kill()
+		for range shown {
+		}
+		cmd.Wait()
+	}()
+	again := func(how string) {
+		t.Helper()
+		if l, err := notes.ReadString('\n'); l != "(connected again; what happened meanwhile is not shown)\n" {
+			t.Errorf("after %s: %q, %v", how, l, err)
+		}
+	}
+	// sees has ann talk until the watch shows it: when it begins nobody is told.
+	sees := func(ann *member, text string) {
+		t.Helper()
+		for end := time.Now().Add(patience); time.Now().Before(end); {
+			ann.say(text + "\n")
+			ann.hear("> " + text)
+			select {
+			case l := <-shown:
+				if strings.Contains(l, "lobby <guest-1> "+text) {
+					return
+				}
+			default:
+			}
+		}
+		t.Fatalf("the watch does not show %q", text)
+	}
+	ann := p.come(p.first)
+	sees(ann, "before")
+	p.upgrade()
+	again("an upgrade")
+	sees(ann, "after")
+	p.kill(syscall.SIGKILL)
+	p.start()
+	again("a crash")
+	sees(p.come(p.first), "back")
+}
