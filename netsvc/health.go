@@ -5,10 +5,11 @@ import (
 	"fmt"
 )
 
-// Health returns nil once every lock has been had: a goroutine that hangs with
-// one would hold up all others for good. The error says that this has not
-// happened within ctx; the look goes on meanwhile, and later calls wait for it
-// too.
+// Health returns nil once every lock has been had and every event loop has made a
+// turn: a goroutine that hangs would hold up all others for good. The error says
+// what has not happened within ctx; a look at the locks goes on meanwhile, and
+// later calls wait for it too. While the server stands still its loops do, too, and
+// are not asked.
 func (s *Service) Health(ctx context.Context) error {
 	s.looking.Lock()
 	if s.look == nil {
@@ -26,8 +27,12 @@ func (s *Service) Health(ctx context.Context) error {
 	s.looking.Unlock()
 	select {
 	case <-look:
-		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("a lock of the rooms is not let go of: %w", ctx.Err())
 	}
+	turned := s.loops.turn()
+	if err := until(ctx, func() bool { return s.still.frozen.Load() || turned() }); err != nil {
+		return fmt.Errorf("an event loop hangs: %w", err)
+	}
+	return nil
 }

@@ -22,6 +22,8 @@ func (*loops) poll() error { return nil }
 func (*loops) run()        {}
 func (*loops) stop()       {}
 
+func (*loops) turn() func() bool { return func() bool { return true } }
+
 // socket is a connection that was accepted and is nobody's yet.
 type socket struct{ tcp *net.TCPConn }
 

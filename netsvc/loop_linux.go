@@ -135,6 +135,27 @@ func (ls *loops) stop() {
 	}
 }
 
+// turn wakes all loops, and returns what tells whether each has come round since.
+// Before Start there are none.
+func (ls *loops) turn() (turned func() bool) {
+	if ls == nil {
+		return func() bool { return true }
+	}
+	var before []uint64
+	for _, l := range ls.each {
+		before = append(before, l.turns.Load())
+		l.wake()
+	}
+	return func() bool {
+		for i, l := range ls.each {
+			if l.turns.Load() == before[i] {
+				return false
+			}
+		}
+		return true
+	}
+}
+
 // parking is where loops stand still.
 type parking struct {
 	arrived sync.WaitGroup

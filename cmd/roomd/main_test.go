@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -74,6 +75,7 @@ func newProcess(t testing.TB, extra string) *process {
 	p.log = log
 	t.Cleanup(func() {
 		p.kill(syscall.SIGKILL)
+		p.killRest()
 		log.Close()
 		if t.Failed() {
 			if text, err := os.ReadFile(log.Name()); err == nil {
@@ -136,6 +138,22 @@ func (p *process) kill(sig syscall.Signal) error {
 	err := p.cmd.Wait()
 	p.cmd = nil
 	return err
+}
+
+// killRest ends the servers of this folder that a failed test has lost sight of:
+// one that has taken over, and was not to.
+func (p *process) killRest() {
+	if !p.t.Failed() {
+		return
+	}
+	config := filepath.Join(p.dir, "config.toml")
+	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range all {
+		words, _ := os.ReadFile(name)
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil && pid != os.Getpid() && strings.Contains(string(words), config) {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 // gone waits for the end of a process that is not our child.
