@@ -9,7 +9,7 @@ PREFIX      ?= /usr/local
 VERSION     ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null) && echo $${v\#v} || git log -1 --format='0.1.0~%cd.%h' --date=format:%Y%m%d%H%M%S 2>/dev/null || echo 0.1.0)
 NFPM        ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 packaging   := cmd/roomd/packaging
-KILLS       ?= 200
+KILLS       ?= 2000
 
 .PHONY: help run build man install deb try-deb upgrades test check fmt vet lint cross fuzz hostile soak bench bench-peers bench-growth microbench
 
@@ -85,7 +85,7 @@ fuzz: ## run each fuzz target for FUZZTIME (default 20s)
 		done; \
 	done
 
-soak: ## the long forms of tests: 100,000 lines through restarts, a job killed fifty times, KILLS (default 200) deaths of the server, power loss, 500 flipped bits
+soak: ## the long forms of tests: 100,000 lines through restarts, a job killed fifty times, KILLS (default 2000) deaths of the server, power loss, 500 flipped bits
 	ROOMD_SOAK=1 $(GO) test -race -count=1 -v -timeout 1h -run 'Through|Cut' ./cmd/roomd ./netsvc/client
 	ROOMD_SOAK=1 $(GO) test -count=1 -v -timeout 1h -run 'FlippedBits|PowerLoss' ./store
 	ROOMD_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 1h -run KillCampaign ./cmd/roomd

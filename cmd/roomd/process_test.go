@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -166,81 +165,6 @@ func last(l []string, n int) []string { return l[max(0, len(l)-n):] }
 func prefix(a, b []string) bool { return len(a) <= len(b) && equal(a, b[:len(a)]) }
 
 func equal(a, b []string) bool { return strings.Join(a, "") == strings.Join(b, "") && len(a) == len(b) }
-
-// The server is killed again and again while members talk and watch. Whatever
-// any of them saw is there after each restart, once, in that order, and
-// resuming by /since shows each line once.
-func TestKill(t *testing.T) {
-	rounds := 6
-	if testing.Short() {
-		rounds = 2
-	}
-	p := newProcess(t, "")
-	var seen []string // what the follower saw, over all connections
-	var seq uint64
-	for round := range rounds {
-		p.start()
-		var all sync.WaitGroup
-		for s := range 3 {
-			c := p.dial(p.first)
-			all.Go(func() {
-				for i := 0; ; i++ {
-					if _, err := fmt.Fprintf(c, "round %d speaker %d line %d\n", round, s, i); err != nil {
-						return
-					}
-				}
-			})
-			all.Go(func() { io.Copy(io.Discard, c) })
-		}
-		follower := p.dial(p.first)
-		all.Go(func() { seen, seq = follow(t, follower, seen, seq, 1500+700*round, p) })
-		all.Wait()
-	}
-	p.start()
-	end := p.nc(p.first, strings.NewReader("/json\n/since 0\n"))
-	var whole []string
-	for l := range strings.Lines(end) {
-		if strings.Contains(l, `"type":"message"`) {
-			whole = append(whole, l)
-		}
-	}
-	if !prefix(seen, whole) {
-		t.Fatalf("%d lines were seen, %d are there, and they differ", len(seen), len(whole))
-	}
-	if len(seen) < 1500*rounds {
-		t.Fatalf("only %d lines were seen", len(seen))
-	}
-}
-
-// follow reads as a bot does, kills the server after n lines, and reads on to
-// the end of the connection.
-func follow(t *testing.T, c net.Conn, seen []string, seq uint64, n int, p *process) ([]string, uint64) {
-	fmt.Fprintf(c, "/json\n/since %d\n", seq)
-	in := bufio.NewReader(c)
-	answered := false
-	for {
-		l, err := in.ReadString('\n')
-		if err != nil {
-			break // a line that was cut does not count
-		}
-		if strings.Contains(l, `"command":"since"`) {
-			answered = true
-		}
-		if !answered || !strings.Contains(l, `"type":"message"`) {
-			continue
-		}
-		seen = append(seen, l)
-		fmt.Sscanf(l, `{"seq":%d,`, &seq)
-		if n--; n == 0 {
-			if err := p.cmd.Process.Signal(syscall.SIGKILL); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-	p.cmd.Wait()
-	p.cmd = nil
-	return seen, seq
-}
 
 // A second server on the same database, or on the same port, is told what is
 // wrong and ends.
