@@ -12,7 +12,6 @@ import (
 
 // attacker is one kind of bad client. It has an address of its own.
 type attacker struct {
-	p      *process
 	ctx    context.Context
 	from   net.IP
 	random *rand.Rand
@@ -172,6 +171,11 @@ func kinds(master, lobby, den, mud int) []kind {
 			}
 		}},
 		{"joins and resets in the good room", `roomd_members_ended_total{cause="vanished"}`, func(a *attacker) { a.reset(lobby, "half a li") }},
+		{"joins and leaves in the good room", `roomd_members_ended_total{cause="left"}`, func(a *attacker) {
+			if c := a.dial(lobby); c != nil {
+				c.Close()
+			}
+		}},
 		{"connections in a loop", "roomd_hurried_total", func(a *attacker) {
 			for range 50 {
 				a.reset(lobby, "")

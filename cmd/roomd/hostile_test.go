@@ -208,7 +208,7 @@ log.level = "warn"
 	bad, end := context.WithCancel(ctx)
 	all := kinds(p.master, lobby, den, mud)
 	for i, k := range all {
-		a := &attacker{p: p, ctx: bad, from: net.IPv4(127, 0, 1, byte(i+1)), random: rand.New(rand.NewPCG(uint64(i), 1)), pause: pause}
+		a := &attacker{ctx: bad, from: net.IPv4(127, 0, 1, byte(i+1)), random: rand.New(rand.NewPCG(uint64(i), 1)), pause: pause}
 		attacking.Go(func() { a.run(k) })
 	}
 	// On a busy machine some kinds need longer to be seen.

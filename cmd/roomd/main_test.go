@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 	if how := os.Getenv(asSuccessor); how != "" {
 		os.Exit(misbehave(how))
 	}
+	if how := os.Getenv(asAttacker); how != "" {
+		os.Exit(attackAs(how))
+	}
 	if os.Getenv(asRoomd) != "" {
 		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}

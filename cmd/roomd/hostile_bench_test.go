@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// asAttacker makes the test binary an attacker, until its standard input ends:
+// the kind, and the ports of the master and of the rooms lobby, den and mud.
+const asAttacker = "ROOMD_TEST_ATTACK"
+
+func attackAs(how string) int {
+	var kind, master, lobby, den, mud int
+	if _, err := fmt.Sscan(how, &kind, &master, &lobby, &den, &mud); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	ctx, end := context.WithCancel(context.Background())
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		end()
+	}()
+	a := &attacker{ctx: ctx, from: net.IPv4(127, 0, 1, byte(kind+1)), random: rand.New(rand.NewPCG(uint64(kind), 1)), pause: time.Millisecond}
+	a.run(kinds(master, lobby, den, mud)[kind])
+	return 0
+}
+
+const (
+	crowd     = 200 // good members
+	crowdRate = 200 // lines a second of all of them
+)
+
+// talk is good members that exchange lines at a fixed rate, and how late each
+// line was with each of them.
+type talk struct {
+	conns []net.Conn
+	said  atomic.Int64
+	mu    sync.Mutex
+	late  []time.Duration
+}
+
+func (k *talk) speak(ctx context.Context) {
+	tick := time.NewTicker(time.Second / crowdRate)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			fmt.Fprintf(k.conns[n%len(k.conns)], "good %d\n", now.UnixNano())
+			k.said.Add(1)
+		}
+	}
+}
+
+func (k *talk) listen(in io.Reader) {
+	b := make([]byte, 0, 64<<10)
+	for {
+		n, err := in.Read(b[len(b):cap(b)])
+		if err != nil {
+			return
+		}
+		now := time.Now()
+		b = b[:len(b)+n]
+		rest := b
+		for {
+			line, more, ok := bytes.Cut(rest, []byte{'\n'})
+			if !ok {
+				break
+			}
+			rest = more
+			if _, stamp, ok := bytes.Cut(line, []byte("> good ")); ok {
+				if at, err := strconv.ParseInt(string(stamp), 10, 64); err == nil {
+					k.mu.Lock()
+					k.late = append(k.late, now.Sub(time.Unix(0, at)))
+					k.mu.Unlock()
+				}
+			}
+		}
+		b = append(b[:0], rest...)
+	}
+}
+
+// phase is what members feel in a while, and what it costs the server.
+type phase struct {
+	delivered float64 // of what was said to all
+	p50, p99  time.Duration
+	cpu       float64 // of a core
+}
+
+func (k *talk) phase(p *process, d time.Duration) (f phase) {
+	k.mu.Lock()
+	k.late = k.late[:0]
+	k.mu.Unlock()
+	said, cpu, began := k.said.Load(), p.cpu(), time.Now()
+	t := time.NewTimer(d)
+	<-t.C
+	f.cpu = float64(p.cpu()-cpu) / float64(time.Since(began))
+	said = k.said.Load() - said
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f.delivered = float64(len(k.late)) / float64(said*crowd)
+	if slices.Sort(k.late); len(k.late) > 0 {
+		f.p50, f.p99 = k.late[len(k.late)/2], k.late[len(k.late)*99/100]
+	}
+	return f
+}
+
+// BenchmarkAttacker measures for each kind of bad client what 200 members that
+// exchange 200 lines a second notice of it, and how much of the server's
+// processor it takes. The server has a core, and the clients another, on which
+// the attacker has what the members leave. Each is measured without the attacker
+// first. With the limits of docs/security.md.
+func BenchmarkAttacker(b *testing.B) {
+	p := newProcess(b, `server.create = ["lobby", "mud"]
+limits.members = 256
+limits.per_address = 50
+limits.lines_per_second = 20.0
+limits.burst = 40
+limits.rate_exempt = ["127.0.2.0/24"]
+limits.master_idle = "1s"
+log.level = "error"
+`)
+	if _, err := exec.LookPath("taskset"); err != nil {
+		b.Skip("taskset (util-linux) is not installed")
+	}
+	p.prefix = []string{"taskset", "-c", "0"}
+	p.start()
+	if out, err := exec.Command("taskset", "-a", "-cp", "1", fmt.Sprint(os.Getpid())).CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	lobby, mud, den := p.first, p.first+1, p.first+2
+	if got := p.nc(p.master, strings.NewReader("CREATE den secret\n")); !strings.HasPrefix(got, "OK den ") {
+		b.Fatal(got)
+	}
+	k := new(talk)
+	var all sync.WaitGroup
+	for i := range crowd {
+		c := p.enterGood(i, lobby, fmt.Sprint("good-", i), "")
+		c.conn.SetReadDeadline(time.Time{})
+		k.conns = append(k.conns, c.conn)
+		all.Go(func() { k.listen(c.in) })
+	}
+	ctx, end := context.WithCancel(context.Background())
+	all.Go(func() { k.speak(ctx) })
+	defer all.Wait()
+	defer func() {
+		end()
+		for _, c := range k.conns {
+			c.Close()
+		}
+	}()
+	for i, kind := range kinds(p.master, lobby, den, mud) {
+		b.Run(strings.ReplaceAll(kind.name, " ", "-"), func(b *testing.B) {
+			for range b.N {
+				calm := k.phase(p, time.Second)
+				attack := exec.Command("nice", "-n", "19", os.Args[0])
+				attack.Env = append(os.Environ(), asAttacker+"="+fmt.Sprint(i, p.master, lobby, den, mud))
+				in, err := attack.StdinPipe()
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := attack.Start(); err != nil {
+					b.Fatal(err)
+				}
+				k.phase(p, 500*time.Millisecond) // it begins
+				under := k.phase(p, 2*time.Second)
+				in.Close()
+				if err := attack.Wait(); err != nil {
+					b.Error(err)
+				}
+				ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(100*under.delivered, "delivered-%")
+				b.ReportMetric(ms(calm.p50), "p50-calm-ms")
+				b.ReportMetric(ms(under.p50), "p50-ms")
+				b.ReportMetric(ms(calm.p99), "p99-calm-ms")
+				b.ReportMetric(ms(under.p99), "p99-ms")
+				b.ReportMetric(100*calm.cpu, "cpu-calm-%")
+				b.ReportMetric(100*(under.cpu-calm.cpu), "cpu-attacker-%")
+			}
+		})
+	}
+}
