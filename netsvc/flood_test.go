@@ -111,6 +111,36 @@ func TestConnectFlood(t *testing.T) {
 	m.until("ERR busy your address connects too often")
 }
 
+// Who joins and leaves in a loop fills nobody's screen: beyond a number of such
+// lines those who read text are spared them, and JSON has them all.
+func TestComingAndGoing(t *testing.T) {
+	s := startServer(t)
+	port := s.create("lobby")
+	ann, bot := join(t, port), join(t, port)
+	bot.send("/json")
+	began := time.Now()
+	const times = 150 // twice as many lines
+	for range times {
+		p := dial(t, port)
+		p.until("* lobby: ")
+		p.conn.Close()
+	}
+	for n := 0; n < 2*times; {
+		if l := bot.line(); strings.Contains(l, `"type":"join"`) || strings.Contains(l, `"type":"leave"`) {
+			n++
+		}
+	}
+	took := time.Since(began)
+	bot.send("the end")
+	seen := 0
+	for l := ann.line(); l != "<guest-2> the end"; l = ann.line() {
+		seen++
+	}
+	if most := 200 + int(10*took.Seconds()); seen < 190 || seen > most {
+		t.Errorf("%d lines of coming and going in %v", seen, took)
+	}
+}
+
 // A byte now and then does not keep a connection to the master port.
 func TestDribble(t *testing.T) {
 	s := newServer(t)

@@ -25,6 +25,10 @@ const (
 	guessPause  = 250 * time.Millisecond
 	guessLonger = time.Minute
 	guessForget = time.Hour
+
+	// A password that comes before its time is held for so long at most, then
+	// its answer comes instead: who guesses on and on costs no more than that.
+	holdGuess = time.Second
 )
 
 // gate is where connections wait that have to agree on TLS, or to give a
@@ -246,19 +250,18 @@ func (r *Room) answerGate(ctx context.Context, who *caller, l *lock, line []byte
 		return "", false, refusal("* bye\n")
 	}
 	g := &r.svc.gate
-	from, err := g.turn(ctx, who.addr.Addr())
+	from, wait, err := r.svc.guess(ctx, who.addr.Addr())
 	if err != nil {
 		return "", false, err
 	}
-	defer g.done(from)
-	now := time.Now()
-	if wait := from.until.Sub(now); wait > 0 {
+	if wait > 0 {
 		g.held.Add(1)
 		return fmt.Sprintf("* your address has given wrong passwords: wait %v before the next one\n", wait.Round(100*time.Millisecond)), false, nil
 	}
+	defer g.done(from)
 	right := false
 	if p, err := wire.ParsePassword(c.Text); err == nil {
-		if right, err = l.opens(ctx, p, from.doubted(now)); err != nil {
+		if right, err = l.opens(ctx, p, from.doubted(time.Now())); err != nil {
 			if ctx.Err() == nil {
 				r.svc.log.Error("password", "room", r.name(), "error", err)
 				err = refusal("* the server could not compare the password\n")
@@ -271,7 +274,7 @@ func (r *Room) answerGate(ctx context.Context, who *caller, l *lock, line []byte
 		return "", true, nil
 	}
 	g.wrong.Add(1)
-	wait := from.failed(time.Now())
+	wait = from.failed(time.Now())
 	r.svc.log.Info("wrong password", "room", r.name(), "remote", who.addr, "in_a_row", from.wrong, "next_after", wait)
 	return fmt.Sprintf("* that is not the password; the next one may come after %v\n", wait), false, nil
 }
@@ -290,7 +293,37 @@ func (u *guesser) failed(now time.Time) time.Duration {
 	return wait
 }
 
-// turn waits until an address may have a password looked at.
+// guess waits until an address may have a password looked at; its turn must be
+// done. If that takes too long it returns how long it would take yet.
+func (s *Service) guess(ctx context.Context, a netip.Addr) (from *guesser, wait time.Duration, err error) {
+	for left := holdGuess; ; {
+		if from, err = s.gate.turn(ctx, a); err != nil {
+			return nil, 0, err
+		}
+		if wait = time.Until(from.until); wait <= 0 {
+			return from, 0, nil
+		}
+		s.gate.done(from)
+		if left <= 0 {
+			return nil, wait, nil
+		}
+		pause := min(wait, left)
+		left -= pause
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-s.still.freezing():
+			left = 0
+		case <-ctx.Done():
+			t.Stop()
+			return nil, 0, ctx.Err()
+		}
+		t.Stop()
+	}
+}
+
+// turn waits until an address may have a password compared, or be told that it
+// may not yet.
 func (g *gate) turn(ctx context.Context, a netip.Addr) (*guesser, error) {
 	u := g.guesser(block(a))
 	select {

@@ -186,7 +186,7 @@ func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
 		if m.hasEnded() || m.room.svc.still.frozen.Load() {
 			return false
 		}
-		m.pause(ahead)
+		m.pause(max(ahead, each)) // not for every empty line on its own
 	}
 }
 

@@ -312,3 +312,15 @@ func (s *Service) refuse(k halfCloser, why Barred, line string) {
 		closeGently(k, false)
 	})
 }
+
+// turnAway is refuse for a connection that nothing was done with yet. Of those
+// who connect too often it takes no leave, which costs more than they are worth:
+// the line may be lost if they have sent something.
+func (s *Service) turnAway(c socket, addr netip.AddrPort, why Barred, line string) {
+	if why != tooOften {
+		s.refuse(c.conn(addr), why, line)
+		return
+	}
+	s.counters.refused(why)
+	c.tell(line)
+}

@@ -298,6 +298,12 @@ func (c socket) conn(remote netip.AddrPort) conn {
 	return fileConn{os.NewFile(uintptr(c), "tcp"), net.TCPAddrFromAddrPort(remote)}
 }
 
+// tell writes a line, of which nobody waits to hear, and closes.
+func (c socket) tell(line string) {
+	unix.Write(int(c), []byte(line))
+	unix.Close(int(c))
+}
+
 // fileConn is a TCP connection made of its descriptor. net.FileConn would take
 // another one, which there may not be.
 type fileConn struct {

@@ -5,6 +5,7 @@ package netsvc
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -192,3 +193,10 @@ func (s *Service) linkOf(c conn, _ netip.AddrPort) link { return newStream(c) }
 
 // conn makes a net.Conn of it.
 func (c socket) conn(netip.AddrPort) conn { return c.tcp }
+
+// tell writes a line, of which nobody waits to hear, and closes.
+func (c socket) tell(line string) {
+	c.tcp.SetWriteDeadline(time.Now().Add(time.Second)) // its buffer is empty: it does not wait
+	io.WriteString(c.tcp, line)
+	c.tcp.Close()
+}

@@ -57,7 +57,7 @@ func (s *Service) admitMaster(c socket, addr netip.AddrPort) {
 	}
 	if err != nil {
 		s.refusal("", addr, errLine(err))
-		s.refuse(c.conn(addr), why, errLine(err))
+		s.turnAway(c, addr, why, errLine(err))
 		return
 	}
 	id, secure := s.sessions.Add(1), s.opts().Certificate != nil

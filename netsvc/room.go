@@ -34,6 +34,11 @@ const (
 
 	// drainTime is what a member has for its pending lines when a room ends.
 	drainTime = 5 * time.Second
+
+	// comings is how many lines that somebody came or went a room shows in a
+	// second at most, beyond the first ones at once.
+	comings     = 10
+	comingsOnce = 200
 )
 
 // Room is a log, a port, and the members that read and write it.
@@ -71,6 +76,7 @@ type Room struct {
 	json     int                // members that read JSON
 	leaving  map[*Member]bool   // have ended, and are not closed yet
 	spoke    time.Time          // when a line last came
+	coming   time.Time          // when comingsOnce is whole again
 	rate     rate
 	lockTurn uint64 // of lockTurns, which lock is of
 
@@ -219,7 +225,7 @@ func (r *Room) line(text string) string { return "* " + r.name() + ": " + text }
 func (r *Room) admit(c socket, addr netip.AddrPort) {
 	if why, err := r.svc.enter(addr.Addr()); err != nil {
 		r.svc.refusal(r.name(), addr, err.Error())
-		r.svc.refuse(c.conn(addr), why, r.line(err.Error()+"\n"))
+		r.svc.turnAway(c, addr, why, r.line(err.Error()+"\n"))
 		return
 	}
 	if l := r.lock.Load(); l != nil || r.svc.opts().Certificate != nil {
@@ -297,10 +303,18 @@ func (r *Room) guest() wire.Name {
 
 // announce appends an event that is not in the history and has it flushed. mu
 // is held. In a large room those who only read text are spared the coming and
-// going of others.
+// going of others, and in any other one what is too much of it.
 func (r *Room) announce(ev wire.Event) {
 	ev.Time = time.Now()
-	quiet := (ev.Type == wire.TypeJoin || ev.Type == wire.TypeLeave) && len(r.members) > r.quietAbove()
+	quiet := false
+	if ev.Type == wire.TypeJoin || ev.Type == wire.TypeLeave {
+		if quiet = len(r.members) > r.quietAbove(); !quiet && len(r.members) > 1 {
+			full, wait := spend(ev.Time, r.coming, 1, comings, comingsOnce)
+			if quiet = wait > 0; !quiet {
+				r.coming = full
+			}
+		}
+	}
 	var e roomlog.Event
 	if !quiet {
 		e.Text = ev.AppendText(nil)
