@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"roomd/netsvc"
+	"roomd/netsvc/wire"
 )
 
 // A port that another program took meanwhile: the room waits, the others serve,
@@ -276,4 +277,32 @@ func TestCreatorMayDelete(t *testing.T) {
 	ann = dial(t, s.svc.Port())
 	ann.send("DELETE three", "DELETE three "+three)
 	ann.expect("ERR denied only who created three may delete it: DELETE three KEY, with the key that CREATE answered", "OK three")
+}
+
+// When no port is free CREATE says so, whoever has them, the rest goes on, and it
+// works again as soon as one is.
+func TestNoFreePort(t *testing.T) {
+	s := newServer(t)
+	s.opts.Ports[1] = s.opts.Ports[0] + 1
+	other, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", s.opts.Ports[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	s.start()
+	ann := join(t, s.create("a"))
+	m := dial(t, s.svc.Port())
+	none := "ERR " + wire.CodeNoPort + " "
+	m.send("CREATE b")
+	m.until(none)
+	other.Close()
+	m.send("CREATE b", "CREATE c", "LIST c")
+	m.until("OK b")
+	m.until(none)
+	m.until("OK 0")
+	ann.send("still here")
+	ann.until("<guest-1> still here")
+	m.send("DELETE b", "CREATE c")
+	m.until("OK b")
+	m.until("OK c")
 }
