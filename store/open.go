@@ -23,6 +23,10 @@ func boltOptions(lockTimeout time.Duration) *bolt.Options {
 	}
 }
 
+// allocSize is how much the file grows by at a time, in bytes; bbolt's own is 16
+// MiB, which a new database would have at once.
+const allocSize = 1 << 20
+
 // openFile opens an existing file and brings it to this version.
 func openFile(path string, lockTimeout time.Duration) (*bolt.DB, error) {
 	for range 10 {
@@ -81,7 +85,7 @@ func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
 			// the old file.
 			return errors.Join(errMoved, db.Close())
 		}
-		db.AllocSize = 1 << 20 // instead of 16 MiB at a time
+		db.AllocSize = allocSize
 		return nil
 	})
 	if err != nil {
@@ -160,6 +164,7 @@ func createFile(path string) error {
 	if err != nil {
 		return err
 	}
+	db.AllocSize = allocSize
 	err = db.Update(func(tx *bolt.Tx) error {
 		for _, name := range buckets {
 			if _, err := tx.CreateBucket(name); err != nil {
