@@ -135,14 +135,18 @@ func TestRestoreFile(t *testing.T) {
 	}
 	s.say(room, "two")
 	var inUse *InUseError
-	if _, err := RestoreFile(backup, s.path, true); !errors.As(err, &inUse) {
+	if _, err := RestoreFile(backup, s.path, true, nil); !errors.As(err, &inUse) {
 		t.Error("a database in use:", err)
 	}
 	path := s.crashed() // its journal must not come between
-	if _, err := RestoreFile(backup, path, false); err == nil || !strings.Contains(err.Error(), "is there already") {
+	if _, err := RestoreFile(backup, path, false, nil); err == nil || !strings.Contains(err.Error(), "is there already") {
 		t.Error(err)
 	}
-	kept, err := RestoreFile(backup, path, true)
+	copied, whole := int64(0), int64(0)
+	kept, err := RestoreFile(backup, path, true, func(done, total int64) { copied, whole = done, total })
+	if copied == 0 || copied != whole {
+		t.Errorf("%d of %d bytes are said to be copied", copied, whole)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +166,7 @@ func TestRestoreFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := sum(t, path)
-	if _, err := RestoreFile(backup, path, true); err == nil || sum(t, path) != before {
+	if _, err := RestoreFile(backup, path, true, nil); err == nil || sum(t, path) != before {
 		t.Error("a bad backup:", err)
 	}
 	if left, err := filepath.Glob(path + ".new*"); err != nil || len(left) > 0 {
@@ -190,7 +194,12 @@ func TestCompact(t *testing.T) {
 	s.settled()
 	whole := s.all(room)
 	path := s.crashed()
+	told, back := int64(0), false
+	s.opts.Progress = func(done, total int64) { told, back = done, back || done < told || done > total }
 	before, after, err := Compact(path, s.opts)
+	if told == 0 || back {
+		t.Errorf("%d bytes are said to be done, in order: %v", told, !back)
+	}
 	if err != nil || after >= before/2 {
 		t.Errorf("%d bytes became %d, %v", before, after, err)
 	}

@@ -103,7 +103,7 @@ func (s *Store) reload() error {
 		return err
 	}
 	dropCache(s.path) // else the check would see what the disk has not got
-	db, err := openFile(s.path, s.opts.LockTimeout)
+	db, err := openFile(s.path, s.opts.LockTimeout, nil)
 	if err != nil {
 		// Readers have the file as it is, if it can be had at all.
 		s.db, _ = bolt.Open(s.path, 0, &bolt.Options{ReadOnly: true, Timeout: s.opts.LockTimeout})

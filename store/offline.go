@@ -130,7 +130,7 @@ func (s *Store) compact() (before, after int64, err error) {
 		err = ErrFull // for which finish leaves the journal
 	}
 	if err == nil {
-		err = replace(s.db, s.path, "")
+		err = replace(s.db, s.path, "", s.opts.Progress)
 	}
 	if err = errors.Join(err, s.journal.close(), s.db.Close()); err == nil {
 		after, err = sizeOf(s.path)
@@ -148,12 +148,12 @@ func sizeOf(path string) (int64, error) {
 
 // RestoreFile puts a backup in the place of a database that no server has open,
 // after a check. What is there is refused, unless force is set: then it is kept
-// beside, with its journal, as kept.
-func RestoreFile(backup, path string, force bool) (kept string, err error) {
+// beside, with its journal, as kept. progress, if not nil, is told of the copy.
+func RestoreFile(backup, path string, force bool, progress Progress) (kept string, err error) {
 	if err := checkFile(backup); err != nil {
 		return "", fmt.Errorf("the backup %s is not good: %w", backup, err)
 	}
-	tmp, err := copyFile(backup, path)
+	tmp, err := copyFile(backup, path, progress)
 	if err != nil {
 		return "", err
 	}
@@ -201,7 +201,7 @@ func aside(path, kept string) error {
 }
 
 // copyFile copies a file into a new one beside path, synced, and returns that.
-func copyFile(from, path string) (tmp string, err error) {
+func copyFile(from, path string, progress Progress) (tmp string, err error) {
 	in, err := os.Open(from)
 	if err != nil {
 		return "", err
@@ -211,11 +211,29 @@ func copyFile(from, path string) (tmp string, err error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = io.Copy(out, in)
+	st, err := in.Stat()
+	if err == nil {
+		_, err = io.Copy(&counted{out, progress, 0, st.Size()}, in)
+	}
 	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
 		return "", errors.Join(err, os.Remove(out.Name()))
 	}
 	return out.Name(), nil
+}
+
+// counted tells of what is written.
+type counted struct {
+	io.Writer
+	progress    Progress
+	done, total int64
+}
+
+func (c *counted) Write(b []byte) (n int, err error) {
+	n, err = c.Writer.Write(b)
+	if c.done += int64(n); c.progress != nil {
+		c.progress(c.done, c.total)
+	}
+	return n, err
 }
 
 // openReadOnly opens a file that nobody has open for writing.

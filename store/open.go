@@ -28,7 +28,7 @@ func boltOptions(lockTimeout time.Duration) *bolt.Options {
 const allocSize = 1 << 20
 
 // openFile opens an existing file and brings it to this version.
-func openFile(path string, lockTimeout time.Duration) (*bolt.DB, error) {
+func openFile(path string, lockTimeout time.Duration, progress Progress) (*bolt.DB, error) {
 	for range 10 {
 		db, err := openBolt(path, lockTimeout)
 		if errors.Is(err, errMoved) {
@@ -48,7 +48,7 @@ func openFile(path string, lockTimeout time.Duration) (*bolt.DB, error) {
 		if version >= Schema {
 			return db, nil
 		}
-		if err := migrate(db, path, version); err != nil {
+		if err := migrate(db, path, version, progress); err != nil {
 			return nil, err
 		}
 	}

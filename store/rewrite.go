@@ -18,13 +18,13 @@ const rewriteBytes = 16 << 20
 // rewrite copies a database of this version or an older one into an empty new
 // one of this version, without what retention has hidden and without gaps. The
 // old one has no journal and does not change meanwhile.
-func rewrite(old *bolt.DB, path string) (err error) {
+func rewrite(old *bolt.DB, path string, progress Progress) (err error) {
 	// Nothing refers to the new file before it is whole.
 	to, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true, NoGrowSync: true, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
 	if err != nil {
 		return err
 	}
-	w := &rewriter{db: to}
+	w := &rewriter{db: to, progress: progress}
 	err = viewDB(old, func(tx *bolt.Tx) error {
 		version, err := schemaOf(tx)
 		if err != nil {
@@ -38,6 +38,7 @@ func rewrite(old *bolt.DB, path string) (err error) {
 				err = errors.Join(err, w.tx.Rollback())
 			}
 		}()
+		w.total = tx.Size()
 		if err := w.all(tx, version); err != nil {
 			return err
 		}
@@ -50,6 +51,9 @@ type rewriter struct {
 	db   *bolt.DB
 	tx   *bolt.Tx
 	size int // of what is in tx
+
+	done, total int64 // bytes; free ones are in total only
+	progress    Progress
 }
 
 func (w *rewriter) commit() error {
@@ -68,6 +72,9 @@ func (w *rewriter) put(bucket, within, k, v []byte) (err error) {
 			return err
 		}
 		w.size = 0
+	}
+	if w.done += int64(len(k) + len(v)); w.progress != nil {
+		w.progress(w.done, w.total)
 	}
 	b := w.tx.Bucket(bucket)
 	if within != nil {
@@ -185,9 +192,9 @@ func block1(k, v []byte) (b block, err error) {
 // migrate brings a database of an older version to this one: it is rewritten
 // beside, checked, and put in its place. The old one stays as path.schemaN. db
 // holds the lock, and is closed.
-func migrate(db *bolt.DB, path string, version uint64) error {
+func migrate(db *bolt.DB, path string, version uint64, progress Progress) error {
 	kept := fmt.Sprintf("%s.schema%d", path, version)
-	err := replace(db, path, kept)
+	err := replace(db, path, kept, progress)
 	if err = errors.Join(err, db.Close()); err != nil {
 		return fmt.Errorf("bring the database %s from version %d to %d: %w", path, version, Schema, err)
 	}
@@ -196,7 +203,7 @@ func migrate(db *bolt.DB, path string, version uint64) error {
 
 // replace rewrites db, which is at path, and puts the new one there after a
 // check. The old one stays as kept; if kept is empty it goes.
-func replace(db *bolt.DB, path, kept string) (err error) {
+func replace(db *bolt.DB, path, kept string, progress Progress) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, filepath.Base(path)+".new*")
 	if err != nil {
@@ -211,7 +218,7 @@ func replace(db *bolt.DB, path, kept string) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := rewrite(db, tmp); err != nil {
+	if err := rewrite(db, tmp, progress); err != nil {
 		return err
 	}
 	if err := checkFile(tmp); err != nil {

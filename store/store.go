@@ -56,6 +56,10 @@ const (
 	Relaxed                   // shown, then written within the flush interval
 )
 
+// Progress is told very often how many bytes of how many, about, are done. It must
+// not block.
+type Progress func(done, total int64)
+
 // Options are read once, by Open. The zero value is usable.
 type Options struct {
 	// Durability of lines. Everything else is always committed first.
@@ -79,6 +83,9 @@ type Options struct {
 	// CompactAbove, in bytes, lets Open compact a file that is longer and more
 	// than half free. 0: never.
 	CompactAbove int64
+	// Progress, if not nil, is called while Open writes an older file, or one that
+	// is mostly free, anew, and by Compact.
+	Progress Progress
 	// Latched, if not nil, is called on the committer's goroutine when the store
 	// becomes read-only, with the reason, and with nil when it has healed. It
 	// must not block, nor call the store.
@@ -201,7 +208,7 @@ func Open(path string, opts Options) (*Store, error) {
 	if err := createFile(path); err != nil {
 		return nil, fmt.Errorf("create the database %s: %w", path, err)
 	}
-	db, err := openFile(path, opts.LockTimeout)
+	db, err := openFile(path, opts.LockTimeout, opts.Progress)
 	if err != nil {
 		return nil, err
 	}

@@ -183,6 +183,16 @@ func (s *server) open() (err error) {
 		}
 		s.log.Error("no line and no change is kept until the database has been opened anew, which is tried from now on", "error", why)
 	}
+	said := time.Now()
+	options.Progress = func(done, total int64) {
+		if time.Since(said) < time.Second {
+			return
+		}
+		said = time.Now()
+		s.log.Info("the database is written anew", "percent", hundredths(done, total))
+		// sd_notify(3): the start may take so much longer, from now on.
+		s.manager.tell(fmt.Sprintf("STATUS=writing the database anew: %d %%", hundredths(done, total)), "EXTEND_TIMEOUT_USEC=60000000")
+	}
 	options.Jumped = func(by time.Duration) {
 		s.log.Warn("the clock has gone ahead without us (it was set, or the server or the machine was asleep): lines and rooms in the trash age by that in an hour, and not at all if it is set back before", "by", by.Round(time.Second))
 	}

@@ -166,7 +166,11 @@ func (s *storeCommand) compact(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	before, after, err := store.Compact(cfg.Server.Data, cfg.storeOptions())
+	options := cfg.storeOptions()
+	var done func()
+	options.Progress, done = percent(cmd, "compacting")
+	before, after, err := store.Compact(cfg.Server.Data, options)
+	done()
 	if err != nil {
 		return err
 	}
@@ -179,7 +183,9 @@ func (s *storeCommand) restore(cmd *cobra.Command, backup string, force bool) er
 	if err != nil {
 		return err
 	}
-	kept, err := store.RestoreFile(backup, cfg.Server.Data, force)
+	progress, done := percent(cmd, "copying")
+	kept, err := store.RestoreFile(backup, cfg.Server.Data, force, progress)
+	done()
 	if err != nil {
 		if !force && strings.HasSuffix(err.Error(), "is there already") {
 			err = fmt.Errorf("%w; --force puts the backup in its place and keeps it beside", err)
@@ -260,3 +266,26 @@ func progress(cmd *cobra.Command, what string) func(lines uint64) {
 		}
 	}
 }
+
+// percent shows a person at standard error how far something is that takes more
+// than a second; nobody else. done takes that away again.
+func percent(cmd *cobra.Command, what string) (p store.Progress, done func()) {
+	w := cmd.ErrOrStderr()
+	if f, ok := w.(io.Reader); !ok || !terminal(f) {
+		return nil, func() {}
+	}
+	shown, told := time.Now(), false
+	return func(done, total int64) {
+			if time.Since(shown) >= time.Second {
+				shown, told = time.Now(), true
+				fmt.Fprintf(w, "\r%s: %d %%", what, hundredths(done, total))
+			}
+		}, func() {
+			if told {
+				fmt.Fprint(w, "\r\x1b[K")
+			}
+		}
+}
+
+// hundredths is how far something is that is not over.
+func hundredths(done, total int64) int64 { return min(99, 100*done/max(1, total)) }
