@@ -220,6 +220,75 @@ func TestDiskFullWithRelaxed(t *testing.T) {
 	}
 }
 
+// What is written behind the committer and cannot be is written before what was
+// said since, when there is space again.
+func TestDiskFullBehind(t *testing.T) {
+	dir := onSmallDisk(t)
+	if dir == "" {
+		return
+	}
+	path := filepath.Join(dir, "roomd.db")
+	first, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Start(func([]*Post) {})
+	made, err := first.Create(Room{Name: "lobby", Key: "lobby", Port: 9000})
+	if err := errors.Join(err, first.Close()); err != nil {
+		t.Fatal(err)
+	}
+	room := made.ID
+	s, err := Open(path, Options{Durability: Relaxed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Without Start this goroutine is the committer.
+	var want []Line
+	s.deliver = func(posts []*Post) {
+		for _, p := range posts {
+			if p.Err != nil {
+				t.Error(p.Err)
+			}
+			want = append(want, p.Line)
+		}
+	}
+	s.openJournal()
+	say := func(n int, text string) {
+		var posts []*Post
+		for i := range n {
+			posts = append(posts, &Post{Room: room, Line: Line{Kind: Message, From: "ann", Text: fmt.Sprint(i, text)}})
+		}
+		s.append(posts)
+	}
+	say(100, strings.Repeat(" four kilobytes", 273)) // more than the journal has space for
+	fill(t, dir)
+	s.flushBehind()
+	say(3, " since")
+	if s.behind != 100 || s.unwritten != 3 {
+		t.Errorf("%d lines are being written, and %d wait", s.behind, s.unwritten)
+	}
+	if s.settle(); !errors.Is(s.stuck, ErrFull) || s.unwritten != 103 || s.behind != 0 {
+		t.Errorf("%v; %d lines wait, %d are being written", s.stuck, s.unwritten, s.behind)
+	}
+	if err := os.Remove(filepath.Join(dir, "ballast")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.flush(), s.stuck); err != nil {
+		t.Fatal(err)
+	}
+	say(2, " behind it")
+	s.flushBehind()
+	s.settle()
+	// As after a crash.
+	if err := errors.Join(s.journal.close(), s.db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, path, Options{Durability: Relaxed})
+	if have := again.all(room); len(want) != 105 || !slices.Equal(have, want) {
+		t.Errorf("%d lines, and %d were delivered", len(have), len(want))
+	}
+}
+
 func TestCreateOnFullDisk(t *testing.T) {
 	dir := onSmallDisk(t)
 	if dir == "" {
