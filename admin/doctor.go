@@ -74,6 +74,9 @@ func (c *call) compare(d *diagnosis) {
 	if err := c.Store.Broken(); err != nil {
 		d.say("problem", "database", "%v; nothing is kept, and the server tries again by itself; reopen tries at once", err)
 	}
+	if c.Store.Full() {
+		d.say("problem", "disk", "it is full: lines and changes are refused; make room, the next line is tried")
+	}
 	if took := c.Store.Stalled(); took > 0 {
 		d.say("problem", "disk", "it has not answered for %v; lines wait and none is lost; see the log of the kernel", took.Round(100*time.Millisecond))
 	}

@@ -262,6 +262,7 @@ func (s *Store) settled(err error) {
 // journaled says what an error of writing to the journal means for the store.
 func (s *Store) journaled(err error) error {
 	if err == nil {
+		s.filled(false)
 		return nil
 	}
 	back := s.takeBack()
@@ -269,6 +270,7 @@ func (s *Store) journaled(err error) error {
 	case back != nil:
 		err = fmt.Errorf("%w; %w", err, back)
 	case full(err) && !errors.Is(err, errSync):
+		s.filled(true)
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return s.latch(err)
@@ -295,6 +297,7 @@ func (s *Store) beginJournal() error {
 	switch {
 	case err == nil:
 	case full(err):
+		s.filled(true)
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	default:
 		return fmt.Errorf("create the journal: %w", err)

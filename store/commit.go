@@ -332,6 +332,7 @@ func (s *Store) transact(fn func(*bolt.Tx) error) (err error) {
 	}
 	id, start := tx.ID(), time.Now()
 	if err = s.stall.ask(tx.Commit); err == nil {
+		s.filled(false)
 		if s.opts.Observe != nil {
 			s.opts.Observe(time.Since(start), 0)
 		}
@@ -343,6 +344,7 @@ func (s *Store) transact(fn func(*bolt.Tx) error) (err error) {
 	}
 	current := s.current(id)
 	if full(err) && !current {
+		s.filled(true)
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	if current {

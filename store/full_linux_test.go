@@ -122,6 +122,9 @@ func TestDiskFullWithCommit(t *testing.T) {
 		say(i, long)
 	}
 	t.Logf("%d + %d lines until the disk was full", len(acked[rooms[0]]), len(acked[rooms[1]]))
+	if !s.Full() {
+		t.Error("it does not know that the disk is full")
+	}
 	same("full")
 	fill(t, dir)
 	for i := range 50 {
@@ -142,8 +145,8 @@ func TestDiskFullWithCommit(t *testing.T) {
 	for i := range 40 {
 		say(i, long)
 	}
-	if refused > 0 {
-		t.Errorf("%d lines were refused with space again", refused)
+	if refused > 0 || s.Full() {
+		t.Errorf("%d lines were refused with space again, full: %v", refused, s.Full())
 	}
 	same("free again")
 	s.reopen()

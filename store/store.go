@@ -90,6 +90,10 @@ type Options struct {
 	// becomes read-only, with the reason, and with nil when it has healed. It
 	// must not block, nor call the store.
 	Latched func(why error)
+	// Filled, if not nil, is called on the committer's goroutine when something is
+	// refused because the disk is full, and when the next change is kept. It must
+	// not block, nor call the store.
+	Filled func(full bool)
 	// Jumped, if not nil, is called on the committer's goroutine when the wall
 	// clock has jumped ahead while there is something that can get too old: for
 	// an hour the jump does not count. It must not block, nor call the store.
@@ -136,6 +140,7 @@ type Store struct {
 
 	damaged atomic.Uint64 // blocks that could not be read
 	stall   stall
+	full    atomic.Bool // the last change was refused for want of space
 
 	closeOnce sync.Once
 	closeErr  error
@@ -345,6 +350,19 @@ func (s *Store) Size() (file, free int64, err error) {
 	err = viewDB(s.db, func(tx *bolt.Tx) error { file = tx.Size(); return nil })
 	st := s.db.Stats()
 	return file, int64(st.FreePageN+st.PendingPageN) * int64(s.db.Info().PageSize), err
+}
+
+// Full reports whether the last change was refused because the disk is full.
+func (s *Store) Full() bool { return s.full.Load() }
+
+// filled notes whether there was space for a change.
+func (s *Store) filled(full bool) {
+	if s.full.Load() != full {
+		s.full.Store(full)
+		if s.opts.Filled != nil {
+			s.opts.Filled(full)
+		}
+	}
 }
 
 // Broken says why the store is read-only, or nil.

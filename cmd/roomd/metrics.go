@@ -99,6 +99,7 @@ var (
 	descStore      = desc("store_bytes", "Size of the database file.")
 	descFree       = desc("store_free_bytes", "Bytes of the database file that are free for what comes.")
 	descReadOnly   = desc("store_read_only", "1 from a failed write to the disk until the database is writable again.")
+	descFull       = desc("store_full", "1 while changes are refused because the disk is full.")
 	descStalled    = desc("store_stalled_seconds", "How long the disk has not answered, if that is a second or more; else 0.")
 	descDamaged    = desc("store_damaged_blocks_total", "Times that a reader came across a damaged block and left it out.")
 
@@ -184,6 +185,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		readOnly = 1
 	}
 	gauge(descReadOnly, readOnly)
+	full := 0.0
+	if m.st.Full() {
+		full = 1
+	}
+	gauge(descFull, full)
 	gauge(descStalled, m.st.Stalled().Seconds())
 }
 

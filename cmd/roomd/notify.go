@@ -130,6 +130,9 @@ func statusLine(svc *netsvc.Service, st *store.Store) string {
 	if err := st.Broken(); err != nil {
 		text = "READ-ONLY: " + err.Error() + "; " + text
 	}
+	if st.Full() {
+		text = "FULL: the disk has no space for lines; " + text
+	}
 	if st.Stalled() > 0 {
 		text = "WAITING: the disk does not answer; " + text
 	}

@@ -183,6 +183,13 @@ func (s *server) open() (err error) {
 		}
 		s.log.Error("no line and no change is kept until the database has been opened anew, which is tried from now on", "error", why)
 	}
+	var full time.Time // when that was said; it may come and go with each line
+	options.Filled = func(is bool) {
+		if is && time.Since(full) > time.Minute {
+			full = time.Now()
+			s.log.Error("the disk is full: lines and changes are refused until there is space", "database", s.cfg.Server.Data)
+		}
+	}
 	said := time.Now()
 	options.Progress = func(done, total int64) {
 		if time.Since(said) < time.Second {
