@@ -283,7 +283,8 @@ log.level = "warn"
 			break
 		}
 	}
-	for _, k := range []string{"roomd_connections", "go_goroutines", "process_open_fds", "go_memstats_heap_inuse_bytes", "go_memstats_stack_inuse_bytes"} {
+	for _, k := range []string{"roomd_connections", "go_goroutines", "process_open_fds", "go_memstats_heap_inuse_bytes", "go_memstats_stack_inuse_bytes",
+		"go_memstats_heap_alloc_bytes", "go_memstats_sys_bytes", "go_memstats_heap_released_bytes", "process_resident_memory_bytes"} {
 		t.Logf("%-32s %12.0f before, %12.0f after", k, before[k], left[k])
 	}
 	if !gone() {
