@@ -57,7 +57,7 @@ upgrades: ## 2,000 members in 64 rooms talk through ten upgrades, then 9,000 thr
 	$(GO) test ./cmd/roomd -count=1 -run TestUpgradeUnderLoad -v -upgrade.members 9000 -upgrade.rooms 64 -upgrade.times 3 -upgrade.pause 10s
 
 test: ## run all tests with the race detector
-	$(GO) test -race ./...
+	$(GO) test -race -parallel 8 ./...
 
 check: fmt vet lint cross test ## everything that must hold: format, vet, staticcheck, other systems, tests
 

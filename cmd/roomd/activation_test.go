@@ -12,6 +12,7 @@ import (
 // The service manager holds the master port: who connects while the server is
 // stopped waits for its start, and an upgrade keeps the socket.
 func TestActivation(t *testing.T) {
+	t.Parallel()
 	p := newProcess(t, `access.delete = "auto"`)
 	ln, err := net.Listen("tcp", fmt.Sprintf("0.0.0.0:%d", p.master))
 	if err != nil {

@@ -63,6 +63,7 @@ func TestPulledCable(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
+	t.Parallel()
 	here, there, pull := hosts(t)
 	const deadPeer = 6 * time.Second
 	p := newProcess(t, fmt.Sprintf("server.listen = [\"10.77.0.1\"]\nserver.create = [\"idle\", \"busy\"]\nlimits.dead_peer = %q", deadPeer))

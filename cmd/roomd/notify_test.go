@@ -65,6 +65,7 @@ func (m *standIn) until(want string) string {
 
 // What a service manager sees of a server's life, in that order.
 func TestManager(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"", fmt.Sprintf("@roomd-test-%d", os.Getpid())} {
 		p := newProcess(t, "")
 		if name == "" {

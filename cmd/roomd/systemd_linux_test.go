@@ -170,6 +170,7 @@ func userUnit(t *testing.T, dir string) string {
 // reloading while it reloads, has another main process after an upgrade, is
 // started again when it hangs, and stops with a farewell.
 func TestUnderSystemd(t *testing.T) {
+	t.Parallel()
 	p := newProcess(t, `server.create = ["lobby"]`)
 	m := startManager(t, userUnit(t, p.dir))
 	m.do("systemctl --user start roomd", true)
