@@ -45,15 +45,16 @@ func (s *Store) addAudit(a Audit, kept uint64) error {
 	}, nil)
 }
 
-// Audits returns the newest most entries since a time, the oldest first. It
-// works on a store that was not started, too.
+// Audits returns the newest most entries since a time, the oldest first. What
+// is damaged is left out. It works on a store that was not started, too.
 func (s *Store) Audits(since time.Time, most int) (all []Audit, err error) {
 	err = s.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketAudit).Cursor()
 		for k, v := c.Last(); k != nil && len(all) < most; k, v = c.Prev() {
 			a, err := decodeAudit(k, v)
 			if err != nil {
-				return err
+				s.skipped(bucketAudit, k)
+				continue
 			}
 			if a.Time.Before(since) {
 				break
@@ -71,7 +72,7 @@ func decodeAudit(k, v []byte) (a Audit, err error) {
 		err = json.Unmarshal(v, &a)
 	}
 	if err != nil {
-		return Audit{}, fmt.Errorf("the record %x of the audit: %w", k, err)
+		return Audit{}, fmt.Errorf("the record %d of the audit: %w", seqOf(k), err)
 	}
 	return a, nil
 }

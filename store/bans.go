@@ -39,7 +39,7 @@ func (s *Store) AddBan(b Ban) (Ban, error) {
 			if have.expired(now) {
 				old = append(old, u64(have.ID))
 			}
-		})
+		}, func([]byte, error) {})
 		if err != nil {
 			return err
 		}
@@ -71,19 +71,21 @@ func (s *Store) RemoveBan(id uint64) error {
 	}, nil)
 }
 
-// Bans returns the bans that hold at that time, by ID.
+// Bans returns the bans that hold at that time, by ID. What is damaged is left
+// out; RemoveBan removes it.
 func (s *Store) Bans(now time.Time) (bans []Ban, err error) {
 	err = s.view(func(tx *bolt.Tx) error {
 		return eachBan(tx, func(b Ban) {
 			if !b.expired(now) {
 				bans = append(bans, b)
 			}
-		})
+		}, func(k []byte, _ error) { s.skipped(bucketBans, k) })
 	})
 	return bans, err
 }
 
-func eachBan(tx *bolt.Tx, fn func(Ban)) error {
+// eachBan calls bad for those that are damaged.
+func eachBan(tx *bolt.Tx, fn func(Ban), bad func(k []byte, err error)) error {
 	return tx.Bucket(bucketBans).ForEach(func(k, v []byte) error {
 		var b Ban
 		v, err := unseal(k, v)
@@ -91,7 +93,8 @@ func eachBan(tx *bolt.Tx, fn func(Ban)) error {
 			err = json.Unmarshal(v, &b)
 		}
 		if err != nil {
-			return fmt.Errorf("the record of ban %x: %w", k, err)
+			bad(k, fmt.Errorf("the record of ban %d: %w", seqOf(k), err))
+			return nil
 		}
 		b.ID = seqOf(k)
 		fn(b)

@@ -8,7 +8,10 @@ import (
 )
 
 // checkTx compares heads with lines.
-func checkTx(tx *bolt.Tx) error {
+func checkTx(tx *bolt.Tx) error { return checkBut(tx, nil) }
+
+// checkBut is checkTx without a word about what is known to be damaged.
+func checkBut(tx *bolt.Tx, known *spoilt) error {
 	if err := checkPages(tx.DB()); err != nil {
 		return err // what is in them cannot be followed
 	}
@@ -16,54 +19,62 @@ func checkTx(tx *bolt.Tx) error {
 	for err := range tx.Check() {
 		errs = append(errs, err)
 	}
+	bad := func(bucket, k []byte, err error) {
+		if err != nil && !known.has(bucket, k) {
+			errs = append(errs, err)
+		}
+	}
+	rooms, names, used := tx.Bucket(bucketRooms), tx.Bucket(bucketNames), tx.Bucket(bucketPorts)
 	ports := make(map[int]uint64)
-	err := tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
+	errs = append(errs, rooms.ForEach(func(k, v []byte) error {
 		r, err := decodeRoom(k, v)
 		if err != nil {
-			return err
+			bad(bucketRooms, k, err)
+			return nil
 		}
 		if r.Deleted.IsZero() {
 			if other := ports[r.Port]; other != 0 {
-				errs = append(errs, fmt.Errorf("rooms %d and %d have the same port %d", other, r.ID, r.Port))
+				bad(bucketRooms, k, fmt.Errorf("rooms %d and %d have the same port %d", other, r.ID, r.Port))
 			}
 			ports[r.Port] = r.ID
-			if id := tx.Bucket(bucketNames).Get([]byte(r.Key)); string(id) != string(k) {
-				errs = append(errs, fmt.Errorf("room %q: its name leads to room %x", r.Name, id))
+			if id := names.Get([]byte(r.Key)); string(id) != string(k) {
+				bad(bucketRooms, k, fmt.Errorf("room %q: its name leads to room %x", r.Name, id))
 			}
-			if use, ok := decodePort(tx.Bucket(bucketPorts).Get(portKey(r.Port))); !ok || use.room != r.ID {
-				errs = append(errs, fmt.Errorf("room %q: its port %d leads to room %d", r.Name, r.Port, use.room))
+			if use, ok := decodePort(used.Get(portKey(r.Port))); !ok || use.room != r.ID {
+				bad(bucketRooms, k, fmt.Errorf("room %q: its port %d leads to room %d", r.Name, r.Port, use.room))
 			}
 		}
-		h, err := getHead(tx, r.ID)
+		_, h, err := readRoom(tx, k, v)
+		if err == nil {
+			err = checkLines(tx.Bucket(bucketLines).Bucket(k), r.ID, h)
+		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("room %q: %w", r.Name, err))
-			return nil
-		}
-		b := tx.Bucket(bucketLines).Bucket(k)
-		if b == nil {
-			errs = append(errs, fmt.Errorf("room %q has no lines bucket", r.Name))
-			return nil
-		}
-		if err := checkLines(b, r.ID, h); err != nil {
-			errs = append(errs, fmt.Errorf("room %q: %w", r.Name, err))
+			bad(bucketRooms, k, fmt.Errorf("room %q: %w", r.Name, err))
 		}
 		return nil
-	})
-	errs = append(errs, err)
-	errs = append(errs, eachBan(tx, func(Ban) {}))
+	}))
+	errs = append(errs, eachBan(tx, func(Ban) {}, func(k []byte, err error) { bad(bucketBans, k, err) }))
 	errs = append(errs, tx.Bucket(bucketAudit).ForEach(func(k, v []byte) error {
 		_, err := decodeAudit(k, v)
-		return err
+		bad(bucketAudit, k, err)
+		return nil
 	}))
-	errs = append(errs, tx.Bucket(bucketNames).ForEach(func(k, v []byte) error {
+	errs = append(errs, names.ForEach(func(k, v []byte) error {
 		if r, err := getRoom(tx, seqOf(v)); err != nil || r.Key != string(k) {
-			return fmt.Errorf("the name %q leads to room %x, which is not there or has another", k, v)
+			bad(bucketRooms, v, fmt.Errorf("the name %q leads to room %d, which is damaged, or not there, or has another", k, seqOf(v)))
+		}
+		return nil
+	}))
+	errs = append(errs, used.ForEach(func(k, v []byte) error {
+		use, ok := decodePort(v)
+		if r, err := getRoom(tx, use.room); !ok || use.room != 0 && (err != nil || string(portKey(r.Port)) != string(k)) {
+			bad(bucketRooms, u64(use.room), fmt.Errorf("the port %x leads to room %d, which is damaged, or not there, or has another", k, use.room))
 		}
 		return nil
 	}))
 	return errors.Join(append(errs, tx.Bucket(bucketLines).ForEach(func(k, _ []byte) error {
-		if tx.Bucket(bucketRooms).Get(k) == nil {
-			return fmt.Errorf("there are lines of room %x, which is not there", k)
+		if rooms.Get(k) == nil {
+			bad(bucketRooms, k, fmt.Errorf("there are lines of room %d, which is not there", seqOf(k)))
 		}
 		return nil
 	}))...)

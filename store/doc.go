@@ -46,7 +46,11 @@
 //
 // Numbers in keys are big endian. Blocks, heads and what is JSON end in or begin
 // with a checksum that their key takes part in. A block that is damaged is left
-// out by readers, and Check names it.
+// out by readers, and Check names it. So is a damaged ban, a damaged record of
+// the audit, and a room whose record or head is damaged: Open names them
+// (Warnings, LeftOut), and nothing of them is changed or removed. names and ports
+// lead to such a room still, so that no other gets what is its own; its lines in
+// the journal go with that. A file with damaged records is not compacted.
 //
 // A head on disk says what is folded: of the journal, the lines above its last
 // sequence number count. Retention moves Trimmed, which hides lines at once;

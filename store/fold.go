@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
@@ -111,11 +112,13 @@ func (s *Store) foldRoom(tx *bolt.Tx, room uint64, h *head) error {
 	}
 	if h.topic != nil {
 		r, err := getRoom(tx, room)
-		if err != nil {
-			return err
+		if err == nil {
+			r.Topic = *h.topic
+			err = putRoom(tx, r)
 		}
-		r.Topic = *h.topic
-		if err := putRoom(tx, r); err != nil {
+		// A record that was damaged since the start keeps no topic; it must not
+		// keep the lines of all rooms out.
+		if err != nil && !errors.Is(err, errRecord) {
 			return err
 		}
 	}

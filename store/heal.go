@@ -110,12 +110,18 @@ func (s *Store) reload() error {
 		return err
 	}
 	s.db = db
-	if err := viewDB(db, checkTx); err != nil {
+	// What was damaged at the start is still, and nobody was served it.
+	if err := viewDB(db, func(tx *bolt.Tx) error { return checkBut(tx, s.spoilt.Load()) }); err != nil {
 		return err
 	}
 	heads := make(map[uint64]*head)
-	if err := viewDB(db, func(tx *bolt.Tx) error { return readHeads(tx, heads) }); err != nil {
+	if err := viewDB(db, func(tx *bolt.Tx) error { _, err := readHeads(tx, heads); return err }); err != nil {
 		return err
+	}
+	for id := range s.heads {
+		if heads[id] == nil {
+			return fmt.Errorf("room %d is not there any more", id)
+		}
 	}
 	s.mu.Lock()
 	old := s.heads

@@ -164,8 +164,9 @@ func seekLast(c *bolt.Cursor, upto uint64) (k, v []byte) {
 	return c.Prev()
 }
 
-// Damaged is how many damaged blocks readers have come across since the store
-// was opened. Check says where they are.
+// Damaged is how many times readers have come across a damaged block since the
+// store was opened, or a record that has become damaged since, and have left it
+// out. Check says where they are.
 func (s *Store) Damaged() uint64 { return s.damaged.Load() }
 
 // viewBlocks reads a room's blocks in the database. What r lacks, as the room

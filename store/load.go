@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"maps"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -17,10 +19,13 @@ func (s *Store) load() error {
 	lacking := false // a bucket that came later than the file
 	var key []byte
 	heads := make(map[uint64]*head)
+	var left *spoilt
 	err := viewDB(s.db, func(tx *bolt.Tx) error {
-		if v, err := schemaOf(tx); err != nil {
+		v, err := schemaOf(tx)
+		if err != nil {
 			return err
-		} else if v > Schema {
+		}
+		if v > Schema {
 			return fmt.Errorf("its schema is version %d, this roomd knows version %d: use a newer roomd", v, Schema)
 		}
 		meta := tx.Bucket(bucketMeta)
@@ -29,7 +34,8 @@ func (s *Store) load() error {
 		for _, name := range buckets {
 			lacking = lacking || tx.Bucket(name) == nil
 		}
-		return readHeads(tx, heads)
+		left, err = readHeads(tx, heads)
+		return err
 	})
 	if err != nil {
 		return err
@@ -37,6 +43,8 @@ func (s *Store) load() error {
 	s.mu.Lock()
 	s.heads = heads
 	s.mu.Unlock()
+	s.spoilt.Store(left)
+	s.warnings = append(s.warnings, left.sentences...)
 	s.dirty, s.tails, s.late, s.aging = nil, 0, nil, true
 	lost, err := s.replay(key)
 	if err != nil {
@@ -69,26 +77,6 @@ func (s *Store) load() error {
 		s.late, err = begin, nil
 	}
 	return err
-}
-
-// readHeads reads the heads of the rooms that are not deleted.
-func readHeads(tx *bolt.Tx, heads map[uint64]*head) error {
-	return tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
-		r, err := decodeRoom(k, v)
-		if err != nil {
-			return err
-		}
-		if !r.Deleted.IsZero() {
-			return nil
-		}
-		h, err := getHead(tx, r.ID)
-		if err != nil {
-			return fmt.Errorf("room %q: %w", r.Name, err)
-		}
-		h.own = r.Own
-		heads[r.ID] = h
-		return nil
-	})
 }
 
 // begin puts down in the file that a server runs on it. If lines may be missing,
@@ -129,14 +117,20 @@ func (s *Store) replay(key []byte) (lost bool, err error) {
 	if len(key) != journalID+8 {
 		return false, nil
 	}
+	left, lines := s.spoilt.Load(), make(map[uint64]int)
 	damage, err := s.journal.open(key[:journalID], binary.BigEndian.Uint64(key[journalID:]), func(room uint64, l Line) {
 		// What was folded since the journal began is in the database.
 		if h := s.heads[room]; h != nil && l.Seq > h.Last {
 			s.tails += h.add(room, &l)
 			s.soil(h)
+		} else if h == nil && left.rooms[room] != "" {
+			lines[room]++
 		}
 	})
 	s.warnings = append(s.warnings, damage...)
+	for _, room := range slices.Sorted(maps.Keys(lines)) {
+		s.warnings = append(s.warnings, fmt.Sprintf("%s: up to %d lines of it were in the journal alone, and are lost", left.rooms[room], lines[room]))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		s.warnings = append(s.warnings, fmt.Sprintf("the journal that belongs to the database is not there; the newest lines may be lost: %v", err))
 		return true, nil

@@ -52,9 +52,19 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 		}
 		info.Bytes = tx.Size()
 		key = append(key, tx.Bucket(bucketMeta).Get(keyJournal)...)
-		return errors.Join(readHeads(tx, s.heads), info.count(tx))
+		left, err := readHeads(tx, s.heads)
+		if err != nil {
+			return err
+		}
+		s.spoilt.Store(left)
+		for _, l := range left.sentences {
+			if !check { // which says it, too
+				bad(errors.New(l))
+			}
+		}
+		return info.count(tx)
 	}))
-	if info.Schema != Schema {
+	if info.Schema != Schema || s.spoilt.Load() == nil {
 		return info, problems, nil
 	}
 	st := db.Stats()
@@ -82,13 +92,9 @@ func (info *Info) count(tx *bolt.Tx) error {
 	info.Bans = tx.Bucket(bucketBans).Stats().KeyN
 	info.Audits = tx.Bucket(bucketAudit).Stats().KeyN
 	return tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
-		r, err := decodeRoom(k, v)
+		r, h, err := readRoom(tx, k, v)
 		if err != nil {
-			return err
-		}
-		h, err := getHead(tx, r.ID)
-		if err != nil {
-			return err
+			return nil // it is left out
 		}
 		if r.Deleted.IsZero() {
 			info.Rooms++
@@ -129,6 +135,9 @@ func (s *Store) compact() (before, after int64, err error) {
 	if err == nil && s.journal.file != nil {
 		err = ErrFull // for which finish leaves the journal
 	}
+	if n, _ := s.LeftOut(); err == nil && n > 0 {
+		err = errSpoilt
+	}
 	if err == nil {
 		err = replace(s.db, s.path, "", s.opts.Progress)
 	}
@@ -137,6 +146,8 @@ func (s *Store) compact() (before, after int64, err error) {
 	}
 	return before, after, err
 }
+
+var errSpoilt = errors.New("what is damaged is not copied; `roomd store check` lists it: restore a backup, or export all rooms and import them into a new database")
 
 func sizeOf(path string) (int64, error) {
 	st, err := os.Stat(path)

@@ -45,7 +45,8 @@ type Stat struct {
 	Trimmed uint64 // the newest sequence number that retention has removed
 }
 
-// Rooms returns all rooms that are not deleted, by folded name.
+// Rooms returns all rooms that are not deleted, by folded name, but those that are
+// damaged (see LeftOut).
 func (s *Store) Rooms() ([]Room, error) {
 	// Before the file is read: what is folded meanwhile is found in both places.
 	topics := make(map[uint64]string)
@@ -71,15 +72,19 @@ func (s *Store) Rooms() ([]Room, error) {
 	return rooms, err
 }
 
+// roomsWhere leaves out what is damaged.
 func (s *Store) roomsWhere(want func(Room) bool) ([]Room, error) {
 	var rooms []Room
 	err := s.view(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
 			r, err := decodeRoom(k, v)
-			if err == nil && want(r) {
+			switch {
+			case err != nil:
+				s.skipped(bucketRooms, k)
+			case !s.spoilt.Load().has(bucketRooms, k) && want(r):
 				rooms = append(rooms, r)
 			}
-			return err
+			return nil
 		})
 	})
 	return rooms, err
@@ -245,7 +250,7 @@ func decodeRoom(k, v []byte) (Room, error) {
 		err = json.Unmarshal(v, &r)
 	}
 	if err != nil {
-		return r, fmt.Errorf("the record of room %x: %w", k, err)
+		return r, fmt.Errorf("the record of room %d: %w", seqOf(k), err)
 	}
 	r.ID = seqOf(k)
 	return r, nil

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -138,7 +139,8 @@ type Store struct {
 	// Set by Start, then read-only.
 	deliver func([]*Post)
 
-	damaged atomic.Uint64 // blocks that could not be read
+	damaged atomic.Uint64          // blocks and records that could not be read
+	spoilt  atomic.Pointer[spoilt] // replaced as a whole, by load
 	stall   stall
 	full    atomic.Bool // the last change was refused for want of space
 
@@ -245,6 +247,8 @@ func Open(path string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s.opened, s.clock = first.opened, first.clock // the file is new, and says nothing
+	// The journal is read, and what was wrong with it not found again.
+	s.warnings = append(slices.DeleteFunc(first.warnings, func(w string) bool { return slices.Contains(s.warnings, w) }), s.warnings...)
 	if failed != nil {
 		s.warnings = append(s.warnings, fmt.Sprintf("the database has %d of %d bytes to give back and could not be compacted: %v", free, file, failed))
 	} else {
@@ -254,7 +258,8 @@ func Open(path string, opts Options) (*Store, error) {
 }
 
 // Warnings are sentences about what Open has found and done: lines that are lost
-// because a file is damaged, or not there; that it has compacted the file.
+// because a file is damaged, or not there; rooms and other records that are left
+// out, as they are damaged (see LeftOut); that it has compacted the file.
 func (s *Store) Warnings() []string { return s.warnings }
 
 // Start begins to accept changes. deliver is called on the committer's

@@ -1,0 +1,166 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// spoilt is what was damaged of rooms, bans and the audit when the file was
+// opened. It is left out and stays in the file as it is: the others serve. It is
+// not changed after it was made.
+type spoilt struct {
+	records   map[string]bool   // bucket and key; of a room's record and head the former
+	rooms     map[uint64]string // how the rooms among them are called in sentences
+	ports     []int             // of those rooms
+	sentences []string
+}
+
+func (f *spoilt) has(bucket, k []byte) bool { return f != nil && f.records[string(bucket)+string(k)] }
+
+func (f *spoilt) add(bucket, k []byte) { f.records[string(bucket)+string(k)] = true }
+
+func (f *spoilt) say(format string, args ...any) {
+	f.sentences = append(f.sentences, fmt.Sprintf(format, args...))
+}
+
+// LeftOut tells how many records of rooms, bans and the audit were damaged when
+// the file was opened, and are left out; and of which, in sentences.
+func (s *Store) LeftOut() (records int, sentences []string) {
+	f := s.spoilt.Load()
+	return len(f.records), f.sentences
+}
+
+// HeldPorts returns the ports of rooms that are left out, as they are damaged.
+// No other room gets them.
+func (s *Store) HeldPorts() []int { return s.spoilt.Load().ports }
+
+// leftRoom is a room that is left out, with what other buckets know of it.
+type leftRoom struct {
+	name  string
+	port  int
+	trash bool
+	why   error
+}
+
+// readHeads reads the heads of the rooms that are not deleted, and finds what is
+// damaged.
+func readHeads(tx *bolt.Tx, heads map[uint64]*head) (*spoilt, error) {
+	f := &spoilt{records: make(map[string]bool), rooms: make(map[uint64]string)}
+	left := make(map[uint64]*leftRoom)
+	var order []uint64
+	leave := func(id uint64, why error) *leftRoom {
+		l := left[id]
+		if l == nil {
+			l = &leftRoom{why: why}
+			left[id] = l
+			order = append(order, id)
+			f.add(bucketRooms, u64(id))
+		}
+		return l
+	}
+	if err := tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
+		r, h, err := readRoom(tx, k, v)
+		switch {
+		case err != nil:
+			f.add(bucketRooms, k)
+			l := leave(seqOf(k), err)
+			l.name, l.port, l.trash = r.Name, r.Port, !r.Deleted.IsZero()
+		case r.Deleted.IsZero():
+			h.own = r.Own
+			heads[r.ID] = h
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	// What is known of a room whose record says nothing any more.
+	if err := tx.Bucket(bucketNames).ForEach(func(k, v []byte) error {
+		if id := seqOf(v); heads[id] == nil {
+			l := leave(id, fmt.Errorf("the name %q leads to room %d, which is not there", k, id))
+			if l.name == "" {
+				l.name = string(k)
+			}
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if err := tx.Bucket(bucketPorts).ForEach(func(k, v []byte) error {
+		if use, ok := decodePort(v); ok && len(k) == 2 && use.room != 0 && heads[use.room] == nil {
+			port := int(binary.BigEndian.Uint16(k))
+			leave(use.room, fmt.Errorf("the port %d leads to room %d, which is not there", port, use.room)).port = port
+			f.ports = append(f.ports, port)
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	for _, id := range order {
+		f.room(id, left[id])
+	}
+	return f, f.others(tx)
+}
+
+// readRoom reads a room's record and its head.
+func readRoom(tx *bolt.Tx, k, v []byte) (r Room, h *head, err error) {
+	if r, err = decodeRoom(k, v); err != nil {
+		return r, nil, err
+	}
+	if h, err = getHead(tx, r.ID); err == nil && tx.Bucket(bucketLines).Bucket(k) == nil {
+		err = fmt.Errorf("room %q has no lines bucket", r.Name)
+	}
+	return r, h, err
+}
+
+func (f *spoilt) room(id uint64, l *leftRoom) {
+	name := fmt.Sprintf("room %d", id)
+	if l.name != "" {
+		name = fmt.Sprintf("%s, %q", name, l.name)
+	}
+	if l.port != 0 {
+		name = fmt.Sprintf("%s, on port %d", name, l.port)
+	}
+	f.rooms[id] = name
+	what := "is left out, and its name and port are kept for it"
+	if l.trash {
+		what = "stays in the trash, and cannot be restored from there"
+	}
+	f.say("%s: %v; it %s. `roomd store check` lists all damage; `roomd store restore` puts a backup in place", name, l.why, what)
+}
+
+// others finds what is damaged of bans and the audit.
+func (f *spoilt) others(tx *bolt.Tx) error {
+	if tx.Bucket(bucketBans) != nil { // it came later than some files
+		if err := eachBan(tx, func(Ban) {}, func(k []byte, err error) {
+			f.add(bucketBans, k)
+			f.say("%v; it does not hold. Set it anew, and `unban %d`, or restore a backup with `roomd store restore`", err, seqOf(k))
+		}); err != nil {
+			return err
+		}
+	}
+	audit, n := tx.Bucket(bucketAudit), 0
+	if audit == nil {
+		return nil
+	}
+	err := audit.ForEach(func(k, v []byte) error {
+		if _, err := unseal(k, v); err != nil {
+			f.add(bucketAudit, k)
+			n++
+		}
+		return nil
+	})
+	if n > 0 {
+		f.say("%d records of the audit are damaged and left out; `roomd store check` lists them", n)
+	}
+	return err
+}
+
+// skipped counts what is come across of damage that was not there when the file
+// was opened.
+func (s *Store) skipped(bucket, k []byte) {
+	if !s.spoilt.Load().has(bucket, k) {
+		s.damaged.Add(1)
+	}
+}

@@ -1,0 +1,197 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// flip damages the record of a number in a bucket.
+func flip(tx *bolt.Tx, bucket []byte, id uint64) error {
+	b := tx.Bucket(bucket)
+	v := bytes.Clone(b.Get(u64(id)))
+	v[len(v)/2] ^= 1
+	return b.Put(u64(id), v)
+}
+
+// raw is what a file has of rooms, as bytes.
+func raw(t *testing.T, path string, ids ...uint64) (all []string) {
+	t.Helper()
+	db, err := openReadOnly(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = viewDB(db, func(tx *bolt.Tx) error {
+		for _, id := range ids {
+			all = append(all, fmt.Sprintf("%x %x", tx.Bucket(bucketRooms).Get(u64(id)), tx.Bucket(bucketHeads).Get(u64(id))))
+			if err := tx.Bucket(bucketLines).Bucket(u64(id)).ForEach(func(k, v []byte) error {
+				all = append(all, fmt.Sprintf("%x %x", k, v))
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// What is damaged of a record is left out and named, and stays as it is; all
+// others are there.
+func TestDamagedRecords(t *testing.T) {
+	s := open(t, dbPath(t), Options{})
+	var rooms []uint64
+	for i, name := range []string{"lobby", "dev", "gone", "ops"} {
+		rooms = append(rooms, s.room(name, 9000+i))
+		s.say(rooms[i], "folded")
+	}
+	lobby, dev, gone, ops := rooms[0], rooms[1], rooms[2], rooms[3]
+	err := s.Delete(gone)
+	for i := range 3 {
+		_, e := s.AddBan(Ban{Nick: fmt.Sprint("eve", i)})
+		err = errors.Join(err, e, s.AddAudit(Audit{Time: time.Now(), Line: fmt.Sprint("line ", i)}))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.foldNow()
+	s.say(dev, "in the journal")
+	s.say(ops, "in the journal")
+
+	// As after a crash.
+	path := dbPath(t)
+	for from, to := range map[string]string{s.path: path, journalPath(s.path): journalPath(path)} {
+		b, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(to, b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	db, err := bolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		return errors.Join(flip(tx, bucketRooms, lobby), flip(tx, bucketHeads, dev), flip(tx, bucketRooms, gone), flip(tx, bucketBans, 1), flip(tx, bucketAudit, 2))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before := raw(t, path, lobby, dev, gone)
+
+	c := &tap{t: t, path: path, opts: Options{Trash: time.Nanosecond, Lines: 1}}
+	c.start()
+	n, _ := c.LeftOut()
+	if n != 5 || len(c.HeldPorts()) != 2 || !slices.Equal(c.HeldPorts(), []int{9000, 9001}) {
+		t.Errorf("%d records are left out, and the ports %v held", n, c.HeldPorts())
+	}
+	said := strings.Join(c.Warnings(), "\n")
+	for _, want := range []string{
+		`room 1, "lobby", on port 9000: the record of room 1: the record is damaged; it is left out`, `room 2, "dev", on port 9001: the head of room 2`,
+		"room 3: ", "the record of ban 1", "`unban 1`", "1 records of the audit", `room 2, "dev", on port 9001: up to 1 lines of it were in the journal`,
+		"`roomd store check`", "`roomd store restore`",
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%q is not in\n%s", want, said)
+		}
+	}
+	if got, err := c.Rooms(); err != nil || len(got) != 1 || got[0].ID != ops {
+		t.Errorf("%+v %v", got, err)
+	}
+	if got := c.all(ops); len(got) != 2 {
+		t.Errorf("%+v", got)
+	}
+	if got, err := c.Trash(); err != nil || len(got) != 0 {
+		t.Errorf("%+v %v", got, err)
+	}
+	if got, err := c.Bans(time.Now()); err != nil || len(got) != 2 || got[0].ID != 2 {
+		t.Errorf("%+v %v", got, err)
+	}
+	if got, err := c.Audits(time.Time{}, 10); err != nil || len(got) != 2 || got[1].Line != "line 2" {
+		t.Errorf("%+v %v", got, err)
+	}
+	if n := c.Damaged(); n != 0 {
+		t.Errorf("%d more are damaged", n)
+	}
+	for _, r := range []Room{{Name: "Lobby", Key: "lobby", Port: 9005}, {Name: "dev", Key: "dev", Port: 9005}, {Name: "new", Key: "new", Port: 9001}} {
+		if _, err := c.Create(r); !errors.Is(err, ErrExists) {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	c.room("new", 9005)
+	if err := c.Submit(t.Context(), &Post{Room: dev, Line: Line{Kind: Message, Text: "x"}}); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(c.Tidy(time.Now().Add(time.Hour)), c.Purge(gone)); err == nil {
+		t.Error("what is damaged was purged")
+	}
+	c.settled()
+	c.foldNow()
+
+	// It heals, as nothing is damaged that was not.
+	ill := func() {
+		done := &change{done: make(chan struct{}), then: func() { c.latch(errors.New("as if the disk was ill")) }}
+		if err := c.enqueue(item{change: done}); err != nil {
+			t.Fatal(err)
+		}
+		<-done.done
+	}
+	ill()
+	if err := c.Reopen(); err != nil {
+		t.Error(err)
+	}
+	found := c.Check()
+	for _, want := range []string{"the record of room 1", `room "dev": the head of room 2`, "the record of room 3", "the record of ban 1", "the record 2 of the audit", `the name "lobby"`} {
+		if found == nil || !strings.Contains(found.Error(), want) {
+			t.Errorf("%q is not in %v", want, found)
+		}
+	}
+	// A room that becomes damaged while it is served keeps nobody's lines out.
+	if err := c.update(func(tx *bolt.Tx) error { return flip(tx, bucketRooms, ops) }, nil); err != nil {
+		t.Fatal(err)
+	}
+	back := make(chan *Post, 1)
+	if err := c.Submit(t.Context(), &Post{Room: ops, Line: Line{Kind: Topic, From: "ann", Text: "topic"}, Owner: back}); err != nil {
+		t.Fatal(err)
+	}
+	<-back
+	c.foldNow()
+	if got := c.all(ops); len(got) != 3 {
+		t.Errorf("%+v", got)
+	}
+	ill()
+	if err := c.Reopen(); err == nil || !strings.Contains(err.Error(), "the record of room 4") {
+		t.Errorf("it healed, and a room was lost: %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if after := raw(t, path, lobby, dev, gone); !slices.Equal(before, after) {
+		t.Errorf("%q\nwas\n%q", after, before)
+	}
+	if _, _, err := Compact(path, Options{}); !errors.Is(err, errSpoilt) {
+		t.Error(err)
+	}
+	info, problems, err := Inspect(path, false)
+	if err != nil || info.Rooms != 1 || len(problems) != 6 {
+		t.Errorf("%+v %v %v", info, problems, err)
+	}
+	if _, problems, err = Inspect(path, true); err != nil || !strings.Contains(errors.Join(problems...).Error(), "the record of room 4") {
+		t.Errorf("%v %v", problems, err)
+	}
+	if after := raw(t, path, lobby, dev, gone); !slices.Equal(before, after) {
+		t.Errorf("%q\nwas\n%q", after, before)
+	}
+}
