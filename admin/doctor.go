@@ -74,6 +74,10 @@ func (c *call) compare(d *diagnosis) {
 	if err := c.Store.Broken(); err != nil {
 		d.say("problem", "database", "%v; nothing is kept, and the server tries again by itself; reopen tries at once", err)
 	}
+	_, damaged := c.Store.LeftOut()
+	for _, what := range damaged {
+		d.say("problem", "database", "%s", what)
+	}
 	if c.Store.Full() {
 		d.say("problem", "disk", "it is full: lines and changes are refused; make room, the next line is tried")
 	}

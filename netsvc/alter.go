@@ -3,6 +3,7 @@ package netsvc
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"roomd/netsvc/wire"
@@ -212,6 +213,8 @@ func (s *Service) bindChosen(port int) (*listeners, error) {
 	switch {
 	case owner != nil:
 		return nil, wire.Errorf(wire.CodeExists, "the port %d is the one of %s", port, owner.name())
+	case slices.Contains(s.withheld, port):
+		return nil, wire.Errorf(wire.CodeExists, "the port %d is that of a damaged room, which is left out", port)
 	case within && !claimed:
 		return nil, wire.Errorf(wire.CodeBusy, "the port %d is just being given to a room", port)
 	}

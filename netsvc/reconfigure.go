@@ -152,6 +152,9 @@ func (c *Change) Undo() {
 func (c *Change) Commit() {
 	s := c.svc
 	used := map[int]bool{c.next.Port: true}
+	for _, p := range s.withheld {
+		used[p] = true
+	}
 	s.mu.Lock()
 	for _, r := range s.rooms {
 		used[r.port()] = true

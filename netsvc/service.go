@@ -79,7 +79,8 @@ type Service struct {
 	options atomic.Pointer[Options] // replaced as a whole, never written to
 
 	// Set by Start, then read-only.
-	loops *loops
+	loops    *loops
+	withheld []int // ports of rooms that are damaged, and not here
 
 	master atomic.Pointer[listeners] // replaced by Change.Commit
 
@@ -190,7 +191,11 @@ func (s *Service) begin() (rooms []*Room, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the ports: %w", err)
 	}
+	s.withheld = s.store.HeldPorts()
 	used := map[int]bool{s.opts().Port: true}
+	for _, p := range s.withheld {
+		used[p] = true
+	}
 	for _, k := range kept {
 		used[k.Port] = true
 		st, err := s.store.Stat(k.ID)
@@ -445,6 +450,8 @@ func storeError(err error) error {
 		return wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
 	case errors.Is(err, store.ErrFull), errors.Is(err, store.ErrReadOnly):
 		return wire.Errorf(wire.CodeInternal, "%s", sentence(err))
+	case errors.Is(err, store.ErrExists): // and not here
+		return wire.Errorf(wire.CodeExists, "that name or port belongs to a room that is damaged; the operator can help")
 	}
 	return err
 }

@@ -101,7 +101,8 @@ var (
 	descReadOnly   = desc("store_read_only", "1 from a failed write to the disk until the database is writable again.")
 	descFull       = desc("store_full", "1 while changes are refused because the disk is full.")
 	descStalled    = desc("store_stalled_seconds", "How long the disk has not answered, if that is a second or more; else 0.")
-	descDamaged    = desc("store_damaged_blocks_total", "Times that a reader came across a damaged block and left it out.")
+	descDamaged    = desc("store_damaged_blocks_total", "Times that a reader came across a damaged block, or a record that has become damaged since the start, and left it out.")
+	descLeftOut    = desc("store_damaged_records", "Records of rooms, bans and the audit that were damaged at the start and are left out.")
 
 	// With metrics.per_room.
 	descRoomMembers = desc("room_members", "Members of a room.", "room")
@@ -180,6 +181,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(descFree, float64(free))
 	}
 	counter(descDamaged, m.st.Damaged())
+	leftOut, _ := m.st.LeftOut()
+	gauge(descLeftOut, float64(leftOut))
 	readOnly := 0.0
 	if m.st.Broken() != nil {
 		readOnly = 1

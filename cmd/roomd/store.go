@@ -37,8 +37,9 @@ func (s *storeCommand) data() (*Config, error) {
 	return cfg, nil
 }
 
-// open opens the database, which must be there.
-func (s *storeCommand) open() (*store.Store, error) {
+// open opens the database, which must be there. What is missing from what it
+// prints, as it is damaged, is said at standard error.
+func (s *storeCommand) open(cmd *cobra.Command) (*store.Store, error) {
 	cfg, err := s.data()
 	if err != nil {
 		return nil, err
@@ -46,7 +47,14 @@ func (s *storeCommand) open() (*store.Store, error) {
 	if _, err := os.Stat(cfg.Server.Data); err != nil {
 		return nil, err // opening would make it
 	}
-	return store.Open(cfg.Server.Data, store.Options{})
+	st, err := store.Open(cfg.Server.Data, store.Options{})
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range st.Warnings() {
+		fmt.Fprintln(cmd.ErrOrStderr(), wire.CleanString(w))
+	}
+	return st, nil
 }
 
 func newStore() *cobra.Command {
@@ -83,7 +91,7 @@ func newStore() *cobra.Command {
 		return s.importFrom(cmd, args[0])
 	})
 	withJSON(add("audit", "Print who changed what, and when", "audit --json", 0, func(cmd *cobra.Command, _ []string) error {
-		st, err := s.open()
+		st, err := s.open(cmd)
 		if err != nil {
 			return err
 		}
@@ -137,8 +145,9 @@ func (s *storeCommand) info(cmd *cobra.Command) error {
 		return err
 	}
 	info, problems, err := store.Inspect(cfg.Server.Data, false)
-	if err = errors.Join(append(problems, err)...); err != nil {
-		return err
+	damage := errors.Join(append(problems, err)...)
+	if damage != nil && info.Schema != store.Schema {
+		return damage
 	}
 	rows := []struct {
 		name  string
@@ -152,13 +161,13 @@ func (s *storeCommand) info(cmd *cobra.Command) error {
 		for _, r := range rows {
 			all[r.name] = r.value
 		}
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
+		return errors.Join(json.NewEncoder(cmd.OutOrStdout()).Encode(all), damage)
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	for _, r := range rows {
 		fmt.Fprintf(w, "%s\t%v\n", r.name, r.value)
 	}
-	return w.Flush()
+	return errors.Join(w.Flush(), damage)
 }
 
 func (s *storeCommand) compact(cmd *cobra.Command) error {
@@ -209,7 +218,7 @@ func (s *storeCommand) export(cmd *cobra.Command, t *transfer, args []string) er
 	if t.all == (len(args) == 1) || t.all && t.after > 0 {
 		return usageError{errors.New("name a room, or --all; --after is for one room"), cmd}
 	}
-	st, err := s.open()
+	st, err := s.open(cmd)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// console has the lines carried out at the admin socket, as nc -U does.
+func (p *process) console(lines string) string {
+	p.t.Helper()
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: filepath.Join(p.dir, "roomd.sock"), Net: "unix"})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer c.Close()
+	_, err = io.WriteString(c, lines)
+	err = errors.Join(err, c.CloseWrite())
+	out, e := io.ReadAll(c)
+	if err := errors.Join(err, e); err != nil {
+		p.t.Fatal(err)
+	}
+	return string(out)
+}
+
+// A server starts on a database with damaged records: what they are about is
+// left out and named, and all others serve.
+func TestDamagedRecords(t *testing.T) {
+	metrics := int(nextPort.Add(1)) - 1
+	p := newProcess(t, fmt.Sprintf("limits.requests_per_second = 0\nmetrics.listen = \"127.0.0.1:%d\"", metrics))
+	p.env = []string{"GORACE=atexit_sleep_ms=0"}
+	p.start()
+	master := p.visit(p.master)
+	ask := func(v visitor, line, want string) string {
+		t.Helper()
+		fmt.Fprintln(v, line)
+		return v.until(t, want)
+	}
+	ask(master, "CREATE bad-record", "OK")
+	ask(master, "CREATE bad-head", "OK")
+	ask(master, "CREATE good", "OK")
+	p.nc(p.first+2, strings.NewReader("one\ntwo\nthree\n"))
+	p.nc(p.first+3, strings.NewReader("all is well\n"))
+	p.console("ban eve --yes --why \"first ban\"\nban mallory --yes --why \"second ban\"\n")
+	master.Close()
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(p.dir, "roomd.db")
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := binary.BigEndian.AppendUint64(nil, 3) // the room, its last number, its lines
+	head = binary.BigEndian.AppendUint64(head, 3)
+	head = binary.BigEndian.AppendUint64(head, 3)
+	spoilt := bytes.Clone(whole)
+	for _, what := range []string{`"name":"bad-record"`, string(head), `"why":"first ban"`, `"line":"ban eve`} {
+		n := 0
+		for at := 0; ; n++ {
+			i := bytes.Index(spoilt[at:], []byte(what))
+			if i < 0 {
+				break
+			}
+			at += i + len(what)
+			spoilt[at-1] ^= 1
+		}
+		if n == 0 {
+			t.Fatalf("%q is not in the database", what)
+		}
+	}
+	if err := os.WriteFile(file, spoilt, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.start()
+	log, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`room 2, \"bad-record\", on port`, `room 3, \"bad-head\", on port`, "the record of ban 1", "1 records of the audit"} {
+		if strings.Count(string(log), want) != 1 {
+			t.Errorf("%q is not in the log", want)
+		}
+	}
+	if got := p.nc(p.first+3, strings.NewReader("")); !strings.Contains(got, "all is well") {
+		t.Error(got)
+	}
+	told := p.console(fmt.Sprintf("bans\naudit\ncreate other --port %d\ndoctor\n", p.first+1))
+	for what, want := range map[string]int{"first ban": 0, "second ban": 2, "that of a damaged room": 1, "is damaged": 3, "are damaged": 1} {
+		if n := strings.Count(told, what); n != want {
+			t.Errorf("%q is there %d times, not %d:\n%s", what, n, want, told)
+		}
+	}
+	if got, _ := get(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", metrics)); !strings.Contains(got, "roomd_store_damaged_records 4\n") {
+		t.Error(got)
+	}
+	// Names and ports stay with their rooms, and all other ports are to be had.
+	master = p.visit(p.master)
+	ask(master, "CREATE Bad-Head", "ERR exists")
+	ask(master, "CREATE bad-record", "ERR exists")
+	for i := range 28 { // rooms.max is 30
+		ask(master, fmt.Sprintf("CREATE new%d", i), fmt.Sprint(p.first+4+i))
+	}
+	master.Close()
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	if out, status := p.tool("store", "check"); status != 1 || !strings.Contains(out, "the record of room 2") || !strings.Contains(out, "the head of room 3") {
+		t.Error(status, out)
+	}
+	p.refuses("what is damaged is not copied", "store", "compact")
+	if out := p.ok("store", "export", "--all"); !strings.Contains(out, "all is well") || !strings.Contains(out, `room 3, "bad-head"`) {
+		t.Error(out)
+	}
+	if err := os.WriteFile(file, whole, 0o600); err != nil { // which is what is checked now
+		t.Fatal(err)
+	}
+}
