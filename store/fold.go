@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -258,9 +259,12 @@ func (s *Store) trim(c chore) (more bool, blocks int, err error) {
 	}
 	s.mu.Lock()
 	h.Trimmed, h.Lines, h.Bytes, h.unswept = to.Trimmed, to.Lines, to.Bytes, true
-	for len(h.tail) > 0 && h.tail[0].last <= h.Trimmed {
-		s.tails -= len(h.tail[0].buf)
-		h.tail = h.tail[1:]
+	gone := 0
+	for ; gone < len(h.tail) && h.tail[gone].last <= h.Trimmed; gone++ {
+		s.tails -= len(h.tail[gone].buf)
+	}
+	if gone > 0 { // a copy: readers keep what they have, and we nothing of what is gone
+		h.tail = slices.Clone(h.tail[gone:])
 	}
 	s.mu.Unlock()
 	s.soil(h)
