@@ -14,6 +14,9 @@ const (
 	// foldBytes bounds the lines that are only in the journal, over all rooms:
 	// it is the memory that they take, and what Open reads after a crash.
 	foldBytes = 4 << 20
+	// journalBytes bounds the journal where lines leave the memory before they are
+	// folded, as a room keeps few.
+	journalBytes = 4 * foldBytes
 	// restAfter is how long nobody has said anything when they are folded all
 	// the same.
 	restAfter = 5 * time.Second
@@ -67,10 +70,10 @@ func (s *Store) ready(posts int) error {
 			return err
 		}
 	}
-	// The journal has its bound from that of the memory. Where folding fails
-	// for want of space the journal may go on for a while.
-	if s.tails > foldBytes {
-		if err := s.fold(); err != nil && s.tails > 2*foldBytes {
+	// What retention has removed is in the journal still. Where folding fails for
+	// want of space the journal may go on for a while.
+	if s.tails > foldBytes || s.logged > journalBytes {
+		if err := s.fold(); err != nil && (s.tails > 2*foldBytes || s.logged > 2*journalBytes) {
 			return err
 		}
 	}
@@ -200,6 +203,7 @@ func (s *Store) wrote(start time.Time, err error) error {
 		return err
 	}
 	s.observe(start, s.unwritten)
+	s.logged += len(s.record)
 	s.unwritten = 0
 	if cap(s.record) > 2*batchBytes {
 		s.record = nil
@@ -247,6 +251,7 @@ func (s *Store) settle() {
 func (s *Store) settled(err error) {
 	if err = s.journaled(err); err == nil {
 		s.observe(s.since, s.behind)
+		s.logged += len(s.spare)
 		s.behind = 0
 		return
 	}

@@ -70,6 +70,7 @@ func (s *Store) foldedAll() {
 	clear(s.dirty)
 	s.dirty = s.dirty[:0]
 	s.journal.reset()
+	s.logged = 0
 }
 
 // folded notes in memory what the transaction has done in the database.
@@ -95,16 +96,18 @@ func (s *Store) foldRoom(tx *bolt.Tx, room uint64, h *head) error {
 	if b == nil {
 		return fmt.Errorf("room %d has no lines bucket: %w", room, ErrNoRoom)
 	}
+	// Before the sweep: in a bucket whose pages have all been emptied in the
+	// transaction Cursor.Last does not come back (bbolt 1.5).
+	b.FillPercent = fillPercent
+	if err := putTail(b, room, h); err != nil {
+		return err
+	}
 	swept := !h.unswept
 	if !swept {
 		var err error
 		if swept, err = sweep(b, room, h.Trimmed, sweepBlocks); err != nil {
 			return err
 		}
-	}
-	b.FillPercent = fillPercent
-	if err := putTail(b, room, h); err != nil {
-		return err
 	}
 	stored := *h
 	stored.unswept = !swept

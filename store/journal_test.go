@@ -244,3 +244,43 @@ func TestTurnover(t *testing.T) {
 		}
 	}
 }
+
+// A room that keeps few lines has few in memory, however many are in the journal:
+// that has a bound of its own.
+func TestJournalOfFewLines(t *testing.T) {
+	s := open(t, dbPath(t), Options{Lines: 10})
+	room := s.room("a", 9000)
+	text := strings.Repeat("x", 64<<10)
+	for range 2*journalBytes/len(text) + 1 {
+		if p := s.say(room, text); p.Err != nil {
+			t.Fatal(p.Err)
+		}
+	}
+	info, err := os.Stat(journalPath(s.path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := int64(journalBytes + 2*journalGrow + len(text)); info.Size() > most {
+		t.Errorf("the journal has %d bytes, and %d at most", info.Size(), most)
+	}
+}
+
+// A fold that removes all that the database has of a room, in many pages, and
+// adds what is new comes to its end.
+func TestFoldReplacesAll(t *testing.T) {
+	s := open(t, dbPath(t), Options{Lines: 10})
+	room := s.room("a", 9000)
+	for round := range 3 {
+		for range 150 {
+			if p := s.say(room, fmt.Sprint(round, strings.Repeat("x", 8<<10))); p.Err != nil {
+				t.Fatal(p.Err)
+			}
+		}
+		if err := s.Fold(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st, err := s.Stat(room); err != nil || st.Lines > 10+trimSlack {
+		t.Errorf("%+v, %v", st, err)
+	}
+}

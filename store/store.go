@@ -174,7 +174,8 @@ type Store struct {
 	batches   uint64  // so many times lines were numbered
 	touched   []*head // rooms with lines that are numbered and not yet published
 	dirty     []*head // rooms that differ from the database
-	tails     int     // bytes of lines that are only in the journal
+	tails     int     // bytes of lines in memory that are only in the journal
+	logged    int     // bytes written to the journal since it began anew
 	folding   []foldedRoom
 	chores    []chore
 	waiting   map[chore]bool // which chores there are
