@@ -151,7 +151,7 @@ func (m *Member) settle(n int) bool {
 
 // emptyLine is what an empty line has of the price of a line: they are to cost
 // little, and a buffer full of them is not to take an hour.
-const emptyLine = 0.01
+const emptyLine = 0.002
 
 // mayGoOn reports whether the next line may be handled: fewer than n lines are in
 // flight, and the allowance has its price. With wait it waits for that, and

@@ -363,6 +363,14 @@ log.level = "warn"
 	t.Logf("memory in use: %+v before, %+v after", held, holds)
 	if !gone() {
 		t.Error("something of the attack is left")
+		for _, room := range []string{"lobby", "mud", "den"} {
+			out, errs, _ := p.admin("members", room)
+			for l := range strings.Lines(out + errs) {
+				if !strings.Contains(l, "good-") {
+					t.Log(room, l)
+				}
+			}
+		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(during)) {
 		if strings.HasPrefix(k, "roomd_") && strings.HasSuffix(k, "}") && !strings.Contains(k, "bucket") && during[k] > before[k] {
