@@ -284,3 +284,27 @@ func TestFoldReplacesAll(t *testing.T) {
 		t.Errorf("%+v, %v", st, err)
 	}
 }
+
+// After a crash what the journal has counts for its bound, as if nothing had
+// happened.
+func TestJournalCounts(t *testing.T) {
+	path := dbPath(t)
+	s := open(t, path, Options{})
+	room := s.room("a", 9000)
+	for range 10 {
+		s.say(room, "a line")
+	}
+	if err := s.Suspend(); err != nil { // leaves the journal as a crash does
+		t.Fatal(err)
+	}
+	found, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := int(found.journal.at - journalHead); want <= 0 || found.logged != want {
+		t.Errorf("%d bytes count, and %d are in the journal", found.logged, want)
+	}
+	if err := errors.Join(found.journal.close(), found.db.Close(), s.Resume()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -127,6 +127,9 @@ func (s *Store) replay(key []byte) (lost bool, err error) {
 			lines[room]++
 		}
 	})
+	if s.journal.file != nil {
+		s.logged = int(s.journal.at - journalHead)
+	}
 	s.warnings = append(s.warnings, damage...)
 	for _, room := range slices.Sorted(maps.Keys(lines)) {
 		s.warnings = append(s.warnings, fmt.Sprintf("%s: up to %d lines of it were in the journal alone, and are lost", left.rooms[room], lines[room]))
