@@ -118,6 +118,7 @@ func TestComingAndGoing(t *testing.T) {
 	port := s.create("lobby")
 	ann, bot := join(t, port), join(t, port)
 	bot.send("/json")
+	bot.until(`{"type":"ok","command":"json"}`)
 	began := time.Now()
 	const times = 150 // twice as many lines
 	for range times {
