@@ -34,13 +34,13 @@ func Growth(ctx context.Context, own Own, most uint64, runs int, told func(what 
 	}
 	const rate = 1000
 	rooms := Section{
-		Note: fmt.Sprintf("Rooms: %d lines a second in all, two members in each room, or in as many rooms as %d descriptors allow.", rate, limit),
+		Note: fmt.Sprintf("Rooms: %d lines a second in all, a member in each room, or in as many as %d descriptors allow, who says a line in turn.", rate, limit),
 		Rows: [][]string{{"rooms", "CPU per line", "p50", "p99", "commits/s", "commit, mean", "server memory"}},
 	}
 	for _, n := range []int{1, 10, 100, 1000, 10000} {
 		s := Default(Latency)
-		s.Members, s.Publishers, s.Rate = 2, 1, rate
-		s.Rooms = min(n, (int(limit)-n-300)/s.Members)
+		s.Members, s.Publishers, s.Rate = 1, 1, rate
+		s.Rooms = min(n, int(limit)-n-100)
 		s.Silent = n - s.Rooms
 		r, err := often(ctx, own, s, runs, told)
 		if err != nil {
