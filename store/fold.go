@@ -207,7 +207,7 @@ func seqOf(k []byte) uint64 {
 // trim hides the oldest lines of a room as far as c says: from now on nobody
 // sees them, and with the next fold they go from the database. It looks at no
 // more than sweepBlocks blocks; more is true if that was not enough.
-func (s *Store) trim(c chore) (more bool, blocks int, err error) {
+func (s *Store) trim(c chore, view func(func(*bolt.Tx) error) error) (more bool, blocks int, err error) {
 	h := s.heads[c.room]
 	if h == nil {
 		return false, 0, nil
@@ -237,7 +237,7 @@ func (s *Store) trim(c chore) (more bool, blocks int, err error) {
 			to.Bytes -= sc.weight()
 		}
 	}
-	err = s.viewBlocks(c.room, &recent{}, func(cur *bolt.Cursor) {
+	err = view(blocksOf(c.room, &recent{}, func(cur *bolt.Cursor) {
 		k, v := seekLast(cur, to.Trimmed+1)
 		if k == nil {
 			k, v = cur.First()
@@ -253,7 +253,7 @@ func (s *Store) trim(c chore) (more bool, blocks int, err error) {
 		if damaged {
 			to.recount(c.room, cur)
 		}
-	})
+	}))
 	for i := 0; err == nil && i < len(h.tail) && !stop && !more; i++ {
 		look(&h.tail[i])
 	}

@@ -147,6 +147,7 @@ func (s *Store) reload() error {
 		}
 		if len(h.tail) > 0 {
 			s.soil(h)
+			s.hideAgain(h)
 		}
 		if s.overfull(h) {
 			s.addChore(chore{room: id, kind: choreTrim})

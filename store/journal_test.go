@@ -285,6 +285,43 @@ func TestFoldReplacesAll(t *testing.T) {
 	}
 }
 
+// What retention has hidden is not there again after a crash, from the beginning.
+func TestHiddenAfterCrash(t *testing.T) {
+	path := dbPath(t)
+	s := open(t, path, Options{Lines: 10})
+	room := s.room("a", 9000)
+	for i := range 50 {
+		s.say(room, fmt.Sprint("in the database ", i))
+	}
+	s.foldNow()
+	for i := range 200 {
+		s.say(room, fmt.Sprint("in the journal ", i))
+	}
+	s.settled()
+	before, err := s.Stat(room)
+	if err != nil || before.Trimmed < 50 {
+		t.Fatalf("%+v, %v", before, err)
+	}
+	if err := s.Suspend(); err != nil { // leaves the journal as a crash does
+		t.Fatal(err)
+	}
+	found, err := Open(path, Options{Lines: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := found.Stat(room)
+	if err != nil || after.Trimmed < before.Trimmed || after.Lines != 10 {
+		t.Errorf("%+v, %v; before it was %+v", after, err, before)
+	}
+	lines, err := found.Lines(room, 0, after.Last, 1<<20)
+	if err != nil || len(lines) != 10 || lines[0].Seq <= before.Trimmed {
+		t.Errorf("%d lines, %v", len(lines), err)
+	}
+	if err := errors.Join(found.journal.close(), found.db.Close(), s.Resume()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // After a crash what the journal has counts for its bound, as if nothing had
 // happened.
 func TestJournalCounts(t *testing.T) {

@@ -172,7 +172,11 @@ func (s *Store) Damaged() uint64 { return s.damaged.Load() }
 // viewBlocks reads a room's blocks in the database. What r lacks, as the room
 // is deleted, is filled in before.
 func (s *Store) viewBlocks(room uint64, r *recent, fn func(*bolt.Cursor)) error {
-	return s.view(func(tx *bolt.Tx) error {
+	return s.view(blocksOf(room, r, fn))
+}
+
+func blocksOf(room uint64, r *recent, fn func(*bolt.Cursor)) func(*bolt.Tx) error {
+	return func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketLines).Bucket(u64(room))
 		if b == nil {
 			return ErrNoRoom
@@ -186,7 +190,7 @@ func (s *Store) viewBlocks(room uint64, r *recent, fn func(*bolt.Cursor)) error 
 		}
 		fn(b.Cursor())
 		return nil
-	})
+	}
 }
 
 // view runs fn in a read transaction. A file that is damaged where bbolt does

@@ -51,6 +51,9 @@ func (s *Store) load() error {
 		return err
 	}
 	for _, h := range s.heads {
+		if h.dirty {
+			s.hideAgain(h)
+		}
 		if s.overfull(h) {
 			s.addChore(chore{room: h.id, kind: choreTrim})
 		}

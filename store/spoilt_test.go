@@ -91,7 +91,7 @@ func TestDamagedRecords(t *testing.T) {
 	}
 	before := raw(t, path, lobby, dev, gone)
 
-	c := &tap{t: t, path: path, opts: Options{Trash: time.Nanosecond, Lines: 1}}
+	c := &tap{t: t, path: path, opts: Options{Trash: time.Nanosecond, Lines: 3}}
 	c.start()
 	n, _ := c.LeftOut()
 	if n != 5 || len(c.HeldPorts()) != 2 || !slices.Equal(c.HeldPorts(), []int{9000, 9001}) {

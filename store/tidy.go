@@ -74,6 +74,21 @@ func (s *Store) planRoom(h *head, now time.Time, slack uint64) {
 	}
 }
 
+// hideAgain hides what retention had hidden before a crash: of a room whose
+// newest lines are only in the journal, the database does not know that yet. What
+// cannot be read is looked at again by the chores. The file is the caller's.
+func (s *Store) hideAgain(h *head) {
+	all := []chore{{room: h.id, kind: choreTrim}}
+	if age := s.mostAge(h); age > 0 {
+		all = append(all, chore{room: h.id, kind: choreAge, before: s.now().Add(-age).UnixMicro()})
+	}
+	for _, c := range all {
+		for more := true; more; {
+			more, _, _ = s.trim(c, func(fn func(*bolt.Tx) error) error { return viewDB(s.db, fn) })
+		}
+	}
+}
+
 func (s *Store) addChore(c chore) {
 	key := chore{room: c.room, kind: c.kind}
 	if !s.waiting[key] {
@@ -109,7 +124,7 @@ func (s *Store) tidyRoom(c chore) (more bool, blocks int, err error) {
 		more, err = s.sweepStep(c.room)
 		return more, sweepBlocks, err
 	}
-	return s.trim(c)
+	return s.trim(c, s.view)
 }
 
 // sweepStep takes some of a room's hidden lines out of the database.
