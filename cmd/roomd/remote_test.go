@@ -215,7 +215,8 @@ func TestSendThroughRestarts(t *testing.T) {
 	}
 	t.Logf("%d lines and 3 restarts in %v\n%s", lines, time.Since(began).Round(time.Millisecond), errs.String())
 	sameLines(t, p.texts("lobby"), want)
-	if n := strings.Count(errs.String(), "the connection is back"); n != 3 {
+	// Who hears lags behind who says, who may be done before the last restarts.
+	if n := strings.Count(errs.String(), "the connection is back"); n == 0 || n > 3 {
 		t.Errorf("back %d times: %s", n, errs.String())
 	}
 }
