@@ -40,7 +40,7 @@ func Growth(ctx context.Context, own Own, most uint64, runs int, told func(what 
 	for _, n := range []int{1, 10, 100, 1000, 10000} {
 		s := Default(Latency)
 		s.Members, s.Publishers, s.Rate = 1, 1, rate
-		s.Rooms = min(n, int(limit)-n-100)
+		s.Rooms = min(n, int(limit)-n-spare)
 		s.Silent = n - s.Rooms
 		r, err := often(ctx, own, s, runs, told)
 		if err != nil {

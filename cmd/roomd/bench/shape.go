@@ -87,6 +87,10 @@ func (s Shape) check() error {
 	return nil
 }
 
+// spare is how many descriptors a server may need besides those of its rooms and
+// members.
+const spare = 200
+
 // needDescriptors makes sure that a process may have n.
 func needDescriptors(n int) error {
 	limit, err := raiseDescriptors(uint64(n))

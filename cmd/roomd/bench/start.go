@@ -48,7 +48,7 @@ func (o *Own) Server() Server {
 // follow, also after an error.
 func (o *Own) Start(ctx context.Context) error {
 	// It inherits the limit.
-	if err := needDescriptors(o.Rooms + o.Members + 200); err != nil {
+	if err := needDescriptors(o.Rooms + o.Members + spare); err != nil {
 		return err
 	}
 	if o.folder == "" {
