@@ -234,7 +234,13 @@ func (c *Console) ask(text string) bool {
 	c.editor.SetPrompt("do it? [y/N] ")
 	defer c.editor.SetPrompt("roomd> ")
 	answer, err := c.editor.ReadLine()
-	return err == nil && strings.EqualFold(strings.TrimSpace(answer), "y")
+	return err == nil && Agreed(answer)
+}
+
+// Agreed reports whether an answer to [y/N] is yes.
+func Agreed(answer string) bool {
+	a := strings.ToLower(strings.TrimSpace(answer))
+	return a == "y" || a == "yes"
 }
 
 // table draws a live table in place until Ctrl-C. Without a terminal its frames

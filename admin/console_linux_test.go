@@ -183,7 +183,7 @@ func TestConsole(t *testing.T) {
 	c.expect("nothing was done")
 	c.typeIn("delete dev\r")
 	c.expect("do it? [y/N] ")
-	c.typeIn("y\r")
+	c.typeIn("Yes\r")
 	c.expect("restore dev brings it back")
 
 	// The server goes and comes back.

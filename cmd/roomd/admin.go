@@ -116,7 +116,7 @@ func terminal(in io.Reader) bool {
 func agree(in io.Reader, out io.Writer, text string) bool {
 	fmt.Fprintf(out, "this %s\ndo it? [y/N] ", text)
 	line, _ := bufio.NewReader(in).ReadString('\n') // no answer is a no
-	return strings.EqualFold(strings.TrimSpace(line), "y")
+	return admin.Agreed(line)
 }
 
 // settings is the configuration in effect, key by key.

@@ -217,7 +217,7 @@ func (c *chat) agree(question string) bool {
 	c.editor.SetPrompt(question + " [y/N] ")
 	defer c.prompt()
 	answer, err := c.editor.ReadLine()
-	return err == nil && strings.EqualFold(strings.TrimSpace(answer), "y")
+	return err == nil && admin.Agreed(answer)
 }
 
 // here is the current room, or nil, and then it says so.

@@ -77,16 +77,6 @@ func (p *process) eventually(what string, is func() bool) {
 	}
 }
 
-// logged reports whether the server's log has a text.
-func (p *process) logged(text string) bool {
-	p.t.Helper()
-	log, err := os.ReadFile(p.log.Name())
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return strings.Contains(string(log), text)
-}
-
 // A disk that hangs: who speaks is held back and loses nothing, who reads is
 // served, everything that tells how the server is says what the matter is; and
 // when the disk answers, all goes on.

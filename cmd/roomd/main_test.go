@@ -176,6 +176,30 @@ func (p *process) gone() error {
 	return errors.New("it does not end")
 }
 
+// logged reports whether the server's log has a text.
+func (p *process) logged(text string) bool {
+	p.t.Helper()
+	log, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return strings.Contains(string(log), text)
+}
+
+// cpu is the processor time that the process has taken so far.
+func (p *process) cpu() time.Duration {
+	p.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		p.t.Skip("needs proc(5):", err)
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	var user, system int64
+	fmt.Sscan(fields[11], &user)
+	fmt.Sscan(fields[12], &system)
+	return time.Duration(user+system) * time.Second / 100 // USER_HZ, which is 100 everywhere
+}
+
 // checkStore reads the whole database while no server has it.
 func (p *process) checkStore() {
 	p.t.Helper()

@@ -35,6 +35,9 @@ func TestNetcat(t *testing.T) {
 	if err := p.kill(syscall.SIGTERM); err != nil {
 		t.Fatal("SIGTERM:", err)
 	}
+	if !p.logged("msg=stopped took=") {
+		t.Error("the log does not say that it has stopped")
+	}
 	p.start()
 	got = p.nc(p.first+1, strings.NewReader(""))
 	if !strings.Contains(got, "* 1 earlier line\n<guest-1> done\n* end of earlier lines\n") {

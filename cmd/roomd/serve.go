@@ -129,7 +129,12 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	}
 	// A second signal ends the process at once.
 	cancel()
-	return s.stop()
+	began := time.Now()
+	if err := s.stop(); err != nil {
+		return err
+	}
+	s.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
+	return nil
 }
 
 // handedOver reports whether another process serves. An upgrade that is under way

@@ -12,20 +12,6 @@ import (
 	"time"
 )
 
-// cpu is the processor time that the process has taken so far.
-func (p *process) cpu() time.Duration {
-	p.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	var user, system int64
-	fmt.Sscan(fields[11], &user)
-	fmt.Sscan(fields[12], &system)
-	return time.Duration(user+system) * time.Second / 100 // USER_HZ, which is 100 everywhere
-}
-
 // idles expects that the process takes next to no processor time for a while.
 func (p *process) idles() {
 	p.t.Helper()
