@@ -25,13 +25,16 @@ func slacken(args []string) {
 	}
 	runtime.LockOSThread() // the slack is the thread's
 	defer runtime.UnlockOSThread()
-	has, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
-	if err != nil || has >= int(timerSlack) {
+	has := func() bool {
+		ns, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+		return err == nil && ns >= int(timerSlack)
+	}
+	// Under a real-time policy setting it succeeds and does nothing: to begin once
+	// more would have no end.
+	if has() || unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(timerSlack), 0, 0, 0) != nil || !has() {
 		return
 	}
-	self, err := os.Executable()
-	if err != nil || unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(timerSlack), 0, 0, 0) != nil {
-		return
+	if self, err := os.Executable(); err == nil {
+		syscall.Exec(self, args, os.Environ())
 	}
-	syscall.Exec(self, args, os.Environ())
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -31,5 +32,19 @@ func checkSlack(t *testing.T, pid int) {
 		if got := strings.TrimSpace(string(b)); got != strconv.Itoa(int(timerSlack)) {
 			t.Errorf("thread %s has a slack of %s ns", d.Name(), got)
 		}
+	}
+}
+
+// Under a real-time policy there is no slack to be had, and the server starts all
+// the same.
+func TestSlackOfRealTime(t *testing.T) {
+	if out, err := exec.Command("chrt", "-r", "1", "true").CombinedOutput(); err != nil {
+		t.Skipf("chrt(1): %v: %s", err, out)
+	}
+	p := newProcess(t, "")
+	p.prefix = []string{"chrt", "-r", "1"}
+	p.start()
+	if got := p.nc(p.master, strings.NewReader("LIST\n")); !strings.HasPrefix(got, "OK 1\nlobby ") {
+		t.Errorf("got %q", got)
 	}
 }
