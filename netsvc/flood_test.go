@@ -2,10 +2,12 @@ package netsvc_test
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"roomd/netsvc"
 	"roomd/netsvc/wire"
 )
 
@@ -173,4 +175,65 @@ func TestDribble(t *testing.T) {
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("it was held for %v", took)
 	}
+}
+
+// While strangers connect and reset without a pause, a room is deleted, another is
+// moved and the server stops, each within the bounds of its own; nobody in
+// another room waits for that.
+func TestFloodAtTheEnd(t *testing.T) {
+	engines(t, func(t *testing.T, s *server) {
+		s.start()
+		quiet := join(t, s.create("quiet"))
+		gone, moved := s.create("gone"), s.create("moved")
+		// flood runs do while one address connects to a port without a pause.
+		flood := func(port int, do func()) {
+			t.Helper()
+			over, done := make(chan bool), make(chan bool)
+			for range 4 {
+				go func() {
+					d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 1, 9, 9)}, Timeout: patience}
+					for {
+						select {
+						case <-over:
+							done <- true
+							return
+						default:
+						}
+						if c, err := d.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+							c.(*net.TCPConn).SetLinger(0)
+							c.Close()
+						}
+					}
+				}()
+			}
+			ended := make(chan bool)
+			go func() {
+				do()
+				close(ended)
+			}()
+			select {
+			case <-ended:
+			case <-time.After(patience):
+				t.Error("it does not end before the flood does")
+			}
+			close(over)
+			for range 4 {
+				<-done
+			}
+			<-ended
+		}
+		flood(gone, func() {
+			if err := s.svc.Delete("gone", func(*netsvc.Room) error { return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+		flood(moved, func() {
+			quiet.send("is anybody there?")
+			quiet.expect("<guest-1> is anybody there?")
+			if _, err := s.svc.Move("moved", gone); err != nil {
+				t.Error(err)
+			}
+		})
+		flood(s.svc.Port(), func() { s.stop() })
+	})
 }

@@ -25,6 +25,13 @@ const (
 	bindPatience = time.Second
 	bindPause    = 50 * time.Millisecond
 
+	// The end of a listener admits at most so many connections of its backlog, for
+	// so long at most: a flood may fill the backlog faster than it is emptied.
+	// lastRound is for clients that are half connected at that moment.
+	backlogMost = 1 << 15
+	backlogTime = time.Second
+	lastRound   = 10 * time.Millisecond
+
 	retryMin = time.Second // an unbound room is retried with back-off
 	retryMax = 30 * time.Second
 )
@@ -62,8 +69,9 @@ func (l *listeners) open(admit func(socket, netip.AddrPort), busy string) error 
 	return nil
 }
 
-// end stops to listen, once who is in the backlog has been admitted, which by
-// then means to be told why not.
+// end stops listening, once the connections in the backlog have been admitted,
+// which by then means that they are told why not. It takes backlogTime at most for
+// each address.
 func (l *listeners) end() {
 	for _, ln := range l.each {
 		ln.end()

@@ -204,41 +204,68 @@ func (l *listener) rest() {
 	})
 }
 
-// end stops to listen. Who connected before is in the backlog and is admitted
-// first, which by then means to be told why not.
+// end stops listening. A connection that is in the backlog is admitted first,
+// which by then means that it is told why not. The listener leaves its loop before
+// that: no loop waits for strangers.
 func (l *listener) end() {
-	const lastRound = 10 // milliseconds, for who is half connected
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
+	if !l.leave() {
 		return
 	}
-	for l.admit != nil {
-		if more, err := l.next(); err != nil {
-			break
-		} else if more {
+	if l.admit != nil {
+		l.drain()
+	}
+	unix.Close(l.fd)
+}
+
+// close stops listening at once.
+func (l *listener) close() {
+	if l.leave() {
+		unix.Close(l.fd)
+	}
+}
+
+// leave takes the listener away from its loop. It reports false if that was done
+// before: the descriptor is the first caller's.
+func (l *listener) leave() bool {
+	l.mu.Lock()
+	before := l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if before {
+		return false
+	}
+	l.loop.all.doors.set(l.fd, nil)
+	if l.admit != nil {
+		unix.EpollCtl(l.loop.ep, unix.EPOLL_CTL_DEL, l.fd, nil) // ENOENT: it rests
+	}
+	return true
+}
+
+// drain admits the connections in the backlog, at most backlogMost of them and for
+// backlogTime, after leave.
+func (l *listener) drain() {
+	until, last := time.Now().Add(backlogTime), false
+	for range backlogMost {
+		more, err := l.next()
+		if err != nil {
+			return
+		}
+		now := time.Now()
+		if !more && !last {
+			last, until = true, now.Add(lastRound)
+		}
+		left := until.Sub(now)
+		if left <= 0 {
+			return
+		}
+		if more {
 			continue
 		}
-		if n, err := unix.Poll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}, lastRound); n == 0 || err != nil && err != unix.EINTR {
-			break
+		wait := unix.NsecToTimespec(int64(left))
+		if n, err := unix.Ppoll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}, &wait, nil); n == 0 || err != nil && err != unix.EINTR {
+			return
 		}
 	}
-	l.shut()
-}
-
-// close stops to listen at once.
-func (l *listener) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.closed {
-		l.shut()
-	}
-}
-
-func (l *listener) shut() {
-	l.closed = true
-	l.loop.all.doors.set(l.fd, nil)
-	unix.Close(l.fd)
 }
 
 // refuse accepts one connection on the reserve, says busy, and closes it. It

@@ -96,16 +96,23 @@ func (l *listener) open(admit func(socket, netip.AddrPort), busy string) error {
 
 // accept accepts until close, or until end and nobody is left in the backlog.
 func (l *listener) accept() {
-	const lastRound = 10 * time.Millisecond
 	defer close(l.ended)
-	leaving, empty := false, 0
+	var until time.Time // when the end has an end; zero: it has not begun
+	empty := 0
 	for {
 		select {
 		case <-l.quit:
 			// A round in which nobody comes says that the backlog is empty; the
 			// first one may have been cut short by end.
-			leaving = true
-			l.ln.SetDeadline(time.Now().Add(lastRound))
+			now := time.Now()
+			if until.IsZero() {
+				until = now.Add(backlogTime)
+			}
+			if !now.Before(until) {
+				l.ln.Close()
+				return
+			}
+			l.ln.SetDeadline(now.Add(lastRound))
 		default:
 		}
 		c, err := l.ln.AcceptTCP()
@@ -117,7 +124,7 @@ func (l *listener) accept() {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if empty++; leaving && empty > 1 {
+			if empty++; !until.IsZero() && empty > 1 {
 				l.ln.Close()
 				return
 			}
