@@ -398,7 +398,7 @@ func badServer(t *testing.T) (addr string) {
 		t.Fatal(err)
 	}
 	var tasks sync.WaitGroup
-	serve := func(ln net.Listener, answer func(line string) string) {
+	serve := func(ln net.Listener, greeting string, answer func(line string) string) {
 		for {
 			c, err := ln.Accept()
 			if err != nil {
@@ -406,6 +406,7 @@ func badServer(t *testing.T) (addr string) {
 			}
 			tasks.Go(func() {
 				defer c.Close()
+				io.WriteString(c, greeting)
 				for in := bufio.NewScanner(c); in.Scan(); {
 					if a := answer(in.Text()); a == "" {
 						return
@@ -418,10 +419,10 @@ func badServer(t *testing.T) (addr string) {
 	}
 	port := room.Addr().(*net.TCPAddr).Port
 	tasks.Go(func() {
-		serve(master, func(line string) string {
+		serve(master, "", func(line string) string {
 			switch verb, rest, _ := strings.Cut(line, " "); {
-			case verb == "HELP":
-				return "OK 0\n"
+			case verb == "/help":
+				return "ERR bad-request no" + bad + "\n"
 			case verb == "LIST":
 				return fmt.Sprintf("OK 1\nlob%sby 1 1 topic%s\n", bad, bad)
 			case verb == "CREATE":
@@ -439,13 +440,13 @@ func badServer(t *testing.T) (addr string) {
 	esc, _ := json.Marshal(bad)
 	text := string(esc)
 	tasks.Go(func() {
-		serve(room, func(line string) string {
+		serve(room, "* lobby"+bad+": 1 here, you are "+bad+"\n", func(line string) string {
 			command, _, _ := strings.Cut(strings.TrimPrefix(line, "/"), " ")
 			switch {
 			case !strings.HasPrefix(line, "/"):
 				return `{"type":"error","command":"say","code":` + text + `,"text":` + text + "}\n"
 			case command == "json":
-				return "* " + bad + " here, you are " + bad + "\n" + `{"type":"ok","command":"json"}` + "\n"
+				return `{"type":"ok","command":"json"}` + "\n"
 			case command == "ping":
 				var b strings.Builder
 				for i, kind := range []string{"message", "action", "topic", "private", "join", "leave", "nick", "notice", "new"} {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -51,14 +52,19 @@ const mostRooms = 1 << 16
 const requestTime = 30 * time.Second
 
 // Dial makes a Client of the server whose master port is at addr ("host:port",
-// or a host alone: then it is 8080), and makes sure that there is one.
+// or a host alone: then it is 8080), and makes sure that there is one. The port
+// of a room is an *Error of the code "not-master"; nothing is said there.
 func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		host, port = strings.Trim(addr, "[]"), "8080"
 	}
 	c := &Client{net.JoinHostPort(host, port), host, o}
-	if _, _, err := c.request(ctx, "HELP"); err != nil {
+	// A room takes a request for a message. This is a command there, and no
+	// request at a master port, which says so.
+	var refusal *Error
+	_, _, err = c.request(ctx, "/help")
+	if err != nil && (!errors.As(err, &refusal) || refusal.Code != "bad-request") {
 		return nil, err
 	}
 	return c, nil
@@ -182,6 +188,8 @@ func (c *Client) request(ctx context.Context, verb string, args ...string) (word
 	}
 	verdict, rest, _ := strings.Cut(reply, " ")
 	switch verdict {
+	case "*":
+		return nil, nil, c.greeted(rest)
 	case "ERR":
 		code, text, _ := strings.Cut(rest, " ")
 		return nil, nil, &Error{Code: code, Text: cmp.Or(text, code)}
@@ -211,14 +219,60 @@ func (c *Client) strange(reply string) error {
 	return fmt.Errorf("%s does not speak as a roomd server: %q", c.addr, reply)
 }
 
+// greeted is the error for a port that speaks first, or as a room does.
+func (c *Client) greeted(text string) error {
+	room, _, member := strings.Cut(text, ": ")
+	switch {
+	case member && strings.Contains(text, youAre):
+		text = "the port of the room " + room
+	case strings.HasPrefix(text, askPassword):
+		text = "the port of a room"
+	case strings.HasPrefix(text, "this port speaks TLS"):
+		return errors.New(text)
+	default:
+		return dropped(text)
+	}
+	return &Error{Code: "not-master", Text: fmt.Sprintf("%s is %s; name the server's master port instead", c.addr, text), final: true}
+}
+
 func (c *Client) during(ctx context.Context, verb string, err error) error {
 	switch {
 	case context.Cause(ctx) != nil:
 		err = context.Cause(ctx)
 	case errors.Is(err, io.EOF):
-		err = errors.New("the server closed the connection")
+		err = errClosedThere
 	}
 	return fmt.Errorf("%s at %s: %w", verb, c.addr, err)
+}
+
+// dropped is the last line of a server that closed the connection.
+type dropped string
+
+func (d dropped) Error() string { return string(d) }
+
+const errClosedThere = dropped("the server closed the connection")
+
+// MayPass reports whether what Dial or Join failed of may pass: the server is
+// being started, cannot be reached, is full, or has no port for the room at the
+// moment. A name that is not there, or a wrong password, stays what it is.
+func MayPass(err error) bool {
+	var refusal *Error
+	var line dropped
+	var network net.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return false
+	case errors.As(err, &refusal):
+		return !refusal.final && (refusal.Code == "busy" || refusal.Code == "shutting-down" || refusal.Code == "internal")
+	case errors.As(err, &line):
+		return true
+	}
+	for _, e := range []syscall.Errno{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, syscall.ENETUNREACH, syscall.EHOSTUNREACH} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return errors.As(err, &network) && network.Timeout()
 }
 
 // keepAlive finds out within 30 s that an idle server is gone.

@@ -71,16 +71,19 @@ func (r *Room) run(first chan<- error) {
 // session is one connection of a room.
 type session struct {
 	room   *Room
+	addr   string
 	conn   net.Conn
 	raw    net.Conn // below TLS
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
 	// Owned by read.
-	gate bool   // a password is asked for
 	word string // the last text or notice, if nothing else came behind it
 
 	// Guarded by Room.mu.
+	greeted  bool   // the port has named the room
+	gate     bool   // a password is asked for
+	passed   bool   // it was given
 	pending  []item // written, not answered, in order
 	follows  *call  // lines that follow its answer are coming
 	synced   bool   // the stream has begun
@@ -103,11 +106,12 @@ func (r *Room) connect(joined func()) error {
 	if err != nil {
 		return err
 	}
-	conn, raw, err := r.client.dial(r.ended, net.JoinHostPort(r.client.host, strconv.Itoa(port)))
+	addr := net.JoinHostPort(r.client.host, strconv.Itoa(port))
+	conn, raw, err := r.client.dial(r.ended, addr)
 	if err != nil {
 		return err
 	}
-	s := &session{room: r, conn: conn, raw: raw}
+	s := &session{room: r, addr: addr, conn: conn, raw: raw}
 	s.ctx, s.cancel = context.WithCancelCause(r.ended)
 	r.mu.Lock()
 	r.name = name
@@ -118,7 +122,10 @@ func (r *Room) connect(joined func()) error {
 	late := time.AfterFunc(welcome, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if !s.synced {
+		switch {
+		case !s.greeted:
+			s.cancel(fmt.Errorf("%s does not greet as a room does", addr))
+		case !s.synced:
 			s.cancel(errors.New("the server does not answer"))
 		}
 	})
@@ -307,7 +314,8 @@ func (s *session) write() error {
 	}
 }
 
-// next gathers what may be sent now: commands, and lines if the nick is ours.
+// next gathers what may be sent now: commands, and lines if the nick is ours;
+// nothing but the password, if it is asked for, until the room has greeted.
 // Without anything it says when to look again.
 func (s *session) next() (b []byte, wait time.Duration) {
 	r := s.room
@@ -319,8 +327,12 @@ func (s *session) next() (b []byte, wait time.Duration) {
 			s.claim()
 		}
 	}
-	if s.pending == nil && r.o.Password != "" && !s.synced {
-		b = append(b, "/pass "+r.o.Password+"\n"...)
+	if !s.greeted {
+		if s.gate && !s.passed {
+			s.passed, r.writing = true, true
+			b = append(b, "/pass "+r.o.Password+"\n"...)
+		}
+		return b, wait
 	}
 	for _, c := range r.calls {
 		b = append(b, c.line...)

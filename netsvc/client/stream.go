@@ -41,13 +41,13 @@ func (s *session) read() error {
 		line, err := readLine(in)
 		switch {
 		case errors.Is(err, io.EOF) && s.word != "":
-			return errors.New(s.word) // what it said last is why
+			return dropped(s.word) // what it said last is why
 		case errors.Is(err, io.EOF):
-			return errors.New("the server closed the connection")
+			return errClosedThere
 		case err != nil:
 			return err
 		}
-		if isJSON = isJSON || bytes.HasPrefix(line, []byte("{")); !isJSON {
+		if isJSON = isJSON || s.greeted && bytes.HasPrefix(line, []byte("{")); !isJSON {
 			if err := s.greeting(string(line)); err != nil {
 				return err
 			}
@@ -79,25 +79,43 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	return long, err
 }
 
-// greeting reads a line of text, of those before JSON. A room with a password
-// asks for it first, and answers what it does not take for it.
+// What a room says before JSON: the greeting has youAre in it, and before that
+// the room's name.
+const (
+	youAre      = " here, you are "
+	askPassword = "this room has a password"
+)
+
+// greeting reads a line of text, of those before JSON. Nothing is said to a port
+// before it has named the room that was asked for: what is behind a port may be
+// another server's. A room with a password asks for it first, and answers what
+// it does not take for it.
 func (s *session) greeting(line string) error {
-	s.word = strings.TrimPrefix(strings.TrimRight(line, "\r\n"), "* ")
-	_, nick, welcome := strings.Cut(s.word, " here, you are ")
+	text, ours := strings.CutPrefix(strings.TrimRight(line, "\r\n"), "* ")
+	if s.word = text; !s.greeted && !ours {
+		return fmt.Errorf("%s does not speak as a room: %q", s.addr, text[:min(len(text), 80)])
+	}
+	r := s.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rest, nick, welcome := strings.Cut(text, youAre)
 	switch {
+	case s.greeted: // more of what newcomers are shown
 	case welcome:
+		if name, _, named := strings.Cut(rest, ": "); !named || name != r.name {
+			return &Error{Code: "wrong-room", Text: fmt.Sprintf("%s is the port of the room %s, and not of %s: is it another server's?", s.addr, name, r.name)}
+		}
 		nick, _, _ = strings.Cut(nick, " ")
-		s.room.mu.Lock()
-		defer s.room.mu.Unlock()
-		s.room.guest, s.me = nick, nick
-		s.gate = false
+		r.guest, s.me = nick, nick
+		s.greeted, s.gate = true, false
 	case s.gate: // the password was answered, and not with a welcome
 		return &Error{"denied", s.word, strings.HasPrefix(s.word, "that is not the password")}
-	case s.me == "" && strings.HasPrefix(s.word, "this room has a password"):
-		if s.gate = true; s.room.o.Password == "" {
-			return &Error{"denied", "this room has a password", true}
+	case strings.HasPrefix(s.word, askPassword):
+		if s.gate = true; r.o.Password == "" {
+			return &Error{"denied", askPassword, true}
 		}
 	}
+	r.wake(r.toWrite)
 	return nil
 }
 
