@@ -134,6 +134,15 @@ func (c *call) resources(d *diagnosis) error {
 	if used, limit, ok := descriptors(); ok && used*10 > limit*8 {
 		d.say("risk", "descriptors", "%s of %s are in use; raise the limit: LimitNOFILE= (systemd) or ulimit -n", thousands(used), thousands(limit))
 	}
+	if c.Dropped != nil {
+		lines, waits := c.Dropped()
+		if waits >= logWaits {
+			d.say("problem", "log", "nothing has read it for %v: lines are kept up to a bound, and then dropped", waits.Round(time.Second))
+		}
+		if lines > 0 {
+			d.say("risk", "log", "%s could not be written since the start: who reads it was too slow, or gone, or its disk was full", count(lines, "line"))
+		}
+	}
 	p := c.Service.Ports()
 	if p.Free == 0 {
 		d.say("risk", "ports", "all from %d to %d are in use: no room can be made; widen rooms.ports", p.First, p.Last)

@@ -18,12 +18,7 @@ import (
 )
 
 var lookCommands = []command{
-	{name: "status", short: "the server in numbers", example: "status", run: func(c *call) error {
-		return c.out.one(struct {
-			netsvc.Status
-			Stop time.Time `json:"stop,omitzero" table:"maybe"`
-		}{c.Service.Status(), c.plans.of(0)})
-	}},
+	{name: "status", short: "the server in numbers", example: "status", run: status},
 	{name: "rooms", args: "[PATTERN]", short: "the rooms", example: "rooms 'dev*' --sort members",
 		flags: []flag{{"sort", "members|rate|bytes|last", sortText}, {"state", "open|unbound|opening|closing", "in this state only"}}, run: rooms},
 	{name: "room", args: "ROOM", short: "one room", example: "room lobby", run: func(c *call) error {
@@ -60,6 +55,25 @@ var lookCommands = []command{
 	{name: "search", args: "ROOM|* TEXT...", short: "search the history", example: "search '*' disk full --since 24h",
 		flags: []flag{countFlag, {"since", "TIME", "within this time, like 24h"}}, run: search},
 }
+
+func status(c *call) error {
+	v := struct {
+		netsvc.Status
+		Stop       time.Time `json:"stop,omitzero" table:"maybe"`
+		LogDropped uint64    `json:"log_dropped" table:"maybe"` // lines that could not be written
+		LogWaits   string    `json:"log_waits,omitempty"`       // for how long nobody has read it
+	}{Status: c.Service.Status(), Stop: c.plans.of(0)}
+	if c.Dropped != nil {
+		var waits time.Duration
+		if v.LogDropped, waits = c.Dropped(); waits >= logWaits {
+			v.LogWaits = waits.Round(time.Second).String()
+		}
+	}
+	return c.out.one(v)
+}
+
+// logWaits is from when on a log that takes nothing is worth a word.
+const logWaits = time.Second
 
 func rooms(c *call) error {
 	all := c.Service.Rooms()

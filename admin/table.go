@@ -28,6 +28,9 @@ type Server struct {
 	// over. After nil the server must not be used any more; dry only finds out
 	// whether it could.
 	Upgrade func(ctx context.Context, binary string, dry bool) (Upgrade, error)
+	// Dropped tells how many lines of the log could not be written, and for how
+	// long the next one has not been taken; 0: nothing waits. nil: there is no log.
+	Dropped func() (lines uint64, waits time.Duration)
 	Version string
 	Data    string // the database's file
 	Group   string // who else may use the socket at first; empty: nobody

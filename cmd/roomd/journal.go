@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
-	"os"
 	"slices"
 	"syscall"
 )
@@ -14,7 +14,7 @@ import (
 // is what the service manager says in JOURNAL_STREAM (systemd.exec(5)): then
 // "DEVICE:INODE" are those of the file.
 func journals(w io.Writer, getenv func(string) string) bool {
-	f, ok := w.(*os.File)
+	f, ok := w.(interface{ Stat() (fs.FileInfo, error) })
 	if !ok {
 		return false
 	}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"roomd/admin"
 	"roomd/netsvc"
@@ -20,13 +23,44 @@ type formats struct {
 }
 
 // newTap makes the log's handler. The tap decides on the level and the formats
-// below it on the format, so that both can be changed. The journal, if w leads
-// there, is given priorities and has the time by itself.
+// below it on the format, so that both can be changed.
 func newTap(c *Config, w io.Writer) (*admin.Tap, *formats) {
+	f := newFormats(w, new(atomic.Bool))
+	f.set(c.Log.Format)
+	if l, ok := w.(*lineWriter); ok {
+		b := &report{lines: l}
+		f := newFormats(b, f.useJSON)
+		l.report = func(n uint64) []byte {
+			b.Reset()
+			r := slog.NewRecord(time.Now(), slog.LevelWarn, "lines of the log were dropped: nothing read them, or they could not be written", 0)
+			r.AddAttrs(slog.Uint64("lines", n))
+			_ = f.Handle(context.Background(), r) // a buffer takes everything
+			return bytes.Clone(b.Bytes())
+		}
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+		level = slog.LevelInfo // the configuration allows only its names
+	}
+	return admin.NewTap(f, level), f
+}
+
+// report is where a line about the lines of a lineWriter is made.
+type report struct {
+	bytes.Buffer
+	lines *lineWriter
+}
+
+// Stat is of where the line is to go.
+func (r *report) Stat() (fs.FileInfo, error) { return r.lines.Stat() }
+
+// newFormats makes handlers that write to w. The journal, if w leads there, is
+// given priorities and has the time by itself.
+func newFormats(w io.Writer, useJSON *atomic.Bool) *formats {
 	all := &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: printable}
 	text := func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, all) }
 	json := func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, all) }
-	f := &formats{text(w), json(w), new(atomic.Bool)}
+	f := &formats{text(w), json(w), useJSON}
 	if journals(w, os.Getenv) {
 		untimed := &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if len(groups) == 0 && a.Key == slog.TimeKey {
@@ -37,12 +71,7 @@ func newTap(c *Config, w io.Writer) (*admin.Tap, *formats) {
 		f.text = newPriorities(w, func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, untimed) })
 		f.json = newPriorities(w, json)
 	}
-	f.set(c.Log.Format)
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
-		level = slog.LevelInfo // the configuration allows only its names
-	}
-	return admin.NewTap(f, level), f
+	return f
 }
 
 func (f *formats) set(name string) { f.useJSON.Store(name == "json") }

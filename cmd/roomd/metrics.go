@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -30,6 +31,7 @@ type metrics struct {
 	// Set by watch, before it is registered and ready.
 	svc *netsvc.Service
 	st  *store.Store
+	out map[string]*lineWriter // by what is printed there
 
 	took  prometheus.Histogram
 	lines prometheus.Histogram
@@ -66,8 +68,8 @@ func (m *metrics) observe(took time.Duration, lines int) {
 }
 
 // watch begins to collect from a server.
-func (m *metrics) watch(svc *netsvc.Service, st *store.Store) error {
-	m.svc, m.st = svc, st
+func (m *metrics) watch(svc *netsvc.Service, st *store.Store, out map[string]*lineWriter) error {
+	m.svc, m.st, m.out = svc, st, out
 	return m.registry.Register(m)
 }
 
@@ -103,6 +105,7 @@ var (
 	descStalled    = desc("store_stalled_seconds", "How long the disk has not answered, if that is a second or more; else 0.")
 	descDamaged    = desc("store_damaged_blocks_total", "Times that a reader came across a damaged block, or a record that has become damaged since the start, and left it out.")
 	descLeftOut    = desc("store_damaged_records", "Records of rooms, bans and the audit that were damaged at the start and are left out.")
+	descDropped    = desc("output_lines_dropped_total", "Lines of the log, or of standard output, that could not be written.", "output")
 
 	// With metrics.per_room.
 	descRoomMembers = desc("room_members", "Members of a room.", "room")
@@ -194,6 +197,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descFull, full)
 	gauge(descStalled, m.st.Stalled().Seconds())
+	for name, l := range m.out {
+		dropped, _ := l.state()
+		counter(descDropped, dropped, name)
+	}
 }
 
 // listenMetrics opens metrics.listen.
@@ -209,7 +216,7 @@ func listenMetrics(addr string) (*net.TCPListener, error) {
 // answers 200 while the process answers at all; readyz 503 until every room is
 // bound or known to be unbound, while the database is read-only or the disk does
 // not answer, and from the beginning of the stop.
-func (m *metrics) serve(ln net.Listener) (stop func()) {
+func (m *metrics) serve(ln net.Listener, log *slog.Logger) (stop func()) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -241,7 +248,7 @@ func (m *metrics) serve(ln net.Listener) (stop func()) {
 	mux.HandleFunc("GET /debug/pprof/profile", profiles(pprof.Profile))
 	mux.HandleFunc("GET /debug/pprof/symbol", profiles(pprof.Symbol))
 	mux.HandleFunc("GET /debug/pprof/trace", profiles(pprof.Trace))
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }()
 	return func() {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -128,7 +129,7 @@ func TestReadiness(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.serve(ln)()
+	defer m.serve(ln, slog.New(slog.DiscardHandler))()
 	url := "http://" + ln.Addr().String()
 	if text, status := get(t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "starting or stopping") {
 		t.Error(status, text)

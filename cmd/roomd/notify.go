@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"roomd/netsvc"
@@ -24,6 +25,10 @@ type manager struct {
 	// watchdog is how often the manager must be told that all is well, or else
 	// it ends the process; 0: not at all.
 	watchdog time.Duration
+
+	mu   sync.Mutex // held while it is told something
+	late time.Time  // when it last took nothing in time
+	owed bool       // READY=1 has not been taken
 }
 
 // findManager looks into the environment for the manager's socket. Its name
@@ -49,15 +54,42 @@ func findManager(getenv func(string) string, log *slog.Logger) (*manager, error)
 	return m, nil
 }
 
+// tellTime is how long a manager that takes nothing is waited for. After that was
+// not enough it is hardly waited for, for a while.
+const tellTime = time.Second
+
 // tell sends assignments like "READY=1" in one datagram. That the manager
-// cannot be reached is logged: the server goes on.
+// cannot be reached is logged: the server goes on, and attend says again later
+// that it is ready.
 func (m *manager) tell(assignments ...string) {
 	if m.conn == nil {
 		return
 	}
-	if _, err := m.conn.Write([]byte(strings.Join(assignments, "\n"))); err != nil {
-		m.log.Warn("tell the service manager", "error", err)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	most := tellTime
+	if time.Since(m.late) < lineRest {
+		most = lineWait
 	}
+	m.conn.SetWriteDeadline(time.Now().Add(most))
+	_, err := m.conn.Write([]byte(strings.Join(assignments, "\n")))
+	if assignments[0] == "READY=1" {
+		m.owed = err != nil
+	}
+	if err == nil {
+		return
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		m.late = time.Now()
+	}
+	m.log.Warn("tell the service manager", "error", err)
+}
+
+// owes reports whether the manager has not been told that the server is ready.
+func (m *manager) owes() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.owed
 }
 
 // reloading says that a reload begins, and when (sd_notify(3) asks for it).
@@ -97,7 +129,11 @@ func (m *manager) attend(ctx context.Context, svc *netsvc.Service, st *store.Sto
 				m.log.Error("the watchdog is not fed", "error", err)
 			}
 		}
-		if s := statusLine(svc, st); s != shown {
+		switch s := statusLine(svc, st); {
+		case m.owes():
+			shown = s
+			m.tell("READY=1", "STATUS="+s)
+		case s != shown:
 			shown = s
 			m.tell("STATUS=" + s)
 		}

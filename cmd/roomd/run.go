@@ -43,6 +43,8 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errw)
 	cmd, err := root.ExecuteC()
+	lines := newLineWriter(errw) // a server whose log nobody reads ends all the same
+	defer lines.flush(flushTime)
 	var usage usageError
 	var status exitStatus
 	switch {
@@ -53,13 +55,13 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	case errors.Is(err, errTold):
 		return exitFailed
 	case errors.As(err, &usage):
-		fmt.Fprintf(errw, "roomd: %v\n", err)
+		fmt.Fprintf(lines, "roomd: %v\n", err)
 		return exitUsage
 	case cmd == root: // cobra's own: an unknown command
-		fmt.Fprintf(errw, "roomd: %v\n", usageError{err, cmd})
+		fmt.Fprintf(lines, "roomd: %v\n", usageError{err, cmd})
 		return exitUsage
 	}
-	fmt.Fprintf(errw, "roomd: %v\n", err)
+	fmt.Fprintf(lines, "roomd: %v\n", err)
 	return exitFailed
 }
 

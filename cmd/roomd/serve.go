@@ -35,7 +35,8 @@ type launch struct {
 type server struct {
 	// Set by start, then read-only.
 	launch
-	out     io.Writer
+	out     *lineWriter
+	lines   *lineWriter // of the log
 	log     *slog.Logger
 	tap     *admin.Tap
 	format  *formats
@@ -68,6 +69,9 @@ type server struct {
 // out gets what the person at the terminal wants to know, errw the log; with
 // the console both are printed above its prompt.
 func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
+	// Whoever reads what we print may go: a write fails then, and must not end the
+	// process, as it does at descriptors 1 and 2 (os/signal, SIGPIPE).
+	signal.Ignore(syscall.SIGPIPE)
 	before, err := findPredecessor()
 	if err != nil {
 		return err
@@ -101,8 +105,10 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 		defer func() { console.Leave() }()
 		out, errw = console, console
 	}
-	s := &server{launch: how, out: out, cfg: c, given: given, stopping: ctx, before: before, over: make(chan struct{})}
-	s.tap, s.format = newTap(c, errw)
+	s := &server{launch: how, cfg: c, given: given, stopping: ctx, before: before, over: make(chan struct{})}
+	s.out, s.lines = newLineWriter(out), newLineWriter(errw)
+	defer s.flush()
+	s.tap, s.format = newTap(c, s.lines)
 	s.log = slog.New(s.tap)
 	if s.manager, err = findManager(os.Getenv, s.log); err != nil {
 		return err
@@ -135,6 +141,14 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	}
 	s.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
 	return nil
+}
+
+// flush brings out what was printed and logged, as far as its readers take it in
+// time.
+func (s *server) flush() {
+	until := time.Now().Add(flushTime)
+	s.lines.flush(time.Until(until))
+	s.out.flush(time.Until(until))
 }
 
 // handedOver reports whether another process serves. An upgrade that is under way
@@ -242,6 +256,7 @@ func (s *server) openDoors(halt func()) (err error) {
 	s.shell = &admin.Server{
 		Service: s.svc, Store: s.st, Log: s.tap, Stop: halt, Config: func() []admin.Setting { return s.config().settings() },
 		Reload: s.reload, Upgrade: s.upgrade, Version: thisVersion().Version, Data: c.Server.Data, Group: c.Admin.Group,
+		Dropped: s.lines.state,
 	}
 	switch {
 	case c.Admin.Socket == "":
@@ -253,7 +268,7 @@ func (s *server) openDoors(halt func()) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.meter.watch(s.svc, s.st); err != nil {
+	if err := s.meter.watch(s.svc, s.st, map[string]*lineWriter{"log": s.lines, "stdout": s.out}); err != nil {
 		return err
 	}
 	s.meter.ready.Store(true)
@@ -282,7 +297,7 @@ func (s *server) openMetrics() error {
 
 // serveMetrics begins to serve the metrics.
 func (s *server) serveMetrics(ln *net.TCPListener) {
-	s.metricsDoor, s.stopMetrics = ln, s.meter.serve(ln)
+	s.metricsDoor, s.stopMetrics = ln, s.meter.serve(ln, s.log)
 }
 
 // config is the configuration in effect, not to be changed.
@@ -355,6 +370,7 @@ func (s *server) stop() error {
 	s.manager.tell("STOPPING=1", "STATUS=stopping: members get what is pending")
 	defer time.AfterFunc(stopBound, func() {
 		s.log.Error("stopping hangs, most likely at the disk; the process ends as it is: what was acknowledged is there", "after", stopBound)
+		s.flush()
 		os.Exit(exitFailed)
 	}).Stop()
 	s.changing.Lock() // a reload that is under way comes to its end

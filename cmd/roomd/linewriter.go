@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	// lineQueue bounds in bytes what a lineWriter keeps for a reader that is slow.
+	lineQueue = 1 << 20
+	// lineWait is how long a caller waits for its line to be written: then the line
+	// is there even if the process ends in the next moment. After that was not
+	// enough nobody waits for lineRest.
+	lineWait = 20 * time.Millisecond
+	lineRest = 10 * time.Second
+	// atomicWrite is what a pipe takes in one piece (PIPE_BUF, pipe(7)): other
+	// processes may write to the same one.
+	atomicWrite = 4096
+	// flushTime bounds how long the end of the process waits for a reader.
+	flushTime = time.Second
+)
+
+// lineWriter writes whole lines to a file whose reader may hang or be gone. No
+// caller waits for it longer than lineWait. Lines that cannot be written are
+// dropped and counted, and a line says how many once it works again. Its methods
+// may be called from any goroutine.
+type lineWriter struct {
+	w io.Writer
+	// report makes the line that says how many lines were dropped; nil: none does.
+	report func(n uint64) []byte
+
+	cut bool // the last that was written is half a line; of the goroutine that writes
+
+	mu      sync.Mutex
+	queue   []byte
+	lines   uint64        // in queue
+	full    bool          // until the queue has been taken to be written
+	idle    chan struct{} // closed once all is written; nil: nothing is being written
+	began   time.Time     // when the write under way began
+	late    time.Time     // when somebody last waited lineWait in vain
+	dropped uint64        // since the start
+	told    uint64        // of them that a report has told
+}
+
+func newLineWriter(w io.Writer) *lineWriter { return &lineWriter{w: w} }
+
+// Write takes lines. It never fails.
+func (l *lineWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	n := uint64(bytes.Count(p, []byte("\n")))
+	if l.full || len(l.queue)+len(p) > lineQueue {
+		l.full = true
+		l.dropped += n
+		l.mu.Unlock()
+		return len(p), nil
+	}
+	l.queue = append(l.queue, p...)
+	l.lines += n
+	if l.idle == nil {
+		l.idle, l.began = make(chan struct{}), time.Now()
+		go l.drain()
+	}
+	idle, rests := l.idle, time.Since(l.late) < lineRest
+	l.mu.Unlock()
+	if !rests && !wait(idle, lineWait) {
+		l.mu.Lock()
+		l.late = time.Now()
+		l.mu.Unlock()
+	}
+	return len(p), nil
+}
+
+func wait(done <-chan struct{}, most time.Duration) bool {
+	t := time.NewTimer(most)
+	defer t.Stop()
+	select {
+	case <-done:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// drain writes until the queue is empty.
+func (l *lineWriter) drain() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.queue) > 0 {
+		text, lines := l.queue, l.lines
+		l.queue, l.lines, l.full = nil, 0, false
+		gap := l.dropped - l.told
+		l.mu.Unlock()
+		if gap > 0 && l.report != nil {
+			text = append(text, l.report(gap)...)
+		}
+		written, err := l.write(text)
+		l.mu.Lock()
+		if err == nil {
+			l.told += gap
+			continue
+		}
+		l.dropped += lines - min(written, lines)
+	}
+	close(l.idle)
+	l.idle = nil
+}
+
+// write writes lines, several at once, and returns how many were written.
+func (l *lineWriter) write(text []byte) (lines uint64, err error) {
+	if l.cut { // the half of a line that is there must not be continued
+		if _, err := io.WriteString(l.w, "\n"); err != nil {
+			return 0, err
+		}
+		l.cut = false
+	}
+	for len(text) > 0 {
+		n := len(text)
+		if n > atomicWrite {
+			if n = bytes.LastIndexByte(text[:atomicWrite], '\n') + 1; n == 0 {
+				if n = bytes.IndexByte(text, '\n') + 1; n == 0 {
+					n = len(text)
+				}
+			}
+		}
+		l.mu.Lock()
+		l.began = time.Now()
+		l.mu.Unlock()
+		done, err := l.w.Write(text[:n])
+		lines += uint64(bytes.Count(text[:done], []byte("\n")))
+		if err != nil {
+			l.cut = done > 0 && text[done-1] != '\n'
+			return lines, err
+		}
+		text = text[n:]
+	}
+	return lines, nil
+}
+
+// flush waits until all is written, for so long at most.
+func (l *lineWriter) flush(most time.Duration) {
+	l.mu.Lock()
+	idle := l.idle
+	l.mu.Unlock()
+	if idle != nil {
+		wait(idle, most)
+	}
+}
+
+// state tells how many lines were dropped, and for how long the reader has not
+// taken what is being written; 0: it has.
+func (l *lineWriter) state() (dropped uint64, waits time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.idle != nil {
+		waits = time.Since(l.began)
+	}
+	return l.dropped, waits
+}
+
+// Stat is of the file, if it is one.
+func (l *lineWriter) Stat() (fs.FileInfo, error) {
+	if f, ok := l.w.(*os.File); ok {
+		return f.Stat()
+	}
+	return nil, errors.ErrUnsupported
+}

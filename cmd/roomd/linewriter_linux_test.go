@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// narrowPipe is a pipe that holds 4096 bytes.
+func narrowPipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close(); w.Close() })
+	raw, err := w.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cerr := raw.Control(func(fd uintptr) { _, err = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, 4096) }); err != nil || cerr != nil {
+		t.Fatal(err, cerr)
+	}
+	return r, w
+}
+
+// Nobody waits for a reader that hangs, what is kept for it is bounded, and when
+// it reads again it gets all of that in order, and where lines are missing their
+// number, in the format of the log.
+func TestLogReaderHangsAndReads(t *testing.T) {
+	const lines = 20000
+	for _, format := range []string{"text", "json"} {
+		r, w := narrowPipe(t)
+		c := defaults()
+		c.Log.Format = format
+		out := newLineWriter(w)
+		tap, _ := newTap(c, out)
+		log := slog.New(tap)
+		began := time.Now()
+		for i := range lines {
+			log.Info("a line that is of no use to anybody who reads it", "number", i)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%s: %d lines took %v", format, lines, took)
+		}
+		if out.flush(time.Millisecond); len(out.queue) > lineQueue {
+			t.Errorf("%s: %d bytes are kept", format, len(out.queue))
+		}
+		dropped, waits := out.state()
+		if dropped == 0 || waits == 0 {
+			t.Errorf("%s: %d dropped, it waits for %v", format, dropped, waits)
+		}
+		log.Info("dropped as well")
+		done := make(chan []string)
+		go func() {
+			var all []string
+			in := bufio.NewScanner(r)
+			for in.Scan() {
+				all = append(all, in.Text())
+			}
+			done <- all
+		}()
+		out.flush(patience)
+		log.Info("last")
+		out.flush(patience)
+		w.Close()
+		all := <-done
+		want := fmt.Sprintf("lines=%d", dropped+1)
+		if format == "json" {
+			want = fmt.Sprintf(`"lines":%d}`, dropped+1)
+		}
+		if n := uint64(len(all)); n != lines-dropped+2 {
+			t.Fatalf("%s: %d lines, %d of %d were dropped", format, n, dropped, lines)
+		}
+		for i, l := range all[:len(all)-2] {
+			if number := fmt.Sprintf("number=%d", i); !strings.HasSuffix(l, number) && !strings.HasSuffix(l, fmt.Sprintf(`"number":%d}`, i)) {
+				t.Fatalf("%s: line %d is %q", format, i, l)
+			}
+		}
+		if report := all[len(all)-2]; !strings.HasSuffix(report, want) || !strings.Contains(report, "WARN") {
+			t.Errorf("%s: %q does not say %s", format, report, want)
+		}
+		if !strings.Contains(all[len(all)-1], "last") {
+			t.Errorf("%s: the last line is %q", format, all[len(all)-1])
+		}
+		if now, waits := out.state(); now != dropped+1 || waits != 0 {
+			t.Errorf("%s: %d dropped, it waits for %v", format, now, waits)
+		}
+	}
+}
+
+// brittle fails after so many bytes, until there is space again.
+type brittle struct {
+	text  strings.Builder
+	space int
+}
+
+func (b *brittle) Write(p []byte) (int, error) {
+	n := min(len(p), b.space)
+	b.text.Write(p[:n])
+	if b.space -= n; n < len(p) {
+		return n, errors.New("no space left on device")
+	}
+	return n, nil
+}
+
+// A disk that is full loses lines and no order: the half of a line is not
+// continued by another, and each line that was lost is counted.
+func TestLogDiskIsFull(t *testing.T) {
+	b := &brittle{space: 10}
+	out := newLineWriter(b)
+	out.report = func(n uint64) []byte { return fmt.Appendf(nil, "lost %d\n", n) }
+	for _, l := range []string{"first\n", "second\n", "third\n"} {
+		out.Write([]byte(l))
+		out.flush(patience)
+	}
+	b.space = 1000
+	out.Write([]byte("fourth\nfifth\n"))
+	out.flush(patience)
+	if got, want := b.text.String(), "first\nseco\nfourth\nfifth\nlost 2\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if n, _ := out.state(); n != 2 {
+		t.Errorf("%d are counted", n)
+	}
+}
+
+// Without anybody who reads the log the server serves, says so, and stops in
+// time: whoever read it has gone, or hangs.
+func TestLogReaderGone(t *testing.T) {
+	for _, how := range []string{"gone", "hangs"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			port := nextPort.Add(1) - 1
+			p := newProcess(t, fmt.Sprintf("log.level = \"debug\"\nmetrics.listen = \"127.0.0.1:%d\"", port))
+			r, w := narrowPipe(t)
+			p.log.Close()
+			p.log = w
+			p.start()
+			w.Close()
+			if how == "gone" {
+				r.Close()
+			}
+			// Each leaves a line in the log: more than the pipe holds.
+			for range 60 {
+				v := p.visit(p.first)
+				v.until(t, "you are")
+				fmt.Fprintln(v, "/quit")
+				if _, err := io.Copy(io.Discard, v.in); err != nil {
+					t.Fatal("who leaves is not closed:", err)
+				}
+				v.Close()
+			}
+			m := p.visit(p.master)
+			fmt.Fprint(m, "CREATE dev\nDELETE dev\nQUIT\n")
+			m.until(t, "OK dev ")
+			m.until(t, "OK dev")
+			m.until(t, "OK bye")
+			_, errs, status := p.admin("doctor")
+			if status != exitDone {
+				t.Errorf("doctor: %d, %s", status, errs)
+			}
+			var st struct {
+				Dropped uint64 `json:"log_dropped"`
+				Waits   string `json:"log_waits"`
+			}
+			p.eventually("the status says it", func() bool {
+				out, errs, status := p.admin("status", "--json")
+				if err := json.Unmarshal([]byte(out), &st); err != nil || status != exitDone {
+					t.Fatal(status, errs, err)
+				}
+				return how == "gone" && st.Dropped > 50 || how == "hangs" && st.Waits != ""
+			})
+			about := false
+			for _, f := range findings(t, p) {
+				about = about || f.About == "log"
+			}
+			if !about {
+				t.Error("doctor does not know it")
+			}
+			text, _ := get(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
+			if counted := !strings.Contains(text, `roomd_output_lines_dropped_total{output="log"} 0`); counted != (how == "gone") {
+				t.Errorf("the metrics say that lines were dropped: %v", counted)
+			}
+			began := time.Now()
+			if err := p.kill(syscall.SIGTERM); err != nil {
+				t.Error("SIGTERM:", err)
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("SIGTERM took %v", took)
+			}
+		})
+	}
+}
+
+type found struct{ Level, About, Finding string }
+
+// findings is what doctor says.
+func findings(t *testing.T, p *process) (all []found) {
+	t.Helper()
+	out, errs, status := p.admin("doctor", "--json")
+	if err := json.Unmarshal([]byte(out), &all); err != nil || status != exitDone {
+		t.Fatal(status, errs, err)
+	}
+	return all
+}
+
+// A reader that comes back is told how many lines it has missed.
+func TestLogReaderComesBack(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, "")
+	name := filepath.Join(p.dir, "fifo")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open := func(how int) *os.File {
+		f, err := os.OpenFile(name, how, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	first := open(os.O_RDONLY | syscall.O_NONBLOCK)
+	p.log.Close()
+	p.log = open(os.O_WRONLY)
+	p.start()
+	first.Close()
+	v := p.visit(p.master)
+	fmt.Fprint(v, "CREATE one\nCREATE two\n")
+	v.until(t, "OK one")
+	v.until(t, "OK two")
+	again := open(os.O_RDONLY | syscall.O_NONBLOCK)
+	defer again.Close()
+	fmt.Fprint(v, "CREATE three\n")
+	v.until(t, "OK three")
+	in := visitor{in: bufio.NewReader(again)}
+	in.until(t, "room=three")
+	if l := in.until(t, "lines="); !strings.HasSuffix(l, "lines=2\n") {
+		t.Errorf("%q", l)
+	}
+}
+
+// What a server prints for the person at its terminal is not waited for either,
+// nor is an error at the start, nor the service manager.
+func TestNobodyIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, "")
+	r, w := narrowPipe(t)
+	fill(t, w)
+	cmd := p.roomd("serve", "--config", filepath.Join(p.dir, "config.toml"))
+	cmd.Stdout, cmd.Stderr = w, p.log
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: filepath.Join(p.dir, "manager")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	busy, err := net.Dial("unixgram", filepath.Join(p.dir, "manager"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	busy.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	for err == nil { // until nothing more goes in
+		_, err = busy.Write([]byte("STATUS=x"))
+	}
+	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+filepath.Join(p.dir, "manager"), "WATCHDOG_USEC=300000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.eventually("it is ready", func() bool { return p.logged("msg=ready") })
+	p.visit(p.first).until(t, "you are")
+	// A manager that reads again is told that the server is ready.
+	(&standIn{t: t, conn: manager}).until("READY=1")
+	began := time.Now()
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Error("SIGTERM:", err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("SIGTERM took %v", took)
+	}
+	// A start that fails says so on standard error, which nobody reads.
+	cmd = p.roomd("serve", "--config", filepath.Join(p.dir, "nothing.toml"))
+	cmd.Stderr = w
+	began = time.Now()
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != exitFailed {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the failed start took %v", took)
+	}
+	r.Close()
+}
+
+// fill fills a pipe.
+func fill(t *testing.T, w *os.File) {
+	t.Helper()
+	w.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := w.Write(make([]byte, 8192)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal("the pipe takes everything:", err)
+	}
+	w.SetWriteDeadline(time.Time{})
+}
