@@ -204,6 +204,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 		cursor: st.Cursor, format: st.Format, behind: st.Behind, over: st.Over, rest: st.Rest,
 		hideOwn: st.HideOwn, ended: st.Cause != "",
 	}
+	m.reset.Store(st.Reset)
 	m.lines.Store(st.Lines)
 	m.spoke.Store(st.Spoke)
 	m.pos.Store(st.Cursor.Pos)
@@ -255,7 +256,7 @@ func (a *adoption) session(st *sessionState, fd int) error {
 	k := socket(fd).conn(st.Remote)
 	c := &session{
 		svc: a.Service, id: st.ID, conn: k, tcp: k, addr: st.Remote.Addr(), remote: st.Remote.String(),
-		lines: st.Lines, begun: st.Begun, framer: wire.Resume(a.opts().LineBytes, st.Framer), held: st.Held,
+		lines: st.Lines, begun: st.Begun, reset: st.Reset, framer: wire.Resume(a.opts().LineBytes, st.Framer), held: st.Held,
 	}
 	a.count(st.Remote.Addr())
 	a.tasks.Go(func() {
@@ -273,6 +274,7 @@ func (a *adoption) caller(st *callerState, fd int) error {
 	}
 	who := newCaller(socket(fd).conn(st.Remote), st.Remote, r)
 	who.agreed, who.asked, who.passed, who.lines, who.held = true, st.Asked, st.Passed, st.Lines, st.Held
+	who.reset = st.Reset
 	who.framer = wire.Resume(a.opts().LineBytes, st.Framer)
 	l := r.lock.Load()
 	who.passed = who.passed || l == nil // it has none any more

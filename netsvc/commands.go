@@ -168,7 +168,7 @@ func (m *Member) answer(evs ...wire.Event) {
 func (m *Member) queue(ins insert) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.ended {
+	if m.ended || m.drained {
 		return
 	}
 	ins.at = m.room.log.End()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"roomd/netsvc/wire"
@@ -53,6 +54,7 @@ type caller struct {
 	agreed bool // on TLS, or that there is none
 	asked  bool // it has been told what is wanted
 	passed bool // it has given the password
+	reset  bool // a write has met a reset that came before the end of the input
 	lines  int  // that count, so far
 	framer wire.Framer
 	held   []byte // input that was read, and has to wait; once passed, what came behind the password
@@ -167,6 +169,13 @@ func (e refusal) Error() string { return string(e) }
 // wake makes a caller that waits for input look around.
 func (w *caller) wake() { w.tcp.SetReadDeadline(time.Unix(1, 0)) }
 
+// tell writes a line. That it cannot be written is no reason to leave unread what
+// the connection has sent: reading comes to its end.
+func (w *caller) tell(line string) {
+	_, err := io.WriteString(w.conn, line)
+	w.reset = w.reset || errors.Is(err, syscall.ECONNRESET)
+}
+
 // ask reads lines until one of them gives the password. What was read behind
 // that line is held.
 func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
@@ -175,9 +184,7 @@ func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
 		return nil
 	}
 	if !who.asked {
-		if _, err := io.WriteString(who.conn, prompt); err != nil {
-			return err
-		}
+		who.tell(prompt)
 		who.asked = true
 	}
 	buf := make([]byte, gateBuffer)
@@ -203,7 +210,7 @@ func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
 		rest := buf[:n]
 		for {
 			line, over, more, ok := who.framer.Cut(rest)
-			if !ok && err != nil && errors.Is(err, io.EOF) {
+			if !ok && !who.reset && (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) {
 				more = nil
 				line, over, ok = who.framer.Tail()
 			}
@@ -228,9 +235,7 @@ func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
 			case who.lines == gateTries:
 				return refusal(answer)
 			}
-			if _, err := io.WriteString(who.conn, answer); err != nil {
-				return err
-			}
+			who.tell(answer)
 		}
 		if err != nil {
 			return err

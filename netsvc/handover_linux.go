@@ -45,6 +45,7 @@ type memberState struct {
 	Begun   bool             `json:"begun,omitempty"`
 	Raw     bool             `json:"raw,omitempty"`
 	Heard   bool             `json:"heard,omitempty"`
+	Reset   bool             `json:"reset,omitempty"`
 	JSON    bool             `json:"json,omitempty"`
 	HideOwn bool             `json:"hide_own,omitempty"`
 	Framer  wire.FramerState `json:"framer,omitzero"`
@@ -85,6 +86,7 @@ type sessionState struct {
 	Remote netip.AddrPort   `json:"remote"`
 	Lines  int              `json:"lines,omitempty"`
 	Begun  bool             `json:"begun,omitempty"`
+	Reset  bool             `json:"reset,omitempty"`
 	Framer wire.FramerState `json:"framer,omitzero"`
 	Held   []byte           `json:"held,omitempty"`
 }
@@ -95,6 +97,7 @@ type callerState struct {
 	Remote netip.AddrPort   `json:"remote"`
 	Asked  bool             `json:"asked,omitempty"`
 	Passed bool             `json:"passed,omitempty"`
+	Reset  bool             `json:"reset,omitempty"`
 	Lines  int              `json:"lines,omitempty"`
 	Framer wire.FramerState `json:"framer,omitzero"`
 	Held   []byte           `json:"held,omitempty"`
@@ -201,7 +204,9 @@ func (r *Room) handOver(members []*Member) (roomState, []int) {
 	st.Addrs, fds = r.ln.doors()
 	from := r.log.End().Pos
 	for _, m := range members {
-		from = min(from, m.cursor.Pos)
+		if !m.over {
+			from = min(from, m.cursor.Pos)
+		}
 	}
 	st.Log = r.log.Snapshot(from)
 	for _, m := range r.members {
@@ -222,7 +227,7 @@ func (m *Member) handOver() (st memberState, size int) {
 	st = memberState{
 		Room: m.room.id, ID: m.id, Remote: m.remote, Since: m.since, Nick: m.nick.Shown, Key: m.nick.Key,
 		Lines: m.lines.Load(), Spoke: m.spoke.Load(), Cause: m.cause,
-		Begun: m.begun, Raw: m.raw, Heard: m.heard, JSON: m.readsJSON, HideOwn: m.hideOwn, Framer: m.framer.State(), Allowed: time.Duration(m.allowed),
+		Begun: m.begun, Raw: m.raw, Heard: m.heard, Reset: m.reset.Load(), JSON: m.readsJSON, HideOwn: m.hideOwn, Framer: m.framer.State(), Allowed: time.Duration(m.allowed),
 		Cursor: m.cursor, Format: m.format, Behind: m.behind, Over: m.over, Rest: m.rest,
 	}
 	size = len(m.rest) + len(st.Framer.Part)
@@ -282,7 +287,7 @@ func (t *still) handOver(send Send) error {
 		if err != nil {
 			return err
 		}
-		st := sessionState{c.id, remote, c.lines, c.begun, c.framer.State(), c.held}
+		st := sessionState{c.id, remote, c.lines, c.begun, c.reset, c.framer.State(), c.held}
 		if err := out.add(st, fd, len(c.held)+len(st.Framer.Part)); err != nil {
 			return err
 		}
@@ -293,7 +298,7 @@ func (t *still) handOver(send Send) error {
 	waiting := &batcher[callerState]{kind: "callers", send: send}
 	for _, w := range callers {
 		fd, _ := descriptor(w.conn)
-		st := callerState{w.room.id, w.addr, w.asked, w.passed, w.lines, w.framer.State(), w.held}
+		st := callerState{w.room.id, w.addr, w.asked, w.passed, w.reset, w.lines, w.framer.State(), w.held}
 		if err := waiting.add(st, fd, len(w.held)+len(st.Framer.Part)); err != nil {
 			return err
 		}

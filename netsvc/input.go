@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"roomd/netsvc/roomlog"
@@ -97,13 +98,16 @@ func (m *Member) readOn() (c Cause) {
 // to stand still it returns false, and must be called again. The caller has
 // reading, and may wait.
 func (m *Member) lastInput(err error) (c Cause, ok bool) {
-	if !errors.Is(err, io.EOF) || m.link.wasReset() {
-		return vanished, m.settle(1) || m.hasEnded()
+	if c = vanished; errors.Is(err, io.EOF) && !m.link.wasReset() {
+		m.heard = true
+		c = left
 	}
-	m.heard = true
-	c = left
+	c = cmp.Or(m.givenUp(), c)
+	// A reset may have cut the last line short, unless the peer had closed its
+	// side before: Linux tells that by EPIPE.
+	whole := (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) && !m.reset.Load()
 	before := m.framer
-	if line, over, ok := m.framer.Tail(); ok {
+	if line, over, ok := m.framer.Tail(); ok && whole {
 		why, ok := m.line(line, over, true)
 		if !ok {
 			m.framer = before
@@ -270,10 +274,10 @@ func (m *Member) appended(log *roomlog.Log, l *store.Line, e roomlog.Event) {
 	if !m.ended {
 		// In one section with the append: the holder must not read the line
 		// before it knows that it is to be left out, or what comes behind it.
-		if m.hideOwn {
+		if m.hideOwn && !m.drained {
 			m.inserts = append(m.inserts, insert{kind: skip, at: before, seq: e.Seq})
 		}
-		if m.readsJSON && l.Kind != store.Message {
+		if m.readsJSON && l.Kind != store.Message && !m.drained {
 			// A reader of text sees the line, which is answer enough.
 			ok := okFor(saidBy(l.Kind), "")
 			m.inserts = append(m.inserts, insert{kind: answer, at: log.End(), bytes: ok.AppendJSON(nil)})

@@ -31,7 +31,8 @@ type link interface {
 	nudge() bool
 	// wakeReader makes who reads see that the member has ended.
 	wakeReader()
-	// abort breaks the connection: every read and write fails from now on.
+	// abort breaks the connection: every write fails from now on, and every read
+	// once what has come is read.
 	abort()
 	// close lets the peer have what was written, waiting a bounded time for it
 	// to close its side unless heard says that it has, and closes.

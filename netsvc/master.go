@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"syscall"
 	"time"
 
 	"roomd/netsvc/wire"
@@ -40,6 +41,8 @@ type session struct {
 	idle   time.Time // when it has been idle for too long; zero: never
 	held   []byte    // input that was read, and has to wait for the server to go on
 	out    []byte
+	deaf   bool // the peer gets no more answers
+	reset  bool // a write has met a reset that came before the end of the input
 }
 
 // admitMaster serves a connection to the master port, or says why not.
@@ -90,14 +93,13 @@ func errLine(err error) string {
 }
 
 var (
-	errBye      = errors.New("bye")
-	errForeign  = errors.New("the peer speaks another protocol")
-	errHurried  = errors.New("the peer's address asks for too much")
-	errUnread   = errors.New("the peer does not read")
-	errStopped  = errors.New("the server stops")
-	errVanished = errors.New("the peer has vanished")
-	errStill    = errors.New("the server stands still")
-	errMoved    = errors.New("another process has taken over")
+	errBye     = errors.New("bye")
+	errForeign = errors.New("the peer speaks another protocol")
+	errHurried = errors.New("the peer's address asks for too much")
+	errUnread  = errors.New("the peer does not read")
+	errStopped = errors.New("the server stops")
+	errStill   = errors.New("the server stands still")
+	errMoved   = errors.New("another process has taken over")
 )
 
 // serve answers requests until the client leaves, is idle for too long, or the
@@ -124,6 +126,9 @@ func (c *session) serve() {
 	cause := c.why(err)
 	if c.flush() != nil && !errors.Is(err, errUnread) {
 		cause = unread
+	}
+	if c.deaf && cause == left {
+		cause = vanished
 	}
 	c.svc.counters.session(cause)
 	if cause == vanished || cause == unread {
@@ -206,11 +211,11 @@ func (c *session) serveInput() error {
 		defer done()
 		return c.take(p)
 	}
-	if !errors.Is(err, io.EOF) {
-		return err
-	}
+	// A reset may have cut the last line short, unless the peer had closed its
+	// side before: Linux tells that by EPIPE.
+	whole := (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) && !c.reset
 	before := c.framer
-	if line, over, ok := c.framer.Tail(); ok {
+	if line, over, ok := c.framer.Tail(); ok && whole {
 		if e := c.line(line, over); errors.Is(e, errStill) {
 			c.framer = before
 			return nil
@@ -274,11 +279,19 @@ func (c *session) take(p []byte) error {
 	}
 }
 
+// flush writes the answers. A peer that has gone does not get them, but what it
+// has asked for before is done: reading comes to its end.
 func (c *session) flush() error {
-	c.conn.SetWriteDeadline(time.Now().Add(masterWrite))
-	_, err := c.conn.Write(c.out)
+	out := c.out
 	c.out = nil // an idle session holds no buffer
-	if err != nil {
+	if c.deaf {
+		return nil
+	}
+	c.conn.SetWriteDeadline(time.Now().Add(masterWrite))
+	_, err := c.conn.Write(out)
+	c.deaf = err != nil
+	c.reset = errors.Is(err, syscall.ECONNRESET)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errUnread
 	}
 	return nil
@@ -312,7 +325,7 @@ func (c *session) line(line []byte, over int) error {
 		err = c.request(req)
 	}
 	switch err {
-	case errBye, errHurried, errUnread, errStopped, errVanished, errStill:
+	case errBye, errHurried, errUnread, errStopped, errStill:
 		return err
 	}
 	if err != nil {

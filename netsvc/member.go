@@ -73,6 +73,7 @@ type Member struct {
 	spoke   atomic.Int64  // microseconds since 1970; 0: not yet
 	mutedBy atomic.Pointer[store.Ban]
 
+	reset atomic.Bool   // a write has met a reset that came before the end of the input
 	full  atomic.Bool   // the connection is; writable follows
 	wrote atomic.Uint32 // counts writes that made progress
 	pos   atomic.Uint64 // a copy of cursor.Pos
@@ -86,9 +87,10 @@ type Member struct {
 	rest   []byte  // to be written before anything else
 
 	mu       sync.Mutex
-	hideOwn  bool // after /echo off
-	ended    bool // no insert follows
-	drained  bool // nothing more will be written
+	hideOwn  bool  // after /echo off
+	doom     Cause // why it ends once its input is handled
+	ended    bool  // no insert follows
+	drained  bool  // nothing more will be written
 	inFlight int
 	inserts  []insert
 	waiter   chan struct{} // capacity 1, made for who waits: something has changed
@@ -232,7 +234,9 @@ func (m *Member) endLocked(c Cause) bool {
 		last.kind, last.at = sayLagged, roomlog.Cursor{}
 		m.inserts = nil
 	}
-	m.inserts = append(m.inserts, last)
+	if !m.drained {
+		m.inserts = append(m.inserts, last)
+	}
 	m.signalLocked()
 	m.mu.Unlock()
 	m.room.free(m)
@@ -251,6 +255,22 @@ func (m *Member) why() Cause {
 
 // letGo ends a member that is too far behind.
 func (m *Member) letGo() { m.end(lagged) }
+
+// giveUp breaks the connection. The member ends for that cause as soon as what it
+// has sent is handled.
+func (m *Member) giveUp(c Cause) {
+	m.mu.Lock()
+	m.doom = c
+	m.mu.Unlock()
+	m.link.abort()
+}
+
+// givenUp is the cause for which the connection was broken, if it was.
+func (m *Member) givenUp() Cause {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.doom
+}
 
 // panicked reports a bug that is met while serving the member.
 func (m *Member) panicked(p any, stack []byte) {

@@ -101,11 +101,6 @@ func (c *session) slow(price float64) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	reset := false
-	control(c.tcp, func(fd uintptr) { reset = wasReset(fd) })
-	if reset {
-		return errVanished
-	}
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {

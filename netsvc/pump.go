@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"syscall"
 
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/wire"
@@ -94,8 +95,9 @@ func (m *Member) work(disk bool) bool {
 				return false
 			}
 		case finished: // the hold stays taken: nobody writes any more
+			m.pos.Store(math.MaxUint64) // it is not behind
 			m.mu.Lock()
-			m.drained = true
+			m.drained, m.inserts = true, nil
 			m.signalLocked()
 			m.mu.Unlock()
 			return false
@@ -400,11 +402,17 @@ func (m *Member) unserved(err error) {
 	m.over = true
 }
 
-// broken ends a member that cannot be written to.
+// broken ends the output of a member that cannot be written to. It is a member
+// until what it has sent before is handled: the kernel still has that, and the
+// reader comes to its end.
 func (m *Member) broken(err error) outcome {
-	if !gone(err) {
+	switch {
+	case errors.Is(err, syscall.ECONNRESET):
+		m.reset.Store(true)
+	case !gone(err):
 		m.room.svc.log.Warn("write", "room", m.room.name(), "remote", m.remote, "error", err)
+		m.link.abort()
 	}
-	m.end(vanished)
+	m.over, m.rest, m.replay = true, nil, nil
 	return finished
 }

@@ -78,15 +78,17 @@ func (r *Room) holdMembers(ctx context.Context) error {
 		if !m.link.movable() {
 			continue
 		}
-		drained := false
+		done := false
 		if err := until(ctx, func() bool {
-			// The hold of one that is drained is never let go of.
-			drained = m.isDrained()
+			// The hold of one that is drained is never let go of. If it has not
+			// ended, what it sent is not handled yet.
+			drained := m.isDrained()
+			done = drained && m.hasEnded()
 			return drained || m.hold.CompareAndSwap(free, held)
 		}); err != nil {
 			return err
 		}
-		if !drained {
+		if !done {
 			r.svc.still.members = append(r.svc.still.members, m)
 		}
 	}

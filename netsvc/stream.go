@@ -1,6 +1,7 @@
 package netsvc
 
 import (
+	"cmp"
 	"io"
 	"net"
 	"net/netip"
@@ -153,7 +154,12 @@ func readInput(c conn, fit func([]byte) []byte) (p []byte, done func(), err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := raw.Read(hasInput); err != nil {
+	var met error // the error of a reset is given once
+	err = raw.Read(func(fd uintptr) (ok bool) {
+		ok, met = hasInput(fd)
+		return ok
+	})
+	if err := cmp.Or(err, met); err != nil {
 		return nil, nil, err
 	}
 	return readNow(c, fit)
@@ -199,7 +205,10 @@ func (k *stream) write(p []byte) (int, error) { return k.conn.Write(p) }
 
 func (k *stream) wakeReader() { k.conn.SetReadDeadline(time.Unix(1, 0)) }
 
-func (k *stream) abort() { k.conn.SetDeadline(time.Unix(1, 0)) }
+func (k *stream) abort() {
+	k.conn.SetWriteDeadline(time.Unix(1, 0))
+	control(k.tcp, func(fd uintptr) { syscall.Shutdown(int(fd), syscall.SHUT_RDWR) })
+}
 
 func (k *stream) close(heard bool) { closeGently(k.conn, heard) }
 

@@ -32,9 +32,13 @@ func wasReset(fd uintptr) bool {
 	return err == nil && info.State == unix.BPF_TCP_CLOSE
 }
 
-// hasInput reports whether a read would not wait.
-func hasInput(fd uintptr) bool {
+// hasInput reports whether a read would not wait, and the error that it would
+// have met.
+func hasInput(fd uintptr) (bool, error) {
 	var b [1]byte
 	_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	return err != unix.EAGAIN
+	if err == unix.EAGAIN || err == unix.EINTR {
+		return err == unix.EINTR, nil
+	}
+	return true, err
 }

@@ -14,4 +14,4 @@ func wasReset(uintptr) bool { return false }
 
 // hasInput is known on Linux only; elsewhere a reader holds its buffer while it
 // waits.
-func hasInput(uintptr) bool { return true }
+func hasInput(uintptr) (bool, error) { return true, nil }

@@ -315,3 +315,36 @@ func TestWatchThroughUpgrade(t *testing.T) {
 	again("a crash")
 	sees(p.come(p.first), "back")
 }
+
+// What a client has sent is handled, though it is gone and its lines have to wait
+// for its allowance while another process takes over.
+func TestUpgradeOfTheGone(t *testing.T) {
+	p := newProcess(t, "limits.lines_per_second = 50\nlimits.burst = 5")
+	p.start()
+	ann := p.come(p.first)
+	ann.hear("* guest-1 joined")
+	const lines = 80
+	gone := p.dial(p.first).(*net.TCPConn)
+	var say strings.Builder
+	for i := range lines {
+		fmt.Fprintf(&say, "%d %s\n", i, strings.Repeat("x", 200))
+	}
+	if _, err := gone.Write([]byte(say.String())); err != nil {
+		t.Fatal(err)
+	}
+	gone.SetLinger(0)
+	gone.Close() // with a reset: from now on nothing can be written to it
+	ann.hear("<guest-2> 10 ")
+	if u := p.upgrade(); u.Members != 2 {
+		t.Errorf("%+v", u)
+	}
+	for i := 11; i < lines; i++ {
+		if l := ann.hear("<guest-2> "); !strings.HasPrefix(l, fmt.Sprintf("<guest-2> %d ", i)) {
+			t.Fatalf("line %d: %q", i, l)
+		}
+	}
+	ann.hear("* guest-2 left (1 here)")
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,198 @@
+package netsvc_test
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// goodbyes are the ways of clients that do not read to be gone.
+var goodbyes = map[string]func(p *peer, say string){
+	"closes at once": func(p *peer, say string) {
+		io.WriteString(p.conn, say)
+		p.conn.Close()
+	},
+	"closes with input unread": func(p *peer, say string) { // by which Linux resets the connection
+		p.unread()
+		io.WriteString(p.conn, say)
+		p.tcp.Close()
+	},
+	"resets": func(p *peer, say string) {
+		io.WriteString(p.conn, say)
+		p.reset()
+	},
+	"closes its side, then resets": func(p *peer, say string) {
+		io.WriteString(p.conn, say)
+		p.halfClose()
+		p.reset()
+	},
+}
+
+// unread waits until the server has written something.
+func (p *peer) unread() {
+	raw, err := p.tcp.SyscallConn()
+	if err != nil {
+		p.t.Error(err)
+		return
+	}
+	b := make([]byte, 1)
+	p.tcp.SetReadDeadline(time.Now().Add(patience))
+	if err := raw.Read(func(fd uintptr) bool {
+		_, _, err := unix.Recvfrom(int(fd), b, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return err != unix.EAGAIN
+	}); err != nil {
+		p.t.Error(err)
+	}
+}
+
+// ports are the kinds of ports that a server can have, and what is done there:
+// what the clients send before and behind a number, and what there is to see of
+// it in the end.
+var portKinds = map[string]struct {
+	open func(s *server) (port int)
+	say  func(n int) string
+	done func(s *server) []string
+}{
+	"room": {
+		func(s *server) int { return s.create("lobby") },
+		func(n int) string { return fmt.Sprintf("line %d\nmore %d\n", n, n) },
+		func(s *server) []string { return s.said("lobby") },
+	},
+	"room with a password": {
+		func(s *server) int { return s.createLocked("den", "secret") },
+		func(n int) string { return fmt.Sprintf("/pass secret\nline %d\nmore %d\n", n, n) },
+		func(s *server) []string { return s.said("den") },
+	},
+	"master port": {
+		func(s *server) int { return s.svc.Port() },
+		func(n int) string {
+			// More than is read at a time: the first answers meet the reset.
+			return fmt.Sprintf("LIST\nCREATE line%d\n%sCREATE more%d\n", n, strings.Repeat("\n", 20000), n)
+		},
+		func(s *server) (names []string) {
+			for _, i := range s.svc.List() {
+				names = append(names, i.Name[:4]+" "+i.Name[4:])
+			}
+			return names
+		},
+	},
+}
+
+// said is every line of a room's history.
+func (s *server) said(room string) (texts []string) {
+	s.t.Helper()
+	lines, err := s.svc.Lines(room, 0, 100000)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, l := range lines {
+		texts = append(texts, l.Text)
+	}
+	return texts
+}
+
+// What a client has sent is handled, though it never reads and is gone by then:
+// in every room, before a password, at the master port, by every engine, and
+// behind TLS.
+func TestGoneUnread(t *testing.T) {
+	for kind, k := range portKinds {
+		t.Run(kind, func(t *testing.T) {
+			for _, secure := range []bool{false, true} {
+				t.Run(fmt.Sprintf("tls=%v", secure), func(t *testing.T) {
+					engines(t, func(t *testing.T, s *server) {
+						s.opts.Rooms = 200
+						s.opts.Ports[1] = int(nextPort.Add(100)) - 1
+						if secure {
+							s.secure()
+						}
+						s.start()
+						port := k.open(s)
+						n, want := 0, []string{}
+						for how, leave := range goodbyes {
+							var all sync.WaitGroup
+							for range 10 {
+								n++
+								p, say := s.dial(port), k.say(n)
+								if kind == "master port" && how == "closes with input unread" {
+									p.send("HELP") // or there is nothing to be read
+								}
+								want = append(want, fmt.Sprintf("line %d", n), fmt.Sprintf("more %d", n))
+								all.Go(func() { leave(p, say) })
+							}
+							all.Wait()
+						}
+						slices.Sort(want)
+						var got []string
+						eventually(t, "all is handled", func() bool {
+							got = k.done(s)
+							return len(got) >= len(want)
+						})
+						if slices.Sort(got); !slices.Equal(got, want) {
+							t.Errorf("got  %q\nwant %q", got, want)
+						}
+						for _, i := range s.svc.List() {
+							eventually(t, "all are gone", func() bool { return s.members(i.Name) == 0 })
+						}
+					})
+				})
+			}
+		})
+	}
+}
+
+// An allowance holds for a client that is gone, too, and what waits for it is
+// not lost; others' lines that it cannot be sent any more do not end it sooner.
+func TestGoneUnreadAboveTheAllowance(t *testing.T) {
+	engines(t, func(t *testing.T, s *server) {
+		s.opts.LinesPerSecond, s.opts.Burst = 100, 5
+		s.opts.MaxLag = 20
+		s.start()
+		port := s.create("lobby")
+		ann := join(t, port)
+		p := dial(t, port)
+		p.unread()
+		const lines = 60
+		var say strings.Builder
+		for i := range lines {
+			fmt.Fprintf(&say, "%d %s\n", i, strings.Repeat("x", 200)) // more than is read at a time
+		}
+		io.WriteString(p.conn, say.String())
+		p.reset()
+		for i := range lines {
+			ann.until(fmt.Sprintf("<guest-2> %d ", i))
+		}
+		ann.until("* guest-2 left")
+	})
+}
+
+// A reset may cut the last line short: it is said if the client had closed its
+// side before.
+func TestGoneUnreadInALine(t *testing.T) {
+	engines(t, func(t *testing.T, s *server) {
+		s.start()
+		port := s.create("lobby")
+		for how, whole := range map[string]bool{"resets": false, "closes its side, then resets": true} {
+			for range 20 {
+				p := dial(t, port)
+				p.unread()
+				goodbyes[how](p, fmt.Sprintf("whole: %v", whole))
+			}
+		}
+		eventually(t, "all are gone", func() bool { return s.svc.Counters().Accepted >= 40 && s.members("lobby") == 0 })
+		got := s.said("lobby")
+		for _, l := range got {
+			if l != "whole: true" {
+				t.Errorf("%q was said", l)
+			}
+		}
+		if len(got) != 20 {
+			t.Errorf("%d lines were said, not 20", len(got))
+		}
+	})
+}
