@@ -442,8 +442,12 @@ func TestCompletion(t *testing.T) {
 	s.ok("create gone")
 	s.ok("delete gone --yes")
 	s.join("lobby")
+	gone := s.talk("lobby")
+	gone.says("/nick mallory")
+	s.ok("mute mallory")
+	gone.leave(s)
 	for line, want := range map[string]string{
-		"del": "delete", "room l": "lobby Lounge", "members lo": "lobby Lounge", "delete --p": "--purge", "restore ": "gone",
+		"unmute m": "mallory", "mute m": "", "del": "delete", "room l": "lobby Lounge", "members lo": "lobby Lounge", "delete --p": "--purge", "restore ": "gone",
 		"kick g": "guest-1", "watch e": "events", "watch lob": "lobby", "ban x --room lo": "lobby Lounge", "help unm": "unmute", "nosuch x": "",
 		"watch mem": "members", "watch members lob": "lobby", "watch members lobby --so": "--sort", "watch members --sort l": "lag",
 		"set lobby re": "read-only replay", "set lobby read-only o": "off on", "set lobby members d": "default", "create x --port ": fmt.Sprint(s.ports[0]+3, " ", s.ports[0]+4, " ", s.ports[0]+5, " ", s.ports[0]+6, " ", s.ports[0]+7),

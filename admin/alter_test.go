@@ -56,6 +56,7 @@ func TestDryRun(t *testing.T) {
 		there := s.svc.Who("127.0.0.1")
 		return len(there) == 2 && there[0].Behind+there[1].Behind == 0
 	})
+	s.ok("mute guest-2")
 	before := state()
 	for _, c := range commands {
 		name, _, _ := strings.Cut(c.Command, " ")

@@ -106,6 +106,13 @@ func (s *Server) kinds(cmd *command, kinds string, args []string) (all []string)
 				}
 				all = append(all, word)
 			}
+			if kind == "NICK" && cmd.name == "unmute" { // whoever is muted may have gone
+				for _, b := range s.Service.Bans() {
+					if b.Mute {
+						all = append(all, b.Nick)
+					}
+				}
+			}
 		case "ID":
 			if cmd.name == "unban" {
 				for _, b := range s.Service.Bans() {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 var watchCommands = []command{
 	{name: "watch", args: "ROOM|lines|events|log|COMMAND [ARG...]", short: "what happens from now on, or a command again and again, until you have had enough",
 		example: "watch events --room lobby", stream: true,
-		flags: []flag{roomFlag, {"addr", "ADDR", "of this address only"}, {"match", "TEXT", "with this text only"}, {"level", "debug|info|warn|error", "log lines of this level or above"}, everyFlag}, run: watch},
+		flags: []flag{roomFlag, {"addr", "ADDR", "of this address or network only"}, {"match", "TEXT", "with this text only"}, {"level", "debug|info|warn|error", "log lines of this level or above"}, everyFlag}, run: watch},
 	{name: "top", short: "the busiest rooms, again and again", example: "top --every 5s", stream: true, flags: []flag{everyFlag}, run: top},
 }
 
@@ -85,13 +86,21 @@ func watchEvents(c *call, room string, want func(*netsvc.Happening) bool) error 
 		}
 		room = d.Name
 	}
-	addr, match := c.flags["addr"], strings.ToLower(c.flags["match"])
+	var from netip.Prefix
+	addr, ofAddr := c.flags["addr"]
+	if ofAddr {
+		var err error
+		if from, err = netsvc.Network(addr); err != nil {
+			return refuse("usage", "--addr takes an address or a network, not %q", addr)
+		}
+	}
+	match := strings.ToLower(c.flags["match"])
 	w := c.Service.Watch(func(h *netsvc.Happening) bool {
 		if h.Type == "rename" && h.Text == room && room != "" {
 			room = h.Room // it is called one at a time
 		}
 		return want(h) && (room == "" || h.Room == room) &&
-			(addr == "" || h.Remote == addr || strings.HasPrefix(h.Remote, addr+":") || strings.HasPrefix(h.Remote, "["+addr+"]:")) &&
+			(!ofAddr || isFrom(h.Remote, from)) &&
 			(match == "" || strings.Contains(strings.ToLower(h.Text+" "+h.Member+" "+h.Type+" "+h.Cause), match))
 	})
 	defer w.Close()
@@ -111,6 +120,15 @@ func watchEvents(c *call, room string, want func(*netsvc.Happening) bool) error 
 			}
 		}
 	}
+}
+
+// isFrom reports whether a remote end, with its port or without, is in a network.
+func isFrom(remote string, of netip.Prefix) bool {
+	if at, err := netip.ParseAddrPort(remote); err == nil {
+		return of.Contains(at.Addr().Unmap().WithZone(""))
+	}
+	p, err := netsvc.Network(remote)
+	return err == nil && of.Overlaps(p)
 }
 
 // missed says how much was too much to be shown.

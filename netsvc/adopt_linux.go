@@ -223,7 +223,6 @@ func (a *adoption) member(st *memberState, fd int) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m.mutedBy.Store(a.banned(true, r.id, st.Remote.Addr(), m.nick.Key))
 	if m.ended {
 		m.reading.Store(held)
 		r.leaving[m] = true

@@ -3,11 +3,42 @@ package netsvc
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
+
+// ban is a ban or a mute that holds, with its addresses as they are compared.
+type ban struct {
+	store.Ban
+	from netip.Prefix // the zero value contains no address
+}
+
+// banList is all of them. It is replaced as a whole and never written to.
+type banList struct {
+	all   []ban
+	mutes int
+}
+
+func newBanList(bans []store.Ban) *banList {
+	l := &banList{all: make([]ban, 0, len(bans))}
+	for _, b := range bans {
+		from, err := Network(b.Addr)
+		if err != nil {
+			from = netip.Prefix{}
+		}
+		l.all = append(l.all, ban{b, from})
+		if b.Mute {
+			l.mutes++
+		}
+	}
+	return l
+}
 
 // loadBans takes the bans of the store into memory, where every join looks.
 func (s *Service) loadBans() error {
@@ -15,40 +46,175 @@ func (s *Service) loadBans() error {
 	if err != nil {
 		return fmt.Errorf("read the bans: %w", err)
 	}
-	s.bans.Store(&bans)
+	s.bans.Store(newBanList(bans))
 	return nil
 }
 
-// banned finds the ban, or the mute, that holds for somebody in a room. An
-// empty nick is not looked at.
-func (s *Service) banned(mute bool, room uint64, addr netip.Addr, nick string) *store.Ban {
-	all := s.bans.Load()
-	if all == nil || len(*all) == 0 {
+// changeBans replaces the bans in memory. What is on disk already must not fail
+// here, and so it is not read.
+func (s *Service) changeBans(change func([]store.Ban) []store.Ban) {
+	for {
+		was := s.bans.Load()
+		bans := make([]store.Ban, 0, len(was.all)+1)
+		for _, b := range was.all {
+			bans = append(bans, b.Ban)
+		}
+		if s.bans.CompareAndSwap(was, newBanList(change(bans))) {
+			return
+		}
+	}
+}
+
+// ParsePrefix reads a network. One of IPv4-mapped IPv6 addresses is the IPv4
+// network: our peers' addresses are never mapped.
+func ParsePrefix(text string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(text)
+	if err != nil || !p.Addr().Is4In6() {
+		return p, err
+	}
+	if p.Bits() < 96 {
+		return p, fmt.Errorf("%q holds all IPv4-mapped addresses and others; write the IPv4 network and the IPv6 network", text)
+	}
+	return p.Addr().Unmap().Prefix(p.Bits() - 96)
+}
+
+// Network reads an address or a network as a ban has it: of an IPv6 address it
+// is the /64, which is what one customer has.
+func Network(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return block(a), nil
+	}
+	p, err := ParsePrefix(text)
+	return p.Masked(), err
+}
+
+// networkText is a network as it is shown and kept: of an IPv4 address the
+// address.
+func networkText(p netip.Prefix) string {
+	if p.IsSingleIP() && p.Addr().Is4() {
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
+// BanOf reads what a ban is to be of: addresses or a nick, which is folded. What
+// looks like an address and is none is an error, and not a nick.
+func BanOf(what string) (addr, nick string, err error) {
+	if p, err := Network(what); err == nil {
+		return networkText(p), "", nil
+	}
+	if strings.ContainsAny(what, ":/[]") {
+		_, err := Network(what)
+		return "", "", wire.Errorf(wire.CodeBadRequest, "%s is not an address or a network: %v", wire.CleanString(what), err)
+	}
+	n, err := wire.ParseName(what)
+	if err != nil {
+		return "", "", wire.Errorf(wire.CodeBadRequest, "%q is neither an address, a network nor a nick", wire.CleanString(what))
+	}
+	if numeric(n.Key) {
+		return "", "", wire.Errorf(wire.CodeBadRequest, "%s looks like an address and is none; write all four numbers of an IPv4 address, or #ID for a member", n.Shown)
+	}
+	return "", n.Key, nil
+}
+
+// numeric reports whether text is numbers with dots between them, as inet_aton(3)
+// takes them for an address: 127.1, 0x7f.1 or 3.
+func numeric(text string) bool {
+	for part := range strings.SplitSeq(text, ".") {
+		if _, err := strconv.ParseUint(part, 0, 64); err != nil && strings.ContainsFunc(part, func(r rune) bool { return !unicode.IsDigit(r) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// holds reports whether a ban holds for somebody in a room; room is 0 for the
+// master port. An empty nick is not looked at.
+func (b *ban) holds(now time.Time, room uint64, addr netip.Addr, nick string) bool {
+	return (b.Room == 0 || b.Room == room) && !b.over(now) &&
+		(b.from.Contains(addr.Unmap().WithZone("")) || b.Nick != "" && b.Nick == nick)
+}
+
+func (b *ban) over(now time.Time) bool { return !b.Until.IsZero() && now.After(b.Until) }
+
+// setOn reports whether a ban was set on the member of that ID, of this run of
+// the server: IDs begin again with the next.
+func (b *ban) setOn(id uint64, started time.Time) bool {
+	return b.Member != 0 && b.Member == id && b.Created.After(started)
+}
+
+// mutes reports whether a mute holds for a member: it was set on it, or the
+// member has its nick, or has come from its address since: it may be the same
+// person. Others who were there already are not muted with it. Room.mu is held,
+// or the caller is the member's reader.
+func (b *ban) mutes(m *Member) bool {
+	switch {
+	case !b.Mute || b.Room != 0 && b.Room != m.room.id:
+		return false
+	case b.setOn(m.id, m.room.svc.started), b.Nick != "" && b.Nick == m.nick.Key:
+		return true
+	}
+	return b.from.Contains(m.remote.Addr().Unmap().WithZone("")) && (b.Member == 0 || m.since.After(b.Created))
+}
+
+// mutesOf is what is known of a member's mutes, until it has another nick or
+// there are other mutes.
+type mutesOf struct {
+	list  *banList
+	nick  string
+	mutes []*ban
+}
+
+// silenced is the mute that holds for the member now, of several the one that
+// lasts longest; nil: it may speak. Room.mu is held, or the caller is the
+// member's reader.
+func (m *Member) silenced() *store.Ban {
+	list := m.room.svc.bans.Load()
+	if list == nil || list.mutes == 0 {
+		return nil
+	}
+	known := m.muted.Load()
+	if known == nil || known.list != list || known.nick != m.nick.Key {
+		known = &mutesOf{list: list, nick: m.nick.Key}
+		for i := range list.all {
+			if b := &list.all[i]; b.mutes(m) {
+				known.mutes = append(known.mutes, b)
+			}
+		}
+		m.muted.Store(known)
+	}
+	var longest *store.Ban
+	now := time.Now()
+	for _, b := range known.mutes {
+		if !b.over(now) && (longest == nil || b.Until.IsZero() || !longest.Until.IsZero() && b.Until.After(longest.Until)) {
+			longest = &b.Ban
+		}
+	}
+	return longest
+}
+
+// banned finds a ban that holds for somebody in a room, or on the master port: 0.
+// An empty nick is not looked at.
+func (s *Service) banned(room uint64, addr netip.Addr, nick string) *store.Ban {
+	list := s.bans.Load()
+	if list == nil || len(list.all) == list.mutes {
 		return nil
 	}
 	now := time.Now()
-	for i := range *all {
-		b := &(*all)[i]
-		switch {
-		case b.Mute != mute, b.Room != 0 && b.Room != room, !b.Until.IsZero() && now.After(b.Until):
-		case b.Addr != "" && !covers(b.Addr, addr), b.Nick != "" && b.Nick != nick:
-		default:
-			return b
+	for i := range list.all {
+		if b := &list.all[i]; !b.Mute && b.holds(now, room, addr, nick) {
+			return &b.Ban
 		}
 	}
 	return nil
 }
 
-// covers reports whether an address is the one of a ban, or in its prefix.
-func covers(ban string, a netip.Addr) bool {
-	if p, err := netip.ParsePrefix(ban); err == nil {
-		return p.Contains(a.Unmap())
-	}
-	b, err := netip.ParseAddr(ban)
-	return err == nil && b.Unmap() == a.Unmap().WithZone("")
+// names reports whether a ban or a mute is of that nick: no guest gets it.
+func (l *banList) names(nick string) bool {
+	return l != nil && slices.ContainsFunc(l.all, func(b ban) bool { return b.Nick == nick })
 }
 
-// banText is what who is banned is told.
+// banText is what is shown to a client that is banned.
 func banText(b *store.Ban) string {
 	text := "you are banned"
 	if !b.Until.IsZero() {
@@ -60,78 +226,144 @@ func banText(b *store.Ban) string {
 	return text
 }
 
-// Ban keeps a ban or a mute, on disk before it returns. Members that a ban
-// holds for are ended; their number is returned.
-func (s *Service) Ban(b store.Ban) (store.Ban, int, error) {
-	defer s.alter()()
-	if b.Addr == "" && b.Nick == "" {
-		return b, 0, wire.Errorf(wire.CodeBadRequest, "a ban is of an address, a prefix or a nick")
-	}
-	b, err := s.store.AddBan(b)
-	if err != nil {
-		return b, 0, storeError(fmt.Errorf("keep the ban: %w", err))
-	}
-	if err := s.loadBans(); err != nil {
-		return b, 0, err
-	}
-	kind := "ban"
-	if b.Mute {
-		kind = "mute"
-	}
-	s.hub.publish(Happening{Type: kind, Room: s.RoomName(b.Room), Remote: b.Addr, Member: b.Nick, Text: b.Why})
-	n := 0
-	for _, r := range s.all() {
-		for _, m := range r.present() {
-			hit := s.banned(b.Mute, r.id, m.remote.Addr(), m.key())
-			switch {
-			case hit == nil || hit.ID != b.ID:
-			case b.Mute:
-				m.mutedBy.Store(&b)
-				n++
-			default:
-				m.kick(banText(&b))
-				n++
-			}
-		}
-	}
-	return b, n, nil
+// Reach is what bans end, or mutes silence.
+type Reach struct {
+	Members     int `json:"members"`
+	Connections int `json:"connections"` // to the master port, or before a room's password
 }
 
-// Unban lifts a ban or a mute.
-func (s *Service) Unban(id uint64) error {
-	defer s.alter()()
-	if err := s.store.RemoveBan(id); err != nil {
-		return err
-	}
+// reached finds the members and other connections that one of the bans holds
+// for.
+func (s *Service) reached(bans ...ban) (members []*Member, others []parkable) {
+	now := time.Now()
 	for _, r := range s.all() {
-		for _, m := range r.present() {
-			if b := m.mutedBy.Load(); b != nil && b.ID == id {
-				m.mutedBy.Store(nil)
+		r.mu.Lock()
+		for _, m := range r.members {
+			if slices.ContainsFunc(bans, func(b ban) bool {
+				return b.mutes(m) || !b.Mute && b.holds(now, r.id, m.remote.Addr(), m.nick.Key)
+			}) {
+				members = append(members, m)
+			}
+		}
+		r.mu.Unlock()
+	}
+	s.still.mu.Lock()
+	defer s.still.mu.Unlock()
+	for p := range s.still.waiters {
+		room, addr := uint64(0), netip.Addr{}
+		switch p := p.(type) {
+		case *session:
+			addr = p.addr
+		case *caller:
+			room, addr = p.room.id, p.addr.Addr()
+		}
+		if slices.ContainsFunc(bans, func(b ban) bool { return !b.Mute && b.holds(now, room, addr, "") }) {
+			others = append(others, p)
+		}
+	}
+	return members, others
+}
+
+// Hit counts what bans would reach.
+func (s *Service) Hit(bans ...store.Ban) Reach {
+	members, others := s.reached(newBanList(bans).all...)
+	return Reach{len(members), len(others)}
+}
+
+// Ban keeps bans or mutes, all of them or none, on disk before it returns.
+// Members and connections that a ban holds for are ended.
+func (s *Service) Ban(bans ...store.Ban) ([]store.Ban, Reach, error) {
+	defer s.alter()()
+	for _, b := range bans {
+		if _, err := Network(b.Addr); b.Addr == "" && b.Nick == "" || b.Addr != "" && err != nil {
+			return nil, Reach{}, wire.Errorf(wire.CodeBadRequest, "a ban is of an address, a network or a nick")
+		}
+	}
+	bans, err := s.store.AddBans(bans...)
+	if err != nil {
+		return nil, Reach{}, storeError(fmt.Errorf("keep the ban: %w", err))
+	}
+	s.changeBans(func(all []store.Ban) []store.Ban { return append(all, bans...) })
+	for _, b := range bans {
+		kind := "ban"
+		if b.Mute {
+			kind = "mute"
+		}
+		s.hub.publish(Happening{Type: kind, Room: s.RoomName(b.Room), Remote: b.Addr, Member: b.Nick, Text: b.Why})
+	}
+	held := newBanList(bans).all
+	members, others := s.reached(held...)
+	for _, m := range members {
+		now, nick := time.Now(), m.key()
+		for i := range held {
+			if b := &held[i]; !b.Mute && b.holds(now, m.room.id, m.remote.Addr(), nick) && m.kick(banText(&b.Ban)) {
+				break
 			}
 		}
 	}
-	s.hub.publish(Happening{Type: "unban", Text: fmt.Sprint(id)})
-	return s.loadBans()
+	for _, c := range others {
+		c.wake() // it looks whether it is banned
+	}
+	return bans, Reach{len(members), len(others)}, nil
+}
+
+// Unban lifts bans and mutes, all of them or none: store.ErrNoBan if one is not
+// there.
+func (s *Service) Unban(ids ...uint64) error {
+	defer s.alter()()
+	if err := s.store.RemoveBans(ids...); err != nil {
+		return storeError(fmt.Errorf("lift the ban: %w", err))
+	}
+	s.changeBans(func(all []store.Ban) []store.Ban {
+		return slices.DeleteFunc(all, func(b store.Ban) bool { return slices.Contains(ids, b.ID) })
+	})
+	for _, id := range ids {
+		s.hub.publish(Happening{Type: "unban", Text: fmt.Sprint(id)})
+	}
+	return nil
 }
 
 // Bans are those that hold now.
-func (s *Service) Bans() []store.Ban {
+func (s *Service) Bans() (bans []store.Ban) {
 	now := time.Now()
-	var bans []store.Ban
-	for _, b := range *s.bans.Load() {
-		if b.Until.IsZero() || now.Before(b.Until) {
-			bans = append(bans, b)
+	for _, b := range s.bans.Load().all {
+		if !b.over(now) {
+			bans = append(bans, b.Ban)
 		}
 	}
 	return bans
 }
 
-// silenced is the mute that holds for the member now, or nil.
-func (m *Member) silenced() *store.Ban {
-	b := m.mutedBy.Load()
-	if b != nil && !b.Until.IsZero() && time.Now().After(b.Until) {
-		m.mutedBy.Store(nil)
-		return nil
+// Mutes finds the mutes that a nick, an address or a member's ID stands for:
+// those that hold for the members it names, and those that were set on a member
+// it named then, which has gone since. others are members that one of them was
+// set on and that it does not name.
+func (s *Service) Mutes(what string) (mutes []store.Ban, others []MemberInfo) {
+	named := s.Who(what)
+	isNamed := func(id uint64) bool {
+		return slices.ContainsFunc(named, func(i MemberInfo) bool { return i.ID == id })
 	}
-	return b
+	id, _ := strconv.ParseUint(strings.TrimPrefix(what, "#"), 10, 64)
+	addr, _ := netip.ParseAddr(what)
+	name, _ := wire.ParseName(what)
+	everybody, _ := s.Members("") // of all rooms there is no error
+	now := time.Now()
+	for _, b := range s.bans.Load().all {
+		if !b.Mute || b.over(now) {
+			continue
+		}
+		byName := name.Key != "" && b.Nick == name.Key
+		members, _ := s.reached(b)
+		if !byName && !b.setOn(id, s.started) && !b.from.Contains(addr.Unmap().WithZone("")) &&
+			!slices.ContainsFunc(members, func(m *Member) bool { return isNamed(m.id) }) {
+			continue
+		}
+		mutes = append(mutes, b.Ban)
+		for _, m := range everybody {
+			if b.setOn(m.ID, s.started) && !isNamed(m.ID) && !byName {
+				others = append(others, m)
+			}
+		}
+	}
+	return mutes, others
 }

@@ -3,6 +3,7 @@ package netsvc
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -199,11 +200,11 @@ func (m *Member) rename(command, nick string) error {
 	if other := r.nicks[n.Key]; other != nil && other != m {
 		return wire.Errorf(wire.CodeExists, "somebody here is called %s already", other.nick.Shown)
 	}
-	if b := r.svc.banned(false, r.id, m.remote.Addr(), n.Key); b != nil && b.Nick != "" {
-		return wire.Errorf(wire.CodeDenied, "that name is banned here")
+	if m.silenced() != nil && n.Key != m.nick.Key {
+		return wire.Errorf(wire.CodeDenied, "you are muted: you keep your name")
 	}
-	if b := r.svc.banned(true, r.id, m.remote.Addr(), n.Key); b != nil {
-		m.mutedBy.Store(b)
+	if r.svc.banned(r.id, netip.Addr{}, n.Key) != nil {
+		return wire.Errorf(wire.CodeDenied, "that name is banned here")
 	}
 	old := m.nick
 	if old.Shown == n.Shown {
@@ -224,6 +225,9 @@ func (m *Member) whisper(to, text string) error {
 	n, err := wire.ParseName(to)
 	if err != nil {
 		return err
+	}
+	if b := m.silenced(); b != nil {
+		return wire.Errorf(wire.CodeDenied, "not sent: %s", muteText(b))
 	}
 	r := m.room
 	r.mu.Lock()

@@ -121,7 +121,7 @@ type Passwords struct {
 var causes = []Cause{left, vanished, silent, kicked, lagged, foreign, deleted, stopping, unserved, destroyed}
 
 // sessionCauses are why connections to the master port end.
-var sessionCauses = []Cause{left, answered, vanished, idling, unread, hurried, foreign, stopping, destroyed}
+var sessionCauses = []Cause{left, answered, vanished, idling, unread, hurried, foreign, kicked, stopping, destroyed}
 
 // Counters returns what has happened so far.
 func (s *Service) Counters() Counters {

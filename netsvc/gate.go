@@ -120,6 +120,8 @@ func (r *Room) knock(who *caller, l *lock) {
 	} else if who.crowded.Load() {
 		g.crowded.Add(1)
 		err = refusal("* very many are waiting here; try again\n")
+	} else if r.svc.banned(r.id, who.addr.Addr(), "") != nil {
+		why = isBanned
 	}
 	r.svc.leave(who.addr.Addr())
 	var say refusal
@@ -202,6 +204,9 @@ func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
 		}
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if b := r.svc.banned(r.id, who.addr.Addr(), ""); b != nil {
+			return refusal(r.line(banText(b) + "\n"))
 		}
 		n, err := who.conn.Read(buf)
 		if errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(until) {

@@ -117,7 +117,7 @@ func TestHostileTextEverywhere(t *testing.T) {
 			t.Errorf("the reason %q is %q", h.in, l)
 		}
 		banned.conn.Close()
-		if err := s.svc.Unban(b.ID); err != nil {
+		if err := s.svc.Unban(b[0].ID); err != nil {
 			t.Error(err)
 		}
 		drain(w)

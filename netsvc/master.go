@@ -53,7 +53,7 @@ func (s *Service) admitMaster(c socket, addr netip.AddrPort) {
 	}
 	why, err := s.enter(addr.Addr())
 	if err == nil {
-		if b := s.banned(false, 0, addr.Addr(), ""); b != nil {
+		if b := s.banned(0, addr.Addr(), ""); b != nil {
 			s.leave(addr.Addr())
 			why, err = isBanned, wire.Errorf(wire.CodeDenied, "%s", banText(b))
 		}
@@ -100,6 +100,7 @@ var (
 	errStopped = errors.New("the server stops")
 	errStill   = errors.New("the server stands still")
 	errMoved   = errors.New("another process has taken over")
+	errBanned  = errors.New("the peer's address is banned")
 )
 
 // serve answers requests until the client leaves, is idle for too long, or the
@@ -122,6 +123,9 @@ func (c *session) serve() {
 	defer c.svc.still.closing.Add(-1)
 	if errors.Is(err, errMoved) {
 		c.out = append(c.out, "ERR shutting-down "+movedText+"\n"...)
+	}
+	if b := c.svc.banned(0, c.addr, ""); b != nil && errors.Is(err, errBanned) {
+		c.out = append(c.out, errLine(wire.Errorf(wire.CodeDenied, "%s", banText(b)))...)
 	}
 	cause := c.why(err)
 	if c.flush() != nil && !errors.Is(err, errUnread) {
@@ -155,6 +159,8 @@ func (c *session) why(err error) Cause {
 		return foreign
 	case errors.Is(err, errHurried):
 		return hurried
+	case errors.Is(err, errBanned):
+		return kicked
 	case c.svc.stop.Err() != nil, errors.Is(err, errMoved):
 		return stopping
 	case errors.Is(err, errBye):
@@ -181,6 +187,9 @@ func (c *session) converse() error {
 		c.tcp.SetReadDeadline(c.idle)
 		if c.svc.stop.Err() != nil {
 			return c.svc.stop.Err()
+		}
+		if c.svc.banned(0, c.addr, "") != nil {
+			return errBanned
 		}
 		if c.svc.still.frozen.Load() {
 			if !c.svc.still.park(c) {
@@ -321,11 +330,14 @@ func (c *session) line(line []byte, over int) error {
 	if err == nil {
 		err = c.slow(c.svc.price(req.Verb))
 	}
+	if err == nil && c.svc.banned(0, c.addr, "") != nil { // since its lines were read
+		err = errBanned
+	}
 	if err == nil {
 		err = c.request(req)
 	}
 	switch err {
-	case errBye, errHurried, errUnread, errStopped, errStill:
+	case errBye, errHurried, errUnread, errStopped, errStill, errBanned:
 		return err
 	}
 	if err != nil {

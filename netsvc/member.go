@@ -9,7 +9,6 @@ import (
 
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/wire"
-	"roomd/store"
 )
 
 // Cause is why a member's time in a room ended. The first one wins.
@@ -69,9 +68,9 @@ type Member struct {
 	readsJSON bool      // written by the reader alone
 	cause     Cause     // why it ended; empty: it has not
 
-	lines   atomic.Uint64 // said
-	spoke   atomic.Int64  // microseconds since 1970; 0: not yet
-	mutedBy atomic.Pointer[store.Ban]
+	lines atomic.Uint64 // said
+	spoke atomic.Int64  // microseconds since 1970; 0: not yet
+	muted atomic.Pointer[mutesOf]
 
 	reset atomic.Bool   // a write has met a reset that came before the end of the input
 	full  atomic.Bool   // the connection is; writable follows

@@ -84,7 +84,7 @@ func TestRefusedInPlace(t *testing.T) {
 				t.Fatalf("%q after %d said and %d refused", l, said, refused)
 			}
 		}
-		if err := s.svc.Unban(b.ID); err != nil {
+		if err := s.svc.Unban(b[0].ID); err != nil {
 			t.Fatal(err)
 		}
 		p.conn.Close()

@@ -50,6 +50,13 @@ func (m *Member) info(end uint64) MemberInfo {
 	return i
 }
 
+// Block is the address of the member as a ban or a mute has it: an IPv4 address,
+// or a network of IPv6.
+func (i MemberInfo) Block() string { return networkText(block(i.remote.Addr())) }
+
+// Key is the folded nick.
+func (i MemberInfo) Key() string { return i.key }
+
 // key is the folded nick now.
 func (m *Member) key() string {
 	m.room.mu.Lock()
@@ -399,19 +406,6 @@ func (s *Service) RoomName(id uint64) string {
 		}
 	}
 	return ""
-}
-
-// Hit counts the members that a ban would end.
-func (s *Service) Hit(b store.Ban) int {
-	n := 0
-	for _, r := range s.all() {
-		for _, m := range r.present() {
-			if (b.Room == 0 || b.Room == r.id) && (b.Addr == "" || covers(b.Addr, m.remote.Addr())) && (b.Nick == "" || b.Nick == m.key()) {
-				n++
-			}
-		}
-	}
-	return n
 }
 
 // Refusal takes apart an error that is the caller's fault.

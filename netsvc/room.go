@@ -262,7 +262,7 @@ func (r *Room) join(k link, addr netip.AddrPort, early []byte) (m *Member, why B
 	if n := len(r.members); n >= r.most() {
 		return nil, overMembers, r.line(fmt.Sprintf("the room is full: it has %d members, which is the limit\n", n))
 	}
-	if b := r.svc.banned(false, r.id, addr.Addr(), ""); b != nil {
+	if b := r.svc.banned(r.id, addr.Addr(), ""); b != nil {
 		return nil, isBanned, r.line(banText(b) + "\n")
 	}
 	m = newMember(r, k, addr, r.guest())
@@ -270,7 +270,6 @@ func (r *Room) join(k link, addr netip.AddrPort, early []byte) (m *Member, why B
 		m.left = &leftover{rest: early}
 		r.svc.held.Add(int64(len(early)))
 	}
-	m.mutedBy.Store(r.svc.banned(true, r.id, addr.Addr(), m.nick.Key))
 	m.index = len(r.members)
 	r.members = append(r.members, m)
 	r.nicks[m.nick.Key] = m
@@ -295,7 +294,7 @@ func (r *Room) guest() wire.Name {
 	for {
 		r.guests++
 		nick := "guest-" + strconv.Itoa(r.guests)
-		if r.nicks[nick] == nil {
+		if r.nicks[nick] == nil && !r.svc.bans.Load().names(nick) {
 			return wire.Name{Shown: nick, Key: nick}
 		}
 	}

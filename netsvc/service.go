@@ -103,7 +103,7 @@ type Service struct {
 	reserve  reserve
 	hub      hub
 	counters counters
-	bans     atomic.Pointer[[]store.Ban] // read at every join, replaced as a whole
+	bans     atomic.Pointer[banList] // read at every join, replaced as a whole
 
 	looking sync.Mutex
 	look    chan struct{} // closed when Health has had every lock; nil: it is not at it

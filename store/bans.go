@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -12,14 +13,15 @@ import (
 // ErrNoBan is returned for a ban that is not there.
 var ErrNoBan = errors.New("no such ban")
 
-// Ban keeps somebody out, or silent. It holds for who has the address and the
-// nick, as far as they are given, until it expires.
+// Ban keeps somebody out, or silent. It holds for connections from its address
+// and for members with its nick, as far as they are given, until it expires.
 type Ban struct {
 	ID      uint64    `json:"-"`
-	Mute    bool      `json:"mute,omitempty"` // may be there and not speak
-	Addr    string    `json:"addr,omitempty"` // an address or a prefix
-	Nick    string    `json:"nick,omitempty"` // folded
-	Room    uint64    `json:"room,omitempty"` // 0: every room
+	Mute    bool      `json:"mute,omitempty"`   // may be there and not speak
+	Addr    string    `json:"addr,omitempty"`   // an IPv4 address or a prefix
+	Nick    string    `json:"nick,omitempty"`   // folded
+	Member  uint64    `json:"member,omitempty"` // that it was set on; IDs begin again with each start of the server
+	Room    uint64    `json:"room,omitempty"`   // 0: every room
 	Created time.Time `json:"created"`
 	Until   time.Time `json:"until,omitzero"` // zero: until it is lifted
 	By      string    `json:"by,omitempty"`
@@ -28,10 +30,11 @@ type Ban struct {
 
 func (b *Ban) expired(now time.Time) bool { return !b.Until.IsZero() && !now.Before(b.Until) }
 
-// AddBan keeps a ban and gives it an ID. Those that have expired are removed on
-// the way.
-func (s *Store) AddBan(b Ban) (Ban, error) {
+// AddBans keeps bans, all of them or none, and gives each an ID. Those that have
+// expired are removed in the same transaction.
+func (s *Store) AddBans(bans ...Ban) ([]Ban, error) {
 	now := time.Now()
+	bans = slices.Clone(bans)
 	err := s.update(func(tx *bolt.Tx) error {
 		bucket := tx.Bucket(bucketBans)
 		var old [][]byte
@@ -48,31 +51,42 @@ func (s *Store) AddBan(b Ban) (Ban, error) {
 				return err
 			}
 		}
-		if b.ID, err = bucket.NextSequence(); err != nil {
-			return err
+		for i := range bans {
+			b := &bans[i]
+			if b.ID, err = bucket.NextSequence(); err != nil {
+				return err
+			}
+			v, err := json.Marshal(b)
+			if err != nil {
+				return err
+			}
+			if err := bucket.Put(u64(b.ID), seal(u64(b.ID), v)); err != nil {
+				return err
+			}
 		}
-		v, err := json.Marshal(b)
-		if err != nil {
-			return err
-		}
-		return bucket.Put(u64(b.ID), seal(u64(b.ID), v))
+		return nil
 	}, nil)
-	return b, err
+	return bans, err
 }
 
-// RemoveBan lifts a ban. ErrNoBan if it is not there.
-func (s *Store) RemoveBan(id uint64) error {
+// RemoveBans lifts bans, all of them or none: ErrNoBan if one is not there.
+func (s *Store) RemoveBans(ids ...uint64) error {
 	return s.update(func(tx *bolt.Tx) error {
 		bucket := tx.Bucket(bucketBans)
-		if bucket.Get(u64(id)) == nil {
-			return ErrNoBan
+		for _, id := range ids {
+			if bucket.Get(u64(id)) == nil {
+				return fmt.Errorf("ban %d: %w", id, ErrNoBan)
+			}
+			if err := bucket.Delete(u64(id)); err != nil {
+				return err
+			}
 		}
-		return bucket.Delete(u64(id))
+		return nil
 	}, nil)
 }
 
 // Bans returns the bans that hold at that time, by ID. What is damaged is left
-// out; RemoveBan removes it.
+// out; RemoveBans removes it.
 func (s *Store) Bans(now time.Time) (bans []Ban, err error) {
 	err = s.view(func(tx *bolt.Tx) error {
 		return eachBan(tx, func(b Ban) {

@@ -112,23 +112,23 @@ func TestBans(t *testing.T) {
 	path := dbPath(t)
 	s := open(t, path, Options{})
 	now := time.Now()
-	one, err := s.AddBan(Ban{Addr: "192.0.2.0/24", Why: "x", Created: now.UTC()})
+	one, err := s.AddBans(Ban{Addr: "192.0.2.0/24", Why: "x", Created: now.UTC()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = s.AddBan(Ban{Nick: "ann", Mute: true, Until: now.Add(time.Hour)}); err != nil {
+	if _, err = s.AddBans(Ban{Nick: "ann", Mute: true, Until: now.Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	if bans, err := s.Bans(now); err != nil || len(bans) != 2 || bans[0].ID != one.ID || bans[1].Nick != "ann" {
+	if bans, err := s.Bans(now); err != nil || len(bans) != 2 || bans[0].ID != one[0].ID || bans[1].Nick != "ann" {
 		t.Errorf("%+v, %v", bans, err)
 	}
 	if bans, err := s.Bans(now.Add(2 * time.Hour)); err != nil || len(bans) != 1 {
 		t.Errorf("an expired one: %+v, %v", bans, err)
 	}
-	if err := s.RemoveBan(99); !errors.Is(err, ErrNoBan) {
+	if err := s.RemoveBans(99); !errors.Is(err, ErrNoBan) {
 		t.Error(err)
 	}
-	if err := s.RemoveBan(one.ID); err != nil {
+	if err := s.RemoveBans(one[0].ID); err != nil {
 		t.Error(err)
 	}
 	if bans, err := s.Bans(now); err != nil || len(bans) != 1 || !bans[0].Mute {

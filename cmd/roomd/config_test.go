@@ -274,3 +274,18 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+// A network of IPv4-mapped addresses is the IPv4 network: no peer's address is
+// mapped, and it would hold for nobody.
+func TestMappedNetworks(t *testing.T) {
+	c, err := parseConfig("config.toml", "limits.rate_exempt = [\"::ffff:10.0.0.0/104\", \"::ffff:192.0.2.1\", \"2001:db8::1\"]", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(c.Limits.RateExempt); got != "[10.0.0.0/8 192.0.2.1/32 2001:db8::1/128]" {
+		t.Error(got)
+	}
+	if _, err := parseConfig("config.toml", "limits.rate_exempt = [\"::ffff:0:0/80\"]", 0); err == nil {
+		t.Error("a network of mapped addresses and others")
+	}
+}

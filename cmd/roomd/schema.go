@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"roomd/netsvc"
 )
 
 // Config is the configuration in effect. config.toml says what its keys mean.
@@ -340,7 +342,7 @@ func setPrefixes(to *[]netip.Prefix, v any) error {
 	}
 	prefixes := make([]netip.Prefix, 0, len(strs))
 	for _, s := range strs {
-		p, err := netip.ParsePrefix(s)
+		p, err := netsvc.ParsePrefix(s)
 		if a, aerr := netip.ParseAddr(s); aerr == nil {
 			p, err = a.Unmap().Prefix(a.Unmap().BitLen())
 		}

@@ -1,0 +1,275 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"roomd/netsvc"
+	"roomd/store"
+)
+
+var nickOnlyFlag = flag{"nick-only", "", "by nick alone: another nick, or another connection, gets around it"}
+
+var peopleCommands = []command{
+	{name: "kick", args: "NICK|ADDR|ID", short: "end a member's connection", example: "kick ann --say 'please read the rules'", changes: true,
+		flags: []flag{yesFlag, tokenFlag, sayFlag}, run: kick},
+	{name: "ban", args: "ADDR|CIDR|NICK|#ID", short: "keep somebody out, now and later; a member with its address", example: "ban 192.0.2.7 --for 1h --why flooding", changes: true,
+		flags: []flag{roomFlag, forFlag, whyFlag, nickOnlyFlag, yesFlag, tokenFlag}, run: ban},
+	{name: "bans", short: "the bans and mutes that hold", example: "bans", run: bans},
+	{name: "unban", args: "ID", short: "lift a ban or a mute", example: "unban 3", changes: true, run: unban},
+	{name: "mute", args: "NICK|ADDR|ID", short: "let a member read and not speak, also when it comes back", example: "mute ann --for 10m", changes: true,
+		flags: []flag{forFlag, whyFlag, nickOnlyFlag}, run: mute},
+	{name: "unmute", args: "NICK|ADDR|ID", short: "let a member speak again", example: "unmute ann", changes: true,
+		flags: []flag{yesFlag, tokenFlag}, run: unmute},
+}
+
+// found are the members that a word means; none is a refusal.
+func (c *call) found(what string) ([]netsvc.MemberInfo, error) {
+	all := c.Service.Who(what)
+	if len(all) == 0 {
+		return nil, refuse("no-member", "there is no member %s; members lists them", what)
+	}
+	return all, nil
+}
+
+func kick(c *call) error {
+	all, err := c.found(c.args[0])
+	if err != nil {
+		return err
+	}
+	var ids []uint64
+	var names []string
+	for _, m := range all {
+		ids = append(ids, m.ID)
+		names = append(names, fmt.Sprintf("%s in %s", m.Nick, m.Room))
+	}
+	_, dry := c.flags["dry-run"]
+	if len(all) > 1 || dry {
+		text := fmt.Sprintf("kicks %s: %s", count(len(all), "member"), strings.Join(names[:min(len(names), 5)], ", "))
+		if err := c.confirm(text, ids); err != nil {
+			return err
+		}
+	}
+	n := c.Service.Kick(ids, c.flags["say"])
+	return c.out.text("kicked %s", count(n, "member"))
+}
+
+// newBan is a ban by the flags of the command, of nobody yet.
+func (c *call) newBan() (b store.Ban, err error) {
+	b = store.Ban{Created: time.Now().UTC(), By: c.caller.User, Why: c.flags["why"]}
+	if d, err := c.duration("for"); err != nil {
+		return b, err
+	} else if d > 0 {
+		b.Until = b.Created.Add(d)
+	}
+	if room := c.flags["room"]; room != "" {
+		b.Room, err = c.Service.RoomID(room)
+	}
+	return b, err
+}
+
+// bansOf are the bans that a word asks for: of an address, or of a nick and of
+// the addresses of the members that have it now.
+func (c *call) bansOf(what string) ([]store.Ban, error) {
+	b, err := c.newBan()
+	if err != nil {
+		return nil, err
+	}
+	_, nickOnly := c.flags["nick-only"]
+	var members []netsvc.MemberInfo
+	if strings.HasPrefix(what, "#") {
+		if members, err = c.found(what); err != nil {
+			return nil, err
+		}
+		b.Nick = members[0].Key()
+	} else {
+		addr, nick, err := netsvc.BanOf(what)
+		switch {
+		case err != nil:
+			return nil, refuse("usage", "%v", err)
+		case addr != "" && nickOnly:
+			return nil, refuse("usage", "--nick-only is for a nick, and %s is an address", what)
+		case addr != "":
+			b.Addr = addr
+			return []store.Ban{b}, nil
+		}
+		b.Nick = nick
+		members = c.Service.Who(what)
+	}
+	if nickOnly {
+		return []store.Ban{b}, nil
+	}
+	var all []store.Ban
+	for _, m := range members {
+		room, err := c.Service.RoomID(m.Room)
+		if m.Key() != b.Nick || err != nil || b.Room != 0 && b.Room != room {
+			continue
+		}
+		if b.Addr = m.Block(); !slices.ContainsFunc(all, func(have store.Ban) bool { return have.Addr == b.Addr }) {
+			all = append(all, b)
+		}
+	}
+	if len(all) == 0 { // nobody has it now
+		all = append(all, b)
+	}
+	return all, nil
+}
+
+// reach says what bans end.
+func reach(r netsvc.Reach, verb, also string) string {
+	text := verb + " " + count(r.Members, "member")
+	if r.Connections > 0 {
+		text += also + " " + count(r.Connections, "connection") + " to the master port or before a password"
+	}
+	return text
+}
+
+// numbers are the IDs of bans: "ban 3", "bans 3, 4".
+func numbers(bans []store.Ban, noun string) string {
+	var ids []string
+	for _, b := range bans {
+		ids = append(ids, strconv.FormatUint(b.ID, 10))
+	}
+	if len(ids) > 1 {
+		noun += "s"
+	}
+	return noun + " " + strings.Join(ids, ", ")
+}
+
+func ban(c *call) error {
+	all, err := c.bansOf(c.args[0])
+	if err != nil {
+		return err
+	}
+	hit := c.Service.Hit(all...)
+	_, dry := c.flags["dry-run"]
+	if hit.Members > 1 || dry {
+		var of []string
+		for _, b := range all {
+			of = append(of, strings.TrimSpace(b.Nick+" "+b.Addr))
+		}
+		if err := c.confirm(fmt.Sprintf("bans %s and %s", strings.Join(of, ", "), reach(hit, "kicks", " and closes")), hit); err != nil {
+			return err
+		}
+	}
+	all, hit, err = c.Service.Ban(all...)
+	if err != nil {
+		return err
+	}
+	hold := "holds"
+	if len(all) > 1 {
+		hold = "hold"
+	}
+	return c.out.text("%s %s; %s", numbers(all, "ban"), hold, reach(hit, "kicked", " and closed"))
+}
+
+func bans(c *call) error {
+	type row struct {
+		ID      uint64    `json:"id"`
+		Kind    string    `json:"kind"`
+		Addr    string    `json:"addr"`
+		Nick    string    `json:"nick"`
+		Room    string    `json:"room"`
+		Created time.Time `json:"created"`
+		Until   time.Time `json:"until,omitzero"`
+		By      string    `json:"by"`
+		Why     string    `json:"why"`
+	}
+	rows := []row{}
+	for _, b := range c.Service.Bans() {
+		r := row{b.ID, "ban", b.Addr, b.Nick, c.Service.RoomName(b.Room), b.Created, b.Until, b.By, b.Why}
+		if b.Room != 0 && r.Room == "" {
+			r.Room = fmt.Sprintf("#%d, deleted", b.Room) // and not every room
+		}
+		if b.Mute {
+			r.Kind = "mute"
+		}
+		rows = append(rows, r)
+	}
+	return c.out.list(rows)
+}
+
+func unban(c *call) error {
+	id, err := strconv.ParseUint(strings.TrimPrefix(c.args[0], "#"), 10, 64)
+	if err != nil {
+		return refuse("usage", "%q is not the number of a ban; bans lists them", c.args[0])
+	}
+	if err := c.would("ban %d would be lifted", id); err != nil {
+		return err
+	}
+	switch err := c.Service.Unban(id); {
+	case errors.Is(err, store.ErrNoBan):
+		return refuse("no-ban", "there is no ban %d; bans lists them", id)
+	case err != nil:
+		return err
+	}
+	return c.out.text("ban %d is lifted", id)
+}
+
+func mute(c *call) error {
+	all, err := c.found(c.args[0])
+	if err != nil {
+		return err
+	}
+	if err := c.would("%s would be muted", count(len(all), "member")); err != nil {
+		return err
+	}
+	_, nickOnly := c.flags["nick-only"]
+	var mutes []store.Ban
+	for _, m := range all {
+		b, err := c.newBan()
+		if err != nil {
+			return err
+		}
+		b.Mute, b.Nick, b.Member = true, m.Key(), m.ID
+		if !nickOnly {
+			b.Addr = m.Block()
+		}
+		if b.Room, err = c.Service.RoomID(m.Room); err != nil {
+			return err
+		}
+		mutes = append(mutes, b)
+	}
+	if mutes, _, err = c.Service.Ban(mutes...); err != nil {
+		return err
+	}
+	return c.out.text("muted %s: %s", count(len(all), "member"), numbers(mutes, "mute"))
+}
+
+func unmute(c *call) error {
+	what := c.args[0]
+	mutes, others := c.Service.Mutes(what)
+	if len(mutes) == 0 {
+		if len(c.Service.Who(what)) == 0 {
+			return refuse("no-member", "there is no member %s, and no mute of one; bans lists the mutes", what)
+		}
+		return refuse("no-mute", "%s is not muted; bans lists the mutes", what)
+	}
+	var ids []uint64
+	for _, b := range mutes {
+		ids = append(ids, b.ID)
+	}
+	if len(others) > 0 {
+		var names []string
+		for _, m := range others {
+			names = append(names, fmt.Sprintf("%s in %s", m.Nick, m.Room))
+		}
+		if err := c.confirm(fmt.Sprintf("lifts %s, also for %s", numbers(mutes, "mute"), strings.Join(names[:min(len(names), 5)], ", ")), ids); err != nil {
+			return err
+		}
+	}
+	if err := c.would("%s would be lifted: %s", count(len(mutes), "mute"), numbers(mutes, "mute")); err != nil {
+		return err
+	}
+	switch err := c.Service.Unban(ids...); {
+	case errors.Is(err, store.ErrNoBan):
+		return refuse("changed", "nothing is lifted: %v", err)
+	case err != nil:
+		return err
+	}
+	return c.out.text("lifted %s: %s", count(len(mutes), "mute"), numbers(mutes, "mute"))
+}

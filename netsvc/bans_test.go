@@ -1,0 +1,120 @@
+package netsvc_test
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"roomd/netsvc"
+	"roomd/store"
+)
+
+// A ban of an IPv6 address holds for its /64, one of a mapped network for the
+// IPv4 network, and one of a single address for nobody else.
+func TestBanReaches(t *testing.T) {
+	s := newServer(t)
+	s.opts.Listen = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}
+	s.start()
+	port := s.create("lobby")
+	join(t, port)
+	six, err := net.Dial("tcp", fmt.Sprintf("[::1]:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer six.Close()
+	newPeer(t, six.(*net.TCPConn)).until("* guest-2 joined")
+	for what, want := range map[string]string{
+		"::2": "::1", "::1": "::1", "::1/128": "::1", "::2/128": "", "0:0:0:1::1": "", "::/0": "::1", "::ffff:127.0.0.0/104": "127.0.0.1",
+		"::ffff:127.0.0.1": "127.0.0.1", "127.0.0.0/8": "127.0.0.1", "127.0.0.2": "", "::ffff:10.0.0.0/104": "", "::1%lo": "::1",
+	} {
+		addr, _, err := netsvc.BanOf(what)
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		hit := s.svc.Hit(store.Ban{Addr: addr})
+		if (hit.Members > 0) != (want != "") || hit.Members > 1 {
+			t.Errorf("%s (%s): %d members", what, addr, hit.Members)
+		}
+	}
+	for _, m := range s.svc.Who("guest-2") {
+		if m.Block() != "::/64" {
+			t.Error(m.Block())
+		}
+	}
+	if _, _, err := s.svc.Ban(store.Ban{Addr: "127.1"}); err == nil {
+		t.Error("a ban of nothing")
+	}
+}
+
+// Who is banned while waiting before a room's password is told so, and does not
+// wait any longer.
+func TestBanAtTheGate(t *testing.T) {
+	s := startServer(t)
+	port := s.createLocked("board", "secret")
+	p := dialFrom(t, "127.0.0.9", port)
+	p.until("* this room has a password")
+	eventually(t, "it waits", func() bool { return s.svc.Hit(store.Ban{Addr: "127.0.0.9"}).Connections == 1 })
+	if _, hit, err := s.svc.Ban(store.Ban{Addr: "127.0.0.9", Why: "guessing"}); err != nil || hit != (netsvc.Reach{Connections: 1}) {
+		t.Error(hit, err)
+	}
+	p.expect("* board: you are banned: guessing")
+	p.end()
+}
+
+// No guest is given a nick that is banned or muted.
+func TestGuestsAvoidBannedNicks(t *testing.T) {
+	s := startServer(t)
+	port := s.create("lobby")
+	bans, _, err := s.svc.Ban(store.Ban{Nick: "guest-1"}, store.Ban{Nick: "guest-2", Mute: true})
+	if err != nil || len(bans) != 2 {
+		t.Fatal(bans, err)
+	}
+	p := dial(t, port)
+	if l := p.line(); !strings.Contains(l, "you are guest-3 ") {
+		t.Error(l)
+	}
+	if err := s.svc.Unban(bans[0].ID, 99); err == nil || len(s.svc.Bans()) != 2 {
+		t.Error("one of two is lifted", err)
+	}
+	if err := s.svc.Unban(bans[0].ID, bans[1].ID); err != nil || len(s.svc.Bans()) != 0 {
+		t.Error(err)
+	}
+}
+
+// Mutes change while members speak, are looked at, and take other nicks.
+func TestMutesUnderWay(t *testing.T) {
+	s := startServer(t)
+	port := s.create("lobby")
+	done := make(chan bool)
+	for i := range 4 {
+		p := join(t, port)
+		go func() {
+			defer func() { done <- true }()
+			for n := range 200 {
+				p.send(fmt.Sprintf("/nick n%d-%d", i, n%7), "x", "/msg guest-1 y")
+			}
+			p.send("/ping")
+			p.until("* pong")
+		}()
+	}
+	for left := 4; left > 0; {
+		bans, _, err := s.svc.Ban(store.Ban{Addr: "127.0.0.1", Mute: true, Until: time.Now().Add(time.Hour)}, store.Ban{Nick: "n1-3", Mute: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.svc.Members(""); err != nil {
+			t.Error(err)
+		}
+		if err := s.svc.Unban(bans[0].ID, bans[1].ID); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-done:
+			left--
+		default:
+		}
+	}
+}
