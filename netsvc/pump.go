@@ -306,7 +306,8 @@ func (m *Member) beginHistory(ins insert) {
 	}
 	if ins.kind == history {
 		ev := okFor("history", "no earlier lines")
-		ev.Count, ev.Newest = &count, m.cursor.Seq
+		ev.Count = &count
+		m.begins(&ev)
 		if count > 0 {
 			ev.Text = earlier(count)
 		}
@@ -334,7 +335,7 @@ func earlier(n int) string {
 // the cursor, behind which the log goes on.
 func (m *Member) beginSince(seq uint64) {
 	ev := okFor("since", fmt.Sprintf("everything after %d; the newest is %d", seq, m.cursor.Seq))
-	ev.Newest = m.cursor.Seq
+	m.begins(&ev)
 	if st, err := m.room.svc.store.Stat(m.room.id); err == nil && st.Trimmed > seq {
 		ev.Oldest = st.Trimmed + 1
 		ev.Text += fmt.Sprintf("; lines before %d are no longer kept", ev.Oldest)
@@ -344,6 +345,13 @@ func (m *Member) beginSince(seq uint64) {
 	}
 	m.put(ev)
 	m.replay = &replay{after: seq, upto: m.cursor.Seq}
+}
+
+// begins says in the answer that begins a stream what a reader has to know who
+// comes back, and one who will speak.
+func (m *Member) begins(ev *wire.Event) {
+	ev.Newest, ev.RoomID, ev.Epoch = m.cursor.Seq, m.room.identity.Room, m.room.identity.Epoch
+	ev.LineBytes = m.room.svc.opts().LineBytes
 }
 
 // page reads the next stored lines of the replay.

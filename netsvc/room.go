@@ -46,7 +46,8 @@ type Room struct {
 	// Set before it is published, then read-only.
 	svc       *Service
 	id        uint64
-	creator   uint64 // master connection that made it; 0: none of this run
+	identity  store.Identity // of the history
+	creator   uint64         // master connection that made it; 0: none of this run
 	keyHash   []byte
 	created   time.Time
 	madeBy    string // the address it was created from
@@ -98,6 +99,7 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 		quit: make(chan struct{}), gone: make(chan struct{}),
 		nicks: make(map[string]*Member), leaving: make(map[*Member]bool),
 	}
+	r.identity = s.store.Identity(k)
 	r.ident.Store(&ident{k.Name, k.Key, k.Port})
 	r.own.Store(&k.Own)
 	r.lock.Store(newLock(k.Password))
@@ -109,6 +111,7 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 // server has begun to stop meanwhile: then the listeners are closed.
 func (r *Room) publish(k store.Room, ln *listeners) bool {
 	r.id, r.keyHash, r.created = k.ID, k.KeyHash, k.Created
+	r.identity = r.svc.store.Identity(k)
 	r.ident.Store(&ident{k.Name, k.Key, k.Port})
 	return r.opened(ln)
 }

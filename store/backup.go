@@ -160,8 +160,8 @@ func (p *paced) ReadFrom(r io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{p}, struct{ io.Reader }{r}, make([]byte, 256<<10))
 }
 
-// cleanCopy makes a copy of a database that was in use one that is not, and
-// checks it.
+// cleanCopy makes a copy of a database that was in use one that is not, whose
+// history is of another epoch, and checks it.
 func cleanCopy(path string) error {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
 	if err != nil {
@@ -169,7 +169,7 @@ func cleanCopy(path string) error {
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
-		return errors.Join(meta.Delete(keyJournal), meta.Delete(keyRelaxed))
+		return errors.Join(meta.Delete(keyJournal), meta.Delete(keyRelaxed), unname(meta))
 	})
 	return errors.Join(err, db.Close(), checkFile(path))
 }

@@ -16,7 +16,7 @@ import (
 // load checks the schema and reads the heads, and the journal.
 func (s *Store) load() error {
 	crashed := false // a relaxed server ended without Close
-	lacking := false // a bucket that came later than the file
+	lacking := false // a bucket or a name that came later than the file
 	var key []byte
 	heads := make(map[uint64]*head)
 	var left *spoilt
@@ -34,6 +34,7 @@ func (s *Store) load() error {
 		for _, name := range buckets {
 			lacking = lacking || tx.Bucket(name) == nil
 		}
+		lacking = s.identify(tx) || lacking
 		left, err = readHeads(tx, heads)
 		return err
 	})
@@ -92,6 +93,9 @@ func (s *Store) begin(tx *bolt.Tx, missing bool) error {
 		}
 	}
 	meta := tx.Bucket(bucketMeta)
+	if err := putNames(meta, s.identity, s.epoch); err != nil {
+		return err
+	}
 	if missing {
 		s.folding = s.folding[:0]
 		if err := s.foldAll(tx); err != nil {

@@ -171,7 +171,11 @@ func createFile(path string) error {
 				return err
 			}
 		}
-		return tx.Bucket(bucketMeta).Put(keySchema, u64(Schema))
+		meta := tx.Bucket(bucketMeta)
+		if err := putNames(meta, unique(), unique()); err != nil {
+			return err
+		}
+		return meta.Put(keySchema, u64(Schema))
 	})
 	if err := errors.Join(err, db.Sync(), db.Close()); err != nil {
 		return err

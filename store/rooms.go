@@ -25,6 +25,8 @@ type Room struct {
 	Own     Settings  `json:"own,omitzero"`
 	// Password is the hash of the password that members need; "": none.
 	Password string `json:"password,omitempty"`
+	// Imports counts how often lines were imported into the room.
+	Imports uint64 `json:"imports,omitempty"`
 }
 
 // Settings are a room's own. What is nil is as for all rooms.

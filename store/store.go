@@ -47,6 +47,9 @@ var (
 	keySchema  = []byte("schema")
 	keyRelaxed = []byte("relaxed") // there while a relaxed server runs
 	keyJournal = []byte("journal") // identity and next number of the journal in use
+	// See Identity.
+	keyIdentity = []byte("identity")
+	keyEpoch    = []byte("epoch")
 )
 
 // Durability says when a line is shown, relative to when it is on disk.
@@ -156,6 +159,8 @@ type Store struct {
 	closing bool
 
 	mu        sync.Mutex
+	identity  string
+	epoch     string
 	heads     map[uint64]*head // rooms that are not deleted; written by the committer only
 	broken    error            // why the store is read-only
 	suspended *suspension      // the file is somebody else's

@@ -47,6 +47,7 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 		if err != nil {
 			return err
 		}
+		r.Imports = 0 // it is of this database
 		if err := enc.Encode(record{Room: &r, Last: st.Last}); err != nil {
 			return err
 		}
@@ -133,6 +134,8 @@ func (s *Store) Import(r io.Reader, progress func(lines uint64)) (rooms int, lin
 			id = r.ID
 			ids[r.Key] = id
 			rooms++
+		} else if _, err := s.Update(id, func(r *Room) { r.Imports++ }); err != nil {
+			return rooms, lines, fmt.Errorf("record %d: %w", n, err)
 		}
 		room, last = id, rec.Last
 	}

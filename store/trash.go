@@ -109,8 +109,8 @@ func (s *Store) Purge(id uint64) error {
 }
 
 // Update changes a room that is not deleted. fn may change its name with its
-// key, its port, its topic, its own settings and its password; what else it
-// changes is not kept. It fails with ErrExists if another room has the new name or port. The
+// key, its port, its topic, its own settings, its password and Imports; what else
+// it changes is not kept. It fails with ErrExists if another room has the new name or port. The
 // old port rests.
 func (s *Store) Update(id uint64, fn func(*Room)) (r Room, err error) {
 	err = s.updateRoom(id, func(tx *bolt.Tx) error {
@@ -121,7 +121,7 @@ func (s *Store) Update(id uint64, fn func(*Room)) (r Room, err error) {
 		want := old
 		fn(&want)
 		r = old
-		r.Name, r.Key, r.Port, r.Topic, r.Own, r.Password = want.Name, want.Key, want.Port, want.Topic, want.Own, want.Password
+		r.Name, r.Key, r.Port, r.Topic, r.Own, r.Password, r.Imports = want.Name, want.Key, want.Port, want.Topic, want.Own, want.Password, want.Imports
 		if err := claim(tx, r); err != nil {
 			return err
 		}

@@ -9,53 +9,67 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"roomd/netsvc/client"
 )
 
-// cursor is a file with the sequence number of the last line that was dealt
-// with. One process at a time has it.
-type cursor struct{ file *os.File }
+// cursorFile is a file with the number of the last line that was dealt with, in
+// its first line, and the history that the number is of, in its second one. One
+// process at a time has it.
+type cursorFile struct{ file *os.File }
 
 // openCursor opens a file, which it makes if need be, and reads it. ok is false
-// if there is nothing in it yet. The end of the process frees it, whatever ends
-// it.
-func openCursor(name string) (c cursor, seq uint64, ok bool, err error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+// if there is nothing in it yet. Of an older roomd's the history is not known.
+// The end of the process frees it, whatever ends it.
+func openCursor(name string) (f cursorFile, at client.Cursor, ok bool, err error) {
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return cursor{}, 0, false, err
+		return cursorFile{}, at, false, err
 	}
-	seq, ok, err = take(f)
+	at, ok, err = take(file)
 	if err != nil {
-		f.Close()
-		return cursor{}, 0, false, fmt.Errorf("%s: %w", name, err)
+		file.Close()
+		return cursorFile{}, at, false, fmt.Errorf("%s: %w", name, err)
 	}
-	return cursor{f}, seq, ok, nil
+	return cursorFile{file}, at, ok, nil
 }
 
-func take(f *os.File) (seq uint64, ok bool, err error) {
+// cursorBytes is more than there is in the file.
+const cursorBytes = 256
+
+func take(f *os.File) (at client.Cursor, ok bool, err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			err = errors.New("another process goes by this file")
 		}
-		return 0, false, err
+		return at, false, err
 	}
-	var b [64]byte
+	var b [cursorBytes]byte
 	n, _ := f.ReadAt(b[:], 0) // what is not there is not a number
-	text := strings.TrimSpace(string(b[:n]))
-	if text == "" {
-		return 0, false, nil
+	words := strings.Fields(string(b[:n]))
+	if len(words) == 0 {
+		return at, false, nil
 	}
-	if seq, err = strconv.ParseUint(text, 10, 64); err != nil {
-		return 0, false, errors.New("it does not hold a sequence number; remove it to begin anew")
+	at.Seq, err = strconv.ParseUint(words[0], 10, 64)
+	switch {
+	case err != nil || len(words) == 2 || len(words) > 3:
+		return at, false, errors.New("it does not hold a sequence number; remove it to begin with the oldest line that is kept")
+	case len(words) == 3:
+		at.RoomID, at.Epoch = words[1], words[2]
 	}
-	return seq, true, nil
+	return at, true, nil
 }
 
-// set writes another number over the old one. It is one write of a few bytes
+// set writes another place over the old one. It is one write of a few bytes
 // within a page: no end of the process can leave half of it. (A new file renamed
 // into place for each line took 50 times as long.)
-func (c cursor) set(seq uint64) error {
-	_, err := c.file.WriteAt(fmt.Appendf(nil, "%-20d\n", seq), 0)
+func (c cursorFile) set(at client.Cursor) error {
+	b := fmt.Appendf(nil, "%-20d\n", at.Seq)
+	if at.RoomID != "" {
+		b = fmt.Appendf(b, "%-80s\n", at.RoomID+" "+at.Epoch)
+	}
+	_, err := c.file.WriteAt(b, 0)
 	return err
 }
 
-func (c cursor) close() error { return c.file.Close() }
+func (c cursorFile) close() error { return c.file.Close() }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -33,33 +34,39 @@ between the two, and nothing worse: no other line is doubled, and none is lost. 
 a power failure it may be the last few. A second run with the same FILE is refused
 while the first goes on.
 
+FILE also says which history the number is of. If the room is another one (a name
+that was used again, another server), or its history may have gone back (a backup
+was restored, lines were imported), tail ends with status 1 instead of leaving
+lines out, and says what to do.
+
 Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 		Example: `  roomd tail lobby
   roomd tail lobby --since 1h --follow=false
   roomd tail dev --json | jq -r 'select(.type == "message") | .text'
   roomd tail ops --cursor /var/lib/shipper/ops --follow=false | shipper`,
 		Args: exactly(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			from := client.Newest(lines)
 			if cmd.Flags().Changed("since") {
-				var err error
 				if from, t.after, err = parseSince(since, time.Now()); err != nil {
 					return usageError{err, cmd}
 				}
 			}
 			if file != "" {
-				c, seq, ok, err := openCursor(file)
-				if err != nil {
-					return err
+				c, at, ok, failed := openCursor(file)
+				if failed != nil {
+					return failed
 				}
 				defer c.close()
 				t.cursor = &c
 				switch {
 				case ok:
-					from, t.after = client.After(seq), time.Time{}
+					from, t.after = client.Behind(at), time.Time{}
 				case !cmd.Flags().Changed("since") && !cmd.Flags().Changed("lines"):
 					from = client.After(0)
 				}
+				from = from.Strict()
+				defer func() { err = otherHistory(file, err) }()
 			}
 			ctx, stop := untilSignal(cmd)
 			defer stop()
@@ -94,8 +101,8 @@ type tailer struct {
 	tell     *teller
 	asJSON   bool
 	follow   bool
-	cursor   *cursor   // nil: none
-	after    time.Time // lines before it are left out
+	cursor   *cursorFile // nil: none
+	after    time.Time   // lines before it are left out
 	patience time.Duration
 }
 
@@ -126,7 +133,7 @@ func (t *tailer) run(ctx context.Context, room *client.Room) error {
 			return err
 		}
 		if t.cursor != nil {
-			if err := t.cursor.set(ev.Seq); err != nil {
+			if err := t.cursor.set(ev.Cursor()); err != nil {
 				return err
 			}
 		}
@@ -142,6 +149,16 @@ func (t *tailer) run(ctx context.Context, room *client.Room) error {
 		return context.Cause(ctx)
 	}
 	return room.Err()
+}
+
+// otherHistory says what to do when the cursor in a file is not one in the history
+// that there is.
+func otherHistory(file string, err error) error {
+	var refusal *client.Error
+	if !errors.As(err, &refusal) || refusal.Code != "wrong-history" {
+		return err
+	}
+	return fmt.Errorf("the cursor in %s cannot be used: %w\nremove the file to begin with the oldest line that is kept, or, with --since SEQ|1h, elsewhere", harmless(file), says(err))
 }
 
 // render is a line as it is printed, without anything that could harm a

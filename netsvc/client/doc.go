@@ -31,7 +31,9 @@
 // the stream goes on behind the last line that came. Where it begins is said
 // with JoinOptions.From. A program that notes the
 // Seq of each line it has dealt with and starts again with After(seq) has every
-// line once, too.
+// line once, too. Numbers count in one history: Event.Cursor has with the Seq what
+// tells it from others, and Behind goes on from there, unless a backup was put back
+// meanwhile, or the room is another one.
 //
 // The other events (Join, Leave, Nick, Notice, Private) are not stored: what
 // happens while the connection is away does not come later.

@@ -43,7 +43,35 @@ type Event struct {
 	Count   int       `json:"-"`
 	Text    string    `json:"text"`
 	Own     bool      `json:"-"` // this member's, by its nick
+
+	log *log // that it is of; nil: the server does not say
 }
+
+// Cursor is the place behind the event in the room's history, for a program that
+// remembers how far it is. Of an event that is not stored only RoomID and Epoch
+// are of use.
+func (e *Event) Cursor() Cursor {
+	c := Cursor{Seq: e.Seq}
+	if e.log != nil {
+		c.RoomID, c.Epoch = e.log.roomID, e.log.epoch
+	}
+	return c
+}
+
+// Cursor is a place in a history: behind the line Seq. Which history it is the
+// other two say, words of the server without a meaning; a server that is too old
+// does not say it, and then they are empty.
+type Cursor struct {
+	Seq    uint64
+	RoomID string // the room, whatever its name
+	Epoch  string // another one since the history may have gone back
+}
+
+// log is a history that numbers belong to.
+type log struct{ roomID, epoch string }
+
+// is reports whether a history may be that of another moment.
+func (l *log) is(o *log) bool { return l == nil || o == nil || *l == *o }
 
 // Stored reports whether the event is in the room's history.
 func (e *Event) Stored() bool { return e.Type == Message || e.Type == Action || e.Type == Topic }
@@ -63,6 +91,10 @@ type frame struct {
 	Count   int       `json:"count"`
 	Newest  uint64    `json:"newest"`
 	Oldest  uint64    `json:"oldest"`
+
+	RoomID    string `json:"room_id"`
+	Epoch     string `json:"epoch"`
+	LineBytes int    `json:"line_bytes"`
 }
 
 const (
@@ -75,18 +107,39 @@ const (
 // From is where a room's stream begins. The zero value begins with what is said
 // after joining.
 type From struct {
-	kind byte // 0: now; 'n': newest; 'a': after
-	n    uint64
+	kind   byte // 0: now; 'n': newest; 'a': after
+	n      uint64
+	log    *log // that n is of; nil: not known
+	strict bool
 }
 
 // After begins with the first line whose sequence number is greater than seq;
 // After(0) with the oldest line that is kept.
-func After(seq uint64) From { return From{'a', seq} }
+func After(seq uint64) From { return From{kind: 'a', n: seq} }
 
 // Newest begins with the newest n lines, and what comes then.
 func Newest(n int) From {
 	if n <= 0 {
 		return From{}
 	}
-	return From{'n', uint64(n)}
+	return From{kind: 'n', n: uint64(n)}
+}
+
+// Behind begins with the first line behind a cursor, and is Strict. A cursor
+// without RoomID and Epoch is compared by its Seq alone.
+func Behind(c Cursor) From {
+	f := From{kind: 'a', n: c.Seq, strict: true}
+	if c.RoomID != "" {
+		f.log = &log{c.RoomID, c.Epoch}
+	}
+	return f
+}
+
+// Strict is the same place for a program to which a Gap would be lost work: if
+// the history is not the one it was, or has not come as far, Join fails with an
+// *Error of the code "wrong-history", and so does a room when it comes back. Lines
+// that are no longer kept are a Gap also then.
+func (f From) Strict() From {
+	f.strict = true
+	return f
 }

@@ -56,6 +56,9 @@ type Room struct {
 	have  string // that it has on this connection
 	guest string // that the server gave it
 
+	log       *log // whose numbers the stream has; nil: not known
+	lineBytes int  // the longest line that the server takes; 0: not known
+
 	seen  uint64 // the newest line that was looked at for ours
 	last  uint64 // the newest line that was put into events
 	begun bool   // the first connection has begun the stream
@@ -134,7 +137,8 @@ func (r *Room) end(why error) {
 }
 
 // Err is why the room has ended; nil: it has not. It is ErrDeleted, ErrClosed,
-// or an *Error of the code "denied" if its password is another one by now.
+// or an *Error: of the code "denied" if its password is another one by now, of
+// "wrong-history" as From.Strict says.
 func (r *Room) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,6 +158,14 @@ func (r *Room) Nick() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return cmp.Or(r.want, r.guest)
+}
+
+// LineBytes is the size of the longest line that the server takes, in bytes; 0:
+// it does not say. A text that begins with "/" needs one more.
+func (r *Room) LineBytes() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lineBytes
 }
 
 // Next returns the next event, or an error when ctx is done or the room has
@@ -334,6 +346,7 @@ func (r *Room) wakeIf(yes bool, c chan struct{}) {
 
 // put hands an event on. mu is held.
 func (r *Room) put(ev Event) {
+	ev.log = r.log
 	r.events = append(r.events, ev)
 	r.size += len(ev.Text)
 	r.wake(r.toTake)

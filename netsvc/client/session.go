@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -194,12 +197,16 @@ func (s *session) start(joined func()) {
 		c.line, c.command = fmt.Sprintf("/since %d\n", asked), "since"
 	case r.o.From.kind == 'n':
 		c.line, c.command = fmt.Sprintf("/history %d\n", r.o.From.n), "history"
-	default:
-		c.line, c.command = "/ping\n", "ping"
+	default: // nothing, but for the answer
+		c.line, c.command = fmt.Sprintf("/since %d\n", uint64(math.MaxUint64)), "since"
 	}
 	c.then = func(f *frame) {
 		if f.Type == typeError {
 			s.broken = &Error{Code: f.Code, Text: f.Text}
+			return
+		}
+		if err := r.recognize(f, asked); err != nil {
+			s.broken = err
 			return
 		}
 		s.synced = true
@@ -209,15 +216,15 @@ func (s *session) start(joined func()) {
 			r.replay(f, asked)
 		} else {
 			r.begun, r.skip = true, false
-			switch c.command {
-			case "since":
-				r.last, r.seen = asked, f.Newest
+			r.seen = f.Newest
+			switch r.o.From.kind {
+			case 'a':
+				r.last = asked
 				r.replay(f, asked)
-			case "history":
-				r.seen = f.Newest
-			default:
-				r.last, r.seen = f.Seq, f.Seq
+			case 0:
+				r.last = f.Newest
 			}
+			r.log = heard(f)
 		}
 		joined()
 	}
@@ -245,9 +252,48 @@ func (r *Room) resume() {
 	r.wake(r.toWrite)
 }
 
+// heard is the history that an answer is of.
+func heard(f *frame) *log {
+	const longest = 64 // of a word that is kept, as it may be in a file
+	for _, w := range []string{f.RoomID, f.Epoch} {
+		if w == "" || len(w) > longest || strings.ContainsFunc(w, func(r rune) bool { return r <= ' ' || r >= utf8.RuneSelf-1 }) {
+			return nil
+		}
+	}
+	return &log{f.RoomID, f.Epoch}
+}
+
+// recognize is asked whether the history is the one that there was, by who is
+// strict. mu is held.
+func (r *Room) recognize(f *frame, asked uint64) error {
+	r.lineBytes = f.LineBytes
+	from, was, is := r.o.From, r.log, heard(f)
+	if !r.begun {
+		was = from.log
+	}
+	text := ""
+	switch {
+	case !from.strict:
+	case was != nil && is != nil && was.roomID != is.roomID:
+		text = fmt.Sprintf("the place is one in another room's history, and not in that of %s", r.name)
+	case !was.is(is):
+		text = fmt.Sprintf("the history of %s is another one than it was: a backup was put back, or lines were imported", r.name)
+	case (r.begun || from.kind == 'a') && f.Type == typeOK && f.Newest < asked:
+		text = fmt.Sprintf("the newest line of %s is %d, and it was %d: the history was put back, or the room made again", r.name, f.Newest, asked)
+	}
+	if text == "" {
+		return nil
+	}
+	return &Error{Code: "wrong-history", Text: text, final: true}
+}
+
 // replay begins the replay that was asked for. mu is held.
 func (r *Room) replay(f *frame, asked uint64) {
 	r.skip = false
+	was := r.log
+	if is := heard(f); is != nil {
+		r.log = is
+	}
 	switch {
 	case f.Type == typeError:
 		r.say(Gap, f.Text)
@@ -256,6 +302,8 @@ func (r *Room) replay(f *frame, asked uint64) {
 	case f.Newest < asked:
 		r.say(Gap, fmt.Sprintf("the newest line is %d, and it was %d: the history was put back, or the room made anew", f.Newest, asked))
 		r.last, r.seen = f.Newest, f.Newest
+	case !was.is(r.log):
+		r.say(Gap, "the history is another one than it was: a backup was put back, or lines were imported")
 	}
 }
 

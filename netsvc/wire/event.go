@@ -42,7 +42,12 @@ type Event struct {
 	Count   *int      // how many lines follow an ok; nil: it does not say
 	Newest  uint64    // the newest sequence number; 0: it does not say
 	Oldest  uint64    // the oldest that is kept, if what was asked for is older
-	Text    string
+	// RoomID and Epoch are the identity of the room's history, LineBytes the
+	// longest line that is taken; of an ok that begins a stream. 0, "": it does not say.
+	RoomID    string
+	Epoch     string
+	LineBytes int
+	Text      string
 }
 
 // AppendText appends the event as people read it: one line, or nothing for an
@@ -127,6 +132,11 @@ func (e *Event) AppendJSON(b []byte) []byte {
 	}
 	if e.Oldest > 0 {
 		b = strconv.AppendUint(append(b, `,"oldest":`...), e.Oldest, 10)
+	}
+	b = appendField(b, `,"room_id":`, e.RoomID)
+	b = appendField(b, `,"epoch":`, e.Epoch)
+	if e.LineBytes > 0 {
+		b = strconv.AppendInt(append(b, `,"line_bytes":`...), int64(e.LineBytes), 10)
 	}
 	switch e.Type {
 	case TypeOK, TypeJoin, TypeLeave, TypeNick, TypePong, TypeMember:

@@ -86,6 +86,10 @@ func TestEventForms(t *testing.T) {
 			``,
 			`{"type":"ok","command":"since","count":0,"newest":812,"oldest":700}`,
 		}, {
+			wire.Event{Type: wire.TypeOK, Command: "since", Newest: 812, RoomID: "k3.1", Epoch: "x9", LineBytes: 4096, Text: "on"},
+			`* on`,
+			`{"type":"ok","command":"since","newest":812,"room_id":"k3.1","epoch":"x9","line_bytes":4096,"text":"on"}`,
+		}, {
 			wire.Event{Type: wire.TypeError, Command: "say", Code: wire.CodeTooLong, Text: "not sent: too long"},
 			`* not sent: too long`,
 			`{"type":"error","command":"say","code":"too-long","text":"not sent: too long"}`,

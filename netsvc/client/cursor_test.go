@@ -1,0 +1,103 @@
+package client_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"roomd/netsvc/client"
+	"roomd/store"
+)
+
+// A cursor is good for the history that it is of, and for no other.
+func TestCursor(t *testing.T) {
+	s := newServer(t)
+	s.create("lobby")
+	s.create("dev")
+	c, ctx := s.dial(nil), soon(t)
+	ann := join(t, c, "lobby", client.JoinOptions{Nick: "ann"})
+	dev := join(t, c, "dev", client.JoinOptions{Nick: "ann"})
+	if n := ann.LineBytes(); n != s.opts.LineBytes {
+		t.Error("a line may have", n)
+	}
+	for i := range 3 {
+		for _, r := range []*client.Room{ann, dev} {
+			if _, err := r.Send(ctx, fmt.Sprint(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	at := func(r *client.Room) client.Cursor {
+		t.Helper()
+		ev := next(t, r, client.Message)
+		return ev.Cursor()
+	}
+	first := at(ann)
+	if second := at(ann); first.RoomID == "" || first.Epoch == "" || second.RoomID != first.RoomID || second.Epoch != first.Epoch || second.Seq <= first.Seq {
+		t.Fatal(first, second)
+	}
+	r := join(t, c, "lobby", client.JoinOptions{From: client.Behind(first)})
+	if ev := next(t, r, client.Message, client.Gap); ev.Text != "1" {
+		t.Fatal(ev)
+	}
+	wrong := func(room string, from client.From) {
+		t.Helper()
+		var refusal *client.Error
+		if _, err := c.Join(ctx, room, client.JoinOptions{From: from}); !errors.As(err, &refusal) || refusal.Code != "wrong-history" || client.MayPass(err) {
+			t.Error(room, from, err)
+		}
+	}
+	wrong("dev", client.Behind(first))
+	wrong("lobby", client.Behind(client.Cursor{Seq: 1 << 40}))
+	wrong("lobby", client.After(1<<40).Strict())
+	other := first
+	other.Epoch = "another"
+	wrong("lobby", client.Behind(other))
+	join(t, c, "lobby", client.JoinOptions{From: client.Behind(client.Cursor{Seq: first.Seq})})
+}
+
+// A backup is put back under two members. To one it is a gap, with the history
+// that is there now; to the strict one it is the end.
+func TestHistoryPutBack(t *testing.T) {
+	s := newServer(t)
+	s.create("lobby")
+	c, ctx := s.dial(nil), soon(t)
+	ann := join(t, c, "lobby", client.JoinOptions{Nick: "ann"})
+	strict := join(t, c, "lobby", client.JoinOptions{From: client.After(0).Strict()})
+	if _, err := ann.Send(ctx, "one"); err != nil {
+		t.Fatal(err)
+	}
+	ev := next(t, ann, client.Message)
+	was := ev.Cursor()
+	next(t, strict, client.Message)
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	if _, err := s.st.Backup(ctx, backup, 0, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	if err := os.Remove(s.path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.RestoreFile(backup, s.path, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	gap := next(t, ann, client.Gap)
+	if now := gap.Cursor(); now.RoomID != was.RoomID || now.Epoch == was.Epoch {
+		t.Error(now, was)
+	}
+	if _, err := ann.Send(ctx, "two"); err != nil {
+		t.Fatal(err)
+	}
+	var refusal *client.Error
+	for ev := range strict.Events(ctx) {
+		if ev.Stored() {
+			t.Error(ev)
+		}
+	}
+	if err := strict.Err(); !errors.As(err, &refusal) || refusal.Code != "wrong-history" {
+		t.Error(err)
+	}
+}
