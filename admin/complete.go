@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"roomd/netsvc"
 )
 
 // complete yields the words that may stand at the end of a line, as they are
@@ -28,11 +30,11 @@ func (s *Server) complete(line string) []string {
 	}
 	fits := all[:0]
 	for _, w := range all {
-		if strings.HasPrefix(strings.ToLower(w), strings.ToLower(last)) {
+		if strings.HasPrefix(netsvc.Fold(w), netsvc.Fold(last)) {
 			fits = append(fits, w)
 		}
 	}
-	slices.SortFunc(fits, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	slices.SortFunc(fits, func(a, b string) int { return strings.Compare(netsvc.Fold(a), netsvc.Fold(b)) })
 	return slices.Compact(fits)
 }
 
@@ -141,7 +143,7 @@ func (s *Server) kinds(cmd *command, kinds string, args []string) (all []string)
 				}
 			}
 		default:
-			if kind == strings.ToLower(kind) {
+			if kind == strings.ToLower(kind) { // a word of the usage, and no name
 				all = append(all, kind)
 			}
 		}

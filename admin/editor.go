@@ -13,8 +13,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/chzyer/readline"
+
+	"roomd/netsvc"
 )
 
 // Editor reads lines from a person while other goroutines print whole lines
@@ -279,13 +282,25 @@ type completer func(before string) []string
 
 func (c completer) Do(line []rune, pos int) (endings [][]rune, length int) {
 	typed := string(line[:pos])
-	last := []rune(typed[strings.LastIndexAny(typed, " \t")+1:])
+	last := typed[strings.LastIndexAny(typed, " \t")+1:]
 	for _, w := range c(typed) {
-		if r := []rune(w); len(r) >= len(last) {
-			endings = append(endings, append(r[len(last):], ' '))
+		if e, ok := ending(w, last); ok {
+			endings = append(endings, append([]rune(e), ' '))
 		}
 	}
-	return endings, len(last)
+	return endings, utf8.RuneCountInString(last)
+}
+
+// ending is what has to follow what was typed to make a word of it, which may be
+// written in other ways: in capitals, with combining marks, in full width.
+func ending(word, typed string) (string, bool) {
+	want := netsvc.Fold(typed)
+	for i := range word {
+		if netsvc.Fold(word[:i]) == want {
+			return word[i:], true
+		}
+	}
+	return "", netsvc.Fold(word) == want
 }
 
 // plainEditor reads from a pipe, or from a terminal that cannot move its cursor.

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"path"
 	"reflect"
 	"slices"
 	"strconv"
@@ -78,14 +77,7 @@ const logWaits = time.Second
 func rooms(c *call) error {
 	all := c.Service.Rooms()
 	if len(c.args) == 1 {
-		pattern := strings.ToLower(c.args[0])
-		if _, err := path.Match(pattern, ""); err != nil {
-			return refuse("usage", "%q is not a pattern; * and ? stand for any characters", c.args[0])
-		}
-		all = slices.DeleteFunc(all, func(r netsvc.RoomDetail) bool {
-			ok, _ := path.Match(pattern, strings.ToLower(r.Name)) // checked above
-			return !ok
-		})
+		all = slices.DeleteFunc(all, func(r netsvc.RoomDetail) bool { return !netsvc.Match(c.args[0], r.Name) })
 	}
 	if state, ok := c.flags["state"]; ok {
 		if !slices.Contains([]string{"open", "unbound", "opening", "closing"}, state) {
@@ -192,7 +184,7 @@ func compare(a, b any) int {
 	case time.Time:
 		return a.Compare(b.(time.Time))
 	case string:
-		return cmp.Compare(b.(string), a) // words from a to z
+		return cmp.Compare(netsvc.Fold(b.(string)), netsvc.Fold(a)) // words from a to z
 	}
 	return 0
 }
@@ -240,14 +232,18 @@ func read(c *call) error {
 			from = time.Now().Add(-d)
 		}
 	}
-	lines, err := c.Service.Lines(c.args[0], after, n)
+	r, err := c.Service.Room(c.args[0])
+	if err != nil {
+		return err
+	}
+	lines, err := c.Service.Lines(r.Name, after, n)
 	if err != nil {
 		return err
 	}
 	var all []said
 	for _, l := range lines {
 		if !l.Time.Before(from) {
-			all = append(all, lineOf(c.args[0], l))
+			all = append(all, lineOf(r.Name, l))
 		}
 	}
 	return c.lines(all, false)
@@ -283,12 +279,15 @@ func search(c *call) error {
 	if d > 0 {
 		since = time.Now().Add(-d)
 	}
-	names := []string{c.args[0]}
+	var names []string
 	if c.args[0] == "*" {
-		names = nil
 		for _, r := range c.Service.List() {
 			names = append(names, r.Name)
 		}
+	} else if r, err := c.Service.Room(c.args[0]); err != nil {
+		return err
+	} else {
+		names = append(names, r.Name)
 	}
 	var all []said
 	for _, name := range names {

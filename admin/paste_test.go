@@ -24,3 +24,18 @@ func TestPaste(t *testing.T) {
 		}
 	}
 }
+
+// What completion adds makes the word of what was typed, however that is written.
+func TestEnding(t *testing.T) {
+	for _, c := range []struct{ word, typed, want string }{
+		{"lobby", "lo", "bby"}, {"lobby", "LO", "bby"}, {"Café-ops", "cafe\u0301-", "ops"}, {"Café-ops", "ｃａｆé", "-ops"},
+		{"lobby", "", "lobby"}, {"lobby", "lobby", ""}, {"東京", "東", "京"},
+	} {
+		if got, ok := ending(c.word, c.typed); got != c.want || !ok {
+			t.Errorf("%q after %q: %q %v", c.word, c.typed, got, ok)
+		}
+	}
+	if got, ok := ending("lobby", "dev"); ok {
+		t.Error(got)
+	}
+}

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,22 +36,18 @@ var roomCommands = []command{
 	}},
 	{name: "purge", args: "ROOM", short: "remove a deleted room for good", example: "purge dev", changes: true,
 		flags: []flag{yesFlag, tokenFlag}, run: func(c *call) error {
-			all, err := c.Service.Trash()
+			r, err := c.Service.Trashed(c.args[0])
 			if err != nil {
 				return err
 			}
-			i := slices.IndexFunc(all, func(t netsvc.Trashed) bool { return strings.EqualFold(t.Name, c.args[0]) })
-			if i < 0 {
-				return refuse("no-room", "there is no room %s in the trash", c.args[0])
-			}
-			text := fmt.Sprintf("removes %s for good: %s", all[i].Name, count(all[i].Lines, "line"))
-			if err := c.confirm(text, all[i].ID); err != nil {
+			if err := c.confirm(fmt.Sprintf("removes %s for good: %s", r.Name, count(r.Lines, "line")), r.ID); err != nil {
 				return err
 			}
-			if err := c.Service.Purge(c.args[0]); err != nil {
+			// By its ID: another one of that name may have come into the trash.
+			if err := c.Service.Purge(fmt.Sprintf("#%d", r.ID)); err != nil {
 				return err
 			}
-			return c.out.text("%s is removed", all[i].Name)
+			return c.out.text("%s is removed", r.Name)
 		}},
 	{name: "rename", args: "ROOM NAME", short: "give a room another name", example: "rename dev ops", changes: true, run: func(c *call) error {
 		r, err := c.Service.Room(c.args[0])

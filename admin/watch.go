@@ -94,14 +94,14 @@ func watchEvents(c *call, room string, want func(*netsvc.Happening) bool) error 
 			return refuse("usage", "--addr takes an address or a network, not %q", addr)
 		}
 	}
-	match := strings.ToLower(c.flags["match"])
+	match := netsvc.Fold(c.flags["match"])
 	w := c.Service.Watch(func(h *netsvc.Happening) bool {
 		if h.Type == "rename" && h.Text == room && room != "" {
 			room = h.Room // it is called one at a time
 		}
 		return want(h) && (room == "" || h.Room == room) &&
 			(!ofAddr || isFrom(h.Remote, from)) &&
-			(match == "" || strings.Contains(strings.ToLower(h.Text+" "+h.Member+" "+h.Type+" "+h.Cause), match))
+			(match == "" || strings.Contains(netsvc.Fold(h.Text+" "+h.Member+" "+h.Type+" "+h.Cause), match))
 	})
 	defer w.Close()
 	if err := c.out.w.Flush(); err != nil {

@@ -268,7 +268,7 @@ func (s *Service) Search(name, text string, since time.Time, found func(store.Li
 	if err != nil {
 		return err
 	}
-	text = strings.ToLower(text)
+	text = wire.Fold(text)
 	upto := r.log.End().Seq
 	for at := uint64(0); at < upto; {
 		lines, err := s.store.Lines(r.id, at, upto, pageBytes)
@@ -276,7 +276,7 @@ func (s *Service) Search(name, text string, since time.Time, found func(store.Li
 			return err
 		}
 		for _, l := range lines {
-			if l.Time.Before(since) || !strings.Contains(strings.ToLower(l.Text), text) && !strings.Contains(strings.ToLower(l.From), text) {
+			if l.Time.Before(since) || !strings.Contains(wire.Fold(l.Text), text) && !strings.Contains(wire.Fold(l.From), text) {
 				continue
 			}
 			if !found(l) {
@@ -383,11 +383,11 @@ func (s *Service) Status() Status {
 // chatters send, and no tab.
 func Printable(s string) string { return strings.ReplaceAll(wire.CleanString(s), "\t", " ") }
 
-// FoldName is a name as names are compared.
-func FoldName(name string) (string, error) {
-	n, err := wire.ParseName(name)
-	return n.Key, err
-}
+// Fold is a name, or the beginning of one, as names are compared.
+func Fold(name string) string { return wire.Fold(name) }
+
+// Match reports whether a name matches a pattern with * and ?.
+func Match(pattern, name string) bool { return wire.Match(pattern, wire.Fold(name)) }
 
 // RoomID is what a ban refers to a room by.
 func (s *Service) RoomID(name string) (uint64, error) {

@@ -39,16 +39,26 @@ func (s *Service) Trash() ([]Trashed, error) {
 	}
 	all := make([]Trashed, 0, len(rooms))
 	for _, k := range rooms {
-		t := Trashed{ID: k.ID, Name: k.Name, Port: k.Port, Deleted: k.Deleted}
-		if st, err := s.store.TrashStat(k.ID); err == nil {
-			t.Lines, t.Bytes = st.Lines, st.Bytes
-		}
-		all = append(all, t)
+		all = append(all, s.inTrash(k))
 	}
 	return all, nil
 }
 
-// trashed finds the last deleted room of that name, or by its ID.
+// Trashed finds the last deleted room of that name, or by #ID.
+func (s *Service) Trashed(name string) (Trashed, error) {
+	k, err := s.trashed(name)
+	return s.inTrash(k), err
+}
+
+// inTrash is a deleted room as the operator sees it.
+func (s *Service) inTrash(k store.Room) Trashed {
+	t := Trashed{ID: k.ID, Name: k.Name, Port: k.Port, Deleted: k.Deleted}
+	if st, err := s.store.TrashStat(k.ID); err == nil {
+		t.Lines, t.Bytes = st.Lines, st.Bytes
+	}
+	return t
+}
+
 func (s *Service) trashed(name string) (store.Room, error) {
 	rooms, err := s.store.Trash()
 	if err != nil {

@@ -141,7 +141,7 @@ func TestIdentityOfAnImport(t *testing.T) {
 	if err := s.Export(&out, func(r Room) bool { return r.Name == "lobby" }, 0, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.Import(bytes.NewReader(out.Bytes()), nil); err != nil {
+	if _, _, err := s.Import(bytes.NewReader(out.Bytes()), asIs, nil); err != nil {
 		t.Fatal(err)
 	}
 	if now := s.identity("lobby"); now.Room != was.Room || now.Epoch == was.Epoch {
@@ -151,7 +151,7 @@ func TestIdentityOfAnImport(t *testing.T) {
 		t.Error(now, dev)
 	}
 	into := open(t, dbPath(t), Options{})
-	if _, _, err := into.Import(bytes.NewReader(out.Bytes()), nil); err != nil {
+	if _, _, err := into.Import(bytes.NewReader(out.Bytes()), asIs, nil); err != nil {
 		t.Fatal(err)
 	}
 	if now := into.identity("lobby"); now.Room == was.Room {

@@ -76,8 +76,9 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 // Import reads what Export has written into a store that is started and that
 // nobody else uses. A room whose name is there already is added to: lines that
 // it has are left out, so that an import which was cut off can be done again.
-// It returns how many rooms it has made and how many lines it has added.
-func (s *Store) Import(r io.Reader, progress func(lines uint64)) (rooms int, lines uint64, err error) {
+// key gives what names are compared by, whatever the file has. It returns how many
+// rooms it has made and how many lines it has added.
+func (s *Store) Import(r io.Reader, key func(name string) (string, error), progress func(lines uint64)) (rooms int, lines uint64, err error) {
 	there, err := s.Rooms()
 	if err != nil {
 		return 0, 0, err
@@ -124,6 +125,9 @@ func (s *Store) Import(r io.Reader, progress func(lines uint64)) (rooms int, lin
 		}
 		if rec.Room == nil {
 			continue
+		}
+		if rec.Room.Key, err = key(rec.Room.Name); err != nil {
+			return rooms, lines, fmt.Errorf("record %d: %w", n, err)
 		}
 		id, ok := ids[rec.Room.Key]
 		if !ok {

@@ -17,6 +17,7 @@ import (
 
 	"roomd/admin"
 	"roomd/netsvc/client"
+	"roomd/netsvc/wire"
 )
 
 func newChat() *cobra.Command {
@@ -292,7 +293,7 @@ func (c *chat) create(name, password string) error {
 func (c *chat) find(name string) *place {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := slices.IndexFunc(c.rooms, func(p *place) bool { return strings.EqualFold(p.name, name) })
+	i := slices.IndexFunc(c.rooms, func(p *place) bool { return wire.Fold(p.name) == wire.Fold(name) })
 	if i < 0 {
 		return nil
 	}

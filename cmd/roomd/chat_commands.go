@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"roomd/netsvc/client"
+	"roomd/netsvc/wire"
 )
 
 // chatCommand is a line that begins with /.
@@ -315,7 +316,7 @@ func (c *chat) doSearch(text string, _ bool) {
 		}
 		var found []client.Event
 		for _, ev := range lines {
-			if strings.Contains(strings.ToLower(ev.From+" "+ev.Text), strings.ToLower(text)) {
+			if strings.Contains(wire.Fold(ev.From+" "+ev.Text), wire.Fold(text)) {
 				found = append(found, ev)
 			}
 		}
@@ -362,5 +363,5 @@ func (c *chat) complete(before string) []string {
 			all = append(all, nick)
 		}
 	}
-	return slices.DeleteFunc(all, func(w string) bool { return !strings.HasPrefix(strings.ToLower(w), strings.ToLower(last)) })
+	return slices.DeleteFunc(all, func(w string) bool { return !strings.HasPrefix(wire.Fold(w), wire.Fold(last)) })
 }

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"roomd/netsvc/client"
+	"roomd/netsvc/wire"
 )
 
 // look is how things look: in colours, if the terminal has them and NO_COLOR
@@ -51,7 +52,7 @@ func (l look) ours(text string) string {
 // nick is a nick in its colour, the same everywhere and always.
 func (l look) nick(nick string) string {
 	h := fnv.New32a()
-	io.WriteString(h, strings.ToLower(nick))
+	io.WriteString(h, wire.Fold(nick))
 	return l.in(nickColours[h.Sum32()%uint32(len(nickColours))], harmless(nick))
 }
 
@@ -96,7 +97,7 @@ func mentions(text, nick string) bool {
 	if nick == "" {
 		return false
 	}
-	text, nick = strings.ToLower(text), strings.ToLower(nick)
+	text, nick = wire.Fold(text), wire.Fold(nick)
 	for at := 0; ; {
 		i := strings.Index(text[at:], nick)
 		if i < 0 {

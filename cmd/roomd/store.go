@@ -218,13 +218,20 @@ func (s *storeCommand) export(cmd *cobra.Command, t *transfer, args []string) er
 	if t.all == (len(args) == 1) || t.all && t.after > 0 {
 		return usageError{errors.New("name a room, or --all; --after is for one room"), cmd}
 	}
+	name := wire.Name{}
+	if !t.all {
+		var err error
+		if name, err = wire.ParseName(args[0]); err != nil {
+			return err
+		}
+	}
 	st, err := s.open(cmd)
 	if err != nil {
 		return err
 	}
 	found := false
 	err = st.Export(cmd.OutOrStdout(), func(r store.Room) bool {
-		wanted := t.all || strings.EqualFold(r.Name, args[0])
+		wanted := t.all || r.Key == name.Key
 		found = found || wanted
 		return wanted
 	}, t.after, progress(cmd, "exported"))
@@ -253,12 +260,18 @@ func (s *storeCommand) importFrom(cmd *cobra.Command, file string) error {
 		return err
 	}
 	st.Start(func([]*store.Post) {})
-	rooms, lines, err := st.Import(bufio.NewReaderSize(in, 1<<16), progress(cmd, "imported"))
+	rooms, lines, err := st.Import(bufio.NewReaderSize(in, 1<<16), keyOf, progress(cmd, "imported"))
 	if err = errors.Join(err, st.Close()); err != nil {
 		return fmt.Errorf("%d rooms and %d lines are imported; the same command adds the rest: %w", rooms, lines, err)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d rooms and %d lines are imported\n", rooms, lines)
 	return err
+}
+
+// keyOf is what the name of a room is compared by.
+func keyOf(name string) (string, error) {
+	n, err := wire.ParseName(name)
+	return n.Key, err
 }
 
 // progress shows a person at standard error how far it is; nobody else.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -109,8 +110,29 @@ type Info struct {
 }
 
 // List returns the rooms that match a pattern with * and ?, sorted by name.
-// Without one it returns all. A name alone is a pattern that only it matches.
+// Without one it returns all. A name alone is a pattern that only it matches,
+// as the server compares names.
 func (c *Client) List(ctx context.Context, pattern string) ([]Info, error) {
+	if pattern == "" || strings.ContainsAny(pattern, "*?") {
+		return c.list(ctx, pattern)
+	}
+	// LIST with a name answers all rooms if that one is there. What it is called
+	// is for the server to say: it is the one that begins so and has no more.
+	begin, err := c.list(ctx, pattern+"*")
+	if err != nil || len(begin) == 0 {
+		return begin, err
+	}
+	longer, err := c.list(ctx, pattern+"?*")
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(begin, func(i Info) bool {
+		return slices.ContainsFunc(longer, func(l Info) bool { return l.Name == i.Name })
+	}), nil
+}
+
+// list is LIST.
+func (c *Client) list(ctx context.Context, pattern string) ([]Info, error) {
 	_, lines, err := c.request(ctx, "LIST", pattern)
 	if err != nil {
 		return nil, err
@@ -130,10 +152,7 @@ func (c *Client) List(ctx context.Context, pattern string) ([]Info, error) {
 		if len(f) == 4 {
 			i.Topic = f[3]
 		}
-		// LIST with a name answers all rooms if that one is there.
-		if pattern == "" || strings.ContainsAny(pattern, "*?") || strings.EqualFold(pattern, i.Name) {
-			infos = append(infos, i)
-		}
+		infos = append(infos, i)
 	}
 	return infos, nil
 }

@@ -6,8 +6,12 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/cases"
+	"golang.org/x/text/language"
 	"golang.org/x/text/secure/bidirule"
 	"golang.org/x/text/secure/precis"
+	"golang.org/x/text/unicode/norm"
+	"golang.org/x/text/width"
 )
 
 // MaxName is the length of a name in characters (code points), as it is shown
@@ -64,6 +68,19 @@ func fold(s string) (string, error) {
 		return "", errors.New("it has no stable form for comparison")
 	}
 	return key, nil
+}
+
+// Fold does the mappings of UsernameCaseMapped without its checks (RFC 8265,
+// section 3.3.1): width, case, NFC. Of a name it is the key; of anything else it
+// is what to compare with keys: a pattern, or the beginning of a name.
+func Fold(s string) string {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			lower := cases.Lower(language.Und, cases.HandleFinalSigma(false))
+			return norm.NFC.String(lower.String(width.Fold.String(s)))
+		}
+	}
+	return lowerASCII(s)
 }
 
 // plain reports whether s is a well-formed name of ASCII only.

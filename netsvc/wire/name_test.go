@@ -200,6 +200,9 @@ func FuzzName(f *testing.F) {
 		if !wire.Match(name.Shown, name.Key) || !wire.Match("*", name.Key) {
 			t.Errorf("%+q does not match itself", s)
 		}
+		if wire.Fold(s) != name.Key {
+			t.Errorf("%+q is folded to %+q, and its key is %+q", s, wire.Fold(s), name.Key)
+		}
 	})
 }
 

@@ -1,14 +1,6 @@
 package wire
 
-import (
-	"strings"
-	"unicode/utf8"
-
-	"golang.org/x/text/cases"
-	"golang.org/x/text/language"
-	"golang.org/x/text/unicode/norm"
-	"golang.org/x/text/width"
-)
+import "strings"
 
 // IsPattern reports whether a word of LIST is a pattern: it holds * or ?, which
 // no name can.
@@ -19,7 +11,7 @@ func IsPattern(s string) bool { return strings.ContainsAny(s, "*?") }
 // names are, but need not be made of what names are made of. The time is bounded
 // by the length of the pattern plus the square of the key's.
 func Match(pattern, key string) bool {
-	p, k := []rune(foldPattern(pattern)), []rune(key)
+	p, k := []rune(Fold(pattern)), []rune(key)
 	// Where to go on when a match fails: behind the last *, one later in k. No
 	// earlier * needs another try, as the last one can take what they could.
 	star, next := -1, 0
@@ -42,16 +34,4 @@ func Match(pattern, key string) bool {
 		i++
 	}
 	return i == len(p)
-}
-
-// foldPattern does the mappings of UsernameCaseMapped without its checks (RFC
-// 8265, section 3.3.1): width, case, NFC.
-func foldPattern(s string) string {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			lower := cases.Lower(language.Und, cases.HandleFinalSigma(false))
-			return norm.NFC.String(lower.String(width.Fold.String(s)))
-		}
-	}
-	return lowerASCII(s)
 }
