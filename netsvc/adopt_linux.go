@@ -15,8 +15,10 @@ import (
 type adoption struct {
 	*Service
 	rooms map[uint64]*Room
-	given map[uint64]bool    // rooms whose state has come
-	lost  map[*Room][]string // nicks of members that could not be handed over
+	given map[uint64]bool // rooms whose state has come
+
+	rosters map[uint64][]*roster // of the rooms, that members are to be shown
+	lost    map[*Room][]string   // nicks of members that could not be handed over
 }
 
 // Adopt is Start for a server that another process hands over to. When it
@@ -38,7 +40,7 @@ func (s *Service) Adopt(receive Receive) error {
 	if err != nil {
 		return err
 	}
-	a := &adoption{s, make(map[uint64]*Room), make(map[uint64]bool), make(map[*Room][]string)}
+	a := &adoption{s, make(map[uint64]*Room), make(map[uint64]bool), make(map[uint64][]*roster), make(map[*Room][]string)}
 	for _, r := range rooms {
 		a.rooms[r.id] = r
 		r.flushing.Store(held)
@@ -187,7 +189,7 @@ func (a *adoption) room(st roomState, fds []int) error {
 		}
 		r.state, r.ln = open, ln
 	}
-	a.lost[r] = st.Lost
+	a.lost[r], a.rosters[st.ID] = st.Lost, st.Rosters
 	return nil
 }
 
@@ -210,10 +212,18 @@ func (a *adoption) member(st *memberState, fd int) error {
 	m.pos.Store(st.Cursor.Pos)
 	m.hold.Store(held)
 	if p := st.Replay; p != nil {
-		m.replay = &replay{p.After, p.Upto, p.Footer}
+		o, err := a.roster(st.Room, p.Roster)
+		if err != nil {
+			return err
+		}
+		m.replay = &replay{p.After, p.Upto, p.Footer, o}
 	}
 	for _, i := range st.Inserts {
-		m.inserts = append(m.inserts, insert{i.Kind, i.N, i.At, i.Seq, i.Bytes})
+		o, err := a.roster(st.Room, i.Roster)
+		if err != nil {
+			return err
+		}
+		m.insertLocked(insert{i.Kind, i.N, i.At, i.Seq, i.Bytes, o})
 	}
 	if l := st.Left; l != nil && !m.ended {
 		m.left = &leftover{l.Line, l.Over, l.Rest}
@@ -247,6 +257,18 @@ func (a *adoption) member(st *memberState, fd int) error {
 		}()
 	}
 	return nil
+}
+
+// roster finds a roster by its number in its room, which begins at 1; 0 is none.
+func (a *adoption) roster(room uint64, n int) (*roster, error) {
+	all := a.rosters[room]
+	if n == 0 {
+		return nil, nil
+	}
+	if n < 0 || n > len(all) {
+		return nil, fmt.Errorf("the room %d has %d rosters, and no number %d", room, len(all), n)
+	}
+	return all[n-1], nil
 }
 
 // session takes over a connection to the master port. Its goroutine is parked at

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -173,7 +172,7 @@ func (m *Member) queue(ins insert) {
 		return
 	}
 	ins.at = m.room.log.End()
-	m.inserts = append(m.inserts, ins)
+	m.insertLocked(ins)
 }
 
 func (m *Member) showTopic() string {
@@ -214,6 +213,7 @@ func (m *Member) rename(command, nick string) error {
 	delete(r.nicks, old.Key)
 	r.nicks[n.Key] = m
 	m.nick = n
+	r.roster = nil
 	// Everybody sees it, the member too: that is the answer in text.
 	r.announce(wire.Event{Type: wire.TypeNick, From: old.Shown, Nick: n.Shown})
 	m.ok(command, "")
@@ -239,9 +239,9 @@ func (m *Member) whisper(to, text string) error {
 	ev := wire.Event{Time: time.Now(), Type: wire.TypePrivate, From: m.nick.Shown, To: other.nick.Shown, Text: text}
 	if other != m {
 		other.mu.Lock()
-		stuck := len(other.inserts) >= maxInserts
+		takes := other.takesLocked()
 		other.mu.Unlock()
-		if stuck {
+		if !takes {
 			return wire.Errorf(wire.CodeBusy, "%s does not read at the moment; try again later", other.nick.Shown)
 		}
 		other.answer(ev)
@@ -250,28 +250,6 @@ func (m *Member) whisper(to, text string) error {
 	m.answer(ev)
 	m.ok("msg", "")
 	return nil
-}
-
-// who lists the members, those who came first at the top.
-func (m *Member) who() {
-	r := m.room
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	members := slices.Clone(r.members)
-	slices.SortFunc(members, func(a, b *Member) int {
-		if c := a.since.Compare(b.since); c != 0 {
-			return c
-		}
-		return strings.Compare(a.nick.Key, b.nick.Key)
-	})
-	n := len(members)
-	head := okFor("who", fmt.Sprintf("%d here", n))
-	head.Count = &n
-	evs := []wire.Event{head}
-	for _, o := range members {
-		evs = append(evs, wire.Event{Type: wire.TypeMember, Nick: o.nick.Shown, Since: o.since})
-	}
-	m.answer(evs...)
 }
 
 // toJSON switches the stream to JSON from this place on. Appends take Room.mu

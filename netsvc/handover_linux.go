@@ -29,6 +29,7 @@ type roomState struct {
 	Binding string           `json:"binding,omitempty"`
 	Log     roomlog.Snapshot `json:"log"`
 	Lost    []string         `json:"lost,omitempty"` // nicks that cannot be handed over
+	Rosters []*roster        `json:"rosters,omitempty"`
 }
 
 type memberState struct {
@@ -71,6 +72,7 @@ type replayState struct {
 	After  uint64 `json:"after"`
 	Upto   uint64 `json:"upto"`
 	Footer string `json:"footer,omitempty"`
+	Roster int    `json:"roster,omitempty"` // which of the room's, from 1 on; 0: none
 }
 
 type insertState struct {
@@ -79,6 +81,8 @@ type insertState struct {
 	At    roomlog.Cursor `json:"at"`
 	Seq   uint64         `json:"seq,omitempty"`
 	Bytes []byte         `json:"bytes,omitempty"`
+
+	Roster int `json:"roster,omitempty"`
 }
 
 type sessionState struct {
@@ -127,12 +131,13 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	if err := send("master", addrs, fds...); err != nil {
 		return 0, err
 	}
+	rosters := make(map[*roster]int)
 	held := make(map[*Room][]*Member)
 	for _, m := range s.still.members {
 		held[m.room] = append(held[m.room], m)
 	}
 	for _, r := range s.still.rooms {
-		st, fds := r.handOver(held[r])
+		st, fds := r.handOver(held[r], rosters)
 		if err := send("room", st, fds...); err != nil {
 			return 0, err
 		}
@@ -140,7 +145,7 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	out := &batcher[memberState]{kind: "members", send: send}
 	for _, r := range s.still.rooms {
 		for _, m := range held[r] {
-			st, size := m.handOver()
+			st, size := m.handOver(rosters)
 			if err := out.add(st, m.link.(*direct).fd, size); err != nil {
 				return 0, err
 			}
@@ -193,8 +198,9 @@ func (l *listeners) doors() (addrs []netip.AddrPort, fds []int) {
 	return addrs, fds
 }
 
-// handOver is the room without its members.
-func (r *Room) handOver(members []*Member) (roomState, []int) {
+// handOver is the room without its members. The rosters that they are to be shown
+// go with it once, and are numbered in rosters.
+func (r *Room) handOver(members []*Member, rosters map[*roster]int) (roomState, []int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	st := roomState{
@@ -203,10 +209,24 @@ func (r *Room) handOver(members []*Member) (roomState, []int) {
 	var fds []int
 	st.Addrs, fds = r.ln.doors()
 	from := r.log.End().Pos
+	note := func(o *roster) {
+		if o != nil && rosters[o] == 0 {
+			st.Rosters = append(st.Rosters, o)
+			rosters[o] = len(st.Rosters)
+		}
+	}
 	for _, m := range members {
 		if !m.over {
 			from = min(from, m.cursor.Pos)
 		}
+		if m.replay != nil {
+			note(m.replay.roster)
+		}
+		m.mu.Lock()
+		for i := range m.inserts {
+			note(m.inserts[i].roster)
+		}
+		m.mu.Unlock()
 	}
 	st.Log = r.log.Snapshot(from)
 	for _, m := range r.members {
@@ -219,7 +239,7 @@ func (r *Room) handOver(members []*Member) (roomState, []int) {
 
 // handOver is the member, and about how many bytes of it are not of a fixed
 // size. Nobody reads or writes it.
-func (m *Member) handOver() (st memberState, size int) {
+func (m *Member) handOver(rosters map[*roster]int) (st memberState, size int) {
 	m.room.mu.Lock()
 	defer m.room.mu.Unlock()
 	m.mu.Lock()
@@ -236,10 +256,10 @@ func (m *Member) handOver() (st memberState, size int) {
 		size += len(l.line) + len(l.rest)
 	}
 	if p := m.replay; p != nil {
-		st.Replay = &replayState{p.after, p.upto, p.footer}
+		st.Replay = &replayState{p.after, p.upto, p.footer, rosters[p.roster]}
 	}
 	for _, i := range m.inserts {
-		st.Inserts = append(st.Inserts, insertState{i.kind, i.n, i.at, i.seq, i.bytes})
+		st.Inserts = append(st.Inserts, insertState{i.kind, i.n, i.at, i.seq, i.bytes, rosters[i.roster]})
 		size += len(i.bytes)
 	}
 	return st, size

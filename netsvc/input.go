@@ -132,7 +132,7 @@ func (m *Member) recovered() {
 func (m *Member) clear(n int) (ok, ended bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.inFlight < n && len(m.inserts) < maxInserts, m.ended
+	return m.inFlight < n && m.takesLocked(), m.ended
 }
 
 // settle waits until clear(n). It reports false if the member has ended, or the
@@ -275,12 +275,12 @@ func (m *Member) appended(log *roomlog.Log, l *store.Line, e roomlog.Event) {
 		// In one section with the append: the holder must not read the line
 		// before it knows that it is to be left out, or what comes behind it.
 		if m.hideOwn && !m.drained {
-			m.inserts = append(m.inserts, insert{kind: skip, at: before, seq: e.Seq})
+			m.insertLocked(insert{kind: skip, at: before, seq: e.Seq})
 		}
 		if m.readsJSON && l.Kind != store.Message && !m.drained {
 			// A reader of text sees the line, which is answer enough.
 			ok := okFor(saidBy(l.Kind), "")
-			m.inserts = append(m.inserts, insert{kind: answer, at: log.End(), bytes: ok.AppendJSON(nil)})
+			m.insertLocked(insert{kind: answer, at: log.End(), bytes: ok.AppendJSON(nil)})
 		}
 	}
 	m.inFlight--

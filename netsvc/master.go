@@ -1,6 +1,7 @@
 package netsvc
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +23,9 @@ const (
 	// megabytes of them, which may be in the kernels, are not to take an hour.
 	emptyLines = 8192
 	// answerBytes gathered before they are written, for pipelined requests.
-	answerBytes = 64 << 10
+	answerBytes = 8 << 10
+	// requestBytes are read at a time.
+	requestBytes = 4 << 10
 )
 
 // session is a connection to the master port. It is owned by its goroutine.
@@ -217,7 +220,9 @@ func (c *session) serveInput() error {
 	}
 	p, done, err := c.read()
 	if err == nil {
-		defer done()
+		// An answer may wait for the client, who must not keep a buffer meanwhile.
+		p = bytes.Clone(p)
+		done()
 		return c.take(p)
 	}
 	// A reset may have cut the last line short, unless the peer had closed its
@@ -248,16 +253,19 @@ func (c *session) woken(err error) bool {
 // buffer while they wait.
 func (c *session) read() (p []byte, done func(), err error) {
 	if c.conn == c.tcp {
-		return readInput(c.tcp, wholeBuffer)
+		return readInput(c.tcp, requestBuffer)
 	}
-	return readNow(c.conn, wholeBuffer)
+	return readNow(c.conn, requestBuffer)
 }
+
+// requestBuffer is the part of a buffer that requests are read into.
+func requestBuffer(b []byte) []byte { return b[:requestBytes] }
 
 func (c *session) take(p []byte) error {
 	for {
 		line, over, rest, ok := c.framer.Cut(p)
 		if !ok {
-			if len(p) == readBuffer { // an endless line
+			if len(p) == requestBytes { // an endless line
 				return c.slow(1)
 			}
 			return nil
@@ -456,6 +464,11 @@ func (c *session) list(req wire.Request) error {
 			c.out = append(append(c.out, ' '), i.Topic...)
 		}
 		c.out = append(c.out, '\n')
+		if len(c.out) > answerBytes {
+			if err := c.flush(); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

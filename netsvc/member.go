@@ -28,10 +28,12 @@ const (
 )
 
 const (
-	// maxInFlight bounds a member's lines that are not committed yet, and
-	// maxInserts what waits for it alone: then it is read no further.
+	// maxInFlight bounds a member's lines that are not committed yet. maxInserts
+	// bounds what waits for it alone, in bytes, and allInserts that of all members
+	// together; one answer may always wait. At a bound the member is read no further.
 	maxInFlight = 256
-	maxInserts  = 256
+	maxInserts  = 64 << 10
+	allInserts  = 64 << 20
 )
 
 // Member is a connection in a room: a reader that speaks, and a cursor. There
@@ -110,13 +112,13 @@ func (m *Member) greet(members int, topic string) {
 		hello = fmt.Appendf(hello, "* topic: %s\n", topic)
 	}
 	m.pos.Store(m.cursor.Pos)
-	m.inserts = append(m.inserts, insert{kind: answer, at: m.cursor, bytes: hello})
+	m.insertLocked(insert{kind: answer, at: m.cursor, bytes: hello})
 	n := r.replay()
 	if st, err := r.svc.store.Stat(r.id); err == nil && st.Lines == 0 {
 		n = 0 // the disk need not be asked
 	}
 	if n > 0 {
-		m.inserts = append(m.inserts, insert{kind: newest, at: m.cursor, n: n})
+		m.insertLocked(insert{kind: newest, at: m.cursor, n: n})
 	}
 }
 
@@ -136,6 +138,7 @@ func (m *Member) seeOff(c Cause) {
 	defer r.readers.Done()
 	defer r.svc.leave(m.remote.Addr())
 	defer r.closed(m)
+	defer m.forget()
 	switch c {
 	case vanished, silent, foreign, destroyed:
 		m.link.abort()
@@ -149,6 +152,13 @@ func (m *Member) seeOff(c Cause) {
 	r.svc.still.closing.Add(1)
 	defer r.svc.still.closing.Add(-1)
 	m.link.close(m.heard)
+}
+
+// forget gives up what nobody will write any more.
+func (m *Member) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.forgetLocked(len(m.inserts))
 }
 
 // drain waits until nothing more will be written, for as long as the cause
@@ -231,10 +241,10 @@ func (m *Member) endLocked(c Cause) bool {
 	if c == lagged || c == unserved {
 		// What is pending will not be taken: the end comes at once.
 		last.kind, last.at = sayLagged, roomlog.Cursor{}
-		m.inserts = nil
+		m.forgetLocked(len(m.inserts))
 	}
 	if !m.drained {
-		m.inserts = append(m.inserts, last)
+		m.insertLocked(last)
 	}
 	m.signalLocked()
 	m.mu.Unlock()

@@ -11,7 +11,8 @@ import (
 	"roomd/store"
 )
 
-// insertKind is what happens at a place of a member's stream.
+// insertKind is what happens at a place of a member's stream. The numbers go to
+// another process at an upgrade: a new kind comes last.
 type insertKind uint8
 
 const (
@@ -25,6 +26,7 @@ const (
 	sayLagged                     // a sentence that says so, then the end
 	closeStream                   // the end
 	sayMoved                      // a sentence that says that another process has taken over
+	who                           // the members, as roster says
 )
 
 // insert belongs into a member's stream before the event at the place at.
@@ -34,12 +36,57 @@ type insert struct {
 	at    roomlog.Cursor
 	seq   uint64
 	bytes []byte
+
+	roster *roster // of who
 }
 
-// replay is a piece of the history on its way to a member.
+// size is about what an insert takes in memory, in bytes. A roster may be shared
+// with others, and counts in full.
+func (i *insert) size() int {
+	const fixed = 80
+	n := fixed + len(i.bytes)
+	if i.roster != nil {
+		n += i.roster.size()
+	}
+	return n
+}
+
+// insertLocked puts an insert behind the others. Member.mu is held.
+func (m *Member) insertLocked(ins insert) {
+	m.inserts = append(m.inserts, ins)
+	m.room.svc.answers.Add(int64(ins.size()))
+}
+
+// forgetLocked takes the first n inserts away. Member.mu is held.
+func (m *Member) forgetLocked(n int) {
+	for i := range m.inserts[:n] {
+		m.room.svc.answers.Add(-int64(m.inserts[i].size()))
+	}
+	if m.inserts = m.inserts[n:]; len(m.inserts) == 0 {
+		m.inserts = nil
+	}
+}
+
+// takesLocked reports whether one more insert may wait for the member: it may if
+// none does, and else if what waits is below the bounds, its own and that of all
+// members together. Member.mu is held.
+func (m *Member) takesLocked() bool {
+	if len(m.inserts) == 0 {
+		return true
+	}
+	n := 0
+	for i := range m.inserts {
+		n += m.inserts[i].size()
+	}
+	return n < maxInserts && m.room.svc.answers.Load() < allInserts
+}
+
+// replay is a piece of the history on its way to a member, or the list of the
+// members.
 type replay struct {
-	after, upto uint64
+	after, upto uint64 // sequence numbers; places in the roster
 	footer      string
+	roster      *roster // nil: it is the history
 }
 
 const (
@@ -97,7 +144,8 @@ func (m *Member) work(disk bool) bool {
 		case finished: // the hold stays taken: nobody writes any more
 			m.pos.Store(math.MaxUint64) // it is not behind
 			m.mu.Lock()
-			m.drained, m.inserts = true, nil
+			m.drained = true
+			m.forgetLocked(len(m.inserts))
 			m.signalLocked()
 			m.mu.Unlock()
 			return false
@@ -174,6 +222,10 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 		case m.over:
 			return finished, roomlog.Span{}
 		case m.replay != nil && !m.leaving():
+			if m.replay.roster != nil {
+				m.whoPage()
+				continue
+			}
 			if !disk {
 				return needDisk, roomlog.Span{}
 			}
@@ -187,9 +239,7 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 				m.mu.Unlock()
 				return needDisk, roomlog.Span{}
 			}
-			if m.inserts = m.inserts[1:]; len(m.inserts) == 0 {
-				m.inserts = nil
-			}
+			m.forgetLocked(1)
 			m.signalLocked()
 			m.mu.Unlock()
 			m.apply(ins)
@@ -262,6 +312,8 @@ func (m *Member) apply(ins insert) {
 		m.beginHistory(ins)
 	case since:
 		m.beginSince(ins.seq)
+	case who:
+		m.beginWho(ins.roster)
 	case pong:
 		m.put(wire.Event{Type: wire.TypePong, Seq: ins.at.Seq})
 	case closeStream:
@@ -271,7 +323,7 @@ func (m *Member) apply(ins insert) {
 			"%s: the server is being upgraded; come back and say /since %d", m.room.name(), m.cursor.Seq)})
 	case sayLagged:
 		seq := m.cursor.Seq
-		if m.replay != nil {
+		if m.replay != nil && m.replay.roster == nil {
 			seq = m.replay.after
 		}
 		m.put(wire.Event{Type: wire.TypeNotice, Text: fmt.Sprintf(

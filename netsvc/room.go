@@ -77,6 +77,7 @@ type Room struct {
 	json     int                // members that read JSON
 	leaving  map[*Member]bool   // have ended, and are not closed yet
 	spoke    time.Time          // when a line last came
+	roster   *roster            // of this moment; nil: nobody has asked since it changed
 	coming   time.Time          // when comingsOnce is whole again
 	rate     rate
 	lockTurn uint64 // of lockTurns, which lock is of
@@ -275,6 +276,7 @@ func (r *Room) join(k link, addr netip.AddrPort, early []byte) (m *Member, why B
 	}
 	m.index = len(r.members)
 	r.members = append(r.members, m)
+	r.roster = nil
 	r.nicks[m.nick.Key] = m
 	m.cursor = r.log.End()
 	m.greet(len(r.members), r.topic)
@@ -410,6 +412,7 @@ func (r *Room) remove(m *Member) {
 	r.members[m.index].index = m.index
 	r.members[last] = nil
 	r.members = r.members[:last]
+	r.roster = nil
 	if m.readsJSON {
 		r.json--
 	}

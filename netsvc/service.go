@@ -94,6 +94,7 @@ type Service struct {
 	started  time.Time
 	logs     *roomlog.Budget
 	held     atomic.Int64  // bytes of input that have to wait
+	answers  atomic.Int64  // bytes of inserts that wait for members
 	sweeping chan struct{} // capacity 1: something was written
 
 	gate     gate

@@ -145,8 +145,6 @@ func (k *stream) read() (p []byte, done func(), err error) {
 	return readNow(k.conn, k.m.fitBuffer)
 }
 
-func wholeBuffer(b []byte) []byte { return b }
-
 // readInput waits for input, without a buffer, and returns it in one that must
 // go back by done. fit is the part of a buffer to read into.
 func readInput(c conn, fit func([]byte) []byte) (p []byte, done func(), err error) {
