@@ -186,7 +186,7 @@ func TestEveryCommandAsJSON(t *testing.T) {
 	s.join("lobby")
 	s.ok("create spare")
 	lines := map[string]string{
-		"backup": "backup copy.db", "reopen": "reopen", "rename": "rename spare kept", "set": "set lobby replay 5", "port": fmt.Sprintf("port lobby %d", s.ports[1]),
+		"backup": "backup " + filepath.Join(s.dir, "copy.db"), "reopen": "reopen", "rename": "rename spare kept", "set": "set lobby replay 5", "port": fmt.Sprintf("port lobby %d", s.ports[1]),
 		"status": "status", "rooms": "rooms", "room": "room lobby", "members": "members lobby", "who": "who guest-2",
 		"ports": "ports", "read": "read lobby", "search": "search * end", "create": "create new", "trash": "trash",
 		"delete": "delete dev --yes", "restore": "restore dev", "purge": "purge old --yes", "topic": "topic lobby", "say": "say lobby hi",

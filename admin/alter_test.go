@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ func TestDryRun(t *testing.T) {
 		"create": "create new --port 1", "delete": "delete dev --in 1s", "restore": "restore old", "purge": "purge old", "rename": "rename dev ops",
 		"topic": "topic lobby something", "set": "set lobby read-only on", "port": "port dev 1", "rebind": "rebind dev", "say": "say lobby hi",
 		"announce": "announce hi", "kick": "kick guest-2", "ban": "ban 127.0.0.1", "unban": "unban 1", "mute": "mute guest-2",
-		"unmute": "unmute guest-2", "loglevel": "loglevel error", "stop": "stop", "reload": "", "upgrade": "", "backup": "backup x.db", "reopen": "reopen",
+		"unmute": "unmute guest-2", "loglevel": "loglevel error", "stop": "stop", "reload": "", "upgrade": "", "backup": "backup " + filepath.Join(s.dir, "x.db"), "reopen": "reopen",
 	}
 	state := func() (all string) {
 		for _, line := range []string{"rooms", "members", "trash", "bans", "audit", "ports", "set lobby", "loglevel", "read lobby"} {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -110,6 +111,13 @@ func asPainted(line string) string { return "--" + colorFlag + " " + line }
 // answered is the line again, with the token of the question that was answered.
 func answered(line, token string) string { return "--" + tokenFlag.name + "=" + token + " " + line }
 
+// UntilSignal is done when this process is to end: what is half written goes
+// then. A signal that is ignored, as with nohup(1), stays so.
+func UntilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	signals := slices.DeleteFunc([]os.Signal{os.Interrupt, syscall.SIGHUP}, signal.Ignored)
+	return signal.NotifyContext(ctx, append(signals, syscall.SIGTERM)...)
+}
+
 // Once carries out one line, for a shell, and returns the exit status. ask, if
 // not nil, is asked what the server asks; without it a question is a refusal.
 // A live table is drawn in place if out is a terminal. It ends by Ctrl-C, which
@@ -138,7 +146,13 @@ func Once(path string, words []string, out, errw io.Writer, ask func(question st
 	if wrong == nil && cmd.stream {
 		a, err = follow(ctx, path, line, show, note)
 	} else {
-		a, err = do(ctx, path, line, show)
+		// A file that is half written goes when the person gives up.
+		work, stop := ctx, context.CancelFunc(func() {})
+		if wrong == nil && cmd.name == "backup" {
+			work, stop = UntilSignal(ctx)
+		}
+		a, err = give(work, path, line, show)
+		stop()
 	}
 	if err == nil && a.verdict == "ASK" && ask != nil {
 		if !ask(a.text) {

@@ -210,7 +210,7 @@ func (c *Console) line(line string) {
 	defer cancel()
 	show := c.editor.Print
 	line = c.painted(line)
-	a, err := do(ctx, c.path, line, show)
+	a, err := give(ctx, c.path, line, show)
 	if err == nil && a.verdict == "ASK" {
 		if !c.ask(a.text) {
 			show("nothing was done")

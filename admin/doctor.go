@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"roomd/netsvc"
+	"roomd/store"
 )
 
 // finding is something that the operator should know.
@@ -127,6 +128,9 @@ func (c *call) resources(d *diagnosis) error {
 	}
 	if room, ok := diskFree(c.Data); ok && room < uint64(max(file, 100<<20)) {
 		d.say("risk", "disk", "%s are free, the database has %s; make room, or keep less: history.lines, history.age", cell("bytes", room), cell("bytes", file))
+	}
+	for _, name := range store.LeftBehind(c.Data) {
+		d.say("risk", "disk", "%s was left behind by a process that was killed; the next start removes it, and you may", name)
 	}
 	if file > 100<<20 && free > file/2 {
 		d.say("risk", "database", "%s of its %s are free: the file does not shrink by itself; roomd store compact, while the server is down", cell("bytes", free), cell("bytes", file))

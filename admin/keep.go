@@ -1,19 +1,47 @@
 package admin
 
 import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"maps"
+	"os"
+	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
+
+	"roomd/store"
 )
 
 // keepCommands look after the database of the running server.
 var keepCommands = []command{
-	{name: "backup", args: "FILE", short: "copy the database to a file, while rooms go on", example: "backup /var/backups/roomd.db --keep 7", changes: true,
+	{name: "backup", args: "FILE", short: "copy the database to a file of yours, while rooms go on", example: "backup /var/backups/roomd.db --keep 7", changes: true,
 		flags: []flag{{"keep", "N", "keep N backups: FILE, FILE.1 and so on"}, {"rate", "MB", "megabytes a second at most; 32 by default"}}, run: backup},
 	{name: "reopen", short: "let a database that is read-only take lines again, after a check", example: "reopen", changes: true, run: reopen},
 }
 
-// backup names a file as the server sees it: relative to its database.
+// filesFlag is for our own clients, and not shown: they write the file. Its value
+// is the identities of the files that are there now under its names.
+const filesFlag = "files"
+
+// backupWait is how long a client may take none of a backup. The database cannot
+// reuse space meanwhile.
+const backupWait = 30 * time.Second
+
+// backup sends the database to a client, which writes the file: it can write where
+// the person who asks can, and not where the server can. The answer has the bytes,
+// in base64, and then how many they were and their checksum.
 func backup(c *call) error {
 	keep, err := c.number("keep", 0)
 	if err != nil {
@@ -23,32 +51,248 @@ func backup(c *call) error {
 	if err != nil {
 		return err
 	}
-	path := c.args[0]
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(c.Data), path)
+	identities, ours := c.flags[filesFlag]
+	if !ours {
+		return refuse("usage", "the client writes the file: roomd admin backup FILE, or the prompt of the console")
 	}
-	if err := c.would("the database would be copied to %s", path); err != nil {
+	var paths []string
+	for i := range keep + 1 {
+		paths = append(paths, store.Aged(c.args[0], i))
+	}
+	files := store.Files(c.Data)
+	if c.Files != nil {
+		files = append(files, c.Files()...)
+	}
+	if file := store.Among(files, paths, strings.Split(identities, ",")); file != "" {
+		return refuse("refused", "no backup was made: %s is in use by the server", file)
+	}
+	if err := c.would("the database would be copied to %s", c.args[0]); err != nil {
 		return err
 	}
-	start, shown := time.Now(), time.Now()
-	size, err := c.Store.Backup(c.ctx, path, keep, int64(rate)<<20, func(done, total int64) {
-		if c.out.json || time.Since(shown) < time.Second {
-			return
+	out := &sender{out: c.out, sum: sha256.New()}
+	n, err := c.Store.Snapshot(c.ctx, out, int64(rate)<<20, func(done, total int64) {
+		if done == 0 {
+			out.header(parcel{Total: total})
 		}
-		shown = time.Now()
-		c.out.text("%s of %s", cell("bytes", uint64(done)), cell("bytes", uint64(total)))
-		c.out.w.Flush() // who has gone is noticed by the copy
 	})
 	if err != nil {
-		return refuse("refused", "no backup was made: %v", err)
+		return refuse("refused", "no backup was made: %v", errors.Join(err, out.resume()))
 	}
-	if c.out.json {
-		return c.out.one(struct {
+	return out.header(parcel{Total: n, Sum: hex.EncodeToString(out.sum.Sum(nil))})
+}
+
+// parcel is how much is coming, or what has come.
+type parcel struct {
+	Total int64  `json:"total"`
+	Sum   string `json:"sha256,omitempty"`
+}
+
+// sender writes what it is given as lines of an answer. Who does not read is not
+// waited for longer than backupWait.
+type sender struct {
+	out *output
+	sum hash.Hash
+
+	mu    sync.Mutex
+	ended bool
+}
+
+func (s *sender) Write(b []byte) (n int, err error) {
+	s.sum.Write(b)
+	for n < len(b) && err == nil {
+		part := b[n:min(n+48<<10, len(b))]
+		s.extend()
+		s.out.w.WriteByte(' ')
+		s.out.w.Write(base64.StdEncoding.AppendEncode(s.out.w.AvailableBuffer(), part))
+		s.out.w.WriteByte('\n')
+		if err = s.out.w.Flush(); err == nil {
+			n += len(part)
+		}
+	}
+	return n, err
+}
+
+func (s *sender) header(p parcel) error {
+	s.extend()
+	return errors.Join(s.out.object(p), s.out.w.Flush())
+}
+
+// extend gives the client time again, unless it is over.
+func (s *sender) extend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.out.conn != nil && !s.ended {
+		s.out.conn.SetWriteDeadline(time.Now().Add(backupWait))
+	}
+}
+
+// SetWriteDeadline ends a write that waits for the client.
+func (s *sender) SetWriteDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	if s.out.conn == nil {
+		return nil
+	}
+	return s.out.conn.SetWriteDeadline(t)
+}
+
+// resume lets the verdict be written, if the client reads.
+func (s *sender) resume() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.out.conn == nil {
+		return nil
+	}
+	return s.out.conn.SetWriteDeadline(time.Now().Add(time.Second))
+}
+
+// give is do, with the client's part of a backup.
+func give(ctx context.Context, socket, line string, show func(string)) (answer, error) {
+	cmd, args, flags, err := parse(line)
+	if err != nil || cmd.name != "backup" {
+		return do(ctx, socket, line, show)
+	}
+	r := &receiver{ctx: ctx, socket: socket, show: show}
+	_, r.json = flags["json"]
+	_, dry := flags["dry-run"]
+	if !dry {
+		delete(flags, "json") // what the server says is for us
+	}
+	if r.file, err = store.Real(args[0]); err != nil {
+		return answer{verdict: "ERR", code: "refused", text: "no backup was made: " + err.Error()}, nil
+	}
+	keep, err := strconv.Atoi(flags["keep"])
+	if err != nil {
+		keep = 0 // the server says what is wrong with it
+	}
+	var there []string
+	for i := range min(keep, 1000) + 1 {
+		if id := store.FileID(store.Aged(r.file, i)); id != "" {
+			there = append(there, id)
+		}
+	}
+	words := []string{"--" + filesFlag + "=" + strings.Join(there, ","), "backup", r.file}
+	for _, name := range slices.Sorted(maps.Keys(flags)) {
+		word := "--" + name
+		if flags[name] != "" {
+			word += "=" + flags[name]
+		}
+		words = append(words, word)
+	}
+	r.line = Join(words)
+	if dry {
+		return do(ctx, socket, r.line, show)
+	}
+	return r.receive(keep)
+}
+
+// receiver writes a backup to a file.
+type receiver struct {
+	ctx    context.Context
+	socket string
+	line   string // for the server
+	file   string
+	json   bool
+	show   func(string)
+
+	w     io.Writer
+	sum   hash.Hash
+	done  int64
+	said  time.Time
+	whole *parcel // what it is to be; nil: nothing has come
+	err   error
+}
+
+// receive asks the server, and makes the file of what comes.
+func (r *receiver) receive(keep int) (a answer, err error) {
+	ctx, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	began := time.Now()
+	r.said, r.sum = began, sha256.New()
+	asked := errors.New("the server has refused") // a and err say why
+	size, failed := store.WriteBackup(ctx, r.file, keep, func(w io.Writer) error {
+		r.w = w
+		a, err = do(ctx, r.socket, r.line, func(l string) {
+			if r.err == nil {
+				if r.err = r.take(l); r.err != nil {
+					cancel()
+				}
+			}
+		})
+		switch {
+		case r.err != nil:
+			return r.err
+		case err != nil || a.verdict != "OK":
+			return asked
+		case r.whole == nil || r.whole.Sum != hex.EncodeToString(r.sum.Sum(nil)) || r.whole.Total != r.done:
+			return errors.New("what came is not what the server has sent")
+		}
+		return nil
+	})
+	switch {
+	case failed == nil:
+		return a, r.told(size, time.Since(began))
+	case errors.Is(failed, asked) && err == nil:
+		return a, nil
+	case errors.Is(failed, asked) && r.ctx.Err() == nil && r.whole == nil:
+		return a, err // it cannot be reached
+	case r.ctx.Err() != nil:
+		failed = errors.New("it was ended")
+	case errors.Is(failed, asked):
+		failed = fmt.Errorf("the server has ended it: %w", err)
+	}
+	return answer{verdict: "ERR", code: "refused", text: fmt.Sprintf("no backup was made: %v", failed)}, nil
+}
+
+// take takes a line of the answer.
+func (r *receiver) take(l string) error {
+	if r.whole == nil || strings.HasPrefix(l, "{") {
+		r.whole = new(parcel)
+		return json.Unmarshal([]byte(l), r.whole)
+	}
+	b, err := base64.StdEncoding.DecodeString(l)
+	if err != nil {
+		return fmt.Errorf("what the server says is no backup: %w", err)
+	}
+	r.sum.Write(b)
+	n, err := r.w.Write(b)
+	r.done += int64(n)
+	if err == nil && !r.json && time.Since(r.said) > time.Second {
+		r.said = time.Now()
+		r.show(fmt.Sprintf("%s of %s", cell("bytes", uint64(r.done)), cell("bytes", uint64(r.whole.Total))))
+	}
+	var full *os.PathError
+	if errors.As(err, &full) {
+		who := strconv.Itoa(os.Geteuid())
+		if u, err := user.LookupId(who); err == nil {
+			who = u.Username
+		}
+		err = fmt.Errorf("%s cannot write to %s: %w", who, filepath.Dir(r.file), full.Err)
+	}
+	return err
+}
+
+// told says that it is done.
+func (r *receiver) told(size int64, took time.Duration) error {
+	var w strings.Builder
+	out := &output{w: bufio.NewWriter(&w), json: r.json}
+	var err error
+	if r.json {
+		err = out.one(struct {
 			File  string `json:"file"`
 			Bytes int64  `json:"bytes"`
-		}{path, size})
+		}{r.file, size})
+	} else {
+		err = out.text("%s is written and checked: %s in %s s", r.file, cell("bytes", uint64(size)), strconv.FormatFloat(took.Seconds(), 'f', 1, 64))
 	}
-	return c.out.text("%s is written and checked: %s in %s s", path, cell("bytes", uint64(size)), strconv.FormatFloat(time.Since(start).Seconds(), 'f', 1, 64))
+	if err = errors.Join(err, out.end(), out.w.Flush()); err != nil {
+		return err
+	}
+	for l := range strings.Lines(w.String()) {
+		r.show(strings.TrimSuffix(strings.TrimPrefix(l, " "), "\n"))
+	}
+	return nil
 }
 
 func reopen(c *call) error {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"reflect"
 	"strings"
 	"time"
@@ -21,7 +22,8 @@ type output struct {
 	json   bool
 	color  bool // the terminal has colours
 	stream bool
-	values int // yielded so far
+	values int      // yielded so far
+	conn   net.Conn // for who writes much; nil: none
 }
 
 // line writes one line of the answer. It holds nothing that could end the line

@@ -158,13 +158,13 @@ func (l *Listener) serve(c *net.UnixConn) {
 		if blank(line) {
 			continue
 		}
-		next, open := l.run(ctx, who, line, w, lines)
+		next, open := l.run(ctx, who, line, c, w, lines)
 		if w.Flush() != nil || !open {
 			return
 		}
 		for next != "" && open {
 			line, next = next, ""
-			next, open = l.run(ctx, who, line, w, lines)
+			next, open = l.run(ctx, who, line, c, w, lines)
 			if w.Flush() != nil {
 				return
 			}
@@ -180,10 +180,10 @@ func blank(line string) bool {
 // run answers one line. A stream ends when another line comes: if that is not
 // blank, it is the next command. open is false once the client has left during
 // a stream.
-func (l *Listener) run(ctx context.Context, who Caller, line string, w *bufio.Writer, lines <-chan string) (next string, open bool) {
+func (l *Listener) run(ctx context.Context, who Caller, line string, c net.Conn, w *bufio.Writer, lines <-chan string) (next string, open bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	out := &output{w: w}
+	out := &output{w: w, conn: c}
 	open = true
 	if cmd, _, _, err := parse(line); err == nil && cmd.stream {
 		watching := make(chan error, 1)
@@ -206,7 +206,8 @@ func (l *Listener) run(ctx context.Context, who Caller, line string, w *bufio.Wr
 	l.answering.Add(1)
 	defer l.answering.Add(-1)
 	verdict(w, l.srv.execute(ctx, who, line, out))
-	return "", w.Flush() == nil
+	err := w.Flush()
+	return "", errors.Join(err, c.SetWriteDeadline(time.Time{})) == nil
 }
 
 // verdict writes the last line of an answer.

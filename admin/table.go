@@ -33,7 +33,9 @@ type Server struct {
 	Dropped func() (lines uint64, waits time.Duration)
 	Version string
 	Data    string // the database's file
-	Group   string // who else may use the socket at first; empty: nobody
+	// Files, if not nil, are further files of the server that no backup may replace.
+	Files func() []string
+	Group string // who else may use the socket at first; empty: nobody
 
 	group atomic.Pointer[string] // by SetAccess
 	plans plans
@@ -189,6 +191,9 @@ func (c *command) allFlags() []flag {
 // command that a watch repeats are its own too.
 func (c *command) flag(word string, args []string) (flag, error) {
 	all := append(c.allFlags(), flag{name: colorFlag})
+	if c.name == "backup" {
+		all = append(all, flag{name: filesFlag, arg: "IDENTITIES"})
+	}
 	if inner := watched(c, args); inner != nil {
 		all = append(all, inner.allFlags()...)
 	}
@@ -197,7 +202,7 @@ func (c *command) flag(word string, args []string) (flag, error) {
 		if f.name == word {
 			return f, nil
 		}
-		if strings.HasPrefix(f.name, word) && f.name != colorFlag && !slices.Contains(names, "--"+f.name) {
+		if strings.HasPrefix(f.name, word) && f.name != colorFlag && f.name != filesFlag && !slices.Contains(names, "--"+f.name) {
 			names = append(names, "--"+f.name)
 		}
 	}

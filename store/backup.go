@@ -21,17 +21,20 @@ const BackupRate = 32 << 20
 // the syncs of the lines.
 const backupStep = 1 << 20
 
-// Backup writes everything that was said before the call to a new file at path,
-// with mode 0600, while lines go on, at rate bytes a second (0: BackupRate). It
-// is opened and checked before it gets its name. If there is a file with that
-// name, keep files are kept: path, path.1 and so on, the newest first; with keep
-// 0 it is an error. progress, if not nil, is called now and then. The database
-// does not reuse space meanwhile. It returns the size of the backup.
-func (s *Store) Backup(ctx context.Context, path string, keep int, rate int64, progress func(done, total int64)) (size int64, err error) {
+// WriteBackup makes a file at path, with mode 0600, of what fill writes: a database
+// as Snapshot writes it. It is synced, opened and checked before it gets its name;
+// ctx ends that. If there is a file with that name, keep files are kept: path,
+// path.1 and so on, the newest first; with keep 0 it is an error. A link at path
+// stays, and leads to the new file. It returns the size of the backup.
+func WriteBackup(ctx context.Context, path string, keep int, fill func(io.Writer) error) (size int64, err error) {
+	if path, err = Resolve(path); err != nil {
+		return 0, err
+	}
 	if _, err := os.Lstat(path); keep == 0 && !errors.Is(err, fs.ErrNotExist) {
 		return 0, errors.Join(fmt.Errorf("%s is there already", path), err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".part*")
+	removeLeftBehind(path)
+	f, err := beside(path, usePart)
 	if err != nil {
 		return 0, err
 	}
@@ -41,33 +44,73 @@ func (s *Store) Backup(ctx context.Context, path string, keep int, rate int64, p
 			err = errors.Join(err, os.Remove(tmp))
 		}
 	}()
-	size, err = s.snapshot(ctx, f, rate, progress)
-	if err = errors.Join(err, f.Close()); err != nil {
+	out := &gentle{f: f}
+	if err = errors.Join(fill(out), f.Sync(), f.Close()); err != nil {
 		return 0, err
 	}
-	if err := cleanCopy(tmp); err != nil {
+	if err := cleanCopy(ctx, tmp); err != nil {
 		return 0, fmt.Errorf("check the backup: %w", err)
 	}
-	for i := keep - 1; i > 0; i-- {
-		if err := os.Rename(aged(path, i-1), aged(path, i)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return 0, err
-		}
+	if err := rotate(path, keep); err != nil {
+		return 0, err
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		return 0, err
 	}
-	return size, syncDir(filepath.Dir(path))
+	return out.done, syncDir(filepath.Dir(path))
 }
 
-func aged(path string, i int) string {
+// rotate gives keep-1 older backups their next names. The newest has both of its
+// names then: there is a backup at path all the time.
+func rotate(path string, keep int) error {
+	for i := keep - 1; i > 0; i-- {
+		from, to := Aged(path, i-1), Aged(path, i)
+		if i == 1 {
+			if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			if os.Link(from, to) == nil {
+				continue
+			}
+		}
+		if err := os.Rename(from, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Aged is the name of an older backup: the i-th, or for 0 the newest.
+func Aged(path string, i int) string {
 	if i == 0 {
 		return path
 	}
 	return fmt.Sprint(path, ".", i)
 }
 
-// snapshot writes the database as it is to f.
-func (s *Store) snapshot(ctx context.Context, f *os.File, rate int64, progress func(done, total int64)) (int64, error) {
+// gentle writes to a file, and gives the disk some of it at a time.
+type gentle struct {
+	f           *os.File
+	done, given int64
+}
+
+func (g *gentle) Write(b []byte) (n int, err error) {
+	n, err = g.f.Write(b)
+	if g.done += int64(n); g.done-g.given >= backupStep {
+		trickle(g.f, g.given, g.done-g.given)
+		g.given = g.done
+	}
+	return n, err
+}
+
+// Snapshot writes the database as it is to w, everything that was said before the
+// call and nothing after, while lines go on, at rate bytes a second (0:
+// BackupRate). progress, if not nil, is called at the beginning and now and then.
+// The database does not reuse space meanwhile. It ends when ctx is done, or the
+// store is closed or suspended; if w has a SetWriteDeadline it is not waited for
+// then. It returns how many bytes it has written. See WriteBackup for what they
+// need to be a backup.
+func (s *Store) Snapshot(ctx context.Context, w io.Writer, rate int64, progress func(done, total int64)) (int64, error) {
 	if rate <= 0 {
 		rate = BackupRate
 	}
@@ -89,12 +132,18 @@ func (s *Store) snapshot(ctx context.Context, f *os.File, rate int64, progress f
 	if err := errors.Join(c.err, begun); err != nil {
 		return 0, err
 	}
-	out := &paced{ctx: ctx, f: f, rate: rate, start: time.Now(), total: tx.Size(), progress: progress}
+	if d, ok := w.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		defer context.AfterFunc(ctx, func() { d.SetWriteDeadline(time.Unix(1, 0)) })()
+	}
+	out := &paced{ctx: ctx, w: w, rate: rate, start: time.Now(), total: tx.Size(), progress: progress}
 	if progress != nil {
 		progress(0, tx.Size())
 	}
 	n, err := tx.WriteTo(out)
-	return n, errors.Join(err, tx.Rollback(), f.Sync())
+	if ctx.Err() != nil {
+		err = context.Cause(ctx) // and not what came of it
+	}
+	return n, errors.Join(err, tx.Rollback())
 }
 
 // backup is one under way. The file cannot be closed before it has ended.
@@ -114,13 +163,13 @@ func (s *Store) endBackups() {
 
 // paced writes no faster than its rate.
 type paced struct {
-	ctx           context.Context
-	f             *os.File
-	rate          int64
-	start         time.Time
-	done, total   int64
-	given, showed int64
-	progress      func(done, total int64)
+	ctx         context.Context
+	w           io.Writer
+	rate        int64
+	start       time.Time
+	done, total int64
+	showed      int64
+	progress    func(done, total int64)
 }
 
 func (p *paced) Write(b []byte) (n int, err error) {
@@ -128,15 +177,11 @@ func (p *paced) Write(b []byte) (n int, err error) {
 		if p.ctx.Err() != nil {
 			return n, context.Cause(p.ctx)
 		}
-		m, err := p.f.Write(b[n:min(n+256<<10, len(b))])
+		m, err := p.w.Write(b[n:min(n+256<<10, len(b))])
 		n += m
 		p.done += int64(m)
 		if err != nil {
 			return n, err
-		}
-		if p.done-p.given >= backupStep {
-			trickle(p.f, p.given, p.done-p.given)
-			p.given = p.done
 		}
 		if p.progress != nil && (p.done-p.showed) > p.total/20 {
 			p.showed = p.done
@@ -162,7 +207,7 @@ func (p *paced) ReadFrom(r io.Reader) (int64, error) {
 
 // cleanCopy makes a copy of a database that was in use one that is not, whose
 // history is of another epoch, and checks it.
-func cleanCopy(path string) error {
+func cleanCopy(ctx context.Context, path string) error {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
 	if err != nil {
 		return err
@@ -171,5 +216,8 @@ func cleanCopy(path string) error {
 		meta := tx.Bucket(bucketMeta)
 		return errors.Join(meta.Delete(keyJournal), meta.Delete(keyRelaxed), unname(meta))
 	})
-	return errors.Join(err, db.Close(), checkFile(path))
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	return orLeave(ctx, func() error { return checkFile(path) })
 }

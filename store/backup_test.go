@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,14 @@ import (
 	"testing"
 	"time"
 )
+
+// Backup is a backup as a client makes it.
+func (tp *tap) Backup(ctx context.Context, path string, keep int, rate int64, progress func(done, total int64)) (int64, error) {
+	return WriteBackup(ctx, path, keep, func(w io.Writer) error {
+		_, err := tp.Snapshot(ctx, w, rate, progress)
+		return err
+	})
+}
 
 // A backup under load is everything up to some line of each room, with nothing
 // missing; it has no journal, and a mode of its own.
@@ -135,15 +144,15 @@ func TestRestoreFile(t *testing.T) {
 	}
 	s.say(room, "two")
 	var inUse *InUseError
-	if _, err := RestoreFile(backup, s.path, true, nil); !errors.As(err, &inUse) {
+	if _, err := RestoreFile(t.Context(), backup, s.path, true, nil); !errors.As(err, &inUse) {
 		t.Error("a database in use:", err)
 	}
 	path := s.crashed() // its journal must not come between
-	if _, err := RestoreFile(backup, path, false, nil); err == nil || !strings.Contains(err.Error(), "is there already") {
+	if _, err := RestoreFile(t.Context(), backup, path, false, nil); err == nil || !strings.Contains(err.Error(), "is there already") {
 		t.Error(err)
 	}
 	copied, whole := int64(0), int64(0)
-	kept, err := RestoreFile(backup, path, true, func(done, total int64) { copied, whole = done, total })
+	kept, err := RestoreFile(t.Context(), backup, path, true, func(done, total int64) { copied, whole = done, total })
 	if copied == 0 || copied != whole {
 		t.Errorf("%d of %d bytes are said to be copied", copied, whole)
 	}
@@ -166,7 +175,7 @@ func TestRestoreFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := sum(t, path)
-	if _, err := RestoreFile(backup, path, true, nil); err == nil || sum(t, path) != before {
+	if _, err := RestoreFile(t.Context(), backup, path, true, nil); err == nil || sum(t, path) != before {
 		t.Error("a bad backup:", err)
 	}
 	if left, err := filepath.Glob(path + ".new*"); err != nil || len(left) > 0 {

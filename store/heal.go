@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -41,7 +40,7 @@ func (s *Store) heal() error {
 	s.settle()
 	// Readers have what they need: nothing is closed before the disk takes a
 	// byte again.
-	if err := probe(filepath.Dir(s.path)); err != nil {
+	if err := probe(s.path); err != nil {
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
 	if err := s.takeBack(); err != nil {
@@ -84,9 +83,9 @@ func (s *Store) heal() error {
 	return nil
 }
 
-// probe writes to a new file in a folder.
-func probe(dir string) error {
-	f, err := os.CreateTemp(dir, ".roomd-probe*")
+// probe writes to a new file beside path.
+func probe(path string) error {
+	f, err := beside(path, useNew)
 	if err != nil {
 		return err
 	}
@@ -103,7 +102,7 @@ func (s *Store) reload() error {
 		return err
 	}
 	dropCache(s.path) // else the check would see what the disk has not got
-	db, err := openFile(s.path, s.opts.LockTimeout, nil)
+	db, err := openFile(s.opts.Context, s.path, s.opts.LockTimeout, nil)
 	if err != nil {
 		// Readers have the file as it is, if it can be had at all.
 		s.db, _ = bolt.Open(s.path, 0, &bolt.Options{ReadOnly: true, Timeout: s.opts.LockTimeout})

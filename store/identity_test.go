@@ -96,7 +96,7 @@ func TestIdentityOfABackup(t *testing.T) {
 	seen := map[string]bool{was.Epoch: true}
 	for range 2 {
 		s.stop()
-		kept, err := RestoreFile(backup, s.path, true, nil)
+		kept, err := RestoreFile(t.Context(), backup, s.path, true, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

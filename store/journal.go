@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // journal is the file beside the database that a commit goes to: one write and
@@ -49,7 +50,9 @@ const (
 	journalGrow  = 256 << 10
 )
 
-func journalPath(path string) string { return path + ".journal" }
+const journalSuffix = ".journal"
+
+func journalPath(path string) string { return path + journalSuffix }
 
 // create makes the file. Nothing refers to it yet.
 func (j *journal) create() (err error) {
@@ -68,7 +71,7 @@ func (j *journal) create() (err error) {
 	if _, err := f.WriteAt(head, 0); err != nil {
 		return err
 	}
-	if err := errors.Join(f.Sync(), syncDir(filepath.Dir(j.path))); err != nil {
+	if err := errors.Join(own(f, strings.TrimSuffix(j.path, journalSuffix)), f.Sync(), syncDir(filepath.Dir(j.path))); err != nil {
 		return err
 	}
 	j.file, j.at, j.size = f, journalHead, int64(len(head))

@@ -1,12 +1,14 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -29,6 +31,9 @@ type Info struct {
 // If check is set it reads all of it, and compares; what it finds damaged is in
 // problems, and the rest is right. The error says why it could not even begin.
 func Inspect(path string, check bool) (info Info, problems []error, err error) {
+	if path, err = Resolve(path); err != nil {
+		return info, nil, err
+	}
 	if st, err := os.Stat(path); err != nil {
 		return info, nil, err
 	} else if st.Mode().IsRegular() && st.Size() < int64(2*os.Getpagesize()) {
@@ -113,6 +118,7 @@ func Compact(path string, opts Options) (before, after int64, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return 0, 0, err // opening would make it
 	}
+	opts.CompactAbove = 0
 	s, err := Open(path, opts)
 	if err != nil {
 		return 0, 0, err
@@ -127,7 +133,7 @@ func Compact(path string, opts Options) (before, after int64, err error) {
 func (s *Store) compact() (before, after int64, err error) {
 	before, err = sizeOf(s.path)
 	s.planTidy(s.now())
-	for s.chore() {
+	for s.chore() && s.opts.Context.Err() == nil {
 	}
 	if err == nil {
 		err = s.finish()
@@ -139,7 +145,7 @@ func (s *Store) compact() (before, after int64, err error) {
 		err = errSpoilt
 	}
 	if err == nil {
-		err = replace(s.db, s.path, "", s.opts.Progress)
+		err = replace(s.opts.Context, s.db, s.path, "", s.opts.Progress)
 	}
 	if err = errors.Join(err, s.journal.close(), s.db.Close()); err == nil {
 		after, err = sizeOf(s.path)
@@ -159,12 +165,33 @@ func sizeOf(path string) (int64, error) {
 
 // RestoreFile puts a backup in the place of a database that no server has open,
 // after a check. What is there is refused, unless force is set: then it is kept
-// beside, with its journal, as kept. progress, if not nil, is told of the copy.
-func RestoreFile(backup, path string, force bool, progress Progress) (kept string, err error) {
-	if err := checkFile(backup); err != nil {
+// beside, with its journal, as kept. The new file has the owner and the mode of
+// the old one. progress, if not nil, is told of the copy, which ctx ends.
+func RestoreFile(ctx context.Context, backup, path string, force bool, progress Progress) (kept string, err error) {
+	if path, err = Resolve(path); err != nil {
+		return "", err
+	}
+	if there, err := os.Stat(path); err == nil {
+		if is, err := os.Stat(backup); err == nil && os.SameFile(is, there) {
+			return "", fmt.Errorf("%s is the database itself, and no backup of it", backup)
+		}
+		if !force {
+			return "", fmt.Errorf("%s is there already", path)
+		}
+		// Until the new file is there nobody else opens the old one.
+		lock, err := lockFile(path)
+		if err != nil {
+			return "", err
+		}
+		defer lock.Close()
+		removeLeftBehind(path)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if err := orLeave(ctx, func() error { return checkFile(backup) }); err != nil {
 		return "", fmt.Errorf("the backup %s is not good: %w", backup, err)
 	}
-	tmp, err := copyFile(backup, path, progress)
+	tmp, err := copyFile(ctx, backup, path, progress)
 	if err != nil {
 		return "", err
 	}
@@ -173,11 +200,11 @@ func RestoreFile(backup, path string, force bool, progress Progress) (kept strin
 			err = errors.Join(err, os.Remove(tmp))
 		}
 	}()
-	if err := cleanCopy(tmp); err != nil {
+	if err := cleanCopy(ctx, tmp); err != nil {
 		return "", fmt.Errorf("the copy of the backup: %w", err)
 	}
-	if _, err := os.Lstat(path); err == nil {
-		if !force {
+	if _, err := os.Stat(path); err == nil {
+		if !force { // since a moment ago
 			return "", fmt.Errorf("%s is there already", path)
 		}
 		kept = fmt.Sprintf("%s.before-%s", path, time.Now().UTC().Format("20060102-150405"))
@@ -190,41 +217,64 @@ func RestoreFile(backup, path string, force bool, progress Progress) (kept strin
 	if err := os.Rename(tmp, path); err != nil {
 		return kept, err
 	}
+	if kept != "" { // the new file has no journal; that of the old one has another name, too
+		if err := os.Remove(journalPath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return kept, err
+		}
+	}
 	return kept, syncDir(filepath.Dir(path))
 }
 
-// aside gives a database that nobody has open a second name, and its journal
-// that of it. A damaged one may be what the backup is for: it is moved, too.
-func aside(path, kept string) error {
-	var inUse *InUseError
-	if db, err := openBolt(path, time.Second); err == nil {
-		defer db.Close()
-	} else if errors.As(err, &inUse) {
-		return err
+// lockFile takes the lock of a database, which may be damaged, until the file is
+// closed.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
 	}
+	for end := time.Now().Add(time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil && moved(path, f) {
+			err = errMoved
+		}
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errors.Join(fmt.Errorf("lock the database %s: %w", path, err), f.Close())
+		}
+		if time.Now().After(end) {
+			return nil, errors.Join(&InUseError{path, lockHolder(path)}, f.Close())
+		}
+	}
+}
+
+// aside gives a database that nobody has open a second name, and its journal
+// that of it: whatever ends this, the two are together under one of them.
+func aside(path, kept string) error {
 	if err := keep(path, kept); err != nil {
 		return fmt.Errorf("keep the old file as %s: %w", kept, err)
 	}
-	if err := os.Rename(journalPath(path), journalPath(kept)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if err := keep(journalPath(path), journalPath(kept)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("keep the old journal as %s: %w", journalPath(kept), err)
 	}
 	return nil
 }
 
 // copyFile copies a file into a new one beside path, synced, and returns that.
-func copyFile(from, path string, progress Progress) (tmp string, err error) {
+func copyFile(ctx context.Context, from, path string, progress Progress) (tmp string, err error) {
 	in, err := os.Open(from)
 	if err != nil {
 		return "", err
 	}
 	defer in.Close()
-	out, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new*")
+	out, err := beside(path, useNew)
 	if err != nil {
 		return "", err
 	}
 	st, err := in.Stat()
 	if err == nil {
-		_, err = io.Copy(&counted{out, progress, 0, st.Size()}, in)
+		_, err = io.Copy(&counted{ctx, out, progress, 0, st.Size()}, in)
 	}
 	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
 		return "", errors.Join(err, os.Remove(out.Name()))
@@ -234,12 +284,16 @@ func copyFile(from, path string, progress Progress) (tmp string, err error) {
 
 // counted tells of what is written.
 type counted struct {
+	ctx context.Context // ends it
 	io.Writer
 	progress    Progress
 	done, total int64
 }
 
 func (c *counted) Write(b []byte) (n int, err error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
 	n, err = c.Writer.Write(b)
 	if c.done += int64(n); c.progress != nil {
 		c.progress(c.done, c.total)

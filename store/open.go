@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,7 +29,7 @@ func boltOptions(lockTimeout time.Duration) *bolt.Options {
 const allocSize = 1 << 20
 
 // openFile opens an existing file and brings it to this version.
-func openFile(path string, lockTimeout time.Duration, progress Progress) (*bolt.DB, error) {
+func openFile(ctx context.Context, path string, lockTimeout time.Duration, progress Progress) (*bolt.DB, error) {
 	for range 10 {
 		db, err := openBolt(path, lockTimeout)
 		if errors.Is(err, errMoved) {
@@ -48,7 +49,7 @@ func openFile(path string, lockTimeout time.Duration, progress Progress) (*bolt.
 		if version >= Schema {
 			return db, nil
 		}
-		if err := migrate(db, path, version, progress); err != nil {
+		if err := migrate(ctx, db, path, version, progress); err != nil {
 			return nil, err
 		}
 	}
@@ -150,8 +151,7 @@ func createFile(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".new*")
+	f, err := beside(path, useNew)
 	if err != nil {
 		return err
 	}
@@ -183,11 +183,14 @@ func createFile(path string) error {
 	// A link, unlike a rename, never replaces what another process has put
 	// there in the meantime.
 	if err := os.Link(tmp, path); err != nil && !errors.Is(err, fs.ErrExist) {
+		if _, there := os.Stat(path); there == nil {
+			return nil // of another process, which took our file for one left behind
+		}
 		if err := os.Rename(tmp, path); err != nil {
 			return err
 		}
 	}
-	return syncDir(dir)
+	return syncDir(filepath.Dir(path))
 }
 
 func syncDir(dir string) error {

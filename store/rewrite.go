@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,13 +19,13 @@ const rewriteBytes = 16 << 20
 // rewrite copies a database of this version or an older one into an empty new
 // one of this version, without what retention has hidden and without gaps. The
 // old one has no journal and does not change meanwhile.
-func rewrite(old *bolt.DB, path string, progress Progress) (err error) {
+func rewrite(ctx context.Context, old *bolt.DB, path string, progress Progress) (err error) {
 	// Nothing refers to the new file before it is whole.
 	to, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true, NoGrowSync: true, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
 	if err != nil {
 		return err
 	}
-	w := &rewriter{db: to, progress: progress}
+	w := &rewriter{ctx: ctx, db: to, progress: progress}
 	err = viewDB(old, func(tx *bolt.Tx) error {
 		version, err := schemaOf(tx)
 		if err != nil {
@@ -48,6 +49,7 @@ func rewrite(old *bolt.DB, path string, progress Progress) (err error) {
 }
 
 type rewriter struct {
+	ctx  context.Context // ends it
 	db   *bolt.DB
 	tx   *bolt.Tx
 	size int // of what is in tx
@@ -64,6 +66,9 @@ func (w *rewriter) commit() error {
 
 // put puts a record into a bucket, or into the one within it.
 func (w *rewriter) put(bucket, within, k, v []byte) (err error) {
+	if w.ctx.Err() != nil {
+		return context.Cause(w.ctx)
+	}
 	if w.size += len(k) + len(v); w.size > rewriteBytes {
 		if err := w.commit(); err != nil {
 			return err
@@ -192,9 +197,9 @@ func block1(k, v []byte) (b block, err error) {
 // migrate brings a database of an older version to this one: it is rewritten
 // beside, checked, and put in its place. The old one stays as path.schemaN. db
 // holds the lock, and is closed.
-func migrate(db *bolt.DB, path string, version uint64, progress Progress) error {
+func migrate(ctx context.Context, db *bolt.DB, path string, version uint64, progress Progress) error {
 	kept := fmt.Sprintf("%s.schema%d", path, version)
-	err := replace(db, path, kept, progress)
+	err := replace(ctx, db, path, kept, progress)
 	if err = errors.Join(err, db.Close()); err != nil {
 		return fmt.Errorf("bring the database %s from version %d to %d: %w", path, version, Schema, err)
 	}
@@ -203,9 +208,8 @@ func migrate(db *bolt.DB, path string, version uint64, progress Progress) error 
 
 // replace rewrites db, which is at path, and puts the new one there after a
 // check. The old one stays as kept; if kept is empty it goes.
-func replace(db *bolt.DB, path, kept string, progress Progress) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".new*")
+func replace(ctx context.Context, db *bolt.DB, path, kept string, progress Progress) (err error) {
+	f, err := beside(path, useNew)
 	if err != nil {
 		return err
 	}
@@ -218,10 +222,10 @@ func replace(db *bolt.DB, path, kept string, progress Progress) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := rewrite(db, tmp, progress); err != nil {
+	if err := rewrite(ctx, db, tmp, progress); err != nil {
 		return err
 	}
-	if err := checkFile(tmp); err != nil {
+	if err := orLeave(ctx, func() error { return checkFile(tmp) }); err != nil {
 		return fmt.Errorf("the new file: %w", err)
 	}
 	if kept != "" {
@@ -232,7 +236,7 @@ func replace(db *bolt.DB, path, kept string, progress Progress) (err error) {
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return syncDir(filepath.Dir(path))
 }
 
 // keep lets a file be found under a second name, where links are possible, or
@@ -250,9 +254,9 @@ func keep(path, as string) error {
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	from, err := os.Open(path)
-	if err != nil {
-		return err
+	from, open := os.Open(path)
+	if open != nil {
+		return open
 	}
 	defer from.Close()
 	to, err := os.OpenFile(as, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -260,7 +264,20 @@ func keep(path, as string) error {
 		return err
 	}
 	_, err = io.Copy(to, from)
-	return errors.Join(err, to.Sync(), to.Close())
+	return errors.Join(err, own(to, path), to.Sync(), to.Close())
+}
+
+// orLeave runs fn, which only reads, and does not wait for its end when ctx is
+// done: checking a large file takes minutes, and the process is about to end.
+func orLeave(ctx context.Context, fn func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- fn() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // checkFile checks a file that no store has open for writing.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -90,6 +91,9 @@ type Options struct {
 	// Progress, if not nil, is called while Open writes an older file, or one that
 	// is mostly free, anew, and by Compact.
 	Progress Progress
+	// Context, if not nil, ends what Open or Compact writes anew when it is done:
+	// they fail with its cause, and what was there stays.
+	Context context.Context
 	// Latched, if not nil, is called on the committer's goroutine when the store
 	// becomes read-only, with the reason, and with nil when it has healed. It
 	// must not block, nor call the store.
@@ -116,6 +120,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.LockTimeout <= 0 {
 		o.LockTimeout = time.Second
+	}
+	if o.Context == nil {
+		o.Context = context.Background()
 	}
 	if o.PendingBytes <= 0 {
 		o.PendingBytes = 16 << 20
@@ -217,11 +224,15 @@ type head struct {
 // refused with an error that says so.
 func Open(path string, opts Options) (*Store, error) {
 	opts.setDefaults()
+	path, err := Resolve(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
 	used := lastUsed(path) // opening writes
 	if err := createFile(path); err != nil {
 		return nil, fmt.Errorf("create the database %s: %w", path, err)
 	}
-	db, err := openFile(path, opts.LockTimeout, opts.Progress)
+	db, err := openFile(opts.Context, path, opts.LockTimeout, opts.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -237,6 +248,7 @@ func Open(path string, opts Options) (*Store, error) {
 		written: make(chan error, 1),
 		waiting: make(map[chore]bool),
 	}
+	s.warnings = removeLeftBehind(path)
 	s.stall.tell = opts.Stalled
 	s.SetRetention(Retention{Lines: opts.Lines, Age: opts.Age, Trash: opts.Trash})
 	if err := s.load(); err != nil {
@@ -249,6 +261,9 @@ func Open(path string, opts Options) (*Store, error) {
 	opts.CompactAbove = 0
 	first := s
 	before, after, failed := first.compact()
+	if opts.Context.Err() != nil {
+		return nil, failed
+	}
 	if s, err = Open(path, opts); err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (s *Store) Resume() error {
 	if p == nil {
 		return nil
 	}
-	db, err := openFile(s.path, s.opts.LockTimeout, nil)
+	db, err := openFile(s.opts.Context, s.path, s.opts.LockTimeout, nil)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"roomd/netsvc/wire"
+	"roomd/store"
 )
 
 // mistake is something wrong in the configuration file.
@@ -315,6 +316,30 @@ func (c *Config) resolve(dir string) {
 			*path = filepath.Join(dir, *path)
 		}
 	}
+}
+
+// files are those that the server reads and writes: nothing else is to replace
+// them.
+func (c *Config) files() (all []string) {
+	for _, f := range append(store.Files(c.Server.Data), c.Admin.Socket, c.Path, c.TLS.Cert, c.TLS.Key) {
+		if f != "" {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// isOwn refuses a file that is to be written, or read as something else, if it is
+// one of the server's.
+func (c *Config) isOwn(file string) error {
+	real, err := store.Real(file)
+	if err != nil {
+		return nil // whoever opens it says what is wrong
+	}
+	if own := store.Among(c.files(), []string{real}, []string{store.FileID(file)}); own != "" {
+		return fmt.Errorf("%s is %s, which belongs to the server", file, own)
+	}
+	return nil
 }
 
 // adminMode is admin.mode, which has been checked.

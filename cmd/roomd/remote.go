@@ -51,6 +51,16 @@ func (r *remote) flags(cmd *cobra.Command, room bool) {
 	}
 }
 
+// isOwn refuses a file to write to that belongs to the server, if its
+// configuration can be read.
+func (r *remote) isOwn(file string) error {
+	c, err := loadConfig(r.config, 0)
+	if err != nil {
+		return nil
+	}
+	return c.isOwn(file)
+}
+
 // dial finds the server.
 func (r *remote) dial(ctx context.Context) (*client.Client, error) {
 	if r.password == "" {

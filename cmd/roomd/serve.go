@@ -126,6 +126,10 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 			return before.fail(err) // what it has is the other process's
 		}
 	} else if err := s.start(cancel); err != nil {
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			s.log.Info("stopped before the database was open", "found", err)
+			err = nil
+		}
 		return errors.Join(err, s.stop())
 	}
 	s.run(ctx, console)
@@ -195,6 +199,7 @@ func (s *server) open() (err error) {
 	options := s.cfg.storeOptions()
 	options.Observe = s.meter.observe
 	options.CompactAbove = compactAbove
+	options.Context = s.stopping
 	options.Latched = func(why error) {
 		if why == nil {
 			s.log.Info("the database is checked and takes lines again")
@@ -256,6 +261,7 @@ func (s *server) openDoors(halt func()) (err error) {
 	s.shell = &admin.Server{
 		Service: s.svc, Store: s.st, Log: s.tap, Stop: halt, Config: func() []admin.Setting { return s.config().settings() },
 		Reload: s.reload, Upgrade: s.upgrade, Version: thisVersion().Version, Data: c.Server.Data, Group: c.Admin.Group,
+		Files:   func() []string { return s.config().files() },
 		Dropped: s.lines.state,
 	}
 	switch {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,7 +48,9 @@ func (s *storeCommand) open(cmd *cobra.Command) (*store.Store, error) {
 	if _, err := os.Stat(cfg.Server.Data); err != nil {
 		return nil, err // opening would make it
 	}
-	st, err := store.Open(cfg.Server.Data, store.Options{})
+	ctx, stop := admin.UntilSignal(cmd.Context())
+	defer stop()
+	st, err := store.Open(cfg.Server.Data, store.Options{Context: ctx})
 	if err != nil {
 		return nil, err
 	}
@@ -178,6 +181,9 @@ func (s *storeCommand) compact(cmd *cobra.Command) error {
 	options := cfg.storeOptions()
 	var done func()
 	options.Progress, done = percent(cmd, "compacting")
+	ctx, stop := admin.UntilSignal(cmd.Context())
+	defer stop()
+	options.Context = ctx
 	before, after, err := store.Compact(cfg.Server.Data, options)
 	done()
 	if err != nil {
@@ -192,8 +198,13 @@ func (s *storeCommand) restore(cmd *cobra.Command, backup string, force bool) er
 	if err != nil {
 		return err
 	}
+	if err := cfg.isOwn(backup); err != nil {
+		return fmt.Errorf("nothing is restored: %w", err)
+	}
+	ctx, stop := admin.UntilSignal(cmd.Context())
+	defer stop()
 	progress, done := percent(cmd, "copying")
-	kept, err := store.RestoreFile(backup, cfg.Server.Data, force, progress)
+	kept, err := store.RestoreFile(ctx, backup, cfg.Server.Data, force, progress)
 	done()
 	if err != nil {
 		if !force && strings.HasSuffix(err.Error(), "is there already") {
@@ -225,6 +236,9 @@ func (s *storeCommand) export(cmd *cobra.Command, t *transfer, args []string) er
 			return err
 		}
 	}
+	if err := s.ownOutput(cmd); err != nil {
+		return err
+	}
 	st, err := s.open(cmd)
 	if err != nil {
 		return err
@@ -241,6 +255,29 @@ func (s *storeCommand) export(cmd *cobra.Command, t *transfer, args []string) er
 	return errors.Join(err, st.Close())
 }
 
+// ownOutput refuses to print into a file of the server. A shell's > has emptied it
+// by then; >> has not.
+func (s *storeCommand) ownOutput(cmd *cobra.Command) error {
+	f, ok := cmd.OutOrStdout().(*os.File)
+	if !ok {
+		return nil
+	}
+	cfg, err := s.data()
+	if err != nil {
+		return err
+	}
+	to, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	for _, own := range cfg.files() {
+		if is, err := os.Stat(own); err == nil && os.SameFile(is, to) {
+			return fmt.Errorf("nothing is exported: the output goes to %s, which belongs to the server", own)
+		}
+	}
+	return nil
+}
+
 func (s *storeCommand) importFrom(cmd *cobra.Command, file string) error {
 	in := cmd.InOrStdin()
 	if file != "-" {
@@ -255,12 +292,14 @@ func (s *storeCommand) importFrom(cmd *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
-	st, err := store.Open(cfg.Server.Data, store.Options{})
+	ctx, stop := admin.UntilSignal(cmd.Context())
+	defer stop()
+	st, err := store.Open(cfg.Server.Data, store.Options{Context: ctx})
 	if err != nil {
 		return err
 	}
 	st.Start(func([]*store.Post) {})
-	rooms, lines, err := st.Import(bufio.NewReaderSize(in, 1<<16), keyOf, progress(cmd, "imported"))
+	rooms, lines, err := st.Import(bufio.NewReaderSize(&endedReader{ctx, in}, 1<<16), keyOf, progress(cmd, "imported"))
 	if err = errors.Join(err, st.Close()); err != nil {
 		return fmt.Errorf("%d rooms and %d lines are imported; the same command adds the rest: %w", rooms, lines, err)
 	}
@@ -272,6 +311,19 @@ func (s *storeCommand) importFrom(cmd *cobra.Command, file string) error {
 func keyOf(name string) (string, error) {
 	n, err := wire.ParseName(name)
 	return n.Key, err
+}
+
+// endedReader reads until its context is done.
+type endedReader struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (r *endedReader) Read(b []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.in.Read(b)
 }
 
 // progress shows a person at standard error how far it is; nobody else.

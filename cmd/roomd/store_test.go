@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // tool runs roomd with arguments, beside the server's configuration, and
@@ -127,5 +128,147 @@ func TestStoreTools(t *testing.T) {
 		if out, status := p.tool(append([]string{"store"}, args...)...); status != 2 {
 			t.Errorf("%v: %d %s", args, status, out)
 		}
+	}
+}
+
+// What the server has is not written over by whatever tool.
+func TestNotTheDatabase(t *testing.T) {
+	p := newProcess(t, "")
+	p.start()
+	p.nc(p.first, strings.NewReader("one\n"))
+	if out, status := p.tool("admin", "backup", "roomd.db", "--keep", "7"); status != 1 || !strings.Contains(out, "is in use by the server") {
+		t.Errorf("backup: %d %s", status, out)
+	}
+	if out, status := p.tool("admin", "backup", "config.toml", "--keep", "7"); status != 1 || !strings.Contains(out, "is in use by the server") {
+		t.Errorf("backup: %d %s", status, out)
+	}
+	empty := filepath.Join(p.dir, "link")
+	if err := os.Symlink("config.toml", empty); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"roomd.db", "roomd.db.journal", "roomd.sock", "config.toml", "link"} {
+		p.refuses("belongs to the server", "tail", "lobby", "--follow=false", "--cursor", file)
+	}
+	if err := p.kill(syscall.SIGKILL); err == nil {
+		t.Fatal("it was not killed")
+	}
+	if err := os.Link(filepath.Join(p.dir, "roomd.db"), filepath.Join(p.dir, "hard.db")); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"roomd.db", "hard.db", "roomd.db.journal", "config.toml"} {
+		p.refuses("belongs to the server", "store", "restore", "--force", file)
+		out, err := os.OpenFile(filepath.Join(p.dir, file), os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(os.Args[0], "store", "export", "--all")
+		cmd.Env, cmd.Dir, cmd.Stdout = append(os.Environ(), asRoomd+"=1"), p.dir, out
+		var errs strings.Builder
+		cmd.Stderr = &errs
+		if err := cmd.Run(); err == nil || !strings.Contains(errs.String(), "belongs to the server") {
+			t.Errorf("export to %s: %v %s", file, err, errs.String())
+		}
+		out.Close()
+	}
+	if out := p.ok("store", "check"); !strings.Contains(out, "is whole: 1 rooms, 1 lines") {
+		t.Error(out)
+	}
+}
+
+// A signal ends what writes a large file, and leaves nothing behind; after kill -9
+// the next one clears up.
+func TestStoreToolsInterrupted(t *testing.T) {
+	p := newProcess(t, "")
+	p.start()
+	p.nc(p.first, strings.NewReader(strings.Repeat(strings.Repeat("x", 4000)+"\n", 1000)))
+	dir := t.TempDir()
+	backup := filepath.Join(dir, "b.db")
+	parts := func(dir string) (all []string) {
+		all, err := filepath.Glob(filepath.Join(dir, "*.tmp"))
+		if err != nil {
+			t.Error(err)
+		}
+		return all
+	}
+	// begun runs a command until it has begun to write, and ends it. One that was
+	// quicker is run again.
+	begun := func(sig syscall.Signal, dir string, args ...string) *exec.ExitError {
+		t.Helper()
+		for range 50 {
+			cmd := exec.Command(os.Args[0], args...)
+			cmd.Env, cmd.Dir = append(os.Environ(), asRoomd+"=1", "GORACE=atexit_sleep_ms=0"), p.dir
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- cmd.Wait() }()
+			look := time.NewTicker(time.Millisecond)
+			for over := false; !over && len(parts(dir)) == 0; {
+				select {
+				case err := <-ended:
+					over = true
+					ended <- err
+				case <-look.C:
+				}
+			}
+			look.Stop()
+			cmd.Process.Signal(sig)
+			var exit *exec.ExitError
+			if err := <-ended; errors.As(err, &exit) {
+				return exit
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Fatalf("%v is too quick", args)
+		return nil
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if exit := begun(sig, dir, "admin", "backup", backup, "--rate", "1"); exit.ExitCode() != 1 {
+			t.Errorf("%v: %v", sig, exit)
+		}
+		if left := parts(dir); len(left) > 0 {
+			t.Errorf("%v: %q", sig, left)
+		}
+	}
+	begun(syscall.SIGKILL, dir, "admin", "backup", backup, "--rate", "1")
+	if left := parts(dir); len(left) != 1 {
+		t.Errorf("after kill -9: %q", left)
+	}
+	p.ok("admin", "backup", backup)
+	if left := parts(dir); len(left) > 0 {
+		t.Errorf("after the next backup: %q", left)
+	}
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	before := p.ok("store", "check")
+	exit := begun(syscall.SIGKILL, p.dir, "store", "compact")
+	if exit.ExitCode() != -1 || len(parts(p.dir)) != 1 {
+		t.Errorf("%v, and there is %q", exit, parts(p.dir))
+	}
+	p.start()
+	if left := parts(p.dir); len(left) > 0 {
+		t.Errorf("after the next start: %q", left)
+	}
+	if !p.logged("was left behind") {
+		t.Error("the log says nothing")
+	}
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if exit := begun(sig, p.dir, "store", "compact"); exit.ExitCode() != 1 {
+			t.Errorf("%v: %v", sig, exit)
+		}
+		if exit := begun(sig, p.dir, "store", "restore", "--force", backup); exit.ExitCode() != 1 {
+			t.Errorf("%v: %v", sig, exit)
+		}
+		if left := parts(p.dir); len(left) > 0 {
+			t.Errorf("%v: %q", sig, left)
+		}
+	}
+	if after := p.ok("store", "check"); after != before {
+		t.Errorf("%s, and before %s", after, before)
 	}
 }

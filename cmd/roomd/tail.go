@@ -53,6 +53,9 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 				}
 			}
 			if file != "" {
+				if err := r.isOwn(file); err != nil {
+					return err
+				}
 				c, at, ok, failed := openCursor(file)
 				if failed != nil {
 					return failed

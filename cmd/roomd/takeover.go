@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"syscall"
@@ -59,7 +58,7 @@ func (p *predecessor) fail(err error) error {
 
 // introduce says what this binary understands.
 func (p *predecessor) introduce(c *Config) error {
-	data, err := filepath.Abs(c.Server.Data)
+	data, err := store.Real(c.Server.Data)
 	if err != nil {
 		return err
 	}

@@ -234,7 +234,7 @@ func (s *server) agree(next *successor, report *admin.Upgrade) error {
 		return err
 	}
 	report.Version, report.PID = h.Version, next.cmd.Process.Pid
-	data, err := filepath.Abs(s.config().Server.Data)
+	data, err := store.Real(s.config().Server.Data)
 	switch {
 	case err != nil:
 		return err

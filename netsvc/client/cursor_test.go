@@ -3,6 +3,7 @@ package client_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -73,14 +74,17 @@ func TestHistoryPutBack(t *testing.T) {
 	was := ev.Cursor()
 	next(t, strict, client.Message)
 	backup := filepath.Join(t.TempDir(), "backup.db")
-	if _, err := s.st.Backup(ctx, backup, 0, 0, nil); err != nil {
+	if _, err := store.WriteBackup(ctx, backup, 0, func(w io.Writer) error {
+		_, err := s.st.Snapshot(ctx, w, 0, nil)
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
 	s.stop()
 	if err := os.Remove(s.path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.RestoreFile(backup, s.path, false, nil); err != nil {
+	if _, err := store.RestoreFile(ctx, backup, s.path, false, nil); err != nil {
 		t.Fatal(err)
 	}
 	s.start()
