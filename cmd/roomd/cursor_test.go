@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,10 +16,7 @@ func (p *process) goOn(room, file string, flags ...string) (out, errs string, st
 
 func (p *process) backup(file string) {
 	p.t.Helper()
-	var out, errs bytes.Buffer
-	if status := run([]string{"admin", "--config", filepath.Join(p.dir, "config.toml"), "backup", file}, nil, &out, &errs); status != exitDone {
-		p.t.Fatal(errs.String())
-	}
+	p.operates("backup " + file)
 }
 
 func (p *process) say(room string, lines ...string) {

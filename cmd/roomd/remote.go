@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -63,6 +64,12 @@ func (r *remote) isOwn(file string) error {
 
 // dial finds the server.
 func (r *remote) dial(ctx context.Context) (*client.Client, error) {
+	c, err := r.reach(ctx)
+	return c, says(err)
+}
+
+// reach is dial, with an error that is not fit for a terminal.
+func (r *remote) reach(ctx context.Context) (*client.Client, error) {
 	if r.password == "" {
 		r.password = os.Getenv(passwordVar)
 	}
@@ -71,11 +78,54 @@ func (r *remote) dial(ctx context.Context) (*client.Client, error) {
 		return nil, err
 	}
 	c, err := client.Dial(ctx, addr, o)
-	err = says(err)
 	if err != nil && r.server == "" && errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("%w\nno server runs there; --server names another one", err)
 	}
 	return c, err
+}
+
+// join makes a member of a room. What passes it waits for, for that long; 0:
+// without end.
+func (r *remote) join(ctx context.Context, tell *teller, patience time.Duration, room string, o client.JoinOptions) (*client.Room, error) {
+	within, cancel := ctx, context.CancelFunc(func() {})
+	if patience > 0 {
+		within, cancel = context.WithTimeout(ctx, patience)
+	}
+	defer cancel()
+	var failed error // the last time
+	for pause := firstTry; ; pause = min(2*pause, lastTry) {
+		c, err := r.reach(within)
+		if err == nil {
+			o.Password = r.password
+			var joined *client.Room
+			if joined, err = c.Join(within, room, o); err == nil {
+				if failed != nil {
+					tell.say("connected")
+				}
+				return joined, nil
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case within.Err() != nil && failed == nil:
+			return nil, says(err)
+		case within.Err() != nil:
+			return nil, fmt.Errorf("%w\nit was tried for %v", says(failed), patience)
+		case !client.MayPass(err):
+			return nil, says(err)
+		case failed == nil:
+			first, _, _ := strings.Cut(says(err).Error(), "\n")
+			tell.say("%s; trying again", first)
+		}
+		failed = err
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-within.Done():
+			t.Stop()
+		}
+	}
 }
 
 // where is the server's address, and how to speak with it.

@@ -39,6 +39,8 @@ that was used again, another server), or its history may have gone back (a backu
 was restored, lines were imported), tail ends with status 1 instead of leaving
 lines out, and says what to do.
 
+A server that is being started is waited for, for --timeout.
+
 Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 		Example: `  roomd tail lobby
   roomd tail lobby --since 1h --follow=false
@@ -73,17 +75,16 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 			}
 			ctx, stop := untilSignal(cmd)
 			defer stop()
-			c, err := r.dial(ctx)
-			if err != nil {
-				return err
-			}
-			room, err := c.Join(ctx, args[0], client.JoinOptions{Password: r.password, From: from})
-			if err != nil {
-				return says(err)
-			}
-			defer room.Close()
 			t.out = cmd.OutOrStdout()
 			t.tell = newTeller(cmd.ErrOrStderr())
+			room, err := r.join(ctx, t.tell, t.patience, args[0], client.JoinOptions{From: from})
+			switch {
+			case ctx.Err() != nil:
+				return nil // a signal
+			case err != nil:
+				return err
+			}
+			defer room.Close()
 			return says(t.run(ctx, room))
 		},
 	}
@@ -94,7 +95,7 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 	f.BoolVar(&t.asJSON, "json", false, "print one JSON object a line, as the protocol has it")
 	f.BoolVar(&t.follow, "follow", true, "go on with what comes; false: end when all has been printed")
 	f.StringVar(&file, "cursor", "", "remember in `FILE` how far we are, and go on from there")
-	f.DurationVar(&t.patience, "timeout", time.Minute, "with --follow=false: give up when the server is out of reach for this long; 0: never")
+	f.DurationVar(&t.patience, "timeout", time.Minute, "give up when the server is out of reach for this long, at the start and with --follow=false; 0: never")
 	return cmd
 }
 

@@ -75,7 +75,7 @@
 //     is under way, and leaves again, is taken for us. The room then has that
 //     line, from that nick, once.
 //   - A line that the server refused in the moment when the connection broke is
-//     known to be missing, but not why.
+//     known to be missing, but not why (ErrRefused).
 //
 // A call that ends early because its context is done says with ErrUnknown that
 // the line may be in the room; without it, it is not and will not be.

@@ -17,8 +17,10 @@ var (
 	// ErrDeleted says that the room was deleted.
 	ErrDeleted = errors.New("the room was deleted")
 	// ErrBlank says that a line has nothing but white space, which is no line.
-	ErrBlank   = errors.New("a line of white space only is nothing to send")
-	errRefused = errors.New("the server refused the line; why was lost with the connection")
+	ErrBlank = errors.New("a line of white space only is nothing to send")
+	// ErrRefused says that the server refused a line in the moment when the
+	// connection broke: it is not in the room.
+	ErrRefused = errors.New("the server refused the line; why was lost with the connection")
 	// ErrLineEnd says that a text has more than one line.
 	ErrLineEnd = errors.New("the text has a line end in it")
 )
@@ -94,19 +96,18 @@ func (r *Room) post(ctx context.Context, kind Type, text string) (*Receipt, erro
 	case strings.TrimFunc(text, unicode.IsSpace) == "":
 		return nil, ErrBlank
 	}
+	wire := replaced(text)
 	if !utf8.ValidString(text) {
 		text = string([]rune(text)) // each byte that is not: U+FFFD, as the server does
 	}
-	l := &Receipt{room: r, done: make(chan struct{}), kind: kind, text: text}
+	l := &Receipt{room: r, done: make(chan struct{}), kind: kind, text: text, wire: wire + "\n"}
 	switch {
 	case kind == Action:
-		l.wire = "/me " + text + "\n"
+		l.wire = "/me " + l.wire
 	case kind == Topic:
-		l.wire = "/topic " + text + "\n"
+		l.wire = "/topic " + l.wire
 	case strings.HasPrefix(text, "/"):
-		l.wire = "/" + text + "\n"
-	default:
-		l.wire = text + "\n"
+		l.wire = "/" + l.wire
 	}
 	select {
 	case r.window <- struct{}{}:
@@ -128,6 +129,31 @@ func (r *Room) post(ctx context.Context, kind Type, text string) (*Receipt, erro
 	r.wake(r.toWrite)
 	r.wake(r.demand)
 	return l, nil
+}
+
+// replaced is a text as it goes out. What the server makes U+FFFD of, a byte that is
+// no UTF-8 or a control character, is one byte that means nothing to it (SUB),
+// and not one of telnet, or a backspace: so that a line is as long as it is, and
+// one line.
+func replaced(text string) string {
+	const sub = 0x1a
+	odd := func(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
+	clean := utf8.ValidString(text)
+	for i := 0; clean && i < len(text); i++ {
+		clean = !odd(text[i])
+	}
+	if clean {
+		return text
+	}
+	b := []byte(text)
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && n == 1 || odd(b[i]) {
+			b[i] = sub
+		}
+		i += n
+	}
+	return string(b)
 }
 
 // same reports whether a text that came back is one that was sent: the server
@@ -180,7 +206,7 @@ func (r *Room) arrived(ev *Event) {
 		return
 	}
 	for range i {
-		r.settle(0, 0, errRefused)
+		r.settle(0, 0, ErrRefused)
 	}
 	r.settle(0, ev.Seq, nil)
 }

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// What becomes of a line that is too long for the server.
+var longWays = []string{"skip", "cut", "split", "fail"}
+
+// maxLine is a limit that no server goes beyond (limits.line_bytes).
+const maxLine = 64 << 10
+
+// feed cuts an input into lines that the server takes. It holds a few times the
+// longest of them, whatever the input is.
+type feed struct {
+	in    *bufio.Reader
+	limit func() int // bytes of a line, as the server counts them; 0: not known
+	long  string     // one of longWays
+
+	upto int64 // bytes of the input so far
+}
+
+func newFeed(in io.Reader, long string, limit func() int) *feed {
+	f := &feed{in: bufio.NewReaderSize(in, 64<<10), limit: limit, long: long}
+	if b, err := f.in.Peek(len(bom)); err == nil && string(b) == bom {
+		f.in.Discard(len(bom)) // of the file, and not of its first line
+	}
+	return f
+}
+
+const bom = "\ufeff"
+
+// entry is a line of the input, or a part of it.
+type entry struct {
+	number int    // of the line in the input, from 1
+	text   string // what is to be sent
+	cut    bool   // it is not all of the line
+	upto   int64  // bytes of the input, this line included
+	why    error  // not nil: it is not to be sent
+}
+
+// tooLong is why a line is not sent.
+type tooLong struct{ bytes, limit int }
+
+func (e tooLong) Error() string {
+	return fmt.Sprintf("not sent: the line has %d bytes, the limit is %d", e.bytes, e.limit)
+}
+
+// each hands on the lines of the input, in order, until it ends, or put says so.
+func (f *feed) each(put func(entry) bool) error {
+	for number := 1; ; number++ {
+		most := min(f.limit(), maxLine)
+		if most <= 0 {
+			most = maxLine
+		}
+		var b []byte // what is kept of the line
+		size := 0
+		for end := false; !end; {
+			chunk, err := f.in.ReadSlice('\n')
+			switch {
+			case errors.Is(err, bufio.ErrBufferFull):
+			case errors.Is(err, io.EOF):
+				if end = true; size == 0 && len(chunk) == 0 {
+					return nil
+				}
+			case err != nil:
+				return fmt.Errorf("line %d: %w", number, err)
+			default:
+				end = true
+			}
+			f.upto += int64(len(chunk))
+			chunk = bytes.TrimSuffix(chunk, []byte("\n"))
+			size += len(chunk)
+			if len(b) <= most+1 || f.long == "split" {
+				b = append(b, chunk...)
+			}
+			if end && size == len(b) && bytes.HasSuffix(b, []byte("\r")) {
+				b = b[:len(b)-1]
+				size--
+			}
+			for f.long == "split" && (end && !fits(b, most) || len(b) > 2*most) {
+				part := head(b, most)
+				if !put(entry{number: number, text: string(part), upto: f.upto}) {
+					return nil
+				}
+				b = b[len(part):]
+			}
+		}
+		e := entry{number: number, text: string(b), upto: f.upto}
+		if size > len(b) && f.long != "split" || !fits(b, most) {
+			switch f.long {
+			case "cut":
+				e.text, e.cut = string(head(b, most)), true
+			default:
+				e.text, e.why = "", tooLong{size, most}
+			}
+		}
+		if !put(e) {
+			return nil
+		}
+	}
+}
+
+// fits reports whether a line is not too long. What begins with / is sent with
+// another one.
+func fits(b []byte, most int) bool {
+	return len(b) <= most && (len(b) < most || b[0] != '/')
+}
+
+// head is the longest beginning of a line that fits and does not end within a
+// character: a letter stays with its marks, and what is joined together.
+func head(b []byte, most int) []byte {
+	n := most
+	if b[0] == '/' {
+		n--
+	}
+	n = min(n, len(b))
+	for range utf8.UTFMax - 1 { // what is no UTF-8 has no border
+		if n < len(b) && n > 1 && !utf8.RuneStart(b[n]) {
+			n--
+		}
+	}
+	const longest = 32 // bytes of a character; a tower of marks is cut
+	for at := n; at > 1 && at > n-longest; {
+		before, size := utf8.DecodeLastRune(b[:at])
+		after, _ := utf8.DecodeRune(b[at:])
+		if at == len(b) || !joined(before, after) {
+			return b[:at]
+		}
+		at -= size
+	}
+	return b[:n]
+}
+
+// joined reports whether two characters are shown as one.
+func joined(before, after rune) bool {
+	const joiner = '\u200d'
+	return before == joiner || after == joiner || after == '\u200c' || unicode.Is(unicode.M, after) || after >= 0x1f3fb && after <= 0x1f3ff
+}
+
+// spans are the numbers of lines, in order.
+type spans []span
+
+type span struct{ first, last int }
+
+func (s *spans) add(n int) {
+	if k := len(*s); k > 0 && (n == (*s)[k-1].last+1 || n == (*s)[k-1].last) {
+		(*s)[k-1].last = n
+		return
+	}
+	*s = append(*s, span{n, n})
+}
+
+func (s spans) count() (n int) {
+	for _, p := range s {
+		n += p.last - p.first + 1
+	}
+	return n
+}
+
+// String is "line 3" or "lines 3, 7-9 and 12", of very many only the first.
+func (s spans) String() string {
+	const most = 20
+	var words []string
+	for _, p := range s[:min(len(s), most)] {
+		if p.first == p.last {
+			words = append(words, fmt.Sprint(p.first))
+		} else {
+			words = append(words, fmt.Sprintf("%d-%d", p.first, p.last))
+		}
+	}
+	if len(s) > most {
+		words = append(words, fmt.Sprintf("%d more", len(s)-most))
+	}
+	if len(s) == 1 && s[0].first == s[0].last {
+		return "line " + words[0]
+	}
+	if n := len(words); n > 1 {
+		words = append(words[:n-2], words[n-2]+" and "+words[n-1])
+	}
+	return "lines " + strings.Join(words, ", ")
+}
+
+// reasons are the lines that were not sent, by why, in the order of the first of
+// each.
+type reasons []reason
+
+type reason struct {
+	why   string
+	lines spans
+}
+
+// add notes a line and reports whether that reason is new.
+func (r *reasons) add(number int, why string) (fresh bool) {
+	i := slices.IndexFunc(*r, func(o reason) bool { return o.why == why })
+	if fresh = i < 0; fresh {
+		const most = 100
+		if len(*r) >= most {
+			why = "other reasons"
+			if i = slices.IndexFunc(*r, func(o reason) bool { return o.why == why }); i >= 0 {
+				(*r)[i].lines.add(number)
+				return true
+			}
+		}
+		i = len(*r)
+		*r = append(*r, reason{why: why})
+	}
+	(*r)[i].lines.add(number)
+	return fresh
+}
