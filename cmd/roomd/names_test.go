@@ -33,6 +33,7 @@ var caseless = map[string]string{
 	"cmd/roomd/chat_commands.go command": "commands",
 	"cmd/roomd/remote.go ownNick":        "a random word",
 	"netsvc/client/room.go madeUp":       "a random word",
+	"store/identity.go unique":           "a random word",
 }
 
 func TestNamesAreComparedByKey(t *testing.T) {
