@@ -51,8 +51,8 @@ var lookCommands = []command{
 	{name: "ports", short: "the ports for rooms", example: "ports", run: ports},
 	{name: "read", args: "ROOM", short: "lines of a room's history", example: "read lobby -n 50",
 		flags: []flag{countFlag, sinceFlag}, run: read},
-	{name: "search", args: "ROOM|* TEXT...", short: "search the history", example: "search '*' disk full --since 24h",
-		flags: []flag{countFlag, {"since", "TIME", "within this time, like 24h"}}, run: search},
+	{name: "search", args: "ROOM|* TEXT...", short: "search the history: the newest lines with a text", example: "search '*' disk full --since 24h",
+		flags: []flag{countFlag, {"since", "TIME", "within this time, like 24h"}, {"count", "", "say only how many there are"}}, run: search},
 }
 
 func status(c *call) error {
@@ -236,8 +236,8 @@ func read(c *call) error {
 	if err != nil {
 		return err
 	}
-	lines, err := c.Service.Lines(r.Name, after, n)
-	if err != nil {
+	lines, damaged, err := c.Service.Lines(r.Name, after, n)
+	if err != nil && len(lines) == 0 {
 		return err
 	}
 	var all []said
@@ -246,7 +246,23 @@ func read(c *call) error {
 			all = append(all, lineOf(r.Name, l))
 		}
 	}
-	return c.lines(all, false)
+	if e := c.lines(all, false); e != nil || err == nil && damaged == 0 {
+		return e
+	}
+	return incomplete(leftOut(r.Name, damaged, err))
+}
+
+// leftOut says what of a room's history could not be read.
+func leftOut(room string, blocks int, err error) string {
+	if err != nil {
+		return fmt.Sprintf("%s could be read in part only: %v", room, err)
+	}
+	return fmt.Sprintf("%s of %s are left out", count(blocks, "damaged block"), room)
+}
+
+// incomplete is the end of an answer that lacks something.
+func incomplete(what ...string) error {
+	return refuse("damaged", "this is not all: %s; doctor --full says where the database is damaged", strings.Join(what, "; "))
 }
 
 // lines yields lines of a history, with the room's name if they are of several.
@@ -289,17 +305,51 @@ func search(c *call) error {
 	} else {
 		names = append(names, r.Name)
 	}
-	var all []said
+	var hits []said
+	var missing []string
+	total := 0
 	for _, name := range names {
-		err := c.Service.Search(name, strings.Join(c.args[1:], " "), since, func(l store.Line) bool {
-			all = append(all, lineOf(name, l))
-			return len(all) < n && c.ctx.Err() == nil
-		})
-		if err != nil && len(names) == 1 {
+		found, err := c.Service.Search(c.ctx, name, strings.Join(c.args[1:], " "), since, n)
+		total += found.Count
+		for _, l := range found.Lines {
+			hits = append(hits, lineOf(name, l))
+		}
+		switch code, _, _ := netsvc.Refusal(err); {
+		case code == "no-room" && c.args[0] == "*": // it has just been deleted
+		case code != "":
 			return err
+		case c.ctx.Err() != nil:
+			return c.ctx.Err()
+		case err != nil || found.Damaged > 0:
+			missing = append(missing, leftOut(name, found.Damaged, err))
 		}
 	}
-	return c.lines(all, len(names) > 1)
+	if c.args[0] == "*" {
+		missing = append(missing, c.Store.LeftRooms()...)
+	}
+	if _, only := c.flags["count"]; only {
+		err = c.out.one(struct {
+			Hits int `json:"hits"`
+		}{total})
+	} else {
+		slices.SortStableFunc(hits, func(a, b said) int { return a.Time.Compare(b.Time) })
+		hits = hits[max(0, len(hits)-n):]
+		if err = c.lines(hits, c.args[0] == "*"); err == nil && !c.out.json && len(hits) > 0 {
+			err = c.out.text("%s", shownOf(len(hits), total))
+		}
+	}
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	return incomplete(missing...)
+}
+
+// shownOf says how many of the hits are shown.
+func shownOf(shown, total int) string {
+	if shown == total {
+		return "(" + count(total, "hit") + ")"
+	}
+	return fmt.Sprintf("(the newest %s of %s; -n %d shows all)", thousands(uint64(shown)), count(total, "hit"), total)
 }
 
 // auditOf yields the audit of a store, which need not be running.
@@ -308,7 +358,7 @@ func auditOf(st *store.Store, out *output, within time.Duration, by, match strin
 	if within > 0 {
 		since = time.Now().Add(-within)
 	}
-	all, err := st.Audits(since, 1<<30)
+	all, damaged, err := st.Audits(since, 1<<30)
 	if err != nil {
 		return err
 	}
@@ -325,16 +375,17 @@ func auditOf(st *store.Store, out *output, within time.Duration, by, match strin
 			rows = append(rows, row{a.Time, a.UID, a.User, a.Line, a.Result})
 		}
 	}
-	return out.list(rows[max(0, len(rows)-n):])
+	if err := out.list(rows[max(0, len(rows)-n):]); err != nil || damaged == 0 {
+		return err
+	}
+	return refuse("damaged", "this is not all: the audit has %s, left out here", count(damaged, "damaged record"))
 }
 
 // PrintAudit prints the audit of a store that no server has open.
 func PrintAudit(st *store.Store, w io.Writer, asJSON bool) error {
 	var text bytes.Buffer
 	b := bufio.NewWriter(&text)
-	if err := auditOf(st, &output{w: b, json: asJSON}, 0, "", "", 1<<30); err != nil {
-		return err
-	}
+	damage := auditOf(st, &output{w: b, json: asJSON}, 0, "", "", 1<<30)
 	if err := b.Flush(); err != nil {
 		return err
 	}
@@ -344,5 +395,5 @@ func PrintAudit(st *store.Store, w io.Writer, asJSON bool) error {
 			return err
 		}
 	}
-	return nil
+	return damage
 }

@@ -55,6 +55,9 @@ func kick(c *call) error {
 		}
 	}
 	n := c.Service.Kick(ids, c.flags["say"])
+	if n == 0 {
+		return refuse("no-member", "%s has just left", c.args[0])
+	}
 	return c.out.text("kicked %s", count(n, "member"))
 }
 

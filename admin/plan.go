@@ -189,9 +189,11 @@ func (c *call) planned(p *plan, do func() error) (done bool, err error) {
 	who, line, srv := c.caller, c.line, c.Server
 	if err := srv.schedule(p, in, func() {
 		err := do()
-		if err := srv.audit(who, line+" (when it was due)", err); err != nil {
-			slog.New(srv.Log).Error("audit", "error", err)
+		if err != nil { // they have been told that it is to come
+			srv.tell(p.room, "called off: "+p.what)
+			slog.New(srv.Log).Error("planned, and not done", "line", line, "error", err)
 		}
+		_ = srv.audit(who, line+" (when it was due)", err) // the log has what the audit lacks
 	}); err != nil {
 		return true, err
 	}

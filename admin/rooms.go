@@ -147,14 +147,10 @@ func create(c *call) error {
 	if err := c.would("the room %s would be made", c.args[0]); err != nil {
 		return err
 	}
+	by.Topic = c.flags["topic"]
 	info, _, err := c.Service.Create(c.args[0], by)
 	if err != nil {
 		return err
-	}
-	if t := c.flags["topic"]; t != "" {
-		if err := c.Service.SetTopic(info.Name, t); err != nil {
-			return err
-		}
 	}
 	return c.out.text("the room %s is on port %d", info.Name, info.Port)
 }
@@ -213,5 +209,8 @@ func (c *call) remove(id uint64, name, say string, purge bool) error {
 	if !purge {
 		return nil
 	}
-	return c.Service.Purge(fmt.Sprintf("#%d", id))
+	if err := c.Service.Purge(fmt.Sprintf("#%d", id)); err != nil {
+		return refuse("refused", "%s is deleted, and it is still in the trash; purge tries again: %v", name, err)
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -347,7 +348,10 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 	err = cmd.run(c)
 	var ask *question
 	if cmd.changes && !c.looked && !errors.As(err, &ask) && !errors.Is(err, errDry) {
-		err = errors.Join(err, s.audit(who, line, err))
+		if failed := s.audit(who, line, err); failed != nil && err == nil && !out.json {
+			// What is done is done: that is what the answer says.
+			err = out.text("the audit lacks this, as it could not be written; the log has it")
+		}
 	}
 	if errors.Is(err, errDry) {
 		return nil
@@ -358,7 +362,8 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 	return out.end()
 }
 
-// audit keeps what somebody did and what came of it.
+// audit keeps what somebody did and what came of it: if that is not possible, in
+// the log.
 func (s *Server) audit(who Caller, line string, outcome error) error {
 	for strings.HasPrefix(line, "--") { // what a client of ours has added
 		_, line, _ = strings.Cut(line, " ")
@@ -367,10 +372,14 @@ func (s *Server) audit(who Caller, line string, outcome error) error {
 	if outcome != nil {
 		a.Result = outcome.Error()
 	}
-	if err := s.Store.AddAudit(a); err != nil && !errors.Is(err, store.ErrClosed) {
-		return fmt.Errorf("write the audit: %w", err)
+	err := s.Store.AddAudit(a)
+	if errors.Is(err, store.ErrClosed) { // by the command itself
+		return nil
 	}
-	return nil
+	if err != nil {
+		slog.New(s.Log).Error("the audit could not be written", "user", a.User, "uid", a.UID, "line", a.Line, "result", a.Result, "error", err)
+	}
+	return err
 }
 
 // number reads a flag that is a number.

@@ -2,6 +2,7 @@ package netsvc
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -154,11 +155,16 @@ func (s *Service) Say(room, text string) (int, error) {
 		r.mu.Lock()
 		if r.state == open {
 			n += len(r.members)
-			r.announce(wire.Event{Type: wire.TypeNotice, Text: "operator: " + wire.CleanString(text)})
+			r.operatorSays(text)
 		}
 		r.mu.Unlock()
 	}
 	return n, nil
+}
+
+// operatorSays shows a notice of the operator. Room.mu is held.
+func (r *Room) operatorSays(text string) {
+	r.announce(wire.Event{Type: wire.TypeNotice, Text: "operator: " + wire.CleanString(text)})
 }
 
 // RoomDetail is all there is to say of a room.
@@ -238,54 +244,69 @@ func (r *Room) detail() RoomDetail {
 	return d
 }
 
-// Lines reads a room's history: the newest n lines with after < Seq.
-func (s *Service) Lines(name string, after uint64, n int) ([]store.Line, error) {
+// Lines reads a room's history: the newest n lines with after < Seq. Damaged
+// blocks are left out and counted.
+func (s *Service) Lines(name string, after uint64, n int) (all []store.Line, damaged int, err error) {
 	r, err := s.room(name)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	upto := r.log.End().Seq
-	first, _, err := s.store.Newest(r.id, upto, n)
+	first, count, err := s.store.Newest(r.id, upto, n)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var all []store.Line
-	for at := max(first, after); at < upto; {
-		lines, err := s.store.Lines(r.id, at, upto, pageBytes)
-		if err != nil || len(lines) == 0 {
-			return all, err
-		}
-		all = append(all, lines...)
-		at = lines[len(lines)-1].Seq
+	if count < n { // there are no more, but perhaps damaged ones
+		first = 0
 	}
-	return all, nil
+	damaged, err = s.eachLine(context.Background(), r, max(first, after), upto, func(l store.Line) { all = append(all, l) })
+	return all, damaged, err
 }
 
-// Search calls found with each line of a room's history that holds the text,
-// whatever its case, the oldest first, until found returns false.
-func (s *Service) Search(name, text string, since time.Time, found func(store.Line) bool) error {
-	r, err := s.room(name)
-	if err != nil {
-		return err
-	}
-	text = wire.Fold(text)
-	upto := r.log.End().Seq
-	for at := uint64(0); at < upto; {
-		lines, err := s.store.Lines(r.id, at, upto, pageBytes)
+// eachLine calls fn with the lines of a room with after < Seq <= upto, the oldest
+// first. Damaged blocks are left out and counted.
+func (s *Service) eachLine(ctx context.Context, r *Room, after, upto uint64, fn func(store.Line)) (damaged int, err error) {
+	for after < upto && ctx.Err() == nil {
+		lines, left, err := s.store.LinesDamaged(r.id, after, upto, pageBytes)
+		damaged += left
 		if err != nil || len(lines) == 0 {
-			return err
+			return damaged, err
 		}
 		for _, l := range lines {
-			if l.Time.Before(since) || !strings.Contains(wire.Fold(l.Text), text) && !strings.Contains(wire.Fold(l.From), text) {
-				continue
-			}
-			if !found(l) {
-				return nil
-			}
+			fn(l)
 		}
-		at = lines[len(lines)-1].Seq
+		after = lines[len(lines)-1].Seq
 	}
-	return nil
+	return damaged, ctx.Err()
+}
+
+// Found is what a search finds in a room.
+type Found struct {
+	Lines   []store.Line // the newest of them, the oldest of those first
+	Count   int          // of all
+	Damaged int          // blocks that could not be read
+}
+
+// Search finds the lines of a room's history that hold the text, whatever its
+// case, and returns the newest n of them. What has been found is returned with an
+// error, too.
+func (s *Service) Search(ctx context.Context, name, text string, since time.Time, n int) (f Found, err error) {
+	r, err := s.room(name)
+	if err != nil {
+		return f, err
+	}
+	text = wire.Fold(text)
+	f.Damaged, err = s.eachLine(ctx, r, 0, r.log.End().Seq, func(l store.Line) {
+		if l.Time.Before(since) || !strings.Contains(wire.Fold(l.Text), text) && !strings.Contains(wire.Fold(l.From), text) {
+			return
+		}
+		f.Count++
+		if f.Lines = append(f.Lines, l); len(f.Lines) >= 2*n { // no more are kept than twice as many
+			f.Lines = append(f.Lines[:0], f.Lines[len(f.Lines)-n:]...)
+		}
+	})
+	f.Lines = f.Lines[max(0, len(f.Lines)-n):]
+	return f, err
 }
 
 // SetTopic changes a room's topic, on disk before it is shown.

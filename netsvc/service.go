@@ -305,7 +305,8 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 	if err != nil {
 		return info, "", err
 	}
-	r := newRoom(s, store.Room{Name: n.Shown, Key: n.Key, Creator: by.Addr}, 0)
+	topic := wire.CleanString(strings.TrimSpace(by.Topic))
+	r := newRoom(s, store.Room{Name: n.Shown, Key: n.Key, Creator: by.Addr, Topic: topic}, 0)
 	r.creator = by.Session
 	if err := s.reserveName(r); err != nil {
 		return info, "", err
@@ -335,7 +336,7 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 	key = hex.EncodeToString(secret)
 	keyHash := sha256.Sum256([]byte(key))
 	kept, err := s.store.Create(store.Room{
-		Name: n.Shown, Key: n.Key, Port: ln.port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: hash,
+		Name: n.Shown, Key: n.Key, Port: ln.port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: hash, Topic: topic,
 	})
 	if err != nil {
 		ln.close()
@@ -361,6 +362,7 @@ type Creation struct {
 	Addr     string
 	Port     int    // that it must have; 0: the next one that is free
 	Password string // as it was typed; "": the room has none
+	Topic    string
 }
 
 // reserveName puts an opening room into the map.
@@ -396,6 +398,11 @@ func (s *Service) forget(r *Room) {
 // goes to the trash. When it returns nil all of that is done. allowed is asked
 // first.
 func (s *Service) Delete(name string, allowed func(*Room) error) error {
+	return s.remove(name, "", allowed)
+}
+
+// remove is Delete. say, if not empty, is shown before the farewell.
+func (s *Service) remove(name, say string, allowed func(*Room) error) error {
 	defer s.alter()()
 	r, err := s.room(name)
 	if err != nil {
@@ -410,6 +417,11 @@ func (s *Service) Delete(name string, allowed func(*Room) error) error {
 	if err := s.store.Delete(r.id); err != nil {
 		r.resume()
 		return storeError(fmt.Errorf("delete the room %s: %w", r.name(), err))
+	}
+	if say != "" {
+		r.mu.Lock()
+		r.operatorSays(say)
+		r.mu.Unlock()
 	}
 	members := r.shut(deleted)
 	s.mu.Lock()

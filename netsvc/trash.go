@@ -2,6 +2,7 @@ package netsvc
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -10,15 +11,9 @@ import (
 )
 
 // Remove deletes a room for the operator. say is shown to the members before
-// the farewell.
+// the farewell, once the room is deleted on disk.
 func (s *Service) Remove(name, say string) error {
-	defer s.alter()()
-	if say != "" {
-		if _, err := s.Say(name, say); err != nil {
-			return err
-		}
-	}
-	return s.Delete(name, func(*Room) error { return nil })
+	return s.remove(name, say, func(*Room) error { return nil })
 }
 
 // Trashed is a deleted room.
@@ -80,7 +75,10 @@ func (s *Service) Purge(name string) error {
 	if err != nil {
 		return err
 	}
-	return s.store.Purge(k.ID)
+	if err := s.store.Purge(k.ID); err != nil {
+		return storeError(fmt.Errorf("purge the room %s: %w", k.Name, err))
+	}
+	return nil
 }
 
 // Restore brings a deleted room back, with its lines, on its own port, or on

@@ -87,7 +87,7 @@ var portKinds = map[string]struct {
 // said is every line of a room's history.
 func (s *server) said(room string) (texts []string) {
 	s.t.Helper()
-	lines, err := s.svc.Lines(room, 0, 100000)
+	lines, _, err := s.svc.Lines(room, 0, 100000)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -45,15 +45,17 @@ func (s *Store) addAudit(a Audit, kept uint64) error {
 	}, nil)
 }
 
-// Audits returns the newest most entries since a time, the oldest first. What
-// is damaged is left out. It works on a store that was not started, too.
-func (s *Store) Audits(since time.Time, most int) (all []Audit, err error) {
+// Audits returns the newest most entries since a time, the oldest first. Those
+// that are damaged are left out and counted. It works on a store that was not
+// started, too.
+func (s *Store) Audits(since time.Time, most int) (all []Audit, damaged int, err error) {
 	err = s.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketAudit).Cursor()
 		for k, v := c.Last(); k != nil && len(all) < most; k, v = c.Prev() {
 			a, err := decodeAudit(k, v)
 			if err != nil {
 				s.skipped(bucketAudit, k)
+				damaged++
 				continue
 			}
 			if a.Time.Before(since) {
@@ -64,7 +66,7 @@ func (s *Store) Audits(since time.Time, most int) (all []Audit, err error) {
 		return nil
 	})
 	slices.Reverse(all)
-	return all, err
+	return all, damaged, err
 }
 
 func decodeAudit(k, v []byte) (a Audit, err error) {

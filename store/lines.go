@@ -31,9 +31,15 @@ type Line struct {
 // Lines returns the lines of a room with after < Seq <= upto, oldest first, as
 // many as fit into about maxBytes and at least one if there is one. What is
 // damaged is left out, and counted by Damaged.
-func (s *Store) Lines(room, after, upto uint64, maxBytes int) (lines []Line, err error) {
+func (s *Store) Lines(room, after, upto uint64, maxBytes int) ([]Line, error) {
+	lines, _, err := s.LinesDamaged(room, after, upto, maxBytes)
+	return lines, err
+}
+
+// LinesDamaged is Lines, and tells how many damaged blocks were left out.
+func (s *Store) LinesDamaged(room, after, upto uint64, maxBytes int) (lines []Line, damaged int, err error) {
 	if after >= upto {
-		return nil, nil
+		return nil, 0, nil
 	}
 	r := s.recent(room)
 	size := 0
@@ -68,6 +74,7 @@ func (s *Store) Lines(room, after, upto uint64, maxBytes int) (lines []Line, err
 					more = take(&b, most)
 				} else {
 					s.damaged.Add(1)
+					damaged++
 				}
 			}
 		})
@@ -76,7 +83,7 @@ func (s *Store) Lines(room, after, upto uint64, maxBytes int) (lines []Line, err
 	for i := 0; err == nil && more && i < len(r.tail) && r.tail[i].first <= upto; i++ {
 		more = take(&r.tail[i], upto)
 	}
-	return lines, err
+	return lines, damaged, err
 }
 
 // Newest finds the newest n lines with Seq <= upto: they are those after the

@@ -3,6 +3,8 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -30,6 +32,16 @@ func (f *spoilt) say(format string, args ...any) {
 func (s *Store) LeftOut() (records int, sentences []string) {
 	f := s.spoilt.Load()
 	return len(f.records), f.sentences
+}
+
+// LeftRooms are the rooms that are left out, as sentences call them.
+func (s *Store) LeftRooms() []string {
+	f := s.spoilt.Load()
+	var all []string
+	for _, id := range slices.Sorted(maps.Keys(f.rooms)) {
+		all = append(all, f.rooms[id])
+	}
+	return all
 }
 
 // HeldPorts returns the ports of rooms that are left out, as they are damaged.

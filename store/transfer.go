@@ -30,6 +30,8 @@ const importLines = 10_000
 // Export writes rooms with their lines after a number as JSON, one object a
 // line: a room, then its lines. want says of each room whether it is wanted.
 // progress, if not nil, is called after each few lines with how many there were.
+// If there are damaged blocks it writes everything else, and the error is
+// ErrDamaged.
 func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress func(lines uint64)) error {
 	rooms, err := s.Rooms()
 	if err != nil {
@@ -38,7 +40,7 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 	out := bufio.NewWriterSize(w, 1<<16)
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
-	n := uint64(0)
+	n, left := uint64(0), 0
 	for _, r := range rooms {
 		if !want(r) {
 			continue
@@ -52,10 +54,11 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 			return err
 		}
 		for at := after; ; {
-			lines, err := s.Lines(r.ID, at, st.Last, 1<<18)
+			lines, damaged, err := s.LinesDamaged(r.ID, at, st.Last, 1<<18)
 			if err != nil {
-				return err
+				return errors.Join(err, out.Flush())
 			}
+			left += damaged
 			if len(lines) == 0 {
 				break
 			}
@@ -70,8 +73,14 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 			}
 		}
 	}
-	return out.Flush()
+	if err := out.Flush(); err != nil || left == 0 {
+		return err
+	}
+	return fmt.Errorf("%w: %d blocks of lines are left out", ErrDamaged, left)
 }
+
+// ErrDamaged is returned if not everything could be read.
+var ErrDamaged = errors.New("the history is damaged")
 
 // Import reads what Export has written into a store that is started and that
 // nobody else uses. A room whose name is there already is added to: lines that

@@ -144,14 +144,14 @@ func TestAudit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	all, err := s.Audits(time.Time{}, 100)
+	all, _, err := s.Audits(time.Time{}, 100)
 	if err != nil || len(all) != 5 || all[0].Line != "5" || all[4].Line != "9" {
 		t.Errorf("%+v, %v", all, err)
 	}
-	if all, err = s.Audits(start.Add(8*time.Second), 100); err != nil || len(all) != 2 {
+	if all, _, err = s.Audits(start.Add(8*time.Second), 100); err != nil || len(all) != 2 {
 		t.Errorf("%+v, %v", all, err)
 	}
-	if all, err = s.Audits(time.Time{}, 1); err != nil || len(all) != 1 || all[0].Line != "9" {
+	if all, _, err = s.Audits(time.Time{}, 1); err != nil || len(all) != 1 || all[0].Line != "9" {
 		t.Errorf("%+v, %v", all, err)
 	}
 }

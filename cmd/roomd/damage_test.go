@@ -117,8 +117,69 @@ func TestDamagedRecords(t *testing.T) {
 		t.Error(status, out)
 	}
 	p.refuses("what is damaged is not copied", "store", "compact")
-	if out := p.ok("store", "export", "--all"); !strings.Contains(out, "all is well") || !strings.Contains(out, `room 3, "bad-head"`) {
+	if out, status := p.tool("store", "export", "--all"); status != exitFailed || !strings.Contains(out, "all is well") || !strings.Contains(out, `this is not all: room 2, "bad-record"`) {
+		t.Error(status, out)
+	}
+	if out := p.ok("store", "export", "good"); !strings.Contains(out, "all is well") {
 		t.Error(out)
+	}
+	if out, status := p.tool("store", "audit"); status != exitFailed || !strings.Contains(out, "ban mallory") || !strings.Contains(out, "the audit has 1 damaged record") {
+		t.Error(status, out)
+	}
+	if err := os.WriteFile(file, whole, 0o600); err != nil { // which is what is checked now
+		t.Fatal(err)
+	}
+}
+
+// What reads a history with a damaged block says so, with status 1, and gives
+// everything else.
+func TestDamagedHistory(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, "")
+	p.start()
+	p.admin("create", "dev")
+	p.nc(p.first, strings.NewReader("needle in lobby\n"))
+	p.nc(p.first+1, strings.NewReader("needle in dev\n"))
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(p.dir, "roomd.db")
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoilt := bytes.Clone(whole)
+	at := bytes.Index(spoilt, []byte("needle in lobby"))
+	spoilt[at] ^= 1
+	if err := os.WriteFile(file, spoilt, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.start()
+	for _, c := range []struct {
+		words      []string
+		status     int
+		want, lack string // of the output; of the errors
+	}{
+		{[]string{"search", "*", "needle"}, exitFailed, "<guest-1> needle in dev", "1 damaged block of lobby"},
+		{[]string{"search", "*", "needle", "--json"}, exitFailed, `"text":"needle in dev"`, "1 damaged block of lobby"},
+		{[]string{"search", "*", "needle", "--count"}, exitFailed, "hits  1", "1 damaged block of lobby"},
+		{[]string{"search", "lobby", "needle"}, exitFailed, "none", "1 damaged block of lobby"},
+		{[]string{"search", "dev", "needle"}, exitDone, "needle in dev", ""},
+		{[]string{"read", "lobby"}, exitFailed, "none", "1 damaged block of lobby"},
+		{[]string{"read", "dev"}, exitDone, "needle in dev", ""},
+	} {
+		out, errs, status := p.admin(c.words...)
+		if status != c.status || !strings.Contains(out, c.want) || !strings.Contains(errs, c.lack) || (errs == "") != (status == exitDone) {
+			t.Errorf("%v: status %d\n%s%s", c.words, status, out, errs)
+		}
+	}
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for _, room := range []string{"--all", "lobby"} {
+		if out, status := p.tool("store", "export", room); status != exitFailed || strings.Contains(out, "needle in dev") != (room == "--all") || !strings.Contains(out, "1 blocks of lines are left out") {
+			t.Errorf("export %s: %d %s", room, status, out)
+		}
 	}
 	if err := os.WriteFile(file, whole, 0o600); err != nil { // which is what is checked now
 		t.Fatal(err)

@@ -249,8 +249,11 @@ func (s *storeCommand) export(cmd *cobra.Command, t *transfer, args []string) er
 		found = found || wanted
 		return wanted
 	}, t.after, progress(cmd, "exported"))
-	if err == nil && !found && !t.all {
+	switch left := st.LeftRooms(); {
+	case err == nil && !found && !t.all:
 		err = fmt.Errorf("there is no room %q", args[0])
+	case (err == nil || errors.Is(err, store.ErrDamaged)) && t.all && len(left) > 0:
+		err = errors.Join(err, fmt.Errorf("this is not all: %s", strings.Join(left, "; ")))
 	}
 	return errors.Join(err, st.Close())
 }
