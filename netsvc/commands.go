@@ -40,7 +40,15 @@ func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 	if isText && m.silenced() == nil && !m.room.own.Load().ReadOnly {
 		flying = maxInFlight
 	}
-	if !m.mayGoOn(flying, 1, wait) {
+	price := 1.0
+	if !isText && over == 0 {
+		work := m.costs(line)
+		if work > 0 && !wait {
+			return "", false // a loop does not do it
+		}
+		price += work
+	}
+	if !m.mayGoOn(flying, price, wait) || !m.addressMayGoOn(price-1) {
 		return "", wait && m.hasEnded()
 	}
 	if over > 0 {

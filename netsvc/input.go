@@ -47,16 +47,15 @@ func (l *leftover) size() int64 {
 // that is not all, the rest is the member's leftover and taken is false: then
 // readOn must follow, in a goroutine that may wait. The caller has reading.
 func (m *Member) input(p []byte) (c Cause, taken bool) {
-	lineless := len(p) >= slowBuffer
 	for {
 		line, over, rest, ok := m.framer.Cut(p)
 		if !ok {
-			if !lineless {
+			if m.unended += len(p); m.unended < slowBuffer {
 				return "", true
 			}
 			line, over, rest = nil, 0, nil // so many bytes without a line have the price of one
 		}
-		lineless = false
+		m.unended = 0
 		c, ok := m.line(line, over, false)
 		if !ok {
 			m.left = &leftover{bytes.Clone(line), over, bytes.Clone(rest)}
@@ -174,6 +173,7 @@ func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
 	// that has always kept to the rate would say its next line. It may be ahead
 	// of that by the burst.
 	each := time.Duration(float64(time.Second) / o.LinesPerSecond)
+	price = min(price, float64(max(o.Burst, 1))) // more is never there at once
 	for {
 		now := m.room.svc.uptime()
 		due := max(time.Duration(m.allowed), now)

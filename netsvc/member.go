@@ -58,6 +58,7 @@ type Member struct {
 	heard   bool // the peer has closed its side
 	framer  wire.Framer
 	left    *leftover // input that has to wait
+	unended int       // bytes read since the last line end, or since they were paid for
 	allowed int64     // when the allowance is whole again, in nanoseconds of uptime
 
 	parked atomic.Bool // reading is nobody's until the server goes on

@@ -229,7 +229,7 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			if !disk {
 				return needDisk, roomlog.Span{}
 			}
-			m.page()
+			m.room.svc.fromDisk(m.page)
 			continue
 		}
 		m.mu.Lock()
@@ -242,7 +242,11 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			m.forgetLocked(1)
 			m.signalLocked()
 			m.mu.Unlock()
-			m.apply(ins)
+			if ins.needsDisk() {
+				m.room.svc.fromDisk(func() { m.apply(ins) })
+			} else {
+				m.apply(ins)
+			}
 			continue
 		}
 		span, ok := roomlog.Span{}, false
@@ -256,7 +260,7 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			if !disk {
 				return needDisk, roomlog.Span{}
 			}
-			m.catchUp(ins.at.Seq)
+			m.room.svc.fromDisk(func() { m.catchUp(ins.at.Seq) })
 		case span.Next == m.cursor:
 			return idle, roomlog.Span{}
 		case len(span.Bytes) == 0:

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -100,6 +101,8 @@ type Service struct {
 	gate     gate
 	connects pace
 	requests pace
+	work     pace          // what members ask for
+	readers  chan struct{} // one place for each that may read from the disk at a time
 	still    still
 	reserve  reserve
 	hub      hub
@@ -123,6 +126,7 @@ type Service struct {
 func New(st *store.Store, opts Options) *Service {
 	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), byAddr: make(map[netip.Prefix]int), sweeping: make(chan struct{}, 1), logs: roomlog.NewBudget(allLogs)}
 	s.options.Store(&opts)
+	s.readers = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
 	s.counters.ended = make(map[Cause]uint64)
 	for _, c := range causes {
 		s.counters.ended[c] = 0

@@ -86,7 +86,8 @@ func (s *Store) LinesDamaged(room, after, upto uint64, maxBytes int) (lines []Li
 	return lines, damaged, err
 }
 
-// Newest finds the newest n lines with Seq <= upto: they are those after the
+// Newest finds the newest n lines with Seq <= upto. It reads the heads of blocks
+// of which it wants all lines: they are those after the
 // sequence number that it returns, and there are count of them, fewer than n
 // if the room has no more.
 func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, err error) {
@@ -97,6 +98,11 @@ func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, err e
 	after = upto
 	var seqs []uint64
 	take := func(b *block, upto uint64) {
+		if b.last <= upto && b.first > r.trimmed && int(b.lines) <= n-count {
+			count += int(b.lines)
+			after = b.first - 1
+			return
+		}
 		seqs = seqs[:0]
 		for sc := b.scan(); sc.next() && sc.seq <= upto; {
 			if sc.seq > r.trimmed {

@@ -1,0 +1,76 @@
+package netsvc_test
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What costs as much as many lines has the price of many lines, to the member that
+// asks and to its address: members that ask for all they may leave others their
+// time.
+func TestPriceOfWork(t *testing.T) {
+	const (
+		rate  = 100 // lines per second
+		burst = 10
+	)
+	for name, c := range map[string]struct {
+		ask  string
+		end  string  // begins the last line of an answer
+		cost float64 // in lines
+	}{
+		"who":     {"/who", "* guest-128, here since", 1 + 128.0/64},
+		"history": {"/history 1024", "* end of earlier lines", 1 + 1024.0/256},
+		"since":   {"/since 0", "<guest-1> 1023", 1 + 1024.0/256},
+		// As many bytes as a line may have, and no line end among them.
+		"no line": {strings.Repeat("x", 2048), "", 0.5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			engines(t, func(t *testing.T, s *server) {
+				s.opts.Replay = 0
+				s.start()
+				port := s.create("lobby")
+				if c.ask[0] != 'x' && name != "who" {
+					p := join(t, port)
+					for i := range 1024 {
+						p.send(fmt.Sprint(i))
+					}
+					p.until("<guest-1> 1023")
+				} else if name == "who" {
+					for range 127 {
+						dial(t, port).until("* lobby:")
+					}
+				}
+				opts := s.opts
+				opts.LinesPerSecond, opts.Burst = rate, burst
+				change, err := s.svc.Prepare(opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				change.Commit()
+				p := dial(t, port)
+				p.until("* lobby:")
+				began := time.Now()
+				times := int(60/c.cost) + 1
+				for range times {
+					if c.end == "" {
+						if _, err := io.WriteString(p.conn, c.ask); err != nil {
+							t.Fatal(err)
+						}
+						continue
+					}
+					p.send(c.ask)
+					p.until(c.end)
+				}
+				p.send("", "/ping")
+				p.until("* pong")
+				least := time.Duration((float64(times)*c.cost - burst) / rate * float64(time.Second))
+				if took := time.Since(began); took < least*9/10 {
+					t.Errorf("%d times took %v: less than %v", times, took, least)
+				}
+			})
+		})
+	}
+}
