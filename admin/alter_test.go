@@ -110,7 +110,7 @@ func TestPlannedDeletion(t *testing.T) {
 		t.Error(out)
 	}
 	until(t, ann, "* operator: this room is to be deleted in 1 hour: moving")
-	for _, line := range []string{"rooms", "room dev"} {
+	for _, line := range []string{"rooms --relative", "room dev --relative"} {
 		if out := s.ok(line); !strings.Contains(out, "in 59m") {
 			t.Error(out)
 		}
@@ -140,7 +140,7 @@ func TestPlannedStop(t *testing.T) {
 	ann := s.join("lobby")
 	s.ok("stop --in 1h --yes")
 	until(t, ann, "* operator: the server is to stop in 1 hour")
-	if out := s.ok("status"); !strings.Contains(out, "in 59m") {
+	if out := s.ok("status --relative"); !strings.Contains(out, "in 59m") {
 		t.Error(out)
 	}
 	s.ok("stop --in 1s --say upgrade --yes") // instead

@@ -45,7 +45,7 @@ var serverCommands = []command{
 	{name: "stop", short: "stop the server", example: "stop --in 60s --say 'back in five minutes'", changes: true,
 		flags: []flag{yesFlag, tokenFlag, sayFlag, inFlag, cancelFlag}, run: stop},
 	{name: "audit", short: "who changed what, and when", example: "audit --since 24h --by ann",
-		flags: []flag{{"since", "TIME", "within this time, like 24h"}, {"by", "USER", "by this user, or this uid"}, {"match", "TEXT", "with this in the line"}, countFlag}, run: audit},
+		flags: []flag{{"since", "TIME", "within this time, like 24h"}, {"by", "USER", "by this user, uid or address"}, {"match", "TEXT", "with this in the line"}, countFlag}, run: audit},
 	{name: "version", short: "which roomd this is", example: "version", run: func(c *call) error {
 		return c.out.one(struct {
 			Version string `json:"version"`
@@ -79,7 +79,12 @@ func stop(c *call) error {
 	if err := c.confirm(text, st.Started); err != nil {
 		return err
 	}
-	if planned, err := c.planned(p, func() error { c.Server.Stop(); return nil }); planned {
+	who, line, srv := c.caller, c.line, c.Server
+	if planned, err := c.planned(p, func() error {
+		srv.RecordStop(who, line+whenDue)
+		srv.Stop()
+		return nil
+	}); planned {
 		return err
 	}
 	if say := c.flags["say"]; say != "" {
@@ -90,7 +95,9 @@ func stop(c *call) error {
 	if err := c.out.text("stopping"); err != nil {
 		return err
 	}
-	c.Server.Stop()
+	c.looked = true // it is in the audit before the database is closed
+	srv.RecordStop(who, line)
+	srv.Stop()
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -206,7 +207,7 @@ func lineOf(room string, l store.Line) said {
 
 // String is the line for people.
 func (l said) String() string {
-	when := l.Time.Local().Format("2006-01-02 15:04:05")
+	when := l.Time.Local().Format(clock)
 	switch l.Type {
 	case "action":
 		return when + " <" + l.From + "> * " + l.Text
@@ -364,15 +365,21 @@ func auditOf(st *store.Store, out *output, within time.Duration, by, match strin
 	}
 	type row struct {
 		Time   time.Time `json:"time"`
-		UID    int       `json:"uid"`
+		UID    int       `json:"uid"` // -1: it was nobody of this machine, or is not known
 		User   string    `json:"user"`
+		From   string    `json:"from"`
+		Door   string    `json:"door"`
 		Line   string    `json:"line"`
 		Result string    `json:"result"`
 	}
 	rows := []row{}
 	for _, a := range all {
-		if (by == "" || a.User == by || strconv.Itoa(a.UID) == by) && strings.Contains(a.Line, match) {
-			rows = append(rows, row{a.Time, a.UID, a.User, a.Line, a.Result})
+		host := ""
+		if addr, err := netip.ParseAddrPort(a.From); err == nil {
+			host = addr.Addr().String()
+		}
+		if (by == "" || a.User == by || strconv.Itoa(a.UID) == by || a.From == by || host == by && host != "") && strings.Contains(a.Line, match) {
+			rows = append(rows, row{a.Time, a.UID, a.User, a.From, cmp.Or(a.Door, store.DoorAdmin), a.Line, a.Result})
 		}
 	}
 	if err := out.list(rows[max(0, len(rows)-n):]); err != nil || damaged == 0 {

@@ -186,19 +186,24 @@ func (c *call) planned(p *plan, do func() error) (done bool, err error) {
 		return false, nil
 	}
 	p.say = c.flags["say"]
-	who, line, srv := c.caller, c.line, c.Server
+	who, line, srv, about := c.caller, c.line, c.Server, c.room()
 	if err := srv.schedule(p, in, func() {
 		err := do()
 		if err != nil { // they have been told that it is to come
 			srv.tell(p.room, "called off: "+p.what)
 			slog.New(srv.Log).Error("planned, and not done", "line", line, "error", err)
 		}
-		_ = srv.audit(who, line+" (when it was due)", err) // the log has what the audit lacks
+		if p.room != 0 { // the stop is in the audit already
+			_ = srv.record(who, about, line+whenDue, resultOf(err)) // the log has what the audit lacks
+		}
 	}); err != nil {
 		return true, err
 	}
 	return true, c.out.text("%s in %s; %s --cancel calls it off", p.told(), words(in), c.cmd.name+c.about())
 }
+
+// whenDue marks in the audit that a plan was carried out.
+const whenDue = " (when it was due)"
 
 // told is a plan as the operator is told of it.
 func (p *plan) told() string { return strings.Replace(p.what, "this room", p.name, 1) }

@@ -46,6 +46,7 @@ func reload(c *call) error {
 		}
 		return refuse("refused", "nothing is changed: the configuration cannot be used")
 	}
+	c.did = Changes(changes)
 	refused := 0
 	for _, ch := range changes {
 		if ch.Result == Refused {
@@ -59,6 +60,21 @@ func reload(c *call) error {
 		return err
 	}
 	return refuse("refused", "nothing is changed: %s refused", count(refused, "key"))
+}
+
+// Changes are those of a reload in a line.
+func Changes(all []Change) string {
+	if len(all) == 0 {
+		return "nothing has changed"
+	}
+	texts := make([]string, len(all))
+	for i, ch := range all {
+		texts[i] = strings.TrimSuffix(fmt.Sprintf("%s from %q to %q: %s (%s", ch.Key, ch.From, ch.To, ch.Result, ch.Why), " (")
+		if ch.Why != "" {
+			texts[i] += ")"
+		}
+	}
+	return strings.Join(texts, "; ")
 }
 
 // SetAccess changes who may use the socket, from now on.

@@ -18,12 +18,13 @@ import (
 
 // output renders what a command yields: for people, or as JSON.
 type output struct {
-	w      *bufio.Writer
-	json   bool
-	color  bool // the terminal has colours
-	stream bool
-	values int      // yielded so far
-	conn   net.Conn // for who writes much; nil: none
+	w        *bufio.Writer
+	json     bool
+	color    bool // the terminal has colours
+	stream   bool
+	values   int      // yielded so far
+	conn     net.Conn // for who writes much; nil: none
+	relative bool     // times are shown as how long ago they were
 }
 
 // line writes one line of the answer. It holds nothing that could end the line
@@ -114,7 +115,7 @@ func (o *output) one(v any) error {
 		width = max(width, len(c.title))
 	}
 	for _, c := range columns {
-		text := cell(c.name, value.FieldByIndex(c.index).Interface())
+		text := o.cell(c.name, value.FieldByIndex(c.index).Interface())
 		title := o.paint(faint, fmt.Sprintf("%-*s", width, c.title))
 		if err := o.painted(title + "  " + o.paint(colorOf(c.name, text), text)); err != nil {
 			return err
@@ -149,7 +150,7 @@ func (o *output) list(slice any) error {
 	for j, c := range columns {
 		widths[j] = len(c.title)
 		for i := range rows {
-			text := cell(c.name, v.Index(i).FieldByIndex(c.index).Interface())
+			text := o.cell(c.name, v.Index(i).FieldByIndex(c.index).Interface())
 			rows[i] = append(rows[i], text)
 			widths[j] = max(widths[j], width(text))
 		}
@@ -244,10 +245,23 @@ func (o *output) each(v any, text string, flush bool) error {
 // mostCell is how much of a long text a table shows; JSON has all of it.
 const mostCell = 80
 
+// cell is a value as a table shows it.
+func (o *output) cell(name string, v any) string {
+	if t, ok := v.(time.Time); ok {
+		if o.relative || t.IsZero() {
+			return ago(t)
+		}
+		return t.Local().Format(clock)
+	}
+	return cell(name, v)
+}
+
+// clock is how a time is written for people: with the zone, as what it is
+// compared with may be from elsewhere.
+const clock = "2006-01-02 15:04:05 -0700"
+
 func cell(name string, v any) string {
 	switch v := v.(type) {
-	case time.Time:
-		return ago(v)
 	case bool:
 		if v {
 			return "yes"
@@ -274,6 +288,8 @@ func cell(name string, v any) string {
 		return size(reflect.ValueOf(v))
 	}
 	switch n := reflect.ValueOf(v); {
+	case name == "uid" && n.Int() < 0:
+		return "-"
 	case strings.HasSuffix(name, "port") || name == "first" || name == "last" || name == "id" || name == "uid" || name == "pid":
 	case n.CanUint():
 		return thousands(n.Uint())

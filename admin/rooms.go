@@ -136,7 +136,7 @@ func (c *call) say(room string, text []string) error {
 }
 
 func create(c *call) error {
-	by := netsvc.Creation{}
+	by := netsvc.Creation{By: c.caller.User}
 	if _, ok := c.flags["port"]; ok {
 		n, err := c.number("port", 0)
 		if err != nil {

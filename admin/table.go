@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -52,8 +53,9 @@ type Setting struct {
 
 // Caller is who gives a command.
 type Caller struct {
-	UID  int
+	UID  int // -1: not known
 	User string
+	Door string // the way the command came in; empty: the admin socket
 }
 
 // command is a row of the table.
@@ -78,15 +80,16 @@ func (c *command) looks() bool { return !c.changes && !c.stream && !c.console }
 type flag struct{ name, arg, short string }
 
 var (
-	yesFlag   = flag{"yes", "", "do it without asking"}
-	tokenFlag = flag{"token", "TOKEN", "do it if nothing has changed since it was asked"}
-	dryFlag   = flag{"dry-run", "", "say what would be done, and do nothing"}
-	sayFlag   = flag{"say", "TEXT", "tell them this first"}
-	forFlag   = flag{"for", "TIME", "for so long, like 1h; otherwise until it is lifted"}
-	whyFlag   = flag{"why", "TEXT", "the reason, shown to who is banned"}
-	roomFlag  = flag{"room", "ROOM", "in this room only"}
-	sinceFlag = flag{"since", "WHEN", "after this sequence number, or within this time, like 1h"}
-	countFlag = flag{"n", "N", "how many at most"}
+	yesFlag      = flag{"yes", "", "do it without asking"}
+	tokenFlag    = flag{"token", "TOKEN", "do it if nothing has changed since it was asked"}
+	dryFlag      = flag{"dry-run", "", "say what would be done, and do nothing"}
+	sayFlag      = flag{"say", "TEXT", "tell them this first"}
+	forFlag      = flag{"for", "TIME", "for so long, like 1h; otherwise until it is lifted"}
+	whyFlag      = flag{"why", "TEXT", "the reason, shown to who is banned"}
+	roomFlag     = flag{"room", "ROOM", "in this room only"}
+	sinceFlag    = flag{"since", "WHEN", "after this sequence number, or within this time, like 1h"}
+	relativeFlag = flag{"relative", "", "times as how long ago they were"}
+	countFlag    = flag{"n", "N", "how many at most"}
 )
 
 const sortText = "sort by this, or by another column, the largest or latest first"
@@ -101,7 +104,8 @@ type call struct {
 	args   []string
 	flags  map[string]string
 	out    *output
-	looked bool // a command that may change something has only looked
+	looked bool   // a command that may change something has only looked
+	did    string // what the audit says of it instead of "done"
 }
 
 // refusal is an error for the operator.
@@ -182,8 +186,11 @@ const colorFlag = "color"
 // allFlags are a command's flags, those included that every such command has.
 func (c *command) allFlags() []flag {
 	all := slices.Clone(c.flags)
-	if c.changes {
+	switch {
+	case c.changes:
 		all = append(all, dryFlag)
+	case !c.console:
+		all = append(all, relativeFlag)
 	}
 	return append(all, flag{"json", "", "as JSON"})
 }
@@ -343,12 +350,14 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 	}
 	_, out.json = flags["json"]
 	_, out.color = flags[colorFlag]
+	_, out.relative = flags["relative"]
 	out.stream = cmd.stream
 	c := &call{Server: s, ctx: ctx, caller: who, line: line, cmd: cmd, args: args, flags: flags, out: out}
+	about := c.room()
 	err = cmd.run(c)
 	var ask *question
 	if cmd.changes && !c.looked && !errors.As(err, &ask) && !errors.Is(err, errDry) {
-		if failed := s.audit(who, line, err); failed != nil && err == nil && !out.json {
+		if failed := s.record(who, about, line, cmp.Or(c.did, resultOf(err))); failed != nil && err == nil && !out.json {
 			// What is done is done: that is what the answer says.
 			err = out.text("the audit lacks this, as it could not be written; the log has it")
 		}
@@ -362,25 +371,69 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 	return out.end()
 }
 
-// audit keeps what somebody did and what came of it: if that is not possible, in
-// the log.
-func (s *Server) audit(who Caller, line string, outcome error) error {
+// room is the room that a command is about; empty: it is about none.
+func (c *call) room() string {
+	if !strings.HasPrefix(c.cmd.args, "ROOM") || len(c.args) == 0 {
+		return ""
+	}
+	if r, err := c.Service.Room(c.args[0]); err == nil {
+		return r.Name
+	}
+	return c.args[0]
+}
+
+func resultOf(err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return "done"
+}
+
+// Record tells the log, the audit and the watchers of a command that did not come
+// in at the socket, and what came of it.
+func (s *Server) Record(who Caller, line, result string) {
+	_ = s.record(who, "", line, result) // the log has what the audit lacks
+}
+
+// record tells the log and the watchers what somebody did and what came of it, and
+// keeps it in the audit: if that is not possible, the log says so.
+func (s *Server) record(who Caller, room, line, result string) error {
+	door := cmp.Or(who.Door, store.DoorAdmin)
 	for strings.HasPrefix(line, "--") { // what a client of ours has added
 		_, line, _ = strings.Cut(line, " ")
 	}
-	a := store.Audit{Time: time.Now().UTC(), UID: who.UID, User: who.User, Line: line, Result: "done"}
-	if outcome != nil {
-		a.Result = outcome.Error()
-	}
+	slog.New(s.Log).Info("operator", "user", who.User, "uid", who.UID, "door", door, "command", netsvc.Printable(line), "result", netsvc.Printable(result))
+	now := time.Now().UTC()
+	s.Service.Publish(netsvc.Happening{Time: now, Type: "command", Room: room, By: who.User, Door: door, Text: line, Cause: result})
+	a := store.Audit{Time: now, UID: who.UID, User: who.User, Door: door, Line: line, Result: result}
 	err := s.Store.AddAudit(a)
 	if errors.Is(err, store.ErrClosed) { // by the command itself
 		return nil
 	}
 	if err != nil {
-		slog.New(s.Log).Error("the audit could not be written", "user", a.User, "uid", a.UID, "line", a.Line, "result", a.Result, "error", err)
+		slog.New(s.Log).Error("the audit could not be written", "line", netsvc.Printable(a.Line), "error", err)
 	}
 	return err
 }
+
+// RecordStop is Record for what cannot be kept afterwards. A disk that does not
+// answer is not waited for.
+func (s *Server) RecordStop(who Caller, line string) {
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		s.Record(who, line, "done")
+	}()
+	t := time.NewTimer(auditTime)
+	defer t.Stop()
+	select {
+	case <-kept:
+	case <-t.C:
+	}
+}
+
+// auditTime bounds how long a stop waits for its entry in the audit.
+const auditTime = time.Second
 
 // number reads a flag that is a number.
 func (c *call) number(name string, otherwise int) (int, error) {

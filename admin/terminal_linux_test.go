@@ -255,7 +255,7 @@ func TestHour(t *testing.T) {
 	c.expect("(the server is gone; waiting for it)")
 	s.start()
 	c.expect("(the server is back)")
-	c.typeIn("bans\r")
+	c.typeIn("bans --relative\r")
 	c.expect("192.0.2.7")
 	c.expect("in 59m")
 	c.typeIn("unban \t\r")

@@ -2,12 +2,9 @@ package admin
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"time"
-
-	"roomd/store"
 )
 
 // Upgrade is how an upgrade went.
@@ -44,9 +41,8 @@ func upgrade(c *call) error {
 	}
 	// Afterwards the database is another process's: the audit says that it has
 	// begun, and what follows only if it has failed.
-	a := store.Audit{Time: time.Now().UTC(), UID: c.caller.UID, User: c.caller.User, Line: c.line, Result: "begun"}
-	if err := c.Store.AddAudit(a); err != nil {
-		return fmt.Errorf("write the audit: %w", err)
+	if err := c.record(c.caller, "", c.line, "begun"); err != nil {
+		return err
 	}
 	// Who gave the command may leave: it is carried out all the same.
 	done, err := c.Server.Upgrade(context.WithoutCancel(c.ctx), binary, false)

@@ -3,6 +3,7 @@ package admin
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -101,7 +102,7 @@ func watchEvents(c *call, room string, want func(*netsvc.Happening) bool) error 
 		}
 		return want(h) && (room == "" || h.Room == room) &&
 			(!ofAddr || isFrom(h.Remote, from)) &&
-			(match == "" || strings.Contains(netsvc.Fold(h.Text+" "+h.Member+" "+h.Type+" "+h.Cause), match))
+			(match == "" || strings.Contains(netsvc.Fold(h.Text+" "+h.Member+" "+h.Type+" "+h.Cause+" "+h.By), match))
 	})
 	defer w.Close()
 	if err := c.out.w.Flush(); err != nil {
@@ -150,9 +151,13 @@ func (c *call) happened(h netsvc.Happening) string {
 		return when + room + " " + c.out.paint(bold, "<"+member+">") + " * " + text
 	case "topic":
 		return when + room + " * " + member + " set the topic: " + text
+	case "nick":
+		return when + room + " * " + member + " is " + text + " now"
+	case "notice":
+		return when + strings.TrimSpace(cmp.Or(room, "every room")+" * operator: "+text)
 	}
 	words := []string{c.out.paint(yellow, h.Type)}
-	for _, w := range []string{room, member, h.Remote, h.Cause, text} {
+	for _, w := range []string{room, member, h.Remote, h.By, text, h.Cause} {
 		if w != "" {
 			words = append(words, netsvc.Printable(w))
 		}

@@ -1,6 +1,7 @@
 package netsvc
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -131,7 +132,7 @@ func (s *Service) Rename(name, to string) (RoomInfo, error) {
 	if err != nil {
 		return RoomInfo{}, err
 	}
-	s.log.Info("room renamed", "room", n.Shown, "was", old)
+	s.log.Info("room renamed", "room", n.Shown, "was", old, "by", "operator")
 	s.hub.publish(Happening{Type: "rename", Room: n.Shown, Text: old})
 	r.tell("the operator renamed this room: %s is %s now", old, n.Shown)
 	return r.after()
@@ -185,7 +186,7 @@ func (s *Service) Move(name string, port int) (RoomInfo, error) {
 	if err != nil {
 		return RoomInfo{}, err
 	}
-	s.log.Info("room moved", "room", r.name(), "port", port, "was", old)
+	s.log.Info("room moved", "room", r.name(), "port", port, "was", old, "by", "operator")
 	s.hub.publish(Happening{Type: "move", Room: r.name(), Text: fmt.Sprintf("%d to %d", old, port)})
 	r.tell("the operator moved this room: it is on port %d from now on; who is here stays", port)
 	return r.after()
@@ -273,6 +274,8 @@ func (s *Service) Set(name string, change func(*store.Settings)) (own store.Sett
 		}
 		own = k.Own
 		was := r.own.Swap(&k.Own)
+		s.log.Info("room settings", "room", r.name(), "own", settingsText(k.Own), "was", settingsText(*was), "by", "operator")
+		s.hub.publish(Happening{Type: "set", Room: r.name(), Text: settingsText(k.Own)})
 		switch {
 		case k.Own.ReadOnly && !was.ReadOnly:
 			r.tell("the operator made this room read-only")
@@ -282,4 +285,13 @@ func (s *Service) Set(name string, change func(*store.Settings)) (own store.Sett
 		return nil
 	})
 	return own, err
+}
+
+// settingsText is a room's own settings in a line.
+func settingsText(own store.Settings) string {
+	text, err := json.Marshal(own)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }

@@ -289,7 +289,9 @@ func (s *Service) Ban(bans ...store.Ban) ([]store.Ban, Reach, error) {
 		if b.Mute {
 			kind = "mute"
 		}
-		s.hub.publish(Happening{Type: kind, Room: s.RoomName(b.Room), Remote: b.Addr, Member: b.Nick, Text: b.Why})
+		room := s.RoomName(b.Room)
+		s.log.Info(kind, "id", b.ID, "room", room, "address", b.Addr, "nick", b.Nick, "until", b.Until, "why", wire.CleanString(b.Why), "by", b.By)
+		s.hub.publish(Happening{Type: kind, Room: room, Remote: b.Addr, Member: b.Nick, Text: b.Why, By: b.By})
 	}
 	held := newBanList(bans).all
 	members, others := s.reached(held...)
@@ -318,6 +320,7 @@ func (s *Service) Unban(ids ...uint64) error {
 		return slices.DeleteFunc(all, func(b store.Ban) bool { return slices.Contains(ids, b.ID) })
 	})
 	for _, id := range ids {
+		s.log.Info("unban", "id", id, "by", "operator")
 		s.hub.publish(Happening{Type: "unban", Text: fmt.Sprint(id)})
 	}
 	return nil

@@ -224,6 +224,7 @@ func (m *Member) rename(command, nick string) error {
 	r.roster = nil
 	// Everybody sees it, the member too: that is the answer in text.
 	r.announce(wire.Event{Type: wire.TypeNick, From: old.Shown, Nick: n.Shown})
+	r.svc.hub.publish(Happening{Type: "nick", Room: r.name(), Member: old.Shown, Remote: m.remote.String(), Text: n.Shown})
 	m.ok(command, "")
 	return nil
 }

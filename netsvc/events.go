@@ -11,14 +11,19 @@ import (
 // Happening is something that an operator may want to watch.
 type Happening struct {
 	Time   time.Time `json:"time"`
-	Type   string    `json:"type"` // message, action, topic, join, leave, create, delete, restore, rename, move, refuse, ban, mute, unban
+	Type   string    `json:"type"` // message, action, topic, notice, nick, join, leave, create, delete, restore, purge, rename, move, set, refuse, ban, mute, unban, reload, command
 	Room   string    `json:"room,omitempty"`
 	Member string    `json:"member,omitempty"` // the nick
 	Remote string    `json:"remote,omitempty"`
+	By     string    `json:"by,omitempty"`   // the operator
+	Door   string    `json:"door,omitempty"` // the way that a command came in
 	Cause  string    `json:"cause,omitempty"`
 	Seq    uint64    `json:"seq,omitempty"`
 	Text   string    `json:"text,omitempty"`
 }
+
+// Publish shows something that was done from outside this package to watchers.
+func (s *Service) Publish(h Happening) { s.hub.publish(h) }
 
 // watchBuffer bounds what a watcher may be behind; then it misses something,
 // and is told how much.

@@ -484,7 +484,7 @@ func (c *session) delete(req wire.Request) error {
 	}
 	defer end()
 	var name string
-	err := c.svc.Delete(req.Name, func(r *Room) error {
+	err := c.svc.remove(req.Name, "", c.remote, func(r *Room) error {
 		name = r.name()
 		return c.svc.mayDelete(r, c.id, req.Secret)
 	})

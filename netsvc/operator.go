@@ -142,14 +142,15 @@ func (m *Member) kick(say string) bool {
 // returns how many members there are to see it. It is not stored.
 func (s *Service) Say(room, text string) (int, error) {
 	defer s.alter()()
-	rooms := s.all()
+	rooms, name := s.all(), ""
 	if room != "" {
 		r, err := s.room(room)
 		if err != nil {
 			return 0, err
 		}
-		rooms = []*Room{r}
+		rooms, name = []*Room{r}, r.name()
 	}
+	s.hub.publish(Happening{Type: "notice", Room: name, Text: wire.CleanString(text)})
 	n := 0
 	for _, r := range rooms {
 		r.mu.Lock()
@@ -320,6 +321,8 @@ func (s *Service) SetTopic(name, topic string) error {
 	if _, err := s.store.Update(r.id, func(k *store.Room) { k.Topic = topic }); err != nil {
 		return storeError(fmt.Errorf("set the topic of %s: %w", r.name(), err))
 	}
+	s.log.Info("topic set", "room", r.name(), "topic", topic, "by", "operator")
+	s.hub.publish(Happening{Type: "topic", Room: r.name(), Member: "operator", Text: topic})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.topic = topic

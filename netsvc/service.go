@@ -341,7 +341,7 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 	keyHash := sha256.Sum256([]byte(key))
 	kept, err := s.store.Create(store.Room{
 		Name: n.Shown, Key: n.Key, Port: ln.port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: hash, Topic: topic,
-	})
+	}, networkAudit(by.Addr, "CREATE "+n.Shown)...)
 	if err != nil {
 		ln.close()
 		s.mu.Lock()
@@ -354,8 +354,8 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 		// Stopping: the room is on disk and will be there at the next start.
 		return info, "", wire.Errorf(wire.CodeShuttingDown, "the server is stopping; the room %s will be there when it is back", n.Shown)
 	}
-	s.log.Info("room created", "room", kept.Name, "port", kept.Port, "by", cmp.Or(by.Addr, "operator"))
-	s.hub.publish(Happening{Type: "create", Room: kept.Name, Remote: by.Addr})
+	s.log.Info("room created", "room", kept.Name, "port", kept.Port, "by", cmp.Or(by.Addr, by.By, "operator"))
+	s.hub.publish(Happening{Type: "create", Room: kept.Name, Remote: by.Addr, By: by.By})
 	info, _ = r.info()
 	return info, key, nil
 }
@@ -363,7 +363,8 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 // Creation says who creates a room.
 type Creation struct {
 	Session  uint64 // the master connection; 0: none
-	Addr     string
+	Addr     string // of the client; "": it did not come over the network
+	By       string // who, without an address
 	Port     int    // that it must have; 0: the next one that is free
 	Password string // as it was typed; "": the room has none
 	Topic    string
@@ -398,27 +399,39 @@ func (s *Service) forget(r *Room) {
 	s.mu.Unlock()
 }
 
+// networkAudit is what the audit keeps of a change over the network; nothing
+// without an address: then whoever calls us keeps it.
+func networkAudit(from, line string) []store.Audit {
+	if from == "" {
+		return nil
+	}
+	return []store.Audit{{Time: time.Now().UTC(), UID: -1, From: from, Door: store.DoorMaster, Line: line, Result: "done"}}
+}
+
 // Delete ends a room: its members get what is pending and a farewell, and it
 // goes to the trash. When it returns nil all of that is done. allowed is asked
 // first.
 func (s *Service) Delete(name string, allowed func(*Room) error) error {
-	return s.remove(name, "", allowed)
+	return s.remove(name, "", "", allowed)
 }
 
-// remove is Delete. say, if not empty, is shown before the farewell.
-func (s *Service) remove(name, say string, allowed func(*Room) error) error {
+// remove is Delete. say, if not empty, is shown before the farewell; from is the
+// address of a client.
+func (s *Service) remove(name, say, from string, allowed func(*Room) error) error {
 	defer s.alter()()
 	r, err := s.room(name)
 	if err != nil {
 		return err
 	}
 	if err := allowed(r); err != nil {
+		s.log.Info("deletion refused", "room", r.name(), "by", cmp.Or(from, "operator"), "error", err)
+		s.hub.publish(Happening{Type: "refuse", Room: r.name(), Remote: from, Text: "DELETE: " + err.Error()})
 		return err
 	}
 	if !r.begin(deleted) {
 		return wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
 	}
-	if err := s.store.Delete(r.id); err != nil {
+	if err := s.store.Delete(r.id, networkAudit(from, "DELETE "+r.name())...); err != nil {
 		r.resume()
 		return storeError(fmt.Errorf("delete the room %s: %w", r.name(), err))
 	}
@@ -432,8 +445,8 @@ func (s *Service) remove(name, say string, allowed func(*Room) error) error {
 	delete(s.rooms, r.key())
 	s.ports.release(r.port())
 	s.mu.Unlock()
-	s.log.Info("room deleted", "room", r.name(), "port", r.port(), "members", members)
-	s.hub.publish(Happening{Type: "delete", Room: r.name()})
+	s.log.Info("room deleted", "room", r.name(), "port", r.port(), "members", members, "by", cmp.Or(from, "operator"))
+	s.hub.publish(Happening{Type: "delete", Room: r.name(), Remote: from})
 	return nil
 }
 

@@ -13,7 +13,7 @@ import (
 // Remove deletes a room for the operator. say is shown to the members before
 // the farewell, once the room is deleted on disk.
 func (s *Service) Remove(name, say string) error {
-	return s.remove(name, say, func(*Room) error { return nil })
+	return s.remove(name, say, "", func(*Room) error { return nil })
 }
 
 // Trashed is a deleted room.
@@ -78,6 +78,8 @@ func (s *Service) Purge(name string) error {
 	if err := s.store.Purge(k.ID); err != nil {
 		return storeError(fmt.Errorf("purge the room %s: %w", k.Name, err))
 	}
+	s.log.Info("room purged", "room", k.Name, "by", "operator")
+	s.hub.publish(Happening{Type: "purge", Room: k.Name})
 	return nil
 }
 
@@ -117,7 +119,7 @@ func (s *Service) Restore(name string) (RoomInfo, error) {
 	if !r.publish(back, ln) {
 		return RoomInfo{}, wire.Errorf(wire.CodeShuttingDown, "the server is stopping; %s will be there when it is back", k.Name)
 	}
-	s.log.Info("room restored", "room", k.Name, "port", back.Port)
+	s.log.Info("room restored", "room", k.Name, "port", back.Port, "by", "operator")
 	s.hub.publish(Happening{Type: "restore", Room: k.Name})
 	info, _ := r.info()
 	return info, nil

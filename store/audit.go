@@ -9,40 +9,67 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// auditKept is how many entries of the audit are kept.
+// auditKept is how many entries of the audit are kept of each kind.
 const auditKept = 100_000
+
+// auditNetwork is set in the keys of entries of the network. They are counted by
+// themselves, so that no stranger can push out what operators did.
+const auditNetwork = 1 << 63
+
+// Doors by which a change can come.
+const (
+	DoorAdmin   = "admin socket"
+	DoorConsole = "console" // of serve --console
+	DoorMaster  = "master port"
+	DoorSignal  = "signal"
+)
 
 // Audit is a command that changed something, and what came of it.
 type Audit struct {
 	Time   time.Time `json:"time"`
-	UID    int       `json:"uid"`
+	UID    int       `json:"uid"` // -1: not of this machine, or not known
 	User   string    `json:"user,omitempty"`
+	From   string    `json:"from,omitempty"` // the address it came from
+	Door   string    `json:"door,omitempty"` // the way it came in
 	Line   string    `json:"line"`
 	Result string    `json:"result"`
 }
 
 // AddAudit keeps an entry; when it returns nil it is on disk. The newest
-// 100,000 are kept.
+// 100,000 are kept, and as many from the master port.
 func (s *Store) AddAudit(a Audit) error { return s.addAudit(a, auditKept) }
 
 func (s *Store) addAudit(a Audit, kept uint64) error {
-	return s.update(func(tx *bolt.Tx) error {
-		bucket := tx.Bucket(bucketAudit)
-		id, err := bucket.NextSequence()
-		if err != nil {
-			return err
-		}
+	return s.update(func(tx *bolt.Tx) error { return putAudit(tx, kept, a) }, nil)
+}
+
+// putAudit keeps entries with what else the transaction does.
+func putAudit(tx *bolt.Tx, kept uint64, all ...Audit) error {
+	bucket := tx.Bucket(bucketAudit)
+	for _, a := range all {
 		v, err := json.Marshal(a)
 		if err != nil {
 			return err
 		}
-		if id > kept {
+		var id uint64
+		if a.Door == DoorMaster {
+			id = auditNetwork + 1
+			if k, _ := bucket.Cursor().Last(); k != nil && seqOf(k) >= id {
+				id = seqOf(k) + 1
+			}
+		} else if id, err = bucket.NextSequence(); err != nil {
+			return err
+		}
+		if id&^auditNetwork > kept {
 			if err := bucket.Delete(u64(id - kept)); err != nil {
 				return err
 			}
 		}
-		return bucket.Put(u64(id), seal(u64(id), v))
-	}, nil)
+		if err := bucket.Put(u64(id), seal(u64(id), v)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Audits returns the newest most entries since a time, the oldest first. Those
@@ -51,22 +78,33 @@ func (s *Store) addAudit(a Audit, kept uint64) error {
 func (s *Store) Audits(since time.Time, most int) (all []Audit, damaged int, err error) {
 	err = s.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketAudit).Cursor()
-		for k, v := c.Last(); k != nil && len(all) < most; k, v = c.Prev() {
-			a, err := decodeAudit(k, v)
-			if err != nil {
-				s.skipped(bucketAudit, k)
-				damaged++
-				continue
+		k, v := c.Last()
+		for _, least := range []uint64{auditNetwork, 0} {
+			for n := 0; k != nil && seqOf(k) >= least && n < most; k, v = c.Prev() {
+				a, err := decodeAudit(k, v)
+				if err != nil {
+					s.skipped(bucketAudit, k)
+					damaged++
+					continue
+				}
+				if a.Time.Before(since) {
+					break
+				}
+				all = append(all, a)
+				n++
 			}
-			if a.Time.Before(since) {
-				break
+			// On to the other kind.
+			if k, v = c.Seek(u64(least)); k == nil {
+				k, v = c.Last()
+			} else {
+				k, v = c.Prev()
 			}
-			all = append(all, a)
 		}
 		return nil
 	})
 	slices.Reverse(all)
-	return all, damaged, err
+	slices.SortStableFunc(all, func(a, b Audit) int { return a.Time.Compare(b.Time) })
+	return all[max(0, len(all)-most):], damaged, err
 }
 
 func decodeAudit(k, v []byte) (a Audit, err error) {

@@ -115,8 +115,8 @@ func (s *Store) Stat(room uint64) (Stat, error) {
 
 // Create keeps a new room. When it returns nil the room is on disk. It fails
 // with ErrExists if a room that is not deleted has the same key or port. The
-// room comes back with its ID.
-func (s *Store) Create(r Room) (Room, error) {
+// room comes back with its ID. Entries of the audit are kept with it.
+func (s *Store) Create(r Room, audit ...Audit) (Room, error) {
 	err := s.update(func(tx *bolt.Tx) error {
 		id, err := tx.Bucket(bucketRooms).NextSequence()
 		if err != nil {
@@ -132,16 +132,19 @@ func (s *Store) Create(r Room) (Room, error) {
 		if err := putHead(tx, id, new(head)); err != nil {
 			return err
 		}
-		_, err = tx.Bucket(bucketLines).CreateBucket(u64(id))
-		return err
+		if _, err = tx.Bucket(bucketLines).CreateBucket(u64(id)); err != nil {
+			return err
+		}
+		return putAudit(tx, auditKept, audit...)
 	}, func() { s.setHead(r.ID, &head{id: r.ID, own: r.Own}) })
 	return r, err
 }
 
 // Delete puts a room into the trash: its name is free, its port rests, its
 // lines stay for Options.Trash. Lines submitted after it are refused with
-// ErrNoRoom. When it returns nil the deletion is on disk.
-func (s *Store) Delete(room uint64) error {
+// ErrNoRoom. When it returns nil the deletion is on disk, with the entries of the
+// audit.
+func (s *Store) Delete(room uint64, audit ...Audit) error {
 	return s.updateRoom(room, func(tx *bolt.Tx) error {
 		r, err := getRoom(tx, room)
 		if err != nil {
@@ -154,7 +157,10 @@ func (s *Store) Delete(room uint64) error {
 		if err := tx.Bucket(bucketNames).Delete([]byte(r.Key)); err != nil {
 			return err
 		}
-		return releasePort(tx, r.Port)
+		if err := releasePort(tx, r.Port); err != nil {
+			return err
+		}
+		return putAudit(tx, auditKept, audit...)
 	}, func() {
 		s.setHead(room, nil)
 		s.aging = true

@@ -154,4 +154,54 @@ func TestAudit(t *testing.T) {
 	if all, _, err = s.Audits(time.Time{}, 1); err != nil || len(all) != 1 || all[0].Line != "9" {
 		t.Errorf("%+v, %v", all, err)
 	}
+	// What comes over the network is bounded as well, and pushes nothing else out.
+	for i := range 12 {
+		a := Audit{Time: start.Add(time.Duration(i)*time.Second + time.Millisecond), UID: -1, From: "192.0.2.7:1", Door: DoorMaster, Line: fmt.Sprint("n", i)}
+		if err := s.addAudit(a, 5); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := func(since time.Time, most int) string {
+		all, _, err := s.Audits(since, most)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		for _, a := range all {
+			text += a.Line + " "
+		}
+		return text
+	}
+	for _, try := range []struct {
+		since time.Time
+		most  int
+		want  string
+	}{
+		{time.Time{}, 100, "5 6 7 n7 8 n8 9 n9 n10 n11 "},
+		{start.Add(9 * time.Second), 100, "9 n9 n10 n11 "},
+		{time.Time{}, 4, "9 n9 n10 n11 "},
+	} {
+		if got := lines(try.since, try.most); got != try.want {
+			t.Errorf("since %v, at most %d: %q, want %q", try.since, try.most, got, try.want)
+		}
+	}
+}
+
+// A room and the entry of the audit about it are on disk together.
+func TestAuditWithTheRoom(t *testing.T) {
+	s := open(t, dbPath(t), Options{})
+	r, err := s.Create(Room{Name: "dev", Key: "dev", Port: 9000}, Audit{Time: time.Now(), Door: DoorMaster, Line: "CREATE dev"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Create(Room{Name: "dev", Key: "dev", Port: 9001}, Audit{Time: time.Now(), Door: DoorMaster, Line: "CREATE dev again"}); err == nil {
+		t.Error("it is there twice")
+	}
+	if err := s.Delete(r.ID, Audit{Time: time.Now(), Door: DoorMaster, Line: "DELETE dev"}); err != nil {
+		t.Fatal(err)
+	}
+	all, _, err := s.Audits(time.Time{}, 10)
+	if err != nil || len(all) != 2 || all[0].Line != "CREATE dev" || all[1].Line != "DELETE dev" {
+		t.Errorf("%+v, %v", all, err)
+	}
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os/user"
 	"reflect"
@@ -37,26 +39,37 @@ func (s *server) reload(dry bool) ([]admin.Change, error) {
 	changes := next.take(file)
 	p := &plan{server: s, was: s.config(), next: &next, changes: changes}
 	p.prepare(dry)
-	if refused := p.settle(dry); dry || refused {
-		return p.changes, nil
+	if refused := p.settle(dry); !dry {
+		if !refused {
+			p.commit()
+		}
+		s.logChanges(p.changes)
 	}
-	p.commit()
 	return p.changes, nil
 }
 
-// reloadAndLog is reload for who gets no answer.
-func (s *server) reloadAndLog() {
+// reloadBySignal is reload for who gets no answer.
+func (s *server) reloadBySignal() {
 	changes, err := s.reload(false)
+	result := admin.Changes(changes)
 	if err != nil {
 		s.log.Error("reload: nothing is changed", "error", err)
-		return
+		result = err.Error()
 	}
+	s.shell.Record(bySignal, "reload", result)
+}
+
+// bySignal is whoever sends a signal: the system does not tell.
+var bySignal = admin.Caller{UID: -1, Door: store.DoorSignal}
+
+// logChanges says for each key what became of it.
+func (s *server) logChanges(changes []admin.Change) {
 	for _, ch := range changes {
-		level := s.log.Info
+		level := slog.LevelInfo
 		if ch.Result == admin.Refused {
-			level = s.log.Error
+			level = slog.LevelError
 		}
-		level("reload", "key", ch.Key, "from", ch.From, "to", ch.To, "result", ch.Result, "why", ch.Why)
+		s.log.Log(context.Background(), level, "reload", "key", ch.Key, "from", ch.From, "to", ch.To, "result", ch.Result, "why", ch.Why)
 	}
 	s.log.Info("reloaded", "keys", len(changes))
 }

@@ -132,7 +132,7 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 		}
 		return errors.Join(err, s.stop())
 	}
-	s.run(ctx, console)
+	why := s.run(ctx, console)
 	if s.handedOver() {
 		s.leave(ctx)
 		return nil
@@ -140,6 +140,12 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	// A second signal ends the process at once.
 	cancel()
 	began := time.Now()
+	if why == context.Canceled { // itself: a signal's error is one, too
+		why = errors.New("an operator has said so")
+	} else {
+		s.shell.RecordStop(bySignal, "stop: "+why.Error())
+	}
+	s.log.Info("stopping", "why", why)
 	if err := s.stop(); err != nil {
 		return err
 	}
@@ -313,10 +319,11 @@ func (s *server) config() *Config {
 	return s.cfg
 }
 
-// run says that the server is ready and waits for its end.
-func (s *server) run(ctx context.Context, console *admin.Console) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// run says that the server is ready, waits for its end, and returns why it is to
+// stop: context.Canceled if the operator has said so.
+func (s *server) run(ctx context.Context, console *admin.Console) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	c := s.config()
 	may, why := c.deletePolicy()
 	s.log.Info("access", "may_create", c.Access.Create, "may_delete", string(may), "why", why)
@@ -336,20 +343,21 @@ func (s *server) run(ctx context.Context, console *admin.Console) {
 		stop := context.AfterFunc(ctx, console.Close)
 		console.Run() // until the operator leaves, or the server is to stop
 		stop()
-		cancel()
+		cancel(errors.New("the console was left"))
 	}
 	select {
 	case <-ctx.Done():
 	case <-s.over:
-		cancel()
+		cancel(nil)
 	}
 	attending.Wait()
+	return context.Cause(ctx)
 }
 
 // heed does what signals ask for, until ctx is done: SIGHUP reads the
 // configuration again, SIGUSR2 lets the binary on disk take over. A terminal that has gone
 // says SIGHUP too: then the server stops, as nobody could end it any more.
-func (s *server) heed(ctx context.Context, stop func()) {
+func (s *server) heed(ctx context.Context, stop func(why error)) {
 	hangup, usr2 := s.hangup, s.usr2
 	defer signal.Stop(hangup)
 	defer signal.Stop(usr2)
@@ -358,13 +366,15 @@ func (s *server) heed(ctx context.Context, stop func()) {
 		select {
 		case <-hangup:
 			if attached && !admin.IsTerminal(os.Stdin) {
-				s.log.Warn("the terminal has gone")
-				stop()
+				stop(errors.New("the terminal has gone"))
 				return
 			}
-			s.reloadAndLog()
+			s.reloadBySignal()
 		case <-usr2:
-			s.upgrade(ctx, "", false) // the log says how it went
+			s.shell.Record(bySignal, "upgrade", "begun") // as afterwards the database is another process's
+			if _, err := s.upgrade(ctx, "", false); err != nil {
+				s.shell.Record(bySignal, "upgrade", err.Error())
+			}
 		case <-ctx.Done():
 			return
 		}
@@ -404,7 +414,7 @@ func (s *server) stop() error {
 // that was deleted stays so.
 func createFirst(svc *netsvc.Service, names []string) error {
 	for _, name := range names {
-		if _, _, err := svc.Create(name, netsvc.Creation{}); err != nil {
+		if _, _, err := svc.Create(name, netsvc.Creation{By: "server.create"}); err != nil {
 			return fmt.Errorf("create the room %s: %w", name, err)
 		}
 	}

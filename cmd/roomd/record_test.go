@@ -1,0 +1,111 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"roomd/store"
+)
+
+// What signals ask for is in the log and in the audit, key by key for a reload, and
+// how the server was stopped is, though the database is closed after it.
+func TestSignalsAreRecorded(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, "")
+	p.start()
+	if !p.logged("room=lobby") || !p.logged("by=server.create") {
+		t.Error("the log does not say who made the first room")
+	}
+	audit := func() (all []store.Audit) {
+		out, errs, status := p.admin("audit", "--json")
+		if err := json.Unmarshal([]byte(out), &all); err != nil || status != exitDone {
+			t.Fatal(status, errs, err)
+		}
+		return all
+	}
+	p.configure("limits.members = 77", `access.delete = "operator"`)
+	p.cmd.Process.Signal(syscall.SIGHUP)
+	p.eventually("the reload is in the audit", func() bool { return len(audit()) == 1 })
+	a := audit()[0]
+	if a.Line != "reload" || a.Door != "signal" || a.UID != -1 || !strings.Contains(a.Result, `limits.members from "256" to "77": applied`) || !strings.Contains(a.Result, "access.delete") {
+		t.Errorf("%+v", a)
+	}
+	for _, key := range []string{"limits.members", "access.delete"} {
+		if !p.logged("msg=reload key=" + key) {
+			t.Errorf("the log does not have %s", key)
+		}
+	}
+	// An operator's reload is in the log as well.
+	p.configure("limits.members = 78", `access.delete = "operator"`)
+	if _, errs := p.reload(); errs != "" {
+		t.Fatal(errs)
+	}
+	if a := audit()[1]; a.Door != "admin socket" || !strings.Contains(a.Result, `from "77" to "78": applied`) || !p.logged("key=limits.members from=77 to=78 result=applied") {
+		t.Errorf("%+v", a)
+	}
+	p.cmd.Process.Signal(syscall.SIGUSR2)
+	p.eventually("the upgrade is in the audit", func() bool { return len(audit()) > 2 })
+	if a := audit()[2]; a.Line != "upgrade" || a.Door != "signal" || a.Result != "begun" {
+		t.Errorf("%+v", a)
+	}
+	p.eventually("another process serves", func() bool { return p.logged("another process serves") })
+	var pid int
+	p.eventually("it has another process", func() bool {
+		text, _ := os.ReadFile(p.log.Name())
+		_, rest, _ := strings.Cut(string(text), "serves\" pid=")
+		n, err := fmt.Sscan(rest, &pid)
+		return n == 1 && err == nil
+	})
+	p.succeeded(pid)
+}
+
+// A stop is recorded before the database is closed, whoever asks for it.
+func TestStopIsRecorded(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, "")
+	for _, c := range []struct {
+		stop       func() error
+		line, door string
+	}{
+		{func() error { return p.kill(syscall.SIGTERM) }, "stop: terminated", "signal"},
+		{func() error { return p.kill(syscall.SIGINT) }, "stop: interrupt", "signal"},
+		{func() error {
+			if _, errs, status := p.admin("stop", "--yes"); status != exitDone {
+				t.Fatal(status, errs)
+			}
+			return p.kill(0)
+		}, "stop --yes", "admin socket"},
+		{func() error {
+			if _, errs, status := p.admin("stop", "--in", "1s", "--yes"); status != exitDone {
+				t.Fatal(status, errs)
+			}
+			return p.kill(0)
+		}, "stop --in 1s --yes (when it was due)", "admin socket"},
+	} {
+		p.start()
+		if err := c.stop(); err != nil {
+			t.Fatal(c.line, err)
+		}
+		st, err := store.Open(filepath.Join(p.dir, "roomd.db"), store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.Start(func([]*store.Post) {})
+		all, _, err := st.Audits(time.Time{}, 1)
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+		if err != nil || len(all) != 1 || !strings.HasPrefix(all[0].Line, c.line) || all[0].Door != c.door || all[0].Result != "done" {
+			t.Errorf("%s: %+v, %v", c.line, all, err)
+		}
+		if !p.logged("msg=stopping") {
+			t.Error(c.line, "is not in the log")
+		}
+	}
+}
