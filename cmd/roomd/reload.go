@@ -43,7 +43,7 @@ func (s *server) reload(dry bool) ([]admin.Change, error) {
 		if !refused {
 			p.commit()
 		}
-		s.logChanges(p.changes)
+		s.logChanges(p.changes, refused)
 	}
 	return p.changes, nil
 }
@@ -63,13 +63,17 @@ func (s *server) reloadBySignal() {
 var bySignal = admin.Caller{UID: -1, Door: store.DoorSignal}
 
 // logChanges says for each key what became of it.
-func (s *server) logChanges(changes []admin.Change) {
+func (s *server) logChanges(changes []admin.Change, refused bool) {
 	for _, ch := range changes {
 		level := slog.LevelInfo
 		if ch.Result == admin.Refused {
 			level = slog.LevelError
 		}
 		s.log.Log(context.Background(), level, "reload", "key", ch.Key, "from", ch.From, "to", ch.To, "result", ch.Result, "why", ch.Why)
+	}
+	if refused {
+		s.log.Error("reload: nothing is changed, as a key is refused", "keys", len(changes))
+		return
 	}
 	s.log.Info("reloaded", "keys", len(changes))
 }
