@@ -17,7 +17,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start the server with ./config.toml
-	$(GO) run ./cmd/roomd serve
+	$(GO) run ./cmd/roomd serve --config config.toml
 
 build: ## build bin/roomd
 	$(GO) build -trimpath -o bin/roomd ./cmd/roomd

@@ -30,10 +30,14 @@ Exit status: 0 done, 1 refused, 2 wrong usage, 3 the server cannot be reached.`,
 		// What follows the command's name is the server's to read.
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			socket, words, err := adminArgs(args)
+			socket, words, err := adminArgs(args, cmd.ErrOrStderr())
+			var away unreachable
 			switch {
 			case errors.Is(err, errHelp):
 				return cmd.Help()
+			case errors.As(err, &away):
+				fmt.Fprintf(cmd.ErrOrStderr(), "roomd: %v\n", err)
+				return exitStatus(exitUnreachable)
 			case err != nil:
 				return usageError{err, cmd}
 			}
@@ -73,7 +77,7 @@ var errHelp = errors.New("help")
 
 // adminArgs finds the socket and the words of the command. Flags of ours come
 // first; all that follows belongs to the command.
-func adminArgs(args []string) (socket string, words []string, err error) {
+func adminArgs(args []string, errw io.Writer) (socket string, words []string, err error) {
 	file := ""
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		name, value, has := strings.Cut(args[0], "=")
@@ -98,14 +102,19 @@ func adminArgs(args []string) (socket string, words []string, err error) {
 		}
 	}
 	if socket == "" {
-		cfg, err := loadConfig(file, 0)
+		cfg, err := keysConfig(file, errw, "admin.socket")
 		if err != nil {
-			return "", nil, err
+			return "", nil, unreachable{err}
 		}
 		socket = cfg.Admin.Socket
 	}
 	return socket, args, nil
 }
+
+// unreachable is why the server cannot be found.
+type unreachable struct{ error }
+
+func (u unreachable) Unwrap() error { return u.error }
 
 // terminal reports whether a person sits at the other end.
 func terminal(in io.Reader) bool {

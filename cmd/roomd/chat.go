@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ NO_COLOR=1 turns colours off.`,
 			}
 			ch := &chat{server: c, password: r.password, nick: nick, look: newLook(cmd.OutOrStdout())}
 			if nick == "" {
-				ch.nick = login()
+				ch.nick = cmp.Or(os.Getenv(nickVar), login())
 			}
 			ch.editor, err = admin.NewEditor(admin.EditorOptions{
 				In: cmd.InOrStdin(), Out: cmd.OutOrStdout(), Prompt: "> ", History: chatHistory(c.Addr()), Complete: ch.complete, Erase: true,
@@ -62,7 +63,7 @@ NO_COLOR=1 turns colours off.`,
 		},
 	}
 	r.flags(cmd, true)
-	cmd.Flags().StringVar(&nick, "nick", "", "your `NAME` in the rooms; default: your login")
+	cmd.Flags().StringVar(&nick, "nick", "", "your `NAME` in the rooms; default: "+nickVar+", else your login")
 	return cmd
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -40,35 +39,14 @@ func (ms mistakes) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// loadConfig reads the file that is named, else the first that is there of
-// config.toml and /etc/roomd/config.toml, else the defaults. port, if not 0,
-// overrides the master port. The error is of type mistakes if the contents are
-// wrong.
-func loadConfig(file string, port int) (*Config, error) {
-	if file != "" {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("read the configuration: %w", err)
-		}
-		return parseConfig(file, string(text), port)
-	}
-	for _, f := range []string{"config.toml", "/etc/roomd/config.toml"} {
-		text, err := os.ReadFile(f)
-		if err == nil {
-			return parseConfig(f, string(text), port)
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("read the configuration: %w", err)
-		}
-	}
-	return parseConfig("", "", port)
-}
-
 // parser collects what is wrong with a file.
 type parser struct {
-	file  string
-	lines map[string]int // where each key stands
-	found mistakes
+	file    string
+	lines   map[string]int // where each key stands
+	found   mistakes
+	dropped []string // lines that are no TOML
+	known   int      // keys that are ours
+	unknown []string // keys that are not
 }
 
 func (p *parser) add(line int, key, format string, args ...any) {
@@ -87,6 +65,15 @@ func (p *parser) at(keys []string, format string, args ...any) {
 }
 
 func parseConfig(file, text string, port int) (*Config, error) {
+	p, c := parse(file, text, port)
+	if len(p.found) > 0 {
+		return nil, p.found
+	}
+	return c, nil
+}
+
+// parse reads as much as can be understood, and finds what cannot.
+func parse(file, text string, port int) (*parser, *Config) {
 	p := &parser{file: file, lines: make(map[string]int)}
 	values := p.read(text)
 	c := defaults()
@@ -96,12 +83,9 @@ func parseConfig(file, text string, port int) (*Config, error) {
 		c.Server.Port = port
 	}
 	p.cross(c)
-	if len(p.found) > 0 {
-		slices.SortStableFunc(p.found, func(a, b mistake) int { return a.line - b.line })
-		return nil, p.found
-	}
+	slices.SortStableFunc(p.found, func(a, b mistake) int { return a.line - b.line })
 	c.resolve(filepath.Dir(file))
-	return c, nil
+	return p, c
 }
 
 // read parses the text into flat keys and notes their lines. A line that is no
@@ -135,6 +119,7 @@ func (p *parser) read(text string) map[string]any {
 		for n > 1 && strings.TrimSpace(lines[n-1]) == "" {
 			n--
 		}
+		p.dropped = append(p.dropped, lines[n-1])
 		lines[n-1] = "\n"
 	}
 	values := make(map[string]any)
@@ -200,6 +185,7 @@ func (p *parser) fill(c *Config, values map[string]any) {
 		name, _, _ := strings.Cut(k.name, ".")
 		known[name] = true
 		if v, ok := values[k.name]; ok {
+			p.known++
 			if err := k.set(c, v); err != nil {
 				p.add(p.lines[k.name], k.name, "%v", err)
 			}
@@ -207,6 +193,9 @@ func (p *parser) fill(c *Config, values map[string]any) {
 	}
 	for k, v := range values {
 		_, isSection := v.(section)
+		if !known[k] && !isSection {
+			p.unknown = append(p.unknown, wire.CleanString(k))
+		}
 		switch name, _, dotted := strings.Cut(k, "."); {
 		case known[k] && isSection == !strings.Contains(k, "."):
 		case known[k] && !dotted:

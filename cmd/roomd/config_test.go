@@ -65,12 +65,20 @@ func TestNoFile(t *testing.T) {
 	if c.Server.Port != 9191 || c.Server.Data != "roomd.db" || c.Path != "" {
 		t.Errorf("%+v", c.Server)
 	}
-	// A file in the folder is found by itself; paths are relative to it.
+	// A file in the folder is found by itself, but not by root; paths are relative
+	// to it.
 	if err := os.WriteFile("config.toml", []byte("server.data = \"x.db\"\nserver.port = 9\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err = loadConfig("", 0)
-	if err != nil || c.Server.Data != "x.db" || c.Server.Port != 9 {
+	if os.Geteuid() == 0 {
+		if err != nil || c.Server.Port != 8080 || c.PassedOver == "" {
+			t.Errorf("%v, %+v", err, c)
+		}
+		t.Setenv(configVar, "config.toml")
+		c, err = loadConfig("", 0)
+	}
+	if err != nil || c.Server.Data != "x.db" || c.Server.Port != 9 || c.PassedOver != "" {
 		t.Errorf("%v, %+v", err, c)
 	}
 	c, err = loadConfig(filepath.Join(dir, "config.toml"), 10)

@@ -131,6 +131,10 @@ func (p *process) start() {
 	p.t.Fatal("the server did not become ready")
 }
 
+// configured names the configuration in the environment of a command: root takes
+// none from its folder.
+func (p *process) configured() string { return configVar + "=" + filepath.Join(p.dir, "config.toml") }
+
 // kill ends the process by a signal and waits for its end.
 func (p *process) kill(sig syscall.Signal) error {
 	if p.cmd == nil {

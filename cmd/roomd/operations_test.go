@@ -54,7 +54,7 @@ func TestOperations(t *testing.T) {
 			}
 			cmd := exec.Command("sh", "-c", command)
 			cmd.Dir = p.dir
-			cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+			cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), p.configured())
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Errorf("%s: %v\n%s", command, err, out)

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -26,9 +25,14 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// passwordVar holds a room's password for those who do not want it to be seen
-// among the processes.
-const passwordVar = "ROOMD_PASSWORD"
+const (
+	// passwordVar holds a room's password for those who do not want it to be seen
+	// among the processes.
+	passwordVar = "ROOMD_PASSWORD"
+
+	serverVar = "ROOMD_SERVER" // instead of --server
+	nickVar   = "ROOMD_NICK"   // instead of --nick
+)
 
 // remote is the server that a command talks to.
 type remote struct {
@@ -37,14 +41,19 @@ type remote struct {
 	tls      bool
 	ca       string
 	password string
+
+	cmd *cobra.Command
+	at  string         // the server, once it is known
+	how client.Options // to speak with it
 }
 
 // flags adds the flags that all commands of a client have in common, and that
 // of a room's password.
 func (r *remote) flags(cmd *cobra.Command, room bool) {
+	r.cmd = cmd
 	f := cmd.Flags()
-	f.StringVar(&r.server, "server", "", "the server's master port, `HOST:PORT`; default: that of the configuration")
-	f.StringVar(&r.config, "config", "", "configuration `FILE` to look the server up in")
+	f.StringVar(&r.server, "server", "", "the server's master port, `HOST:PORT`; default: "+serverVar+", else that of the configuration")
+	f.StringVar(&r.config, "config", "", "configuration `FILE` to look the server up in; default: "+configVar+", else where the server looks")
 	f.BoolVar(&r.tls, "tls", false, "speak TLS; default: as the configuration says, if there is no --server")
 	f.StringVar(&r.ca, "ca", "", "`FILE` with the certificates to trust, in PEM; default: the system's (implies --tls)")
 	if room {
@@ -55,7 +64,7 @@ func (r *remote) flags(cmd *cobra.Command, room bool) {
 // isOwn refuses a file to write to that belongs to the server, if its
 // configuration can be read.
 func (r *remote) isOwn(file string) error {
-	c, err := loadConfig(r.config, 0)
+	c, err := keysConfig(r.config, io.Discard)
 	if err != nil {
 		return nil
 	}
@@ -73,11 +82,13 @@ func (r *remote) reach(ctx context.Context) (*client.Client, error) {
 	if r.password == "" {
 		r.password = os.Getenv(passwordVar)
 	}
-	addr, o, err := r.where()
-	if err != nil {
-		return nil, err
+	if r.at == "" {
+		var err error
+		if r.at, r.how, err = r.where(); err != nil {
+			return nil, err
+		}
 	}
-	c, err := client.Dial(ctx, addr, o)
+	c, err := client.Dial(ctx, r.at, r.how)
 	if err != nil && r.server == "" && errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("%w\nno server runs there; --server names another one", err)
 	}
@@ -131,14 +142,14 @@ func (r *remote) join(ctx context.Context, tell *teller, patience time.Duration,
 // where is the server's address, and how to speak with it.
 func (r *remote) where() (addr string, o client.Options, err error) {
 	ca, name := r.ca, ""
+	if r.server == "" && r.config == "" {
+		r.server = os.Getenv(serverVar)
+	}
 	addr = r.server
 	if addr == "" {
-		c, err := loadConfig(r.config, 0)
-		if r.config == "" && errors.Is(err, fs.ErrPermission) {
-			c, err = defaults(), nil // the server's own file is not for everybody
-		}
+		c, err := keysConfig(r.config, r.cmd.ErrOrStderr(), "server.listen", "server.port", "tls.cert")
 		if err != nil {
-			return "", o, err
+			return "", o, fmt.Errorf("%w\n--server names the server, too", err)
 		}
 		addr = net.JoinHostPort(near(c.Server.Listen), strconv.Itoa(c.Server.Port))
 		if c.TLS.Cert != "" {
@@ -233,7 +244,11 @@ func login() string {
 
 // ownNick is a nick that nobody else has: a line whose connection broke is
 // known by it.
-func ownNick() string { return login() + "-" + strings.ToLower(rand.Text()[:6]) }
+func ownNick(name string) string {
+	const most = 25 // characters, of the 32 that a name may have
+	r := []rune(name)
+	return string(r[:min(len(r), most)]) + "-" + strings.ToLower(rand.Text()[:6])
+}
 
 // harmless is a text from the network as it may go to a terminal, whatever the
 // server is.

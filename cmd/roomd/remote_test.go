@@ -39,7 +39,7 @@ func (p *process) roomd(args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(self, args...)
 	cmd.Dir = p.dir
-	cmd.Env = append(os.Environ(), asRoomd+"=1", "HOME="+p.dir)
+	cmd.Env = append(os.Environ(), asRoomd+"=1", "HOME="+p.dir, p.configured())
 	return cmd
 }
 

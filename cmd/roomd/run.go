@@ -19,6 +19,8 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+
+	exitUnreachable = 3 // of roomd admin
 )
 
 // usageError is a command line that cannot be understood.
@@ -69,6 +71,15 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "roomd",
 		Short: "A persistent chat server: every room is a TCP port, and plain nc is a full client",
+		Long: `A persistent chat server: every room is a TCP port, and plain nc is a full client.
+
+The configuration is the file that --config names, else the one that the variable
+ROOMD_CONFIG names, else config.toml in this folder, else /etc/roomd/config.toml,
+else the defaults. For root the one in this folder has to be named. Clients and
+roomd admin read only the keys that they need of it, and warn of the rest.
+
+ROOMD_SERVER (HOST:PORT) and ROOMD_NICK stand for --server and --nick, and
+ROOMD_PASSWORD for --password.`,
 		Example: `  roomd serve                            the master port is 8080
   printf 'CREATE dev\nLIST\n' | nc -N 127.0.0.1 8080`,
 		SilenceErrors: true,
@@ -102,8 +113,8 @@ func newServe() *cobra.Command {
 		Long: `Run the server until it is told to stop (SIGINT or SIGTERM).
 
 PORT is the master port; it overrides server.port of the configuration, which
-is the file that --config names, else config.toml here, else
-/etc/roomd/config.toml, else the defaults alone.`,
+is the file that --config or ROOMD_CONFIG names, else config.toml here (not for
+root), else /etc/roomd/config.toml, else the defaults alone.`,
 		Example: `  roomd serve
   roomd serve 9090
   roomd serve --console

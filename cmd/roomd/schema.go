@@ -15,6 +15,9 @@ import (
 type Config struct {
 	Path string // the file it is from; empty: the defaults alone
 
+	// PassedOver is a sentence about a file that was not taken, or "".
+	PassedOver string
+
 	// Activated is where the service manager has opened the master port, instead
 	// of server.listen and server.port. It is not from the file.
 	Activated []netip.AddrPort

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,12 +62,17 @@ and standard error says which are not, and why, 2 wrong usage.`,
 			}
 			ctx, stop := untilSignal(cmd)
 			defer stop()
-			if s.nick == "" {
-				s.nick = ownNick()
-			}
 			s.tell = newTeller(cmd.ErrOrStderr())
-			var err error
-			s.room, err = r.join(ctx, s.tell, s.patience, args[0], client.JoinOptions{Nick: s.nick, Window: mostWindow})
+			usual := os.Getenv(nickVar)
+			join := func(nick string) (err error) {
+				s.room, err = r.join(ctx, s.tell, s.patience, args[0], client.JoinOptions{Nick: nick, Window: mostWindow})
+				return err
+			}
+			err := join(cmp.Or(s.nick, usual, ownNick(login())))
+			var refusal *client.Error
+			if s.nick == "" && usual != "" && errors.As(err, &refusal) && refusal.Code == "exists" {
+				err = join(ownNick(usual)) // it chats meanwhile
+			}
 			if err != nil {
 				return err
 			}
@@ -83,7 +89,7 @@ and standard error says which are not, and why, 2 wrong usage.`,
 		},
 	}
 	r.flags(cmd, true)
-	cmd.Flags().StringVar(&s.nick, "nick", "", "the `NAME` to speak under")
+	cmd.Flags().StringVar(&s.nick, "nick", "", "the `NAME` to speak under; default: "+nickVar+", else one that is made up")
 	cmd.Flags().DurationVar(&s.patience, "timeout", time.Minute, "give up when the server is out of reach, or takes no line, for this long; 0: never")
 	cmd.Flags().StringVar(&s.long, "long", "skip", "a line that is too long for the server: `skip|cut|split|fail`")
 	return cmd

@@ -110,6 +110,9 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	defer s.flush()
 	s.tap, s.format = newTap(c, s.lines)
 	s.log = slog.New(s.tap)
+	if c.PassedOver != "" {
+		s.log.Warn(c.PassedOver)
+	}
 	if s.manager, err = findManager(os.Getenv, s.log); err != nil {
 		return err
 	}

@@ -29,19 +29,15 @@ type storeCommand struct {
 	json bool
 }
 
-// data is the database that the configuration names.
-func (s *storeCommand) data() (*Config, error) {
-	cfg, err := loadConfig(s.file, 0)
-	if err != nil {
-		return nil, err
-	}
-	return cfg, nil
+// data is the database that the configuration names, and how it is kept.
+func (s *storeCommand) data(cmd *cobra.Command) (*Config, error) {
+	return keysConfig(s.file, cmd.ErrOrStderr(), "server.data", "history.", "rooms.trash")
 }
 
 // open opens the database, which must be there. What is missing from what it
 // prints, as it is damaged, is said at standard error.
 func (s *storeCommand) open(cmd *cobra.Command) (*store.Store, error) {
-	cfg, err := s.data()
+	cfg, err := s.data(cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +100,7 @@ func newStore() *cobra.Command {
 }
 
 func (s *storeCommand) check(cmd *cobra.Command) error {
-	cfg, err := s.data()
+	cfg, err := s.data(cmd)
 	if err != nil {
 		return err
 	}
@@ -143,7 +139,7 @@ func (s *storeCommand) check(cmd *cobra.Command) error {
 }
 
 func (s *storeCommand) info(cmd *cobra.Command) error {
-	cfg, err := s.data()
+	cfg, err := s.data(cmd)
 	if err != nil {
 		return err
 	}
@@ -174,7 +170,7 @@ func (s *storeCommand) info(cmd *cobra.Command) error {
 }
 
 func (s *storeCommand) compact(cmd *cobra.Command) error {
-	cfg, err := s.data()
+	cfg, err := s.data(cmd)
 	if err != nil {
 		return err
 	}
@@ -194,7 +190,7 @@ func (s *storeCommand) compact(cmd *cobra.Command) error {
 }
 
 func (s *storeCommand) restore(cmd *cobra.Command, backup string, force bool) error {
-	cfg, err := s.data()
+	cfg, err := s.data(cmd)
 	if err != nil {
 		return err
 	}
@@ -265,7 +261,7 @@ func (s *storeCommand) ownOutput(cmd *cobra.Command) error {
 	if !ok {
 		return nil
 	}
-	cfg, err := s.data()
+	cfg, err := s.data(cmd)
 	if err != nil {
 		return err
 	}
@@ -291,7 +287,7 @@ func (s *storeCommand) importFrom(cmd *cobra.Command, file string) error {
 		defer f.Close()
 		in = f
 	}
-	cfg, err := s.data()
+	cfg, err := s.data(cmd)
 	if err != nil {
 		return err
 	}

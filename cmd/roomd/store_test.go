@@ -16,7 +16,7 @@ import (
 func (p *process) tool(args ...string) (out string, status int) {
 	p.t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), asRoomd+"=1", "GORACE=atexit_sleep_ms=0") // else each takes a second more
+	cmd.Env = append(os.Environ(), asRoomd+"=1", "GORACE=atexit_sleep_ms=0", p.configured()) // else each takes a second more
 	cmd.Dir = p.dir
 	b, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
@@ -196,7 +196,7 @@ func TestStoreToolsInterrupted(t *testing.T) {
 		t.Helper()
 		for range 50 {
 			cmd := exec.Command(os.Args[0], args...)
-			cmd.Env, cmd.Dir = append(os.Environ(), asRoomd+"=1", "GORACE=atexit_sleep_ms=0"), p.dir
+			cmd.Env, cmd.Dir = append(os.Environ(), asRoomd+"=1", "GORACE=atexit_sleep_ms=0", p.configured()), p.dir
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+)
+
+// configVar names the configuration for those who do not say --config.
+const configVar = "ROOMD_CONFIG"
+
+const (
+	configHere    = "config.toml" // in the folder that a command is started in
+	configInstall = "/etc/roomd/config.toml"
+)
+
+// lookUp is where a configuration is looked for: the file that is named with
+// --config or ROOMD_CONFIG, and no other one; else config.toml here, and then the
+// installed one. Root stands in folders of other people: for it the one here has
+// to be named.
+func lookUp(file string, getenv func(string) string, uid int) (files []string, named bool) {
+	switch file = cmp.Or(file, getenv(configVar)); {
+	case file != "":
+		return []string{file}, true
+	case uid == 0:
+		return []string{configInstall}, false
+	}
+	return []string{configHere, configInstall}, false
+}
+
+// loadConfig reads the configuration for a command that goes by all of it: the
+// first file of lookUp that is there, else the defaults. port, if not 0, overrides
+// the master port. The error is of type mistakes if the contents are wrong.
+func loadConfig(file string, port int) (*Config, error) {
+	files, named := lookUp(file, os.Getenv, os.Geteuid())
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if errors.Is(err, fs.ErrNotExist) && !named {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the configuration: %w", err)
+		}
+		if p, _ := parse(f, string(text), port); !named && !p.ours() {
+			return nil, fmt.Errorf("%w; name yours with --config", p.foreign())
+		}
+		return parseConfig(f, string(text), port)
+	}
+	c, err := parseConfig("", "", port)
+	if err == nil && files[0] != configHere {
+		c.PassedOver = passedOver()
+	}
+	return c, err
+}
+
+// passedOver is a sentence about a configuration here that root has not named, or
+// "".
+func passedOver() string {
+	text, err := readRegular(configHere)
+	if err != nil {
+		return ""
+	}
+	if p, _ := parse(configHere, text, 0); p.known == 0 || !p.ours() {
+		return ""
+	}
+	return configHere + " in this folder is not used: for root it has to be named, with --config"
+}
+
+// keysConfig reads the configuration for a command that needs some keys of it, or
+// all keys of a section ("history."). What is wrong elsewhere in the file does not
+// concern it, and is a warning to w; and a file that happens to lie here and is
+// another program's is passed over.
+func keysConfig(file string, w io.Writer, keys ...string) (*Config, error) {
+	warn := func(format string, args ...any) { fmt.Fprintf(w, "roomd: warning: "+format+"\n", args...) }
+	files, named := lookUp(file, os.Getenv, os.Geteuid())
+	for _, f := range files {
+		read := readRegular
+		if named {
+			read = func(name string) (string, error) {
+				b, err := os.ReadFile(name)
+				return string(b), err
+			}
+		}
+		text, err := read(f)
+		switch {
+		case err != nil && named:
+			return nil, fmt.Errorf("read the configuration: %w", err)
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case errors.Is(err, fs.ErrPermission) && f == configInstall:
+			continue // the server's own file is not for everybody
+		case err != nil:
+			warn("%v; it is not used", err)
+			continue
+		}
+		p, c := parse(f, text, 0)
+		switch wrong := p.concerning(keys); {
+		case !p.ours() && named:
+			return nil, p.foreign()
+		case !p.ours():
+			warn("%v, and is not used", p.foreign())
+			continue
+		case len(wrong) > 0:
+			return nil, wrong
+		case len(p.found) == 1:
+			warn("%v", p.found)
+		case len(p.found) > 0:
+			warn("%s has %d mistakes; roomd check lists them", f, len(p.found))
+		}
+		return c, nil
+	}
+	c := defaults()
+	c.resolve(".")
+	if files[0] != configHere {
+		if text := passedOver(); text != "" {
+			warn("%s", text)
+		}
+	}
+	return c, nil
+}
+
+// readRegular reads a file that nobody has named: a pipe of that name would be
+// waited for.
+func readRegular(name string) (string, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return "", err
+	}
+	if !st.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is not a file", name)
+	}
+	b, err := os.ReadFile(name)
+	return string(b), err
+}
+
+// ours reports whether the file is a configuration of roomd, mistakes included:
+// most of its keys are. Other programs have files of that name, too, and some
+// even the same key now and then.
+func (p *parser) ours() bool { return len(p.unknown) == 0 || p.known > len(p.unknown) }
+
+// foreign says what file it is.
+func (p *parser) foreign() error {
+	const most = 3
+	slices.Sort(p.unknown)
+	keys := strings.Join(p.unknown[:min(most, len(p.unknown))], ", ")
+	if n := len(p.unknown) - most; n > 0 {
+		keys += fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Errorf("%s is not a configuration of roomd: it has %s", p.file, keys)
+}
+
+// concerning are the mistakes that may be about one of these keys: in its value,
+// in its spelling, or in a line that may have had it.
+func (p *parser) concerning(keys []string) (wrong mistakes) {
+	bare := func(k string) string { return k[strings.LastIndexByte(k, '.')+1:] }
+	for _, m := range p.found {
+		if slices.ContainsFunc(keys, func(k string) bool {
+			section, all := strings.CutSuffix(k, ".")
+			switch {
+			case m.key == "file":
+				return true
+			case m.key == "syntax":
+				return slices.ContainsFunc(p.dropped, func(line string) bool {
+					return all || strings.Contains(line, bare(k))
+				})
+			case all:
+				return strings.HasPrefix(m.key, k) || m.key == section
+			}
+			name, _, _ := strings.Cut(k, ".")
+			return m.key == k || m.key == name || slices.Contains(p.unknown, m.key) && (bare(m.key) == bare(k) || strings.HasSuffix(m.text, "did you mean "+k+"?"))
+		}) {
+			wrong = append(wrong, m)
+		}
+	}
+	return wrong
+}

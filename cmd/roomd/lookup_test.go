@@ -1,0 +1,244 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestLookUp(t *testing.T) {
+	for _, c := range []struct {
+		file, env string
+		uid       int
+		want      []string
+		named     bool
+	}{
+		{"", "", 1000, []string{"config.toml", "/etc/roomd/config.toml"}, false},
+		{"", "", 0, []string{"/etc/roomd/config.toml"}, false},
+		{"x.toml", "", 0, []string{"x.toml"}, true},
+		{"x.toml", "y.toml", 1000, []string{"x.toml"}, true},
+		{"", "y.toml", 0, []string{"y.toml"}, true},
+	} {
+		got, named := lookUp(c.file, func(string) string { return c.env }, c.uid)
+		if !slices.Equal(got, c.want) || named != c.named {
+			t.Errorf("%+v: %v %v", c, got, named)
+		}
+	}
+}
+
+// hugo is the configuration of a site.
+const hugo = `baseURL = "https://example.org/"
+languageCode = "en-us"
+title = "My site"
+[params]
+  author = "ann"
+[server]
+  [[server.headers]]
+    for = "/**"
+`
+
+// What is wrong elsewhere in the file keeps nobody from looking.
+func TestMistakesElsewhere(t *testing.T) {
+	p := newProcess(t, fast)
+	p.start()
+	file := filepath.Join(p.dir, "config.toml")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	try := func(line string) (out, errs string, status int) {
+		var o, e bytes.Buffer
+		words := strings.Fields(line)
+		words = slices.Insert(words, 1, "--config", file)
+		status = run(words, strings.NewReader("hello\n"), &o, &e)
+		return o.String(), e.String(), status
+	}
+	tools := []string{"list", "create dev", "send lobby", "tail lobby --follow=false", "chat lobby", "delete dev --yes", "admin status"}
+	for _, bad := range []string{
+		"access.delete = \"everyone\"", "limits.burst = -1\nhistroy.lines = 5", "rooms.max = 5000", "metrics.listen = \"x\"", "nonsense", "[limits\n",
+		"log.level = 5 # ports",
+	} {
+		write(string(good) + bad + "\n")
+		for _, tool := range tools {
+			out, errs, status := try(tool)
+			if status != exitDone || !strings.Contains(errs, "roomd: warning: ") || strings.Count(errs, "\n") != 1 {
+				t.Errorf("%q, %s: %d %q %q", bad, tool, status, out, errs)
+			}
+		}
+		if _, errs, status := try("check"); status != exitFailed || !strings.Contains(errs, "mistake") {
+			t.Errorf("%q is no mistake: %d %q", bad, status, errs)
+		}
+	}
+	// What they need must be right: nobody is to be sent to another server.
+	for _, bad := range []string{"\"8080\"", "80808", "80 80", "\"8080"} {
+		write(strings.Replace(string(good), fmt.Sprint("server.port = ", p.master), "server.port = "+bad, 1))
+		if _, errs, status := try("list"); status != exitFailed || !strings.Contains(errs, ":1: ") || !strings.Contains(errs, "--server") {
+			t.Errorf("%s: %d %q", bad, status, errs)
+		}
+		if _, errs, status := try(fmt.Sprint("list --server 127.0.0.1:", p.master)); status != exitDone || errs != "" {
+			t.Errorf("%s: %d %q", bad, status, errs)
+		}
+		if _, errs, status := try("admin status"); status != exitDone {
+			t.Errorf("%s: %d %q", bad, status, errs)
+		}
+	}
+	write(strings.Replace(string(good), "server.port", "server.prot", 1))
+	if _, errs, status := try("list"); status != exitFailed || !strings.Contains(errs, "server.port") {
+		t.Errorf("%d %q", status, errs)
+	}
+	write(string(good) + "admin.socket = 5\n")
+	if _, errs, status := try("admin status"); status != exitUnreachable || !strings.Contains(errs, "admin.socket") {
+		t.Errorf("%d %q", status, errs)
+	}
+	if _, errs, status := try("list"); status != exitDone {
+		t.Errorf("%d %q", status, errs)
+	}
+	// One that is named is used, or is an error.
+	write(hugo)
+	for _, tool := range append(tools, "check", "serve", "store info") {
+		want := exitFailed
+		if strings.HasPrefix(tool, "admin") {
+			want = exitUnreachable
+		}
+		if _, errs, status := try(tool); status != want || tool != "check" && tool != "serve" && !strings.Contains(errs, "is not a configuration of roomd") {
+			t.Errorf("%s: %d %q", tool, status, errs)
+		}
+	}
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	write(string(good) + "access.delete = \"everyone\"\n")
+	if out, errs, status := try("store"); status != exitDone && out == "" {
+		t.Error(errs)
+	}
+	if out, _ := p.tool("store", "check"); !strings.Contains(out, "is whole") || !strings.Contains(out, "warning") {
+		t.Error(out)
+	}
+	write(string(good) + "history.lines = 5\n")
+	if out, status := p.tool("store", "compact"); status != exitFailed || !strings.Contains(out, "history.lines") {
+		t.Error(out) // it would remove lines by that
+	}
+	write(string(good))
+}
+
+// A file that happens to lie in a folder is used by those who work there, if it is
+// one of roomd, and by root never.
+func TestConfigHere(t *testing.T) {
+	if _, err := os.Stat(configInstall); err == nil {
+		t.Skip(configInstall, "is there")
+	}
+	dir := foreignFolder(t)
+	p := newProcess(t, fast)
+	p.start()
+	config, err := os.ReadFile(filepath.Join(p.dir, "config.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, text string
+		uid        uint32
+		env        string
+		warns      string
+		found      bool // the server
+	}{
+		{"ours", string(config), 1000, "", "", true},
+		{"ours, as root", string(config), 0, "", "not used", false},
+		{"ours, as root, named", string(config), 0, configVar + "=config.toml", "", true},
+		{"Hugo's", hugo, 1000, "", "config.toml is not a configuration of roomd: it has baseURL, languageCode, params.author", false},
+		{"Hugo's, as root", hugo, 0, "", "", false},
+		{"Hugo's, and the server is named", hugo, 1000, fmt.Sprintf("%s=127.0.0.1:%d", serverVar, p.master), "", true},
+	} {
+		if c.uid != 0 && os.Geteuid() != 0 {
+			c.uid = uint32(os.Geteuid())
+		} else if c.uid == 0 && os.Geteuid() != 0 {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte(c.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(filepath.Join(dir, "roomd"), "list")
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), asRoomd+"=1", c.env, "HOME="+dir)
+		if c.uid != uint32(os.Geteuid()) {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: c.uid, Gid: c.uid}}
+		}
+		b, err := cmd.CombinedOutput()
+		out := string(b)
+		if found := err == nil && strings.Contains(out, "lobby"); found != c.found || !strings.Contains(out, c.warns) || c.warns == "" && strings.Contains(out, "warning") {
+			t.Errorf("%s: %v %s", c.name, err, out)
+		}
+	}
+}
+
+// foreignFolder is one that every user may enter, with a roomd in it.
+func foreignFolder(t *testing.T) (dir string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "roomd-here")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := os.Open(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.OpenFile(filepath.Join(dir, "roomd"), os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.Copy(out, in)
+	if err := errors.Join(err, out.Close(), os.Chmod(dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// The environment names the server and the nick.
+func TestEnvironment(t *testing.T) {
+	p := newProcess(t, fast)
+	p.start()
+	t.Setenv(serverVar, fmt.Sprint("127.0.0.1:", p.master))
+	t.Setenv(nickVar, "ann")
+	t.Chdir(t.TempDir())
+	var out, errs bytes.Buffer
+	if status := run([]string{"send", "lobby", "hello"}, nil, &out, &errs); status != exitDone {
+		t.Fatal(errs.String())
+	}
+	ann := p.begin("chat", "lobby")
+	eventually(t, "ann is here", func() bool {
+		out.Reset()
+		return run([]string{"list"}, nil, &out, &errs) == exitDone && strings.Contains(out.String(), " 1 ")
+	})
+	if status := run([]string{"send", "lobby", "while I chat"}, nil, &out, &errs); status != exitDone {
+		t.Error(errs.String())
+	}
+	ann.in.Write([]byte("from the chat\n"))
+	ann.end()
+	out.Reset()
+	if status := run([]string{"tail", "lobby", "--follow=false"}, nil, &out, &errs); status != exitDone {
+		t.Fatal(errs.String())
+	}
+	got := out.String()
+	if !strings.Contains(got, "<ann> hello\n") || !strings.Contains(got, "<ann> from the chat\n") || !strings.Contains(got, "<ann-") {
+		t.Error(got)
+	}
+}
