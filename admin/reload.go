@@ -2,7 +2,9 @@ package admin
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -77,18 +79,43 @@ func Changes(all []Change) string {
 	return strings.Join(texts, "; ")
 }
 
-// SetAccess changes who may use the socket, from now on.
+// SetAccess changes who may use the socket, from now on. After an error nothing
+// is changed.
 func (l *Listener) SetAccess(mode os.FileMode, group string) error {
 	path := l.ln.Addr().String()
-	if group != "" {
-		if err := chgrp(path, group); err != nil {
-			return fmt.Errorf("give the admin socket to the group: %w", err)
-		}
+	if err := chgrp(path, group); err != nil {
+		return fmt.Errorf("give the admin socket to the group: %w", err)
 	}
 	if err := os.Chmod(path, mode.Perm()); err != nil {
 		return fmt.Errorf("change the admin socket: %w", err)
 	}
 	l.srv.group.Store(&group)
+	return nil
+}
+
+// MayGive tells why the socket cannot be given to a group, by doing that with a
+// file beside it.
+func (l *Listener) MayGive(group string) error {
+	f, err := os.CreateTemp(filepath.Dir(l.ln.Addr().String()), ".roomd-group*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	return chgrp(f.Name(), group)
+}
+
+// restrict gives the socket its permissions at the start. A group that it cannot
+// be given to is no reason to serve nobody.
+func (s *Server) restrict(path string, mode os.FileMode) error {
+	if s.Group != "" {
+		if err := chgrp(path, s.Group); err != nil {
+			slog.New(s.Log).Warn("admin.group cannot use the admin socket", "group", s.Group, "error", err)
+		}
+	}
+	if err := os.Chmod(path, mode.Perm()); err != nil {
+		return fmt.Errorf("change the admin socket: %w", err)
+	}
 	return nil
 }
 

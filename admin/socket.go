@@ -49,12 +49,9 @@ func (s *Server) Listen(path string, mode os.FileMode) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the admin socket: %w", err)
 	}
-	if s.Group != "" {
-		err = chgrp(path, s.Group)
-	}
-	if err = errors.Join(err, os.Chmod(path, mode.Perm())); err != nil {
+	if err := s.restrict(path, mode); err != nil {
 		ln.Close()
-		return nil, fmt.Errorf("open the admin socket: %w", err)
+		return nil, err
 	}
 	l := &Listener{srv: s, ln: ln.(*net.UnixListener)}
 	l.done, l.end = context.WithCancel(context.Background())
@@ -85,16 +82,23 @@ func clear(path string) error {
 	return os.Remove(path)
 }
 
+// chgrp gives a file to a group, or to our own for "".
 func chgrp(path, group string) error {
-	g, err := user.LookupGroup(group)
-	if err != nil {
-		return err
+	gid := os.Getegid()
+	if group != "" {
+		g, err := user.LookupGroup(group)
+		if err != nil {
+			return err
+		}
+		if gid, err = strconv.Atoi(g.Gid); err != nil {
+			return err
+		}
 	}
-	gid, err := strconv.Atoi(g.Gid)
-	if err != nil {
-		return err
+	err := os.Chown(path, -1, gid)
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("the user that the server runs as is not in the group %s, or was not when it started: %w", group, err)
 	}
-	return os.Chown(path, -1, gid)
+	return err
 }
 
 // Close ends all connections, calls off what was planned, and removes the

@@ -58,7 +58,7 @@ func (s *Server) Serve(ln *net.UnixListener, mode os.FileMode) (*Listener, error
 	ln.SetUnlinkOnClose(true)
 	l := &Listener{srv: s, ln: ln}
 	l.done, l.end = context.WithCancel(context.Background())
-	if err := l.SetAccess(mode, s.Group); err != nil {
+	if err := s.restrict(ln.Addr().String(), mode); err != nil {
 		return nil, err
 	}
 	l.conns.Go(l.accept)

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os/user"
 	"reflect"
+	"slices"
 	"strings"
 
 	"roomd/admin"
@@ -35,10 +35,20 @@ func (s *server) reload(dry bool) ([]admin.Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	lowered := fitDescriptors(file, descriptorLimit()) // what is in effect is lowered, too
+	if lowered != "" {
+		s.log.Warn(lowered)
+	}
 	next := *s.config()
 	changes := next.take(file)
 	p := &plan{server: s, was: s.config(), next: &next, changes: changes}
+	if ch := p.changed("limits.connections"); ch != nil {
+		ch.Why = lowered
+	}
 	p.prepare(dry)
+	if !dry {
+		p.prepareSocket()
+	}
 	if refused := p.settle(dry); !dry {
 		if !refused {
 			p.commit()
@@ -138,11 +148,8 @@ func (p *plan) refuse(key string, err error) {
 
 // prepare does what can fail, so that commit cannot. A dry run opens nothing.
 func (p *plan) prepare(dry bool) {
-	if w := fitDescriptors(p.next, descriptorLimit()); w != "" {
-		p.log.Warn(w)
-	}
-	if p.changed("admin.group") != nil && p.next.Admin.Group != "" {
-		if _, err := user.LookupGroup(p.next.Admin.Group); err != nil {
+	if dry && p.changed("admin.group") != nil && p.socket != nil { // else prepareSocket finds out
+		if err := p.socket.MayGive(p.next.Admin.Group); err != nil {
 			p.refuse("admin.group", err)
 		}
 	}
@@ -153,6 +160,8 @@ func (p *plan) prepare(dry bool) {
 		}
 		p.refuse("tls.cert", err)
 		p.refuse("tls.key", err)
+	} else if from, to := p.server.pair.Load().shown(), p.pair.shown(); from != to && p.changed("tls.cert") == nil && p.changed("tls.key") == nil {
+		p.changes = append(p.changes, admin.Change{Key: "tls.cert", From: from, To: to, Result: admin.Applied}) // it was renewed
 	}
 	if dry {
 		return
@@ -169,13 +178,27 @@ func (p *plan) prepare(dry bool) {
 	}
 }
 
+// refused reports whether a key is.
+func (p *plan) refused() bool {
+	return slices.ContainsFunc(p.changes, func(ch admin.Change) bool { return ch.Result == admin.Refused })
+}
+
+// prepareSocket changes who may use the admin socket. It is the last that can
+// fail, and so it is in effect at once.
+func (p *plan) prepareSocket() {
+	if p.socket == nil || p.refused() || p.changed("admin.mode") == nil && p.changed("admin.group") == nil {
+		return
+	}
+	if err := p.socket.SetAccess(p.next.adminMode(), p.next.Admin.Group); err != nil {
+		p.refuse("admin.mode", err)
+		p.refuse("admin.group", err)
+	}
+}
+
 // settle reports whether a key is refused. Then what has been prepared is
 // undone, and nothing is applied.
 func (p *plan) settle(dry bool) (refused bool) {
-	for _, ch := range p.changes {
-		refused = refused || ch.Result == admin.Refused
-	}
-	if !refused && !dry {
+	if refused = p.refused(); !refused && !dry {
 		return false
 	}
 	for i := range p.changes {
@@ -202,11 +225,6 @@ func (p *plan) commit() {
 	if p.changed("log.level") != nil { // else what the operator has set stays
 		if err := p.tap.SetLevel(c.Log.Level); err != nil {
 			p.log.Error("set the log level", "error", err)
-		}
-	}
-	if p.socket != nil && (p.changed("admin.mode") != nil || p.changed("admin.group") != nil) {
-		if err := p.socket.SetAccess(c.adminMode(), c.Admin.Group); err != nil {
-			p.log.Error("reload", "error", err)
 		}
 	}
 	p.meter.perRoom.Store(c.Metrics.PerRoom)

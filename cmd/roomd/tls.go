@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -93,6 +94,17 @@ func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		}
 	}
 	return k.cert, nil
+}
+
+// shown is the certificate in use as a reload tells of it.
+func (k *keyPair) shown() string {
+	if k == nil {
+		return ""
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	print := sha256.Sum256(k.cert.Leaf.Raw)
+	return fmt.Sprintf("%s, valid until %s, SHA-256 %x", k.certFile, k.cert.Leaf.NotAfter.UTC().Format("2006-01-02 15:04:05 UTC"), print[:8])
 }
 
 // expires is when the certificate in use does; zero: there is none.

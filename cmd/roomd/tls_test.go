@@ -20,6 +20,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"roomd/admin"
 )
 
 // writeKeyPair makes a certificate for 127.0.0.1 and its key, in files that are
@@ -185,5 +187,61 @@ func TestRenewal(t *testing.T) {
 	look("second")
 	if _, err := c.loadKeyPair(slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "cert.pem") {
 		t.Error("a start without the file:", err)
+	}
+}
+
+// A reload after a renewal says that there is another certificate, and shows it;
+// without one it says nothing.
+func TestReloadSaysRenewed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	writeKeyPair(t, dir, "first")
+	p := newProcessIn(t, dir, "tls.cert = \"cert.pem\"\ntls.key = \"key.pem\"")
+	p.start()
+	same := func() {
+		t.Helper()
+		if out, errs, status := p.admin("reload"); status != exitDone || out != "the file says what is in effect\n" {
+			t.Error(out, errs, status)
+		}
+	}
+	same()
+	writeKeyPair(t, dir, "second")
+	for _, want := range []string{admin.WouldApply, admin.Applied} {
+		var words []string
+		if want == admin.WouldApply {
+			words = []string{"--dry-run"}
+		}
+		got, errs := p.reload(words...)
+		ch := got["tls.cert"]
+		if len(got) != 1 || ch.Result != want || ch.From == ch.To || !strings.Contains(ch.To, "valid until ") || errs != "" {
+			t.Errorf("%+v %s", got, errs)
+		}
+	}
+	if got := shownName(t, p.first); got != "second" {
+		t.Error(got)
+	}
+	same()
+}
+
+// What is lowered to what the descriptors allow is not said to be applied, and
+// not said again.
+func TestReloadLowersConnections(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, "")
+	p.prefix = []string{"sh", "-c", `ulimit -n 1000 && exec "$0" "$@"`}
+	p.start()
+	p.configure("limits.connections = 20000")
+	if out, errs, status := p.admin("reload"); status != exitDone || out != "the file says what is in effect\n" {
+		t.Error(out, errs, status)
+	}
+	p.configure("limits.connections = 100")
+	if got, errs := p.reload(); got["limits.connections"].To != "100" || got["limits.connections"].Why != "" {
+		t.Error(got, errs)
+	}
+	p.configure("limits.connections = 20000")
+	ch := map[string]admin.Change{}
+	errs := ""
+	if ch, errs = p.reload(); ch["limits.connections"].To == "20000" || !strings.Contains(ch["limits.connections"].Why, "lowered from 20000 to "+ch["limits.connections"].To) {
+		t.Error(ch, errs)
 	}
 }
