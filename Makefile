@@ -11,7 +11,7 @@ NFPM        ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 packaging   := cmd/roomd/packaging
 KILLS       ?= 2000
 
-.PHONY: help run build man install deb try-deb upgrades test check fmt vet lint cross fuzz hostile soak bench bench-peers bench-growth microbench
+.PHONY: help run build man install deb try-deb upgrades test test-386 check fmt vet lint cross fuzz hostile soak bench bench-peers bench-growth microbench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,7 +59,7 @@ upgrades: ## 2,000 members in 64 rooms talk through ten upgrades, then 9,000 thr
 test: ## run all tests with the race detector
 	$(GO) test -race -parallel 8 ./...
 
-check: fmt vet lint cross test ## everything that must hold: format, vet, staticcheck, other systems, tests
+check: fmt vet lint cross test test-386 ## everything that must hold: format, vet, staticcheck, other systems, tests
 
 fmt:
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
@@ -72,8 +72,15 @@ lint:
 
 cross:
 	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./cmd/roomd
+	GOOS=linux GOARCH=386 $(GO) vet ./...
 	GOOS=darwin $(GO) build -o /dev/null ./cmd/roomd
 	GOOS=freebsd $(GO) build -o /dev/null ./cmd/roomd
+	GOOS=openbsd $(GO) build -o /dev/null ./cmd/roomd
+	GOOS=netbsd $(GO) build -o /dev/null ./cmd/roomd
+
+# The race detector is not for 32 bits. Another machine than amd64 cannot run them.
+test-386:
+	@test "$$($(GO) env GOARCH)" != amd64 || GOARCH=386 $(GO) test ./store/... ./netsvc/wire ./netsvc/roomlog
 
 hostile: ## 60 s of more than thirty kinds of bad clients at once, against 200 good members
 	ROOMD_HOSTILE=60s $(GO) test -count=1 -v -timeout 10m -run '^(TestHostile|TestGuessing)$$' ./cmd/roomd

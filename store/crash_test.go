@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -81,7 +82,7 @@ func killRound(t *testing.T, what, path string, n int) (lines []printed) {
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
-			n = 1 << 62
+			n = math.MaxInt
 		}
 		s, err := out.ReadString('\n')
 		if err != nil {

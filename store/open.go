@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -19,8 +20,9 @@ func boltOptions(lockTimeout time.Duration) *bolt.Options {
 		Timeout:      lockTimeout,
 		FreelistType: bolt.FreelistMapType,
 		// Growing the memory map waits for every open reader. A gigabyte of
-		// address space, none of it memory, makes that rare.
-		InitialMmapSize: 1 << 30,
+		// address space, none of it memory, makes that rare. Where all of it is
+		// only 2 to 4 GB, for more than one map, it is a sixteenth.
+		InitialMmapSize: 1 << (26 + 4*(strconv.IntSize/64)),
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"strconv"
@@ -208,15 +209,15 @@ func shown(v any) string {
 	return fmt.Sprint(v)
 }
 
-func setInt(to *int, v any, least, most int) error {
+func setInt(to *int, v any, least int, most int64) error {
 	n, ok := v.(int64)
 	switch {
 	case !ok:
 		return fmt.Errorf("%s is not a whole number; write one like %d", shown(v), max(least, *to))
 	case n < int64(least) && most == noLimit:
 		return fmt.Errorf("%d is too small; write %d or more", n, least)
-	case n < int64(least) || n > int64(most):
-		return fmt.Errorf("%d is out of range; write a number from %d to %d", n, least, most)
+	case n < int64(least) || n > min(most, math.MaxInt):
+		return fmt.Errorf("%d is out of range; write a number from %d to %d", n, least, min(most, math.MaxInt))
 	}
 	*to = int(n)
 	return nil
