@@ -10,11 +10,12 @@ VERSION     ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null) &
 NFPM        ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 packaging   := cmd/roomd/packaging
 KILLS       ?= 2000
+FUZZTERMINAL ?= 10m
 
-.PHONY: help run build man install deb try-deb upgrades test test-386 check fmt vet lint cross fuzz hostile soak bench bench-peers bench-growth microbench
+.PHONY: help run build man install deb try-deb upgrades test test-386 check fmt vet lint cross fuzz fuzz-terminal hostile soak bench bench-peers bench-growth microbench
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start the server with ./config.toml
 	$(GO) run ./cmd/roomd serve --config config.toml
@@ -91,6 +92,9 @@ fuzz: ## run each fuzz target for FUZZTIME (default 20s)
 			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 		done; \
 	done
+
+fuzz-terminal: ## press any keys at admin, chat and serve --console, FUZZTERMINAL (default 10m) each
+	ROOMD_FUZZ_TERMINAL=$(FUZZTERMINAL) $(GO) test -race -count=1 -v -timeout 2h -run '^TestTerminalFuzz$$' ./cmd/roomd
 
 soak: ## the long forms of tests: 100,000 lines through restarts, a job killed fifty times, KILLS (default 2000) deaths of the server, power loss, 500 flipped bits
 	ROOMD_SOAK=1 $(GO) test -race -count=1 -v -timeout 1h -run 'Through|Cut' ./cmd/roomd ./netsvc/client

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"roomd/admin/term"
 )
 
 // Exit statuses of a command given from a shell.
@@ -34,7 +36,7 @@ type answer struct {
 // do sends a line over a connection of its own and calls each with every line
 // of what it yields. It ends early when ctx is done.
 func do(ctx context.Context, path, line string, each func(string)) (answer, error) {
-	c, err := net.Dial("unix", path)
+	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err != nil {
 		return answer{}, err
 	}
@@ -102,11 +104,14 @@ func comesBack(ctx context.Context, path string) bool {
 // Colors reports whether what is printed to a file may have colours: it is a
 // terminal that has them, and NO_COLOR is not set (https://no-color.org).
 func Colors(f *os.File) bool {
-	return IsTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && os.Getenv("TERM") != ""
+	return term.IsTerminal(f) && os.Getenv("NO_COLOR") == "" && !term.Dumb() && os.Getenv("TERM") != ""
 }
 
 // asPainted has the answer to a line painted.
 func asPainted(line string) string { return "--" + colorFlag + " " + line }
+
+// indent is how far the rows are indented that a long line is broken into.
+const indent = 4
 
 // answered is the line again, with the token of the question that was answered.
 func answered(line, token string) string { return "--" + tokenFlag.name + "=" + token + " " + line }
@@ -125,16 +130,27 @@ func UntilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 func Once(path string, words []string, out, errw io.Writer, ask func(question string) bool) int {
 	line := Join(words)
 	show := func(l string) { fmt.Fprintln(out, l) }
+	if tty, ok := out.(*os.File); ok && term.IsTerminal(tty) {
+		show = func(l string) { // no text of a chatter may look like another line
+			for _, row := range term.Fold(l, term.Columns(tty), indent) {
+				fmt.Fprintln(out, row)
+			}
+		}
+	}
 	ctx := context.Background()
 	note := func(text string) { fmt.Fprintln(errw, text) }
 	cmd, args, flags, wrong := parse(line)
 	if wrong == nil && isTable(cmd, args, flags) {
 		note = func(string) {} // a table is of now
-		if s := openScreen(out); s != nil {
-			defer s.close()
+		if tty, ok := canDraw(out); ok {
 			var stop context.CancelFunc
-			ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+			ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
+			o := term.NewOutput(tty)
+			defer o.Close()
+			defer context.AfterFunc(ctx, o.Close)() // it may be that nobody reads the terminal
+			s := openScreen(tty, o)
+			defer s.close()
 			show = s.line
 		}
 	}

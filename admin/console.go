@@ -13,19 +13,24 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"roomd/admin/term"
 )
 
 // Console is the prompt. It works over the socket, also inside the server's own
 // process.
 type Console struct {
+	// MayLeave, if it is not nil, is asked before the operator leaves by quit or
+	// Ctrl-D: the question to be answered first, or nothing. It is set before Run.
+	MayLeave func() (question string)
+
 	path   string
-	editor Editor
+	editor term.Editor
 
 	print chan string // whole lines for above the prompt
 	done  context.Context
 	end   context.CancelFunc
 	tasks sync.WaitGroup
-	leave sync.Once
 
 	paint bool       // the terminal has colours
 	view  sync.Mutex // held by a live table while it has the screen: what is to be printed waits
@@ -34,6 +39,7 @@ type Console struct {
 	watches []context.CancelFunc
 	current context.CancelFunc // ends the line being carried out
 	missed  int                // lines that were too many to be printed
+	left    bool               // what is printed goes to the editor, which does not wait any more
 }
 
 // NewConsole takes over the terminal. history is the file of past lines; empty:
@@ -41,14 +47,22 @@ type Console struct {
 func NewConsole(path, history string) (*Console, error) {
 	c := &Console{path: path, print: make(chan string, 1024)}
 	var err error
-	c.editor, err = NewEditor(EditorOptions{In: os.Stdin, Out: os.Stdout, Prompt: "roomd> ", History: history, Complete: c.complete})
+	c.editor, err = term.New(term.Options{In: os.Stdin, Out: os.Stdout, Prompt: "roomd> ", History: history, Complete: c.complete, Indent: indent})
 	if err != nil {
 		return nil, err
 	}
 	c.paint = Colors(os.Stdout)
 	c.done, c.end = context.WithCancel(context.Background())
-	c.tasks.Go(c.printer)
+	c.task(c.printer)
 	return c, nil
+}
+
+// task runs beside the prompt until the operator has left.
+func (c *Console) task(do func()) {
+	c.tasks.Go(func() {
+		defer term.Guard()
+		do()
+	})
 }
 
 // HistoryFile is where the console's past lines are kept.
@@ -113,12 +127,16 @@ func (c *Console) Write(p []byte) (int, error) {
 }
 
 func (c *Console) above(line string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left { // nobody takes it from the channel
+		c.editor.Print(line)
+		return
+	}
 	select {
 	case c.print <- line:
 	default:
-		c.mu.Lock()
 		c.missed++
-		c.mu.Unlock()
 	}
 }
 
@@ -128,17 +146,22 @@ func (c *Console) Close() { c.editor.Close() }
 // Run reads lines and carries them out until the operator leaves or Close is
 // called.
 func (c *Console) Run() {
-	c.tasks.Go(c.presence)
+	c.task(c.presence)
 	got := make(chan os.Signal, 1)
 	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	c.tasks.Go(func() { c.signals(got) })
+	c.task(func() { c.signals(got) })
 	defer c.Leave()
 	for {
 		line, err := c.editor.ReadLine()
 		switch {
-		case errors.Is(err, ErrInterrupt):
+		case errors.Is(err, term.ErrInterrupt):
 			if !c.endWatches() && line == "" {
 				c.editor.Print("quit or Ctrl-D leaves the console; stop stops the server")
+			}
+			continue
+		case errors.Is(err, term.ErrLeave):
+			if c.leaves() {
+				return
 			}
 			continue
 		case err != nil:
@@ -161,7 +184,7 @@ func (c *Console) obey(line string) (stays bool) {
 	cmd, args, flags, err := parse(line)
 	switch {
 	case line == "exit", err == nil && cmd.name == "quit":
-		return false
+		return !c.leaves()
 	case err == nil && cmd.name == "history":
 		for _, l := range c.editor.Past() {
 			c.editor.Print(l)
@@ -176,15 +199,29 @@ func (c *Console) obey(line string) (stays bool) {
 	return true
 }
 
-// Leave gives the terminal back; a second time it does nothing. It is for who
-// reads, or when nobody does.
+// leaves asks whether the operator leaves, if that has to be asked.
+func (c *Console) leaves() bool {
+	if c.MayLeave == nil {
+		return true
+	}
+	question := c.MayLeave()
+	return question == "" || c.ask(question)
+}
+
+// Leave gives the terminal back. What is written to the console from then on is
+// printed as it comes; another Leave waits until that has been done. It is for the
+// goroutine that reads, or when none does.
 func (c *Console) Leave() {
-	c.leave.Do(func() {
-		c.endWatches()
-		c.end()
-		c.tasks.Wait()
-		c.editor.Close()
-	})
+	c.endWatches()
+	c.end()
+	c.editor.Close()
+	c.tasks.Wait()
+	c.mu.Lock()
+	for c.left = true; len(c.print) > 0; {
+		c.editor.Print(<-c.print)
+	}
+	c.mu.Unlock()
+	c.editor.Close()
 }
 
 // foreground is a context that Ctrl-C ends, for what has the terminal to itself.
@@ -231,9 +268,7 @@ func (c *Console) line(line string) {
 // ask asks before something is destroyed.
 func (c *Console) ask(text string) bool {
 	c.editor.Print("this " + text)
-	c.editor.SetPrompt("do it? [y/N] ")
-	defer c.editor.SetPrompt("roomd> ")
-	answer, err := c.editor.ReadLine()
+	answer, err := c.editor.Ask("do it? [y/N] ")
 	return err == nil && Agreed(answer)
 }
 
@@ -250,8 +285,9 @@ func (c *Console) table(line string) {
 	defer cancel()
 	c.view.Lock()
 	show := c.editor.Print
-	s := openScreen(os.Stdout)
-	if s != nil {
+	var s *screen
+	if tty, ok := canDraw(os.Stdout); ok {
+		s = openScreen(tty, c.editor)
 		show = s.line
 	}
 	a, err := follow(ctx, c.path, c.painted(line), show, func(string) {})
@@ -275,7 +311,7 @@ func (c *Console) watch(line string) {
 	c.watches = append(c.watches, cancel)
 	c.mu.Unlock()
 	c.above("(Ctrl-C ends this view)")
-	c.tasks.Go(func() {
+	c.task(func() {
 		defer cancel()
 		a, err := follow(ctx, c.path, c.painted(line), c.above, c.above)
 		switch {
@@ -305,7 +341,7 @@ func (c *Console) presence() {
 	const pause = 500 * time.Millisecond
 	here := true
 	for {
-		conn, err := net.Dial("unix", c.path)
+		conn, err := new(net.Dialer).DialContext(c.done, "unix", c.path)
 		if err != nil {
 			if here {
 				here = false

@@ -17,7 +17,7 @@ import (
 )
 
 // asConsole makes the test binary behave as the console of the socket that it
-// names: readline wants a process, and a terminal, of its own.
+// names: the editor wants a process, and a terminal, of its own.
 const asConsole = "ROOMD_TEST_CONSOLE"
 
 func init() {

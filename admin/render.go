@@ -11,8 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/chzyer/readline"
-
+	"roomd/admin/term"
 	"roomd/netsvc"
 )
 
@@ -190,7 +189,7 @@ func (o *output) row(cells []string, widths []int, color func(int) string) error
 func width(s string) int {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
-			return readline.Runes{}.WidthAll([]rune(s))
+			return term.Width(s)
 		}
 	}
 	return len(s)

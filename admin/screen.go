@@ -4,26 +4,28 @@ import (
 	"io"
 	"os"
 
-	"golang.org/x/sys/unix"
+	"roomd/admin/term"
 )
 
 // screen draws the frames of a live table in place, on the terminal's other
 // screen, so that what was there before comes back (xterm's private modes 1049
 // and 7; CUP, ED of ECMA-48).
 type screen struct {
-	out  *os.File
+	out  io.Writer // to the terminal
+	tty  *os.File
 	rows int // lines that fit, looked at with each frame
 	n    int // lines of the frame so far
 }
 
-// openScreen takes over a terminal; nil: the file is none, or cannot do it.
-// close must follow.
-func openScreen(out io.Writer) *screen {
-	f, ok := out.(*os.File)
-	if !ok || !IsTerminal(f) || os.Getenv("TERM") == "dumb" {
-		return nil
-	}
-	s := &screen{out: f, rows: 24}
+// canDraw reports whether a file is a terminal that can draw in place.
+func canDraw(out io.Writer) (tty *os.File, ok bool) {
+	tty, ok = out.(*os.File)
+	return tty, ok && term.IsTerminal(tty) && !term.Dumb()
+}
+
+// openScreen takes over a terminal, to which out writes. close must follow.
+func openScreen(tty *os.File, out io.Writer) *screen {
+	s := &screen{out: out, tty: tty, rows: 24}
 	io.WriteString(out, "\x1b[?1049h\x1b[?7l")
 	return s
 }
@@ -33,9 +35,7 @@ func openScreen(out io.Writer) *screen {
 func (s *screen) line(l string) {
 	if l == "" {
 		s.n = 0
-		if w, err := unix.IoctlGetWinsize(int(s.out.Fd()), unix.TIOCGWINSZ); err == nil && w.Row > 1 {
-			s.rows = int(w.Row)
-		}
+		s.rows = max(2, term.Rows(s.tty))
 		io.WriteString(s.out, "\x1b[H\x1b[J")
 		return
 	}

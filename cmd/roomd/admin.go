@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"roomd/admin"
+	"roomd/admin/term"
 )
 
 func newAdmin() *cobra.Command {
@@ -119,7 +120,7 @@ func (u unreachable) Unwrap() error { return u.error }
 // terminal reports whether a person sits at the other end.
 func terminal(in io.Reader) bool {
 	f, ok := in.(*os.File)
-	return ok && admin.IsTerminal(f)
+	return ok && term.IsTerminal(f)
 }
 
 func agree(in io.Reader, out io.Writer, text string) bool {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"roomd/admin"
+	"roomd/admin/term"
 	"roomd/netsvc/client"
 	"roomd/netsvc/wire"
 )
@@ -37,7 +38,7 @@ meanwhile is shown when it is back, with its number, and what you said is sent t
 Lines that were typed are kept for each server in ~/.roomd_chat_HOST_PORT. Without a
 terminal, or on one that cannot move its cursor (TERM=dumb), lines are read and
 printed as they come; at the end of the input it leaves once all is sent.
-NO_COLOR=1 turns colours off.`,
+NO_COLOR=1 turns colours off; the bell and the mark of a mention stay.`,
 		Example: `  roomd chat
   roomd chat lobby dev --nick ann
   roomd chat lobby --server chat.example.org:8080 --tls
@@ -52,14 +53,15 @@ NO_COLOR=1 turns colours off.`,
 			if nick == "" {
 				ch.nick = cmp.Or(os.Getenv(nickVar), login())
 			}
-			ch.editor, err = admin.NewEditor(admin.EditorOptions{
+			ch.editor, err = term.New(term.Options{
 				In: cmd.InOrStdin(), Out: cmd.OutOrStdout(), Prompt: "> ", History: chatHistory(c.Addr()), Complete: ch.complete, Erase: true,
+				Indent: len("15:04 "),
 			})
 			if err != nil {
 				return err
 			}
 			defer ch.editor.Close()
-			return ch.run(cmd.Context(), args, terminal(cmd.InOrStdin()), admin.Editable(cmd.InOrStdin(), cmd.OutOrStdout()))
+			return ch.run(cmd.Context(), args, terminal(cmd.InOrStdin()), term.Editable(cmd.InOrStdin(), cmd.OutOrStdout()))
 		},
 	}
 	r.flags(cmd, true)
@@ -87,7 +89,7 @@ func chatHistory(addr string) string {
 type chat struct {
 	// Set before run, then read-only.
 	server   *client.Client
-	editor   admin.Editor
+	editor   term.Editor
 	password string // of the rooms that are joined at the start
 	look     look
 	ctx      context.Context
@@ -114,20 +116,23 @@ func (c *chat) run(ctx context.Context, rooms []string, interactive, edits bool)
 	// Where lines are edited Ctrl-C is a key. While one is carried out it is a
 	// signal, and does nothing.
 	signal.Notify(got, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(got)
-	c.tasks.Go(func() {
+	over := make(chan struct{})
+	defer close(over)
+	go func() { // to the very end: a task may wait for a terminal that nobody reads
+		defer signal.Stop(got)
 		for {
 			select {
 			case sig := <-got:
 				if sig != os.Interrupt || !edits {
-					c.editor.Close()
 					cancel()
+					c.editor.Close()
+					return // a second signal ends the process at once
 				}
-			case <-ctx.Done():
+			case <-over:
 				return
 			}
 		}
-	})
+	}()
 	defer c.tasks.Wait()
 	defer c.leaveAll()
 	defer cancel()
@@ -149,7 +154,7 @@ func (c *chat) run(ctx context.Context, rooms []string, interactive, edits bool)
 	for {
 		line, err := c.editor.ReadLine()
 		switch {
-		case errors.Is(err, admin.ErrInterrupt):
+		case errors.Is(err, term.ErrInterrupt):
 			if line == "" {
 				c.say("/quit or Ctrl-D leaves")
 			}
@@ -164,6 +169,14 @@ func (c *chat) run(ctx context.Context, rooms []string, interactive, edits bool)
 			return nil
 		}
 	}
+}
+
+// task runs beside the person.
+func (c *chat) task(do func()) {
+	c.tasks.Go(func() {
+		defer term.Guard()
+		do()
+	})
 }
 
 // typed carries out a line and reports whether the person leaves.
@@ -216,9 +229,8 @@ func (c *chat) paste(lines []string) {
 
 // agree asks a question.
 func (c *chat) agree(question string) bool {
-	c.editor.SetPrompt(question + " [y/N] ")
-	defer c.prompt()
-	answer, err := c.editor.ReadLine()
+	answer, err := c.editor.Ask(question + " [y/N] ")
+	c.prompt()
 	return err == nil && admin.Agreed(answer)
 }
 
@@ -275,8 +287,8 @@ func (c *chat) join(name, password string, interactive bool) error {
 		c.say("somebody is called %s in %s; you are %s there, /nick changes it", harmless(wanted), p.name, harmless(nick))
 	}
 	c.goTo(p)
-	c.tasks.Go(p.listen)
-	c.tasks.Go(p.speak)
+	c.task(p.listen)
+	c.task(p.speak)
 	return nil
 }
 

@@ -148,7 +148,7 @@ func (c *chat) aside(do func(context.Context, *place) error) {
 	if p == nil {
 		return
 	}
-	c.tasks.Go(func() {
+	c.task(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
 		defer cancel()
 		if err := do(ctx, p); err != nil && c.ctx.Err() == nil {
@@ -187,7 +187,7 @@ func (c *chat) doNick(nick string, _ bool) {
 		c.say("you will be %s", harmless(nick))
 	}
 	for _, p := range rooms {
-		c.tasks.Go(func() {
+		c.task(func() {
 			ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
 			defer cancel()
 			if err := p.room.Rename(ctx, nick); err != nil {

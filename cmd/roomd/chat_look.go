@@ -10,16 +10,22 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"roomd/admin/term"
 	"roomd/netsvc/client"
 	"roomd/netsvc/wire"
 )
 
-// look is how things look: in colours, if the terminal has them and NO_COLOR
-// (no-color.org) is not set.
-type look struct{ colours bool }
+// look is how things look.
+type look struct {
+	bell    bool // a person hears it
+	marks   bool // the terminal can show that a line is for the person
+	colours bool // it has colours, and NO_COLOR (no-color.org) is not set
+}
 
 func newLook(out io.Writer) look {
-	return look{isTerminal(out) && os.Getenv("TERM") != "dumb" && os.Getenv("NO_COLOR") == ""}
+	there := isTerminal(out)
+	marks := there && !term.Dumb()
+	return look{bell: there, marks: marks, colours: marks && os.Getenv("NO_COLOR") == ""}
 }
 
 // SGR codes (ECMA-48).
@@ -37,8 +43,18 @@ func (l look) in(code, text string) string {
 	if !l.colours || text == "" {
 		return text
 	}
-	return "\x1b[" + code + "m" + text + "\x1b[0m"
+	return sgr(code, text)
 }
+
+// marked is a text that is for the person: NO_COLOR is about colours alone.
+func (l look) marked(text string) string {
+	if !l.marks || text == "" {
+		return text
+	}
+	return sgr(reverse, text)
+}
+
+func sgr(code, text string) string { return "\x1b[" + code + "m" + text + "\x1b[0m" }
 
 // ours is a line of the chat's own.
 func (l look) ours(text string) string {
@@ -62,7 +78,7 @@ func (l look) event(ev client.Event, me string) (line string, loud bool) {
 	text, from := harmless(ev.Text), harmless(ev.From)
 	loud = !ev.Own && (ev.Type == client.Private || ev.Stored() && mentions(ev.Text, me))
 	if loud {
-		text = l.in(reverse, text)
+		text = l.marked(text)
 	}
 	switch ev.Type {
 	case client.Message:

@@ -82,7 +82,7 @@ func (p *place) event(ev client.Event) {
 			c.say("%s: back; %s while away", p.name, came(ev.Count))
 		}
 		c.prompt()
-		c.tasks.Go(p.census)
+		c.task(p.census)
 		return
 	case client.Gap:
 		c.say("%s: %s", p.name, harmless(ev.Text))
@@ -117,7 +117,7 @@ func (p *place) show(ev client.Event) {
 		line = l.in(bold, p.name) + " " + line
 	}
 	line = l.at(ev.Time, line)
-	if loud && l.colours {
+	if loud && l.bell {
 		line += "\a"
 	}
 	p.chat.show(ev.Time, line)

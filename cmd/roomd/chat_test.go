@@ -140,11 +140,11 @@ func TestChat(t *testing.T) {
 	ann.types("/join lobby", "Enter")
 	ann.shows("lobby ann>")
 	ann.types("bo", "Tab", "psst", "Enter")
-	bob.shows("<ann> bob: psst")
+	bob.shows("<ann> \x1b[7mbob: psst") // marked, without colours too
 	bob.types("/me waves", "Enter")
 	ann.shows("lobby * bob waves")
 	ann.types("/msg bob secret", "Enter")
-	bob.shows("<ann -> bob> secret")
+	bob.shows("<ann -> bob> \x1b[7msecret")
 	ann.types("/topic lunch at noon", "Enter")
 	bob.shows("ann set the topic: lunch at noon")
 	ann.types("/nick anna", "Enter")

@@ -114,7 +114,9 @@ func newServe() *cobra.Command {
 
 PORT is the master port; it overrides server.port of the configuration, which
 is the file that --config or ROOMD_CONFIG names, else config.toml here (not for
-root), else /etc/roomd/config.toml, else the defaults alone.`,
+root), else /etc/roomd/config.toml, else the defaults alone.
+
+With --console, quit and Ctrl-D stop the server; they ask first if it has members.`,
 		Example: `  roomd serve
   roomd serve 9090
   roomd serve --console

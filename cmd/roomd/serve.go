@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"roomd/admin"
+	"roomd/admin/term"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -342,7 +343,8 @@ func (s *server) run(ctx context.Context, console *admin.Console) error {
 	if console == nil {
 		fmt.Fprintln(s.out, "ready; Ctrl-C stops, roomd admin opens the console")
 	} else {
-		fmt.Fprintln(s.out, "ready; help lists the commands, quit stops the server")
+		fmt.Fprintln(s.out, "ready; help lists the commands, quit and Ctrl-D stop the server")
+		console.MayLeave = func() string { return leaving(s.svc) }
 		stop := context.AfterFunc(ctx, console.Close)
 		console.Run() // until the operator leaves, or the server is to stop
 		stop()
@@ -357,6 +359,20 @@ func (s *server) run(ctx context.Context, console *admin.Console) error {
 	return context.Cause(ctx)
 }
 
+// leaving is what is asked before the console's end stops a server that has
+// members.
+func leaving(svc *netsvc.Service) string {
+	members := 0
+	rooms := svc.List()
+	for _, r := range rooms {
+		members += r.Members
+	}
+	if members == 0 {
+		return ""
+	}
+	return fmt.Sprintf("stops the server; members: %d, rooms: %d", members, len(rooms))
+}
+
 // heed does what signals ask for, until ctx is done: SIGHUP reads the
 // configuration again, SIGUSR2 lets the binary on disk take over. A terminal that has gone
 // says SIGHUP too: then the server stops, as nobody could end it any more.
@@ -364,11 +380,11 @@ func (s *server) heed(ctx context.Context, stop func(why error)) {
 	hangup, usr2 := s.hangup, s.usr2
 	defer signal.Stop(hangup)
 	defer signal.Stop(usr2)
-	attached := s.console || admin.IsTerminal(os.Stdin)
+	attached := s.console || term.IsTerminal(os.Stdin)
 	for {
 		select {
 		case <-hangup:
-			if attached && !admin.IsTerminal(os.Stdin) {
+			if attached && !term.IsTerminal(os.Stdin) {
 				stop(errors.New("the terminal has gone"))
 				return
 			}

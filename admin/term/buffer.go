@@ -1,0 +1,231 @@
+package term
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// mostTyped is how many characters a line takes. A paste that is longer, or has
+// several lines, counts as one.
+const mostTyped = 16 << 10
+
+// firstPasted and those after it stand for what was pasted into the line. They
+// are private use characters of plane 16, and cannot be typed.
+const firstPasted = '\U00100000'
+
+// pasted is a text that is one character in the line.
+type pasted struct{ label, text string }
+
+// edit is something that a key does to the line.
+type edit func(b *buffer)
+
+// buffer is the line that is edited. It is owned by the library's goroutine.
+type buffer struct {
+	line   []rune
+	at     int // of the cursor
+	killed []rune
+	pasted []pasted
+	editor *lineEditor
+	search search
+}
+
+// replace puts a text in the place of what stands between two places.
+func (b *buffer) replace(from, to int, with []rune) {
+	if len(b.line)-(to-from)+len(with) > mostTyped && len(with) > to-from {
+		b.editor.display.put(item{"\a", true}, false)
+		return
+	}
+	b.line = slices.Concat(b.line[:from], with, b.line[to:])
+	b.at = from + len(with)
+}
+
+// kill takes out what stands between two places. yank brings it back.
+func (b *buffer) kill(from, to int) {
+	if from < to {
+		b.killed = slices.Clone(b.line[from:to])
+		b.replace(from, to, nil)
+	}
+}
+
+func (b *buffer) insert(text []rune) {
+	if b.search.on {
+		for _, r := range text {
+			b.search.query += string(r)
+			b.find(len(b.search.past))
+		}
+		return
+	}
+	b.replace(b.at, b.at, text)
+}
+
+// paste inserts what was pasted. Several lines are one character in the line,
+// which is shown as "[3 lines pasted]": it can be moved over, and taken back as a
+// whole. What would be a key is left out of a single one.
+func (b *buffer) paste(text string) {
+	b.endSearch()
+	text = strings.ToValidUTF8(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), string(replacement))
+	text = strings.Trim(text, "\n")
+	lines := strings.Count(text, "\n") + 1
+	if lines == 1 {
+		one := []rune(strings.Map(func(r rune) rune {
+			if r < ' ' && r != '\t' || r == backspace {
+				return -1
+			}
+			return harmless(r)
+		}, text))
+		if len(one) <= mostTyped/4 {
+			b.replace(b.at, b.at, one)
+			return
+		}
+	}
+	label := fmt.Sprintf("[%d lines pasted]", lines)
+	if lines == 1 {
+		label = fmt.Sprintf("[%d characters pasted]", len([]rune(text)))
+	}
+	if n := len(b.pasted); n > 0 {
+		label = fmt.Sprintf("%s, %d]", strings.TrimSuffix(label, "]"), n+1)
+	}
+	b.pasted = append(b.pasted, pasted{label, text})
+	b.replace(b.at, b.at, []rune{firstPasted + rune(len(b.pasted)-1)})
+}
+
+// expand returns a line with what was pasted into it, or with what is shown for
+// that.
+func expand(line string, all []pasted, shown bool) string {
+	if !strings.ContainsFunc(line, func(r rune) bool { return r >= firstPasted }) {
+		return line
+	}
+	var b strings.Builder
+	for _, r := range line {
+		switch n := int(r - firstPasted); {
+		case n < 0:
+			b.WriteRune(r)
+		case n >= len(all):
+			b.WriteRune(replacement)
+		case shown:
+			b.WriteString(all[n].label)
+		default:
+			b.WriteString(all[n].text)
+		}
+	}
+	return b.String()
+}
+
+func moveLeft(b *buffer)   { b.endSearch(); b.at = before(b.line, b.at) }
+func moveRight(b *buffer)  { b.endSearch(); b.at = after(b.line, b.at) }
+func deleteNext(b *buffer) { b.endSearch(); b.replaceAt(b.at, after(b.line, b.at)) }
+func killEnd(b *buffer)    { b.endSearch(); b.kill(b.at, len(b.line)) }
+func killBegin(b *buffer)  { b.endSearch(); b.kill(0, b.at) }
+func wordLeft(b *buffer)   { b.endSearch(); b.at = b.wordBefore() }
+func wordRight(b *buffer)  { b.endSearch(); b.at = b.wordAfter() }
+func rubWord(b *buffer)    { b.endSearch(); b.kill(b.wordBefore(), b.at) }
+func killWord(b *buffer)   { b.endSearch(); b.kill(b.at, b.wordAfter()) }
+func yank(b *buffer)       { b.endSearch(); b.replace(b.at, b.at, b.killed) }
+
+// replaceAt takes out what stands between two places, for good.
+func (b *buffer) replaceAt(from, to int) { b.replace(from, to, nil) }
+
+func rubOut(b *buffer) {
+	if b.search.on {
+		if q := []rune(b.search.query); len(q) > 0 {
+			b.search.query = string(q[:len(q)-1])
+			b.find(len(b.search.past))
+		}
+		return
+	}
+	b.replaceAt(before(b.line, b.at), b.at)
+}
+
+func transpose(b *buffer) {
+	b.endSearch()
+	at := min(b.at, before(b.line, len(b.line)))
+	from, to := before(b.line, at), after(b.line, at)
+	if from == at {
+		return // nothing stands before it
+	}
+	b.replace(from, to, slices.Concat(b.line[at:to], b.line[from:at]))
+}
+
+func clearScreen(b *buffer) { b.editor.display.put(item{"\x1b[H\x1b[2J", true}, false) }
+
+// inWord reports whether a character belongs to a word.
+func inWord(r rune) bool { return unicode.In(r, unicode.L, unicode.N, unicode.M) || r == '_' }
+
+// wordBefore is the beginning of the word before the cursor.
+func (b *buffer) wordBefore() int {
+	at := b.at
+	for at > 0 && !inWord(b.line[at-1]) {
+		at--
+	}
+	for at > 0 && inWord(b.line[at-1]) {
+		at--
+	}
+	return at
+}
+
+// wordAfter is the end of the word behind the cursor.
+func (b *buffer) wordAfter() int {
+	at := b.at
+	for at < len(b.line) && !inWord(b.line[at]) {
+		at++
+	}
+	for at < len(b.line) && inWord(b.line[at]) {
+		at++
+	}
+	return at
+}
+
+// search is a search in the lines that were typed before.
+type search struct {
+	on    bool
+	query string
+	past  []string
+	at    int // the line that was found
+	line  []rune
+	place int
+}
+
+// searchBack begins a search, or goes on to an older line.
+func searchBack(b *buffer) {
+	if !b.search.on {
+		past := b.editor.Past()
+		b.search = search{on: true, past: past, at: len(past), line: b.line, place: b.at}
+		return
+	}
+	b.find(b.search.at)
+}
+
+// find shows the latest line with the query that is older than another.
+func (b *buffer) find(than int) {
+	s := &b.search
+	for i := min(than, len(s.past)) - 1; i >= 0 && s.query != ""; i-- {
+		if n := strings.Index(strings.ToLower(s.past[i]), strings.ToLower(s.query)); n >= 0 {
+			s.at = i
+			b.line = []rune(s.past[i])
+			b.at = min(len(b.line), len([]rune(strings.ToLower(s.past[i])[:n])))
+			return
+		}
+	}
+	b.editor.display.put(item{"\a", true}, false)
+}
+
+// endSearch leaves the line as it was found.
+func (b *buffer) endSearch() { b.search = search{} }
+
+// leaveSearch brings the line back that was there before the search.
+func leaveSearch(b *buffer) {
+	if b.search.on {
+		b.line, b.at = b.search.line, b.search.place
+	}
+	b.endSearch()
+}
+
+// label is what stands before the line instead of the prompt; empty: the prompt.
+func (b *buffer) label() string {
+	if !b.search.on {
+		return ""
+	}
+	return "(search: " + b.search.query + ") "
+}

@@ -1,0 +1,91 @@
+package term
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// complete completes the word before the cursor as far as all that may stand
+// there begin in the same way. If that is no further, it lists them above the
+// line.
+func complete(b *buffer) {
+	b.endSearch()
+	e := b.editor
+	if e.options.Complete == nil {
+		return
+	}
+	typed := expand(string(b.line[:b.at]), b.pasted, true)
+	from := b.at
+	for from > 0 && b.line[from-1] != ' ' && b.line[from-1] != '\t' {
+		from--
+	}
+	words := slices.Clone(e.options.Complete(typed))
+	words = slices.DeleteFunc(words, func(w string) bool {
+		return w == "" || strings.ContainsFunc(w, func(r rune) bool { return harms(r) || unicode.IsSpace(r) || r >= firstPasted })
+	})
+	switch len(words) {
+	case 0:
+		e.display.put(item{"\a", true}, false)
+	case 1:
+		b.replace(from, b.at, []rune(words[0]+" "))
+	default:
+		same := common(words)
+		if len(same) > b.at-from {
+			b.replace(from, b.at, same)
+			return
+		}
+		columns, rows := e.display.size()
+		e.Print(table(words, columns, rows))
+	}
+}
+
+// common is the beginning that words share, in any case, in the spelling of the
+// first.
+func common(words []string) []rune {
+	same := []rune(words[0])
+	for _, w := range words[1:] {
+		n := 0
+		for _, r := range w {
+			if n == len(same) || unicode.ToLower(r) != unicode.ToLower(same[n]) {
+				break
+			}
+			n++
+		}
+		same = same[:n]
+	}
+	for len(same) > 0 && strings.HasPrefix(words[0], string(same)) && inside([]rune(words[0]), len(same)) {
+		same = same[:len(same)-1] // not the half of what is seen as one character
+	}
+	return same
+}
+
+// table lays words out in columns, one below the other. It takes no more than
+// half of the screen.
+func table(words []string, columns, rows int) string {
+	widest := 0
+	for _, w := range words {
+		widest = max(widest, Width(w))
+	}
+	across := max(1, (columns+1)/(widest+2))
+	down := (len(words) + across - 1) / across
+	most := max(1, rows/2)
+	var b strings.Builder
+	for y := range min(down, most) {
+		if y > 0 {
+			b.WriteByte('\n')
+		}
+		for x := 0; x*down+y < len(words); x++ {
+			w := words[x*down+y]
+			b.WriteString(w)
+			if (x+1)*down+y < len(words) {
+				b.WriteString(strings.Repeat(" ", widest-Width(w)+2))
+			}
+		}
+	}
+	if down > most {
+		fmt.Fprintf(&b, "\n(%d words in all)", len(words))
+	}
+	return b.String()
+}

@@ -1,0 +1,412 @@
+package term
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/chzyer/readline"
+	"golang.org/x/sys/unix"
+)
+
+// Editor reads lines from a person while other goroutines print whole lines
+// above the one that is being typed. There is one in a process.
+type Editor interface {
+	// ReadLine returns the next line. The error is ErrInterrupt after Ctrl-C,
+	// with what had been typed, ErrLeave after Ctrl-D on an empty line, and io.EOF
+	// at the end of the input and after Close: what was half-typed then is
+	// dropped. Only what was pasted can have line ends in it. One goroutine at a
+	// time may call it.
+	ReadLine() (string, error)
+	// Ask is ReadLine for the answer to a question.
+	Ask(question string) (string, error)
+	// SetPrompt sets what stands before the line, also while it is typed.
+	SetPrompt(prompt string)
+	// Remember adds a line to the history; one that is the same goes. Several
+	// lines are not remembered.
+	Remember(line string)
+	// Past returns the history, the latest line last.
+	Past() []string
+	// Print prints lines above the one that is typed, which stays as it is. It
+	// adds the last line's end. On a terminal lines that are too long are broken
+	// between words, and the rows that follow are indented. It waits while the
+	// terminal is slow, but not after Close.
+	Print(text string)
+	// Write writes to the terminal as Print does, but what it is given as it is,
+	// while no line is read. It never fails.
+	io.Writer
+	// Close gives the terminal back. It may be called from any goroutine and
+	// more than once, and does not wait for a terminal that nobody reads. A
+	// ReadLine that is under way returns. What is printed afterwards is written
+	// too; another Close waits for it.
+	Close()
+}
+
+// ErrInterrupt is what Editor.ReadLine returns after Ctrl-C.
+var ErrInterrupt = errors.New("interrupted by Ctrl-C")
+
+// ErrLeave is what Editor.ReadLine returns after Ctrl-D on an empty line.
+var ErrLeave = errors.New("left by Ctrl-D")
+
+// IsTerminal reports whether a person sits at the other end of a file.
+func IsTerminal(f *os.File) bool { return readline.IsTerminal(int(f.Fd())) }
+
+// Dumb reports whether the terminal, if there is one, cannot move its cursor.
+func Dumb() bool { return os.Getenv("TERM") == "dumb" }
+
+// Editable reports whether an Editor edits lines, or only reads them as they
+// come: both must be terminals, the process's, and able to move the cursor.
+func Editable(in io.Reader, out io.Writer) bool {
+	return in == os.Stdin && out == os.Stdout && IsTerminal(os.Stdin) && IsTerminal(os.Stdout) && !Dumb()
+}
+
+// Options say where an Editor reads and writes.
+type Options struct {
+	// Lines are edited if the two are Editable. Otherwise In is read line by
+	// line, and no prompt is shown.
+	In  io.Reader
+	Out io.Writer
+
+	Prompt string
+	// History is the file of past lines, which only its owner can read. Empty:
+	// they are remembered while the process lives.
+	History string
+	// Complete returns the words that may stand where the last word of before
+	// stands, which is behind its last space. It may take a moment.
+	Complete func(before string) []string
+	// Erase takes a line off the screen once it has been read.
+	Erase bool
+	// Indent is how many columns the rows are indented that a printed line is
+	// broken into, the first excepted.
+	Indent int
+}
+
+// New takes over the terminal, if there is one. Close must follow.
+func New(o Options) (Editor, error) {
+	if !Editable(o.In, o.Out) {
+		return newPlain(o), nil
+	}
+	e := &lineEditor{
+		options: o, stdin: readline.NewCancelableStdin(o.In), display: newDisplay(o.Out, sizeOf(os.Stdout), o.Indent, true),
+		done: make(chan struct{}), past: openPast(o.History),
+	}
+	e.buffer.editor = e
+	e.display.change(func(l *edited) { l.prompt = o.Prompt })
+	cfg := &readline.Config{
+		Stdin: &keys{editor: e}, Stdout: bell{e.display}, Stderr: io.Discard, Listener: e,
+		HistoryLimit: mostPast + 1, DisableAutoSaveHistory: true, UniqueEditLine: true,
+		// It does not draw.
+		FuncIsTerminal: func() bool { return false }, FuncGetWidth: func() int { return 80 }, FuncOnWidthChanged: func(func()) {},
+		FuncMakeRaw: e.modes.raw, FuncExitRaw: e.modes.signals,
+	}
+	var err error
+	if e.rl, err = readline.NewEx(cfg); err != nil {
+		return nil, err
+	}
+	live(e)
+	go e.resized()
+	return e, nil
+}
+
+// lineEditor edits on a terminal.
+type lineEditor struct {
+	// Set before the first call, then read-only.
+	options Options
+	rl      *readline.Instance
+	stdin   *readline.CancelableStdin
+	display *display
+	modes   modes
+	done    chan struct{} // closed by Close
+	begin   sync.Once
+
+	// Held by the goroutine of the library that changes the line.
+	editing sync.Mutex
+	buffer  buffer
+
+	mu      sync.Mutex
+	reading bool
+	past    *past
+	edits   []edit // handed to the library as unitSep, not carried out yet
+	ended   bool   // nothing more can be read
+	closed  bool
+}
+
+// result is what the library returns.
+type result struct {
+	line string
+	err  error
+}
+
+func (e *lineEditor) ReadLine() (string, error) {
+	e.mu.Lock()
+	over := e.closed || e.ended
+	e.reading = !over
+	e.mu.Unlock()
+	if over {
+		return "", io.EOF
+	}
+	e.recall()
+	got := make(chan result, 1)
+	go func() {
+		defer Guard()
+		line, err := e.rl.Readline()
+		got <- result{line, err}
+	}()
+	var r result
+	select {
+	case r = <-got:
+	case <-e.done: // the library may take its time
+		return "", io.EOF
+	}
+	e.mu.Lock()
+	over = e.closed || e.ended
+	e.reading = false
+	e.mu.Unlock()
+	all := e.commit(r, over)
+	switch {
+	case over:
+		return "", io.EOF
+	case errors.Is(r.err, readline.ErrInterrupt):
+		return expand(r.line, all, false), ErrInterrupt
+	case r.err != nil:
+		return "", ErrLeave
+	}
+	return expand(r.line, all, false), nil
+}
+
+// commit takes the line off the screen, or leaves it there above all that
+// follows, and returns what was pasted into it.
+func (e *lineEditor) commit(r result, over bool) (all []pasted) {
+	var text string
+	e.display.change(func(l *edited) {
+		all = l.pasted
+		text = cmp.Or(l.question, l.prompt) + expand(r.line, all, true)
+		*l = edited{prompt: l.prompt, question: l.question}
+	})
+	switch {
+	case errors.Is(r.err, readline.ErrInterrupt):
+		text += "^C"
+	case r.err != nil && !over:
+		text += "^D"
+	}
+	if !e.options.Erase {
+		e.display.put(item{text, false}, false)
+	}
+	return all
+}
+
+// OnChange is called by the library after each key, and, with 0, when it begins
+// to read a line.
+func (e *lineEditor) OnChange(line []rune, at int, pressed rune) ([]rune, int, bool) {
+	e.editing.Lock()
+	defer e.editing.Unlock()
+	b := &e.buffer
+	switch pressed {
+	case 0:
+		e.begin.Do(func() { e.Write([]byte(pasteOn)) })
+		b.pasted = nil
+		fallthrough
+	case ctrlC, enter:
+		b.search, b.line, b.at = search{}, nil, 0
+		if pressed != 0 {
+			return nil, 0, false // the line is taken, and not ours any more
+		}
+	case unitSep:
+		e.mu.Lock()
+		do := e.edits[0]
+		e.edits = e.edits[1:]
+		e.mu.Unlock()
+		b.line, b.at = append(line[:at-1:at-1], line[at:]...), at-1
+		do(b)
+	default:
+		b.endSearch()
+		b.line, b.at = line, at
+		if pressed == ctrlD { // the library takes out a part of a character
+			for at < len(b.line) && inside(b.line, at) {
+				b.replaceAt(at, at+1)
+			}
+		}
+	}
+	e.show()
+	return b.line, b.at, pressed != 0
+}
+
+// show has the line drawn as it is now.
+func (e *lineEditor) show() {
+	b := &e.buffer
+	e.mu.Lock()
+	shown := e.reading && !e.closed
+	e.mu.Unlock()
+	line := append([]rune(nil), b.line...)
+	e.display.change(func(l *edited) {
+		l.shown, l.label, l.line, l.at, l.pasted = shown, b.label(), line, b.at, b.pasted
+	})
+}
+
+func (e *lineEditor) Ask(question string) (string, error) {
+	e.display.change(func(l *edited) { l.question = question })
+	defer e.display.change(func(l *edited) { l.question = "" })
+	return e.ReadLine()
+}
+
+func (e *lineEditor) SetPrompt(prompt string) {
+	e.display.change(func(l *edited) { l.prompt = prompt })
+}
+
+func (e *lineEditor) Remember(line string) {
+	if strings.Contains(line, "\n") {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.past.add(line)
+}
+
+// recall gives the library the history from the beginning: it cannot leave out a
+// line, and would write a file that all can read. It is called while nothing is
+// read.
+func (e *lineEditor) recall() {
+	e.rl.ResetHistory()
+	for _, l := range e.Past() {
+		_ = e.rl.SaveHistory(strings.Map(harmless, l)) // it has no file, and cannot fail
+	}
+}
+
+func (e *lineEditor) Past() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]string(nil), e.past.lines...)
+}
+
+func (e *lineEditor) Print(text string) { e.display.put(item{text, false}, false) }
+
+func (e *lineEditor) Write(p []byte) (int, error) {
+	e.display.put(item{string(p), true}, false)
+	return len(p), nil
+}
+
+func (e *lineEditor) Close() {
+	e.mu.Lock()
+	first := !e.closed
+	e.closed = true
+	e.mu.Unlock()
+	e.modes.end()
+	if first {
+		close(e.done)
+		e.stdin.Close()
+		e.display.mu.Lock()
+		l := e.display.line
+		e.display.mu.Unlock()
+		if l.shown && !e.options.Erase {
+			e.display.change(func(l *edited) { l.shown = false })
+			e.display.put(item{cmp.Or(l.question, l.prompt) + expand(string(l.line), l.pasted, true), false}, false)
+		}
+		e.display.change(func(l *edited) { l.shown = false })
+		e.display.put(item{pasteOff, true}, false)
+	}
+	e.display.close()
+}
+
+// resized has the line drawn anew when the terminal has another size.
+func (e *lineEditor) resized() {
+	defer Guard()
+	changed := make(chan os.Signal, 1)
+	signal.Notify(changed, syscall.SIGWINCH)
+	defer signal.Stop(changed)
+	for {
+		select {
+		case <-changed:
+			e.display.change(func(*edited) {})
+		case <-e.done:
+			return
+		}
+	}
+}
+
+// bell is where the library writes. All that it has to say is a bell.
+type bell struct{ display *display }
+
+func (b bell) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), "\a") {
+		b.display.put(item{"\a", true}, false)
+	}
+	return len(p), nil
+}
+
+// keys is what is typed, on its way to the library, which gets one key at a
+// time: a character that it handles, or unitSep for an edit.
+type keys struct {
+	editor *lineEditor
+	from   decoder
+	ready  []key
+}
+
+func (k *keys) Read(p []byte) (int, error) {
+	e := k.editor
+	for {
+		for len(k.ready) == 0 {
+			b := make([]byte, 4096)
+			n, err := e.stdin.Read(b)
+			k.ready = k.from.decode(b[:n])
+			if err != nil && len(k.ready) == 0 {
+				e.mu.Lock()
+				e.ended = true
+				e.mu.Unlock()
+				return 0, io.EOF
+			}
+		}
+		next := k.ready[0]
+		k.ready = k.ready[1:]
+		switch {
+		case next.suspend:
+			e.suspend()
+		case next.native != 0:
+			p[0] = next.native
+			return 1, nil
+		default:
+			e.mu.Lock()
+			e.edits = append(e.edits, next.edit)
+			e.mu.Unlock()
+			p[0] = unitSep
+			return 1, nil
+		}
+	}
+}
+
+func (k *keys) Close() error { return nil }
+
+// suspend stops the process group, as Ctrl-Z does where the terminal is not raw.
+// (The library's own way would stop the process that started us, and not the
+// group.)
+func (e *lineEditor) suspend() {
+	ours, _ := unix.Getsid(0)
+	if shell, err := unix.Getsid(os.Getppid()); err != nil || shell != ours {
+		e.Write([]byte("\a")) // no shell could wake us, and the system does not stop us (setpgid(2), orphaned groups)
+		return
+	}
+	e.display.change(func(l *edited) { l.shown = false })
+	e.Write([]byte(pasteOff))
+	e.display.flush()
+	e.modes.restore()
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGCONT)
+	defer signal.Stop(again)
+	syscall.Kill(0, syscall.SIGTSTP)
+	select {
+	case <-again:
+	case <-time.After(100 * time.Millisecond): // it was not done
+	case <-e.done:
+	}
+	e.modes.raw()
+	e.Write([]byte(pasteOn))
+	e.mu.Lock()
+	shown := e.reading && !e.closed
+	e.mu.Unlock()
+	e.display.change(func(l *edited) { l.shown = shown })
+}

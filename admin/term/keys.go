@@ -1,0 +1,199 @@
+package term
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+)
+
+// A terminal puts what is pasted between two marks if it is asked to
+// (xterm, ctlseqs: bracketed paste mode). So text with line ends is not one line
+// typed after the other, and a tab in it completes nothing.
+const (
+	pasteOn    = "\x1b[?2004h"
+	pasteOff   = "\x1b[?2004l"
+	pasteBegin = "\x1b[200~"
+	pasteEnd   = "\x1b[201~"
+)
+
+// Control characters that have a meaning here.
+const (
+	ctrlA     = 1
+	ctrlC     = 3
+	ctrlD     = 4
+	ctrlE     = 5
+	ctrlN     = 14
+	enter     = 13
+	ctrlP     = 16
+	ctrlZ     = 26
+	escape    = 27
+	unitSep   = 31 // stands for an edit, on its way through the library
+	backspace = 127
+)
+
+// key is what a person did at the keyboard.
+type key struct {
+	native  byte // the library's to handle; 0: it is an edit
+	edit    edit
+	suspend bool
+}
+
+// controls are the edits of control characters.
+var controls = map[byte]edit{
+	2: moveLeft, 6: moveRight, 7: leaveSearch, 8: rubOut, '\t': complete, 11: killEnd, 12: clearScreen,
+	18: searchBack, 20: transpose, 21: killBegin, 23: rubWord, 25: yank, backspace: rubOut,
+}
+
+// sequences are keys that terminals send as sequences: xterm's, and those of
+// the Linux console, screen, tmux and rxvt. ESC is left out.
+var sequences = map[string]key{
+	"[A": {native: ctrlP}, "OA": {native: ctrlP}, "[B": {native: ctrlN}, "OB": {native: ctrlN},
+	"[D": {edit: moveLeft}, "OD": {edit: moveLeft}, "[C": {edit: moveRight}, "OC": {edit: moveRight},
+	"[H": {native: ctrlA}, "OH": {native: ctrlA}, "[1~": {native: ctrlA}, "[7~": {native: ctrlA},
+	"[F": {native: ctrlE}, "OF": {native: ctrlE}, "[4~": {native: ctrlE}, "[8~": {native: ctrlE},
+	"[3~": {edit: deleteNext}, "[3;5~": {edit: killWord}, "[3;3~": {edit: killWord},
+	"[1;5D": {edit: wordLeft}, "[5D": {edit: wordLeft}, "Od": {edit: wordLeft}, "[1;3D": {edit: wordLeft},
+	"[1;5C": {edit: wordRight}, "[5C": {edit: wordRight}, "Oc": {edit: wordRight}, "[1;3C": {edit: wordRight},
+	"b": {edit: wordLeft}, "f": {edit: wordRight}, "d": {edit: killWord}, "\x7f": {edit: rubWord}, "\b": {edit: rubWord},
+	"OM": {native: enter},
+}
+
+// longestSequence bounds what is taken for one key.
+const longestSequence = 32
+
+// decoder makes keys of bytes. What may go on is kept until it does.
+type decoder struct {
+	held    []byte
+	pasting bool
+	text    []byte // pasted so far
+}
+
+// decode takes the bytes of one read.
+func (d *decoder) decode(in []byte) (keys []key) {
+	if d.pasting && string(in) == string(rune(ctrlC)) {
+		// The paste's end was lost: the keyboard would be dead.
+		*d = decoder{}
+		return nil
+	}
+	in = append(d.held, in...)
+	d.held = nil
+	var text []rune
+	flush := func() {
+		if len(text) > 0 {
+			typed := text
+			keys = append(keys, key{edit: func(b *buffer) { b.insert(typed) }})
+			text = nil
+		}
+	}
+	for len(in) > 0 {
+		if d.pasting {
+			before, after, found := bytes.Cut(in, []byte(pasteEnd))
+			if !found {
+				n := begins(before, pasteEnd)
+				d.text = append(d.text, before[:len(before)-n]...)
+				d.held = bytes.Clone(before[len(before)-n:])
+				break
+			}
+			pasted := string(append(d.text, before...))
+			d.text, d.pasting, in = nil, false, after
+			flush()
+			keys = append(keys, key{edit: func(b *buffer) { b.paste(pasted) }})
+			continue
+		}
+		switch b := in[0]; {
+		case b == escape:
+			n, whole := sequence(in)
+			if !whole {
+				flush()
+				d.held = bytes.Clone(in)
+				return keys
+			}
+			name := string(in[1:n])
+			in = in[n:]
+			if name == pasteBegin[1:] {
+				d.pasting = true
+			} else if k, ok := sequences[name]; ok {
+				flush()
+				keys = append(keys, k)
+			}
+		case b < ' ' || b == backspace:
+			in = in[1:]
+			flush()
+			switch edit, ok := controls[b]; {
+			case ok:
+				keys = append(keys, key{edit: edit})
+			case b == '\n':
+				keys = append(keys, key{native: enter})
+			case b == ctrlZ:
+				keys = append(keys, key{suspend: true})
+			case b == ctrlA, b == ctrlC, b == ctrlD, b == ctrlE, b == ctrlN, b == ctrlP, b == enter:
+				keys = append(keys, key{native: b})
+			}
+		default:
+			if !utf8.FullRune(in) {
+				flush()
+				d.held = bytes.Clone(in)
+				return keys
+			}
+			r, n := utf8.DecodeRune(in)
+			in = in[n:]
+			text = append(text, harmless(r))
+		}
+	}
+	flush()
+	return keys
+}
+
+// begins is how many bytes at the end of b are the beginning of a mark.
+func begins(b []byte, mark string) int {
+	for n := min(len(b), len(mark)-1); n > 0; n-- {
+		if strings.HasPrefix(mark, string(b[len(b)-n:])) {
+			return n
+		}
+	}
+	return 0
+}
+
+// sequence is how many bytes at the beginning of in are one key, the first being
+// ESC (ECMA-48, 5.4). A key that was pressed with ESC in front of it is one, too;
+// of two ESC the first is nothing.
+func sequence(in []byte) (n int, whole bool) {
+	switch {
+	case len(in) < 2:
+		return 0, false
+	case in[1] == escape, in[1] < ' ' && in[1] != '\b':
+		return 1, true
+	case in[1] == 'O':
+		if len(in) < 3 {
+			return 0, false
+		}
+		if in[2] < ' ' || in[2] >= backspace {
+			return 2, true
+		}
+		return 3, true
+	case in[1] != '[':
+		if !utf8.FullRune(in[1:]) {
+			return 0, false
+		}
+		_, n := utf8.DecodeRune(in[1:])
+		return 1 + n, true
+	}
+	for i := 2; i < len(in); i++ {
+		switch b := in[i]; {
+		case i > longestSequence, b < ' ', b >= backspace: // it is none
+			return i, true
+		case b >= '@':
+			return i + 1, true
+		}
+	}
+	return 0, false
+}
+
+// harmless is a character as it may stand in a line: those of the area that
+// stands for what was pasted may not.
+func harmless(r rune) rune {
+	if r >= firstPasted || r == unitSep || r == 0 {
+		return replacement
+	}
+	return r
+}

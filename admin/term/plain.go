@@ -1,0 +1,75 @@
+package term
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+
+	"github.com/chzyer/readline"
+)
+
+// plainEditor reads from a pipe, or from a terminal that cannot move its cursor,
+// or while the output goes elsewhere.
+type plainEditor struct {
+	stdin   *readline.CancelableStdin
+	in      *bufio.Reader
+	display *display
+	ask     func(question string)
+	closed  atomic.Bool
+}
+
+func newPlain(o Options) *plainEditor {
+	stdin := readline.NewCancelableStdin(o.In)
+	p := &plainEditor{stdin: stdin, in: bufio.NewReader(stdin)}
+	out, ok := o.Out.(*os.File)
+	there := ok && IsTerminal(out)
+	if there {
+		p.display = newDisplay(o.Out, sizeOf(out), o.Indent, false)
+	} else {
+		p.display = newDisplay(o.Out, nil, -1, false)
+	}
+	p.ask = p.Print
+	if in, ok := o.In.(*os.File); ok && IsTerminal(in) && !there {
+		// The person who is asked does not see the output.
+		p.ask = func(question string) { os.Stderr.WriteString(question + "\n") }
+	}
+	return p
+}
+
+func (p *plainEditor) ReadLine() (string, error) {
+	line, err := p.in.ReadString('\n')
+	switch {
+	case p.closed.Load():
+		return "", io.EOF
+	case errors.Is(err, io.EOF) && line != "":
+		err = nil // the last line may have no end
+	}
+	return strings.TrimRight(line, "\r\n"), err
+}
+
+func (p *plainEditor) Ask(question string) (string, error) {
+	p.ask(question)
+	return p.ReadLine()
+}
+
+// Print waits until the text has been written: the process may end right after.
+func (p *plainEditor) Print(text string) { p.display.put(item{text, false}, true) }
+
+func (p *plainEditor) Write(b []byte) (int, error) {
+	p.display.put(item{string(b), true}, true)
+	return len(b), nil
+}
+
+func (p *plainEditor) SetPrompt(string) {}
+func (p *plainEditor) Remember(string)  {}
+func (p *plainEditor) Past() []string   { return nil }
+
+func (p *plainEditor) Close() {
+	if !p.closed.Swap(true) {
+		p.stdin.Close()
+	}
+	p.display.close()
+}
