@@ -123,7 +123,6 @@ type lineEditor struct {
 	display *display
 	modes   modes
 	done    chan struct{} // closed by Close
-	begin   sync.Once
 
 	// Held by the goroutine of the library that changes the line.
 	editing sync.Mutex
@@ -133,6 +132,7 @@ type lineEditor struct {
 	reading bool
 	past    *past
 	edits   []edit // handed to the library as unitSep, not carried out yet
+	begun   bool   // the first line is, or was, read
 	ended   bool   // nothing more can be read
 	closed  bool
 }
@@ -209,7 +209,13 @@ func (e *lineEditor) OnChange(line []rune, at int, pressed rune) ([]rune, int, b
 	b := &e.buffer
 	switch pressed {
 	case 0:
-		e.begin.Do(func() { e.Write([]byte(pasteOn)) })
+		e.mu.Lock()
+		began := e.begun
+		e.begun = true
+		e.mu.Unlock()
+		if !began {
+			e.Write([]byte(pasteOn))
+		}
 		b.pasted = nil
 		fallthrough
 	case ctrlC, enter:
@@ -293,7 +299,7 @@ func (e *lineEditor) Write(p []byte) (int, error) {
 
 func (e *lineEditor) Close() {
 	e.mu.Lock()
-	first := !e.closed
+	first, begun := !e.closed, e.begun
 	e.closed = true
 	e.mu.Unlock()
 	e.modes.end()
@@ -308,7 +314,9 @@ func (e *lineEditor) Close() {
 			e.display.put(item{cmp.Or(l.question, l.prompt) + expand(string(l.line), l.pasted, true), false}, false)
 		}
 		e.display.change(func(l *edited) { l.shown = false })
-		e.display.put(item{pasteOff, true}, false)
+		if begun {
+			e.Write([]byte(pasteOff))
+		}
 	}
 	e.display.close()
 }
