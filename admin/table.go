@@ -354,11 +354,13 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 	out.stream = cmd.stream
 	c := &call{Server: s, ctx: ctx, caller: who, line: line, cmd: cmd, args: args, flags: flags, out: out}
 	about := c.room()
+	_, raw := flags[filesFlag]
 	err = cmd.run(c)
 	var ask *question
 	if cmd.changes && !c.looked && !errors.As(err, &ask) && !errors.Is(err, errDry) {
-		if failed := s.record(who, about, line, cmp.Or(c.did, resultOf(err))); failed != nil && err == nil && !out.json {
-			// What is done is done: that is what the answer says.
+		if failed := s.record(who, about, line, cmp.Or(c.did, resultOf(err))); failed != nil && err == nil && !out.json && !raw {
+			// What is done is done: that is what the answer says, but for one that a
+			// program reads.
 			err = out.text("the audit lacks this, as it could not be written; the log has it")
 		}
 	}
