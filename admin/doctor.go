@@ -138,6 +138,18 @@ func (c *call) resources(d *diagnosis) error {
 	if used, limit, ok := descriptors(); ok && used*10 > limit*8 {
 		d.say("risk", "descriptors", "%s of %s are in use; raise the limit: LimitNOFILE= (systemd) or ulimit -n", thousands(used), thousands(limit))
 	}
+	if cert := c.certificate(); cert != nil {
+		if cert.Trouble != "" {
+			level := "risk"
+			if !cert.Holds {
+				level = "problem"
+			}
+			d.say(level, "certificate", "%s: renew %s, which is then taken up by itself", cert.Trouble, cert.File)
+		}
+		if cert.Failed != "" {
+			d.say("problem", "certificate", "the old one stays in use: %s", cert.Failed)
+		}
+	}
 	if c.Dropped != nil {
 		lines, waits := c.Dropped()
 		if waits >= logWaits {

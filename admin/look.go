@@ -62,12 +62,18 @@ func status(c *call) error {
 		Stop       time.Time `json:"stop,omitzero" table:"maybe"`
 		LogDropped uint64    `json:"log_dropped" table:"maybe"` // lines that could not be written
 		LogWaits   string    `json:"log_waits,omitempty"`       // for how long nobody has read it
+
+		CertificateExpires time.Time `json:"certificate_expires,omitzero"`
+		CertificateRenewed time.Time `json:"certificate_renewed,omitzero"` // when it was taken up
 	}{Status: c.Service.Status(), Stop: c.plans.of(0)}
 	if c.Dropped != nil {
 		var waits time.Duration
 		if v.LogDropped, waits = c.Dropped(); waits >= logWaits {
 			v.LogWaits = waits.Round(time.Second).String()
 		}
+	}
+	if cert := c.certificate(); cert != nil {
+		v.CertificateExpires, v.CertificateRenewed = cert.Expires, cert.Since
 	}
 	return c.out.one(v)
 }

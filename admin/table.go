@@ -33,6 +33,8 @@ type Server struct {
 	// Dropped tells how many lines of the log could not be written, and for how
 	// long the next one has not been taken; 0: nothing waits. nil: there is no log.
 	Dropped func() (lines uint64, waits time.Duration)
+	// Certificate is the one in use; nil, or a nil func: there is none.
+	Certificate func() *Certificate
 	Version string
 	Data    string // the database's file
 	// Files, if not nil, are further files of the server that no backup may replace.
@@ -41,6 +43,24 @@ type Server struct {
 
 	group atomic.Pointer[string] // by SetAccess
 	plans plans
+}
+
+// Certificate is what clients of TLS are shown.
+type Certificate struct {
+	File    string
+	Expires time.Time
+	Since   time.Time // when it was taken up
+	Holds   bool      // now
+	Trouble string    // that it expires soon, or does not hold; empty: neither
+	Failed  string    // why its files, which have changed, cannot be used; empty: they can
+}
+
+// certificate is the one in use; nil: there is none.
+func (s *Server) certificate() *Certificate {
+	if s.Certificate == nil {
+		return nil
+	}
+	return s.Certificate()
 }
 
 // Setting is a key of the configuration in effect.

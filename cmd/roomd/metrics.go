@@ -33,6 +33,8 @@ type metrics struct {
 	st  *store.Store
 	out map[string]*lineWriter // by what is printed there
 
+	pair *atomic.Pointer[keyPair]
+
 	took  prometheus.Histogram
 	lines prometheus.Histogram
 }
@@ -68,8 +70,8 @@ func (m *metrics) observe(took time.Duration, lines int) {
 }
 
 // watch begins to collect from a server.
-func (m *metrics) watch(svc *netsvc.Service, st *store.Store, out map[string]*lineWriter) error {
-	m.svc, m.st, m.out = svc, st, out
+func (m *metrics) watch(svc *netsvc.Service, st *store.Store, out map[string]*lineWriter, pair *atomic.Pointer[keyPair]) error {
+	m.svc, m.st, m.out, m.pair = svc, st, out, pair
 	return m.registry.Register(m)
 }
 
@@ -106,6 +108,8 @@ var (
 	descDamaged    = desc("store_damaged_blocks_total", "Times that a reader came across a damaged block, or a record that has become damaged since the start, and left it out.")
 	descLeftOut    = desc("store_damaged_records", "Records of rooms, bans and the audit that were damaged at the start and are left out.")
 	descDropped    = desc("output_lines_dropped_total", "Lines of the log, or of standard output, that could not be written.", "output")
+	descExpires    = desc("certificate_expiry_timestamp_seconds", "When the certificate in use expires.")
+	descRenewed    = desc("certificate_renewed_timestamp_seconds", "When the certificate in use was taken up.")
 
 	// With metrics.per_room.
 	descRoomMembers = desc("room_members", "Members of a room.", "room")
@@ -197,6 +201,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descFull, full)
 	gauge(descStalled, m.st.Stalled().Seconds())
+	if pair := m.pair.Load(); pair != nil {
+		now := pair.state()
+		gauge(descExpires, float64(now.cert.Leaf.NotAfter.Unix()))
+		gauge(descRenewed, float64(now.since.Unix()))
+	}
 	for name, l := range m.out {
 		dropped, _ := l.state()
 		counter(descDropped, dropped, name)

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"roomd/admin"
 	"roomd/netsvc"
@@ -219,6 +220,8 @@ func (p *plan) settle(dry bool) (refused bool) {
 func (p *plan) commit() {
 	c := p.next
 	p.network.Commit()
+	p.pair.follows(p.server.pair.Load())
+	p.pair.remind(time.Now())
 	p.server.pair.Store(p.pair)
 	p.st.SetRetention(store.Retention{Lines: uint64(c.History.Lines), Age: c.History.Age, Trash: c.Rooms.Trash})
 	p.format.set(c.Log.Format)

@@ -272,7 +272,7 @@ func (s *server) openDoors(halt func()) (err error) {
 		Service: s.svc, Store: s.st, Log: s.tap, Stop: halt, Config: func() []admin.Setting { return s.config().settings() },
 		Reload: s.reload, Upgrade: s.upgrade, Version: thisVersion().Version, Data: c.Server.Data, Group: c.Admin.Group,
 		Files:   func() []string { return s.config().files() },
-		Dropped: s.lines.state,
+		Dropped: s.lines.state, Certificate: func() *admin.Certificate { return s.pair.Load().about() },
 	}
 	switch {
 	case c.Admin.Socket == "":
@@ -284,7 +284,7 @@ func (s *server) openDoors(halt func()) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.meter.watch(s.svc, s.st, map[string]*lineWriter{"log": s.lines, "stdout": s.out}); err != nil {
+	if err := s.meter.watch(s.svc, s.st, map[string]*lineWriter{"log": s.lines, "stdout": s.out}, &s.pair); err != nil {
 		return err
 	}
 	s.meter.ready.Store(true)
@@ -340,6 +340,7 @@ func (s *server) run(ctx context.Context, console *admin.Console) error {
 	var attending sync.WaitGroup
 	attending.Go(func() { s.manager.attend(ctx, s.svc, s.st) })
 	attending.Go(func() { s.heed(ctx, cancel) })
+	attending.Go(func() { attendCertificate(ctx, &s.pair) })
 	if console == nil {
 		fmt.Fprintln(s.out, "ready; Ctrl-C stops, roomd admin opens the console")
 	} else {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -8,11 +9,19 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"roomd/admin"
 )
 
-// lookAgain is how long a certificate is used before its files are looked at.
-const lookAgain = 30 * time.Second
+const (
+	// lookAgain is how long a certificate is used before its files are looked at.
+	lookAgain = 30 * time.Second
+	// expirySoon is from when on a certificate's end is warned of, once a day.
+	expirySoon = 14 * 24 * time.Hour
+	remindEach = 24 * time.Hour
+)
 
 // keyPair is the certificate that newcomers are shown. When its files have
 // changed they are read again: renewing it needs no word to the server. Files
@@ -24,8 +33,10 @@ type keyPair struct {
 	mu     sync.Mutex
 	cert   *tls.Certificate
 	files  [2]time.Time // when those it is from were changed
+	since  time.Time    // when it was taken into use
 	looked time.Time
-	failed error // the last one, so that it is logged once
+	failed error     // the last one, so that it is logged once
+	warned time.Time // when its end was last warned of
 }
 
 // loadKeyPair reads the certificate of the configuration; nil: there is none.
@@ -61,11 +72,73 @@ func (k *keyPair) load(files [2]time.Time) error {
 			return fmt.Errorf("read the certificate %s: %w", k.certFile, err)
 		}
 	}
-	if now := time.Now(); now.After(cert.Leaf.NotAfter) {
-		k.log.Warn("the certificate has expired", "file", k.certFile, "on", cert.Leaf.NotAfter)
-	}
-	k.cert, k.files, k.failed = &cert, files, nil
+	k.cert, k.files, k.failed, k.since, k.warned = &cert, files, nil, time.Now(), time.Time{}
 	return nil
+}
+
+// follows takes over what is known of the same certificate, when the
+// configuration has been read again, and says if it is another one.
+func (k *keyPair) follows(old *keyPair) {
+	if k == nil || old == nil {
+		return
+	}
+	was := old.state()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cert.Leaf.Equal(was.cert.Leaf) {
+		k.since, k.warned = was.since, was.warned
+		return
+	}
+	k.log.Info("the certificate was renewed", "file", k.certFile, "until", k.cert.Leaf.NotAfter)
+}
+
+// attendCertificate takes up renewed files, also while nobody connects, and warns of the
+// certificate's end, until ctx is done. pair may come to hold another one.
+func attendCertificate(ctx context.Context, pair *atomic.Pointer[keyPair]) {
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
+	for {
+		pair.Load().remind(time.Now())
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// remind looks at the files, and warns once a day of a certificate that ends soon
+// or does not hold.
+func (k *keyPair) remind(now time.Time) {
+	if k == nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.look(now)
+	text := certificateTrouble(k.cert.Leaf.NotBefore, k.cert.Leaf.NotAfter, now)
+	over := now.After(k.cert.Leaf.NotAfter) && k.warned.Before(k.cert.Leaf.NotAfter) // since it was warned of
+	if text == "" || now.Sub(k.warned) < remindEach && !over {
+		return
+	}
+	k.warned = now
+	k.log.Warn(text, "file", k.certFile, "from", k.cert.Leaf.NotBefore, "until", k.cert.Leaf.NotAfter)
+}
+
+// certificateTrouble is what is wrong with when a certificate holds, or soon will
+// be; empty: nothing.
+func certificateTrouble(from, until, now time.Time) string {
+	switch left := until.Sub(now); {
+	case now.Before(from):
+		return "the certificate is not valid yet: clients refuse it"
+	case left <= 0:
+		return "the certificate has expired: clients refuse it"
+	case left < 24*time.Hour:
+		return "the certificate expires in less than a day"
+	case left <= expirySoon:
+		return "the certificate expires in " + plural(int(left/(24*time.Hour)), "day")
+	}
+	return ""
 }
 
 // getter is get as netsvc has it; nil: there is no certificate.
@@ -81,17 +154,7 @@ func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if now := time.Now(); now.Sub(k.looked) > lookAgain {
-		k.looked = now
-		if files := k.changed(); files != k.files {
-			err := k.load(files)
-			switch {
-			case err == nil:
-				k.log.Info("the certificate was read again", "file", k.certFile, "until", k.cert.Leaf.NotAfter)
-			case k.failed == nil || k.failed.Error() != err.Error():
-				k.log.Error("the old certificate stays in use", "error", err)
-				k.failed = err
-			}
-		}
+		k.look(now)
 	}
 	return k.cert, nil
 }
@@ -101,10 +164,39 @@ func (k *keyPair) shown() string {
 	if k == nil {
 		return ""
 	}
+	leaf := k.state().cert.Leaf
+	print := sha256.Sum256(leaf.Raw)
+	return fmt.Sprintf("%s, valid until %s, SHA-256 %x", k.certFile, leaf.NotAfter.UTC().Format("2006-01-02 15:04:05 UTC"), print[:8])
+}
+
+// look reads the files again if they have changed. mu is held.
+func (k *keyPair) look(now time.Time) {
+	k.looked = now
+	files := k.changed()
+	if files == k.files {
+		return
+	}
+	err := k.load(files)
+	switch {
+	case err == nil:
+		k.log.Info("the certificate was renewed", "file", k.certFile, "until", k.cert.Leaf.NotAfter)
+	case k.failed == nil || k.failed.Error() != err.Error():
+		k.log.Error("the old certificate stays in use", "error", err)
+		k.failed = err
+	}
+}
+
+// certificate is a keyPair at one moment.
+type certificate struct {
+	cert          *tls.Certificate
+	since, warned time.Time
+	failed        error
+}
+
+func (k *keyPair) state() certificate {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	print := sha256.Sum256(k.cert.Leaf.Raw)
-	return fmt.Sprintf("%s, valid until %s, SHA-256 %x", k.certFile, k.cert.Leaf.NotAfter.UTC().Format("2006-01-02 15:04:05 UTC"), print[:8])
+	return certificate{k.cert, k.since, k.warned, k.failed}
 }
 
 // expires is when the certificate in use does; zero: there is none.
@@ -112,7 +204,21 @@ func (k *keyPair) expires() time.Time {
 	if k == nil {
 		return time.Time{}
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.cert.Leaf.NotAfter
+	return k.state().cert.Leaf.NotAfter
+}
+
+// about is the certificate for the operator; nil: there is none.
+func (k *keyPair) about() *admin.Certificate {
+	if k == nil {
+		return nil
+	}
+	s, now := k.state(), time.Now()
+	from, until := s.cert.Leaf.NotBefore, s.cert.Leaf.NotAfter
+	a := &admin.Certificate{
+		File: k.certFile, Expires: until, Since: s.since, Holds: !now.Before(from) && now.Before(until), Trouble: certificateTrouble(from, until, now),
+	}
+	if s.failed != nil {
+		a.Failed = s.failed.Error()
+	}
+	return a
 }

@@ -28,12 +28,18 @@ import (
 // put in place as a renewal does it.
 func writeKeyPair(t *testing.T, dir, name string) {
 	t.Helper()
+	writeKeyPairFor(t, dir, name, time.Now().Add(-time.Hour), time.Now().Add(90*24*time.Hour))
+}
+
+// writeKeyPairFor is writeKeyPair with the time that the certificate holds.
+func writeKeyPairFor(t *testing.T, dir, name string, from, until time.Time) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	form := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: from, NotAfter: until,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
