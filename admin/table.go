@@ -35,8 +35,8 @@ type Server struct {
 	Dropped func() (lines uint64, waits time.Duration)
 	// Certificate is the one in use; nil, or a nil func: there is none.
 	Certificate func() *Certificate
-	Version string
-	Data    string // the database's file
+	Version     string
+	Data        string // the database's file
 	// Files, if not nil, are further files of the server that no backup may replace.
 	Files func() []string
 	Group string // who else may use the socket at first; empty: nobody
