@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"runtime"
 	"runtime/debug"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -137,68 +135,6 @@ With --console, quit and Ctrl-D stop the server; they ask first if it has member
 	cmd.Flags().StringVar(&file, "config", "", "configuration `FILE`")
 	cmd.Flags().BoolVar(&console, "console", false, "open the console here, with the log above the prompt")
 	return cmd
-}
-
-func newCheck() *cobra.Command {
-	var file string
-	cmd := &cobra.Command{
-		Use:   "check",
-		Short: "Check the configuration and say what it amounts to",
-		Long: `Check the configuration and say what it amounts to. All mistakes are reported
-at once, each with its line and what would be right. Nothing is opened or changed.`,
-		Example: `  roomd check
-  roomd check --config /etc/roomd/config.toml`,
-		Args: exactly(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return check(file, cmd.OutOrStdout(), cmd.ErrOrStderr())
-		},
-	}
-	cmd.Flags().StringVar(&file, "config", "", "configuration `FILE`")
-	return cmd
-}
-
-// check prints what a configuration amounts to, or all that is wrong with it.
-func check(file string, out, errw io.Writer) error {
-	cfg, err := loadConfig(file, 0)
-	var mistakes mistakes
-	if errors.As(err, &mistakes) {
-		fmt.Fprintln(errw, mistakes)
-		if n := len(mistakes); n == 1 {
-			fmt.Fprintln(errw, "1 mistake")
-		} else {
-			fmt.Fprintf(errw, "%d mistakes\n", n)
-		}
-		return errTold
-	}
-	if err != nil {
-		return err
-	}
-	name := cfg.Path
-	if name == "" {
-		name = "no file, the defaults"
-	}
-	fmt.Fprintf(out, "%s: ok\n", name)
-	fmt.Fprintf(out, "  master port  %s\n", cfg.masterAddresses())
-	fmt.Fprintf(out, "  rooms        %d at most, on ports %v\n", cfg.Rooms.Max, cfg.Rooms.Ports)
-	fmt.Fprintf(out, "  database     %s\n", cfg.Server.Data)
-	fmt.Fprintf(out, "  durability   %s\n", cfg.History.Durability)
-	fmt.Fprintf(out, "  may create   %s\n", cfg.Access.Create)
-	may, why := cfg.deletePolicy()
-	fmt.Fprintf(out, "  may delete   %s (%s)\n", may, why)
-	pair, err := cfg.loadKeyPair(slog.New(slog.NewTextHandler(errw, nil)))
-	if err != nil {
-		return err
-	}
-	if pair != nil {
-		fmt.Fprintf(out, "  TLS          on every port; the certificate is good until %s\n", pair.expires().Format(time.DateOnly))
-	}
-	for _, w := range cfg.exposed() {
-		fmt.Fprintf(out, "warning: %s\n", w)
-	}
-	if w := fitDescriptors(cfg, descriptorLimit()); w != "" {
-		fmt.Fprintf(out, "warning: %s\n", w)
-	}
-	return nil
 }
 
 func newVersion() *cobra.Command {

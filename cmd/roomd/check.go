@@ -1,0 +1,437 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"roomd/netsvc/wire"
+	"roomd/store"
+)
+
+func newCheck() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check whether the server could start, and say what the configuration amounts to",
+		Long: `Check whether the server could start with the configuration, and say what that
+amounts to. All mistakes are reported at once, each with its line and what would
+be right; and then what serve would find: files and folders that are missing or
+not to be read or written, ports that are taken, groups that are unknown,
+certificates that are not valid now. Root looks with the rights of the owner of
+server.data. Nothing is changed. While the server runs its own ports are not
+tried.
+
+Exit status: 0 the server could start, perhaps with warnings, 1 it could not, or
+could not serve, 2 wrong usage.`,
+		Example: `  roomd check
+  roomd check --config /etc/roomd/config.toml`,
+		Args: exactly(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return check(file, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "configuration `FILE`")
+	return cmd
+}
+
+// check prints what a configuration amounts to, or all that is wrong with it.
+func check(file string, out, errw io.Writer) error {
+	cfg, err := loadConfig(file, 0)
+	var mistakes mistakes
+	if errors.As(err, &mistakes) {
+		fmt.Fprintln(errw, mistakes)
+		if n := len(mistakes); n == 1 {
+			fmt.Fprintln(errw, "1 mistake")
+		} else {
+			fmt.Fprintf(errw, "%d mistakes\n", n)
+		}
+		return errTold
+	}
+	if err != nil {
+		return err
+	}
+	name := cfg.Path
+	if name == "" {
+		name = "no file, the defaults"
+	}
+	t := &trial{cfg: cfg, owner: ownerOf(cfg.Server.Data), now: time.Now()}
+	if err := t.owner.do(t.run); err != nil {
+		return err
+	}
+	warnings := t.warnings
+	if cfg.PassedOver != "" {
+		warnings = append(warnings, cfg.PassedOver)
+	}
+	if n := len(t.failures); n > 0 {
+		for _, f := range t.failures {
+			fmt.Fprintln(errw, wire.CleanString(f))
+		}
+		for _, w := range warnings {
+			fmt.Fprintln(errw, "warning: "+wire.CleanString(w))
+		}
+		if n == 1 {
+			fmt.Fprintf(errw, "%s: 1 failure\n", name)
+		} else {
+			fmt.Fprintf(errw, "%s: %d failures\n", name, n)
+		}
+		return errTold
+	}
+	fmt.Fprintf(out, "%s: ok\n", name)
+	fmt.Fprintf(out, "  master port  %s\n", cfg.masterAddresses())
+	fmt.Fprintf(out, "  rooms        %d at most, on ports %v\n", cfg.Rooms.Max, cfg.Rooms.Ports)
+	fmt.Fprintf(out, "  database     %s%s\n", cfg.Server.Data, t.state)
+	fmt.Fprintf(out, "  durability   %s\n", cfg.History.Durability)
+	fmt.Fprintf(out, "  may create   %s\n", cfg.Access.Create)
+	may, why := cfg.deletePolicy()
+	fmt.Fprintf(out, "  may delete   %s (%s)\n", may, why)
+	if t.until != nil {
+		fmt.Fprintf(out, "  TLS          on every port; the certificate is good until %s\n", t.until.Format(time.DateOnly))
+	}
+	warnings = append(warnings, cfg.exposed()...)
+	if w := fitDescriptors(cfg, descriptorLimit()); w != "" {
+		warnings = append(warnings, w)
+	}
+	for _, w := range warnings {
+		fmt.Fprintf(out, "warning: %s\n", wire.CleanString(w))
+	}
+	return nil
+}
+
+// trial tries what serve does, without doing it.
+type trial struct {
+	cfg   *Config
+	owner owner
+	now   time.Time
+
+	failures, warnings []string
+	running            bool   // a server has the database
+	state              string // of the database, for people
+	until              *time.Time
+}
+
+func (t *trial) fail(key, format string, args ...any) {
+	t.failures = append(t.failures, key+": "+fmt.Sprintf(format, args...))
+}
+
+func (t *trial) warn(key, format string, args ...any) {
+	t.warnings = append(t.warnings, key+": "+fmt.Sprintf(format, args...))
+}
+
+// may fails if the owner has not these rights to a file or a folder.
+func (t *trial) may(key, path string, mode uint32) bool {
+	err := unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
+	if err != nil {
+		t.fail(key, "%v", t.as(&fs.PathError{Op: "use", Path: path, Err: err}))
+	}
+	return err == nil
+}
+
+// as is an error that the owner has got.
+func (t *trial) as(err error) error {
+	if t.owner.name != "" && (errors.Is(err, fs.ErrPermission)) {
+		return fmt.Errorf("%w (as %s)", err, t.owner.name)
+	}
+	return err
+}
+
+const (
+	toRead   = unix.R_OK
+	toWrite  = unix.R_OK | unix.W_OK
+	toChange = unix.W_OK | unix.X_OK // a folder
+)
+
+// run has the owner's rights.
+func (t *trial) run() {
+	if c := t.cfg; c.Path != "" {
+		t.may("configuration", c.Path, toRead)
+	}
+	t.database()
+	t.certificate()
+	t.console()
+	t.addresses()
+}
+
+func (t *trial) database() {
+	const key = "server.data"
+	path, err := store.Real(t.cfg.Server.Data)
+	if err != nil {
+		t.fail(key, "%v", t.as(err))
+		return
+	}
+	dir := filepath.Dir(path)
+	if st, err := os.Stat(dir); err != nil {
+		t.fail(key, "%v; make the folder", t.as(err))
+		return
+	} else if !st.IsDir() {
+		t.fail(key, "%s is not a folder", dir)
+		return
+	}
+	right := t.may(key, dir, toChange)
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		t.state = ", which is made at the first start"
+		return
+	case err != nil:
+		t.fail(key, "%v", t.as(err))
+		return
+	case !st.Mode().IsRegular():
+		t.fail(key, "%s is not a file", path)
+		return
+	}
+	for _, f := range store.Files(path) {
+		if _, err := os.Lstat(f); err == nil {
+			right = t.may(key, f, toWrite) && right
+		}
+	}
+	if !right {
+		return
+	}
+	if t.running = locked(path); t.running {
+		t.state = ", which a server has open"
+		return
+	}
+	var used *store.InUseError
+	switch _, problems, err := store.Inspect(path, false); {
+	case errors.As(err, &used):
+		t.running = true
+	case err != nil:
+		t.fail(key, "%v", t.as(err))
+	default:
+		for _, p := range problems {
+			t.warn(key, "%s", strings.ReplaceAll(p.Error(), "\n", "; "))
+		}
+	}
+}
+
+// locked reports whether a server has the database open.
+func locked(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+}
+
+func (t *trial) certificate() {
+	c := t.cfg.TLS
+	if c.Cert == "" {
+		return
+	}
+	if right := t.may("tls.cert", c.Cert, toRead); !t.may("tls.key", c.Key, toRead) || !right {
+		return
+	}
+	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+	if err == nil && pair.Leaf == nil {
+		pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0])
+	}
+	if err != nil {
+		t.fail("tls.cert", "%s with the key %s: %v", c.Cert, c.Key, err)
+		return
+	}
+	const form = "2006-01-02 15:04 MST"
+	from, until := pair.Leaf.NotBefore, pair.Leaf.NotAfter
+	switch {
+	case t.now.Before(from):
+		t.fail("tls.cert", "%s is not valid before %s: clients refuse it", c.Cert, from.Local().Format(form))
+	case !t.now.Before(until):
+		t.fail("tls.cert", "%s has expired on %s: clients refuse it", c.Cert, until.Local().Format(form))
+	case until.Sub(t.now) < 14*24*time.Hour:
+		t.warn("tls.cert", "%s expires on %s", c.Cert, until.Local().Format(form))
+	}
+	t.until = &until
+}
+
+func (t *trial) console() {
+	c := t.cfg.Admin
+	if c.Group != "" {
+		g, err := user.LookupGroup(c.Group)
+		switch {
+		case err != nil:
+			t.fail("admin.group", "%v", err)
+		case !t.owner.in(g.Gid):
+			t.fail("admin.group", "%s is not in the group %s, and so may not give it the socket", t.owner.who(), c.Group)
+		}
+	}
+	if c.Socket == "" {
+		return
+	}
+	const key = "admin.socket"
+	const longest = 107 // unix(7)
+	dir := filepath.Dir(c.Socket)
+	st, err := os.Lstat(c.Socket)
+	there, folder := err == nil, os.FileInfo(nil)
+	folder, err = os.Stat(dir)
+	switch {
+	case len(c.Socket) > longest:
+		t.warn(key, "the path has %d bytes, and that of a socket %d at most", len(c.Socket), longest)
+	case errors.Is(err, fs.ErrNotExist):
+		t.warn(key, "the folder %s is not there (RuntimeDirectory= of a unit makes one at the start)", dir)
+	case err != nil:
+		t.warn(key, "%v", t.as(err))
+	case !folder.IsDir():
+		t.warn(key, "%s is not a folder", dir)
+	case there && st.Mode().Type() != fs.ModeSocket:
+		t.warn(key, "%s is not a socket; remove it, or set another admin.socket", c.Socket)
+	default:
+		if err := unix.Faccessat(unix.AT_FDCWD, dir, toChange, unix.AT_EACCESS); err != nil {
+			t.warn(key, "%v", t.as(&fs.PathError{Op: "use", Path: dir, Err: err}))
+		}
+	}
+}
+
+// addresses tries the ports that are to be opened, those of a server that runs
+// apart: nobody could connect meanwhile.
+func (t *trial) addresses() {
+	if t.running {
+		return
+	}
+	c := t.cfg
+	for _, a := range c.Server.Listen {
+		t.port("server.port", netip.AddrPortFrom(a, uint16(c.Server.Port)))
+	}
+	if c.Metrics.Listen == "" {
+		return
+	}
+	at, err := net.ResolveTCPAddr("tcp", c.Metrics.Listen)
+	if err != nil {
+		t.fail("metrics.listen", "%v", err)
+		return
+	}
+	addr := at.AddrPort()
+	if !addr.IsValid() {
+		addr = netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(at.Port))
+	}
+	if slices.ContainsFunc(c.Server.Listen, func(a netip.Addr) bool {
+		return int(addr.Port()) == c.Server.Port && (a == addr.Addr() || a.IsUnspecified() || addr.Addr().IsUnspecified())
+	}) {
+		t.fail("metrics.listen", "%s is the master port", c.Metrics.Listen)
+		return
+	}
+	t.port("metrics.listen", addr)
+}
+
+func (t *trial) port(key string, at netip.AddrPort) {
+	switch err := tryBind(at); {
+	case err == nil:
+	case errors.Is(err, syscall.EADDRINUSE):
+		t.fail(key, "port %d is in use by another program at %v (or held for the server by a socket unit)", at.Port(), at.Addr())
+	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, errNoZone):
+		t.warn(key, "%v is not an address of this machine now: %v", at.Addr(), err)
+	default:
+		t.fail(key, "%v: %v", at, err)
+	}
+	if at.Port() < 1024 && t.owner.name != "" {
+		t.warn(key, "port %d takes a privilege (CAP_NET_BIND_SERVICE) that %s may not have", at.Port(), t.owner.name)
+	}
+}
+
+var errNoZone = errors.New("there is no such interface")
+
+// tryBind binds an address, as a listener does, and lets it go.
+func tryBind(at netip.AddrPort) error {
+	var sa unix.Sockaddr
+	family := unix.AF_INET6
+	if a := at.Addr().Unmap(); a.Is4() {
+		family, sa = unix.AF_INET, &unix.SockaddrInet4{Port: int(at.Port()), Addr: a.As4()}
+	} else {
+		six := &unix.SockaddrInet6{Port: int(at.Port()), Addr: a.As16()}
+		if zone := a.Zone(); zone != "" {
+			ifi, err := net.InterfaceByName(zone)
+			if err != nil {
+				return errNoZone
+			}
+			six.ZoneId = uint32(ifi.Index)
+		}
+		sa = six
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	unix.CloseOnExec(fd)
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	if family == unix.AF_INET6 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
+			return err
+		}
+	}
+	return unix.Bind(fd, sa)
+}
+
+// owner is whose rights a trial has.
+type owner struct {
+	uid, gid int
+	groups   []int
+	name     string // "": who asks
+}
+
+// ownerOf is the user whom a database belongs to, if root asks, and that is not
+// root: the one that the server runs as. Before the first start it is the owner
+// of the folder.
+func ownerOf(data string) owner {
+	me := owner{uid: os.Geteuid(), gid: os.Getegid()}
+	me.groups, _ = os.Getgroups() // there are none then
+	if me.uid != 0 {
+		return me
+	}
+	st, err := os.Stat(data)
+	if err != nil {
+		st, err = os.Stat(filepath.Dir(data))
+	}
+	if err != nil {
+		return me
+	}
+	s, ok := st.Sys().(*syscall.Stat_t)
+	if !ok || s.Uid == 0 {
+		return me
+	}
+	o := owner{uid: int(s.Uid), gid: int(s.Gid), name: "user " + strconv.Itoa(int(s.Uid))}
+	if u, err := user.LookupId(strconv.Itoa(o.uid)); err == nil {
+		o.name = u.Username
+		if gid, err := strconv.Atoi(u.Gid); err == nil {
+			o.gid = gid
+		}
+		ids, _ := u.GroupIds() // those that cannot be found give no rights
+		for _, id := range ids {
+			if gid, err := strconv.Atoi(id); err == nil {
+				o.groups = append(o.groups, gid)
+			}
+		}
+	}
+	return o
+}
+
+// in reports whether the owner may give a file to a group.
+func (o owner) in(gid string) bool {
+	n, err := strconv.Atoi(gid)
+	return o.uid == 0 || err == nil && (n == o.gid || slices.Contains(o.groups, n))
+}
+
+func (o owner) who() string {
+	if o.name != "" {
+		return o.name
+	}
+	return "your user"
+}

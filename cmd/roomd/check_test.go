@@ -1,0 +1,244 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"roomd/store"
+)
+
+// checked runs roomd check on a configuration, which it writes into a folder.
+func checked(t *testing.T, dir, extra string) (out, errs string, status int) {
+	t.Helper()
+	file := filepath.Join(dir, "config.toml")
+	port := nextPort.Add(40) - 40
+	text := fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\nrooms.max = 30\n%s\n", port, port+1, port+39, extra)
+	if strings.Contains(extra, "server.port") {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before := listing(t, dir)
+	var o, e bytes.Buffer
+	status = run([]string{"check", "--config", file}, nil, &o, &e)
+	if after := listing(t, dir); !slices.Equal(before, after) {
+		t.Errorf("%s\nbefore: %v\nafter:  %v", extra, before, after)
+	}
+	out, errs = o.String(), e.String()
+	// One verdict, whatever it is.
+	if ok := strings.Contains(out, ": ok\n"); ok != (status == exitDone) || ok != (errs == "") || !ok && out != "" {
+		t.Errorf("%s: %d\n%s\n%s", extra, status, out, errs)
+	}
+	return out, errs, status
+}
+
+// listing is what is in a folder.
+func listing(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		st, err := d.Info()
+		if err == nil {
+			all = append(all, fmt.Sprint(path, " ", st.Mode(), " ", st.Size(), " ", st.ModTime()))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// What serve would fail of is a failure, and what it would warn of a warning.
+func TestCheckTriesWhatServeDoes(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	taken := ln.Addr().(*net.TCPAddr).Port
+	now := time.Now()
+	for _, c := range []struct {
+		name    string
+		extra   string
+		prepare func(dir string) error
+		want    string // of the failure; "": a warning
+		warning string
+	}{
+		{"all is well", "", nil, "", ""},
+		{"no folder", `server.data = "away/roomd.db"`, nil, "server.data: ", ""},
+		{"the folder is a file", `server.data = "file/roomd.db"`, func(dir string) error {
+			return os.WriteFile(dir+"/file", nil, 0o600)
+		}, "server.data: ", ""},
+		{"the database is a folder", `server.data = "sub"`, func(dir string) error { return os.Mkdir(dir+"/sub", 0o700) }, "is not a file", ""},
+		{"no database", "", func(dir string) error {
+			return os.WriteFile(dir+"/roomd.db", bytes.Repeat([]byte("no database "), 5000), 0o600)
+		}, "not a roomd database", ""},
+		{"no group", `admin.group = "no-such-group"`, nil, "admin.group: ", ""},
+		{"a port in use", fmt.Sprintf("server.port = %d", taken), nil, fmt.Sprintf("port %d is in use", taken), ""},
+		{"the metrics' port in use", fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", taken), nil, "metrics.listen: ", ""},
+		{"no such address", `server.listen = ["127.0.0.1", "192.0.2.77"]`, nil, "", "192.0.2.77 is not an address of this machine"},
+		{"no such interface", `server.listen = ["fe80::1%nosuch0"]`, nil, "", "is not an address of this machine"},
+		{"no folder for the socket", `admin.socket = "away/sock"`, nil, "", "admin.socket: "},
+		{"a long path of the socket", `admin.socket = "` + strings.Repeat("x", 120) + `"`, nil, "", "admin.socket: "},
+		{"good certificate", tlsKeys, func(dir string) error {
+			return pairFor(t, dir, now.Add(-time.Hour), now.Add(1000*time.Hour))
+		}, "", ""},
+		{"it ends soon", tlsKeys, func(dir string) error {
+			return pairFor(t, dir, now.Add(-time.Hour), now.Add(100*time.Hour))
+		}, "", "tls.cert: "},
+		{"expired", tlsKeys, func(dir string) error {
+			return pairFor(t, dir, now.Add(-time.Hour), now.Add(-time.Minute))
+		}, "has expired", ""},
+		{"not valid yet", tlsKeys, func(dir string) error {
+			return pairFor(t, dir, now.Add(time.Hour), now.Add(2*time.Hour))
+		}, "is not valid before", ""},
+		{"no key", tlsKeys, func(dir string) error {
+			return errors.Join(pairFor(t, dir, now.Add(-time.Hour), now.Add(1000*time.Hour)), os.Remove(dir+"/key.pem"))
+		}, "tls.key: ", ""},
+		{"another key", tlsKeys, func(dir string) error {
+			if err := pairFor(t, dir, now.Add(-time.Hour), now.Add(time.Hour)); err != nil {
+				return err
+			}
+			cert, err := os.ReadFile(dir + "/cert.pem")
+			if err != nil {
+				return err
+			}
+			return errors.Join(pairFor(t, dir, now.Add(-time.Hour), now.Add(1000*time.Hour)), os.WriteFile(dir+"/cert.pem", cert, 0o600))
+		}, "private key does not match", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if c.prepare != nil {
+				if err := c.prepare(dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out, errs, status := checked(t, dir, c.extra)
+			switch {
+			case c.want == "" && status != exitDone, c.want != "" && (status != exitFailed || !strings.Contains(errs, c.want)):
+				t.Errorf("%d\n%s\n%s", status, out, errs)
+			case c.want == "" && (c.warning != "") != strings.Contains(out, "warning: "+c.warning) && !strings.Contains(out, c.warning):
+				t.Error(out)
+			case c.want == "" && c.warning == "" && strings.Contains(out, "warning"):
+				t.Error(out)
+			}
+		})
+	}
+	var o, e bytes.Buffer
+	if status := run([]string{"check", "this"}, nil, &o, &e); status != exitUsage {
+		t.Error(status, o.String(), e.String())
+	}
+}
+
+// pairFor makes a certificate that is valid for a time, and its key.
+func pairFor(t *testing.T, dir string, from, until time.Time) error {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	form := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: until, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return errors.Join(os.WriteFile(dir+"/cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
+		os.WriteFile(dir+"/key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
+}
+
+const tlsKeys = "tls.cert = \"cert.pem\"\ntls.key = \"key.pem\""
+
+// Root looks with the rights of the server's user.
+func TestCheckAsTheOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to be somebody else")
+	}
+	const uid = 1234
+	now := time.Now()
+	for _, c := range []struct {
+		name, extra string
+		prepare     func(dir string) error
+		want        string
+	}{
+		{"all is its own", tlsKeys, func(dir string) error {
+			return errors.Join(pairFor(t, dir, now.Add(-time.Hour), now.Add(1000*time.Hour)), os.Chown(dir+"/cert.pem", uid, uid), os.Chown(dir+"/key.pem", uid, uid))
+		}, ""},
+		{"a key of root", tlsKeys, func(dir string) error {
+			return errors.Join(pairFor(t, dir, now.Add(-time.Hour), now.Add(1000*time.Hour)), os.Chown(dir+"/cert.pem", uid, uid), os.Chmod(dir+"/key.pem", 0o600))
+		}, "tls.key: use "},
+		{"a folder of root", "", func(dir string) error { return os.Chown(dir+"/data", 0, 0) }, "server.data: use "},
+		{"a folder that may not be written", "", func(dir string) error { return os.Chmod(dir+"/data", 0o500) }, "server.data: use "},
+		{"a journal of root", "", func(dir string) error { return os.WriteFile(dir+"/data/roomd.db.journal", nil, 0o600) }, "roomd.db.journal: permission denied"},
+		{"a group that it is not in", "admin.group = \"root\"", nil, "admin.group: "},
+		{"a configuration of root", "", func(dir string) error { return os.WriteFile(dir+"/config.toml", nil, 0o600) }, "configuration: use "}, // its mode stays
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, err := os.MkdirTemp("", "roomd-check")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(dir) })
+			st, err := store.Open(dir+"/data.db", store.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(st.Close(), os.Chmod(dir, 0o755), os.Mkdir(dir+"/data", 0o755), os.Rename(dir+"/data.db", dir+"/data/roomd.db"),
+				os.Chown(dir+"/data", uid, uid), os.Chown(dir+"/data/roomd.db", uid, uid)); err != nil {
+				t.Fatal(err)
+			}
+			if c.prepare != nil {
+				if err := c.prepare(dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out, errs, status := checked(t, dir, "server.data = \"data/roomd.db\"\nadmin.socket = \"data/sock\"\n"+c.extra)
+			if c.want == "" && status != exitDone || c.want != "" && (status != exitFailed || !strings.Contains(errs, c.want)) {
+				t.Errorf("%d\n%s\n%s", status, out, errs)
+			}
+		})
+	}
+	// And has its own again.
+	if err := unix.Faccessat(unix.AT_FDCWD, "/etc/shadow", unix.R_OK, unix.AT_EACCESS); err != nil {
+		t.Error(err)
+	}
+}
+
+// The server's own ports and database are not in use by another.
+func TestCheckWhileItRuns(t *testing.T) {
+	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", nextPort.Add(1)-1))
+	p.start()
+	out, errs, status := p.does("", "check")
+	if status != exitDone || errs != "" || !strings.Contains(out, "which a server has open") {
+		t.Errorf("%d %s %s", status, out, errs)
+	}
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, status := p.does("", "check"); status != exitDone || strings.Contains(out, "has open") {
+		t.Error(status, out)
+	}
+}
