@@ -129,7 +129,17 @@ func UntilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 // is no failure.
 func Once(path string, words []string, out, errw io.Writer, ask func(question string) bool) int {
 	line := Join(words)
-	show := func(l string) { fmt.Fprintln(out, l) }
+	cmd, args, flags, wrong := parse(line)
+	ctx, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
+	var unwritten error // the first of the output; a stream ends with it
+	show := func(l string) {
+		if _, err := fmt.Fprintln(out, l); err != nil && unwritten == nil {
+			if unwritten = err; wrong == nil && cmd.stream {
+				giveUp()
+			}
+		}
+	}
 	if tty, ok := out.(*os.File); ok && term.IsTerminal(tty) {
 		show = func(l string) { // no text of a chatter may look like another line
 			for _, row := range term.Fold(l, term.Columns(tty), indent) {
@@ -137,9 +147,7 @@ func Once(path string, words []string, out, errw io.Writer, ask func(question st
 			}
 		}
 	}
-	ctx := context.Background()
 	note := func(text string) { fmt.Fprintln(errw, text) }
-	cmd, args, flags, wrong := parse(line)
 	if wrong == nil && isTable(cmd, args, flags) {
 		note = func(string) {} // a table is of now
 		if tty, ok := canDraw(out); ok {
@@ -178,6 +186,9 @@ func Once(path string, words []string, out, errw io.Writer, ask func(question st
 		a, err = do(ctx, path, answered(line, a.code), show)
 	}
 	switch {
+	case unwritten != nil && (ctx.Err() != nil || err == nil && a.verdict == "OK"):
+		fmt.Fprintf(errw, "roomd: the answer could not be written: %v\n", unwritten)
+		return ExitRefused
 	case ctx.Err() != nil:
 		return ExitDone
 	case err != nil:

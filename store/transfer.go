@@ -207,7 +207,9 @@ func (s *Store) put(room uint64, lines []Line, last uint64) (added uint64, err e
 		}
 		s.mu.Unlock()
 		s.soil(h)
-		err = s.fold()
+		if err = s.fold(); err != nil {
+			added = 0 // they are not on disk, nor will they be
+		}
 	}}
 	if err := s.enqueue(item{change: c}); err != nil {
 		return 0, err
