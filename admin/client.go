@@ -66,6 +66,25 @@ func do(ctx context.Context, path, line string, each func(string)) (answer, erro
 	}
 }
 
+// Complete returns the words that may stand where last stands in a shell, behind
+// others, as they are now. Without an answer of the server there are none.
+func Complete(ctx context.Context, path string, words []string, last string) (all []string) {
+	if len(words) == 0 { // a command: that needs no server
+		for i := range table {
+			if c := &table[i]; !c.console && strings.HasPrefix(c.name, strings.ToLower(last)) {
+				all = append(all, c.name)
+			}
+		}
+		slices.Sort(all)
+		return all
+	}
+	line := "complete " + Join([]string{Join(words) + " " + last})
+	if a, err := do(ctx, path, line, func(w string) { all = append(all, w) }); err != nil || a.verdict != "OK" {
+		return nil
+	}
+	return all
+}
+
 // awaitServer bounds how long who follows a stream waits for a server that has
 // gone.
 const awaitServer = 10 * time.Second

@@ -30,6 +30,7 @@ Exit status: 0 done, 1 refused, 2 wrong usage, 3 the server cannot be reached.`,
   roomd admin --socket /run/roomd/roomd.sock members lobby`,
 		// What follows the command's name is the server's to read.
 		DisableFlagParsing: true,
+		ValidArgsFunction:  adminWords,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			socket, words, err := adminArgs(args, cmd.ErrOrStderr())
 			var away unreachable

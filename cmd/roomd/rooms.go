@@ -38,6 +38,7 @@ Exit status: 0 done (also if there is no room), 1 failed, 2 wrong usage.`,
 		},
 	}
 	r.flags(cmd, false)
+	cmd.ValidArgsFunction = r.rooms(1)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array of objects with name, port, members and topic")
 	return cmd
 }
@@ -94,6 +95,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
 		},
 	}
 	r.flags(cmd, true)
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object with name, port and key")
 	return cmd
 }
@@ -134,6 +136,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
 		},
 	}
 	r.flags(cmd, false)
+	cmd.ValidArgsFunction = r.rooms(1)
 	cmd.Flags().StringVar(&key, "key", "", "the room's delete `KEY`, as create printed it")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd

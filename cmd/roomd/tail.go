@@ -89,6 +89,7 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 		},
 	}
 	r.flags(cmd, true)
+	cmd.ValidArgsFunction = r.rooms(1)
 	f := cmd.Flags()
 	f.IntVarP(&lines, "lines", "n", 10, "begin with the newest `N` lines")
 	f.StringVar(&since, "since", "", "begin behind a sequence number, or so long ago: `SEQ|1h`; 0: the oldest line that is kept")
