@@ -104,7 +104,7 @@ func TestNetcat(t *testing.T) {
 	s.ok("create lobby")
 	s.speak("lobby", "/topic OK", "OK", "ERR denied", "/me ASK")
 	cmd := exec.Command("nc", "-NU", s.socket)
-	cmd.Stdin = strings.NewReader("rooms\nread lobby\n\nrooms nowhere\nsing\ndelete lobby\n")
+	cmd.Stdin = strings.NewReader("\ufeffrooms\nread lobby\n\nrooms nowhere\nsing\ndelete lobby\n")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)

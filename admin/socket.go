@@ -11,6 +11,7 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -131,6 +132,10 @@ func (l *Listener) accept() {
 	}
 }
 
+// byteOrderMark is what some systems put before a text. It is no part of the first
+// line.
+const byteOrderMark = "\ufeff"
+
 // serve answers the lines of one connection.
 func (l *Listener) serve(c *net.UnixConn) {
 	defer c.Close()
@@ -150,9 +155,12 @@ func (l *Listener) serve(c *net.UnixConn) {
 		defer close(lines)
 		in := bufio.NewScanner(c)
 		in.Buffer(nil, mostLine)
+		mark := byteOrderMark // may be before the first line
 		for in.Scan() {
+			line := strings.TrimPrefix(in.Text(), mark)
+			mark = ""
 			select {
-			case lines <- in.Text():
+			case lines <- line:
 			case <-ctx.Done():
 				return
 			}

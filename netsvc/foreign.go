@@ -14,6 +14,8 @@ func foreignAnswer(p wire.Protocol) []byte {
 	case wire.HTTP:
 		// curl prints the body, a browser shows it.
 		return fmt.Appendf(nil, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%s\n", what)
+	case wire.Redis:
+		return []byte("-ERR " + what + "\r\n")
 	case wire.TLS:
 		// A record with a fatal alert: handshake_failure (RFC 8446, section 6).
 		return []byte{21, 3, 1, 0, 2, 2, 40}

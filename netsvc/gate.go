@@ -69,6 +69,17 @@ func newCaller(c conn, addr netip.AddrPort, r *Room) *caller {
 	return who
 }
 
+// goOn makes a member go on where it was before the gate: what was read behind the
+// password is still to be handled.
+func (m *Member) goOn(w *caller) {
+	m.framer, m.begun = w.framer, w.lines > 0
+	m.reset.Store(w.reset)
+	if len(w.held) > 0 {
+		m.left = &leftover{rest: w.held}
+		m.room.svc.held.Add(m.left.size())
+	}
+}
+
 // guesser is an address that gives passwords. One of its passwords is looked at
 // at a time.
 type guesser struct {
@@ -111,7 +122,7 @@ func (r *Room) knock(who *caller, l *lock) {
 	if err == nil {
 		defer end()
 		who.tcp.SetDeadline(time.Time{})
-		r.welcome(r.svc.linkThrough(who.conn, who.tcp, who.addr), who.addr, who.held)
+		r.welcome(r.svc.linkThrough(who.conn, who.tcp, who.addr), who.addr, who)
 		return
 	}
 	if cause, closed := r.ending(); closed {
@@ -178,6 +189,17 @@ func (w *caller) tell(line string) {
 	w.reset = w.reset || errors.Is(err, syscall.ECONNRESET)
 }
 
+// answerTelnet answers what a telnet client has asked for.
+func (w *caller) answerTelnet() {
+	refusals, there := w.framer.Asked()
+	if len(refusals) > 0 {
+		w.tell(string(refusals))
+	}
+	if there {
+		w.tell("* " + hereText + "\n")
+	}
+}
+
 // ask reads lines until one of them gives the password. What was read behind
 // that line is held.
 func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
@@ -215,6 +237,7 @@ func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
 		rest := buf[:n]
 		for {
 			line, over, more, ok := who.framer.Cut(rest)
+			who.answerTelnet()
 			if !ok && !who.reset && (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) {
 				more = nil
 				line, over, ok = who.framer.Tail()

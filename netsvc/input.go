@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -49,6 +50,7 @@ func (l *leftover) size() int64 {
 func (m *Member) input(p []byte) (c Cause, taken bool) {
 	for {
 		line, over, rest, ok := m.framer.Cut(p)
+		m.answerTelnet()
 		if !ok {
 			if m.unended += len(p); m.unended < slowBuffer {
 				return "", true
@@ -83,6 +85,7 @@ func (m *Member) readOn() (c Cause) {
 			return ""
 		}
 		line, over, rest, ok := m.framer.Cut(m.left.rest)
+		m.answerTelnet()
 		if !ok {
 			m.left = nil
 			break
@@ -91,6 +94,27 @@ func (m *Member) readOn() (c Cause) {
 	}
 	return c
 }
+
+// answerTelnet answers what a telnet client has asked for, if it takes answers at
+// all: nobody waits for that.
+func (m *Member) answerTelnet() {
+	refusals, there := m.framer.Asked()
+	if len(refusals) == 0 && !there {
+		return
+	}
+	if ok, _ := m.clear(math.MaxInt); !ok {
+		return
+	}
+	if len(refusals) > 0 {
+		m.queue(insert{kind: answer, bytes: refusals})
+	}
+	if there {
+		m.answer(wire.Event{Type: wire.TypeNotice, Text: m.room.name() + ": " + hereText})
+	}
+}
+
+// hereText answers a telnet client that asks whether anybody is there.
+const hereText = "the server is here"
 
 // lastInput handles the end of the input, and returns the cause of the member's
 // end. What was sent before it is said before the member leaves. If the server is
@@ -104,6 +128,9 @@ func (m *Member) lastInput(err error) (c Cause, ok bool) {
 	c = cmp.Or(m.givenUp(), c)
 	// A reset may have cut the last line short, unless the peer had closed its
 	// side before: Linux tells that by EPIPE.
+	for m.link.wasReset() && !m.isDrained() && m.hold.Load() != free {
+		m.pause(time.Millisecond) // a write is just meeting the reset
+	}
 	whole := (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) && !m.reset.Load()
 	before := m.framer
 	if line, over, ok := m.framer.Tail(); ok && whole {

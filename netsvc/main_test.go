@@ -129,6 +129,19 @@ func (s *server) members(name string) int {
 	return -1
 }
 
+// said is every line of a room's history.
+func (s *server) said(room string) (texts []string) {
+	s.t.Helper()
+	lines, _, err := s.svc.Lines(room, 0, 100000)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, l := range lines {
+		texts = append(texts, l.Text)
+	}
+	return texts
+}
+
 // peer is a client of either port: lines out, lines in.
 type peer struct {
 	t    testing.TB

@@ -264,6 +264,10 @@ func requestBuffer(b []byte) []byte { return b[:requestBytes] }
 func (c *session) take(p []byte) error {
 	for {
 		line, over, rest, ok := c.framer.Cut(p)
+		refusals, there := c.framer.Asked()
+		if c.out = append(c.out, refusals...); there {
+			c.out = append(c.out, "OK "+hereText+"\n"...)
+		}
 		if !ok {
 			if len(p) == requestBytes { // an endless line
 				return c.slow(1)

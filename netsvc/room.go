@@ -240,10 +240,10 @@ func (r *Room) admit(c socket, addr netip.AddrPort) {
 	r.welcome(r.svc.link(c, addr), addr, nil)
 }
 
-// welcome is admit for a connection that is counted and may come in. early is
-// what has been read from it already.
-func (r *Room) welcome(k link, addr netip.AddrPort, early []byte) {
-	m, why, text := r.join(k, addr, early)
+// welcome is admit for a connection that is counted and may come in. before is
+// the caller that it was, if it was one.
+func (r *Room) welcome(k link, addr netip.AddrPort, before *caller) {
+	m, why, text := r.join(k, addr, before)
 	if m == nil {
 		r.svc.leave(addr.Addr())
 		r.svc.refusal(r.name(), addr, text)
@@ -256,7 +256,7 @@ func (r *Room) welcome(k link, addr netip.AddrPort, early []byte) {
 // join registers a member and begins to read it under the lock that closing
 // takes: nobody joins a room that has said farewell. The refusal is a line, and
 // then the link is not begun.
-func (r *Room) join(k link, addr netip.AddrPort, early []byte) (m *Member, why Barred, text string) {
+func (r *Room) join(k link, addr netip.AddrPort, before *caller) (m *Member, why Barred, text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state == closing {
@@ -270,9 +270,8 @@ func (r *Room) join(k link, addr netip.AddrPort, early []byte) (m *Member, why B
 		return nil, isBanned, r.line(banText(b) + "\n")
 	}
 	m = newMember(r, k, addr, r.guest())
-	if len(early) > 0 {
-		m.left = &leftover{rest: early}
-		r.svc.held.Add(int64(len(early)))
+	if before != nil {
+		m.goOn(before)
 	}
 	m.index = len(r.members)
 	r.members = append(r.members, m)
@@ -283,7 +282,7 @@ func (r *Room) join(k link, addr netip.AddrPort, early []byte) (m *Member, why B
 	r.announce(wire.Event{Type: wire.TypeJoin, From: m.nick.Shown, Members: len(r.members)})
 	// From here on what it sends is answered: behind its own join line.
 	if err := m.link.start(m); err != nil {
-		r.svc.held.Add(-int64(len(early)))
+		r.svc.held.Add(-m.left.size())
 		r.remove(m)
 		delete(r.nicks, m.nick.Key)
 		r.announce(wire.Event{Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members)})

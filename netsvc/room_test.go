@@ -213,9 +213,9 @@ func TestCleaned(t *testing.T) {
 	ann := join(t, s.create("lobby"))
 	ann.send("\x1b[2J\x07 tab\tok \xff\xc3(\u202ereverse \u200d\r inside\r")
 	ann.expect("<guest-1> \ufffd[2J\ufffd tab\tok \ufffd\ufffd(\ufffdreverse \u200d\ufffd inside")
-	// Telnet negotiation is swallowed.
-	ann.send("\xff\xfb\x18\xff\xfa\x18\x00xterm\xff\xf0hi\xff\xfd\n!")
-	ann.expect("<guest-1> hi!")
+	// Telnet negotiation is swallowed, and what is asked for refused.
+	ann.send("\xff\xfb\x18\xff\xfa\x18\x00xterm\xff\xf0hi\xff\xfd\x03!")
+	ann.expect("\xff\xfe\x18\xff\xfc\x03<guest-1> hi!")
 	// Only a first line can be that of a browser.
 	ann.send("GET / HTTP/1.1")
 	ann.expect("<guest-1> GET / HTTP/1.1")

@@ -84,19 +84,6 @@ var portKinds = map[string]struct {
 	},
 }
 
-// said is every line of a room's history.
-func (s *server) said(room string) (texts []string) {
-	s.t.Helper()
-	lines, _, err := s.svc.Lines(room, 0, 100000)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, l := range lines {
-		texts = append(texts, l.Text)
-	}
-	return texts
-}
-
 // What a client has sent is handled, though it never reads and is gone by then:
 // in every room, before a password, at the master port, by every engine, and
 // behind TLS.

@@ -16,6 +16,7 @@ import (
 type plainEditor struct {
 	stdin   *readline.CancelableStdin
 	in      *bufio.Reader
+	begun   bool // the first line has been read
 	display *display
 	ask     func(question string)
 	closed  atomic.Bool
@@ -41,6 +42,10 @@ func newPlain(o Options) *plainEditor {
 
 func (p *plainEditor) ReadLine() (string, error) {
 	line, err := p.in.ReadString('\n')
+	if !p.begun {
+		p.begun = true
+		line = strings.TrimPrefix(line, "\ufeff") // a byte order mark is no part of it
+	}
 	switch {
 	case p.closed.Load():
 		return "", io.EOF

@@ -29,13 +29,11 @@ type feed struct {
 }
 
 func newFeed(in io.Reader, long string, limit func() int) *feed {
-	f := &feed{in: bufio.NewReaderSize(in, 64<<10), limit: limit, long: long}
-	if b, err := f.in.Peek(len(bom)); err == nil && string(b) == bom {
-		f.in.Discard(len(bom)) // of the file, and not of its first line
-	}
-	return f
+	return &feed{in: bufio.NewReaderSize(in, 64<<10), limit: limit, long: long}
 }
 
+// bom is what some systems put before a text: it is of the file, and not of its
+// first line.
 const bom = "\ufeff"
 
 // entry is a line of the input, or a part of it.
@@ -76,7 +74,12 @@ func (f *feed) each(put func(entry) bool) error {
 			default:
 				end = true
 			}
-			f.upto += int64(len(chunk))
+			if f.upto == 0 {
+				f.upto = int64(len(chunk))
+				chunk = bytes.TrimPrefix(chunk, []byte(bom))
+			} else {
+				f.upto += int64(len(chunk))
+			}
 			chunk = bytes.TrimSuffix(chunk, []byte("\n"))
 			size += len(chunk)
 			if len(b) <= most+1 || f.long == "split" {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -59,6 +60,25 @@ func TestFeed(t *testing.T) {
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("%.20q %s:\n%q, want\n%q", c.in, c.long, got, c.want)
 		}
+	}
+}
+
+// A line is handed on before anything comes behind it, however short it is.
+func TestFeedDoesNotWait(t *testing.T) {
+	in, out := io.Pipe()
+	go io.WriteString(out, "a\n")
+	got := make(chan string)
+	go newFeed(in, "skip", func() int { return 64 }).each(func(e entry) bool {
+		got <- e.text
+		return false
+	})
+	select {
+	case text := <-got:
+		if text != "a" {
+			t.Errorf("got %q", text)
+		}
+	case <-time.After(patience):
+		t.Error("nothing came")
 	}
 }
 

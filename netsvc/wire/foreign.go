@@ -1,67 +1,154 @@
 package wire
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"strings"
+)
 
 // Protocol is another protocol than ours.
 type Protocol string
 
 const (
-	HTTP Protocol = "http"
-	TLS  Protocol = "tls"
-	SSH  Protocol = "ssh"
+	HTTP   Protocol = "http"
+	RTSP   Protocol = "rtsp"
+	SIP    Protocol = "sip"
+	Redis  Protocol = "redis"
+	Proxy  Protocol = "proxy" // the header of a load balancer's PROXY protocol
+	SSH    Protocol = "ssh"
+	TLS    Protocol = "tls"
+	SMB    Protocol = "smb"
+	RDP    Protocol = "rdp"
+	SOCKS  Protocol = "socks"
+	Binary Protocol = "binary" // anything else that is no text
 )
 
 // Protocols are those that are recognised.
-var Protocols = []Protocol{HTTP, TLS, SSH}
+var Protocols = []Protocol{HTTP, RTSP, SIP, Redis, Proxy, SSH, TLS, SMB, RDP, SOCKS, Binary}
 
 // Foreign tells which other protocol a connection's first line is of, or "" for
 // ours. over says that the line was too long and this is its head only.
 //
 // A browser must never be made to speak to us, and an HTTP request is the only
-// thing that a page can make it send first. What speaks TLS or SSH would fill a
-// room with noise.
+// thing that a page can make it send first. What else is recognised would fill a
+// room with noise. Only the exact shape of a request counts: what a person might
+// say first is a message.
 func Foreign(line []byte, over bool) Protocol {
+	if bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' && classes[r]&classBinary != 0 }) && !isOurs(line) {
+		return binary(line)
+	}
 	switch {
-	case isHTTP(line, over):
-		return HTTP
-	case len(line) == tlsHead && isTLS(line):
-		return TLS
 	case isSSH(line):
 		return SSH
+	case isProxy(line):
+		return Proxy
+	case isRedis(line):
+		return Redis
+	}
+	return request(line, over)
+}
+
+// isOurs reports whether a line begins like a command or a request of ours: what
+// is wrong in it is answered as such.
+func isOurs(line []byte) bool {
+	word, _, ok := strings.Cut(string(line), " ")
+	return bytes.HasPrefix(line, []byte("/")) || ok && slices.ContainsFunc(verbs, func(v verb) bool { return strings.EqualFold(string(v.verb), word) })
+}
+
+// binary tells the protocol of a first line that is no text.
+func binary(line []byte) Protocol {
+	at := func(i int) byte {
+		if i < len(line) {
+			return line[i]
+		}
+		return 0
+	}
+	switch {
+	case len(line) >= tlsHead && isTLS(line[:tlsHead]):
+		return TLS
+	case bytes.HasPrefix(line, []byte("\x00\r\nQUIT\n")): // version 2, behind two line ends
+		return Proxy
+	case at(0) == 0 && (bytes.HasPrefix(line[min(4, len(line)):], []byte("\xffSMB")) || bytes.HasPrefix(line[min(4, len(line)):], []byte("\xfeSMB"))):
+		return SMB // MS-SMB2, section 2.1: the length, and the protocol's name
+	case at(0) == 3 && at(1) == 0 && at(5) == 0xe0:
+		return RDP // a TPKT header (RFC 1006) and an X.224 connection request
+	case at(0) == 4 && (at(1) == 1 || at(1) == 2) && len(line) >= 8, at(0) == 5 && at(1) > 0 && len(line) == 2+int(at(1)):
+		return SOCKS // version 4; version 5 (RFC 1928): the number of methods, and each
+	}
+	return Binary
+}
+
+// request tells the protocol of a line that is METHOD SP target SP NAME/version
+// (RFC 9112, section 3, and those that have it from there), in any case, or GET SP
+// path, as HTTP/0.9 has it.
+func request(line []byte, over bool) Protocol {
+	method, rest, ok := strings.Cut(strings.TrimRight(string(line), " \t"), " ")
+	if !ok || !isMethod(method) {
+		return ""
+	}
+	method = strings.ToUpper(method)
+	if over {
+		// The version is not there to be seen, and a target that begins like one
+		// is enough.
+		const scheme = "http"
+		if known := commonMethods[method]; (known || strings.HasPrefix(string(line), method)) &&
+			(strings.HasPrefix(rest, "/") || len(rest) >= len(scheme) && strings.EqualFold(rest[:len(scheme)], scheme)) {
+			return HTTP
+		}
+		return ""
+	}
+	target, version, ok := strings.Cut(rest, " ")
+	if !ok {
+		if method == "GET" && strings.HasPrefix(target, "/") {
+			return HTTP
+		}
+		return ""
+	}
+	name, number, ok := strings.Cut(version, "/")
+	if !ok || !isVersion(number) {
+		return ""
+	}
+	switch {
+	case strings.EqualFold(name, "SIP") && strings.Contains(target, ":"):
+		return SIP
+	case target == "" || !commonMethods[method] && !isTarget(target):
+		return ""
+	case strings.EqualFold(name, "HTTP"):
+		return HTTP
+	case strings.EqualFold(name, "RTSP"):
+		return RTSP
 	}
 	return ""
 }
 
-// isHTTP reports whether a line is METHOD SP target SP HTTP/digit (RFC 9112,
-// section 3). Any word of capitals counts as a method. Of a line that was too
-// long the version is not there to be seen, and a target that begins like one is
-// enough.
-func isHTTP(line []byte, over bool) bool {
-	method, rest, ok := bytes.Cut(line, []byte(" "))
-	if !ok || !isMethod(method) {
-		return false
-	}
-	if over {
-		const scheme = "http"
-		return bytes.HasPrefix(rest, []byte("/")) ||
-			len(rest) >= len(scheme) && bytes.EqualFold(rest[:len(scheme)], []byte(scheme))
-	}
-	target, version, ok := bytes.Cut(rest, []byte(" "))
-	if !ok || len(target) == 0 {
-		return false
-	}
-	number, ok := bytes.CutPrefix(version, []byte("HTTP/"))
-	return ok && len(number) > 0 && number[0] >= '0' && number[0] <= '9'
+// commonMethods are those of HTTP that are no words of ours: any target will do.
+var commonMethods = map[string]bool{
+	"GET": true, "HEAD": true, "POST": true, "PUT": true, "PATCH": true, "OPTIONS": true, "TRACE": true, "CONNECT": true,
 }
 
-func isMethod(word []byte) bool {
-	for _, b := range word {
-		if (b < 'A' || b > 'Z') && b != '-' && b != '_' {
+// isMethod reports whether a word is one of letters, "-" and "_".
+func isMethod(word string) bool {
+	for _, b := range []byte(word) {
+		if (b < 'A' || b > 'Z') && (b < 'a' || b > 'z') && b != '-' && b != '_' {
 			return false
 		}
 	}
-	return len(word) > 0
+	return word != ""
 }
+
+// isTarget reports whether a word is a path, a URL, or *.
+func isTarget(word string) bool {
+	return word == "*" || strings.HasPrefix(word, "/") || strings.Contains(word, "://")
+}
+
+// isVersion reports whether a word is digits, or digits, "." and digits.
+func isVersion(word string) bool {
+	major, minor, two := strings.Cut(word, ".")
+	return isDigits(major) && (!two || isDigits(minor))
+}
+
+func isDigits(word string) bool { return word != "" && strings.Trim(word, "0123456789") == "" }
 
 // isSSH reports whether a line is an identification, SSH-version-software (RFC
 // 4253, section 4.2).
@@ -72,6 +159,37 @@ func isSSH(line []byte) bool {
 	}
 	version, software, ok := bytes.Cut(rest, []byte("-"))
 	return ok && len(software) > 0 && len(version) > 2 && version[1] == '.' && bytes.Trim(version, "0123456789.") == nil
+}
+
+// isRedis reports whether a line begins an array of RESP, the protocol of Redis.
+func isRedis(line []byte) bool {
+	n, ok := bytes.CutPrefix(line, []byte("*"))
+	return ok && len(n) < 8 && isDigits(string(n))
+}
+
+// isProxy reports whether a line is the header of version 1 of the PROXY protocol
+// (its specification, section 2.1).
+func isProxy(line []byte) bool {
+	words := strings.Split(string(line), " ")
+	switch {
+	case len(words) < 2 || words[0] != "PROXY":
+		return false
+	case words[1] == "UNKNOWN":
+		return true
+	case len(words) != 6 || words[1] != "TCP4" && words[1] != "TCP6":
+		return false
+	}
+	for _, addr := range words[2:4] {
+		if addr == "" || strings.Trim(addr, "0123456789abcdefABCDEF.:") != "" {
+			return false
+		}
+	}
+	for _, port := range words[4:] {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // tlsHead is how many bytes tell TLS from text.

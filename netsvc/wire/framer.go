@@ -3,14 +3,7 @@ package wire
 import (
 	"bytes"
 	"math"
-)
-
-// Telnet commands (RFC 854).
-const (
-	telnetSE   = 240
-	telnetSB   = 250
-	telnetWill = 251
-	telnetIAC  = 255
+	"unicode/utf8"
 )
 
 // maxSubnegotiation is how many bytes are swallowed after IAC SB at most, the
@@ -18,30 +11,37 @@ const (
 // bytes.
 const maxSubnegotiation = 512
 
-// telnetState is where the framer is inside a telnet sequence.
-type telnetState uint8
+// byteOrderMark is what some systems put before a text.
+const byteOrderMark = "\ufeff"
 
+// Where a Framer is in the stream, as Framer.head has it. Below tlsHead that many
+// bytes have come, and they are as those of TLS.
 const (
-	inText   telnetState = iota
-	inIAC                // after IAC
-	inOpt                // after WILL, WONT, DO or DONT: an option follows
-	inSub                // inside a subnegotiation
-	inSubIAC             // inside a subnegotiation, after IAC
+	opened  = tlsHead     // the first line is complete
+	opening = tlsHead + 1 // it is not, and it is not TLS
 )
 
-// Framer cuts a stream of bytes into lines and swallows telnet negotiation (RFC
-// 854 and 855). A stream that begins like TLS has these bytes as its first line,
-// for Foreign: such a peer may wait for ever before it sends a line end. A Framer
+// Framer cuts a stream of bytes into lines and takes telnet out of it (RFC 854
+// and 855): it swallows what is negotiated, and notes what is to be answered. A
+// line ends with LF, CR LF or CR NUL. Once the stream has been seen to be a telnet
+// client's a CR alone ends one, too, and BS and DEL take a character back, as such
+// a client may send each key as it is pressed. A byte order mark at the beginning
+// is dropped. A stream that begins with bytes that no text has is cut there, for
+// Foreign: such a peer may wait for ever before it sends a line end. A Framer
 // holds no buffer while there is no unfinished line, and never more than the
 // limit asks for. It is made by NewFramer and belongs to one goroutine.
 type Framer struct {
-	limit  int
-	head   uint8 // bytes of the stream that are as those of TLS; tlsHead: it is known
-	state  telnetState
-	sub    int    // bytes of the subnegotiation so far
-	size   int    // bytes of the unfinished line so far
-	lastCR bool   // its last byte is a CR
-	part   []byte // its first bytes, limit at most
+	limit   int
+	head    uint8 // see opened
+	mark    uint8 // bytes of the stream that are as those of a byte order mark
+	state   telnetState
+	typed   bool   // it is a telnet client's
+	afterCR bool   // the last line ended with CR: a LF or NUL belongs to it
+	lastCR  bool   // the unfinished line's last byte is a CR
+	sub     int    // bytes of the subnegotiation so far
+	size    int    // bytes of the unfinished line so far
+	part    []byte // its first bytes, limit at most
+	asked   *asked // by telnet, and not answered yet
 }
 
 // NewFramer makes a Framer for lines of up to limit bytes, at least 1, counted
@@ -53,52 +53,141 @@ func NewFramer(limit int) Framer { return Framer{limit: limit} }
 // when they complete none: then all of them have been taken in. The line is
 // good until the next call, or until p is changed. If it is longer than the
 // limit, over is its size in bytes (at most math.MaxInt) and the line itself is
-// only its head, of limit bytes.
+// only its head, of limit bytes. If the first line turns out to be no text, what
+// has come of it is the line, and what came with that.
 func (f *Framer) Cut(p []byte) (line []byte, over int, rest []byte, ok bool) {
-	for f.head < tlsHead && len(p) > 0 {
-		if !f.likeTLS(p[0]) {
-			f.head = tlsHead
-			break
-		}
-		f.add(p[:1])
-		p = p[1:]
-		if f.head++; f.head == tlsHead {
-			line, over = f.take()
-			return line, over, p, true
-		}
+	if f.head != opened {
+		return f.begin(p)
 	}
-	if f.state == inText && f.size == 0 {
+	if f.state == inText && f.size == 0 && !f.typed {
 		// The usual case: whole lines, which need no copy.
-		if i := bytes.IndexByte(p, '\n'); i >= 0 && bytes.IndexByte(p[:i], telnetIAC) < 0 {
+		if i := bytes.IndexByte(p, '\n'); i >= 0 && bytes.IndexByte(p[:i], telnetIAC) < 0 && bytes.IndexByte(p[:i], 0) < 0 {
 			line, over = f.fit(p[:i])
 			return line, over, p[i+1:], true
 		}
 	}
+	return f.cut(p)
+}
+
+// begin is Cut until there was a line that is not blank.
+func (f *Framer) begin(p []byte) (line []byte, over int, rest []byte, ok bool) {
+	for f.head < tlsHead && len(p) > 0 {
+		switch b := p[0]; {
+		case f.head == 0 && int(f.mark) < len(byteOrderMark) && b == byteOrderMark[f.mark]:
+			f.mark++
+		case f.mark > 0 && int(f.mark) < len(byteOrderMark): // it is none
+			f.addMark()
+			f.head = opening
+			continue
+		case f.likeTLS(b):
+			f.add(p[:1])
+			f.head++
+		case f.size > 0:
+			f.head = opening
+			return f.cutAll(p)
+		default:
+			f.head = opening
+			continue
+		}
+		if p = p[1:]; f.head == tlsHead {
+			return f.cutAll(p)
+		}
+	}
+	if f.head < tlsHead {
+		return nil, 0, nil, false
+	}
+	if line, over, rest, ok = f.cut(p); ok && (over > 0 || !Blank(line)) {
+		f.head = opened
+	}
+	return line, over, rest, ok
+}
+
+// addMark makes text of the beginning of a byte order mark.
+func (f *Framer) addMark() {
+	f.add([]byte(byteOrderMark[:f.mark]))
+	f.mark = uint8(len(byteOrderMark))
+}
+
+// cutAll makes a line of all that there is: it is no text.
+func (f *Framer) cutAll(p []byte) (line []byte, over int, rest []byte, ok bool) {
+	f.add(p)
+	f.head = opened
+	f.lastCR, f.typed = false, false
+	line, over = f.take()
+	return line, over, nil, true
+}
+
+// Classes of bytes, which cut looks for.
+const (
+	classEnd    = 1 << iota // what may end a line or begin a telnet sequence
+	classTyped              // what ends a line that is typed
+	classBinary             // what no text has
+)
+
+// classes has what each byte is. What text may have of the control characters is
+// as file(1) sees it: BEL, BS, tab, LF, VT, FF, CR and ESC. They are keys that
+// people press, and escape sequences.
+var classes = func() (c [256]uint8) {
+	for b := range byte(' ') {
+		if (b < 0x07 || b > 0x0d) && b != 0x1b {
+			c[b] |= classBinary
+		}
+	}
+	c['\n'] |= classEnd
+	c[0] |= classEnd
+	c[telnetIAC] |= classEnd
+	c['\r'] |= classTyped
+	return c
+}()
+
+// cut is Cut, byte by byte.
+func (f *Framer) cut(p []byte) (line []byte, over int, rest []byte, ok bool) {
 	for i := 0; i < len(p); {
+		if f.afterCR {
+			if f.afterCR = false; p[i] == '\n' || p[i] == 0 {
+				i++
+				continue
+			}
+		}
 		if f.state != inText {
 			i += f.telnet(p[i])
 			continue
 		}
-		// IAC first: in a flood of them, looking for line ends first would go
-		// over all of p for each.
-		run := p[i:]
-		if n := bytes.IndexByte(run, telnetIAC); n >= 0 {
-			run = run[:n]
+		mask := uint8(classEnd)
+		if f.typed {
+			mask |= classTyped
 		}
-		if n := bytes.IndexByte(run, '\n'); n >= 0 {
-			run = run[:n]
+		if f.head == opening {
+			mask |= classBinary
 		}
-		f.add(run)
-		if i += len(run); i == len(p) {
+		end := i
+		for end < len(p) && classes[p[end]]&mask == 0 {
+			end++
+		}
+		f.add(p[i:end])
+		if i = end; i == len(p) {
 			break
 		}
-		if p[i] == telnetIAC {
+		switch b := p[i]; {
+		case b == telnetIAC:
 			f.state = inIAC
-			i++
-			continue
+		case b == '\n':
+			line, over = f.take()
+			return line, over, p[i+1:], true
+		case b == '\r': // typed
+			f.afterCR, f.lastCR = true, false
+			line, over = f.take()
+			return line, over, p[i+1:], true
+		case b == 0 && f.lastCR:
+			f.typed = true
+			line, over = f.take()
+			return line, over, p[i+1:], true
+		case f.head == opening && f.size < f.limit && !isOurs(f.part):
+			return f.cutAll(p[i:])
+		default: // a NUL, or behind a head that is text
+			f.add(p[i : i+1])
 		}
-		line, over = f.take()
-		return line, over, p[i+1:], true
+		i++
 	}
 	return nil, 0, nil, false
 }
@@ -107,12 +196,14 @@ func (f *Framer) Cut(p []byte) (line []byte, over int, rest []byte, ok bool) {
 // if there is none; half a telnet sequence is none. After it the Framer is as
 // new.
 func (f *Framer) Tail() (line []byte, over int, ok bool) {
-	f.state, f.head = inText, 0
-	if f.size == 0 {
-		return nil, 0, false
+	if int(f.mark) < len(byteOrderMark) {
+		f.addMark()
 	}
-	line, over = f.take()
-	return line, over, true
+	if ok = f.size > 0; ok {
+		line, over = f.take()
+	}
+	*f = NewFramer(f.limit)
+	return line, over, ok
 }
 
 // likeTLS reports whether the next byte of the stream goes on like TLS.
@@ -120,42 +211,6 @@ func (f *Framer) likeTLS(b byte) bool {
 	head := [tlsHead]byte{0x16, 3}
 	head[f.head] = b
 	return isTLS(head[:f.head+1])
-}
-
-// telnet takes one byte inside a sequence and returns how many bytes that used
-// up: none if it belongs to the text after all.
-func (f *Framer) telnet(b byte) int {
-	switch f.state {
-	case inIAC:
-		switch {
-		case b == telnetIAC: // an escaped 255
-			f.state = inText
-			f.add([]byte{telnetIAC})
-		case b >= telnetWill:
-			f.state = inOpt
-		case b == telnetSB:
-			f.state, f.sub = inSub, 0
-		case b >= telnetSE:
-			f.state = inText
-		default: // not telnet at all
-			f.state = inText
-			f.add([]byte{telnetIAC})
-			return 0
-		}
-	case inOpt:
-		f.state = inText
-	default:
-		f.sub++
-		switch {
-		case f.sub == maxSubnegotiation, f.state == inSubIAC && b == telnetSE:
-			f.state = inText
-		case f.state == inSub && b == telnetIAC:
-			f.state = inSubIAC
-		default: // an escaped 255 among others
-			f.state = inSub
-		}
-	}
-	return 1
 }
 
 // add takes in bytes of the unfinished line. Beyond the limit they are counted
@@ -182,9 +237,33 @@ func (f *Framer) take() (line []byte, over int) {
 	line = f.part[:min(size, len(f.part))]
 	if size > f.limit {
 		over = size
+	} else if f.typed {
+		line = correct(line)
 	}
 	f.part, f.size, f.lastCR = nil, 0, false
+	if line == nil {
+		line = []byte{}
+	}
 	return line, over
+}
+
+// correct carries out the BS and DEL in a line: each takes back the character
+// before it.
+func correct(line []byte) []byte {
+	const erasing = "\b\x7f"
+	if !bytes.ContainsAny(line, erasing) {
+		return line
+	}
+	kept := line[:0]
+	for _, b := range line {
+		if b != '\b' && b != 0x7f {
+			kept = append(kept, b)
+			continue
+		}
+		_, n := utf8.DecodeLastRune(kept)
+		kept = kept[:len(kept)-n]
+	}
+	return kept
 }
 
 // fit is take for a line that lies whole in the input.

@@ -3,17 +3,23 @@ package wire
 // FramerState is where a Framer is in its stream, for a process that goes on
 // with it. The zero value is between two lines.
 type FramerState struct {
-	Telnet uint8  `json:"telnet,omitempty"` // where in a telnet sequence
-	Sub    int    `json:"sub,omitempty"`    // bytes of a subnegotiation so far
-	Size   int    `json:"size,omitempty"`   // bytes of the unfinished line so far
-	LastCR bool   `json:"cr,omitempty"`     // the last of them is a CR
-	Part   []byte `json:"part,omitempty"`   // the first of them
-	Head   uint8  `json:"head,omitempty"`   // bytes that are known not to be TLS, or may be
+	Telnet  uint8  `json:"telnet,omitempty"`   // where in a telnet sequence
+	Typed   bool   `json:"typed,omitempty"`    // the client speaks telnet
+	Sub     int    `json:"sub,omitempty"`      // bytes of a subnegotiation so far
+	Size    int    `json:"size,omitempty"`     // bytes of the unfinished line so far
+	LastCR  bool   `json:"cr,omitempty"`       // the last of them is a CR
+	AfterCR bool   `json:"after_cr,omitempty"` // a CR ended the last line
+	Part    []byte `json:"part,omitempty"`     // the first of them
+	Head    uint8  `json:"head,omitempty"`     // how far the first line is
+	Mark    uint8  `json:"mark,omitempty"`     // bytes that may be a byte order mark
 }
 
-// State is where the framer is.
+// State is where the framer is. What is to be answered is no part of it.
 func (f *Framer) State() FramerState {
-	return FramerState{uint8(f.state), f.sub, f.size, f.lastCR, f.part, f.head}
+	return FramerState{
+		Telnet: uint8(f.state), Typed: f.typed, Sub: f.sub, Size: f.size, LastCR: f.lastCR, AfterCR: f.afterCR,
+		Part: f.part, Head: f.head, Mark: f.mark,
+	}
 }
 
 // Resume makes a framer for lines of up to limit bytes that goes on where another
@@ -21,11 +27,15 @@ func (f *Framer) State() FramerState {
 // not have been kept.
 func Resume(limit int, s FramerState) Framer {
 	f := NewFramer(limit)
-	if s.Telnet <= uint8(inSubIAC) {
+	if s.Telnet <= uint8(inDo) {
 		f.state = telnetState(s.Telnet)
 	}
-	f.head = min(s.Head, tlsHead)
+	if f.head = s.Head; f.head > opening {
+		f.head = opened
+	}
+	f.mark = min(s.Mark, uint8(len(byteOrderMark)))
 	f.sub, f.size, f.lastCR = max(s.Sub, 0), max(s.Size, len(s.Part)), s.LastCR
+	f.typed, f.afterCR = s.Typed, s.AfterCR
 	f.part = s.Part[:min(len(s.Part), limit)]
 	if len(f.part) == 0 {
 		f.part = nil

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"reflect"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -48,52 +50,108 @@ func feed(f *wire.Framer, stream []byte, sizes []int) (cuts []cut) {
 	if line, over, ok := f.Tail(); ok {
 		cuts = append(cuts, cut{string(line), over})
 	}
-	return cuts
+	return upToBinary(cuts)
 }
 
 // naive is what a Framer should do, with the whole stream at hand.
 func naive(stream []byte, limit int) (cuts []cut) {
-	if len(stream) >= 3 && stream[0] == 0x16 && stream[1] == 3 && stream[2] <= 4 {
-		head := cut{string(stream[:min(3, limit)]), 0}
-		if limit < 3 {
-			head.Over = 3
+	var line []byte
+	typed, opening := false, true
+	end := func() {
+		c := cut{string(line), 0}
+		switch {
+		case len(line) > limit:
+			c = cut{string(line[:limit]), len(line)}
+		case typed:
+			for {
+				i := strings.IndexAny(c.Line, "\b\x7f")
+				if i < 0 {
+					break
+				}
+				_, n := utf8.DecodeLastRuneInString(c.Line[:i])
+				c.Line = c.Line[:i-n] + c.Line[i+1:]
+			}
 		}
-		return append([]cut{head}, cutText(stream[3:], limit)...)
+		opening = opening && c.Over == 0 && wire.Blank([]byte(c.Line))
+		cuts, line = append(cuts, c), nil
 	}
-	return cutText(stream, limit)
+	tokens := withoutTelnet(bytes.TrimPrefix(stream, []byte("\ufeff")))
+	for i := 0; i < len(tokens); i++ {
+		next := tokens[min(i+1, len(tokens)-1)]
+		switch b := tokens[i]; {
+		case b == isTelnet:
+			typed = true
+		case b == eraseLine:
+			line = nil
+		case b == '\n':
+			line = bytes.TrimSuffix(line, []byte("\r"))
+			end()
+		case b == '\r' && typed:
+			end()
+			if next == '\n' || next == 0 {
+				i++
+			}
+		case b == 0 && bytes.HasSuffix(line, []byte("\r")):
+			line, typed = line[:len(line)-1], true
+			end()
+		case opening && len(line) < limit && isBinary(byte(b)) && !ours.Match(line):
+			return append(cuts, cut{string(append(line, byte(b))), 0})
+		default:
+			line = append(line, byte(b))
+		}
+	}
+	if len(line) > 0 {
+		if line[len(line)-1] == '\r' {
+			line = line[:len(line)-1]
+		}
+		end()
+	}
+	return upToBinary(cuts)
 }
 
-func cutText(stream []byte, limit int) (cuts []cut) {
-	text := withoutTelnet(stream)
-	lines := bytes.Split(text, []byte("\n"))
-	if last := len(lines) - 1; len(lines[last]) == 0 {
-		lines = lines[:last]
-	}
-	for _, line := range lines {
-		line = bytes.TrimSuffix(line, []byte("\r"))
-		if len(line) > limit {
-			cuts = append(cuts, cut{string(line[:limit]), len(line)})
-		} else {
-			cuts = append(cuts, cut{string(line), 0})
+// What a stream has beside bytes.
+const (
+	isTelnet  = 256 + iota // from here on it is known to be a telnet client's
+	eraseLine              // EL
+)
+
+var ours = regexp.MustCompile(`^(?i:/|(create|join|list|delete|help|quit) )`)
+
+func isBinary(b byte) bool { return b < ' ' && (b < 7 || b > 13) && b != 0x1b }
+
+// upToBinary leaves out what stands behind the first byte that is no text, if
+// there is one in the first line: that depends on the pieces.
+func upToBinary(cuts []cut) []cut {
+	for i, c := range cuts {
+		if ours.MatchString(c.Line) {
+			break
+		}
+		if at := strings.IndexFunc(c.Line, func(r rune) bool { return r < ' ' && isBinary(byte(r)) }); at >= 0 {
+			return append(cuts[:i:i], cut{c.Line[:at+1], 0})
+		}
+		if c.Over > 0 || !wire.Blank([]byte(c.Line)) {
+			break
 		}
 	}
 	return cuts
 }
 
-func withoutTelnet(s []byte) (text []byte) {
-	const iac, sb, se = 255, 250, 240
+func withoutTelnet(s []byte) (text []int) {
+	const iac, sb, se, ec, el = 255, 250, 240, 247, 248
 	for len(s) > 0 {
 		skip := 1
 		switch {
 		case s[0] != iac:
-			text = append(text, s[0])
+			text = append(text, int(s[0]))
 		case len(s) == 1:
 		case s[1] == iac:
 			text = append(text, iac)
 			skip = 2
 		case s[1] > sb:
+			text = append(text, isTelnet)
 			skip = 3
 		case s[1] == sb:
+			text = append(text, isTelnet)
 			sub, i := s[2:min(len(s), 2+512)], 0
 			for i < len(sub) {
 				if sub[i] != iac {
@@ -107,6 +165,11 @@ func withoutTelnet(s []byte) (text []byte) {
 			}
 			skip = 2 + min(i, len(sub))
 		case s[1] >= se:
+			if text = append(text, isTelnet); s[1] == ec {
+				text = append(text, '\b')
+			} else if s[1] == el {
+				text = append(text, eraseLine)
+			}
 			skip = 2
 		default:
 			text = append(text, iac)
@@ -158,13 +221,36 @@ func TestFramerLines(t *testing.T) {
 		{"subnegotiation without end", "\xff\xfa" + long + "zb\n", lines("b")},
 		{"each subnegotiation has its own 512", "\xff\xfa" + long[:300] + "\xff\xf0\xff\xfa" + long[:300] + "\xff\xf0b\n", lines("b")},
 		{"subnegotiation cut before its end", "\xff\xfa" + long + "\xff\xf0b\n", lines("\xf0b")},
-		{"like TLS", "\x16\x03\x01\x02\x00ab\n", lines("\x16\x03\x01", "\x02\x00ab")},
-		{"TLS and nothing else", "\x16\x03\x04", lines("\x16\x03\x04")},
-		{"TLS and a line end", "\x16\x03\x00\n", lines("\x16\x03\x00", "")},
-		{"almost TLS", "\x16\x03\x05\n\x16\x03\x01\n", lines("\x16\x03\x05", "\x16\x03\x01")},
-		{"half of TLS", "\x16\x03", lines("\x16\x03")},
-		{"half of TLS and more", "\x16\x03\xff\xfb\x01x\n", lines("\x16\x03x")},
-		{"TLS behind a line", "\n\x16\x03\x01ab\n", lines("", "\x16\x03\x01ab")},
+		{"like TLS", "\x16\x03\x01\x02\x00ab\n", lines("\x16")},
+		{"TLS and nothing else", "\x16\x03\x04", lines("\x16")},
+		{"almost TLS", "\x16\x03\x05\n\x16\x03\x01\n", lines("\x16")},
+		{"half of TLS", "\x16\x03", lines("\x16")},
+		{"half of TLS and more", "\x16\x03\xff\xfb\x01x\n", lines("\x16")},
+		{"no text", "\r\n \nab\x00c\nd", lines("", " ", "ab\x00")},
+		{"no text behind text", "a\nb\x00c\n\x16\x03\x01ab\n", lines("a", "b\x00c", "\x16\x03\x01ab")},
+		{"no text behind the limit", "123456789\x01\nab\n", []cut{{"12345678", 10}, {"ab", 0}}},
+		{"a request that is odd", "LIST \x00\n\x01\n", lines("LIST \x00", "\x01")},
+		{"control characters of text", "\a\t\v\f\x1b[A\n", lines("\a\t\v\f\x1b[A")},
+		{"byte order mark", "\ufeffab\n\ufeffc\n", lines("ab", "\ufeffc")},
+		{"byte order mark alone", "\ufeff", nil},
+		{"two byte order marks", "\ufeff\ufeffab\n", lines("\ufeffab")},
+		{"half a byte order mark", "\xef\xbbab\n", lines("\xef\xbbab")},
+		{"half a byte order mark at the end", "\xef\xbb", lines("\xef\xbb")},
+		{"a character like a byte order mark", "\xef\xbb\xbaab\n", lines("\xef\xbb\xbaab")},
+		{"byte order mark and no text", "\ufeff\x16\x03\x01ab\n", lines("\x16")},
+		{"byte order mark behind telnet", "\xff\xfb\x01\ufeff\n", lines("\ufeff")},
+
+		{"CR NUL", "a\r\x00b\r\x00", lines("a", "b")},
+		{"every line end of telnet", "\xff\xfd\x03a\rb\r\x00c\r\nd\ne", lines("a", "b", "c", "d", "e")},
+		{"line ends of telnet, twice", "\xff\xfd\x03a\r\r\r\x00\r\n\n", lines("a", "", "", "", "")},
+		{"a CR without telnet", "a\rb\n", lines("a\rb")},
+		{"CR NUL is telnet", "a\r\x00b\rc\n", lines("a", "b", "c")},
+		{"BS and DEL", "\xff\xfd\x03abx\bc\x7f\n\x7fd\b\b\be\r\x00", lines("ab", "e")},
+		{"BS takes a character", "\xff\xfd\x03aé\b€\x7f\n😀\bb\xc3\b\n", lines("a", "b")},
+		{"BS before CR NUL", "helo\blo\r\x00", lines("hello")},
+		{"BS without telnet", "ab\b\x7f\n", lines("ab\b\x7f")},
+		{"BS in a line that is too long", "\xff\xfd\x03123456789\b\b\n", []cut{{"12345678", 11}}},
+		{"EC and EL", "gone\xff\xf8ax\xff\xf7b\n", lines("ab")},
 		{"half a sequence at the end", "a\xff", lines("a")},
 		{"half a subnegotiation at the end", "\xff\xfaxyz", nil},
 	} {
@@ -186,7 +272,7 @@ func TestFramerIsNaive(t *testing.T) {
 	piece := rapid.OneOf(
 		rapid.SampledFrom([]string{
 			"\n", "\r", "\r\n", "a", "hello", "\xff", "\xff\xff", "\xff\xfb\x01", "\xff\xfd\n", "\xff\xf1",
-			"\x16\x03", "\x16\x03\x01", "\xff\xfa", "\xff\xf0", "\xff\xfa\x18\x00\xff\xf0", "\xc3\xa9", "\xf0",
+			"\x16\x03", "\x16\x03\x01", "\xff\xfa", "\ufeff", "\xef\xbb", "\b", "\x7f", "\r\x00", "\x00", "\xff\xf7", "\xff\xf8", "\xff\xfd\x03", "/", "List ", "\xff\xf0", "\xff\xfa\x18\x00\xff\xf0", "\xc3\xa9", "\xf0",
 		}),
 		rapid.Map(rapid.IntRange(0, 1100), func(n int) string { return strings.Repeat("x", n) }),
 		rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 20), func(b []byte) string { return string(b) }),

@@ -25,14 +25,17 @@ type Request struct {
 	Secret string // the password of CREATE, the key of DELETE; "" if absent
 }
 
-// verbs are the requests in the order of HELP.
-var verbs = []struct {
+// verb is how a request is written.
+type verb struct {
 	verb     Verb
 	args     string
 	does     string
 	takes    string // for the sentence that follows wrong use
 	min, max int    // words after the verb
-}{
+}
+
+// verbs are the requests in the order of HELP.
+var verbs = []verb{
 	{VerbCreate, "name [password]", "make a room; answers its port and its delete key",
 		"a name and perhaps a password", 1, 2},
 	{VerbJoin, "name", "a room's port and how many are there; connect to join",
