@@ -17,6 +17,10 @@ import (
 // that would have to wait for longer than the server moves; the line is then to
 // be handed in again, with wait. The caller has reading.
 func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
+	if m.tooLate() {
+		m.room.svc.log.Warn("the rest of what a member had sent is dropped", "room", m.room.name(), "member", m.nick.Shown, "remote", m.remote)
+		return vanished, true
+	}
 	if over == 0 && wire.Blank(line) {
 		price := emptyLine
 		if line == nil {

@@ -44,8 +44,9 @@ type session struct {
 	idle   time.Time // when it has been idle for too long; zero: never
 	held   []byte    // input that was read, and has to wait for the server to go on
 	out    []byte
-	deaf   bool // the peer gets no more answers
-	reset  bool // a write has met a reset that came before the end of the input
+	deaf   bool      // the peer gets no more answers
+	late   time.Time // its requests are handled no longer; zero: it is not known to be gone
+	reset  bool      // a write has met a reset that came before the end of the input
 }
 
 // admitMaster serves a connection to the master port, or says why not.
@@ -96,14 +97,15 @@ func errLine(err error) string {
 }
 
 var (
-	errBye     = errors.New("bye")
-	errForeign = errors.New("the peer speaks another protocol")
-	errHurried = errors.New("the peer's address asks for too much")
-	errUnread  = errors.New("the peer does not read")
-	errStopped = errors.New("the server stops")
-	errStill   = errors.New("the server stands still")
-	errMoved   = errors.New("another process has taken over")
-	errBanned  = errors.New("the peer's address is banned")
+	errBye      = errors.New("bye")
+	errForeign  = errors.New("the peer speaks another protocol")
+	errHurried  = errors.New("the peer's address asks for too much")
+	errUnread   = errors.New("the peer does not read")
+	errVanished = errors.New("the peer has vanished")
+	errStopped  = errors.New("the server stops")
+	errStill    = errors.New("the server stands still")
+	errMoved    = errors.New("another process has taken over")
+	errBanned   = errors.New("the peer's address is banned")
 )
 
 // serve answers requests until the client leaves, is idle for too long, or the
@@ -310,12 +312,23 @@ func (c *session) flush() error {
 	}
 	c.conn.SetWriteDeadline(time.Now().Add(masterWrite))
 	_, err := c.conn.Write(out)
-	c.deaf = err != nil
+	if c.deaf = err != nil; c.deaf {
+		c.isGone()
+	}
 	c.reset = errors.Is(err, syscall.ECONNRESET)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errUnread
 	}
 	return nil
+}
+
+// isGone notes that the peer is gone, and reports whether the time is over that it
+// has for what it asked for before.
+func (c *session) isGone() (tooLate bool) {
+	if c.late.IsZero() {
+		c.late = time.Now().Add(lastTime)
+	}
+	return time.Now().After(c.late)
 }
 
 // line answers one request. An error ends the connection.
@@ -349,7 +362,7 @@ func (c *session) line(line []byte, over int) error {
 		err = c.request(req)
 	}
 	switch err {
-	case errBye, errHurried, errUnread, errStopped, errStill, errBanned:
+	case errBye, errHurried, errUnread, errStopped, errVanished, errStill, errBanned:
 		return err
 	}
 	if err != nil {

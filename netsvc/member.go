@@ -33,7 +33,11 @@ const (
 	// together; one answer may always wait. At a bound the member is read no further.
 	maxInFlight = 256
 	maxInserts  = 64 << 10
-	allInserts  = 64 << 20
+
+	// lastTime bounds how long what was received from a peer that is gone, and
+	// waits for its allowance, is handled: a flood is not to go on for an hour.
+	lastTime   = 30 * time.Second
+	allInserts = 64 << 20
 )
 
 // Member is a connection in a room: a reader that speaks, and a cursor. There
@@ -76,6 +80,7 @@ type Member struct {
 	muted atomic.Pointer[mutesOf]
 
 	reset atomic.Bool   // a write has met a reset that came before the end of the input
+	gone  atomic.Int64  // since when nothing can be written to it, in nanoseconds of uptime; 0: it can
 	full  atomic.Bool   // the connection is; writable follows
 	wrote atomic.Uint32 // counts writes that made progress
 	pos   atomic.Uint64 // a copy of cursor.Pos
@@ -272,7 +277,18 @@ func (m *Member) giveUp(c Cause) {
 	m.mu.Lock()
 	m.doom = c
 	m.mu.Unlock()
+	m.unreachable()
 	m.link.abort()
+}
+
+// unreachable notes that nothing can be written to the member any more.
+func (m *Member) unreachable() { m.gone.CompareAndSwap(0, int64(m.room.svc.uptime())) }
+
+// tooLate reports whether the time is over that a member has for its input when
+// nothing can be written to it any more.
+func (m *Member) tooLate() bool {
+	since := m.gone.Load()
+	return since != 0 && m.room.svc.uptime()-time.Duration(since) > lastTime
 }
 
 // givenUp is the cause for which the connection was broken, if it was.

@@ -101,6 +101,12 @@ func (c *session) slow(price float64) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
+	reset := false
+	control(c.tcp, func(fd uintptr) { reset = wasReset(fd) })
+	if (reset || c.deaf) && c.isGone() {
+		c.svc.log.Warn("the rest of what a connection had asked for is dropped", "remote", c.remote)
+		return errVanished
+	}
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
