@@ -62,9 +62,9 @@ func (e *Event) Cursor() Cursor {
 // other two say, words of the server without a meaning; a server that is too old
 // does not say it, and then they are empty.
 type Cursor struct {
-	Seq    uint64
-	RoomID string // the room, whatever its name
-	Epoch  string // another one since the history may have gone back
+	Seq    uint64 `json:"seq"`
+	RoomID string `json:"room_id"` // the room, whatever its name
+	Epoch  string `json:"epoch"`   // another one since the history may have gone back
 }
 
 // log is a history that numbers belong to.

@@ -3,6 +3,7 @@ package client_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
@@ -94,7 +95,8 @@ func Example_logShipper() {
 }
 
 // A bridge carries what is said in one room into another, each line once, also
-// if it is started again: it keeps the number of the last line that it carried.
+// if it is started again: it keeps the place behind the last line that it carried,
+// with the history that it is in, and stops where that is another one.
 func Example_bridge() {
 	ctx, server, stop := exampleServer("here", "there")
 	defer stop()
@@ -106,11 +108,13 @@ func Example_bridge() {
 		log.Fatal(err)
 	}
 	carry := func(lines int) {
-		var last uint64
+		var last client.Cursor
 		if text, err := os.ReadFile(place); err == nil {
-			fmt.Sscan(string(text), &last)
+			if err := json.Unmarshal(text, &last); err != nil {
+				log.Fatal(err)
+			}
 		}
-		from, err := c.Join(ctx, "here", client.JoinOptions{From: client.After(last)})
+		from, err := c.Join(ctx, "here", client.JoinOptions{From: client.Behind(last)})
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -128,7 +132,11 @@ func Example_bridge() {
 				log.Fatal(err)
 			}
 			// Were it killed between these two, it would carry this line again.
-			if err := os.WriteFile(place, fmt.Append(nil, ev.Seq), 0o600); err != nil {
+			text, err := json.Marshal(ev.Cursor())
+			if err != nil {
+				log.Fatal(err)
+			}
+			if err := os.WriteFile(place, text, 0o600); err != nil {
 				log.Fatal(err)
 			}
 			if lines--; lines == 0 {

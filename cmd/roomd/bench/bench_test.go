@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ type fake struct {
 	all        sync.WaitGroup
 
 	mu      sync.Mutex
+	room    string
+	other   string // what it says that it is; "": the room that was made
 	members []net.Conn
 	lines   int
 	wrong   func(f *fake, n int, line string) // says line number n; nil: as it should be
@@ -64,7 +67,15 @@ func (f *fake) accept(ln net.Listener, serve func(net.Conn)) {
 
 func (f *fake) clerk(c net.Conn) {
 	for lines := bufio.NewScanner(c); lines.Scan(); {
-		fmt.Fprintf(c, "OK %s %d key\n", strings.Fields(lines.Text())[1], f.ln.Addr().(*net.TCPAddr).Port)
+		words := strings.Fields(lines.Text())
+		if len(words) < 2 {
+			fmt.Fprintln(c, "ERR bad-request there is no such request")
+			continue
+		}
+		f.mu.Lock()
+		f.room = words[1]
+		f.mu.Unlock()
+		fmt.Fprintf(c, "OK %s %d key\n", words[1], f.ln.Addr().(*net.TCPAddr).Port)
 	}
 }
 
@@ -72,13 +83,13 @@ func (f *fake) member(c net.Conn) {
 	f.mu.Lock()
 	f.members = append(f.members, c)
 	n := len(f.members)
-	fmt.Fprintf(c, "* room: %d here, you are guest-%d (/help)\n", n, n)
+	fmt.Fprintf(c, "* %s: %d here, you are guest-%d (/help)\n", cmp.Or(f.other, f.room), n, n)
 	f.mu.Unlock()
 	for lines := bufio.NewScanner(c); lines.Scan(); {
 		f.mu.Lock()
 		if lines.Text() == "/ping" {
 			fmt.Fprint(c, "* pong 0\n")
-		} else {
+		} else if !strings.HasPrefix(lines.Text(), "/") {
 			f.lines++
 			line := fmt.Sprintf("<guest-%d> %s\n", n, lines.Text())
 			if f.wrong != nil {
@@ -225,5 +236,25 @@ func TestFaults(t *testing.T) {
 				t.Fatalf("got %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+// A room of another server, behind a mapped port, is not talked to, and a room's
+// port is no master port.
+func TestOfAnotherServer(t *testing.T) {
+	f := newFake(t, nil)
+	f.other = "bar"
+	if _, err := Run(t.Context(), f.server(), small()); err == nil || !strings.Contains(err.Error(), "bar") {
+		t.Error(err)
+	}
+	s := f.server()
+	s.Address = netip.MustParseAddrPort(f.ln.Addr().String())
+	if _, err := Run(t.Context(), s, small()); err == nil || !strings.Contains(err.Error(), "is no master port") {
+		t.Error(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.lines > 0 {
+		t.Errorf("the room got %d lines", f.lines)
 	}
 }

@@ -61,7 +61,7 @@ func (c *cycle) read(l *loop, data []byte) error {
 		return nil
 	}
 	c.got = append(c.got, data...)
-	in, err := c.of.proto.entered(c.got)
+	in, err := c.of.proto.entered(c.got, c.room.name)
 	if err != nil {
 		return faultf("a visitor: %v", err)
 	}

@@ -90,7 +90,7 @@ func (v visitor) read(_ *loop, data []byte) error {
 	}
 	if !m.joined {
 		m.welcome = append(m.welcome, data...)
-		n, err := v.t.proto.joined(m.welcome)
+		n, err := v.t.proto.joined(m.welcome, m.stream.room.name)
 		if err != nil {
 			return faultf("%v: %v", m, err)
 		}

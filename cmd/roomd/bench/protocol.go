@@ -12,12 +12,13 @@ type protocol interface {
 	// hello is what a member of a room sends first.
 	hello(room string) string
 	// joined looks for the end of the welcome and returns its length; 0: it
-	// is not all there. The error quotes a refusal.
-	joined(b []byte) (int, error)
+	// is not all there. The error quotes a refusal, or the welcome of another
+	// room, into which nothing must be said.
+	joined(b []byte, room string) (int, error)
 	// enter is what a member sends first that has nothing to wait for but
 	// being in, and entered looks for the sign of it.
 	enter(room string) string
-	entered(b []byte) (bool, error)
+	entered(b []byte, room string) (bool, error)
 	// frame parses a whole message at the beginning of b and returns its
 	// payload and its length; 0: it is not all there.
 	frame(b []byte) (payload []byte, n int, err error)
@@ -65,14 +66,14 @@ type roomdWire struct{}
 // The answer to a ping comes behind the welcome and the replay.
 func (roomdWire) hello(string) string { return "/ping\n" }
 
-func (roomdWire) joined(b []byte) (int, error) {
+func (roomdWire) joined(b []byte, room string) (int, error) {
 	for at := 0; ; {
 		n := bytes.IndexByte(b[at:], '\n') + 1
 		if n == 0 {
 			return 0, nil
 		}
 		line := b[at : at+n]
-		if at == 0 && !bytes.Contains(line, []byte(", you are ")) {
+		if at == 0 && !welcomes(line, room) {
 			return 0, fmt.Errorf("refused: %s", quote(line))
 		}
 		at += n
@@ -82,11 +83,16 @@ func (roomdWire) joined(b []byte) (int, error) {
 	}
 }
 
+// welcomes reports whether a line is the greeting of a room, and of no other one.
+func welcomes(line []byte, room string) bool {
+	return bytes.HasPrefix(line, []byte("* "+room+": ")) && bytes.Contains(line, []byte(", you are "))
+}
+
 func (roomdWire) enter(string) string { return "" }
 
-func (roomdWire) entered(b []byte) (bool, error) {
+func (roomdWire) entered(b []byte, room string) (bool, error) {
 	i := bytes.IndexByte(b, '\n')
-	if i >= 0 && !bytes.Contains(b[:i], []byte(", you are ")) {
+	if i >= 0 && !welcomes(b[:i], room) {
 		return false, fmt.Errorf("refused: %s", quote(b[:i+1]))
 	}
 	return i >= 0, nil
@@ -130,7 +136,7 @@ func (redisWire) hello(room string) string {
 	return fmt.Sprintf("*2\r\n$9\r\nSUBSCRIBE\r\n$%d\r\n%s\r\n", len(room), room)
 }
 
-func (redisWire) joined(b []byte) (int, error) {
+func (redisWire) joined(b []byte, _ string) (int, error) {
 	if len(b) > 0 && b[0] != '*' {
 		return 0, fmt.Errorf("refused: %s", quote(b))
 	}
@@ -145,8 +151,8 @@ const redisMessage = "*3\r\n$7\r\nmessage\r\n"
 
 func (w redisWire) enter(room string) string { return w.hello(room) }
 
-func (w redisWire) entered(b []byte) (bool, error) {
-	n, err := w.joined(b)
+func (w redisWire) entered(b []byte, room string) (bool, error) {
+	n, err := w.joined(b, room)
 	return n > 0, err
 }
 
@@ -220,7 +226,7 @@ func (natsWire) hello(room string) string {
 	return `CONNECT {"verbose":false,"pedantic":false,"lang":"go","version":"1","protocol":1}` + "\r\nSUB " + room + " 1\r\nPING\r\n"
 }
 
-func (natsWire) joined(b []byte) (int, error) {
+func (natsWire) joined(b []byte, _ string) (int, error) {
 	if len(b) > 0 && b[0] == '-' {
 		return 0, fmt.Errorf("refused: %s", quote(b))
 	}
@@ -233,8 +239,8 @@ func (natsWire) joined(b []byte) (int, error) {
 
 func (w natsWire) enter(room string) string { return w.hello(room) }
 
-func (w natsWire) entered(b []byte) (bool, error) {
-	n, err := w.joined(b)
+func (w natsWire) entered(b []byte, room string) (bool, error) {
+	n, err := w.joined(b, room)
 	return n > 0, err
 }
 

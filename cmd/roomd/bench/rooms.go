@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -32,8 +33,16 @@ func makeRooms(server Server, proto protocol, n int) (rooms []place, remove func
 		}
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(10*time.Second + time.Duration(n)*20*time.Millisecond))
-		go c.Write([]byte(request))
+		// A room would take the requests for messages; this it does not, and a
+		// master port says that it is no request.
 		in := bufio.NewReader(c)
+		if _, err := c.Write([]byte("/help\n")); err != nil {
+			return fmt.Errorf("write to the master port: %w", err)
+		}
+		if line, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(line, "ERR ") {
+			return fmt.Errorf("%v is no master port: %s", server.Address, quote([]byte(line)))
+		}
+		go c.Write([]byte(request))
 		for range n {
 			line, err := in.ReadString('\n')
 			if err != nil {
