@@ -161,7 +161,7 @@ func TestSet(t *testing.T) {
 		"set lobby members x":   "not a number from 1 to 1000000",
 		"set lobby replay -1":   "not a number from 0 to 10000",
 		"set lobby lines 5":     "100 or more, or 0 for no limit",
-		"set lobby age soon":    "one like 720h",
+		"set lobby age soon":    "one like 30d",
 		"set lobby read-only x": "neither on nor off",
 		"set lobby quiet x":     "neither on, off nor a number",
 		"set lobby colour red":  "there are members, replay, lines, age, read-only, quiet",
@@ -247,7 +247,7 @@ func TestWatchCommand(t *testing.T) {
 	<-done
 	for line, want := range map[string]string{
 		"watch rooms --every 1ms": "100ms or more", "watch rooms --match x": "rooms has no --match", "watch delete lobby": "no room named delete",
-		"watch doctor --full": "hold up everybody", "watch members a b": "that is not how it is used: watch members [ROOM]", "watch nothing": "no room named nothing",
+		"watch doctor --full": "hold up everybody", "watch members a b": "usage: watch members [ROOM]", "watch nothing": "no room named nothing",
 	} {
 		if _, errs, status := s.do(strings.Fields(line)...); status == admin.ExitDone || !strings.Contains(errs, want) {
 			t.Errorf("%s: %d %s", line, status, errs)

@@ -33,11 +33,15 @@ var serverCommands = []command{
 	upgradeCommand,
 	{name: "loglevel", args: "[debug|info|warn|error]", short: "show or set what is logged", example: "loglevel debug", changes: true, run: func(c *call) error {
 		if c.looked = len(c.args) == 0; !c.looked {
-			if err := c.would("the log level would be %s instead of %s", c.args[0], c.Log.Level()); err != nil {
+			level, err := parseLevel(c.args[0])
+			if err != nil {
 				return err
 			}
-			if err := c.Log.SetLevel(c.args[0]); err != nil {
-				return refuse("usage", "%v", err)
+			if err := c.would("the log level would be %s instead of %s", level, c.Log.Level()); err != nil {
+				return err
+			}
+			if err := c.Log.SetLevel(level); err != nil {
+				return err
 			}
 		}
 		return c.out.text("the log level is %s", c.Log.Level())

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"strings"
@@ -78,6 +79,13 @@ func (c *call) compare(d *diagnosis) {
 	_, damaged := c.Store.LeftOut()
 	for _, what := range damaged {
 		d.say("problem", "database", "%s", what)
+	}
+	rooms := c.Store.DamagedRooms()
+	for _, id := range rooms {
+		d.say("problem", "room "+cmp.Or(c.Service.RoomName(id), fmt.Sprintf("#%d", id)), "lines of it are damaged and left out; doctor --full says where, and roomd store restore puts a backup in place")
+	}
+	if n := c.Store.Damaged(); n > 0 && len(rooms) == 0 {
+		d.say("problem", "database", "a record has become damaged since the start and is left out; doctor --full says which")
 	}
 	if c.Store.Full() {
 		d.say("problem", "disk", "it is full: lines and changes are refused; make room, the next line is tried")
@@ -198,5 +206,8 @@ func (c *call) configured(d *diagnosis) {
 	}
 	if host, _, err := net.SplitHostPort(set["metrics.listen"]); err == nil && host != "localhost" && !strings.HasPrefix(host, "127.") && host != "::1" {
 		d.say("risk", "metrics.listen", "the metrics can be read from elsewhere, without a password")
+		if set["metrics.profiles"] == "true" {
+			d.say("risk", "metrics.profiles", "profiles can be taken from elsewhere, without a password: they cost processor time, and show what is in memory")
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -58,6 +59,11 @@ var lookCommands = []command{
 
 func status(c *call) error {
 	v := struct {
+		Version   string `json:"version"`
+		PID       int    `json:"pid"`
+		Config    string `json:"config,omitempty"`
+		Database  string `json:"database"`
+		Addresses string `json:"addresses,omitempty"` // of the master port
 		netsvc.Status
 		Stop       time.Time `json:"stop,omitzero" table:"maybe"`
 		LogDropped uint64    `json:"log_dropped" table:"maybe"` // lines that could not be written
@@ -65,7 +71,10 @@ func status(c *call) error {
 
 		CertificateExpires time.Time `json:"certificate_expires,omitzero"`
 		CertificateRenewed time.Time `json:"certificate_renewed,omitzero"` // when it was taken up
-	}{Status: c.Service.Status(), Stop: c.plans.of(0)}
+	}{Version: c.Version, PID: os.Getpid(), Config: c.From, Database: c.Data, Status: c.Service.Status(), Stop: c.plans.of(0)}
+	if c.Server.Addresses != nil {
+		v.Addresses = c.Server.Addresses()
+	}
 	if c.Dropped != nil {
 		var waits time.Duration
 		if v.LogDropped, waits = c.Dropped(); waits >= logWaits {

@@ -28,8 +28,7 @@ type Change struct {
 
 // reloadCommand re-reads the configuration.
 var reloadCommand = command{
-	name: "reload", short: "read the configuration and the certificates again", example: "reload --dry-run", changes: true,
-	flags: []flag{dryFlag}, run: reload,
+	name: "reload", short: "read the configuration and the certificates again", example: "reload --dry-run", changes: true, run: reload,
 }
 
 // reload answers key by key. If a key is refused, or the file has a mistake,

@@ -47,12 +47,12 @@ var roomSettings = []roomSetting{
 			return nil
 		},
 		func(s *store.Settings) { s.Lines = nil }},
-	{"age", "history.age", "a time like 720h, 0s for any", "lines older than this go",
+	{"age", "history.age", "a time like 30d, 0s for any", "lines older than this go",
 		func(s store.Settings) (string, bool) { return shownInt(s.Age) },
 		func(s *store.Settings, v string) error {
-			d, err := time.ParseDuration(v)
+			d, err := ParseDuration(v)
 			if err != nil || d < 0 {
-				return refuse("usage", "%q is not a time: one like 720h, or 0s for any age", v)
+				return refuse("usage", "%q is not a time: one like 30d, or 0s for any age", v)
 			}
 			s.Age = &d
 			return nil
@@ -140,7 +140,7 @@ func findSetting(word string) (*roomSetting, error) {
 		}
 	}
 	if n != 1 {
-		return nil, refuse("usage", "%q is no setting of a room: there are %s", word, strings.Join(keys, ", "))
+		return nil, refuse("usage", "%q is no setting of a room%s; there are %s", word, strings.TrimSuffix(didYouMean(word, keys), "?"), strings.Join(keys, ", "))
 	}
 	return found, nil
 }

@@ -36,7 +36,9 @@ type Server struct {
 	// Certificate is the one in use; nil, or a nil func: there is none.
 	Certificate func() *Certificate
 	Version     string
-	Data        string // the database's file
+	From        string        // the file of the configuration
+	Addresses   func() string // of the master port
+	Data        string        // the database's file
 	// Files, if not nil, are further files of the server that no backup may replace.
 	Files func() []string
 	Group string // who else may use the socket at first; empty: nobody
@@ -189,13 +191,26 @@ func find(word string) (*command, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, refuse("usage", "there is no command %q; help lists them", word)
+		var names []string
+		for i := range table {
+			names = append(names, table[i].name)
+		}
+		return nil, refuse("usage", "there is no command %q%s; help lists them", word, strings.TrimSuffix(didYouMean(word, names), "?"))
 	}
 	var names []string
 	for _, f := range found {
 		names = append(names, f.name)
 	}
 	return nil, refuse("usage", "%q may be %s", word, strings.Join(names, " or "))
+}
+
+// fullUsage is usage with the flags of the command.
+func (c *command) fullUsage() string {
+	text := c.usage()
+	for _, f := range c.flags {
+		text += " [" + strings.TrimSpace("--"+f.name+" "+f.arg) + "]"
+	}
+	return text
 }
 
 func (c *command) usage() string { return strings.TrimSpace(c.name + " " + c.args) }
@@ -238,7 +253,13 @@ func (c *command) flag(word string, args []string) (flag, error) {
 	case 1:
 		return c.flag(names[0][2:], args)
 	case 0:
-		return flag{}, refuse("usage", "%s has no --%s; help %s lists what it has", c.name, word, c.name)
+		var known []string
+		for _, f := range all {
+			if f.name != colorFlag {
+				known = append(known, "--"+f.name)
+			}
+		}
+		return flag{}, refuse("usage", "%s has no --%s%s; help %s lists what it has", c.name, word, strings.TrimSuffix(didYouMean("--"+word, known), "?"), c.name)
 	}
 	return flag{}, refuse("usage", "--%s may be %s", word, strings.Join(names, " or "))
 }
@@ -291,7 +312,7 @@ func parse(line string) (*command, []string, map[string]string, error) {
 	}
 	least, most := arity(cmd.args)
 	if len(args) < least || len(args) > most {
-		return nil, nil, nil, refuse("usage", "that is not how it is used: %s", cmd.usage())
+		return nil, nil, nil, refuse("usage", "usage: %s", cmd.fullUsage())
 	}
 	return cmd, args, flags, nil
 }
@@ -476,9 +497,9 @@ func (c *call) duration(name string) (time.Duration, error) {
 	if !ok {
 		return 0, nil
 	}
-	d, err := time.ParseDuration(v)
+	d, err := ParseDuration(v)
 	if err != nil || d <= 0 {
-		return 0, refuse("usage", "--%s takes a time like 30s, 5m or 24h, not %q", name, v)
+		return 0, refuse("usage", "--%s takes a time like 30s, 5m, 24h or 30d, not %q", name, v)
 	}
 	return d, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,15 @@ func NewTap(next slog.Handler, level slog.Level) *Tap {
 
 // Level is the least level that is logged.
 func (t *Tap) Level() string { return strings.ToLower(t.level.Level().String()) }
+
+// parseLevel reads a level of the log, as the configuration has them.
+func parseLevel(word string) (string, error) {
+	level := strings.ToLower(word)
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, level) {
+		return "", refuse("usage", "%q is not a level of the log: write debug, info, warn or error", word)
+	}
+	return level, nil
+}
 
 // SetLevel changes it, until the server stops.
 func (t *Tap) SetLevel(name string) error {
@@ -87,6 +97,10 @@ type logWatch struct {
 func (t *Tap) watch(level, match string) (*logWatch, error) {
 	w := &logWatch{c: make(chan logLine, 256), level: slog.LevelDebug, match: strings.ToLower(match), hub: t.hub}
 	if level != "" {
+		level, err := parseLevel(level)
+		if err != nil {
+			return nil, err
+		}
 		if err := w.level.UnmarshalText([]byte(level)); err != nil {
 			return nil, err
 		}

@@ -20,7 +20,7 @@ type Upgrade struct {
 // upgradeCommand has another process take over.
 var upgradeCommand = command{
 	name: "upgrade", args: "[BINARY]", short: "let the binary on disk, or another one, take over; connections stay",
-	example: "upgrade", changes: true, flags: []flag{dryFlag}, run: upgrade,
+	example: "upgrade", changes: true, run: upgrade,
 }
 
 func upgrade(c *call) error {

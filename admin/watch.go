@@ -73,7 +73,7 @@ func watch(c *call) error {
 	case inner != nil: // abbreviated: a room of that name comes first
 		return c.repeat(inner)
 	case err == nil:
-		return refuse("usage", "that is not how it is used: %s", c.cmd.usage())
+		return refuse("usage", "usage: %s", c.cmd.usage())
 	}
 	return err
 }
@@ -168,7 +168,7 @@ func (c *call) happened(h netsvc.Happening) string {
 func watchLog(c *call) error {
 	w, err := c.Log.watch(c.flags["level"], c.flags["match"])
 	if err != nil {
-		return refuse("usage", "%v", err)
+		return err
 	}
 	defer w.close()
 	if err := c.out.w.Flush(); err != nil {
@@ -264,7 +264,7 @@ func (c *call) repeat(inner *command) error {
 	}
 	args := c.args[1:]
 	if least, most := arity(inner.args); len(args) < least || len(args) > most {
-		return refuse("usage", "that is not how it is used: watch %s", inner.usage())
+		return refuse("usage", "usage: watch %s", inner.usage())
 	}
 	return c.frames(func(out *output) error {
 		again := *c

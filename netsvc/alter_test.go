@@ -146,7 +146,7 @@ func TestSettings(t *testing.T) {
 	}
 	one := 1
 	set(func(o *store.Settings) { o.Members, o.Replay = &one, &one })
-	dial(t, lobby).expect("* lobby: the room is full: it has 1 members, which is the limit")
+	dial(t, lobby).expect("* lobby: the room is full: it has 1 member, which is the limit")
 	set(func(o *store.Settings) { o.Members = nil })
 	bob := dial(t, lobby)
 	bob.until("* 1 earlier line")

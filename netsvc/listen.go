@@ -256,7 +256,7 @@ func (s *Service) enter(a netip.Addr) (Barred, error) {
 	}
 	if n := s.conns.Add(1); n > int64(s.opts().Connections) {
 		s.conns.Add(-1)
-		return overAll, wire.Errorf(wire.CodeBusy, "the server has %d connections, which is the limit; try again later", s.opts().Connections)
+		return overAll, wire.Errorf(wire.CodeBusy, "the server has %s, which is the limit; try again later", counted(s.opts().Connections, "connection"))
 	}
 	// They are counted also without a limit: it may come with a reload.
 	p := block(a)
@@ -264,7 +264,7 @@ func (s *Service) enter(a netip.Addr) (Barred, error) {
 	defer s.mu.Unlock()
 	if most := s.opts().PerAddress; most > 0 && s.byAddr[p] >= most {
 		s.conns.Add(-1)
-		return overAddress, wire.Errorf(wire.CodeBusy, "your address has %d connections here, which is the limit", most)
+		return overAddress, wire.Errorf(wire.CodeBusy, "your address has %s here, which is the limit", counted(most, "connection"))
 	}
 	s.byAddr[p]++
 	return "", nil

@@ -213,7 +213,7 @@ func TestLimits(t *testing.T) {
 		after = dial(t, s.svc.Port())
 		after.send("CREATE another")
 		l, _ := after.next()
-		return l == "ERR full there are 1 rooms, which is the limit"
+		return l == "ERR full the server has 1 room, which is the limit"
 	})
 }
 

@@ -403,6 +403,14 @@ func (s *Service) Status() Status {
 	return st
 }
 
+// counted is a number with its noun.
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 // Printable makes text safe for a terminal and a single line: the rule for what
 // chatters send, and no tab.
 func Printable(s string) string { return strings.ReplaceAll(wire.CleanString(s), "\t", " ") }
@@ -460,7 +468,7 @@ func (s *Service) Inconsistencies() (found []string) {
 			}
 		}
 		if len(r.nicks) != len(r.members) || json != r.json {
-			say("%s: %d members, %d nicks; %d read JSON, %d are counted", r.name(), len(r.members), len(r.nicks), json, r.json)
+			say("%s: %s, %s; of JSON there are %s, and %d are counted", r.name(), counted(len(r.members), "member"), counted(len(r.nicks), "nick"), counted(json, "reader"), r.json)
 		}
 		if r.state == open && (r.ln == nil || r.ln.port != r.port()) {
 			say("%s: it is open, and its port %d is not bound", r.name(), r.port())
@@ -469,14 +477,14 @@ func (s *Service) Inconsistencies() (found []string) {
 		r.mu.Unlock()
 	}
 	if n := s.conns.Load(); n < int64(members) {
-		say("%d connections are counted, and there are %d members", n, members)
+		say("the count of connections is %d, and that of members %d", n, members)
 	}
 	ended := uint64(0)
 	for _, n := range s.Counters().Ended {
 		ended += n
 	}
 	if came := s.members.Load(); came != ended+uint64(members) {
-		say("%d members came, %d went, and %d are here", came, ended, members)
+		say("of members %d came, %d went, and %d are here", came, ended, members)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -264,7 +264,7 @@ func (r *Room) join(k link, addr netip.AddrPort, before *caller) (m *Member, why
 		return nil, isClosing, string(ev.AppendText(nil))
 	}
 	if n := len(r.members); n >= r.most() {
-		return nil, overMembers, r.line(fmt.Sprintf("the room is full: it has %d members, which is the limit\n", n))
+		return nil, overMembers, r.line(fmt.Sprintf("the room is full: it has %s, which is the limit\n", counted(n, "member")))
 	}
 	if b := r.svc.banned(r.id, addr.Addr(), ""); b != nil {
 		return nil, isBanned, r.line(banText(b) + "\n")

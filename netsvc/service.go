@@ -386,7 +386,7 @@ func (s *Service) reserveName(r *Room) error {
 		return wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
 	}
 	if len(s.rooms) >= s.opts().Rooms {
-		return wire.Errorf(wire.CodeFull, "there are %d rooms, which is the limit", len(s.rooms))
+		return wire.Errorf(wire.CodeFull, "the server has %s, which is the limit", counted(len(s.rooms), "room"))
 	}
 	s.rooms[r.key()] = r
 	return nil

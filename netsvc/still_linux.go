@@ -44,7 +44,7 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 		return errors.New("an event loop hangs")
 	}
 	if err := until(ctx, func() bool { s.wakeMembers(); return t.working.Load() == 0 }); err != nil {
-		return fmt.Errorf("%d members do not stop being read", t.working.Load())
+		return fmt.Errorf("%s cannot be brought to a stand", counted(int(t.working.Load()), "member"))
 	}
 	patient, cancel := context.WithTimeout(ctx, parkTime)
 	defer cancel()

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -73,7 +74,7 @@ func (s *Store) LinesDamaged(room, after, upto uint64, maxBytes int) (lines []Li
 				if b, err := decodeBlock(room, k, v); err == nil {
 					more = take(&b, most)
 				} else {
-					s.damaged.Add(1)
+					s.rot(room)
 					damaged++
 				}
 			}
@@ -125,7 +126,7 @@ func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, err e
 		for k, v := seekLast(c, most); k != nil && count < n; k, v = c.Prev() {
 			b, err := decodeBlock(room, k, v)
 			if err != nil {
-				s.damaged.Add(1)
+				s.rot(room)
 				continue
 			}
 			if b.last <= r.trimmed {
@@ -181,6 +182,22 @@ func seekLast(c *bolt.Cursor, upto uint64) (k, v []byte) {
 // store was opened, or a record that has become damaged since, and have left it
 // out. Check says where they are.
 func (s *Store) Damaged() uint64 { return s.damaged.Load() }
+
+// rot counts a damaged block of a room.
+func (s *Store) rot(room uint64) {
+	s.damaged.Add(1)
+	s.rotten.Store(room, true)
+}
+
+// DamagedRooms are the rooms of which readers have come across damaged blocks.
+func (s *Store) DamagedRooms() (rooms []uint64) {
+	s.rotten.Range(func(room, _ any) bool {
+		rooms = append(rooms, room.(uint64))
+		return true
+	})
+	slices.Sort(rooms)
+	return rooms
+}
 
 // viewBlocks reads a room's blocks in the database. What r lacks, as the room
 // is deleted, is filled in before.

@@ -47,6 +47,6 @@ func (s *Store) Health(ctx context.Context) error {
 		s.in.Lock()
 		n := len(s.queue)
 		s.in.Unlock()
-		return fmt.Errorf("the committer is stuck, with %d changes behind the one it is at: %w", n, ctx.Err())
+		return fmt.Errorf("the committer is stuck, and the changes behind the one it is at are %d: %w", n, ctx.Err())
 	}
 }

@@ -139,7 +139,7 @@ func (s *Store) replay(key []byte) (lost bool, err error) {
 	}
 	s.warnings = append(s.warnings, damage...)
 	for _, room := range slices.Sorted(maps.Keys(lines)) {
-		s.warnings = append(s.warnings, fmt.Sprintf("%s: up to %d lines of it were in the journal alone, and are lost", left.rooms[room], lines[room]))
+		s.warnings = append(s.warnings, fmt.Sprintf("%s: lines of it that were in the journal alone, and are lost: up to %d", left.rooms[room], lines[room]))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		s.warnings = append(s.warnings, fmt.Sprintf("the journal that belongs to the database is not there; the newest lines may be lost: %v", err))

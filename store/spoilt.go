@@ -163,7 +163,10 @@ func (f *spoilt) others(tx *bolt.Tx) error {
 		}
 		return nil
 	})
-	if n > 0 {
+	switch {
+	case n == 1:
+		f.say("1 record of the audit is damaged and left out; `roomd store check` names it")
+	case n > 1:
 		f.say("%d records of the audit are damaged and left out; `roomd store check` lists them", n)
 	}
 	return err

@@ -150,6 +150,7 @@ type Store struct {
 	deliver func([]*Post)
 
 	damaged atomic.Uint64          // blocks and records that could not be read
+	rotten  sync.Map               // rooms with such blocks
 	spoilt  atomic.Pointer[spoilt] // replaced as a whole, by load
 	stall   stall
 	full    atomic.Bool // the last change was refused for want of space
@@ -346,7 +347,7 @@ func (s *Store) unmark() error {
 func (s *Store) finish() error {
 	if err := s.flush(); err != nil {
 		if s.opts.Durability == Relaxed {
-			return fmt.Errorf("%d lines that were delivered are lost: %w", s.unwritten, err)
+			return fmt.Errorf("lines that were delivered and are lost: %d: %w", s.unwritten, err)
 		}
 		return err
 	}

@@ -76,7 +76,7 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 	if err := out.Flush(); err != nil || left == 0 {
 		return err
 	}
-	return fmt.Errorf("%w: %d blocks of lines are left out", ErrDamaged, left)
+	return fmt.Errorf("%w: blocks of lines that are left out: %d", ErrDamaged, left)
 }
 
 // ErrDamaged is returned if not everything could be read.

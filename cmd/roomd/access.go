@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -34,12 +35,21 @@ func (c *Config) deletePolicy() (p netsvc.Policy, why string) {
 	return netsvc.Anyone, "access.delete is auto, and we listen on loopback only"
 }
 
+// loopback reports whether a host is this machine for itself alone.
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
+
 // exposed says what is open to strangers, where they can reach us, and what to
 // set against it.
 func (c *Config) exposed() (warnings []string) {
+	if host, _, err := net.SplitHostPort(c.Metrics.Listen); err == nil && c.Metrics.Profiles && !loopback(host) {
+		warnings = append(warnings, fmt.Sprintf("other machines can take profiles on %s, without a password: they cost processor time, and show what is in memory: set metrics.listen to 127.0.0.1, or metrics.profiles to false", c.Metrics.Listen))
+	}
 	a, ok := c.reachable()
 	if !ok {
-		return nil
+		return warnings
 	}
 	if c.TLS.Cert == "" {
 		warnings = append(warnings, fmt.Sprintf("other machines can reach us on %v, and all is readable on the way there: set tls.cert and tls.key", a))

@@ -23,7 +23,11 @@ func newAdmin() *cobra.Command {
 		Long: `Give the running server a command, or, without one, open its console.
 "roomd admin help" lists the commands, "roomd admin help delete" explains one.
 
-Exit status: 0 done, 1 refused, 2 wrong usage, 3 the server cannot be reached.`,
+Exit status: 0 done, 1 refused, 2 wrong usage, 3 the server cannot be reached.
+
+The commands:
+
+` + summary(),
 		Example: `  roomd admin
   roomd admin rooms --json
   roomd admin delete dev --yes
@@ -68,6 +72,16 @@ Exit status: 0 done, 1 refused, 2 wrong usage, 3 the server cannot be reached.`,
 			return nil
 		},
 	}
+}
+
+// summary lists the commands of the console. Four spaces make a list of it in
+// the man page, too.
+func summary() string {
+	var b strings.Builder
+	for _, c := range admin.Summary() {
+		fmt.Fprintf(&b, "    %-44s %s\n", c[0], c[1])
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // exitStatus ends the process with a status of its own; all has been said.

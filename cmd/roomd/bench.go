@@ -50,7 +50,7 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
   roomd bench latency --rate 200 --durability relaxed
   roomd bench fanout --server 127.0.0.1:8080 --json
   roomd bench idle --protocol nats --server 127.0.0.1:4222`,
-		Args: exactly(0, 0),
+		Args: subcommands,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -66,7 +66,7 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
 	}
 	f := cmd.Flags()
 	f.IntVar(&runs, "runs", 1, "how often to run each shape, for the median")
-	f.DurationVar(&pause, "pause", 0, "rest after each measurement, where others use the machine")
+	timeVar(f, &pause, "pause", 0, "rest after each measurement, where others use the machine")
 	f.BoolVar(&peers, "peers", false, "measure redis-server and nats-server, too")
 	f.StringVar(&dir, "dir", "", "`FOLDER` for the databases")
 	f.StringVar(&page, "write", "", "put the table into `FILE`, between its marks")
@@ -220,7 +220,7 @@ a redis-server or a nats-server), with its data in a temporary folder.`,
 		f.IntVar(&shape.InFlight, "in-flight", shape.InFlight, "lines that each publisher has in flight")
 	})
 	flag(shape.Publishers > 0, func() {
-		f.DurationVar(&shape.Patience, "patience", shape.Patience, "how long the last line may take to reach everybody")
+		timeVar(f, &shape.Patience, "patience", shape.Patience, "how long the last line may take to reach everybody")
 	})
 	flag(kind == bench.Fanout || kind == bench.Latency, func() {
 		f.IntVar(&shape.Stopped, "stopped", 0, "members of each room that do not read until all is said, and then must get everything")
@@ -233,14 +233,14 @@ a redis-server or a nats-server), with its data in a temporary folder.`,
 		f.Float64Var(&shape.Rate, "rate", shape.Rate, "lines a second in all")
 	})
 	flag(shape.WarmUp > 0, func() {
-		f.DurationVar(&shape.WarmUp, "warm-up", shape.WarmUp, "work that is not measured, at first")
+		timeVar(f, &shape.WarmUp, "warm-up", shape.WarmUp, "work that is not measured, at first")
 		f.Uint64Var(&shape.Lines, "lines", 0, "lines to measure; 0: as many as fit into the duration")
 	})
 	flag(shape.Duration > 0, func() {
-		f.DurationVar(&shape.Duration, "duration", shape.Duration, "how long to measure")
+		timeVar(f, &shape.Duration, "duration", shape.Duration, "how long to measure")
 	})
 	flag(kind == bench.Idle, func() {
-		f.DurationVar(&shape.Settle, "settle", shape.Settle, "how long the server's memory may take to come to rest")
+		timeVar(f, &shape.Settle, "settle", shape.Settle, "how long the server's memory may take to come to rest")
 	})
 	flag(kind == bench.History, func() {
 		f.IntVar(&shape.Keep, "keep", shape.Keep, "lines that the room keeps")

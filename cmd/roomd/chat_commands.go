@@ -324,7 +324,11 @@ func (c *chat) doSearch(text string, _ bool) {
 		if len(found) > mostFound {
 			which = fmt.Sprintf(", the newest %d of them", mostFound)
 		}
-		c.say("%s: %d of %d lines have %s%s", p.name, len(found), len(lines), harmless(text), which)
+		have := "have"
+		if len(lines) == 1 {
+			have = "has"
+		}
+		c.say("%s: %d of %s %s %s%s", p.name, len(found), plural(len(lines), "line"), have, harmless(text), which)
 		for _, ev := range found[max(0, len(found)-mostFound):] {
 			p.again(ev)
 		}

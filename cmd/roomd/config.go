@@ -12,6 +12,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"roomd/admin"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -217,7 +218,7 @@ func nearest(k string, sections bool) string {
 		if sections {
 			name, _, _ = strings.Cut(name, ".")
 		}
-		d := distance(k, name)
+		d := admin.Distance(k, name)
 		if _, bare, _ := strings.Cut(name, "."); !strings.Contains(k, ".") && k == bare {
 			d = 0 // it only lacks its section
 		}
@@ -229,26 +230,6 @@ func nearest(k string, sections bool) string {
 		return ""
 	}
 	return "; did you mean " + best + "?"
-}
-
-// distance counts the characters to change, add or take away (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }
 
 // cross checks what depends on more than one key.
@@ -277,7 +258,7 @@ func (p *parser) cross(c *Config) {
 		seen[n.Key] = true
 	}
 	if len(c.Server.Create) > c.Rooms.Max {
-		p.at([]string{"server.create", "rooms.max"}, "%d rooms are more than rooms.max allows, which is %d", len(c.Server.Create), c.Rooms.Max)
+		p.at([]string{"server.create", "rooms.max"}, "%s are more than rooms.max allows, which is %d", plural(len(c.Server.Create), "room"), c.Rooms.Max)
 	}
 	switch {
 	case c.TLS.Cert != "" && c.TLS.Key == "":
@@ -338,6 +319,22 @@ func (c *Config) adminMode() os.FileMode {
 		return 0o600
 	}
 	return os.FileMode(n)
+}
+
+// from is the file that the configuration is from, for people.
+func (c *Config) from() string {
+	if c.Path == "" {
+		return "the defaults alone"
+	}
+	return absolute(c.Path)
+}
+
+// absolute is a path that means the same elsewhere.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 func (c *Config) masterAddresses() string {

@@ -226,12 +226,12 @@ func TestUsage(t *testing.T) {
 		"serve x":       `"x" is not a port: a number from 1 to 65535`,
 		"serve 0":       `"0" is not a port: a number from 1 to 65535`,
 		"serve 70000":   `"70000" is not a port: a number from 1 to 65535`,
-		"serve 1 2":     "accepts between 0 and 1 arg(s), received 2",
-		"sing":          `unknown command "sing" for "roomd"`,
-		"check --bad":   "unknown flag: --bad",
-		"check x":       "received 1",
-		"version --x":   "unknown flag: --x",
-		"serve --port1": "unknown flag: --port1",
+		"serve 1 2":     "usage: roomd serve [PORT]",
+		"sing":          `roomd has no command "sing"`,
+		"check --bad":   "roomd check has no --bad",
+		"check x":       "usage: roomd check",
+		"version --x":   "roomd version has no --x",
+		"serve --port1": "roomd serve has no --port1",
 	} {
 		out, errw := new(bytes.Buffer), new(bytes.Buffer)
 		status := run(strings.Fields(line), nil, out, errw)

@@ -181,7 +181,7 @@ func statusLine(svc *netsvc.Service, st *store.Store) string {
 	return netsvc.Printable(text)
 }
 
-func plural(n int, noun string) string {
+func plural[N int | int64 | uint64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

@@ -220,6 +220,12 @@ func (p *plan) settle(dry bool) (refused bool) {
 func (p *plan) commit() {
 	c := p.next
 	p.network.Commit()
+	was := p.was.exposed()
+	for _, w := range c.exposed() {
+		if !slices.Contains(was, w) {
+			p.log.Warn(w)
+		}
+	}
 	p.pair.follows(p.server.pair.Load())
 	p.pair.remind(time.Now())
 	p.server.pair.Store(p.pair)

@@ -126,7 +126,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
 					return says(err)
 				}
 				for _, i := range rooms {
-					if !agree(cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("deletes %s and sends %d members away", harmless(i.Name), i.Members)) {
+					if !agree(cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("deletes %s and sends %s away", harmless(i.Name), plural(i.Members, "member"))) {
 						fmt.Fprintln(cmd.ErrOrStderr(), "nothing was done")
 						return errTold
 					}

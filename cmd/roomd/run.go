@@ -21,16 +21,6 @@ const (
 	exitUnreachable = 3 // of roomd admin
 )
 
-// usageError is a command line that cannot be understood.
-type usageError struct {
-	err error
-	cmd *cobra.Command
-}
-
-func (e usageError) Error() string {
-	return fmt.Sprintf("%v\nTry '%s --help'.", e.err, e.cmd.CommandPath())
-}
-
 // errTold is a failure whose reasons have been printed already.
 var errTold = errors.New("told")
 
@@ -82,24 +72,16 @@ ROOMD_PASSWORD for --password.`,
   printf 'CREATE dev\nLIST\n' | nc -N 127.0.0.1 8080`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          subcommands,
+		Version:       thisVersion().Version,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd} })
+	root.SetFlagErrorFunc(wrongFlag)
+	root.SetVersionTemplate(thisVersion().String() + "\n")
 	root.AddCommand(newServe(), newAdmin(), newCheck(), newStore(), newBench(), newVersion(),
 		newChat(), newSend(), newTail(), newList(), newCreate(), newDelete())
 	withMan(root)
 	return root
-}
-
-// exactly makes a wrong number of arguments a usage error.
-func exactly(least, most int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.RangeArgs(least, most)(cmd, args); err != nil {
-			return usageError{err, cmd}
-		}
-		return nil
-	}
 }
 
 func newServe() *cobra.Command {
@@ -149,7 +131,7 @@ func newVersion() *cobra.Command {
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "roomd %s (commit %s, %s, %s)\n", v.Version, v.Commit, v.Go, v.Platform)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), v)
 			return err
 		},
 	}
@@ -162,6 +144,10 @@ type version struct {
 	Commit   string `json:"commit"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+}
+
+func (v version) String() string {
+	return fmt.Sprintf("roomd %s (commit %s, %s, %s)", v.Version, v.Commit, v.Go, v.Platform)
 }
 
 // thisVersion is what the Go tool has written into the binary.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/admin"
 	"roomd/netsvc"
 )
 
@@ -269,9 +270,9 @@ func setDuration(to *time.Duration, v any, zero, least, most time.Duration) erro
 	if !ok {
 		return fmt.Errorf(`%s has no unit; write a string like "%vs"`, shown(v), v)
 	}
-	d, err := time.ParseDuration(s)
+	d, err := admin.ParseDuration(s)
 	if err != nil {
-		return fmt.Errorf(`%q is not a time; write a number with a unit, like "30s", "5m" or "24h"`, s)
+		return fmt.Errorf(`%q is not a time; write a number with a unit, like "30s", "5m", "24h" or "30d"`, s)
 	}
 	switch {
 	case d == 0 && zero == 0:

@@ -91,7 +91,7 @@ and standard error says which are not, and why, 2 wrong usage.`,
 	r.flags(cmd, true)
 	cmd.ValidArgsFunction = r.rooms(1)
 	cmd.Flags().StringVar(&s.nick, "nick", "", "the `NAME` to speak under; default: "+nickVar+", else one that is made up")
-	cmd.Flags().DurationVar(&s.patience, "timeout", time.Minute, "give up when the server is out of reach, or takes no line, for this long; 0: never")
+	timeVar(cmd.Flags(), &s.patience, "timeout", time.Minute, "give up when the server is out of reach, or takes no line, for this long; 0: never")
 	cmd.Flags().StringVar(&s.long, "long", "skip", "a line that is too long for the server: `skip|cut|split|fail`")
 	return cmd
 }

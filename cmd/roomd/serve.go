@@ -270,7 +270,8 @@ func (s *server) openDoors(halt func()) (err error) {
 	}
 	s.shell = &admin.Server{
 		Service: s.svc, Store: s.st, Log: s.tap, Stop: halt, Config: func() []admin.Setting { return s.config().settings() },
-		Reload: s.reload, Upgrade: s.upgrade, Version: thisVersion().Version, Data: c.Server.Data, Group: c.Admin.Group,
+		Reload: s.reload, Upgrade: s.upgrade, Version: thisVersion().Version, From: c.from(),
+		Addresses: func() string { return s.config().masterAddresses() }, Data: c.Server.Data, Group: c.Admin.Group,
 		Files:   func() []string { return s.config().files() },
 		Dropped: s.lines.state, Certificate: func() *admin.Certificate { return s.pair.Load().about() },
 	}
@@ -334,7 +335,7 @@ func (s *server) run(ctx context.Context, console *admin.Console) error {
 	for _, w := range c.exposed() {
 		s.log.Warn(w)
 	}
-	s.log.Info("ready", "master", c.masterAddresses())
+	s.log.Info("ready", "master", c.masterAddresses(), "version", thisVersion().Version, "config", c.from(), "database", c.Server.Data, "pid", os.Getpid())
 	announce(s.out, c, s.svc)
 	s.manager.tell("READY=1", "STATUS="+statusLine(s.svc, s.st))
 	var attending sync.WaitGroup
@@ -444,11 +445,12 @@ func createFirst(svc *netsvc.Service, names []string) error {
 // announce says where everything is. A few rooms are listed, many are counted.
 func announce(out io.Writer, c *Config, svc *netsvc.Service) {
 	const most = 10
+	fmt.Fprintf(out, "roomd %s, process %d, configuration: %s, database: %s\n", thisVersion().Version, os.Getpid(), c.from(), c.Server.Data)
 	fmt.Fprintf(out, "master port  %s\n", c.masterAddresses())
 	rooms := svc.List()
 	for i, r := range rooms {
 		if i == most {
-			fmt.Fprintf(out, "and %d more rooms\n", len(rooms)-most)
+			fmt.Fprintf(out, "and %s more\n", plural(len(rooms)-most, "room"))
 			break
 		}
 		if r.Unbound != "" {

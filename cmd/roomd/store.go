@@ -62,7 +62,7 @@ func newStore() *cobra.Command {
 		Use:     "store",
 		Short:   "Look after the database while the server is down",
 		Example: "  roomd store check",
-		Args:    exactly(0, 0),
+		Args:    subcommands,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&s.file, "config", "", "configuration `FILE`")
@@ -123,7 +123,7 @@ func (s *storeCommand) check(cmd *cobra.Command) error {
 		if info.Schema != store.Schema {
 			_, err = fmt.Fprintf(out, "%s is of version %d: the next start brings it to version %d, and keeps it beside\n", cfg.Server.Data, info.Schema, store.Schema)
 		} else {
-			_, err = fmt.Fprintf(out, "%s is whole: %d rooms, %d lines\n", cfg.Server.Data, info.Rooms, info.Lines)
+			_, err = fmt.Fprintf(out, "%s is whole: %s, %s\n", cfg.Server.Data, plural(info.Rooms, "room"), plural(info.Lines, "line"))
 		}
 	} else {
 		for _, p := range problems {
@@ -300,9 +300,9 @@ func (s *storeCommand) importFrom(cmd *cobra.Command, file string) error {
 	st.Start(func([]*store.Post) {})
 	rooms, lines, err := st.Import(bufio.NewReaderSize(&endedReader{ctx, in}, 1<<16), keyOf, progress(cmd, "imported"))
 	if err = errors.Join(err, st.Close()); err != nil {
-		return fmt.Errorf("%d rooms and %d lines are imported; the same command adds the rest: %w", rooms, lines, err)
+		return fmt.Errorf("%s and %s are imported; the same command adds the rest: %w", plural(rooms, "room"), plural(lines, "line"), err)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d rooms and %d lines are imported\n", rooms, lines)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s and %s are imported\n", plural(rooms, "room"), plural(lines, "line"))
 	return err
 }
 
@@ -335,7 +335,7 @@ func progress(cmd *cobra.Command, what string) func(lines uint64) {
 	return func(lines uint64) {
 		if time.Since(shown) >= time.Second/2 {
 			shown = time.Now()
-			fmt.Fprintf(w, "\r%d lines %s", lines, what)
+			fmt.Fprintf(w, "\r%s %s", plural(lines, "line"), what)
 		}
 	}
 }

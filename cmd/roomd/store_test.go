@@ -68,7 +68,7 @@ func TestStoreTools(t *testing.T) {
 	if err := p.kill(syscall.SIGKILL); err == nil {
 		t.Fatal("it was not killed")
 	}
-	if out := p.ok("store", "check"); !strings.Contains(out, "is whole: 1 rooms, 4 lines") {
+	if out := p.ok("store", "check"); !strings.Contains(out, "is whole: 1 room, 4 lines") {
 		t.Error(out)
 	}
 	if out := p.ok("store", "info", "--json"); !strings.Contains(out, `"lines":4`) || !strings.Contains(out, `"schema":2`) {
@@ -89,7 +89,7 @@ func TestStoreTools(t *testing.T) {
 	if out := p.ok("store", "check"); !strings.Contains(out, "3 lines") {
 		t.Error(out)
 	}
-	if out := p.ok("store", "import", "dump"); !strings.Contains(out, "0 rooms and 1 lines") {
+	if out := p.ok("store", "import", "dump"); !strings.Contains(out, "0 rooms and 1 line are") {
 		t.Error(out)
 	}
 	if out := p.ok("store", "export", "--all"); out != dump {
@@ -170,7 +170,7 @@ func TestNotTheDatabase(t *testing.T) {
 		}
 		out.Close()
 	}
-	if out := p.ok("store", "check"); !strings.Contains(out, "is whole: 1 rooms, 1 lines") {
+	if out := p.ok("store", "check"); !strings.Contains(out, "is whole: 1 room, 1 line") {
 		t.Error(out)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"roomd/admin"
 	"roomd/netsvc/client"
 	"roomd/netsvc/wire"
 )
@@ -94,9 +95,9 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 	f.IntVarP(&lines, "lines", "n", 10, "begin with the newest `N` lines")
 	f.StringVar(&since, "since", "", "begin behind a sequence number, or so long ago: `SEQ|1h`; 0: the oldest line that is kept")
 	f.BoolVar(&t.asJSON, "json", false, "print one JSON object a line, as the protocol has it")
-	f.BoolVar(&t.follow, "follow", true, "go on with what comes; false: end when all has been printed")
+	f.BoolVarP(&t.follow, "follow", "f", true, "go on with what comes; false: end when all has been printed")
 	f.StringVar(&file, "cursor", "", "remember in `FILE` how far we are, and go on from there")
-	f.DurationVar(&t.patience, "timeout", time.Minute, "give up when the server is out of reach for this long, at the start and with --follow=false; 0: never")
+	timeVar(f, &t.patience, "timeout", time.Minute, "give up when the server is out of reach for this long, at the start and with --follow=false; 0: never")
 	return cmd
 }
 
@@ -143,7 +144,7 @@ func (t *tailer) run(ctx context.Context, room *client.Room) error {
 			}
 		}
 		if printed++; !caughtUp && !isTerminal(t.out) {
-			t.tell.progress(func() string { return fmt.Sprintf("%d lines, %d/s", printed, t.tell.rate(printed)) })
+			t.tell.progress(func() string { return fmt.Sprintf("%s, %d/s", plural(printed, "line"), t.tell.rate(printed)) })
 		}
 	}
 	t.tell.clear()
@@ -182,8 +183,8 @@ func parseSince(text string, now time.Time) (client.From, time.Time, error) {
 	if seq, err := strconv.ParseUint(text, 10, 64); err == nil {
 		return client.After(seq), time.Time{}, nil
 	}
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+	if d, err := admin.ParseDuration(text); err == nil && d >= 0 {
 		return client.After(0), now.Add(-d), nil
 	}
-	return client.From{}, time.Time{}, fmt.Errorf("--since %q is neither a sequence number (812) nor a time (90s, 1h, 24h)", text)
+	return client.From{}, time.Time{}, fmt.Errorf("--since %q is neither a sequence number (812) nor a time (90s, 1h, 30d)", text)
 }

@@ -1,0 +1,77 @@
+package admin_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"roomd/admin"
+)
+
+// A time has days, too.
+func TestParseDuration(t *testing.T) {
+	const day = 24 * time.Hour
+	for text, want := range map[string]time.Duration{
+		"30d": 30 * day, "1d": day, "1d12h": 36 * time.Hour, "1.5d": 36 * time.Hour, "0d": 0, "90s": 90 * time.Second, "-1d": -day, "-1d1h": -25 * time.Hour,
+		"106751d": 106751 * day, "5m": 5 * time.Minute,
+	} {
+		if got, err := admin.ParseDuration(text); err != nil || got != want {
+			t.Errorf("%s is %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "d", "1", "1dd", "1d2", "1d-2h", "1d+2h", "infd", "NaNd", "1e3d", "106752d", "106751d23h59m", "1h1d", "day", "1 d", "-106751d23h59m"} {
+		if got, err := admin.ParseDuration(text); err == nil {
+			t.Errorf("%s is %v", text, got)
+		}
+	}
+}
+
+// What nobody can carry out is answered in our words: with what may have been
+// meant, or with how it is used.
+func TestConsoleUsage(t *testing.T) {
+	s := startShell(t)
+	s.ok("create lobby")
+	for line, want := range map[string]string{
+		"staus": "did you mean status", "memberz": "did you mean members", "xyzzy": `no command "xyzzy"; help`, "loglevel foo": "debug, info, warn or error",
+		"watch log --level foo": "debug, info, warn or error", "create x y": "usage: create ROOM [--port N]", "room": "usage: room ROOM", "rooms --srot members": "did you mean --sort",
+		"set lobby replya 3": "did you mean replay", "ban 192.0.2.1 --for 30": "30d",
+	} {
+		_, errs, status := s.do(strings.Fields(line)...)
+		if status == admin.ExitDone || !strings.Contains(errs, want) || strings.Contains(errs, "slog") {
+			t.Errorf("%s: status %d, %q has no %q", line, status, errs, want)
+		}
+	}
+	s.ok("ban 192.0.2.1 --for 30d --yes")
+	var bans []struct{ Created, Until time.Time }
+	if err := json.Unmarshal([]byte(s.ok("bans --json")), &bans); err != nil || len(bans) != 1 || bans[0].Until.Sub(bans[0].Created).Round(time.Hour) != 720*time.Hour {
+		t.Error(bans, err)
+	}
+	s.ok("set lobby age 30d --yes")
+	if out := s.ok("set lobby age --json"); !strings.Contains(out, `"720h0m0s"`) {
+		t.Error(out)
+	}
+}
+
+// The help of each command has an example, and no flag twice.
+func TestHelpOfEachCommand(t *testing.T) {
+	s := startShell(t)
+	for _, c := range admin.Summary() {
+		name, _, _ := strings.Cut(c[0], " ")
+		var about struct {
+			Example string
+			Flags   []struct{ Flag string }
+		}
+		if err := json.Unmarshal([]byte(s.ok("help "+name+" --json")), &about); err != nil || about.Example == "" {
+			t.Errorf("%s has no example, %v", name, err)
+		}
+		seen := make(map[string]bool)
+		for _, f := range about.Flags {
+			flag, _, _ := strings.Cut(f.Flag, " ")
+			if seen[flag] {
+				t.Errorf("%s has %s twice", name, flag)
+			}
+			seen[flag] = true
+		}
+	}
+}

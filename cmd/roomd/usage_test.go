@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"roomd/admin"
+)
+
+// A command line that cannot be understood is answered in our words, with what may
+// have been meant or how it is used, and status 2.
+func TestUsageInOurWords(t *testing.T) {
+	for line, want := range map[string]string{
+		"sevre": "did you mean serve?", "xyzzy": `no command "xyzzy"`, "store chek": "did you mean check?", "bench fanuot": "did you mean fanout?",
+		"serve 1 2": "usage: roomd serve [PORT]", "serve x": "is not a port", "create": "usage: roomd create NAME", "tail": "usage: roomd tail ROOM", "version now": "usage: roomd version",
+		"tail x --timout 3s": "did you mean --timeout?", "tail x -n many": `--lines takes a whole number, not "many"`,
+		"send x --timeout 3": `--timeout takes a time like 30s, 5m, 24h or 30d, not "3"`, "check --config": "config", "tail x --since y": `--since "y"`,
+	} {
+		var out, errs bytes.Buffer
+		if status := run(strings.Fields(line), strings.NewReader(""), &out, &errs); status != exitUsage || !strings.Contains(errs.String(), want) || strings.Contains(errs.String(), "arg(s)") || strings.Contains(errs.String(), "strconv") {
+			t.Errorf("%s: status %d, %q has no %q", line, status, errs.String(), want)
+		}
+	}
+}
+
+// Every command has an example in its help, and no word twice that tail -f and
+// --version stand for.
+func TestHelpHasExamples(t *testing.T) {
+	root := newRoot()
+	root.InitDefaultVersionFlag()
+	n := 0
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		n++
+		if c.Example == "" || !strings.Contains(c.Example, "roomd") {
+			t.Errorf("%s has no example", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(root)
+	if n < 15 {
+		t.Errorf("there are %d commands", n)
+	}
+	if f := root.Flags().Lookup("version"); f == nil {
+		t.Error("there is no --version")
+	}
+	tail, _, err := root.Find([]string{"tail"})
+	if err != nil || tail.Flags().ShorthandLookup("f") == nil {
+		t.Error("there is no tail -f", err)
+	}
+}
+
+func TestVersionFlag(t *testing.T) {
+	var long, short, errs bytes.Buffer
+	if run([]string{"--version"}, nil, &long, &errs) != exitDone || run([]string{"version"}, nil, &short, &errs) != exitDone || long.String() != short.String() || long.Len() == 0 {
+		t.Errorf("%q, %q, %q", &long, &short, &errs)
+	}
+}
+
+// The help of roomd admin, of which the man page is made, lists every command of
+// the console.
+func TestAdminHelpListsCommands(t *testing.T) {
+	var out, errs bytes.Buffer
+	if status := run([]string{"admin", "--help"}, nil, &out, &errs); status != exitDone {
+		t.Fatal(status, errs.String())
+	}
+	for _, c := range admin.Summary() {
+		if !strings.Contains(out.String(), "\n    "+c[0]+" ") || !strings.Contains(out.String(), c[1]+"\n") {
+			t.Errorf("%s is not in the help", c[0])
+		}
+	}
+}
+
+// Days are times in the configuration and on the command line.
+func TestDays(t *testing.T) {
+	c, err := parseConfig("config.toml", "rooms.trash = \"30d\"\nhistory.age = \"1d12h\"\n", 0)
+	if err != nil || c.Rooms.Trash != 720*time.Hour || c.History.Age != 36*time.Hour {
+		t.Error(c, err)
+	}
+	if _, err := parseConfig("config.toml", `rooms.trash = "30days"`, 0); err == nil {
+		t.Error("30days is a time")
+	}
+	now := time.Now()
+	if _, after, err := parseSince("1d", now); err != nil || now.Sub(after) != 24*time.Hour {
+		t.Error(after, err)
+	}
+	var d time.Duration
+	cmd := &cobra.Command{}
+	timeVar(cmd.Flags(), &d, "timeout", time.Minute, "")
+	if err := cmd.Flags().Parse([]string{"--timeout", "2d"}); err != nil || d != 48*time.Hour {
+		t.Error(d, err)
+	}
+}
+
+// Profiles that other machines can take are warned of, wherever rooms listen.
+func TestProfilesAreWarnedOf(t *testing.T) {
+	for text, want := range map[string]bool{
+		"metrics.listen = \"0.0.0.0:9180\"\nmetrics.profiles = true":                  true,
+		"metrics.listen = \":9180\"\nmetrics.profiles = true":                         true,
+		"metrics.listen = \"[::1]:9180\"\nmetrics.profiles = true":                    false,
+		"metrics.listen = \"127.0.0.1:9180\"\nmetrics.profiles = true":                false,
+		"metrics.listen = \"0.0.0.0:9180\"":                                           false,
+		"metrics.profiles = true":                                                     false,
+		"metrics = { listen = \"192.0.2.1:9180\", profiles = true, per_room = true }": true,
+	} {
+		c, err := parseConfig("config.toml", text, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(strings.Join(c.exposed(), "\n"), "profiles"); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}
+
+// The first lines and the status say which server this is.
+func TestWhichServer(t *testing.T) {
+	p := newProcess(t, "")
+	p.start()
+	for _, want := range []string{"msg=ready", "version=", "config=" + p.dir + "/config.toml", "database=" + p.dir + "/roomd.db", "pid="} {
+		if !p.logged(want) {
+			t.Errorf("the log does not say %s", want)
+		}
+	}
+	out, errs, status := p.admin("status", "--json")
+	for _, want := range []string{`"version":"` + thisVersion().Version + `"`, `"pid":`, `"config":"` + p.dir + `/config.toml"`, `"database":"` + p.dir + `/roomd.db"`, `"addresses":"127.0.0.1:`} {
+		if status != exitDone || !strings.Contains(out, want) {
+			t.Errorf("the status does not say %s: %s%s", want, out, errs)
+		}
+	}
+}
+
+// Lines that are damaged are known to doctor as soon as somebody has come across
+// them, with the name of the room.
+func TestDoctorKnowsDamagedRoom(t *testing.T) {
+	p := newProcess(t, "rooms.replay = 0")
+	p.start()
+	p.nc(p.first, strings.NewReader("a line that comes to harm\n"))
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(p.dir, "roomd.db")
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	harmed := bytes.ReplaceAll(whole, []byte("comes to harm"), []byte("comes to hurt"))
+	if bytes.Equal(harmed, whole) {
+		t.Fatal("the line is not there")
+	}
+	if err := os.WriteFile(file, harmed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.start()
+	p.nc(p.first, strings.NewReader("/history\n"))
+	p.admin("read", "lobby")
+	out, errs, _ := p.admin("doctor")
+	if !strings.Contains(out, "room lobby") || !strings.Contains(out, "damaged") {
+		t.Error(out, errs)
+	}
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(file, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
