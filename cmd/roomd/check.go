@@ -57,11 +57,7 @@ func check(file string, out, errw io.Writer) error {
 	var mistakes mistakes
 	if errors.As(err, &mistakes) {
 		fmt.Fprintln(errw, mistakes)
-		if n := len(mistakes); n == 1 {
-			fmt.Fprintln(errw, "1 mistake")
-		} else {
-			fmt.Fprintf(errw, "%d mistakes\n", n)
-		}
+		fmt.Fprintln(errw, plural(len(mistakes), "mistake"))
 		return errTold
 	}
 	if err != nil {
@@ -79,18 +75,14 @@ func check(file string, out, errw io.Writer) error {
 	if cfg.PassedOver != "" {
 		warnings = append(warnings, cfg.PassedOver)
 	}
-	if n := len(t.failures); n > 0 {
+	if len(t.failures) > 0 {
 		for _, f := range t.failures {
 			fmt.Fprintln(errw, wire.CleanString(f))
 		}
 		for _, w := range warnings {
 			fmt.Fprintln(errw, "warning: "+wire.CleanString(w))
 		}
-		if n == 1 {
-			fmt.Fprintf(errw, "%s: 1 failure\n", name)
-		} else {
-			fmt.Fprintf(errw, "%s: %d failures\n", name, n)
-		}
+		fmt.Fprintf(errw, "%s: %s\n", name, plural(len(t.failures), "failure"))
 		return errTold
 	}
 	fmt.Fprintf(out, "%s: ok\n", name)
@@ -249,13 +241,12 @@ func (t *trial) certificate() {
 	}
 	const form = "2006-01-02 15:04 MST"
 	from, until := pair.Leaf.NotBefore, pair.Leaf.NotAfter
-	switch {
-	case t.now.Before(from):
-		t.fail("tls.cert", "%s is not valid before %s: clients refuse it", c.Cert, from.Local().Format(form))
-	case !t.now.Before(until):
-		t.fail("tls.cert", "%s has expired on %s: clients refuse it", c.Cert, until.Local().Format(form))
-	case until.Sub(t.now) < 14*24*time.Hour:
-		t.warn("tls.cert", "%s expires on %s", c.Cert, until.Local().Format(form))
+	if trouble := certificateTrouble(from, until, t.now); trouble != "" {
+		say := t.warn
+		if t.now.Before(from) || !t.now.Before(until) {
+			say = t.fail
+		}
+		say("tls.cert", "%s (%s, valid from %s to %s)", trouble, c.Cert, from.Local().Format(form), until.Local().Format(form))
 	}
 	t.until = &until
 }

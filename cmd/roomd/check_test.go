@@ -111,7 +111,7 @@ func TestCheckTriesWhatServeDoes(t *testing.T) {
 		}, "has expired", ""},
 		{"not valid yet", tlsKeys, func(dir string) error {
 			return pairFor(t, dir, now.Add(time.Hour), now.Add(2*time.Hour))
-		}, "is not valid before", ""},
+		}, "is not valid yet", ""},
 		{"no key", tlsKeys, func(dir string) error {
 			return errors.Join(pairFor(t, dir, now.Add(-time.Hour), now.Add(1000*time.Hour)), os.Remove(dir+"/key.pem"))
 		}, "tls.key: ", ""},

@@ -110,7 +110,7 @@ func keysConfig(file string, w io.Writer, keys ...string) (*Config, error) {
 		case len(p.found) == 1:
 			warn("%v", p.found)
 		case len(p.found) > 0:
-			warn("%s has %d mistakes; roomd check lists them", f, len(p.found))
+			warn("%s has %s; roomd check lists them", f, plural(len(p.found), "mistake"))
 		}
 		return c, nil
 	}
