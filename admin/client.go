@@ -161,7 +161,8 @@ func Once(path string, words []string, out, errw io.Writer, ask func(question st
 	}
 	if tty, ok := out.(*os.File); ok && term.IsTerminal(tty) {
 		show = func(l string) { // no text of a chatter may look like another line
-			for _, row := range term.Fold(l, term.Columns(tty), indent) {
+			columns, _ := term.Size(tty)
+			for _, row := range term.Fold(l, columns, indent) {
 				fmt.Fprintln(out, row)
 			}
 		}

@@ -360,11 +360,14 @@ func (c *Console) presence() {
 			here = true
 			c.above("(the server is back)")
 		}
+		began := time.Now()
 		stop := context.AfterFunc(c.done, func() { conn.Close() })
 		io.Copy(io.Discard, conn) // until the server ends
 		stop()
 		conn.Close()
-		if c.done.Err() != nil {
+		select { // it may be that the server ends each connection at once
+		case <-time.After(pause - time.Since(began)):
+		case <-c.done.Done():
 			return
 		}
 	}

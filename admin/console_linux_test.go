@@ -2,10 +2,13 @@ package admin_test
 
 import (
 	"bytes"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -222,5 +225,40 @@ func TestConsoleSignal(t *testing.T) {
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	c.leave()
+}
+
+// A server that ends each connection at once, as it does to those who may not use
+// its console, is not asked all the time.
+func TestConsoleDoesNotSpin(t *testing.T) {
+	l, err := net.Listen("unix", t.TempDir()+"/refuses.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int64
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			asked.Add(1)
+			c.Close()
+		}
+	}()
+	defer func() { l.Close(); <-done }()
+	c := openConsole(t, l.Addr().String(), "")
+	c.expect("roomd> ")
+	for i := range 4 { // some time passes
+		c.typeIn(fmt.Sprintf("line%d", i))
+		c.expect(fmt.Sprintf("line%d", i))
+		<-time.After(100 * time.Millisecond)
+	}
+	if n := asked.Load(); n > 3 {
+		t.Errorf("it was asked %d times", n)
+	}
+	c.typeIn("\x15\x04")
 	c.leave()
 }

@@ -14,6 +14,7 @@ type screen struct {
 	out  io.Writer // to the terminal
 	tty  *os.File
 	rows int // lines that fit, looked at with each frame
+	cols int
 	n    int // lines of the frame so far
 }
 
@@ -25,7 +26,7 @@ func canDraw(out io.Writer) (tty *os.File, ok bool) {
 
 // openScreen takes over a terminal, to which out writes. close must follow.
 func openScreen(tty *os.File, out io.Writer) *screen {
-	s := &screen{out: out, tty: tty, rows: 24}
+	s := &screen{out: out, tty: tty, rows: 24, cols: 80}
 	io.WriteString(out, "\x1b[?1049h\x1b[?7l")
 	return s
 }
@@ -35,12 +36,13 @@ func openScreen(tty *os.File, out io.Writer) *screen {
 func (s *screen) line(l string) {
 	if l == "" {
 		s.n = 0
-		s.rows = max(2, term.Rows(s.tty))
+		s.cols, s.rows = term.Size(s.tty)
+		s.rows = max(2, s.rows)
 		io.WriteString(s.out, "\x1b[H\x1b[J")
 		return
 	}
 	if s.n++; s.n < s.rows {
-		io.WriteString(s.out, l+"\n")
+		io.WriteString(s.out, term.Clip(l, s.cols)+"\n")
 	}
 }
 

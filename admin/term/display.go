@@ -43,6 +43,7 @@ type display struct {
 	line    edited
 	redraw  bool
 	running bool
+	lost    bool      // what is drawn is not where it was
 	closed  bool      // nobody waits for the terminal any more
 	broken  bool      // the terminal has gone
 	moved   time.Time // when it took something last, or was given something to do
@@ -114,6 +115,8 @@ func (d *display) run() {
 		items, line, broken, queued := d.items, d.line, d.broken, d.queued
 		d.items, d.redraw = nil, false
 		line.shown = line.shown && !d.closed
+		d.drawn.on = d.drawn.on && !d.lost
+		d.lost = false
 		d.mu.Unlock()
 		if !broken {
 			broken = !d.write(d.compose(items, line))
@@ -161,6 +164,14 @@ func (d *display) queue(bytes int) {
 		d.running = true
 		go d.run()
 	}
+}
+
+// lose has what is drawn left as it is: something else has written to the
+// terminal.
+func (d *display) lose() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lost = true
 }
 
 // put has something written. It waits while too much is pending, or, if that is
@@ -370,14 +381,5 @@ func (o Output) Write(p []byte) (int, error) {
 // can be called more than once, from any goroutine.
 func (o Output) Close() { o.display.close() }
 
-// Rows is how many lines a terminal has.
-func Rows(f *os.File) int {
-	_, rows := sizeOf(f)()
-	return rows
-}
-
-// Columns is how many columns a terminal has.
-func Columns(f *os.File) int {
-	columns, _ := sizeOf(f)()
-	return columns
-}
+// Size is how many columns and rows a terminal has.
+func Size(f *os.File) (columns, rows int) { return sizeOf(f)() }

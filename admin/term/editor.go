@@ -321,15 +321,20 @@ func (e *lineEditor) Close() {
 	e.display.close()
 }
 
-// resized has the line drawn anew when the terminal has another size.
+// resized has the line drawn again when the terminal has another size, or was
+// somebody else's.
 func (e *lineEditor) resized() {
 	defer Guard()
 	changed := make(chan os.Signal, 1)
-	signal.Notify(changed, syscall.SIGWINCH)
+	signal.Notify(changed, syscall.SIGWINCH, syscall.SIGCONT)
 	defer signal.Stop(changed)
 	for {
 		select {
-		case <-changed:
+		case sig := <-changed:
+			if sig == syscall.SIGCONT && e.modes.again() {
+				e.Write([]byte(pasteOn))
+				e.display.lose()
+			}
 			e.display.change(func(*edited) {})
 		case <-e.done:
 			return

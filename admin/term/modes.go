@@ -15,6 +15,7 @@ import (
 type modes struct {
 	mu   sync.Mutex
 	was  *unix.Termios // before we changed them; nil: they are as they were
+	now  *unix.Termios // as we changed them
 	over bool
 }
 
@@ -51,7 +52,16 @@ func (m *modes) change(local uint32) error {
 		to.Lflag |= unix.ISIG
 		to.Cc[unix.VQUIT], to.Cc[unix.VSUSP] = noKey, noKey
 	}
+	m.now = &to
 	return unix.IoctlSetTermios(fd, setTermios, &to)
+}
+
+// again sets our modes once more, if there are any: the process was stopped, and
+// a shell had the terminal meanwhile.
+func (m *modes) again() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.was != nil && unix.IoctlSetTermios(int(os.Stdin.Fd()), setTermios, m.now) == nil
 }
 
 // restore sets the modes back to what they were.

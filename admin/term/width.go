@@ -241,3 +241,25 @@ func Fold(line string, width, indent int) []string {
 	}
 	return p.end()
 }
+
+// Clip cuts a line off at a width.
+func Clip(line string, width int) string {
+	var b strings.Builder
+	set := false
+	for col := 0; line != ""; {
+		piece, shown, w := cut(line)
+		if col += w; col > width {
+			break
+		}
+		set = set || styleLength(piece) > 0
+		b.WriteString(shown)
+		line = line[len(piece):]
+	}
+	if set && line != "" {
+		b.WriteString("\x1b[0m")
+	}
+	return b.String()
+}
+
+// Pad is a text with as many spaces behind it as it lacks to a width.
+func Pad(text string, width int) string { return text + strings.Repeat(" ", max(0, width-Width(text))) }

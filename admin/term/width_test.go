@@ -48,6 +48,23 @@ func TestFold(t *testing.T) {
 	}
 }
 
+func TestClip(t *testing.T) {
+	for _, c := range []struct {
+		line  string
+		width int
+		want  string
+	}{
+		{"abc", 3, "abc"}, {"abcd", 3, "abc"}, {"a日本", 4, "a日"}, {"\x1b[1mabcd\x1b[0m", 3, "\x1b[1mabc\x1b[0m"}, {"abe\u0301d", 3, "abe\u0301"}, {"x", 0, ""},
+	} {
+		if got := Clip(c.line, c.width); got != c.want {
+			t.Errorf("%q to %d: %q, not %q", c.line, c.width, got, c.want)
+		}
+	}
+	if got := Pad("日本", 6); got != "日本  " {
+		t.Errorf("%q", got)
+	}
+}
+
 // Whatever a line is, its rows fit, those behind the first are indented, and no
 // character is lost but space at a break.
 func TestFoldAnything(t *testing.T) {

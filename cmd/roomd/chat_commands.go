@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/admin/term"
 	"roomd/netsvc/client"
 	"roomd/netsvc/wire"
 )
@@ -117,7 +118,7 @@ func (c *chat) showRooms() {
 		if c.find(i.Name) != nil {
 			mark = "*"
 		}
-		fmt.Fprintf(&b, "\n%s %-20s %3d here  %s", mark, harmless(i.Name), i.Members, harmless(i.Topic))
+		fmt.Fprintf(&b, "\n%s %s %3d here  %s", mark, term.Pad(harmless(i.Name), 20), i.Members, harmless(i.Topic))
 	}
 	c.say("rooms; /join ROOM joins one:%s", b.String())
 }

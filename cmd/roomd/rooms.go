@@ -4,10 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"roomd/admin/term"
 	"roomd/netsvc/client"
 )
 
@@ -54,12 +55,29 @@ func printRooms(out io.Writer, rooms []client.Info, asJSON bool) error {
 		_, err := fmt.Fprintln(out, "no rooms")
 		return err
 	}
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ROOM\tPORT\tMEMBERS\tTOPIC")
+	rows := [][3]string{{"ROOM", "PORT", "MEMBERS"}}
+	last := []string{"TOPIC"}
 	for _, i := range rooms {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\n", harmless(i.Name), i.Port, i.Members, harmless(i.Topic))
+		rows = append(rows, [3]string{harmless(i.Name), strconv.Itoa(i.Port), strconv.Itoa(i.Members)})
+		last = append(last, harmless(i.Topic))
 	}
-	return t.Flush()
+	var wide [3]int // columns of a terminal: tabwriter counts characters
+	for _, r := range rows {
+		for i, cell := range r {
+			wide[i] = max(wide[i], term.Width(cell))
+		}
+	}
+	for n, r := range rows {
+		for i, cell := range r {
+			if _, err := io.WriteString(out, term.Pad(cell, wide[i]+2)); err != nil {
+				return err
+			}
+		}
+		if _, err := fmt.Fprintln(out, last[n]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func newCreate() *cobra.Command {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+
+	"roomd/admin/term"
 )
 
 // Exit statuses.
@@ -27,6 +29,7 @@ var errTold = errors.New("told")
 // run carries out a command line and returns the exit status. What was asked
 // for goes to out, what went wrong to errw.
 func run(args []string, in io.Reader, out, errw io.Writer) int {
+	defer term.Guard()
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(in)
