@@ -39,6 +39,7 @@ type Console struct {
 	watches []context.CancelFunc
 	current context.CancelFunc // ends the line being carried out
 	missed  int                // lines that were too many to be printed
+	dropped uint64             // of them since the start
 	left    bool               // what is printed goes to the editor, which does not wait any more
 }
 
@@ -126,6 +127,13 @@ func (c *Console) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Dropped is how many lines were too many to be printed.
+func (c *Console) Dropped() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dropped
+}
+
 func (c *Console) above(line string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,6 +145,7 @@ func (c *Console) above(line string) {
 	case c.print <- line:
 	default:
 		c.missed++
+		c.dropped++
 	}
 }
 

@@ -154,12 +154,15 @@ func (l *lineWriter) flush(most time.Duration) {
 // state tells how many lines were dropped, and for how long the reader has not
 // taken what is being written; 0: it has.
 func (l *lineWriter) state() (dropped uint64, waits time.Duration) {
+	if c, ok := l.w.(interface{ Dropped() uint64 }); ok { // a console drops them itself
+		dropped = c.Dropped()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.idle != nil {
 		waits = time.Since(l.began)
 	}
-	return l.dropped, waits
+	return dropped + l.dropped, waits
 }
 
 // Stat is of the file, if it is one.

@@ -313,3 +313,31 @@ func fill(t *testing.T, w *os.File) {
 	}
 	w.SetWriteDeadline(time.Time{})
 }
+
+// What a console at a terminal that nobody reads does not print is counted, too.
+func TestConsoleDropsAreCounted(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, "")
+	s := p.startConsole(80, 24, nil)
+	s.expect("\x1b[?2004h")
+	s.types("watch lobby\r")
+	s.expect("(Ctrl-C ends this view)")
+	s.hold(true)
+	c := p.visit(p.first)
+	c.until(t, "you are")
+	for i := range 2500 { // a terminal takes some 64 KiB, and the console a thousand lines
+		fmt.Fprintf(c, "line %d %s\n", i, strings.Repeat("x", 200))
+	}
+	c.until(t, "line 2499 ")
+	p.eventually("it is counted", func() bool {
+		out, _, _ := p.admin("status", "--json")
+		var st struct {
+			Dropped uint64 `json:"log_dropped"`
+		}
+		return json.Unmarshal([]byte(out), &st) == nil && st.Dropped > 0
+	})
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	if err := s.ends(patience); err != nil {
+		t.Error(err, s.crash())
+	}
+}

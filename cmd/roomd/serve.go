@@ -285,7 +285,11 @@ func (s *server) openDoors(halt func()) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.meter.watch(s.svc, s.st, map[string]*lineWriter{"log": s.lines, "stdout": s.out}, &s.pair); err != nil {
+	printed := map[string]*lineWriter{"log": s.lines}
+	if !s.console { // there both are lines above the prompt
+		printed["stdout"] = s.out
+	}
+	if err := s.meter.watch(s.svc, s.st, printed, &s.pair); err != nil {
 		return err
 	}
 	s.meter.ready.Store(true)
