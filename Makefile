@@ -8,6 +8,8 @@ LINES       ?= 1000000
 PREFIX      ?= /usr/local
 VERSION     ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null) && echo $${v\#v} || git log -1 --format='0.1.0~%cd.%h' --date=format:%Y%m%d%H%M%S 2>/dev/null || echo 0.1.0)
 NFPM        ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
+BIN         ?= bin
+DOC         := $(PREFIX)/share/doc/roomd
 packaging   := cmd/roomd/packaging
 KILLS       ?= 2000
 FUZZTERMINAL ?= 10m
@@ -20,29 +22,33 @@ help: ## list the targets
 run: ## start the server with ./config.toml
 	$(GO) run ./cmd/roomd serve --config config.toml
 
+# Without cgo the binary needs no C library of a certain age.
 build: ## build bin/roomd
-	$(GO) build -trimpath -o bin/roomd ./cmd/roomd
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.release=$(VERSION)' -o $(BIN)/roomd ./cmd/roomd
 
 man: ## make the man pages and the shell completions in bin/man
-	rm -rf bin/man
-	$(GO) run -tags man ./cmd/roomd man bin/man
+	rm -rf $(BIN)/man
+	$(GO) run -tags man ./cmd/roomd man $(BIN)/man
 
 install: build man ## install under PREFIX (default /usr/local) and /etc; DESTDIR is put before both
-	install -D -m 0755 bin/roomd $(DESTDIR)$(PREFIX)/bin/roomd
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system lib/sysusers.d share/man/man1 share/doc/roomd \
+	install -D -m 0755 $(BIN)/roomd $(DESTDIR)$(PREFIX)/bin/roomd
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system lib/sysusers.d share/man/man1 \
 		share/bash-completion/completions share/zsh/site-functions share/fish/vendor_completions.d)
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' $(packaging)/roomd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/roomd.service
 	install -m 0644 $(packaging)/roomd.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
 	install -m 0644 $(packaging)/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/roomd.conf
-	install -m 0644 bin/man/man1/* $(DESTDIR)$(PREFIX)/share/man/man1/
-	install -m 0644 bin/man/bash/roomd $(DESTDIR)$(PREFIX)/share/bash-completion/completions/
-	install -m 0644 bin/man/zsh/_roomd $(DESTDIR)$(PREFIX)/share/zsh/site-functions/
-	install -m 0644 bin/man/fish/roomd.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/
-	install -m 0644 README.md CHANGELOG.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/roomd/
+	install -m 0644 $(BIN)/man/man1/* $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 0644 $(BIN)/man/bash/roomd $(DESTDIR)$(PREFIX)/share/bash-completion/completions/
+	install -m 0644 $(BIN)/man/zsh/_roomd $(DESTDIR)$(PREFIX)/share/zsh/site-functions/
+	install -m 0644 $(BIN)/man/fish/roomd.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/
+	install -d $(addprefix $(DESTDIR)$(DOC)/,docs netsvc/client)
+	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE config.toml $(DESTDIR)$(DOC)/
+	install -m 0644 docs/*.md docs/*.json $(DESTDIR)$(DOC)/docs/
+	install -m 0644 netsvc/client/example_test.go $(DESTDIR)$(DOC)/netsvc/client/
 	install -d $(DESTDIR)/etc/roomd
 	@test -e $(DESTDIR)/etc/roomd/config.toml || { echo "installing /etc/roomd/config.toml"; \
 		sed -e 's|^data = .*|data = "/var/lib/roomd/roomd.db"|' -e 's|^socket = .*|socket = "/run/roomd/roomd.sock"|' \
-		config.toml >$(DESTDIR)/etc/roomd/config.toml; }
+		-e 's|^group = .*|group = "roomd-admin"|' config.toml >$(DESTDIR)/etc/roomd/config.toml; }
 
 deb: ## make a Debian package in dist
 	rm -rf dist/root
@@ -50,8 +56,9 @@ deb: ## make a Debian package in dist
 	VERSION='$(VERSION)' ARCH=$$($(GO) env GOARCH) \
 		$(GO) run $(NFPM) package --config $(packaging)/nfpm.yaml --packager deb --target dist/
 
-try-deb: deb ## install, upgrade, remove and purge the package in a Debian of its own (root, debootstrap)
+try-deb: deb ## install, upgrade, remove and purge the package in a Debian of its own, and in one that has booted (root, debootstrap)
 	$(packaging)/try-deb "$$(ls -t dist/*.deb | head -1)"
+	$(packaging)/try-service "$$(ls -t dist/*.deb | head -1)"
 
 upgrades: ## 2,000 members in 64 rooms talk through ten upgrades, then 9,000 through three; every line is checked
 	$(GO) test ./cmd/roomd -count=1 -run TestUpgradeUnderLoad -v -upgrade.members 2000 -upgrade.rooms 64 -upgrade.times 10 -upgrade.pause 500ms

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,4 +69,92 @@ func TestStopIsShorterThanTheUnit(t *testing.T) {
 		}
 	}
 	t.Error("TimeoutStopSec is not set")
+}
+
+// installed is the tree that `make install` leaves for the package, with empty
+// files for what it builds.
+func installed(t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Fatal(err)
+	}
+	dir, bin := t.TempDir(), t.TempDir()
+	for _, name := range []string{"roomd", "man/man1/roomd.1", "man/bash/roomd", "man/zsh/_roomd", "man/fish/roomd.fish"} {
+		name = filepath.Join(bin, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("make", "-C", "../..", "-o", "build", "-o", "man", "install", "DESTDIR="+dir, "PREFIX=/usr", "BIN="+bin)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return dir
+}
+
+// The documents are installed so that their links lead somewhere.
+func TestInstalledDocuments(t *testing.T) {
+	doc := filepath.Join(installed(t), "usr/share/doc/roomd")
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	pages, links := 0, 0
+	err := filepath.WalkDir(doc, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".md" {
+			return err
+		}
+		pages++
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, m := range link.FindAllSubmatch(text, -1) {
+			links++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), string(m[1]))); err != nil {
+				t.Errorf("%s: the link to %s leads to nothing", path, m[1])
+			}
+		}
+		return nil
+	})
+	if err != nil || pages < 8 || links < 12 {
+		t.Errorf("%d pages with %d links, %v", pages, links, err)
+	}
+}
+
+// What is installed agrees: the configuration, the units and the group.
+func TestInstalledConfiguration(t *testing.T) {
+	dir := installed(t)
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	name := filepath.Join(dir, "etc/roomd/config.toml")
+	c, err := parseConfig(name, read("etc/roomd/config.toml"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Server.Data != "/var/lib/roomd/roomd.db" || c.Admin.Socket != "/run/roomd/roomd.sock" || c.Admin.Group != "roomd-admin" || c.Admin.Mode != "0660" {
+		t.Errorf("%+v %+v", c.Server, c.Admin)
+	}
+	users := read("usr/lib/sysusers.d/roomd.conf")
+	for _, want := range []string{"u roomd ", "g " + c.Admin.Group + " ", "m roomd " + c.Admin.Group} {
+		if !strings.Contains("\n"+users, "\n"+want) {
+			t.Errorf("sysusers: %q has no %q", users, want)
+		}
+	}
+	// The socket unit opens what the configuration would, and no more.
+	var streams []string
+	for l := range strings.Lines(read("usr/lib/systemd/system/roomd.socket")) {
+		if v, ok := strings.CutPrefix(l, "ListenStream="); ok {
+			streams = append(streams, strings.TrimSpace(v))
+		}
+	}
+	var want []string
+	for _, a := range c.Server.Listen {
+		want = append(want, netip.AddrPortFrom(a, uint16(c.Server.Port)).String())
+	}
+	if !slices.Equal(streams, want) {
+		t.Errorf("roomd.socket listens on %q, and the configuration says %q", streams, want)
+	}
 }

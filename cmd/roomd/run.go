@@ -153,6 +153,9 @@ func (v version) String() string {
 	return fmt.Sprintf("roomd %s (commit %s, %s, %s)", v.Version, v.Commit, v.Go, v.Platform)
 }
 
+// release is the version that `make` builds: that of the package.
+var release string
+
 // thisVersion is what the Go tool has written into the binary.
 func thisVersion() version {
 	v := version{"unknown", "unknown", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
@@ -160,7 +163,9 @@ func thisVersion() version {
 	if !ok {
 		return v
 	}
-	if info.Main.Version != "" {
+	if release != "" {
+		v.Version = release
+	} else if info.Main.Version != "" {
 		v.Version = info.Main.Version
 	}
 	for _, s := range info.Settings {
