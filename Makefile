@@ -41,10 +41,9 @@ install: build man ## install under PREFIX (default /usr/local) and /etc; DESTDI
 	install -m 0644 $(BIN)/man/bash/roomd $(DESTDIR)$(PREFIX)/share/bash-completion/completions/
 	install -m 0644 $(BIN)/man/zsh/_roomd $(DESTDIR)$(PREFIX)/share/zsh/site-functions/
 	install -m 0644 $(BIN)/man/fish/roomd.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/
-	install -d $(addprefix $(DESTDIR)$(DOC)/,docs netsvc/client)
+	install -d $(DESTDIR)$(DOC)/docs
 	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE config.toml $(DESTDIR)$(DOC)/
 	install -m 0644 docs/*.md docs/*.json $(DESTDIR)$(DOC)/docs/
-	install -m 0644 netsvc/client/example_test.go $(DESTDIR)$(DOC)/netsvc/client/
 	install -d $(DESTDIR)/etc/roomd
 	@test -e $(DESTDIR)/etc/roomd/config.toml || { echo "installing /etc/roomd/config.toml"; \
 		sed -e 's|^data = .*|data = "/var/lib/roomd/roomd.db"|' -e 's|^socket = .*|socket = "/run/roomd/roomd.sock"|' \

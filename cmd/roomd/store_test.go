@@ -162,7 +162,7 @@ func TestNotTheDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := exec.Command(os.Args[0], "store", "export", "--all")
-		cmd.Env, cmd.Dir, cmd.Stdout = append(os.Environ(), asRoomd+"=1"), p.dir, out
+		cmd.Env, cmd.Dir, cmd.Stdout = append(os.Environ(), asRoomd+"=1", p.configured()), p.dir, out
 		var errs strings.Builder
 		cmd.Stderr = &errs
 		if err := cmd.Run(); err == nil || !strings.Contains(errs.String(), "belongs to the server") {
