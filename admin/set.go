@@ -28,20 +28,20 @@ type roomSetting struct {
 }
 
 var roomSettings = []roomSetting{
-	{"members", "limits.members", "1 to 1000000", "members at most",
+	{"members", "limits.members", "1 to 1000000, 0 for no limit", "members at most",
 		func(s store.Settings) (string, bool) { return shownInt(s.Members) },
-		func(s *store.Settings, v string) error { return setInt(&s.Members, v, 1, 1_000_000) },
+		func(s *store.Settings, v string) error { return setInt(&s.Members, v, 0, 1_000_000) },
 		func(s *store.Settings) { s.Members = nil }},
 	{"replay", "rooms.replay", "0 to 10000", "earlier lines shown to who joins",
 		func(s store.Settings) (string, bool) { return shownInt(s.Replay) },
 		func(s *store.Settings, v string) error { return setInt(&s.Replay, v, 0, 10_000) },
 		func(s *store.Settings) { s.Replay = nil }},
-	{"lines", "history.lines", "100 or more, 0 for no limit", "lines kept; the oldest go first",
+	{"lines", "history.lines", "1 or more, 0 for no limit", "lines kept; the oldest go first",
 		func(s store.Settings) (string, bool) { return shownInt(s.Lines) },
 		func(s *store.Settings, v string) error {
 			n, err := strconv.ParseUint(v, 10, 40)
-			if err != nil || n > 0 && n < 100 {
-				return refuse("usage", "%q is not a number of lines: 100 or more, or 0 for no limit", v)
+			if err != nil {
+				return refuse("usage", "%q is not a number of lines: 1 or more, or 0 for no limit", v)
 			}
 			s.Lines = &n
 			return nil

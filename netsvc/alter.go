@@ -24,7 +24,7 @@ func (r *Room) name() string { return r.ident.Load().name }
 func (r *Room) key() string  { return r.ident.Load().key }
 func (r *Room) port() int    { return r.ident.Load().port }
 
-// most is how many members the room may have.
+// most is how many members the room may have; 0: any number.
 func (r *Room) most() int {
 	if n := r.own.Load().Members; n != nil {
 		return *n

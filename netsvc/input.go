@@ -31,7 +31,7 @@ const slowBuffer = 4 << 10
 
 // fitBuffer is the part of a buffer that a member's input is read into.
 func (m *Member) fitBuffer(b []byte) []byte {
-	if m.room.svc.opts().LinesPerSecond > 0 {
+	if m.room.svc.opts().slows() {
 		return b[:min(len(b), slowBuffer)]
 	}
 	return b
@@ -193,19 +193,19 @@ func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
 		}
 	}
 	o := m.room.svc.opts()
-	if o.LinesPerSecond <= 0 {
+	if !o.slows() {
 		return true
 	}
 	// The generic cell rate algorithm (ITU-T I.371): allowed is when a talker
 	// that has always kept to the rate would say its next line. It may be ahead
 	// of that by the burst.
 	each := time.Duration(float64(time.Second) / o.LinesPerSecond)
-	price = min(price, float64(max(o.Burst, 1))) // more is never there at once
+	price = min(price, float64(o.Burst)) // more is never there at once
 	for {
 		now := m.room.svc.uptime()
 		due := max(time.Duration(m.allowed), now)
 		next := due + time.Duration(price*float64(each))
-		ahead := next - now - time.Duration(max(o.Burst, 1))*each
+		ahead := next - now - time.Duration(o.Burst)*each
 		if ahead <= 0 {
 			m.allowed = int64(next)
 			return true

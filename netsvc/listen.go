@@ -254,9 +254,9 @@ func (s *Service) enter(a netip.Addr) (Barred, error) {
 	if err := s.hurries(a); err != nil {
 		return tooOften, err
 	}
-	if n := s.conns.Add(1); n > int64(s.opts().Connections) {
+	if n, most := s.conns.Add(1), s.opts().Connections; most > 0 && n > int64(most) {
 		s.conns.Add(-1)
-		return overAll, wire.Errorf(wire.CodeBusy, "the server has %s, which is the limit; try again later", counted(s.opts().Connections, "connection"))
+		return overAll, wire.Errorf(wire.CodeBusy, "the server has %s, which is the limit; try again later", counted(most, "connection"))
 	}
 	// They are counted also without a limit: it may come with a reload.
 	p := block(a)

@@ -263,7 +263,7 @@ func (r *Room) join(k link, addr netip.AddrPort, before *caller) (m *Member, why
 		ev := r.farewell(r.cause)
 		return nil, isClosing, string(ev.AppendText(nil))
 	}
-	if n := len(r.members); n >= r.most() {
+	if n, most := len(r.members), r.most(); most > 0 && n >= most {
 		return nil, overMembers, r.line(fmt.Sprintf("the room is full: it has %s, which is the limit\n", counted(n, "member")))
 	}
 	if b := r.svc.banned(r.id, addr.Addr(), ""); b != nil {

@@ -41,11 +41,11 @@ type Options struct {
 	Master      []int        // descriptors that listen on the master port already, for Start; none: it is to be opened
 	MasterGiven bool         // the master port was given as descriptors, and stays as it is when options change
 	Ports       [2]int       // first and last port for rooms
-	Rooms       int          // rooms at most
+	Rooms       int          // rooms at most; 0: no limit
 	Replay      int          // earlier lines shown to who joins; 0: none
 	QuietAbove  int          // members; above it join and leave lines are left out of the text
-	Members     int          // in one room, at most
-	Connections int          // in all, at most
+	Members     int          // in one room, at most; 0: no limit
+	Connections int          // in all, at most; 0: no limit
 	PerAddress  int          // from one address (IPv6: one /64), at most; 0: no limit
 	ConnectRate float64      // connections a second from one address; 0: no limit
 	RequestRate float64      // requests a second of a master connection; an address has five times that; 0: no limit
@@ -54,7 +54,7 @@ type Options struct {
 	MaxLag      int // lines a member may be behind; 0: no limit
 
 	LinesPerSecond float64 // a member's allowance: beyond it, it is read more slowly; 0: no limit
-	Burst          int     // lines that it may say at once before that counts
+	Burst          int     // lines that it may say at once before that counts; 0: no limit
 
 	DeadPeer   time.Duration
 	MasterIdle time.Duration // 0: no limit
@@ -69,6 +69,9 @@ type Options struct {
 	// systems where event loops are not to be had.
 	Portable bool
 }
+
+// slows reports whether a member that says much is read more slowly.
+func (o *Options) slows() bool { return o.LinesPerSecond > 0 && o.Burst > 0 }
 
 // Service is the running server. Its methods may be called from any goroutine.
 type Service struct {
@@ -385,7 +388,7 @@ func (s *Service) reserveName(r *Room) error {
 	if s.stopping {
 		return wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
 	}
-	if len(s.rooms) >= s.opts().Rooms {
+	if most := s.opts().Rooms; most > 0 && len(s.rooms) >= most {
 		return wire.Errorf(wire.CodeFull, "the server has %s, which is the limit", counted(len(s.rooms), "room"))
 	}
 	s.rooms[r.key()] = r

@@ -53,10 +53,10 @@ func (m *Member) costs(line []byte) float64 {
 func (m *Member) addressMayGoOn(work float64) bool {
 	svc := m.room.svc
 	o := svc.opts()
-	if work <= 0 || o.LinesPerSecond <= 0 || o.unhurried(m.remote.Addr()) {
+	if work <= 0 || !o.slows() || o.unhurried(m.remote.Addr()) {
 		return true
 	}
-	rate, burst := o.LinesPerSecond*byAddress, float64(max(o.Burst, 1)*byAddress)
+	rate, burst := o.LinesPerSecond*byAddress, float64(o.Burst*byAddress)
 	for {
 		wait := svc.work.take(time.Now(), m.remote.Addr(), min(work, burst), rate, burst, 0)
 		if wait == 0 {

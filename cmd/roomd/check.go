@@ -87,7 +87,7 @@ func check(file string, out, errw io.Writer) error {
 	}
 	fmt.Fprintf(out, "%s: ok\n", name)
 	fmt.Fprintf(out, "  master port  %s\n", cfg.masterAddresses())
-	fmt.Fprintf(out, "  rooms        %d at most, on ports %v\n", cfg.Rooms.Max, cfg.Rooms.Ports)
+	fmt.Fprintf(out, "  rooms        %d at most, on ports %v\n", cfg.roomsAtMost(), cfg.Rooms.Ports)
 	fmt.Fprintf(out, "  database     %s%s\n", cfg.Server.Data, t.state)
 	fmt.Fprintf(out, "  durability   %s\n", cfg.History.Durability)
 	fmt.Fprintf(out, "  may create   %s\n", cfg.Access.Create)

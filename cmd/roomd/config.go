@@ -257,8 +257,11 @@ func (p *parser) cross(c *Config) {
 		}
 		seen[n.Key] = true
 	}
-	if len(c.Server.Create) > c.Rooms.Max {
-		p.at([]string{"server.create", "rooms.max"}, "%s are more than rooms.max allows, which is %d", plural(len(c.Server.Create), "room"), c.Rooms.Max)
+	switch n := len(c.Server.Create); {
+	case c.Rooms.Max > 0 && n > c.Rooms.Max:
+		p.at([]string{"server.create", "rooms.max"}, "%s are more than rooms.max allows, which is %d", plural(n, "room"), c.Rooms.Max)
+	case n > usable:
+		p.at([]string{"server.create", "rooms.ports"}, "%s are more than rooms.ports has, which are %d", plural(n, "room"), usable)
 	}
 	switch {
 	case c.TLS.Cert != "" && c.TLS.Key == "":
@@ -351,20 +354,34 @@ func (c *Config) masterAddresses() string {
 	return strings.Join(all, " ")
 }
 
-// fitDescriptors lowers the connections to what the descriptor limit leaves,
-// and says so.
+// roomsAtMost is how many rooms there can be: without rooms.max one for each port.
+func (c *Config) roomsAtMost() int {
+	if c.Rooms.Max > 0 {
+		return c.Rooms.Max
+	}
+	return c.Rooms.Ports.Last - c.Rooms.Ports.First + 1
+}
+
+// fitDescriptors lowers the connections to what the descriptor limit leaves, and
+// says so. Without a limit they are what it leaves.
 func fitDescriptors(c *Config, limit uint64) (warning string) {
-	const ours = 64 // the database, the log, the master port, some to spare
-	listeners := uint64(c.Rooms.Max * len(c.Server.Listen))
-	want := uint64(c.Limits.Connections)
-	if limit >= want+listeners+ours {
+	const (
+		ours  = 64 // the database, the log, the master port, some to spare
+		least = 16
+		most  = 1 << 30
+	)
+	taken := uint64(c.roomsAtMost()*len(c.Server.Listen)) + ours
+	left := uint64(least)
+	if limit > taken+least {
+		left = min(limit-taken, most)
+	}
+	want := c.Limits.Connections
+	if want > 0 && uint64(want) <= left {
 		return ""
 	}
-	given := uint64(16)
-	if limit > listeners+ours+given {
-		given = limit - listeners - ours
+	if c.Limits.Connections = int(left); want == 0 {
+		return ""
 	}
-	c.Limits.Connections = int(min(given, want))
 	return fmt.Sprintf("limits.connections is lowered from %d to %d: the descriptor limit is %d, and %d rooms need their listeners; raise it with LimitNOFILE= (systemd) or ulimit -n",
-		want, c.Limits.Connections, limit, c.Rooms.Max)
+		want, left, limit, c.roomsAtMost())
 }

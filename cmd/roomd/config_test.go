@@ -101,9 +101,9 @@ mistakes.toml:5: server.port: "8080" is not a whole number; write one like 8080
 mistakes.toml:8: rooms.ports: "9999-9000" runs backwards; write it as "9000-9999"
 mistakes.toml:8: rooms.ports: "9000-9999" has 1000 ports for 5000 rooms; widen it, or lower rooms.max
 mistakes.toml:10: rooms.trash: 24 has no unit; write a string like "24s"
-mistakes.toml:13: limits.line_bytes: 10 is out of range; write a number from 64 to 65536
-mistakes.toml:14: limits.max_lag: 10 is too few; write 1000 or more, or 0 for no limit
-mistakes.toml:15: limits.dead_peer: "soon" is not a time; write a number with a unit, like "30s", "5m" or "24h"
+mistakes.toml:13: limits.line_bytes: 10 is out of range; write a number from 64 to 65536, or 0 for the most
+mistakes.toml:14: limits.max_lag: -10 is too small; write 0 or more
+mistakes.toml:15: limits.dead_peer: "soon" is not a time; write a number with a unit, like "30s", "5m", "24h" or "30d"
 mistakes.toml:17: histroy: there is no section [histroy]; did you mean history?
 mistakes.toml:21: access.delete: "everyone" is none of its values; write one of "auto", "anyone", "creator", "operator"
 mistakes.toml:24: tls.cert: tls.key is missing; write both, or none
@@ -127,25 +127,25 @@ func TestBounds(t *testing.T) {
 		{"server.data", []string{`"x"`}, []string{`""`, "1"}},
 		{"server.create", []string{`[]`, `["a", "b"]`}, []string{`["a", "A"]`, `["a b"]`, `[1]`, `"a"`}},
 		{"rooms.ports", []string{`"9000-9063"`, `"1-32767"`}, []string{`"9000-9062"`, `"9000"`, `"0-9999"`, `"9999-9000"`, `"9000-33000"`, `"60000-70000"`, "9000"}},
-		{"rooms.max", []string{"1", "1000"}, []string{"0", "1001", "60001"}},
+		{"rooms.max", []string{"0", "1", "1000"}, []string{"-1", "1001", "60001"}},
 		{"rooms.replay", []string{"0", "10000"}, []string{"-1", "10001"}},
 		{"rooms.quiet_above", []string{"0", "9"}, []string{"-1"}},
 		{"rooms.trash", []string{`"0s"`, `"1h"`}, []string{`"-1s"`, "24", `"24"`, `""`}},
-		{"limits.members", []string{"1", "1000000"}, []string{"0", "1000001"}},
-		{"limits.connections", []string{"1"}, []string{"0"}},
+		{"limits.members", []string{"0", "1", "1000000"}, []string{"-1", "1000001"}},
+		{"limits.connections", []string{"0", "1"}, []string{"-1"}},
 		{"limits.per_address", []string{"0", "1"}, []string{"-1"}},
 		{"limits.connects_per_second", []string{"0", "0.0", "0.5", "50"}, []string{"-1", `"5"`, "nan"}},
 		{"limits.requests_per_second", []string{"0", "20.0"}, []string{"-1", `"5"`}},
 		{"limits.rate_exempt", []string{"[]", `["10.0.0.0/8", "192.0.2.1", "::1", "2001:db8::/32"]`}, []string{`"10.0.0.1"`, `["10.0.0.1/8"]`, `["host"]`, "[1]"}},
-		{"limits.line_bytes", []string{"64", "65536"}, []string{"63", "65537"}},
-		{"limits.lines_per_second", []string{"0.1", "20"}, []string{"0", "-1", `"20"`, "nan", "inf"}},
-		{"limits.burst", []string{"1"}, []string{"0"}},
-		{"limits.max_lag", []string{"0", "1000"}, []string{"999", "-1"}},
+		{"limits.line_bytes", []string{"0", "64", "65536"}, []string{"1", "63", "65537", "-1"}},
+		{"limits.lines_per_second", []string{"0", "0.0", "0.1", "20"}, []string{"-1", `"20"`, "nan", "inf"}},
+		{"limits.burst", []string{"0", "1"}, []string{"-1"}},
+		{"limits.max_lag", []string{"0", "1", "1000"}, []string{"-1"}},
 		{"limits.dead_peer", []string{`"5s"`}, []string{`"4s"`, `"0s"`, "60"}},
 		{"limits.master_idle", []string{`"0s"`, `"1s"`}, []string{`"1ms"`, "5"}},
 		{"history.durability", []string{`"commit"`, `"relaxed"`}, []string{`"no"`, "1"}},
 		{"history.flush_interval", []string{`"1ms"`, `"10s"`}, []string{`"0s"`, `"11s"`}},
-		{"history.lines", []string{"0", "100"}, []string{"99", "-1"}},
+		{"history.lines", []string{"0", "1", "100"}, []string{"-1"}},
 		{"history.age", []string{`"0s"`, `"1h"`}, []string{`"-1h"`}},
 		{"access.create", []string{`"anyone"`, `"operator"`}, []string{`"creator"`}},
 		{"access.delete", []string{`"auto"`, `"anyone"`, `"creator"`, `"operator"`}, []string{`""`}},
@@ -186,11 +186,11 @@ server.create = [
   "lob by",
 ]
 
-limits = { burst = 0, members = 0 }
+limits = { burst = -1, members = -1 }
 [rooms]
 replay = -1 # why not
 this is no TOML
-max = 0
+max = -1
 quiet_above = = 1
 `
 	_, err := parseConfig("f", text, 0)

@@ -104,25 +104,29 @@ var schema = []key{
 	}},
 	{"server.create", atFirst, func(c *Config, v any) error { return setStrings(&c.Server.Create, v, `["lobby"]`) }},
 	{"rooms.ports", onReload, func(c *Config, v any) error { return setPorts(&c.Rooms.Ports, v) }},
-	{"rooms.max", onReload, func(c *Config, v any) error { return setInt(&c.Rooms.Max, v, 1, 60000) }},
+	{"rooms.max", onReload, func(c *Config, v any) error { return setInt(&c.Rooms.Max, v, 0, 60000) }},
 	{"rooms.replay", onReload, func(c *Config, v any) error { return setInt(&c.Rooms.Replay, v, 0, 10000) }},
 	{"rooms.quiet_above", onReload, func(c *Config, v any) error { return setInt(&c.Rooms.QuietAbove, v, 0, noLimit) }},
 	{"rooms.trash", onReload, func(c *Config, v any) error { return setDuration(&c.Rooms.Trash, v, 0, 0, noLimit) }},
-	{"limits.members", onReload, func(c *Config, v any) error { return setInt(&c.Limits.Members, v, 1, 1000000) }},
-	{"limits.connections", onReload, func(c *Config, v any) error { return setInt(&c.Limits.Connections, v, 1, noLimit) }},
+	{"limits.members", onReload, func(c *Config, v any) error { return setInt(&c.Limits.Members, v, 0, 1000000) }},
+	{"limits.connections", onReload, func(c *Config, v any) error { return setInt(&c.Limits.Connections, v, 0, noLimit) }},
 	{"limits.per_address", onReload, func(c *Config, v any) error { return setInt(&c.Limits.PerAddress, v, 0, noLimit) }},
 	{"limits.connects_per_second", onReload, func(c *Config, v any) error { return setRate(&c.Limits.ConnectsPerSecond, v) }},
 	{"limits.requests_per_second", onReload, func(c *Config, v any) error { return setRate(&c.Limits.RequestsPerSecond, v) }},
 	{"limits.rate_exempt", onReload, func(c *Config, v any) error { return setPrefixes(&c.Limits.RateExempt, v) }},
-	{"limits.line_bytes", onReload, func(c *Config, v any) error { return setInt(&c.Limits.LineBytes, v, 64, 65536) }},
-	{"limits.lines_per_second", onReload, func(c *Config, v any) error { return setFloat(&c.Limits.LinesPerSecond, v) }},
-	{"limits.burst", onReload, func(c *Config, v any) error { return setInt(&c.Limits.Burst, v, 1, noLimit) }},
-	{"limits.max_lag", onReload, func(c *Config, v any) error {
-		if n, ok := v.(int64); ok && n > 0 && n < 1000 {
-			return fmt.Errorf("%d is too few; write 1000 or more, or 0 for no limit", n)
+	{"limits.line_bytes", onReload, func(c *Config, v any) error {
+		const most = 65536 // which is what there is without a limit: a line has to be in memory
+		if v == int64(0) {
+			v = int64(most)
 		}
-		return setInt(&c.Limits.MaxLag, v, 0, noLimit)
+		if err := setInt(&c.Limits.LineBytes, v, 64, most); err != nil {
+			return fmt.Errorf("%w, or 0 for the most", err)
+		}
+		return nil
 	}},
+	{"limits.lines_per_second", onReload, func(c *Config, v any) error { return setRate(&c.Limits.LinesPerSecond, v) }},
+	{"limits.burst", onReload, func(c *Config, v any) error { return setInt(&c.Limits.Burst, v, 0, noLimit) }},
+	{"limits.max_lag", onReload, func(c *Config, v any) error { return setInt(&c.Limits.MaxLag, v, 0, noLimit) }},
 	{"limits.dead_peer", onReload, func(c *Config, v any) error {
 		return setDuration(&c.Limits.DeadPeer, v, 5*time.Second, 5*time.Second, noLimit)
 	}},
@@ -131,12 +135,7 @@ var schema = []key{
 	{"history.flush_interval", onUpgrade, func(c *Config, v any) error {
 		return setDuration(&c.History.FlushInterval, v, time.Millisecond, time.Millisecond, 10*time.Second)
 	}},
-	{"history.lines", onReload, func(c *Config, v any) error {
-		if n, ok := v.(int64); ok && n > 0 && n < 100 {
-			return fmt.Errorf("%d is too few; write 100 or more, or 0 for no limit", n)
-		}
-		return setInt(&c.History.Lines, v, 0, noLimit)
-	}},
+	{"history.lines", onReload, func(c *Config, v any) error { return setInt(&c.History.Lines, v, 0, noLimit) }},
 	{"history.age", onReload, func(c *Config, v any) error { return setDuration(&c.History.Age, v, 0, 0, noLimit) }},
 	{"access.create", onReload, func(c *Config, v any) error { return setWord(&c.Access.Create, v, "anyone", "operator") }},
 	{"access.delete", onReload, func(c *Config, v any) error {
@@ -276,6 +275,8 @@ func setDuration(to *time.Duration, v any, zero, least, most time.Duration) erro
 	}
 	switch {
 	case d == 0 && zero == 0:
+	case d < least && most == noLimit && zero < least:
+		return fmt.Errorf("%q is too short; write %v or more, or 0s for no limit", s, least)
 	case d < least && most == noLimit:
 		return fmt.Errorf("%q is too short; write %v or more", s, least)
 	case most != noLimit && (d < least || d > most):
