@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +23,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"roomd/admin"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -289,18 +292,25 @@ func (t *trial) console() {
 	}
 }
 
-// addresses tries the ports that are to be opened, those of a server that runs
-// apart: nobody could connect meanwhile.
+// addresses tries the ports that are to be opened, those apart that a server has
+// open which runs with this database.
 func (t *trial) addresses() {
-	if t.running {
-		return
-	}
 	c := t.cfg
-	for _, a := range c.Server.Listen {
-		t.port("server.port", netip.AddrPortFrom(a, uint16(c.Server.Port)))
+	ours := func(string, string) bool { return false }
+	if t.running {
+		now := t.inEffect()
+		ours = func(key, port string) bool {
+			value, known := now[key]
+			return !known || value == port || strings.HasSuffix(value, ":"+port)
+		}
 	}
-	if c.Metrics.Listen == "" {
-		return
+	if !ours("server.port", strconv.Itoa(c.Server.Port)) {
+		for _, a := range c.Server.Listen {
+			t.port("server.port", netip.AddrPortFrom(a, uint16(c.Server.Port)))
+		}
+	}
+	if _, port, err := net.SplitHostPort(c.Metrics.Listen); err != nil || ours("metrics.listen", port) {
+		return // it is empty, or open
 	}
 	at, err := net.ResolveTCPAddr("tcp", c.Metrics.Listen)
 	if err != nil {
@@ -318,6 +328,33 @@ func (t *trial) addresses() {
 		return
 	}
 	t.port("metrics.listen", addr)
+}
+
+// inEffect is the configuration of the server that runs, key by key; empty: it
+// does not say.
+func (t *trial) inEffect() map[string]string {
+	if t.cfg.Admin.Socket == "" {
+		return nil
+	}
+	got := make(chan []byte, 1)
+	go func() {
+		var out bytes.Buffer
+		admin.Once(t.cfg.Admin.Socket, []string{"config", "--json"}, &out, io.Discard, nil)
+		got <- out.Bytes()
+	}()
+	var settings []admin.Setting
+	select {
+	case b := <-got:
+		if json.Unmarshal(b, &settings) != nil {
+			return nil
+		}
+	case <-time.After(3 * time.Second): // it hangs, which is not what is asked
+	}
+	values := make(map[string]string)
+	for _, s := range settings {
+		values[s.Key] = s.Value
+	}
+	return values
 }
 
 func (t *trial) port(key string, at netip.AddrPort) {

@@ -235,6 +235,20 @@ func TestCheckWhileItRuns(t *testing.T) {
 	if status != exitDone || errs != "" || !strings.Contains(out, "which a server has open") {
 		t.Errorf("%d %s %s", status, out, errs)
 	}
+	// A port that it is to have from now on is tried.
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	taken := ln.Addr().(*net.TCPAddr).Port
+	for _, key := range []string{fmt.Sprint("server.port = ", taken), fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", taken)} {
+		p.configure(key)
+		if _, errs, status := p.does("", "check"); status != exitFailed || !strings.Contains(errs, fmt.Sprintf("port %d is in use", taken)) {
+			t.Errorf("%s: %d %s", key, status, errs)
+		}
+	}
+	p.configure()
 	if err := p.kill(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
