@@ -65,18 +65,6 @@ func (v visitor) before(t testing.TB, text string) (lines []string) {
 	}
 }
 
-// eventually waits for something to become true.
-func (p *process) eventually(what string, is func() bool) {
-	p.t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !is(); <-tick.C {
-		if time.Now().After(end) {
-			p.t.Fatal("it does not come to this: ", what)
-		}
-	}
-}
-
 // A disk that hangs: who speaks is held back and loses nothing, who reads is
 // served, everything that tells how the server is says what the matter is; and
 // when the disk answers, all goes on.

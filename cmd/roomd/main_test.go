@@ -135,6 +135,18 @@ func (p *process) start() {
 // none from its folder.
 func (p *process) configured() string { return configVar + "=" + filepath.Join(p.dir, "config.toml") }
 
+// eventually waits for something to become true.
+func (p *process) eventually(what string, is func() bool) {
+	p.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !is(); <-tick.C {
+		if time.Now().After(end) {
+			p.t.Fatal("it does not come to this: ", what)
+		}
+	}
+}
+
 // kill ends the process by a signal and waits for its end.
 func (p *process) kill(sig syscall.Signal) error {
 	if p.cmd == nil {
