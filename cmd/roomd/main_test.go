@@ -284,15 +284,3 @@ func (v visitor) until(t testing.TB, text string) string {
 		}
 	}
 }
-
-// eventually waits for something to become true.
-func (p *process) eventually(what string, is func() bool) {
-	p.t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !is(); <-tick.C {
-		if time.Now().After(end) {
-			p.t.Fatal("it does not come to this: ", what)
-		}
-	}
-}
