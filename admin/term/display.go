@@ -193,13 +193,17 @@ func (d *display) put(it item, until bool) {
 	}
 }
 
-// close ends all waiting for the terminal. It returns when everything has been
-// written, or the terminal takes no more of it. It can be called again, for what
-// was printed since.
-func (d *display) close() {
+// close ends all waiting for the terminal, and takes the line off it. The last
+// texts are written in any case. It returns when everything has been written, or
+// the terminal takes no more of it. It can be called again, for what was printed
+// since.
+func (d *display) close(last ...item) {
 	d.mu.Lock()
 	d.closed = true
-	d.turn.Broadcast()
+	d.line.shown = false
+	d.redraw = true
+	d.items = append(d.items, last...)
+	d.queue(1)
 	d.mu.Unlock()
 	d.flush()
 }

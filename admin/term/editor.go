@@ -303,6 +303,7 @@ func (e *lineEditor) Close() {
 	e.closed = true
 	e.mu.Unlock()
 	e.modes.end()
+	var last []item
 	if first {
 		close(e.done)
 		e.stdin.Close()
@@ -310,15 +311,13 @@ func (e *lineEditor) Close() {
 		l := e.display.line
 		e.display.mu.Unlock()
 		if l.shown && !e.options.Erase {
-			e.display.change(func(l *edited) { l.shown = false })
-			e.display.put(item{cmp.Or(l.question, l.prompt) + expand(string(l.line), l.pasted, true), false}, false)
+			last = append(last, item{cmp.Or(l.question, l.prompt) + expand(string(l.line), l.pasted, true), false})
 		}
-		e.display.change(func(l *edited) { l.shown = false })
 		if begun {
-			e.Write([]byte(pasteOff))
+			last = append(last, item{pasteOff, true})
 		}
 	}
-	e.display.close()
+	e.display.close(last...)
 }
 
 // resized has the line drawn again when the terminal has another size, or was

@@ -249,7 +249,7 @@ func (f *terminalFuzz) talk(ctx context.Context, p *process) {
 		return
 	}
 	defer room.Close()
-	tick := time.NewTicker(15 * time.Millisecond)
+	tick := time.NewTicker(3 * time.Millisecond) // fills a terminal that nobody reads in a second or two
 	defer tick.Stop()
 	for n := 0; ctx.Err() == nil; n++ {
 		text := []string{"me: look", "日本語の長い行です " + strings.Repeat("漢字 ", 40), strings.Repeat("long ", 30), "\U0001f44d\U0001f44d", nastyText}[n%5]
