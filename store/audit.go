@@ -18,10 +18,10 @@ const auditNetwork = 1 << 63
 
 // Doors by which a change can come.
 const (
-	DoorAdmin   = "admin socket"
-	DoorConsole = "console" // of serve --console
-	DoorMaster  = "master port"
-	DoorSignal  = "signal"
+	DoorAdmin  = "admin socket"
+	DoorMaster = "master port"
+	DoorSignal = "signal"
+	DoorTool   = "roomd store"
 )
 
 // Audit is a command that changed something, and what came of it.

@@ -207,13 +207,18 @@ func (p *paced) ReadFrom(r io.Reader) (int64, error) {
 
 // cleanCopy makes a copy of a database that was in use one that is not, whose
 // history is of another epoch, and checks it.
-func cleanCopy(ctx context.Context, path string) error {
+func cleanCopy(ctx context.Context, path string, audit ...Audit) error {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
 	if err != nil {
 		return err
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
+		if string(meta.Get(keySchema)) == string(u64(Schema)) { // else the next start rewrites it first
+			if err := putAudit(tx, auditKept, audit...); err != nil {
+				return err
+			}
+		}
 		return errors.Join(meta.Delete(keyJournal), meta.Delete(keyRelaxed), unname(meta))
 	})
 	if err = errors.Join(err, db.Close()); err != nil {

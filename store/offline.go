@@ -166,8 +166,8 @@ func sizeOf(path string) (int64, error) {
 // RestoreFile puts a backup in the place of a database that no server has open,
 // after a check. What is there is refused, unless force is set: then it is kept
 // beside, with its journal, as kept. The new file has the owner and the mode of
-// the old one. progress, if not nil, is told of the copy, which ctx ends.
-func RestoreFile(ctx context.Context, backup, path string, force bool, progress Progress) (kept string, err error) {
+// the old one, and entries in its audit. progress, if not nil, is told of the copy, which ctx ends.
+func RestoreFile(ctx context.Context, backup, path string, force bool, progress Progress, audit ...Audit) (kept string, err error) {
 	if path, err = Resolve(path); err != nil {
 		return "", err
 	}
@@ -200,7 +200,7 @@ func RestoreFile(ctx context.Context, backup, path string, force bool, progress 
 			err = errors.Join(err, os.Remove(tmp))
 		}
 	}()
-	if err := cleanCopy(ctx, tmp); err != nil {
+	if err := cleanCopy(ctx, tmp, audit...); err != nil {
 		return "", fmt.Errorf("the copy of the backup: %w", err)
 	}
 	if _, err := os.Stat(path); err == nil {

@@ -73,8 +73,8 @@ for c in check info audit "export --all"; do echo "== $c"; "$ROOMD" store $c --c
 			t.Errorf("answer %d, to %s: status %.2s", i, tries[i][strings.LastIndex(tries[i], "== "):], try)
 		}
 	}
-	rooms, lines := 0, 0
-	if n, err := fmt.Sscanf(tries[0][strings.Index(tries[0], "roomd: ")+7:], "%d rooms and %d lines", &rooms, &lines); n != 2 || lines == 2000 {
+	rooms, lines, room, line := 0, 0, "", ""
+	if n, err := fmt.Sscanf(tries[0][strings.Index(tries[0], "roomd: ")+7:], "%d %s and %d %s", &rooms, &room, &lines, &line); n != 4 || lines == 2000 {
 		t.Error("the import does not say how far it came, or the disk was not full:", rooms, lines, err)
 	}
 	for i, try := range tries[1:4] {

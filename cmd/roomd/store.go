@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -200,7 +201,7 @@ func (s *storeCommand) restore(cmd *cobra.Command, backup string, force bool) er
 	ctx, stop := admin.UntilSignal(cmd.Context())
 	defer stop()
 	progress, done := percent(cmd, "copying")
-	kept, err := store.RestoreFile(ctx, backup, cfg.Server.Data, force, progress)
+	kept, err := store.RestoreFile(ctx, backup, cfg.Server.Data, force, progress, byTool("restore "+absolute(backup), "done"))
 	done()
 	if err != nil {
 		if !force && strings.HasSuffix(err.Error(), "is there already") {
@@ -299,11 +300,27 @@ func (s *storeCommand) importFrom(cmd *cobra.Command, file string) error {
 	}
 	st.Start(func([]*store.Post) {})
 	rooms, lines, err := st.Import(bufio.NewReaderSize(&endedReader{ctx, in}, 1<<16), keyOf, progress(cmd, "imported"))
+	result := fmt.Sprintf("%s and %s", plural(rooms, "room"), plural(lines, "line"))
+	if err != nil {
+		result += ", and no more: " + err.Error()
+	}
+	if lacks := st.AddAudit(byTool("import "+file, result)); lacks != nil && err == nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "roomd: warning: the audit lacks this: %v\n", lacks)
+	}
 	if err = errors.Join(err, st.Close()); err != nil {
 		return fmt.Errorf("%s and %s are imported; the same command adds the rest: %w", plural(rooms, "room"), plural(lines, "line"), err)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s and %s are imported\n", plural(rooms, "room"), plural(lines, "line"))
 	return err
+}
+
+// byTool is what the audit keeps of a tool that works on the database alone.
+func byTool(line, result string) store.Audit {
+	a := store.Audit{Time: time.Now().UTC(), UID: os.Getuid(), Door: store.DoorTool, Line: line, Result: result}
+	if u, err := user.Current(); err == nil {
+		a.User = u.Username
+	}
+	return a
 }
 
 // keyOf is what the name of a room is compared by.
