@@ -21,6 +21,10 @@ import (
 // their keys alone, which wire.ParseName and wire.Fold give: strings.EqualFold
 // finds other ones, and none in full width or with combining marks.
 var caseless = map[string]string{
+	"admin/client.go Complete":           "commands",
+	"admin/tap.go parseLevel":            "levels of the log",
+	"admin/term/buffer.go find":          "lines typed before",
+	"admin/term/complete.go common":      "how far words begin alike: which there are has been said",
 	"admin/complete.go kinds":            "words of the usage",
 	"admin/console.go Agreed":            "yes and no",
 	"admin/render.go list":               "titles of columns",
