@@ -95,6 +95,7 @@ func (a *adoption) take(kind string, body []byte, fds []int) error {
 		a.Service.members.Store(st.Members)
 		a.Service.sessions.Store(st.Sessions)
 		a.counters.restore(st.Counters, &a.gate)
+		a.where(st.Listen, st.Port)
 		return nil
 	case "master":
 		var addrs []netip.AddrPort
@@ -102,8 +103,11 @@ func (a *adoption) take(kind string, body []byte, fds []int) error {
 			return err
 		}
 		ln, err := a.doors(addrs, fds)
-		if err != nil || ln == nil {
+		if err != nil {
 			return err
+		}
+		if ln == nil { // its addresses are missing
+			ln = &listeners{port: a.opts().Port}
 		}
 		a.Service.master.Store(ln)
 		return ln.open(a.admitMaster, "ERR "+busyText)
@@ -121,6 +125,20 @@ func (a *adoption) take(kind string, body []byte, fds []int) error {
 		return each(body, fds, a.caller)
 	}
 	return fmt.Errorf("this roomd does not know what that is")
+}
+
+// where takes over where the other process listens, or tries to: our own
+// addresses and port take effect with Prepare and Commit.
+func (a *adoption) where(listen []netip.Addr, port int) {
+	if len(listen) == 0 {
+		return
+	}
+	o := *a.opts()
+	o.Listen, o.Port = listen, port
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ports.claim(port)
+	a.options.Store(&o)
 }
 
 // each reads states, each with its descriptor.

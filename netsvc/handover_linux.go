@@ -17,6 +17,8 @@ type serviceState struct {
 	Members  uint64        `json:"members"`  // IDs given
 	Sessions uint64        `json:"sessions"` // numbers given
 	Counters Counters      `json:"counters"`
+	Listen   []netip.Addr  `json:"listen,omitempty"`
+	Port     int           `json:"port,omitempty"` // the master port
 }
 
 type roomState struct {
@@ -124,7 +126,7 @@ type Receive func() (kind string, body []byte, fds []int, err error)
 // HandOver sends all there is after Freeze. It returns how many members it has
 // sent. The store may be closed.
 func (s *Service) HandOver(send Send) (members int, err error) {
-	if err := send("service", serviceState{s.uptime(), s.members.Load(), s.sessions.Load(), s.Counters()}); err != nil {
+	if err := send("service", serviceState{s.uptime(), s.members.Load(), s.sessions.Load(), s.Counters(), s.opts().Listen, s.opts().Port}); err != nil {
 		return 0, err
 	}
 	addrs, fds := s.master.Load().doors()

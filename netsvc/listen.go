@@ -39,15 +39,20 @@ const (
 // listeners is one port on all listen addresses.
 type listeners struct {
 	port int
+	on   []netip.Addr // Options.Listen when it was bound; nil: it has come from elsewhere
 	each []*listener
 }
 
-// listen binds a port on all addresses, or on none. Port 0 lets the system
-// choose.
+// listen binds a port on all addresses that the machine has, or on none. Port 0
+// lets the system choose.
 func (s *Service) listen(port int) (*listeners, error) {
-	l := &listeners{port: port}
-	for _, a := range s.opts().Listen {
+	l := &listeners{port: port, on: s.opts().Listen}
+	for _, a := range l.on {
 		ln, err := s.listenOn(a, l.port)
+		if notHere(err) {
+			s.lack(a, whyMissing(port, err))
+			continue
+		}
 		if err != nil {
 			l.close()
 			return nil, err

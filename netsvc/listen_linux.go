@@ -62,7 +62,7 @@ func (s *Service) listenOn(a netip.Addr, port int) (ln *listener, err error) {
 		if zone := a.Zone(); zone != "" {
 			i, err := net.InterfaceByName(zone)
 			if err != nil {
-				return nil, err
+				return nil, zoneError(a, err)
 			}
 			sa6.ZoneId = uint32(i.Index)
 		}
@@ -80,7 +80,8 @@ func (s *Service) listenOn(a netip.Addr, port int) (ln *listener, err error) {
 	if err != nil {
 		return nil, os.NewSyscallError("getsockname", err)
 	}
-	return &listener{fd: fd, loop: s.loops.pick(), addr: addrPort(bound), svc: s}, nil
+	// The address with its zone, which the kernel knows by a number only.
+	return &listener{fd: fd, loop: s.loops.pick(), addr: netip.AddrPortFrom(a, addrPort(bound).Port()), svc: s}, nil
 }
 
 // tune sets the options that what is accepted inherits.
@@ -223,6 +224,31 @@ func (l *listener) close() {
 		unix.Close(l.fd)
 	}
 }
+
+// yield stops listening as end does, and keeps the address: after it comes again
+// or release. Another socket can listen on an address that covers this one
+// meanwhile, even if another process has this descriptor, too.
+func (l *listener) yield() {
+	if !l.leave() {
+		return
+	}
+	if l.admit != nil {
+		l.drain()
+	}
+	unix.Shutdown(l.fd, unix.SHUT_RD)
+}
+
+// again listens once more on an address after yield.
+func (l *listener) again() (*listener, error) {
+	if err := unix.Listen(l.fd, backlog); err != nil {
+		unix.Close(l.fd)
+		return nil, os.NewSyscallError("listen", err)
+	}
+	return &listener{fd: l.fd, loop: l.svc.loops.pick(), addr: l.addr, svc: l.svc}, nil
+}
+
+// release gives up an address after yield.
+func (l *listener) release() { unix.Close(l.fd) }
 
 // leave takes the listener away from its loop. It reports false if that was done
 // before: the descriptor is the first caller's.

@@ -160,6 +160,18 @@ func (l *listener) end() {
 // close stops to listen at once.
 func (l *listener) close() { l.ln.Close() }
 
+// yield stops listening as end does, so that another socket can listen on an
+// address that covers this one; after it comes again or release.
+func (l *listener) yield() { l.end() }
+
+// again listens once more on an address after yield.
+func (l *listener) again() (*listener, error) {
+	return l.svc.listenOn(l.addr.Addr(), l.port())
+}
+
+// release gives up an address after yield.
+func (l *listener) release() {}
+
 // refuse accepts one connection on the reserve, says busy, and closes it. It
 // reports false if err is something else, or the reserve could not be used.
 func (v *reserve) refuse(l *listener, err error, busy string) bool {

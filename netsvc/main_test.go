@@ -96,6 +96,24 @@ func (s *server) start() {
 	}
 }
 
+// startFails is start for a server that cannot; the store is the caller's.
+func (s *server) startFails() *store.Store {
+	s.t.Helper()
+	st, err := store.Open(s.path, s.stOpts)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if s.opts.Log == nil {
+		s.opts.Log = slog.New(slog.DiscardHandler)
+	}
+	svc := netsvc.New(st, s.opts)
+	if err := svc.Start(); err == nil {
+		s.t.Fatal("it starts")
+	}
+	svc.Stop()
+	return st
+}
+
 // stop ends the service and checks what it leaves on disk.
 func (s *server) stop() {
 	if s.svc == nil {

@@ -369,22 +369,24 @@ func (s *Service) Connections() int64 { return s.conns.Load() }
 
 // Status is the server in numbers.
 type Status struct {
-	Started     time.Time `json:"started"`
-	MasterPort  int       `json:"master_port"`
-	Engine      string    `json:"engine"` // what serves plain connections: event loops, or goroutines
-	Rooms       int       `json:"rooms"`
-	Unbound     int       `json:"unbound"`
-	Members     int       `json:"members"`
-	Connections int64     `json:"connections"` // of members and of the master port
-	Lines       uint64    `json:"lines"`       // in all histories
-	Bytes       uint64    `json:"bytes"`
-	ReadOnly    string    `json:"read_only,omitempty"` // why nothing can be written
-	Stalled     string    `json:"stalled,omitempty"`   // that the disk does not answer, and for how long
+	Started     time.Time        `json:"started"`
+	MasterPort  int              `json:"master_port"`
+	Listening   []netip.AddrPort `json:"listening"`         // where the master port is really open
+	Missing     []Missing        `json:"missing,omitempty"` // addresses that are waited for
+	Engine      string           `json:"engine"`            // what serves plain connections: event loops, or goroutines
+	Rooms       int              `json:"rooms"`
+	Unbound     int              `json:"unbound"`
+	Members     int              `json:"members"`
+	Connections int64            `json:"connections"` // of members and of the master port
+	Lines       uint64           `json:"lines"`       // in all histories
+	Bytes       uint64           `json:"bytes"`
+	ReadOnly    string           `json:"read_only,omitempty"` // why nothing can be written
+	Stalled     string           `json:"stalled,omitempty"`   // that the disk does not answer, and for how long
 }
 
 // Status tells how the server is.
 func (s *Service) Status() Status {
-	st := Status{Started: s.started, MasterPort: s.Port(), Engine: s.engine(), Connections: s.conns.Load()}
+	st := Status{Started: s.started, MasterPort: s.Port(), Listening: s.Listening(), Missing: s.Missing(), Engine: s.engine(), Connections: s.conns.Load()}
 	for _, r := range s.Rooms() {
 		st.Rooms++
 		st.Members += r.Members

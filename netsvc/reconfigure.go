@@ -1,6 +1,7 @@
 package netsvc
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,36 +12,51 @@ import (
 type Change struct {
 	svc     *Service
 	next    Options
-	resting []int
+	resting []int // ports of Ports that rest; nil: those that are free stay the same
 	doors   []*doors
+	missing map[netip.Addr]string // addresses that are waited for, and why
+	away    map[netip.Addr]bool   // those that the machine does not have
 }
 
 // doors are the listeners of a port, and what they are to be.
 type doors struct {
-	svc   *Service
-	room  *Room // nil: the master port
-	port  int
-	keep  []*listener
-	fresh []*listener // are bound and do not accept yet
-	gone  []*listener // are to be closed
-	ended bool        // they are, as they were in the way of fresh ones
+	svc     *Service
+	room    *Room // nil: the master port
+	port    int
+	keep    []*listener
+	fresh   []*listener // are bound and do not accept yet
+	gone    []*listener // are to be closed
+	yielded bool        // they have stopped listening, as they were in the way of fresh ones
 }
+
+// ErrPorts is in the error of Prepare if Options.Ports cannot be what they are to
+// be; without it the error is about Listen or Port.
+var ErrPorts = errors.New("the ports for rooms cannot be changed now")
 
 // Prepare does all of a change of options that can fail: where we listen. Nothing
 // is different before Commit, except that a port may be closed for a moment if
-// an address is replaced by one that covers it, or the other way round. One
+// an address is replaced by one that covers it, or the other way round. What is
+// missing of the addresses in effect is no error; what is new must be there. One
 // change at a time may be under way.
 func (s *Service) Prepare(next Options) (*Change, error) {
-	resting, err := s.store.ReleasedPorts()
-	if err != nil {
-		return nil, fmt.Errorf("read the ports: %w", err)
+	c := s.change(next)
+	if o := s.opts(); next.Ports != o.Ports || next.Port != o.Port {
+		resting, err := s.store.ReleasedPorts()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrPorts, err)
+		}
+		c.resting = append([]int{}, resting...)
 	}
-	c := &Change{svc: s, next: next, resting: resting}
+	s.reconfiguring.Lock()
 	if err := c.bind(); err != nil {
 		c.Undo()
 		return nil, err
 	}
 	return c, nil
+}
+
+func (s *Service) change(next Options) *Change {
+	return &Change{svc: s, next: next, missing: make(map[netip.Addr]string), away: make(map[netip.Addr]bool)}
 }
 
 // bind opens what is to be open and is not.
@@ -66,7 +82,7 @@ func (c *Change) bind() error {
 		if r.port() == port {
 			return fmt.Errorf("port %d is that of the room %s", port, r.name())
 		}
-		if err := c.open(r, ln, r.port()); err != nil {
+		if err := c.open(r, ln, ln.port); err != nil {
 			return fmt.Errorf("the room %s: %w", r.name(), err)
 		}
 	}
@@ -95,14 +111,25 @@ func (c *Change) open(r *Room, was *listeners, port int) error {
 	}
 	c.doors = append(c.doors, d)
 	if slices.ContainsFunc(d.gone, func(l *listener) bool { return inTheWay(l.addr, lacking, port) }) {
-		d.end()
+		d.yielded = true
+		for _, l := range d.gone {
+			l.yield()
+		}
 	}
+	wanted := c.svc.opts().Listen
 	for _, a := range lacking {
+		if c.away[a] {
+			continue
+		}
 		l, err := c.svc.listenOn(a, port)
-		if err != nil {
+		switch {
+		case err == nil:
+			d.fresh = append(d.fresh, l)
+		case slices.Contains(wanted, a) && (port == was.port || notHere(err)):
+			c.missing[a], c.away[a] = whyMissing(port, err), notHere(err)
+		default:
 			return fmt.Errorf("%s: %s", a, why(port, err))
 		}
-		d.fresh = append(d.fresh, l)
 	}
 	return nil
 }
@@ -115,28 +142,25 @@ func inTheWay(l netip.AddrPort, addrs []netip.Addr, port int) bool {
 	})
 }
 
-func (d *doors) end() {
-	if !d.ended {
-		d.ended = true
-		for _, l := range d.gone {
-			l.end()
-		}
-	}
-}
-
 // Undo gives up what Prepare has opened.
 func (c *Change) Undo() {
+	c.back()
+	c.svc.reconfiguring.Unlock()
+}
+
+// back makes the listeners what they were before bind.
+func (c *Change) back() {
 	for _, d := range c.doors {
 		for _, l := range d.fresh {
 			l.close()
 		}
-		if !d.ended {
+		if !d.yielded {
 			continue
 		}
-		for _, l := range d.gone { // it was in the way: back to it
-			again, err := c.svc.listenOn(l.addr.Addr(), int(l.addr.Port()))
+		for _, l := range d.gone {
+			again, err := l.again()
 			if err != nil {
-				c.svc.log.Error("listen again", "address", l.addr.String(), "error", err)
+				c.svc.lack(l.addr.Addr(), whyMissing(d.port, err))
 				continue
 			}
 			d.keep = append(d.keep, again)
@@ -159,7 +183,9 @@ func (c *Change) Commit() {
 	for _, r := range s.rooms {
 		used[r.port()] = true
 	}
-	s.ports.widen(c.next.Ports[0], c.next.Ports[1], used, c.resting)
+	if c.resting != nil {
+		s.ports.widen(c.next.Ports[0], c.next.Ports[1], used, c.resting)
+	}
 	s.options.Store(&c.next)
 	s.mu.Unlock()
 	for _, l := range s.listening() {
@@ -167,14 +193,28 @@ func (c *Change) Commit() {
 			s.log.Warn("set limits.dead_peer", "listener", l.addr.String(), "error", err)
 		}
 	}
+	c.install()
+	s.reconfiguring.Unlock()
+	s.settle() // for rooms that were bound between Prepare and now
+}
+
+// install begins to accept on the new listeners and closes those that are to go.
+func (c *Change) install() {
 	for _, d := range c.doors {
 		for _, l := range d.fresh {
 			d.open(l)
 		}
 		d.keep = append(d.keep, d.fresh...)
 		d.install()
-		d.end()
+		for _, l := range d.gone {
+			if d.yielded {
+				l.release()
+			} else {
+				l.end()
+			}
+		}
 	}
+	c.svc.found(c.missing)
 }
 
 // listening is every listener there is.
@@ -204,7 +244,7 @@ func (d *doors) open(l *listener) {
 // install puts the listeners in their place. A room that has moved or closed
 // meanwhile does without.
 func (d *doors) install() {
-	now := &listeners{port: d.port, each: d.keep}
+	now := &listeners{port: d.port, on: d.svc.opts().Listen, each: d.keep}
 	r := d.room
 	if r == nil {
 		d.svc.master.Store(now)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -124,6 +125,11 @@ func (r *Room) opened(ln *listeners) bool {
 	if old != nil {
 		old.end()
 	}
+	if ok && ln.late(r.svc) {
+		r.svc.mu.Lock()
+		r.svc.unsettle()
+		r.svc.mu.Unlock()
+	}
 	return ok
 }
 
@@ -145,6 +151,11 @@ func (r *Room) open(ln *listeners) (old *listeners, ok bool) {
 	old = r.ln
 	r.state, r.binding, r.ln = open, "", ln
 	return old, true
+}
+
+// late reports whether the addresses to listen on have changed since ln was bound.
+func (ln *listeners) late(s *Service) bool {
+	return ln.on != nil && !slices.Equal(ln.on, s.opts().Listen)
 }
 
 // tryBind binds the room's own port. It reports false when that may succeed

@@ -3,11 +3,9 @@ package netsvc
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,6 +39,7 @@ type Options struct {
 	Master      []int        // descriptors that listen on the master port already, for Start; none: it is to be opened
 	MasterGiven bool         // the master port was given as descriptors, and stays as it is when options change
 	Ports       [2]int       // first and last port for rooms
+	First       []string     // rooms that Start makes if the store never had one
 	Rooms       int          // rooms at most; 0: no limit
 	Replay      int          // earlier lines shown to who joins; 0: none
 	QuietAbove  int          // members; above it join and leave lines are left out of the text
@@ -112,6 +111,8 @@ type Service struct {
 	counters counters
 	bans     atomic.Pointer[banList] // read at every join, replaced as a whole
 
+	reconfiguring sync.Mutex // held from Prepare to Commit or Undo, and while settle is at work
+
 	looking sync.Mutex
 	look    chan struct{} // closed when Health has had every lock; nil: it is not at it
 
@@ -121,13 +122,17 @@ type Service struct {
 	byAddr   map[netip.Prefix]int // connections
 	stopping bool
 
+	missing   map[netip.Addr]string // addresses of Options.Listen that are not listened on everywhere, and why
+	settling  bool                  // the goroutine that brings the ports to the addresses is there
+	unsettled bool                  // it has something to do
+
 	// Owned by the store's committer.
 	touched []*Room
 }
 
 // New makes a server over a store that has been opened and not yet started.
 func New(st *store.Store, opts Options) *Service {
-	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), byAddr: make(map[netip.Prefix]int), sweeping: make(chan struct{}, 1), logs: roomlog.NewBudget(allLogs)}
+	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), byAddr: make(map[netip.Prefix]int), missing: make(map[netip.Addr]string), sweeping: make(chan struct{}, 1), logs: roomlog.NewBudget(allLogs)}
 	s.options.Store(&opts)
 	s.readers = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
 	s.counters.ended = make(map[Cause]uint64)
@@ -159,7 +164,8 @@ func New(st *store.Store, opts Options) *Service {
 // opts are the options in effect. What belongs together is read from one call.
 func (s *Service) opts() *Options { return s.options.Load() }
 
-// Start binds every room of the store and then opens the master port. When it
+// Start binds every room of the store, or makes the first ones, and then opens the
+// master port. When it
 // returns nil every room is bound, or known to be unbound and being retried.
 // After an error the service must be stopped all the same.
 func (s *Service) Start() error {
@@ -172,6 +178,9 @@ func (s *Service) Start() error {
 	}
 	s.loops.run()
 	s.bindAll(rooms)
+	if err := s.createFirst(); err != nil {
+		return err
+	}
 	master, err := s.listenMaster()
 	if err != nil {
 		return err
@@ -301,105 +310,6 @@ func (s *Service) room(name string) (*Room, error) {
 		return nil, wire.Errorf(wire.CodeNoRoom, "there is no room named %s", n.Shown)
 	}
 	return r, nil
-}
-
-// Create makes a room. When it returns, the room is on disk and listens. by
-// tells whom to remember as its creator: the session's number and its address.
-// The error is a *wire.Error if it is the caller's fault.
-func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, err error) {
-	defer s.alter()()
-	n, err := wire.ParseName(name)
-	if err != nil {
-		return info, "", err
-	}
-	topic := wire.CleanString(strings.TrimSpace(by.Topic))
-	r := newRoom(s, store.Room{Name: n.Shown, Key: n.Key, Creator: by.Addr, Topic: topic}, 0)
-	r.creator = by.Session
-	if err := s.reserveName(r); err != nil {
-		return info, "", err
-	}
-	hash := ""
-	if by.Password != "" {
-		l, err := s.newPassword(by.Password)
-		if err != nil {
-			s.forget(r)
-			return info, "", err
-		}
-		r.lock.Store(l)
-		hash = l.hash
-	}
-	var ln *listeners
-	if by.Port != 0 {
-		ln, err = s.bindChosen(by.Port)
-	} else {
-		ln, err = s.bindFree(r)
-	}
-	if err != nil {
-		s.forget(r)
-		return info, "", err
-	}
-	secret := make([]byte, 16)
-	rand.Read(secret)
-	key = hex.EncodeToString(secret)
-	keyHash := sha256.Sum256([]byte(key))
-	kept, err := s.store.Create(store.Room{
-		Name: n.Shown, Key: n.Key, Port: ln.port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: hash, Topic: topic,
-	}, networkAudit(by.Addr, "CREATE "+n.Shown)...)
-	if err != nil {
-		ln.close()
-		s.mu.Lock()
-		s.ports.putBack(ln.port)
-		s.mu.Unlock()
-		s.forget(r)
-		return info, "", storeError(fmt.Errorf("create the room %s: %w", n.Shown, err))
-	}
-	if !r.publish(kept, ln) {
-		// Stopping: the room is on disk and will be there at the next start.
-		return info, "", wire.Errorf(wire.CodeShuttingDown, "the server is stopping; the room %s will be there when it is back", n.Shown)
-	}
-	s.log.Info("room created", "room", kept.Name, "port", kept.Port, "by", cmp.Or(by.Addr, by.By, "operator"))
-	s.hub.publish(Happening{Type: "create", Room: kept.Name, Remote: by.Addr, By: by.By})
-	info, _ = r.info()
-	return info, key, nil
-}
-
-// Creation says who creates a room.
-type Creation struct {
-	Session  uint64 // the master connection; 0: none
-	Addr     string // of the client; "": it did not come over the network
-	By       string // who, without an address
-	Port     int    // that it must have; 0: the next one that is free
-	Password string // as it was typed; "": the room has none
-	Topic    string
-}
-
-// reserveName puts an opening room into the map.
-func (s *Service) reserveName(r *Room) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if old := s.rooms[r.key()]; old != nil {
-		switch st := old.currentState(); st {
-		case closing:
-			return wire.Errorf(wire.CodeExists, "a room named %s is just being deleted; try again in a moment", old.name())
-		default:
-			return wire.Errorf(wire.CodeExists, "a room named %s is already there", old.name())
-		}
-	}
-	if s.stopping {
-		return wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
-	}
-	if most := s.opts().Rooms; most > 0 && len(s.rooms) >= most {
-		return wire.Errorf(wire.CodeFull, "the server has %s, which is the limit", counted(len(s.rooms), "room"))
-	}
-	s.rooms[r.key()] = r
-	return nil
-}
-
-// forget takes a room that was never published out of the map.
-func (s *Service) forget(r *Room) {
-	s.mu.Lock()
-	delete(s.rooms, r.key())
-	s.mu.Unlock()
 }
 
 // networkAudit is what the audit keeps of a change over the network; nothing

@@ -117,27 +117,47 @@ func (s *Store) Stat(room uint64) (Stat, error) {
 // with ErrExists if a room that is not deleted has the same key or port. The
 // room comes back with its ID. Entries of the audit are kept with it.
 func (s *Store) Create(r Room, audit ...Audit) (Room, error) {
+	all, err := s.CreateAll([]Room{r}, audit...)
+	return all[0], err
+}
+
+// CreateAll is Create for several rooms: after a crash all of them are there, or
+// none.
+func (s *Store) CreateAll(rooms []Room, audit ...Audit) ([]Room, error) {
+	rooms = slices.Clone(rooms)
 	err := s.update(func(tx *bolt.Tx) error {
-		id, err := tx.Bucket(bucketRooms).NextSequence()
-		if err != nil {
-			return err
-		}
-		r.ID = id
-		if err := claim(tx, r); err != nil {
-			return err
-		}
-		if err := putRoom(tx, r); err != nil {
-			return err
-		}
-		if err := putHead(tx, id, new(head)); err != nil {
-			return err
-		}
-		if _, err = tx.Bucket(bucketLines).CreateBucket(u64(id)); err != nil {
-			return err
+		for i := range rooms {
+			if err := createRoom(tx, &rooms[i]); err != nil {
+				return err
+			}
 		}
 		return putAudit(tx, auditKept, audit...)
-	}, func() { s.setHead(r.ID, &head{id: r.ID, own: r.Own}) })
-	return r, err
+	}, func() {
+		for _, r := range rooms {
+			s.setHead(r.ID, &head{id: r.ID, own: r.Own})
+		}
+	})
+	return rooms, err
+}
+
+// createRoom writes a room that has no ID yet.
+func createRoom(tx *bolt.Tx, r *Room) error {
+	id, err := tx.Bucket(bucketRooms).NextSequence()
+	if err != nil {
+		return err
+	}
+	r.ID = id
+	if err := claim(tx, *r); err != nil {
+		return err
+	}
+	if err := putRoom(tx, *r); err != nil {
+		return err
+	}
+	if err := putHead(tx, id, new(head)); err != nil {
+		return err
+	}
+	_, err = tx.Bucket(bucketLines).CreateBucket(u64(id))
+	return err
 }
 
 // Delete puts a room into the trash: its name is free, its port rests, its

@@ -374,7 +374,9 @@ func (s *Store) finish() error {
 func (s *Store) Size() (file, free int64, err error) {
 	s.files.RLock()
 	defer s.files.RUnlock()
-	err = viewDB(s.db, func(tx *bolt.Tx) error { file = tx.Size(); return nil })
+	if err = viewDB(s.db, func(tx *bolt.Tx) error { file = tx.Size(); return nil }); err != nil {
+		return 0, 0, err // there is no file at the moment
+	}
 	st := s.db.Stats()
 	return file, int64(st.FreePageN+st.PendingPageN) * int64(s.db.Info().PageSize), err
 }
