@@ -53,7 +53,7 @@ func (s *Service) createFirst() error {
 		}
 	}
 	for _, name := range s.opts().First {
-		p, err := s.plan(name, Creation{})
+		p, err := s.plan(name, Creation{By: "server.create"})
 		if err != nil {
 			giveUp()
 			return fmt.Errorf("create the room %s: %w", name, err)

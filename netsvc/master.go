@@ -230,8 +230,11 @@ func (c *session) serveInput() error {
 	// A reset may have cut the last line short, unless the peer had closed its
 	// side before: Linux tells that by EPIPE.
 	whole := (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) && !c.reset
+	if !whole {
+		return err // it may be no end at all: what there is of a line stays
+	}
 	before := c.framer
-	if line, over, ok := c.framer.Tail(); ok && whole {
+	if line, over, ok := c.framer.Tail(); ok {
 		if e := c.line(line, over); errors.Is(e, errStill) {
 			c.framer = before
 			return nil

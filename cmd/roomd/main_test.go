@@ -59,6 +59,7 @@ type process struct {
 	files  []*os.File // descriptors from 3 on
 	orphan bool       // it has taken over from the one that we started
 	cmd    *exec.Cmd
+	parent *exec.Cmd // the one that we started, if it waits for the server's end
 	log    *os.File
 }
 
@@ -152,10 +153,17 @@ func (p *process) kill(sig syscall.Signal) error {
 	if p.cmd == nil {
 		return nil
 	}
-	p.cmd.Process.Signal(sig)
+	if p.parent != nil && sig != syscall.SIGKILL {
+		p.parent.Process.Signal(sig) // which passes it on
+	} else {
+		p.cmd.Process.Signal(sig)
+	}
 	if p.orphan {
 		err := p.gone()
-		p.cmd, p.orphan = nil, false
+		if p.parent != nil {
+			err = errors.Join(err, p.parent.Wait()) // which ends as the server does
+		}
+		p.cmd, p.parent, p.orphan = nil, nil, false
 		return err
 	}
 	err := p.cmd.Wait()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -16,18 +17,52 @@ import (
 	"roomd/store"
 )
 
-// errReloading is the answer to a reload while there is another change.
-var errReloading = errors.New("a reload or an upgrade is under way; try again in a moment")
+// Why there can be no reload or upgrade now.
+var (
+	errReloading = errors.New("a reload or an upgrade is under way; try again in a moment")
+	errStopping  = errors.New("the server is stopping")
+	errMoved     = errors.New("another process has taken over from this one; ask it")
+)
+
+// change begins a reload or an upgrade: one at a time, and none once the server
+// stops or another process serves. The caller must call unlock at the end.
+func (s *server) change() (unlock func(), err error) {
+	if !s.changing.TryLock() {
+		return nil, errReloading
+	}
+	switch {
+	case s.handedOver():
+		err = errMoved
+	case s.stopping.Err() != nil:
+		err = errStopping
+	}
+	if err != nil {
+		s.changing.Unlock()
+		return nil, err
+	}
+	return s.changing.Unlock, nil
+}
+
+// recovered makes a fault in what an operator or a signal has asked for an error:
+// the server goes on.
+func recovered(log *slog.Logger, what string, err *error) {
+	if fault := recover(); fault != nil {
+		log.Error("a fault in roomd; the server goes on, please report it", "in", what, "fault", fmt.Sprint(fault), "stack", string(debug.Stack()))
+		*err = errors.Join(*err, fmt.Errorf("a fault in roomd, which its log tells of: %v", fault))
+	}
+}
 
 // reload reads the configuration again and does what it says, as far as that
 // can be done now: it answers for each key whose value is not the one in
 // effect. All is prepared before anything is changed; if a key is refused,
 // nothing is. dry only says. The error is that the file cannot be used.
-func (s *server) reload(dry bool) ([]admin.Change, error) {
-	if !s.changing.TryLock() {
-		return nil, errReloading
+func (s *server) reload(dry bool) (changes []admin.Change, err error) {
+	defer recovered(s.log, "reload", &err)
+	unlock, err := s.change()
+	if err != nil {
+		return nil, err
 	}
-	defer s.changing.Unlock()
+	defer unlock()
 	if !dry {
 		s.manager.reloading()
 		defer func() { s.manager.tell("READY=1", "STATUS="+statusLine(s.svc, s.st)) }()
@@ -41,8 +76,8 @@ func (s *server) reload(dry bool) ([]admin.Change, error) {
 		s.log.Warn(lowered)
 	}
 	next := *s.config()
-	changes := next.take(file)
-	p := &plan{server: s, was: s.config(), next: &next, changes: changes}
+	p := &plan{server: s, was: s.config(), next: &next, changes: next.take(file)}
+	defer p.undo() // after a fault
 	if ch := p.changed("limits.connections"); ch != nil {
 		ch.Why = lowered
 	}
@@ -173,9 +208,24 @@ func (p *plan) prepare(dry bool) {
 		}
 	}
 	if p.network, err = p.svc.Prepare(p.next.serviceOptions(p.log, p.pair)); err != nil {
-		for _, key := range []string{"server.listen", "server.port"} {
-			p.refuse(key, err)
-		}
+		p.refuseListening(err)
+	}
+}
+
+// refuseListening refuses the keys of where we listen. If they are in effect there
+// is something else about them: then the first of them says so.
+func (p *plan) refuseListening(err error) {
+	keys := []string{"server.listen", "server.port"}
+	if errors.Is(err, netsvc.ErrPorts) {
+		keys = []string{"rooms.ports", "server.port"}
+	}
+	if p.changed(keys[0]) == nil && p.changed(keys[1]) == nil {
+		section, name, _ := strings.Cut(keys[0], ".")
+		value := textOf(fieldOf(reflect.ValueOf(p.was).Elem(), section, name))
+		p.changes = append(p.changes, admin.Change{Key: keys[0], From: value, To: value})
+	}
+	for _, key := range keys {
+		p.refuse(key, err)
 	}
 }
 
@@ -207,19 +257,27 @@ func (p *plan) settle(dry bool) (refused bool) {
 			ch.Result = admin.WouldApply
 		}
 	}
+	p.undo()
+	return refused
+}
+
+// undo gives up what has been prepared and is not in effect.
+func (p *plan) undo() {
 	if p.metrics != nil {
 		p.metrics.Close()
 	}
 	if p.network != nil {
 		p.network.Undo()
 	}
-	return refused
+	p.metrics, p.network = nil, nil
 }
 
 // commit makes the new configuration the one in effect.
 func (p *plan) commit() {
 	c := p.next
-	p.network.Commit()
+	network := p.network
+	p.network = nil
+	network.Commit()
 	was := p.was.exposed()
 	for _, w := range c.exposed() {
 		if !slices.Contains(was, w) {
@@ -245,6 +303,7 @@ func (p *plan) commit() {
 		}
 		if p.metrics != nil {
 			p.serveMetrics(p.metrics)
+			p.metrics = nil
 		}
 	}
 	p.mu.Lock()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,13 +10,13 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"roomd/admin"
-	"roomd/admin/term"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -50,15 +51,22 @@ type server struct {
 	binary  string          // that this process is of
 	given   []int           // sockets of the service manager, for the master port
 
-	stopping context.Context // done when the server is to stop
-	before   *predecessor    // nil: there is none
-	over     chan struct{}   // closed when another process has taken over
+	stopping context.Context         // done when the server is to stop
+	halt     context.CancelCauseFunc // ends stopping
+	before   *predecessor            // nil: there is none
+	parent   *relay                  // of the process that waits for the server; nil: there is none
+	over     chan struct{}           // closed when another process has taken over
 
-	changing     sync.Mutex // held by a reload, an upgrade and the stop; nobody waits for it but the stop
-	metricsDoor  *net.TCPListener
-	hangup, usr2 chan os.Signal // set by start, for heed
-	stopMetrics  func()         // nil: metrics.listen is empty
-	successor    *successor
+	direct   chan os.Signal // signals of the system, for heed
+	passed   chan passed    // and of other processes
+	ready    chan struct{}  // closed when the server serves
+	deaf     chan struct{}  // closed when heed is to end
+	deafened chan struct{}  // and when it has
+
+	changing    sync.Mutex // held by a reload, an upgrade and the stop; nobody waits for it but the stop
+	metricsDoor *net.TCPListener
+	stopMetrics func()     // nil: metrics.listen is empty
+	successor   *successor // set before over is closed, then read-only
 
 	pair atomic.Pointer[keyPair] // nil in it: connections are plain
 
@@ -73,6 +81,11 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	// Whoever reads what we print may go: a write fails then, and must not end the
 	// process, as it does at descriptors 1 and 2 (os/signal, SIGPIPE).
 	signal.Ignore(syscall.SIGPIPE)
+	if waited, err := how.waits(); waited {
+		return err
+	}
+	direct := how.catch()
+	defer signal.Stop(direct)
 	before, err := findPredecessor()
 	if err != nil {
 		return err
@@ -89,12 +102,8 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	signals := []os.Signal{syscall.SIGTERM}
-	if !how.console { // there Ctrl-C is the console's
-		signals = append(signals, syscall.SIGINT)
-	}
-	ctx, cancel := signal.NotifyContext(ctx, signals...)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var console *admin.Console
 	if how.console {
 		if c.Admin.Socket == "" {
@@ -106,7 +115,8 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 		defer func() { console.Leave() }()
 		out, errw = console, console
 	}
-	s := &server{launch: how, cfg: c, given: given, stopping: ctx, before: before, over: make(chan struct{})}
+	s := &server{launch: how, cfg: c, given: given, stopping: ctx, halt: cancel, before: before, over: make(chan struct{}),
+		direct: direct, passed: make(chan passed), ready: make(chan struct{}), deaf: make(chan struct{}), deafened: make(chan struct{})}
 	s.out, s.lines = newLineWriter(out), newLineWriter(errw)
 	defer s.flush()
 	s.tap, s.format = newTap(c, s.lines)
@@ -121,30 +131,27 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	if s.binary, err = os.Executable(); err != nil {
 		return err
 	}
-	// Whoever is told that the server is ready may send a signal at once.
-	s.hangup, s.usr2 = make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Notify(s.hangup, syscall.SIGHUP)
-	signal.Notify(s.usr2, syscall.SIGUSR2)
+	go func() {
+		defer close(s.deafened)
+		s.heed()
+	}()
 	if before != nil {
-		if err := s.takeOver(cancel); err != nil {
+		if err := s.takeOver(); err != nil {
 			return before.fail(err) // what it has is the other process's
 		}
-	} else if err := s.start(cancel); err != nil {
+	} else if err := s.start(); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 			s.log.Info("stopped before the database was open", "found", err)
 			err = nil
 		}
 		return errors.Join(err, s.stop())
 	}
-	why := s.run(ctx, console)
-	if s.handedOver() {
-		s.leave(ctx)
-		return nil
+	why := s.run(console)
+	if s.settle() {
+		return s.leave()
 	}
-	// A second signal ends the process at once.
-	cancel()
 	began := time.Now()
-	if why == context.Canceled { // itself: a signal's error is one, too
+	if why == context.Canceled {
 		why = errors.New("an operator has said so")
 	} else {
 		s.shell.RecordStop(bySignal, "stop: "+why.Error())
@@ -165,16 +172,8 @@ func (s *server) flush() {
 	s.out.flush(time.Until(until))
 }
 
-// handedOver reports whether another process serves. An upgrade that is under way
-// comes to its end first.
-func (s *server) handedOver() bool {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	return s.successor != nil
-}
-
 // start opens everything. What it has opened when it fails is stop's to close.
-func (s *server) start(halt func()) error {
+func (s *server) start() error {
 	c := s.cfg
 	// The metrics come first: they say that the server is not ready yet.
 	s.meter = newMetrics(thisVersion())
@@ -185,20 +184,11 @@ func (s *server) start(halt func()) error {
 	if err := s.open(); err != nil {
 		return err
 	}
-	first, err := s.st.Virgin()
-	if err != nil {
-		return err
-	}
 	s.manager.tell("STATUS=binding the rooms")
 	if err := s.svc.Start(); err != nil {
 		return err
 	}
-	if first {
-		if err := createFirst(s.svc, c.Server.Create); err != nil {
-			return err
-		}
-	}
-	return s.openDoors(halt)
+	return s.openDoors()
 }
 
 // open opens the database and makes the service over it.
@@ -263,15 +253,15 @@ func (s *server) open() (err error) {
 
 // openDoors opens what is not for chatters: the admin socket and the metrics. A
 // predecessor's are taken over, if they are where they should be.
-func (s *server) openDoors(halt func()) (err error) {
+func (s *server) openDoors() (err error) {
 	c, had := s.cfg, s.before
 	if had == nil {
 		had = new(predecessor)
 	}
 	s.shell = &admin.Server{
-		Service: s.svc, Store: s.st, Log: s.tap, Stop: halt, Config: func() []admin.Setting { return s.config().settings() },
+		Service: s.svc, Store: s.st, Log: s.tap, Stop: func() { s.halt(nil) }, Config: func() []admin.Setting { return s.config().settings() },
 		Reload: s.reload, Upgrade: s.upgrade, Version: thisVersion().Version, From: c.from(),
-		Addresses: func() string { return s.config().masterAddresses() }, Data: c.Server.Data, Group: c.Admin.Group,
+		Addresses: func() string { return addresses(s.svc) }, Data: c.Server.Data, Group: c.Admin.Group,
 		Files:   func() []string { return s.config().files() },
 		Dropped: s.lines.state, Certificate: func() *admin.Certificate { return s.pair.Load().about() },
 	}
@@ -330,8 +320,8 @@ func (s *server) config() *Config {
 
 // run says that the server is ready, waits for its end, and returns why it is to
 // stop: context.Canceled if the operator has said so.
-func (s *server) run(ctx context.Context, console *admin.Console) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (s *server) run(console *admin.Console) error {
+	ctx, cancel := context.WithCancelCause(s.stopping)
 	defer cancel(nil)
 	c := s.config()
 	may, why := c.deletePolicy()
@@ -339,13 +329,13 @@ func (s *server) run(ctx context.Context, console *admin.Console) error {
 	for _, w := range c.exposed() {
 		s.log.Warn(w)
 	}
-	s.log.Info("ready", "master", c.masterAddresses(), "version", thisVersion().Version, "config", c.from(), "database", c.Server.Data, "pid", os.Getpid())
+	s.log.Info("ready", "master", addresses(s.svc), "version", thisVersion().Version, "config", c.from(), "database", c.Server.Data, "pid", os.Getpid())
 	announce(s.out, c, s.svc)
 	s.manager.tell("READY=1", "STATUS="+statusLine(s.svc, s.st))
 	var attending sync.WaitGroup
 	attending.Go(func() { s.manager.attend(ctx, s.svc, s.st) })
-	attending.Go(func() { s.heed(ctx, cancel) })
 	attending.Go(func() { attendCertificate(ctx, &s.pair) })
+	close(s.ready)
 	if console == nil {
 		fmt.Fprintln(s.out, "ready; Ctrl-C stops, roomd admin opens the console")
 	} else {
@@ -379,33 +369,6 @@ func leaving(svc *netsvc.Service) string {
 	return fmt.Sprintf("stops the server; members: %d, rooms: %d", members, len(rooms))
 }
 
-// heed does what signals ask for, until ctx is done: SIGHUP reads the
-// configuration again, SIGUSR2 lets the binary on disk take over. A terminal that has gone
-// says SIGHUP too: then the server stops, as nobody could end it any more.
-func (s *server) heed(ctx context.Context, stop func(why error)) {
-	hangup, usr2 := s.hangup, s.usr2
-	defer signal.Stop(hangup)
-	defer signal.Stop(usr2)
-	attached := s.console || term.IsTerminal(os.Stdin)
-	for {
-		select {
-		case <-hangup:
-			if attached && !term.IsTerminal(os.Stdin) {
-				stop(errors.New("the terminal has gone"))
-				return
-			}
-			s.reloadBySignal()
-		case <-usr2:
-			s.shell.Record(bySignal, "upgrade", "begun") // as afterwards the database is another process's
-			if _, err := s.upgrade(ctx, "", false); err != nil {
-				s.shell.Record(bySignal, "upgrade", err.Error())
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // stop ends what start has begun.
 func (s *server) stop() error {
 	s.manager.tell("STOPPING=1", "STATUS=stopping: members get what is pending")
@@ -435,22 +398,23 @@ func (s *server) stop() error {
 	return err
 }
 
-// createFirst makes the rooms of server.create, at the first start only: one
-// that was deleted stays so.
-func createFirst(svc *netsvc.Service, names []string) error {
-	for _, name := range names {
-		if _, _, err := svc.Create(name, netsvc.Creation{By: "server.create"}); err != nil {
-			return fmt.Errorf("create the room %s: %w", name, err)
-		}
+// addresses is where the master port really listens.
+func addresses(svc *netsvc.Service) string {
+	var all []string
+	for _, a := range svc.Listening() {
+		all = append(all, a.String())
 	}
-	return nil
+	return cmp.Or(strings.Join(all, " "), "none yet")
 }
 
 // announce says where everything is. A few rooms are listed, many are counted.
 func announce(out io.Writer, c *Config, svc *netsvc.Service) {
 	const most = 10
 	fmt.Fprintf(out, "roomd %s, process %d, configuration: %s, database: %s\n", thisVersion().Version, os.Getpid(), c.from(), c.Server.Data)
-	fmt.Fprintf(out, "master port  %s\n", c.masterAddresses())
+	fmt.Fprintf(out, "master port  %s\n", addresses(svc))
+	for _, m := range svc.Missing() {
+		fmt.Fprintf(out, "missing      %s: %s\n", m.Addr, m.Cause)
+	}
 	rooms := svc.List()
 	for i, r := range rooms {
 		if i == most {
@@ -480,7 +444,7 @@ func (c *Config) serviceOptions(log *slog.Logger, pair *keyPair) netsvc.Options 
 	o := netsvc.Options{
 		Certificate: pair.getter(),
 		Listen:      c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last},
-		Rooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
+		First: c.Server.Create, Rooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
 		Members: c.Limits.Members, Connections: c.Limits.Connections, PerAddress: c.Limits.PerAddress,
 		ConnectRate: c.Limits.ConnectsPerSecond, RequestRate: c.Limits.RequestsPerSecond, RateExempt: c.Limits.RateExempt,
 		LineBytes: c.Limits.LineBytes, LinesPerSecond: c.Limits.LinesPerSecond, Burst: c.Limits.Burst, MaxLag: c.Limits.MaxLag,

@@ -19,6 +19,7 @@ type predecessor struct {
 	*handoff
 	admin   *net.UnixListener // nil: it has none
 	metrics *net.TCPListener  // nil: it has none
+	parent  *net.UnixConn     // of the process that waits for the server; nil: there is none
 
 	adminPath, metricsAddr string // where they listen
 }
@@ -85,6 +86,10 @@ func (p *predecessor) next() (kind string, body []byte, fds []int, err error) {
 			return "", nil, nil, err
 		}
 		switch kind {
+		case "parent":
+			if p.parent, err = connOf(fds); err != nil {
+				return "", nil, nil, err
+			}
 		case "admin":
 			if err := p.listener(body, fds, &p.adminPath, func(l net.Listener) (ok bool) {
 				p.admin, ok = l.(*net.UnixListener)
@@ -105,6 +110,18 @@ func (p *predecessor) next() (kind string, body []byte, fds []int, err error) {
 			return kind, body, fds, nil
 		}
 	}
+}
+
+// connOf makes a connection of a frame's one descriptor.
+func connOf(fds []int) (*net.UnixConn, error) {
+	if len(fds) != 1 {
+		return nil, fmt.Errorf("%d descriptors came for one connection", len(fds))
+	}
+	h, err := handoffOn(uintptr(fds[0]))
+	if err != nil {
+		return nil, err
+	}
+	return h.conn, nil
 }
 
 // listener makes a listener of a frame's one descriptor.
@@ -142,7 +159,7 @@ func (p *predecessor) ready() error {
 
 // takeOver is start for a process that has a predecessor. Until it returns nil no
 // connection has been touched; after an error the process must end as it is.
-func (s *server) takeOver(halt func()) error {
+func (s *server) takeOver() error {
 	p := s.before
 	if s.console {
 		return errors.New("a server with a console in its terminal cannot take over")
@@ -167,20 +184,38 @@ func (s *server) takeOver(halt func()) error {
 	if err := s.openMetrics(); err != nil {
 		return err
 	}
-	if err := s.openDoors(halt); err != nil {
+	if err := s.openDoors(); err != nil {
 		return err
 	}
 	if err := p.ready(); err != nil {
 		return err
 	}
 	s.svc.Thaw()
-	p.close()
+	s.inherit(was.Stays)
 	// The ports are those of the other process's configuration still.
 	change, err := s.svc.Prepare(s.cfg.serviceOptions(s.log, s.pair.Load()))
 	if err != nil {
-		s.log.Error("server.listen: the ports stay where they were", "error", err)
+		listen, port := s.svc.Wanted()
+		s.log.Error("server.listen and server.port stay what they were", "listen", listen, "port", port, "error", err)
+		if s.cfg.Server.Listen = listen; len(s.cfg.Activated) == 0 {
+			s.cfg.Server.Port = port
+		}
 		return nil
 	}
 	change.Commit()
 	return nil
+}
+
+// inherit takes over the signals that the other process gets from now on, and
+// those of the one that waits for the server.
+func (s *server) inherit(stays bool) {
+	before := &relay{conn: s.before.conn, parent: stays}
+	switch {
+	case stays:
+		s.parent = before
+	case s.before.parent != nil:
+		s.parent = &relay{conn: s.before.parent, parent: true}
+		s.listen(s.parent)
+	}
+	s.listen(before)
 }

@@ -33,12 +33,14 @@ import (
 //	lets the connections go, ends
 //
 // Until the word "serving" is there the successor has touched no connection:
-// whatever goes wrong, it is killed and this process goes on.
+// whatever goes wrong, it is killed and this process goes on. After it the pair is
+// a relay. The process ends if the service manager follows MAINPID, or if another
+// one waits for the server already; else it stays, as the parent that waits.
 
 const (
 	// handoffVersion is what this binary's states look like. It is raised when
 	// an older binary could not read them; see hello.Speaks.
-	handoffVersion = 1
+	handoffVersion = 2
 	// oldestVersion is the oldest that this binary takes over from.
 	oldestVersion = 1
 
@@ -72,32 +74,46 @@ type state struct {
 	From    string `json:"from"`    // the binary's
 	// Activated is where the service manager has opened the master port.
 	Activated []netip.AddrPort `json:"activated,omitempty"`
+	// Stays says that the process that hands over waits for the server's end.
+	Stays bool `json:"stays,omitempty"`
 }
 
 // successor is the process that is to take over.
 type successor struct {
 	*handoff
+	relay *relay
 	cmd   *exec.Cmd
-	ended chan error // of the process, once
+	ended chan struct{} // closed when the process has
+	exit  func() error  // how, after ended
 
 	mu      sync.Mutex
 	hurried bool
+	going   bool // it has been told to serve, or is just being told
 }
+
+// follows reports whether the service manager takes the process that we name for
+// the server. Process 1 cannot leave: all others would end with it.
+func (s *server) follows() bool {
+	return s.parent == nil && s.manager.conn != nil && os.Getpid() != 1
+}
+
+// stays reports whether this process is to wait for the server once another one
+// serves.
+func (s *server) stays() bool { return s.parent == nil && !s.follows() }
 
 // upgrade hands the server over to a process of that binary; empty: the one now
 // where ours was. After nil this process serves no more, and is to end. After an
 // error it serves as before. dry only starts the process and asks it whether it
 // could take over.
 func (s *server) upgrade(ctx context.Context, binary string, dry bool) (report admin.Upgrade, err error) {
-	if !s.changing.TryLock() {
-		return report, errReloading
+	defer recovered(s.log, "upgrade", &err)
+	unlock, err := s.change()
+	if err != nil {
+		return report, err
 	}
-	defer s.changing.Unlock()
+	defer unlock()
 	if s.console {
 		return report, errors.New("the console is in this server's terminal: stop it and start it")
-	}
-	if os.Getpid() == 1 {
-		return report, errors.New("this server is process 1, with which all others end: start another container")
 	}
 	if binary == "" {
 		binary = s.binary
@@ -119,7 +135,11 @@ func (s *server) upgrade(ctx context.Context, binary string, dry bool) (report a
 	if err != nil {
 		return report, err
 	}
-	defer next.close()
+	defer func() {
+		if !s.handedOver() {
+			next.close()
+		}
+	}()
 	// A stop ends it at once: nothing is expected of the successor any more.
 	defer context.AfterFunc(s.stopping, next.hurry)()
 	if err := s.agree(next, &report); err != nil {
@@ -131,6 +151,11 @@ func (s *server) upgrade(ctx context.Context, binary string, dry bool) (report a
 	}
 	if err := s.handOver(ctx, next, &report); err != nil {
 		return report, err
+	}
+	if s.parent != nil {
+		if err := s.parent.name(report.PID); err != nil {
+			s.log.Error("tell the process that waits for the server who serves", "error", err)
+		}
 	}
 	s.log.Info("upgraded: another process serves", "pid", report.PID, "version", report.Version, "members", report.Members,
 		"pause", report.Pause, "took", time.Since(began).Round(time.Millisecond).String())
@@ -158,12 +183,16 @@ func startSuccessor(binary string) (*successor, error) {
 		}
 	}
 	cmd.Env = append(cmd.Env, takeoverEnv+"=3")
-	if err := cmd.Start(); err != nil {
+	cmd.Stdin = os.Stdin // a terminal that goes is its, too
+	if err := withBlocked(cmd.Start, syscall.SIGHUP, syscall.SIGUSR2); err != nil {
 		h.close()
 		return nil, fmt.Errorf("start the new binary: %w", err)
 	}
-	next := &successor{handoff: h, cmd: cmd, ended: make(chan error, 1)}
-	go func() { next.ended <- cmd.Wait() }()
+	next := &successor{handoff: h, relay: &relay{conn: h.conn}, cmd: cmd, ended: make(chan struct{}), exit: sync.OnceValue(cmd.Wait)}
+	go func() {
+		waitable(cmd.Process.Pid, next.exit)
+		close(next.ended)
+	}()
 	return next, nil
 }
 
@@ -176,12 +205,24 @@ func (n *successor) within(d time.Duration) {
 	}
 }
 
-// hurry makes everything that waits for the successor fail, from now on.
+// hurry makes everything that waits for the successor fail, from now on. Once it
+// has been told to serve it is too late for that.
 func (n *successor) hurry() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.hurried = true
-	n.handoff.within(0)
+	if !n.going {
+		n.hurried = true
+		n.handoff.within(0)
+	}
+}
+
+// commit reports whether the successor may be told to serve. Then hurry comes too
+// late.
+func (n *successor) commit() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.going = !n.hurried
+	return n.going
 }
 
 // kill ends the successor for good, so that nothing it has touches anything.
@@ -189,6 +230,7 @@ func (n *successor) kill() error {
 	n.cmd.Process.Kill()
 	select {
 	case <-n.ended:
+		n.exit() // it was killed
 		return nil
 	case <-time.After(resumeTime):
 		return fmt.Errorf("process %d of the new binary cannot be killed", n.cmd.Process.Pid)
@@ -208,9 +250,8 @@ func (n *successor) say(step, want string, v any) error {
 		return fmt.Errorf("the new binary hangs: it has not %s in time", step)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		select {
-		case exit := <-n.ended:
-			n.ended <- exit
-			return fmt.Errorf("the new binary ended before it had %s: %s", step, exitText(exit))
+		case <-n.ended:
+			return fmt.Errorf("the new binary ended before it had %s: %s", step, exitText(n.exit()))
 		case <-time.After(time.Second):
 			return fmt.Errorf("the new binary broke the connection to it before it had %s", step)
 		}
@@ -269,7 +310,12 @@ func (s *server) handOver(ctx context.Context, next *successor, report *admin.Up
 	}
 	err := s.transfer(next, report)
 	if err != nil {
-		s.manager.tell("MAINPID=" + strconv.Itoa(os.Getpid()))
+		if s.follows() {
+			s.manager.tell("MAINPID=" + strconv.Itoa(os.Getpid()))
+		}
+		if s.stays() {
+			err = errors.Join(err, adoptOrphans(false))
+		}
 		err = errors.Join(err, next.kill(), s.takeBack())
 		s.svc.Thaw()
 	}
@@ -278,7 +324,8 @@ func (s *server) handOver(ctx context.Context, next *successor, report *admin.Up
 }
 
 // transfer sends everything and waits until the successor serves.
-func (s *server) transfer(next *successor, report *admin.Upgrade) error {
+func (s *server) transfer(next *successor, report *admin.Upgrade) (err error) {
+	defer recovered(s.log, "upgrade", &err)
 	next.within(adoptTime)
 	if err := s.sendAll(next, report); err != nil {
 		if why := next.say("taken everything in", "adopted", nil); why != nil {
@@ -289,8 +336,20 @@ func (s *server) transfer(next *successor, report *admin.Upgrade) error {
 	if err := next.say("taken everything in", "adopted", new(struct{})); err != nil {
 		return err
 	}
-	// From the manager's view the successor is the server before it says so.
-	s.manager.tell("MAINPID="+strconv.Itoa(report.PID), "STATUS=upgrading: process "+strconv.Itoa(report.PID)+" takes over")
+	if !next.commit() {
+		return errStopping
+	}
+	switch status := "STATUS=upgrading: process " + strconv.Itoa(report.PID) + " takes over"; {
+	case s.follows():
+		// From the manager's view the successor is the server before it says so.
+		s.manager.tell("MAINPID="+strconv.Itoa(report.PID), status)
+	case s.stays():
+		// It may hand over in its turn and end, while we still end what we have.
+		if err := adoptOrphans(true); err != nil {
+			return err
+		}
+		s.manager.tell(status)
+	}
 	next.within(servesTime)
 	sent := next.send("go", struct{}{})
 	if err := next.say("begun to serve", "serving", new(struct{})); err != nil {
@@ -301,8 +360,13 @@ func (s *server) transfer(next *successor, report *admin.Upgrade) error {
 
 // sendAll sends what there is to take over.
 func (s *server) sendAll(next *successor, report *admin.Upgrade) error {
-	if err := next.send("state", state{handoffVersion, thisVersion().Version, s.config().Activated}); err != nil {
+	if err := next.send("state", state{handoffVersion, thisVersion().Version, s.config().Activated, s.stays()}); err != nil {
 		return err
+	}
+	if s.parent != nil {
+		if err := withDescriptor(s.parent.conn, func(fd int) error { return next.send("parent", "parent", fd) }); err != nil {
+			return err
+		}
 	}
 	if s.socket != nil {
 		if err := withDescriptor(s.socket.Conn(), func(fd int) error {
@@ -352,14 +416,24 @@ func (s *server) takeBack() error {
 }
 
 // leave ends what this process still does once another one has taken over: for
-// members that could not be handed over, and for the answer to who gave the
-// command. A signal that was meant for the server is passed on.
-func (s *server) leave(ctx context.Context) {
-	if ctx.Err() != nil {
-		s.successor.cmd.Process.Signal(syscall.SIGTERM)
-	}
+// members that could not be handed over, and for the answer to the command. Then
+// it ends, or waits for the server's end and ends in the same way.
+func (s *server) leave() error {
+	// The file is the other process's: whoever still asks for it is refused.
+	err := s.st.Close()
 	s.svc.Abandon(lingerTime)
 	if s.socket != nil {
 		s.socket.Retire(time.Second)
 	}
+	close(s.deaf)
+	<-s.deafened
+	if err != nil || !s.stays() {
+		return err
+	}
+	s.log.Info("this process waits for the server's end, and passes signals on", "pid", s.successor.cmd.Process.Pid)
+	s.flush()
+	if err := s.stay(); err != nil {
+		s.log.Error("begin once more as the process that waits: this one does, with all that it has", "error", err)
+	}
+	return awaitEnd(s.successor.relay, s.successor.cmd.Process.Pid, s.direct)
 }

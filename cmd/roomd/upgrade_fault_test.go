@@ -185,7 +185,7 @@ func TestUpgradeFaults(t *testing.T) {
 		{beforeHello + ": " + hangs, "hangs: it has not read its configuration in time"},
 		{beforeHello + ": " + breaks, "broke the connection"},
 		{beforeHello + ": " + nonsense, `it says "nonsense" instead of "hello"`},
-		{": " + tooOld, "takes over from servers of the versions 2 to 3, and this one is 1"},
+		{": " + tooOld, "takes over from servers of the versions 3 to 4, and this one is 2"},
 		{": " + newSchema, "would change the database"},
 		{": " + elsewhere, "is another database, /nowhere/roomd.db"},
 		{afterHello + ": " + crashes, "ended before it had taken everything in: signal: killed"},

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,14 +31,18 @@ func (p *process) upgrade(binary ...string) admin.Upgrade {
 	return u
 }
 
-// succeeded notes that another process is the server now.
+// succeeded notes that another process is the server now. Where a manager follows
+// the one before ends; else the first process waits for the server's end.
 func (p *process) succeeded(pid int) {
 	p.t.Helper()
 	err := error(nil)
-	if p.orphan {
+	switch {
+	case p.orphan:
 		err = p.gone()
-	} else {
+	case slices.ContainsFunc(p.env, func(kv string) bool { return strings.HasPrefix(kv, "NOTIFY_SOCKET=") }):
 		err = p.cmd.Wait()
+	default:
+		p.parent = p.cmd
 	}
 	if err != nil {
 		p.t.Errorf("the process that has handed over ended so: %v", err)
@@ -45,7 +51,7 @@ func (p *process) succeeded(pid int) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.cmd.Process = next
+	p.cmd = &exec.Cmd{Process: next}
 	p.orphan = true
 }
 
