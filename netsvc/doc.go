@@ -74,7 +74,8 @@
 // CREATE: reserve the name, bind the port, commit, publish, answer; a failure
 // undoes in reverse. DELETE: mark closing, commit, accept and warn who is in the
 // backlog, close the listeners, append the farewell, let every member drain
-// (bounded), close, let the port rest, answer. Start: bind every room, then open
-// the master port. Stop: close the master port, commit what is under way, tell
+// (bounded), close, let the port rest, answer. Start: bind every room, make the
+// first ones in an empty database, then open the master port. An address that the
+// machine does not have is left out and waited for (addresses.go). Stop: close the master port, commit what is under way, tell
 // the members, let them drain.
 package netsvc

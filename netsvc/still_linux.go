@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // parkTime bounds how long Freeze waits for sessions and callers that are busy.
@@ -144,11 +146,13 @@ func (s *Service) goOn(alone bool) {
 // Abandon is for a server that another process has taken over from, after
 // Freeze: it does not go on. Members that could not be handed over are told so
 // and get what is pending; those and other connections that are just being closed
-// have so long at most. Nobody else's connection is touched.
+// have so long at most. Nobody else's connection is touched: of what has been
+// handed over the descriptors are closed here, which another process has too.
 func (s *Service) Abandon(within time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	close(s.still.moved)
+	s.leaveGiven()
 	for _, r := range s.all() {
 		r.letOthersGo()
 	}
@@ -164,6 +168,31 @@ func (s *Service) Abandon(within time.Duration) {
 		}
 		return n == 0
 	})
+}
+
+// leaveGiven closes the descriptors of what has been handed over: a port that the
+// other process gives up must not stay open here. Their holds are never let go of,
+// the loops stand still, and the goroutines of the others never return.
+func (s *Service) leaveGiven() {
+	for _, l := range s.listening() {
+		l.close()
+	}
+	for _, m := range s.still.members {
+		unix.Close(m.link.(*direct).fd)
+	}
+	s.still.mu.Lock()
+	defer s.still.mu.Unlock()
+	for p, where := range s.still.waiters {
+		if where != given {
+			continue
+		}
+		switch p := p.(type) {
+		case *session:
+			p.conn.Close()
+		case *caller:
+			p.conn.Close()
+		}
+	}
 }
 
 // letOthersGo ends the members that cannot be handed over.

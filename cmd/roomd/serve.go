@@ -81,9 +81,6 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	// Whoever reads what we print may go: a write fails then, and must not end the
 	// process, as it does at descriptors 1 and 2 (os/signal, SIGPIPE).
 	signal.Ignore(syscall.SIGPIPE)
-	if waited, err := how.waits(); waited {
-		return err
-	}
 	direct := how.catch()
 	defer signal.Stop(direct)
 	before, err := findPredecessor()
@@ -134,6 +131,10 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	go func() {
 		defer close(s.deafened)
 		s.heed()
+	}()
+	defer func() {
+		close(s.deaf)
+		<-s.deafened
 	}()
 	if before != nil {
 		if err := s.takeOver(); err != nil {

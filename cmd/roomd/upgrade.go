@@ -8,7 +8,9 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,7 +133,7 @@ func (s *server) upgrade(ctx context.Context, binary string, dry bool) (report a
 			s.manager.tell("STATUS=" + statusLine(s.svc, s.st))
 		}
 	}()
-	next, err := startSuccessor(binary)
+	next, err := s.startSuccessor(binary)
 	if err != nil {
 		return report, err
 	}
@@ -165,7 +167,7 @@ func (s *server) upgrade(ctx context.Context, binary string, dry bool) (report a
 }
 
 // startSuccessor starts a binary with our command line.
-func startSuccessor(binary string) (*successor, error) {
+func (s *server) startSuccessor(binary string) (*successor, error) {
 	h, theirs, err := newHandoff()
 	if err != nil {
 		return nil, err
@@ -184,7 +186,7 @@ func startSuccessor(binary string) (*successor, error) {
 	}
 	cmd.Env = append(cmd.Env, takeoverEnv+"=3")
 	cmd.Stdin = os.Stdin // a terminal that goes is its, too
-	if err := withBlocked(cmd.Start, syscall.SIGHUP, syscall.SIGUSR2); err != nil {
+	if err := s.spawn(cmd); err != nil {
 		h.close()
 		return nil, fmt.Errorf("start the new binary: %w", err)
 	}
@@ -420,20 +422,31 @@ func (s *server) takeBack() error {
 // it ends, or waits for the server's end and ends in the same way.
 func (s *server) leave() error {
 	// The file is the other process's: whoever still asks for it is refused.
-	err := s.st.Close()
+	if err := s.st.Close(); err != nil {
+		s.log.Error("leave the database to the other process", "error", err)
+	}
+	if s.stopMetrics != nil {
+		s.stopMetrics()
+	}
 	s.svc.Abandon(lingerTime)
 	if s.socket != nil {
 		s.socket.Retire(time.Second)
 	}
-	close(s.deaf)
-	<-s.deafened
-	if err != nil || !s.stays() {
-		return err
+	if !s.stays() {
+		return nil
 	}
-	s.log.Info("this process waits for the server's end, and passes signals on", "pid", s.successor.cmd.Process.Pid)
-	s.flush()
-	if err := s.stay(); err != nil {
-		s.log.Error("begin once more as the process that waits: this one does, with all that it has", "error", err)
-	}
-	return awaitEnd(s.successor.relay, s.successor.cmd.Process.Pid, s.direct)
+	pid := s.successor.cmd.Process.Pid
+	s.log.Info("this process waits for the server's end, and passes signals on", "pid", pid)
+	s.successor.relay.conn.SetDeadline(time.Time{})
+	debug.FreeOSMemory()
+	return awaitEnd(s.successor.relay, pid)
+}
+
+// spawn starts a process that is deaf to SIGHUP and SIGUSR2 until it asks for them:
+// those that come before it can take them do not end it. It reads its configuration
+// after that, so a SIGHUP before means nothing to it.
+func (s *server) spawn(cmd *exec.Cmd) error {
+	signal.Ignore(syscall.SIGHUP)
+	defer signal.Notify(s.direct, syscall.SIGHUP)
+	return withBlocked(syscall.SIGUSR2, cmd.Start)
 }

@@ -14,16 +14,12 @@ import (
 
 func adoptOrphans(bool) error { return nil }
 
-func withBlocked(fn func() error, _ ...syscall.Signal) error { return fn() }
+func withBlocked(_ syscall.Signal, fn func() error) error { return fn() }
 
 // waitable returns when a child has ended.
 func waitable(_ int, exit func() error) { exit() }
 
-func (s *server) stay() error { return errors.ErrUnsupported }
-
-func (launch) waits() (waited bool, err error) { return false, nil }
-
-func awaitEnd(*relay, int, <-chan os.Signal) error { return errors.ErrUnsupported }
+func awaitEnd(*relay, int) error { return errors.ErrUnsupported }
 
 // raise sends this process a signal that does with it what it does by default.
 func raise(sig syscall.Signal) {
