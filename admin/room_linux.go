@@ -5,12 +5,15 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"roomd/store"
 )
 
 // diskFree is what is free for us beside a file, in bytes.
 func diskFree(file string) (uint64, bool) {
 	var st unix.Statfs_t
-	if err := unix.Statfs(filepath.Dir(file), &st); err != nil {
+	file, err := store.Resolve(file)
+	if err != nil || unix.Statfs(filepath.Dir(file), &st) != nil {
 		return 0, false
 	}
 	return st.Bavail * uint64(st.Bsize), true

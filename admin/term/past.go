@@ -22,6 +22,9 @@ type past struct {
 // openPast reads the file, which its owner alone may read from now on. One that
 // cannot be read or written is done without.
 func openPast(file string) *past {
+	if real, err := filepath.EvalSymlinks(file); err == nil && file != "" {
+		file = real // a link stays one
+	}
 	p := &past{file: file}
 	if file == "" {
 		return p
