@@ -21,7 +21,8 @@ import (
 // process.
 type Console struct {
 	// MayLeave, if it is not nil, is asked before the operator leaves by quit or
-	// Ctrl-D: the question to be answered first, or nothing. It is set before Run.
+	// Ctrl-D: the question to be answered first, or nothing. It is set before Run by
+	// a server whose own console this is: SIGTERM and SIGHUP are for the server then.
 	MayLeave func() (question string)
 
 	path   string
@@ -38,6 +39,7 @@ type Console struct {
 	mu      sync.Mutex
 	watches []context.CancelFunc
 	current context.CancelFunc // ends the line being carried out
+	closing bool               // Close was called
 	missed  int                // lines that were too many to be printed
 	dropped uint64             // of them since the start
 	left    bool               // what is printed goes to the editor, which does not wait any more
@@ -82,15 +84,15 @@ func (c *Console) signals(got chan os.Signal) {
 	for {
 		select {
 		case sig := <-got:
+			if sig != syscall.SIGINT {
+				c.Close()
+				return // a second one ends the process at once
+			}
 			c.mu.Lock()
 			if c.current != nil {
 				c.current()
 			}
 			c.mu.Unlock()
-			if sig != syscall.SIGINT {
-				c.Close()
-				return
-			}
 			c.endWatches()
 		case <-c.done.Done():
 			return
@@ -150,21 +152,36 @@ func (c *Console) above(line string) {
 }
 
 // Close makes Run return. It may be called from any goroutine.
-func (c *Console) Close() { c.editor.Close() }
+func (c *Console) Close() {
+	c.mu.Lock()
+	c.closing = true
+	if c.current != nil {
+		c.current()
+	}
+	c.mu.Unlock()
+	c.editor.Close()
+}
 
 // Run reads lines and carries them out until the operator leaves or Close is
 // called.
 func (c *Console) Run() {
 	c.task(c.presence)
 	got := make(chan os.Signal, 1)
-	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(got, syscall.SIGINT)
+	if c.MayLeave == nil { // otherwise they are the server's
+		signal.Notify(got, syscall.SIGTERM, syscall.SIGHUP)
+	}
 	c.task(func() { c.signals(got) })
 	defer c.Leave()
 	for {
 		line, err := c.editor.ReadLine()
 		switch {
 		case errors.Is(err, term.ErrInterrupt):
-			if !c.endWatches() && line == "" {
+			switch ended := c.endWatches(); {
+			case ended || line != "":
+			case c.MayLeave != nil:
+				c.editor.Print("quit or Ctrl-D stops the server")
+			default:
 				c.editor.Print("quit or Ctrl-D leaves the console; stop stops the server")
 			}
 			continue
@@ -177,11 +194,18 @@ func (c *Console) Run() {
 			return
 		}
 		for l := range strings.Lines(line) { // several if they were pasted
-			if !c.obey(strings.TrimSpace(l)) {
+			if c.closes() || !c.obey(strings.TrimSpace(l)) {
 				return
 			}
 		}
 	}
+}
+
+// closes reports whether Close was called.
+func (c *Console) closes() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
 }
 
 // obey carries out a line and reports whether the operator stays.
@@ -237,8 +261,10 @@ func (c *Console) Leave() {
 func (c *Console) foreground() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(c.done)
 	c.mu.Lock()
-	c.current = cancel
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if c.current = cancel; c.closing {
+		cancel()
+	}
 	return ctx, cancel
 }
 

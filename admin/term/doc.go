@@ -23,5 +23,6 @@
 // back at once, and waits for the rest as long as some of it is taken.
 //
 // lineEditor.mu and display.mu are held for moments and never together; neither
-// is held while a completion is asked for or the terminal is written to.
+// is held while a completion is asked for, the terminal is written to or the file
+// of past lines is.
 package term

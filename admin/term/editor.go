@@ -128,9 +128,11 @@ type lineEditor struct {
 	editing sync.Mutex
 	buffer  buffer
 
+	remembering sync.Mutex // held while the file of past lines is written
+	past        *past
+
 	mu      sync.Mutex
 	reading bool
-	past    *past
 	edits   []edit // handed to the library as unitSep, not carried out yet
 	begun   bool   // the first line is, or was, read
 	ended   bool   // nothing more can be read
@@ -269,8 +271,8 @@ func (e *lineEditor) Remember(line string) {
 	if strings.Contains(line, "\n") {
 		return
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.remembering.Lock()
+	defer e.remembering.Unlock()
 	e.past.add(line)
 }
 
@@ -285,8 +287,8 @@ func (e *lineEditor) recall() {
 }
 
 func (e *lineEditor) Past() []string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.remembering.Lock()
+	defer e.remembering.Unlock()
 	return append([]string(nil), e.past.lines...)
 }
 

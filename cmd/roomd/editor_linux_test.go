@@ -184,6 +184,40 @@ func TestConsoleStops(t *testing.T) {
 	}
 }
 
+// SIGHUP at a terminal that is there has the server read its configuration again,
+// with a console too; SIGTERM stops it, also while a line is carried out.
+func TestConsoleSignals(t *testing.T) {
+	p := newProcess(t, "")
+	s := p.startConsole(80, 24, nil)
+	s.expect("\x1b[?2004h")
+	s.types("half")
+	s.expect("half")
+	s.cmd.Process.Signal(syscall.SIGHUP)
+	s.expect("msg=reloaded")
+	s.types("\x15version\r")
+	s.expect("version  ")
+	// Several lines, each of which takes its time.
+	socket := filepath.Join(p.dir, "roomd.sock")
+	slow := slowRelay(t, "unix", socket+".real", 200*time.Millisecond)
+	if err := os.Rename(socket, socket+".real"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(slow, socket); err != nil {
+		t.Fatal(err)
+	}
+	s.types("\x1b[200~" + strings.Repeat("rooms\n", 100) + "\x1b[201~\r")
+	s.expect("MEMBERS")
+	began := time.Now()
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	if err := s.ends(patience); err != nil {
+		t.Error(err, s.crash())
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	s.balanced()
+}
+
 // With standard output elsewhere nothing is edited, and no escape code gets into
 // the file.
 func TestOutputElsewhere(t *testing.T) {

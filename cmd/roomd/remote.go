@@ -219,9 +219,12 @@ func certName(file string) string {
 	return cert.DNSNames[0]
 }
 
-// untilSignal is the command's context, done at SIGINT or SIGTERM.
+// untilSignal is the command's context, done at SIGINT or SIGTERM. A second one
+// ends the process at once: it may be that nobody reads what it writes.
 func untilSignal(cmd *cobra.Command) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }
 
 // login is a nick made from the user's name: letters and digits of ASCII only.

@@ -342,9 +342,7 @@ func (s *server) run(console *admin.Console) error {
 	} else {
 		fmt.Fprintln(s.out, "ready; help lists the commands, quit and Ctrl-D stop the server")
 		console.MayLeave = func() string { return leaving(s.svc) }
-		stop := context.AfterFunc(ctx, console.Close)
-		console.Run() // until the operator leaves, or the server is to stop
-		stop()
+		s.attendConsole(ctx, console)
 		cancel(errors.New("the console was left"))
 	}
 	select {
@@ -354,6 +352,29 @@ func (s *server) run(console *admin.Console) error {
 	}
 	attending.Wait()
 	return context.Cause(ctx)
+}
+
+// consoleBound is how long a stop waits for the console.
+const consoleBound = 2 * time.Second
+
+// attendConsole returns when the operator has left, or the server is to stop: then
+// the console has a moment to do so, and holds up nothing.
+func (s *server) attendConsole(ctx context.Context, console *admin.Console) {
+	left := make(chan struct{})
+	go func() {
+		defer term.Guard()
+		defer close(left)
+		console.Run()
+	}()
+	select {
+	case <-left:
+	case <-ctx.Done():
+		console.Close()
+		select {
+		case <-left:
+		case <-time.After(consoleBound):
+		}
+	}
 }
 
 // leaving is what is asked before the console's end stops a server that has
