@@ -502,9 +502,8 @@ func (c *session) delete(req wire.Request) error {
 	if !ok {
 		return errStill
 	}
-	defer end()
 	var name string
-	err := c.svc.remove(req.Name, "", c.remote, func(r *Room) error {
+	err := c.svc.remove(end, req.Name, "", c.remote, func(r *Room) error {
 		name = r.name()
 		return c.svc.mayDelete(r, c.id, req.Secret)
 	})

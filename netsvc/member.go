@@ -191,7 +191,7 @@ func (m *Member) drain(c Cause) bool {
 			quit, c = nil, deleted
 			timer.Reset(drainTime)
 		case <-timer.C:
-			if m.room.svc.still.frozen.Load() {
+			if m.movable() && m.room.svc.still.frozen.Load() { // it may be another process's
 				timer.Reset(patience)
 				continue
 			}
@@ -215,11 +215,14 @@ func (m *Member) drain(c Cause) bool {
 // endStill is end for the member's own goroutine. Where the member is to be
 // handed over it waits while the server stands still.
 func (m *Member) endStill(c Cause) {
-	if m.link.movable() {
+	if m.movable() {
 		defer m.room.svc.alter()()
 	}
 	m.end(c)
 }
+
+// movable reports whether another process may go on with the member.
+func (m *Member) movable() bool { return m.link.movable() && !m.room.dropped.Load() }
 
 // end takes the member out of the room and queues the end of its stream. The
 // first cause wins.

@@ -59,6 +59,10 @@ type Room struct {
 	gone      chan struct{}        // closed when it has
 	readers   sync.WaitGroup       // of members until their connections are closed; Add under mu, while open
 
+	// dropped says that the room is deleted on disk. Its members drain and end in
+	// this process, also while it stands still, or when another has taken over.
+	dropped atomic.Bool
+
 	flushing atomic.Int32 // what the flusher is doing: free, held, again
 	wrote    atomic.Bool  // something may wait for the peers' acknowledgement
 

@@ -325,28 +325,17 @@ func networkAudit(from, line string) []store.Audit {
 // goes to the trash. When it returns nil all of that is done. allowed is asked
 // first.
 func (s *Service) Delete(name string, allowed func(*Room) error) error {
-	return s.remove(name, "", "", allowed)
+	return s.remove(s.alter(), name, "", "", allowed)
 }
 
 // remove is Delete. say, if not empty, is shown before the farewell; from is the
-// address of a client.
-func (s *Service) remove(name, say, from string, allowed func(*Room) error) error {
-	defer s.alter()()
-	r, err := s.room(name)
+// address of a client. altered gives altering back: while members drain, the room
+// is none that another process could take over, and nobody waits for it.
+func (s *Service) remove(altered func(), name, say, from string, allowed func(*Room) error) error {
+	r, err := s.beginRemove(name, from, allowed)
+	altered()
 	if err != nil {
 		return err
-	}
-	if err := allowed(r); err != nil {
-		s.log.Info("deletion refused", "room", r.name(), "by", cmp.Or(from, "operator"), "error", err)
-		s.hub.publish(Happening{Type: "refuse", Room: r.name(), Remote: from, Text: "DELETE: " + err.Error()})
-		return err
-	}
-	if !r.begin(deleted) {
-		return wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
-	}
-	if err := s.store.Delete(r.id, networkAudit(from, "DELETE "+r.name())...); err != nil {
-		r.resume()
-		return storeError(fmt.Errorf("delete the room %s: %w", r.name(), err))
 	}
 	if say != "" {
 		r.mu.Lock()
@@ -361,6 +350,28 @@ func (s *Service) remove(name, say, from string, allowed func(*Room) error) erro
 	s.log.Info("room deleted", "room", r.name(), "port", r.port(), "members", members, "by", cmp.Or(from, "operator"))
 	s.hub.publish(Happening{Type: "delete", Room: r.name(), Remote: from})
 	return nil
+}
+
+// beginRemove does of a deletion what is on disk.
+func (s *Service) beginRemove(name, from string, allowed func(*Room) error) (*Room, error) {
+	r, err := s.room(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := allowed(r); err != nil {
+		s.log.Info("deletion refused", "room", r.name(), "by", cmp.Or(from, "operator"), "error", err)
+		s.hub.publish(Happening{Type: "refuse", Room: r.name(), Remote: from, Text: "DELETE: " + err.Error()})
+		return nil, err
+	}
+	if !r.begin(deleted) {
+		return nil, wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
+	}
+	if err := s.store.Delete(r.id, networkAudit(from, "DELETE "+r.name())...); err != nil {
+		r.resume()
+		return nil, storeError(fmt.Errorf("delete the room %s: %w", r.name(), err))
+	}
+	r.dropped.Store(true)
+	return r, nil
 }
 
 // mayDelete is the policy of DELETE on the master port.

@@ -52,6 +52,9 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 	defer cancel()
 	until(patient, func() bool { return t.wakeAll() == 0 }) // those that move still stay behind
 	for _, r := range s.all() {
+		if r.dropped.Load() {
+			continue
+		}
 		if err := until(ctx, func() bool { return r.flushing.CompareAndSwap(free, held) }); err != nil {
 			return fmt.Errorf("the room %s does not stop writing", r.name())
 		}
@@ -77,7 +80,7 @@ func (s *Service) wakeMembers() {
 // holdMembers takes the holds of a room's members that can be handed over.
 func (r *Room) holdMembers(ctx context.Context) error {
 	for _, m := range r.everybody() {
-		if !m.link.movable() {
+		if !m.movable() {
 			continue
 		}
 		done := false
@@ -161,7 +164,7 @@ func (s *Service) Abandon(within time.Duration) {
 		n := s.still.behind() + len(refusals)
 		for _, r := range s.all() {
 			for _, m := range r.everybody() {
-				if !m.link.movable() {
+				if !m.movable() {
 					n++
 				}
 			}
@@ -197,10 +200,13 @@ func (s *Service) leaveGiven() {
 
 // letOthersGo ends the members that cannot be handed over.
 func (r *Room) letOthersGo() {
+	if r.dropped.Load() { // its deletion ends them
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, m := range append([]*Member(nil), r.members...) {
-		if m.link.movable() {
+		if m.movable() {
 			continue
 		}
 		m.queue(insert{kind: sayMoved})

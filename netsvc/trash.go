@@ -13,7 +13,7 @@ import (
 // Remove deletes a room for the operator. say is shown to the members before
 // the farewell, once the room is deleted on disk.
 func (s *Service) Remove(name, say string) error {
-	return s.remove(name, say, "", func(*Room) error { return nil })
+	return s.remove(s.alter(), name, say, "", func(*Room) error { return nil })
 }
 
 // Trashed is a deleted room.

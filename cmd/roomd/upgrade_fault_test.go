@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -167,9 +168,9 @@ func TestUpgradeFaults(t *testing.T) {
 		{"not a program", func(_ *testing.T, p *process) string { return filepath.Join(p.dir, "config.toml") }, "permission denied"},
 		{"another program", func(*testing.T, *process) string { return "/bin/true" }, "ended before it had read its configuration: exit status 0"},
 		{"bad configuration", func(_ *testing.T, p *process) string {
-			p.configure("rooms.max = 0")
+			p.configure("rooms.max = -1")
 			return os.Args[0]
-		}, "rooms.max: 0 is out of range"},
+		}, "rooms.max: -1 is out of range"},
 		{"another database", func(_ *testing.T, p *process) string {
 			p.configure(`server.data = "x.db"`)
 			return os.Args[0]
@@ -358,4 +359,47 @@ func TestStopWhileUpgrading(t *testing.T) {
 	}
 	ann.hear("* lobby: the server is stopping")
 	t.Log(<-answered)
+}
+
+// While rooms with members that do not read are being deleted, another process
+// takes over; the deletions end in time, and are answered.
+func TestUpgradeWhileDeleting(t *testing.T) {
+	p := newProcess(t, "limits.lines_per_second = 100000.0\nlimits.burst = 100000")
+	p.start()
+	master := p.come(p.master)
+	const rooms = 3
+	for i := range rooms {
+		master.say(fmt.Sprintf("CREATE stuck%d\n", i))
+		master.hear("OK stuck")
+		stuck := p.dial(p.first + 1 + i)
+		stuck.(*net.TCPConn).SetReadBuffer(4096)
+		writer := p.come(p.first + 1 + i)
+		for range 200 {
+			writer.say(strings.Repeat("x", 4000) + "\n")
+		}
+		writer.say("the end\n")
+		writer.hear("> the end")
+	}
+	ann := p.come(p.first)
+	ann.say("before\n")
+	ann.hear("> before")
+	var all []*member
+	for i := range rooms {
+		m := p.come(p.master)
+		m.say(fmt.Sprintf("DELETE stuck%d\n", i))
+		all = append(all, m)
+	}
+	p.eventually("the rooms are going", func() bool {
+		return strings.HasPrefix(p.nc(p.master, strings.NewReader("LIST\n")), "OK 1\n")
+	})
+	began := time.Now()
+	p.upgrade()
+	ann.say("after\n")
+	ann.hear("> after")
+	for i, m := range all {
+		m.hear(fmt.Sprintf("OK stuck%d", i))
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the deletions took %v", took)
+	}
 }
