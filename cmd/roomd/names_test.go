@@ -148,7 +148,7 @@ func TestImportFoldsNames(t *testing.T) {
 	}
 	line := `{"seq":1,"time":"2026-11-29T12:00:00Z","kind":"message","from":"ann","text":"imported"}` + "\n"
 	write(`{"room":{"name":"LOBBY","key":"LOBBY","port":0},"last":1}` + "\n" + line)
-	if out := p.ok("store", "import", "in"); !strings.Contains(out, "0 rooms and 1 lines") {
+	if out := p.ok("store", "import", "in"); !strings.Contains(out, "0 rooms and 1 line") {
 		t.Error(out)
 	}
 	write(`{"room":{"name":"a b","key":"ab","port":9999},"last":1}` + "\n" + line)
