@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"roomd/admin"
+	"roomd/admin/term"
 	"roomd/netsvc"
 	"roomd/store"
 )
