@@ -3,21 +3,52 @@ package admin
 import (
 	"errors"
 	"net"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// peer is the user and the group at the other end (SO_PEERCRED, unix(7)).
-func peer(c *net.UnixConn) (uid, gid int, err error) {
+// peer is the user at the other end and all its groups, the own one first, as they
+// were when it connected (SO_PEERCRED, SO_PEERGROUPS, unix(7)).
+func peer(c *net.UnixConn) (uid int, gids []int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0, 0, err
+		return 0, nil, err
 	}
 	var cred *unix.Ucred
-	var cerr error
-	err = raw.Control(func(fd uintptr) { cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err = errors.Join(err, cerr); err != nil {
-		return 0, 0, err
+	var groups []uint32
+	var cerr, gerr error
+	err = raw.Control(func(fd uintptr) {
+		cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		groups, gerr = peerGroups(fd)
+	})
+	if err = errors.Join(err, cerr, gerr); err != nil {
+		return 0, nil, err
 	}
-	return int(cred.Uid), int(cred.Gid), nil
+	gids = []int{int(cred.Gid)}
+	for _, g := range groups {
+		gids = append(gids, int(g))
+	}
+	return int(cred.Uid), gids, nil
+}
+
+// peerGroups is SO_PEERGROUPS, which the package unix does not have. What is too
+// small is told how large it is to be.
+func peerGroups(fd uintptr) ([]uint32, error) {
+	groups := make([]uint32, 32)
+	for {
+		size := uint32(4 * len(groups))
+		_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+			uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0)
+		switch {
+		case e == unix.ERANGE && int(size) > 4*len(groups):
+			groups = make([]uint32, size/4)
+		case e == unix.ENOPROTOOPT: // before Linux 4.13
+			return nil, nil
+		case e != 0:
+			return nil, e
+		default:
+			return groups[:size/4], nil
+		}
+	}
 }

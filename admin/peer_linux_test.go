@@ -43,11 +43,11 @@ func openFolder(t *testing.T) string {
 }
 
 // asUser gives a command to the socket of a folder, as somebody else.
-func asUser(dir string, uid, gid uint32) (out string, status int) {
+func asUser(dir string, uid, gid uint32, groups ...uint32) (out string, status int) {
 	cmd := exec.Command(dir + "/self")
 	cmd.Dir = dir
 	cmd.Env = []string{asStranger + "=" + dir + "/sock"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}}
 	text, _ := cmd.CombinedOutput() // the status says it
 	return string(text), cmd.ProcessState.ExitCode()
 }
@@ -95,6 +95,14 @@ func TestGroup(t *testing.T) {
 		if out, status := asUser(dir, 65533, gid); status != want {
 			t.Errorf("group %d: %d %s", gid, status, out)
 		}
+	}
+	// One of many, which no file has: the kernel says it.
+	many := make([]uint32, 100)
+	for i := range many {
+		many[i] = uint32(70000 + i)
+	}
+	if out, status := asUser(dir, 65533, 65533, append(many, 65534)...); status != admin.ExitDone {
+		t.Errorf("a further group: %d %s", status, out)
 	}
 }
 

@@ -250,7 +250,7 @@ func explain(err error) (code, text string) {
 
 // caller tells who is at the other end, and refuses who may not.
 func (s *Server) caller(c *net.UnixConn) (Caller, error) {
-	uid, gid, err := peer(c)
+	uid, gids, err := peer(c)
 	if err != nil {
 		return Caller{}, fmt.Errorf("the system does not tell who you are: %w", err)
 	}
@@ -264,7 +264,7 @@ func (s *Server) caller(c *net.UnixConn) (Caller, error) {
 	}
 	if group := s.groupNow(); group != "" {
 		g, gerr := user.LookupGroup(group)
-		if gerr == nil && g.Gid == strconv.Itoa(gid) {
+		if gerr == nil && slices.ContainsFunc(gids, func(gid int) bool { return g.Gid == strconv.Itoa(gid) }) {
 			return who, nil
 		}
 		if gerr == nil && err == nil {
