@@ -219,9 +219,7 @@ func (c *Console) obey(line string) (stays bool) {
 	case line == "exit", err == nil && cmd.name == "quit":
 		return !c.leaves()
 	case err == nil && cmd.name == "history":
-		for _, l := range c.editor.Past() {
-			c.editor.Print(l)
-		}
+		c.editor.Print(strings.Join(c.editor.Past(), "\n"))
 	case err == nil && isTable(cmd, args, flags):
 		c.table(line)
 	case err == nil && cmd.stream:
