@@ -332,3 +332,22 @@ func TestPainted(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// A dry run is refused where the run would be, for the same reason.
+func TestDryRunIsRefusedAsTheRun(t *testing.T) {
+	s := startShell(t)
+	for _, line := range []string{"create lobby", "create dev", "create gone", "delete gone --yes", "create gone"} {
+		s.ok(line)
+	}
+	for _, line := range []string{
+		"create LOBBY", "create a/b", "restore nothing", "restore gone", "rename dev lobby", "rename dev a/b", "rename nowhere x", "topic nowhere text",
+		"port dev 0", "port dev 70000", fmt.Sprint("port dev ", s.svc.Port()), fmt.Sprint("port dev ", s.ports[0]+1), "port dev x", "rebind nowhere", "rebind dev", "say nowhere hi", "unban 9", "unban x",
+		"kick nobody", "mute nobody", "unmute nobody", "purge nothing", "delete nowhere --yes", "set nowhere lines 5", "set dev lines x", "loglevel loud", "ban 127.1", "ban x --room nowhere", "ban x --for y", "stop --cancel",
+	} {
+		_, dry, status := s.do(append(strings.Fields(line), "--dry-run")...)
+		_, run, want := s.do(strings.Fields(line)...)
+		if status != want || dry != run || status == admin.ExitDone {
+			t.Errorf("%s: dry %d %q, run %d %q", line, status, dry, want, run)
+		}
+	}
+}

@@ -201,8 +201,13 @@ func unban(c *call) error {
 	if err != nil {
 		return refuse("usage", "%q is not the number of a ban; bans lists them", c.args[0])
 	}
-	if err := c.would("ban %d would be lifted", id); err != nil {
-		return err
+	there := slices.ContainsFunc(c.Service.Bans(), func(b store.Ban) bool { return b.ID == id })
+	if damaged, _ := c.Store.LeftOut(); there || damaged > 0 { // which Unban knows, too
+		if err := c.would("ban %d would be lifted", id); err != nil {
+			return err
+		}
+	} else {
+		return refuse("no-ban", "there is no ban %d; bans lists them", id)
 	}
 	switch err := c.Service.Unban(id); {
 	case errors.Is(err, store.ErrNoBan):

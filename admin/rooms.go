@@ -22,7 +22,14 @@ var roomCommands = []command{
 		return c.out.list(all)
 	}},
 	{name: "restore", args: "ROOM", short: "bring a deleted room back, with its lines", example: "restore dev", changes: true, run: func(c *call) error {
-		if err := c.would("the room %s would come back", c.args[0]); err != nil {
+		gone, err := c.Service.Trashed(c.args[0])
+		if err == nil {
+			err = c.vacant(gone.Name, 0)
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.would("the room %s would come back", gone.Name); err != nil {
 			return err
 		}
 		info, err := c.Service.Restore(c.args[0])
@@ -54,6 +61,9 @@ var roomCommands = []command{
 		if err != nil {
 			return err
 		}
+		if err := c.vacant(c.args[1], r.ID); err != nil {
+			return err
+		}
 		if err := c.would("%s would be %s; its %s stay", r.Name, c.args[1], count(r.Members, "member")); err != nil {
 			return err
 		}
@@ -66,7 +76,11 @@ var roomCommands = []command{
 	{name: "topic", args: "ROOM [TEXT...]", short: "show or set a room's topic", example: "topic lobby be kind", changes: true, run: func(c *call) error {
 		if c.looked = len(c.args) == 1; !c.looked {
 			text := strings.Join(c.args[1:], " ")
-			if err := c.would("the topic of %s would be %s", c.args[0], text); err != nil {
+			r, err := c.Service.Room(c.args[0])
+			if err != nil {
+				return err
+			}
+			if err := c.would("the topic of %s would be %s", r.Name, text); err != nil {
 				return err
 			}
 			if err := c.Service.SetTopic(c.args[0], text); err != nil {
@@ -92,6 +106,10 @@ var roomCommands = []command{
 		if err != nil {
 			return refuse("usage", "%q is not a port: a number from 1 to 65535", c.args[1])
 		}
+		if n < 1 || n > 65535 || n == c.Service.Port() || n == r.Port {
+			_, err := c.Service.Move(r.Name, n) // which says what is wrong with it
+			return err
+		}
 		if err := c.would("%s would go from port %d to %d; its %s stay", r.Name, r.Port, n, count(r.Members, "member")); err != nil {
 			return err
 		}
@@ -102,7 +120,14 @@ var roomCommands = []command{
 		return c.out.text("the room %s is on port %d now; %d rests", info.Name, info.Port, r.Port)
 	}},
 	{name: "rebind", args: "ROOM", short: "try at once to bind a room that waits for its port", example: "rebind dev", changes: true, run: func(c *call) error {
-		if err := c.would("the port of %s would be tried", c.args[0]); err != nil {
+		r, err := c.Service.Room(c.args[0])
+		if err != nil {
+			return err
+		}
+		if r.State == "open" {
+			return refuse("exists", "%s is bound already, to port %d", r.Name, r.Port)
+		}
+		if err := c.would("the port %d of %s would be tried", r.Port, r.Name); err != nil {
 			return err
 		}
 		info, err := c.Service.Rebind(c.args[0])
@@ -135,6 +160,20 @@ func (c *call) say(room string, text []string) error {
 	return c.out.text("said to %s", count(n, "member"))
 }
 
+// vacant tells why a room cannot have a name: the dry run says what the run says.
+// of is the room that is to have it; 0: a new one.
+func (c *call) vacant(name string, of uint64) error {
+	r, err := c.Service.Room(name)
+	code, _, _ := netsvc.Refusal(err)
+	switch {
+	case err == nil && r.ID != of:
+		return refuse("exists", "a room named %s is already there", r.Name)
+	case err != nil && code != "no-room":
+		return err
+	}
+	return nil
+}
+
 func create(c *call) error {
 	by := netsvc.Creation{By: c.caller.User}
 	if _, ok := c.flags["port"]; ok {
@@ -143,6 +182,9 @@ func create(c *call) error {
 			return err
 		}
 		by.Port = n
+	}
+	if err := c.vacant(c.args[0], 0); err != nil {
+		return err
 	}
 	if err := c.would("the room %s would be made", c.args[0]); err != nil {
 		return err

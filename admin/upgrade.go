@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -42,7 +43,8 @@ func upgrade(c *call) error {
 	// Afterwards the database is another process's: the audit says that it has
 	// begun, and what follows only if it has failed.
 	if err := c.record(c.caller, "", c.line, "begun"); err != nil {
-		return err
+		text, _, _ := strings.Cut(err.Error(), "\n")
+		return refuse("refused", "nothing is done, as the audit cannot be written: %s", text)
 	}
 	// Who gave the command may leave: it is carried out all the same.
 	done, err := c.Server.Upgrade(context.WithoutCancel(c.ctx), binary, false)

@@ -50,14 +50,17 @@ func (s *Service) loadBans() error {
 	return nil
 }
 
-// changeBans replaces the bans in memory. What is on disk already must not fail
-// here, and so it is not read.
+// changeBans replaces the bans in memory, and leaves out those that are over. What
+// is on disk already must not fail here, and so it is not read.
 func (s *Service) changeBans(change func([]store.Ban) []store.Ban) {
+	now := time.Now()
 	for {
 		was := s.bans.Load()
 		bans := make([]store.Ban, 0, len(was.all)+1)
 		for _, b := range was.all {
-			bans = append(bans, b.Ban)
+			if !b.over(now) {
+				bans = append(bans, b.Ban)
+			}
 		}
 		if s.bans.CompareAndSwap(was, newBanList(change(bans))) {
 			return

@@ -154,7 +154,7 @@ func (s *Service) Say(room, text string) (int, error) {
 	n := 0
 	for _, r := range rooms {
 		r.mu.Lock()
-		if r.state == open {
+		if r.state != closing { // who is in a room whose port is lost is there, too
 			n += len(r.members)
 			r.operatorSays(text)
 		}
