@@ -19,7 +19,7 @@ import (
 )
 
 var lookCommands = []command{
-	{name: "status", short: "the server in numbers", example: "status", run: status},
+	{name: "status", short: "which server this is: version, files, addresses, and it in numbers", example: "status", run: status},
 	{name: "rooms", args: "[PATTERN]", short: "the rooms", example: "rooms 'dev*' --sort members",
 		flags: []flag{{"sort", "members|rate|bytes|last", sortText}, {"state", "open|unbound|opening|closing", "in this state only"}}, run: rooms},
 	{name: "room", args: "ROOM", short: "one room", example: "room lobby", run: func(c *call) error {

@@ -101,6 +101,28 @@ func TestLogReaderHangsAndReads(t *testing.T) {
 	}
 }
 
+// A line is there when Write returns, if its reader is well: what follows may be
+// the end of the process.
+func TestLogLineIsThere(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	out, want := newLineWriter(f), ""
+	for i := range 200 {
+		line := fmt.Sprintf("line %d\n", i)
+		want += line
+		out.Write([]byte(line))
+		if time.Since(out.late) < lineRest {
+			t.Skip("the machine is too busy: a line took more than", lineWait)
+		}
+		if got, err := os.ReadFile(f.Name()); err != nil || string(got) != want {
+			t.Fatalf("after %d lines the file has %d bytes, not %d: %v", i+1, len(got), len(want), err)
+		}
+	}
+}
+
 // brittle fails after so many bytes, until there is space again.
 type brittle struct {
 	text  strings.Builder
