@@ -46,6 +46,7 @@ type display struct {
 	lost    bool      // what is drawn is not where it was
 	closed  bool      // nobody waits for the terminal any more
 	broken  bool      // the terminal has gone
+	stuck   bool      // it took nothing while somebody waited
 	moved   time.Time // when it took something last, or was given something to do
 
 	drawn drawing // owned by run
@@ -139,7 +140,7 @@ func (d *display) write(text string) bool {
 		}
 		text = text[n:]
 		d.mu.Lock()
-		d.moved = time.Now()
+		d.moved, d.stuck = time.Now(), false
 		d.mu.Unlock()
 	}
 	return true
@@ -183,8 +184,8 @@ func (d *display) put(it item, until bool) {
 	for full() && !d.closed && !d.broken {
 		d.turn.Wait()
 	}
-	if full() {
-		return // nobody reads
+	if full() && !(it.raw && len(it.text) <= longestSequence) {
+		return // nobody reads; but what switches something off in the terminal is short, and kept
 	}
 	d.items = append(d.items, it)
 	d.queue(len(it.text) + 1)
@@ -209,7 +210,7 @@ func (d *display) close(last ...item) {
 }
 
 // flush returns when everything has been written, or the terminal takes no more
-// of it.
+// of it. If that was so before, it looks for a moment only.
 func (d *display) flush() {
 	look := time.AfterFunc(patience, func() {
 		d.mu.Lock()
@@ -219,9 +220,14 @@ func (d *display) flush() {
 	defer look.Stop()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	began, bound := time.Now(), patience
+	if d.stuck {
+		bound = patience / 10
+	}
 	for d.written < d.queued && !d.broken {
-		left := patience - time.Since(d.moved)
+		left := bound - min(time.Since(d.moved), time.Since(began))
 		if left <= 0 {
+			d.stuck = true
 			return
 		}
 		look.Reset(left)

@@ -1,0 +1,98 @@
+package term
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// gate is a terminal that takes nothing until it is open.
+type gate struct {
+	open chan struct{}
+	got  strings.Builder
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	<-g.open
+	return g.got.Write(p)
+}
+
+func newGate() (*gate, *display) {
+	g := &gate{open: make(chan struct{})}
+	return g, newDisplay(g, func() (int, int) { return 80, 24 }, 2, true)
+}
+
+// Nobody waits for a terminal that takes nothing, once it is closed, and what
+// switches something off there is written when it takes something again.
+func TestDisplayThatIsStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, d := newGate()
+		waits := make(chan bool)
+		go func() {
+			defer close(waits)
+			for range 100 {
+				d.put(item{strings.Repeat("x", 8<<10), false}, false)
+			}
+		}()
+		synctest.Wait()
+		select {
+		case <-waits:
+			t.Fatal("Print does not wait for the terminal")
+		default:
+		}
+		began := time.Now()
+		d.close(item{pasteOff, true})
+		<-waits
+		if took := time.Since(began); took > patience+time.Second/10 {
+			t.Errorf("close took %v", took)
+		}
+		d.put(item{strings.Repeat("y", 100), false}, true) // is dropped, and not waited for
+		d.put(item{"\x1b[?1049l", true}, true)
+		d.close()
+		if took := time.Since(began); took > 2*patience {
+			t.Errorf("another close took as long: %v", took)
+		}
+		close(g.open)
+		d.close()
+		synctest.Wait()
+		got := g.got.String()
+		if !strings.Contains(got, pasteOff) || !strings.HasSuffix(strings.TrimSuffix(got, wrapOn), "\x1b[?1049l") || strings.Contains(got, "y") {
+			t.Errorf("%.100q … %q", got, got[max(0, len(got)-100):])
+		}
+	})
+}
+
+// A line that changes while the terminal is slow is drawn once, as it is then.
+func TestDisplayCatchesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, d := newGate()
+		for i := range 5000 {
+			d.change(func(l *edited) { l.shown, l.prompt, l.line, l.at = true, "> ", []rune(strings.Repeat("x", i)), i })
+		}
+		synctest.Wait()
+		close(g.open)
+		d.flush()
+		if n := g.got.Len(); n > 3*80*24 {
+			t.Errorf("%d bytes were written", n)
+		}
+	})
+}
+
+// What is printed stands above the line, whole, in whatever width.
+func TestDisplayPrintsAbove(t *testing.T) {
+	var all strings.Builder
+	columns := 0
+	d := newDisplay(&all, func() (int, int) { return columns, 5 }, 2, true)
+	for columns = range 100 {
+		d.change(func(l *edited) { l.shown, l.prompt, l.line, l.at = true, "> ", []rune("typed"), 2 })
+		d.put(item{"above", false}, false)
+		d.flush()
+	}
+	if n := strings.Count(all.String(), "above"); n < 90 {
+		t.Errorf("%d times", n)
+	}
+	d.out = io.Discard
+	d.close()
+}
