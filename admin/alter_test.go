@@ -37,7 +37,7 @@ func TestDryRun(t *testing.T) {
 	s.join("lobby")
 	lines := map[string]string{
 		"create": "create new --port 1", "delete": "delete dev --in 1s", "restore": "restore old", "purge": "purge old", "rename": "rename dev ops",
-		"topic": "topic lobby something", "set": "set lobby read-only on", "port": "port dev 1", "rebind": "rebind dev", "say": "say lobby hi",
+		"topic": "topic lobby something", "set": "set lobby read-only on", "port": "port dev 1", "rebind": "", "say": "say lobby hi",
 		"announce": "announce hi", "kick": "kick guest-2", "ban": "ban 127.0.0.1", "unban": "unban 1", "mute": "mute guest-2",
 		"unmute": "unmute guest-2", "loglevel": "loglevel error", "stop": "stop", "reload": "", "upgrade": "", "backup": "backup " + filepath.Join(s.dir, "x.db"), "reopen": "reopen",
 	}
@@ -281,6 +281,9 @@ func TestPorts(t *testing.T) {
 		t.Error(out)
 	}
 	if out := s.ok("doctor"); !strings.Contains(out, "rebind lobby tries at once") {
+		t.Error(out)
+	}
+	if out := s.ok("rebind lobby --dry-run"); !strings.Contains(out, "would be tried") {
 		t.Error(out)
 	}
 	if _, errs, status := s.do("rebind", "lobby"); status != admin.ExitRefused || !strings.Contains(errs, "another program") {
