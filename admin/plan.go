@@ -55,6 +55,12 @@ func (s *Server) schedule(p *plan, in time.Duration, do func()) error {
 	return nil
 }
 
+// try does what is due. A fault in it is an error.
+func (s *Server) try(line string, do func() error) (err error) {
+	defer s.recovered(line, &err)
+	return do()
+}
+
 // countDown tells the members what is to come, now and shortly before, and waits
 // until it is due. It reports false if the plan is called off.
 func (s *Server) countDown(ctx context.Context, p *plan, total time.Duration) bool {
@@ -188,7 +194,7 @@ func (c *call) planned(p *plan, do func() error) (done bool, err error) {
 	p.say = c.flags["say"]
 	who, line, srv, about := c.caller, c.line, c.Server, c.room()
 	if err := srv.schedule(p, in, func() {
-		err := do()
+		err := srv.try(line, do)
 		if err != nil { // they have been told that it is to come
 			srv.tell(p.room, "called off: "+p.what)
 			slog.New(srv.Log).Error("planned, and not done", "line", line, "error", err)

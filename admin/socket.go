@@ -28,11 +28,26 @@ type Listener struct {
 	end   context.CancelFunc
 	conns sync.WaitGroup
 
+	pause     atomic.Value // a chan struct{}, closed by Resume
 	answering atomic.Int64 // commands whose answers are not written yet; streams do not count
 }
 
 // mostLine bounds a command line in bytes.
 const mostLine = 64 << 10
+
+// pathMost is how long the path of a socket may be, in bytes (unix(7)).
+const pathMost = 107
+
+// Unavailable is an error of Listen that the machine is the cause of, and not what
+// it was asked for: a folder that is missing or read-only, a path that the system
+// does not take.
+type Unavailable struct {
+	Err  error
+	Ever bool // it cannot come good
+}
+
+func (e Unavailable) Error() string { return e.Err.Error() }
+func (e Unavailable) Unwrap() error { return e.Err }
 
 // Listen opens the socket at path with these permissions and begins to serve.
 // A stale socket is removed, if it is a socket and nobody answers there.
@@ -48,7 +63,10 @@ func (s *Server) Listen(path string, mode os.FileMode) (*Listener, error) {
 	}}
 	ln, err := lc.Listen(context.Background(), "unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("open the admin socket: %w", err)
+		if len(path) > pathMost {
+			return nil, Unavailable{fmt.Errorf("open the admin socket: its path has %d bytes, and the system takes %d: set a shorter admin.socket", len(path), pathMost), true}
+		}
+		return nil, Unavailable{fmt.Errorf("open the admin socket: %w", err), false}
 	}
 	if err := s.restrict(path, mode); err != nil {
 		ln.Close()
@@ -67,7 +85,7 @@ func clear(path string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("look at the admin socket: %w", err)
+		return Unavailable{fmt.Errorf("look at the admin socket: %w", err), len(path) > pathMost}
 	}
 	if st.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s is not a socket; remove it, or set another admin.socket", path)
@@ -80,7 +98,10 @@ func clear(path string) error {
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("the admin socket %s: %w", path, err)
 	}
-	return os.Remove(path)
+	if err := os.Remove(path); err != nil {
+		return Unavailable{fmt.Errorf("remove the admin socket of a server that is gone: %w", err), false}
+	}
+	return nil
 }
 
 // chgrp gives a file to a group, or to our own for "".
@@ -112,6 +133,19 @@ func (l *Listener) Close() error {
 	return err
 }
 
+// Pause leaves newcomers waiting in the socket's queue, for whoever serves it next:
+// this process after Resume, or another one after Retire.
+func (l *Listener) Pause() {
+	l.pause.Store(make(chan struct{}))
+	l.ln.SetDeadline(time.Unix(1, 0))
+}
+
+// Resume ends Pause.
+func (l *Listener) Resume() {
+	l.ln.SetDeadline(time.Time{})
+	close(l.pause.Load().(chan struct{}))
+}
+
 func (l *Listener) accept() {
 	for {
 		c, err := l.ln.AcceptUnix()
@@ -120,6 +154,12 @@ func (l *Listener) accept() {
 			l.conns.Go(func() { l.serve(c) })
 		case errors.Is(err, net.ErrClosed):
 			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			select {
+			case <-l.pause.Load().(chan struct{}):
+			case <-l.done.Done():
+				return
+			}
 		default:
 			// Out of descriptors, most likely: try again soon.
 			t := time.NewTimer(50 * time.Millisecond)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -382,9 +383,19 @@ func Join(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
+// recovered makes a fault in what an operator has asked for an error: the server
+// goes on.
+func (s *Server) recovered(line string, err *error) {
+	if fault := recover(); fault != nil {
+		slog.New(s.Log).Error("a fault in roomd; the server goes on, please report it", "in", line, "fault", fmt.Sprint(fault), "stack", string(debug.Stack()))
+		*err = fmt.Errorf("a fault in roomd, which its log tells of: %v", fault)
+	}
+}
+
 // execute runs a line. The error, if it is not for the operator, is the
 // server's.
-func (s *Server) execute(ctx context.Context, who Caller, line string, out *output) error {
+func (s *Server) execute(ctx context.Context, who Caller, line string, out *output) (err error) {
+	defer s.recovered(line, &err)
 	cmd, args, flags, err := parse(line)
 	if err != nil {
 		return err

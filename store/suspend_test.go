@@ -190,3 +190,52 @@ func TestHealth(t *testing.T) {
 		}
 	})
 }
+
+// Calls on a store that is closed while another process has the file fail, those
+// that wait already and those that come.
+func TestCallsOnTheSuspended(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "db"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start(func([]*Post) {})
+	r, err := s.Create(Room{Name: "a", Key: "a", Port: 9000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Suspend(); err != nil {
+		t.Fatal(err)
+	}
+	calls := map[string]func() error{
+		"Rooms": func() error { _, err := s.Rooms(); return err }, "Lines": func() error { _, err := s.Lines(r.ID, 0, 9, 99); return err },
+		"Flush": s.Flush, "Fold": s.Fold, "Delete": func() error { return s.Delete(r.ID) }, "Size": func() error { _, _, err := s.Size(); return err },
+		"ReleasedPorts": func() error { _, err := s.ReleasedPorts(); return err },
+	}
+	type result struct {
+		name string
+		err  error
+	}
+	waiting := make(chan result, len(calls))
+	for name, call := range calls {
+		go func() { waiting <- result{name, call()} }()
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	for range calls {
+		if got := <-waiting; got.err == nil {
+			t.Errorf("%s succeeds while another process has the file", got.name)
+		}
+	}
+	for name, call := range calls {
+		if call() == nil {
+			t.Errorf("%s succeeds after the end", name)
+		}
+	}
+	s.files.Lock()
+	s.db = nil // as after a failed write, when the file could not be opened again
+	s.files.Unlock()
+	if calls["Size"]() == nil {
+		t.Error("a database that is not open has a size")
+	}
+}

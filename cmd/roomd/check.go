@@ -99,7 +99,7 @@ func check(file string, out, errw io.Writer) error {
 	if t.until != nil {
 		fmt.Fprintf(out, "  TLS          on every port; the certificate is good until %s\n", t.until.Format(time.DateOnly))
 	}
-	warnings = append(warnings, cfg.exposed()...)
+	warnings = append(append(warnings, cfg.exposed()...), cfg.portsAtRisk()...)
 	if w := fitDescriptors(cfg, descriptorLimit()); w != "" {
 		warnings = append(warnings, w)
 	}

@@ -243,9 +243,6 @@ func (p *parser) cross(c *Config) {
 	if usable < c.Rooms.Max {
 		p.at(ports, `"%v" has %d ports for %d rooms; widen it, or lower rooms.max`, r, usable, c.Rooms.Max)
 	}
-	if first, last, ok := ephemeral(); ok && r.Last >= first && r.First <= last {
-		p.at(ports, `"%v" reaches into %d-%d, which the system gives to outgoing connections; write a range below %d`, r, first, last, first)
-	}
 	seen := make(map[string]bool)
 	for _, name := range c.Server.Create {
 		n, err := wire.ParseName(name)
@@ -269,17 +266,6 @@ func (p *parser) cross(c *Config) {
 	case c.TLS.Cert == "" && c.TLS.Key != "":
 		p.at([]string{"tls.key"}, "tls.cert is missing; write both, or none")
 	}
-}
-
-// ephemeral is the range of ports that Linux takes for outgoing connections:
-// listening on one of them fails while it is in use.
-func ephemeral() (first, last int, ok bool) {
-	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
-	if err != nil {
-		return 0, 0, false
-	}
-	n, _ := fmt.Sscan(string(text), &first, &last)
-	return first, last, n == 2
 }
 
 // resolve makes paths relative to the file's folder.

@@ -80,6 +80,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
+	descFault      = desc("fault", "There is none.")
 	descRooms      = desc("rooms", "Rooms by state.", "state")
 	descMembers    = desc("members", "Members of all rooms.")
 	descConns      = desc("connections", "Connections now, to the master port and to rooms.")
@@ -122,8 +123,14 @@ var (
 // Describe is of prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
 
-// Collect is of prometheus.Collector.
+// Collect is of prometheus.Collector. A fault in it is the answer to who asks, and
+// not the end of the server.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			ch <- prometheus.NewInvalidMetric(descFault, fmt.Errorf("a fault in roomd: %v", fault))
+		}
+	}()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}

@@ -147,3 +147,15 @@ func TestReadiness(t *testing.T) {
 		}
 	}
 }
+
+// A fault in what is collected is the answer to who asks, and not the end of the
+// server.
+func TestMetricsFault(t *testing.T) {
+	m := newMetrics(thisVersion())
+	if err := m.registry.Register(m); err != nil { // with no server: collecting panics
+		t.Fatal(err)
+	}
+	if _, err := m.registry.Gather(); err == nil || !strings.Contains(err.Error(), "a fault in roomd") {
+		t.Error(err)
+	}
+}

@@ -169,6 +169,9 @@ func statusLine(svc *netsvc.Service, st *store.Store) string {
 	if st.Full() {
 		text = "FULL: the disk has no space for lines; " + text
 	}
+	for _, m := range svc.Missing() {
+		text += fmt.Sprintf("; not on %s: %s", m.Addr, m.Cause)
+	}
 	if st.Stalled() > 0 {
 		text = "WAITING: the disk does not answer; " + text
 	}

@@ -25,9 +25,12 @@ var (
 )
 
 // change begins a reload or an upgrade: one at a time, and none once the server
-// stops or another process serves. The caller must call unlock at the end.
-func (s *server) change() (unlock func(), err error) {
-	if !s.changing.TryLock() {
+// stops or another process serves. The caller must call unlock at the end. queued
+// says that it waits for its turn.
+func (s *server) change(queued bool) (unlock func(), err error) {
+	if queued {
+		s.changing.Lock()
+	} else if !s.changing.TryLock() {
 		return nil, errReloading
 	}
 	switch {
@@ -56,9 +59,12 @@ func recovered(log *slog.Logger, what string, err *error) {
 // can be done now: it answers for each key whose value is not the one in
 // effect. All is prepared before anything is changed; if a key is refused,
 // nothing is. dry only says. The error is that the file cannot be used.
-func (s *server) reload(dry bool) (changes []admin.Change, err error) {
+func (s *server) reload(dry bool) ([]admin.Change, error) { return s.reloadInTurn(dry, false) }
+
+// reloadInTurn is reload; queued says that it waits for other changes.
+func (s *server) reloadInTurn(dry, queued bool) (changes []admin.Change, err error) {
 	defer recovered(s.log, "reload", &err)
-	unlock, err := s.change()
+	unlock, err := s.change(queued)
 	if err != nil {
 		return nil, err
 	}
@@ -94,15 +100,17 @@ func (s *server) reload(dry bool) (changes []admin.Change, err error) {
 	return p.changes, nil
 }
 
-// reloadBySignal is reload for who gets no answer.
-func (s *server) reloadBySignal() {
-	changes, err := s.reload(false)
+// reloadBySignal is reload for a signal, which gets no answer and waits for its
+// turn.
+func (s *server) reloadBySignal() error {
+	changes, err := s.reloadInTurn(false, true)
 	result := admin.Changes(changes)
 	if err != nil {
 		s.log.Error("reload: nothing is changed", "error", err)
 		result = err.Error()
 	}
 	s.shell.Record(bySignal, "reload", result)
+	return err
 }
 
 // bySignal is whoever sends a signal: the system does not tell.
@@ -278,8 +286,8 @@ func (p *plan) commit() {
 	network := p.network
 	p.network = nil
 	network.Commit()
-	was := p.was.exposed()
-	for _, w := range c.exposed() {
+	was := append(p.was.exposed(), p.was.portsAtRisk()...)
+	for _, w := range append(c.exposed(), c.portsAtRisk()...) {
 		if !slices.Contains(was, w) {
 			p.log.Warn(w)
 		}

@@ -66,7 +66,9 @@ type server struct {
 
 	changing    sync.Mutex // held by a reload, an upgrade and the stop; nobody waits for it but the stop
 	metricsDoor *net.TCPListener
+	noSocket    bool       // there will be no admin socket, whatever is tried
 	stopMetrics func()     // nil: metrics.listen is empty
+	lost        error      // why the database could not be had back after an upgrade that failed
 	successor   *successor // set before over is closed, then read-only
 
 	pair atomic.Pointer[keyPair] // nil in it: connections are plain
@@ -163,7 +165,7 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 		return err
 	}
 	s.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
-	return nil
+	return s.lost
 }
 
 // flush brings out what was printed and logged, as far as its readers take it in
@@ -255,7 +257,7 @@ func (s *server) open() (err error) {
 
 // openDoors opens what is not for chatters: the admin socket and the metrics. A
 // predecessor's are taken over, if they are where they should be.
-func (s *server) openDoors() (err error) {
+func (s *server) openDoors() error {
 	c, had := s.cfg, s.before
 	if had == nil {
 		had = new(predecessor)
@@ -267,14 +269,7 @@ func (s *server) openDoors() (err error) {
 		Files:   func() []string { return s.config().files() },
 		Dropped: s.lines.state, Certificate: func() *admin.Certificate { return s.pair.Load().about() },
 	}
-	switch {
-	case c.Admin.Socket == "":
-	case had.admin != nil && had.adminPath == c.Admin.Socket:
-		s.socket, err = s.shell.Serve(had.admin, c.adminMode())
-	default:
-		s.socket, err = s.shell.Listen(c.Admin.Socket, c.adminMode())
-	}
-	if err != nil {
+	if err := s.openSocket(had); err != nil {
 		return err
 	}
 	printed := map[string]*lineWriter{"log": s.lines}
@@ -286,26 +281,6 @@ func (s *server) openDoors() (err error) {
 	}
 	s.meter.ready.Store(true)
 	return nil
-}
-
-// openMetrics begins to serve the metrics, if they are wanted: on the
-// predecessor's socket, if that is where it should be.
-func (s *server) openMetrics() error {
-	s.meter.perRoom.Store(s.cfg.Metrics.PerRoom)
-	s.meter.profiles.Store(s.cfg.Metrics.Profiles)
-	addr := s.cfg.Metrics.Listen
-	if addr == "" {
-		return nil
-	}
-	if had := s.before; had != nil && had.metrics != nil && had.metricsAddr == addr {
-		s.serveMetrics(had.metrics)
-		return nil
-	}
-	ln, err := listenMetrics(addr)
-	if err == nil {
-		s.serveMetrics(ln)
-	}
-	return err
 }
 
 // serveMetrics begins to serve the metrics.
@@ -328,7 +303,7 @@ func (s *server) run(console *admin.Console) error {
 	c := s.config()
 	may, why := c.deletePolicy()
 	s.log.Info("access", "may_create", c.Access.Create, "may_delete", string(may), "why", why)
-	for _, w := range c.exposed() {
+	for _, w := range append(c.exposed(), c.portsAtRisk()...) {
 		s.log.Warn(w)
 	}
 	s.log.Info("ready", "master", addresses(s.svc), "version", thisVersion().Version, "config", c.from(), "database", c.Server.Data, "pid", os.Getpid())
@@ -337,6 +312,7 @@ func (s *server) run(console *admin.Console) error {
 	var attending sync.WaitGroup
 	attending.Go(func() { s.manager.attend(ctx, s.svc, s.st) })
 	attending.Go(func() { attendCertificate(ctx, &s.pair) })
+	attending.Go(func() { s.openLate(ctx) })
 	close(s.ready)
 	if console == nil {
 		fmt.Fprintln(s.out, "ready; Ctrl-C stops, roomd admin opens the console")

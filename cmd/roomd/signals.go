@@ -191,15 +191,27 @@ func (h *heeding) next() {
 	h.busy = make(chan struct{})
 	go func(done chan struct{}) {
 		defer close(done)
+		var err error
 		if sig == syscall.SIGHUP {
-			h.reloadBySignal()
-			return
+			err = h.reloadBySignal()
+		} else {
+			err = h.upgradeBySignal()
 		}
-		h.shell.Record(bySignal, "upgrade", "begun") // as afterwards the database is another process's
-		if _, err := h.upgrade(h.stopping, "", false); err != nil {
-			h.shell.Record(bySignal, "upgrade", err.Error())
+		if errors.Is(err, errMoved) { // while it waited for its turn
+			h.successor.relay.pass(sig)
 		}
 	}(h.busy)
+}
+
+// upgradeBySignal is upgrade for a signal, which waits for its turn; the log says
+// how it went.
+func (s *server) upgradeBySignal() error {
+	s.shell.Record(bySignal, "upgrade", "begun") // as afterwards the database is another process's
+	_, err := s.upgradeInTurn(s.stopping, "", false, true)
+	if err != nil {
+		s.shell.Record(bySignal, "upgrade", err.Error())
+	}
+	return err
 }
 
 // handedOver reports whether another process serves.

@@ -220,6 +220,7 @@ func TestWaitingParent(t *testing.T) {
 		return serving
 	}
 	t.Run("stop", func(t *testing.T) {
+		t.Parallel()
 		p := newProcess(t, "")
 		upgraded(t, p, 3)
 		m := p.come(p.first)
@@ -228,6 +229,7 @@ func TestWaitingParent(t *testing.T) {
 		m.hear("the server is stopping")
 	})
 	t.Run("group", func(t *testing.T) { // as timeout(1), tini -g and systemd do
+		t.Parallel()
 		p := newProcess(t, "")
 		p.prefix = []string{"setsid"}
 		upgraded(t, p, 2)
@@ -235,6 +237,7 @@ func TestWaitingParent(t *testing.T) {
 		p.end()
 	})
 	t.Run("killed", func(t *testing.T) {
+		t.Parallel()
 		p := newProcess(t, "")
 		serving := upgraded(t, p, 2)
 		syscall.Kill(serving, syscall.SIGKILL)
@@ -245,6 +248,7 @@ func TestWaitingParent(t *testing.T) {
 		p.cmd = nil
 	})
 	t.Run("failed", func(t *testing.T) { // a Go program ends so at SIGABRT
+		t.Parallel()
 		p := newProcess(t, "")
 		serving := upgraded(t, p, 1)
 		syscall.Kill(serving, syscall.SIGABRT)
@@ -255,6 +259,7 @@ func TestWaitingParent(t *testing.T) {
 		p.cmd = nil
 	})
 	t.Run("orphaned", func(t *testing.T) {
+		t.Parallel()
 		p := newProcess(t, "")
 		upgraded(t, p, 2)
 		m := p.come(p.first)
@@ -273,6 +278,7 @@ func TestWaitingParent(t *testing.T) {
 		p.start() // which a supervisor does
 	})
 	t.Run("container", func(t *testing.T) { // process 1 of a PID namespace
+		t.Parallel()
 		if out, err := exec.Command("unshare", "--user", "--map-root-user", "--pid", "--fork", "true").CombinedOutput(); err != nil {
 			t.Skipf("a namespace of processes: %v %s", err, out)
 		}

@@ -107,9 +107,14 @@ func (s *server) stays() bool { return s.parent == nil && !s.follows() }
 // where ours was. After nil this process serves no more, and is to end. After an
 // error it serves as before. dry only starts the process and asks it whether it
 // could take over.
-func (s *server) upgrade(ctx context.Context, binary string, dry bool) (report admin.Upgrade, err error) {
+func (s *server) upgrade(ctx context.Context, binary string, dry bool) (admin.Upgrade, error) {
+	return s.upgradeInTurn(ctx, binary, dry, false)
+}
+
+// upgradeInTurn is upgrade; queued says that it waits for other changes.
+func (s *server) upgradeInTurn(ctx context.Context, binary string, dry, queued bool) (report admin.Upgrade, err error) {
 	defer recovered(s.log, "upgrade", &err)
-	unlock, err := s.change()
+	unlock, err := s.change(queued)
 	if err != nil {
 		return report, err
 	}
@@ -310,6 +315,9 @@ func (s *server) handOver(ctx context.Context, next *successor, report *admin.Up
 		s.svc.Thaw()
 		return errors.Join(fmt.Errorf("let go of the database: %w", err), next.kill())
 	}
+	if s.socket != nil {
+		s.socket.Pause()
+	}
 	err := s.transfer(next, report)
 	if err != nil {
 		if s.follows() {
@@ -318,8 +326,18 @@ func (s *server) handOver(ctx context.Context, next *successor, report *admin.Up
 		if s.stays() {
 			err = errors.Join(err, adoptOrphans(false))
 		}
-		err = errors.Join(err, next.kill(), s.takeBack())
+		err = errors.Join(err, next.kill())
+		if lost := s.takeBack(); lost != nil {
+			// Without the database there is nothing to go on with. Who asks for it is
+			// refused, and the server ends, to be started again.
+			err = errors.Join(err, lost, s.st.Close())
+			s.lost = lost
+			s.halt(lost)
+		}
 		s.svc.Thaw()
+		if s.socket != nil {
+			s.socket.Resume()
+		}
 	}
 	report.Pause = time.Since(began).Round(time.Millisecond).String()
 	return err
