@@ -65,12 +65,17 @@ func TestJournal(t *testing.T) {
 		}
 		c := defaults()
 		c.Log.Format, c.Log.Level = try.format, "debug"
-		tap, _ := newTap(c, f)
+		out := newLineWriter(f)
+		tap, _ := newTap(c, out)
 		log := slog.New(tap).With("a", 1)
 		log.Debug("d")
 		log.Info("i")
 		log.Warn("w")
 		log.Error("e")
+		out.flush(patience)
+		if got := string(out.report(3)); strings.HasPrefix(got, "<4>") != strings.HasPrefix(try.want[0], "<") {
+			t.Errorf("%+v: the line about lines that were dropped is %q", try, got)
+		}
 		text, err := os.ReadFile(f.Name())
 		if err != nil {
 			t.Fatal(err)
