@@ -33,7 +33,6 @@ func WriteBackup(ctx context.Context, path string, keep int, fill func(io.Writer
 	if _, err := os.Lstat(path); keep == 0 && !errors.Is(err, fs.ErrNotExist) {
 		return 0, errors.Join(fmt.Errorf("%s is there already", path), err)
 	}
-	removeLeftBehind(path)
 	f, err := beside(path, usePart)
 	if err != nil {
 		return 0, err
@@ -45,7 +44,10 @@ func WriteBackup(ctx context.Context, path string, keep int, fill func(io.Writer
 		}
 	}()
 	out := &gentle{f: f}
-	if err = errors.Join(fill(out), f.Sync(), f.Close()); err != nil {
+	if err = fill(out); err == nil {
+		removeLeftBehind(path) // ours is locked still
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return 0, err
 	}
 	if err := cleanCopy(ctx, tmp); err != nil {

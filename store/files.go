@@ -19,16 +19,19 @@ import (
 
 // Resolve follows symbolic links to the file that path stands for. The file need
 // not be there: a link that leads to nothing stands for what will be. Whatever
-// lies beside a database lies beside that file, whichever way it was reached.
+// lies beside a database lies beside that file, whichever way it was reached. Root
+// follows a link of somebody else only to what is theirs.
 func Resolve(path string) (string, error) {
+	links := []string{}
 	for range 40 { // as many as Linux follows
 		to, err := os.Readlink(path)
 		if errors.Is(err, syscall.EINVAL) || errors.Is(err, fs.ErrNotExist) {
-			return path, nil
+			return path, trusted(links, path)
 		}
 		if err != nil {
 			return "", err
 		}
+		links = append(links, path)
 		// The target is relative to the folder that the link is really in.
 		dir, name := filepath.Split(to)
 		if !filepath.IsAbs(to) {
@@ -44,6 +47,31 @@ func Resolve(path string) (string, error) {
 		path = filepath.Join(dir, name)
 	}
 	return "", fmt.Errorf("follow the link %s: %w", path, syscall.ELOOP)
+}
+
+// trusted refuses links by which the user of a service could have root write to
+// what is not the user's.
+func trusted(links []string, path string) error {
+	if len(links) == 0 || os.Geteuid() != 0 {
+		return nil
+	}
+	to, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		to, err = os.Stat(filepath.Dir(path))
+	}
+	for _, l := range links {
+		var st fs.FileInfo
+		if err == nil {
+			st, err = os.Lstat(l)
+		}
+		if err != nil {
+			return err
+		}
+		if by := st.Sys().(*syscall.Stat_t).Uid; by != 0 && by != to.Sys().(*syscall.Stat_t).Uid {
+			return fmt.Errorf("the link %s is of user %d, and %s is not: root does not follow it", l, by, path)
+		}
+	}
+	return nil
 }
 
 // What a temporary file is for. Its name says so, and whose it is: the file's

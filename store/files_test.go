@@ -364,3 +364,56 @@ func TestAmong(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Root is not led away by a link in the folder of somebody else.
+func TestLinkOfSomebodyElse(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root follows what it may not trust")
+	}
+	const uid = 4321
+	dir := t.TempDir()
+	precious := filepath.Join(t.TempDir(), "precious")
+	if err := os.WriteFile(precious, []byte("root's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dbPath(t), Options{})
+	backup := filepath.Join(t.TempDir(), "backup")
+	if _, err := s.Backup(t.Context(), backup, 0, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range map[string]string{"file": precious, "nothing": precious + ".new"} {
+		at := filepath.Join(dir, name)
+		link(t, to, at)
+		if err := os.Lchown(at, uid, uid); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := RestoreFile(t.Context(), backup, at, true, nil); err == nil {
+			t.Errorf("%s: restored", name)
+		}
+		if _, err := Open(at, Options{}); err == nil {
+			t.Errorf("%s: opened", name)
+		}
+		if _, err := WriteBackup(t.Context(), at, 1, func(io.Writer) error { return nil }); err == nil {
+			t.Errorf("%s: backed up", name)
+		}
+	}
+	if text, err := os.ReadFile(precious); err != nil || string(text) != "root's" {
+		t.Errorf("%q %v", text, err)
+	}
+	if got := names(t, filepath.Dir(precious)); len(got) != 1 {
+		t.Errorf("%q", got)
+	}
+	// What is theirs they may link to.
+	theirs := filepath.Join(dir, "theirs.db")
+	if err := errors.Join(os.WriteFile(theirs, nil, 0o600), os.Chown(theirs, uid, uid)); err != nil {
+		t.Fatal(err)
+	}
+	at := filepath.Join(dir, "link")
+	link(t, theirs, at)
+	if err := os.Lchown(at, uid, uid); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Resolve(at); err != nil || got != theirs {
+		t.Error(got, err)
+	}
+}
