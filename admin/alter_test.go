@@ -76,6 +76,7 @@ func TestDryRun(t *testing.T) {
 		}
 		delete(lines, name)
 	}
+	delete(lines, "rebind")
 	delete(lines, "reload")
 	delete(lines, "upgrade")
 	if len(lines) > 0 {
