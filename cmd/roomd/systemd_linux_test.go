@@ -186,7 +186,7 @@ func TestUnderSystemd(t *testing.T) {
 	if out := m.do("systemctl --user reload roomd", true); out != "" {
 		t.Errorf("reload: %s", out)
 	}
-	p.configure("limits.members = 0")
+	p.configure("limits.members = -1")
 	m.do("systemctl --user reload roomd", false)
 	p.configure()
 	if got := m.show("ActiveState", "MainPID"); !strings.Contains(got, "ActiveState=active\n") || !strings.Contains(got, pid) {
