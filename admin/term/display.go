@@ -333,6 +333,8 @@ func (d *display) draw(b *strings.Builder, line edited, columns, height int) {
 	}
 	if d.drawn.on {
 		d.top(b, columns)
+	} else {
+		b.WriteString("\r") // something else may have written there
 	}
 	b.WriteString(now.text)
 	d.drawn = now
