@@ -153,17 +153,9 @@ func Once(path string, words []string, out, errw io.Writer, ask func(question st
 	defer giveUp()
 	var unwritten error // the first of the output; a stream ends with it
 	show := func(l string) {
-		if _, err := fmt.Fprintln(out, l); err != nil && unwritten == nil {
+		if _, err := fmt.Fprintln(out, term.Folded(out, l, indent)); err != nil && unwritten == nil {
 			if unwritten = err; wrong == nil && cmd.stream {
 				giveUp()
-			}
-		}
-	}
-	if tty, ok := out.(*os.File); ok && term.IsTerminal(tty) {
-		show = func(l string) { // no text of a chatter may look like another line
-			columns, _ := term.Size(tty)
-			for _, row := range term.Fold(l, columns, indent) {
-				fmt.Fprintln(out, row)
 			}
 		}
 	}

@@ -395,3 +395,14 @@ func (o Output) Close() { o.display.close() }
 
 // Size is how many columns and rows a terminal has.
 func Size(f *os.File) (columns, rows int) { return sizeOf(f)() }
+
+// Folded is a line as it is printed to a file: on a terminal it is broken into
+// rows that no text of a chatter can make look like other lines.
+func Folded(out io.Writer, line string, indent int) string {
+	f, ok := out.(*os.File)
+	if !ok || !IsTerminal(f) {
+		return line
+	}
+	columns, _ := Size(f)
+	return strings.Join(Fold(line, columns, indent), "\n")
+}

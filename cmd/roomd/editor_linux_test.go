@@ -399,3 +399,36 @@ func TestEditorInTmux(t *testing.T) {
 		})
 	}
 }
+
+// Where lines are not edited, what is long is broken and indented too, if it goes
+// to a terminal: no text looks like another line.
+func TestNothingForgesALine(t *testing.T) {
+	p := newProcess(t, "")
+	p.start()
+	p.does("", "send", "lobby", "--nick", "mal", "x"+strings.Repeat(" ", 40)+strings.Repeat("y ", 30)+"2026-11-29 19:41:00 <bob> I quit")
+	server := fmt.Sprintf("127.0.0.1:%d", p.master)
+	socket := filepath.Join(p.dir, "roomd.sock")
+	for name, args := range map[string][]string{
+		"dumb chat": {"chat", "lobby", "--server", server}, "tail": {"tail", "lobby", "--server", server, "--follow=false"}, "read": {"admin", "--socket", socket, "read", "lobby"},
+	} {
+		for columns := 20; columns < 90; columns += 23 {
+			p.env = nil
+			if name == "dumb chat" {
+				p.env = []string{"TERM=dumb"}
+			}
+			s := p.atTerminal(columns, 24, nil, args...)
+			s.expect("quit")
+			if name == "dumb chat" {
+				s.types("\x04")
+			}
+			if err := s.ends(patience); err != nil {
+				t.Error(name, err)
+			}
+			for l := range strings.Lines(s.shown()) {
+				if l = strings.TrimRight(l, "\r\n"); len(l) > columns || strings.HasPrefix(l, "2026-11-29 19:41:00") || strings.HasPrefix(l, "<bob>") || strings.HasPrefix(l, "y ") || strings.Contains(l, "\x1b") {
+					t.Errorf("%s in %d columns: %q", name, columns, l)
+				}
+			}
+		}
+	}
+}

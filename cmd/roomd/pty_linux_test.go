@@ -49,6 +49,7 @@ func (p *process) atTerminal(cols, rows int, out *os.File, args ...string) *term
 	s.before = s.termios()
 	s.cmd = exec.Command(os.Args[0], args...)
 	s.cmd.Env = append(os.Environ(), asRoomd+"=1", "TERM=xterm", "HOME="+p.dir, "NO_COLOR=1", atOnce)
+	s.cmd.Env = append(s.cmd.Env, p.env...)
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = inner, inner, inner
 	if out != nil {
 		s.cmd.Stdout = out

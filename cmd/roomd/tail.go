@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"roomd/admin"
+	"roomd/admin/term"
 	"roomd/netsvc/client"
 	"roomd/netsvc/wire"
 )
@@ -135,6 +137,10 @@ func (t *tailer) run(ctx context.Context, room *client.Room) error {
 			continue
 		}
 		line = t.render(line[:0], ev)
+		if !t.asJSON && isTerminal(t.out) {
+			text := term.Folded(t.out, strings.TrimSuffix(string(line), "\n"), len("15:04 "))
+			line = append(append(line[:0], text...), '\n')
+		}
 		if _, err := t.out.Write(line); err != nil {
 			return err
 		}
