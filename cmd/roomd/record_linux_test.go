@@ -109,3 +109,21 @@ func TestStopIsRecorded(t *testing.T) {
 		}
 	}
 }
+
+// A deletion that is refused is in the log, with its address and without the key
+// that was tried, and cannot fill the audit.
+func TestRefusedDeletionIsLogged(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, `access.delete = "creator"`)
+	p.start()
+	v := p.visit(p.master)
+	fmt.Fprint(v, "DELETE lobby opensesame\nQUIT\n")
+	v.until(t, "ERR denied")
+	v.until(t, "OK bye")
+	if !p.logged(`msg="deletion refused" room=lobby by=`+v.LocalAddr().String()) || p.logged("opensesame") {
+		t.Error("the log does not have it, or has the key")
+	}
+	if out, errs, status := p.admin("audit", "--json"); status != exitDone || strings.TrimSpace(out) != "[]" {
+		t.Error(status, out, errs)
+	}
+}
