@@ -241,7 +241,7 @@ func (p *parser) cross(c *Config) {
 		usable-- // the master port lies among them and is skipped
 	}
 	if usable < c.Rooms.Max {
-		p.at(ports, `"%v" has %d ports for %d rooms; widen it, or lower rooms.max`, r, usable, c.Rooms.Max)
+		p.at(ports, `"%v" has %s for %s; widen it, or lower rooms.max`, r, plural(usable, "port"), plural(c.Rooms.Max, "room"))
 	}
 	seen := make(map[string]bool)
 	for _, name := range c.Server.Create {
@@ -368,6 +368,6 @@ func fitDescriptors(c *Config, limit uint64) (warning string) {
 	if c.Limits.Connections = int(left); want == 0 {
 		return ""
 	}
-	return fmt.Sprintf("limits.connections is lowered from %d to %d: the descriptor limit is %d, and %d rooms need their listeners; raise it with LimitNOFILE= (systemd) or ulimit -n",
-		want, left, limit, c.roomsAtMost())
+	return fmt.Sprintf("limits.connections is lowered from %d to %d: the descriptor limit is %d, and the listeners of %s need some; raise it with LimitNOFILE= (systemd) or ulimit -n",
+		want, left, limit, plural(c.roomsAtMost(), "room"))
 }
