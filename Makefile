@@ -14,7 +14,7 @@ packaging   := cmd/roomd/packaging
 KILLS       ?= 2000
 FUZZTERMINAL ?= 10m
 
-.PHONY: help run build man install deb try-deb upgrades test test-386 check fmt vet lint cross fuzz fuzz-terminal hostile soak bench bench-peers bench-growth microbench
+.PHONY: help run build man install deb try-deb upgrades test test-386 check fmt vet lint cross fuzz fuzz-terminal hostile storm soak bench bench-peers bench-growth microbench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ test-386:
 
 hostile: ## 60 s of more than thirty kinds of bad clients at once, against 200 good members
 	ROOMD_HOSTILE=60s $(GO) test -count=1 -v -timeout 10m -run '^(TestHostile|TestGuessing)$$' ./cmd/roomd
+
+storm: ## 10 minutes of reloads, upgrades, signals and stops in random order, with the race detector; STORM=-storm.seed=N repeats one
+	$(GO) test -race -count=1 -v -timeout 20m -run '^TestStorm$$' ./cmd/roomd -storm 10m $(STORM)
 
 fuzz: ## run each fuzz target for FUZZTIME (default 20s)
 	@for p in $$($(GO) list ./...); do \

@@ -85,7 +85,7 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	// process, as it does at descriptors 1 and 2 (os/signal, SIGPIPE).
 	signal.Ignore(syscall.SIGPIPE)
 	direct := how.catch()
-	defer signal.Stop(direct)
+	defer signal.Reset(how.stopSignals()...) // the others stay caught: they must not end a process that ends
 	before, err := findPredecessor()
 	if err != nil {
 		return err
