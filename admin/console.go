@@ -290,7 +290,7 @@ func (c *Console) line(line string) {
 	}
 	switch {
 	case ctx.Err() != nil:
-		show("(not waited for; it may be done all the same)")
+		show("(not waited for; it may have been done)")
 	case err != nil:
 		show("the server cannot be reached: " + err.Error())
 	case a.verdict != "OK":

@@ -13,7 +13,7 @@ import (
 const mostPast = 1000
 
 // past is the lines that were typed before, the latest last, none of them
-// twice. It is owned by who reads.
+// twice.
 type past struct {
 	file  string // empty: it is in memory only
 	lines []string
