@@ -284,12 +284,24 @@ func (t *trial) console() {
 	case !folder.IsDir():
 		t.warn(key, "%s is not a folder", dir)
 	case there && st.Mode().Type() != fs.ModeSocket:
-		t.warn(key, "%s is not a socket; remove it, or set another admin.socket", c.Socket)
+		t.fail(key, "%s is not a socket; remove it, or set another admin.socket", c.Socket)
+	case there && !t.running && answers(c.Socket):
+		t.fail(key, "another server answers at %s", c.Socket)
 	default:
 		if err := unix.Faccessat(unix.AT_FDCWD, dir, toChange, unix.AT_EACCESS); err != nil {
 			t.warn(key, "%v", t.as(&fs.PathError{Op: "use", Path: dir, Err: err}))
 		}
 	}
+}
+
+// answers reports whether a server has the socket.
+func answers(socket string) bool {
+	c, err := net.DialTimeout("unix", socket, time.Second)
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
 }
 
 // addresses tries the ports that are to be opened, those apart that a server has
@@ -306,7 +318,7 @@ func (t *trial) addresses() {
 	}
 	if !ours("server.port", strconv.Itoa(c.Server.Port)) {
 		for _, a := range c.Server.Listen {
-			t.port("server.port", netip.AddrPortFrom(a, uint16(c.Server.Port)))
+			t.port("server.port", netip.AddrPortFrom(a, uint16(c.Server.Port)), t.fail)
 		}
 	}
 	if _, port, err := net.SplitHostPort(c.Metrics.Listen); err != nil || ours("metrics.listen", port) {
@@ -317,7 +329,7 @@ func (t *trial) addresses() {
 		t.fail("metrics.listen", "%v", err)
 		return
 	}
-	addr := at.AddrPort()
+	addr := netip.AddrPortFrom(at.AddrPort().Addr().Unmap(), uint16(at.Port))
 	if !addr.IsValid() {
 		addr = netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(at.Port))
 	}
@@ -327,7 +339,7 @@ func (t *trial) addresses() {
 		t.fail("metrics.listen", "%s is the master port", c.Metrics.Listen)
 		return
 	}
-	t.port("metrics.listen", addr)
+	t.port("metrics.listen", addr, t.warn) // it is tried again
 }
 
 // inEffect is the configuration of the server that runs, key by key; empty: it
@@ -357,15 +369,17 @@ func (t *trial) inEffect() map[string]string {
 	return values
 }
 
-func (t *trial) port(key string, at netip.AddrPort) {
+// port tries one, and says what is wrong with it with say, or warns that the
+// machine does not have the address, which is waited for.
+func (t *trial) port(key string, at netip.AddrPort, say func(key, format string, args ...any)) {
 	switch err := tryBind(at); {
 	case err == nil:
 	case errors.Is(err, syscall.EADDRINUSE):
-		t.fail(key, "port %d is in use by another program at %v (or held for the server by a socket unit)", at.Port(), at.Addr())
+		say(key, "port %d is in use by another program at %v (or held for the server by a socket unit)", at.Port(), at.Addr())
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, errNoZone):
-		t.warn(key, "%v is not an address of this machine now: %v", at.Addr(), err)
+		t.warn(key, "%v is not an address of this machine now: %v; it is waited for", at.Addr(), err)
 	default:
-		t.fail(key, "%v: %v", at, err)
+		say(key, "%v: %v", at, err)
 	}
 	if at.Port() < 1024 && t.owner.name != "" {
 		t.warn(key, "port %d takes a privilege (CAP_NET_BIND_SERVICE) that %s may not have", at.Port(), t.owner.name)

@@ -95,9 +95,11 @@ func TestCheckTriesWhatServeDoes(t *testing.T) {
 		}, "not a roomd database", ""},
 		{"no group", `admin.group = "no-such-group"`, nil, "admin.group: ", ""},
 		{"a port in use", fmt.Sprintf("server.port = %d", taken), nil, fmt.Sprintf("port %d is in use", taken), ""},
-		{"the metrics' port in use", fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", taken), nil, "metrics.listen: ", ""},
+		{"the metrics' port in use", fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", taken), nil, "", "metrics.listen: "},
+		{"a file in place of the socket", `admin.socket = "file"`, func(dir string) error { return os.WriteFile(dir+"/file", nil, 0o600) }, "admin.socket: ", ""},
+		{"no address at all", `server.listen = ["192.0.2.77", "192.0.2.78"]`, nil, "", "192.0.2.78 is not an address of this machine"},
 		{"no such address", `server.listen = ["127.0.0.1", "192.0.2.77"]`, nil, "", "192.0.2.77 is not an address of this machine"},
-		{"no such interface", `server.listen = ["fe80::1%nosuch0"]`, nil, "", "is not an address of this machine"},
+		{"no such interface", `server.listen = ["127.0.0.1", "fe80::1%nosuch0"]`, nil, "", "is not an address of this machine"},
 		{"no folder for the socket", `admin.socket = "away/sock"`, nil, "", "admin.socket: "},
 		{"a long path of the socket", `admin.socket = "` + strings.Repeat("x", 120) + `"`, nil, "", "admin.socket: "},
 		{"good certificate", tlsKeys, func(dir string) error {
@@ -244,8 +246,9 @@ func TestCheckWhileItRuns(t *testing.T) {
 	taken := ln.Addr().(*net.TCPAddr).Port
 	for _, key := range []string{fmt.Sprint("server.port = ", taken), fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", taken)} {
 		p.configure(key)
-		if _, errs, status := p.does("", "check"); status != exitFailed || !strings.Contains(errs, fmt.Sprintf("port %d is in use", taken)) {
-			t.Errorf("%s: %d %s", key, status, errs)
+		out, errs, status := p.does("", "check")
+		if (status == exitFailed) != strings.HasPrefix(key, "server.") || !strings.Contains(out+errs, fmt.Sprintf("port %d is in use", taken)) {
+			t.Errorf("%s: %d %s %s", key, status, out, errs)
 		}
 	}
 	p.configure()
