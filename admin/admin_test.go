@@ -130,7 +130,10 @@ func (s *shell) join(room string) *bufio.Reader {
 		s.t.Cleanup(func() { c.Close() })
 		c.SetDeadline(time.Now().Add(patience))
 		r := bufio.NewReader(c)
-		until(s.t, r, " joined (")
+		_, nick, _ := strings.Cut(until(s.t, r, "you are "), "you are ")
+		nick, _, _ = strings.Cut(nick, " ")
+		fmt.Fprintf(c, "/msg %s here\n", nick) // or the room is told a second later
+		until(s.t, r, "> here")
 		return bufio.NewReader(io.MultiReader(r)) // what follows
 	}
 	s.t.Fatal("no room", room)

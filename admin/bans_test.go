@@ -41,7 +41,10 @@ func (s *shell) talk(room string) *talker {
 	for _, m := range s.svc.Who(c.LocalAddr().String()) {
 		p.id = m.ID
 	}
-	until(s.t, p.in, p.nick+" joined")
+	fmt.Fprintf(c, "/msg %s here\n", p.nick) // or the room is told a second later
+	for l := ""; !strings.Contains(l, "> here") && !strings.Contains(l, p.nick+" joined"); {
+		l = until(s.t, p.in, "") // who is muted is told, too, and waits
+	}
 	return p
 }
 

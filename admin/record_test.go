@@ -191,7 +191,7 @@ func TestWatchNicksAndNotices(t *testing.T) {
 	s := startShell(t)
 	s.ok("create lobby")
 	events, text := s.open("watch lobby --json"), s.open("watch lobby")
-	s.speak("lobby", "/nick ann")
+	s.speak("lobby", "hello", "/nick ann")
 	if h := events.event(t, "nick", "ann"); h.Room != "lobby" || h.Member != "guest-1" || h.Remote == "" {
 		t.Errorf("%+v", h)
 	}

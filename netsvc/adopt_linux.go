@@ -262,6 +262,9 @@ func (a *adoption) member(st *memberState, fd int) error {
 			r.json++
 		}
 	}
+	if st.Untold {
+		r.tellLater(m)
+	}
 	r.readers.Add(1)
 	a.count(st.Remote.Addr())
 	a.still.members = append(a.still.members, m)

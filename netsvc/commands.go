@@ -226,9 +226,16 @@ func (m *Member) rename(command, nick string) error {
 	r.nicks[n.Key] = m
 	m.nick = n
 	r.roster = nil
-	// Everybody sees it, the member too: that is the answer in text.
-	r.announce(wire.Event{Type: wire.TypeNick, From: old.Shown, Nick: n.Shown})
-	r.svc.hub.publish(Happening{Type: "nick", Room: r.name(), Member: old.Shown, Remote: m.remote.String(), Text: n.Shown})
+	// Everybody sees it, the member too: that is the answer in text. If the room
+	// does not know the member yet, nobody else has seen the old one.
+	ev := wire.Event{Type: wire.TypeNick, From: old.Shown, Nick: n.Shown}
+	if m.untold.Load() {
+		ev.Time = time.Now()
+		m.answer(ev)
+	} else {
+		r.announce(ev)
+		r.svc.hub.publish(Happening{Type: "nick", Room: r.name(), Member: old.Shown, Remote: m.remote.String(), Text: n.Shown})
+	}
 	m.ok(command, "")
 	return nil
 }
@@ -250,6 +257,7 @@ func (m *Member) whisper(to, text string) error {
 		return wire.Errorf(wire.CodeNoMember, "nobody here is called %s; /who lists the members", n.Shown)
 	}
 	ev := wire.Event{Time: time.Now(), Type: wire.TypePrivate, From: m.nick.Shown, To: other.nick.Shown, Text: text}
+	r.tellJoined(m)
 	if other != m {
 		other.mu.Lock()
 		takes := other.takesLocked()

@@ -124,9 +124,7 @@ func TestComingAndGoing(t *testing.T) {
 	began := time.Now()
 	const times = 150 // twice as many lines
 	for range times {
-		p := dial(t, port)
-		p.until("* lobby: ")
-		p.conn.Close()
+		join(t, port).conn.Close()
 	}
 	for n := 0; n < 2*times; {
 		if l := bot.line(); strings.Contains(l, `"type":"join"`) || strings.Contains(l, `"type":"leave"`) {

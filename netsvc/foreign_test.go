@@ -34,7 +34,7 @@ func TestForeignProtocols(t *testing.T) {
 	}
 	browser := dial(t, port)
 	browser.send("POST / HTTP/1.1", "Host: "+room, "", "hello")
-	browser.until("* guest-2 joined")
+	browser.until("* lobby: 2 here")
 	browser.end()
 	// A client of TLS is refused at once, and not left to wait.
 	for _, addr := range []string{master, room} {

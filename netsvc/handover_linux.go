@@ -45,6 +45,7 @@ type memberState struct {
 	Spoke  int64          `json:"spoke,omitempty"`
 	Cause  Cause          `json:"cause,omitempty"` // it has ended, and gets what is pending
 
+	Untold  bool             `json:"untold,omitempty"`
 	Begun   bool             `json:"begun,omitempty"`
 	Raw     bool             `json:"raw,omitempty"`
 	Heard   bool             `json:"heard,omitempty"`
@@ -232,7 +233,7 @@ func (r *Room) handOver(members []*Member, rosters map[*roster]int) (roomState, 
 	}
 	st.Log = r.log.Snapshot(from)
 	for _, m := range r.members {
-		if !m.link.movable() {
+		if !m.link.movable() && !m.untold.Load() {
 			st.Lost = append(st.Lost, m.nick.Shown)
 		}
 	}
@@ -249,7 +250,7 @@ func (m *Member) handOver(rosters map[*roster]int) (st memberState, size int) {
 	st = memberState{
 		Room: m.room.id, ID: m.id, Remote: m.remote, Since: m.since, Nick: m.nick.Shown, Key: m.nick.Key,
 		Lines: m.lines.Load(), Spoke: m.spoke.Load(), Cause: m.cause,
-		Begun: m.begun, Raw: m.raw, Heard: m.heard, Reset: m.reset.Load(), JSON: m.readsJSON, HideOwn: m.hideOwn, Framer: m.framer.State(), Allowed: time.Duration(m.allowed),
+		Untold: m.untold.Load(), Begun: m.begun, Raw: m.raw, Heard: m.heard, Reset: m.reset.Load(), JSON: m.readsJSON, HideOwn: m.hideOwn, Framer: m.framer.State(), Allowed: time.Duration(m.allowed),
 		Cursor: m.cursor, Format: m.format, Behind: m.behind, Over: m.over, Rest: m.rest,
 	}
 	size = len(m.rest) + len(st.Framer.Part)

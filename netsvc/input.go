@@ -240,6 +240,7 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 		}
 		return true
 	}
+	m.tellNow()
 	m.mu.Lock()
 	ended := m.ended
 	if !ended {

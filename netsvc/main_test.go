@@ -185,7 +185,8 @@ func newPeer(t testing.TB, c *net.TCPConn) *peer {
 	return &peer{t: t, conn: c, tcp: c, in: bufio.NewReader(c)}
 }
 
-// join connects to a room and reads on until its own join line.
+// join connects to a room, and has the room told of it at once, by a word to
+// itself.
 func join(t testing.TB, port int) *peer {
 	t.Helper()
 	p := dial(t, port)
@@ -195,7 +196,8 @@ func join(t testing.TB, port int) *peer {
 	if !strings.Contains(hello, "here, you are ") {
 		t.Fatalf("greeted with %q", hello)
 	}
-	p.until("* " + nick + " joined")
+	p.send("/msg " + nick + " here")
+	p.until("<" + nick + " -> " + nick + "> here")
 	return p
 }
 

@@ -1,7 +1,9 @@
 package netsvc
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -79,6 +81,8 @@ type Member struct {
 	spoke atomic.Int64  // microseconds since 1970; 0: not yet
 	muted atomic.Pointer[mutesOf]
 
+	untold atomic.Bool // the room does not know that it has joined; set with Room.mu
+
 	reset atomic.Bool   // a write has met a reset that came before the end of the input
 	gone  atomic.Int64  // since when nothing can be written to it, in nanoseconds of uptime; 0: it can
 	full  atomic.Bool   // the connection is; writable follows
@@ -134,7 +138,11 @@ func (m *Member) greet(members int, topic string) {
 func (m *Member) finish(c Cause) {
 	m.endStill(c)
 	c = m.why()
-	m.room.svc.log.Info("member gone", "room", m.room.name(), "member", m.nick.Shown, "remote", m.remote, "cause", string(c))
+	level := slog.LevelInfo
+	if m.untold.Load() && (c == left || c == vanished) {
+		level = slog.LevelDebug // it was there to see whether somebody listens
+	}
+	m.room.svc.log.Log(context.Background(), level, "member gone", "room", m.room.name(), "member", m.nick.Shown, "remote", m.remote, "cause", string(c))
 	m.seeOff(c)
 }
 
@@ -230,10 +238,9 @@ func (m *Member) end(c Cause) {
 	r := m.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !m.endLocked(c) {
-		return
+	if m.endLocked(c) {
+		r.tellLeft(m)
 	}
-	r.announce(wire.Event{Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members)})
 }
 
 // endLocked is end without a word to the others. Room.mu is held.
@@ -260,7 +267,9 @@ func (m *Member) endLocked(c Cause) bool {
 	m.room.free(m)
 	m.link.wakeReader()
 	m.room.svc.counters.end(c)
-	m.room.svc.hub.publish(Happening{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.remote.String(), Cause: string(c)})
+	if !m.untold.Load() {
+		m.room.svc.hub.publish(Happening{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.remote.String(), Cause: string(c)})
+	}
 	return true
 }
 

@@ -134,7 +134,7 @@ func (m *Member) kick(say string) bool {
 	}
 	m.answer(wire.Event{Time: time.Now(), Type: wire.TypeNotice, Text: r.name() + ": " + wire.CleanString(say)})
 	m.endLocked(kicked)
-	r.announce(wire.Event{Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members)})
+	r.tellLeft(m)
 	return true
 }
 

@@ -80,6 +80,7 @@ type Room struct {
 	nicks    map[string]*Member // by folded nick
 	guests   int                // guest numbers given
 	json     int                // members that read JSON
+	untold   []*Member          // those of whom the room may not know, the first at the front; while there are any, a timer runs
 	leaving  map[*Member]bool   // have ended, and are not closed yet
 	spoke    time.Time          // when a line last came
 	roster   *roster            // of this moment; nil: nobody has asked since it changed
@@ -294,17 +295,15 @@ func (r *Room) join(k link, addr netip.AddrPort, before *caller) (m *Member, why
 	r.nicks[m.nick.Key] = m
 	m.cursor = r.log.End()
 	m.greet(len(r.members), r.topic)
-	r.announce(wire.Event{Type: wire.TypeJoin, From: m.nick.Shown, Members: len(r.members)})
-	// From here on what it sends is answered: behind its own join line.
+	// From here on what it sends is answered.
 	if err := m.link.start(m); err != nil {
 		r.svc.held.Add(-m.left.size())
 		r.remove(m)
 		delete(r.nicks, m.nick.Key)
-		r.announce(wire.Event{Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members)})
 		return nil, noRoomLeft, r.line("the server has no room for another connection; try again in a moment\n")
 	}
 	r.readers.Add(1)
-	r.svc.hub.publish(Happening{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: addr.String()})
+	r.tellLater(m)
 	return m, "", ""
 }
 

@@ -33,13 +33,21 @@ var placeholder = regexp.MustCompile(`\{[a-z]+\}`)
 
 // runScript carries out a script over plain connections, over plain ones that
 // are served by goroutines, and over TLS.
+//
+// All run at once: they wait for a second now and then.
 func runScript(t *testing.T, text string) {
-	t.Run("TLS", func(t *testing.T) {
-		s := newServer(t)
-		s.secure()
-		playScript(t, s, text)
-	})
-	engines(t, func(t *testing.T, s *server) { playScript(t, s, text) })
+	t.Parallel()
+	for _, kind := range []string{"loops", "goroutines", "TLS"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t)
+			s.opts.Portable = kind == "goroutines"
+			if kind == "TLS" {
+				s.secure()
+			}
+			playScript(t, s, text)
+		})
+	}
 }
 
 func playScript(t *testing.T, on *server, text string) {

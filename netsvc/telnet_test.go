@@ -106,8 +106,9 @@ func TestByteOrderMark(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
 		s.start()
 		port, den := s.create("lobby"), s.createLocked("den", "secret")
-		ann := join(t, port)
+		ann := dial(t, port)
 		ann.send("\ufeff/me waves", "\ufeffagain")
+		ann.until("* guest-1 joined")
 		ann.expect("<guest-1> * waves", "<guest-1> \ufffdagain")
 		bob := dial(t, den)
 		bob.send("\ufeff/pass secret", "\ufeffhi") // the stream begins once
