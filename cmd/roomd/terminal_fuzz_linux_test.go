@@ -172,7 +172,7 @@ func (f *terminalFuzz) round(length time.Duration) {
 		<-time.After(time.Duration(r.IntN(20)) * time.Millisecond)
 		s.cmd.Process.Signal(syscall.SIGTERM)
 	}
-	bound := 4 * time.Second
+	bound := 6 * time.Second
 	if f.program == "serve" {
 		bound = 12 * time.Second // members that do not read have five
 	}
