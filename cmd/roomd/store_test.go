@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"roomd/store"
 )
 
 // tool runs roomd with arguments, beside the server's configuration, and
@@ -182,8 +184,25 @@ func TestNotTheDatabase(t *testing.T) {
 // the next one clears up.
 func TestStoreToolsInterrupted(t *testing.T) {
 	p := newProcess(t, "")
+	st, err := store.Open(filepath.Join(p.dir, "roomd.db"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.Start(func([]*store.Post) {})
+	room, err := st.Create(store.Room{Name: "lobby", Key: "lobby", Port: p.first})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		line := store.Line{Kind: store.Message, From: "ann", Text: strings.Repeat("x", 4000)}
+		if err := st.Submit(t.Context(), &store.Post{Room: room.ID, Line: line}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
 	p.start()
-	p.nc(p.first, strings.NewReader(strings.Repeat(strings.Repeat("x", 4000)+"\n", 1000)))
 	dir := t.TempDir()
 	backup := filepath.Join(dir, "b.db")
 	parts := func(dir string) (all []string) {
