@@ -184,7 +184,7 @@ func TestNotTheDatabase(t *testing.T) {
 // the next one clears up.
 func TestStoreToolsInterrupted(t *testing.T) {
 	p := newProcess(t, "")
-	st, err := store.Open(filepath.Join(p.dir, "roomd.db"), store.Options{})
+	st, err := store.Open(filepath.Join(p.dir, "roomd.db"), store.Options{Durability: store.Relaxed})
 	if err != nil {
 		t.Fatal(err)
 	}
