@@ -14,7 +14,7 @@ packaging   := cmd/roomd/packaging
 KILLS       ?= 2000
 FUZZTERMINAL ?= 10m
 
-.PHONY: help run build man install deb try-deb upgrades test test-386 check fmt vet lint cross fuzz fuzz-terminal hostile storm soak bench bench-peers bench-growth microbench
+.PHONY: clients help run build man install deb try-deb upgrades test test-386 check fmt vet lint cross fuzz fuzz-terminal hostile storm soak bench bench-peers bench-growth microbench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ try-deb: deb ## install, upgrade, remove and purge the package in a Debian of it
 upgrades: ## 2,000 members in 64 rooms talk through ten upgrades, then 9,000 through three; every line is checked
 	$(GO) test ./cmd/roomd -count=1 -run TestUpgradeUnderLoad -v -upgrade.members 2000 -upgrade.rooms 64 -upgrade.times 10 -upgrade.pause 500ms
 	$(GO) test ./cmd/roomd -count=1 -run TestUpgradeUnderLoad -v -upgrade.members 9000 -upgrade.rooms 64 -upgrade.times 3 -upgrade.pause 10s
+
+clients: ## 200 sends of each of other people's clients to each kind of port, closed at once: all must be there
+	$(GO) test ./cmd/roomd -count=1 -run TestOtherClients -v -clients.sends 200
 
 test: ## run all tests with the race detector
 	$(GO) test -race -parallel 8 ./...
