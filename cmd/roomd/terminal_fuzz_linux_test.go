@@ -182,13 +182,13 @@ func (f *terminalFuzz) round(length time.Duration) {
 		t.Errorf("%v of processor time in %v", s.cpu(), wall)
 	}
 	// It may be that the second signal ends it, or, once the terminal is given
-	// back, a Ctrl-C.
+	// back, a Ctrl-C or Ctrl-\.
 	mayEnd := []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT}
-	if st, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus); err != nil && !(ok && st.Signaled() && slices.Contains(mayEnd, st.Signal())) {
+	if st, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus); err != nil && !(ok && st.Signaled() && slices.Contains(mayEnd, st.Signal())) && !s.quit() {
 		t.Errorf("%v after %v: %q", err, time.Since(took), s.crash())
 	}
 	s.hold(false)
-	if text := s.crash(); text != "" {
+	if text := s.crash(); text != "" && !s.quit() {
 		t.Errorf("round %d: %s", f.rounds, text)
 	}
 	if err == nil && !held {
@@ -209,6 +209,20 @@ func (s *terminalPair) crash() string {
 		}
 	}
 	return ""
+}
+
+// quit reports whether a Ctrl-\ ended the program once it had given its terminal
+// back, where that is a signal as in any terminal.
+func (s *terminalPair) quit() bool {
+	text := s.shown()
+	i := strings.Index(text, "SIGQUIT: quit")
+	if i < 0 || strings.Contains(text[:i], "panic:") {
+		return false
+	}
+	if strings.HasSuffix(text[:i], "\x1b[J\x1b[?2004l\x1b[?7h") {
+		return false // it had not: this is what it gives back when it is ended by that
+	}
+	return strings.LastIndex(text[:i], "\x1b[?2004l") > strings.LastIndex(text[:i], "\x1b[?2004h")
 }
 
 // press is types for a program that may not take it.
