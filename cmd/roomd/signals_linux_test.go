@@ -234,7 +234,10 @@ func TestWaitingParent(t *testing.T) {
 		p.prefix = []string{"setsid"}
 		upgraded(t, p, 2)
 		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM)
-		p.end()
+		if err := p.cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+		p.cmd = nil
 	})
 	t.Run("killed", func(t *testing.T) {
 		t.Parallel()

@@ -164,6 +164,8 @@ func (s *server) takeOver() error {
 	if s.console {
 		return errors.New("a server with a console in its terminal cannot take over")
 	}
+	s.changing.Lock() // no reload before the ports are what they are to be
+	defer s.changing.Unlock()
 	if err := p.introduce(s.cfg); err != nil {
 		return err
 	}
@@ -197,9 +199,13 @@ func (s *server) takeOver() error {
 	if err != nil {
 		listen, port := s.svc.Wanted()
 		s.log.Error("server.listen and server.port stay what they were", "listen", listen, "port", port, "error", err)
-		if s.cfg.Server.Listen = listen; len(s.cfg.Activated) == 0 {
-			s.cfg.Server.Port = port
+		next := *s.config() // which an operator may be reading already
+		if next.Server.Listen = listen; len(next.Activated) == 0 {
+			next.Server.Port = port
 		}
+		s.mu.Lock()
+		s.cfg = &next
+		s.mu.Unlock()
 		return nil
 	}
 	change.Commit()
