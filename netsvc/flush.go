@@ -134,6 +134,11 @@ func (r *Room) passOver(members []*Member, from, end uint64) (f found) {
 	for _, m := range members {
 		if !m.full.Load() && m.flush() {
 			f.again = true
+			if m.hasEnded() {
+				// The next pass may be without it, and the goroutine that drains it
+				// may have found the hold taken.
+				go m.flushAll()
+			}
 		}
 		pos := m.pos.Load()
 		if pos < end {

@@ -3,7 +3,9 @@ package netsvc_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -154,5 +156,38 @@ func testRandomSpeeds(t *testing.T, s *server) {
 	}()
 	want = speaker.collect(lines)
 	close(said)
+	all.Wait()
+}
+
+// A client that sends a lot, closes its side and reads gets all of it, and then the
+// end, at once: also when it leaves while others write what is pending for it.
+func TestBulkAndLeave(t *testing.T) {
+	s := startServer(t)
+	const rooms, rounds, lines = 2, 25, 1000
+	text := strings.Repeat("x", 4000) + "\n"
+	var all sync.WaitGroup
+	for i := range rooms {
+		port := s.create(fmt.Sprintf("room-%d", i))
+		all.Go(func() {
+			for round := range rounds {
+				c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				c.SetDeadline(time.Now().Add(patience))
+				go func() {
+					io.WriteString(c, strings.Repeat(text, lines))
+					c.(*net.TCPConn).CloseWrite()
+				}()
+				got, err := io.ReadAll(c)
+				c.Close()
+				if n := bytes.Count(got, []byte(fmt.Sprintf("<guest-%d> xx", round+1))); n != lines || err != nil {
+					t.Errorf("round %d: %d lines of %d, %v", round, n, lines, err)
+					return
+				}
+			}
+		})
+	}
 	all.Wait()
 }
