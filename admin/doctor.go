@@ -76,6 +76,9 @@ func (c *call) compare(d *diagnosis) {
 	if err := c.Store.Broken(); err != nil {
 		d.say("problem", "database", "%v; nothing is kept, and the server tries again by itself; reopen tries at once", err)
 	}
+	if err := c.Store.InPlace(); err != nil {
+		d.say("problem", "database", "%v", err)
+	}
 	_, damaged := c.Store.LeftOut()
 	for _, what := range damaged {
 		d.say("problem", "database", "%s", what)

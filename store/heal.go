@@ -37,6 +37,9 @@ func (s *Store) heal() error {
 	if err := s.Broken(); err == nil || errors.Is(err, errFile) {
 		return err // what is damaged does not heal
 	}
+	if err := s.InPlace(); err != nil {
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
 	s.settle()
 	// Readers have what they need: nothing is closed before the disk takes a
 	// byte again.

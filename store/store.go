@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -133,6 +135,7 @@ func (o *Options) setDefaults() {
 type Store struct {
 	// Set by Open, then read-only.
 	path     string
+	real     string // path, absolute and without links
 	opts     Options
 	opened   time.Time
 	pending  *semaphore.Weighted // bytes submitted and not yet committed
@@ -144,7 +147,8 @@ type Store struct {
 	// Held by readers while they read, and by the committer while the store is
 	// suspended. It comes before mu.
 	files sync.RWMutex
-	db    *bolt.DB // replaced by Resume
+	db    *bolt.DB    // replaced by Resume
+	file  fs.FileInfo // of db
 
 	// Set by Start, then read-only.
 	deliver func([]*Post)
@@ -237,9 +241,19 @@ func Open(path string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	real, err := Real(path)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	file, err := os.Lstat(path)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	s := &Store{
 		path:    path,
+		real:    real,
 		db:      db,
+		file:    file,
 		opts:    opts,
 		opened:  time.Now(),
 		clock:   clock{wall: used},
@@ -255,8 +269,8 @@ func Open(path string, opts Options) (*Store, error) {
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("read the database %s: %w", path, errors.Join(err, s.journal.close(), db.Close()))
 	}
-	file, free, err := s.Size()
-	if err != nil || opts.CompactAbove == 0 || file <= opts.CompactAbove || free <= file/2 {
+	size, free, err := s.Size()
+	if err != nil || opts.CompactAbove == 0 || size <= opts.CompactAbove || free <= size/2 {
 		return s, nil // what cannot be read is found by who reads
 	}
 	opts.CompactAbove = 0
@@ -272,7 +286,7 @@ func Open(path string, opts Options) (*Store, error) {
 	// The journal is read, and what was wrong with it not found again.
 	s.warnings = append(slices.DeleteFunc(first.warnings, func(w string) bool { return slices.Contains(s.warnings, w) }), s.warnings...)
 	if failed != nil {
-		s.warnings = append(s.warnings, fmt.Sprintf("the database has %d of %d bytes to give back and could not be compacted: %v", free, file, failed))
+		s.warnings = append(s.warnings, fmt.Sprintf("the database has %d of %d bytes to give back and could not be compacted: %v", free, size, failed))
 	} else {
 		s.warnings = append(s.warnings, fmt.Sprintf("the database was compacted, from %d bytes to %d", before, after))
 	}

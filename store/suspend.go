@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"os"
 )
 
 // suspension is the file being somebody else's for a while.
@@ -52,7 +53,11 @@ func (s *Store) Resume() error {
 	if err != nil {
 		return err
 	}
-	s.db = db // the committer holds files, and waits for end
+	file, err := os.Lstat(s.path)
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	s.db, s.file = db, file // the committer holds files, and waits for end
 	if err := s.load(); err != nil {
 		return errors.Join(fmt.Errorf("read the database %s: %w", s.path, err), db.Close())
 	}
@@ -76,6 +81,9 @@ func (s *Store) leave() error {
 // read, until it is to go on. It returns what is still to be done of items.
 func (s *Store) pause(p *suspension, items []item) []item {
 	err := s.Broken()
+	if err == nil {
+		err = s.InPlace()
+	}
 	if err == nil {
 		err = s.leave()
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -237,5 +238,71 @@ func TestCallsOnTheSuspended(t *testing.T) {
 	s.files.Unlock()
 	if calls["Size"]() == nil {
 		t.Error("a database that is not open has a size")
+	}
+}
+
+// The file that is open is not let go of once its path leads to another one, or to
+// none: the lines would be lost with it.
+func TestSuspendOutOfPlace(t *testing.T) {
+	for how, replace := range map[string]func(path string) error{
+		"removed":            os.Remove,
+		"moved":              func(path string) error { return os.Rename(path, path+".old") },
+		"replaced":           func(path string) error { return os.Rename(path+".copy", path) },
+		"replaced by a link": func(path string) error { return errors.Join(os.Remove(path), os.Symlink("db.copy", path)) },
+		"moved behind a link": func(path string) error {
+			return errors.Join(os.Rename(path, path+".old"), os.Symlink("db.old", path))
+		},
+	} {
+		t.Run(how, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "db")
+			s := open(t, path, Options{})
+			r, err := s.Create(Room{Name: "a", Key: "a", Port: 9000})
+			if err != nil {
+				t.Fatal(err)
+			}
+			other, err := Open(path+".copy", Options{})
+			if err != nil || other.Close() != nil {
+				t.Fatal(err)
+			}
+			if err := s.InPlace(); err != nil {
+				t.Error("before:", err)
+			}
+			if err := os.Link(path, path+".kept"); err != nil {
+				t.Fatal(err)
+			}
+			if err := replace(path); err != nil {
+				t.Fatal(err)
+			}
+			if s.InPlace() == nil {
+				t.Error("nothing is wrong with it")
+			}
+			if s.Suspend() == nil {
+				t.Fatal("the file was let go of")
+			}
+			if err := s.Submit(t.Context(), &Post{Room: r.ID, Line: Line{Kind: Message, From: "ann", Text: "hi"}, Owner: make(chan *Post, 1)}); err != nil {
+				t.Fatal(err)
+			}
+			if lines, err := s.Lines(r.ID, 0, 10, 1000); err != nil || s.Flush() != nil {
+				t.Error(err, lines)
+			}
+			if lines, err := s.Lines(r.ID, 0, 10, 1000); err != nil || len(lines) != 1 {
+				t.Error(err, lines)
+			}
+			// Put back, it is let go of.
+			if err := os.Rename(path+".kept", path); err != nil {
+				t.Fatal(err)
+			}
+			if how == "moved" || how == "moved behind a link" {
+				os.Remove(path) // rename(2) does nothing between two names of one file
+				if err := os.Rename(path+".old", path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(s.InPlace(), s.Suspend()); err != nil {
+				t.Error("put back:", err)
+			} else if err := s.Resume(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -282,8 +282,7 @@ func (s *server) agree(next *successor, report *admin.Upgrade) error {
 		return err
 	}
 	report.Version, report.PID = h.Version, next.cmd.Process.Pid
-	data, err := store.Real(s.config().Server.Data)
-	switch {
+	switch err := s.st.InPlace(); {
 	case err != nil:
 		return err
 	case h.Speaks[0] > handoffVersion || h.Speaks[1] < handoffVersion:
@@ -292,7 +291,7 @@ func (s *server) agree(next *successor, report *admin.Upgrade) error {
 	case h.Schema != store.Schema:
 		return fmt.Errorf("roomd %s would change the database (its schema from version %d to %d), and this one could not go back: stop it and start the new one",
 			h.Version, store.Schema, h.Schema)
-	case h.Data != data:
+	case h.Data != s.st.Path(): // the file may be reached by other links, but it must be that one
 		return fmt.Errorf("server.data is another database, %s: stop the server and start it", h.Data)
 	}
 	return nil

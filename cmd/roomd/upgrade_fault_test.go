@@ -403,3 +403,41 @@ func TestUpgradeWhileDeleting(t *testing.T) {
 		t.Errorf("the deletions took %v", took)
 	}
 }
+
+// A server whose database was replaced on the disk does not hand over: neither it
+// nor the other process would have the lines that are in the open file.
+func TestUpgradeOutOfPlace(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, "")
+	p.start()
+	ann := p.come(p.first)
+	ann.say("one\n")
+	ann.hear("> one")
+	if _, errs, status := p.admin("backup", filepath.Join(p.dir, "copy.db")); status != 0 {
+		t.Fatal(errs)
+	}
+	ann.say("two\n")
+	ann.hear("> two")
+	at := filepath.Join(p.dir, "roomd.db")
+	if err := errors.Join(os.Rename(at, at+".was"), os.Symlink("copy.db", at)); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"upgrade", "--dry-run"}, {"upgrade"}} {
+		if _, _, status := p.admin(args...); status != 1 {
+			t.Errorf("%v: status %d", args, status)
+		}
+	}
+	if found, _, _ := p.admin("doctor", "--json"); !strings.Contains(found, `"database"`) {
+		t.Error(found)
+	}
+	ann.say("/since 0\n")
+	ann.hear("* everything after 0")
+	ann.hear("> one")
+	ann.hear("> two")
+	if err := errors.Join(os.Remove(at), os.Rename(at+".was", at)); err != nil {
+		t.Fatal(err)
+	}
+	p.upgrade()
+	ann.say("/since 1\n")
+	ann.hear("> two")
+}
