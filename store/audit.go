@@ -94,7 +94,7 @@ func (s *Store) Audits(since time.Time, most int) (all []Audit, damaged int, err
 				n++
 			}
 			// On to the other kind.
-			if k, v = c.Seek(u64(least)); k == nil {
+			if k, _ = c.Seek(u64(least)); k == nil {
 				k, v = c.Last()
 			} else {
 				k, v = c.Prev()

@@ -199,14 +199,6 @@ func (k *keyPair) state() certificate {
 	return certificate{k.cert, k.since, k.warned, k.failed}
 }
 
-// expires is when the certificate in use does; zero: there is none.
-func (k *keyPair) expires() time.Time {
-	if k == nil {
-		return time.Time{}
-	}
-	return k.state().cert.Leaf.NotAfter
-}
-
 // about is the certificate for the operator; nil: there is none.
 func (k *keyPair) about() *admin.Certificate {
 	if k == nil {

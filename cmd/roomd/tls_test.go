@@ -245,9 +245,7 @@ func TestReloadLowersConnections(t *testing.T) {
 		t.Error(got, errs)
 	}
 	p.configure("limits.connections = 20000")
-	ch := map[string]admin.Change{}
-	errs := ""
-	if ch, errs = p.reload(); ch["limits.connections"].To == "20000" || !strings.Contains(ch["limits.connections"].Why, "lowered from 20000 to "+ch["limits.connections"].To) {
+	if ch, errs := p.reload(); ch["limits.connections"].To == "20000" || !strings.Contains(ch["limits.connections"].Why, "lowered from 20000 to "+ch["limits.connections"].To) {
 		t.Error(ch, errs)
 	}
 }
