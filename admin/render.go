@@ -3,6 +3,7 @@ package admin
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -108,7 +109,7 @@ func (o *output) one(v any) error {
 		return o.object(v)
 	}
 	value := reflect.ValueOf(v)
-	columns := columnsOf(value.Type(), func(f reflect.StructField) bool { return !value.FieldByIndex(f.Index).IsZero() })
+	columns := columnsOf(value.Type(), func(f reflect.StructField) bool { return !empty(value.FieldByIndex(f.Index)) })
 	width := 0
 	for _, c := range columns {
 		width = max(width, len(c.title))
@@ -138,7 +139,7 @@ func (o *output) list(slice any) error {
 	}
 	columns := columnsOf(v.Type().Elem(), func(f reflect.StructField) bool {
 		for i := range v.Len() {
-			if !v.Index(i).FieldByIndex(f.Index).IsZero() {
+			if !empty(v.Index(i).FieldByIndex(f.Index)) {
 				return true
 			}
 		}
@@ -200,6 +201,9 @@ type column struct {
 	name, title string
 	index       []int
 }
+
+// empty reports whether omitempty leaves a value out.
+func empty(v reflect.Value) bool { return v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0 }
 
 // columnsOf are the fields that people are shown, with the names of the JSON.
 // One that is tagged "maybe" is left out where it says nothing.
@@ -268,11 +272,6 @@ func cell(name string, v any) string {
 		return "no"
 	case float64:
 		return fmt.Sprintf("%.1f", v)
-	case []int:
-		if len(v) == 0 {
-			return "-"
-		}
-		return strings.Trim(fmt.Sprint(v), "[]")
 	case string:
 		if v == "" {
 			return "-"
@@ -287,6 +286,12 @@ func cell(name string, v any) string {
 		return size(reflect.ValueOf(v))
 	}
 	switch n := reflect.ValueOf(v); {
+	case n.Kind() == reflect.Slice:
+		texts := make([]string, n.Len())
+		for i := range texts {
+			texts[i] = netsvc.Printable(fmt.Sprint(n.Index(i).Interface()))
+		}
+		return cmp.Or(strings.Join(texts, ", "), "-")
 	case name == "uid" && n.Int() < 0:
 		return "-"
 	case strings.HasSuffix(name, "port") || name == "first" || name == "last" || name == "id" || name == "uid" || name == "pid":

@@ -296,6 +296,10 @@ func parse(line string) (*command, []string, map[string]string, error) {
 			args = append(args, words[i+1:]...)
 			break
 		}
+		if w == "--help" || w == "-h" { // as every other program has it
+			about, err := find("help")
+			return about, []string{cmd.name}, flags, err
+		}
 		name, value, has := strings.Cut(strings.TrimLeft(w, "-"), "=")
 		f, err := cmd.flag(name, args)
 		switch {

@@ -73,5 +73,34 @@ func TestHelpOfEachCommand(t *testing.T) {
 			}
 			seen[flag] = true
 		}
+		want := s.ok("help " + name)
+		for _, flag := range []string{" --help", " -h"} {
+			if got := s.ok(name + flag); got != want {
+				t.Errorf("%s%s: %q, not %q", name, flag, got, want)
+			}
+		}
+	}
+	// It is help whatever else is there, and nothing is done; but not as the value
+	// of a flag or behind "--".
+	s.ok("create lobby")
+	if got := s.ok("delete lobby --yes --help"); got != s.ok("help delete") {
+		t.Error(got)
+	}
+	s.ok("topic lobby -- --help")
+	if got := s.ok("topic lobby"); !strings.Contains(got, "--help") {
+		t.Error(got)
+	}
+}
+
+// A list in a record is its values, and a dash if there are none.
+func TestListsInRecords(t *testing.T) {
+	s := startShell(t)
+	for _, line := range []string{"status", "ports"} {
+		if out := s.ok(line); strings.ContainsAny(out, "[]{}") {
+			t.Errorf("%s: %s", line, out)
+		}
+	}
+	if out := s.ok("status"); strings.Contains(out, "missing") {
+		t.Error(out) // as in JSON, it is there only if an address is missing
 	}
 }

@@ -22,6 +22,8 @@ type Missing struct {
 	Cause string     `json:"cause"`
 }
 
+func (m Missing) String() string { return fmt.Sprintf("%s (%s)", m.Addr, m.Cause) }
+
 // errNoInterface is the error for the zone of an address that is no interface.
 var errNoInterface = errors.New("there is no such interface")
 

@@ -1,6 +1,7 @@
 package netsvc
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -72,8 +73,11 @@ func (s *Service) changeBans(change func([]store.Ban) []store.Ban) {
 // network: our peers' addresses are never mapped.
 func ParsePrefix(text string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(text)
-	if err != nil || !p.Addr().Is4In6() {
-		return p, err
+	if err != nil {
+		return p, errors.New("write one like 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64")
+	}
+	if !p.Addr().Is4In6() {
+		return p, nil
 	}
 	if p.Bits() < 96 {
 		return p, fmt.Errorf("%q holds all IPv4-mapped addresses and others; write the IPv4 network and the IPv6 network", text)
@@ -108,7 +112,7 @@ func BanOf(what string) (addr, nick string, err error) {
 	}
 	if strings.ContainsAny(what, ":/[]") {
 		_, err := Network(what)
-		return "", "", wire.Errorf(wire.CodeBadRequest, "%s is not an address or a network: %v", wire.CleanString(what), err)
+		return "", "", wire.Errorf(wire.CodeBadRequest, "%s is not an address or a network; %v", wire.CleanString(what), err)
 	}
 	n, err := wire.ParseName(what)
 	if err != nil {
