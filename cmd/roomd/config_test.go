@@ -232,6 +232,10 @@ func TestUsage(t *testing.T) {
 		"check x":       "usage: roomd check",
 		"version --x":   "roomd version has no --x",
 		"serve --port1": "roomd serve has no --port1",
+		"help sing":     `roomd has no command "sing"`,
+		"help store x":  `roomd store has no command "x"`,
+		"help send x":   `roomd send has no command "x"`,
+		"tail x -n -3":  `--lines takes a number of 0 or more, not "-3"`,
 	} {
 		out, errw := new(bytes.Buffer), new(bytes.Buffer)
 		status := run(strings.Fields(line), nil, out, errw)
@@ -242,7 +246,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, line := range []string{"", "--help", "serve --help", "check --help", "version --help"} {
+	for _, line := range []string{"", "--help", "serve --help", "check --help", "version --help", "help", "help serve", "help store restore", "help admin kick", "help help"} {
 		out, errw := new(bytes.Buffer), new(bytes.Buffer)
 		if status := run(strings.Fields(line), nil, out, errw); status != exitDone || !strings.Contains(out.String(), "Example") || errw.Len() > 0 {
 			t.Errorf("roomd %s: status %d, %q, %q", line, status, out, errw)

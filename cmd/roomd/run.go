@@ -84,6 +84,7 @@ ROOMD_PASSWORD for --password.`,
 	root.AddCommand(newServe(), newAdmin(), newCheck(), newStore(), newBench(), newVersion(),
 		newChat(), newSend(), newTail(), newList(), newCreate(), newDelete())
 	withMan(root)
+	strictHelp(root)
 	return root
 }
 

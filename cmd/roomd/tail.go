@@ -51,6 +51,9 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
   roomd tail ops --cursor /var/lib/shipper/ops --follow=false | shipper`,
 		Args: exactly(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if lines < 0 {
+				return usageError{fmt.Errorf(`--lines takes a number of 0 or more, not "%d"`, lines), cmd}
+			}
 			from := client.Newest(lines)
 			if cmd.Flags().Changed("since") {
 				if from, t.after, err = parseSince(since, time.Now()); err != nil {

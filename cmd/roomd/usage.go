@@ -49,6 +49,28 @@ func subcommands(cmd *cobra.Command, args []string) error {
 	return usageError{errors.New(text), cmd}
 }
 
+// strictHelp makes "help" of a command that is not there a usage error, which
+// it is not to cobra.
+func strictHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"})
+	help.Use, help.Short, help.Long = "help [COMMAND]", "Show the help of a command", ""
+	help.Example = "  roomd help serve\n  roomd help store restore"
+	help.Run = nil
+	help.RunE = func(_ *cobra.Command, args []string) error {
+		cmd, rest, err := root.Find(args)
+		if err != nil {
+			return usageError{err, root}
+		}
+		if len(rest) > 0 && !cmd.DisableFlagParsing {
+			return subcommands(cmd, rest)
+		}
+		cmd.InitDefaultHelpFlag()
+		cmd.InitDefaultVersionFlag()
+		return cmd.Help()
+	}
+}
+
 // wrongFlag is an error of a flag in our words.
 func wrongFlag(cmd *cobra.Command, err error) error {
 	var value *pflag.InvalidValueError
