@@ -178,6 +178,10 @@ func (f *terminalFuzz) round(length time.Duration) {
 	}
 	took := time.Now()
 	err := s.ends(bound)
+	// All that it has written is to be read before it is judged.
+	s.hold(false)
+	s.inner.Close()
+	<-s.done
 	if wall := time.Since(began); s.cpu() > 3*time.Second+wall/2 {
 		t.Errorf("%v of processor time in %v", s.cpu(), wall)
 	}
@@ -187,7 +191,6 @@ func (f *terminalFuzz) round(length time.Duration) {
 	if st, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus); err != nil && !(ok && st.Signaled() && slices.Contains(mayEnd, st.Signal())) && !s.quit() {
 		t.Errorf("%v after %v: %q", err, time.Since(took), s.crash())
 	}
-	s.hold(false)
 	if text := s.crash(); text != "" && !s.quit() {
 		t.Errorf("round %d: %s", f.rounds, text)
 	}
