@@ -295,15 +295,16 @@ func (r *Room) join(k link, addr netip.AddrPort, before *caller) (m *Member, why
 	r.nicks[m.nick.Key] = m
 	m.cursor = r.log.End()
 	m.greet(len(r.members), r.topic)
+	r.tellLater(m) // before its first word, which tells of it, may be read
 	// From here on what it sends is answered.
 	if err := m.link.start(m); err != nil {
+		m.untold.Store(false)
 		r.svc.held.Add(-m.left.size())
 		r.remove(m)
 		delete(r.nicks, m.nick.Key)
 		return nil, noRoomLeft, r.line("the server has no room for another connection; try again in a moment\n")
 	}
 	r.readers.Add(1)
-	r.tellLater(m)
 	return m, "", ""
 }
 

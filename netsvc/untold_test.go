@@ -1,6 +1,7 @@
 package netsvc_test
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -134,5 +135,28 @@ func TestJoinIsTold(t *testing.T) {
 		ivy.end()
 		ann.send("the end")
 		ann.expect("<guest-1> the end")
+	})
+}
+
+// The first word tells of the newcomer also if it is there before the server is
+// done with letting it in.
+func TestFirstWordAtOnce(t *testing.T) {
+	engines(t, func(t *testing.T, s *server) {
+		s.start()
+		port := s.create("lobby")
+		for n := range 800 {
+			p := dial(t, port)
+			p.send("hi", "/quit")
+			nick := fmt.Sprintf("guest-%d", n+1)
+			told := false
+			for l, err := p.next(); err == nil && l != "<"+nick+"> hi"; l, err = p.next() {
+				told = told || strings.HasPrefix(l, "* "+nick+" joined")
+			}
+			if !told {
+				t.Fatalf("%s speaks and has not joined", nick)
+			}
+			p.conn.Close()
+			eventually(t, "it is gone", func() bool { return s.members("lobby") == 0 })
+		}
 	})
 }
