@@ -248,7 +248,7 @@ func TestWatchCommand(t *testing.T) {
 	<-done
 	for line, want := range map[string]string{
 		"watch rooms --every 1ms": "100ms or more", "watch rooms --match x": "rooms has no --match", "watch delete lobby": "no room named delete",
-		"watch doctor --full": "hold up everybody", "watch members a b": "usage: watch members [ROOM]", "watch nothing": "no room named nothing",
+		"watch doctor --full": "cannot be repeated", "watch members a b": "usage: watch members [ROOM]", "watch nothing": "no room named nothing",
 	} {
 		if _, errs, status := s.do(strings.Fields(line)...); status == admin.ExitDone || !strings.Contains(errs, want) {
 			t.Errorf("%s: %d %s", line, status, errs)

@@ -67,7 +67,7 @@ func (c *call) compare(d *diagnosis) {
 			}
 		}
 		for _, text := range found {
-			d.say("problem", "memory", "%s; the numbers of the server cannot be trusted until it is started anew", text)
+			d.say("problem", "memory", "%s; the numbers of the server cannot be trusted until it is restarted", text)
 		}
 	}
 	for _, w := range c.Service.Ports().Unbound {

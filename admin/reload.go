@@ -55,7 +55,7 @@ func reload(c *call) error {
 		}
 	}
 	if len(changes) == 0 && !c.out.json {
-		return c.out.text("the file says what is in effect")
+		return c.out.text("nothing has changed: the configuration in the file is in effect")
 	}
 	if err := c.out.list(changes); err != nil || refused == 0 {
 		return err

@@ -14,10 +14,10 @@ import (
 )
 
 var watchCommands = []command{
-	{name: "watch", args: "ROOM|lines|events|log|COMMAND [ARG...]", short: "what happens from now on, or a command again and again, until you have had enough",
+	{name: "watch", args: "ROOM|lines|events|log|COMMAND [ARG...]", short: "what happens from now on, or a command repeated, until Ctrl-C",
 		example: "watch events --room lobby", stream: true,
 		flags: []flag{roomFlag, {"addr", "ADDR", "of this address or network only"}, {"match", "TEXT", "with this text only"}, {"level", "debug|info|warn|error", "log lines of this level or above"}, everyFlag}, run: watch},
-	{name: "top", short: "the busiest rooms, again and again", example: "top --every 5s", stream: true, flags: []flag{everyFlag}, run: top},
+	{name: "top", short: "the busiest rooms, repeated until Ctrl-C", example: "top --every 5s", stream: true, flags: []flag{everyFlag}, run: top},
 }
 
 var everyFlag = flag{"every", "TIME", "how often a command is repeated; 2s"}
@@ -252,7 +252,7 @@ func (c *call) frame(draw func(*output) error) error {
 // repeat carries out a command again and again.
 func (c *call) repeat(inner *command) error {
 	if _, full := c.flags["full"]; full {
-		return refuse("usage", "reading the whole database again and again would hold up everybody")
+		return refuse("usage", "doctor --full reads the whole database: it cannot be repeated by watch")
 	}
 	flags := make(map[string]string)
 	for name, v := range c.flags {

@@ -28,7 +28,7 @@ func (s *Service) Health(ctx context.Context) error {
 	select {
 	case <-look:
 	case <-ctx.Done():
-		return fmt.Errorf("a lock of the rooms is not let go of: %w", ctx.Err())
+		return fmt.Errorf("a lock of the rooms is not released: %w", ctx.Err())
 	}
 	turned := s.loops.turn()
 	if err := until(ctx, func() bool { return s.still.frozen.Load() || turned() }); err != nil {

@@ -181,7 +181,7 @@ func (p *process) readOnly(ann, bob visitor, url string) {
 			p.t.Errorf("%s does not say it: %s %s", words, out, errs)
 		}
 	}
-	if !p.logged("no line and no change is kept until the database has been opened anew") {
+	if !p.logged("no line and no change is kept until the database has been opened again") {
 		p.t.Error("the log does not say it")
 	}
 	master := p.visit(p.master)

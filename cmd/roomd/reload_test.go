@@ -323,7 +323,7 @@ func TestReloadRefused(t *testing.T) {
 		}
 	}
 	p.configure()
-	if out, errs, status := p.admin("reload"); status != exitDone || out != "the file says what is in effect\n" {
+	if out, errs, status := p.admin("reload"); status != exitDone || out != "nothing has changed: the configuration in the file is in effect\n" {
 		t.Error(out, errs, status)
 	}
 }

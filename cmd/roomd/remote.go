@@ -90,7 +90,7 @@ func (r *remote) reach(ctx context.Context) (*client.Client, error) {
 	}
 	c, err := client.Dial(ctx, r.at, r.how)
 	if err != nil && r.server == "" && errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("%w\nno server runs there; --server names another one", err)
+		return nil, fmt.Errorf("%w\nno server listens there; --server HOST:PORT names another one", err)
 	}
 	return c, err
 }
@@ -149,7 +149,7 @@ func (r *remote) where() (addr string, o client.Options, err error) {
 	if addr == "" {
 		c, err := keysConfig(r.config, r.cmd.ErrOrStderr(), "server.listen", "server.port", "tls.cert")
 		if err != nil {
-			return "", o, fmt.Errorf("%w\n--server names the server, too", err)
+			return "", o, fmt.Errorf("%w\nor name the server with --server HOST:PORT", err)
 		}
 		addr = net.JoinHostPort(near(c.Server.Listen), strconv.Itoa(c.Server.Port))
 		if c.TLS.Cert != "" {

@@ -209,7 +209,7 @@ func (s *server) open() (err error) {
 			s.log.Info("the database is checked and takes lines again")
 			return
 		}
-		s.log.Error("no line and no change is kept until the database has been opened anew, which is tried from now on", "error", why)
+		s.log.Error("no line and no change is kept until the database has been opened again, which is tried from now on", "error", why)
 	}
 	var full time.Time // when that was said; it may come and go with each line
 	options.Filled = func(is bool) {
@@ -224,9 +224,9 @@ func (s *server) open() (err error) {
 			return
 		}
 		said = time.Now()
-		s.log.Info("the database is written anew", "percent", hundredths(done, total))
+		s.log.Info("the database is being rewritten", "percent", hundredths(done, total))
 		// sd_notify(3): the start may take so much longer, from now on.
-		s.manager.tell(fmt.Sprintf("STATUS=writing the database anew: %d %%", hundredths(done, total)), "EXTEND_TIMEOUT_USEC=60000000")
+		s.manager.tell(fmt.Sprintf("STATUS=rewriting the database: %d %%", hundredths(done, total)), "EXTEND_TIMEOUT_USEC=60000000")
 	}
 	options.Jumped = func(by time.Duration) {
 		s.log.Warn("the clock has gone ahead without us (it was set, or the server or the machine was asleep): lines and rooms in the trash age by that in an hour, and not at all if it is set back before", "by", by.Round(time.Second))

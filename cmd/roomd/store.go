@@ -205,7 +205,7 @@ func (s *storeCommand) restore(cmd *cobra.Command, backup string, force bool) er
 	done()
 	if err != nil {
 		if !force && strings.HasSuffix(err.Error(), "is there already") {
-			err = fmt.Errorf("%w; --force puts the backup in its place and keeps it beside", err)
+			err = fmt.Errorf("%w; --force puts the backup in its place, and keeps what was there under another name", err)
 		}
 		return err
 	}
@@ -308,7 +308,7 @@ func (s *storeCommand) importFrom(cmd *cobra.Command, file string) error {
 		fmt.Fprintf(cmd.ErrOrStderr(), "roomd: warning: the audit lacks this: %v\n", lacks)
 	}
 	if err = errors.Join(err, st.Close()); err != nil {
-		return fmt.Errorf("%s and %s are imported; the same command adds the rest: %w", plural(rooms, "room"), plural(lines, "line"), err)
+		return fmt.Errorf("%s and %s are imported, and then it failed; once the cause is removed the same command adds the rest: %w", plural(rooms, "room"), plural(lines, "line"), err)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s and %s are imported\n", plural(rooms, "room"), plural(lines, "line"))
 	return err

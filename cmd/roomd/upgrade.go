@@ -312,7 +312,7 @@ func (s *server) handOver(ctx context.Context, next *successor, report *admin.Up
 	}
 	if err := s.st.Suspend(); err != nil {
 		s.svc.Thaw()
-		return errors.Join(fmt.Errorf("let go of the database: %w", err), next.kill())
+		return errors.Join(fmt.Errorf("release the database: %w", err), next.kill())
 	}
 	if s.socket != nil {
 		s.socket.Pause()

@@ -300,7 +300,7 @@ func (r *Room) replay(f *frame, asked uint64) {
 	case f.Oldest > 0 && asked > 0:
 		r.say(Gap, fmt.Sprintf("lines between %d and %d are no longer kept", asked, f.Oldest))
 	case f.Newest < asked:
-		r.say(Gap, fmt.Sprintf("the newest line is %d, and it was %d: the history was put back, or the room made anew", f.Newest, asked))
+		r.say(Gap, fmt.Sprintf("the newest line is %d, and it was %d: the history was put back, or the room was made again", f.Newest, asked))
 		r.last, r.seen = f.Newest, f.Newest
 	case !was.is(r.log):
 		r.say(Gap, "the history is another one than it was: a backup was put back, or lines were imported")
