@@ -130,7 +130,7 @@ func TestChat(t *testing.T) {
 	ann.shows("lobby ann>")
 	bob := p.chatScreen("bob", "lobby")
 	bob.shows("lobby bob>")
-	ann.shows("is now bob")
+	ann.shows("bob joined")
 
 	// A room that is not there is made; Tab knows the nicks.
 	ann.types("/join dev", "Enter")
