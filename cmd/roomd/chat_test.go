@@ -192,6 +192,8 @@ func TestChat(t *testing.T) {
 	carl.types("/history", "Enter")
 	carl.shows("there is nothing before")
 
+	carl.types("goodbye", "Enter") // else it may be gone before anybody is told of it
+	ann.shows("<carl> goodbye")
 	carl.types("C-d")
 	ann.shows("carl left")
 	bob.types("/quit", "Enter")
