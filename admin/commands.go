@@ -146,7 +146,7 @@ func help(c *call) error {
 		Flags   []option `json:"flags"`
 	}{cmd.usage(), cmd.short, cmd.example, nil}
 	for _, f := range cmd.allFlags() {
-		about.Flags = append(about.Flags, option{strings.TrimSpace("--" + f.name + " " + f.arg), f.short})
+		about.Flags = append(about.Flags, option{strings.TrimSpace(dashed(f.name) + " " + f.arg), f.short})
 	}
 	if c.out.json {
 		return c.out.one(about)

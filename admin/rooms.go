@@ -103,10 +103,10 @@ var roomCommands = []command{
 			return err
 		}
 		n, err := strconv.Atoi(c.args[1])
-		if err != nil {
+		if err != nil || n < 1 || n > 65535 {
 			return refuse("usage", "%q is not a port: a number from 1 to 65535", c.args[1])
 		}
-		if n < 1 || n > 65535 || n == c.Service.Port() || n == r.Port {
+		if n == c.Service.Port() || n == r.Port {
 			_, err := c.Service.Move(r.Name, n) // which says what is wrong with it
 			return err
 		}

@@ -209,9 +209,17 @@ func find(word string) (*command, error) {
 func (c *command) fullUsage() string {
 	text := c.usage()
 	for _, f := range c.flags {
-		text += " [" + strings.TrimSpace("--"+f.name+" "+f.arg) + "]"
+		text += " [" + strings.TrimSpace(dashed(f.name)+" "+f.arg) + "]"
 	}
 	return text
+}
+
+// dashed is a flag as it is typed.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
 }
 
 func (c *command) usage() string { return strings.TrimSpace(c.name + " " + c.args) }
@@ -309,7 +317,7 @@ func parse(line string) (*command, []string, map[string]string, error) {
 			return nil, nil, nil, refuse("usage", "--%s takes no value", f.name)
 		case f.arg != "" && !has:
 			if i++; i == len(words) {
-				return nil, nil, nil, refuse("usage", "--%s needs a value: --%s %s", f.name, f.name, f.arg)
+				return nil, nil, nil, refuse("usage", "%s needs a value: %s %s", dashed(f.name), dashed(f.name), f.arg)
 			}
 			value = words[i]
 		}
@@ -501,7 +509,7 @@ func (c *call) number(name string, otherwise int) (int, error) {
 	}
 	n, err := strconv.Atoi(v)
 	if err != nil || n < 1 {
-		return 0, refuse("usage", "--%s takes a number of 1 or more, not %q", name, v)
+		return 0, refuse("usage", "%s takes a number of 1 or more, not %q", dashed(name), v)
 	}
 	return n, nil
 }

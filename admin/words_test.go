@@ -80,11 +80,22 @@ func TestHelpOfEachCommand(t *testing.T) {
 			}
 		}
 	}
+	// A flag of one letter has one dash.
+	for line, want := range map[string]string{"read lobby -n x": "-n takes a number", "read lobby -n": "-n needs a value: -n N", "search lobby": "[-n N]"} {
+		if _, errs, status := s.do(strings.Fields(line)...); status != admin.ExitUsage || !strings.Contains(errs, want) || strings.Contains(errs, "--n") && !strings.Contains(errs, "--nick") {
+			t.Errorf("%s: %d %q", line, status, errs)
+		}
+	}
 	// It is help whatever else is there, and nothing is done; but not as the value
 	// of a flag or behind "--".
 	s.ok("create lobby")
 	if got := s.ok("delete lobby --yes --help"); got != s.ok("help delete") {
 		t.Error(got)
+	}
+	for _, port := range []string{"0", "65536", "-1", "x"} {
+		if _, errs, status := s.do("port", "lobby", port); status != admin.ExitUsage || !strings.Contains(errs, "is not a port") {
+			t.Errorf("port %s: %d %q", port, status, errs)
+		}
 	}
 	s.ok("topic lobby -- --help")
 	if got := s.ok("topic lobby"); !strings.Contains(got, "--help") {

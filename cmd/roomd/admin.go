@@ -23,6 +23,10 @@ func newAdmin() *cobra.Command {
 		Long: `Give the running server a command, or, without one, open its console.
 "roomd admin help" lists the commands, "roomd admin help delete" explains one.
 
+--socket FILE names the server's admin socket, --config FILE the configuration to
+look it up in (default: ROOMD_CONFIG, else where the server looks). They stand
+before COMMAND; what follows COMMAND belongs to it.
+
 Exit status: 0 done, 1 refused, 2 wrong usage, 3 the server cannot be reached.
 
 The commands:

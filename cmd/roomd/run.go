@@ -35,6 +35,9 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errw)
+	if len(args) > 0 && args[0] == cobra.ShellCompRequestCmd {
+		plainUsage(root)
+	}
 	cmd, err := root.ExecuteC()
 	lines := newLineWriter(errw) // a server whose log nobody reads ends all the same
 	defer lines.flush(flushTime)

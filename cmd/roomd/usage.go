@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,6 +69,15 @@ func strictHelp(root *cobra.Command) {
 		cmd.InitDefaultHelpFlag()
 		cmd.InitDefaultVersionFlag()
 		return cmd.Help()
+	}
+}
+
+// plainUsage takes the marks of values out of what the flags do, for the shells'
+// completion, which shows them as they are.
+func plainUsage(cmd *cobra.Command) {
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "`", "") })
+	for _, c := range cmd.Commands() {
+		plainUsage(c)
 	}
 }
 

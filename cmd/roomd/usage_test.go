@@ -59,6 +59,17 @@ func TestHelpHasExamples(t *testing.T) {
 	}
 }
 
+// The shells' completion shows what a flag does as it is.
+func TestCompletionWithoutMarks(t *testing.T) {
+	for _, line := range []string{"list --", "tail lobby --", "serve --", "store restore --", "bench --"} {
+		var out, errs bytes.Buffer
+		args := append([]string{cobra.ShellCompRequestCmd}, strings.Fields(line)...)
+		if status := run(args, nil, &out, &errs); status != exitDone || !strings.Contains(out.String(), "--") || strings.Contains(out.String(), "`") {
+			t.Errorf("%s: status %d, %s", line, status, &out)
+		}
+	}
+}
+
 func TestVersionFlag(t *testing.T) {
 	var long, short, errs bytes.Buffer
 	if run([]string{"--version"}, nil, &long, &errs) != exitDone || run([]string{"version"}, nil, &short, &errs) != exitDone || long.String() != short.String() || long.Len() == 0 {
@@ -72,6 +83,9 @@ func TestAdminHelpListsCommands(t *testing.T) {
 	var out, errs bytes.Buffer
 	if status := run([]string{"admin", "--help"}, nil, &out, &errs); status != exitDone {
 		t.Fatal(status, errs.String())
+	}
+	if !strings.Contains(out.String(), "--socket FILE") || !strings.Contains(out.String(), "--config FILE") {
+		t.Error("the flags are not in the help")
 	}
 	for _, c := range admin.Summary() {
 		if !strings.Contains(out.String(), "\n    "+c[0]+" ") || !strings.Contains(out.String(), c[1]+"\n") {
