@@ -19,8 +19,9 @@ FUZZTERMINAL ?= 10m
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## start the server with ./config.toml
-	$(GO) run ./cmd/roomd serve --config config.toml
+# Not by "go run", which ends with an error after Ctrl-C.
+run: build ## build bin/roomd, and start the server with ./config.toml
+	@exec $(BIN)/roomd serve --config config.toml
 
 # Without cgo the binary needs no C library of a certain age.
 build: ## build bin/roomd
