@@ -116,8 +116,10 @@ func TestPlannedDeletion(t *testing.T) {
 			t.Error(out)
 		}
 	}
-	s.ok("delete dev --cancel")
-	until(t, ann, "* operator: called off: this room is to be deleted")
+	if out := s.ok("delete dev --cancel"); out != "the deletion of dev is called off\n" {
+		t.Errorf("%q", out)
+	}
+	until(t, ann, "* operator: the deletion of this room is called off")
 	if out := s.ok("rooms"); strings.Contains(out, "DELETION") {
 		t.Error(out)
 	}

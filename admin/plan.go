@@ -185,8 +185,8 @@ func (c *call) planned(p *plan, do func() error) (done bool, err error) {
 		if c.callOff(p.room) == nil {
 			return true, refuse("no-plan", "it is too late to call it off")
 		}
-		c.tell(p.room, "called off: "+p.what)
-		return true, c.out.text("called off: %s", p.told())
+		c.tell(p.room, p.off())
+		return true, c.out.text("%s", p.named(p.off()))
 	}
 	if in == 0 {
 		return false, nil
@@ -196,7 +196,7 @@ func (c *call) planned(p *plan, do func() error) (done bool, err error) {
 	if err := srv.schedule(p, in, func() {
 		err := srv.try(line, do)
 		if err != nil { // they have been told that it is to come
-			srv.tell(p.room, "called off: "+p.what)
+			srv.tell(p.room, p.off())
 			slog.New(srv.Log).Error("planned, and not done", "line", line, "error", err)
 		}
 		if p.room != 0 { // the stop is in the audit already
@@ -212,7 +212,17 @@ func (c *call) planned(p *plan, do func() error) (done bool, err error) {
 const whenDue = " (when it was due)"
 
 // told is a plan as the operator is told of it.
-func (p *plan) told() string { return strings.Replace(p.what, "this room", p.name, 1) }
+func (p *plan) told() string { return p.named(p.what) }
+
+func (p *plan) named(text string) string { return strings.Replace(text, "this room", p.name, 1) }
+
+// off is what its members are told when it is called off.
+func (p *plan) off() string {
+	if p.room == 0 {
+		return "the stop of the server is called off"
+	}
+	return "the deletion of this room is called off"
+}
 
 // about is the room a command is about, as it stands in the line.
 func (c *call) about() string {
