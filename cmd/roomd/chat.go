@@ -102,6 +102,7 @@ type chat struct {
 	mu      sync.Mutex
 	nick    string // for the next room
 	rooms   []*place
+	opening int    // rooms that it begins with, while it joins them
 	current *place // nil: in no room
 	day     string // of the last line printed
 	listed  []client.Info
@@ -141,6 +142,12 @@ func (c *chat) run(ctx context.Context, rooms []string, interactive, edits bool)
 	if interactive {
 		c.say("connected to %s; /help lists the commands, /quit leaves", c.server.Addr())
 	}
+	opening := func(n int) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.opening = n
+	}
+	opening(len(rooms))
 	for _, name := range rooms {
 		if err := c.join(name, c.password, interactive); err != nil {
 			if !interactive {
@@ -149,6 +156,7 @@ func (c *chat) run(ctx context.Context, rooms []string, interactive, edits bool)
 			c.say("%s: %v", name, err)
 		}
 	}
+	opening(0)
 	if len(rooms) == 0 {
 		c.showRooms()
 	}

@@ -326,7 +326,7 @@ func (c *chat) doSearch(text string, _ bool) {
 			which = fmt.Sprintf(", the newest %d of them", mostFound)
 		}
 		have := "have"
-		if len(lines) == 1 {
+		if len(found) == 1 || len(lines) == 1 {
 			have = "has"
 		}
 		c.say("%s: %d of %s %s %s%s", p.name, len(found), plural(len(lines), "line"), have, harmless(text), which)

@@ -127,7 +127,7 @@ func (p *place) show(ev client.Event) {
 func (c *chat) several() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.rooms) > 1
+	return max(len(c.rooms), c.opening) > 1
 }
 
 func (p *place) set(change func()) {

@@ -39,6 +39,23 @@ func (s screen) lines() []string {
 	return strings.Split(strings.TrimRight(text, "\n "), "\n")
 }
 
+// With two rooms each line says which room it is of, those before the second room
+// is joined too.
+func TestChatNamesRooms(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, fast)
+	p.start()
+	p.does("", "create", "dev")
+	p.does("", "send", "lobby", "--nick", "ann", "in the first")
+	p.does("", "send", "dev", "--nick", "ann", "in the second")
+	out, _, _ := p.does("/join lobby\nhi\n/join dev\nhi\n", "chat", "lobby", "dev", "--nick", "bob")
+	for _, want := range []string{" lobby <ann> in the first\n", " dev <ann> in the second\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("there is no %q in\n%s", want, out)
+		}
+	}
+}
+
 // Two people and a bot in two rooms, and the server is killed under them: both
 // screens have every line once, in order, and the half-typed line is there.
 func TestChatThroughKill(t *testing.T) {
@@ -153,7 +170,7 @@ func TestChat(t *testing.T) {
 	ann.types("/who", "Enter")
 	ann.shows("  bob, since")
 	ann.types("/search FROM before", "Enter")
-	ann.shows("1 of 4 lines have FROM before")
+	ann.shows("1 of 4 lines has FROM before")
 	ann.types("/nosuch", "Enter")
 	ann.shows("there is no /nosuch; /help lists the commands; //nosuch sends it as text")
 	ann.types("//nosuch", "Enter")
