@@ -303,6 +303,9 @@ func (c *counted) Write(b []byte) (n int, err error) {
 
 // openReadOnly opens a file that nobody has open for writing.
 func openReadOnly(path string) (db *bolt.DB, err error) {
+	if err := regular(path); err != nil {
+		return nil, err
+	}
 	err = guard(func() error {
 		db, err = bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, PreLoadFreelist: true, Timeout: time.Second})
 		if err != nil {

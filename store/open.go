@@ -63,8 +63,11 @@ var errMoved = errors.New("another process puts new files in its place")
 // openBolt opens an existing file. bbolt panics on some damaged files: that is
 // an error here, and the file stays locked for as long as the process lives.
 func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
+	if err := regular(path); err != nil {
+		return nil, err
+	}
 	// bbolt would make a database of an empty file.
-	if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Size() < int64(2*os.Getpagesize()) {
+	if st, err := os.Stat(path); err == nil && st.Size() < int64(2*os.Getpagesize()) {
 		return nil, fmt.Errorf("%s is damaged or not a roomd database: it has only %d bytes", path, st.Size())
 	}
 	err = guard(func() error {
@@ -113,6 +116,15 @@ func (s *Store) InPlace() error {
 		return fmt.Errorf("the database was removed or moved while it is in use: %w; lines go to the file that is open, and backup copies it", err)
 	case !os.SameFile(s.file, is):
 		return fmt.Errorf("the database was replaced while it is in use: %s is another file; lines go to the file that is open, and backup copies it", s.path)
+	}
+	return nil
+}
+
+// regular refuses what is there and is not a file: opening a named pipe would wait
+// for ever, and no signal would be heeded.
+func regular(path string) error {
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file and not a roomd database", path)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -111,6 +112,18 @@ func TestOpenForeignFiles(t *testing.T) {
 		}
 		db.Close()
 		refused(t, path, "not a roomd database")
+	})
+	t.Run("named pipe", func(t *testing.T) {
+		path := dbPath(t)
+		if err := syscall.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(path, Options{}); err == nil || !strings.Contains(err.Error(), "not a roomd database") {
+			t.Error(err)
+		}
+		if _, err := openReadOnly(path); err == nil || !strings.Contains(err.Error(), "not a roomd database") {
+			t.Error(err)
+		}
 	})
 	t.Run("folder", func(t *testing.T) {
 		if s, err := Open(t.TempDir(), Options{}); err == nil {

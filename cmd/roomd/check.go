@@ -183,6 +183,7 @@ func (t *trial) database() {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		t.state = ", which is made at the first start"
+		t.firstRooms()
 		return
 	case err != nil:
 		t.fail(key, "%v", t.as(err))

@@ -33,6 +33,9 @@ func checked(t *testing.T, dir, extra string) (out, errs string, status int) {
 	if strings.Contains(extra, "server.port") {
 		_, text, _ = strings.Cut(text, "\n")
 	}
+	if strings.Contains(extra, "rooms.ports") {
+		text = fmt.Sprintf("server.port = %d\n%s\n", port, extra)
+	}
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +79,12 @@ func TestCheckTriesWhatServeDoes(t *testing.T) {
 	}
 	defer ln.Close()
 	taken := ln.Addr().(*net.TCPAddr).Port
+	first := int(nextPort.Add(40)) - 40
+	room, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer room.Close()
 	now := time.Now()
 	for _, c := range []struct {
 		name    string
@@ -95,6 +104,9 @@ func TestCheckTriesWhatServeDoes(t *testing.T) {
 		}, "not a roomd database", ""},
 		{"no group", `admin.group = "no-such-group"`, nil, "admin.group: ", ""},
 		{"a port in use", fmt.Sprintf("server.port = %d", taken), nil, fmt.Sprintf("port %d is in use", taken), ""},
+		{"no port for the first room", fmt.Sprintf("rooms.ports = \"%d-%d\"\nrooms.max = 1", first, first), nil, "rooms.ports: ", ""},
+		{"a port for it, and one in use", fmt.Sprintf("rooms.ports = \"%d-%d\"\nrooms.max = 1", first, first+9), nil, "", ""},
+		{"no room to be made", fmt.Sprintf("server.create = []\nrooms.ports = \"%d-%d\"\nrooms.max = 1", first, first), nil, "", ""},
 		{"the metrics' port in use", fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", taken), nil, "", "metrics.listen: "},
 		{"a file in place of the socket", `admin.socket = "file"`, func(dir string) error { return os.WriteFile(dir+"/file", nil, 0o600) }, "admin.socket: ", ""},
 		{"no address at all", `server.listen = ["192.0.2.77", "192.0.2.78"]`, nil, "", "192.0.2.78 is not an address of this machine"},
