@@ -204,7 +204,7 @@ func Once(path string, words []string, out, errw io.Writer, ask func(question st
 	case ctx.Err() != nil:
 		return ExitDone
 	case err != nil:
-		fmt.Fprintf(errw, "roomd: the server cannot be reached at %s: %v\n", path, err)
+		fmt.Fprintf(errw, "roomd: the server cannot be reached at %s: %v\n%s", path, err, remedy(err))
 		return ExitUnreachable
 	case a.verdict == "OK":
 		return ExitDone
@@ -217,4 +217,15 @@ func Once(path string, words []string, out, errw io.Writer, ask func(question st
 		return ExitUsage
 	}
 	return ExitRefused
+}
+
+// remedy says what to do about a socket that cannot be reached.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return "no server has this socket open: start it, or name another socket with --socket FILE\n"
+	case errors.Is(err, os.ErrPermission):
+		return "only root, the server's own user and the members of admin.group may use it\n"
+	}
+	return ""
 }

@@ -1,7 +1,10 @@
 package admin_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -113,5 +116,23 @@ func TestListsInRecords(t *testing.T) {
 	}
 	if out := s.ok("status"); strings.Contains(out, "missing") {
 		t.Error(out) // as in JSON, it is there only if an address is missing
+	}
+}
+
+// An operator who cannot reach the server is told what to do.
+func TestUnreachableRemedy(t *testing.T) {
+	dir := t.TempDir()
+	stale := filepath.Join(dir, "stale.sock")
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.SetUnlinkOnClose(false)
+	ln.Close()
+	for _, socket := range []string{stale, filepath.Join(dir, "none.sock")} {
+		var out, errs bytes.Buffer
+		if status := admin.Once(socket, []string{"status"}, &out, &errs, nil); status != admin.ExitUnreachable || !strings.Contains(errs.String(), "--socket FILE\n") || out.Len() > 0 {
+			t.Errorf("%s: %d %q", socket, status, &errs)
+		}
 	}
 }
