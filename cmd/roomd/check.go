@@ -276,6 +276,8 @@ func (t *trial) console() {
 	there, folder := err == nil, os.FileInfo(nil)
 	folder, err = os.Stat(dir)
 	switch {
+	case slices.Contains(store.Files(t.cfg.Server.Data), c.Socket):
+		t.fail(key, "%s is of the database", c.Socket)
 	case len(c.Socket) > longest:
 		t.warn(key, "the path has %d bytes, and that of a socket %d at most", len(c.Socket), longest)
 	case errors.Is(err, fs.ErrNotExist):

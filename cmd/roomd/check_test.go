@@ -108,6 +108,8 @@ func TestCheckTriesWhatServeDoes(t *testing.T) {
 		{"a port for it, and one in use", fmt.Sprintf("rooms.ports = \"%d-%d\"\nrooms.max = 1", first, first+9), nil, "", ""},
 		{"no room to be made", fmt.Sprintf("server.create = []\nrooms.ports = \"%d-%d\"\nrooms.max = 1", first, first), nil, "", ""},
 		{"the metrics' port in use", fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", taken), nil, "", "metrics.listen: "},
+		{"the database in place of the socket", `admin.socket = "roomd.db"`, nil, "admin.socket: ", ""},
+		{"its journal", `admin.socket = "roomd.db.journal"`, nil, "admin.socket: ", ""},
 		{"a file in place of the socket", `admin.socket = "file"`, func(dir string) error { return os.WriteFile(dir+"/file", nil, 0o600) }, "admin.socket: ", ""},
 		{"no address at all", `server.listen = ["192.0.2.77", "192.0.2.78"]`, nil, "", "192.0.2.78 is not an address of this machine"},
 		{"no such address", `server.listen = ["127.0.0.1", "192.0.2.77"]`, nil, "", "192.0.2.77 is not an address of this machine"},
