@@ -255,7 +255,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 		m.reading.Store(held)
 		r.leaving[m] = true
 	} else {
-		m.index = len(r.members)
+		m.index = int32(len(r.members))
 		r.members = append(r.members, m)
 		r.nicks[m.nick.Key] = m
 		if m.readsJSON {

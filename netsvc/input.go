@@ -52,7 +52,8 @@ func (m *Member) input(p []byte) (c Cause, taken bool) {
 		line, over, rest, ok := m.framer.Cut(p)
 		m.answerTelnet()
 		if !ok {
-			if m.unended += len(p); m.unended < slowBuffer {
+			if n := int(m.unended) + len(p); n < slowBuffer {
+				m.unended = uint16(n)
 				return "", true
 			}
 			line, over, rest = nil, 0, nil // so many bytes without a line have the price of one
@@ -125,7 +126,9 @@ func (m *Member) lastInput(err error) (c Cause, ok bool) {
 		m.heard = true
 		c = left
 	}
-	c = cmp.Or(m.givenUp(), c)
+	if m.givenUp() {
+		c = silent
+	}
 	// A reset may have cut the last line short, unless the peer had closed its
 	// side before: Linux tells that by EPIPE.
 	for m.link.wasReset() && !m.isDrained() && m.hold.Load() != free {

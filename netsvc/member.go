@@ -43,7 +43,8 @@ const (
 )
 
 // Member is a connection in a room: a reader that speaks, and a cursor. There
-// may be very many: what few of them need is behind a pointer.
+// may be very many: what few of them need is behind a pointer, and small fields
+// stand together.
 type Member struct {
 	// Set before it is registered, then read-only.
 	id     uint64
@@ -61,10 +62,10 @@ type Member struct {
 	// Owned by who has reading.
 	begun   bool // a first line has been seen
 	raw     bool
-	heard   bool // the peer has closed its side
+	heard   bool   // the peer has closed its side
+	unended uint16 // bytes read since the last line end, or since they were paid for
 	framer  wire.Framer
 	left    *leftover // input that has to wait
-	unended int       // bytes read since the last line end, or since they were paid for
 	allowed int64     // when the allowance is whole again, in nanoseconds of uptime
 
 	parked atomic.Bool // reading is nobody's until the server goes on
@@ -72,9 +73,9 @@ type Member struct {
 	suspect bool // owned by the sweep: was silent the last time
 
 	// Guarded by Room.mu.
-	index     int
-	nick      wire.Name // written by the reader alone
+	index     int32
 	readsJSON bool      // written by the reader alone
+	nick      wire.Name // written by the reader alone
 	cause     Cause     // why it ended; empty: it has not
 
 	lines atomic.Uint64 // said
@@ -98,10 +99,10 @@ type Member struct {
 	rest   []byte  // to be written before anything else
 
 	mu       sync.Mutex
-	hideOwn  bool  // after /echo off
-	doom     Cause // why it ends once its input is handled
-	ended    bool  // no insert follows
-	drained  bool  // nothing more will be written
+	hideOwn  bool // after /echo off
+	dead     bool // its peer is: it ends once its input is handled
+	ended    bool // no insert follows
+	drained  bool // nothing more will be written
 	inFlight int
 	inserts  []insert
 	waiter   chan struct{} // capacity 1, made for who waits: something has changed
@@ -283,11 +284,11 @@ func (m *Member) why() Cause {
 // letGo ends a member that is too far behind.
 func (m *Member) letGo() { m.end(lagged) }
 
-// giveUp breaks the connection. The member ends for that cause as soon as what it
+// giveUp breaks the connection to a dead peer. The member ends as soon as what it
 // has sent is handled.
-func (m *Member) giveUp(c Cause) {
+func (m *Member) giveUp() {
 	m.mu.Lock()
-	m.doom = c
+	m.dead = true
 	m.mu.Unlock()
 	m.unreachable()
 	m.link.abort()
@@ -303,11 +304,11 @@ func (m *Member) tooLate() bool {
 	return since != 0 && m.room.svc.uptime()-time.Duration(since) > lastTime
 }
 
-// givenUp is the cause for which the connection was broken, if it was.
-func (m *Member) givenUp() Cause {
+// givenUp reports whether the peer was found dead.
+func (m *Member) givenUp() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.doom
+	return m.dead
 }
 
 // panicked reports a bug that is met while serving the member.

@@ -465,7 +465,7 @@ func (s *Service) Inconsistencies() (found []string) {
 			if m.readsJSON {
 				json++
 			}
-			if m.index != i || r.nicks[m.nick.Key] != m || m.cause != "" {
+			if int(m.index) != i || r.nicks[m.nick.Key] != m || m.cause != "" {
 				say("%s: member %d is not where it should be", r.name(), m.id)
 			}
 		}

@@ -289,7 +289,7 @@ func (r *Room) join(k link, addr netip.AddrPort, before *caller) (m *Member, why
 	if before != nil {
 		m.goOn(before)
 	}
-	m.index = len(r.members)
+	m.index = int32(len(r.members))
 	r.members = append(r.members, m)
 	r.roster = nil
 	r.nicks[m.nick.Key] = m

@@ -51,7 +51,7 @@ func (r *Room) sweep(limit time.Duration) (waiting bool) {
 		on, silentNow := m.link.unanswered(limit)
 		waiting = waiting || on
 		if silentNow && m.suspect {
-			m.giveUp(silent)
+			m.giveUp()
 		}
 		m.suspect = silentNow
 	}
