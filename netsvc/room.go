@@ -299,6 +299,7 @@ func (r *Room) join(k link, addr netip.AddrPort, before *caller) (m *Member, why
 	// From here on what it sends is answered.
 	if err := m.link.start(m); err != nil {
 		m.untold.Store(false)
+		m.forget()
 		r.svc.held.Add(-m.left.size())
 		r.remove(m)
 		delete(r.nicks, m.nick.Key)
