@@ -285,7 +285,7 @@ func TestBanOfNoAddress(t *testing.T) {
 	}
 }
 
-// Who is banned by nick while present does not come back under another one, but
+// A member that is banned by its nick does not come back under another one, but
 // for --nick-only; and a dry run says what the run does.
 func TestBanTakesTheAddress(t *testing.T) {
 	s := startShell(t)
@@ -364,7 +364,7 @@ func TestBanTakesTheAddress(t *testing.T) {
 	}
 }
 
-// Who is banned has no connection to the master port either: it could make
+// A banned address has no connection to the master port either: it could make
 // rooms.
 func TestBanClosesMaster(t *testing.T) {
 	s := startShell(t)

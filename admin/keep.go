@@ -87,7 +87,7 @@ type parcel struct {
 	Sum   string `json:"sha256,omitempty"`
 }
 
-// sender writes what it is given as lines of an answer. Who does not read is not
+// sender writes what it is given as lines of an answer. A client that does not read is not
 // waited for longer than backupWait.
 type sender struct {
 	out *output

@@ -61,7 +61,7 @@ func TestBackup(t *testing.T) {
 	if audit := s.ok("audit"); strings.Count(audit, "backup "+filepath.Join(dir, "b.db")+" --keep=2") != 3 {
 		t.Error(audit)
 	}
-	// Who has no client of ours is told so.
+	// A client that is not ours is told so.
 	if got := s.raw("backup " + filepath.Join(dir, "d.db")); !strings.HasPrefix(got, "ERR usage ") {
 		t.Error(got)
 	}

@@ -23,7 +23,7 @@ type output struct {
 	color    bool // the terminal has colours
 	stream   bool
 	values   int      // yielded so far
-	conn     net.Conn // for who writes much; nil: none
+	conn     net.Conn // for commands that write much; nil: none
 	relative bool     // times are shown as how long ago they were
 }
 

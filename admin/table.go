@@ -108,7 +108,7 @@ var (
 	dryFlag      = flag{"dry-run", "", "say what would be done, and do nothing"}
 	sayFlag      = flag{"say", "TEXT", "tell them this first"}
 	forFlag      = flag{"for", "TIME", "for so long, like 1h; otherwise until it is lifted"}
-	whyFlag      = flag{"why", "TEXT", "the reason, shown to who is banned"}
+	whyFlag      = flag{"why", "TEXT", "the reason, shown to the banned client"}
 	roomFlag     = flag{"room", "ROOM", "in this room only"}
 	sinceFlag    = flag{"since", "WHEN", "after this sequence number, or within this time, like 1h"}
 	relativeFlag = flag{"relative", "", "times as how long ago they were"}

@@ -49,7 +49,7 @@ func TestBanReaches(t *testing.T) {
 	}
 }
 
-// Who is banned while waiting before a room's password is told so, and does not
+// A client that is banned while it waits before a room's password is told so, and does not
 // wait any longer.
 func TestBanAtTheGate(t *testing.T) {
 	s := startServer(t)

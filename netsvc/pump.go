@@ -37,7 +37,7 @@ type insert struct {
 	seq   uint64
 	bytes []byte
 
-	roster *roster // of who
+	roster *roster // for the kind who
 }
 
 // size is about what an insert takes in memory, in bytes. A roster may be shared

@@ -85,7 +85,7 @@ func (r *Room) holdMembers(ctx context.Context) error {
 		}
 		done := false
 		if err := until(ctx, func() bool {
-			// The hold of one that is drained is never let go of. If it has not
+			// The hold of one that is drained is never released. If it has not
 			// ended, what it sent is not handled yet.
 			drained := m.isDrained()
 			done = drained && m.hasEnded()
@@ -174,7 +174,7 @@ func (s *Service) Abandon(within time.Duration) {
 }
 
 // leaveGiven closes the descriptors of what has been handed over: a port that the
-// other process gives up must not stay open here. Their holds are never let go of,
+// other process gives up must not stay open here. Their holds are never released,
 // the loops stand still, and the goroutines of the others never return.
 func (s *Service) leaveGiven() {
 	for _, l := range s.listening() {

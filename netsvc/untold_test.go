@@ -10,7 +10,7 @@ import (
 	"roomd/netsvc"
 )
 
-// Who says nothing and is gone within a second makes no noise: no lines in the
+// A client that says nothing and is gone within a second makes no noise: no lines in the
 // room, nothing for those who watch, nothing in the log.
 func TestProbesMakeNoNoise(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {

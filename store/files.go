@@ -83,7 +83,7 @@ const (
 
 var temporary = regexp.MustCompile(`^\.(new|part)-[0-9]{1,10}\.tmp$`)
 
-// beside makes a temporary file beside path: a backup for who asks, and what is
+// beside makes a temporary file beside path: a backup for a caller, and what is
 // to take the place of a database with the owner and the mode that it has or is to
 // have. It is locked until it is closed (flock(2)): an unlocked one is of a
 // process that has ended.

@@ -93,7 +93,7 @@ type Options struct {
 	// Progress, if not nil, is called while Open writes an older file, or one that
 	// is mostly free, anew, and by Compact.
 	Progress Progress
-	// Context, if not nil, ends what Open or Compact writes anew when it is done:
+	// Context, if not nil, ends what Open or Compact rewrites when it is done:
 	// they fail with its cause, and what was there stays.
 	Context context.Context
 	// Latched, if not nil, is called on the committer's goroutine when the store

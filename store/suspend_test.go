@@ -241,7 +241,7 @@ func TestCallsOnTheSuspended(t *testing.T) {
 	}
 }
 
-// The file that is open is not let go of once its path leads to another one, or to
+// The file that is open stays open once its path leads to another one, or to
 // none: the lines would be lost with it.
 func TestSuspendOutOfPlace(t *testing.T) {
 	for how, replace := range map[string]func(path string) error{
@@ -277,7 +277,7 @@ func TestSuspendOutOfPlace(t *testing.T) {
 				t.Error("nothing is wrong with it")
 			}
 			if s.Suspend() == nil {
-				t.Fatal("the file was let go of")
+				t.Fatal("the file was closed")
 			}
 			if err := s.Submit(t.Context(), &Post{Room: r.ID, Line: Line{Kind: Message, From: "ann", Text: "hi"}, Owner: make(chan *Post, 1)}); err != nil {
 				t.Fatal(err)
@@ -288,7 +288,7 @@ func TestSuspendOutOfPlace(t *testing.T) {
 			if lines, err := s.Lines(r.ID, 0, 10, 1000); err != nil || len(lines) != 1 {
 				t.Error(err, lines)
 			}
-			// Put back, it is let go of.
+			// Put back, it is closed.
 			if err := os.Rename(path+".kept", path); err != nil {
 				t.Fatal(err)
 			}

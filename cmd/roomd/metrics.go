@@ -123,7 +123,7 @@ var (
 // Describe is of prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
 
-// Collect is of prometheus.Collector. A fault in it is the answer to who asks, and
+// Collect is of prometheus.Collector. A fault in it is the answer to the scrape, and
 // not the end of the server.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	defer func() {

@@ -148,7 +148,7 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
-// A fault in what is collected is the answer to who asks, and not the end of the
+// A fault in what is collected is the answer to the scrape, and not the end of the
 // server.
 func TestMetricsFault(t *testing.T) {
 	m := newMetrics(thisVersion())

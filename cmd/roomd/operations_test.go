@@ -100,7 +100,7 @@ func TestOperations(t *testing.T) {
 	metrics := int(nextPort.Add(1)) - 1
 	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"\nserver.data = \"state/roomd.db\"\nadmin.socket = \"run/roomd.sock\"", metrics))
 	uid := p.service()
-	if err := os.Symlink("state/roomd.db", filepath.Join(p.dir, "roomd.db")); err != nil { // for who looks there
+	if err := os.Symlink("state/roomd.db", filepath.Join(p.dir, "roomd.db")); err != nil { // for a person who looks there
 		t.Fatal(err)
 	}
 	self, err := os.Executable()

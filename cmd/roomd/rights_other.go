@@ -2,7 +2,7 @@
 
 package main
 
-// do calls a function. The rights are those of who asks: a thread has none of its
+// do calls a function. The rights are those of the caller: a thread has none of its
 // own here.
 func (o owner) do(fn func()) error {
 	fn()

@@ -57,7 +57,7 @@ func (p *process) operates(line string) {
 	}
 }
 
-// A server that is being started is waited for, by who speaks and who reads.
+// A server that is being started is waited for, by send and by tail.
 func TestWaitsForTheServer(t *testing.T) {
 	p := newProcess(t, fast)
 	mouth := p.begin("send", "lobby", "hello", "there")

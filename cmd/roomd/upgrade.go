@@ -327,7 +327,7 @@ func (s *server) handOver(ctx context.Context, next *successor, report *admin.Up
 		}
 		err = errors.Join(err, next.kill())
 		if lost := s.takeBack(); lost != nil {
-			// Without the database there is nothing to go on with. Who asks for it is
+			// Without the database there is nothing to go on with. A caller that asks for it is
 			// refused, and the server ends, to be started again.
 			err = errors.Join(err, lost, s.st.Close())
 			s.lost = lost

@@ -263,7 +263,7 @@ func heard(f *frame) *log {
 	return &log{f.RoomID, f.Epoch}
 }
 
-// recognize is asked whether the history is the one that there was, by who is
+// recognize is asked whether the history is the one that there was, by a caller that is
 // strict. mu is held.
 func (r *Room) recognize(f *frame, asked uint64) error {
 	r.lineBytes = f.LineBytes
