@@ -117,6 +117,13 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	}
 	s := &server{launch: how, cfg: c, given: given, stopping: ctx, halt: cancel, before: before, over: make(chan struct{}),
 		direct: direct, passed: make(chan passed), ready: make(chan struct{}), deaf: make(chan struct{}), deafened: make(chan struct{})}
+	heeding := false
+	defer func() { // the last thing: until then a process that has handed over passes on what it gets
+		close(s.deaf)
+		if heeding {
+			<-s.deafened
+		}
+	}()
 	s.out, s.lines = newLineWriter(out), newLineWriter(errw)
 	defer s.flush()
 	s.tap, s.format = newTap(c, s.lines)
@@ -131,13 +138,10 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	if s.binary, err = os.Executable(); err != nil {
 		return err
 	}
+	heeding = true
 	go func() {
 		defer close(s.deafened)
 		s.heed()
-	}()
-	defer func() {
-		close(s.deaf)
-		<-s.deafened
 	}()
 	if before != nil {
 		if err := s.takeOver(); err != nil {

@@ -125,6 +125,9 @@ func (s *server) heed() {
 		case <-stopping:
 			stopping = nil
 		case <-s.deaf:
+			for len(s.direct) > 0 && s.handedOver() {
+				h.take((<-s.direct).(syscall.Signal), nil)
+			}
 			return
 		}
 		h.next()
