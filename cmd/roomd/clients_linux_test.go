@@ -155,7 +155,7 @@ func typeAll(t *testing.T, command, lines, name string, typed [][2]string) {
 		turns <- true
 		all.Go(func() {
 			defer func() { <-turns }()
-			name := fmt.Sprintf("%s-%d", name, i)
+			name := fmt.Sprintf("%s-%04d", name, i) // none begins like another
 			lines, answer := strings.ReplaceAll(strings.ReplaceAll(lines, "NAME", name), "\n", "\r"), "> "+name
 			if strings.HasPrefix(lines, "CREATE") {
 				answer = "OK " + name
