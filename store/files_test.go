@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 )
 
 // names are the files of a folder.
@@ -330,6 +331,38 @@ func TestInterrupted(t *testing.T) {
 		if _, problems, err := Inspect(path, true); err != nil || len(problems) > 0 {
 			t.Errorf("%s: %v %v", what, problems, err)
 		}
+	}
+}
+
+// settled is a context that is asked whether it is done only after all other
+// goroutines have gone as far as they can.
+type settled struct{ context.Context }
+
+func (s settled) Done() <-chan struct{} {
+	synctest.Wait()
+	return s.Context.Done()
+}
+
+// A context that is done wins over the end of a check, whichever came first.
+func TestOrLeave(t *testing.T) {
+	why, bad := errors.New("somebody pressed Ctrl-C"), errors.New("the file is damaged")
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			for _, result := range []error{nil, bad} {
+				done, cancel := context.WithCancelCause(t.Context())
+				ctx := settled{done}
+				if err := orLeave(ctx, func() error { return result }); err != result {
+					t.Fatalf("%v, want %v", err, result)
+				}
+				if err := orLeave(ctx, func() error { cancel(why); return result }); err != why {
+					t.Fatalf("done at the end of the check: %v", err)
+				}
+				begun := false
+				if err := orLeave(ctx, func() error { begun = true; return result }); err != why || begun {
+					t.Fatalf("done before the check: %v, begun: %v", err, begun)
+				}
+			}
+		})
 	}
 }
 

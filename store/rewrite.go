@@ -268,16 +268,22 @@ func keep(path, as string) error {
 }
 
 // orLeave runs fn, which only reads, and does not wait for its end when ctx is
-// done: checking a large file takes minutes, and the process is about to end.
-func orLeave(ctx context.Context, fn func() error) error {
+// done: checking a large file takes minutes, and the process is about to end. It
+// returns nil only if ctx is not done, whatever came first: a rename follows.
+func orLeave(ctx context.Context, fn func() error) (err error) {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	done := make(chan error, 1)
 	go func() { done <- fn() }()
 	select {
-	case err := <-done:
-		return err
+	case err = <-done:
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	return err
 }
 
 // checkFile checks a file that no store has open for writing.
