@@ -45,6 +45,7 @@ type display struct {
 	running bool
 	lost    bool      // what is drawn is not where it was
 	closed  bool      // nobody waits for the terminal any more
+	pasting bool      // pasteOn is the last of pasteOn and pasteOff
 	broken  bool      // the terminal has gone
 	stuck   bool      // it took nothing while somebody waited
 	moved   time.Time // when it took something last, or was given something to do
@@ -187,6 +188,13 @@ func (d *display) put(it item, until bool) {
 	if full() && !(it.raw && len(it.text) <= longestSequence) {
 		return // nobody reads; but what switches something off in the terminal is short, and kept
 	}
+	if it.raw && (it.text == pasteOn || it.text == pasteOff) {
+		on := it.text == pasteOn
+		if on && d.closed {
+			return // nothing is switched on behind close
+		}
+		d.pasting = on
+	}
 	d.items = append(d.items, it)
 	d.queue(len(it.text) + 1)
 	for mine := d.queued; until && d.written < mine && !d.closed; {
@@ -194,19 +202,25 @@ func (d *display) put(it item, until bool) {
 	}
 }
 
-// close ends all waiting for the terminal, and takes the line off it. The last
-// texts are written in any case. It returns when everything has been written, or
-// the terminal takes no more of it. It can be called again, for what was printed
-// since.
+// close is end and flush. It can be called again, for what was printed since.
 func (d *display) close(last ...item) {
+	d.end(last...)
+	d.flush()
+}
+
+// end ends all waiting for the terminal, takes the line off it and switches off
+// the marks of pastes. The last texts are written in any case.
+func (d *display) end(last ...item) {
 	d.mu.Lock()
-	d.closed = true
+	defer d.mu.Unlock()
+	if d.pasting {
+		last = append(last, item{pasteOff, true})
+	}
+	d.closed, d.pasting = true, false
 	d.line.shown = false
 	d.redraw = true
 	d.items = append(d.items, last...)
 	d.queue(1)
-	d.mu.Unlock()
-	d.flush()
 }
 
 // flush returns when everything has been written, or the terminal takes no more

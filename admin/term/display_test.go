@@ -3,9 +3,12 @@ package term
 import (
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/chzyer/readline"
 )
 
 // gate is a terminal that takes nothing until it is open.
@@ -95,4 +98,31 @@ func TestDisplayPrintsAbove(t *testing.T) {
 	}
 	d.out = io.Discard
 	d.close()
+}
+
+// Whoever closes an editor last, and may end the process right behind it, finds
+// all written that gives the terminal back, and nothing is switched on behind that.
+func TestClosedByTwo(t *testing.T) {
+	for range 500 {
+		var all strings.Builder
+		e := &lineEditor{display: newDisplay(&all, func() (int, int) { return 80, 24 }, 2, true), stdin: readline.NewCancelableStdin(strings.NewReader("")), done: make(chan struct{}), past: new(past), begun: true}
+		e.buffer.editor = e
+		e.Write([]byte(pasteOn))
+		e.display.flush()
+		var others sync.WaitGroup
+		others.Go(e.Close)
+		others.Go(func() { e.Write([]byte(pasteOn)) }) // as after Ctrl-Z and SIGCONT
+		<-e.done
+		e.Close()
+		e.display.mu.Lock()
+		if got := all.String(); e.display.written < e.display.queued || strings.LastIndex(got, pasteOff) < strings.LastIndex(got, pasteOn) {
+			t.Fatalf("%q, and something is to be written yet", got)
+		}
+		e.display.mu.Unlock()
+		others.Wait()
+		e.display.flush()
+		if got := all.String(); strings.LastIndex(got, pasteOff) < strings.LastIndex(got, pasteOn) {
+			t.Fatalf("%q", got)
+		}
+	}
 }

@@ -301,25 +301,26 @@ func (e *lineEditor) Write(p []byte) (int, error) {
 
 func (e *lineEditor) Close() {
 	e.mu.Lock()
-	first, begun := !e.closed, e.begun
+	first := !e.closed
 	e.closed = true
 	e.mu.Unlock()
-	e.modes.end()
-	var last []item
 	if first {
-		close(e.done)
-		e.stdin.Close()
+		e.modes.end()
+		var last []item
 		e.display.mu.Lock()
 		l := e.display.line
 		e.display.mu.Unlock()
 		if l.shown && !e.options.Erase {
 			last = append(last, item{cmp.Or(l.question, l.prompt) + expand(string(l.line), l.pasted, true), false})
 		}
-		if begun {
-			last = append(last, item{pasteOff, true})
-		}
+		e.display.end(last...)
+		e.stdin.Close()
+		close(e.done)
 	}
-	e.display.close(last...)
+	// Another Close may be the last thing that the process does: the first has put
+	// there by then what gives the terminal back.
+	<-e.done
+	e.display.flush()
 }
 
 // resized has the line drawn again when the terminal has another size, or was
