@@ -12,51 +12,6 @@ import (
 	"time"
 )
 
-// Keys and prints that the line editor's library cannot stand, at widths that it
-// cannot stand: the program goes on, and ends when it is told to.
-func TestEditorSurvives(t *testing.T) {
-	names := []string{longRoom, longRoom[:31] + "2", longRoom[:31] + "3"}
-	p := newProcess(t, fmt.Sprintf("server.create = %s", strings.ReplaceAll(fmt.Sprintf("%q", names), " ", ", ")))
-	p.start()
-	socket := slowRelay(t, "unix", filepath.Join(p.dir, "roomd.sock"), 50*time.Millisecond)
-	for _, c := range []struct {
-		name    string
-		columns int
-		keys    []string
-	}{
-		{"Tab Tab Down in 30 columns", 30, []string{"room ", "\t", "\t", "\x1b[B"}},
-		{"Tab Tab Ctrl-A in 30 columns", 30, []string{"room ", "\t", "\t", "\x01"}},
-		{"Tab Tab Ctrl-E in 30 columns", 30, []string{"room ", "\t", "\t", "\x05"}},
-		{"Tab Tab Ctrl-K", 80, []string{"room ", "\t", "\t", "\x0b"}},
-		{"Ctrl-T in a line of one character", 80, []string{"x", "\x14", "y", "\x7f"}},
-		{"Left at width 0", 0, []string{"abc", "\x1b[D", "\x02"}},
-		{"Ctrl-B at width 1", 1, []string{"abc", "\x02", "\x1bb"}},
-		{"Alt-b at the prompt's width", len("roomd> "), []string{"abc def", "\x1bb", "\x1b[D"}},
-		{"a line is printed during a completion", 80, []string{"watch log\r", "room ", "\t", "\t", "\t"}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := p.atTerminal(c.columns, 24, nil, "admin", "--socket", socket)
-			s.t = t
-			s.expect("\x1b[?2004h")
-			for _, k := range c.keys {
-				s.types(k)
-			}
-			s.size(80, 24)
-			s.types("\x05\x15version\r")
-			s.expect("version  ") // it works still
-			s.cmd.Process.Signal(syscall.SIGTERM)
-			if err := s.ends(4 * time.Second); err != nil {
-				t.Errorf("%v: %s", err, s.crash())
-			}
-			if s.cpu() > 2*time.Second {
-				t.Errorf("%v of processor time", s.cpu())
-			}
-			s.balanced()
-		})
-	}
-}
-
 // A terminal that nobody reads holds up nothing: a signal ends each program, and
 // the terminal is as it was.
 func TestUnreadTerminal(t *testing.T) {
