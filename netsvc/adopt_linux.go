@@ -95,6 +95,7 @@ func (a *adoption) take(kind string, body []byte, fds []int) error {
 		a.Service.members.Store(st.Members)
 		a.Service.sessions.Store(st.Sessions)
 		a.counters.restore(st.Counters, &a.gate)
+		a.gate.restore(st.Guesses, st.Networks)
 		a.where(st.Listen, st.Port)
 		return nil
 	case "master":
@@ -194,6 +195,9 @@ func (a *adoption) room(st roomState, fds []int) error {
 	r.log = log
 	r.creator, r.guests, r.spoke, r.binding = st.Creator, st.Guests, st.Spoke, st.Binding
 	r.rate = rate{st.Rate, time.Now()}
+	if l := r.lock.Load(); l != nil {
+		l.inside, l.guessed = st.Inside, st.Guessed
+	}
 	ln, err := a.doors(st.Addrs, fds)
 	if err != nil {
 		return err
@@ -229,6 +233,9 @@ func (a *adoption) member(st *memberState, fd int) error {
 	m.spoke.Store(st.Spoke)
 	m.pos.Store(st.Cursor.Pos)
 	m.hold.Store(held)
+	if st.Cause == "" {
+		r.remember(st.Remote.Addr())
+	}
 	if p := st.Replay; p != nil {
 		o, err := a.roster(st.Room, p.Roster)
 		if err != nil {

@@ -112,7 +112,7 @@ type Counters struct {
 type Passwords struct {
 	Right   uint64 // and the connection was let in
 	Wrong   uint64
-	Held    uint64 // not looked at, as the address had given wrong ones
+	Held    uint64 // not looked at, as there were too many wrong ones
 	Late    uint64 // connections without the right one in time
 	Crowded uint64 // connections that had to make room for others
 }

@@ -94,7 +94,11 @@ func (s *Service) plan(name string, by Creation) (*planned, error) {
 	}
 	hash := ""
 	if by.Password != "" {
-		l, err := s.newPassword(by.Password)
+		var still <-chan struct{}
+		if by.Addr != "" { // a request is put off
+			still = s.still.freezing()
+		}
+		l, err := s.newPassword(by.Password, still)
 		if err != nil {
 			s.forget(r)
 			return nil, err

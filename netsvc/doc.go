@@ -58,6 +58,9 @@
 //   - The locks of the hub (who watches) and of the counters come last; nothing
 //     else is taken under them.
 //
+//   - gate.mu: who waits before the gate, guesses, and who was inside a room. It
+//     comes after all but the lock of turns.
+//
 // Bans are a slice that is replaced as a whole: joining takes no lock for them.
 //
 // # Memory

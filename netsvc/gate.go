@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -20,24 +21,15 @@ const (
 	gateTries   = 3                // passwords and other lines in one connection
 	gateBuffer  = 1 << 10          // bytes read at a time
 	mostWaiting = 1024             // connections before the gates of all ports
-
-	// After a wrong password the next one from that address is looked at only
-	// after a time, which doubles with each and is forgotten in the end.
-	guessPause  = 250 * time.Millisecond
-	guessLonger = time.Minute
-	guessForget = time.Hour
-
-	// A password that comes before its time is held for so long at most, then
-	// its answer comes instead: who guesses on and on costs no more than that.
-	holdGuess = time.Second
 )
 
 // gate is where connections wait that have to agree on TLS, or to give a
 // password, before they see anything of a room or of the master port.
 type gate struct {
-	mu      sync.Mutex
-	waiting []*caller // those that came first at the front
-	guesses map[netip.Prefix]*guesser
+	mu       sync.Mutex
+	waiting  []*caller // those that came first at the front
+	guesses  map[netip.Prefix]*guesser
+	networks pace // what those around the guessers have paid; rest is guarded by mu above
 
 	right, wrong, held, late, crowded atomic.Uint64
 }
@@ -48,7 +40,9 @@ type caller struct {
 	conn    halfCloser // over tcp, once TLS is agreed on
 	addr    netip.AddrPort
 	room    *Room
-	crowded atomic.Bool // it has to make room for another one
+	crowded atomic.Bool     // it has to make room for another one
+	crowd   context.Context // canceled then
+	enough  context.CancelFunc
 
 	// Owned by its goroutine.
 	agreed bool // on TLS, or that there is none
@@ -63,6 +57,7 @@ type caller struct {
 // newCaller makes a caller of a connection to a room, or to the master port: nil.
 func newCaller(c conn, addr netip.AddrPort, r *Room) *caller {
 	who := &caller{tcp: c, conn: c, addr: addr, room: r}
+	who.crowd, who.enough = context.WithCancel(context.Background())
 	if r != nil {
 		who.framer = wire.NewFramer(r.svc.opts().LineBytes)
 	}
@@ -78,16 +73,6 @@ func (m *Member) goOn(w *caller) {
 		m.left = &leftover{rest: w.held}
 		m.room.svc.held.Add(m.left.size())
 	}
-}
-
-// guesser is an address that gives passwords. One of its passwords is looked at
-// at a time.
-type guesser struct {
-	turn   chan struct{} // capacity 1
-	users  int           // who has or awaits the turn; guarded by gate.mu
-	wrong  int           // in a row; this and what follows belong to the turn
-	until  time.Time     // no password is looked at before
-	lately time.Time     // the last wrong one
 }
 
 // knock does the handshake with who has entered the gate, asks for the password
@@ -161,6 +146,7 @@ func (r *Room) comeIn(ctx context.Context, who *caller, l *lock) (why Barred, er
 	r.svc.still.register(who)
 	ctx, cancel := context.WithTimeout(ctx, gateTime)
 	defer cancel()
+	defer context.AfterFunc(who.crowd, cancel)() // not before: TLS would close the connection, which is to be told
 	if err := who.within(ctx, gateTime); err != nil {
 		return noPassword, err
 	}
@@ -213,6 +199,7 @@ func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
 	}
 	buf := make([]byte, gateBuffer)
 	until := time.Now().Add(gateTime)
+read:
 	for {
 		who.tcp.SetReadDeadline(until)
 		if r.svc.still.frozen.Load() {
@@ -230,11 +217,16 @@ func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
 		if b := r.svc.banned(r.id, who.addr.Addr(), ""); b != nil {
 			return refusal(r.line(banText(b) + "\n"))
 		}
-		n, err := who.conn.Read(buf)
+		var err error
+		rest := who.held
+		if who.held = nil; len(rest) == 0 {
+			var n int
+			n, err = who.conn.Read(buf)
+			rest = buf[:n]
+		}
 		if errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(until) {
 			continue // woken
 		}
-		rest := buf[:n]
 		for {
 			line, over, more, ok := who.framer.Cut(rest)
 			who.answerTelnet()
@@ -258,6 +250,10 @@ func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
 			case inside:
 				who.passed, who.held = true, rest
 				return nil
+			case errors.Is(failed, errStill): // it is looked at when the server goes on
+				who.lines--
+				who.held = slices.Concat(line, []byte{'\n'}, rest)
+				continue read
 			case failed != nil:
 				return failed
 			case who.lines == gateTries:
@@ -282,139 +278,8 @@ func (r *Room) answerGate(ctx context.Context, who *caller, l *lock, line []byte
 	case c.Do == wire.Quit:
 		return "", false, refusal("* bye\n")
 	}
-	g := &r.svc.gate
-	from, wait, err := r.svc.guess(ctx, who.addr.Addr())
-	if err != nil {
-		return "", false, err
-	}
-	if wait > 0 {
-		g.held.Add(1)
-		return fmt.Sprintf("* your address has given wrong passwords: wait %v before the next one\n", wait.Round(100*time.Millisecond)), false, nil
-	}
-	defer g.done(from)
-	right := false
-	if p, err := wire.ParsePassword(c.Text); err == nil {
-		if right, err = l.opens(ctx, p, from.doubted(time.Now())); err != nil {
-			if ctx.Err() == nil {
-				r.svc.log.Error("password", "room", r.name(), "error", err)
-				err = refusal("* the server could not compare the password\n")
-			}
-			return "", false, err
-		}
-	}
-	if right {
-		g.right.Add(1)
-		return "", true, nil
-	}
-	g.wrong.Add(1)
-	wait = from.failed(time.Now())
-	r.svc.log.Info("wrong password", "room", r.name(), "remote", who.addr, "in_a_row", from.wrong, "next_after", wait)
-	return fmt.Sprintf("* that is not the password; the next one may come after %v\n", wait), false, nil
-}
-
-// doubted reports whether the address has given a wrong password of late.
-func (u *guesser) doubted(now time.Time) bool { return u.wrong > 0 && now.Sub(u.lately) <= guessForget }
-
-// failed notes a wrong password and returns how long the next one has to wait.
-func (u *guesser) failed(now time.Time) time.Duration {
-	if !u.doubted(now) {
-		u.wrong = 0
-	}
-	wait := min(guessPause<<min(u.wrong, 20), guessLonger)
-	u.wrong++
-	u.lately, u.until = now, now.Add(wait)
-	return wait
-}
-
-// guess waits until an address may have a password looked at; its turn must be
-// done. If that takes too long it returns how long it would take yet.
-func (s *Service) guess(ctx context.Context, a netip.Addr) (from *guesser, wait time.Duration, err error) {
-	for left := holdGuess; ; {
-		if from, err = s.gate.turn(ctx, a); err != nil {
-			return nil, 0, err
-		}
-		if wait = time.Until(from.until); wait <= 0 {
-			return from, 0, nil
-		}
-		s.gate.done(from)
-		if left <= 0 {
-			return nil, wait, nil
-		}
-		pause := min(wait, left)
-		left -= pause
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-s.still.freezing():
-			left = 0
-		case <-ctx.Done():
-			t.Stop()
-			return nil, 0, ctx.Err()
-		}
-		t.Stop()
-	}
-}
-
-// turn waits until an address may have a password compared, or be told that it
-// may not yet.
-func (g *gate) turn(ctx context.Context, a netip.Addr) (*guesser, error) {
-	u := g.guesser(block(a))
-	select {
-	case u.turn <- struct{}{}:
-		return u, nil
-	case <-ctx.Done():
-		g.unuse(u)
-		return nil, ctx.Err()
-	}
-}
-
-// done ends a turn.
-func (g *gate) done(u *guesser) {
-	<-u.turn
-	g.unuse(u)
-}
-
-func (g *gate) unuse(u *guesser) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	u.users--
-}
-
-// guesser finds what is known of an address. Of more than mostAddresses some
-// that nobody uses are forgotten: those that guess no more, then any.
-func (g *gate) guesser(k netip.Prefix) *guesser {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	u := g.guesses[k]
-	if u == nil {
-		if len(g.guesses) >= mostAddresses {
-			g.forget()
-		}
-		if g.guesses == nil {
-			g.guesses = make(map[netip.Prefix]*guesser)
-		}
-		u = &guesser{turn: make(chan struct{}, 1)}
-		g.guesses[k] = u
-	}
-	u.users++
-	return u
-}
-
-func (g *gate) forget() {
-	now := time.Now()
-	for k, u := range g.guesses {
-		if u.users == 0 && now.Sub(u.lately) > guessForget {
-			delete(g.guesses, k)
-		}
-	}
-	for k, u := range g.guesses { // in no order: a flood of addresses drives out its own
-		if len(g.guesses) < mostAddresses*3/4 {
-			return
-		}
-		if u.users == 0 {
-			delete(g.guesses, k)
-		}
-	}
+	p, _ := wire.ParsePassword(c.Text)
+	return r.answerPassword(ctx, who, l, p)
 }
 
 // enter lets a connection wait. If very many do, the one that has waited longest
@@ -427,6 +292,7 @@ func (g *gate) enter(who *caller) *caller {
 		oldest := g.waiting[0]
 		g.waiting = g.waiting[1:]
 		oldest.crowded.Store(true)
+		oldest.enough()
 		oldest.tcp.SetReadDeadline(time.Unix(1, 0))
 	}
 	return who

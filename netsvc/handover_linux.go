@@ -19,6 +19,9 @@ type serviceState struct {
 	Counters Counters      `json:"counters"`
 	Listen   []netip.Addr  `json:"listen,omitempty"`
 	Port     int           `json:"port,omitempty"` // the master port
+
+	Guesses  map[netip.Prefix]guessState `json:"guesses,omitempty"`
+	Networks map[netip.Prefix]time.Time  `json:"networks,omitempty"` // of guessers, and what they have paid
 }
 
 type roomState struct {
@@ -32,6 +35,9 @@ type roomState struct {
 	Log     roomlog.Snapshot `json:"log"`
 	Lost    []string         `json:"lost,omitempty"` // nicks that cannot be handed over
 	Rosters []*roster        `json:"rosters,omitempty"`
+
+	Inside  map[netip.Prefix]time.Time `json:"inside,omitempty"` // of a room with a password: who was
+	Guessed time.Time                  `json:"guessed,omitzero"`
 }
 
 type memberState struct {
@@ -127,7 +133,8 @@ type Receive func() (kind string, body []byte, fds []int, err error)
 // HandOver sends all there is after Freeze. It returns how many members it has
 // sent. The store may be closed.
 func (s *Service) HandOver(send Send) (members int, err error) {
-	if err := send("service", serviceState{s.uptime(), s.members.Load(), s.sessions.Load(), s.Counters(), s.opts().Listen, s.opts().Port}); err != nil {
+	guesses, networks := s.gate.state(time.Now())
+	if err := send("service", serviceState{s.uptime(), s.members.Load(), s.sessions.Load(), s.Counters(), s.opts().Listen, s.opts().Port, guesses, networks}); err != nil {
 		return 0, err
 	}
 	addrs, fds := s.master.Load().doors()
@@ -209,6 +216,7 @@ func (r *Room) handOver(members []*Member, rosters map[*roster]int) (roomState, 
 	st := roomState{
 		ID: r.id, Creator: r.creator, Guests: r.guests, Spoke: r.spoke, Rate: r.rate.now(time.Now()), Binding: r.binding,
 	}
+	st.Inside, st.Guessed = r.svc.gate.lockState(r.lock.Load())
 	var fds []int
 	st.Addrs, fds = r.ln.doors()
 	from := r.log.End().Pos

@@ -154,6 +154,9 @@ func (m *Member) seeOff(c Cause) {
 	defer r.svc.leave(m.remote.Addr())
 	defer r.closed(m)
 	defer m.forget()
+	if c != kicked {
+		r.remember(m.remote.Addr())
+	}
 	switch c {
 	case vanished, silent, foreign, destroyed:
 		m.link.abort()

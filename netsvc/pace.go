@@ -34,14 +34,20 @@ func (p *pace) take(now time.Time, a netip.Addr, n, rate, burst float64, patienc
 	if wait > patience {
 		return wait
 	}
+	p.put(now, k, at)
+	return wait
+}
+
+// put notes when the burst of an address, or of a network, is free again. mu is
+// held.
+func (p *pace) put(now time.Time, k netip.Prefix, at time.Time) {
 	if p.rest == nil {
 		p.rest = make(map[netip.Prefix]time.Time)
 	}
-	if len(p.rest) >= mostAddresses {
+	if _, known := p.rest[k]; !known && len(p.rest) >= mostAddresses {
 		p.forget(now)
 	}
 	p.rest[k] = at
-	return wait
 }
 
 // What may be done at once, in seconds of the rate, and what an address may do

@@ -47,29 +47,3 @@ func TestPace(t *testing.T) {
 		t.Error("only", len(p.rest), "are remembered")
 	}
 }
-
-func TestGuessesAreBounded(t *testing.T) {
-	var g gate
-	kept := g.guesser(netip.MustParsePrefix("192.0.2.1/32"))
-	for i := range 2 * mostAddresses {
-		u := g.guesser(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32))
-		u.failed(time.Now())
-		g.unuse(u)
-	}
-	if n := len(g.guesses); n > mostAddresses {
-		t.Error(n, "addresses are remembered")
-	}
-	if g.guesser(netip.MustParsePrefix("192.0.2.1/32")) != kept {
-		t.Error("one that is in use was forgotten")
-	}
-	u := &guesser{}
-	now := time.Unix(0, 0)
-	for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 240, 240, 240} {
-		if wait := u.failed(now); wait != want*guessPause {
-			t.Errorf("after %d: %v", i+1, wait)
-		}
-	}
-	if wait := u.failed(now.Add(2 * guessForget)); wait != guessPause {
-		t.Errorf("after a long time: %v", wait)
-	}
-}

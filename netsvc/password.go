@@ -8,8 +8,10 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/argon2"
 
@@ -24,14 +26,8 @@ const (
 	hashPasses = 5
 	hashMemory = 7 << 10 // KiB
 	hashBytes  = 32
-)
 
-// One hash is made, and two are compared, at a time; only one of these for all
-// addresses that have given wrong passwords: whoever has not finds a place free.
-var (
-	hashing   = make(chan struct{}, 1)
-	comparing = make(chan struct{}, 2)
-	doubting  = make(chan struct{}, 1) // taken before comparing
+	makeTime = 5 * time.Second // that a new password waits for its turn
 )
 
 // tagKey is known to this process alone.
@@ -54,6 +50,10 @@ func tag(password string) *[sha256.Size]byte {
 type lock struct {
 	hash string // as it is in the store
 	tag  atomic.Pointer[[sha256.Size]byte]
+
+	// Guarded by gate.mu.
+	inside  map[netip.Prefix]time.Time // when addresses last were inside
+	guessed time.Time                  // what strangers have paid for: when guessesRoom is whole again
 }
 
 // newLock makes a lock of what the store has; nil: there is no password.
@@ -65,13 +65,11 @@ func newLock(hash string) *lock {
 }
 
 // lockWith makes a lock for a password that has passed wire.ParsePassword.
-func lockWith(ctx context.Context, password string) (*lock, error) {
-	select {
-	case hashing <- struct{}{}:
-		defer func() { <-hashing }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+func lockWith(ctx context.Context, still <-chan struct{}, password string) (*lock, error) {
+	if err := hashing.take(ctx, still, ofMaker); err != nil {
+		return nil, err
 	}
+	defer hashing.give()
 	h := hash{passes: hashPasses, memory: hashMemory, threads: 1, salt: make([]byte, 16), sum: make([]byte, hashBytes)}
 	rand.Read(h.salt)
 	sum, err := argon2id(password, h)
@@ -85,26 +83,16 @@ func lockWith(ctx context.Context, password string) (*lock, error) {
 }
 
 // opens reports whether a password is the right one. The first comparisons may
-// wait for their turn, those of an address in doubt behind each other.
-func (l *lock) opens(ctx context.Context, password string, doubt bool) (bool, error) {
+// have to wait for their turn, according to their rank.
+func (l *lock) opens(ctx context.Context, still <-chan struct{}, password string, as rank) (bool, error) {
 	given := tag(password)
 	if known := l.tag.Load(); known != nil {
 		return subtle.ConstantTimeCompare(known[:], given[:]) == 1, nil
 	}
-	if doubt {
-		select {
-		case doubting <- struct{}{}:
-			defer func() { <-doubting }()
-		case <-ctx.Done():
-			return false, ctx.Err()
-		}
+	if err := hashing.take(ctx, still, as); err != nil {
+		return false, err
 	}
-	select {
-	case comparing <- struct{}{}:
-		defer func() { <-comparing }()
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
+	defer hashing.give()
 	if known := l.tag.Load(); known != nil { // meanwhile
 		return subtle.ConstantTimeCompare(known[:], given[:]) == 1, nil
 	}
@@ -158,7 +146,7 @@ func (s *Service) SetPassword(name, password string) error {
 	}
 	var l *lock
 	if password != "" {
-		if l, err = s.newPassword(password); err != nil {
+		if l, err = s.newPassword(password, nil); err != nil {
 			return err
 		}
 	}
@@ -187,15 +175,21 @@ func (r *Room) setLock(l *lock) error {
 	return nil
 }
 
-// newPassword makes a lock of a password as it was typed.
-func (s *Service) newPassword(typed string) (*lock, error) {
+// newPassword makes a lock of a password as it was typed. The error is errStill if
+// the caller does not wait for its turn while the server is to stand still.
+func (s *Service) newPassword(typed string, still <-chan struct{}) (*lock, error) {
 	p, err := wire.ParsePassword(wire.CleanString(typed))
 	if err != nil {
 		return nil, err
 	}
-	l, err := lockWith(s.stop, p)
-	if s.stop.Err() != nil {
+	ctx, cancel := context.WithTimeout(s.stop, makeTime)
+	defer cancel()
+	l, err := lockWith(ctx, still, p)
+	switch {
+	case s.stop.Err() != nil:
 		return nil, wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
+	case ctx.Err() != nil:
+		return nil, wire.Errorf(wire.CodeBusy, "very many passwords are being compared; try again in a moment")
 	}
 	return l, err
 }

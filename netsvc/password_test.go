@@ -3,20 +3,24 @@ package netsvc
 import (
 	"bytes"
 	"context"
+	"errors"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"golang.org/x/crypto/argon2"
 
+	"roomd/netsvc/wire"
 	"roomd/store"
 )
 
 func TestLock(t *testing.T) {
 	ctx := context.Background()
-	made, err := lockWith(ctx, "secret")
+	made, err := lockWith(ctx, nil, "secret")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +30,7 @@ func TestLock(t *testing.T) {
 	read := newLock(made.hash)
 	for _, l := range []*lock{made, read, read} {
 		for password, want := range map[string]bool{"secret": true, "Secret": false, "": false} {
-			if got, err := l.opens(ctx, password, false); err != nil || got != want {
+			if got, err := l.opens(ctx, nil, password, ofStranger); err != nil || got != want {
 				t.Errorf("%q: %v, %v", password, got, err)
 			}
 		}
@@ -34,17 +38,17 @@ func TestLock(t *testing.T) {
 	if newLock("") != nil {
 		t.Error("no password is a lock")
 	}
-	other, err := lockWith(ctx, "secret")
+	other, err := lockWith(ctx, nil, "secret")
 	if err != nil || other.hash == made.hash {
 		t.Error("two hashes are the same", err)
 	}
 	done, cancel := context.WithCancel(ctx)
 	cancel()
-	hashing <- struct{}{}
-	if _, err := lockWith(done, "secret"); err == nil {
+	all := allTurns(t)
+	if _, err := lockWith(done, nil, "secret"); err == nil {
 		t.Error("who does not wait for the turn gets a hash")
 	}
-	<-hashing
+	all()
 }
 
 // What is made of a password is what the library makes of it, whatever it costs.
@@ -58,29 +62,112 @@ func TestHash(t *testing.T) {
 	}
 }
 
-// Addresses that have given wrong passwords wait for each other. Who has not
-// does not wait for them, and hashes of other costs are read, too.
-func TestDoubt(t *testing.T) {
+// What is compared, or made, takes a turn until the right password is known. Hashes
+// of other costs are read, too.
+func TestComparisonsTakeTurns(t *testing.T) {
 	// Of "secret", 19 MiB and two passes: what was made once is compared for ever.
 	l := newLock("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$6G4RVhNf4sYzxbGJQzsImNwnF3BnniV+nogjylwdjiA")
-	doubting <- struct{}{}
-	defer func() { <-doubting }()
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := l.opens(ctx, "wrong", true); err == nil {
-		t.Error("two in doubt are compared at a time")
+	give := allTurns(t)
+	done, cancel := context.WithCancel(context.Background())
+	cancel()
+	for as := range ranks {
+		if _, err := l.opens(done, nil, "wrong", as); !errors.Is(err, context.Canceled) {
+			t.Error("it is compared without a turn:", err)
+		}
 	}
+	give()
 	for range 2 {
-		if ok, err := l.opens(context.Background(), "secret", false); !ok || err != nil {
+		if ok, err := l.opens(context.Background(), nil, "secret", ofStranger); !ok || err != nil {
 			t.Error("the right one does not open:", err)
 		}
 	}
-	if ok, err := l.opens(ctx, "secret", true); !ok || err != nil {
+	give = allTurns(t)
+	if ok, err := l.opens(done, nil, "secret", ofDoubted); !ok || err != nil {
 		t.Error("what is known has to wait:", err)
 	}
-	if ok, err := newLock(l.hash).opens(context.Background(), "wrong", false); ok || err != nil {
+	give()
+	if ok, err := newLock(l.hash).opens(context.Background(), nil, "wrong", ofStranger); ok || err != nil {
 		t.Error("a wrong one opens", err)
 	}
+}
+
+// allTurns takes every turn for hashes, and returns what gives them back.
+func allTurns(t *testing.T) (give func()) {
+	n := min(max(1, runtime.GOMAXPROCS(0)/2), 8)
+	for range n {
+		if err := hashing.take(t.Context(), nil, ofInsider); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() {
+		for range n {
+			hashing.give()
+		}
+	}
+}
+
+// So many work at a time as there are turns; the best rank is next, and in it the
+// first. Those that wait are bounded, and who leaves the queue takes no turn along.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &turns{free: 1}
+		take := func(as rank) {
+			if err := q.take(t.Context(), nil, as); err != nil {
+				t.Error(err)
+			}
+		}
+		take(ofDoubted)
+		var order []rank
+		for _, as := range []rank{ofDoubted, ofMaker, ofStranger, ofDoubted, ofInsider, ofStranger} {
+			go func() {
+				take(as)
+				order = append(order, as)
+				q.give()
+			}()
+			synctest.Wait()
+		}
+		leaves := func(ctx context.Context, still chan struct{}, end func(), want error) {
+			go func() {
+				if err := q.take(ctx, still, ofInsider); err != want {
+					t.Errorf("%v, want %v", err, want)
+				}
+			}()
+			synctest.Wait()
+			end()
+			synctest.Wait()
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		leaves(gone, nil, cancel, context.Canceled)
+		still := make(chan struct{})
+		leaves(t.Context(), still, func() { close(still) }, errStill)
+		q.give()
+		synctest.Wait()
+		if want := []rank{ofInsider, ofStranger, ofStranger, ofMaker, ofDoubted, ofDoubted}; !slices.Equal(order, want) || q.free != 1 {
+			t.Errorf("%v, want %v; %d free", order, want, q.free)
+		}
+		take(ofInsider)
+		for range mostQueued {
+			go func() {
+				take(ofDoubted)
+				q.give()
+			}()
+		}
+		synctest.Wait()
+		var busy *wire.Error
+		if err := q.take(t.Context(), nil, ofDoubted); !errors.As(err, &busy) || busy.Code != wire.CodeBusy {
+			t.Errorf("one more may wait: %v", err)
+		}
+		go func() {
+			take(ofStranger) // another rank has room
+			q.give()
+		}()
+		synctest.Wait()
+		q.give()
+		synctest.Wait()
+		if q.free != 1 {
+			t.Error(q.free, "are free")
+		}
+	})
 }
 
 // Of locks that are set at the same time one is the last, and it is the same in
@@ -130,7 +217,7 @@ func FuzzHash(f *testing.F) {
 		if err == nil && (h.memory > 1<<20 || h.passes > 100 || h.threads == 0 || len(h.salt) < 8 || len(h.sum) < 16) {
 			t.Errorf("%q is %+v", s, h)
 		}
-		if _, err := newLock("x"+s).opens(context.Background(), "secret", false); err == nil {
+		if _, err := newLock("x"+s).opens(context.Background(), nil, "secret", ofStranger); err == nil {
 			t.Errorf("%q opens", s)
 		}
 	})

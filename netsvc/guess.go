@@ -1,0 +1,405 @@
+package netsvc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"time"
+
+	"roomd/netsvc/wire"
+)
+
+// A password that is wrong costs the address that gave it, the networks around
+// that address, and the room. Whoever guesses runs into the first of these bounds
+// that is used up, however many addresses it has. An address that was inside the
+// room not long ago has only its own bound: strangers cannot keep it out.
+const (
+	// After a wrong password the next one from that address (IPv6: its /64) is
+	// looked at only after a time, which doubles with each and is forgotten in the
+	// end.
+	guessPause  = 250 * time.Millisecond
+	guessLonger = time.Minute
+	guessForget = time.Hour
+
+	// A password that comes before its time is held for so long at most, then
+	// its answer comes instead: a guesser costs no more than that.
+	holdGuess = time.Second
+
+	// insideTime is how long a room knows an address that was inside.
+	insideTime = 7 * 24 * time.Hour
+)
+
+// guessRate is how many wrong passwords there may be: in a second, and at once.
+// Addresses that have given wrong ones, or whose neighbours have, may use half of
+// what there is at once: the other half is for those that have not.
+type guessRate struct{ rate, burst float64 }
+
+var (
+	guessesNear = guessRate{1. / 30, 16}  // from a /56, or a /24 of IPv4
+	guessesWide = guessRate{1. / 15, 32}  // from a /48
+	guessesRoom = guessRate{1. / 10, 128} // in a room, from all strangers together
+)
+
+// pay takes one out of what is whole again at the time full, as spend does.
+func (b guessRate) pay(now, full time.Time, doubt bool) (after time.Time, wait time.Duration) {
+	burst := b.burst
+	if doubt {
+		burst /= 2
+	}
+	return spend(now, full, 1, b.rate, burst)
+}
+
+// back is full without one that was paid.
+func (b guessRate) back(full time.Time) time.Time {
+	return full.Add(-time.Duration(float64(time.Second) / b.rate))
+}
+
+// network is what lies around an address.
+type network struct {
+	prefix netip.Prefix
+	bound  guessRate
+}
+
+// networks are those around an address, the nearest first.
+func networks(a netip.Addr) []network {
+	around := func(bits int) netip.Prefix {
+		p, _ := a.Prefix(bits)
+		return p
+	}
+	if a = a.Unmap().WithZone(""); a.Is4() {
+		return []network{{around(24), guessesNear}}
+	}
+	return []network{{around(56), guessesNear}, {around(48), guessesWide}}
+}
+
+// guesser is an address that gives passwords. One of its passwords is looked at
+// at a time.
+type guesser struct {
+	turn   chan struct{} // capacity 1
+	users  int           // who has or awaits the turn; guarded by gate.mu
+	wrong  int           // in a row; this and what follows belong to the turn
+	until  time.Time     // no password is looked at before
+	lately time.Time     // the last wrong one
+}
+
+// doubted reports whether the address has given a wrong password of late.
+func (u *guesser) doubted(now time.Time) bool { return u.wrong > 0 && now.Sub(u.lately) <= guessForget }
+
+// failed notes a wrong password and returns how long the next one has to wait.
+func (u *guesser) failed(now time.Time) time.Duration {
+	if !u.doubted(now) {
+		u.wrong = 0
+	}
+	wait := min(guessPause<<min(u.wrong, 20), guessLonger)
+	u.wrong++
+	u.lately, u.until = now, now.Add(wait)
+	return wait
+}
+
+// guess is a password that may be looked at. It has the turn of its address, and
+// its networks and the room have paid for it, unless it was inside.
+type guess struct {
+	from   *guesser
+	lock   *lock
+	addr   netip.Addr
+	inside bool
+	doubt  bool
+}
+
+// rank is whose password is compared first.
+func (u *guess) rank() rank {
+	switch {
+	case u.inside:
+		return ofInsider
+	case u.doubt:
+		return ofDoubted
+	}
+	return ofStranger
+}
+
+// refusedGuess is what a password is answered that is not looked at.
+type refusedGuess string
+
+func (e refusedGuess) Error() string { return string(e) }
+
+// guess waits until an address may have a password looked at, which must be
+// settled then. If that takes too long the error is a refusedGuess; errStill says
+// that the server is to stand still.
+func (s *Service) guess(ctx context.Context, l *lock, a netip.Addr) (*guess, error) {
+	for left := holdGuess; ; {
+		from, err := s.turn(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		u := &guess{from: from, lock: l, addr: a}
+		text := "your address has given wrong passwords"
+		wait := time.Until(from.until)
+		if wait <= 0 {
+			text = "many wrong passwords were given"
+			if wait = s.gate.pay(time.Now(), u); wait <= 0 {
+				return u, nil
+			}
+		}
+		s.gate.done(from)
+		if left <= 0 {
+			return nil, refusedGuess(fmt.Sprintf("%s: wait %v before the next one", text, max(wait.Round(100*time.Millisecond), 100*time.Millisecond)))
+		}
+		pause := min(wait, left)
+		left -= pause
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-s.still.freezing():
+			err = errStill
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		t.Stop()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// pay makes the networks and the room pay for a password, all of them or, if it
+// has to wait, none.
+func (g *gate) pay(now time.Time, u *guess) (wait time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	u.doubt = u.from.doubted(now)
+	if u.inside = now.Sub(u.lock.inside[block(u.addr)]) <= insideTime; u.inside {
+		return 0
+	}
+	around := networks(u.addr)
+	own, after := u.doubt, make([]time.Time, len(around))
+	for i, n := range around {
+		full, w := g.networks.rest[n.prefix], time.Duration(0)
+		u.doubt = u.doubt || full.After(now)
+		after[i], w = n.bound.pay(now, full, own)
+		wait = max(wait, w)
+	}
+	room, w := guessesRoom.pay(now, u.lock.guessed, u.doubt)
+	if wait = max(wait, w); wait > 0 {
+		return wait
+	}
+	u.lock.guessed = room
+	for i, n := range around {
+		g.networks.put(now, n.prefix, after[i])
+	}
+	return 0
+}
+
+// settle ends a guess: with the right password, or one that was not compared, what
+// was paid is given back; after a wrong one it returns how long the next has to
+// wait.
+func (g *gate) settle(now time.Time, u *guess, compared, right bool) (wait time.Duration) {
+	defer g.done(u.from)
+	if compared && !right {
+		return u.from.failed(now)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !u.inside {
+		u.lock.guessed = guessesRoom.back(u.lock.guessed)
+		for _, n := range networks(u.addr) {
+			if full, known := g.networks.rest[n.prefix]; known {
+				g.networks.rest[n.prefix] = n.bound.back(full)
+			}
+		}
+	}
+	return 0
+}
+
+// remember notes that an address is, or was, inside a room with a password. Each
+// of so many rooms knows its part of mostAddresses.
+func (g *gate) remember(now time.Time, l *lock, a netip.Addr, rooms int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l.inside == nil {
+		l.inside = make(map[netip.Prefix]time.Time)
+	}
+	k := block(a)
+	if _, known := l.inside[k]; !known && len(l.inside) >= max(16, mostAddresses/max(rooms, 1)) {
+		oldest := k
+		for p, at := range l.inside {
+			if oldest == k || at.Before(l.inside[oldest]) {
+				oldest = p
+			}
+		}
+		delete(l.inside, oldest)
+	}
+	l.inside[k] = now
+}
+
+// remember notes that the address of a member is known in its room.
+func (r *Room) remember(a netip.Addr) {
+	if l := r.lock.Load(); l != nil {
+		r.svc.mu.Lock()
+		rooms := len(r.svc.rooms)
+		r.svc.mu.Unlock()
+		r.svc.gate.remember(time.Now(), l, a, rooms)
+	}
+}
+
+// guessState is what is handed over of a guesser.
+type guessState struct {
+	Wrong  int       `json:"wrong"`
+	Until  time.Time `json:"until"`
+	Lately time.Time `json:"lately"`
+}
+
+// state is what addresses and networks have guessed and paid.
+func (g *gate) state(now time.Time) (all map[netip.Prefix]guessState, paid map[netip.Prefix]time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all, paid = make(map[netip.Prefix]guessState), make(map[netip.Prefix]time.Time)
+	for k, u := range g.guesses {
+		select {
+		case u.turn <- struct{}{}:
+			if u.doubted(now) {
+				all[k] = guessState{u.wrong, u.until, u.lately}
+			}
+			<-u.turn
+		default: // it stays behind
+		}
+	}
+	for k, full := range g.networks.rest {
+		if full.After(now) {
+			paid[k] = full
+		}
+	}
+	return all, paid
+}
+
+// restore takes over what state gave.
+func (g *gate) restore(all map[netip.Prefix]guessState, paid map[netip.Prefix]time.Time) {
+	for k, st := range all {
+		u := g.guesser(k)
+		u.wrong, u.until, u.lately = st.Wrong, st.Until, st.Lately
+		g.unuse(u)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.networks.rest = paid
+}
+
+// lockState is who is known of a room, and what strangers have paid.
+func (g *gate) lockState(l *lock) (inside map[netip.Prefix]time.Time, guessed time.Time) {
+	if l == nil {
+		return nil, guessed
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(l.inside), l.guessed
+}
+
+// turn waits until an address may have a password compared, or be told that it
+// may not yet.
+func (s *Service) turn(ctx context.Context, a netip.Addr) (*guesser, error) {
+	g := &s.gate
+	u := g.guesser(block(a))
+	select {
+	case u.turn <- struct{}{}:
+		return u, nil
+	default:
+	}
+	err := errStill
+	select {
+	case u.turn <- struct{}{}:
+		return u, nil
+	case <-s.still.freezing():
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	g.unuse(u)
+	return nil, err
+}
+
+// done ends a turn.
+func (g *gate) done(u *guesser) {
+	<-u.turn
+	g.unuse(u)
+}
+
+func (g *gate) unuse(u *guesser) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	u.users--
+}
+
+// guesser finds what is known of an address. Of more than mostAddresses some
+// that nobody uses are forgotten: those that guess no more, then any.
+func (g *gate) guesser(k netip.Prefix) *guesser {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	u := g.guesses[k]
+	if u == nil {
+		if len(g.guesses) >= mostAddresses {
+			g.forget()
+		}
+		if g.guesses == nil {
+			g.guesses = make(map[netip.Prefix]*guesser)
+		}
+		u = &guesser{turn: make(chan struct{}, 1)}
+		g.guesses[k] = u
+	}
+	u.users++
+	return u
+}
+
+func (g *gate) forget() {
+	now := time.Now()
+	for k, u := range g.guesses {
+		if u.users == 0 && now.Sub(u.lately) > guessForget {
+			delete(g.guesses, k)
+		}
+	}
+	for k, u := range g.guesses { // in no order: a flood of addresses drives out its own
+		if len(g.guesses) < mostAddresses*3/4 {
+			return
+		}
+		if u.users == 0 {
+			delete(g.guesses, k)
+		}
+	}
+}
+
+// answerPassword looks at a password given at the gate. Without one, p is "".
+func (r *Room) answerPassword(ctx context.Context, who *caller, l *lock, p string) (answer string, inside bool, err error) {
+	g := &r.svc.gate
+	u, err := r.svc.guess(ctx, l, who.addr.Addr())
+	var refused refusedGuess
+	if errors.As(err, &refused) {
+		g.held.Add(1)
+		return "* " + string(refused) + "\n", false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	right := false
+	if p != "" {
+		right, err = l.opens(ctx, r.svc.still.freezing(), p, u.rank())
+	}
+	wait := g.settle(time.Now(), u, err == nil, right)
+	var busy *wire.Error
+	switch {
+	case errors.As(err, &busy):
+		g.held.Add(1)
+		return "* " + busy.Text + "\n", false, nil
+	case err != nil:
+		if ctx.Err() == nil && !errors.Is(err, errStill) {
+			r.svc.log.Error("password", "room", r.name(), "error", err)
+			err = refusal("* the server could not compare the password\n")
+		}
+		return "", false, err
+	case right:
+		g.right.Add(1)
+		r.remember(who.addr.Addr())
+		return "", true, nil
+	}
+	g.wrong.Add(1)
+	r.svc.log.Info("wrong password", "room", r.name(), "remote", who.addr, "next_after", wait)
+	return fmt.Sprintf("* that is not the password; the next one may come after %v\n", wait), false, nil
+}

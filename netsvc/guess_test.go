@@ -1,0 +1,250 @@
+package netsvc
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestGuessesAreBounded(t *testing.T) {
+	var g gate
+	kept := g.guesser(netip.MustParsePrefix("192.0.2.1/32"))
+	for i := range 2 * mostAddresses {
+		u := g.guesser(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32))
+		u.failed(time.Now())
+		g.unuse(u)
+	}
+	if n := len(g.guesses); n > mostAddresses {
+		t.Error(n, "addresses are remembered")
+	}
+	if g.guesser(netip.MustParsePrefix("192.0.2.1/32")) != kept {
+		t.Error("one that is in use was forgotten")
+	}
+	u := &guesser{}
+	now := time.Unix(0, 0)
+	for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 240, 240, 240} {
+		if wait := u.failed(now); wait != want*guessPause {
+			t.Errorf("after %d: %v", i+1, wait)
+		}
+	}
+	if wait := u.failed(now.Add(2 * guessForget)); wait != guessPause {
+		t.Errorf("after a long time: %v", wait)
+	}
+}
+
+// guessers is a service that passwords are given to, in synthetic time.
+type guessers struct {
+	t *testing.T
+	s *Service
+	l *lock
+}
+
+// give lets an address give a password, and reports whether it was looked at.
+func (g guessers) give(a netip.Addr, right bool) (looked bool) {
+	g.t.Helper()
+	u, err := g.s.guess(g.t.Context(), g.l, a)
+	var held refusedGuess
+	switch {
+	case errors.As(err, &held):
+		return false
+	case err != nil:
+		g.t.Error(err)
+		return false
+	}
+	g.s.gate.settle(time.Now(), u, true, right)
+	return true
+}
+
+// attack lets addresses guess for a time, so many side by side and each as often as
+// it may, and returns how many of their passwords were looked at.
+func (g guessers) attack(d time.Duration, addr func(n int) netip.Addr, addrs int) (looked int) {
+	var mu sync.Mutex
+	n, end := 0, time.Now().Add(d)
+	var all sync.WaitGroup
+	for range 32 {
+		all.Go(func() {
+			for time.Now().Before(end) {
+				mu.Lock()
+				a := addr(n % addrs)
+				n++
+				mu.Unlock()
+				if g.give(a, false) {
+					mu.Lock()
+					looked++
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	all.Wait()
+	return looked
+}
+
+func inSynctest(t *testing.T, f func(g guessers)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Service{}
+		s.still.init()
+		f(guessers{t, s, newLock("x")})
+	})
+}
+
+// sixes are the /64s of a /48, and of further ones behind it.
+func sixes(n int) netip.Addr {
+	return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n), 15: 1})
+}
+
+// What an address has around it costs as much as it does itself: the 65,536
+// networks (/64) of one /48 gave 100,000 passwords in 14 s. A botnet, each address
+// in a network of its own, is bounded by the room.
+func TestGuessesFromNetworks(t *testing.T) {
+	const quarter = 900
+	for what, c := range map[string]struct {
+		addr  func(n int) netip.Addr
+		addrs int
+		most  float64 // that is looked at in a quarter of an hour
+	}{
+		"an address":         {func(int) netip.Addr { return sixes(0) }, 1, 8 + 15},
+		"a /64":              {func(n int) netip.Addr { a := sixes(0).As16(); a[14] = byte(n); return netip.AddrFrom16(a) }, 256, 8 + 15},
+		"a /56":              {sixes, 256, guessesNear.burst + quarter*guessesNear.rate},
+		"a /48":              {sixes, 1 << 16, guessesWide.burst + quarter*guessesWide.rate},
+		"a /24 of IPv4":      {func(n int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}) }, 256, guessesNear.burst + quarter*guessesNear.rate},
+		"a /24 of IPv4-in-6": {func(n int) netip.Addr { return netip.AddrFrom16(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}).As16()) }, 256, guessesNear.burst + quarter*guessesNear.rate},
+		"a botnet of /48s":   {func(n int) netip.Addr { return sixes(n << 16) }, 1 << 14, guessesRoom.burst + quarter*guessesRoom.rate},
+		"a botnet of IPv4":   {func(n int) netip.Addr { return netip.AddrFrom4([4]byte{byte(n >> 8), byte(n), 1, 1}) }, 1 << 16, guessesRoom.burst + quarter*guessesRoom.rate},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			inSynctest(t, func(g guessers) {
+				looked := g.attack(15*time.Minute, c.addr, c.addrs)
+				if float64(looked) > c.most+1 || float64(looked) < c.most/3 {
+					t.Errorf("%d passwords are looked at in a quarter of an hour, and not about %v at most", looked, c.most)
+				}
+				// Five digits last a week at least, eight letters for ever.
+				if days := 1e5 / guessesRoom.rate / (24 * 3600); days < 7 {
+					t.Errorf("five digits last %.1f days", days)
+				}
+			})
+		})
+	}
+}
+
+// Whoever was inside is looked at during any attack, for a week; strangers that have
+// given no wrong password have a part that those that have cannot use up. After an
+// attack from the same network each has its time again.
+func TestInsidersAreNotKeptOut(t *testing.T) {
+	inSynctest(t, func(g guessers) {
+		near, far := netip.MustParseAddr("2001:db8:0:5::1"), netip.MustParseAddr("198.51.100.7")
+		for _, a := range []netip.Addr{near, far} {
+			if !g.give(a, true) {
+				t.Fatal("the first is not looked at")
+			}
+			g.s.gate.remember(time.Now(), g.l, a, 1)
+		}
+		g.attack(time.Minute, sixes, 1<<16)
+		fresh := netip.MustParseAddr("203.0.113.1")
+		if !g.give(fresh, true) {
+			t.Error("one /48 keeps strangers out")
+		}
+		g.attack(time.Minute, func(n int) netip.Addr { return sixes(n << 16) }, 1<<14)
+		if g.give(fresh, true) {
+			t.Error("strangers have no bound")
+		}
+		for _, a := range []netip.Addr{near, far} {
+			for range 100 {
+				if !g.give(a, true) {
+					t.Fatal("who was inside is kept out: ", a)
+				}
+			}
+		}
+		if guess, err := g.s.guess(t.Context(), g.l, near); err != nil || guess.rank() != ofInsider {
+			t.Error("who was inside does not go first:", err)
+		} else {
+			g.s.gate.settle(time.Now(), guess, false, false)
+		}
+		time.Sleep(insideTime)
+		if !g.give(fresh, true) {
+			t.Error("it has no end")
+		}
+		g.attack(time.Minute, func(n int) netip.Addr { return sixes(n << 16) }, 1<<14)
+		if g.give(far, true) {
+			t.Error("it is known for ever")
+		}
+	})
+}
+
+// Right passwords, and those that are not compared, cost nothing, however many come
+// from one network.
+func TestRightPasswordsCostNothing(t *testing.T) {
+	inSynctest(t, func(g guessers) {
+		for n := range 10_000 {
+			if !g.give(sixes(n%512), true) {
+				t.Fatalf("number %d has to wait", n)
+			}
+		}
+		u, err := g.s.guess(t.Context(), g.l, sixes(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.s.gate.settle(time.Now(), u, false, false)
+		if u.from.wrong != 0 || g.l.guessed.After(time.Now()) {
+			t.Error("what is not compared counts")
+		}
+		for p, full := range g.s.gate.networks.rest {
+			if full.After(time.Now()) {
+				t.Error(p, "has paid")
+			}
+		}
+	})
+}
+
+// What is known of a room's addresses is bounded; those that were inside last stay.
+func TestInsideIsBounded(t *testing.T) {
+	var g gate
+	l, now := newLock("x"), time.Unix(1000, 0)
+	for n := range 2000 {
+		g.remember(now.Add(time.Duration(n)), l, sixes(n), 64)
+	}
+	if n := len(l.inside); n != mostAddresses/64 {
+		t.Errorf("%d are known", n)
+	}
+	if _, known := l.inside[block(sixes(1999))]; !known {
+		t.Error("the last is not known")
+	}
+	if _, known := l.inside[block(sixes(1999-mostAddresses/64))]; known {
+		t.Error("an old one is known still")
+	}
+	g.remember(now, l, sixes(5000), 1<<20)
+	if n := len(l.inside); n > mostAddresses/64 {
+		t.Errorf("%d are known", n)
+	}
+}
+
+// A server that is to stand still does not wait for a guess that is held, or for the
+// turn of one.
+func TestGuessesStandStill(t *testing.T) {
+	inSynctest(t, func(g guessers) {
+		a := sixes(1)
+		for range 5 {
+			g.give(a, false)
+		}
+		u, err := g.s.guess(t.Context(), g.l, sixes(2<<16))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range []netip.Addr{a, sixes(2 << 16)} {
+			go func() {
+				if _, err := g.s.guess(context.Background(), g.l, a); err != errStill {
+					t.Error(err)
+				}
+			}()
+		}
+		synctest.Wait()
+		close(g.s.still.freeze)
+		synctest.Wait()
+		g.s.gate.settle(time.Now(), u, true, false)
+	})
+}

@@ -1,0 +1,87 @@
+package netsvc
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+
+	"roomd/netsvc/wire"
+)
+
+// rank is whose turn comes first.
+type rank int
+
+const (
+	ofInsider  rank = iota // an address that was inside the room
+	ofStranger             // one that has given no wrong password, and its neighbours have not
+	ofMaker                // of a new password
+	ofDoubted
+	ranks
+)
+
+// mostQueued is how many of a rank may wait: a room's strangers all do, before its
+// first right password.
+const mostQueued = 256
+
+// turns lets only so many work at a time. Of those that wait the first of the best
+// rank is next.
+type turns struct {
+	mu      sync.Mutex
+	free    int
+	waiting [ranks][]chan struct{} // closed when it is their turn
+}
+
+// hashing is for argon2: half of the processors, and at most so many as their
+// memory (7 MiB each) is no matter.
+var hashing = &turns{free: min(max(1, runtime.GOMAXPROCS(0)/2), 8)}
+
+// take waits for a turn, which must be given back. The error is a *wire.Error if
+// too many wait, and errStill if the server is to stand still.
+func (q *turns) take(ctx context.Context, still <-chan struct{}, as rank) error {
+	q.mu.Lock()
+	if q.free > 0 {
+		q.free--
+		q.mu.Unlock()
+		return nil
+	}
+	if len(q.waiting[as]) >= mostQueued {
+		q.mu.Unlock()
+		return wire.Errorf(wire.CodeBusy, "very many passwords are being compared; try again in a moment")
+	}
+	mine := make(chan struct{})
+	q.waiting[as] = append(q.waiting[as], mine)
+	q.mu.Unlock()
+	err := errStill
+	select {
+	case <-mine:
+		return nil
+	case <-still:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	q.mu.Lock()
+	i := slices.Index(q.waiting[as], mine)
+	if i >= 0 {
+		q.waiting[as] = slices.Delete(q.waiting[as], i, i+1)
+	}
+	q.mu.Unlock()
+	if i < 0 { // it came at the same time
+		q.give()
+	}
+	return err
+}
+
+// give gives a turn back.
+func (q *turns) give() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, w := range q.waiting {
+		if len(w) > 0 {
+			close(w[0])
+			q.waiting[i] = slices.Delete(w, 0, 1)
+			return
+		}
+	}
+	q.free++
+}
