@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"roomd/netsvc"
 	"roomd/store"
 )
 
@@ -48,27 +47,10 @@ func (d *diagnosis) say(level, about, format string, args ...any) {
 	*d = append(*d, finding{level, about, fmt.Sprintf(format, args...)})
 }
 
-// compare looks for what does not agree. What is just changing looks the same
-// for a moment: only what is found again and again is said.
+// compare looks for what does not agree.
 func (c *call) compare(d *diagnosis) {
-	const looks, pause = 3, 50 * time.Millisecond
-	for i := range looks {
-		found := append(c.Service.Inconsistencies(), c.againstStore()...)
-		if len(found) == 0 {
-			break
-		}
-		if i < looks-1 {
-			t := time.NewTimer(pause)
-			select {
-			case <-t.C:
-				continue
-			case <-c.ctx.Done():
-				t.Stop()
-			}
-		}
-		for _, text := range found {
-			d.say("problem", "memory", "%s; the numbers of the server cannot be trusted until it is restarted", text)
-		}
+	for _, text := range c.Service.Inconsistencies() {
+		d.say("problem", "memory", "%s; the numbers of the server cannot be trusted until it is restarted", text)
 	}
 	for _, w := range c.Service.Ports().Unbound {
 		d.say("problem", "room "+w.Room, "%s; the server keeps trying, rebind %s tries at once", w.Cause, w.Room)
@@ -96,36 +78,6 @@ func (c *call) compare(d *diagnosis) {
 	if took := c.Store.Stalled(); took > 0 {
 		d.say("problem", "disk", "it has not answered for %v; lines wait and none is lost; see the log of the kernel", took.Round(100*time.Millisecond))
 	}
-}
-
-// againstStore compares the rooms with those on disk.
-func (c *call) againstStore() (found []string) {
-	kept, err := c.Store.Rooms()
-	if err != nil {
-		return []string{err.Error()}
-	}
-	there := make(map[uint64]netsvc.RoomDetail)
-	for _, r := range c.Service.Rooms() {
-		if r.ID != 0 {
-			there[r.ID] = r
-		}
-	}
-	for _, k := range kept {
-		r, ok := there[k.ID]
-		delete(there, k.ID)
-		switch {
-		case !ok:
-			found = append(found, fmt.Sprintf("the room %s is on disk and not here", k.Name))
-		case r.Name != k.Name || r.Port != k.Port || r.ReadOnly != k.Own.ReadOnly:
-			found = append(found, fmt.Sprintf("the room %s on port %d is %s on port %d on disk", r.Name, r.Port, k.Name, k.Port))
-		}
-	}
-	for _, r := range there {
-		if r.State != "closing" {
-			found = append(found, fmt.Sprintf("the room %s is here and not on disk", r.Name))
-		}
-	}
-	return found
 }
 
 // resources says what may run out.

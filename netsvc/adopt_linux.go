@@ -58,12 +58,15 @@ func (s *Service) Adopt(receive Receive) error {
 			return fmt.Errorf("take over %s: %w", kind, err)
 		}
 	}
+	here := uint64(0)
 	for _, r := range rooms {
 		if !a.given[r.id] {
 			return fmt.Errorf("the other process says nothing of the room %s", r.name())
 		}
 		a.missLost(r)
+		here += uint64(len(r.members))
 	}
+	s.uncounted.Store(s.members.Load() - s.endedMembers() - here)
 	if s.master.Load() == nil {
 		return errors.New("the other process has no master port")
 	}

@@ -63,6 +63,7 @@ func (r *Room) alter(fn func() error) error {
 		r.altered = false
 		r.mu.Unlock()
 	}()
+	defer r.svc.reshape()()
 	return fn()
 }
 
@@ -101,7 +102,7 @@ func (s *Service) Rename(name, to string) (RoomInfo, error) {
 	old := ""
 	err = r.alter(func() error {
 		// The name is reserved by a room that nobody finds, as it never opens.
-		stand := newRoom(s, store.Room{Name: n.Shown, Key: n.Key}, 0)
+		stand := standFor(s, n)
 		s.mu.Lock()
 		other := s.rooms[n.Key]
 		if other == nil {

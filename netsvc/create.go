@@ -23,18 +23,20 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 	if err != nil {
 		return info, "", err
 	}
+	defer s.reshape()()
 	kept, err := s.store.Create(p.record, networkAudit(by.Addr, "CREATE "+p.record.Name)...)
 	if err != nil {
 		p.giveUp()
 		return info, "", storeError(fmt.Errorf("create the room %s: %w", p.record.Name, err))
 	}
-	if !p.room.publish(kept, p.ln) {
+	r := p.kept(kept)
+	if !r.publish(p.ln) {
 		// Stopping: the room is on disk and will be there at the next start.
 		return info, "", wire.Errorf(wire.CodeShuttingDown, "the server is stopping; the room %s will be there when it is back", kept.Name)
 	}
 	s.log.Info("room created", "room", kept.Name, "port", kept.Port, "by", cmp.Or(by.Addr, by.By, "operator"))
 	s.hub.publish(Happening{Type: "create", Room: kept.Name, Remote: by.Addr, By: by.By})
-	info, _ = p.room.info()
+	info, _ = r.info()
 	return info, p.key, nil
 }
 
@@ -66,7 +68,7 @@ func (s *Service) createFirst() error {
 		return fmt.Errorf("create the first rooms: %w", err)
 	}
 	for i, p := range plans {
-		p.room.publish(kept[i], p.ln)
+		p.kept(kept[i]).publish(p.ln)
 		s.log.Info("room created", "room", kept[i].Name, "port", kept[i].Port, "by", "server.create")
 	}
 	return nil
@@ -74,10 +76,20 @@ func (s *Service) createFirst() error {
 
 // planned is a room that has a name and a port, and is not on disk yet.
 type planned struct {
-	room   *Room
-	ln     *listeners
-	record store.Room
-	key    string
+	stand   *Room // has the name
+	ln      *listeners
+	record  store.Room
+	key     string
+	creator uint64 // session
+	lock    *lock
+}
+
+// kept is the room, once it is on disk as k.
+func (p *planned) kept(k store.Room) *Room {
+	r := newRoom(p.stand.svc, k, 0)
+	r.creator = p.creator
+	r.lock.Store(p.lock)
+	return r
 }
 
 // plan reserves what a new room needs.
@@ -87,52 +99,50 @@ func (s *Service) plan(name string, by Creation) (*planned, error) {
 		return nil, err
 	}
 	topic := wire.CleanString(strings.TrimSpace(by.Topic))
-	r := newRoom(s, store.Room{Name: n.Shown, Key: n.Key, Creator: by.Addr, Topic: topic}, 0)
-	r.creator = by.Session
-	if err := s.reserveName(r); err != nil {
+	stand, err := s.reserveName(n)
+	if err != nil {
 		return nil, err
 	}
+	var l *lock
 	hash := ""
 	if by.Password != "" {
 		var still <-chan struct{}
 		if by.Addr != "" { // a request is put off
 			still = s.still.freezing()
 		}
-		l, err := s.newPassword(by.Password, still)
-		if err != nil {
-			s.forget(r)
+		if l, err = s.newPassword(by.Password, still); err != nil {
+			s.forget(stand)
 			return nil, err
 		}
-		r.lock.Store(l)
 		hash = l.hash
 	}
 	var ln *listeners
 	if by.Port != 0 {
 		ln, err = s.bindChosen(by.Port)
 	} else {
-		ln, err = s.bindFree(r)
+		ln, err = s.bindFree(stand)
 	}
 	if err != nil {
-		s.forget(r)
+		s.forget(stand)
 		return nil, err
 	}
 	secret := make([]byte, 16)
 	rand.Read(secret)
 	key := hex.EncodeToString(secret)
 	keyHash := sha256.Sum256([]byte(key))
-	return &planned{r, ln, store.Room{
+	return &planned{stand, ln, store.Room{
 		Name: n.Shown, Key: n.Key, Port: ln.port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: hash, Topic: topic,
-	}, key}, nil
+	}, key, by.Session, l}, nil
 }
 
 // giveUp gives back what plan has reserved.
 func (p *planned) giveUp() {
-	s := p.room.svc
+	s := p.stand.svc
 	p.ln.close()
 	s.mu.Lock()
 	s.ports.putBack(p.ln.port)
 	s.mu.Unlock()
-	s.forget(p.room)
+	s.forget(p.stand)
 }
 
 // Creation says who creates a room.
@@ -145,31 +155,38 @@ type Creation struct {
 	Topic    string
 }
 
-// reserveName puts an opening room into the map.
-func (s *Service) reserveName(r *Room) error {
+// standFor is a room that stands in the map for one that is not on disk yet, to
+// reserve its name. It never opens, and has no ID: nobody finds it.
+func standFor(s *Service, n wire.Name) *Room {
+	return newRoom(s, store.Room{Name: n.Shown, Key: n.Key}, 0)
+}
+
+// reserveName puts a room that stands for another one into the map.
+func (s *Service) reserveName(n wire.Name) (stand *Room, err error) {
+	stand = standFor(s, n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old := s.rooms[r.key()]; old != nil {
+	if old := s.rooms[n.Key]; old != nil {
 		switch st := old.currentState(); st {
 		case closing:
-			return wire.Errorf(wire.CodeExists, "a room named %s is just being deleted; try again in a moment", old.name())
+			return nil, wire.Errorf(wire.CodeExists, "a room named %s is just being deleted; try again in a moment", old.name())
 		default:
-			return wire.Errorf(wire.CodeExists, "a room named %s is already there", old.name())
+			return nil, wire.Errorf(wire.CodeExists, "a room named %s is already there", old.name())
 		}
 	}
 	if s.stopping {
-		return wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
+		return nil, wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
 	}
 	if most := s.opts().Rooms; most > 0 && len(s.rooms) >= most {
-		return wire.Errorf(wire.CodeFull, "the server has %s, which is the limit", counted(len(s.rooms), "room"))
+		return nil, wire.Errorf(wire.CodeFull, "the server has %s, which is the limit", counted(len(s.rooms), "room"))
 	}
-	s.rooms[r.key()] = r
-	return nil
+	s.rooms[n.Key] = stand
+	return stand, nil
 }
 
-// forget takes a room that was never published out of the map.
-func (s *Service) forget(r *Room) {
+// forget takes what reserveName has put into the map out of it.
+func (s *Service) forget(stand *Room) {
 	s.mu.Lock()
-	delete(s.rooms, r.key())
+	delete(s.rooms, stand.key())
 	s.mu.Unlock()
 }

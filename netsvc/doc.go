@@ -44,7 +44,7 @@
 // None is held across I/O, a channel send or a transaction.
 //
 //   - Service.mu: names, rooms, the queue of ports, connections counted by
-//     address.
+//     address. With all Room.mu after it Inconsistencies sees one moment.
 //
 //   - Room.mu: members, nicks, state, topic. Admission and closing take it, and
 //     so does every append to the log, which makes "this member reads JSON from
@@ -52,6 +52,9 @@
 //
 //   - Member.mu: the queue of inserts and the lines in flight. The holder reads
 //     the log under it, so that an insert can be queued together with an append.
+//
+//   - Service.shaping is held, shared, from a change of a room on disk until it is in
+//     memory: alone, Inconsistencies can compare the two. It comes before Service.mu.
 //
 //   - A listener's lock is held while it accepts, and so comes before all others.
 //

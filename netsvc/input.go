@@ -258,17 +258,20 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 	if wait {
 		err = m.room.svc.store.Submit(context.Background(), p)
 	} else if ok, err = m.room.svc.store.TrySubmit(p); !ok && err == nil {
+		m.room.mu.Lock()
+		defer m.room.mu.Unlock()
 		m.mu.Lock()
 		m.inFlight--
 		m.mu.Unlock()
+		m.room.free(m) // it may have been kicked meanwhile
 		return false
 	}
 	if err != nil {
 		p.Err = err
-		m.refused(p)
 		m.room.mu.Lock()
+		defer m.room.mu.Unlock()
+		m.refused(p)
 		m.room.free(m)
-		m.room.mu.Unlock()
 	}
 	return true
 }

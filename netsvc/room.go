@@ -98,6 +98,7 @@ type Room struct {
 	pacer pacer
 }
 
+// newRoom is a room of the database, with the number of its newest line.
 func newRoom(s *Service, k store.Room, last uint64) *Room {
 	r := &Room{
 		created: k.Created, madeBy: k.Creator,
@@ -114,12 +115,20 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 	return r
 }
 
-// publish opens a room that has just been created. It reports false when the
-// server has begun to stop meanwhile: then the listeners are closed.
-func (r *Room) publish(k store.Room, ln *listeners) bool {
-	r.id, r.keyHash, r.created = k.ID, k.KeyHash, k.Created
-	r.identity = r.svc.store.Identity(k)
-	r.ident.Store(&ident{k.Name, k.Key, k.Port})
+// publish puts a room that is on disk where one that stands for it has reserved its
+// name, and opens it. It reports false when the server has begun to stop meanwhile:
+// then the listeners are closed.
+func (r *Room) publish(ln *listeners) bool {
+	r.svc.mu.Lock()
+	stopping := r.svc.stopping
+	if !stopping {
+		r.svc.rooms[r.key()] = r
+	}
+	r.svc.mu.Unlock()
+	if stopping {
+		ln.close()
+		return false
+	}
 	return r.opened(ln)
 }
 
@@ -303,6 +312,7 @@ func (r *Room) join(k link, addr netip.AddrPort, before *caller) (m *Member, why
 		r.svc.held.Add(-m.left.size())
 		r.remove(m)
 		delete(r.nicks, m.nick.Key)
+		r.svc.uncounted.Add(1)
 		return nil, noRoomLeft, r.line("the server has no room for another connection; try again in a moment\n")
 	}
 	r.readers.Add(1)

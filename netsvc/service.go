@@ -93,12 +93,15 @@ type Service struct {
 	conns    atomic.Int64   // connections of all kinds
 	sessions atomic.Uint64  // master connections so far
 
-	members  atomic.Uint64 // member IDs given
-	started  time.Time
-	logs     *roomlog.Budget
-	held     atomic.Int64  // bytes of input that have to wait
-	answers  atomic.Int64  // bytes of inserts that wait for members
-	sweeping chan struct{} // capacity 1: something was written
+	members atomic.Uint64 // member IDs given
+	// uncounted are members that came and did not end here: their connections could
+	// not be begun, or stayed with the process before.
+	uncounted atomic.Uint64
+	started   time.Time
+	logs      *roomlog.Budget
+	held      atomic.Int64  // bytes of input that have to wait
+	answers   atomic.Int64  // bytes of inserts that wait for members
+	sweeping  chan struct{} // capacity 1: something was written
 
 	gate     gate
 	connects pace
@@ -110,6 +113,11 @@ type Service struct {
 	hub      hub
 	counters counters
 	bans     atomic.Pointer[banList] // read at every join, replaced as a whole
+
+	// shaping is held, shared, by who creates, deletes, renames or moves a room or has
+	// another setting of one, from the change on disk until it is in memory, and
+	// alone by who compares the two. It comes after altering, before all others.
+	shaping sync.RWMutex
 
 	reconfiguring sync.Mutex // held from Prepare to Commit or Undo, and while settle is at work
 
@@ -363,6 +371,7 @@ func (s *Service) beginRemove(name, from string, allowed func(*Room) error) (*Ro
 		s.hub.publish(Happening{Type: "refuse", Room: r.name(), Remote: from, Text: "DELETE: " + err.Error()})
 		return nil, err
 	}
+	defer s.reshape()()
 	if !r.begin(deleted) {
 		return nil, wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
 	}

@@ -75,7 +75,9 @@ func (s *Service) Purge(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.store.Purge(k.ID); err != nil {
+	if err := s.store.Purge(k.ID); errors.Is(err, store.ErrNoRoom) { // somebody else was faster
+		return wire.Errorf(wire.CodeNoRoom, "%s is no longer in the trash", k.Name)
+	} else if err != nil {
 		return storeError(fmt.Errorf("purge the room %s: %w", k.Name, err))
 	}
 	s.log.Info("room purged", "room", k.Name, "by", "operator")
@@ -95,28 +97,30 @@ func (s *Service) Restore(name string) (RoomInfo, error) {
 	if err != nil {
 		return RoomInfo{}, wire.Errorf(wire.CodeNoRoom, "%s is no longer in the trash", k.Name)
 	}
-	r := newRoom(s, k, st.Last)
-	if err := s.reserveName(r); err != nil {
-		return RoomInfo{}, err
-	}
-	ln, err := s.bindAgain(r, k.Port)
+	stand, err := s.reserveName(wire.Name{Shown: k.Name, Key: k.Key})
 	if err != nil {
-		s.forget(r)
 		return RoomInfo{}, err
 	}
+	ln, err := s.bindAgain(stand, k.Port)
+	if err != nil {
+		s.forget(stand)
+		return RoomInfo{}, err
+	}
+	defer s.reshape()()
 	back, err := s.store.Restore(k.ID, ln.port)
 	if err != nil {
 		ln.close()
 		s.mu.Lock()
 		s.ports.putBack(ln.port)
 		s.mu.Unlock()
-		s.forget(r)
+		s.forget(stand)
 		if errors.Is(err, store.ErrNoRoom) {
 			err = wire.Errorf(wire.CodeNoRoom, "%s is no longer in the trash", k.Name)
 		}
 		return RoomInfo{}, storeError(err)
 	}
-	if !r.publish(back, ln) {
+	r := newRoom(s, back, st.Last)
+	if !r.publish(ln) {
 		return RoomInfo{}, wire.Errorf(wire.CodeShuttingDown, "the server is stopping; %s will be there when it is back", k.Name)
 	}
 	s.log.Info("room restored", "room", k.Name, "port", back.Port, "by", "operator")

@@ -247,6 +247,9 @@ func TestUpgradeTLS(t *testing.T) {
 	bob.hear("* lobby: the server is being upgraded; come back and say /since 1")
 	session.hear("ERR shutting-down the server is being upgraded; connect again")
 	ann.hear("* guest-2 left (1 here)")
+	if out, errs, _ := p.admin("doctor"); strings.Contains(out, "cannot be trusted") {
+		t.Error(out, errs)
+	}
 	ann.say("missed\n")
 	ann.hear("<guest-1> missed")
 	bob = secure(p.first)

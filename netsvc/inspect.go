@@ -1,0 +1,157 @@
+package netsvc
+
+import (
+	"fmt"
+
+	"roomd/store"
+)
+
+// reshape is for who changes a room on disk and in memory: see Service.shaping. The
+// caller must call what it returns once both agree.
+func (s *Service) reshape() (end func()) {
+	s.shaping.RLock()
+	return s.shaping.RUnlock
+}
+
+// Inconsistencies compares what is kept twice: members with nicks and counters,
+// rooms with ports, and rooms with those on disk. It returns a sentence for each
+// thing that does not agree. Each comparison is of one moment: what is only just
+// being changed is not found, however much comes and goes.
+func (s *Service) Inconsistencies() []string {
+	found := s.memoryFaults()
+	if len(s.diskFaults()) == 0 {
+		return found
+	}
+	// The disk was read at another moment than the memory. Once changes that are
+	// under way have come to their end, and no other begins, that is no difference.
+	s.shaping.Lock()
+	defer s.shaping.Unlock()
+	return append(found, s.diskFaults()...)
+}
+
+// findings are sentences.
+type findings []string
+
+func (f *findings) say(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
+
+// memoryFaults compares what is kept twice in memory. It has the locks of the
+// service and of all rooms, in which everybody comes and goes, for as long as it
+// takes to look at every member.
+func (s *Service) memoryFaults() (found findings) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rooms := make(map[*Room]bool) // each once, even if it were found by two names
+	for _, r := range s.rooms {
+		if !rooms[r] {
+			rooms[r] = true
+			r.mu.Lock()
+			defer r.mu.Unlock()
+		}
+	}
+	members := uint64(0)
+	for r := range rooms {
+		r.faults(&found)
+		members += uint64(len(r.members))
+	}
+	if n := s.conns.Load(); n < int64(members) {
+		found.say("the count of connections is %d, and that of members %d", n, members)
+	}
+	ended := s.endedMembers() + s.uncounted.Load()
+	if came := s.members.Load(); came != ended+members {
+		found.say("of members %d came, %d went, and %d are here", came, ended, members)
+	}
+	owner := make(map[int]string)
+	for key, r := range s.rooms {
+		if r.key() != key {
+			found.say("%s is found as %s", r.name(), key)
+		}
+		port := r.port()
+		if port == 0 {
+			continue // it stands for another one
+		}
+		if owner[port] != "" {
+			found.say("%s and %s have the same port %d", owner[port], r.name(), port)
+		}
+		owner[port] = r.name()
+	}
+	for _, p := range s.ports.free {
+		if owner[p] != "" {
+			found.say("the port %d of %s is to be given out", p, owner[p])
+		}
+	}
+	return found
+}
+
+// endedMembers is how many members have ended, of all causes.
+func (s *Service) endedMembers() (n uint64) {
+	for _, of := range s.Counters().Ended {
+		n += of
+	}
+	return n
+}
+
+// faults compares members, nicks and listeners. mu is held.
+func (r *Room) faults(found *findings) {
+	json := 0
+	for i, m := range r.members {
+		if m.readsJSON {
+			json++
+		}
+		if int(m.index) != i || r.nicks[m.nick.Key] != m || m.cause != "" {
+			found.say("%s: member %d is not where it should be", r.name(), m.id)
+		}
+	}
+	if json != r.json {
+		found.say("%s: of readers of JSON there are %d, and %d are counted", r.name(), json, r.json)
+	}
+	for key, m := range r.nicks {
+		has := m.cause == "" && int(m.index) < len(r.members) && r.members[m.index] == m
+		if m.cause != "" { // it keeps its nick until all that it said is in the room
+			m.mu.Lock()
+			has = m.inFlight > 0
+			m.mu.Unlock()
+		}
+		if m.nick.Key != key || !has {
+			found.say("%s: the nick %s is kept for member %d, which has gone, or has another one", r.name(), key, m.id)
+		}
+	}
+	// While it is being moved it listens where it did.
+	if r.state == open && !r.altered && (r.ln == nil || r.ln.port != r.port()) {
+		found.say("%s: it is open, and its port %d is not bound", r.name(), r.port())
+	}
+}
+
+// diskFaults compares the rooms with those on disk.
+func (s *Service) diskFaults() (found findings) {
+	kept, err := s.store.Rooms()
+	if err != nil {
+		return findings{err.Error()}
+	}
+	here := make(map[uint64]*Room)
+	for _, r := range s.all() {
+		if r.id != 0 {
+			here[r.id] = r
+		}
+	}
+	for _, k := range kept {
+		r := here[k.ID]
+		delete(here, k.ID)
+		switch {
+		case r == nil:
+			found.say("the room %s is on disk and not here", k.Name)
+		case !r.is(k):
+			found.say("the room %s on port %d is %s on port %d on disk, or has other settings there", r.name(), r.port(), k.Name, k.Port)
+		}
+	}
+	for _, r := range here {
+		if !r.dropped.Load() { // else its members are leaving
+			found.say("the room %s is here and not on disk", r.name())
+		}
+	}
+	return found
+}
+
+// is reports whether the room is as on disk, in what the operator changes.
+func (r *Room) is(k store.Room) bool {
+	return *r.ident.Load() == ident{k.Name, k.Key, k.Port} && settingsText(*r.own.Load()) == settingsText(k.Own)
+}

@@ -1,0 +1,105 @@
+package netsvc
+
+import (
+	"bufio"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"roomd/store"
+)
+
+// Whatever is kept twice and does not agree is found, and nothing else.
+func TestInconsistencies(t *testing.T) {
+	st, err := store.Open(filepath.Join(t.TempDir(), "roomd.db"), store.Options{Trash: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := 27000 + rand.IntN(5000)
+	s := New(st, Options{
+		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{first, first + 39}, First: []string{"lobby"},
+		LineBytes: 4096, DeadPeer: time.Minute, MasterIdle: time.Minute, Delete: Anyone, Log: slog.New(slog.DiscardHandler),
+	})
+	t.Cleanup(func() {
+		s.Stop()
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.room("lobby")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.port()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := bufio.NewReader(c).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	locked := func(fn func()) func() error {
+		return func() error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			fn()
+			return nil
+		}
+	}
+	was, own, m := r.ident.Load(), r.own.Load(), r.present()[0]
+	var other store.Room
+	for _, f := range []struct {
+		says           string
+		wrong, righted func() error
+	}{
+		{"readers of JSON", locked(func() { r.json++ }), locked(func() { r.json-- })},
+		{"is not where it should be", locked(func() { m.index++ }), locked(func() { m.index-- })},
+		{"is not where it should be", locked(func() { delete(r.nicks, "guest-1") }), locked(func() { r.nicks["guest-1"] = m })},
+		{"the nick nobody is kept", locked(func() { r.nicks["nobody"] = m }), locked(func() { delete(r.nicks, "nobody") })},
+		{"the nick gone is kept", locked(func() { r.nicks["gone"] = &Member{cause: left} }), locked(func() { delete(r.nicks, "gone") })},
+		{"the nick lost is kept", locked(func() { r.nicks["lost"] = &Member{} }), locked(func() { delete(r.nicks, "lost") })},
+		{"its port", locked(func() { r.ln.port++ }), locked(func() { r.ln.port-- })},
+		{"the count of connections", locked(func() { s.conns.Add(-1) }), locked(func() { s.conns.Add(1) })},
+		{"of members 2 came", locked(func() { s.members.Add(1) }), locked(func() { s.members.Add(^uint64(0)) })},
+		{"of members 1 came, 1 went", locked(func() { s.counters.end(left) }), locked(func() { s.uncounted.Add(^uint64(0)) })},
+		{"is found as hall", locked(func() { s.rooms["hall"] = r }), locked(func() { delete(s.rooms, "hall") })},
+		{"have the same port", locked(func() {
+			s.rooms["hall"] = newRoom(s, store.Room{Name: "hall", Key: "hall", Port: r.port()}, 0)
+		}), locked(func() { delete(s.rooms, "hall") })},
+		{"is to be given out", locked(func() { s.ports.putBack(r.port()) }), locked(func() { s.ports.claim(r.port()) })},
+		{"is lobby on port", locked(func() { r.ident.Store(&ident{"loggia", was.key, was.port}) }), locked(func() { r.ident.Store(was) })},
+		{"has other settings", locked(func() { r.own.Store(&store.Settings{ReadOnly: true}) }), locked(func() { r.own.Store(own) })},
+		{"the room hall is on disk and not here", func() (err error) {
+			other, err = st.Create(store.Room{Name: "hall", Key: "hall", Port: first + 20})
+			return err
+		}, func() error { return st.Delete(other.ID) }},
+		{"the room lobby is here and not on disk", func() error { return st.Delete(r.id) }, func() error {
+			_, err := st.Restore(r.id, r.port())
+			return err
+		}},
+	} {
+		if err := f.wrong(); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Inconsistencies(); !strings.Contains(strings.Join(got, "\n"), f.says) {
+			t.Errorf("there is no %q in %q", f.says, got)
+		}
+		if err := f.righted(); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Inconsistencies(); got != nil {
+			t.Errorf("after %q: %q", f.says, got)
+		}
+	}
+}
