@@ -269,7 +269,7 @@ func (s *server) openDoors() error {
 	s.shell = &admin.Server{
 		Service: s.svc, Store: s.st, Log: s.tap, Stop: func() { s.halt(nil) }, Config: func() []admin.Setting { return s.config().settings() },
 		Reload: s.reload, Upgrade: s.upgrade, Version: thisVersion().Version, From: c.from(),
-		Addresses: func() string { return addresses(s.svc) }, Data: c.Server.Data, Group: c.Admin.Group,
+		Addresses: func() string { return addresses(s.svc) }, Data: absolute(c.Server.Data), Group: c.Admin.Group,
 		Files:   func() []string { return s.config().files() },
 		Dropped: s.lines.state, Certificate: func() *admin.Certificate { return s.pair.Load().about() },
 	}
@@ -310,7 +310,7 @@ func (s *server) run(console *admin.Console) error {
 	for _, w := range append(c.exposed(), c.portsAtRisk()...) {
 		s.log.Warn(w)
 	}
-	s.log.Info("ready", "master", addresses(s.svc), "version", thisVersion().Version, "config", c.from(), "database", c.Server.Data, "pid", os.Getpid())
+	s.log.Info("ready", "master", addresses(s.svc), "version", thisVersion().Version, "config", c.from(), "database", absolute(c.Server.Data), "pid", os.Getpid())
 	announce(s.out, c, s.svc)
 	s.manager.tell("READY=1", "STATUS="+statusLine(s.svc, s.st))
 	var attending sync.WaitGroup
@@ -413,7 +413,7 @@ func addresses(svc *netsvc.Service) string {
 // announce says where everything is. A few rooms are listed, many are counted.
 func announce(out io.Writer, c *Config, svc *netsvc.Service) {
 	const most = 10
-	fmt.Fprintf(out, "roomd %s, process %d, configuration: %s, database: %s\n", thisVersion().Version, os.Getpid(), c.from(), c.Server.Data)
+	fmt.Fprintf(out, "roomd %s, process %d, configuration: %s, database: %s\n", thisVersion().Version, os.Getpid(), c.from(), absolute(c.Server.Data))
 	fmt.Fprintf(out, "master port  %s\n", addresses(svc))
 	for _, m := range svc.Missing() {
 		fmt.Fprintf(out, "missing      %s: %s\n", m.Addr, m.Cause)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"os"
 	"path/filepath"
@@ -150,6 +151,29 @@ func TestWhichServer(t *testing.T) {
 		if status != exitDone || !strings.Contains(out, want) {
 			t.Errorf("the status does not say %s: %s%s", want, out, errs)
 		}
+	}
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	// Whoever reads them stands in another folder than the server.
+	cmd := p.roomd("serve", "--config", "config.toml")
+	cmd.Dir = p.dir
+	text, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Signal(syscall.SIGTERM)
+	first, err := bufio.NewReader(text).ReadString('\n')
+	if want := "configuration: " + p.dir + "/config.toml, database: " + p.dir + "/roomd.db\n"; err != nil || !strings.HasSuffix(first, want) {
+		t.Errorf("%q, %v; want %q", first, err, want)
+	}
+	out, errs, status = p.admin("status", "--json")
+	if want := `"database":"` + p.dir + `/roomd.db"`; status != exitDone || !strings.Contains(out, want) {
+		t.Error(out, errs)
 	}
 }
 
