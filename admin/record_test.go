@@ -217,8 +217,12 @@ func TestTimesOfTables(t *testing.T) {
 	s := startShell(t)
 	s.ok("create lobby")
 	s.speak("lobby", "hello")
+	s.join("lobby")
+	s.ok("ban 192.0.2.1 --for 30d --yes")
+	s.ok("create dev")
+	s.ok("delete dev --yes")
 	now := time.Now()
-	for _, line := range []string{"rooms", "room lobby", "audit", "status"} {
+	for _, line := range []string{"rooms", "room lobby", "members", "who guest-2", "bans", "trash", "audit", "status"} {
 		shown, relative := s.ok(line), s.ok(line+" --relative")
 		for _, zone := range []string{now.Format("2006-01-02 15:04:05 -0700")[:10], now.Format(" -0700")} {
 			if !strings.Contains(shown, zone) {
@@ -229,7 +233,9 @@ func TestTimesOfTables(t *testing.T) {
 			t.Errorf("%s --relative: %s", line, relative)
 		}
 	}
-	if out := s.ok("read lobby"); !strings.Contains(out, now.Format(" -0700 <")) {
-		t.Error(out)
+	for _, line := range []string{"read lobby", "search lobby hello"} {
+		if out := s.ok(line); !strings.Contains(out, now.Format(" -0700 <")) {
+			t.Errorf("%s: %s", line, out)
+		}
 	}
 }
