@@ -90,7 +90,7 @@ func (c *call) resources(d *diagnosis) error {
 		return err
 	}
 	if room, ok := diskFree(c.Data); ok && room < uint64(max(file, 100<<20)) {
-		d.say("risk", "disk", "%s are free, the database has %s; make room, or keep less: history.lines, history.age", cell("bytes", room), cell("bytes", file))
+		d.say("risk", "disk", "%s are free, the database has %s; make room, or keep less: history.lines, history.bytes, history.age", cell("bytes", room), cell("bytes", file))
 	}
 	for _, name := range store.LeftBehind(c.Data) {
 		d.say("risk", "disk", "%s was left behind by a process that was killed; the next start removes it, and you may", name)
@@ -153,7 +153,7 @@ func (c *call) configured(d *diagnosis) {
 	if set["history.durability"] == "relaxed" {
 		d.say("risk", "history.durability", "a crash can lose what was shown within history.flush_interval")
 	}
-	if set["history.lines"] == "0" && set["history.age"] == "0s" {
+	if set["history.lines"] == "0" && set["history.bytes"] == "0" && set["history.age"] == "0s" {
 		d.say("risk", "history.lines", "nothing is ever removed: the database grows until the disk is full")
 	}
 	if set["rooms.trash"] == "0s" {

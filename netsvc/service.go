@@ -351,6 +351,9 @@ func (s *Service) remove(altered func(), name, say, from string, allowed func(*R
 		r.mu.Unlock()
 	}
 	members := r.shut(deleted)
+	if err := s.store.Drained(r.id); err != nil && !errors.Is(err, store.ErrClosed) {
+		s.log.Error("have a deleted room age", "room", r.name(), "error", err) // it does from the next start on
+	}
 	s.mu.Lock()
 	delete(s.rooms, r.key())
 	s.ports.release(r.port())

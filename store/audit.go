@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -11,6 +12,11 @@ import (
 
 // auditKept is how many entries of the audit are kept of each kind.
 const auditKept = 100_000
+
+// auditText bounds each text of an entry, in bytes: with auditKept that bounds what
+// the audit takes. What comes over the network has less: a verb, a name and an
+// address.
+const auditText = 2 << 10
 
 // auditNetwork is set in the keys of entries of the network. They are counted by
 // themselves, so that no stranger can push out what operators did.
@@ -36,7 +42,7 @@ type Audit struct {
 }
 
 // AddAudit keeps an entry; when it returns nil it is on disk. The newest
-// 100,000 are kept, and as many from the master port.
+// 100,000 are kept, and as many from the master port; of a text 2 KiB.
 func (s *Store) AddAudit(a Audit) error { return s.addAudit(a, auditKept) }
 
 func (s *Store) addAudit(a Audit, kept uint64) error {
@@ -47,6 +53,9 @@ func (s *Store) addAudit(a Audit, kept uint64) error {
 func putAudit(tx *bolt.Tx, kept uint64, all ...Audit) error {
 	bucket := tx.Bucket(bucketAudit)
 	for _, a := range all {
+		for _, text := range []*string{&a.User, &a.From, &a.Door, &a.Line, &a.Result} {
+			*text = cut(*text, auditText)
+		}
 		v, err := json.Marshal(a)
 		if err != nil {
 			return err
@@ -70,6 +79,15 @@ func putAudit(tx *bolt.Tx, kept uint64, all ...Audit) error {
 		}
 	}
 	return nil
+}
+
+// cut is a text, or the beginning of one that has more bytes than that.
+func cut(text string, most int) string {
+	const dots = "…"
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most-len(dots)], "") + dots
 }
 
 // Audits returns the newest most entries since a time, the oldest first. Those

@@ -177,6 +177,9 @@ func (s *Store) commit() {
 		items, open = s.take(items)
 		for left := items; len(left) > 0; {
 			left = s.step(left)
+			if len(left) > 0 {
+				s.chore() // what is removed keeps up with what is written
+			}
 		}
 		if !open {
 			return
@@ -291,7 +294,7 @@ func (s *Store) run(c *change) {
 		}
 		return
 	}
-	s.folding = s.folding[:0]
+	s.beginFold()
 	c.err = s.transact(func(tx *bolt.Tx) error {
 		if h := s.heads[c.room]; h != nil && h.dirty {
 			if err := s.foldRoom(tx, c.room, h); err != nil {

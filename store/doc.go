@@ -42,7 +42,7 @@
 //	ports/<port>   the room that has it, or the order in which it was released
 //	lines/<id>/<seq>  a block of lines, by the number of the first
 //	bans/<id>      Ban as JSON
-//	audit/<n>      Audit as JSON, the newest 100,000
+//	audit/<n>      Audit as JSON, the newest 100,000 of each kind
 //
 // Numbers in keys are big endian. Blocks, heads and what is JSON end in or begin
 // with a checksum that their key takes part in. A block that is damaged is left

@@ -23,6 +23,9 @@ type foldedRoom struct {
 	swept bool
 }
 
+// beginFold precedes each transaction that folds.
+func (s *Store) beginFold() { s.folding, s.sweeps = s.folding[:0], sweepBlocks }
+
 // fold brings the lines that are only in the journal into the database, and
 // takes what retention has hidden out of it: as much as is done in one step.
 func (s *Store) fold() error {
@@ -36,7 +39,7 @@ func (s *Store) foldDirty() error {
 	if len(s.dirty) == 0 {
 		return nil
 	}
-	s.folding = s.folding[:0]
+	s.beginFold()
 	err := s.transact(func(tx *bolt.Tx) error {
 		if err := s.foldAll(tx); err != nil {
 			return err
@@ -104,10 +107,12 @@ func (s *Store) foldRoom(tx *bolt.Tx, room uint64, h *head) error {
 	}
 	swept := !h.unswept
 	if !swept {
-		var err error
-		if swept, err = sweep(b, room, h.Trimmed, sweepBlocks); err != nil {
+		n, done, err := sweep(b, room, h.Trimmed, s.sweeps)
+		if err != nil {
 			return err
 		}
+		s.sweeps -= n
+		swept = done
 	}
 	stored := *h
 	stored.unswept = !swept
@@ -168,32 +173,33 @@ func putTail(b *bolt.Bucket, room uint64, h *head) error {
 	return nil
 }
 
-// sweep removes the lines up to trimmed, at most so many blocks. done is false
-// if there are more.
-func sweep(b *bolt.Bucket, room, trimmed uint64, most int) (done bool, err error) {
+// sweep removes the lines up to trimmed, at most so many blocks. It tells how many
+// there were; done is false if there may be more.
+func sweep(b *bolt.Bucket, room, trimmed uint64, most int) (n int, done bool, err error) {
 	c := b.Cursor()
-	for range most {
+	for n < most {
 		k, v := c.First()
 		if k == nil || seqOf(k) > trimmed {
-			return true, nil
+			return n, true, nil
 		}
 		var rest block
 		if got, err := decodeBlock(room, k, v); err == nil && got.last > trimmed {
 			rest = got.after(trimmed)
 		} else if err != nil {
 			if next, _ := c.Next(); next == nil || seqOf(next) > trimmed+1 {
-				return true, nil // some of what cannot be read may be newer
+				return n, true, nil // some of what cannot be read may be newer
 			}
 		}
 		c.First()
 		if err := c.Delete(); err != nil {
-			return false, err
+			return n, false, err
 		}
+		n++
 		if rest.lines > 0 {
-			return true, b.Put(u64(rest.first), rest.encode())
+			return n, true, b.Put(u64(rest.first), rest.encode())
 		}
 	}
-	return false, nil
+	return n, false, nil
 }
 
 // seqOf is the sequence number in a key. A key that is none is 0.
@@ -212,14 +218,15 @@ func (s *Store) trim(c chore, view func(func(*bolt.Tx) error) error) (more bool,
 	if h == nil {
 		return false, 0, nil
 	}
-	to, most := *h, s.mostLines(h)
-	if c.kind == choreTrim && most == 0 {
+	to, most := *h, s.bounds(h)
+	if c.kind == choreTrim && !most.exceeded(h.Lines, h.Bytes) {
 		return false, 0, nil
 	}
 	stop, damaged := false, false
 	look := func(b *block) {
 		blocks++
-		if c.kind == choreTrim && b.first > to.Trimmed && to.Lines >= most+uint64(b.lines) {
+		if c.kind == choreTrim && b.first > to.Trimmed && to.Lines >= uint64(b.lines) && to.Bytes >= uint64(b.size) &&
+			most.exceeded(to.Lines-uint64(b.lines)+1, to.Bytes-uint64(b.size)+1) {
 			to.Trimmed = b.last
 			to.Lines -= uint64(b.lines)
 			to.Bytes -= uint64(b.size)
@@ -229,7 +236,7 @@ func (s *Store) trim(c chore, view func(func(*bolt.Tx) error) error) (more bool,
 			if sc.seq <= to.Trimmed {
 				continue
 			}
-			if stop = c.kind == choreTrim && to.Lines <= most || c.kind == choreAge && sc.micros >= c.before; stop {
+			if stop = c.kind == choreTrim && !most.exceeded(to.Lines, to.Bytes) || c.kind == choreAge && sc.micros >= c.before; stop {
 				return
 			}
 			to.Trimmed = sc.seq

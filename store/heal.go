@@ -60,7 +60,7 @@ func (s *Store) heal() error {
 	s.broken = nil
 	s.mu.Unlock()
 	err = s.transact(func(tx *bolt.Tx) error {
-		s.folding = s.folding[:0]
+		s.beginFold()
 		return errors.Join(s.foldAll(tx), tx.Bucket(bucketMeta).Delete(keyJournal))
 	})
 	if err == nil {
@@ -117,7 +117,8 @@ func (s *Store) reload() error {
 		return err
 	}
 	heads := make(map[uint64]*head)
-	if err := viewDB(db, func(tx *bolt.Tx) error { _, err := readHeads(tx, heads); return err }); err != nil {
+	var gone []trashed
+	if err := viewDB(db, func(tx *bolt.Tx) (err error) { _, gone, err = readHeads(tx, heads); return err }); err != nil {
 		return err
 	}
 	for id := range s.heads {
@@ -129,6 +130,7 @@ func (s *Store) reload() error {
 	old := s.heads
 	s.heads = heads
 	s.mu.Unlock()
+	s.trash.fill(gone)
 	s.journal = journal{path: s.journal.path}
 	s.dirty, s.touched, s.tails = nil, nil, 0
 	for id, h := range heads {

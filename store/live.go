@@ -9,9 +9,11 @@ import (
 // Retention is what is kept for how long. It can be changed while the store is
 // open.
 type Retention struct {
-	Lines uint64        // as Options.Lines
-	Age   time.Duration // as Options.Age
-	Trash time.Duration // as Options.Trash
+	Lines      uint64        // as Options.Lines
+	Bytes      uint64        // as Options.Bytes
+	Age        time.Duration // as Options.Age
+	Trash      time.Duration // as Options.Trash
+	TrashBytes uint64        // as Options.TrashBytes
 }
 
 // keep is the retention in effect.

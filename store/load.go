@@ -20,6 +20,7 @@ func (s *Store) load() error {
 	var key []byte
 	heads := make(map[uint64]*head)
 	var left *spoilt
+	var gone []trashed
 	err := viewDB(s.db, func(tx *bolt.Tx) error {
 		v, err := schemaOf(tx)
 		if err != nil {
@@ -35,7 +36,7 @@ func (s *Store) load() error {
 			lacking = lacking || tx.Bucket(name) == nil
 		}
 		lacking = s.identify(tx) || lacking
-		left, err = readHeads(tx, heads)
+		left, gone, err = readHeads(tx, heads)
 		return err
 	})
 	if err != nil {
@@ -45,6 +46,7 @@ func (s *Store) load() error {
 	s.heads = heads
 	s.mu.Unlock()
 	s.spoilt.Store(left)
+	s.trash.fill(gone)
 	s.warnings = append(s.warnings, left.sentences...)
 	s.dirty, s.tails, s.late, s.aging = nil, 0, nil, true
 	lost, err := s.replay(key)
@@ -97,7 +99,7 @@ func (s *Store) begin(tx *bolt.Tx, missing bool) error {
 		return err
 	}
 	if missing {
-		s.folding = s.folding[:0]
+		s.beginFold()
 		if err := s.foldAll(tx); err != nil {
 			return err
 		}

@@ -191,6 +191,15 @@ func (tp *tap) say(room uint64, text string) *Post {
 	return <-back
 }
 
+// Delete deletes a room that nobody reads.
+func (tp *tap) Delete(room uint64, audit ...Audit) error {
+	err := tp.Store.Delete(room, audit...)
+	if err == nil {
+		err = tp.Drained(room)
+	}
+	return err
+}
+
 // all reads a room's lines in small pages.
 func (tp *tap) all(room uint64) []Line {
 	tp.t.Helper()

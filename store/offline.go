@@ -57,7 +57,7 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 		}
 		info.Bytes = tx.Size()
 		key = append(key, tx.Bucket(bucketMeta).Get(keyJournal)...)
-		left, err := readHeads(tx, s.heads)
+		left, _, err := readHeads(tx, s.heads)
 		if err != nil {
 			return err
 		}

@@ -163,14 +163,23 @@ func createRoom(tx *bolt.Tx, r *Room) error {
 // Delete puts a room into the trash: its name is free, its port rests, its
 // lines stay for Options.Trash. Lines submitted after it are refused with
 // ErrNoRoom. When it returns nil the deletion is on disk, with the entries of the
-// audit.
+// audit. If one of those is of the network, a room that has no line is not kept at
+// all. Drained must follow.
 func (s *Store) Delete(room uint64, audit ...Audit) error {
+	network := slices.ContainsFunc(audit, func(a Audit) bool { return a.Door == DoorMaster })
+	gone, none := trashed{}, false
 	return s.updateRoom(room, func(tx *bolt.Tx) error {
 		r, err := getRoom(tx, room)
 		if err != nil {
 			return err
 		}
+		h := s.heads[room]
+		if h == nil {
+			return ErrNoRoom // it is damaged
+		}
 		r.Deleted = time.Now().UTC()
+		r.Purged = h.Lines == 0 && network
+		gone = trashOf(r, h)
 		if err := putRoom(tx, r); err != nil {
 			return err
 		}
@@ -180,10 +189,22 @@ func (s *Store) Delete(room uint64, audit ...Audit) error {
 		if err := releasePort(tx, r.Port); err != nil {
 			return err
 		}
+		if r.Purged {
+			if _, none, err = purgeRoom(tx, room, sweepBlocks); err != nil {
+				return err
+			}
+		}
 		return putAudit(tx, auditKept, audit...)
 	}, func() {
 		s.setHead(room, nil)
-		s.aging = true
+		switch {
+		case none:
+		case gone.purged:
+			s.trash.purge(gone)
+			s.planPurge()
+		default:
+			s.trash.draining[room] = gone
+		}
 	})
 }
 

@@ -57,9 +57,9 @@ type leftRoom struct {
 }
 
 // readHeads reads the heads of the rooms that are not deleted, and finds what is
-// damaged.
-func readHeads(tx *bolt.Tx, heads map[uint64]*head) (*spoilt, error) {
-	f := &spoilt{records: make(map[string]bool), rooms: make(map[uint64]string)}
+// damaged. gone are the others.
+func readHeads(tx *bolt.Tx, heads map[uint64]*head) (f *spoilt, gone []trashed, err error) {
+	f = &spoilt{records: make(map[string]bool), rooms: make(map[uint64]string)}
 	left := make(map[uint64]*leftRoom)
 	var order []uint64
 	leave := func(id uint64, why error) *leftRoom {
@@ -82,10 +82,12 @@ func readHeads(tx *bolt.Tx, heads map[uint64]*head) (*spoilt, error) {
 		case r.Deleted.IsZero():
 			h.own = r.Own
 			heads[r.ID] = h
+		default:
+			gone = append(gone, trashOf(r, h))
 		}
 		return nil
 	}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// What is known of a room whose record says nothing any more.
 	if err := tx.Bucket(bucketNames).ForEach(func(k, v []byte) error {
@@ -97,7 +99,7 @@ func readHeads(tx *bolt.Tx, heads map[uint64]*head) (*spoilt, error) {
 		}
 		return nil
 	}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := tx.Bucket(bucketPorts).ForEach(func(k, v []byte) error {
 		if use, ok := decodePort(v); ok && len(k) == 2 && use.room != 0 && heads[use.room] == nil {
@@ -107,12 +109,12 @@ func readHeads(tx *bolt.Tx, heads map[uint64]*head) (*spoilt, error) {
 		}
 		return nil
 	}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, id := range order {
 		f.room(id, left[id])
 	}
-	return f, f.others(tx)
+	return f, gone, f.others(tx)
 }
 
 // readRoom reads a room's record and its head.

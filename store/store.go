@@ -76,11 +76,20 @@ type Options struct {
 	// Lines kept per room; older ones are trimmed. 0: no limit. A room may
 	// have about 2 % more for a while, as trimming is done in strides.
 	Lines uint64
+	// Bytes kept per room, as Stat counts them; the oldest lines go first. 0: no
+	// limit. It has a margin of 2 %, too.
+	Bytes uint64
 	// Age of the oldest line kept, looked at once a minute. 0: no limit. It goes
 	// by the clock, but see Jumped.
 	Age time.Duration
 	// Trash is how long a deleted room can be restored. 0: not at all.
 	Trash time.Duration
+	// TrashBytes is how much the rooms in the trash have together: of each the
+	// bytes of its lines, and 1 KiB. Beyond it the one that was deleted first is
+	// purged. 0: no limit.
+	TrashBytes uint64
+	// TrashRooms is how many rooms are in the trash at most. Default 10,000.
+	TrashRooms int
 	// LockTimeout is how long Open waits for another process to let go of
 	// the file. Default 1s.
 	LockTimeout time.Duration
@@ -125,6 +134,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Context == nil {
 		o.Context = context.Background()
+	}
+	if o.TrashRooms <= 0 {
+		o.TrashRooms = 10_000
 	}
 	if o.PendingBytes <= 0 {
 		o.PendingBytes = 16 << 20
@@ -194,13 +206,15 @@ type Store struct {
 	tails     int     // bytes of lines in memory that are only in the journal
 	logged    int     // bytes written to the journal since it began anew
 	folding   []foldedRoom
+	sweeps    int // blocks that the transaction may yet take out
 	chores    []chore
 	waiting   map[chore]bool // which chores there are
-	aging     bool           // there may be something that gets too old
-	clock     clock          // says what does
-	posts     []*Post        // space for a batch
-	away      bool           // the file is closed, as the store is suspended
-	late      func() error   // what Open had no space for; lines wait for it
+	trash     trash
+	aging     bool         // there may be something that gets too old
+	clock     clock        // says what does
+	posts     []*Post      // space for a batch
+	away      bool         // the file is closed, as the store is suspended
+	late      func() error // what Open had no space for; lines wait for it
 }
 
 // head is what is known of a room without reading the file. Its counts are
@@ -262,10 +276,11 @@ func Open(path string, opts Options) (*Store, error) {
 		wake:    make(chan struct{}, 1),
 		written: make(chan error, 1),
 		waiting: make(map[chore]bool),
+		trash:   trash{draining: make(map[uint64]trashed)},
 	}
 	s.warnings = removeLeftBehind(path)
 	s.stall.tell = opts.Stalled
-	s.SetRetention(Retention{Lines: opts.Lines, Age: opts.Age, Trash: opts.Trash})
+	s.SetRetention(Retention{Lines: opts.Lines, Bytes: opts.Bytes, Age: opts.Age, Trash: opts.Trash, TrashBytes: opts.TrashBytes})
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("read the database %s: %w", path, errors.Join(err, s.journal.close(), db.Close()))
 	}
@@ -368,7 +383,7 @@ func (s *Store) finish() error {
 	if s.Broken() != nil || s.late != nil || s.journal.file == nil && len(s.dirty) == 0 && s.opts.Durability != Relaxed {
 		return nil
 	}
-	s.folding = s.folding[:0]
+	s.beginFold()
 	err := s.transact(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		return errors.Join(s.foldAll(tx), meta.Delete(keyJournal), meta.Delete(keyRelaxed))

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -14,13 +13,15 @@ const trimSlack = 100
 type choreKind int
 
 const (
-	choreTrim  choreKind = iota // hide lines beyond Options.Lines
+	choreTrim  choreKind = iota // hide lines beyond Options.Lines and Bytes
 	choreAge                    // hide lines older than Options.Age
 	choreSweep                  // take hidden lines out of the database
-	chorePurge                  // remove a deleted room
+	chorePurge                  // remove deleted rooms; of no room
 )
 
-// chore is housekeeping for one room, done in steps by the committer.
+// chore is housekeeping for one room, done in steps by the committer. A step is a
+// transaction that looks at, or removes, about sweepBlocks blocks and rooms: that is
+// what a line which arrives meanwhile waits for, whatever there is to be done.
 type chore struct {
 	room   uint64
 	kind   choreKind
@@ -29,16 +30,28 @@ type chore struct {
 
 // overfull leaves a margin, so that a busy room is not trimmed line by line.
 func (s *Store) overfull(h *head) bool {
-	most := s.mostLines(h)
-	return most > 0 && h.Lines > most+most/50+trimSlack
+	most := s.bounds(h)
+	if most.lines > 0 {
+		most.lines += most.lines/50 + trimSlack
+	}
+	most.bytes += most.bytes / 50
+	return most.exceeded(h.Lines, h.Bytes)
 }
 
-// mostLines is how many lines of a room are kept; 0: all.
-func (s *Store) mostLines(h *head) uint64 {
+// bounds are how much of a room's history is kept; 0: all.
+type bounds struct{ lines, bytes uint64 }
+
+func (s *Store) bounds(h *head) bounds {
+	b := bounds{s.keep().Lines, s.keep().Bytes}
 	if h.own.Lines != nil {
-		return *h.own.Lines
+		b.lines = *h.own.Lines
 	}
-	return s.keep().Lines
+	return b
+}
+
+// exceeded reports whether so much is too much.
+func (b bounds) exceeded(lines, bytes uint64) bool {
+	return b.lines > 0 && lines > b.lines || b.bytes > 0 && bytes > b.bytes
 }
 
 // mostAge is how old the lines of a room may be; 0: any age.
@@ -59,13 +72,13 @@ func (s *Store) retain(room uint64, own Settings) {
 	s.mu.Lock()
 	h.own = own
 	s.mu.Unlock()
-	s.planRoom(h, s.now(), 0)
+	s.planRoom(h, s.now(), false)
 }
 
-// planRoom has lines that are too old removed, and those beyond the limit if
-// there are more than slack of them.
-func (s *Store) planRoom(h *head, now time.Time, slack uint64) {
-	if most := s.mostLines(h); most > 0 && h.Lines > most+slack {
+// planRoom has lines that are too old removed, and what is too much; with a margin
+// only if it is above that.
+func (s *Store) planRoom(h *head, now time.Time, margin bool) {
+	if s.overfull(h) || !margin && s.bounds(h).exceeded(h.Lines, h.Bytes) {
 		s.addChore(chore{room: h.id, kind: choreTrim})
 	}
 	if age := s.mostAge(h); age > 0 {
@@ -118,7 +131,7 @@ func (s *Store) chore() bool {
 func (s *Store) tidyRoom(c chore) (more bool, blocks int, err error) {
 	switch c.kind {
 	case chorePurge:
-		more, err = s.purgeStep(c.room)
+		more, err = s.purgeStep()
 		return more, sweepBlocks, err
 	case choreSweep:
 		more, err = s.sweepStep(c.room)
@@ -136,46 +149,12 @@ func (s *Store) sweepStep(room uint64) (more bool, err error) {
 	if err := s.flush(); err != nil {
 		return false, err
 	}
-	s.folding = s.folding[:0]
+	s.beginFold()
 	if err := s.transact(func(tx *bolt.Tx) error { return s.foldRoom(tx, room, h) }); err != nil {
 		return false, err
 	}
 	s.folded()
 	return h.unswept, nil
-}
-
-// purgeStep removes some of a deleted room's lines, and the room with the last.
-func (s *Store) purgeStep(room uint64) (more bool, err error) {
-	err = s.transact(func(tx *bolt.Tx) error {
-		if _, err := deletedRoom(tx, room); err != nil {
-			return errNothing // gone already, or restored meanwhile
-		}
-		lines, heads := tx.Bucket(bucketLines), tx.Bucket(bucketHeads)
-		if b := lines.Bucket(u64(room)); b != nil {
-			h, err := getHead(tx, room)
-			if err != nil {
-				return err
-			}
-			done, err := sweep(b, room, h.Last, sweepBlocks)
-			if err != nil {
-				return err
-			}
-			if more = !done; more {
-				return putHead(tx, room, &head{Last: h.Last, Trimmed: h.Last, unswept: true})
-			}
-			if err := lines.DeleteBucket(u64(room)); err != nil {
-				return err
-			}
-		}
-		if err := heads.Delete(u64(room)); err != nil {
-			return err
-		}
-		return tx.Bucket(bucketRooms).Delete(u64(room))
-	})
-	if errors.Is(err, errNothing) {
-		err = nil
-	}
-	return more, err
 }
 
 // Tidy starts the removal of what is too old at the given time: rooms that
@@ -188,24 +167,10 @@ func (s *Store) Tidy(now time.Time) error {
 }
 
 func (s *Store) planTidy(now time.Time) {
-	trash := false
-	old, err := s.roomsWhere(func(r Room) bool {
-		gone := !r.Deleted.IsZero()
-		trash = trash || gone
-		return gone && (r.Purged || !now.Before(r.Deleted.Add(s.keep().Trash)))
-	})
-	if err != nil {
-		return // looked at again in a minute
-	}
-	s.aging = trash
-	for _, r := range old {
-		s.addChore(chore{room: r.ID, kind: chorePurge})
-	}
+	s.trash.expire(now.Add(-s.keep().Trash).UnixMicro())
+	s.planPurge()
+	s.aging = s.trash.any()
 	for _, h := range s.heads {
-		slack := uint64(trimSlack)
-		if most := s.mostLines(h); most > 0 {
-			slack += most / 50
-		}
-		s.planRoom(h, now, slack)
+		s.planRoom(h, now, true)
 	}
 }

@@ -73,6 +73,7 @@ func (s *Store) Restore(id uint64, port int) (r Room, err error) {
 		return putRoom(tx, r)
 	}, func() {
 		s.setHead(id, h)
+		s.trash.remove(id)
 		if h.unswept {
 			s.addChore(chore{room: id, kind: choreSweep})
 		}
@@ -98,14 +99,24 @@ func claim(tx *bolt.Tx, r Room) error {
 // Purge removes a room from the trash for good. It cannot be restored from now
 // on; its lines go in small steps after Purge has returned.
 func (s *Store) Purge(id uint64) error {
+	var gone trashed
 	return s.update(func(tx *bolt.Tx) error {
 		r, err := deletedRoom(tx, id)
 		if err != nil {
 			return err
 		}
+		h, err := getHead(tx, id)
+		if err != nil {
+			return err
+		}
 		r.Purged = true
+		gone = trashOf(r, h)
 		return putRoom(tx, r)
-	}, func() { s.addChore(chore{room: id, kind: chorePurge}) })
+	}, func() {
+		s.trash.remove(id)
+		s.trash.purge(gone)
+		s.planPurge()
+	})
 }
 
 // Update changes a room that is not deleted. fn may change its name with its

@@ -3,8 +3,11 @@ package store
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 func TestRestore(t *testing.T) {
@@ -184,6 +187,39 @@ func TestAudit(t *testing.T) {
 		if got := lines(try.since, try.most); got != try.want {
 			t.Errorf("since %v, at most %d: %q, want %q", try.since, try.most, got, try.want)
 		}
+	}
+}
+
+// What an entry takes is bounded, and so is the audit.
+func TestAuditBytes(t *testing.T) {
+	s := open(t, dbPath(t), Options{})
+	long := strings.Repeat("é", 1<<20)
+	if err := s.AddAudit(Audit{Time: time.Now(), User: long, Door: DoorAdmin, Line: long, Result: long}); err != nil {
+		t.Fatal(err)
+	}
+	all, _, err := s.Audits(time.Time{}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{all[0].User, all[0].Line, all[0].Result} {
+		if len(text) > auditText || len(text) < auditText-4 || !strings.HasSuffix(text, "é…") {
+			t.Errorf("%d bytes are kept, and end in %q", len(text), text[len(text)-8:])
+		}
+	}
+	// The longest that anybody on the network can have written.
+	if err := s.AddAudit(Audit{
+		Time: time.Now(), UID: -1, From: "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535", Door: DoorMaster,
+		Line: "DELETE " + strings.Repeat("𐌰", 32), Result: "done",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.view(func(tx *bolt.Tx) error {
+		if _, v := tx.Bucket(bucketAudit).Cursor().Last(); len(v) > 400 {
+			t.Errorf("it takes %d bytes: %s", len(v), v)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
 

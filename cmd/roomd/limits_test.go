@@ -167,7 +167,7 @@ func TestWithoutLimits(t *testing.T) {
 		t.Error(status, errs)
 	}
 	p.configure("rooms.max = 0", "limits.members = 0", "limits.connections = 0", "limits.per_address = 0", "limits.connects_per_second = 0",
-		"limits.requests_per_second = 0", "limits.lines_per_second = 0", "limits.burst = 0", "limits.line_bytes = 0", "limits.max_lag = 0", "history.lines = 0", `history.age = "0s"`, `limits.master_idle = "0s"`)
+		"limits.requests_per_second = 0", "limits.lines_per_second = 0", "limits.burst = 0", "limits.line_bytes = 0", "limits.max_lag = 0", "history.lines = 0", "history.bytes = 0", "rooms.trash_bytes = 0", `history.age = "0s"`, `limits.master_idle = "0s"`)
 	if out, errs, status := p.admin("reload"); status != exitDone {
 		t.Fatal(out, errs)
 	}

@@ -295,7 +295,7 @@ func (p *plan) commit() {
 	p.pair.follows(p.server.pair.Load())
 	p.pair.remind(time.Now())
 	p.server.pair.Store(p.pair)
-	p.st.SetRetention(store.Retention{Lines: uint64(c.History.Lines), Age: c.History.Age, Trash: c.Rooms.Trash})
+	p.st.SetRetention(c.retention())
 	p.format.set(c.Log.Format)
 	if p.changed("log.level") != nil { // else what the operator has set stays
 		if err := p.tap.SetLevel(c.Log.Level); err != nil {

@@ -71,7 +71,7 @@ func (p *process) reload(words ...string) (results map[string]admin.Change, errs
 func TestReloadOfEachKey(t *testing.T) {
 	other := map[string]string{
 		"server.listen": `["127.0.0.1", "::1"]`, "server.data": `"other.db"`, "server.create": `["a"]`, "rooms.replay": "3",
-		"rooms.quiet_above": "3", "rooms.trash": `"1h"`, "limits.members": "3", "limits.connections": "50", "limits.per_address": "30",
+		"rooms.quiet_above": "3", "rooms.trash": `"1h"`, "rooms.trash_bytes": "2000000", "history.bytes": "2000000", "limits.members": "3", "limits.connections": "50", "limits.per_address": "30",
 		"limits.connects_per_second": "3", "limits.requests_per_second": "3", "limits.rate_exempt": `["192.0.2.1"]`,
 		"limits.line_bytes": "100", "limits.lines_per_second": "3", "limits.burst": "3", "limits.max_lag": "3000", "limits.dead_peer": `"30s"`,
 		"limits.master_idle": `"1m"`, "history.durability": `"relaxed"`, "history.flush_interval": `"30ms"`, "history.lines": "300",

@@ -36,6 +36,7 @@ type Config struct {
 		Replay     int
 		QuietAbove int
 		Trash      time.Duration
+		TrashBytes int
 	}
 	Limits struct {
 		Members           int
@@ -55,6 +56,7 @@ type Config struct {
 		Durability    string
 		FlushInterval time.Duration
 		Lines         int
+		Bytes         int
 		Age           time.Duration
 	}
 	Access  struct{ Create, Delete string }
@@ -108,6 +110,7 @@ var schema = []key{
 	{"rooms.replay", onReload, func(c *Config, v any) error { return setInt(&c.Rooms.Replay, v, 0, 10000) }},
 	{"rooms.quiet_above", onReload, func(c *Config, v any) error { return setInt(&c.Rooms.QuietAbove, v, 0, noLimit) }},
 	{"rooms.trash", onReload, func(c *Config, v any) error { return setDuration(&c.Rooms.Trash, v, 0, 0, noLimit) }},
+	{"rooms.trash_bytes", onReload, func(c *Config, v any) error { return setSize(&c.Rooms.TrashBytes, v) }},
 	{"limits.members", onReload, func(c *Config, v any) error { return setInt(&c.Limits.Members, v, 0, 1000000) }},
 	{"limits.connections", onReload, func(c *Config, v any) error { return setInt(&c.Limits.Connections, v, 0, noLimit) }},
 	{"limits.per_address", onReload, func(c *Config, v any) error { return setInt(&c.Limits.PerAddress, v, 0, noLimit) }},
@@ -136,6 +139,7 @@ var schema = []key{
 		return setDuration(&c.History.FlushInterval, v, time.Millisecond, time.Millisecond, 10*time.Second)
 	}},
 	{"history.lines", onReload, func(c *Config, v any) error { return setInt(&c.History.Lines, v, 0, noLimit) }},
+	{"history.bytes", onReload, func(c *Config, v any) error { return setSize(&c.History.Bytes, v) }},
 	{"history.age", onReload, func(c *Config, v any) error { return setDuration(&c.History.Age, v, 0, 0, noLimit) }},
 	{"access.create", onReload, func(c *Config, v any) error { return setWord(&c.Access.Create, v, "anyone", "operator") }},
 	{"access.delete", onReload, func(c *Config, v any) error {
@@ -178,6 +182,7 @@ func defaults() *Config {
 	c.Rooms.Replay = 20
 	c.Rooms.QuietAbove = 50
 	c.Rooms.Trash = 24 * time.Hour
+	c.Rooms.TrashBytes = 1 << 30
 	c.Limits.Members = 256
 	c.Limits.Connections = 10000
 	c.Limits.ConnectsPerSecond = 50
@@ -192,6 +197,7 @@ func defaults() *Config {
 	c.History.Durability = "commit"
 	c.History.FlushInterval = 50 * time.Millisecond
 	c.History.Lines = 100000
+	c.History.Bytes = 64 << 20
 	c.Access.Create = "anyone"
 	c.Access.Delete = "auto"
 	c.Admin.Socket = "roomd.sock"
@@ -220,6 +226,18 @@ func setInt(to *int, v any, least int, most int64) error {
 		return fmt.Errorf("%d is out of range; write a number from %d to %d", n, least, min(most, math.MaxInt))
 	}
 	*to = int(n)
+	return nil
+}
+
+// setSize takes what is kept of something on disk, or 0 for no limit.
+func setSize(to *int, v any) error {
+	if v == int64(0) {
+		*to = 0
+		return nil
+	}
+	if err := setInt(to, v, 1<<20, noLimit); err != nil {
+		return fmt.Errorf("%w, or 0 for no limit", err)
+	}
 	return nil
 }
 

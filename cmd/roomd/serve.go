@@ -433,13 +433,21 @@ func announce(out io.Writer, c *Config, svc *netsvc.Service) {
 }
 
 func (c *Config) storeOptions() store.Options {
+	r := c.retention()
 	o := store.Options{
-		FlushInterval: c.History.FlushInterval, Lines: uint64(c.History.Lines), Age: c.History.Age, Trash: c.Rooms.Trash,
+		FlushInterval: c.History.FlushInterval, Lines: r.Lines, Bytes: r.Bytes, Age: r.Age, Trash: r.Trash, TrashBytes: r.TrashBytes,
 	}
 	if c.History.Durability == "relaxed" {
 		o.Durability = store.Relaxed
 	}
 	return o
+}
+
+func (c *Config) retention() store.Retention {
+	return store.Retention{
+		Lines: uint64(c.History.Lines), Bytes: uint64(c.History.Bytes), Age: c.History.Age,
+		Trash: c.Rooms.Trash, TrashBytes: uint64(c.Rooms.TrashBytes),
+	}
 }
 
 func (c *Config) serviceOptions(log *slog.Logger, pair *keyPair) netsvc.Options {
