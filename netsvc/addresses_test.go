@@ -171,10 +171,12 @@ func TestFirstRooms(t *testing.T) {
 	}()
 	answers := make(chan string)
 	go func() { // asks as soon as the master port is there
+		look := time.NewTicker(time.Millisecond)
+		defer look.Stop()
 		for {
 			c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.opts.Port))
 			if err != nil {
-				time.Sleep(time.Millisecond)
+				<-look.C
 				continue
 			}
 			defer c.Close()

@@ -110,7 +110,11 @@ func New(o Options) (Editor, error) {
 		return nil, err
 	}
 	live(e)
-	go e.resized()
+	// One that comes from here on is heeded, and neither takes the other's place.
+	size, cont := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(size, syscall.SIGWINCH)
+	signal.Notify(cont, syscall.SIGCONT)
+	go e.resized(size, cont)
 	return e, nil
 }
 
@@ -325,22 +329,22 @@ func (e *lineEditor) Close() {
 
 // resized has the line drawn again when the terminal has another size, or was
 // somebody else's.
-func (e *lineEditor) resized() {
+func (e *lineEditor) resized(size, cont chan os.Signal) {
 	defer Guard()
-	changed := make(chan os.Signal, 1)
-	signal.Notify(changed, syscall.SIGWINCH, syscall.SIGCONT)
-	defer signal.Stop(changed)
+	defer signal.Stop(size)
+	defer signal.Stop(cont)
 	for {
 		select {
-		case sig := <-changed:
-			if sig == syscall.SIGCONT && e.modes.again() {
+		case <-size:
+		case <-cont:
+			if e.modes.again() {
 				e.Write([]byte(pasteOn))
 				e.display.lose()
 			}
-			e.display.change(func(*edited) {})
 		case <-e.done:
 			return
 		}
+		e.display.change(func(*edited) {})
 	}
 }
 

@@ -52,6 +52,7 @@ type program struct {
 	before     unix.Termios
 
 	mu   sync.Mutex
+	more *sync.Cond // of seen
 	seen strings.Builder
 }
 
@@ -61,6 +62,7 @@ func newProgram(t *testing.T) *program {
 		t.Skip("no pseudo-terminal here:", err)
 	}
 	p := &program{t: t, tty: tty, inner: inner}
+	p.more = sync.NewCond(&p.mu)
 	if err := pty.Setsize(tty, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +82,7 @@ func newProgram(t *testing.T) *program {
 			n, err := tty.Read(b)
 			p.mu.Lock()
 			p.seen.Write(b[:n])
+			p.more.Broadcast()
 			p.mu.Unlock()
 			if err != nil {
 				return
@@ -113,25 +116,19 @@ func (p *program) types(text string) {
 	}
 }
 
-// until waits for something to become true.
-func (p *program) until(what string, is func() bool) {
-	p.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.t.Fatalf("%s: never; the terminal shows %q", what, p.seen.String())
-		}
-	}
-}
-
+// shows waits until the terminal shows a text.
 func (p *program) shows(text string) {
 	p.t.Helper()
-	p.until(text, func() bool {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return strings.Contains(p.seen.String(), text)
-	})
+	const patience = 20 * time.Second
+	late := time.AfterFunc(patience, p.more.Broadcast)
+	defer late.Stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for end := time.Now().Add(patience); !strings.Contains(p.seen.String(), text); p.more.Wait() {
+		if time.Now().After(end) {
+			p.t.Fatalf("%q: never; the terminal shows %q", text, p.seen.String())
+		}
+	}
 }
 
 // However the program ends, its terminal is as it was, and what was switched on
@@ -175,7 +172,9 @@ func TestStoppedAndContinued(t *testing.T) {
 	p.mu.Unlock()
 	p.cmd.Process.Signal(syscall.SIGCONT)
 	p.shows("> half a li")
-	p.until("its modes", func() bool { return p.modes() == raw })
+	if got := p.modes(); got != raw { // they come first
+		t.Errorf("its modes are %+v, and were %+v", got, raw)
+	}
 	p.types("ne\r")
 	p.shows("read half a line")
 }

@@ -121,7 +121,7 @@ func TestCertificateIsKnown(t *testing.T) {
 		fmt.Sscan(value, &f)
 		return fmt.Sprint(int64(f))
 	}
-	p.eventually("the log warns of it", func() bool { return p.logged("the certificate expires in 3 days") })
+	eventually(t, "the log warns of it", func() bool { return p.logged("the certificate expires in 3 days") })
 	first := look()
 	if !first.Expires.Equal(soon) || first.Renewed.Before(now.Add(-time.Second)) {
 		t.Errorf("%+v", first)
@@ -140,7 +140,7 @@ func TestCertificateIsKnown(t *testing.T) {
 	later := now.Add(90 * 24 * time.Hour).Truncate(time.Second)
 	writeKeyPairFor(t, p.dir, "later", now.Add(-time.Hour), later)
 	p.cmd.Process.Signal(syscall.SIGHUP)
-	p.eventually("it is renewed", func() bool { return look().Expires.Equal(later) })
+	eventually(t, "it is renewed", func() bool { return look().Expires.Equal(later) })
 	if !look().Renewed.After(first.Renewed) || level() != "" || metric("expiry") != fmt.Sprint(later.Unix()) || !p.logged("the certificate was renewed") {
 		t.Errorf("%+v, doctor %q, the metrics say %s", look(), level(), metric("expiry"))
 	}

@@ -129,14 +129,10 @@ func TestConsoleStops(t *testing.T) {
 	c.until(t, "you are guest-1")
 	w.tmux("kill-session", "-t", w.pane)
 	c.until(t, "the server is stopping")
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) { // until the database is free
-		if _, err := os.Stat(filepath.Join(p.dir, "roomd.sock")); err != nil {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("it does not end")
-		}
-	}
+	eventually(t, "the server ends", func() bool { // and the database is free
+		_, err := os.Stat(filepath.Join(p.dir, "roomd.sock"))
+		return err != nil
+	})
 }
 
 // SIGHUP at a terminal that is there has the server read its configuration again,
@@ -187,13 +183,13 @@ func TestOutputElsewhere(t *testing.T) {
 			defer out.Close()
 			written := func(text string) {
 				t.Helper()
-				for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-					if got, _ := os.ReadFile(out.Name()); bytes.Contains(got, []byte(text)) {
-						return
+				await(t, func() string {
+					got, _ := os.ReadFile(out.Name())
+					if bytes.Contains(got, []byte(text)) {
+						return ""
 					}
-				}
-				got, _ := os.ReadFile(out.Name())
-				t.Fatalf("%q is not in %q", text, got)
+					return fmt.Sprintf("%q is not in %q", text, got)
+				})
 			}
 			var s *terminalPair
 			switch program {
@@ -272,6 +268,8 @@ func TestLongLineIsDrawn(t *testing.T) {
 	if n := len(s.shown()) - shown; n > 1e6 || time.Since(began) > 3*time.Second {
 		t.Errorf("it took %d bytes and %v", n, time.Since(began))
 	}
+	hears := p.visit(p.first)
+	hears.until(t, "you are")
 	text := strings.Repeat("x", 3500)
 	typeAll("\x15" + text + "END")
 	s.expect("END")
@@ -279,9 +277,9 @@ func TestLongLineIsDrawn(t *testing.T) {
 	s.types("\r\x1b[200~1\n2\n3\n4\n5\x1b[201~")
 	s.expect("[5 lines pasted]")
 	s.types("\r")
-	for end := time.Now().Add(patience); !strings.Contains(strings.Join(p.texts("lobby"), "|"), text+"END|1|2|3|4|5"); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%.200q", p.texts("lobby"))
+	for _, line := range []string{text + "END", "1", "2", "3", "4", "5"} {
+		if got := hears.until(t, "<ann> "); got != "<ann> "+line+"\n" {
+			t.Errorf("heard %.200q, not %.200q", got, line)
 		}
 	}
 	s.types("\x04")
@@ -311,12 +309,13 @@ func TestEditorInTmux(t *testing.T) {
 			}
 			at := func(what string, column int) {
 				t.Helper()
-				want := fmt.Sprint(column)
-				for end := time.Now().Add(patience); cursor() != want; time.Sleep(5 * time.Millisecond) {
-					if time.Now().After(end) {
-						t.Fatalf("%s: the cursor is in column %s, not %s:\n%s", what, cursor(), want, s.tmux("capture-pane", "-p", "-t", s.pane))
+				await(t, func() string {
+					got, want := cursor(), fmt.Sprint(column)
+					if got == want {
+						return ""
 					}
-				}
+					return fmt.Sprintf("%s: the cursor is in column %s, not %s:\n%s", what, got, want, s.tmux("capture-pane", "-p", "-t", s.pane))
+				})
 			}
 			s.types("日本")
 			at("two of Han", prompt+4)

@@ -107,7 +107,7 @@ func TestStuckDisk(t *testing.T) {
 	if n > 64<<20/3000 {
 		t.Error("nobody holds the sender back")
 	}
-	p.eventually("readyz says it", func() bool {
+	eventually(t, "readyz says it", func() bool {
 		text, status := get(t, url+"/readyz")
 		return status == http.StatusServiceUnavailable && strings.Contains(text, "the disk has not answered for")
 	})
@@ -154,7 +154,7 @@ func TestStuckDisk(t *testing.T) {
 			t.Fatalf("line %d is %.40q", i, l)
 		}
 	}
-	p.eventually("all is well", func() bool {
+	eventually(t, "all is well", func() bool {
 		_, status := get(t, url+"/readyz")
 		return status == http.StatusOK && p.logged("the disk answers again")
 	})
@@ -219,7 +219,7 @@ func TestReadOnlyDisk(t *testing.T) {
 			end := p.fault(inject)
 			p.readOnly(ann, bob, url)
 			end()
-			p.eventually("all is well", func() bool {
+			eventually(t, "all is well", func() bool {
 				_, status := get(t, url+"/readyz")
 				return status == http.StatusOK && p.logged("the database is checked and takes lines again")
 			})

@@ -185,7 +185,7 @@ func TestStatusIsTrue(t *testing.T) {
 			}
 			was := p.state()
 			end()
-			p.eventually("it takes changes again", func() bool { _, _, status := p.admin("topic", "lobby", "well"); return status == exitDone })
+			eventually(t, "it takes changes again", func() bool { _, _, status := p.admin("topic", "lobby", "well"); return status == exitDone })
 			if err := p.kill(syscall.SIGTERM); err != nil {
 				t.Error(err)
 			}

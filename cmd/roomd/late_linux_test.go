@@ -43,16 +43,6 @@ func (p *process) status() netsvc.Status {
 	return st
 }
 
-// waitFor waits until that is so.
-func (p *process) waitFor(what string, ok func() bool) {
-	p.t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			p.t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
-
 // Addresses that come after the start, one with a zone, and all ports of the system
 // for outgoing connections: the server starts with what there is, says what is
 // missing, and has it when it comes. Reloads and an upgrade change nothing of that.
@@ -88,20 +78,20 @@ func TestAddressesThatComeLater(t *testing.T) {
 	}
 	same()
 	add("fe80::5/64")
-	p.waitFor("one address more", func() bool { return listens(2) })
+	eventually(t, "one address more", func() bool { return listens(2) })
 	same()
 	p.upgrade()
-	p.waitFor("the same after an upgrade", func() bool { return listens(2) })
+	eventually(t, "the same after an upgrade", func() bool { return listens(2) })
 	same()
 	p.cmd.Process.Signal(syscall.SIGHUP)
 	add("192.0.2.77/32")
-	p.waitFor("all addresses", func() bool { return listens(3) })
-	p.waitFor("the metrics", func() bool { return p.logged("the metrics are there now") })
+	eventually(t, "all addresses", func() bool { return listens(3) })
+	eventually(t, "the metrics", func() bool { return p.logged("the metrics are there now") })
 	for range 3 {
 		same()
 	}
 	p.upgrade()
-	p.waitFor("all addresses after an upgrade", func() bool { return listens(3) })
+	eventually(t, "all addresses after an upgrade", func() bool { return listens(3) })
 	if want := netip.MustParseAddrPort(fmt.Sprintf("[fe80::5%%lo]:%d", p.master)); !slices.Contains(p.status().Listening, want) {
 		t.Errorf("%+v", p.status())
 	}
@@ -144,7 +134,7 @@ func TestSocketThatComesLater(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(p.dir, "later"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	p.waitFor("the console", func() bool {
+	eventually(t, "the console", func() bool {
 		_, err := os.Stat(filepath.Join(p.dir, "later", "roomd.sock"))
 		return err == nil && p.logged("the console is there now")
 	})
@@ -215,7 +205,7 @@ func TestReloadAfterRefusedTakeOver(t *testing.T) {
 		}
 		refused("before")
 		p.upgrade()
-		p.waitFor("the new process says so", func() bool { return p.logged("stay what they were") })
+		eventually(t, "the new process says so", func() bool { return p.logged("stay what they were") })
 		p.cmd.Process.Signal(syscall.SIGHUP)
 		refused("after an upgrade")
 		p.cmd.Process.Signal(syscall.SIGHUP)

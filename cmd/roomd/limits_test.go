@@ -204,7 +204,7 @@ func TestWithoutLimits(t *testing.T) {
 		}
 	}
 	p.come(p.first).hear("you are guest-")
-	p.eventually("the history has one line", func() bool {
+	eventually(t, "the history has one line", func() bool {
 		out, _, _ := p.admin("room", "lobby", "--json")
 		return strings.Contains(out, `"lines":1,`)
 	})

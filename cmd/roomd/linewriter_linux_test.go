@@ -199,7 +199,7 @@ func TestLogReaderGone(t *testing.T) {
 				Dropped uint64 `json:"log_dropped"`
 				Waits   string `json:"log_waits"`
 			}
-			p.eventually("the status says it", func() bool {
+			eventually(t, "the status says it", func() bool {
 				out, errs, status := p.admin("status", "--json")
 				if err := json.Unmarshal([]byte(out), &st); err != nil || status != exitDone {
 					t.Fatal(status, errs, err)
@@ -302,7 +302,7 @@ func TestNobodyIsWaitedFor(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p.eventually("it is ready", func() bool { return p.logged("msg=ready") })
+	eventually(t, "it is ready", func() bool { return p.logged("msg=ready") })
 	p.visit(p.first).until(t, "you are")
 	// A manager that reads again is told that the server is ready.
 	(&standIn{t: t, conn: manager}).until("READY=1")
@@ -352,7 +352,7 @@ func TestConsoleDropsAreCounted(t *testing.T) {
 		fmt.Fprintf(c, "line %d %s\n", i, strings.Repeat("x", 200))
 	}
 	c.until(t, "line 2499 ")
-	p.eventually("it is counted", func() bool {
+	eventually(t, "it is counted", func() bool {
 		out, _, _ := p.admin("status", "--json")
 		var st struct {
 			Dropped uint64 `json:"log_dropped"`

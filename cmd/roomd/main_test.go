@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -136,16 +135,33 @@ func (p *process) start() {
 // none from its folder.
 func (p *process) configured() string { return configVar + "=" + filepath.Join(p.dir, "config.toml") }
 
-// eventually waits for something to become true.
-func (p *process) eventually(what string, is func() bool) {
-	p.t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !is(); <-tick.C {
+// await waits until nothing lacks. It is for what other processes bring about and
+// tell nobody of, so that only looking helps: what is in a file or on a screen, which
+// processes there are, what a server says of itself.
+func await(t testing.TB, lacks func() string) {
+	t.Helper()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(patience); ; <-look.C {
+		what := lacks()
+		if what == "" {
+			return
+		}
 		if time.Now().After(end) {
-			p.t.Fatal("it does not come to this: ", what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
+}
+
+// eventually is await for what has only one name.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	await(t, func() string {
+		if ok() {
+			return ""
+		}
+		return what
+	})
 }
 
 // kill ends the process by a signal and waits for its end.
@@ -159,9 +175,10 @@ func (p *process) kill(sig syscall.Signal) error {
 		p.cmd.Process.Signal(sig)
 	}
 	if p.orphan {
-		err := p.gone()
+		p.gone()
+		var err error
 		if p.parent != nil {
-			err = errors.Join(err, p.parent.Wait()) // which ends as the server does
+			err = p.parent.Wait() // which ends as the server does
 		}
 		p.cmd, p.parent, p.orphan = nil, nil, false
 		return err
@@ -188,16 +205,12 @@ func (p *process) killRest() {
 }
 
 // gone waits for the end of a process that is not our child.
-func (p *process) gone() error {
-	for end := time.Now().Add(patience); time.Now().Before(end); {
-		if p.cmd.Process.Signal(syscall.Signal(0)) != nil {
-			return nil
-		}
-		if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid)); err == nil && strings.Contains(string(text), ") Z ") {
-			return nil
-		}
-	}
-	return errors.New("it does not end")
+func (p *process) gone() {
+	p.t.Helper()
+	eventually(p.t, "the process ends", func() bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		return p.cmd.Process.Signal(syscall.Signal(0)) != nil || err == nil && strings.Contains(string(text), ") Z ")
+	})
 }
 
 // logged reports whether the server's log has a text.

@@ -2,12 +2,12 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -145,17 +145,25 @@ func (s *terminalPair) until(what string, is func() bool) {
 // expect waits until the terminal shows a text, behind what was expected before.
 func (s *terminalPair) expect(text string) {
 	s.t.Helper()
+	s.await(fmt.Sprintf("%q", text), func() bool {
+		i := bytes.Index(s.seen[s.from:], []byte(text))
+		if i >= 0 {
+			s.from += i + len(text)
+		}
+		return i >= 0
+	})
+}
+
+// await waits until what the terminal has shown is as it should be.
+func (s *terminalPair) await(what string, ok func() bool) {
+	s.t.Helper()
 	stop := time.AfterFunc(patience, s.turn.Broadcast)
 	defer stop.Stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for end := time.Now().Add(patience); ; s.turn.Wait() {
-		if i := bytes.Index(s.seen[s.from:], []byte(text)); i >= 0 {
-			s.from += i + len(text)
-			return
-		}
+	for end := time.Now().Add(patience); !ok(); s.turn.Wait() {
 		if time.Now().After(end) {
-			s.t.Fatalf("the terminal does not show %q but\n%q", text, s.seen[s.from:])
+			s.t.Fatalf("the terminal does not show %s but\n%q", what, s.seen[s.from:])
 		}
 	}
 }
@@ -200,15 +208,10 @@ func (s *terminalPair) shown() string {
 // balanced expects that what was switched on in the terminal is off again.
 func (s *terminalPair) balanced() {
 	s.t.Helper()
-	text := func() string { return s.shown() }
 	for on, off := range map[string]string{"\x1b[?1049h": "\x1b[?1049l", "\x1b[?7l": "\x1b[?7h", "\x1b[?2004h": "\x1b[?2004l", "\x1b[?25l": "\x1b[?25h"} {
-		ok := false
-		for end := time.Now().Add(patience); !ok && time.Now().Before(end); time.Sleep(time.Millisecond) { // the last of it may not be read yet
-			ok = strings.LastIndex(text(), on) <= strings.LastIndex(text(), off)
-		}
-		if !ok {
-			s.t.Errorf("%q is not followed by %q", on, off)
-		}
+		s.await(fmt.Sprintf("%q behind %q", off, on), func() bool {
+			return bytes.LastIndex(s.seen, []byte(on)) <= bytes.LastIndex(s.seen, []byte(off))
+		})
 	}
 }
 
@@ -259,7 +262,7 @@ func slowRelay(t testing.TB, network, address string, delay time.Duration) strin
 				if !keep(c) {
 					return
 				}
-				time.Sleep(delay) // this is what it is for
+				<-time.After(delay) // this is what it is for
 				s, err := net.Dial(network, address)
 				if err != nil {
 					return
@@ -283,14 +286,13 @@ func slowRelay(t testing.TB, network, address string, delay time.Duration) strin
 func (p *process) startConsole(cols, rows int, out *os.File) *terminalPair {
 	p.t.Helper()
 	s := p.atTerminal(cols, rows, out, "serve", "--console", "--config", filepath.Join(p.dir, "config.toml"))
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) { // until it listens, whatever is on the screen
+	await(p.t, func() string { // whatever is on the screen
 		c, err := net.Dial("unix", filepath.Join(p.dir, "roomd.sock"))
-		if err == nil {
-			c.Close()
-			return s
+		if err != nil {
+			return fmt.Sprintf("the server does not start: %q", s.shown())
 		}
-		if time.Now().After(end) {
-			p.t.Fatalf("the server does not start: %q", s.shown())
-		}
-	}
+		c.Close()
+		return ""
+	})
+	return s
 }

@@ -31,7 +31,7 @@ func TestSignalsAreRecorded(t *testing.T) {
 	}
 	p.configure("limits.members = 77", `access.delete = "operator"`)
 	p.cmd.Process.Signal(syscall.SIGHUP)
-	p.eventually("the reload is in the audit", func() bool { return len(audit()) == 1 })
+	eventually(t, "the reload is in the audit", func() bool { return len(audit()) == 1 })
 	a := audit()[0]
 	if a.Line != "reload" || a.Door != "signal" || a.UID != -1 || !strings.Contains(a.Result, `limits.members from "256" to "77": applied`) || !strings.Contains(a.Result, "access.delete") {
 		t.Errorf("%+v", a)
@@ -50,13 +50,13 @@ func TestSignalsAreRecorded(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	p.cmd.Process.Signal(syscall.SIGUSR2)
-	p.eventually("the upgrade is in the audit", func() bool { return len(audit()) > 2 })
+	eventually(t, "the upgrade is in the audit", func() bool { return len(audit()) > 2 })
 	if a := audit()[2]; a.Line != "upgrade" || a.Door != "signal" || a.Result != "begun" {
 		t.Errorf("%+v", a)
 	}
-	p.eventually("another process serves", func() bool { return p.logged("another process serves") })
+	eventually(t, "another process serves", func() bool { return p.logged("another process serves") })
 	var pid int
-	p.eventually("it has another process", func() bool {
+	eventually(t, "it has another process", func() bool {
 		text, _ := os.ReadFile(p.log.Name())
 		_, rest, _ := strings.Cut(string(text), "serves\" pid=")
 		n, err := fmt.Sscan(rest, &pid)

@@ -373,18 +373,6 @@ func TestCursorIsForOne(t *testing.T) {
 	}
 }
 
-// eventually waits for what other processes bring about.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
-
 // badServer says things that harm terminals, wherever it may say anything.
 func badServer(t *testing.T) (addr string) {
 	t.Helper()

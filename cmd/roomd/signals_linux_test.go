@@ -41,15 +41,27 @@ func (p *process) procs() (all, serving []int) {
 // so many in all.
 func (p *process) settles(n int, not ...int) int {
 	p.t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	var serving []int
+	await(p.t, func() string {
+		var all []int
+		if all, serving = p.procs(); len(all) == n && len(serving) == 1 && !slices.Contains(not, serving[0]) {
+			return ""
+		}
+		return fmt.Sprintf("processes %v, of them serve %v; want %d, and not one of %v", all, serving, n, not)
+	})
+	return serving[0]
+}
+
+// allGone waits until none of its processes is left.
+func (p *process) allGone() {
+	p.t.Helper()
+	await(p.t, func() string {
 		all, serving := p.procs()
-		if len(all) == n && len(serving) == 1 && !slices.Contains(not, serving[0]) {
-			return serving[0]
+		if len(all) == 0 {
+			return ""
 		}
-		if time.Now().After(end) {
-			p.t.Fatalf("processes %v, of them serve %v; want %d, and not one of %v", all, serving, n, not)
-		}
-	}
+		return fmt.Sprintf("processes %v are left, of them serve %v", all, serving)
+	})
 }
 
 // followed is a manager that follows MAINPID, or none at all, and how many
@@ -88,15 +100,7 @@ func (p *process) end() {
 	if len(serving) == 1 && serving[0] != p.cmd.Process.Pid {
 		syscall.Kill(serving[0], syscall.SIGTERM) // unless it was passed on
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		all, _ := p.procs()
-		if len(all) == 0 {
-			break
-		}
-		if time.Now().After(end) {
-			p.t.Fatalf("processes %v are left", all)
-		}
-	}
+	p.allGone()
 	if err != nil {
 		p.t.Error("the first process ended so:", err)
 	}
@@ -123,14 +127,10 @@ func TestSignalsDuringUpgrade(t *testing.T) {
 		syscall.Kill(second, syscall.SIGHUP)
 		p.hasUpgraded(3)
 		third := p.settles(n, first, second)
-		for end := time.Now().Add(patience); ; {
-			if out, _, _ := p.admin("config", "--json"); strings.Contains(out, `"7"`) {
-				break
-			}
-			if time.Now().After(end) {
-				t.Fatal("the configuration was not read again")
-			}
-		}
+		eventually(t, "the configuration is read again", func() bool {
+			out, _, _ := p.admin("config", "--json")
+			return strings.Contains(out, `"7"`)
+		})
 		ann.say("after three\n")
 		ann.hear("<guest-1> after three")
 		if got := p.settles(n); got != third {
@@ -143,19 +143,17 @@ func TestSignalsDuringUpgrade(t *testing.T) {
 // hasUpgraded waits until so many upgrades are complete.
 func (p *process) hasUpgraded(times int) {
 	p.t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	await(p.t, func() string {
 		text, err := os.ReadFile(p.log.Name())
 		if err != nil {
 			p.t.Fatal(err)
 		}
 		n := bytes.Count(text, []byte("another process serves"))
 		if n >= times {
-			return
+			return ""
 		}
-		if time.Now().After(end) {
-			p.t.Fatalf("%d upgrades, and not %d", n, times)
-		}
-	}
+		return fmt.Sprintf("%d upgrades, and not %d", n, times)
+	})
 }
 
 // A successor that gets SIGHUP and SIGUSR2 before it can take them does not die of
@@ -269,13 +267,7 @@ func TestWaitingParent(t *testing.T) {
 		p.cmd.Process.Kill()
 		p.cmd.Wait()
 		m.hear("the server is stopping")
-		for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-			if all, _ := p.procs(); len(all) == 0 {
-				break
-			} else if time.Now().After(end) {
-				t.Fatalf("%v serve on, and nobody knows of them", all)
-			}
-		}
+		p.allGone() // none serves on, and nobody knows of it
 		p.cmd = nil
 		p.start() // which a supervisor does
 	})

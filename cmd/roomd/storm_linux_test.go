@@ -138,7 +138,7 @@ func (s *storm) burst() {
 		room := fmt.Sprintf("room-%d", s.IntN(6))
 		s.note("%d after %v", what, after)
 		all.Go(func() {
-			time.Sleep(after) // at any moment
+			<-time.After(after) // at any moment
 			switch what {
 			case 0:
 				s.admin("reload")
@@ -171,18 +171,15 @@ func (s *storm) signal(sig syscall.Signal) {
 // the server says of itself is so.
 func (s *storm) calm() {
 	s.t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		wrong := s.wrong()
-		if wrong == "" {
-			s.said++
-			s.ann.say(fmt.Sprintf("line %d\n", s.said))
-			s.ann.hear(fmt.Sprintf("> line %d\n", s.said))
-			return
+	await(s.t, func() string {
+		if wrong := s.wrong(); wrong != "" {
+			return fmt.Sprintf("after %s: %s", s.done[len(s.done)-1], wrong)
 		}
-		if time.Now().After(end) {
-			s.t.Fatalf("after %s: %s", s.done[len(s.done)-1], wrong)
-		}
-	}
+		return ""
+	})
+	s.said++
+	s.ann.say(fmt.Sprintf("line %d\n", s.said))
+	s.ann.hear(fmt.Sprintf("> line %d\n", s.said))
 }
 
 // wrong is what is not as it should be.
@@ -261,13 +258,13 @@ func (s *storm) ends() {
 		sig := []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR2}[s.IntN(2)]
 		s.note("%v after %v", sig, after)
 		all.Go(func() {
-			time.Sleep(after) // at any moment
+			<-time.After(after) // at any moment
 			s.signal(sig)
 		})
 	}
 	after := time.Duration(s.IntN(80)) * time.Millisecond
 	s.note("stop after %v", after)
-	time.Sleep(after)
+	<-time.After(after)
 	// A process that is gone by then has named another one before, and one that has
 	// handed over passes it on.
 	for told := int64(0); told != s.main.Load(); {
@@ -275,15 +272,7 @@ func (s *storm) ends() {
 		syscall.Kill(int(told), syscall.SIGTERM)
 	}
 	all.Wait()
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		left, serving := s.procs()
-		if len(left) == 0 {
-			break
-		}
-		if time.Now().After(end) {
-			s.t.Fatalf("processes %v are left, of them serve %v", left, serving)
-		}
-	}
+	s.allGone()
 	if err := first.Wait(); err != nil && !s.follows {
 		s.t.Errorf("the first process: %v", err)
 	}

@@ -44,16 +44,14 @@ func (s screen) tmux(args ...string) string {
 // there are any.
 func (s screen) shows(text string) string {
 	s.t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
 	var got string
-	for end := time.Now().Add(patience); time.Now().Before(end); <-tick.C {
+	await(s.t, func() string {
 		if got = s.tmux("capture-pane", "-p", "-e", "-t", s.pane); strings.Contains(got, text) {
-			return got
+			return ""
 		}
-	}
-	s.t.Fatalf("%q is not on the screen:\n%s", text, got)
-	return ""
+		return fmt.Sprintf("%q is not on the screen:\n%s", text, got)
+	})
+	return got
 }
 
 // Somebody sends escape sequences, an override of direction, and lines that look

@@ -389,7 +389,7 @@ func TestUpgradeWhileDeleting(t *testing.T) {
 		m.say(fmt.Sprintf("DELETE stuck%d\n", i))
 		all = append(all, m)
 	}
-	p.eventually("the rooms are going", func() bool {
+	eventually(t, "the rooms are going", func() bool {
 		return strings.HasPrefix(p.nc(p.master, strings.NewReader("LIST\n")), "OK 1\n")
 	})
 	began := time.Now()

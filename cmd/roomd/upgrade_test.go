@@ -38,7 +38,7 @@ func (p *process) succeeded(pid int) {
 	err := error(nil)
 	switch {
 	case p.orphan:
-		err = p.gone()
+		p.gone()
 	case slices.ContainsFunc(p.env, func(kv string) bool { return strings.HasPrefix(kv, "NOTIFY_SOCKET=") }):
 		err = p.cmd.Wait()
 	default:
