@@ -1,0 +1,224 @@
+package admin
+
+import (
+	"slices"
+	"strings"
+)
+
+// find returns the command that a word means, which may be abbreviated.
+func find(word string) (*command, error) {
+	var found []*command
+	for i := range table {
+		if table[i].name == word {
+			return &table[i], nil
+		}
+		if strings.HasPrefix(table[i].name, word) {
+			found = append(found, &table[i])
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		var names []string
+		for i := range table {
+			names = append(names, table[i].name)
+		}
+		return nil, refuse("usage", "there is no command %q%s; help lists them", word, strings.TrimSuffix(didYouMean(word, names), "?"))
+	}
+	var names []string
+	for _, f := range found {
+		names = append(names, f.name)
+	}
+	return nil, refuse("usage", "%q may be %s", word, strings.Join(names, " or "))
+}
+
+// fullUsage is usage with the flags of the command.
+func (c *command) fullUsage() string {
+	text := c.usage()
+	for _, f := range c.flags {
+		text += " [" + strings.TrimSpace(dashed(f.name)+" "+f.arg) + "]"
+	}
+	return text
+}
+
+// dashed is a flag as it is typed.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
+func (c *command) usage() string { return strings.TrimSpace(c.name + " " + c.args) }
+
+// colorFlag is for our own clients, and not shown: their terminal has colours.
+const colorFlag = "color"
+
+// allFlags are a command's flags, those included that every such command has.
+func (c *command) allFlags() []flag {
+	all := slices.Clone(c.flags)
+	switch {
+	case c.changes:
+		all = append(all, dryFlag)
+	case !c.console:
+		all = append(all, relativeFlag)
+	}
+	return append(all, flag{"json", "", "as JSON"})
+}
+
+// flag finds the flag that a word means, which may be abbreviated. Those of the
+// command that a watch repeats are its own too.
+func (c *command) flag(word string, args []string) (flag, error) {
+	all := append(c.allFlags(), flag{name: colorFlag})
+	if c.name == "backup" {
+		all = append(all, flag{name: filesFlag, arg: "IDENTITIES"})
+	}
+	if inner := watched(c, args); inner != nil {
+		all = append(all, inner.allFlags()...)
+	}
+	var names []string
+	for _, f := range all {
+		if f.name == word {
+			return f, nil
+		}
+		if strings.HasPrefix(f.name, word) && f.name != colorFlag && f.name != filesFlag && !slices.Contains(names, "--"+f.name) {
+			names = append(names, "--"+f.name)
+		}
+	}
+	switch len(names) {
+	case 1:
+		return c.flag(names[0][2:], args)
+	case 0:
+		var known []string
+		for _, f := range all {
+			if f.name != colorFlag {
+				known = append(known, "--"+f.name)
+			}
+		}
+		return flag{}, refuse("usage", "%s has no --%s%s; help %s lists what it has", c.name, word, strings.TrimSuffix(didYouMean("--"+word, known), "?"), c.name)
+	}
+	return flag{}, refuse("usage", "--%s may be %s", word, strings.Join(names, " or "))
+}
+
+// parse reads a line into a command, its arguments and its flags.
+func parse(line string) (*command, []string, map[string]string, error) {
+	words, err := split(line)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	// What a client of ours adds stands in front, as a "--" may be in the line.
+	n := 0
+	for n < len(words) && strings.HasPrefix(words[n], "--") {
+		n++
+	}
+	if len(words) == n {
+		return nil, nil, nil, refuse("usage", "the line is empty; help lists the commands")
+	}
+	cmd, err := find(words[n])
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	words = slices.Concat(words[:n], words[n+1:])
+	var args []string
+	flags := make(map[string]string)
+	for i := 0; i < len(words); i++ {
+		w := words[i]
+		if len(w) < 2 || w[0] != '-' || w[1] >= '0' && w[1] <= '9' {
+			args = append(args, w)
+			continue
+		}
+		if w == "--" {
+			args = append(args, words[i+1:]...)
+			break
+		}
+		if w == "--help" || w == "-h" { // as every other program has it
+			about, err := find("help")
+			return about, []string{cmd.name}, flags, err
+		}
+		name, value, has := strings.Cut(strings.TrimLeft(w, "-"), "=")
+		f, err := cmd.flag(name, args)
+		switch {
+		case err != nil:
+			return nil, nil, nil, err
+		case f.arg == "" && has:
+			return nil, nil, nil, refuse("usage", "--%s takes no value", f.name)
+		case f.arg != "" && !has:
+			if i++; i == len(words) {
+				return nil, nil, nil, refuse("usage", "%s needs a value: %s %s", dashed(f.name), dashed(f.name), f.arg)
+			}
+			value = words[i]
+		}
+		flags[f.name] = value
+	}
+	least, most := arity(cmd.args)
+	if len(args) < least || len(args) > most {
+		return nil, nil, nil, refuse("usage", "usage: %s", cmd.fullUsage())
+	}
+	return cmd, args, flags, nil
+}
+
+// arity is how many arguments a usage like "ROOM [TEXT...]" allows.
+func arity(usage string) (least, most int) {
+	for _, w := range strings.Fields(usage) {
+		most++
+		if !strings.HasPrefix(w, "[") {
+			least++
+		}
+		if strings.HasSuffix(strings.TrimSuffix(w, "]"), "...") {
+			most = 1 << 20
+		}
+	}
+	return least, most
+}
+
+// split cuts a line into words; quotes of either kind keep spaces, and in
+// double quotes a backslash keeps the next character.
+func split(line string) ([]string, error) {
+	var words []string
+	var word strings.Builder
+	in, quote, escaped := false, rune(0), false
+	for _, r := range line {
+		switch {
+		case escaped:
+			word.WriteRune(r)
+			escaped = false
+		case quote == '"' && r == '\\':
+			escaped = true
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote != 0:
+			word.WriteRune(r)
+		case r == '"' || r == '\'':
+			quote, in = r, true
+		case r == ' ' || r == '\t':
+			if in {
+				words = append(words, word.String())
+				word.Reset()
+				in = false
+			}
+		default:
+			word.WriteRune(r)
+			in = true
+		}
+	}
+	if quote != 0 || escaped {
+		return nil, refuse("usage", "a quote is not closed")
+	}
+	if in {
+		words = append(words, word.String())
+	}
+	return words, nil
+}
+
+// Join is the opposite of split: a line of these words.
+func Join(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = w
+		if w == "" || strings.ContainsAny(w, " \t\"'\\") {
+			quoted[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(w) + `"`
+		}
+	}
+	return strings.Join(quoted, " ")
+}
