@@ -78,6 +78,10 @@ func (s *shell) start() {
 		Config: func() []admin.Setting {
 			return []admin.Setting{{Key: "limits.members", Value: "256", Default: "1", Changed: true}}
 		}}
+	if err := s.srv.LoadPlans(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.srv.ResumePlans(false)
 	if s.ln, err = s.srv.Listen(s.socket, 0o600); err != nil {
 		s.t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 )
@@ -73,9 +74,9 @@ func consoleOnly(c *call) error {
 }
 
 func stop(c *call) error {
-	p := &plan{what: "the server is to stop"}
+	p := new(plan)
 	if _, cancel := c.flags["cancel"]; cancel {
-		_, err := c.planned(p, nil)
+		_, err := c.planned(p)
 		return err
 	}
 	st := c.Service.Status()
@@ -83,12 +84,7 @@ func stop(c *call) error {
 	if err := c.confirm(text, st.Started); err != nil {
 		return err
 	}
-	who, line, srv := c.caller, c.line, c.Server
-	if planned, err := c.planned(p, func() error {
-		srv.RecordStop(who, line+whenDue)
-		srv.Stop()
-		return nil
-	}); planned {
+	if planned, err := c.planned(p); planned {
 		return err
 	}
 	if say := c.flags["say"]; say != "" {
@@ -100,9 +96,21 @@ func stop(c *call) error {
 		return err
 	}
 	c.looked = true // it is in the audit before the database is closed
-	srv.RecordStop(who, line)
-	srv.Stop()
+	c.plans.forget(0)
+	c.halt(c.caller, c.line)
 	return nil
+}
+
+// halt begins to stop the server. No stop is planned any more; if the disk does not take
+// that in time, the next start drops what is over by then.
+func (s *Server) halt(who Caller, line string) {
+	within(auditTime, func() {
+		s.Record(who, line, "done")
+		if err := s.Store.EndPlan(0); err != nil {
+			slog.New(s.Log).Error("forget the stop that was planned", "error", err)
+		}
+	})
+	s.Stop()
 }
 
 func audit(c *call) error {

@@ -22,7 +22,9 @@
 // # Goroutines and locks
 //
 // One goroutine accepts, one serves each connection, and while a stream runs one
-// more reads ahead, so that the client can end it. Tap's mutex guards the log's
+// more reads ahead, so that the client can end it. One for each plan (delete --in,
+// stop --in) waits until it is due; plans.mu guards which there are, and a plan is
+// changed on disk first. Tap's mutex guards the log's
 // watchers. The console has one goroutine that reads the prompt and one for each
 // watch, which prints whole lines above it.
 package admin

@@ -2,58 +2,193 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
 	"time"
+
+	"roomd/store"
 )
 
-// plan is what the operator has announced: the deletion of a room, or the stop
-// of the server. It is kept in memory: a restart forgets it.
+// plan is what an operator has announced. It is on disk: a restart and an upgrade go
+// on with it.
 type plan struct {
-	due  time.Time
-	say  string
-	what string // as the members are told: "this room is to be deleted"
-	name string // as the operator is told instead of "this room"
-	room uint64 // 0: the stop
+	store.Plan
+	name string // of the room, as the operator is told instead of "this room"
 	end  context.CancelFunc
 }
 
-// plans are those to come, one for each room at most. The zero value is ready.
+// plans are those to come, one for each room at most, and the stop for room 0. The
+// zero value is ready.
 type plans struct {
-	mu     sync.Mutex
-	all    map[uint64]*plan
-	closed bool
-	tasks  sync.WaitGroup // Add under mu, while not closed
+	mu       sync.Mutex
+	all      map[uint64]*plan
+	loaded   []*plan         // by LoadPlans, for ResumePlans
+	changing map[uint64]bool // the plan of the room is just being changed on disk
+	closed   bool
+	tasks    sync.WaitGroup // Add under mu, while not closed
 }
 
-// schedule announces a plan and carries it out when it is due, unless it is
-// called off before. One for the same room is replaced.
-func (s *Server) schedule(p *plan, in time.Duration, do func()) error {
+// claim takes the plan of a room out, if there is one, so that it can be changed on
+// disk: it is not carried out meanwhile. The caller must call settle.
+func (q *plans) claim(room uint64) (old *plan, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil, refuse("shutting-down", "the server is stopping")
+	}
+	if q.changing[room] {
+		return nil, refuse("busy", "what is planned is just being changed; try again in a moment")
+	}
+	if q.changing == nil {
+		q.changing = make(map[uint64]bool)
+	}
+	q.changing[room] = true
+	if old = q.all[room]; old != nil {
+		delete(q.all, room)
+		old.end()
+	}
+	return old, nil
+}
+
+// settle ends claim, with the plan that holds from now on; nil: none.
+func (s *Server) settle(room uint64, p *plan, told bool) {
 	s.plans.mu.Lock()
 	defer s.plans.mu.Unlock()
-	if s.plans.closed {
-		return refuse("shutting-down", "the server is stopping")
+	delete(s.plans.changing, room)
+	if p != nil {
+		s.awaitLocked(p, told)
 	}
-	if old := s.plans.all[p.room]; old != nil {
-		old.end()
+}
+
+// schedule announces a plan, and carries it out when it is due, unless it is called
+// off before. One for the same room is replaced.
+func (s *Server) schedule(p *plan, in time.Duration) error {
+	old, err := s.plans.claim(p.Room)
+	if err != nil {
+		return err
+	}
+	p.Announced = time.Now().UTC()
+	p.Due = p.Announced.Add(in)
+	if err := s.Store.SetPlan(p.Plan); err != nil {
+		s.settle(p.Room, old, true)
+		if errors.Is(err, store.ErrNoRoom) {
+			return refuse("no-room", "%s has just been deleted", p.name)
+		}
+		return refuse("refused", "nothing is planned: %v", err)
+	}
+	s.settle(p.Room, p, false)
+	return nil
+}
+
+// LoadPlans reads what was announced before this process began, so that it is shown
+// and can be called off. ResumePlans waits for it.
+func (s *Server) LoadPlans() error {
+	kept, err := s.Store.Plans()
+	if err != nil {
+		return fmt.Errorf("read what is planned: %w", err)
+	}
+	q := &s.plans
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.all = make(map[uint64]*plan)
+	for _, k := range kept {
+		p := &plan{Plan: k, end: func() {}}
+		q.all[k.Room] = p
+		q.loaded = append(q.loaded, p)
+	}
+	return nil
+}
+
+// ResumePlans goes on with what LoadPlans has read. tookOver says that another process
+// served until now. A deletion whose time passed while the server was down is carried
+// out; a stop is dropped: it was down.
+func (s *Server) ResumePlans(tookOver bool) {
+	q := &s.plans
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, p := range q.loaded {
+		switch {
+		case q.all[p.Room] != p || q.closed: // it has been called off
+		case p.Room == 0 && !tookOver && !time.Now().Before(p.Due):
+			delete(q.all, 0)
+			q.tasks.Go(func() { s.drop(p) })
+		default:
+			s.awaitLocked(p, true)
+		}
+	}
+	q.loaded = nil
+}
+
+// drop forgets a stop whose time passed while the server was down.
+func (s *Server) drop(p *plan) {
+	if err := s.Store.EndPlan(0); err != nil {
+		slog.New(s.Log).Error("forget a stop that was planned", "error", err)
+	}
+	s.Record(p.who(), p.Line, "not done: the server was down when it was due, "+words(time.Since(p.Due))+" ago")
+}
+
+// who has announced the plan.
+func (p *plan) who() Caller { return Caller{p.UID, p.User, p.Door} }
+
+// awaitLocked waits until a plan is due, and carries it out unless it is called off before.
+// told says that its members know of it. mu is held.
+func (s *Server) awaitLocked(p *plan, told bool) {
+	if s.plans.closed {
+		return
 	}
 	if s.plans.all == nil {
 		s.plans.all = make(map[uint64]*plan)
 	}
+	s.plans.all[p.Room] = p
 	var ctx context.Context
 	ctx, p.end = context.WithCancel(context.Background())
-	p.due = time.Now().Add(in)
-	s.plans.all[p.room] = p
 	s.plans.tasks.Go(func() {
 		defer p.end()
-		if s.countDown(ctx, p, in) && s.plans.take(p) {
-			do()
+		if s.countDown(ctx, p, told) && s.plans.take(p) {
+			s.due(p)
 		}
 	})
-	return nil
 }
+
+// due carries out a plan, and tells the log and the audit, which has a deletion in
+// one with it.
+func (s *Server) due(p *plan) {
+	line, result := p.Line+whenDue, "done"
+	if p.Room == 0 {
+		s.halt(p.who(), line)
+		return
+	}
+	if late := time.Since(p.Due); late > lateTime {
+		result += ", " + words(late) + " late: the server was down"
+	}
+	name := s.Service.RoomName(p.Room)
+	err := s.try(p.Line, func() error {
+		if name == "" {
+			return refuse("no-room", "it is gone already")
+		}
+		return s.remove(p.Room, name, "", p.Purge, p.who().audit(line, result))
+	})
+	switch {
+	case err == nil:
+		s.note(p.who(), name, line, result)
+		return
+	case s.plans.left(): // the next process does it
+		return
+	}
+	slog.New(s.Log).Error("planned, and not done", "line", p.Line, "error", err)
+	if failed := s.Store.EndPlan(p.Room); failed != nil {
+		slog.New(s.Log).Error("the next start tries it again, as it cannot be called off", "line", p.Line, "error", failed)
+	} else {
+		s.tell(p.Room, p.off()) // they have been told that it is to come
+	}
+	_ = s.record(p.who(), name, line, err.Error()) // the log has what the audit lacks
+}
+
+// lateTime is when a plan counts as late.
+const lateTime = 10 * time.Second
 
 // try does what is due. A fault in it is an error.
 func (s *Server) try(line string, do func() error) (err error) {
@@ -63,15 +198,14 @@ func (s *Server) try(line string, do func() error) (err error) {
 
 // countDown tells the members what is to come, now and shortly before, and waits
 // until it is due. It reports false if the plan is called off.
-func (s *Server) countDown(ctx context.Context, p *plan, total time.Duration) bool {
-	for left := total; ; {
-		text := p.what + " in " + words(left)
-		if p.say != "" {
-			text += ": " + p.say
-		}
-		s.tell(p.room, text)
-		left = nextMark(total, left)
-		t := time.NewTimer(time.Until(p.due.Add(-left)))
+func (s *Server) countDown(ctx context.Context, p *plan, told bool) bool {
+	total := p.Due.Sub(p.Announced)
+	left := total
+	if told {
+		left = nextMark(total, max(0, time.Until(p.Due)))
+	}
+	for {
+		t := time.NewTimer(time.Until(p.Due.Add(-left)))
 		select {
 		case <-t.C:
 		case <-ctx.Done():
@@ -81,6 +215,12 @@ func (s *Server) countDown(ctx context.Context, p *plan, total time.Duration) bo
 		if left == 0 {
 			return true
 		}
+		text := p.what() + " in " + words(left)
+		if p.Say != "" {
+			text += ": " + p.Say
+		}
+		s.tell(p.Room, text)
+		left = nextMark(total, left)
 	}
 }
 
@@ -112,10 +252,10 @@ func (s *Server) tell(room uint64, text string) {
 func (q *plans) take(p *plan) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.all[p.room] != p {
+	if q.all[p.Room] != p {
 		return false
 	}
-	delete(q.all, p.room)
+	delete(q.all, p.Room)
 	return true
 }
 
@@ -124,32 +264,45 @@ func (q *plans) of(room uint64) time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if p := q.all[room]; p != nil {
-		return p.due.UTC()
+		return p.Due.UTC()
 	}
 	return time.Time{}
 }
 
-// callOff ends a plan without a word and returns it; nil: there was none.
-func (s *Server) callOff(room uint64) *plan {
-	s.plans.mu.Lock()
-	defer s.plans.mu.Unlock()
-	p := s.plans.all[room]
-	if p != nil {
-		delete(s.plans.all, room)
+// forget ends the plan of a room that has been deleted: on disk it has none.
+func (q *plans) forget(room uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if p := q.all[room]; p != nil {
+		delete(q.all, room)
 		p.end()
 	}
-	return p
 }
 
-// close calls everything off and waits for what is being carried out.
-func (q *plans) close() {
+// LeavePlans stops to wait for what is planned, before the server stops, or once it has
+// been handed over: another process does, or the next start.
+func (s *Server) LeavePlans() { s.plans.leave() }
+
+// left reports whether plans are left.
+func (q *plans) left() bool {
 	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
+}
+
+func (q *plans) leave() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.closed = true
 	for room, p := range q.all {
 		delete(q.all, room)
 		p.end()
 	}
-	q.mu.Unlock()
+}
+
+// close is leave, and waits for what is being carried out.
+func (q *plans) close() {
+	q.leave()
 	q.tasks.Wait()
 }
 
@@ -169,56 +322,68 @@ func words(d time.Duration) string {
 
 // planned is the part of delete and stop that looks at --in and --cancel. done
 // is false when neither was given.
-func (c *call) planned(p *plan, do func() error) (done bool, err error) {
+func (c *call) planned(p *plan) (done bool, err error) {
 	in, err := c.duration("in")
 	if err != nil {
 		return true, err
 	}
 	if _, cancel := c.flags["cancel"]; cancel {
-		due := c.plans.of(p.room)
-		if due.IsZero() {
-			return true, refuse("no-plan", "there is nothing to call off: no --in was given, or it is over")
-		}
-		if err := c.would("%s in %s: that would be called off", p.told(), words(time.Until(due))); err != nil {
-			return true, err
-		}
-		if c.callOff(p.room) == nil {
-			return true, refuse("no-plan", "it is too late to call it off")
-		}
-		c.tell(p.room, p.off())
-		return true, c.out.text("%s", p.named(p.off()))
+		return true, c.callOff(p)
 	}
 	if in == 0 {
 		return false, nil
 	}
-	p.say = c.flags["say"]
-	who, line, srv, about := c.caller, c.line, c.Server, c.room()
-	if err := srv.schedule(p, in, func() {
-		err := srv.try(line, do)
-		if err != nil { // they have been told that it is to come
-			srv.tell(p.room, p.off())
-			slog.New(srv.Log).Error("planned, and not done", "line", line, "error", err)
-		}
-		if p.room != 0 { // the stop is in the audit already
-			_ = srv.record(who, about, line+whenDue, resultOf(err)) // the log has what the audit lacks
-		}
-	}); err != nil {
+	p.Say, p.Line = c.flags["say"], c.line
+	p.UID, p.User, p.Door = c.caller.UID, c.caller.User, c.caller.Door
+	if err := c.schedule(p, in); err != nil {
 		return true, err
 	}
-	return true, c.out.text("%s in %s; %s --cancel calls it off", p.told(), words(in), c.cmd.name+c.about())
+	return true, c.out.text("%s in %s; %s --cancel calls it off", p.named(p.what()), words(in), c.cmd.name+c.about())
+}
+
+// callOff ends what is planned for the room of p, or the stop.
+func (c *call) callOff(p *plan) error {
+	due := c.plans.of(p.Room)
+	if due.IsZero() {
+		return refuse("no-plan", "there is nothing to call off: no --in was given, or it is over")
+	}
+	if err := c.would("%s in %s: that would be called off", p.named(p.what()), words(time.Until(due))); err != nil {
+		return err
+	}
+	old, err := c.plans.claim(p.Room)
+	if err != nil {
+		return err
+	}
+	if old == nil {
+		c.settle(p.Room, nil, true)
+		return refuse("no-plan", "it is too late to call it off")
+	}
+	if err := c.Store.EndPlan(p.Room); err != nil {
+		c.settle(p.Room, old, true)
+		return refuse("refused", "it is not called off: %v", err)
+	}
+	c.settle(p.Room, nil, true)
+	c.tell(p.Room, p.off())
+	return c.out.text("%s", p.named(p.off()))
 }
 
 // whenDue marks in the audit that a plan was carried out.
 const whenDue = " (when it was due)"
 
-// told is a plan as the operator is told of it.
-func (p *plan) told() string { return p.named(p.what) }
+// what is to come, as its members are told.
+func (p *plan) what() string {
+	if p.Room == 0 {
+		return "the server is to stop"
+	}
+	return "this room is to be deleted"
+}
 
+// named is that as the operator is told.
 func (p *plan) named(text string) string { return strings.Replace(text, "this room", p.name, 1) }
 
 // off is what its members are told when it is called off.
 func (p *plan) off() string {
-	if p.room == 0 {
+	if p.Room == 0 {
 		return "the stop of the server is called off"
 	}
 	return "the deletion of this room is called off"

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"roomd/netsvc"
+	"roomd/store"
 )
 
 var roomCommands = []command{
@@ -37,7 +38,7 @@ var roomCommands = []command{
 			return err
 		}
 		if r, err := c.Service.Room(info.Name); err == nil {
-			c.callOff(r.ID) // somebody else had deleted it before it was due
+			c.plans.forget(r.ID) // somebody else had deleted it before it was due
 		}
 		return c.out.text("the room %s is back on port %d", info.Name, info.Port)
 	}},
@@ -211,12 +212,12 @@ func deleteRoom(c *call) error {
 	if err != nil {
 		return err
 	}
-	p := &plan{room: r.ID, name: r.Name, what: "this room is to be deleted"}
+	_, purge := c.flags["purge"]
+	p := &plan{Plan: store.Plan{Room: r.ID, Purge: purge}, name: r.Name}
 	if _, cancel := c.flags["cancel"]; cancel {
-		_, err := c.planned(p, nil)
+		_, err := c.planned(p)
 		return err
 	}
-	_, purge := c.flags["purge"]
 	text := fmt.Sprintf("deletes %s%s: %s", r.Name, c.lasting(), worth(r))
 	if purge {
 		text += "; it cannot be restored"
@@ -224,13 +225,7 @@ func deleteRoom(c *call) error {
 	if err := c.confirm(text, r.ID, r.Name, r.Port, r.Members, r.Newest, purge); err != nil {
 		return err
 	}
-	if planned, err := c.planned(p, func() error {
-		name := c.Service.RoomName(r.ID)
-		if name == "" {
-			return refuse("no-room", "it is gone already")
-		}
-		return c.remove(r.ID, name, "", purge)
-	}); planned {
+	if planned, err := c.planned(p); planned {
 		return err
 	}
 	if err := c.remove(r.ID, r.Name, c.flags["say"], purge); err != nil {
@@ -243,15 +238,15 @@ func deleteRoom(c *call) error {
 }
 
 // remove deletes a room, and what was planned for it.
-func (c *call) remove(id uint64, name, say string, purge bool) error {
-	if err := c.Service.Remove(name, say); err != nil {
+func (s *Server) remove(id uint64, name, say string, purge bool, audit ...store.Audit) error {
+	if err := s.Service.Remove(name, say, audit...); err != nil {
 		return err
 	}
-	c.callOff(id)
+	s.plans.forget(id)
 	if !purge {
 		return nil
 	}
-	if err := c.Service.Purge(fmt.Sprintf("#%d", id)); err != nil {
+	if err := s.Service.Purge(fmt.Sprintf("#%d", id)); err != nil {
 		return refuse("refused", "%s is deleted, and it is still in the trash; purge tries again: %v", name, err)
 	}
 	return nil

@@ -123,8 +123,8 @@ func chgrp(path, group string) error {
 	return err
 }
 
-// Close ends all connections, calls off what was planned, and removes the
-// socket. It is for the end of the server: nothing can be planned after it.
+// Close ends all connections, leaves what was planned to the next start, and removes
+// the socket. It is for the end of the server: nothing can be planned after it.
 func (l *Listener) Close() error {
 	l.end()
 	err := l.ln.Close()

@@ -245,36 +245,49 @@ func (s *Server) Record(who Caller, line, result string) {
 // record tells the log and the watchers what somebody did and what came of it, and
 // keeps it in the audit: if that is not possible, the log says so.
 func (s *Server) record(who Caller, room, line, result string) error {
-	door := cmp.Or(who.Door, store.DoorAdmin)
-	for strings.HasPrefix(line, "--") { // what a client of ours has added
-		_, line, _ = strings.Cut(line, " ")
-	}
-	slog.New(s.Log).Info("operator", "user", who.User, "uid", who.UID, "door", door, "command", netsvc.Printable(line), "result", netsvc.Printable(result))
-	now := time.Now().UTC()
-	s.Service.Publish(netsvc.Happening{Time: now, Type: "command", Room: room, By: who.User, Door: door, Text: line, Cause: result})
-	a := store.Audit{Time: now, UID: who.UID, User: who.User, Door: door, Line: line, Result: result}
-	err := s.Store.AddAudit(a)
+	s.note(who, room, line, result)
+	err := s.Store.AddAudit(who.audit(line, result))
 	if errors.Is(err, store.ErrClosed) { // by the command itself
 		return nil
 	}
 	if err != nil {
-		slog.New(s.Log).Error("the audit could not be written", "line", netsvc.Printable(a.Line), "error", err)
+		slog.New(s.Log).Error("the audit could not be written", "line", netsvc.Printable(line), "error", err)
 	}
 	return err
+}
+
+// note tells the log and the watchers.
+func (s *Server) note(who Caller, room, line, result string) {
+	a := who.audit(line, result)
+	slog.New(s.Log).Info("operator", "user", a.User, "uid", a.UID, "door", a.Door, "command", netsvc.Printable(a.Line), "result", netsvc.Printable(result))
+	s.Service.Publish(netsvc.Happening{Time: a.Time, Type: "command", Room: room, By: a.User, Door: a.Door, Text: a.Line, Cause: result})
+}
+
+// audit is what the audit keeps of a command and of what came of it.
+func (who Caller) audit(line, result string) store.Audit {
+	for strings.HasPrefix(line, "--") { // what a client of ours has added
+		_, line, _ = strings.Cut(line, " ")
+	}
+	return store.Audit{Time: time.Now().UTC(), UID: who.UID, User: who.User, Door: cmp.Or(who.Door, store.DoorAdmin), Line: line, Result: result}
 }
 
 // RecordStop is Record for what cannot be kept afterwards. A disk that does not
 // answer is not waited for.
 func (s *Server) RecordStop(who Caller, line string) {
-	kept := make(chan struct{})
+	within(auditTime, func() { s.Record(who, line, "done") })
+}
+
+// within runs fn, and does not wait for it any longer.
+func within(most time.Duration, fn func()) {
+	done := make(chan struct{})
 	go func() {
-		defer close(kept)
-		s.Record(who, line, "done")
+		defer close(done)
+		fn()
 	}()
-	t := time.NewTimer(auditTime)
+	t := time.NewTimer(most)
 	defer t.Stop()
 	select {
-	case <-kept:
+	case <-done:
 	case <-t.C:
 	}
 }

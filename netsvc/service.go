@@ -339,8 +339,8 @@ func (s *Service) Delete(name string, allowed func(*Room) error) error {
 // remove is Delete. say, if not empty, is shown before the farewell; from is the
 // address of a client. altered gives altering back: while members drain, the room
 // is none that another process could take over, and nobody waits for it.
-func (s *Service) remove(altered func(), name, say, from string, allowed func(*Room) error) error {
-	r, err := s.beginRemove(name, from, allowed)
+func (s *Service) remove(altered func(), name, say, from string, allowed func(*Room) error, audit ...store.Audit) error {
+	r, err := s.beginRemove(name, from, allowed, audit)
 	altered()
 	if err != nil {
 		return err
@@ -364,7 +364,7 @@ func (s *Service) remove(altered func(), name, say, from string, allowed func(*R
 }
 
 // beginRemove does of a deletion what is on disk.
-func (s *Service) beginRemove(name, from string, allowed func(*Room) error) (*Room, error) {
+func (s *Service) beginRemove(name, from string, allowed func(*Room) error, audit []store.Audit) (*Room, error) {
 	r, err := s.room(name)
 	if err != nil {
 		return nil, err
@@ -378,7 +378,7 @@ func (s *Service) beginRemove(name, from string, allowed func(*Room) error) (*Ro
 	if !r.begin(deleted) {
 		return nil, wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
 	}
-	if err := s.store.Delete(r.id, networkAudit(from, "DELETE "+r.name())...); err != nil {
+	if err := s.store.Delete(r.id, append(audit, networkAudit(from, "DELETE "+r.name())...)...); err != nil {
 		r.resume()
 		return nil, storeError(fmt.Errorf("delete the room %s: %w", r.name(), err))
 	}

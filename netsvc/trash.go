@@ -11,9 +11,10 @@ import (
 )
 
 // Remove deletes a room for the operator. say is shown to the members before
-// the farewell, once the room is deleted on disk.
-func (s *Service) Remove(name, say string) error {
-	return s.remove(s.alter(), name, say, "", func(*Room) error { return nil })
+// the farewell, once the room is deleted on disk. Entries of the audit are kept with
+// that.
+func (s *Service) Remove(name, say string, audit ...store.Audit) error {
+	return s.remove(s.alter(), name, say, "", func(*Room) error { return nil }, audit...)
 }
 
 // Trashed is a deleted room.

@@ -54,6 +54,8 @@ func checkBut(tx *bolt.Tx, known *spoilt) error {
 		return nil
 	}))
 	errs = append(errs, eachBan(tx, func(Ban) {}, func(k []byte, err error) { bad(bucketBans, k, err) }))
+	_, err := stopPlan(tx)
+	bad(bucketMeta, keyStop, err)
 	errs = append(errs, tx.Bucket(bucketAudit).ForEach(func(k, v []byte) error {
 		_, err := decodeAudit(k, v)
 		bad(bucketAudit, k, err)

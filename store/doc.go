@@ -35,8 +35,9 @@
 // # On disk
 //
 //	meta           schema version; the journal in use; whether a relaxed server
-//	               is running
-//	rooms/<id>     Room as JSON; a deleted room stays here while in the trash
+//	               is running; the stop that is planned, as JSON
+//	rooms/<id>     Room as JSON, with the deletion that is planned; a deleted room
+//	               stays here while in the trash
 //	heads/<id>     last sequence number, lines, bytes, trimmed
 //	names/<key>    folded name → id, of the rooms that are not deleted
 //	ports/<port>   the room that has it, or the order in which it was released
@@ -72,5 +73,8 @@
 //
 // Open rewrites a file of an older version beside it and puts the new one in
 // its place; the old one stays as <file>.schemaN. testdata has a file of every
-// version there ever was.
+// version there ever was. What is added so that an older roomd can go on with the
+// file is no new version: buckets and keys that it leaves alone, and fields of
+// records, which it drops when it writes the record. (A plan is such a field: an
+// older roomd does not carry it out, and forgets it with the next change of the room.)
 package store

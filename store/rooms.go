@@ -27,6 +27,8 @@ type Room struct {
 	Password string `json:"password,omitempty"`
 	// Imports counts how often lines were imported into the room.
 	Imports uint64 `json:"imports,omitempty"`
+	// Plan is the deletion that is announced, see Plans; nil: none.
+	Plan *Plan `json:"plan,omitempty"`
 }
 
 // Settings are a room's own. What is nil is as for all rooms.
@@ -177,7 +179,7 @@ func (s *Store) Delete(room uint64, audit ...Audit) error {
 		if h == nil {
 			return ErrNoRoom // it is damaged
 		}
-		r.Deleted = time.Now().UTC()
+		r.Deleted, r.Plan = time.Now().UTC(), nil
 		r.Purged = h.Lines == 0 && network
 		gone = trashOf(r, h)
 		if err := putRoom(tx, r); err != nil {

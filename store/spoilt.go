@@ -9,7 +9,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// spoilt is what was damaged of rooms, bans and the audit when the file was
+// spoilt is what was damaged of rooms, bans, the audit and the planned stop when the file was
 // opened. It is left out and stays in the file as it is: the others serve. It is
 // not changed after it was made.
 type spoilt struct {
@@ -27,7 +27,7 @@ func (f *spoilt) say(format string, args ...any) {
 	f.sentences = append(f.sentences, fmt.Sprintf(format, args...))
 }
 
-// LeftOut tells how many records of rooms, bans and the audit were damaged when
+// LeftOut tells how many records of rooms, bans, the audit and the planned stop were damaged when
 // the file was opened, and are left out; and of which, in sentences.
 func (s *Store) LeftOut() (records int, sentences []string) {
 	f := s.spoilt.Load()
@@ -144,8 +144,12 @@ func (f *spoilt) room(id uint64, l *leftRoom) {
 	f.say("%s: %v; it %s. `roomd store check` lists all damage; `roomd store restore` puts a backup in place", name, l.why, what)
 }
 
-// others finds what is damaged of bans and the audit.
+// others finds what is damaged of bans, the audit and the planned stop.
 func (f *spoilt) others(tx *bolt.Tx) error {
+	if _, err := stopPlan(tx); err != nil {
+		f.add(bucketMeta, keyStop)
+		f.say("%v; the server does not stop at that time. Plan it again, or call it off", err)
+	}
 	if tx.Bucket(bucketBans) != nil { // it came later than some files
 		if err := eachBan(tx, func(Ban) {}, func(k []byte, err error) {
 			f.add(bucketBans, k)

@@ -49,7 +49,7 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 		if err != nil {
 			return err
 		}
-		r.Imports = 0 // it is of this database
+		r.Imports, r.Plan = 0, nil // they are of this database
 		if err := enc.Encode(record{Room: &r, Last: st.Last}); err != nil {
 			return err
 		}

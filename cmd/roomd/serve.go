@@ -273,6 +273,9 @@ func (s *server) openDoors() error {
 		Files:   func() []string { return s.config().files() },
 		Dropped: s.lines.state, Certificate: func() *admin.Certificate { return s.pair.Load().about() },
 	}
+	if err := s.shell.LoadPlans(); err != nil {
+		return err
+	}
 	if err := s.openSocket(had); err != nil {
 		return err
 	}
@@ -304,6 +307,7 @@ func (s *server) config() *Config {
 func (s *server) run(console *admin.Console) error {
 	ctx, cancel := context.WithCancelCause(s.stopping)
 	defer cancel(nil)
+	s.shell.ResumePlans(s.before != nil)
 	c := s.config()
 	may, why := c.deletePolicy()
 	s.log.Info("access", "may_create", c.Access.Create, "may_delete", string(may), "why", why)
@@ -384,6 +388,9 @@ func (s *server) stop() error {
 	defer s.changing.Unlock()
 	if s.meter != nil {
 		s.meter.ready.Store(false)
+	}
+	if s.shell != nil {
+		s.shell.LeavePlans() // what is due from now on fails, and is to stay on disk
 	}
 	if s.svc != nil {
 		s.svc.Stop()

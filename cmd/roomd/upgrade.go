@@ -438,6 +438,7 @@ func (s *server) takeBack() error {
 // members that could not be handed over, and for the answer to the command. Then
 // it ends, or waits for the server's end and ends in the same way.
 func (s *server) leave() error {
+	s.shell.LeavePlans()
 	// The file is the other process's: whoever still asks for it is refused.
 	if err := s.st.Close(); err != nil {
 		s.log.Error("leave the database to the other process", "error", err)
