@@ -54,7 +54,10 @@ func kick(c *call) error {
 			return err
 		}
 	}
-	n := c.Service.Kick(ids, c.flags["say"])
+	n, err := c.Service.Kick(ids, c.flags["say"])
+	if err != nil {
+		return err
+	}
 	if n == 0 {
 		return refuse("no-member", "%s has just left", c.args[0])
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"roomd/netsvc"
+	"roomd/store"
 )
 
 // Listener is the unix socket that serves the commands.
@@ -284,6 +285,9 @@ func explain(err error) (code, text string) {
 	}
 	if code, text, ok := netsvc.Refusal(err); ok {
 		return code, text
+	}
+	if errors.Is(err, store.ErrClosed) {
+		return "busy", "this process of the server is ending, or another one has just taken over; try again"
 	}
 	return "internal", err.Error()
 }

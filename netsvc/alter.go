@@ -90,7 +90,11 @@ func (r *Room) tell(format string, args ...any) {
 
 // Rename gives a room another name, or another spelling of its own.
 func (s *Service) Rename(name, to string) (RoomInfo, error) {
-	defer s.alter()()
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	defer end()
 	r, err := s.room(name)
 	if err != nil {
 		return RoomInfo{}, err
@@ -151,7 +155,11 @@ func (r *Room) after() (RoomInfo, error) {
 // Move gives a room another port: it accepts there from now on, who is in the
 // backlog of the old one comes in all the same, and that port rests.
 func (s *Service) Move(name string, port int) (RoomInfo, error) {
-	defer s.alter()()
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	defer end()
 	r, err := s.room(name)
 	if err != nil {
 		return RoomInfo{}, err
@@ -237,7 +245,11 @@ func (s *Service) bindChosen(port int) (*listeners, error) {
 
 // Rebind tries at once to bind a room that waits for its port.
 func (s *Service) Rebind(name string) (RoomInfo, error) {
-	defer s.alter()()
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	defer end()
 	r, err := s.room(name)
 	if err != nil {
 		return RoomInfo{}, err
@@ -263,7 +275,11 @@ func (s *Service) Settings(name string) (store.Settings, error) {
 
 // Set changes a room's own settings. Values are the caller's to check.
 func (s *Service) Set(name string, change func(*store.Settings)) (own store.Settings, err error) {
-	defer s.alter()()
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return own, err
+	}
+	defer end()
 	r, err := s.room(name)
 	if err != nil {
 		return own, err

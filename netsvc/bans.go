@@ -280,13 +280,17 @@ func (s *Service) Hit(bans ...store.Ban) Reach {
 // Ban keeps bans or mutes, all of them or none, on disk before it returns.
 // Members and connections that a ban holds for are ended.
 func (s *Service) Ban(bans ...store.Ban) ([]store.Ban, Reach, error) {
-	defer s.alter()()
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return nil, Reach{}, err
+	}
+	defer end()
 	for _, b := range bans {
 		if _, err := Network(b.Addr); b.Addr == "" && b.Nick == "" || b.Addr != "" && err != nil {
 			return nil, Reach{}, wire.Errorf(wire.CodeBadRequest, "a ban is of an address, a network or a nick")
 		}
 	}
-	bans, err := s.store.AddBans(bans...)
+	bans, err = s.store.AddBans(bans...)
 	if err != nil {
 		return nil, Reach{}, storeError(fmt.Errorf("keep the ban: %w", err))
 	}
@@ -319,7 +323,11 @@ func (s *Service) Ban(bans ...store.Ban) ([]store.Ban, Reach, error) {
 // Unban lifts bans and mutes, all of them or none: store.ErrNoBan if one is not
 // there.
 func (s *Service) Unban(ids ...uint64) error {
-	defer s.alter()()
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return err
+	}
+	defer end()
 	if err := s.store.RemoveBans(ids...); err != nil {
 		return storeError(fmt.Errorf("lift the ban: %w", err))
 	}

@@ -18,7 +18,11 @@ import (
 // tells whom to remember as its creator: the session's number and its address.
 // The error is a *wire.Error if it is the caller's fault.
 func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, err error) {
-	defer s.alter()()
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return info, "", err
+	}
+	defer end()
 	p, err := s.plan(name, by)
 	if err != nil {
 		return info, "", err

@@ -304,7 +304,9 @@ func (t *still) handOver(send Send) error {
 				t.waiters[p] = given
 			}
 		case *caller:
-			if _, plain := descriptor(p.conn); plain {
+			// A room that is deleted on disk is none for the other process, and has a
+			// last word for its callers.
+			if _, plain := descriptor(p.conn); plain && !p.room.dropped.Load() {
 				callers = append(callers, p)
 				t.waiters[p] = given
 			}

@@ -98,7 +98,7 @@ func TestHostileTextEverywhere(t *testing.T) {
 		}
 		ann.line()
 		eve := join(t, port)
-		if s.svc.Kick([]uint64{eveID(s)}, h.in) != 1 {
+		if n, err := s.svc.Kick([]uint64{eveID(s)}, h.in); n != 1 || err != nil {
 			t.Error("eve is not kicked")
 		}
 		if l := eve.until("* lobby: "); !safe(l) {

@@ -111,8 +111,12 @@ func (s *Service) Who(what string) []MemberInfo {
 
 // Kick ends members by their IDs, with a sentence for them, and returns how
 // many were there.
-func (s *Service) Kick(ids []uint64, say string) int {
-	defer s.alter()()
+func (s *Service) Kick(ids []uint64, say string) (int, error) {
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	n := 0
 	for _, r := range s.all() {
 		for _, m := range r.present() {
@@ -121,7 +125,7 @@ func (s *Service) Kick(ids []uint64, say string) int {
 			}
 		}
 	}
-	return n
+	return n, nil
 }
 
 // kick ends the member with a sentence.
@@ -141,7 +145,11 @@ func (m *Member) kick(say string) bool {
 // Say shows a notice of the operator in a room, or in all rooms for "", and
 // returns how many members there are to see it. It is not stored.
 func (s *Service) Say(room, text string) (int, error) {
-	defer s.alter()()
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	rooms, name := s.all(), ""
 	if room != "" {
 		r, err := s.room(room)
@@ -312,7 +320,11 @@ func (s *Service) Search(ctx context.Context, name, text string, since time.Time
 
 // SetTopic changes a room's topic, on disk before it is shown.
 func (s *Service) SetTopic(name, topic string) error {
-	defer s.alter()()
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return err
+	}
+	defer end()
 	r, err := s.room(name)
 	if err != nil {
 		return err

@@ -139,7 +139,11 @@ func parseHash(s string) (h hash, err error) {
 // SetPassword gives a room a password, on disk before it returns, or takes it
 // away: "". Who is in the room stays.
 func (s *Service) SetPassword(name, password string) error {
-	defer s.alter()()
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return err
+	}
+	defer end()
 	r, err := s.room(name)
 	if err != nil {
 		return err

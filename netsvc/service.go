@@ -333,7 +333,11 @@ func networkAudit(from, line string) []store.Audit {
 // goes to the trash. When it returns nil all of that is done. allowed is asked
 // first.
 func (s *Service) Delete(name string, allowed func(*Room) error) error {
-	return s.remove(s.alter(), name, "", "", allowed)
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return err
+	}
+	return s.remove(end, name, "", "", allowed)
 }
 
 // remove is Delete. say, if not empty, is shown before the farewell; from is the

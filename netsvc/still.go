@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"roomd/netsvc/wire"
 )
 
 // A server stands still while it is handed over to another process: from Freeze
@@ -80,6 +82,15 @@ func (s *Service) alterUnlessMoved() (end func(), ok bool) {
 			return nil, false
 		}
 	}
+}
+
+// alterOrRefuse is alter for a change that somebody has asked for and gets an answer
+// to: it must not wait in a process that another one has taken over from.
+func (s *Service) alterOrRefuse() (end func(), err error) {
+	if end, ok := s.alterUnlessMoved(); ok {
+		return end, nil
+	}
+	return nil, wire.Errorf(wire.CodeBusy, "another process of the server has just taken over, and nothing is changed; try again")
 }
 
 // outlast waits while the server is to stand still, and reports false if it does

@@ -14,7 +14,11 @@ import (
 // the farewell, once the room is deleted on disk. Entries of the audit are kept with
 // that.
 func (s *Service) Remove(name, say string, audit ...store.Audit) error {
-	return s.remove(s.alter(), name, say, "", func(*Room) error { return nil }, audit...)
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return err
+	}
+	return s.remove(end, name, say, "", func(*Room) error { return nil }, audit...)
 }
 
 // Trashed is a deleted room.
@@ -71,7 +75,11 @@ func (s *Service) trashed(name string) (store.Room, error) {
 
 // Purge removes a deleted room for good.
 func (s *Service) Purge(name string) error {
-	defer s.alter()()
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return err
+	}
+	defer end()
 	k, err := s.trashed(name)
 	if err != nil {
 		return err
@@ -89,7 +97,11 @@ func (s *Service) Purge(name string) error {
 // Restore brings a deleted room back, with its lines, on its own port, or on
 // another one if that is taken.
 func (s *Service) Restore(name string) (RoomInfo, error) {
-	defer s.alter()()
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	defer end()
 	k, err := s.trashed(name)
 	if err != nil {
 		return RoomInfo{}, err

@@ -128,7 +128,7 @@ func TestJoinIsTold(t *testing.T) {
 		// The operator ends one that nobody has heard of: it is told, and nobody else.
 		ivy := dial(t, port)
 		ivy.until("* end of earlier lines")
-		if n := s.svc.Kick([]uint64{eveID(s)}, ""); n != 1 {
+		if n, err := s.svc.Kick([]uint64{eveID(s)}, ""); n != 1 || err != nil {
 			t.Errorf("%d were asked to leave", n)
 		}
 		ivy.until("* lobby: you were asked to leave")

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // Kind is what a line in the history is.
@@ -235,7 +236,11 @@ func viewDB(db *bolt.DB, fn func(*bolt.Tx) error) error {
 	if db == nil {
 		return errClosedFile
 	}
-	return guard(func() error { return db.View(fn) })
+	err := guard(func() error { return db.View(fn) })
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) { // another process has the file for good
+		return ErrClosed
+	}
+	return err
 }
 
 var errClosedFile = errors.New("the database could not be opened again")

@@ -1,0 +1,175 @@
+package netsvc
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"roomd/netsvc/wire"
+	"roomd/store"
+)
+
+// stillService is a server with a room without a password, lobby, and one with, den.
+func stillService(t *testing.T) *Service {
+	st, err := store.Open(filepath.Join(t.TempDir(), "roomd.db"), store.Options{Trash: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := 27000 + rand.IntN(5000)
+	s := New(st, Options{
+		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{first, first + 39}, First: []string{"lobby"},
+		LineBytes: 4096, DeadPeer: time.Minute, MasterIdle: time.Minute, Delete: Anyone, Log: slog.New(slog.DiscardHandler),
+	})
+	t.Cleanup(func() {
+		s.Stop()
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Create("den", Creation{Password: "secret"}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// call connects to a room that asks for its password.
+func call(t *testing.T, s *Service, room string) (net.Conn, *bufio.Reader) {
+	r, err := s.room(room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.port()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	in := bufio.NewReader(c)
+	if l, err := in.ReadString('\n'); !strings.Contains(l, "password") {
+		t.Fatal(l, err)
+	}
+	return c, in
+}
+
+// A room is deleted on disk just when the server is brought to a stand: the other
+// process has no such room, and is given nobody who waits before its gate.
+func TestNobodyIsHandedOverForADeletedRoom(t *testing.T) {
+	s := stillService(t)
+	if _, _, err := s.Create("vault", Creation{Password: "secret"}); err != nil {
+		t.Fatal(err)
+	}
+	ann, annIn := call(t, s, "den")
+	bob, bobIn := call(t, s, "vault")
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	end := s.alter() // the deletion begins
+	frozen := make(chan error)
+	go func() { frozen <- s.Freeze(ctx) }()
+	if err := until(ctx, s.still.frozen.Load); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []net.Conn{ann, bob} { // who asks goes on to where it is parked
+		io.WriteString(c, "/who\n")
+	}
+	parkedAll := func() bool {
+		s.still.mu.Lock()
+		defer s.still.mu.Unlock()
+		n := 0
+		for _, where := range s.still.waiters {
+			if where == parked {
+				n++
+			}
+		}
+		return n == 2
+	}
+	if err := until(ctx, parkedAll); err != nil {
+		t.Fatal("they are not parked")
+	}
+	deleted := make(chan error)
+	go func() { deleted <- s.remove(end, "den", "", "", func(*Room) error { return nil }) }()
+	if err := <-frozen; err != nil {
+		t.Fatal(err)
+	}
+	vault, err := s.room("vault")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var over []callerState
+	if _, err := s.HandOver(func(kind string, v any, _ ...int) error {
+		if all, ok := v.([]callerState); ok {
+			over = append(over, all...)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(over) != 1 || over[0].Room != vault.id {
+		t.Errorf("handed over: %+v, and not just the one at room %d", over, vault.id)
+	}
+	s.Thaw()
+	if err := <-deleted; err != nil {
+		t.Error(err)
+	}
+	if all, err := io.ReadAll(annIn); err != nil || !strings.HasSuffix(string(all), "* den: chat room being deleted\n") {
+		t.Errorf("%q, %v", all, err)
+	}
+	io.WriteString(bob, "/pass secret\n")
+	for l := ""; !strings.Contains(l, "you are guest-1"); {
+		if l, err = bobIn.ReadString('\n'); err != nil {
+			t.Fatal(l, err)
+		}
+	}
+}
+
+// A change that an operator asks for in a process that another one has taken over
+// from is refused at once: nobody waits for what does not come.
+func TestChangesOfAProcessThatIsLeft(t *testing.T) {
+	s := stillService(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := s.Freeze(ctx); err != nil {
+		t.Fatal(err)
+	}
+	moved := s.still.moved
+	close(moved)
+	for name, change := range map[string]func() error{
+		"create":   func() error { _, _, err := s.Create("attic", Creation{}); return err },
+		"delete":   func() error { return s.Delete("den", func(*Room) error { return nil }) },
+		"remove":   func() error { return s.Remove("den", "") },
+		"restore":  func() error { _, err := s.Restore("den"); return err },
+		"purge":    func() error { return s.Purge("den") },
+		"rename":   func() error { _, err := s.Rename("den", "attic"); return err },
+		"move":     func() error { _, err := s.Move("den", 20000); return err },
+		"rebind":   func() error { _, err := s.Rebind("den"); return err },
+		"set":      func() error { _, err := s.Set("den", func(*store.Settings) {}); return err },
+		"topic":    func() error { return s.SetTopic("den", "x") },
+		"password": func() error { return s.SetPassword("den", "x") },
+		"say":      func() error { _, err := s.Say("", "x"); return err },
+		"kick":     func() error { _, err := s.Kick([]uint64{1}, ""); return err },
+		"ban":      func() error { _, _, err := s.Ban(store.Ban{Nick: "ann"}); return err },
+		"unban":    func() error { return s.Unban(1) },
+	} {
+		var refused *wire.Error
+		if err := change(); !errors.As(err, &refused) || refused.Code != wire.CodeBusy {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s.still.moved = make(chan struct{})
+	s.Thaw()
+	if _, _, err := s.Create("attic", Creation{}); err != nil {
+		t.Error("the server does not go on:", err)
+	}
+}
