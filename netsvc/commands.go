@@ -17,16 +17,13 @@ import (
 // that would have to wait for longer than the server moves; the line is then to
 // be handed in again, with wait. The caller has reading.
 func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
-	if m.tooLate() {
-		m.room.svc.log.Warn("the rest of what a member had sent is dropped", "room", m.room.name(), "member", m.nick.Shown, "remote", m.remote)
-		return vanished, true
-	}
+	unheard := m.gone.Load()
 	if over == 0 && wire.Blank(line) {
 		price := emptyLine
 		if line == nil {
 			price = 1 // many bytes that make no line
 		}
-		if !m.mayGoOn(maxInFlight, price, wait) {
+		if !unheard && !m.mayGoOn(maxInFlight, price, wait) {
 			return "", wait && m.hasEnded()
 		}
 		m.room.svc.counters.blank.Add(1)
@@ -40,6 +37,9 @@ func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 		}
 	}
 	isText := over == 0 && (m.raw || line[0] != '/' || len(line) > 1 && line[1] == '/')
+	if unheard && m.onlyAnswers(line, over, isText) {
+		return "", true
+	}
 	flying := 1 // a command, or a refusal, is in its place: behind what was said before it
 	if isText && m.silenced() == nil && !m.room.own.Load().ReadOnly {
 		flying = maxInFlight
@@ -82,6 +82,25 @@ func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 		m.answer(wire.Event{Type: wire.TypeError, Command: cmd.Name, Code: wire.CodeInternal, Text: "the server could not do that"})
 	}
 	return "", true
+}
+
+// onlyAnswers reports whether nothing comes of a line but an answer, which a member
+// that is gone does not get: it costs nothing then.
+func (m *Member) onlyAnswers(line []byte, over int, isText bool) bool {
+	if over > 0 {
+		return true
+	}
+	if isText {
+		return m.silenced() != nil || m.room.own.Load().ReadOnly
+	}
+	c, _ := wire.ParseCommand(string(line)) // after an error nothing is to be done
+	switch c.Do {
+	case wire.Say, wire.Me, wire.Nick, wire.Msg, wire.Raw, wire.Quit:
+		return false
+	case wire.SetTopic:
+		return c.Text == ""
+	}
+	return true
 }
 
 var (

@@ -212,3 +212,9 @@ func (k *direct) unanswered(limit time.Duration) (waiting, silent bool) {
 }
 
 func (k *direct) wasReset() bool { return wasReset(uintptr(k.fd)) }
+
+func (k *direct) hungUp() bool { return hungUp(uintptr(k.fd)) }
+
+func (k *direct) hasInput() bool {
+	return k.m.reading.Load() != free || hasUnread(uintptr(k.fd))
+}

@@ -54,6 +54,8 @@ type caller struct {
 	held   []byte // input that was read, and has to wait; once passed, what came behind the password
 }
 
+func (w *caller) hungUp() bool { return isHungUp(w.tcp) }
+
 // newCaller makes a caller of a connection to a room, or to the master port: nil.
 func newCaller(c conn, addr netip.AddrPort, r *Room) *caller {
 	who := &caller{tcp: c, conn: c, addr: addr, room: r}
@@ -93,6 +95,8 @@ func (r *Room) knock(who *caller, l *lock) {
 		}
 	})
 	why, err := r.comeIn(ctx, who, l)
+	r.svc.between.Add(1)
+	defer r.svc.between.Add(-1)
 	g.leave(who)
 	close(passed)
 	watch.Wait()
@@ -296,6 +300,13 @@ func (g *gate) enter(who *caller) *caller {
 		oldest.tcp.SetReadDeadline(time.Unix(1, 0))
 	}
 	return who
+}
+
+// anyHungUp reports whether the peer of one that waits has closed.
+func (g *gate) anyHungUp() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.ContainsFunc(g.waiting, (*caller).hungUp)
 }
 
 func (g *gate) leave(who *caller) {

@@ -213,6 +213,9 @@ func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
 			m.allowed = int64(next)
 			return true
 		}
+		if m.room.svc.stopsSoon() && m.link.hungUp() {
+			return true
+		}
 		if !wait {
 			m.room.svc.counters.slowedLines.Add(1)
 			return false
@@ -220,7 +223,9 @@ func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
 		if m.hasEnded() || m.room.svc.still.frozen.Load() {
 			return false
 		}
+		m.slowed.Store(true)
 		m.pause(max(ahead, each)) // not for every empty line on its own
+		m.slowed.Store(false)
 	}
 }
 

@@ -44,6 +44,10 @@ type link interface {
 	unanswered(limit time.Duration) (waiting, silent bool)
 	// wasReset tells whether the end of the stream was a reset.
 	wasReset() bool
+	// hungUp tells whether the peer has closed its side, or is gone.
+	hungUp() bool
+	// hasInput tells whether input has come that is not handled yet.
+	hasInput() bool
 }
 
 const (

@@ -205,6 +205,13 @@ func (l *listener) rest() {
 	})
 }
 
+// waited reports whether somebody waits to be accepted.
+func (l *listener) waited() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.closed && hasUnread(uintptr(l.fd))
+}
+
 // end stops listening. A connection that is in the backlog is admitted first,
 // which by then means that it is told why not. The listener leaves its loop before
 // that: no loop waits for strangers.

@@ -85,6 +85,9 @@ func (s *Service) listenGiven(fd int) (*listener, error) {
 	return &listener{ln: tcp, addr: tcp.Addr().(*net.TCPAddr).AddrPort(), svc: s, quit: make(chan struct{}), ended: make(chan struct{})}, nil
 }
 
+// waited is known on Linux only.
+func (l *listener) waited() bool { return false }
+
 func (l *listener) port() int { return int(l.addr.Port()) }
 
 // open begins to accept.

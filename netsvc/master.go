@@ -44,9 +44,8 @@ type session struct {
 	idle   time.Time // when it has been idle for too long; zero: never
 	held   []byte    // input that was read, and has to wait for the server to go on
 	out    []byte
-	deaf   bool      // the peer gets no more answers
-	late   time.Time // its requests are handled no longer; zero: it is not known to be gone
-	reset  bool      // a write has met a reset that came before the end of the input
+	deaf   bool // the peer is gone: it gets no more answers
+	reset  bool // a write has met a reset that came before the end of the input
 }
 
 // admitMaster serves a connection to the master port, or says why not.
@@ -71,11 +70,16 @@ func (s *Service) admitMaster(c socket, addr netip.AddrPort) {
 	who := newCaller(c.conn(addr), addr, nil)
 	if secure {
 		s.gate.enter(who)
+	} else {
+		s.between.Add(1)
 	}
 	s.tasks.Go(func() {
 		defer s.leave(addr.Addr())
 		if secure {
 			err := s.secure(s.stop, who)
+			if err == nil {
+				s.between.Add(1)
+			}
 			s.gate.leave(who)
 			if err != nil {
 				s.refuse(who.conn, noHandshake, err.Error())
@@ -97,15 +101,14 @@ func errLine(err error) string {
 }
 
 var (
-	errBye      = errors.New("bye")
-	errForeign  = errors.New("the peer speaks another protocol")
-	errHurried  = errors.New("the peer's address asks for too much")
-	errUnread   = errors.New("the peer does not read")
-	errVanished = errors.New("the peer has vanished")
-	errStopped  = errors.New("the server stops")
-	errStill    = errors.New("the server stands still")
-	errMoved    = errors.New("another process has taken over")
-	errBanned   = errors.New("the peer's address is banned")
+	errBye     = errors.New("bye")
+	errForeign = errors.New("the peer speaks another protocol")
+	errHurried = errors.New("the peer's address asks for too much")
+	errUnread  = errors.New("the peer does not read")
+	errStopped = errors.New("the server stops")
+	errStill   = errors.New("the server stands still")
+	errMoved   = errors.New("another process has taken over")
+	errBanned  = errors.New("the peer's address is banned")
 )
 
 // serve answers requests until the client leaves, is idle for too long, or the
@@ -181,6 +184,7 @@ func (c *session) why(err error) Cause {
 // converse reads and answers. It returns why it ended.
 func (c *session) converse() error {
 	c.svc.still.register(c)
+	c.svc.between.Add(-1)
 	defer c.svc.still.forget(c)
 	lines := -1
 	for {
@@ -248,6 +252,8 @@ func (c *session) serveInput() error {
 // wake makes a session that waits for input look around.
 func (c *session) wake() { c.tcp.SetReadDeadline(time.Unix(1, 0)) }
 
+func (c *session) hungUp() bool { return isHungUp(c.tcp) }
+
 // woken reports whether a read has ended by wake: the client was not idle for
 // too long.
 func (c *session) woken(err error) bool {
@@ -285,6 +291,9 @@ func (c *session) take(p []byte) error {
 				price = 0
 			}
 		}
+		if c.deaf { // what has an effect has its price below
+			price = 0
+		}
 		err := c.slow(price)
 		if err == nil || errors.Is(err, errStill) && over > 0 {
 			err = c.line(line, over)
@@ -315,23 +324,12 @@ func (c *session) flush() error {
 	}
 	c.conn.SetWriteDeadline(time.Now().Add(masterWrite))
 	_, err := c.conn.Write(out)
-	if c.deaf = err != nil; c.deaf {
-		c.isGone()
-	}
+	c.deaf = err != nil
 	c.reset = errors.Is(err, syscall.ECONNRESET)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errUnread
 	}
 	return nil
-}
-
-// isGone notes that the peer is gone, and reports whether the time is over that it
-// has for what it asked for before.
-func (c *session) isGone() (tooLate bool) {
-	if c.late.IsZero() {
-		c.late = time.Now().Add(lastTime)
-	}
-	return time.Now().After(c.late)
 }
 
 // line answers one request. An error ends the connection.
@@ -355,8 +353,15 @@ func (c *session) line(line []byte, over int) error {
 		return nil
 	}
 	req, err := wire.ParseRequest(c.svc.counters.clean(line))
+	price := c.svc.price(req.Verb)
+	if c.deaf {
+		if err != nil || onlyAnswers(req.Verb) {
+			return nil
+		}
+		price++
+	}
 	if err == nil {
-		err = c.slow(c.svc.price(req.Verb))
+		err = c.slow(price)
 	}
 	if err == nil && c.svc.banned(0, c.addr, "") != nil { // since its lines were read
 		err = errBanned
@@ -365,7 +370,7 @@ func (c *session) line(line []byte, over int) error {
 		err = c.request(req)
 	}
 	switch err {
-	case errBye, errHurried, errUnread, errStopped, errVanished, errStill, errBanned:
+	case errBye, errHurried, errUnread, errStopped, errStill, errBanned:
 		return err
 	}
 	if err != nil {
@@ -373,6 +378,9 @@ func (c *session) line(line []byte, over int) error {
 	}
 	return nil
 }
+
+// onlyAnswers reports whether nothing comes of a request but an answer.
+func onlyAnswers(v wire.Verb) bool { return v == wire.VerbList || v == wire.VerbHelp }
 
 // price is what a request costs beyond being a line.
 func (s *Service) price(v wire.Verb) float64 {

@@ -35,11 +35,7 @@ const (
 	// together; one answer may always wait. At a bound the member is read no further.
 	maxInFlight = 256
 	maxInserts  = 64 << 10
-
-	// lastTime bounds how long what was received from a peer that is gone, and
-	// waits for its allowance, is handled: a flood is not to go on for an hour.
-	lastTime   = 30 * time.Second
-	allInserts = 64 << 20
+	allInserts  = 64 << 20
 )
 
 // Member is a connection in a room: a reader that speaks, and a cursor. There
@@ -69,6 +65,7 @@ type Member struct {
 	allowed int64     // when the allowance is whole again, in nanoseconds of uptime
 
 	parked atomic.Bool // reading is nobody's until the server goes on
+	slowed atomic.Bool // who has reading waits for the allowance
 
 	suspect bool // owned by the sweep: was silent the last time
 
@@ -85,7 +82,7 @@ type Member struct {
 	untold atomic.Bool // the room does not know that it has joined; set with Room.mu
 
 	reset atomic.Bool   // a write has met a reset that came before the end of the input
-	gone  atomic.Int64  // since when nothing can be written to it, in nanoseconds of uptime; 0: it can
+	gone  atomic.Bool   // nothing can be written to it any more
 	full  atomic.Bool   // the connection is; writable follows
 	wrote atomic.Uint32 // counts writes that made progress
 	pos   atomic.Uint64 // a copy of cursor.Pos
@@ -293,18 +290,8 @@ func (m *Member) giveUp() {
 	m.mu.Lock()
 	m.dead = true
 	m.mu.Unlock()
-	m.unreachable()
+	m.gone.Store(true)
 	m.link.abort()
-}
-
-// unreachable notes that nothing can be written to the member any more.
-func (m *Member) unreachable() { m.gone.CompareAndSwap(0, int64(m.room.svc.uptime())) }
-
-// tooLate reports whether the time is over that a member has for its input when
-// nothing can be written to it any more.
-func (m *Member) tooLate() bool {
-	since := m.gone.Load()
-	return since != 0 && m.room.svc.uptime()-time.Duration(since) > lastTime
 }
 
 // givenUp reports whether the peer was found dead.

@@ -87,7 +87,7 @@ func (s *Service) hurries(a netip.Addr) error {
 // must end.
 func (c *session) slow(price float64) error {
 	o := c.svc.opts()
-	if price == 0 || o.RequestRate == 0 || o.unhurried(c.addr) {
+	if price == 0 || o.RequestRate == 0 || o.unhurried(c.addr) || c.isLast() {
 		return nil
 	}
 	now := time.Now()
@@ -107,24 +107,31 @@ func (c *session) slow(price float64) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	reset := false
-	control(c.tcp, func(fd uintptr) { reset = wasReset(fd) })
-	if (reset || c.deaf) && c.isGone() {
-		c.svc.log.Warn("the rest of what a connection had asked for is dropped", "remote", c.remote)
-		return errVanished
+	if !c.deaf {
+		control(c.tcp, func(fd uintptr) { c.deaf = wasReset(fd) })
 	}
 	t := time.NewTimer(wait)
 	defer t.Stop()
+	lastCall := c.svc.lastCall
+	if c.svc.stopsSoon() {
+		lastCall = nil // it was heard, and this one is not to be hurried
+	}
 	select {
 	case <-t.C:
 		c.rest = rest
 		return nil
+	case <-lastCall:
+		return c.slow(price)
 	case <-c.svc.still.freezing():
 		return errStill
 	case <-c.svc.stop.Done():
 		return errStopped
 	}
 }
+
+// isLast reports whether what the client has asked for before it closed is to be done
+// before the server stops.
+func (c *session) isLast() bool { return c.svc.stopsSoon() && (c.deaf || c.hungUp()) }
 
 // forget makes room for another address. mu is held.
 func (p *pace) forget(now time.Time) {

@@ -143,7 +143,7 @@ func (m *Member) work(disk bool) bool {
 			}
 		case finished: // the hold stays taken: nobody writes any more
 			m.pos.Store(math.MaxUint64) // it is not behind
-			m.unreachable()
+			m.gone.Store(true)
 			m.mu.Lock()
 			m.drained = true
 			m.forgetLocked(len(m.inserts))

@@ -87,12 +87,14 @@ type Service struct {
 
 	master atomic.Pointer[listeners] // replaced by Change.Commit
 
-	stop     context.Context // done when Stop begins
+	lastCall chan struct{}   // closed when Stop begins
+	stop     context.Context // done when what clients sent before they closed is handled
 	stopNow  context.CancelFunc
 	tasks    sync.WaitGroup // all goroutines but those of rooms
 	conns    atomic.Int64   // connections of all kinds
 	sessions atomic.Uint64  // master connections so far
 
+	between atomic.Int64  // connections that are a session or a member in a moment, and in no list
 	members atomic.Uint64 // member IDs given
 	// uncounted are members that came and did not end here: their connections could
 	// not be begun, or stayed with the process before.
@@ -142,6 +144,7 @@ type Service struct {
 func New(st *store.Store, opts Options) *Service {
 	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), byAddr: make(map[netip.Prefix]int), missing: make(map[netip.Addr]string), sweeping: make(chan struct{}, 1), logs: roomlog.NewBudget(allLogs)}
 	s.options.Store(&opts)
+	s.lastCall = make(chan struct{})
 	s.readers = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
 	s.counters.ended = make(map[Cause]uint64)
 	for _, c := range causes {
@@ -245,10 +248,11 @@ func (s *Service) uptime() time.Duration { return time.Since(s.started) }
 // Port is the master port, after Start.
 func (s *Service) Port() int { return s.master.Load().port }
 
-// Stop ends everything: the master port is closed, what members have sent is
-// committed, they are told, get what is pending (a stuck one for at most a few
+// Stop ends everything: what clients sent who have closed since is handled, for a
+// few seconds at most, the master port is closed, what members have sent is committed, they are told, get what is pending (a stuck one for at most a few
 // seconds), and their sockets close. The store is the caller's to close.
 func (s *Service) Stop() {
+	s.lastWords()
 	s.mu.Lock()
 	s.stopping = true
 	s.mu.Unlock()

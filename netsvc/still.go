@@ -50,7 +50,8 @@ const (
 
 // parkable is a connection with a goroutine that waits for input.
 type parkable interface {
-	wake() // makes it look whether it is to park; it may do so in vain
+	wake()        // makes it look whether it is to park; it may do so in vain
+	hungUp() bool // its peer has closed its side, or is gone
 }
 
 func (t *still) init() {
@@ -179,6 +180,18 @@ func (t *still) forget(p parkable) {
 	defer t.mu.Unlock()
 	t.closing.Add(1)
 	delete(t.waiters, p)
+}
+
+// anyHungUp reports whether the peer of a connection with a goroutine has closed.
+func (t *still) anyHungUp() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for p := range t.waiters {
+		if p.hungUp() {
+			return true
+		}
+	}
+	return false
 }
 
 // wakeAll wakes the connections that are not parked, and counts them.

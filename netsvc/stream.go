@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -22,6 +23,7 @@ type stream struct {
 	tcp  conn // beneath conn, or conn itself
 	m    *Member
 	work chan struct{} // capacity 1: something is pending for the writer
+	busy atomic.Bool   // its reader handles input
 }
 
 // halfCloser is a connection of which we can close our side alone.
@@ -71,7 +73,9 @@ func (k *stream) reader() {
 		return
 	}
 	for {
+		k.busy.Store(false)
 		p, done, err := k.read()
+		k.busy.Store(true)
 		if err != nil {
 			c = k.last(err)
 			return
@@ -243,6 +247,18 @@ func (k *stream) unanswered(limit time.Duration) (waiting, silent bool) {
 func (k *stream) wasReset() (reset bool) {
 	control(k.tcp, func(fd uintptr) { reset = wasReset(fd) })
 	return reset
+}
+
+func (k *stream) hungUp() bool { return isHungUp(k.tcp) }
+
+func (k *stream) hasInput() (has bool) {
+	control(k.tcp, func(fd uintptr) { has = hasUnread(fd) })
+	return has || k.busy.Load()
+}
+
+func isHungUp(c conn) (closed bool) {
+	control(c, func(fd uintptr) { closed = hungUp(fd) })
+	return closed
 }
 
 func control(c conn, fn func(fd uintptr)) {

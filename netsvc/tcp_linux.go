@@ -32,6 +32,18 @@ func wasReset(fd uintptr) bool {
 	return err == nil && info.State == unix.BPF_TCP_CLOSE
 }
 
+// hungUp reports whether the peer has closed its side, or is gone.
+func hungUp(fd uintptr) bool { return isReady(fd, unix.POLLRDHUP) }
+
+// hasUnread reports whether something is to be read, or to be accepted.
+func hasUnread(fd uintptr) bool { return isReady(fd, unix.POLLIN) }
+
+// isReady reports whether one of the events is there, or an error or the end is.
+func isReady(fd uintptr, events int16) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, 0)
+	return n > 0 && err == nil
+}
+
 // hasInput reports whether a read would not wait, and the error that it would
 // have met.
 func hasInput(fd uintptr) (bool, error) {

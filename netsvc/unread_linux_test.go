@@ -183,3 +183,94 @@ func TestGoneUnreadInALine(t *testing.T) {
 		}
 	})
 }
+
+// A stop loses nothing that a client sent before it closed: neither what waits for
+// its allowance, nor what nobody has read, nor that of one who was not accepted.
+func TestGoneUnreadAtAStop(t *testing.T) {
+	for kind, k := range portKinds {
+		t.Run(kind, func(t *testing.T) {
+			engines(t, func(t *testing.T, s *server) {
+				s.opts.LinesPerSecond, s.opts.Burst, s.opts.RequestRate = 1, 5, 5
+				s.opts.Rooms = 100
+				s.opts.Ports[1] = int(nextPort.Add(100)) - 1
+				s.start()
+				port := k.open(s)
+				n, want := 0, []string{}
+				for _, leave := range goodbyes {
+					var say strings.Builder
+					for range 12 {
+						n++
+						say.WriteString(strings.ReplaceAll(k.say(n), strings.Repeat("\n", 20000), ""))
+						want = append(want, fmt.Sprintf("line %d", n), fmt.Sprintf("more %d", n))
+					}
+					p := s.dial(port)
+					p.send("/help") // at the master port an error, which it does not read either
+					leave(p, say.String())
+				}
+				s.stop()
+				s.opts.LinesPerSecond, s.opts.RequestRate = 0, 0
+				s.start()
+				got := k.done(s)
+				slices.Sort(want)
+				if slices.Sort(got); !slices.Equal(got, want) {
+					t.Errorf("got  %q\nwant %q", got, want)
+				}
+			})
+		})
+	}
+}
+
+// The allowance of a client that is gone has no end: what waits for it is said,
+// here for more than half a minute, and what would only be answered costs nothing.
+func TestGoneUnreadForLong(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.opts.LinesPerSecond, s.opts.Burst = 20, 40
+	s.start()
+	port := s.create("lobby")
+	p := dial(t, port)
+	p.unread()
+	var say strings.Builder
+	for i := range 700 {
+		fmt.Fprintf(&say, "%d\n\n/history 1000\n/nonsense\n/who\n", i)
+	}
+	io.WriteString(p.conn, say.String())
+	p.reset()
+	for range 3 {
+		part := len(s.said("lobby"))
+		eventually(t, "much of it is said", func() bool { return s.members("lobby") == 0 || len(s.said("lobby")) > part+300 })
+	}
+	if got := s.said("lobby"); len(got) != 700 || got[699] != "699" {
+		t.Errorf("%d lines are said", len(got))
+	}
+}
+
+// A line that a member has sent when the server is told to stop is said: nobody
+// has read it yet.
+func TestUnreadAtAStop(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprintf("tls=%v", secure), func(t *testing.T) {
+			engines(t, func(t *testing.T, s *server) {
+				if secure {
+					s.secure()
+				}
+				s.start()
+				port := s.create("lobby")
+				var all []*peer
+				for range 40 {
+					p := s.dial(port)
+					p.line()
+					all = append(all, p)
+				}
+				for i, p := range all {
+					p.send(fmt.Sprint(i))
+				}
+				s.stop()
+				s.start()
+				if got := s.said("lobby"); len(got) != len(all) {
+					t.Errorf("%d of %d lines are said", len(got), len(all))
+				}
+			})
+		})
+	}
+}

@@ -65,7 +65,9 @@ func (m *Member) addressMayGoOn(work float64) bool {
 		if m.hasEnded() || svc.still.frozen.Load() {
 			return false
 		}
+		m.slowed.Store(true)
 		m.pause(wait)
+		m.slowed.Store(false)
 	}
 }
 
