@@ -1,0 +1,150 @@
+package netsvc
+
+import (
+	"errors"
+	"fmt"
+
+	"roomd/netsvc/wire"
+)
+
+// onlyAnswers reports whether nothing comes of a request but an answer.
+func onlyAnswers(v wire.Verb) bool { return v == wire.VerbList || v == wire.VerbHelp }
+
+// price is what a request costs beyond being a line.
+func (s *Service) price(v wire.Verb) float64 {
+	switch v {
+	case wire.VerbCreate, wire.VerbDelete:
+		return 4
+	case wire.VerbList:
+		const cheap = 500 // rooms
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return float64(len(s.rooms)) / cheap
+	}
+	return 0
+}
+
+// fail answers ERR. What is not meant for clients goes to the log.
+func (c *session) fail(err error) {
+	var refusal *wire.Error
+	if !errors.As(err, &refusal) {
+		c.svc.log.Error("request", "remote", c.remote, "error", err)
+	}
+	c.out = append(c.out, errLine(err)...)
+}
+
+func (c *session) request(req wire.Request) error {
+	switch req.Verb {
+	case wire.VerbCreate:
+		return c.create(req)
+	case wire.VerbJoin:
+		return c.join(req)
+	case wire.VerbList:
+		return c.list(req)
+	case wire.VerbDelete:
+		return c.delete(req)
+	case wire.VerbHelp:
+		lines := wire.HelpLines()
+		c.out = fmt.Appendf(c.out, "OK %d\n", len(lines))
+		for _, l := range lines {
+			c.out = append(append(c.out, l...), '\n')
+		}
+		return nil
+	default:
+		c.out = append(c.out, "OK bye\n"...)
+		return errBye
+	}
+}
+
+func (c *session) create(req wire.Request) error {
+	if !c.svc.opts().CreateAnyone {
+		return wire.Errorf(wire.CodeDenied, "only the operator may create rooms here")
+	}
+	end, ok := c.svc.tryAlter()
+	if !ok {
+		return errStill
+	}
+	defer end()
+	info, key, err := c.svc.Create(req.Name, Creation{Session: c.id, Addr: c.remote, Password: req.Secret})
+	if err != nil {
+		return err
+	}
+	c.out = fmt.Appendf(c.out, "OK %s %d %s\n", info.Name, info.Port, key)
+	return nil
+}
+
+func (c *session) join(req wire.Request) error {
+	r, err := c.svc.room(req.Name)
+	if err != nil {
+		return err
+	}
+	info, ok := r.info()
+	switch {
+	case !ok:
+		return wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
+	case info.Unbound != "":
+		return wire.Errorf(wire.CodeBusy, "%s is not reachable at the moment: %s; the server keeps trying", info.Name, info.Unbound)
+	}
+	if info.Locked {
+		info.Members = 0
+	}
+	c.out = fmt.Appendf(c.out, "OK %s %d %d\n", info.Name, info.Port, info.Members)
+	return errBye
+}
+
+func (c *session) list(req wire.Request) error {
+	infos := c.svc.List()
+	switch {
+	case req.Name == "":
+	case wire.IsPattern(req.Name):
+		matching := infos[:0]
+		for _, i := range infos {
+			if wire.Match(req.Name, i.Key) {
+				matching = append(matching, i)
+			}
+		}
+		infos = matching
+	default:
+		// The classic probe: all the names if that room is there, or nothing.
+		if _, err := c.svc.room(req.Name); err != nil {
+			infos = nil
+		}
+	}
+	c.out = fmt.Appendf(c.out, "OK %d\n", len(infos))
+	for _, i := range infos {
+		if i.Locked { // who has no password learns nothing of the room
+			i.Members, i.Topic = 0, ""
+		}
+		c.out = fmt.Appendf(c.out, "%s %d %d", i.Name, i.Port, i.Members)
+		if i.Topic != "" {
+			c.out = append(append(c.out, ' '), i.Topic...)
+		}
+		c.out = append(c.out, '\n')
+		if len(c.out) > answerBytes {
+			if err := c.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *session) delete(req wire.Request) error {
+	// What was answered so far is not to wait for the members.
+	if err := c.flush(); err != nil {
+		return err
+	}
+	end, ok := c.svc.tryAlter()
+	if !ok {
+		return errStill
+	}
+	var name string
+	err := c.svc.remove(end, req.Name, "", c.remote, func(r *Room) error {
+		name = r.name()
+		return c.svc.mayDelete(r, c.id, req.Secret)
+	})
+	if err == nil {
+		c.out = fmt.Appendf(c.out, "OK %s\n", name)
+	}
+	return err
+}
