@@ -267,7 +267,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 	} else {
 		m.index = int32(len(r.members))
 		r.members = append(r.members, m)
-		r.nicks[m.nick.Key] = m
+		r.take(m, m.nick)
 		if m.readsJSON {
 			r.json++
 		}

@@ -18,6 +18,11 @@ import (
 type ident struct {
 	name, key string // as it is shown, and folded
 	port      int
+	look      string // of the name
+}
+
+func newIdent(name, key string, port int) *ident {
+	return &ident{name, key, port, wire.Name{Shown: name, Key: key}.Skeleton()}
 }
 
 func (r *Room) name() string { return r.ident.Load().name }
@@ -108,13 +113,16 @@ func (s *Service) Rename(name, to string) (RoomInfo, error) {
 		// The name is reserved by a room that nobody finds, as it never opens.
 		stand := standFor(s, n)
 		s.mu.Lock()
-		other := s.rooms[n.Key]
-		if other == nil {
+		other, alike := s.rooms[n.Key], s.imitated(n, r)
+		if other == nil && alike == nil {
 			s.rooms[n.Key] = stand
 		}
 		s.mu.Unlock()
 		if other != nil && other != r {
 			return wire.Errorf(wire.CodeExists, "a room named %s is already there", other.name())
+		}
+		if alike != nil {
+			return alike.imitates(n)
 		}
 		_, err := r.update(func(k *store.Room) { k.Name, k.Key = n.Shown, n.Key })
 		s.mu.Lock()
@@ -130,7 +138,7 @@ func (s *Service) Rename(name, to string) (RoomInfo, error) {
 			delete(s.rooms, was.key)
 			s.rooms[n.Key] = r
 		}
-		r.ident.Store(&ident{n.Shown, n.Key, was.port})
+		r.ident.Store(newIdent(n.Shown, n.Key, was.port))
 		old = was.name
 		return nil
 	})
@@ -182,7 +190,7 @@ func (s *Service) Move(name string, port int) (RoomInfo, error) {
 		}
 		s.mu.Lock()
 		was := *r.ident.Load()
-		r.ident.Store(&ident{was.name, was.key, port})
+		r.ident.Store(newIdent(was.name, was.key, port))
 		if s.rooms[was.key] == r {
 			s.ports.release(old)
 		} else { // it has been deleted meanwhile, and its old port released

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"roomd/netsvc/wire"
 	"roomd/store"
@@ -118,21 +117,10 @@ func BanOf(what string) (addr, nick string, err error) {
 	if err != nil {
 		return "", "", wire.Errorf(wire.CodeBadRequest, "%q is neither an address, a network nor a nick", wire.CleanString(what))
 	}
-	if numeric(n.Key) {
+	if wire.Numeric(n.Key) {
 		return "", "", wire.Errorf(wire.CodeBadRequest, "%s looks like an address and is none; write all four numbers of an IPv4 address, or #ID for a member", n.Shown)
 	}
 	return "", n.Key, nil
-}
-
-// numeric reports whether text is numbers with dots between them, as inet_aton(3)
-// takes them for an address: 127.1, 0x7f.1 or 3.
-func numeric(text string) bool {
-	for part := range strings.SplitSeq(text, ".") {
-		if _, err := strconv.ParseUint(part, 0, 64); err != nil && strings.ContainsFunc(part, func(r rune) bool { return !unicode.IsDigit(r) }) {
-			return false
-		}
-	}
-	return true
 }
 
 // holds reports whether a ban holds for somebody in a room; room is 0 for the

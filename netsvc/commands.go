@@ -217,7 +217,7 @@ func (m *Member) showTopic() string {
 
 // rename gives the member another nick, unless somebody has it.
 func (m *Member) rename(command, nick string) error {
-	n, err := wire.ParseName(nick)
+	n, err := wire.ParseNick(nick)
 	if err != nil {
 		return err
 	}
@@ -241,9 +241,11 @@ func (m *Member) rename(command, nick string) error {
 		m.ok(command, "you are "+n.Shown)
 		return nil
 	}
-	delete(r.nicks, old.Key)
-	r.nicks[n.Key] = m
-	m.nick = n
+	if r.imitated(n, old) {
+		return wire.Errorf(wire.CodeExists, "%s looks like the name of somebody here, in another script", n.Shown)
+	}
+	r.giveUp(m)
+	r.take(m, n)
 	r.roster = nil
 	// Everybody sees it, the member too: that is the answer in text. If the room
 	// does not know the member yet, nobody else has seen the old one.

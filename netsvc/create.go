@@ -103,7 +103,7 @@ func (s *Service) plan(name string, by Creation) (*planned, error) {
 		return nil, err
 	}
 	topic := wire.CleanString(strings.TrimSpace(by.Topic))
-	stand, err := s.reserveName(n)
+	stand, err := s.reserveName(n, true)
 	if err != nil {
 		return nil, err
 	}
@@ -165,8 +165,9 @@ func standFor(s *Service, n wire.Name) *Room {
 	return newRoom(s, store.Room{Name: n.Shown, Key: n.Key}, 0)
 }
 
-// reserveName puts a room that stands for another one into the map.
-func (s *Service) reserveName(n wire.Name) (stand *Room, err error) {
+// reserveName puts a room that stands for another one into the map. A new name must
+// not look like another one's; one that was there before may.
+func (s *Service) reserveName(n wire.Name, fresh bool) (stand *Room, err error) {
 	stand = standFor(s, n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,6 +177,11 @@ func (s *Service) reserveName(n wire.Name) (stand *Room, err error) {
 			return nil, wire.Errorf(wire.CodeExists, "a room named %s is just being deleted; try again in a moment", old.name())
 		default:
 			return nil, wire.Errorf(wire.CodeExists, "a room named %s is already there", old.name())
+		}
+	}
+	if fresh {
+		if other := s.imitated(n, nil); other != nil {
+			return nil, other.imitates(n)
 		}
 	}
 	if s.stopping {

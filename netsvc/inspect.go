@@ -104,7 +104,11 @@ func (r *Room) faults(found *findings) {
 	if json != r.json {
 		found.say("%s: of readers of JSON there are %d, and %d are counted", r.name(), json, r.json)
 	}
+	chosen := 0
 	for key, m := range r.nicks {
+		if !m.nick.Guest() {
+			chosen++
+		}
 		has := m.cause == "" && int(m.index) < len(r.members) && r.members[m.index] == m
 		if m.cause != "" { // it keeps its nick until all that it said is in the room
 			m.mu.Lock()
@@ -114,6 +118,9 @@ func (r *Room) faults(found *findings) {
 		if m.nick.Key != key || !has {
 			found.say("%s: the nick %s is kept for member %d, which has gone, or has another one", r.name(), key, m.id)
 		}
+	}
+	if known := r.looks.size(); known != chosen {
+		found.say("%s: %s are chosen, and the looks of %d are known", r.name(), counted(chosen, "nick"), known)
 	}
 	// While it is being moved it listens where it did.
 	if r.state == open && !r.altered && (r.ln == nil || r.ln.port != r.port()) {
@@ -153,5 +160,5 @@ func (s *Service) diskFaults() (found findings) {
 
 // is reports whether the room is as on disk, in what the operator changes.
 func (r *Room) is(k store.Room) bool {
-	return *r.ident.Load() == ident{k.Name, k.Key, k.Port} && settingsText(*r.own.Load()) == settingsText(k.Own)
+	return *r.ident.Load() == *newIdent(k.Name, k.Key, k.Port) && settingsText(*r.own.Load()) == settingsText(k.Own)
 }

@@ -78,7 +78,7 @@ func TestInconsistencies(t *testing.T) {
 			s.rooms["hall"] = newRoom(s, store.Room{Name: "hall", Key: "hall", Port: r.port()}, 0)
 		}), locked(func() { delete(s.rooms, "hall") })},
 		{"is to be given out", locked(func() { s.ports.putBack(r.port()) }), locked(func() { s.ports.claim(r.port()) })},
-		{"is lobby on port", locked(func() { r.ident.Store(&ident{"loggia", was.key, was.port}) }), locked(func() { r.ident.Store(was) })},
+		{"is lobby on port", locked(func() { r.ident.Store(newIdent("loggia", was.key, was.port)) }), locked(func() { r.ident.Store(was) })},
 		{"has other settings", locked(func() { r.own.Store(&store.Settings{ReadOnly: true}) }), locked(func() { r.own.Store(own) })},
 		{"the room hall is on disk and not here", func() (err error) {
 			other, err = st.Create(store.Room{Name: "hall", Key: "hall", Port: first + 20})

@@ -78,6 +78,7 @@ type Room struct {
 	ln       *listeners
 	members  []*Member          // m.index is the place in it
 	nicks    map[string]*Member // by folded nick
+	looks    looks              // of nicks
 	guests   int                // guest numbers given
 	json     int                // members that read JSON
 	untold   []*Member          // those of whom the room may not know, the first at the front; while there are any, a timer runs
@@ -108,7 +109,7 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 		nicks: make(map[string]*Member), leaving: make(map[*Member]bool),
 	}
 	r.identity = s.store.Identity(k)
-	r.ident.Store(&ident{k.Name, k.Key, k.Port})
+	r.ident.Store(newIdent(k.Name, k.Key, k.Port))
 	r.own.Store(&k.Own)
 	r.lock.Store(newLock(k.Password))
 	r.log.Share(s.logs)
@@ -301,7 +302,7 @@ func (r *Room) join(k link, addr netip.AddrPort, before *caller) (m *Member, why
 	m.index = int32(len(r.members))
 	r.members = append(r.members, m)
 	r.roster = nil
-	r.nicks[m.nick.Key] = m
+	r.take(m, m.nick)
 	m.cursor = r.log.End()
 	m.greet(len(r.members), r.topic)
 	r.tellLater(m) // before its first word, which tells of it, may be read
@@ -311,7 +312,7 @@ func (r *Room) join(k link, addr netip.AddrPort, before *caller) (m *Member, why
 		m.forget()
 		r.svc.held.Add(-m.left.size())
 		r.remove(m)
-		delete(r.nicks, m.nick.Key)
+		r.giveUp(m)
 		r.svc.uncounted.Add(1)
 		return nil, noRoomLeft, r.line("the server has no room for another connection; try again in a moment\n")
 	}
@@ -452,7 +453,7 @@ func (r *Room) free(m *Member) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.inFlight == 0 {
-		delete(r.nicks, m.nick.Key)
+		r.giveUp(m)
 	}
 }
 

@@ -110,7 +110,7 @@ func (s *Service) Restore(name string) (RoomInfo, error) {
 	if err != nil {
 		return RoomInfo{}, wire.Errorf(wire.CodeNoRoom, "%s is no longer in the trash", k.Name)
 	}
-	stand, err := s.reserveName(wire.Name{Shown: k.Name, Key: k.Key})
+	stand, err := s.reserveName(wire.Name{Shown: k.Name, Key: k.Key}, false)
 	if err != nil {
 		return RoomInfo{}, err
 	}

@@ -227,12 +227,18 @@ func untilSignal(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
-// login is a nick made from the user's name: letters and digits of ASCII only.
+// login is a nick made from the user's name.
 func login() string {
 	name := os.Getenv("USER")
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
+	return nickOf(name)
+}
+
+// nickOf is a nick made from a user's name: letters and digits of ASCII only, and
+// what a server takes.
+func nickOf(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
 			return r
@@ -242,7 +248,11 @@ func login() string {
 	if name == "" {
 		return "somebody"
 	}
-	return name[:min(len(name), 20)]
+	name = name[:min(len(name), 20)]
+	if _, err := wire.ParseNick(name); err != nil { // "operator" or "1000"
+		name = "user-" + name
+	}
+	return name
 }
 
 // ownNick is a nick that nobody else has: a line whose connection broke is

@@ -13,10 +13,10 @@ import (
 const MaxMarks = 8
 
 // Clean makes text of what came: each byte that is not UTF-8, each control
-// character but tab, each format character that lets text lie about itself, and
-// each mark behind MaxMarks others becomes U+FFFD. The joiners U+200C and
-// U+200D, which scripts and emoji need, are kept. Cleaning twice changes nothing
-// more.
+// character but tab, each character that shows nothing or lets text lie about
+// itself, and each mark behind MaxMarks others becomes U+FFFD. The joiners U+200C
+// and U+200D and the variation selectors U+FE0E and U+FE0F, which scripts and emoji
+// need, are kept. Cleaning twice changes nothing more.
 func Clean(line []byte) string {
 	for i, b := range line {
 		if b >= utf8.RuneSelf || (b < ' ' && b != '\t') || b == 0x7f {
@@ -67,8 +67,27 @@ func stacked(marks int, r rune) int {
 	return 0
 }
 
+// hidden are the characters that show nothing, in which bytes can be hidden, and
+// those that reorder text: Default_Ignorable_Code_Point (Unicode 15.0) but the four
+// that are kept, the separators of lines and paragraphs, the anchors of
+// annotations, and the Braille pattern without dots.
+var hidden = &unicode.RangeTable{
+	R16: []unicode.Range16{
+		{Lo: 0xad, Hi: 0xad, Stride: 1}, {Lo: 0x34f, Hi: 0x34f, Stride: 1}, {Lo: 0x61c, Hi: 0x61c, Stride: 1},
+		{Lo: 0x115f, Hi: 0x1160, Stride: 1}, {Lo: 0x17b4, Hi: 0x17b5, Stride: 1}, {Lo: 0x180b, Hi: 0x180f, Stride: 1},
+		{Lo: 0x200b, Hi: 0x200b, Stride: 1}, {Lo: 0x200e, Hi: 0x200f, Stride: 1}, {Lo: 0x2028, Hi: 0x202e, Stride: 1},
+		{Lo: 0x2060, Hi: 0x206f, Stride: 1}, {Lo: 0x2800, Hi: 0x2800, Stride: 1}, {Lo: 0x3164, Hi: 0x3164, Stride: 1},
+		{Lo: 0xfe00, Hi: 0xfe0d, Stride: 1}, {Lo: 0xfeff, Hi: 0xfeff, Stride: 1}, {Lo: 0xffa0, Hi: 0xffa0, Stride: 1},
+		{Lo: 0xfff0, Hi: 0xfffb, Stride: 1},
+	},
+	R32: []unicode.Range32{
+		{Lo: 0x1bca0, Hi: 0x1bca3, Stride: 1}, {Lo: 0x1d173, Hi: 0x1d17a, Stride: 1}, {Lo: 0xe0000, Hi: 0xe0fff, Stride: 1},
+	},
+	LatinOffset: 1,
+}
+
 // lies reports whether a character could move a reader's cursor, recolour a
-// terminal, or make text look like other text.
+// terminal, hide something, or make text look like other text.
 func lies(r rune) bool {
 	switch {
 	case r < ' ':
@@ -77,19 +96,16 @@ func lies(r rune) bool {
 		return false
 	case r <= 0x9f:
 		return true // DEL and C1
-	case r == 0x061c, r == 0x200b, r == 0x200e, r == 0x200f, r == 0xfeff:
-		return true
-	case r >= 0x2028 && r <= 0x202e, r >= 0x2060 && r <= 0x2069, r >= 0xe0000 && r <= 0xe007f:
-		return true
 	}
-	return false
+	return unicode.Is(hidden, r)
 }
 
-// Blank reports whether a line is nothing: empty, or white space only.
+// Blank reports whether a line is nothing: empty, or nothing but white space,
+// characters that show nothing, and marks with no letter to stand at.
 func Blank(line []byte) bool {
 	for len(line) > 0 {
 		r, n := utf8.DecodeRune(line)
-		if !unicode.IsSpace(r) {
+		if !unicode.IsSpace(r) && !unicode.Is(hidden, r) && !unicode.IsMark(r) && r != 0x200c && r != 0x200d {
 			return false
 		}
 		line = line[n:]

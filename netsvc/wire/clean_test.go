@@ -9,13 +9,18 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// forbidden is the list of the protocol page.
-var forbidden = &unicode.RangeTable{
-	R16: []unicode.Range16{
-		{0x00, 0x08, 1}, {0x0a, 0x1f, 1}, {0x7f, 0x9f, 1}, {0x061c, 0x061c, 1}, {0x200b, 0x200b, 1},
-		{0x200e, 0x200f, 1}, {0x2028, 0x202e, 1}, {0x2060, 0x2069, 1}, {0xfeff, 0xfeff, 1},
-	},
-	R32: []unicode.Range32{{0xe0000, 0xe007f, 1}},
+// forbidden is what the protocol page says of a character, by the properties that
+// it names.
+func forbidden(r rune) bool {
+	switch {
+	case r == '\t', r == 0x200c, r == 0x200d, r == 0xfe0e, r == 0xfe0f:
+		return false
+	case unicode.Is(unicode.Cc, r), r == 0x2028, r == 0x2029, r == 0x2800, r >= 0xfff9 && r <= 0xfffb:
+		return true
+	}
+	// Default_Ignorable_Code_Point, as DerivedCoreProperties.txt derives it.
+	return unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Cf, unicode.Variation_Selector) &&
+		!unicode.In(r, unicode.White_Space, unicode.Prepended_Concatenation_Mark) && (r < 0x13430 || r > 0x13440)
 }
 
 // jamo are the vowels and final consonants of Hangul in pieces.
@@ -56,7 +61,7 @@ func TestCleanOfEveryCharacter(t *testing.T) {
 			continue
 		}
 		want := r
-		if unicode.Is(forbidden, r) {
+		if forbidden(r) {
 			want = utf8.RuneError
 		}
 		if got := wire.CleanString(string(r)); got != string(want) {
@@ -74,7 +79,7 @@ func FuzzClean(f *testing.F) {
 		row := 0                       // marks
 		for _, r := range string(in) { // gives U+FFFD for each invalid byte
 			switch {
-			case unicode.Is(forbidden, r):
+			case forbidden(r):
 				r, row = utf8.RuneError, 0
 			case unicode.In(r, unicode.Mn, unicode.Me, jamo), r > 0x300 && unicode.Is(unicode.Cf, r):
 				if row++; row > wire.MaxMarks {
@@ -95,16 +100,23 @@ func FuzzClean(f *testing.F) {
 			t.Errorf("CleanString(%q) is not Clean", in)
 		case wire.CleanString(got) != got:
 			t.Errorf("cleaning %q twice is not cleaning it once", in)
-		case wire.Blank(in) != (strings.TrimSpace(string(in)) == ""):
+		case wire.Blank(in) != (strings.TrimFunc(string(in), shownNot) == ""):
 			t.Errorf("Blank(%q) = %v", in, wire.Blank(in))
 		}
 	})
 }
 
+// shownNot reports whether a character alone is nothing.
+func shownNot(r rune) bool {
+	return unicode.IsSpace(r) || unicode.IsMark(r) || r == 0x200c || r == 0x200d || forbidden(r) && !unicode.Is(unicode.Cc, r)
+}
+
 func TestBlank(t *testing.T) {
 	for line, want := range map[string]bool{
 		"": true, " ": true, "\t \r\v\f": true, "\u00a0\u3000\u2003": true,
-		"a": false, "  a": false, "\xff": false, " \xc2": false, "\u200b": false, "\x00": false,
+		"a": false, "  a": false, "\xff": false, " \xc2": false, "\x00": false, "\ufffd": false,
+		"\u200b": true, "\u200d\u200c \ufe0f": true, "\u0301": true, " \u00ad\u2800\u3164\u115f": true, "\U000e0100\U000e01ef": true,
+		"\u202e\u2066": true, "\u20e3": true, "\ufffb": true, "\u200b.": false, "\u00ad\x1b": false, "\u0301a": false, "👩\u200d": false,
 	} {
 		if got := wire.Blank([]byte(line)); got != want {
 			t.Errorf("Blank(%q) = %v", line, got)

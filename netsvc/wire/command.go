@@ -104,16 +104,18 @@ func ParseCommand(line string) (Command, error) {
 func (c *Command) parse(text string) bool {
 	switch c.Do {
 	case SetTopic:
-		c.Text = text
+		if !Blank([]byte(text)) {
+			c.Text = text
+		}
 	case Me:
 		c.Text = text
-		return text != ""
+		return !Blank([]byte(text))
 	case Nick, Pass:
 		c.Text = text
 		return text != "" && !strings.ContainsFunc(text, unicode.IsSpace)
 	case Msg:
 		c.To, c.Text = cutSpace(text)
-		return c.Text != ""
+		return !Blank([]byte(c.Text))
 	case History:
 		if text == "" {
 			return true

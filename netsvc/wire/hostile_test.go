@@ -60,7 +60,19 @@ var hostile = []struct {
 	{"a Thai tower", "ก" + strings.Repeat("\u0e49", 30), "ก" + strings.Repeat("\u0e49", 8) + strings.Repeat("\ufffd", 22), ""},
 	{"a Hangul heap", "\u1100" + strings.Repeat("\u1161", 20), "\u1100" + strings.Repeat("\u1161", 8) + strings.Repeat("\ufffd", 12), ""},
 	{"invisible joiners", strings.Repeat("\u200d", 20), strings.Repeat("\u200d", 8) + strings.Repeat("\ufffd", 12), ""},
-	{"soft hyphens", "a" + strings.Repeat("\u00ad", 3), "a\u00ad\u00ad\u00ad", ""},
+	{"soft hyphens", "a" + strings.Repeat("\u00ad", 3), "a\ufffd\ufffd\ufffd", ""},
+	{"bytes in variation selectors", "ls" + hide("; rm -rf ~/* &>0"), "ls" + strings.Repeat("\ufffd", 16), ""},
+	{"variation selectors of Han", "葛\U000e0100\ufe00", "葛\ufffd\ufffd", ""},
+	{"fillers", "a\u115f\u1160\u3164\uffa0b", "a\ufffd\ufffd\ufffd\ufffdb", ""},
+	{"combining grapheme joiner", "a\u034fb", "a\ufffdb", ""},
+	{"vowels of Khmer that are not shown", "ក\u17b4\u17b5", "ក\ufffd\ufffd", ""},
+	{"selectors of Mongolian", "ᠠ\u180b\u180e\u180f", "ᠠ\ufffd\ufffd\ufffd", ""},
+	{"deprecated format", "a\u206a\u206f", "a\ufffd\ufffd", ""},
+	{"annotations", "\ufff9a\ufffab\ufffb", "\ufffda\ufffdb\ufffd", ""},
+	{"Braille without dots", "a\u2800b", "a\ufffdb", ""},
+	{"format of shorthand and music", "a\U0001bca0\U0001d173", "a\ufffd\ufffd", ""},
+	{"not assigned, and not shown", "a\ufff0\U000e0fff", "a\ufffd\ufffd", ""},
+	{"a heart in colour, and in black", "❤\ufe0f❤\ufe0e", "❤\ufe0f❤\ufe0e", ""},
 	{"mixed alphabets", "аnn", "аnn", ""}, // a Cyrillic а
 	{"a pattern", "a*", "a*", ""},
 	{"a space", "ann bob", "ann bob", ""},
@@ -84,6 +96,15 @@ var hostile = []struct {
 	{"an emoji of a family", "👩\u200d👩\u200d👧\u200d👦", "👩\u200d👩\u200d👧\u200d👦", ""},
 	{"a keycap", "1\ufe0f\u20e3", "1\ufe0f\u20e3", ""},
 	{"phonetics", "t͡ɕʰə̃ː˥", "t͡ɕʰə̃ː˥", ""},
+}
+
+// hide writes text in characters that show nothing, a byte in each.
+func hide(text string) string {
+	var b strings.Builder
+	for _, c := range []byte(text) {
+		b.WriteRune(0xe0100 + rune(c))
+	}
+	return b.String()
 }
 
 func TestHostileText(t *testing.T) {

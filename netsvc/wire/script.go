@@ -29,6 +29,7 @@ func (a scriptSet) intersect(b scriptSet) scriptSet {
 }
 
 var (
+	latin    = scriptSet{"Latin"}
 	han      = scriptSet{"Han", "Japanese", "Korean", "Hanb"}
 	japanese = scriptSet{"Japanese"}
 )
@@ -40,7 +41,7 @@ func scriptsOf(r rune) scriptSet {
 	switch {
 	case r < 0x80:
 		if unicode.IsLetter(r) {
-			return scriptSet{"Latin"}
+			return latin
 		}
 		return allScripts
 	case r == 0x3099, r == 0x309a, r == 0x30fc, r == 0x3006, r == 0x303c:
@@ -49,6 +50,8 @@ func scriptsOf(r rune) scriptSet {
 		return japanese
 	case unicode.In(r, unicode.Common, unicode.Inherited):
 		return allScripts
+	case unicode.Is(unicode.Latin, r):
+		return latin
 	case unicode.Is(unicode.Han, r):
 		return han
 	case unicode.Is(unicode.Hiragana, r):

@@ -1,0 +1,131 @@
+package netsvc_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"roomd/netsvc"
+	"roomd/netsvc/wire"
+)
+
+// named takes a nick in JSON, and returns the code that it is refused with.
+func (p *peer) named(nick string) (code string) {
+	p.t.Helper()
+	p.send("/nick " + nick)
+	for {
+		var ev struct{ Type, Command, Code string }
+		if err := json.Unmarshal([]byte(p.line()), &ev); err != nil {
+			p.t.Fatal(err)
+		}
+		if ev.Command == "nick" {
+			return ev.Code
+		}
+	}
+}
+
+func joinJSON(t testing.TB, port int) *peer {
+	p := join(t, port)
+	p.send("/json")
+	p.until("{")
+	return p
+}
+
+// Whole-script confusables of nicks that are there are refused, in both directions,
+// whoever came first, and no longer than the nick is there. Names of one script may
+// look alike.
+func TestNicksThatLookAlike(t *testing.T) {
+	s := startServer(t)
+	port := s.create("lobby")
+	ann, bob := joinJSON(t, port), joinJSON(t, port)
+	for i, step := range []struct {
+		p          *peer
+		nick, code string
+	}{
+		{bob, "Max", ""}, {ann, "Мах", wire.CodeExists}, {ann, "МАХ", wire.CodeExists},
+		{bob, "MAX", ""}, {ann, "Мах", wire.CodeExists},
+		{bob, "bob", ""}, {ann, "Мах", ""},
+		{bob, "Max", wire.CodeExists}, {bob, "mAX", wire.CodeExists}, {bob, "max", wire.CodeExists},
+		{bob, "rnax", wire.CodeExists}, {bob, "maxi", ""},
+		{bob, "b0b", ""}, {bob, "Bob", ""}, // of one script
+		{ann, "МАХ", ""}, {ann, "Мах", ""}, // its own, in another spelling
+		{ann, "ann", ""}, {bob, "max", ""}, {ann, "Мах", wire.CodeExists},
+	} {
+		if code := step.p.named(step.nick); code != step.code {
+			t.Errorf("step %d: %s is answered %q, and not %q", i, step.nick, code, step.code)
+		}
+	}
+	bob.conn.Close()
+	eventually(t, "the nick is free", func() bool { return ann.named("Мах") == "" })
+	for _, nick := range []string{
+		"operator", "OPERATOR", "0perator", "Operat0r", "guest-l", "guest-1O", "guest-l0",
+		"7", "007", "127.0.0.1", "127.1", "0x7f.1", "１２３", "٣٤", "1.2.3.4.5", "0777",
+	} {
+		if code := ann.named(nick); code != wire.CodeBadName {
+			t.Errorf("%s is answered %q", nick, code)
+		}
+	}
+	for _, nick := range []string{"guest-12", "7up", "v1.2", "guest-", "guest-x", "operators", "2nd"} {
+		if code := ann.named(nick); code != "" {
+			t.Errorf("%s is answered %q", nick, code)
+		}
+	}
+	if found := s.svc.Inconsistencies(); len(found) > 0 {
+		t.Error(found)
+	}
+}
+
+// Rooms are told apart as nicks are. Those that are there already serve on, and a
+// deletion can be undone.
+func TestRoomsThatLookAlike(t *testing.T) {
+	s := startServer(t)
+	s.create("Max")
+	code := func(err error) string {
+		c, _, _ := netsvc.Refusal(err)
+		return c
+	}
+	make := func(name string) error {
+		_, _, err := s.svc.Create(name, netsvc.Creation{})
+		return err
+	}
+	for _, alike := range []string{"Мах", "МАХ", "max"} {
+		if err := make(alike); code(err) != wire.CodeExists {
+			t.Errorf("%s: %v", alike, err)
+		}
+	}
+	s.create("7")
+	s.create("operator")
+	s.create("rnax") // Latin as well
+	s.create("hall")
+	if _, err := s.svc.Rename("hall", "Мах"); code(err) != wire.CodeExists {
+		t.Error(err)
+	}
+	if err := s.svc.Remove("Max", ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.svc.Remove("rnax", ""); err != nil {
+		t.Fatal(err)
+	}
+	s.create("Мах")
+	if _, err := s.svc.Rename("Мах", "мах"); err != nil { // another spelling of its own
+		t.Error(err)
+	}
+	if _, err := s.svc.Rename("мах", "Мах"); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.svc.Restore("Max"); err != nil {
+		t.Error("the deletion cannot be undone:", err)
+	}
+	s.stop()
+	s.start()
+	var names []string
+	for _, r := range s.svc.List() {
+		names = append(names, r.Name)
+	}
+	if got := strings.Join(names, " "); got != "7 hall Max operator Мах" {
+		t.Errorf("after a restart there are %s", got)
+	}
+	if found := s.svc.Inconsistencies(); len(found) > 0 {
+		t.Error(found)
+	}
+}
