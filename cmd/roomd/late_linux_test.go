@@ -8,11 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"roomd/admin"
 	"roomd/netsvc"
@@ -111,14 +115,66 @@ func TestReservedPorts(t *testing.T) {
 	}
 }
 
-// Without IPv6 "::" is missing, and the rest is there.
+// withoutIPv6 makes the test binary begin again where the kernel has no IPv6.
+const withoutIPv6 = "ROOMD_TEST_NO_IPV6"
+
+func init() {
+	if os.Getenv(withoutIPv6) == "" {
+		return
+	}
+	os.Unsetenv(withoutIPv6)
+	const allow, refuse = 0x7fff0000, 0x00050000 | uint32(syscall.EAFNOSUPPORT) // seccomp(2)
+	code := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the number of the call
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_SOCKET, Jf: 3},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 16}, // its first argument
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.AF_INET6, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: refuse},
+		{Code: unix.BPF_RET | unix.BPF_K, K: allow},
+	}
+	runtime.LockOSThread()
+	err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	if err == nil {
+		program := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
+		err = unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0)
+	}
+	if err == nil {
+		err = syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+	}
+	fmt.Fprintln(os.Stderr, "no IPv6:", err)
+	os.Exit(exitFailed)
+}
+
+// Without IPv6, in the kernel or on the machine's interfaces, its addresses are
+// missing, and the rest is there.
 func TestNoIPv6(t *testing.T) {
 	t.Parallel()
-	p := newProcess(t, `server.listen = ["127.0.0.1", "::1"]`)
-	p.apart("echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6")
-	p.start()
-	if st := p.status(); len(st.Listening) != 1 || len(st.Missing) != 1 || st.Missing[0].Cause == "" {
-		t.Fatalf("%+v", st)
+	for name, c := range map[string]struct {
+		listen    string
+		kernel    bool
+		listening int
+	}{
+		"none on the interfaces":           {`["127.0.0.1", "::1"]`, true, 1},
+		"none in the kernel":               {`["127.0.0.1", "::1"]`, false, 1},
+		"none in the kernel, all":          {`["::"]`, false, 0},
+		"none in the kernel, all and IPv4": {`["127.0.0.1", "::"]`, false, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newProcess(t, "server.listen = "+c.listen)
+			if c.kernel {
+				p.apart("echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6")
+			} else {
+				p.env = []string{withoutIPv6 + "=1"}
+			}
+			p.start()
+			if st := p.status(); len(st.Listening) != c.listening || len(st.Missing) != 1 || st.Missing[0].Cause == "" {
+				t.Fatalf("%+v", st)
+			}
+			if c.listening > 0 && !c.kernel { // we are in that network
+				p.come(p.first).hear("you are guest-1")
+			}
+		})
 	}
 }
 
@@ -152,6 +208,31 @@ func TestSocketThatComesLater(t *testing.T) {
 		if err := p.kill(syscall.SIGTERM); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A folder for the console's socket that can only be read keeps the server from
+// nothing else.
+func TestSocketInAReadOnlyFolder(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, `admin.socket = "shut/roomd.sock"`)
+	shut := filepath.Join(p.dir, "shut")
+	if err := os.Mkdir(shut, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	how := []string{"unshare", "--user", "--map-root-user", "--mount", "sh", "-ec"}
+	mount := fmt.Sprintf("mount -t tmpfs -o ro none %q\n", shut)
+	if out, err := exec.Command(how[0], append(how[1:len(how):len(how)], mount)...).CombinedOutput(); err != nil {
+		t.Skipf("mounts of its own: %v %s", err, out)
+	}
+	p.prefix = append(how, mount+"exec \"$0\" \"$@\"")
+	p.start()
+	if !p.logged("there is no console yet") || !p.logged(syscall.EROFS.Error()) {
+		t.Error("it does not say so")
+	}
+	p.come(p.first).hear("you are guest-1")
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Error(err)
 	}
 }
 
