@@ -122,7 +122,7 @@ func audit(c *call) error {
 	if err != nil {
 		return err
 	}
-	return auditOf(c.Store, c.out, since, c.flags["by"], c.flags["match"], n)
+	return auditOf(c.ctx, c.Store, c.out, since, c.flags["by"], c.flags["match"], n)
 }
 
 // help lists the commands, or explains one.

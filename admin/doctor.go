@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -31,7 +32,11 @@ func doctor(c *call) error {
 	}
 	c.configured(&d)
 	if _, full := c.flags["full"]; full {
-		if err := c.Store.Check(); err != nil {
+		err := c.Store.CheckContext(c.ctx)
+		if c.ctx.Err() != nil {
+			return context.Cause(c.ctx)
+		}
+		if err != nil {
 			d.say("problem", "database", "%v", err)
 		}
 	}

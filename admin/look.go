@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"net/netip"
@@ -50,6 +51,14 @@ var lookCommands = []command{
 	{name: "who", args: "NICK|ADDR|ID", short: "find a member in any room", example: "who ann", run: func(c *call) error {
 		return c.out.list(c.Service.Who(c.args[0]))
 	}},
+	{name: "connections", args: "[ADDR]", short: "every connection of a client, or those of an address: members, the master port, passwords, handshakes", example: "connections 192.0.2.7",
+		run: func(c *call) error {
+			of := ""
+			if len(c.args) == 1 {
+				of = c.args[0]
+			}
+			return c.out.list(c.Service.Conns(of))
+		}},
 	{name: "ports", short: "the ports for rooms", example: "ports", run: ports},
 	{name: "read", args: "ROOM", short: "lines of a room's history", example: "read lobby -n 50",
 		flags: []flag{countFlag, sinceFlag}, run: read},
@@ -252,7 +261,10 @@ func read(c *call) error {
 	if err != nil {
 		return err
 	}
-	lines, damaged, err := c.Service.Lines(r.Name, after, n)
+	lines, damaged, err := c.Service.Lines(c.ctx, r.Name, after, n)
+	if c.ctx.Err() != nil {
+		return context.Cause(c.ctx)
+	}
 	if err != nil && len(lines) == 0 {
 		return err
 	}
@@ -335,7 +347,7 @@ func search(c *call) error {
 		case code != "":
 			return err
 		case c.ctx.Err() != nil:
-			return c.ctx.Err()
+			return context.Cause(c.ctx)
 		case err != nil || found.Damaged > 0:
 			missing = append(missing, leftOut(name, found.Damaged, err))
 		}
@@ -369,12 +381,18 @@ func shownOf(shown, total int) string {
 }
 
 // auditOf yields the audit of a store, which need not be running.
-func auditOf(st *store.Store, out *output, within time.Duration, by, match string, n int) error {
+func auditOf(ctx context.Context, st *store.Store, out *output, within time.Duration, by, match string, n int) error {
 	since := time.Time{}
 	if within > 0 {
 		since = time.Now().Add(-within)
 	}
-	all, damaged, err := st.Audits(since, 1<<30)
+	all, damaged, err := st.Audits(ctx, since, n, func(a *store.Audit) bool {
+		host := ""
+		if addr, err := netip.ParseAddrPort(a.From); err == nil {
+			host = addr.Addr().String()
+		}
+		return (by == "" || a.User == by || strconv.Itoa(a.UID) == by || a.From == by || host == by && host != "") && strings.Contains(a.Line, match)
+	})
 	if err != nil {
 		return err
 	}
@@ -389,15 +407,9 @@ func auditOf(st *store.Store, out *output, within time.Duration, by, match strin
 	}
 	rows := []row{}
 	for _, a := range all {
-		host := ""
-		if addr, err := netip.ParseAddrPort(a.From); err == nil {
-			host = addr.Addr().String()
-		}
-		if (by == "" || a.User == by || strconv.Itoa(a.UID) == by || a.From == by || host == by && host != "") && strings.Contains(a.Line, match) {
-			rows = append(rows, row{a.Time, a.UID, a.User, a.From, cmp.Or(a.Door, store.DoorAdmin), a.Line, a.Result})
-		}
+		rows = append(rows, row{a.Time, a.UID, a.User, a.From, cmp.Or(a.Door, store.DoorAdmin), a.Line, a.Result})
 	}
-	if err := out.list(rows[max(0, len(rows)-n):]); err != nil || damaged == 0 {
+	if err := out.list(rows); err != nil || damaged == 0 {
 		return err
 	}
 	return refuse("damaged", "this is not all: the audit has %s, left out here", count(damaged, "damaged record"))
@@ -407,7 +419,7 @@ func auditOf(st *store.Store, out *output, within time.Duration, by, match strin
 func PrintAudit(st *store.Store, w io.Writer, asJSON bool) error {
 	var text bytes.Buffer
 	b := bufio.NewWriter(&text)
-	damage := auditOf(st, &output{w: b, json: asJSON}, 0, "", "", 1<<30)
+	damage := auditOf(context.Background(), st, &output{w: b, json: asJSON}, 0, "", "", 1<<30)
 	if err := b.Flush(); err != nil {
 		return err
 	}

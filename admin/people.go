@@ -36,32 +36,41 @@ func (c *call) found(what string) ([]netsvc.MemberInfo, error) {
 	return all, nil
 }
 
-func kick(c *call) error {
-	all, err := c.found(c.args[0])
-	if err != nil {
-		return err
-	}
+func kick(c *call) (err error) {
+	what := c.args[0]
 	var ids []uint64
-	var names []string
-	for _, m := range all {
+	var names, remotes []string
+	for _, m := range c.Service.Who(what) {
 		ids = append(ids, m.ID)
 		names = append(names, fmt.Sprintf("%s in %s", m.Nick, m.Room))
 	}
+	for _, conn := range c.Service.Conns(what) {
+		if !conn.Member() {
+			remotes = append(remotes, conn.Remote)
+			names = append(names, conn.Remote)
+		}
+	}
+	hit := netsvc.Reach{Members: len(ids), Connections: len(remotes)}
+	if len(names) == 0 {
+		return refuse("no-member", "there is no member and no connection %s; members and connections list them", what)
+	}
 	_, dry := c.flags["dry-run"]
-	if len(all) > 1 || dry {
-		text := fmt.Sprintf("kicks %s: %s", count(len(all), "member"), strings.Join(names[:min(len(names), 5)], ", "))
-		if err := c.confirm(text, ids); err != nil {
+	if len(names) > 1 || dry {
+		text := fmt.Sprintf("%s: %s", reach(hit, "kicks", " and closes"), strings.Join(names[:min(len(names), 5)], ", "))
+		if err := c.confirm(text, ids, remotes); err != nil {
 			return err
 		}
 	}
-	n, err := c.Service.Kick(ids, c.flags["say"])
-	if err != nil {
+	if hit.Members, err = c.Service.Kick(ids, c.flags["say"]); err != nil {
 		return err
 	}
-	if n == 0 {
-		return refuse("no-member", "%s has just left", c.args[0])
+	if hit.Connections, err = c.Service.Cut(remotes); err != nil {
+		return err
 	}
-	return c.out.text("kicked %s", count(n, "member"))
+	if hit == (netsvc.Reach{}) {
+		return refuse("no-member", "%s has just left", what)
+	}
+	return c.out.text("%s", reach(hit, "kicked", " and closed"))
 }
 
 // newBan is a ban by the flags of the command, of nobody yet.

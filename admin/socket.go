@@ -233,7 +233,7 @@ func blank(line string) bool {
 // run answers one line. A stream ends when another line comes: if that is not
 // blank, it is the next command. open is false once the client has left during
 // a stream.
-func (l *Listener) run(ctx context.Context, who Caller, line string, c net.Conn, w *bufio.Writer, lines <-chan string) (next string, open bool) {
+func (l *Listener) run(ctx context.Context, who Caller, line string, c *net.UnixConn, w *bufio.Writer, lines <-chan string) (next string, open bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	out := &output{w: w, conn: c}
@@ -258,6 +258,7 @@ func (l *Listener) run(ctx context.Context, who Caller, line string, c net.Conn,
 	}
 	l.answering.Add(1)
 	defer l.answering.Add(-1)
+	defer whenGone(c, cancel)()
 	verdict(w, l.srv.execute(ctx, who, line, out))
 	err := w.Flush()
 	return "", errors.Join(err, c.SetWriteDeadline(time.Time{})) == nil

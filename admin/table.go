@@ -119,7 +119,7 @@ const sortText = "sort by this, or by another column, the largest or latest firs
 // call is one run of a command.
 type call struct {
 	*Server
-	ctx    context.Context // done when the client has had enough
+	ctx    context.Context // done when the client is gone or has had enough, and, but for a stream, when the server stops
 	caller Caller
 	line   string // as it was given
 	cmd    *command
@@ -192,6 +192,11 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 	cmd, args, flags, err := parse(line)
 	if err != nil {
 		return err
+	}
+	if !cmd.stream {
+		var end func()
+		ctx, end = s.Service.UntilStop(ctx)
+		defer end()
 	}
 	_, out.json = flags["json"]
 	_, out.color = flags[colorFlag]

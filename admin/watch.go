@@ -269,6 +269,9 @@ func (c *call) repeat(inner *command) error {
 	return c.frames(func(out *output) error {
 		again := *c
 		again.cmd, again.args, again.flags, again.out = inner, args, flags, out
+		var end func()
+		again.ctx, end = c.Service.UntilStop(c.ctx)
+		defer end()
 		return inner.run(&again)
 	})
 }

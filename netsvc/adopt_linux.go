@@ -1,6 +1,7 @@
 package netsvc
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -263,7 +264,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 	defer r.mu.Unlock()
 	if m.ended {
 		m.reading.Store(held)
-		r.leaving[m] = true
+		r.leaving[m] = &departure{since: cmp.Or(st.Went, a.uptime())}
 	} else {
 		m.index = int32(len(r.members))
 		r.members = append(r.members, m)
@@ -302,12 +303,20 @@ func (a *adoption) roster(room uint64, n int) (*roster, error) {
 	return all[n-1], nil
 }
 
+// cameAt is when a connection came, or now if a predecessor does not tell.
+func cameAt(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Now()
+	}
+	return t
+}
+
 // session takes over a connection to the master port. Its goroutine is parked at
 // once.
 func (a *adoption) session(st *sessionState, fd int) error {
 	k := socket(fd).conn(st.Remote)
 	c := &session{
-		svc: a.Service, id: st.ID, conn: k, tcp: k, addr: st.Remote.Addr(), remote: st.Remote.String(),
+		svc: a.Service, id: st.ID, conn: k, tcp: k, remote: st.Remote, since: cameAt(st.Since),
 		lines: st.Lines, begun: st.Begun, reset: st.Reset, framer: wire.Resume(a.opts().LineBytes, st.Framer), held: st.Held,
 	}
 	a.count(st.Remote.Addr())
@@ -326,11 +335,12 @@ func (a *adoption) caller(st *callerState, fd int) error {
 	}
 	who := newCaller(socket(fd).conn(st.Remote), st.Remote, r)
 	who.agreed, who.asked, who.passed, who.lines, who.held = true, st.Asked, st.Passed, st.Lines, st.Held
-	who.reset = st.Reset
+	who.reset, who.since = st.Reset, cameAt(st.Since)
 	who.framer = wire.Resume(a.opts().LineBytes, st.Framer)
 	l := r.lock.Load()
 	who.passed = who.passed || l == nil // it has none any more
 	a.count(st.Remote.Addr())
+	a.gate.enter(who)
 	a.tasks.Go(func() { r.knock(who, l) })
 	return nil
 }

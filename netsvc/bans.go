@@ -224,16 +224,16 @@ func banText(b *store.Ban) string {
 // Reach is what bans end, or mutes silence.
 type Reach struct {
 	Members     int `json:"members"`
-	Connections int `json:"connections"` // to the master port, or before a room's password
+	Connections int `json:"connections"` // that are no members'
 }
 
 // reached finds the members and other connections that one of the bans holds
 // for.
-func (s *Service) reached(bans ...ban) (members []*Member, others []parkable) {
+func (s *Service) reached(bans ...ban) (members []*Member, others []visitor) {
 	now := time.Now()
 	for _, r := range s.all() {
 		r.mu.Lock()
-		for _, m := range r.members {
+		for _, m := range append(r.owed(), r.members...) {
 			if slices.ContainsFunc(bans, func(b ban) bool {
 				return b.mutes(m) || !b.Mute && b.holds(now, r.id, m.remote.Addr(), m.nick.Key)
 			}) {
@@ -242,18 +242,14 @@ func (s *Service) reached(bans ...ban) (members []*Member, others []parkable) {
 		}
 		r.mu.Unlock()
 	}
-	s.still.mu.Lock()
-	defer s.still.mu.Unlock()
-	for p := range s.still.waiters {
-		room, addr := uint64(0), netip.Addr{}
-		switch p := p.(type) {
-		case *session:
-			addr = p.addr
-		case *caller:
-			room, addr = p.room.id, p.addr.Addr()
+	for _, v := range s.visitors() {
+		room := uint64(0)
+		r, addr := v.at()
+		if r != nil {
+			room = r.id
 		}
-		if slices.ContainsFunc(bans, func(b ban) bool { return !b.Mute && b.holds(now, room, addr, "") }) {
-			others = append(others, p)
+		if slices.ContainsFunc(bans, func(b ban) bool { return !b.Mute && b.holds(now, room, addr.Addr(), "") }) {
+			others = append(others, v)
 		}
 	}
 	return members, others
@@ -302,8 +298,12 @@ func (s *Service) Ban(bans ...store.Ban) ([]store.Ban, Reach, error) {
 			}
 		}
 	}
-	for _, c := range others {
-		c.wake() // it looks whether it is banned
+	for _, v := range others {
+		if w, ok := v.(*caller); ok && w.securing.Load() {
+			w.cut()
+		} else {
+			v.wake() // it looks whether it is banned
+		}
 	}
 	return bans, Reach{len(members), len(others)}, nil
 }

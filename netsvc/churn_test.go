@@ -144,13 +144,14 @@ func (c *churn) operations(name, other string, random *rand.Rand) []func() {
 		},
 		func() { _, err := svc.Members(name); c.want(err) },
 		func() { svc.Who("guest-1"); svc.Mutes("guest-1"); svc.Bans() },
+		func() { svc.Conns("") },
 		func() {
 			for _, r := range svc.Rooms() {
 				svc.RoomName(r.ID)
 			}
 		},
 		func() { _, err := svc.Room(name); c.want(err) },
-		func() { _, _, err := svc.Lines(name, 0, 10); c.want(err) },
+		func() { _, _, err := svc.Lines(context.Background(), name, 0, 10); c.want(err) },
 		func() { _, err := svc.Search(context.Background(), name, "o", time.Time{}, 10); c.want(err) },
 		func() { _, err := svc.Trash(); c.want(err); _, err = svc.Trashed(name); c.want(err) },
 		func() {

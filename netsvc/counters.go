@@ -15,6 +15,7 @@ type counters struct {
 	deliveries  atomic.Uint64
 	bytes       atomic.Uint64
 	passes      atomic.Uint64
+	pages       atomic.Uint64
 	hurried     atomic.Uint64
 	slowed      atomic.Uint64
 	slowedLines atomic.Uint64
@@ -95,6 +96,7 @@ type Counters struct {
 	Deliveries  uint64            // lines times the members that each was for
 	Bytes       uint64            // written to members
 	Passes      uint64            // of flushers over the members of a room
+	Pages       uint64            // of the history that were read from the store
 	Ended       map[Cause]uint64
 	Foreign     map[wire.Protocol]uint64 // connections of other protocols, to any port
 	Sessions    map[Cause]uint64         // connections to the master port that have ended
@@ -134,7 +136,7 @@ func (s *Service) Counters() Counters {
 		Hurried: c.hurried.Load(), Slowed: c.slowed.Load(), SlowedLines: c.slowedLines.Load(),
 		Passwords: Passwords{g.right.Load(), g.wrong.Load(), g.held.Load(), g.late.Load(), g.crowded.Load()},
 		Accepted:  c.accepted.Load(), Refused: maps.Clone(c.refusals), TLSFailed: maps.Clone(c.tls), Lines: c.lines.Load(), Deliveries: c.deliveries.Load(),
-		Bytes: c.bytes.Load(), Passes: c.passes.Load(), Ended: maps.Clone(c.ended), Foreign: maps.Clone(c.speaking),
+		Bytes: c.bytes.Load(), Passes: c.passes.Load(), Pages: c.pages.Load(), Ended: maps.Clone(c.ended), Foreign: maps.Clone(c.speaking),
 	}
 }
 
@@ -162,6 +164,7 @@ func (c *counters) restore(was Counters, g *gate) {
 	c.deliveries.Store(was.Deliveries)
 	c.bytes.Store(was.Bytes)
 	c.passes.Store(was.Passes)
+	c.pages.Store(was.Pages)
 	c.hurried.Store(was.Hurried)
 	c.slowed.Store(was.Slowed)
 	c.slowedLines.Store(was.SlowedLines)

@@ -74,6 +74,8 @@
 // most a page of 16 KiB from the disk, and 64 KiB of inserts: 64 MiB for all of
 // them together, beyond which each may have one. A list of members is rendered as
 // it is read, from a roster that all share who ask while nobody comes or goes.
+// A member that has left keeps its place, and what it holds, until it has got what
+// is pending (leaving.go bounds that).
 //
 // # Orders
 //

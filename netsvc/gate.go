@@ -36,13 +36,15 @@ type gate struct {
 
 // caller is a connection before the gate.
 type caller struct {
-	tcp     conn
-	conn    halfCloser // over tcp, once TLS is agreed on
-	addr    netip.AddrPort
-	room    *Room
-	crowded atomic.Bool     // it has to make room for another one
-	crowd   context.Context // canceled then
-	enough  context.CancelFunc
+	tcp      conn
+	conn     halfCloser // over tcp, once TLS is agreed on
+	addr     netip.AddrPort
+	room     *Room
+	since    time.Time
+	crowded  atomic.Bool     // it has to make room for another one
+	crowd    context.Context // canceled then
+	enough   context.CancelFunc
+	securing atomic.Bool // TLS is being agreed on
 
 	// Owned by its goroutine.
 	agreed bool // on TLS, or that there is none
@@ -58,7 +60,7 @@ func (w *caller) hungUp() bool { return isHungUp(w.tcp) }
 
 // newCaller makes a caller of a connection to a room, or to the master port: nil.
 func newCaller(c conn, addr netip.AddrPort, r *Room) *caller {
-	who := &caller{tcp: c, conn: c, addr: addr, room: r}
+	who := &caller{tcp: c, conn: c, addr: addr, room: r, since: time.Now()}
 	who.crowd, who.enough = context.WithCancel(context.Background())
 	if r != nil {
 		who.framer = wire.NewFramer(r.svc.opts().LineBytes)

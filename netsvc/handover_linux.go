@@ -50,6 +50,7 @@ type memberState struct {
 	Lines  uint64         `json:"lines,omitempty"`
 	Spoke  int64          `json:"spoke,omitempty"`
 	Cause  Cause          `json:"cause,omitempty"` // it has ended, and gets what is pending
+	Went   time.Duration  `json:"went,omitempty"`  // the uptime when it ended
 
 	Untold  bool             `json:"untold,omitempty"`
 	Begun   bool             `json:"begun,omitempty"`
@@ -97,6 +98,7 @@ type insertState struct {
 type sessionState struct {
 	ID     uint64           `json:"id"`
 	Remote netip.AddrPort   `json:"remote"`
+	Since  time.Time        `json:"since,omitzero"`
 	Lines  int              `json:"lines,omitempty"`
 	Begun  bool             `json:"begun,omitempty"`
 	Reset  bool             `json:"reset,omitempty"`
@@ -108,6 +110,7 @@ type sessionState struct {
 type callerState struct {
 	Room   uint64           `json:"room"`
 	Remote netip.AddrPort   `json:"remote"`
+	Since  time.Time        `json:"since,omitzero"`
 	Asked  bool             `json:"asked,omitempty"`
 	Passed bool             `json:"passed,omitempty"`
 	Reset  bool             `json:"reset,omitempty"`
@@ -261,6 +264,9 @@ func (m *Member) handOver(rosters map[*roster]int) (st memberState, size int) {
 		Untold: m.untold.Load(), Begun: m.begun, Raw: m.raw, Heard: m.heard, Reset: m.reset.Load(), JSON: m.readsJSON, HideOwn: m.hideOwn, Framer: m.framer.State(), Allowed: time.Duration(m.allowed),
 		Cursor: m.cursor, Format: m.format, Behind: m.behind, Over: m.over, Rest: m.rest,
 	}
+	if d := m.room.leaving[m]; d != nil {
+		st.Went = d.since
+	}
 	size = len(m.rest) + len(st.Framer.Part)
 	if l := m.left; l != nil {
 		st.Left = &leftoverState{l.line, l.over, l.rest}
@@ -316,11 +322,7 @@ func (t *still) handOver(send Send) error {
 	out := &batcher[sessionState]{kind: "sessions", send: send}
 	for _, c := range sessions {
 		fd, _ := descriptor(c.conn)
-		remote, err := netip.ParseAddrPort(c.remote)
-		if err != nil {
-			return err
-		}
-		st := sessionState{c.id, remote, c.lines, c.begun, c.reset, c.framer.State(), c.held}
+		st := sessionState{c.id, c.remote, c.since, c.lines, c.begun, c.reset, c.framer.State(), c.held}
 		if err := out.add(st, fd, len(c.held)+len(st.Framer.Part)); err != nil {
 			return err
 		}
@@ -331,7 +333,7 @@ func (t *still) handOver(send Send) error {
 	waiting := &batcher[callerState]{kind: "callers", send: send}
 	for _, w := range callers {
 		fd, _ := descriptor(w.conn)
-		st := callerState{w.room.id, w.addr, w.asked, w.passed, w.reset, w.lines, w.framer.State(), w.held}
+		st := callerState{w.room.id, w.addr, w.since, w.asked, w.passed, w.reset, w.lines, w.framer.State(), w.held}
 		if err := waiting.add(st, fd, len(w.held)+len(st.Framer.Part)); err != nil {
 			return err
 		}

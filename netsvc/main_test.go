@@ -150,7 +150,7 @@ func (s *server) members(name string) int {
 // said is every line of a room's history.
 func (s *server) said(room string) (texts []string) {
 	s.t.Helper()
-	lines, _, err := s.svc.Lines(room, 0, 100000)
+	lines, _, err := s.svc.Lines(s.t.Context(), room, 0, 100000)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,8 +35,8 @@ type session struct {
 	id     uint64
 	conn   halfCloser
 	tcp    conn // beneath conn, or conn itself
-	addr   netip.Addr
-	remote string // with the port
+	remote netip.AddrPort
+	since  time.Time
 	framer wire.Framer
 	lines  int       // seen so far
 	empty  int       // of them that were empty
@@ -44,8 +45,9 @@ type session struct {
 	idle   time.Time // when it has been idle for too long; zero: never
 	held   []byte    // input that was read, and has to wait for the server to go on
 	out    []byte
-	deaf   bool // the peer is gone: it gets no more answers
-	reset  bool // a write has met a reset that came before the end of the input
+	deaf   bool        // the peer is gone: it gets no more answers
+	reset  bool        // a write has met a reset that came before the end of the input
+	broken atomic.Bool // the operator has closed it
 }
 
 // admitMaster serves a connection to the master port, or says why not.
@@ -87,7 +89,7 @@ func (s *Service) admitMaster(c socket, addr netip.AddrPort) {
 			}
 			who.tcp.SetDeadline(time.Time{})
 		}
-		ses := &session{svc: s, id: id, conn: who.conn, tcp: who.tcp, addr: addr.Addr(), remote: addr.String(), framer: wire.NewFramer(s.opts().LineBytes)}
+		ses := &session{svc: s, id: id, conn: who.conn, tcp: who.tcp, remote: addr, since: who.since, framer: wire.NewFramer(s.opts().LineBytes)}
 		ses.serve()
 	})
 }
@@ -114,6 +116,14 @@ var (
 // serve answers requests until the client leaves, is idle for too long, or the
 // server stops.
 func (c *session) serve() {
+	c.svc.mu.Lock()
+	c.svc.masters[c] = true
+	c.svc.mu.Unlock()
+	defer func() {
+		c.svc.mu.Lock()
+		defer c.svc.mu.Unlock()
+		delete(c.svc.masters, c)
+	}()
 	defer func() {
 		if p := recover(); p != nil {
 			c.svc.log.Error("master", "remote", c.remote, "error", p, "stack", string(debug.Stack()))
@@ -132,18 +142,18 @@ func (c *session) serve() {
 	if errors.Is(err, errMoved) {
 		c.out = append(c.out, "ERR shutting-down "+movedText+"\n"...)
 	}
-	if b := c.svc.banned(0, c.addr, ""); b != nil && errors.Is(err, errBanned) {
+	if b := c.svc.banned(0, c.remote.Addr(), ""); b != nil && errors.Is(err, errBanned) {
 		c.out = append(c.out, errLine(wire.Errorf(wire.CodeDenied, "%s", banText(b)))...)
 	}
 	cause := c.why(err)
-	if c.flush() != nil && !errors.Is(err, errUnread) {
+	if c.flush() != nil && !errors.Is(err, errUnread) && !c.broken.Load() {
 		cause = unread
 	}
 	if c.deaf && cause == left {
 		cause = vanished
 	}
 	c.svc.counters.session(cause)
-	if cause == vanished || cause == unread {
+	if cause == vanished || cause == unread || c.broken.Load() {
 		c.conn.Close()
 		return
 	}
@@ -161,6 +171,8 @@ const (
 // why is the cause that an error stands for.
 func (c *session) why(err error) Cause {
 	switch {
+	case c.broken.Load():
+		return kicked
 	case errors.Is(err, io.EOF):
 		return left
 	case errors.Is(err, errForeign):
@@ -181,6 +193,12 @@ func (c *session) why(err error) Cause {
 	return vanished
 }
 
+// banned reports whether the connection is to end, as its address is banned or the
+// operator has closed it.
+func (c *session) banned() bool {
+	return c.broken.Load() || c.svc.banned(0, c.remote.Addr(), "") != nil
+}
+
 // converse reads and answers. It returns why it ended.
 func (c *session) converse() error {
 	c.svc.still.register(c)
@@ -197,7 +215,7 @@ func (c *session) converse() error {
 		if c.svc.stop.Err() != nil {
 			return c.svc.stop.Err()
 		}
-		if c.svc.banned(0, c.addr, "") != nil {
+		if c.banned() {
 			return errBanned
 		}
 		if c.svc.still.frozen.Load() {
@@ -363,7 +381,7 @@ func (c *session) line(line []byte, over int) error {
 	if err == nil {
 		err = c.slow(price)
 	}
-	if err == nil && c.svc.banned(0, c.addr, "") != nil { // since its lines were read
+	if err == nil && c.banned() { // since its lines were read
 		err = errBanned
 	}
 	if err == nil {

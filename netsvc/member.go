@@ -84,7 +84,7 @@ type Member struct {
 	reset atomic.Bool   // a write has met a reset that came before the end of the input
 	gone  atomic.Bool   // nothing can be written to it any more
 	full  atomic.Bool   // the connection is; writable follows
-	wrote atomic.Uint32 // counts writes that made progress
+	wrote atomic.Uint32 // bytes, modulo 1 << 32
 	pos   atomic.Uint64 // a copy of cursor.Pos
 
 	// Owned by who has the hold.
@@ -144,83 +144,6 @@ func (m *Member) finish(c Cause) {
 	m.seeOff(c)
 }
 
-// seeOff is finish for a member that has ended.
-func (m *Member) seeOff(c Cause) {
-	r := m.room
-	defer r.readers.Done()
-	defer r.svc.leave(m.remote.Addr())
-	defer r.closed(m)
-	defer m.forget()
-	if c != kicked {
-		r.remember(m.remote.Addr())
-	}
-	switch c {
-	case vanished, silent, foreign, destroyed:
-		m.link.abort()
-	}
-	if !m.drain(c) {
-		// Somebody still has the hold: closing would give the descriptor to a
-		// stranger.
-		r.svc.log.Error("a connection cannot be closed", "room", r.name(), "remote", m.remote)
-		return
-	}
-	r.svc.still.closing.Add(1)
-	defer r.svc.still.closing.Add(-1)
-	m.link.close(m.heard)
-}
-
-// forget gives up what nobody will write any more.
-func (m *Member) forget() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.forgetLocked(len(m.inserts))
-}
-
-// drain waits until nothing more will be written, for as long as the cause
-// deserves: one that has left takes what is pending at its own pace, as long as
-// it takes something; the others have drainTime. It reports false if even then
-// somebody is writing.
-func (m *Member) drain(c Cause) bool {
-	patience := drainTime
-	var quit <-chan struct{}
-	if c == left {
-		patience = m.room.svc.opts().DeadPeer
-		quit = m.room.quit // it is not to hold up a deletion
-	}
-	m.flushAll()
-	aborted := false
-	wrote := m.wrote.Load()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	wait := m.waits()
-	for !m.isDrained() {
-		select {
-		case <-wait:
-		case <-quit:
-			quit, c = nil, deleted
-			timer.Reset(drainTime)
-		case <-timer.C:
-			if m.movable() && m.room.svc.still.frozen.Load() { // it may be another process's
-				timer.Reset(patience)
-				continue
-			}
-			if now := m.wrote.Load(); c == left && now != wrote {
-				wrote = now
-				timer.Reset(patience)
-				continue
-			}
-			if aborted {
-				return false
-			}
-			aborted = true
-			m.link.abort()
-			m.writable()
-			timer.Reset(drainTime)
-		}
-	}
-	return true
-}
-
 // endStill is end for the member's own goroutine. Where the member is to be
 // handed over it waits while the server stands still.
 func (m *Member) endStill(c Cause) {
@@ -251,7 +174,7 @@ func (m *Member) endLocked(c Cause) bool {
 	}
 	m.cause = c
 	m.room.remove(m)
-	m.room.leaving[m] = true
+	m.room.leaving[m] = &departure{since: m.room.svc.uptime()}
 	m.mu.Lock()
 	m.ended = true
 	last := insert{kind: closeStream, at: m.room.log.End()}

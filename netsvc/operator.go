@@ -2,7 +2,6 @@ package netsvc
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -30,6 +29,7 @@ type MemberInfo struct {
 	Behind uint64    `json:"behind"`         // events that it has not got yet
 	JSON   bool      `json:"json"`
 	Muted  bool      `json:"muted"`
+	State  string    `json:"state,omitempty" table:"maybe"` // leaving: it has ended, and has not got everything yet; closing: it has
 
 	remote netip.AddrPort
 	key    string
@@ -47,6 +47,12 @@ func (m *Member) info(end uint64) MemberInfo {
 	}
 	if pos := m.pos.Load(); end > pos {
 		i.Behind = end - pos
+	}
+	if m.cause != "" {
+		i.State = "leaving"
+		if m.isDrained() {
+			i.State = "closing"
+		}
 	}
 	return i
 }
@@ -66,8 +72,14 @@ func (m *Member) key() string {
 }
 
 // Members returns the members of a room, or of all rooms for "", those who
-// came first at the top.
+// came first at the top: also those that have ended and have not got everything yet.
 func (s *Service) Members(room string) ([]MemberInfo, error) {
+	infos, err := s.unclosed(room)
+	return slices.DeleteFunc(infos, func(i MemberInfo) bool { return i.State == "closing" }), err
+}
+
+// unclosed is Members with those that are just being closed.
+func (s *Service) unclosed(room string) ([]MemberInfo, error) {
 	rooms := s.all()
 	if room != "" {
 		r, err := s.room(room)
@@ -81,8 +93,11 @@ func (s *Service) Members(room string) ([]MemberInfo, error) {
 		end := r.log.End().Pos
 		from := len(infos)
 		r.mu.Lock()
-		infos = slices.Grow(infos, len(r.members))
+		infos = slices.Grow(infos, len(r.members)+len(r.leaving))
 		for _, m := range r.members {
+			infos = append(infos, m.info(end))
+		}
+		for m := range r.leaving {
 			infos = append(infos, m.info(end))
 		}
 		r.mu.Unlock()
@@ -110,7 +125,7 @@ func (s *Service) Who(what string) []MemberInfo {
 }
 
 // Kick ends members by their IDs, with a sentence for them, and returns how
-// many were there.
+// many were there. What is pending for one that is leaving is not written any more.
 func (s *Service) Kick(ids []uint64, say string) (int, error) {
 	end, err := s.alterOrRefuse()
 	if err != nil {
@@ -119,7 +134,7 @@ func (s *Service) Kick(ids []uint64, say string) (int, error) {
 	defer end()
 	n := 0
 	for _, r := range s.all() {
-		for _, m := range r.present() {
+		for _, m := range r.everybody() {
 			if slices.Contains(ids, m.id) && m.kick(cmp.Or(say, "you were asked to leave")) {
 				n++
 			}
@@ -128,13 +143,14 @@ func (s *Service) Kick(ids []uint64, say string) (int, error) {
 	return n, nil
 }
 
-// kick ends the member with a sentence.
+// kick ends the member with a sentence, or breaks the connection of one that has
+// ended.
 func (m *Member) kick(say string) bool {
 	r := m.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m.cause != "" {
-		return false
+		return m.cutLocked()
 	}
 	m.answer(wire.Event{Time: time.Now(), Type: wire.TypeNotice, Text: r.name() + ": " + wire.CleanString(say)})
 	m.endLocked(kicked)
@@ -251,71 +267,6 @@ func (r *Room) detail() RoomDetail {
 		}
 	}
 	return d
-}
-
-// Lines reads a room's history: the newest n lines with after < Seq. Damaged
-// blocks are left out and counted.
-func (s *Service) Lines(name string, after uint64, n int) (all []store.Line, damaged int, err error) {
-	r, err := s.room(name)
-	if err != nil {
-		return nil, 0, err
-	}
-	upto := r.log.End().Seq
-	first, count, err := s.store.Newest(r.id, upto, n)
-	if err != nil {
-		return nil, 0, err
-	}
-	if count < n { // there are no more, but perhaps damaged ones
-		first = 0
-	}
-	damaged, err = s.eachLine(context.Background(), r, max(first, after), upto, func(l store.Line) { all = append(all, l) })
-	return all, damaged, err
-}
-
-// eachLine calls fn with the lines of a room with after < Seq <= upto, the oldest
-// first. Damaged blocks are left out and counted.
-func (s *Service) eachLine(ctx context.Context, r *Room, after, upto uint64, fn func(store.Line)) (damaged int, err error) {
-	for after < upto && ctx.Err() == nil {
-		lines, left, err := s.store.LinesDamaged(r.id, after, upto, pageBytes)
-		damaged += left
-		if err != nil || len(lines) == 0 {
-			return damaged, err
-		}
-		for _, l := range lines {
-			fn(l)
-		}
-		after = lines[len(lines)-1].Seq
-	}
-	return damaged, ctx.Err()
-}
-
-// Found is what a search finds in a room.
-type Found struct {
-	Lines   []store.Line // the newest of them, the oldest of those first
-	Count   int          // of all
-	Damaged int          // blocks that could not be read
-}
-
-// Search finds the lines of a room's history that hold the text, whatever its
-// case, and returns the newest n of them. What has been found is returned with an
-// error, too.
-func (s *Service) Search(ctx context.Context, name, text string, since time.Time, n int) (f Found, err error) {
-	r, err := s.room(name)
-	if err != nil {
-		return f, err
-	}
-	text = wire.Fold(text)
-	f.Damaged, err = s.eachLine(ctx, r, 0, r.log.End().Seq, func(l store.Line) {
-		if l.Time.Before(since) || !strings.Contains(wire.Fold(l.Text), text) && !strings.Contains(wire.Fold(l.From), text) {
-			return
-		}
-		f.Count++
-		if f.Lines = append(f.Lines, l); len(f.Lines) >= 2*n { // no more are kept than twice as many
-			f.Lines = append(f.Lines[:0], f.Lines[len(f.Lines)-n:]...)
-		}
-	})
-	f.Lines = f.Lines[max(0, len(f.Lines)-n):]
-	return f, err
 }
 
 // SetTopic changes a room's topic, on disk before it is shown.

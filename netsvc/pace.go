@@ -87,13 +87,13 @@ func (s *Service) hurries(a netip.Addr) error {
 // must end.
 func (c *session) slow(price float64) error {
 	o := c.svc.opts()
-	if price == 0 || o.RequestRate == 0 || o.unhurried(c.addr) || c.isLast() {
+	if price == 0 || o.RequestRate == 0 || o.unhurried(c.remote.Addr()) || c.isLast() {
 		return nil
 	}
 	now := time.Now()
 	rest, wait := spend(now, c.rest, price, o.RequestRate, o.RequestRate*requestBurst)
 	rate := o.RequestRate * byAddress
-	wait = max(wait, c.svc.requests.take(now, c.addr, price, rate, rate*requestBurst*2, pacePatience))
+	wait = max(wait, c.svc.requests.take(now, c.remote.Addr(), price, rate, rate*requestBurst*2, pacePatience))
 	switch {
 	case wait == 0:
 		c.rest = rest

@@ -189,9 +189,7 @@ func (m *Member) pump(budget int, disk bool) outcome {
 			if err != nil {
 				return m.broken(err)
 			}
-			if n > 0 {
-				m.wrote.Add(1)
-			}
+			m.wrote.Add(uint32(n))
 			if wrote += n; len(m.rest) > 0 {
 				m.rest = m.rest[n:]
 			} else {
@@ -230,7 +228,7 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			if !disk {
 				return needDisk, roomlog.Span{}
 			}
-			m.room.svc.fromDisk(m.page)
+			m.fromDisk(m.page)
 			continue
 		}
 		m.mu.Lock()
@@ -243,11 +241,7 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			m.forgetLocked(1)
 			m.signalLocked()
 			m.mu.Unlock()
-			if ins.needsDisk() {
-				m.room.svc.fromDisk(func() { m.apply(ins) })
-			} else {
-				m.apply(ins)
-			}
+			m.apply(ins)
 			continue
 		}
 		span, ok := roomlog.Span{}, false
@@ -261,7 +255,7 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			if !disk {
 				return needDisk, roomlog.Span{}
 			}
-			m.room.svc.fromDisk(func() { m.catchUp(ins.at.Seq) })
+			m.fromDisk(func() { m.catchUp(ins.at.Seq) })
 		case span.Next == m.cursor:
 			return idle, roomlog.Span{}
 		case len(span.Bytes) == 0:
@@ -356,8 +350,11 @@ func render(b []byte, ev wire.Event, f roomlog.Format) []byte {
 
 func (m *Member) beginHistory(ins insert) {
 	r := m.room
-	after, count, err := r.svc.store.Newest(r.id, m.cursor.Seq, ins.n)
-	if err != nil {
+	after, count, err := r.svc.newest(m.fromDisk, r.id, m.cursor.Seq, ins.n)
+	switch {
+	case errors.Is(err, errCut):
+		return
+	case err != nil:
 		m.unserved(err)
 		return
 	}

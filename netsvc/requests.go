@@ -33,6 +33,7 @@ func (c *session) fail(err error) {
 	c.out = append(c.out, errLine(err)...)
 }
 
+// request carries out a request. Its error is the answer, or ends the connection.
 func (c *session) request(req wire.Request) error {
 	switch req.Verb {
 	case wire.VerbCreate:
@@ -65,7 +66,7 @@ func (c *session) create(req wire.Request) error {
 		return errStill
 	}
 	defer end()
-	info, key, err := c.svc.Create(req.Name, Creation{Session: c.id, Addr: c.remote, Password: req.Secret})
+	info, key, err := c.svc.Create(req.Name, Creation{Session: c.id, Addr: c.remote.String(), Password: req.Secret})
 	if err != nil {
 		return err
 	}
@@ -139,7 +140,7 @@ func (c *session) delete(req wire.Request) error {
 		return errStill
 	}
 	var name string
-	err := c.svc.remove(end, req.Name, "", c.remote, func(r *Room) error {
+	err := c.svc.remove(end, req.Name, "", c.remote.String(), func(r *Room) error {
 		name = r.name()
 		return c.svc.mayDelete(r, c.id, req.Secret)
 	})

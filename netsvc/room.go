@@ -76,16 +76,16 @@ type Room struct {
 	binding  string
 	topic    string
 	ln       *listeners
-	members  []*Member          // m.index is the place in it
-	nicks    map[string]*Member // by folded nick
-	looks    looks              // of nicks
-	guests   int                // guest numbers given
-	json     int                // members that read JSON
-	untold   []*Member          // those of whom the room may not know, the first at the front; while there are any, a timer runs
-	leaving  map[*Member]bool   // have ended, and are not closed yet
-	spoke    time.Time          // when a line last came
-	roster   *roster            // of this moment; nil: nobody has asked since it changed
-	coming   time.Time          // when comingsOnce is whole again
+	members  []*Member              // m.index is the place in it
+	nicks    map[string]*Member     // by folded nick
+	looks    looks                  // of nicks
+	guests   int                    // guest numbers given
+	json     int                    // members that read JSON
+	untold   []*Member              // those of whom the room may not know, the first at the front; while there are any, a timer runs
+	leaving  map[*Member]*departure // have ended, and are not closed yet
+	spoke    time.Time              // when a line last came
+	roster   *roster                // of this moment; nil: nobody has asked since it changed
+	coming   time.Time              // when comingsOnce is whole again
 	rate     rate
 	lockTurn uint64 // of lockTurns, which lock is of
 
@@ -106,7 +106,7 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 		svc: s, id: k.ID, keyHash: k.KeyHash, topic: k.Topic,
 		log:  roomlog.New(logWindow, last),
 		quit: make(chan struct{}), gone: make(chan struct{}),
-		nicks: make(map[string]*Member), leaving: make(map[*Member]bool),
+		nicks: make(map[string]*Member), leaving: make(map[*Member]*departure),
 	}
 	r.identity = s.store.Identity(k)
 	r.ident.Store(newIdent(k.Name, k.Key, k.Port))
@@ -289,8 +289,8 @@ func (r *Room) join(k link, addr netip.AddrPort, before *caller) (m *Member, why
 		ev := r.farewell(r.cause)
 		return nil, isClosing, string(ev.AppendText(nil))
 	}
-	if n, most := len(r.members), r.most(); most > 0 && n >= most {
-		return nil, overMembers, r.line(fmt.Sprintf("the room is full: it has %s, which is the limit\n", counted(n, "member")))
+	if most := r.most(); r.full(most) {
+		return nil, overMembers, r.line(fmt.Sprintf("the room is full: it has %s, which is the limit\n", counted(most, "member")))
 	}
 	if b := r.svc.banned(r.id, addr.Addr(), ""); b != nil {
 		return nil, isBanned, r.line(banText(b) + "\n")

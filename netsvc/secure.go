@@ -48,6 +48,8 @@ func (s *Service) secure(ctx context.Context, who *caller) error {
 	if err := who.within(ctx, handshakeTime); err != nil {
 		return err
 	}
+	who.securing.Store(true)
+	defer who.securing.Store(false)
 	t := tls.Server(who.tcp, s.tls)
 	err := t.HandshakeContext(ctx)
 	if err == nil {

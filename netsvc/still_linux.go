@@ -100,18 +100,6 @@ func (r *Room) holdMembers(ctx context.Context) error {
 	return nil
 }
 
-// everybody is the members of a room, and those that have ended and are not
-// closed yet.
-func (r *Room) everybody() []*Member {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	all := append([]*Member(nil), r.members...)
-	for m := range r.leaving {
-		all = append(all, m)
-	}
-	return all
-}
-
 // Thaw makes the server go on after Freeze or Adopt.
 func (s *Service) Thaw() { s.goOn(true) }
 

@@ -281,7 +281,7 @@ func TestRelaxedShowsBeforeItWrites(t *testing.T) {
 	if lines, err := s.Lines(lobby, 0, 4, 1000); err != nil || len(lines) != 3 {
 		t.Errorf("%v %v", lines, err)
 	}
-	if after, n, err := s.Newest(lobby, 3, 2); after != 1 || n != 2 || err != nil {
+	if after, n, _, err := s.Newest(lobby, 3, 2); after != 1 || n != 2 || err != nil {
 		t.Errorf("the newest 2 are %d after %d, %v", n, after, err)
 	}
 	if n := s.inJournal(lobby); n != 0 {

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -90,36 +92,45 @@ func cut(text string, most int) string {
 	return strings.ToValidUTF8(text[:most-len(dots)], "") + dots
 }
 
-// Audits returns the newest most entries since a time, the oldest first. Those
-// that are damaged are left out and counted. It works on a store that was not
-// started, too.
-func (s *Store) Audits(since time.Time, most int) (all []Audit, damaged int, err error) {
-	err = s.view(func(tx *bolt.Tx) error {
-		c := tx.Bucket(bucketAudit).Cursor()
-		k, v := c.Last()
-		for _, least := range []uint64{auditNetwork, 0} {
-			for n := 0; k != nil && seqOf(k) >= least && n < most; k, v = c.Prev() {
-				a, err := decodeAudit(k, v)
-				if err != nil {
-					s.skipped(bucketAudit, k)
-					damaged++
-					continue
-				}
-				if a.Time.Before(since) {
-					break
-				}
-				all = append(all, a)
-				n++
+// auditStep bounds the entries that one read transaction looks at.
+const auditStep = 1000
+
+// Audits returns the newest most entries since a time that want lets through, the
+// oldest first; a nil want lets all through. Those that are damaged are left out
+// and counted. ctx ends it. It works on a store that was not started, too.
+func (s *Store) Audits(ctx context.Context, since time.Time, most int, want func(*Audit) bool) (all []Audit, damaged int, err error) {
+	for _, kind := range [][2]uint64{{auditNetwork, math.MaxUint64}, {0, auditNetwork - 1}} {
+		found := 0
+		for least, upto, more := kind[0], kind[1], true; more && err == nil; {
+			if ctx.Err() != nil {
+				return nil, 0, context.Cause(ctx)
 			}
-			// On to the other kind.
-			if k, _ = c.Seek(u64(least)); k == nil {
-				k, v = c.Last()
-			} else {
-				k, v = c.Prev()
-			}
+			err = s.view(func(tx *bolt.Tx) error {
+				c := tx.Bucket(bucketAudit).Cursor()
+				k, v := seekLast(c, upto)
+				for range auditStep {
+					if more = k != nil && seqOf(k) >= least && found < most; !more {
+						return nil
+					}
+					a, err := decodeAudit(k, v)
+					switch {
+					case err != nil:
+						s.skipped(bucketAudit, k)
+						damaged++
+					case a.Time.Before(since):
+						more = false
+						return nil
+					case want == nil || want(&a):
+						all = append(all, a)
+						found++
+					}
+					upto = seqOf(k) - 1
+					k, v = c.Prev()
+				}
+				return nil
+			})
 		}
-		return nil
-	})
+	}
 	slices.Reverse(all)
 	slices.SortStableFunc(all, func(a, b Audit) int { return a.Time.Compare(b.Time) })
 	return all[max(0, len(all)-most):], damaged, err

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -8,11 +9,20 @@ import (
 )
 
 // checkTx compares heads with lines.
-func checkTx(tx *bolt.Tx) error { return checkBut(tx, nil) }
+func checkTx(tx *bolt.Tx) error { return checkBut(context.Background(), tx, nil) }
 
-// checkBut is checkTx without a word about what is known to be damaged.
-func checkBut(tx *bolt.Tx, known *spoilt) error {
-	if err := checkPages(tx.DB()); err != nil {
+// checkBut is checkTx without a word about what is known to be damaged. ctx ends
+// it: then it has found nothing.
+func checkBut(ctx context.Context, tx *bolt.Tx, known *spoilt) error {
+	err := checkAll(ctx, tx, known)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func checkAll(ctx context.Context, tx *bolt.Tx, known *spoilt) error {
+	if err := checkPages(ctx, tx.DB()); err != nil || ctx.Err() != nil {
 		return err // what is in them cannot be followed
 	}
 	var errs []error
@@ -46,7 +56,7 @@ func checkBut(tx *bolt.Tx, known *spoilt) error {
 		}
 		_, h, err := readRoom(tx, k, v)
 		if err == nil {
-			err = checkLines(tx.Bucket(bucketLines).Bucket(k), r.ID, h)
+			err = checkLines(ctx, tx.Bucket(bucketLines).Bucket(k), r.ID, h)
 		}
 		if err != nil {
 			bad(bucketRooms, k, fmt.Errorf("room %q: %w", r.Name, err))
@@ -83,10 +93,13 @@ func checkBut(tx *bolt.Tx, known *spoilt) error {
 }
 
 // checkLines compares a room's blocks with its head.
-func checkLines(b *bolt.Bucket, room uint64, h *head) error {
+func checkLines(ctx context.Context, b *bolt.Bucket, room uint64, h *head) error {
 	var errs []error
 	var lines, bytes, last uint64
 	err := b.ForEach(func(k, v []byte) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		got, err := decodeBlock(room, k, v)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("the lines from %x on: %w", k, err))

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -113,7 +114,7 @@ func (s *Store) reload() error {
 	}
 	s.db = db
 	// What was damaged at the start is still, and nobody was served it.
-	if err := viewDB(db, func(tx *bolt.Tx) error { return checkBut(tx, s.spoilt.Load()) }); err != nil {
+	if err := viewDB(db, func(tx *bolt.Tx) error { return checkBut(context.Background(), tx, s.spoilt.Load()) }); err != nil {
 		return err
 	}
 	heads := make(map[uint64]*head)

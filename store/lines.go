@@ -88,13 +88,18 @@ func (s *Store) LinesDamaged(room, after, upto uint64, maxBytes int) (lines []Li
 	return lines, damaged, err
 }
 
+// stepBytes bounds the blocks that one read transaction looks at: while it is
+// open, bbolt cannot reuse the pages that are freed.
+const stepBytes = 4 << 20
+
 // Newest finds the newest n lines with Seq <= upto. It reads the heads of blocks
 // of which it wants all lines: they are those after the
 // sequence number that it returns, and there are count of them, fewer than n
-// if the room has no more.
-func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, err error) {
+// if the room has no more. It looks at stepBytes of blocks at most; more says that
+// it has found less than n so far, and is to be asked for the rest: up to after.
+func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, more bool, err error) {
 	if n <= 0 {
-		return upto, 0, nil
+		return upto, 0, false, nil
 	}
 	r := s.recent(room)
 	after = upto
@@ -120,11 +125,17 @@ func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, err e
 		take(&r.tail[i], upto)
 	}
 	if count == n {
-		return after, count, nil
+		return after, count, false, nil
 	}
 	err = s.viewBlocks(room, &r, func(c *bolt.Cursor) {
 		most := min(upto, r.first-1)
+		size, seen := 0, after+1
 		for k, v := seekLast(c, most); k != nil && count < n; k, v = c.Prev() {
+			if more = size >= stepBytes; more {
+				after = min(after, seen-1)
+				break
+			}
+			size, seen = size+len(v), seqOf(k)
 			b, err := decodeBlock(room, k, v)
 			if err != nil {
 				s.rot(room)
@@ -136,7 +147,7 @@ func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, err e
 			take(&b, most)
 		}
 	})
-	return after, count, err
+	return after, count, more, err
 }
 
 // recent is a room's lines that are in memory, at one moment.

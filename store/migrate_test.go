@@ -83,7 +83,7 @@ func TestOldVersions(t *testing.T) {
 			if err != nil || len(bans) != 1 || bans[0].Nick != "eve" {
 				t.Errorf("%+v %v", bans, err)
 			}
-			audits, _, err := s.Audits(time.Time{}, 10)
+			audits, _, err := s.Audits(t.Context(), time.Time{}, 10, nil)
 			if err != nil || len(audits) != 1 || audits[0].Line != "ban eve" {
 				t.Errorf("%+v %v", audits, err)
 			}

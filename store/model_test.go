@@ -252,7 +252,7 @@ func (m *model) newestN(rt *rapid.T) {
 	if r != nil && rapid.Bool().Draw(rt, "bounded") {
 		upto = rapid.Uint64Range(0, r.last+2).Draw(rt, "upto")
 	}
-	after, count, err := m.Newest(id, upto, n)
+	after, count, _, err := m.Newest(id, upto, n)
 	if r == nil && n > 0 {
 		if !errors.Is(err, ErrNoRoom) {
 			rt.Fatalf("newest of room %d: %v, want ErrNoRoom", id, err)

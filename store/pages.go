@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 // the process. The format is that of version 2, which has been the only one
 // since 2014 (go.etcd.io/bbolt/internal/common).
 type pages struct {
+	ctx  context.Context // ends it
 	file *os.File
 	size int64 // of a page
 	high uint64
@@ -32,13 +34,13 @@ const (
 )
 
 // checkPages checks the pages of what is committed. Nothing is being written.
-func checkPages(db *bolt.DB) error {
+func checkPages(ctx context.Context, db *bolt.DB) error {
 	f, err := os.Open(db.Path())
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	p := &pages{file: f, size: int64(db.Info().PageSize), seen: make(map[uint64]bool)}
+	p := &pages{ctx: ctx, file: f, size: int64(db.Info().PageSize), seen: make(map[uint64]bool)}
 	root, err := p.meta()
 	if err != nil {
 		return err
@@ -87,6 +89,9 @@ func (p *pages) bad(id uint64, format string, args ...any) {
 
 // page checks a page and those below it.
 func (p *pages) page(id uint64) {
+	if p.ctx.Err() != nil {
+		return
+	}
 	if id < 2 || id >= p.high {
 		p.bad(id, "it is not among the file's %d pages", p.high)
 		return

@@ -119,7 +119,7 @@ func TestDamagedRecords(t *testing.T) {
 	if got, err := c.Bans(time.Now()); err != nil || len(got) != 2 || got[0].ID != 2 {
 		t.Errorf("%+v %v", got, err)
 	}
-	if got, _, err := c.Audits(time.Time{}, 10); err != nil || len(got) != 2 || got[1].Line != "line 2" {
+	if got, _, err := c.Audits(t.Context(), time.Time{}, 10, nil); err != nil || len(got) != 2 || got[1].Line != "line 2" {
 		t.Errorf("%+v %v", got, err)
 	}
 	if n := c.Damaged(); n != 0 {

@@ -433,17 +433,23 @@ func (s *Store) Broken() error {
 // Check reads the whole file and compares what it finds: bbolt's structure,
 // and every room's head with its lines. It is for tests and for operators, and
 // takes as long as reading the file does; lines wait meanwhile.
-func (s *Store) Check() error {
+func (s *Store) Check() error { return s.CheckContext(context.Background()) }
+
+// CheckContext is Check until ctx is done; the error is then ctx's.
+func (s *Store) CheckContext(ctx context.Context) error {
 	if err := s.Flush(); err != nil {
 		return err
 	}
-	if s.Broken() != nil {
-		return s.view(checkTx) // nothing writes any more
-	}
-	// bbolt's check reads the free list, which every writer changes: it runs
-	// where they run. Nothing is committed.
 	var found error
-	err := s.update(func(tx *bolt.Tx) error { found = checkTx(tx); return errNothing }, nil)
+	check := func(tx *bolt.Tx) error { found = checkBut(ctx, tx, nil); return errNothing }
+	var err error
+	if s.Broken() != nil {
+		err = s.view(check) // nothing writes any more
+	} else {
+		// bbolt's check reads the free list, which every writer changes: it runs
+		// where they run. Nothing is committed.
+		err = s.update(check, nil)
+	}
 	if errors.Is(err, errNothing) {
 		err = nil
 	}

@@ -147,14 +147,14 @@ func TestAudit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	all, _, err := s.Audits(time.Time{}, 100)
+	all, _, err := s.Audits(t.Context(), time.Time{}, 100, nil)
 	if err != nil || len(all) != 5 || all[0].Line != "5" || all[4].Line != "9" {
 		t.Errorf("%+v, %v", all, err)
 	}
-	if all, _, err = s.Audits(start.Add(8*time.Second), 100); err != nil || len(all) != 2 {
+	if all, _, err = s.Audits(t.Context(), start.Add(8*time.Second), 100, nil); err != nil || len(all) != 2 {
 		t.Errorf("%+v, %v", all, err)
 	}
-	if all, _, err = s.Audits(time.Time{}, 1); err != nil || len(all) != 1 || all[0].Line != "9" {
+	if all, _, err = s.Audits(t.Context(), time.Time{}, 1, nil); err != nil || len(all) != 1 || all[0].Line != "9" {
 		t.Errorf("%+v, %v", all, err)
 	}
 	// What comes over the network is bounded as well, and pushes nothing else out.
@@ -165,7 +165,7 @@ func TestAudit(t *testing.T) {
 		}
 	}
 	lines := func(since time.Time, most int) string {
-		all, _, err := s.Audits(since, most)
+		all, _, err := s.Audits(t.Context(), since, most, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +197,7 @@ func TestAuditBytes(t *testing.T) {
 	if err := s.AddAudit(Audit{Time: time.Now(), User: long, Door: DoorAdmin, Line: long, Result: long}); err != nil {
 		t.Fatal(err)
 	}
-	all, _, err := s.Audits(time.Time{}, 1)
+	all, _, err := s.Audits(t.Context(), time.Time{}, 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestAuditWithTheRoom(t *testing.T) {
 	if err := s.Delete(r.ID, Audit{Time: time.Now(), Door: DoorMaster, Line: "DELETE dev"}); err != nil {
 		t.Fatal(err)
 	}
-	all, _, err := s.Audits(time.Time{}, 10)
+	all, _, err := s.Audits(t.Context(), time.Time{}, 10, nil)
 	if err != nil || len(all) != 2 || all[0].Line != "CREATE dev" || all[1].Line != "DELETE dev" {
 		t.Errorf("%+v, %v", all, err)
 	}

@@ -99,6 +99,7 @@ var (
 	descDeliveries = desc("deliveries_total", "Lines times the members that each was for.")
 	descBytes      = desc("written_bytes_total", "Bytes written to members.")
 	descPasses     = desc("flush_passes_total", "Passes over the members of a room.")
+	descPages      = desc("history_pages_total", "Pages of the history that were read from the database, for members and operators.")
 	descLagging    = desc("members_lagging", "Members that have not got everything yet.")
 	descWorst      = desc("worst_lag_events", "How many events the slowest member is behind.")
 	descStore      = desc("store_bytes", "Size of the database file.")
@@ -190,6 +191,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(descDeliveries, c.Deliveries)
 	counter(descBytes, c.Bytes)
 	counter(descPasses, c.Passes)
+	counter(descPages, c.Pages)
 	if file, free, err := m.st.Size(); err == nil {
 		gauge(descStore, float64(file))
 		gauge(descFree, float64(free))

@@ -97,7 +97,7 @@ func TestStopIsRecorded(t *testing.T) {
 			t.Fatal(err)
 		}
 		st.Start(func([]*store.Post) {})
-		all, _, err := st.Audits(time.Time{}, 1)
+		all, _, err := st.Audits(t.Context(), time.Time{}, 1, nil)
 		if err := st.Close(); err != nil {
 			t.Error(err)
 		}

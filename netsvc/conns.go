@@ -1,0 +1,119 @@
+package netsvc
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ConnInfo is a connection of a client as the operator sees it.
+type ConnInfo struct {
+	Remote string    `json:"remote"`
+	State  string    `json:"state"` // member; leaving or closing (see MemberInfo); master, password or handshake
+	Room   string    `json:"room"`
+	Nick   string    `json:"nick"`
+	Since  time.Time `json:"since"`
+}
+
+// visitor is a connection that is no member's: to the master port, before a room's
+// password, or one whose TLS handshake is under way.
+type visitor interface {
+	parkable
+	// at is where it is: a room, or nil for the master port, and its address.
+	at() (*Room, netip.AddrPort)
+	info() ConnInfo
+	// cut closes it.
+	cut()
+}
+
+// visitors are all connections that are no members'.
+func (s *Service) visitors() (all []visitor) {
+	s.mu.Lock()
+	for c := range s.masters {
+		all = append(all, c)
+	}
+	s.mu.Unlock()
+	s.gate.mu.Lock()
+	defer s.gate.mu.Unlock()
+	for _, w := range s.gate.waiting {
+		all = append(all, w)
+	}
+	return all
+}
+
+// Conns returns all connections that are counted, the oldest first, or those of
+// that address, which may have a port.
+func (s *Service) Conns(of string) []ConnInfo {
+	members, _ := s.unclosed("") // of all rooms there is no error
+	all := make([]ConnInfo, 0, len(members))
+	for _, m := range members {
+		all = append(all, ConnInfo{m.Remote, cmp.Or(m.State, "member"), m.Room, m.Nick, m.Since})
+	}
+	for _, v := range s.visitors() {
+		all = append(all, v.info())
+	}
+	if of != "" {
+		all = slices.DeleteFunc(all, func(c ConnInfo) bool { return !c.isFrom(of) })
+	}
+	slices.SortStableFunc(all, func(a, b ConnInfo) int { return a.Since.Compare(b.Since) })
+	return all
+}
+
+// Member reports whether the connection is that of a member, which Kick ends by
+// its ID.
+func (c ConnInfo) Member() bool { return c.Nick != "" }
+
+// isFrom reports whether a connection is from an address, which may have a port.
+func (c ConnInfo) isFrom(what string) bool {
+	if c.Remote == what {
+		return true
+	}
+	host, err := netip.ParseAddrPort(c.Remote)
+	addr, wrong := netip.ParseAddr(strings.Trim(what, "[]"))
+	return err == nil && wrong == nil && host.Addr() == addr.Unmap()
+}
+
+// Cut closes connections that are no members', by their remote ends, and returns
+// how many there were.
+func (s *Service) Cut(remotes []string) (n int, err error) {
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return 0, err
+	}
+	defer end()
+	for _, v := range s.visitors() {
+		if slices.Contains(remotes, v.info().Remote) {
+			v.cut()
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (c *session) at() (*Room, netip.AddrPort) { return nil, c.remote }
+
+func (c *session) info() ConnInfo {
+	return ConnInfo{Remote: c.remote.String(), State: "master", Since: c.since.UTC()}
+}
+
+func (c *session) cut() {
+	c.broken.Store(true)
+	c.tcp.Close()
+}
+
+func (w *caller) at() (*Room, netip.AddrPort) { return w.room, w.addr }
+
+func (w *caller) info() ConnInfo {
+	i := ConnInfo{Remote: w.addr.String(), State: "password", Since: w.since.UTC()}
+	if w.securing.Load() {
+		i.State = "handshake"
+	}
+	if w.room != nil {
+		i.Room = w.room.name()
+	}
+	return i
+}
+
+func (w *caller) cut() { w.tcp.Close() }

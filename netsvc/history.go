@@ -1,0 +1,79 @@
+package netsvc
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"roomd/netsvc/wire"
+	"roomd/store"
+)
+
+// Lines reads a room's history: the newest n lines with after < Seq. Damaged
+// blocks are left out and counted. ctx ends it.
+func (s *Service) Lines(ctx context.Context, name string, after uint64, n int) (all []store.Line, damaged int, err error) {
+	r, err := s.room(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	upto := r.log.End().Seq
+	first, count, err := s.newest(func(read func()) error { return s.fromDisk(ctx, read) }, r.id, upto, n)
+	if err != nil {
+		return nil, 0, err
+	}
+	if count < n { // there are no more, but perhaps damaged ones
+		first = 0
+	}
+	damaged, err = s.eachLine(ctx, r, max(first, after), upto, func(l store.Line) { all = append(all, l) })
+	return all, damaged, err
+}
+
+// eachLine calls fn with the lines of a room with after < Seq <= upto, the oldest
+// first. Damaged blocks are left out and counted. ctx ends it.
+func (s *Service) eachLine(ctx context.Context, r *Room, after, upto uint64, fn func(store.Line)) (damaged int, err error) {
+	for more := after < upto; more && err == nil; {
+		if ended := s.fromDisk(ctx, func() {
+			var lines []store.Line
+			left := 0
+			lines, left, err = s.store.LinesDamaged(r.id, after, upto, pageBytes)
+			damaged += left
+			for _, l := range lines {
+				fn(l)
+				after = l.Seq
+			}
+			more = len(lines) > 0 && after < upto
+		}); ended != nil {
+			return damaged, ended
+		}
+	}
+	return damaged, err
+}
+
+// Found is what a search finds in a room.
+type Found struct {
+	Lines   []store.Line // the newest of them, the oldest of those first
+	Count   int          // of all
+	Damaged int          // blocks that could not be read
+}
+
+// Search finds the lines of a room's history that hold the text, whatever its
+// case, and returns the newest n of them. What has been found is returned with an
+// error, too. ctx ends it.
+func (s *Service) Search(ctx context.Context, name, text string, since time.Time, n int) (f Found, err error) {
+	r, err := s.room(name)
+	if err != nil {
+		return f, err
+	}
+	text = wire.Fold(text)
+	f.Damaged, err = s.eachLine(ctx, r, 0, r.log.End().Seq, func(l store.Line) {
+		if l.Time.Before(since) || !strings.Contains(wire.Fold(l.Text), text) && !strings.Contains(wire.Fold(l.From), text) {
+			return
+		}
+		f.Count++
+		if f.Lines = append(f.Lines, l); len(f.Lines) >= 2*n { // no more are kept than twice as many
+			f.Lines = append(f.Lines[:0], f.Lines[len(f.Lines)-n:]...)
+		}
+	})
+	f.Lines = f.Lines[max(0, len(f.Lines)-n):]
+	return f, err
+}
