@@ -73,3 +73,26 @@ func TestGuessingFromManyAddresses(t *testing.T) {
 		t.Errorf("%v wrong and %v right ones are counted", wrong, right)
 	}
 }
+
+// A password that is held during an upgrade is looked at afterwards, by the process
+// that has taken over: what its address has guessed has gone over, too.
+func TestPasswordHeldDuringUpgrade(t *testing.T) {
+	p := newProcess(t, "")
+	p.binary = plainBinary(t)
+	p.start()
+	den := p.first + 1
+	if got := p.nc(p.master, strings.NewReader("CREATE den secret\n")); !strings.HasPrefix(got, "OK den ") {
+		t.Fatal(got)
+	}
+	v := p.visit(den)
+	fmt.Fprintln(v, "/pass a\n/pass b\n/pass c")
+	v.until(t, "may come after 1s")
+	v = p.visit(den)
+	v.until(t, "this room has a password")
+	fmt.Fprintln(v, "/pass secret\nhello") // held for a second
+	p.upgrade()
+	if l := v.until(t, "* "); !strings.HasPrefix(l, "* den: ") {
+		t.Fatalf("it is told %q", l)
+	}
+	v.until(t, "<guest-1> hello")
+}
