@@ -36,8 +36,9 @@ func newCheck() *cobra.Command {
 		Long: `Check whether the server could start with the configuration, and say what that
 amounts to. All mistakes are reported at once, each with its line and what would
 be right; and then what serve would find: files and folders that are missing or
-not to be read or written, ports that are taken, groups that are unknown,
-certificates that are not valid now. Root looks with the rights of the owner of
+not to be read or written, ports that are taken, certificates that are not valid
+now. What serve would go on without is a warning: a group that is unknown, an
+address that is not there. Root looks with the rights of the owner of
 server.data. Nothing is changed. While the server runs its own ports are not
 tried.
 
@@ -261,9 +262,9 @@ func (t *trial) console() {
 		g, err := user.LookupGroup(c.Group)
 		switch {
 		case err != nil:
-			t.fail("admin.group", "%v", err)
+			t.warn("admin.group", "%v; nobody may use the console by it", err)
 		case !t.owner.in(g.Gid):
-			t.fail("admin.group", "%s is not in the group %s, and so may not give it the socket", t.owner.who(), c.Group)
+			t.warn("admin.group", "%s is not in the group %s, and so may not give it the socket", t.owner.who(), c.Group)
 		}
 	}
 	if c.Socket == "" {
@@ -329,7 +330,7 @@ func (t *trial) addresses() {
 	}
 	at, err := net.ResolveTCPAddr("tcp", c.Metrics.Listen)
 	if err != nil {
-		t.fail("metrics.listen", "%v", err)
+		t.warn("metrics.listen", "%v; it is tried again", err)
 		return
 	}
 	addr := netip.AddrPortFrom(at.AddrPort().Addr().Unmap(), uint16(at.Port))
