@@ -185,7 +185,7 @@ func (l *Listener) serve(c *net.UnixConn) {
 	w := bufio.NewWriterSize(c, 64<<10) // a large answer wakes its reader a few times only
 	who, err := l.srv.caller(c)
 	if err != nil {
-		fmt.Fprintf(w, "ERR denied %s\n", netsvc.Printable(err.Error()))
+		fmt.Fprintf(w, "ERR denied %s\n", sentence(err.Error()))
 		w.Flush()
 		return
 	}
@@ -271,10 +271,10 @@ func verdict(w *bufio.Writer, err error) {
 	case err == nil:
 		w.WriteString("OK\n")
 	case errors.As(err, &ask):
-		fmt.Fprintf(w, "ASK %s %s\n", ask.token, netsvc.Printable(ask.text))
+		fmt.Fprintf(w, "ASK %s %s\n", ask.token, sentence(ask.text))
 	default:
 		code, text := explain(err)
-		fmt.Fprintf(w, "ERR %s %s\n", code, netsvc.Printable(text))
+		fmt.Fprintf(w, "ERR %s %s\n", code, sentence(text))
 	}
 }
 

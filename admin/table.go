@@ -264,8 +264,8 @@ func (s *Server) record(who Caller, room, line, result string) error {
 // note tells the log and the watchers.
 func (s *Server) note(who Caller, room, line, result string) {
 	a := who.audit(line, result)
-	slog.New(s.Log).Info("operator", "user", a.User, "uid", a.UID, "door", a.Door, "command", netsvc.Printable(a.Line), "result", netsvc.Printable(result))
-	s.Service.Publish(netsvc.Happening{Time: a.Time, Type: "command", Room: room, By: a.User, Door: a.Door, Text: a.Line, Cause: result})
+	slog.New(s.Log).Info("operator", "user", a.User, "uid", a.UID, "door", a.Door, "command", netsvc.Printable(a.Line), "result", a.Result)
+	s.Service.Publish(netsvc.Happening{Time: a.Time, Type: "command", Room: room, By: a.User, Door: a.Door, Text: a.Line, Cause: a.Result})
 }
 
 // audit is what the audit keeps of a command and of what came of it.
@@ -273,7 +273,7 @@ func (who Caller) audit(line, result string) store.Audit {
 	for strings.HasPrefix(line, "--") { // what a client of ours has added
 		_, line, _ = strings.Cut(line, " ")
 	}
-	return store.Audit{Time: time.Now().UTC(), UID: who.UID, User: who.User, Door: cmp.Or(who.Door, store.DoorAdmin), Line: line, Result: result}
+	return store.Audit{Time: time.Now().UTC(), UID: who.UID, User: who.User, Door: cmp.Or(who.Door, store.DoorAdmin), Line: line, Result: sentence(result)}
 }
 
 // RecordStop is Record for what cannot be kept afterwards. A disk that does not

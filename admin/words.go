@@ -6,7 +6,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"roomd/netsvc"
 )
+
+// sentence makes a text of several lines, as an error may be, one that is printable.
+func sentence(text string) string {
+	return netsvc.Printable(strings.ReplaceAll(text, "\n", "; "))
+}
 
 // ParseDuration reads a time as time.ParseDuration does, and days: 30d, 1d12h. A
 // day has 24 hours.

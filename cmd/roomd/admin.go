@@ -122,13 +122,20 @@ func adminArgs(args []string, errw io.Writer) (socket string, words []string, er
 		}
 	}
 	if socket == "" {
-		cfg, err := keysConfig(file, errw, "admin.socket")
+		cfg, err := keysConfig(file, errw, !readsConfig(args), "admin.socket")
 		if err != nil {
 			return "", nil, unreachable{err}
 		}
 		socket = cfg.Admin.Socket
 	}
 	return socket, args, nil
+}
+
+// readsConfig reports whether the server reads the configuration for a command, and
+// says itself what is wrong with it.
+func readsConfig(words []string) bool {
+	const least = 3 // letters that stand for one of the two alone
+	return len(words) > 0 && len(words[0]) >= least && (strings.HasPrefix("reload", words[0]) || strings.HasPrefix("upgrade", words[0]))
 }
 
 // unreachable is why the server cannot be found.

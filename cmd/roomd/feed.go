@@ -194,28 +194,30 @@ func (s spans) String() string {
 
 // reasons are the lines that were not sent, by why, in the order of the first of
 // each.
-type reasons []reason
+type reasons []*reason
 
 type reason struct {
 	why   string
 	lines spans
+	told  bool // of the first of them
 }
 
-// add notes a line and reports whether that reason is new.
-func (r *reasons) add(number int, why string) (fresh bool) {
-	i := slices.IndexFunc(*r, func(o reason) bool { return o.why == why })
+// add notes a line, and returns its reason, and whether that is new.
+func (r *reasons) add(number int, why string) (of *reason, fresh bool) {
+	known := func() int { return slices.IndexFunc(*r, func(o *reason) bool { return o.why == why }) }
+	i := known()
 	if fresh = i < 0; fresh {
 		const most = 100
 		if len(*r) >= most {
 			why = "other reasons"
-			if i = slices.IndexFunc(*r, func(o reason) bool { return o.why == why }); i >= 0 {
-				(*r)[i].lines.add(number)
-				return true
-			}
+			i = known()
 		}
-		i = len(*r)
-		*r = append(*r, reason{why: why})
+		if i < 0 {
+			i = len(*r)
+			*r = append(*r, &reason{why: why})
+		}
 	}
-	(*r)[i].lines.add(number)
-	return fresh
+	of = (*r)[i]
+	of.lines.add(number)
+	return of, fresh
 }

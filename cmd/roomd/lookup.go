@@ -73,9 +73,9 @@ func passedOver() string {
 
 // keysConfig reads the configuration for a command that needs some keys of it, or
 // all keys of a section ("history."). What is wrong elsewhere in the file does not
-// concern it, and is a warning to w; and a file that happens to lie here and is
+// concern it, and is a warning to w, if mistakes is set; and a file that happens to lie here and is
 // another program's is passed over.
-func keysConfig(file string, w io.Writer, keys ...string) (*Config, error) {
+func keysConfig(file string, w io.Writer, mistakes bool, keys ...string) (*Config, error) {
 	warn := func(format string, args ...any) { fmt.Fprintf(w, "roomd: warning: "+format+"\n", args...) }
 	files, named := lookUp(file, os.Getenv, os.Geteuid())
 	for _, f := range files {
@@ -107,6 +107,7 @@ func keysConfig(file string, w io.Writer, keys ...string) (*Config, error) {
 			continue
 		case len(wrong) > 0:
 			return nil, wrong
+		case !mistakes:
 		case len(p.found) == 1:
 			warn("%v", p.found)
 		case len(p.found) > 0:

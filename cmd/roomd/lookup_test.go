@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestLookUp(t *testing.T) {
@@ -241,4 +242,35 @@ func TestEnvironment(t *testing.T) {
 	if !strings.Contains(got, "<ann> hello\n") || !strings.Contains(got, "<ann> from the chat\n") || !strings.Contains(got, "<ann-") {
 		t.Error(got)
 	}
+}
+
+// What is wrong in the configuration is said once: by the server, if it is to read
+// the same file.
+func TestMistakeIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, "")
+	p.start()
+	for _, c := range []struct {
+		lines, commands []string
+	}{
+		{[]string{`rooms.replay = "abc"`}, []string{"reload", "rel", "reload --dry-run", "reload --json", "upgrade", "upgrade --dry-run"}},
+		{[]string{`rooms.replay = "abc"`, `history.lines = "abc"`}, []string{"reload", "upgrade"}},
+	} {
+		p.configure(c.lines...)
+		for _, line := range c.commands {
+			var out bytes.Buffer
+			status := run(append([]string{"admin", "--config", p.dir + "/config.toml"}, strings.Fields(line)...), nil, &out, &out)
+			if n := strings.Count(out.String(), "abc"); status != exitFailed || n != len(c.lines) || strings.ContainsRune(out.String(), utf8.RuneError) || strings.Contains(out.String(), "warning") {
+				t.Errorf("%s: %d mistakes are said %d times: %d %s", line, len(c.lines), n, status, &out)
+			}
+		}
+		var out bytes.Buffer
+		if status := run([]string{"admin", "--config", p.dir + "/config.toml", "version"}, nil, &out, &out); status != exitDone || strings.Count(out.String(), "warning") != 1 {
+			t.Errorf("another command: %d %s", status, &out)
+		}
+	}
+	if p.logged("\ufffd") {
+		t.Error("the log has several lines in one")
+	}
+	p.configure()
 }

@@ -64,7 +64,7 @@ func (r *remote) flags(cmd *cobra.Command, room bool) {
 // isOwn refuses a file to write to that belongs to the server, if its
 // configuration can be read.
 func (r *remote) isOwn(file string) error {
-	c, err := keysConfig(r.config, io.Discard)
+	c, err := keysConfig(r.config, io.Discard, false)
 	if err != nil {
 		return nil
 	}
@@ -147,7 +147,7 @@ func (r *remote) where() (addr string, o client.Options, err error) {
 	}
 	addr = r.server
 	if addr == "" {
-		c, err := keysConfig(r.config, r.cmd.ErrOrStderr(), "server.listen", "server.port", "tls.cert")
+		c, err := keysConfig(r.config, r.cmd.ErrOrStderr(), true, "server.listen", "server.port", "tls.cert")
 		if err != nil {
 			return "", o, fmt.Errorf("%w\nor name the server with --server HOST:PORT", err)
 		}

@@ -278,7 +278,7 @@ func (s *sender) arrived(ctx context.Context) error {
 	m := &s.mute
 	if m.since.IsZero() {
 		*m = mute{since: now, pause: firstTry}
-		s.tell.say("line %d was %v; trying again", l.number, says(err))
+		s.tell.say("line %d: %s; trying again", l.number, reasonOf(err))
 	} else if s.patience > 0 && now.Sub(m.since) > s.patience {
 		m.over = true
 	}
@@ -306,11 +306,15 @@ var errLeft = errors.New("not sent")
 // lose notes a line that is not sent. While a feed goes on, each new reason is
 // said at once.
 func (s *sender) lose(number int, err error) {
-	why := strings.TrimPrefix(says(err).Error(), "not sent: ")
-	if s.lost.add(number, why) && time.Since(s.tell.began) > time.Second {
+	why := reasonOf(err)
+	if r, fresh := s.lost.add(number, why); fresh && time.Since(s.tell.began) > time.Second {
+		r.told = true
 		s.tell.say("line %d: not sent: %s", number, why)
 	}
 }
+
+// reasonOf is why a line was not sent.
+func reasonOf(err error) string { return strings.TrimPrefix(says(err).Error(), "not sent: ") }
 
 // verdict says which lines are not in the room as they should be, if there are
 // any. why is why it ended before the end of the input.
@@ -327,9 +331,12 @@ func (s *sender) verdict(why error) error {
 		s.lost.add(e.number, errLeft.Error())
 	}
 	for _, r := range s.lost {
-		if missing += r.lines.count(); r.why == errLeft.Error() {
+		n := r.lines.count()
+		switch missing += n; {
+		case r.told && n == 1: // and there is nothing to add
+		case r.why == errLeft.Error():
 			fmt.Fprintf(&text, "%v: not sent\n", r.lines)
-		} else {
+		default:
 			fmt.Fprintf(&text, "%v: not sent: %s\n", r.lines, r.why)
 		}
 	}

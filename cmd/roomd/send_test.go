@@ -253,3 +253,25 @@ func soonEnough(t *testing.T) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+// Why a line is not sent is said once, also if it was waited for.
+func TestRefusedLineIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, fast)
+	p.start()
+	p.operates("set lobby read-only on")
+	for _, c := range []struct {
+		in     string
+		args   []string
+		reason string
+	}{
+		{"", []string{"send", "lobby", "hello", "--timeout", "1200ms"}, "the room is read-only"},
+		{"one\n", []string{"send", "lobby", "--timeout", "1200ms"}, "the room is read-only"},
+		{"", []string{"send", "lobby", strings.Repeat("x", 9000)}, "the line has 9000 bytes"},
+	} {
+		_, errs, status := p.does(c.in, c.args...)
+		if status != exitFailed || strings.Count(errs, "not sent") != 1 || !strings.Contains(errs, "line 1: not sent: "+c.reason) || !strings.Contains(errs, "0 lines are in the room, 1 not") {
+			t.Errorf("%.60q: %d %q", c.args, status, errs)
+		}
+	}
+}

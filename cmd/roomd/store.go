@@ -32,7 +32,7 @@ type storeCommand struct {
 
 // data is the database that the configuration names, and how it is kept.
 func (s *storeCommand) data(cmd *cobra.Command) (*Config, error) {
-	return keysConfig(s.file, cmd.ErrOrStderr(), "server.data", "history.", "rooms.trash")
+	return keysConfig(s.file, cmd.ErrOrStderr(), true, "server.data", "history.", "rooms.trash")
 }
 
 // open opens the database, which must be there. What is missing from what it
