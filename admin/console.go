@@ -375,6 +375,12 @@ func (c *Console) presence() {
 	here := true
 	for {
 		conn, err := new(net.Dialer).DialContext(c.done, "unix", c.path)
+		if c.done.Err() != nil {
+			if err == nil {
+				conn.Close()
+			}
+			return // the operator leaves
+		}
 		if err != nil {
 			if here {
 				here = false

@@ -176,7 +176,8 @@ func TestConsole(t *testing.T) {
 	c.typeIn("bers lobby\r")
 	c.expect("members lobby")
 	c.expect("none")
-	c.typeIn("\x03") // ends the view, and not the console
+	c.expect("roomd> ") // from here on Ctrl-C is a key
+	c.typeIn("\x03")    // ends the view, and not the console
 
 	// What destroys asks.
 	c.typeIn("delete dev\r")
@@ -226,6 +227,39 @@ func TestConsoleSignal(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.leave()
+}
+
+// Who leaves is not told that the server is gone, however long it was there: what
+// looks after it ends with the console.
+func TestConsoleLeavesInSilence(t *testing.T) {
+	l, err := net.Listen("unix", t.TempDir()+"/console.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var all []*screen
+	for range 6 { // it was a toss-up
+		c := openConsole(t, l.Addr().String(), "")
+		c.expect("roomd> ")
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		all = append(all, c)
+	}
+	<-time.After(600 * time.Millisecond) // longer than it waits between two tries
+	for _, c := range all {
+		c.typeIn("\x04")
+		c.leave()
+		c.typeIn("the end") // the terminal echoes it, behind all that was written
+		c.expect("the end")
+		c.mu.Lock()
+		if strings.Contains(c.seen.String(), "is gone") {
+			t.Errorf("it says %q", c.seen.String())
+		}
+		c.mu.Unlock()
+	}
 }
 
 // A server that ends each connection at once, as it does to those who may not use

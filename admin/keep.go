@@ -153,6 +153,9 @@ func give(ctx context.Context, socket, line string, show func(string)) (answer, 
 	if err != nil || cmd.name != "backup" {
 		return do(ctx, socket, line, show)
 	}
+	if args[0] == "-" {
+		return answer{verdict: "ERR", code: "usage", text: "a backup is checked before it gets its name, and so it is made in a file and not on standard output: name one (./- is a file named -)"}, nil
+	}
 	r := &receiver{ctx: ctx, socket: socket, show: show}
 	_, r.json = flags["json"]
 	_, dry := flags["dry-run"]

@@ -24,13 +24,16 @@ const backupStep = 1 << 20
 // WriteBackup makes a file at path, with mode 0600, of what fill writes: a database
 // as Snapshot writes it. It is synced, opened and checked before it gets its name;
 // ctx ends that. If there is a file with that name, keep files are kept: path,
-// path.1 and so on, the newest first; with keep 0 it is an error. A link at path
-// stays, and leads to the new file. It returns the size of the backup.
+// path.1 and so on, the newest first; with keep 0 it is an error, and always what is
+// there and no file. A link at path stays, and leads to the new file. It returns the size of the backup.
 func WriteBackup(ctx context.Context, path string, keep int, fill func(io.Writer) error) (size int64, err error) {
 	if path, err = Resolve(path); err != nil {
 		return 0, err
 	}
-	if _, err := os.Lstat(path); keep == 0 && !errors.Is(err, fs.ErrNotExist) {
+	switch st, err := os.Lstat(path); {
+	case err == nil && !st.Mode().IsRegular(): // a rename would take the place of a device
+		return 0, fmt.Errorf("%s is not a file", path)
+	case keep == 0 && !errors.Is(err, fs.ErrNotExist):
 		return 0, errors.Join(fmt.Errorf("%s is there already", path), err)
 	}
 	f, err := beside(path, usePart)

@@ -343,6 +343,31 @@ func (s settled) Done() <-chan struct{} {
 	return s.Context.Done()
 }
 
+// A backup never takes the place of what is no file.
+func TestBackupOntoNoFile(t *testing.T) {
+	s := open(t, dbPath(t), Options{})
+	s.room("lobby", 9000)
+	dir := t.TempDir()
+	fifo, sub := filepath.Join(dir, "fifo"), filepath.Join(dir, "sub")
+	if err := errors.Join(syscall.Mkfifo(fifo, 0o600), os.Mkdir(sub, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	before := names(t, dir)
+	for _, path := range []string{fifo, sub} {
+		for _, keep := range []int{0, 1, 3} {
+			if _, err := s.Backup(t.Context(), path, keep, 0, nil); err == nil {
+				t.Errorf("%s, keep %d: done", path, keep)
+			}
+		}
+	}
+	if got := names(t, dir); !slices.Equal(got, before) {
+		t.Errorf("%q, and before %q", got, before)
+	}
+	if st, err := os.Lstat(fifo); err != nil || st.Mode().Type() != fs.ModeNamedPipe {
+		t.Error(st, err)
+	}
+}
+
 // A context that is done wins over the end of a check, whichever came first.
 func TestOrLeave(t *testing.T) {
 	why, bad := errors.New("somebody pressed Ctrl-C"), errors.New("the file is damaged")

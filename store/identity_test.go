@@ -130,7 +130,7 @@ func TestIdentityOfABackup(t *testing.T) {
 }
 
 // Lines that are imported into a room that was there begin an epoch of that room
-// alone.
+// alone; an import that adds none changes nothing.
 func TestIdentityOfAnImport(t *testing.T) {
 	s := open(t, dbPath(t), Options{})
 	lobby := s.room("lobby", 9000)
@@ -141,11 +141,27 @@ func TestIdentityOfAnImport(t *testing.T) {
 	if err := s.Export(&out, func(r Room) bool { return r.Name == "lobby" }, 0, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.Import(bytes.NewReader(out.Bytes()), asIs, nil); err != nil {
+	if _, n, err := s.Import(bytes.NewReader(out.Bytes()), asIs, nil); err != nil || n != 0 {
+		t.Fatal(n, err)
+	}
+	if now := s.identity("lobby"); now != was {
+		t.Error("it has all of them:", now, was)
+	}
+	longer := open(t, dbPath(t), Options{})
+	same := longer.room("lobby", 9000)
+	longer.say(same, "one")
+	longer.say(same, "two")
+	var more bytes.Buffer
+	if err := longer.Export(&more, func(Room) bool { return true }, 0, nil); err != nil {
 		t.Fatal(err)
 	}
-	if now := s.identity("lobby"); now.Room != was.Room || now.Epoch == was.Epoch {
-		t.Error(now, was)
+	for range 2 {
+		if _, _, err := s.Import(bytes.NewReader(more.Bytes()), asIs, nil); err != nil {
+			t.Fatal(err)
+		}
+		if now := s.identity("lobby"); now.Room != was.Room || now.Epoch != was.Epoch+".1" {
+			t.Error(now, was)
+		}
 	}
 	if now := s.identity("dev"); now != dev {
 		t.Error(now, dev)

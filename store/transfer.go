@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -97,8 +98,21 @@ func (s *Store) Import(r io.Reader, key func(name string) (string, error), progr
 		ids[r.Key] = r.ID
 	}
 	room, last := uint64(0), uint64(0)
+	counted := false // that lines were imported into the room
 	var batch []Line
 	put := func() error {
+		if !counted {
+			// Before them: numbers that a reader remembers hold no longer.
+			newest, err := s.askNewest(room)
+			if err != nil {
+				return err
+			}
+			if counted = slices.ContainsFunc(batch, func(l Line) bool { return l.Seq > newest }); counted {
+				if _, err := s.Update(room, func(r *Room) { r.Imports++ }); err != nil {
+					return err
+				}
+			}
+		}
 		n, err := s.put(room, batch, last)
 		lines += n
 		batch = batch[:0]
@@ -147,10 +161,8 @@ func (s *Store) Import(r io.Reader, key func(name string) (string, error), progr
 			id = r.ID
 			ids[r.Key] = id
 			rooms++
-		} else if _, err := s.Update(id, func(r *Room) { r.Imports++ }); err != nil {
-			return rooms, lines, fmt.Errorf("record %d: %w", n, err)
 		}
-		room, last = id, rec.Last
+		room, last, counted = id, rec.Last, !ok // nobody has numbers of a new one
 	}
 	if room != 0 {
 		err = put()
@@ -176,24 +188,12 @@ func (r *record) line() (l Line, err error) {
 // last.
 func (s *Store) put(room uint64, lines []Line, last uint64) (added uint64, err error) {
 	c := &change{fold: true, done: make(chan struct{}), then: func() {
+		var newest uint64
+		if newest, err = s.newestKept(room); err != nil {
+			return
+		}
 		h := s.heads[room]
-		if h == nil {
-			err = ErrNoRoom
-			return
-		}
-		// Not Last: what was cut off between two lines looked like the end.
-		newest, was := h.Trimmed, h.Last
-		if err = s.viewBlocks(room, &recent{}, func(c *bolt.Cursor) {
-			if k, v := c.Last(); k != nil {
-				if b, err := decodeBlock(room, k, v); err == nil {
-					newest = max(newest, b.last)
-				} else {
-					newest = was
-				}
-			}
-		}); err != nil {
-			return
-		}
+		was := h.Last
 		s.mu.Lock()
 		for i := range lines {
 			if l := &lines[i]; l.Seq > newest {
@@ -216,4 +216,34 @@ func (s *Store) put(room uint64, lines []Line, last uint64) (added uint64, err e
 	}
 	<-c.done
 	return added, errors.Join(c.err, err)
+}
+
+// askNewest is the number of the newest line that a room has.
+func (s *Store) askNewest(room uint64) (newest uint64, err error) {
+	c := &change{fold: true, done: make(chan struct{}), then: func() { newest, err = s.newestKept(room) }}
+	if err := s.enqueue(item{change: c}); err != nil {
+		return 0, err
+	}
+	<-c.done
+	return newest, errors.Join(c.err, err)
+}
+
+// newestKept is askNewest for the committer, when all is folded. It is not Last: what
+// was cut off between two lines looked like the end.
+func (s *Store) newestKept(room uint64) (newest uint64, err error) {
+	h := s.heads[room]
+	if h == nil {
+		return 0, ErrNoRoom
+	}
+	newest = h.Trimmed
+	err = s.viewBlocks(room, &recent{}, func(c *bolt.Cursor) {
+		if k, v := c.Last(); k != nil {
+			if b, err := decodeBlock(room, k, v); err == nil {
+				newest = max(newest, b.last)
+			} else {
+				newest = h.Last
+			}
+		}
+	})
+	return newest, err
 }

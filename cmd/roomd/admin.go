@@ -112,6 +112,9 @@ func adminArgs(args []string, errw io.Writer) (socket string, words []string, er
 				}
 				value, args = args[0], args[1:]
 			}
+			if value == "" {
+				return "", nil, emptyFlag(name[2:], "FILE")
+			}
 			if name == "--socket" {
 				socket = value
 			} else {

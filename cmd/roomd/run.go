@@ -81,6 +81,8 @@ ROOMD_PASSWORD for --password.`,
 		Args:          subcommands,
 		Version:       thisVersion().Version,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		PersistentPreRunE: noEmptyFlag,
 	}
 	root.SetFlagErrorFunc(wrongFlag)
 	root.SetVersionTemplate(thisVersion().String() + "\n")

@@ -60,6 +60,9 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 					return usageError{err, cmd}
 				}
 			}
+			if file == "-" {
+				return usageError{errors.New("--cursor takes a FILE, which is read and written: - is none (./- is a file named -)"), cmd}
+			}
 			if file != "" {
 				if err := r.isOwn(file); err != nil {
 					return err

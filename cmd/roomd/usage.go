@@ -32,6 +32,22 @@ func exactly(least, most int) cobra.PositionalArgs {
 	}
 }
 
+// noEmptyFlag refuses a flag with an empty text, as an unset variable of a script
+// makes it: the command would do something else than it is asked to, in silence.
+func noEmptyFlag(cmd *cobra.Command, _ []string) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" {
+			what, _ := pflag.UnquoteUsage(f)
+			err = usageError{emptyFlag(f.Name, what), cmd}
+		}
+	})
+	return err
+}
+
+func emptyFlag(name, what string) error {
+	return fmt.Errorf("--%s is empty: say which %s, or leave it out", name, what)
+}
+
 // subcommands makes a word that is none of a command's own a usage error.
 func subcommands(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -210,5 +211,40 @@ func TestDoctorKnowsDamagedRoom(t *testing.T) {
 	}
 	if err := os.WriteFile(file, whole, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A flag with nothing in it, as an unset variable of a script makes it, is refused,
+// and not taken for the default; so is "-" where a file has to be one.
+func TestEmptyFlag(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, "")
+	p.start()
+	socket, server, config := p.dir+"/roomd.sock", fmt.Sprintf("127.0.0.1:%d", p.master), p.dir+"/config.toml"
+	for _, args := range [][]string{
+		{"tail", "lobby", "--server", server, "--follow=false", "--cursor", ""}, {"tail", "lobby", "--server", server, "--follow=false", "--cursor="},
+		{"tail", "lobby", "--server", server, "--follow=false", "--cursor", "-"}, {"tail", "lobby", "--config", config, "--follow=false", "--since", ""},
+		{"list", "--server", ""}, {"list", "--config", ""}, {"list", "--server", server, "--ca", ""}, {"chat", "--server", server, "--nick", ""},
+		{"send", "lobby", "hi", "--server", server, "--nick", ""}, {"create", "open", "--server", server, "--password", ""},
+		{"delete", "lobby", "--server", server, "--yes", "--key", ""}, {"store", "--config", "", "info"}, {"check", "--config", ""}, {"serve", "--config="},
+		{"admin", "--socket", "", "version"}, {"admin", "--config=", "version"}, {"admin", "--socket", socket, "backup", "-"},
+	} {
+		var out, errs bytes.Buffer
+		if status := run(args, strings.NewReader(""), &out, &errs); status != exitUsage || out.Len() > 0 || errs.Len() == 0 {
+			t.Errorf("%q: %d %s %s", args, status, &out, &errs)
+		}
+	}
+	if out, errs, status := p.does("", "list"); status != exitDone || strings.Count(out, "\n") != 2 || !strings.Contains(out, "lobby") {
+		t.Error("what was refused was done:", out, errs)
+	}
+	for _, name := range []string{"-", p.dir + "/-"} {
+		if _, err := os.Lstat(name); err == nil {
+			t.Errorf("there is a file %s", name)
+			os.Remove(name)
+		}
+	}
+	// A file of that name can be had.
+	if out, errs, status := p.admin("backup", p.dir+"/-"); status != exitDone {
+		t.Error(out, errs)
 	}
 }
