@@ -89,10 +89,7 @@ func (r *remote) reach(ctx context.Context) (*client.Client, error) {
 		}
 	}
 	c, err := client.Dial(ctx, r.at, r.how)
-	if err != nil && r.server == "" && errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("%w\nno server listens there; --server HOST:PORT names another one", err)
-	}
-	return c, err
+	return c, r.advise(err)
 }
 
 // join makes a member of a room. What passes it waits for, for that long; 0:
@@ -119,6 +116,8 @@ func (r *remote) join(ctx context.Context, tell *teller, patience time.Duration,
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
+		case errors.Is(err, context.DeadlineExceeded) && failed == nil:
+			return nil, fmt.Errorf("the server at %s has not answered within %v", r.at, patience)
 		case within.Err() != nil && failed == nil:
 			return nil, says(err)
 		case within.Err() != nil:

@@ -247,7 +247,7 @@ func (c *Client) greeted(text string) error {
 	case strings.HasPrefix(text, askPassword):
 		text = "the port of a room"
 	case strings.HasPrefix(text, "this port speaks TLS"):
-		return errors.New(text)
+		return &Error{Code: "tls", Text: c.addr + " speaks TLS, and this connection does not", final: true}
 	default:
 		return dropped(text)
 	}

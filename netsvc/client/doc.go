@@ -92,7 +92,8 @@
 // Nothing is said to a port before it has greeted as the room that was asked for.
 // Behind mapped ports the number that the server gives may be that of another
 // server: then Join fails with the code "wrong-room", and a member that comes back
-// tries again. Dial fails with "not-master" at the port of a room.
+// tries again. Dial fails with "not-master" at the port of a room, and with "tls" where
+// TLS is spoken and Options.TLS is not set.
 //
 // # Text
 //

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"roomd/netsvc/client"
+)
+
+// advised is an error in the words of the person who has to do something about it.
+type advised struct {
+	text  string
+	cause error
+}
+
+func (a advised) Error() string { return a.text }
+func (a advised) Unwrap() error { return a.cause }
+
+// advise says why the server cannot be reached, and what to do, in place of what the
+// resolver and TLS say.
+func (r *remote) advise(err error) error {
+	var dns *net.DNSError
+	var op *net.OpError
+	var header tls.RecordHeaderError
+	var untrusted x509.UnknownAuthorityError
+	var other x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var refusal *client.Error
+	text, do := "", ""
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &dns):
+		text = fmt.Sprintf("the host %s cannot be found: %s", dns.Name, dns.Err)
+		do = "--server takes the HOST:PORT of a server's master port"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		text = fmt.Sprintf("no server listens at %s: %v", r.at, syscall.ECONNREFUSED)
+		do = "start it, or name another one with --server HOST:PORT"
+	case errors.As(err, &refusal) && refusal.Code == "tls":
+		text = refusal.Text
+		do = "add --tls, and --ca FILE with the certificate to trust if the system does not"
+	case r.how.TLS == nil:
+	case errors.As(err, &header), errors.As(err, &op) && op.Op == "remote error": // it does not begin to, or it says so
+		text = fmt.Sprintf("the server at %s does not speak TLS as it is asked to: %v", r.at, err)
+		do = "leave --tls and --ca out if it speaks plain text"
+		if !r.cmd.Flags().Changed("tls") && !r.cmd.Flags().Changed("ca") {
+			do = "the configuration has tls.cert; name the server with --server HOST:PORT if it speaks plain text"
+		}
+	case errors.As(err, &untrusted):
+		text = fmt.Sprintf("the certificate of the server at %s is not trusted here: %v", r.at, untrusted)
+		do = "name the certificate to trust with --ca FILE"
+	case errors.As(err, &other):
+		text = fmt.Sprintf("the certificate of the server at %s is for another name: %v", r.at, other)
+		do = "name the server as its certificate does: --server NAME:PORT"
+	case errors.As(err, &invalid):
+		text = fmt.Sprintf("the certificate of the server at %s is not valid: %v", r.at, invalid)
+		do = "its operator has to renew it, or the clock here is wrong"
+	}
+	if text == "" {
+		return err
+	}
+	return advised{text + "\n" + do, err}
+}
