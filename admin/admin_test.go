@@ -73,6 +73,7 @@ func (s *shell) start() {
 	s.halted = make(chan bool, 1)
 	s.srv = &admin.Server{Service: s.svc, Store: st, Log: tap, Version: "test", Data: filepath.Join(s.dir, "roomd.db"),
 		Stop:    func() { s.halted <- true },
+		Program: func(binary string, _ bool) (string, string, error) { return "/bin/" + binary, "1234", nil },
 		Reload:  func(bool) ([]admin.Change, error) { return nil, nil },
 		Upgrade: func(context.Context, string, bool) (admin.Upgrade, error) { return admin.Upgrade{PID: 1}, nil },
 		Config: func() []admin.Setting {

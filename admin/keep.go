@@ -27,13 +27,16 @@ import (
 // keepCommands look after the database of the running server.
 var keepCommands = []command{
 	{name: "backup", args: "FILE", short: "copy the database to a file of yours, while rooms go on", example: "backup /var/backups/roomd.db --keep 7", changes: true,
-		flags: []flag{{"keep", "N", "keep N backups: FILE, FILE.1 and so on"}, {"rate", "MB", "megabytes a second at most; 32 by default"}}, run: backup},
+		flags: []flag{{"keep", "N", "keep N backups, 1000 at most: FILE, FILE.1 and so on"}, {"rate", "MB", "megabytes a second at most; 32 by default"}}, run: backup},
 	{name: "reopen", short: "let a database that is read-only take lines again, after a check", example: "reopen", changes: true, run: reopen},
 }
 
 // filesFlag is for our own clients, and not shown: they write the file. Its value
 // is the identities of the files that are there now under its names.
 const filesFlag = "files"
+
+// backupsMost is how many backups may be kept.
+const backupsMost = 1000
 
 // backupWait is how long a client may take none of a backup. The database cannot
 // reuse space meanwhile.
@@ -50,6 +53,9 @@ func backup(c *call) error {
 	rate, err := c.number("rate", 0)
 	if err != nil {
 		return err
+	}
+	if keep > backupsMost {
+		return refuse("usage", "--keep takes a number of %d or less", backupsMost)
 	}
 	identities, ours := c.flags[filesFlag]
 	if !ours {
@@ -170,7 +176,7 @@ func give(ctx context.Context, socket, line string, show func(string)) (answer, 
 		keep = 0 // the server says what is wrong with it
 	}
 	var there []string
-	for i := range min(keep, 1000) + 1 {
+	for i := range min(keep, backupsMost) + 1 {
 		if id := store.FileID(store.Aged(r.file, i)); id != "" {
 			there = append(there, id)
 		}

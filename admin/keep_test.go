@@ -240,3 +240,13 @@ func TestDoctorFindsWhatIsLeftBehind(t *testing.T) {
 		t.Error("it is there after a start")
 	}
 }
+
+// No number of backups makes the server list more names than it can hold.
+func TestBackupsAtMost(t *testing.T) {
+	s := startShell(t)
+	for keep, want := range map[string]int{"1000": admin.ExitDone, "1001": admin.ExitUsage, "2000000000": admin.ExitUsage} {
+		if out, errs, status := s.do("backup", filepath.Join(t.TempDir(), "b.db"), "--keep", keep, "--dry-run"); status != want {
+			t.Errorf("%s: %d, %s%s", keep, status, out, errs)
+		}
+	}
+}

@@ -26,8 +26,11 @@ type Server struct {
 	Config  func() []Setting // the configuration in effect
 	// Reload reads the configuration again; dry: only says what it would do.
 	Reload func(dry bool) ([]Change, error)
-	// Upgrade has a process of the binary, or of the one now on disk for "", take
-	// over. After nil the server must not be used any more; dry only finds out
+	// Program finds the file that an upgrade is to run, and its SHA-256; the one now
+	// on disk for "". It refuses one that others than root and the server's user could
+	// have put there, unless whoever names it is trusted: is one of the two.
+	Program func(binary string, trusted bool) (path, sum string, err error)
+	// Upgrade has a process of the binary take over. After nil the server must not be used any more; dry only finds out
 	// whether it could.
 	Upgrade func(ctx context.Context, binary string, dry bool) (Upgrade, error)
 	// Dropped tells how many lines of the log could not be written, and for how

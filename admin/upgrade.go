@@ -11,6 +11,7 @@ import (
 // Upgrade is how an upgrade went.
 type Upgrade struct {
 	Binary  string `json:"binary"`
+	Sum     string `json:"sha256"`
 	Version string `json:"version"`
 	PID     int    `json:"pid,omitempty"`
 	Members int    `json:"members"`         // that were handed over, or would be
@@ -20,7 +21,7 @@ type Upgrade struct {
 
 // upgradeCommand has another process take over.
 var upgradeCommand = command{
-	name: "upgrade", args: "[BINARY]", short: "let the binary on disk, or another one, take over; connections stay",
+	name: "upgrade", args: "[BINARY]", short: "let the binary on disk take over, or one that only root and the server's user can write; connections stay",
 	example: "upgrade", changes: true, run: upgrade,
 }
 
@@ -28,23 +29,29 @@ func upgrade(c *call) error {
 	if c.Server.Upgrade == nil {
 		return refuse("denied", "this server cannot hand over")
 	}
-	binary := ""
+	named := ""
 	if len(c.args) == 1 {
-		binary = c.args[0]
+		named = c.args[0]
+	}
+	binary, sum, err := c.Program(named, c.caller.UID == 0 || c.caller.UID == os.Getuid())
+	if err != nil {
+		return refuse("denied", "nothing was started, and this server goes on: %v", err)
+	}
+	// A dry run starts the program, too. Afterwards the database may be another
+	// process's: the audit says that it has begun, and what follows only if it has
+	// failed.
+	if err := c.record(c.caller, "", c.line, Begun(binary, sum)); err != nil {
+		text, _, _ := strings.Cut(err.Error(), "\n")
+		return refuse("refused", "nothing is done, as the audit cannot be written: %s", text)
 	}
 	if _, dry := c.flags["dry-run"]; dry {
-		c.looked = true
 		could, err := c.Server.Upgrade(c.ctx, binary, true)
 		if err != nil {
 			return refuse("failed", "it could not take over: %v", err)
 		}
+		c.looked = true
+		could.Sum = sum
 		return c.out.one(could)
-	}
-	// Afterwards the database is another process's: the audit says that it has
-	// begun, and what follows only if it has failed.
-	if err := c.record(c.caller, "", c.line, "begun"); err != nil {
-		text, _, _ := strings.Cut(err.Error(), "\n")
-		return refuse("refused", "nothing is done, as the audit cannot be written: %s", text)
 	}
 	// Who gave the command may leave: it is carried out all the same.
 	done, err := c.Server.Upgrade(context.WithoutCancel(c.ctx), binary, false)
@@ -52,8 +59,12 @@ func upgrade(c *call) error {
 		return refuse("failed", "this server goes on: %v", err)
 	}
 	c.looked = true
+	done.Sum = sum
 	return c.out.one(done)
 }
+
+// Begun is what the audit says of an upgrade to a program that is about to be started.
+func Begun(binary, sum string) string { return "begun: " + binary + ", SHA-256 " + sum }
 
 // Serve is Listen on a socket that is open already.
 func (s *Server) Serve(ln *net.UnixListener, mode os.FileMode) (*Listener, error) {

@@ -6,8 +6,8 @@ import (
 	"roomd/store"
 )
 
-// reshape is for who changes a room on disk and in memory: see Service.shaping. The
-// caller must call what it returns once both agree.
+// reshape is for callers that change a room on disk and in memory: see
+// Service.shaping. What it returns must be called once both agree.
 func (s *Service) reshape() (end func()) {
 	s.shaping.RLock()
 	return s.shaping.RUnlock

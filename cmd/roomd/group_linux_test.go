@@ -18,7 +18,7 @@ import (
 
 // asks gives the admin socket a command as another user, and returns the last
 // line of the answer.
-func asks(socket string, uid, gid int) (verdict string, err error) {
+func asks(socket string, uid, gid int, line string) (verdict string, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -34,7 +34,7 @@ func asks(socket string, uid, gid int) (verdict string, err error) {
 			return
 		}
 		defer c.Close()
-		fmt.Fprintln(c, "version")
+		fmt.Fprintln(c, line)
 		in := bufio.NewScanner(c)
 		for in.Scan() {
 			if verdict = in.Text(); !strings.HasPrefix(verdict, " ") {
@@ -81,11 +81,11 @@ func TestReloadGroup(t *testing.T) {
 	}
 	gets := func(in bool) {
 		t.Helper()
-		verdict, err := asks(socket, uid, gid)
+		verdict, err := asks(socket, uid, gid, "version")
 		if (verdict == "OK") != in {
 			t.Errorf("somebody of the group: %q %v", verdict, err)
 		}
-		if verdict, _ := asks(socket, uid, gid-2); verdict == "OK" {
+		if verdict, _ := asks(socket, uid, gid-2, "version"); verdict == "OK" {
 			t.Error("anybody gets in")
 		}
 	}

@@ -51,7 +51,7 @@ func TestSignalsAreRecorded(t *testing.T) {
 	}
 	p.cmd.Process.Signal(syscall.SIGUSR2)
 	eventually(t, "the upgrade is in the audit", func() bool { return len(audit()) > 2 })
-	if a := audit()[2]; a.Line != "upgrade" || a.Door != "signal" || a.Result != "begun" {
+	if a := audit()[2]; a.Line != "upgrade" || a.Door != "signal" || !strings.HasPrefix(a.Result, "begun: /") || !strings.Contains(a.Result, ", SHA-256 ") {
 		t.Errorf("%+v", a)
 	}
 	eventually(t, "another process serves", func() bool { return p.logged("another process serves") })

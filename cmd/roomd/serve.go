@@ -268,7 +268,7 @@ func (s *server) openDoors() error {
 	}
 	s.shell = &admin.Server{
 		Service: s.svc, Store: s.st, Log: s.tap, Stop: func() { s.halt(nil) }, Config: func() []admin.Setting { return s.config().settings() },
-		Reload: s.reload, Upgrade: s.upgrade, Version: thisVersion().Version, From: c.from(),
+		Reload: s.reload, Program: s.program, Upgrade: s.upgrade, Version: thisVersion().Version, From: c.from(),
 		Addresses: func() string { return addresses(s.svc) }, Data: absolute(c.Server.Data), Group: c.Admin.Group,
 		Files:   func() []string { return s.config().files() },
 		Dropped: s.lines.state, Certificate: func() *admin.Certificate { return s.pair.Load().about() },

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"roomd/admin"
 	"roomd/admin/term"
 )
 
@@ -209,8 +210,11 @@ func (h *heeding) next() {
 // upgradeBySignal is upgrade for a signal, which waits for its turn; the log says
 // how it went.
 func (s *server) upgradeBySignal() error {
-	s.shell.Record(bySignal, "upgrade", "begun") // as afterwards the database is another process's
-	_, err := s.upgradeInTurn(s.stopping, "", false, true)
+	binary, sum, err := s.program("", true)
+	if err == nil {
+		s.shell.Record(bySignal, "upgrade", admin.Begun(binary, sum)) // as afterwards the database is another process's
+		_, err = s.upgradeInTurn(s.stopping, binary, false, true)
+	}
 	if err != nil {
 		s.shell.Record(bySignal, "upgrade", err.Error())
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -103,8 +102,8 @@ func (s *server) follows() bool {
 // serves.
 func (s *server) stays() bool { return s.parent == nil && !s.follows() }
 
-// upgrade hands the server over to a process of that binary; empty: the one now
-// where ours was. After nil this process serves no more, and is to end. After an
+// upgrade hands the server over to a process of that binary, which program has
+// found. After nil this process serves no more, and is to end. After an
 // error it serves as before. dry only starts the process and asks it whether it
 // could take over.
 func (s *server) upgrade(ctx context.Context, binary string, dry bool) (admin.Upgrade, error) {
@@ -121,12 +120,6 @@ func (s *server) upgradeInTurn(ctx context.Context, binary string, dry, queued b
 	defer unlock()
 	if s.console {
 		return report, errors.New("the console is in this server's terminal: stop it and start it")
-	}
-	if binary == "" {
-		binary = s.binary
-	}
-	if binary, err = filepath.Abs(binary); err != nil {
-		return report, err
 	}
 	report.Binary = binary
 	s.log.Info("upgrade", "binary", binary, "dry_run", dry)

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// openDir is a folder that others can look into, as that of a test is not.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "roomd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// must fails the test for any of the errors.
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// sumOf is the SHA-256 of a file.
+func sumOf(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	must(t, err)
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// Who is neither root nor the server's user may name a roomd only, and only where
+// nobody but these two can have put it.
+func TestProgram(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	must(t, err)
+	self, err = filepath.EvalSymlinks(self)
+	must(t, err)
+	dir := openDir(t)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	b, err := os.ReadFile(self)
+	must(t, err)
+	for _, name := range []string{"all", "group", "own", "sticky", "with"} {
+		must(t, os.Mkdir(at(name), 0o755), os.WriteFile(at(name+"/roomd"), b, 0o755))
+	}
+	must(t, os.Chmod(at("all"), 0o777), os.Chmod(at("group"), 0o775), os.Chmod(at("sticky"), 0o777|os.ModeSticky), os.Chmod(at("with/roomd"), 0o775),
+		os.Symlink(at("own/roomd"), at("all/link")), os.Symlink(at("all"), at("own/in-all")), os.WriteFile(at("own/script"), []byte("#!/bin/sh\n"), 0o755))
+	refused := map[string]string{
+		at("all/roomd"): at("all"), at("group/roomd"): at("group"), at("with/roomd"): at("with/roomd"), at("own/in-all/roomd"): at("all"),
+		at("own/script"): "is not a roomd", "/bin/true": "is not a roomd", at("own"): "is not a file", at("none"): "no such file",
+	}
+	if os.Getuid() == 0 {
+		must(t, os.Mkdir(at("theirs"), 0o755), os.WriteFile(at("theirs/roomd"), b, 0o755), os.Chown(at("theirs"), 65533, 0),
+			os.WriteFile(at("sticky/theirs"), b, 0o755), os.Chown(at("sticky/theirs"), 65533, 0))
+		refused[at("theirs/roomd")], refused[at("sticky/theirs")] = at("theirs"), at("sticky/theirs")
+	}
+	s := &server{binary: at("all/roomd")}
+	for path, why := range refused {
+		if got, _, err := s.program(path, false); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %s %v", path, got, err)
+		}
+	}
+	sum := sumOf(t, self)
+	for path, want := range map[string]string{at("own/roomd"): at("own/roomd"), at("sticky/roomd"): at("sticky/roomd"), at("all/link"): at("own/roomd"), "": at("all/roomd")} {
+		if got, gotSum, err := s.program(path, false); err != nil || got != want || gotSum != sum {
+			t.Errorf("%s: %s %s %v", path, got, gotSum, err)
+		}
+	}
+	for _, path := range []string{at("all/roomd"), at("own/script"), at("with/roomd")} { // of whom could run it anyway
+		if got, gotSum, err := s.program(path, true); err != nil || got != path || gotSum != sumOf(t, path) {
+			t.Errorf("%s: %s %s %v", path, got, gotSum, err)
+		}
+	}
+}
+
+// A member of admin.group has the server run no program of its own, and the audit
+// has each that was started, by a dry run too, with its path and checksum.
+func TestUpgradeOfTheGroup(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to be somebody else")
+	}
+	const gid, uid = 65534, 65533
+	g, err := user.LookupGroupId(fmt.Sprint(gid))
+	if err != nil {
+		t.Skip("there is no such group here:", err)
+	}
+	dir := openDir(t)
+	p := newProcessIn(t, dir, fmt.Sprintf("admin.group = %q", g.Name))
+	p.start()
+	socket := filepath.Join(dir, "roomd.sock")
+	open, ran := filepath.Join(dir, "open"), filepath.Join(dir, "ran")
+	evil := filepath.Join(open, "roomd")
+	must(t, os.Mkdir(open, 0o777), os.Chmod(open, 0o777), os.WriteFile(evil, []byte("#!/bin/sh\ntouch "+ran+"\n"), 0o777))
+	began := func() bool { _, err := os.Stat(ran); return err == nil }
+	lines := []string{"upgrade " + evil, "upgrade " + evil + " --dry-run", "upgrade /bin/true"}
+	for _, line := range lines {
+		if verdict, err := asks(socket, uid, gid, line); err != nil || !strings.HasPrefix(verdict, "ERR denied nothing was started, ") {
+			t.Errorf("%s: %q %v", line, verdict, err)
+		}
+	}
+	if began() {
+		t.Error("it was started")
+	}
+	for _, line := range []string{"upgrade --dry-run", "upgrade"} {
+		if verdict, err := asks(socket, uid, gid, line); err != nil || verdict != "OK" {
+			t.Errorf("%s: %q %v", line, verdict, err)
+		}
+	}
+	var serving struct{ PID int }
+	out, errs, _ := p.admin("status", "--json")
+	if err := json.Unmarshal([]byte(out), &serving); err != nil {
+		t.Fatal(out, errs, err)
+	}
+	p.succeeded(serving.PID)
+	if _, _, status := p.admin("upgrade", evil, "--dry-run"); status != exitFailed || !began() {
+		t.Errorf("root may: status %d, started %v", status, began())
+	}
+	out, errs, _ = p.admin("audit", "--json")
+	var all []struct {
+		UID          int
+		Line, Result string
+	}
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
+		t.Fatal(out, errs, err)
+	}
+	self, err := os.Executable()
+	must(t, err)
+	self, err = filepath.EvalSymlinks(self)
+	must(t, err)
+	var got []string
+	for _, a := range all {
+		got = append(got, fmt.Sprint(a.UID, " ", a.Line, ": ", a.Result))
+	}
+	begun := func(path string) string { return "begun: " + path + ", SHA-256 " + sumOf(t, path) }
+	for _, want := range []string{fmt.Sprint(uid, " upgrade --dry-run: ", begun(self)), fmt.Sprint(uid, " upgrade: ", begun(self)), "0 upgrade " + evil + " --dry-run: " + begun(evil)} {
+		if !slices.Contains(got, want) {
+			t.Errorf("the audit lacks %q; it has %q", want, got)
+		}
+	}
+	for _, line := range lines {
+		if !slices.ContainsFunc(got, func(g string) bool {
+			return strings.HasPrefix(g, fmt.Sprint(uid, " ", line, ": nothing was started, "))
+		}) {
+			t.Errorf("the audit lacks %q; it has %q", line, got)
+		}
+	}
+}
