@@ -65,6 +65,7 @@ func (s *Service) Adopt(receive Receive) error {
 			return fmt.Errorf("the other process says nothing of the room %s", r.name())
 		}
 		a.missLost(r)
+		r.unacknowledged() // the other process may have written to a peer that has vanished
 		here += uint64(len(r.members))
 	}
 	s.uncounted.Store(s.members.Load() - s.endedMembers() - here)
@@ -100,6 +101,10 @@ func (a *adoption) take(kind string, body []byte, fds []int) error {
 		a.Service.sessions.Store(st.Sessions)
 		a.counters.restore(st.Counters, &a.gate)
 		a.gate.restore(st.Guesses, st.Networks)
+		now := time.Now()
+		a.connects.restore(now, st.Connects)
+		a.requests.restore(now, st.Requests)
+		a.work.restore(now, st.Work)
 		a.where(st.Listen, st.Port)
 		return nil
 	case "master":
@@ -189,7 +194,7 @@ func (a *adoption) room(st roomState, fds []int) error {
 	if st.Log.Start.Seq > last {
 		return fmt.Errorf("the database is older than what the members of %s have: it ends at %d", r.name(), last)
 	}
-	log, err := roomlog.Restore(logWindow, st.Log)
+	log, err := roomlog.Restore(logWindow, a.logs, st.Log)
 	if err != nil {
 		return err
 	}
@@ -198,7 +203,7 @@ func (a *adoption) room(st roomState, fds []int) error {
 	}
 	r.log = log
 	r.creator, r.guests, r.spoke, r.binding = st.Creator, st.Guests, st.Spoke, st.Binding
-	r.rate = rate{st.Rate, time.Now()}
+	r.rate, r.coming = rate{st.Rate, time.Now()}, time.Now().Add(st.Coming)
 	if l := r.lock.Load(); l != nil {
 		l.inside, l.guessed = st.Inside, st.Guessed
 	}
@@ -228,7 +233,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 	m := &Member{
 		id: st.ID, room: r, link: &direct{fd: fd, loop: a.loops.pick()}, remote: st.Remote, since: st.Since,
 		nick: wire.Name{Shown: st.Nick, Key: st.Key}, readsJSON: st.JSON, cause: st.Cause,
-		begun: st.Begun, raw: st.Raw, heard: st.Heard, framer: wire.Resume(a.opts().LineBytes, st.Framer), allowed: int64(st.Allowed),
+		begun: st.Begun, raw: st.Raw, heard: st.Heard, framer: wire.Resume(a.opts().LineBytes, st.Framer), allowed: int64(st.Allowed), unended: st.Unended,
 		cursor: st.Cursor, format: st.Format, behind: st.Behind, over: st.Over, rest: st.Rest,
 		hideOwn: st.HideOwn, ended: st.Cause != "",
 	}
@@ -318,6 +323,10 @@ func (a *adoption) session(st *sessionState, fd int) error {
 	c := &session{
 		svc: a.Service, id: st.ID, conn: k, tcp: k, remote: st.Remote, since: cameAt(st.Since),
 		lines: st.Lines, begun: st.Begun, reset: st.Reset, framer: wire.Resume(a.opts().LineBytes, st.Framer), held: st.Held,
+		empty: st.Empty, rest: time.Now().Add(st.Rest),
+	}
+	if st.Idle > 0 {
+		c.idle = time.Now().Add(st.Idle)
 	}
 	a.count(st.Remote.Addr())
 	a.tasks.Go(func() {

@@ -70,7 +70,8 @@
 //
 // Bounded: input that has to wait 16 MiB, lines not yet committed 16 MiB
 // (store.Options), windows of the logs 256 MiB over all rooms and 2 MiB for each
-// (nothing at all once everybody has read what there is), and for each member at
+// (nothing at all once everybody has read what there is; the same after a handover,
+// which takes all counts and times along), and for each member at
 // most a page of 16 KiB from the disk, and 64 KiB of inserts: 64 MiB for all of
 // them together, beyond which each may have one. A list of members is rendered as
 // it is read, from a roster that all share who ask while nobody comes or goes.

@@ -150,10 +150,14 @@ func (r *Room) comeIn(ctx context.Context, who *caller, l *lock) (why Barred, er
 		return "", nil
 	}
 	r.svc.still.register(who)
-	ctx, cancel := context.WithTimeout(ctx, gateTime)
+	left := gateTime
+	if !who.passed {
+		left = min(left, left-time.Since(who.since)) // it may have come to the process before
+	}
+	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	defer context.AfterFunc(who.crowd, cancel)() // not before: TLS would close the connection, which is to be told
-	if err := who.within(ctx, gateTime); err != nil {
+	if err := who.within(ctx, left); err != nil {
 		return noPassword, err
 	}
 	err = r.ask(ctx, who, l)
@@ -204,7 +208,7 @@ func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
 		who.asked = true
 	}
 	buf := make([]byte, gateBuffer)
-	until := time.Now().Add(gateTime)
+	until, _ := ctx.Deadline()
 read:
 	for {
 		who.tcp.SetReadDeadline(until)

@@ -22,6 +22,11 @@ type serviceState struct {
 
 	Guesses  map[netip.Prefix]guessState `json:"guesses,omitempty"`
 	Networks map[netip.Prefix]time.Time  `json:"networks,omitempty"` // of guessers, and what they have paid
+
+	// What addresses have done of what they may, as pace.state gives it.
+	Connects map[netip.Prefix]time.Duration `json:"connects,omitempty"`
+	Requests map[netip.Prefix]time.Duration `json:"requests,omitempty"`
+	Work     map[netip.Prefix]time.Duration `json:"work,omitempty"`
 }
 
 type roomState struct {
@@ -38,6 +43,8 @@ type roomState struct {
 
 	Inside  map[netip.Prefix]time.Time `json:"inside,omitempty"` // of a room with a password: who was
 	Guessed time.Time                  `json:"guessed,omitzero"`
+
+	Coming time.Duration `json:"coming,omitempty"` // until comingsOnce is whole again
 }
 
 type memberState struct {
@@ -62,6 +69,7 @@ type memberState struct {
 	Framer  wire.FramerState `json:"framer,omitzero"`
 	Left    *leftoverState   `json:"left,omitempty"`
 	Allowed time.Duration    `json:"allowed,omitempty"`
+	Unended uint16           `json:"unended,omitempty"`
 
 	Cursor  roomlog.Cursor `json:"cursor"`
 	Format  roomlog.Format `json:"format,omitempty"`
@@ -104,6 +112,9 @@ type sessionState struct {
 	Reset  bool             `json:"reset,omitempty"`
 	Framer wire.FramerState `json:"framer,omitzero"`
 	Held   []byte           `json:"held,omitempty"`
+	Empty  int              `json:"empty,omitempty"`
+	Rest   time.Duration    `json:"rest,omitempty"` // until its burst of requests is whole again
+	Idle   time.Duration    `json:"idle,omitempty"` // until it has been idle for too long; 0: it is not known
 }
 
 // callerState is a connection that is to give a room's password.
@@ -136,8 +147,12 @@ type Receive func() (kind string, body []byte, fds []int, err error)
 // HandOver sends all there is after Freeze. It returns how many members it has
 // sent. The store may be closed.
 func (s *Service) HandOver(send Send) (members int, err error) {
-	guesses, networks := s.gate.state(time.Now())
-	if err := send("service", serviceState{s.uptime(), s.members.Load(), s.sessions.Load(), s.Counters(), s.opts().Listen, s.opts().Port, guesses, networks}); err != nil {
+	now := time.Now()
+	guesses, networks := s.gate.state(now)
+	if err := send("service", serviceState{
+		s.uptime(), s.members.Load(), s.sessions.Load(), s.Counters(), s.opts().Listen, s.opts().Port, guesses, networks,
+		s.connects.state(now), s.requests.state(now), s.work.state(now),
+	}); err != nil {
 		return 0, err
 	}
 	addrs, fds := s.master.Load().doors()
@@ -219,6 +234,7 @@ func (r *Room) handOver(members []*Member, rosters map[*roster]int) (roomState, 
 	st := roomState{
 		ID: r.id, Creator: r.creator, Guests: r.guests, Spoke: r.spoke, Rate: r.rate.now(time.Now()), Binding: r.binding,
 	}
+	st.Coming = max(0, time.Until(r.coming))
 	st.Inside, st.Guessed = r.svc.gate.lockState(r.lock.Load())
 	var fds []int
 	st.Addrs, fds = r.ln.doors()
@@ -261,7 +277,7 @@ func (m *Member) handOver(rosters map[*roster]int) (st memberState, size int) {
 	st = memberState{
 		Room: m.room.id, ID: m.id, Remote: m.remote, Since: m.since, Nick: m.nick.Shown, Key: m.nick.Key,
 		Lines: m.lines.Load(), Spoke: m.spoke.Load(), Cause: m.cause,
-		Untold: m.untold.Load(), Begun: m.begun, Raw: m.raw, Heard: m.heard, Reset: m.reset.Load(), JSON: m.readsJSON, HideOwn: m.hideOwn, Framer: m.framer.State(), Allowed: time.Duration(m.allowed),
+		Untold: m.untold.Load(), Begun: m.begun, Raw: m.raw, Heard: m.heard, Reset: m.reset.Load(), JSON: m.readsJSON, HideOwn: m.hideOwn, Framer: m.framer.State(), Allowed: time.Duration(m.allowed), Unended: m.unended,
 		Cursor: m.cursor, Format: m.format, Behind: m.behind, Over: m.over, Rest: m.rest,
 	}
 	if d := m.room.leaving[m]; d != nil {
@@ -322,7 +338,10 @@ func (t *still) handOver(send Send) error {
 	out := &batcher[sessionState]{kind: "sessions", send: send}
 	for _, c := range sessions {
 		fd, _ := descriptor(c.conn)
-		st := sessionState{c.id, c.remote, c.since, c.lines, c.begun, c.reset, c.framer.State(), c.held}
+		st := sessionState{c.id, c.remote, c.since, c.lines, c.begun, c.reset, c.framer.State(), c.held, c.empty, max(0, time.Until(c.rest)), 0}
+		if !c.idle.IsZero() {
+			st.Idle = max(1, time.Until(c.idle))
+		}
 		if err := out.add(st, fd, len(c.held)+len(st.Framer.Part)); err != nil {
 			return err
 		}

@@ -205,6 +205,9 @@ func (c *session) converse() error {
 	c.svc.between.Add(-1)
 	defer c.svc.still.forget(c)
 	lines := -1
+	if !c.idle.IsZero() {
+		lines = c.lines // another process has begun to wait
+	}
 	for {
 		// Bytes that never make a line do not count: a line has its time.
 		if idle := c.svc.opts().MasterIdle; idle > 0 && lines != c.lines {
@@ -222,7 +225,6 @@ func (c *session) converse() error {
 			if !c.svc.still.park(c) {
 				return errMoved
 			}
-			lines = -1
 			continue
 		}
 		err := c.serveInput()

@@ -50,6 +50,29 @@ func (p *pace) put(now time.Time, k netip.Prefix, at time.Time) {
 	p.rest[k] = at
 }
 
+// state is how long it takes until all of the burst of each address is free again,
+// of those where it is not.
+func (p *pace) state(now time.Time) map[netip.Prefix]time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make(map[netip.Prefix]time.Duration)
+	for k, at := range p.rest {
+		if at.After(now) {
+			all[k] = at.Sub(now)
+		}
+	}
+	return all
+}
+
+// restore takes over what state gave.
+func (p *pace) restore(now time.Time, all map[netip.Prefix]time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k, d := range all {
+		p.put(now, k, now.Add(d))
+	}
+}
+
 // What may be done at once, in seconds of the rate, and what an address may do
 // of what a connection may.
 const (

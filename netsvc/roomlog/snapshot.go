@@ -47,10 +47,11 @@ func (l *Log) Snapshot(pos uint64) Snapshot {
 	return s
 }
 
-// Restore makes a log of a snapshot: cursors of the log it is from are good in
-// it.
-func Restore(window int, s Snapshot) (*Log, error) {
+// Restore makes a log of a snapshot, under a budget if that is not nil: cursors of
+// the log it is from are good in it.
+func Restore(window int, budget *Budget, s Snapshot) (*Log, error) {
 	l := New(window, s.Start.Seq)
+	l.Share(budget)
 	l.start = s.Start
 	text, object := s.Text, s.JSON
 	for _, p := range s.Ends {

@@ -37,7 +37,7 @@ func TestSnapshot(t *testing.T) {
 		if err := json.Unmarshal(text, &s); err != nil {
 			t.Fatal(err)
 		}
-		m, err := Restore(1000, s)
+		m, err := Restore(1000, nil, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,29 @@ func TestSnapshot(t *testing.T) {
 			}
 		}
 	})
-	if _, err := Restore(1000, Snapshot{Ends: []Piece{{Text: 2}}, Text: []byte("x")}); err == nil {
+	if _, err := Restore(1000, nil, Snapshot{Ends: []Piece{{Text: 2}}, Text: []byte("x")}); err == nil {
 		t.Error("a log that lies is believed")
+	}
+}
+
+// A restored log is under the budget like the one that it is of: it counts what it
+// has, holds little if the budget is used up, and gives back what it drops.
+func TestSnapshotUnderBudget(t *testing.T) {
+	l := New(16<<10, 0)
+	for i := range 100 {
+		l.Append(Event{Seq: uint64(i + 1), Text: make([]byte, 100)})
+	}
+	for _, try := range []struct{ bytes, least, most int }{{1 << 20, 100 * 100, 16 << 10}, {1, 100, 16<<10/16 + 100 + eventSize}} {
+		b := NewBudget(int64(try.bytes))
+		m, err := Restore(16<<10, b, l.Snapshot(0))
+		if err != nil || m.End() != l.End() {
+			t.Fatal(m.End(), l.End(), err)
+		}
+		if used := b.Used(); used != int64(m.size()) || used < int64(try.least) || used > int64(try.most) {
+			t.Errorf("a budget of %d bytes: %d are counted, and %d are held", try.bytes, used, m.size())
+		}
+		if m.Forget(); b.Used() != 0 {
+			t.Errorf("%d bytes are counted, and none is held", b.Used())
+		}
 	}
 }

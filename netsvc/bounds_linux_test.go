@@ -1,0 +1,406 @@
+package netsvc
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"roomd/store"
+)
+
+// counts is what a server counts against its bounds, each with its name. What belongs
+// to the goroutine of a connection is among it while the server stands still.
+func (s *Service) counts() map[string]int64 {
+	frozen := s.still.frozen.Load()
+	n := map[string]int64{
+		"connections": s.conns.Load(), "held input": s.held.Load(), "inserts": s.answers.Load(), "logs": s.logs.Used(),
+		"sessions": int64(s.sessions.Load()), "members given": int64(s.members.Load()),
+	}
+	s.mu.Lock()
+	for k, c := range s.byAddr {
+		n["of "+k.String()] = int64(c)
+	}
+	s.mu.Unlock()
+	s.gate.mu.Lock()
+	n["callers that wait"] = int64(len(s.gate.waiting))
+	n["guesses"] = int64(len(s.gate.guesses))
+	for _, u := range s.gate.guesses {
+		n["wrong passwords"] += int64(u.wrong)
+	}
+	s.gate.mu.Unlock()
+	for name, p := range map[string]*pace{"connects": &s.connects, "requests": &s.requests, "work": &s.work} {
+		for _, d := range p.state(time.Now()) {
+			if d < time.Minute {
+				continue // it is over in a moment
+			}
+			n["addresses that "+name]++
+			n["minutes until "+name] += int64(d.Round(time.Minute) / time.Minute)
+		}
+	}
+	for _, r := range s.all() {
+		r.mu.Lock()
+		of := " of " + r.name()
+		n["members"+of], n["leaving"+of], n["guests"+of] = int64(len(r.members)), int64(len(r.leaving)), int64(r.guests)
+		n["JSON readers"+of] = int64(r.json)
+		n["minutes of joins"+of] = int64(time.Until(r.coming) / time.Minute)
+		n["log"+of] = int64(r.log.End().Pos - r.log.Start().Pos)
+		all := append([]*Member(nil), r.members...)
+		for m, d := range r.leaving {
+			all = append(all, m)
+			n["minutes of leaving"] += int64((s.uptime() - d.since) / time.Minute)
+		}
+		for _, m := range all {
+			m.mu.Lock()
+			n["in flight"+of] += int64(m.inFlight)
+			n["inserts"+of] += int64(len(m.inserts))
+			for i := range m.inserts {
+				n["insert bytes"] += int64(m.inserts[i].size())
+			}
+			m.mu.Unlock()
+			if !frozen {
+				continue
+			}
+			n["leftovers"] += m.left.size()
+			n["unended"+of] += int64(m.unended)
+			n["minutes of allowance"+of] += int64((time.Duration(m.allowed) - s.uptime()) / time.Minute)
+		}
+		r.mu.Unlock()
+	}
+	s.still.mu.Lock()
+	defer s.still.mu.Unlock()
+	for p, where := range s.still.waiters {
+		n["goroutines"]++
+		if where == moving {
+			continue
+		}
+		switch p := p.(type) {
+		case *session:
+			n["masters"]++
+			n["empty lines"] += int64(p.empty)
+			n["held of masters"] += int64(len(p.held))
+			n["minutes of requests"] += int64(time.Until(p.rest) / time.Minute)
+			n["minutes until idle"] += int64(time.Until(p.idle) / time.Minute)
+		case *caller:
+			n["callers"]++
+			n["tries"] += int64(p.lines)
+			n["since of callers"] += p.since.UnixMicro()
+		}
+	}
+	return n
+}
+
+// handOverTo is an upgrade without another process: what one server sends another one
+// takes over, with descriptors of its own.
+func (s *Service) handOverTo(t *testing.T, next *Service) {
+	t.Helper()
+	type frame struct {
+		kind string
+		body []byte
+		fds  []int
+	}
+	var frames []frame
+	if _, err := s.HandOver(func(kind string, v any, fds ...int) error {
+		body, err := json.Marshal(v)
+		f := frame{kind: kind, body: body}
+		for _, fd := range fds {
+			own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+			if err != nil {
+				return err
+			}
+			f.fds = append(f.fds, own)
+		}
+		frames = append(frames, f)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Adopt(func() (string, []byte, []int, error) {
+		if len(frames) == 0 {
+			return "", nil, nil, nil
+		}
+		f := frames[0]
+		frames = frames[1:]
+		return f.kind, f.body, f.fds, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// boundsClient is a client of either port.
+type boundsClient struct {
+	*testing.T
+	net.Conn
+	in *bufio.Reader
+}
+
+func (s *Service) client(t *testing.T, port int) *boundsClient {
+	t.Helper()
+	c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	return &boundsClient{t, c, bufio.NewReader(c)}
+}
+
+func (c *boundsClient) say(text string) {
+	c.Helper()
+	if _, err := io.WriteString(c.Conn, text); err != nil {
+		c.Fatal(err)
+	}
+}
+
+func (c *boundsClient) hear(want string) {
+	c.Helper()
+	for {
+		l, err := c.in.ReadString('\n')
+		if err != nil {
+			c.Fatalf("waiting for %q: %q, %v", want, l, err)
+		}
+		if strings.Contains(l, want) {
+			return
+		}
+	}
+}
+
+// What is counted before an upgrade is counted after it, each bound of them, and given
+// back when it goes.
+func TestBoundsAfterHandover(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "roomd.db")
+	first := 23000 + rand.IntN(3000)
+	opts := Options{
+		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{first, first + 39}, First: []string{"lobby", "slow"},
+		LineBytes: 4096, MaxLag: 100000, QuietAbove: 50, Members: 256, PerAddress: 200, Connections: 1000, DeadPeer: time.Minute, MasterIdle: time.Hour,
+		ConnectRate: 100, RequestRate: 100, LinesPerSecond: 1, Burst: 20, CreateAnyone: true, Delete: Anyone, Log: slog.New(slog.DiscardHandler),
+	}
+	var ends []func()
+	defer func() {
+		for i := len(ends) - 1; i >= 0; i-- {
+			ends[i]()
+		}
+	}()
+	serve := func(opts Options) (*Service, *store.Store) {
+		st, err := store.Open(path, store.Options{Trash: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return New(st, opts), st
+	}
+	old, oldStore := serve(opts)
+	if err := old.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ends = append(ends, func() {
+		old.Stop()
+		if err := oldStore.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	port := func(name string) int {
+		t.Helper()
+		r, err := old.room(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.port()
+	}
+	eventually := func(what string, ok func() bool) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if until(ctx, ok) != nil {
+			t.Fatalf("not in time: %s; %v", what, old.counts())
+		}
+	}
+	var clients []*boundsClient
+	come := func(port int) *boundsClient {
+		t.Helper()
+		c := old.client(t, port)
+		clients = append(clients, c)
+		ends = append(ends, func() { c.Close() })
+		return c
+	}
+	master := come(old.Port())
+	master.say("CREATE den secret\n\n\n\nLIST nothing\nLIS")
+	master.hear("OK den")
+	master.hear("OK 0")
+	caller := come(port("den"))
+	caller.hear("this room has a password")
+	caller.say("/pass wrong\n")
+	caller.hear("that is not the password")
+	var members []*boundsClient
+	for range 3 {
+		m := come(port("lobby"))
+		m.hear("you are guest-")
+		members = append(members, m)
+	}
+	reader := members[0]
+	reader.say("/json\n/who\nhello\nhalf a line that has no end")
+	reader.hear(`"text":"hello"`)
+	flood := members[1] // above its allowance: what it said is held
+	flood.say(strings.Repeat("/me waves a lot\n", 100))
+	flood.hear("guest-2> * waves a lot")
+	// One that does not read has answers, and the log, wait for it.
+	stuck, speaker := come(port("slow")), come(port("slow"))
+	stuck.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	speaker.hear("you are guest-")
+	stuck.hear("you are guest-")
+	r, err := old.room("slow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var silent *Member
+	for _, m := range r.present() {
+		if m.remote.String() == stuck.LocalAddr().String() {
+			silent = m
+		}
+	}
+	clog := func(m *Member) { // a full socket may take a little more in a moment
+		t.Helper()
+		for i, more := 0, 200; more > 0; i++ {
+			if _, err := old.Say("slow", strings.Repeat("x", 4000)); err != nil || i > 5000 {
+				t.Fatal(i, err)
+			}
+			if m.full.Load() {
+				more--
+			}
+		}
+	}
+	clog(silent)
+	stuck.say("/ping\n/who\n/topic\n")
+	eventually("the answers wait", func() bool {
+		silent.mu.Lock()
+		defer silent.mu.Unlock()
+		return len(silent.inserts) == 3
+	})
+	// One that has ended, and does not read either.
+	gone := come(port("slow"))
+	gone.hear("you are guest-")
+	for _, m := range r.present() {
+		if m.remote.String() == gone.LocalAddr().String() {
+			gone.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+			clog(m)
+		}
+	}
+	gone.Conn.(*net.TCPConn).CloseWrite()
+	eventually("one is leaving", func() bool { return old.counts()["leaving of slow"] == 1 })
+
+	if err := old.Freeze(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ends = append(ends, func() { // as after an upgrade that has failed
+		for _, r := range old.all() {
+			for _, m := range r.present() {
+				m.allowed = 0
+			}
+		}
+		if err := oldStore.Resume(); err != nil {
+			t.Error(err)
+		}
+		old.Thaw()
+	})
+	if err := oldStore.Suspend(); err != nil {
+		t.Fatal(err)
+	}
+	// What becomes whole with time is to be so in an hour: of what the clients have
+	// used of an allowance there would be nothing left on a slow machine.
+	hour := time.Now().Add(time.Hour)
+	for i, p := range []*pace{&old.connects, &old.requests, &old.work} {
+		for n := range 3 + i {
+			p.put(time.Now(), block(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)})), hour)
+		}
+	}
+	old.still.mu.Lock()
+	for p := range old.still.waiters {
+		if p, ok := p.(*session); ok {
+			p.rest, p.idle = hour, hour.Add(-time.Minute)
+		}
+	}
+	old.still.mu.Unlock()
+	for _, r := range old.all() {
+		r.coming = hour
+		for _, d := range r.leaving {
+			d.since = old.uptime() - time.Hour
+		}
+		for _, m := range r.present() {
+			m.allowed, m.unended = int64(old.uptime()+2*time.Hour), 77
+		}
+	}
+	before := old.counts()
+	next, nextStore := serve(opts)
+	old.handOverTo(t, next)
+	ends = append(ends, func() {
+		next.Stop()
+		if err := nextStore.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	after := next.counts()
+	eventually("all are there", func() bool { after = next.counts(); return after["masters"] == 1 && after["callers"] == 1 })
+	for name, n := range before {
+		if n == 0 && !strings.HasPrefix(name, "leaving") && !strings.HasPrefix(name, "in flight") && !strings.Contains(name, " of ") {
+			t.Errorf("%s: nothing is counted, and so nothing is tested", name)
+		}
+		off := n - after[name]
+		most := int64(0)
+		switch {
+		case strings.HasPrefix(name, "minutes"):
+			most = 5
+		case strings.HasPrefix(name, "log"):
+			most = n / 2 // what nobody needs any more is left behind
+		}
+		if off > most || off < -most {
+			t.Errorf("%s: %d before, %d after", name, n, after[name])
+		}
+	}
+	for name, n := range after {
+		if _, known := before[name]; !known && n != 0 {
+			t.Errorf("%s: %d after, and not known before", name, n)
+		}
+	}
+	for _, r := range next.all() {
+		if !r.wrote.Load() {
+			t.Errorf("nobody looks for dead peers in %s", r.name())
+		}
+	}
+	if bad := next.Inconsistencies(); len(bad) > 0 {
+		t.Error(bad)
+	}
+	// All of it is given back.
+	next.Thaw()
+	var ids []uint64
+	for _, r := range next.all() {
+		for _, m := range r.present() {
+			ids = append(ids, m.id)
+		}
+	}
+	next.Kick(ids, "")
+	for _, c := range clients {
+		c.Close()
+	}
+	left := func() string {
+		text := ""
+		for name, n := range next.counts() {
+			kept := strings.HasPrefix(name, "guests") || strings.HasPrefix(name, "minutes") || strings.HasPrefix(name, "addresses") ||
+				slices.Contains([]string{"guesses", "wrong passwords", "sessions", "members given"}, name)
+			if n != 0 && !kept {
+				text += fmt.Sprintf("%s: %d\n", name, n)
+			}
+		}
+		return text
+	}
+	eventually("all is given back", func() bool { return left() == "" })
+}
