@@ -93,6 +93,20 @@ func TestShellCompletion(t *testing.T) {
 	}
 }
 
+// onPath puts a roomd into the server's folder, and returns a PATH with that.
+func (p *process) onPath() string {
+	p.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	wrapper := fmt.Sprintf("#!/bin/sh\n%s=1 exec %s \"$@\"\n", asRoomd, self)
+	if err := os.WriteFile(filepath.Join(p.dir, "roomd"), []byte(wrapper), 0o700); err != nil {
+		p.t.Fatal(err)
+	}
+	return "PATH=" + p.dir + ":" + os.Getenv("PATH")
+}
+
 // bash completes with the script that is installed.
 func TestBashCompletion(t *testing.T) {
 	bash, err := exec.LookPath("bash")
@@ -101,14 +115,7 @@ func TestBashCompletion(t *testing.T) {
 	}
 	p := newProcess(t, `server.create = ["lobby", "dev"]`)
 	p.start()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	wrapper := fmt.Sprintf("#!/bin/sh\n%s=1 exec %s \"$@\"\n", asRoomd, self)
-	if err := os.WriteFile(filepath.Join(p.dir, "roomd"), []byte(wrapper), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	path := p.onPath()
 	script := `_get_comp_words_by_ref() { # of the package bash-completion
 	cur=${COMP_WORDS[COMP_CWORD]} words=("${COMP_WORDS[@]}") cword=$COMP_CWORD
 }
@@ -123,7 +130,7 @@ words roomd send --server 127.0.0.1:` + fmt.Sprint(p.master) + ` de
 words roomd admin memb
 words roomd admin --socket /nonexistent members lo`
 	cmd := exec.Command(bash, "--norc", "-c", script)
-	cmd.Env = append(os.Environ(), "PATH="+p.dir+":"+os.Getenv("PATH"), atOnce)
+	cmd.Env = append(os.Environ(), path, atOnce)
 	out, err := cmd.Output()
 	if strings.ReplaceAll(string(out), " \n", "\n") != "lobby\ndev\nmembers\n\n" || err != nil {
 		t.Errorf("%q, %v", out, err)

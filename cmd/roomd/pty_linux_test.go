@@ -39,20 +39,29 @@ type terminalPair struct {
 // output instead.
 func (p *process) atTerminal(cols, rows int, out *os.File, args ...string) *terminalPair {
 	p.t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asRoomd+"=1")
+	if out != nil {
+		cmd.Stdout = out
+	}
+	return p.programAtTerminal(cols, rows, cmd)
+}
+
+// programAtTerminal starts any program at a terminal.
+func (p *process) programAtTerminal(cols, rows int, cmd *exec.Cmd) *terminalPair {
+	p.t.Helper()
 	tty, inner, err := pty.Open()
 	if err != nil {
 		p.t.Skip("no pseudo-terminal here:", err)
 	}
-	s := &terminalPair{t: p.t, tty: tty, inner: inner, done: make(chan struct{}), exited: make(chan error, 1)}
+	s := &terminalPair{t: p.t, tty: tty, inner: inner, cmd: cmd, done: make(chan struct{}), exited: make(chan error, 1)}
 	s.turn = sync.NewCond(&s.mu)
 	s.size(cols, rows)
 	s.before = s.termios()
-	s.cmd = exec.Command(os.Args[0], args...)
-	s.cmd.Env = append(os.Environ(), asRoomd+"=1", "TERM=xterm", "HOME="+p.dir, "NO_COLOR=1", atOnce)
-	s.cmd.Env = append(s.cmd.Env, p.env...)
-	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = inner, inner, inner
-	if out != nil {
-		s.cmd.Stdout = out
+	s.cmd.Env = append(append(s.cmd.Env, "TERM=xterm", "HOME="+p.dir, "NO_COLOR=1", atOnce), p.env...)
+	s.cmd.Stdin, s.cmd.Stderr = inner, inner
+	if s.cmd.Stdout == nil {
+		s.cmd.Stdout = inner
 	}
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := s.cmd.Start(); err != nil {
