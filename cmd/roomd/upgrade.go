@@ -415,15 +415,20 @@ func withDescriptor(l syscall.Conn, fn func(fd int) error) error {
 // takeBack gets the database again. The killed successor has let go of it; if
 // somebody else has it for a moment, that is waited for.
 func (s *server) takeBack() error {
-	for until := time.Now().Add(resumeTime); ; {
+	until, said := time.Now().Add(resumeTime), ""
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := s.st.Resume()
 		if err == nil {
 			return nil
 		}
-		if time.Now().After(until) {
+		if time.Now().Add(pause).After(until) {
 			return fmt.Errorf("take the database back: %w", err)
 		}
-		s.log.Warn("take the database back", "error", err)
+		if said != err.Error() {
+			said = err.Error()
+			s.log.Warn("the database cannot be had back; trying again", "error", err)
+		}
+		time.Sleep(pause)
 	}
 }
 

@@ -40,6 +40,7 @@ const (
 	newSchema   = "new schema" // would change the database
 	elsewhere   = "elsewhere"  // has another database
 	nonsense    = "says nonsense"
+	replaces    = "replaces" // the database by a folder, and ends
 )
 
 // misbehave is a successor with a fault, "step: fault".
@@ -70,6 +71,11 @@ func misbehave(how string) int {
 		case nonsense:
 			p.send("nonsense", nil)
 			select {}
+		case replaces:
+			path := filepath.Join(filepath.Dir(os.Args[len(os.Args)-1]), "roomd.db")
+			os.Rename(path, path+".gone")
+			os.Mkdir(path, 0o700)
+			os.Exit(3)
 		}
 	}
 	c, err := loadConfig(os.Args[len(os.Args)-1], 0)
