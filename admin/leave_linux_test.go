@@ -27,7 +27,7 @@ func (s *shell) fill(room string, lines int) {
 	for i := range lines {
 		fmt.Fprintf(&in, `{"seq":%d,"time":"2026-11-23T12:00:00Z","kind":"message","from":"ann","text":"hay %d %s"}`+"\n", i+1, i, strings.Repeat("x", 60))
 	}
-	if _, _, err := st.Import(strings.NewReader(in.String()), func(name string) (string, error) { return name, nil }, nil); err != nil {
+	if _, _, err := st.Import(strings.NewReader(in.String()), func(name string) (string, error) { return name, nil }, nil, nil); err != nil {
 		s.t.Fatal(err)
 	}
 	if err := st.Close(); err != nil {

@@ -141,7 +141,7 @@ func TestIdentityOfAnImport(t *testing.T) {
 	if err := s.Export(&out, func(r Room) bool { return r.Name == "lobby" }, 0, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, n, err := s.Import(bytes.NewReader(out.Bytes()), asIs, nil); err != nil || n != 0 {
+	if _, n, err := s.Import(bytes.NewReader(out.Bytes()), asIs, nil, nil); err != nil || n != 0 {
 		t.Fatal(n, err)
 	}
 	if now := s.identity("lobby"); now != was {
@@ -156,7 +156,7 @@ func TestIdentityOfAnImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if _, _, err := s.Import(bytes.NewReader(more.Bytes()), asIs, nil); err != nil {
+		if _, _, err := s.Import(bytes.NewReader(more.Bytes()), asIs, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		if now := s.identity("lobby"); now.Room != was.Room || now.Epoch != was.Epoch+".1" {
@@ -167,7 +167,7 @@ func TestIdentityOfAnImport(t *testing.T) {
 		t.Error(now, dev)
 	}
 	into := open(t, dbPath(t), Options{})
-	if _, _, err := into.Import(bytes.NewReader(out.Bytes()), asIs, nil); err != nil {
+	if _, _, err := into.Import(bytes.NewReader(out.Bytes()), asIs, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if now := into.identity("lobby"); now.Room == was.Room {

@@ -86,9 +86,10 @@ var ErrDamaged = errors.New("the history is damaged")
 // Import reads what Export has written into a store that is started and that
 // nobody else uses. A room whose name is there already is added to: lines that
 // it has are left out, so that an import which was cut off can be done again.
-// key gives what names are compared by, whatever the file has. It returns how many
-// rooms it has made and how many lines it has added.
-func (s *Store) Import(r io.Reader, key func(name string) (string, error), progress func(lines uint64)) (rooms int, lines uint64, err error) {
+// key gives what names are compared by, and clean (nil: none) makes each line and
+// each topic fit to be shown, whatever the file has. It returns how many rooms it
+// has made and how many lines it has added.
+func (s *Store) Import(r io.Reader, key func(name string) (string, error), clean func(*Line), progress func(lines uint64)) (rooms int, lines uint64, err error) {
 	there, err := s.Rooms()
 	if err != nil {
 		return 0, 0, err
@@ -137,6 +138,9 @@ func (s *Store) Import(r io.Reader, key func(name string) (string, error), progr
 			if err != nil {
 				return rooms, lines, fmt.Errorf("record %d: %w", n, err)
 			}
+			if clean != nil {
+				clean(&l)
+			}
 			if batch = append(batch, l); len(batch) < importLines {
 				continue
 			}
@@ -151,6 +155,11 @@ func (s *Store) Import(r io.Reader, key func(name string) (string, error), progr
 		}
 		if rec.Room.Key, err = key(rec.Room.Name); err != nil {
 			return rooms, lines, fmt.Errorf("record %d: %w", n, err)
+		}
+		if clean != nil {
+			topic := Line{Text: rec.Room.Topic}
+			clean(&topic)
+			rec.Room.Topic = topic.Text
 		}
 		id, ok := ids[rec.Room.Key]
 		if !ok {

@@ -38,12 +38,12 @@ func TestTransfer(t *testing.T) {
 	to := open(t, dbPath(t), Options{})
 	at := bytes.IndexByte(whole.Bytes()[whole.Len()-100000:], '\n') - 1 // within a line
 	half := io.LimitReader(bytes.NewReader(whole.Bytes()), int64(whole.Len()-100000+at))
-	made, lines, err := to.Import(half, asIs, nil)
+	made, lines, err := to.Import(half, asIs, nil, nil)
 	if err == nil || !strings.Contains(err.Error(), "unexpected EOF") {
 		t.Errorf("half of it: %v", err)
 	}
 	to.reopen()
-	made2, lines2, err := to.Import(bytes.NewReader(whole.Bytes()), asIs, nil)
+	made2, lines2, err := to.Import(bytes.NewReader(whole.Bytes()), asIs, nil, nil)
 	if err != nil || made+made2 != rooms || lines+lines2 != each+1 || lines == 0 {
 		t.Errorf("%d and %d rooms, %d and %d lines, %v", made, made2, lines, lines2, err)
 	}
@@ -62,7 +62,7 @@ func TestTransfer(t *testing.T) {
 		t.Errorf("%s %v", one.String(), err)
 	}
 	for _, bad := range []string{`{"seq":1}`, `{"seq":1,"kind":"message","text":"no room"}`, `nonsense`, `{"room":{"name":"x","key":"x","port":9000}}`} {
-		if _, _, err := to.Import(strings.NewReader(bad), asIs, nil); err == nil {
+		if _, _, err := to.Import(strings.NewReader(bad), asIs, nil, nil); err == nil {
 			t.Errorf("%s was imported", bad)
 		}
 	}
@@ -82,7 +82,7 @@ func TestImportCutBetweenLines(t *testing.T) {
 	rows := strings.SplitAfter(whole.String(), "\n")
 	to := open(t, dbPath(t), Options{})
 	for i, part := range []string{strings.Join(rows[:5], ""), whole.String(), whole.String()} {
-		_, lines, err := to.Import(strings.NewReader(part), asIs, nil)
+		_, lines, err := to.Import(strings.NewReader(part), asIs, nil, nil)
 		if want := []uint64{4, 6, 0}[i]; err != nil || lines != want {
 			t.Errorf("%d lines instead of %d, %v", lines, want, err)
 		}

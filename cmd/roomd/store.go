@@ -12,6 +12,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"roomd/admin"
 	"roomd/netsvc/wire"
@@ -299,7 +301,7 @@ func (s *storeCommand) importFrom(cmd *cobra.Command, file string) error {
 		return err
 	}
 	st.Start(func([]*store.Post) {})
-	rooms, lines, err := st.Import(bufio.NewReaderSize(&endedReader{ctx, in}, 1<<16), keyOf, progress(cmd, "imported"))
+	rooms, lines, err := st.Import(bufio.NewReaderSize(&endedReader{ctx, in}, 1<<16), keyOf, cleanLine, progress(cmd, "imported"))
 	result := fmt.Sprintf("%s and %s", plural(rooms, "room"), plural(lines, "line"))
 	if err != nil {
 		result += ", and no more: " + err.Error()
@@ -321,6 +323,21 @@ func byTool(line, result string) store.Audit {
 		a.User = u.Username
 	}
 	return a
+}
+
+// cleanLine makes a line that is imported what it would be if it had been sent:
+// it cannot be taken for another one, or for somebody else's.
+func cleanLine(l *store.Line) {
+	l.Text = wire.CleanString(l.Text)
+	l.From = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || strings.ContainsRune("<>*", r) {
+			return utf8.RuneError
+		}
+		return r
+	}, wire.CleanString(l.From))
+	if from := []rune(l.From); len(from) > wire.MaxName {
+		l.From = string(from[:wire.MaxName])
+	}
 }
 
 // keyOf is what the name of a room is compared by.
