@@ -158,3 +158,26 @@ func TestInstalledConfiguration(t *testing.T) {
 		t.Errorf("roomd.socket listens on %q, and the configuration says %q", streams, want)
 	}
 }
+
+// The binary of the package needs no library of the system that it is put on, and
+// says the package's version.
+func TestPackagedBinary(t *testing.T) {
+	make := func(target string) string {
+		out, err := exec.Command("make", "-n", "-C", "../..", target, "VERSION=1.2.3~4").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return string(out)
+	}
+	for target, wants := range map[string][]string{
+		"build": {"CGO_ENABLED=0 go build ", "-X main.release=1.2.3~4"},
+		"deb":   {"CGO_ENABLED=0 go build ", "-X main.release=1.2.3~4", "VERSION='1.2.3~4' "},
+	} {
+		out := make(target)
+		for _, want := range wants {
+			if !strings.Contains(out, want) {
+				t.Errorf("make %s has no %q:\n%s", target, want, out)
+			}
+		}
+	}
+}
