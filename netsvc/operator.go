@@ -152,7 +152,7 @@ func (m *Member) kick(say string) bool {
 	if m.cause != "" {
 		return m.cutLocked()
 	}
-	m.answer(wire.Event{Time: time.Now(), Type: wire.TypeNotice, Text: r.name() + ": " + wire.CleanString(say)})
+	m.answer(wire.Event{Time: time.Now(), Type: wire.TypeNotice, Code: string(kicked), Text: r.name() + ": " + wire.CleanString(say)})
 	m.endLocked(kicked)
 	r.tellLeft(m)
 	return true

@@ -68,6 +68,11 @@ func (p *place) event(ev client.Event) {
 	c := p.chat
 	switch ev.Type {
 	case client.Offline:
+		if ev.Code == client.Kicked { // going back at once is for programs
+			c.say("%s: the operator has ended your connection; /join %s goes back", p.name, p.name)
+			p.room.Close()
+			return
+		}
 		p.set(func() { p.away = true })
 		c.say("%s: the connection is lost: %s; trying again", p.name, harmless(ev.Text))
 		c.prompt()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -278,5 +279,63 @@ func TestClientPage(t *testing.T) {
 				t.Errorf("%s of roomd %s is not on the page", f, cmd.Name())
 			}
 		}
+	}
+}
+
+// Whom the operator sends away is told so, and goes back when asked to only.
+func TestChatAfterKick(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, `server.create = ["lobby", "dev"]`)
+	p.start()
+	bob := p.visit(p.first)
+	bob.until(t, "you are guest-1")
+	cmd := p.roomd("chat", "lobby", "dev", "--nick", "ann")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer in.Close()
+	ann := bufio.NewReader(out)
+	shows := func(text string) {
+		t.Helper()
+		late := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+		defer late.Stop()
+		for {
+			l, err := ann.ReadString('\n')
+			if err != nil {
+				t.Fatalf("waiting for %q: %q, %v", text, l, err)
+			}
+			if strings.Contains(l, text) {
+				return
+			}
+		}
+	}
+	fmt.Fprintln(in, "/join lobby\nhello")
+	shows("hello")
+	p.operates("kick ann --yes --say enough,please")
+	shows("enough,please")
+	shows("lobby: the operator has ended your connection; /join lobby goes back")
+	bob.until(t, "* ann left")
+	fmt.Fprintln(in, "/join lobby\nback again")
+	shows("back again")
+	joined := 0
+	for l := ""; !strings.Contains(l, "<ann> back again"); {
+		if l, err = bob.in.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(l, "ann joined") {
+			joined++
+		}
+	}
+	if joined != 1 {
+		t.Errorf("joined %d times", joined)
 	}
 }

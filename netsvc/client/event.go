@@ -30,6 +30,10 @@ const (
 	Gap     Type = "gap"     // lines may be missing here, Text says why
 )
 
+// Kicked is the code by which an operator has ended the connection. A program that a
+// person uses does not go back by itself: Room.Close.
+const Kicked = "kicked"
+
 // Event is something that happens in a room. Fields that do not belong to its
 // type are empty.
 type Event struct {
@@ -41,6 +45,7 @@ type Event struct {
 	Nick    string    `json:"nick"`
 	Members int       `json:"members"`
 	Count   int       `json:"-"`
+	Code    string    `json:"code"` // Kicked, of the notice that ends a connection and of Offline
 	Text    string    `json:"text"`
 	Own     bool      `json:"-"` // this member's, by its nick
 
@@ -87,7 +92,6 @@ type frame struct {
 	Event
 	Since   time.Time `json:"since"`
 	Command string    `json:"command"`
-	Code    string    `json:"code"`
 	Count   int       `json:"count"`
 	Newest  uint64    `json:"newest"`
 	Oldest  uint64    `json:"oldest"`

@@ -183,6 +183,30 @@ func TestFrom(t *testing.T) {
 	}
 }
 
+// A member that the operator ends is told so apart from all other ends.
+func TestKicked(t *testing.T) {
+	s := newServer(t)
+	s.create("lobby")
+	ann := join(t, s.dial(nil), "lobby", client.JoinOptions{Nick: "ann"})
+	next(t, ann, client.Live)
+	here := s.svc.Who("ann")
+	if len(here) != 1 {
+		t.Fatal(here)
+	}
+	if n, err := s.svc.Kick([]uint64{here[0].ID}, "enough"); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if ev := next(t, ann, client.Notice); ev.Code != client.Kicked || ev.Text != "lobby: enough" {
+		t.Errorf("%+v", ev)
+	}
+	if ev := next(t, ann, client.Offline); ev.Code != client.Kicked || ev.Text != "enough" {
+		t.Errorf("%+v", ev)
+	}
+	if err := ann.Err(); err != nil {
+		t.Error("a program may go back:", err)
+	}
+}
+
 // The server goes and comes back under a reader and a writer.
 func TestRestart(t *testing.T) {
 	s := newServer(t)

@@ -61,6 +61,9 @@ func (r *Room) run(first chan<- error) {
 		r.live = false
 		r.mu.Unlock()
 		pause := min(firstPause<<min(tries, 20), lastPause)
+		if refusal != nil && refusal.Code == Kicked {
+			pause = lastPause // it is meant
+		}
 		t := time.NewTimer(pause/2 + rand.N(pause/2))
 		select {
 		case <-t.C:
@@ -82,6 +85,7 @@ type session struct {
 
 	// Owned by read.
 	word string // the last text or notice, if nothing else came behind it
+	code string // of that notice
 
 	// Guarded by Room.mu.
 	greeted  bool   // the port has named the room
@@ -157,7 +161,11 @@ func (r *Room) connect(joined func()) error {
 		if errors.As(err, &op) {
 			why = op.Err // without the addresses
 		}
-		r.say(Offline, why.Error())
+		ev := Event{Type: Offline, Time: time.Now().UTC(), Text: why.Error()}
+		if refusal := (*Error)(nil); errors.As(err, &refusal) {
+			ev.Code = refusal.Code
+		}
+		r.put(ev)
 	}
 	return err
 }

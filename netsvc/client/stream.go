@@ -40,6 +40,8 @@ func (s *session) read() error {
 	for {
 		line, err := readLine(in)
 		switch {
+		case err != nil && s.code == Kicked:
+			return &Error{Code: Kicked, Text: s.word}
 		case errors.Is(err, io.EOF) && s.word != "":
 			return dropped(s.word) // what it said last is why
 		case errors.Is(err, io.EOF):
@@ -122,8 +124,9 @@ func (s *session) greeting(line string) error {
 // take deals with what the server sent.
 func (s *session) take(f *frame) error {
 	r := s.room
-	s.word = ""
+	s.word, s.code = "", ""
 	if f.Type == Notice {
+		s.code = f.Code
 		_, s.word, _ = strings.Cut(f.Text, ": ")
 		s.word = cmp.Or(s.word, f.Text)
 	}

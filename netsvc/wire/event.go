@@ -38,7 +38,7 @@ type Event struct {
 	Since   time.Time // when the member came
 	Members int       // how many are here after a join or a leave
 	Command string    // that an ok or an error answers
-	Code    string    // of an error
+	Code    string    // of an error; why the connection ends, of a notice
 	Count   *int      // how many lines follow an ok; nil: it does not say
 	Newest  uint64    // the newest sequence number; 0: it does not say
 	Oldest  uint64    // the oldest that is kept, if what was asked for is older
