@@ -89,7 +89,7 @@ func (k *direct) take(l *loop, buf []byte, toEnd bool) {
 			k.goReadOn()
 			return
 		case c != "":
-			go m.finish(c)
+			k.goFinish(c)
 			return
 		}
 		m.flushAll()
@@ -116,7 +116,15 @@ func (k *direct) last(err error) {
 		m.park()
 		return
 	}
-	go m.finish(c)
+	k.goFinish(c)
+}
+
+// goFinish ends the member and lets the rest be done. What has ended it is read and
+// gone: it is ended here, before Freeze takes the reader to have stopped, or another
+// process would have a member that waits for ever for what its /quit does.
+func (k *direct) goFinish(c Cause) {
+	k.m.end(c)
+	go k.m.finish(c)
 }
 
 // readOn handles the member's leftover and then reads on, in a goroutine that
@@ -127,7 +135,7 @@ func (k *direct) readOn() {
 	defer m.recovered()
 	switch c := m.readOn(); {
 	case c != "":
-		go m.finish(c)
+		k.goFinish(c)
 		return
 	case m.left != nil:
 		m.park()
@@ -154,16 +162,18 @@ func (k *direct) movable() bool { return true }
 func (k *direct) wakeReader() {
 	if acquire(&k.m.reading) {
 		go k.m.finish("")
+	} else {
+		k.m.readAgain() // nobody makes a server go on that has been left
 	}
 }
 
 func (k *direct) abort() { unix.Shutdown(k.fd, unix.SHUT_RDWR) }
 
-// park leaves reading to who makes the server go on, which may just have been
-// done.
+// park leaves reading to who makes the server go on, or ends the member, which may
+// just have been done.
 func (m *Member) park() {
 	m.parked.Store(true)
-	if !m.room.svc.still.frozen.Load() {
+	if !m.room.svc.still.frozen.Load() || m.hasEnded() {
 		m.readAgain()
 	}
 }

@@ -144,6 +144,13 @@ func (s *Service) Abandon(within time.Duration) {
 	defer cancel()
 	close(s.still.moved)
 	s.leaveGiven()
+	for _, l := range s.loops.each {
+		for _, k := range l.more { // whose turn does not come any more
+			if !k.m.movable() {
+				k.m.park()
+			}
+		}
+	}
 	for _, r := range s.all() {
 		r.letOthersGo()
 	}

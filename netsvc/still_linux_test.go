@@ -173,3 +173,93 @@ func TestChangesOfAProcessThatIsLeft(t *testing.T) {
 		t.Error("the server does not go on:", err)
 	}
 }
+
+// A member that says /quit just when the server is brought to a stand has ended, and
+// is handed over as such: what it said is read, and is not read again elsewhere.
+func TestQuitWhileTheServerStands(t *testing.T) {
+	s := stillService(t)
+	r, err := s.room("lobby")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.port()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	in := bufio.NewReader(c)
+	if l, err := in.ReadString('\n'); !strings.Contains(l, "you are guest-1") {
+		t.Fatal(l, err)
+	}
+	m := r.present()[0]
+	s.still.altering.Lock() // Freeze has it, and waits for the loops
+	io.WriteString(c, "/quit\n")
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err = until(ctx, func() bool { return m.why() == left })
+	s.still.altering.Unlock()
+	if err != nil {
+		t.Error("it has said /quit, and is there")
+	}
+	if _, err := io.ReadAll(in); err != nil {
+		t.Error(err)
+	}
+}
+
+// A member waits for its allowance when the server is brought to a stand, and its room
+// is deleted just then: that ends in the process that is left, too.
+func TestDeletionInAProcessThatIsLeft(t *testing.T) {
+	s := stillService(t)
+	r, err := s.room("lobby")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := *s.opts()
+	o.LinesPerSecond, o.Burst = 0.01, 1
+	s.options.Store(&o)
+	c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.port()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	in := bufio.NewReader(c)
+	io.WriteString(c, "one\ntwo\nthree\n")
+	for l := ""; l != "<guest-1> one\n"; {
+		if l, err = in.ReadString('\n'); err != nil {
+			t.Fatal(l, err)
+		}
+	}
+	m := r.present()[0]
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := until(ctx, m.slowed.Load); err != nil {
+		t.Fatal("it does not wait for its allowance")
+	}
+	end := s.alter() // the deletion begins
+	frozen := make(chan error)
+	go func() { frozen <- s.Freeze(ctx) }()
+	if err := until(ctx, m.parked.Load); err != nil {
+		t.Fatal("it is not parked")
+	}
+	deleted := make(chan error, 1)
+	go func() { deleted <- s.remove(end, "lobby", "", "", func(*Room) error { return nil }) }()
+	if err := <-frozen; err != nil {
+		t.Fatal(err)
+	}
+	close(s.still.moved)
+	select {
+	case err := <-deleted:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-ctx.Done():
+		t.Error("the deletion does not end")
+	}
+	s.still.moved = make(chan struct{})
+	s.Thaw()
+	if all, err := io.ReadAll(in); err != nil || !strings.HasSuffix(string(all), "* lobby: chat room being deleted\n") {
+		t.Errorf("%q, %v", all, err)
+	}
+}
