@@ -12,9 +12,10 @@ BIN         ?= bin
 DOC         := $(PREFIX)/share/doc/roomd
 packaging   := cmd/roomd/packaging
 KILLS       ?= 2000
+ABUSE       ?= 172000
 FUZZTERMINAL ?= 10m
 
-.PHONY: clients help run build man install deb try-deb upgrades test test-386 check fmt vet lint cross fuzz fuzz-terminal hostile storm soak bench bench-peers bench-growth microbench
+.PHONY: abuse clients help run build man install deb try-deb upgrades test test-386 check fmt vet lint cross fuzz fuzz-terminal hostile storm soak bench bench-peers bench-growth microbench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,11 +94,14 @@ cross:
 test-386:
 	@test "$$($(GO) env GOARCH)" != amd64 || GOARCH=386 $(GO) test ./store/... ./netsvc/wire ./netsvc/roomlog
 
-hostile: ## 60 s of more than thirty kinds of bad clients at once, against 200 good members
-	ROOMD_HOSTILE=60s $(GO) test -count=1 -v -timeout 10m -run '^(TestHostile|TestGuessing)$$' ./cmd/roomd
+hostile: ## 60 s of more than forty kinds of bad clients at once, against 200 good members; 10,000 that read nothing
+	ROOMD_HOSTILE=60s $(GO) test -count=1 -v -timeout 20m -run '^(TestHostile|TestGuessing|TestGreedyClients)$$' ./cmd/roomd
 
 storm: ## 10 minutes of reloads, upgrades, signals and stops in random order, with the race detector; STORM=-storm.seed=N repeats one
 	$(GO) test -race -count=1 -v -timeout 20m -run '^TestStorm$$' ./cmd/roomd -storm 10m $(STORM)
+
+abuse: ## ABUSE (default 172000) random operations of clients and operators, with an upgrade every 4 s and the race detector
+	$(GO) test -race -count=1 -v -timeout 60m -run '^TestAbuse$$' ./cmd/roomd -abuse $(ABUSE) -abuse.upgrade 4s
 
 fuzz: ## run each fuzz target for FUZZTIME (default 20s)
 	@for p in $$($(GO) list ./...); do \

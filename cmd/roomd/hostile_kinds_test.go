@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -92,6 +93,58 @@ func (a *attacker) pour(port int, text string, reads bool) {
 	}
 }
 
+// many does something from one address after the other, four times, as those that
+// have whole networks do.
+func (a *attacker) many(round func(a *attacker)) {
+	for range 4 {
+		b := *a
+		b.from = net.IPv4(127, 1, byte(a.random.IntN(250)), byte(1+a.random.IntN(250)))
+		round(&b)
+	}
+}
+
+// ask makes a request of the master port and returns the answer to it.
+func (a *attacker) ask(master int, request string) (answer string) {
+	c := a.dial(master)
+	if c == nil {
+		return ""
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second)) // a deletion waits for its members
+	fmt.Fprintln(c, request)
+	answer, _ = bufio.NewReader(c).ReadString('\n')
+	return answer
+}
+
+// inRoom makes a room, does something with its port, and has the room deleted
+// meanwhile or after it.
+func (a *attacker) inRoom(master int, meanwhile bool, round func(port int)) {
+	name := fmt.Sprint("own-", a.random.IntN(1e6))
+	var port int
+	if n, _ := fmt.Sscanf(a.ask(master, "CREATE "+name), "OK "+name+" %d", &port); n != 1 {
+		return
+	}
+	if !meanwhile {
+		round(port)
+		a.ask(master, "DELETE "+name)
+		return
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		a.ask(master, "DELETE "+name)
+	}()
+	for a.ctx.Err() == nil {
+		round(port)
+		select {
+		case <-gone:
+			return
+		default:
+		}
+	}
+	<-gone
+}
+
 // hold keeps some connections open, each of which sends text and then nothing.
 func (a *attacker) hold(port, n int, text string) {
 	var held []net.Conn
@@ -120,6 +173,31 @@ func (a *attacker) dribble(port int, text string) {
 		}
 	}
 }
+
+// asks has some members ask for something all the time, less often than they may,
+// and read the answers.
+func (a *attacker) asks(port, n int, text string) {
+	var all []net.Conn
+	for range n {
+		if c := a.dial(port); c != nil {
+			go io.Copy(io.Discard, c)
+			all = append(all, c)
+		}
+	}
+	for range 40 {
+		if !a.rest(60 * time.Millisecond) {
+			break
+		}
+		for _, c := range all {
+			io.WriteString(c, text)
+		}
+	}
+	for _, c := range all {
+		c.Close()
+	}
+}
+
+func (a *attacker) either(texts ...string) string { return texts[a.random.IntN(len(texts))] }
 
 func (a *attacker) reset(port int, text string) {
 	c := a.dial(port)
@@ -206,6 +284,66 @@ func kinds(master, lobby, den, mud int) []kind {
 		{"guesses of a password", `roomd_passwords_total{outcome="wrong"}`, func(a *attacker) { a.say(den, "/pass a\n/pass b\n/pass c\n") }},
 		{"guesses in a hurry", `roomd_passwords_total{outcome="held"}`, func(a *attacker) { a.say(den, "/pass a\n/pass b\n/pass c\n") }},
 		{"silence before a password", "roomd_connections_accepted_total", func(a *attacker) { a.hold(den, 20, "/who\n") }},
+		{"connections to a room that is being deleted", `roomd_members_ended_total{cause="room deleted"}`, func(a *attacker) {
+			a.inRoom(master, true, func(port int) {
+				if c := a.dial(port); c != nil { // a member, or refused, or in the backlog
+					c.(*net.TCPConn).SetLinger(0)
+					context.AfterFunc(a.ctx, func() { c.Close() })
+				}
+			})
+		}},
+		{"deletions with members that do not read", `roomd_members_ended_total{cause="room deleted"}`, func(a *attacker) {
+			var stuck []net.Conn
+			a.inRoom(master, false, func(port int) {
+				for range 5 {
+					if c := a.dial(port); c != nil {
+						io.WriteString(c, strings.Repeat(long[:1000]+"\n/history 1000\n", 20))
+						stuck = append(stuck, c)
+					}
+				}
+			})
+			for _, c := range stuck {
+				c.Close()
+			}
+		}},
+		{"rooms that are made, filled and deleted", `roomd_members_ended_total{cause="room deleted"}`, func(a *attacker) {
+			a.inRoom(master, false, func(port int) {
+				if c := a.dial(port); c != nil {
+					go io.WriteString(c, strings.Repeat(long[:4000]+"\n", 30)+"/raw\n")
+					c.SetReadDeadline(time.Now().Add(2 * time.Second))
+					io.CopyN(io.Discard, c, 30*4000)
+				}
+			})
+		}},
+		{"empty rooms", "roomd_requests_slowed_total", func(a *attacker) {
+			name := fmt.Sprint("empty-", a.random.IntN(10))
+			a.say(master, strings.Repeat(fmt.Sprintf("CREATE %s\nDELETE %s\n", name, name), 20))
+		}},
+		{"/who by many who do not read", "roomd_members_slowed_total", func(a *attacker) { a.hold(lobby, 20, strings.Repeat("/who\n", 300)) }},
+		{"LIST by many who do not read", "roomd_requests_slowed_total", func(a *attacker) { a.hold(master, 20, strings.Repeat("LIST\n", 50)) }},
+		{"/who and /history within the allowance", "roomd_written_bytes_total", func(a *attacker) { a.asks(lobby, 15, a.either("/who\n", "/history 1000\n")) }},
+		{"long histories, and a reset", `roomd_members_ended_total{cause="vanished"}`, func(a *attacker) {
+			for range 5 {
+				a.reset(mud, "/history 10000\n")
+			}
+		}},
+		{"half closes, read slowly", `roomd_members_ended_total{cause="left"}`, func(a *attacker) {
+			c := a.dial(mud)
+			if c == nil {
+				return
+			}
+			defer c.Close()
+			io.WriteString(c, strings.Repeat("/history 10000\n", 20))
+			c.(*net.TCPConn).CloseWrite()
+			for b := make([]byte, 3<<10); a.rest(200 * time.Millisecond); {
+				if _, err := c.Read(b); err != nil {
+					return
+				}
+			}
+		}},
+		{"guesses from many addresses", `roomd_passwords_total{outcome="wrong"}`, func(a *attacker) {
+			a.many(func(a *attacker) { a.say(den, "/pass a\n/pass b\n/pass c\n") })
+		}},
 		{"half closes", `roomd_members_ended_total{cause="left"}`, func(a *attacker) {
 			if c := a.dial(mud); c != nil {
 				io.WriteString(c, "half")

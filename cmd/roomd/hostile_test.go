@@ -193,7 +193,7 @@ func (p *process) use(room int) {
 	all.Wait()
 }
 
-// More than thirty kinds of bad clients at once, while 200 good members talk: no
+// More than forty kinds of bad clients at once, while 200 good members talk: no
 // good line is lost or late, nothing is left of the attack but its counts, and
 // every kind of it can be seen in them. ROOMD_HOSTILE=60s makes it long (make
 // hostile).
@@ -293,7 +293,11 @@ log.level = "warn"
 		}
 		return names
 	}
-	p.least(metrics, attack)
+	// Another process takes over in the middle of it.
+	p.least(metrics, attack/2)
+	u := p.upgrade()
+	t.Logf("an upgrade during the attack: %d members, pause %s of %s", u.Members, u.Pause, u.Took)
+	p.least(metrics, attack/2)
 	var during map[string]float64
 	for until := time.Now().Add(patience); ; {
 		if during = p.metrics(metrics); len(unseen(during)) == 0 || time.Now().After(until) {
@@ -343,7 +347,7 @@ log.level = "warn"
 	// What is left: the members, and the memory they take. Who sent a flood and went
 	// is heard at its allowance, for minutes, unless the operator ends that.
 	for i, k := range all {
-		if strings.HasPrefix(k.name, "a flood of lines") {
+		if strings.HasPrefix(k.name, "a flood of lines") || strings.HasPrefix(k.name, "/who by many") {
 			if _, errs, status := p.admin("ban", fmt.Sprint("127.0.1.", i+1), "--yes"); status != 0 {
 				t.Errorf("ban: %d, %s", status, errs)
 			}
