@@ -246,7 +246,11 @@ func (s *Server) remove(id uint64, name, say string, purge bool, audit ...store.
 	if !purge {
 		return nil
 	}
-	if err := s.Service.Purge(fmt.Sprintf("#%d", id)); err != nil {
+	err := s.Service.Purge(fmt.Sprintf("#%d", id))
+	if code, _, _ := netsvc.Refusal(err); code == "no-room" {
+		return nil // the trash has not kept it
+	}
+	if err != nil {
 		return refuse("refused", "%s is deleted, and it is still in the trash; purge tries again: %v", name, err)
 	}
 	return nil

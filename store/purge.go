@@ -110,8 +110,12 @@ func (s *Store) Drained(room uint64) error {
 // first before the others.
 func (s *Store) planPurge() {
 	t, most := &s.trash, s.keep().TrashBytes
-	for len(t.kept) > s.opts.TrashRooms || most > 0 && t.bytes > most {
+	early := 0
+	for ; len(t.kept) > s.opts.TrashRooms || most > 0 && t.bytes > most; early++ {
 		t.purgeOldest()
+	}
+	if early > 0 && s.opts.Evicted != nil {
+		s.opts.Evicted(early)
 	}
 	s.aging = s.aging || t.any()
 	if t.purging() {

@@ -139,6 +139,8 @@ func TestTrashBounds(t *testing.T) {
 		"none":  {Options{Trash: time.Hour}, []string{"r7", "r6", "r5", "r4", "r3", "r2", "r1", "r0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			early := 0
+			try.opts.Evicted = func(rooms int) { early += rooms }
 			s := open(t, dbPath(t), try.opts)
 			for i := range 8 {
 				room := s.room(fmt.Sprint("r", i), 9000+i)
@@ -156,6 +158,9 @@ func TestTrashBounds(t *testing.T) {
 			}
 			if n := s.keys(); n["rooms"] != len(try.want) || n["heads"] != len(try.want) || n["lines"] != len(try.want) {
 				t.Errorf("%v", n)
+			}
+			if early != 8-len(try.want) {
+				t.Errorf("%d are said to have gone early, of 8, and %d are left", early, len(try.want))
 			}
 			s.reopen()
 			// One that comes back and goes again was deleted last.
@@ -404,6 +409,38 @@ func TestPurgeGoesOn(t *testing.T) {
 	s.settled()
 	if now := s.keys(); now["rooms"] != 0 || now["blocks"] != 0 {
 		t.Errorf("%v", now)
+	}
+}
+
+// Rooms are looked at in steps, too, and each of them is.
+func TestRoundInSteps(t *testing.T) {
+	const rooms = 1000
+	made := open(t, dbPath(t), Options{})
+	var records []Room
+	for i := range rooms {
+		records = append(records, Room{Name: fmt.Sprint("r", i), Key: fmt.Sprint("r", i), Port: 9000 + i})
+	}
+	all, err := made.CreateAll(records)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range all {
+		made.fill(r.ID, 1)
+	}
+	made.stop()
+	s := rest(t, made.path, Options{Age: time.Minute})
+	s.planTidy(time.Now().Add(time.Hour))
+	for left, more := len(s.round), true; more; {
+		more = s.chore()
+		if looked := left - len(s.round); looked > sweepBlocks {
+			t.Fatalf("a step looks at %d rooms", looked)
+		}
+		left = len(s.round)
+	}
+	for _, r := range all {
+		if st, err := s.Stat(r.ID); err != nil || st.Lines != 0 {
+			t.Fatalf("room %d: %+v, %v", r.ID, st, err)
+		}
 	}
 }
 

@@ -113,6 +113,10 @@ type Options struct {
 	// refused because the disk is full, and when the next change is kept. It must
 	// not block, nor call the store.
 	Filled func(full bool)
+	// Evicted, if not nil, is called on the committer's goroutine when rooms have to
+	// leave the trash before their time, as it is full, with how many. It must not
+	// block, nor call the store.
+	Evicted func(rooms int)
 	// Jumped, if not nil, is called on the committer's goroutine when the wall
 	// clock has jumped ahead while there is something that can get too old: for
 	// an hour the jump does not count. It must not block, nor call the store.
@@ -210,6 +214,7 @@ type Store struct {
 	chores    []chore
 	waiting   map[chore]bool // which chores there are
 	trash     trash
+	round     []uint64     // rooms that planTidy has not looked at yet
 	aging     bool         // there may be something that gets too old
 	clock     clock        // says what does
 	posts     []*Post      // space for a batch

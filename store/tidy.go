@@ -1,6 +1,8 @@
 package store
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -17,6 +19,7 @@ const (
 	choreAge                    // hide lines older than Options.Age
 	choreSweep                  // take hidden lines out of the database
 	chorePurge                  // remove deleted rooms; of no room
+	choreLook                   // look at the next rooms of Store.round; of no room
 )
 
 // chore is housekeeping for one room, done in steps by the committer. A step is a
@@ -25,7 +28,7 @@ const (
 type chore struct {
 	room   uint64
 	kind   choreKind
-	before int64 // choreAge: lines older than this go, in microseconds
+	before int64 // choreAge: lines older than this go; choreLook: the time; in microseconds
 }
 
 // overfull leaves a margin, so that a busy room is not trimmed line by line.
@@ -133,6 +136,8 @@ func (s *Store) tidyRoom(c chore) (more bool, blocks int, err error) {
 	case chorePurge:
 		more, err = s.purgeStep()
 		return more, sweepBlocks, err
+	case choreLook:
+		return s.lookStep(time.UnixMicro(c.before)), sweepBlocks, nil
 	case choreSweep:
 		more, err = s.sweepStep(c.room)
 		return more, sweepBlocks, err
@@ -170,7 +175,18 @@ func (s *Store) planTidy(now time.Time) {
 	s.trash.expire(now.Add(-s.keep().Trash).UnixMicro())
 	s.planPurge()
 	s.aging = s.trash.any()
-	for _, h := range s.heads {
-		s.planRoom(h, now, true)
+	s.round = slices.AppendSeq(s.round[:0], maps.Keys(s.heads))
+	s.addChore(chore{kind: choreLook, before: now.UnixMicro()})
+}
+
+// lookStep plans what is to be done in the next rooms of a round.
+func (s *Store) lookStep(now time.Time) (more bool) {
+	n := min(len(s.round), sweepBlocks)
+	for _, id := range s.round[:n] {
+		if h := s.heads[id]; h != nil {
+			s.planRoom(h, now, true)
+		}
 	}
+	s.round = s.round[n:]
+	return len(s.round) > 0
 }

@@ -232,6 +232,14 @@ func (s *server) open() (err error) {
 		// sd_notify(3): the start may take so much longer, from now on.
 		s.manager.tell(fmt.Sprintf("STATUS=rewriting the database: %d %%", hundredths(done, total)), "EXTEND_TIMEOUT_USEC=60000000")
 	}
+	var evicted int // rooms, not told of yet
+	var told time.Time
+	options.Evicted = func(rooms int) {
+		if evicted += rooms; time.Since(told) > time.Minute { // who makes and deletes rooms in a loop is not to fill the log
+			s.log.Warn("the trash is full: rooms that were deleted first are removed before rooms.trash is over", "rooms", evicted)
+			evicted, told = 0, time.Now()
+		}
+	}
 	options.Jumped = func(by time.Duration) {
 		s.log.Warn("the clock has gone ahead without us (it was set, or the server or the machine was asleep): lines and rooms in the trash age by that in an hour, and not at all if it is set back before", "by", by.Round(time.Second))
 	}
