@@ -205,7 +205,7 @@ func (a *adoption) room(st roomState, fds []int) error {
 	r.creator, r.guests, r.spoke, r.binding = st.Creator, st.Guests, st.Spoke, st.Binding
 	r.rate, r.coming = rate{st.Rate, time.Now()}, time.Now().Add(st.Coming)
 	if l := r.lock.Load(); l != nil {
-		l.inside, l.guessed = st.Inside, st.Guessed
+		a.gate.restoreLock(l, st.Inside, st.Guessed)
 	}
 	ln, err := a.doors(st.Addrs, fds)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"time"
 
@@ -92,10 +91,15 @@ func (u *guesser) failed(now time.Time) time.Duration {
 	if !u.doubted(now) {
 		u.wrong = 0
 	}
-	wait := min(guessPause<<min(u.wrong, 20), guessLonger)
 	u.wrong++
+	wait := guessWait(u.wrong)
 	u.lately, u.until = now, now.Add(wait)
 	return wait
+}
+
+// guessWait is how long the next password has to wait after so many wrong ones.
+func guessWait(wrong int) time.Duration {
+	return min(guessPause<<min(wrong-1, 20), guessLonger)
 }
 
 // guess is a password that may be looked at. It has the turn of its address, and
@@ -241,58 +245,6 @@ func (r *Room) remember(a netip.Addr) {
 		r.svc.mu.Unlock()
 		r.svc.gate.remember(time.Now(), l, a, rooms)
 	}
-}
-
-// guessState is what is handed over of a guesser.
-type guessState struct {
-	Wrong  int       `json:"wrong"`
-	Until  time.Time `json:"until"`
-	Lately time.Time `json:"lately"`
-}
-
-// state is what addresses and networks have guessed and paid.
-func (g *gate) state(now time.Time) (all map[netip.Prefix]guessState, paid map[netip.Prefix]time.Time) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	all, paid = make(map[netip.Prefix]guessState), make(map[netip.Prefix]time.Time)
-	for k, u := range g.guesses {
-		select {
-		case u.turn <- struct{}{}:
-			if u.doubted(now) {
-				all[k] = guessState{u.wrong, u.until, u.lately}
-			}
-			<-u.turn
-		default: // it stays behind
-		}
-	}
-	for k, full := range g.networks.rest {
-		if full.After(now) {
-			paid[k] = full
-		}
-	}
-	return all, paid
-}
-
-// restore takes over what state gave.
-func (g *gate) restore(all map[netip.Prefix]guessState, paid map[netip.Prefix]time.Time) {
-	for k, st := range all {
-		u := g.guesser(k)
-		u.wrong, u.until, u.lately = st.Wrong, st.Until, st.Lately
-		g.unuse(u)
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.networks.rest = paid
-}
-
-// lockState is who is known of a room, and what strangers have paid.
-func (g *gate) lockState(l *lock) (inside map[netip.Prefix]time.Time, guessed time.Time) {
-	if l == nil {
-		return nil, guessed
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return maps.Clone(l.inside), l.guessed
 }
 
 // turn waits until an address may have a password compared, or be told that it

@@ -2,8 +2,10 @@ package netsvc
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -221,6 +223,62 @@ func TestInsideIsBounded(t *testing.T) {
 	if n := len(l.inside); n > mostAddresses/64 {
 		t.Errorf("%d are known", n)
 	}
+}
+
+// What is handed over is the same on the other side, and there may be much of it.
+func TestGuessesAreHandedOver(t *testing.T) {
+	inSynctest(t, func(g guessers) {
+		four := netip.MustParseAddr("192.0.2.7")
+		for range 3 {
+			g.give(four, false)
+		}
+		for n := range mostAddresses {
+			g.s.gate.remember(time.Now(), g.l, sixes(n), 1)
+		}
+		g.attack(time.Minute, sixes, 1000)
+		guesses, paid := g.s.gate.state(time.Now())
+		inside, guessed := g.s.gate.lockState(g.l)
+		if n := len(inside); n != mostAddresses*noteBytes {
+			t.Errorf("%d bytes of addresses that were inside", n)
+		}
+		// As JSON, as it goes.
+		b, err := json.Marshal([]notes{guesses, paid, inside})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []notes
+		if err := json.Unmarshal(b, &got); err != nil {
+			t.Fatal(err)
+		}
+		var to gate
+		l := newLock("x")
+		to.restore(got[0], got[1])
+		to.restoreLock(l, got[2], guessed)
+		again, paidAgain := to.state(time.Now())
+		insideAgain, guessedAgain := to.lockState(l)
+		for i, both := range [][2]notes{{guesses, again}, {paid, paidAgain}, {inside, insideAgain}} {
+			was, is := both[0].sorted(), both[1].sorted()
+			if !slices.Equal(was, is) || len(was) == 0 {
+				t.Errorf("%d: %d are handed over, and %d are there", i, len(was), len(is))
+			}
+		}
+		if !guessedAgain.Equal(guessed) {
+			t.Error("the room has paid", guessed, guessedAgain)
+		}
+		was, is := g.s.gate.guesses[block(four)], to.guesses[block(four)]
+		if is == nil || is.wrong != 3 || !is.until.Equal(was.until) || to.networks.rest[networks(four)[0].prefix].IsZero() {
+			t.Errorf("%+v is %+v", was, is)
+		}
+	})
+}
+
+// sorted are the notes one by one.
+func (b notes) sorted() (all []string) {
+	for part := range slices.Chunk(b, noteBytes) {
+		all = append(all, string(part))
+	}
+	slices.Sort(all)
+	return all
 }
 
 // A server that is to stand still does not wait for a guess that is held, or for the

@@ -20,8 +20,8 @@ type serviceState struct {
 	Listen   []netip.Addr  `json:"listen,omitempty"`
 	Port     int           `json:"port,omitempty"` // the master port
 
-	Guesses  map[netip.Prefix]guessState `json:"guesses,omitempty"`
-	Networks map[netip.Prefix]time.Time  `json:"networks,omitempty"` // of guessers, and what they have paid
+	Guesses  notes `json:"guesses,omitempty"`
+	Networks notes `json:"networks,omitempty"` // of guessers, and what they have paid
 
 	// What addresses have done of what they may, as pace.state gives it.
 	Connects map[netip.Prefix]time.Duration `json:"connects,omitempty"`
@@ -41,8 +41,8 @@ type roomState struct {
 	Lost    []string         `json:"lost,omitempty"` // nicks that cannot be handed over
 	Rosters []*roster        `json:"rosters,omitempty"`
 
-	Inside  map[netip.Prefix]time.Time `json:"inside,omitempty"` // of a room with a password: who was
-	Guessed time.Time                  `json:"guessed,omitzero"`
+	Inside  notes     `json:"inside,omitempty"` // of a room with a password: who was
+	Guessed time.Time `json:"guessed,omitzero"`
 
 	Coming time.Duration `json:"coming,omitempty"` // until comingsOnce is whole again
 }
