@@ -96,7 +96,7 @@ func stop(c *call) error {
 		return err
 	}
 	c.looked = true // it is in the audit before the database is closed
-	c.plans.forget(0)
+	c.plans.forget(c.plans.at(0))
 	c.halt(c.caller, c.line)
 	return nil
 }

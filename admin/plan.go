@@ -248,7 +248,7 @@ func (s *Server) tell(room uint64, text string) {
 	_, _ = s.Service.Say(name, text) // it may have gone since
 }
 
-// take removes a plan that is due, and reports false if it has been called off.
+// take removes a plan, and reports false if it has been called off or replaced.
 func (q *plans) take(p *plan) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -259,22 +259,25 @@ func (q *plans) take(p *plan) bool {
 	return true
 }
 
-// of returns when a room is to be deleted, or the server to stop; zero: no plan.
-func (q *plans) of(room uint64) time.Time {
+// at is the plan of a room, or of the stop; nil: none.
+func (q *plans) at(room uint64) *plan {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if p := q.all[room]; p != nil {
+	return q.all[room]
+}
+
+// of returns when a room is to be deleted, or the server to stop; zero: no plan.
+func (q *plans) of(room uint64) time.Time {
+	if p := q.at(room); p != nil {
 		return p.Due.UTC()
 	}
 	return time.Time{}
 }
 
-// forget ends the plan of a room that has been deleted: on disk it has none.
-func (q *plans) forget(room uint64) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if p := q.all[room]; p != nil {
-		delete(q.all, room)
+// forget ends a plan, if there is one, that is on disk no more: its room has been
+// deleted since.
+func (q *plans) forget(p *plan) {
+	if p != nil && q.take(p) {
 		p.end()
 	}
 }

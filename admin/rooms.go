@@ -33,13 +33,12 @@ var roomCommands = []command{
 		if err := c.would("the room %s would come back", gone.Name); err != nil {
 			return err
 		}
-		info, err := c.Service.Restore(c.args[0])
+		old := c.plans.at(gone.ID) // somebody else had deleted it before it was due
+		info, err := c.Service.Restore(fmt.Sprintf("#%d", gone.ID))
 		if err != nil {
 			return err
 		}
-		if r, err := c.Service.Room(info.Name); err == nil {
-			c.plans.forget(r.ID) // somebody else had deleted it before it was due
-		}
+		c.plans.forget(old)
 		return c.out.text("the room %s is back on port %d", info.Name, info.Port)
 	}},
 	{name: "purge", args: "ROOM", short: "remove a deleted room for good", example: "purge dev", changes: true,
@@ -239,10 +238,11 @@ func deleteRoom(c *call) error {
 
 // remove deletes a room, and what was planned for it.
 func (s *Server) remove(id uint64, name, say string, purge bool, audit ...store.Audit) error {
+	old := s.plans.at(id)
 	if err := s.Service.Remove(name, say, audit...); err != nil {
 		return err
 	}
-	s.plans.forget(id)
+	s.plans.forget(old)
 	if !purge {
 		return nil
 	}
