@@ -17,7 +17,11 @@ const (
 // sent who have closed their side since, or are gone: nobody tells them to send it
 // again. Theirs is held back by no allowance. Everything goes on meanwhile.
 func (s *Service) lastWords() {
-	close(s.lastCall)
+	select {
+	case <-s.lastCall: // Stop is called again
+	default:
+		close(s.lastCall)
+	}
 	for _, r := range s.all() {
 		r.mu.Lock()
 		for _, m := range r.members {
