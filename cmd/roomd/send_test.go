@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -226,6 +227,23 @@ func TestLineBytesAreTheServers(t *testing.T) {
 		}
 		if texts := p.texts("lobby"); len(texts) == 0 || texts[len(texts)-1] != c.kept {
 			t.Errorf("%q is %q", c.line, texts)
+		}
+	}
+}
+
+// A byte order mark at the beginning of what is piped in is no part of the first
+// line. One in the middle is.
+func TestByteOrderMarkOfAFile(t *testing.T) {
+	p := newProcess(t, fast)
+	p.start()
+	var want []string
+	for _, words := range [][]string{{"send", "lobby"}, {"chat", "lobby"}} {
+		if _, errs, status := p.does("\ufeffhello\n\ufeffagain\n", words...); status != exitDone {
+			t.Errorf("%q: %d %s", words, status, errs)
+		}
+		want = append(want, "hello", "\ufffdagain")
+		if got := p.texts("lobby"); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", words, got, want)
 		}
 	}
 }
