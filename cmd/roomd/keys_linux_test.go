@@ -95,10 +95,10 @@ func TestEditorSurvives(t *testing.T) {
 						defer func() { close(over); <-talks }()
 					}
 					// Each key is taken before the next comes.
-					s.until("raw", func() bool { return s.termios() != s.before })
+					eventually(t, "raw", func() bool { return s.termios() != s.before })
 					for _, key := range append(r.keys, "\x05", "\x15", fmt.Sprintf("%sstill here %d\r", do, i)) {
 						s.types(key)
-						s.until(fmt.Sprintf("%q is taken", key), s.taken)
+						eventually(t, fmt.Sprintf("%q is taken", key), s.taken)
 					}
 					c.until(t, fmt.Sprint("still here ", i))
 					c.Close()

@@ -140,9 +140,8 @@ func (p *process) configured() string { return configVar + "=" + filepath.Join(p
 // processes there are, what a server says of itself.
 func await(t testing.TB, lacks func() string) {
 	t.Helper()
-	look := time.NewTicker(10 * time.Millisecond)
-	defer look.Stop()
-	for end := time.Now().Add(patience); ; <-look.C {
+	const longest = 20 * time.Millisecond // between two looks: some cost a process
+	for end, pause := time.Now().Add(patience), time.Millisecond; ; pause = min(2*pause, longest) {
 		what := lacks()
 		if what == "" {
 			return
@@ -150,6 +149,7 @@ func await(t testing.TB, lacks func() string) {
 		if time.Now().After(end) {
 			t.Fatalf("not within %v: %s", patience, what)
 		}
+		<-time.After(pause)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // The first minutes of a newcomer, with nc alone.
@@ -215,15 +214,12 @@ func TestOutOfDescriptors(t *testing.T) {
 	for _, c := range conns {
 		c.Close()
 	}
-	for end := time.Now().Add(patience); ; {
+	await(t, func() string {
 		c := p.dial(p.first)
-		l, err := bufio.NewReader(c).ReadString('\n')
-		if err == nil && strings.Contains(l, "you are") {
-			return
+		defer c.Close()
+		if l, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.Contains(l, "you are") {
+			return fmt.Sprintf("it does not accept any more: %q, %v", l, err)
 		}
-		if time.Now().After(end) {
-			t.Fatalf("it does not accept any more: %q, %v", l, err)
-		}
-		c.Close()
-	}
+		return ""
+	})
 }

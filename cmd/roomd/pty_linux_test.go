@@ -139,18 +139,6 @@ func (s *terminalPair) taken() bool {
 	return err == nil && n == 0
 }
 
-// until waits for something to become true.
-func (s *terminalPair) until(what string, is func() bool) {
-	s.t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !is(); <-tick.C {
-		if time.Now().After(end) {
-			s.t.Fatalf("never: %s; the terminal shows %q", what, s.shown())
-		}
-	}
-}
-
 // expect waits until the terminal shows a text, behind what was expected before.
 func (s *terminalPair) expect(text string) {
 	s.t.Helper()

@@ -161,15 +161,13 @@ func TestReload(t *testing.T) {
 	// The other way, by signal.
 	p.configure()
 	p.cmd.Process.Signal(syscall.SIGHUP)
-	for end := time.Now().Add(patience); ; {
-		_, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
-		if err != nil {
-			break // the metrics have gone
+	eventually(t, "the metrics go", func() bool {
+		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
+		if err == nil {
+			c.Close()
 		}
-		if time.Now().After(end) {
-			t.Fatal("the signal changes nothing")
-		}
-	}
+		return err != nil
+	})
 	close(stop)
 	all.Wait()
 	if audit, _, _ := p.admin("audit"); !strings.Contains(audit, "reload") {
@@ -280,11 +278,9 @@ func TestReloadListen(t *testing.T) {
 	// The addresses of a new configuration count after an upgrade too.
 	p.configure(`server.listen = ["127.0.0.2"]`, fmt.Sprintf("server.port = %d", p.master))
 	p.upgrade()
-	for end := time.Now().Add(patience); !listens("127.0.0.2", p.first) || listens("127.0.0.1", p.first) || !listens("127.0.0.2", p.master) || listens("127.0.0.1", other); {
-		if time.Now().After(end) {
-			t.Fatal("the successor listens where the other one did")
-		}
-	}
+	eventually(t, "the successor listens where it is to, and nowhere else", func() bool {
+		return listens("127.0.0.2", p.first) && !listens("127.0.0.1", p.first) && listens("127.0.0.2", p.master) && !listens("127.0.0.1", other)
+	})
 	ann.say("at last\n")
 	ann.hear("> at last")
 }

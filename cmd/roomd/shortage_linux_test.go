@@ -60,15 +60,14 @@ func TestFewDescriptors(t *testing.T) {
 		v.until(t, "> still here")
 	}
 	inside[1].Close()
-	for end := time.Now().Add(patience); ; {
+	await(t, func() string {
 		v := p.visit(p.first)
-		if l, err := v.in.ReadString('\n'); err == nil && strings.Contains(l, "you are") {
-			break
-		} else if time.Now().After(end) {
-			t.Fatalf("nobody gets in any more: %q, %v", l, err)
+		defer v.Close()
+		if l, err := v.in.ReadString('\n'); err != nil || !strings.Contains(l, "you are") {
+			return fmt.Sprintf("nobody gets in any more: %q, %v", l, err)
 		}
-		v.Close()
-	}
+		return ""
+	})
 }
 
 // When there is no descriptor left at all, who connects is told busy, CREATE is

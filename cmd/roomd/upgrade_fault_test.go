@@ -351,14 +351,10 @@ func TestStopWhileUpgrading(t *testing.T) {
 		_, errs, _ := p.admin("upgrade", path)
 		answered <- errs
 	}()
-	for end := time.Now().Add(patience); ; {
-		if _, err := os.Stat(p.dir + "/started"); err == nil {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("the successor is not started")
-		}
-	}
+	eventually(t, "the successor is started", func() bool {
+		_, err := os.Stat(p.dir + "/started")
+		return err == nil
+	})
 	began := time.Now()
 	if err := p.kill(syscall.SIGTERM); err != nil {
 		t.Error(err)
