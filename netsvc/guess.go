@@ -11,7 +11,7 @@ import (
 )
 
 // A password that is wrong costs the address that gave it, the networks around
-// that address, and the room. Whoever guesses runs into the first of these bounds
+// that address, and the room. A guesser runs into the first of these bounds
 // that is used up, however many addresses it has. An address that was inside the
 // room not long ago has only its own bound: strangers cannot keep it out.
 const (
@@ -76,15 +76,15 @@ func networks(a netip.Addr) []network {
 // guesser is an address that gives passwords. One of its passwords is looked at
 // at a time.
 type guesser struct {
-	turn   chan struct{} // capacity 1
-	users  int           // who has or awaits the turn; guarded by gate.mu
-	wrong  int           // in a row; this and what follows belong to the turn
-	until  time.Time     // no password is looked at before
-	lately time.Time     // the last wrong one
+	turn  chan struct{} // capacity 1
+	users int           // who has or awaits the turn; guarded by gate.mu
+	wrong int           // in a row; this and what follows belong to the turn
+	until time.Time     // no password is looked at before
+	last  time.Time     // the last wrong one
 }
 
-// doubted reports whether the address has given a wrong password of late.
-func (u *guesser) doubted(now time.Time) bool { return u.wrong > 0 && now.Sub(u.lately) <= guessForget }
+// doubted reports whether the address has given a wrong password within guessForget.
+func (u *guesser) doubted(now time.Time) bool { return u.wrong > 0 && now.Sub(u.last) <= guessForget }
 
 // failed notes a wrong password and returns how long the next one has to wait.
 func (u *guesser) failed(now time.Time) time.Duration {
@@ -93,7 +93,7 @@ func (u *guesser) failed(now time.Time) time.Duration {
 	}
 	u.wrong++
 	wait := guessWait(u.wrong)
-	u.lately, u.until = now, now.Add(wait)
+	u.last, u.until = now, now.Add(wait)
 	return wait
 }
 
@@ -304,7 +304,7 @@ func (g *gate) guesser(k netip.Prefix) *guesser {
 func (g *gate) forget() {
 	now := time.Now()
 	for k, u := range g.guesses {
-		if u.users == 0 && now.Sub(u.lately) > guessForget {
+		if u.users == 0 && now.Sub(u.last) > guessForget {
 			delete(g.guesses, k)
 		}
 	}

@@ -44,7 +44,7 @@ func (g *gate) state(now time.Time) (guesses, paid notes) {
 		select {
 		case u.turn <- struct{}{}:
 			if u.doubted(now) {
-				guesses = guesses.add(k, u.lately, u.wrong)
+				guesses = guesses.add(k, u.last, u.wrong)
 			}
 			<-u.turn
 		default: // it stays behind
@@ -62,7 +62,7 @@ func (g *gate) state(now time.Time) (guesses, paid notes) {
 func (g *gate) restore(guesses, paid notes) {
 	guesses.each(func(k netip.Prefix, at time.Time, wrong int) {
 		u := g.guesser(k)
-		u.wrong, u.lately, u.until = wrong, at, at.Add(guessWait(wrong))
+		u.wrong, u.last, u.until = wrong, at, at.Add(guessWait(wrong))
 		g.unuse(u)
 	})
 	g.mu.Lock()
