@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -15,9 +16,11 @@ import (
 	"roomd/store"
 )
 
-// Whatever is kept twice and does not agree is found, and nothing else.
-func TestInconsistencies(t *testing.T) {
-	st, err := store.Open(filepath.Join(t.TempDir(), "roomd.db"), store.Options{Trash: time.Hour})
+// startBare is a service with a room and members, from inside, and its store.
+func startBare(t *testing.T, opts store.Options, members int) (*Service, *Room) {
+	t.Helper()
+	opts.Trash = time.Hour
+	st, err := store.Open(filepath.Join(t.TempDir(), "roomd.db"), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,14 +42,59 @@ func TestInconsistencies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.port()))
-	if err != nil {
+	for range members {
+		c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.port()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if _, err := bufio.NewReader(c).ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s, r
+}
+
+// The nick of a member that is kicked while it is told that the store has no room
+// for its line is free.
+func TestNickOfWhoIsKickedWhileTheStoreIsFull(t *testing.T) {
+	s, r := startBare(t, store.Options{PendingBytes: 1}, 2)
+	m, other := r.present()[0], r.present()[1]
+	m.untold.Store(false)
+	if err := s.store.Suspend(); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	if _, err := bufio.NewReader(c).ReadString('\n'); err != nil {
+	other.mu.Lock()
+	other.inFlight++
+	other.mu.Unlock()
+	if err := s.store.Submit(t.Context(), &store.Post{Room: r.id, Line: store.Line{Kind: store.Message, From: "guest-2", Text: "x"}, Owner: other}); err != nil {
 		t.Fatal(err)
 	}
+	took := make(chan bool)
+	r.mu.Lock()
+	go func() { took <- m.say(store.Message, "y", false) }()
+	for said := false; !said; runtime.Gosched() {
+		m.mu.Lock()
+		said = m.inFlight > 0
+		m.mu.Unlock()
+	}
+	m.endLocked(kicked)
+	r.mu.Unlock()
+	if <-took {
+		t.Error("the store has taken it")
+	}
+	if err := s.store.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Inconsistencies(); got != nil {
+		t.Error(got)
+	}
+}
+
+// Whatever is kept twice and does not agree is found, and nothing else.
+func TestInconsistencies(t *testing.T) {
+	s, r := startBare(t, store.Options{}, 1)
+	st, first := s.store, s.opts().Ports[0]
 	locked := func(fn func()) func() error {
 		return func() error {
 			s.mu.Lock()
