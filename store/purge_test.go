@@ -482,7 +482,7 @@ func TestFloodOfBytes(t *testing.T) {
 	const most = 16 << 20
 	s := open(t, dbPath(t), Options{Durability: Relaxed, Bytes: most})
 	s.fill(s.room("lobby", 9000), 4*most>>10)
-	if size := s.fileSize(); size > 2*most {
-		t.Errorf("the file has %d bytes, and the room may have %d", size, most)
+	if size := s.fileSize(); size > 5*most/2 {
+		t.Errorf("the file has %d bytes, and the room may have %d", size, most) // 4.3 times as much if it fell behind
 	}
 }

@@ -61,7 +61,7 @@ func TestFillAndDeleteLoop(t *testing.T) {
 	}
 	// The trash, a room, what is being removed, and what is free; without a bound it
 	// would be 13 MB and more.
-	if st, err := os.Stat(filepath.Join(p.dir, "roomd.db")); err != nil || st.Size() > 8<<20 {
+	if st, err := os.Stat(filepath.Join(p.dir, "roomd.db")); err != nil || st.Size() > 5<<20 {
 		t.Errorf("the database has %d bytes, %v", st.Size(), err)
 	}
 }
