@@ -251,6 +251,9 @@ func (a *adoption) member(st *memberState, fd int) error {
 			return err
 		}
 		m.replay = &replay{p.After, p.Upto, p.Footer, o}
+		if o != nil { // it may be another one than it was
+			m.replay.upto = min(p.Upto, uint64(len(o.Members)))
+		}
 	}
 	for _, i := range st.Inserts {
 		o, err := a.roster(st.Room, i.Roster)

@@ -137,6 +137,25 @@ const (
 	batchBytes = 1 << 20
 )
 
+// What bounds the states beside what each connection may have: it is made and read
+// while everything stands still.
+const (
+	// mostListed bounds the lists of members that others are to be shown, in
+	// members over all of them. Beyond it they are shown the list of this moment.
+	mostListed = 1 << 16
+	// handedLog bounds what goes along of a room's log, in bytes, and handedLogs
+	// that of all rooms. Members that need more are fed from the disk.
+	handedLog  = 256 << 10
+	handedLogs = 32 << 20
+)
+
+// handed is what has been handed over so far of what is bounded in all.
+type handed struct {
+	rosters map[*roster]int // the number of each in its room, from 1 on
+	listed  int             // members in all of them
+	logs    int             // bytes
+}
+
 // Send hands a frame to the other process: what it is, a value as JSON, and
 // descriptors.
 type Send func(kind string, v any, fds ...int) error
@@ -159,13 +178,13 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	if err := send("master", addrs, fds...); err != nil {
 		return 0, err
 	}
-	rosters := make(map[*roster]int)
+	all := &handed{rosters: make(map[*roster]int)}
 	held := make(map[*Room][]*Member)
 	for _, m := range s.still.members {
 		held[m.room] = append(held[m.room], m)
 	}
 	for _, r := range s.still.rooms {
-		st, fds := r.handOver(held[r], rosters)
+		st, fds := r.handOver(held[r], all)
 		if err := send("room", st, fds...); err != nil {
 			return 0, err
 		}
@@ -173,7 +192,7 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	out := &batcher[memberState]{kind: "members", send: send}
 	for _, r := range s.still.rooms {
 		for _, m := range held[r] {
-			st, size := m.handOver(rosters)
+			st, size := m.handOver(all.rosters)
 			if err := out.add(st, m.link.(*direct).fd, size); err != nil {
 				return 0, err
 			}
@@ -227,8 +246,8 @@ func (l *listeners) doors() (addrs []netip.AddrPort, fds []int) {
 }
 
 // handOver is the room without its members. The rosters that they are to be shown
-// go with it once, and are numbered in rosters.
-func (r *Room) handOver(members []*Member, rosters map[*roster]int) (roomState, []int) {
+// go with it once, and are numbered.
+func (r *Room) handOver(members []*Member, all *handed) (roomState, []int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	st := roomState{
@@ -240,10 +259,19 @@ func (r *Room) handOver(members []*Member, rosters map[*roster]int) (roomState, 
 	st.Addrs, fds = r.ln.doors()
 	from := r.log.End().Pos
 	note := func(o *roster) {
-		if o != nil && rosters[o] == 0 {
-			st.Rosters = append(st.Rosters, o)
-			rosters[o] = len(st.Rosters)
+		if o == nil || all.rosters[o] != 0 {
+			return
 		}
+		goes := o
+		if all.listed+len(o.Members) > mostListed {
+			goes = r.rosterLocked()
+		}
+		if all.rosters[goes] == 0 {
+			st.Rosters = append(st.Rosters, goes)
+			all.rosters[goes] = len(st.Rosters)
+			all.listed += len(goes.Members)
+		}
+		all.rosters[o] = all.rosters[goes]
 	}
 	for _, m := range members {
 		if !m.over {
@@ -258,7 +286,8 @@ func (r *Room) handOver(members []*Member, rosters map[*roster]int) (roomState, 
 		}
 		m.mu.Unlock()
 	}
-	st.Log = r.log.Snapshot(from)
+	st.Log = r.log.Snapshot(from, min(handedLog, handedLogs-all.logs))
+	all.logs += st.Log.Size()
 	for _, m := range r.members {
 		if !m.link.movable() && !m.untold.Load() {
 			st.Lost = append(st.Lost, m.nick.Shown)

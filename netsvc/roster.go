@@ -69,7 +69,7 @@ func (m *Member) whoPage() {
 		o := p.roster.Members[p.after]
 		m.put(wire.Event{Type: wire.TypeMember, Nick: o.Nick, Since: o.Since})
 	}
-	if p.after == p.upto {
+	if p.after >= p.upto {
 		m.replay = nil
 	}
 }

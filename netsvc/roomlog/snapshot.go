@@ -1,6 +1,9 @@
 package roomlog
 
-import "errors"
+import (
+	"errors"
+	"sort"
+)
 
 // Snapshot is a piece of a log that another process can go on with.
 type Snapshot struct {
@@ -18,12 +21,17 @@ type Piece struct {
 	JSON int    `json:"json,omitempty"`
 }
 
-// Snapshot returns what the log has from position pos on.
-func (l *Log) Snapshot(pos uint64) Snapshot {
+// pieceBytes is about what an event takes in a snapshot beside its bytes.
+const pieceBytes = 32
+
+// Snapshot returns what the log has from position pos on, but of that only the end,
+// if it would take more than about most bytes. A cursor before the snapshot has
+// fallen out of the log that is made of it.
+func (l *Log) Snapshot(pos uint64, most int) Snapshot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	end := l.end()
-	if pos >= end.Pos {
+	if pos >= end.Pos || len(l.events) == 0 {
 		return Snapshot{Start: end}
 	}
 	first := 0
@@ -31,8 +39,21 @@ func (l *Log) Snapshot(pos uint64) Snapshot {
 	from := l.base
 	if pos > l.start.Pos {
 		first = int(pos - l.start.Pos)
+	}
+	last := l.events[len(l.events)-1].end
+	first += sort.Search(len(l.events)-first, func(i int) bool {
+		ev := l.base
+		if first+i > 0 {
+			ev = l.events[first+i-1].end
+		}
+		return int(last[Text]-ev[Text]+last[JSON]-ev[JSON])+pieceBytes*(len(l.events)-first-i) <= most
+	})
+	if first == len(l.events) {
+		return Snapshot{Start: end}
+	}
+	if first > 0 {
 		before := l.events[first-1]
-		s.Start, from = Cursor{pos, before.seq}, before.end
+		s.Start, from = Cursor{l.start.Pos + uint64(first), before.seq}, before.end
 	}
 	s.Text = append(s.Text, l.bytes[Text][from[Text]-l.base[Text]:]...)
 	s.JSON = append(s.JSON, l.bytes[JSON][from[JSON]-l.base[JSON]:]...)
@@ -46,6 +67,9 @@ func (l *Log) Snapshot(pos uint64) Snapshot {
 	}
 	return s
 }
+
+// Size is about what the snapshot takes, in bytes.
+func (s *Snapshot) Size() int { return len(s.Text) + len(s.JSON) + pieceBytes*len(s.Ends) }
 
 // Restore makes a log of a snapshot, under a budget if that is not nil: cursors of
 // the log it is from are good in it.

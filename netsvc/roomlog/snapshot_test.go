@@ -29,7 +29,8 @@ func TestSnapshot(t *testing.T) {
 		}
 		fill(l, rapid.IntRange(0, 40).Draw(t, "before"))
 		from := rapid.Uint64Range(0, l.End().Pos).Draw(t, "from")
-		text, err := json.Marshal(l.Snapshot(from))
+		most := rapid.IntRange(0, 2000).Draw(t, "most")
+		text, err := json.Marshal(l.Snapshot(from, most))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,6 +38,10 @@ func TestSnapshot(t *testing.T) {
 		if err := json.Unmarshal(text, &s); err != nil {
 			t.Fatal(err)
 		}
+		if all := l.Snapshot(from, 1<<20); s.Size() > most || all.Size() <= most && all.Start != s.Start {
+			t.Fatalf("of %d bytes it takes %d, and may take %d", all.Size(), s.Size(), most)
+		}
+		from = max(from, s.Start.Pos) // what is before has fallen out
 		m, err := Restore(1000, nil, s)
 		if err != nil {
 			t.Fatal(err)
@@ -74,7 +79,7 @@ func TestSnapshotUnderBudget(t *testing.T) {
 	}
 	for _, try := range []struct{ bytes, least, most int }{{1 << 20, 100 * 100, 16 << 10}, {1, 100, 16<<10/16 + 100 + eventSize}} {
 		b := NewBudget(int64(try.bytes))
-		m, err := Restore(16<<10, b, l.Snapshot(0))
+		m, err := Restore(16<<10, b, l.Snapshot(0, 1<<20))
 		if err != nil || m.End() != l.End() {
 			t.Fatal(m.End(), l.End(), err)
 		}
