@@ -414,7 +414,7 @@ func (c *abuser) reconfigures() {
 		}
 	}
 	next := fmt.Sprint(name, ".", c.id)
-	if err := os.WriteFile(next, bytes.Join(lines, nil), 0o600); err == nil {
+	if err = os.WriteFile(next, bytes.Join(lines, nil), 0o600); err == nil {
 		err = os.Rename(next, name)
 	}
 	if err != nil {

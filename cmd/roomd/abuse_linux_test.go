@@ -312,7 +312,6 @@ func (a *abuse) compare() (found int) {
 					a.fail("%q is there twice: %v, and %d in %s", l.Text, was, l.Seq, r.Name)
 				}
 				at[l.Text] = place{r.Name, l.Seq}
-				after = l.Seq
 			}
 			after = lines[len(lines)-1].Seq
 		}
