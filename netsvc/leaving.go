@@ -1,7 +1,6 @@
 package netsvc
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"time"
@@ -186,14 +185,31 @@ func (r *Room) full(most int) bool {
 }
 
 // fromDisk is Service.fromDisk for the member. Nothing is read for one whose
-// connection is broken by then. The caller has the hold.
+// connection is broken by then, and nothing, errStill, if the server is to stand
+// still: thousands may wait for their turn, each with its hold. The caller has the
+// hold.
 func (m *Member) fromDisk(read func()) (err error) {
-	m.room.svc.fromDisk(context.Background(), func() {
-		if _, cut := m.room.departed(m); cut {
-			m.over, m.replay, err = true, nil, errCut
-			return
-		}
-		read()
-	})
-	return err
+	s := m.room.svc
+	var still <-chan struct{}
+	if m.movable() {
+		still = s.still.freezing()
+	}
+	select {
+	case <-still:
+		return errStill
+	default:
+	}
+	select {
+	case s.readers <- struct{}{}:
+	case <-still:
+		return errStill
+	}
+	defer func() { <-s.readers }()
+	if _, cut := m.room.departed(m); cut {
+		m.over, m.replay = true, nil
+		return errCut
+	}
+	s.counters.pages.Add(1)
+	read()
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"syscall"
 
 	"roomd/netsvc/roomlog"
@@ -228,13 +229,15 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			if !disk {
 				return needDisk, roomlog.Span{}
 			}
-			m.fromDisk(m.page)
+			if err := m.fromDisk(m.page); errors.Is(err, errStill) {
+				return needDisk, roomlog.Span{}
+			}
 			continue
 		}
 		m.mu.Lock()
 		ins, due := m.due()
 		if due {
-			if !disk && ins.needsDisk() {
+			if ins.needsDisk() && (!disk || m.movable() && m.room.svc.still.frozen.Load()) {
 				m.mu.Unlock()
 				return needDisk, roomlog.Span{}
 			}
@@ -255,7 +258,9 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			if !disk {
 				return needDisk, roomlog.Span{}
 			}
-			m.fromDisk(func() { m.catchUp(ins.at.Seq) })
+			if err := m.fromDisk(func() { m.catchUp(ins.at.Seq) }); errors.Is(err, errStill) {
+				return needDisk, roomlog.Span{}
+			}
 		case span.Next == m.cursor:
 			return idle, roomlog.Span{}
 		case len(span.Bytes) == 0:
@@ -353,6 +358,12 @@ func (m *Member) beginHistory(ins insert) {
 	after, count, err := r.svc.newest(m.fromDisk, r.id, m.cursor.Seq, ins.n)
 	switch {
 	case errors.Is(err, errCut):
+		return
+	case errors.Is(err, errStill): // it is done when the server goes on
+		m.mu.Lock()
+		m.inserts = slices.Insert(m.inserts, 0, ins)
+		m.room.svc.answers.Add(int64(ins.size()))
+		m.mu.Unlock()
 		return
 	case err != nil:
 		m.unserved(err)

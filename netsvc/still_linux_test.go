@@ -263,3 +263,54 @@ func TestDeletionInAProcessThatIsLeft(t *testing.T) {
 		t.Errorf("%q, %v", all, err)
 	}
 }
+
+// A member that waits for its turn at the disk does not keep the server from being
+// brought to a stand, and gets all of it when the server goes on.
+func TestNobodyWaitsForTheDiskWhileTheServerStands(t *testing.T) {
+	for _, command := range []string{"/history 5", "/since 0"} {
+		t.Run(command, func(t *testing.T) {
+			s := stillService(t)
+			r, err := s.room("lobby")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.port()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(20 * time.Second))
+			in := bufio.NewReader(c)
+			hear := func(want string) {
+				for l := ""; !strings.Contains(l, want); {
+					if l, err = in.ReadString('\n'); err != nil {
+						t.Fatalf("waiting for %q: %q, %v", want, l, err)
+					}
+				}
+			}
+			io.WriteString(c, "one\n")
+			hear("> one\n")
+			for range cap(s.readers) { // all turns are taken
+				s.readers <- struct{}{}
+			}
+			m := r.present()[0]
+			fmt.Fprintln(c, command)
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			if err := until(ctx, func() bool { return m.hold.Load() != free }); err != nil {
+				t.Fatal("nothing is read for it")
+			}
+			if err := s.Freeze(ctx); err != nil {
+				t.Error(err)
+			} else {
+				s.Thaw()
+			}
+			for range cap(s.readers) {
+				<-s.readers
+			}
+			hear("> one\n")
+			io.WriteString(c, "/ping\n")
+			hear("* pong ")
+		})
+	}
+}
