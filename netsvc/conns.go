@@ -24,8 +24,8 @@ type visitor interface {
 	// at is where it is: a room, or nil for the master port, and its address.
 	at() (*Room, netip.AddrPort)
 	info() ConnInfo
-	// cut closes it.
-	cut()
+	// cut closes it, and reports false if it was closed already.
+	cut() bool
 }
 
 // visitors are all connections that are no members'.
@@ -84,8 +84,7 @@ func (s *Service) Cut(remotes []string) (n int, err error) {
 	}
 	defer end()
 	for _, v := range s.visitors() {
-		if slices.Contains(remotes, v.info().Remote) {
-			v.cut()
+		if slices.Contains(remotes, v.info().Remote) && v.cut() {
 			n++
 		}
 	}
@@ -98,9 +97,9 @@ func (c *session) info() ConnInfo {
 	return ConnInfo{Remote: c.remote.String(), State: "master", Since: c.since.UTC()}
 }
 
-func (c *session) cut() {
+func (c *session) cut() bool {
 	c.broken.Store(true)
-	c.tcp.Close()
+	return c.tcp.Close() == nil
 }
 
 func (w *caller) at() (*Room, netip.AddrPort) { return w.room, w.addr }
@@ -116,4 +115,4 @@ func (w *caller) info() ConnInfo {
 	return i
 }
 
-func (w *caller) cut() { w.tcp.Close() }
+func (w *caller) cut() bool { return w.tcp.Close() == nil }
