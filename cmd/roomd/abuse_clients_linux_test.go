@@ -38,8 +38,15 @@ func (c *abuser) dial(port int) *net.TCPConn {
 	if err != nil {
 		return nil
 	}
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(2 * patience))
 	return conn.(*net.TCPConn)
+}
+
+// patient notes that a client has waited long enough.
+func (c *abuser) patient(err error, what string) {
+	if err, ok := err.(net.Error); ok && err.Timeout() {
+		c.fail("client %d waits for %s", c.id, what)
+	}
 }
 
 func (c *abuser) of(names ...string) string { return names[c.IntN(len(names))] }
@@ -76,7 +83,8 @@ func (c *abuser) port(room string) int {
 	}
 	defer conn.Close()
 	fmt.Fprintf(conn, "JOIN %s\n", room)
-	answer, _ := bufio.NewReader(conn).ReadString('\n')
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	c.patient(err, "the answer to JOIN")
 	var port int
 	if n, _ := fmt.Sscanf(answer, "OK "+room+" %d", &port); n != 1 && strings.HasPrefix(answer, "ERR internal") {
 		c.fail("JOIN %s: %s", room, answer)
@@ -103,8 +111,9 @@ func (c *abuser) talk(port int) {
 	defer conn.Close()
 	in := bufio.NewReader(conn)
 	greeting, err := in.ReadString('\n')
+	c.patient(err, "a first line")
 	if err == nil && strings.Contains(greeting, "password") {
-		fmt.Fprintf(conn, "/pass %s\n", c.of("secret", "secret", "guess"))
+		fmt.Fprintf(conn, "/pass %s\n", c.of("secret", "secret", "secret", "secret", "secret", "guess"))
 		c.do("/pass")
 		for err == nil && !strings.Contains(greeting, "you are ") {
 			greeting, err = in.ReadString('\n')
@@ -205,13 +214,14 @@ var ofTalkers = regexp.MustCompile(`=[0-9]+\.[0-9]+=`)
 // hears reads up to the answer to /ping, and reports whether the connection is still
 // there.
 func (c *abuser) hears(conn net.Conn, in *bufio.Reader, w *witness, back map[string]bool) bool {
-	conn.SetDeadline(time.Now().Add(2 * patience))
-	for {
-		l, err := in.ReadString('\n')
-		if err, ok := err.(net.Error); ok && err.Timeout() {
-			c.fail("client %d waits in %s for the answer to /ping, or for the end", c.id, w.room)
-			return false
+	// A history takes its time, and lines of others are no answer for ever.
+	end := time.Now().Add(15 * patience)
+	for n := 0; ; n++ {
+		if now := time.Now(); n%100 == 0 && now.Before(end) {
+			conn.SetDeadline(now.Add(2 * patience))
 		}
+		l, err := in.ReadString('\n')
+		c.patient(err, "the answer to /ping, or the end, in "+w.room)
 		if err != nil {
 			return false
 		}
@@ -348,9 +358,7 @@ func (c *abuser) request(conn net.Conn, in *bufio.Reader) bool {
 	}
 	conn.SetDeadline(time.Now().Add(2 * patience))
 	answer, err := in.ReadString('\n')
-	if err, ok := err.(net.Error); ok && err.Timeout() {
-		c.fail("client %d waits for the answer to %s", c.id, text)
-	}
+	c.patient(err, "the answer to "+text)
 	if strings.HasPrefix(answer, "ERR internal") {
 		c.fail("%s: %s", text, answer)
 	}

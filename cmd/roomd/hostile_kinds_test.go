@@ -319,9 +319,9 @@ func kinds(master, lobby, den, mud int) []kind {
 			name := fmt.Sprint("empty-", a.random.IntN(10))
 			a.say(master, strings.Repeat(fmt.Sprintf("CREATE %s\nDELETE %s\n", name, name), 20))
 		}},
-		{"/who by many who do not read", "roomd_members_slowed_total", func(a *attacker) { a.hold(lobby, 20, strings.Repeat("/who\n", 300)) }},
+		{"members that say /who and do not read", "roomd_members_slowed_total", func(a *attacker) { a.hold(lobby, 20, strings.Repeat("/who\n", 300)) }},
 		{"LIST by many who do not read", "roomd_requests_slowed_total", func(a *attacker) { a.hold(master, 20, strings.Repeat("LIST\n", 50)) }},
-		{"/who and /history within the allowance", "roomd_written_bytes_total", func(a *attacker) { a.asks(lobby, 15, a.either("/who\n", "/history 1000\n")) }},
+		{"members that ask within the allowance", "roomd_written_bytes_total", func(a *attacker) { a.asks(lobby, 15, a.either("/who\n", "/history 1000\n")) }},
 		{"long histories, and a reset", `roomd_members_ended_total{cause="vanished"}`, func(a *attacker) {
 			for range 5 {
 				a.reset(mud, "/history 10000\n")

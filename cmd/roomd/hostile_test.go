@@ -347,7 +347,7 @@ log.level = "warn"
 	// What is left: the members, and the memory they take. Who sent a flood and went
 	// is heard at its allowance, for minutes, unless the operator ends that.
 	for i, k := range all {
-		if strings.HasPrefix(k.name, "a flood of lines") || strings.HasPrefix(k.name, "/who by many") {
+		if strings.HasPrefix(k.name, "a flood of lines") || strings.HasPrefix(k.name, "members that say /who") {
 			if _, errs, status := p.admin("ban", fmt.Sprint("127.0.1.", i+1), "--yes"); status != 0 {
 				t.Errorf("ban: %d, %s", status, errs)
 			}
