@@ -169,8 +169,8 @@ func (k *direct) wakeReader() {
 
 func (k *direct) abort() { unix.Shutdown(k.fd, unix.SHUT_RDWR) }
 
-// park leaves reading to who makes the server go on, or ends the member, which may
-// just have been done.
+// park leaves reading to the goroutine that makes the server go on, or ends the
+// member: either may just have been done.
 func (m *Member) park() {
 	m.parked.Store(true)
 	if !m.room.svc.still.frozen.Load() || m.hasEnded() {
