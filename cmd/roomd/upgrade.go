@@ -446,7 +446,7 @@ func (s *server) leave() error {
 	}
 	s.svc.Abandon(lingerTime)
 	if s.socket != nil {
-		s.socket.Retire(time.Second)
+		s.socket.Retire(lingerTime)
 	}
 	if !s.stays() {
 		return nil

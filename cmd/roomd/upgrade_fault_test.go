@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -372,7 +373,7 @@ func TestUpgradeWhileDeleting(t *testing.T) {
 	p := newProcess(t, "limits.lines_per_second = 100000.0\nlimits.burst = 100000")
 	p.start()
 	master := p.come(p.master)
-	const rooms = 3
+	const rooms, byOperator = 5, 2
 	for i := range rooms {
 		master.say(fmt.Sprintf("CREATE stuck%d\n", i))
 		master.hear("OK stuck")
@@ -389,10 +390,23 @@ func TestUpgradeWhileDeleting(t *testing.T) {
 	ann.say("before\n")
 	ann.hear("> before")
 	var all []*member
-	for i := range rooms {
+	for i := range rooms - byOperator {
 		m := p.come(p.master)
 		m.say(fmt.Sprintf("DELETE stuck%d\n", i))
 		all = append(all, m)
+	}
+	var operators sync.WaitGroup
+	for i, args := range [][]string{{"delete", "--yes"}, {"delete", "--yes", "--purge"}} {
+		operators.Go(func() {
+			room := fmt.Sprintf("stuck%d", rooms-byOperator+i)
+			out, errs, status := p.admin(append(args, room)...)
+			if status == 1 && len(args) == 3 && strings.Contains(errs, "still in the trash") {
+				out, errs, status = p.admin("purge", "--yes", room) // by the other process
+			}
+			if status != 0 {
+				t.Errorf("%v: %d, %s%s", args, status, out, errs)
+			}
+		})
 	}
 	eventually(t, "the rooms are going", func() bool {
 		return strings.HasPrefix(p.nc(p.master, strings.NewReader("LIST\n")), "OK 1\n")
@@ -404,6 +418,7 @@ func TestUpgradeWhileDeleting(t *testing.T) {
 	for i, m := range all {
 		m.hear(fmt.Sprintf("OK stuck%d", i))
 	}
+	operators.Wait()
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("the deletions took %v", took)
 	}
