@@ -19,7 +19,8 @@ import (
 )
 
 // asAttacker makes the test binary an attacker, until its standard input ends:
-// the kind, and the ports of the master and of the rooms lobby, den and mud.
+// the kind, or -1 for all of them at once, and the ports of the master and of the
+// rooms lobby, den and mud.
 const asAttacker = "ROOMD_TEST_ATTACK"
 
 func attackAs(how string) int {
@@ -33,9 +34,59 @@ func attackAs(how string) int {
 		io.Copy(io.Discard, os.Stdin)
 		end()
 	}()
-	a := &attacker{ctx: ctx, from: net.IPv4(127, 0, 1, byte(kind+1)), random: rand.New(rand.NewPCG(uint64(kind), 1)), pause: time.Millisecond}
-	a.run(kinds(master, lobby, den, mud)[kind])
+	all := kinds(master, lobby, den, mud)
+	if kind >= 0 {
+		newAttacker(ctx, kind, time.Millisecond).run(all[kind])
+		return 0
+	}
+	var attacking sync.WaitGroup
+	for i, k := range all {
+		attacking.Go(func() { newAttacker(ctx, i, 5*time.Millisecond).run(k) })
+	}
+	attacking.Wait()
 	return 0
+}
+
+// newAttacker is the i-th kind's, from its own address.
+func newAttacker(ctx context.Context, i int, pause time.Duration) *attacker {
+	return &attacker{ctx: ctx, from: net.IPv4(127, 0, 1, byte(i+1)), random: rand.New(rand.NewPCG(uint64(i), 1)), pause: pause}
+}
+
+// attack starts a process of attackers, which has what the members and this one
+// leave of the processor, and returns what ends it.
+func (p *process) attack(kind, lobby, den, mud int) (end func()) {
+	p.t.Helper()
+	cmd := exec.Command("nice", "-n", "19", os.Args[0])
+	cmd.Env = append(os.Environ(), asAttacker+"="+fmt.Sprint(kind, p.master, lobby, den, mud))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	return func() {
+		p.t.Helper()
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			p.t.Error("the attackers: ", err)
+		}
+	}
+}
+
+// pinned starts the server on a processor of its own, if it can: what the clients take
+// is not to count.
+func (p *process) pinned() bool {
+	if _, err := exec.LookPath("taskset"); err != nil {
+		return false
+	}
+	p.prefix = []string{"taskset", "-c", "0"}
+	p.start()
+	if out, err := exec.Command("taskset", "-a", "-cp", "1", fmt.Sprint(os.Getpid())).CombinedOutput(); err != nil {
+		p.t.Fatalf("%v: %s", err, out)
+	}
+	return true
 }
 
 const (
@@ -134,13 +185,8 @@ limits.rate_exempt = ["127.0.2.0/24"]
 limits.master_idle = "1s"
 log.level = "error"
 `)
-	if _, err := exec.LookPath("taskset"); err != nil {
+	if !p.pinned() {
 		b.Skip("taskset (util-linux) is not installed")
-	}
-	p.prefix = []string{"taskset", "-c", "0"}
-	p.start()
-	if out, err := exec.Command("taskset", "-a", "-cp", "1", fmt.Sprint(os.Getpid())).CombinedOutput(); err != nil {
-		b.Fatalf("%v: %s", err, out)
 	}
 	lobby, mud, den := p.first, p.first+1, p.first+2
 	if got := p.nc(p.master, strings.NewReader("CREATE den secret\n")); !strings.HasPrefix(got, "OK den ") {
@@ -167,21 +213,10 @@ log.level = "error"
 		b.Run(strings.NewReplacer(" ", "-", "/", "").Replace(kind.name), func(b *testing.B) {
 			for range b.N {
 				calm := k.phase(p, time.Second)
-				attack := exec.Command("nice", "-n", "19", os.Args[0])
-				attack.Env = append(os.Environ(), asAttacker+"="+fmt.Sprint(i, p.master, lobby, den, mud))
-				in, err := attack.StdinPipe()
-				if err != nil {
-					b.Fatal(err)
-				}
-				if err := attack.Start(); err != nil {
-					b.Fatal(err)
-				}
+				end := p.attack(i, lobby, den, mud)
 				k.phase(p, 500*time.Millisecond) // it begins
 				under := k.phase(p, 2*time.Second)
-				in.Close()
-				if err := attack.Wait(); err != nil {
-					b.Error(err)
-				}
+				end()
 				k.phase(p, 200*time.Millisecond) // it is cleaned up
 				after := k.phase(p, time.Second)
 				calm = phase{p50: (calm.p50 + after.p50) / 2, p99: (calm.p99 + after.p99) / 2, cpu: (calm.cpu + after.cpu) / 2}
