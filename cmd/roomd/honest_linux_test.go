@@ -20,6 +20,7 @@ type seen struct {
 	trash   []string
 	bans    []string
 	members []string
+	stop    string // when one is planned
 }
 
 func (p *process) state() (s seen) {
@@ -39,10 +40,13 @@ func (p *process) state() (s seen) {
 		Nick  string
 		Muted bool
 	}
+	var server struct{ Stop string }
 	list(&rooms, "rooms")
 	list(&trash, "trash")
 	list(&bans, "bans")
 	list(&members, "members")
+	list(&server, "status")
+	s.stop = server.Stop
 	s.rooms = make(map[string]string)
 	for _, r := range rooms {
 		s.rooms[r.Name] = fmt.Sprint(r.Port, " ", r.Topic)
@@ -84,7 +88,7 @@ func TestStatusIsTrue(t *testing.T) {
 				}
 			}
 			p.start()
-			for _, line := range []string{"create dev", "create spare", "create gone", "create lost", "create doomed", "delete gone --yes", "delete lost --yes", "ban 192.0.2.1"} {
+			for _, line := range []string{"create dev", "create spare", "create gone", "create lost", "create doomed", "delete gone --yes", "delete lost --yes", "ban 192.0.2.1", "stop --in 2h --yes"} {
 				if _, errs, status := p.admin(strings.Fields(line)...); status != exitDone {
 					t.Fatal(line, errs)
 				}
@@ -115,7 +119,7 @@ func TestStatusIsTrue(t *testing.T) {
 				}
 				f.Close()
 			}
-			port := fmt.Sprint(p.first + 30)
+			port, planned := fmt.Sprint(p.first+30), p.state().stop
 			has := func(list []string, what string) bool { return strings.Contains(fmt.Sprint(list)+" ", what) }
 			always := func(seen) bool { return true }
 			type try struct {
@@ -146,7 +150,8 @@ func TestStatusIsTrue(t *testing.T) {
 					return err == nil && len(problems) == 0
 				}},
 				{"say lobby hello", always}, {"announce hello", always}, {"loglevel info", always}, {"reload", always},
-				{"stop --in 1h --yes", always}, {"stop --cancel", always},
+				{"stop --in 1h --yes", func(s seen) bool { return s.stop != planned }}, // kept, or members are told in vain
+				{"stop --cancel", func(s seen) bool { return s.stop == "" }},
 				{"rebind lobby", func(seen) bool { return false }}, // it is bound
 			}
 			if ill == "read-only" { // on a full disk it may well succeed
