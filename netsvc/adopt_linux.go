@@ -326,7 +326,7 @@ func (a *adoption) session(st *sessionState, fd int) error {
 	c := &session{
 		svc: a.Service, id: st.ID, conn: k, tcp: k, remote: st.Remote, since: cameAt(st.Since),
 		lines: st.Lines, begun: st.Begun, reset: st.Reset, framer: wire.Resume(a.opts().LineBytes, st.Framer), held: st.Held,
-		empty: st.Empty, rest: time.Now().Add(st.Rest),
+		empty: st.Empty, rest: time.Now().Add(st.Rest), roused: make(chan struct{}, 1),
 	}
 	if st.Idle > 0 {
 		c.idle = time.Now().Add(st.Idle)

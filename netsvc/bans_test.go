@@ -118,3 +118,31 @@ func TestMutesUnderWay(t *testing.T) {
 		}
 	}
 }
+
+// A ban and a kick end a session at once that waits for its rate.
+func TestWhoWaitsIsEnded(t *testing.T) {
+	s := newServer(t)
+	s.opts.RequestRate = 0.36 // a CREATE waits for nine seconds
+	s.start()
+	for i, end := range []func(remote string) error{
+		func(string) error { _, _, err := s.svc.Ban(store.Ban{Addr: "127.0.0.2"}); return err },
+		func(remote string) error { _, err := s.svc.Cut([]string{remote}); return err },
+	} {
+		p := dialFrom(t, fmt.Sprint("127.0.0.", i+2), s.svc.Port())
+		p.send(fmt.Sprint("CREATE room", i))
+		eventually(t, "it waits", func() bool { return s.svc.Counters().Slowed == uint64(i+1) })
+		began := time.Now()
+		if err := end(p.tcp.LocalAddr().String()); err != nil {
+			t.Fatal(err)
+		}
+		for err := error(nil); err == nil; {
+			_, err = p.next()
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("way %d: after %v", i, took)
+		}
+	}
+	if rooms := s.svc.List(); len(rooms) != 0 {
+		t.Error(rooms)
+	}
+}

@@ -99,6 +99,7 @@ func (c *session) info() ConnInfo {
 
 func (c *session) cut() bool {
 	c.broken.Store(true)
+	c.wake()
 	return c.tcp.Close() == nil
 }
 

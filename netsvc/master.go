@@ -45,9 +45,10 @@ type session struct {
 	idle   time.Time // when it has been idle for too long; zero: never
 	held   []byte    // input that was read, and has to wait for the server to go on
 	out    []byte
-	deaf   bool        // the peer is gone: it gets no more answers
-	reset  bool        // a write has met a reset that came before the end of the input
-	broken atomic.Bool // the operator has closed it
+	deaf   bool          // the peer is gone: it gets no more answers
+	reset  bool          // a write has met a reset that came before the end of the input
+	broken atomic.Bool   // the operator has closed it
+	roused chan struct{} // capacity 1: whoever waits for its rate is to look around
 }
 
 // admitMaster serves a connection to the master port, or says why not.
@@ -89,7 +90,7 @@ func (s *Service) admitMaster(c socket, addr netip.AddrPort) {
 			}
 			who.tcp.SetDeadline(time.Time{})
 		}
-		ses := &session{svc: s, id: id, conn: who.conn, tcp: who.tcp, remote: addr, since: who.since, framer: wire.NewFramer(s.opts().LineBytes)}
+		ses := &session{svc: s, id: id, conn: who.conn, tcp: who.tcp, remote: addr, since: who.since, roused: make(chan struct{}, 1), framer: wire.NewFramer(s.opts().LineBytes)}
 		ses.serve()
 	})
 }
@@ -269,8 +270,14 @@ func (c *session) serveInput() error {
 	return err
 }
 
-// wake makes a session that waits for input look around.
-func (c *session) wake() { c.tcp.SetReadDeadline(time.Unix(1, 0)) }
+// wake makes a session that waits for input, or for its rate, look around.
+func (c *session) wake() {
+	c.tcp.SetReadDeadline(time.Unix(1, 0))
+	select {
+	case c.roused <- struct{}{}:
+	default:
+	}
+}
 
 func (c *session) hungUp() bool { return isHungUp(c.tcp) }
 

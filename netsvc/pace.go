@@ -139,16 +139,22 @@ func (c *session) slow(price float64) error {
 	if c.svc.stopsSoon() {
 		lastCall = nil // it was heard, and this one is not to be hurried
 	}
-	select {
-	case <-t.C:
-		c.rest = rest
-		return nil
-	case <-lastCall:
-		return c.slow(price)
-	case <-c.svc.still.freezing():
-		return errStill
-	case <-c.svc.stop.Done():
-		return errStopped
+	for {
+		select {
+		case <-t.C:
+			c.rest = rest
+			return nil
+		case <-c.roused:
+			if c.banned() {
+				return errBanned
+			}
+		case <-lastCall:
+			return c.slow(price)
+		case <-c.svc.still.freezing():
+			return errStill
+		case <-c.svc.stop.Done():
+			return errStopped
+		}
 	}
 }
 
