@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -375,6 +376,20 @@ log.level = "warn"
 	}
 	var left map[string]float64
 	var holds memory
+	// The rooms that they have made are the operator's to remove.
+	list, _, _ := p.admin("rooms", "--json")
+	var made []struct{ Name string }
+	if err := json.Unmarshal([]byte(list), &made); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range made {
+		if slices.Contains([]string{"lobby", "mud", "den"}, r.Name) {
+			continue
+		}
+		if _, errs, status := p.admin("delete", r.Name, "--yes"); status != 0 {
+			t.Errorf("delete %s: %d, %s", r.Name, status, errs)
+		}
+	}
 	gone := func() bool {
 		return left["roomd_connections"] == before["roomd_connections"] && (!long ||
 			left["go_goroutines"] <= before["go_goroutines"]+2 &&
