@@ -8,13 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +20,7 @@ import (
 
 	"roomd/admin"
 	"roomd/netsvc"
+	"roomd/netsvc/testports"
 	"roomd/store"
 )
 
@@ -29,9 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 20 * time.Second
 
-var nextPort atomic.Int64
-
-func init() { nextPort.Store(int64(15000 + rand.IntN(3000))) }
+var nextPort = testports.New(14000, 16400)
 
 // shell is a server with its admin socket.
 type shell struct {

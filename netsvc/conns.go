@@ -99,8 +99,9 @@ func (c *session) info() ConnInfo {
 
 func (c *session) cut() bool {
 	c.broken.Store(true)
+	closed := c.tcp.Close() == nil
 	c.wake()
-	return c.tcp.Close() == nil
+	return closed
 }
 
 func (w *caller) at() (*Room, netip.AddrPort) { return w.room, w.addr }

@@ -7,27 +7,24 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"roomd/netsvc"
+	"roomd/netsvc/testports"
 	"roomd/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // nextPort hands out ranges for rooms, below the kernel's ephemeral ports.
-var nextPort atomic.Int64
-
-func init() { nextPort.Store(int64(10100 + rand.IntN(4000))) }
+var nextPort = testports.New(9500, 13000)
 
 const patience = 20 * time.Second // for what must happen; generous, as machines are slow
 

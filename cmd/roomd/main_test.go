@@ -4,20 +4,19 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"roomd/netsvc/testports"
 	"roomd/store"
 )
 
@@ -42,9 +41,7 @@ func TestMain(m *testing.M) {
 const patience = 20 * time.Second
 
 // nextPort hands out master ports and rooms' ports, below the ephemeral ones.
-var nextPort atomic.Int64
-
-func init() { nextPort.Store(int64(20000 + rand.IntN(8000))) }
+var nextPort = testports.New(16400, 32700)
 
 // process is a roomd of its own.
 type process struct {

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 
 	"roomd/netsvc"
 	"roomd/netsvc/client"
+	"roomd/netsvc/testports"
 	"roomd/store"
 )
 
@@ -25,9 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const patience = 20 * time.Second
 
 // nextPort hands out master ports and rooms' ports, below the ephemeral ones.
-var nextPort atomic.Int64
-
-func init() { nextPort.Store(int64(14200 + rand.IntN(5000))) }
+var nextPort = testports.New(13000, 14000)
 
 // server is a running service that a test can end and start again.
 type server struct {
