@@ -70,6 +70,12 @@ func engines(t *testing.T, test func(*testing.T, *server)) {
 	}
 }
 
+// ports gives the rooms a range of n ports.
+func (s *server) ports(n int) {
+	end := int(nextPort.Add(int64(n)))
+	s.opts.Ports = [2]int{end - n, end - 1}
+}
+
 // startServer is newServer, started.
 func startServer(t testing.TB) *server {
 	s := newServer(t)

@@ -94,7 +94,7 @@ func TestGoneUnread(t *testing.T) {
 				t.Run(fmt.Sprintf("tls=%v", secure), func(t *testing.T) {
 					engines(t, func(t *testing.T, s *server) {
 						s.opts.Rooms = 200
-						s.opts.Ports[1] = int(nextPort.Add(100)) - 1
+						s.ports(100)
 						if secure {
 							s.secure()
 						}
@@ -192,7 +192,7 @@ func TestGoneUnreadAtAStop(t *testing.T) {
 			engines(t, func(t *testing.T, s *server) {
 				s.opts.LinesPerSecond, s.opts.Burst, s.opts.RequestRate = 1, 5, 5
 				s.opts.Rooms = 100
-				s.opts.Ports[1] = int(nextPort.Add(100)) - 1
+				s.ports(100)
 				s.start()
 				port := k.open(s)
 				n, want := 0, []string{}

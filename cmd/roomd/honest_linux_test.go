@@ -39,6 +39,7 @@ func (p *process) state() (s seen) {
 	var members []struct {
 		Nick  string
 		Muted bool
+		State string // that of one that is leaving
 	}
 	var server struct{ Stop string }
 	list(&rooms, "rooms")
@@ -58,7 +59,9 @@ func (p *process) state() (s seen) {
 		s.bans = append(s.bans, fmt.Sprint(b.ID))
 	}
 	for _, m := range members {
-		s.members = append(s.members, fmt.Sprint(m.Nick, " ", m.Muted))
+		if m.State == "" {
+			s.members = append(s.members, fmt.Sprint(m.Nick, " ", m.Muted))
+		}
 	}
 	return s
 }
