@@ -146,3 +146,20 @@ func TestWhoWaitsIsEnded(t *testing.T) {
 		t.Error(rooms)
 	}
 }
+
+// A newcomer whose address is muted may still say who it is, as a client does before
+// its first line: that it is muted is what it has to learn.
+func TestMutedNewcomer(t *testing.T) {
+	s := startServer(t)
+	port := s.create("lobby")
+	if _, _, err := s.svc.Ban(store.Ban{Addr: "127.0.0.1", Mute: true}); err != nil {
+		t.Fatal(err)
+	}
+	p := dial(t, port)
+	p.send("/nick zed", "hello")
+	p.until("* guest-1 is now zed")
+	p.until("* not sent: you are muted")
+	p.until("* zed joined")
+	p.send("/nick zoe")
+	p.until("* you are muted: you keep your name")
+}

@@ -230,7 +230,7 @@ func (m *Member) rename(command, nick string) error {
 	if other := r.nicks[n.Key]; other != nil && other != m {
 		return wire.Errorf(wire.CodeExists, "somebody here is called %s already", other.nick.Shown)
 	}
-	if m.silenced() != nil && n.Key != m.nick.Key {
+	if m.silenced() != nil && n.Key != m.nick.Key && !m.untold.Load() { // before anybody knows of it, it disturbs nobody
 		return wire.Errorf(wire.CodeDenied, "you are muted: you keep your name")
 	}
 	if r.svc.banned(r.id, netip.Addr{}, n.Key) != nil {

@@ -20,6 +20,7 @@ const (
 	// masterWrite is how long a client of the master port may take to read an
 	// answer.
 	masterWrite = 10 * time.Second
+	lastWrite   = time.Second // when the server stops
 	// emptyLines cost as much as one request. They take next to no time, and
 	// megabytes of them, which may be in the kernels, are not to take an hour.
 	emptyLines = 8192
@@ -133,7 +134,10 @@ func (c *session) serve() {
 		}
 	}()
 	// Stopping wakes the reader; a request under way is finished and answered.
-	defer c.svc.whenStopping(func() { c.conn.SetReadDeadline(time.Unix(1, 0)) })()
+	defer c.svc.whenStopping(func() {
+		c.conn.SetReadDeadline(time.Unix(1, 0))
+		c.conn.SetWriteDeadline(time.Now().Add(lastWrite))
+	})()
 	err := c.converse()
 	heard := errors.Is(err, io.EOF)
 	if c.svc.stop.Err() != nil && !heard {
@@ -312,6 +316,9 @@ func (c *session) take(p []byte) error {
 			}
 			return nil
 		}
+		if c.svc.stop.Err() != nil {
+			return errStopped
+		}
 		price := 1.0
 		if len(line) == 0 {
 			if c.empty++; c.empty%emptyLines != 0 {
@@ -349,7 +356,11 @@ func (c *session) flush() error {
 	if c.deaf {
 		return nil
 	}
-	c.conn.SetWriteDeadline(time.Now().Add(masterWrite))
+	patience := masterWrite
+	if c.svc.stop.Err() != nil {
+		patience = lastWrite
+	}
+	c.conn.SetWriteDeadline(time.Now().Add(patience))
 	_, err := c.conn.Write(out)
 	c.deaf = err != nil
 	c.reset = errors.Is(err, syscall.ECONNRESET)

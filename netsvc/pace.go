@@ -149,7 +149,11 @@ func (c *session) slow(price float64) error {
 				return errBanned
 			}
 		case <-lastCall:
-			return c.slow(price)
+			if c.isLast() {
+				c.rest = rest
+				return nil
+			}
+			lastCall = nil
 		case <-c.svc.still.freezing():
 			return errStill
 		case <-c.svc.stop.Done():

@@ -12,8 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"path/filepath"
 	"roomd/admin"
 	"roomd/admin/term"
+	"syscall"
 )
 
 func newAdmin() *cobra.Command {
@@ -130,8 +132,21 @@ func adminArgs(args []string, errw io.Writer) (socket string, words []string, er
 			return "", nil, unreachable{err}
 		}
 		socket = cfg.Admin.Socket
+		if cfg.Path == "" && os.Geteuid() == 0 && isOthers(socket) {
+			return "", nil, unreachable{fmt.Errorf("%s in this folder is another user's, and not used: for root it has to be named, with --socket, or its configuration with --config", filepath.Base(socket))}
+		}
 	}
 	return socket, args, nil
+}
+
+// isOthers reports whether a file is there, and belongs to somebody else than root.
+func isOthers(path string) bool {
+	st, err := os.Lstat(path)
+	if err != nil {
+		return false
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return !ok || sys.Uid != 0
 }
 
 // readsConfig reports whether the server reads the configuration for a command, and

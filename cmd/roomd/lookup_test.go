@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -182,6 +183,48 @@ func TestConfigHere(t *testing.T) {
 		if found := err == nil && strings.Contains(out, "lobby"); found != c.found || !strings.Contains(out, c.warns) || c.warns == "" && strings.Contains(out, "warning") {
 			t.Errorf("%s: %v %s", c.name, err, out)
 		}
+	}
+}
+
+// Root does not talk to a socket that somebody else has put into the folder, unless
+// it is named: the answers, and what a backup is made of, would be theirs.
+func TestSocketHere(t *testing.T) {
+	if _, err := os.Stat(configInstall); err == nil || os.Geteuid() != 0 {
+		t.Skip("it takes root, and no ", configInstall)
+	}
+	dir := foreignFolder(t)
+	name := filepath.Join(dir, "roomd.sock")
+	ln, err := net.Listen("unix", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if err := os.Chown(name, 1000, 1000); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan bool, 10)
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			asked <- true
+			c.Close()
+		}
+	}()
+	run := func(args ...string) (out string, status int) {
+		cmd := exec.Command(filepath.Join(dir, "roomd"), append([]string{"admin"}, args...)...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), asRoomd+"=1", "HOME="+dir)
+		b, _ := cmd.CombinedOutput()
+		return string(b), cmd.ProcessState.ExitCode()
+	}
+	if out, status := run("rooms"); status != exitUnreachable || !strings.Contains(out, "--socket") || len(asked) > 0 {
+		t.Errorf("status %d, asked %d times: %s", status, len(asked), out)
+	}
+	if run("--socket", "roomd.sock", "rooms"); !<-asked {
+		t.Error("one that is named is not asked")
 	}
 }
 
