@@ -23,6 +23,9 @@ const (
 const (
 	wrapOff = "\x1b[?7l"
 	wrapOn  = "\x1b[?7h"
+
+	otherScreen = "\x1b[?1049h"
+	ownScreen   = "\x1b[?1049l"
 )
 
 // display writes to a terminal, or to a file or a pipe. Texts are printed above
@@ -46,6 +49,7 @@ type display struct {
 	lost    bool      // what is drawn is not where it was
 	closed  bool      // nobody waits for the terminal any more
 	pasting bool      // pasteOn is the last of pasteOn and pasteOff
+	other   bool      // the terminal shows its other screen
 	broken  bool      // the terminal has gone
 	stuck   bool      // it took nothing while somebody waited
 	moved   time.Time // when it took something last, or was given something to do
@@ -195,6 +199,13 @@ func (d *display) put(it item, until bool) {
 		}
 		d.pasting = on
 	}
+	if it.raw && (strings.Contains(it.text, otherScreen) || strings.Contains(it.text, ownScreen)) {
+		on := strings.Contains(it.text, otherScreen)
+		if on && d.closed {
+			return
+		}
+		d.other = on
+	}
 	d.items = append(d.items, it)
 	d.queue(len(it.text) + 1)
 	for mine := d.queued; until && d.written < mine && !d.closed; {
@@ -213,10 +224,13 @@ func (d *display) close(last ...item) {
 func (d *display) end(last ...item) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.other { // whoever draws there may not come to its end
+		last = append([]item{{wrapOn + ownScreen, true}}, last...)
+	}
 	if d.pasting {
 		last = append(last, item{pasteOff, true})
 	}
-	d.closed, d.pasting = true, false
+	d.closed, d.pasting, d.other = true, false, false
 	d.line.shown = false
 	d.redraw = true
 	d.items = append(d.items, last...)

@@ -126,3 +126,21 @@ func TestClosedByTwo(t *testing.T) {
 		}
 	}
 }
+
+// Close leaves the other screen, also if whoever draws there does not come to its
+// end; and nobody goes there behind Close.
+func TestOtherScreenIsLeft(t *testing.T) {
+	var all strings.Builder
+	d := newDisplay(&all, func() (int, int) { return 80, 24 }, 2, true)
+	d.put(item{otherScreen + wrapOff, true}, false)
+	d.close(item{"bye", false})
+	if got := all.String(); !strings.Contains(got, wrapOn+ownScreen) || strings.Index(got, ownScreen) > strings.Index(got, "bye") {
+		t.Errorf("%q", got)
+	}
+	d.put(item{otherScreen + wrapOff, true}, false)
+	d.put(item{wrapOn + ownScreen, true}, false)
+	d.close()
+	if got := all.String(); strings.Count(got, otherScreen) != 1 || strings.LastIndex(got, ownScreen) < strings.LastIndex(got, otherScreen) {
+		t.Errorf("%q", got)
+	}
+}
