@@ -61,8 +61,8 @@
 //   - The locks of the hub (who watches) and of the counters come last; nothing
 //     else is taken under them.
 //
-//   - gate.mu: who waits before the gate, guesses, and who was inside a room. It
-//     comes after all but the lock of turns.
+//   - gate.mu guards the callers that wait, the guesses, and the addresses that
+//     were inside a room. It comes after all but the lock of turns.
 //
 // Bans are a slice that is replaced as a whole: joining takes no lock for them.
 //

@@ -107,7 +107,7 @@ func allTurns(t *testing.T) (give func()) {
 }
 
 // So many work at a time as there are turns; the best rank is next, and in it the
-// first. Those that wait are bounded, and who leaves the queue takes no turn along.
+// first. The queue is bounded, and a caller that leaves it takes no turn along.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &turns{free: 1}

@@ -116,9 +116,9 @@ type Service struct {
 	counters counters
 	bans     atomic.Pointer[banList] // read at every join, replaced as a whole
 
-	// shaping is held, shared, by who creates, deletes, renames or moves a room or has
-	// another setting of one, from the change on disk until it is in memory, and
-	// alone by who compares the two. It comes after altering, before all others.
+	// A change of a room holds shaping, shared, from the change on disk until it is
+	// in memory; a comparison of the two holds it alone. It comes after altering,
+	// before all others.
 	shaping sync.RWMutex
 
 	reconfiguring sync.Mutex // held from Prepare to Commit or Undo, and while settle is at work
