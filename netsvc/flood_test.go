@@ -2,6 +2,7 @@ package netsvc_test
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -82,6 +83,30 @@ func TestFloodOfAnAddress(t *testing.T) {
 		if sent > 64<<20 {
 			t.Fatalf("%d bytes of a line were read", sent)
 		}
+	}
+}
+
+// What is no request has a price, too, by what it takes: empty lines, and bytes
+// that come in pieces and make no line.
+func TestPriceOfNoRequests(t *testing.T) {
+	const there, most = "\xff\xf6", 200 // "are you there": it is answered as soon as a piece is read
+	for name, piece := range map[string]string{
+		"empty lines":        strings.Repeat("\n", 1000),
+		"bytes and no lines": strings.Repeat("x", 1000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			s.opts.RequestRate = 4 // a burst of 20
+			s.start()
+			p := dial(t, s.svc.Port())
+			for i := 0; s.svc.Counters().Slowed == 0; i++ {
+				if i == most {
+					t.Fatalf("%d bytes are free", most*len(piece))
+				}
+				io.WriteString(p.conn, piece+there)
+				p.expect("OK the server is here")
+			}
+		})
 	}
 }
 

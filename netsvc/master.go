@@ -21,9 +21,9 @@ const (
 	// answer.
 	masterWrite = 10 * time.Second
 	lastWrite   = time.Second // when the server stops
-	// emptyLines cost as much as one request. They take next to no time, and
-	// megabytes of them, which may be in the kernels, are not to take an hour.
-	emptyLines = 8192
+	// emptyLines cost as much as one request, which takes the processor as long. What
+	// the kernel holds of them is not to take an hour.
+	emptyLines = 512
 	// answerBytes gathered before they are written, for pipelined requests.
 	answerBytes = 8 << 10
 	// requestBytes are read at a time.
@@ -32,24 +32,25 @@ const (
 
 // session is a connection to the master port. It is owned by its goroutine.
 type session struct {
-	svc    *Service
-	id     uint64
-	conn   halfCloser
-	tcp    conn // beneath conn, or conn itself
-	remote netip.AddrPort
-	since  time.Time
-	framer wire.Framer
-	lines  int       // seen so far
-	empty  int       // of them that were empty
-	begun  bool      // one of them was not blank
-	rest   time.Time // when its burst of requests is whole again
-	idle   time.Time // when it has been idle for too long; zero: never
-	held   []byte    // input that was read, and has to wait for the server to go on
-	out    []byte
-	deaf   bool          // the peer is gone: it gets no more answers
-	reset  bool          // a write has met a reset that came before the end of the input
-	broken atomic.Bool   // the operator has closed it
-	roused chan struct{} // capacity 1: whoever waits for its rate is to look around
+	svc     *Service
+	id      uint64
+	conn    halfCloser
+	tcp     conn // beneath conn, or conn itself
+	remote  netip.AddrPort
+	since   time.Time
+	framer  wire.Framer
+	lines   int       // seen so far
+	empty   int       // of them that were empty
+	unended int       // bytes since the last line that have no price yet
+	begun   bool      // one of them was not blank
+	rest    time.Time // when its burst of requests is whole again
+	idle    time.Time // when it has been idle for too long; zero: never
+	held    []byte    // input that was read, and has to wait for the server to go on
+	out     []byte
+	deaf    bool          // the peer is gone: it gets no more answers
+	reset   bool          // a write has met a reset that came before the end of the input
+	broken  atomic.Bool   // the operator has closed it
+	roused  chan struct{} // capacity 1: whoever waits for its rate is to look around
 }
 
 // admitMaster serves a connection to the master port, or says why not.
@@ -311,11 +312,13 @@ func (c *session) take(p []byte) error {
 			c.out = append(c.out, "OK "+hereText+"\n"...)
 		}
 		if !ok {
-			if len(p) == requestBytes { // an endless line
-				return c.slow(1)
+			if c.unended += len(p); c.unended < requestBytes {
+				return nil
 			}
-			return nil
+			c.unended = 0 // so many bytes without a line have the price of one
+			return c.slow(1)
 		}
+		c.unended = 0
 		if c.svc.stop.Err() != nil {
 			return errStopped
 		}

@@ -41,7 +41,7 @@ func attackAs(how string) int {
 	}
 	var attacking sync.WaitGroup
 	for i, k := range all {
-		attacking.Go(func() { newAttacker(ctx, i, 5*time.Millisecond).run(k) })
+		attacking.Go(func() { newAttacker(ctx, i, 30*time.Millisecond).run(k) })
 	}
 	attacking.Wait()
 	return 0
@@ -52,12 +52,15 @@ func newAttacker(ctx context.Context, i int, pause time.Duration) *attacker {
 	return &attacker{ctx: ctx, from: net.IPv4(127, 0, 1, byte(i+1)), random: rand.New(rand.NewPCG(uint64(i), 1)), pause: pause}
 }
 
-// attack starts a process of attackers, which has what the members and this one
-// leave of the processor, and returns what ends it.
+// attack starts a process of attackers, which has what the server and the members
+// leave of the second processor, and returns what ends it.
 func (p *process) attack(kind, lobby, den, mud int) (end func()) {
 	p.t.Helper()
-	cmd := exec.Command("nice", "-n", "19", os.Args[0])
-	cmd.Env = append(os.Environ(), asAttacker+"="+fmt.Sprint(kind, p.master, lobby, den, mud))
+	cmd := exec.Command(os.Args[0])
+	if _, err := exec.LookPath("taskset"); err == nil { // and chrt, of the same package
+		cmd = exec.Command("taskset", "-c", "1", "chrt", "--idle", "0", os.Args[0])
+	}
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", asAttacker+"="+fmt.Sprint(kind, p.master, lobby, den, mud))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -224,9 +224,7 @@ limits.master_idle = "1s"
 history.lines = 1000
 log.level = "warn"
 `, metrics))
-	if !long || !p.pinned() {
-		p.start()
-	}
+	p.start()
 	lobby, mud, den := p.first, p.first+1, p.first+2
 	if got := p.nc(p.master, strings.NewReader("CREATE den secret\n")); !strings.HasPrefix(got, fmt.Sprintf("OK den %d ", den)) {
 		t.Fatal(got)
@@ -277,7 +275,9 @@ log.level = "warn"
 	before := p.least(metrics, max(quiet, 2*time.Second))
 	var held memory
 	if long {
-		// What is allocated once, at the first use, is no trace of an attack.
+		// What is allocated once, at the first use or by who takes over, is no trace of
+		// an attack.
+		p.upgrade()
 		p.use(lobby)
 		hush()
 		p.least(metrics, restTime)
@@ -354,6 +354,8 @@ log.level = "warn"
 			}
 		}
 	}
+	// The attackers have what the server and the members leave of one of the processors:
+	// what they take by being on the same machine is not to count.
 	for _, apart := range []bool{false, true} {
 		var calm, stormy, moved []time.Duration
 		for i, g := range members {
@@ -368,6 +370,9 @@ log.level = "warn"
 		t.Logf("good lines from the upgrade on, in a room apart=%v: %s", apart, percentiles(moved))
 		if all := append(stormy, moved...); len(all) > 0 && slices.Max(all) > bound {
 			t.Errorf("a good line was %v late", slices.Max(all))
+		}
+		if long && apart && percentile(stormy, .99) > 2*percentile(calm, .99) {
+			t.Error("in the other room good lines are late more than twice as much as without an attack")
 		}
 	}
 	for _, name := range unseen(during) {
@@ -388,6 +393,7 @@ log.level = "warn"
 	}
 	var left map[string]float64
 	var holds memory
+	const known = 1 << 20 // bytes: what is known of addresses, the bans and the trash, which are kept
 	// The rooms that they have made are the operator's to remove, if they do not do it
 	// themselves at the same moment.
 	eventually(t, "their rooms are removed", func() bool {
@@ -407,7 +413,7 @@ log.level = "warn"
 		return left["roomd_connections"] == before["roomd_connections"] && (!long ||
 			left["go_goroutines"] <= before["go_goroutines"]+2 &&
 				left["process_open_fds"] <= before["process_open_fds"]+2 && // the store's own come and go
-				holds.all() <= 1.1*held.all())
+				holds.all() <= 1.1*held.all()+known)
 	}
 	for end := time.Now().Add(settleTime(attack)); ; {
 		if left = p.least(metrics, time.Second); long {
@@ -450,7 +456,15 @@ func percentiles(d []time.Duration) string {
 	if len(d) == 0 {
 		return "none"
 	}
-	slices.Sort(d)
-	at := func(f float64) time.Duration { return d[int(f*float64(len(d)-1))].Round(10 * time.Microsecond) }
+	at := func(f float64) time.Duration { return percentile(d, f).Round(10 * time.Microsecond) }
 	return fmt.Sprintf("%d: p50 %v, p99 %v, p99.9 %v, worst %v", len(d), at(.5), at(.99), at(.999), at(1))
+}
+
+// percentile sorts d and returns the value below which a part of it is; 0 of none.
+func percentile(d []time.Duration, part float64) time.Duration {
+	slices.Sort(d)
+	if len(d) == 0 {
+		return 0
+	}
+	return d[int(part*float64(len(d)-1))]
 }
