@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/metrics"
 )
 
 // The metrics and the admin socket are beside what the server is for: that the
@@ -18,11 +19,17 @@ const (
 	lateMax = 10 * time.Second
 )
 
+// newMeter makes what collects the metrics of this roomd.
+func newMeter() *metrics.Collector {
+	v := thisVersion()
+	return metrics.New(v.Version, v.Commit, v.Go)
+}
+
 // openMetrics begins to serve the metrics, if they are wanted: on the
 // predecessor's socket, if that is where it should be.
 func (s *server) openMetrics() error {
-	s.meter.perRoom.Store(s.cfg.Metrics.PerRoom)
-	s.meter.profiles.Store(s.cfg.Metrics.Profiles)
+	s.meter.PerRoom.Store(s.cfg.Metrics.PerRoom)
+	s.meter.Profiles.Store(s.cfg.Metrics.Profiles)
 	addr, had := s.cfg.Metrics.Listen, s.before
 	if addr == "" {
 		return nil
@@ -31,7 +38,7 @@ func (s *server) openMetrics() error {
 		s.serveMetrics(had.metrics)
 		return nil
 	}
-	ln, err := listenMetrics(addr)
+	ln, err := metrics.Listen(addr)
 	switch {
 	case err == nil:
 		s.serveMetrics(ln)
@@ -98,7 +105,7 @@ func (s *server) lacksDoors() bool {
 func (s *server) openLacking() {
 	c := s.config()
 	if c.Metrics.Listen != "" && s.metricsDoor == nil {
-		if ln, err := listenMetrics(c.Metrics.Listen); err == nil {
+		if ln, err := metrics.Listen(c.Metrics.Listen); err == nil {
 			s.serveMetrics(ln)
 			s.log.Info("the metrics are there now", "address", c.Metrics.Listen)
 		}

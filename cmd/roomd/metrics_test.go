@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -119,43 +118,5 @@ func TestMetricsPerRoom(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %s", want)
 		}
-	}
-}
-
-// Whether a server is ready, as those see it who send traffic to it.
-func TestReadiness(t *testing.T) {
-	m := newMetrics(thisVersion())
-	ln, err := listenMetrics("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.serve(ln, slog.New(slog.DiscardHandler))()
-	url := "http://" + ln.Addr().String()
-	if text, status := get(t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "starting or stopping") {
-		t.Error(status, text)
-	}
-	for _, path := range []string{"/healthz", "/metrics"} {
-		if _, status := get(t, url+path); status != http.StatusOK {
-			t.Error(path, status)
-		}
-	}
-	// Profiles are for who has asked for them.
-	for _, on := range []bool{false, true} {
-		m.profiles.Store(on)
-		if _, status := get(t, url+"/debug/pprof/heap"); (status == http.StatusOK) != on {
-			t.Errorf("profiles %v: %d", on, status)
-		}
-	}
-}
-
-// A fault in what is collected is the answer to the scrape, and not the end of the
-// server.
-func TestMetricsFault(t *testing.T) {
-	m := newMetrics(thisVersion())
-	if err := m.registry.Register(m); err != nil { // with no server: collecting panics
-		t.Fatal(err)
-	}
-	if _, err := m.registry.Gather(); err == nil || !strings.Contains(err.Error(), "a fault in roomd") {
-		t.Error(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/metrics"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -211,7 +212,7 @@ func (p *plan) prepare(dry bool) {
 		return
 	}
 	if p.changed("metrics.listen") != nil && p.next.Metrics.Listen != "" {
-		if p.metrics, err = listenMetrics(p.next.Metrics.Listen); err != nil {
+		if p.metrics, err = metrics.Listen(p.next.Metrics.Listen); err != nil {
 			p.refuse("metrics.listen", err)
 		}
 	}
@@ -302,8 +303,8 @@ func (p *plan) commit() {
 			p.log.Error("set the log level", "error", err)
 		}
 	}
-	p.meter.perRoom.Store(c.Metrics.PerRoom)
-	p.meter.profiles.Store(c.Metrics.Profiles)
+	p.meter.PerRoom.Store(c.Metrics.PerRoom)
+	p.meter.Profiles.Store(c.Metrics.Profiles)
 	if p.changed("metrics.listen") != nil {
 		if p.stopMetrics != nil {
 			p.stopMetrics()

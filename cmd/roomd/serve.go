@@ -18,6 +18,7 @@ import (
 
 	"roomd/admin"
 	"roomd/admin/term"
+	"roomd/cmd/roomd/metrics"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -44,7 +45,7 @@ type server struct {
 	tap     *admin.Tap
 	format  *formats
 	manager *manager
-	meter   *metrics
+	meter   *metrics.Collector
 	st      *store.Store
 	svc     *netsvc.Service
 	shell   *admin.Server
@@ -184,7 +185,7 @@ func (s *server) flush() {
 func (s *server) start() error {
 	c := s.cfg
 	// The metrics come first: they say that the server is not ready yet.
-	s.meter = newMetrics(thisVersion())
+	s.meter = newMeter()
 	if err := s.openMetrics(); err != nil {
 		return err
 	}
@@ -205,7 +206,7 @@ func (s *server) open() (err error) {
 		s.log.Warn(w)
 	}
 	options := s.cfg.storeOptions()
-	options.Observe = s.meter.observe
+	options.Observe = s.meter.Observe
 	options.CompactAbove = compactAbove
 	options.Context = s.stopping
 	options.Latched = func(why error) {
@@ -287,20 +288,28 @@ func (s *server) openDoors() error {
 	if err := s.openSocket(had); err != nil {
 		return err
 	}
-	printed := map[string]*lineWriter{"log": s.lines}
-	if !s.console { // there both are lines above the prompt
-		printed["stdout"] = s.out
+	from := metrics.Sources{
+		Service: s.svc, Store: s.st, Outputs: map[string]func() (uint64, time.Duration){"log": s.lines.state},
+		Certificate: func() (until, since time.Time) {
+			if c := s.pair.Load().about(); c != nil {
+				until, since = c.Expires, c.Since
+			}
+			return
+		},
 	}
-	if err := s.meter.watch(s.svc, s.st, printed, &s.pair); err != nil {
+	if !s.console { // there both are lines above the prompt
+		from.Outputs["stdout"] = s.out.state
+	}
+	if err := s.meter.Watch(from); err != nil {
 		return err
 	}
-	s.meter.ready.Store(true)
+	s.meter.Ready.Store(true)
 	return nil
 }
 
 // serveMetrics begins to serve the metrics.
 func (s *server) serveMetrics(ln *net.TCPListener) {
-	s.metricsDoor, s.stopMetrics = ln, s.meter.serve(ln, s.log)
+	s.metricsDoor, s.stopMetrics = ln, s.meter.Serve(ln, s.log)
 }
 
 // config is the configuration in effect, not to be changed.
@@ -395,7 +404,7 @@ func (s *server) stop() error {
 	s.changing.Lock() // a reload that is under way comes to its end
 	defer s.changing.Unlock()
 	if s.meter != nil {
-		s.meter.ready.Store(false)
+		s.meter.Ready.Store(false)
 	}
 	if s.shell != nil {
 		s.shell.LeavePlans() // what is due from now on fails, and is to stay on disk

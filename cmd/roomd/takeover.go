@@ -176,7 +176,7 @@ func (s *server) takeOver() error {
 	// Everybody waits, and all that is read is kept: nothing is to be collected.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	s.cfg.Activated = was.Activated
-	s.meter = newMetrics(thisVersion())
+	s.meter = newMeter()
 	if err := s.open(); err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func misbehave(how string) int {
 	s := &server{cfg: c, before: p}
 	s.tap, s.format = newTap(c, os.Stderr)
 	s.log = slog.New(s.tap)
-	s.meter = newMetrics(thisVersion())
+	s.meter = newMeter()
 	if err := s.open(); err != nil {
 		p.fail(err)
 		return 1

@@ -1,48 +1,46 @@
-package main
+package metrics
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"log/slog"
-	"net"
-	"net/http"
-	"net/http/pprof"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"roomd/netsvc"
 	"roomd/store"
 )
 
-// metrics collects what /metrics shows. No label has an unbounded set of
-// values: nicks are not among them, and rooms only with metrics.per_room, which
-// rooms.max bounds.
-type metrics struct {
+// Collector collects the metrics. Its methods may be called from any goroutine.
+type Collector struct {
+	// Settings, which may change while it serves.
+	PerRoom  atomic.Bool // rooms have metrics of their own
+	Profiles atomic.Bool // /debug/pprof/ answers
+	Ready    atomic.Bool // every room is bound or known to be unbound, and the server does not stop
+
+	from     Sources // set by Watch, before it is registered and ready
 	registry *prometheus.Registry
-	perRoom  atomic.Bool // metrics.per_room
-	profiles atomic.Bool // metrics.profiles
-	ready    atomic.Bool // every room is bound or known to be unbound, and the server does not stop
-
-	// Set by watch, before it is registered and ready.
-	svc *netsvc.Service
-	st  *store.Store
-	out map[string]*lineWriter // by what is printed there
-
-	pair *atomic.Pointer[keyPair]
-
-	took  prometheus.Histogram
-	lines prometheus.Histogram
+	took     prometheus.Histogram
+	lines    prometheus.Histogram
 }
 
-// newMetrics makes the registry. Its observe is for store.Options; watch must
-// follow once the server is there.
-func newMetrics(v version) *metrics {
-	m := &metrics{
+// Sources are what a Collector asks at each scrape.
+type Sources struct {
+	Service *netsvc.Service
+	Store   *store.Store
+	// Outputs gives, by what is printed there, how many lines were dropped since the
+	// start, and how long the write under way has waited.
+	Outputs map[string]func() (dropped uint64, waits time.Duration)
+	// Certificate is until when the certificate in use is valid, and since when it is
+	// in use; zero: there is none.
+	Certificate func() (until, since time.Time)
+}
+
+// New makes a Collector for a roomd of that version, commit and version of Go. It
+// can serve and observe at once; Watch must follow, and then Ready be set.
+func New(version, commit, goVersion string) *Collector {
+	c := &Collector{
 		registry: prometheus.NewRegistry(),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "roomd_commit_duration_seconds", Help: "How long it took to bring a transaction to disk.",
@@ -54,25 +52,27 @@ func newMetrics(v version) *metrics {
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "roomd_build_info", Help: "Always 1; which roomd this is.",
-		ConstLabels: prometheus.Labels{"version": v.Version, "commit": v.Commit, "go": v.Go},
+		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "go": goVersion},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.took, m.lines, info, collectors.NewGoCollector(),
+	c.registry.MustRegister(c.took, c.lines, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return m
+	return c
 }
 
-func (m *metrics) observe(took time.Duration, lines int) {
-	m.took.Observe(took.Seconds())
+// Observe counts a commit, which took so long and had so many lines; it is for
+// store.Options.
+func (c *Collector) Observe(took time.Duration, lines int) {
+	c.took.Observe(took.Seconds())
 	if lines > 0 {
-		m.lines.Observe(float64(lines))
+		c.lines.Observe(float64(lines))
 	}
 }
 
-// watch begins to collect from a server.
-func (m *metrics) watch(svc *netsvc.Service, st *store.Store, out map[string]*lineWriter, pair *atomic.Pointer[keyPair]) error {
-	m.svc, m.st, m.out, m.pair = svc, st, out, pair
-	return m.registry.Register(m)
+// Watch begins to collect from a server. It may be called once.
+func (c *Collector) Watch(from Sources) error {
+	c.from = from
+	return c.registry.Register(c)
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -122,28 +122,30 @@ var (
 )
 
 // Describe is of prometheus.Collector.
-func (m *metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
 
 // Collect is of prometheus.Collector. A fault in it is the answer to the scrape, and
 // not the end of the server.
-func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			ch <- prometheus.NewInvalidMetric(descFault, fmt.Errorf("a fault in roomd: %v", fault))
 		}
 	}()
+	svc, st := c.from.Service, c.from.Store
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
+	flag := func(d *prometheus.Desc, is bool) { gauge(d, map[bool]float64{true: 1}[is]) }
 	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	for state, n := range m.svc.States() {
+	for state, n := range svc.States() {
 		gauge(descRooms, float64(n), state)
 	}
 	members, lagging, worst := 0, 0, uint64(0)
-	perRoom := m.perRoom.Load()
-	for _, r := range m.svc.Rooms() {
+	perRoom := c.PerRoom.Load()
+	for _, r := range svc.Rooms() {
 		members += r.Members
 		lagging += r.Lagging
 		worst = max(worst, r.Worst)
@@ -158,123 +160,56 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(descMembers, float64(members))
 	gauge(descLagging, float64(lagging))
 	gauge(descWorst, float64(worst))
-	gauge(descConns, float64(m.svc.Connections()))
-	c := m.svc.Counters()
-	counter(descAccepted, c.Accepted)
-	for cause, n := range c.Refused {
-		counter(descRefused, n, string(cause))
+	gauge(descConns, float64(svc.Connections()))
+	n := svc.Counters()
+	counter(descAccepted, n.Accepted)
+	for cause, times := range n.Refused {
+		counter(descRefused, times, string(cause))
 	}
-	for cause, n := range c.TLSFailed {
-		counter(descTLS, n, cause)
+	for cause, times := range n.TLSFailed {
+		counter(descTLS, times, cause)
 	}
-	for cause, n := range c.Ended {
-		counter(descEnded, n, string(cause))
+	for cause, times := range n.Ended {
+		counter(descEnded, times, string(cause))
 	}
-	for protocol, n := range c.Foreign {
-		counter(descForeign, n, string(protocol))
+	for protocol, times := range n.Foreign {
+		counter(descForeign, times, string(protocol))
 	}
-	for cause, n := range c.Sessions {
-		counter(descSessions, n, string(cause))
+	for cause, times := range n.Sessions {
+		counter(descSessions, times, string(cause))
 	}
-	counter(descOdd, c.Blank, "blank")
-	counter(descOdd, c.TooLong, "too long")
-	counter(descOdd, c.Cleaned, "cleaned")
-	counter(descPasswords, c.Passwords.Right, "right")
-	counter(descPasswords, c.Passwords.Wrong, "wrong")
-	counter(descPasswords, c.Passwords.Held, "held")
-	counter(descPasswords, c.Passwords.Late, "late")
-	counter(descPasswords, c.Passwords.Crowded, "crowded")
-	counter(descHurried, c.Hurried)
-	counter(descSlowed, c.Slowed)
-	counter(descSlowedIn, c.SlowedLines)
-	counter(descLines, c.Lines)
-	counter(descDeliveries, c.Deliveries)
-	counter(descBytes, c.Bytes)
-	counter(descPasses, c.Passes)
-	counter(descPages, c.Pages)
-	if file, free, err := m.st.Size(); err == nil {
+	counter(descOdd, n.Blank, "blank")
+	counter(descOdd, n.TooLong, "too long")
+	counter(descOdd, n.Cleaned, "cleaned")
+	counter(descPasswords, n.Passwords.Right, "right")
+	counter(descPasswords, n.Passwords.Wrong, "wrong")
+	counter(descPasswords, n.Passwords.Held, "held")
+	counter(descPasswords, n.Passwords.Late, "late")
+	counter(descPasswords, n.Passwords.Crowded, "crowded")
+	counter(descHurried, n.Hurried)
+	counter(descSlowed, n.Slowed)
+	counter(descSlowedIn, n.SlowedLines)
+	counter(descLines, n.Lines)
+	counter(descDeliveries, n.Deliveries)
+	counter(descBytes, n.Bytes)
+	counter(descPasses, n.Passes)
+	counter(descPages, n.Pages)
+	if file, free, err := st.Size(); err == nil {
 		gauge(descStore, float64(file))
 		gauge(descFree, float64(free))
 	}
-	counter(descDamaged, m.st.Damaged())
-	leftOut, _ := m.st.LeftOut()
+	counter(descDamaged, st.Damaged())
+	leftOut, _ := st.LeftOut()
 	gauge(descLeftOut, float64(leftOut))
-	readOnly := 0.0
-	if m.st.Broken() != nil {
-		readOnly = 1
+	flag(descReadOnly, st.Broken() != nil)
+	flag(descFull, st.Full())
+	gauge(descStalled, st.Stalled().Seconds())
+	if until, since := c.from.Certificate(); !until.IsZero() {
+		gauge(descExpires, float64(until.Unix()))
+		gauge(descRenewed, float64(since.Unix()))
 	}
-	gauge(descReadOnly, readOnly)
-	full := 0.0
-	if m.st.Full() {
-		full = 1
-	}
-	gauge(descFull, full)
-	gauge(descStalled, m.st.Stalled().Seconds())
-	if pair := m.pair.Load(); pair != nil {
-		now := pair.state()
-		gauge(descExpires, float64(now.cert.Leaf.NotAfter.Unix()))
-		gauge(descRenewed, float64(now.since.Unix()))
-	}
-	for name, l := range m.out {
-		dropped, _ := l.state()
+	for name, state := range c.from.Outputs {
+		dropped, _ := state()
 		counter(descDropped, dropped, name)
-	}
-}
-
-// listenMetrics opens metrics.listen.
-func listenMetrics(addr string) (*net.TCPListener, error) {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("open metrics.listen: %w", err)
-	}
-	return ln.(*net.TCPListener), nil
-}
-
-// serve serves /metrics, /healthz and /readyz until stop is called. healthz
-// answers 200 while the process answers at all; readyz 503 until every room is
-// bound or known to be unbound, while the database is read-only or the disk does
-// not answer, and from the beginning of the stop.
-func (m *metrics) serve(ln net.Listener, log *slog.Logger) (stop func()) {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !m.ready.Load() {
-			http.Error(w, "the server is starting or stopping", http.StatusServiceUnavailable)
-			return
-		}
-		if err := m.st.Broken(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		if took := m.st.Stalled(); took > 0 {
-			http.Error(w, fmt.Sprintf("the disk has not answered for %v", took.Round(time.Millisecond)), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ready")
-	})
-	profiles := func(h http.HandlerFunc) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			if !m.profiles.Load() {
-				http.Error(w, "metrics.profiles is false", http.StatusNotFound)
-				return
-			}
-			h(w, r)
-		}
-	}
-	mux.HandleFunc("GET /debug/pprof/", profiles(pprof.Index))
-	mux.HandleFunc("GET /debug/pprof/profile", profiles(pprof.Profile))
-	mux.HandleFunc("GET /debug/pprof/symbol", profiles(pprof.Symbol))
-	mux.HandleFunc("GET /debug/pprof/trace", profiles(pprof.Trace))
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ln) }()
-	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if errors.Is(srv.Shutdown(ctx), context.DeadlineExceeded) {
-			srv.Close()
-		}
-		<-done
 	}
 }
