@@ -15,9 +15,10 @@ var allowed = map[string]struct {
 	theirs []string
 	why    string
 }{
-	"roomd/cmd/roomd":         {[]string{"roomd/admin", "roomd/admin/term", "roomd/cmd/roomd/bench", "roomd/cmd/roomd/metrics", "roomd/netsvc", "roomd/netsvc/client", "roomd/netsvc/wire", "roomd/store"}, []string{"github.com/BurntSushi/toml", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys"}, "it wires everything together, alone reads the configuration and the command line, and speaks to the service manager"},
+	"roomd/cmd/roomd":         {[]string{"roomd/admin", "roomd/admin/term", "roomd/cmd/roomd/bench", "roomd/cmd/roomd/metrics", "roomd/cmd/roomd/systemd", "roomd/netsvc", "roomd/netsvc/client", "roomd/netsvc/wire", "roomd/store"}, []string{"github.com/BurntSushi/toml", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys"}, "it wires everything together, and alone reads the configuration and the command line"},
 	"roomd/cmd/roomd/bench":   {nil, []string{"golang.org/x/sys"}, "the load comes over sockets, as from any client; what it shares with the server it could not check"},
 	"roomd/cmd/roomd/metrics": {[]string{"roomd/netsvc", "roomd/store"}, []string{"github.com/prometheus/client_golang"}, "it shows the numbers of both, alone uses the library, and steers nothing"},
+	"roomd/cmd/roomd/systemd": {nil, []string{"golang.org/x/sys"}, "how a server is, it is told"},
 	"roomd/admin":             {[]string{"roomd/admin/term", "roomd/netsvc", "roomd/store"}, []string{"golang.org/x/sys"}, "the console steers netsvc; nothing below knows it"},
 	"roomd/admin/term":        {nil, []string{"github.com/chzyer/readline", "golang.org/x/sys", "golang.org/x/text"}, "lines at a terminal, whatever they are for; it alone uses the library"},
 	"roomd/netsvc":            {[]string{"roomd/netsvc/roomlog", "roomd/netsvc/wire", "roomd/store"}, []string{"golang.org/x/crypto", "golang.org/x/sys"}, "the network knows nothing of files and consoles"},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/systemd"
 	"roomd/netsvc"
 )
 
@@ -61,15 +62,15 @@ func newFormats(w io.Writer, useJSON *atomic.Bool) *formats {
 	text := func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, all) }
 	json := func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, all) }
 	f := &formats{text(w), json(w), useJSON}
-	if journals(w, os.Getenv) {
+	if systemd.IsJournal(w, os.Getenv) {
 		untimed := &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if len(groups) == 0 && a.Key == slog.TimeKey {
 				return slog.Attr{}
 			}
 			return printable(groups, a)
 		}}
-		f.text = newPriorities(w, func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, untimed) })
-		f.json = newPriorities(w, json)
+		f.text = systemd.NewPriorities(w, func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, untimed) })
+		f.json = systemd.NewPriorities(w, json)
 	}
 	return f
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"roomd/cmd/roomd/systemd"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -122,13 +123,13 @@ func TestWatchdog(t *testing.T) {
 	m := newStandIn(t, filepath.Join(t.TempDir(), "notify"))
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	env := map[string]string{"NOTIFY_SOCKET": m.name, "WATCHDOG_USEC": "150000", "WATCHDOG_PID": fmt.Sprint(os.Getpid())}
-	us, err := findManager(func(k string) string { return env[k] }, log)
+	us, err := systemd.Connect(func(k string) string { return env[k] }, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); us.attend(ctx, svc, st) }()
+	go func() { defer close(done); (&server{manager: us, svc: svc, st: st}).attendManager(ctx) }()
 	m.until("WATCHDOG=1")
 	if err := st.Submit(ctx, &store.Post{Room: 1}); err != nil {
 		t.Fatal(err)
@@ -145,46 +146,8 @@ func TestWatchdog(t *testing.T) {
 	m.until("WATCHDOG=1")
 	cancel()
 	<-done
-	us.close()
+	us.Close()
 	if err := st.Close(); err != nil {
 		t.Error(err)
-	}
-}
-
-// A watchdog that is meant for another process is not ours.
-func TestFindManager(t *testing.T) {
-	m := newStandIn(t, filepath.Join(t.TempDir(), "notify"))
-	for _, c := range []struct {
-		env      string
-		watchdog time.Duration
-		err      string
-	}{
-		{"", 0, ""},
-		{"NOTIFY_SOCKET=" + m.name, 0, ""},
-		{"NOTIFY_SOCKET=" + m.name + " WATCHDOG_USEC=1000000", time.Second, ""},
-		{"NOTIFY_SOCKET=" + m.name + " WATCHDOG_USEC=1000000 WATCHDOG_PID=1", 0, ""},
-		{"NOTIFY_SOCKET=" + m.name + " WATCHDOG_USEC=-1", 0, ""},
-		{"NOTIFY_SOCKET=relative", 0, "neither a path nor an abstract name"},
-		{"NOTIFY_SOCKET=" + m.name + "x", 0, "no such file"},
-	} {
-		got, err := findManager(func(k string) string {
-			for _, kv := range strings.Fields(c.env) {
-				if v, ok := strings.CutPrefix(kv, k+"="); ok {
-					return v
-				}
-			}
-			return ""
-		}, slog.Default())
-		if c.err != "" {
-			if err == nil || !strings.Contains(err.Error(), c.err) {
-				t.Errorf("%s: %v", c.env, err)
-			}
-			continue
-		}
-		if err != nil || got.watchdog != c.watchdog {
-			t.Errorf("%s: %v, %+v", c.env, err, got)
-			continue
-		}
-		got.close()
 	}
 }

@@ -71,8 +71,8 @@ func (s *server) reloadInTurn(dry, queued bool) (changes []admin.Change, err err
 	}
 	defer unlock()
 	if !dry {
-		s.manager.reloading()
-		defer func() { s.manager.tell("READY=1", "STATUS="+statusLine(s.svc, s.st)) }()
+		s.manager.Reloading()
+		defer func() { s.manager.Notify("READY=1", "STATUS="+statusLine(s.svc, s.st)) }()
 	}
 	file, err := loadConfig(s.file, s.port)
 	if err != nil {

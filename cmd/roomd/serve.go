@@ -19,6 +19,7 @@ import (
 	"roomd/admin"
 	"roomd/admin/term"
 	"roomd/cmd/roomd/metrics"
+	"roomd/cmd/roomd/systemd"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -44,7 +45,7 @@ type server struct {
 	log     *slog.Logger
 	tap     *admin.Tap
 	format  *formats
-	manager *manager
+	manager *systemd.Manager
 	meter   *metrics.Collector
 	st      *store.Store
 	svc     *netsvc.Service
@@ -95,7 +96,7 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	if err != nil {
 		return before.fail(err)
 	}
-	given, at, err := activated(os.Getenv, firstActivated)
+	given, at, err := systemd.Sockets(os.Getenv)
 	if err != nil {
 		return err
 	}
@@ -132,10 +133,10 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	if c.PassedOver != "" {
 		s.log.Warn(c.PassedOver)
 	}
-	if s.manager, err = findManager(os.Getenv, s.log); err != nil {
+	if s.manager, err = systemd.Connect(os.Getenv, s.log); err != nil {
 		return err
 	}
-	defer s.manager.close()
+	defer s.manager.Close()
 	if s.binary, err = os.Executable(); err != nil {
 		return err
 	}
@@ -189,11 +190,11 @@ func (s *server) start() error {
 	if err := s.openMetrics(); err != nil {
 		return err
 	}
-	s.manager.tell("STATUS=opening the database " + netsvc.Printable(c.Server.Data))
+	s.manager.Notify("STATUS=opening the database " + netsvc.Printable(c.Server.Data))
 	if err := s.open(); err != nil {
 		return err
 	}
-	s.manager.tell("STATUS=binding the rooms")
+	s.manager.Notify("STATUS=binding the rooms")
 	if err := s.svc.Start(); err != nil {
 		return err
 	}
@@ -231,7 +232,7 @@ func (s *server) open() (err error) {
 		said = time.Now()
 		s.log.Info("the database is being rewritten", "percent", hundredths(done, total))
 		// sd_notify(3): the start may take so much longer, from now on.
-		s.manager.tell(fmt.Sprintf("STATUS=rewriting the database: %d %%", hundredths(done, total)), "EXTEND_TIMEOUT_USEC=60000000")
+		s.manager.Notify(fmt.Sprintf("STATUS=rewriting the database: %d %%", hundredths(done, total)), "EXTEND_TIMEOUT_USEC=60000000")
 	}
 	var evicted int // rooms, not told of yet
 	var told time.Time
@@ -333,9 +334,9 @@ func (s *server) run(console *admin.Console) error {
 	}
 	s.log.Info("ready", "master", addresses(s.svc), "version", thisVersion().Version, "config", c.from(), "database", absolute(c.Server.Data), "pid", os.Getpid())
 	announce(s.out, c, s.svc)
-	s.manager.tell("READY=1", "STATUS="+statusLine(s.svc, s.st))
+	s.manager.Notify("READY=1", "STATUS="+statusLine(s.svc, s.st))
 	var attending sync.WaitGroup
-	attending.Go(func() { s.manager.attend(ctx, s.svc, s.st) })
+	attending.Go(func() { s.attendManager(ctx) })
 	attending.Go(func() { attendCertificate(ctx, &s.pair) })
 	attending.Go(func() { s.openLate(ctx) })
 	close(s.ready)
@@ -395,7 +396,7 @@ func leaving(svc *netsvc.Service) string {
 
 // stop ends what start has begun.
 func (s *server) stop() error {
-	s.manager.tell("STOPPING=1", "STATUS=stopping: members get what is pending")
+	s.manager.Notify("STOPPING=1", "STATUS=stopping: members get what is pending")
 	defer time.AfterFunc(stopBound, func() {
 		s.log.Error("stopping hangs, most likely at the disk; the process ends as it is: what was acknowledged is there", "after", stopBound)
 		s.flush()

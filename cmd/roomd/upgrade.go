@@ -95,7 +95,7 @@ type successor struct {
 // follows reports whether the service manager takes the process that we name for
 // the server. Process 1 cannot leave: all others would end with it.
 func (s *server) follows() bool {
-	return s.parent == nil && s.manager.conn != nil && os.Getpid() != 1
+	return s.parent == nil && s.manager.Connected() && os.Getpid() != 1
 }
 
 // stays reports whether this process is to wait for the server once another one
@@ -128,7 +128,7 @@ func (s *server) upgradeInTurn(ctx context.Context, binary string, dry, queued b
 		report.Took = time.Since(began).Round(time.Millisecond).String()
 		if err != nil && !dry {
 			s.log.Error("upgrade: this server goes on", "error", err)
-			s.manager.tell("STATUS=" + statusLine(s.svc, s.st))
+			s.manager.Notify("STATUS=" + statusLine(s.svc, s.st))
 		}
 	}()
 	next, err := s.startSuccessor(binary)
@@ -293,7 +293,7 @@ func (s *server) agree(next *successor, report *admin.Upgrade) error {
 // handOver makes everything stand still, and either the successor serve or
 // everything go on as it was.
 func (s *server) handOver(ctx context.Context, next *successor, report *admin.Upgrade) error {
-	s.manager.tell("STATUS=upgrading: handing over to process " + strconv.Itoa(report.PID))
+	s.manager.Notify("STATUS=upgrading: handing over to process " + strconv.Itoa(report.PID))
 	if err := s.st.Fold(); err != nil { // it would take time when everything stands still
 		s.log.Warn("upgrade: the successor has the whole journal to read", "error", err)
 	}
@@ -313,7 +313,7 @@ func (s *server) handOver(ctx context.Context, next *successor, report *admin.Up
 	err := s.transfer(next, report)
 	if err != nil {
 		if s.follows() {
-			s.manager.tell("MAINPID=" + strconv.Itoa(os.Getpid()))
+			s.manager.Notify("MAINPID=" + strconv.Itoa(os.Getpid()))
 		}
 		if s.stays() {
 			err = errors.Join(err, adoptOrphans(false))
@@ -354,13 +354,13 @@ func (s *server) transfer(next *successor, report *admin.Upgrade) (err error) {
 	switch status := "STATUS=upgrading: process " + strconv.Itoa(report.PID) + " takes over"; {
 	case s.follows():
 		// From the manager's view the successor is the server before it says so.
-		s.manager.tell("MAINPID="+strconv.Itoa(report.PID), status)
+		s.manager.Notify("MAINPID="+strconv.Itoa(report.PID), status)
 	case s.stays():
 		// It may hand over in its turn and end, while we still end what we have.
 		if err := adoptOrphans(true); err != nil {
 			return err
 		}
-		s.manager.tell(status)
+		s.manager.Notify(status)
 	}
 	next.within(servesTime)
 	sent := next.send("go", struct{}{})

@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"errors"
@@ -10,13 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// firstActivated is where the service manager's descriptors begin
-// (sd_listen_fds(3)).
-const firstActivated = 3
+// Sockets are the listening sockets that the service manager has opened for the
+// master port (LISTEN_FDS), and where they listen, all on the same port; none
+// without one. The caller owns them.
+func Sockets(getenv func(string) string) (fds []int, addrs []netip.AddrPort, err error) {
+	return sockets(getenv, 3) // sd_listen_fds(3)
+}
 
-// activated are the listening sockets that the service manager has opened for
-// the master port, and where they listen; none without one.
-func activated(getenv func(string) string, first int) (fds []int, addrs []netip.AddrPort, err error) {
+// sockets is Sockets for descriptors from first on.
+func sockets(getenv func(string) string, first int) (fds []int, addrs []netip.AddrPort, err error) {
 	if getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
 		return nil, nil, nil
 	}

@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 	"syscall"
 )
 
-// journals reports whether a file is the stream to the system's journal, which
+// IsJournal reports whether a file is the stream to the system's journal, which
 // is what the service manager says in JOURNAL_STREAM (systemd.exec(5)): then
 // "DEVICE:INODE" are those of the file.
-func journals(w io.Writer, getenv func(string) string) bool {
+func IsJournal(w io.Writer, getenv func(string) string) bool {
 	f, ok := w.(interface{ Stat() (fs.FileInfo, error) })
 	if !ok {
 		return false
@@ -41,8 +41,9 @@ var levels = []struct {
 	prefix string
 }{{slog.LevelError, "<3>"}, {slog.LevelWarn, "<4>"}, {slog.LevelInfo, "<6>"}, {slog.LevelDebug, "<7>"}}
 
-// newPriorities makes a handler for each priority with handler.
-func newPriorities(w io.Writer, handler func(io.Writer) slog.Handler) *priorities {
+// NewPriorities makes a log handler that gives each line its priority: one handler
+// for each, with handler. w gets whole lines, a write each.
+func NewPriorities(w io.Writer, handler func(io.Writer) slog.Handler) slog.Handler {
 	p := &priorities{}
 	for _, l := range levels {
 		p.each = append(p.each, handler(&prefixed{w, l.prefix}))

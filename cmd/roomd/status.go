@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"roomd/netsvc"
+	"roomd/store"
+)
+
+// attendManager keeps the service manager informed until ctx is done. All is well as
+// long as the committer and the network's goroutines do a full turn in time.
+func (s *server) attendManager(ctx context.Context) {
+	s.manager.Attend(ctx, func(ctx context.Context) error {
+		return errors.Join(s.st.Health(ctx), s.svc.Health(ctx))
+	}, func() string { return statusLine(s.svc, s.st) })
+}
+
+// statusLine is how the server is, for systemctl status.
+func statusLine(svc *netsvc.Service, st *store.Store) string {
+	rooms, members, waiting := svc.List(), 0, []string(nil)
+	for _, r := range rooms {
+		members += r.Members
+		if r.Unbound != "" {
+			waiting = append(waiting, r.Name+": "+r.Unbound)
+		}
+	}
+	text := fmt.Sprintf("%s in %s", plural(members, "member"), plural(len(rooms), "room"))
+	if err := st.Broken(); err != nil {
+		text = "READ-ONLY: " + err.Error() + "; " + text
+	}
+	if st.Full() {
+		text = "FULL: the disk has no space for lines; " + text
+	}
+	for _, m := range svc.Missing() {
+		text += fmt.Sprintf("; not on %s: %s", m.Addr, m.Cause)
+	}
+	if st.Stalled() > 0 {
+		text = "WAITING: the disk does not answer; " + text
+	}
+	switch n := len(waiting); {
+	case n == 1:
+		text += "; unbound: " + waiting[0]
+	case n > 1:
+		text += fmt.Sprintf("; %d rooms are unbound, the first: %s", n, waiting[0])
+	}
+	return netsvc.Printable(text)
+}
+
+func plural[N int | int64 | uint64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
