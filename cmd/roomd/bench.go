@@ -1,20 +1,12 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"os/signal"
-	"runtime"
-	"slices"
-	"strings"
 	"syscall"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,13 +17,8 @@ import (
 // flags and what it prints.
 func newBench() *cobra.Command {
 	var (
-		runs   int
-		peers  bool
-		dir    string
-		page   string
+		report bench.Report
 		only   string
-		pause  time.Duration
-		asJSON bool
 	)
 	cmd := &cobra.Command{
 		Use:   "bench",
@@ -51,27 +38,31 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
   roomd bench fanout --server 127.0.0.1:8080 --json
   roomd bench idle --protocol nats --server 127.0.0.1:4222`,
 		Args: subcommands,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			if runs < 1 {
-				return usageError{fmt.Errorf("--runs %d: at least one", runs), cmd}
+			if report.Runs < 1 {
+				return usageError{fmt.Errorf("--runs %d: at least one", report.Runs), cmd}
 			}
-			cases := slices.DeleteFunc(bench.Standard(), func(c bench.Case) bool { return !strings.Contains(c.Name, only) })
+			cases := bench.Standard(only)
 			if len(cases) == 0 {
 				return usageError{fmt.Errorf("--only %q: no shape's name has that", only), cmd}
 			}
-			return benchAll(ctx, cases, runs, pause, peers, dir, page, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if report.Roomd, err = os.Executable(); err != nil {
+				return err
+			}
+			report.Out, report.Progress = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			return report.Compare(ctx, cases)
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&runs, "runs", 1, "how often to run each shape, for the median")
-	timeVar(f, &pause, "pause", 0, "rest after each measurement, where others use the machine")
-	f.BoolVar(&peers, "peers", false, "measure redis-server and nats-server, too")
-	f.StringVar(&dir, "dir", "", "`FOLDER` for the databases")
-	f.StringVar(&page, "write", "", "put the table into `FILE`, between its marks")
+	f.IntVar(&report.Runs, "runs", 1, "how often to run each shape, for the median")
+	timeVar(f, &report.Pause, "pause", 0, "rest after each measurement, where others use the machine")
+	f.BoolVar(&report.Peers, "peers", false, "measure redis-server and nats-server, too")
+	f.StringVar(&report.Dir, "dir", "", "`FOLDER` for the databases")
+	f.StringVar(&report.Page, "write", "", "put the table into `FILE`, between its marks")
 	f.StringVar(&only, "only", "", "run the shapes whose name contains `TEXT`")
-	f.BoolVar(&asJSON, "json", false, "print one JSON array, all runs included; times are in nanoseconds")
+	f.BoolVar(&report.JSON, "json", false, "print one JSON array, all runs included; times are in nanoseconds")
 	cmd.AddCommand(
 		newBenchGrowth(),
 		newBenchKind(bench.Fanout, "Publishers speak as fast as their lines come back"),
@@ -86,10 +77,8 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
 // newBenchGrowth measures how roomd's cost grows.
 func newBenchGrowth() *cobra.Command {
 	var (
-		own   = bench.Own{Protocol: "roomd", Durability: "commit", CPU: -1}
-		lines uint64
-		runs  int
-		page  string
+		report bench.Report
+		lines  uint64
 	)
 	cmd := &cobra.Command{
 		Use:   "growth",
@@ -101,45 +90,21 @@ func newBenchGrowth() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			if runs < 1 {
-				return usageError{fmt.Errorf("--runs %d: at least one", runs), cmd}
+			if report.Runs < 1 {
+				return usageError{fmt.Errorf("--runs %d: at least one", report.Runs), cmd}
 			}
-			if own.Binary, err = os.Executable(); err != nil {
+			if report.Roomd, err = os.Executable(); err != nil {
 				return err
 			}
-			if own.CPU, err = apart(); err != nil {
-				return err
-			}
-			note, err := bench.Machine(own.Dir, nil)
-			if err != nil {
-				return err
-			}
-			began := time.Now()
-			all, err := bench.Growth(ctx, own, lines, runs, func(what string, r bench.Result) {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%5.0fs  %s: %.3f µs/delivery, %.1f µs/line\n", time.Since(began).Seconds(), what, r.PerDelivery, r.PerLine)
-			})
-			if err != nil {
-				return err
-			}
-			all[0].Note = fmt.Sprintf("%s Medians of %d.\n\n%s", note, runs, all[0].Note)
-			for _, s := range all {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n", s.Note)
-				if err := table(cmd.OutOrStdout(), s.Rows); err != nil {
-					return err
-				}
-				fmt.Fprintln(cmd.OutOrStdout())
-			}
-			if page != "" {
-				return bench.WritePage(page, "growth", all)
-			}
-			return nil
+			report.Out, report.Progress = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			return report.Grow(ctx, lines)
 		},
 	}
 	f := cmd.Flags()
 	f.Uint64Var(&lines, "lines", 1_000_000, "the longest history")
-	f.IntVar(&runs, "runs", 1, "how often to run each shape, for the median")
-	f.StringVar(&own.Dir, "dir", "", "`FOLDER` for the databases")
-	f.StringVar(&page, "write", "", "put the tables into `FILE`, between their marks")
+	f.IntVar(&report.Runs, "runs", 1, "how often to run each shape, for the median")
+	f.StringVar(&report.Dir, "dir", "", "`FOLDER` for the databases")
+	f.StringVar(&report.Page, "write", "", "put the tables into `FILE`, between their marks")
 	return cmd
 }
 
@@ -179,21 +144,19 @@ a redis-server or a nats-server), with its data in a temporary folder.`,
 					}
 				}
 				if cores {
-					if own.CPU, err = apart(); err != nil {
+					if own.CPU, err = bench.Apart(); err != nil {
 						return err
 					}
 				}
 				r, err = bench.RunOwn(ctx, own, shape)
 			}
 			if asJSON {
-				out := json.NewEncoder(cmd.OutOrStdout())
-				out.SetIndent("", "  ")
-				return errors.Join(err, out.Encode(r))
+				return errors.Join(err, bench.PrintJSON(cmd.OutOrStdout(), r))
 			}
 			if err != nil {
 				return err
 			}
-			return table(cmd.OutOrStdout(), r.Rows())
+			return bench.Print(cmd.OutOrStdout(), r.Rows())
 		},
 	}
 	f := cmd.Flags()
@@ -247,75 +210,4 @@ a redis-server or a nats-server), with its data in a temporary folder.`,
 		f.IntVar(&shape.Turns, "turns", shape.Turns, "how often so many lines are said")
 	})
 	return cmd
-}
-
-// apart keeps this process on the second processor and returns the first, for
-// the server; -1 if there is only one.
-func apart() (int, error) {
-	if runtime.NumCPU() < 2 {
-		return -1, nil
-	}
-	return 0, bench.Pin(1)
-}
-
-func table(w io.Writer, rows [][]string) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		for i, cell := range row {
-			if i > 0 {
-				fmt.Fprint(t, "\t")
-			}
-			fmt.Fprint(t, cell)
-		}
-		fmt.Fprintln(t)
-	}
-	return t.Flush()
-}
-
-// benchAll runs the standard shapes. Progress goes to errw.
-func benchAll(ctx context.Context, cases []bench.Case, runs int, pause time.Duration, peers bool, dir, page string, asJSON bool, out, errw io.Writer) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	cpu, err := apart()
-	if err != nil {
-		return err
-	}
-	who, missing := bench.Contenders(self, dir, peers)
-	for i := range who {
-		who[i].Own.CPU = cpu
-	}
-	for _, name := range missing {
-		fmt.Fprintf(errw, "%s is not installed and is left out (Debian has it as a package)\n", name)
-	}
-	note, err := bench.Machine(dir, who)
-	if err != nil {
-		return err
-	}
-	began := time.Now()
-	all, fault := bench.Compare(ctx, cases, who, runs, pause, func(name, contender string, r bench.Result) {
-		if r.Fault != "" {
-			fmt.Fprintf(errw, "%s: %s: %s\n", name, contender, r.Fault)
-			return
-		}
-		fmt.Fprintf(errw, "%5.0fs  %s: %s: %.3f µs/delivery, p99 %v, load %.2f cores\n", time.Since(began).Seconds(), name, contender, r.PerDelivery, r.P99, r.LoadCores)
-	})
-	if all == nil {
-		return fault
-	}
-	rows := bench.Table(all, who)
-	if asJSON {
-		in := json.NewEncoder(out)
-		in.SetIndent("", "  ")
-		return errors.Join(fault, in.Encode(all))
-	}
-	fmt.Fprintf(out, "%s\nMedians of %d.\n\n", note, runs)
-	if err := table(out, rows); err != nil {
-		return err
-	}
-	if page != "" && fault == nil {
-		return bench.WritePage(page, "bench", []bench.Section{{Note: fmt.Sprintf("%s Medians of %d.", note, runs), Rows: rows}})
-	}
-	return fault
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -14,43 +15,44 @@ import (
 type Case struct {
 	Name  string
 	Shape Shape
-	Show  func(Result) string
-	Alone bool // the peers have no such thing, or let such members go
+	show  func(Result) string
+	alone bool // the peers have no such thing, or let such members go
 }
 
-// Contender is a server to measure.
-type Contender struct {
-	Name string // in the table
-	Own  Own
-	Skip []string // kinds of work that tell nothing new of it
+// contender is a server to measure.
+type contender struct {
+	name string // in the table
+	own  Own
+	skip []string // kinds of work that tell nothing new of it
 }
 
-// Contenders are roomd and, if peers is set, those of the peers that are
-// installed. missing names the others.
-func Contenders(roomd, dir string, peers bool) (all []Contender, missing []string) {
-	all = []Contender{
-		{"roomd", Own{Protocol: "roomd", Binary: roomd, Dir: dir, Durability: "commit"}, nil},
-		{"roomd, relaxed", Own{Protocol: "roomd", Binary: roomd, Dir: dir, Durability: "relaxed"}, []string{Idle, Churn, Comeback, History}},
+// contenders are roomd and, if the report is to have them, those of the peers that
+// are installed. missing names the others.
+func (p *Report) contenders(cpu int) (all []contender, missing []string) {
+	all = []contender{
+		{"roomd", Own{Protocol: "roomd", Binary: p.Roomd, Dir: p.Dir, Durability: "commit", CPU: cpu}, nil},
+		{"roomd, relaxed", Own{Protocol: "roomd", Binary: p.Roomd, Dir: p.Dir, Durability: "relaxed", CPU: cpu}, []string{Idle, Churn, Comeback, History}},
 	}
-	if !peers {
+	if !p.Peers {
 		return all, nil
 	}
-	for _, p := range []struct{ name, protocol, binary string }{{"Redis", "redis", "redis-server"}, {"NATS", "nats", "nats-server"}} {
-		path, err := exec.LookPath(p.binary)
+	for _, c := range []struct{ name, protocol, binary string }{{"Redis", "redis", "redis-server"}, {"NATS", "nats", "nats-server"}} {
+		path, err := exec.LookPath(c.binary)
 		if err != nil {
-			path, err = exec.LookPath("/usr/sbin/" + p.binary) // not in everybody's PATH
+			path, err = exec.LookPath("/usr/sbin/" + c.binary) // not in everybody's PATH
 		}
 		if err != nil {
-			missing = append(missing, p.binary)
+			missing = append(missing, c.binary)
 			continue
 		}
-		all = append(all, Contender{p.name, Own{Protocol: p.protocol, Binary: path, Dir: dir}, nil})
+		all = append(all, contender{c.name, Own{Protocol: c.protocol, Binary: path, Dir: p.Dir, CPU: cpu}, nil})
 	}
 	return all, missing
 }
 
-// Standard are the shapes that make bench and make bench-peers run.
-func Standard() []Case {
+// Standard are the shapes that make bench and make bench-peers run, as far as their
+// name contains a text.
+func Standard(only string) []Case {
 	with := func(kind string, change func(*Shape)) Shape {
 		s := Default(kind)
 		change(&s)
@@ -68,7 +70,7 @@ func Standard() []Case {
 	times := func(r Result) string {
 		return fmt.Sprintf("%s, %s; %.2f%s", short(r.P50), short(r.P99), r.Cores, commits(r))
 	}
-	return []Case{
+	all := []Case{
 		{"1 room × 256: CPU per delivery", Default(Fanout), cpu, false},
 		{"16 rooms × 64: CPU per delivery", with(Fanout, func(s *Shape) { s.Rooms, s.Members = 16, 64 }), cpu, false},
 		{"1 room × 2,000: CPU per delivery", with(Fanout, func(s *Shape) { s.Members = 2000 }), cpu, false},
@@ -92,43 +94,76 @@ func Standard() []Case {
 				return fmt.Sprintf("%.1f, %.1f MiB; %s, %s", mib(a.Disk), mib(b.Disk), short(a.Commit), short(b.Commit))
 			}, true},
 	}
+	return slices.DeleteFunc(all, func(c Case) bool { return !strings.Contains(c.Name, only) })
 }
 
-// Compared is a case with its results: of each contender the median of each
+// compared is a case with its results: of each contender the median of each
 // number over the runs, and all runs.
-type Compared struct {
+type compared struct {
 	Name    string              `json:"name"`
 	Shape   Shape               `json:"shape"`
 	Medians map[string]Result   `json:"medians"`
 	Runs    map[string][]Result `json:"runs"`
 	show    func(Result) string
-	who     []Contender
+	who     []contender
 }
 
-// Compare runs all cases with all contenders, runs times. Every run goes
-// through all of them, so that what else the machine does hits all alike. It
-// rests for pause after each, and calls told. A fault does not end it; it is part of the error.
-func Compare(ctx context.Context, cases []Case, who []Contender, runs int, pause time.Duration, told func(name, contender string, r Result)) ([]Compared, error) {
-	var all []Compared
-	for _, c := range cases {
-		all = append(all, Compared{c.Name, c.Shape, make(map[string]Result), make(map[string][]Result), c.Show, takers(c, who)})
+// Compare measures the cases with roomd, and with the peers if it is to. A fault does
+// not end it; it is part of the error.
+func (p *Report) Compare(ctx context.Context, cases []Case) error {
+	cpu, err := Apart()
+	if err != nil {
+		return err
 	}
+	who, missing := p.contenders(cpu)
+	for _, name := range missing {
+		fmt.Fprintf(p.Progress, "%s is not installed and is left out (Debian has it as a package)\n", name)
+	}
+	note, err := machine(p.Dir, who)
+	if err != nil {
+		return err
+	}
+	all, fault := p.compare(ctx, cases, who)
+	if all == nil {
+		return fault
+	}
+	if p.JSON {
+		return errors.Join(fault, PrintJSON(p.Out, all))
+	}
+	rows := table(all, who)
+	fmt.Fprintf(p.Out, "%s\nMedians of %d.\n\n", note, p.Runs)
+	if err := Print(p.Out, rows); err != nil || fault != nil || p.Page == "" {
+		return errors.Join(err, fault)
+	}
+	return writePage(p.Page, "bench", []section{{fmt.Sprintf("%s Medians of %d.", note, p.Runs), rows}})
+}
+
+// compare runs all cases with all contenders. Every run goes through all of them, so
+// that what else the machine does hits all alike.
+func (p *Report) compare(ctx context.Context, cases []Case, who []contender) ([]compared, error) {
+	var all []compared
+	for _, c := range cases {
+		all = append(all, compared{c.Name, c.Shape, make(map[string]Result), make(map[string][]Result), c.show, takers(c, who)})
+	}
+	began := time.Now()
 	var faults []error
-	for range runs {
+	for range p.Runs {
 		for i, c := range cases {
 			for _, w := range all[i].who {
-				r, err := RunOwn(ctx, w.Own, c.Shape)
+				r, err := RunOwn(ctx, w.own, c.Shape)
 				select {
 				case <-ctx.Done():
 					return nil, ctx.Err()
-				case <-time.After(pause):
+				case <-time.After(p.Pause):
 				}
-				told(c.Name, w.Name, r)
 				if err != nil {
-					faults = append(faults, fmt.Errorf("%s: %s: %w", c.Name, w.Name, err))
-				} else {
-					all[i].Runs[w.Name] = append(all[i].Runs[w.Name], r)
+					fmt.Fprintf(p.Progress, "%s: %s: %s\n", c.Name, w.name, r.Fault)
+					faults = append(faults, fmt.Errorf("%s: %s: %w", c.Name, w.name, err))
+					continue
 				}
+				fmt.Fprintf(p.Progress, "%5.0fs  %s: %s: %.3f µs/delivery, p99 %v, load %.2f cores\n",
+					time.Since(began).Seconds(), c.Name, w.name, r.PerDelivery, r.P99, r.LoadCores)
+				all[i].Runs[w.name] = append(all[i].Runs[w.name], r)
 			}
 		}
 	}
@@ -141,9 +176,9 @@ func Compare(ctx context.Context, cases []Case, who []Contender, runs int, pause
 }
 
 // takers are the contenders that a case is for.
-func takers(c Case, who []Contender) (all []Contender) {
+func takers(c Case, who []contender) (all []contender) {
 	for _, w := range who {
-		if !slices.Contains(w.Skip, c.Shape.Kind) && !(c.Alone && w.Own.Protocol != "roomd") {
+		if !slices.Contains(w.skip, c.Shape.Kind) && !(c.alone && w.own.Protocol != "roomd") {
 			all = append(all, w)
 		}
 	}
@@ -198,20 +233,20 @@ func median(rs []Result) Result {
 	return m
 }
 
-// Table is the comparison, one row a case, one column a contender.
-func Table(all []Compared, who []Contender) [][]string {
+// table is the comparison, one row a case, one column a contender.
+func table(all []compared, who []contender) [][]string {
 	head := []string{""}
 	for _, w := range who {
-		head = append(head, w.Name)
+		head = append(head, w.name)
 	}
 	rows := [][]string{head}
 	for _, c := range all {
 		row := []string{c.Name}
 		for _, w := range who {
 			cell := ""
-			if r, ok := c.Medians[w.Name]; ok {
+			if r, ok := c.Medians[w.name]; ok {
 				cell = c.show(r)
-			} else if slices.ContainsFunc(c.who, func(o Contender) bool { return o.Name == w.Name }) {
+			} else if slices.ContainsFunc(c.who, func(o contender) bool { return o.name == w.name }) {
 				cell = "failed"
 			}
 			row = append(row, cell)

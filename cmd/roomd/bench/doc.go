@@ -3,8 +3,12 @@
 // order. It knows the wire of roomd, of Redis and of NATS, so that the same
 // work can be compared.
 //
-// One goroutine drives all connections: non-blocking sockets on one poller
-// (epoll on Linux). The check is complete and cheap: all members of a room are
+// [Run] puts a [Shape] of work on a server that runs, [RunOwn] starts one for it;
+// [Report] runs many and makes the tables.
+//
+// One goroutine, the caller's, drives all connections: non-blocking sockets on one
+// poller (epoll on Linux); a server that is started has another, which waits for its
+// end. There are no locks: nothing may be called from two goroutines at a time. The check is complete and cheap: all members of a room are
 // to see the same bytes, so the first member that gets new bytes extends the
 // room's stream, where each line is parsed once and its publisher and number
 // are checked; the bytes of every other member are compared with that stream.

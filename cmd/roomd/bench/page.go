@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// Machine is a sentence about when, on what machine and of what versions a
+// machine is a sentence about when, on what machine and of what versions a
 // comparison is.
-func Machine(dir string, who []Contender) (string, error) {
+func machine(dir string, who []contender) (string, error) {
 	p50, p99, err := syncTime(dir)
 	if err != nil {
 		return "", err
@@ -24,14 +24,14 @@ func Machine(dir string, who []Contender) (string, error) {
 		time.Now().UTC().Format("2006-01-02 15:04 UTC"), processor(), runtime.NumCPU(), runtime.GOOS, firstWord("/proc/sys/kernel/osrelease"),
 		short(p50), short(p99), firstWord("/proc/loadavg"))
 	for _, w := range who {
-		if w.Own.Protocol != "roomd" {
-			out, err := exec.Command(w.Own.Binary, "--version").Output()
+		if w.own.Protocol != "roomd" {
+			out, err := exec.Command(w.own.Binary, "--version").Output()
 			if err != nil {
-				return "", fmt.Errorf("ask %s for its version: %w", w.Own.Binary, err)
+				return "", fmt.Errorf("ask %s for its version: %w", w.own.Binary, err)
 			}
 			for _, word := range strings.Fields(string(out)) {
 				if v := strings.TrimPrefix(word, "v="); v != word || strings.HasPrefix(v, "v") {
-					said += fmt.Sprintf(" %s %s,", w.Name, strings.TrimPrefix(v, "v"))
+					said += fmt.Sprintf(" %s %s,", w.name, strings.TrimPrefix(v, "v"))
 					break
 				}
 			}
@@ -78,16 +78,16 @@ func syncTime(dir string) (p50, p99 time.Duration, err error) {
 	return all[len(all)/2], all[len(all)*99/100], nil
 }
 
-// Section is a table with what is to be said of it.
-type Section struct {
-	Note string
-	Rows [][]string // the first is the head
+// section is a table with what is to be said of it.
+type section struct {
+	note string
+	rows [][]string // the first is the head
 }
 
-// WritePage puts sections into a Markdown page, in place of what stands there
+// writePage puts sections into a Markdown page, in place of what stands there
 // between the marks of that name: the lines "<!-- name: begin -->" and
 // "<!-- name: end -->".
-func WritePage(file, name string, sections []Section) error {
+func writePage(file, name string, sections []section) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -101,8 +101,8 @@ func WritePage(file, name string, sections []Section) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s%s", before, begin)
 	for _, s := range sections {
-		fmt.Fprintf(&b, "%s\n\n", s.Note)
-		for i, row := range s.Rows {
+		fmt.Fprintf(&b, "%s\n\n", s.note)
+		for i, row := range s.rows {
 			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
 			if i == 0 {
 				fmt.Fprintf(&b, "|---|%s\n", strings.Repeat("--:|", len(row)-1))

@@ -2,15 +2,8 @@ package bench
 
 import (
 	"fmt"
-	"runtime"
 	"time"
 )
-
-// Pin keeps this process on a processor from now on.
-func Pin(cpu int) error {
-	runtime.GOMAXPROCS(1)
-	return pin(cpu, true)
-}
 
 // String says what the work is.
 func (s Shape) String() string {

@@ -1,0 +1,58 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"text/tabwriter"
+	"time"
+)
+
+// Report is what is measured in several runs, and where it is told.
+type Report struct {
+	Roomd string // its binary
+	Dir   string // where the servers' folders are made; empty: the system's place for temporary files
+	Runs  int    // how often each shape is run, for the medians; at least 1
+	Page  string // a Markdown page that gets the tables in place of those it has; empty: none
+
+	// Of Compare alone.
+	Pause time.Duration // after each measurement
+	Peers bool          // Redis and NATS are measured too, if they are installed
+	JSON  bool          // Out gets one JSON array, all runs included
+
+	Out      io.Writer // gets the tables
+	Progress io.Writer // gets a line after each measurement
+}
+
+// Print writes a table, its columns aligned.
+func Print(w io.Writer, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(t, "\t")
+			}
+			fmt.Fprint(t, cell)
+		}
+		fmt.Fprintln(t)
+	}
+	return t.Flush()
+}
+
+// PrintJSON writes results for programs.
+func PrintJSON(w io.Writer, results any) error {
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	return out.Encode(results)
+}
+
+// Apart keeps this process on the second processor from now on, and returns the
+// first, for the server; -1 if there is only one.
+func Apart() (int, error) {
+	if runtime.NumCPU() < 2 {
+		return -1, nil
+	}
+	runtime.GOMAXPROCS(1)
+	return 0, pin(1, true)
+}
