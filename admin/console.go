@@ -302,13 +302,7 @@ func (c *Console) line(line string) {
 func (c *Console) ask(text string) bool {
 	c.editor.Print("this " + text)
 	answer, err := c.editor.Ask("do it? [y/N] ")
-	return err == nil && Agreed(answer)
-}
-
-// Agreed reports whether an answer to [y/N] is yes.
-func Agreed(answer string) bool {
-	a := strings.ToLower(strings.TrimSpace(answer))
-	return a == "y" || a == "yes"
+	return err == nil && term.Agreed(answer)
 }
 
 // table draws a live table in place until Ctrl-C. Without a terminal its frames

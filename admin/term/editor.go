@@ -54,8 +54,18 @@ var ErrInterrupt = errors.New("interrupted by Ctrl-C")
 // ErrLeave is what Editor.ReadLine returns after Ctrl-D on an empty line.
 var ErrLeave = errors.New("left by Ctrl-D")
 
-// IsTerminal reports whether a person sits at the other end of a file.
-func IsTerminal(f *os.File) bool { return readline.IsTerminal(int(f.Fd())) }
+// IsTerminal reports whether a person sits at the other end of a stream: it is an
+// *os.File, and a terminal.
+func IsTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && readline.IsTerminal(int(f.Fd()))
+}
+
+// Agreed reports whether an answer to [y/N] is yes.
+func Agreed(answer string) bool {
+	a := strings.ToLower(strings.TrimSpace(answer))
+	return a == "y" || a == "yes"
+}
 
 // Dumb reports whether the terminal, if there is one, cannot move its cursor.
 func Dumb() bool { return os.Getenv("TERM") == "dumb" }

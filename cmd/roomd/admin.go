@@ -163,14 +163,13 @@ func (u unreachable) Unwrap() error { return u.error }
 
 // terminal reports whether a person sits at the other end.
 func terminal(in io.Reader) bool {
-	f, ok := in.(*os.File)
-	return ok && term.IsTerminal(f)
+	return term.IsTerminal(in)
 }
 
 func agree(in io.Reader, out io.Writer, text string) bool {
 	fmt.Fprintf(out, "this %s\ndo it? [y/N] ", text)
 	line, _ := bufio.NewReader(in).ReadString('\n') // no answer is a no
-	return admin.Agreed(line)
+	return term.Agreed(line)
 }
 
 // settings is the configuration in effect, key by key.

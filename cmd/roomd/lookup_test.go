@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"unicode/utf8"
+
+	"roomd/cmd/roomd/remote"
 )
 
 func TestLookUp(t *testing.T) {
@@ -162,7 +164,7 @@ func TestConfigHere(t *testing.T) {
 		{"ours, as root, named", string(config), 0, configVar + "=config.toml", "", true},
 		{"Hugo's", hugo, 1000, "", "config.toml is not a configuration of roomd: it has baseURL, languageCode, params.author", false},
 		{"Hugo's, as root", hugo, 0, "", "", false},
-		{"Hugo's, and the server is named", hugo, 1000, fmt.Sprintf("%s=127.0.0.1:%d", serverVar, p.master), "", true},
+		{"Hugo's, and the server is named", hugo, 1000, fmt.Sprintf("%s=127.0.0.1:%d", remote.ServerVar, p.master), "", true},
 	} {
 		if c.uid != 0 && os.Geteuid() != 0 {
 			c.uid = uint32(os.Geteuid())
@@ -260,8 +262,8 @@ func foreignFolder(t *testing.T) (dir string) {
 func TestEnvironment(t *testing.T) {
 	p := newProcess(t, fast)
 	p.start()
-	t.Setenv(serverVar, fmt.Sprint("127.0.0.1:", p.master))
-	t.Setenv(nickVar, "ann")
+	t.Setenv(remote.ServerVar, fmt.Sprint("127.0.0.1:", p.master))
+	t.Setenv(remote.NickVar, "ann")
 	t.Chdir(t.TempDir())
 	var out, errs bytes.Buffer
 	if status := run([]string{"send", "lobby", "hello"}, nil, &out, &errs); status != exitDone {

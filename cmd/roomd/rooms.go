@@ -9,11 +9,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"roomd/admin/term"
+	"roomd/cmd/roomd/remote"
 	"roomd/netsvc/client"
+	"roomd/netsvc/wire"
 )
 
 func newList() *cobra.Command {
-	var r remote
+	var r remoteFlags
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list [PATTERN]",
@@ -27,13 +29,13 @@ Exit status: 0 done (also if there is no room), 1 failed, 2 wrong usage.`,
   roomd list --server chat.example.org:8080 --tls`,
 		Args: exactly(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := r.dial(cmd.Context())
+			c, err := r.Dial(cmd.Context())
 			if err != nil {
 				return err
 			}
 			rooms, err := c.List(cmd.Context(), append(args, "")[0])
 			if err != nil {
-				return says(err)
+				return remote.CleanError(err)
 			}
 			return printRooms(cmd.OutOrStdout(), rooms, asJSON)
 		},
@@ -47,7 +49,7 @@ Exit status: 0 done (also if there is no room), 1 failed, 2 wrong usage.`,
 func printRooms(out io.Writer, rooms []client.Info, asJSON bool) error {
 	if asJSON {
 		for i := range rooms {
-			rooms[i].Name, rooms[i].Topic = harmless(rooms[i].Name), harmless(rooms[i].Topic)
+			rooms[i].Name, rooms[i].Topic = wire.CleanString(rooms[i].Name), wire.CleanString(rooms[i].Topic)
 		}
 		return json.NewEncoder(out).Encode(rooms)
 	}
@@ -58,8 +60,8 @@ func printRooms(out io.Writer, rooms []client.Info, asJSON bool) error {
 	rows := [][3]string{{"ROOM", "PORT", "MEMBERS"}}
 	last := []string{"TOPIC"}
 	for _, i := range rooms {
-		rows = append(rows, [3]string{harmless(i.Name), strconv.Itoa(i.Port), strconv.Itoa(i.Members)})
-		last = append(last, harmless(i.Topic))
+		rows = append(rows, [3]string{wire.CleanString(i.Name), strconv.Itoa(i.Port), strconv.Itoa(i.Members)})
+		last = append(last, wire.CleanString(i.Topic))
 	}
 	var wide [3]int // columns of a terminal: tabwriter counts characters
 	for _, r := range rows {
@@ -81,7 +83,7 @@ func printRooms(out io.Writer, rooms []client.Info, asJSON bool) error {
 }
 
 func newCreate() *cobra.Command {
-	var r remote
+	var r remoteFlags
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "create NAME",
@@ -95,15 +97,15 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
   roomd create dev --json | jq -r .key > dev.key`,
 		Args: exactly(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := r.dial(cmd.Context())
+			c, err := r.Dial(cmd.Context())
 			if err != nil {
 				return err
 			}
-			made, err := c.Create(cmd.Context(), args[0], r.password)
+			made, err := c.Create(cmd.Context(), args[0], r.Password)
 			if err != nil {
-				return says(err)
+				return remote.CleanError(err)
 			}
-			made.Name, made.Key = harmless(made.Name), harmless(made.Key)
+			made.Name, made.Key = wire.CleanString(made.Name), wire.CleanString(made.Key)
 			out := cmd.OutOrStdout()
 			if asJSON {
 				return json.NewEncoder(out).Encode(made)
@@ -119,7 +121,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
 }
 
 func newDelete() *cobra.Command {
-	var r remote
+	var r remoteFlags
 	var key string
 	var yes bool
 	cmd := &cobra.Command{
@@ -134,23 +136,23 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
   roomd delete dev --yes --key 7f1c0b6a52e94d0c8ab1d2f3945e6a70`,
 		Args: exactly(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := r.dial(cmd.Context())
+			c, err := r.Dial(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if !yes && terminal(cmd.InOrStdin()) {
 				rooms, err := c.List(cmd.Context(), args[0])
 				if err != nil {
-					return says(err)
+					return remote.CleanError(err)
 				}
 				for _, i := range rooms {
-					if !agree(cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("deletes %s and sends %s away", harmless(i.Name), plural(i.Members, "member"))) {
+					if !agree(cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("deletes %s and sends %s away", wire.CleanString(i.Name), plural(i.Members, "member"))) {
 						fmt.Fprintln(cmd.ErrOrStderr(), "nothing was done")
 						return errTold
 					}
 				}
 			}
-			return says(c.Delete(cmd.Context(), args[0], key))
+			return remote.CleanError(c.Delete(cmd.Context(), args[0], key))
 		},
 	}
 	r.flags(cmd, false)

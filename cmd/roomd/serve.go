@@ -19,6 +19,7 @@ import (
 	"roomd/admin"
 	"roomd/admin/term"
 	"roomd/cmd/roomd/metrics"
+	"roomd/cmd/roomd/progress"
 	"roomd/cmd/roomd/systemd"
 	"roomd/netsvc"
 	"roomd/store"
@@ -230,9 +231,9 @@ func (s *server) open() (err error) {
 			return
 		}
 		said = time.Now()
-		s.log.Info("the database is being rewritten", "percent", hundredths(done, total))
+		s.log.Info("the database is being rewritten", "percent", progress.Percent(done, total))
 		// sd_notify(3): the start may take so much longer, from now on.
-		s.manager.Notify(fmt.Sprintf("STATUS=rewriting the database: %d %%", hundredths(done, total)), "EXTEND_TIMEOUT_USEC=60000000")
+		s.manager.Notify(fmt.Sprintf("STATUS=rewriting the database: %d %%", progress.Percent(done, total)), "EXTEND_TIMEOUT_USEC=60000000")
 	}
 	var evicted int // rooms, not told of yet
 	var told time.Time

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/progress"
 	"roomd/netsvc/wire"
 	"roomd/store"
 
@@ -179,7 +180,7 @@ func (s *storeCommand) compact(cmd *cobra.Command) error {
 	}
 	options := cfg.storeOptions()
 	var done func()
-	options.Progress, done = percent(cmd, "compacting")
+	options.Progress, done = progress.Bytes(cmd.ErrOrStderr(), "compacting")
 	ctx, stop := admin.UntilSignal(cmd.Context())
 	defer stop()
 	options.Context = ctx
@@ -202,8 +203,8 @@ func (s *storeCommand) restore(cmd *cobra.Command, backup string, force bool) er
 	}
 	ctx, stop := admin.UntilSignal(cmd.Context())
 	defer stop()
-	progress, done := percent(cmd, "copying")
-	kept, err := store.RestoreFile(ctx, backup, cfg.Server.Data, force, progress, byTool("restore "+absolute(backup), "done"))
+	copied, done := progress.Bytes(cmd.ErrOrStderr(), "copying")
+	kept, err := store.RestoreFile(ctx, backup, cfg.Server.Data, force, copied, byTool("restore "+absolute(backup), "done"))
 	done()
 	if err != nil {
 		if !force && strings.HasSuffix(err.Error(), "is there already") {
@@ -247,7 +248,7 @@ func (s *storeCommand) export(cmd *cobra.Command, t *transfer, args []string) er
 		wanted := t.all || r.Key == name.Key
 		found = found || wanted
 		return wanted
-	}, t.after, progress(cmd, "exported"))
+	}, t.after, progress.Lines(cmd.ErrOrStderr(), "exported"))
 	switch left := st.LeftRooms(); {
 	case err == nil && !found && !t.all:
 		err = fmt.Errorf("there is no room %q", args[0])
@@ -301,7 +302,7 @@ func (s *storeCommand) importFrom(cmd *cobra.Command, file string) error {
 		return err
 	}
 	st.Start(func([]*store.Post) {})
-	rooms, lines, err := st.Import(bufio.NewReaderSize(&endedReader{ctx, in}, 1<<16), keyOf, cleanLine, progress(cmd, "imported"))
+	rooms, lines, err := st.Import(bufio.NewReaderSize(&endedReader{ctx, in}, 1<<16), keyOf, cleanLine, progress.Lines(cmd.ErrOrStderr(), "imported"))
 	result := fmt.Sprintf("%s and %s", plural(rooms, "room"), plural(lines, "line"))
 	if err != nil {
 		result += ", and no more: " + err.Error()
@@ -358,41 +359,3 @@ func (r *endedReader) Read(b []byte) (int, error) {
 	}
 	return r.in.Read(b)
 }
-
-// progress shows a person at standard error how far it is; nobody else.
-func progress(cmd *cobra.Command, what string) func(lines uint64) {
-	w := cmd.ErrOrStderr()
-	if f, ok := w.(io.Reader); !ok || !terminal(f) {
-		return nil
-	}
-	shown := time.Now()
-	return func(lines uint64) {
-		if time.Since(shown) >= time.Second/2 {
-			shown = time.Now()
-			fmt.Fprintf(w, "\r%s %s", plural(lines, "line"), what)
-		}
-	}
-}
-
-// percent shows a person at standard error how far something is that takes more
-// than a second; nobody else. done takes that away again.
-func percent(cmd *cobra.Command, what string) (p store.Progress, done func()) {
-	w := cmd.ErrOrStderr()
-	if f, ok := w.(io.Reader); !ok || !terminal(f) {
-		return nil, func() {}
-	}
-	shown, told := time.Now(), false
-	return func(done, total int64) {
-			if time.Since(shown) >= time.Second {
-				shown, told = time.Now(), true
-				fmt.Fprintf(w, "\r%s: %d %%", what, hundredths(done, total))
-			}
-		}, func() {
-			if told {
-				fmt.Fprint(w, "\r\x1b[K")
-			}
-		}
-}
-
-// hundredths is how far something is that is not over.
-func hundredths(done, total int64) int64 { return min(99, 100*done/max(1, total)) }

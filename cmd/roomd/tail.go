@@ -1,26 +1,23 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"roomd/admin"
-	"roomd/admin/term"
+	"roomd/cmd/roomd/progress"
+	"roomd/cmd/roomd/tail"
 	"roomd/netsvc/client"
-	"roomd/netsvc/wire"
 )
 
 func newTail() *cobra.Command {
-	var r remote
-	var t tailer
-	var since, file string
+	var r remoteFlags
+	var o tail.Options
+	var since string
 	var lines int
 	cmd := &cobra.Command{
 		Use:   "tail ROOM",
@@ -54,47 +51,26 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 			if lines < 0 {
 				return usageError{fmt.Errorf(`--lines takes a number of 0 or more, not "%d"`, lines), cmd}
 			}
-			from := client.Newest(lines)
+			o.From = client.Newest(lines)
 			if cmd.Flags().Changed("since") {
-				if from, t.after, err = parseSince(since, time.Now()); err != nil {
+				if o.From, o.After, err = parseSince(since, time.Now()); err != nil {
 					return usageError{err, cmd}
 				}
+			} else if o.Cursor != "" && !cmd.Flags().Changed("lines") {
+				o.From = client.After(0)
 			}
-			if file == "-" {
+			if o.Cursor == "-" {
 				return usageError{errors.New("--cursor takes a FILE, which is read and written: - is none (./- is a file named -)"), cmd}
 			}
-			if file != "" {
-				if err := r.isOwn(file); err != nil {
+			if o.Cursor != "" {
+				if err := r.isOwn(o.Cursor); err != nil {
 					return err
 				}
-				c, at, ok, failed := openCursor(file)
-				if failed != nil {
-					return failed
-				}
-				defer c.close()
-				t.cursor = &c
-				switch {
-				case ok:
-					from, t.after = client.Behind(at), time.Time{}
-				case !cmd.Flags().Changed("since") && !cmd.Flags().Changed("lines"):
-					from = client.After(0)
-				}
-				from = from.Strict()
-				defer func() { err = otherHistory(file, err) }()
 			}
 			ctx, stop := untilSignal(cmd)
 			defer stop()
-			t.out = cmd.OutOrStdout()
-			t.tell = newTeller(cmd.ErrOrStderr())
-			room, err := r.join(ctx, t.tell, t.patience, args[0], client.JoinOptions{From: from})
-			switch {
-			case ctx.Err() != nil:
-				return nil // a signal
-			case err != nil:
-				return err
-			}
-			defer room.Close()
-			return says(t.run(ctx, room))
+			o.Out, o.Display = cmd.OutOrStdout(), progress.New(cmd.ErrOrStderr())
+			return tail.Room(ctx, &r.Server, args[0], o)
 		},
 	}
 	r.flags(cmd, true)
@@ -102,92 +78,11 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 	f := cmd.Flags()
 	f.IntVarP(&lines, "lines", "n", 10, "begin with the newest `N` lines")
 	f.StringVar(&since, "since", "", "begin behind a sequence number, or so long ago: `SEQ|1h`; 0: the oldest line that is kept")
-	f.BoolVar(&t.asJSON, "json", false, "print one JSON object a line, as the protocol has it")
-	f.BoolVarP(&t.follow, "follow", "f", true, "go on with what comes; false: end when all has been printed")
-	f.StringVar(&file, "cursor", "", "remember in `FILE` how far we are, and go on from there")
-	timeVar(f, &t.patience, "timeout", time.Minute, "give up when the server is out of reach for this long, at the start and with --follow=false; 0: never")
+	f.BoolVar(&o.JSON, "json", false, "print one JSON object a line, as the protocol has it")
+	f.BoolVarP(&o.Follow, "follow", "f", true, "go on with what comes; false: end when all has been printed")
+	f.StringVar(&o.Cursor, "cursor", "", "remember in `FILE` how far we are, and go on from there")
+	timeVar(f, &o.Patience, "timeout", time.Minute, "give up when the server is out of reach for this long, at the start and with --follow=false; 0: never")
 	return cmd
-}
-
-// tailer prints a room.
-type tailer struct {
-	out      io.Writer
-	tell     *teller
-	asJSON   bool
-	follow   bool
-	cursor   *cursorFile // nil: none
-	after    time.Time   // lines before it are left out
-	patience time.Duration
-}
-
-func (t *tailer) run(ctx context.Context, room *client.Room) error {
-	asked := ctx
-	ctx, giveUp := context.WithCancelCause(ctx)
-	defer giveUp(nil)
-	if t.follow {
-		t.patience = 0
-	}
-	o := outage{tell: t.tell, patience: t.patience, giveUp: giveUp}
-	defer o.over()
-	printed, caughtUp := 0, false
-	var line []byte
-	for ev := range room.Events(ctx) {
-		if ev.Type == client.Live {
-			t.tell.clear()
-			if caughtUp = true; !t.follow {
-				return nil
-			}
-		}
-		o.event(ev)
-		if !ev.Stored() || ev.Time.Before(t.after) {
-			continue
-		}
-		line = t.render(line[:0], ev)
-		if !t.asJSON && isTerminal(t.out) {
-			text := term.Folded(t.out, strings.TrimSuffix(string(line), "\n"), len("15:04 "))
-			line = append(append(line[:0], text...), '\n')
-		}
-		if _, err := t.out.Write(line); err != nil {
-			return err
-		}
-		if t.cursor != nil {
-			if err := t.cursor.set(ev.Cursor()); err != nil {
-				return err
-			}
-		}
-		if printed++; !caughtUp && !isTerminal(t.out) {
-			t.tell.progress(func() string { return fmt.Sprintf("%s, %d/s", plural(printed, "line"), t.tell.rate(printed)) })
-		}
-	}
-	t.tell.clear()
-	switch {
-	case asked.Err() != nil:
-		return nil // a signal
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	}
-	return room.Err()
-}
-
-// otherHistory says what to do when the cursor in a file is not one in the history
-// that there is.
-func otherHistory(file string, err error) error {
-	var refusal *client.Error
-	if !errors.As(err, &refusal) || refusal.Code != "wrong-history" {
-		return err
-	}
-	return fmt.Errorf("the cursor in %s cannot be used: %w\nremove the file to begin with the oldest line that is kept, or, with --since SEQ|1h, elsewhere", harmless(file), says(err))
-}
-
-// render is a line as it is printed, without anything that could harm a
-// terminal.
-func (t *tailer) render(b []byte, ev client.Event) []byte {
-	w := wire.Event{Seq: ev.Seq, Time: ev.Time, Type: wire.Type(ev.Type), From: harmless(ev.From), Text: harmless(ev.Text)}
-	if t.asJSON {
-		return w.AppendJSON(b)
-	}
-	b = ev.Time.Local().AppendFormat(b, "2006-01-02 15:04:05 ")
-	return w.AppendText(b)
 }
 
 // parseSince reads where to begin: a sequence number, or how long ago.

@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"crypto/tls"
@@ -22,7 +22,7 @@ func (a advised) Unwrap() error { return a.cause }
 
 // advise says why the server cannot be reached, and what to do, in place of what the
 // resolver and TLS say.
-func (r *remote) advise(err error) error {
+func (s *Server) advise(err error) error {
 	var dns *net.DNSError
 	var op *net.OpError
 	var header tls.RecordHeaderError
@@ -38,26 +38,26 @@ func (r *remote) advise(err error) error {
 		text = fmt.Sprintf("the host %s cannot be found: %s", dns.Name, dns.Err)
 		do = "--server takes the HOST:PORT of a server's master port"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		text = fmt.Sprintf("no server listens at %s: %v", r.at, syscall.ECONNREFUSED)
+		text = fmt.Sprintf("no server listens at %s: %v", s.at, syscall.ECONNREFUSED)
 		do = "start it, or name another one with --server HOST:PORT"
 	case errors.As(err, &refusal) && refusal.Code == "tls":
 		text = refusal.Text
 		do = "add --tls, and --ca FILE with the certificate to trust if the system does not"
-	case r.how.TLS == nil:
+	case s.how.TLS == nil:
 	case errors.As(err, &header), errors.As(err, &op) && op.Op == "remote error": // it does not begin to, or it says so
-		text = fmt.Sprintf("the server at %s does not speak TLS as it is asked to: %v", r.at, err)
+		text = fmt.Sprintf("the server at %s does not speak TLS as it is asked to: %v", s.at, err)
 		do = "leave --tls and --ca out if it speaks plain text"
-		if !r.cmd.Flags().Changed("tls") && !r.cmd.Flags().Changed("ca") {
+		if !s.TLS && s.CA == "" { // Find has said so
 			do = "the configuration has tls.cert; name the server with --server HOST:PORT if it speaks plain text"
 		}
 	case errors.As(err, &untrusted):
-		text = fmt.Sprintf("the certificate of the server at %s is not trusted here: %v", r.at, untrusted)
+		text = fmt.Sprintf("the certificate of the server at %s is not trusted here: %v", s.at, untrusted)
 		do = "name the certificate to trust with --ca FILE"
 	case errors.As(err, &other):
-		text = fmt.Sprintf("the certificate of the server at %s is for another name: %v", r.at, other)
+		text = fmt.Sprintf("the certificate of the server at %s is for another name: %v", s.at, other)
 		do = "name the server as its certificate does: --server NAME:PORT"
 	case errors.As(err, &invalid):
-		text = fmt.Sprintf("the certificate of the server at %s is not valid: %v", r.at, invalid)
+		text = fmt.Sprintf("the certificate of the server at %s is not valid: %v", s.at, invalid)
 		do = "its operator has to renew it, or the clock here is wrong"
 	}
 	if text == "" {

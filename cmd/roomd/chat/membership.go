@@ -1,4 +1,4 @@
-package main
+package chat
 
 import (
 	"context"
@@ -9,12 +9,14 @@ import (
 	"sync"
 	"time"
 
+	"roomd/cmd/roomd/remote"
 	"roomd/netsvc/client"
+	"roomd/netsvc/wire"
 )
 
-// place is a room that the person is in.
-type place struct {
-	// Set by newPlace, then read-only.
+// membership is a room that the person is in.
+type membership struct {
+	// Set by newMembership, then read-only.
 	chat *chat
 	room *client.Room
 	name string
@@ -37,11 +39,11 @@ type outgoing struct {
 	text string
 }
 
-func newPlace(c *chat, room *client.Room) *place {
-	return &place{chat: c, room: room, name: harmless(room.Name()), more: make(chan struct{}, 1)}
+func newMembership(c *chat, room *client.Room) *membership {
+	return &membership{chat: c, room: room, name: wire.CleanString(room.Name()), more: make(chan struct{}, 1)}
 }
 
-func (p *place) prompt() string {
+func (p *membership) prompt() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	state := ""
@@ -56,7 +58,7 @@ func (p *place) prompt() string {
 }
 
 // listen prints what happens.
-func (p *place) listen() {
+func (p *membership) listen() {
 	defer p.chat.forget(p)
 	for ev := range p.room.Events(p.chat.ctx) {
 		p.event(ev)
@@ -64,7 +66,7 @@ func (p *place) listen() {
 	p.room.Close()
 }
 
-func (p *place) event(ev client.Event) {
+func (p *membership) event(ev client.Event) {
 	c := p.chat
 	switch ev.Type {
 	case client.Offline:
@@ -74,7 +76,7 @@ func (p *place) event(ev client.Event) {
 			return
 		}
 		p.set(func() { p.away = true })
-		c.say("%s: the connection is lost: %s; trying again", p.name, harmless(ev.Text))
+		c.say("%s: the connection is lost: %s; trying again", p.name, wire.CleanString(ev.Text))
 		c.prompt()
 		return
 	case client.Online:
@@ -90,7 +92,7 @@ func (p *place) event(ev client.Event) {
 		c.task(p.census)
 		return
 	case client.Gap:
-		c.say("%s: %s", p.name, harmless(ev.Text))
+		c.say("%s: %s", p.name, wire.CleanString(ev.Text))
 		return
 	}
 	p.note(ev)
@@ -105,17 +107,14 @@ func (p *place) event(ev client.Event) {
 }
 
 func came(n int) string {
-	switch n {
-	case 0:
+	if n == 0 {
 		return "no line came"
-	case 1:
-		return "1 line came"
 	}
-	return fmt.Sprintf("%d lines came", n)
+	return countLines(n) + " came"
 }
 
 // show prints an event.
-func (p *place) show(ev client.Event) {
+func (p *membership) show(ev client.Event) {
 	l := p.chat.look
 	line, loud := l.event(ev, p.room.Nick())
 	if p.chat.several() {
@@ -135,14 +134,14 @@ func (c *chat) several() bool {
 	return max(len(c.rooms), c.opening) > 1
 }
 
-func (p *place) set(change func()) {
+func (p *membership) set(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change()
 }
 
 // note keeps the members, for Tab.
-func (p *place) note(ev client.Event) {
+func (p *membership) note(ev client.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	without := func(all []string, nick string) []string {
@@ -164,7 +163,7 @@ func (p *place) note(ev client.Event) {
 }
 
 // census asks who is here.
-func (p *place) census() {
+func (p *membership) census() {
 	ctx, cancel := context.WithTimeout(p.chat.ctx, 10*time.Second)
 	defer cancel()
 	all, err := p.room.Members(ctx)
@@ -180,7 +179,7 @@ func (p *place) census() {
 }
 
 // nicks are the members, those who spoke last first, without us.
-func (p *place) nicks() []string {
+func (p *membership) nicks() []string {
 	me := p.room.Nick()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -199,7 +198,7 @@ func (p *place) nicks() []string {
 }
 
 // send queues a line. It does not wait.
-func (p *place) send(kind client.Type, text string) {
+func (p *membership) send(kind client.Type, text string) {
 	if strings.TrimSpace(text) == "" {
 		return // nothing, to a room
 	}
@@ -221,7 +220,7 @@ func (p *place) send(kind client.Type, text string) {
 }
 
 // speak sends what is queued, in order, many lines at a time.
-func (p *place) speak() {
+func (p *membership) speak() {
 	receipts := make(chan sent, 64)
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
@@ -274,7 +273,7 @@ type sent struct {
 }
 
 // arrived accounts for a line that was sent, or not.
-func (p *place) arrived(text string, err error) {
+func (p *membership) arrived(text string, err error) {
 	p.mu.Lock()
 	p.busy--
 	if err != nil {
@@ -289,23 +288,23 @@ func (p *place) arrived(text string, err error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, client.ErrUnknown):
-		p.chat.say("%s: this line may be in the room, or not: %s", p.name, harmless(text))
+		p.chat.say("%s: this line may be in the room, or not: %s", p.name, wire.CleanString(text))
 	case p.chat.ctx.Err() == nil:
-		p.chat.say("%s: %v: %s", p.name, says(err), harmless(text))
+		p.chat.say("%s: %v: %s", p.name, remote.CleanError(err), wire.CleanString(text))
 	}
 	if left <= 1 || left%10 == 0 {
 		p.chat.prompt()
 	}
 }
 
-func (p *place) underWay() int {
+func (p *membership) underWay() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.busy
 }
 
 // drain waits until all is sent and returns how many lines were not.
-func (p *place) drain(ctx context.Context) int {
+func (p *membership) drain(ctx context.Context) int {
 	p.mu.Lock()
 	if p.busy > 0 && p.empty == nil {
 		p.empty = make(chan struct{})

@@ -1,4 +1,4 @@
-package main
+package feed
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 // fed are the lines of an input as they would be sent.
 func fed(t *testing.T, in, long string, limit int) (all []entry) {
 	t.Helper()
-	if err := newFeed(strings.NewReader(in), long, func() int { return limit }).each(func(e entry) bool {
+	if err := newSource(strings.NewReader(in), long, func() int { return limit }).each(func(e entry) bool {
 		all = append(all, e)
 		return true
 	}); err != nil {
@@ -68,7 +68,7 @@ func TestFeedDoesNotWait(t *testing.T) {
 	in, out := io.Pipe()
 	go io.WriteString(out, "a\n")
 	got := make(chan string)
-	go newFeed(in, "skip", func() int { return 64 }).each(func(e entry) bool {
+	go newSource(in, "skip", func() int { return 64 }).each(func(e entry) bool {
 		got <- e.text
 		return false
 	})
@@ -77,7 +77,7 @@ func TestFeedDoesNotWait(t *testing.T) {
 		if text != "a" {
 			t.Errorf("got %q", text)
 		}
-	case <-time.After(patience):
+	case <-time.After(20 * time.Second):
 		t.Error("nothing came")
 	}
 }
@@ -110,7 +110,7 @@ func TestFeedOfAnEndlessLine(t *testing.T) {
 			t.Error(all[0].why)
 		}
 	}
-	if err := newFeed(io.MultiReader(strings.NewReader("a\nb"), broken{}), "skip", func() int { return 64 }).each(func(entry) bool { return true }); err == nil || !strings.Contains(err.Error(), "line 2") {
+	if err := newSource(io.MultiReader(strings.NewReader("a\nb"), broken{}), "skip", func() int { return 64 }).each(func(entry) bool { return true }); err == nil || !strings.Contains(err.Error(), "line 2") {
 		t.Error(err)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package chat
 
 import (
 	"fmt"
@@ -23,7 +23,7 @@ type look struct {
 }
 
 func newLook(out io.Writer) look {
-	there := isTerminal(out)
+	there := term.IsTerminal(out)
 	marks := there && !term.Dumb()
 	return look{bell: there, marks: marks, colours: marks && os.Getenv("NO_COLOR") == ""}
 }
@@ -69,13 +69,13 @@ func (l look) ours(text string) string {
 func (l look) nick(nick string) string {
 	h := fnv.New32a()
 	io.WriteString(h, wire.Fold(nick))
-	return l.in(nickColours[h.Sum32()%uint32(len(nickColours))], harmless(nick))
+	return l.in(nickColours[h.Sum32()%uint32(len(nickColours))], wire.CleanString(nick))
 }
 
 // event is an event as it is shown to the one called me. Nothing in it that came
 // from the network gets to the terminal as it is. loud says that it is for me.
 func (l look) event(ev client.Event, me string) (line string, loud bool) {
-	text, from := harmless(ev.Text), harmless(ev.From)
+	text, from := wire.CleanString(ev.Text), wire.CleanString(ev.From)
 	loud = !ev.Own && (ev.Type == client.Private || ev.Stored() && mentions(ev.Text, me))
 	if loud {
 		text = l.marked(text)
@@ -86,7 +86,7 @@ func (l look) event(ev client.Event, me string) (line string, loud bool) {
 	case client.Action:
 		line = "* " + l.nick(ev.From) + " " + text
 	case client.Private:
-		line = l.in(magenta, "<"+from+" -> "+harmless(ev.To)+"> ") + text
+		line = l.in(magenta, "<"+from+" -> "+wire.CleanString(ev.To)+"> ") + text
 	case client.Topic:
 		if line = l.in(bold, "* "+from+" set the topic: "+text); text == "" {
 			line = l.in(bold, "* "+from+" removed the topic")
@@ -96,7 +96,7 @@ func (l look) event(ev client.Event, me string) (line string, loud bool) {
 	case client.Leave:
 		line = l.in(dim, fmt.Sprintf("* %s left (%d here)", from, ev.Members))
 	case client.Nick:
-		line = l.in(dim, "* "+from+" is now "+harmless(ev.Nick))
+		line = l.in(dim, "* "+from+" is now "+wire.CleanString(ev.Nick))
 	default:
 		line = l.in(bold, "* "+text)
 	}

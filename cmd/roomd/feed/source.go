@@ -1,4 +1,4 @@
-package main
+package feed
 
 import (
 	"bufio"
@@ -6,30 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// What becomes of a line that is too long for the server.
-var longWays = []string{"skip", "cut", "split", "fail"}
+// Ways are what Options.Long may be: what becomes of a line that is too long for the
+// server. It is left out, sent without its end, sent as several lines, or ends the
+// feed.
+var Ways = []string{"skip", "cut", "split", "fail"}
 
 // maxLine is a limit that no server goes beyond (limits.line_bytes).
 const maxLine = 64 << 10
 
-// feed cuts an input into lines that the server takes. It holds a few times the
+// source cuts an input into lines that the server takes. It holds a few times the
 // longest of them, whatever the input is.
-type feed struct {
+type source struct {
 	in    *bufio.Reader
 	limit func() int // bytes of a line, as the server counts them; 0: not known
-	long  string     // one of longWays
+	long  string     // one of Ways
 
 	upto int64 // bytes of the input so far
 }
 
-func newFeed(in io.Reader, long string, limit func() int) *feed {
-	return &feed{in: bufio.NewReaderSize(in, 64<<10), limit: limit, long: long}
+func newSource(in io.Reader, long string, limit func() int) *source {
+	return &source{in: bufio.NewReaderSize(in, 64<<10), limit: limit, long: long}
 }
 
 // bom is what some systems put before a text: it is of the file, and not of its
@@ -49,20 +49,20 @@ type entry struct {
 type tooLong struct{ bytes, limit int }
 
 func (e tooLong) Error() string {
-	return fmt.Sprintf("not sent: the line has %d bytes, the limit is %d", e.bytes, e.limit)
+	return fmt.Sprintf("the line has %d bytes, the limit is %d", e.bytes, e.limit)
 }
 
 // each hands on the lines of the input, in order, until it ends, or put says so.
-func (f *feed) each(put func(entry) bool) error {
+func (s *source) each(put func(entry) bool) error {
 	for number := 1; ; number++ {
-		most := min(f.limit(), maxLine)
+		most := min(s.limit(), maxLine)
 		if most <= 0 {
 			most = maxLine
 		}
 		var b []byte // what is kept of the line
 		size := 0
 		for end := false; !end; {
-			chunk, err := f.in.ReadSlice('\n')
+			chunk, err := s.in.ReadSlice('\n')
 			switch {
 			case errors.Is(err, bufio.ErrBufferFull):
 			case errors.Is(err, io.EOF):
@@ -74,32 +74,32 @@ func (f *feed) each(put func(entry) bool) error {
 			default:
 				end = true
 			}
-			if f.upto == 0 {
-				f.upto = int64(len(chunk))
+			if s.upto == 0 {
+				s.upto = int64(len(chunk))
 				chunk = bytes.TrimPrefix(chunk, []byte(bom))
 			} else {
-				f.upto += int64(len(chunk))
+				s.upto += int64(len(chunk))
 			}
 			chunk = bytes.TrimSuffix(chunk, []byte("\n"))
 			size += len(chunk)
-			if len(b) <= most+1 || f.long == "split" {
+			if len(b) <= most+1 || s.long == "split" {
 				b = append(b, chunk...)
 			}
 			if end && size == len(b) && bytes.HasSuffix(b, []byte("\r")) {
 				b = b[:len(b)-1]
 				size--
 			}
-			for f.long == "split" && (end && !fits(b, most) || len(b) > 2*most) {
+			for s.long == "split" && (end && !fits(b, most) || len(b) > 2*most) {
 				part := head(b, most)
-				if !put(entry{number: number, text: string(part), upto: f.upto}) {
+				if !put(entry{number: number, text: string(part), upto: s.upto}) {
 					return nil
 				}
 				b = b[len(part):]
 			}
 		}
-		e := entry{number: number, text: string(b), upto: f.upto}
-		if size > len(b) && f.long != "split" || !fits(b, most) {
-			switch f.long {
+		e := entry{number: number, text: string(b), upto: s.upto}
+		if size > len(b) && s.long != "split" || !fits(b, most) {
+			switch s.long {
 			case "cut":
 				e.text, e.cut = string(head(b, most)), true
 			default:
@@ -147,77 +147,4 @@ func head(b []byte, most int) []byte {
 func joined(before, after rune) bool {
 	const joiner = '\u200d'
 	return before == joiner || after == joiner || after == '\u200c' || unicode.Is(unicode.M, after) || after >= 0x1f3fb && after <= 0x1f3ff
-}
-
-// spans are the numbers of lines, in order.
-type spans []span
-
-type span struct{ first, last int }
-
-func (s *spans) add(n int) {
-	if k := len(*s); k > 0 && (n == (*s)[k-1].last+1 || n == (*s)[k-1].last) {
-		(*s)[k-1].last = n
-		return
-	}
-	*s = append(*s, span{n, n})
-}
-
-func (s spans) count() (n int) {
-	for _, p := range s {
-		n += p.last - p.first + 1
-	}
-	return n
-}
-
-// String is "line 3" or "lines 3, 7-9 and 12", of very many only the first.
-func (s spans) String() string {
-	const most = 20
-	var words []string
-	for _, p := range s[:min(len(s), most)] {
-		if p.first == p.last {
-			words = append(words, fmt.Sprint(p.first))
-		} else {
-			words = append(words, fmt.Sprintf("%d-%d", p.first, p.last))
-		}
-	}
-	if len(s) > most {
-		words = append(words, fmt.Sprintf("%d more", len(s)-most))
-	}
-	if len(s) == 1 && s[0].first == s[0].last {
-		return "line " + words[0]
-	}
-	if n := len(words); n > 1 {
-		words = append(words[:n-2], words[n-2]+" and "+words[n-1])
-	}
-	return "lines " + strings.Join(words, ", ")
-}
-
-// reasons are the lines that were not sent, by why, in the order of the first of
-// each.
-type reasons []*reason
-
-type reason struct {
-	why   string
-	lines spans
-	told  bool // of the first of them
-}
-
-// add notes a line, and returns its reason, and whether that is new.
-func (r *reasons) add(number int, why string) (of *reason, fresh bool) {
-	known := func() int { return slices.IndexFunc(*r, func(o *reason) bool { return o.why == why }) }
-	i := known()
-	if fresh = i < 0; fresh {
-		const most = 100
-		if len(*r) >= most {
-			why = "other reasons"
-			i = known()
-		}
-		if i < 0 {
-			i = len(*r)
-			*r = append(*r, &reason{why: why})
-		}
-	}
-	of = (*r)[i]
-	of.lines.add(number)
-	return of, fresh
 }

@@ -1,4 +1,4 @@
-package main
+package chat
 
 import (
 	"context"
@@ -9,19 +9,20 @@ import (
 	"time"
 
 	"roomd/admin/term"
+	"roomd/cmd/roomd/remote"
 	"roomd/netsvc/client"
 	"roomd/netsvc/wire"
 )
 
-// chatCommand is a line that begins with /.
-type chatCommand struct {
+// command is a line that begins with /.
+type command struct {
 	name, args, does string
 	do               func(c *chat, rest string, interactive bool)
 }
 
-// chatCommands are what may be typed, in the order of /help.
-func chatCommands() []chatCommand {
-	return []chatCommand{
+// commands are what may be typed, in the order of /help.
+func commands() []command {
+	return []command{
 		{"join", "ROOM [PASSWORD]", "go to a room, and join it if need be", (*chat).doJoin},
 		{"leave", "[ROOM]", "leave a room", (*chat).doLeave},
 		{"rooms", "", "list the rooms", func(c *chat, _ string, _ bool) { c.showRooms() }},
@@ -38,19 +39,19 @@ func chatCommands() []chatCommand {
 	}
 }
 
-func (c *chat) command(name, rest string, interactive bool) {
-	for _, k := range chatCommands() {
+func (c *chat) carryOut(name, rest string, interactive bool) {
+	for _, k := range commands() {
 		if k.name == strings.ToLower(name) && k.do != nil {
 			k.do(c, rest, interactive)
 			return
 		}
 	}
-	c.say("there is no /%s; /help lists the commands; //%s sends it as text", harmless(name), harmless(name))
+	c.say("there is no /%s; /help lists the commands; //%s sends it as text", wire.CleanString(name), wire.CleanString(name))
 }
 
 func (c *chat) help() {
 	var b strings.Builder
-	for _, k := range chatCommands() {
+	for _, k := range commands() {
 		fmt.Fprintf(&b, "  %-24s  %s\n", strings.TrimSpace("/"+k.name+" "+k.args), k.does)
 	}
 	c.say("%s  %-24s  %s", b.String(), "//TEXT", "say /TEXT")
@@ -69,7 +70,7 @@ func (c *chat) doJoin(rest string, interactive bool) {
 		return
 	}
 	if err := c.join(name, password, interactive); err != nil {
-		c.say("%s: %v", harmless(name), err)
+		c.say("%s: %v", wire.CleanString(name), err)
 	}
 }
 
@@ -84,7 +85,7 @@ func (c *chat) doCreate(rest string, interactive bool) {
 		err = c.join(name, password, interactive)
 	}
 	if err != nil {
-		c.say("%s: %v", harmless(name), err)
+		c.say("%s: %v", wire.CleanString(name), err)
 	}
 }
 
@@ -93,7 +94,7 @@ func (c *chat) doLeave(rest string, _ bool) {
 	if rest == "" {
 		p = c.here()
 	} else if p == nil {
-		c.say("you are not in %s", harmless(rest))
+		c.say("you are not in %s", wire.CleanString(rest))
 	}
 	if p != nil {
 		p.room.Close()
@@ -105,7 +106,7 @@ func (c *chat) doLeave(rest string, _ bool) {
 func (c *chat) showRooms() {
 	rooms, err := c.list(0)
 	if err != nil {
-		c.say("%v", says(err))
+		c.say("%v", remote.CleanError(err))
 		return
 	}
 	if len(rooms) == 0 {
@@ -118,33 +119,13 @@ func (c *chat) showRooms() {
 		if c.find(i.Name) != nil {
 			mark = "*"
 		}
-		fmt.Fprintf(&b, "\n%s %s %3d here  %s", mark, term.Pad(harmless(i.Name), 20), i.Members, harmless(i.Topic))
+		fmt.Fprintf(&b, "\n%s %s %3d here  %s", mark, term.Pad(wire.CleanString(i.Name), 20), i.Members, wire.CleanString(i.Topic))
 	}
 	c.say("rooms; /join ROOM joins one:%s", b.String())
 }
 
-// list returns the server's rooms as they were not longer than an age ago.
-func (c *chat) list(age time.Duration) ([]client.Info, error) {
-	c.mu.Lock()
-	rooms, at := c.listed, c.asked
-	c.mu.Unlock()
-	if age > 0 && time.Since(at) < age {
-		return rooms, nil
-	}
-	ctx, cancel := context.WithTimeout(c.ctx, 3*time.Second)
-	defer cancel()
-	rooms, err := c.server.List(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.listed, c.asked = rooms, time.Now()
-	return rooms, nil
-}
-
 // aside does something with the current room that may take a while.
-func (c *chat) aside(do func(context.Context, *place) error) {
+func (c *chat) aside(do func(context.Context, *membership) error) {
 	p := c.here()
 	if p == nil {
 		return
@@ -153,20 +134,20 @@ func (c *chat) aside(do func(context.Context, *place) error) {
 		ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
 		defer cancel()
 		if err := do(ctx, p); err != nil && c.ctx.Err() == nil {
-			c.say("%s: %v", p.name, says(err))
+			c.say("%s: %v", p.name, remote.CleanError(err))
 		}
 	})
 }
 
 func (c *chat) doWho(string, bool) {
-	c.aside(func(ctx context.Context, p *place) error {
+	c.aside(func(ctx context.Context, p *membership) error {
 		members, err := p.room.Members(ctx)
 		if err != nil {
 			return err
 		}
 		var b strings.Builder
 		for _, m := range members {
-			fmt.Fprintf(&b, "\n  %s, since %s", harmless(m.Nick), m.Since.Local().Format("15:04, 2 January"))
+			fmt.Fprintf(&b, "\n  %s, since %s", wire.CleanString(m.Nick), m.Since.Local().Format("15:04, 2 January"))
 		}
 		c.say("%d in %s:%s", len(members), p.name, b.String())
 		return nil
@@ -185,20 +166,20 @@ func (c *chat) doNick(nick string, _ bool) {
 	}
 	c.mu.Unlock()
 	if len(rooms) == 0 {
-		c.say("you will be %s", harmless(nick))
+		c.say("you will be %s", wire.CleanString(nick))
 	}
 	for _, p := range rooms {
 		c.task(func() {
 			ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
 			defer cancel()
 			if err := p.room.Rename(ctx, nick); err != nil {
-				c.say("%s: %v", p.name, says(err))
+				c.say("%s: %v", p.name, remote.CleanError(err))
 				return
 			}
 			c.mu.Lock()
 			c.nick = nick
 			c.mu.Unlock()
-			c.say("you are %s in %s", harmless(nick), p.name)
+			c.say("you are %s in %s", wire.CleanString(nick), p.name)
 			c.prompt()
 		})
 	}
@@ -219,14 +200,14 @@ func (c *chat) doTopic(text string, _ bool) {
 		}
 		return
 	}
-	c.aside(func(ctx context.Context, p *place) error {
+	c.aside(func(ctx context.Context, p *membership) error {
 		rooms, err := c.server.List(ctx, p.room.Name())
 		if err != nil {
 			return err
 		}
 		for _, i := range rooms {
 			if i.Topic != "" {
-				c.say("the topic of %s: %s", p.name, harmless(i.Topic))
+				c.say("the topic of %s: %s", p.name, wire.CleanString(i.Topic))
 				return nil
 			}
 		}
@@ -241,7 +222,7 @@ func (c *chat) doMsg(rest string, _ bool) {
 		c.say("to whom, and what? /msg NICK TEXT")
 		return
 	}
-	c.aside(func(ctx context.Context, p *place) error {
+	c.aside(func(ctx context.Context, p *membership) error {
 		return p.room.Tell(ctx, strings.TrimSuffix(nick, ":"), text)
 	})
 }
@@ -262,7 +243,7 @@ func (c *chat) doHistory(rest string, _ bool) {
 			return
 		}
 	}
-	c.aside(func(ctx context.Context, p *place) error {
+	c.aside(func(ctx context.Context, p *membership) error {
 		p.mu.Lock()
 		oldest := p.oldest
 		p.mu.Unlock()
@@ -299,7 +280,7 @@ func (c *chat) doHistory(rest string, _ bool) {
 }
 
 // again prints an old line, without ringing the bell.
-func (p *place) again(ev client.Event) {
+func (p *membership) again(ev client.Event) {
 	l := p.chat.look
 	line, _ := l.event(ev, "")
 	p.chat.editor.Print(l.in(dim, ev.Time.Local().Format("2006-01-02 15:04")) + " " + line)
@@ -310,7 +291,7 @@ func (c *chat) doSearch(text string, _ bool) {
 		c.say("what for? /search TEXT")
 		return
 	}
-	c.aside(func(ctx context.Context, p *place) error {
+	c.aside(func(ctx context.Context, p *membership) error {
 		lines, err := p.room.History(ctx, mostLines)
 		if err != nil {
 			return err
@@ -329,7 +310,7 @@ func (c *chat) doSearch(text string, _ bool) {
 		if len(found) == 1 || len(lines) == 1 {
 			have = "has"
 		}
-		c.say("%s: %d of %s %s %s%s", p.name, len(found), plural(len(lines), "line"), have, harmless(text), which)
+		c.say("%s: %d of %s %s %s%s", p.name, len(found), countLines(len(lines)), have, wire.CleanString(text), which)
 		for _, ev := range found[max(0, len(found)-mostFound):] {
 			p.again(ev)
 		}
@@ -344,14 +325,14 @@ func (c *chat) complete(before string) []string {
 	var all []string
 	switch first := before == last; {
 	case first && strings.HasPrefix(last, "/"):
-		for _, k := range chatCommands() {
+		for _, k := range commands() {
 			all = append(all, "/"+k.name)
 		}
 	case len(words) > 0 && (words[0] == "/join" || words[0] == "/leave" || words[0] == "/create"):
 		rooms, _ := c.list(10 * time.Second) // without an answer there is nothing to offer
 		for _, i := range rooms {
 			if words[0] != "/leave" || c.find(i.Name) != nil {
-				all = append(all, harmless(i.Name))
+				all = append(all, wire.CleanString(i.Name))
 			}
 		}
 	default:
@@ -362,7 +343,7 @@ func (c *chat) complete(before string) []string {
 			return nil
 		}
 		for _, nick := range p.nicks() {
-			if nick = harmless(nick); first {
+			if nick = wire.CleanString(nick); first {
 				nick += ":"
 			}
 			all = append(all, nick)

@@ -1,0 +1,305 @@
+package chat
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"roomd/admin/term"
+	"roomd/cmd/roomd/remote"
+	"roomd/netsvc/client"
+)
+
+// Options say who chats, and where.
+type Options struct {
+	// Nick in the rooms. Empty: that of remote.NickVar, else the login.
+	Nick string
+	// Password of the rooms that are joined at the start.
+	Password string
+	// Lines are read from In and printed on Out, and edited if term.Editable says so.
+	In  io.Reader
+	Out io.Writer
+}
+
+// Run joins rooms and talks in them until the person leaves, ctx is done, or a signal
+// ends it. Without a terminal it leaves at the end of In, once all lines are in their
+// rooms, and fails if some are not. It takes over SIGINT, SIGTERM and SIGHUP, and the
+// terminal.
+func Run(ctx context.Context, server *client.Client, rooms []string, o Options) (err error) {
+	c := &chat{server: server, password: o.Password, nick: o.Nick, look: newLook(o.Out)}
+	if c.nick == "" {
+		c.nick = cmp.Or(os.Getenv(remote.NickVar), remote.Login())
+	}
+	c.editor, err = term.New(term.Options{
+		In: o.In, Out: o.Out, Prompt: "> ", History: historyFile(server.Addr()), Complete: c.complete, Erase: true,
+		Indent: len("15:04 "),
+	})
+	if err != nil {
+		return err
+	}
+	defer c.editor.Close()
+	return c.run(ctx, rooms, term.IsTerminal(o.In), term.Editable(o.In, o.Out))
+}
+
+// historyFile is the file with the lines typed for a server.
+func historyFile(addr string) string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	safe := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
+			return r
+		}
+		return '_'
+	}, addr)
+	return filepath.Join(home, ".roomd_chat_"+safe)
+}
+
+// chat is a person at a terminal, in some rooms. One goroutine reads what is
+// typed; each room has one that prints its events and one that sends.
+type chat struct {
+	// Set before run, then read-only.
+	server   *client.Client
+	editor   term.Editor
+	password string // of the rooms that are joined at the start
+	look     look
+	ctx      context.Context
+	tasks    sync.WaitGroup
+
+	// Owned by the goroutine that reads.
+	leaving bool // was warned that lines are on their way
+
+	mu      sync.Mutex
+	nick    string // for the next room
+	rooms   []*membership
+	opening int         // rooms that it begins with, while it joins them
+	current *membership // nil: in no room
+	day     string      // of the last line printed
+	listed  []client.Info
+	asked   time.Time // when they were
+}
+
+// run reads and carries out lines until the person leaves.
+func (c *chat) run(ctx context.Context, rooms []string, interactive, edits bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.ctx = ctx
+	got := make(chan os.Signal, 1)
+	// Where lines are edited Ctrl-C is a key. While one is carried out it is a
+	// signal, and does nothing.
+	signal.Notify(got, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	over := make(chan struct{})
+	defer close(over)
+	go func() { // to the very end: a task may wait for a terminal that nobody reads
+		defer signal.Stop(got)
+		for {
+			select {
+			case sig := <-got:
+				if sig != os.Interrupt || !edits {
+					cancel()
+					c.editor.Close()
+					return // a second signal ends the process at once
+				}
+			case <-over:
+				return
+			}
+		}
+	}()
+	defer c.tasks.Wait()
+	defer c.leaveAll()
+	defer cancel()
+
+	if interactive {
+		c.say("connected to %s; /help lists the commands, /quit leaves", c.server.Addr())
+	}
+	opening := func(n int) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.opening = n
+	}
+	opening(len(rooms))
+	for _, name := range rooms {
+		if err := c.join(name, c.password, interactive); err != nil {
+			if !interactive {
+				return err
+			}
+			c.say("%s: %v", name, err)
+		}
+	}
+	opening(0)
+	if len(rooms) == 0 {
+		c.showRooms()
+	}
+	for {
+		line, err := c.editor.ReadLine()
+		switch {
+		case errors.Is(err, term.ErrInterrupt):
+			if line == "" {
+				c.say("/quit or Ctrl-D leaves")
+			}
+			continue
+		case err != nil:
+			if !interactive {
+				return c.finish()
+			}
+			return nil
+		}
+		if c.typed(line, interactive) {
+			return nil
+		}
+	}
+}
+
+// task runs beside the person.
+func (c *chat) task(do func()) {
+	c.tasks.Go(func() {
+		defer term.Guard()
+		do()
+	})
+}
+
+// typed carries out a line and reports whether the person leaves.
+func (c *chat) typed(line string, interactive bool) (leave bool) {
+	lines := strings.Split(line, "\n")
+	if len(lines) > 1 {
+		c.paste(lines)
+		return false
+	}
+	if strings.TrimSpace(line) == "" {
+		return false
+	}
+	words := strings.Fields(line)
+	if len(words) < 3 || words[0] != "/join" && words[0] != "/create" { // a password stands there
+		c.editor.Remember(line)
+	}
+	if words[0] == "/quit" || words[0] == "/exit" {
+		if n := c.underWay(); n > 0 && !c.leaving && interactive {
+			c.leaving = true
+			c.say("%s on the way; /quit once more leaves without them", linesAre(n))
+			return false
+		}
+		return true
+	}
+	c.leaving = false
+	text, command := strings.CutPrefix(line, "/")
+	if command && !strings.HasPrefix(text, "/") {
+		c.carryOut(words[0][1:], strings.TrimSpace(strings.TrimPrefix(line, words[0])), interactive)
+	} else if p := c.here(); p != nil {
+		p.send(client.Message, text)
+	}
+	return false
+}
+
+// paste sends pasted lines as they are.
+func (c *chat) paste(lines []string) {
+	const many = 10
+	p := c.here()
+	if p == nil {
+		return
+	}
+	if len(lines) > many && !c.agree(fmt.Sprintf("send %d lines to %s?", len(lines), p.name)) {
+		c.say("nothing was sent")
+		return
+	}
+	for _, l := range lines {
+		p.send(client.Message, l)
+	}
+}
+
+// agree asks a question.
+func (c *chat) agree(question string) bool {
+	answer, err := c.editor.Ask(question + " [y/N] ")
+	c.prompt()
+	return err == nil && term.Agreed(answer)
+}
+
+// here is the current room, or nil, and then it says so.
+func (c *chat) here() *membership {
+	c.mu.Lock()
+	p := c.current
+	c.mu.Unlock()
+	if p == nil {
+		c.say("you are in no room: /join ROOM, /rooms lists them")
+	}
+	return p
+}
+
+// prompt shows where we are, and what is on its way.
+func (c *chat) prompt() {
+	c.mu.Lock()
+	p := c.current
+	c.mu.Unlock()
+	if p == nil {
+		c.editor.SetPrompt("> ")
+		return
+	}
+	c.editor.SetPrompt(p.prompt())
+}
+
+// underWay is how many lines are not in their rooms yet.
+func (c *chat) underWay() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.rooms {
+		n += p.underWay()
+	}
+	return n
+}
+
+// finish waits until all lines are in their rooms, where no person can.
+func (c *chat) finish() error {
+	c.mu.Lock()
+	rooms := slices.Clone(c.rooms)
+	c.mu.Unlock()
+	lost := 0
+	for _, p := range rooms {
+		lost += p.drain(c.ctx)
+	}
+	if lost > 0 {
+		return fmt.Errorf("%s not sent", linesAre(lost))
+	}
+	return nil
+}
+
+func countLines(n int) string {
+	if n == 1 {
+		return "1 line"
+	}
+	return fmt.Sprintf("%d lines", n)
+}
+
+func linesAre(n int) string {
+	if n == 1 {
+		return "1 line is"
+	}
+	return countLines(n) + " are"
+}
+
+// say prints what the chat itself has to say.
+func (c *chat) say(format string, args ...any) {
+	c.editor.Print(c.look.ours(fmt.Sprintf(format, args...)))
+}
+
+// show prints an event's line, with a line for the day before it if it is
+// another one.
+func (c *chat) show(at time.Time, line string) {
+	c.mu.Lock()
+	day := at.Local().Format("Monday, 2 January 2006")
+	if day != c.day && !(c.day == "" && day == time.Now().Format("Monday, 2 January 2006")) {
+		line = c.look.ours(day) + "\n" + line
+	}
+	c.day = day
+	c.mu.Unlock()
+	c.editor.Print(line)
+}

@@ -1,0 +1,17 @@
+// Package feed sends the lines of an input into a room, each once and in order.
+//
+// A source reads the input and cuts it into lines that the server takes. A sender
+// keeps a window of them under way, fewer where the server is slow. A line that is
+// refused for now (the member is muted, the room or the database is read-only, the
+// disk is full) is tried again before those behind it; one that cannot be sent is
+// left out, and the feed goes on. The verdict says which lines are not in the room.
+//
+// # Goroutines
+//
+//	Send                owns the sender, and alone decides what becomes of a line
+//	source.each         reads the input; it stays behind if a read never returns
+//	remote.Outage.Watch takes the room's events
+//
+// That no line is there twice rests on netsvc/client, and on a nick that nobody else
+// has.
+package feed

@@ -1,0 +1,80 @@
+package feed
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// spans are the numbers of lines, in order.
+type spans []span
+
+type span struct{ first, last int }
+
+func (s *spans) add(n int) {
+	if k := len(*s); k > 0 && (n == (*s)[k-1].last+1 || n == (*s)[k-1].last) {
+		(*s)[k-1].last = n
+		return
+	}
+	*s = append(*s, span{n, n})
+}
+
+func (s spans) count() (n int) {
+	for _, p := range s {
+		n += p.last - p.first + 1
+	}
+	return n
+}
+
+// String is "line 3" or "lines 3, 7-9 and 12", of very many only the first.
+func (s spans) String() string {
+	const most = 20
+	var words []string
+	for _, p := range s[:min(len(s), most)] {
+		if p.first == p.last {
+			words = append(words, fmt.Sprint(p.first))
+		} else {
+			words = append(words, fmt.Sprintf("%d-%d", p.first, p.last))
+		}
+	}
+	if len(s) > most {
+		words = append(words, fmt.Sprintf("%d more", len(s)-most))
+	}
+	if len(s) == 1 && s[0].first == s[0].last {
+		return "line " + words[0]
+	}
+	if n := len(words); n > 1 {
+		words = append(words[:n-2], words[n-2]+" and "+words[n-1])
+	}
+	return "lines " + strings.Join(words, ", ")
+}
+
+// reasons are the lines that were not sent, by why, in the order of the first of
+// each.
+type reasons []*reason
+
+type reason struct {
+	why   string // empty: the feed ended before
+	lines spans
+	told  bool // of the first of them
+}
+
+// add notes a line, and returns its reason, and whether that is new.
+func (r *reasons) add(number int, why string) (of *reason, fresh bool) {
+	known := func() int { return slices.IndexFunc(*r, func(o *reason) bool { return o.why == why }) }
+	i := known()
+	if fresh = i < 0; fresh {
+		const most = 100
+		if len(*r) >= most {
+			why = "other reasons"
+			i = known()
+		}
+		if i < 0 {
+			i = len(*r)
+			*r = append(*r, &reason{why: why})
+		}
+	}
+	of = (*r)[i]
+	of.lines.add(number)
+	return of, fresh
+}

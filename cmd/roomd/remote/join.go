@@ -1,0 +1,63 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"roomd/cmd/roomd/progress"
+	"roomd/netsvc/client"
+)
+
+const (
+	firstPause = 100 * time.Millisecond // after a try
+	lastPause  = time.Second            // between tries, at most
+)
+
+// Join makes a member of a room, with the Server's password. What passes it waits
+// for, and says so, for patience; 0: without end. The error is fit for a terminal.
+func (s *Server) Join(ctx context.Context, display *progress.Display, patience time.Duration, room string, o client.JoinOptions) (*client.Room, error) {
+	within, cancel := ctx, context.CancelFunc(func() {})
+	if patience > 0 {
+		within, cancel = context.WithTimeout(ctx, patience)
+	}
+	defer cancel()
+	var failed error // the last time
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		c, err := s.reach(within)
+		if err == nil {
+			o.Password = s.Password
+			var joined *client.Room
+			if joined, err = c.Join(within, room, o); err == nil {
+				if failed != nil {
+					display.Say("connected")
+				}
+				return joined, nil
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case errors.Is(err, context.DeadlineExceeded) && failed == nil:
+			return nil, fmt.Errorf("the server at %s has not answered within %v", s.at, patience)
+		case within.Err() != nil && failed == nil:
+			return nil, CleanError(err)
+		case within.Err() != nil:
+			return nil, fmt.Errorf("%w\nit was tried for %v", CleanError(failed), patience)
+		case !client.MayPass(err):
+			return nil, CleanError(err)
+		case failed == nil:
+			first, _, _ := strings.Cut(CleanError(err).Error(), "\n")
+			display.Say("%s; trying again", first)
+		}
+		failed = err
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-within.Done():
+			t.Stop()
+		}
+	}
+}

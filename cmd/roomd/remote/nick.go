@@ -1,0 +1,46 @@
+package remote
+
+import (
+	"crypto/rand"
+	"os"
+	"os/user"
+	"strings"
+
+	"roomd/netsvc/wire"
+)
+
+// Login is a nick made from the name of the user of this process.
+func Login() string {
+	name := os.Getenv("USER")
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return nickOf(name)
+}
+
+// nickOf is a nick made from a user's name: letters and digits of ASCII only, and
+// what a server takes.
+func nickOf(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, name)
+	if name == "" {
+		return "somebody"
+	}
+	name = name[:min(len(name), 20)]
+	if _, err := wire.ParseNick(name); err != nil { // "operator" or "1000"
+		name = "user-" + name
+	}
+	return name
+}
+
+// Unique is a nick made from a name that nobody else has: a line whose connection
+// broke is known by it.
+func Unique(name string) string {
+	const most = 25 // characters, of the 32 that a name may have
+	r := []rune(name)
+	return string(r[:min(len(r), most)]) + "-" + strings.ToLower(rand.Text()[:6])
+}

@@ -1,0 +1,60 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"roomd/cmd/roomd/progress"
+	"roomd/netsvc/client"
+	"roomd/netsvc/wire"
+)
+
+// Outage says when the connection of a room breaks and when it is back, and gives up
+// if that takes too long. Set the fields, give it all events of the room, and Close
+// it. It belongs to one goroutine.
+type Outage struct {
+	Display  *progress.Display
+	Patience time.Duration // from the break until it gives up; 0: never
+	GiveUp   context.CancelCauseFunc
+
+	timer *time.Timer
+}
+
+// Watch takes all events of a room until ctx is done or the room has ended; then it
+// calls GiveUp with why.
+func (o *Outage) Watch(ctx context.Context, room *client.Room) {
+	defer o.Close()
+	for ev := range room.Events(ctx) {
+		o.Event(ev)
+	}
+	if err := room.Err(); err != nil && ctx.Err() == nil {
+		o.GiveUp(err)
+	}
+}
+
+// Event takes an event of the room. Of those that are not about the connection it
+// says nothing.
+func (o *Outage) Event(ev client.Event) {
+	switch ev.Type {
+	case client.Offline:
+		o.Display.Say("the connection is lost: %s; trying again", wire.CleanString(ev.Text))
+		if o.Patience > 0 {
+			o.timer = time.AfterFunc(o.Patience, func() {
+				o.GiveUp(fmt.Errorf("the server was out of reach for %v", o.Patience))
+			})
+		}
+	case client.Online:
+		o.Close()
+		o.Display.Say("the connection is back")
+	case client.Gap:
+		o.Display.Say("%s", wire.CleanString(ev.Text))
+	}
+}
+
+// Close stops the timer.
+func (o *Outage) Close() {
+	if o.timer != nil {
+		o.timer.Stop()
+	}
+}

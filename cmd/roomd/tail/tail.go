@@ -1,0 +1,146 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"roomd/admin/term"
+	"roomd/cmd/roomd/progress"
+	"roomd/cmd/roomd/remote"
+	"roomd/netsvc/client"
+	"roomd/netsvc/wire"
+)
+
+// Options say what is printed of a room.
+type Options struct {
+	// From is where to begin, unless the file Cursor says it.
+	From client.From
+	// After leaves out lines that are older, unless the file Cursor says where to begin.
+	After time.Time
+	// Cursor is a file with the number of the last line that was written. Empty: none.
+	Cursor string
+	// Follow goes on with what comes, until ctx is done.
+	Follow bool
+	// JSON prints an object a line.
+	JSON bool
+	// Patience is how long a server that is out of reach is waited for, with Follow only
+	// at the start. 0: without end.
+	Patience time.Duration
+	// Out is where lines are written, Display what is told about the connection.
+	Out     io.Writer
+	Display *progress.Display
+}
+
+// Room prints a room. It returns nil when all was printed that was asked for, or ctx
+// is done. The error is fit for a terminal.
+func Room(ctx context.Context, server *remote.Server, name string, o Options) (err error) {
+	t := printer{o: o}
+	if o.Cursor != "" {
+		c, at, ok, err := openCursor(o.Cursor)
+		if err != nil {
+			return err
+		}
+		defer c.close()
+		t.cursor = &c
+		if ok {
+			t.o.From, t.o.After = client.Behind(at), time.Time{}
+		}
+		t.o.From = t.o.From.Strict()
+	}
+	room, err := server.Join(ctx, o.Display, o.Patience, name, client.JoinOptions{From: t.o.From})
+	if err == nil {
+		defer room.Close()
+		err = remote.CleanError(t.run(ctx, room))
+	} else if ctx.Err() != nil {
+		return nil
+	}
+	return otherHistory(o.Cursor, err)
+}
+
+// printer prints a room. It belongs to the goroutine of Room.
+type printer struct {
+	o      Options
+	cursor *cursorFile // nil: none
+}
+
+func (p *printer) run(ctx context.Context, room *client.Room) error {
+	asked := ctx
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	outage := remote.Outage{Display: p.o.Display, Patience: p.o.Patience, GiveUp: giveUp}
+	if p.o.Follow {
+		outage.Patience = 0
+	}
+	defer outage.Close()
+	person := term.IsTerminal(p.o.Out)
+	printed, caughtUp := 0, false
+	var line []byte
+	for ev := range room.Events(ctx) {
+		if ev.Type == client.Live {
+			p.o.Display.Clear()
+			if caughtUp = true; !p.o.Follow {
+				return nil
+			}
+		}
+		outage.Event(ev)
+		if !ev.Stored() || ev.Time.Before(p.o.After) {
+			continue
+		}
+		line = p.render(line[:0], ev)
+		if !p.o.JSON && person {
+			text := term.Folded(p.o.Out, strings.TrimSuffix(string(line), "\n"), len("15:04 "))
+			line = append(append(line[:0], text...), '\n')
+		}
+		if _, err := p.o.Out.Write(line); err != nil {
+			return err
+		}
+		if p.cursor != nil {
+			if err := p.cursor.set(ev.Cursor()); err != nil {
+				return err
+			}
+		}
+		if printed++; !caughtUp && !person {
+			p.o.Display.Show(func() string { return fmt.Sprintf("%s, %d/s", lines(printed), p.o.Display.Rate(printed)) })
+		}
+	}
+	p.o.Display.Clear()
+	switch {
+	case asked.Err() != nil:
+		return nil // a signal
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return room.Err()
+}
+
+// otherHistory says what to do when the cursor in a file is not one in the history
+// that there is.
+func otherHistory(file string, err error) error {
+	var refusal *client.Error
+	if !errors.As(err, &refusal) || refusal.Code != "wrong-history" {
+		return err
+	}
+	return fmt.Errorf("the cursor in %s cannot be used: %w\nremove the file to begin with the oldest line that is kept, or, with --since SEQ|1h, elsewhere", wire.CleanString(file), err)
+}
+
+// render is a line as it is printed, without anything that could harm a
+// terminal.
+func (p *printer) render(b []byte, ev client.Event) []byte {
+	w := wire.Event{Seq: ev.Seq, Time: ev.Time, Type: wire.Type(ev.Type), From: wire.CleanString(ev.From), Text: wire.CleanString(ev.Text)}
+	if p.o.JSON {
+		return w.AppendJSON(b)
+	}
+	b = ev.Time.Local().AppendFormat(b, "2006-01-02 15:04:05 ")
+	return w.AppendText(b)
+}
+
+func lines(n int) string {
+	if n == 1 {
+		return "1 line"
+	}
+	return fmt.Sprintf("%d lines", n)
+}
