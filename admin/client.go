@@ -120,10 +120,10 @@ func comesBack(ctx context.Context, path string) bool {
 	}
 }
 
-// Colors reports whether what is printed to a file may have colours: it is a
+// colored reports whether what is printed to a stream may have colours: it is a
 // terminal that has them, and NO_COLOR is not set (https://no-color.org).
-func Colors(f *os.File) bool {
-	return term.IsTerminal(f) && os.Getenv("NO_COLOR") == "" && !term.Dumb() && os.Getenv("TERM") != ""
+func colored(out io.Writer) bool {
+	return term.IsTerminal(out) && os.Getenv("NO_COLOR") == "" && !term.Dumb() && os.Getenv("TERM") != ""
 }
 
 // asPainted has the answer to a line painted.
@@ -174,7 +174,7 @@ func Once(path string, words []string, out, errw io.Writer, ask func(question st
 			show = s.line
 		}
 	}
-	if f, ok := out.(*os.File); ok && Colors(f) {
+	if colored(out) {
 		line = asPainted(line)
 	}
 	var a answer

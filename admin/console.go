@@ -54,7 +54,7 @@ func NewConsole(path, history string) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.paint = Colors(os.Stdout)
+	c.paint = colored(os.Stdout)
 	c.done, c.end = context.WithCancel(context.Background())
 	c.task(c.printer)
 	return c, nil

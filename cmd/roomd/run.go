@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"roomd/admin"
 	"roomd/admin/term"
 )
 
@@ -20,7 +21,7 @@ const (
 	exitFailed = 1
 	exitUsage  = 2
 
-	exitUnreachable = 3 // of roomd admin
+	exitUnreachable = admin.ExitUnreachable // of roomd admin
 )
 
 // errTold is a failure whose reasons have been printed already.

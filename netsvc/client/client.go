@@ -246,7 +246,7 @@ func (c *Client) greeted(text string) error {
 		text = "the port of the room " + room
 	case strings.HasPrefix(text, askPassword):
 		text = "the port of a room"
-	case strings.HasPrefix(text, "this port speaks TLS"):
+	case strings.HasPrefix(text, speaksTLS):
 		return &Error{Code: "tls", Text: c.addr + " speaks TLS, and this connection does not", final: true}
 	default:
 		return dropped(text)

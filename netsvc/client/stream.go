@@ -81,11 +81,15 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	return long, err
 }
 
-// What a room says before JSON: the greeting has youAre in it, and before that
-// the room's name.
+// What a port says before JSON, where there are no codes: the words of the protocol
+// (docs/protocol.md) by which a client tells a room, its password and TLS apart. The
+// greeting has youAre in it, and before that the room's name. All that follows is
+// decided by types and codes.
 const (
-	youAre      = " here, you are "
-	askPassword = "this room has a password"
+	youAre        = " here, you are "
+	askPassword   = "this room has a password"
+	wrongPassword = "that is not the password"
+	speaksTLS     = "this port speaks TLS"
 )
 
 // greeting reads a line of text, of those before JSON. Nothing is said to a port
@@ -111,7 +115,7 @@ func (s *session) greeting(line string) error {
 		r.guest, s.me = nick, nick
 		s.greeted, s.gate = true, false
 	case s.gate: // the password was answered, and not with a welcome
-		return &Error{"denied", s.word, strings.HasPrefix(s.word, "that is not the password")}
+		return &Error{"denied", s.word, strings.HasPrefix(s.word, wrongPassword)}
 	case strings.HasPrefix(s.word, askPassword):
 		if s.gate = true; r.o.Password == "" {
 			return &Error{"denied", askPassword, true}
