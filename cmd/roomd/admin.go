@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"roomd/admin"
 	"roomd/admin/term"
+	"roomd/cmd/roomd/usage"
 	"syscall"
 )
 
@@ -51,7 +52,7 @@ The commands:
 				fmt.Fprintf(cmd.ErrOrStderr(), "roomd: %v\n", err)
 				return exitStatus(exitUnreachable)
 			case err != nil:
-				return usageError{err, cmd}
+				return usage.Wrong(cmd, err)
 			}
 			if socket == "" {
 				return errors.New("admin.socket is empty: this server has no console")
@@ -59,7 +60,7 @@ The commands:
 			out, errw := cmd.OutOrStdout(), cmd.ErrOrStderr()
 			if len(words) == 0 {
 				if !terminal(cmd.InOrStdin()) {
-					return usageError{errors.New("without a terminal, say what to do"), cmd}
+					return usage.Wrong(cmd, errors.New("without a terminal, say what to do"))
 				}
 				console, err := admin.NewConsole(socket, admin.HistoryFile())
 				if err != nil {
@@ -115,7 +116,7 @@ func adminArgs(args []string, errw io.Writer) (socket string, words []string, er
 				value, args = args[0], args[1:]
 			}
 			if value == "" {
-				return "", nil, emptyFlag(name[2:], "FILE")
+				return "", nil, usage.EmptyFlag(name[2:], "FILE")
 			}
 			if name == "--socket" {
 				socket = value

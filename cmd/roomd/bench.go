@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"roomd/cmd/roomd/bench"
+	"roomd/cmd/roomd/usage"
 )
 
 // newBench is the load tool. Its work is in the package bench; here are its
@@ -37,16 +38,16 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
   roomd bench latency --rate 200 --durability relaxed
   roomd bench fanout --server 127.0.0.1:8080 --json
   roomd bench idle --protocol nats --server 127.0.0.1:4222`,
-		Args: subcommands,
+		Args: usage.Subcommands,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			if report.Runs < 1 {
-				return usageError{fmt.Errorf("--runs %d: at least one", report.Runs), cmd}
+				return usage.Wrong(cmd, fmt.Errorf("--runs %d: at least one", report.Runs))
 			}
 			cases := bench.Standard(only)
 			if len(cases) == 0 {
-				return usageError{fmt.Errorf("--only %q: no shape's name has that", only), cmd}
+				return usage.Wrong(cmd, fmt.Errorf("--only %q: no shape's name has that", only))
 			}
 			if report.Roomd, err = os.Executable(); err != nil {
 				return err
@@ -57,7 +58,7 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
 	}
 	f := cmd.Flags()
 	f.IntVar(&report.Runs, "runs", 1, "how often to run each shape, for the median")
-	timeVar(f, &report.Pause, "pause", 0, "rest after each measurement, where others use the machine")
+	usage.DurationVar(f, &report.Pause, "pause", 0, "rest after each measurement, where others use the machine")
 	f.BoolVar(&report.Peers, "peers", false, "measure redis-server and nats-server, too")
 	f.StringVar(&report.Dir, "dir", "", "`FOLDER` for the databases")
 	f.StringVar(&report.Page, "write", "", "put the table into `FILE`, between its marks")
@@ -86,12 +87,12 @@ func newBenchGrowth() *cobra.Command {
 		Long: `How the cost of roomd grows with the members of a room (to 5,000), with the rooms
 (to 10,000), and with the lines of a room's history.`,
 		Example: "  roomd bench growth\n  roomd bench growth --lines 10000000 --write docs/performance.md",
-		Args:    exactly(0, 0),
+		Args:    usage.Args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			if report.Runs < 1 {
-				return usageError{fmt.Errorf("--runs %d: at least one", report.Runs), cmd}
+				return usage.Wrong(cmd, fmt.Errorf("--runs %d: at least one", report.Runs))
 			}
 			if report.Roomd, err = os.Executable(); err != nil {
 				return err
@@ -126,14 +127,14 @@ func newBenchKind(kind, short string) *cobra.Command {
 Without --server, a roomd of this binary is started for it (or, with --protocol,
 a redis-server or a nats-server), with its data in a temporary folder.`,
 		Example: "  roomd bench " + kind + "\n  roomd bench " + kind + " --json",
-		Args:    exactly(0, 0),
+		Args:    usage.Args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			var r bench.Result
 			if at != "" {
 				if server.Address, err = netip.ParseAddrPort(at); err != nil {
-					return usageError{fmt.Errorf("--server %s: write an address and a port, 127.0.0.1:8080", at), cmd}
+					return usage.Wrong(cmd, fmt.Errorf("--server %s: write an address and a port, 127.0.0.1:8080", at))
 				}
 				r, err = bench.Run(ctx, server, shape)
 			} else {
@@ -183,7 +184,7 @@ a redis-server or a nats-server), with its data in a temporary folder.`,
 		f.IntVar(&shape.InFlight, "in-flight", shape.InFlight, "lines that each publisher has in flight")
 	})
 	flag(shape.Publishers > 0, func() {
-		timeVar(f, &shape.Patience, "patience", shape.Patience, "how long the last line may take to reach everybody")
+		usage.DurationVar(f, &shape.Patience, "patience", shape.Patience, "how long the last line may take to reach everybody")
 	})
 	flag(kind == bench.Fanout || kind == bench.Latency, func() {
 		f.IntVar(&shape.Stopped, "stopped", 0, "members of each room that do not read until all is said, and then must get everything")
@@ -196,14 +197,14 @@ a redis-server or a nats-server), with its data in a temporary folder.`,
 		f.Float64Var(&shape.Rate, "rate", shape.Rate, "lines a second in all")
 	})
 	flag(shape.WarmUp > 0, func() {
-		timeVar(f, &shape.WarmUp, "warm-up", shape.WarmUp, "work that is not measured, at first")
+		usage.DurationVar(f, &shape.WarmUp, "warm-up", shape.WarmUp, "work that is not measured, at first")
 		f.Uint64Var(&shape.Lines, "lines", 0, "lines to measure; 0: as many as fit into the duration")
 	})
 	flag(shape.Duration > 0, func() {
-		timeVar(f, &shape.Duration, "duration", shape.Duration, "how long to measure")
+		usage.DurationVar(f, &shape.Duration, "duration", shape.Duration, "how long to measure")
 	})
 	flag(kind == bench.Idle, func() {
-		timeVar(f, &shape.Settle, "settle", shape.Settle, "how long the server's memory may take to come to rest")
+		usage.DurationVar(f, &shape.Settle, "settle", shape.Settle, "how long the server's memory may take to come to rest")
 	})
 	flag(kind == bench.History, func() {
 		f.IntVar(&shape.Keep, "keep", shape.Keep, "lines that the room keeps")

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/usage"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -46,7 +47,7 @@ Exit status: 0 the server could start, perhaps with warnings, 1 it could not, or
 could not serve, 2 wrong usage.`,
 		Example: `  roomd check
   roomd check --config /etc/roomd/config.toml`,
-		Args: exactly(0, 0),
+		Args: usage.Args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return check(file, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},

@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"roomd/cmd/roomd/usage"
 )
 
 // withMan adds a command that writes the man pages and the completions. They are
@@ -21,7 +23,7 @@ func newMan() *cobra.Command {
 		Short:   "Write the man pages and the shell completions into a folder",
 		Example: "  roomd man build",
 		Hidden:  true,
-		Args:    exactly(1, 1),
+		Args:    usage.Args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
 			root.RemoveCommand(cmd)

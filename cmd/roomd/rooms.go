@@ -10,6 +10,7 @@ import (
 
 	"roomd/admin/term"
 	"roomd/cmd/roomd/remote"
+	"roomd/cmd/roomd/usage"
 	"roomd/netsvc/client"
 	"roomd/netsvc/wire"
 )
@@ -27,7 +28,7 @@ Exit status: 0 done (also if there is no room), 1 failed, 2 wrong usage.`,
 		Example: `  roomd list
   roomd list 'dev*' --json
   roomd list --server chat.example.org:8080 --tls`,
-		Args: exactly(0, 1),
+		Args: usage.Args(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := r.Dial(cmd.Context())
 			if err != nil {
@@ -95,7 +96,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
 		Example: `  roomd create dev
   roomd create board --password secret
   roomd create dev --json | jq -r .key > dev.key`,
-		Args: exactly(1, 1),
+		Args: usage.Args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := r.Dial(cmd.Context())
 			if err != nil {
@@ -134,7 +135,7 @@ for a while ("roomd admin restore").
 Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
 		Example: `  roomd delete dev
   roomd delete dev --yes --key 7f1c0b6a52e94d0c8ab1d2f3945e6a70`,
-		Args: exactly(1, 1),
+		Args: usage.Args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := r.Dial(cmd.Context())
 			if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"roomd/admin"
 	"roomd/admin/term"
+	"roomd/cmd/roomd/usage"
 )
 
 // Exit statuses.
@@ -37,12 +38,12 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errw)
 	if len(args) > 0 && args[0] == cobra.ShellCompRequestCmd {
-		plainUsage(root)
+		usage.Unmark(root)
 	}
 	cmd, err := root.ExecuteC()
 	lines := newLineWriter(errw) // a server whose log nobody reads ends all the same
 	defer lines.flush(flushTime)
-	var usage usageError
+	var wrong usage.Error
 	var status exitStatus
 	switch {
 	case err == nil:
@@ -51,11 +52,11 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 		return int(status)
 	case errors.Is(err, errTold):
 		return exitFailed
-	case errors.As(err, &usage):
+	case errors.As(err, &wrong):
 		fmt.Fprintf(lines, "roomd: %v\n", err)
 		return exitUsage
 	case cmd == root: // cobra's own: an unknown command
-		fmt.Fprintf(lines, "roomd: %v\n", usageError{err, cmd})
+		fmt.Fprintf(lines, "roomd: %v\n", usage.Wrong(cmd, err))
 		return exitUsage
 	}
 	fmt.Fprintf(lines, "roomd: %v\n", err)
@@ -79,18 +80,18 @@ ROOMD_PASSWORD for --password.`,
   printf 'CREATE dev\nLIST\n' | nc -N 127.0.0.1 8080`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          subcommands,
+		Args:          usage.Subcommands,
 		Version:       thisVersion().Version,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 
-		PersistentPreRunE: noEmptyFlag,
+		PersistentPreRunE: usage.NoEmptyFlag,
 	}
-	root.SetFlagErrorFunc(wrongFlag)
+	root.SetFlagErrorFunc(usage.WrongFlag)
 	root.SetVersionTemplate(thisVersion().String() + "\n")
 	root.AddCommand(newServe(), newAdmin(), newCheck(), newStore(), newBench(), newVersion(),
 		newChat(), newSend(), newTail(), newList(), newCreate(), newDelete())
 	withMan(root)
-	strictHelp(root)
+	usage.StrictHelp(root)
 	return root
 }
 
@@ -111,13 +112,13 @@ With --console, quit and Ctrl-D stop the server; they ask first if it has member
   roomd serve 9090
   roomd serve --console
   roomd serve --config /etc/roomd/config.toml`,
-		Args: exactly(0, 1),
+		Args: usage.Args(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			port := 0
 			if len(args) == 1 {
 				n, err := strconv.Atoi(args[0])
 				if err != nil || n < 1 || n > 65535 {
-					return usageError{fmt.Errorf("%q is not a port: a number from 1 to 65535", args[0]), cmd}
+					return usage.Wrong(cmd, fmt.Errorf("%q is not a port: a number from 1 to 65535", args[0]))
 				}
 				port = n
 			}
@@ -135,7 +136,7 @@ func newVersion() *cobra.Command {
 		Use:     "version",
 		Short:   "Print the version",
 		Example: "  roomd version --json",
-		Args:    exactly(0, 0),
+		Args:    usage.Args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := thisVersion()
 			if asJSON {

@@ -12,6 +12,7 @@ import (
 	"roomd/cmd/roomd/feed"
 	"roomd/cmd/roomd/progress"
 	"roomd/cmd/roomd/remote"
+	"roomd/cmd/roomd/usage"
 )
 
 func newSend() *cobra.Command {
@@ -49,10 +50,10 @@ and standard error says which are not, and why, 2 wrong usage.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usageError{errors.New("which room?"), cmd}
+				return usage.Wrong(cmd, errors.New("which room?"))
 			}
 			if !slices.Contains(feed.Ways, o.Long) {
-				return usageError{fmt.Errorf("--long %q is none of %s", o.Long, strings.Join(feed.Ways, ", ")), cmd}
+				return usage.Wrong(cmd, fmt.Errorf("--long %q is none of %s", o.Long, strings.Join(feed.Ways, ", ")))
 			}
 			in := cmd.InOrStdin()
 			switch {
@@ -70,7 +71,7 @@ and standard error says which are not, and why, 2 wrong usage.`,
 	r.flags(cmd, true)
 	cmd.ValidArgsFunction = r.rooms(1)
 	cmd.Flags().StringVar(&o.Nick, "nick", "", "the `NAME` to speak under; default: "+remote.NickVar+", else one that is made up")
-	timeVar(cmd.Flags(), &o.Patience, "timeout", time.Minute, "give up when the server is out of reach, or takes no line, for this long; 0: never")
+	usage.DurationVar(cmd.Flags(), &o.Patience, "timeout", time.Minute, "give up when the server is out of reach, or takes no line, for this long; 0: never")
 	cmd.Flags().StringVar(&o.Long, "long", "skip", "a line that is too long for the server: `skip|cut|split|fail`")
 	return cmd
 }

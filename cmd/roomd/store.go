@@ -17,6 +17,7 @@ import (
 
 	"roomd/admin"
 	"roomd/cmd/roomd/progress"
+	"roomd/cmd/roomd/usage"
 	"roomd/netsvc/wire"
 	"roomd/store"
 
@@ -66,12 +67,12 @@ func newStore() *cobra.Command {
 		Use:     "store",
 		Short:   "Look after the database while the server is down",
 		Example: "  roomd store check",
-		Args:    subcommands,
+		Args:    usage.Subcommands,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&s.file, "config", "", "configuration `FILE`")
 	add := func(use, short, example string, args int, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
-		c := &cobra.Command{Use: use, Short: short, Example: "  roomd store " + example, Args: exactly(args, args), RunE: run}
+		c := &cobra.Command{Use: use, Short: short, Example: "  roomd store " + example, Args: usage.Args(args, args), RunE: run}
 		cmd.AddCommand(c)
 		return c
 	}
@@ -87,7 +88,7 @@ func newStore() *cobra.Command {
 	restore.Flags().BoolVar(&force, "force", false, "also if there is a database, which is kept beside")
 	export := &transfer{}
 	c := add("export ROOM", "Print a room's lines as JSON, one a line", "export lobby >lobby.jsonl", 1, nil)
-	c.Args, c.RunE = exactly(0, 1), func(cmd *cobra.Command, args []string) error { return s.export(cmd, export, args) }
+	c.Args, c.RunE = usage.Args(0, 1), func(cmd *cobra.Command, args []string) error { return s.export(cmd, export, args) }
 	c.Flags().BoolVar(&export.all, "all", false, "all rooms")
 	c.Flags().Uint64Var(&export.after, "after", 0, "only lines after this sequence `NUMBER`")
 	add("import FILE", "Read what export has printed, - for standard input; again adds what is missing", "import lobby.jsonl", 1, func(cmd *cobra.Command, args []string) error {
@@ -227,7 +228,7 @@ type transfer struct {
 
 func (s *storeCommand) export(cmd *cobra.Command, t *transfer, args []string) error {
 	if t.all == (len(args) == 1) || t.all && t.after > 0 {
-		return usageError{errors.New("name a room, or --all; --after is for one room"), cmd}
+		return usage.Wrong(cmd, errors.New("name a room, or --all; --after is for one room"))
 	}
 	name := wire.Name{}
 	if !t.all {

@@ -11,6 +11,7 @@ import (
 	"roomd/admin"
 	"roomd/cmd/roomd/progress"
 	"roomd/cmd/roomd/tail"
+	"roomd/cmd/roomd/usage"
 	"roomd/netsvc/client"
 )
 
@@ -46,21 +47,21 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
   roomd tail lobby --since 1h --follow=false
   roomd tail dev --json | jq -r 'select(.type == "message") | .text'
   roomd tail ops --cursor /var/lib/shipper/ops --follow=false | shipper`,
-		Args: exactly(1, 1),
+		Args: usage.Args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if lines < 0 {
-				return usageError{fmt.Errorf(`--lines takes a number of 0 or more, not "%d"`, lines), cmd}
+				return usage.Wrong(cmd, fmt.Errorf(`--lines takes a number of 0 or more, not "%d"`, lines))
 			}
 			o.From = client.Newest(lines)
 			if cmd.Flags().Changed("since") {
 				if o.From, o.After, err = parseSince(since, time.Now()); err != nil {
-					return usageError{err, cmd}
+					return usage.Wrong(cmd, err)
 				}
 			} else if o.Cursor != "" && !cmd.Flags().Changed("lines") {
 				o.From = client.After(0)
 			}
 			if o.Cursor == "-" {
-				return usageError{errors.New("--cursor takes a FILE, which is read and written: - is none (./- is a file named -)"), cmd}
+				return usage.Wrong(cmd, errors.New("--cursor takes a FILE, which is read and written: - is none (./- is a file named -)"))
 			}
 			if o.Cursor != "" {
 				if err := r.isOwn(o.Cursor); err != nil {
@@ -81,7 +82,7 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 	f.BoolVar(&o.JSON, "json", false, "print one JSON object a line, as the protocol has it")
 	f.BoolVarP(&o.Follow, "follow", "f", true, "go on with what comes; false: end when all has been printed")
 	f.StringVar(&o.Cursor, "cursor", "", "remember in `FILE` how far we are, and go on from there")
-	timeVar(f, &o.Patience, "timeout", time.Minute, "give up when the server is out of reach for this long, at the start and with --follow=false; 0: never")
+	usage.DurationVar(f, &o.Patience, "timeout", time.Minute, "give up when the server is out of reach for this long, at the start and with --follow=false; 0: never")
 	return cmd
 }
 

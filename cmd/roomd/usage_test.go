@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/usage"
 )
 
 // A command line that cannot be understood is answered in our words, with what may
@@ -111,7 +112,7 @@ func TestDays(t *testing.T) {
 	}
 	var d time.Duration
 	cmd := &cobra.Command{}
-	timeVar(cmd.Flags(), &d, "timeout", time.Minute, "")
+	usage.DurationVar(cmd.Flags(), &d, "timeout", time.Minute, "")
 	if err := cmd.Flags().Parse([]string{"--timeout", "2d"}); err != nil || d != 48*time.Hour {
 		t.Error(d, err)
 	}

@@ -1,4 +1,4 @@
-package main
+package usage
 
 import (
 	"errors"
@@ -12,44 +12,48 @@ import (
 	"roomd/admin"
 )
 
-// usageError is a command line that cannot be understood.
-type usageError struct {
+// Error is a command line that cannot be understood: why, and where help is.
+type Error struct {
 	err error
 	cmd *cobra.Command
 }
 
-func (e usageError) Error() string {
+// Wrong makes an Error of a command.
+func Wrong(cmd *cobra.Command, why error) Error { return Error{why, cmd} }
+
+func (e Error) Error() string {
 	return fmt.Sprintf("%v\nTry '%s --help'.", e.err, e.cmd.CommandPath())
 }
 
-// exactly makes a wrong number of arguments a usage error.
-func exactly(least, most int) cobra.PositionalArgs {
+// Args makes a wrong number of arguments a usage error.
+func Args(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= least && len(args) <= most {
 			return nil
 		}
-		return usageError{errors.New("usage: " + cmd.UseLine()), cmd}
+		return Wrong(cmd, errors.New("usage: "+cmd.UseLine()))
 	}
 }
 
-// noEmptyFlag refuses a flag with an empty text, as an unset variable of a script
+// NoEmptyFlag refuses a flag with an empty text, as an unset variable of a script
 // makes it: the command would do something else than it is asked to, in silence.
-func noEmptyFlag(cmd *cobra.Command, _ []string) (err error) {
+func NoEmptyFlag(cmd *cobra.Command, _ []string) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if f.Value.Type() == "string" && f.Value.String() == "" {
 			what, _ := pflag.UnquoteUsage(f)
-			err = usageError{emptyFlag(f.Name, what), cmd}
+			err = Wrong(cmd, EmptyFlag(f.Name, what))
 		}
 	})
 	return err
 }
 
-func emptyFlag(name, what string) error {
+// EmptyFlag is the error about a flag with nothing in it, which takes what.
+func EmptyFlag(name, what string) error {
 	return fmt.Errorf("--%s is empty: say which %s, or leave it out", name, what)
 }
 
-// subcommands makes a word that is none of a command's own a usage error.
-func subcommands(cmd *cobra.Command, args []string) error {
+// Subcommands makes a word that is none of a command's own a usage error.
+func Subcommands(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
@@ -63,12 +67,12 @@ func subcommands(cmd *cobra.Command, args []string) error {
 	if n := admin.Nearest(args[0], known); n != "" {
 		text += "; did you mean " + n + "?"
 	}
-	return usageError{errors.New(text), cmd}
+	return Wrong(cmd, errors.New(text))
 }
 
-// strictHelp makes "help" of a command that is not there a usage error, which
+// StrictHelp makes "help" of a command that is not there a usage error, which
 // it is not to cobra.
-func strictHelp(root *cobra.Command) {
+func StrictHelp(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"})
 	help.Use, help.Short, help.Long = "help [COMMAND]", "Show the help of a command", ""
@@ -77,10 +81,10 @@ func strictHelp(root *cobra.Command) {
 	help.RunE = func(_ *cobra.Command, args []string) error {
 		cmd, rest, err := root.Find(args)
 		if err != nil {
-			return usageError{err, root}
+			return Wrong(root, err)
 		}
 		if len(rest) > 0 && !cmd.DisableFlagParsing {
-			return subcommands(cmd, rest)
+			return Subcommands(cmd, rest)
 		}
 		cmd.InitDefaultHelpFlag()
 		cmd.InitDefaultVersionFlag()
@@ -88,17 +92,17 @@ func strictHelp(root *cobra.Command) {
 	}
 }
 
-// plainUsage takes the marks of values out of what the flags do, for the shells'
+// Unmark takes the marks of values out of what the flags do, for the shells'
 // completion, which shows them as they are.
-func plainUsage(cmd *cobra.Command) {
+func Unmark(cmd *cobra.Command) {
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "`", "") })
 	for _, c := range cmd.Commands() {
-		plainUsage(c)
+		Unmark(c)
 	}
 }
 
-// wrongFlag is an error of a flag in our words.
-func wrongFlag(cmd *cobra.Command, err error) error {
+// WrongFlag is an error of a flag in our words.
+func WrongFlag(cmd *cobra.Command, err error) error {
 	var value *pflag.InvalidValueError
 	var unknown *pflag.NotExistError
 	switch {
@@ -117,7 +121,7 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 		}
 		err = errors.New(text)
 	}
-	return usageError{err, cmd}
+	return Wrong(cmd, err)
 }
 
 // flagKinds are what flags take, by their types.
@@ -140,8 +144,8 @@ func (t *timeValue) Set(text string) error {
 func (t *timeValue) String() string { return time.Duration(*t).String() }
 func (t *timeValue) Type() string   { return "time" }
 
-// timeVar adds a flag that is a time.
-func timeVar(f *pflag.FlagSet, to *time.Duration, name string, otherwise time.Duration, usage string) {
+// DurationVar adds a flag that is a time.
+func DurationVar(f *pflag.FlagSet, to *time.Duration, name string, otherwise time.Duration, usage string) {
 	*to = otherwise
 	f.Var((*timeValue)(to), name, usage)
 }
