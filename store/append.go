@@ -1,13 +1,15 @@
 package store
 
 import (
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/block"
+	"roomd/store/wal"
 )
 
 const (
@@ -86,7 +88,7 @@ func (s *Store) number(posts []*Post) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	micros := now.UnixMicro()
 	if s.unwritten == 0 {
-		s.record = s.journal.begin(s.record)
+		s.record = wal.Begin(s.record)
 	}
 	s.batches++
 	var h *head
@@ -106,7 +108,7 @@ func (s *Store) number(posts []*Post) {
 		}
 		h.next++
 		p.Line.Seq, p.Line.Time = h.next, now
-		s.record = appendPost(s.record, room, &p.Line, micros)
+		s.record = wal.AppendLine(s.record, room, &p.Line, micros)
 		s.unwritten++
 	}
 }
@@ -144,20 +146,20 @@ func (s *Store) publish(posts []*Post) {
 // add appends a line to what is known of a room, and returns the memory it
 // takes.
 func (h *head) add(room uint64, l *Line) int {
-	if n := len(h.tail); n == 0 || h.tail[n-1].full() {
-		h.tail = append(h.tail, block{room: room})
+	if n := len(h.tail); n == 0 || h.tail[n-1].Full() {
+		h.tail = append(h.tail, block.Block{Room: room})
 	}
 	b := &h.tail[len(h.tail)-1]
-	before := len(b.buf)
-	b.add(l.Seq, l.Time.UnixMicro(), l.Kind, l.From, l.Text)
+	before := b.Len()
+	b.Add(l.Seq, l.Time.UnixMicro(), l.Kind, l.From, l.Text)
 	h.Last = l.Seq
 	h.Lines++
-	h.Bytes += weight(len(l.From), len(l.Text))
+	h.Bytes += block.Weight(len(l.From), len(l.Text))
 	if l.Kind == Topic {
 		text := l.Text
 		h.topic = &text
 	}
-	return len(b.buf) - before
+	return b.Len() - before
 }
 
 // soil notes that a room's head, or lines, are not in the database yet.
@@ -178,7 +180,7 @@ func (s *Store) flush() error {
 		return nil
 	}
 	start, err := time.Now(), s.Broken()
-	if err == nil && s.journal.file == nil {
+	if err == nil && !s.journal.Exists() {
 		err = s.beginJournal()
 	}
 	if err == nil {
@@ -219,13 +221,13 @@ func (s *Store) observe(start time.Time, lines int) {
 
 // write brings a record to the journal.
 func (s *Store) write(record []byte) error {
-	return s.stall.ask(func() error { return s.journal.write(record) })
+	return s.stall.ask(func() error { return s.journal.Write(record) })
 }
 
 // flushBehind is flush for lines that are delivered already, while the committer
 // goes on: those that come next do not wait for the disk.
 func (s *Store) flushBehind() {
-	if s.journal.file == nil || s.stuck != nil {
+	if !s.journal.Exists() || s.stuck != nil {
 		s.flush() // an error is in stuck
 		return
 	}
@@ -257,7 +259,7 @@ func (s *Store) settled(err error) {
 	}
 	// What could not be written comes before what was said since.
 	if s.unwritten > 0 {
-		s.spare = append(s.spare, s.record[recordHead:]...)
+		s.spare = wal.Append(s.spare, s.record)
 	}
 	s.record, s.spare = s.spare, s.record
 	s.unwritten, s.behind = s.unwritten+s.behind, 0
@@ -274,7 +276,7 @@ func (s *Store) journaled(err error) error {
 	switch {
 	case back != nil:
 		err = fmt.Errorf("%w; %w", err, back)
-	case full(err) && !errors.Is(err, errSync):
+	case full(err) && !errors.Is(err, wal.ErrSync):
 		s.filled(true)
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
@@ -284,21 +286,16 @@ func (s *Store) journaled(err error) error {
 // openJournal makes the journal while there are descriptors to be had. If it
 // cannot be made now the first line tries again, and is refused with the reason.
 func (s *Store) openJournal() {
-	if s.journal.file == nil && s.late == nil && s.Broken() == nil {
+	if !s.journal.Exists() && s.late == nil && s.Broken() == nil {
 		s.beginJournal()
 	}
 }
 
 // beginJournal makes the journal of a database that has none.
 func (s *Store) beginJournal() error {
-	s.journal.number = 1
-	if _, err := rand.Read(s.journal.id[:]); err != nil {
-		return err
-	}
-	err := s.journal.clear()
-	if err == nil {
-		err = s.stall.ask(s.journal.create)
-	}
+	err := s.stall.ask(func() error {
+		return s.journal.Create(func(f *os.File) error { return own(f, s.path) })
+	})
 	switch {
 	case err == nil:
 	case full(err):
@@ -309,7 +306,7 @@ func (s *Store) beginJournal() error {
 	}
 	if err := s.transact(s.putJournal); err != nil {
 		if s.Broken() == nil {
-			err = errors.Join(err, s.journal.remove())
+			err = errors.Join(err, s.journal.Remove())
 		}
 		return err
 	}
@@ -319,9 +316,8 @@ func (s *Store) beginJournal() error {
 // putJournal notes which journal belongs to the database, and that everything
 // before its next record is in the database.
 func (s *Store) putJournal(tx *bolt.Tx) error {
-	if s.journal.file == nil {
+	if !s.journal.Exists() {
 		return nil
 	}
-	v := binary.BigEndian.AppendUint64(s.journal.id[:], s.journal.number)
-	return tx.Bucket(bucketMeta).Put(keyJournal, v)
+	return tx.Bucket(bucketMeta).Put(keyJournal, s.journal.Key())
 }

@@ -15,6 +15,9 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/block"
+	"roomd/store/wal"
 )
 
 func TestGroupCommit(t *testing.T) {
@@ -296,7 +299,7 @@ func TestRelaxedShowsBeforeItWrites(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(journalPath(s.path)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(wal.Path(s.path)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the journal is there after close: %v", err)
 	}
 	s.start()
@@ -318,7 +321,7 @@ func TestRelaxedBound(t *testing.T) {
 		}
 	}
 	s.say(lobby, "one more")
-	b, err := os.ReadFile(journalPath(s.path))
+	b, err := os.ReadFile(wal.Path(s.path))
 	if err != nil || len(bytes.Trim(b[journalHead:], "\x00")) == 0 {
 		t.Errorf("nothing is in the journal: %v", err)
 	}
@@ -371,7 +374,7 @@ func TestCheckBetweenSteps(t *testing.T) {
 	const lines = 2*sweepBlocks + 20 // of a block each
 	for range lines {
 		for _, room := range []uint64{gone, aged} {
-			if err := s.Submit(context.Background(), &Post{Room: room, Line: Line{Kind: Message, Text: strings.Repeat("x", blockBytes)}}); err != nil {
+			if err := s.Submit(context.Background(), &Post{Room: room, Line: Line{Kind: Message, Text: strings.Repeat("x", block.Bytes)}}); err != nil {
 				t.Fatal(err)
 			}
 		}

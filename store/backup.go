@@ -12,6 +12,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/wal"
 )
 
 // BackupRate is how many bytes a second Backup writes if it is not told.
@@ -62,7 +64,7 @@ func WriteBackup(ctx context.Context, path string, keep int, fill func(io.Writer
 	if err := os.Rename(tmp, path); err != nil {
 		return 0, err
 	}
-	return out.done, syncDir(filepath.Dir(path))
+	return out.done, wal.SyncDir(filepath.Dir(path))
 }
 
 // rotate gives keep-1 older backups their next names. The newest has both of its

@@ -6,6 +6,9 @@ import (
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/block"
+	"roomd/store/boltcheck"
 )
 
 // checkTx compares heads with lines.
@@ -22,7 +25,7 @@ func checkBut(ctx context.Context, tx *bolt.Tx, known *spoilt) error {
 }
 
 func checkAll(ctx context.Context, tx *bolt.Tx, known *spoilt) error {
-	if err := checkPages(ctx, tx.DB()); err != nil || ctx.Err() != nil {
+	if err := boltcheck.Pages(ctx, tx.DB().Path(), tx.DB().Info().PageSize); err != nil || ctx.Err() != nil {
 		return err // what is in them cannot be followed
 	}
 	var errs []error
@@ -100,29 +103,29 @@ func checkLines(ctx context.Context, b *bolt.Bucket, room uint64, h *head) error
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		got, err := decodeBlock(room, k, v)
+		got, err := block.Decode(room, k, v)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("the lines from %x on: %w", k, err))
 			return nil
 		}
-		if got.first <= last || got.last > h.Last || got.first <= h.Trimmed && !h.unswept {
-			errs = append(errs, fmt.Errorf("the lines %d to %d: not between %d and %d", got.first, got.last, max(last, h.Trimmed), h.Last))
+		if got.First <= last || got.Last > h.Last || got.First <= h.Trimmed && !h.unswept {
+			errs = append(errs, fmt.Errorf("the lines %d to %d: not between %d and %d", got.First, got.Last, max(last, h.Trimmed), h.Last))
 		}
-		sc, n, size := got.scan(), uint32(0), uint32(0)
-		for sc.next() {
-			if sc.seq <= last {
-				errs = append(errs, fmt.Errorf("line %d comes after %d", sc.seq, last))
+		sc, n, size := got.Scan(), uint32(0), uint32(0)
+		for sc.Next() {
+			if sc.Seq <= last {
+				errs = append(errs, fmt.Errorf("line %d comes after %d", sc.Seq, last))
 			}
-			last = sc.seq
+			last = sc.Seq
 			n++
-			size += uint32(sc.weight())
-			if sc.seq > h.Trimmed {
+			size += uint32(sc.Weight())
+			if sc.Seq > h.Trimmed {
 				lines++
-				bytes += sc.weight()
+				bytes += sc.Weight()
 			}
 		}
-		if sc.bad || n != got.lines || size != got.size || last != got.last || sc.micros != got.end {
-			errs = append(errs, fmt.Errorf("the lines %d to %d: %w", got.first, got.last, errBlock))
+		if sc.Bad || n != got.Lines || size != got.Size || last != got.Last || sc.Micros != got.End {
+			errs = append(errs, fmt.Errorf("the lines %d to %d: %w", got.First, got.Last, block.ErrDamaged))
 		}
 		return nil
 	})

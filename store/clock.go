@@ -3,6 +3,8 @@ package store
 import (
 	"os"
 	"time"
+
+	"roomd/store/wal"
 )
 
 const (
@@ -60,7 +62,7 @@ func (s *Store) now() time.Time {
 
 // lastUsed is when somebody wrote to a database last; zero if that is not known.
 func lastUsed(path string) (at time.Time) {
-	for _, p := range []string{path, journalPath(path)} {
+	for _, p := range []string{path, wal.Path(path)} {
 		if st, err := os.Stat(p); err == nil && st.ModTime().After(at) {
 			at = st.ModTime()
 		}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/block"
 )
 
 // asked is a context that is done once it has been asked so often.
@@ -83,7 +85,7 @@ func TestNewestInSteps(t *testing.T) {
 			}
 			steps++
 			count += found
-			if found*4000 > stepBytes+2*blockBytes {
+			if found*4000 > stepBytes+2*block.Bytes {
 				t.Errorf("a step of the newest %d finds %d lines", n, found)
 			}
 		}

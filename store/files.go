@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,9 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+
+	"roomd/store/boltcheck"
+	"roomd/store/wal"
 )
 
 // Resolve follows symbolic links to the file that path stands for. The file need
@@ -191,9 +193,7 @@ func abandoned(name string) bool {
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return false
 	}
-	// A page of bbolt: id (8), flags (2), count (2), overflow (4), and on the first
-	// one the magic number (4).
-	return len(bytes.Trim(head[:n], "\x00")) == 0 || n >= 20 && binary.NativeEndian.Uint32(head[16:]) == 0xED0CDAED
+	return len(bytes.Trim(head[:n], "\x00")) == 0 || boltcheck.Begins(head[:n])
 }
 
 // removeLeftBehind removes what LeftBehind lists, and says so. The caller has the
@@ -254,5 +254,5 @@ func Files(path string) []string {
 	if real, err := Resolve(path); err == nil {
 		path = real
 	}
-	return []string{path, journalPath(path)}
+	return []string{path, wal.Path(path)}
 }

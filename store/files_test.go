@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+
+	"roomd/store/wal"
 )
 
 // names are the files of a folder.
@@ -171,7 +173,7 @@ func TestOwner(t *testing.T) {
 	give(filepath.Dir(path), 0o750)
 	s := open(t, path, Options{}) // in the folder of somebody
 	is(path, 0o600)
-	is(journalPath(path), 0o600)
+	is(wal.Path(path), 0o600)
 	room := s.room("lobby", 9000)
 	s.say(room, "one")
 	backup := filepath.Join(t.TempDir(), "backup")
@@ -195,7 +197,7 @@ func TestOwner(t *testing.T) {
 	}
 	is(path+".second", 0o600)
 	s.start()
-	is(journalPath(path), 0o640)
+	is(wal.Path(path), 0o640)
 	older := old(t, 1)
 	give(older, 0o644)
 	open(t, older, Options{}).stop()
@@ -401,7 +403,7 @@ func TestAmong(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		at: real, real: real, hard: real, journalPath(real): journalPath(real), real + ".other": "",
+		at: real, real: real, hard: real, wal.Path(real): wal.Path(real), real + ".other": "",
 		filepath.Dir(at) + "/../srv/../deep/real.db": real,
 	} {
 		paths := []string{}

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/block"
 )
 
 const (
@@ -72,7 +74,7 @@ func (s *Store) foldedAll() {
 	}
 	clear(s.dirty)
 	s.dirty = s.dirty[:0]
-	s.journal.reset()
+	s.journal.Reset()
 	s.logged = 0
 }
 
@@ -83,7 +85,7 @@ func (s *Store) folded() {
 	for _, f := range s.folding {
 		h := f.head
 		for i := range h.tail {
-			s.tails -= len(h.tail[i].buf)
+			s.tails -= h.tail[i].Len()
 		}
 		h.tail, h.topic, h.dirty = nil, nil, false
 		if h.unswept = !f.swept; h.unswept {
@@ -139,22 +141,22 @@ func (s *Store) foldRoom(tx *bolt.Tx, room uint64, h *head) error {
 // those in the database is filled up first.
 func putTail(b *bolt.Bucket, room uint64, h *head) error {
 	tail := h.tail
-	for len(tail) > 0 && tail[0].last <= h.Trimmed {
+	for len(tail) > 0 && tail[0].Last <= h.Trimmed {
 		tail = tail[1:]
 	}
 	if len(tail) == 0 {
 		return nil
 	}
 	first := tail[0]
-	if first.first <= h.Trimmed {
-		first = first.after(h.Trimmed)
+	if first.First <= h.Trimmed {
+		first = first.After(h.Trimmed)
 	}
 	k, v := b.Cursor().Last()
-	if k != nil && len(v)+len(first.buf) < blockBytes+blockHead {
-		if last, err := decodeBlock(room, k, v); err == nil && last.last > h.Trimmed {
-			both := last.after(h.Trimmed)
-			both.addAll(&first, 0)
-			if both.first != last.first {
+	if k != nil && len(v)+first.Len() < block.Bytes+block.Head {
+		if last, err := block.Decode(room, k, v); err == nil && last.Last > h.Trimmed {
+			both := last.After(h.Trimmed)
+			both.AddAll(&first, 0)
+			if both.First != last.First {
 				if err := b.Delete(k); err != nil {
 					return err
 				}
@@ -162,11 +164,11 @@ func putTail(b *bolt.Bucket, room uint64, h *head) error {
 			first = both
 		}
 	}
-	if err := b.Put(u64(first.first), first.encode()); err != nil {
+	if err := b.Put(u64(first.First), first.Encode()); err != nil {
 		return err
 	}
 	for i := range tail[1:] {
-		if err := b.Put(u64(tail[1+i].first), tail[1+i].encode()); err != nil {
+		if err := b.Put(u64(tail[1+i].First), tail[1+i].Encode()); err != nil {
 			return err
 		}
 	}
@@ -182,9 +184,9 @@ func sweep(b *bolt.Bucket, room, trimmed uint64, most int) (n int, done bool, er
 		if k == nil || seqOf(k) > trimmed {
 			return n, true, nil
 		}
-		var rest block
-		if got, err := decodeBlock(room, k, v); err == nil && got.last > trimmed {
-			rest = got.after(trimmed)
+		var rest block.Block
+		if got, err := block.Decode(room, k, v); err == nil && got.Last > trimmed {
+			rest = got.After(trimmed)
 		} else if err != nil {
 			if next, _ := c.Next(); next == nil || seqOf(next) > trimmed+1 {
 				return n, true, nil // some of what cannot be read may be newer
@@ -195,8 +197,8 @@ func sweep(b *bolt.Bucket, room, trimmed uint64, most int) (n int, done bool, er
 			return n, false, err
 		}
 		n++
-		if rest.lines > 0 {
-			return n, true, b.Put(u64(rest.first), rest.encode())
+		if rest.Lines > 0 {
+			return n, true, b.Put(u64(rest.First), rest.Encode())
 		}
 	}
 	return n, false, nil
@@ -223,25 +225,25 @@ func (s *Store) trim(c chore, view func(func(*bolt.Tx) error) error) (more bool,
 		return false, 0, nil
 	}
 	stop, damaged := false, false
-	look := func(b *block) {
+	look := func(b *block.Block) {
 		blocks++
-		if c.kind == choreTrim && b.first > to.Trimmed && to.Lines >= uint64(b.lines) && to.Bytes >= uint64(b.size) &&
-			most.exceeded(to.Lines-uint64(b.lines)+1, to.Bytes-uint64(b.size)+1) {
-			to.Trimmed = b.last
-			to.Lines -= uint64(b.lines)
-			to.Bytes -= uint64(b.size)
+		if c.kind == choreTrim && b.First > to.Trimmed && to.Lines >= uint64(b.Lines) && to.Bytes >= uint64(b.Size) &&
+			most.exceeded(to.Lines-uint64(b.Lines)+1, to.Bytes-uint64(b.Size)+1) {
+			to.Trimmed = b.Last
+			to.Lines -= uint64(b.Lines)
+			to.Bytes -= uint64(b.Size)
 			return
 		}
-		for sc := b.scan(); sc.next(); {
-			if sc.seq <= to.Trimmed {
+		for sc := b.Scan(); sc.Next(); {
+			if sc.Seq <= to.Trimmed {
 				continue
 			}
-			if stop = c.kind == choreTrim && !most.exceeded(to.Lines, to.Bytes) || c.kind == choreAge && sc.micros >= c.before; stop {
+			if stop = c.kind == choreTrim && !most.exceeded(to.Lines, to.Bytes) || c.kind == choreAge && sc.Micros >= c.before; stop {
 				return
 			}
-			to.Trimmed = sc.seq
+			to.Trimmed = sc.Seq
 			to.Lines--
-			to.Bytes -= sc.weight()
+			to.Bytes -= sc.Weight()
 		}
 	}
 	err = view(blocksOf(c.room, &recent{}, func(cur *bolt.Cursor) {
@@ -250,7 +252,7 @@ func (s *Store) trim(c chore, view func(func(*bolt.Tx) error) error) (more bool,
 			k, v = cur.First()
 		}
 		for ; k != nil && !stop && !more; k, v = cur.Next() {
-			if b, err := decodeBlock(c.room, k, v); err == nil {
+			if b, err := block.Decode(c.room, k, v); err == nil {
 				look(&b)
 			} else {
 				damaged = true
@@ -270,8 +272,8 @@ func (s *Store) trim(c chore, view func(func(*bolt.Tx) error) error) (more bool,
 	s.mu.Lock()
 	h.Trimmed, h.Lines, h.Bytes, h.unswept = to.Trimmed, to.Lines, to.Bytes, true
 	gone := 0
-	for ; gone < len(h.tail) && h.tail[gone].last <= h.Trimmed; gone++ {
-		s.tails -= len(h.tail[gone].buf)
+	for ; gone < len(h.tail) && h.tail[gone].Last <= h.Trimmed; gone++ {
+		s.tails -= h.tail[gone].Len()
 	}
 	if gone > 0 { // a copy: readers keep what they have, and we nothing of what is gone
 		h.tail = slices.Clone(h.tail[gone:])
@@ -284,16 +286,16 @@ func (s *Store) trim(c chore, view func(func(*bolt.Tx) error) error) (more bool,
 // recount counts the lines that can be read: some cannot.
 func (h *head) recount(room uint64, cur *bolt.Cursor) {
 	h.Lines, h.Bytes = 0, 0
-	count := func(b *block) {
-		for sc := b.scan(); sc.next(); {
-			if sc.seq > h.Trimmed {
+	count := func(b *block.Block) {
+		for sc := b.Scan(); sc.Next(); {
+			if sc.Seq > h.Trimmed {
 				h.Lines++
-				h.Bytes += sc.weight()
+				h.Bytes += sc.Weight()
 			}
 		}
 	}
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
-		if b, err := decodeBlock(room, k, v); err == nil && b.last > h.Trimmed {
+		if b, err := block.Decode(room, k, v); err == nil && b.Last > h.Trimmed {
 			count(&b)
 		}
 	}

@@ -283,7 +283,7 @@ func TestDiskFullBehind(t *testing.T) {
 	s.flushBehind()
 	s.settle()
 	// As after a crash.
-	if err := errors.Join(s.journal.close(), s.db.Close()); err != nil {
+	if err := errors.Join(s.journal.Close(), s.db.Close()); err != nil {
 		t.Fatal(err)
 	}
 	again := open(t, path, Options{Durability: Relaxed})

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/wal"
 )
 
 // After a failed write the committer tries to heal by itself, at first after
@@ -66,7 +68,7 @@ func (s *Store) heal() error {
 	})
 	if err == nil {
 		s.foldedAll()
-		if err = os.Remove(s.journal.path); errors.Is(err, fs.ErrNotExist) {
+		if err = os.Remove(wal.Path(s.path)); errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
 	}
@@ -100,7 +102,7 @@ func probe(path string) error {
 // reload opens the file anew, checks it, and gives the rooms their lines in
 // memory back.
 func (s *Store) reload() error {
-	err := s.journal.close()
+	err := s.journal.Close()
 	s.endBackups()
 	if err = errors.Join(err, s.closeFile()); err != nil {
 		return err
@@ -132,7 +134,7 @@ func (s *Store) reload() error {
 	s.heads = heads
 	s.mu.Unlock()
 	s.trash.fill(gone)
-	s.journal = journal{path: s.journal.path}
+	s.journal = wal.New(s.path)
 	s.dirty, s.touched, s.tails = nil, nil, 0
 	for id, h := range heads {
 		was := old[id]
@@ -140,9 +142,9 @@ func (s *Store) reload() error {
 			continue
 		}
 		for i := range was.tail {
-			sc := was.tail[i].scan()
-			for lines := sc.lines(); sc.next(); {
-				if l := sc.line(lines); l.Seq > h.Last {
+			sc := was.tail[i].Scan()
+			for lines := sc.Whole(); sc.Next(); {
+				if l := sc.Line(lines); l.Seq > h.Last {
 					s.tails += h.add(id, &l)
 				}
 			}

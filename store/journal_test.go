@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"roomd/store/wal"
 )
 
 // crashed copies the files as they are and returns where: what a crash of the
@@ -18,7 +20,7 @@ import (
 func (tp *tap) crashed() (path string) {
 	tp.t.Helper()
 	path = dbPath(tp.t)
-	for _, name := range []func(string) string{func(p string) string { return p }, journalPath} {
+	for _, name := range []func(string) string{func(p string) string { return p }, wal.Path} {
 		b, err := os.ReadFile(name(tp.path))
 		if err != nil {
 			tp.t.Fatal(err)
@@ -58,7 +60,7 @@ func talk(t *testing.T) (s *tap, lines map[uint64][]Line) {
 // a warning, none is made up, and no number is given twice.
 func TestJournalDamaged(t *testing.T) {
 	s, want := talk(t)
-	whole, err := os.ReadFile(journalPath(s.path))
+	whole, err := os.ReadFile(wal.Path(s.path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +71,7 @@ func TestJournalDamaged(t *testing.T) {
 		at, bit := journalHead+rand.IntN(used-journalHead), rand.IntN(8)
 		b := bytes.Clone(whole)
 		b[at] ^= 1 << bit
-		if err := os.WriteFile(journalPath(path), b, 0o600); err != nil {
+		if err := os.WriteFile(wal.Path(path), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		st, err := Open(path, Options{}) // not started: nothing is written
@@ -108,12 +110,12 @@ func TestJournalDamaged(t *testing.T) {
 // before it is there.
 func TestJournalTorn(t *testing.T) {
 	s, want := talk(t)
-	before, err := os.ReadFile(journalPath(s.path))
+	before, err := os.ReadFile(wal.Path(s.path))
 	if err != nil {
 		t.Fatal(err)
 	}
 	last := s.say(1, strings.Repeat("y", 3000))
-	after, err := os.ReadFile(journalPath(s.path))
+	after, err := os.ReadFile(wal.Path(s.path))
 	if err != nil || len(before) != len(after) {
 		t.Fatal(err)
 	}
@@ -127,7 +129,7 @@ func TestJournalTorn(t *testing.T) {
 	}
 	for cut := from; ; cut = min(cut+512-cut%512, to) {
 		path := s.crashed()
-		if err := os.WriteFile(journalPath(path), append(bytes.Clone(after[:cut]), before[cut:]...), 0o600); err != nil {
+		if err := os.WriteFile(wal.Path(path), append(bytes.Clone(after[:cut]), before[cut:]...), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		c := open(t, path, Options{})
@@ -155,7 +157,7 @@ func TestJournalTorn(t *testing.T) {
 func TestJournalMissing(t *testing.T) {
 	s, want := talk(t)
 	path := s.crashed()
-	if err := os.Remove(journalPath(path)); err != nil {
+	if err := os.Remove(wal.Path(path)); err != nil {
 		t.Fatal(err)
 	}
 	c := open(t, path, Options{})
@@ -180,11 +182,11 @@ func TestJournalForeign(t *testing.T) {
 	path := s.crashed()
 	c := open(t, path, Options{})
 	c.stop()
-	foreign, err := os.ReadFile(journalPath(s.path))
+	foreign, err := os.ReadFile(wal.Path(s.path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(journalPath(path), foreign, 0o600); err != nil {
+	if err := os.WriteFile(wal.Path(path), foreign, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c.start()
@@ -194,11 +196,11 @@ func TestJournalForeign(t *testing.T) {
 		}
 		c.say(room, "next")
 	}
-	if b, err := os.ReadFile(journalPath(path) + ".orphan"); err != nil || !bytes.Equal(b, foreign) {
+	if b, err := os.ReadFile(wal.Path(path) + ".orphan"); err != nil || !bytes.Equal(b, foreign) {
 		t.Error("it is not kept:", err)
 	}
 	c.stop()
-	if _, err := os.Stat(journalPath(path)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(wal.Path(path)); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("its own is there after close:", err)
 	}
 }
@@ -256,11 +258,11 @@ func TestJournalOfFewLines(t *testing.T) {
 			t.Fatal(p.Err)
 		}
 	}
-	info, err := os.Stat(journalPath(s.path))
+	info, err := os.Stat(wal.Path(s.path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if most := int64(journalBytes + 2*journalGrow + len(text)); info.Size() > most {
+	if most := int64(journalBytes + 2*wal.Grow + len(text)); info.Size() > most {
 		t.Errorf("the journal has %d bytes, and %d at most", info.Size(), most)
 	}
 }
@@ -317,7 +319,7 @@ func TestHiddenAfterCrash(t *testing.T) {
 	if err != nil || len(lines) != 10 || lines[0].Seq <= before.Trimmed {
 		t.Errorf("%d lines, %v", len(lines), err)
 	}
-	if err := errors.Join(found.journal.close(), found.db.Close(), s.Resume()); err != nil {
+	if err := errors.Join(found.journal.Close(), found.db.Close(), s.Resume()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -338,10 +340,10 @@ func TestJournalCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := int(found.journal.at - journalHead); want <= 0 || found.logged != want {
+	if want := found.journal.Used(); want <= 0 || found.logged != want {
 		t.Errorf("%d bytes count, and %d are in the journal", found.logged, want)
 	}
-	if err := errors.Join(found.journal.close(), found.db.Close(), s.Resume()); err != nil {
+	if err := errors.Join(found.journal.Close(), found.db.Close(), s.Resume()); err != nil {
 		t.Fatal(err)
 	}
 }

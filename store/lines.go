@@ -4,31 +4,25 @@ import (
 	"errors"
 	"math"
 	"slices"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+
+	"roomd/store/block"
 )
 
-// Kind is what a line in the history is.
-type Kind uint8
+// Line is one line of a room's history.
+type Line = block.Line
+
+// Kind is what a line in the history is. The text of a Topic is the room's new
+// topic, which the store keeps in the room, too.
+type Kind = block.Kind
 
 const (
-	Message Kind = 1 + iota
-	Action
-	Topic // Text is the room's new topic; the store keeps it in the room too
+	Message = block.Message
+	Action  = block.Action
+	Topic   = block.Topic
 )
-
-// Line is one line of a room's history. Seq grows within a room, never
-// repeats, survives restarts, and need not be consecutive. Time is UTC with
-// the precision of a microsecond.
-type Line struct {
-	Seq  uint64
-	Time time.Time
-	Kind Kind
-	From string // the nick
-	Text string
-}
 
 // Lines returns the lines of a room with after < Seq <= upto, oldest first, as
 // many as fit into about maxBytes and at least one if there is one. What is
@@ -46,20 +40,20 @@ func (s *Store) LinesDamaged(room, after, upto uint64, maxBytes int) (lines []Li
 	r := s.recent(room)
 	size := 0
 	// take returns false when no more is wanted.
-	take := func(b *block, upto uint64) bool {
+	take := func(b *block.Block, upto uint64) bool {
 		whole := ""
-		for sc := b.scan(); sc.next(); {
-			if sc.seq <= after || sc.seq <= r.trimmed {
+		for sc := b.Scan(); sc.Next(); {
+			if sc.Seq <= after || sc.Seq <= r.trimmed {
 				continue
 			}
-			if sc.seq > upto || size > 0 && size >= maxBytes {
+			if sc.Seq > upto || size > 0 && size >= maxBytes {
 				return false
 			}
 			if whole == "" {
-				whole = sc.lines()
+				whole = sc.Whole()
 			}
-			lines = append(lines, sc.line(whole))
-			size += int(sc.weight()) - 8
+			lines = append(lines, sc.Line(whole))
+			size += int(sc.Weight()) - 8
 		}
 		return size == 0 || size < maxBytes
 	}
@@ -72,7 +66,7 @@ func (s *Store) LinesDamaged(room, after, upto uint64, maxBytes int) (lines []Li
 				k, v = c.First()
 			}
 			for ; k != nil && more && seqOf(k) <= most; k, v = c.Next() {
-				if b, err := decodeBlock(room, k, v); err == nil {
+				if b, err := block.Decode(room, k, v); err == nil {
 					more = take(&b, most)
 				} else {
 					s.rot(room)
@@ -82,7 +76,7 @@ func (s *Store) LinesDamaged(room, after, upto uint64, maxBytes int) (lines []Li
 		})
 		more = size == 0 || size < maxBytes
 	}
-	for i := 0; err == nil && more && i < len(r.tail) && r.tail[i].first <= upto; i++ {
+	for i := 0; err == nil && more && i < len(r.tail) && r.tail[i].First <= upto; i++ {
 		more = take(&r.tail[i], upto)
 	}
 	return lines, damaged, err
@@ -104,16 +98,16 @@ func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, more 
 	r := s.recent(room)
 	after = upto
 	var seqs []uint64
-	take := func(b *block, upto uint64) {
-		if b.last <= upto && b.first > r.trimmed && int(b.lines) <= n-count {
-			count += int(b.lines)
-			after = b.first - 1
+	take := func(b *block.Block, upto uint64) {
+		if b.Last <= upto && b.First > r.trimmed && int(b.Lines) <= n-count {
+			count += int(b.Lines)
+			after = b.First - 1
 			return
 		}
 		seqs = seqs[:0]
-		for sc := b.scan(); sc.next() && sc.seq <= upto; {
-			if sc.seq > r.trimmed {
-				seqs = append(seqs, sc.seq)
+		for sc := b.Scan(); sc.Next() && sc.Seq <= upto; {
+			if sc.Seq > r.trimmed {
+				seqs = append(seqs, sc.Seq)
 			}
 		}
 		for i := len(seqs) - 1; i >= 0 && count < n; i-- {
@@ -136,12 +130,12 @@ func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, more 
 				break
 			}
 			size, seen = size+len(v), seqOf(k)
-			b, err := decodeBlock(room, k, v)
+			b, err := block.Decode(room, k, v)
 			if err != nil {
 				s.rot(room)
 				continue
 			}
-			if b.last <= r.trimmed {
+			if b.Last <= r.trimmed {
 				break
 			}
 			take(&b, most)
@@ -155,7 +149,7 @@ type recent struct {
 	deleted bool
 	trimmed uint64
 	first   uint64 // of the tail; the lines before it are in the database
-	tail    []block
+	tail    []block.Block
 }
 
 // recent must be called before the database is read: what is folded meanwhile
@@ -174,7 +168,7 @@ func (s *Store) recent(room uint64) (r recent) {
 		// behind its end.
 		r.tail = h.tail[: n-1 : n-1]
 		r.tail = append(r.tail, h.tail[n-1])
-		r.first = r.tail[0].first
+		r.first = r.tail[0].First
 	}
 	return r
 }

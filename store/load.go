@@ -11,6 +11,8 @@ import (
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/wal"
 )
 
 // load checks the schema and reads the heads, and the journal.
@@ -104,7 +106,7 @@ func (s *Store) begin(tx *bolt.Tx, missing bool) error {
 			return err
 		}
 		tx.OnCommit(s.foldedAll)
-		if s.journal.file == nil {
+		if !s.journal.Exists() {
 			if err := meta.Delete(keyJournal); err != nil {
 				return err
 			}
@@ -122,12 +124,12 @@ func (s *Store) begin(tx *bolt.Tx, missing bool) error {
 // replay reads the journal that belongs to the database, if there is to be one:
 // its lines are in memory then, as they were before. lost is true if it is gone.
 func (s *Store) replay(key []byte) (lost bool, err error) {
-	s.journal = journal{path: journalPath(s.path)}
-	if len(key) != journalID+8 {
+	s.journal = wal.New(s.path)
+	if len(key) != wal.KeyBytes {
 		return false, nil
 	}
 	left, lines := s.spoilt.Load(), make(map[uint64]int)
-	damage, err := s.journal.open(key[:journalID], binary.BigEndian.Uint64(key[journalID:]), func(room uint64, l Line) {
+	damage, err := s.journal.Open(key, func(room uint64, l Line) {
 		// What was folded since the journal began is in the database.
 		if h := s.heads[room]; h != nil && l.Seq > h.Last {
 			s.tails += h.add(room, &l)
@@ -136,8 +138,8 @@ func (s *Store) replay(key []byte) (lost bool, err error) {
 			lines[room]++
 		}
 	})
-	if s.journal.file != nil {
-		s.logged = int(s.journal.at - journalHead)
+	if s.journal.Exists() {
+		s.logged = s.journal.Used()
 	}
 	s.warnings = append(s.warnings, damage...)
 	for _, room := range slices.Sorted(maps.Keys(lines)) {
@@ -191,6 +193,8 @@ func getHead(tx *bolt.Tx, room uint64) (*head, error) {
 		unswept: b[32] != 0,
 	}, nil
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // seal appends a checksum of a record and its key.
 func seal(k, v []byte) []byte {

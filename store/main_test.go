@@ -3,7 +3,6 @@ package store
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,6 +15,9 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	"go.uber.org/goleak"
+
+	"roomd/store/block"
+	"roomd/store/wal"
 )
 
 // Tests that kill a process re-execute this binary: with childEnv set it is not
@@ -252,11 +254,11 @@ func (tp *tap) onDisk(room uint64) int {
 	n := 0
 	if err := tp.viewBlocks(room, &recent{}, func(c *bolt.Cursor) {
 		for k, v := c.First(); k != nil; k, v = c.Next() {
-			b, err := decodeBlock(room, k, v)
+			b, err := block.Decode(room, k, v)
 			if err != nil {
 				tp.t.Error(err)
 			}
-			n += int(b.lines)
+			n += int(b.Lines)
 		}
 	}); err != nil {
 		tp.t.Fatal(err)
@@ -273,8 +275,8 @@ func (tp *tap) inJournal(room uint64) int {
 		if key == nil {
 			return nil
 		}
-		j := journal{path: tp.journal.path}
-		damage, err := j.open(key[:journalID], binary.BigEndian.Uint64(key[journalID:]), func(id uint64, _ Line) {
+		j := wal.New(tp.path)
+		damage, err := j.Open(key, func(id uint64, _ Line) {
 			if id == room {
 				n++
 			}
@@ -282,13 +284,16 @@ func (tp *tap) inJournal(room uint64) int {
 		if len(damage) > 0 {
 			tp.t.Error(damage)
 		}
-		return errors.Join(err, j.close())
+		return errors.Join(err, j.Close())
 	})
 	if err != nil {
 		tp.t.Fatal(err)
 	}
 	return n
 }
+
+// journalHead is where the records of a journal begin, see wal.File.
+const journalHead = 4096
 
 func dbPath(t testing.TB) string { return filepath.Join(t.TempDir(), "roomd.db") }
 

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/boltcheck"
+	"roomd/store/wal"
 )
 
 // Info is what a file holds.
@@ -36,7 +39,7 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 	}
 	if st, err := os.Stat(path); err != nil {
 		return info, nil, err
-	} else if st.Mode().IsRegular() && st.Size() < int64(2*os.Getpagesize()) {
+	} else if st.Mode().IsRegular() && st.Size() < boltcheck.Least() {
 		return info, nil, fmt.Errorf("%s is damaged or not a roomd database: it has only %d bytes", path, st.Size())
 	}
 	db, err := openReadOnly(path)
@@ -82,11 +85,11 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 	}
 	for _, h := range s.heads {
 		for i := range h.tail {
-			info.Journal += int64(h.tail[i].lines)
+			info.Journal += int64(h.tail[i].Lines)
 		}
 	}
 	info.Lines = before + uint64(info.Journal)
-	bad(s.journal.close())
+	bad(s.journal.Close())
 	if check {
 		bad(viewDB(db, checkTx))
 	}
@@ -138,7 +141,7 @@ func (s *Store) compact() (before, after int64, err error) {
 	if err == nil {
 		err = s.finish()
 	}
-	if err == nil && s.journal.file != nil {
+	if err == nil && s.journal.Exists() {
 		err = ErrFull // for which finish leaves the journal
 	}
 	if n, _ := s.LeftOut(); err == nil && n > 0 {
@@ -147,7 +150,7 @@ func (s *Store) compact() (before, after int64, err error) {
 	if err == nil {
 		err = replace(s.opts.Context, s.db, s.path, "", s.opts.Progress)
 	}
-	if err = errors.Join(err, s.journal.close(), s.db.Close()); err == nil {
+	if err = errors.Join(err, s.journal.Close(), s.db.Close()); err == nil {
 		after, err = sizeOf(s.path)
 	}
 	return before, after, err
@@ -218,11 +221,11 @@ func RestoreFile(ctx context.Context, backup, path string, force bool, progress 
 		return kept, err
 	}
 	if kept != "" { // the new file has no journal; that of the old one has another name, too
-		if err := os.Remove(journalPath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(wal.Path(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return kept, err
 		}
 	}
-	return kept, syncDir(filepath.Dir(path))
+	return kept, wal.SyncDir(filepath.Dir(path))
 }
 
 // lockFile takes the lock of a database, which may be damaged, until the file is
@@ -255,8 +258,8 @@ func aside(path, kept string) error {
 	if err := keep(path, kept); err != nil {
 		return fmt.Errorf("keep the old file as %s: %w", kept, err)
 	}
-	if err := keep(journalPath(path), journalPath(kept)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("keep the old journal as %s: %w", journalPath(kept), err)
+	if err := keep(wal.Path(path), wal.Path(kept)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("keep the old journal as %s: %w", wal.Path(kept), err)
 	}
 	return nil
 }

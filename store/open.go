@@ -13,6 +13,9 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+
+	"roomd/store/boltcheck"
+	"roomd/store/wal"
 )
 
 func boltOptions(lockTimeout time.Duration) *bolt.Options {
@@ -67,7 +70,7 @@ func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
 		return nil, err
 	}
 	// bbolt would make a database of an empty file.
-	if st, err := os.Stat(path); err == nil && st.Size() < int64(2*os.Getpagesize()) {
+	if st, err := os.Stat(path); err == nil && st.Size() < boltcheck.Least() {
 		return nil, fmt.Errorf("%s is damaged or not a roomd database: it has only %d bytes", path, st.Size())
 	}
 	err = guard(func() error {
@@ -224,13 +227,5 @@ func createFile(path string) error {
 			return err
 		}
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return wal.SyncDir(filepath.Dir(path))
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/block"
 )
 
 // network is the entry of the audit of a deletion over the network.
@@ -261,15 +263,15 @@ func bin(t testing.TB, rooms int) string {
 			if err != nil {
 				return err
 			}
-			lines := block{room: r.ID}
-			lines.add(1, began.UnixMicro(), Message, "ann", "hello")
-			if err := b.Put(u64(1), lines.encode()); err != nil {
+			lines := block.Block{Room: r.ID}
+			lines.Add(1, began.UnixMicro(), Message, "ann", "hello")
+			if err := b.Put(u64(1), lines.Encode()); err != nil {
 				return err
 			}
 			if err := putRoom(tx, r); err != nil {
 				return err
 			}
-			if err := putHead(tx, r.ID, &head{Last: 1, Lines: 1, Bytes: uint64(lines.size)}); err != nil {
+			if err := putHead(tx, r.ID, &head{Last: 1, Lines: 1, Bytes: uint64(lines.Size)}); err != nil {
 				return err
 			}
 		}
@@ -453,7 +455,7 @@ func TestBytesKept(t *testing.T) {
 		s.fill(room, 2000)
 		s.settled()
 		st, err := s.Stat(room)
-		if err != nil || st.Bytes > most+most/50 || st.Bytes < most-2*blockBytes {
+		if err != nil || st.Bytes > most+most/50 || st.Bytes < most-2*block.Bytes {
 			t.Errorf("%+v, %v", st, err)
 		}
 		if lines := s.all(room); uint64(len(lines)) != st.Lines || lines[len(lines)-1].Seq != 2000 {

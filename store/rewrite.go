@@ -11,6 +11,9 @@ import (
 	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/block"
+	"roomd/store/wal"
 )
 
 // rewriteBytes bounds a transaction of rewrite, and so the memory it takes.
@@ -137,32 +140,32 @@ func (w *rewriter) lines(tx *bolt.Tx, room []byte, version uint64) error {
 	if _, err := w.tx.Bucket(bucketLines).CreateBucket(room); err != nil {
 		return err
 	}
-	out := block{room: h.id}
+	out := block.Block{Room: h.id}
 	flush := func() error {
-		if out.lines == 0 {
+		if out.Lines == 0 {
 			return nil
 		}
-		h.Lines += uint64(out.lines)
-		h.Bytes += uint64(out.size)
-		err := w.put(bucketLines, room, u64(out.first), out.encode())
-		out = block{room: h.id}
+		h.Lines += uint64(out.Lines)
+		h.Bytes += uint64(out.Size)
+		err := w.put(bucketLines, room, u64(out.First), out.Encode())
+		out = block.Block{Room: h.id}
 		return err
 	}
 	err = tx.Bucket(bucketLines).Bucket(room).ForEach(func(k, v []byte) error {
-		var b block
+		var b block.Block
 		if version == 1 {
 			if b, err = block1(k, v); err != nil {
 				return nil // readers of that version left it out, too
 			}
-		} else if b, err = decodeBlock(h.id, k, v); err != nil {
+		} else if b, err = block.Decode(h.id, k, v); err != nil {
 			return fmt.Errorf("room %d, the lines from %x on: %w", h.id, k, err)
 		}
-		if out.full() || b.first <= out.last && out.lines > 0 {
+		if out.Full() || b.First <= out.Last && out.Lines > 0 {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
-		out.addAll(&b, h.Trimmed)
+		out.AddAll(&b, h.Trimmed)
 		return nil
 	})
 	if err := errors.Join(err, flush()); err != nil {
@@ -185,12 +188,12 @@ func headOf(tx *bolt.Tx, room []byte, version uint64) (*head, error) {
 
 // block1 is a line of version 1: a key of its own, and as its value the time in
 // microseconds (8), kind (1), length of the nick (1), nick, text.
-func block1(k, v []byte) (b block, err error) {
+func block1(k, v []byte) (b block.Block, err error) {
 	if len(k) != 8 || len(v) < 10 || len(v) < 10+int(v[9]) || v[8] < byte(Message) || v[8] > byte(Topic) {
-		return b, errBlock
+		return b, block.ErrDamaged
 	}
 	nick := 10 + int(v[9])
-	b.add(seqOf(k), int64(binary.BigEndian.Uint64(v)), Kind(v[8]), string(v[10:nick]), string(v[nick:]))
+	b.Add(seqOf(k), int64(binary.BigEndian.Uint64(v)), Kind(v[8]), string(v[10:nick]), string(v[nick:]))
 	return b, nil
 }
 
@@ -236,7 +239,7 @@ func replace(ctx context.Context, db *bolt.DB, path, kept string, progress Progr
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return wal.SyncDir(filepath.Dir(path))
 }
 
 // keep lets a file be found under a second name, where links are possible, or

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/wal"
 )
 
 // flip damages the record of a number in a bucket.
@@ -70,7 +72,7 @@ func TestDamagedRecords(t *testing.T) {
 
 	// As after a crash.
 	path := dbPath(t)
-	for from, to := range map[string]string{s.path: path, journalPath(s.path): journalPath(path)} {
+	for from, to := range map[string]string{s.path: path, wal.Path(s.path): wal.Path(path)} {
 		b, err := os.ReadFile(from)
 		if err == nil {
 			err = os.WriteFile(to, b, 0o600)

@@ -14,6 +14,9 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sync/semaphore"
+
+	"roomd/store/block"
+	"roomd/store/wal"
 )
 
 // Schema is the version of the file's layout that this package writes.
@@ -194,7 +197,7 @@ type Store struct {
 	suspended *suspension      // the file is somebody else's
 
 	// Owned by the committer.
-	journal   journal
+	journal   *wal.File
 	record    []byte // of the journal, under way
 	unwritten int    // lines in it; with Relaxed they are delivered already
 	spare     []byte // the record that is being written behind the committer
@@ -230,9 +233,9 @@ type head struct {
 	Bytes   uint64 // the lines' weights
 	Trimmed uint64 // the newest sequence number that retention has removed
 
-	own   Settings // of the room; for what is kept
-	tail  []block  // the newest lines: in the journal, not in the database
-	topic *string  // the newest topic in tail; nil: what the database says
+	own   Settings      // of the room; for what is kept
+	tail  []block.Block // the newest lines: in the journal, not in the database
+	topic *string       // the newest topic in tail; nil: what the database says
 
 	// Owned by the committer.
 	id      uint64
@@ -276,6 +279,7 @@ func Open(path string, opts Options) (*Store, error) {
 		opts:    opts,
 		opened:  time.Now(),
 		clock:   clock{wall: used},
+		journal: wal.New(path),
 		pending: semaphore.NewWeighted(opts.PendingBytes),
 		done:    make(chan struct{}),
 		wake:    make(chan struct{}, 1),
@@ -287,7 +291,7 @@ func Open(path string, opts Options) (*Store, error) {
 	s.stall.tell = opts.Stalled
 	s.SetRetention(Retention{Lines: opts.Lines, Bytes: opts.Bytes, Age: opts.Age, Trash: opts.Trash, TrashBytes: opts.TrashBytes})
 	if err := s.load(); err != nil {
-		return nil, fmt.Errorf("read the database %s: %w", path, errors.Join(err, s.journal.close(), db.Close()))
+		return nil, fmt.Errorf("read the database %s: %w", path, errors.Join(err, s.journal.Close(), db.Close()))
 	}
 	size, free, err := s.Size()
 	if err != nil || opts.CompactAbove == 0 || size <= opts.CompactAbove || free <= size/2 {
@@ -344,7 +348,7 @@ func (s *Store) close() error {
 	s.closing = true
 	s.in.Unlock()
 	if !started {
-		return errors.Join(s.unmark(), s.journal.close(), s.db.Close())
+		return errors.Join(s.unmark(), s.journal.Close(), s.db.Close())
 	}
 	s.mu.Lock()
 	if s.suspended != nil {
@@ -357,7 +361,7 @@ func (s *Store) close() error {
 		return nil
 	}
 	s.endBackups()
-	return errors.Join(s.finish(), s.journal.close(), s.closeFile())
+	return errors.Join(s.finish(), s.journal.Close(), s.closeFile())
 }
 
 // closeFile closes the database, if a failed healing has left it open.
@@ -385,7 +389,7 @@ func (s *Store) finish() error {
 		}
 		return err
 	}
-	if s.Broken() != nil || s.late != nil || s.journal.file == nil && len(s.dirty) == 0 && s.opts.Durability != Relaxed {
+	if s.Broken() != nil || s.late != nil || !s.journal.Exists() && len(s.dirty) == 0 && s.opts.Durability != Relaxed {
 		return nil
 	}
 	s.beginFold()
@@ -398,7 +402,7 @@ func (s *Store) finish() error {
 	}
 	if err == nil {
 		s.foldedAll()
-		err = s.journal.remove()
+		err = s.journal.Remove()
 	}
 	return err
 }

@@ -94,7 +94,7 @@ func (s *Store) pause(p *suspension, items []item) []item {
 	s.endBackups()
 	s.files.Lock()
 	defer s.files.Unlock()
-	p.began <- errors.Join(s.journal.close(), s.db.Close())
+	p.began <- errors.Join(s.journal.Close(), s.db.Close())
 	s.away = true
 	<-p.end
 	s.mu.Lock()

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/block"
 )
 
 // record is a line of an export: a room, or a line of the room before it.
@@ -247,8 +249,8 @@ func (s *Store) newestKept(room uint64) (newest uint64, err error) {
 	newest = h.Trimmed
 	err = s.viewBlocks(room, &recent{}, func(c *bolt.Cursor) {
 		if k, v := c.Last(); k != nil {
-			if b, err := decodeBlock(room, k, v); err == nil {
-				newest = max(newest, b.last)
+			if b, err := block.Decode(room, k, v); err == nil {
+				newest = max(newest, b.Last)
 			} else {
 				newest = h.Last
 			}

@@ -1,20 +1,14 @@
-package store
+package boltcheck
 
 import (
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"os"
-
-	bolt "go.etcd.io/bbolt"
 )
 
-// pages checks the tree of bbolt's pages with reads of its own. bbolt's check
-// follows a damaged page number out of the file, in a goroutine where that ends
-// the process. The format is that of version 2, which has been the only one
-// since 2014 (go.etcd.io/bbolt/internal/common).
+// pages is a check of the tree of pages under way.
 type pages struct {
 	ctx  context.Context // ends it
 	file *os.File
@@ -24,23 +18,19 @@ type pages struct {
 	errs []error
 }
 
-const (
-	pageHead     = 16
-	branchPage   = 0x01
-	leafPage     = 0x02
-	elementBytes = 16
-	bucketEntry  = 0x01
-	mostDamage   = 20 // more errors than that say nothing more
-)
+const mostDamage = 20 // more errors than that say nothing more
 
-// checkPages checks the pages of what is committed. Nothing is being written.
-func checkPages(ctx context.Context, db *bolt.DB) error {
-	f, err := os.Open(db.Path())
+// Pages checks the pages of the database at path that belong to what is committed,
+// with pages of that many bytes: every reference, every head of a page, the order
+// of all keys. Nothing may write to the file meanwhile. The error names each page
+// that is damaged, the first 20; ctx ends the check, which has found nothing then.
+func Pages(ctx context.Context, path string, pageSize int) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	p := &pages{ctx: ctx, file: f, size: int64(db.Info().PageSize), seen: make(map[uint64]bool)}
+	p := &pages{ctx: ctx, file: f, size: int64(pageSize), seen: make(map[uint64]bool)}
 	root, err := p.meta()
 	if err != nil {
 		return err
@@ -54,31 +44,18 @@ func checkPages(ctx context.Context, db *bolt.DB) error {
 func (p *pages) meta() (root uint64, err error) {
 	newest := uint64(0)
 	for at := range int64(2) {
-		b := make([]byte, pageHead+64)
+		b := make([]byte, pageHead+metaBytes)
 		if _, err := p.file.ReadAt(b, at*p.size); err != nil {
 			return 0, err
 		}
-		if m, id := metaOf(b); m != nil && id >= newest {
-			newest = id
-			root, p.high = binary.NativeEndian.Uint64(m[16:]), binary.NativeEndian.Uint64(m[40:])
+		if m, ok := metaOf(b); ok && m.tx >= newest {
+			newest, root, p.high = m.tx, m.root, m.high
 		}
 	}
 	if root == 0 {
 		return 0, errors.New("both meta pages are damaged")
 	}
 	return root, nil
-}
-
-// metaOf returns what a meta page says, and of which transaction it is; nil if it
-// is damaged.
-func metaOf(page []byte) (m []byte, id uint64) {
-	m = page[pageHead:]
-	sum := fnv.New64a()
-	sum.Write(m[:56])
-	if binary.NativeEndian.Uint64(m[56:]) != sum.Sum64() {
-		return nil, 0
-	}
-	return m, binary.NativeEndian.Uint64(m[48:])
 }
 
 func (p *pages) bad(id uint64, format string, args ...any) {
@@ -106,12 +83,12 @@ func (p *pages) page(id uint64) {
 		p.bad(id, "%v", err)
 		return
 	}
-	overflow := uint64(binary.NativeEndian.Uint32(head[12:]))
-	if own := binary.NativeEndian.Uint64(head); own != id || id+overflow >= p.high {
-		p.bad(id, "its head says that it is page %d, with %d more", own, overflow)
+	h := headOf(head)
+	if h.id != id || id+uint64(h.overflow) >= p.high {
+		p.bad(id, "its head says that it is page %d, with %d more", h.id, h.overflow)
 		return
 	}
-	b := make([]byte, int64(overflow+1)*p.size)
+	b := make([]byte, (int64(h.overflow)+1)*p.size)
 	if _, err := p.file.ReadAt(b, int64(id)*p.size); err != nil {
 		p.bad(id, "%v", err)
 		return
@@ -122,16 +99,16 @@ func (p *pages) page(id uint64) {
 // elements checks what a page refers to: a branch other pages, a leaf keys and
 // values, of which some are buckets with pages of their own.
 func (p *pages) elements(id uint64, b []byte) {
-	flags, count := binary.NativeEndian.Uint16(b[8:]), int(binary.NativeEndian.Uint16(b[10:]))
-	if flags != branchPage && flags != leafPage || pageHead+count*elementBytes > len(b) {
-		p.bad(id, "its head says type %#x with %d elements", flags, count)
+	h := headOf(b)
+	if h.flags != branchPage && h.flags != leafPage || pageHead+h.count*elementBytes > len(b) {
+		p.bad(id, "its head says type %#x with %d elements", h.flags, h.count)
 		return
 	}
 	var last []byte
-	for i := range count {
+	for i := range h.count {
 		at := pageHead + i*elementBytes
 		e := b[at:]
-		if flags == branchPage {
+		if h.flags == branchPage {
 			pos, size := uint64(binary.NativeEndian.Uint32(e)), uint64(binary.NativeEndian.Uint32(e[4:]))
 			if uint64(at)+pos+size > uint64(len(b)) {
 				p.bad(id, "element %d is not within it", i)
@@ -168,13 +145,13 @@ func (p *pages) ordered(id uint64, i int, last, key []byte) []byte {
 // bucket checks a bucket: its own pages, or the one within its value.
 func (p *pages) bucket(id uint64, i int, v []byte) {
 	switch {
-	case len(v) < 16:
+	case len(v) < bucketHead:
 		p.bad(id, "bucket %d has %d bytes", i, len(v))
 	case binary.NativeEndian.Uint64(v) != 0:
 		p.page(binary.NativeEndian.Uint64(v))
-	case len(v) < 16+pageHead:
+	case len(v) < bucketHead+pageHead:
 		p.bad(id, "bucket %d has %d bytes", i, len(v))
 	default:
-		p.elements(id, v[16:])
+		p.elements(id, v[bucketHead:])
 	}
 }

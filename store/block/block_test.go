@@ -1,33 +1,36 @@
-package store
+package block
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"testing"
 	"time"
 )
 
-func linesOf(b *block) (lines []Line) {
-	sc := b.scan()
-	for whole := sc.lines(); sc.next(); {
-		lines = append(lines, sc.line(whole))
+func key(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+
+func linesOf(b *Block) (lines []Line) {
+	sc := b.Scan()
+	for whole := sc.Whole(); sc.Next(); {
+		lines = append(lines, sc.Line(whole))
 	}
 	return lines
 }
 
 // What the checksum cannot vouch for must not do harm either.
 func FuzzScan(f *testing.F) {
-	h := head{}
-	h.add(7, &Line{Seq: 3, Time: time.UnixMicro(1e15), Kind: Action, From: "ann", Text: "waves"})
-	h.add(7, &Line{Seq: 9, Time: time.UnixMicro(1e15 + 5), Kind: Message, Text: "hello"})
-	f.Add(h.tail[0].encode()[blockHead:])
+	b := Block{Room: 7}
+	b.Add(3, 1e15, Action, "ann", "waves")
+	b.Add(9, 1e15+5, Message, "", "hello")
+	f.Add(b.Encode()[Head:])
 	f.Add([]byte{0, 0, 1, 255, 'x'})
 	f.Fuzz(func(t *testing.T, v []byte) {
-		b := block{room: 7, first: 1, buf: append(make([]byte, blockHead), v...)}
+		b := Block{Room: 7, First: 1, buf: append(make([]byte, Head), v...)}
 		lines := linesOf(&b)
-		again := block{room: 7}
+		again := Block{Room: 7}
 		for _, l := range lines {
-			again.add(l.Seq, l.Time.UnixMicro(), l.Kind, l.From, l.Text)
+			again.Add(l.Seq, l.Time.UnixMicro(), l.Kind, l.From, l.Text)
 		}
 		if len(lines) > 0 && !slices.Equal(linesOf(&again), lines) {
 			t.Errorf("%x decodes to %+v, that to %+v", v, lines, linesOf(&again))
@@ -35,22 +38,22 @@ func FuzzScan(f *testing.F) {
 	})
 }
 
-func FuzzDecodeBlock(f *testing.F) {
-	h := head{}
-	h.add(7, &Line{Seq: 3, Time: time.UnixMicro(1e15), Kind: Action, From: "ann", Text: "waves"})
-	f.Add(u64(3), h.tail[0].encode(), 0)
+func FuzzDecode(f *testing.F) {
+	b := Block{Room: 7}
+	b.Add(3, 1e15, Action, "ann", "waves")
+	f.Add(key(3), b.Encode(), 0)
 	f.Fuzz(func(t *testing.T, k, v []byte, flip int) {
-		b, err := decodeBlock(7, k, v)
+		b, err := Decode(7, k, v)
 		if err != nil {
 			return
 		}
-		if !bytes.Equal(bytes.Clone(b.encode()), v) || b.room != 7 {
+		if !bytes.Equal(bytes.Clone(b.Encode()), v) || b.Room != 7 {
 			t.Errorf("%x decodes to %+v", v, b)
 		}
 		if flip >= 0 && flip < 8*len(v) {
 			v = bytes.Clone(v)
 			v[flip/8] ^= 1 << (flip % 8)
-			if _, err := decodeBlock(7, k, v); err == nil {
+			if _, err := Decode(7, k, v); err == nil {
 				t.Errorf("bit %d of %x is not missed", flip, v)
 			}
 		}
@@ -69,22 +72,16 @@ func FuzzBlock(f *testing.F) {
 		}
 		one := Line{Seq: seq, Time: time.UnixMicro(micros).UTC(), Kind: Kind(kind), From: from, Text: text}
 		two := Line{Seq: seq + step, Time: time.UnixMicro(micros + later).UTC(), Kind: Message, From: "b", Text: text}
-		b := block{room: 7}
-		var record []byte
+		b := Block{Room: 7}
 		for _, l := range []Line{one, two} {
-			b.add(l.Seq, l.Time.UnixMicro(), l.Kind, l.From, l.Text)
-			record = appendPost(record, 7, &l, l.Time.UnixMicro())
+			b.Add(l.Seq, l.Time.UnixMicro(), l.Kind, l.From, l.Text)
 		}
-		got, err := decodeBlock(7, u64(seq), b.encode())
+		got, err := Decode(7, key(seq), b.Encode())
 		if lines := linesOf(&got); err != nil || !slices.Equal(lines, []Line{one, two}) {
 			t.Errorf("%+v %+v became %+v, %v", one, two, lines, err)
 		}
-		if rest := got.after(seq); !slices.Equal(linesOf(&rest), []Line{two}) {
+		if rest := got.After(seq); !slices.Equal(linesOf(&rest), []Line{two}) {
 			t.Errorf("after %d: %+v", seq, linesOf(&rest))
-		}
-		var lines []Line
-		if !decodePosts(record, func(room uint64, l Line) { lines = append(lines, l) }) || !slices.Equal(lines, []Line{one, two}) {
-			t.Errorf("%+v %+v in the journal became %+v", one, two, lines)
 		}
 	})
 }

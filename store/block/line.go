@@ -1,0 +1,45 @@
+package block
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// Kind is what a line in the history is.
+type Kind uint8
+
+const (
+	Message Kind = 1 + iota
+	Action
+	Topic // Text is the room's new topic
+)
+
+// Line is one line of a room's history. Seq grows within a room, never
+// repeats, survives restarts, and need not be consecutive. Time is UTC with
+// the precision of a microsecond.
+type Line struct {
+	Seq  uint64
+	Time time.Time
+	Kind Kind
+	From string // the nick, at most 255 bytes
+	Text string
+}
+
+// lineWeight is what a line counts beside its nick and text.
+const lineWeight = 18
+
+// Weight is what a line counts in the bytes of a room, by the lengths of its
+// nick and its text.
+func Weight(from, text int) uint64 { return uint64(lineWeight + from + text) }
+
+// AppendLine appends a line as it follows one with the given number and time:
+// distance of the numbers, distance of the times in microseconds, kind, length
+// of the nick, nick, length of the text, text.
+func AppendLine(b []byte, seq uint64, micros int64, kind Kind, from, text string) []byte {
+	b = binary.AppendUvarint(b, seq)
+	b = binary.AppendVarint(b, micros)
+	b = append(b, byte(kind), byte(len(from)))
+	b = append(b, from...)
+	b = binary.AppendUvarint(b, uint64(len(text)))
+	return append(b, text...)
+}

@@ -1,0 +1,77 @@
+package boltcheck
+
+import (
+	"encoding/binary"
+	"hash/fnv"
+	"os"
+)
+
+// The format, in the byte order of the machine. Page 0 and page 1 are meta pages,
+// which transactions write in turn.
+//
+//	page      id 8, flags 2, count of elements 2, overflow (pages more) 4
+//	meta      magic 4, version 4, page size 4, flags 4, root bucket 16,
+//	          free list 8, high water mark 8, transaction 8, FNV-1a of these 8
+//	branch    position of the key 4, its length 4, page 8
+//	leaf      flags 4, position of the key 4, its length 4, that of the value 4
+//	bucket    root page 8, sequence 8; if the root is 0 its only page follows
+//
+// A position counts from where the element begins.
+const (
+	magic        = 0xED0CDAED
+	version      = 2
+	pageHead     = 16
+	metaBytes    = 64
+	elementBytes = 16
+	bucketHead   = 16
+
+	branchPage  = 0x01
+	leafPage    = 0x02
+	metaPage    = 0x04
+	bucketEntry = 0x01 // flag of an element of a leaf
+)
+
+// pageHeader is what the first pageHead bytes of a page say.
+type pageHeader struct {
+	id       uint64
+	flags    uint16
+	count    int
+	overflow uint32
+}
+
+func headOf(page []byte) pageHeader {
+	return pageHeader{
+		id:       binary.NativeEndian.Uint64(page),
+		flags:    binary.NativeEndian.Uint16(page[8:]),
+		count:    int(binary.NativeEndian.Uint16(page[10:])),
+		overflow: binary.NativeEndian.Uint32(page[12:]),
+	}
+}
+
+// meta is what a meta page says.
+type meta struct {
+	root uint64 // page of the root bucket
+	high uint64 // the first page number that is not in use
+	tx   uint64 // the transaction that wrote it
+}
+
+// metaOf reads a meta page; ok is false if it is damaged.
+func metaOf(page []byte) (m meta, ok bool) {
+	b := page[pageHead:]
+	sum := fnv.New64a()
+	sum.Write(b[:metaBytes-8])
+	return meta{
+		root: binary.NativeEndian.Uint64(b[16:]),
+		high: binary.NativeEndian.Uint64(b[40:]),
+		tx:   binary.NativeEndian.Uint64(b[48:]),
+	}, binary.NativeEndian.Uint64(b[56:]) == sum.Sum64()
+}
+
+// Begins reports whether a file that begins with b may be a database of bbolt.
+func Begins(b []byte) bool {
+	return len(b) >= pageHead+4 && binary.NativeEndian.Uint32(b[pageHead:]) == magic
+}
+
+// Least is how many bytes a database has at least, made on this machine: bbolt
+// makes a new one of an empty file, and panics on some that are shorter.
+func Least() int64 { return int64(2 * os.Getpagesize()) }

@@ -1,0 +1,288 @@
+package wal
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"roomd/store/block"
+)
+
+// File is the journal: the file beside the database that a commit goes to, in one
+// write and one sync, where a transaction of bbolt costs several writes and two
+// syncs, one after the other. It holds the lines that are not in the database yet.
+//
+// After a head of headBytes bytes (the magic words and the journal's identity)
+// come records, one for each commit:
+//
+//	checksum  4  CRC-32C of the identity and what follows
+//	length    4  of the lines
+//	number    8  one more than that of the record before
+//	lines        each as AppendLine writes it
+//
+// and sixteen zero bytes, which the next record overwrites. When everything is
+// in the database the records begin at the head again, with the numbers going
+// on: what is left of older ones is told by its number. The file has been
+// written to its end before (with zeros), as a sync of bytes in place is twice
+// as fast as one that must keep the file's length, too.
+//
+// It belongs to one goroutine at a time.
+type File struct {
+	path   string
+	file   *os.File // nil: there is none yet
+	id     [idBytes]byte
+	number uint64 // of the next record
+	at     int64  // where it goes
+	size   int64  // of the file
+	torn   bool   // there may be something of a record that failed
+}
+
+const (
+	magic      = "roomd journal 1\n"
+	headBytes  = 4096
+	idBytes    = 16
+	recordHead = 16
+	recordEnd  = 16
+
+	// Grow is how many bytes the file grows by at a time.
+	Grow = 256 << 10
+	// KeyBytes is how many bytes Key returns.
+	KeyBytes = idBytes + 8
+)
+
+// Path is where the journal of a database lies.
+func Path(database string) string { return database + ".journal" }
+
+// New is the journal of the database at that path, which has none yet.
+func New(database string) *File { return &File{path: Path(database)} }
+
+// Exists reports whether there is a file to write to: Create or Open has succeeded.
+func (j *File) Exists() bool { return j.file != nil }
+
+// Create makes the file, with a new identity. own gives it the owner and the mode
+// that it is to have. A file in its place that the database does not refer to is
+// put aside, if anything is in it. An error has left nothing.
+func (j *File) Create(own func(*os.File) error) error {
+	j.number = 1
+	if _, err := rand.Read(j.id[:]); err != nil {
+		return err
+	}
+	if err := j.clear(); err != nil {
+		return err
+	}
+	return j.create(own)
+}
+
+func (j *File) create(own func(*os.File) error) (err error) {
+	f, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close(), os.Remove(j.path))
+		}
+	}()
+	head := make([]byte, Grow)
+	copy(head, magic)
+	copy(head[len(magic):], j.id[:])
+	if _, err := f.WriteAt(head, 0); err != nil {
+		return err
+	}
+	if err := errors.Join(own(f), f.Sync(), SyncDir(filepath.Dir(j.path))); err != nil {
+		return err
+	}
+	j.file, j.at, j.size = f, headBytes, int64(len(head))
+	return nil
+}
+
+// clear makes way for create.
+func (j *File) clear() error {
+	b, err := os.ReadFile(j.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(bytes.Trim(b[min(len(b), headBytes):], "\x00")) == 0 {
+		return os.Remove(j.path)
+	}
+	return os.Rename(j.path, j.path+".orphan")
+}
+
+// Begin starts a record in buf. AppendLine follows, and then Write.
+func Begin(buf []byte) []byte { return append(buf[:0], make([]byte, recordHead)...) }
+
+// Write finishes the record that Begin started and brings it to disk. After an
+// error the disk may have it; see Torn. ErrSync is in the error if the disk
+// has refused to sync.
+func (j *File) Write(record []byte) error {
+	end := j.at + int64(len(record)+recordEnd)
+	if err := j.grow(end); err != nil {
+		return err
+	}
+	binary.BigEndian.PutUint32(record[4:], uint32(len(record)-recordHead))
+	binary.BigEndian.PutUint64(record[8:], j.number)
+	binary.BigEndian.PutUint32(record, j.checksum(record))
+	j.torn = true
+	if _, err := j.file.WriteAt(append(record, make([]byte, recordEnd)...), j.at); err != nil {
+		return err
+	}
+	if err := Datasync(j.file); err != nil {
+		return fmt.Errorf("%w: %w", ErrSync, err)
+	}
+	j.torn = false
+	j.number++
+	j.at += int64(len(record))
+	return nil
+}
+
+// ErrSync is in the error of a sync that failed, whatever the reason: nobody knows
+// what the disk has.
+var ErrSync = errors.New("sync the journal")
+
+// grow makes the file at least as long as end.
+func (j *File) grow(end int64) error {
+	if end <= j.size {
+		return nil
+	}
+	size := (end + Grow - 1) / Grow * Grow
+	zeros := make([]byte, Grow)
+	for at := j.size; at < size; at += int64(len(zeros)) {
+		if _, err := j.file.WriteAt(zeros, at); err != nil {
+			// A disk without space needs it for something else.
+			return errors.Join(err, j.file.Truncate(j.size))
+		}
+	}
+	if err := j.file.Sync(); err != nil {
+		return fmt.Errorf("%w: %w", ErrSync, err)
+	}
+	j.size = size
+	return nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func (j *File) checksum(record []byte) uint32 {
+	return crc32.Update(crc32.Checksum(j.id[:], castagnoli), castagnoli, record[4:])
+}
+
+// Undo takes back the record that Write has begun.
+func (j *File) Undo() error {
+	_, err := j.file.WriteAt(make([]byte, recordHead+recordEnd), j.at)
+	if err == nil {
+		err = Datasync(j.file)
+	}
+	j.torn = err != nil
+	return err
+}
+
+// Torn reports whether the file may have something of a record that failed, which
+// Undo has not taken back.
+func (j *File) Torn() bool { return j.torn && j.file != nil }
+
+// Used is how many bytes the records in the file take.
+func (j *File) Used() int { return int(j.at - headBytes) }
+
+// Key is what the database keeps of its journal, for Open: the identity, and the
+// number of the next record. What is before that is in the database.
+func (j *File) Key() []byte { return binary.BigEndian.AppendUint64(j.id[:], j.number) }
+
+// Reset lets the next record begin at the head: all lines are in the database.
+func (j *File) Reset() { j.at = headBytes }
+
+// Remove closes the file and removes it. Nothing refers to it any more.
+func (j *File) Remove() error {
+	if j.file == nil {
+		return nil
+	}
+	err := errors.Join(j.file.Close(), os.Remove(j.path))
+	j.file = nil
+	return err
+}
+
+// Close closes the file, if there is one. What is in it stays for Open.
+func (j *File) Close() error {
+	if j.file == nil {
+		return nil
+	}
+	err := j.file.Close()
+	j.file = nil
+	return err
+}
+
+// Open reads the journal that the database has kept the key of, KeyBytes of them,
+// and calls line for each of its lines, in their order. What is damaged is left
+// out; each damage is returned as a sentence. It fails with fs.ErrNotExist if there
+// is no such journal.
+func (j *File) Open(key []byte, line func(room uint64, l block.Line)) (damage []string, err error) {
+	id, number := key[:idBytes], binary.BigEndian.Uint64(key[idBytes:])
+	b, err := os.ReadFile(j.path)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) < headBytes || string(b[:len(magic)]) != magic || string(b[len(magic):][:idBytes]) != string(id) {
+		return nil, fmt.Errorf("%s belongs to another database, or is damaged: %w", j.path, fs.ErrNotExist)
+	}
+	copy(j.id[:], id)
+	j.number, j.at, j.size = number, headBytes, int64(len(b))
+	for {
+		record, number := j.record(b[j.at:])
+		if record != nil && number < j.number {
+			break // of an earlier round
+		}
+		if record == nil || number != j.number {
+			next := j.later(b)
+			if next < 0 {
+				end := b[j.at:][:min(recordEnd, len(b)-int(j.at))]
+				if len(bytes.Trim(end, "\x00")) > 0 {
+					damage = append(damage, fmt.Sprintf("%s: the last commit, at byte %d, is incomplete or damaged; if the power failed while it was written, nobody has seen its lines", j.path, j.at))
+				}
+				break
+			}
+			damage = append(damage, fmt.Sprintf("%s: %d bytes at byte %d are damaged; the lines in them are lost", j.path, next-j.at, j.at))
+			j.at = next
+			record, number = j.record(b[j.at:])
+		}
+		if !decodeLines(record[recordHead:], line) {
+			damage = append(damage, fmt.Sprintf("%s: the record at byte %d does not decode; its lines are lost", j.path, j.at))
+		}
+		j.at += int64(len(record))
+		j.number = number + 1
+	}
+	j.file, err = os.OpenFile(j.path, os.O_RDWR, 0)
+	return damage, err
+}
+
+// record returns the record that b begins with, or nil.
+func (j *File) record(b []byte) (record []byte, number uint64) {
+	if len(b) < recordHead {
+		return nil, 0
+	}
+	n := int64(binary.BigEndian.Uint32(b[4:])) + recordHead
+	if number = binary.BigEndian.Uint64(b[8:]); number == 0 || n > int64(len(b)) || binary.BigEndian.Uint32(b) != j.checksum(b[:n]) {
+		return nil, 0
+	}
+	return b[:n], number
+}
+
+// later looks for a record after damaged ones: the commits that it follows were
+// on disk. What is left of an earlier round has smaller numbers.
+func (j *File) later(b []byte) int64 {
+	for at := j.at + 1; at+recordHead <= int64(len(b)); at++ {
+		// Numbers are far below 2^48, and a checksum costs more than they do.
+		if number := binary.BigEndian.Uint64(b[at+8:]); number>>48 == 0 && number > j.number {
+			if record, _ := j.record(b[at:]); record != nil {
+				return at
+			}
+		}
+	}
+	return -1
+}
