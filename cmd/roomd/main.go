@@ -9,7 +9,4 @@ package main
 
 import "os"
 
-func main() {
-	slacken(os.Args)
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-}
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }

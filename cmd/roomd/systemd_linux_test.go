@@ -157,7 +157,7 @@ func userUnit(t *testing.T, dir string) string {
 	unit := "[Service]\nEnvironment=" + asRoomd + "=1\nWorkingDirectory=" + dir + "\n"
 	for l := range strings.Lines(string(text)) {
 		switch key, _, _ := strings.Cut(l, "="); key {
-		case "Type", "NotifyAccess", "Restart", "RestartSec", "TimeoutStartSec", "TimeoutStopSec", "KillMode", "ExecStart", "ExecReload":
+		case "Type", "NotifyAccess", "Restart", "RestartSec", "TimeoutStartSec", "TimeoutStopSec", "KillMode", "TimerSlackNSec", "ExecStart", "ExecReload":
 			unit += l
 		case "WatchdogSec":
 			unit += "WatchdogSec=3s\n"
@@ -203,6 +203,9 @@ func TestUnderSystemd(t *testing.T) {
 		m.until("StatusText=1 member in 1 room")
 		if got := m.show("ActiveState", "NRestarts", "MainPID"); !strings.Contains(got, "ActiveState=active\n") || !strings.Contains(got, "NRestarts=0\n") {
 			t.Errorf("after an upgrade:\n%s", got)
+		}
+		if got := m.do("for t in /proc/"+strings.TrimPrefix(strings.TrimSpace(pid), "MainPID=")+"/task/*; do cat /proc/${t##*/}/timerslack_ns; done | sort -u", true); got != "1000000\n" {
+			t.Errorf("the threads have a timer slack of %q ns", got)
 		}
 		ann.say("still here\n")
 		ann.hear("<guest-1> still here")

@@ -120,6 +120,12 @@ func pin(cpu int, all bool) error {
 	return nil
 }
 
+// setTimerSlack lets the kernel put off the timers of the calling thread, and of the
+// processes that it starts, by a millisecond (prctl(2)).
+func setTimerSlack() error {
+	return unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(time.Millisecond), 0, 0, 0)
+}
+
 // diesWithUs has the system kill the process when the thread that starts it
 // ends, however that comes.
 func diesWithUs(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -17,6 +17,7 @@ func residentBytes(int) (int64, error)   { return 0, errUnseen }
 func wakeUps(int) (int64, error)         { return 0, errUnseen }
 func listenerOf(netip.AddrPort) int      { return 0 }
 func pin(int, bool) error                { return nil }
+func setTimerSlack() error               { return nil }
 
 // diesWithUs leaves the process to itself: only Linux has such a signal.
 func diesWithUs(*exec.Cmd) {}

@@ -94,8 +94,9 @@ func (o *Own) Start(ctx context.Context) error {
 }
 
 // run starts the process on its processor, which it inherits from the thread
-// that starts it. The thread stays until the process has ended: were it to end
-// first, the system would end the process (diesWithUs).
+// that starts it; so a roomd does its timer slack, which the packaged unit sets
+// too. The thread stays until the process has ended: were it to end first, the
+// system would end the process (diesWithUs).
 func (o *Own) run() error {
 	cmd, gone, started := o.cmd, make(chan struct{}), make(chan error)
 	o.gone = gone
@@ -105,6 +106,9 @@ func (o *Own) run() error {
 		var err error
 		if o.CPU >= 0 {
 			err = pin(o.CPU, false)
+		}
+		if err == nil && o.Protocol == "roomd" {
+			err = setTimerSlack()
 		}
 		if err == nil {
 			err = cmd.Start()

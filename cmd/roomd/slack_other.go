@@ -1,6 +1,0 @@
-//go:build !linux
-
-package main
-
-// slacken is for timers of Linux.
-func slacken([]string) {}
