@@ -20,7 +20,7 @@ import (
 	"roomd/netsvc/client"
 )
 
-// Options say who chats, and where.
+// Options are the person and the streams of a chat.
 type Options struct {
 	// Nick in the rooms. Empty: that of remote.NickVar, else the login.
 	Nick string

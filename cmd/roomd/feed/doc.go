@@ -3,15 +3,15 @@
 // A source reads the input and cuts it into lines that the server takes. A sender
 // keeps a window of them under way, fewer where the server is slow. A line that is
 // refused for now (the member is muted, the room or the database is read-only, the
-// disk is full) is tried again before those behind it; one that cannot be sent is
-// left out, and the feed goes on. The verdict says which lines are not in the room.
+// disk is full) is tried again before the lines behind it. A line that cannot be sent
+// is left out, and the feed goes on. The verdict says which lines are not in the room.
+//
+// No line is there twice: netsvc/client sees to it, as long as nobody else has the
+// sender's nick.
 //
 // # Goroutines
 //
-//	Send                owns the sender, and alone decides what becomes of a line
-//	source.each         reads the input; it stays behind if a read never returns
-//	remote.Outage.Watch takes the room's events
-//
-// That no line is there twice rests on netsvc/client, and on a nick that nobody else
-// has.
+//	Send                 owns the sender: it alone posts lines and takes receipts
+//	source.each          reads the input; it stays behind if a read never returns
+//	remote.Outage.Watch  takes the room's events
 package feed

@@ -23,9 +23,9 @@ type Options struct {
 	// Patience is how long a server that is out of reach, or takes no line, is waited
 	// for. 0: without end.
 	Patience time.Duration
-	// Long is what becomes of a line that is too long, one of Ways.
+	// Long is one of Ways, for lines that are too long.
 	Long string
-	// Display is told what happens meanwhile.
+	// Display is told of outages, of refusals and of how much is done.
 	Display *progress.Display
 }
 

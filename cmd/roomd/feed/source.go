@@ -10,9 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Ways are what Options.Long may be: what becomes of a line that is too long for the
-// server. It is left out, sent without its end, sent as several lines, or ends the
-// feed.
+// Ways are the values of Options.Long: a line that is too long for the server is left
+// out, sent without its end, sent as several lines, or ends the feed.
 var Ways = []string{"skip", "cut", "split", "fail"}
 
 // maxLine is a limit that no server goes beyond (limits.line_bytes).

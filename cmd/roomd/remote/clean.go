@@ -7,9 +7,9 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// CleanError makes an error harmless to a terminal that may have in it what a server
-// said, each of its lines on its own. An error that is harmless, or nil, stays what
-// it is; of another one only the text is left.
+// CleanError makes an error harmless to a terminal, each of its lines on its own: it may
+// repeat text from a server. An error that is harmless, or nil, is returned as it is; of
+// another one only the text is left.
 func CleanError(err error) error {
 	if err == nil {
 		return nil

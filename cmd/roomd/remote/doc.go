@@ -1,16 +1,14 @@
-// Package remote is a server as a client on the command line reaches it: which
-// server that is, how to speak with it, a member of one of its rooms, and what to
-// tell the person when it is out of reach.
+// Package remote is a server as the commands of a client reach it: its address, TLS, a
+// member of one of its rooms, and advice for the person when it cannot be reached.
 //
-// A Server is found once: the address that was named, else the one that Find knows,
-// which asks the environment and the configuration. Join waits for what passes (a
-// server that is being started, a room without a port) and fails of the rest at once.
-// Once a room was joined netsvc/client connects again by itself; an Outage says when
-// that begins and when it is over, and gives up in time.
+// A Server finds its address once: the one that was named, else the one of Find, which
+// the caller takes from the environment or the configuration. Join waits while the
+// server is being started or the room has no port, and fails at once for any other
+// reason. Once a room was joined netsvc/client connects again by itself; an Outage says
+// when the connection breaks and when it is back, and gives up in time.
 //
-// Errors for people come from here: advice says what to do in place of what the
-// resolver and TLS say. What a server said may be in them, so they are cleaned
-// (CleanError) before they leave the package.
+// An error that leaves the package tells the person what to do, in place of the words
+// of the resolver and of TLS, and is clean: it may repeat text from the server.
 //
 // There is no goroutine but the timer of an Outage, and no lock: a Server and an
 // Outage belong to one goroutine each.

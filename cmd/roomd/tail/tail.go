@@ -15,7 +15,7 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// Options say what is printed of a room.
+// Options are the part of a room that is printed, and how.
 type Options struct {
 	// From is where to begin, unless the file Cursor says it.
 	From client.From

@@ -47,7 +47,7 @@ func NoEmptyFlag(cmd *cobra.Command, _ []string) (err error) {
 	return err
 }
 
-// EmptyFlag is the error about a flag with nothing in it, which takes what.
+// EmptyFlag is the error about a flag with an empty text; what is the name of its value.
 func EmptyFlag(name, what string) error {
 	return fmt.Errorf("--%s is empty: say which %s, or leave it out", name, what)
 }
@@ -92,7 +92,7 @@ func StrictHelp(root *cobra.Command) {
 	}
 }
 
-// Unmark takes the marks of values out of what the flags do, for the shells'
+// Unmark takes the marks of values out of the descriptions of flags, for the shells'
 // completion, which shows them as they are.
 func Unmark(cmd *cobra.Command) {
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "`", "") })
