@@ -106,17 +106,27 @@ func (k *direct) take(l *loop, buf []byte, toEnd bool) {
 	}
 }
 
-// last handles the end of the input, which may have to wait.
+// last handles the end of the input, which may have to wait, and then what follows
+// from it. The goroutine is the member's last one, and its stack has grown by then.
 func (k *direct) last(err error) {
+	if c := k.lastInput(err); c != "" {
+		k.m.finish(c)
+	}
+}
+
+// lastInput handles the end of the input, and ends the member for the cause that it
+// returns. Empty: that is left to others. It ends it as goFinish does.
+func (k *direct) lastInput(err error) (c Cause) {
 	m := k.m
 	defer m.room.svc.still.working.Add(-1)
 	defer m.recovered()
-	c, ok := m.lastInput(err)
+	why, ok := m.lastInput(err)
 	if !ok {
 		m.park()
-		return
+		return ""
 	}
-	k.goFinish(c)
+	m.end(why)
+	return why
 }
 
 // goFinish ends the member and lets the rest be done. What has ended it is read and

@@ -110,6 +110,28 @@ func TestPriceOfNoRequests(t *testing.T) {
 	}
 }
 
+// It is the same in a room.
+func TestPriceOfNoLines(t *testing.T) {
+	const there, most = "\xff\xf6", 300
+	for name, piece := range map[string]string{
+		"empty lines":        strings.Repeat("\n", 1000),
+		"bytes and no lines": strings.Repeat("x", 1000),
+	} {
+		engines(t, func(t *testing.T, s *server) {
+			s.opts.LinesPerSecond, s.opts.Burst = 4, 20
+			s.start()
+			p := join(t, s.create("lobby"))
+			for i := 0; s.svc.Counters().SlowedLines == 0; i++ {
+				if i == most {
+					t.Fatalf("%s: %d bytes are free", name, most*len(piece))
+				}
+				io.WriteString(p.conn, piece+there)
+				p.expect("* lobby: the server is here")
+			}
+		})
+	}
+}
+
 // Who connects again and again is refused for a while; others are not, nor who
 // is exempt.
 func TestConnectFlood(t *testing.T) {
