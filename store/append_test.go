@@ -388,17 +388,17 @@ func TestCheckBetweenSteps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		byHand.planTidy(time.Now().Add(2 * time.Hour))
+		byHand.retention.plan(time.Now().Add(2*time.Hour), byHand.heads)
 		return byHand
 	}
 	byHand := begin()
-	for steps := 1; byHand.chore() || len(byHand.dirty) > 0; steps++ {
+	for steps := 1; byHand.chore() || len(byHand.checkpoint.dirty) > 0; steps++ {
 		if steps%3 == 0 {
 			if err := byHand.fold(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := byHand.db.View(checkTx); err != nil {
+		if err := byHand.file.db.View(checkTx); err != nil {
 			t.Errorf("after %d steps: %v", steps, err)
 		}
 		if steps < 8 { // the next finds it half done
@@ -452,12 +452,12 @@ func TestCheckWhileWriting(t *testing.T) {
 func TestTidyWritesNothing(t *testing.T) {
 	s := open(t, dbPath(t), Options{Age: time.Hour, Lines: 1000})
 	s.say(s.room("lobby", 9000), "hello")
-	before := s.db.Stats()
-	if err := s.update(func(*bolt.Tx) error { s.planTidy(time.Now()); return errNothing }, nil); !errors.Is(err, errNothing) {
+	before := s.file.db.Stats()
+	if err := s.update(func(*bolt.Tx) error { s.retention.plan(time.Now(), s.heads); return errNothing }, nil); !errors.Is(err, errNothing) {
 		t.Fatal(err)
 	}
 	s.settled()
-	after := s.db.Stats()
+	after := s.file.db.Stats()
 	if n := after.TxStats.GetWrite() - before.TxStats.GetWrite(); n != 0 {
 		t.Errorf("%d writes", n)
 	}

@@ -105,7 +105,7 @@ func (s *Store) Audits(ctx context.Context, since time.Time, most int, want func
 			if ctx.Err() != nil {
 				return nil, 0, context.Cause(ctx)
 			}
-			err = s.view(func(tx *bolt.Tx) error {
+			err = s.file.view(func(tx *bolt.Tx) error {
 				c := tx.Bucket(bucketAudit).Cursor()
 				k, v := seekLast(c, upto)
 				for range auditStep {

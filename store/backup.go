@@ -126,17 +126,14 @@ func (s *Store) Snapshot(ctx context.Context, w io.Writer, rate int64, progress 
 	var tx *bolt.Tx
 	var begun error
 	// On the committer's goroutine: nothing comes between the fold and this.
-	c := &change{fold: true, done: make(chan struct{}), then: func() {
-		if tx, begun = s.db.Begin(false); begun == nil {
+	c := &task{fold: true, then: func() {
+		if tx, begun = s.file.db.Begin(false); begun == nil {
 			s.backups = slices.DeleteFunc(s.backups, func(b backup) bool { return b.ctx.Err() != nil })
 			s.backups = append(s.backups, backup{ctx, cancel})
 		}
 	}}
-	if err := s.enqueue(item{change: c}); err != nil {
-		return 0, err
-	}
-	<-c.done
-	if err := errors.Join(c.err, begun); err != nil {
+	err := s.do(c)
+	if err = errors.Join(err, begun); err != nil {
 		return 0, err
 	}
 	if d, ok := w.(interface{ SetWriteDeadline(time.Time) error }); ok {

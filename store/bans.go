@@ -88,7 +88,7 @@ func (s *Store) RemoveBans(ids ...uint64) error {
 // Bans returns the bans that hold at that time, by ID. What is damaged is left
 // out; RemoveBans removes it.
 func (s *Store) Bans(now time.Time) (bans []Ban, err error) {
-	err = s.view(func(tx *bolt.Tx) error {
+	err = s.file.view(func(tx *bolt.Tx) error {
 		return eachBan(tx, func(b Ban) {
 			if !b.expired(now) {
 				bans = append(bans, b)

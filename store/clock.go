@@ -24,6 +24,7 @@ const (
 //
 // Owned by the committer.
 type clock struct {
+	began time.Time     // where the monotonic clock is 0
 	wall  time.Time     // at the last look, without a monotonic reading
 	mono  time.Duration // at the last look
 	ahead time.Duration // how much of wall is not believed
@@ -52,10 +53,10 @@ func (c *clock) trusted(wall time.Time, mono time.Duration) (now time.Time, jump
 }
 
 // now is the time by which something is too old.
-func (s *Store) now() time.Time {
-	now, jumped := s.clock.trusted(time.Now(), time.Since(s.opened))
-	if jumped > 0 && s.opts.Jumped != nil {
-		s.opts.Jumped(jumped)
+func (r *retention) now() time.Time {
+	now, jumped := r.clock.trusted(time.Now(), time.Since(r.clock.began))
+	if jumped > 0 {
+		r.opts.Events.Jumped(jumped)
 	}
 	return now
 }

@@ -194,7 +194,7 @@ func TestKilledWithRelaxed(t *testing.T) {
 
 // flaky is a child whose syncs fail at the times that strace is told.
 func flaky(path string) error {
-	s, err := Open(path, Options{Latched: func(why error) { fmt.Println("latched", why != nil) }})
+	s, err := Open(path, Options{Events: Events{Latched: func(why error) { fmt.Println("latched", why != nil) }}})
 	if err != nil {
 		return err
 	}
@@ -280,8 +280,8 @@ func powerChild(path string, opts Options) error {
 		}
 		switch what {
 		case 0:
-			c := &change{fold: true, done: make(chan struct{})}
-			if err := s.enqueue(item{change: c}); err != nil {
+			c := &task{fold: true, done: make(chan struct{})}
+			if err := s.queue.put(item{task: c}); err != nil {
 				return err
 			}
 			<-c.done

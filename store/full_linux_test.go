@@ -267,23 +267,23 @@ func TestDiskFullBehind(t *testing.T) {
 	fill(t, dir)
 	s.flushBehind()
 	say(3, " since")
-	if s.behind != 100 || s.unwritten != 3 {
-		t.Errorf("%d lines are being written, and %d wait", s.behind, s.unwritten)
+	if s.writer.behind != 100 || s.writer.unwritten != 3 {
+		t.Errorf("%d lines are being written, and %d wait", s.writer.behind, s.writer.unwritten)
 	}
-	if s.settle(); !errors.Is(s.stuck, ErrFull) || s.unwritten != 103 || s.behind != 0 {
-		t.Errorf("%v; %d lines wait, %d are being written", s.stuck, s.unwritten, s.behind)
+	if s.settle(); !errors.Is(s.writer.stuck, ErrFull) || s.writer.unwritten != 103 || s.writer.behind != 0 {
+		t.Errorf("%v; %d lines wait, %d are being written", s.writer.stuck, s.writer.unwritten, s.writer.behind)
 	}
 	if err := os.Remove(filepath.Join(dir, "ballast")); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(s.flush(), s.stuck); err != nil {
+	if err := errors.Join(s.flush(), s.writer.stuck); err != nil {
 		t.Fatal(err)
 	}
 	say(2, " behind it")
 	s.flushBehind()
 	s.settle()
 	// As after a crash.
-	if err := errors.Join(s.journal.Close(), s.db.Close()); err != nil {
+	if err := errors.Join(s.writer.wal.Close(), s.file.db.Close()); err != nil {
 		t.Fatal(err)
 	}
 	again := open(t, path, Options{Durability: Relaxed})
@@ -382,7 +382,7 @@ func TestFull(t *testing.T) {
 // What tells a commit that left nothing behind from one that did.
 func TestCurrent(t *testing.T) {
 	s := open(t, dbPath(t), Options{})
-	tx, err := s.db.Begin(true)
+	tx, err := s.file.db.Begin(true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,8 +75,8 @@ func healsByItself(t *testing.T, path string) {
 	if err := s.Submit(t.Context(), &Post{Room: room, Line: Line{Kind: Message, Text: "kept"}}); err != nil {
 		t.Fatal(err)
 	}
-	c := &change{done: make(chan struct{}), then: func() { s.latch(errors.New("as if the disk was ill")) }}
-	if err := s.enqueue(item{change: c}); err != nil {
+	c := &task{done: make(chan struct{}), then: func() { s.health.latch(errors.New("as if the disk was ill")) }}
+	if err := s.queue.put(item{task: c}); err != nil {
 		t.Fatal(err)
 	}
 	<-c.done

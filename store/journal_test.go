@@ -99,7 +99,7 @@ func TestJournalDamaged(t *testing.T) {
 				}
 			}
 		}
-		if err := errors.Join(st.view(checkTx), st.Close()); err != nil {
+		if err := errors.Join(st.file.view(checkTx), st.Close()); err != nil {
 			t.Error(err)
 		}
 	}
@@ -319,7 +319,7 @@ func TestHiddenAfterCrash(t *testing.T) {
 	if err != nil || len(lines) != 10 || lines[0].Seq <= before.Trimmed {
 		t.Errorf("%d lines, %v", len(lines), err)
 	}
-	if err := errors.Join(found.journal.Close(), found.db.Close(), s.Resume()); err != nil {
+	if err := errors.Join(found.writer.wal.Close(), found.file.db.Close(), s.Resume()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -340,10 +340,10 @@ func TestJournalCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := found.journal.Used(); want <= 0 || found.logged != want {
-		t.Errorf("%d bytes count, and %d are in the journal", found.logged, want)
+	if want := found.writer.wal.Used(); want <= 0 || found.writer.logged != want {
+		t.Errorf("%d bytes count, and %d are in the journal", found.writer.logged, want)
 	}
-	if err := errors.Join(found.journal.Close(), found.db.Close(), s.Resume()); err != nil {
+	if err := errors.Join(found.writer.wal.Close(), found.file.db.Close(), s.Resume()); err != nil {
 		t.Fatal(err)
 	}
 }

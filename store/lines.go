@@ -1,12 +1,9 @@
 package store
 
 import (
-	"errors"
 	"math"
-	"slices"
 
 	bolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 
 	"roomd/store/block"
 )
@@ -144,35 +141,6 @@ func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, more 
 	return after, count, more, err
 }
 
-// recent is a room's lines that are in memory, at one moment.
-type recent struct {
-	deleted bool
-	trimmed uint64
-	first   uint64 // of the tail; the lines before it are in the database
-	tail    []block.Block
-}
-
-// recent must be called before the database is read: what is folded meanwhile
-// is then found in both places and not in none.
-func (s *Store) recent(room uint64) (r recent) {
-	r.first = math.MaxUint64
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h := s.heads[room]
-	if r.deleted = h == nil; r.deleted {
-		return r
-	}
-	r.trimmed = h.Trimmed
-	if n := len(h.tail); n > 0 {
-		// All but the last do not change any more, and of the last only what is
-		// behind its end.
-		r.tail = h.tail[: n-1 : n-1]
-		r.tail = append(r.tail, h.tail[n-1])
-		r.first = r.tail[0].First
-	}
-	return r
-}
-
 // seekLast moves to the last block that begins with a Seq <= upto.
 func seekLast(c *bolt.Cursor, upto uint64) (k, v []byte) {
 	if upto == math.MaxUint64 {
@@ -184,31 +152,10 @@ func seekLast(c *bolt.Cursor, upto uint64) (k, v []byte) {
 	return c.Prev()
 }
 
-// Damaged is how many times readers have come across a damaged block since the
-// store was opened, or a record that has become damaged since, and have left it
-// out. Check says where they are.
-func (s *Store) Damaged() uint64 { return s.damaged.Load() }
-
-// rot counts a damaged block of a room.
-func (s *Store) rot(room uint64) {
-	s.damaged.Add(1)
-	s.rotten.Store(room, true)
-}
-
-// DamagedRooms are the rooms of which readers have come across damaged blocks.
-func (s *Store) DamagedRooms() (rooms []uint64) {
-	s.rotten.Range(func(room, _ any) bool {
-		rooms = append(rooms, room.(uint64))
-		return true
-	})
-	slices.Sort(rooms)
-	return rooms
-}
-
 // viewBlocks reads a room's blocks in the database. What r lacks, as the room
 // is deleted, is filled in before.
 func (s *Store) viewBlocks(room uint64, r *recent, fn func(*bolt.Cursor)) error {
-	return s.view(blocksOf(room, r, fn))
+	return s.file.view(blocksOf(room, r, fn))
 }
 
 func blocksOf(room uint64, r *recent, fn func(*bolt.Cursor)) func(*bolt.Tx) error {
@@ -228,26 +175,3 @@ func blocksOf(room uint64, r *recent, fn func(*bolt.Cursor)) func(*bolt.Tx) erro
 		return nil
 	}
 }
-
-// view runs fn in a read transaction. A file that is damaged where bbolt does
-// not look gives an error.
-func (s *Store) view(fn func(*bolt.Tx) error) error {
-	s.files.RLock()
-	defer s.files.RUnlock()
-	return viewDB(s.db, fn)
-}
-
-func viewDB(db *bolt.DB, fn func(*bolt.Tx) error) error {
-	if db == nil {
-		return errClosedFile
-	}
-	err := guard(func() error { return db.View(fn) })
-	if errors.Is(err, berrors.ErrDatabaseNotOpen) { // another process has the file for good
-		return ErrClosed
-	}
-	return err
-}
-
-var errClosedFile = errors.New("the database could not be opened again")
-
-var errFile = errors.New("the file is damaged")

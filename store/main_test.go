@@ -224,7 +224,7 @@ func (tp *tap) choresLeft() int {
 	tp.t.Helper()
 	n := 0
 	// An error rolls back: looking costs no sync.
-	err := tp.update(func(*bolt.Tx) error { n = len(tp.chores); return errNothing }, nil)
+	err := tp.update(func(*bolt.Tx) error { n = len(tp.retention.chores); return errNothing }, nil)
 	if !errors.Is(err, errNothing) {
 		tp.t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func (tp *tap) onDisk(room uint64) int {
 func (tp *tap) inJournal(room uint64) int {
 	tp.t.Helper()
 	n := 0
-	err := tp.view(func(tx *bolt.Tx) error {
+	err := tp.file.view(func(tx *bolt.Tx) error {
 		key := tx.Bucket(bucketMeta).Get(keyJournal)
 		if key == nil {
 			return nil

@@ -52,7 +52,7 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 			problems = append(problems, err)
 		}
 	}
-	s := &Store{path: path, db: db, heads: make(map[uint64]*head), waiting: make(map[chore]bool)}
+	s := &Store{path: path, heads: make(map[uint64]*head)} // as far as replay needs one
 	var key []byte
 	bad(viewDB(db, func(tx *bolt.Tx) (err error) {
 		if info.Schema, err = schemaOf(tx); err != nil || info.Schema != Schema {
@@ -64,7 +64,7 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 		if err != nil {
 			return err
 		}
-		s.spoilt.Store(left)
+		s.damage.known.Store(left)
 		for _, l := range left.sentences {
 			if !check { // which says it, too
 				bad(errors.New(l))
@@ -72,7 +72,7 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 		}
 		return info.count(tx)
 	}))
-	if info.Schema != Schema || s.spoilt.Load() == nil {
+	if info.Schema != Schema || s.damage.known.Load() == nil {
 		return info, problems, nil
 	}
 	st := db.Stats()
@@ -89,7 +89,7 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 		}
 	}
 	info.Lines = before + uint64(info.Journal)
-	bad(s.journal.Close())
+	bad(s.writer.wal.Close())
 	if check {
 		bad(viewDB(db, checkTx))
 	}
@@ -135,22 +135,22 @@ func Compact(path string, opts Options) (before, after int64, err error) {
 // compact is Compact for a store that is not started. It is closed after.
 func (s *Store) compact() (before, after int64, err error) {
 	before, err = sizeOf(s.path)
-	s.planTidy(s.now())
+	s.retention.plan(s.retention.now(), s.heads)
 	for s.chore() && s.opts.Context.Err() == nil {
 	}
 	if err == nil {
 		err = s.finish()
 	}
-	if err == nil && s.journal.Exists() {
+	if err == nil && s.writer.wal.Exists() {
 		err = ErrFull // for which finish leaves the journal
 	}
 	if n, _ := s.LeftOut(); err == nil && n > 0 {
 		err = errSpoilt
 	}
 	if err == nil {
-		err = replace(s.opts.Context, s.db, s.path, "", s.opts.Progress)
+		err = replace(s.opts.Context, s.file.db, s.path, "", s.opts.Progress)
 	}
-	if err = errors.Join(err, s.journal.Close(), s.db.Close()); err == nil {
+	if err = errors.Join(err, s.writer.wal.Close(), s.file.db.Close()); err == nil {
 		after, err = sizeOf(s.path)
 	}
 	return before, after, err

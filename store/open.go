@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -103,26 +102,6 @@ func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
 	return db, nil
 }
 
-// Path is the absolute path of the database, without any link in it, as it was
-// when it was opened.
-func (s *Store) Path() string { return s.real }
-
-// InPlace returns an error if the path of the database does not lead to the file
-// that is open any more: it was removed, moved or replaced. What is open goes on,
-// but it must not be closed to be opened again: the lines of it would be lost.
-func (s *Store) InPlace() error {
-	s.files.RLock()
-	defer s.files.RUnlock()
-	is, err := os.Lstat(s.path)
-	switch {
-	case err != nil:
-		return fmt.Errorf("the database was removed or moved while it is in use: %w; lines go to the file that is open, and backup copies it", err)
-	case !os.SameFile(s.file, is):
-		return fmt.Errorf("the database was replaced while it is in use: %s is another file; lines go to the file that is open, and backup copies it", s.path)
-	}
-	return nil
-}
-
 // regular refuses what is there and is not a file: opening a named pipe would wait
 // for ever, and no signal would be heeded.
 func regular(path string) error {
@@ -130,18 +109,6 @@ func regular(path string) error {
 		return fmt.Errorf("%s is not a file and not a roomd database", path)
 	}
 	return nil
-}
-
-// guard turns what bbolt does on damaged files into an error.
-func guard(fn func() error) (err error) {
-	// What cannot be read of a mapped file is a fault and not a panic.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errFile, p)
-		}
-	}()
-	return fn()
 }
 
 // InUseError says that another process has the database.

@@ -84,7 +84,7 @@ func (s *Store) Plans() (plans []Plan, err error) {
 		p.Room = r.ID
 		plans = append(plans, p)
 	}
-	err = s.view(func(tx *bolt.Tx) error {
+	err = s.file.view(func(tx *bolt.Tx) error {
 		p, err := stopPlan(tx)
 		switch {
 		case err != nil:

@@ -303,7 +303,7 @@ func (d *disk) cut(t *testing.T, path string, shown []printed, durability Durabi
 			t.Errorf("line %d of room %d was shown, %v before the last, and is gone", p.Seq, p.room, age)
 		}
 	}
-	if err := errors.Join(s.view(checkTx), s.Close()); err != nil {
+	if err := errors.Join(s.file.view(checkTx), s.Close()); err != nil {
 		t.Error(err)
 	}
 	return missing

@@ -98,41 +98,41 @@ func (t *trash) remove(id uint64) {
 // deleted. Until then they are not removed.
 func (s *Store) Drained(room uint64) error {
 	return s.update(nil, func() {
-		if r, ok := s.trash.draining[room]; ok {
-			delete(s.trash.draining, room)
-			s.trash.keep(r)
-			s.planPurge()
+		if r, ok := s.retention.trash.draining[room]; ok {
+			delete(s.retention.trash.draining, room)
+			s.retention.trash.keep(r)
+			s.retention.planPurge()
 		}
 	})
 }
 
 // planPurge has removed what is too much in the trash, the rooms that were deleted
 // first before the others.
-func (s *Store) planPurge() {
-	t, most := &s.trash, s.keep().TrashBytes
+func (r *retention) planPurge() {
+	t, most := &r.trash, r.keep().TrashBytes
 	early := 0
-	for ; len(t.kept) > s.opts.TrashRooms || most > 0 && t.bytes > most; early++ {
+	for ; len(t.kept) > r.opts.TrashRooms || most > 0 && t.bytes > most; early++ {
 		t.purgeOldest()
 	}
-	if early > 0 && s.opts.Evicted != nil {
-		s.opts.Evicted(early)
+	if early > 0 {
+		r.opts.Events.Evicted(early)
 	}
-	s.aging = s.aging || t.any()
+	r.aging = r.aging || t.any()
 	if t.purging() {
-		s.addChore(chore{kind: chorePurge})
+		r.addChore(chore{kind: chorePurge})
 	}
 }
 
 // purgeStep removes deleted rooms, or some of the lines of the first one. Those
 // that are damaged stay as they are.
 func (s *Store) purgeStep() (more bool, err error) {
-	if !s.trash.purging() {
+	if !s.retention.trash.purging() {
 		return false, nil
 	}
 	gone := 0
 	err = s.transact(func(tx *bolt.Tx) error {
-		for left := sweepBlocks; left > 0 && gone < len(s.trash.purged); {
-			id := s.trash.purged[gone].id
+		for left := sweepBlocks; left > 0 && gone < len(s.retention.trash.purged); {
+			id := s.retention.trash.purged[gone].id
 			n, done, err := purgeRoom(tx, id, left)
 			if errors.Is(err, errRecord) {
 				s.skipped(bucketRooms, u64(id))
@@ -148,9 +148,9 @@ func (s *Store) purgeStep() (more bool, err error) {
 		return nil
 	})
 	if err == nil {
-		s.trash.purged = s.trash.purged[gone:]
+		s.retention.trash.purged = s.retention.trash.purged[gone:]
 	}
-	return s.trash.purging(), err
+	return s.retention.trash.purging(), err
 }
 
 // purgeRoom removes a deleted room with its lines, at most so many blocks of them.

@@ -24,7 +24,7 @@ func network(line string) Audit {
 func (tp *tap) keys() map[string]int {
 	tp.t.Helper()
 	n := make(map[string]int)
-	if err := tp.view(func(tx *bolt.Tx) error {
+	if err := tp.file.view(func(tx *bolt.Tx) error {
 		for _, b := range [][]byte{bucketRooms, bucketHeads, bucketNames} {
 			n[string(b)] = tx.Bucket(b).Stats().KeyN
 		}
@@ -100,7 +100,7 @@ func TestEmptyRoomsLeaveNothing(t *testing.T) {
 	s.fill(trimmed, 10*sweepBlocks)
 	s.foldNow()
 	if err := s.update(func(*bolt.Tx) error { return nil }, func() {
-		s.addChore(chore{room: trimmed, kind: choreAge, before: time.Now().Add(time.Hour).UnixMicro()})
+		s.retention.addChore(chore{room: trimmed, kind: choreAge, before: time.Now().Add(time.Hour).UnixMicro()})
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestTrashBounds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			early := 0
-			try.opts.Evicted = func(rooms int) { early += rooms }
+			try.opts.Events.Evicted = func(rooms int) { early += rooms }
 			s := open(t, dbPath(t), try.opts)
 			for i := range 8 {
 				room := s.room(fmt.Sprint("r", i), 9000+i)
@@ -292,12 +292,12 @@ func TestHousekeepingInSteps(t *testing.T) {
 	const rooms, most = 41_282, 40_000
 	few, s := rest(t, bin(t, 10), Options{Trash: 24 * time.Hour}), rest(t, bin(t, rooms), Options{Trash: 24 * time.Hour, TrashRooms: rooms})
 	now := time.Now()
-	look := func(s *tap) float64 { return testing.AllocsPerRun(5, func() { s.planTidy(now) }) }
+	look := func(s *tap) float64 { return testing.AllocsPerRun(5, func() { s.retention.plan(now, s.heads) }) }
 	if few, many := look(few), look(s); many > 2*few+100 {
 		t.Errorf("a look at a trash of %d rooms makes %v allocations, at one of 10 rooms %v", rooms, many, few)
 	}
 	s.Store.opts.TrashRooms = most
-	s.planTidy(now)
+	s.retention.plan(now, s.heads)
 	s.inSteps(s.chore)
 	if left := s.keys(); left["rooms"] != most || left["heads"] != most || left["lines"] != most {
 		t.Errorf("left are %v, want %d", left, most)
@@ -324,7 +324,7 @@ func (tp *tap) dies() {
 	if tp.Store == nil {
 		return
 	}
-	if err := errors.Join(tp.view(checkTx), tp.Close()); err != nil {
+	if err := errors.Join(tp.file.view(checkTx), tp.Close()); err != nil {
 		tp.t.Error(err)
 	}
 	tp.Store = nil
@@ -365,7 +365,7 @@ func TestRoomsGoInSteps(t *testing.T) {
 	full := s.keys()["blocks"]
 	for _, room := range rooms[:3] { // all lines are hidden
 		for more := true; more; {
-			more, _, _ = s.trim(chore{room: room, kind: choreAge, before: time.Now().Add(time.Hour).UnixMicro()}, s.view)
+			more, _, _ = s.trim(chore{room: room, kind: choreAge, before: time.Now().Add(time.Hour).UnixMicro()}, s.file.view)
 		}
 	}
 	s.inSteps(func() bool {
@@ -378,7 +378,7 @@ func TestRoomsGoInSteps(t *testing.T) {
 	if half := s.keys()["blocks"]; half < full/2 || half > full/2+3 { // rooms may differ by a block
 		t.Errorf("%d of %d blocks are left", half, full)
 	}
-	s.planTidy(time.Now().Add(2 * time.Hour))
+	s.retention.plan(time.Now().Add(2*time.Hour), s.heads)
 	s.inSteps(s.chore)
 	if now := s.keys(); now["blocks"] != 0 || now["rooms"] != 3 {
 		t.Errorf("%v", now)
@@ -396,7 +396,7 @@ func TestPurgeGoesOn(t *testing.T) {
 	}
 	made.stop()
 	half := rest(t, made.path, Options{Trash: time.Hour, TrashBytes: 1})
-	half.planPurge()
+	half.retention.planPurge()
 	if !half.chore() {
 		t.Fatal("it is gone in one step")
 	}
@@ -431,13 +431,13 @@ func TestRoundInSteps(t *testing.T) {
 	}
 	made.stop()
 	s := rest(t, made.path, Options{Age: time.Minute})
-	s.planTidy(time.Now().Add(time.Hour))
-	for left, more := len(s.round), true; more; {
+	s.retention.plan(time.Now().Add(time.Hour), s.heads)
+	for left, more := len(s.retention.round), true; more; {
 		more = s.chore()
-		if looked := left - len(s.round); looked > sweepBlocks {
+		if looked := left - len(s.retention.round); looked > sweepBlocks {
 			t.Fatalf("a step looks at %d rooms", looked)
 		}
-		left = len(s.round)
+		left = len(s.retention.round)
 	}
 	for _, r := range all {
 		if st, err := s.Stat(r.ID); err != nil || st.Lines != 0 {

@@ -79,13 +79,13 @@ func (s *Store) Rooms() ([]Room, error) {
 // roomsWhere leaves out what is damaged.
 func (s *Store) roomsWhere(want func(Room) bool) ([]Room, error) {
 	var rooms []Room
-	err := s.view(func(tx *bolt.Tx) error {
+	err := s.file.view(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
 			r, err := decodeRoom(k, v)
 			switch {
 			case err != nil:
 				s.skipped(bucketRooms, k)
-			case !s.spoilt.Load().has(bucketRooms, k) && want(r):
+			case !s.damage.known.Load().has(bucketRooms, k) && want(r):
 				rooms = append(rooms, r)
 			}
 			return nil
@@ -97,7 +97,7 @@ func (s *Store) roomsWhere(want func(Room) bool) ([]Room, error) {
 // Virgin reports whether no room was ever created here.
 func (s *Store) Virgin() (bool, error) {
 	virgin := false
-	err := s.view(func(tx *bolt.Tx) error {
+	err := s.file.view(func(tx *bolt.Tx) error {
 		virgin = tx.Bucket(bucketRooms).Sequence() == 0
 		return nil
 	})
@@ -202,22 +202,12 @@ func (s *Store) Delete(room uint64, audit ...Audit) error {
 		switch {
 		case none:
 		case gone.purged:
-			s.trash.purge(gone)
-			s.planPurge()
+			s.retention.trash.purge(gone)
+			s.retention.planPurge()
 		default:
-			s.trash.draining[room] = gone
+			s.retention.trash.draining[room] = gone
 		}
 	})
-}
-
-func (s *Store) setHead(room uint64, h *head) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if h == nil {
-		delete(s.heads, room)
-		return
-	}
-	s.heads[room] = h
 }
 
 // ReleasedPorts returns the ports that rooms have given up, the one that has
@@ -228,7 +218,7 @@ func (s *Store) ReleasedPorts() ([]int, error) {
 		order uint64
 	}
 	var resting []rest
-	err := s.view(func(tx *bolt.Tx) error {
+	err := s.file.view(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketPorts).ForEach(func(k, v []byte) error {
 			if use, ok := decodePort(v); ok && use.room == 0 && len(k) == 2 {
 				resting = append(resting, rest{int(binary.BigEndian.Uint16(k)), use.released})

@@ -144,8 +144,8 @@ func TestDamagedRecords(t *testing.T) {
 
 	// It heals, as nothing is damaged that was not.
 	ill := func() {
-		done := &change{done: make(chan struct{}), then: func() { c.latch(errors.New("as if the disk was ill")) }}
-		if err := c.enqueue(item{change: done}); err != nil {
+		done := &task{done: make(chan struct{}), then: func() { c.health.latch(errors.New("as if the disk was ill")) }}
+		if err := c.queue.put(item{task: done}); err != nil {
 			t.Fatal(err)
 		}
 		<-done.done

@@ -12,7 +12,7 @@ const stallAfter = time.Second
 // stall knows how long the disk takes for what it is being asked. While it is
 // asked nothing, or answers in time, there is no goroutine, and no timer runs.
 type stall struct {
-	tell  func(took time.Duration, over bool) // Options.Stalled
+	tell  func(took time.Duration, over bool) // Events.Stalled
 	alarm *time.Timer                         // the committer's
 
 	mu    sync.Mutex
@@ -20,8 +20,8 @@ type stall struct {
 	over  chan time.Duration // not nil: it has been told; gets how long it took
 }
 
-// ask runs fn, which waits for the disk. Only the committer calls it, or whom it
-// waits for before it asks again.
+// ask runs fn, which waits for the disk. Only the committer calls it, or a goroutine
+// that it waits for before it asks again.
 func (w *stall) ask(fn func() error) error {
 	w.mu.Lock()
 	w.since = time.Now()
@@ -54,9 +54,6 @@ func (w *stall) ring() {
 	over := make(chan time.Duration, 1)
 	w.over = over
 	w.mu.Unlock()
-	if w.tell == nil {
-		return
-	}
 	w.tell(took, false)
 	w.tell(<-over, true)
 }
@@ -64,7 +61,7 @@ func (w *stall) ring() {
 // Stalled is how long the disk has not answered, if that is too long for a
 // healthy one; else 0. Lines and changes wait meanwhile, readers do not.
 func (s *Store) Stalled() time.Duration {
-	w := &s.stall
+	w := &s.health.stall
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if took := time.Since(w.since); !w.since.IsZero() && took >= stallAfter {

@@ -2,25 +2,14 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
-	"golang.org/x/sync/semaphore"
-
-	"roomd/store/block"
-	"roomd/store/wal"
 )
-
-// Schema is the version of the file's layout that this package writes.
-const Schema = 2
 
 var (
 	// ErrClosed is returned for changes after Close.
@@ -38,212 +27,38 @@ var (
 	ErrFull = errors.New("the disk is full")
 )
 
-var (
-	bucketMeta  = []byte("meta")
-	bucketRooms = []byte("rooms")
-	bucketHeads = []byte("heads")
-	bucketNames = []byte("names")
-	bucketPorts = []byte("ports")
-	bucketLines = []byte("lines")
-	bucketBans  = []byte("bans")
-	bucketAudit = []byte("audit")
-
-	buckets = [][]byte{bucketMeta, bucketRooms, bucketHeads, bucketNames, bucketPorts, bucketLines, bucketBans, bucketAudit}
-
-	keySchema  = []byte("schema")
-	keyRelaxed = []byte("relaxed") // there while a relaxed server runs
-	keyJournal = []byte("journal") // identity and next number of the journal in use
-	// See Identity.
-	keyIdentity = []byte("identity")
-	keyEpoch    = []byte("epoch")
-)
-
-// Durability says when a line is shown, relative to when it is on disk.
-type Durability int
-
-const (
-	Commit  Durability = iota // synced, then shown
-	Relaxed                   // shown, then written within the flush interval
-)
-
-// Progress is told very often how many bytes of how many, about, are done. It must
-// not block.
-type Progress func(done, total int64)
-
-// Options are read once, by Open. The zero value is usable.
-type Options struct {
-	// Durability of lines. Everything else is always committed first.
-	Durability Durability
-	// FlushInterval bounds how long a relaxed line is not on disk. Default 50ms.
-	FlushInterval time.Duration
-	// Lines kept per room; older ones are trimmed. 0: no limit. A room may
-	// have about 2 % more for a while, as trimming is done in strides.
-	Lines uint64
-	// Bytes kept per room, as Stat counts them; the oldest lines go first. 0: no
-	// limit. It has a margin of 2 %, too.
-	Bytes uint64
-	// Age of the oldest line kept, looked at once a minute. 0: no limit. It goes
-	// by the clock, but see Jumped.
-	Age time.Duration
-	// Trash is how long a deleted room can be restored. 0: not at all.
-	Trash time.Duration
-	// TrashBytes is how much the rooms in the trash have together: of each the
-	// bytes of its lines, and 1 KiB. Beyond it the one that was deleted first is
-	// purged. 0: no limit.
-	TrashBytes uint64
-	// TrashRooms is how many rooms are in the trash at most. Default 10,000.
-	TrashRooms int
-	// LockTimeout is how long Open waits for another process to let go of
-	// the file. Default 1s.
-	LockTimeout time.Duration
-	// PendingBytes bounds the memory of lines submitted but not yet committed;
-	// at the bound Submit waits. Default 16 MiB.
-	PendingBytes int64
-	// CompactAbove, in bytes, lets Open compact a file that is longer and more
-	// than half free. 0: never.
-	CompactAbove int64
-	// Progress, if not nil, is called while Open writes an older file, or one that
-	// is mostly free, anew, and by Compact.
-	Progress Progress
-	// Context, if not nil, ends what Open or Compact rewrites when it is done:
-	// they fail with its cause, and what was there stays.
-	Context context.Context
-	// Latched, if not nil, is called on the committer's goroutine when the store
-	// becomes read-only, with the reason, and with nil when it has healed. It
-	// must not block, nor call the store.
-	Latched func(why error)
-	// Filled, if not nil, is called on the committer's goroutine when something is
-	// refused because the disk is full, and when the next change is kept. It must
-	// not block, nor call the store.
-	Filled func(full bool)
-	// Evicted, if not nil, is called on the committer's goroutine when rooms have to
-	// leave the trash before their time, as it is full, with how many. It must not
-	// block, nor call the store.
-	Evicted func(rooms int)
-	// Jumped, if not nil, is called on the committer's goroutine when the wall
-	// clock has jumped ahead while there is something that can get too old: for
-	// an hour the jump does not count. It must not block, nor call the store.
-	Jumped func(by time.Duration)
-	// Stalled, if not nil, is called when the disk has not answered for a second,
-	// and once more, with over, when it has; on a goroutine of its own.
-	Stalled func(took time.Duration, over bool)
-	// Observe, if not nil, is called on the committer's goroutine after each
-	// commit: how long it took, and how many lines it kept. It must not block.
-	Observe func(took time.Duration, lines int)
-}
-
-func (o *Options) setDefaults() {
-	if o.FlushInterval <= 0 {
-		o.FlushInterval = 50 * time.Millisecond
-	}
-	if o.LockTimeout <= 0 {
-		o.LockTimeout = time.Second
-	}
-	if o.Context == nil {
-		o.Context = context.Background()
-	}
-	if o.TrashRooms <= 0 {
-		o.TrashRooms = 10_000
-	}
-	if o.PendingBytes <= 0 {
-		o.PendingBytes = 16 << 20
-	}
-}
-
 // Store is an open database. Its methods may be called from any goroutine.
 type Store struct {
 	// Set by Open, then read-only.
-	path     string
-	real     string // path, absolute and without links
-	opts     Options
-	opened   time.Time
-	pending  *semaphore.Weighted // bytes submitted and not yet committed
-	warnings []string
+	path string
+	real string // path, absolute and without links
+	opts Options
 
-	retention atomic.Pointer[Retention] // replaced as a whole
-	replan    atomic.Bool               // it has been
+	warnings []string      // written by Open and Resume
+	deliver  func([]*Post) // set by Start, then read-only
 
-	// Held by readers while they read, and by the committer while the store is
-	// suspended. It comes before mu.
-	files sync.RWMutex
-	db    *bolt.DB    // replaced by Resume
-	file  fs.FileInfo // of db
-
-	// Set by Start, then read-only.
-	deliver func([]*Post)
-
-	damaged atomic.Uint64          // blocks and records that could not be read
-	rotten  sync.Map               // rooms with such blocks
-	spoilt  atomic.Pointer[spoilt] // replaced as a whole, by load
-	stall   stall
-	full    atomic.Bool // the last change was refused for want of space
-
-	closeOnce sync.Once
-	closeErr  error
-
-	done chan struct{} // closed when the committer has ended
-	wake chan struct{} // capacity 1: the queue has something, or closing
-
-	in      sync.Mutex // guards the queue
-	queue   []item
-	started bool
-	closing bool
+	queue  queue    // what the committer is to do
+	file   database // what readers read
+	health health   // how the disk does
+	damage damage   // what cannot be read
 
 	mu        sync.Mutex
 	identity  string
 	epoch     string
 	heads     map[uint64]*head // rooms that are not deleted; written by the committer only
-	broken    error            // why the store is read-only
 	suspended *suspension      // the file is somebody else's
 
-	// Owned by the committer.
-	journal   *wal.File
-	record    []byte // of the journal, under way
-	unwritten int    // lines in it; with Relaxed they are delivered already
-	spare     []byte // the record that is being written behind the committer
-	behind    int    // lines in it; 0: nobody else has the journal
-	since     time.Time
-	written   chan error // capacity 1: what became of it
-	doubtful  int        // the transaction that could not be taken back; 0: none
-	backups   []backup
-	stuck     error   // why it could not be written; nil: not tried yet
-	batches   uint64  // so many times lines were numbered
-	touched   []*head // rooms with lines that are numbered and not yet published
-	dirty     []*head // rooms that differ from the database
-	tails     int     // bytes of lines in memory that are only in the journal
-	logged    int     // bytes written to the journal since it began anew
-	folding   []foldedRoom
-	sweeps    int // blocks that the transaction may yet take out
-	chores    []chore
-	waiting   map[chore]bool // which chores there are
-	trash     trash
-	round     []uint64     // rooms that planTidy has not looked at yet
-	aging     bool         // there may be something that gets too old
-	clock     clock        // says what does
-	posts     []*Post      // space for a batch
-	away      bool         // the file is closed, as the store is suspended
-	late      func() error // what Open had no space for; lines wait for it
-}
-
-// head is what is known of a room without reading the file. Its counts are
-// written by the committer only, under Store.mu.
-type head struct {
-	Last    uint64 // the newest sequence number that is delivered
-	Lines   uint64
-	Bytes   uint64 // the lines' weights
-	Trimmed uint64 // the newest sequence number that retention has removed
-
-	own   Settings      // of the room; for what is kept
-	tail  []block.Block // the newest lines: in the journal, not in the database
-	topic *string       // the newest topic in tail; nil: what the database says
+	closeOnce sync.Once
+	closeErr  error
+	done      chan struct{} // closed when the committer has ended
 
 	// Owned by the committer.
-	id      uint64
-	next    uint64 // the newest sequence number given in the batch
-	batch   uint64 // the newest batch that the room was in
-	dirty   bool   // the database differs
-	listed  bool   // it is in Store.dirty
-	unswept bool   // lines up to Trimmed may be in the database
+	batch      batch
+	writer     writer
+	checkpoint checkpoint
+	retention  retention // but for what its fields say
+	recovery   recovery
+	backups    []backup
 }
 
 // Open opens the database at path, making it if it is not there. A file made
@@ -272,26 +87,20 @@ func Open(path string, opts Options) (*Store, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	s := &Store{
-		path:    path,
-		real:    real,
-		db:      db,
-		file:    file,
-		opts:    opts,
-		opened:  time.Now(),
-		clock:   clock{wall: used},
-		journal: wal.New(path),
-		pending: semaphore.NewWeighted(opts.PendingBytes),
-		done:    make(chan struct{}),
-		wake:    make(chan struct{}, 1),
-		written: make(chan error, 1),
-		waiting: make(map[chore]bool),
-		trash:   trash{draining: make(map[uint64]trashed)},
+		path:   path,
+		real:   real,
+		opts:   opts,
+		done:   make(chan struct{}),
+		writer: newWriter(path),
 	}
 	s.warnings = removeLeftBehind(path)
-	s.stall.tell = opts.Stalled
+	s.queue.init(opts.PendingBytes)
+	s.file.db, s.file.info = db, file
+	s.health.events, s.health.stall.tell = &s.opts.Events, opts.Events.Stalled
+	s.retention.init(&s.opts, used)
 	s.SetRetention(Retention{Lines: opts.Lines, Bytes: opts.Bytes, Age: opts.Age, Trash: opts.Trash, TrashBytes: opts.TrashBytes})
 	if err := s.load(); err != nil {
-		return nil, fmt.Errorf("read the database %s: %w", path, errors.Join(err, s.journal.Close(), db.Close()))
+		return nil, fmt.Errorf("read the database %s: %w", path, errors.Join(err, s.writer.wal.Close(), db.Close()))
 	}
 	size, free, err := s.Size()
 	if err != nil || opts.CompactAbove == 0 || size <= opts.CompactAbove || free <= size/2 {
@@ -306,7 +115,7 @@ func Open(path string, opts Options) (*Store, error) {
 	if s, err = Open(path, opts); err != nil {
 		return nil, err
 	}
-	s.opened, s.clock = first.opened, first.clock // the file is new, and says nothing
+	s.retention.clock = first.retention.clock // the file is new, and says nothing
 	// The journal is read, and what was wrong with it not found again.
 	s.warnings = append(slices.DeleteFunc(first.warnings, func(w string) bool { return slices.Contains(s.warnings, w) }), s.warnings...)
 	if failed != nil {
@@ -328,9 +137,7 @@ func (s *Store) Warnings() []string { return s.warnings }
 // on no change needs a descriptor that the store does not have.
 func (s *Store) Start(deliver func([]*Post)) {
 	s.openJournal()
-	s.in.Lock()
-	s.started = true
-	s.in.Unlock()
+	s.queue.begin()
 	s.deliver = deliver
 	go s.commit()
 }
@@ -343,38 +150,26 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) close() error {
-	s.in.Lock()
-	started := s.started
-	s.closing = true
-	s.in.Unlock()
-	if !started {
-		return errors.Join(s.unmark(), s.journal.Close(), s.db.Close())
+	if !s.queue.end() {
+		return errors.Join(s.unmark(), s.writer.wal.Close(), s.file.db.Close())
 	}
 	s.mu.Lock()
 	if s.suspended != nil {
 		close(s.suspended.end)
 	}
 	s.mu.Unlock()
-	s.nudge()
+	s.queue.nudge()
 	<-s.done
-	if s.away { // the file is left to who has it
+	if s.file.away { // the file is left to who has it
 		return nil
 	}
 	s.endBackups()
-	return errors.Join(s.finish(), s.journal.Close(), s.closeFile())
-}
-
-// closeFile closes the database, if a failed healing has left it open.
-func (s *Store) closeFile() error {
-	if s.db == nil {
-		return nil
-	}
-	return s.db.Close()
+	return errors.Join(s.finish(), s.writer.wal.Close(), s.file.close())
 }
 
 // unmark takes back what begin has put down.
 func (s *Store) unmark() error {
-	if s.opts.Durability != Relaxed || s.late != nil {
+	if s.opts.Durability != Relaxed || s.recovery.late != nil {
 		return nil
 	}
 	return s.transact(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyRelaxed) })
@@ -385,14 +180,14 @@ func (s *Store) unmark() error {
 func (s *Store) finish() error {
 	if err := s.flush(); err != nil {
 		if s.opts.Durability == Relaxed {
-			return fmt.Errorf("lines that were delivered and are lost: %d: %w", s.unwritten, err)
+			return fmt.Errorf("lines that were delivered and are lost: %d: %w", s.writer.unwritten, err)
 		}
 		return err
 	}
-	if s.Broken() != nil || s.late != nil || !s.journal.Exists() && len(s.dirty) == 0 && s.opts.Durability != Relaxed {
+	if s.Broken() != nil || s.recovery.late != nil || !s.writer.wal.Exists() && len(s.checkpoint.dirty) == 0 && s.opts.Durability != Relaxed {
 		return nil
 	}
-	s.beginFold()
+	s.checkpoint.begin()
 	err := s.transact(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		return errors.Join(s.foldAll(tx), meta.Delete(keyJournal), meta.Delete(keyRelaxed))
@@ -402,7 +197,7 @@ func (s *Store) finish() error {
 	}
 	if err == nil {
 		s.foldedAll()
-		err = s.journal.Remove()
+		err = s.writer.wal.Remove()
 	}
 	return err
 }
@@ -410,33 +205,13 @@ func (s *Store) finish() error {
 // Size is what the file takes, in bytes, and how much of that is free for what
 // comes.
 func (s *Store) Size() (file, free int64, err error) {
-	s.files.RLock()
-	defer s.files.RUnlock()
-	if err = viewDB(s.db, func(tx *bolt.Tx) error { file = tx.Size(); return nil }); err != nil {
+	s.file.mu.RLock()
+	defer s.file.mu.RUnlock()
+	if err = viewDB(s.file.db, func(tx *bolt.Tx) error { file = tx.Size(); return nil }); err != nil {
 		return 0, 0, err // there is no file at the moment
 	}
-	st := s.db.Stats()
-	return file, int64(st.FreePageN+st.PendingPageN) * int64(s.db.Info().PageSize), err
-}
-
-// Full reports whether the last change was refused because the disk is full.
-func (s *Store) Full() bool { return s.full.Load() }
-
-// filled notes whether there was space for a change.
-func (s *Store) filled(full bool) {
-	if s.full.Load() != full {
-		s.full.Store(full)
-		if s.opts.Filled != nil {
-			s.opts.Filled(full)
-		}
-	}
-}
-
-// Broken says why the store is read-only, or nil.
-func (s *Store) Broken() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.broken
+	st := s.file.db.Stats()
+	return file, int64(st.FreePageN+st.PendingPageN) * int64(s.file.db.Info().PageSize), err
 }
 
 // Check reads the whole file and compares what it finds: bbolt's structure,
@@ -453,7 +228,7 @@ func (s *Store) CheckContext(ctx context.Context) error {
 	check := func(tx *bolt.Tx) error { found = checkBut(ctx, tx, nil); return errNothing }
 	var err error
 	if s.Broken() != nil {
-		err = s.view(check) // nothing writes any more
+		err = s.file.view(check) // nothing writes any more
 	} else {
 		// bbolt's check reads the free list, which every writer changes: it runs
 		// where they run. Nothing is committed.
@@ -464,5 +239,3 @@ func (s *Store) CheckContext(ctx context.Context) error {
 	}
 	return errors.Join(err, found)
 }
-
-func u64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

@@ -28,7 +28,7 @@ func (s *Store) Suspend() error {
 	}
 	s.suspended = p
 	s.mu.Unlock()
-	err := s.enqueue(item{pause: p})
+	err := s.queue.put(item{pause: p})
 	if err == nil {
 		err = <-p.began
 	}
@@ -57,7 +57,7 @@ func (s *Store) Resume() error {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	s.db, s.file = db, file // the committer holds files, and waits for end
+	s.file.db, s.file.info = db, file // the committer holds files, and waits for end
 	if err := s.load(); err != nil {
 		return errors.Join(fmt.Errorf("read the database %s: %w", s.path, err), db.Close())
 	}
@@ -92,28 +92,28 @@ func (s *Store) pause(p *suspension, items []item) []item {
 		return items
 	}
 	s.endBackups()
-	s.files.Lock()
-	defer s.files.Unlock()
-	p.began <- errors.Join(s.journal.Close(), s.db.Close())
-	s.away = true
+	s.file.mu.Lock()
+	defer s.file.mu.Unlock()
+	p.began <- errors.Join(s.writer.wal.Close(), s.file.db.Close())
+	s.file.away = true
 	<-p.end
 	s.mu.Lock()
 	resumed := s.suspended == nil
 	s.mu.Unlock()
 	if resumed {
-		s.away = false
+		s.file.away = false
 		return items
 	}
-	s.in.Lock()
-	defer s.in.Unlock()
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
 	// Closed meanwhile. Nobody is told of lines: whoever has the file now has
 	// the connections too.
-	for _, it := range append(items, s.queue...) {
-		if it.change != nil {
-			it.change.err = ErrClosed
-			close(it.change.done)
+	for _, it := range append(items, s.queue.items...) {
+		if it.task != nil {
+			it.task.err = ErrClosed
+			close(it.task.done)
 		}
 	}
-	s.queue = nil
+	s.queue.items = nil
 	return nil
 }

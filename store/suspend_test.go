@@ -96,9 +96,9 @@ func TestCloseSuspended(t *testing.T) {
 	flushed := make(chan error, 1)
 	go func() { flushed <- s.Flush() }()
 	for queued := 0; queued < 2; {
-		s.in.Lock()
-		queued = len(s.queue)
-		s.in.Unlock()
+		s.queue.mu.Lock()
+		queued = len(s.queue.items)
+		s.queue.mu.Unlock()
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
@@ -114,15 +114,11 @@ func TestCloseSuspended(t *testing.T) {
 // A read-only store is not handed to anybody: the new process would not know.
 func TestSuspendBroken(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "db"), Options{})
-	s.Store.mu.Lock()
-	s.broken = ErrReadOnly
-	s.Store.mu.Unlock()
+	s.health.set(ErrReadOnly)
 	if err := s.Suspend(); !errors.Is(err, ErrReadOnly) {
 		t.Error(err)
 	}
-	s.Store.mu.Lock()
-	s.broken = nil
-	s.Store.mu.Unlock()
+	s.health.set(nil)
 }
 
 // Retention changes while the store is open: what is too much then goes.
@@ -233,9 +229,9 @@ func TestCallsOnTheSuspended(t *testing.T) {
 			t.Errorf("%s succeeds after the end", name)
 		}
 	}
-	s.files.Lock()
-	s.db = nil // as after a failed write, when the file could not be opened again
-	s.files.Unlock()
+	s.file.mu.Lock()
+	s.file.db = nil // as after a failed write, when the file could not be opened again
+	s.file.mu.Unlock()
 	if calls["Size"]() == nil {
 		t.Error("a database that is not open has a size")
 	}

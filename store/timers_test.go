@@ -59,11 +59,11 @@ func TestNoTimerWhileIdle(t *testing.T) {
 		}
 		<-time.After(time.Hour)
 		synctest.Wait()
-		before := s.db.Stats()
+		before := s.file.db.Stats()
 		<-time.After(100 * time.Hour)
 		synctest.Wait()
-		after := s.db.Stats()
-		if s.aging || before.TxN != after.TxN || before.TxStats.GetWrite() != after.TxStats.GetWrite() {
+		after := s.file.db.Stats()
+		if s.retention.aging || before.TxN != after.TxN || before.TxStats.GetWrite() != after.TxStats.GetWrite() {
 			t.Error("something happened while nothing did")
 		}
 	})

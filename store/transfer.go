@@ -198,7 +198,7 @@ func (r *record) line() (l Line, err error) {
 // are not newer than what it has. After the last of them its next number is above
 // last.
 func (s *Store) put(room uint64, lines []Line, last uint64) (added uint64, err error) {
-	c := &change{fold: true, done: make(chan struct{}), then: func() {
+	c := &task{fold: true, then: func() {
 		var newest uint64
 		if newest, err = s.newestKept(room); err != nil {
 			return
@@ -208,7 +208,7 @@ func (s *Store) put(room uint64, lines []Line, last uint64) (added uint64, err e
 		s.mu.Lock()
 		for i := range lines {
 			if l := &lines[i]; l.Seq > newest {
-				s.tails += h.add(room, l)
+				s.checkpoint.tails += h.add(room, l)
 				newest = l.Seq
 				added++
 			}
@@ -217,26 +217,20 @@ func (s *Store) put(room uint64, lines []Line, last uint64) (added uint64, err e
 			h.Last = max(h.Last, last)
 		}
 		s.mu.Unlock()
-		s.soil(h)
+		s.checkpoint.soil(h)
 		if err = s.fold(); err != nil {
 			added = 0 // they are not on disk, nor will they be
 		}
 	}}
-	if err := s.enqueue(item{change: c}); err != nil {
-		return 0, err
-	}
-	<-c.done
-	return added, errors.Join(c.err, err)
+	failed := s.do(c)
+	return added, errors.Join(failed, err)
 }
 
 // askNewest is the number of the newest line that a room has.
 func (s *Store) askNewest(room uint64) (newest uint64, err error) {
-	c := &change{fold: true, done: make(chan struct{}), then: func() { newest, err = s.newestKept(room) }}
-	if err := s.enqueue(item{change: c}); err != nil {
-		return 0, err
-	}
-	<-c.done
-	return newest, errors.Join(c.err, err)
+	c := &task{fold: true, then: func() { newest, err = s.newestKept(room) }}
+	failed := s.do(c)
+	return newest, errors.Join(failed, err)
 }
 
 // newestKept is askNewest for the committer, when all is folded. It is not Last: what

@@ -18,13 +18,13 @@ func (s *Store) Trash() ([]Room, error) {
 }
 
 func (s *Store) restorable(r Room, now time.Time) bool {
-	return !r.Deleted.IsZero() && !r.Purged && now.Before(r.Deleted.Add(s.keep().Trash))
+	return !r.Deleted.IsZero() && !r.Purged && now.Before(r.Deleted.Add(s.retention.keep().Trash))
 }
 
 // TrashStat counts the history of a deleted room. ErrNoRoom if there is none
 // with that ID.
 func (s *Store) TrashStat(id uint64) (st Stat, err error) {
-	err = s.view(func(tx *bolt.Tx) error {
+	err = s.file.view(func(tx *bolt.Tx) error {
 		if _, err := deletedRoom(tx, id); err != nil {
 			return err
 		}
@@ -73,9 +73,9 @@ func (s *Store) Restore(id uint64, port int) (r Room, err error) {
 		return putRoom(tx, r)
 	}, func() {
 		s.setHead(id, h)
-		s.trash.remove(id)
+		s.retention.trash.remove(id)
 		if h.unswept {
-			s.addChore(chore{room: id, kind: choreSweep})
+			s.retention.addChore(chore{room: id, kind: choreSweep})
 		}
 	})
 	return r, err
@@ -113,9 +113,9 @@ func (s *Store) Purge(id uint64) error {
 		gone = trashOf(r, h)
 		return putRoom(tx, r)
 	}, func() {
-		s.trash.remove(id)
-		s.trash.purge(gone)
-		s.planPurge()
+		s.retention.trash.remove(id)
+		s.retention.trash.purge(gone)
+		s.retention.planPurge()
 	})
 }
 

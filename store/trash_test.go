@@ -213,7 +213,7 @@ func TestAuditBytes(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.view(func(tx *bolt.Tx) error {
+	if err := s.file.view(func(tx *bolt.Tx) error {
 		if _, v := tx.Bucket(bucketAudit).Cursor().Last(); len(v) > 400 {
 			t.Errorf("it takes %d bytes: %s", len(v), v)
 		}

@@ -102,7 +102,7 @@ func compareTold(t *testing.T, path, said, how string) (refused map[string]int) 
 			t.Errorf("%s: %s was refused or deleted and is there:\n%s", how, name, said)
 		}
 	}
-	if err := s.view(checkTx); err != nil {
+	if err := s.file.view(checkTx); err != nil {
 		t.Errorf("%s: %v", how, err)
 	}
 	return refused

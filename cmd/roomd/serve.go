@@ -208,10 +208,10 @@ func (s *server) open() (err error) {
 		s.log.Warn(w)
 	}
 	options := s.cfg.storeOptions()
-	options.Observe = s.meter.Observe
+	options.Events.Observe = s.meter.Observe
 	options.CompactAbove = compactAbove
 	options.Context = s.stopping
-	options.Latched = func(why error) {
+	options.Events.Latched = func(why error) {
 		if why == nil {
 			s.log.Info("the database is checked and takes lines again")
 			return
@@ -219,7 +219,7 @@ func (s *server) open() (err error) {
 		s.log.Error("no line and no change is kept until the database has been opened again, which is tried from now on", "error", why)
 	}
 	var full time.Time // when that was said; it may come and go with each line
-	options.Filled = func(is bool) {
+	options.Events.Filled = func(is bool) {
 		if is && time.Since(full) > time.Minute {
 			full = time.Now()
 			s.log.Error("the disk is full: lines and changes are refused until there is space", "database", s.cfg.Server.Data)
@@ -237,16 +237,16 @@ func (s *server) open() (err error) {
 	}
 	var evicted int // rooms, not told of yet
 	var told time.Time
-	options.Evicted = func(rooms int) {
+	options.Events.Evicted = func(rooms int) {
 		if evicted += rooms; time.Since(told) > time.Minute { // who makes and deletes rooms in a loop is not to fill the log
 			s.log.Warn("the trash is full: rooms that were deleted first are removed before rooms.trash is over", "rooms", evicted)
 			evicted, told = 0, time.Now()
 		}
 	}
-	options.Jumped = func(by time.Duration) {
+	options.Events.Jumped = func(by time.Duration) {
 		s.log.Warn("the clock has gone ahead without us (it was set, or the server or the machine was asleep): lines and rooms in the trash age by that in an hour, and not at all if it is set back before", "by", by.Round(time.Second))
 	}
-	options.Stalled = func(took time.Duration, over bool) {
+	options.Events.Stalled = func(took time.Duration, over bool) {
 		if over {
 			s.log.Warn("the disk answers again; what waited goes on", "took", took.Round(time.Millisecond))
 			return

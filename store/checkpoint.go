@@ -1,10 +1,9 @@
 package store
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -12,6 +11,15 @@ import (
 )
 
 const (
+	// foldBytes bounds the lines that are only in the journal, over all rooms:
+	// it is the memory that they take, and what Open reads after a crash.
+	foldBytes = 4 << 20
+	// journalBytes bounds the journal where lines leave the memory before they are
+	// folded, as a room keeps few.
+	journalBytes = 4 * foldBytes
+	// restAfter is how long nobody has said anything when they are folded all
+	// the same.
+	restAfter = 5 * time.Second
 	// fillPercent is for keys that only ever grow: pages are split nearly full.
 	fillPercent = 0.95
 	// sweepBlocks bounds the blocks that one step of housekeeping looks at or
@@ -19,14 +27,24 @@ const (
 	sweepBlocks = 256
 )
 
+// checkpoint is what the database lacks of what is in the journal and in memory.
+//
+// Owned by the committer.
+type checkpoint struct {
+	dirty   []*head // rooms that differ from the database
+	tails   int     // bytes of lines in memory that are only in the journal
+	folding []foldedRoom
+	sweeps  int // blocks that the transaction may yet take out
+}
+
 // foldedRoom is a room that a transaction has folded.
 type foldedRoom struct {
 	head  *head
 	swept bool
 }
 
-// beginFold precedes each transaction that folds.
-func (s *Store) beginFold() { s.folding, s.sweeps = s.folding[:0], sweepBlocks }
+// begin precedes each transaction that folds.
+func (c *checkpoint) begin() { c.folding, c.sweeps = c.folding[:0], sweepBlocks }
 
 // fold brings the lines that are only in the journal into the database, and
 // takes what retention has hidden out of it: as much as is done in one step.
@@ -38,10 +56,10 @@ func (s *Store) fold() error {
 }
 
 func (s *Store) foldDirty() error {
-	if len(s.dirty) == 0 {
+	if len(s.checkpoint.dirty) == 0 {
 		return nil
 	}
-	s.beginFold()
+	s.checkpoint.begin()
 	err := s.transact(func(tx *bolt.Tx) error {
 		if err := s.foldAll(tx); err != nil {
 			return err
@@ -56,7 +74,7 @@ func (s *Store) foldDirty() error {
 }
 
 func (s *Store) foldAll(tx *bolt.Tx) error {
-	for _, h := range s.dirty {
+	for _, h := range s.checkpoint.dirty {
 		if h.dirty && s.heads[h.id] == h { // it is not deleted
 			if err := s.foldRoom(tx, h.id, h); err != nil {
 				return err
@@ -69,30 +87,30 @@ func (s *Store) foldAll(tx *bolt.Tx) error {
 // foldedAll is folded after foldAll: nothing is in the journal alone any more.
 func (s *Store) foldedAll() {
 	s.folded()
-	for _, h := range s.dirty {
+	for _, h := range s.checkpoint.dirty {
 		h.listed = false
 	}
-	clear(s.dirty)
-	s.dirty = s.dirty[:0]
-	s.journal.Reset()
-	s.logged = 0
+	clear(s.checkpoint.dirty)
+	s.checkpoint.dirty = s.checkpoint.dirty[:0]
+	s.writer.wal.Reset()
+	s.writer.logged = 0
 }
 
 // folded notes in memory what the transaction has done in the database.
 func (s *Store) folded() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.folding {
+	for _, f := range s.checkpoint.folding {
 		h := f.head
 		for i := range h.tail {
-			s.tails -= h.tail[i].Len()
+			s.checkpoint.tails -= h.tail[i].Len()
 		}
 		h.tail, h.topic, h.dirty = nil, nil, false
 		if h.unswept = !f.swept; h.unswept {
-			s.addChore(chore{room: h.id, kind: choreSweep})
+			s.retention.addChore(chore{room: h.id, kind: choreSweep})
 		}
 	}
-	clear(s.folding)
+	clear(s.checkpoint.folding)
 }
 
 // foldRoom writes a room's blocks and its head.
@@ -109,11 +127,11 @@ func (s *Store) foldRoom(tx *bolt.Tx, room uint64, h *head) error {
 	}
 	swept := !h.unswept
 	if !swept {
-		n, done, err := sweep(b, room, h.Trimmed, s.sweeps)
+		n, done, err := sweep(b, room, h.Trimmed, s.checkpoint.sweeps)
 		if err != nil {
 			return err
 		}
-		s.sweeps -= n
+		s.checkpoint.sweeps -= n
 		swept = done
 	}
 	stored := *h
@@ -133,7 +151,7 @@ func (s *Store) foldRoom(tx *bolt.Tx, room uint64, h *head) error {
 			return err
 		}
 	}
-	s.folding = append(s.folding, foldedRoom{h, swept})
+	s.checkpoint.folding = append(s.checkpoint.folding, foldedRoom{h, swept})
 	return nil
 }
 
@@ -204,102 +222,11 @@ func sweep(b *bolt.Bucket, room, trimmed uint64, most int) (n int, done bool, er
 	return n, false, nil
 }
 
-// seqOf is the sequence number in a key. A key that is none is 0.
-func seqOf(k []byte) uint64 {
-	if len(k) != 8 {
-		return 0
-	}
-	return binary.BigEndian.Uint64(k)
-}
-
-// trim hides the oldest lines of a room as far as c says: from now on nobody
-// sees them, and with the next fold they go from the database. It looks at no
-// more than sweepBlocks blocks; more is true if that was not enough.
-func (s *Store) trim(c chore, view func(func(*bolt.Tx) error) error) (more bool, blocks int, err error) {
-	h := s.heads[c.room]
-	if h == nil {
-		return false, 0, nil
-	}
-	to, most := *h, s.bounds(h)
-	if c.kind == choreTrim && !most.exceeded(h.Lines, h.Bytes) {
-		return false, 0, nil
-	}
-	stop, damaged := false, false
-	look := func(b *block.Block) {
-		blocks++
-		if c.kind == choreTrim && b.First > to.Trimmed && to.Lines >= uint64(b.Lines) && to.Bytes >= uint64(b.Size) &&
-			most.exceeded(to.Lines-uint64(b.Lines)+1, to.Bytes-uint64(b.Size)+1) {
-			to.Trimmed = b.Last
-			to.Lines -= uint64(b.Lines)
-			to.Bytes -= uint64(b.Size)
-			return
-		}
-		for sc := b.Scan(); sc.Next(); {
-			if sc.Seq <= to.Trimmed {
-				continue
-			}
-			if stop = c.kind == choreTrim && !most.exceeded(to.Lines, to.Bytes) || c.kind == choreAge && sc.Micros >= c.before; stop {
-				return
-			}
-			to.Trimmed = sc.Seq
-			to.Lines--
-			to.Bytes -= sc.Weight()
-		}
-	}
-	err = view(blocksOf(c.room, &recent{}, func(cur *bolt.Cursor) {
-		k, v := seekLast(cur, to.Trimmed+1)
-		if k == nil {
-			k, v = cur.First()
-		}
-		for ; k != nil && !stop && !more; k, v = cur.Next() {
-			if b, err := block.Decode(c.room, k, v); err == nil {
-				look(&b)
-			} else {
-				damaged = true
-			}
-			more = blocks >= sweepBlocks
-		}
-		if damaged {
-			to.recount(c.room, cur)
-		}
-	}))
-	for i := 0; err == nil && i < len(h.tail) && !stop && !more; i++ {
-		look(&h.tail[i])
-	}
-	if err != nil || to.Trimmed == h.Trimmed && !damaged {
-		return false, blocks, err
-	}
-	s.mu.Lock()
-	h.Trimmed, h.Lines, h.Bytes, h.unswept = to.Trimmed, to.Lines, to.Bytes, true
-	gone := 0
-	for ; gone < len(h.tail) && h.tail[gone].Last <= h.Trimmed; gone++ {
-		s.tails -= h.tail[gone].Len()
-	}
-	if gone > 0 { // a copy: readers keep what they have, and we nothing of what is gone
-		h.tail = slices.Clone(h.tail[gone:])
-	}
-	s.mu.Unlock()
-	s.soil(h)
-	return more, blocks, nil
-}
-
-// recount counts the lines that can be read: some cannot.
-func (h *head) recount(room uint64, cur *bolt.Cursor) {
-	h.Lines, h.Bytes = 0, 0
-	count := func(b *block.Block) {
-		for sc := b.Scan(); sc.Next(); {
-			if sc.Seq > h.Trimmed {
-				h.Lines++
-				h.Bytes += sc.Weight()
-			}
-		}
-	}
-	for k, v := cur.First(); k != nil; k, v = cur.Next() {
-		if b, err := block.Decode(room, k, v); err == nil && b.Last > h.Trimmed {
-			count(&b)
-		}
-	}
-	for i := range h.tail {
-		count(&h.tail[i])
+// soil notes that a room's head, or lines, are not in the database yet.
+func (c *checkpoint) soil(h *head) {
+	h.dirty = true
+	if !h.listed {
+		h.listed = true
+		c.dirty = append(c.dirty, h)
 	}
 }

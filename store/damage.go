@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -27,16 +29,23 @@ func (f *spoilt) say(format string, args ...any) {
 	f.sentences = append(f.sentences, fmt.Sprintf(format, args...))
 }
 
+// damage is what cannot be read.
+type damage struct {
+	known atomic.Pointer[spoilt] // found when the file was opened; replaced as a whole
+	count atomic.Uint64          // blocks and records that readers have come across since
+	rooms sync.Map               // those with such blocks
+}
+
 // LeftOut tells how many records of rooms, bans, the audit and the planned stop were damaged when
 // the file was opened, and are left out; and of which, in sentences.
 func (s *Store) LeftOut() (records int, sentences []string) {
-	f := s.spoilt.Load()
+	f := s.damage.known.Load()
 	return len(f.records), f.sentences
 }
 
 // LeftRooms are the rooms that are left out, as sentences call them.
 func (s *Store) LeftRooms() []string {
-	f := s.spoilt.Load()
+	f := s.damage.known.Load()
 	var all []string
 	for _, id := range slices.Sorted(maps.Keys(f.rooms)) {
 		all = append(all, f.rooms[id])
@@ -46,7 +55,7 @@ func (s *Store) LeftRooms() []string {
 
 // HeldPorts returns the ports of rooms that are left out, as they are damaged.
 // No other room gets them.
-func (s *Store) HeldPorts() []int { return s.spoilt.Load().ports }
+func (s *Store) HeldPorts() []int { return s.damage.known.Load().ports }
 
 // leftRoom is a room that is left out, with what other buckets know of it.
 type leftRoom struct {
@@ -181,7 +190,28 @@ func (f *spoilt) others(tx *bolt.Tx) error {
 // skipped counts what is come across of damage that was not there when the file
 // was opened.
 func (s *Store) skipped(bucket, k []byte) {
-	if !s.spoilt.Load().has(bucket, k) {
-		s.damaged.Add(1)
+	if !s.damage.known.Load().has(bucket, k) {
+		s.damage.count.Add(1)
 	}
+}
+
+// Damaged is how many times readers have come across a damaged block since the
+// store was opened, or a record that has become damaged since, and have left it
+// out. Check says where they are.
+func (s *Store) Damaged() uint64 { return s.damage.count.Load() }
+
+// rot counts a damaged block of a room.
+func (s *Store) rot(room uint64) {
+	s.damage.count.Add(1)
+	s.damage.rooms.Store(room, true)
+}
+
+// DamagedRooms are the rooms of which readers have come across damaged blocks.
+func (s *Store) DamagedRooms() (rooms []uint64) {
+	s.damage.rooms.Range(func(room, _ any) bool {
+		rooms = append(rooms, room.(uint64))
+		return true
+	})
+	slices.Sort(rooms)
+	return rooms
 }

@@ -10,6 +10,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"roomd/store/boltcheck"
 	"roomd/store/wal"
 )
 
@@ -20,17 +21,20 @@ const (
 	healMost  = 5 * time.Minute
 )
 
+// recovery is what is to be made good after a write that failed.
+//
+// Owned by the committer.
+type recovery struct {
+	doubtful int          // the transaction that could not be taken back; 0: none
+	late     func() error // what Open had no space for; lines wait for it
+}
+
 // Reopen makes a store that is read-only writable again, if the disk has kept
 // what it was given: the file is closed, opened and checked, and what is only
 // in memory is written anew. The committer tries it by itself as well. On a
 // store that is not read-only it does nothing.
 func (s *Store) Reopen() error {
-	c := &change{heal: true, done: make(chan struct{})}
-	if err := s.enqueue(item{change: c}); err != nil {
-		return err
-	}
-	<-c.done
-	return c.err
+	return s.do(&task{heal: true})
 }
 
 // heal is the committer's part of Reopen. The lines that were acknowledged and
@@ -52,18 +56,15 @@ func (s *Store) heal() error {
 	if err := s.takeBack(); err != nil {
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
-	s.files.Lock()
+	s.file.mu.Lock()
 	err := s.reload()
-	s.files.Unlock()
+	s.file.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
-	s.mu.Lock()
-	was := s.broken
-	s.broken = nil
-	s.mu.Unlock()
+	was := s.health.set(nil)
 	err = s.transact(func(tx *bolt.Tx) error {
-		s.beginFold()
+		s.checkpoint.begin()
 		return errors.Join(s.foldAll(tx), tx.Bucket(bucketMeta).Delete(keyJournal))
 	})
 	if err == nil {
@@ -73,19 +74,15 @@ func (s *Store) heal() error {
 		}
 	}
 	if err != nil { // as it was
-		s.mu.Lock()
-		s.broken = was
-		s.mu.Unlock()
+		s.health.set(was)
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
-	s.record, s.unwritten, s.stuck = s.record[:0], 0, nil
+	s.writer.record, s.writer.unwritten, s.writer.stuck = s.writer.record[:0], 0, nil
 	s.openJournal()
 	if err := s.Broken(); err != nil {
 		return err
 	}
-	if s.opts.Latched != nil {
-		s.opts.Latched(nil)
-	}
+	s.opts.Events.Latched(nil)
 	return nil
 }
 
@@ -102,21 +99,21 @@ func probe(path string) error {
 // reload opens the file anew, checks it, and gives the rooms their lines in
 // memory back.
 func (s *Store) reload() error {
-	err := s.journal.Close()
+	err := s.writer.wal.Close()
 	s.endBackups()
-	if err = errors.Join(err, s.closeFile()); err != nil {
+	if err = errors.Join(err, s.file.close()); err != nil {
 		return err
 	}
 	dropCache(s.path) // else the check would see what the disk has not got
 	db, err := openFile(s.opts.Context, s.path, s.opts.LockTimeout, nil)
 	if err != nil {
 		// Readers have the file as it is, if it can be had at all.
-		s.db, _ = bolt.Open(s.path, 0, &bolt.Options{ReadOnly: true, Timeout: s.opts.LockTimeout})
+		s.file.db, _ = bolt.Open(s.path, 0, &bolt.Options{ReadOnly: true, Timeout: s.opts.LockTimeout})
 		return err
 	}
-	s.db = db
+	s.file.db = db
 	// What was damaged at the start is still, and nobody was served it.
-	if err := viewDB(db, func(tx *bolt.Tx) error { return checkBut(context.Background(), tx, s.spoilt.Load()) }); err != nil {
+	if err := viewDB(db, func(tx *bolt.Tx) error { return checkBut(context.Background(), tx, s.damage.known.Load()) }); err != nil {
 		return err
 	}
 	heads := make(map[uint64]*head)
@@ -133,9 +130,9 @@ func (s *Store) reload() error {
 	old := s.heads
 	s.heads = heads
 	s.mu.Unlock()
-	s.trash.fill(gone)
-	s.journal = wal.New(s.path)
-	s.dirty, s.touched, s.tails = nil, nil, 0
+	s.retention.trash.fill(gone)
+	s.writer.wal = wal.New(s.path)
+	s.checkpoint.dirty, s.batch.touched, s.checkpoint.tails = nil, nil, 0
 	for id, h := range heads {
 		was := old[id]
 		if was == nil {
@@ -145,7 +142,7 @@ func (s *Store) reload() error {
 			sc := was.tail[i].Scan()
 			for lines := sc.Whole(); sc.Next(); {
 				if l := sc.Line(lines); l.Seq > h.Last {
-					s.tails += h.add(id, &l)
+					s.checkpoint.tails += h.add(id, &l)
 				}
 			}
 		}
@@ -153,12 +150,38 @@ func (s *Store) reload() error {
 			return fmt.Errorf("room %d: the lines %d to %d are lost", id, h.Last+1, was.Last)
 		}
 		if len(h.tail) > 0 {
-			s.soil(h)
+			s.checkpoint.soil(h)
 			s.hideAgain(h)
 		}
-		if s.overfull(h) {
-			s.addChore(chore{room: id, kind: choreTrim})
+		if s.retention.overfull(h) {
+			s.retention.addChore(chore{room: id, kind: choreTrim})
 		}
+	}
+	return nil
+}
+
+// What was refused must not turn up later. After a failed write or sync nobody
+// knows what the disk has: so it is told to take back what it may have, at once,
+// and if it refuses that too, before the store heals. In between a crash of the
+// process finds it taken back all the same, in the kernel's memory; only one of
+// the machine may find what was refused, if the disk had kept it after all.
+
+// takeBack does so with what the journal and the database may have of changes
+// that were refused.
+func (s *Store) takeBack() error {
+	var err error
+	if s.writer.wal.Torn() && s.opts.Durability == Commit { // relaxed lines are not refused
+		err = s.writer.wal.Undo()
+	}
+	if s.recovery.doubtful != 0 {
+		e := boltcheck.Revert(s.path, s.file.db.Info().PageSize, s.recovery.doubtful, wal.Datasync)
+		if e == nil {
+			s.recovery.doubtful = 0
+		}
+		err = errors.Join(err, e)
+	}
+	if err != nil {
+		return fmt.Errorf("what was refused could not be taken back: %w", err)
 	}
 	return nil
 }

@@ -1,0 +1,174 @@
+package store
+
+import (
+	"runtime/debug"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+const (
+	// batchLines bounds a transaction, and so how long a change that arrives
+	// meanwhile waits.
+	batchLines = 4096
+	// maxUnwritten bounds the relaxed lines that a crash can lose, over all
+	// rooms and so for each. After a crash each room skips as many numbers.
+	maxUnwritten = 1 << 16
+	// batchBytes bounds a record of the journal, about.
+	batchBytes = 1 << 20
+	// postOverhead is what a waiting line costs beside its text, about.
+	postOverhead = 256
+)
+
+var always = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// commit is the committer's goroutine. None of its timers runs while there is
+// nothing that it is for.
+func (s *Store) commit() {
+	defer close(s.done)
+	// What cannot be read of a mapped file is a fault and not a panic.
+	debug.SetPanicOnFault(true)
+	flush, rest, tidy, heal := newAlarm(s.opts.FlushInterval), newAlarm(restAfter), newAlarm(time.Minute), newAlarm(healFirst)
+	defer heal.stop()
+	defer flush.stop()
+	defer rest.stop()
+	defer tidy.stop()
+	var items []item
+	open, seen, overdue := true, uint64(0), false
+	for {
+		items, open = s.queue.take(items)
+		for left := items; len(left) > 0; {
+			left = s.step(left)
+			if len(left) > 0 {
+				s.chore() // what is removed keeps up with what is written
+			}
+		}
+		if !open {
+			return
+		}
+		if s.retention.replan.Swap(false) {
+			s.retention.plan(s.retention.now(), s.heads)
+		}
+		var more <-chan struct{} // ready at once while housekeeping waits
+		if s.chore() {
+			more = always
+		}
+		well := s.Broken() == nil
+		flush.set(s.writer.unwritten > 0 && well)
+		rest.set(len(s.checkpoint.dirty) > 0 && well)
+		tidy.set(s.retention.aging)
+		if heal.set(!well); well {
+			heal.after = healFirst
+		}
+		select {
+		case <-more:
+		case <-s.queue.wake:
+		case <-flush.C:
+			flush.rang()
+			if overdue = s.writer.behind > 0; !overdue {
+				s.flushBehind()
+			}
+		case err := <-s.writer.written:
+			s.settled(err)
+			if overdue {
+				overdue = false
+				s.flushBehind()
+			}
+		case <-rest.C:
+			rest.rang()
+			if s.batch.number == seen {
+				s.fold()
+			}
+			seen = s.batch.number
+		case <-heal.C:
+			heal.rang()
+			heal.after = min(2*heal.after, healMost)
+			s.heal()
+		case <-tidy.C:
+			tidy.rang()
+			s.retention.plan(s.retention.now(), s.heads)
+		}
+	}
+}
+
+// alarm is a timer that runs only while it is wanted.
+type alarm struct {
+	*time.Timer
+	after time.Duration
+	on    bool
+}
+
+func newAlarm(after time.Duration) *alarm {
+	t := time.NewTimer(after)
+	t.Stop()
+	return &alarm{Timer: t, after: after}
+}
+
+func (a *alarm) set(wanted bool) {
+	if wanted && !a.on {
+		a.Reset(a.after)
+		a.on = true
+	}
+}
+
+func (a *alarm) rang() { a.on = false }
+func (a *alarm) stop() { a.Stop() }
+
+// step does what is first in items, as much as goes into one commit, and
+// returns the rest.
+func (s *Store) step(items []item) []item {
+	if c := items[0].task; c != nil {
+		s.run(c)
+		return items[1:]
+	}
+	if p := items[0].pause; p != nil {
+		return s.pause(p, items[1:])
+	}
+	posts := s.batch.posts[:0]
+	weight := int64(0) // a post that is delivered is its owner's
+	for len(posts) < len(items) && len(posts) < batchLines && weight < batchBytes && items[len(posts)].post != nil {
+		p := items[len(posts)].post
+		posts = append(posts, p)
+		weight += p.weight
+	}
+	s.append(posts)
+	s.queue.pending.Release(weight)
+	clear(posts)
+	s.batch.posts = posts
+	return items[len(posts):]
+}
+
+func (s *Store) run(c *task) {
+	defer close(c.done)
+	if c.heal {
+		c.err = s.heal()
+		return
+	}
+	if c.err = s.flush(); c.err == nil && c.fold {
+		c.err = s.fold()
+	}
+	if c.err != nil {
+		return
+	}
+	if c.fn == nil {
+		if c.then != nil {
+			c.then()
+		}
+		return
+	}
+	s.checkpoint.begin()
+	c.err = s.transact(func(tx *bolt.Tx) error {
+		if h := s.heads[c.room]; h != nil && h.dirty {
+			if err := s.foldRoom(tx, c.room, h); err != nil {
+				return err
+			}
+		}
+		return c.fn(tx)
+	})
+	if c.err == nil {
+		s.folded()
+		if c.then != nil {
+			c.then()
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/block"
+)
+
+// head is what is known of a room without reading the file. Its counts are
+// written by the committer only, under Store.mu.
+type head struct {
+	Last    uint64 // the newest sequence number that is delivered
+	Lines   uint64
+	Bytes   uint64 // the lines' weights
+	Trimmed uint64 // the newest sequence number that retention has removed
+
+	own   Settings      // of the room; for what is kept
+	tail  []block.Block // the newest lines: in the journal, not in the database
+	topic *string       // the newest topic in tail; nil: what the database says
+
+	// Owned by the committer.
+	id      uint64
+	next    uint64 // the newest sequence number given in the batch
+	batch   uint64 // the newest batch that the room was in
+	dirty   bool   // the database differs
+	listed  bool   // it is in checkpoint.dirty
+	unswept bool   // lines up to Trimmed may be in the database
+}
+
+// A head on disk is four numbers, a byte of flags, and a checksum.
+const headBytes = 33
+
+func putHead(tx *bolt.Tx, room uint64, h *head) error {
+	b := make([]byte, 0, headBytes+4)
+	for _, n := range []uint64{h.Last, h.Lines, h.Bytes, h.Trimmed} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	unswept := byte(0)
+	if h.unswept {
+		unswept = 1
+	}
+	return tx.Bucket(bucketHeads).Put(u64(room), seal(u64(room), append(b, unswept)))
+}
+
+func getHead(tx *bolt.Tx, room uint64) (*head, error) {
+	b, err := unseal(u64(room), tx.Bucket(bucketHeads).Get(u64(room)))
+	if err == nil && len(b) != headBytes {
+		err = fmt.Errorf("it has %d bytes instead of %d", len(b), headBytes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the head of room %d: %w", room, err)
+	}
+	return &head{
+		id:      room,
+		Last:    binary.BigEndian.Uint64(b),
+		Lines:   binary.BigEndian.Uint64(b[8:]),
+		Bytes:   binary.BigEndian.Uint64(b[16:]),
+		Trimmed: binary.BigEndian.Uint64(b[24:]),
+		unswept: b[32] != 0,
+	}, nil
+}
+
+// add appends a line to what is known of a room, and returns the memory it
+// takes.
+func (h *head) add(room uint64, l *Line) int {
+	if n := len(h.tail); n == 0 || h.tail[n-1].Full() {
+		h.tail = append(h.tail, block.Block{Room: room})
+	}
+	b := &h.tail[len(h.tail)-1]
+	before := b.Len()
+	b.Add(l.Seq, l.Time.UnixMicro(), l.Kind, l.From, l.Text)
+	h.Last = l.Seq
+	h.Lines++
+	h.Bytes += block.Weight(len(l.From), len(l.Text))
+	if l.Kind == Topic {
+		text := l.Text
+		h.topic = &text
+	}
+	return b.Len() - before
+}
+
+// recount counts the lines that can be read: some cannot.
+func (h *head) recount(room uint64, cur *bolt.Cursor) {
+	h.Lines, h.Bytes = 0, 0
+	count := func(b *block.Block) {
+		for sc := b.Scan(); sc.Next(); {
+			if sc.Seq > h.Trimmed {
+				h.Lines++
+				h.Bytes += sc.Weight()
+			}
+		}
+	}
+	for k, v := cur.First(); k != nil; k, v = cur.Next() {
+		if b, err := block.Decode(room, k, v); err == nil && b.Last > h.Trimmed {
+			count(&b)
+		}
+	}
+	for i := range h.tail {
+		count(&h.tail[i])
+	}
+}
+
+// recent is a room's lines that are in memory, at one moment.
+type recent struct {
+	deleted bool
+	trimmed uint64
+	first   uint64 // of the tail; the lines before it are in the database
+	tail    []block.Block
+}
+
+// recent must be called before the database is read: what is folded meanwhile
+// is then found in both places and not in none.
+func (s *Store) recent(room uint64) (r recent) {
+	r.first = math.MaxUint64
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.heads[room]
+	if r.deleted = h == nil; r.deleted {
+		return r
+	}
+	r.trimmed = h.Trimmed
+	if n := len(h.tail); n > 0 {
+		// All but the last do not change any more, and of the last only what is
+		// behind its end.
+		r.tail = h.tail[: n-1 : n-1]
+		r.tail = append(r.tail, h.tail[n-1])
+		r.first = r.tail[0].First
+	}
+	return r
+}
+
+func (s *Store) setHead(room uint64, h *head) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h == nil {
+		delete(s.heads, room)
+		return
+	}
+	s.heads[room] = h
+}

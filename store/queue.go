@@ -1,0 +1,183 @@
+package store
+
+import (
+	"context"
+	"sync"
+
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sync/semaphore"
+)
+
+// Post is a line on its way into a room's history.
+type Post struct {
+	Room  uint64
+	Line  Line // Kind, From and Text by the sender; Seq and Time by the store
+	Owner any  // handed back with the post
+	Err   error
+
+	weight int64
+}
+
+// queue is what the committer is to do, in its order: callers put, the committer
+// takes.
+type queue struct {
+	pending *semaphore.Weighted // bytes of lines submitted and not yet committed
+	wake    chan struct{}       // capacity 1: there are items, or none will come
+
+	mu      sync.Mutex
+	items   []item
+	started bool
+	closing bool
+}
+
+func (q *queue) init(bytes int64) {
+	q.pending = semaphore.NewWeighted(bytes)
+	q.wake = make(chan struct{}, 1)
+}
+
+// item is an entry of the queue: a line, something with a transaction of its own,
+// or that another process gets the file.
+type item struct {
+	post  *Post
+	task  *task
+	pause *suspension
+}
+
+// task is what the committer does for one caller, who waits for done.
+type task struct {
+	room uint64               // its lines are to be in the database first; 0: none
+	fn   func(*bolt.Tx) error // nil: only what is unwritten is to be flushed
+	fold bool                 // what is only in the journal, too
+	heal bool                 // it is about a store that is read-only
+	then func()               // runs on the committer's goroutine after the commit
+	err  error
+	done chan struct{}
+}
+
+// Submit queues a line. The deliver function gets it back with a sequence
+// number or an error, in the order of submission. Submit waits while
+// Options.PendingBytes are queued: the goroutine that reads from a client stops reading.
+// It fails only if ctx ends first or the store is closed; then the line is not
+// queued and deliver never sees it.
+func (s *Store) Submit(ctx context.Context, p *Post) error {
+	s.weigh(p)
+	if err := s.queue.pending.Acquire(ctx, p.weight); err != nil {
+		return err
+	}
+	return s.submit(p)
+}
+
+// TrySubmit is Submit for callers that must not wait: it returns false while
+// Options.PendingBytes are queued, and then the line is not queued. The error is
+// ErrClosed or nil.
+func (s *Store) TrySubmit(p *Post) (ok bool, err error) {
+	s.weigh(p)
+	if !s.queue.pending.TryAcquire(p.weight) {
+		return false, nil
+	}
+	if err := s.submit(p); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+func (s *Store) weigh(p *Post) {
+	p.weight = min(int64(len(p.Line.From)+len(p.Line.Text))+postOverhead, s.opts.PendingBytes)
+}
+
+// submit queues a line whose weight has been acquired.
+func (s *Store) submit(p *Post) error {
+	if err := s.queue.put(item{post: p}); err != nil {
+		s.queue.pending.Release(p.weight)
+		return err
+	}
+	return nil
+}
+
+// Flush waits until everything submitted before is on disk and delivered.
+func (s *Store) Flush() error { return s.update(nil, nil) }
+
+// Fold brings what is only in the journal into the database. Whoever opens the
+// file next has less to read.
+func (s *Store) Fold() error {
+	return s.do(&task{fold: true})
+}
+
+// update runs fn in a transaction of the committer, after everything queued
+// before, and waits for the commit. then, if not nil, runs on the committer's
+// goroutine after it and before the next change.
+func (s *Store) update(fn func(*bolt.Tx) error, then func()) error {
+	return s.updateRoom(0, fn, then)
+}
+
+// updateRoom is update for what concerns a room's record or head: fn finds them
+// with everything that was said before.
+func (s *Store) updateRoom(room uint64, fn func(*bolt.Tx) error, then func()) error {
+	return s.do(&task{room: room, fn: fn, then: then})
+}
+
+// do has the committer do c after everything queued before, and waits for it.
+func (s *Store) do(c *task) error {
+	c.done = make(chan struct{})
+	if err := s.queue.put(item{task: c}); err != nil {
+		return err
+	}
+	<-c.done
+	return c.err
+}
+
+// begin lets items in.
+func (q *queue) begin() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.started = true
+}
+
+// end lets no more items in; started is false if it never did.
+func (q *queue) end() (started bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closing = true
+	return q.started
+}
+
+// put appends an item, or fails with ErrClosed.
+func (q *queue) put(it item) error {
+	q.mu.Lock()
+	if q.closing || !q.started {
+		q.mu.Unlock()
+		return ErrClosed
+	}
+	q.items = append(q.items, it)
+	first := len(q.items) == 1 // else the first one has woken the committer
+	q.mu.Unlock()
+	if first {
+		q.nudge()
+	}
+	return nil
+}
+
+// nudge wakes the committer.
+func (q *queue) nudge() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take empties the queue into the space of the one before. open is false when
+// nothing can come any more.
+func (q *queue) take(before []item) (items []item, open bool) {
+	clear(before)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	items, q.items = q.items, before[:0]
+	return items, !q.closing || len(items) > 0
+}
+
+// waiting is how many items there are.
+func (q *queue) waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items)
+}
