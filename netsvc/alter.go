@@ -73,8 +73,8 @@ func (r *Room) alter(fn func() error) error {
 }
 
 // update changes the room's record, on disk.
-func (r *Room) update(fn func(*store.Room)) (store.Room, error) {
-	k, err := r.svc.store.Update(r.id, fn)
+func (r *Room) update(e store.Edit) (store.Room, error) {
+	k, err := r.svc.store.Update(r.id, e)
 	if errors.Is(err, store.ErrNoRoom) {
 		return k, wire.Errorf(wire.CodeNoRoom, "%s has just been deleted", r.name())
 	}
@@ -124,7 +124,7 @@ func (s *Service) Rename(name, to string) (RoomInfo, error) {
 		if alike != nil {
 			return alike.imitates(n)
 		}
-		_, err := r.update(func(k *store.Room) { k.Name, k.Key = n.Shown, n.Key })
+		_, err := r.update(store.Edit{Name: &n.Shown, Key: &n.Key})
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.rooms[n.Key] == stand {
@@ -181,7 +181,7 @@ func (s *Service) Move(name string, port int) (RoomInfo, error) {
 		if err != nil {
 			return err
 		}
-		if _, err := r.update(func(k *store.Room) { k.Port = port }); err != nil {
+		if _, err := r.update(store.Edit{Port: &port}); err != nil {
 			ln.close()
 			s.mu.Lock()
 			s.ports.release(port)
@@ -293,7 +293,9 @@ func (s *Service) Set(name string, change func(*store.Settings)) (own store.Sett
 		return own, err
 	}
 	err = r.alter(func() error {
-		k, err := r.update(func(k *store.Room) { change(&k.Own) })
+		want := *r.own.Load() // as it is on disk: one change comes at a time
+		change(&want)
+		k, err := r.update(store.Edit{Own: &want})
 		if err != nil {
 			return err
 		}

@@ -281,7 +281,7 @@ func (s *Service) SetTopic(name, topic string) error {
 		return err
 	}
 	topic = wire.CleanString(strings.TrimSpace(topic))
-	if _, err := s.store.Update(r.id, func(k *store.Room) { k.Topic = topic }); err != nil {
+	if _, err := s.store.Update(r.id, store.Edit{Topic: &topic}); err != nil {
 		return storeError(fmt.Errorf("set the topic of %s: %w", r.name(), err))
 	}
 	s.log.Info("topic set", "room", r.name(), "topic", topic, "by", "operator")

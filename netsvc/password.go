@@ -163,17 +163,18 @@ func (s *Service) SetPassword(name, password string) error {
 // setLock makes l the lock of a room, on disk before it returns. Of several at
 // once the store decides which is the last.
 func (r *Room) setLock(l *lock) error {
-	hash, turn := "", uint64(0)
+	hash := ""
 	if l != nil {
 		hash = l.hash
 	}
-	if _, err := r.svc.store.Update(r.id, func(k *store.Room) { k.Password, turn = hash, r.lockTurns.Add(1) }); err != nil {
+	k, err := r.svc.store.Update(r.id, store.Edit{Password: &hash})
+	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if turn > r.lockTurn {
-		r.lockTurn = turn
+	if k.Turn > r.lockTurn {
+		r.lockTurn = k.Turn
 		r.lock.Store(l)
 	}
 	return nil

@@ -45,19 +45,18 @@ const (
 // Room is a log, a port, and the members that read and write it.
 type Room struct {
 	// Set before it is published, then read-only.
-	svc       *Service
-	id        uint64
-	identity  store.Identity // of the history
-	creator   uint64         // master connection that made it; 0: none of this run
-	keyHash   []byte
-	created   time.Time
-	madeBy    string // the address it was created from
-	log       *roomlog.Log
-	lock      atomic.Pointer[lock] // nil: no password
-	lockTurns atomic.Uint64        // how often the store was asked for another one
-	quit      chan struct{}        // closed when the room begins to close
-	gone      chan struct{}        // closed when it has
-	readers   sync.WaitGroup       // of members until their connections are closed; Add under mu, while open
+	svc      *Service
+	id       uint64
+	identity store.Identity // of the history
+	creator  uint64         // master connection that made it; 0: none of this run
+	keyHash  []byte
+	created  time.Time
+	madeBy   string // the address it was created from
+	log      *roomlog.Log
+	lock     atomic.Pointer[lock] // nil: no password
+	quit     chan struct{}        // closed when the room begins to close
+	gone     chan struct{}        // closed when it has
+	readers  sync.WaitGroup       // of members until their connections are closed; Add under mu, while open
 
 	// dropped says that the room is deleted on disk. Its members drain and end in
 	// this process, also while it stands still, or when another has taken over.
@@ -87,7 +86,7 @@ type Room struct {
 	roster   *roster                // of this moment; nil: nobody has asked since it changed
 	coming   time.Time              // when comingsOnce is whole again
 	rate     rate
-	lockTurn uint64 // of lockTurns, which lock is of
+	lockTurn uint64 // store.Room.Turn of the change that lock is of
 
 	// Owned by the store's committer.
 	touched bool

@@ -43,13 +43,26 @@ type Audit struct {
 	Result string    `json:"result"`
 }
 
+// addAudit keeps an entry, and of its kind so many.
+type addAudit struct {
+	Entry Audit
+	Kept  uint64
+}
+
 // AddAudit keeps an entry; when it returns nil it is on disk. The newest
 // 100,000 are kept, and as many from the master port; of a text 2 KiB.
-func (s *Store) AddAudit(a Audit) error { return s.addAudit(a, auditKept) }
-
-func (s *Store) addAudit(a Audit, kept uint64) error {
-	return s.update(func(tx *bolt.Tx) error { return putAudit(tx, kept, a) }, nil)
+func (s *Store) AddAudit(a Audit) error {
+	_, err := s.change(addAudit{a, auditKept})
+	return err
 }
+
+func (addAudit) subject() uint64 { return 0 }
+
+func (c addAudit) apply(st state) (o outcome, err error) {
+	return o, putAudit(st.tx, c.Kept, c.Entry)
+}
+
+func (addAudit) applied(*Store, outcome) {}
 
 // putAudit keeps entries with what else the transaction does.
 func putAudit(tx *bolt.Tx, kept uint64, all ...Audit) error {

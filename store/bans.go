@@ -30,60 +30,80 @@ type Ban struct {
 
 func (b *Ban) expired(now time.Time) bool { return !b.Until.IsZero() && !now.Before(b.Until) }
 
+// addBans keeps bans, and removes those that had expired by then.
+type addBans struct {
+	Bans []Ban
+	Now  time.Time
+}
+
 // AddBans keeps bans, all of them or none, and gives each an ID. Those that have
 // expired are removed in the same transaction.
 func (s *Store) AddBans(bans ...Ban) ([]Ban, error) {
-	now := time.Now()
-	bans = slices.Clone(bans)
-	err := s.update(func(tx *bolt.Tx) error {
-		bucket := tx.Bucket(bucketBans)
-		var old [][]byte
-		err := eachBan(tx, func(have Ban) {
-			if have.expired(now) {
-				old = append(old, u64(have.ID))
-			}
-		}, func([]byte, error) {})
-		if err != nil {
-			return err
-		}
-		for _, k := range old {
-			if err := bucket.Delete(k); err != nil {
-				return err
-			}
-		}
-		for i := range bans {
-			b := &bans[i]
-			if b.ID, err = bucket.NextSequence(); err != nil {
-				return err
-			}
-			v, err := json.Marshal(b)
-			if err != nil {
-				return err
-			}
-			if err := bucket.Put(u64(b.ID), seal(u64(b.ID), v)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, nil)
-	return bans, err
+	o, err := s.change(addBans{bans, time.Now()})
+	return o.bans, err
 }
+
+func (addBans) subject() uint64 { return 0 }
+
+func (c addBans) apply(st state) (o outcome, err error) {
+	bucket := st.tx.Bucket(bucketBans)
+	var old [][]byte
+	if err := eachBan(st.tx, func(have Ban) {
+		if have.expired(c.Now) {
+			old = append(old, u64(have.ID))
+		}
+	}, func([]byte, error) {}); err != nil {
+		return o, err
+	}
+	for _, k := range old {
+		if err := bucket.Delete(k); err != nil {
+			return o, err
+		}
+	}
+	o.bans = slices.Clone(c.Bans)
+	for i := range o.bans {
+		b := &o.bans[i]
+		if b.ID, err = bucket.NextSequence(); err != nil {
+			return o, err
+		}
+		v, err := json.Marshal(b)
+		if err != nil {
+			return o, err
+		}
+		if err := bucket.Put(u64(b.ID), seal(u64(b.ID), v)); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+func (addBans) applied(*Store, outcome) {}
+
+// removeBans lifts bans.
+type removeBans struct{ IDs []uint64 }
 
 // RemoveBans lifts bans, all of them or none: ErrNoBan if one is not there.
 func (s *Store) RemoveBans(ids ...uint64) error {
-	return s.update(func(tx *bolt.Tx) error {
-		bucket := tx.Bucket(bucketBans)
-		for _, id := range ids {
-			if bucket.Get(u64(id)) == nil {
-				return fmt.Errorf("ban %d: %w", id, ErrNoBan)
-			}
-			if err := bucket.Delete(u64(id)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, nil)
+	_, err := s.change(removeBans{ids})
+	return err
 }
+
+func (removeBans) subject() uint64 { return 0 }
+
+func (c removeBans) apply(st state) (o outcome, err error) {
+	bucket := st.tx.Bucket(bucketBans)
+	for _, id := range c.IDs {
+		if bucket.Get(u64(id)) == nil {
+			return o, fmt.Errorf("ban %d: %w", id, ErrNoBan)
+		}
+		if err := bucket.Delete(u64(id)); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+func (removeBans) applied(*Store, outcome) {}
 
 // Bans returns the bans that hold at that time, by ID. What is damaged is left
 // out; RemoveBans removes it.

@@ -147,28 +147,35 @@ func (s *Store) run(c *task) {
 	if c.err = s.flush(); c.err == nil && c.fold {
 		c.err = s.fold()
 	}
-	if c.err != nil {
-		return
+	if c.err == nil && (c.change != nil || c.fn != nil) {
+		c.err = s.commitTask(c)
 	}
-	if c.fn == nil {
-		if c.then != nil {
-			c.then()
-		}
-		return
+	if c.err == nil && c.then != nil {
+		c.then()
 	}
+}
+
+// commitTask does what a task has for the database, in a transaction of its own.
+func (s *Store) commitTask(c *task) error {
 	s.checkpoint.begin()
-	c.err = s.transact(func(tx *bolt.Tx) error {
+	err := s.transact(func(tx *bolt.Tx) (err error) {
 		if h := s.heads[c.room]; h != nil && h.dirty {
 			if err := s.foldRoom(tx, c.room, h); err != nil {
 				return err
 			}
 		}
-		return c.fn(tx)
-	})
-	if c.err == nil {
-		s.folded()
-		if c.then != nil {
-			c.then()
+		if c.change == nil {
+			return c.fn(tx)
 		}
+		c.outcome, err = c.change.apply(state{tx, s.heads})
+		return err
+	})
+	if err != nil {
+		return err
 	}
+	s.folded()
+	if c.change != nil {
+		c.change.applied(s, c.outcome)
+	}
+	return nil
 }

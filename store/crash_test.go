@@ -287,7 +287,7 @@ func powerChild(path string, opts Options) error {
 			<-c.done
 			err = c.err
 		case 1:
-			_, err = s.Update(uint64(1+rand.IntN(crashRooms)), func(r *Room) { r.Topic = fmt.Sprint(i) })
+			_, err = s.Update(uint64(1+rand.IntN(crashRooms)), Edit{Topic: new(fmt.Sprint(i))})
 		}
 		if err != nil {
 			return err

@@ -431,7 +431,7 @@ func TestNoDescriptorLeft(t *testing.T) {
 			}
 			s.foldNow()
 			s.settled()
-			_, err := s.Update(room, func(r *Room) { r.Topic = "new" })
+			_, err := s.Update(room, Edit{Topic: new("new")})
 			if err = errors.Join(err, s.Delete(room), s.Tidy(time.Now())); err != nil {
 				t.Fatal(err)
 			}

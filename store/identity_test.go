@@ -45,13 +45,13 @@ func TestIdentity(t *testing.T) {
 	}
 	s.reopen()
 	same("after a restart")
-	if _, err := s.Update(lobby, func(r *Room) { r.Name, r.Key, r.Port = "hall", "hall", 9005 }); err != nil {
+	if _, err := s.Update(lobby, Edit{Name: new("hall"), Key: new("hall"), Port: new(9005)}); err != nil {
 		t.Fatal(err)
 	}
 	if now := s.identity("hall"); now != was {
 		t.Errorf("after a rename: %v, not %v", now, was)
 	}
-	if _, err := s.Update(lobby, func(r *Room) { r.Name, r.Key, r.Port = "lobby", "lobby", 9000 }); err != nil {
+	if _, err := s.Update(lobby, Edit{Name: new("lobby"), Key: new("lobby"), Port: new(9000)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Delete(lobby); err != nil {

@@ -33,6 +33,12 @@ type Plan struct {
 // keyStop is where the plan of the stop is; that of a room is in its record.
 var keyStop = []byte("stop")
 
+// setPlan keeps the plan of a room, or of the stop: 0; nil removes it.
+type setPlan struct {
+	Room uint64
+	Plan *Plan
+}
+
 // SetPlan keeps a plan instead of the one that there may be for the same room, or
 // for the stop: when it returns nil it is on disk. It fails with ErrNoRoom for a room
 // that is not there.
@@ -40,37 +46,43 @@ func (s *Store) SetPlan(p Plan) error {
 	s.mu.Lock()
 	p.Epoch = s.epoch
 	s.mu.Unlock()
-	return s.putPlan(p.Room, &p)
+	_, err := s.change(setPlan{p.Room, &p})
+	return err
 }
 
 // EndPlan removes the plan of a room, or of the stop: 0. It is no error if there is
 // none, or no such room.
-func (s *Store) EndPlan(room uint64) error { return s.putPlan(room, nil) }
-
-func (s *Store) putPlan(room uint64, p *Plan) error {
-	return s.updateRoom(room, func(tx *bolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		switch {
-		case room == 0 && p == nil:
-			return meta.Delete(keyStop)
-		case room == 0:
-			v, err := json.Marshal(p)
-			if err != nil {
-				return err
-			}
-			return meta.Put(keyStop, seal(keyStop, v))
-		}
-		r, err := getRoom(tx, room)
-		switch {
-		case p == nil && (err == nil && r.Plan == nil || errors.Is(err, ErrNoRoom)):
-			return nil
-		case err != nil:
-			return err
-		}
-		r.Plan = p
-		return putRoom(tx, r)
-	}, nil)
+func (s *Store) EndPlan(room uint64) error {
+	_, err := s.change(setPlan{room, nil})
+	return err
 }
+
+func (c setPlan) subject() uint64 { return c.Room }
+
+func (c setPlan) apply(st state) (o outcome, err error) {
+	meta := st.tx.Bucket(bucketMeta)
+	switch {
+	case c.Room == 0 && c.Plan == nil:
+		return o, meta.Delete(keyStop)
+	case c.Room == 0:
+		v, err := json.Marshal(c.Plan)
+		if err != nil {
+			return o, err
+		}
+		return o, meta.Put(keyStop, seal(keyStop, v))
+	}
+	r, err := getRoom(st.tx, c.Room)
+	switch {
+	case c.Plan == nil && (err == nil && r.Plan == nil || errors.Is(err, ErrNoRoom)):
+		return o, nil
+	case err != nil:
+		return o, err
+	}
+	r.Plan = c.Plan
+	return o, putRoom(st.tx, r)
+}
+
+func (setPlan) applied(*Store, outcome) {}
 
 // Plans are those that hold, the first to be due first. A plan of the stop that is
 // damaged is left out.

@@ -60,7 +60,7 @@ func TestPlans(t *testing.T) {
 		if err := s.Submit(t.Context(), &Post{Room: 1, Line: Line{Kind: Topic, From: "ann", Text: "a topic"}, Owner: back}); err != nil || (<-back).Err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Update(1, func(r *Room) { r.Name, r.Key, r.Plan = "hall", "hall", nil }); err != nil {
+		if _, err := s.Update(1, Edit{Name: new("hall"), Key: new("hall")}); err != nil {
 			t.Fatal(err)
 		}
 		s.reopen()

@@ -43,15 +43,19 @@ type item struct {
 	pause *suspension
 }
 
-// task is what the committer does for one caller, who waits for done.
+// task is what the committer does for one caller, who waits for done: a change, or
+// something that needs the committer's place in the order.
 type task struct {
-	room uint64               // its lines are to be in the database first; 0: none
-	fn   func(*bolt.Tx) error // nil: only what is unwritten is to be flushed
-	fold bool                 // what is only in the journal, too
-	heal bool                 // it is about a store that is read-only
-	then func()               // runs on the committer's goroutine after the commit
-	err  error
-	done chan struct{}
+	change change
+	room   uint64               // its lines are to be in the database first; 0: none
+	fn     func(*bolt.Tx) error // instead of change; nil: only what is unwritten is to be flushed
+	fold   bool                 // what is only in the journal, too
+	heal   bool                 // it is about a store that is read-only
+	then   func()               // runs on the committer's goroutine after the commit
+
+	outcome outcome // of change
+	err     error
+	done    chan struct{}
 }
 
 // Submit queues a line. The deliver function gets it back with a sequence
@@ -103,17 +107,11 @@ func (s *Store) Fold() error {
 	return s.do(&task{fold: true})
 }
 
-// update runs fn in a transaction of the committer, after everything queued
-// before, and waits for the commit. then, if not nil, runs on the committer's
-// goroutine after it and before the next change.
+// update runs fn, which is no change that others see, in a transaction of the
+// committer, after everything queued before, and waits for the commit. then, if not
+// nil, runs on the committer's goroutine after it and before the next change.
 func (s *Store) update(fn func(*bolt.Tx) error, then func()) error {
-	return s.updateRoom(0, fn, then)
-}
-
-// updateRoom is update for what concerns a room's record or head: fn finds them
-// with everything that was said before.
-func (s *Store) updateRoom(room uint64, fn func(*bolt.Tx) error, then func()) error {
-	return s.do(&task{room: room, fn: fn, then: then})
+	return s.do(&task{fn: fn, then: then})
 }
 
 // do has the committer do c after everything queued before, and waits for it.

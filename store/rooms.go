@@ -29,6 +29,8 @@ type Room struct {
 	Imports uint64 `json:"imports,omitempty"`
 	// Plan is the deletion that is announced, see Plans; nil: none.
 	Plan *Plan `json:"plan,omitempty"`
+	// Turn is set by Update: the order of the changes of this process.
+	Turn uint64 `json:"-"`
 }
 
 // Settings are a room's own. What is nil is as for all rooms.
@@ -113,101 +115,6 @@ func (s *Store) Stat(room uint64) (Stat, error) {
 		return Stat{}, ErrNoRoom
 	}
 	return Stat{Last: h.Last, Lines: h.Lines, Bytes: h.Bytes, Trimmed: h.Trimmed}, nil
-}
-
-// Create keeps a new room. When it returns nil the room is on disk. It fails
-// with ErrExists if a room that is not deleted has the same key or port. The
-// room comes back with its ID. Entries of the audit are kept with it.
-func (s *Store) Create(r Room, audit ...Audit) (Room, error) {
-	all, err := s.CreateAll([]Room{r}, audit...)
-	return all[0], err
-}
-
-// CreateAll is Create for several rooms: after a crash all of them are there, or
-// none.
-func (s *Store) CreateAll(rooms []Room, audit ...Audit) ([]Room, error) {
-	rooms = slices.Clone(rooms)
-	err := s.update(func(tx *bolt.Tx) error {
-		for i := range rooms {
-			if err := createRoom(tx, &rooms[i]); err != nil {
-				return err
-			}
-		}
-		return putAudit(tx, auditKept, audit...)
-	}, func() {
-		for _, r := range rooms {
-			s.setHead(r.ID, &head{id: r.ID, own: r.Own})
-		}
-	})
-	return rooms, err
-}
-
-// createRoom writes a room that has no ID yet.
-func createRoom(tx *bolt.Tx, r *Room) error {
-	id, err := tx.Bucket(bucketRooms).NextSequence()
-	if err != nil {
-		return err
-	}
-	r.ID = id
-	if err := claim(tx, *r); err != nil {
-		return err
-	}
-	if err := putRoom(tx, *r); err != nil {
-		return err
-	}
-	if err := putHead(tx, id, new(head)); err != nil {
-		return err
-	}
-	_, err = tx.Bucket(bucketLines).CreateBucket(u64(id))
-	return err
-}
-
-// Delete puts a room into the trash: its name is free, its port rests, its
-// lines stay for Options.Trash. Lines submitted after it are refused with
-// ErrNoRoom. When it returns nil the deletion is on disk, with the entries of the
-// audit. If one of those is of the network, a room that has no line is not kept at
-// all. Drained must follow.
-func (s *Store) Delete(room uint64, audit ...Audit) error {
-	network := slices.ContainsFunc(audit, func(a Audit) bool { return a.Door == DoorMaster })
-	gone, none := trashed{}, false
-	return s.updateRoom(room, func(tx *bolt.Tx) error {
-		r, err := getRoom(tx, room)
-		if err != nil {
-			return err
-		}
-		h := s.heads[room]
-		if h == nil {
-			return ErrNoRoom // it is damaged
-		}
-		r.Deleted, r.Plan = time.Now().UTC(), nil
-		r.Purged = h.Lines == 0 && network
-		gone = trashOf(r, h)
-		if err := putRoom(tx, r); err != nil {
-			return err
-		}
-		if err := tx.Bucket(bucketNames).Delete([]byte(r.Key)); err != nil {
-			return err
-		}
-		if err := releasePort(tx, r.Port); err != nil {
-			return err
-		}
-		if r.Purged {
-			if _, none, err = purgeRoom(tx, room, sweepBlocks); err != nil {
-				return err
-			}
-		}
-		return putAudit(tx, auditKept, audit...)
-	}, func() {
-		s.setHead(room, nil)
-		switch {
-		case none:
-		case gone.purged:
-			s.retention.trash.purge(gone)
-			s.retention.planPurge()
-		default:
-			s.retention.trash.draining[room] = gone
-		}
-	})
 }
 
 // ReleasedPorts returns the ports that rooms have given up, the one that has

@@ -59,6 +59,7 @@ type Store struct {
 	retention  retention // but for what its fields say
 	recovery   recovery
 	backups    []backup
+	turns      uint64 // of changes of rooms
 }
 
 // Open opens the database at path, making it if it is not there. A file made

@@ -111,7 +111,7 @@ func (s *Store) Import(r io.Reader, key func(name string) (string, error), clean
 				return err
 			}
 			if counted = slices.ContainsFunc(batch, func(l Line) bool { return l.Seq > newest }); counted {
-				if _, err := s.Update(room, func(r *Room) { r.Imports++ }); err != nil {
+				if _, err := s.Update(room, Edit{Imported: true}); err != nil {
 					return err
 				}
 			}

@@ -20,7 +20,7 @@ func TestTransfer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Update(r.ID, func(r *Room) { r.Own.Lines = nil; r.Topic = "be <kind> & \u2028" }); err != nil {
+		if _, err := s.Update(r.ID, Edit{Own: new(Settings), Topic: new("be <kind> & \u2028")}); err != nil {
 			t.Fatal(err)
 		}
 		for n := range each * (i % 2) {

@@ -11,15 +11,17 @@ import (
 // Trash returns the deleted rooms that can be restored, the last deleted first.
 // Room.Deleted is when.
 func (s *Store) Trash() ([]Room, error) {
-	now := time.Now()
-	rooms, err := s.roomsWhere(func(r Room) bool { return s.restorable(r, now) })
+	after := s.trashedAfter()
+	rooms, err := s.roomsWhere(func(r Room) bool { return !r.Deleted.IsZero() && restorable(r, after) })
 	slices.SortFunc(rooms, func(a, b Room) int { return b.Deleted.Compare(a.Deleted) })
 	return rooms, err
 }
 
-func (s *Store) restorable(r Room, now time.Time) bool {
-	return !r.Deleted.IsZero() && !r.Purged && now.Before(r.Deleted.Add(s.retention.keep().Trash))
-}
+// trashedAfter is when a room must have been deleted, or later, to be restorable now.
+func (s *Store) trashedAfter() time.Time { return time.Now().Add(-s.retention.keep().Trash) }
+
+// restorable reports whether a deleted room can come back.
+func restorable(r Room, after time.Time) bool { return !r.Purged && r.Deleted.After(after) }
 
 // TrashStat counts the history of a deleted room. ErrNoRoom if there is none
 // with that ID.
@@ -49,38 +51,6 @@ func deletedRoom(tx *bolt.Tx, id uint64) (Room, error) {
 	return r, err
 }
 
-// Restore takes a room out of the trash; it is to have that port. It fails with
-// ErrNoRoom if the room is not in the trash any more, and with ErrExists if a
-// room that is not deleted has its name or the port. When it returns nil the
-// room is on disk, with its lines, and its numbers go on.
-func (s *Store) Restore(id uint64, port int) (r Room, err error) {
-	var h *head
-	err = s.update(func(tx *bolt.Tx) error {
-		if r, err = deletedRoom(tx, id); err != nil {
-			return err
-		}
-		if !s.restorable(r, time.Now()) {
-			return ErrNoRoom
-		}
-		if h, err = getHead(tx, id); err != nil {
-			return err
-		}
-		h.own = r.Own
-		r.Deleted, r.Port = time.Time{}, port
-		if err := claim(tx, r); err != nil {
-			return err
-		}
-		return putRoom(tx, r)
-	}, func() {
-		s.setHead(id, h)
-		s.retention.trash.remove(id)
-		if h.unswept {
-			s.retention.addChore(chore{room: id, kind: choreSweep})
-		}
-	})
-	return r, err
-}
-
 // claim gives a room its name and its port, if no other room has them.
 func claim(tx *bolt.Tx, r Room) error {
 	names, ports := tx.Bucket(bucketNames), tx.Bucket(bucketPorts)
@@ -96,57 +66,82 @@ func claim(tx *bolt.Tx, r Room) error {
 	return ports.Put(portKey(r.Port), portUse{room: r.ID}.encode())
 }
 
+// restoreRoom takes a room out of the trash that was deleted after a time.
+type restoreRoom struct {
+	Room  uint64
+	Port  int
+	After time.Time
+}
+
+// Restore takes a room out of the trash; it is to have that port. It fails with
+// ErrNoRoom if the room is not in the trash any more, and with ErrExists if a
+// room that is not deleted has its name or the port. When it returns nil the
+// room is on disk, with its lines, and its numbers go on.
+func (s *Store) Restore(id uint64, port int) (Room, error) {
+	o, err := s.change(restoreRoom{id, port, s.trashedAfter()})
+	if err != nil {
+		return Room{}, err
+	}
+	return o.rooms[0], nil
+}
+
+func (restoreRoom) subject() uint64 { return 0 }
+
+func (c restoreRoom) apply(st state) (o outcome, err error) {
+	r, err := deletedRoom(st.tx, c.Room)
+	if err != nil {
+		return o, err
+	}
+	if !restorable(r, c.After) {
+		return o, ErrNoRoom
+	}
+	if o.head, err = getHead(st.tx, c.Room); err != nil {
+		return o, err
+	}
+	o.head.own = r.Own
+	r.Deleted, r.Port = time.Time{}, c.Port
+	o.rooms = []Room{r}
+	if err := claim(st.tx, r); err != nil {
+		return o, err
+	}
+	return o, putRoom(st.tx, r)
+}
+
+func (c restoreRoom) applied(s *Store, o outcome) {
+	s.setHead(c.Room, o.head)
+	s.retention.trash.remove(c.Room)
+	if o.head.unswept {
+		s.retention.addChore(chore{room: c.Room, kind: choreSweep})
+	}
+}
+
+// purgeDeleted makes a deleted room one that cannot come back.
+type purgeDeleted struct{ Room uint64 }
+
 // Purge removes a room from the trash for good. It cannot be restored from now
 // on; its lines go in small steps after Purge has returned.
 func (s *Store) Purge(id uint64) error {
-	var gone trashed
-	return s.update(func(tx *bolt.Tx) error {
-		r, err := deletedRoom(tx, id)
-		if err != nil {
-			return err
-		}
-		h, err := getHead(tx, id)
-		if err != nil {
-			return err
-		}
-		r.Purged = true
-		gone = trashOf(r, h)
-		return putRoom(tx, r)
-	}, func() {
-		s.retention.trash.remove(id)
-		s.retention.trash.purge(gone)
-		s.retention.planPurge()
-	})
+	_, err := s.change(purgeDeleted{id})
+	return err
 }
 
-// Update changes a room that is not deleted. fn may change its name with its
-// key, its port, its topic, its own settings, its password and Imports; what else
-// it changes is not kept. It fails with ErrExists if another room has the new name or port. The
-// old port rests.
-func (s *Store) Update(id uint64, fn func(*Room)) (r Room, err error) {
-	err = s.updateRoom(id, func(tx *bolt.Tx) error {
-		old, err := getRoom(tx, id)
-		if err != nil {
-			return err
-		}
-		want := old
-		fn(&want)
-		r = old
-		r.Name, r.Key, r.Port, r.Topic, r.Own, r.Password, r.Imports = want.Name, want.Key, want.Port, want.Topic, want.Own, want.Password, want.Imports
-		if err := claim(tx, r); err != nil {
-			return err
-		}
-		if r.Key != old.Key {
-			if err := tx.Bucket(bucketNames).Delete([]byte(old.Key)); err != nil {
-				return err
-			}
-		}
-		if r.Port != old.Port {
-			if err := releasePort(tx, old.Port); err != nil {
-				return err
-			}
-		}
-		return putRoom(tx, r)
-	}, func() { s.retain(id, r.Own) })
-	return r, err
+func (purgeDeleted) subject() uint64 { return 0 }
+
+func (c purgeDeleted) apply(st state) (o outcome, err error) {
+	r, err := deletedRoom(st.tx, c.Room)
+	if err != nil {
+		return o, err
+	}
+	if o.head, err = getHead(st.tx, c.Room); err != nil {
+		return o, err
+	}
+	r.Purged = true
+	o.rooms = []Room{r}
+	return o, putRoom(st.tx, r)
+}
+
+func (c purgeDeleted) applied(s *Store, o outcome) {
+	s.retention.trash.remove(c.Room)
+	s.retention.trash.purge(trashOf(o.rooms[0], o.head))
+	s.retention.planPurge()
 }

@@ -36,7 +36,7 @@ func TestRestore(t *testing.T) {
 	if _, err := s.Restore(lobby, 9001); !errors.Is(err, ErrExists) {
 		t.Errorf("its name is taken: %v", err)
 	}
-	if _, err := s.Update(other, func(r *Room) { r.Name, r.Key = "other", "other" }); err != nil {
+	if _, err := s.Update(other, Edit{Name: new("other"), Key: new("other")}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Restore(lobby, 9000); !errors.Is(err, ErrExists) {
@@ -91,15 +91,15 @@ func TestPurge(t *testing.T) {
 func TestUpdate(t *testing.T) {
 	s := open(t, dbPath(t), Options{Trash: time.Hour})
 	a, b := s.room("a", 9000), s.room("b", 9001)
-	for _, fn := range []func(*Room){
-		func(r *Room) { r.Name, r.Key = "b", "b" },
-		func(r *Room) { r.Port = 9001 },
+	for _, e := range []Edit{
+		{Name: new("b"), Key: new("b")},
+		{Port: new(9001)},
 	} {
-		if _, err := s.Update(a, fn); !errors.Is(err, ErrExists) {
+		if _, err := s.Update(a, e); !errors.Is(err, ErrExists) {
 			t.Errorf("what another room has: %v", err)
 		}
 	}
-	r, err := s.Update(a, func(r *Room) { r.Name, r.Key, r.Port, r.Topic, r.ID = "C", "c", 9002, "be kind", 77 })
+	r, err := s.Update(a, Edit{Name: new("C"), Key: new("c"), Port: new(9002), Topic: new("be kind")})
 	if err != nil || r.ID != a || r.Key != "c" || r.Topic != "be kind" {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -143,7 +143,7 @@ func TestAudit(t *testing.T) {
 	s := open(t, dbPath(t), Options{})
 	start := time.Now()
 	for i := range 10 {
-		if err := s.addAudit(Audit{Time: start.Add(time.Duration(i) * time.Second), Line: fmt.Sprint(i)}, 5); err != nil {
+		if _, err := s.change(addAudit{Audit{Time: start.Add(time.Duration(i) * time.Second), Line: fmt.Sprint(i)}, 5}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -160,7 +160,7 @@ func TestAudit(t *testing.T) {
 	// What comes over the network is bounded as well, and pushes nothing else out.
 	for i := range 12 {
 		a := Audit{Time: start.Add(time.Duration(i)*time.Second + time.Millisecond), UID: -1, From: "192.0.2.7:1", Door: DoorMaster, Line: fmt.Sprint("n", i)}
-		if err := s.addAudit(a, 5); err != nil {
+		if _, err := s.change(addAudit{a, 5}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,0 +1,235 @@
+package store
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// change is a change that others can see, as data: what it needs of the clock and
+// of the configuration is in its fields, which JSON can hold. Applied to the same
+// state it does the same, on whatever machine and whenever that is.
+type change interface {
+	// subject is the room that it is about: what was said before is in its record
+	// and its head. 0: none.
+	subject() uint64
+	// apply makes the change in a transaction. It reads and writes nothing beside
+	// the state; an error rolls back.
+	apply(state) (outcome, error)
+	// applied brings memory to what is in the database now. It runs on the
+	// committer's goroutine after the commit.
+	applied(*Store, outcome)
+}
+
+// state is what changes are applied to: the database, and the counts of its rooms,
+// which apply only reads.
+type state struct {
+	tx    *bolt.Tx
+	heads map[uint64]*head
+}
+
+// outcome is what a change has done, for its caller and for memory.
+type outcome struct {
+	rooms  []Room // as they are now
+	bans   []Ban
+	head   *head // of the room
+	erased bool  // nothing of the room is left
+}
+
+// change has the committer apply a change after everything queued before. When the
+// error is nil it is on disk.
+func (s *Store) change(c change) (outcome, error) {
+	t := &task{change: c, room: c.subject()}
+	err := s.do(t)
+	return t.outcome, err
+}
+
+// createRooms makes rooms, all of them or none.
+type createRooms struct {
+	Rooms []Room
+	Audit []Audit
+}
+
+// Create keeps a new room. When it returns nil the room is on disk. It fails
+// with ErrExists if a room that is not deleted has the same key or port. The
+// room comes back with its ID. Entries of the audit are kept with it.
+func (s *Store) Create(r Room, audit ...Audit) (Room, error) {
+	all, err := s.CreateAll([]Room{r}, audit...)
+	if err != nil {
+		return r, err
+	}
+	return all[0], nil
+}
+
+// CreateAll is Create for several rooms: after a crash all of them are there, or
+// none.
+func (s *Store) CreateAll(rooms []Room, audit ...Audit) ([]Room, error) {
+	o, err := s.change(createRooms{rooms, audit})
+	return o.rooms, err
+}
+
+func (createRooms) subject() uint64 { return 0 }
+
+func (c createRooms) apply(st state) (o outcome, err error) {
+	o.rooms = slices.Clone(c.Rooms)
+	for i := range o.rooms {
+		if err := createRoom(st.tx, &o.rooms[i]); err != nil {
+			return o, err
+		}
+	}
+	return o, putAudit(st.tx, auditKept, c.Audit...)
+}
+
+// createRoom writes a room that has no ID yet.
+func createRoom(tx *bolt.Tx, r *Room) error {
+	id, err := tx.Bucket(bucketRooms).NextSequence()
+	if err != nil {
+		return err
+	}
+	r.ID = id
+	if err := claim(tx, *r); err != nil {
+		return err
+	}
+	if err := putRoom(tx, *r); err != nil {
+		return err
+	}
+	if err := putHead(tx, id, new(head)); err != nil {
+		return err
+	}
+	_, err = tx.Bucket(bucketLines).CreateBucket(u64(id))
+	return err
+}
+
+func (c createRooms) applied(s *Store, o outcome) {
+	for _, r := range o.rooms {
+		s.setHead(r.ID, &head{id: r.ID, own: r.Own})
+	}
+}
+
+// deleteRoom puts a room into the trash.
+type deleteRoom struct {
+	Room  uint64
+	At    time.Time
+	Audit []Audit
+}
+
+// Delete puts a room into the trash: its name is free, its port rests, its
+// lines stay for Options.Trash. Lines submitted after it are refused with
+// ErrNoRoom. When it returns nil the deletion is on disk, with the entries of the
+// audit. If one of those is of the network, a room that has no line is not kept at
+// all. Drained must follow.
+func (s *Store) Delete(room uint64, audit ...Audit) error {
+	_, err := s.change(deleteRoom{room, time.Now().UTC(), audit})
+	return err
+}
+
+func (c deleteRoom) subject() uint64 { return c.Room }
+
+func (c deleteRoom) apply(st state) (o outcome, err error) {
+	r, err := getRoom(st.tx, c.Room)
+	if err != nil {
+		return o, err
+	}
+	if o.head = st.heads[c.Room]; o.head == nil {
+		return o, ErrNoRoom // it is damaged
+	}
+	network := slices.ContainsFunc(c.Audit, func(a Audit) bool { return a.Door == DoorMaster })
+	r.Deleted, r.Plan = c.At, nil
+	r.Purged = o.head.Lines == 0 && network
+	o.rooms = []Room{r}
+	err = errors.Join(putRoom(st.tx, r), st.tx.Bucket(bucketNames).Delete([]byte(r.Key)), releasePort(st.tx, r.Port))
+	if err == nil && r.Purged {
+		_, o.erased, err = purgeRoom(st.tx, c.Room, sweepBlocks)
+	}
+	if err != nil {
+		return o, err
+	}
+	return o, putAudit(st.tx, auditKept, c.Audit...)
+}
+
+func (c deleteRoom) applied(s *Store, o outcome) {
+	gone := trashOf(o.rooms[0], o.head)
+	s.setHead(c.Room, nil)
+	switch {
+	case o.erased:
+	case gone.purged:
+		s.retention.trash.purge(gone)
+		s.retention.planPurge()
+	default:
+		s.retention.trash.draining[c.Room] = gone
+	}
+}
+
+// Edit is what Update changes of a room. What is nil stays.
+type Edit struct {
+	Name, Key *string // both, or none
+	Port      *int
+	Topic     *string
+	Own       *Settings
+	Password  *string // its hash; "": none
+	Imported  bool    // lines are about to be imported
+}
+
+type updateRoom struct {
+	Room uint64
+	Edit Edit
+}
+
+// Update changes a room that is not deleted, and returns it as it is then. It
+// fails with ErrExists if another room has the new name or port. The old port rests.
+// Room.Turn is greater than that of every change before.
+func (s *Store) Update(id uint64, e Edit) (Room, error) {
+	o, err := s.change(updateRoom{id, e})
+	if err != nil {
+		return Room{}, err
+	}
+	return o.rooms[0], nil
+}
+
+func (c updateRoom) subject() uint64 { return c.Room }
+
+func (c updateRoom) apply(st state) (o outcome, err error) {
+	old, err := getRoom(st.tx, c.Room)
+	if err != nil {
+		return o, err
+	}
+	r := old
+	set(&r.Name, c.Edit.Name)
+	set(&r.Key, c.Edit.Key)
+	set(&r.Port, c.Edit.Port)
+	set(&r.Topic, c.Edit.Topic)
+	set(&r.Own, c.Edit.Own)
+	set(&r.Password, c.Edit.Password)
+	if c.Edit.Imported {
+		r.Imports++
+	}
+	if err := claim(st.tx, r); err != nil {
+		return o, err
+	}
+	if r.Key != old.Key {
+		if err := st.tx.Bucket(bucketNames).Delete([]byte(old.Key)); err != nil {
+			return o, err
+		}
+	}
+	if r.Port != old.Port {
+		if err := releasePort(st.tx, old.Port); err != nil {
+			return o, err
+		}
+	}
+	o.rooms = []Room{r}
+	return o, putRoom(st.tx, r)
+}
+
+func (c updateRoom) applied(s *Store, o outcome) {
+	s.turns++
+	o.rooms[0].Turn = s.turns
+	s.retain(c.Room, o.rooms[0].Own)
+}
+
+func set[T any](to, v *T) {
+	if v != nil {
+		*to = *v
+	}
+}
