@@ -2,11 +2,15 @@ package store
 
 import (
 	"maps"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/block"
+	"roomd/store/wal"
 )
 
 // trimSlack is how many lines beyond its limit a room has before it is trimmed,
@@ -236,4 +240,139 @@ func (s *Store) SetRetention(r Retention) {
 	s.retention.rules.Store(&r)
 	s.retention.replan.Store(true)
 	s.queue.nudge()
+}
+
+// trim hides the oldest lines of a room as far as c says: from now on nobody
+// sees them, and with the next fold they go from the database. It looks at no
+// more than sweepBlocks blocks; more is true if that was not enough.
+func (s *Store) trim(c chore, view func(func(*bolt.Tx) error) error) (more bool, blocks int, err error) {
+	h := s.heads[c.room]
+	if h == nil {
+		return false, 0, nil
+	}
+	to, most := *h, s.retention.bounds(h)
+	if c.kind == choreTrim && !most.exceeded(h.Lines, h.Bytes) {
+		return false, 0, nil
+	}
+	stop, damaged := false, false
+	look := func(b *block.Block) {
+		blocks++
+		if c.kind == choreTrim && b.First > to.Trimmed && to.Lines >= uint64(b.Lines) && to.Bytes >= uint64(b.Size) &&
+			most.exceeded(to.Lines-uint64(b.Lines)+1, to.Bytes-uint64(b.Size)+1) {
+			to.Trimmed = b.Last
+			to.Lines -= uint64(b.Lines)
+			to.Bytes -= uint64(b.Size)
+			return
+		}
+		for sc := b.Scan(); sc.Next(); {
+			if sc.Seq <= to.Trimmed {
+				continue
+			}
+			if stop = c.kind == choreTrim && !most.exceeded(to.Lines, to.Bytes) || c.kind == choreAge && sc.Micros >= c.before; stop {
+				return
+			}
+			to.Trimmed = sc.Seq
+			to.Lines--
+			to.Bytes -= sc.Weight()
+		}
+	}
+	err = view(blocksOf(c.room, &recent{}, func(cur *bolt.Cursor) {
+		k, v := seekLast(cur, to.Trimmed+1)
+		if k == nil {
+			k, v = cur.First()
+		}
+		for ; k != nil && !stop && !more; k, v = cur.Next() {
+			if b, err := block.Decode(c.room, k, v); err == nil {
+				look(&b)
+			} else {
+				damaged = true
+			}
+			more = blocks >= sweepBlocks
+		}
+		if damaged {
+			to.recount(c.room, cur)
+		}
+	}))
+	for i := 0; err == nil && i < len(h.tail) && !stop && !more; i++ {
+		look(&h.tail[i])
+	}
+	if err != nil || to.Trimmed == h.Trimmed && !damaged {
+		return false, blocks, err
+	}
+	s.mu.Lock()
+	h.Trimmed, h.Lines, h.Bytes, h.unswept = to.Trimmed, to.Lines, to.Bytes, true
+	gone := 0
+	for ; gone < len(h.tail) && h.tail[gone].Last <= h.Trimmed; gone++ {
+		s.checkpoint.tails -= h.tail[gone].Len()
+	}
+	if gone > 0 { // a copy: readers keep what they have, and we nothing of what is gone
+		h.tail = slices.Clone(h.tail[gone:])
+	}
+	s.mu.Unlock()
+	s.checkpoint.soil(h)
+	return more, blocks, nil
+}
+
+const (
+	// clockJump is what the wall clock may run ahead of the monotonic one between
+	// two looks without being doubted.
+	clockJump = 10 * time.Minute
+	// clockDoubt is how long a jump is not believed: the time to set the clock
+	// right again.
+	clockDoubt = time.Hour
+)
+
+// clock is the wall clock as far as it may be believed by what removes for good.
+// When it jumps ahead, that begins to count clockDoubt later, and not at all if
+// it has been set back by then. A jump back counts at once: more is kept. Time
+// that the machine slept, or the server was down, looks like a jump and is
+// treated like one.
+//
+// Owned by the committer.
+type clock struct {
+	began time.Time     // where the monotonic clock is 0
+	wall  time.Time     // at the last look, without a monotonic reading
+	mono  time.Duration // at the last look
+	ahead time.Duration // how much of wall is not believed
+	since time.Duration // when that began, by the monotonic clock
+}
+
+// trusted is the time to go by, when the clocks show wall and mono. jumped is how
+// far ahead the wall clock has jumped since the last look.
+func (c *clock) trusted(wall time.Time, mono time.Duration) (now time.Time, jumped time.Duration) {
+	wall = wall.Round(0)
+	jump := wall.Sub(c.wall) - (mono - c.mono)
+	switch {
+	case c.wall.IsZero():
+	case jump > clockJump:
+		c.ahead += jump
+		c.since = mono
+		jumped = jump
+	case jump < -clockJump:
+		c.ahead = max(0, c.ahead+jump)
+	}
+	c.wall, c.mono = wall, mono
+	if mono-c.since >= clockDoubt {
+		c.ahead = 0
+	}
+	return wall.Add(-c.ahead), jumped
+}
+
+// now is the time by which something is too old.
+func (r *retention) now() time.Time {
+	now, jumped := r.clock.trusted(time.Now(), time.Since(r.clock.began))
+	if jumped > 0 {
+		r.opts.Events.Jumped(jumped)
+	}
+	return now
+}
+
+// lastUsed is when somebody wrote to a database last; zero if that is not known.
+func lastUsed(path string) (at time.Time) {
+	for _, p := range []string{path, wal.Path(path)} {
+		if st, err := os.Stat(p); err == nil && st.ModTime().After(at) {
+			at = st.ModTime()
+		}
+	}
+	return at
 }

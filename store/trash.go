@@ -1,6 +1,8 @@
 package store
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -144,4 +146,180 @@ func (c purgeDeleted) applied(s *Store, o outcome) {
 	s.retention.trash.remove(c.Room)
 	s.retention.trash.purge(trashOf(o.rooms[0], o.head))
 	s.retention.planPurge()
+}
+
+// roomBytes is what a deleted room counts in the trash beside its lines.
+const roomBytes = 1 << 10
+
+// trash is what is known of deleted rooms without reading the file.
+//
+// Owned by the committer.
+type trash struct {
+	kept     []trashed          // that can be restored, the one that was deleted first at the front
+	bytes    uint64             // of kept
+	draining map[uint64]trashed // deleted, and members may still read their lines
+	purged   []trashed          // to be removed, in that order
+}
+
+// trashed is a deleted room.
+type trashed struct {
+	id     uint64
+	at     int64 // when it was deleted, in microseconds since 1970
+	bytes  uint64
+	purged bool // it cannot come back
+}
+
+func trashOf(r Room, h *head) trashed {
+	return trashed{id: r.ID, at: r.Deleted.UnixMicro(), bytes: h.Bytes + roomBytes, purged: r.Purged}
+}
+
+// fill begins with the deleted rooms of a file. Those that are draining still are.
+func (t *trash) fill(all []trashed) {
+	t.kept, t.bytes, t.purged = nil, 0, nil
+	for _, r := range all {
+		if _, draining := t.draining[r.id]; draining && !r.purged {
+			continue
+		}
+		if r.purged {
+			t.purged = append(t.purged, r)
+			continue
+		}
+		t.kept = append(t.kept, r)
+		t.bytes += r.bytes
+	}
+	slices.SortFunc(t.kept, trashed.compare)
+}
+
+func (r trashed) compare(o trashed) int {
+	return cmp.Or(cmp.Compare(r.at, o.at), cmp.Compare(r.id, o.id))
+}
+
+// any reports whether there is anything that gets too old, or is to be removed.
+func (t *trash) any() bool { return len(t.kept)+len(t.draining)+len(t.purged) > 0 }
+
+func (t *trash) purging() bool { return len(t.purged) > 0 }
+
+// keep has a room kept, as long as there is space.
+func (t *trash) keep(r trashed) {
+	i, _ := slices.BinarySearchFunc(t.kept, r, trashed.compare) // a clock may have been set back
+	t.kept = slices.Insert(t.kept, i, r)
+	t.bytes += r.bytes
+}
+
+// purge has a room removed.
+func (t *trash) purge(r trashed) { t.purged = append(t.purged, r) }
+
+// expire has the rooms removed that were deleted by then, in microseconds.
+func (t *trash) expire(before int64) {
+	for len(t.kept) > 0 && t.kept[0].at <= before {
+		t.purgeOldest()
+	}
+}
+
+// purgeOldest has the room removed that was deleted first.
+func (t *trash) purgeOldest() {
+	t.bytes -= t.kept[0].bytes
+	t.purge(t.kept[0])
+	t.kept = t.kept[1:]
+}
+
+// remove forgets a room.
+func (t *trash) remove(id uint64) {
+	delete(t.draining, id)
+	is := func(r trashed) bool { return r.id == id }
+	if i := slices.IndexFunc(t.kept, is); i >= 0 {
+		t.bytes -= t.kept[i].bytes
+		t.kept = slices.Delete(t.kept, i, i+1)
+	}
+	t.purged = slices.DeleteFunc(t.purged, is)
+}
+
+// Drained says that nobody reads the lines of a room any more that Delete has
+// deleted. Until then they are not removed.
+func (s *Store) Drained(room uint64) error {
+	return s.update(nil, func() {
+		if r, ok := s.retention.trash.draining[room]; ok {
+			delete(s.retention.trash.draining, room)
+			s.retention.trash.keep(r)
+			s.retention.planPurge()
+		}
+	})
+}
+
+// planPurge has removed what is too much in the trash, the rooms that were deleted
+// first before the others.
+func (r *retention) planPurge() {
+	t, most := &r.trash, r.keep().TrashBytes
+	early := 0
+	for ; len(t.kept) > r.opts.TrashRooms || most > 0 && t.bytes > most; early++ {
+		t.purgeOldest()
+	}
+	if early > 0 {
+		r.opts.Events.Evicted(early)
+	}
+	r.aging = r.aging || t.any()
+	if t.purging() {
+		r.addChore(chore{kind: chorePurge})
+	}
+}
+
+// purgeStep removes deleted rooms, or some of the lines of the first one. Those
+// that are damaged stay as they are.
+func (s *Store) purgeStep() (more bool, err error) {
+	if !s.retention.trash.purging() {
+		return false, nil
+	}
+	gone := 0
+	err = s.transact(func(tx *bolt.Tx) error {
+		for left := sweepBlocks; left > 0 && gone < len(s.retention.trash.purged); {
+			id := s.retention.trash.purged[gone].id
+			n, done, err := purgeRoom(tx, id, left)
+			if errors.Is(err, errRecord) {
+				s.skipped(bucketRooms, u64(id))
+				n, done, err = 0, true, nil
+			}
+			if err != nil {
+				return err
+			}
+			if left -= n + 1; done {
+				gone++
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		s.retention.trash.purged = s.retention.trash.purged[gone:]
+	}
+	return s.retention.trash.purging(), err
+}
+
+// purgeRoom removes a deleted room with its lines, at most so many blocks of them.
+// It tells how many those were. If that is not all it is done no more than begun:
+// the room cannot be restored from then on.
+func purgeRoom(tx *bolt.Tx, room uint64, most int) (n int, done bool, err error) {
+	r, err := deletedRoom(tx, room)
+	if errors.Is(err, ErrNoRoom) {
+		return 0, true, nil // gone already, or restored meanwhile
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	lines := tx.Bucket(bucketLines)
+	if b := lines.Bucket(u64(room)); b != nil {
+		h, err := getHead(tx, room)
+		if err != nil {
+			return 0, false, err
+		}
+		if n, done, err = sweep(b, room, h.Last, most); err != nil {
+			return n, false, err
+		}
+		if !done {
+			r.Purged = true
+			return n, false, errors.Join(putRoom(tx, r), putHead(tx, room, &head{Last: h.Last, Trimmed: h.Last, unswept: true}))
+		}
+		if err := lines.DeleteBucket(u64(room)); err != nil {
+			return n, false, err
+		}
+	}
+	return n, true, errors.Join(tx.Bucket(bucketHeads).Delete(u64(room)), tx.Bucket(bucketRooms).Delete(u64(room)))
 }
