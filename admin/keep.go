@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"roomd/store"
+	"roomd/store/disk"
 )
 
 // keepCommands look after the database of the running server.
@@ -69,7 +70,7 @@ func backup(c *call) error {
 	if c.Files != nil {
 		files = append(files, c.Files()...)
 	}
-	if file := store.Among(files, paths, strings.Split(identities, ",")); file != "" {
+	if file := disk.Among(files, paths, strings.Split(identities, ",")); file != "" {
 		return refuse("refused", "no backup was made: %s is in use by the server", file)
 	}
 	if err := c.would("the database would be copied to %s", c.args[0]); err != nil {
@@ -168,7 +169,7 @@ func give(ctx context.Context, socket, line string, show func(string)) (answer, 
 	if !dry {
 		delete(flags, "json") // what the server says is for us
 	}
-	if r.file, err = store.Real(args[0]); err != nil {
+	if r.file, err = disk.Real(args[0]); err != nil {
 		return answer{verdict: "ERR", code: "refused", text: "no backup was made: " + err.Error()}, nil
 	}
 	keep, err := strconv.Atoi(flags["keep"])
@@ -177,7 +178,7 @@ func give(ctx context.Context, socket, line string, show func(string)) (answer, 
 	}
 	var there []string
 	for i := range min(keep, backupsMost) + 1 {
-		if id := store.FileID(store.Aged(r.file, i)); id != "" {
+		if id := disk.FileID(store.Aged(r.file, i)); id != "" {
 			there = append(there, id)
 		}
 	}

@@ -6,13 +6,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"roomd/store"
+	"roomd/store/disk"
 )
 
 // diskFree is what is free for us beside a file, in bytes.
 func diskFree(file string) (uint64, bool) {
 	var st unix.Statfs_t
-	file, err := store.Resolve(file)
+	file, err := disk.Resolve(file)
 	if err != nil || unix.Statfs(filepath.Dir(file), &st) != nil {
 		return 0, false
 	}

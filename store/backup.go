@@ -13,7 +13,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"roomd/store/wal"
+	"roomd/store/disk"
 )
 
 // BackupRate is how many bytes a second Backup writes if it is not told.
@@ -29,7 +29,7 @@ const backupStep = 1 << 20
 // path.1 and so on, the newest first; with keep 0 it is an error, and always what is
 // there and no file. A link at path stays, and leads to the new file. It returns the size of the backup.
 func WriteBackup(ctx context.Context, path string, keep int, fill func(io.Writer) error) (size int64, err error) {
-	if path, err = Resolve(path); err != nil {
+	if path, err = disk.Resolve(path); err != nil {
 		return 0, err
 	}
 	switch st, err := os.Lstat(path); {
@@ -38,7 +38,7 @@ func WriteBackup(ctx context.Context, path string, keep int, fill func(io.Writer
 	case keep == 0 && !errors.Is(err, fs.ErrNotExist):
 		return 0, errors.Join(fmt.Errorf("%s is there already", path), err)
 	}
-	f, err := beside(path, usePart)
+	f, err := disk.Beside(path, disk.Part)
 	if err != nil {
 		return 0, err
 	}
@@ -64,7 +64,7 @@ func WriteBackup(ctx context.Context, path string, keep int, fill func(io.Writer
 	if err := os.Rename(tmp, path); err != nil {
 		return 0, err
 	}
-	return out.done, wal.SyncDir(filepath.Dir(path))
+	return out.done, disk.SyncDir(filepath.Dir(path))
 }
 
 // rotate gives keep-1 older backups their next names. The newest has both of its
@@ -104,7 +104,7 @@ type gentle struct {
 func (g *gentle) Write(b []byte) (n int, err error) {
 	n, err = g.f.Write(b)
 	if g.done += int64(n); g.done-g.given >= backupStep {
-		trickle(g.f, g.given, g.done-g.given)
+		disk.Trickle(g.f, g.given, g.done-g.given)
 		g.given = g.done
 	}
 	return n, err

@@ -8,6 +8,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"roomd/store/disk"
 	"roomd/store/wal"
 )
 
@@ -280,7 +281,7 @@ func (s *Store) openJournal() {
 // beginJournal makes the journal of a database that has none.
 func (s *Store) beginJournal() error {
 	err := s.health.stall.ask(func() error {
-		return s.writer.wal.Create(func(f *os.File) error { return own(f, s.path) })
+		return s.writer.wal.Create(func(f *os.File) error { return disk.Own(f, s.path) })
 	})
 	switch {
 	case err == nil:

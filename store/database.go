@@ -16,6 +16,7 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"roomd/store/boltcheck"
+	"roomd/store/disk"
 	"roomd/store/wal"
 )
 
@@ -162,7 +163,7 @@ func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
 		if db, err = bolt.Open(path, 0o600, opts); err != nil {
 			return err
 		}
-		if moved(path, file) {
+		if disk.Moved(path, file) {
 			// A migration or a compaction was under way: what was waited for is
 			// the old file.
 			return errors.Join(errMoved, db.Close())
@@ -195,7 +196,7 @@ func (e *InUseError) Error() string {
 func openError(path string, err error) error {
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
-		return &InUseError{path, lockHolder(path)}
+		return &InUseError{path, disk.Holder(path)}
 	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
 		return fmt.Errorf("%s is damaged or not a roomd database: %w", path, err)
 	case errors.Is(err, errFile):
@@ -229,7 +230,7 @@ func createFile(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f, err := beside(path, useNew)
+	f, err := disk.Beside(path, disk.New)
 	if err != nil {
 		return err
 	}
@@ -268,5 +269,31 @@ func createFile(path string) error {
 			return err
 		}
 	}
-	return wal.SyncDir(filepath.Dir(path))
+	return disk.SyncDir(filepath.Dir(path))
+}
+
+// Files are those of a database that is in use.
+func Files(path string) []string {
+	if real, err := disk.Resolve(path); err == nil {
+		path = real
+	}
+	return []string{path, wal.Path(path)}
+}
+
+// LeftBehind lists the temporary files beside a database of processes that were
+// killed: of a database, or of a backup. It lists no file that is in use, and none
+// that only has such a name.
+func LeftBehind(path string) []string { return disk.LeftBehind(path, boltcheck.Begins) }
+
+// removeLeftBehind removes what LeftBehind lists, and says so. The caller has the
+// lock of the database: nobody begins one meanwhile.
+func removeLeftBehind(path string) (said []string) {
+	for _, name := range LeftBehind(path) {
+		if err := os.Remove(name); err != nil {
+			said = append(said, fmt.Sprintf("the file %s was left behind by a process that was killed, and cannot be removed: %v", name, err))
+		} else {
+			said = append(said, fmt.Sprintf("the file %s was left behind by a process that was killed, and is removed", name))
+		}
+	}
+	return said
 }

@@ -2,6 +2,25 @@
 // their lines, in one bbolt file. It is the only importer of bbolt, and the
 // only place that decides order: a line has its sequence number from here.
 //
+// # Files
+//
+// What callers see is in rooms.go, lines.go, bans.go, trash.go, plans.go and
+// audit.go; what they can change, as data, in changes.go and beside the types of
+// its kind. The parts inside, each a type with fields of its own:
+//
+//	queue       what the committer is to do, in order       queue.go
+//	batch       lines that get their numbers together       batch.go
+//	writer      their record, on its way to the journal     batch.go
+//	checkpoint  what the database lacks yet                 checkpoint.go
+//	retention   what is removed, and when                   retention.go
+//	recovery    what a failed write left; reading at Open   recovery.go
+//	health      read-only, full, a slow disk                health.go
+//	damage      what cannot be read                         damage.go
+//	database    the open file                               database.go
+//
+// Package block has the bytes of lines, wal the journal, boltcheck what is known of
+// bbolt's pages, disk what is known of files; none of them knows a Store.
+//
 // # The way of a line
 //
 // Lines that arrive while a commit syncs go, from all rooms together, into the
@@ -16,9 +35,11 @@
 // # Goroutines
 //
 // One committer goroutine, started by Start and ended by Close, makes every
-// change. Changes other than lines (create, delete, …) travel through the same
-// queue, each in a transaction of its own, so that they have a place in the
-// order of the lines. Between batches the committer does one small step of
+// change, and owns batch, writer, checkpoint, retention and recovery. Changes other
+// than lines (create, delete, …) travel through the same queue, each in a
+// transaction of its own, so that they have a place in the order of the lines. They
+// are data: apply makes them from what is in the database and nothing else, and
+// applied brings memory to it after the commit. Between batches the committer does one small step of
 // housekeeping at a time: retention and the trash. It has no timer while there
 // is nothing to flush, to fold or to get too old.
 //
@@ -27,10 +48,12 @@
 //
 // # Locks
 //
-// Store.in guards the queue. Store.mu guards the heads: what is known of each
-// room without reading the file, and its newest lines. Both are held for memory
-// accesses only, never across a transaction, and never together. The deliver
-// function is called on the committer's goroutine without any lock.
+// queue.mu guards the queue, health.mu why the store is read-only. Store.mu guards
+// the heads: what is known of each room without reading the file, and its newest
+// lines. They are held for memory accesses only, never across a transaction, and
+// never together. database.mu is held by readers while they read, and by the
+// committer while the file is closed; it comes before Store.mu. The deliver function
+// is called on the committer's goroutine without any lock.
 //
 // # On disk
 //

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"roomd/store/disk"
 	"roomd/store/wal"
 )
 
@@ -235,7 +236,7 @@ func TestLeftBehind(t *testing.T) {
 		put(".new", database), put(".new1", database), put(".new-1", database), put(".new-1.tmp.gz", database), put(".part-x.tmp", database),
 		put(".new-4.tmp", []byte("somebody's text")), put("x.new-1.tmp", database), put(".before-20261129-120000", database),
 	}
-	busy, err := beside(s.path, useNew)
+	busy, err := disk.Beside(s.path, disk.New)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -407,13 +408,13 @@ func TestAmong(t *testing.T) {
 		filepath.Dir(at) + "/../srv/../deep/real.db": real,
 	} {
 		paths := []string{}
-		if p, err := Real(path); err == nil {
+		if p, err := disk.Real(path); err == nil {
 			paths = append(paths, p)
 		}
-		if got := Among(Files(at), paths, nil); got != want && path != hard {
+		if got := disk.Among(Files(at), paths, nil); got != want && path != hard {
 			t.Errorf("%s by its path: %q", path, got)
 		}
-		if got := Among(Files(at), nil, []string{FileID(path)}); got != want {
+		if got := disk.Among(Files(at), nil, []string{disk.FileID(path)}); got != want {
 			t.Errorf("%s by its identity: %q", path, got)
 		}
 	}
@@ -473,7 +474,7 @@ func TestLinkOfSomebodyElse(t *testing.T) {
 	if err := os.Lchown(at, uid, uid); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := Resolve(at); err != nil || got != theirs {
+	if got, err := disk.Resolve(at); err != nil || got != theirs {
 		t.Error(got, err)
 	}
 }

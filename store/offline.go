@@ -14,6 +14,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"roomd/store/boltcheck"
+	"roomd/store/disk"
 	"roomd/store/wal"
 )
 
@@ -34,7 +35,7 @@ type Info struct {
 // If check is set it reads all of it, and compares; what it finds damaged is in
 // problems, and the rest is right. The error says why it could not even begin.
 func Inspect(path string, check bool) (info Info, problems []error, err error) {
-	if path, err = Resolve(path); err != nil {
+	if path, err = disk.Resolve(path); err != nil {
 		return info, nil, err
 	}
 	if st, err := os.Stat(path); err != nil {
@@ -171,7 +172,7 @@ func sizeOf(path string) (int64, error) {
 // beside, with its journal, as kept. The new file has the owner and the mode of
 // the old one, and entries in its audit. progress, if not nil, is told of the copy, which ctx ends.
 func RestoreFile(ctx context.Context, backup, path string, force bool, progress Progress, audit ...Audit) (kept string, err error) {
-	if path, err = Resolve(path); err != nil {
+	if path, err = disk.Resolve(path); err != nil {
 		return "", err
 	}
 	if there, err := os.Stat(path); err == nil {
@@ -225,7 +226,7 @@ func RestoreFile(ctx context.Context, backup, path string, force bool, progress 
 			return kept, err
 		}
 	}
-	return kept, wal.SyncDir(filepath.Dir(path))
+	return kept, disk.SyncDir(filepath.Dir(path))
 }
 
 // lockFile takes the lock of a database, which may be damaged, until the file is
@@ -237,7 +238,7 @@ func lockFile(path string) (*os.File, error) {
 	}
 	for end := time.Now().Add(time.Second); ; time.Sleep(50 * time.Millisecond) {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil && moved(path, f) {
+		if err == nil && disk.Moved(path, f) {
 			err = errMoved
 		}
 		if err == nil {
@@ -247,7 +248,7 @@ func lockFile(path string) (*os.File, error) {
 			return nil, errors.Join(fmt.Errorf("lock the database %s: %w", path, err), f.Close())
 		}
 		if time.Now().After(end) {
-			return nil, errors.Join(&InUseError{path, lockHolder(path)}, f.Close())
+			return nil, errors.Join(&InUseError{path, disk.Holder(path)}, f.Close())
 		}
 	}
 }
@@ -255,10 +256,10 @@ func lockFile(path string) (*os.File, error) {
 // aside gives a database that nobody has open a second name, and its journal
 // that of it: whatever ends this, the two are together under one of them.
 func aside(path, kept string) error {
-	if err := keep(path, kept); err != nil {
+	if err := disk.Keep(path, kept); err != nil {
 		return fmt.Errorf("keep the old file as %s: %w", kept, err)
 	}
-	if err := keep(wal.Path(path), wal.Path(kept)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := disk.Keep(wal.Path(path), wal.Path(kept)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("keep the old journal as %s: %w", wal.Path(kept), err)
 	}
 	return nil
@@ -271,7 +272,7 @@ func copyFile(ctx context.Context, from, path string, progress Progress) (tmp st
 		return "", err
 	}
 	defer in.Close()
-	out, err := beside(path, useNew)
+	out, err := disk.Beside(path, disk.New)
 	if err != nil {
 		return "", err
 	}

@@ -17,9 +17,9 @@ import (
 	"time"
 )
 
-// disk is what a machine has of some files: what is certain, and what it has
+// cutDisk is what a machine has of some files: what is certain, and what it has
 // been given since.
-type disk struct {
+type cutDisk struct {
 	fds   map[int]*diskFile
 	names map[string]*diskFile
 }
@@ -118,7 +118,7 @@ func (c *call) number(i int) int {
 }
 
 // do is what a call means for the disk. It reports whether it was a sync.
-func (d *disk) do(c call, dir string) (synced bool) {
+func (d *cutDisk) do(c call, dir string) (synced bool) {
 	f := d.fds[c.number(0)]
 	switch c.name {
 	case "openat":
@@ -209,7 +209,7 @@ func powerLoss(t *testing.T, d Durability) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	dk := &disk{fds: make(map[int]*diskFile), names: map[string]*diskFile{s.path: {synced: before}}}
+	dk := &cutDisk{fds: make(map[int]*diskFile), names: map[string]*diskFile{s.path: {synced: before}}}
 	var shown []printed
 	cuts, missing := 0, 0
 	begun := make(map[string]string) // by process: a call that another came between
@@ -271,7 +271,7 @@ func parsePrinted(t *testing.T, text string) (all []printed) {
 
 // cut opens what the disk may have now, and compares it with what was shown. It
 // returns how many lines are missing.
-func (d *disk) cut(t *testing.T, path string, shown []printed, durability Durability) (missing int) {
+func (d *cutDisk) cut(t *testing.T, path string, shown []printed, durability Durability) (missing int) {
 	dir := inMemory(t)
 	for name, f := range d.names {
 		if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), f.after(), 0o600); err != nil {

@@ -14,6 +14,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"roomd/store/boltcheck"
+	"roomd/store/disk"
 	"roomd/store/wal"
 )
 
@@ -91,7 +92,7 @@ func (s *Store) heal() error {
 
 // probe writes to a new file beside path.
 func probe(path string) error {
-	f, err := beside(path, useNew)
+	f, err := disk.Beside(path, disk.New)
 	if err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ func (s *Store) reload() error {
 	if err = errors.Join(err, s.file.close()); err != nil {
 		return err
 	}
-	dropCache(s.path) // else the check would see what the disk has not got
+	disk.DropCache(s.path) // else the check would see what the disk has not got
 	db, err := openFile(s.opts.Context, s.path, s.opts.LockTimeout, nil)
 	if err != nil {
 		// Readers have the file as it is, if it can be had at all.
@@ -177,7 +178,7 @@ func (s *Store) takeBack() error {
 		err = s.writer.wal.Undo()
 	}
 	if s.recovery.doubtful != 0 {
-		e := boltcheck.Revert(s.path, s.file.db.Info().PageSize, s.recovery.doubtful, wal.Datasync)
+		e := boltcheck.Revert(s.path, s.file.db.Info().PageSize, s.recovery.doubtful, disk.Datasync)
 		if e == nil {
 			s.recovery.doubtful = 0
 		}

@@ -5,15 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
 
 	"roomd/store/block"
-	"roomd/store/wal"
+	"roomd/store/disk"
 )
 
 // rewriteBytes bounds a transaction of rewrite, and so the memory it takes.
@@ -212,7 +210,7 @@ func migrate(ctx context.Context, db *bolt.DB, path string, version uint64, prog
 // replace rewrites db, which is at path, and puts the new one there after a
 // check. The old one stays as kept; if kept is empty it goes.
 func replace(ctx context.Context, db *bolt.DB, path, kept string, progress Progress) (err error) {
-	f, err := beside(path, useNew)
+	f, err := disk.Beside(path, disk.New)
 	if err != nil {
 		return err
 	}
@@ -232,42 +230,14 @@ func replace(ctx context.Context, db *bolt.DB, path, kept string, progress Progr
 		return fmt.Errorf("the new file: %w", err)
 	}
 	if kept != "" {
-		if err := keep(path, kept); err != nil {
+		if err := disk.Keep(path, kept); err != nil {
 			return fmt.Errorf("keep the old file as %s: %w", kept, err)
 		}
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
-	return wal.SyncDir(filepath.Dir(path))
-}
-
-// keep lets a file be found under a second name, where links are possible, or
-// copies it.
-func keep(path, as string) error {
-	err := os.Link(path, as)
-	if errors.Is(err, fs.ErrExist) {
-		// Power loss just after the link, when this was last tried?
-		one, e1 := os.Stat(path)
-		two, e2 := os.Stat(as)
-		if e1 == nil && e2 == nil && os.SameFile(one, two) {
-			return nil
-		}
-	}
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	from, open := os.Open(path)
-	if open != nil {
-		return open
-	}
-	defer from.Close()
-	to, err := os.OpenFile(as, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(to, from)
-	return errors.Join(err, own(to, path), to.Sync(), to.Close())
+	return disk.SyncDir(filepath.Dir(path))
 }
 
 // orLeave runs fn, which only reads, and does not wait for its end when ctx is
@@ -296,15 +266,4 @@ func checkFile(path string) error {
 		return err
 	}
 	return errors.Join(viewDB(db, checkTx), db.Close())
-}
-
-// moved reports whether path does not lead to the file f any more: another
-// process has put a new one there while this one waited for the lock.
-func moved(path string, f *os.File) bool {
-	here, err := f.Stat()
-	if err != nil {
-		return true
-	}
-	there, err := os.Stat(path)
-	return err != nil || !os.SameFile(here, there)
 }

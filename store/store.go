@@ -10,6 +10,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"roomd/store/disk"
 )
 
 var (
@@ -68,7 +70,7 @@ type Store struct {
 // refused with an error that says so.
 func Open(path string, opts Options) (*Store, error) {
 	opts.setDefaults()
-	path, err := Resolve(path)
+	path, err := disk.Resolve(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
@@ -80,7 +82,7 @@ func Open(path string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	real, err := Real(path)
+	real, err := disk.Real(path)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

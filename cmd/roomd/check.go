@@ -27,6 +27,7 @@ import (
 	"roomd/cmd/roomd/usage"
 	"roomd/netsvc/wire"
 	"roomd/store"
+	"roomd/store/disk"
 )
 
 func newCheck() *cobra.Command {
@@ -167,7 +168,7 @@ func (t *trial) run() {
 
 func (t *trial) database() {
 	const key = "server.data"
-	path, err := store.Real(t.cfg.Server.Data)
+	path, err := disk.Real(t.cfg.Server.Data)
 	if err != nil {
 		t.fail(key, "%v", t.as(err))
 		return

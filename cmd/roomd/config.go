@@ -15,6 +15,7 @@ import (
 	"roomd/admin"
 	"roomd/netsvc/wire"
 	"roomd/store"
+	"roomd/store/disk"
 )
 
 // mistake is something wrong in the configuration file.
@@ -291,11 +292,11 @@ func (c *Config) files() (all []string) {
 // isOwn refuses a file that is to be written, or read as something else, if it is
 // one of the server's.
 func (c *Config) isOwn(file string) error {
-	real, err := store.Real(file)
+	real, err := disk.Real(file)
 	if err != nil {
 		return nil // whoever opens it says what is wrong
 	}
-	if own := store.Among(c.files(), []string{real}, []string{store.FileID(file)}); own != "" {
+	if own := disk.Among(c.files(), []string{real}, []string{disk.FileID(file)}); own != "" {
 		return fmt.Errorf("%s is %s, which belongs to the server", file, own)
 	}
 	return nil

@@ -15,7 +15,7 @@ var allowed = map[string]struct {
 	theirs []string
 	why    string
 }{
-	"roomd/cmd/roomd":          {[]string{"roomd/admin", "roomd/admin/term", "roomd/cmd/roomd/bench", "roomd/cmd/roomd/chat", "roomd/cmd/roomd/feed", "roomd/cmd/roomd/metrics", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/cmd/roomd/systemd", "roomd/cmd/roomd/tail", "roomd/cmd/roomd/usage", "roomd/netsvc", "roomd/netsvc/client", "roomd/netsvc/wire", "roomd/store"}, []string{"github.com/BurntSushi/toml", "github.com/spf13/cobra", "golang.org/x/sys"}, "it wires everything together, and alone reads the configuration and the command line"},
+	"roomd/cmd/roomd":          {[]string{"roomd/admin", "roomd/admin/term", "roomd/cmd/roomd/bench", "roomd/cmd/roomd/chat", "roomd/cmd/roomd/feed", "roomd/cmd/roomd/metrics", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/cmd/roomd/systemd", "roomd/cmd/roomd/tail", "roomd/cmd/roomd/usage", "roomd/netsvc", "roomd/netsvc/client", "roomd/netsvc/wire", "roomd/store", "roomd/store/disk"}, []string{"github.com/BurntSushi/toml", "github.com/spf13/cobra", "golang.org/x/sys"}, "it wires everything together, and alone reads the configuration and the command line"},
 	"roomd/cmd/roomd/bench":    {nil, []string{"golang.org/x/sys"}, "the load comes over sockets, as from any client; what it shares with the server it could not check"},
 	"roomd/cmd/roomd/chat":     {[]string{"roomd/admin/term", "roomd/cmd/roomd/remote", "roomd/netsvc/client", "roomd/netsvc/wire"}, nil, "a client like others: it knows the server by its protocol, and the terminal by admin/term, the only one that imports readline"},
 	"roomd/cmd/roomd/feed":     {[]string{"roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/netsvc/client"}, nil, "lines go into a room through a member, and what becomes of them is told"},
@@ -25,17 +25,18 @@ var allowed = map[string]struct {
 	"roomd/cmd/roomd/systemd":  {nil, []string{"golang.org/x/sys"}, "how a server is, it is told"},
 	"roomd/cmd/roomd/tail":     {[]string{"roomd/admin/term", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/netsvc/client", "roomd/netsvc/wire"}, nil, "it prints a room as the protocol spells it"},
 	"roomd/cmd/roomd/usage":    {[]string{"roomd/admin"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag"}, "what is wrong with a command line, whatever the command"},
-	"roomd/admin":              {[]string{"roomd/admin/term", "roomd/netsvc", "roomd/store"}, []string{"golang.org/x/sys"}, "the console steers netsvc; nothing below knows it"},
+	"roomd/admin":              {[]string{"roomd/admin/term", "roomd/netsvc", "roomd/store", "roomd/store/disk"}, []string{"golang.org/x/sys"}, "the console steers netsvc; nothing below knows it"},
 	"roomd/admin/term":         {nil, []string{"github.com/chzyer/readline", "golang.org/x/sys", "golang.org/x/text"}, "lines at a terminal, whatever they are for; it alone uses the library"},
 	"roomd/netsvc":             {[]string{"roomd/netsvc/roomlog", "roomd/netsvc/wire", "roomd/store"}, []string{"golang.org/x/crypto", "golang.org/x/sys"}, "the network knows nothing of files and consoles"},
 	"roomd/netsvc/client":      {nil, nil, "other people's bots import it: it brings nothing with it, and knows the server only by its protocol"},
 	"roomd/netsvc/roomlog":     {nil, nil, "the log is pure: it can be tested and reasoned about alone"},
 	"roomd/netsvc/testports":   {nil, nil, "tests of all packages use it, and nothing else does"},
 	"roomd/netsvc/wire":        {nil, []string{"golang.org/x/text"}, "the protocol is pure: it can be tested and reasoned about alone"},
-	"roomd/store":              {[]string{"roomd/store/block", "roomd/store/boltcheck", "roomd/store/wal"}, []string{"go.etcd.io/bbolt", "golang.org/x/sync", "golang.org/x/sys"}, "it alone touches the disk, and never sees a socket"},
+	"roomd/store":              {[]string{"roomd/store/block", "roomd/store/boltcheck", "roomd/store/disk", "roomd/store/wal"}, []string{"go.etcd.io/bbolt", "golang.org/x/sync", "golang.org/x/sys"}, "it alone touches the disk, and never sees a socket"},
 	"roomd/store/block":        {nil, nil, "the bytes of lines are pure: they can be tested and reasoned about alone"},
 	"roomd/store/boltcheck":    {nil, nil, "it reads pages by itself, so that damage in them is not bbolt's to follow"},
-	"roomd/store/wal":          {[]string{"roomd/store/block"}, nil, "its records hold lines, and it knows nothing of what they are for"},
+	"roomd/store/disk":         {nil, []string{"golang.org/x/sys"}, "files, whatever is in them"},
+	"roomd/store/wal":          {[]string{"roomd/store/block", "roomd/store/disk"}, nil, "its records hold lines, and are synced; it knows nothing of what they are for"},
 }
 
 func TestImports(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"roomd/store"
+	"roomd/store/disk"
 )
 
 // predecessor is the process that this one takes over from.
@@ -59,7 +60,7 @@ func (p *predecessor) fail(err error) error {
 
 // introduce says what this binary understands.
 func (p *predecessor) introduce(c *Config) error {
-	data, err := store.Real(c.Server.Data)
+	data, err := disk.Real(c.Server.Data)
 	if err != nil {
 		return err
 	}

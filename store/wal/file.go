@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"roomd/store/block"
+	"roomd/store/disk"
 )
 
 // File is the journal: the file beside the database that a commit goes to, in one
@@ -95,7 +96,7 @@ func (j *File) create(own func(*os.File) error) (err error) {
 	if _, err := f.WriteAt(head, 0); err != nil {
 		return err
 	}
-	if err := errors.Join(own(f), f.Sync(), SyncDir(filepath.Dir(j.path))); err != nil {
+	if err := errors.Join(own(f), f.Sync(), disk.SyncDir(filepath.Dir(j.path))); err != nil {
 		return err
 	}
 	j.file, j.at, j.size = f, headBytes, int64(len(head))
@@ -135,7 +136,7 @@ func (j *File) Write(record []byte) error {
 	if _, err := j.file.WriteAt(append(record, make([]byte, recordEnd)...), j.at); err != nil {
 		return err
 	}
-	if err := Datasync(j.file); err != nil {
+	if err := disk.Datasync(j.file); err != nil {
 		return fmt.Errorf("%w: %w", ErrSync, err)
 	}
 	j.torn = false
@@ -178,7 +179,7 @@ func (j *File) checksum(record []byte) uint32 {
 func (j *File) Undo() error {
 	_, err := j.file.WriteAt(make([]byte, recordHead+recordEnd), j.at)
 	if err == nil {
-		err = Datasync(j.file)
+		err = disk.Datasync(j.file)
 	}
 	j.torn = err != nil
 	return err

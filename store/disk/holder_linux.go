@@ -1,4 +1,4 @@
-package store
+package disk
 
 import (
 	"bufio"
@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// lockHolder names the process that holds the lock on path, from /proc/locks
+// Holder names the process that holds the lock on path, from /proc/locks
 // (proc(5)): "1: FLOCK ADVISORY WRITE 4711 fe:00:131 0 EOF".
-func lockHolder(path string) string {
+func Holder(path string) string {
 	const unknown = "another process"
 	var st syscall.Stat_t
 	if syscall.Stat(path, &st) != nil {

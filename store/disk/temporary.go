@@ -1,0 +1,135 @@
+package disk
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"syscall"
+)
+
+// What a temporary file is for. Its name says so, and whose it is: the file's
+// name, the use, and a number.
+const (
+	New  = "new"  // is to take the place of a database
+	Part = "part" // is to be a backup
+)
+
+var temporary = regexp.MustCompile(`^\.(new|part)-[0-9]{1,10}\.tmp$`)
+
+// Beside makes a temporary file beside path: a backup for a caller, and what is
+// to take the place of a database with the owner and the mode that it has or is to
+// have. It is locked until it is closed (flock(2)): an unlocked one is of a
+// process that has ended.
+func Beside(path, use string) (f *os.File, err error) {
+	f, err = os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"."+use+"-*.tmp")
+	if err != nil {
+		var at *fs.PathError
+		if errors.As(err, &at) {
+			err = at.Err
+		}
+		return nil, fmt.Errorf("%s cannot make a file in %s: %w", asker(), filepath.Dir(path), err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if use == New {
+		err = errors.Join(err, Own(f, path))
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return f, nil
+}
+
+// asker is the user that this process is.
+func asker() string {
+	id := strconv.Itoa(os.Geteuid())
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return "user " + id
+}
+
+// Own gives f the owner and the mode of the file at path. If there is none, the
+// mode is 0600 and the owner this process; root makes it for the owner of the folder,
+// if that is somebody's own.
+func Own(f *os.File, path string) error {
+	mode := fs.FileMode(0o600)
+	as, err := os.Stat(path)
+	switch {
+	case err == nil:
+		mode = as.Mode().Perm()
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	case os.Geteuid() != 0:
+		return f.Chmod(mode)
+	default:
+		if as, err = os.Stat(filepath.Dir(path)); err != nil {
+			return err
+		}
+		if as.Mode()&fs.ModeSticky != 0 || as.Mode().Perm()&0o002 != 0 {
+			return f.Chmod(mode) // everybody's, as /tmp
+		}
+	}
+	is, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	want, has := as.Sys().(*syscall.Stat_t), is.Sys().(*syscall.Stat_t)
+	if want.Uid != has.Uid || want.Gid != has.Gid {
+		err := f.Chown(int(want.Uid), int(want.Gid))
+		// A group that nothing is allowed to does not matter.
+		if err != nil && (want.Uid != has.Uid || mode&0o070 != 0) {
+			return fmt.Errorf("give the new file the owner %d:%d of %s: %w", want.Uid, want.Gid, path, err)
+		}
+	}
+	return f.Chmod(mode)
+}
+
+// LeftBehind lists the temporary files beside path of processes that were killed:
+// of a database, or of a backup. It lists no file that is in use, and none that
+// only has such a name: begins reports whether bytes are the beginning of one.
+func LeftBehind(path string, begins func([]byte) bool) (files []string) {
+	path, err := Resolve(path)
+	if err != nil {
+		return nil
+	}
+	dir, base := filepath.Dir(path), filepath.Base(path)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if len(e.Name()) <= len(base) || e.Name()[:len(base)] != base || !temporary.MatchString(e.Name()[len(base):]) {
+			continue
+		}
+		if name := filepath.Join(dir, e.Name()); e.Type().IsRegular() && abandoned(name, begins) {
+			files = append(files, name)
+		}
+	}
+	return files
+}
+
+// abandoned reports whether a file is the beginning of a database, and nobody
+// has it.
+func abandoned(name string, begins func([]byte) bool) bool {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		return false
+	}
+	head := make([]byte, 4096)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return false
+	}
+	return len(bytes.Trim(head[:n], "\x00")) == 0 || begins(head[:n])
+}
