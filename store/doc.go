@@ -29,7 +29,7 @@
 // no timer runs. From then on readers see the lines, in memory, as blocks of
 // some kilobytes for each room. When there are foldBytes of those, or nobody
 // has said anything for a while, or at Close, they are folded: all blocks go
-// into the database in one transaction, and the journal begins anew. After a
+// into the database in one transaction, and the journal begins again. After a
 // crash Open reads the journal. A store that was closed is one file.
 //
 // # Goroutines
@@ -88,7 +88,7 @@
 //
 // A failed sync may have lost pages that later syncs report as written. The
 // store therefore refuses every further change after one (ErrReadOnly) until
-// the file has been opened anew. What was refused is taken back at once, from the
+// the file has been opened again. What was refused is taken back at once, from the
 // journal and the database, as the disk may have it all the same. A full disk is
 // different: it fails cleanly, and the next change is simply tried.
 //

@@ -35,7 +35,7 @@ type recovery struct {
 
 // Reopen makes a store that is read-only writable again, if the disk has kept
 // what it was given: the file is closed, opened and checked, and what is only
-// in memory is written anew. The committer tries it by itself as well. On a
+// in memory is written again. The committer tries it by itself as well. On a
 // store that is not read-only it does nothing.
 func (s *Store) Reopen() error {
 	return s.do(&task{heal: true})
@@ -100,7 +100,7 @@ func probe(path string) error {
 	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
 }
 
-// reload opens the file anew, checks it, and gives the rooms their lines in
+// reload opens the file again, checks it, and gives the rooms their lines in
 // memory back.
 func (s *Store) reload() error {
 	err := s.writer.wal.Close()
@@ -167,7 +167,7 @@ func (s *Store) reload() error {
 // What was refused must not turn up later. After a failed write or sync nobody
 // knows what the disk has: so it is told to take back what it may have, at once,
 // and if it refuses that too, before the store heals. In between a crash of the
-// process finds it taken back all the same, in the kernel's memory; only one of
+// process finds it taken back even so, in the kernel's memory; only one of
 // the machine may find what was refused, if the disk had kept it after all.
 
 // takeBack does so with what the journal and the database may have of changes

@@ -23,7 +23,7 @@ var (
 	ErrExists = errors.New("already there")
 	// ErrReadOnly is returned for changes after a failed sync. What was
 	// acknowledged before is safe; nothing more is accepted until the file has
-	// been opened anew.
+	// been opened again.
 	ErrReadOnly = errors.New("the store is read-only since a write to the disk failed")
 	// ErrFull is returned for changes that the disk has no room for. Nothing of
 	// the change is kept; the next one is tried.
@@ -164,7 +164,7 @@ func (s *Store) close() error {
 	s.mu.Unlock()
 	s.queue.nudge()
 	<-s.done
-	if s.file.away { // the file is left to who has it
+	if s.file.away { // another process has the file
 		return nil
 	}
 	s.endBackups()
@@ -279,7 +279,7 @@ type Options struct {
 	TrashBytes uint64
 	// TrashRooms is how many rooms are in the trash at most. Default 10,000.
 	TrashRooms int
-	// LockTimeout is how long Open waits for another process to let go of
+	// LockTimeout is how long Open waits until another process releases
 	// the file. Default 1s.
 	LockTimeout time.Duration
 	// PendingBytes bounds the memory of lines submitted but not yet committed;
@@ -288,8 +288,8 @@ type Options struct {
 	// CompactAbove, in bytes, lets Open compact a file that is longer and more
 	// than half free. 0: never.
 	CompactAbove int64
-	// Progress, if not nil, is called while Open writes an older file, or one that
-	// is mostly free, anew, and by Compact.
+	// Progress, if not nil, is called while Open rewrites an older file, or one that
+	// is mostly free, and by Compact.
 	Progress Progress
 	// Context, if not nil, ends what Open or Compact rewrites when it is done:
 	// they fail with its cause, and what was there stays.
@@ -313,7 +313,7 @@ type Events struct {
 	// Jumped is called when the wall clock has jumped ahead while there is something
 	// that can get too old: for an hour the jump does not count.
 	Jumped func(by time.Duration)
-	// Stalled is called when the disk has not answered for a second, and once more,
+	// Stalled is called when the disk has not answered for a second, and again,
 	// with over, when it has; on a goroutine of its own.
 	Stalled func(took time.Duration, over bool)
 	// Observe is called after each commit: how long it took, and how many lines it
