@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,55 +19,49 @@ import (
 
 	"roomd/admin"
 	"roomd/netsvc"
-	"roomd/netsvc/testports"
-	"roomd/store"
+	"roomd/netsvc/netsvctest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const patience = netsvctest.Patience
 
-var nextPort = testports.New(14000, 16400)
+var nextPort = netsvctest.NewPorts(14000, 16400)
+
+var eventually = netsvctest.Eventually
 
 // shell is a server with its admin socket.
 type shell struct {
-	t      testing.TB
+	*netsvctest.Server
 	dir    string
 	socket string
-	ports  [2]int
-	svc    *netsvc.Service
-	st     *store.Store
 	srv    *admin.Server
 	ln     *admin.Listener
 	halted chan bool // the operator said stop
 }
 
 func startShell(t testing.TB) *shell {
-	first := int(nextPort.Add(20)) - 20
-	s := &shell{t: t, dir: t.TempDir(), ports: [2]int{first, first + 19}}
+	s := &shell{Server: netsvctest.New(t, netsvctest.Options(int(nextPort.Add(20))-20, 20))}
+	s.dir = filepath.Dir(s.Path)
 	s.socket = filepath.Join(s.dir, "roomd.sock")
-	t.Cleanup(s.stop)
-	s.start()
+	s.Options.Rooms, s.Options.Connections, s.Options.MasterIdle, s.StoreOptions.Lines = 10, 1000, 0, 0
+	s.Stopped = func() {
+		if err := s.ln.Close(); err != nil {
+			s.T.Error(err)
+		}
+	}
+	s.Start()
 	return s
 }
 
-func (s *shell) start() {
-	s.t.Helper()
-	st, err := store.Open(filepath.Join(s.dir, "roomd.db"), store.Options{Trash: time.Hour})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+// Start starts both.
+func (s *shell) Start() {
+	s.T.Helper()
 	tap := admin.NewTap(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug}), slog.LevelInfo)
-	s.st = st
-	s.svc = netsvc.New(st, netsvc.Options{
-		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: s.ports, Rooms: 10, Replay: 20, QuietAbove: 50, Members: 256,
-		Connections: 1000, LineBytes: 4096, MaxLag: 100000, DeadPeer: time.Minute, CreateAnyone: true, Delete: netsvc.Anyone, Log: slog.New(tap),
-	})
-	if err := s.svc.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	s.Options.Log = slog.New(tap)
+	s.Server.Start()
 	s.halted = make(chan bool, 1)
-	s.srv = &admin.Server{Service: s.svc, Store: st, Log: tap, Version: "test", Data: filepath.Join(s.dir, "roomd.db"),
+	s.srv = &admin.Server{Service: s.Service, Store: s.Store, Log: tap, Version: "test", Data: s.Path,
 		Stop:    func() { s.halted <- true },
 		Program: func(binary string, _ bool) (string, string, error) { return "/bin/" + binary, "1234", nil },
 		Reload:  func(bool) ([]admin.Change, error) { return nil, nil },
@@ -77,28 +70,12 @@ func (s *shell) start() {
 			return []admin.Setting{{Key: "limits.members", Value: "256", Default: "1", Changed: true}}
 		}}
 	if err := s.srv.LoadPlans(); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	s.srv.ResumePlans(false)
+	var err error
 	if s.ln, err = s.srv.Listen(s.socket, 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s *shell) stop() {
-	if s.svc == nil {
-		return
-	}
-	s.svc.Stop()
-	s.svc = nil
-	if err := s.ln.Close(); err != nil {
-		s.t.Error(err)
-	}
-	if err := s.st.Check(); err != nil {
-		s.t.Error(err)
-	}
-	if err := s.st.Close(); err != nil {
-		s.t.Error(err)
+		s.T.Fatal(err)
 	}
 }
 
@@ -110,57 +87,31 @@ func (s *shell) do(line ...string) (out string, errs string, status int) {
 }
 
 func (s *shell) ok(line string) string {
-	s.t.Helper()
+	s.T.Helper()
 	out, errs, status := s.do(strings.Fields(line)...)
 	if status != admin.ExitDone {
-		s.t.Fatalf("%s: status %d: %s", line, status, errs)
+		s.T.Fatalf("%s: status %d: %s", line, status, errs)
 	}
 	return out
 }
 
 // join connects to a room and reads until the member is there.
 func (s *shell) join(room string) *bufio.Reader {
-	s.t.Helper()
-	for _, i := range s.svc.List() {
-		if i.Name != room {
-			continue
-		}
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", i.Port))
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.t.Cleanup(func() { c.Close() })
-		c.SetDeadline(time.Now().Add(patience))
-		r := bufio.NewReader(c)
-		_, nick, _ := strings.Cut(until(s.t, r, "you are "), "you are ")
-		nick, _, _ = strings.Cut(nick, " ")
-		fmt.Fprintf(c, "/msg %s here\n", nick) // or the room is told a second later
-		until(s.t, r, "> here")
-		return bufio.NewReader(io.MultiReader(r)) // what follows
-	}
-	s.t.Fatal("no room", room)
-	return nil
+	s.T.Helper()
+	return netsvctest.Join(s.T, s.Room(room).Port).In
 }
 
 // speak joins and says lines.
 func (s *shell) speak(room string, lines ...string) {
-	s.t.Helper()
-	for _, i := range s.svc.List() {
-		if i.Name != room {
-			continue
-		}
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", i.Port))
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		c.SetDeadline(time.Now().Add(patience))
-		io.WriteString(c, strings.Join(lines, "\n")+"\n")
-		c.(*net.TCPConn).CloseWrite()
-		if _, err := io.ReadAll(c); err != nil {
-			s.t.Fatal(err)
-		}
-		c.Close()
+	s.T.Helper()
+	c := netsvctest.Dial(s.T, s.Room(room).Port)
+	c.Send(lines...)
+	c.HalfClose()
+	c.Conn.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.ReadAll(c.In); err != nil {
+		s.T.Fatal(err)
 	}
+	c.Conn.Close()
 }
 
 func until(t testing.TB, r *bufio.Reader, part string) string {
@@ -191,7 +142,7 @@ func TestEveryCommandAsJSON(t *testing.T) {
 	s.join("lobby")
 	s.ok("create spare")
 	lines := map[string]string{
-		"backup": "backup " + filepath.Join(s.dir, "copy.db"), "reopen": "reopen", "rename": "rename spare kept", "set": "set lobby replay 5", "port": fmt.Sprintf("port lobby %d", s.ports[1]),
+		"backup": "backup " + filepath.Join(s.dir, "copy.db"), "reopen": "reopen", "rename": "rename spare kept", "set": "set lobby replay 5", "port": fmt.Sprintf("port lobby %d", s.Options.Ports[1]),
 		"status": "status", "rooms": "rooms", "room": "room lobby", "members": "members lobby", "who": "who guest-2",
 		"ports": "ports", "connections": "connections", "read": "read lobby", "search": "search * end", "create": "create new", "trash": "trash",
 		"delete": "delete dev --yes", "restore": "restore dev", "purge": "purge old --yes", "topic": "topic lobby", "say": "say lobby hi",
@@ -315,13 +266,13 @@ func TestBansAndMutes(t *testing.T) {
 	}
 	s.ok("ban 127.0.0.1 --for 2s --why testing")
 	until(t, ann, "testing")
-	s.stop()
-	s.start()
+	s.Stop()
+	s.Start()
 	if out := s.ok("bans"); !strings.Contains(out, "testing") || !strings.Contains(out, "mute") {
 		t.Error(out)
 	}
 	refused := func() bool {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.ports[0]))
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.Options.Ports[0]))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -343,7 +294,7 @@ func TestBansAndMutes(t *testing.T) {
 			t.Fatal("the ban does not end")
 		}
 	}
-	for end := time.Now().Add(patience); len(s.svc.Who("guest-1")) > 0; <-tick.C {
+	for end := time.Now().Add(patience); len(s.Service.Who("guest-1")) > 0; <-tick.C {
 		if time.Now().After(end) {
 			t.Fatal("who has left is still there")
 		}
@@ -455,7 +406,7 @@ func TestCompletion(t *testing.T) {
 		"unmute m": "mallory", "mute m": "", "del": "delete", "room l": "lobby Lounge", "members lo": "lobby Lounge", "delete --p": "--purge", "restore ": "gone",
 		"kick g": "guest-1", "watch e": "events", "watch lob": "lobby", "ban x --room lo": "lobby Lounge", "help unm": "unmute", "nosuch x": "",
 		"watch mem": "members", "watch members lob": "lobby", "watch members lobby --so": "--sort", "watch members --sort l": "lag",
-		"set lobby re": "read-only replay", "set lobby read-only o": "off on", "set lobby members d": "default", "create x --port ": fmt.Sprint(s.ports[0]+3, " ", s.ports[0]+4, " ", s.ports[0]+5, " ", s.ports[0]+6, " ", s.ports[0]+7),
+		"set lobby re": "read-only replay", "set lobby read-only o": "off on", "set lobby members d": "default", "create x --port ": fmt.Sprint(s.Options.Ports[0]+3, " ", s.Options.Ports[0]+4, " ", s.Options.Ports[0]+5, " ", s.Options.Ports[0]+6, " ", s.Options.Ports[0]+7),
 		"delete lobby --i": "--in", "delete lobby --in 60s --say x --c": "--cancel", "rooms --state un": "unbound", "rebind ": "", "kick 127": "127.0.0.1",
 	} {
 		out, errs, status := s.do("complete", line)

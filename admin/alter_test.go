@@ -14,18 +14,6 @@ import (
 	"roomd/admin"
 )
 
-// eventually waits for what other goroutines bring about.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
-
 // Every command that changes something only says so with --dry-run.
 func TestDryRun(t *testing.T) {
 	s := startShell(t)
@@ -54,7 +42,7 @@ func TestDryRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the first member is gone, and the others have all that there is", func() bool {
-		there := s.svc.Who("127.0.0.1")
+		there := s.Service.Who("127.0.0.1")
 		return len(there) == 2 && there[0].Behind+there[1].Behind == 0
 	})
 	s.ok("mute guest-2")
@@ -178,7 +166,7 @@ func TestSet(t *testing.T) {
 		t.Error(status, errs)
 	}
 	s.ok("set lobby li 100 --yes")
-	eventually(t, "the lines are gone", func() bool { r, err := s.svc.Room("lobby"); return err == nil && r.Lines == 100 })
+	eventually(t, "the lines are gone", func() bool { r, err := s.Service.Room("lobby"); return err == nil && r.Lines == 100 })
 	s.ok("set lobby read-only on")
 	s.ok("set lobby quiet on")
 	out := s.ok("set lobby")
@@ -267,15 +255,15 @@ func TestPorts(t *testing.T) {
 	s := startShell(t)
 	s.ok("create lobby")
 	s.ok("create dev")
-	s.ok(fmt.Sprintf("port dev %d", s.ports[1]))
-	s.stop()
-	thief, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", s.ports[0]))
+	s.ok(fmt.Sprintf("port dev %d", s.Options.Ports[1]))
+	s.Stop()
+	thief, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", s.Options.Ports[0]))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.start()
+	s.Start()
 	out := s.ok("ports")
-	for _, want := range []string{"bound    1", "unbound  1", fmt.Sprintf("resting  %d", s.ports[0]+1), fmt.Sprintf("lobby  %d  port %d is in use by another program", s.ports[0], s.ports[0])} {
+	for _, want := range []string{"bound    1", "unbound  1", fmt.Sprintf("resting  %d", s.Options.Ports[0]+1), fmt.Sprintf("lobby  %d  port %d is in use by another program", s.Options.Ports[0], s.Options.Ports[0])} {
 		if !strings.Contains(out, want) {
 			t.Errorf("there is no %q in\n%s", want, out)
 		}
@@ -347,7 +335,7 @@ func TestDryRunIsRefusedAsTheRun(t *testing.T) {
 	}
 	for _, line := range []string{
 		"create LOBBY", "create a/b", "restore nothing", "restore gone", "rename dev lobby", "rename dev a/b", "rename nowhere x", "topic nowhere text",
-		"port dev 0", "port dev 70000", fmt.Sprint("port dev ", s.svc.Port()), fmt.Sprint("port dev ", s.ports[0]+1), "port dev x", "rebind nowhere", "rebind dev", "say nowhere hi", "unban 9", "unban x",
+		"port dev 0", "port dev 70000", fmt.Sprint("port dev ", s.Service.Port()), fmt.Sprint("port dev ", s.Options.Ports[0]+1), "port dev x", "rebind nowhere", "rebind dev", "say nowhere hi", "unban 9", "unban x",
 		"kick nobody", "mute nobody", "unmute nobody", "purge nothing", "delete nowhere --yes", "set nowhere lines 5", "set dev lines x", "loglevel loud", "ban 127.1", "ban x --room nowhere", "ban x --for y", "stop --cancel",
 	} {
 		_, dry, status := s.do(append(strings.Fields(line), "--dry-run")...)

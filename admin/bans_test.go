@@ -11,78 +11,63 @@ import (
 	"time"
 
 	"roomd/admin"
+	"roomd/netsvc/netsvctest"
 )
 
 // talker is a member that speaks and reads.
 type talker struct {
-	net.Conn
-	t    testing.TB
-	in   *bufio.Reader
+	*netsvctest.Client
 	id   uint64 // as the operator sees it
 	nick string
 }
 
 // talk joins a room.
 func (s *shell) talk(room string) *talker {
-	s.t.Helper()
-	r, err := s.svc.Room(room)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.Port))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
-	p := &talker{Conn: c, t: s.t, in: bufio.NewReader(c)}
-	_, p.nick, _ = strings.Cut(until(s.t, p.in, "you are "), "you are ")
+	s.T.Helper()
+	p := &talker{Client: netsvctest.Dial(s.T, s.Room(room).Port)}
+	_, p.nick, _ = strings.Cut(p.Line(), "you are ")
 	p.nick, _, _ = strings.Cut(p.nick, " ")
-	for _, m := range s.svc.Who(c.LocalAddr().String()) {
+	for _, m := range s.Service.Who(p.Conn.LocalAddr().String()) {
 		p.id = m.ID
 	}
-	fmt.Fprintf(c, "/msg %s here\n", p.nick) // or the room is told a second later
+	p.Send("/msg " + p.nick + " here") // or the room is told a second later
 	for l := ""; !strings.Contains(l, "> here") && !strings.Contains(l, p.nick+" joined"); {
-		l = until(s.t, p.in, "") // who is muted is told, too, and waits
+		l = p.Line() // a member that is muted is told, too, and waits
 	}
 	return p
 }
 
 // says sends a line, and returns what comes of it: the line in the room, or an
 // answer.
-func (p *talker) says(line string) string {
-	p.t.Helper()
-	io.WriteString(p, line+"\n/ping\n")
-	var last string
+func (p *talker) says(line string) (got string) {
+	p.T.Helper()
+	p.Send(line, "/ping")
 	for {
-		l, err := p.in.ReadString('\n')
-		if err != nil {
-			p.t.Fatalf("%s: %v", line, err)
-		}
+		l := p.Line()
 		if strings.HasPrefix(l, "* pong") {
-			return strings.TrimSpace(last)
+			return strings.TrimSpace(got)
 		}
-		last = l
+		got = l
 	}
 }
 
 // leave closes the connection and waits until the member is gone.
 func (p *talker) leave(s *shell) {
-	p.Close()
-	eventually(p.t, "it has left", func() bool { return len(s.svc.Who(fmt.Sprintf("#%d", p.id))) == 0 })
+	p.Conn.Close()
+	eventually(p.T, "it has left", func() bool { return len(s.Service.Who(fmt.Sprintf("#%d", p.id))) == 0 })
 }
 
 const muted = "* not sent: you are muted"
 
 // muteIDs are the mutes that hold.
 func (s *shell) muteIDs() (ids []uint64) {
-	s.t.Helper()
+	s.T.Helper()
 	var all []struct {
 		ID   uint64
 		Kind string
 	}
 	if err := json.Unmarshal([]byte(s.ok("bans --json")), &all); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	for _, b := range all {
 		if b.Kind == "mute" {
@@ -201,8 +186,8 @@ func TestMuteHolds(t *testing.T) {
 	// It holds after a restart.
 	sixth := s.talk("lobby")
 	s.ok(fmt.Sprintf("mute #%d", sixth.id))
-	s.stop()
-	s.start()
+	s.Stop()
+	s.Start()
 	seventh := s.talk("lobby")
 	if got := seventh.says("x"); got != muted {
 		t.Error(got)
@@ -229,7 +214,7 @@ func TestLongerMute(t *testing.T) {
 		if got := eve.says("x"); !strings.HasPrefix(got, muted+" until ") {
 			t.Errorf("%v: %q", order, got)
 		}
-		s.stop()
+		s.Stop()
 	}
 }
 
@@ -291,7 +276,7 @@ func TestBanTakesTheAddress(t *testing.T) {
 	s := startShell(t)
 	s.ok("create lobby")
 	turnedAway := func() bool {
-		r, err := s.svc.Room("lobby")
+		r, err := s.Service.Room("lobby")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -315,7 +300,7 @@ func TestBanTakesTheAddress(t *testing.T) {
 	if out := s.ok("ban eve --nick-only"); !strings.Contains(out, "kicked 1 member") {
 		t.Error(out)
 	}
-	until(t, eve.in, "you are banned")
+	until(t, eve.In, "you are banned")
 	if turnedAway() {
 		t.Error("the address is banned, too")
 	}
@@ -335,8 +320,8 @@ func TestBanTakesTheAddress(t *testing.T) {
 	if out := s.ok("ban eve --yes"); !strings.Contains(out, "kicked 2 members") {
 		t.Error(out)
 	}
-	until(t, again.in, "you are banned")
-	until(t, bob.in, "you are banned")
+	until(t, again.In, "you are banned")
+	until(t, bob.In, "you are banned")
 	if !turnedAway() {
 		t.Error("who is banned comes back")
 	}
@@ -352,7 +337,7 @@ func TestBanTakesTheAddress(t *testing.T) {
 	s.ok("create dev")
 	one, other := s.talk("lobby"), s.talk("dev")
 	s.ok(fmt.Sprintf("ban #%d --room dev", other.id))
-	until(t, other.in, "you are banned")
+	until(t, other.In, "you are banned")
 	if got := one.says("x"); !strings.HasSuffix(got, "> x") {
 		t.Error(got)
 	}
@@ -369,7 +354,7 @@ func TestBanTakesTheAddress(t *testing.T) {
 func TestBanClosesMaster(t *testing.T) {
 	s := startShell(t)
 	open := func() *bufio.Reader {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.svc.Port()))
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.Service.Port()))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -51,7 +51,7 @@ func TestCommandsAtOnce(t *testing.T) {
 			if random.IntN(2) == 0 {
 				name = roomOf(random)
 			}
-			r, err := s.svc.Room(name)
+			r, err := s.Service.Room(name)
 			if err != nil {
 				continue
 			}
@@ -64,7 +64,7 @@ func TestCommandsAtOnce(t *testing.T) {
 		}
 	})
 	all.Wait()
-	if s.svc.Counters().Lines == 0 {
+	if s.Service.Counters().Lines == 0 {
 		t.Error("nobody spoke")
 	}
 }

@@ -20,7 +20,7 @@ func TestKickConnections(t *testing.T) {
 	s.join("lobby")
 	var masters []net.Conn
 	for range 2 {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.svc.Port()))
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.Service.Port()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,9 +68,9 @@ func TestKickConnections(t *testing.T) {
 	if _, err := io.ReadAll(masters[1]); err != nil {
 		t.Error(err)
 	}
-	for end := time.Now().Add(patience); states("") != "" || s.svc.Connections() != 0; {
+	for end := time.Now().Add(patience); states("") != "" || s.Service.Connections() != 0; {
 		if time.Now().After(end) {
-			t.Fatalf("%d connections are left: %s", s.svc.Connections(), states(""))
+			t.Fatalf("%d connections are left: %s", s.Service.Connections(), states(""))
 		}
 	}
 }

@@ -191,9 +191,9 @@ func TestConsole(t *testing.T) {
 	c.expect("restore dev brings it back")
 
 	// The server goes and comes back.
-	s.stop()
+	s.Stop()
 	c.expect("(the server is gone; waiting for it)")
-	s.start()
+	s.Start()
 	c.expect("(the server is back)")
 	c.typeIn("restore dev\r")
 	c.expect("the room dev is back on port")

@@ -28,14 +28,14 @@ func TestDoctorComparesWithTheDisk(t *testing.T) {
 	if got := problems(); got != nil {
 		t.Error(got)
 	}
-	k, err := s.st.Create(store.Room{Name: "hall", Key: "hall", Port: s.ports[1]})
+	k, err := s.Store.Create(store.Room{Name: "hall", Key: "hall", Port: s.Options.Ports[1]})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := problems(); len(got) != 1 || !strings.HasPrefix(got[0], "memory: the room hall is on disk and not here") {
 		t.Error(got)
 	}
-	if err := s.st.Delete(k.ID); err != nil {
+	if err := s.Store.Delete(k.ID); err != nil {
 		t.Fatal(err)
 	}
 	if got := problems(); got != nil {

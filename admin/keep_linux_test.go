@@ -39,13 +39,13 @@ func TestBackupIsNotWaitedFor(t *testing.T) {
 	}
 	eventually(t, "the socket is full", func() bool { return waiting() > 128<<10 })
 	began := time.Now()
-	if err := s.st.Suspend(); err != nil {
+	if err := s.Store.Suspend(); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("the store was suspended after %v", took)
 	}
-	if err := s.st.Resume(); err != nil {
+	if err := s.Store.Resume(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat("/not/ours"); !errors.Is(err, fs.ErrNotExist) {

@@ -82,17 +82,17 @@ func TestBackup(t *testing.T) {
 
 // raw gives the answer to a line as nc -U would show it.
 func (s *shell) raw(line string) string {
-	s.t.Helper()
+	s.T.Helper()
 	c, err := net.Dial("unix", s.socket)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patience))
 	fmt.Fprintln(c, line)
 	got, err := bufio.NewReader(c).ReadString('\n')
 	if err != nil {
-		s.t.Error(err)
+		s.T.Error(err)
 	}
 	return got
 }
@@ -143,8 +143,8 @@ func TestBackupIsNotTheDatabase(t *testing.T) {
 		t.Errorf("%q, and before %q", after, before)
 	}
 	s.speak("lobby", "all is kept")
-	s.stop()
-	s.start()
+	s.Stop()
+	s.Start()
 	if !strings.Contains(s.ok("read lobby"), "all is kept") {
 		t.Error("the line is not there after a restart")
 	}
@@ -231,8 +231,8 @@ func TestDoctorFindsWhatIsLeftBehind(t *testing.T) {
 	if out := s.ok("doctor"); !strings.Contains(out, left) {
 		t.Error(out)
 	}
-	s.stop()
-	s.start()
+	s.Stop()
+	s.Start()
 	if out := s.ok("doctor"); strings.Contains(out, left) {
 		t.Error(out)
 	}

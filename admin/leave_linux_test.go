@@ -15,52 +15,52 @@ import (
 
 // fill gives a room that many lines, between two runs of the server.
 func (s *shell) fill(room string, lines int) {
-	s.t.Helper()
-	s.stop()
+	s.T.Helper()
+	s.Stop()
 	st, err := store.Open(filepath.Join(s.dir, "roomd.db"), store.Options{})
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	st.Start(func([]*store.Post) {})
 	var in strings.Builder
-	fmt.Fprintf(&in, `{"room":{"name":"%s","port":%d},"last":%d}`+"\n", room, s.ports[1], lines)
+	fmt.Fprintf(&in, `{"room":{"name":"%s","port":%d},"last":%d}`+"\n", room, s.Options.Ports[1], lines)
 	for i := range lines {
 		fmt.Fprintf(&in, `{"seq":%d,"time":"2026-11-23T12:00:00Z","kind":"message","from":"ann","text":"hay %d %s"}`+"\n", i+1, i, strings.Repeat("x", 60))
 	}
 	if _, _, err := st.Import(strings.NewReader(in.String()), func(name string) (string, error) { return name, nil }, nil, nil); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	if err := st.Close(); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	s.start()
+	s.Start()
 }
 
 // ask sends a line to the socket.
 func (s *shell) ask(line string) *net.UnixConn {
-	s.t.Helper()
+	s.T.Helper()
 	c, err := net.Dial("unix", s.socket)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	s.t.Cleanup(func() { c.Close() })
+	s.T.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(c, line+"\n"); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return c.(*net.UnixConn)
 }
 
 // searching begins searches, and returns once the first page is read.
 func (s *shell) searching(n int) (all []*net.UnixConn) {
-	s.t.Helper()
-	before := s.svc.Counters().Pages
+	s.T.Helper()
+	before := s.Service.Counters().Pages
 	for range n {
 		all = append(all, s.ask("search big needle"))
 	}
-	for end := time.Now().Add(patience); s.svc.Counters().Pages == before; {
+	for end := time.Now().Add(patience); s.Service.Counters().Pages == before; {
 		if time.Now().After(end) {
-			s.t.Fatal("nobody searches")
+			s.T.Fatal("nobody searches")
 		}
 		<-time.After(time.Millisecond)
 	}
@@ -72,7 +72,7 @@ func (s *shell) searching(n int) (all []*net.UnixConn) {
 func TestSearchEndsWithItsAsker(t *testing.T) {
 	s := startShell(t)
 	s.fill("big", 40_000)
-	pages := func() uint64 { return s.svc.Counters().Pages }
+	pages := func() uint64 { return s.Service.Counters().Pages }
 
 	whole := s.ask("search big 'hay 7777 '")
 	whole.CloseWrite()
@@ -98,7 +98,7 @@ func TestSearchEndsWithItsAsker(t *testing.T) {
 	const under = 40
 	before := pages()
 	waiting := s.searching(under)
-	s.svc.Stop()
+	s.Service.Stop()
 	if n := pages() - before; n > under*each/2 {
 		t.Errorf("%d searches read %d of %d pages while the server stops", under, n, under*each)
 	}

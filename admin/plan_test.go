@@ -13,7 +13,7 @@ import (
 
 // planned is when the rooms are to be deleted, and the server to stop under "".
 func (s *shell) planned() map[string]time.Time {
-	s.t.Helper()
+	s.T.Helper()
 	var rooms []struct {
 		Name     string
 		Deletion time.Time
@@ -21,7 +21,7 @@ func (s *shell) planned() map[string]time.Time {
 	var status struct{ Stop time.Time }
 	for line, v := range map[string]any{"rooms --json": &rooms, "status --json": &status} {
 		if err := json.Unmarshal([]byte(s.ok(line)), v); err != nil {
-			s.t.Fatal(line, err)
+			s.T.Fatal(line, err)
 		}
 	}
 	all := make(map[string]time.Time)
@@ -53,8 +53,8 @@ func TestPlansAfterARestart(t *testing.T) {
 		t.Error(before)
 	}
 	s.ok("rename dev hall")
-	s.stop()
-	s.start()
+	s.Stop()
+	s.Start()
 	after := s.planned()
 	if len(after) != 3 || !after["hall"].Equal(before["dev"]) || !after["ops"].Equal(before["ops"]) || !after[""].Equal(before[""]) {
 		t.Errorf("%v, and before %v", after, before)
@@ -63,15 +63,15 @@ func TestPlansAfterARestart(t *testing.T) {
 		t.Errorf("%q", out)
 	}
 	s.ok("stop --cancel")
-	s.stop()
-	s.start()
+	s.Stop()
+	s.Start()
 	if after := s.planned(); len(after) != 1 || after["ops"].IsZero() {
 		t.Error(after)
 	}
 	s.ok("stop --in 1h --yes")
 	s.ok("stop --yes")
-	s.stop()
-	s.start()
+	s.Stop()
+	s.Start()
 	if after := s.planned(); len(after) != 1 || after["ops"].IsZero() {
 		t.Error(after)
 	}
@@ -89,21 +89,21 @@ func TestPlansThatAreLate(t *testing.T) {
 		t.Helper()
 		p := store.Plan{Announced: was.Add(-time.Hour), Due: was, Purge: purge, UID: 4711, User: "somebody", Line: line}
 		if room != "" {
-			id, err := s.svc.RoomID(room)
+			id, err := s.Service.RoomID(room)
 			if err != nil {
 				t.Fatal(err)
 			}
 			p.Room = id
 		}
-		if err := s.st.SetPlan(p); err != nil {
+		if err := s.Store.SetPlan(p); err != nil {
 			t.Fatal(err)
 		}
 	}
 	plan("dev", "delete dev --in 1h", false)
 	plan("ops", "delete ops --in 1h --purge", true)
 	plan("", "stop --in 1h", false)
-	s.stop()
-	s.start()
+	s.Stop()
+	s.Start()
 	results := make(map[string]string)
 	eventually(t, "the audit has all", func() bool {
 		var all []audited
@@ -134,7 +134,7 @@ func TestPlansThatAreLate(t *testing.T) {
 		}
 		return len(trash) == 1 && trash[0].Name == "dev"
 	})
-	if _, err := s.svc.Room("lobby"); err != nil {
+	if _, err := s.Service.Room("lobby"); err != nil {
 		t.Error(err)
 	}
 	if got := s.planned(); len(got) != 0 {
@@ -145,8 +145,8 @@ func TestPlansThatAreLate(t *testing.T) {
 		t.Error("it stops")
 	default:
 	}
-	s.stop()
-	s.start()
+	s.Stop()
+	s.Start()
 	if n := strings.Count(s.ok("audit --by somebody --json"), `"line"`); n != 3 {
 		t.Errorf("after another restart the audit has %d entries of it", n)
 	}
@@ -156,7 +156,7 @@ func TestPlansThatAreLate(t *testing.T) {
 // a stop is carried out.
 func TestLateStopAfterAnUpgrade(t *testing.T) {
 	s := startShell(t)
-	if err := s.st.SetPlan(store.Plan{Announced: time.Now().Add(-time.Hour), Due: time.Now().Add(-time.Millisecond), UID: os.Getuid(), Line: "stop --in 1h"}); err != nil {
+	if err := s.Store.SetPlan(store.Plan{Announced: time.Now().Add(-time.Hour), Due: time.Now().Add(-time.Millisecond), UID: os.Getuid(), Line: "stop --in 1h"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.srv.LoadPlans(); err != nil {
@@ -182,15 +182,15 @@ func TestPlanThatCannotBeKept(t *testing.T) {
 	ann := s.join("dev")
 	s.ok("delete dev --in 1h --yes")
 	until(t, ann, "* operator: this room is to be deleted in 1 hour")
-	if err := s.st.Suspend(); err != nil {
+	if err := s.Store.Suspend(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.st.Close(); err != nil {
+	if err := s.Store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { // the shell's would look at the store
-		s.svc.Stop()
-		s.svc = nil
+		s.Service.Stop()
+		s.Service = nil
 		if err := s.ln.Close(); err != nil {
 			t.Error(err)
 		}
@@ -200,7 +200,7 @@ func TestPlanThatCannotBeKept(t *testing.T) {
 			t.Errorf("%s: %d %q", line, status, errs)
 		}
 	}
-	if _, err := s.svc.Say("dev", "the end"); err != nil {
+	if _, err := s.Service.Say("dev", "the end"); err != nil {
 		t.Fatal(err)
 	}
 	if l := until(t, ann, "* operator: "); !strings.Contains(l, "the end") {

@@ -14,7 +14,7 @@ func TestDeleteForGood(t *testing.T) {
 	s := startShell(t)
 	for name, keep := range map[string]store.Retention{"kept": {Trash: time.Hour}, "late": {}, "large": {Trash: time.Hour, TrashBytes: 1}} {
 		s.ok("create " + name)
-		s.st.SetRetention(keep)
+		s.Store.SetRetention(keep)
 		if out := s.ok("delete " + name + " --yes --purge"); !strings.Contains(out, "gone for good") {
 			t.Errorf("%s: %s", name, out)
 		}

@@ -21,12 +21,12 @@ type view chan string
 
 // open sends a line to the admin socket and waits until what happens is seen.
 func (s *shell) open(line string) view {
-	s.t.Helper()
+	s.T.Helper()
 	c, err := net.Dial("unix", s.socket)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	s.t.Cleanup(func() { c.Close() })
+	s.T.Cleanup(func() { c.Close() })
 	fmt.Fprintln(c, line)
 	v := make(view, 10000)
 	go func() {
@@ -35,7 +35,7 @@ func (s *shell) open(line string) view {
 			v <- strings.TrimSpace(in.Text())
 		}
 	}()
-	eventually(s.t, line, func() bool {
+	eventually(s.T, line, func() bool {
 		s.ok("say lobby open")
 		return len(v) > 0
 	})
@@ -76,9 +76,9 @@ type audited struct {
 
 // audited is the end of the audit.
 func (s *shell) audited(n int) (all []audited) {
-	s.t.Helper()
+	s.T.Helper()
 	if err := json.Unmarshal([]byte(s.ok(fmt.Sprintf("audit -n %d --json", n))), &all); err != nil || len(all) != n {
-		s.t.Fatal(all, err)
+		s.T.Fatal(all, err)
 	}
 	return all
 }
@@ -93,7 +93,7 @@ func TestWhoDidIt(t *testing.T) {
 	s.join("lobby")
 	for _, c := range []struct{ line, room, result string }{
 		{"create dev", "dev", "done"}, {"create dev", "dev", "is already there"}, {"topic dev things", "dev", "done"},
-		{"set dev replay 7", "dev", "done"}, {"rename dev ops", "dev", "done"}, {fmt.Sprint("port ops ", s.ports[1]), "ops", "done"},
+		{"set dev replay 7", "dev", "done"}, {"rename dev ops", "dev", "done"}, {fmt.Sprint("port ops ", s.Options.Ports[1]), "ops", "done"},
 		{"say lobby hello", "lobby", "done"}, {"announce hello", "", "done"}, {"mute guest-1", "", "done"}, {"unmute guest-1", "", "done"},
 		{"ban 192.0.2.7 --why flooding", "", "done"}, {"unban 2", "", "done"}, {"kick guest-1 --yes", "", "done"}, {"loglevel info", "", "done"},
 		{"reload", "", "nothing has changed"}, {"delete ops --yes", "ops", "done"}, {"restore ops", "ops", "done"},
@@ -124,7 +124,7 @@ func TestWhoDeletedIt(t *testing.T) {
 	s := startShell(t)
 	s.ok("create lobby")
 	log, events := s.open("watch log"), s.open("watch events --json")
-	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.svc.Port()))
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.Service.Port()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -181,10 +181,10 @@ func TestHour(t *testing.T) {
 		s.ok("create " + room)
 	}
 	s.speak("dev", "one", "two", "three")
-	port := s.ports[0] + 1
+	port := s.Options.Ports[0] + 1
 	var dev, lobby []net.Conn
 	for i := range 20 {
-		room, at := &lobby, s.ports[0]
+		room, at := &lobby, s.Options.Ports[0]
 		if i%4 == 0 {
 			room, at = &dev, port
 		}
@@ -251,9 +251,9 @@ func TestHour(t *testing.T) {
 	c.expect("kicked 1 member")
 	c.typeIn("ban 192.0.2.7 --for 1h --why flooding\r")
 	c.expect("ban 1 holds; kicked 0 members")
-	s.stop()
+	s.Stop()
 	c.expect("(the server is gone; waiting for it)")
-	s.start()
+	s.Start()
 	c.expect("(the server is back)")
 	c.typeIn("bans --relative\r")
 	c.expect("192.0.2.7")

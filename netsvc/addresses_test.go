@@ -22,15 +22,15 @@ func addrs(texts ...string) (all []netip.Addr) {
 
 // reconfigure changes the options of a running server.
 func (s *server) reconfigure(change func(*netsvc.Options)) error {
-	next := s.opts
-	next.Log = s.opts.Log
+	next := s.Options
+	next.Log = s.Options.Log
 	change(&next)
-	c, err := s.svc.Prepare(next)
+	c, err := s.Service.Prepare(next)
 	if err != nil {
 		return err
 	}
 	c.Commit()
-	s.opts = next
+	s.Options = next
 	return nil
 }
 
@@ -48,18 +48,18 @@ func reachable(addr string, port int) bool {
 // possible meanwhile, and one that adds a missing address is refused.
 func TestMissingAddress(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
-		s.opts.Listen = []netip.Addr{netip.MustParseAddr("127.0.0.1"), nowhere}
-		s.opts.Port = int(nextPort.Add(1)) - 1
-		s.start()
-		lobby := s.create("lobby")
+		s.Options.Listen = []netip.Addr{netip.MustParseAddr("127.0.0.1"), nowhere}
+		s.Options.Port = int(nextPort.Add(1)) - 1
+		s.Start()
+		lobby := s.Create("lobby")
 		check := func(when string) {
 			t.Helper()
-			st := s.svc.Status()
-			if len(st.Listening) != 1 || st.Listening[0] != netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(s.opts.Port)) ||
+			st := s.Service.Status()
+			if len(st.Listening) != 1 || st.Listening[0] != netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(s.Options.Port)) ||
 				len(st.Missing) != 1 || st.Missing[0].Addr != nowhere || st.Missing[0].Cause == "" {
 				t.Errorf("%s: %+v", when, st)
 			}
-			if st.Unbound != 0 || !reachable("127.0.0.1", lobby) || !reachable("127.0.0.1", s.opts.Port) {
+			if st.Unbound != 0 || !reachable("127.0.0.1", lobby) || !reachable("127.0.0.1", s.Options.Port) {
 				t.Errorf("%s: a port is lost", when)
 			}
 		}
@@ -81,7 +81,7 @@ func TestMissingAddress(t *testing.T) {
 		if err := s.reconfigure(func(o *netsvc.Options) { o.Listen = addrs("127.0.0.1") }); err != nil {
 			t.Error(err)
 		}
-		if st := s.svc.Status(); len(st.Missing) != 0 {
+		if st := s.Service.Status(); len(st.Missing) != 0 {
 			t.Errorf("what is not wanted any more is missing: %+v", st)
 		}
 	})
@@ -91,17 +91,17 @@ func TestMissingAddress(t *testing.T) {
 // it may have.
 func TestNoAddressAtAll(t *testing.T) {
 	s := newServer(t)
-	s.opts.Listen = []netip.Addr{nowhere}
-	s.opts.Port = int(nextPort.Add(1)) - 1
-	s.opts.First = []string{"lobby"}
-	s.start()
-	if st := s.svc.Status(); len(st.Listening) != 0 || len(st.Missing) != 1 {
+	s.Options.Listen = []netip.Addr{nowhere}
+	s.Options.Port = int(nextPort.Add(1)) - 1
+	s.Options.First = []string{"lobby"}
+	s.Start()
+	if st := s.Service.Status(); len(st.Listening) != 0 || len(st.Missing) != 1 {
 		t.Fatalf("%+v", st)
 	}
 	if err := s.reconfigure(func(o *netsvc.Options) { o.Listen = addrs("127.0.0.1") }); err != nil {
 		t.Fatal(err)
 	}
-	if !reachable("127.0.0.1", s.opts.Port) || !reachable("127.0.0.1", s.svc.List()[0].Port) {
+	if !reachable("127.0.0.1", s.Options.Port) || !reachable("127.0.0.1", s.Service.List()[0].Port) {
 		t.Error("a port is not open")
 	}
 }
@@ -111,9 +111,9 @@ func TestNoAddressAtAll(t *testing.T) {
 // made meanwhile.
 func TestCoveringAddress(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
-		s.opts.Port = int(nextPort.Add(1)) - 1
-		s.start()
-		lobby, den := s.create("lobby"), s.create("den")
+		s.Options.Port = int(nextPort.Add(1)) - 1
+		s.Start()
+		lobby, den := s.Create("lobby"), s.Create("den")
 		ann := join(t, lobby)
 		// One address more, whose port is in use for one room.
 		thief, err := net.Listen("tcp", fmt.Sprintf("127.0.0.9:%d", den))
@@ -124,12 +124,12 @@ func TestCoveringAddress(t *testing.T) {
 			if err := s.reconfigure(func(o *netsvc.Options) { o.Listen = addrs("0.0.0.0") }); err == nil {
 				t.Fatal("0.0.0.0 can be had although 127.0.0.9 is in use")
 			}
-			for _, port := range []int{s.opts.Port, lobby, den} {
+			for _, port := range []int{s.Options.Port, lobby, den} {
 				if !reachable("127.0.0.1", port) || reachable("127.0.0.2", port) {
 					t.Fatalf("port %d after a refused change", port)
 				}
 			}
-			if st := s.svc.Status(); len(st.Listening) != 1 || st.Listening[0].Addr() != netip.MustParseAddr("127.0.0.1") || len(st.Missing) != 0 {
+			if st := s.Service.Status(); len(st.Listening) != 1 || st.Listening[0].Addr() != netip.MustParseAddr("127.0.0.1") || len(st.Missing) != 0 {
 				t.Fatalf("%+v", st)
 			}
 		}
@@ -140,18 +140,18 @@ func TestCoveringAddress(t *testing.T) {
 				want, other = "127.0.0.1", false
 			}
 			made := make(chan int)
-			go func() { made <- s.create(fmt.Sprintf("room-%d", i)) }()
+			go func() { made <- s.Create(fmt.Sprintf("room-%d", i)) }()
 			if err := s.reconfigure(func(o *netsvc.Options) { o.Listen = addrs(want) }); err != nil {
 				t.Fatal(err)
 			}
-			for _, port := range []int{s.opts.Port, lobby, den, <-made} {
+			for _, port := range []int{s.Options.Port, lobby, den, <-made} {
 				eventually(t, fmt.Sprintf("port %d listens on %s", port, want), func() bool {
 					return reachable("127.0.0.1", port) && reachable("127.0.0.2", port) == other
 				})
 			}
 		}
-		ann.send("here")
-		ann.until("<guest-1> here")
+		ann.Send("here")
+		ann.Until("<guest-1> here")
 	})
 }
 
@@ -159,10 +159,10 @@ func TestCoveringAddress(t *testing.T) {
 // that had rooms gets none.
 func TestFirstRooms(t *testing.T) {
 	s := newServer(t)
-	s.opts.Port = int(nextPort.Add(1)) - 1
-	s.opts.First = []string{"lobby", "den", "bad name"}
+	s.Options.Port = int(nextPort.Add(1)) - 1
+	s.Options.First = []string{"lobby", "den", "bad name"}
 	func() {
-		defer func() { s.opts.First = s.opts.First[:2] }()
+		defer func() { s.Options.First = s.Options.First[:2] }()
 		st := s.startFails()
 		if n, err := st.Virgin(); err != nil || !n {
 			t.Errorf("a start that failed has made rooms: %v", err)
@@ -174,7 +174,7 @@ func TestFirstRooms(t *testing.T) {
 		look := time.NewTicker(time.Millisecond)
 		defer look.Stop()
 		for {
-			c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.opts.Port))
+			c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.Options.Port))
 			if err != nil {
 				<-look.C
 				continue
@@ -187,16 +187,16 @@ func TestFirstRooms(t *testing.T) {
 			return
 		}
 	}()
-	s.start()
-	if got, want := <-answers, fmt.Sprintf("OK 2\nden %d 0\nlobby %d 0\n", s.opts.Ports[0]+1, s.opts.Ports[0]); got != want {
+	s.Start()
+	if got, want := <-answers, fmt.Sprintf("OK 2\nden %d 0\nlobby %d 0\n", s.Options.Ports[0]+1, s.Options.Ports[0]); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if err := s.svc.Delete("den", func(*netsvc.Room) error { return nil }); err != nil {
+	if err := s.Service.Delete("den", func(*netsvc.Room) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	s.stop()
-	s.start()
-	if got := s.svc.List(); len(got) != 1 {
+	s.Stop()
+	s.Start()
+	if got := s.Service.List(); len(got) != 1 {
 		t.Errorf("%+v", got)
 	}
 }

@@ -26,45 +26,45 @@ func code(err error) string {
 // after a restart.
 func TestRenameAndMove(t *testing.T) {
 	s := startServer(t)
-	old, _ := s.create("Lobby"), s.create("dev")
+	old, _ := s.Create("Lobby"), s.Create("dev")
 	ann := join(t, old)
-	if _, err := s.svc.Rename("lobby", "dev"); code(err) != wire.CodeExists {
+	if _, err := s.Service.Rename("lobby", "dev"); code(err) != wire.CodeExists {
 		t.Errorf("the name of another room: %v", err)
 	}
-	if _, err := s.svc.Rename("lobby", "a b"); code(err) != wire.CodeBadName {
+	if _, err := s.Service.Rename("lobby", "a b"); code(err) != wire.CodeBadName {
 		t.Errorf("a bad name: %v", err)
 	}
-	if _, err := s.svc.Rename("lobby", "LOBBY"); err != nil {
+	if _, err := s.Service.Rename("lobby", "LOBBY"); err != nil {
 		t.Errorf("another spelling: %v", err)
 	}
-	ann.expect("* the operator renamed this room: Lobby is LOBBY now")
-	if _, err := s.svc.Rename("lobby", "hall"); err != nil {
+	ann.Expect("* the operator renamed this room: Lobby is LOBBY now")
+	if _, err := s.Service.Rename("lobby", "hall"); err != nil {
 		t.Fatal(err)
 	}
-	ann.expect("* the operator renamed this room: LOBBY is hall now")
-	if _, err := s.svc.Move("hall", s.opts.Ports[0]+1); code(err) != wire.CodeExists {
+	ann.Expect("* the operator renamed this room: LOBBY is hall now")
+	if _, err := s.Service.Move("hall", s.Options.Ports[0]+1); code(err) != wire.CodeExists {
 		t.Errorf("the port of another room: %v", err)
 	}
-	if _, err := s.svc.Move("hall", s.svc.Port()); code(err) != wire.CodeExists {
+	if _, err := s.Service.Move("hall", s.Service.Port()); code(err) != wire.CodeExists {
 		t.Errorf("the master port: %v", err)
 	}
-	taken, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", s.opts.Ports[1]))
+	taken, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", s.Options.Ports[1]))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	if _, err := s.svc.Move("hall", s.opts.Ports[1]); code(err) != wire.CodeNoPort {
+	if _, err := s.Service.Move("hall", s.Options.Ports[1]); code(err) != wire.CodeNoPort {
 		t.Errorf("a port of another program: %v", err)
 	}
-	port := s.opts.Ports[1] - 1
-	if info, err := s.svc.Move("hall", port); err != nil || info.Port != port {
+	port := s.Options.Ports[1] - 1
+	if info, err := s.Service.Move("hall", port); err != nil || info.Port != port {
 		t.Fatal(info, err)
 	}
-	ann.expect(fmt.Sprintf("* the operator moved this room: it is on port %d from now on; who is here stays", port))
+	ann.Expect(fmt.Sprintf("* the operator moved this room: it is on port %d from now on; who is here stays", port))
 	bob := join(t, port)
-	ann.until("* guest-2 joined")
-	bob.send("found it")
-	ann.expect("<guest-2> found it")
+	ann.Until("* guest-2 joined")
+	bob.Send("found it")
+	ann.Expect("<guest-2> found it")
 	eventually(t, "the old port is left", func() bool {
 		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", old))
 		if err == nil {
@@ -72,19 +72,19 @@ func TestRenameAndMove(t *testing.T) {
 		}
 		return err != nil
 	})
-	if p := s.svc.Ports(); len(p.Resting) != 2 || p.Resting[1] != old { // the other one is busy
+	if p := s.Service.Ports(); len(p.Resting) != 2 || p.Resting[1] != old { // the other one is busy
 		t.Errorf("%+v", p)
 	}
-	if got := s.svc.Inconsistencies(); got != nil {
+	if got := s.Service.Inconsistencies(); got != nil {
 		t.Error(got)
 	}
-	s.stop()
-	s.start()
-	join(t, port).send("/quit")
-	if r, err := s.svc.Room("hall"); err != nil || r.Port != port || r.Lines != 1 {
+	s.Stop()
+	s.Start()
+	join(t, port).Send("/quit")
+	if r, err := s.Service.Room("hall"); err != nil || r.Port != port || r.Lines != 1 {
 		t.Errorf("%+v %v", r, err)
 	}
-	if _, err := s.svc.Room("lobby"); code(err) != wire.CodeNoRoom {
+	if _, err := s.Service.Room("lobby"); code(err) != wire.CodeNoRoom {
 		t.Error(err)
 	}
 }
@@ -92,17 +92,17 @@ func TestRenameAndMove(t *testing.T) {
 // A room with a chosen port, within the range and outside of it.
 func TestCreateAtPort(t *testing.T) {
 	s := startServer(t)
-	within, outside := s.opts.Ports[1], s.opts.Ports[1]+1
+	within, outside := s.Options.Ports[1], s.Options.Ports[1]+1
 	for name, port := range map[string]int{"in": within, "out": outside} {
-		if info, _, err := s.svc.Create(name, netsvc.Creation{Port: port}); err != nil || info.Port != port {
+		if info, _, err := s.Service.Create(name, netsvc.Creation{Port: port}); err != nil || info.Port != port {
 			t.Fatal(info, err)
 		}
 		join(t, port)
-		if _, _, err := s.svc.Create("again", netsvc.Creation{Port: port}); code(err) != wire.CodeExists {
+		if _, _, err := s.Service.Create("again", netsvc.Creation{Port: port}); code(err) != wire.CodeExists {
 			t.Errorf("a port that has a room: %v", err)
 		}
 	}
-	if _, _, err := s.svc.Create("again", netsvc.Creation{Port: 70000}); code(err) != wire.CodeBadRequest {
+	if _, _, err := s.Service.Create("again", netsvc.Creation{Port: 70000}); code(err) != wire.CodeBadRequest {
 		t.Error(err)
 	}
 }
@@ -112,19 +112,19 @@ func TestCreateAtPort(t *testing.T) {
 func TestAlterAndDelete(t *testing.T) {
 	s := startServer(t)
 	for i := range 20 {
-		s.create("lobby")
+		s.Create("lobby")
 		var all sync.WaitGroup
-		all.Go(func() { s.svc.Rename("lobby", "hall") })
-		all.Go(func() { s.svc.Move("lobby", s.opts.Ports[1]-i%3) })
-		all.Go(func() { s.svc.Set("lobby", func(o *store.Settings) { o.ReadOnly = true }) })
-		all.Go(func() { s.svc.Delete("lobby", func(*netsvc.Room) error { return nil }) })
+		all.Go(func() { s.Service.Rename("lobby", "hall") })
+		all.Go(func() { s.Service.Move("lobby", s.Options.Ports[1]-i%3) })
+		all.Go(func() { s.Service.Set("lobby", func(o *store.Settings) { o.ReadOnly = true }) })
+		all.Go(func() { s.Service.Delete("lobby", func(*netsvc.Room) error { return nil }) })
 		all.Wait()
-		for _, r := range s.svc.List() {
-			if err := s.svc.Delete(r.Name, func(*netsvc.Room) error { return nil }); err != nil {
+		for _, r := range s.Service.List() {
+			if err := s.Service.Delete(r.Name, func(*netsvc.Room) error { return nil }); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if p := s.svc.Ports(); p.Free != p.Last-p.First+1 || p.Bound != 0 {
+		if p := s.Service.Ports(); p.Free != p.Last-p.First+1 || p.Bound != 0 {
 			t.Fatalf("%+v", p)
 		}
 	}
@@ -134,83 +134,83 @@ func TestAlterAndDelete(t *testing.T) {
 // restart.
 func TestSettings(t *testing.T) {
 	s := startServer(t)
-	lobby, dev := s.create("lobby"), s.create("dev")
+	lobby, dev := s.Create("lobby"), s.Create("dev")
 	ann := join(t, lobby)
-	ann.send("one", "two", "three")
-	ann.until("<guest-1> three")
+	ann.Send("one", "two", "three")
+	ann.Until("<guest-1> three")
 	set := func(fn func(*store.Settings)) {
 		t.Helper()
-		if _, err := s.svc.Set("lobby", fn); err != nil {
+		if _, err := s.Service.Set("lobby", fn); err != nil {
 			t.Fatal(err)
 		}
 	}
 	one := 1
 	set(func(o *store.Settings) { o.Members, o.Replay = &one, &one })
-	dial(t, lobby).expect("* lobby: the room is full: it has 1 member, which is the limit")
+	dial(t, lobby).Expect("* lobby: the room is full: it has 1 member, which is the limit")
 	set(func(o *store.Settings) { o.Members = nil })
 	bob := dial(t, lobby)
-	bob.until("* 1 earlier line")
-	bob.expect("<guest-1> three", "* end of earlier lines")
-	ann.until("* guest-2 joined")
+	bob.Until("* 1 earlier line")
+	bob.Expect("<guest-1> three", "* end of earlier lines")
+	ann.Until("* guest-2 joined")
 
 	set(func(o *store.Settings) { o.ReadOnly = true })
-	ann.expect("* the operator made this room read-only")
-	ann.send("heard?", "/me tries", "/topic x", "/ping")
-	ann.expect("* not sent: the room is read-only", "* not sent: the room is read-only", "* not sent: the room is read-only")
-	ann.until("* pong ")
-	bob.until("* the operator made this room read-only")
+	ann.Expect("* the operator made this room read-only")
+	ann.Send("heard?", "/me tries", "/topic x", "/ping")
+	ann.Expect("* not sent: the room is read-only", "* not sent: the room is read-only", "* not sent: the room is read-only")
+	ann.Until("* pong ")
+	bob.Until("* the operator made this room read-only")
 
 	zero := 0
 	set(func(o *store.Settings) { o.Quiet = &zero })
 	cid := dial(t, lobby)
-	cid.until("* end of earlier lines")
-	if _, err := s.svc.Say("lobby", "marker"); err != nil {
+	cid.Until("* end of earlier lines")
+	if _, err := s.Service.Say("lobby", "marker"); err != nil {
 		t.Fatal(err)
 	}
-	bob.expect("* operator: marker")
-	s.stop()
-	s.start()
+	bob.Expect("* operator: marker")
+	s.Stop()
+	s.Start()
 	ann = dial(t, lobby)
-	ann.send("again")
-	ann.until("* not sent: the room is read-only")
+	ann.Send("again")
+	ann.Until("* not sent: the room is read-only")
 	dan := join(t, dev)
-	dan.send("here one may speak")
-	dan.expect("<guest-1> here one may speak")
+	dan.Send("here one may speak")
+	dan.Expect("<guest-1> here one may speak")
 	set(func(o *store.Settings) { *o = store.Settings{} })
-	ann.expect("* this room is open for writing again")
-	ann.send("at last")
-	ann.until("<guest-1> at last")
+	ann.Expect("* this room is open for writing again")
+	ann.Send("at last")
+	ann.Until("<guest-1> at last")
 }
 
 // An operator need not wait for the server's next try.
 func TestRebind(t *testing.T) {
 	s := startServer(t)
-	lobby := s.create("lobby")
-	if _, err := s.svc.Rebind("lobby"); code(err) != wire.CodeExists {
+	lobby := s.Create("lobby")
+	if _, err := s.Service.Rebind("lobby"); code(err) != wire.CodeExists {
 		t.Error(err)
 	}
-	s.stop()
+	s.Stop()
 	thief, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lobby))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.start()
-	if p := s.svc.Ports(); len(p.Unbound) != 1 || p.Unbound[0].Room != "lobby" || !strings.Contains(p.Unbound[0].Cause, "another program") {
+	s.Start()
+	if p := s.Service.Ports(); len(p.Unbound) != 1 || p.Unbound[0].Room != "lobby" || !strings.Contains(p.Unbound[0].Cause, "another program") {
 		t.Errorf("%+v", p)
 	}
-	if n := s.svc.States(); n["unbound"] != 1 || n["open"] != 0 {
+	if n := s.Service.States(); n["unbound"] != 1 || n["open"] != 0 {
 		t.Error(n)
 	}
-	if _, err := s.svc.Rebind("lobby"); code(err) != wire.CodeNoPort {
+	if _, err := s.Service.Rebind("lobby"); code(err) != wire.CodeNoPort {
 		t.Error(err)
 	}
 	thief.Close()
-	if _, err := s.svc.Rebind("lobby"); err != nil && code(err) != wire.CodeExists { // the server may have been faster
+	if _, err := s.Service.Rebind("lobby"); err != nil && code(err) != wire.CodeExists { // the server may have been faster
 		t.Error(err)
 	}
 	join(t, lobby)
 	var refusal *wire.Error
-	if _, err := s.svc.Rebind("lobby"); !errors.As(err, &refusal) {
+	if _, err := s.Service.Rebind("lobby"); !errors.As(err, &refusal) {
 		t.Error(err)
 	}
 }

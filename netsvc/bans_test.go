@@ -16,16 +16,16 @@ import (
 // IPv4 network, and one of a single address for nobody else.
 func TestBanReaches(t *testing.T) {
 	s := newServer(t)
-	s.opts.Listen = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}
-	s.start()
-	port := s.create("lobby")
+	s.Options.Listen = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}
+	s.Start()
+	port := s.Create("lobby")
 	join(t, port)
 	six, err := net.Dial("tcp", fmt.Sprintf("[::1]:%d", port))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer six.Close()
-	newPeer(t, six.(*net.TCPConn)).until("* guest-2 joined")
+	newPeer(t, six.(*net.TCPConn)).Until("* guest-2 joined")
 	for what, want := range map[string]string{
 		"::2": "::1", "::1": "::1", "::1/128": "::1", "::2/128": "", "0:0:0:1::1": "", "::/0": "::1", "::ffff:127.0.0.0/104": "127.0.0.1",
 		"::ffff:127.0.0.1": "127.0.0.1", "127.0.0.0/8": "127.0.0.1", "127.0.0.2": "", "::ffff:10.0.0.0/104": "", "::1%lo": "::1",
@@ -34,17 +34,17 @@ func TestBanReaches(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
-		hit := s.svc.Hit(store.Ban{Addr: addr})
+		hit := s.Service.Hit(store.Ban{Addr: addr})
 		if (hit.Members > 0) != (want != "") || hit.Members > 1 {
 			t.Errorf("%s (%s): %d members", what, addr, hit.Members)
 		}
 	}
-	for _, m := range s.svc.Who("guest-2") {
+	for _, m := range s.Service.Who("guest-2") {
 		if m.Block() != "::/64" {
 			t.Error(m.Block())
 		}
 	}
-	if _, _, err := s.svc.Ban(store.Ban{Addr: "127.1"}); err == nil {
+	if _, _, err := s.Service.Ban(store.Ban{Addr: "127.1"}); err == nil {
 		t.Error("a ban of nothing")
 	}
 }
@@ -55,31 +55,31 @@ func TestBanAtTheGate(t *testing.T) {
 	s := startServer(t)
 	port := s.createLocked("board", "secret")
 	p := dialFrom(t, "127.0.0.9", port)
-	p.until("* this room has a password")
-	eventually(t, "it waits", func() bool { return s.svc.Hit(store.Ban{Addr: "127.0.0.9"}).Connections == 1 })
-	if _, hit, err := s.svc.Ban(store.Ban{Addr: "127.0.0.9", Why: "guessing"}); err != nil || hit != (netsvc.Reach{Connections: 1}) {
+	p.Until("* this room has a password")
+	eventually(t, "it waits", func() bool { return s.Service.Hit(store.Ban{Addr: "127.0.0.9"}).Connections == 1 })
+	if _, hit, err := s.Service.Ban(store.Ban{Addr: "127.0.0.9", Why: "guessing"}); err != nil || hit != (netsvc.Reach{Connections: 1}) {
 		t.Error(hit, err)
 	}
-	p.expect("* board: you are banned: guessing")
-	p.end()
+	p.Expect("* board: you are banned: guessing")
+	p.End()
 }
 
 // No guest is given a nick that is banned or muted.
 func TestGuestsAvoidBannedNicks(t *testing.T) {
 	s := startServer(t)
-	port := s.create("lobby")
-	bans, _, err := s.svc.Ban(store.Ban{Nick: "guest-1"}, store.Ban{Nick: "guest-2", Mute: true})
+	port := s.Create("lobby")
+	bans, _, err := s.Service.Ban(store.Ban{Nick: "guest-1"}, store.Ban{Nick: "guest-2", Mute: true})
 	if err != nil || len(bans) != 2 {
 		t.Fatal(bans, err)
 	}
 	p := dial(t, port)
-	if l := p.line(); !strings.Contains(l, "you are guest-3 ") {
+	if l := p.Line(); !strings.Contains(l, "you are guest-3 ") {
 		t.Error(l)
 	}
-	if err := s.svc.Unban(bans[0].ID, 99); err == nil || len(s.svc.Bans()) != 2 {
+	if err := s.Service.Unban(bans[0].ID, 99); err == nil || len(s.Service.Bans()) != 2 {
 		t.Error("one of two is lifted", err)
 	}
-	if err := s.svc.Unban(bans[0].ID, bans[1].ID); err != nil || len(s.svc.Bans()) != 0 {
+	if err := s.Service.Unban(bans[0].ID, bans[1].ID); err != nil || len(s.Service.Bans()) != 0 {
 		t.Error(err)
 	}
 }
@@ -87,28 +87,28 @@ func TestGuestsAvoidBannedNicks(t *testing.T) {
 // Mutes change while members speak, are looked at, and take other nicks.
 func TestMutesUnderWay(t *testing.T) {
 	s := startServer(t)
-	port := s.create("lobby")
+	port := s.Create("lobby")
 	done := make(chan bool)
 	for i := range 4 {
 		p := join(t, port)
 		go func() {
 			defer func() { done <- true }()
 			for n := range 200 {
-				p.send(fmt.Sprintf("/nick n%d-%d", i, n%7), "x", "/msg guest-1 y")
+				p.Send(fmt.Sprintf("/nick n%d-%d", i, n%7), "x", "/msg guest-1 y")
 			}
-			p.send("/ping")
-			p.until("* pong")
+			p.Send("/ping")
+			p.Until("* pong")
 		}()
 	}
 	for left := 4; left > 0; {
-		bans, _, err := s.svc.Ban(store.Ban{Addr: "127.0.0.1", Mute: true, Until: time.Now().Add(time.Hour)}, store.Ban{Nick: "n1-3", Mute: true})
+		bans, _, err := s.Service.Ban(store.Ban{Addr: "127.0.0.1", Mute: true, Until: time.Now().Add(time.Hour)}, store.Ban{Nick: "n1-3", Mute: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.svc.Members(""); err != nil {
+		if _, err := s.Service.Members(""); err != nil {
 			t.Error(err)
 		}
-		if err := s.svc.Unban(bans[0].ID, bans[1].ID); err != nil {
+		if err := s.Service.Unban(bans[0].ID, bans[1].ID); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -122,27 +122,27 @@ func TestMutesUnderWay(t *testing.T) {
 // A ban and a kick end a session at once that waits for its rate.
 func TestWhoWaitsIsEnded(t *testing.T) {
 	s := newServer(t)
-	s.opts.RequestRate = 0.36 // a CREATE waits for nine seconds
-	s.start()
+	s.Options.RequestRate = 0.36 // a CREATE waits for nine seconds
+	s.Start()
 	for i, end := range []func(remote string) error{
-		func(string) error { _, _, err := s.svc.Ban(store.Ban{Addr: "127.0.0.2"}); return err },
-		func(remote string) error { _, err := s.svc.Cut([]string{remote}); return err },
+		func(string) error { _, _, err := s.Service.Ban(store.Ban{Addr: "127.0.0.2"}); return err },
+		func(remote string) error { _, err := s.Service.Cut([]string{remote}); return err },
 	} {
-		p := dialFrom(t, fmt.Sprint("127.0.0.", i+2), s.svc.Port())
-		p.send(fmt.Sprint("CREATE room", i))
-		eventually(t, "it waits", func() bool { return s.svc.Counters().Slowed == uint64(i+1) })
+		p := dialFrom(t, fmt.Sprint("127.0.0.", i+2), s.Service.Port())
+		p.Send(fmt.Sprint("CREATE room", i))
+		eventually(t, "it waits", func() bool { return s.Service.Counters().Slowed == uint64(i+1) })
 		began := time.Now()
-		if err := end(p.tcp.LocalAddr().String()); err != nil {
+		if err := end(p.TCP.LocalAddr().String()); err != nil {
 			t.Fatal(err)
 		}
 		for err := error(nil); err == nil; {
-			_, err = p.next()
+			_, err = p.Next()
 		}
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("way %d: after %v", i, took)
 		}
 	}
-	if rooms := s.svc.List(); len(rooms) != 0 {
+	if rooms := s.Service.List(); len(rooms) != 0 {
 		t.Error(rooms)
 	}
 }
@@ -151,15 +151,15 @@ func TestWhoWaitsIsEnded(t *testing.T) {
 // its first line: that it is muted is what it has to learn.
 func TestMutedNewcomer(t *testing.T) {
 	s := startServer(t)
-	port := s.create("lobby")
-	if _, _, err := s.svc.Ban(store.Ban{Addr: "127.0.0.1", Mute: true}); err != nil {
+	port := s.Create("lobby")
+	if _, _, err := s.Service.Ban(store.Ban{Addr: "127.0.0.1", Mute: true}); err != nil {
 		t.Fatal(err)
 	}
 	p := dial(t, port)
-	p.send("/nick zed", "hello")
-	p.until("* guest-1 is now zed")
-	p.until("* not sent: you are muted")
-	p.until("* zed joined")
-	p.send("/nick zoe")
-	p.until("* you are muted: you keep your name")
+	p.Send("/nick zed", "hello")
+	p.Until("* guest-1 is now zed")
+	p.Until("* not sent: you are muted")
+	p.Until("* zed joined")
+	p.Send("/nick zoe")
+	p.Until("* you are muted: you keep your name")
 }

@@ -20,10 +20,10 @@ func BenchmarkStart(b *testing.B) {
 	for _, rooms := range []int{64, 10000} {
 		b.Run(fmt.Sprintf("rooms=%d", rooms), func(b *testing.B) {
 			s := newServer(b)
-			s.opts.Rooms = rooms
-			s.opts.Ports = [2]int{12000, 12000 + rooms + 1000}
-			s.opts.Log = slog.New(slog.DiscardHandler)
-			st, err := store.Open(s.path, s.stOpts)
+			s.Options.Rooms = rooms
+			s.Options.Ports = [2]int{12000, 12000 + rooms + 1000}
+			s.Options.Log = slog.New(slog.DiscardHandler)
+			st, err := store.Open(s.Path, s.StoreOptions)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -45,14 +45,14 @@ func BenchmarkStart(b *testing.B) {
 			}
 			b.ResetTimer()
 			for b.Loop() {
-				s.start()
+				s.Start()
 				b.StopTimer()
-				if n := len(s.svc.List()); n != rooms {
+				if n := len(s.Service.List()); n != rooms {
 					b.Fatalf("%d rooms", n)
 				}
-				s.svc.Stop()
-				s.svc = nil
-				if err := s.st.Close(); err != nil {
+				s.Service.Stop()
+				s.Service = nil
+				if err := s.Store.Close(); err != nil {
 					b.Fatal(err)
 				}
 				b.StartTimer()
@@ -67,9 +67,9 @@ func BenchmarkDeliver(b *testing.B) {
 	for _, members := range []int{1, 256} {
 		b.Run(fmt.Sprintf("members=%d", members), func(b *testing.B) {
 			s := newServer(b)
-			s.opts.Members = members + 8
-			s.start()
-			port := s.create("lobby")
+			s.Options.Members = members + 8
+			s.Start()
+			port := s.Create("lobby")
 			const speakers, window = 8, 64
 			lines := max(b.N/members, 1)
 			var all, said sync.WaitGroup
@@ -117,7 +117,7 @@ func BenchmarkDeliver(b *testing.B) {
 			}
 			said.Wait() // each speaker has seen its own lines
 			b.ReportMetric(float64(lines)/time.Since(start).Seconds(), "lines/s")
-			s.stop()
+			s.Stop()
 			all.Wait()
 		})
 	}

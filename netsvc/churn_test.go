@@ -20,16 +20,16 @@ import (
 // go: under the race detector. What is kept twice agrees at every look on the way.
 func TestChurn(t *testing.T) {
 	s := newServer(t)
-	s.opts.Replay, s.opts.Members = 0, 0
-	s.start()
-	kept := s.create("kept") // so that clients find something
+	s.Options.Replay, s.Options.Members = 0, 0
+	s.Start()
+	kept := s.Create("kept") // so that clients find something
 	const workers, steps = 6, 60
 	c := &churn{server: s}
 	var all, looks sync.WaitGroup
 	done := make(chan struct{})
 	looks.Go(func() {
 		for {
-			if got := s.svc.Inconsistencies(); got != nil {
+			if got := s.Service.Inconsistencies(); got != nil {
 				t.Error(got)
 			}
 			select {
@@ -53,7 +53,7 @@ func TestChurn(t *testing.T) {
 			for range steps {
 				port := kept
 				if random.IntN(2) == 0 {
-					if info, err := s.svc.Room(c.name(random)); err == nil {
+					if info, err := s.Service.Room(c.name(random)); err == nil {
 						port = info.Port
 					}
 				}
@@ -70,7 +70,7 @@ func TestChurn(t *testing.T) {
 	if n := c.gone.Load(); n == 0 {
 		t.Error("no room was deleted")
 	}
-	if n := s.svc.Counters().Lines; n == 0 {
+	if n := s.Service.Counters().Lines; n == 0 {
 		t.Error("nobody spoke")
 	}
 }
@@ -86,14 +86,14 @@ func (c *churn) name(random *rand.Rand) string { return fmt.Sprint("room-", rand
 // want fails the test for an error that is not the caller's fault.
 func (c *churn) want(err error) bool {
 	if _, _, refused := netsvc.Refusal(err); err != nil && !refused && !errors.Is(err, store.ErrNoBan) {
-		c.t.Error(err)
+		c.T.Error(err)
 	}
 	return err == nil
 }
 
 // operations are all that an operator can do, with two rooms.
 func (c *churn) operations(name, other string, random *rand.Rand) []func() {
-	svc := c.svc
+	svc := c.Service
 	create := func() {
 		if _, _, err := svc.Create(name, netsvc.Creation{By: "churn", Topic: "a topic"}); c.want(err) {
 			c.made.Add(1)
@@ -126,7 +126,7 @@ func (c *churn) operations(name, other string, random *rand.Rand) []func() {
 		},
 		func() { c.want(svc.Purge(name)) },
 		func() { _, err := svc.Rename(name, other); c.want(err) },
-		func() { _, err := svc.Move(name, c.opts.Ports[0]+random.IntN(40)); c.want(err) },
+		func() { _, err := svc.Move(name, c.Options.Ports[0]+random.IntN(40)); c.want(err) },
 		func() { _, err := svc.Rebind(name); c.want(err) },
 		func() {
 			_, err := svc.Set(name, func(o *store.Settings) { o.ReadOnly = !o.ReadOnly })
@@ -169,7 +169,7 @@ func (c *churn) operations(name, other string, random *rand.Rand) []func() {
 			c.want(svc.Health(ctx))
 		},
 		func() {
-			next := c.opts
+			next := c.Options
 			next.Rooms = 50 + random.IntN(14)
 			change, err := svc.Prepare(next)
 			switch {
@@ -191,8 +191,8 @@ func (c *churn) visit(port int, random *rand.Rand) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(patience))
-	p := newPeer(c.t, conn.(*net.TCPConn))
-	if _, err := p.next(); err != nil {
+	p := newPeer(c.T, conn.(*net.TCPConn))
+	if _, err := p.Next(); err != nil {
 		return
 	}
 	text := []string{"hello\nworld\n", "/nick somebody\n", "/json\n/who\n", "one\n/quit\n", ""}[random.IntN(5)]
@@ -200,11 +200,11 @@ func (c *churn) visit(port int, random *rand.Rand) {
 		return
 	}
 	if random.IntN(2) == 0 {
-		p.reset() // what it said may be on its way still
+		p.Reset() // what it said may be on its way still
 		return
 	}
-	p.halfClose()
+	p.HalfClose()
 	for err == nil {
-		_, err = p.next()
+		_, err = p.Next()
 	}
 }

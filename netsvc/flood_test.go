@@ -16,30 +16,30 @@ import (
 // lost, and others are answered at once.
 func TestRequestFlood(t *testing.T) {
 	s := newServer(t)
-	s.opts.RequestRate = 20
-	s.start()
-	s.create("lobby")
-	flood := dial(t, s.svc.Port())
+	s.Options.RequestRate = 20
+	s.Start()
+	s.Create("lobby")
+	flood := dial(t, s.Service.Port())
 	const requests = 120
 	began := time.Now()
-	go fmt.Fprint(flood.conn, strings.Repeat("LIST nowhere\n", requests))
+	go fmt.Fprint(flood.Conn, strings.Repeat("LIST nowhere\n", requests))
 	for range 10 {
-		other := dialFrom(t, "127.0.0.2", s.svc.Port())
+		other := dialFrom(t, "127.0.0.2", s.Service.Port())
 		asked := time.Now()
-		other.send("JOIN lobby")
-		other.until("OK lobby")
+		other.Send("JOIN lobby")
+		other.Until("OK lobby")
 		if took := time.Since(asked); took > 2*time.Second {
 			t.Errorf("another client waited %v", took)
 		}
 	}
 	for range requests {
-		flood.expect("OK 0")
+		flood.Expect("OK 0")
 	}
 	// A burst of 100 is free, each of the others is put off by 50 ms.
 	if took := time.Since(began); took < 950*time.Millisecond {
 		t.Errorf("%d requests took only %v", requests, took)
 	}
-	if n := s.svc.Counters().Slowed; n < 10 || n > requests {
+	if n := s.Service.Counters().Slowed; n < 10 || n > requests {
 		t.Errorf("%d requests were put off", n)
 	}
 }
@@ -48,14 +48,14 @@ func TestRequestFlood(t *testing.T) {
 // endless line or a million empty ones are read no faster than requests.
 func TestFloodOfAnAddress(t *testing.T) {
 	s := newServer(t)
-	s.opts.RequestRate = 2
-	s.start()
+	s.Options.RequestRate = 2
+	s.Start()
 	busy := make(chan bool, 1000)
 	for range 250 {
-		p := dial(t, s.svc.Port())
-		p.send(strings.Repeat("\nLIST", 4))
+		p := dial(t, s.Service.Port())
+		p.Send(strings.Repeat("\nLIST", 4))
 		go func() {
-			for l, err := p.next(); err == nil; l, err = p.next() {
+			for l, err := p.Next(); err == nil; l, err = p.Next() {
 				if strings.HasPrefix(l, "ERR "+wire.CodeBusy+" your address asks for too much") {
 					busy <- true
 				}
@@ -67,16 +67,16 @@ func TestFloodOfAnAddress(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("nobody was told busy")
 	}
-	if s.svc.Counters().Hurried == 0 {
+	if s.Service.Counters().Hurried == 0 {
 		t.Error("and it is not counted")
 	}
-	endless := dialFrom(t, "127.0.0.3", s.svc.Port())
-	endless.tcp.SetWriteBuffer(4096)
-	endless.conn.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+	endless := dialFrom(t, "127.0.0.3", s.Service.Port())
+	endless.TCP.SetWriteBuffer(4096)
+	endless.Conn.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 	chunk := []byte(strings.Repeat("x", 64<<10))
 	sent := 0
 	for {
-		n, err := endless.conn.Write(chunk)
+		n, err := endless.Conn.Write(chunk)
 		if sent += n; err != nil {
 			break
 		}
@@ -96,15 +96,15 @@ func TestPriceOfNoRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t)
-			s.opts.RequestRate = 4 // a burst of 20
-			s.start()
-			p := dial(t, s.svc.Port())
-			for i := 0; s.svc.Counters().Slowed == 0; i++ {
+			s.Options.RequestRate = 4 // a burst of 20
+			s.Start()
+			p := dial(t, s.Service.Port())
+			for i := 0; s.Service.Counters().Slowed == 0; i++ {
 				if i == most {
 					t.Fatalf("%d bytes are free", most*len(piece))
 				}
-				io.WriteString(p.conn, piece+there)
-				p.expect("OK the server is here")
+				io.WriteString(p.Conn, piece+there)
+				p.Expect("OK the server is here")
 			}
 		})
 	}
@@ -118,15 +118,15 @@ func TestPriceOfNoLines(t *testing.T) {
 		"bytes and no lines": strings.Repeat("x", 1000),
 	} {
 		engines(t, func(t *testing.T, s *server) {
-			s.opts.LinesPerSecond, s.opts.Burst = 4, 20
-			s.start()
-			p := join(t, s.create("lobby"))
-			for i := 0; s.svc.Counters().SlowedLines == 0; i++ {
+			s.Options.LinesPerSecond, s.Options.Burst = 4, 20
+			s.Start()
+			p := join(t, s.Create("lobby"))
+			for i := 0; s.Service.Counters().SlowedLines == 0; i++ {
 				if i == most {
 					t.Fatalf("%s: %d bytes are free", name, most*len(piece))
 				}
-				io.WriteString(p.conn, piece+there)
-				p.expect("* lobby: the server is here")
+				io.WriteString(p.Conn, piece+there)
+				p.Expect("* lobby: the server is here")
 			}
 		})
 	}
@@ -136,52 +136,52 @@ func TestPriceOfNoLines(t *testing.T) {
 // is exempt.
 func TestConnectFlood(t *testing.T) {
 	s := newServer(t)
-	s.opts.ConnectRate = 2
-	s.start()
-	port := s.create("lobby")
+	s.Options.ConnectRate = 2
+	s.Start()
+	port := s.Create("lobby")
 	refused := 0
 	for range 60 {
 		p := dial(t, port)
-		if l := p.line(); strings.HasPrefix(l, "* lobby: your address connects too often; try again in ") {
-			p.end()
+		if l := p.Line(); strings.HasPrefix(l, "* lobby: your address connects too often; try again in ") {
+			p.End()
 			refused++
 		}
-		p.conn.Close()
+		p.Conn.Close()
 	}
 	if refused < 20 || refused > 40 {
 		t.Errorf("%d of 60 were refused", refused)
 	}
 	p := dialFrom(t, "127.0.0.2", port)
-	p.until("* lobby: ")
-	if n := s.svc.Counters().Hurried; n != uint64(refused) {
+	p.Until("* lobby: ")
+	if n := s.Service.Counters().Hurried; n != uint64(refused) {
 		t.Errorf("%d are counted of %d", n, refused)
 	}
-	m := dial(t, s.svc.Port())
-	m.until("ERR busy your address connects too often")
+	m := dial(t, s.Service.Port())
+	m.Until("ERR busy your address connects too often")
 }
 
 // Who joins and leaves in a loop fills nobody's screen: beyond a number of such
 // lines those who read text are spared them, and JSON has them all.
 func TestComingAndGoing(t *testing.T) {
 	s := startServer(t)
-	port := s.create("lobby")
+	port := s.Create("lobby")
 	ann, bot := join(t, port), join(t, port)
-	bot.send("/json")
-	bot.until(`{"type":"ok","command":"json"}`)
+	bot.Send("/json")
+	bot.Until(`{"type":"ok","command":"json"}`)
 	began := time.Now()
 	const times = 150 // twice as many lines
 	for range times {
-		join(t, port).conn.Close()
+		join(t, port).Conn.Close()
 	}
 	for n := 0; n < 2*times; {
-		if l := bot.line(); strings.Contains(l, `"type":"join"`) || strings.Contains(l, `"type":"leave"`) {
+		if l := bot.Line(); strings.Contains(l, `"type":"join"`) || strings.Contains(l, `"type":"leave"`) {
 			n++
 		}
 	}
 	took := time.Since(began)
-	bot.send("the end")
+	bot.Send("the end")
 	seen := 0
-	for l := ann.line(); l != "<guest-2> the end"; l = ann.line() {
+	for l := ann.Line(); l != "<guest-2> the end"; l = ann.Line() {
 		seen++
 	}
 	if most := 200 + int(10*took.Seconds()); seen < 190 || seen > most {
@@ -192,11 +192,11 @@ func TestComingAndGoing(t *testing.T) {
 // A byte now and then does not keep a connection to the master port.
 func TestDribble(t *testing.T) {
 	s := newServer(t)
-	s.opts.MasterIdle = 300 * time.Millisecond
-	s.start()
-	p := dial(t, s.svc.Port())
-	p.send("LIST")
-	p.expect("OK 0")
+	s.Options.MasterIdle = 300 * time.Millisecond
+	s.Start()
+	p := dial(t, s.Service.Port())
+	p.Send("LIST")
+	p.Expect("OK 0")
 	began := time.Now()
 	done := make(chan bool)
 	defer close(done)
@@ -206,14 +206,14 @@ func TestDribble(t *testing.T) {
 		for {
 			select {
 			case <-tick.C:
-				p.conn.Write([]byte("x"))
+				p.Conn.Write([]byte("x"))
 			case <-done:
 				return
 			}
 		}
 	}()
 	for {
-		if _, err := p.next(); err != nil {
+		if _, err := p.Next(); err != nil {
 			break
 		}
 	}
@@ -227,9 +227,9 @@ func TestDribble(t *testing.T) {
 // another room waits for that.
 func TestFloodAtTheEnd(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
-		s.start()
-		quiet := join(t, s.create("quiet"))
-		gone, moved := s.create("gone"), s.create("moved")
+		s.Start()
+		quiet := join(t, s.Create("quiet"))
+		gone, moved := s.Create("gone"), s.Create("moved")
 		// flood runs do while one address connects to a port without a pause.
 		flood := func(port int, do func()) {
 			t.Helper()
@@ -268,17 +268,17 @@ func TestFloodAtTheEnd(t *testing.T) {
 			<-ended
 		}
 		flood(gone, func() {
-			if err := s.svc.Delete("gone", func(*netsvc.Room) error { return nil }); err != nil {
+			if err := s.Service.Delete("gone", func(*netsvc.Room) error { return nil }); err != nil {
 				t.Error(err)
 			}
 		})
 		flood(moved, func() {
-			quiet.send("is anybody there?")
-			quiet.expect("<guest-1> is anybody there?")
-			if _, err := s.svc.Move("moved", gone); err != nil {
+			quiet.Send("is anybody there?")
+			quiet.Expect("<guest-1> is anybody there?")
+			if _, err := s.Service.Move("moved", gone); err != nil {
 				t.Error(err)
 			}
 		})
-		flood(s.svc.Port(), func() { s.stop() })
+		flood(s.Service.Port(), func() { s.Stop() })
 	})
 }

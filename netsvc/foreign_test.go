@@ -17,9 +17,9 @@ import (
 // they send is done or said.
 func TestForeignProtocols(t *testing.T) {
 	s := startServer(t)
-	port := s.create("lobby")
+	port := s.Create("lobby")
 	ann := join(t, port)
-	master := fmt.Sprintf("127.0.0.1:%d", s.svc.Port())
+	master := fmt.Sprintf("127.0.0.1:%d", s.Service.Port())
 	room := fmt.Sprintf("127.0.0.1:%d", port)
 
 	web := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -33,9 +33,9 @@ func TestForeignProtocols(t *testing.T) {
 		t.Errorf("a browser sees %v %q, %v", r.Status, body, err)
 	}
 	browser := dial(t, port)
-	browser.send("POST / HTTP/1.1", "Host: "+room, "", "hello")
-	browser.until("* lobby: 2 here")
-	browser.end()
+	browser.Send("POST / HTTP/1.1", "Host: "+room, "", "hello")
+	browser.Until("* lobby: 2 here")
+	browser.End()
 	// A client of TLS is refused at once, and not left to wait.
 	for _, addr := range []string{master, room} {
 		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: patience}, Config: &tls.Config{InsecureSkipVerify: true}}
@@ -58,15 +58,15 @@ func TestForeignProtocols(t *testing.T) {
 			t.Errorf("SSH to %s: %q, %v", addr, text, err)
 		}
 	}
-	if rooms := s.svc.List(); len(rooms) != 1 {
+	if rooms := s.Service.List(); len(rooms) != 1 {
 		t.Errorf("there are rooms: %v", rooms)
 	}
 	eventually(t, "all are counted", func() bool {
-		n := s.svc.Counters().Foreign
+		n := s.Service.Counters().Foreign
 		return n[wire.HTTP] == 2 && n[wire.TLS] == 2 && n[wire.SSH] == 2
 	})
-	ann.send("the end")
-	for l := ann.line(); l != "<guest-1> the end"; l = ann.line() {
+	ann.Send("the end")
+	for l := ann.Line(); l != "<guest-1> the end"; l = ann.Line() {
 		if !strings.HasPrefix(l, "* guest-") {
 			t.Errorf("ann saw %q", l)
 		}

@@ -24,10 +24,10 @@ func dialFrom(t testing.TB, from string, port int) *peer {
 }
 
 func (s *server) createLocked(name, password string) int {
-	s.t.Helper()
-	info, _, err := s.svc.Create(name, netsvc.Creation{Password: password})
+	s.T.Helper()
+	info, _, err := s.Service.Create(name, netsvc.Creation{Password: password})
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return info.Port
 }
@@ -36,30 +36,30 @@ func (s *server) createLocked(name, password string) int {
 // operator changes the password or takes it away.
 func TestPasswordOfTheOperator(t *testing.T) {
 	s := startServer(t)
-	s.opts.Log = slog.New(slog.DiscardHandler)
-	port := s.create("den")
+	s.Options.Log = slog.New(slog.DiscardHandler)
+	port := s.Create("den")
 	ann := join(t, port)
-	if err := s.svc.SetPassword("den", "a\u0000b"); err == nil {
+	if err := s.Service.SetPassword("den", "a\u0000b"); err == nil {
 		t.Error("a control character is no password")
 	}
-	if err := s.svc.SetPassword("den", "cafe\u0301"); err != nil {
+	if err := s.Service.SetPassword("den", "cafe\u0301"); err != nil {
 		t.Fatal(err)
 	}
 	bob := dial(t, port)
-	bob.expect("* this room has a password: /pass PASSWORD")
-	bob.send("/pass café")
-	bob.until("* guest-2 joined")
-	ann.until("* guest-2 joined")
-	if err := s.svc.SetPassword("DEN", ""); err != nil {
+	bob.Expect("* this room has a password: /pass PASSWORD")
+	bob.Send("/pass café")
+	bob.Until("* guest-2 joined")
+	ann.Until("* guest-2 joined")
+	if err := s.Service.SetPassword("DEN", ""); err != nil {
 		t.Fatal(err)
 	}
 	join(t, port)
-	ann.send("still here")
-	ann.until("<guest-1> still here")
-	if err := s.svc.SetPassword("nowhere", "x"); err == nil {
+	ann.Send("still here")
+	ann.Until("<guest-1> still here")
+	if err := s.Service.SetPassword("nowhere", "x"); err == nil {
 		t.Error("there is no such room")
 	}
-	db, err := os.ReadFile(s.path)
+	db, err := os.ReadFile(s.Path)
 	if err != nil || bytes.Contains(db, []byte("cafe")) || bytes.Contains(db, []byte("café")) {
 		t.Error("the password is on disk", err)
 	}
@@ -69,31 +69,31 @@ func TestPasswordOfTheOperator(t *testing.T) {
 // that closes lets everybody there know.
 func TestCrowdBeforeTheGate(t *testing.T) {
 	s := startServer(t)
-	s.opts.Connections = 5000
+	s.Options.Connections = 5000
 	port := s.createLocked("den", "secret")
 	var waiting []*peer
 	for range 1024 + 10 {
 		waiting = append(waiting, dial(t, port))
 	}
 	for _, p := range waiting[:10] {
-		p.expect("* this room has a password: /pass PASSWORD", "* very many are waiting here; try again")
-		p.end()
+		p.Expect("* this room has a password: /pass PASSWORD", "* very many are waiting here; try again")
+		p.End()
 	}
 	last := waiting[len(waiting)-1]
-	last.expect("* this room has a password: /pass PASSWORD")
-	last.send("/pass secret")
-	last.until("* den: 1 here")
+	last.Expect("* this room has a password: /pass PASSWORD")
+	last.Send("/pass secret")
+	last.Until("* den: 1 here")
 	if n := s.members("den"); n != 1 {
 		t.Errorf("%d members", n)
 	}
-	if n := s.svc.Counters().Passwords.Crowded; n != 10 {
+	if n := s.Service.Counters().Passwords.Crowded; n != 10 {
 		t.Errorf("%d had to make room", n)
 	}
-	if err := s.svc.Delete("den", func(*netsvc.Room) error { return nil }); err != nil {
+	if err := s.Service.Delete("den", func(*netsvc.Room) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range waiting[10:20] {
-		p.expect("* this room has a password: /pass PASSWORD", "* den: chat room being deleted")
-		p.end()
+		p.Expect("* this room has a password: /pass PASSWORD", "* den: chat room being deleted")
+		p.End()
 	}
 }

@@ -12,20 +12,20 @@ import (
 // handedOver freezes a server, returns what it would hand over, by kind, and lets
 // it go on.
 func (s *server) handedOver() (frames map[string][][]byte) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	s.T.Helper()
+	ctx, cancel := context.WithTimeout(s.T.Context(), patience)
 	defer cancel()
-	if err := s.svc.Freeze(ctx); err != nil {
-		s.t.Fatal(err)
+	if err := s.Service.Freeze(ctx); err != nil {
+		s.T.Fatal(err)
 	}
-	defer s.svc.Thaw()
+	defer s.Service.Thaw()
 	frames = make(map[string][][]byte)
-	if _, err := s.svc.HandOver(func(kind string, v any, _ ...int) error {
+	if _, err := s.Service.HandOver(func(kind string, v any, _ ...int) error {
 		body, err := json.Marshal(v)
 		frames[kind] = append(frames[kind], body)
 		return err
 	}); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return frames
 }
@@ -35,39 +35,39 @@ func (s *server) handedOver() (frames map[string][][]byte) {
 // ask for changes in between, and however much is said that they do not read.
 func TestHandedOverUnread(t *testing.T) {
 	s := newServer(t)
-	s.opts.Replay, s.opts.Members = 0, 2000
-	s.start()
-	port := s.create("lobby")
+	s.Options.Replay, s.Options.Members = 0, 2000
+	s.Start()
+	port := s.Create("lobby")
 	const others, askers, asked = 1000, 80, 8
 	for range others {
-		dial(t, port).line()
+		dial(t, port).Line()
 	}
 	var all []*peer
 	for range askers {
 		p := dial(t, port)
-		p.send("/json")
-		p.until(`{"type":"ok","command":"json"`)
+		p.Send("/json")
+		p.Until(`{"type":"ok","command":"json"`)
 		all = append(all, p)
 	}
 	other := join(t, port)
 	nick, changes := fmt.Sprint("guest-", others+askers+1), 0
 	for _, p := range all {
 		const full = 4 // and more fill the connection
-		p.send(strings.TrimSuffix(strings.Repeat("/who\n", full), "\n"))
+		p.Send(strings.TrimSuffix(strings.Repeat("/who\n", full), "\n"))
 		for range asked - full {
 			changes++
 			now := fmt.Sprint("other-", changes)
-			other.send("/nick " + now)
-			other.until("* " + nick + " is now " + now)
+			other.Send("/nick " + now)
+			other.Until("* " + nick + " is now " + now)
 			nick = now
-			p.send("/who")
+			p.Send("/who")
 		}
 	}
-	loud := s.create("loud")
+	loud := s.Create("loud")
 	deaf, speaker := join(t, loud), join(t, loud)
 	const lines = 1500
 	for i := range lines {
-		fmt.Fprintln(speaker.conn, i, strings.Repeat("x", 1000))
+		fmt.Fprintln(speaker.Conn, i, strings.Repeat("x", 1000))
 	}
 	speaker.collect(lines)
 
@@ -109,7 +109,7 @@ func TestHandedOverUnread(t *testing.T) {
 
 	// Nothing of that is lost where the server goes on.
 	for _, p := range []*peer{all[0], all[askers-1]} {
-		p.send("/ping")
+		p.Send("/ping")
 		p.listed(asked)
 	}
 	for i := range lines {
@@ -122,17 +122,17 @@ func TestHandedOverUnread(t *testing.T) {
 // listed reads so many answers to /who as JSON, and then a pong: each has as many
 // members as it says.
 func (p *peer) listed(answers int) {
-	p.t.Helper()
+	p.T.Helper()
 	rest, n := 0, 0
 	for {
 		var ev struct {
 			Type, Command string
 			Count         int
 		}
-		if l := p.line(); l[0] != '{' {
+		if l := p.Line(); l[0] != '{' {
 			continue
 		} else if err := json.Unmarshal([]byte(l), &ev); err != nil {
-			p.t.Fatal(err)
+			p.T.Fatal(err)
 		}
 		switch {
 		case ev.Type == "pong" && rest == 0 && n == answers:
@@ -143,7 +143,7 @@ func (p *peer) listed(answers int) {
 			rest = ev.Count
 			n++
 		case ev.Type == "pong", ev.Type == "ok":
-			p.t.Fatalf("%d answers of %d, and %d members are missing: %+v", n, answers, rest, ev)
+			p.T.Fatalf("%d answers of %d, and %d members are missing: %+v", n, answers, rest, ev)
 		}
 	}
 }

@@ -51,78 +51,78 @@ var hostileText = []struct{ in, out string }{
 func TestHostileTextEverywhere(t *testing.T) {
 	s := newServer(t)
 	log := new(syncBuffer)
-	s.opts.Log = slog.New(slog.NewTextHandler(log, nil))
-	s.start()
-	port := s.create("lobby")
+	s.Options.Log = slog.New(slog.NewTextHandler(log, nil))
+	s.Start()
+	port := s.Create("lobby")
 	ann, bob := join(t, port), join(t, port)
-	ann.until("* guest-2 joined")
-	ann.send("/nick ann")
-	bob.until("* guest-1 is now ann")
-	w := s.svc.Watch(func(*netsvc.Happening) bool { return true })
+	ann.Until("* guest-2 joined")
+	ann.Send("/nick ann")
+	bob.Until("* guest-1 is now ann")
+	w := s.Service.Watch(func(*netsvc.Happening) bool { return true })
 	defer w.Close()
 	for i, h := range hostileText {
-		ann.send("x" + h.in)
-		bob.expect("<ann> x" + h.out)
+		ann.Send("x" + h.in)
+		bob.Expect("<ann> x" + h.out)
 		if got := <-w.C; got.Text != "x"+h.out {
 			t.Errorf("the operator sees %q", got.Text)
 		}
-		ann.send("/me " + h.in)
-		bob.expect("<ann> * " + h.out)
+		ann.Send("/me " + h.in)
+		bob.Expect("<ann> * " + h.out)
 		<-w.C
-		ann.send("/topic " + h.in)
-		bob.expect("* ann set the topic: " + h.out)
+		ann.Send("/topic " + h.in)
+		bob.Expect("* ann set the topic: " + h.out)
 		<-w.C
-		ann.send("/msg guest-2 " + h.in)
-		bob.expect("<ann -> guest-2> " + h.out)
-		ann.until("<ann -> guest-2> ")
-		ann.send("/nick "+strings.ReplaceAll(h.in, " ", ""), "/"+h.in)
+		ann.Send("/msg guest-2 " + h.in)
+		bob.Expect("<ann -> guest-2> " + h.out)
+		ann.Until("<ann -> guest-2> ")
+		ann.Send("/nick "+strings.ReplaceAll(h.in, " ", ""), "/"+h.in)
 		for range 2 {
-			if l := ann.line(); !strings.HasPrefix(l, "* ") || !safe(l) {
+			if l := ann.Line(); !strings.HasPrefix(l, "* ") || !safe(l) {
 				t.Errorf("%q is answered %q", h.in, l)
 			}
 		}
-		m := dial(t, s.svc.Port())
-		m.send("CREATE "+h.in, "CREATE r"+fmt.Sprint(i)+" "+strings.ReplaceAll(h.in, " ", ""), h.in)
+		m := dial(t, s.Service.Port())
+		m.Send("CREATE "+h.in, "CREATE r"+fmt.Sprint(i)+" "+strings.ReplaceAll(h.in, " ", ""), h.in)
 		for range 3 {
-			if l := m.line(); !safe(l) {
+			if l := m.Line(); !safe(l) {
 				t.Errorf("%q is answered %q", h.in, l)
 			}
 		}
-		m.send("LIST lobby")
-		m.until("lobby " + fmt.Sprint(port) + " 2 " + h.out)
-		if _, err := s.svc.Say("lobby", h.in); err != nil {
+		m.Send("LIST lobby")
+		m.Until("lobby " + fmt.Sprint(port) + " 2 " + h.out)
+		if _, err := s.Service.Say("lobby", h.in); err != nil {
 			t.Error(err)
 		}
-		if l := bob.line(); !strings.HasPrefix(l, "* operator: ") || !safe(l) {
+		if l := bob.Line(); !strings.HasPrefix(l, "* operator: ") || !safe(l) {
 			t.Errorf("the operator's %q is %q", h.in, l)
 		}
-		ann.line()
+		ann.Line()
 		eve := join(t, port)
-		if n, err := s.svc.Kick([]uint64{eveID(s)}, h.in); n != 1 || err != nil {
+		if n, err := s.Service.Kick([]uint64{eveID(s)}, h.in); n != 1 || err != nil {
 			t.Error("eve is not kicked")
 		}
-		if l := eve.until("* lobby: "); !safe(l) {
+		if l := eve.Until("* lobby: "); !safe(l) {
 			t.Errorf("the reason %q is %q", h.in, l)
 		}
-		eve.conn.Close()
+		eve.Conn.Close()
 		for _, p := range []*peer{ann, bob} {
-			p.until("* guest-" + fmt.Sprint(i+3) + " left")
+			p.Until("* guest-" + fmt.Sprint(i+3) + " left")
 		}
-		b, _, err := s.svc.Ban(store.Ban{Addr: "127.0.0.9", Why: h.in})
+		b, _, err := s.Service.Ban(store.Ban{Addr: "127.0.0.9", Why: h.in})
 		if err != nil {
 			t.Fatal(err)
 		}
 		banned := dialFrom(t, "127.0.0.9", port)
-		if l := banned.line(); !strings.HasPrefix(l, "* lobby: you are banned") || !safe(l) {
+		if l := banned.Line(); !strings.HasPrefix(l, "* lobby: you are banned") || !safe(l) {
 			t.Errorf("the reason %q is %q", h.in, l)
 		}
-		banned.conn.Close()
-		if err := s.svc.Unban(b[0].ID); err != nil {
+		banned.Conn.Close()
+		if err := s.Service.Unban(b[0].ID); err != nil {
 			t.Error(err)
 		}
 		drain(w)
 	}
-	s.stop()
+	s.Stop()
 	for l := range strings.Lines(log.String()) {
 		if !safe(strings.TrimSuffix(l, "\n")) || !strings.HasPrefix(l, "time=") {
 			t.Errorf("the log has %q", l)
@@ -142,9 +142,9 @@ func drain(w *netsvc.Watcher) {
 
 // eveID is who came last.
 func eveID(s *server) (id uint64) {
-	all, err := s.svc.Members("lobby")
+	all, err := s.Service.Members("lobby")
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	for _, m := range all {
 		id = max(id, m.ID)

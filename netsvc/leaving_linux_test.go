@@ -16,26 +16,26 @@ import (
 // than the kernel takes, which it does not read.
 func owing(t *testing.T, s *server) (p *peer, port int) {
 	t.Helper()
-	s.start()
-	port = s.create("lobby")
+	s.Start()
+	port = s.Create("lobby")
 	speaker := join(t, port)
-	speaker.send("/nick ann")
+	speaker.Send("/nick ann")
 	const lines = 1000
 	go func() {
 		for range lines {
-			fmt.Fprintln(speaker.conn, strings.Repeat("x", 3000))
+			fmt.Fprintln(speaker.Conn, strings.Repeat("x", 3000))
 		}
 	}()
 	speaker.collect(lines)
-	speaker.halfClose()
-	io.Copy(io.Discard, speaker.in)
+	speaker.HalfClose()
+	io.Copy(io.Discard, speaker.In)
 	p = dial(t, port)
-	p.tcp.SetReadBuffer(32 << 10)
-	p.send("/history 1000")
-	p.halfClose()
+	p.TCP.SetReadBuffer(32 << 10)
+	p.Send("/history 1000")
+	p.HalfClose()
 	eventually(t, "it is leaving", func() bool {
-		all, err := s.svc.Members("lobby")
-		return err == nil && len(all) == 1 && all[0].State == "leaving" && s.svc.Connections() == 1
+		all, err := s.Service.Members("lobby")
+		return err == nil && len(all) == 1 && all[0].State == "leaving" && s.Service.Connections() == 1
 	})
 	return p, port
 }
@@ -43,10 +43,10 @@ func owing(t *testing.T, s *server) (p *peer, port int) {
 // gone reads on until the connection ends: with what the kernels have of it, and
 // far from all that it is owed.
 func (p *peer) gone() {
-	p.t.Helper()
-	p.tcp.SetReadDeadline(time.Now().Add(patience))
-	if n, err := io.Copy(io.Discard, p.in); n > 1<<20 {
-		p.t.Errorf("it got %d bytes more and then %v", n, err)
+	p.T.Helper()
+	p.TCP.SetReadDeadline(time.Now().Add(patience))
+	if n, err := io.Copy(io.Discard, p.In); n > 1<<20 {
+		p.T.Errorf("it got %d bytes more and then %v", n, err)
 	}
 }
 
@@ -55,45 +55,45 @@ func (p *peer) gone() {
 func TestLeavingMember(t *testing.T) {
 	for how, end := range map[string]func(t *testing.T, s *server, m netsvc.MemberInfo){
 		"kick": func(t *testing.T, s *server, m netsvc.MemberInfo) {
-			found := s.svc.Who(m.Nick)
-			if len(found) != 1 || found[0].ID != m.ID || len(s.svc.Who(fmt.Sprint(m.ID))) != 1 {
+			found := s.Service.Who(m.Nick)
+			if len(found) != 1 || found[0].ID != m.ID || len(s.Service.Who(fmt.Sprint(m.ID))) != 1 {
 				t.Errorf("who: %+v", found)
 			}
-			if n, err := s.svc.Kick([]uint64{m.ID}, ""); n != 1 || err != nil {
+			if n, err := s.Service.Kick([]uint64{m.ID}, ""); n != 1 || err != nil {
 				t.Errorf("%d were kicked, %v", n, err)
 			}
-			if n, err := s.svc.Kick([]uint64{m.ID}, ""); n != 0 || err != nil {
+			if n, err := s.Service.Kick([]uint64{m.ID}, ""); n != 0 || err != nil {
 				t.Errorf("%d were kicked again, %v", n, err)
 			}
 		},
 		"ban": func(t *testing.T, s *server, m netsvc.MemberInfo) {
 			b := store.Ban{Addr: m.Block(), Created: time.Now()}
-			if hit := s.svc.Hit(b); hit.Members != 1 {
+			if hit := s.Service.Hit(b); hit.Members != 1 {
 				t.Errorf("it would reach %+v", hit)
 			}
-			if _, hit, err := s.svc.Ban(b); err != nil || hit.Members != 1 {
+			if _, hit, err := s.Service.Ban(b); err != nil || hit.Members != 1 {
 				t.Errorf("it reaches %+v, %v", hit, err)
 			}
 		},
 	} {
 		t.Run(how, func(t *testing.T) {
 			engines(t, func(t *testing.T, s *server) {
-				s.opts.Members, s.opts.PerAddress = 1, 2
+				s.Options.Members, s.Options.PerAddress = 1, 2
 				p, port := owing(t, s)
-				defer p.tcp.Close()
-				all, err := s.svc.Members("")
-				if err != nil || len(all) != 1 || s.members("lobby") != 0 || s.svc.Connections() != 1 {
-					t.Fatalf("%+v, %v: %d members, %d connections", all, err, s.members("lobby"), s.svc.Connections())
+				defer p.TCP.Close()
+				all, err := s.Service.Members("")
+				if err != nil || len(all) != 1 || s.members("lobby") != 0 || s.Service.Connections() != 1 {
+					t.Fatalf("%+v, %v: %d members, %d connections", all, err, s.members("lobby"), s.Service.Connections())
 				}
-				if conns := s.svc.Conns(""); len(conns) != 1 || conns[0].State != "leaving" || conns[0].Room != "lobby" || conns[0].Remote != all[0].Remote {
+				if conns := s.Service.Conns(""); len(conns) != 1 || conns[0].State != "leaving" || conns[0].Room != "lobby" || conns[0].Remote != all[0].Remote {
 					t.Errorf("%+v", conns)
 				}
 				full := dial(t, port)
-				full.expect("* lobby: the room is full: it has 1 member, which is the limit")
-				full.end()
+				full.Expect("* lobby: the room is full: it has 1 member, which is the limit")
+				full.End()
 				end(t, s, all[0])
 				p.gone()
-				eventually(t, "it is closed", func() bool { return s.svc.Connections() == 0 && len(s.svc.Conns("")) == 0 })
+				eventually(t, "it is closed", func() bool { return s.Service.Connections() == 0 && len(s.Service.Conns("")) == 0 })
 				if how != "ban" {
 					join(t, port)
 				}
@@ -107,42 +107,42 @@ func TestLeavingMember(t *testing.T) {
 func TestConnections(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
 		p, port := owing(t, s)
-		defer p.tcp.Close()
+		defer p.TCP.Close()
 		locked := s.createLocked("den", "secret")
-		peers := []*peer{dial(t, s.svc.Port()), dial(t, locked), join(t, port)}
-		peers[0].send("LIST lobby")
-		peers[0].until("lobby")
-		peers[1].until("* this room has a password")
+		peers := []*peer{dial(t, s.Service.Port()), dial(t, locked), join(t, port)}
+		peers[0].Send("LIST lobby")
+		peers[0].Until("lobby")
+		peers[1].Until("* this room has a password")
 		var conns []netsvc.ConnInfo
-		eventually(t, "all are there", func() bool { conns = s.svc.Conns(""); return len(conns) == 4 })
+		eventually(t, "all are there", func() bool { conns = s.Service.Conns(""); return len(conns) == 4 })
 		var states []string
 		for _, c := range conns {
 			states = append(states, c.State+" "+c.Room)
 		}
 		slices.Sort(states) // they may come in any order
-		if want := []string{"leaving lobby", "master ", "member lobby", "password den"}; !slices.Equal(states, want) || s.svc.Connections() != 4 {
-			t.Errorf("%q, and %d are counted", states, s.svc.Connections())
+		if want := []string{"leaving lobby", "master ", "member lobby", "password den"}; !slices.Equal(states, want) || s.Service.Connections() != 4 {
+			t.Errorf("%q, and %d are counted", states, s.Service.Connections())
 		}
-		if got := s.svc.Conns("192.0.2.1"); len(got) != 0 {
+		if got := s.Service.Conns("192.0.2.1"); len(got) != 0 {
 			t.Errorf("%+v", got)
 		}
-		if got := s.svc.Conns("127.0.0.1"); len(got) != 4 {
+		if got := s.Service.Conns("127.0.0.1"); len(got) != 4 {
 			t.Errorf("%+v", got)
 		}
 		for i, p := range peers[:2] {
-			remote := p.tcp.LocalAddr().String()
-			if got := s.svc.Conns(remote); len(got) != 1 || got[0].Member() {
+			remote := p.TCP.LocalAddr().String()
+			if got := s.Service.Conns(remote); len(got) != 1 || got[0].Member() {
 				t.Errorf("%s: %+v", remote, got)
 			}
-			if n, err := s.svc.Cut([]string{remote}); n != 1 || err != nil {
+			if n, err := s.Service.Cut([]string{remote}); n != 1 || err != nil {
 				t.Errorf("%d were cut, %v", n, err)
 			}
-			if _, err := io.Copy(io.Discard, p.in); err != nil {
+			if _, err := io.Copy(io.Discard, p.In); err != nil {
 				t.Log(err) // it may be reset
 			}
-			eventually(t, "it is closed", func() bool { return s.svc.Connections() == int64(3-i) && len(s.svc.Conns("")) == 3-i })
+			eventually(t, "it is closed", func() bool { return s.Service.Connections() == int64(3-i) && len(s.Service.Conns("")) == 3-i })
 		}
-		if n := s.svc.Counters().Sessions["kicked"]; n != 1 {
+		if n := s.Service.Counters().Sessions["kicked"]; n != 1 {
 			t.Errorf("%d sessions were kicked", n)
 		}
 	})
@@ -152,22 +152,22 @@ func TestConnections(t *testing.T) {
 func TestHandshakeIsListed(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
 		s.secure()
-		s.start()
-		port := s.create("lobby")
-		for _, port := range []int{port, s.svc.Port()} {
+		s.Start()
+		port := s.Create("lobby")
+		for _, port := range []int{port, s.Service.Port()} {
 			p := dial(t, port)
 			eventually(t, "the handshake is listed", func() bool {
-				all := s.svc.Conns("")
-				return len(all) == 1 && all[0].State == "handshake" && s.svc.Connections() == 1
+				all := s.Service.Conns("")
+				return len(all) == 1 && all[0].State == "handshake" && s.Service.Connections() == 1
 			})
-			bans, hit, err := s.svc.Ban(store.Ban{Addr: "127.0.0.1", Created: time.Now()})
+			bans, hit, err := s.Service.Ban(store.Ban{Addr: "127.0.0.1", Created: time.Now()})
 			if err != nil || hit != (netsvc.Reach{Connections: 1}) {
 				t.Errorf("the ban reaches %+v, %v", hit, err)
 			}
-			p.tcp.SetReadDeadline(time.Now().Add(patience / 4)) // less than a handshake may take
-			io.Copy(io.Discard, p.tcp)
-			eventually(t, "it is closed", func() bool { return s.svc.Connections() == 0 && len(s.svc.Conns("")) == 0 })
-			if err := s.svc.Unban(bans[0].ID); err != nil {
+			p.TCP.SetReadDeadline(time.Now().Add(patience / 4)) // less than a handshake may take
+			io.Copy(io.Discard, p.TCP)
+			eventually(t, "it is closed", func() bool { return s.Service.Connections() == 0 && len(s.Service.Conns("")) == 0 })
+			if err := s.Service.Unban(bans[0].ID); err != nil {
 				t.Error(err)
 			}
 		}

@@ -11,12 +11,12 @@ import (
 
 // named takes a nick in JSON, and returns the code that it is refused with.
 func (p *peer) named(nick string) (code string) {
-	p.t.Helper()
-	p.send("/nick " + nick)
+	p.T.Helper()
+	p.Send("/nick " + nick)
 	for {
 		var ev struct{ Type, Command, Code string }
-		if err := json.Unmarshal([]byte(p.line()), &ev); err != nil {
-			p.t.Fatal(err)
+		if err := json.Unmarshal([]byte(p.Line()), &ev); err != nil {
+			p.T.Fatal(err)
 		}
 		if ev.Command == "nick" {
 			return ev.Code
@@ -26,8 +26,8 @@ func (p *peer) named(nick string) (code string) {
 
 func joinJSON(t testing.TB, port int) *peer {
 	p := join(t, port)
-	p.send("/json")
-	p.until("{")
+	p.Send("/json")
+	p.Until("{")
 	return p
 }
 
@@ -36,7 +36,7 @@ func joinJSON(t testing.TB, port int) *peer {
 // look alike.
 func TestNicksThatLookAlike(t *testing.T) {
 	s := startServer(t)
-	port := s.create("lobby")
+	port := s.Create("lobby")
 	ann, bob := joinJSON(t, port), joinJSON(t, port)
 	for i, step := range []struct {
 		p          *peer
@@ -55,7 +55,7 @@ func TestNicksThatLookAlike(t *testing.T) {
 			t.Errorf("step %d: %s is answered %q, and not %q", i, step.nick, code, step.code)
 		}
 	}
-	bob.conn.Close()
+	bob.Conn.Close()
 	eventually(t, "the nick is free", func() bool { return ann.named("Мах") == "" })
 	for _, nick := range []string{
 		"operator", "OPERATOR", "0perator", "Operat0r", "guest-l", "guest-1O", "guest-l0",
@@ -70,7 +70,7 @@ func TestNicksThatLookAlike(t *testing.T) {
 			t.Errorf("%s is answered %q", nick, code)
 		}
 	}
-	if found := s.svc.Inconsistencies(); len(found) > 0 {
+	if found := s.Service.Inconsistencies(); len(found) > 0 {
 		t.Error(found)
 	}
 }
@@ -79,13 +79,13 @@ func TestNicksThatLookAlike(t *testing.T) {
 // deletion can be undone.
 func TestRoomsThatLookAlike(t *testing.T) {
 	s := startServer(t)
-	s.create("Max")
+	s.Create("Max")
 	code := func(err error) string {
 		c, _, _ := netsvc.Refusal(err)
 		return c
 	}
 	make := func(name string) error {
-		_, _, err := s.svc.Create(name, netsvc.Creation{})
+		_, _, err := s.Service.Create(name, netsvc.Creation{})
 		return err
 	}
 	for _, alike := range []string{"Мах", "МАХ", "max"} {
@@ -93,39 +93,39 @@ func TestRoomsThatLookAlike(t *testing.T) {
 			t.Errorf("%s: %v", alike, err)
 		}
 	}
-	s.create("7")
-	s.create("operator")
-	s.create("rnax") // Latin as well
-	s.create("hall")
-	if _, err := s.svc.Rename("hall", "Мах"); code(err) != wire.CodeExists {
+	s.Create("7")
+	s.Create("operator")
+	s.Create("rnax") // Latin as well
+	s.Create("hall")
+	if _, err := s.Service.Rename("hall", "Мах"); code(err) != wire.CodeExists {
 		t.Error(err)
 	}
-	if err := s.svc.Remove("Max", ""); err != nil {
+	if err := s.Service.Remove("Max", ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.svc.Remove("rnax", ""); err != nil {
+	if err := s.Service.Remove("rnax", ""); err != nil {
 		t.Fatal(err)
 	}
-	s.create("Мах")
-	if _, err := s.svc.Rename("Мах", "мах"); err != nil { // another spelling of its own
+	s.Create("Мах")
+	if _, err := s.Service.Rename("Мах", "мах"); err != nil { // another spelling of its own
 		t.Error(err)
 	}
-	if _, err := s.svc.Rename("мах", "Мах"); err != nil {
+	if _, err := s.Service.Rename("мах", "Мах"); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.svc.Restore("Max"); err != nil {
+	if _, err := s.Service.Restore("Max"); err != nil {
 		t.Error("the deletion cannot be undone:", err)
 	}
-	s.stop()
-	s.start()
+	s.Stop()
+	s.Start()
 	var names []string
-	for _, r := range s.svc.List() {
+	for _, r := range s.Service.List() {
 		names = append(names, r.Name)
 	}
 	if got := strings.Join(names, " "); got != "7 hall Max operator Мах" {
 		t.Errorf("after a restart there are %s", got)
 	}
-	if found := s.svc.Inconsistencies(); len(found) > 0 {
+	if found := s.Service.Inconsistencies(); len(found) > 0 {
 		t.Error(found)
 	}
 }

@@ -24,10 +24,10 @@ func said(lines []string) []string {
 
 // collect reads people's lines until there are n.
 func (p *peer) collect(n int) []string {
-	p.t.Helper()
+	p.T.Helper()
 	out := make([]string, 0, n)
 	for len(out) < n {
-		if l := p.line(); strings.HasPrefix(l, "<") {
+		if l := p.Line(); strings.HasPrefix(l, "<") {
 			out = append(out, l)
 		}
 	}
@@ -52,20 +52,20 @@ func TestOneOrder(t *testing.T) { engines(t, testOneOrder) }
 
 func testOneOrder(t *testing.T, s *server) {
 	const speakers, lines = 8, 300
-	s.start()
-	port := s.create("lobby")
+	s.Start()
+	port := s.Create("lobby")
 	peers := make([]*peer, speakers)
 	for i := range peers {
 		peers[i] = join(t, port)
-		peers[i].send(fmt.Sprintf("/nick p%d", i))
-		peers[i].until(fmt.Sprintf("* guest-%d is now", i+1))
+		peers[i].Send(fmt.Sprintf("/nick p%d", i))
+		peers[i].Until(fmt.Sprintf("* guest-%d is now", i+1))
 	}
 	got := make([][]string, speakers)
 	var all sync.WaitGroup
 	for i, p := range peers {
 		all.Go(func() {
 			for n := range lines {
-				p.send(fmt.Sprintf("%d", n))
+				p.Send(fmt.Sprintf("%d", n))
 			}
 		})
 		all.Go(func() { got[i] = p.collect(speakers * lines) })
@@ -88,16 +88,16 @@ func testOneOrder(t *testing.T, s *server) {
 func TestSinceUnderLoad(t *testing.T) { engines(t, testSinceUnderLoad) }
 
 func testSinceUnderLoad(t *testing.T, s *server) {
-	s.start()
-	port := s.create("lobby")
+	s.Start()
+	port := s.Create("lobby")
 	const lines = 4000
 	witness, speaker := join(t, port), join(t, port)
 	go func() {
 		for i := range lines {
-			fmt.Fprintf(speaker.conn, "line %d\n", i)
+			fmt.Fprintf(speaker.Conn, "line %d\n", i)
 		}
 	}()
-	go io.Copy(io.Discard, speaker.conn)
+	go io.Copy(io.Discard, speaker.Conn)
 	var others sync.WaitGroup
 	for i := range 4 {
 		rnd := rand.New(rand.NewPCG(1, uint64(i)))
@@ -106,10 +106,10 @@ func testSinceUnderLoad(t *testing.T, s *server) {
 			for seen < lines {
 				// Take some lines and vanish without a word.
 				p := dial(t, port)
-				p.send("/since " + seq)
-				p.until("* everything after ")
+				p.Send("/since " + seq)
+				p.Until("* everything after ")
 				for range 1 + rnd.IntN(lines/4) {
-					l := p.line()
+					l := p.Line()
 					if !strings.HasPrefix(l, "<") {
 						continue
 					}
@@ -121,7 +121,7 @@ func testSinceUnderLoad(t *testing.T, s *server) {
 						break
 					}
 				}
-				p.reset()
+				p.Reset()
 				// Numbers are consecutive in a store that never crashed.
 				seq = fmt.Sprint(seen)
 			}
@@ -136,8 +136,8 @@ func testSinceUnderLoad(t *testing.T, s *server) {
 func TestResets(t *testing.T) { engines(t, testResets) }
 
 func testResets(t *testing.T, s *server) {
-	s.start()
-	port := s.create("lobby")
+	s.Start()
+	port := s.Create("lobby")
 	witness := join(t, port)
 	before := runtime.NumGoroutine()
 	const clients = 1000
@@ -146,17 +146,17 @@ func testResets(t *testing.T, s *server) {
 		for range 100 {
 			p := dial(t, port)
 			some.Go(func() {
-				io.WriteString(p.conn, "half a li")
-				p.reset()
+				io.WriteString(p.Conn, "half a li")
+				p.Reset()
 			})
 		}
 		some.Wait()
 	}
 	eventually(t, "only the witness is left", func() bool { return s.members("lobby") == 1 })
 	eventually(t, "no goroutine is left over", func() bool { return runtime.NumGoroutine() <= before })
-	witness.send("done")
+	witness.Send("done")
 	for {
-		l := witness.line()
+		l := witness.Line()
 		if l == "<guest-1> done" {
 			break
 		}
@@ -171,8 +171,8 @@ func testResets(t *testing.T, s *server) {
 func TestHalfClose(t *testing.T) { engines(t, testHalfClose) }
 
 func testHalfClose(t *testing.T, s *server) {
-	s.start()
-	port := s.create("lobby")
+	s.Start()
+	port := s.Create("lobby")
 	p := dial(t, port)
 	const lines = 3000
 	var b strings.Builder
@@ -180,10 +180,10 @@ func testHalfClose(t *testing.T, s *server) {
 		fmt.Fprintf(&b, "line %d\r\n", i)
 	}
 	go func() {
-		io.WriteString(p.conn, b.String()+"the last, without an end")
-		p.halfClose()
+		io.WriteString(p.Conn, b.String()+"the last, without an end")
+		p.HalfClose()
 	}()
-	all, err := io.ReadAll(p.in)
+	all, err := io.ReadAll(p.In)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func testHalfClose(t *testing.T, s *server) {
 	if len(got) != lines+1 || got[7] != "<guest-1> line 7" || got[lines] != "<guest-1> the last, without an end" {
 		t.Fatalf("%d lines came back, the last is %q", len(got), got[len(got)-1])
 	}
-	st, err := s.st.Stat(1)
+	st, err := s.Store.Stat(1)
 	if err != nil || st.Lines != lines+1 {
 		t.Fatalf("%+v, %v", st, err)
 	}
@@ -199,62 +199,62 @@ func testHalfClose(t *testing.T, s *server) {
 
 func TestOverlong(t *testing.T) {
 	s := startServer(t)
-	p := join(t, s.create("lobby"))
-	p.send(strings.Repeat("z", 5000), strings.Repeat("z", 4096), "after")
-	p.expect("* not sent: the line has 5000 bytes, the limit is 4096", "<guest-1> "+strings.Repeat("z", 4096), "<guest-1> after")
-	m := dial(t, s.svc.Port())
-	m.send(strings.Repeat("z", 70000), "LIST nowhere")
-	m.expect("ERR too-long the line has 70000 bytes, the limit is 4096", "OK 0")
+	p := join(t, s.Create("lobby"))
+	p.Send(strings.Repeat("z", 5000), strings.Repeat("z", 4096), "after")
+	p.Expect("* not sent: the line has 5000 bytes, the limit is 4096", "<guest-1> "+strings.Repeat("z", 4096), "<guest-1> after")
+	m := dial(t, s.Service.Port())
+	m.Send(strings.Repeat("z", 70000), "LIST nowhere")
+	m.Expect("ERR too-long the line has 70000 bytes, the limit is 4096", "OK 0")
 }
 
 // What a chatter sends cannot harm a terminal or forge a line.
 func TestCleaned(t *testing.T) {
 	s := startServer(t)
-	ann := join(t, s.create("lobby"))
-	ann.send("\x1b[2J\x07 tab\tok \xff\xc3(\u202ereverse \u200d\r inside\r")
-	ann.expect("<guest-1> \ufffd[2J\ufffd tab\tok \ufffd\ufffd(\ufffdreverse \u200d\ufffd inside")
+	ann := join(t, s.Create("lobby"))
+	ann.Send("\x1b[2J\x07 tab\tok \xff\xc3(\u202ereverse \u200d\r inside\r")
+	ann.Expect("<guest-1> \ufffd[2J\ufffd tab\tok \ufffd\ufffd(\ufffdreverse \u200d\ufffd inside")
 	// Telnet negotiation is swallowed, and what is asked for refused.
-	ann.send("\xff\xfb\x18\xff\xfa\x18\x00xterm\xff\xf0hi\xff\xfd\x03!")
-	ann.expect("\xff\xfe\x18\xff\xfc\x03<guest-1> hi!")
+	ann.Send("\xff\xfb\x18\xff\xfa\x18\x00xterm\xff\xf0hi\xff\xfd\x03!")
+	ann.Expect("\xff\xfe\x18\xff\xfc\x03<guest-1> hi!")
 	// Only a first line can be that of a browser.
-	ann.send("GET / HTTP/1.1")
-	ann.expect("<guest-1> GET / HTTP/1.1")
+	ann.Send("GET / HTTP/1.1")
+	ann.Expect("<guest-1> GET / HTTP/1.1")
 }
 
 func TestForeign(t *testing.T) {
 	s := startServer(t)
-	port := s.create("lobby")
+	port := s.Create("lobby")
 	witness := join(t, port)
 	p := dial(t, port)
-	p.send("GET /index.html HTTP/1.1", "Host: evil", "hello")
+	p.Send("GET /index.html HTTP/1.1", "Host: evil", "hello")
 	for {
-		if _, err := p.next(); err != nil {
+		if _, err := p.Next(); err != nil {
 			break
 		}
 	}
 	eventually(t, "it is gone", func() bool { return s.members("lobby") == 1 })
-	witness.send("end") // and the room has not heard of it
-	witness.expect("<guest-1> end")
+	witness.Send("end") // and the room has not heard of it
+	witness.Expect("<guest-1> end")
 }
 
 // In a large room the coming and going of others is left out of the text, but
 // not of JSON.
 func TestQuiet(t *testing.T) {
 	s := newServer(t)
-	s.opts.QuietAbove = 2
-	s.start()
-	port := s.create("lobby")
+	s.Options.QuietAbove = 2
+	s.Start()
+	port := s.Create("lobby")
 	ann := join(t, port)
 	bot := join(t, port)
-	bot.send("/json")
-	bot.until(`{"type":"ok","command":"json"}`)
+	bot.Send("/json")
+	bot.Until(`{"type":"ok","command":"json"}`)
 	cat := dial(t, port)
-	cat.expect("* lobby: 3 here, you are guest-3 (/help)")
-	bot.until(`{"time":"`)
-	cat.send("hi")
-	cat.expect("<guest-3> hi")
-	ann.until("* guest-2 joined")
-	ann.expect("<guest-3> hi")
+	cat.Expect("* lobby: 3 here, you are guest-3 (/help)")
+	bot.Until(`{"time":"`)
+	cat.Send("hi")
+	cat.Expect("<guest-3> hi")
+	ann.Until("* guest-2 joined")
+	ann.Expect("<guest-3> hi")
 }
 
 // Five thousand members: a line reaches all of them.
@@ -264,29 +264,29 @@ func TestManyMembers(t *testing.T) {
 		n = 200
 	}
 	s := newServer(t)
-	s.opts.Members, s.opts.Connections = n, 3*n
-	s.start()
-	port := s.create("lobby")
+	s.Options.Members, s.Options.Connections = n, 3*n
+	s.Start()
+	port := s.Create("lobby")
 	peers := make([]*peer, n)
 	for i := range peers {
 		peers[i] = dial(t, port)
-		peers[i].until("* lobby: ")
+		peers[i].Until("* lobby: ")
 	}
 	over := dial(t, port)
-	over.expect(fmt.Sprintf("* lobby: the room is full: it has %d members, which is the limit", n))
-	over.end()
-	peers[0].send("hello all")
+	over.Expect(fmt.Sprintf("* lobby: the room is full: it has %d members, which is the limit", n))
+	over.End()
+	peers[0].Send("hello all")
 	var all sync.WaitGroup
 	for chunk := range 20 {
 		all.Go(func() {
 			for i := chunk; i < n; i += 20 {
-				peers[i].until("<guest-1> hello all")
+				peers[i].Until("<guest-1> hello all")
 			}
 		})
 	}
 	all.Wait()
 	for _, p := range peers {
-		p.reset()
+		p.Reset()
 	}
 	eventually(t, "all are gone", func() bool { return s.members("lobby") == 0 })
 }
@@ -294,23 +294,23 @@ func TestManyMembers(t *testing.T) {
 // The relaxed store shows first; what was shown is there all the same.
 func TestRelaxed(t *testing.T) {
 	s := newServer(t)
-	s.stOpts.Durability = 1
-	s.stOpts.FlushInterval = 20 * time.Millisecond
-	s.start()
-	port := s.create("lobby")
+	s.StoreOptions.Durability = 1
+	s.StoreOptions.FlushInterval = 20 * time.Millisecond
+	s.Start()
+	port := s.Create("lobby")
 	ann := join(t, port)
 	for i := range 200 {
-		ann.send(fmt.Sprint(i))
+		ann.Send(fmt.Sprint(i))
 	}
 	ann.collect(200)
-	ann.send("/history 3")
-	ann.expect("* 3 earlier lines", "<guest-1> 197", "<guest-1> 198", "<guest-1> 199", "* end of earlier lines")
-	s.stop()
-	s.start()
+	ann.Send("/history 3")
+	ann.Expect("* 3 earlier lines", "<guest-1> 197", "<guest-1> 198", "<guest-1> 199", "* end of earlier lines")
+	s.Stop()
+	s.Start()
 	bob := dial(t, port)
-	bob.send("/since 198")
-	bob.until("* everything after 198")
-	bob.expect("<guest-1> 198", "<guest-1> 199")
+	bob.Send("/since 198")
+	bob.Until("* everything after 198")
+	bob.Expect("<guest-1> 198", "<guest-1> 199")
 }
 
 // The last one to leave gets all that it has not got yet, its own join line and
@@ -318,16 +318,16 @@ func TestRelaxed(t *testing.T) {
 func TestLastLeaverGetsAll(t *testing.T) { engines(t, testLastLeaverGetsAll) }
 
 func testLastLeaverGetsAll(t *testing.T, s *server) {
-	s.start()
-	port := s.create("lobby")
+	s.Start()
+	port := s.Create("lobby")
 	for round := range 300 {
 		p := dial(t, port)
 		nick := fmt.Sprintf("guest-%d", round+1)
-		io.WriteString(p.conn, "/msg "+nick+" hi\n/ping")
-		p.halfClose()
-		p.expect("* lobby: 1 here, you are "+nick+" (/help)", "* "+nick+" joined (1 here)", "<"+nick+" -> "+nick+"> hi", "* pong 0")
-		p.end()
-		p.conn.Close()
+		io.WriteString(p.Conn, "/msg "+nick+" hi\n/ping")
+		p.HalfClose()
+		p.Expect("* lobby: 1 here, you are "+nick+" (/help)", "* "+nick+" joined (1 here)", "<"+nick+" -> "+nick+"> hi", "* pong 0")
+		p.End()
+		p.Conn.Close()
 		eventually(t, "it is gone", func() bool { return s.members("lobby") == 0 })
 	}
 }
@@ -337,32 +337,32 @@ func testLastLeaverGetsAll(t *testing.T, s *server) {
 func TestAllowance(t *testing.T) { engines(t, testAllowance) }
 
 func testAllowance(t *testing.T, s *server) {
-	s.opts.LinesPerSecond, s.opts.Burst = 50, 10
-	s.start()
-	port := s.create("lobby")
+	s.Options.LinesPerSecond, s.Options.Burst = 50, 10
+	s.Start()
+	port := s.Create("lobby")
 	ann, bob := join(t, port), join(t, port)
 	const lines = 60
 	start := time.Now()
 	for i := range lines {
-		fmt.Fprintf(ann.conn, "%d\n", i)
+		fmt.Fprintf(ann.Conn, "%d\n", i)
 	}
-	io.WriteString(ann.conn, "/ping\n")
+	io.WriteString(ann.Conn, "/ping\n")
 	// From the eleventh on she has to wait 20 ms for each; he does not.
-	bob.until("<guest-1> 9")
-	bob.send("hello")
+	bob.Until("<guest-1> 9")
+	bob.Send("hello")
 	before := 0
-	for bob.until("<") != "<guest-2> hello" {
+	for bob.Until("<") != "<guest-2> hello" {
 		before++
 	}
 	if before > 25 {
 		t.Errorf("bob had to wait for %d lines of ann", before)
 	}
 	for i := range lines {
-		if l := ann.until("<guest-1>"); l != fmt.Sprintf("<guest-1> %d", i) {
+		if l := ann.Until("<guest-1>"); l != fmt.Sprintf("<guest-1> %d", i) {
 			t.Fatalf("line %d is %q", i, l)
 		}
 	}
-	ann.until("* pong")
+	ann.Until("* pong")
 	// Of 61 lines 10 are free, and the others take a second.
 	if d := time.Since(start); d < 900*time.Millisecond {
 		t.Errorf("it took %v only", d)

@@ -30,26 +30,26 @@ func heap() uint64 {
 // number of bytes, and get all answers, whole, once they read.
 func TestUnreadAnswers(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
-		s.start()
-		port := s.create("lobby")
+		s.Start()
+		port := s.Create("lobby")
 		const members, asked = 100, 300
 		var all []*peer
 		for i := range members {
 			p := dial(t, port)
-			p.tcp.SetReadBuffer(64 << 10)
-			p.send("/nick "+longNick(i), "/json")
-			p.until(`{"type":"ok","command":"json"}`)
+			p.TCP.SetReadBuffer(64 << 10)
+			p.Send("/nick "+longNick(i), "/json")
+			p.Until(`{"type":"ok","command":"json"}`)
 			all = append(all, p)
 		}
 		before := heap()
 		for _, p := range all {
-			p.send(strings.Repeat("/who\n", asked))
+			p.Send(strings.Repeat("/who\n", asked))
 		}
 		// Its own lines show that the server goes on while they are stuck.
-		quiet := join(t, s.create("quiet"))
+		quiet := join(t, s.Create("quiet"))
 		for i := range 20 {
-			quiet.send(fmt.Sprint(i))
-			quiet.expect(fmt.Sprintf("<guest-1> %d", i))
+			quiet.Send(fmt.Sprint(i))
+			quiet.Expect(fmt.Sprintf("<guest-1> %d", i))
 			if grown := int64(heap()) - int64(before); grown > 24<<20 {
 				t.Fatalf("%d members that do not read cost %d MiB", members, grown>>20)
 			}
@@ -67,11 +67,11 @@ func TestUnreadAnswers(t *testing.T) {
 func countWho(t *testing.T, p *peer) (n int) {
 	t.Helper()
 	var head struct{ Count int }
-	if err := json.Unmarshal([]byte(p.until(`{"type":"ok","command":"who"`)), &head); err != nil {
+	if err := json.Unmarshal([]byte(p.Until(`{"type":"ok","command":"who"`)), &head); err != nil {
 		t.Fatal(err)
 	}
 	for range head.Count {
-		if l := p.line(); strings.HasPrefix(l, `{"type":"member"`) {
+		if l := p.Line(); strings.HasPrefix(l, `{"type":"member"`) {
 			n++
 		}
 	}
@@ -83,25 +83,25 @@ func countWho(t *testing.T, p *peer) (n int) {
 func TestUnreadLists(t *testing.T) {
 	s := startServer(t)
 	for i := range 32 {
-		port := s.create(fmt.Sprintf("room-%d", i))
+		port := s.Create(fmt.Sprintf("room-%d", i))
 		p := join(t, port)
-		p.send("/topic " + strings.Repeat("t", 4000))
-		p.until("* guest-1 set the topic")
+		p.Send("/topic " + strings.Repeat("t", 4000))
+		p.Until("* guest-1 set the topic")
 	}
 	const clients = 200
 	before := heap()
 	var all []*peer
 	for range clients {
-		p := dial(t, s.svc.Port())
-		p.tcp.SetReadBuffer(64 << 10)
-		p.send(strings.Repeat("LIST\n", 20))
+		p := dial(t, s.Service.Port())
+		p.TCP.SetReadBuffer(64 << 10)
+		p.Send(strings.Repeat("LIST\n", 20))
 		all = append(all, p)
 	}
 	for _, p := range all[:3] { // these read, and get all of it
 		for range 20 {
-			p.until("OK 32")
+			p.Until("OK 32")
 			for range 32 {
-				p.line()
+				p.Line()
 			}
 		}
 	}

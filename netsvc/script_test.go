@@ -41,7 +41,7 @@ func runScript(t *testing.T, text string) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s := newServer(t)
-			s.opts.Portable = kind == "goroutines"
+			s.Options.Portable = kind == "goroutines"
 			if kind == "TLS" {
 				s.secure()
 			}
@@ -51,7 +51,7 @@ func runScript(t *testing.T, text string) {
 }
 
 func playScript(t *testing.T, on *server, text string) {
-	on.start()
+	on.Start()
 	s := &script{on, make(map[string]*peer), make(map[string]string)}
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimRight(line, " ")
@@ -63,9 +63,9 @@ func playScript(t *testing.T, on *server, text string) {
 		}
 	}
 	for name, p := range s.peers {
-		p.halfClose()
+		p.HalfClose()
 		for {
-			l, err := p.next()
+			l, err := p.Next()
 			if err != nil {
 				break
 			}
@@ -78,16 +78,16 @@ func playScript(t *testing.T, on *server, text string) {
 
 func (s *script) step(line string) error {
 	if line == "restart" {
-		s.stop()
-		s.start()
+		s.Stop()
+		s.Start()
 		return nil
 	}
 	if who, text, ok := cutAny(line, "> ", ">"); ok {
-		s.peers[who].send(s.fill(text))
+		s.peers[who].Send(s.fill(text))
 		return nil
 	}
 	if who, want, ok := cutAny(line, "< ", "<"); ok {
-		got, err := s.peers[who].next()
+		got, err := s.peers[who].Next()
 		if err != nil {
 			return fmt.Errorf("reading: %v", err)
 		}
@@ -97,9 +97,9 @@ func (s *script) step(line string) error {
 	verb, room, _ := strings.Cut(verb, " ")
 	switch verb {
 	case "calls":
-		s.peers[who] = s.dial(s.svc.Port())
+		s.peers[who] = s.dial(s.Service.Port())
 	case "joins":
-		for _, i := range s.svc.List() {
+		for _, i := range s.Service.List() {
 			if i.Name == room {
 				s.peers[who] = s.dial(i.Port)
 				return nil
@@ -107,16 +107,16 @@ func (s *script) step(line string) error {
 		}
 		return fmt.Errorf("there is no room %s", room)
 	case "closes":
-		s.peers[who].halfClose()
+		s.peers[who].HalfClose()
 	case "vanishes":
-		s.peers[who].reset()
+		s.peers[who].Reset()
 		delete(s.peers, who)
 	case "ends":
-		l, err := s.peers[who].next()
+		l, err := s.peers[who].Next()
 		if err == nil {
 			return fmt.Errorf("the connection goes on with %q", l)
 		}
-		s.peers[who].conn.Close()
+		s.peers[who].Conn.Close()
 		delete(s.peers, who)
 	default:
 		return fmt.Errorf("not a step")

@@ -43,26 +43,26 @@ func newCertificate(t testing.TB, name string) *tls.Certificate {
 
 // secure has the server speak TLS.
 func (s *server) secure() {
-	cert := newCertificate(s.t, "roomd")
-	s.opts.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }
+	cert := newCertificate(s.T, "roomd")
+	s.Options.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }
 	s.roots = x509.NewCertPool()
 	s.roots.AddCert(cert.Leaf)
 }
 
 // dial connects as the server speaks.
 func (s *server) dial(port int) *peer {
-	s.t.Helper()
-	p := dial(s.t, port)
+	s.T.Helper()
+	p := dial(s.T, port)
 	if s.roots == nil {
 		return p
 	}
-	c := tls.Client(p.tcp, &tls.Config{RootCAs: s.roots, ServerName: "127.0.0.1"})
+	c := tls.Client(p.TCP, &tls.Config{RootCAs: s.roots, ServerName: "127.0.0.1"})
 	c.SetDeadline(time.Now().Add(patience))
 	if err := c.Handshake(); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	c.SetDeadline(time.Time{})
-	p.conn, p.in = c, bufio.NewReader(c)
+	p.Conn, p.In = c, bufio.NewReader(c)
 	return p
 }
 
@@ -71,56 +71,56 @@ func (s *server) dial(port int) *peer {
 func TestPlainOnTLS(t *testing.T) {
 	s := newServer(t)
 	s.secure()
-	s.start()
-	port := s.create("lobby")
+	s.Start()
+	port := s.Create("lobby")
 	ann := s.dial(port)
-	ann.until("* guest-1 joined")
-	for _, to := range []int{s.svc.Port(), port} {
+	ann.Until("* guest-1 joined")
+	for _, to := range []int{s.Service.Port(), port} {
 		p := dial(t, to)
-		p.send("LIST and more")
-		if l := p.line(); !strings.Contains(l, "this port speaks TLS") {
+		p.Send("LIST and more")
+		if l := p.Line(); !strings.Contains(l, "this port speaks TLS") {
 			t.Errorf("port %d says %q", to, l)
 		}
-		p.end()
+		p.End()
 		web := dial(t, to)
-		web.send("GET / HTTP/1.1\r", "Host: x\r", "\r")
-		web.expect("HTTP/1.0 400 Bad Request\r")
-		old := tls.Client(dial(t, to).tcp, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
+		web.Send("GET / HTTP/1.1\r", "Host: x\r", "\r")
+		web.Expect("HTTP/1.0 400 Bad Request\r")
+		old := tls.Client(dial(t, to).TCP, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
 		if err := old.Handshake(); err == nil {
 			t.Error("TLS 1.1 is spoken")
 		}
 		half := dial(t, to)
-		half.conn.Write([]byte("\x16\x03\x01\x00"))
-		half.halfClose()
+		half.Conn.Write([]byte("\x16\x03\x01\x00"))
+		half.HalfClose()
 	}
 	eventually(t, "all are counted", func() bool {
-		n := s.svc.Counters()
+		n := s.Service.Counters()
 		return n.TLSFailed["plain"] == 4 && n.TLSFailed["failed"] == 4 && n.Foreign["http"] == 2
 	})
-	ann.send("still here")
-	ann.until("<guest-1> still here")
+	ann.Send("still here")
+	ann.Until("<guest-1> still here")
 }
 
 // A thousand silent connections do not keep a client of TLS out, and they go.
 func TestHandshakesAreBounded(t *testing.T) {
 	s := newServer(t)
 	s.secure()
-	s.start()
-	port := s.create("lobby")
+	s.Start()
+	port := s.Create("lobby")
 	var silent []*peer
 	for range 1024 + 20 {
 		silent = append(silent, dial(t, port))
 	}
 	ann := s.dial(port)
-	ann.until("* guest-1 joined")
+	ann.Until("* guest-1 joined")
 	for _, p := range silent[:20] {
-		p.expect("* very many are waiting here; try again")
-		p.end()
+		p.Expect("* very many are waiting here; try again")
+		p.End()
 	}
-	s.stop()
+	s.Stop()
 	for _, p := range silent[20:] {
-		p.conn.SetReadDeadline(time.Now().Add(patience))
-		if text, err := io.ReadAll(p.conn); errors.Is(err, io.ErrNoProgress) || strings.Contains(string(text), "you are") {
+		p.Conn.SetReadDeadline(time.Now().Add(patience))
+		if text, err := io.ReadAll(p.Conn); errors.Is(err, io.ErrNoProgress) || strings.Contains(string(text), "you are") {
 			t.Errorf("%q, %v", text, err)
 		}
 	}
@@ -130,22 +130,22 @@ func TestHandshakesAreBounded(t *testing.T) {
 // same order: TLS is switched on while there are members.
 func TestSameLinesBehindTLS(t *testing.T) {
 	s := startServer(t)
-	port := s.create("lobby")
+	port := s.Create("lobby")
 	var all []*peer
 	for range 4 {
 		all = append(all, join(t, port))
 	}
-	next := s.opts
+	next := s.Options
 	s.secure()
-	next.Certificate = s.opts.Certificate
-	ch, err := s.svc.Prepare(next)
+	next.Certificate = s.Options.Certificate
+	ch, err := s.Service.Prepare(next)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ch.Commit()
 	for range 4 {
 		p := s.dial(port)
-		p.until("* guest-" + fmt.Sprint(len(all)+1) + " joined")
+		p.Until("* guest-" + fmt.Sprint(len(all)+1) + " joined")
 		all = append(all, p)
 	}
 	const lines = 500
@@ -154,12 +154,12 @@ func TestSameLinesBehindTLS(t *testing.T) {
 	for i, p := range all {
 		speaking.Go(func() {
 			for n := range lines {
-				fmt.Fprintf(p.conn, "%d of %d %s\n", n, i, strings.Repeat("x", n))
+				fmt.Fprintf(p.Conn, "%d of %d %s\n", n, i, strings.Repeat("x", n))
 			}
 		})
 		listening.Go(func() {
 			for len(got[i]) < lines*len(all) {
-				l, err := p.next()
+				l, err := p.Next()
 				if err != nil {
 					t.Errorf("member %d has %d lines: %v", i, len(got[i]), err)
 					return

@@ -17,8 +17,8 @@ import (
 func TestSlowMember(t *testing.T) { engines(t, testSlowMember) }
 
 func testSlowMember(t *testing.T, s *server) {
-	s.start()
-	port := s.create("lobby")
+	s.Start()
+	port := s.Create("lobby")
 	slow, fast, speaker := join(t, port), join(t, port), join(t, port)
 	const lines = 12000
 	text := strings.Repeat("x", 1000)
@@ -30,15 +30,15 @@ func testSlowMember(t *testing.T, s *server) {
 	}()
 	go func() {
 		for i := range lines {
-			fmt.Fprintf(speaker.conn, "%d %s\n", i, text)
+			fmt.Fprintf(speaker.Conn, "%d %s\n", i, text)
 		}
 	}()
 	speaker.collect(lines)
 	<-done
 	// Only now does it read: the answer to its command is in its place.
-	slow.send("/ping")
+	slow.Send("/ping")
 	same(t, "the slow member", slow.collect(lines), want)
-	slow.until("* pong ")
+	slow.Until("* pong ")
 }
 
 // A member that is further behind than the limit is let go with a sentence that
@@ -46,25 +46,25 @@ func testSlowMember(t *testing.T, s *server) {
 func TestLetGo(t *testing.T) { engines(t, testLetGo) }
 
 func testLetGo(t *testing.T, s *server) {
-	s.opts.MaxLag = 1000
-	s.start()
-	port := s.create("lobby")
+	s.Options.MaxLag = 1000
+	s.Start()
+	port := s.Create("lobby")
 	slow, speaker := join(t, port), join(t, port)
-	speaker.send("/nick ann")
-	speaker.until("* guest-2 is now ann")
+	speaker.Send("/nick ann")
+	speaker.Until("* guest-2 is now ann")
 	const lines = 20000
 	text := strings.Repeat("y", 1000)
 	var want []string
 	for len(want) < lines {
 		for i := range 100 { // it must not lag itself
-			fmt.Fprintf(speaker.conn, "%d %s\n", len(want)+i, text)
+			fmt.Fprintf(speaker.Conn, "%d %s\n", len(want)+i, text)
 		}
 		want = append(want, speaker.collect(100)...)
 	}
 	var got []string
 	var seq string
 	for {
-		l, err := slow.next()
+		l, err := slow.Next()
 		if err != nil {
 			break
 		}
@@ -75,7 +75,7 @@ func testLetGo(t *testing.T, s *server) {
 			seq = n
 		}
 	}
-	slow.conn.Close()
+	slow.Conn.Close()
 	if len(got) == 0 || len(got) == lines {
 		t.Fatalf("it got %d lines of %d before it was let go", len(got), lines)
 	}
@@ -87,8 +87,8 @@ func testLetGo(t *testing.T, s *server) {
 		return
 	}
 	again := join(t, port)
-	again.send("/since " + seq)
-	again.until("* everything after ")
+	again.Send("/since " + seq)
+	again.Until("* everything after ")
 	got = append(got, again.collect(lines-len(got))...)
 	same(t, "before and after", got, want)
 }
@@ -100,8 +100,8 @@ func TestRandomSpeeds(t *testing.T) { engines(t, testRandomSpeeds) }
 func testRandomSpeeds(t *testing.T, s *server) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	s.start()
-	port := s.create("lobby")
+	s.Start()
+	port := s.Create("lobby")
 	const members, lines = 12, 8000
 	text := strings.Repeat("z", 900)
 	var want []string
@@ -114,7 +114,7 @@ func testRandomSpeeds(t *testing.T, s *server) {
 			var got []string
 			buf := make([]byte, 256<<10)
 			var rest []byte
-			p.conn.SetReadDeadline(time.Now().Add(4 * patience))
+			p.Conn.SetReadDeadline(time.Now().Add(4 * patience))
 			for len(got) < lines {
 				switch rnd.IntN(200) {
 				case 0: // a long pause
@@ -125,7 +125,7 @@ func testRandomSpeeds(t *testing.T, s *server) {
 				case 1, 2, 3, 4:
 					<-time.After(time.Duration(rnd.IntN(5)) * time.Millisecond)
 				}
-				n, err := p.in.Read(buf[:1+rnd.IntN(len(buf))])
+				n, err := p.In.Read(buf[:1+rnd.IntN(len(buf))])
 				if err != nil {
 					t.Errorf("member %d, seed %d: %v after %d lines", i, seed, err, len(got))
 					return
@@ -151,7 +151,7 @@ func testRandomSpeeds(t *testing.T, s *server) {
 	speaker := join(t, port)
 	go func() {
 		for i := range lines {
-			fmt.Fprintf(speaker.conn, "%d %s\n", i, text)
+			fmt.Fprintf(speaker.Conn, "%d %s\n", i, text)
 		}
 	}()
 	want = speaker.collect(lines)
@@ -167,7 +167,7 @@ func TestBulkAndLeave(t *testing.T) {
 	text := strings.Repeat("x", 4000) + "\n"
 	var all sync.WaitGroup
 	for i := range rooms {
-		port := s.create(fmt.Sprintf("room-%d", i))
+		port := s.Create(fmt.Sprintf("room-%d", i))
 		all.Go(func() {
 			for round := range rounds {
 				c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))

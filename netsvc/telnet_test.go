@@ -11,18 +11,18 @@ import (
 
 // raw sends bytes as they are.
 func (p *peer) raw(text string) {
-	p.t.Helper()
-	if _, err := io.WriteString(p.conn, text); err != nil {
-		p.t.Fatal(err)
+	p.T.Helper()
+	if _, err := io.WriteString(p.Conn, text); err != nil {
+		p.T.Fatal(err)
 	}
 }
 
 // bytes expects the next bytes.
 func (p *peer) bytes(want string) {
-	p.t.Helper()
+	p.T.Helper()
 	b := make([]byte, len(want))
-	if _, err := io.ReadFull(p.in, b); err != nil || string(b) != want {
-		p.t.Fatalf("got %q, %v, want %q", b, err, want)
+	if _, err := io.ReadFull(p.In, b); err != nil || string(b) != want {
+		p.T.Fatalf("got %q, %v, want %q", b, err, want)
 	}
 }
 
@@ -30,8 +30,8 @@ func (p *peer) bytes(want string) {
 // its keys are lines, whatever ends them, and can be taken back.
 func TestTelnet(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
-		s.start()
-		port, den := s.create("lobby"), s.createLocked("den", "secret")
+		s.Start()
+		port, den := s.Create("lobby"), s.createLocked("den", "secret")
 		const (
 			interrupt  = "\xff\xf4\xff\xfd\x06" // what Ctrl-C sends: IP, DO TIMING-MARK
 			characters = "\xff\xfd\x03\xff\xfd\x01\xff\xfb\x22"
@@ -44,43 +44,43 @@ func TestTelnet(t *testing.T) {
 		ann.raw(interrupt) // each time
 		ann.bytes("\xff\xfc\x06")
 		ann.raw(there)
-		ann.expect("* lobby: the server is here")
+		ann.Expect("* lobby: the server is here")
 		ann.raw("\xff\xfe\x01\xff\xfc\x01") // DONT and WONT are not answered
 		ann.raw(characters)
 		ann.bytes(refused)
 		for _, key := range []string{"h", "é", "\x7f", "u", "\b", "ello", "\r"} {
 			ann.raw(key)
 		}
-		ann.expect("<guest-1> hello")
+		ann.Expect("<guest-1> hello")
 		ann.raw("\x00two\r\x00three\r\nfour\nfi\x00\bve\r")
-		ann.expect("<guest-1> two", "<guest-1> three", "<guest-1> four", "<guest-1> five")
+		ann.Expect("<guest-1> two", "<guest-1> three", "<guest-1> four", "<guest-1> five")
 		ann.raw("\x00/json\r\x00" + there)
-		ann.expect(`{"type":"ok","command":"json"}`)
-		if l := ann.line(); !strings.Contains(l, `"type":"notice","text":"lobby: the server is here"`) {
+		ann.Expect(`{"type":"ok","command":"json"}`)
+		if l := ann.Line(); !strings.Contains(l, `"type":"notice","text":"lobby: the server is here"`) {
 			t.Errorf("got %q", l)
 		}
 
 		gate := dial(t, den)
-		gate.expect("* this room has a password: /pass PASSWORD")
+		gate.Expect("* this room has a password: /pass PASSWORD")
 		gate.raw(interrupt + characters + there)
 		gate.bytes("\xff\xfc\x06" + refused)
-		gate.expect("* the server is here")
+		gate.Expect("* the server is here")
 		gate.raw("/pass secrx\bet\r") // and what ends that line is not seen before
-		gate.expect("* den: 1 here, you are guest-1 (/help)", "* guest-1 joined (1 here)")
+		gate.Expect("* den: 1 here, you are guest-1 (/help)", "* guest-1 joined (1 here)")
 		gate.raw("\nhellp\x7fo\r\x00\xff\xfb\x18")
 		gate.bytes("\xff\xfe\x18")
-		gate.expect("<guest-1> hello")
+		gate.Expect("<guest-1> hello")
 
-		master := dial(t, s.svc.Port())
+		master := dial(t, s.Service.Port())
 		master.raw(characters)
 		master.bytes(refused)
 		master.raw(interrupt + there)
 		master.bytes("\xff\xfc\x06")
-		master.expect("OK the server is here")
+		master.Expect("OK the server is here")
 		master.raw("LIST nowhex\bre\r")
-		master.expect("OK 0")
+		master.Expect("OK 0")
 		master.raw("\x00LIST nowhere\r\nLIST nowhere\r\x00")
-		master.expect("OK 0", "OK 0")
+		master.Expect("OK 0", "OK 0")
 
 		// A flood of requests is not answered one by one, and harms nobody.
 		flood := dial(t, port)
@@ -90,7 +90,7 @@ func TestTelnet(t *testing.T) {
 		flood.raw("done\n")
 		got := 0
 		for {
-			l := flood.line()
+			l := flood.Line()
 			if got += strings.Count(l, "\xff\xfc\x06"); strings.HasSuffix(l, "<guest-2> done") {
 				break
 			}
@@ -104,22 +104,22 @@ func TestTelnet(t *testing.T) {
 // A byte order mark at the beginning of a stream is no part of its first line.
 func TestByteOrderMark(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
-		s.start()
-		port, den := s.create("lobby"), s.createLocked("den", "secret")
+		s.Start()
+		port, den := s.Create("lobby"), s.createLocked("den", "secret")
 		ann := dial(t, port)
-		ann.send("\ufeff/me waves", "\ufeffagain")
-		ann.until("* guest-1 joined")
-		ann.expect("<guest-1> * waves", "<guest-1> \ufffdagain")
+		ann.Send("\ufeff/me waves", "\ufeffagain")
+		ann.Until("* guest-1 joined")
+		ann.Expect("<guest-1> * waves", "<guest-1> \ufffdagain")
 		bob := dial(t, den)
-		bob.send("\ufeff/pass secret", "\ufeffhi") // the stream begins once
-		bob.until("* guest-1 joined")
-		bob.expect("<guest-1> \ufffdhi")
-		master := dial(t, s.svc.Port())
-		master.send("\ufeffLIST nowhere", "LIST nowhere")
-		master.expect("OK 0", "OK 0")
+		bob.Send("\ufeff/pass secret", "\ufeffhi") // the stream begins once
+		bob.Until("* guest-1 joined")
+		bob.Expect("<guest-1> \ufffdhi")
+		master := dial(t, s.Service.Port())
+		master.Send("\ufeffLIST nowhere", "LIST nowhere")
+		master.Expect("OK 0", "OK 0")
 		web := dial(t, port)
-		web.send("\ufeffGET / HTTP/1.1")
-		if got, err := io.ReadAll(web.in); err != nil {
+		web.Send("\ufeffGET / HTTP/1.1")
+		if got, err := io.ReadAll(web.In); err != nil {
 			t.Errorf("%q, %v", got, err)
 		}
 		if said := s.said("lobby"); len(said) != 2 {
@@ -160,20 +160,20 @@ const clientHello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" // the beginn
 // complete, is counted by kind, and nothing of what it sends is said.
 func TestForeignFirst(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
-		s.start()
-		ports := []int{s.create("lobby"), s.createLocked("den", "secret"), s.svc.Port()}
+		s.Start()
+		ports := []int{s.Create("lobby"), s.createLocked("den", "secret"), s.Service.Port()}
 		want := make(map[wire.Protocol]uint64)
 		for _, f := range foreignFirst {
 			for _, port := range ports {
 				want[f.kind]++
 				p := dial(t, port)
 				p.raw(f.bytes)
-				if got, err := io.ReadAll(p.in); err != nil {
+				if got, err := io.ReadAll(p.In); err != nil {
 					t.Errorf("%q: %q, %v", f.bytes, got, err)
 				}
 			}
 		}
-		got := s.svc.Counters().Foreign
+		got := s.Service.Counters().Foreign
 		for _, kind := range wire.Protocols {
 			if got[kind] != want[kind] || want[kind] == 0 {
 				t.Errorf("%s is counted %d times, not %d", kind, got[kind], want[kind])
@@ -184,14 +184,14 @@ func TestForeignFirst(t *testing.T) {
 		var clean []string
 		for _, text := range first {
 			p := dial(t, ports[0])
-			p.send(text)
+			p.Send(text)
 			clean = append(clean, wire.Clean([]byte(text)))
 			eventually(t, "it is said", func() bool { return len(s.said("lobby")) == len(clean) })
 		}
 		if said := s.said("lobby"); !slices.Equal(said, clean) {
 			t.Errorf("said: %q", said)
 		}
-		if n := s.svc.Counters().Ended["foreign"]; n == 0 {
+		if n := s.Service.Counters().Ended["foreign"]; n == 0 {
 			t.Errorf("%d members have ended so", n)
 		}
 	})

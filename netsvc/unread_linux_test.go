@@ -15,39 +15,39 @@ import (
 // goodbyes are the ways of clients that do not read to be gone.
 var goodbyes = map[string]func(p *peer, say string){
 	"closes at once": func(p *peer, say string) {
-		io.WriteString(p.conn, say)
-		p.conn.Close()
+		io.WriteString(p.Conn, say)
+		p.Conn.Close()
 	},
 	"closes with input unread": func(p *peer, say string) { // by which Linux resets the connection
 		p.unread()
-		io.WriteString(p.conn, say)
-		p.tcp.Close()
+		io.WriteString(p.Conn, say)
+		p.TCP.Close()
 	},
 	"resets": func(p *peer, say string) {
-		io.WriteString(p.conn, say)
-		p.reset()
+		io.WriteString(p.Conn, say)
+		p.Reset()
 	},
 	"closes its side, then resets": func(p *peer, say string) {
-		io.WriteString(p.conn, say)
-		p.halfClose()
-		p.reset()
+		io.WriteString(p.Conn, say)
+		p.HalfClose()
+		p.Reset()
 	},
 }
 
 // unread waits until the server has written something.
 func (p *peer) unread() {
-	raw, err := p.tcp.SyscallConn()
+	raw, err := p.TCP.SyscallConn()
 	if err != nil {
-		p.t.Error(err)
+		p.T.Error(err)
 		return
 	}
 	b := make([]byte, 1)
-	p.tcp.SetReadDeadline(time.Now().Add(patience))
+	p.TCP.SetReadDeadline(time.Now().Add(patience))
 	if err := raw.Read(func(fd uintptr) bool {
 		_, _, err := unix.Recvfrom(int(fd), b, unix.MSG_PEEK|unix.MSG_DONTWAIT)
 		return err != unix.EAGAIN
 	}); err != nil {
-		p.t.Error(err)
+		p.T.Error(err)
 	}
 }
 
@@ -60,7 +60,7 @@ var portKinds = map[string]struct {
 	done func(s *server) []string
 }{
 	"room": {
-		func(s *server) int { return s.create("lobby") },
+		func(s *server) int { return s.Create("lobby") },
 		func(n int) string { return fmt.Sprintf("line %d\nmore %d\n", n, n) },
 		func(s *server) []string { return s.said("lobby") },
 	},
@@ -70,13 +70,13 @@ var portKinds = map[string]struct {
 		func(s *server) []string { return s.said("den") },
 	},
 	"master port": {
-		func(s *server) int { return s.svc.Port() },
+		func(s *server) int { return s.Service.Port() },
 		func(n int) string {
 			// More than is read at a time: the first answers meet the reset.
 			return fmt.Sprintf("LIST\nCREATE line%d\n%sCREATE more%d\n", n, strings.Repeat("\n", 20000), n)
 		},
 		func(s *server) (names []string) {
-			for _, i := range s.svc.List() {
+			for _, i := range s.Service.List() {
 				names = append(names, i.Name[:4]+" "+i.Name[4:])
 			}
 			return names
@@ -93,12 +93,12 @@ func TestGoneUnread(t *testing.T) {
 			for _, secure := range []bool{false, true} {
 				t.Run(fmt.Sprintf("tls=%v", secure), func(t *testing.T) {
 					engines(t, func(t *testing.T, s *server) {
-						s.opts.Rooms = 200
+						s.Options.Rooms = 200
 						s.ports(100)
 						if secure {
 							s.secure()
 						}
-						s.start()
+						s.Start()
 						port := k.open(s)
 						n, want := 0, []string{}
 						for how, leave := range goodbyes {
@@ -107,7 +107,7 @@ func TestGoneUnread(t *testing.T) {
 								n++
 								p, say := s.dial(port), k.say(n)
 								if kind == "master port" && how == "closes with input unread" {
-									p.send("HELP") // or there is nothing to be read
+									p.Send("HELP") // or there is nothing to be read
 								}
 								want = append(want, fmt.Sprintf("line %d", n), fmt.Sprintf("more %d", n))
 								all.Go(func() { leave(p, say) })
@@ -123,7 +123,7 @@ func TestGoneUnread(t *testing.T) {
 						if slices.Sort(got); !slices.Equal(got, want) {
 							t.Errorf("got  %q\nwant %q", got, want)
 						}
-						for _, i := range s.svc.List() {
+						for _, i := range s.Service.List() {
 							eventually(t, "all are gone", func() bool { return s.members(i.Name) == 0 })
 						}
 					})
@@ -137,10 +137,10 @@ func TestGoneUnread(t *testing.T) {
 // not lost; others' lines that it cannot be sent any more do not end it sooner.
 func TestGoneUnreadAboveTheAllowance(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
-		s.opts.LinesPerSecond, s.opts.Burst = 100, 5
-		s.opts.MaxLag = 20
-		s.start()
-		port := s.create("lobby")
+		s.Options.LinesPerSecond, s.Options.Burst = 100, 5
+		s.Options.MaxLag = 20
+		s.Start()
+		port := s.Create("lobby")
 		ann := join(t, port)
 		p := dial(t, port)
 		p.unread()
@@ -149,12 +149,12 @@ func TestGoneUnreadAboveTheAllowance(t *testing.T) {
 		for i := range lines {
 			fmt.Fprintf(&say, "%d %s\n", i, strings.Repeat("x", 200)) // more than is read at a time
 		}
-		io.WriteString(p.conn, say.String())
-		p.reset()
+		io.WriteString(p.Conn, say.String())
+		p.Reset()
 		for i := range lines {
-			ann.until(fmt.Sprintf("<guest-2> %d ", i))
+			ann.Until(fmt.Sprintf("<guest-2> %d ", i))
 		}
-		ann.until("* guest-2 left")
+		ann.Until("* guest-2 left")
 	})
 }
 
@@ -162,8 +162,8 @@ func TestGoneUnreadAboveTheAllowance(t *testing.T) {
 // side before.
 func TestGoneUnreadInALine(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
-		s.start()
-		port := s.create("lobby")
+		s.Start()
+		port := s.Create("lobby")
 		for how, whole := range map[string]bool{"resets": false, "closes its side, then resets": true} {
 			for range 20 {
 				p := dial(t, port)
@@ -171,7 +171,7 @@ func TestGoneUnreadInALine(t *testing.T) {
 				goodbyes[how](p, fmt.Sprintf("whole: %v", whole))
 			}
 		}
-		eventually(t, "all are gone", func() bool { return s.svc.Counters().Accepted >= 40 && s.members("lobby") == 0 })
+		eventually(t, "all are gone", func() bool { return s.Service.Counters().Accepted >= 40 && s.members("lobby") == 0 })
 		got := s.said("lobby")
 		for _, l := range got {
 			if l != "whole: true" {
@@ -190,10 +190,10 @@ func TestGoneUnreadAtAStop(t *testing.T) {
 	for kind, k := range portKinds {
 		t.Run(kind, func(t *testing.T) {
 			engines(t, func(t *testing.T, s *server) {
-				s.opts.LinesPerSecond, s.opts.Burst, s.opts.RequestRate = 1, 5, 5
-				s.opts.Rooms = 100
+				s.Options.LinesPerSecond, s.Options.Burst, s.Options.RequestRate = 1, 5, 5
+				s.Options.Rooms = 100
 				s.ports(100)
-				s.start()
+				s.Start()
 				port := k.open(s)
 				n, want := 0, []string{}
 				for _, leave := range goodbyes {
@@ -204,12 +204,12 @@ func TestGoneUnreadAtAStop(t *testing.T) {
 						want = append(want, fmt.Sprintf("line %d", n), fmt.Sprintf("more %d", n))
 					}
 					p := s.dial(port)
-					p.send("/help") // at the master port an error, which it does not read either
+					p.Send("/help") // at the master port an error, which it does not read either
 					leave(p, say.String())
 				}
-				s.stop()
-				s.opts.LinesPerSecond, s.opts.RequestRate = 0, 0
-				s.start()
+				s.Stop()
+				s.Options.LinesPerSecond, s.Options.RequestRate = 0, 0
+				s.Start()
 				got := k.done(s)
 				slices.Sort(want)
 				if slices.Sort(got); !slices.Equal(got, want) {
@@ -225,17 +225,17 @@ func TestGoneUnreadAtAStop(t *testing.T) {
 func TestGoneUnreadForLong(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	s.opts.LinesPerSecond, s.opts.Burst = 20, 40
-	s.start()
-	port := s.create("lobby")
+	s.Options.LinesPerSecond, s.Options.Burst = 20, 40
+	s.Start()
+	port := s.Create("lobby")
 	p := dial(t, port)
 	p.unread()
 	var say strings.Builder
 	for i := range 700 {
 		fmt.Fprintf(&say, "%d\n\n/history 1000\n/nonsense\n/who\n", i)
 	}
-	io.WriteString(p.conn, say.String())
-	p.reset()
+	io.WriteString(p.Conn, say.String())
+	p.Reset()
 	for range 3 {
 		part := len(s.said("lobby"))
 		eventually(t, "much of it is said", func() bool { return s.members("lobby") == 0 || len(s.said("lobby")) > part+300 })
@@ -254,19 +254,19 @@ func TestUnreadAtAStop(t *testing.T) {
 				if secure {
 					s.secure()
 				}
-				s.start()
-				port := s.create("lobby")
+				s.Start()
+				port := s.Create("lobby")
 				var all []*peer
 				for range 40 {
 					p := s.dial(port)
-					p.line()
+					p.Line()
 					all = append(all, p)
 				}
 				for i, p := range all {
-					p.send(fmt.Sprint(i))
+					p.Send(fmt.Sprint(i))
 				}
-				s.stop()
-				s.start()
+				s.Stop()
+				s.Start()
 				if got := s.said("lobby"); len(got) != len(all) {
 					t.Errorf("%d of %d lines are said", len(got), len(all))
 				}

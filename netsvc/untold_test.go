@@ -15,35 +15,35 @@ import (
 func TestProbesMakeNoNoise(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
 		log := new(syncBuffer)
-		s.opts.Log = slog.New(slog.NewTextHandler(log, nil))
-		s.start()
-		port := s.create("lobby")
+		s.Options.Log = slog.New(slog.NewTextHandler(log, nil))
+		s.Start()
+		port := s.Create("lobby")
 		ann, bot := join(t, port), join(t, port)
-		ann.until("* guest-2 joined")
-		bot.send("/json")
-		bot.until(`{"type":"ok","command":"json"}`)
-		w := s.svc.Watch(func(*netsvc.Happening) bool { return true })
+		ann.Until("* guest-2 joined")
+		bot.Send("/json")
+		bot.Until(`{"type":"ok","command":"json"}`)
+		w := s.Service.Watch(func(*netsvc.Happening) bool { return true })
 		defer w.Close()
 		for i := range 30 {
 			p := dial(t, port)
-			p.until("* lobby: 3 here")
+			p.Until("* lobby: 3 here")
 			switch i % 3 {
 			case 0:
-				p.conn.Close()
+				p.Conn.Close()
 			case 1:
-				p.reset()
+				p.Reset()
 			case 2: // asks something, which is no noise either
-				p.send("/nick probe", "/who")
-				p.until("* 3 here")
-				p.halfClose()
-				for _, err := p.next(); err == nil; _, err = p.next() {
+				p.Send("/nick probe", "/who")
+				p.Until("* 3 here")
+				p.HalfClose()
+				for _, err := p.Next(); err == nil; _, err = p.Next() {
 				}
 			}
 			eventually(t, "it is gone", func() bool { return s.members("lobby") == 2 })
 		}
-		ann.send("quiet")
-		ann.expect("<guest-1> quiet")
-		if l := bot.line(); !strings.Contains(l, `"text":"quiet"`) {
+		ann.Send("quiet")
+		ann.Expect("<guest-1> quiet")
+		if l := bot.Line(); !strings.Contains(l, `"text":"quiet"`) {
 			t.Errorf("the bot sees %q", l)
 		}
 		if h := <-w.C; h.Text != "quiet" {
@@ -52,7 +52,7 @@ func TestProbesMakeNoNoise(t *testing.T) {
 		if text := log.String(); strings.Contains(text, "level=INFO msg=\"member gone\"") {
 			t.Errorf("the log has\n%s", text)
 		}
-		ann.halfClose()
+		ann.HalfClose()
 		eventually(t, "the log tells of others", func() bool { return strings.Contains(log.String(), "member=guest-1") })
 	})
 }
@@ -61,29 +61,29 @@ func TestProbesMakeNoNoise(t *testing.T) {
 // a second; a nick that it has taken before is the one that it has joined under.
 func TestJoinIsTold(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
-		s.start()
-		port := s.create("lobby")
+		s.Start()
+		port := s.Create("lobby")
 		ann, bot := join(t, port), join(t, port)
-		ann.until("* guest-2 joined")
-		bot.send("/json")
-		bot.until(`{"type":"ok","command":"json"}`)
-		w := s.svc.Watch(func(*netsvc.Happening) bool { return true })
+		ann.Until("* guest-2 joined")
+		bot.Send("/json")
+		bot.Until(`{"type":"ok","command":"json"}`)
+		w := s.Service.Watch(func(*netsvc.Happening) bool { return true })
 		defer w.Close()
 
 		bob := dial(t, port)
-		bob.expect("* lobby: 3 here, you are guest-3 (/help)")
-		bob.send("/nick bob", "/ping")
-		bob.expect("* guest-3 is now bob", "* pong 0")
-		ann.send("/nick bob", "/who") // the nick is taken
-		ann.expect("* somebody here is called bob already", "* 3 here")
+		bob.Expect("* lobby: 3 here, you are guest-3 (/help)")
+		bob.Send("/nick bob", "/ping")
+		bob.Expect("* guest-3 is now bob", "* pong 0")
+		ann.Send("/nick bob", "/who") // the nick is taken
+		ann.Expect("* somebody here is called bob already", "* 3 here")
 		for range 3 {
-			ann.line()
+			ann.Line()
 		}
-		bob.send("hi all")
-		bob.expect("* bob joined (3 here)", "<bob> hi all")
-		ann.expect("* bob joined (3 here)", "<bob> hi all")
+		bob.Send("hi all")
+		bob.Expect("* bob joined (3 here)", "<bob> hi all")
+		ann.Expect("* bob joined (3 here)", "<bob> hi all")
 		for _, want := range []string{`"type":"join","from":"bob"`, `"text":"hi all"`} {
-			if l := bot.line(); !strings.Contains(l, want) {
+			if l := bot.Line(); !strings.Contains(l, want) {
 				t.Errorf("the bot sees %q, not %q", l, want)
 			}
 		}
@@ -92,49 +92,49 @@ func TestJoinIsTold(t *testing.T) {
 				t.Errorf("who watches sees %+v", h)
 			}
 		}
-		bob.send("/nick rob") // now it is known
-		ann.expect("* bob is now rob")
-		bob.conn.Close()
-		ann.until("* rob left (2 here)")
+		bob.Send("/nick rob") // now it is known
+		ann.Expect("* bob is now rob")
+		bob.Conn.Close()
+		ann.Until("* rob left (2 here)")
 		for range 2 {
-			bot.line()
+			bot.Line()
 		}
 
 		// JSON has the answer to /nick and then the join, under the new one.
 		gus := dial(t, port)
-		gus.send("/json", "/nick gus", "/me waves")
+		gus.Send("/json", "/nick gus", "/me waves")
 		for _, want := range []string{"* lobby:", "* ", "<bob> hi all", "* end of", `"type":"ok","command":"json"`, `"type":"nick","from":"guest-4","nick":"gus"`,
 			`"type":"ok","command":"nick"`, `"type":"join","from":"gus"`, `"type":"action","from":"gus"`} {
-			if l := gus.line(); !strings.Contains(l, want) {
+			if l := gus.Line(); !strings.Contains(l, want) {
 				t.Errorf("got %q, not %q", l, want)
 			}
 		}
-		ann.expect("* gus joined (3 here)", "<gus> * waves")
+		ann.Expect("* gus joined (3 here)", "<gus> * waves")
 
 		// To be silent for a second is enough, and so is a word to one.
 		began := time.Now()
 		eve, dan := dial(t, port), dial(t, port)
-		dan.until("* end of earlier lines")
-		dan.send("/msg guest-1 psst")
-		ann.expect("* guest-6 joined (5 here)", "<guest-6 -> guest-1> psst")
-		eve.until("* guest-5 joined (5 here)")
-		ann.expect("* guest-5 joined (5 here)")
+		dan.Until("* end of earlier lines")
+		dan.Send("/msg guest-1 psst")
+		ann.Expect("* guest-6 joined (5 here)", "<guest-6 -> guest-1> psst")
+		eve.Until("* guest-5 joined (5 here)")
+		ann.Expect("* guest-5 joined (5 here)")
 		if took := time.Since(began); took < 900*time.Millisecond || took > 3*time.Second {
 			t.Errorf("told after %v", took)
 		}
-		eve.conn.Close()
-		ann.until("* guest-5 left (4 here)")
+		eve.Conn.Close()
+		ann.Until("* guest-5 left (4 here)")
 
 		// The operator ends one that nobody has heard of: it is told, and nobody else.
 		ivy := dial(t, port)
-		ivy.until("* end of earlier lines")
-		if n, err := s.svc.Kick([]uint64{eveID(s)}, ""); n != 1 || err != nil {
+		ivy.Until("* end of earlier lines")
+		if n, err := s.Service.Kick([]uint64{eveID(s)}, ""); n != 1 || err != nil {
 			t.Errorf("%d were asked to leave", n)
 		}
-		ivy.until("* lobby: you were asked to leave")
-		ivy.end()
-		ann.send("the end")
-		ann.expect("<guest-1> the end")
+		ivy.Until("* lobby: you were asked to leave")
+		ivy.End()
+		ann.Send("the end")
+		ann.Expect("<guest-1> the end")
 	})
 }
 
@@ -142,20 +142,20 @@ func TestJoinIsTold(t *testing.T) {
 // done with letting it in.
 func TestFirstWordAtOnce(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
-		s.start()
-		port := s.create("lobby")
+		s.Start()
+		port := s.Create("lobby")
 		for n := range 800 {
 			p := dial(t, port)
-			p.send("hi", "/quit")
+			p.Send("hi", "/quit")
 			nick := fmt.Sprintf("guest-%d", n+1)
 			told := false
-			for l, err := p.next(); err == nil && l != "<"+nick+"> hi"; l, err = p.next() {
+			for l, err := p.Next(); err == nil && l != "<"+nick+"> hi"; l, err = p.Next() {
 				told = told || strings.HasPrefix(l, "* "+nick+" joined")
 			}
 			if !told {
 				t.Fatalf("%s speaks and has not joined", nick)
 			}
-			p.conn.Close()
+			p.Conn.Close()
 			eventually(t, "it is gone", func() bool { return s.members("lobby") == 0 })
 		}
 	})

@@ -29,43 +29,43 @@ func TestPriceOfWork(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			engines(t, func(t *testing.T, s *server) {
-				s.opts.Replay = 0
-				s.start()
-				port := s.create("lobby")
+				s.Options.Replay = 0
+				s.Start()
+				port := s.Create("lobby")
 				if c.ask[0] != 'x' && name != "who" {
 					p := join(t, port)
 					for i := range 1024 {
-						p.send(fmt.Sprint(i))
+						p.Send(fmt.Sprint(i))
 					}
-					p.until("<guest-1> 1023")
+					p.Until("<guest-1> 1023")
 				} else if name == "who" {
 					for range 127 {
-						dial(t, port).until("* lobby:")
+						dial(t, port).Until("* lobby:")
 					}
 				}
-				opts := s.opts
+				opts := s.Options
 				opts.LinesPerSecond, opts.Burst = rate, burst
-				change, err := s.svc.Prepare(opts)
+				change, err := s.Service.Prepare(opts)
 				if err != nil {
 					t.Fatal(err)
 				}
 				change.Commit()
 				p := dial(t, port)
-				p.until("* lobby:")
+				p.Until("* lobby:")
 				began := time.Now()
 				times := int(60/c.cost) + 1
 				for range times {
 					if c.end == "" {
-						if _, err := io.WriteString(p.conn, c.ask); err != nil {
+						if _, err := io.WriteString(p.Conn, c.ask); err != nil {
 							t.Fatal(err)
 						}
 						continue
 					}
-					p.send(c.ask)
-					p.until(c.end)
+					p.Send(c.ask)
+					p.Until(c.end)
 				}
-				p.send("", "/ping")
-				p.until("* pong")
+				p.Send("", "/ping")
+				p.Until("* pong")
 				least := time.Duration((float64(times)*c.cost - burst) / rate * float64(time.Second))
 				if took := time.Since(began); took < least*9/10 {
 					t.Errorf("%d times took %v: less than %v", times, took, least)

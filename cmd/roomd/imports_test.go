@@ -30,7 +30,7 @@ var allowed = map[string]struct {
 	"roomd/netsvc":             {[]string{"roomd/netsvc/roomlog", "roomd/netsvc/wire", "roomd/store"}, []string{"golang.org/x/crypto", "golang.org/x/sys"}, "the network knows nothing of files and consoles"},
 	"roomd/netsvc/client":      {nil, nil, "other people's bots import it: it brings nothing with it, and knows the server only by its protocol"},
 	"roomd/netsvc/roomlog":     {nil, nil, "the log is pure: it can be tested and reasoned about alone"},
-	"roomd/netsvc/testports":   {nil, nil, "tests of all packages use it, and nothing else does"},
+	"roomd/netsvc/netsvctest":  {[]string{"roomd/netsvc", "roomd/store"}, nil, "tests of all packages use it, and nothing else does"},
 	"roomd/netsvc/wire":        {nil, []string{"golang.org/x/text"}, "the protocol is pure: it can be tested and reasoned about alone"},
 	"roomd/store":              {[]string{"roomd/store/block", "roomd/store/boltcheck", "roomd/store/disk", "roomd/store/wal"}, []string{"go.etcd.io/bbolt", "golang.org/x/sync", "golang.org/x/sys"}, "it alone touches the disk, and never sees a socket"},
 	"roomd/store/block":        {nil, nil, "the bytes of lines are pure: they can be tested and reasoned about alone"},

@@ -16,7 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"roomd/netsvc/testports"
+	"roomd/netsvc/netsvctest"
 	"roomd/store"
 )
 
@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 const patience = 20 * time.Second
 
 // nextPort hands out master ports and rooms' ports, below the ephemeral ones.
-var nextPort = testports.New(16400, 32700)
+var nextPort = netsvctest.NewPorts(16400, 32700)
 
 // process is a roomd of its own.
 type process struct {

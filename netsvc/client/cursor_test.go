@@ -15,12 +15,12 @@ import (
 // A cursor is good for the history that it is of, and for no other.
 func TestCursor(t *testing.T) {
 	s := newServer(t)
-	s.create("lobby")
-	s.create("dev")
+	s.Create("lobby")
+	s.Create("dev")
 	c, ctx := s.dial(nil), soon(t)
 	ann := join(t, c, "lobby", client.JoinOptions{Nick: "ann"})
 	dev := join(t, c, "dev", client.JoinOptions{Nick: "ann"})
-	if n := ann.LineBytes(); n != s.opts.LineBytes {
+	if n := ann.LineBytes(); n != s.Options.LineBytes {
 		t.Error("a line may have", n)
 	}
 	for i := range 3 {
@@ -63,7 +63,7 @@ func TestCursor(t *testing.T) {
 // that is there now; to the strict one it is the end.
 func TestHistoryPutBack(t *testing.T) {
 	s := newServer(t)
-	s.create("lobby")
+	s.Create("lobby")
 	c, ctx := s.dial(nil), soon(t)
 	ann := join(t, c, "lobby", client.JoinOptions{Nick: "ann"})
 	strict := join(t, c, "lobby", client.JoinOptions{From: client.After(0).Strict()})
@@ -75,19 +75,19 @@ func TestHistoryPutBack(t *testing.T) {
 	next(t, strict, client.Message)
 	backup := filepath.Join(t.TempDir(), "backup.db")
 	if _, err := store.WriteBackup(ctx, backup, 0, func(w io.Writer) error {
-		_, err := s.st.Snapshot(ctx, w, 0, nil)
+		_, err := s.Store.Snapshot(ctx, w, 0, nil)
 		return err
 	}); err != nil {
 		t.Fatal(err)
 	}
-	s.stop()
-	if err := os.Remove(s.path); err != nil {
+	s.Stop()
+	if err := os.Remove(s.Path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.RestoreFile(ctx, backup, s.path, false, nil); err != nil {
+	if _, err := store.RestoreFile(ctx, backup, s.Path, false, nil); err != nil {
 		t.Fatal(err)
 	}
-	s.start()
+	s.Start()
 	gap := next(t, ann, client.Gap)
 	if now := gap.Cursor(); now.RoomID != was.RoomID || now.Epoch == was.Epoch {
 		t.Error(now, was)

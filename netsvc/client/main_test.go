@@ -3,11 +3,8 @@ package client_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net"
-	"net/netip"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -16,88 +13,47 @@ import (
 
 	"roomd/netsvc"
 	"roomd/netsvc/client"
-	"roomd/netsvc/testports"
-	"roomd/store"
+	"roomd/netsvc/netsvctest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const patience = netsvctest.Patience
 
 // nextPort hands out master ports and rooms' ports, below the ephemeral ones.
-var nextPort = testports.New(13000, 14000)
+var nextPort = netsvctest.NewPorts(13000, 14000)
 
 // server is a running service that a test can end and start again.
-type server struct {
-	t    testing.TB
-	path string
-	opts netsvc.Options
-	st   *store.Store
-	svc  *netsvc.Service
-}
+type server struct{ *netsvctest.Server }
 
 func newServer(t testing.TB) *server {
-	s := &server{t: t, path: filepath.Join(t.TempDir(), "roomd.db"), opts: options()}
-	t.Cleanup(s.stop)
-	s.start()
+	s := &server{netsvctest.New(t, options())}
+	s.StoreOptions.Lines = 200000
+	s.Start()
 	return s
 }
 
 // options are those of config.toml, with ports that nobody else has.
 func options() netsvc.Options {
 	first := int(nextPort.Add(20)) - 20
-	return netsvc.Options{
-		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Port: first, Ports: [2]int{first + 1, first + 19},
-		Rooms: 10, Replay: 20, QuietAbove: 50, Members: 256, Connections: 10000, LineBytes: 4096,
-		MaxLag: 100000, DeadPeer: time.Minute, MasterIdle: 5 * time.Minute, CreateAnyone: true, Delete: netsvc.Anyone,
-		Log: slog.New(slog.DiscardHandler),
-	}
+	o := netsvctest.Options(first+1, 19)
+	o.Port, o.Rooms = first, 10
+	return o
 }
 
-func (s *server) start() {
-	s.t.Helper()
-	st, err := store.Open(s.path, store.Options{Lines: 200000, Trash: time.Hour})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.st, s.svc = st, netsvc.New(st, s.opts)
-	if err := s.svc.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-}
+var eventually = netsvctest.Eventually
 
-func (s *server) stop() {
-	if s.svc == nil {
-		return
-	}
-	s.svc.Stop()
-	s.svc = nil
-	if err := s.st.Check(); err != nil {
-		s.t.Error(err)
-	}
-	if err := s.st.Close(); err != nil {
-		s.t.Error(err)
-	}
-}
-
-func (s *server) create(name string) {
-	s.t.Helper()
-	if _, _, err := s.svc.Create(name, netsvc.Creation{}); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s *server) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.opts.Port) }
+func (s *server) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.Options.Port) }
 
 func (s *server) dial(d *wire) *client.Client {
-	s.t.Helper()
+	s.T.Helper()
 	o := client.Options{}
 	if d != nil {
 		o.Dialer = d
 	}
-	c, err := client.Dial(soon(s.t), s.addr(), o)
+	c, err := client.Dial(soon(s.T), s.addr(), o)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return c
 }
@@ -191,10 +147,10 @@ func (c *cutConn) Close() error {
 
 // history reads a whole room with a connection of its own.
 func (s *server) history(name string) (lines []client.Event) {
-	s.t.Helper()
-	r, err := s.dial(nil).Join(soon(s.t), name, client.JoinOptions{From: client.After(0)})
+	s.T.Helper()
+	r, err := s.dial(nil).Join(soon(s.T), name, client.JoinOptions{From: client.After(0)})
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	defer r.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 6*patience)
@@ -207,6 +163,6 @@ func (s *server) history(name string) (lines []client.Event) {
 			return lines
 		}
 	}
-	s.t.Fatal("the history has no end:", r.Err(), ctx.Err())
+	s.T.Fatal("the history has no end:", r.Err(), ctx.Err())
 	return nil
 }

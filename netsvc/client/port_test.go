@@ -28,14 +28,8 @@ func (m mapped) DialContext(ctx context.Context, network, addr string) (net.Conn
 
 // port is where a room of the server is reached.
 func (s *server) port(room string) string {
-	s.t.Helper()
-	for _, i := range s.svc.List() {
-		if i.Name == room {
-			return net.JoinHostPort("127.0.0.1", strconv.Itoa(i.Port))
-		}
-	}
-	s.t.Fatal("there is no room", room)
-	return ""
+	s.T.Helper()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Room(room).Port))
 }
 
 // Behind mapped ports the number that a server gives is another server's room:
@@ -43,9 +37,9 @@ func (s *server) port(room string) string {
 // waited for.
 func TestPortOfAnotherRoom(t *testing.T) {
 	ours, theirs := newServer(t), newServer(t)
-	ours.create("Foo")
-	theirs.create("bar")
-	if _, _, err := theirs.svc.Create("locked", netsvc.Creation{Password: "secret"}); err != nil {
+	ours.Create("Foo")
+	theirs.Create("bar")
+	if _, _, err := theirs.Service.Create("locked", netsvc.Creation{Password: "secret"}); err != nil {
 		t.Fatal(err)
 	}
 	ctx := soon(t)
@@ -138,8 +132,8 @@ func (s *switched) DialContext(ctx context.Context, network, addr string) (net.C
 // not hear of it.
 func TestPortOfARoomIsNoMasterPort(t *testing.T) {
 	s := newServer(t)
-	s.create("lobby")
-	if _, _, err := s.svc.Create("den", netsvc.Creation{Password: "secret"}); err != nil {
+	s.Create("lobby")
+	if _, _, err := s.Service.Create("den", netsvc.Creation{Password: "secret"}); err != nil {
 		t.Fatal(err)
 	}
 	ctx := soon(t)

@@ -64,7 +64,7 @@ func TestMaster(t *testing.T) {
 
 func TestRoom(t *testing.T) {
 	s := newServer(t)
-	s.create("lobby")
+	s.Create("lobby")
 	c, ctx := s.dial(nil), soon(t)
 	ann := join(t, c, "lobby", client.JoinOptions{Nick: "ann"})
 	bob := join(t, c, "lobby", client.JoinOptions{Nick: "bob"})
@@ -148,7 +148,7 @@ func TestRoom(t *testing.T) {
 // Where the stream begins.
 func TestFrom(t *testing.T) {
 	s := newServer(t)
-	s.create("lobby")
+	s.Create("lobby")
 	c, ctx := s.dial(nil), soon(t)
 	ann := join(t, c, "lobby", client.JoinOptions{})
 	var seqs []uint64
@@ -186,14 +186,14 @@ func TestFrom(t *testing.T) {
 // A member that the operator ends is told so apart from all other ends.
 func TestKicked(t *testing.T) {
 	s := newServer(t)
-	s.create("lobby")
+	s.Create("lobby")
 	ann := join(t, s.dial(nil), "lobby", client.JoinOptions{Nick: "ann"})
 	next(t, ann, client.Live)
-	here := s.svc.Who("ann")
+	here := s.Service.Who("ann")
 	if len(here) != 1 {
 		t.Fatal(here)
 	}
-	if n, err := s.svc.Kick([]uint64{here[0].ID}, "enough"); n != 1 || err != nil {
+	if n, err := s.Service.Kick([]uint64{here[0].ID}, "enough"); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
 	if ev := next(t, ann, client.Notice); ev.Code != client.Kicked || ev.Text != "lobby: enough" {
@@ -210,7 +210,7 @@ func TestKicked(t *testing.T) {
 // The server goes and comes back under a reader and a writer.
 func TestRestart(t *testing.T) {
 	s := newServer(t)
-	s.create("lobby")
+	s.Create("lobby")
 	c, ctx := s.dial(nil), soon(t)
 	ann := join(t, c, "lobby", client.JoinOptions{Nick: "ann"})
 	bob := join(t, c, "lobby", client.JoinOptions{Nick: "bob"})
@@ -218,7 +218,7 @@ func TestRestart(t *testing.T) {
 		if _, err := ann.Send(ctx, fmt.Sprint("before ", round)); err != nil {
 			t.Fatal(err)
 		}
-		s.stop()
+		s.Stop()
 		if ev := next(t, bob, client.Offline); !strings.Contains(ev.Text, "the server is stopping") {
 			t.Fatal(ev)
 		}
@@ -226,7 +226,7 @@ func TestRestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.start()
+		s.Start()
 		next(t, bob, client.Online)
 		next(t, bob, client.Live)
 		if _, err := l.Wait(ctx); err != nil {
@@ -252,7 +252,7 @@ func TestCut(t *testing.T) {
 		lines, most = 20000, 100
 	}
 	s := newServer(t)
-	s.create("lobby")
+	s.Create("lobby")
 	w := new(wire)
 	c := s.dial(w)
 	ctx, cancel := context.WithTimeout(context.Background(), 15*patience)
@@ -334,14 +334,14 @@ func TestCut(t *testing.T) {
 // Somebody has taken the nick when the member comes back.
 func TestNickTaken(t *testing.T) {
 	s := newServer(t)
-	s.create("lobby")
+	s.Create("lobby")
 	w := new(wire)
 	c, ctx := s.dial(w), soon(t)
 	ann := join(t, c, "lobby", client.JoinOptions{Nick: "ann"})
 	if _, err := ann.Send(ctx, "one"); err != nil {
 		t.Fatal(err)
 	}
-	s.stop()
+	s.Stop()
 	next(t, ann, client.Offline)
 	l, err := ann.Post(ctx, "two")
 	if err != nil {
@@ -374,7 +374,7 @@ func TestNickTaken(t *testing.T) {
 		}
 		other <- nil
 	}()
-	s.start()
+	s.Start()
 	r := <-other
 	if r == nil {
 		t.Skip("ann was faster")
@@ -401,7 +401,7 @@ func TestNickTaken(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	lines := 5000
 	s := newServer(t)
-	s.create("lobby")
+	s.Create("lobby")
 	c := s.dial(nil)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
@@ -446,7 +446,7 @@ func TestPassword(t *testing.T) {
 	if _, err := c.Create(ctx, "den", "secret"); err != nil {
 		t.Fatal(err)
 	}
-	s.create("lobby")
+	s.Create("lobby")
 	var refusal *client.Error
 	for _, password := range []string{"", "wrong"} {
 		if _, err := c.Join(ctx, "den", client.JoinOptions{Password: password}); !errors.As(err, &refusal) || refusal.Code != "denied" {
@@ -464,8 +464,8 @@ func TestPassword(t *testing.T) {
 	if _, err := ann.Send(ctx, "hello"); err != nil {
 		t.Fatal(err)
 	}
-	s.stop()
-	s.start()
+	s.Stop()
+	s.Start()
 	next(t, ann, client.Online)
 	if _, err := ann.Send(ctx, "hello again"); err != nil {
 		t.Fatal(err)
@@ -474,16 +474,5 @@ func TestPassword(t *testing.T) {
 	bob := join(t, c, "lobby", client.JoinOptions{Nick: "bob", Password: "secret"})
 	if _, err := bob.Send(ctx, "hello"); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
 	}
 }

@@ -81,7 +81,7 @@ func certificate(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
 
 func TestTLS(t *testing.T) {
 	s := newServer(t)
-	s.create("lobby")
+	s.Create("lobby")
 	cert, pool := certificate(t, "chat.example.org")
 	front := &terminator{config: &tls.Config{Certificates: []tls.Certificate{cert}}}
 	defer front.tasks.Wait()
@@ -101,9 +101,9 @@ func TestTLS(t *testing.T) {
 	if _, err := ann.Send(ctx, "one"); err != nil {
 		t.Fatal(err)
 	}
-	s.stop()
+	s.Stop()
 	next(t, ann, client.Offline)
-	s.start()
+	s.Start()
 	if _, err := ann.Send(ctx, "two"); err != nil {
 		t.Fatal(err)
 	}
