@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/admin/english"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -50,7 +51,7 @@ var roomSettings = []roomSetting{
 	{"age", "history.age", "a time like 30d, 0s for any", "lines older than this go",
 		func(s store.Settings) (string, bool) { return shownInt(s.Age) },
 		func(s *store.Settings, v string) error {
-			d, err := ParseDuration(v)
+			d, err := english.ParseDuration(v)
 			if err != nil || d < 0 {
 				return refuse("usage", "%q is not a time: one like 30d, or 0s for any age", v)
 			}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"roomd/admin/english"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -322,7 +323,7 @@ func (c *call) duration(name string) (time.Duration, error) {
 	if !ok {
 		return 0, nil
 	}
-	d, err := ParseDuration(v)
+	d, err := english.ParseDuration(v)
 	if err != nil || d <= 0 {
 		return 0, refuse("usage", "--%s takes a time like 30s, 5m, 24h or 30d, not %q", name, v)
 	}

@@ -1,12 +1,9 @@
 package admin
 
 import (
-	"errors"
-	"fmt"
-	"strconv"
 	"strings"
-	"time"
 
+	"roomd/admin/english"
 	"roomd/netsvc"
 )
 
@@ -15,72 +12,12 @@ func sentence(text string) string {
 	return netsvc.Printable(strings.ReplaceAll(text, "\n", "; "))
 }
 
-// ParseDuration reads a time as time.ParseDuration does, and days: 30d, 1d12h. A
-// day has 24 hours.
-func ParseDuration(text string) (time.Duration, error) {
-	number, rest, found := strings.Cut(text, "d")
-	if !found {
-		return time.ParseDuration(text)
-	}
-	days, err := strconv.ParseFloat(number, 64)
-	const most = float64(1<<63-1) / float64(24*time.Hour)
-	if err != nil || !(days > -most && days < most) || strings.ContainsAny(number, "eExXnN_") {
-		return 0, fmt.Errorf("%q is not a time", text)
-	}
-	d := time.Duration(days * float64(24*time.Hour))
-	if rest == "" {
-		return d, nil
-	}
-	more, err := time.ParseDuration(rest)
-	if err != nil || more < 0 || strings.HasPrefix(rest, "+") {
-		return 0, fmt.Errorf("%q is not a time", text)
-	}
-	if days < 0 || strings.HasPrefix(number, "-") {
-		more = -more
-	}
-	if sum := d + more; (sum < d) == (more < 0) || more == 0 {
-		return sum, nil
-	}
-	return 0, errors.New("the time is too long")
-}
-
-// Nearest is the word that somebody may have meant; empty: none is near.
-func Nearest(word string, known []string) string {
-	best, least := "", min(4, (len(word)+4)/3)
-	for _, k := range known {
-		if d := Distance(word, k); d < least {
-			best, least = k, d
-		}
-	}
-	return best
-}
-
-// didYouMean is Nearest as the end of a sentence.
+// didYouMean is english.Nearest as the end of a sentence.
 func didYouMean(word string, known []string) string {
-	if n := Nearest(word, known); n != "" {
+	if n := english.Nearest(word, known); n != "" {
 		return "; did you mean " + n + "?"
 	}
 	return ""
-}
-
-// Distance counts the characters to change, add or take away (Levenshtein).
-func Distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }
 
 // Summary lists the commands and what they do, for a page that is read without a

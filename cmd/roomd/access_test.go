@@ -2,30 +2,11 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
 )
-
-func TestDeletePolicy(t *testing.T) {
-	c := defaults()
-	check := func(policy, why string, warnings int) {
-		t.Helper()
-		if p, w := c.deletePolicy(); string(p) != policy || w != why {
-			t.Errorf("%s, as %s", p, w)
-		}
-		if w := c.exposed(); len(w) != warnings {
-			t.Errorf("what is open to strangers: %q", w)
-		}
-	}
-	check("anyone", "access.delete is auto, and we listen on loopback only", 0)
-	c.Server.Listen = append(c.Server.Listen, netip.MustParseAddr("::"))
-	check("creator", "access.delete is auto, and other machines can reach us on ::", 3)
-	c.Access.Delete, c.Access.Create, c.Limits.PerAddress, c.TLS.Cert = "operator", "operator", 5, "cert.pem"
-	check("operator", "access.delete says so", 0)
-}
 
 // The same file, on loopback and where others can reach it: who may delete
 // differs, and the log says why.

@@ -6,17 +6,17 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"reflect"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"path/filepath"
 	"roomd/admin"
 	"roomd/admin/term"
+	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/usage"
-	"syscall"
 )
 
 func newAdmin() *cobra.Command {
@@ -128,7 +128,7 @@ func adminArgs(args []string, errw io.Writer) (socket string, words []string, er
 		}
 	}
 	if socket == "" {
-		cfg, err := keysConfig(file, errw, !readsConfig(args), "admin.socket")
+		cfg, err := config.LoadKeys(file, errw, !readsConfig(args), "admin.socket")
 		if err != nil {
 			return "", nil, unreachable{err}
 		}
@@ -171,26 +171,4 @@ func agree(in io.Reader, out io.Writer, text string) bool {
 	fmt.Fprintf(out, "this %s\ndo it? [y/N] ", text)
 	line, _ := bufio.NewReader(in).ReadString('\n') // no answer is a no
 	return term.Agreed(line)
-}
-
-// settings is the configuration in effect, key by key.
-func (c *Config) settings() []admin.Setting {
-	var all []admin.Setting
-	was := reflect.ValueOf(defaults()).Elem()
-	now := reflect.ValueOf(c).Elem()
-	for _, k := range schema {
-		section, name, _ := strings.Cut(k.name, ".")
-		v, d := textOf(fieldOf(now, section, name)), textOf(fieldOf(was, section, name))
-		all = append(all, admin.Setting{Key: k.name, Value: v, Default: d, Changed: v != d})
-	}
-	return all
-}
-
-// fieldOf finds the field of a key: quiet_above is QuietAbove.
-func fieldOf(c reflect.Value, section, name string) reflect.Value {
-	same := func(key string) func(string) bool {
-		key = strings.ReplaceAll(key, "_", "")
-		return func(field string) bool { return strings.EqualFold(field, key) }
-	}
-	return c.FieldByNameFunc(same(section)).FieldByNameFunc(same(name))
 }

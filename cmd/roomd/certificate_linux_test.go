@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"roomd/cmd/roomd/config"
 )
 
 // From 14 days before its end on a certificate is warned of once a day, until it is
@@ -23,9 +25,9 @@ func TestCertificateIsWarnedOf(t *testing.T) {
 		began := time.Now()
 		writeKeyPairFor(t, dir, "first", began.Add(-day), began.Add(20*day+time.Hour))
 		log := new(strings.Builder)
-		c := defaults()
+		c := config.Default()
 		c.TLS.Cert, c.TLS.Key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-		k, err := c.loadKeyPair(slog.New(slog.NewJSONHandler(log, nil)))
+		k, err := loadKeyPair(c, slog.New(slog.NewJSONHandler(log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,6 +24,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roomd/admin"
+	"roomd/admin/english"
+	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/usage"
 	"roomd/netsvc/wire"
 	"roomd/store"
@@ -59,11 +61,11 @@ could not serve, 2 wrong usage.`,
 
 // check prints what a configuration amounts to, or all that is wrong with it.
 func check(file string, out, errw io.Writer) error {
-	cfg, err := loadConfig(file, 0)
-	var mistakes mistakes
+	cfg, err := config.Load(file, 0)
+	var mistakes config.Mistakes
 	if errors.As(err, &mistakes) {
 		fmt.Fprintln(errw, mistakes)
-		fmt.Fprintln(errw, plural(len(mistakes), "mistake"))
+		fmt.Fprintln(errw, english.Plural(len(mistakes), "mistake"))
 		return errTold
 	}
 	if err != nil {
@@ -88,22 +90,22 @@ func check(file string, out, errw io.Writer) error {
 		for _, w := range warnings {
 			fmt.Fprintln(errw, "warning: "+wire.CleanString(w))
 		}
-		fmt.Fprintf(errw, "%s: %s\n", name, plural(len(t.failures), "failure"))
+		fmt.Fprintf(errw, "%s: %s\n", name, english.Plural(len(t.failures), "failure"))
 		return errTold
 	}
 	fmt.Fprintf(out, "%s: ok\n", name)
-	fmt.Fprintf(out, "  master port  %s\n", cfg.masterAddresses())
-	fmt.Fprintf(out, "  rooms        %d at most, on ports %v\n", cfg.roomsAtMost(), cfg.Rooms.Ports)
+	fmt.Fprintf(out, "  master port  %s\n", masterAddresses(cfg))
+	fmt.Fprintf(out, "  rooms        %d at most, on ports %v\n", cfg.RoomsAtMost(), cfg.Rooms.Ports)
 	fmt.Fprintf(out, "  database     %s%s\n", cfg.Server.Data, t.state)
 	fmt.Fprintf(out, "  durability   %s\n", cfg.History.Durability)
 	fmt.Fprintf(out, "  may create   %s\n", cfg.Access.Create)
-	may, why := cfg.deletePolicy()
+	may, why := cfg.MayDelete()
 	fmt.Fprintf(out, "  may delete   %s (%s)\n", may, why)
 	if t.until != nil {
 		fmt.Fprintf(out, "  TLS          on every port; the certificate is good until %s\n", t.until.Format(time.DateOnly))
 	}
-	warnings = append(append(warnings, cfg.exposed()...), cfg.portsAtRisk()...)
-	if w := fitDescriptors(cfg, descriptorLimit()); w != "" {
+	warnings = append(warnings, cfg.Risks()...)
+	if w := cfg.FitDescriptors(); w != "" {
 		warnings = append(warnings, w)
 	}
 	for _, w := range warnings {
@@ -112,9 +114,18 @@ func check(file string, out, errw io.Writer) error {
 	return nil
 }
 
+// masterAddresses is where the master port is to listen.
+func masterAddresses(c *config.Config) string {
+	var all []string
+	for _, a := range c.Server.Listen {
+		all = append(all, netip.AddrPortFrom(a, uint16(c.Server.Port)).String())
+	}
+	return strings.Join(all, " ")
+}
+
 // trial tries what serve does, without doing it.
 type trial struct {
-	cfg   *Config
+	cfg   *config.Config
 	owner owner
 	now   time.Time
 
@@ -389,6 +400,31 @@ func (t *trial) port(key string, at netip.AddrPort, say func(key, format string,
 	}
 	if at.Port() < 1024 && t.owner.name != "" {
 		t.warn(key, "port %d takes a privilege (CAP_NET_BIND_SERVICE) that %s may not have", at.Port(), t.owner.name)
+	}
+}
+
+// firstRooms looks whether the rooms that the first start makes would find ports.
+func (t *trial) firstRooms() {
+	const key = "rooms.ports"
+	c, found := t.cfg, 0
+	var met error
+	for p := c.Rooms.Ports.First; p <= c.Rooms.Ports.Last && found < len(c.Server.Create); p++ {
+		if p == c.Server.Port {
+			continue
+		}
+		free := true
+		for _, a := range c.Server.Listen {
+			if err := tryBind(netip.AddrPortFrom(a, uint16(p))); errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES) {
+				free, met = false, fmt.Errorf("port %d: %w", p, err)
+			}
+		}
+		if free {
+			found++
+		}
+	}
+	if found < len(c.Server.Create) {
+		t.fail(key, "the rooms of server.create are made at the first start, and %s of %v can be had for %d: %v",
+			english.Plural(found, "port"), c.Rooms.Ports, len(c.Server.Create), met)
 	}
 }
 

@@ -20,10 +20,37 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"roomd/store"
 )
+
+// All mistakes at once, each with its line and what would be right.
+func TestMistakes(t *testing.T) {
+	t.Chdir("testdata")
+	out, errw := new(bytes.Buffer), new(bytes.Buffer)
+	status := run([]string{"check", "--config", "mistakes.toml"}, nil, out, errw)
+	want := `mistakes.toml:3: server.listen: "localhost" is not an IP address; write addresses like ["127.0.0.1", "::1"]
+mistakes.toml:4: server.prot: there is no such key; did you mean server.port?
+mistakes.toml:5: server.port: "8080" is not a whole number; write one like 8080
+mistakes.toml:8: rooms.ports: "9999-9000" runs backwards; write it as "9000-9999"
+mistakes.toml:8: rooms.ports: "9000-9999" has 1000 ports for 5000 rooms; widen it, or lower rooms.max
+mistakes.toml:10: rooms.trash: 24 has no unit; write a string like "24s"
+mistakes.toml:13: limits.line_bytes: 10 is out of range; write a number from 64 to 65536, or 0 for the most
+mistakes.toml:14: limits.max_lag: -10 is too small; write 0 or more
+mistakes.toml:15: limits.dead_peer: "soon" is not a time; write a number with a unit, like "30s", "5m", "24h" or "30d"
+mistakes.toml:17: histroy: there is no section [histroy]; did you mean history?
+mistakes.toml:21: access.delete: "everyone" is none of its values; write one of "auto", "anyone", "creator", "operator"
+mistakes.toml:24: tls.cert: tls.key is missing; write both, or none
+mistakes.toml:26: syntax: expected '.' or ']' to end table name, but got '\n' instead
+mistakes.toml:27: tls.level: there is no such key; did you mean log.level?
+14 mistakes
+`
+	if d := cmp.Diff(want, errw.String()); d != "" || status != exitFailed || out.Len() > 0 {
+		t.Errorf("status %d, out %q\n%s", status, out, d)
+	}
+}
 
 // checked runs roomd check on a configuration, which it writes into a folder.
 func checked(t *testing.T, dir, extra string) (out, errs string, status int) {

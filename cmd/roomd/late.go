@@ -57,10 +57,10 @@ func (s *server) openSocket(had *predecessor) (err error) {
 	case c.Admin.Socket == "":
 		return nil
 	case had.admin != nil && had.adminPath == c.Admin.Socket:
-		s.socket, err = s.shell.Serve(had.admin, c.adminMode())
+		s.socket, err = s.shell.Serve(had.admin, c.SocketMode())
 		return err
 	}
-	s.socket, err = s.shell.Listen(c.Admin.Socket, c.adminMode())
+	s.socket, err = s.shell.Listen(c.Admin.Socket, c.SocketMode())
 	var not admin.Unavailable
 	if !errors.As(err, &not) || had.admin != nil || s.console {
 		return err
@@ -113,7 +113,7 @@ func (s *server) openLacking() {
 	if c.Admin.Socket == "" || s.socket != nil || s.noSocket {
 		return
 	}
-	socket, err := s.shell.Listen(c.Admin.Socket, c.adminMode())
+	socket, err := s.shell.Listen(c.Admin.Socket, c.SocketMode())
 	var not admin.Unavailable
 	switch {
 	case err == nil:

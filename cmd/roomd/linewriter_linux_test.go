@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"roomd/cmd/roomd/config"
 )
 
 // narrowPipe is a pipe that holds 4096 bytes.
@@ -43,7 +45,7 @@ func TestLogReaderHangsAndReads(t *testing.T) {
 	const lines = 20000
 	for _, format := range []string{"text", "json"} {
 		r, w := narrowPipe(t)
-		c := defaults()
+		c := config.Default()
 		c.Log.Format = format
 		out := newLineWriter(w)
 		tap, _ := newTap(c, out)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/systemd"
 	"roomd/netsvc"
 )
@@ -25,7 +26,7 @@ type formats struct {
 
 // newTap makes the log's handler. The tap decides on the level and the formats
 // below it on the format, so that both can be changed.
-func newTap(c *Config, w io.Writer) (*admin.Tap, *formats) {
+func newTap(c *config.Config, w io.Writer) (*admin.Tap, *formats) {
 	f := newFormats(w, new(atomic.Bool))
 	f.set(c.Log.Format)
 	if l, ok := w.(*lineWriter); ok {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"roomd/cmd/roomd/config"
 )
 
 // Whatever gets into a log line, it cannot harm the terminal it is read on, nor
@@ -17,7 +19,7 @@ import (
 func TestLogIsPrintable(t *testing.T) {
 	const bad = "a\x1b[2J\u009b31m\u202e\xff\nlevel=ERROR msg=faked\u2028{\"level\":\"ERROR\"}"
 	for _, format := range []string{"text", "json"} {
-		c := defaults()
+		c := config.Default()
 		c.Log.Format = format
 		var b bytes.Buffer
 		tap, _ := newTap(c, &b)
@@ -63,7 +65,7 @@ func TestJournal(t *testing.T) {
 		if _, err := f.Seek(0, 0); err != nil {
 			t.Fatal(err)
 		}
-		c := defaults()
+		c := config.Default()
 		c.Log.Format, c.Log.Level = try.format, "debug"
 		out := newLineWriter(f)
 		tap, _ := newTap(c, out)

@@ -15,28 +15,9 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/remote"
 )
-
-func TestLookUp(t *testing.T) {
-	for _, c := range []struct {
-		file, env string
-		uid       int
-		want      []string
-		named     bool
-	}{
-		{"", "", 1000, []string{"config.toml", "/etc/roomd/config.toml"}, false},
-		{"", "", 0, []string{"/etc/roomd/config.toml"}, false},
-		{"x.toml", "", 0, []string{"x.toml"}, true},
-		{"x.toml", "y.toml", 1000, []string{"x.toml"}, true},
-		{"", "y.toml", 0, []string{"y.toml"}, true},
-	} {
-		got, named := lookUp(c.file, func(string) string { return c.env }, c.uid)
-		if !slices.Equal(got, c.want) || named != c.named {
-			t.Errorf("%+v: %v %v", c, got, named)
-		}
-	}
-}
 
 // hugo is the configuration of a site.
 const hugo = `baseURL = "https://example.org/"
@@ -142,13 +123,13 @@ func TestMistakesElsewhere(t *testing.T) {
 // A file that happens to lie in a folder is used by those who work there, if it is
 // one of roomd, and by root never.
 func TestConfigHere(t *testing.T) {
-	if _, err := os.Stat(configInstall); err == nil {
-		t.Skip(configInstall, "is there")
+	if _, err := os.Stat(config.Installed); err == nil {
+		t.Skip(config.Installed, "is there")
 	}
 	dir := foreignFolder(t)
 	p := newProcess(t, fast)
 	p.start()
-	config, err := os.ReadFile(filepath.Join(p.dir, "config.toml"))
+	own, err := os.ReadFile(filepath.Join(p.dir, "config.toml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,9 +140,9 @@ func TestConfigHere(t *testing.T) {
 		warns      string
 		found      bool // the server
 	}{
-		{"ours", string(config), 1000, "", "", true},
-		{"ours, as root", string(config), 0, "", "not used", false},
-		{"ours, as root, named", string(config), 0, configVar + "=config.toml", "", true},
+		{"ours", string(own), 1000, "", "", true},
+		{"ours, as root", string(own), 0, "", "not used", false},
+		{"ours, as root, named", string(own), 0, config.Var + "=config.toml", "", true},
 		{"Hugo's", hugo, 1000, "", "config.toml is not a configuration of roomd: it has baseURL, languageCode, params.author", false},
 		{"Hugo's, as root", hugo, 0, "", "", false},
 		{"Hugo's, and the server is named", hugo, 1000, fmt.Sprintf("%s=127.0.0.1:%d", remote.ServerVar, p.master), "", true},
@@ -191,8 +172,8 @@ func TestConfigHere(t *testing.T) {
 // Root does not talk to a socket that somebody else has put into the folder, unless
 // it is named: the answers, and what a backup is made of, would be theirs.
 func TestSocketHere(t *testing.T) {
-	if _, err := os.Stat(configInstall); err == nil || os.Geteuid() != 0 {
-		t.Skip("it takes root, and no ", configInstall)
+	if _, err := os.Stat(config.Installed); err == nil || os.Geteuid() != 0 {
+		t.Skip("it takes root, and no ", config.Installed)
 	}
 	dir := foreignFolder(t)
 	name := filepath.Join(dir, "roomd.sock")

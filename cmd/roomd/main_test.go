@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"roomd/cmd/roomd/config"
 	"roomd/netsvc/netsvctest"
 	"roomd/store"
 )
@@ -129,7 +130,7 @@ func (p *process) start() {
 
 // configured names the configuration in the environment of a command: root takes
 // none from its folder.
-func (p *process) configured() string { return configVar + "=" + filepath.Join(p.dir, "config.toml") }
+func (p *process) configured() string { return config.Var + "=" + filepath.Join(p.dir, "config.toml") }
 
 // await waits until nothing lacks. It is for what other processes bring about and
 // tell nobody of, so that only looking helps: what is in a file or on a screen, which

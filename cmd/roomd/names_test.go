@@ -33,7 +33,6 @@ var caseless = map[string]string{
 	"admin/tap.go Handle":                 "levels of the log",
 	"admin/tap.go watch":                  "text of the log",
 	"admin/tap.go publish":                "text of the log",
-	"cmd/roomd/admin.go fieldOf":          "fields of Config",
 	"cmd/roomd/chat/commands.go carryOut": "commands",
 	"cmd/roomd/remote/nick.go Unique":     "a random word",
 	"netsvc/client/room.go madeUp":        "a random word",

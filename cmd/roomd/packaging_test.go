@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"roomd/cmd/roomd/config"
 )
 
 // units copies the unit files to a folder, with this binary where roomd will be:
@@ -130,7 +132,7 @@ func TestInstalledConfiguration(t *testing.T) {
 		return string(text)
 	}
 	name := filepath.Join(dir, "etc/roomd/config.toml")
-	c, err := parseConfig(name, read("etc/roomd/config.toml"), 0)
+	c, err := config.Parse(name, read("etc/roomd/config.toml"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"reflect"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"time"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/metrics"
 	"roomd/netsvc"
 	"roomd/store"
@@ -74,16 +73,16 @@ func (s *server) reloadInTurn(dry, queued bool) (changes []admin.Change, err err
 		s.manager.Reloading()
 		defer func() { s.manager.Notify("READY=1", "STATUS="+statusLine(s.svc, s.st)) }()
 	}
-	file, err := loadConfig(s.file, s.port)
+	file, err := config.Load(s.file, s.port)
 	if err != nil {
 		return nil, err
 	}
-	lowered := fitDescriptors(file, descriptorLimit()) // what is in effect is lowered, too
+	lowered := file.FitDescriptors() // what is in effect is lowered, too
 	if lowered != "" {
 		s.log.Warn(lowered)
 	}
 	next := *s.config()
-	p := &plan{server: s, was: s.config(), next: &next, changes: next.take(file)}
+	p := &plan{server: s, was: s.config(), next: &next, changes: changesOf(&next, file)}
 	defer p.undo() // after a fault
 	if ch := p.changed("limits.connections"); ch != nil {
 		ch.Why = lowered
@@ -133,29 +132,21 @@ func (s *server) logChanges(changes []admin.Change, refused bool) {
 	s.log.Info("reloaded", "keys", len(changes))
 }
 
-// take sets the keys that a reload changes to their values in the file, and
+// changesOf sets the keys of next that a reload changes to their values in the file, and
 // tells of every key that differs.
-func (c *Config) take(file *Config) []admin.Change {
+func changesOf(next, file *config.Config) []admin.Change {
 	changes := []admin.Change{}
-	was, is := reflect.ValueOf(c).Elem(), reflect.ValueOf(file).Elem()
-	for _, k := range schema {
-		section, name, _ := strings.Cut(k.name, ".")
-		from, to := fieldOf(was, section, name), fieldOf(is, section, name)
-		if textOf(from) == textOf(to) {
-			continue
-		}
-		ch := admin.Change{Key: k.name, From: textOf(from), To: textOf(to), Result: admin.Applied}
-		switch k.effect {
-		case onReload:
-			from.Set(to)
-		case onUpgrade:
+	for _, d := range next.Take(file) {
+		ch := admin.Change{Key: d.Key, From: d.From, To: d.To, Result: admin.Applied}
+		switch d.Effect {
+		case config.OnUpgrade:
 			ch.Result = admin.NeedsUpgrade
-		case onRestart:
+		case config.OnRestart:
 			ch.Result, ch.Why = admin.Refused, "it cannot change while the server runs: stop it and start it"
-		case atFirst:
+		case config.AtFirst:
 			ch.Result = admin.NoEffect
 		}
-		if k.name == "server.port" && len(c.Activated) > 0 {
+		if d.Key == "server.port" && len(next.Activated) > 0 {
 			ch.Result, ch.Why = admin.NoEffect, "the service manager has opened the master port"
 		}
 		changes = append(changes, ch)
@@ -166,7 +157,7 @@ func (c *Config) take(file *Config) []admin.Change {
 // plan is a reload that has been read and not yet carried out.
 type plan struct {
 	*server
-	was, next *Config
+	was, next *config.Config
 	changes   []admin.Change
 
 	metrics *net.TCPListener // opened for the new metrics.listen
@@ -199,7 +190,7 @@ func (p *plan) prepare(dry bool) {
 		}
 	}
 	var err error
-	if p.pair, err = p.next.loadKeyPair(p.log); err != nil {
+	if p.pair, err = loadKeyPair(p.next, p.log); err != nil {
 		if p.changed("tls.cert") == nil && p.changed("tls.key") == nil { // the files have changed
 			p.changes = append(p.changes, admin.Change{Key: "tls.cert", From: p.was.TLS.Cert, To: p.next.TLS.Cert})
 		}
@@ -216,7 +207,7 @@ func (p *plan) prepare(dry bool) {
 			p.refuse("metrics.listen", err)
 		}
 	}
-	if p.network, err = p.svc.Prepare(p.next.serviceOptions(p.log, p.pair)); err != nil {
+	if p.network, err = p.svc.Prepare(serviceOptions(p.next, p.log, p.pair)); err != nil {
 		p.refuseListening(err)
 	}
 }
@@ -229,8 +220,7 @@ func (p *plan) refuseListening(err error) {
 		keys = []string{"rooms.ports", "server.port"}
 	}
 	if p.changed(keys[0]) == nil && p.changed(keys[1]) == nil {
-		section, name, _ := strings.Cut(keys[0], ".")
-		value := textOf(fieldOf(reflect.ValueOf(p.was).Elem(), section, name))
+		value := p.was.Value(keys[0])
 		p.changes = append(p.changes, admin.Change{Key: keys[0], From: value, To: value})
 	}
 	for _, key := range keys {
@@ -249,7 +239,7 @@ func (p *plan) prepareSocket() {
 	if p.socket == nil || p.refused() || p.changed("admin.mode") == nil && p.changed("admin.group") == nil {
 		return
 	}
-	if err := p.socket.SetAccess(p.next.adminMode(), p.next.Admin.Group); err != nil {
+	if err := p.socket.SetAccess(p.next.SocketMode(), p.next.Admin.Group); err != nil {
 		p.refuse("admin.mode", err)
 		p.refuse("admin.group", err)
 	}
@@ -287,8 +277,8 @@ func (p *plan) commit() {
 	network := p.network
 	p.network = nil
 	network.Commit()
-	was := append(p.was.exposed(), p.was.portsAtRisk()...)
-	for _, w := range append(c.exposed(), c.portsAtRisk()...) {
+	was := p.was.Risks()
+	for _, w := range c.Risks() {
 		if !slices.Contains(was, w) {
 			p.log.Warn(w)
 		}
@@ -296,7 +286,7 @@ func (p *plan) commit() {
 	p.pair.follows(p.server.pair.Load())
 	p.pair.remind(time.Now())
 	p.server.pair.Store(p.pair)
-	p.st.SetRetention(c.retention())
+	p.st.SetRetention(retention(c))
 	p.format.set(c.Log.Format)
 	if p.changed("log.level") != nil { // else what the operator has set stays
 		if err := p.tap.SetLevel(c.Log.Level); err != nil {
@@ -318,9 +308,4 @@ func (p *plan) commit() {
 	p.mu.Lock()
 	p.cfg = c
 	p.mu.Unlock()
-}
-
-// textOf is a value as it is shown.
-func textOf(v reflect.Value) string {
-	return strings.Trim(fmt.Sprint(v.Interface()), "[]")
 }

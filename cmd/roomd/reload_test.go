@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/config"
 )
 
 // admin gives the running server a command.
@@ -83,20 +84,20 @@ func TestReloadOfEachKey(t *testing.T) {
 	other["rooms.ports"] = fmt.Sprintf(`"%d-%d"`, p.first, p.first+37)
 	p.start()
 	before, _, _ := p.admin("config", "--json")
-	for _, k := range schema {
-		if strings.HasPrefix(k.name, "tls.") { // needs files: tried with them
+	for _, k := range config.Default().Settings() {
+		if strings.HasPrefix(k.Key, "tls.") { // needs files: tried with them
 			continue
 		}
-		value, ok := other[k.name]
+		value, ok := other[k.Key]
 		if !ok {
-			t.Errorf("%s: the test knows no other value", k.name)
+			t.Errorf("%s: the test knows no other value", k.Key)
 			continue
 		}
-		p.configure(k.name + " = " + value)
+		p.configure(k.Key + " = " + value)
 		got, errs := p.reload("--dry-run")
-		want := map[effect]string{onReload: admin.WouldApply, onUpgrade: admin.NeedsUpgrade, onRestart: admin.Refused, atFirst: admin.NoEffect}[k.effect]
-		if ch := got[k.name]; len(got) != 1 || ch.Result != want || ch.From == ch.To || (ch.Why != "") != (want == admin.Refused) {
-			t.Errorf("%s: want %q: %+v, %s", k.name, want, got, errs)
+		want := map[config.Effect]string{config.OnReload: admin.WouldApply, config.OnUpgrade: admin.NeedsUpgrade, config.OnRestart: admin.Refused, config.AtFirst: admin.NoEffect}[k.Effect]
+		if ch := got[k.Key]; len(got) != 1 || ch.Result != want || ch.From == ch.To || (ch.Why != "") != (want == admin.Refused) {
+			t.Errorf("%s: want %q: %+v, %s", k.Key, want, got, errs)
 		}
 	}
 	if after, _, _ := p.admin("config", "--json"); after != before {

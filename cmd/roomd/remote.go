@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/remote"
 	"roomd/netsvc/wire"
 )
@@ -28,7 +29,7 @@ func (r *remoteFlags) flags(cmd *cobra.Command, room bool) {
 	r.cmd, r.Find = cmd, r.find
 	f := cmd.Flags()
 	f.StringVar(&r.Addr, "server", "", "the server's master port, `HOST:PORT`; default: "+remote.ServerVar+", else that of the configuration")
-	f.StringVar(&r.config, "config", "", "configuration `FILE` to look the server up in; default: "+configVar+", else where the server looks")
+	f.StringVar(&r.config, "config", "", "configuration `FILE` to look the server up in; default: "+config.Var+", else where the server looks")
 	f.BoolVar(&r.TLS, "tls", false, "speak TLS; default: as the configuration says, if there is no --server")
 	f.StringVar(&r.CA, "ca", "", "`FILE` with the certificates to trust, in PEM; default: the system's (implies --tls)")
 	if room {
@@ -41,7 +42,7 @@ func (r *remoteFlags) find() (addr, cert string, err error) {
 	if addr = os.Getenv(remote.ServerVar); addr != "" && r.config == "" {
 		return addr, "", nil
 	}
-	c, err := keysConfig(r.config, r.cmd.ErrOrStderr(), true, "server.listen", "server.port", "tls.cert")
+	c, err := config.LoadKeys(r.config, r.cmd.ErrOrStderr(), true, "server.listen", "server.port", "tls.cert")
 	if err != nil {
 		return "", "", fmt.Errorf("%w\nor name the server with --server HOST:PORT", err)
 	}
@@ -51,11 +52,11 @@ func (r *remoteFlags) find() (addr, cert string, err error) {
 // isOwn refuses a file to write to that belongs to the server, if its
 // configuration can be read.
 func (r *remoteFlags) isOwn(file string) error {
-	c, err := keysConfig(r.config, io.Discard, false)
+	c, err := config.LoadKeys(r.config, io.Discard, false)
 	if err != nil {
 		return nil
 	}
-	return c.isOwn(file)
+	return isOwn(c, file)
 }
 
 // rooms offers the server's rooms to a shell, for so many words; 0: for any number.

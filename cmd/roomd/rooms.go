@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"roomd/admin/english"
 	"roomd/admin/term"
 	"roomd/cmd/roomd/remote"
 	"roomd/cmd/roomd/usage"
@@ -147,7 +148,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
 					return remote.CleanError(err)
 				}
 				for _, i := range rooms {
-					if !agree(cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("deletes %s and sends %s away", wire.CleanString(i.Name), plural(i.Members, "member"))) {
+					if !agree(cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("deletes %s and sends %s away", wire.CleanString(i.Name), english.Plural(i.Members, "member"))) {
 						fmt.Fprintln(cmd.ErrOrStderr(), "nothing was done")
 						return errTold
 					}

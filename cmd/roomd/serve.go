@@ -17,7 +17,9 @@ import (
 	"time"
 
 	"roomd/admin"
+	"roomd/admin/english"
 	"roomd/admin/term"
+	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/metrics"
 	"roomd/cmd/roomd/progress"
 	"roomd/cmd/roomd/systemd"
@@ -77,7 +79,7 @@ type server struct {
 	pair atomic.Pointer[keyPair] // nil in it: connections are plain
 
 	mu  sync.Mutex
-	cfg *Config // in effect; replaced as a whole
+	cfg *config.Config // in effect; replaced as a whole
 }
 
 // serve runs the server until ctx is done, a signal or the operator says so.
@@ -93,7 +95,7 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	c, err := loadConfig(how.file, how.port)
+	c, err := config.Load(how.file, how.port)
 	if err != nil {
 		return before.fail(err)
 	}
@@ -204,10 +206,10 @@ func (s *server) start() error {
 
 // open opens the database and makes the service over it.
 func (s *server) open() (err error) {
-	if w := fitDescriptors(s.cfg, descriptorLimit()); w != "" {
+	if w := s.cfg.FitDescriptors(); w != "" {
 		s.log.Warn(w)
 	}
-	options := s.cfg.storeOptions()
+	options := storeOptions(s.cfg)
 	options.Events.Observe = s.meter.Observe
 	options.CompactAbove = compactAbove
 	options.Context = s.stopping
@@ -259,12 +261,12 @@ func (s *server) open() (err error) {
 	for _, w := range s.st.Warnings() {
 		s.log.Warn("the database", "found", w)
 	}
-	pair, err := s.cfg.loadKeyPair(s.log)
+	pair, err := loadKeyPair(s.cfg, s.log)
 	if err != nil {
 		return err
 	}
 	s.pair.Store(pair)
-	o := s.cfg.serviceOptions(s.log, pair)
+	o := serviceOptions(s.cfg, s.log, pair)
 	o.Master = s.given
 	s.svc = netsvc.New(s.st, o)
 	return nil
@@ -278,10 +280,10 @@ func (s *server) openDoors() error {
 		had = new(predecessor)
 	}
 	s.shell = &admin.Server{
-		Service: s.svc, Store: s.st, Log: s.tap, Stop: func() { s.halt(nil) }, Config: func() []admin.Setting { return s.config().settings() },
-		Reload: s.reload, Program: s.program, Upgrade: s.upgrade, Version: thisVersion().Version, From: c.from(),
+		Service: s.svc, Store: s.st, Log: s.tap, Stop: func() { s.halt(nil) }, Config: func() []admin.Setting { return settings(s.config()) },
+		Reload: s.reload, Program: s.program, Upgrade: s.upgrade, Version: thisVersion().Version, From: from(c),
 		Addresses: func() string { return addresses(s.svc) }, Data: absolute(c.Server.Data), Group: c.Admin.Group,
-		Files:   func() []string { return s.config().files() },
+		Files:   func() []string { return ownFiles(s.config()) },
 		Dropped: s.lines.state, Certificate: func() *admin.Certificate { return s.pair.Load().about() },
 	}
 	if err := s.shell.LoadPlans(); err != nil {
@@ -315,7 +317,7 @@ func (s *server) serveMetrics(ln *net.TCPListener) {
 }
 
 // config is the configuration in effect, not to be changed.
-func (s *server) config() *Config {
+func (s *server) config() *config.Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cfg
@@ -328,12 +330,12 @@ func (s *server) run(console *admin.Console) error {
 	defer cancel(nil)
 	s.shell.ResumePlans(s.before != nil)
 	c := s.config()
-	may, why := c.deletePolicy()
-	s.log.Info("access", "may_create", c.Access.Create, "may_delete", string(may), "why", why)
-	for _, w := range append(c.exposed(), c.portsAtRisk()...) {
+	may, why := c.MayDelete()
+	s.log.Info("access", "may_create", c.Access.Create, "may_delete", may, "why", why)
+	for _, w := range c.Risks() {
 		s.log.Warn(w)
 	}
-	s.log.Info("ready", "master", addresses(s.svc), "version", thisVersion().Version, "config", c.from(), "database", absolute(c.Server.Data), "pid", os.Getpid())
+	s.log.Info("ready", "master", addresses(s.svc), "version", thisVersion().Version, "config", from(c), "database", absolute(c.Server.Data), "pid", os.Getpid())
 	announce(s.out, c, s.svc)
 	s.manager.Notify("READY=1", "STATUS="+statusLine(s.svc, s.st))
 	var attending sync.WaitGroup
@@ -437,9 +439,9 @@ func addresses(svc *netsvc.Service) string {
 }
 
 // announce says where everything is. A few rooms are listed, many are counted.
-func announce(out io.Writer, c *Config, svc *netsvc.Service) {
+func announce(out io.Writer, c *config.Config, svc *netsvc.Service) {
 	const most = 10
-	fmt.Fprintf(out, "roomd %s, process %d, configuration: %s, database: %s\n", thisVersion().Version, os.Getpid(), c.from(), absolute(c.Server.Data))
+	fmt.Fprintf(out, "roomd %s, process %d, configuration: %s, database: %s\n", thisVersion().Version, os.Getpid(), from(c), absolute(c.Server.Data))
 	fmt.Fprintf(out, "master port  %s\n", addresses(svc))
 	for _, m := range svc.Missing() {
 		fmt.Fprintf(out, "missing      %s: %s\n", m.Addr, m.Cause)
@@ -447,7 +449,7 @@ func announce(out io.Writer, c *Config, svc *netsvc.Service) {
 	rooms := svc.List()
 	for i, r := range rooms {
 		if i == most {
-			fmt.Fprintf(out, "and %s more\n", plural(len(rooms)-most, "room"))
+			fmt.Fprintf(out, "and %s more\n", english.Plural(len(rooms)-most, "room"))
 			break
 		}
 		if r.Unbound != "" {
@@ -456,40 +458,4 @@ func announce(out io.Writer, c *Config, svc *netsvc.Service) {
 		}
 		fmt.Fprintf(out, "room %-8s port %d\n", r.Name, r.Port)
 	}
-}
-
-func (c *Config) storeOptions() store.Options {
-	r := c.retention()
-	o := store.Options{
-		FlushInterval: c.History.FlushInterval, Lines: r.Lines, Bytes: r.Bytes, Age: r.Age, Trash: r.Trash, TrashBytes: r.TrashBytes,
-	}
-	if c.History.Durability == "relaxed" {
-		o.Durability = store.Relaxed
-	}
-	return o
-}
-
-func (c *Config) retention() store.Retention {
-	return store.Retention{
-		Lines: uint64(c.History.Lines), Bytes: uint64(c.History.Bytes), Age: c.History.Age,
-		Trash: c.Rooms.Trash, TrashBytes: uint64(c.Rooms.TrashBytes),
-	}
-}
-
-func (c *Config) serviceOptions(log *slog.Logger, pair *keyPair) netsvc.Options {
-	mayDelete, _ := c.deletePolicy()
-	o := netsvc.Options{
-		Certificate: pair.getter(),
-		Listen:      c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last},
-		First: c.Server.Create, Rooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
-		Members: c.Limits.Members, Connections: c.Limits.Connections, PerAddress: c.Limits.PerAddress,
-		ConnectRate: c.Limits.ConnectsPerSecond, RequestRate: c.Limits.RequestsPerSecond, RateExempt: c.Limits.RateExempt,
-		LineBytes: c.Limits.LineBytes, LinesPerSecond: c.Limits.LinesPerSecond, Burst: c.Limits.Burst, MaxLag: c.Limits.MaxLag,
-		DeadPeer: c.Limits.DeadPeer, MasterIdle: c.Limits.MasterIdle,
-		CreateAnyone: c.Access.Create == "anyone", Delete: mayDelete, Log: log,
-	}
-	if len(c.Activated) > 0 {
-		o.MasterGiven, o.Port = true, int(c.Activated[0].Port())
-	}
-	return o
 }

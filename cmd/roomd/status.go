@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"roomd/admin/english"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -26,7 +27,7 @@ func statusLine(svc *netsvc.Service, st *store.Store) string {
 			waiting = append(waiting, r.Name+": "+r.Unbound)
 		}
 	}
-	text := fmt.Sprintf("%s in %s", plural(members, "member"), plural(len(rooms), "room"))
+	text := fmt.Sprintf("%s in %s", english.Plural(members, "member"), english.Plural(len(rooms), "room"))
 	if err := st.Broken(); err != nil {
 		text = "READ-ONLY: " + err.Error() + "; " + text
 	}
@@ -46,11 +47,4 @@ func statusLine(svc *netsvc.Service, st *store.Store) string {
 		text += fmt.Sprintf("; %d rooms are unbound, the first: %s", n, waiting[0])
 	}
 	return netsvc.Printable(text)
-}
-
-func plural[N int | int64 | uint64](n N, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

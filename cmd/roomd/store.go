@@ -16,6 +16,8 @@ import (
 	"unicode/utf8"
 
 	"roomd/admin"
+	"roomd/admin/english"
+	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/progress"
 	"roomd/cmd/roomd/usage"
 	"roomd/netsvc/wire"
@@ -35,8 +37,8 @@ type storeCommand struct {
 }
 
 // data is the database that the configuration names, and how it is kept.
-func (s *storeCommand) data(cmd *cobra.Command) (*Config, error) {
-	return keysConfig(s.file, cmd.ErrOrStderr(), true, "server.data", "history.", "rooms.trash")
+func (s *storeCommand) data(cmd *cobra.Command) (*config.Config, error) {
+	return config.LoadKeys(s.file, cmd.ErrOrStderr(), true, "server.data", "history.", "rooms.trash")
 }
 
 // open opens the database, which must be there. What is missing from what it
@@ -128,7 +130,7 @@ func (s *storeCommand) check(cmd *cobra.Command) error {
 		if info.Schema != store.Schema {
 			_, err = fmt.Fprintf(out, "%s is of version %d: the next start brings it to version %d, and keeps it beside\n", cfg.Server.Data, info.Schema, store.Schema)
 		} else {
-			_, err = fmt.Fprintf(out, "%s is whole: %s, %s\n", cfg.Server.Data, plural(info.Rooms, "room"), plural(info.Lines, "line"))
+			_, err = fmt.Fprintf(out, "%s is whole: %s, %s\n", cfg.Server.Data, english.Plural(info.Rooms, "room"), english.Plural(info.Lines, "line"))
 		}
 	} else {
 		for _, p := range problems {
@@ -179,7 +181,7 @@ func (s *storeCommand) compact(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	options := cfg.storeOptions()
+	options := storeOptions(cfg)
 	var done func()
 	options.Progress, done = progress.Bytes(cmd.ErrOrStderr(), "compacting")
 	ctx, stop := admin.UntilSignal(cmd.Context())
@@ -199,7 +201,7 @@ func (s *storeCommand) restore(cmd *cobra.Command, backup string, force bool) er
 	if err != nil {
 		return err
 	}
-	if err := cfg.isOwn(backup); err != nil {
+	if err := isOwn(cfg, backup); err != nil {
 		return fmt.Errorf("nothing is restored: %w", err)
 	}
 	ctx, stop := admin.UntilSignal(cmd.Context())
@@ -274,7 +276,7 @@ func (s *storeCommand) ownOutput(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	for _, own := range cfg.files() {
+	for _, own := range ownFiles(cfg) {
 		if is, err := os.Stat(own); err == nil && os.SameFile(is, to) {
 			return fmt.Errorf("nothing is exported: the output goes to %s, which belongs to the server", own)
 		}
@@ -304,7 +306,7 @@ func (s *storeCommand) importFrom(cmd *cobra.Command, file string) error {
 	}
 	st.Start(func([]*store.Post) {})
 	rooms, lines, err := st.Import(bufio.NewReaderSize(&endedReader{ctx, in}, 1<<16), keyOf, cleanLine, progress.Lines(cmd.ErrOrStderr(), "imported"))
-	result := fmt.Sprintf("%s and %s", plural(rooms, "room"), plural(lines, "line"))
+	result := fmt.Sprintf("%s and %s", english.Plural(rooms, "room"), english.Plural(lines, "line"))
 	if err != nil {
 		result += ", and no more: " + err.Error()
 	}
@@ -312,9 +314,9 @@ func (s *storeCommand) importFrom(cmd *cobra.Command, file string) error {
 		fmt.Fprintf(cmd.ErrOrStderr(), "roomd: warning: the audit lacks this: %v\n", lacks)
 	}
 	if err = errors.Join(err, st.Close()); err != nil {
-		return fmt.Errorf("%s and %s are imported, and then it failed; once the cause is removed the same command adds the rest: %w", plural(rooms, "room"), plural(lines, "line"), err)
+		return fmt.Errorf("%s and %s are imported, and then it failed; once the cause is removed the same command adds the rest: %w", english.Plural(rooms, "room"), english.Plural(lines, "line"), err)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s and %s are imported\n", plural(rooms, "room"), plural(lines, "line"))
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s and %s are imported\n", english.Plural(rooms, "room"), english.Plural(lines, "line"))
 	return err
 }
 

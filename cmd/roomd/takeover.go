@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"roomd/cmd/roomd/config"
 	"roomd/store"
 	"roomd/store/disk"
 )
@@ -59,7 +60,7 @@ func (p *predecessor) fail(err error) error {
 }
 
 // introduce says what this binary understands.
-func (p *predecessor) introduce(c *Config) error {
+func (p *predecessor) introduce(c *config.Config) error {
 	data, err := disk.Real(c.Server.Data)
 	if err != nil {
 		return err
@@ -196,7 +197,7 @@ func (s *server) takeOver() error {
 	s.svc.Thaw()
 	s.inherit(was.Stays)
 	// The ports are those of the other process's configuration still.
-	change, err := s.svc.Prepare(s.cfg.serviceOptions(s.log, s.pair.Load()))
+	change, err := s.svc.Prepare(serviceOptions(s.cfg, s.log, s.pair.Load()))
 	if err != nil {
 		listen, port := s.svc.Wanted()
 		s.log.Error("server.listen and server.port stay what they were", "listen", listen, "port", port, "error", err)

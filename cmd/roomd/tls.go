@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"roomd/admin"
+	"roomd/admin/english"
+	"roomd/cmd/roomd/config"
 )
 
 const (
@@ -40,7 +42,7 @@ type keyPair struct {
 }
 
 // loadKeyPair reads the certificate of the configuration; nil: there is none.
-func (c *Config) loadKeyPair(log *slog.Logger) (*keyPair, error) {
+func loadKeyPair(c *config.Config, log *slog.Logger) (*keyPair, error) {
 	if c.TLS.Cert == "" {
 		return nil, nil
 	}
@@ -136,7 +138,7 @@ func certificateTrouble(from, until, now time.Time) string {
 	case left < 24*time.Hour:
 		return "the certificate expires in less than a day"
 	case left <= expirySoon:
-		return "the certificate expires in " + plural(int(left/(24*time.Hour)), "day")
+		return "the certificate expires in " + english.Plural(int(left/(24*time.Hour)), "day")
 	}
 	return ""
 }

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/config"
 )
 
 // writeKeyPair makes a certificate for 127.0.0.1 and its key, in files that are
@@ -151,9 +152,9 @@ func TestRenewal(t *testing.T) {
 	dir := t.TempDir()
 	writeKeyPair(t, dir, "first")
 	log := new(strings.Builder)
-	c := defaults()
+	c := config.Default()
 	c.TLS.Cert, c.TLS.Key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	k, err := c.loadKeyPair(slog.New(slog.NewTextHandler(log, nil)))
+	k, err := loadKeyPair(c, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +192,7 @@ func TestRenewal(t *testing.T) {
 		t.Fatal(err)
 	}
 	look("second")
-	if _, err := c.loadKeyPair(slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "cert.pem") {
+	if _, err := loadKeyPair(c, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "cert.pem") {
 		t.Error("a start without the file:", err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/config"
 	"roomd/store"
 )
 
@@ -79,7 +80,7 @@ func misbehave(how string) int {
 			os.Exit(3)
 		}
 	}
-	c, err := loadConfig(os.Args[len(os.Args)-1], 0)
+	c, err := config.Load(os.Args[len(os.Args)-1], 0)
 	if err != nil {
 		p.fail(err)
 		return 1

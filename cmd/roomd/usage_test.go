@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/usage"
 )
 
@@ -99,11 +100,11 @@ func TestAdminHelpListsCommands(t *testing.T) {
 
 // Days are times in the configuration and on the command line.
 func TestDays(t *testing.T) {
-	c, err := parseConfig("config.toml", "rooms.trash = \"30d\"\nhistory.age = \"1d12h\"\n", 0)
+	c, err := config.Parse("config.toml", "rooms.trash = \"30d\"\nhistory.age = \"1d12h\"\n", 0)
 	if err != nil || c.Rooms.Trash != 720*time.Hour || c.History.Age != 36*time.Hour {
 		t.Error(c, err)
 	}
-	if _, err := parseConfig("config.toml", `rooms.trash = "30days"`, 0); err == nil {
+	if _, err := config.Parse("config.toml", `rooms.trash = "30days"`, 0); err == nil {
 		t.Error("30days is a time")
 	}
 	now := time.Now()
@@ -115,27 +116,6 @@ func TestDays(t *testing.T) {
 	usage.DurationVar(cmd.Flags(), &d, "timeout", time.Minute, "")
 	if err := cmd.Flags().Parse([]string{"--timeout", "2d"}); err != nil || d != 48*time.Hour {
 		t.Error(d, err)
-	}
-}
-
-// Profiles that other machines can take are warned of, wherever rooms listen.
-func TestProfilesAreWarnedOf(t *testing.T) {
-	for text, want := range map[string]bool{
-		"metrics.listen = \"0.0.0.0:9180\"\nmetrics.profiles = true":                  true,
-		"metrics.listen = \":9180\"\nmetrics.profiles = true":                         true,
-		"metrics.listen = \"[::1]:9180\"\nmetrics.profiles = true":                    false,
-		"metrics.listen = \"127.0.0.1:9180\"\nmetrics.profiles = true":                false,
-		"metrics.listen = \"0.0.0.0:9180\"":                                           false,
-		"metrics.profiles = true":                                                     false,
-		"metrics = { listen = \"192.0.2.1:9180\", profiles = true, per_room = true }": true,
-	} {
-		c, err := parseConfig("config.toml", text, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := strings.Contains(strings.Join(c.exposed(), "\n"), "profiles"); got != want {
-			t.Errorf("%s: %v", text, got)
-		}
 	}
 }
 
@@ -247,5 +227,48 @@ func TestEmptyFlag(t *testing.T) {
 	// A file of that name can be had.
 	if out, errs, status := p.admin("backup", p.dir+"/-"); status != exitDone {
 		t.Error(out, errs)
+	}
+}
+
+// What is no command line is told so on standard error, with status 2.
+func TestUsage(t *testing.T) {
+	for line, want := range map[string]string{
+		"serve x":       `"x" is not a port: a number from 1 to 65535`,
+		"serve 0":       `"0" is not a port: a number from 1 to 65535`,
+		"serve 70000":   `"70000" is not a port: a number from 1 to 65535`,
+		"serve 1 2":     "usage: roomd serve [PORT]",
+		"sing":          `roomd has no command "sing"`,
+		"check --bad":   "roomd check has no --bad",
+		"check x":       "usage: roomd check",
+		"version --x":   "roomd version has no --x",
+		"serve --port1": "roomd serve has no --port1",
+		"help sing":     `roomd has no command "sing"`,
+		"help store x":  `roomd store has no command "x"`,
+		"help send x":   `roomd send has no command "x"`,
+		"tail x -n -3":  `--lines takes a number of 0 or more, not "-3"`,
+	} {
+		out, errw := new(bytes.Buffer), new(bytes.Buffer)
+		status := run(strings.Fields(line), nil, out, errw)
+		if status != exitUsage || out.Len() > 0 || !strings.Contains(errw.String(), want) || !strings.Contains(errw.String(), "--help") {
+			t.Errorf("roomd %s: status %d, out %q, err %q", line, status, out, errw)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, line := range []string{"", "--help", "serve --help", "check --help", "version --help", "help", "help serve", "help store restore", "help admin kick", "help help"} {
+		out, errw := new(bytes.Buffer), new(bytes.Buffer)
+		if status := run(strings.Fields(line), nil, out, errw); status != exitDone || !strings.Contains(out.String(), "Example") || errw.Len() > 0 {
+			t.Errorf("roomd %s: status %d, %q, %q", line, status, out, errw)
+		}
+	}
+	out := new(bytes.Buffer)
+	if status := run([]string{"version", "--json"}, nil, out, out); status != exitDone || !strings.Contains(out.String(), `"platform":"`) {
+		t.Error(status, out)
+	}
+	t.Chdir(t.TempDir())
+	out.Reset()
+	if status := run([]string{"check"}, nil, out, out); status != exitDone || !strings.Contains(out.String(), "127.0.0.1:8080") {
+		t.Error(status, out)
 	}
 }

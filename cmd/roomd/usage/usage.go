@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"roomd/admin"
+	"roomd/admin/english"
 )
 
 // Error is a command line that cannot be understood: why, and where help is.
@@ -64,7 +64,7 @@ func Subcommands(cmd *cobra.Command, args []string) error {
 		}
 	}
 	text := fmt.Sprintf("%s has no command %q", cmd.CommandPath(), args[0])
-	if n := admin.Nearest(args[0], known); n != "" {
+	if n := english.Nearest(args[0], known); n != "" {
 		text += "; did you mean " + n + "?"
 	}
 	return Wrong(cmd, errors.New(text))
@@ -116,7 +116,7 @@ func WrongFlag(cmd *cobra.Command, err error) error {
 		var known []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
 		text := fmt.Sprintf("%s has no --%s", cmd.CommandPath(), unknown.GetSpecifiedName())
-		if n := admin.Nearest(unknown.GetSpecifiedName(), known); n != "" {
+		if n := english.Nearest(unknown.GetSpecifiedName(), known); n != "" {
 			text += "; did you mean --" + n + "?"
 		}
 		err = errors.New(text)
@@ -134,7 +134,7 @@ var flagKinds = map[string]string{
 type timeValue time.Duration
 
 func (t *timeValue) Set(text string) error {
-	d, err := admin.ParseDuration(text)
+	d, err := english.ParseDuration(text)
 	if err == nil {
 		*t = timeValue(d)
 	}

@@ -1,7 +1,6 @@
-package main
+package config
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
 	"os"
@@ -20,15 +19,15 @@ var addrs = cmp.Options{
 
 // The file at the top says what the defaults are, key by key, each with a word.
 func TestConfigFileIsTheDefaults(t *testing.T) {
-	text, err := os.ReadFile("../../config.toml")
+	text, err := os.ReadFile("../../../config.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := parseConfig("config.toml", string(text), 0)
+	got, err := Parse("config.toml", string(text), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := defaults()
+	want := Default()
 	want.Path = "config.toml"
 	if d := cmp.Diff(want, got, addrs); d != "" {
 		t.Error(d)
@@ -36,14 +35,14 @@ func TestConfigFileIsTheDefaults(t *testing.T) {
 	p := &parser{lines: make(map[string]int)}
 	values := p.read(string(text))
 	lines := strings.Split(string(text), "\n")
-	for _, k := range schema {
+	for _, k := range keys {
 		if _, ok := values[k.name]; !ok {
 			t.Errorf("%s is not in the file", k.name)
 			continue
 		}
 		delete(values, k.name)
 		// The comment ends with when a new value counts.
-		mark := map[effect]string{onReload: "[reload]", onUpgrade: "[upgrade]", onRestart: "[restart]", atFirst: "[first start]"}[k.effect]
+		mark := map[Effect]string{OnReload: "[reload]", OnUpgrade: "[upgrade]", OnRestart: "[restart]", AtFirst: "[first start]"}[k.effect]
 		if before := lines[p.lines[k.name]-2]; !strings.HasPrefix(before, "# ") || !strings.HasSuffix(before, mark) {
 			t.Errorf("%s has no comment that ends with %s", k.name, mark)
 		}
@@ -58,7 +57,7 @@ func TestConfigFileIsTheDefaults(t *testing.T) {
 func TestNoFile(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	c, err := loadConfig("", 9191)
+	c, err := Load("", 9191)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,49 +69,23 @@ func TestNoFile(t *testing.T) {
 	if err := os.WriteFile("config.toml", []byte("server.data = \"x.db\"\nserver.port = 9\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err = loadConfig("", 0)
+	c, err = Load("", 0)
 	if os.Geteuid() == 0 {
 		if err != nil || c.Server.Port != 8080 || c.PassedOver == "" {
 			t.Errorf("%v, %+v", err, c)
 		}
-		t.Setenv(configVar, "config.toml")
-		c, err = loadConfig("", 0)
+		t.Setenv(Var, "config.toml")
+		c, err = Load("", 0)
 	}
 	if err != nil || c.Server.Data != "x.db" || c.Server.Port != 9 || c.PassedOver != "" {
 		t.Errorf("%v, %+v", err, c)
 	}
-	c, err = loadConfig(filepath.Join(dir, "config.toml"), 10)
+	c, err = Load(filepath.Join(dir, "config.toml"), 10)
 	if err != nil || c.Server.Data != filepath.Join(dir, "x.db") || c.Server.Port != 10 {
 		t.Errorf("%v, %+v", err, c)
 	}
-	if _, err := loadConfig("nowhere.toml", 0); err == nil || !strings.Contains(err.Error(), "nowhere.toml") {
+	if _, err := Load("nowhere.toml", 0); err == nil || !strings.Contains(err.Error(), "nowhere.toml") {
 		t.Error(err)
-	}
-}
-
-// All mistakes at once, each with its line and what would be right.
-func TestMistakes(t *testing.T) {
-	t.Chdir("testdata")
-	out, errw := new(bytes.Buffer), new(bytes.Buffer)
-	status := run([]string{"check", "--config", "mistakes.toml"}, nil, out, errw)
-	want := `mistakes.toml:3: server.listen: "localhost" is not an IP address; write addresses like ["127.0.0.1", "::1"]
-mistakes.toml:4: server.prot: there is no such key; did you mean server.port?
-mistakes.toml:5: server.port: "8080" is not a whole number; write one like 8080
-mistakes.toml:8: rooms.ports: "9999-9000" runs backwards; write it as "9000-9999"
-mistakes.toml:8: rooms.ports: "9000-9999" has 1000 ports for 5000 rooms; widen it, or lower rooms.max
-mistakes.toml:10: rooms.trash: 24 has no unit; write a string like "24s"
-mistakes.toml:13: limits.line_bytes: 10 is out of range; write a number from 64 to 65536, or 0 for the most
-mistakes.toml:14: limits.max_lag: -10 is too small; write 0 or more
-mistakes.toml:15: limits.dead_peer: "soon" is not a time; write a number with a unit, like "30s", "5m", "24h" or "30d"
-mistakes.toml:17: histroy: there is no section [histroy]; did you mean history?
-mistakes.toml:21: access.delete: "everyone" is none of its values; write one of "auto", "anyone", "creator", "operator"
-mistakes.toml:24: tls.cert: tls.key is missing; write both, or none
-mistakes.toml:26: syntax: expected '.' or ']' to end table name, but got '\n' instead
-mistakes.toml:27: tls.level: there is no such key; did you mean log.level?
-14 mistakes
-`
-	if d := cmp.Diff(want, errw.String()); d != "" || status != exitFailed || out.Len() > 0 {
-		t.Errorf("status %d, out %q\n%s", status, out, d)
 	}
 }
 
@@ -163,17 +136,17 @@ func TestBounds(t *testing.T) {
 		{"log.format", []string{`"json"`}, []string{`"xml"`}},
 	} {
 		for _, v := range c.good {
-			if _, err := parseConfig("f", c.key+" = "+v, 0); err != nil {
+			if _, err := Parse("f", c.key+" = "+v, 0); err != nil {
 				t.Errorf("%s = %s: %v", c.key, v, err)
 			}
 		}
 		for _, v := range c.bad {
-			_, err := parseConfig("f", "\n"+c.key+" = "+v, 0)
+			_, err := Parse("f", "\n"+c.key+" = "+v, 0)
 			if err == nil || !strings.HasPrefix(err.Error(), "f:2: "+c.key+": ") {
 				t.Errorf("%s = %s: %v", c.key, v, err)
 			}
 		}
-		if !slices.ContainsFunc(schema, func(k key) bool { return k.name == c.key }) {
+		if !slices.ContainsFunc(keys, func(k key) bool { return k.name == c.key }) {
 			t.Errorf("%s is no key", c.key)
 		}
 	}
@@ -195,7 +168,7 @@ this is no TOML
 max = -1
 quiet_above = = 1
 `
-	_, err := parseConfig("f", text, 0)
+	_, err := Parse("f", text, 0)
 	var lines []string
 	for l := range strings.Lines(fmt.Sprint(err)) {
 		where, _, _ := strings.Cut(l, ": ")
@@ -208,76 +181,33 @@ quiet_above = = 1
 }
 
 func TestFitDescriptors(t *testing.T) {
-	c := defaults()
-	if w := fitDescriptors(c, 20000); w != "" || c.Limits.Connections != 10000 {
+	c := Default()
+	if w := c.fit(20000); w != "" || c.Limits.Connections != 10000 {
 		t.Error(w)
 	}
-	w := fitDescriptors(c, 1024)
+	w := c.fit(1024)
 	if c.Limits.Connections != 1024-64-64 || !strings.Contains(w, "from 10000 to 896") {
 		t.Error(c.Limits.Connections, w)
 	}
 	c.Limits.Connections = 5000
-	if fitDescriptors(c, 100); c.Limits.Connections != 16 {
+	if c.fit(100); c.Limits.Connections != 16 {
 		t.Error(c.Limits.Connections)
-	}
-}
-
-// What is no command line is told so on standard error, with status 2.
-func TestUsage(t *testing.T) {
-	for line, want := range map[string]string{
-		"serve x":       `"x" is not a port: a number from 1 to 65535`,
-		"serve 0":       `"0" is not a port: a number from 1 to 65535`,
-		"serve 70000":   `"70000" is not a port: a number from 1 to 65535`,
-		"serve 1 2":     "usage: roomd serve [PORT]",
-		"sing":          `roomd has no command "sing"`,
-		"check --bad":   "roomd check has no --bad",
-		"check x":       "usage: roomd check",
-		"version --x":   "roomd version has no --x",
-		"serve --port1": "roomd serve has no --port1",
-		"help sing":     `roomd has no command "sing"`,
-		"help store x":  `roomd store has no command "x"`,
-		"help send x":   `roomd send has no command "x"`,
-		"tail x -n -3":  `--lines takes a number of 0 or more, not "-3"`,
-	} {
-		out, errw := new(bytes.Buffer), new(bytes.Buffer)
-		status := run(strings.Fields(line), nil, out, errw)
-		if status != exitUsage || out.Len() > 0 || !strings.Contains(errw.String(), want) || !strings.Contains(errw.String(), "--help") {
-			t.Errorf("roomd %s: status %d, out %q, err %q", line, status, out, errw)
-		}
-	}
-}
-
-func TestHelp(t *testing.T) {
-	for _, line := range []string{"", "--help", "serve --help", "check --help", "version --help", "help", "help serve", "help store restore", "help admin kick", "help help"} {
-		out, errw := new(bytes.Buffer), new(bytes.Buffer)
-		if status := run(strings.Fields(line), nil, out, errw); status != exitDone || !strings.Contains(out.String(), "Example") || errw.Len() > 0 {
-			t.Errorf("roomd %s: status %d, %q, %q", line, status, out, errw)
-		}
-	}
-	out := new(bytes.Buffer)
-	if status := run([]string{"version", "--json"}, nil, out, out); status != exitDone || !strings.Contains(out.String(), `"platform":"`) {
-		t.Error(status, out)
-	}
-	t.Chdir(t.TempDir())
-	out.Reset()
-	if status := run([]string{"check"}, nil, out, out); status != exitDone || !strings.Contains(out.String(), "127.0.0.1:8080") {
-		t.Error(status, out)
 	}
 }
 
 // Whatever stands in a file, it is an error with a line or a configuration.
 func FuzzConfig(f *testing.F) {
-	for _, k := range schema {
+	for _, k := range keys {
 		f.Add(k.name + " = 1")
 	}
 	f.Add("[server]\nlisten = [\"::1\"")
 	f.Add("[[rooms]]\n[log]\n[log.level]\n\"\" = 1")
 	f.Fuzz(func(t *testing.T, text string) {
-		_, err := parseConfig("f", text, 0)
+		_, err := Parse("f", text, 0)
 		if err == nil {
 			return
 		}
-		found, ok := err.(mistakes)
+		found, ok := err.(Mistakes)
 		if !ok || len(found) == 0 {
 			t.Fatalf("%T %v", err, err)
 		}
@@ -292,14 +222,14 @@ func FuzzConfig(f *testing.F) {
 // A network of IPv4-mapped addresses is the IPv4 network: no peer's address is
 // mapped, and it would hold for nobody.
 func TestMappedNetworks(t *testing.T) {
-	c, err := parseConfig("config.toml", "limits.rate_exempt = [\"::ffff:10.0.0.0/104\", \"::ffff:192.0.2.1\", \"2001:db8::1\"]", 0)
+	c, err := Parse("config.toml", "limits.rate_exempt = [\"::ffff:10.0.0.0/104\", \"::ffff:192.0.2.1\", \"2001:db8::1\"]", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := fmt.Sprint(c.Limits.RateExempt); got != "[10.0.0.0/8 192.0.2.1/32 2001:db8::1/128]" {
 		t.Error(got)
 	}
-	if _, err := parseConfig("config.toml", "limits.rate_exempt = [\"::ffff:0:0/80\"]", 0); err == nil {
+	if _, err := Parse("config.toml", "limits.rate_exempt = [\"::ffff:0:0/80\"]", 0); err == nil {
 		t.Error("a network of mapped addresses and others")
 	}
 }

@@ -1,12 +1,10 @@
-package main
+package config
 
 import (
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
-
-	"roomd/netsvc"
 )
 
 // reachable is an address that we listen on and that other machines can reach.
@@ -23,17 +21,21 @@ func (c *Config) reachable() (netip.Addr, bool) {
 	return c.Server.Listen[i], true
 }
 
-// deletePolicy is who may delete, and why: where only this machine can reach us,
-// anyone.
-func (c *Config) deletePolicy() (p netsvc.Policy, why string) {
+// MayDelete is who may delete rooms, in the words of access.delete but auto, and why:
+// where only this machine can reach us, anyone.
+func (c *Config) MayDelete() (policy, why string) {
 	if c.Access.Delete != "auto" {
-		return netsvc.Policy(c.Access.Delete), "access.delete says so"
+		return c.Access.Delete, "access.delete says so"
 	}
 	if a, ok := c.reachable(); ok {
-		return netsvc.Creator, fmt.Sprintf("access.delete is auto, and other machines can reach us on %v", a)
+		return "creator", fmt.Sprintf("access.delete is auto, and other machines can reach us on %v", a)
 	}
-	return netsvc.Anyone, "access.delete is auto, and we listen on loopback only"
+	return "anyone", "access.delete is auto, and we listen on loopback only"
 }
+
+// Risks are sentences about what may go wrong with this configuration on this machine,
+// each with what to set against it.
+func (c *Config) Risks() []string { return append(c.exposed(), c.portsAtRisk()...) }
 
 // loopback reports whether a host is this machine for itself alone.
 func loopback(host string) bool {

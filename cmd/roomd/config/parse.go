@@ -1,21 +1,16 @@
-package main
+package config
 
 import (
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
 
-	"roomd/admin"
+	"roomd/admin/english"
 	"roomd/netsvc/wire"
-	"roomd/store"
-	"roomd/store/disk"
 )
 
 // mistake is something wrong in the configuration file.
@@ -26,10 +21,11 @@ type mistake struct {
 	text string
 }
 
-// mistakes are all that is wrong, in the order of the file.
-type mistakes []mistake
+// Mistakes is the error of a file whose contents are wrong: all mistakes, in the order
+// of the file, never none. Its text has a line for each.
+type Mistakes []mistake
 
-func (ms mistakes) Error() string {
+func (ms Mistakes) Error() string {
 	lines := make([]string, len(ms))
 	for i, m := range ms {
 		where := fmt.Sprintf("%s:%d", m.file, m.line)
@@ -45,7 +41,7 @@ func (ms mistakes) Error() string {
 type parser struct {
 	file    string
 	lines   map[string]int // where each key stands
-	found   mistakes
+	found   Mistakes
 	dropped []string // lines that are no TOML
 	known   int      // keys that are ours
 	unknown []string // keys that are not
@@ -56,17 +52,20 @@ func (p *parser) add(line int, key, format string, args ...any) {
 }
 
 // at is add for a key whose line is known, or for the first of several that is.
-func (p *parser) at(keys []string, format string, args ...any) {
-	for _, k := range keys {
+func (p *parser) at(names []string, format string, args ...any) {
+	for _, k := range names {
 		if n := p.lines[k]; n > 0 {
 			p.add(n, k, format, args...)
 			return
 		}
 	}
-	p.add(0, keys[0], format, args...)
+	p.add(0, names[0], format, args...)
 }
 
-func parseConfig(file, text string, port int) (*Config, error) {
+// Parse reads the text of a file, whose name is for mistakes and for the folder that its
+// paths are relative to. port, if not 0, overrides the master port. What the text does
+// not say has its default. The error is of type Mistakes.
+func Parse(file, text string, port int) (*Config, error) {
 	p, c := parse(file, text, port)
 	if len(p.found) > 0 {
 		return nil, p.found
@@ -78,7 +77,7 @@ func parseConfig(file, text string, port int) (*Config, error) {
 func parse(file, text string, port int) (*parser, *Config) {
 	p := &parser{file: file, lines: make(map[string]int)}
 	values := p.read(text)
-	c := defaults()
+	c := Default()
 	c.Path = file
 	p.fill(c, values)
 	if port != 0 {
@@ -182,7 +181,7 @@ func (p *parser) locate(lines []string, values map[string]any) {
 // fill sets what the file says and reports what it must not say.
 func (p *parser) fill(c *Config, values map[string]any) {
 	known := make(map[string]bool)
-	for _, k := range schema {
+	for _, k := range keys {
 		known[k.name] = true
 		name, _, _ := strings.Cut(k.name, ".")
 		known[name] = true
@@ -214,12 +213,12 @@ func (p *parser) fill(c *Config, values map[string]any) {
 // nearest suggests a key, or a section, that differs little.
 func nearest(k string, sections bool) string {
 	best, least := "", 4
-	for _, known := range schema {
+	for _, known := range keys {
 		name := known.name
 		if sections {
 			name, _, _ = strings.Cut(name, ".")
 		}
-		d := admin.Distance(k, name)
+		d := english.Distance(k, name)
 		if _, bare, _ := strings.Cut(name, "."); !strings.Contains(k, ".") && k == bare {
 			d = 0 // it only lacks its section
 		}
@@ -242,7 +241,7 @@ func (p *parser) cross(c *Config) {
 		usable-- // the master port lies among them and is skipped
 	}
 	if usable < c.Rooms.Max {
-		p.at(ports, `"%v" has %s for %s; widen it, or lower rooms.max`, r, plural(usable, "port"), plural(c.Rooms.Max, "room"))
+		p.at(ports, `"%v" has %s for %s; widen it, or lower rooms.max`, r, english.Plural(usable, "port"), english.Plural(c.Rooms.Max, "room"))
 	}
 	seen := make(map[string]bool)
 	for _, name := range c.Server.Create {
@@ -257,9 +256,9 @@ func (p *parser) cross(c *Config) {
 	}
 	switch n := len(c.Server.Create); {
 	case c.Rooms.Max > 0 && n > c.Rooms.Max:
-		p.at([]string{"server.create", "rooms.max"}, "%s are more than rooms.max allows, which is %d", plural(n, "room"), c.Rooms.Max)
+		p.at([]string{"server.create", "rooms.max"}, "%s are more than rooms.max allows, which is %d", english.Plural(n, "room"), c.Rooms.Max)
 	case n > usable:
-		p.at([]string{"server.create", "rooms.ports"}, "%s are more than rooms.ports has, which are %d", plural(n, "room"), usable)
+		p.at([]string{"server.create", "rooms.ports"}, "%s are more than rooms.ports has, which are %d", english.Plural(n, "room"), usable)
 	}
 	switch {
 	case c.TLS.Cert != "" && c.TLS.Key == "":
@@ -267,108 +266,4 @@ func (p *parser) cross(c *Config) {
 	case c.TLS.Cert == "" && c.TLS.Key != "":
 		p.at([]string{"tls.key"}, "tls.cert is missing; write both, or none")
 	}
-}
-
-// resolve makes paths relative to the file's folder.
-func (c *Config) resolve(dir string) {
-	for _, path := range []*string{&c.Server.Data, &c.Admin.Socket, &c.TLS.Cert, &c.TLS.Key} {
-		if *path != "" && !filepath.IsAbs(*path) {
-			*path = filepath.Join(dir, *path)
-		}
-	}
-}
-
-// files are those that the server reads and writes: nothing else is to replace
-// them.
-func (c *Config) files() (all []string) {
-	for _, f := range append(store.Files(c.Server.Data), c.Admin.Socket, c.Path, c.TLS.Cert, c.TLS.Key) {
-		if f != "" {
-			all = append(all, f)
-		}
-	}
-	return all
-}
-
-// isOwn refuses a file that is to be written, or read as something else, if it is
-// one of the server's.
-func (c *Config) isOwn(file string) error {
-	real, err := disk.Real(file)
-	if err != nil {
-		return nil // whoever opens it says what is wrong
-	}
-	if own := disk.Among(c.files(), []string{real}, []string{disk.FileID(file)}); own != "" {
-		return fmt.Errorf("%s is %s, which belongs to the server", file, own)
-	}
-	return nil
-}
-
-// adminMode is admin.mode, which has been checked.
-func (c *Config) adminMode() os.FileMode {
-	n, err := strconv.ParseUint(c.Admin.Mode, 8, 32)
-	if err != nil {
-		return 0o600
-	}
-	return os.FileMode(n)
-}
-
-// from is the file that the configuration is from, for people.
-func (c *Config) from() string {
-	if c.Path == "" {
-		return "the defaults alone"
-	}
-	return absolute(c.Path)
-}
-
-// absolute is a path that means the same elsewhere.
-func absolute(path string) string {
-	if abs, err := filepath.Abs(path); err == nil {
-		return abs
-	}
-	return path
-}
-
-func (c *Config) masterAddresses() string {
-	var all []string
-	for _, a := range c.Activated {
-		all = append(all, a.String())
-	}
-	if all != nil {
-		return strings.Join(all, " ")
-	}
-	for _, a := range c.Server.Listen {
-		all = append(all, net.JoinHostPort(a.String(), strconv.Itoa(c.Server.Port)))
-	}
-	return strings.Join(all, " ")
-}
-
-// roomsAtMost is how many rooms there can be: without rooms.max one for each port.
-func (c *Config) roomsAtMost() int {
-	if c.Rooms.Max > 0 {
-		return c.Rooms.Max
-	}
-	return c.Rooms.Ports.Last - c.Rooms.Ports.First + 1
-}
-
-// fitDescriptors lowers the connections to what the descriptor limit leaves, and
-// says so. Without a limit they are what it leaves.
-func fitDescriptors(c *Config, limit uint64) (warning string) {
-	const (
-		ours  = 64 // the database, the log, the master port, some to spare
-		least = 16
-		most  = 1 << 30
-	)
-	taken := uint64(c.roomsAtMost()*len(c.Server.Listen)) + ours
-	left := uint64(least)
-	if limit > taken+least {
-		left = min(limit-taken, most)
-	}
-	want := c.Limits.Connections
-	if want > 0 && uint64(want) <= left {
-		return ""
-	}
-	if c.Limits.Connections = int(left); want == 0 {
-		return ""
-	}
-	return fmt.Sprintf("limits.connections is lowered from %d to %d: the descriptor limit is %d, and the listeners of %s need some; raise it with LimitNOFILE= (systemd) or ulimit -n",
-		want, left, limit, plural(c.roomsAtMost(), "room"))
 }

@@ -1,13 +1,10 @@
-package main
+package config
 
 import (
-	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // portsAtRisk warns of ports of rooms that Linux may take for outgoing
@@ -29,31 +26,6 @@ func (c *Config) portsAtRisk() (warnings []string) {
 		}
 	}
 	return nil
-}
-
-// firstRooms looks whether the rooms that the first start makes would find ports.
-func (t *trial) firstRooms() {
-	const key = "rooms.ports"
-	c, found := t.cfg, 0
-	var met error
-	for p := c.Rooms.Ports.First; p <= c.Rooms.Ports.Last && found < len(c.Server.Create); p++ {
-		if p == c.Server.Port {
-			continue
-		}
-		free := true
-		for _, a := range c.Server.Listen {
-			if err := tryBind(netip.AddrPortFrom(a, uint16(p))); errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES) {
-				free, met = false, fmt.Errorf("port %d: %w", p, err)
-			}
-		}
-		if free {
-			found++
-		}
-	}
-	if found < len(c.Server.Create) {
-		t.fail(key, "the rooms of server.create are made at the first start, and %s of %v can be had for %d: %v",
-			plural(found, "port"), c.Rooms.Ports, len(c.Server.Create), met)
-	}
 }
 
 // ephemeral is the range of ports that Linux takes for outgoing connections.

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"cmp"
@@ -9,14 +9,18 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"roomd/admin/english"
 )
 
-// configVar names the configuration for those who do not say --config.
-const configVar = "ROOMD_CONFIG"
+// Var is the variable that names the configuration where --config does not.
+const Var = "ROOMD_CONFIG"
 
 const (
-	configHere    = "config.toml" // in the folder that a command is started in
-	configInstall = "/etc/roomd/config.toml"
+	here = "config.toml" // in the folder that a command is started in
+
+	// Installed is where a package puts the configuration.
+	Installed = "/etc/roomd/config.toml"
 )
 
 // lookUp is where a configuration is looked for: the file that is named with
@@ -24,19 +28,20 @@ const (
 // installed one. Root stands in folders of other people: for it the one here has
 // to be named.
 func lookUp(file string, getenv func(string) string, uid int) (files []string, named bool) {
-	switch file = cmp.Or(file, getenv(configVar)); {
+	switch file = cmp.Or(file, getenv(Var)); {
 	case file != "":
 		return []string{file}, true
 	case uid == 0:
-		return []string{configInstall}, false
+		return []string{Installed}, false
 	}
-	return []string{configHere, configInstall}, false
+	return []string{here, Installed}, false
 }
 
-// loadConfig reads the configuration for a command that goes by all of it: the
-// first file of lookUp that is there, else the defaults. port, if not 0, overrides
-// the master port. The error is of type mistakes if the contents are wrong.
-func loadConfig(file string, port int) (*Config, error) {
+// Load reads the configuration for a command that goes by all of it: the file that is
+// named, by file or by ROOMD_CONFIG; else the first that is there of config.toml here
+// (not for root) and the installed one; else the defaults. port, if not 0, overrides
+// the master port. The error is of type Mistakes if the contents are wrong.
+func Load(file string, port int) (*Config, error) {
 	files, named := lookUp(file, os.Getenv, os.Geteuid())
 	for _, f := range files {
 		text, err := os.ReadFile(f)
@@ -49,10 +54,10 @@ func loadConfig(file string, port int) (*Config, error) {
 		if p, _ := parse(f, string(text), port); !named && !p.ours() {
 			return nil, fmt.Errorf("%w; name yours with --config", p.foreign())
 		}
-		return parseConfig(f, string(text), port)
+		return Parse(f, string(text), port)
 	}
-	c, err := parseConfig("", "", port)
-	if err == nil && files[0] != configHere {
+	c, err := Parse("", "", port)
+	if err == nil && files[0] != here {
 		c.PassedOver = passedOver()
 	}
 	return c, err
@@ -61,21 +66,21 @@ func loadConfig(file string, port int) (*Config, error) {
 // passedOver is a sentence about a configuration here that root has not named, or
 // "".
 func passedOver() string {
-	text, err := readRegular(configHere)
+	text, err := readRegular(here)
 	if err != nil {
 		return ""
 	}
-	if p, _ := parse(configHere, text, 0); p.known == 0 || !p.ours() {
+	if p, _ := parse(here, text, 0); p.known == 0 || !p.ours() {
 		return ""
 	}
-	return configHere + " in this folder is not used: for root it has to be named, with --config"
+	return here + " in this folder is not used: for root it has to be named, with --config"
 }
 
-// keysConfig reads the configuration for a command that needs some keys of it, or
-// all keys of a section ("history."). What is wrong elsewhere in the file does not
-// concern it, and is a warning to w, if mistakes is set; and a file that happens to lie here and is
-// another program's is passed over.
-func keysConfig(file string, w io.Writer, mistakes bool, keys ...string) (*Config, error) {
+// LoadKeys reads the configuration, where Load finds it, for a command that needs some
+// keys of it, or all keys of a section ("history."). What is wrong elsewhere in the file
+// does not concern the command: it is a warning to w, if mistakes is set. A file that
+// nobody has named and that is another program's is passed over, with a warning.
+func LoadKeys(file string, w io.Writer, mistakes bool, names ...string) (*Config, error) {
 	warn := func(format string, args ...any) { fmt.Fprintf(w, "roomd: warning: "+format+"\n", args...) }
 	files, named := lookUp(file, os.Getenv, os.Geteuid())
 	for _, f := range files {
@@ -92,14 +97,14 @@ func keysConfig(file string, w io.Writer, mistakes bool, keys ...string) (*Confi
 			return nil, fmt.Errorf("read the configuration: %w", err)
 		case errors.Is(err, fs.ErrNotExist):
 			continue
-		case errors.Is(err, fs.ErrPermission) && f == configInstall:
+		case errors.Is(err, fs.ErrPermission) && f == Installed:
 			continue // the server's own file is not for everybody
 		case err != nil:
 			warn("%v; it is not used", err)
 			continue
 		}
 		p, c := parse(f, text, 0)
-		switch wrong := p.concerning(keys); {
+		switch wrong := p.concerning(names); {
 		case !p.ours() && named:
 			return nil, p.foreign()
 		case !p.ours():
@@ -111,13 +116,13 @@ func keysConfig(file string, w io.Writer, mistakes bool, keys ...string) (*Confi
 		case len(p.found) == 1:
 			warn("%v", p.found)
 		case len(p.found) > 0:
-			warn("%s has %s; roomd check lists them", f, plural(len(p.found), "mistake"))
+			warn("%s has %s; roomd check lists them", f, english.Plural(len(p.found), "mistake"))
 		}
 		return c, nil
 	}
-	c := defaults()
+	c := Default()
 	c.resolve(".")
-	if files[0] != configHere {
+	if files[0] != here {
 		if text := passedOver(); text != "" {
 			warn("%s", text)
 		}
@@ -157,10 +162,10 @@ func (p *parser) foreign() error {
 
 // concerning are the mistakes that may be about one of these keys: in its value,
 // in its spelling, or in a line that may have had it.
-func (p *parser) concerning(keys []string) (wrong mistakes) {
+func (p *parser) concerning(names []string) (wrong Mistakes) {
 	bare := func(k string) string { return k[strings.LastIndexByte(k, '.')+1:] }
 	for _, m := range p.found {
-		if slices.ContainsFunc(keys, func(k string) bool {
+		if slices.ContainsFunc(names, func(k string) bool {
 			section, all := strings.CutSuffix(k, ".")
 			switch {
 			case m.key == "file":

@@ -1,0 +1,136 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// Config is a configuration. config.toml says what its keys mean. Whoever shares one
+// with other goroutines does not change it any more.
+type Config struct {
+	Path string // the file it is from; empty: the defaults alone
+
+	// PassedOver is a sentence about a file that was not taken, or "". Load sets it.
+	PassedOver string
+
+	// Activated is where the service manager has opened the master port, instead
+	// of server.listen and server.port. It is not from the file: the server sets it.
+	Activated []netip.AddrPort
+
+	Server struct {
+		Listen []netip.Addr
+		Port   int
+		Data   string
+		Create []string
+	}
+	Rooms struct {
+		Ports      PortRange
+		Max        int
+		Replay     int
+		QuietAbove int
+		Trash      time.Duration
+		TrashBytes int
+	}
+	Limits struct {
+		Members           int
+		Connections       int
+		PerAddress        int
+		ConnectsPerSecond float64
+		RequestsPerSecond float64
+		RateExempt        []netip.Prefix
+		LineBytes         int
+		LinesPerSecond    float64
+		Burst             int
+		MaxLag            int
+		DeadPeer          time.Duration
+		MasterIdle        time.Duration
+	}
+	History struct {
+		Durability    string
+		FlushInterval time.Duration
+		Lines         int
+		Bytes         int
+		Age           time.Duration
+	}
+	Access  struct{ Create, Delete string }
+	TLS     struct{ Cert, Key string }
+	Admin   struct{ Socket, Mode, Group string }
+	Metrics struct {
+		Listen   string
+		PerRoom  bool
+		Profiles bool
+	}
+	Log struct{ Level, Format string }
+}
+
+// PortRange is all ports from First to Last, both included.
+type PortRange struct{ First, Last int }
+
+func (r PortRange) String() string { return fmt.Sprintf("%d-%d", r.First, r.Last) }
+
+// Default is what holds without a file.
+func Default() *Config {
+	c := &Config{}
+	c.Server.Listen = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+	c.Server.Port = 8080
+	c.Server.Data = "roomd.db"
+	c.Server.Create = []string{"lobby"}
+	c.Rooms.Ports = PortRange{9000, 9999}
+	c.Rooms.Max = 64
+	c.Rooms.Replay = 20
+	c.Rooms.QuietAbove = 50
+	c.Rooms.Trash = 24 * time.Hour
+	c.Rooms.TrashBytes = 1 << 30
+	c.Limits.Members = 256
+	c.Limits.Connections = 10000
+	c.Limits.ConnectsPerSecond = 50
+	c.Limits.RequestsPerSecond = 20
+	c.Limits.RateExempt = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	c.Limits.LineBytes = 4096
+	c.Limits.LinesPerSecond = 20
+	c.Limits.Burst = 40
+	c.Limits.MaxLag = 100000
+	c.Limits.DeadPeer = time.Minute
+	c.Limits.MasterIdle = 5 * time.Minute
+	c.History.Durability = "commit"
+	c.History.FlushInterval = 50 * time.Millisecond
+	c.History.Lines = 100000
+	c.History.Bytes = 64 << 20
+	c.Access.Create = "anyone"
+	c.Access.Delete = "auto"
+	c.Admin.Socket = "roomd.sock"
+	c.Admin.Mode = "0660"
+	c.Log.Level = "info"
+	c.Log.Format = "text"
+	return c
+}
+
+// resolve makes paths relative to the file's folder.
+func (c *Config) resolve(dir string) {
+	for _, path := range []*string{&c.Server.Data, &c.Admin.Socket, &c.TLS.Cert, &c.TLS.Key} {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(dir, *path)
+		}
+	}
+}
+
+// SocketMode is admin.mode as permissions.
+func (c *Config) SocketMode() os.FileMode {
+	n, err := strconv.ParseUint(c.Admin.Mode, 8, 32)
+	if err != nil { // it has been checked
+		return 0o600
+	}
+	return os.FileMode(n)
+}
+
+// RoomsAtMost is how many rooms there can be: without rooms.max one for each port.
+func (c *Config) RoomsAtMost() int {
+	if c.Rooms.Max > 0 {
+		return c.Rooms.Max
+	}
+	return c.Rooms.Ports.Last - c.Rooms.Ports.First + 1
+}

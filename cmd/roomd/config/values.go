@@ -1,0 +1,254 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"roomd/admin/english"
+	"roomd/netsvc"
+)
+
+// The setters take a value as TOML has it: int64, float64, bool, string, []any. An error
+// says what is wrong with it and what would be right; then nothing is set.
+
+// shown is a value as it stands in the file.
+func shown(v any) string {
+	if s, ok := v.(string); ok {
+		return strconv.Quote(s)
+	}
+	return fmt.Sprint(v)
+}
+
+func setInt(to *int, v any, least int, most int64) error {
+	n, ok := v.(int64)
+	switch {
+	case !ok:
+		return fmt.Errorf("%s is not a whole number; write one like %d", shown(v), max(least, *to))
+	case n < int64(least) && most == noLimit:
+		return fmt.Errorf("%d is too small; write %d or more", n, least)
+	case n < int64(least) || n > min(most, math.MaxInt):
+		return fmt.Errorf("%d is out of range; write a number from %d to %d", n, least, min(most, math.MaxInt))
+	}
+	*to = int(n)
+	return nil
+}
+
+// setSize takes what is kept of something on disk, or 0 for no limit.
+func setSize(to *int, v any) error {
+	if v == int64(0) {
+		*to = 0
+		return nil
+	}
+	if err := setInt(to, v, 1<<20, noLimit); err != nil {
+		return fmt.Errorf("%w, or 0 for no limit", err)
+	}
+	return nil
+}
+
+// setLineBytes takes how long a line may be, or 0 for the most.
+func setLineBytes(to *int, v any) error {
+	const most = 65536 // which is what there is without a limit: a line has to be in memory
+	if v == int64(0) {
+		v = int64(most)
+	}
+	if err := setInt(to, v, 64, most); err != nil {
+		return fmt.Errorf("%w, or 0 for the most", err)
+	}
+	return nil
+}
+
+func setFloat(to *float64, v any) error {
+	n, ok := v.(float64)
+	if i, whole := v.(int64); whole {
+		n, ok = float64(i), true
+	}
+	if !ok || !(n > 0 && n <= 1e9) {
+		return fmt.Errorf("%s is not a rate; write a number above 0, like 20.0", shown(v))
+	}
+	*to = n
+	return nil
+}
+
+func setBool(to *bool, v any) error {
+	b, ok := v.(bool)
+	if !ok {
+		return fmt.Errorf("%s is neither true nor false; write it without quotes", shown(v))
+	}
+	*to = b
+	return nil
+}
+
+func setString(to *string, v any) error {
+	s, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("%s is not a string; write it in quotes", shown(v))
+	}
+	*to = s
+	return nil
+}
+
+// notEmpty takes the path of a file that there must be.
+func notEmpty(to *string, v any) error {
+	if v == "" {
+		return fmt.Errorf(`an empty path; write something like "roomd.db"`)
+	}
+	return setString(to, v)
+}
+
+// setMode takes permissions.
+func setMode(to *string, v any) error {
+	if s, ok := v.(string); ok {
+		if n, err := strconv.ParseUint(s, 8, 32); err != nil || n > 0o777 {
+			return fmt.Errorf(`%q is not a file mode; write it in octal, like "0660"`, s)
+		}
+	}
+	return setString(to, v)
+}
+
+// setAddrPort takes where to listen, or "".
+func setAddrPort(to *string, v any) error {
+	if s, ok := v.(string); ok && s != "" {
+		if _, port, err := net.SplitHostPort(s); err != nil || !isPort(port) {
+			return fmt.Errorf(`%q is not an address; write HOST:PORT, like "127.0.0.1:9180"`, s)
+		}
+	}
+	return setString(to, v)
+}
+
+// oneOf makes a setter that takes one of the words.
+func oneOf(words ...string) func(to *string, v any) error {
+	return func(to *string, v any) error {
+		if s, ok := v.(string); ok && slices.Contains(words, s) {
+			*to = s
+			return nil
+		}
+		return fmt.Errorf(`%s is none of its values; write one of "%s"`, shown(v), strings.Join(words, `", "`))
+	}
+}
+
+// setDuration takes zero if zero is 0, else what is from least to most.
+func setDuration(to *time.Duration, v any, zero, least, most time.Duration) error {
+	s, ok := v.(string)
+	if !ok {
+		return fmt.Errorf(`%s has no unit; write a string like "%vs"`, shown(v), v)
+	}
+	d, err := english.ParseDuration(s)
+	if err != nil {
+		return fmt.Errorf(`%q is not a time; write a number with a unit, like "30s", "5m", "24h" or "30d"`, s)
+	}
+	switch {
+	case d == 0 && zero == 0:
+	case d < least && most == noLimit && zero < least:
+		return fmt.Errorf("%q is too short; write %v or more, or 0s for no limit", s, least)
+	case d < least && most == noLimit:
+		return fmt.Errorf("%q is too short; write %v or more", s, least)
+	case most != noLimit && (d < least || d > most):
+		return fmt.Errorf("%q is out of range; write a time from %v to %v", s, least, most)
+	}
+	*to = d
+	return nil
+}
+
+func setNames(to *[]string, v any) error { return setStrings(to, v, `["lobby"]`) }
+
+func setStrings(to *[]string, v any, example string) error {
+	list, ok := v.([]any)
+	strs := make([]string, 0, len(list))
+	for _, e := range list {
+		s, is := e.(string)
+		ok = ok && is
+		strs = append(strs, s)
+	}
+	if !ok {
+		return fmt.Errorf("%s is not a list of strings; write it like %s", shown(v), example)
+	}
+	*to = strs
+	return nil
+}
+
+func setAddrs(to *[]netip.Addr, v any) error {
+	const example = `["127.0.0.1", "::1"]`
+	var strs []string
+	if err := setStrings(&strs, v, example); err != nil {
+		return err
+	}
+	if len(strs) == 0 {
+		return fmt.Errorf("there must be an address to listen on; write it like %s", example)
+	}
+	var addrs []netip.Addr
+	for _, s := range strs {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return fmt.Errorf("%q is not an IP address; write addresses like %s", s, example)
+		}
+		a = a.Unmap()
+		for _, b := range addrs {
+			if a == b || a.Is4() == b.Is4() && (a.IsUnspecified() || b.IsUnspecified()) {
+				return fmt.Errorf("%s and %s overlap; write one of them", b, a)
+			}
+		}
+		addrs = append(addrs, a)
+	}
+	*to = addrs
+	return nil
+}
+
+// setRate takes a rate, or 0 for no limit.
+func setRate(to *float64, v any) error {
+	if v == int64(0) || v == 0.0 {
+		*to = 0
+		return nil
+	}
+	if err := setFloat(to, v); err != nil {
+		return fmt.Errorf("%w, or 0 for no limit", err)
+	}
+	return nil
+}
+
+func setPrefixes(to *[]netip.Prefix, v any) error {
+	const example = `["127.0.0.0/8", "192.0.2.1"]`
+	var strs []string
+	if err := setStrings(&strs, v, example); err != nil {
+		return err
+	}
+	prefixes := make([]netip.Prefix, 0, len(strs))
+	for _, s := range strs {
+		p, err := netsvc.ParsePrefix(s)
+		if a, aerr := netip.ParseAddr(s); aerr == nil {
+			p, err = a.Unmap().Prefix(a.Unmap().BitLen())
+		}
+		if err != nil || p != p.Masked() {
+			return fmt.Errorf("%q is not an address or a network; write them like %s", s, example)
+		}
+		prefixes = append(prefixes, p)
+	}
+	*to = prefixes
+	return nil
+}
+
+func isPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 1 && n <= 65535
+}
+
+func setPorts(to *PortRange, v any) error {
+	s, _ := v.(string)
+	a, b, ok := strings.Cut(s, "-")
+	a, b = strings.TrimSpace(a), strings.TrimSpace(b)
+	if !ok || !isPort(a) || !isPort(b) {
+		return fmt.Errorf(`%s is not a range of ports; write it like "9000-9999"`, shown(v))
+	}
+	first, _ := strconv.Atoi(a)
+	last, _ := strconv.Atoi(b)
+	if first > last {
+		return fmt.Errorf(`%q runs backwards; write it as "%d-%d"`, s, last, first)
+	}
+	*to = PortRange{first, last}
+	return nil
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"roomd/admin"
+	"roomd/cmd/roomd/config"
+	"roomd/netsvc"
+	"roomd/store"
+	"roomd/store/disk"
+)
+
+// What the packages get of a configuration.
+
+func storeOptions(c *config.Config) store.Options {
+	r := retention(c)
+	o := store.Options{
+		FlushInterval: c.History.FlushInterval, Lines: r.Lines, Bytes: r.Bytes, Age: r.Age, Trash: r.Trash, TrashBytes: r.TrashBytes,
+	}
+	if c.History.Durability == "relaxed" {
+		o.Durability = store.Relaxed
+	}
+	return o
+}
+
+func retention(c *config.Config) store.Retention {
+	return store.Retention{
+		Lines: uint64(c.History.Lines), Bytes: uint64(c.History.Bytes), Age: c.History.Age,
+		Trash: c.Rooms.Trash, TrashBytes: uint64(c.Rooms.TrashBytes),
+	}
+}
+
+func serviceOptions(c *config.Config, log *slog.Logger, pair *keyPair) netsvc.Options {
+	mayDelete, _ := c.MayDelete()
+	o := netsvc.Options{
+		Certificate: pair.getter(),
+		Listen:      c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last},
+		First: c.Server.Create, Rooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
+		Members: c.Limits.Members, Connections: c.Limits.Connections, PerAddress: c.Limits.PerAddress,
+		ConnectRate: c.Limits.ConnectsPerSecond, RequestRate: c.Limits.RequestsPerSecond, RateExempt: c.Limits.RateExempt,
+		LineBytes: c.Limits.LineBytes, LinesPerSecond: c.Limits.LinesPerSecond, Burst: c.Limits.Burst, MaxLag: c.Limits.MaxLag,
+		DeadPeer: c.Limits.DeadPeer, MasterIdle: c.Limits.MasterIdle,
+		CreateAnyone: c.Access.Create == "anyone", Delete: netsvc.Policy(mayDelete), Log: log,
+	}
+	if len(c.Activated) > 0 {
+		o.MasterGiven, o.Port = true, int(c.Activated[0].Port())
+	}
+	return o
+}
+
+// settings is a configuration for the operator, key by key.
+func settings(c *config.Config) []admin.Setting {
+	var all []admin.Setting
+	for _, s := range c.Settings() {
+		all = append(all, admin.Setting{Key: s.Key, Value: s.Value, Default: s.Default, Changed: s.Value != s.Default})
+	}
+	return all
+}
+
+// ownFiles are those that the server reads and writes: nothing else is to replace
+// them.
+func ownFiles(c *config.Config) (all []string) {
+	for _, f := range append(store.Files(c.Server.Data), c.Admin.Socket, c.Path, c.TLS.Cert, c.TLS.Key) {
+		if f != "" {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// isOwn refuses a file that is to be written, or read as something else, if it is
+// one of the server's.
+func isOwn(c *config.Config, file string) error {
+	real, err := disk.Real(file)
+	if err != nil {
+		return nil // opening it says what is wrong
+	}
+	if own := disk.Among(ownFiles(c), []string{real}, []string{disk.FileID(file)}); own != "" {
+		return fmt.Errorf("%s is %s, which belongs to the server", file, own)
+	}
+	return nil
+}
+
+// from is the file that a configuration is from, for people.
+func from(c *config.Config) string {
+	if c.Path == "" {
+		return "the defaults alone"
+	}
+	return absolute(c.Path)
+}
+
+// absolute is a path that means the same elsewhere.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
