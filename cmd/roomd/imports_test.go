@@ -15,7 +15,7 @@ var allowed = map[string]struct {
 	theirs []string
 	why    string
 }{
-	"roomd/cmd/roomd":          {[]string{"roomd/admin", "roomd/admin/english", "roomd/admin/term", "roomd/cmd/roomd/bench", "roomd/cmd/roomd/chat", "roomd/cmd/roomd/config", "roomd/cmd/roomd/feed", "roomd/cmd/roomd/metrics", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/cmd/roomd/systemd", "roomd/cmd/roomd/tail", "roomd/cmd/roomd/usage", "roomd/netsvc", "roomd/netsvc/client", "roomd/netsvc/wire", "roomd/store", "roomd/store/disk"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}, "it wires everything together, and alone reads the command line"},
+	"roomd/cmd/roomd":          {[]string{"roomd/admin", "roomd/admin/english", "roomd/admin/term", "roomd/cmd/roomd/bench", "roomd/cmd/roomd/chat", "roomd/cmd/roomd/config", "roomd/cmd/roomd/feed", "roomd/cmd/roomd/metrics", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/cmd/roomd/systemd", "roomd/cmd/roomd/tail", "roomd/cmd/roomd/upgrade", "roomd/cmd/roomd/usage", "roomd/netsvc", "roomd/netsvc/client", "roomd/netsvc/wire", "roomd/store", "roomd/store/disk"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}, "it wires everything together, and alone reads the command line"},
 	"roomd/cmd/roomd/bench":    {nil, []string{"golang.org/x/sys"}, "the load comes over sockets, as from any client; what it shares with the server it could not check"},
 	"roomd/cmd/roomd/chat":     {[]string{"roomd/admin/term", "roomd/cmd/roomd/remote", "roomd/netsvc/client", "roomd/netsvc/wire"}, nil, "a client like others: it knows the server by its protocol, and the terminal by admin/term, the only one that imports readline"},
 	"roomd/cmd/roomd/config":   {[]string{"roomd/admin/english", "roomd/netsvc", "roomd/netsvc/wire"}, []string{"github.com/BurntSushi/toml"}, "values follow the rules of what they are for: names those of the protocol, networks those of bans; it opens nothing"},
@@ -25,6 +25,7 @@ var allowed = map[string]struct {
 	"roomd/cmd/roomd/remote":   {[]string{"roomd/cmd/roomd/progress", "roomd/netsvc/client", "roomd/netsvc/wire"}, nil, "a server as its clients see it: flags and the configuration are the caller's"},
 	"roomd/cmd/roomd/systemd":  {nil, []string{"golang.org/x/sys"}, "how a server is, it is told"},
 	"roomd/cmd/roomd/tail":     {[]string{"roomd/admin/term", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/netsvc/client", "roomd/netsvc/wire"}, nil, "it prints a room as the protocol spells it"},
+	"roomd/cmd/roomd/upgrade":  {nil, []string{"golang.org/x/sys"}, "it hands over what it is given, and knows no rooms"},
 	"roomd/cmd/roomd/usage":    {[]string{"roomd/admin/english"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag"}, "what is wrong with a command line, whatever the command"},
 	"roomd/admin":              {[]string{"roomd/admin/english", "roomd/admin/term", "roomd/netsvc", "roomd/store", "roomd/store/disk"}, []string{"golang.org/x/sys"}, "the console steers netsvc; nothing below knows it"},
 	"roomd/admin/english":      {nil, nil, "texts for people: it knows nothing of what they are about"},

@@ -13,6 +13,7 @@ import (
 	"roomd/admin"
 	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/metrics"
+	"roomd/cmd/roomd/upgrade"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -20,7 +21,6 @@ import (
 // Why there can be no reload or upgrade now.
 var (
 	errReloading = errors.New("a reload or an upgrade is under way; try again in a moment")
-	errStopping  = errors.New("the server is stopping")
 	errMoved     = errors.New("another process has taken over from this one; ask it")
 )
 
@@ -37,7 +37,7 @@ func (s *server) change(queued bool) (unlock func(), err error) {
 	case s.handedOver():
 		err = errMoved
 	case s.stopping.Err() != nil:
-		err = errStopping
+		err = upgrade.ErrStopping
 	}
 	if err != nil {
 		s.changing.Unlock()

@@ -23,6 +23,7 @@ import (
 	"roomd/cmd/roomd/metrics"
 	"roomd/cmd/roomd/progress"
 	"roomd/cmd/roomd/systemd"
+	"roomd/cmd/roomd/upgrade"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -60,7 +61,7 @@ type server struct {
 	stopping context.Context         // done when the server is to stop
 	halt     context.CancelCauseFunc // ends stopping
 	before   *predecessor            // nil: there is none
-	parent   *relay                  // of the process that waits for the server; nil: there is none
+	parent   *upgrade.Relay          // of the process that waits for the server; nil: there is none
 	over     chan struct{}           // closed when another process has taken over
 
 	direct   chan os.Signal // signals of the system, for heed
@@ -71,10 +72,10 @@ type server struct {
 
 	changing    sync.Mutex // held by a reload, an upgrade and the stop; nobody waits for it but the stop
 	metricsDoor *net.TCPListener
-	noSocket    bool       // there will be no admin socket, whatever is tried
-	stopMetrics func()     // nil: metrics.listen is empty
-	lost        error      // why the database could not be had back after an upgrade that failed
-	successor   *successor // set before over is closed, then read-only
+	noSocket    bool               // there will be no admin socket, whatever is tried
+	stopMetrics func()             // nil: metrics.listen is empty
+	lost        error              // why the database could not be had back after an upgrade that failed
+	successor   *upgrade.Successor // set before over is closed, then read-only
 
 	pair atomic.Pointer[keyPair] // nil in it: connections are plain
 
@@ -281,7 +282,9 @@ func (s *server) openDoors() error {
 	}
 	s.shell = &admin.Server{
 		Service: s.svc, Store: s.st, Log: s.tap, Stop: func() { s.halt(nil) }, Config: func() []admin.Setting { return settings(s.config()) },
-		Reload: s.reload, Program: s.program, Upgrade: s.upgrade, Version: thisVersion().Version, From: from(c),
+		Reload: s.reload, Program: func(binary string, trusted bool) (path, sum string, err error) {
+			return upgrade.Program(binary, s.binary, trusted)
+		}, Upgrade: s.upgrade, Version: thisVersion().Version, From: from(c),
 		Addresses: func() string { return addresses(s.svc) }, Data: absolute(c.Server.Data), Group: c.Admin.Group,
 		Files:   func() []string { return ownFiles(s.config()) },
 		Dropped: s.lines.state, Certificate: func() *admin.Certificate { return s.pair.Load().about() },

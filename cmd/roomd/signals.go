@@ -1,20 +1,16 @@
 package main
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/signal"
 	"slices"
-	"sync/atomic"
 	"syscall"
-	"time"
 
 	"roomd/admin"
 	"roomd/admin/term"
+	"roomd/cmd/roomd/upgrade"
 )
 
 // All signals have one owner from the beginning of a process to its end, the
@@ -23,72 +19,22 @@ import (
 // is under way. A process that has handed over passes on what it gets: its
 // successor is the server that they were meant for.
 
-// relay connects the process that serves with the one that was the server before.
-// One byte that is the number of a signal goes to the process that serves.
-// The other way goes a PID, in four bytes: that process serves from now on.
-type relay struct {
-	conn *net.UnixConn
-	// parent says that the other process waits for the server: if it is gone
-	// nobody would know of us.
-	parent bool
-	left   atomic.Bool // to the successor
-}
-
 // passed is a signal that another process passes on.
 type passed struct {
 	sig  syscall.Signal
-	from *relay
-}
-
-// pass passes a signal on.
-func (r *relay) pass(sig syscall.Signal) {
-	r.conn.SetWriteDeadline(time.Now().Add(time.Second))
-	r.conn.Write([]byte{byte(sig)}) // a process that is gone needs no signal
-}
-
-// name tells a parent that another process serves from now on, and leaves the
-// connection to it.
-func (r *relay) name(pid int) error {
-	r.left.Store(true)
-	defer r.conn.Close()
-	r.conn.SetDeadline(time.Now().Add(time.Second))
-	_, err := r.conn.Write(binary.BigEndian.AppendUint32(nil, uint32(pid)))
-	return err
-}
-
-// named waits for the PID of the process that serves from now on. At the end of
-// all that could send one the error is io.EOF.
-func (r *relay) named() (pid int, err error) {
-	var b [4]byte
-	_, err = io.ReadFull(r.conn, b[:])
-	return int(binary.BigEndian.Uint32(b[:])), err
+	from *upgrade.Relay
 }
 
 // listen gives what comes from another process to heed.
-func (s *server) listen(r *relay) {
-	r.conn.SetDeadline(time.Time{})
-	go func() {
-		b := make([]byte, 1)
-		for {
-			n, err := r.conn.Read(b)
-			sig := syscall.Signal(b[0])
-			if err != nil || n == 0 {
-				if !r.parent || r.left.Load() {
-					return
-				}
-				s.log.Warn("the process that waits for this server is gone; stopping")
-				sig = syscall.SIGTERM
-			}
-			select {
-			case s.passed <- passed{sig, r}:
-			case <-s.deaf:
-				return
-			}
-			if err != nil {
-				return
-			}
+func (s *server) listen(r *upgrade.Relay) {
+	r.Listen(func(sig syscall.Signal) bool {
+		select {
+		case s.passed <- passed{sig, r}:
+			return true
+		case <-s.deaf:
+			return false
 		}
-	}()
+	}, func() { s.log.Warn("the process that waits for this server is gone; stopping") })
 }
 
 // stopSignals are those that stop a server. With the console Ctrl-C is the
@@ -109,7 +55,7 @@ func (how launch) catch() chan os.Signal {
 
 // heed does what signals ask for, until s.deaf is closed.
 func (s *server) heed() {
-	h := &heeding{server: s, attached: s.console || term.IsTerminal(os.Stdin), stops: make(map[*relay]int)}
+	h := &heeding{server: s, attached: s.console || term.IsTerminal(os.Stdin), stops: make(map[*upgrade.Relay]int)}
 	ready, over, stopping := s.ready, s.over, s.stopping.Done()
 	for {
 		select {
@@ -138,18 +84,18 @@ func (s *server) heed() {
 // heeding is what heed knows.
 type heeding struct {
 	*server
-	attached bool             // to a terminal, at the beginning
-	ready    bool             // the server serves
-	wanted   []syscall.Signal // to be done, each kind once
-	busy     chan struct{}    // closed when what is under way is done; nil: nothing is
-	stops    map[*relay]int   // signals to stop, by where they came from
-	passedOn bool             // a stop that came before the successor served
+	attached bool                   // to a terminal, at the beginning
+	ready    bool                   // the server serves
+	wanted   []syscall.Signal       // to be done, each kind once
+	busy     chan struct{}          // closed when what is under way is done; nil: nothing is
+	stops    map[*upgrade.Relay]int // signals to stop, by where they came from
+	passedOn bool                   // a stop that came before the successor served
 }
 
 // take takes a signal. One that is meant to stop comes to the process, through
 // another one, or both, if it was sent to a group of processes: only what comes
 // the same way twice says that it is to end at once.
-func (h *heeding) take(sig syscall.Signal, from *relay) {
+func (h *heeding) take(sig syscall.Signal, from *upgrade.Relay) {
 	why := fmt.Errorf("%v signal received", sig)
 	if sig == syscall.SIGHUP && h.attached && !term.IsTerminal(os.Stdin) {
 		// A terminal that has gone says SIGHUP too: then the server stops, as nobody
@@ -159,10 +105,10 @@ func (h *heeding) take(sig syscall.Signal, from *relay) {
 	stop := sig == syscall.SIGTERM || sig == syscall.SIGINT
 	switch {
 	case h.handedOver():
-		h.successor.relay.pass(sig)
+		h.successor.Pass(sig)
 	case stop:
 		if h.stops[from]++; h.stops[from] > 1 {
-			endBy(sig)
+			upgrade.EndBy(sig)
 		}
 		if from == nil {
 			signal.Reset(h.stopSignals()...) // a second one ends us even if this goroutine hangs
@@ -179,10 +125,10 @@ func (h *heeding) next() {
 	if h.handedOver() {
 		if h.stopping.Err() != nil && !h.passedOn {
 			h.passedOn = true
-			h.successor.relay.pass(syscall.SIGTERM)
+			h.successor.Pass(syscall.SIGTERM)
 		}
 		for _, sig := range h.wanted {
-			h.successor.relay.pass(sig)
+			h.successor.Pass(sig)
 		}
 		h.wanted = nil
 		return
@@ -202,7 +148,7 @@ func (h *heeding) next() {
 			err = h.upgradeBySignal()
 		}
 		if errors.Is(err, errMoved) { // while it waited for its turn
-			h.successor.relay.pass(sig)
+			h.successor.Pass(sig)
 		}
 	}(h.busy)
 }
@@ -210,7 +156,7 @@ func (h *heeding) next() {
 // upgradeBySignal is upgrade for a signal, which waits for its turn; the log says
 // how it went.
 func (s *server) upgradeBySignal() error {
-	binary, sum, err := s.program("", true)
+	binary, sum, err := upgrade.Program("", s.binary, true)
 	if err == nil {
 		s.shell.Record(bySignal, "upgrade", admin.Begun(binary, sum)) // as afterwards the database is another process's
 		_, err = s.upgradeInTurn(s.stopping, binary, false, true)
@@ -229,13 +175,6 @@ func (s *server) handedOver() bool {
 	default:
 		return false
 	}
-}
-
-// endBy ends the process by a signal, or with the status that a shell has for it
-// where that is not possible.
-func endBy(sig syscall.Signal) {
-	raise(sig)
-	os.Exit(128 + int(sig))
 }
 
 // settle waits for a change that is under way and reports whether it was an

@@ -1,50 +1,32 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
-	"os"
 	"runtime/debug"
-	"strconv"
-	"syscall"
-	"time"
 
-	"roomd/cmd/roomd/config"
+	"roomd/cmd/roomd/upgrade"
 	"roomd/store"
 	"roomd/store/disk"
 )
 
 // predecessor is the process that this one takes over from.
 type predecessor struct {
-	*handoff
+	*upgrade.Predecessor
 	admin   *net.UnixListener // nil: it has none
 	metrics *net.TCPListener  // nil: it has none
-	parent  *net.UnixConn     // of the process that waits for the server; nil: there is none
 
 	adminPath, metricsAddr string // where they listen
 }
 
-// findPredecessor looks into the environment whether this process was started
-// to take over. Without one it returns nil.
+// findPredecessor looks whether this process was started to take over. If it was not it
+// returns nil.
 func findPredecessor() (*predecessor, error) {
-	v := os.Getenv(takeoverEnv)
-	if v == "" {
-		return nil, nil
+	p, err := upgrade.Find()
+	if p == nil {
+		return nil, err
 	}
-	os.Unsetenv(takeoverEnv)
-	fd, err := strconv.Atoi(v)
-	if err != nil || fd < 3 {
-		return nil, fmt.Errorf("%s=%q is no descriptor", takeoverEnv, v)
-	}
-	syscall.CloseOnExec(fd)
-	h, err := handoffOn(uintptr(fd))
-	if err != nil {
-		return nil, fmt.Errorf("take over: %w", err)
-	}
-	h.within(helloTime + freezeTime + adoptTime)
-	return &predecessor{handoff: h}, nil
+	return &predecessor{Predecessor: p}, nil
 }
 
 // fail tells the other process, if there is one, why this one cannot take over.
@@ -52,111 +34,26 @@ func (p *predecessor) fail(err error) error {
 	if p == nil {
 		return err
 	}
-	p.within(time.Second)
-	if e := p.send("failed", err.Error()); e != nil {
-		return errors.Join(err, e)
-	}
-	return err
-}
-
-// introduce says what this binary understands.
-func (p *predecessor) introduce(c *config.Config) error {
-	data, err := disk.Real(c.Server.Data)
-	if err != nil {
-		return err
-	}
-	return p.send("hello", hello{thisVersion().Version, [2]int{oldestVersion, handoffVersion}, store.Schema, data})
-}
-
-// begin receives what comes before the network's states.
-func (p *predecessor) begin() (s state, err error) {
-	if err := p.expect("state", &s); err != nil {
-		return s, err
-	}
-	if s.Version < oldestVersion || s.Version > handoffVersion {
-		return s, fmt.Errorf("its states are of version %d", s.Version)
-	}
-	return s, nil
+	return p.Fail(err)
 }
 
 // next receives a frame for the network. What is ours is kept before; at the end
 // the kind is empty.
 func (p *predecessor) next() (kind string, body []byte, fds []int, err error) {
 	for {
-		kind, body, fds, err := p.receive()
+		kind, body, fds, err := p.Next()
+		switch kind {
+		case "admin":
+			p.adminPath, p.admin, err = upgrade.Listener[*net.UnixListener](body, fds)
+		case "metrics":
+			p.metricsAddr, p.metrics, err = upgrade.Listener[*net.TCPListener](body, fds)
+		default:
+			return kind, body, fds, err
+		}
 		if err != nil {
 			return "", nil, nil, err
 		}
-		switch kind {
-		case "parent":
-			if p.parent, err = connOf(fds); err != nil {
-				return "", nil, nil, err
-			}
-		case "admin":
-			if err := p.listener(body, fds, &p.adminPath, func(l net.Listener) (ok bool) {
-				p.admin, ok = l.(*net.UnixListener)
-				return ok
-			}); err != nil {
-				return "", nil, nil, err
-			}
-		case "metrics":
-			if err := p.listener(body, fds, &p.metricsAddr, func(l net.Listener) (ok bool) {
-				p.metrics, ok = l.(*net.TCPListener)
-				return ok
-			}); err != nil {
-				return "", nil, nil, err
-			}
-		case "end":
-			return "", nil, nil, nil
-		default:
-			return kind, body, fds, nil
-		}
 	}
-}
-
-// connOf makes a connection of a frame's one descriptor.
-func connOf(fds []int) (*net.UnixConn, error) {
-	if len(fds) != 1 {
-		return nil, fmt.Errorf("%d descriptors came for one connection", len(fds))
-	}
-	h, err := handoffOn(uintptr(fds[0]))
-	if err != nil {
-		return nil, err
-	}
-	return h.conn, nil
-}
-
-// listener makes a listener of a frame's one descriptor.
-func (p *predecessor) listener(body []byte, fds []int, name *string, keep func(net.Listener) bool) error {
-	if len(fds) != 1 {
-		return fmt.Errorf("%d descriptors came for one listener", len(fds))
-	}
-	if err := json.Unmarshal(body, name); err != nil {
-		return err
-	}
-	f := os.NewFile(uintptr(fds[0]), *name)
-	defer f.Close() // FileListener has one of its own
-	l, err := net.FileListener(f)
-	if err != nil {
-		return err
-	}
-	if !keep(l) {
-		return fmt.Errorf("what came as %s is no such socket", *name)
-	}
-	return nil
-}
-
-// ready says that everything is taken in, and waits for the word to serve. When
-// it returns nil the other process has been told that this one does.
-func (p *predecessor) ready() error {
-	if err := p.send("adopted", struct{}{}); err != nil {
-		return err
-	}
-	p.within(adoptTime + servesTime)
-	if err := p.expect("go", new(struct{})); err != nil {
-		return err
-	}
-	return p.send("serving", struct{}{})
 }
 
 // takeOver is start for a process that has a predecessor. Until it returns nil no
@@ -168,10 +65,14 @@ func (s *server) takeOver() error {
 	}
 	s.changing.Lock() // no reload before the ports are what they are to be
 	defer s.changing.Unlock()
-	if err := p.introduce(s.cfg); err != nil {
+	data, err := disk.Real(s.cfg.Server.Data)
+	if err != nil {
 		return err
 	}
-	was, err := p.begin()
+	if err := p.Introduce(thisVersion().Version, store.Schema, data); err != nil {
+		return err
+	}
+	was, err := p.Begin()
 	if err != nil {
 		return err
 	}
@@ -191,7 +92,7 @@ func (s *server) takeOver() error {
 	if err := s.openDoors(); err != nil {
 		return err
 	}
-	if err := p.ready(); err != nil {
+	if err := p.Ready(); err != nil {
 		return err
 	}
 	s.svc.Thaw()
@@ -217,12 +118,12 @@ func (s *server) takeOver() error {
 // inherit takes over the signals that the other process gets from now on, and
 // those of the one that waits for the server.
 func (s *server) inherit(stays bool) {
-	before := &relay{conn: s.before.conn, parent: stays}
+	before := s.before.Relay(stays)
 	switch {
 	case stays:
 		s.parent = before
-	case s.before.parent != nil:
-		s.parent = &relay{conn: s.before.parent, parent: true}
+	case s.before.Parent != nil:
+		s.parent = s.before.Parent
 		s.listen(s.parent)
 	}
 	s.listen(before)

@@ -1,4 +1,4 @@
-package main
+package upgrade
 
 import (
 	"cmp"
@@ -14,13 +14,13 @@ import (
 	"syscall"
 )
 
-// program finds the file that an upgrade is to run, and its SHA-256; empty: the one
-// now where ours was. Whoever is not trusted may name a roomd only, which nobody can
-// have written or replaced but root and the user of this process: it is run with the
+// Program finds the file that an upgrade is to run, and its SHA-256; for "" the one that
+// is now where ours was. A caller that is not trusted may name a roomd only, which nobody
+// can have written or replaced but root and the user of this process: it is run with the
 // rights of that user. The path is without links, so that none can be changed between
 // the look and the start.
-func (s *server) program(binary string, trusted bool) (path, sum string, err error) {
-	if path, err = filepath.Abs(cmp.Or(binary, s.binary)); err != nil {
+func Program(binary, ours string, trusted bool) (path, sum string, err error) {
+	if path, err = filepath.Abs(cmp.Or(binary, ours)); err != nil {
 		return "", "", err
 	}
 	if path, err = filepath.EvalSymlinks(path); err != nil {

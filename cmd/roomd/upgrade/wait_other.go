@@ -1,6 +1,6 @@
 //go:build !linux
 
-package main
+package upgrade
 
 import (
 	"errors"
@@ -12,14 +12,15 @@ import (
 // Elsewhere no server hands over (see netsvc.Service.Freeze), and no process waits
 // for another.
 
-func adoptOrphans(bool) error { return nil }
+// AdoptOrphans does nothing here.
+func AdoptOrphans(bool) error { return nil }
 
 func withBlocked(_ syscall.Signal, fn func() error) error { return fn() }
 
 // waitable returns when a child has ended.
 func waitable(_ int, exit func() error) { exit() }
 
-func awaitEnd(*relay, int) error { return errors.ErrUnsupported }
+func awaitEnd(*Relay, int) (status int, err error) { return 0, errors.ErrUnsupported }
 
 // raise sends this process a signal that does with it what it does by default.
 func raise(sig syscall.Signal) {

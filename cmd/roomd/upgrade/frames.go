@@ -1,4 +1,4 @@
-package main
+package upgrade
 
 import (
 	"encoding/binary"
@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// handoff is the socket pair between a server and the process that is to take
+// Pair is one end of the socket pair between a server and the process that is to take
 // over from it. A frame is a header, which carries the descriptors, and then its
 // kind, a line end and JSON. One goroutine at a time may send, and one receive.
-type handoff struct {
+type Pair struct {
 	conn *net.UnixConn
 }
 
@@ -28,8 +28,8 @@ const (
 	headerBytes = 8
 )
 
-// newHandoff makes a pair: our end, and the file that the other process gets.
-func newHandoff() (*handoff, *os.File, error) {
+// newPair makes a pair: our end, and the file that the other process gets.
+func newPair() (*Pair, *os.File, error) {
 	syscall.ForkLock.RLock()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err == nil {
@@ -40,18 +40,18 @@ func newHandoff() (*handoff, *os.File, error) {
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
-	theirs := os.NewFile(uintptr(fds[1]), "handoff")
-	h, err := handoffOn(uintptr(fds[0]))
+	theirs := os.NewFile(uintptr(fds[1]), "pair")
+	ours, err := pairOn(uintptr(fds[0]))
 	if err != nil {
 		theirs.Close()
 		return nil, nil, err
 	}
-	return h, theirs, nil
+	return ours, theirs, nil
 }
 
-// handoffOn takes a descriptor that is one end of a pair.
-func handoffOn(fd uintptr) (*handoff, error) {
-	f := os.NewFile(fd, "handoff")
+// pairOn takes a descriptor that is one end of a pair.
+func pairOn(fd uintptr) (*Pair, error) {
+	f := os.NewFile(fd, "pair")
 	if f == nil {
 		return nil, fmt.Errorf("descriptor %d is not there", fd)
 	}
@@ -65,16 +65,18 @@ func handoffOn(fd uintptr) (*handoff, error) {
 		c.Close()
 		return nil, fmt.Errorf("descriptor %d is not a unix socket", fd)
 	}
-	return &handoff{conn}, nil
+	return &Pair{conn}, nil
 }
 
-// within bounds everything from now on.
-func (h *handoff) within(d time.Duration) { h.conn.SetDeadline(time.Now().Add(d)) }
+// Within bounds everything from now on.
+func (p *Pair) Within(d time.Duration) { p.conn.SetDeadline(time.Now().Add(d)) }
 
-func (h *handoff) close() { h.conn.Close() }
+// Close closes this end.
+func (p *Pair) Close() { p.conn.Close() }
 
-// send sends a frame. The descriptors stay open here too.
-func (h *handoff) send(kind string, v any, fds ...int) error {
+// Send sends a frame: its kind, which is a word, v as JSON, and descriptors, which stay
+// open here too, 250 at most.
+func (p *Pair) Send(kind string, v any, fds ...int) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -88,7 +90,7 @@ func (h *handoff) send(kind string, v any, fds ...int) error {
 	}
 	// The header is a message of its own: rights come with its first byte, and
 	// a reader gets them by reading no more than it.
-	n, _, err := h.conn.WriteMsgUnix(header, rights, nil)
+	n, _, err := p.conn.WriteMsgUnix(header, rights, nil)
 	if err == nil && n < headerBytes {
 		err = io.ErrShortWrite
 	}
@@ -96,16 +98,16 @@ func (h *handoff) send(kind string, v any, fds ...int) error {
 		return err
 	}
 	frame := append(append(append(header[headerBytes:headerBytes], kind...), '\n'), body...)
-	_, err = h.conn.Write(frame)
+	_, err = p.conn.Write(frame)
 	return err
 }
 
-// receive waits for a frame. The descriptors are closed on exec. At the end of
+// Receive waits for a frame. The caller owns its descriptors, which are closed on exec. At the end of
 // the other process the error is io.EOF.
-func (h *handoff) receive() (kind string, body []byte, fds []int, err error) {
+func (p *Pair) Receive() (kind string, body []byte, fds []int, err error) {
 	header := make([]byte, headerBytes)
 	oob := make([]byte, syscall.CmsgSpace(4*mostDescriptors))
-	n, oobn, _, _, err := h.conn.ReadMsgUnix(header, oob)
+	n, oobn, _, _, err := p.conn.ReadMsgUnix(header, oob)
 	if err != nil {
 		return "", nil, nil, err
 	}
@@ -123,7 +125,7 @@ func (h *handoff) receive() (kind string, body []byte, fds []int, err error) {
 			fds = nil
 		}
 	}()
-	if _, err := io.ReadFull(h.conn, header[n:]); err != nil {
+	if _, err := io.ReadFull(p.conn, header[n:]); err != nil {
 		return "", nil, fds, err
 	}
 	size, count := binary.BigEndian.Uint32(header), binary.BigEndian.Uint32(header[4:])
@@ -131,7 +133,7 @@ func (h *handoff) receive() (kind string, body []byte, fds []int, err error) {
 		return "", nil, fds, fmt.Errorf("a frame of %d bytes came with %d descriptors, and said %d", size, len(fds), count)
 	}
 	frame := make([]byte, size)
-	if _, err := io.ReadFull(h.conn, frame); err != nil {
+	if _, err := io.ReadFull(p.conn, frame); err != nil {
 		return "", nil, fds, err
 	}
 	for i, b := range frame {
@@ -161,10 +163,10 @@ func descriptorsIn(oob []byte) (fds []int, err error) {
 	return fds, nil
 }
 
-// expect receives a frame of that kind into v. What the other process says went
+// Expect receives a frame of that kind into v. What the other process says went
 // wrong there is the error.
-func (h *handoff) expect(want string, v any) error {
-	kind, body, fds, err := h.receive()
+func (p *Pair) Expect(want string, v any) error {
+	kind, body, fds, err := p.Receive()
 	for _, fd := range fds {
 		syscall.Close(fd) // none is due
 	}
@@ -187,3 +189,48 @@ func (h *handoff) expect(want string, v any) error {
 type refusedThere struct{ why string }
 
 func (e refusedThere) Error() string { return e.why }
+
+// descriptorOf lends the descriptor of a connection or a listener. Taking it by File
+// would make it blocking, for the other process too.
+func descriptorOf(l syscall.Conn, fn func(fd int) error) error {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return errors.Join(raw.Control(func(fd uintptr) { err = fn(int(fd)) }), err)
+}
+
+// connOf makes a connection of a frame's one descriptor.
+func connOf(fds []int) (*net.UnixConn, error) {
+	if len(fds) != 1 {
+		return nil, fmt.Errorf("%d descriptors came for one connection", len(fds))
+	}
+	p, err := pairOn(uintptr(fds[0]))
+	if err != nil {
+		return nil, err
+	}
+	return p.conn, nil
+}
+
+// Listener makes a listener of what SendListener sent: where it listens, as the other
+// process calls it, and the frame's one descriptor. L is what it must be.
+func Listener[L net.Listener](body []byte, fds []int) (name string, l L, err error) {
+	if len(fds) != 1 {
+		return "", l, fmt.Errorf("%d descriptors came for one listener", len(fds))
+	}
+	if err := json.Unmarshal(body, &name); err != nil {
+		return "", l, err
+	}
+	f := os.NewFile(uintptr(fds[0]), name)
+	defer f.Close() // FileListener has one of its own
+	ln, err := net.FileListener(f)
+	if err != nil {
+		return "", l, err
+	}
+	l, ok := ln.(L)
+	if !ok {
+		ln.Close()
+		return "", l, fmt.Errorf("what came as %s is no such socket", name)
+	}
+	return name, l, nil
+}

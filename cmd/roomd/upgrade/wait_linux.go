@@ -1,4 +1,4 @@
-package main
+package upgrade
 
 import (
 	"fmt"
@@ -18,8 +18,8 @@ import (
 // child of the first (PR_SET_CHILD_SUBREAPER): there are two processes however many
 // upgrades there were.
 
-// adoptOrphans makes children of our children ours when those have ended.
-func adoptOrphans(on bool) error {
+// AdoptOrphans makes children of our children ours when those have ended, or no more.
+func AdoptOrphans(on bool) error {
 	n := uintptr(0)
 	if on {
 		n = 1
@@ -59,9 +59,9 @@ func raise(sig syscall.Signal) {
 	unix.Tgkill(os.Getpid(), unix.Gettid(), sig)
 }
 
-// awaitEnd waits until the server has ended, by whatever process it was served last,
-// and ends this process in the same way.
-func awaitEnd(r *relay, serves int) error {
+// awaitEnd waits until the server has ended, by whatever process it was served last. If
+// a signal ended that one, it ends this process too; else its exit status is returned.
+func awaitEnd(r *Relay, serves int) (status int, err error) {
 	pids, ends := make(chan int), make(chan ending)
 	go func() {
 		defer close(pids)
@@ -105,17 +105,15 @@ func awaitEnd(r *relay, serves int) error {
 			}
 			ended[e.pid] = e.status
 		}
-		status, has := ended[serves]
+		end, has := ended[serves]
 		switch {
 		case pids != nil:
-		case has && status.Signaled():
-			endBy(status.Signal())
-		case has && status.ExitStatus() == exitDone:
-			return nil
+		case has && end.Signaled():
+			EndBy(end.Signal())
 		case has:
-			return exitStatus(status.ExitStatus())
+			return end.ExitStatus(), nil
 		case ends == nil:
-			return fmt.Errorf("process %d, which served, is gone, and nobody knows how it ended", serves)
+			return 0, fmt.Errorf("process %d, which served, is gone, and nobody knows how it ended", serves)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package upgrade
 
 import (
 	"errors"
@@ -10,25 +10,27 @@ import (
 	"time"
 )
 
+const patience = 20 * time.Second
+
 // Frames and their descriptors arrive as they were sent.
-func TestHandoff(t *testing.T) {
-	a, file, err := newHandoff()
+func TestFrames(t *testing.T) {
+	a, file, err := newPair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.close()
+	defer a.Close()
 	fd, err := syscall.Dup(int(file.Fd()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	file.Close()
-	b, err := handoffOn(uintptr(fd))
+	b, err := pairOn(uintptr(fd))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.close()
-	a.within(patience)
-	b.within(patience)
+	defer b.Close()
+	a.Within(patience)
+	b.Within(patience)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +42,7 @@ func TestHandoff(t *testing.T) {
 	}
 	big := strings.Repeat("x", 1<<20)
 	go func() {
-		if err := errors.Join(a.send("one", big, many...), a.send("two", 2), a.send("three", 3, int(w.Fd()))); err != nil {
+		if err := errors.Join(a.Send("one", big, many...), a.Send("two", 2), a.Send("three", 3, int(w.Fd()))); err != nil {
 			t.Error(err)
 		}
 		w.Close()
@@ -50,7 +52,7 @@ func TestHandoff(t *testing.T) {
 		size int
 		fds  int
 	}{{"one", len(big) + 2, mostDescriptors}, {"two", 1, 0}, {"three", 1, 1}} {
-		kind, body, fds, err := b.receive()
+		kind, body, fds, err := b.Receive()
 		if err != nil || kind != want.kind || len(body) != want.size || len(fds) != want.fds {
 			t.Fatalf("%q, %d bytes, %d descriptors, %v; want %+v", kind, len(body), len(fds), err, want)
 		}
@@ -64,28 +66,28 @@ func TestHandoff(t *testing.T) {
 	if got, err := io.ReadAll(r); err != nil || len(got) != mostDescriptors+1 {
 		t.Error(len(got), err)
 	}
-	if err := a.send("failed", "no room"); err != nil {
+	if err := a.Send("failed", "no room"); err != nil {
 		t.Fatal(err)
 	}
 	var no refusedThere
-	if err := b.expect("hello", nil); !errors.As(err, &no) || no.why != "no room" {
+	if err := b.Expect("hello", nil); !errors.As(err, &no) || no.why != "no room" {
 		t.Error(err)
 	}
-	a.send("hi", 1)
-	if err := b.expect("hello", nil); err == nil || !strings.Contains(err.Error(), `"hi" instead of "hello"`) {
+	a.Send("hi", 1)
+	if err := b.Expect("hello", nil); err == nil || !strings.Contains(err.Error(), `"hi" instead of "hello"`) {
 		t.Error(err)
 	}
-	b.within(time.Millisecond)
-	if err := b.expect("hello", nil); !errors.Is(err, os.ErrDeadlineExceeded) {
+	b.Within(time.Millisecond)
+	if err := b.Expect("hello", nil); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error(err)
 	}
-	b.within(patience)
+	b.Within(patience)
 	a.conn.Write(make([]byte, 3))
-	a.close()
-	if err := b.expect("hello", nil); !errors.Is(err, io.EOF) {
+	a.Close()
+	if err := b.Expect("hello", nil); !errors.Is(err, io.EOF) {
 		t.Error("half a header:", err)
 	}
-	if _, _, _, err := b.receive(); !errors.Is(err, io.EOF) {
+	if _, _, _, err := b.Receive(); !errors.Is(err, io.EOF) {
 		t.Error("the end:", err)
 	}
 }
