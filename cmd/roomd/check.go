@@ -25,6 +25,7 @@ import (
 
 	"roomd/admin"
 	"roomd/admin/english"
+	"roomd/cmd/roomd/certificate"
 	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/usage"
 	"roomd/netsvc/wire"
@@ -259,7 +260,7 @@ func (t *trial) certificate() {
 	}
 	const form = "2006-01-02 15:04 MST"
 	from, until := pair.Leaf.NotBefore, pair.Leaf.NotAfter
-	if trouble := certificateTrouble(from, until, t.now); trouble != "" {
+	if trouble := certificate.Trouble(from, until, t.now); trouble != "" {
 		say := t.warn
 		if t.now.Before(from) || !t.now.Before(until) {
 			say = t.fail

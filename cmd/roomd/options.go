@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/certificate"
 	"roomd/cmd/roomd/config"
 	"roomd/netsvc"
 	"roomd/store"
@@ -32,10 +33,10 @@ func retention(c *config.Config) store.Retention {
 	}
 }
 
-func serviceOptions(c *config.Config, log *slog.Logger, pair *keyPair) netsvc.Options {
+func serviceOptions(c *config.Config, log *slog.Logger, pair *certificate.Pair) netsvc.Options {
 	mayDelete, _ := c.MayDelete()
 	o := netsvc.Options{
-		Certificate: pair.getter(),
+		Certificate: pair.Getter(),
 		Listen:      c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last},
 		First: c.Server.Create, Rooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
 		Members: c.Limits.Members, Connections: c.Limits.Connections, PerAddress: c.Limits.PerAddress,
@@ -57,6 +58,18 @@ func settings(c *config.Config) []admin.Setting {
 		all = append(all, admin.Setting{Key: s.Key, Value: s.Value, Default: s.Default, Changed: s.Value != s.Default})
 	}
 	return all
+}
+
+// certificateOf is the certificate in use for the operator; nil: there is none.
+func certificateOf(c *certificate.About) *admin.Certificate {
+	if c == nil {
+		return nil
+	}
+	a := &admin.Certificate{File: c.File, Expires: c.Until, Since: c.Since, Holds: c.Holds, Trouble: c.Trouble}
+	if c.Failed != nil {
+		a.Failed = c.Failed.Error()
+	}
+	return a
 }
 
 // ownFiles are those that the server reads and writes: nothing else is to replace

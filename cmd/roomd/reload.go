@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/certificate"
 	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/metrics"
 	"roomd/cmd/roomd/upgrade"
@@ -160,9 +161,9 @@ type plan struct {
 	was, next *config.Config
 	changes   []admin.Change
 
-	metrics *net.TCPListener // opened for the new metrics.listen
-	network *netsvc.Change   // what is about to be done to the ports
-	pair    *keyPair         // for the new options
+	metrics *net.TCPListener  // opened for the new metrics.listen
+	network *netsvc.Change    // what is about to be done to the ports
+	pair    *certificate.Pair // for the new options
 }
 
 // changed finds a key that differs.
@@ -190,13 +191,13 @@ func (p *plan) prepare(dry bool) {
 		}
 	}
 	var err error
-	if p.pair, err = loadKeyPair(p.next, p.log); err != nil {
+	if p.pair, err = certificate.Load(p.next.TLS.Cert, p.next.TLS.Key, p.log); err != nil {
 		if p.changed("tls.cert") == nil && p.changed("tls.key") == nil { // the files have changed
 			p.changes = append(p.changes, admin.Change{Key: "tls.cert", From: p.was.TLS.Cert, To: p.next.TLS.Cert})
 		}
 		p.refuse("tls.cert", err)
 		p.refuse("tls.key", err)
-	} else if from, to := p.server.pair.Load().shown(), p.pair.shown(); from != to && p.changed("tls.cert") == nil && p.changed("tls.key") == nil {
+	} else if from, to := p.server.pair.Load().String(), p.pair.String(); from != to && p.changed("tls.cert") == nil && p.changed("tls.key") == nil {
 		p.changes = append(p.changes, admin.Change{Key: "tls.cert", From: from, To: to, Result: admin.Applied}) // it was renewed
 	}
 	if dry {
@@ -283,8 +284,8 @@ func (p *plan) commit() {
 			p.log.Warn(w)
 		}
 	}
-	p.pair.follows(p.server.pair.Load())
-	p.pair.remind(time.Now())
+	p.pair.Follows(p.server.pair.Load())
+	p.pair.Remind(time.Now())
 	p.server.pair.Store(p.pair)
 	p.st.SetRetention(retention(c))
 	p.format.set(c.Log.Format)

@@ -19,6 +19,7 @@ import (
 	"roomd/admin"
 	"roomd/admin/english"
 	"roomd/admin/term"
+	"roomd/cmd/roomd/certificate"
 	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/metrics"
 	"roomd/cmd/roomd/progress"
@@ -77,7 +78,7 @@ type server struct {
 	lost        error              // why the database could not be had back after an upgrade that failed
 	successor   *upgrade.Successor // set before over is closed, then read-only
 
-	pair atomic.Pointer[keyPair] // nil in it: connections are plain
+	pair atomic.Pointer[certificate.Pair] // nil in it: connections are plain
 
 	mu  sync.Mutex
 	cfg *config.Config // in effect; replaced as a whole
@@ -262,7 +263,7 @@ func (s *server) open() (err error) {
 	for _, w := range s.st.Warnings() {
 		s.log.Warn("the database", "found", w)
 	}
-	pair, err := loadKeyPair(s.cfg, s.log)
+	pair, err := certificate.Load(s.cfg.TLS.Cert, s.cfg.TLS.Key, s.log)
 	if err != nil {
 		return err
 	}
@@ -287,7 +288,7 @@ func (s *server) openDoors() error {
 		}, Upgrade: s.upgrade, Version: thisVersion().Version, From: from(c),
 		Addresses: func() string { return addresses(s.svc) }, Data: absolute(c.Server.Data), Group: c.Admin.Group,
 		Files:   func() []string { return ownFiles(s.config()) },
-		Dropped: s.lines.state, Certificate: func() *admin.Certificate { return s.pair.Load().about() },
+		Dropped: s.lines.state, Certificate: func() *admin.Certificate { return certificateOf(s.pair.Load().About()) },
 	}
 	if err := s.shell.LoadPlans(); err != nil {
 		return err
@@ -298,8 +299,8 @@ func (s *server) openDoors() error {
 	from := metrics.Sources{
 		Service: s.svc, Store: s.st, Outputs: map[string]func() (uint64, time.Duration){"log": s.lines.state},
 		Certificate: func() (until, since time.Time) {
-			if c := s.pair.Load().about(); c != nil {
-				until, since = c.Expires, c.Since
+			if c := s.pair.Load().About(); c != nil {
+				until, since = c.Until, c.Since
 			}
 			return
 		},
@@ -343,7 +344,7 @@ func (s *server) run(console *admin.Console) error {
 	s.manager.Notify("READY=1", "STATUS="+statusLine(s.svc, s.st))
 	var attending sync.WaitGroup
 	attending.Go(func() { s.attendManager(ctx) })
-	attending.Go(func() { attendCertificate(ctx, &s.pair) })
+	attending.Go(func() { certificate.Attend(ctx, s.pair.Load) })
 	attending.Go(func() { s.openLate(ctx) })
 	close(s.ready)
 	if console == nil {

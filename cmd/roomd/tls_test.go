@@ -2,17 +2,9 @@ package main
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -22,44 +14,14 @@ import (
 	"time"
 
 	"roomd/admin"
-	"roomd/cmd/roomd/config"
+	"roomd/cmd/roomd/certificate/certificatetest"
 )
 
 // writeKeyPair makes a certificate for 127.0.0.1 and its key, in files that are
 // put in place as a renewal does it.
 func writeKeyPair(t *testing.T, dir, name string) {
 	t.Helper()
-	writeKeyPairFor(t, dir, name, time.Now().Add(-time.Hour), time.Now().Add(90*24*time.Hour))
-}
-
-// writeKeyPairFor is writeKeyPair with the time that the certificate holds.
-func writeKeyPairFor(t *testing.T, dir, name string, from, until time.Time) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	form := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: from, NotAfter: until,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: secret}} {
-		path := filepath.Join(dir, file)
-		if err := os.WriteFile(path+".new", pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			t.Fatal(err)
-		}
-	}
+	certificatetest.Write(t, dir, name, time.Now().Add(-time.Hour), time.Now().Add(90*24*time.Hour))
 }
 
 // shownName is the name in the certificate that a newcomer is shown.
@@ -144,57 +106,6 @@ func TestTLS(t *testing.T) {
 	fmt.Fprintln(ann, "secret")
 	until("> secret")
 	bob.until(t, "<guest-1> secret")
-}
-
-// Files that change are taken up by themselves, and those that do not fit
-// together are not.
-func TestRenewal(t *testing.T) {
-	dir := t.TempDir()
-	writeKeyPair(t, dir, "first")
-	log := new(strings.Builder)
-	c := config.Default()
-	c.TLS.Cert, c.TLS.Key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	k, err := loadKeyPair(c, slog.New(slog.NewTextHandler(log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	look := func(want string) {
-		t.Helper()
-		k.looked = time.Time{} // as if it had been long ago
-		cert, err := k.get(nil)
-		if err != nil || cert.Leaf.Subject.CommonName != want {
-			t.Errorf("%v, %v; want %s", cert.Leaf.Subject, err, want)
-		}
-	}
-	look("first")
-	writeKeyPair(t, dir, "second")
-	later := time.Now().Add(time.Minute) // the clock of the file system is coarse
-	for _, f := range []string{c.TLS.Cert, c.TLS.Key} {
-		if err := os.Chtimes(f, later, later); err != nil {
-			t.Fatal(err)
-		}
-	}
-	look("second")
-	old, err := os.ReadFile(c.TLS.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeKeyPair(t, dir, "third")
-	if err := os.WriteFile(c.TLS.Key, old, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	look("second")
-	look("second")
-	if n := strings.Count(log.String(), "the old certificate stays in use"); n != 1 {
-		t.Errorf("it was said %d times:\n%s", n, log)
-	}
-	if err := os.Remove(c.TLS.Cert); err != nil {
-		t.Fatal(err)
-	}
-	look("second")
-	if _, err := loadKeyPair(c, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "cert.pem") {
-		t.Error("a start without the file:", err)
-	}
 }
 
 // A reload after a renewal says that there is another certificate, and shows it;

@@ -1,4 +1,4 @@
-package main
+package certificate
 
 import (
 	"context"
@@ -9,12 +9,9 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"roomd/admin"
 	"roomd/admin/english"
-	"roomd/cmd/roomd/config"
 )
 
 const (
@@ -25,13 +22,16 @@ const (
 	remindEach = 24 * time.Hour
 )
 
-// keyPair is the certificate that newcomers are shown. When its files have
+// Pair is the certificate that newcomers are shown, and its key. When its files have
 // changed they are read again: renewing it needs no word to the server. Files
 // that do not fit together, as between two renames, leave the old one in use.
-type keyPair struct {
+// A nil Pair is none: its methods say so.
+type Pair struct {
+	// Set by Load, then read-only.
 	certFile, keyFile string
 	log               *slog.Logger
 
+	// Guarded by mu.
 	mu     sync.Mutex
 	cert   *tls.Certificate
 	files  [2]time.Time // when those it is from were changed
@@ -41,12 +41,13 @@ type keyPair struct {
 	warned time.Time // when its end was last warned of
 }
 
-// loadKeyPair reads the certificate of the configuration; nil: there is none.
-func loadKeyPair(c *config.Config, log *slog.Logger) (*keyPair, error) {
-	if c.TLS.Cert == "" {
+// Load reads the files, in PEM. Without a certFile it returns nil: there is none. What
+// becomes of the certificate is told to log.
+func Load(certFile, keyFile string, log *slog.Logger) (*Pair, error) {
+	if certFile == "" {
 		return nil, nil
 	}
-	k := &keyPair{certFile: c.TLS.Cert, keyFile: c.TLS.Key, log: log}
+	k := &Pair{certFile: certFile, keyFile: keyFile, log: log}
 	if err := k.load(k.changed()); err != nil {
 		return nil, err
 	}
@@ -54,7 +55,7 @@ func loadKeyPair(c *config.Config, log *slog.Logger) (*keyPair, error) {
 }
 
 // changed tells when the files were changed last.
-func (k *keyPair) changed() (at [2]time.Time) {
+func (k *Pair) changed() (at [2]time.Time) {
 	for i, name := range []string{k.certFile, k.keyFile} {
 		if st, err := os.Stat(name); err == nil {
 			at[i] = st.ModTime()
@@ -64,7 +65,7 @@ func (k *keyPair) changed() (at [2]time.Time) {
 }
 
 // load reads the files. mu is held, or nobody else knows of k.
-func (k *keyPair) load(files [2]time.Time) error {
+func (k *Pair) load(files [2]time.Time) error {
 	cert, err := tls.LoadX509KeyPair(k.certFile, k.keyFile)
 	if err != nil {
 		return fmt.Errorf("read the certificate %s with the key %s: %w", k.certFile, k.keyFile, err)
@@ -78,9 +79,9 @@ func (k *keyPair) load(files [2]time.Time) error {
 	return nil
 }
 
-// follows takes over what is known of the same certificate, when the
+// Follows takes over what is known of the same certificate, when the
 // configuration has been read again, and says if it is another one.
-func (k *keyPair) follows(old *keyPair) {
+func (k *Pair) Follows(old *Pair) {
 	if k == nil || old == nil {
 		return
 	}
@@ -94,13 +95,14 @@ func (k *keyPair) follows(old *keyPair) {
 	k.log.Info("the certificate was renewed", "file", k.certFile, "until", k.cert.Leaf.NotAfter)
 }
 
-// attendCertificate takes up renewed files, also while nobody connects, and warns of the
-// certificate's end, until ctx is done. pair may come to hold another one.
-func attendCertificate(ctx context.Context, pair *atomic.Pointer[keyPair]) {
+// Attend takes up renewed files, also while nobody connects, and warns of the
+// certificate's end, until ctx is done. current is the pair in use, which may come to be
+// another one, or nil.
+func Attend(ctx context.Context, current func() *Pair) {
 	look := time.NewTicker(lookAgain)
 	defer look.Stop()
 	for {
-		pair.Load().remind(time.Now())
+		current().Remind(time.Now())
 		select {
 		case <-look.C:
 		case <-ctx.Done():
@@ -109,16 +111,16 @@ func attendCertificate(ctx context.Context, pair *atomic.Pointer[keyPair]) {
 	}
 }
 
-// remind looks at the files, and warns once a day of a certificate that ends soon
+// Remind looks at the files, and warns once a day of a certificate that ends soon
 // or does not hold.
-func (k *keyPair) remind(now time.Time) {
+func (k *Pair) Remind(now time.Time) {
 	if k == nil {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.look(now)
-	text := certificateTrouble(k.cert.Leaf.NotBefore, k.cert.Leaf.NotAfter, now)
+	text := Trouble(k.cert.Leaf.NotBefore, k.cert.Leaf.NotAfter, now)
 	over := now.After(k.cert.Leaf.NotAfter) && k.warned.Before(k.cert.Leaf.NotAfter) // since it was warned of
 	if text == "" || now.Sub(k.warned) < remindEach && !over {
 		return
@@ -127,9 +129,9 @@ func (k *keyPair) remind(now time.Time) {
 	k.log.Warn(text, "file", k.certFile, "from", k.cert.Leaf.NotBefore, "until", k.cert.Leaf.NotAfter)
 }
 
-// certificateTrouble is what is wrong with when a certificate holds, or soon will
+// Trouble is what is wrong with when a certificate holds, or soon will
 // be; empty: nothing.
-func certificateTrouble(from, until, now time.Time) string {
+func Trouble(from, until, now time.Time) string {
 	switch left := until.Sub(now); {
 	case now.Before(from):
 		return "the certificate is not valid yet: clients refuse it"
@@ -143,16 +145,15 @@ func certificateTrouble(from, until, now time.Time) string {
 	return ""
 }
 
-// getter is get as netsvc has it; nil: there is no certificate.
-func (k *keyPair) getter() func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// Getter is for tls.Config.GetCertificate; nil: there is no certificate.
+func (k *Pair) Getter() func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if k == nil {
 		return nil
 	}
 	return k.get
 }
 
-// get is for tls.Config.GetCertificate.
-func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (k *Pair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if now := time.Now(); now.Sub(k.looked) > lookAgain {
@@ -161,8 +162,8 @@ func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return k.cert, nil
 }
 
-// shown is the certificate in use as a reload tells of it.
-func (k *keyPair) shown() string {
+// String is the certificate in use, for people; empty: there is none.
+func (k *Pair) String() string {
 	if k == nil {
 		return ""
 	}
@@ -172,7 +173,7 @@ func (k *keyPair) shown() string {
 }
 
 // look reads the files again if they have changed. mu is held.
-func (k *keyPair) look(now time.Time) {
+func (k *Pair) look(now time.Time) {
 	k.looked = now
 	files := k.changed()
 	if files == k.files {
@@ -188,31 +189,35 @@ func (k *keyPair) look(now time.Time) {
 	}
 }
 
-// certificate is a keyPair at one moment.
-type certificate struct {
+// moment is a Pair at one moment.
+type moment struct {
 	cert          *tls.Certificate
 	since, warned time.Time
 	failed        error
 }
 
-func (k *keyPair) state() certificate {
+func (k *Pair) state() moment {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return certificate{k.cert, k.since, k.warned, k.failed}
+	return moment{k.cert, k.since, k.warned, k.failed}
 }
 
-// about is the certificate for the operator; nil: there is none.
-func (k *keyPair) about() *admin.Certificate {
+// About is what there is to know of the certificate in use.
+type About struct {
+	File    string
+	Until   time.Time
+	Since   time.Time // when it was taken up
+	Holds   bool      // now
+	Trouble string    // see Trouble
+	Failed  error     // why its files, which have changed, cannot be used; nil: they can
+}
+
+// About is the certificate in use; nil: there is none.
+func (k *Pair) About() *About {
 	if k == nil {
 		return nil
 	}
 	s, now := k.state(), time.Now()
 	from, until := s.cert.Leaf.NotBefore, s.cert.Leaf.NotAfter
-	a := &admin.Certificate{
-		File: k.certFile, Expires: until, Since: s.since, Holds: !now.Before(from) && now.Before(until), Trouble: certificateTrouble(from, until, now),
-	}
-	if s.failed != nil {
-		a.Failed = s.failed.Error()
-	}
-	return a
+	return &About{k.certFile, until, s.since, !now.Before(from) && now.Before(until), Trouble(from, until, now), s.failed}
 }
