@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package main
+package check
 
 // do calls a function. The rights are those of the caller: a thread has none of its
 // own here.

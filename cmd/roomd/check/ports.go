@@ -1,0 +1,135 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"roomd/admin/english"
+)
+
+// addresses tries the ports that are to be opened, those apart that a server has
+// open which runs with this database.
+func (t *trial) addresses() {
+	c := t.cfg
+	ours := func(string, string) bool { return false }
+	if t.running {
+		var now map[string]string
+		if c.Admin.Socket != "" {
+			now = t.inEffect(c.Admin.Socket)
+		}
+		ours = func(key, port string) bool {
+			value, known := now[key]
+			return !known || value == port || strings.HasSuffix(value, ":"+port)
+		}
+	}
+	if !ours("server.port", strconv.Itoa(c.Server.Port)) {
+		for _, a := range c.Server.Listen {
+			t.port("server.port", netip.AddrPortFrom(a, uint16(c.Server.Port)), t.fail)
+		}
+	}
+	if _, port, err := net.SplitHostPort(c.Metrics.Listen); err != nil || ours("metrics.listen", port) {
+		return // it is empty, or open
+	}
+	at, err := net.ResolveTCPAddr("tcp", c.Metrics.Listen)
+	if err != nil {
+		t.warn("metrics.listen", "%v; it is tried again", err)
+		return
+	}
+	addr := netip.AddrPortFrom(at.AddrPort().Addr().Unmap(), uint16(at.Port))
+	if !addr.IsValid() {
+		addr = netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(at.Port))
+	}
+	if slices.ContainsFunc(c.Server.Listen, func(a netip.Addr) bool {
+		return int(addr.Port()) == c.Server.Port && (a == addr.Addr() || a.IsUnspecified() || addr.Addr().IsUnspecified())
+	}) {
+		t.fail("metrics.listen", "%s is the master port", c.Metrics.Listen)
+		return
+	}
+	t.port("metrics.listen", addr, t.warn) // it is tried again
+}
+
+// firstRooms looks whether the rooms that the first start makes would find ports.
+func (t *trial) firstRooms() {
+	const key = "rooms.ports"
+	c, found := t.cfg, 0
+	var met error
+	for p := c.Rooms.Ports.First; p <= c.Rooms.Ports.Last && found < len(c.Server.Create); p++ {
+		if p == c.Server.Port {
+			continue
+		}
+		free := true
+		for _, a := range c.Server.Listen {
+			if err := tryBind(netip.AddrPortFrom(a, uint16(p))); errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES) {
+				free, met = false, fmt.Errorf("port %d: %w", p, err)
+			}
+		}
+		if free {
+			found++
+		}
+	}
+	if found < len(c.Server.Create) {
+		t.fail(key, "the rooms of server.create are made at the first start, and %s of %v can be had for %d: %v",
+			english.Plural(found, "port"), c.Rooms.Ports, len(c.Server.Create), met)
+	}
+}
+
+// port tries one, and says what is wrong with it with say, or warns that the
+// machine does not have the address, which is waited for.
+func (t *trial) port(key string, at netip.AddrPort, say func(key, format string, args ...any)) {
+	switch err := tryBind(at); {
+	case err == nil:
+	case errors.Is(err, syscall.EADDRINUSE):
+		say(key, "port %d is in use by another program at %v (or held for the server by a socket unit)", at.Port(), at.Addr())
+	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, errNoZone):
+		t.warn(key, "%v is not an address of this machine now: %v; it is waited for", at.Addr(), err)
+	default:
+		say(key, "%v: %v", at, err)
+	}
+	if at.Port() < 1024 && t.owner.name != "" {
+		t.warn(key, "port %d takes a privilege (CAP_NET_BIND_SERVICE) that %s may not have", at.Port(), t.owner.name)
+	}
+}
+
+var errNoZone = errors.New("there is no such interface")
+
+// tryBind binds an address, as a listener does, and lets it go.
+func tryBind(at netip.AddrPort) error {
+	var sa unix.Sockaddr
+	family := unix.AF_INET6
+	if a := at.Addr().Unmap(); a.Is4() {
+		family, sa = unix.AF_INET, &unix.SockaddrInet4{Port: int(at.Port()), Addr: a.As4()}
+	} else {
+		six := &unix.SockaddrInet6{Port: int(at.Port()), Addr: a.As16()}
+		if zone := a.Zone(); zone != "" {
+			ifi, err := net.InterfaceByName(zone)
+			if err != nil {
+				return errNoZone
+			}
+			six.ZoneId = uint32(ifi.Index)
+		}
+		sa = six
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	unix.CloseOnExec(fd)
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	if family == unix.AF_INET6 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
+			return err
+		}
+	}
+	return unix.Bind(fd, sa)
+}
