@@ -20,28 +20,29 @@ var setCommand = command{
 type roomSetting struct {
 	key    string
 	config string // the key of the configuration that holds otherwise
-	values string // what may be written
+	values string // what may be written; MOST stands for the upper bound
 	does   string
 	get    func(store.Settings) (value string, own bool)
-	// set takes a value that is not "default", and says what would be right.
-	set   func(*store.Settings, string) error
+	// set takes a value that is not "default", and says what would be right. A number has
+	// the bounds of the key of the configuration.
+	set   func(o *store.Settings, v string, least, most int64) error
 	unset func(*store.Settings)
 }
 
 var roomSettings = []roomSetting{
-	{"members", "limits.members", "1 to 1000000, 0 for no limit", "members at most",
+	{"members", "limits.members", "1 to MOST, 0 for no limit", "members at most",
 		func(s store.Settings) (string, bool) { return shownInt(s.Members) },
-		func(s *store.Settings, v string) error { return setInt(&s.Members, v, 0, 1_000_000) },
+		func(s *store.Settings, v string, least, most int64) error { return setInt(&s.Members, v, least, most) },
 		func(s *store.Settings) { s.Members = nil }},
-	{"replay", "rooms.replay", "0 to 10000", "earlier lines shown to who joins",
+	{"replay", "rooms.replay", "0 to MOST", "earlier lines shown to who joins",
 		func(s store.Settings) (string, bool) { return shownInt(s.Replay) },
-		func(s *store.Settings, v string) error { return setInt(&s.Replay, v, 0, 10_000) },
+		func(s *store.Settings, v string, least, most int64) error { return setInt(&s.Replay, v, least, most) },
 		func(s *store.Settings) { s.Replay = nil }},
 	{"lines", "history.lines", "1 or more, 0 for no limit", "lines kept; the oldest go first",
 		func(s store.Settings) (string, bool) { return shownInt(s.Lines) },
-		func(s *store.Settings, v string) error {
-			n, err := strconv.ParseUint(v, 10, 40)
-			if err != nil {
+		func(s *store.Settings, v string, _, most int64) error {
+			n, err := strconv.ParseUint(v, 10, 64)
+			if err != nil || n > uint64(most) {
 				return refuse("usage", "%q is not a number of lines: 1 or more, or 0 for no limit", v)
 			}
 			s.Lines = &n
@@ -50,7 +51,7 @@ var roomSettings = []roomSetting{
 		func(s *store.Settings) { s.Lines = nil }},
 	{"age", "history.age", "a time like 30d, 0s for any", "lines older than this go",
 		func(s store.Settings) (string, bool) { return shownInt(s.Age) },
-		func(s *store.Settings, v string) error {
+		func(s *store.Settings, v string, _, _ int64) error {
 			d, err := english.ParseDuration(v)
 			if err != nil || d < 0 {
 				return refuse("usage", "%q is not a time: one like 30d, or 0s for any age", v)
@@ -61,7 +62,7 @@ var roomSettings = []roomSetting{
 		func(s *store.Settings) { s.Age = nil }},
 	{"read-only", "", "on or off", "nobody on the network may say anything",
 		func(s store.Settings) (string, bool) { return onOff(s.ReadOnly), s.ReadOnly },
-		func(s *store.Settings, v string) error { return setBool(&s.ReadOnly, v) },
+		func(s *store.Settings, v string, _, _ int64) error { return setBool(&s.ReadOnly, v) },
 		func(s *store.Settings) { s.ReadOnly = false }},
 	{"quiet", "rooms.quiet_above", "on, off, or a number of members", "in a room with more members nobody is told of joins and leaves",
 		func(s store.Settings) (string, bool) {
@@ -70,7 +71,7 @@ var roomSettings = []roomSetting{
 			}
 			return shownInt(s.Quiet)
 		},
-		func(s *store.Settings, v string) error {
+		func(s *store.Settings, v string, _, _ int64) error {
 			on := false
 			if setBool(&on, v) == nil {
 				s.Quiet = new(neverQuiet)
@@ -96,9 +97,9 @@ func shownInt[T int | uint64 | time.Duration](n *T) (string, bool) {
 	return fmt.Sprint(*n), true
 }
 
-func setInt(to **int, v string, least, most int) error {
+func setInt(to **int, v string, least, most int64) error {
 	n, err := strconv.Atoi(v)
-	if err != nil || n < least || n > most {
+	if err != nil || int64(n) < least || int64(n) > most {
 		return refuse("usage", "%q is not a number from %d to %d", v, least, most)
 	}
 	*to = &n
@@ -163,10 +164,11 @@ func set(c *call) error {
 		}
 		change := s.unset
 		if v := c.args[2]; v != "default" {
-			if err := s.set(&store.Settings{}, v); err != nil {
+			least, most := c.bounds(s)
+			if err := s.set(&store.Settings{}, v, least, most); err != nil {
 				return err
 			}
-			change = func(o *store.Settings) { _ = s.set(o, v) } // it has just been tried
+			change = func(o *store.Settings) { _ = s.set(o, v, least, most) } // it has just been tried
 		}
 		if err := c.confirmSet(r, s, own, change); err != nil {
 			return err
@@ -197,6 +199,14 @@ func (c *call) confirmSet(r netsvc.RoomDetail, s *roomSetting, own store.Setting
 		return c.confirm(fmt.Sprintf("removes the lines of %s that are older than %s for good; it has %s", r.Name, words(age), count(r.Lines, "line")), r.ID, r.Newest)
 	}
 	return c.would("%s of %s would be %s", s.key, r.Name, c.inEffect(s, after))
+}
+
+// bounds are those of a number; of anything else they are 0.
+func (c *call) bounds(s *roomSetting) (least, most int64) {
+	if s.config == "" {
+		return 0, 0
+	}
+	return c.Bounds(s.config)
 }
 
 // inEffect is what holds for a room with these settings.
@@ -236,7 +246,8 @@ func (c *call) showSettings(own store.Settings) error {
 			continue
 		}
 		_, isOwn := s.get(own)
-		rows = append(rows, row{s.key, c.inEffect(s, own), isOwn, s.values, s.does})
+		_, most := c.bounds(s)
+		rows = append(rows, row{s.key, c.inEffect(s, own), isOwn, strings.ReplaceAll(s.values, "MOST", fmt.Sprint(most)), s.does})
 	}
 	return c.out.list(rows)
 }

@@ -283,7 +283,7 @@ func (s *server) openDoors() error {
 	}
 	s.shell = &admin.Server{
 		Service: s.svc, Store: s.st, Log: s.tap, Stop: func() { s.halt(nil) }, Config: func() []admin.Setting { return settings(s.config()) },
-		Reload: s.reload, Program: func(binary string, trusted bool) (path, sum string, err error) {
+		Bounds: config.Bounds, Reload: s.reload, Program: func(binary string, trusted bool) (path, sum string, err error) {
 			return upgrade.Program(binary, s.binary, trusted)
 		}, Upgrade: s.upgrade, Version: thisVersion().Version, From: from(c),
 		Addresses: func() string { return addresses(s.svc) }, Data: absolute(c.Server.Data), Group: c.Admin.Group,

@@ -22,7 +22,7 @@ type key struct {
 	name   string
 	effect Effect
 
-	// Of a whole number: its bounds, from noLimit on: none.
+	// Of a whole number: its bounds; a most of noLimit is none.
 	least, most int64
 
 	// set takes the value as TOML has it and says what is wrong with it and what would
@@ -97,6 +97,14 @@ func number(name string, effect Effect, at func(*Config) *int, least int, most i
 // duration is a key that takes a time; see setDuration.
 func duration(name string, effect Effect, at func(*Config) *time.Duration, zero, least, most time.Duration) key {
 	return field(name, effect, at, func(to *time.Duration, v any) error { return setDuration(to, v, zero, least, most) })
+}
+
+// Bounds are those of a key that takes a whole number; of any other key they are 0.
+// Settings of a room have the same as the key that holds for all rooms. There must be a
+// key of that name.
+func Bounds(name string) (least, most int64) {
+	k := find(name)
+	return k.least, k.most
 }
 
 // find is the key of that name, which there must be.
