@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 
 	"roomd/admin"
 	"roomd/cmd/roomd/certificate"
 	"roomd/cmd/roomd/config"
+	"roomd/cmd/roomd/output"
 	"roomd/netsvc"
 	"roomd/store"
 	"roomd/store/disk"
@@ -49,6 +51,17 @@ func serviceOptions(c *config.Config, log *slog.Logger, pair *certificate.Pair) 
 		o.MasterGiven, o.Port = true, int(c.Activated[0].Port())
 	}
 	return o
+}
+
+// newTap makes the log's handler. The tap decides on the level and the Log below it on
+// the format, so that both can be changed.
+func newTap(c *config.Config, w io.Writer) (*admin.Tap, *output.Log) {
+	l := output.NewLog(w, c.Log.Format, netsvc.Printable)
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+		level = slog.LevelInfo // the configuration allows only its names
+	}
+	return admin.NewTap(l, level), l
 }
 
 // settings is a configuration for the operator, key by key.

@@ -288,7 +288,7 @@ func (p *plan) commit() {
 	p.pair.Remind(time.Now())
 	p.server.pair.Store(p.pair)
 	p.st.SetRetention(retention(c))
-	p.format.set(c.Log.Format)
+	p.format.SetFormat(c.Log.Format)
 	if p.changed("log.level") != nil { // else what the operator has set stays
 		if err := p.tap.SetLevel(c.Log.Level); err != nil {
 			p.log.Error("set the log level", "error", err)

@@ -13,6 +13,7 @@ import (
 
 	"roomd/admin"
 	"roomd/admin/term"
+	"roomd/cmd/roomd/output"
 	"roomd/cmd/roomd/usage"
 )
 
@@ -41,8 +42,8 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 		usage.Unmark(root)
 	}
 	cmd, err := root.ExecuteC()
-	lines := newLineWriter(errw) // a server whose log nobody reads ends all the same
-	defer lines.flush(flushTime)
+	lines := output.New(errw) // a server whose log nobody reads ends all the same
+	defer lines.Flush(output.FlushTime)
 	var wrong usage.Error
 	var status exitStatus
 	switch {

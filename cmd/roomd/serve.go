@@ -22,6 +22,7 @@ import (
 	"roomd/cmd/roomd/certificate"
 	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/metrics"
+	"roomd/cmd/roomd/output"
 	"roomd/cmd/roomd/progress"
 	"roomd/cmd/roomd/systemd"
 	"roomd/cmd/roomd/upgrade"
@@ -45,11 +46,11 @@ type launch struct {
 type server struct {
 	// Set by start, then read-only.
 	launch
-	out     *lineWriter
-	lines   *lineWriter // of the log
+	out     *output.Writer
+	lines   *output.Writer // of the log
 	log     *slog.Logger
 	tap     *admin.Tap
-	format  *formats
+	format  *output.Log
 	manager *systemd.Manager
 	meter   *metrics.Collector
 	st      *store.Store
@@ -131,7 +132,7 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 			<-s.deafened
 		}
 	}()
-	s.out, s.lines = newLineWriter(out), newLineWriter(errw)
+	s.out, s.lines = output.New(out), output.New(errw)
 	defer s.flush()
 	s.tap, s.format = newTap(c, s.lines)
 	s.log = slog.New(s.tap)
@@ -182,9 +183,9 @@ func serve(ctx context.Context, how launch, out, errw io.Writer) (err error) {
 // flush brings out what was printed and logged, as far as its readers take it in
 // time.
 func (s *server) flush() {
-	until := time.Now().Add(flushTime)
-	s.lines.flush(time.Until(until))
-	s.out.flush(time.Until(until))
+	until := time.Now().Add(output.FlushTime)
+	s.lines.Flush(time.Until(until))
+	s.out.Flush(time.Until(until))
 }
 
 // start opens everything. What it has opened when it fails is stop's to close.
@@ -288,7 +289,7 @@ func (s *server) openDoors() error {
 		}, Upgrade: s.upgrade, Version: thisVersion().Version, From: from(c),
 		Addresses: func() string { return addresses(s.svc) }, Data: absolute(c.Server.Data), Group: c.Admin.Group,
 		Files:   func() []string { return ownFiles(s.config()) },
-		Dropped: s.lines.state, Certificate: func() *admin.Certificate { return certificateOf(s.pair.Load().About()) },
+		Dropped: s.lines.State, Certificate: func() *admin.Certificate { return certificateOf(s.pair.Load().About()) },
 	}
 	if err := s.shell.LoadPlans(); err != nil {
 		return err
@@ -297,7 +298,7 @@ func (s *server) openDoors() error {
 		return err
 	}
 	from := metrics.Sources{
-		Service: s.svc, Store: s.st, Outputs: map[string]func() (uint64, time.Duration){"log": s.lines.state},
+		Service: s.svc, Store: s.st, Outputs: map[string]func() (uint64, time.Duration){"log": s.lines.State},
 		Certificate: func() (until, since time.Time) {
 			if c := s.pair.Load().About(); c != nil {
 				until, since = c.Until, c.Since
@@ -306,7 +307,7 @@ func (s *server) openDoors() error {
 		},
 	}
 	if !s.console { // there both are lines above the prompt
-		from.Outputs["stdout"] = s.out.state
+		from.Outputs["stdout"] = s.out.State
 	}
 	if err := s.meter.Watch(from); err != nil {
 		return err

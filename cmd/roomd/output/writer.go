@@ -1,4 +1,4 @@
-package main
+package output
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// lineQueue bounds in bytes what a lineWriter keeps for a reader that is slow.
+	// lineQueue bounds in bytes what a Writer keeps for a reader that is slow.
 	lineQueue = 1 << 20
 	// lineWait is how long a caller waits for its line to be written: then the line
 	// is there even if the process ends in the next moment. After that was not
@@ -21,15 +21,15 @@ const (
 	// atomicWrite is what a pipe takes in one piece (PIPE_BUF, pipe(7)): other
 	// processes may write to the same one.
 	atomicWrite = 4096
-	// flushTime bounds how long the end of the process waits for a reader.
-	flushTime = time.Second
+	// FlushTime bounds how long the end of the process waits for a reader.
+	FlushTime = time.Second
 )
 
-// lineWriter writes whole lines to a file whose reader may hang or be gone. No
+// Writer writes whole lines to a file whose reader may hang or be gone. No
 // caller waits for it longer than lineWait. Lines that cannot be written are
 // dropped and counted, and a line says how many once it works again. Its methods
 // may be called from any goroutine.
-type lineWriter struct {
+type Writer struct {
 	w io.Writer
 	// report makes the line that says how many lines were dropped; nil: none does.
 	report func(n uint64) []byte
@@ -47,10 +47,11 @@ type lineWriter struct {
 	told    uint64        // of them that a report has told
 }
 
-func newLineWriter(w io.Writer) *lineWriter { return &lineWriter{w: w} }
+// New makes a Writer to w, which it does not close.
+func New(w io.Writer) *Writer { return &Writer{w: w} }
 
 // Write takes lines. It never fails.
-func (l *lineWriter) Write(p []byte) (int, error) {
+func (l *Writer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	n := uint64(bytes.Count(p, []byte("\n")))
 	if l.full || len(l.queue)+len(p) > lineQueue {
@@ -87,7 +88,7 @@ func wait(done <-chan struct{}, most time.Duration) bool {
 }
 
 // drain writes until the queue is empty.
-func (l *lineWriter) drain() {
+func (l *Writer) drain() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.queue) > 0 {
@@ -111,7 +112,7 @@ func (l *lineWriter) drain() {
 }
 
 // write writes lines, several at once, and returns how many were written.
-func (l *lineWriter) write(text []byte) (lines uint64, err error) {
+func (l *Writer) write(text []byte) (lines uint64, err error) {
 	if l.cut { // the half of a line that is there must not be continued
 		if _, err := io.WriteString(l.w, "\n"); err != nil {
 			return 0, err
@@ -141,8 +142,8 @@ func (l *lineWriter) write(text []byte) (lines uint64, err error) {
 	return lines, nil
 }
 
-// flush waits until all is written, for so long at most.
-func (l *lineWriter) flush(most time.Duration) {
+// Flush waits until all is written, for so long at most.
+func (l *Writer) Flush(most time.Duration) {
 	l.mu.Lock()
 	idle := l.idle
 	l.mu.Unlock()
@@ -151,9 +152,9 @@ func (l *lineWriter) flush(most time.Duration) {
 	}
 }
 
-// state tells how many lines were dropped, and for how long the reader has not
+// State tells how many lines were dropped, and for how long the reader has not
 // taken what is being written; 0: it has.
-func (l *lineWriter) state() (dropped uint64, waits time.Duration) {
+func (l *Writer) State() (dropped uint64, waits time.Duration) {
 	if c, ok := l.w.(interface{ Dropped() uint64 }); ok { // a console drops them itself
 		dropped = c.Dropped()
 	}
@@ -166,7 +167,7 @@ func (l *lineWriter) state() (dropped uint64, waits time.Duration) {
 }
 
 // Stat is of the file, if it is one.
-func (l *lineWriter) Stat() (fs.FileInfo, error) {
+func (l *Writer) Stat() (fs.FileInfo, error) {
 	if f, ok := l.w.(*os.File); ok {
 		return f.Stat()
 	}

@@ -1,4 +1,4 @@
-package main
+package output
 
 import (
 	"bytes"
@@ -10,20 +10,20 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
-	"roomd/cmd/roomd/config"
+	"roomd/netsvc"
 )
+
+const patience = 20 * time.Second
 
 // Whatever gets into a log line, it cannot harm the terminal it is read on, nor
 // look like another line.
 func TestLogIsPrintable(t *testing.T) {
 	const bad = "a\x1b[2J\u009b31m\u202e\xff\nlevel=ERROR msg=faked\u2028{\"level\":\"ERROR\"}"
 	for _, format := range []string{"text", "json"} {
-		c := config.Default()
-		c.Log.Format = format
 		var b bytes.Buffer
-		tap, _ := newTap(c, &b)
-		log := slog.New(tap)
+		log := slog.New(NewLog(&b, format, netsvc.Printable))
 		log.Info(bad, "text", bad, "error", errors.New(bad), slog.Group("g", "in", bad))
 		got := b.String()
 		if strings.Count(got, "\n") != 1 || strings.ContainsAny(got, "\x1b\u009b\u202e\u2028") || strings.ContainsRune(got, '\xff') {
@@ -65,16 +65,13 @@ func TestJournal(t *testing.T) {
 		if _, err := f.Seek(0, 0); err != nil {
 			t.Fatal(err)
 		}
-		c := config.Default()
-		c.Log.Format, c.Log.Level = try.format, "debug"
-		out := newLineWriter(f)
-		tap, _ := newTap(c, out)
-		log := slog.New(tap).With("a", 1)
+		out := New(f)
+		log := slog.New(NewLog(out, try.format, netsvc.Printable)).With("a", 1)
 		log.Debug("d")
 		log.Info("i")
 		log.Warn("w")
 		log.Error("e")
-		out.flush(patience)
+		out.Flush(patience)
 		if got := string(out.report(3)); strings.HasPrefix(got, "<4>") != strings.HasPrefix(try.want[0], "<") {
 			t.Errorf("%+v: the line about lines that were dropped is %q", try, got)
 		}
