@@ -15,7 +15,7 @@ var allowed = map[string]struct {
 	theirs []string
 	why    string
 }{
-	"roomd/cmd/roomd":                             {[]string{"roomd/admin", "roomd/admin/english", "roomd/admin/term", "roomd/cmd/roomd/bench", "roomd/cmd/roomd/certificate", "roomd/cmd/roomd/chat", "roomd/cmd/roomd/check", "roomd/cmd/roomd/config", "roomd/cmd/roomd/feed", "roomd/cmd/roomd/metrics", "roomd/cmd/roomd/output", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/cmd/roomd/systemd", "roomd/cmd/roomd/tail", "roomd/cmd/roomd/upgrade", "roomd/cmd/roomd/usage", "roomd/netsvc", "roomd/netsvc/client", "roomd/netsvc/wire", "roomd/store", "roomd/store/disk"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}, "it wires everything together, and alone reads the command line"},
+	"roomd/cmd/roomd":                             {[]string{"roomd/admin", "roomd/admin/english", "roomd/admin/term", "roomd/cmd/roomd/bench", "roomd/cmd/roomd/chat", "roomd/cmd/roomd/check", "roomd/cmd/roomd/config", "roomd/cmd/roomd/feed", "roomd/cmd/roomd/output", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/cmd/roomd/server", "roomd/cmd/roomd/tail", "roomd/cmd/roomd/usage", "roomd/netsvc/client", "roomd/netsvc/wire", "roomd/store"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}, "the command line: it alone reads it, and what each command does is in the packages below"},
 	"roomd/cmd/roomd/bench":                       {nil, []string{"golang.org/x/sys"}, "the load comes over sockets, as from any client; what it shares with the server it could not check"},
 	"roomd/cmd/roomd/certificate":                 {[]string{"roomd/admin/english"}, nil, "it reads the files of a certificate, whatever it is shown to"},
 	"roomd/cmd/roomd/certificate/certificatetest": {nil, nil, "tests of several packages use it, and nothing else does"},
@@ -27,6 +27,7 @@ var allowed = map[string]struct {
 	"roomd/cmd/roomd/output":                      {[]string{"roomd/cmd/roomd/systemd"}, nil, "lines and the log, whatever they are about; the journal has a form of its own"},
 	"roomd/cmd/roomd/progress":                    {[]string{"roomd/admin/term"}, nil, "lines on standard error, whatever they are about; it asks whether a person reads them"},
 	"roomd/cmd/roomd/remote":                      {[]string{"roomd/cmd/roomd/progress", "roomd/netsvc/client", "roomd/netsvc/wire"}, nil, "a server as its clients see it: flags and the configuration are the caller's"},
+	"roomd/cmd/roomd/server":                      {[]string{"roomd/admin", "roomd/admin/english", "roomd/admin/term", "roomd/cmd/roomd/certificate", "roomd/cmd/roomd/config", "roomd/cmd/roomd/metrics", "roomd/cmd/roomd/output", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/systemd", "roomd/cmd/roomd/upgrade", "roomd/netsvc", "roomd/store", "roomd/store/disk"}, nil, "it puts all together that a server is; none of them knows it"},
 	"roomd/cmd/roomd/systemd":                     {nil, []string{"golang.org/x/sys"}, "how a server is, it is told"},
 	"roomd/cmd/roomd/tail":                        {[]string{"roomd/admin/term", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/netsvc/client", "roomd/netsvc/wire"}, nil, "it prints a room as the protocol spells it"},
 	"roomd/cmd/roomd/upgrade":                     {nil, []string{"golang.org/x/sys"}, "it hands over what it is given, and knows no rooms"},

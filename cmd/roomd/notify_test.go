@@ -1,10 +1,7 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,10 +9,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"roomd/cmd/roomd/systemd"
-	"roomd/netsvc"
-	"roomd/store"
 )
 
 // standIn is in the place of the service manager: it gets what it is told.
@@ -108,46 +101,5 @@ func TestManager(t *testing.T) {
 		if got = m.next(time.Millisecond); got != "" {
 			t.Error("after the end:", got)
 		}
-	}
-}
-
-// The watchdog starves when the committer hangs, and is fed when it is well.
-func TestWatchdog(t *testing.T) {
-	st, err := store.Open(filepath.Join(t.TempDir(), "db"), store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	hang := make(chan struct{})
-	st.Start(func([]*store.Post) { <-hang })
-	svc := netsvc.New(st, netsvc.Options{})
-	m := newStandIn(t, filepath.Join(t.TempDir(), "notify"))
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	env := map[string]string{"NOTIFY_SOCKET": m.name, "WATCHDOG_USEC": "150000", "WATCHDOG_PID": fmt.Sprint(os.Getpid())}
-	us, err := systemd.Connect(func(k string) string { return env[k] }, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); (&server{manager: us, svc: svc, st: st}).attendManager(ctx) }()
-	m.until("WATCHDOG=1")
-	if err := st.Submit(ctx, &store.Post{Room: 1}); err != nil {
-		t.Fatal(err)
-	}
-	for n := 0; ; n++ {
-		if d := m.next(400 * time.Millisecond); d == "" {
-			break // nothing for more than its time
-		}
-		if n == 20 {
-			t.Fatal("it is fed while the committer hangs")
-		}
-	}
-	close(hang)
-	m.until("WATCHDOG=1")
-	cancel()
-	<-done
-	us.Close()
-	if err := st.Close(); err != nil {
-		t.Error(err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"roomd/cmd/roomd/config"
+	"roomd/cmd/roomd/server"
 )
 
 // units copies the unit files to a folder, with this binary where roomd will be:
@@ -64,8 +65,8 @@ func TestStopIsShorterThanTheUnit(t *testing.T) {
 	for l := range strings.Lines(string(text)) {
 		if v, ok := strings.CutPrefix(l, "TimeoutStopSec="); ok {
 			allowed, err := time.ParseDuration(strings.TrimSpace(v))
-			if err != nil || allowed < stopBound+2*time.Second {
-				t.Errorf("the unit allows %v, stopping may take %v, %v", allowed, stopBound, err)
+			if err != nil || allowed < server.StopBound+2*time.Second {
+				t.Errorf("the unit allows %v, stopping may take %v, %v", allowed, server.StopBound, err)
 			}
 			return
 		}

@@ -13,6 +13,7 @@ import (
 
 	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/remote"
+	"roomd/cmd/roomd/server"
 	"roomd/netsvc/wire"
 )
 
@@ -56,7 +57,7 @@ func (r *remoteFlags) isOwn(file string) error {
 	if err != nil {
 		return nil
 	}
-	return isOwn(c, file)
+	return server.IsOwn(c, file)
 }
 
 // rooms offers the server's rooms to a shell, for so many words; 0: for any number.

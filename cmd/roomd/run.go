@@ -14,6 +14,7 @@ import (
 	"roomd/admin"
 	"roomd/admin/term"
 	"roomd/cmd/roomd/output"
+	"roomd/cmd/roomd/server"
 	"roomd/cmd/roomd/usage"
 )
 
@@ -46,11 +47,14 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	defer lines.Flush(output.FlushTime)
 	var wrong usage.Error
 	var status exitStatus
+	var ended server.Ended
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &status):
 		return int(status)
+	case errors.As(err, &ended):
+		return int(ended)
 	case errors.Is(err, errTold):
 		return exitFailed
 	case errors.As(err, &wrong):
@@ -123,7 +127,8 @@ With --console, quit and Ctrl-D stop the server; they ask first if it has member
 				}
 				port = n
 			}
-			return serve(cmd.Context(), launch{file, port, console}, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			v := thisVersion()
+			return server.Serve(cmd.Context(), server.Launch{File: file, Port: port, Console: console, Version: v.Version, Commit: v.Commit, Go: v.Go}, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration `FILE`")

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -19,16 +20,13 @@ import (
 	"roomd/admin/english"
 	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/progress"
+	"roomd/cmd/roomd/server"
 	"roomd/cmd/roomd/usage"
 	"roomd/netsvc/wire"
 	"roomd/store"
 
 	"github.com/spf13/cobra"
 )
-
-// compactAbove is how long a file is, in bytes, that the server compacts at
-// start if more than half of it is free.
-const compactAbove = 64 << 20
 
 // storeCommand is a tool for the database while no server has it.
 type storeCommand struct {
@@ -181,7 +179,7 @@ func (s *storeCommand) compact(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	options := storeOptions(cfg)
+	options := server.StoreOptions(cfg)
 	var done func()
 	options.Progress, done = progress.Bytes(cmd.ErrOrStderr(), "compacting")
 	ctx, stop := admin.UntilSignal(cmd.Context())
@@ -201,13 +199,17 @@ func (s *storeCommand) restore(cmd *cobra.Command, backup string, force bool) er
 	if err != nil {
 		return err
 	}
-	if err := isOwn(cfg, backup); err != nil {
+	if err := server.IsOwn(cfg, backup); err != nil {
 		return fmt.Errorf("nothing is restored: %w", err)
+	}
+	from, err := filepath.Abs(backup)
+	if err != nil {
+		return err
 	}
 	ctx, stop := admin.UntilSignal(cmd.Context())
 	defer stop()
 	copied, done := progress.Bytes(cmd.ErrOrStderr(), "copying")
-	kept, err := store.RestoreFile(ctx, backup, cfg.Server.Data, force, copied, byTool("restore "+absolute(backup), "done"))
+	kept, err := store.RestoreFile(ctx, backup, cfg.Server.Data, force, copied, byTool("restore "+from, "done"))
 	done()
 	if err != nil {
 		if !force && strings.HasSuffix(err.Error(), "is there already") {
@@ -276,7 +278,7 @@ func (s *storeCommand) ownOutput(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	for _, own := range ownFiles(cfg) {
+	for _, own := range server.OwnFiles(cfg) {
 		if is, err := os.Stat(own); err == nil && os.SameFile(is, to) {
 			return fmt.Errorf("nothing is exported: the output goes to %s, which belongs to the server", own)
 		}

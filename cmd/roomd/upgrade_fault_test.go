@@ -19,6 +19,7 @@ import (
 	"roomd/admin"
 	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/upgrade"
+	"roomd/netsvc"
 	"roomd/store"
 )
 
@@ -49,7 +50,7 @@ const (
 // misbehave is a successor with a fault, "step: fault".
 func misbehave(how string) int {
 	step, fault, _ := strings.Cut(how, ": ")
-	p, err := findPredecessor()
+	p, err := upgrade.Find()
 	if err != nil || p == nil {
 		fmt.Fprintln(os.Stderr, "no predecessor:", err)
 		return 1
@@ -69,7 +70,7 @@ func misbehave(how string) int {
 			p.Close()
 			select {}
 		case refuses:
-			p.fail(errors.New("no, thank you"))
+			p.Fail(errors.New("no, thank you"))
 			os.Exit(1)
 		case nonsense:
 			p.Send("nonsense", nil)
@@ -83,7 +84,7 @@ func misbehave(how string) int {
 	}
 	c, err := config.Load(os.Args[len(os.Args)-1], 0)
 	if err != nil {
-		p.fail(err)
+		p.Fail(err)
 		return 1
 	}
 	at(beforeHello)
@@ -109,12 +110,15 @@ func misbehave(how string) int {
 	}
 	var frames []frame
 	for {
-		kind, body, fds, err := p.next()
+		kind, body, fds, err := p.Next()
 		if err != nil {
 			return 1
 		}
 		if kind == "" {
 			break
+		}
+		if kind == "admin" { // not for the network
+			continue
 		}
 		frames = append(frames, frame{kind, body, fds})
 		if kind == "room" {
@@ -122,16 +126,18 @@ func misbehave(how string) int {
 		}
 	}
 	at(received)
-	s := &server{cfg: c, before: p}
-	s.tap, s.format = newTap(c, os.Stderr)
-	s.log = slog.New(s.tap)
-	s.meter = newMeter()
-	if err := s.open(); err != nil {
-		p.fail(err)
+	st, err := store.Open(c.Server.Data, store.Options{})
+	if err != nil {
+		p.Fail(err)
 		return 1
 	}
+	svc := netsvc.New(st, netsvc.Options{
+		Listen: c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last}, Rooms: c.Rooms.Max, Replay: c.Rooms.Replay,
+		Members: c.Limits.Members, Connections: c.Limits.Connections, LineBytes: c.Limits.LineBytes, MaxLag: c.Limits.MaxLag, DeadPeer: c.Limits.DeadPeer,
+		Log: slog.New(slog.DiscardHandler),
+	})
 	at(opened)
-	if err := s.svc.Adopt(func() (string, []byte, []int, error) {
+	if err := svc.Adopt(func() (string, []byte, []int, error) {
 		if len(frames) == 0 {
 			return "", nil, nil, nil
 		}
@@ -139,7 +145,7 @@ func misbehave(how string) int {
 		frames = frames[1:]
 		return f.kind, f.body, f.fds, nil
 	}); err != nil {
-		p.fail(err)
+		p.Fail(err)
 		return 1
 	}
 	p.Send("adopted", struct{}{})

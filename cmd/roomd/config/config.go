@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Config is a configuration. config.toml says what its keys mean. Whoever shares one
-// with other goroutines does not change it any more.
+// Config is a configuration. config.toml says what its keys mean. Once several
+// goroutines have it, none of them changes it.
 type Config struct {
 	Path string // the file it is from; empty: the defaults alone
 

@@ -14,5 +14,5 @@
 // The package opens no socket and no database, and does not know what a room is: it
 // imports the rules that values follow, names from wire and networks from netsvc, and
 // how times are written. It has no goroutines and no locks: a Config is a plain struct,
-// made by one goroutine; whoever shares it does not change it any more.
+// and once several goroutines have it, none of them changes it.
 package config

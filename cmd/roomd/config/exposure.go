@@ -21,8 +21,8 @@ func (c *Config) reachable() (netip.Addr, bool) {
 	return c.Server.Listen[i], true
 }
 
-// MayDelete is who may delete rooms, in the words of access.delete but auto, and why:
-// where only this machine can reach us, anyone.
+// MayDelete is the policy for deleting rooms, in the words of access.delete without
+// auto, and its reason: where only this machine can reach us, it is anyone.
 func (c *Config) MayDelete() (policy, why string) {
 	if c.Access.Delete != "auto" {
 		return c.Access.Delete, "access.delete says so"

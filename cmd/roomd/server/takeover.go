@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"errors"
@@ -60,7 +60,7 @@ func (p *predecessor) next() (kind string, body []byte, fds []int, err error) {
 // connection has been touched; after an error the process must end as it is.
 func (s *server) takeOver() error {
 	p := s.before
-	if s.console {
+	if s.Console {
 		return errors.New("a server with a console in its terminal cannot take over")
 	}
 	s.changing.Lock() // no reload before the ports are what they are to be
@@ -69,7 +69,7 @@ func (s *server) takeOver() error {
 	if err != nil {
 		return err
 	}
-	if err := p.Introduce(thisVersion().Version, store.Schema, data); err != nil {
+	if err := p.Introduce(s.Version, store.Schema, data); err != nil {
 		return err
 	}
 	was, err := p.Begin()
@@ -79,7 +79,7 @@ func (s *server) takeOver() error {
 	// Everybody waits, and all that is read is kept: nothing is to be collected.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	s.cfg.Activated = was.Activated
-	s.meter = newMeter()
+	s.meter = s.newMeter()
 	if err := s.open(); err != nil {
 		return err
 	}

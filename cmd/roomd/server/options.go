@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"fmt"
@@ -17,7 +17,8 @@ import (
 
 // What the packages get of a configuration.
 
-func storeOptions(c *config.Config) store.Options {
+// StoreOptions is how the configuration has the database kept.
+func StoreOptions(c *config.Config) store.Options {
 	r := retention(c)
 	o := store.Options{
 		FlushInterval: c.History.FlushInterval, Lines: r.Lines, Bytes: r.Bytes, Age: r.Age, Trash: r.Trash, TrashBytes: r.TrashBytes,
@@ -85,9 +86,9 @@ func certificateOf(c *certificate.About) *admin.Certificate {
 	return a
 }
 
-// ownFiles are those that the server reads and writes: nothing else is to replace
+// OwnFiles are those that the server reads and writes: nothing else is to replace
 // them.
-func ownFiles(c *config.Config) (all []string) {
+func OwnFiles(c *config.Config) (all []string) {
 	for _, f := range append(store.Files(c.Server.Data), c.Admin.Socket, c.Path, c.TLS.Cert, c.TLS.Key) {
 		if f != "" {
 			all = append(all, f)
@@ -96,14 +97,14 @@ func ownFiles(c *config.Config) (all []string) {
 	return all
 }
 
-// isOwn refuses a file that is to be written, or read as something else, if it is
+// IsOwn refuses a file that is to be written, or read as something else, if it is
 // one of the server's.
-func isOwn(c *config.Config, file string) error {
+func IsOwn(c *config.Config, file string) error {
 	real, err := disk.Real(file)
 	if err != nil {
 		return nil // opening it says what is wrong
 	}
-	if own := disk.Among(ownFiles(c), []string{real}, []string{disk.FileID(file)}); own != "" {
+	if own := disk.Among(OwnFiles(c), []string{real}, []string{disk.FileID(file)}); own != "" {
 		return fmt.Errorf("%s is %s, which belongs to the server", file, own)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -20,10 +20,7 @@ const (
 )
 
 // newMeter makes what collects the metrics of this roomd.
-func newMeter() *metrics.Collector {
-	v := thisVersion()
-	return metrics.New(v.Version, v.Commit, v.Go)
-}
+func (s *server) newMeter() *metrics.Collector { return metrics.New(s.Version, s.Commit, s.Go) }
 
 // openMetrics begins to serve the metrics, if they are wanted: on the
 // predecessor's socket, if that is where it should be.
@@ -62,7 +59,7 @@ func (s *server) openSocket(had *predecessor) (err error) {
 	}
 	s.socket, err = s.shell.Listen(c.Admin.Socket, c.SocketMode())
 	var not admin.Unavailable
-	if !errors.As(err, &not) || had.admin != nil || s.console {
+	if !errors.As(err, &not) || had.admin != nil || s.Console {
 		return err
 	}
 	if s.noSocket = not.Ever; not.Ever {

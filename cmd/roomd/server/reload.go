@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -74,7 +74,7 @@ func (s *server) reloadInTurn(dry, queued bool) (changes []admin.Change, err err
 		s.manager.Reloading()
 		defer func() { s.manager.Notify("READY=1", "STATUS="+statusLine(s.svc, s.st)) }()
 	}
-	file, err := config.Load(s.file, s.port)
+	file, err := config.Load(s.File, s.Port)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -16,6 +16,11 @@ import (
 
 // lingerTime is for members that cannot be handed over, and last answers.
 const lingerTime = 7 * time.Second
+
+// Ended is the exit status, not 0, of the process that has served last. It has said why.
+type Ended int
+
+func (e Ended) Error() string { return "exit status " + strconv.Itoa(int(e)) }
 
 // follows reports whether the service manager takes the process that we name for
 // the server. Process 1 cannot leave: all others would end with it.
@@ -43,7 +48,7 @@ func (s *server) upgradeInTurn(ctx context.Context, binary string, dry, queued b
 		return report, err
 	}
 	defer unlock()
-	if s.console {
+	if s.Console {
 		return report, errors.New("the console is in this server's terminal: stop it and start it")
 	}
 	report.Binary = binary
@@ -152,7 +157,7 @@ func (s *server) handOver(ctx context.Context, next *upgrade.Successor, report *
 func (s *server) transfer(next *upgrade.Successor, report *admin.Upgrade) (err error) {
 	defer recovered(s.log, "upgrade", &err)
 	return next.HandOver(upgrade.Handover{
-		State: upgrade.State{From: thisVersion().Version, Activated: s.config().Activated, Stays: s.stays()}, Parent: s.parent,
+		State: upgrade.State{From: s.Version, Activated: s.config().Activated, Stays: s.stays()}, Parent: s.parent,
 		Send:   func() error { return s.sendAll(next, report) },
 		Commit: func() error { return s.giveWay(report.PID) },
 	})
@@ -190,7 +195,7 @@ func (s *server) giveWay(pid int) error {
 	return nil
 }
 
-// takeBack gets the database again. The killed successor has let go of it; if
+// takeBack gets the database again. The killed successor has released it; if
 // somebody else has it for a moment, that is waited for.
 func (s *server) takeBack() error {
 	until, said := time.Now().Add(upgrade.ResumeTime), ""
@@ -232,8 +237,8 @@ func (s *server) leave() error {
 	s.log.Info("this process waits for the server's end, and passes signals on", "pid", s.successor.PID())
 	debug.FreeOSMemory()
 	status, err := s.successor.AwaitEnd()
-	if err == nil && status != exitDone {
-		err = exitStatus(status)
+	if err == nil && status != 0 {
+		err = Ended(status)
 	}
 	return err
 }

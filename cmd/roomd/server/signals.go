@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"errors"
@@ -18,6 +18,15 @@ import (
 // on disk take over, one after the other; SIGTERM and SIGINT stop, whatever else
 // is under way. A process that has handed over passes on what it gets: its
 // successor is the server that they were meant for.
+
+// incoming is where signals come from, and when heed begins and ends.
+type incoming struct {
+	direct   chan os.Signal // signals of the system
+	passed   chan passed    // and of other processes
+	ready    chan struct{}  // closed when the server serves
+	deaf     chan struct{}  // closed when heed is to end
+	deafened chan struct{}  // and when it has
+}
 
 // passed is a signal that another process passes on.
 type passed struct {
@@ -39,15 +48,15 @@ func (s *server) listen(r *upgrade.Relay) {
 
 // stopSignals are those that stop a server. With the console Ctrl-C is the
 // console's.
-func (how launch) stopSignals() []os.Signal {
-	if how.console {
+func (how Launch) stopSignals() []os.Signal {
+	if how.Console {
 		return []os.Signal{syscall.SIGTERM}
 	}
 	return []os.Signal{syscall.SIGTERM, syscall.SIGINT}
 }
 
 // catch begins to take signals. What comes before heed waits.
-func (how launch) catch() chan os.Signal {
+func (how Launch) catch() chan os.Signal {
 	ch := make(chan os.Signal, 16)
 	signal.Notify(ch, append(how.stopSignals(), syscall.SIGHUP, syscall.SIGUSR2)...)
 	return ch
@@ -55,7 +64,7 @@ func (how launch) catch() chan os.Signal {
 
 // heed does what signals ask for, until s.deaf is closed.
 func (s *server) heed() {
-	h := &heeding{server: s, attached: s.console || term.IsTerminal(os.Stdin), stops: make(map[*upgrade.Relay]int)}
+	h := &heeding{server: s, attached: s.Console || term.IsTerminal(os.Stdin), stops: make(map[*upgrade.Relay]int)}
 	ready, over, stopping := s.ready, s.over, s.stopping.Done()
 	for {
 		select {

@@ -1,0 +1,22 @@
+// Package server is the life of one server process: it puts the packages together, says
+// that it is ready, waits, and stops or hands over. Serve is all of it; the command line is
+// the caller's.
+//
+//	serve.go     all of it: start, wait, stop
+//	start.go     the database, the network, and what is not for chatters
+//	options.go   what the packages get of a configuration
+//	late.go      the metrics and the admin socket, which may be opened late
+//	reload.go    another configuration while it runs: all prepared, then all in effect
+//	upgrade.go   handing over to another process; takeover.go: taking over from one
+//	signals.go   what a signal asks for
+//	status.go    the status line for the service manager
+//
+// Goroutines: the one of Serve starts and stops; heed has all signals from the beginning
+// to the end; each change by a signal has one, and a change by the console runs on the
+// console's; the service manager, the certificate and late doors have one each while the
+// server runs.
+//
+// One lock orders changes: changing, held by a reload, an upgrade, a late opening and the
+// stop, which alone waits for it. mu guards the pointer to the configuration in effect and
+// is held for nothing else; changing is taken first.
+package server

@@ -1,0 +1,153 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"time"
+
+	"roomd/admin"
+	"roomd/cmd/roomd/certificate"
+	"roomd/cmd/roomd/config"
+	"roomd/cmd/roomd/metrics"
+	"roomd/cmd/roomd/progress"
+	"roomd/cmd/roomd/upgrade"
+	"roomd/netsvc"
+	"roomd/store"
+)
+
+// compactAbove is how long a file is, in bytes, that the server compacts at
+// start if more than half of it is free.
+const compactAbove = 64 << 20
+
+// start opens everything. What it has opened when it fails is stop's to close.
+func (s *server) start() error {
+	c := s.cfg
+	// The metrics come first: they say that the server is not ready yet.
+	s.meter = s.newMeter()
+	if err := s.openMetrics(); err != nil {
+		return err
+	}
+	s.manager.Notify("STATUS=opening the database " + netsvc.Printable(c.Server.Data))
+	if err := s.open(); err != nil {
+		return err
+	}
+	s.manager.Notify("STATUS=binding the rooms")
+	if err := s.svc.Start(); err != nil {
+		return err
+	}
+	return s.openDoors()
+}
+
+// open opens the database and makes the service over it.
+func (s *server) open() (err error) {
+	if w := s.cfg.FitDescriptors(); w != "" {
+		s.log.Warn(w)
+	}
+	options := StoreOptions(s.cfg)
+	options.Events.Observe = s.meter.Observe
+	options.CompactAbove = compactAbove
+	options.Context = s.stopping
+	options.Events.Latched = func(why error) {
+		if why == nil {
+			s.log.Info("the database is checked and takes lines again")
+			return
+		}
+		s.log.Error("no line and no change is kept until the database has been opened again, which is tried from now on", "error", why)
+	}
+	var full time.Time // when that was said; it may come and go with each line
+	options.Events.Filled = func(is bool) {
+		if is && time.Since(full) > time.Minute {
+			full = time.Now()
+			s.log.Error("the disk is full: lines and changes are refused until there is space", "database", s.cfg.Server.Data)
+		}
+	}
+	said := time.Now()
+	options.Progress = func(done, total int64) {
+		if time.Since(said) < time.Second {
+			return
+		}
+		said = time.Now()
+		s.log.Info("the database is being rewritten", "percent", progress.Percent(done, total))
+		// sd_notify(3): the start may take so much longer, from now on.
+		s.manager.Notify(fmt.Sprintf("STATUS=rewriting the database: %d %%", progress.Percent(done, total)), "EXTEND_TIMEOUT_USEC=60000000")
+	}
+	var evicted int // rooms, not told of yet
+	var told time.Time
+	options.Events.Evicted = func(rooms int) {
+		if evicted += rooms; time.Since(told) > time.Minute { // who makes and deletes rooms in a loop is not to fill the log
+			s.log.Warn("the trash is full: rooms that were deleted first are removed before rooms.trash is over", "rooms", evicted)
+			evicted, told = 0, time.Now()
+		}
+	}
+	options.Events.Jumped = func(by time.Duration) {
+		s.log.Warn("the clock has gone ahead without us (it was set, or the server or the machine was asleep): lines and rooms in the trash age by that in an hour, and not at all if it is set back before", "by", by.Round(time.Second))
+	}
+	options.Events.Stalled = func(took time.Duration, over bool) {
+		if over {
+			s.log.Warn("the disk answers again; what waited goes on", "took", took.Round(time.Millisecond))
+			return
+		}
+		s.log.Error("the disk does not answer: lines and changes wait, reading goes on", "for", took.Round(time.Millisecond))
+	}
+	if s.st, err = store.Open(s.cfg.Server.Data, options); err != nil {
+		return err
+	}
+	for _, w := range s.st.Warnings() {
+		s.log.Warn("the database", "found", w)
+	}
+	pair, err := certificate.Load(s.cfg.TLS.Cert, s.cfg.TLS.Key, s.log)
+	if err != nil {
+		return err
+	}
+	s.pair.Store(pair)
+	o := serviceOptions(s.cfg, s.log, pair)
+	o.Master = s.given
+	s.svc = netsvc.New(s.st, o)
+	return nil
+}
+
+// openDoors opens what is not for chatters: the admin socket and the metrics. A
+// predecessor's are taken over, if they are where they should be.
+func (s *server) openDoors() error {
+	c, had := s.cfg, s.before
+	if had == nil {
+		had = new(predecessor)
+	}
+	s.shell = &admin.Server{
+		Service: s.svc, Store: s.st, Log: s.tap, Stop: func() { s.halt(nil) }, Config: func() []admin.Setting { return settings(s.config()) },
+		Bounds: config.Bounds, Reload: s.reload, Program: func(binary string, trusted bool) (path, sum string, err error) {
+			return upgrade.Program(binary, s.binary, trusted)
+		}, Upgrade: s.upgrade, Version: s.Version, From: from(c),
+		Addresses: func() string { return addresses(s.svc) }, Data: absolute(c.Server.Data), Group: c.Admin.Group,
+		Files:   func() []string { return OwnFiles(s.config()) },
+		Dropped: s.lines.State, Certificate: func() *admin.Certificate { return certificateOf(s.pair.Load().About()) },
+	}
+	if err := s.shell.LoadPlans(); err != nil {
+		return err
+	}
+	if err := s.openSocket(had); err != nil {
+		return err
+	}
+	from := metrics.Sources{
+		Service: s.svc, Store: s.st, Outputs: map[string]func() (uint64, time.Duration){"log": s.lines.State},
+		Certificate: func() (until, since time.Time) {
+			if c := s.pair.Load().About(); c != nil {
+				until, since = c.Until, c.Since
+			}
+			return
+		},
+	}
+	if !s.Console { // there both are lines above the prompt
+		from.Outputs["stdout"] = s.out.State
+	}
+	if err := s.meter.Watch(from); err != nil {
+		return err
+	}
+	s.meter.Ready.Store(true)
+	return nil
+}
+
+// serveMetrics begins to serve the metrics.
+func (s *server) serveMetrics(ln *net.TCPListener) {
+	s.metricsDoor, s.stopMetrics = ln, s.meter.Serve(ln, s.log)
+}
