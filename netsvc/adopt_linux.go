@@ -102,9 +102,9 @@ func (a *adoption) take(kind string, body []byte, fds []int) error {
 		a.counters.restore(st.Counters, &a.gate)
 		a.gate.restore(st.Guesses, st.Networks)
 		now := time.Now()
-		a.connects.restore(now, st.Connects)
-		a.requests.restore(now, st.Requests)
-		a.work.restore(now, st.Work)
+		a.connects.Restore(now, st.Connects)
+		a.requests.Restore(now, st.Requests)
+		a.work.Restore(now, st.Work)
 		a.where(st.Listen, st.Port)
 		return nil
 	case "master":
@@ -285,7 +285,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 		r.tellLater(m)
 	}
 	r.readers.Add(1)
-	a.count(st.Remote.Addr())
+	a.conns.Enter(st.Remote.Addr(), 0, 0) // without a limit it always counts
 	a.still.members = append(a.still.members, m)
 	if err := m.link.start(m); err != nil {
 		return err
@@ -331,7 +331,7 @@ func (a *adoption) session(st *sessionState, fd int) error {
 	if st.Idle > 0 {
 		c.idle = time.Now().Add(st.Idle)
 	}
-	a.count(st.Remote.Addr())
+	a.conns.Enter(st.Remote.Addr(), 0, 0) // without a limit it always counts
 	a.tasks.Go(func() {
 		defer a.leave(st.Remote.Addr())
 		c.serve()
@@ -351,7 +351,7 @@ func (a *adoption) caller(st *callerState, fd int) error {
 	who.framer = wire.Resume(a.opts().LineBytes, st.Framer)
 	l := r.lock.Load()
 	who.passed = who.passed || l == nil // it has none any more
-	a.count(st.Remote.Addr())
+	a.conns.Enter(st.Remote.Addr(), 0, 0) // without a limit it always counts
 	a.gate.enter(who)
 	a.tasks.Go(func() { r.knock(who, l) })
 	return nil

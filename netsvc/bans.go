@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/netsvc/limit"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -88,7 +89,7 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 // is the /64, which is what one customer has.
 func Network(text string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(text); err == nil {
-		return block(a), nil
+		return limit.Prefix(a), nil
 	}
 	p, err := ParsePrefix(text)
 	return p.Masked(), err

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roomd/netsvc/limit"
 	"roomd/store"
 )
 
@@ -26,14 +27,14 @@ import (
 func (s *Service) counts() map[string]int64 {
 	frozen := s.still.frozen.Load()
 	n := map[string]int64{
-		"connections": s.conns.Load(), "held input": s.held.Load(), "inserts": s.answers.Load(), "logs": s.logs.Used(),
+		"connections": int64(s.conns.Total()), "held input": s.held.Load(), "inserts": s.answers.Load(), "logs": s.logs.Used(),
 		"sessions": int64(s.sessions.Load()), "members given": int64(s.members.Load()),
 	}
-	s.mu.Lock()
-	for k, c := range s.byAddr {
-		n["of "+k.String()] = int64(c)
+	here := netip.MustParseAddr("127.0.0.1")
+	for s.conns.Enter(here, 0, int(n["of an address"]+1)) != nil {
+		n["of an address"]++
 	}
-	s.mu.Unlock()
+	s.conns.Leave(here)
 	s.gate.mu.Lock()
 	n["callers that wait"] = int64(len(s.gate.waiting))
 	n["guesses"] = int64(len(s.gate.guesses))
@@ -41,8 +42,8 @@ func (s *Service) counts() map[string]int64 {
 		n["wrong passwords"] += int64(u.wrong)
 	}
 	s.gate.mu.Unlock()
-	for name, p := range map[string]*pace{"connects": &s.connects, "requests": &s.requests, "work": &s.work} {
-		for _, d := range p.state(time.Now()) {
+	for name, p := range map[string]*limit.Buckets{"connects": &s.connects, "requests": &s.requests, "work": &s.work} {
+		for _, d := range p.Debts(time.Now()) {
 			if d < time.Minute {
 				continue // it is over in a moment
 			}
@@ -318,9 +319,9 @@ func TestBoundsAfterHandover(t *testing.T) {
 	// What becomes whole with time is to be so in an hour: of what the clients have
 	// used of an allowance there would be nothing left on a slow machine.
 	hour := time.Now().Add(time.Hour)
-	for i, p := range []*pace{&old.connects, &old.requests, &old.work} {
+	for i, p := range []*limit.Buckets{&old.connects, &old.requests, &old.work} {
 		for n := range 3 + i {
-			p.put(time.Now(), block(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)})), hour)
+			p.SetWhole(time.Now(), limit.Prefix(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)})), hour)
 		}
 	}
 	old.still.mu.Lock()

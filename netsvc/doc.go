@@ -43,8 +43,8 @@
 // In this order: Service.mu, Room.mu, Member.mu, the lock inside roomlog.Log.
 // None is held across I/O, a channel send or a transaction.
 //
-//   - Service.mu: names, rooms, the queue of ports, connections counted by
-//     address. With all Room.mu after it Inconsistencies sees one moment.
+//   - Service.mu: names, rooms, the queue of ports. With all Room.mu after it
+//     Inconsistencies sees one moment.
 //
 //   - Room.mu: members, nicks, state, topic. Admission and closing take it, and
 //     so does every append to the log, which makes "this member reads JSON from
@@ -58,8 +58,8 @@
 //
 //   - A listener's lock is held while it accepts, and so comes before all others.
 //
-//   - The locks of the hub (who watches) and of the counters come last; nothing
-//     else is taken under them.
+//   - The locks of the hub (who watches), of the counters and of what package limit
+//     counts come last; nothing else is taken under them.
 //
 //   - gate.mu guards the callers that wait, the guesses, and the addresses that
 //     were inside a room. It comes after all but the lock of turns.

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"roomd/netsvc/limit"
 	"roomd/netsvc/wire"
 )
 
@@ -29,7 +30,7 @@ type gate struct {
 	mu       sync.Mutex
 	waiting  []*caller // those that came first at the front
 	guesses  map[netip.Prefix]*guesser
-	networks pace // what those around the guessers have paid; rest is guarded by mu above
+	networks limit.Buckets // what those around the guessers have paid
 
 	right, wrong, held, late, crowded atomic.Uint64
 }

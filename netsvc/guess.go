@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"roomd/netsvc/limit"
 	"roomd/netsvc/wire"
 )
 
@@ -30,35 +31,28 @@ const (
 	insideTime = 7 * 24 * time.Hour
 )
 
-// guessRate is how many wrong passwords there may be: in a second, and at once.
-// Addresses that have given wrong ones, or whose neighbours have, may use half of
-// what there is at once: the other half is for those that have not.
-type guessRate struct{ rate, burst float64 }
-
+// How many wrong passwords there may be. Addresses that have given wrong ones, or
+// whose neighbours have, may use half of the burst: the other half is for those
+// that have not.
 var (
-	guessesNear = guessRate{1. / 30, 16}  // from a /56, or a /24 of IPv4
-	guessesWide = guessRate{1. / 15, 32}  // from a /48
-	guessesRoom = guessRate{1. / 10, 128} // in a room, from all strangers together
+	guessesNear = limit.Rate{PerSecond: 1. / 30, Burst: 16}  // from a /56, or a /24 of IPv4
+	guessesWide = limit.Rate{PerSecond: 1. / 15, Burst: 32}  // from a /48
+	guessesRoom = limit.Rate{PerSecond: 1. / 10, Burst: 128} // in a room, from all strangers together
 )
 
-// pay takes one out of what is whole again at the time full, as spend does.
-func (b guessRate) pay(now, full time.Time, doubt bool) (after time.Time, wait time.Duration) {
-	burst := b.burst
+// pay takes one wrong password out of the burst that is whole at a time.
+func pay(r limit.Rate, now, whole time.Time, doubt bool) (after time.Time, wait time.Duration) {
 	if doubt {
-		burst /= 2
+		r.Burst /= 2
 	}
-	return spend(now, full, 1, b.rate, burst)
-}
-
-// back is full without one that was paid.
-func (b guessRate) back(full time.Time) time.Time {
-	return full.Add(-time.Duration(float64(time.Second) / b.rate))
+	debt, wait := r.Spend(whole.Sub(now), 1)
+	return now.Add(debt), wait
 }
 
 // network is what lies around an address.
 type network struct {
 	prefix netip.Prefix
-	bound  guessRate
+	rate   limit.Rate
 }
 
 // networks are those around an address, the nearest first.
@@ -173,24 +167,24 @@ func (g *gate) pay(now time.Time, u *guess) (wait time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	u.doubt = u.from.doubted(now)
-	if u.inside = now.Sub(u.lock.inside[block(u.addr)]) <= insideTime; u.inside {
+	if u.inside = now.Sub(u.lock.inside[limit.Prefix(u.addr)]) <= insideTime; u.inside {
 		return 0
 	}
 	around := networks(u.addr)
 	own, after := u.doubt, make([]time.Time, len(around))
 	for i, n := range around {
-		full, w := g.networks.rest[n.prefix], time.Duration(0)
-		u.doubt = u.doubt || full.After(now)
-		after[i], w = n.bound.pay(now, full, own)
+		whole, w := g.networks.Whole(n.prefix), time.Duration(0)
+		u.doubt = u.doubt || whole.After(now)
+		after[i], w = pay(n.rate, now, whole, own)
 		wait = max(wait, w)
 	}
-	room, w := guessesRoom.pay(now, u.lock.guessed, u.doubt)
+	room, w := pay(guessesRoom, now, u.lock.guessed, u.doubt)
 	if wait = max(wait, w); wait > 0 {
 		return wait
 	}
 	u.lock.guessed = room
 	for i, n := range around {
-		g.networks.put(now, n.prefix, after[i])
+		g.networks.SetWhole(now, n.prefix, after[i])
 	}
 	return 0
 }
@@ -206,10 +200,10 @@ func (g *gate) settle(now time.Time, u *guess, compared, right bool) (wait time.
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !u.inside {
-		u.lock.guessed = guessesRoom.back(u.lock.guessed)
+		u.lock.guessed = u.lock.guessed.Add(-guessesRoom.Time(1))
 		for _, n := range networks(u.addr) {
-			if full, known := g.networks.rest[n.prefix]; known {
-				g.networks.rest[n.prefix] = n.bound.back(full)
+			if whole := g.networks.Whole(n.prefix); !whole.IsZero() {
+				g.networks.SetWhole(now, n.prefix, whole.Add(-n.rate.Time(1)))
 			}
 		}
 	}
@@ -217,15 +211,15 @@ func (g *gate) settle(now time.Time, u *guess, compared, right bool) (wait time.
 }
 
 // remember notes that an address is, or was, inside a room with a password. Each
-// of so many rooms knows its part of mostAddresses.
+// of so many rooms knows its part of limit.MaxPrefixes.
 func (g *gate) remember(now time.Time, l *lock, a netip.Addr, rooms int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if l.inside == nil {
 		l.inside = make(map[netip.Prefix]time.Time)
 	}
-	k := block(a)
-	if _, known := l.inside[k]; !known && len(l.inside) >= max(16, mostAddresses/max(rooms, 1)) {
+	k := limit.Prefix(a)
+	if _, known := l.inside[k]; !known && len(l.inside) >= max(16, limit.MaxPrefixes/max(rooms, 1)) {
 		oldest := k
 		for p, at := range l.inside {
 			if oldest == k || at.Before(l.inside[oldest]) {
@@ -251,7 +245,7 @@ func (r *Room) remember(a netip.Addr) {
 // may not yet.
 func (s *Service) turn(ctx context.Context, a netip.Addr) (*guesser, error) {
 	g := &s.gate
-	u := g.guesser(block(a))
+	u := g.guesser(limit.Prefix(a))
 	select {
 	case u.turn <- struct{}{}:
 		return u, nil
@@ -281,16 +275,15 @@ func (g *gate) unuse(u *guesser) {
 	u.users--
 }
 
-// guesser finds what is known of an address. Of more than mostAddresses some
+// guesser finds what is known of an address. Of more than limit.MaxPrefixes some
 // that nobody uses are forgotten: those that guess no more, then any.
 func (g *gate) guesser(k netip.Prefix) *guesser {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	u := g.guesses[k]
 	if u == nil {
-		if len(g.guesses) >= mostAddresses {
-			g.forget()
-		}
+		now := time.Now()
+		limit.MakeRoom(g.guesses, func(u *guesser) bool { return now.Sub(u.last) > guessForget }, func(u *guesser) bool { return u.users > 0 })
 		if g.guesses == nil {
 			g.guesses = make(map[netip.Prefix]*guesser)
 		}
@@ -299,23 +292,6 @@ func (g *gate) guesser(k netip.Prefix) *guesser {
 	}
 	u.users++
 	return u
-}
-
-func (g *gate) forget() {
-	now := time.Now()
-	for k, u := range g.guesses {
-		if u.users == 0 && now.Sub(u.last) > guessForget {
-			delete(g.guesses, k)
-		}
-	}
-	for k, u := range g.guesses { // in no order: a flood of addresses drives out its own
-		if len(g.guesses) < mostAddresses*3/4 {
-			return
-		}
-		if u.users == 0 {
-			delete(g.guesses, k)
-		}
-	}
 }
 
 // answerPassword looks at a password given at the gate. Without one, p is "".

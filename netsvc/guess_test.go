@@ -10,17 +10,19 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"roomd/netsvc/limit"
 )
 
 func TestGuessesAreBounded(t *testing.T) {
 	var g gate
 	kept := g.guesser(netip.MustParsePrefix("192.0.2.1/32"))
-	for i := range 2 * mostAddresses {
+	for i := range 2 * limit.MaxPrefixes {
 		u := g.guesser(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32))
 		u.failed(time.Now())
 		g.unuse(u)
 	}
-	if n := len(g.guesses); n > mostAddresses {
+	if n := len(g.guesses); n > limit.MaxPrefixes {
 		t.Error(n, "addresses are remembered")
 	}
 	if g.guesser(netip.MustParsePrefix("192.0.2.1/32")) != kept {
@@ -111,12 +113,12 @@ func TestGuessesFromNetworks(t *testing.T) {
 	}{
 		"an address":         {func(int) netip.Addr { return sixes(0) }, 1, 8 + 15},
 		"a /64":              {func(n int) netip.Addr { a := sixes(0).As16(); a[14] = byte(n); return netip.AddrFrom16(a) }, 256, 8 + 15},
-		"a /56":              {sixes, 256, guessesNear.burst + quarter*guessesNear.rate},
-		"a /48":              {sixes, 1 << 16, guessesWide.burst + quarter*guessesWide.rate},
-		"a /24 of IPv4":      {func(n int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}) }, 256, guessesNear.burst + quarter*guessesNear.rate},
-		"a /24 of IPv4-in-6": {func(n int) netip.Addr { return netip.AddrFrom16(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}).As16()) }, 256, guessesNear.burst + quarter*guessesNear.rate},
-		"a botnet of /48s":   {func(n int) netip.Addr { return sixes(n << 16) }, 1 << 14, guessesRoom.burst + quarter*guessesRoom.rate},
-		"a botnet of IPv4":   {func(n int) netip.Addr { return netip.AddrFrom4([4]byte{byte(n >> 8), byte(n), 1, 1}) }, 1 << 16, guessesRoom.burst + quarter*guessesRoom.rate},
+		"a /56":              {sixes, 256, guessesNear.Burst + quarter*guessesNear.PerSecond},
+		"a /48":              {sixes, 1 << 16, guessesWide.Burst + quarter*guessesWide.PerSecond},
+		"a /24 of IPv4":      {func(n int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}) }, 256, guessesNear.Burst + quarter*guessesNear.PerSecond},
+		"a /24 of IPv4-in-6": {func(n int) netip.Addr { return netip.AddrFrom16(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}).As16()) }, 256, guessesNear.Burst + quarter*guessesNear.PerSecond},
+		"a botnet of /48s":   {func(n int) netip.Addr { return sixes(n << 16) }, 1 << 14, guessesRoom.Burst + quarter*guessesRoom.PerSecond},
+		"a botnet of IPv4":   {func(n int) netip.Addr { return netip.AddrFrom4([4]byte{byte(n >> 8), byte(n), 1, 1}) }, 1 << 16, guessesRoom.Burst + quarter*guessesRoom.PerSecond},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -126,7 +128,7 @@ func TestGuessesFromNetworks(t *testing.T) {
 					t.Errorf("%d passwords are looked at in a quarter of an hour, and not about %v at most", looked, c.most)
 				}
 				// Five digits last a week at least, eight letters for ever.
-				if days := 1e5 / guessesRoom.rate / (24 * 3600); days < 7 {
+				if days := 1e5 / guessesRoom.PerSecond / (24 * 3600); days < 7 {
 					t.Errorf("five digits last %.1f days", days)
 				}
 			})
@@ -195,10 +197,8 @@ func TestRightPasswordsCostNothing(t *testing.T) {
 		if u.from.wrong != 0 || g.l.guessed.After(time.Now()) {
 			t.Error("what is not compared counts")
 		}
-		for p, full := range g.s.gate.networks.rest {
-			if full.After(time.Now()) {
-				t.Error(p, "has paid")
-			}
+		for p := range g.s.gate.networks.Debts(time.Now()) {
+			t.Error(p, "has paid")
 		}
 	})
 }
@@ -210,17 +210,17 @@ func TestInsideIsBounded(t *testing.T) {
 	for n := range 2000 {
 		g.remember(now.Add(time.Duration(n)), l, sixes(n), 64)
 	}
-	if n := len(l.inside); n != mostAddresses/64 {
+	if n := len(l.inside); n != limit.MaxPrefixes/64 {
 		t.Errorf("%d are known", n)
 	}
-	if _, known := l.inside[block(sixes(1999))]; !known {
+	if _, known := l.inside[limit.Prefix(sixes(1999))]; !known {
 		t.Error("the last is not known")
 	}
-	if _, known := l.inside[block(sixes(1999-mostAddresses/64))]; known {
+	if _, known := l.inside[limit.Prefix(sixes(1999-limit.MaxPrefixes/64))]; known {
 		t.Error("an old one is known still")
 	}
 	g.remember(now, l, sixes(5000), 1<<20)
-	if n := len(l.inside); n > mostAddresses/64 {
+	if n := len(l.inside); n > limit.MaxPrefixes/64 {
 		t.Errorf("%d are known", n)
 	}
 }
@@ -232,13 +232,13 @@ func TestGuessesAreHandedOver(t *testing.T) {
 		for range 3 {
 			g.give(four, false)
 		}
-		for n := range mostAddresses {
+		for n := range limit.MaxPrefixes {
 			g.s.gate.remember(time.Now(), g.l, sixes(n), 1)
 		}
 		g.attack(time.Minute, sixes, 1000)
 		guesses, paid := g.s.gate.state(time.Now())
 		inside, guessed := g.s.gate.lockState(g.l)
-		if n := len(inside); n != mostAddresses*noteBytes {
+		if n := len(inside); n != limit.MaxPrefixes*noteBytes {
 			t.Errorf("%d bytes of addresses that were inside", n)
 		}
 		// As JSON, as it goes.
@@ -265,8 +265,8 @@ func TestGuessesAreHandedOver(t *testing.T) {
 		if !guessedAgain.Equal(guessed) {
 			t.Error("the room has paid", guessed, guessedAgain)
 		}
-		was, is := g.s.gate.guesses[block(four)], to.guesses[block(four)]
-		if is == nil || is.wrong != 3 || !is.until.Equal(was.until) || to.networks.rest[networks(four)[0].prefix].IsZero() {
+		was, is := g.s.gate.guesses[limit.Prefix(four)], to.guesses[limit.Prefix(four)]
+		if is == nil || is.wrong != 3 || !is.until.Equal(was.until) || to.networks.Whole(networks(four)[0].prefix).IsZero() {
 			t.Errorf("%+v is %+v", was, is)
 		}
 	})

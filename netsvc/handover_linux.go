@@ -23,7 +23,7 @@ type serviceState struct {
 	Guesses  notes `json:"guesses,omitempty"`
 	Networks notes `json:"networks,omitempty"` // of guessers, and what they have paid
 
-	// What addresses have done of what they may, as pace.state gives it.
+	// What addresses have done of what they may, as limit.Buckets.Debts gives it.
 	Connects map[netip.Prefix]time.Duration `json:"connects,omitempty"`
 	Requests map[netip.Prefix]time.Duration `json:"requests,omitempty"`
 	Work     map[netip.Prefix]time.Duration `json:"work,omitempty"`
@@ -44,7 +44,7 @@ type roomState struct {
 	Inside  notes     `json:"inside,omitempty"` // of a room with a password: who was
 	Guessed time.Time `json:"guessed,omitzero"`
 
-	Coming time.Duration `json:"coming,omitempty"` // until comingsOnce is whole again
+	Coming time.Duration `json:"coming,omitempty"` // until the burst of comings is whole again
 }
 
 type memberState struct {
@@ -170,7 +170,7 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	guesses, networks := s.gate.state(now)
 	if err := send("service", serviceState{
 		s.uptime(), s.members.Load(), s.sessions.Load(), s.Counters(), s.opts().Listen, s.opts().Port, guesses, networks,
-		s.connects.state(now), s.requests.state(now), s.work.state(now),
+		s.connects.Debts(now), s.requests.Debts(now), s.work.Debts(now),
 	}); err != nil {
 		return 0, err
 	}

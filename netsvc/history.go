@@ -77,3 +77,45 @@ func (s *Service) Search(ctx context.Context, name, text string, since time.Time
 	f.Lines = f.Lines[max(0, len(f.Lines)-n):]
 	return f, err
 }
+
+// fromDisk reads a piece of the history: a page of lines, or as many blocks as the
+// store counts at a time. A few goroutines do so at once, each of them a piece, in
+// turn: nobody waits behind a member or an operator that asks for much, and the
+// database can reuse its pages in between. Once ctx is done nothing is read.
+func (s *Service) fromDisk(ctx context.Context, read func()) error {
+	select {
+	case s.readers <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-s.readers }()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.counters.pages.Add(1)
+	read()
+	return nil
+}
+
+// newest is the store's Newest in as many pieces as it takes, each in its turn.
+func (s *Service) newest(turn func(read func()) error, room, upto uint64, n int) (after uint64, count int, err error) {
+	after = upto
+	for more := true; more && err == nil; {
+		found := 0
+		if err := turn(func() { after, found, more, err = s.store.Newest(room, after, n-count) }); err != nil {
+			return 0, 0, err
+		}
+		count += found
+	}
+	return after, count, err
+}
+
+// UntilStop is a context that ends with ctx, and when the server begins to stop:
+// what takes long is not to hold up the stop. end releases it.
+func (s *Service) UntilStop(ctx context.Context) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.stop, func() {
+		cancel(wire.Errorf(wire.CodeShuttingDown, "the server is stopping"))
+	})
+	return ctx, func() { stop(); cancel(nil) }
+}

@@ -182,53 +182,6 @@ func (m *Member) settle(n int) bool {
 	}
 }
 
-// emptyLine is what an empty line has of the price of a line: they are to cost
-// little, and a buffer full of them is not to take an hour.
-const emptyLine = 0.002
-
-// mayGoOn reports whether the next line may be handled: fewer than n lines are in
-// flight, and the allowance has its price. With wait it waits for that, and
-// false says that the member has ended, or that the server is to stand still.
-func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
-	if ok, ended := m.clear(n); !ok || ended {
-		if !wait || !m.settle(n) {
-			return false
-		}
-	}
-	o := m.room.svc.opts()
-	if !o.slows() {
-		return true
-	}
-	// The generic cell rate algorithm (ITU-T I.371): allowed is when a talker
-	// that has always kept to the rate would say its next line. It may be ahead
-	// of that by the burst.
-	each := time.Duration(float64(time.Second) / o.LinesPerSecond)
-	price = min(price, float64(o.Burst)) // more is never there at once
-	for {
-		now := m.room.svc.uptime()
-		due := max(time.Duration(m.allowed), now)
-		next := due + time.Duration(price*float64(each))
-		ahead := next - now - time.Duration(o.Burst)*each
-		if ahead <= 0 {
-			m.allowed = int64(next)
-			return true
-		}
-		if m.room.svc.stopsSoon() && m.link.hungUp() {
-			return true
-		}
-		if !wait {
-			m.room.svc.counters.slowedLines.Add(1)
-			return false
-		}
-		if m.hasEnded() || m.room.svc.still.frozen.Load() {
-			return false
-		}
-		m.slowed.Store(true)
-		m.pause(max(ahead, each)) // not for every empty line on its own
-		m.slowed.Store(false)
-	}
-}
-
 // say submits a line. It comes back by appended or refused. Without wait it
 // reports false if the store has no room for it now.
 func (m *Member) say(kind store.Kind, text string, wait bool) bool {

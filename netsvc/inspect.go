@@ -53,7 +53,7 @@ func (s *Service) memoryFaults() (found findings) {
 		r.faults(&found)
 		members += uint64(len(r.members))
 	}
-	if n := s.conns.Load(); n < int64(members) {
+	if n := s.conns.Total(); n < int(members) {
 		found.say("the count of connections is %d, and that of members %d", n, members)
 	}
 	ended := s.endedMembers() + s.uncounted.Load()

@@ -140,7 +140,7 @@ func TestConnections(t *testing.T) {
 			if _, err := io.Copy(io.Discard, p.In); err != nil {
 				t.Log(err) // it may be reset
 			}
-			eventually(t, "it is closed", func() bool { return s.Service.Connections() == int64(3-i) && len(s.Service.Conns("")) == 3-i })
+			eventually(t, "it is closed", func() bool { return s.Service.Connections() == 3-i && len(s.Service.Conns("")) == 3-i })
 		}
 		if n := s.Service.Counters().Sessions["kicked"]; n != 1 {
 			t.Errorf("%d sessions were kicked", n)

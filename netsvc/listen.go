@@ -254,57 +254,6 @@ func (v *reserve) close() {
 // busyText is what is said to who cannot be served for want of descriptors.
 const busyText = "busy: the server has no descriptor left for another connection; try again in a moment\n"
 
-// enter counts a connection, or says which limit it is over.
-func (s *Service) enter(a netip.Addr) (Barred, error) {
-	if err := s.hurries(a); err != nil {
-		return tooOften, err
-	}
-	if n, most := s.conns.Add(1), s.opts().Connections; most > 0 && n > int64(most) {
-		s.conns.Add(-1)
-		return overAll, wire.Errorf(wire.CodeBusy, "the server has %s, which is the limit; try again later", counted(most, "connection"))
-	}
-	// They are counted also without a limit: it may come with a reload.
-	p := block(a)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if most := s.opts().PerAddress; most > 0 && s.byAddr[p] >= most {
-		s.conns.Add(-1)
-		return overAddress, wire.Errorf(wire.CodeBusy, "your address has %s here, which is the limit", counted(most, "connection"))
-	}
-	s.byAddr[p]++
-	return "", nil
-}
-
-// count is enter without a limit.
-func (s *Service) count(a netip.Addr) {
-	s.conns.Add(1)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.byAddr[block(a)]++
-}
-
-// leave is the opposite of enter and count.
-func (s *Service) leave(a netip.Addr) {
-	s.conns.Add(-1)
-	p := block(a)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.byAddr[p]--; s.byAddr[p] == 0 {
-		delete(s.byAddr, p)
-	}
-}
-
-// block is what counts as one address: in IPv6 one customer has a /64.
-func block(a netip.Addr) netip.Prefix {
-	a = a.Unmap()
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.WithZone("").Prefix(bits)
-	return p
-}
-
 // refusals bounds the goroutines that refuse gently.
 var refusals = make(chan struct{}, 64)
 

@@ -50,10 +50,8 @@ func (g *gate) state(now time.Time) (guesses, paid notes) {
 		default: // it stays behind
 		}
 	}
-	for k, full := range g.networks.rest {
-		if full.After(now) {
-			paid = paid.add(k, full, 0)
-		}
+	for k, debt := range g.networks.Debts(now) {
+		paid = paid.add(k, now.Add(debt), 0)
 	}
 	return guesses, paid
 }
@@ -65,9 +63,7 @@ func (g *gate) restore(guesses, paid notes) {
 		u.wrong, u.last, u.until = wrong, at, at.Add(guessWait(wrong))
 		g.unuse(u)
 	})
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	paid.each(func(k netip.Prefix, full time.Time, _ int) { g.networks.put(time.Now(), k, full) })
+	paid.each(func(k netip.Prefix, whole time.Time, _ int) { g.networks.SetWhole(time.Now(), k, whole) })
 }
 
 // lockState is who is known of a room, and what strangers have paid.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/netsvc/limit"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -59,7 +60,7 @@ func (m *Member) info(end uint64) MemberInfo {
 
 // Block is the address of the member as a ban or a mute has it: an IPv4 address,
 // or a network of IPv6.
-func (i MemberInfo) Block() string { return networkText(block(i.remote.Addr())) }
+func (i MemberInfo) Block() string { return networkText(limit.Prefix(i.remote.Addr())) }
 
 // Key is the folded nick.
 func (i MemberInfo) Key() string { return i.key }
@@ -328,7 +329,7 @@ func (s *Service) Ports() PortsInfo {
 }
 
 // Connections are those of members and of the master port, now.
-func (s *Service) Connections() int64 { return s.conns.Load() }
+func (s *Service) Connections() int { return s.conns.Total() }
 
 // Status is the server in numbers.
 type Status struct {
@@ -340,7 +341,7 @@ type Status struct {
 	Rooms       int              `json:"rooms"`
 	Unbound     int              `json:"unbound"`
 	Members     int              `json:"members"`
-	Connections int64            `json:"connections"` // of members and of the master port
+	Connections int              `json:"connections"` // of members and of the master port
 	Lines       uint64           `json:"lines"`       // in all histories
 	Bytes       uint64           `json:"bytes"`
 	ReadOnly    string           `json:"read_only,omitempty"` // why nothing can be written
@@ -349,7 +350,7 @@ type Status struct {
 
 // Status tells how the server is.
 func (s *Service) Status() Status {
-	st := Status{Started: s.started, MasterPort: s.Port(), Listening: s.Listening(), Missing: s.Missing(), Engine: s.engine(), Connections: s.conns.Load()}
+	st := Status{Started: s.started, MasterPort: s.Port(), Listening: s.Listening(), Missing: s.Missing(), Engine: s.engine(), Connections: s.conns.Total()}
 	for _, r := range s.Rooms() {
 		st.Rooms++
 		st.Members += r.Members

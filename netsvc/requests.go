@@ -10,20 +10,6 @@ import (
 // onlyAnswers reports whether nothing comes of a request but an answer.
 func onlyAnswers(v wire.Verb) bool { return v == wire.VerbList || v == wire.VerbHelp }
 
-// price is what a request costs beyond being a line.
-func (s *Service) price(v wire.Verb) float64 {
-	switch v {
-	case wire.VerbCreate, wire.VerbDelete:
-		return 4
-	case wire.VerbList:
-		const cheap = 500 // rooms
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return float64(len(s.rooms)) / cheap
-	}
-	return 0
-}
-
 // fail answers ERR. What is not meant for clients goes to the log.
 func (c *session) fail(err error) {
 	var refusal *wire.Error

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"roomd/netsvc/limit"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/wire"
 	"roomd/store"
@@ -35,12 +36,10 @@ const (
 
 	// drainTime is what a member has for its pending lines when a room ends.
 	drainTime = 5 * time.Second
-
-	// comings is how many lines that somebody came or went a room shows in a
-	// second at most, beyond the first ones at once.
-	comings     = 10
-	comingsOnce = 200
 )
+
+// comings is how many lines that somebody came or went a room shows.
+var comings = limit.Rate{PerSecond: 10, Burst: 200}
 
 // Room is a log, a port, and the members that read and write it.
 type Room struct {
@@ -84,7 +83,7 @@ type Room struct {
 	leaving  map[*Member]*departure // have ended, and are not closed yet
 	spoke    time.Time              // when a line last came
 	roster   *roster                // of this moment; nil: nobody has asked since it changed
-	coming   time.Time              // when comingsOnce is whole again
+	coming   time.Time              // when the burst of comings is whole again
 	rate     rate
 	lockTurn uint64 // store.Room.Turn of the change that lock is of
 
@@ -338,9 +337,9 @@ func (r *Room) announce(ev wire.Event) {
 	quiet := false
 	if ev.Type == wire.TypeJoin || ev.Type == wire.TypeLeave {
 		if quiet = len(r.members) > r.quietAbove(); !quiet && len(r.members) > 1 {
-			full, wait := spend(ev.Time, r.coming, 1, comings, comingsOnce)
+			debt, wait := comings.Spend(r.coming.Sub(ev.Time), 1)
 			if quiet = wait > 0; !quiet {
-				r.coming = full
+				r.coming = ev.Time.Add(debt)
 			}
 		}
 	}

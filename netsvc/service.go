@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"roomd/netsvc/limit"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/wire"
 	"roomd/store"
@@ -91,7 +92,7 @@ type Service struct {
 	stop     context.Context // done when what clients sent before they closed is handled
 	stopNow  context.CancelFunc
 	tasks    sync.WaitGroup // all goroutines but those of rooms
-	conns    atomic.Int64   // connections of all kinds
+	conns    limit.Conns    // of all kinds
 	sessions atomic.Uint64  // master connections so far
 
 	between atomic.Int64  // connections that are a session or a member in a moment, and in no list
@@ -106,9 +107,9 @@ type Service struct {
 	sweeping  chan struct{} // capacity 1: something was written
 
 	gate     gate
-	connects pace
-	requests pace
-	work     pace          // what members ask for
+	connects limit.Buckets
+	requests limit.Buckets
+	work     limit.Buckets // what members ask for
 	readers  chan struct{} // one place for each that may read from the disk at a time
 	still    still
 	reserve  reserve
@@ -129,8 +130,7 @@ type Service struct {
 	mu       sync.Mutex
 	rooms    map[string]*Room // by folded name, those opening and closing included
 	ports    portQueue
-	byAddr   map[netip.Prefix]int // connections
-	masters  map[*session]bool    // connections to the master port, until they are closed
+	masters  map[*session]bool // connections to the master port, until they are closed
 	stopping bool
 
 	missing   map[netip.Addr]string // addresses of Options.Listen that are not listened on everywhere, and why
@@ -143,7 +143,7 @@ type Service struct {
 
 // New makes a server over a store that has been opened and not yet started.
 func New(st *store.Store, opts Options) *Service {
-	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), byAddr: make(map[netip.Prefix]int), masters: make(map[*session]bool), missing: make(map[netip.Addr]string), sweeping: make(chan struct{}, 1), logs: roomlog.NewBudget(allLogs)}
+	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), masters: make(map[*session]bool), missing: make(map[netip.Addr]string), sweeping: make(chan struct{}, 1), logs: roomlog.NewBudget(allLogs)}
 	s.options.Store(&opts)
 	s.lastCall = make(chan struct{})
 	s.readers = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))

@@ -1,0 +1,97 @@
+package limit
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Rate is what may be done: PerSecond of it in the long run, and Burst at once.
+// PerSecond must be above 0.
+type Rate struct{ PerSecond, Burst float64 }
+
+// Spend takes n out of a burst by the generic cell rate algorithm (ITU-T I.371).
+// All that has to be known of a burst is its debt: the time until it is whole
+// again. A debt of 0 or less is none. Spend returns the debt afterwards, and how
+// long to wait for it: 0 if the burst has n. Who does not wait keeps the debt
+// from before. An n above the burst always waits.
+func (r Rate) Spend(debt time.Duration, n float64) (after, wait time.Duration) {
+	after = max(debt, 0) + r.Time(n)
+	return after, max(0, after-r.Time(r.Burst))
+}
+
+// Time returns how long the rate takes for n: the debt that n makes.
+func (r Rate) Time(n float64) time.Duration {
+	return time.Duration(n / r.PerSecond * float64(time.Second))
+}
+
+// Buckets is a rate's burst for each prefix. It forgets prefixes whose burst is
+// whole, and any at all beyond MaxPrefixes. The zero value is empty. Its times are
+// those at which a burst is whole again.
+type Buckets struct {
+	mu    sync.Mutex
+	whole map[netip.Prefix]time.Time
+}
+
+// Take spends n of a prefix's burst and returns how long to wait for it; if that
+// is above patience, nothing is spent. A PerSecond of 0 is no limit.
+func (b *Buckets) Take(now time.Time, p netip.Prefix, n float64, r Rate, patience time.Duration) (wait time.Duration) {
+	if r.PerSecond <= 0 {
+		return 0
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	debt, wait := r.Spend(b.whole[p].Sub(now), n)
+	if wait <= patience {
+		b.set(now, p, now.Add(debt))
+	}
+	return wait
+}
+
+// Whole returns when the burst of a prefix is whole again. Of one that is not
+// known that is the zero time.
+func (b *Buckets) Whole(p netip.Prefix) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.whole[p]
+}
+
+// SetWhole notes when the burst of a prefix is whole again.
+func (b *Buckets) SetWhole(now time.Time, p netip.Prefix, at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.set(now, p, at)
+}
+
+// set is SetWhole with mu held.
+func (b *Buckets) set(now time.Time, p netip.Prefix, at time.Time) {
+	if b.whole == nil {
+		b.whole = make(map[netip.Prefix]time.Time)
+	}
+	if _, known := b.whole[p]; !known {
+		MakeRoom(b.whole, func(at time.Time) bool { return !at.After(now) }, nil)
+	}
+	b.whole[p] = at
+}
+
+// Debts returns all debts at a time, by prefix.
+func (b *Buckets) Debts(now time.Time) map[netip.Prefix]time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make(map[netip.Prefix]time.Duration)
+	for p, at := range b.whole {
+		if at.After(now) {
+			all[p] = at.Sub(now)
+		}
+	}
+	return all
+}
+
+// Restore takes over what Debts returned, in another process.
+func (b *Buckets) Restore(now time.Time, debts map[netip.Prefix]time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for p, d := range debts {
+		b.set(now, p, now.Add(d))
+	}
+}
