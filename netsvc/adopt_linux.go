@@ -100,7 +100,7 @@ func (a *adoption) take(kind string, body []byte, fds []int) error {
 		a.Service.members.Store(st.Members)
 		a.Service.sessions.Store(st.Sessions)
 		a.counters.restore(st.Counters, &a.gate)
-		a.gate.restore(st.Guesses, st.Networks)
+		a.guesses.Restore(st.Guesses, st.Networks)
 		now := time.Now()
 		a.connects.Restore(now, st.Connects)
 		a.requests.Restore(now, st.Requests)
@@ -204,8 +204,8 @@ func (a *adoption) room(st roomState, fds []int) error {
 	r.log = log
 	r.creator, r.guests, r.spoke, r.binding = st.Creator, st.Guests, st.Spoke, st.Binding
 	r.rate, r.coming = rate{st.Rate, time.Now()}, time.Now().Add(st.Coming)
-	if l := r.lock.Load(); l != nil {
-		a.gate.restoreLock(l, st.Inside, st.Guessed)
+	if p := r.password.Load(); p != nil {
+		a.guesses.RestoreRoom(p, st.Inside, st.Guessed)
 	}
 	ln, err := a.doors(st.Addrs, fds)
 	if err != nil {
@@ -349,10 +349,10 @@ func (a *adoption) caller(st *callerState, fd int) error {
 	who.agreed, who.asked, who.passed, who.lines, who.held = true, st.Asked, st.Passed, st.Lines, st.Held
 	who.reset, who.since = st.Reset, cameAt(st.Since)
 	who.framer = wire.Resume(a.opts().LineBytes, st.Framer)
-	l := r.lock.Load()
-	who.passed = who.passed || l == nil // it has none any more
+	p := r.password.Load()
+	who.passed = who.passed || p == nil   // it has none any more
 	a.conns.Enter(st.Remote.Addr(), 0, 0) // without a limit it always counts
 	a.gate.enter(who)
-	a.tasks.Go(func() { r.knock(who, l) })
+	a.tasks.Go(func() { r.knock(who, p) })
 	return nil
 }

@@ -37,11 +37,12 @@ func (s *Service) counts() map[string]int64 {
 	s.conns.Leave(here)
 	s.gate.mu.Lock()
 	n["callers that wait"] = int64(len(s.gate.waiting))
-	n["guesses"] = int64(len(s.gate.guesses))
-	for _, u := range s.gate.guesses {
-		n["wrong passwords"] += int64(u.wrong)
-	}
 	s.gate.mu.Unlock()
+	guesses, _ := s.guesses.State(time.Now())
+	for note := range slices.Chunk(guesses, 26) {
+		n["guesses"]++
+		n["wrong passwords"] += int64(note[25]) // its last byte
+	}
 	for name, p := range map[string]*limit.Buckets{"connects": &s.connects, "requests": &s.requests, "work": &s.work} {
 		for _, d := range p.Debts(time.Now()) {
 			if d < time.Minute {

@@ -155,7 +155,7 @@ func (m *Member) do(c wire.Command, wait bool) error {
 	case wire.Ping:
 		m.queue(insert{kind: pong})
 	case wire.Pass:
-		if m.room.lock.Load() == nil {
+		if m.room.password.Load() == nil {
 			m.ok(c.Name, "this room has no password")
 		} else {
 			m.ok(c.Name, "you are in already")

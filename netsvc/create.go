@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/netsvc/passwd"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -80,19 +81,19 @@ func (s *Service) createFirst() error {
 
 // planned is a room that has a name and a port, and is not on disk yet.
 type planned struct {
-	stand   *Room // has the name
-	ln      *listeners
-	record  store.Room
-	key     string
-	creator uint64 // session
-	lock    *lock
+	stand    *Room // has the name
+	ln       *listeners
+	record   store.Room
+	key      string
+	creator  uint64 // session
+	password *passwd.Password
 }
 
 // kept is the room, once it is on disk as k.
 func (p *planned) kept(k store.Room) *Room {
 	r := newRoom(p.stand.svc, k, 0)
 	r.creator = p.creator
-	r.lock.Store(p.lock)
+	r.password.Store(p.password)
 	return r
 }
 
@@ -107,18 +108,16 @@ func (s *Service) plan(name string, by Creation) (*planned, error) {
 	if err != nil {
 		return nil, err
 	}
-	var l *lock
-	hash := ""
+	var p *passwd.Password
 	if by.Password != "" {
 		var still <-chan struct{}
 		if by.Addr != "" { // a request is put off
 			still = s.still.freezing()
 		}
-		if l, err = s.newPassword(by.Password, still); err != nil {
+		if p, err = s.newPassword(by.Password, still); err != nil {
 			s.forget(stand)
 			return nil, err
 		}
-		hash = l.hash
 	}
 	var ln *listeners
 	if by.Port != 0 {
@@ -135,8 +134,8 @@ func (s *Service) plan(name string, by Creation) (*planned, error) {
 	key := hex.EncodeToString(secret)
 	keyHash := sha256.Sum256([]byte(key))
 	return &planned{stand, ln, store.Room{
-		Name: n.Shown, Key: n.Key, Port: ln.port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: hash, Topic: topic,
-	}, key, by.Session, l}, nil
+		Name: n.Shown, Key: n.Key, Port: ln.port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: p.Hash(), Topic: topic,
+	}, key, by.Session, p}, nil
 }
 
 // giveUp gives back what plan has reserved.

@@ -61,8 +61,8 @@
 //   - The locks of the hub (who watches), of the counters and of what package limit
 //     counts come last; nothing else is taken under them.
 //
-//   - gate.mu guards the callers that wait, the guesses, and the addresses that
-//     were inside a room. It comes after all but the lock of turns.
+//   - gate.mu guards the callers that wait. It and the locks of package passwd
+//     come after all of these.
 //
 // Bans are a slice that is replaced as a whole: joining takes no lock for them.
 //

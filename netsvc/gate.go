@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"roomd/netsvc/limit"
+	"roomd/netsvc/passwd"
 	"roomd/netsvc/wire"
 )
 
@@ -27,10 +27,8 @@ const (
 // gate is where connections wait that have to agree on TLS, or to give a
 // password, before they see anything of a room or of the master port.
 type gate struct {
-	mu       sync.Mutex
-	waiting  []*caller // those that came first at the front
-	guesses  map[netip.Prefix]*guesser
-	networks limit.Buckets // what those around the guessers have paid
+	mu      sync.Mutex
+	waiting []*caller // those that came first at the front
 
 	right, wrong, held, late, crowded atomic.Uint64
 }
@@ -83,7 +81,7 @@ func (m *Member) goOn(w *caller) {
 // knock does the handshake with who has entered the gate, asks for the password
 // of the room, whichever of them there is, and then lets the connection in. It is
 // the connection's goroutine until then.
-func (r *Room) knock(who *caller, l *lock) {
+func (r *Room) knock(who *caller, p *passwd.Password) {
 	g := &r.svc.gate
 	ctx, cancel := context.WithCancel(r.svc.stop)
 	defer cancel()
@@ -97,7 +95,7 @@ func (r *Room) knock(who *caller, l *lock) {
 		case <-passed:
 		}
 	})
-	why, err := r.comeIn(ctx, who, l)
+	why, err := r.comeIn(ctx, who, p)
 	r.svc.between.Add(1)
 	defer r.svc.between.Add(-1)
 	g.leave(who)
@@ -143,11 +141,11 @@ func (who *caller) within(ctx context.Context, d time.Duration) error {
 }
 
 // comeIn does what stands before the room: the handshake and the password.
-func (r *Room) comeIn(ctx context.Context, who *caller, l *lock) (why Barred, err error) {
+func (r *Room) comeIn(ctx context.Context, who *caller, p *passwd.Password) (why Barred, err error) {
 	if err := r.svc.secure(ctx, who); err != nil {
 		return noHandshake, err
 	}
-	if l == nil {
+	if p == nil {
 		return "", nil
 	}
 	r.svc.still.register(who)
@@ -161,7 +159,7 @@ func (r *Room) comeIn(ctx context.Context, who *caller, l *lock) (why Barred, er
 	if err := who.within(ctx, left); err != nil {
 		return noPassword, err
 	}
-	err = r.ask(ctx, who, l)
+	err = r.ask(ctx, who, p)
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 		if _, closed := r.ending(); !closed && !who.crowded.Load() {
 			r.svc.gate.late.Add(1)
@@ -199,7 +197,7 @@ func (w *caller) answerTelnet() {
 
 // ask reads lines until one of them gives the password. What was read behind
 // that line is held.
-func (r *Room) ask(ctx context.Context, who *caller, l *lock) error {
+func (r *Room) ask(ctx context.Context, who *caller, p *passwd.Password) error {
 	const prompt = "* this room has a password: /pass PASSWORD\n"
 	if who.passed {
 		return nil
@@ -251,12 +249,12 @@ read:
 			if rest = more; wire.Blank(line) && over == 0 {
 				continue
 			}
-			if p := wire.Foreign(line, over > 0); p != "" && who.lines == 0 {
-				r.svc.counters.foreign(p)
+			if other := wire.Foreign(line, over > 0); other != "" && who.lines == 0 {
+				r.svc.counters.foreign(other)
 				return refusal("")
 			}
 			who.lines++
-			answer, inside, failed := r.answerGate(ctx, who, l, line, over > 0)
+			answer, inside, failed := r.answerGate(ctx, who, p, line, over > 0)
 			switch {
 			case inside:
 				who.passed, who.held = true, rest
@@ -279,7 +277,7 @@ read:
 }
 
 // answerGate looks at a line given at the gate.
-func (r *Room) answerGate(ctx context.Context, who *caller, l *lock, line []byte, over bool) (answer string, inside bool, err error) {
+func (r *Room) answerGate(ctx context.Context, who *caller, p *passwd.Password, line []byte, over bool) (answer string, inside bool, err error) {
 	c, perr := wire.ParseCommand(wire.Clean(line))
 	switch {
 	case over || perr != nil && c.Name != "pass" || perr == nil && c.Do != wire.Pass && c.Do != wire.Quit:
@@ -289,8 +287,8 @@ func (r *Room) answerGate(ctx context.Context, who *caller, l *lock, line []byte
 	case c.Do == wire.Quit:
 		return "", false, refusal("* bye\n")
 	}
-	p, _ := wire.ParsePassword(c.Text)
-	return r.answerPassword(ctx, who, l, p)
+	text, _ := wire.ParsePassword(c.Text)
+	return r.answerPassword(ctx, who, p, text)
 }
 
 // enter lets a connection wait. If very many do, the one that has waited longest

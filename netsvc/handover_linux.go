@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"roomd/netsvc/passwd"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/wire"
 )
@@ -20,8 +21,8 @@ type serviceState struct {
 	Listen   []netip.Addr  `json:"listen,omitempty"`
 	Port     int           `json:"port,omitempty"` // the master port
 
-	Guesses  notes `json:"guesses,omitempty"`
-	Networks notes `json:"networks,omitempty"` // of guessers, and what they have paid
+	Guesses  passwd.Notes `json:"guesses,omitempty"`
+	Networks passwd.Notes `json:"networks,omitempty"` // of guessers, and what they have paid
 
 	// What addresses have done of what they may, as limit.Buckets.Debts gives it.
 	Connects map[netip.Prefix]time.Duration `json:"connects,omitempty"`
@@ -41,8 +42,8 @@ type roomState struct {
 	Lost    []string         `json:"lost,omitempty"` // nicks that cannot be handed over
 	Rosters []*roster        `json:"rosters,omitempty"`
 
-	Inside  notes     `json:"inside,omitempty"` // of a room with a password: who was
-	Guessed time.Time `json:"guessed,omitzero"`
+	Inside  passwd.Notes `json:"inside,omitempty"` // of a room with a password: who was
+	Guessed time.Time    `json:"guessed,omitzero"`
 
 	Coming time.Duration `json:"coming,omitempty"` // until the burst of comings is whole again
 }
@@ -167,7 +168,7 @@ type Receive func() (kind string, body []byte, fds []int, err error)
 // sent. The store may be closed.
 func (s *Service) HandOver(send Send) (members int, err error) {
 	now := time.Now()
-	guesses, networks := s.gate.state(now)
+	guesses, networks := s.guesses.State(now)
 	if err := send("service", serviceState{
 		s.uptime(), s.members.Load(), s.sessions.Load(), s.Counters(), s.opts().Listen, s.opts().Port, guesses, networks,
 		s.connects.Debts(now), s.requests.Debts(now), s.work.Debts(now),
@@ -254,7 +255,7 @@ func (r *Room) handOver(members []*Member, all *handed) (roomState, []int) {
 		ID: r.id, Creator: r.creator, Guests: r.guests, Spoke: r.spoke, Rate: r.rate.now(time.Now()), Binding: r.binding,
 	}
 	st.Coming = max(0, time.Until(r.coming))
-	st.Inside, st.Guessed = r.svc.gate.lockState(r.lock.Load())
+	st.Inside, st.Guessed = r.svc.guesses.RoomState(r.password.Load())
 	var fds []int
 	st.Addrs, fds = r.ln.doors()
 	from := r.log.End().Pos

@@ -1,178 +1,17 @@
 package netsvc
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"path/filepath"
-	"runtime"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 
-	"golang.org/x/crypto/argon2"
-
-	"roomd/netsvc/wire"
+	"roomd/netsvc/passwd"
 	"roomd/store"
 )
 
-func TestLock(t *testing.T) {
-	ctx := context.Background()
-	made, err := lockWith(ctx, nil, "secret")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasPrefix(made.hash, "$argon2id$v=19$m=7168,t=5,p=1$") || strings.Contains(made.hash, "secret") {
-		t.Error("the hash is", made.hash)
-	}
-	read := newLock(made.hash)
-	for _, l := range []*lock{made, read, read} {
-		for password, want := range map[string]bool{"secret": true, "Secret": false, "": false} {
-			if got, err := l.opens(ctx, nil, password, ofStranger); err != nil || got != want {
-				t.Errorf("%q: %v, %v", password, got, err)
-			}
-		}
-	}
-	if newLock("") != nil {
-		t.Error("no password is a lock")
-	}
-	other, err := lockWith(ctx, nil, "secret")
-	if err != nil || other.hash == made.hash {
-		t.Error("two hashes are the same", err)
-	}
-	done, cancel := context.WithCancel(ctx)
-	cancel()
-	all := allTurns(t)
-	if _, err := lockWith(done, nil, "secret"); err == nil {
-		t.Error("who does not wait for the turn gets a hash")
-	}
-	all()
-}
-
-// What is made of a password is what the library makes of it, whatever it costs.
-func TestHash(t *testing.T) {
-	for memory := uint32(8); memory < 1500; memory = memory*5/4 + 1 {
-		h := hash{passes: 1 + memory%4, memory: memory, threads: 1 + uint8(memory%7/6), salt: []byte("saltsalt")[:8], sum: make([]byte, 16+memory%49)}
-		got, err := argon2id("secret", h)
-		if want := argon2.IDKey([]byte("secret"), h.salt, h.passes, h.memory, h.threads, uint32(len(h.sum))); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%+v: %x is not %x, %v", h, got, want, err)
-		}
-	}
-}
-
-// What is compared, or made, takes a turn until the right password is known. Hashes
-// of other costs are read, too.
-func TestComparisonsTakeTurns(t *testing.T) {
-	// Of "secret", 19 MiB and two passes: what was made once is compared for ever.
-	l := newLock("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$6G4RVhNf4sYzxbGJQzsImNwnF3BnniV+nogjylwdjiA")
-	give := allTurns(t)
-	done, cancel := context.WithCancel(context.Background())
-	cancel()
-	for as := range ranks {
-		if _, err := l.opens(done, nil, "wrong", as); !errors.Is(err, context.Canceled) {
-			t.Error("it is compared without a turn:", err)
-		}
-	}
-	give()
-	for range 2 {
-		if ok, err := l.opens(context.Background(), nil, "secret", ofStranger); !ok || err != nil {
-			t.Error("the right one does not open:", err)
-		}
-	}
-	give = allTurns(t)
-	if ok, err := l.opens(done, nil, "secret", ofDoubted); !ok || err != nil {
-		t.Error("what is known has to wait:", err)
-	}
-	give()
-	if ok, err := newLock(l.hash).opens(context.Background(), nil, "wrong", ofStranger); ok || err != nil {
-		t.Error("a wrong one opens", err)
-	}
-}
-
-// allTurns takes every turn for hashes, and returns what gives them back.
-func allTurns(t *testing.T) (give func()) {
-	n := min(max(1, runtime.GOMAXPROCS(0)/2), 8)
-	for range n {
-		if err := hashing.take(t.Context(), nil, ofInsider); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return func() {
-		for range n {
-			hashing.give()
-		}
-	}
-}
-
-// So many work at a time as there are turns; the best rank is next, and in it the
-// first. The queue is bounded, and a caller that leaves it takes no turn along.
-func TestTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := &turns{free: 1}
-		take := func(as rank) {
-			if err := q.take(t.Context(), nil, as); err != nil {
-				t.Error(err)
-			}
-		}
-		take(ofDoubted)
-		var order []rank
-		for _, as := range []rank{ofDoubted, ofMaker, ofStranger, ofDoubted, ofInsider, ofStranger} {
-			go func() {
-				take(as)
-				order = append(order, as)
-				q.give()
-			}()
-			synctest.Wait()
-		}
-		leaves := func(ctx context.Context, still chan struct{}, end func(), want error) {
-			go func() {
-				if err := q.take(ctx, still, ofInsider); err != want {
-					t.Errorf("%v, want %v", err, want)
-				}
-			}()
-			synctest.Wait()
-			end()
-			synctest.Wait()
-		}
-		gone, cancel := context.WithCancel(t.Context())
-		leaves(gone, nil, cancel, context.Canceled)
-		still := make(chan struct{})
-		leaves(t.Context(), still, func() { close(still) }, errStill)
-		q.give()
-		synctest.Wait()
-		if want := []rank{ofInsider, ofStranger, ofStranger, ofMaker, ofDoubted, ofDoubted}; !slices.Equal(order, want) || q.free != 1 {
-			t.Errorf("%v, want %v; %d free", order, want, q.free)
-		}
-		take(ofInsider)
-		for range mostQueued {
-			go func() {
-				take(ofDoubted)
-				q.give()
-			}()
-		}
-		synctest.Wait()
-		var busy *wire.Error
-		if err := q.take(t.Context(), nil, ofDoubted); !errors.As(err, &busy) || busy.Code != wire.CodeBusy {
-			t.Errorf("one more may wait: %v", err)
-		}
-		go func() {
-			take(ofStranger) // another rank has room
-			q.give()
-		}()
-		synctest.Wait()
-		q.give()
-		synctest.Wait()
-		if q.free != 1 {
-			t.Error(q.free, "are free")
-		}
-	})
-}
-
-// Of locks that are set at the same time one is the last, and it is the same in
+// Of passwords that are set at the same time one is the last, and it is the same in
 // memory and on disk.
-func TestLocksAtOnce(t *testing.T) {
+func TestPasswordsAtOnce(t *testing.T) {
 	st, err := store.Open(filepath.Join(t.TempDir(), "roomd.db"), store.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +27,7 @@ func TestLocksAtOnce(t *testing.T) {
 		var all sync.WaitGroup
 		for _, hash := range []string{"a", "b", "c", "d"} {
 			all.Go(func() {
-				if err := r.setLock(newLock(hash)); err != nil {
+				if err := r.setPassword(passwd.FromHash(hash)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -198,27 +37,8 @@ func TestLocksAtOnce(t *testing.T) {
 		if err != nil || len(kept) != 1 {
 			t.Fatal(kept, err)
 		}
-		if in := r.lock.Load().hash; in != kept[0].Password {
+		if in := r.password.Load().Hash(); in != kept[0].Password {
 			t.Fatalf("%q in memory, %q on disk", in, kept[0].Password)
 		}
 	}
-}
-
-// A hash on disk that was damaged is an error, and never costs what it says.
-func FuzzHash(f *testing.F) {
-	for _, s := range []string{
-		"$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA", "$argon2id$v=19$m=4294967295,t=9,p=255$$", "", "$$$$$",
-		"$argon2id$v=19$m=8,t=1,p=1 $c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
-	} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		h, err := parseHash(s)
-		if err == nil && (h.memory > 1<<20 || h.passes > 100 || h.threads == 0 || len(h.salt) < 8 || len(h.sum) < 16) {
-			t.Errorf("%q is %+v", s, h)
-		}
-		if _, err := newLock("x"+s).opens(context.Background(), nil, "secret", ofStranger); err == nil {
-			t.Errorf("%q opens", s)
-		}
-	})
 }

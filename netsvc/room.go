@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"roomd/netsvc/limit"
+	"roomd/netsvc/passwd"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/wire"
 	"roomd/store"
@@ -52,10 +53,10 @@ type Room struct {
 	created  time.Time
 	madeBy   string // the address it was created from
 	log      *roomlog.Log
-	lock     atomic.Pointer[lock] // nil: no password
-	quit     chan struct{}        // closed when the room begins to close
-	gone     chan struct{}        // closed when it has
-	readers  sync.WaitGroup       // of members until their connections are closed; Add under mu, while open
+	password atomic.Pointer[passwd.Password] // nil: none
+	quit     chan struct{}                   // closed when the room begins to close
+	gone     chan struct{}                   // closed when it has
+	readers  sync.WaitGroup                  // of members until their connections are closed; Add under mu, while open
 
 	// dropped says that the room is deleted on disk. Its members drain and end in
 	// this process, also while it stands still, or when another has taken over.
@@ -85,7 +86,7 @@ type Room struct {
 	roster   *roster                // of this moment; nil: nobody has asked since it changed
 	coming   time.Time              // when the burst of comings is whole again
 	rate     rate
-	lockTurn uint64 // store.Room.Turn of the change that lock is of
+	passTurn uint64 // store.Room.Turn of the change that password is of
 
 	// Owned by the store's committer.
 	touched bool
@@ -109,7 +110,7 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 	r.identity = s.store.Identity(k)
 	r.ident.Store(newIdent(k.Name, k.Key, k.Port))
 	r.own.Store(&k.Own)
-	r.lock.Store(newLock(k.Password))
+	r.password.Store(passwd.FromHash(k.Password))
 	r.log.Share(s.logs)
 	return r
 }
@@ -243,7 +244,7 @@ func (r *Room) info() (RoomInfo, bool) {
 	if r.state != open && r.state != unbound {
 		return RoomInfo{}, false
 	}
-	return RoomInfo{Name: r.name(), Key: r.key(), Port: r.port(), Members: len(r.members), Topic: r.topic, Unbound: r.binding, Locked: r.lock.Load() != nil}, true
+	return RoomInfo{Name: r.name(), Key: r.key(), Port: r.port(), Members: len(r.members), Topic: r.topic, Unbound: r.binding, Locked: r.password.Load() != nil}, true
 }
 
 // line is a line from the server outside of the log, text as it is.
@@ -256,9 +257,9 @@ func (r *Room) admit(c socket, addr netip.AddrPort) {
 		r.svc.turnAway(c, addr, why, r.line(err.Error()+"\n"))
 		return
 	}
-	if l := r.lock.Load(); l != nil || r.svc.opts().Certificate != nil {
+	if p := r.password.Load(); p != nil || r.svc.opts().Certificate != nil {
 		who := r.svc.gate.enter(newCaller(c.conn(addr), addr, r))
-		r.svc.tasks.Go(func() { r.knock(who, l) })
+		r.svc.tasks.Go(func() { r.knock(who, p) })
 		return
 	}
 	r.welcome(r.svc.link(c, addr), addr, nil)

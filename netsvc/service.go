@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"roomd/netsvc/limit"
+	"roomd/netsvc/passwd"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/wire"
 	"roomd/store"
@@ -107,6 +108,7 @@ type Service struct {
 	sweeping  chan struct{} // capacity 1: something was written
 
 	gate     gate
+	guesses  passwd.Guesses
 	connects limit.Buckets
 	requests limit.Buckets
 	work     limit.Buckets // what members ask for

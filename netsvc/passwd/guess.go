@@ -1,14 +1,14 @@
-package netsvc
+package passwd
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"roomd/netsvc/limit"
-	"roomd/netsvc/wire"
 )
 
 // A password that is wrong costs the address that gave it, the networks around
@@ -71,7 +71,7 @@ func networks(a netip.Addr) []network {
 // at a time.
 type guesser struct {
 	turn  chan struct{} // capacity 1
-	users int           // who has or awaits the turn; guarded by gate.mu
+	users int           // who has or awaits the turn; guarded by Guesses.mu
 	wrong int           // in a row; this and what follows belong to the turn
 	until time.Time     // no password is looked at before
 	last  time.Time     // the last wrong one
@@ -100,7 +100,7 @@ func guessWait(wrong int) time.Duration {
 // its networks and the room have paid for it, unless it was inside.
 type guess struct {
 	from   *guesser
-	lock   *lock
+	of     *Password
 	addr   netip.Addr
 	inside bool
 	doubt  bool
@@ -110,47 +110,88 @@ type guess struct {
 func (u *guess) rank() rank {
 	switch {
 	case u.inside:
-		return ofInsider
+		return insider
 	case u.doubt:
-		return ofDoubted
+		return doubted
 	}
-	return ofStranger
+	return stranger
 }
 
-// refusedGuess is what a password is answered that is not looked at.
-type refusedGuess string
+// Guesses is what is known of the addresses that give passwords, and of the
+// networks around them. The zero value knows nothing.
+type Guesses struct {
+	mu       sync.Mutex
+	of       map[netip.Prefix]*guesser
+	networks limit.Buckets // what those around the guessers have paid
+}
 
-func (e refusedGuess) Error() string { return string(e) }
+// Errors of a password that is not the right one, or was not looked at.
+type (
+	// Wrong is a password that is not the right one. Next is how long the next one
+	// of the address has to wait.
+	Wrong struct{ Next time.Duration }
+	// Held is why a password was not looked at, as it is said to a client.
+	Held string
+)
 
-// guess waits until an address may have a password looked at, which must be
-// settled then. If that takes too long the error is a refusedGuess; errStill says
-// that the server is to stand still.
-func (s *Service) guess(ctx context.Context, l *lock, a netip.Addr) (*guess, error) {
+func (e Wrong) Error() string {
+	return fmt.Sprintf("that is not the password; the next one may come after %v", e.Next)
+}
+
+func (e Held) Error() string { return string(e) }
+
+// ErrFreezing is the error of a caller that waited when the server began to freeze.
+var ErrFreezing = errors.New("the server freezes for an upgrade")
+
+// Check looks at a password that an address gives. It waits for the turn of the
+// address, for up to a second for the bounds on wrong passwords, and for the
+// comparison, until ctx is done or freeze is closed. nil: it is the right one. The
+// error is Wrong, also for a text of "", Held, ErrFreezing, the one of ctx, or says
+// what is wrong with the hash. text has been prepared for comparison.
+func (g *Guesses) Check(ctx context.Context, freeze <-chan struct{}, p *Password, a netip.Addr, text string) error {
+	u, err := g.begin(ctx, freeze, p, a)
+	if err != nil {
+		return err
+	}
+	right := false
+	if text != "" {
+		right, err = p.matches(ctx, freeze, text, u.rank())
+	}
+	wait := g.settle(time.Now(), u, err == nil, right)
+	if err == nil && !right {
+		return Wrong{wait}
+	}
+	return err
+}
+
+// begin waits until an address may have a password looked at, which must be
+// settled then.
+func (g *Guesses) begin(ctx context.Context, freeze <-chan struct{}, p *Password, a netip.Addr) (*guess, error) {
 	for left := holdGuess; ; {
-		from, err := s.turn(ctx, a)
+		from, err := g.turn(ctx, freeze, a)
 		if err != nil {
 			return nil, err
 		}
-		u := &guess{from: from, lock: l, addr: a}
+		u := &guess{from: from, of: p, addr: a}
 		text := "your address has given wrong passwords"
 		wait := time.Until(from.until)
 		if wait <= 0 {
 			text = "many wrong passwords were given"
-			if wait = s.gate.pay(time.Now(), u); wait <= 0 {
+			if wait = g.pay(time.Now(), u); wait <= 0 {
 				return u, nil
 			}
 		}
-		s.gate.done(from)
+		g.done(from)
 		if left <= 0 {
-			return nil, refusedGuess(fmt.Sprintf("%s: wait %v before the next one", text, max(wait.Round(100*time.Millisecond), 100*time.Millisecond)))
+			return nil, Held(fmt.Sprintf("%s: wait %v before the next one", text, max(wait.Round(100*time.Millisecond), 100*time.Millisecond)))
 		}
 		pause := min(wait, left)
 		left -= pause
 		t := time.NewTimer(pause)
 		select {
 		case <-t.C:
-		case <-s.still.freezing():
-			err = errStill
+		case <-freeze:
+			err = ErrFreezing
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
@@ -163,11 +204,11 @@ func (s *Service) guess(ctx context.Context, l *lock, a netip.Addr) (*guess, err
 
 // pay makes the networks and the room pay for a password, all of them or, if it
 // has to wait, none.
-func (g *gate) pay(now time.Time, u *guess) (wait time.Duration) {
+func (g *Guesses) pay(now time.Time, u *guess) (wait time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	u.doubt = u.from.doubted(now)
-	if u.inside = now.Sub(u.lock.inside[limit.Prefix(u.addr)]) <= insideTime; u.inside {
+	if u.inside = now.Sub(u.of.inside[limit.Prefix(u.addr)]) <= insideTime; u.inside {
 		return 0
 	}
 	around := networks(u.addr)
@@ -178,11 +219,11 @@ func (g *gate) pay(now time.Time, u *guess) (wait time.Duration) {
 		after[i], w = pay(n.rate, now, whole, own)
 		wait = max(wait, w)
 	}
-	room, w := pay(guessesRoom, now, u.lock.guessed, u.doubt)
+	room, w := pay(guessesRoom, now, u.of.whole, u.doubt)
 	if wait = max(wait, w); wait > 0 {
 		return wait
 	}
-	u.lock.guessed = room
+	u.of.whole = room
 	for i, n := range around {
 		g.networks.SetWhole(now, n.prefix, after[i])
 	}
@@ -192,7 +233,7 @@ func (g *gate) pay(now time.Time, u *guess) (wait time.Duration) {
 // settle ends a guess: with the right password, or one that was not compared, what
 // was paid is given back; after a wrong one it returns how long the next has to
 // wait.
-func (g *gate) settle(now time.Time, u *guess, compared, right bool) (wait time.Duration) {
+func (g *Guesses) settle(now time.Time, u *guess, compared, right bool) (wait time.Duration) {
 	defer g.done(u.from)
 	if compared && !right {
 		return u.from.failed(now)
@@ -200,7 +241,7 @@ func (g *gate) settle(now time.Time, u *guess, compared, right bool) (wait time.
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !u.inside {
-		u.lock.guessed = u.lock.guessed.Add(-guessesRoom.Time(1))
+		u.of.whole = u.of.whole.Add(-guessesRoom.Time(1))
 		for _, n := range networks(u.addr) {
 			if whole := g.networks.Whole(n.prefix); !whole.IsZero() {
 				g.networks.SetWhole(now, n.prefix, whole.Add(-n.rate.Time(1)))
@@ -210,52 +251,42 @@ func (g *gate) settle(now time.Time, u *guess, compared, right bool) (wait time.
 	return 0
 }
 
-// remember notes that an address is, or was, inside a room with a password. Each
-// of so many rooms knows its part of limit.MaxPrefixes.
-func (g *gate) remember(now time.Time, l *lock, a netip.Addr, rooms int) {
+// Remember notes that an address is, or was, inside the room of a password. Each of
+// so many rooms knows its part of limit.MaxPrefixes; those that were inside last
+// stay.
+func (g *Guesses) Remember(now time.Time, p *Password, a netip.Addr, rooms int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if l.inside == nil {
-		l.inside = make(map[netip.Prefix]time.Time)
+	if p.inside == nil {
+		p.inside = make(map[netip.Prefix]time.Time)
 	}
 	k := limit.Prefix(a)
-	if _, known := l.inside[k]; !known && len(l.inside) >= max(16, limit.MaxPrefixes/max(rooms, 1)) {
+	if _, known := p.inside[k]; !known && len(p.inside) >= max(16, limit.MaxPrefixes/max(rooms, 1)) {
 		oldest := k
-		for p, at := range l.inside {
-			if oldest == k || at.Before(l.inside[oldest]) {
-				oldest = p
+		for other, at := range p.inside {
+			if oldest == k || at.Before(p.inside[oldest]) {
+				oldest = other
 			}
 		}
-		delete(l.inside, oldest)
+		delete(p.inside, oldest)
 	}
-	l.inside[k] = now
-}
-
-// remember notes that the address of a member is known in its room.
-func (r *Room) remember(a netip.Addr) {
-	if l := r.lock.Load(); l != nil {
-		r.svc.mu.Lock()
-		rooms := len(r.svc.rooms)
-		r.svc.mu.Unlock()
-		r.svc.gate.remember(time.Now(), l, a, rooms)
-	}
+	p.inside[k] = now
 }
 
 // turn waits until an address may have a password compared, or be told that it
 // may not yet.
-func (s *Service) turn(ctx context.Context, a netip.Addr) (*guesser, error) {
-	g := &s.gate
+func (g *Guesses) turn(ctx context.Context, freeze <-chan struct{}, a netip.Addr) (*guesser, error) {
 	u := g.guesser(limit.Prefix(a))
 	select {
 	case u.turn <- struct{}{}:
 		return u, nil
 	default:
 	}
-	err := errStill
+	err := ErrFreezing
 	select {
 	case u.turn <- struct{}{}:
 		return u, nil
-	case <-s.still.freezing():
+	case <-freeze:
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -264,12 +295,12 @@ func (s *Service) turn(ctx context.Context, a netip.Addr) (*guesser, error) {
 }
 
 // done ends a turn.
-func (g *gate) done(u *guesser) {
+func (g *Guesses) done(u *guesser) {
 	<-u.turn
 	g.unuse(u)
 }
 
-func (g *gate) unuse(u *guesser) {
+func (g *Guesses) unuse(u *guesser) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	u.users--
@@ -277,57 +308,19 @@ func (g *gate) unuse(u *guesser) {
 
 // guesser finds what is known of an address. Of more than limit.MaxPrefixes some
 // that nobody uses are forgotten: those that guess no more, then any.
-func (g *gate) guesser(k netip.Prefix) *guesser {
+func (g *Guesses) guesser(k netip.Prefix) *guesser {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	u := g.guesses[k]
+	u := g.of[k]
 	if u == nil {
 		now := time.Now()
-		limit.MakeRoom(g.guesses, func(u *guesser) bool { return now.Sub(u.last) > guessForget }, func(u *guesser) bool { return u.users > 0 })
-		if g.guesses == nil {
-			g.guesses = make(map[netip.Prefix]*guesser)
+		limit.MakeRoom(g.of, func(u *guesser) bool { return now.Sub(u.last) > guessForget }, func(u *guesser) bool { return u.users > 0 })
+		if g.of == nil {
+			g.of = make(map[netip.Prefix]*guesser)
 		}
 		u = &guesser{turn: make(chan struct{}, 1)}
-		g.guesses[k] = u
+		g.of[k] = u
 	}
 	u.users++
 	return u
-}
-
-// answerPassword looks at a password given at the gate. Without one, p is "".
-func (r *Room) answerPassword(ctx context.Context, who *caller, l *lock, p string) (answer string, inside bool, err error) {
-	g := &r.svc.gate
-	u, err := r.svc.guess(ctx, l, who.addr.Addr())
-	var refused refusedGuess
-	if errors.As(err, &refused) {
-		g.held.Add(1)
-		return "* " + string(refused) + "\n", false, nil
-	}
-	if err != nil {
-		return "", false, err
-	}
-	right := false
-	if p != "" {
-		right, err = l.opens(ctx, r.svc.still.freezing(), p, u.rank())
-	}
-	wait := g.settle(time.Now(), u, err == nil, right)
-	var busy *wire.Error
-	switch {
-	case errors.As(err, &busy):
-		g.held.Add(1)
-		return "* " + busy.Text + "\n", false, nil
-	case err != nil:
-		if ctx.Err() == nil && !errors.Is(err, errStill) {
-			r.svc.log.Error("password", "room", r.name(), "error", err)
-			err = refusal("* the server could not compare the password\n")
-		}
-		return "", false, err
-	case right:
-		g.right.Add(1)
-		r.remember(who.addr.Addr())
-		return "", true, nil
-	}
-	g.wrong.Add(1)
-	r.svc.log.Info("wrong password", "room", r.name(), "remote", who.addr, "next_after", wait)
-	return fmt.Sprintf("* that is not the password; the next one may come after %v\n", wait), false, nil
 }

@@ -1,4 +1,4 @@
-package netsvc
+package passwd
 
 import (
 	"encoding/binary"
@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// notes are what is known of addresses and networks, as it is handed over: of each
+// Notes are what is known of addresses and networks, as it is handed over: of each
 // its prefix, a time and a number, in noteBytes. There may be many, while all stands
 // still: JSON of their own would take ten times as long.
-type notes []byte
+type Notes []byte
 
 const (
 	noteBytes = 16 + 1 + 8 + 1
 	noteOf4   = 0x80 // with the bits of a prefix: it is of IPv4
 )
 
-func (b notes) add(p netip.Prefix, at time.Time, n int) notes {
+func (b Notes) add(p netip.Prefix, at time.Time, n int) Notes {
 	addr, bits := p.Addr().As16(), byte(p.Bits())
 	if p.Addr().Is4() {
 		bits |= noteOf4
@@ -26,7 +26,7 @@ func (b notes) add(p netip.Prefix, at time.Time, n int) notes {
 	return append(b, byte(min(n, 255)))
 }
 
-func (b notes) each(f func(p netip.Prefix, at time.Time, n int)) {
+func (b Notes) each(f func(p netip.Prefix, at time.Time, n int)) {
 	for ; len(b) >= noteBytes; b = b[noteBytes:] {
 		addr, bits := netip.AddrFrom16([16]byte(b)), b[16]
 		if bits&noteOf4 != 0 {
@@ -36,11 +36,11 @@ func (b notes) each(f func(p netip.Prefix, at time.Time, n int)) {
 	}
 }
 
-// state is what addresses have guessed, and their networks have paid.
-func (g *gate) state(now time.Time) (guesses, paid notes) {
+// State is what addresses have guessed, and their networks have paid.
+func (g *Guesses) State(now time.Time) (guesses, paid Notes) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for k, u := range g.guesses {
+	for k, u := range g.of {
 		select {
 		case u.turn <- struct{}{}:
 			if u.doubted(now) {
@@ -56,8 +56,8 @@ func (g *gate) state(now time.Time) (guesses, paid notes) {
 	return guesses, paid
 }
 
-// restore takes over what state gave.
-func (g *gate) restore(guesses, paid notes) {
+// Restore takes over what State returned, in another process.
+func (g *Guesses) Restore(guesses, paid Notes) {
 	guesses.each(func(k netip.Prefix, at time.Time, wrong int) {
 		u := g.guesser(k)
 		u.wrong, u.last, u.until = wrong, at, at.Add(guessWait(wrong))
@@ -66,23 +66,24 @@ func (g *gate) restore(guesses, paid notes) {
 	paid.each(func(k netip.Prefix, whole time.Time, _ int) { g.networks.SetWhole(time.Now(), k, whole) })
 }
 
-// lockState is who is known of a room, and what strangers have paid.
-func (g *gate) lockState(l *lock) (inside notes, guessed time.Time) {
-	if l == nil {
-		return nil, guessed
+// RoomState is which addresses were inside the room of a password, and when the
+// burst of its strangers is whole again. p may be nil.
+func (g *Guesses) RoomState(p *Password) (inside Notes, whole time.Time) {
+	if p == nil {
+		return nil, whole
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for k, at := range l.inside {
+	for k, at := range p.inside {
 		inside = inside.add(k, at, 0)
 	}
-	return inside, l.guessed
+	return inside, p.whole
 }
 
-// restoreLock takes over what lockState gave.
-func (g *gate) restoreLock(l *lock, inside notes, guessed time.Time) {
+// RestoreRoom takes over what RoomState returned, in another process.
+func (g *Guesses) RestoreRoom(p *Password, inside Notes, whole time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	l.guessed, l.inside = guessed, make(map[netip.Prefix]time.Time)
-	inside.each(func(k netip.Prefix, at time.Time, _ int) { l.inside[k] = at })
+	p.whole, p.inside = whole, make(map[netip.Prefix]time.Time)
+	inside.each(func(k netip.Prefix, at time.Time, _ int) { p.inside[k] = at })
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package netsvc
+package passwd
 
 import "golang.org/x/crypto/argon2"
 

@@ -1,4 +1,4 @@
-package netsvc
+package passwd
 
 import (
 	"context"
@@ -15,14 +15,14 @@ import (
 )
 
 func TestGuessesAreBounded(t *testing.T) {
-	var g gate
+	var g Guesses
 	kept := g.guesser(netip.MustParsePrefix("192.0.2.1/32"))
 	for i := range 2 * limit.MaxPrefixes {
 		u := g.guesser(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32))
 		u.failed(time.Now())
 		g.unuse(u)
 	}
-	if n := len(g.guesses); n > limit.MaxPrefixes {
+	if n := len(g.of); n > limit.MaxPrefixes {
 		t.Error(n, "addresses are remembered")
 	}
 	if g.guesser(netip.MustParsePrefix("192.0.2.1/32")) != kept {
@@ -40,18 +40,24 @@ func TestGuessesAreBounded(t *testing.T) {
 	}
 }
 
-// guessers is a service that passwords are given to, in synthetic time.
+// guessers are guesses that passwords are given to, in synthetic time.
 type guessers struct {
 	t *testing.T
-	s *Service
-	l *lock
+	g *Guesses
+	p *Password
+	// freeze is closed when the server is to stand still.
+	freeze chan struct{}
+}
+
+func (g guessers) begin(ctx context.Context, a netip.Addr) (*guess, error) {
+	return g.g.begin(ctx, g.freeze, g.p, a)
 }
 
 // give lets an address give a password, and reports whether it was looked at.
 func (g guessers) give(a netip.Addr, right bool) (looked bool) {
 	g.t.Helper()
-	u, err := g.s.guess(g.t.Context(), g.l, a)
-	var held refusedGuess
+	u, err := g.begin(g.t.Context(), a)
+	var held Held
 	switch {
 	case errors.As(err, &held):
 		return false
@@ -59,7 +65,7 @@ func (g guessers) give(a netip.Addr, right bool) (looked bool) {
 		g.t.Error(err)
 		return false
 	}
-	g.s.gate.settle(time.Now(), u, true, right)
+	g.g.settle(time.Now(), u, true, right)
 	return true
 }
 
@@ -90,9 +96,7 @@ func (g guessers) attack(d time.Duration, addr func(n int) netip.Addr, addrs int
 
 func inSynctest(t *testing.T, f func(g guessers)) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Service{}
-		s.still.init()
-		f(guessers{t, s, newLock("x")})
+		f(guessers{t, new(Guesses), FromHash("x"), make(chan struct{})})
 	})
 }
 
@@ -146,7 +150,7 @@ func TestInsidersAreNotKeptOut(t *testing.T) {
 			if !g.give(a, true) {
 				t.Fatal("the first is not looked at")
 			}
-			g.s.gate.remember(time.Now(), g.l, a, 1)
+			g.g.Remember(time.Now(), g.p, a, 1)
 		}
 		g.attack(time.Minute, sixes, 1<<16)
 		fresh := netip.MustParseAddr("203.0.113.1")
@@ -164,10 +168,10 @@ func TestInsidersAreNotKeptOut(t *testing.T) {
 				}
 			}
 		}
-		if guess, err := g.s.guess(t.Context(), g.l, near); err != nil || guess.rank() != ofInsider {
+		if guess, err := g.begin(t.Context(), near); err != nil || guess.rank() != insider {
 			t.Error("who was inside does not go first:", err)
 		} else {
-			g.s.gate.settle(time.Now(), guess, false, false)
+			g.g.settle(time.Now(), guess, false, false)
 		}
 		time.Sleep(insideTime)
 		if !g.give(fresh, true) {
@@ -189,15 +193,15 @@ func TestRightPasswordsCostNothing(t *testing.T) {
 				t.Fatalf("number %d has to wait", n)
 			}
 		}
-		u, err := g.s.guess(t.Context(), g.l, sixes(0))
+		u, err := g.begin(t.Context(), sixes(0))
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.s.gate.settle(time.Now(), u, false, false)
-		if u.from.wrong != 0 || g.l.guessed.After(time.Now()) {
+		g.g.settle(time.Now(), u, false, false)
+		if u.from.wrong != 0 || g.p.whole.After(time.Now()) {
 			t.Error("what is not compared counts")
 		}
-		for p := range g.s.gate.networks.Debts(time.Now()) {
+		for p := range g.g.networks.Debts(time.Now()) {
 			t.Error(p, "has paid")
 		}
 	})
@@ -205,22 +209,22 @@ func TestRightPasswordsCostNothing(t *testing.T) {
 
 // What is known of a room's addresses is bounded; those that were inside last stay.
 func TestInsideIsBounded(t *testing.T) {
-	var g gate
-	l, now := newLock("x"), time.Unix(1000, 0)
+	var g Guesses
+	p, now := FromHash("x"), time.Unix(1000, 0)
 	for n := range 2000 {
-		g.remember(now.Add(time.Duration(n)), l, sixes(n), 64)
+		g.Remember(now.Add(time.Duration(n)), p, sixes(n), 64)
 	}
-	if n := len(l.inside); n != limit.MaxPrefixes/64 {
+	if n := len(p.inside); n != limit.MaxPrefixes/64 {
 		t.Errorf("%d are known", n)
 	}
-	if _, known := l.inside[limit.Prefix(sixes(1999))]; !known {
+	if _, known := p.inside[limit.Prefix(sixes(1999))]; !known {
 		t.Error("the last is not known")
 	}
-	if _, known := l.inside[limit.Prefix(sixes(1999-limit.MaxPrefixes/64))]; known {
+	if _, known := p.inside[limit.Prefix(sixes(1999-limit.MaxPrefixes/64))]; known {
 		t.Error("an old one is known still")
 	}
-	g.remember(now, l, sixes(5000), 1<<20)
-	if n := len(l.inside); n > limit.MaxPrefixes/64 {
+	g.Remember(now, p, sixes(5000), 1<<20)
+	if n := len(p.inside); n > limit.MaxPrefixes/64 {
 		t.Errorf("%d are known", n)
 	}
 }
@@ -233,30 +237,30 @@ func TestGuessesAreHandedOver(t *testing.T) {
 			g.give(four, false)
 		}
 		for n := range limit.MaxPrefixes {
-			g.s.gate.remember(time.Now(), g.l, sixes(n), 1)
+			g.g.Remember(time.Now(), g.p, sixes(n), 1)
 		}
 		g.attack(time.Minute, sixes, 1000)
-		guesses, paid := g.s.gate.state(time.Now())
-		inside, guessed := g.s.gate.lockState(g.l)
+		guesses, paid := g.g.State(time.Now())
+		inside, guessed := g.g.RoomState(g.p)
 		if n := len(inside); n != limit.MaxPrefixes*noteBytes {
 			t.Errorf("%d bytes of addresses that were inside", n)
 		}
 		// As JSON, as it goes.
-		b, err := json.Marshal([]notes{guesses, paid, inside})
+		b, err := json.Marshal([]Notes{guesses, paid, inside})
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got []notes
+		var got []Notes
 		if err := json.Unmarshal(b, &got); err != nil {
 			t.Fatal(err)
 		}
-		var to gate
-		l := newLock("x")
-		to.restore(got[0], got[1])
-		to.restoreLock(l, got[2], guessed)
-		again, paidAgain := to.state(time.Now())
-		insideAgain, guessedAgain := to.lockState(l)
-		for i, both := range [][2]notes{{guesses, again}, {paid, paidAgain}, {inside, insideAgain}} {
+		var to Guesses
+		p := FromHash("x")
+		to.Restore(got[0], got[1])
+		to.RestoreRoom(p, got[2], guessed)
+		again, paidAgain := to.State(time.Now())
+		insideAgain, guessedAgain := to.RoomState(p)
+		for i, both := range [][2]Notes{{guesses, again}, {paid, paidAgain}, {inside, insideAgain}} {
 			was, is := both[0].sorted(), both[1].sorted()
 			if !slices.Equal(was, is) || len(was) == 0 {
 				t.Errorf("%d: %d are handed over, and %d are there", i, len(was), len(is))
@@ -265,7 +269,7 @@ func TestGuessesAreHandedOver(t *testing.T) {
 		if !guessedAgain.Equal(guessed) {
 			t.Error("the room has paid", guessed, guessedAgain)
 		}
-		was, is := g.s.gate.guesses[limit.Prefix(four)], to.guesses[limit.Prefix(four)]
+		was, is := g.g.of[limit.Prefix(four)], to.of[limit.Prefix(four)]
 		if is == nil || is.wrong != 3 || !is.until.Equal(was.until) || to.networks.Whole(networks(four)[0].prefix).IsZero() {
 			t.Errorf("%+v is %+v", was, is)
 		}
@@ -273,7 +277,7 @@ func TestGuessesAreHandedOver(t *testing.T) {
 }
 
 // sorted are the notes one by one.
-func (b notes) sorted() (all []string) {
+func (b Notes) sorted() (all []string) {
 	for part := range slices.Chunk(b, noteBytes) {
 		all = append(all, string(part))
 	}
@@ -289,20 +293,20 @@ func TestGuessesStandStill(t *testing.T) {
 		for range 5 {
 			g.give(a, false)
 		}
-		u, err := g.s.guess(t.Context(), g.l, sixes(2<<16))
+		u, err := g.begin(t.Context(), sixes(2<<16))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, a := range []netip.Addr{a, sixes(2 << 16)} {
 			go func() {
-				if _, err := g.s.guess(context.Background(), g.l, a); err != errStill {
+				if _, err := g.begin(context.Background(), a); err != ErrFreezing {
 					t.Error(err)
 				}
 			}()
 		}
 		synctest.Wait()
-		close(g.s.still.freeze)
+		close(g.freeze)
 		synctest.Wait()
-		g.s.gate.settle(time.Now(), u, true, false)
+		g.g.settle(time.Now(), u, true, false)
 	})
 }

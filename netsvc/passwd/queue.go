@@ -1,32 +1,33 @@
-package netsvc
+package passwd
 
 import (
 	"context"
 	"runtime"
 	"slices"
 	"sync"
-
-	"roomd/netsvc/wire"
 )
 
 // rank is whose turn comes first.
 type rank int
 
 const (
-	ofInsider  rank = iota // an address that was inside the room
-	ofStranger             // one that has given no wrong password, and its neighbours have not
-	ofMaker                // of a new password
-	ofDoubted
+	insider  rank = iota // an address that was inside the room
+	stranger             // one that has given no wrong password, and its neighbours have not
+	maker                // of a new password
+	doubted              // one that has, or whose neighbours have
 	ranks
 )
+
+// Busy is said to one whose password would have to wait for very many others.
+const Busy = Held("very many passwords are being compared; try again in a moment")
 
 // mostQueued is how many of a rank may wait: a room's strangers all do, before its
 // first right password.
 const mostQueued = 256
 
-// turns lets only so many work at a time. Of those that wait the first of the best
+// queue lets only so many work at a time. Of those that wait the first of the best
 // rank is next.
-type turns struct {
+type queue struct {
 	mu      sync.Mutex
 	free    int
 	waiting [ranks][]chan struct{} // closed when it is their turn
@@ -34,11 +35,11 @@ type turns struct {
 
 // hashing is for argon2: half of the processors, and at most so many as their
 // memory (7 MiB each) is no matter.
-var hashing = &turns{free: min(max(1, runtime.GOMAXPROCS(0)/2), 8)}
+var hashing = &queue{free: min(max(1, runtime.GOMAXPROCS(0)/2), 8)}
 
-// take waits for a turn, which must be given back. The error is a *wire.Error if
-// too many wait, and errStill if the server is to stand still.
-func (q *turns) take(ctx context.Context, still <-chan struct{}, as rank) error {
+// take waits for a turn, which must be given back. The error is Busy if too many
+// wait, ErrFreezing once freeze is closed, or the one of ctx.
+func (q *queue) take(ctx context.Context, freeze <-chan struct{}, as rank) error {
 	q.mu.Lock()
 	if q.free > 0 {
 		q.free--
@@ -47,16 +48,16 @@ func (q *turns) take(ctx context.Context, still <-chan struct{}, as rank) error 
 	}
 	if len(q.waiting[as]) >= mostQueued {
 		q.mu.Unlock()
-		return wire.Errorf(wire.CodeBusy, "very many passwords are being compared; try again in a moment")
+		return Busy
 	}
 	mine := make(chan struct{})
 	q.waiting[as] = append(q.waiting[as], mine)
 	q.mu.Unlock()
-	err := errStill
+	err := ErrFreezing
 	select {
 	case <-mine:
 		return nil
-	case <-still:
+	case <-freeze:
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -73,7 +74,7 @@ func (q *turns) take(ctx context.Context, still <-chan struct{}, as rank) error 
 }
 
 // give gives a turn back.
-func (q *turns) give() {
+func (q *queue) give() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i, w := range q.waiting {
