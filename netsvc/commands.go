@@ -241,7 +241,7 @@ func (m *Member) rename(command, nick string) error {
 		m.ok(command, "you are "+n.Shown)
 		return nil
 	}
-	if r.imitated(n, old) {
+	if r.looks.Imitated(n, old) {
 		return wire.Errorf(wire.CodeExists, "%s looks like the name of somebody here, in another script", n.Shown)
 	}
 	r.giveUp(m)

@@ -119,7 +119,7 @@ func (r *Room) faults(found *findings) {
 			found.say("%s: the nick %s is kept for member %d, which has gone, or has another one", r.name(), key, m.id)
 		}
 	}
-	if known := r.looks.size(); known != chosen {
+	if known := r.looks.Len(); known != chosen {
 		found.say("%s: %s are chosen, and the looks of %d are known", r.name(), counted(chosen, "nick"), known)
 	}
 	// While it is being moved it listens where it did.

@@ -77,7 +77,7 @@ type Room struct {
 	ln       *listeners
 	members  []*Member              // m.index is the place in it
 	nicks    map[string]*Member     // by folded nick
-	looks    looks                  // of nicks
+	looks    wire.Looks             // of nicks
 	guests   int                    // guest numbers given
 	json     int                    // members that read JSON
 	untold   []*Member              // those of whom the room may not know, the first at the front; while there are any, a timer runs

@@ -1,0 +1,65 @@
+package wire
+
+import (
+	"fmt"
+	"testing"
+)
+
+// looksOf are those of so many nicks.
+func looksOf(nicks int) *Looks {
+	l := new(Looks)
+	for i := range nicks {
+		nick := fmt.Sprintf("Member-%d", i)
+		l.Add(Name{Shown: nick, Key: Fold(nick)})
+	}
+	return l
+}
+
+func TestLooks(t *testing.T) {
+	parse := func(s string) Name {
+		n, err := ParseNick(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	l := looksOf(10)
+	var others []Name
+	// Those of a process before, which did not look at looks, may be there together.
+	for _, s := range []string{"Max", "rnax", "Мах", "МАХ-2", "ΚΑΤΕ", "Ann"} {
+		l.Add(parse(s))
+		others = append(others, parse(s))
+	}
+	for _, c := range []struct {
+		n, own string
+		want   bool
+	}{
+		{"MAX", "Ann", true}, {"MAX", "Max", true}, {"МАХ", "Ann", true}, {"КАТЕ", "Ann", true}, {"kate", "Ann", true},
+		{"Kate", "Ann", true}, {"КАТЕ", "ΚΑΤΕ", false}, {"МАХ", "Max", true}, {"MAX-2", "Ann", true}, {"МАХ-2", "МАХ-2", false}, {"b0b", "Ann", false},
+	} {
+		if got := l.Imitated(parse(c.n), parse(c.own)); got != c.want {
+			t.Errorf("%s of %s: %v", c.n, c.own, got)
+		}
+	}
+	for _, n := range others {
+		l.Remove(n)
+	}
+	if n := l.Len(); n != 10 || len(l.other) != 0 {
+		t.Errorf("%d looks are known, and %d of them are not Latin", n, len(l.other))
+	}
+}
+
+// A nick among 10,000 that were chosen, with what it looks like.
+func BenchmarkNick(b *testing.B) {
+	l := looksOf(10_000)
+	names := []Name{{Shown: "Ann", Key: "ann"}, {Shown: "Анна", Key: "анна"}}
+	own := names[1]
+	l.Add(own)
+	for i := 0; b.Loop(); i++ {
+		n := names[i%2]
+		l.Imitated(n, own)
+		l.Remove(own)
+		l.Add(n)
+		own = n
+	}
+}
