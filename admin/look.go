@@ -225,20 +225,23 @@ type said struct {
 }
 
 func lineOf(room string, l store.Line) said {
-	kind := map[store.Kind]string{store.Message: "message", store.Action: "action", store.Topic: "topic"}[l.Kind]
-	return said{room, l.Seq, l.Time, kind, l.From, l.Text}
+	return said{room, l.Seq, l.Time, l.Kind.String(), l.From, l.Text}
 }
 
 // String is the line for people.
 func (l said) String() string {
-	when := l.Time.Local().Format(clock)
-	switch l.Type {
+	return l.Time.Local().Format(clock) + " " + spoken(l.Type, l.From, l.Text, func(nick string) string { return nick })
+}
+
+// spoken is a line of somebody for people, with the nick as it is drawn.
+func spoken(kind, from, text string, draw func(nick string) string) string {
+	switch kind {
 	case "action":
-		return when + " <" + l.From + "> * " + l.Text
+		return draw("<"+from+">") + " * " + text
 	case "topic":
-		return when + " * " + l.From + " set the topic: " + l.Text
+		return "* " + from + " set the topic: " + text
 	}
-	return when + " <" + l.From + "> " + l.Text
+	return draw("<"+from+">") + " " + text
 }
 
 func read(c *call) error {

@@ -145,12 +145,8 @@ func (c *call) happened(h netsvc.Happening) string {
 	when := c.out.paint(faint, h.Time.Local().Format("15:04:05")) + " "
 	member, text, room := netsvc.Printable(h.Member), netsvc.Printable(h.Text), netsvc.Printable(h.Room)
 	switch h.Type {
-	case "message":
-		return when + room + " " + c.out.paint(bold, "<"+member+">") + " " + text
-	case "action":
-		return when + room + " " + c.out.paint(bold, "<"+member+">") + " * " + text
-	case "topic":
-		return when + room + " * " + member + " set the topic: " + text
+	case "message", "action", "topic":
+		return when + room + " " + spoken(h.Type, member, text, func(nick string) string { return c.out.paint(bold, nick) })
 	case "nick":
 		return when + room + " * " + member + " is " + text + " now"
 	case "notice":

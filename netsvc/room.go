@@ -1,6 +1,7 @@
 package netsvc
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -420,14 +421,7 @@ func (q *rate) add(t time.Time, n int) { q.value, q.at = q.now(t)+float64(n), t 
 
 // lineEvent is a line of the history as it is shown.
 func lineEvent(l *store.Line) wire.Event {
-	ev := wire.Event{Seq: l.Seq, Time: l.Time, Type: wire.TypeMessage, From: l.From, Text: l.Text}
-	switch l.Kind {
-	case store.Action:
-		ev.Type = wire.TypeAction
-	case store.Topic:
-		ev.Type = wire.TypeTopic
-	}
-	return ev
+	return wire.Event{Seq: l.Seq, Time: l.Time, Type: cmp.Or(wire.Type(l.Kind.String()), wire.TypeMessage), From: l.From, Text: l.Text}
 }
 
 // remove takes a member out of the lists. mu is held.

@@ -25,8 +25,6 @@ type record struct {
 	Text string    `json:"text,omitempty"`
 }
 
-var kinds = map[Kind]string{Message: "message", Action: "action", Topic: "topic"}
-
 // importLines is how many lines an import brings to disk at once.
 const importLines = 10_000
 
@@ -66,7 +64,7 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 				break
 			}
 			for _, l := range lines {
-				if err := enc.Encode(record{Seq: l.Seq, Time: l.Time, Kind: kinds[l.Kind], From: l.From, Text: l.Text}); err != nil {
+				if err := enc.Encode(record{Seq: l.Seq, Time: l.Time, Kind: l.Kind.String(), From: l.From, Text: l.Text}); err != nil {
 					return err
 				}
 				at = l.Seq
@@ -182,11 +180,7 @@ func (s *Store) Import(r io.Reader, key func(name string) (string, error), clean
 }
 
 func (r *record) line() (l Line, err error) {
-	for kind, name := range kinds {
-		if name == r.Kind {
-			l.Kind = kind
-		}
-	}
+	l.Kind = block.ParseKind(r.Kind)
 	if l.Kind == 0 || r.Seq == 0 || len(r.From) > 255 {
 		return l, errors.New("this is neither a room nor a line")
 	}

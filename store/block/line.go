@@ -2,6 +2,7 @@ package block
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 )
 
@@ -13,6 +14,20 @@ const (
 	Action
 	Topic // Text is the room's new topic
 )
+
+// kinds are the words for them.
+var kinds = [...]string{Message: "message", Action: "action", Topic: "topic"}
+
+// String is the word for a kind: message, action or topic; empty for any other.
+func (k Kind) String() string {
+	if int(k) < len(kinds) {
+		return kinds[k]
+	}
+	return ""
+}
+
+// ParseKind is the kind that a word stands for; 0: none.
+func ParseKind(word string) Kind { return Kind(max(0, slices.Index(kinds[:], word))) }
 
 // Line is one line of a room's history. Seq grows within a room, never
 // repeats, survives restarts, and need not be consecutive. Time is UTC with
