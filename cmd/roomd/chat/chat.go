@@ -272,18 +272,11 @@ func (c *chat) finish() error {
 	return nil
 }
 
-func countLines(n int) string {
-	if n == 1 {
-		return "1 line"
-	}
-	return fmt.Sprintf("%d lines", n)
-}
-
 func linesAre(n int) string {
 	if n == 1 {
 		return "1 line is"
 	}
-	return countLines(n) + " are"
+	return fmt.Sprintf("%d lines are", n)
 }
 
 // say prints what the chat itself has to say.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/admin/english"
 	"roomd/admin/term"
 	"roomd/cmd/roomd/remote"
 	"roomd/netsvc/client"
@@ -310,7 +311,7 @@ func (c *chat) doSearch(text string, _ bool) {
 		if len(found) == 1 || len(lines) == 1 {
 			have = "has"
 		}
-		c.say("%s: %d of %s %s %s%s", p.name, len(found), countLines(len(lines)), have, wire.CleanString(text), which)
+		c.say("%s: %d of %s %s %s%s", p.name, len(found), english.Plural(len(lines), "line"), have, wire.CleanString(text), which)
 		for _, ev := range found[max(0, len(found)-mostFound):] {
 			p.again(ev)
 		}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"roomd/admin/english"
 	"roomd/cmd/roomd/remote"
 	"roomd/netsvc/client"
 	"roomd/netsvc/wire"
@@ -110,7 +111,7 @@ func came(n int) string {
 	if n == 0 {
 		return "no line came"
 	}
-	return countLines(n) + " came"
+	return english.Plural(n, "line") + " came"
 }
 
 // show prints an event.

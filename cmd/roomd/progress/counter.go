@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"roomd/admin/english"
 	"roomd/admin/term"
 )
 
@@ -20,11 +21,7 @@ func Lines(w io.Writer, done string) func(lines uint64) {
 			return
 		}
 		shown = time.Now()
-		noun := "lines"
-		if lines == 1 {
-			noun = "line"
-		}
-		fmt.Fprintf(w, "\r%d %s %s", lines, noun, done)
+		fmt.Fprintf(w, "\r%s %s", english.Plural(lines, "line"), done)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/admin/english"
 	"roomd/admin/term"
 	"roomd/cmd/roomd/progress"
 	"roomd/cmd/roomd/remote"
@@ -104,7 +105,9 @@ func (p *printer) run(ctx context.Context, room *client.Room) error {
 			}
 		}
 		if printed++; !caughtUp && !person {
-			p.o.Display.Show(func() string { return fmt.Sprintf("%s, %d/s", lines(printed), p.o.Display.Rate(printed)) })
+			p.o.Display.Show(func() string {
+				return fmt.Sprintf("%s, %d/s", english.Plural(printed, "line"), p.o.Display.Rate(printed))
+			})
 		}
 	}
 	p.o.Display.Clear()
@@ -136,11 +139,4 @@ func (p *printer) render(b []byte, ev client.Event) []byte {
 	}
 	b = ev.Time.Local().AppendFormat(b, "2006-01-02 15:04:05 ")
 	return w.AppendText(b)
-}
-
-func lines(n int) string {
-	if n == 1 {
-		return "1 line"
-	}
-	return fmt.Sprintf("%d lines", n)
 }
