@@ -26,7 +26,7 @@ func TestStopUnderSearches(t *testing.T) {
 	for i := range lines {
 		fmt.Fprintf(&in, `{"seq":%d,"time":"2026-11-23T12:00:00Z","kind":"message","from":"ann","text":"%s"}`+"\n", i+1, strings.Repeat("hay ", 20))
 	}
-	if _, _, err := st.Import(strings.NewReader(in.String()), keyOf, nil, nil); err != nil {
+	if _, _, err := st.Import(strings.NewReader(in.String()), func(name string) (string, error) { return name, nil }, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := st.Close(); err != nil {
