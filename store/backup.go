@@ -23,10 +23,16 @@ const BackupRate = 32 << 20
 // the syncs of the lines.
 const backupStep = 1 << 20
 
+// existsError is the refusal to write over the file of that name. It is fs.ErrExist.
+type existsError string
+
+func (e existsError) Error() string      { return string(e) + " is there already" }
+func (existsError) Is(target error) bool { return target == fs.ErrExist }
+
 // WriteBackup makes a file at path, with mode 0600, of what fill writes: a database
 // as Snapshot writes it. It is synced, opened and checked before it gets its name;
 // ctx ends that. If there is a file with that name, keep files are kept: path,
-// path.1 and so on, the newest first; with keep 0 it is an error, and always what is
+// path.1 and so on, the newest first; with keep 0 it is fs.ErrExist, and always what is
 // there and no file. A link at path stays, and leads to the new file. It returns the size of the backup.
 func WriteBackup(ctx context.Context, path string, keep int, fill func(io.Writer) error) (size int64, err error) {
 	if path, err = disk.Resolve(path); err != nil {
@@ -36,7 +42,7 @@ func WriteBackup(ctx context.Context, path string, keep int, fill func(io.Writer
 	case err == nil && !st.Mode().IsRegular(): // a rename would take the place of a device
 		return 0, fmt.Errorf("%s is not a file", path)
 	case keep == 0 && !errors.Is(err, fs.ErrNotExist):
-		return 0, errors.Join(fmt.Errorf("%s is there already", path), err)
+		return 0, errors.Join(existsError(path), err)
 	}
 	f, err := disk.Beside(path, disk.Part)
 	if err != nil {

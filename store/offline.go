@@ -168,7 +168,7 @@ func sizeOf(path string) (int64, error) {
 }
 
 // RestoreFile puts a backup in the place of a database that no server has open,
-// after a check. What is there is refused, unless force is set: then it is kept
+// after a check. What is there is refused (fs.ErrExist), unless force is set: then it is kept
 // beside, with its journal, as kept. The new file has the owner and the mode of
 // the old one, and entries in its audit. progress, if not nil, is told of the copy, which ctx ends.
 func RestoreFile(ctx context.Context, backup, path string, force bool, progress Progress, audit ...Audit) (kept string, err error) {
@@ -180,7 +180,7 @@ func RestoreFile(ctx context.Context, backup, path string, force bool, progress 
 			return "", fmt.Errorf("%s is the database itself, and no backup of it", backup)
 		}
 		if !force {
-			return "", fmt.Errorf("%s is there already", path)
+			return "", existsError(path)
 		}
 		// Until the new file is there nobody else opens the old one.
 		lock, err := lockFile(path)
@@ -209,7 +209,7 @@ func RestoreFile(ctx context.Context, backup, path string, force bool, progress 
 	}
 	if _, err := os.Stat(path); err == nil {
 		if !force { // since a moment ago
-			return "", fmt.Errorf("%s is there already", path)
+			return "", existsError(path)
 		}
 		kept = fmt.Sprintf("%s.before-%s", path, time.Now().UTC().Format("20060102-150405"))
 		if err := aside(path, kept); err != nil {

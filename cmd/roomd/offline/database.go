@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -140,7 +141,7 @@ func (d *Database) Restore(ctx context.Context, backup string, force bool) error
 	kept, err := store.RestoreFile(ctx, backup, d.File, force, copied, byTool("restore "+from, "done"))
 	done()
 	if err != nil {
-		if !force && strings.HasSuffix(err.Error(), "is there already") {
+		if !force && errors.Is(err, fs.ErrExist) {
 			err = fmt.Errorf("%w; --force puts the backup in its place, and keeps what was there under another name", err)
 		}
 		return err
