@@ -36,7 +36,7 @@ var caseless = map[string]string{
 	"cmd/roomd/chat/commands.go carryOut": "commands",
 	"cmd/roomd/remote/nick.go Unique":     "a random word",
 	"netsvc/client/room.go madeUp":        "a random word",
-	"store/identity.go unique":            "a random word",
+	"store/layout.go unique":              "a random word",
 }
 
 func TestNamesAreComparedByKey(t *testing.T) {
