@@ -37,7 +37,7 @@ var allowed = map[string]struct {
 	"roomd/admin":                                 {[]string{"roomd/admin/english", "roomd/admin/term", "roomd/netsvc", "roomd/store", "roomd/store/disk"}, []string{"golang.org/x/sys"}, "the console steers netsvc; nothing below knows it"},
 	"roomd/admin/english":                         {nil, nil, "texts for people: it knows nothing of what they are about"},
 	"roomd/admin/term":                            {nil, []string{"github.com/chzyer/readline", "golang.org/x/sys", "golang.org/x/text"}, "lines at a terminal, whatever they are for; it alone uses the library"},
-	"roomd/netsvc":                                {[]string{"roomd/netsvc/roomlog", "roomd/netsvc/wire", "roomd/store"}, []string{"golang.org/x/sys"}, "the network knows nothing of files and consoles"},
+	"roomd/netsvc":                                {[]string{"roomd/netsvc/limit", "roomd/netsvc/passwd", "roomd/netsvc/roomlog", "roomd/netsvc/wire", "roomd/store"}, []string{"golang.org/x/sys"}, "the network knows nothing of files and consoles"},
 	"roomd/netsvc/client":                         {nil, nil, "other people's bots import it: it brings nothing with it, and knows the server only by its protocol"},
 	"roomd/netsvc/netsvctest":                     {[]string{"roomd/netsvc", "roomd/store"}, nil, "tests of all packages use it, and nothing else does"},
 	"roomd/netsvc/limit":                          {nil, nil, "limits are pure: the time is passed in, and they can be tested and reasoned about alone"},
