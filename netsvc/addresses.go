@@ -1,11 +1,9 @@
 package netsvc
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -24,31 +22,12 @@ type Missing struct {
 
 func (m Missing) String() string { return fmt.Sprintf("%s (%s)", m.Addr, m.Cause) }
 
-// errNoInterface is the error for the zone of an address that is no interface.
-var errNoInterface = errors.New("there is no such interface")
-
-// notHere reports whether a bind failed as the machine does not have the address.
-func notHere(err error) bool {
-	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, errNoInterface)
-}
-
-// whyMissing is a bind error of an address that is tried again.
-func whyMissing(port int, err error) string {
-	switch {
-	case errors.Is(err, syscall.EAFNOSUPPORT):
-		return "this machine has no IPv6"
-	case notHere(err):
-		return "this machine does not have the address"
-	}
-	return why(port, err)
-}
-
 // Listening is where the master port listens.
 func (s *Service) Listening() []netip.AddrPort {
 	all := []netip.AddrPort{}
 	if master := s.master.Load(); master != nil {
-		for _, l := range master.each {
-			all = append(all, l.addr)
+		for _, l := range master.Each {
+			all = append(all, l.Addr)
 		}
 	}
 	return all
@@ -99,7 +78,7 @@ func (s *Service) unsettle() {
 	s.settling = true
 	s.tasks.Go(func() {
 		for wait := retryMin; s.pause(wait); wait = min(2*wait, addressMax) {
-			end := s.alter()
+			end := s.engine.Alter()
 			s.settle()
 			end()
 			if s.settled() {
@@ -150,9 +129,4 @@ func (s *Service) found(missing map[netip.Addr]string) {
 	for a, cause := range missing {
 		s.warnMissing(a, before[a], cause)
 	}
-}
-
-// zoneError is the error for an address whose zone is no interface here.
-func zoneError(a netip.Addr, err error) error {
-	return fmt.Errorf("%s: %w: %w", a.Zone(), errNoInterface, err)
 }

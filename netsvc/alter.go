@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -182,7 +183,7 @@ func (s *Service) Move(name string, port int) (RoomInfo, error) {
 			return err
 		}
 		if _, err := r.update(store.Edit{Port: &port}); err != nil {
-			ln.close()
+			ln.Close()
 			s.mu.Lock()
 			s.ports.release(port)
 			s.mu.Unlock()
@@ -211,7 +212,7 @@ func (s *Service) Move(name string, port int) (RoomInfo, error) {
 
 // bindChosen binds a port that the operator wants. It need not be in the range
 // of the ports for rooms.
-func (s *Service) bindChosen(port int) (*listeners, error) {
+func (s *Service) bindChosen(port int) (*transport.Endpoint, error) {
 	if port < 1 || port > 65535 {
 		return nil, wire.Errorf(wire.CodeBadRequest, "%d is not a port: a number from 1 to 65535", port)
 	}
@@ -242,11 +243,11 @@ func (s *Service) bindChosen(port int) (*listeners, error) {
 		if err == nil {
 			return l, nil
 		}
-		if !inUse(err) || time.Now().After(until) || !s.pause(bindPause) {
+		if !transport.IsInUse(err) || time.Now().After(until) || !s.pause(bindPause) {
 			s.mu.Lock()
 			s.ports.release(port)
 			s.mu.Unlock()
-			return nil, wire.Errorf(wire.CodeNoPort, "%s", why(port, err))
+			return nil, wire.Errorf(wire.CodeNoPort, "%s", transport.Reason(port, err))
 		}
 	}
 }

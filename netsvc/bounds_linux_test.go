@@ -19,15 +19,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roomd/netsvc/limit"
+	"roomd/netsvc/transport"
 	"roomd/store"
 )
 
 // counts is what a server counts against its bounds, each with its name. What belongs
 // to the goroutine of a connection is among it while the server stands still.
 func (s *Service) counts() map[string]int64 {
-	frozen := s.still.frozen.Load()
+	frozen := s.engine.Frozen()
 	n := map[string]int64{
-		"connections": int64(s.conns.Total()), "held input": s.held.Load(), "inserts": s.answers.Load(), "logs": s.logs.Used(),
+		"connections": int64(s.conns.Total()), "held input": s.engine.Kept(), "inserts": s.answers.Load(), "logs": s.logs.Used(),
 		"sessions": int64(s.sessions.Load()), "members given": int64(s.members.Load()),
 	}
 	here := netip.MustParseAddr("127.0.0.1")
@@ -81,13 +82,8 @@ func (s *Service) counts() map[string]int64 {
 		}
 		r.mu.Unlock()
 	}
-	s.still.mu.Lock()
-	defer s.still.mu.Unlock()
-	for p, where := range s.still.waiters {
-		n["goroutines"]++
-		if where == moving {
-			continue
-		}
+	n["goroutines"] = int64(len(s.visitors()))
+	s.engine.Give(func(p transport.Parker) bool {
 		switch p := p.(type) {
 		case *session:
 			n["masters"]++
@@ -100,7 +96,8 @@ func (s *Service) counts() map[string]int64 {
 			n["tries"] += int64(p.lines)
 			n["since of callers"] += p.since.UnixMicro()
 		}
-	}
+		return false
+	})
 	return n
 }
 
@@ -223,7 +220,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		if until(ctx, ok) != nil {
+		if transport.Until(ctx, ok) != nil {
 			t.Fatalf("not in time: %s; %v", what, old.counts())
 		}
 	}
@@ -276,7 +273,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 			if _, err := old.Say("slow", strings.Repeat("x", 4000)); err != nil || i > 5000 {
 				t.Fatal(i, err)
 			}
-			if m.full.Load() {
+			if m.conn.Full() {
 				more--
 			}
 		}
@@ -325,13 +322,12 @@ func TestBoundsAfterHandover(t *testing.T) {
 			p.SetWhole(time.Now(), limit.Prefix(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)})), hour)
 		}
 	}
-	old.still.mu.Lock()
-	for p := range old.still.waiters {
+	old.engine.Give(func(p transport.Parker) bool {
 		if p, ok := p.(*session); ok {
 			p.rest, p.idle = hour, hour.Add(-time.Minute)
 		}
-	}
-	old.still.mu.Unlock()
+		return false
+	})
 	for _, r := range old.all() {
 		r.coming = hour
 		for _, d := range r.leaving {

@@ -53,7 +53,7 @@ func (r *Room) shut(c Cause) int {
 	ln := r.ln
 	r.mu.Unlock()
 	if ln != nil {
-		ln.end()
+		ln.End()
 	}
 	n := r.endAll(c)
 	r.readers.Wait()

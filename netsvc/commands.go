@@ -15,7 +15,7 @@ import (
 // line handles one line of a member and returns why the member is to end, if it
 // is. Without wait it reports false if that would have to wait, and with it if
 // that would have to wait for longer than the server moves; the line is then to
-// be handed in again, with wait. The caller has reading.
+// be handed in again, with wait. The caller has the read lock.
 func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 	unheard := m.gone.Load()
 	if over == 0 && wire.Blank(line) {

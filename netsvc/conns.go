@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"roomd/netsvc/transport"
 )
 
 // ConnInfo is a connection of a client as the operator sees it.
@@ -20,7 +22,7 @@ type ConnInfo struct {
 // visitor is a connection that is no member's: to the master port, before a room's
 // password, or one whose TLS handshake is under way.
 type visitor interface {
-	parkable
+	transport.Parker
 	// at is where it is: a room, or nil for the master port, and its address.
 	at() (*Room, netip.AddrPort)
 	info() ConnInfo
@@ -100,7 +102,7 @@ func (c *session) info() ConnInfo {
 func (c *session) cut() bool {
 	c.broken.Store(true)
 	closed := c.tcp.Close() == nil
-	c.wake()
+	c.Wake()
 	return closed
 }
 

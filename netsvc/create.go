@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"roomd/netsvc/passwd"
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -82,7 +83,7 @@ func (s *Service) createFirst() error {
 // planned is a room that has a name and a port, and is not on disk yet.
 type planned struct {
 	stand    *Room // has the name
-	ln       *listeners
+	ln       *transport.Endpoint
 	record   store.Room
 	key      string
 	creator  uint64 // session
@@ -112,14 +113,14 @@ func (s *Service) plan(name string, by Creation) (*planned, error) {
 	if by.Password != "" {
 		var still <-chan struct{}
 		if by.Addr != "" { // a request is put off
-			still = s.still.freezing()
+			still = s.engine.Freezing()
 		}
 		if p, err = s.newPassword(by.Password, still); err != nil {
 			s.forget(stand)
 			return nil, err
 		}
 	}
-	var ln *listeners
+	var ln *transport.Endpoint
 	if by.Port != 0 {
 		ln, err = s.bindChosen(by.Port)
 	} else {
@@ -134,16 +135,16 @@ func (s *Service) plan(name string, by Creation) (*planned, error) {
 	key := hex.EncodeToString(secret)
 	keyHash := sha256.Sum256([]byte(key))
 	return &planned{stand, ln, store.Room{
-		Name: n.Shown, Key: n.Key, Port: ln.port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: p.Hash(), Topic: topic,
+		Name: n.Shown, Key: n.Key, Port: ln.Port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: p.Hash(), Topic: topic,
 	}, key, by.Session, p}, nil
 }
 
 // giveUp gives back what plan has reserved.
 func (p *planned) giveUp() {
 	s := p.stand.svc
-	p.ln.close()
+	p.ln.Close()
 	s.mu.Lock()
-	s.ports.putBack(p.ln.port)
+	s.ports.putBack(p.ln.Port)
 	s.mu.Unlock()
 	s.forget(p.stand)
 }

@@ -10,16 +10,14 @@
 //
 // # Goroutines
 //
-//   - a few event loops (Linux), which accept from all listeners, and read and
-//     write all plain connections of members without ever waiting: an idle
-//     member costs no goroutine, no buffer and no timer;
+//   - the event loops and the other goroutines of transport, which call a member
+//     as the handler of its conn: an idle member costs no goroutine, no buffer and
+//     no timer;
 //   - one for each member whose input has to wait (it is above its allowance, or
 //     a command follows lines in flight, or the store is behind), until it has
 //     been handled; one for each member that is leaving, until it is gone;
 //   - one for each member that is being fed from the disk, until its socket is
 //     full or it has caught up;
-//   - a reader and a writer for each member behind TLS, or where there are no
-//     event loops;
 //   - the flusher of a room, while there is something to write: passes over the
 //     members with one write each of all that is pending;
 //   - one for each connection to the master port, or before a room's password;
@@ -28,15 +26,13 @@
 //
 // # Who reads and who writes
 //
-// Two holds of a member (hold.go) say who is at its connection: reading is held
-// by who handles its input, hold by who writes to it, and nobody else does either:
-// the flusher, the loop (for answers, and when a full socket takes more), or the
-// goroutine that feeds. Who finds a hold taken leaves word ("again") and goes
-// away; the holder looks once more before it lets go. In the end both are kept
-// for good, by who closes the connection: a descriptor is never used after it has
-// become somebody else's. What goes to one member alone (answers, private
-// messages, a replay, the end) is queued as an insert: it belongs at a place of
-// the stream, and the holder puts it there.
+// A conn has a read lock and a write lock (package transport), and what a member does
+// with its conn is owned by the holder of one of them: its input by that of the read
+// lock, its cursor and what is pending by that of the write lock, which is the
+// flusher, a loop (for answers, and when a full socket takes more), or the goroutine
+// that feeds. What goes to one member alone (answers, private messages, a replay, the
+// end) is queued as an insert: it belongs at a place of the stream, and the holder of
+// the write lock puts it there.
 //
 // # Locks
 //
@@ -50,13 +46,14 @@
 //     so does every append to the log, which makes "this member reads JSON from
 //     here on" one moment.
 //
-//   - Member.mu: the queue of inserts and the lines in flight. The holder reads
-//     the log under it, so that an insert can be queued together with an append.
+//   - Member.mu: the queue of inserts and the lines in flight. The holder of the
+//     write lock reads the log under it, so that an insert can be queued together with an append.
 //
 //   - Service.shaping is held, shared, from a change of a room on disk until it is in
 //     memory: alone, Inconsistencies can compare the two. It comes before Service.mu.
 //
-//   - A listener's lock is held while it accepts, and so comes before all others.
+//   - The gate for changes of the engine comes before all of them, and so does the
+//     lock of a listener, which is held while it accepts.
 //
 //   - The locks of the hub (who watches), of the counters and of what package limit
 //     counts come last; nothing else is taken under them.

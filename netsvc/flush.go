@@ -50,7 +50,7 @@ func (p *pacer) passed(end uint64, began, now time.Time) {
 
 // kick has the flusher look at the log. It may be called with any lock held.
 func (r *Room) kick() {
-	if acquire(&r.flushing) {
+	if r.flushing.Acquire() {
 		go r.flush()
 	}
 }
@@ -63,7 +63,7 @@ func (r *Room) flush() {
 			time.Sleep(d)
 		}
 		again := r.flushPass()
-		if !again && release(&r.flushing) {
+		if !again && r.flushing.Release() {
 			return
 		}
 	}
@@ -132,11 +132,11 @@ func (r *Room) passInShards(shards int, from, end uint64) (f found) {
 func (r *Room) passOver(members []*Member, from, end uint64) (f found) {
 	maxLag := uint64(r.svc.opts().MaxLag)
 	for _, m := range members {
-		if !m.full.Load() && m.flush() {
+		if !m.conn.Full() && m.flush() {
 			f.again = true
 			if m.hasEnded() {
 				// The next pass may be without it, and the goroutine that drains it
-				// may have found the hold taken.
+				// may have found the write lock taken.
 				go m.flushAll()
 			}
 		}

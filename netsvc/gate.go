@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"roomd/netsvc/passwd"
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
 
@@ -35,8 +36,8 @@ type gate struct {
 
 // caller is a connection before the gate.
 type caller struct {
-	tcp      conn
-	conn     halfCloser // over tcp, once TLS is agreed on
+	tcp      transport.TCP
+	conn     transport.HalfCloser // over tcp, once TLS is agreed on
 	addr     netip.AddrPort
 	room     *Room
 	since    time.Time
@@ -55,10 +56,14 @@ type caller struct {
 	held   []byte // input that was read, and has to wait; once passed, what came behind the password
 }
 
-func (w *caller) hungUp() bool { return isHungUp(w.tcp) }
+// HungUp reports whether the peer has closed its side, or is gone.
+func (w *caller) HungUp() bool { return transport.HungUp(w.tcp) }
+
+// Drop closes the descriptor, which another process has too.
+func (w *caller) Drop() { w.conn.Close() }
 
 // newCaller makes a caller of a connection to a room, or to the master port: nil.
-func newCaller(c conn, addr netip.AddrPort, r *Room) *caller {
+func newCaller(c transport.TCP, addr netip.AddrPort, r *Room) *caller {
 	who := &caller{tcp: c, conn: c, addr: addr, room: r, since: time.Now()}
 	who.crowd, who.enough = context.WithCancel(context.Background())
 	if r != nil {
@@ -74,7 +79,7 @@ func (m *Member) goOn(w *caller) {
 	m.reset.Store(w.reset)
 	if len(w.held) > 0 {
 		m.left = &leftover{rest: w.held}
-		m.room.svc.held.Add(m.left.size())
+		m.room.svc.engine.Keep(m.left.size())
 	}
 }
 
@@ -103,16 +108,16 @@ func (r *Room) knock(who *caller, p *passwd.Password) {
 	watch.Wait()
 	end, ok := func() {}, true
 	if err == nil {
-		if end, ok = r.svc.alterParked(who); !ok {
+		if end, ok = r.svc.engine.AlterParked(who); !ok {
 			err = refusal("* " + movedText + "\n")
 		}
 	}
-	r.svc.still.forget(who)
-	defer r.svc.still.closing.Add(-1)
+	r.svc.engine.Forget(who)
+	defer r.svc.engine.Closed()
 	if err == nil {
 		defer end()
 		who.tcp.SetDeadline(time.Time{})
-		r.welcome(r.svc.linkThrough(who.conn, who.tcp, who.addr), who.addr, who)
+		r.welcome(r.svc.engine.ConnOver(who.conn, who.tcp, who.addr), who.addr, who)
 		return
 	}
 	if cause, closed := r.ending(); closed {
@@ -148,7 +153,7 @@ func (r *Room) comeIn(ctx context.Context, who *caller, p *passwd.Password) (why
 	if p == nil {
 		return "", nil
 	}
-	r.svc.still.register(who)
+	r.svc.engine.Register(who)
 	left := gateTime
 	if !who.passed {
 		left = min(left, left-time.Since(who.since)) // it may have come to the process before
@@ -174,8 +179,8 @@ type refusal string
 
 func (e refusal) Error() string { return string(e) }
 
-// wake makes a caller that waits for input look around.
-func (w *caller) wake() { w.tcp.SetReadDeadline(time.Unix(1, 0)) }
+// Wake makes a caller that waits for input look around.
+func (w *caller) Wake() { w.tcp.SetReadDeadline(time.Unix(1, 0)) }
 
 // tell writes a line. That it cannot be written is no reason to leave unread what
 // the connection has sent: reading comes to its end.
@@ -211,8 +216,8 @@ func (r *Room) ask(ctx context.Context, who *caller, p *passwd.Password) error {
 read:
 	for {
 		who.tcp.SetReadDeadline(until)
-		if r.svc.still.frozen.Load() {
-			if !r.svc.still.park(who) {
+		if r.svc.engine.Frozen() {
+			if !r.svc.engine.Park(who) {
 				return refusal("* " + movedText + "\n")
 			}
 			continue
@@ -311,7 +316,7 @@ func (g *gate) enter(who *caller) *caller {
 func (g *gate) anyHungUp() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return slices.ContainsFunc(g.waiting, (*caller).hungUp)
+	return slices.ContainsFunc(g.waiting, (*caller).HungUp)
 }
 
 func (g *gate) leave(who *caller) {

@@ -3,6 +3,8 @@ package netsvc
 import (
 	"context"
 	"fmt"
+
+	"roomd/netsvc/transport"
 )
 
 // Health returns nil once every lock has been had and every event loop has made a
@@ -30,8 +32,8 @@ func (s *Service) Health(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("a lock of the rooms is not released: %w", ctx.Err())
 	}
-	turned := s.loops.turn()
-	if err := until(ctx, func() bool { return s.still.frozen.Load() || turned() }); err != nil {
+	turned := s.engine.Turn()
+	if err := transport.Until(ctx, func() bool { return s.engine.Frozen() || turned() }); err != nil {
 		return fmt.Errorf("an event loop hangs: %w", err)
 	}
 	return nil

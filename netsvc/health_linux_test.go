@@ -3,12 +3,14 @@ package netsvc
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"roomd/netsvc/transport"
 	"roomd/store"
 )
 
@@ -41,12 +43,22 @@ func TestHealth(t *testing.T) {
 		}
 	}
 	health("")
-	leave, err := s.loops.park(t.Context())
+	l, err := s.engine.Listen(netip.MustParseAddr("127.0.0.1"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	hang := make(chan struct{})
+	if err := l.Open(func(c transport.Socket, _ netip.AddrPort) { <-hang; c.Tell("") }, ""); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", l.Addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 	health("an event loop hangs")
-	leave()
+	close(hang)
+	l.Close()
 	health("")
 	s.mu.Lock()
 	health("a lock of the rooms")

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -29,12 +28,12 @@ type leftover struct {
 // thousands of members may flood at once.
 const slowBuffer = 4 << 10
 
-// fitBuffer is the part of a buffer that a member's input is read into.
-func (m *Member) fitBuffer(b []byte) []byte {
-	if m.room.svc.opts().slows() {
-		return b[:min(len(b), slowBuffer)]
+// maxRead is how many bytes of a member are read at a time.
+func (s *Service) maxRead() int {
+	if s.opts().slows() {
+		return slowBuffer
 	}
-	return b
+	return math.MaxInt
 }
 
 func (l *leftover) size() int64 {
@@ -46,7 +45,7 @@ func (l *leftover) size() int64 {
 
 // input handles what was read, as far as that can be done without waiting. If
 // that is not all, the rest is the member's leftover and taken is false: then
-// readOn must follow, in a goroutine that may wait. The caller has reading.
+// readOn must follow, in a goroutine that may wait. The caller has the read lock.
 func (m *Member) input(p []byte) (c Cause, taken bool) {
 	for {
 		line, over, rest, ok := m.framer.Cut(p)
@@ -62,7 +61,7 @@ func (m *Member) input(p []byte) (c Cause, taken bool) {
 		c, ok := m.line(line, over, false)
 		if !ok {
 			m.left = &leftover{bytes.Clone(line), over, bytes.Clone(rest)}
-			m.room.svc.held.Add(m.left.size())
+			m.room.svc.engine.Keep(m.left.size())
 			return "", false
 		}
 		if c != "" {
@@ -73,13 +72,13 @@ func (m *Member) input(p []byte) (c Cause, taken bool) {
 }
 
 // readOn handles the leftover, waiting for what that needs. If the server is to
-// stand still the rest stays. The caller has reading.
+// stand still the rest stays. The caller has the read lock.
 func (m *Member) readOn() (c Cause) {
 	if m.left == nil {
 		return ""
 	}
 	held := m.left.size()
-	defer func() { m.room.svc.held.Add(m.left.size() - held) }()
+	defer func() { m.room.svc.engine.Keep(m.left.size() - held) }()
 	for m.left != nil && c == "" {
 		ok := false
 		if c, ok = m.line(m.left.line, m.left.over, true); !ok {
@@ -122,7 +121,7 @@ const hereText = "the server is here"
 // to stand still it returns false, and must be called again. The caller has
 // reading, and may wait.
 func (m *Member) lastInput(err error) (c Cause, ok bool) {
-	if c = vanished; errors.Is(err, io.EOF) && !m.link.wasReset() {
+	if c = vanished; errors.Is(err, io.EOF) && !m.conn.WasReset() {
 		m.heard = true
 		c = left
 	}
@@ -131,8 +130,8 @@ func (m *Member) lastInput(err error) (c Cause, ok bool) {
 	}
 	// A reset may have cut the last line short, unless the peer had closed its
 	// side before: Linux tells that by EPIPE.
-	for m.link.wasReset() && !m.isDrained() && m.hold.Load() != free {
-		m.pause(time.Millisecond) // a write is just meeting the reset
+	for m.conn.WasReset() && !m.isDrained() && m.conn.Writing() {
+		m.Pause(time.Millisecond) // a write is just meeting the reset
 	}
 	whole := (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) && !m.reset.Load()
 	before := m.framer
@@ -147,21 +146,12 @@ func (m *Member) lastInput(err error) (c Cause, ok bool) {
 	return c, m.settle(1) || m.hasEnded()
 }
 
-// recovered is deferred by who has reading: a bug ends the member and nobody
-// else.
-func (m *Member) recovered() {
-	if p := recover(); p != nil {
-		m.panicked(p, debug.Stack())
-		go m.finish(destroyed)
-	}
-}
-
 // clear reports whether fewer than n of the member's lines are in flight and
 // what waits for it is within bounds.
 func (m *Member) clear(n int) (ok, ended bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.inFlight < n && m.takesLocked(), m.ended
+	return int(m.inFlight) < n && m.takesLocked(), m.ended
 }
 
 // settle waits until clear(n). It reports false if the member has ended, or the
@@ -174,7 +164,7 @@ func (m *Member) settle(n int) bool {
 			return false
 		case ok:
 			return true
-		case m.room.svc.still.frozen.Load():
+		case m.room.svc.engine.Frozen():
 			return false
 		}
 		m.flushAll()
@@ -264,7 +254,7 @@ func (m *Member) appended(log *roomlog.Log, l *store.Line, e roomlog.Event) {
 	defer m.mu.Unlock()
 	before := log.Append(e)
 	if !m.ended {
-		// In one section with the append: the holder must not read the line
+		// In one section with the append: the writer must not read the line
 		// before it knows that it is to be left out, or what comes behind it.
 		if m.hideOwn && !m.drained {
 			m.insertLocked(insert{kind: skip, at: before, seq: e.Seq})

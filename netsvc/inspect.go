@@ -123,7 +123,7 @@ func (r *Room) faults(found *findings) {
 		found.say("%s: %s are chosen, and the looks of %d are known", r.name(), counted(chosen, "nick"), known)
 	}
 	// While it is being moved it listens where it did.
-	if r.state == open && !r.altered && (r.ln == nil || r.ln.port != r.port()) {
+	if r.state == open && !r.altered && (r.ln == nil || r.ln.Port != r.port()) {
 		found.say("%s: it is open, and its port %d is not bound", r.name(), r.port())
 	}
 }

@@ -117,7 +117,7 @@ func TestInconsistencies(t *testing.T) {
 		{"the nick nobody is kept", locked(func() { r.nicks["nobody"] = m }), locked(func() { delete(r.nicks, "nobody") })},
 		{"the nick gone is kept", locked(func() { r.nicks["gone"] = &Member{cause: left} }), locked(func() { delete(r.nicks, "gone") })},
 		{"the nick lost is kept", locked(func() { r.nicks["lost"] = &Member{} }), locked(func() { delete(r.nicks, "lost") })},
-		{"its port", locked(func() { r.ln.port++ }), locked(func() { r.ln.port-- })},
+		{"its port", locked(func() { r.ln.Port++ }), locked(func() { r.ln.Port-- })},
 		{"the count of connections", locked(func() { s.conns.Leave(m.remote.Addr()) }), locked(func() { _ = s.conns.Enter(m.remote.Addr(), 0, 0) })},
 		{"of members 2 came", locked(func() { s.members.Add(1) }), locked(func() { s.members.Add(^uint64(0)) })},
 		{"of members 1 came, 1 went", locked(func() { s.counters.end(left) }), locked(func() { s.uncounted.Add(^uint64(0)) })},

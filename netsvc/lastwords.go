@@ -25,7 +25,7 @@ func (s *Service) lastWords() {
 	for _, r := range s.all() {
 		r.mu.Lock()
 		for _, m := range r.members {
-			m.signal() // one that waits for its allowance looks again
+			m.Signal() // one that waits for its allowance looks again
 		}
 		r.mu.Unlock()
 	}
@@ -48,23 +48,23 @@ func (s *Service) lastWords() {
 // isOwedAHearing reports whether there is input of a client that has closed or, with
 // live, of a member.
 func (s *Service) isOwedAHearing(live bool) bool {
-	if l := s.master.Load(); l != nil && l.waited() {
+	if l := s.master.Load(); l != nil && l.Waiting() {
 		return true
 	}
 	if slices.ContainsFunc(s.all(), func(r *Room) bool { return r.isOwedAHearing(live) }) {
 		return true
 	}
-	return s.between.Load() > 0 || s.still.anyHungUp() || s.gate.anyHungUp()
+	return s.between.Load() > 0 || s.engine.AnyHungUp() || s.gate.anyHungUp()
 }
 
 func (r *Room) isOwedAHearing(live bool) bool {
 	r.mu.Lock()
 	ln := r.ln
 	owed := slices.ContainsFunc(r.members, func(m *Member) bool {
-		return m.link.hungUp() || live && !m.slowed.Load() && m.link.hasInput()
+		return m.conn.HungUp() || live && !m.slowed.Load() && m.conn.HasInput()
 	})
 	r.mu.Unlock()
-	return owed || ln != nil && ln.waited() // whose lock comes before that of a room
+	return owed || ln != nil && ln.Waiting() // whose lock comes before that of a room
 }
 
 // stopsSoon reports whether the last words are being waited for.
@@ -76,6 +76,3 @@ func (s *Service) stopsSoon() bool {
 		return false
 	}
 }
-
-// waited reports whether a client waits to be accepted.
-func (l *listeners) waited() bool { return slices.ContainsFunc(l.each, (*listener).waited) }

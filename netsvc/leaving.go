@@ -24,7 +24,7 @@ type departure struct {
 // errCut is why nothing is read for a member any more.
 var errCut = errors.New("the connection is broken")
 
-// seeOff is finish for a member that has ended.
+// seeOff is Finish for a member that has ended.
 func (m *Member) seeOff(c Cause) {
 	r := m.room
 	defer r.readers.Done()
@@ -39,14 +39,14 @@ func (m *Member) seeOff(c Cause) {
 		m.breakOff()
 	}
 	if !m.drain(c) {
-		// Somebody still has the hold: closing would give the descriptor to a
+		// Somebody still has the write lock: closing would give the descriptor to a
 		// stranger.
 		r.svc.log.Error("a connection cannot be closed", "room", r.name(), "remote", m.remote)
 		return
 	}
-	r.svc.still.closing.Add(1)
-	defer r.svc.still.closing.Add(-1)
-	m.link.close(m.heard)
+	r.svc.engine.Closing()
+	defer r.svc.engine.Closed()
+	m.conn.Close(m.heard)
 }
 
 // forget gives up what nobody will write any more.
@@ -75,7 +75,7 @@ func (m *Member) drain(c Cause) bool {
 	aborted := false
 	for wait := m.waits(); !m.isDrained(); {
 		since, cut := r.departed(m)
-		frozen := m.movable() && svc.still.frozen.Load() // it may be another process's
+		frozen := m.movable() && svc.engine.Frozen() // it may be another process's
 		if frozen && cut {
 			timer.Reset(bindPause)
 		}
@@ -90,7 +90,7 @@ func (m *Member) drain(c Cause) bool {
 			case <-timer.C:
 			}
 		}
-		if m.movable() && svc.still.frozen.Load() {
+		if m.movable() && svc.engine.Frozen() {
 			timer.Reset(patience)
 			continue
 		}
@@ -109,7 +109,7 @@ func (m *Member) drain(c Cause) bool {
 			svc.log.Info("a member that has left takes what is pending too slowly, and does not get the rest", "room", r.name(), "remote", m.remote)
 		}
 		m.breakOff()
-		m.writable()
+		m.flushAll()
 		timer.Reset(2 * drainTime)
 	}
 	return true
@@ -139,7 +139,7 @@ func (m *Member) breakOff() {
 	m.room.mu.Lock()
 	m.room.leaving[m].cut = true
 	m.room.mu.Unlock()
-	m.link.abort()
+	m.conn.Abort()
 }
 
 // cutLocked has the connection of a member broken that has ended and is not closed
@@ -150,7 +150,7 @@ func (m *Member) cutLocked() bool {
 		return false
 	}
 	d.cut = true
-	m.signal()
+	m.Signal()
 	return true
 }
 
@@ -186,13 +186,13 @@ func (r *Room) full(most int) bool {
 
 // fromDisk is Service.fromDisk for the member. Nothing is read for one whose
 // connection is broken by then, and nothing, errStill, if the server is to stand
-// still: thousands may wait for their turn, each with its hold. The caller has the
-// hold.
+// still: thousands may wait for their turn, each with its write lock. The caller
+// has that of the member.
 func (m *Member) fromDisk(read func()) (err error) {
 	s := m.room.svc
 	var still <-chan struct{}
 	if m.movable() {
-		still = s.still.freezing()
+		still = s.engine.Freezing()
 	}
 	select {
 	case <-still:

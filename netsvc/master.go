@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
 
@@ -34,8 +35,8 @@ const (
 type session struct {
 	svc     *Service
 	id      uint64
-	conn    halfCloser
-	tcp     conn // beneath conn, or conn itself
+	conn    transport.HalfCloser
+	tcp     transport.TCP // beneath conn, or conn itself
 	remote  netip.AddrPort
 	since   time.Time
 	framer  wire.Framer
@@ -54,9 +55,9 @@ type session struct {
 }
 
 // admitMaster serves a connection to the master port, or says why not.
-func (s *Service) admitMaster(c socket, addr netip.AddrPort) {
+func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 	if s.stop.Err() != nil {
-		s.refuse(c.conn(addr), isClosing, "ERR shutting-down the server is stopping\n")
+		s.refuse(c.TCP(addr), isClosing, "ERR shutting-down the server is stopping\n")
 		return
 	}
 	why, err := s.enter(addr.Addr())
@@ -72,7 +73,7 @@ func (s *Service) admitMaster(c socket, addr netip.AddrPort) {
 		return
 	}
 	id, secure := s.sessions.Add(1), s.opts().Certificate != nil
-	who := newCaller(c.conn(addr), addr, nil)
+	who := newCaller(c.TCP(addr), addr, nil)
 	if secure {
 		s.gate.enter(who)
 	} else {
@@ -144,7 +145,7 @@ func (c *session) serve() {
 	if c.svc.stop.Err() != nil && !heard {
 		c.out = append(c.out, "ERR shutting-down the server is stopping\n"...)
 	}
-	defer c.svc.still.closing.Add(-1)
+	defer c.svc.engine.Closed()
 	if errors.Is(err, errMoved) {
 		c.out = append(c.out, "ERR shutting-down "+movedText+"\n"...)
 	}
@@ -163,7 +164,7 @@ func (c *session) serve() {
 		c.conn.Close()
 		return
 	}
-	closeGently(c.conn, heard)
+	transport.CloseGently(c.conn, heard)
 }
 
 // Causes of the end of a session, beside those of members.
@@ -207,9 +208,9 @@ func (c *session) banned() bool {
 
 // converse reads and answers. It returns why it ended.
 func (c *session) converse() error {
-	c.svc.still.register(c)
+	c.svc.engine.Register(c)
 	c.svc.between.Add(-1)
-	defer c.svc.still.forget(c)
+	defer c.svc.engine.Forget(c)
 	lines := -1
 	if !c.idle.IsZero() {
 		lines = c.lines // another process has begun to wait
@@ -227,8 +228,8 @@ func (c *session) converse() error {
 		if c.banned() {
 			return errBanned
 		}
-		if c.svc.still.frozen.Load() {
-			if !c.svc.still.park(c) {
+		if c.svc.engine.Frozen() {
+			if !c.svc.engine.Park(c) {
 				return errMoved
 			}
 			continue
@@ -275,8 +276,8 @@ func (c *session) serveInput() error {
 	return err
 }
 
-// wake makes a session that waits for input, or for its rate, look around.
-func (c *session) wake() {
+// Wake makes a session that waits for input, or for its rate, look around.
+func (c *session) Wake() {
 	c.tcp.SetReadDeadline(time.Unix(1, 0))
 	select {
 	case c.roused <- struct{}{}:
@@ -284,21 +285,25 @@ func (c *session) wake() {
 	}
 }
 
-func (c *session) hungUp() bool { return isHungUp(c.tcp) }
+// HungUp reports whether the peer has closed its side, or is gone.
+func (c *session) HungUp() bool { return transport.HungUp(c.tcp) }
 
-// woken reports whether a read has ended by wake: the client was not idle for
+// Drop closes the descriptor, which another process has too.
+func (c *session) Drop() { c.conn.Close() }
+
+// woken reports whether a read has ended by Wake: the client was not idle for
 // too long.
 func (c *session) woken(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) && (c.idle.IsZero() || time.Now().Before(c.idle))
 }
 
-// read is readInput, if the connection is nothing but TCP: others hold their
+// read is ReadTCP, if the connection is nothing but TCP: others hold their
 // buffer while they wait.
 func (c *session) read() (p []byte, done func(), err error) {
 	if c.conn == c.tcp {
-		return readInput(c.tcp, requestBuffer)
+		return transport.ReadTCP(c.tcp, requestBuffer)
 	}
-	return readNow(c.conn, requestBuffer)
+	return transport.Read(c.conn, requestBuffer)
 }
 
 // requestBuffer is the part of a buffer that requests are read into.

@@ -1,15 +1,14 @@
 package netsvc
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"roomd/netsvc/roomlog"
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
 
@@ -45,17 +44,11 @@ type Member struct {
 	// Set before it is registered, then read-only.
 	id     uint64
 	room   *Room
-	link   link
+	conn   *transport.Conn // its read lock is for the handler of input, its write lock for the pump
 	remote netip.AddrPort
 	since  time.Time
 
-	// reading is held by who reads the connection: the loop or the goroutine
-	// that is at it, and in the end finish, for good.
-	reading atomic.Int32
-	// hold is held by who writes to it, and in the end by nobody, for good.
-	hold atomic.Int32
-
-	// Owned by who has reading.
+	// Owned by the holder of the read lock.
 	begun   bool // a first line has been seen
 	raw     bool
 	heard   bool   // the peer has closed its side
@@ -64,8 +57,7 @@ type Member struct {
 	left    *leftover // input that has to wait
 	allowed int64     // when the allowance is whole again, in nanoseconds of uptime
 
-	parked atomic.Bool // reading is nobody's until the server goes on
-	slowed atomic.Bool // who has reading waits for the allowance
+	slowed atomic.Bool // the holder of the read lock waits for the allowance
 
 	suspect bool // owned by the sweep: was silent the last time
 
@@ -83,11 +75,10 @@ type Member struct {
 
 	reset atomic.Bool   // a write has met a reset that came before the end of the input
 	gone  atomic.Bool   // nothing can be written to it any more
-	full  atomic.Bool   // the connection is; writable follows
 	wrote atomic.Uint32 // bytes, modulo 1 << 32
 	pos   atomic.Uint64 // a copy of cursor.Pos
 
-	// Owned by who has the hold.
+	// Owned by the holder of the write lock.
 	cursor roomlog.Cursor
 	format roomlog.Format
 	behind bool    // the cursor has fallen out of the log: feed from the store by cursor.Seq
@@ -100,14 +91,14 @@ type Member struct {
 	dead     bool // its peer is: it ends once its input is handled
 	ended    bool // no insert follows
 	drained  bool // nothing more will be written
-	inFlight int
+	inFlight int32
 	inserts  []insert
 	waiter   chan struct{} // capacity 1, made for who waits: something has changed
 }
 
-func newMember(r *Room, k link, addr netip.AddrPort, nick wire.Name) *Member {
+func newMember(r *Room, k *transport.Conn, addr netip.AddrPort, nick wire.Name) *Member {
 	return &Member{
-		id: r.svc.members.Add(1), room: r, link: k, remote: addr, nick: nick, since: time.Now(),
+		id: r.svc.members.Add(1), room: r, conn: k, remote: addr, nick: nick, since: time.Now(),
 		framer: wire.NewFramer(r.svc.opts().LineBytes),
 	}
 }
@@ -130,31 +121,17 @@ func (m *Member) greet(members int, topic string) {
 	}
 }
 
-// finish ends the member, waits until all that is pending is written, and closes
-// the connection. It is called once, by who has reading, which is kept: nobody
-// reads any more.
-func (m *Member) finish(c Cause) {
-	m.endStill(c)
-	c = m.why()
-	level := slog.LevelInfo
-	if m.untold.Load() && (c == left || c == vanished) {
-		level = slog.LevelDebug // it was there to see whether somebody listens
-	}
-	m.room.svc.log.Log(context.Background(), level, "member gone", "room", m.room.name(), "member", m.nick.Shown, "remote", m.remote, "cause", string(c))
-	m.seeOff(c)
-}
-
 // endStill is end for the member's own goroutine. Where the member is to be
 // handed over it waits while the server stands still.
 func (m *Member) endStill(c Cause) {
 	if m.movable() {
-		defer m.room.svc.alter()()
+		defer m.room.svc.engine.Alter()()
 	}
 	m.end(c)
 }
 
 // movable reports whether another process may go on with the member.
-func (m *Member) movable() bool { return m.link.movable() && !m.room.dropped.Load() }
+func (m *Member) movable() bool { return m.conn.Movable() && !m.room.dropped.Load() }
 
 // end takes the member out of the room and queues the end of its stream. The
 // first cause wins.
@@ -189,7 +166,7 @@ func (m *Member) endLocked(c Cause) bool {
 	m.signalLocked()
 	m.mu.Unlock()
 	m.room.free(m)
-	m.link.wakeReader()
+	m.conn.EndRead()
 	m.room.svc.counters.end(c)
 	if !m.untold.Load() {
 		m.room.svc.hub.publish(Happening{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.remote.String(), Cause: string(c)})
@@ -214,7 +191,7 @@ func (m *Member) giveUp() {
 	m.dead = true
 	m.mu.Unlock()
 	m.gone.Store(true)
-	m.link.abort()
+	m.conn.Abort()
 }
 
 // givenUp reports whether the peer was found dead.
@@ -222,11 +199,6 @@ func (m *Member) givenUp() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.dead
-}
-
-// panicked reports a bug that is met while serving the member.
-func (m *Member) panicked(p any, stack []byte) {
-	m.room.svc.log.Error("member", "room", m.room.name(), "remote", m.remote, "error", p, "stack", string(stack))
 }
 
 func (m *Member) hasEnded() bool {
@@ -241,7 +213,7 @@ func (m *Member) isDrained() bool {
 	return m.drained
 }
 
-// waits returns what gets a word whenever something has changed that a goroutine
+// waits returns what gets a word by Signal, whenever something has changed that a goroutine
 // of this member may wait for. There is one at most.
 func (m *Member) waits() <-chan struct{} {
 	m.mu.Lock()
@@ -250,22 +222,6 @@ func (m *Member) waits() <-chan struct{} {
 		m.waiter = make(chan struct{}, 1)
 	}
 	return m.waiter
-}
-
-// pause waits for a word, or for so long.
-func (m *Member) pause(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-m.waits():
-	case <-t.C:
-	}
-}
-
-func (m *Member) signal() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.signalLocked()
 }
 
 func (m *Member) signalLocked() {

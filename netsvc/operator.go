@@ -350,7 +350,7 @@ type Status struct {
 
 // Status tells how the server is.
 func (s *Service) Status() Status {
-	st := Status{Started: s.started, MasterPort: s.Port(), Listening: s.Listening(), Missing: s.Missing(), Engine: s.engine(), Connections: s.conns.Total()}
+	st := Status{Started: s.started, MasterPort: s.Port(), Listening: s.Listening(), Missing: s.Missing(), Engine: s.engine.String(), Connections: s.conns.Total()}
 	for _, r := range s.Rooms() {
 		st.Rooms++
 		st.Members += r.Members

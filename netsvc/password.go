@@ -83,7 +83,7 @@ func (s *Service) newPassword(typed string, still <-chan struct{}) (*passwd.Pass
 // answerPassword looks at a password given at the gate. Without one, text is "".
 func (r *Room) answerPassword(ctx context.Context, who *caller, p *passwd.Password, text string) (answer string, inside bool, err error) {
 	g := &r.svc.gate
-	err = r.svc.guesses.Check(ctx, r.svc.still.freezing(), p, who.addr.Addr(), text)
+	err = r.svc.guesses.Check(ctx, r.svc.engine.Freezing(), p, who.addr.Addr(), text)
 	var held passwd.Held
 	var wrong passwd.Wrong
 	switch {

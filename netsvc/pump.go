@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"roomd/netsvc/roomlog"
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -110,10 +111,7 @@ const (
 // connection or the disk. It reports true if there is more, and the connection
 // takes it. Anybody may call it.
 func (m *Member) flush() bool {
-	if m.link.nudge() || !acquire(&m.hold) {
-		return false
-	}
-	return m.work(false)
+	return m.conn.BeginWrite() && m.work(false)
 }
 
 // flushAll is flush until the connection takes no more.
@@ -122,27 +120,20 @@ func (m *Member) flushAll() {
 	}
 }
 
-// writable says that the connection takes more.
-func (m *Member) writable() {
-	m.full.Store(false)
-	m.flushAll()
-}
-
-// work writes what is pending, and once more if somebody has left word meanwhile.
-// The caller has the hold, which is given back. It reports true if there is more
-// to write.
+// work writes what is pending, and runs again if it was asked to meanwhile. The
+// caller has the write lock, which is given back. It reports true if there is more to
+// write.
 func (m *Member) work(disk bool) bool {
 	for {
 		o := m.pump(passBytes, disk)
 		switch o {
-		case full:
-			m.full.Store(true) // writable follows
 		case needDisk:
-			if !m.room.svc.still.frozen.Load() {
-				go m.feed()
+			if !m.room.svc.engine.Frozen() {
+				go m.Feed()
 				return false
 			}
-		case finished: // the hold stays taken: nobody writes any more
+		case finished: // the write lock stays taken: nobody writes any more
+			m.conn.Drained()
 			m.pos.Store(math.MaxUint64) // it is not behind
 			m.gone.Store(true)
 			m.mu.Lock()
@@ -152,25 +143,15 @@ func (m *Member) work(disk bool) bool {
 			m.mu.Unlock()
 			return false
 		}
-		if release(&m.hold) {
+		if m.conn.EndWrite() {
 			return o == more
-		}
-		m.full.Store(false)
-	}
-}
-
-// feed writes what has to be read from the disk first. It has the hold.
-func (m *Member) feed() {
-	for m.work(true) {
-		if m.room.svc.still.frozen.Load() || !acquire(&m.hold) {
-			return
 		}
 	}
 }
 
 // pump writes what is pending until nothing is, the socket is full, or about
 // budget bytes are written. Without disk it stops where the store is needed.
-// The caller has the hold.
+// The caller has the write lock.
 func (m *Member) pump(budget int, disk bool) outcome {
 	wrote := 0
 	defer func() {
@@ -186,7 +167,7 @@ func (m *Member) pump(budget int, disk bool) outcome {
 			pending = span.Bytes
 		}
 		if len(pending) > 0 {
-			n, err := m.link.write(pending)
+			n, err := m.conn.Write(pending)
 			if err != nil {
 				return m.broken(err)
 			}
@@ -237,7 +218,7 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 		m.mu.Lock()
 		ins, due := m.due()
 		if due {
-			if ins.needsDisk() && (!disk || m.movable() && m.room.svc.still.frozen.Load()) {
+			if ins.needsDisk() && (!disk || m.movable() && m.room.svc.engine.Frozen()) {
 				m.mu.Unlock()
 				return needDisk, roomlog.Span{}
 			}
@@ -482,9 +463,9 @@ func (m *Member) broken(err error) outcome {
 	switch {
 	case errors.Is(err, syscall.ECONNRESET):
 		m.reset.Store(true)
-	case !gone(err):
+	case !transport.IsGone(err):
 		m.room.svc.log.Warn("write", "room", m.room.name(), "remote", m.remote, "error", err)
-		m.link.abort()
+		m.conn.Abort()
 	}
 	m.over, m.rest, m.replay = true, nil, nil
 	return finished

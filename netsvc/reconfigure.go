@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"roomd/netsvc/transport"
 )
 
 // Change is a set of options that is about to take effect. Either Commit or
@@ -23,10 +25,10 @@ type doors struct {
 	svc     *Service
 	room    *Room // nil: the master port
 	port    int
-	keep    []*listener
-	fresh   []*listener // are bound and do not accept yet
-	gone    []*listener // are to be closed
-	yielded bool        // they have stopped listening, as they were in the way of fresh ones
+	keep    []*transport.Listener
+	fresh   []*transport.Listener // are bound and do not accept yet
+	gone    []*transport.Listener // are to be closed
+	yielded bool                  // they have stopped listening, as they were in the way of fresh ones
 }
 
 // ErrPorts is in the error of Prepare if Options.Ports cannot be what they are to
@@ -65,7 +67,7 @@ func (c *Change) bind() error {
 	master := s.master.Load()
 	port := c.next.Port
 	if port == 0 {
-		port = master.port
+		port = master.Port
 	}
 	if !c.next.MasterGiven {
 		if err := c.open(nil, master, port); err != nil {
@@ -82,7 +84,7 @@ func (c *Change) bind() error {
 		if r.port() == port {
 			return fmt.Errorf("port %d is that of the room %s", port, r.name())
 		}
-		if err := c.open(r, ln, ln.port); err != nil {
+		if err := c.open(r, ln, ln.Port); err != nil {
 			return fmt.Errorf("the room %s: %w", r.name(), err)
 		}
 	}
@@ -90,18 +92,18 @@ func (c *Change) bind() error {
 }
 
 // open binds the addresses that a port lacks.
-func (c *Change) open(r *Room, was *listeners, port int) error {
+func (c *Change) open(r *Room, was *transport.Endpoint, port int) error {
 	d := &doors{svc: c.svc, room: r, port: port}
 	var lacking []netip.Addr
 	for _, a := range c.next.Listen {
-		i := slices.IndexFunc(was.each, func(l *listener) bool { return l.addr == netip.AddrPortFrom(a, uint16(port)) })
+		i := slices.IndexFunc(was.Each, func(l *transport.Listener) bool { return l.Addr == netip.AddrPortFrom(a, uint16(port)) })
 		if i < 0 {
 			lacking = append(lacking, a)
 			continue
 		}
-		d.keep = append(d.keep, was.each[i])
+		d.keep = append(d.keep, was.Each[i])
 	}
-	for _, l := range was.each {
+	for _, l := range was.Each {
 		if !slices.Contains(d.keep, l) {
 			d.gone = append(d.gone, l)
 		}
@@ -110,10 +112,10 @@ func (c *Change) open(r *Room, was *listeners, port int) error {
 		return nil
 	}
 	c.doors = append(c.doors, d)
-	if slices.ContainsFunc(d.gone, func(l *listener) bool { return inTheWay(l.addr, lacking, port) }) {
+	if slices.ContainsFunc(d.gone, func(l *transport.Listener) bool { return inTheWay(l.Addr, lacking, port) }) {
 		d.yielded = true
 		for _, l := range d.gone {
-			l.yield()
+			l.Yield()
 		}
 	}
 	wanted := c.svc.opts().Listen
@@ -121,14 +123,14 @@ func (c *Change) open(r *Room, was *listeners, port int) error {
 		if c.away[a] {
 			continue
 		}
-		l, err := c.svc.listenOn(a, port)
+		l, err := c.svc.engine.Listen(a, port)
 		switch {
 		case err == nil:
 			d.fresh = append(d.fresh, l)
-		case slices.Contains(wanted, a) && (port == was.port || notHere(err)):
-			c.missing[a], c.away[a] = whyMissing(port, err), notHere(err)
+		case slices.Contains(wanted, a) && (port == was.Port || transport.IsMissing(err)):
+			c.missing[a], c.away[a] = transport.MissingReason(port, err), transport.IsMissing(err)
 		default:
-			return fmt.Errorf("%s: %s", a, why(port, err))
+			return fmt.Errorf("%s: %s", a, transport.Reason(port, err))
 		}
 	}
 	return nil
@@ -152,15 +154,15 @@ func (c *Change) Undo() {
 func (c *Change) back() {
 	for _, d := range c.doors {
 		for _, l := range d.fresh {
-			l.close()
+			l.Close()
 		}
 		if !d.yielded {
 			continue
 		}
 		for _, l := range d.gone {
-			again, err := l.again()
+			again, err := l.Again()
 			if err != nil {
-				c.svc.lack(l.addr.Addr(), whyMissing(d.port, err))
+				c.svc.lack(l.Addr.Addr(), transport.MissingReason(d.port, err))
 				continue
 			}
 			d.keep = append(d.keep, again)
@@ -189,8 +191,8 @@ func (c *Change) Commit() {
 	s.options.Store(&c.next)
 	s.mu.Unlock()
 	for _, l := range s.listening() {
-		if err := l.retune(); err != nil {
-			s.log.Warn("set limits.dead_peer", "listener", l.addr.String(), "error", err)
+		if err := l.Retune(); err != nil {
+			s.log.Warn("set limits.dead_peer", "listener", l.Addr.String(), "error", err)
 		}
 	}
 	c.install()
@@ -208,9 +210,9 @@ func (c *Change) install() {
 		d.install()
 		for _, l := range d.gone {
 			if d.yielded {
-				l.release()
+				l.Release()
 			} else {
-				l.end()
+				l.End()
 			}
 		}
 	}
@@ -218,12 +220,12 @@ func (c *Change) install() {
 }
 
 // listening is every listener there is.
-func (s *Service) listening() []*listener {
-	all := slices.Clone(s.master.Load().each)
+func (s *Service) listening() []*transport.Listener {
+	all := slices.Clone(s.master.Load().Each)
 	for _, r := range s.all() {
 		r.mu.Lock()
 		if r.state == open {
-			all = append(all, r.ln.each...)
+			all = append(all, r.ln.Each...)
 		}
 		r.mu.Unlock()
 	}
@@ -231,33 +233,33 @@ func (s *Service) listening() []*listener {
 }
 
 // open begins to accept.
-func (d *doors) open(l *listener) {
+func (d *doors) open(l *transport.Listener) {
 	admit, busy := d.svc.admitMaster, "ERR "+busyText
 	if d.room != nil {
 		admit, busy = d.room.admit, d.room.line(busyText)
 	}
-	if err := l.open(admit, busy); err != nil {
-		d.svc.log.Error("accept", "listener", l.addr.String(), "error", err)
+	if err := l.Open(admit, busy); err != nil {
+		d.svc.log.Error("accept", "listener", l.Addr.String(), "error", err)
 	}
 }
 
 // install puts the listeners in their place. A room that has moved or closed
 // meanwhile does without.
 func (d *doors) install() {
-	now := &listeners{port: d.port, on: d.svc.opts().Listen, each: d.keep}
+	now := &transport.Endpoint{Port: d.port, On: d.svc.opts().Listen, Each: d.keep}
 	r := d.room
 	if r == nil {
 		d.svc.master.Store(now)
 		return
 	}
 	r.mu.Lock()
-	late := r.state != open || r.ln.port != d.port
+	late := r.state != open || r.ln.Port != d.port
 	if !late {
 		r.ln = now
 	}
 	r.mu.Unlock()
 	if late {
-		now.close()
+		now.Close()
 	}
 }
 

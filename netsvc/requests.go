@@ -47,7 +47,7 @@ func (c *session) create(req wire.Request) error {
 	if !c.svc.opts().CreateAnyone {
 		return wire.Errorf(wire.CodeDenied, "only the operator may create rooms here")
 	}
-	end, ok := c.svc.tryAlter()
+	end, ok := c.svc.engine.TryAlter()
 	if !ok {
 		return errStill
 	}
@@ -121,7 +121,7 @@ func (c *session) delete(req wire.Request) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	end, ok := c.svc.tryAlter()
+	end, ok := c.svc.engine.TryAlter()
 	if !ok {
 		return errStill
 	}

@@ -14,6 +14,7 @@ import (
 	"roomd/netsvc/limit"
 	"roomd/netsvc/passwd"
 	"roomd/netsvc/roomlog"
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -63,8 +64,8 @@ type Room struct {
 	// this process, also while it stands still, or when another has taken over.
 	dropped atomic.Bool
 
-	flushing atomic.Int32 // what the flusher is doing: free, held, again
-	wrote    atomic.Bool  // something may wait for the peers' acknowledgement
+	flushing transport.Lock // the flusher has it
+	wrote    atomic.Bool    // something may wait for the peers' acknowledgement
 
 	ident atomic.Pointer[ident]          // replaced under Service.mu
 	own   atomic.Pointer[store.Settings] // what the operator has set, read-only
@@ -75,7 +76,7 @@ type Room struct {
 	altered  bool  // it is just being renamed, moved or set
 	binding  string
 	topic    string
-	ln       *listeners
+	ln       *transport.Endpoint
 	members  []*Member              // m.index is the place in it
 	nicks    map[string]*Member     // by folded nick
 	looks    wire.Looks             // of nicks
@@ -119,7 +120,7 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 // publish puts a room that is on disk where one that stands for it has reserved its
 // name, and opens it. It reports false when the server has begun to stop meanwhile:
 // then the listeners are closed.
-func (r *Room) publish(ln *listeners) bool {
+func (r *Room) publish(ln *transport.Endpoint) bool {
 	r.svc.mu.Lock()
 	stopping := r.svc.stopping
 	if !stopping {
@@ -127,7 +128,7 @@ func (r *Room) publish(ln *listeners) bool {
 	}
 	r.svc.mu.Unlock()
 	if stopping {
-		ln.close()
+		ln.Close()
 		return false
 	}
 	return r.opened(ln)
@@ -135,12 +136,12 @@ func (r *Room) publish(ln *listeners) bool {
 
 // opened begins to accept on ln, unless the room is closing, or has another
 // port by now. What it accepted on before is left.
-func (r *Room) opened(ln *listeners) bool {
+func (r *Room) opened(ln *transport.Endpoint) bool {
 	old, ok := r.open(ln)
 	if old != nil {
-		old.end()
+		old.End()
 	}
-	if ok && ln.late(r.svc) {
+	if ok && r.svc.isLate(ln) {
 		r.svc.mu.Lock()
 		r.svc.unsettle()
 		r.svc.mu.Unlock()
@@ -149,17 +150,17 @@ func (r *Room) opened(ln *listeners) bool {
 }
 
 // open is opened, and returns what was accepted on before.
-func (r *Room) open(ln *listeners) (old *listeners, ok bool) {
+func (r *Room) open(ln *transport.Endpoint) (old *transport.Endpoint, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state == closing || ln.port != r.port() {
-		ln.close()
+	if r.state == closing || ln.Port != r.port() {
+		ln.Close()
 		return nil, false
 	}
-	if err := ln.open(r.admit, r.line(busyText)); err != nil {
-		ln.close()
+	if err := ln.Open(r.admit, r.line(busyText)); err != nil {
+		ln.Close()
 		if r.state != open {
-			r.state, r.binding = unbound, why(r.port(), err)
+			r.state, r.binding = unbound, transport.Reason(r.port(), err)
 		}
 		return nil, false
 	}
@@ -168,9 +169,9 @@ func (r *Room) open(ln *listeners) (old *listeners, ok bool) {
 	return old, true
 }
 
-// late reports whether the addresses to listen on have changed since ln was bound.
-func (ln *listeners) late(s *Service) bool {
-	return ln.on != nil && !slices.Equal(ln.on, s.opts().Listen)
+// isLate reports whether the addresses to listen on have changed since ln was bound.
+func (s *Service) isLate(ln *transport.Endpoint) bool {
+	return ln.On != nil && !slices.Equal(ln.On, s.opts().Listen)
 }
 
 // tryBind binds the room's own port. It reports false when that may succeed
@@ -183,7 +184,7 @@ func (r *Room) tryBind() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state != closing && r.state != open {
-		r.state, r.binding = unbound, why(r.port(), err)
+		r.state, r.binding = unbound, transport.Reason(r.port(), err)
 	}
 	return false
 }
@@ -191,7 +192,7 @@ func (r *Room) tryBind() bool {
 // errMaster is why a room cannot have the master port.
 var errMaster = fmt.Errorf("it is the master port: start the server with another one")
 
-func (r *Room) listen() (*listeners, error) {
+func (r *Room) listen() (*transport.Endpoint, error) {
 	if r.port() == r.svc.opts().Port {
 		return nil, errMaster
 	}
@@ -208,7 +209,7 @@ func (r *Room) rebind() {
 			t.Stop()
 			return
 		}
-		end := r.svc.alter()
+		end := r.svc.engine.Alter()
 		bound := r.currentState() == open // the operator was faster
 		if !bound {
 			bound = r.tryBind()
@@ -252,28 +253,28 @@ func (r *Room) info() (RoomInfo, bool) {
 func (r *Room) line(text string) string { return "* " + r.name() + ": " + text }
 
 // admit makes a connection a member, or says why not.
-func (r *Room) admit(c socket, addr netip.AddrPort) {
+func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
 	if why, err := r.svc.enter(addr.Addr()); err != nil {
 		r.svc.refusal(r.name(), addr, err.Error())
 		r.svc.turnAway(c, addr, why, r.line(err.Error()+"\n"))
 		return
 	}
 	if p := r.password.Load(); p != nil || r.svc.opts().Certificate != nil {
-		who := r.svc.gate.enter(newCaller(c.conn(addr), addr, r))
+		who := r.svc.gate.enter(newCaller(c.TCP(addr), addr, r))
 		r.svc.tasks.Go(func() { r.knock(who, p) })
 		return
 	}
-	r.welcome(r.svc.link(c, addr), addr, nil)
+	r.welcome(r.svc.engine.Conn(c, addr), addr, nil)
 }
 
 // welcome is admit for a connection that is counted and may come in. before is
 // the caller that it was, if it was one.
-func (r *Room) welcome(k link, addr netip.AddrPort, before *caller) {
-	m, why, text := r.join(k, addr, before)
+func (r *Room) welcome(c *transport.Conn, addr netip.AddrPort, before *caller) {
+	m, why, text := r.join(c, addr, before)
 	if m == nil {
 		r.svc.leave(addr.Addr())
 		r.svc.refusal(r.name(), addr, text)
-		r.svc.refuse(k.unused(addr), why, text)
+		r.svc.refuse(c.Unused(addr), why, text)
 		return
 	}
 	m.flushAll()
@@ -281,8 +282,8 @@ func (r *Room) welcome(k link, addr netip.AddrPort, before *caller) {
 
 // join registers a member and begins to read it under the lock that closing
 // takes: nobody joins a room that has said farewell. The refusal is a line, and
-// then the link is not begun.
-func (r *Room) join(k link, addr netip.AddrPort, before *caller) (m *Member, why Barred, text string) {
+// then the conn is not begun.
+func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *caller) (m *Member, why Barred, text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state == closing {
@@ -295,7 +296,7 @@ func (r *Room) join(k link, addr netip.AddrPort, before *caller) (m *Member, why
 	if b := r.svc.banned(r.id, addr.Addr(), ""); b != nil {
 		return nil, isBanned, r.line(banText(b) + "\n")
 	}
-	m = newMember(r, k, addr, r.guest())
+	m = newMember(r, c, addr, r.guest())
 	if before != nil {
 		m.goOn(before)
 	}
@@ -307,10 +308,10 @@ func (r *Room) join(k link, addr netip.AddrPort, before *caller) (m *Member, why
 	m.greet(len(r.members), r.topic)
 	r.tellLater(m) // before its first word, which tells of it, may be read
 	// From here on what it sends is answered.
-	if err := m.link.start(m); err != nil {
+	if err := m.conn.Start(m, m.left != nil); err != nil {
 		m.untold.Store(false)
 		m.forget()
-		r.svc.held.Add(-m.left.size())
+		r.svc.engine.Keep(-m.left.size())
 		r.remove(m)
 		r.giveUp(m)
 		r.svc.uncounted.Add(1)

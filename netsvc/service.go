@@ -20,6 +20,7 @@ import (
 	"roomd/netsvc/limit"
 	"roomd/netsvc/passwd"
 	"roomd/netsvc/roomlog"
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -77,17 +78,17 @@ func (o *Options) slows() bool { return o.LinesPerSecond > 0 && o.Burst > 0 }
 // Service is the running server. Its methods may be called from any goroutine.
 type Service struct {
 	// Set by New, then read-only.
-	log   *slog.Logger
-	store *store.Store
-	tls   *tls.Config
+	log    *slog.Logger
+	store  *store.Store
+	engine *transport.Engine
+	tls    *tls.Config
 
 	options atomic.Pointer[Options] // replaced as a whole, never written to
 
 	// Set by Start, then read-only.
-	loops    *loops
 	withheld []int // ports of rooms that are damaged, and not here
 
-	master atomic.Pointer[listeners] // replaced by Change.Commit
+	master atomic.Pointer[transport.Endpoint] // replaced by Change.Commit
 
 	lastCall chan struct{}   // closed when Stop begins
 	stop     context.Context // done when what clients sent before they closed is handled
@@ -103,7 +104,6 @@ type Service struct {
 	uncounted atomic.Uint64
 	started   time.Time
 	logs      *roomlog.Budget
-	held      atomic.Int64  // bytes of input that have to wait
 	answers   atomic.Int64  // bytes of inserts that wait for members
 	sweeping  chan struct{} // capacity 1: something was written
 
@@ -113,14 +113,13 @@ type Service struct {
 	requests limit.Buckets
 	work     limit.Buckets // what members ask for
 	readers  chan struct{} // one place for each that may read from the disk at a time
-	still    still
-	reserve  reserve
+	frozen   frozen
 	hub      hub
 	counters counters
 	bans     atomic.Pointer[banList] // read at every join, replaced as a whole
 
 	// A change of a room holds shaping, shared, from the change on disk until it is
-	// in memory; a comparison of the two holds it alone. It comes after altering,
+	// in memory; a comparison of the two holds it alone. It comes after the gate of the engine,
 	// before all others.
 	shaping sync.RWMutex
 
@@ -171,7 +170,12 @@ func New(st *store.Store, opts Options) *Service {
 		s.counters.speaking[p] = 0
 	}
 	s.stop, s.stopNow = context.WithCancel(context.Background())
-	s.still.init()
+	s.engine = transport.New(transport.Options{
+		Portable: opts.Portable, Log: opts.Log, MaxRead: s.maxRead,
+		DeadPeer: func() time.Duration { return s.opts().DeadPeer },
+		Accepted: func() { s.counters.accepted.Add(1) },
+		Short:    func() { s.counters.refused(noRoomLeft) },
+	})
 	return s
 }
 
@@ -187,10 +191,9 @@ func (s *Service) Start() error {
 	if err != nil {
 		return err
 	}
-	if err := s.loops.poll(); err != nil {
+	if err := s.engine.Run(); err != nil {
 		return err
 	}
-	s.loops.run()
 	s.bindAll(rooms)
 	if err := s.createFirst(); err != nil {
 		return err
@@ -201,14 +204,14 @@ func (s *Service) Start() error {
 	}
 	s.master.Store(master)
 	s.tasks.Go(s.sweep)
-	return master.open(s.admitMaster, "ERR "+busyText)
+	return master.Open(s.admitMaster, "ERR "+busyText)
 }
 
 // begin starts the store, opens the loops and reads what the store knows.
 func (s *Service) begin() (rooms []*Room, err error) {
 	s.started = time.Now().UTC()
 	s.store.Start(s.deliver)
-	if s.loops, err = openLoops(func(msg string, args ...any) { s.log.Error(msg, args...) }); err != nil {
+	if err := s.engine.Open(); err != nil {
 		return nil, err
 	}
 	if err := s.loadBans(); err != nil {
@@ -241,7 +244,6 @@ func (s *Service) begin() (rooms []*Room, err error) {
 		s.rooms[r.key()] = r
 	}
 	s.mu.Unlock()
-	s.reserve.open()
 	return rooms, nil
 }
 
@@ -249,7 +251,7 @@ func (s *Service) begin() (rooms []*Room, err error) {
 func (s *Service) uptime() time.Duration { return time.Since(s.started) }
 
 // Port is the master port, after Start.
-func (s *Service) Port() int { return s.master.Load().port }
+func (s *Service) Port() int { return s.master.Load().Port }
 
 // Stop ends everything: what clients sent who have closed since is handled, for a
 // few seconds at most, the master port is closed, what members have sent is committed, they are told, get what is pending (a stuck one for at most a few
@@ -261,7 +263,7 @@ func (s *Service) Stop() {
 	s.mu.Unlock()
 	s.stopNow()
 	if master := s.master.Load(); master != nil {
-		master.end()
+		master.End()
 	}
 	// What was submitted stands before the farewell. If the store refuses,
 	// each sender has been told.
@@ -283,10 +285,7 @@ func (s *Service) Stop() {
 	}
 	all.Wait()
 	s.tasks.Wait()
-	if s.loops != nil {
-		s.loops.stop()
-	}
-	s.reserve.close()
+	s.engine.Close()
 }
 
 // RoomInfo is what LIST tells of a room.
@@ -348,7 +347,7 @@ func (s *Service) Delete(name string, allowed func(*Room) error) error {
 }
 
 // remove is Delete. say, if not empty, is shown before the farewell; from is the
-// address of a client. altered gives altering back: while members drain, the room
+// address of a client. altered ends the pass through the gate: while members drain, the room
 // is none that another process could take over, and nobody waits for it.
 func (s *Service) remove(altered func(), name, say, from string, allowed func(*Room) error, audit ...store.Audit) error {
 	r, err := s.beginRemove(name, from, allowed, audit)

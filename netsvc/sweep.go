@@ -46,9 +46,9 @@ func (s *Service) sweep() {
 // sweep looks at the members of a room and reports whether one has something on
 // the way to it.
 func (r *Room) sweep(limit time.Duration) (waiting bool) {
-	defer r.svc.alter()()
+	defer r.svc.engine.Alter()()
 	for _, m := range r.present() {
-		on, silentNow := m.link.unanswered(limit)
+		on, silentNow := m.conn.Unanswered(limit)
 		waiting = waiting || on
 		if silentNow && m.suspect {
 			m.giveUp()

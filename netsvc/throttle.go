@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"roomd/netsvc/limit"
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
 
@@ -89,9 +90,7 @@ func (c *session) slow(price float64) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	if !c.deaf {
-		control(c.tcp, func(fd uintptr) { c.deaf = wasReset(fd) })
-	}
+	c.deaf = c.deaf || transport.WasReset(c.tcp)
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	lastCall := c.svc.lastCall
@@ -113,7 +112,7 @@ func (c *session) slow(price float64) error {
 				return nil
 			}
 			lastCall = nil
-		case <-c.svc.still.freezing():
+		case <-c.svc.engine.Freezing():
 			return errStill
 		case <-c.svc.stop.Done():
 			return errStopped
@@ -123,7 +122,7 @@ func (c *session) slow(price float64) error {
 
 // isLast reports whether what the client has asked for before it closed is to be done
 // before the server stops.
-func (c *session) isLast() bool { return c.svc.stopsSoon() && (c.deaf || c.hungUp()) }
+func (c *session) isLast() bool { return c.svc.stopsSoon() && (c.deaf || c.HungUp()) }
 
 // emptyLine is what an empty line has of the price of a line: they are to cost
 // little, and a buffer full of them is not to take an hour.
@@ -151,18 +150,18 @@ func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
 			m.allowed = int64(now + debt)
 			return true
 		}
-		if m.room.svc.stopsSoon() && m.link.hungUp() {
+		if m.room.svc.stopsSoon() && m.conn.HungUp() {
 			return true
 		}
 		if !wait {
 			m.room.svc.counters.slowedLines.Add(1)
 			return false
 		}
-		if m.hasEnded() || m.room.svc.still.frozen.Load() {
+		if m.hasEnded() || m.room.svc.engine.Frozen() {
 			return false
 		}
 		m.slowed.Store(true)
-		m.pause(max(ahead, rate.Time(1))) // not for every empty line on its own
+		m.Pause(max(ahead, rate.Time(1))) // not for every empty line on its own
 		m.slowed.Store(false)
 	}
 }
@@ -223,11 +222,11 @@ func (m *Member) addressMayGoOn(work float64) bool {
 		if wait == 0 {
 			return true
 		}
-		if m.hasEnded() || svc.still.frozen.Load() {
+		if m.hasEnded() || svc.engine.Frozen() {
 			return false
 		}
 		m.slowed.Store(true)
-		m.pause(wait)
+		m.Pause(wait)
 		m.slowed.Store(false)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -120,11 +121,11 @@ func (s *Service) Restore(name string) (RoomInfo, error) {
 		return RoomInfo{}, err
 	}
 	defer s.reshape()()
-	back, err := s.store.Restore(k.ID, ln.port)
+	back, err := s.store.Restore(k.ID, ln.Port)
 	if err != nil {
-		ln.close()
+		ln.Close()
 		s.mu.Lock()
-		s.ports.putBack(ln.port)
+		s.ports.putBack(ln.Port)
 		s.mu.Unlock()
 		s.forget(stand)
 		if errors.Is(err, store.ErrNoRoom) {
@@ -143,7 +144,7 @@ func (s *Service) Restore(name string) (RoomInfo, error) {
 }
 
 // bindAgain binds the port a room had, if nobody has it, else another one.
-func (s *Service) bindAgain(r *Room, port int) (*listeners, error) {
+func (s *Service) bindAgain(r *Room, port int) (*transport.Endpoint, error) {
 	s.mu.Lock()
 	own := s.ports.claim(port)
 	s.mu.Unlock()

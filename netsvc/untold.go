@@ -22,7 +22,7 @@ func (r *Room) tellLater(m *Member) {
 
 // tellDue tells the room of those whose time has come.
 func (r *Room) tellDue() {
-	defer r.svc.alter()()
+	defer r.svc.engine.Alter()()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(r.untold) > 0 {
@@ -58,7 +58,7 @@ func (r *Room) tellLeft(m *Member) {
 }
 
 // tellNow has the room know that the member has joined, before it sees something
-// that it says. The caller has reading.
+// that it says. The caller has the read lock.
 func (m *Member) tellNow() {
 	if m.untold.Load() {
 		m.room.mu.Lock()

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -75,27 +76,24 @@ func TestNobodyIsHandedOverForADeletedRoom(t *testing.T) {
 	bob, bobIn := call(t, s, "vault")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	end := s.alter() // the deletion begins
+	end := s.engine.Alter() // the deletion begins
 	frozen := make(chan error)
 	go func() { frozen <- s.Freeze(ctx) }()
-	if err := until(ctx, s.still.frozen.Load); err != nil {
+	if err := transport.Until(ctx, s.engine.Frozen); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []net.Conn{ann, bob} { // who asks goes on to where it is parked
 		io.WriteString(c, "/who\n")
 	}
 	parkedAll := func() bool {
-		s.still.mu.Lock()
-		defer s.still.mu.Unlock()
 		n := 0
-		for _, where := range s.still.waiters {
-			if where == parked {
-				n++
-			}
-		}
+		s.engine.Give(func(transport.Parker) bool {
+			n++
+			return false
+		})
 		return n == 2
 	}
-	if err := until(ctx, parkedAll); err != nil {
+	if err := transport.Until(ctx, parkedAll); err != nil {
 		t.Fatal("they are not parked")
 	}
 	deleted := make(chan error)
@@ -143,8 +141,7 @@ func TestChangesOfAProcessThatIsLeft(t *testing.T) {
 	if err := s.Freeze(ctx); err != nil {
 		t.Fatal(err)
 	}
-	moved := s.still.moved
-	close(moved)
+	s.engine.Abandon()
 	for name, change := range map[string]func() error{
 		"create":   func() error { _, _, err := s.Create("attic", Creation{}); return err },
 		"delete":   func() error { return s.Delete("den", func(*Room) error { return nil }) },
@@ -167,7 +164,6 @@ func TestChangesOfAProcessThatIsLeft(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	s.still.moved = make(chan struct{})
 	s.Thaw()
 	if _, _, err := s.Create("attic", Creation{}); err != nil {
 		t.Error("the server does not go on:", err)
@@ -193,12 +189,14 @@ func TestQuitWhileTheServerStands(t *testing.T) {
 		t.Fatal(l, err)
 	}
 	m := r.present()[0]
-	s.still.altering.Lock() // Freeze has it, and waits for the loops
+	if err := s.engine.BeginFrozen(); err != nil { // the gate is shut, and the loops go on
+		t.Fatal(err)
+	}
 	io.WriteString(c, "/quit\n")
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	err = until(ctx, func() bool { return m.why() == left })
-	s.still.altering.Unlock()
+	err = transport.Until(ctx, func() bool { return m.why() == left })
+	s.engine.Thaw()
 	if err != nil {
 		t.Error("it has said /quit, and is there")
 	}
@@ -234,21 +232,21 @@ func TestDeletionInAProcessThatIsLeft(t *testing.T) {
 	m := r.present()[0]
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := until(ctx, m.slowed.Load); err != nil {
+	if err := transport.Until(ctx, m.slowed.Load); err != nil {
 		t.Fatal("it does not wait for its allowance")
 	}
-	end := s.alter() // the deletion begins
+	end := s.engine.Alter() // the deletion begins
 	frozen := make(chan error)
 	go func() { frozen <- s.Freeze(ctx) }()
-	if err := until(ctx, m.parked.Load); err != nil {
-		t.Fatal("it is not parked")
+	if err := transport.Until(ctx, func() bool { return !m.slowed.Load() }); err != nil {
+		t.Fatal("it does not look around")
 	}
 	deleted := make(chan error, 1)
 	go func() { deleted <- s.remove(end, "lobby", "", "", func(*Room) error { return nil }) }()
 	if err := <-frozen; err != nil {
 		t.Fatal(err)
 	}
-	close(s.still.moved)
+	s.engine.Abandon()
 	select {
 	case err := <-deleted:
 		if err != nil {
@@ -257,7 +255,6 @@ func TestDeletionInAProcessThatIsLeft(t *testing.T) {
 	case <-ctx.Done():
 		t.Error("the deletion does not end")
 	}
-	s.still.moved = make(chan struct{})
 	s.Thaw()
 	if all, err := io.ReadAll(in); err != nil || !strings.HasSuffix(string(all), "* lobby: chat room being deleted\n") {
 		t.Errorf("%q, %v", all, err)
@@ -297,7 +294,7 @@ func TestNobodyWaitsForTheDiskWhileTheServerStands(t *testing.T) {
 			fmt.Fprintln(c, command)
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
-			if err := until(ctx, func() bool { return m.hold.Load() != free }); err != nil {
+			if err := transport.Until(ctx, func() bool { return m.conn.Writing() }); err != nil {
 				t.Fatal("nothing is read for it")
 			}
 			if err := s.Freeze(ctx); err != nil {

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package netsvc
+package transport
 
 import "time"
 

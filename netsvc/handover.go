@@ -6,6 +6,7 @@ import (
 
 	"roomd/netsvc/passwd"
 	"roomd/netsvc/roomlog"
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
 
@@ -175,26 +176,26 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	}); err != nil {
 		return 0, err
 	}
-	addrs, fds := s.master.Load().doors()
+	addrs, fds := s.master.Load().HandOver()
 	if err := send("master", addrs, fds...); err != nil {
 		return 0, err
 	}
 	all := &handed{rosters: make(map[*roster]int)}
 	held := make(map[*Room][]*Member)
-	for _, m := range s.still.members {
+	for _, m := range s.frozen.members {
 		held[m.room] = append(held[m.room], m)
 	}
-	for _, r := range s.still.rooms {
+	for _, r := range s.frozen.rooms {
 		st, fds := r.handOver(held[r], all)
 		if err := send("room", st, fds...); err != nil {
 			return 0, err
 		}
 	}
 	out := &batcher[memberState]{kind: "members", send: send}
-	for _, r := range s.still.rooms {
+	for _, r := range s.frozen.rooms {
 		for _, m := range held[r] {
 			st, size := m.handOver(all.rosters)
-			if err := out.add(st, m.link.(*direct).fd, size); err != nil {
+			if err := out.add(st, m.conn.FD(), size); err != nil {
 				return 0, err
 			}
 			if st.Cause == "" {
@@ -205,7 +206,7 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	if err := out.flush(); err != nil {
 		return 0, err
 	}
-	return members, s.still.handOver(send)
+	return members, s.handOverParked(send)
 }
 
 // batcher gathers states and their descriptors into frames.
@@ -234,18 +235,6 @@ func (b *batcher[T]) flush() error {
 	return err
 }
 
-// doors are the addresses and the descriptors of a port.
-func (l *listeners) doors() (addrs []netip.AddrPort, fds []int) {
-	addrs = []netip.AddrPort{}
-	if l == nil {
-		return addrs, nil
-	}
-	for _, ln := range l.each {
-		addrs, fds = append(addrs, ln.addr), append(fds, ln.fd)
-	}
-	return addrs, fds
-}
-
 // handOver is the room without its members. The rosters that they are to be shown
 // go with it once, and are numbered.
 func (r *Room) handOver(members []*Member, all *handed) (roomState, []int) {
@@ -257,7 +246,7 @@ func (r *Room) handOver(members []*Member, all *handed) (roomState, []int) {
 	st.Coming = max(0, time.Until(r.coming))
 	st.Inside, st.Guessed = r.svc.guesses.RoomState(r.password.Load())
 	var fds []int
-	st.Addrs, fds = r.ln.doors()
+	st.Addrs, fds = r.ln.HandOver()
 	from := r.log.End().Pos
 	note := func(o *roster) {
 		if o == nil || all.rosters[o] != 0 {
@@ -290,7 +279,7 @@ func (r *Room) handOver(members []*Member, all *handed) (roomState, []int) {
 	st.Log = r.log.Snapshot(from, min(handedLog, handedLogs-all.logs))
 	all.logs += st.Log.Size()
 	for _, m := range r.members {
-		if !m.link.movable() && !m.untold.Load() {
+		if !m.conn.Movable() && !m.untold.Load() {
 			st.Lost = append(st.Lost, m.nick.Shown)
 		}
 	}
@@ -328,46 +317,31 @@ func (m *Member) handOver(rosters map[*roster]int) (st memberState, size int) {
 	return st, size
 }
 
-// descriptor is that of a connection which is nothing but TCP. Others cannot be
-// handed over.
-func descriptor(c halfCloser) (fd int, ok bool) {
-	k, plain := c.(fileConn)
-	if !plain {
-		return 0, false
-	}
-	control(k, func(n uintptr) { fd, ok = int(n), true })
-	return fd, ok
-}
-
-// handOver sends the connections that wait for input in goroutines of their own
+// handOverParked sends the connections that wait for input in goroutines of their own
 // and are parked.
-func (t *still) handOver(send Send) error {
-	t.mu.Lock()
+func (s *Service) handOverParked(send Send) error {
 	var sessions []*session
 	var callers []*caller
-	for p, where := range t.waiters {
-		if where != parked {
-			continue
-		}
+	s.engine.Give(func(p transport.Parker) (given bool) {
 		switch p := p.(type) {
 		case *session:
-			if _, plain := descriptor(p.conn); plain {
+			if _, given = transport.Descriptor(p.conn); given {
 				sessions = append(sessions, p)
-				t.waiters[p] = given
 			}
 		case *caller:
 			// A room that is deleted on disk is none for the other process, and has a
 			// last word for its callers.
-			if _, plain := descriptor(p.conn); plain && !p.room.dropped.Load() {
+			if _, given = transport.Descriptor(p.conn); given && !p.room.dropped.Load() {
 				callers = append(callers, p)
-				t.waiters[p] = given
+			} else {
+				given = false
 			}
 		}
-	}
-	t.mu.Unlock()
+		return given
+	})
 	out := &batcher[sessionState]{kind: "sessions", send: send}
 	for _, c := range sessions {
-		fd, _ := descriptor(c.conn)
+		fd, _ := transport.Descriptor(c.conn)
 		st := sessionState{c.id, c.remote, c.since, c.lines, c.begun, c.reset, c.framer.State(), c.held, c.empty, max(0, time.Until(c.rest)), 0}
 		if !c.idle.IsZero() {
 			st.Idle = max(1, time.Until(c.idle))
@@ -381,7 +355,7 @@ func (t *still) handOver(send Send) error {
 	}
 	waiting := &batcher[callerState]{kind: "callers", send: send}
 	for _, w := range callers {
-		fd, _ := descriptor(w.conn)
+		fd, _ := transport.Descriptor(w.conn)
 		st := callerState{w.room.id, w.addr, w.since, w.asked, w.passed, w.reset, w.lines, w.framer.State(), w.held}
 		if err := waiting.add(st, fd, len(w.held)+len(st.Framer.Part)); err != nil {
 			return err

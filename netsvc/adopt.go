@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"roomd/netsvc/roomlog"
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
 
@@ -27,16 +28,9 @@ type adoption struct {
 // makes it go on. After an error the process must end as it is: what it was given
 // is the other one's still.
 func (s *Service) Adopt(receive Receive) error {
-	if s.opts().Portable {
-		return errNoLoops
+	if err := s.engine.BeginFrozen(); err != nil {
+		return err
 	}
-	t := &s.still
-	t.mu.Lock()
-	t.thawed = make(chan struct{})
-	close(t.freeze)
-	t.mu.Unlock()
-	t.frozen.Store(true)
-	t.altering.Lock()
 	rooms, err := s.begin()
 	if err != nil {
 		return err
@@ -44,8 +38,8 @@ func (s *Service) Adopt(receive Receive) error {
 	a := &adoption{s, make(map[uint64]*Room), make(map[uint64]bool), make(map[uint64][]*roster), make(map[*Room][]string)}
 	for _, r := range rooms {
 		a.rooms[r.id] = r
-		r.flushing.Store(held)
-		t.rooms = append(t.rooms, r)
+		r.flushing.Try()
+		s.frozen.rooms = append(s.frozen.rooms, r)
 	}
 	for {
 		kind, body, fds, err := receive()
@@ -72,10 +66,9 @@ func (s *Service) Adopt(receive Receive) error {
 	if s.master.Load() == nil {
 		return errors.New("the other process has no master port")
 	}
-	if err := s.loops.poll(); err != nil {
+	if err := s.engine.RunThawed(); err != nil {
 		return err
 	}
-	t.leave = s.loops.run
 	s.tasks.Go(s.sweep)
 	return nil
 }
@@ -112,15 +105,15 @@ func (a *adoption) take(kind string, body []byte, fds []int) error {
 		if err := json.Unmarshal(body, &addrs); err != nil {
 			return err
 		}
-		ln, err := a.doors(addrs, fds)
+		ln, err := a.engine.Adopt(addrs, fds)
 		if err != nil {
 			return err
 		}
 		if ln == nil { // its addresses are missing
-			ln = &listeners{port: a.opts().Port}
+			ln = &transport.Endpoint{Port: a.opts().Port}
 		}
 		a.Service.master.Store(ln)
-		return ln.open(a.admitMaster, "ERR "+busyText)
+		return ln.Open(a.admitMaster, "ERR "+busyText)
 	case "room":
 		var st roomState
 		if err := json.Unmarshal(body, &st); err != nil {
@@ -168,21 +161,6 @@ func each[T any](body []byte, fds []int, adopt func(*T, int) error) error {
 	return nil
 }
 
-// doors makes a port of its addresses and descriptors; without any it is nil.
-func (s *Service) doors(addrs []netip.AddrPort, fds []int) (*listeners, error) {
-	if len(addrs) != len(fds) {
-		return nil, fmt.Errorf("%d addresses came with %d descriptors", len(addrs), len(fds))
-	}
-	if len(addrs) == 0 {
-		return nil, nil
-	}
-	l := &listeners{port: int(addrs[0].Port())}
-	for i, a := range addrs {
-		l.each = append(l.each, &listener{fd: fds[i], loop: s.loops.pick(), addr: a, svc: s})
-	}
-	return l, nil
-}
-
 // room puts a room into the state that it had.
 func (a *adoption) room(st roomState, fds []int) error {
 	r := a.rooms[st.ID]
@@ -207,7 +185,7 @@ func (a *adoption) room(st roomState, fds []int) error {
 	if p := r.password.Load(); p != nil {
 		a.guesses.RestoreRoom(p, st.Inside, st.Guessed)
 	}
-	ln, err := a.doors(st.Addrs, fds)
+	ln, err := a.engine.Adopt(st.Addrs, fds)
 	if err != nil {
 		return err
 	}
@@ -215,7 +193,7 @@ func (a *adoption) room(st roomState, fds []int) error {
 		r.state = unbound
 		a.tasks.Go(r.rebind)
 	} else {
-		if err := ln.open(r.admit, r.line(busyText)); err != nil {
+		if err := ln.Open(r.admit, r.line(busyText)); err != nil {
 			return err
 		}
 		r.state, r.ln = open, ln
@@ -231,7 +209,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 		return fmt.Errorf("there is no room %d", st.Room)
 	}
 	m := &Member{
-		id: st.ID, room: r, link: &direct{fd: fd, loop: a.loops.pick()}, remote: st.Remote, since: st.Since,
+		id: st.ID, room: r, conn: a.engine.AdoptConn(fd), remote: st.Remote, since: st.Since,
 		nick: wire.Name{Shown: st.Nick, Key: st.Key}, readsJSON: st.JSON, cause: st.Cause,
 		begun: st.Begun, raw: st.Raw, heard: st.Heard, framer: wire.Resume(a.opts().LineBytes, st.Framer), allowed: int64(st.Allowed), unended: st.Unended,
 		cursor: st.Cursor, format: st.Format, behind: st.Behind, over: st.Over, rest: st.Rest,
@@ -241,7 +219,6 @@ func (a *adoption) member(st *memberState, fd int) error {
 	m.lines.Store(st.Lines)
 	m.spoke.Store(st.Spoke)
 	m.pos.Store(st.Cursor.Pos)
-	m.hold.Store(held)
 	if st.Cause == "" {
 		r.remember(st.Remote.Addr())
 	}
@@ -264,14 +241,12 @@ func (a *adoption) member(st *memberState, fd int) error {
 	}
 	if l := st.Left; l != nil && !m.ended {
 		m.left = &leftover{l.Line, l.Over, l.Rest}
-		a.held.Add(m.left.size())
-		m.reading.Store(held)
-		m.parked.Store(true)
+		a.engine.Keep(m.left.size())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m.ended {
-		m.reading.Store(held)
+		m.conn.Mute()
 		r.leaving[m] = &departure{since: cmp.Or(st.Went, a.uptime())}
 	} else {
 		m.index = int32(len(r.members))
@@ -286,13 +261,13 @@ func (a *adoption) member(st *memberState, fd int) error {
 	}
 	r.readers.Add(1)
 	a.conns.Enter(st.Remote.Addr(), 0, 0) // without a limit it always counts
-	a.still.members = append(a.still.members, m)
-	if err := m.link.start(m); err != nil {
+	a.frozen.members = append(a.frozen.members, m)
+	if err := m.conn.Start(m, m.left != nil); err != nil {
 		return err
 	}
 	if m.ended {
 		go func() {
-			<-a.thawing()
+			<-a.engine.Thawed()
 			m.seeOff(m.cause)
 		}()
 	}
@@ -322,7 +297,7 @@ func cameAt(t time.Time) time.Time {
 // session takes over a connection to the master port. Its goroutine is parked at
 // once.
 func (a *adoption) session(st *sessionState, fd int) error {
-	k := socket(fd).conn(st.Remote)
+	k := transport.AdoptTCP(fd, st.Remote)
 	c := &session{
 		svc: a.Service, id: st.ID, conn: k, tcp: k, remote: st.Remote, since: cameAt(st.Since),
 		lines: st.Lines, begun: st.Begun, reset: st.Reset, framer: wire.Resume(a.opts().LineBytes, st.Framer), held: st.Held,
@@ -345,7 +320,7 @@ func (a *adoption) caller(st *callerState, fd int) error {
 	if r == nil {
 		return fmt.Errorf("there is no room %d", st.Room)
 	}
-	who := newCaller(socket(fd).conn(st.Remote), st.Remote, r)
+	who := newCaller(transport.AdoptTCP(fd, st.Remote), st.Remote, r)
 	who.agreed, who.asked, who.passed, who.lines, who.held = true, st.Asked, st.Passed, st.Lines, st.Held
 	who.reset, who.since = st.Reset, cameAt(st.Since)
 	who.framer = wire.Resume(a.opts().LineBytes, st.Framer)

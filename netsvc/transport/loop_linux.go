@@ -1,4 +1,4 @@
-package netsvc
+package transport
 
 import (
 	"context"
@@ -18,62 +18,59 @@ import (
 // loops serve all plain descriptors: connections edge-triggered, listeners
 // level-triggered. An idle connection costs no goroutine, no buffer, no timer.
 type loops struct {
-	each  []*loop
-	next  atomic.Uint32
-	conns table[direct]
-	doors table[listener]
-	tasks sync.WaitGroup
+	each      []*loop
+	next      atomic.Uint32
+	conns     table[Conn]
+	listeners table[Listener]
+	tasks     sync.WaitGroup
 }
 
 // loop is one goroutine over one epoll(7) descriptor. It waits for that in the
 // runtime's own poller: in a system call it would keep a processor from others
 // until the runtime notices.
 type loop struct {
-	all   *loops
-	log   func(msg string, args ...any)
-	ep    int
-	file  *os.File // of ep; nil before poll
-	wait  syscall.RawConn
-	event int // an eventfd, to wake it
-	turns atomic.Uint64
-	quit  atomic.Bool
+	engine *Engine
+	ep     int
+	file   *os.File // of ep; nil before poll
+	wait   syscall.RawConn
+	event  int // an eventfd, to wake it
+	turns  atomic.Uint64
+	quit   atomic.Bool
 
 	parking atomic.Pointer[parking] // not nil: it is to stand still
 
 	// Owned by the loop's goroutine.
 	buf  []byte
-	more []*direct // were not read to the end, and their reading is ours
+	more []*Conn // were not read to the end, and their read locks are ours
 }
 
 const (
 	loopBuffer = 64 << 10 // bytes read from a connection at a time
 	loopEvents = 256
-	// maxHeld bounds the input that was read and could not be handled yet, of
-	// all connections. At the bound nobody is read. It is far above what ten
-	// thousand floods hold, as nobody is to be stopped by others' floods.
-	maxHeld   = 64 << 20
-	heldPause = 5 * time.Millisecond
+	// maxPending bounds the pending input of all conns. At the bound nobody is
+	// read. It is far above what ten thousand floods hold, as nobody is to be
+	// stopped by others' floods.
+	maxPending   = 64 << 20
+	pendingPause = 5 * time.Millisecond
 )
 
 const (
-	dataConn = iota // kinds of descriptors, in the event's data
-	dataDoor
-	dataEvent
+	eventConn = iota // kinds of descriptors, in the event's data
+	eventListener
+	eventWake
 )
 
-// openLoops makes the event loops. What is added to them waits, and wakes nobody,
-// until they poll, and is served when they run. log is for what should not happen.
-func openLoops(log func(msg string, args ...any)) (*loops, error) {
-	ls := &loops{}
+// open makes the event loops. What is added to them waits, and wakes nobody, until
+// they poll, and is served when they run.
+func (ls *loops) open(e *Engine) error {
 	for range min(runtime.GOMAXPROCS(0), 4) {
-		l, err := newLoop(ls, log)
+		l, err := newLoop(e)
 		if err != nil {
-			ls.stop()
-			return nil, fmt.Errorf("start an event loop: %w", err)
+			return fmt.Errorf("start an event loop: %w", err)
 		}
 		ls.each = append(ls.each, l)
 	}
-	return ls, nil
+	return nil
 }
 
 // poll prepares the loops to run.
@@ -95,7 +92,7 @@ func (ls *loops) run() {
 	}
 }
 
-func newLoop(ls *loops, log func(string, ...any)) (*loop, error) {
+func newLoop(e *Engine) (*loop, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
@@ -105,9 +102,9 @@ func newLoop(ls *loops, log func(string, ...any)) (*loop, error) {
 		unix.Close(ep)
 		return nil, err
 	}
-	l := &loop{all: ls, log: log, ep: ep, event: event, buf: make([]byte, loopBuffer)}
+	l := &loop{engine: e, ep: ep, event: event, buf: make([]byte, loopBuffer)}
 	err = unix.SetNonblock(ep, true) // or os would not poll it
-	if err = errors.Join(err, l.add(event, dataEvent, unix.EPOLLIN)); err != nil {
+	if err = errors.Join(err, l.add(event, eventWake, unix.EPOLLIN)); err != nil {
 		l.close()
 		return nil, err
 	}
@@ -136,11 +133,7 @@ func (ls *loops) stop() {
 }
 
 // turn wakes all loops, and returns what tells whether each has come round since.
-// Before Start there are none.
 func (ls *loops) turn() (turned func() bool) {
-	if ls == nil {
-		return func() bool { return true }
-	}
 	var before []uint64
 	for _, l := range ls.each {
 		before = append(before, l.turns.Load())
@@ -191,6 +184,25 @@ func (ls *loops) park(ctx context.Context) (leave func(), err error) {
 	}
 }
 
+// readAgain has all conns read on that are parked.
+func (ls *loops) readAgain() {
+	for c := range ls.conns.all() {
+		c.readAgain()
+	}
+}
+
+// parkUnread parks the conns whose turn does not come any more, but those that another
+// process has. The loops stand still.
+func (ls *loops) parkUnread() {
+	for _, l := range ls.each {
+		for _, c := range l.more {
+			if !c.is(isDropped) {
+				c.park()
+			}
+		}
+	}
+}
+
 // pick returns the loop for the next connection.
 func (ls *loops) pick() *loop { return ls.each[int(ls.next.Add(1))%len(ls.each)] }
 
@@ -216,7 +228,7 @@ func (l *loop) run() {
 		events, err := l.events(buf)
 		l.turns.Add(1)
 		if err != nil {
-			l.log("wait for events", "error", err)
+			l.engine.Log.Error("wait for events", "error", err)
 			return // the descriptor is broken, which cannot be
 		}
 		for _, ev := range events {
@@ -227,8 +239,8 @@ func (l *loop) run() {
 		}
 		unread := l.more
 		l.more = nil
-		for _, k := range unread {
-			l.read(k, true)
+		for _, c := range unread {
+			l.read(c, true)
 		}
 	}
 }
@@ -237,8 +249,8 @@ func (l *loop) run() {
 // that one has to wait for a while.
 func (l *loop) events(buf []unix.EpollEvent) (events []unix.EpollEvent, err error) {
 	if len(l.more) > 0 {
-		if l.more[0].m.room.svc.held.Load() >= maxHeld {
-			time.Sleep(heldPause)
+		if l.engine.pending.Load() >= maxPending {
+			time.Sleep(pendingPause)
 		}
 		return pollEvents(l.ep, buf)
 	}
@@ -251,84 +263,48 @@ func (l *loop) events(buf []unix.EpollEvent) (events []unix.EpollEvent, err erro
 
 func (l *loop) handle(ev unix.EpollEvent) {
 	switch ev.Pad {
-	case dataEvent:
+	case eventWake:
 		var b [8]byte
 		unix.Read(l.event, b[:])
-	case dataDoor:
-		if d := l.all.doors.get(int(ev.Fd)); d != nil {
-			d.accept()
+	case eventListener:
+		if ln := l.engine.loops.listeners.get(int(ev.Fd)); ln != nil {
+			ln.accept()
 		}
 	default:
 		// What is in the table may have closed meanwhile, or be a new one with
 		// the same number: then this looks once in vain.
-		k := l.all.conns.get(int(ev.Fd))
-		if k == nil {
+		c := l.engine.loops.conns.get(int(ev.Fd))
+		if c == nil {
 			return
 		}
-		if m := k.m; ev.Events&unix.EPOLLOUT != 0 && (m.full.Load() || m.hold.Load() != free) {
-			l.write(m)
+		if ev.Events&unix.EPOLLOUT != 0 && (c.Full() || c.Writing()) {
+			c.writable()
 		}
 		if ev.Events&^unix.EPOLLOUT == 0 {
 			return
 		}
-		if acquire(&k.m.reading) {
-			l.read(k, ev.Events&^(unix.EPOLLIN|unix.EPOLLOUT) != 0)
+		if c.read.Acquire() {
+			l.read(c, ev.Events&^(unix.EPOLLIN|unix.EPOLLOUT) != 0)
 			return
 		}
-		k.m.signal() // whoever closes it waits for this
+		c.handler.Signal() // the goroutine that closes it waits for this
 	}
 }
 
-// read reads a connection whose member's reading we have. A panic ends that
-// member only.
-func (l *loop) read(k *direct, toEnd bool) {
-	defer k.m.recovered()
-	k.take(l, l.buf, toEnd)
+// read reads a conn whose read lock we have. A panic ends that conn only.
+func (l *loop) read(c *Conn, toEnd bool) {
+	defer c.recovered()
+	c.take(l, l.buf, toEnd)
 }
 
-func (l *loop) write(m *Member) {
+// writable tells the handler of a conn that it takes more. A panic ends that conn
+// only.
+func (c *Conn) writable() {
 	defer func() {
 		if p := recover(); p != nil {
-			m.panicked(p, debug.Stack())
-			m.end(destroyed)
+			c.handler.Panicked(p, debug.Stack())
 		}
 	}()
-	m.writable()
-}
-
-// table finds by descriptor. Its memory is in pieces, as descriptors are small
-// numbers but the limit may be a large one.
-type table[T any] struct {
-	mu     sync.Mutex // of writers
-	pieces atomic.Pointer[[]*tablePiece[T]]
-}
-
-const pieceSize = 1024
-
-type tablePiece[T any] [pieceSize]atomic.Pointer[T]
-
-func (t *table[T]) get(fd int) *T {
-	pieces := t.pieces.Load()
-	if pieces == nil || fd/pieceSize >= len(*pieces) {
-		return nil
-	}
-	return (*pieces)[fd/pieceSize][fd%pieceSize].Load()
-}
-
-func (t *table[T]) set(fd int, v *T) {
-	pieces := t.pieces.Load()
-	if pieces == nil || fd/pieceSize >= len(*pieces) {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		var grown []*tablePiece[T]
-		if pieces = t.pieces.Load(); pieces != nil {
-			grown = append(grown, *pieces...)
-		}
-		for len(grown) <= fd/pieceSize {
-			grown = append(grown, new(tablePiece[T]))
-		}
-		t.pieces.Store(&grown)
-		pieces = &grown
-	}
-	(*pieces)[fd/pieceSize][fd%pieceSize].Store(v)
+	c.flags.And(^uint32(isFull))
+	c.handler.Writable()
 }

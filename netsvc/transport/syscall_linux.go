@@ -1,4 +1,4 @@
-package netsvc
+package transport
 
 import (
 	"unsafe"

@@ -1,0 +1,267 @@
+package transport
+
+import (
+	"net/netip"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Handler is what a conn's bytes go to. Its methods are called by event loops and by
+// the conn's goroutines, Data, Resume and PeerClosed by one at a time, which has the
+// read lock.
+type Handler interface {
+	// Data handles what was read, as far as that needs no waiting: Wait says that the
+	// rest is kept, for Resume. p is the caller's again when it returns.
+	Data(p []byte) Next
+	// Resume handles what is kept of the input, and may wait.
+	Resume() Next
+	// PeerClosed handles the end of the input, and may wait: err is io.EOF, or what
+	// reading met. It is called again after Park; else the conn is at its end.
+	PeerClosed(err error) Next
+	// Writable says that a conn that was full takes more.
+	Writable()
+	// Feed writes what is pending, and may wait. It has the write lock, and gives it
+	// back.
+	Feed()
+	// Finish is called once, in a goroutine, when nothing is read any more: by EndRead,
+	// the end of the input, or a panic. It closes the conn in the end.
+	Finish()
+	// Panicked reports a bug of the methods above.
+	Panicked(p any, stack []byte)
+	// Signal tells of an event that is for whoever has the read lock, and Pause waits
+	// for that, or for so long.
+	Signal()
+	Pause(d time.Duration)
+}
+
+// Next is what a handler wants of a conn.
+type Next uint8
+
+const (
+	More Next = iota // go on reading
+	Wait             // call Resume, in a goroutine
+	Park             // the engine is frozen: call again when it thaws
+	End              // nothing more is to be read
+)
+
+// Conn is a connection: plain TCP on a descriptor that an event loop serves, which
+// never waits; or anything else, with a goroutine that reads and one that writes.
+//
+// Its read lock belongs to the goroutine that handles input, its write lock to the
+// one that writes. In the end both are kept for good by the goroutine that closes
+// the conn: a descriptor is never used after it has become another conn's.
+//
+// Start and Close are called once. Write is for the holder of the write lock. The
+// rest may be called by any goroutine until Close.
+type Conn struct {
+	// Set before Start returns, then read-only.
+	fd      int32
+	loop    *loop   // nil: it has goroutines
+	stream  *stream // nil: it is on a loop
+	handler Handler
+
+	write, read Lock
+	flags       atomic.Uint32
+}
+
+const (
+	isFull    = 1 << iota // Writable follows
+	isParked              // reading is nobody's until the engine thaws
+	isUnheard             // nothing is to be read any more
+	isDrained             // nothing is to be written any more
+	isDropped             // another process has the connection
+)
+
+const (
+	readOutTime  = time.Second // for the peer to close its side
+	readOutBytes = 1 << 20
+)
+
+func (c *Conn) is(flag uint32) bool { return c.flags.Load()&flag != 0 }
+
+func (c *Conn) engine() *Engine {
+	if c.stream != nil {
+		return c.stream.engine
+	}
+	return c.loop.engine
+}
+
+// Start begins to read, with Resume if input is pending that was read before. After
+// an error nothing was begun.
+func (c *Conn) Start(h Handler, pending bool) error {
+	c.handler = h
+	if c.stream != nil {
+		c.startStream()
+		return nil
+	}
+	return c.startOnLoop(pending)
+}
+
+// Unused gives the connection back, if Start was not called or has failed.
+func (c *Conn) Unused(remote netip.AddrPort) HalfCloser {
+	if c.stream != nil {
+		return c.stream.conn
+	}
+	return c.asTCP(remote)
+}
+
+// BeginWrite takes the write lock, or reports false: then its holder, or the writing
+// goroutine, will look at what is pending.
+func (c *Conn) BeginWrite() bool {
+	if c.stream != nil {
+		c.stream.wake()
+		return false
+	}
+	return c.write.Acquire()
+}
+
+// EndWrite gives the write lock back, or reports false: there may be more to write,
+// and the caller still has the lock.
+func (c *Conn) EndWrite() bool {
+	if c.write.Release() {
+		return true
+	}
+	c.flags.And(^uint32(isFull))
+	return false
+}
+
+// Drained keeps the write lock for good: nothing more will be written.
+func (c *Conn) Drained() { c.flags.Or(isDrained) }
+
+// Write gives the connection what it takes of p. If that is not all, it is full, and
+// Writable follows. A conn with goroutines waits instead. The caller has the write
+// lock.
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.stream != nil {
+		return c.stream.conn.Write(p)
+	}
+	n, err := c.send(p)
+	if n < len(p) && err == nil {
+		c.flags.Or(isFull)
+	}
+	return n, err
+}
+
+// Full reports whether the conn takes nothing now.
+func (c *Conn) Full() bool { return c.is(isFull) }
+
+// Writing reports whether somebody has the write lock.
+func (c *Conn) Writing() bool { return c.write.taken() }
+
+// EndRead has nothing read any more. Finish follows.
+func (c *Conn) EndRead() {
+	c.flags.Or(isUnheard)
+	switch {
+	case c.stream != nil:
+		c.stream.conn.SetReadDeadline(time.Unix(1, 0))
+	case c.read.Acquire():
+		go c.handler.Finish()
+	default:
+		c.readAgain() // nobody thaws an engine that another process has taken over from
+	}
+}
+
+// Abort breaks the connection: every write fails from now on, and every read once
+// what has come is read.
+func (c *Conn) Abort() {
+	if c.stream != nil {
+		c.stream.conn.SetWriteDeadline(time.Unix(1, 0))
+		control(c.stream.tcp, func(fd uintptr) { syscall.Shutdown(int(fd), syscall.SHUT_RDWR) })
+		return
+	}
+	syscall.Shutdown(int(c.fd), syscall.SHUT_RDWR)
+}
+
+// Close lets the peer have what was written, waits a bounded time for it to close its
+// side unless heard says that it has, and closes. The caller has the read lock and
+// the write lock, for good.
+func (c *Conn) Close(heard bool) {
+	if c.stream != nil {
+		CloseGently(c.stream.conn, heard)
+		return
+	}
+	c.closeOnLoop(heard)
+}
+
+// TryHold takes the write lock, so that nothing is written while the conn is handed
+// over, unless somebody has it.
+func (c *Conn) TryHold() bool { return c.write.Try() }
+
+// Unhold frees the write lock after TryHold or AdoptConn.
+func (c *Conn) Unhold() { c.write.Reset() }
+
+// Mute takes the read lock for good: the handler wants no input, and no Finish. It is
+// called before Start.
+func (c *Conn) Mute() { c.read.Try() }
+
+// FD is the descriptor of a movable conn, for another process.
+func (c *Conn) FD() int { return int(c.fd) }
+
+// Drop closes the descriptor of a conn that another process has. The engine is frozen,
+// and does not thaw.
+func (c *Conn) Drop() {
+	c.flags.Or(isDropped)
+	syscall.Close(int(c.fd))
+}
+
+// Movable reports whether another process can go on with the conn.
+func (c *Conn) Movable() bool { return c.stream == nil }
+
+// Unanswered tells whether bytes wait for the peer's acknowledgement, and whether the
+// kernel has been sending to it in vain for that long.
+func (c *Conn) Unanswered(limit time.Duration) (waiting, silent bool) {
+	if c.stream == nil {
+		return unanswered(uintptr(c.fd), limit)
+	}
+	control(c.stream.tcp, func(fd uintptr) { waiting, silent = unanswered(fd, limit) })
+	return waiting, silent
+}
+
+// WasReset tells whether the end of the stream was a reset.
+func (c *Conn) WasReset() bool { return c.ask(wasReset) }
+
+// HungUp tells whether the peer has closed its side, or is gone.
+func (c *Conn) HungUp() bool { return c.ask(hungUp) }
+
+// HasInput tells whether input has come that is not handled yet.
+func (c *Conn) HasInput() bool {
+	if c.stream != nil && c.stream.busy.Load() || c.stream == nil && c.read.taken() {
+		return true
+	}
+	return c.ask(hasUnread)
+}
+
+func (c *Conn) ask(probe func(fd uintptr) bool) (yes bool) {
+	if c.stream == nil {
+		return probe(uintptr(c.fd))
+	}
+	control(c.stream.tcp, func(fd uintptr) { yes = probe(fd) })
+	return yes
+}
+
+// recovered is deferred by the holder of the read lock: a bug ends this conn and no
+// other.
+func (c *Conn) recovered() {
+	if p := recover(); p != nil {
+		c.handler.Panicked(p, debug.Stack())
+		go c.handler.Finish()
+	}
+}
+
+// park leaves the read lock to whoever thaws the engine, or has nothing more read:
+// either may just have been done.
+func (c *Conn) park() {
+	c.flags.Or(isParked)
+	if !c.engine().Frozen() || c.is(isUnheard) {
+		c.readAgain()
+	}
+}
+
+// readAgain has a conn that is parked read on.
+func (c *Conn) readAgain() {
+	if c.flags.And(^uint32(isParked))&isParked != 0 {
+		c.goResume()
+	}
+}

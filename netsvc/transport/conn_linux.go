@@ -1,0 +1,174 @@
+package transport
+
+import (
+	"io"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func (c *Conn) startOnLoop(pending bool) error {
+	if pending {
+		c.read.Try()
+	}
+	e := c.engine()
+	e.loops.conns.set(int(c.fd), c)
+	if err := c.loop.add(int(c.fd), eventConn, connEvents); err != nil {
+		e.loops.conns.set(int(c.fd), nil)
+		return err
+	}
+	switch {
+	case pending && e.Frozen():
+		c.park()
+	case pending:
+		c.goResume()
+	}
+	return nil
+}
+
+func (c *Conn) asTCP(remote netip.AddrPort) TCP { return Socket(c.fd).TCP(remote) }
+
+// goResume has pending input handled, and what comes after it, by a goroutine.
+func (c *Conn) goResume() {
+	c.engine().freeze.working.Add(1)
+	go c.resume()
+}
+
+// goLast has the end of the input handled by a goroutine.
+func (c *Conn) goLast(err error) {
+	c.engine().freeze.working.Add(1)
+	go c.last(err)
+}
+
+// take reads and has handled what there is. The caller has the read lock, which is
+// given back when there is no more. One that is not a loop has nobody who waits for
+// its turn, and l is nil. toEnd says that the end of the stream may be there already,
+// for which there will be no other event.
+func (c *Conn) take(l *loop, buf []byte, toEnd bool) {
+	e := c.engine()
+	buf = e.fit(buf)
+	for {
+		if c.is(isUnheard) {
+			go c.handler.Finish()
+			return
+		}
+		if l == nil && e.Frozen() {
+			c.park()
+			return
+		}
+		if l != nil && e.pending.Load() >= maxPending {
+			l.more = append(l.more, c)
+			return
+		}
+		n, err := unix.Read(int(c.fd), buf)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			if c.read.Release() {
+				return
+			}
+			continue
+		case err != nil:
+			c.goLast(err)
+			return
+		case n == 0:
+			c.goLast(io.EOF)
+			return
+		}
+		switch c.handler.Data(buf[:n]) {
+		case Wait:
+			c.goResume()
+			return
+		case End:
+			go c.handler.Finish()
+			return
+		}
+		switch {
+		case n < len(buf) && !toEnd:
+			// All there was: what comes next is a new event (epoll(7)).
+			if c.read.Release() {
+				return
+			}
+		case l != nil:
+			l.more = append(l.more, c) // others are to have their turn
+			return
+		}
+	}
+}
+
+// last has the end of the input handled, which may have to wait, and then what follows
+// from it. The goroutine is the conn's last one, and its stack has grown by then.
+func (c *Conn) last(err error) {
+	if c.ends(err) {
+		c.handler.Finish()
+	}
+}
+
+// ends has the end of the input handled, and reports whether the conn is at its end.
+func (c *Conn) ends(err error) bool {
+	defer c.engine().freeze.working.Add(-1)
+	defer c.recovered()
+	if c.handler.PeerClosed(err) == Park {
+		c.park()
+		return false
+	}
+	return true
+}
+
+// resume has pending input handled and then reads on, in a goroutine that may wait.
+func (c *Conn) resume() {
+	defer c.engine().freeze.working.Add(-1)
+	defer c.recovered()
+	switch c.handler.Resume() {
+	case End:
+		go c.handler.Finish()
+		return
+	case Park:
+		c.park()
+		return
+	}
+	b := readBuffers.Get().(*[]byte)
+	defer readBuffers.Put(b)
+	c.take(nil, *b, true)
+}
+
+func (c *Conn) send(p []byte) (int, error) {
+	n, err := send(int(c.fd), p)
+	if err == 0 || err == unix.EAGAIN {
+		return n, nil
+	}
+	return 0, err
+}
+
+func (c *Conn) closeOnLoop(heard bool) {
+	if !heard && unix.Shutdown(int(c.fd), unix.SHUT_WR) == nil {
+		c.readOut()
+	}
+	c.engine().loops.conns.set(int(c.fd), nil)
+	unix.Close(int(c.fd))
+}
+
+// readOut reads until the peer closes its side, for a bounded time: closing with
+// input unread would reset the connection, and what was written last be lost.
+func (c *Conn) readOut() {
+	b := readBuffers.Get().(*[]byte)
+	defer readBuffers.Put(b)
+	end := time.Now().Add(readOutTime)
+	for n := 0; n < readOutBytes; {
+		got, err := unix.Read(int(c.fd), *b)
+		switch {
+		case got > 0:
+			n += got
+		case err == unix.EAGAIN:
+			left := time.Until(end)
+			if left <= 0 {
+				return
+			}
+			c.handler.Pause(left)
+		case err != unix.EINTR:
+			return
+		}
+	}
+}

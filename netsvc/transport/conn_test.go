@@ -1,0 +1,266 @@
+package transport_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"roomd/netsvc/transport"
+)
+
+// newEngine is an engine that serves.
+func newEngine(t *testing.T, portable bool) *transport.Engine {
+	t.Helper()
+	e := transport.New(transport.Options{
+		Portable: portable, Log: slog.New(slog.DiscardHandler),
+		DeadPeer: func() time.Duration { return time.Minute },
+		MaxRead:  func() int { return 4 << 10 },
+		Accepted: func() {}, Short: func() {},
+	})
+	if err := errors.Join(e.Open(), e.Run()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// dial connects a client to a handler.
+func dial(t *testing.T, e *transport.Engine) (client *net.TCPConn, h *echo) {
+	t.Helper()
+	l, err := e.Listen(netip.MustParseAddr("127.0.0.1"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	came := make(chan *echo)
+	if err := l.Open(func(s transport.Socket, addr netip.AddrPort) {
+		h := &echo{conn: e.Conn(s, addr), signal: make(chan struct{}, 1), finished: make(chan error, 1)}
+		if err := h.conn.Start(h, false); err != nil {
+			t.Error(err)
+		}
+		go func() { came <- h }()
+	}, ""); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", l.Addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	t.Cleanup(func() { c.Close() })
+	h = <-came
+	l.End()
+	return c.(*net.TCPConn), h
+}
+
+// echo is a handler that writes lines back. One that begins with a "w" waits for
+// Resume first, "p" panics and "q" quits.
+type echo struct {
+	conn     *transport.Conn
+	kept     []byte
+	mu       sync.Mutex
+	pending  bytes.Buffer // to be written
+	err      error        // of the end
+	panicked any
+	signal   chan struct{}
+	finished chan error
+}
+
+func (h *echo) Data(p []byte) transport.Next {
+	switch p[0] {
+	case 'w':
+		h.kept = bytes.Clone(p)
+		return transport.Wait
+	case 'p':
+		panic("a bug")
+	case 'q':
+		return transport.End
+	}
+	return h.say(p)
+}
+
+func (h *echo) say(p []byte) transport.Next {
+	h.mu.Lock()
+	h.pending.Write(p)
+	h.mu.Unlock()
+	h.Writable()
+	return transport.More
+}
+
+func (h *echo) Resume() transport.Next {
+	p := h.kept
+	h.kept = nil
+	if p != nil {
+		return h.say(p)
+	}
+	return transport.More
+}
+
+func (h *echo) PeerClosed(err error) transport.Next {
+	h.err = err
+	return transport.End
+}
+
+func (h *echo) Writable() {
+	if h.conn.BeginWrite() {
+		h.Feed()
+	}
+}
+
+func (h *echo) Feed() {
+	for {
+		h.mu.Lock()
+		n, _ := h.conn.Write(h.pending.Bytes())
+		h.pending.Next(n)
+		h.mu.Unlock()
+		if h.conn.EndWrite() {
+			return
+		}
+	}
+}
+
+func (h *echo) Finish() {
+	h.conn.Drained()
+	h.Writable() // the writing goroutine sees that it is over
+	h.conn.Close(errors.Is(h.err, io.EOF))
+	h.finished <- h.err
+}
+
+func (h *echo) Panicked(p any, _ []byte) { h.panicked = p }
+
+func (h *echo) Signal() {
+	select {
+	case h.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (h *echo) Pause(d time.Duration) {
+	select {
+	case <-h.signal:
+	case <-time.After(d):
+	}
+}
+
+// both runs a test on event loops, where there are any, and on goroutines.
+func both(t *testing.T, f func(*testing.T, *transport.Engine)) {
+	for _, portable := range []bool{false, true} {
+		t.Run(fmt.Sprint("portable=", portable), func(t *testing.T) { f(t, newEngine(t, portable)) })
+	}
+}
+
+// What comes goes to the handler until the peer closes, the handler has enough, or
+// nothing is to be read any more; then it finishes once.
+func TestConn(t *testing.T) {
+	both(t, func(t *testing.T, e *transport.Engine) {
+		for _, end := range []string{"close", "quit", "panic", "end"} {
+			t.Run(end, func(t *testing.T) {
+				c, h := dial(t, e)
+				in := bufio.NewReader(c)
+				for _, line := range []string{"hello\n", "wait\n", strings.Repeat("long", 500) + "\n"} {
+					io.WriteString(c, line)
+					if got, err := in.ReadString('\n'); err != nil || got != line {
+						t.Fatalf("%q, %v, and not %q", got, err, line)
+					}
+				}
+				want := error(nil)
+				switch end {
+				case "close":
+					want = io.EOF
+					c.CloseWrite()
+				case "quit":
+					io.WriteString(c, "quit\n")
+				case "panic":
+					io.WriteString(c, "panic\n")
+				case "end":
+					h.conn.EndRead()
+				}
+				if _, err := io.ReadAll(in); err != nil { // a gentle end
+					t.Error(err)
+				}
+				c.Close()
+				if err := <-h.finished; end != "end" && err != want {
+					t.Errorf("the end is %v, and not %v", err, want)
+				}
+				if (h.panicked != nil) != (end == "panic") {
+					t.Error("a panic:", h.panicked)
+				}
+			})
+		}
+	})
+}
+
+// While an engine is frozen nothing is read, the gate is shut, and a parker waits; when
+// it thaws all go on.
+func TestFreeze(t *testing.T) {
+	e := newEngine(t, false)
+	if !e.CanMove() {
+		t.Skip("nothing can be handed over on this system")
+	}
+	c, h := dial(t, e)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	p := &parker{woken: make(chan struct{}, 1)}
+	e.Register(p)
+	parked := make(chan bool)
+	go func() {
+		<-p.woken
+		parked <- e.Park(p)
+	}()
+	end := e.Alter()
+	short, stop := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer stop()
+	if err := e.Freeze(short, func() {}); err != transport.ErrAltered || e.Frozen() {
+		t.Fatal("frozen while somebody is behind the gate:", err)
+	}
+	end()
+	if err := e.Freeze(ctx, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := e.TryAlter(); ok || !e.Frozen() {
+		t.Error("the gate is open")
+	}
+	io.WriteString(c, "hello\n")
+	if err := transport.Until(ctx, h.conn.HasInput); err != nil {
+		t.Error("nothing has come, or it was read")
+	}
+	n := 0
+	e.Give(func(transport.Parker) bool { n++; return false })
+	if n != 1 {
+		t.Error(n, "are parked")
+	}
+	e.Thaw()
+	if !<-parked {
+		t.Error("the parker is left")
+	}
+	e.Forget(p)
+	e.Closed()
+	if got, err := bufio.NewReader(c).ReadString('\n'); err != nil || got != "hello\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if n := e.LeftBehind(); n != 0 {
+		t.Error(n, "are left behind")
+	}
+	c.Close()
+	<-h.finished
+}
+
+type parker struct{ woken chan struct{} }
+
+func (p *parker) HungUp() bool { return false }
+func (p *parker) Drop()        {}
+func (p *parker) Wake() {
+	select {
+	case p.woken <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,94 @@
+package transport
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options are what an Engine needs. All fields must be set.
+type Options struct {
+	Portable bool // serve plain connections with goroutines, as where there are no event loops
+	Log      *slog.Logger
+
+	// The functions may be called by any goroutine, and must not wait.
+
+	DeadPeer func() time.Duration // after which an idle peer that does not answer is given up, 6 s at least
+	MaxRead  func() int           // bytes that a conn reads at a time, at most
+	Accepted func()               // a connection was accepted
+	Short    func()               // one was closed for want of descriptors
+}
+
+// Engine serves the sockets of a server. Its methods may be called by any goroutine.
+type Engine struct {
+	Options
+
+	loops    loops
+	reserve  reserve
+	freeze   freeze
+	pending  atomic.Int64   // bytes of input that handlers keep
+	gentle   chan struct{}  // bounds the goroutines that refuse gently
+	refusals sync.WaitGroup // those goroutines
+}
+
+// New makes an engine that serves nothing before Open. It can be frozen.
+func New(o Options) *Engine {
+	e := &Engine{Options: o, gentle: make(chan struct{}, 64)}
+	e.freeze.init()
+	return e
+}
+
+// Open makes what listeners and conns need. They can be added then, and are served
+// after Run.
+func (e *Engine) Open() error {
+	e.reserve.open()
+	return e.loops.open(e)
+}
+
+// Run begins to serve.
+func (e *Engine) Run() error {
+	if err := e.loops.poll(); err != nil {
+		return err
+	}
+	e.loops.run()
+	return nil
+}
+
+// Close ends the engine. No listener and no conn may be left.
+func (e *Engine) Close() {
+	e.refusals.Wait()
+	e.loops.stop()
+	e.reserve.close()
+}
+
+// Turn wakes all event loops, and returns a function that tells whether each has come
+// round since.
+func (e *Engine) Turn() (turned func() bool) { return e.loops.turn() }
+
+// Keep counts n more bytes of pending input, which a handler keeps, or with a negative
+// n fewer. When all of them have 64 MiB nothing is read.
+func (e *Engine) Keep(n int64) { e.pending.Add(n) }
+
+// Kept is how many bytes of pending input there are.
+func (e *Engine) Kept() int64 { return e.pending.Load() }
+
+// fit is the part of a buffer that is read into.
+func (e *Engine) fit(b []byte) []byte { return b[:min(len(b), e.MaxRead())] }
+
+// Refuse tells a connection one line and closes it gently. The line may be lost if very
+// many are refused at once.
+func (e *Engine) Refuse(c HalfCloser, line string) {
+	c.SetWriteDeadline(time.Now().Add(time.Second)) // its buffer is empty: it does not wait
+	c.Write([]byte(line))
+	select {
+	case e.gentle <- struct{}{}:
+	default:
+		c.Close()
+		return
+	}
+	e.refusals.Go(func() {
+		defer func() { <-e.gentle }()
+		CloseGently(c, false)
+	})
+}

@@ -1,0 +1,365 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// parkTime bounds how long Freeze waits for parkers that are busy. Those that still
+// are stay behind.
+const parkTime = 500 * time.Millisecond
+
+// ErrAltered says that the gate was not free in time.
+var ErrAltered = errors.New("something is just being changed; try again in a moment")
+
+// ReadersError says how many conns are still being read.
+type ReadersError int
+
+func (n ReadersError) Error() string { return fmt.Sprintf("%d conns are still being read", int(n)) }
+
+// freeze is what an engine needs to stand still while its sockets are handed over to
+// another process: from Freeze to Thaw no conn of an event loop is read or written
+// to, and nothing changes behind the gate but by conns of goroutines, which are not
+// handed over. New connections wait in the kernel's backlog and input in its buffers.
+//
+// What can be taken up again elsewhere stops where it is: readers of pending input,
+// writers that need the disk, and, parked, parkers. What can only wait where it is,
+// waits: changes at the gate, accepting and reading in the loops, writing for the
+// write locks.
+type freeze struct {
+	// gate is held, shared, for a change of what is handed over, and alone from
+	// Freeze to Thaw. It comes before every other lock. Freeze only tries it, so
+	// that sharing it twice does no harm.
+	gate    sync.RWMutex
+	frozen  atomic.Bool  // set before the gate is tried
+	working atomic.Int64 // goroutines that read conns of loops
+	closing atomic.Int64 // connections that have all they get and are just being closed
+
+	mu      sync.Mutex
+	begun   chan struct{} // closed by Freeze
+	thawed  chan struct{} // closed while there is no need to wait
+	moved   chan struct{} // closed by Abandon
+	parkers map[Parker]place
+
+	// Owned by the goroutine that freezes and thaws.
+	resume func() // lets the loops go on
+}
+
+// place is where the goroutine of a parker is.
+type place uint8
+
+const (
+	moving place = iota
+	parked
+	given // parked, and the connection is handed over
+)
+
+// Parker is a connection with a goroutine that waits for input, and can be handed
+// over while it does.
+type Parker interface {
+	Wake()        // makes it look whether it is to park; it may do so in vain
+	HungUp() bool // its peer has closed its side, or is gone
+	Drop()        // closes the descriptor, which another process has too
+}
+
+func (f *freeze) init() {
+	f.begun, f.thawed, f.moved = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	close(f.thawed)
+	f.parkers = make(map[Parker]place)
+}
+
+// Alter passes the gate, for a change of what is handed over: it waits while the engine
+// is frozen. The caller must call end when the change is done.
+func (e *Engine) Alter() (end func()) {
+	e.freeze.gate.RLock()
+	return e.freeze.gate.RUnlock
+}
+
+// TryAlter is Alter for a caller that must not wait there.
+func (e *Engine) TryAlter() (end func(), ok bool) {
+	return e.freeze.gate.RUnlock, e.freeze.gate.TryRLock()
+}
+
+// AlterUnlessMoved is Alter for a caller that is left behind if the engine does not
+// thaw, and then reports false.
+func (e *Engine) AlterUnlessMoved() (end func(), ok bool) {
+	for {
+		if end, ok := e.TryAlter(); ok {
+			return end, true
+		}
+		if !e.Outlast() {
+			return nil, false
+		}
+	}
+}
+
+// AlterParked is Alter for the goroutine of a parker, which is parked meanwhile. It
+// reports false if the engine does not thaw.
+func (e *Engine) AlterParked(p Parker) (end func(), ok bool) {
+	for {
+		if end, ok := e.TryAlter(); ok {
+			return end, true
+		}
+		if !e.Park(p) {
+			return nil, false
+		}
+	}
+}
+
+// Outlast waits while the engine is frozen, and reports false if it does not thaw.
+func (e *Engine) Outlast() bool {
+	e.freeze.mu.Lock()
+	thawed, moved := e.freeze.thawed, e.freeze.moved
+	e.freeze.mu.Unlock()
+	select {
+	case <-thawed:
+		return true
+	case <-moved:
+		return false
+	}
+}
+
+// Frozen reports whether the engine is frozen, or is to be.
+func (e *Engine) Frozen() bool { return e.freeze.frozen.Load() }
+
+// Freezing returns a channel that is closed when the engine is to be frozen.
+func (e *Engine) Freezing() <-chan struct{} {
+	e.freeze.mu.Lock()
+	defer e.freeze.mu.Unlock()
+	return e.freeze.begun
+}
+
+// Thawed returns a channel that is closed while the engine is not frozen.
+func (e *Engine) Thawed() <-chan struct{} {
+	e.freeze.mu.Lock()
+	defer e.freeze.mu.Unlock()
+	return e.freeze.thawed
+}
+
+// Park is called by the goroutine of a parker while the engine is frozen, and returns
+// when it thaws. It reports false if it does not, and the connection was not handed
+// over; if it was, it never returns.
+func (e *Engine) Park(p Parker) bool {
+	f := &e.freeze
+	f.mu.Lock()
+	thawed, left := f.thawed, f.moved
+	f.note(p, parked)
+	f.mu.Unlock()
+	select {
+	case <-thawed:
+	case <-left:
+		f.mu.Lock()
+		where := f.parkers[p]
+		f.mu.Unlock()
+		if where == given {
+			select {}
+		}
+		return false
+	}
+	f.mu.Lock()
+	f.note(p, moving)
+	f.mu.Unlock()
+	return true
+}
+
+// note notes where the goroutine of a parker is. mu is held.
+func (f *freeze) note(p Parker, where place) {
+	if _, known := f.parkers[p]; known {
+		f.parkers[p] = where
+	}
+}
+
+// Register says that Freeze has to park a connection.
+func (e *Engine) Register(p Parker) {
+	e.freeze.mu.Lock()
+	defer e.freeze.mu.Unlock()
+	e.freeze.parkers[p] = moving
+}
+
+// Forget is the opposite of Register, for a connection that is about to be closed or to
+// become a conn. Closed must follow.
+func (e *Engine) Forget(p Parker) {
+	e.freeze.mu.Lock()
+	defer e.freeze.mu.Unlock()
+	e.freeze.closing.Add(1)
+	delete(e.freeze.parkers, p)
+}
+
+// Closing says that a connection gets nothing more and is about to be closed: Closed
+// must follow.
+func (e *Engine) Closing() { e.freeze.closing.Add(1) }
+
+// Closed says that it is closed.
+func (e *Engine) Closed() { e.freeze.closing.Add(-1) }
+
+// AnyHungUp reports whether the peer of a parker has closed.
+func (e *Engine) AnyHungUp() bool {
+	e.freeze.mu.Lock()
+	defer e.freeze.mu.Unlock()
+	for p := range e.freeze.parkers {
+		if p.HungUp() {
+			return true
+		}
+	}
+	return false
+}
+
+// wakeAll wakes the parkers that are not parked, and counts them.
+func (f *freeze) wakeAll() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for p, where := range f.parkers {
+		if where == moving {
+			p.Wake()
+			n++
+		}
+	}
+	return n
+}
+
+// begin has everything look whether it is to stand still.
+func (f *freeze) begin() {
+	f.mu.Lock()
+	f.thawed = make(chan struct{})
+	close(f.begun)
+	f.mu.Unlock()
+	f.frozen.Store(true)
+}
+
+// Freeze brings the engine to a stand. wake has all handlers look around that wait for
+// something. One caller at a time may freeze the engine. After an error it goes on as
+// before.
+func (e *Engine) Freeze(ctx context.Context, wake func()) (err error) {
+	f := &e.freeze
+	if !e.CanMove() {
+		return ErrCannotMove
+	}
+	f.begin()
+	alone := false
+	defer func() {
+		if err != nil {
+			e.goOn(alone)
+		}
+	}()
+	// A handler that waits for something looks at Frozen when it is woken, and may
+	// just have looked before: all are woken until they have seen it.
+	if alone = Until(ctx, func() bool { wake(); return f.gate.TryLock() }) == nil; !alone {
+		return ErrAltered
+	}
+	if f.resume, err = e.loops.park(ctx); err != nil {
+		return errors.New("an event loop hangs")
+	}
+	if err := Until(ctx, func() bool { wake(); return f.working.Load() == 0 }); err != nil {
+		return ReadersError(f.working.Load())
+	}
+	patient, cancel := context.WithTimeout(ctx, parkTime)
+	defer cancel()
+	Until(patient, func() bool { return f.wakeAll() == 0 }) // those that move still stay behind
+	return nil
+}
+
+// BeginFrozen is Freeze for an engine that takes over from another process, before
+// Open. Thaw makes it run.
+func (e *Engine) BeginFrozen() error {
+	e.freeze.begin()
+	e.freeze.gate.Lock()
+	if !e.CanMove() {
+		return ErrCannotMove
+	}
+	return nil
+}
+
+// RunThawed prepares an engine that has begun frozen to run when it thaws.
+func (e *Engine) RunThawed() error {
+	e.freeze.resume = e.loops.run
+	return e.loops.poll()
+}
+
+// Thaw ends Freeze or BeginFrozen. The caller has freed the write locks that it took.
+func (e *Engine) Thaw() { e.goOn(true) }
+
+// goOn undoes what Freeze has done so far. alone says whether the gate is ours.
+func (e *Engine) goOn(alone bool) {
+	f := &e.freeze
+	f.frozen.Store(false)
+	resume := f.resume
+	f.resume = nil
+	f.mu.Lock()
+	f.begun, f.moved = make(chan struct{}), make(chan struct{})
+	close(f.thawed)
+	f.mu.Unlock()
+	if alone {
+		f.gate.Unlock()
+	}
+	e.loops.readAgain()
+	if resume != nil {
+		resume()
+	}
+}
+
+// Give asks hand about every parker that is parked: its connection goes to another
+// process if hand says so. It is called under a lock, and must take none.
+func (e *Engine) Give(hand func(Parker) bool) {
+	f := &e.freeze
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for p, where := range f.parkers {
+		if where == parked && hand(p) {
+			f.parkers[p] = given
+		}
+	}
+}
+
+// Abandon is for an engine that another process has taken over from, after Freeze: it
+// does not thaw. Conns and listeners that have been handed over are dropped before;
+// parkers are by Abandon. Those of the others that wait are told.
+func (e *Engine) Abandon() {
+	f := &e.freeze
+	close(f.moved)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for p, where := range f.parkers {
+		if where == given {
+			p.Drop()
+		}
+	}
+	e.loops.parkUnread()
+}
+
+// LeftBehind wakes the connections without a conn that are not handed over and not
+// closed yet, and counts them.
+func (e *Engine) LeftBehind() (n int) {
+	f := &e.freeze
+	f.wakeAll()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, where := range f.parkers {
+		if where != given {
+			n++
+		}
+	}
+	return n + int(f.closing.Load()) + len(e.gentle)
+}
+
+// Until asks a millisecond apart until it hears yes or ctx ends.
+func Until(ctx context.Context, ok func() bool) error {
+	if ok() {
+		return nil
+	}
+	t := time.NewTicker(time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			if ok() {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

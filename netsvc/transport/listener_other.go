@@ -1,0 +1,193 @@
+//go:build !linux
+
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Listener is a listening socket, and the goroutine that accepts from it while it is
+// open and gives each connection to admit.
+type Listener struct {
+	Addr netip.AddrPort // read-only
+
+	ln     *net.TCPListener
+	engine *Engine
+	admit  func(Socket, netip.AddrPort)
+	busy   string
+	quit   chan struct{} // closed by End
+	ended  chan struct{} // closed when the goroutine has
+	once   sync.Once
+}
+
+func (e *Engine) newListener(ln *net.TCPListener) *Listener {
+	return &Listener{Addr: ln.Addr().(*net.TCPAddr).AddrPort(), ln: ln, engine: e, quit: make(chan struct{}), ended: make(chan struct{})}
+}
+
+// Listen binds a port on an address. Port 0 lets the system choose.
+func (e *Engine) Listen(a netip.Addr, port int) (*Listener, error) {
+	third := max(e.DeadPeer()/6, time.Second) // idle for two, and then three probes
+	lc := net.ListenConfig{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: third * 2, Interval: third, Count: 3},
+		Control: func(_, _ string, c syscall.RawConn) error {
+			var err error
+			return errors.Join(c.Control(func(fd uintptr) {
+				err = errors.Join(syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, sendBuffer),
+					syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, recvBuffer))
+			}), err)
+		},
+	}
+	network := "tcp4"
+	if a.Is6() {
+		network = "tcp6"
+	}
+	ln, err := lc.Listen(context.Background(), network, netip.AddrPortFrom(a, uint16(port)).String())
+	if err != nil {
+		return nil, err
+	}
+	return e.newListener(ln.(*net.TCPListener)), nil
+}
+
+// Retune does nothing: what is accepted has what was set at first.
+func (l *Listener) Retune() error { return nil }
+
+// ListenGiven makes a listener of a descriptor that listens already.
+func (e *Engine) ListenGiven(fd int) (*Listener, error) {
+	f := os.NewFile(uintptr(fd), "master")
+	defer f.Close() // FileListener has one of its own
+	ln, err := net.FileListener(f)
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		ln.Close()
+		return nil, errors.New("it is not a TCP socket")
+	}
+	return e.newListener(tcp), nil
+}
+
+// Waiting is known on Linux only.
+func (l *Listener) Waiting() bool { return false }
+
+// Open begins to accept. Each connection goes to admit, which must not wait; those that
+// there is no descriptor for are told busy.
+func (l *Listener) Open(admit func(Socket, netip.AddrPort), busy string) error {
+	l.admit, l.busy = admit, busy
+	go l.accept()
+	return nil
+}
+
+// accept accepts until Close, or until End and nobody is left in the backlog.
+func (l *Listener) accept() {
+	defer close(l.ended)
+	var until time.Time // when the end has an end; zero: it has not begun
+	empty := 0
+	for {
+		select {
+		case <-l.quit:
+			// A round in which nobody comes says that the backlog is empty; the
+			// first one may have been cut short by End.
+			now := time.Now()
+			if until.IsZero() {
+				until = now.Add(backlogTime)
+			}
+			if !now.Before(until) {
+				l.ln.Close()
+				return
+			}
+			l.ln.SetDeadline(now.Add(lastRound))
+		default:
+		}
+		c, err := l.ln.AcceptTCP()
+		switch {
+		case err == nil:
+			l.engine.Accepted()
+			a, _ := c.RemoteAddr().(*net.TCPAddr)
+			l.admit(Socket{c}, netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port()))
+		case errors.Is(err, net.ErrClosed):
+			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if empty++; !until.IsZero() && empty > 1 {
+				l.ln.Close()
+				return
+			}
+		default:
+			if l.engine.reserve.refuse(l, err, l.busy) {
+				continue
+			}
+			l.engine.Log.Warn("accept", "listener", l.Addr.String(), "error", err)
+			t := time.NewTimer(20 * time.Millisecond)
+			select {
+			case <-t.C:
+			case <-l.quit:
+			}
+			t.Stop()
+		}
+	}
+}
+
+// End stops to listen. Who connected before is in the backlog and is admitted
+// first, which by then means to be told why not.
+func (l *Listener) End() {
+	if l.admit == nil {
+		l.ln.Close()
+		return
+	}
+	l.once.Do(func() {
+		close(l.quit)
+		l.ln.SetDeadline(time.Unix(1, 0))
+	})
+	<-l.ended
+}
+
+// Close stops to listen at once.
+func (l *Listener) Close() { l.ln.Close() }
+
+// Yield stops listening as End does, so that another socket can listen on an
+// address that covers this one; after it comes Again or Release.
+func (l *Listener) Yield() { l.End() }
+
+// Again listens once more on an address after Yield.
+func (l *Listener) Again() (*Listener, error) {
+	return l.engine.Listen(l.Addr.Addr(), int(l.Addr.Port()))
+}
+
+// Release gives up an address after Yield.
+func (l *Listener) Release() {}
+
+// refuse accepts one connection on the reserve, says busy, and closes it. It
+// reports false if err is something else, or the reserve could not be used.
+func (v *reserve) refuse(l *Listener, err error, busy string) bool {
+	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.file == nil {
+		v.fill()
+		return false
+	}
+	v.file.Close()
+	v.file = nil
+	defer v.fill()
+	l.ln.SetDeadline(time.Now().Add(time.Millisecond))
+	c, err := l.ln.AcceptTCP()
+	l.ln.SetDeadline(time.Time{})
+	if err != nil {
+		return false
+	}
+	l.engine.Accepted()
+	l.engine.Short()
+	c.SetWriteDeadline(time.Now().Add(time.Millisecond))
+	c.Write([]byte(busy))
+	c.Close()
+	return true
+}

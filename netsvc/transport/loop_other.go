@@ -1,0 +1,74 @@
+//go:build !linux
+
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// loops are had on Linux only: every conn has goroutines, and nothing can be handed
+// over.
+type loops struct{}
+
+func (*loops) open(*Engine) error                   { return nil }
+func (*loops) poll() error                          { return nil }
+func (*loops) run()                                 {}
+func (*loops) stop()                                {}
+func (*loops) turn() func() bool                    { return func() bool { return true } }
+func (*loops) park(context.Context) (func(), error) { return nil, errNoLoops }
+func (*loops) readAgain()                           {}
+func (*loops) parkUnread()                          {}
+
+// loop is what a conn has on Linux only.
+type loop struct{ engine *Engine }
+
+var errNoLoops = errors.New("there are no event loops on this system")
+
+func (c *Conn) startOnLoop(bool) error   { return errNoLoops }
+func (c *Conn) asTCP(netip.AddrPort) TCP { return nil }
+func (c *Conn) goResume()                {}
+func (c *Conn) send([]byte) (int, error) { return 0, errNoLoops }
+func (c *Conn) closeOnLoop(bool)         {}
+
+func (l *Listener) descriptor() int                           { return -1 }
+func (e *Engine) adoptListener(int, netip.AddrPort) *Listener { return nil }
+
+// AdoptConn, AdoptTCP and Descriptor are for a handover, and never called.
+
+func (e *Engine) AdoptConn(int) *Conn         { return nil }
+func AdoptTCP(int, netip.AddrPort) TCP        { return nil }
+func Descriptor(HalfCloser) (fd int, ok bool) { return 0, false }
+
+// String names what serves plain connections.
+func (e *Engine) String() string { return "goroutines" }
+
+// ErrCannotMove is why an engine cannot be frozen.
+var ErrCannotMove = errors.New("connections cannot be handed over on this system")
+
+// CanMove reports whether connections can go on in another process.
+func (e *Engine) CanMove() bool { return false }
+
+// Conn makes a conn of an accepted connection.
+func (e *Engine) Conn(s Socket, _ netip.AddrPort) *Conn { return e.newStream(s.tcp, s.tcp) }
+
+// ConnOver makes a conn of a connection that was a net.Conn for a while, over tcp, or
+// tcp itself.
+func (e *Engine) ConnOver(c HalfCloser, tcp TCP, _ netip.AddrPort) *Conn { return e.newStream(c, tcp) }
+
+// Socket is a connection that was accepted and is nobody's yet.
+type Socket struct{ tcp *net.TCPConn }
+
+// TCP makes a net.Conn of it.
+func (s Socket) TCP(netip.AddrPort) TCP { return s.tcp }
+
+// Tell writes a line, of which nobody waits to hear, and closes.
+func (s Socket) Tell(line string) {
+	s.tcp.SetWriteDeadline(time.Now().Add(time.Second)) // its buffer is empty: it does not wait
+	io.WriteString(s.tcp, line)
+	s.tcp.Close()
+}

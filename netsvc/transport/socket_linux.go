@@ -1,0 +1,118 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Socket is a connection that was accepted and is nobody's yet.
+type Socket int
+
+// String names what serves plain connections.
+func (e *Engine) String() string {
+	if e.Portable {
+		return "goroutines"
+	}
+	return fmt.Sprintf("event loops (%d)", len(e.loops.each))
+}
+
+// ErrCannotMove is why an engine without event loops cannot be frozen.
+var ErrCannotMove = errors.New("only connections of event loops can be handed over, and this server has none")
+
+// CanMove reports whether connections can go on in another process.
+func (e *Engine) CanMove() bool { return !e.Portable }
+
+// Conn makes a conn of an accepted connection.
+func (e *Engine) Conn(s Socket, remote netip.AddrPort) *Conn {
+	if e.Portable {
+		c := s.TCP(remote)
+		return e.newStream(c, c)
+	}
+	return &Conn{fd: int32(s), loop: e.loops.pick()}
+}
+
+// ConnOver makes a conn of a connection that was a net.Conn for a while, over tcp, or
+// tcp itself.
+func (e *Engine) ConnOver(c HalfCloser, tcp TCP, remote netip.AddrPort) *Conn {
+	if c == tcp && !e.Portable {
+		fd := -1
+		control(tcp, func(old uintptr) { fd, _ = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
+		if fd >= 0 {
+			c.Close()
+			return e.Conn(Socket(fd), remote)
+		} // else there is no descriptor left
+	}
+	return e.newStream(c, tcp)
+}
+
+// AdoptTCP makes a net.Conn of the descriptor of another process.
+func AdoptTCP(fd int, remote netip.AddrPort) TCP { return Socket(fd).TCP(remote) }
+
+// AdoptConn makes a conn of the descriptor of another process. Its write lock is taken
+// until Thaw.
+func (e *Engine) AdoptConn(fd int) *Conn {
+	c := &Conn{fd: int32(fd), loop: e.loops.pick()}
+	c.write.Try()
+	return c
+}
+
+// TCP makes a net.Conn of it, without a descriptor more.
+func (s Socket) TCP(remote netip.AddrPort) TCP {
+	return fileConn{os.NewFile(uintptr(s), "tcp"), net.TCPAddrFromAddrPort(remote)}
+}
+
+// Tell writes a line, of which nobody waits to hear, and closes.
+func (s Socket) Tell(line string) {
+	unix.Write(int(s), []byte(line))
+	unix.Close(int(s))
+}
+
+// fileConn is a TCP connection made of its descriptor. net.FileConn would take
+// another one, which there may not be.
+type fileConn struct {
+	*os.File
+	remote net.Addr
+}
+
+func (c fileConn) RemoteAddr() net.Addr { return c.remote }
+
+func (c fileConn) LocalAddr() (a net.Addr) {
+	control(c, func(fd uintptr) {
+		if sa, err := unix.Getsockname(int(fd)); err == nil {
+			a = net.TCPAddrFromAddrPort(addrPort(sa))
+		}
+	})
+	return a
+}
+
+func (c fileConn) CloseWrite() error {
+	var err error
+	control(c, func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_WR) })
+	return err
+}
+
+func addrPort(sa unix.Sockaddr) netip.AddrPort {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// Descriptor is that of a connection which is nothing but TCP. Others cannot be handed
+// over.
+func Descriptor(c HalfCloser) (fd int, ok bool) {
+	k, plain := c.(fileConn)
+	if !plain {
+		return 0, false
+	}
+	control(k, func(n uintptr) { fd, ok = int(n), true })
+	return fd, ok
+}

@@ -1,0 +1,109 @@
+package transport
+
+import (
+	"runtime/debug"
+	"sync/atomic"
+)
+
+// stream is what a conn has that no event loop serves: TLS, and plain TCP where there
+// are none. A goroutine reads and one writes.
+type stream struct {
+	engine *Engine
+	conn   HalfCloser
+	tcp    TCP           // beneath conn, or conn itself
+	work   chan struct{} // capacity 1: something is pending for the writer
+	busy   atomic.Bool   // its reader handles input
+}
+
+func (e *Engine) newStream(c HalfCloser, tcp TCP) *Conn {
+	return &Conn{stream: &stream{engine: e, conn: c, tcp: tcp, work: make(chan struct{}, 1)}}
+}
+
+func (c *Conn) startStream() {
+	go c.streamWriter()
+	go c.streamReader()
+	c.stream.wake()
+}
+
+// streamReader hands what comes to the handler until there is no more, or nothing more
+// is to be read.
+func (c *Conn) streamReader() {
+	k, h := c.stream, c.handler
+	c.read.Try() // it is nobody else's
+	defer func() {
+		if p := recover(); p != nil {
+			h.Panicked(p, debug.Stack())
+		}
+		h.Finish()
+	}()
+	if !c.resumeStream() { // what was read before Start
+		return
+	}
+	for {
+		k.busy.Store(false)
+		p, done, err := k.read()
+		k.busy.Store(true)
+		if err != nil {
+			c.lastOfStream(err)
+			return
+		}
+		next := h.Data(p)
+		done()
+		if next == End || next == Wait && !c.resumeStream() {
+			return
+		}
+	}
+}
+
+// resumeStream has pending input handled, and reports false if nothing more is to be
+// read.
+func (c *Conn) resumeStream() bool {
+	for {
+		switch c.handler.Resume() {
+		case End:
+			return false
+		case Park:
+			if !c.stream.engine.Outlast() {
+				return true
+			}
+		default:
+			return true
+		}
+	}
+}
+
+// lastOfStream has the end of the input handled.
+func (c *Conn) lastOfStream(err error) {
+	for !c.is(isUnheard) && c.handler.PeerClosed(err) == Park {
+		c.stream.engine.Outlast()
+	}
+}
+
+// read is ReadTCP, if the connection is nothing but TCP: others hold their buffer
+// while they wait.
+func (k *stream) read() (p []byte, done func(), err error) {
+	if k.conn == k.tcp {
+		return ReadTCP(k.tcp, k.engine.fit)
+	}
+	return Read(k.conn, k.engine.fit)
+}
+
+// streamWriter writes what is pending each time it is told that something is.
+func (c *Conn) streamWriter() {
+	for range c.stream.work {
+		if c.write.Acquire() {
+			c.handler.Feed()
+		}
+		if c.is(isDrained) {
+			return
+		}
+	}
+}
+
+// wake tells the writer that something is pending.
+func (k *stream) wake() {
+	select {
+	case k.work <- struct{}{}:
+	default:
+	}
+}
