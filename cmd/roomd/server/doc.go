@@ -17,6 +17,7 @@
 // server runs.
 //
 // One lock orders changes: changing, held by a reload, an upgrade, a late opening and the
-// stop, which alone waits for it. mu guards the pointer to the configuration in effect and
+// stop. The stop and a change by a signal wait for it; a change by the console is refused
+// meanwhile. mu guards the pointer to the configuration in effect and
 // is held for nothing else; changing is taken first.
 package server

@@ -61,7 +61,7 @@ type server struct {
 	handover
 	incoming
 
-	changing sync.Mutex // held by a reload, an upgrade and the stop; nobody waits for it but the stop
+	changing sync.Mutex // held by a reload, an upgrade, a late opening and the stop
 	doors               // guarded by changing
 
 	pair atomic.Pointer[certificate.Pair] // nil in it: connections are plain
