@@ -14,8 +14,7 @@ import (
 	"roomd/cmd/roomd/usage"
 )
 
-// newBench is the load tool. Its work is in the package bench; here are its
-// flags and what it prints.
+// newBench is the load tool. Its work is in the package bench; here are its flags.
 func newBench() *cobra.Command {
 	var (
 		report bench.Report

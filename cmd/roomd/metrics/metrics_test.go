@@ -44,7 +44,7 @@ func TestReadiness(t *testing.T) {
 			t.Error(path, status)
 		}
 	}
-	// Profiles are for who has asked for them.
+	// Profiles are there only if metrics.profiles asks for them.
 	for _, on := range []bool{false, true} {
 		c.Profiles.Store(on)
 		if _, status := get(t, url+"/debug/pprof/heap"); (status == http.StatusOK) != on {
