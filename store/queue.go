@@ -101,8 +101,8 @@ func (s *Store) submit(p *Post) error {
 // Flush waits until everything submitted before is on disk and delivered.
 func (s *Store) Flush() error { return s.update(nil, nil) }
 
-// Fold brings what is only in the journal into the database. Whoever opens the
-// file next has less to read.
+// Fold brings what is only in the journal into the database: the process that opens
+// the file next has less to read.
 func (s *Store) Fold() error {
 	return s.do(&task{fold: true})
 }

@@ -69,7 +69,7 @@ func (s *Store) Resume() error {
 	return nil
 }
 
-// leave brings to disk what whoever has the file next needs.
+// leave brings to disk what the next process that has the file needs.
 func (s *Store) leave() error {
 	if s.opts.Durability == Relaxed {
 		return s.finish() // which takes back the mark that a relaxed server runs
@@ -106,7 +106,7 @@ func (s *Store) pause(p *suspension, items []item) []item {
 	}
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
-	// Closed meanwhile. Nobody is told of lines: whoever has the file now has
+	// Closed meanwhile. Nobody is told of lines: the process that has the file has
 	// the connections too.
 	for _, it := range append(items, s.queue.items...) {
 		if it.task != nil {

@@ -9,7 +9,7 @@ import (
 // Revert takes back the transaction tx, the newest of the database at path with
 // pages of that many bytes: bbolt keeps the one before until the next, and the two
 // take turns in the first two pages. sync brings the file to disk. Nothing may
-// write to the file meanwhile; who has it open finds the transaction before.
+// write to the file meanwhile; a reader that has it open finds the transaction before.
 func Revert(path string, pageSize, tx int, sync func(*os.File) error) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
