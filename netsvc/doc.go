@@ -24,7 +24,7 @@
 //   - one for each unbound room, which retries; one sweep for dead peers, which
 //     sleeps while nothing is on its way to anybody.
 //
-// # Who reads and who writes
+// # The read lock and the write lock
 //
 // A conn has a read lock and a write lock (package transport), and what a member does
 // with its conn is owned by the holder of one of them: its input by that of the read

@@ -17,7 +17,7 @@ type frozen struct {
 	members []*Member // whose write lock we have
 }
 
-// movedText is what is said to who could not be handed over.
+// movedText is what connections are told that could not be handed over.
 const movedText = "the server is being upgraded; connect again"
 
 // alterOrRefuse passes the gate for a change that somebody has asked for and gets an

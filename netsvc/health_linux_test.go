@@ -47,8 +47,8 @@ func TestHealth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hang := make(chan struct{})
-	if err := l.Open(func(c transport.Socket, _ netip.AddrPort) { <-hang; c.Tell("") }, ""); err != nil {
+	hangs, hang := make(chan struct{}), make(chan struct{})
+	if err := l.Open(func(c transport.Socket, _ netip.AddrPort) { close(hangs); <-hang; c.Tell("") }, ""); err != nil {
 		t.Fatal(err)
 	}
 	c, err := net.Dial("tcp", l.Addr.String())
@@ -56,6 +56,7 @@ func TestHealth(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	<-hangs
 	health("an event loop hangs")
 	close(hang)
 	l.Close()

@@ -57,10 +57,10 @@ const (
 // rest may be called by any goroutine until Close.
 type Conn struct {
 	// Set before Start returns, then read-only.
-	fd      int32
 	loop    *loop   // nil: it has goroutines
 	stream  *stream // nil: it is on a loop
 	handler Handler
+	fd      int32
 
 	write, read Lock
 	flags       atomic.Uint32

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"roomd/netsvc/transport"
 )
@@ -252,6 +253,13 @@ func TestFreeze(t *testing.T) {
 	}
 	c.Close()
 	<-h.finished
+}
+
+// An idle connection costs no more than this and what its handler needs.
+func TestSizeOfConn(t *testing.T) {
+	if n := unsafe.Sizeof(transport.Conn{}); n > 48 {
+		t.Errorf("a conn has %d bytes", n)
+	}
 }
 
 type parker struct{ woken chan struct{} }

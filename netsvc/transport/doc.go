@@ -16,7 +16,7 @@
 //     loops, and one for each listener there;
 //   - one for each connection that is refused, a second long, 64 at most.
 //
-// # Who reads and who writes
+// # The read lock and the write lock
 //
 // Two locks of a conn say which goroutine is at it: the holder of the read lock hands
 // its input to the handler, the holder of the write lock writes. Nobody waits for
