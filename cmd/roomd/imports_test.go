@@ -41,7 +41,7 @@ var allowed = map[string]struct {
 	"roomd/netsvc/client":                         {nil, nil, "other people's bots import it: it brings nothing with it, and knows the server only by its protocol"},
 	"roomd/netsvc/netsvctest":                     {[]string{"roomd/netsvc", "roomd/store"}, nil, "tests of all packages use it, and nothing else does"},
 	"roomd/netsvc/limit":                          {nil, nil, "limits are pure: the time is passed in, and they can be tested and reasoned about alone"},
-	"roomd/netsvc/passwd":                         {[]string{"roomd/netsvc/limit"}, []string{"golang.org/x/crypto", "golang.org/x/sys"}, "it alone hashes passwords; guessing is limited by prefix, and it sees no socket"},
+	"roomd/netsvc/passwd":                         {[]string{"roomd/netsvc/limit"}, []string{"golang.org/x/crypto"}, "it alone hashes passwords; guessing is limited by prefix, and it sees no socket"},
 	"roomd/netsvc/roomlog":                        {nil, nil, "the log is pure: it can be tested and reasoned about alone"},
 	"roomd/netsvc/transport":                      {nil, []string{"golang.org/x/sys"}, "sockets and event loops know nothing of whose bytes they carry"},
 	"roomd/netsvc/wire":                           {nil, []string{"golang.org/x/text"}, "the protocol is pure: it can be tested and reasoned about alone"},

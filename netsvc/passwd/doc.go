@@ -14,6 +14,14 @@
 // and waits in a queue: addresses that were inside the room go first, those that
 // have given wrong passwords last. What a right password has spent is given back.
 //
+// # Memory
+//
+// A hash takes its 7 MiB from the heap. The queue lets half of the processors hash
+// at a time, and 8 at most, so that up to 56 MiB are live; what is behind is
+// garbage, as the library takes new memory for each. It is bounded by the
+// collector, as any is: the heap grows to about twice what is live, and the system
+// has it back some minutes after the last hash.
+//
 // # Locks
 //
 // Guesses.mu guards what is known of addresses, and in each Password which

@@ -19,9 +19,14 @@ const (
 )
 
 type hash struct {
-	passes, memory uint32
+	passes, memory uint32 // memory in KiB
 	threads        uint8
 	salt, sum      []byte
+}
+
+// of hashes a password at the costs of h.
+func (h hash) of(text string) []byte {
+	return argon2.IDKey([]byte(text), h.salt, h.passes, h.memory, h.threads, uint32(len(h.sum)))
 }
 
 // parseHash reads a hash, $argon2id$v=19$m=…,t=…,p=…$salt$sum. It takes none
@@ -47,13 +52,9 @@ func parseHash(s string) (h hash, err error) {
 }
 
 // newHash hashes a password with a new salt.
-func newHash(text string) (string, error) {
+func newHash(text string) string {
 	h := hash{passes: hashPasses, memory: hashMemory, threads: 1, salt: make([]byte, 16), sum: make([]byte, hashBytes)}
 	rand.Read(h.salt)
-	sum, err := argon2id(text, h)
-	if err != nil {
-		return "", err
-	}
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.memory, h.passes, h.threads,
-		base64.RawStdEncoding.EncodeToString(h.salt), base64.RawStdEncoding.EncodeToString(sum)), nil
+		base64.RawStdEncoding.EncodeToString(h.salt), base64.RawStdEncoding.EncodeToString(h.of(text)))
 }

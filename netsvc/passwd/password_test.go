@@ -1,9 +1,10 @@
 package passwd
 
 import (
-	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -46,13 +47,17 @@ func TestPassword(t *testing.T) {
 	all()
 }
 
-// What is made of a password is what the library makes of it, whatever it costs.
+// A hash is what the library makes of a password, whatever it costs.
 func TestHash(t *testing.T) {
 	for memory := uint32(8); memory < 1500; memory = memory*5/4 + 1 {
-		h := hash{passes: 1 + memory%4, memory: memory, threads: 1 + uint8(memory%7/6), salt: []byte("saltsalt")[:8], sum: make([]byte, 16+memory%49)}
-		got, err := argon2id("secret", h)
-		if want := argon2.IDKey([]byte("secret"), h.salt, h.passes, h.memory, h.threads, uint32(len(h.sum))); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%+v: %x is not %x, %v", h, got, want, err)
+		salt, passes, threads := []byte("saltsalt"), 1+memory%4, 1+uint8(memory%7/6)
+		sum := argon2.IDKey([]byte("secret"), salt, passes, memory, threads, 16+memory%49)
+		p := FromHash(fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", memory, passes, threads,
+			base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum)))
+		for text, want := range map[string]bool{"Secret": false, "secret": true} {
+			if got, err := p.matches(t.Context(), nil, text, stranger); err != nil || got != want {
+				t.Errorf("%s: %q: %v, %v", p.Hash(), text, got, err)
+			}
 		}
 	}
 }
