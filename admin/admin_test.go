@@ -83,7 +83,7 @@ func (s *shell) Start() {
 // do gives a command as a shell does.
 func (s *shell) do(line ...string) (out string, errs string, status int) {
 	var o, e bytes.Buffer
-	status = admin.Once(s.socket, line, &o, &e, nil)
+	status = admin.Once(s.socket, line, nil, &o, &e, nil)
 	return o.String(), e.String(), status
 }
 
@@ -214,7 +214,7 @@ func TestQuestions(t *testing.T) {
 	}
 	asked := ""
 	var out, errw bytes.Buffer
-	if status := admin.Once(s.socket, []string{"delete", "dev"}, &out, &errw, func(q string) bool { asked = q; return true }); status != admin.ExitDone {
+	if status := admin.Once(s.socket, []string{"delete", "dev"}, nil, &out, &errw, func(q string) bool { asked = q; return true }); status != admin.ExitDone {
 		t.Fatal(errw.String())
 	}
 	if !strings.Contains(asked, "1 member, 1 line, ") || !strings.Contains(asked, "last spoke") {

@@ -102,7 +102,7 @@ func benchOperator(b *testing.B, rooms, members int) {
 	socket := filepath.Join(dir, "roomd.sock")
 	do := func(line string) string {
 		var out, errw bytes.Buffer
-		if status := admin.Once(socket, strings.Fields(line), &out, &errw, nil); status != admin.ExitDone {
+		if status := admin.Once(socket, strings.Fields(line), nil, &out, &errw, nil); status != admin.ExitDone {
 			b.Fatal(line, errw.String())
 		}
 		return out.String()

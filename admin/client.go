@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +29,7 @@ const (
 
 // answer is the last line of what the server says to a command.
 type answer struct {
-	verdict string // OK, ERR or ASK
+	verdict string // OK, ERR, ASK or SECRET
 	code    string // of ERR; the token of ASK
 	text    string
 }
@@ -135,6 +136,32 @@ const indent = 4
 // answered is the line again, with the token of the question that was answered.
 func answered(line, token string) string { return "--" + tokenFlag.name + "=" + token + " " + line }
 
+// withSecret is the line again, with what was asked for.
+func withSecret(line, secret string) string {
+	return secretFlag + base64.RawURLEncoding.EncodeToString([]byte(secret)) + " " + line
+}
+
+// twice asks a person for a new secret, and once more, as it is not seen.
+func twice(ask func(question string) (string, error), what string) (string, error) {
+	first, err := ask(what + ": ")
+	if err != nil {
+		return "", err
+	}
+	again, err := ask("once more: ")
+	if err == nil && again != first {
+		err = errors.New("the two are not the same")
+	}
+	return first, err
+}
+
+// noSecret says why there is no secret.
+func noSecret(err error) string {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, term.ErrInterrupt) || errors.Is(err, term.ErrLeave) {
+		return "no password was given"
+	}
+	return err.Error()
+}
+
 // UntilSignal is done when this process is to end: what is half written goes
 // then. A signal that is ignored, as with nohup(1), stays so.
 func UntilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -143,10 +170,11 @@ func UntilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // Once carries out one line, for a shell, and returns the exit status. ask, if
-// not nil, is asked what the server asks; without it a question is a refusal.
+// not nil, is asked what the server asks; without it a question is a refusal, and
+// a secret that the server wants is the first line of in.
 // A live table is drawn in place if out is a terminal. It ends by Ctrl-C, which
 // is no failure.
-func Once(path string, words []string, out, errw io.Writer, ask func(question string) bool) int {
+func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask func(question string) bool) int {
 	line := Join(words)
 	cmd, args, flags, wrong := parse(line)
 	ctx, giveUp := context.WithCancel(context.Background())
@@ -196,6 +224,20 @@ func Once(path string, words []string, out, errw io.Writer, ask func(question st
 			return ExitRefused
 		}
 		a, err = do(ctx, path, answered(line, a.code), show)
+	}
+	if err == nil && a.verdict == "SECRET" {
+		read := func(question string) (string, error) { return term.ReadSecret(in, errw, question) }
+		var secret string
+		if ask != nil {
+			secret, wrong = twice(read, a.text)
+		} else {
+			secret, wrong = read("")
+		}
+		if wrong != nil || secret == "" {
+			fmt.Fprintf(errw, "roomd: nothing was done: %s\n", noSecret(wrong))
+			return ExitRefused
+		}
+		a, err = do(ctx, path, withSecret(line, secret), show)
 	}
 	switch {
 	case unwritten != nil && (ctx.Err() != nil || err == nil && a.verdict == "OK"):

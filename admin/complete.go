@@ -132,8 +132,11 @@ func (s *Server) kinds(cmd *command, kinds string, args []string) (all []string)
 				all = append(all, k.key)
 			}
 		case "VALUE":
-			all = append(all, "default")
-			if k, err := findSetting(args[1]); err == nil && strings.HasPrefix(k.values, "on") {
+			k, err := findSetting(args[1])
+			if err != nil || k.set != nil {
+				all = append(all, "default")
+			}
+			if err == nil && strings.HasPrefix(k.values, "on") {
 				all = append(all, "on", "off")
 			}
 		case "N":

@@ -213,8 +213,10 @@ func (c *Console) obey(line string) (stays bool) {
 	if line == "" {
 		return true
 	}
-	c.editor.Remember(line)
 	cmd, args, flags, err := parse(line)
+	if err != nil || !tellsPassword(cmd, args) {
+		c.editor.Remember(line)
+	}
 	switch {
 	case line == "exit", err == nil && cmd.name == "quit":
 		return !c.leaves()
@@ -287,6 +289,14 @@ func (c *Console) line(line string) {
 			return
 		}
 		a, err = do(ctx, c.path, answered(line, a.code), show)
+	}
+	if err == nil && a.verdict == "SECRET" {
+		secret, wrong := twice(c.editor.AskSecret, a.text)
+		if wrong != nil || secret == "" {
+			show("nothing was done: " + noSecret(wrong))
+			return
+		}
+		a, err = do(ctx, c.path, withSecret(line, secret), show)
 	}
 	switch {
 	case ctx.Err() != nil:

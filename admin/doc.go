@@ -13,6 +13,9 @@
 //	ERR code sentence     refused
 //	ASK token sentence    the line destroys something; it is done if it comes
 //	                      again with --token and the token, or with --yes
+//	SECRET - sentence     a password is wanted, and is not to be in the line: it
+//	                      must come again behind --secret= and the password in
+//	                      base64url, which no log and no audit shows
 //
 // What a chatter typed is always behind the space and never holds a line end:
 // it cannot look like an answer. A stream (watch) goes on until the client

@@ -204,7 +204,7 @@ func TestBackupCutOff(t *testing.T) {
 			io.WriteString(c, strings.Join(answer, ""))
 		}()
 		var o, e strings.Builder
-		status := admin.Once(socket, []string{"backup", filepath.Join(dir, "b.db")}, &o, &e, nil)
+		status := admin.Once(socket, []string{"backup", filepath.Join(dir, "b.db")}, nil, &o, &e, nil)
 		got := files(t, dir)
 		if what == "whole" {
 			if status != admin.ExitDone || !slices.Equal(got, []string{"b.db"}) {

@@ -16,7 +16,7 @@ const asStranger = "ROOMD_TEST_STRANGER"
 
 func init() {
 	if socket := os.Getenv(asStranger); socket != "" {
-		os.Exit(admin.Once(socket, []string{"version"}, os.Stdout, os.Stderr, nil))
+		os.Exit(admin.Once(socket, []string{"version"}, nil, os.Stdout, os.Stderr, nil))
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 var setCommand = command{
 	name: "set", args: "ROOM [KEY] [VALUE]", short: "show or set what holds for one room instead of for all; default takes it back",
-	example: "set dev lines 1000", changes: true, flags: []flag{yesFlag, tokenFlag}, run: set,
+	example: "set dev lines 1000", changes: true, flags: []flag{yesFlag, tokenFlag, {"remove", "", "take the password away"}}, run: set,
 }
 
 // roomSetting is something that a room may have of its own.
@@ -22,7 +22,8 @@ type roomSetting struct {
 	config string // the key of the configuration that holds otherwise
 	values string // what may be written; MOST stands for the upper bound
 	does   string
-	get    func(store.Settings) (value string, own bool)
+	// get and what follows are nil for the password, which is no store.Settings.
+	get func(store.Settings) (value string, own bool)
 	// set takes a value that is not "default", and says what would be right. A number has
 	// the bounds of the key of the configuration.
 	set   func(o *store.Settings, v string, least, most int64) error
@@ -86,6 +87,7 @@ var roomSettings = []roomSetting{
 			return nil
 		},
 		func(s *store.Settings) { s.Quiet = nil }},
+	{key: "password", values: "asked for, and never in the line; --remove takes it away", does: "who joins has to give it"},
 }
 
 const neverQuiet = 1 << 30 // members; no room has so many
@@ -157,11 +159,21 @@ func set(c *call) error {
 	if err != nil {
 		return err
 	}
-	if c.looked = len(c.args) < 3; !c.looked {
-		s, err := findSetting(c.args[1])
-		if err != nil {
+	var s *roomSetting
+	if len(c.args) > 1 {
+		if s, err = findSetting(c.args[1]); err != nil {
 			return err
 		}
+		c.args[1] = s.key
+	}
+	_, remove := c.flags["remove"]
+	switch {
+	case s != nil && s.key == "password":
+		return c.setPassword(r, own, remove)
+	case remove:
+		return refuse("usage", "--remove is for the password; default takes a setting back")
+	}
+	if c.looked = len(c.args) < 3; !c.looked {
 		change := s.unset
 		if v := c.args[2]; v != "default" {
 			least, most := c.bounds(s)
@@ -176,9 +188,52 @@ func set(c *call) error {
 		if own, err = c.Service.Set(r.Name, change); err != nil {
 			return err
 		}
-		c.args[1] = s.key
 	}
-	return c.showSettings(own)
+	return c.showSettings(r, own)
+}
+
+// tellsPassword reports whether a password stands in a line, where it must not: that
+// is refused, and the line is not kept.
+func tellsPassword(cmd *command, args []string) bool {
+	if cmd.name != setCommand.name || len(args) < 3 {
+		return false
+	}
+	s, err := findSetting(args[1])
+	return err == nil && s.key == "password"
+}
+
+// setPassword gives a room the password that the client has asked for, or takes
+// its password away.
+func (c *call) setPassword(r netsvc.RoomDetail, own store.Settings, remove bool) error {
+	does := "gets another password"
+	switch {
+	case len(c.args) > 2:
+		c.line = Join([]string{"set", r.Name, "password", "…"}) // the audit does not keep it
+		return refuse("usage", "a password does not stand in the line, which others can see and the audit keeps: set %s password asks for it, or reads it from standard input; --remove takes it away", r.Name)
+	case remove && !r.Locked:
+		c.looked = true
+		return refuse("refused", "%s has no password", r.Name)
+	case remove:
+		does, c.secret, c.did = "loses its password", "", "the password was removed"
+	case !r.Locked:
+		does = "gets a password"
+	}
+	if err := c.would("%s %s; who is inside stays", r.Name, does); err != nil {
+		return err
+	}
+	if !remove && c.secret == "" {
+		c.looked = true
+		return &wanted{"the new password of " + r.Name}
+	}
+	if !remove {
+		c.did = "the password was changed"
+	}
+	if err := c.Service.SetPassword(r.Name, c.secret); err != nil {
+		c.did = ""
+		return err
+	}
+	r.Locked = !remove
+	return c.showSettings(r, own)
 }
 
 // confirmSet asks if a setting removes lines for good.
@@ -223,7 +278,7 @@ func (c *call) inEffect(s *roomSetting, own store.Settings) string {
 	return v
 }
 
-func (c *call) showSettings(own store.Settings) error {
+func (c *call) showSettings(r netsvc.RoomDetail, own store.Settings) error {
 	type row struct {
 		Key    string `json:"key"`
 		Value  string `json:"value"`
@@ -233,16 +288,16 @@ func (c *call) showSettings(own store.Settings) error {
 	}
 	only := ""
 	if len(c.args) > 1 {
-		s, err := findSetting(c.args[1])
-		if err != nil {
-			return err
-		}
-		only = s.key
+		only = c.args[1]
 	}
 	var rows []row
 	for i := range roomSettings {
 		s := &roomSettings[i]
 		if only != "" && s.key != only {
+			continue
+		}
+		if s.get == nil {
+			rows = append(rows, row{s.key, onOff(r.Locked), r.Locked, s.values, s.does})
 			continue
 		}
 		_, isOwn := s.get(own)

@@ -267,9 +267,12 @@ func (l *Listener) run(ctx context.Context, who Caller, line string, c *net.Unix
 // verdict writes the last line of an answer.
 func verdict(w *bufio.Writer, err error) {
 	var ask *question
+	var want *wanted
 	switch {
 	case err == nil:
 		w.WriteString("OK\n")
+	case errors.As(err, &want):
+		fmt.Fprintf(w, "SECRET - %s\n", sentence(want.text))
 	case errors.As(err, &ask):
 		fmt.Fprintf(w, "ASK %s %s\n", ask.token, sentence(ask.text))
 	default:

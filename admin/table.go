@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -132,6 +133,7 @@ type call struct {
 	cmd    *command
 	args   []string
 	flags  map[string]string
+	secret string // what the client was asked for; empty: nothing yet
 	out    *output
 	looked bool   // a command that may change something has only looked
 	did    string // what the audit says of it instead of "done"
@@ -172,6 +174,24 @@ func (c *call) confirm(text string, state ...any) error {
 	return &question{token, text}
 }
 
+// wanted asks for a secret: the line must come again with it. It is no part of the
+// line, which is kept in places where others can read it.
+type wanted struct{ text string }
+
+func (w *wanted) Error() string { return w.text }
+
+// cutSecret takes off a line the secret that a client of ours has put in front.
+func cutSecret(line string) (rest, secret string) {
+	code, rest, ok := strings.Cut(strings.TrimPrefix(line, secretFlag), " ")
+	text, err := base64.RawURLEncoding.DecodeString(code)
+	if !ok || err != nil || !strings.HasPrefix(line, secretFlag) {
+		return line, ""
+	}
+	return rest, string(text)
+}
+
+const secretFlag = "--secret="
+
 // would comes before what is done: it returns errDry, and has said what would be
 // done, if the operator only wants to know.
 func (c *call) would(format string, args ...any) error {
@@ -195,6 +215,7 @@ func (s *Server) recovered(line string, err *error) {
 // execute runs a line. The error, if it is not for the operator, is the
 // server's.
 func (s *Server) execute(ctx context.Context, who Caller, line string, out *output) (err error) {
+	line, secret := cutSecret(line)
 	defer s.recovered(line, &err)
 	cmd, args, flags, err := parse(line)
 	if err != nil {
@@ -209,13 +230,13 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 	_, out.color = flags[colorFlag]
 	_, out.relative = flags["relative"]
 	out.stream = cmd.stream
-	c := &call{Server: s, ctx: ctx, caller: who, line: line, cmd: cmd, args: args, flags: flags, out: out}
+	c := &call{Server: s, ctx: ctx, caller: who, line: line, cmd: cmd, args: args, flags: flags, secret: secret, out: out}
 	about := c.room()
 	_, raw := flags[filesFlag]
 	err = cmd.run(c)
 	var ask *question
 	if cmd.changes && !c.looked && !errors.As(err, &ask) && !errors.Is(err, errDry) {
-		if failed := s.record(who, about, line, cmp.Or(c.did, resultOf(err))); failed != nil && err == nil && !out.json && !raw {
+		if failed := s.record(who, about, c.line, cmp.Or(c.did, resultOf(err))); failed != nil && err == nil && !out.json && !raw {
 			// What is done is done: that is what the answer says, but for one that a
 			// program reads.
 			err = out.text("the audit lacks this, as it could not be written; the log has it")

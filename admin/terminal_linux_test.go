@@ -22,7 +22,7 @@ const asOnce = "ROOMD_TEST_ONCE"
 
 func init() {
 	if words := strings.Fields(os.Getenv(asOnce)); len(words) > 0 {
-		os.Exit(admin.Once(words[0], words[1:], os.Stdout, os.Stderr, nil))
+		os.Exit(admin.Once(words[0], words[1:], os.Stdin, os.Stdout, os.Stderr, func(string) bool { return false }))
 	}
 }
 

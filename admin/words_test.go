@@ -113,7 +113,7 @@ func TestUnreachableRemedy(t *testing.T) {
 	ln.Close()
 	for _, socket := range []string{stale, filepath.Join(dir, "none.sock")} {
 		var out, errs bytes.Buffer
-		if status := admin.Once(socket, []string{"status"}, &out, &errs, nil); status != admin.ExitUnreachable || !strings.Contains(errs.String(), "--socket FILE\n") || out.Len() > 0 {
+		if status := admin.Once(socket, []string{"status"}, nil, &out, &errs, nil); status != admin.ExitUnreachable || !strings.Contains(errs.String(), "--socket FILE\n") || out.Len() > 0 {
 			t.Errorf("%s: %d %q", socket, status, &errs)
 		}
 	}

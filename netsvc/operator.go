@@ -212,6 +212,7 @@ type RoomDetail struct {
 	Created  time.Time `json:"created,omitzero"`
 	Creator  string    `json:"creator,omitempty"`
 	Topic    string    `json:"topic"`
+	Locked   bool      `json:"-"` // has a password
 }
 
 // states are what a room may be in, as they are called.
@@ -260,7 +261,7 @@ func (r *Room) detail() RoomDetail {
 	defer r.mu.Unlock()
 	d.Name, d.Port, d.State, d.Cause = r.name(), r.port(), states[r.state], r.binding
 	d.Members, d.Topic, d.Spoke, d.Rate = len(r.members), r.topic, r.spoke, r.rate.now(time.Now())
-	d.Created, d.Creator = r.created, r.madeBy
+	d.Created, d.Creator, d.Locked = r.created, r.madeBy, r.password.Load() != nil
 	for _, m := range r.members {
 		if pos := m.pos.Load(); pos < end {
 			d.Lagging++

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
+	"unicode"
 
 	"roomd/netsvc/passwd"
 	"roomd/netsvc/wire"
@@ -27,6 +29,9 @@ func (s *Service) SetPassword(name, password string) error {
 	if err != nil {
 		return err
 	}
+	if strings.ContainsFunc(password, unicode.IsSpace) { // nobody could give it
+		return wire.Errorf(wire.CodeBadRequest, "a password is one word")
+	}
 	var p *passwd.Password
 	if password != "" {
 		if p, err = s.newPassword(password, nil); err != nil {
@@ -36,6 +41,7 @@ func (s *Service) SetPassword(name, password string) error {
 	if err := r.setPassword(p); err != nil {
 		return storeError(fmt.Errorf("set the password of %s: %w", r.name(), err))
 	}
+	s.log.Info("room password", "room", r.name(), "set", p != nil, "by", "operator")
 	return nil
 }
 
@@ -81,8 +87,12 @@ func (s *Service) newPassword(typed string, still <-chan struct{}) (*passwd.Pass
 }
 
 // answerPassword looks at a password given at the gate. Without one, text is "".
+// p is the one that was there when the caller came: only the newest lets it in.
 func (r *Room) answerPassword(ctx context.Context, who *caller, p *passwd.Password, text string) (answer string, inside bool, err error) {
 	g := &r.svc.gate
+	if now := r.password.Load(); now != nil {
+		p = now
+	}
 	err = r.svc.guesses.Check(ctx, r.svc.engine.Freezing(), p, who.addr.Addr(), text)
 	var held passwd.Held
 	var wrong passwd.Wrong

@@ -13,7 +13,7 @@ import (
 func complete(b *buffer) {
 	b.endSearch()
 	e := b.editor
-	if e.options.Complete == nil {
+	if e.options.Complete == nil || e.secret.Load() {
 		return
 	}
 	typed := expand(string(b.line[:b.at]), b.pasted, true)

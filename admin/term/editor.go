@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +27,8 @@ type Editor interface {
 	ReadLine() (string, error)
 	// Ask is ReadLine for the answer to a question.
 	Ask(question string) (string, error)
+	// AskSecret is Ask for an answer that is neither shown nor completed.
+	AskSecret(question string) (string, error)
 	// SetPrompt sets what stands before the line, also while it is typed.
 	SetPrompt(prompt string)
 	// Remember adds a line to the history; one that is the same goes. Several
@@ -137,6 +140,7 @@ type lineEditor struct {
 	display *display
 	modes   modes
 	done    chan struct{} // closed by Close
+	secret  atomic.Bool   // what is typed is not to be seen
 
 	// Held by the goroutine of the library that changes the line.
 	editing sync.Mutex
@@ -202,7 +206,9 @@ func (e *lineEditor) commit(r result, over bool) (all []pasted) {
 	var text string
 	e.display.change(func(l *edited) {
 		all = l.pasted
-		text = cmp.Or(l.question, l.prompt) + expand(r.line, all, true)
+		if text = cmp.Or(l.question, l.prompt); !e.secret.Load() {
+			text += expand(r.line, all, true)
+		}
 		*l = edited{prompt: l.prompt, question: l.question}
 	})
 	switch {
@@ -265,9 +271,12 @@ func (e *lineEditor) show() {
 	e.mu.Lock()
 	shown := e.reading && !e.closed
 	e.mu.Unlock()
-	line := append([]rune(nil), b.line...)
+	line, at := append([]rune(nil), b.line...), b.at
+	if e.secret.Load() {
+		line, at = nil, 0
+	}
 	e.display.change(func(l *edited) {
-		l.shown, l.label, l.line, l.at, l.pasted = shown, b.label(), line, b.at, b.pasted
+		l.shown, l.label, l.line, l.at, l.pasted = shown, b.label(), line, at, b.pasted
 	})
 }
 
@@ -275,6 +284,12 @@ func (e *lineEditor) Ask(question string) (string, error) {
 	e.display.change(func(l *edited) { l.question = question })
 	defer e.display.change(func(l *edited) { l.question = "" })
 	return e.ReadLine()
+}
+
+func (e *lineEditor) AskSecret(question string) (string, error) {
+	e.secret.Store(true)
+	defer e.secret.Store(false)
+	return e.Ask(question)
 }
 
 func (e *lineEditor) SetPrompt(prompt string) {

@@ -19,6 +19,7 @@ type plainEditor struct {
 	begun   bool // the first line has been read
 	display *display
 	ask     func(question string)
+	hide    func() (show func()) // what is typed
 	closed  atomic.Bool
 }
 
@@ -33,6 +34,7 @@ func newPlain(o Options) *plainEditor {
 		p.display = newDisplay(o.Out, nil, -1, false)
 	}
 	p.ask = p.Print
+	p.hide = func() func() { return hide(o.In) }
 	if in, ok := o.In.(*os.File); ok && IsTerminal(in) && !there {
 		// The person who is asked does not see the output.
 		p.ask = func(question string) { os.Stderr.WriteString(question + "\n") }
@@ -58,6 +60,11 @@ func (p *plainEditor) ReadLine() (string, error) {
 func (p *plainEditor) Ask(question string) (string, error) {
 	p.ask(question)
 	return p.ReadLine()
+}
+
+func (p *plainEditor) AskSecret(question string) (string, error) {
+	defer p.hide()()
+	return p.Ask(question)
 }
 
 // Print waits until the text has been written: the process may end right after.

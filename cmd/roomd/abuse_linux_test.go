@@ -264,7 +264,7 @@ func (a *abuse) calm() {
 // may well be refused.
 func (a *abuse) operate(kind string, words ...string) {
 	var out, errs bytes.Buffer
-	status := admin.Once(filepath.Join(a.dir, "roomd.sock"), words, &out, &errs, nil)
+	status := admin.Once(filepath.Join(a.dir, "roomd.sock"), words, nil, &out, &errs, nil)
 	switch {
 	case status == exitDone:
 	case status == 1 && !strings.Contains(errs.String(), "internal"):

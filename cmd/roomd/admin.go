@@ -73,7 +73,7 @@ The commands:
 			if terminal(cmd.InOrStdin()) {
 				ask = func(text string) bool { return agree(cmd.InOrStdin(), errw, text) }
 			}
-			if status := admin.Once(socket, words, out, errw, ask); status != exitDone {
+			if status := admin.Once(socket, words, cmd.InOrStdin(), out, errw, ask); status != exitDone {
 				return exitStatus(status)
 			}
 			return nil

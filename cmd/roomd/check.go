@@ -117,7 +117,7 @@ func inEffect(socket string) map[string]string {
 	got := make(chan []byte, 1)
 	go func() {
 		var out bytes.Buffer
-		admin.Once(socket, []string{"config", "--json"}, &out, io.Discard, nil)
+		admin.Once(socket, []string{"config", "--json"}, nil, &out, io.Discard, nil)
 		got <- out.Bytes()
 	}()
 	var settings []admin.Setting
