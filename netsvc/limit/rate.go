@@ -13,8 +13,8 @@ type Rate struct{ PerSecond, Burst float64 }
 // Spend takes n out of a burst by the generic cell rate algorithm (ITU-T I.371).
 // All that has to be known of a burst is its debt: the time until it is whole
 // again. A debt of 0 or less is none. Spend returns the debt afterwards, and how
-// long to wait for it: 0 if the burst has n. Who does not wait keeps the debt
-// from before. An n above the burst always waits.
+// long to wait for it: 0 if the burst has n. A caller that does not
+// wait keeps the debt from before. An n above the burst always waits.
 func (r Rate) Spend(debt time.Duration, n float64) (after, wait time.Duration) {
 	after = max(debt, 0) + r.Time(n)
 	return after, max(0, after-r.Time(r.Burst))
