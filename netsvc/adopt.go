@@ -301,7 +301,7 @@ func (a *adoption) session(st *sessionState, fd int) error {
 	c := &session{
 		svc: a.Service, id: st.ID, conn: k, tcp: k, remote: st.Remote, since: cameAt(st.Since),
 		lines: st.Lines, begun: st.Begun, reset: st.Reset, framer: wire.Resume(a.opts().LineBytes, st.Framer), held: st.Held,
-		empty: st.Empty, rest: time.Now().Add(st.Rest), roused: make(chan struct{}, 1),
+		unended: st.Unended, rest: time.Now().Add(st.Rest), roused: make(chan struct{}, 1),
 	}
 	if st.Idle > 0 {
 		c.idle = time.Now().Add(st.Idle)
@@ -322,7 +322,7 @@ func (a *adoption) caller(st *callerState, fd int) error {
 	}
 	who := newCaller(transport.AdoptTCP(fd, st.Remote), st.Remote, r)
 	who.agreed, who.asked, who.passed, who.lines, who.held = true, st.Asked, st.Passed, st.Lines, st.Held
-	who.reset, who.since = st.Reset, cameAt(st.Since)
+	who.reset, who.since, who.between = st.Reset, cameAt(st.Since), st.Between
 	who.framer = wire.Resume(a.opts().LineBytes, st.Framer)
 	p := r.password.Load()
 	who.passed = who.passed || p == nil   // it has none any more

@@ -303,7 +303,7 @@ func (s *Service) Ban(bans ...store.Ban) ([]store.Ban, Reach, error) {
 		if w, ok := v.(*caller); ok && w.securing.Load() {
 			w.cut()
 		} else {
-			v.Wake() // it looks whether it is banned
+			v.hurry() // it looks whether it is banned
 		}
 	}
 	return bans, Reach{len(members), len(others)}, nil

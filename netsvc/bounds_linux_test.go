@@ -87,13 +87,14 @@ func (s *Service) counts() map[string]int64 {
 		switch p := p.(type) {
 		case *session:
 			n["masters"]++
-			n["empty lines"] += int64(p.empty)
+			n["bytes between requests"] += int64(p.unended)
 			n["held of masters"] += int64(len(p.held))
 			n["minutes of requests"] += int64(time.Until(p.rest) / time.Minute)
 			n["minutes until idle"] += int64(time.Until(p.idle) / time.Minute)
 		case *caller:
 			n["callers"]++
 			n["tries"] += int64(p.lines)
+			n["bytes between tries"] += int64(p.between)
 			n["since of callers"] += p.since.UnixMicro()
 		}
 		return false
@@ -236,10 +237,10 @@ func TestBoundsAfterHandover(t *testing.T) {
 	master.say("CREATE den secret\n\n\n\nLIST nothing\nLIS")
 	master.hear("OK den")
 	master.hear("OK 0")
-	caller := come(port("den"))
-	caller.hear("this room has a password")
-	caller.say("/pass wrong\n")
-	caller.hear("that is not the password")
+	guesser := come(port("den"))
+	guesser.hear("this room has a password")
+	guesser.say("/pass wrong\n")
+	guesser.hear("that is not the password")
 	var members []*boundsClient
 	for range 3 {
 		m := come(port("lobby"))
@@ -323,8 +324,11 @@ func TestBoundsAfterHandover(t *testing.T) {
 		}
 	}
 	old.engine.Give(func(p transport.Parker) bool {
-		if p, ok := p.(*session); ok {
-			p.rest, p.idle = hour, hour.Add(-time.Minute)
+		switch p := p.(type) {
+		case *session:
+			p.rest, p.idle, p.unended = hour, hour.Add(-time.Minute), 88
+		case *caller:
+			p.between = 99
 		}
 		return false
 	})

@@ -21,9 +21,9 @@ func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 	if over == 0 && wire.Blank(line) {
 		price := emptyLine
 		if line == nil {
-			price = 1 // many bytes that make no line
+			price = 1 // see cut
 		}
-		if !unheard && !m.mayGoOn(maxInFlight, price, wait) {
+		if (!unheard || line == nil) && !m.mayGoOn(maxInFlight, price, wait) {
 			return "", wait && m.hasEnded()
 		}
 		m.room.svc.counters.blank.Add(1)

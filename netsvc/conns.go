@@ -26,6 +26,8 @@ type visitor interface {
 	// at is where it is: a room, or nil for the master port, and its address.
 	at() (*Room, netip.AddrPort)
 	info() ConnInfo
+	// hurry has it look whether it is to end, and what it is writing end soon.
+	hurry()
 	// cut closes it, and reports false if it was closed already.
 	cut() bool
 }

@@ -1,9 +1,11 @@
 package netsvc_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +118,9 @@ func TestPriceOfNoLines(t *testing.T) {
 	for name, piece := range map[string]string{
 		"empty lines":        strings.Repeat("\n", 1000),
 		"bytes and no lines": strings.Repeat("x", 1000),
+		"blank long lines":   strings.Repeat(" ", 3000) + "\n",
+		"telnet":             strings.Repeat("\xff\xf1\n", 10),
+		"nothing else":       "",
 	} {
 		engines(t, func(t *testing.T, s *server) {
 			s.Options.LinesPerSecond, s.Options.Burst = 4, 20
@@ -126,9 +131,33 @@ func TestPriceOfNoLines(t *testing.T) {
 					t.Fatalf("%s: %d bytes are free", name, most*len(piece))
 				}
 				io.WriteString(p.Conn, piece+there)
-				p.Expect("* lobby: the server is here")
+				p.Until("* lobby: the server is here")
 			}
 		})
+	}
+}
+
+// Before the password of a room next to nothing else is read.
+func TestBeforeThePassword(t *testing.T) {
+	s := startServer(t)
+	port := s.createLocked("den", "secret")
+	for _, piece := range []string{"\n", "x", "\xff\xf6", "\xff\xfd\x01\n", strings.Repeat(" ", 1000) + "\n"} {
+		p := dial(t, port)
+		go io.WriteString(p.Conn, strings.Repeat(piece, 16<<10))
+		for {
+			l, err := p.Next()
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("%q: it is still read", piece)
+			}
+			if err != nil || strings.HasSuffix(l, "much else has come") {
+				break
+			}
+		}
+		p.Conn.Close()
+	}
+	p := dial(t, port) // as telnet clients begin
+	io.WriteString(p.Conn, "\xff\xfd\x03\xff\xfb\x18\xff\xfb\x1f\xff\xfb\x20\n\n/pass secret\n")
+	for !strings.Contains(p.Line(), "* den: 1 here") { // behind the refusals
 	}
 }
 

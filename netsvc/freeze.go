@@ -140,6 +140,9 @@ func (s *Service) Abandon(within time.Duration) {
 		m.conn.Drop()
 	}
 	s.engine.Abandon()
+	for _, v := range s.visitors() {
+		v.hurry() // those that are left behind
+	}
 	for _, r := range s.all() {
 		r.letOthersGo()
 	}

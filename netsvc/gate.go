@@ -22,6 +22,7 @@ const (
 	gateTime    = 30 * time.Second // for the right password, from the connection on
 	gateTries   = 3                // passwords and other lines in one connection
 	gateBuffer  = 1 << 10          // bytes read at a time
+	gateInput   = 8 << 10          // bytes between lines, in one connection (weight)
 	mostWaiting = 1024             // connections before the gates of all ports
 )
 
@@ -47,13 +48,14 @@ type caller struct {
 	securing atomic.Bool // TLS is being agreed on
 
 	// Owned by its goroutine.
-	agreed bool // on TLS, or that there is none
-	asked  bool // it has been told what is wanted
-	passed bool // it has given the password
-	reset  bool // a write has met a reset that came before the end of the input
-	lines  int  // that count, so far
-	framer wire.Framer
-	held   []byte // input that was read, and has to wait; once passed, what came behind the password
+	agreed  bool // on TLS, or that there is none
+	asked   bool // it has been told what is wanted
+	passed  bool // it has given the password
+	reset   bool // a write has met a reset that came before the end of the input
+	lines   int  // that count, so far
+	between int  // bytes between them
+	framer  wire.Framer
+	held    []byte // input that was read, and has to wait; once passed, what came behind the password
 }
 
 // HungUp reports whether the peer has closed its side, or is gone.
@@ -96,7 +98,7 @@ func (r *Room) knock(who *caller, p *passwd.Password) {
 		select {
 		case <-r.quit:
 			cancel()
-			who.tcp.SetReadDeadline(time.Unix(1, 0))
+			who.hurry()
 		case <-passed:
 		}
 	})
@@ -182,6 +184,12 @@ func (e refusal) Error() string { return string(e) }
 // Wake makes a caller that waits for input look around.
 func (w *caller) Wake() { w.tcp.SetReadDeadline(time.Unix(1, 0)) }
 
+// hurry is Wake for a caller that is to end: what it writes has lastWrite.
+func (w *caller) hurry() {
+	w.tcp.SetWriteDeadline(time.Now().Add(lastWrite))
+	w.Wake()
+}
+
 // tell writes a line. That it cannot be written is no reason to leave unread what
 // the connection has sent: reading comes to its end.
 func (w *caller) tell(line string) {
@@ -189,8 +197,9 @@ func (w *caller) tell(line string) {
 	w.reset = w.reset || errors.Is(err, syscall.ECONNRESET)
 }
 
-// answerTelnet answers what a telnet client has asked for.
-func (w *caller) answerTelnet() {
+// answerTelnet answers what a telnet client has asked for, and reports whether there
+// was something.
+func (w *caller) answerTelnet() bool {
 	refusals, there := w.framer.Asked()
 	if len(refusals) > 0 {
 		w.tell(string(refusals))
@@ -198,6 +207,7 @@ func (w *caller) answerTelnet() {
 	if there {
 		w.tell("* " + hereText + "\n")
 	}
+	return len(refusals) > 0 || there
 }
 
 // ask reads lines until one of them gives the password. What was read behind
@@ -243,7 +253,11 @@ read:
 		}
 		for {
 			line, over, more, ok := who.framer.Cut(rest)
-			who.answerTelnet()
+			if n := weight(len(rest)-len(more), who.answerTelnet(), ok); !ok || wire.Blank(line) && over == 0 {
+				if who.between += n; who.between > gateInput {
+					return refusal("* the password comes first, and much else has come\n")
+				}
+			}
 			if !ok && !who.reset && (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) {
 				more = nil
 				line, over, ok = who.framer.Tail()

@@ -106,30 +106,31 @@ type insertState struct {
 }
 
 type sessionState struct {
-	ID     uint64           `json:"id"`
-	Remote netip.AddrPort   `json:"remote"`
-	Since  time.Time        `json:"since,omitzero"`
-	Lines  int              `json:"lines,omitempty"`
-	Begun  bool             `json:"begun,omitempty"`
-	Reset  bool             `json:"reset,omitempty"`
-	Framer wire.FramerState `json:"framer,omitzero"`
-	Held   []byte           `json:"held,omitempty"`
-	Empty  int              `json:"empty,omitempty"`
-	Rest   time.Duration    `json:"rest,omitempty"` // until its burst of requests is whole again
-	Idle   time.Duration    `json:"idle,omitempty"` // until it has been idle for too long; 0: it is not known
+	ID      uint64           `json:"id"`
+	Remote  netip.AddrPort   `json:"remote"`
+	Since   time.Time        `json:"since,omitzero"`
+	Lines   int              `json:"lines,omitempty"`
+	Begun   bool             `json:"begun,omitempty"`
+	Reset   bool             `json:"reset,omitempty"`
+	Framer  wire.FramerState `json:"framer,omitzero"`
+	Held    []byte           `json:"held,omitempty"`
+	Unended int              `json:"unended,omitempty"`
+	Rest    time.Duration    `json:"rest,omitempty"` // until its burst of requests is whole again
+	Idle    time.Duration    `json:"idle,omitempty"` // until it has been idle for too long; 0: it is not known
 }
 
 // callerState is a connection that is to give a room's password.
 type callerState struct {
-	Room   uint64           `json:"room"`
-	Remote netip.AddrPort   `json:"remote"`
-	Since  time.Time        `json:"since,omitzero"`
-	Asked  bool             `json:"asked,omitempty"`
-	Passed bool             `json:"passed,omitempty"`
-	Reset  bool             `json:"reset,omitempty"`
-	Lines  int              `json:"lines,omitempty"`
-	Framer wire.FramerState `json:"framer,omitzero"`
-	Held   []byte           `json:"held,omitempty"`
+	Room    uint64           `json:"room"`
+	Remote  netip.AddrPort   `json:"remote"`
+	Since   time.Time        `json:"since,omitzero"`
+	Asked   bool             `json:"asked,omitempty"`
+	Passed  bool             `json:"passed,omitempty"`
+	Reset   bool             `json:"reset,omitempty"`
+	Lines   int              `json:"lines,omitempty"`
+	Framer  wire.FramerState `json:"framer,omitzero"`
+	Held    []byte           `json:"held,omitempty"`
+	Between int              `json:"between,omitempty"`
 }
 
 const (
@@ -342,7 +343,7 @@ func (s *Service) handOverParked(send Send) error {
 	out := &batcher[sessionState]{kind: "sessions", send: send}
 	for _, c := range sessions {
 		fd, _ := transport.Descriptor(c.conn)
-		st := sessionState{c.id, c.remote, c.since, c.lines, c.begun, c.reset, c.framer.State(), c.held, c.empty, max(0, time.Until(c.rest)), 0}
+		st := sessionState{c.id, c.remote, c.since, c.lines, c.begun, c.reset, c.framer.State(), c.held, c.unended, max(0, time.Until(c.rest)), 0}
 		if !c.idle.IsZero() {
 			st.Idle = max(1, time.Until(c.idle))
 		}
@@ -356,7 +357,7 @@ func (s *Service) handOverParked(send Send) error {
 	waiting := &batcher[callerState]{kind: "callers", send: send}
 	for _, w := range callers {
 		fd, _ := transport.Descriptor(w.conn)
-		st := callerState{w.room.id, w.addr, w.since, w.asked, w.passed, w.reset, w.lines, w.framer.State(), w.held}
+		st := callerState{w.room.id, w.addr, w.since, w.asked, w.passed, w.reset, w.lines, w.framer.State(), w.held, w.between}
 		if err := waiting.add(st, fd, len(w.held)+len(st.Framer.Part)); err != nil {
 			return err
 		}

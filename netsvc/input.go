@@ -48,16 +48,10 @@ func (l *leftover) size() int64 {
 // readOn must follow, in a goroutine that may wait. The caller has the read lock.
 func (m *Member) input(p []byte) (c Cause, taken bool) {
 	for {
-		line, over, rest, ok := m.framer.Cut(p)
-		m.answerTelnet()
+		line, over, rest, ok := m.cut(p)
 		if !ok {
-			if n := int(m.unended) + len(p); n < slowBuffer {
-				m.unended = uint16(n)
-				return "", true
-			}
-			line, over, rest = nil, 0, nil // so many bytes without a line have the price of one
+			return "", true
 		}
-		m.unended = 0
 		c, ok := m.line(line, over, false)
 		if !ok {
 			m.left = &leftover{bytes.Clone(line), over, bytes.Clone(rest)}
@@ -84,8 +78,7 @@ func (m *Member) readOn() (c Cause) {
 		if c, ok = m.line(m.left.line, m.left.over, true); !ok {
 			return ""
 		}
-		line, over, rest, ok := m.framer.Cut(m.left.rest)
-		m.answerTelnet()
+		line, over, rest, ok := m.cut(m.left.rest)
 		if !ok {
 			m.left = nil
 			break
@@ -95,15 +88,33 @@ func (m *Member) readOn() (c Cause) {
 	return c
 }
 
+// cut takes the next line off p, and answers what a telnet client has asked for. What
+// comes between lines adds up: when it has the price of a line, ok is true and line is
+// nil.
+func (m *Member) cut(p []byte) (line []byte, over int, rest []byte, ok bool) {
+	line, over, rest, ok = m.framer.Cut(p)
+	n := int(m.unended) + weight(len(p)-len(rest), m.answerTelnet(), ok)
+	switch {
+	case ok && (over > 0 || !wire.Blank(line)):
+		m.unended = 0
+	case n >= slowBuffer:
+		m.unended = 0
+		return nil, 0, rest, true
+	default:
+		m.unended = uint16(n)
+	}
+	return line, over, rest, ok
+}
+
 // answerTelnet answers what a telnet client has asked for, if it takes answers at
-// all: nobody waits for that.
-func (m *Member) answerTelnet() {
+// all: nobody waits for that. It reports whether there was something.
+func (m *Member) answerTelnet() bool {
 	refusals, there := m.framer.Asked()
 	if len(refusals) == 0 && !there {
-		return
+		return false
 	}
 	if ok, _ := m.clear(math.MaxInt); !ok {
-		return
+		return true
 	}
 	if len(refusals) > 0 {
 		m.queue(insert{kind: answer, bytes: refusals})
@@ -111,6 +122,7 @@ func (m *Member) answerTelnet() {
 	if there {
 		m.answer(wire.Event{Type: wire.TypeNotice, Text: m.room.name() + ": " + hereText})
 	}
+	return true
 }
 
 // hereText answers a telnet client that asks whether anybody is there.

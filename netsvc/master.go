@@ -21,10 +21,7 @@ const (
 	// masterWrite is how long a client of the master port may take to read an
 	// answer.
 	masterWrite = 10 * time.Second
-	lastWrite   = time.Second // when the server stops
-	// emptyLines cost as much as one request, which takes the processor as long. What
-	// the kernel holds of them is not to take an hour.
-	emptyLines = 512
+	lastWrite   = time.Second // where the connection is to end
 	// answerBytes gathered before they are written, for pipelined requests.
 	answerBytes = 8 << 10
 	// requestBytes are read at a time.
@@ -41,7 +38,6 @@ type session struct {
 	since   time.Time
 	framer  wire.Framer
 	lines   int       // seen so far
-	empty   int       // of them that were empty
 	unended int       // bytes since the last line that have no price yet
 	begun   bool      // one of them was not blank
 	rest    time.Time // when its burst of requests is whole again
@@ -285,6 +281,12 @@ func (c *session) Wake() {
 	}
 }
 
+// hurry is Wake for a session that is to end: what it writes has lastWrite.
+func (c *session) hurry() {
+	c.tcp.SetWriteDeadline(time.Now().Add(lastWrite))
+	c.Wake()
+}
+
 // HungUp reports whether the peer has closed its side, or is gone.
 func (c *session) HungUp() bool { return transport.HungUp(c.tcp) }
 
@@ -316,22 +318,21 @@ func (c *session) take(p []byte) error {
 		if c.out = append(c.out, refusals...); there {
 			c.out = append(c.out, "OK "+hereText+"\n"...)
 		}
-		if !ok {
-			if c.unended += len(p); c.unended < requestBytes {
-				return nil
-			}
-			c.unended = 0 // so many bytes without a line have the price of one
-			return c.slow(1)
-		}
-		c.unended = 0
-		if c.svc.stop.Err() != nil {
-			return errStopped
-		}
 		price := 1.0
 		if len(line) == 0 {
-			if c.empty++; c.empty%emptyLines != 0 {
+			// What comes between requests adds up, until it has the price of one.
+			if c.unended += weight(len(p)-len(rest), len(refusals) > 0 || there, ok); c.unended < requestBytes {
 				price = 0
 			}
+		}
+		if price > 0 {
+			c.unended = 0
+		}
+		if !ok {
+			return c.slow(price)
+		}
+		if c.svc.stop.Err() != nil {
+			return errStopped
 		}
 		if c.deaf { // what has an effect has its price below
 			price = 0
@@ -365,7 +366,7 @@ func (c *session) flush() error {
 		return nil
 	}
 	patience := masterWrite
-	if c.svc.stop.Err() != nil {
+	if c.svc.stop.Err() != nil || c.banned() {
 		patience = lastWrite
 	}
 	c.conn.SetWriteDeadline(time.Now().Add(patience))

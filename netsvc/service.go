@@ -262,6 +262,9 @@ func (s *Service) Stop() {
 	s.stopping = true
 	s.mu.Unlock()
 	s.stopNow()
+	for _, v := range s.visitors() {
+		v.hurry()
+	}
 	if master := s.master.Load(); master != nil {
 		master.End()
 	}

@@ -124,6 +124,30 @@ func (c *session) slow(price float64) error {
 // before the server stops.
 func (c *session) isLast() bool { return c.svc.stopsSoon() && (c.deaf || c.HungUp()) }
 
+// What is no line and no request has a price by its bytes, as it takes the processor
+// as long: a piece that is read and makes no line counts as so many at least, an answer
+// to a telnet client and an empty line as so many more.
+const (
+	pieceBytes  = 64
+	telnetBytes = 1 << 10
+	emptyBytes  = 8
+)
+
+// weight is the bytes that n bytes count as, which were answered, as a telnet client
+// gets answers, or make a line.
+func weight(n int, answered, line bool) int {
+	switch {
+	case line:
+		n += emptyBytes - 1
+	case n > 0:
+		n = max(n, pieceBytes)
+	}
+	if answered {
+		n += telnetBytes
+	}
+	return n
+}
+
 // emptyLine is what an empty line has of the price of a line: they are to cost
 // little, and a buffer full of them is not to take an hour.
 const emptyLine = 0.002

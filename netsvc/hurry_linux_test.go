@@ -1,0 +1,65 @@
+package netsvc_test
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"roomd/netsvc"
+	"roomd/netsvc/netsvctest"
+	"roomd/store"
+)
+
+// A ban, and the stop, end connections to the master port soon whose clients do not
+// read: what is being written to them has a second.
+func TestUnreadWhereItEnds(t *testing.T) {
+	for name, end := range map[string]func(s *server) error{
+		"ban": func(s *server) error {
+			_, _, err := s.Service.Ban(store.Ban{Addr: "127.0.0.2"})
+			return err
+		},
+		"stop": func(s *server) error {
+			go s.Service.Stop()
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			s.Options.RequestRate = 0
+			s.Start()
+			for i := range 20 {
+				info, _, err := s.Service.Create(fmt.Sprint("room-", i), netsvc.Creation{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				p := join(t, info.Port)
+				p.Send("/topic " + strings.Repeat("t", 4000))
+				p.Until("* guest-1 set the topic")
+				p.Conn.Close()
+			}
+			p := dialFrom(t, "127.0.0.2", s.Service.Port())
+			p.TCP.SetReadBuffer(2048)
+			io.WriteString(p.Conn, strings.Repeat("LIST\n", 100))
+			// What has come does not grow any more, and not all has: the server waits.
+			last := 0
+			netsvctest.Eventually(t, "the server waits", func() bool {
+				before := last
+				raw, _ := p.TCP.SyscallConn()
+				raw.Control(func(fd uintptr) { last, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) })
+				return last > 0 && last == before && len(s.Service.Conns("127.0.0.2")) == 1
+			})
+			began := time.Now()
+			if err := end(s); err != nil {
+				t.Fatal(err)
+			}
+			netsvctest.Eventually(t, "the connection is closed", func() bool { return len(s.Service.Conns("127.0.0.2")) == 0 })
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
