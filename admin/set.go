@@ -35,7 +35,7 @@ var roomSettings = []roomSetting{
 		func(s store.Settings) (string, bool) { return shownInt(s.Members) },
 		func(s *store.Settings, v string, least, most int64) error { return setInt(&s.Members, v, least, most) },
 		func(s *store.Settings) { s.Members = nil }},
-	{"replay", "rooms.replay", "0 to MOST", "earlier lines shown to who joins",
+	{"replay", "rooms.replay", "0 to MOST", "earlier lines that a new member is shown",
 		func(s store.Settings) (string, bool) { return shownInt(s.Replay) },
 		func(s *store.Settings, v string, least, most int64) error { return setInt(&s.Replay, v, least, most) },
 		func(s *store.Settings) { s.Replay = nil }},

@@ -44,7 +44,7 @@ type Options struct {
 	Ports       [2]int       // first and last port for rooms
 	First       []string     // rooms that Start makes if the store never had one
 	Rooms       int          // rooms at most; 0: no limit
-	Replay      int          // earlier lines shown to who joins; 0: none
+	Replay      int          // earlier lines that a new member is shown; 0: none
 	QuietAbove  int          // members; above it join and leave lines are left out of the text
 	Members     int          // in one room, at most; 0: no limit
 	Connections int          // in all, at most; 0: no limit

@@ -36,7 +36,7 @@ type Room struct {
 // Settings are a room's own. What is nil is as for all rooms.
 type Settings struct {
 	Members  *int           `json:"members,omitempty"` // at most
-	Replay   *int           `json:"replay,omitempty"`  // earlier lines shown to who joins
+	Replay   *int           `json:"replay,omitempty"`  // earlier lines that a new member is shown
 	Quiet    *int           `json:"quiet,omitempty"`   // members; above it nobody is told of joins and leaves
 	Lines    *uint64        `json:"lines,omitempty"`   // kept, instead of Options.Lines
 	Age      *time.Duration `json:"age,omitempty"`     // of the oldest line kept, instead of Options.Age

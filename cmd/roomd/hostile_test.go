@@ -279,7 +279,7 @@ log.level = "warn"
 	before := p.least(metrics, max(quiet, 2*time.Second))
 	var held memory
 	if long {
-		// What is allocated once, at the first use or by who takes over, is no trace of
+		// What is allocated once, at the first use or when a process takes over, is no trace of
 		// an attack.
 		p.upgrade()
 		p.use(lobby)
