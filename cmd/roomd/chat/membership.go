@@ -65,6 +65,10 @@ func (p *membership) listen() {
 		p.event(ev)
 	}
 	p.room.Close()
+	select {
+	case p.more <- struct{}{}: // speak ends too
+	default:
+	}
 }
 
 func (p *membership) event(ev client.Event) {
@@ -72,8 +76,9 @@ func (p *membership) event(ev client.Event) {
 	switch ev.Type {
 	case client.Offline:
 		if ev.Code == client.Kicked { // going back at once is for programs
-			c.say("%s: the operator has ended your connection; /join %s goes back", p.name, p.name)
 			p.room.Close()
+			c.forget(p) // before the person can read it and go back
+			c.say("%s: the operator has ended your connection; /join %s goes back", p.name, p.name)
 			return
 		}
 		p.set(func() { p.away = true })
@@ -100,6 +105,9 @@ func (p *membership) event(ev client.Event) {
 	if ev.Own && (ev.Type == client.Join || ev.Type == client.Nick) {
 		c.prompt()
 		return // coming back is told otherwise
+	}
+	if ev.Type == client.Deleted {
+		c.forget(p)
 	}
 	p.show(ev)
 	if ev.Type == client.Deleted {
