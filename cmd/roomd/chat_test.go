@@ -57,6 +57,31 @@ func TestChatNamesRooms(t *testing.T) {
 	}
 }
 
+// Without a terminal the chat leaves once its lines are in the room and its commands
+// are answered, at the end of the input and at /quit.
+func TestChatWaitsForAnswers(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, fast)
+	p.start()
+	p.does("", "send", "lobby", "--nick", "ann", "the first line")
+	for nick, end := range map[string]string{"bob": "", "eve": "/quit\n"} {
+		in := "hello from " + nick + "\n/topic\n/who\n/search first\n/history 5\n/nick " + nick + "-2\n/msg nobody hi\n" + end
+		out, errs, status := p.does(in, "chat", "lobby", "--nick", nick)
+		for _, want := range []string{"lobby has no topic", "1 in lobby:", "lines? has first", "(nothing before|end of earlier lines)",
+			"you are " + nick + "-2 in lobby", "nobody here is called nobody"} {
+			if !regexp.MustCompile(want).MatchString(out) {
+				t.Errorf("%s: there is no %q in\n%s", nick, want, out)
+			}
+		}
+		if status != 0 {
+			t.Errorf("status %d: %s", status, errs)
+		}
+		if history, _, _ := p.does("", "tail", "lobby", "--follow=false"); !strings.Contains(history, "hello from "+nick) {
+			t.Errorf("what %s said is not in the room:\n%s", nick, history)
+		}
+	}
+}
+
 // Two people and a bot in two rooms, and the server is killed under them: both
 // screens have every line once, in order, and the half-typed line is there.
 func TestChatThroughKill(t *testing.T) {

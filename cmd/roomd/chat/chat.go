@@ -32,8 +32,8 @@ type Options struct {
 }
 
 // Run joins rooms and talks in them until the person leaves, ctx is done, or a signal
-// ends it. Without a terminal it leaves at the end of In, once all lines are in their
-// rooms, and fails if some are not. It takes over SIGINT, SIGTERM and SIGHUP, and the
+// ends it. Without a terminal it leaves at the end of In or at /quit, once all lines are
+// in their rooms and all commands are answered, and fails if some lines are not. It takes over SIGINT, SIGTERM and SIGHUP, and the
 // terminal.
 func Run(ctx context.Context, server *client.Client, rooms []string, o Options) (err error) {
 	c := &chat{server: server, password: o.Password, nick: o.Nick, look: newLook(o.Out)}
@@ -76,6 +76,7 @@ type chat struct {
 	look     look
 	ctx      context.Context
 	tasks    sync.WaitGroup
+	answers  sync.WaitGroup // the tasks of commands that ask the server
 
 	// Owned by the goroutine that reads.
 	leaving bool // was warned that lines are on their way
@@ -155,7 +156,10 @@ func (c *chat) run(ctx context.Context, rooms []string, interactive, edits bool)
 			}
 			return nil
 		}
-		if c.typed(line, interactive) {
+		switch leave := c.typed(line, interactive); {
+		case leave && !interactive:
+			return c.finish()
+		case leave:
 			return nil
 		}
 	}
@@ -257,7 +261,19 @@ func (c *chat) underWay() (n int) {
 	return n
 }
 
-// finish waits until all lines are in their rooms, where no person can.
+// ask starts a task that asks the server, and prints what it answers.
+func (c *chat) ask(do func(context.Context)) {
+	c.answers.Add(1)
+	c.task(func() {
+		defer c.answers.Done()
+		ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
+		defer cancel()
+		do(ctx)
+	})
+}
+
+// finish waits until all lines are in their rooms and all commands are answered, where
+// no person can.
 func (c *chat) finish() error {
 	c.mu.Lock()
 	rooms := slices.Clone(c.rooms)
@@ -266,6 +282,7 @@ func (c *chat) finish() error {
 	for _, p := range rooms {
 		lost += p.drain(c.ctx)
 	}
+	c.answers.Wait() // each ends with c.ctx, and within half a minute
 	if lost > 0 {
 		return fmt.Errorf("%s not sent", linesAre(lost))
 	}

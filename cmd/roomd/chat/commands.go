@@ -131,9 +131,7 @@ func (c *chat) aside(do func(context.Context, *membership) error) {
 	if p == nil {
 		return
 	}
-	c.task(func() {
-		ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
-		defer cancel()
+	c.ask(func(ctx context.Context) {
 		if err := do(ctx, p); err != nil && c.ctx.Err() == nil {
 			c.say("%s: %v", p.name, remote.CleanError(err))
 		}
@@ -170,9 +168,7 @@ func (c *chat) doNick(nick string, _ bool) {
 		c.say("you will be %s", wire.CleanString(nick))
 	}
 	for _, p := range rooms {
-		c.task(func() {
-			ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
-			defer cancel()
+		c.ask(func(ctx context.Context) {
 			if err := p.room.Rename(ctx, nick); err != nil {
 				c.say("%s: %v", p.name, remote.CleanError(err))
 				return

@@ -14,7 +14,7 @@
 //	membership.listen  one for each room: takes its events and prints them
 //	membership.speak   one for each room: sends the queued lines in order; another
 //	                   goroutine of its own waits for the receipts
-//	chat.task          one for each command that asks the server
+//	chat.ask           one for each command that asks the server
 //	the signals' one   ends all of them, also while nobody reads from the terminal
 //
 // chat.mu guards the list of rooms and the current one. membership.mu guards the queue
