@@ -184,6 +184,7 @@ func (a *adoption) room(st roomState, fds []int) error {
 	r.rate, r.coming = rate{st.Rate, time.Now()}, time.Now().Add(st.Coming)
 	if p := r.password.Load(); p != nil {
 		a.guesses.RestoreRoom(p, st.Inside, st.Guessed)
+		p.SetTag(st.Tag)
 	}
 	ln, err := a.engine.Adopt(st.Addrs, fds)
 	if err != nil {

@@ -45,6 +45,7 @@ type roomState struct {
 
 	Inside  passwd.Notes `json:"inside,omitempty"` // of a room with a password: who was
 	Guessed time.Time    `json:"guessed,omitzero"`
+	Tag     []byte       `json:"tag,omitempty"` // of the password, so that it need not be hashed again
 
 	Coming time.Duration `json:"coming,omitempty"` // until the burst of comings is whole again
 }
@@ -245,7 +246,9 @@ func (r *Room) handOver(members []*Member, all *handed) (roomState, []int) {
 		ID: r.id, Creator: r.creator, Guests: r.guests, Spoke: r.spoke, Rate: r.rate.now(time.Now()), Binding: r.binding,
 	}
 	st.Coming = max(0, time.Until(r.coming))
-	st.Inside, st.Guessed = r.svc.guesses.RoomState(r.password.Load())
+	p := r.password.Load()
+	st.Inside, st.Guessed = r.svc.guesses.RoomState(p)
+	st.Tag = p.Tag()
 	var fds []int
 	st.Addrs, fds = r.ln.HandOver()
 	from := r.log.End().Pos

@@ -11,18 +11,27 @@ import (
 	"time"
 )
 
-// tagKey is known to this process alone.
-var tagKey = func() []byte {
-	k := make([]byte, sha256.Size)
-	rand.Read(k)
-	return k
-}()
+// tag stands for a password in memory: a key of its own, and what HMAC-SHA256 makes
+// of the password with it.
+type tag struct{ key, sum [sha256.Size]byte }
 
-// tag stands for a password in memory.
-func tag(text string) *[sha256.Size]byte {
-	h := hmac.New(sha256.New, tagKey)
+func newTag(text string) *tag {
+	t := new(tag)
+	rand.Read(t.key[:])
+	t.sum = t.of(text)
+	return t
+}
+
+func (t *tag) of(text string) [sha256.Size]byte {
+	h := hmac.New(sha256.New, t.key[:])
 	h.Write([]byte(text))
-	return (*[sha256.Size]byte)(h.Sum(nil))
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// matches reports whether a password is the one that the tag stands for.
+func (t *tag) matches(text string) bool {
+	given := t.of(text)
+	return subtle.ConstantTimeCompare(t.sum[:], given[:]) == 1
 }
 
 // Password is a room's password. On disk there is only a hash that is expensive to
@@ -30,7 +39,7 @@ func tag(text string) *[sha256.Size]byte {
 // known, and every comparison from then on costs nothing.
 type Password struct {
 	hash string
-	tag  atomic.Pointer[[sha256.Size]byte]
+	tag  atomic.Pointer[tag]
 
 	// Guarded by Guesses.mu.
 	inside map[netip.Prefix]time.Time // when addresses last were inside
@@ -55,7 +64,7 @@ func New(ctx context.Context, freeze <-chan struct{}, text string) (*Password, e
 	}
 	defer hashing.give()
 	p := FromHash(newHash(text))
-	p.tag.Store(tag(text))
+	p.tag.Store(newTag(text))
 	return p, nil
 }
 
@@ -67,19 +76,40 @@ func (p *Password) Hash() string {
 	return p.hash
 }
 
+// Tag is the tag, for SetTag in the process that takes over: its first comparisons
+// are not to cost a hash each. It must not be written down. It is nil while the right
+// password is not known, and of no password.
+func (p *Password) Tag() []byte {
+	if p == nil {
+		return nil
+	}
+	t := p.tag.Load()
+	if t == nil {
+		return nil
+	}
+	return append(t.key[:], t.sum[:]...)
+}
+
+// SetTag takes over what Tag returned. Nothing is known then if it was nil.
+func (p *Password) SetTag(b []byte) {
+	if t := new(tag); len(b) == len(t.key)+len(t.sum) {
+		copy(t.sum[:], b[copy(t.key[:], b):])
+		p.tag.Store(t)
+	}
+}
+
 // matches reports whether a password is the right one. The first comparisons may
 // have to wait for their turn, according to their rank.
 func (p *Password) matches(ctx context.Context, freeze <-chan struct{}, text string, as rank) (bool, error) {
-	given := tag(text)
 	if known := p.tag.Load(); known != nil {
-		return subtle.ConstantTimeCompare(known[:], given[:]) == 1, nil
+		return known.matches(text), nil
 	}
 	if err := hashing.take(ctx, freeze, as); err != nil {
 		return false, err
 	}
 	defer hashing.give()
 	if known := p.tag.Load(); known != nil { // meanwhile
-		return subtle.ConstantTimeCompare(known[:], given[:]) == 1, nil
+		return known.matches(text), nil
 	}
 	h, err := parseHash(p.hash)
 	if err != nil {
@@ -88,6 +118,6 @@ func (p *Password) matches(ctx context.Context, freeze <-chan struct{}, text str
 	if subtle.ConstantTimeCompare(h.sum, h.of(text)) != 1 {
 		return false, nil
 	}
-	p.tag.Store(given)
+	p.tag.Store(newTag(text))
 	return true, nil
 }

@@ -47,6 +47,32 @@ func TestPassword(t *testing.T) {
 	all()
 }
 
+// The process that takes over compares without a hash what the one before could.
+func TestTagIsHandedOver(t *testing.T) {
+	made, err := New(t.Context(), nil, "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := FromHash(made.Hash())
+	if next.Tag() != nil || (*Password)(nil).Tag() != nil {
+		t.Error("a tag of nothing")
+	}
+	next.SetTag(nil)
+	next.SetTag([]byte("short"))
+	if next.Tag() != nil {
+		t.Error("what is no tag is taken")
+	}
+	next.SetTag(made.Tag())
+	defer allTurns(t)() // a hash would wait for ever
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for password, want := range map[string]bool{"secret": true, "Secret": false, "": false} {
+		if got, err := next.matches(ctx, nil, password, stranger); err != nil || got != want {
+			t.Errorf("%q: %v, %v", password, got, err)
+		}
+	}
+}
+
 // A hash is what the library makes of a password, whatever it costs.
 func TestHash(t *testing.T) {
 	for memory := uint32(8); memory < 1500; memory = memory*5/4 + 1 {

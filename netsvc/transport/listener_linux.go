@@ -290,16 +290,11 @@ func (l *Listener) drain() {
 		if !more && !last {
 			last, until = true, now.Add(lastRound)
 		}
-		left := until.Sub(now)
-		if left <= 0 {
+		if !now.Before(until) {
 			return
 		}
-		if more {
-			continue
-		}
-		wait := unix.NsecToTimespec(int64(left))
-		if n, err := unix.Ppoll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}, &wait, nil); n == 0 || err != nil && err != unix.EINTR {
-			return
+		if !more { // poll(2) would keep a processor from others until the runtime notices
+			time.Sleep(time.Millisecond)
 		}
 	}
 }
