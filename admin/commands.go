@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"strings"
 )
 
 // table is every command, in the order of help.
@@ -32,8 +31,8 @@ var serverCommands = []command{
 	}},
 	reloadCommand,
 	upgradeCommand,
-	{name: "loglevel", args: "[debug|info|warn|error]", short: "show or set what is logged", example: "loglevel debug", changes: true, run: func(c *call) error {
-		if c.looked = len(c.args) == 0; !c.looked {
+	{name: "loglevel", args: []param{levelArg.maybe()}, short: "show or set what is logged", example: "loglevel debug", changes: true, shows: true, run: func(c *call) error {
+		if !c.looked {
 			level, err := parseLevel(c.args[0])
 			if err != nil {
 				return err
@@ -50,13 +49,13 @@ var serverCommands = []command{
 	{name: "stop", short: "stop the server", example: "stop --in 60s --say 'back in five minutes'", changes: true,
 		flags: []flag{yesFlag, tokenFlag, sayFlag, inFlag, cancelFlag}, run: stop},
 	{name: "audit", short: "who changed what, and when", example: "audit --since 24h --by ann",
-		flags: []flag{{"since", "TIME", "within this time, like 24h"}, {"by", "USER", "by this user, uid or address"}, {"match", "TEXT", "with this in the line"}, countFlag}, run: audit},
+		flags: []flag{withinFlag, {"by", param{name: "USER"}, "by this user, uid or address"}, {"match", textValue, "with this in the line"}, countFlag}, run: audit},
 	{name: "version", short: "which roomd this is", example: "version", run: func(c *call) error {
 		return c.out.one(struct {
 			Version string `json:"version"`
 		}{c.Version})
 	}},
-	{name: "complete", args: "LINE", short: "the words that may end a line, for consoles", example: "complete 'room lo'", run: func(c *call) error {
+	{name: "complete", args: []param{{name: "LINE"}}, short: "the words that may end a line, for consoles", example: "complete 'room lo'", run: func(c *call) error {
 		for _, w := range c.complete(c.args[0]) {
 			if err := c.out.text("%s", w); err != nil {
 				return err
@@ -66,7 +65,7 @@ var serverCommands = []command{
 	}},
 	{name: "history", short: "the lines typed before, the latest last", example: "history", console: true, run: consoleOnly},
 	{name: "quit", short: "leave the console; the server goes on", example: "quit", console: true, run: consoleOnly},
-	{name: "help", args: "[COMMAND]", short: "the commands, or one of them", example: "help delete", run: help},
+	{name: "help", args: []param{param{name: "COMMAND", words: func(*Server, []string) []string { return commandNames() }}.maybe()}, short: "the commands, or one of them", example: "help delete", run: help},
 }
 
 func consoleOnly(c *call) error {
@@ -75,9 +74,8 @@ func consoleOnly(c *call) error {
 
 func stop(c *call) error {
 	p := new(plan)
-	if _, cancel := c.flags["cancel"]; cancel {
-		_, err := c.planned(p)
-		return err
+	if c.has("cancel") {
+		return c.callOff(p)
 	}
 	st := c.Service.Status()
 	text := fmt.Sprintf("stops the server%s: %s in %s", c.lasting(), count(st.Members, "member"), count(st.Rooms, "room"))
@@ -114,15 +112,7 @@ func (s *Server) halt(who Caller, line string) {
 }
 
 func audit(c *call) error {
-	since, err := c.duration("since")
-	if err != nil {
-		return err
-	}
-	n, err := c.number("n", 100)
-	if err != nil {
-		return err
-	}
-	return auditOf(c.ctx, c.Store, c.out, since, c.flags["by"], c.flags["match"], n)
+	return auditOf(c.ctx, c.Store, c.out, c.since(), c.flags["by"], c.flags["match"], c.number("n", 100))
 }
 
 // help lists the commands, or explains one.
@@ -133,11 +123,7 @@ func help(c *call) error {
 		Does    string `json:"does"`
 	}
 	if len(c.args) == 0 {
-		var rows []row
-		for i := range table {
-			rows = append(rows, row{table[i].group, table[i].usage(), table[i].short})
-		}
-		return c.out.list(rows)
+		return c.out.list(each(table, func(cmd command) row { return row{cmd.group, cmd.usage(), cmd.short} }))
 	}
 	cmd, err := find(c.args[0])
 	if err != nil {
@@ -152,10 +138,7 @@ func help(c *call) error {
 		Does    string   `json:"does"`
 		Example string   `json:"example"`
 		Flags   []option `json:"flags"`
-	}{cmd.usage(), cmd.short, cmd.example, nil}
-	for _, f := range cmd.allFlags() {
-		about.Flags = append(about.Flags, option{strings.TrimSpace(dashed(f.name) + " " + f.arg), f.short})
-	}
+	}{cmd.usage(), cmd.short, cmd.example, each(cmd.allFlags(), func(f flag) option { return option{f.usage(), f.short} })}
 	if c.out.json {
 		return c.out.one(about)
 	}

@@ -1,8 +1,6 @@
 package admin
 
 import (
-	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -24,7 +22,7 @@ func (s *Server) complete(line string) []string {
 	}
 	var all []string
 	if len(words) == 0 {
-		all = names()
+		all = commandNames()
 	} else if cmd, err := find(words[0]); err == nil {
 		all = s.candidates(cmd, words[1:], strings.HasPrefix(last, "-"))
 	}
@@ -38,22 +36,14 @@ func (s *Server) complete(line string) []string {
 	return slices.Compact(fits)
 }
 
-func names() []string {
-	var all []string
-	for i := range table {
-		all = append(all, table[i].name)
-	}
-	return all
-}
-
 // candidates are what may follow these words of a command: flags, the value of
 // one, or an argument.
 func (s *Server) candidates(cmd *command, words []string, flags bool) []string {
 	var args []string
-	var open flag // the value of which is missing
+	var open flag // whose value is missing
 	for _, w := range words {
 		switch {
-		case open.arg != "":
+		case open.takes():
 			open = flag{}
 		case strings.HasPrefix(w, "-") && len(w) > 1:
 			name, _, has := strings.Cut(strings.TrimLeft(w, "-"), "=")
@@ -67,8 +57,8 @@ func (s *Server) candidates(cmd *command, words []string, flags bool) []string {
 	inner := watched(cmd, args)
 	var all []string
 	switch {
-	case open.arg != "":
-		return s.kinds(cmd, open.arg, args)
+	case open.takes():
+		return open.arg.candidates(s, args)
 	case flags:
 		for _, f := range cmd.allFlags() {
 			all = append(all, "--"+f.name)
@@ -79,101 +69,8 @@ func (s *Server) candidates(cmd *command, words []string, flags bool) []string {
 		return all
 	case inner != nil:
 		return s.candidates(inner, args[1:], false)
-	}
-	usage := strings.Fields(cmd.args)
-	if len(args) >= len(usage) {
+	case len(args) >= len(cmd.args):
 		return nil
 	}
-	return s.kinds(cmd, strings.Trim(usage[len(args)], "[]."), args)
-}
-
-// kinds are the words that a placeholder of the usage stands for, as they are
-// now. What is in lower case stands for itself.
-func (s *Server) kinds(cmd *command, kinds string, args []string) (all []string) {
-	for kind := range strings.SplitSeq(kinds, "|") {
-		switch kind {
-		case "ROOM":
-			all = append(all, s.roomNames(cmd)...)
-		case "NICK", "ADDR":
-			members, err := s.Service.Members("")
-			if err != nil {
-				return nil
-			}
-			for _, m := range members {
-				word := m.Nick
-				if kind == "ADDR" {
-					if at, err := netip.ParseAddrPort(m.Remote); err == nil {
-						word = at.Addr().String()
-					}
-				}
-				all = append(all, word)
-			}
-			if kind == "NICK" && cmd.name == "unmute" { // whoever is muted may have gone
-				for _, b := range s.Service.Bans() {
-					if b.Mute {
-						all = append(all, b.Nick)
-					}
-				}
-			}
-		case "ID":
-			if cmd.name == "unban" {
-				for _, b := range s.Service.Bans() {
-					all = append(all, fmt.Sprint(b.ID))
-				}
-			}
-		case "COMMAND":
-			for i := range table {
-				if cmd.name != "watch" || table[i].looks() {
-					all = append(all, table[i].name)
-				}
-			}
-		case "KEY":
-			for _, k := range roomSettings {
-				all = append(all, k.key)
-			}
-		case "VALUE":
-			k, err := findSetting(args[1])
-			if err != nil || k.set != nil {
-				all = append(all, "default")
-			}
-			if err == nil && strings.HasPrefix(k.values, "on") {
-				all = append(all, "on", "off")
-			}
-		case "N":
-			if cmd.name == "port" || cmd.name == "create" {
-				for _, p := range s.Service.Ports().Next {
-					all = append(all, fmt.Sprint(p))
-				}
-			}
-		default:
-			if kind == strings.ToLower(kind) { // a word of the usage, and no name
-				all = append(all, kind)
-			}
-		}
-	}
-	return all
-}
-
-// roomNames are the rooms that a command may be about.
-func (s *Server) roomNames(cmd *command) (all []string) {
-	switch cmd.name {
-	case "create":
-	case "restore", "purge":
-		trash, err := s.Service.Trash()
-		if err != nil {
-			return nil
-		}
-		for _, t := range trash {
-			all = append(all, t.Name)
-		}
-	case "rebind":
-		for _, w := range s.Service.Ports().Unbound {
-			all = append(all, w.Room)
-		}
-	default:
-		for _, r := range s.Service.List() {
-			all = append(all, r.Name)
-		}
-	}
-	return all
+	return cmd.args[len(args)].candidates(s, args)
 }

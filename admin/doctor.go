@@ -20,7 +20,7 @@ type finding struct {
 
 var doctorCommand = command{
 	name: "doctor", short: "look for problems and risks", example: "doctor --full",
-	flags: []flag{{"full", "", "read the whole database too; lines wait meanwhile"}}, run: doctor,
+	flags: []flag{{name: "full", short: "read the whole database too; lines wait meanwhile"}}, run: doctor,
 }
 
 // doctor compares what is kept twice, and looks at what may run out.
@@ -31,7 +31,7 @@ func doctor(c *call) error {
 		return err
 	}
 	c.configured(&d)
-	if _, full := c.flags["full"]; full {
+	if c.has("full") {
 		err := c.Store.CheckContext(c.ctx)
 		if c.ctx.Err() != nil {
 			return context.Cause(c.ctx)

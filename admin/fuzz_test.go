@@ -23,7 +23,7 @@ func FuzzLine(f *testing.F) {
 		case err != nil && !errors.As(err, &no):
 			t.Errorf("%q: %v", line, err)
 		case err == nil:
-			if least, most := arity(cmd.args); len(args) < least || len(args) > most {
+			if !cmd.fits(args) {
 				t.Errorf("%q: %s with %q", line, cmd.name, args)
 			}
 		}

@@ -27,8 +27,8 @@ import (
 
 // keepCommands look after the database of the running server.
 var keepCommands = []command{
-	{name: "backup", args: "FILE", short: "copy the database to a file of yours, while rooms go on", example: "backup /var/backups/roomd.db --keep 7", changes: true,
-		flags: []flag{{"keep", "N", "keep N backups, 1000 at most: FILE, FILE.1 and so on"}, {"rate", "MB", "megabytes a second at most; 32 by default"}}, run: backup},
+	{name: "backup", args: []param{{name: "FILE"}}, short: "copy the database to a file of yours, while rooms go on", example: "backup /var/backups/roomd.db --keep 7", changes: true,
+		flags: []flag{{"keep", numberValue, "keep N backups, 1000 at most: FILE, FILE.1 and so on"}, {"rate", param{name: "MB", take: takeNumber}, "megabytes a second at most; 32 by default"}}, run: backup},
 	{name: "reopen", short: "let a database that is read-only take lines again, after a check", example: "reopen", changes: true, run: reopen},
 }
 
@@ -47,14 +47,7 @@ const backupWait = 30 * time.Second
 // the person who asks can, and not where the server can. The answer has the bytes,
 // in base64, and then how many they were and their checksum.
 func backup(c *call) error {
-	keep, err := c.number("keep", 0)
-	if err != nil {
-		return err
-	}
-	rate, err := c.number("rate", 0)
-	if err != nil {
-		return err
-	}
+	keep := c.numbers["keep"]
 	if keep > backupsMost {
 		return refuse("usage", "--keep takes a number of %d or less", backupsMost)
 	}
@@ -77,7 +70,7 @@ func backup(c *call) error {
 		return err
 	}
 	out := &sender{out: c.out, sum: sha256.New()}
-	n, err := c.Store.Snapshot(c.ctx, out, int64(rate)<<20, func(done, total int64) {
+	n, err := c.Store.Snapshot(c.ctx, out, int64(c.numbers["rate"])<<20, func(done, total int64) {
 		if done == 0 {
 			out.header(parcel{Total: total})
 		}

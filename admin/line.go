@@ -7,37 +7,22 @@ import (
 
 // find returns the command that a word means, which may be abbreviated.
 func find(word string) (*command, error) {
-	var found []*command
-	for i := range table {
-		if table[i].name == word {
-			return &table[i], nil
-		}
-		if strings.HasPrefix(table[i].name, word) {
-			found = append(found, &table[i])
-		}
-	}
-	switch len(found) {
+	names := commandNames()
+	switch found := meant(word, names); len(found) {
 	case 1:
-		return found[0], nil
+		return &table[slices.Index(names, found[0])], nil
 	case 0:
-		var names []string
-		for i := range table {
-			names = append(names, table[i].name)
-		}
 		return nil, refuse("usage", "there is no command %q%s; help lists them", word, strings.TrimSuffix(didYouMean(word, names), "?"))
+	default:
+		return nil, refuse("usage", "%q may be %s", word, strings.Join(found, " or "))
 	}
-	var names []string
-	for _, f := range found {
-		names = append(names, f.name)
-	}
-	return nil, refuse("usage", "%q may be %s", word, strings.Join(names, " or "))
 }
 
 // fullUsage is usage with the flags of the command.
 func (c *command) fullUsage() string {
 	text := c.usage()
 	for _, f := range c.flags {
-		text += " [" + strings.TrimSpace(dashed(f.name)+" "+f.arg) + "]"
+		text += " [" + f.usage() + "]"
 	}
 	return text
 }
@@ -50,7 +35,18 @@ func dashed(name string) string {
 	return "--" + name
 }
 
-func (c *command) usage() string { return strings.TrimSpace(c.name + " " + c.args) }
+func (c *command) usage() string {
+	text := c.name
+	for _, p := range c.args {
+		text += " " + p.usage()
+	}
+	return text
+}
+
+// commandNames are those of all commands.
+func commandNames() []string {
+	return each(table, func(c command) string { return c.name })
+}
 
 // colorFlag is for our own clients, and not shown: their terminal has colours.
 const colorFlag = "color"
@@ -64,7 +60,7 @@ func (c *command) allFlags() []flag {
 	case !c.console:
 		all = append(all, relativeFlag)
 	}
-	return append(all, flag{"json", "", "as JSON"})
+	return append(all, flag{name: "json", short: "as JSON"})
 }
 
 // flag finds the flag that a word means, which may be abbreviated. Those of the
@@ -72,33 +68,29 @@ func (c *command) allFlags() []flag {
 func (c *command) flag(word string, args []string) (flag, error) {
 	all := append(c.allFlags(), flag{name: colorFlag})
 	if c.name == "backup" {
-		all = append(all, flag{name: filesFlag, arg: "IDENTITIES"})
+		all = append(all, flag{name: filesFlag, arg: param{name: "IDENTITIES"}})
 	}
 	if inner := watched(c, args); inner != nil {
 		all = append(all, inner.allFlags()...)
 	}
-	var names []string
+	var known []string
 	for _, f := range all {
+		name := "--" + f.name
 		if f.name == word {
 			return f, nil
 		}
-		if strings.HasPrefix(f.name, word) && f.name != colorFlag && f.name != filesFlag && !slices.Contains(names, "--"+f.name) {
-			names = append(names, "--"+f.name)
+		if f.short != "" && !slices.Contains(known, name) { // else it is not shown
+			known = append(known, name)
 		}
 	}
-	switch len(names) {
+	switch names := meant("--"+word, known); len(names) {
 	case 1:
 		return c.flag(names[0][2:], args)
 	case 0:
-		var known []string
-		for _, f := range all {
-			if f.name != colorFlag {
-				known = append(known, "--"+f.name)
-			}
-		}
 		return flag{}, refuse("usage", "%s has no --%s%s; help %s lists what it has", c.name, word, strings.TrimSuffix(didYouMean("--"+word, known), "?"), c.name)
+	default:
+		return flag{}, refuse("usage", "--%s may be %s", word, strings.Join(names, " or "))
 	}
-	return flag{}, refuse("usage", "--%s may be %s", word, strings.Join(names, " or "))
 }
 
 // parse reads a line into a command, its arguments and its flags.
@@ -141,35 +133,34 @@ func parse(line string) (*command, []string, map[string]string, error) {
 		switch {
 		case err != nil:
 			return nil, nil, nil, err
-		case f.arg == "" && has:
+		case !f.takes() && has:
 			return nil, nil, nil, refuse("usage", "--%s takes no value", f.name)
-		case f.arg != "" && !has:
+		case f.takes() && !has:
 			if i++; i == len(words) {
-				return nil, nil, nil, refuse("usage", "%s needs a value: %s %s", dashed(f.name), dashed(f.name), f.arg)
+				return nil, nil, nil, refuse("usage", "%s needs a value: %s", dashed(f.name), f.usage())
 			}
 			value = words[i]
 		}
 		flags[f.name] = value
 	}
-	least, most := arity(cmd.args)
-	if len(args) < least || len(args) > most {
+	if !cmd.fits(args) {
 		return nil, nil, nil, refuse("usage", "usage: %s", cmd.fullUsage())
 	}
 	return cmd, args, flags, nil
 }
 
-// arity is how many arguments a usage like "ROOM [TEXT...]" allows.
-func arity(usage string) (least, most int) {
-	for _, w := range strings.Fields(usage) {
-		most++
-		if !strings.HasPrefix(w, "[") {
+// fits reports whether the command may have so many arguments.
+func (c *command) fits(args []string) bool {
+	least, most := 0, len(c.args)
+	for _, p := range c.args {
+		if !p.optional {
 			least++
 		}
-		if strings.HasSuffix(strings.TrimSuffix(w, "]"), "...") {
-			most = 1 << 20
+		if p.rest {
+			most = len(args)
 		}
 	}
-	return least, most
+	return len(args) >= least && len(args) <= most
 }
 
 // split cuts a line into words; quotes of either kind keep spaces, and in

@@ -21,25 +21,17 @@ import (
 
 var lookCommands = []command{
 	{name: "status", short: "which server this is: version, files, addresses, and it in numbers", example: "status", run: status},
-	{name: "rooms", args: "[PATTERN]", short: "the rooms", example: "rooms 'dev*' --sort members",
-		flags: []flag{{"sort", "members|rate|bytes|last", sortText}, {"state", "open|unbound|opening|closing", "in this state only"}}, run: rooms},
-	{name: "room", args: "ROOM", short: "one room", example: "room lobby", run: func(c *call) error {
-		r, err := c.Service.Room(c.args[0])
-		if err != nil {
-			return err
-		}
+	{name: "rooms", args: []param{{name: "PATTERN", optional: true}}, short: "the rooms", example: "rooms 'dev*' --sort members",
+		flags: []flag{sortFlag("members|rate|bytes|last"), {"state", stateValue, "in this state only"}}, run: rooms},
+	{name: "room", args: []param{roomArg}, short: "one room", example: "room lobby", run: func(c *call) error {
 		return c.out.one(struct {
 			netsvc.RoomDetail
 			Deletion time.Time `json:"deletion,omitzero" table:"maybe"`
-		}{r, c.plans.of(r.ID)})
+		}{c.target, c.plans.of(c.target.ID)})
 	}},
-	{name: "members", args: "[ROOM]", short: "who is there", example: "members lobby --sort lag",
-		flags: []flag{{"sort", "lag|idle|since", sortText}}, run: func(c *call) error {
-			room := ""
-			if len(c.args) == 1 {
-				room = c.args[0]
-			}
-			all, err := c.Service.Members(room)
+	{name: "members", args: []param{roomNameArg.maybe()}, short: "who is there", example: "members lobby --sort lag",
+		flags: []flag{sortFlag("lag|idle|since")}, run: func(c *call) error {
+			all, err := c.Service.Members(c.arg())
 			if err != nil {
 				return err
 			}
@@ -48,22 +40,24 @@ var lookCommands = []command{
 			}
 			return c.out.list(all)
 		}},
-	{name: "who", args: "NICK|ADDR|ID", short: "find a member in any room", example: "who ann", run: func(c *call) error {
+	{name: "who", args: []param{memberArg}, short: "find a member in any room", example: "who ann", run: func(c *call) error {
 		return c.out.list(c.Service.Who(c.args[0]))
 	}},
-	{name: "connections", args: "[ADDR]", short: "every connection of a client, or those of an address: members, the master port, passwords, handshakes", example: "connections 192.0.2.7",
-		run: func(c *call) error {
-			of := ""
-			if len(c.args) == 1 {
-				of = c.args[0]
-			}
-			return c.out.list(c.Service.Conns(of))
-		}},
+	{name: "connections", args: []param{addrArg.maybe()}, short: "every connection of a client, or those of an address: members, the master port, passwords, handshakes", example: "connections 192.0.2.7",
+		run: func(c *call) error { return c.out.list(c.Service.Conns(c.arg())) }},
 	{name: "ports", short: "the ports for rooms", example: "ports", run: ports},
-	{name: "read", args: "ROOM", short: "lines of a room's history", example: "read lobby -n 50",
-		flags: []flag{countFlag, sinceFlag}, run: read},
-	{name: "search", args: "ROOM|* TEXT...", short: "search the history: the newest lines with a text", example: "search '*' disk full --since 24h",
-		flags: []flag{countFlag, {"since", "TIME", "within this time, like 24h"}, {"count", "", "say only how many there are"}}, run: search},
+	{name: "read", args: []param{roomArg}, short: "lines of a room's history", example: "read lobby -n 50",
+		flags: []flag{countFlag, {"since", whenValue, "after this sequence number, or within this time, like 1h"}}, run: read},
+	{name: "search", args: []param{{name: "ROOM|*", words: openRooms}, textArg}, short: "search the history: the newest lines with a text", example: "search '*' disk full --since 24h",
+		flags: []flag{countFlag, withinFlag, {name: "count", short: "say only how many there are"}}, run: search},
+}
+
+// stateValue is what a room may be.
+var stateValue = param{name: "open|unbound|opening|closing"}
+
+// sortFlag names a few columns to sort by.
+func sortFlag(columns string) flag {
+	return flag{"sort", param{name: columns}, "sort by this, or by another column, the largest or latest first"}
 }
 
 func status(c *call) error {
@@ -105,7 +99,7 @@ func rooms(c *call) error {
 		all = slices.DeleteFunc(all, func(r netsvc.RoomDetail) bool { return !netsvc.Match(c.args[0], r.Name) })
 	}
 	if state, ok := c.flags["state"]; ok {
-		if !slices.Contains([]string{"open", "unbound", "opening", "closing"}, state) {
+		if !slices.Contains(strings.Split(stateValue.name, "|"), state) {
 			return refuse("usage", "%q is no state: a room is open, unbound, opening or closing", state)
 		}
 		all = slices.DeleteFunc(all, func(r netsvc.RoomDetail) bool { return r.State != state })
@@ -127,11 +121,9 @@ func rooms(c *call) error {
 		Spoke    time.Time `json:"spoke,omitzero"`
 		Topic    string    `json:"topic"`
 	}
-	rows := make([]row, 0, len(all))
-	for _, r := range all {
-		rows = append(rows, row{r.Name, r.Port, r.State, r.Cause, r.ReadOnly, c.plans.of(r.ID), r.Members, r.Lines, r.Bytes, r.Rate, r.Spoke, r.Topic})
-	}
-	return c.out.list(rows)
+	return c.out.list(each(all, func(r netsvc.RoomDetail) row {
+		return row{r.Name, r.Port, r.State, r.Cause, r.ReadOnly, c.plans.of(r.ID), r.Members, r.Lines, r.Bytes, r.Rate, r.Spoke, r.Topic}
+	}))
 }
 
 // ports yields one object, or for people a summary and the rooms that wait.
@@ -166,30 +158,15 @@ func sortBy[T any](all []T, column string) error {
 		return nil
 	}
 	aliases := map[string]string{"lag": "behind", "idle": "spoke", "last": "spoke"}
-	var field reflect.StructField
-	var names []string
-	found := 0
-	want := cmp.Or(aliases[column], column)
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
-		name := fieldName(f)
-		if name == "" {
-			continue
-		}
-		names = append(names, name)
-		if name == want {
-			field, found = f, 1
-			break
-		}
-		if strings.HasPrefix(name, want) {
-			field = f
-			found++
-		}
-	}
-	if found != 1 {
+	fields := slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[T]()), func(f reflect.StructField) bool { return fieldName(f) == "" })
+	names := each(fields, fieldName)
+	found := meant(cmp.Or(aliases[column], column), names)
+	if len(found) != 1 {
 		return refuse("usage", "there is no column %q; sort by one of %s", column, strings.Join(names, ", "))
 	}
+	index := fields[slices.Index(names, found[0])].Index
 	slices.SortStableFunc(all, func(a, b T) int {
-		x, y := reflect.ValueOf(a).FieldByIndex(field.Index).Interface(), reflect.ValueOf(b).FieldByIndex(field.Index).Interface()
+		x, y := reflect.ValueOf(a).FieldByIndex(index).Interface(), reflect.ValueOf(b).FieldByIndex(index).Interface()
 		if column == "idle" {
 			return compare(x, y)
 		}
@@ -245,26 +222,8 @@ func spoken(kind, from, text string, draw func(nick string) string) string {
 }
 
 func read(c *call) error {
-	n, err := c.number("n", 20)
-	if err != nil {
-		return err
-	}
-	after, from := uint64(0), time.Time{}
-	if v, ok := c.flags["since"]; ok {
-		seq, err := strconv.ParseUint(v, 10, 64)
-		if after = seq; err != nil {
-			d, err := c.duration("since")
-			if err != nil {
-				return err
-			}
-			from = time.Now().Add(-d)
-		}
-	}
-	r, err := c.Service.Room(c.args[0])
-	if err != nil {
-		return err
-	}
-	lines, damaged, err := c.Service.Lines(c.ctx, r.Name, after, n)
+	r, from := c.target, c.since()
+	lines, damaged, err := c.Service.Lines(c.ctx, r.Name, c.after, c.number("n", 20))
 	if c.ctx.Err() != nil {
 		return context.Cause(c.ctx)
 	}
@@ -314,27 +273,14 @@ func (c *call) lines(all []said, several bool) error {
 }
 
 func search(c *call) error {
-	n, err := c.number("n", 100)
-	if err != nil {
-		return err
-	}
-	d, err := c.duration("since")
-	if err != nil {
-		return err
-	}
-	since := time.Time{}
-	if d > 0 {
-		since = time.Now().Add(-d)
-	}
-	var names []string
-	if c.args[0] == "*" {
-		for _, r := range c.Service.List() {
-			names = append(names, r.Name)
+	n, since := c.number("n", 100), c.since()
+	names := openRooms(c.Server, nil)
+	if c.args[0] != "*" {
+		r, err := c.Service.Room(c.args[0])
+		if err != nil {
+			return err
 		}
-	} else if r, err := c.Service.Room(c.args[0]); err != nil {
-		return err
-	} else {
-		names = append(names, r.Name)
+		names = []string{r.Name}
 	}
 	var hits []said
 	var missing []string
@@ -342,9 +288,7 @@ func search(c *call) error {
 	for _, name := range names {
 		found, err := c.Service.Search(c.ctx, name, strings.Join(c.args[1:], " "), since, n)
 		total += found.Count
-		for _, l := range found.Lines {
-			hits = append(hits, lineOf(name, l))
-		}
+		hits = append(hits, each(found.Lines, func(l store.Line) said { return lineOf(name, l) })...)
 		switch code, _, _ := netsvc.Refusal(err); {
 		case code == "no-room" && c.args[0] == "*": // it has just been deleted
 		case code != "":
@@ -358,7 +302,8 @@ func search(c *call) error {
 	if c.args[0] == "*" {
 		missing = append(missing, c.Store.LeftRooms()...)
 	}
-	if _, only := c.flags["count"]; only {
+	var err error
+	if c.has("count") {
 		err = c.out.one(struct {
 			Hits int `json:"hits"`
 		}{total})
@@ -384,11 +329,7 @@ func shownOf(shown, total int) string {
 }
 
 // auditOf yields the audit of a store, which need not be running.
-func auditOf(ctx context.Context, st *store.Store, out *output, within time.Duration, by, match string, n int) error {
-	since := time.Time{}
-	if within > 0 {
-		since = time.Now().Add(-within)
-	}
+func auditOf(ctx context.Context, st *store.Store, out *output, since time.Time, by, match string, n int) error {
 	all, damaged, err := st.Audits(ctx, since, n, func(a *store.Audit) bool {
 		host := ""
 		if addr, err := netip.ParseAddrPort(a.From); err == nil {
@@ -408,10 +349,9 @@ func auditOf(ctx context.Context, st *store.Store, out *output, within time.Dura
 		Line   string    `json:"line"`
 		Result string    `json:"result"`
 	}
-	rows := []row{}
-	for _, a := range all {
-		rows = append(rows, row{a.Time, a.UID, a.User, a.From, cmp.Or(a.Door, store.DoorAdmin), a.Line, a.Result})
-	}
+	rows := each(all, func(a store.Audit) row {
+		return row{a.Time, a.UID, a.User, a.From, cmp.Or(a.Door, store.DoorAdmin), a.Line, a.Result}
+	})
 	if err := out.list(rows); err != nil || damaged == 0 {
 		return err
 	}
@@ -422,7 +362,7 @@ func auditOf(ctx context.Context, st *store.Store, out *output, within time.Dura
 func PrintAudit(st *store.Store, w io.Writer, asJSON bool) error {
 	var text bytes.Buffer
 	b := bufio.NewWriter(&text)
-	damage := auditOf(context.Background(), st, &output{w: b, json: asJSON}, 0, "", "", 1<<30)
+	damage := auditOf(context.Background(), st, &output{w: b, json: asJSON}, time.Time{}, "", "", 1<<30)
 	if err := b.Flush(); err != nil {
 		return err
 	}

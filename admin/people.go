@@ -12,18 +12,18 @@ import (
 	"roomd/store"
 )
 
-var nickOnlyFlag = flag{"nick-only", "", "by nick alone: another nick, or another connection, gets around it"}
+var nickOnlyFlag = flag{name: "nick-only", short: "by nick alone: another nick, or another connection, gets around it"}
 
 var peopleCommands = []command{
-	{name: "kick", args: "NICK|ADDR|ID", short: "end a member's connection", example: "kick ann --say 'please read the rules'", changes: true,
+	{name: "kick", args: []param{memberArg}, short: "end a member's connection", example: "kick ann --say 'please read the rules'", changes: true,
 		flags: []flag{yesFlag, tokenFlag, sayFlag}, run: kick},
-	{name: "ban", args: "ADDR|CIDR|NICK|#ID", short: "keep somebody out, now and later; a member with its address", example: "ban 192.0.2.7 --for 1h --why flooding", changes: true,
+	{name: "ban", args: []param{{name: "ADDR|CIDR|NICK|#ID", words: nicksAndAddrs}}, short: "keep somebody out, now and later; a member with its address", example: "ban 192.0.2.7 --for 1h --why flooding", changes: true,
 		flags: []flag{roomFlag, forFlag, whyFlag, nickOnlyFlag, yesFlag, tokenFlag}, run: ban},
 	{name: "bans", short: "the bans and mutes that hold", example: "bans", run: bans},
-	{name: "unban", args: "ID", short: "lift a ban or a mute", example: "unban 3", changes: true, run: unban},
-	{name: "mute", args: "NICK|ADDR|ID", short: "let a member read and not speak, also when it comes back", example: "mute ann --for 10m", changes: true,
+	{name: "unban", args: []param{banArg}, short: "lift a ban or a mute", example: "unban 3", changes: true, run: unban},
+	{name: "mute", args: []param{memberArg}, short: "let a member read and not speak, also when it comes back", example: "mute ann --for 10m", changes: true,
 		flags: []flag{forFlag, whyFlag, nickOnlyFlag}, run: mute},
-	{name: "unmute", args: "NICK|ADDR|ID", short: "let a member speak again", example: "unmute ann", changes: true,
+	{name: "unmute", args: []param{{name: memberArg.name, words: mutedToo}}, short: "let a member speak again", example: "unmute ann", changes: true,
 		flags: []flag{yesFlag, tokenFlag}, run: unmute},
 }
 
@@ -36,26 +36,27 @@ func (c *call) found(what string) ([]netsvc.MemberInfo, error) {
 	return all, nil
 }
 
+// namesOf are members as a question names them.
+func namesOf(members []netsvc.MemberInfo) []string {
+	return each(members, func(m netsvc.MemberInfo) string { return fmt.Sprintf("%s in %s", m.Nick, m.Room) })
+}
+
 func kick(c *call) (err error) {
 	what := c.args[0]
-	var ids []uint64
-	var names, remotes []string
-	for _, m := range c.Service.Who(what) {
-		ids = append(ids, m.ID)
-		names = append(names, fmt.Sprintf("%s in %s", m.Nick, m.Room))
-	}
+	members := c.Service.Who(what)
+	ids := each(members, func(m netsvc.MemberInfo) uint64 { return m.ID })
+	var remotes []string
 	for _, conn := range c.Service.Conns(what) {
 		if !conn.Member() {
 			remotes = append(remotes, conn.Remote)
-			names = append(names, conn.Remote)
 		}
 	}
+	names := append(namesOf(members), remotes...)
 	hit := netsvc.Reach{Members: len(ids), Connections: len(remotes)}
 	if len(names) == 0 {
 		return refuse("no-member", "there is no member and no connection %s; members and connections list them", what)
 	}
-	_, dry := c.flags["dry-run"]
-	if len(names) > 1 || dry {
+	if len(names) > 1 || c.has("dry-run") {
 		text := fmt.Sprintf("%s: %s", reach(hit, "kicks", " and closes"), strings.Join(names[:min(len(names), 5)], ", "))
 		if err := c.confirm(text, ids, remotes); err != nil {
 			return err
@@ -76,9 +77,7 @@ func kick(c *call) (err error) {
 // newBan is a ban by the flags of the command, of nobody yet.
 func (c *call) newBan() (b store.Ban, err error) {
 	b = store.Ban{Created: time.Now().UTC(), By: c.caller.User, Why: c.flags["why"]}
-	if d, err := c.duration("for"); err != nil {
-		return b, err
-	} else if d > 0 {
+	if d := c.times["for"]; d > 0 {
 		b.Until = b.Created.Add(d)
 	}
 	if room := c.flags["room"]; room != "" {
@@ -94,7 +93,7 @@ func (c *call) bansOf(what string) ([]store.Ban, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, nickOnly := c.flags["nick-only"]
+	nickOnly := c.has("nick-only")
 	var members []netsvc.MemberInfo
 	if strings.HasPrefix(what, "#") {
 		if members, err = c.found(what); err != nil {
@@ -145,13 +144,10 @@ func reach(r netsvc.Reach, verb, also string) string {
 
 // numbers are the IDs of bans: "ban 3", "bans 3, 4".
 func numbers(bans []store.Ban, noun string) string {
-	var ids []string
-	for _, b := range bans {
-		ids = append(ids, strconv.FormatUint(b.ID, 10))
-	}
-	if len(ids) > 1 {
+	if len(bans) > 1 {
 		noun += "s"
 	}
+	ids := each(bans, func(b store.Ban) string { return strconv.FormatUint(b.ID, 10) })
 	return noun + " " + strings.Join(ids, ", ")
 }
 
@@ -161,12 +157,8 @@ func ban(c *call) error {
 		return err
 	}
 	hit := c.Service.Hit(all...)
-	_, dry := c.flags["dry-run"]
-	if hit.Members > 1 || dry {
-		var of []string
-		for _, b := range all {
-			of = append(of, strings.TrimSpace(b.Nick+" "+b.Addr))
-		}
+	if hit.Members > 1 || c.has("dry-run") {
+		of := each(all, func(b store.Ban) string { return strings.TrimSpace(b.Nick + " " + b.Addr) })
 		if err := c.confirm(fmt.Sprintf("bans %s and %s", strings.Join(of, ", "), reach(hit, "kicks", " and closes")), hit); err != nil {
 			return err
 		}
@@ -209,10 +201,7 @@ func bans(c *call) error {
 }
 
 func unban(c *call) error {
-	id, err := strconv.ParseUint(strings.TrimPrefix(c.args[0], "#"), 10, 64)
-	if err != nil {
-		return refuse("usage", "%q is not the number of a ban; bans lists them", c.args[0])
-	}
+	id := c.ban
 	there := slices.ContainsFunc(c.Service.Bans(), func(b store.Ban) bool { return b.ID == id })
 	if damaged, _ := c.Store.LeftOut(); there || damaged > 0 { // which Unban knows, too
 		if err := c.would("ban %d would be lifted", id); err != nil {
@@ -238,7 +227,6 @@ func mute(c *call) error {
 	if err := c.would("%s would be muted", count(len(all), "member")); err != nil {
 		return err
 	}
-	_, nickOnly := c.flags["nick-only"]
 	var mutes []store.Ban
 	for _, m := range all {
 		b, err := c.newBan()
@@ -246,7 +234,7 @@ func mute(c *call) error {
 			return err
 		}
 		b.Mute, b.Nick, b.Member = true, m.Key(), m.ID
-		if !nickOnly {
+		if !c.has("nick-only") {
 			b.Addr = m.Block()
 		}
 		if b.Room, err = c.Service.RoomID(m.Room); err != nil {
@@ -269,15 +257,8 @@ func unmute(c *call) error {
 		}
 		return refuse("no-mute", "%s is not muted; bans lists the mutes", what)
 	}
-	var ids []uint64
-	for _, b := range mutes {
-		ids = append(ids, b.ID)
-	}
-	if len(others) > 0 {
-		var names []string
-		for _, m := range others {
-			names = append(names, fmt.Sprintf("%s in %s", m.Nick, m.Room))
-		}
+	ids := each(mutes, func(b store.Ban) uint64 { return b.ID })
+	if names := namesOf(others); len(names) > 0 {
 		if err := c.confirm(fmt.Sprintf("lifts %s, also for %s", numbers(mutes, "mute"), strings.Join(names[:min(len(names), 5)], ", ")), ids); err != nil {
 			return err
 		}

@@ -323,16 +323,10 @@ func words(d time.Duration) string {
 	return count(uint64(d.Round(unit)/unit), name)
 }
 
-// planned is the part of delete and stop that looks at --in and --cancel. done
-// is false when neither was given.
+// planned is the part of delete and stop that looks at --in. done is false when it
+// was not given.
 func (c *call) planned(p *plan) (done bool, err error) {
-	in, err := c.duration("in")
-	if err != nil {
-		return true, err
-	}
-	if _, cancel := c.flags["cancel"]; cancel {
-		return true, c.callOff(p)
-	}
+	in := c.times["in"]
 	if in == 0 {
 		return false, nil
 	}
@@ -401,13 +395,13 @@ func (c *call) about() string {
 }
 
 var (
-	inFlag     = flag{"in", "TIME", "after this time, like 60s; the members are told now and shortly before"}
-	cancelFlag = flag{"cancel", "", "call off what was to be done in some time"}
+	inFlag     = flag{"in", timeValue, "after this time, like 60s; the members are told now and shortly before"}
+	cancelFlag = flag{name: "cancel", short: "call off what was to be done in some time"}
 )
 
 // lasting is how a question says when something is to happen.
 func (c *call) lasting() string {
-	if in, err := c.duration("in"); err == nil && in > 0 {
+	if in := c.times["in"]; in > 0 {
 		return fmt.Sprintf(" in %s", words(in))
 	}
 	return ""

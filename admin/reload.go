@@ -37,7 +37,7 @@ func reload(c *call) error {
 	if c.Server.Reload == nil {
 		return refuse("denied", "this server cannot read its configuration again")
 	}
-	_, c.looked = c.flags["dry-run"]
+	c.looked = c.has("dry-run")
 	changes, err := c.Server.Reload(c.looked)
 	if err != nil { // one mistake a line
 		for l := range strings.Lines(err.Error()) {
@@ -68,14 +68,13 @@ func Changes(all []Change) string {
 	if len(all) == 0 {
 		return "nothing has changed"
 	}
-	texts := make([]string, len(all))
-	for i, ch := range all {
-		texts[i] = strings.TrimSuffix(fmt.Sprintf("%s from %q to %q: %s (%s", ch.Key, ch.From, ch.To, ch.Result, ch.Why), " (")
+	return strings.Join(each(all, func(ch Change) string {
+		text := fmt.Sprintf("%s from %q to %q: %s", ch.Key, ch.From, ch.To, ch.Result)
 		if ch.Why != "" {
-			texts[i] += ")"
+			text += " (" + ch.Why + ")"
 		}
-	}
-	return strings.Join(texts, "; ")
+		return text
+	}), "; ")
 }
 
 // SetAccess changes who may use the socket, from now on. After an error nothing

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -11,10 +10,10 @@ import (
 )
 
 var roomCommands = []command{
-	{name: "create", args: "ROOM", short: "make a room", example: "create dev --topic 'work in progress'", changes: true,
-		flags: []flag{{"port", "N", "on this port, else on the next one that is free"}, {"topic", "TEXT", "its topic"}}, run: create},
-	{name: "delete", args: "ROOM", short: "end a room; restore brings it back", example: "delete dev --in 60s --say 'moving to ops'", changes: true,
-		flags: []flag{yesFlag, tokenFlag, sayFlag, inFlag, cancelFlag, {"purge", "", "for good: it cannot be restored"}}, run: deleteRoom},
+	{name: "create", args: []param{newRoomArg}, short: "make a room", example: "create dev --topic 'work in progress'", changes: true,
+		flags: []flag{{"port", param{name: "N", words: freePorts, take: takeNumber}, "on this port, else on the next one that is free"}, {"topic", textValue, "its topic"}}, run: create},
+	{name: "delete", args: []param{roomArg}, short: "end a room; restore brings it back", example: "delete dev --in 60s --say 'moving to ops'", changes: true,
+		flags: []flag{yesFlag, tokenFlag, sayFlag, inFlag, cancelFlag, {name: "purge", short: "for good: it cannot be restored"}}, run: deleteRoom},
 	{name: "trash", short: "the deleted rooms that can be restored", example: "trash", run: func(c *call) error {
 		all, err := c.Service.Trash()
 		if err != nil {
@@ -22,12 +21,9 @@ var roomCommands = []command{
 		}
 		return c.out.list(all)
 	}},
-	{name: "restore", args: "ROOM", short: "bring a deleted room back, with its lines", example: "restore dev", changes: true, run: func(c *call) error {
-		gone, err := c.Service.Trashed(c.args[0])
-		if err == nil {
-			err = c.vacant(gone.Name, 0)
-		}
-		if err != nil {
+	{name: "restore", args: []param{trashedArg}, short: "bring a deleted room back, with its lines", example: "restore dev", changes: true, run: func(c *call) error {
+		gone := c.gone
+		if err := c.vacant(gone.Name, 0); err != nil {
 			return err
 		}
 		if err := c.would("the room %s would come back", gone.Name); err != nil {
@@ -41,12 +37,9 @@ var roomCommands = []command{
 		c.plans.forget(old)
 		return c.out.text("the room %s is back on port %d", info.Name, info.Port)
 	}},
-	{name: "purge", args: "ROOM", short: "remove a deleted room for good", example: "purge dev", changes: true,
+	{name: "purge", args: []param{trashedArg}, short: "remove a deleted room for good", example: "purge dev", changes: true,
 		flags: []flag{yesFlag, tokenFlag}, run: func(c *call) error {
-			r, err := c.Service.Trashed(c.args[0])
-			if err != nil {
-				return err
-			}
+			r := c.gone
 			if err := c.confirm(fmt.Sprintf("removes %s for good: %s", r.Name, count(r.Lines, "line")), r.ID); err != nil {
 				return err
 			}
@@ -56,11 +49,8 @@ var roomCommands = []command{
 			}
 			return c.out.text("%s is removed", r.Name)
 		}},
-	{name: "rename", args: "ROOM NAME", short: "give a room another name", example: "rename dev ops", changes: true, run: func(c *call) error {
-		r, err := c.Service.Room(c.args[0])
-		if err != nil {
-			return err
-		}
+	{name: "rename", args: []param{roomArg, {name: "NAME"}}, short: "give a room another name", example: "rename dev ops", changes: true, run: func(c *call) error {
+		r := c.target
 		if err := c.vacant(c.args[1], r.ID); err != nil {
 			return err
 		}
@@ -73,23 +63,20 @@ var roomCommands = []command{
 		}
 		return c.out.text("the room %s is %s now", r.Name, info.Name)
 	}},
-	{name: "topic", args: "ROOM [TEXT...]", short: "show or set a room's topic", example: "topic lobby be kind", changes: true, run: func(c *call) error {
-		if c.looked = len(c.args) == 1; !c.looked {
+	{name: "topic", args: []param{roomArg, textArg.maybe()}, short: "show or set a room's topic", example: "topic lobby be kind", changes: true, shows: true, run: func(c *call) error {
+		r := c.target
+		if !c.looked {
 			text := strings.Join(c.args[1:], " ")
-			r, err := c.Service.Room(c.args[0])
-			if err != nil {
-				return err
-			}
 			if err := c.would("the topic of %s would be %s", r.Name, text); err != nil {
 				return err
 			}
-			if err := c.Service.SetTopic(c.args[0], text); err != nil {
+			err := c.Service.SetTopic(c.args[0], text)
+			if err == nil {
+				r, err = c.Service.Room(c.args[0])
+			}
+			if err != nil {
 				return err
 			}
-		}
-		r, err := c.Service.Room(c.args[0])
-		if err != nil {
-			return err
 		}
 		if r.Topic == "" {
 			return c.out.text("%s has no topic", r.Name)
@@ -97,15 +84,8 @@ var roomCommands = []command{
 		return c.out.text("the topic of %s: %s", r.Name, r.Topic)
 	}},
 	setCommand,
-	{name: "port", args: "ROOM N", short: "move a room to another port; its members stay", example: "port dev 9010", changes: true, run: func(c *call) error {
-		r, err := c.Service.Room(c.args[0])
-		if err != nil {
-			return err
-		}
-		n, err := strconv.Atoi(c.args[1])
-		if err != nil || n < 1 || n > 65535 {
-			return refuse("usage", "%q is not a port: a number from 1 to 65535", c.args[1])
-		}
+	{name: "port", args: []param{roomArg, portArg}, short: "move a room to another port; its members stay", example: "port dev 9010", changes: true, run: func(c *call) error {
+		r, n := c.target, c.port
 		if n == c.Service.Port() || n == r.Port {
 			_, err := c.Service.Move(r.Name, n) // which says what is wrong with it
 			return err
@@ -119,11 +99,8 @@ var roomCommands = []command{
 		}
 		return c.out.text("the room %s is on port %d now; %d rests", info.Name, info.Port, r.Port)
 	}},
-	{name: "rebind", args: "ROOM", short: "try at once to bind a room that waits for its port", example: "rebind dev", changes: true, run: func(c *call) error {
-		r, err := c.Service.Room(c.args[0])
-		if err != nil {
-			return err
-		}
+	{name: "rebind", args: []param{unboundArg}, short: "try at once to bind a room that waits for its port", example: "rebind dev", changes: true, run: func(c *call) error {
+		r := c.target
 		if r.State == "open" {
 			return refuse("exists", "%s is bound already, to port %d", r.Name, r.Port)
 		}
@@ -136,17 +113,17 @@ var roomCommands = []command{
 		}
 		return c.out.text("the room %s is bound to port %d", info.Name, info.Port)
 	}},
-	{name: "say", args: "ROOM TEXT...", short: "say something in a room, not stored", example: "say lobby back in five minutes", changes: true, run: func(c *call) error {
+	{name: "say", args: []param{roomNameArg, textArg}, short: "say something in a room, not stored", example: "say lobby back in five minutes", changes: true, run: func(c *call) error {
 		return c.say(c.args[0], c.args[1:])
 	}},
-	{name: "announce", args: "TEXT...", short: "say something in every room", example: "announce a restart at noon", changes: true, run: func(c *call) error {
+	{name: "announce", args: []param{textArg}, short: "say something in every room", example: "announce a restart at noon", changes: true, run: func(c *call) error {
 		return c.say("", c.args)
 	}},
 }
 
 // say tells the members of a room, or of all for "".
 func (c *call) say(room string, text []string) error {
-	if _, dry := c.flags["dry-run"]; dry {
+	if c.has("dry-run") {
 		all, err := c.Service.Members(room)
 		if err != nil {
 			return err
@@ -175,22 +152,13 @@ func (c *call) vacant(name string, of uint64) error {
 }
 
 func create(c *call) error {
-	by := netsvc.Creation{By: c.caller.User}
-	if _, ok := c.flags["port"]; ok {
-		n, err := c.number("port", 0)
-		if err != nil {
-			return err
-		}
-		by.Port = n
-	}
 	if err := c.vacant(c.args[0], 0); err != nil {
 		return err
 	}
 	if err := c.would("the room %s would be made", c.args[0]); err != nil {
 		return err
 	}
-	by.Topic = c.flags["topic"]
-	info, _, err := c.Service.Create(c.args[0], by)
+	info, _, err := c.Service.Create(c.args[0], netsvc.Creation{By: c.caller.User, Port: c.numbers["port"], Topic: c.flags["topic"]})
 	if err != nil {
 		return err
 	}
@@ -207,15 +175,10 @@ func worth(r netsvc.RoomDetail) string {
 }
 
 func deleteRoom(c *call) error {
-	r, err := c.Service.Room(c.args[0])
-	if err != nil {
-		return err
-	}
-	_, purge := c.flags["purge"]
+	r, purge := c.target, c.has("purge")
 	p := &plan{Plan: store.Plan{Room: r.ID, Purge: purge}, name: r.Name}
-	if _, cancel := c.flags["cancel"]; cancel {
-		_, err := c.planned(p)
-		return err
+	if c.has("cancel") {
+		return c.callOff(p)
 	}
 	text := fmt.Sprintf("deletes %s%s: %s", r.Name, c.lasting(), worth(r))
 	if purge {

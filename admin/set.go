@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,9 +13,23 @@ import (
 )
 
 var setCommand = command{
-	name: "set", args: "ROOM [KEY] [VALUE]", short: "show or set what holds for one room instead of for all; default takes it back",
-	example: "set dev lines 1000", changes: true, flags: []flag{yesFlag, tokenFlag, {"remove", "", "take the password away"}}, run: set,
+	name: "set", args: []param{roomArg, keyArg.maybe(), valueArg.maybe()}, short: "show or set what holds for one room instead of for all; default takes it back",
+	example: "set dev lines 1000", changes: true, flags: []flag{yesFlag, tokenFlag, {name: "remove", short: "take the password away"}}, run: set,
 }
+
+var (
+	keyArg   = param{name: "KEY", words: func(*Server, []string) []string { return settingKeys() }}
+	valueArg = param{name: "VALUE", words: func(_ *Server, args []string) (all []string) {
+		k, err := findSetting(args[1])
+		if err != nil || k.set != nil {
+			all = append(all, "default")
+		}
+		if err == nil && strings.HasPrefix(k.values, "on") {
+			all = append(all, "on", "off")
+		}
+		return all
+	}}
+)
 
 // roomSetting is something that a room may have of its own.
 type roomSetting struct {
@@ -127,34 +142,21 @@ func setBool(to *bool, v string) error {
 	return nil
 }
 
+func settingKeys() []string { return each(roomSettings, func(s roomSetting) string { return s.key }) }
+
 // findSetting finds a setting by its key, which may be abbreviated.
 func findSetting(word string) (*roomSetting, error) {
-	var found *roomSetting
-	var keys []string
-	n := 0
-	for i := range roomSettings {
-		s := &roomSettings[i]
-		keys = append(keys, s.key)
-		if s.key == word {
-			return s, nil
-		}
-		if strings.HasPrefix(s.key, word) {
-			found = s
-			n++
-		}
-	}
-	if n != 1 {
+	keys := settingKeys()
+	found := meant(word, keys)
+	if len(found) != 1 {
 		return nil, refuse("usage", "%q is no setting of a room%s; there are %s", word, strings.TrimSuffix(didYouMean(word, keys), "?"), strings.Join(keys, ", "))
 	}
-	return found, nil
+	return &roomSettings[slices.Index(keys, found[0])], nil
 }
 
 // set shows a room's settings, or changes one.
 func set(c *call) error {
-	r, err := c.Service.Room(c.args[0])
-	if err != nil {
-		return err
-	}
+	r := c.target
 	own, err := c.Service.Settings(r.Name)
 	if err != nil {
 		return err
@@ -166,7 +168,7 @@ func set(c *call) error {
 		}
 		c.args[1] = s.key
 	}
-	_, remove := c.flags["remove"]
+	remove := c.has("remove")
 	switch {
 	case s != nil && s.key == "password":
 		return c.setPassword(r, own, remove)

@@ -9,12 +9,10 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"roomd/admin/english"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -91,13 +89,14 @@ type Caller struct {
 // command is a row of the table.
 type command struct {
 	name    string
-	args    string // as shown in usage; words in brackets may be left out
+	args    []param
 	short   string
 	example string
 	flags   []flag // beside --json, which every command has
 	changes bool   // is written to the audit
 	stream  bool   // goes on until it is ended
 	console bool   // is for the console's prompt only, which carries it out
+	shows   bool   // and changes nothing without its last argument
 	group   string // where help lists it
 	run     func(*call) error
 }
@@ -107,22 +106,30 @@ type command struct {
 func (c *command) looks() bool { return !c.changes && !c.stream && !c.console }
 
 // flag is an option of a command. Without arg it is a switch.
-type flag struct{ name, arg, short string }
+type flag struct {
+	name  string
+	arg   param
+	short string
+}
+
+// takes reports whether it has a value.
+func (f flag) takes() bool { return f.arg.name != "" }
+
+// usage is the flag as it is typed, with its value.
+func (f flag) usage() string { return strings.TrimSpace(dashed(f.name) + " " + f.arg.name) }
 
 var (
-	yesFlag      = flag{"yes", "", "do it without asking"}
-	tokenFlag    = flag{"token", "TOKEN", "do it if nothing has changed since it was asked"}
-	dryFlag      = flag{"dry-run", "", "say what would be done, and do nothing"}
-	sayFlag      = flag{"say", "TEXT", "tell them this first"}
-	forFlag      = flag{"for", "TIME", "for so long, like 1h; otherwise until it is lifted"}
-	whyFlag      = flag{"why", "TEXT", "the reason, shown to the banned client"}
-	roomFlag     = flag{"room", "ROOM", "in this room only"}
-	sinceFlag    = flag{"since", "WHEN", "after this sequence number, or within this time, like 1h"}
-	relativeFlag = flag{"relative", "", "times as how long ago they were"}
-	countFlag    = flag{"n", "N", "how many at most"}
+	yesFlag      = flag{name: "yes", short: "do it without asking"}
+	tokenFlag    = flag{"token", param{name: "TOKEN"}, "do it if nothing has changed since it was asked"}
+	dryFlag      = flag{name: "dry-run", short: "say what would be done, and do nothing"}
+	sayFlag      = flag{"say", textValue, "tell them this first"}
+	forFlag      = flag{"for", timeValue, "for so long, like 1h; otherwise until it is lifted"}
+	whyFlag      = flag{"why", textValue, "the reason, shown to the banned client"}
+	roomFlag     = flag{"room", roomNameArg, "in this room only"}
+	withinFlag   = flag{"since", timeValue, "within this time, like 24h"}
+	relativeFlag = flag{name: "relative", short: "times as how long ago they were"}
+	countFlag    = flag{"n", numberValue, "how many at most"}
 )
-
-const sortText = "sort by this, or by another column, the largest or latest first"
 
 // call is one run of a command.
 type call struct {
@@ -137,6 +144,16 @@ type call struct {
 	out    *output
 	looked bool   // a command that may change something has only looked
 	did    string // what the audit says of it instead of "done"
+
+	// What bind has read. Of the arguments:
+	target netsvc.RoomDetail
+	gone   netsvc.Trashed
+	ban    uint64
+	port   int
+	// And of the flags, by name; what is not given is not there.
+	after   uint64 // a sequence number
+	numbers map[string]int
+	times   map[string]time.Duration
 }
 
 // refusal is an error for the operator.
@@ -161,7 +178,7 @@ func (c *call) confirm(text string, state ...any) error {
 	if err := c.would("%s", text); err != nil {
 		return err
 	}
-	if _, yes := c.flags["yes"]; yes {
+	if c.has("yes") {
 		return nil
 	}
 	given, ok := c.flags["token"]
@@ -195,7 +212,7 @@ const secretFlag = "--secret="
 // would comes before what is done: it returns errDry, and has said what would be
 // done, if the operator only wants to know.
 func (c *call) would(format string, args ...any) error {
-	if _, dry := c.flags["dry-run"]; !dry {
+	if !c.has("dry-run") {
 		return nil
 	}
 	return errors.Join(c.out.text(format, args...), errDry)
@@ -233,7 +250,10 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 	c := &call{Server: s, ctx: ctx, caller: who, line: line, cmd: cmd, args: args, flags: flags, secret: secret, out: out}
 	about := c.room()
 	_, raw := flags[filesFlag]
-	err = cmd.run(c)
+	c.looked = cmd.shows && len(args) < len(cmd.args)
+	if err = c.bind(); err == nil {
+		err = cmd.run(c)
+	}
 	var ask *question
 	if cmd.changes && !c.looked && !errors.As(err, &ask) && !errors.Is(err, errDry) {
 		if failed := s.record(who, about, c.line, cmp.Or(c.did, resultOf(err))); failed != nil && err == nil && !out.json && !raw {
@@ -253,7 +273,7 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 
 // room is the room that a command is about; empty: it is about none.
 func (c *call) room() string {
-	if !strings.HasPrefix(c.cmd.args, "ROOM") || len(c.args) == 0 {
+	if len(c.args) == 0 || c.cmd.args[0].name != "ROOM" {
 		return ""
 	}
 	if r, err := c.Service.Room(c.args[0]); err == nil {
@@ -327,29 +347,3 @@ func within(most time.Duration, fn func()) {
 
 // auditTime bounds how long a stop waits for its entry in the audit.
 const auditTime = time.Second
-
-// number reads a flag that is a number.
-func (c *call) number(name string, otherwise int) (int, error) {
-	v, ok := c.flags[name]
-	if !ok {
-		return otherwise, nil
-	}
-	n, err := strconv.Atoi(v)
-	if err != nil || n < 1 {
-		return 0, refuse("usage", "%s takes a number of 1 or more, not %q", dashed(name), v)
-	}
-	return n, nil
-}
-
-// duration reads a flag that is a time.
-func (c *call) duration(name string) (time.Duration, error) {
-	v, ok := c.flags[name]
-	if !ok {
-		return 0, nil
-	}
-	d, err := english.ParseDuration(v)
-	if err != nil || d <= 0 {
-		return 0, refuse("usage", "--%s takes a time like 30s, 5m, 24h or 30d, not %q", name, v)
-	}
-	return d, nil
-}

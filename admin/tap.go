@@ -34,10 +34,13 @@ func NewTap(next slog.Handler, level slog.Level) *Tap {
 // Level is the least level that is logged.
 func (t *Tap) Level() string { return strings.ToLower(t.level.Level().String()) }
 
+// levelArg is a level of the log.
+var levelArg = param{name: "debug|info|warn|error"}
+
 // parseLevel reads a level of the log, as the configuration has them.
 func parseLevel(word string) (string, error) {
 	level := strings.ToLower(word)
-	if !slices.Contains([]string{"debug", "info", "warn", "error"}, level) {
+	if !slices.Contains(strings.Split(levelArg.name, "|"), level) {
 		return "", refuse("usage", "%q is not a level of the log: write debug, info, warn or error", word)
 	}
 	return level, nil

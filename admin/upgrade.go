@@ -21,7 +21,7 @@ type Upgrade struct {
 
 // upgradeCommand has another process take over.
 var upgradeCommand = command{
-	name: "upgrade", args: "[BINARY]", short: "let the binary on disk take over, or one that only root and the server's user can write; connections stay",
+	name: "upgrade", args: []param{{name: "BINARY", optional: true}}, short: "let the binary on disk take over, or one that only root and the server's user can write; connections stay",
 	example: "upgrade", changes: true, run: upgrade,
 }
 
@@ -29,11 +29,7 @@ func upgrade(c *call) error {
 	if c.Server.Upgrade == nil {
 		return refuse("denied", "this server cannot hand over")
 	}
-	named := ""
-	if len(c.args) == 1 {
-		named = c.args[0]
-	}
-	binary, sum, err := c.Program(named, c.caller.UID == 0 || c.caller.UID == os.Getuid())
+	binary, sum, err := c.Program(c.arg(), c.caller.UID == 0 || c.caller.UID == os.Getuid())
 	if err != nil {
 		return refuse("denied", "nothing was started, and this server goes on: %v", err)
 	}
@@ -44,7 +40,7 @@ func upgrade(c *call) error {
 		text, _, _ := strings.Cut(err.Error(), "\n")
 		return refuse("refused", "nothing is done, as the audit cannot be written: %s", text)
 	}
-	if _, dry := c.flags["dry-run"]; dry {
+	if c.has("dry-run") {
 		could, err := c.Server.Upgrade(c.ctx, binary, true)
 		if err != nil {
 			return refuse("failed", "it could not take over: %v", err)

@@ -14,13 +14,24 @@ import (
 )
 
 var watchCommands = []command{
-	{name: "watch", args: "ROOM|lines|events|log|COMMAND [ARG...]", short: "what happens from now on, or a command repeated, until Ctrl-C",
+	{name: "watch", args: []param{watchedArg, {name: "ARG", optional: true, rest: true}}, short: "what happens from now on, or a command repeated, until Ctrl-C",
 		example: "watch events --room lobby", stream: true,
-		flags: []flag{roomFlag, {"addr", "ADDR", "of this address or network only"}, {"match", "TEXT", "with this text only"}, {"level", "debug|info|warn|error", "log lines of this level or above"}, everyFlag}, run: watch},
+		flags: []flag{roomFlag, {"addr", addrArg, "of this address or network only"}, {"match", textValue, "with this text only"}, {"level", levelArg, "log lines of this level or above"}, everyFlag}, run: watch},
 	{name: "top", short: "the busiest rooms, repeated until Ctrl-C", example: "top --every 5s", stream: true, flags: []flag{everyFlag}, run: top},
 }
 
-var everyFlag = flag{"every", "TIME", "how often a command is repeated; 2s"}
+var everyFlag = flag{"every", timeValue, "how often a command is repeated; 2s"}
+
+// watchedArg is what a watch may be of.
+var watchedArg = param{name: "ROOM|lines|events|log|COMMAND", words: func(s *Server, _ []string) []string {
+	all := openRooms(s, nil)
+	for i := range table {
+		if table[i].looks() {
+			all = append(all, table[i].name)
+		}
+	}
+	return all
+}}
 
 // leastEvery bounds how often a command is repeated.
 const leastEvery = 100 * time.Millisecond
@@ -190,13 +201,8 @@ func watchLog(c *call) error {
 // with an empty line, which nothing else in an answer is: a client may clear its
 // screen there.
 func (c *call) frames(draw func(*output) error) error {
-	every, err := c.duration("every")
-	switch {
-	case err != nil:
-		return err
-	case every == 0:
-		every = 2 * time.Second
-	case every < leastEvery:
+	every := cmp.Or(c.times["every"], 2*time.Second)
+	if every < leastEvery {
 		return refuse("usage", "--every takes %v or more", leastEvery)
 	}
 	tick := time.NewTicker(every)
@@ -247,7 +253,7 @@ func (c *call) frame(draw func(*output) error) error {
 
 // repeat carries out a command again and again.
 func (c *call) repeat(inner *command) error {
-	if _, full := c.flags["full"]; full {
+	if c.has("full") {
 		return refuse("usage", "doctor --full reads the whole database: it cannot be repeated by watch")
 	}
 	flags := make(map[string]string)
@@ -259,7 +265,7 @@ func (c *call) repeat(inner *command) error {
 		}
 	}
 	args := c.args[1:]
-	if least, most := arity(inner.args); len(args) < least || len(args) > most {
+	if !inner.fits(args) {
 		return refuse("usage", "usage: watch %s", inner.usage())
 	}
 	return c.frames(func(out *output) error {
@@ -268,6 +274,9 @@ func (c *call) repeat(inner *command) error {
 		var end func()
 		again.ctx, end = c.Service.UntilStop(c.ctx)
 		defer end()
+		if err := again.bind(); err != nil {
+			return err
+		}
 		return inner.run(&again)
 	})
 }

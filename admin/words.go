@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"slices"
 	"strings"
 
 	"roomd/admin/english"
@@ -20,12 +21,25 @@ func didYouMean(word string, known []string) string {
 	return ""
 }
 
+// each is what of returns for each of all.
+func each[T, U any](all []T, of func(T) U) []U {
+	made := make([]U, len(all))
+	for i, v := range all {
+		made[i] = of(v)
+	}
+	return made
+}
+
+// meant are the names that a word may mean: the one that it is, or all that it begins.
+func meant(word string, names []string) []string {
+	if slices.Contains(names, word) {
+		return []string{word}
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.HasPrefix(n, word) })
+}
+
 // Summary lists the commands and what they do, for a page that is read without a
 // server.
 func Summary() [][2]string {
-	all := make([][2]string, len(table))
-	for i := range table {
-		all[i] = [2]string{table[i].usage(), table[i].short}
-	}
-	return all
+	return each(table, func(c command) [2]string { return [2]string{c.usage(), c.short} })
 }
