@@ -75,6 +75,29 @@ func TestNicksThatLookAlike(t *testing.T) {
 	}
 }
 
+// Digits of another width, and digits beside letters that are not ASCII, make names.
+// What is written from right to left and begins with one is told why it makes none.
+func TestNamesWithDigits(t *testing.T) {
+	s := startServer(t)
+	op := dial(t, s.Service.Port())
+	for _, c := range []struct{ line, want string }{
+		{"CREATE １２３", "OK １２３ "}, {"CREATE 2é", "OK 2é "},
+		{"CREATE ٣", `ERR bad-name "٣" cannot be a name: a name written from right to left must start with a letter (RFC 5893)`},
+		{"JOIN 123", "OK １２３ "},
+	} {
+		op.Send(c.line)
+		if got := op.Line(); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s is answered %q, and not %s", c.line, got, c.want)
+		}
+	}
+	ann := joinJSON(t, s.Create("lobby"))
+	for nick, code := range map[string]string{"2é": "", "ä-": "", "１２３": wire.CodeBadName, "٣": wire.CodeBadName} {
+		if got := ann.named(nick); got != code {
+			t.Errorf("%s is answered %q", nick, got)
+		}
+	}
+}
+
 // Rooms are told apart as nicks are. Those that are there already serve on, and a
 // deletion can be undone.
 func TestRoomsThatLookAlike(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/language"
 	"golang.org/x/text/secure/bidirule"
 	"golang.org/x/text/secure/precis"
+	"golang.org/x/text/unicode/bidi"
 	"golang.org/x/text/unicode/norm"
 	"golang.org/x/text/width"
 )
@@ -45,17 +46,22 @@ func ParseName(s string) (Name, error) {
 	return Name{s, key}, nil
 }
 
+// caseMapped is UsernameCaseMapped but for its Bidi Rule. That is for names with a
+// character that is written from right to left (RFC 8265, section 3.3.2), and package
+// precis applies it to all: it refuses 2é and a full-width 7.
+var caseMapped = precis.NewIdentifier(precis.FoldWidth, precis.LowerCase(), precis.Norm(norm.NFC))
+
 // fold checks a name and gives its key. The error is the reason alone.
 func fold(s string) (string, error) {
 	if err := wellFormed(s); err != nil {
 		return "", err
 	}
-	key, err := precis.UsernameCaseMapped.String(s)
+	key, err := caseMapped.String(s)
 	switch {
-	case errors.Is(err, bidirule.ErrInvalid):
-		return "", errors.New("it mixes directions of writing (RFC 5893)")
 	case err != nil:
 		return "", errors.New("it has a character that RFC 8265 keeps out of names")
+	case bidirule.DirectionString(key) == bidi.RightToLeft && !bidirule.ValidString(key):
+		return "", fmt.Errorf("%s (RFC 5893)", misdirected(key))
 	case utf8.RuneCountInString(key) > MaxName:
 		return "", fmt.Errorf("in lower case it has more than %d characters", MaxName)
 	}
@@ -64,10 +70,23 @@ func fold(s string) (string, error) {
 	if err := wellFormed(key); err != nil {
 		return "", err
 	}
-	if again, err := precis.UsernameCaseMapped.String(key); err != nil || again != key {
+	if again, err := caseMapped.String(key); err != nil || again != key {
 		return "", errors.New("it has no stable form for comparison")
 	}
 	return key, nil
+}
+
+// misdirected says what the Bidi Rule has against a key of letters of one script and
+// digits of one kind.
+func misdirected(key string) string {
+	first, _ := utf8.DecodeRuneInString(key)
+	switch last := key[len(key)-1]; {
+	case !unicode.IsLetter(first):
+		return "a name written from right to left must start with a letter"
+	case last == '-' || last == '_' || last == '.':
+		return "a name written from right to left must end with a letter or a digit"
+	}
+	return "it mixes directions of writing"
 }
 
 // Fold does the mappings of UsernameCaseMapped without its checks (RFC 8265,

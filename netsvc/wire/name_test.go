@@ -43,6 +43,13 @@ func TestNames(t *testing.T) {
 		"שלום":                  "שלום",
 		"غرفة٣":                 "غرفة٣",
 		"東京2":                   "東京2",
+		"１２３":                   "123",
+		"۴۲":                    "۴۲", // Persian digits have no direction of their own
+		"२०":                    "२०",
+		"2É":                    "2é",
+		"７-ｂ":                   "7-b",
+		"é_":                    "é_",
+		"שלום-2":                "שלום-2",
 	} {
 		got, err := wire.ParseName(name)
 		if want := (wire.Name{Shown: name, Key: key}); err != nil || got != want {
@@ -96,11 +103,16 @@ func TestBadNames(t *testing.T) {
 		"1\u0301":                "must follow a letter",
 		"a-\u0301":               "must follow a letter",
 		"a\u0301\u0302\u0303":    "two combining marks in a row",
-		"٣غ":                     "directions of writing",
-		"a\ufe0f":                "RFC 8265", // a variation selector
-		"a\u034fb":               "RFC 8265", // the grapheme joiner
-		"\u3164":                 "RFC 8265", // the Hangul filler
-		"\uffa0":                 "RFC 8265", // and of half width
+		"٣غ":                     "must start with a letter",
+		"٣":                      "written from right to left must start with a letter",
+		"٣-٤":                    "written from right to left must start with a letter",
+		"2ש":                     "written from right to left must start with a letter",
+		"غ-":                     "written from right to left must end with a letter or a digit",
+		"שːש":                    "mixes directions", // a sign of phonetics, of any script
+		"a\ufe0f":                "RFC 8265",         // a variation selector
+		"a\u034fb":               "RFC 8265",         // the grapheme joiner
+		"\u3164":                 "RFC 8265",         // the Hangul filler
+		"\uffa0":                 "RFC 8265",         // and of half width
 		"\u115f\u1160":           "RFC 8265",
 		"ﬁ":                      "RFC 8265", // a ligature
 		"غ\u0640غ":               "RFC 8265", // the stretcher
