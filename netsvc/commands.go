@@ -218,14 +218,18 @@ func (m *Member) showTopic() string {
 // rename gives the member another nick, unless somebody has it.
 func (m *Member) rename(command, nick string) error {
 	n, err := wire.ParseNick(nick)
-	if err != nil {
-		return err
-	}
 	r := m.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m.cause != "" {
+	old := m.nick
+	switch {
+	case m.cause != "":
 		return nil
+	case old.Shown == nick: // also one that the server has given
+		m.ok(command, "you are "+nick)
+		return nil
+	case err != nil:
+		return err
 	}
 	if other := r.nicks[n.Key]; other != nil && other != m {
 		return wire.Errorf(wire.CodeExists, "somebody here is called %s already", other.nick.Shown)
@@ -235,11 +239,6 @@ func (m *Member) rename(command, nick string) error {
 	}
 	if r.svc.banned(r.id, netip.Addr{}, n.Key) != nil {
 		return wire.Errorf(wire.CodeDenied, "that name is banned here")
-	}
-	old := m.nick
-	if old.Shown == n.Shown {
-		m.ok(command, "you are "+n.Shown)
-		return nil
 	}
 	if r.looks.Imitated(n, old) {
 		return wire.Errorf(wire.CodeExists, "%s looks like the name of somebody here, in another script", n.Shown)

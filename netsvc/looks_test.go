@@ -55,17 +55,21 @@ func TestNicksThatLookAlike(t *testing.T) {
 			t.Errorf("step %d: %s is answered %q, and not %q", i, step.nick, code, step.code)
 		}
 	}
+	if cid := joinJSON(t, port); cid.named("guest-3") != "" || cid.named("Guest-3") != wire.CodeBadName || cid.named("guest-4") != wire.CodeBadName {
+		t.Error("a guest keeps its name, and gets no other guest's")
+	}
 	bob.Conn.Close()
 	eventually(t, "the nick is free", func() bool { return ann.named("Мах") == "" })
 	for _, nick := range []string{
-		"operator", "OPERATOR", "0perator", "Operat0r", "guest-l", "guest-1O", "guest-l0",
+		"operator", "OPERATOR", "0perator", "Operat0r", "guest-l", "guest-1O", "guest-l0", "guest-12", "Guest-05", "guest-0003", "GUEST-7",
+		"ｇｕｅｓｔ-７", "guest_3", "guest.3", "guest--3", "guest3", "guest10", "guest-3.",
 		"7", "007", "127.0.0.1", "127.1", "0x7f.1", "１２３", "٣٤", "1.2.3.4.5", "0777",
 	} {
 		if code := ann.named(nick); code != wire.CodeBadName {
 			t.Errorf("%s is answered %q", nick, code)
 		}
 	}
-	for _, nick := range []string{"guest-12", "7up", "v1.2", "guest-", "guest-x", "operators", "2nd"} {
+	for _, nick := range []string{"7up", "v1.2", "guest-", "guest", "guest-x", "guestlol", "guest-1-2", "guests3", "operators", "2nd"} {
 		if code := ann.named(nick); code != "" {
 			t.Errorf("%s is answered %q", nick, code)
 		}

@@ -6,8 +6,8 @@ import (
 )
 
 // Looks finds nicks by what they look like, so that none is taken that imitates
-// another one. Those of guests are not in it: ParseNick refuses what looks like
-// them. As no two Latin ones imitate each other, of these it only has how many look
+// another one. Those of guests are not in it: ParseNick refuses what looks or
+// reads like them. As no two Latin ones imitate each other, of these it only has how many look
 // like something, in some 30 bytes each. The zero value is empty; its lock is the
 // caller's.
 type Looks struct {

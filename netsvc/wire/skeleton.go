@@ -80,32 +80,38 @@ func (n Name) scripts() scriptSet {
 	return scripts
 }
 
-// operatorNick is what notices of the operator begin with, and guestNick nicks
-// that members get.
+// operatorNick is what notices of the operator begin with, and guestNick the nicks
+// that the server gives.
 const (
 	operatorNick = "operator"
 	guestNick    = "guest-"
 )
 
 // ParseNick checks a name that a member takes for itself. It is none that an
-// operator's command would take for a number or an address, not the operator's,
-// and does not look like these or like a guest's without being one.
+// operator's command would take for a number or an address, and is or looks like
+// neither the operator's nor one that the server gives, guest-7.
 func ParseNick(s string) (Name, error) {
 	n, err := ParseName(s)
 	if err != nil {
 		return n, err
 	}
-	look := n.Skeleton()
-	number, guest := strings.CutPrefix(look, guestNick)
-	switch {
+	switch look := n.Skeleton(); {
 	case Numeric(n.Key):
 		return Name{}, Errorf(CodeBadName, "%s cannot be a nick: it looks like a number or an address", n.Shown)
 	case look == operatorNick:
 		return Name{}, Errorf(CodeBadName, "%s cannot be a nick: the operator is called so", n.Shown)
-	case guest && !n.Guest() && number != "" && strings.Trim(number, "lo23456789") == "":
-		return Name{}, Errorf(CodeBadName, "%s cannot be a nick: it looks like a guest's", n.Shown)
+	case n.readsAsGuest(look):
+		return Name{}, Errorf(CodeBadName, "%s cannot be a nick: only the server gives names like guest-7", n.Shown)
 	}
 	return n, nil
+}
+
+// readsAsGuest reports whether a name with that skeleton reads as one that the server
+// gives: with another separator, or none before a digit, and zeros before the number.
+func (n Name) readsAsGuest(look string) bool {
+	rest, ok := strings.CutPrefix(look, "guest")
+	number := strings.Trim(rest, "-_.")
+	return ok && number != "" && strings.Trim(number, "lo23456789") == "" && (rest[0] != number[0] || strings.ContainsAny(n.Key, "0123456789"))
 }
 
 // Guest reports whether a name is one of those that members get.
