@@ -211,10 +211,13 @@ func (a *adoption) member(st *memberState, fd int) error {
 	}
 	m := &Member{
 		id: st.ID, room: r, conn: a.engine.AdoptConn(fd), remote: st.Remote, since: st.Since,
-		nick: wire.Name{Shown: st.Nick, Key: st.Key}, readsJSON: st.JSON, cause: st.Cause,
+		nick: wire.Name{Shown: st.Nick, Key: st.Key}, reads: st.Format, cause: st.Cause,
 		begun: st.Begun, raw: st.Raw, heard: st.Heard, framer: wire.Resume(a.opts().LineBytes, st.Framer), allowed: int64(st.Allowed), unended: st.Unended,
 		cursor: st.Cursor, format: st.Format, behind: st.Behind, over: st.Over, rest: st.Rest,
 		hideOwn: st.HideOwn, ended: st.Cause != "",
+	}
+	if st.JSON { // the place from which on it does may be still to come
+		m.reads = roomlog.JSON
 	}
 	m.reset.Store(st.Reset)
 	m.lines.Store(st.Lines)
@@ -253,9 +256,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 		m.index = int32(len(r.members))
 		r.members = append(r.members, m)
 		r.take(m, m.nick)
-		if m.readsJSON {
-			r.json++
-		}
+		r.reads.of[m.reads]++
 	}
 	if st.Untold {
 		r.tellLater(m)

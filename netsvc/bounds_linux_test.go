@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roomd/netsvc/limit"
+	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
 	"roomd/store"
 )
@@ -60,7 +61,7 @@ func (s *Service) counts() map[string]int64 {
 		r.mu.Lock()
 		of := " of " + r.name()
 		n["members"+of], n["leaving"+of], n["guests"+of] = int64(len(r.members)), int64(len(r.leaving)), int64(r.guests)
-		n["JSON readers"+of] = int64(r.json)
+		n["JSON readers"+of] = int64(r.reads.of[roomlog.JSON])
 		n["minutes of joins"+of] = int64(time.Until(r.coming) / time.Minute)
 		n["log"+of] = int64(r.log.End().Pos - r.log.Start().Pos)
 		all := append([]*Member(nil), r.members...)

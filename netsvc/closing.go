@@ -3,7 +3,6 @@ package netsvc
 import (
 	"time"
 
-	"roomd/netsvc/roomlog"
 	"roomd/netsvc/wire"
 )
 
@@ -65,12 +64,7 @@ func (r *Room) shut(c Cause) int {
 func (r *Room) endAll(c Cause) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ev := r.farewell(c)
-	e := roomlog.Event{Text: ev.AppendText(nil)}
-	if r.json > 0 {
-		e.JSON = ev.AppendJSON(nil)
-	}
-	r.log.Append(e)
+	r.log.Append(r.reads.render(r.farewell(c), false))
 	n := len(r.members)
 	for n := len(r.members); n > 0; n-- {
 		r.members[n-1].endLocked(c)

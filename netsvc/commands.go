@@ -184,13 +184,9 @@ func okFor(command, text string) wire.Event {
 // answer queues an event for this member alone, at the end of what the room has
 // so far. The caller is the member's reader or holds Room.mu.
 func (m *Member) answer(evs ...wire.Event) {
-	format := roomlog.Text
-	if m.readsJSON {
-		format = roomlog.JSON
-	}
 	var b []byte
 	for _, ev := range evs {
-		b = render(b, ev, format)
+		b = formats[m.reads].render(b, ev)
 	}
 	m.queue(insert{kind: answer, bytes: b})
 }
@@ -299,17 +295,18 @@ func (m *Member) toJSON() {
 	r := m.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m.readsJSON || m.cause != "" {
+	if m.reads == roomlog.JSON || m.cause != "" {
 		return
 	}
-	m.readsJSON = true
-	r.json++
+	r.reads.of[m.reads]--
+	m.reads = roomlog.JSON
+	r.reads.of[m.reads]++
 	m.queue(insert{kind: toJSON})
 }
 
 func (m *Member) help(command string) {
 	lines := wire.CommandHelp()
-	if m.readsJSON {
+	if !formats[m.reads].people() {
 		m.ok(command, strings.Join(lines, "\n"))
 		return
 	}

@@ -6,7 +6,8 @@
 //
 // A member's reader frames and cleans a line and submits it to the store. The
 // store gives it a sequence number, commits it, and hands it to deliver, which
-// renders it once into the room's log. Every member is a cursor in that log.
+// renders it into the room's log, once in each format that somebody there reads.
+// Every member is a cursor in that log.
 //
 // # Goroutines
 //

@@ -300,7 +300,7 @@ func (m *Member) handOver(rosters map[*roster]int) (st memberState, size int) {
 	st = memberState{
 		Room: m.room.id, ID: m.id, Remote: m.remote, Since: m.since, Nick: m.nick.Shown, Key: m.nick.Key,
 		Lines: m.lines.Load(), Spoke: m.spoke.Load(), Cause: m.cause,
-		Untold: m.untold.Load(), Begun: m.begun, Raw: m.raw, Heard: m.heard, Reset: m.reset.Load(), JSON: m.readsJSON, HideOwn: m.hideOwn, Framer: m.framer.State(), Allowed: time.Duration(m.allowed), Unended: m.unended,
+		Untold: m.untold.Load(), Begun: m.begun, Raw: m.raw, Heard: m.heard, Reset: m.reset.Load(), JSON: m.reads == roomlog.JSON, HideOwn: m.hideOwn, Framer: m.framer.State(), Allowed: time.Duration(m.allowed), Unended: m.unended,
 		Cursor: m.cursor, Format: m.format, Behind: m.behind, Over: m.over, Rest: m.rest,
 	}
 	if d := m.room.leaving[m]; d != nil {

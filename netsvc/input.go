@@ -271,10 +271,11 @@ func (m *Member) appended(log *roomlog.Log, l *store.Line, e roomlog.Event) {
 		if m.hideOwn && !m.drained {
 			m.insertLocked(insert{kind: skip, at: before, seq: e.Seq})
 		}
-		if m.readsJSON && l.Kind != store.Message && !m.drained {
-			// A reader of text sees the line, which is answer enough.
-			ok := okFor(saidBy(l.Kind), "")
-			m.insertLocked(insert{kind: answer, at: log.End(), bytes: ok.AppendJSON(nil)})
+		if l.Kind != store.Message && !m.drained {
+			// A person sees the line, which is answer enough.
+			if ok := formats[m.reads].render(nil, okFor(saidBy(l.Kind), "")); len(ok) > 0 {
+				m.insertLocked(insert{kind: answer, at: log.End(), bytes: ok})
+			}
 		}
 	}
 	m.inFlight--

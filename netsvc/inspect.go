@@ -3,6 +3,7 @@ package netsvc
 import (
 	"fmt"
 
+	"roomd/netsvc/roomlog"
 	"roomd/store"
 )
 
@@ -92,17 +93,17 @@ func (s *Service) endedMembers() (n uint64) {
 
 // faults compares members, nicks and listeners. mu is held.
 func (r *Room) faults(found *findings) {
-	json := 0
+	reads := [roomlog.Formats]int{}
 	for i, m := range r.members {
-		if m.readsJSON {
-			json++
-		}
+		reads[m.reads]++
 		if int(m.index) != i || r.nicks[m.nick.Key] != m || m.cause != "" {
 			found.say("%s: member %d is not where it should be", r.name(), m.id)
 		}
 	}
-	if json != r.json {
-		found.say("%s: of readers of JSON there are %d, and %d are counted", r.name(), json, r.json)
+	for f, n := range reads {
+		if counted := r.reads.of[f]; n != counted {
+			found.say("%s: of readers of %s there are %d, and %d are counted", r.name(), roomlog.Format(f), n, counted)
+		}
 	}
 	chosen := 0
 	for key, m := range r.nicks {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"roomd/netsvc/roomlog"
 	"roomd/store"
 )
 
@@ -111,7 +112,7 @@ func TestInconsistencies(t *testing.T) {
 		says           string
 		wrong, righted func() error
 	}{
-		{"readers of JSON", locked(func() { r.json++ }), locked(func() { r.json-- })},
+		{"readers of JSON", locked(func() { r.reads.of[roomlog.JSON]++ }), locked(func() { r.reads.of[roomlog.JSON]-- })},
 		{"is not where it should be", locked(func() { m.index++ }), locked(func() { m.index-- })},
 		{"is not where it should be", locked(func() { delete(r.nicks, "guest-1") }), locked(func() { r.nicks["guest-1"] = m })},
 		{"the nick nobody is kept", locked(func() { r.nicks["nobody"] = m }), locked(func() { delete(r.nicks, "nobody") })},

@@ -62,10 +62,10 @@ type Member struct {
 	suspect bool // owned by the sweep: was silent the last time
 
 	// Guarded by Room.mu.
-	index     int32
-	readsJSON bool      // written by the reader alone
-	nick      wire.Name // written by the reader alone
-	cause     Cause     // why it ended; empty: it has not
+	index int32
+	reads roomlog.Format // written by the reader alone
+	nick  wire.Name      // written by the reader alone
+	cause Cause          // why it ended; empty: it has not
 
 	lines atomic.Uint64 // said
 	spoke atomic.Int64  // microseconds since 1970; 0: not yet
@@ -80,11 +80,11 @@ type Member struct {
 
 	// Owned by the holder of the write lock.
 	cursor roomlog.Cursor
-	format roomlog.Format
-	behind bool    // the cursor has fallen out of the log: feed from the store by cursor.Seq
-	over   bool    // nothing comes after rest
-	replay *replay // lines from the store that come before anything else
-	rest   []byte  // to be written before anything else
+	format roomlog.Format // that of reads, once the stream has come to the place
+	behind bool           // the cursor has fallen out of the log: feed from the store by cursor.Seq
+	over   bool           // nothing comes after rest
+	replay *replay        // lines from the store that come before anything else
+	rest   []byte         // to be written before anything else
 
 	mu       sync.Mutex
 	hideOwn  bool // after /echo off

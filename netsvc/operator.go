@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"roomd/netsvc/limit"
+	"roomd/netsvc/roomlog"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -41,7 +42,7 @@ type MemberInfo struct {
 func (m *Member) info(end uint64) MemberInfo {
 	i := MemberInfo{
 		ID: m.id, Nick: m.nick.Shown, Since: m.since.UTC(),
-		Lines: m.lines.Load(), JSON: m.readsJSON, Muted: m.silenced() != nil, remote: m.remote, key: m.nick.Key,
+		Lines: m.lines.Load(), JSON: m.reads == roomlog.JSON, Muted: m.silenced() != nil, remote: m.remote, key: m.nick.Key,
 	}
 	if t := m.spoke.Load(); t != 0 {
 		i.Spoke = time.UnixMicro(t).UTC()

@@ -325,14 +325,7 @@ func (m *Member) leaving() bool {
 }
 
 // put renders an event that is for this member alone.
-func (m *Member) put(ev wire.Event) { m.rest = render(m.rest, ev, m.format) }
-
-func render(b []byte, ev wire.Event, f roomlog.Format) []byte {
-	if f == roomlog.JSON {
-		return ev.AppendJSON(b)
-	}
-	return ev.AppendText(b)
-}
+func (m *Member) put(ev wire.Event) { m.rest = formats[m.format].render(m.rest, ev) }
 
 func (m *Member) beginHistory(ins insert) {
 	r := m.room
@@ -365,7 +358,7 @@ func (m *Member) beginHistory(ins insert) {
 		return
 	}
 	m.replay = &replay{after: after, upto: m.cursor.Seq}
-	if m.format == roomlog.Text {
+	if formats[m.format].people() {
 		m.replay.footer = "* end of earlier lines\n"
 	}
 }

@@ -81,7 +81,7 @@ type Room struct {
 	nicks    map[string]*Member     // by folded nick
 	looks    wire.Looks             // of nicks
 	guests   int                    // guest numbers given
-	json     int                    // members that read JSON
+	reads    readership             // of the log
 	untold   []*Member              // those of whom the room may not know, the first at the front; while there are any, a timer runs
 	leaving  map[*Member]*departure // have ended, and are not closed yet
 	spoke    time.Time              // when a line last came
@@ -92,8 +92,6 @@ type Room struct {
 
 	// Owned by the store's committer.
 	touched bool
-	// Owned by append, which the committer calls.
-	text, object []byte
 	// Owned by the flusher.
 	pass  []*Member
 	turn  int // where the next pass begins
@@ -302,6 +300,7 @@ func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *caller) (m *
 	}
 	m.index = int32(len(r.members))
 	r.members = append(r.members, m)
+	r.reads.of[m.reads]++
 	r.roster = nil
 	r.take(m, m.nick)
 	m.cursor = r.log.End()
@@ -346,19 +345,13 @@ func (r *Room) announce(ev wire.Event) {
 			}
 		}
 	}
-	var e roomlog.Event
-	if !quiet {
-		e.Text = ev.AppendText(nil)
-	}
-	if r.json > 0 {
-		e.JSON = ev.AppendJSON(nil)
-	}
+	e := r.reads.render(ev, quiet)
 	r.log.Append(e)
 	if r.unread() {
 		r.log.Forget()
 		return
 	}
-	if len(e.Text)+len(e.JSON) > 0 {
+	if !e.Empty() {
 		r.kick()
 	}
 }
@@ -378,20 +371,13 @@ func (r *Room) append(posts []*store.Post) {
 		}
 		kept++
 		ev := lineEvent(&p.Line)
-		e := roomlog.Event{Seq: p.Line.Seq}
-		r.text = ev.AppendText(r.text[:0])
-		e.Text = r.text
-		if r.json > 0 {
-			r.object = ev.AppendJSON(r.object[:0])
-			e.JSON = r.object
-		}
 		if r.svc.hub.watched() {
 			r.svc.hub.publish(Happening{Time: p.Line.Time, Type: string(ev.Type), Room: r.name(), Member: ev.From, Seq: ev.Seq, Text: ev.Text})
 		}
 		if p.Line.Kind == store.Topic {
 			r.topic = p.Line.Text
 		}
-		m.appended(r.log, &p.Line, e)
+		m.appended(r.log, &p.Line, r.reads.render(ev, false))
 		r.free(m)
 	}
 	r.svc.counters.lines.Add(kept)
@@ -433,9 +419,7 @@ func (r *Room) remove(m *Member) {
 	r.members[last] = nil
 	r.members = r.members[:last]
 	r.roster = nil
-	if m.readsJSON {
-		r.json--
-	}
+	r.reads.of[m.reads]--
 }
 
 // free gives the nick of a member that has ended back, once all that it said is

@@ -12,8 +12,15 @@ type Format uint8
 const (
 	Text Format = iota
 	JSON
-	formats
+	Formats // how many there are
 )
+
+// String is what the format is called.
+func (f Format) String() string { return [Formats]string{"text", "JSON"}[f] }
+
+// Rendered is an event's bytes in each format. Empty bytes are legal: readers of that
+// format do not see the event.
+type Rendered [Formats][]byte
 
 // Cursor is a place in the log: behind the event at Pos-1. Seq is the newest
 // sequence number at or before it.
@@ -23,12 +30,19 @@ type Cursor struct {
 }
 
 // Event is what Append takes: an event's sequence number, 0 if it is not in
-// the history, and its bytes in each format. Empty bytes are legal: readers of
-// that format do not see the event.
+// the history, and its bytes, which are copied.
 type Event struct {
-	Seq  uint64
-	Text []byte
-	JSON []byte
+	Seq uint64
+	Rendered
+}
+
+// Empty reports whether no reader sees the event.
+func (e *Event) Empty() bool {
+	n := 0
+	for _, b := range e.Rendered {
+		n += len(b)
+	}
+	return n == 0
 }
 
 // Log is safe for use by any number of goroutines.
@@ -40,8 +54,8 @@ type Log struct {
 	start Cursor // the place before events[0]
 	// events[i] is at position start.Pos+i.
 	events []event
-	bytes  [formats][]byte // what events rendered to, one after the other
-	base   [formats]uint64 // stream offset of bytes[f][0]
+	bytes  Rendered        // of the events, one after the other
+	base   [Formats]uint64 // stream offset of bytes[f][0]
 	counts int             // bytes counted against the budget
 }
 
@@ -62,7 +76,7 @@ func (b *Budget) Used() int64 { return b.used.Load() }
 type event struct {
 	seq uint64          // the newest sequence number up to here
 	own bool            // whether seq is this event's
-	end [formats]uint64 // stream offset behind it
+	end [Formats]uint64 // stream offset behind it
 }
 
 // New returns an empty log whose window is about so many bytes, and whose next
@@ -121,7 +135,7 @@ func (l *Log) Append(e Event) (before Cursor) {
 	if e.Seq > 0 {
 		ev.seq, ev.own = e.Seq, true
 	}
-	for f, p := range [formats][]byte{e.Text, e.JSON} {
+	for f, p := range e.Rendered {
 		l.bytes[f] = append(l.bytes[f], p...)
 		ev.end[f] = l.base[f] + uint64(len(l.bytes[f]))
 	}
@@ -136,7 +150,11 @@ func (l *Log) Append(e Event) (before Cursor) {
 const eventSize = 40 // bytes of an event in memory, for the bound
 
 func (l *Log) size() int {
-	return len(l.bytes[Text]) + len(l.bytes[JSON]) + eventSize*len(l.events)
+	n := eventSize * len(l.events)
+	for _, b := range l.bytes {
+		n += len(b)
+	}
+	return n
 }
 
 // drop forgets the older half; the newest event always stays. What is kept is
@@ -144,7 +162,7 @@ func (l *Log) size() int {
 func (l *Log) drop() {
 	n := len(l.events) / 2
 	cut := l.events[n-1]
-	for f := range formats {
+	for f := range l.bytes {
 		l.bytes[f] = append([]byte(nil), l.bytes[f][cut.end[f]-l.base[f]:]...)
 		l.base[f] = cut.end[f]
 	}
@@ -157,7 +175,7 @@ func (l *Log) Forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.start = l.end()
-	for f := range formats {
+	for f := range l.bytes {
 		l.base[f] += uint64(len(l.bytes[f]))
 		l.bytes[f] = nil
 	}
@@ -177,7 +195,7 @@ func (l *Log) Passed(end uint64, keep int, read bool) {
 	}
 	busy := l.size() > keep
 	l.start = l.end()
-	for f := range formats {
+	for f := range l.bytes {
 		l.base[f] += uint64(len(l.bytes[f]))
 		l.bytes[f] = emptied(l.bytes[f], busy, read)
 	}

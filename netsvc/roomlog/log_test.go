@@ -25,7 +25,7 @@ func (n *naive) seqAt(pos uint64) uint64 {
 func (n *naive) bytes(f Format, from, to uint64) []byte {
 	var b []byte
 	for _, e := range n.events[from:to] {
-		b = append(b, [...][]byte{e.Text, e.JSON}[f]...)
+		b = append(b, e.Rendered[f]...)
 	}
 	return b
 }
@@ -38,7 +38,7 @@ func TestAgainstSlice(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			switch rapid.IntRange(0, 9).Draw(t, "do") {
 			default:
-				e := Event{Text: []byte(rapid.StringMatching(`[a-z]{0,30}`).Draw(t, "text")), JSON: []byte(rapid.StringMatching(`[A-Z]{0,30}`).Draw(t, "json"))}
+				e := Event{Rendered: Rendered{Text: []byte(rapid.StringMatching(`[a-z]{0,30}`).Draw(t, "text")), JSON: []byte(rapid.StringMatching(`[A-Z]{0,30}`).Draw(t, "json"))}}
 				newest := seq
 				if rapid.Bool().Draw(t, "stored") {
 					seq += rapid.Uint64Range(1, 3).Draw(t, "gap")
@@ -132,10 +132,10 @@ func checkFind(t *rapid.T, l *Log, n *naive, newest uint64) {
 
 func TestReadKeepsItsBytes(t *testing.T) {
 	l := New(1000, 0)
-	l.Append(Event{Seq: 1, Text: []byte("first\n")})
+	l.Append(Event{1, Rendered{Text: []byte("first\n")}})
 	s, _ := l.Read(Cursor{}, Text, 1, 100)
 	for i := range 1000 {
-		l.Append(Event{Seq: uint64(i + 2), Text: []byte(strings.Repeat("x", 50))})
+		l.Append(Event{uint64(i + 2), Rendered{Text: []byte(strings.Repeat("x", 50))}})
 	}
 	if got := string(s.Bytes); got != "first\n" {
 		t.Fatalf("bytes that were read have become %q", got)
@@ -150,7 +150,7 @@ func TestPassed(t *testing.T) {
 		b := NewBudget(1 << 20)
 		l := New(4000, 0)
 		l.Share(b)
-		l.Append(Event{Seq: 1, Text: []byte("first\n")})
+		l.Append(Event{1, Rendered{Text: []byte("first\n")}})
 		s, _ := l.Read(Cursor{}, Text, 1, 100)
 		l.Passed(0, 0, read) // there is something behind it
 		if l.Start().Pos != 0 || b.Used() == 0 {
@@ -163,7 +163,7 @@ func TestPassed(t *testing.T) {
 		if _, ok := l.Read(Cursor{}, Text, 1, 100); ok {
 			t.Errorf("read=%v: what is dropped can be read", read)
 		}
-		l.Append(Event{Seq: 2, Text: line})
+		l.Append(Event{2, Rendered{Text: line}})
 		if got, _ := l.Read(l.Start(), Text, 2, 100); !bytes.Equal(got.Bytes, line) {
 			t.Errorf("read=%v: %q", read, got.Bytes)
 		}
@@ -179,7 +179,7 @@ func BenchmarkAppendRead(b *testing.B) {
 	b.ReportAllocs()
 	c := Cursor{}
 	for i := range b.N {
-		l.Append(Event{Seq: uint64(i + 1), Text: line})
+		l.Append(Event{uint64(i + 1), Rendered{Text: line}})
 		if i%64 == 0 {
 			s, _ := l.Read(c, Text, ^uint64(0), 64<<10)
 			c = s.Next
@@ -200,7 +200,7 @@ func TestBudget(t *testing.T) {
 	line := []byte(strings.Repeat("x", 100))
 	for i := range 1000 {
 		for _, l := range logs {
-			l.Append(Event{Seq: uint64(i + 1), Text: line})
+			l.Append(Event{uint64(i + 1), Rendered{Text: line}})
 		}
 		if used := b.Used(); used > 32<<10+8*1100 {
 			t.Fatalf("%d bytes are held", used)

@@ -82,7 +82,7 @@ func Restore(window int, budget *Budget, s Snapshot) (*Log, error) {
 		if p.Text < 0 || p.JSON < 0 || p.Text > len(text) || p.JSON > len(object) {
 			return nil, errors.New("a log's pieces are longer than what it has")
 		}
-		l.Append(Event{p.Seq, text[:p.Text], object[:p.JSON]})
+		l.Append(Event{p.Seq, Rendered{Text: text[:p.Text], JSON: object[:p.JSON]}})
 		text, object = text[p.Text:], object[p.JSON:]
 	}
 	return l, nil

@@ -16,13 +16,13 @@ func TestSnapshot(t *testing.T) {
 		seq := uint64(100)
 		fill := func(l *Log, n int) {
 			for i := range n {
-				e := Event{Text: fmt.Appendf(nil, "text %d\n", i)}
+				e := Event{Rendered: Rendered{Text: fmt.Appendf(nil, "text %d\n", i)}}
 				if rapid.Bool().Draw(t, "stored") {
 					seq++
 					e.Seq = seq
 				}
 				if rapid.Bool().Draw(t, "has json") {
-					e.JSON = fmt.Appendf(nil, "{%d}\n", i)
+					e.Rendered[JSON] = fmt.Appendf(nil, "{%d}\n", i)
 				}
 				l.Append(e)
 			}
@@ -49,7 +49,7 @@ func TestSnapshot(t *testing.T) {
 		if l.End() != m.End() {
 			t.Fatalf("the end is %v and %v", l.End(), m.End())
 		}
-		for f := range formats {
+		for f := range Formats {
 			at := Cursor{Pos: from}
 			a, okA := l.Read(at, f, l.End().Pos, 1<<20)
 			b, okB := m.Read(at, f, m.End().Pos, 1<<20)
@@ -75,7 +75,7 @@ func TestSnapshot(t *testing.T) {
 func TestSnapshotUnderBudget(t *testing.T) {
 	l := New(16<<10, 0)
 	for i := range 100 {
-		l.Append(Event{Seq: uint64(i + 1), Text: make([]byte, 100)})
+		l.Append(Event{uint64(i + 1), Rendered{Text: make([]byte, 100)}})
 	}
 	for _, try := range []struct{ bytes, least, most int }{{1 << 20, 100 * 100, 16 << 10}, {1, 100, 16<<10/16 + 100 + eventSize}} {
 		b := NewBudget(int64(try.bytes))

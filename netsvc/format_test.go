@@ -1,0 +1,32 @@
+package netsvc
+
+import (
+	"testing"
+
+	"roomd/netsvc/roomlog"
+	"roomd/netsvc/wire"
+)
+
+// An event is rendered for those who are there: in no format that nobody reads, and if
+// it is quiet in none for people.
+func TestOnlyWhatIsReadIsRendered(t *testing.T) {
+	ev := wire.Event{Seq: 7, Type: wire.TypeMessage, From: "ann", Text: "hi"}
+	for _, c := range []struct {
+		text, json int
+		quiet      bool
+		want       string
+	}{
+		{0, 0, false, ""}, {1, 0, false, "text"}, {0, 2, false, "JSON"}, {3, 1, false, "text JSON"}, {3, 1, true, "JSON"}, {3, 0, true, ""},
+	} {
+		r := readership{of: [roomlog.Formats]int{c.text, c.json}}
+		e, got := r.render(ev, c.quiet), ""
+		for f, b := range e.Rendered {
+			if want := string(formats[f].render(nil, ev)); len(b) > 0 && string(b) == want {
+				got += " " + roomlog.Format(f).String()
+			}
+		}
+		if got = got[min(1, len(got)):]; got != c.want || e.Empty() != (c.want == "") || e.Seq != 7 {
+			t.Errorf("%+v: it is rendered as %q", c, got)
+		}
+	}
+}
