@@ -58,7 +58,7 @@ func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 	if over > 0 {
 		m.room.svc.counters.tooLong.Add(1)
 		m.answer(wire.Event{Type: wire.TypeError, Command: "say", Code: wire.CodeTooLong, Text: fmt.Sprintf(
-			"not sent: the line has %d bytes, the limit is %d", over, m.room.svc.opts().LineBytes)})
+			wire.NotSent+"the line has %d bytes, the limit is %d", over, m.room.svc.opts().LineBytes)})
 		return "", true
 	}
 	text := m.room.svc.counters.clean(line)
@@ -263,7 +263,7 @@ func (m *Member) whisper(to, text string) error {
 		return err
 	}
 	if b := m.silenced(); b != nil {
-		return wire.Errorf(wire.CodeDenied, "not sent: %s", muteText(b))
+		return wire.Errorf(wire.CodeDenied, wire.NotSent+"%s", muteText(b))
 	}
 	r := m.room
 	r.mu.Lock()

@@ -213,7 +213,7 @@ func (w *caller) answerTelnet() bool {
 // ask reads lines until one of them gives the password. What was read behind
 // that line is held.
 func (r *Room) ask(ctx context.Context, who *caller, p *passwd.Password) error {
-	const prompt = "* this room has a password: /pass PASSWORD\n"
+	const prompt = "* " + wire.AskPassword + ": /pass PASSWORD\n"
 	if who.passed {
 		return nil
 	}

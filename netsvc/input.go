@@ -246,7 +246,7 @@ func muteText(b *store.Ban) string {
 
 // unsaid answers a line that may not be said.
 func (m *Member) unsaid(kind store.Kind, why string) {
-	m.answer(wire.Event{Type: wire.TypeError, Command: saidBy(kind), Code: wire.CodeDenied, Text: "not sent: " + why})
+	m.answer(wire.Event{Type: wire.TypeError, Command: saidBy(kind), Code: wire.CodeDenied, Text: wire.NotSent + why})
 }
 
 // saidBy is the command that says a line of that kind.
@@ -292,7 +292,7 @@ func (m *Member) refused(p *store.Post) {
 	} else if errors.Is(p.Err, store.ErrClosed) {
 		code = wire.CodeShuttingDown
 	}
-	m.answer(wire.Event{Type: wire.TypeError, Command: saidBy(p.Line.Kind), Code: code, Text: "not sent: " + sentence(p.Err)})
+	m.answer(wire.Event{Type: wire.TypeError, Command: saidBy(p.Line.Kind), Code: code, Text: wire.NotSent + sentence(p.Err)})
 	m.mu.Lock()
 	m.inFlight--
 	m.signalLocked()

@@ -106,7 +106,7 @@ func newMember(r *Room, k *transport.Conn, addr netip.AddrPort, nick wire.Name) 
 // greet queues what a newcomer sees first. Room.mu is held.
 func (m *Member) greet(members int, topic string) {
 	r := m.room
-	hello := fmt.Appendf(nil, "* %s: %d here, you are %s (/help)\n", r.name(), members, m.nick.Shown)
+	hello := fmt.Appendf(nil, "* %s: %d%s%s (/help)\n", r.name(), members, wire.YouAre, m.nick.Shown)
 	if topic != "" {
 		hello = fmt.Appendf(hello, "* topic: %s\n", topic)
 	}

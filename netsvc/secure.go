@@ -56,7 +56,7 @@ func (s *Service) secure(ctx context.Context, who *caller) error {
 		who.conn, who.agreed = t, true
 		return nil
 	}
-	const speaks = "* this port speaks TLS: use roomd chat --tls, openssl s_client -quiet -connect HOST:PORT, or ncat --ssl\n"
+	const speaks = "* " + wire.SpeaksTLS + ": use roomd chat --tls, openssl s_client -quiet -connect HOST:PORT, or ncat --ssl\n"
 	var head tls.RecordHeaderError
 	switch {
 	case ctx.Err() != nil, who.crowded.Load():

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -34,17 +33,6 @@ type Client struct {
 	o          Options
 }
 
-// Error is a refusal by the server: a stable code, such as "no-room", and a
-// sentence for people. The codes are in docs/protocol.md.
-type Error struct {
-	Code, Text string
-
-	final bool // it would be the same another time
-}
-
-// Error returns the sentence.
-func (e *Error) Error() string { return e.Text }
-
 // mostRooms bounds what is read of a list: a server has a port for each.
 const mostRooms = 1 << 16
 
@@ -54,7 +42,7 @@ const requestTime = 30 * time.Second
 
 // Dial makes a Client of the server whose master port is at addr ("host:port",
 // or a host alone: then it is 8080), and makes sure that there is one. The port
-// of a room is an *Error of the code "not-master"; nothing is said there.
+// of a room is an *Error of the code NotMaster; nothing is said there.
 func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -65,7 +53,7 @@ func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 	// request at a master port, which says so.
 	var refusal *Error
 	_, _, err = c.request(ctx, "/help")
-	if err != nil && (!errors.As(err, &refusal) || refusal.Code != "bad-request") {
+	if err != nil && (!errors.As(err, &refusal) || refusal.Code != BadRequest) {
 		return nil, err
 	}
 	return c, nil
@@ -178,7 +166,7 @@ func (c *Client) request(ctx context.Context, verb string, args ...string) (word
 	line := verb
 	for _, a := range args {
 		if strings.ContainsAny(a, " \t\r\n") {
-			return nil, nil, &Error{Code: "bad-request", Text: fmt.Sprintf("%q has white space in it", a)}
+			return nil, nil, &Error{Code: BadRequest, Text: fmt.Sprintf("%q has white space in it", a)}
 		}
 		if a != "" {
 			line += " " + a
@@ -238,22 +226,6 @@ func (c *Client) strange(reply string) error {
 	return fmt.Errorf("%s does not speak as a roomd server: %q", c.addr, reply)
 }
 
-// greeted is the error for a port that speaks first, or as a room does.
-func (c *Client) greeted(text string) error {
-	room, _, member := strings.Cut(text, ": ")
-	switch {
-	case member && strings.Contains(text, youAre):
-		text = "the port of the room " + room
-	case strings.HasPrefix(text, askPassword):
-		text = "the port of a room"
-	case strings.HasPrefix(text, speaksTLS):
-		return &Error{Code: "tls", Text: c.addr + " speaks TLS, and this connection does not", final: true}
-	default:
-		return dropped(text)
-	}
-	return &Error{Code: "not-master", Text: fmt.Sprintf("%s is %s; name the server's master port instead", c.addr, text), final: true}
-}
-
 func (c *Client) during(ctx context.Context, verb string, err error) error {
 	switch {
 	case context.Cause(ctx) != nil:
@@ -262,36 +234,6 @@ func (c *Client) during(ctx context.Context, verb string, err error) error {
 		err = errClosedThere
 	}
 	return fmt.Errorf("%s at %s: %w", verb, c.addr, err)
-}
-
-// dropped is the last line of a server that closed the connection.
-type dropped string
-
-func (d dropped) Error() string { return string(d) }
-
-const errClosedThere = dropped("the server closed the connection")
-
-// MayPass reports whether what Dial or Join failed of may pass: the server is
-// being started, cannot be reached, is full, or has no port for the room at the
-// moment. A name that is not there, or a wrong password, stays what it is.
-func MayPass(err error) bool {
-	var refusal *Error
-	var line dropped
-	var network net.Error
-	switch {
-	case errors.Is(err, context.Canceled):
-		return false
-	case errors.As(err, &refusal):
-		return !refusal.final && (refusal.Code == "busy" || refusal.Code == "shutting-down" || refusal.Code == "internal")
-	case errors.As(err, &line):
-		return true
-	}
-	for _, e := range []syscall.Errno{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, syscall.ENETUNREACH, syscall.EHOSTUNREACH} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return errors.As(err, &network) && network.Timeout()
 }
 
 // keepAlive finds out within 30 s that an idle server is gone.

@@ -82,17 +82,17 @@
 //
 // # Errors
 //
-// What the server refuses is an *Error with a code: "no-room", "exists",
-// "denied" and so on, see docs/protocol.md. A room ends for good when it is closed
+// What the server refuses is an *Error with a code: NoRoom, Exists, Denied
+// and so on, see docs/protocol.md. A room ends for good when it is closed
 // here (ErrClosed), when it was deleted, also meanwhile (ErrDeleted), or when its
-// password is another one by now (an *Error of the code "denied"). All else, a
+// password is another one by now (an *Error of the code Denied). All else, a
 // full room or a ban for an hour, passes: it is tried again. MayPass says the
 // same of an error of Dial or Join.
 //
 // Nothing is said to a port before it has greeted as the room that was asked for.
 // Behind mapped ports the number that the server gives may be that of another
-// server: then Join fails with the code "wrong-room", and a member that comes back
-// tries again. Dial fails with "not-master" at the port of a room, and with "tls" where
+// server: then Join fails with the code WrongRoom, and a member that comes back
+// tries again. Dial fails with NotMaster at the port of a room, and with NeedsTLS where
 // TLS is spoken and Options.TLS is not set.
 //
 // # Text

@@ -30,10 +30,6 @@ const (
 	Gap     Type = "gap"     // lines may be missing here, Text says why
 )
 
-// Kicked is the code by which an operator has ended the connection. A program that a
-// person uses does not go back by itself: Room.Close.
-const Kicked = "kicked"
-
 // Event is something that happens in a room. Fields that do not belong to its
 // type are empty.
 type Event struct {
@@ -141,7 +137,7 @@ func Behind(c Cursor) From {
 
 // Strict is the same place for a program to which a Gap would be lost work: if
 // the history is not the one it was, or has not come as far, Join fails with an
-// *Error of the code "wrong-history", and so does a room when it comes back. Lines
+// *Error of the code WrongHistory, and so does a room when it comes back. Lines
 // that are no longer kept are a Gap also then.
 func (f From) Strict() From {
 	f.strict = true

@@ -15,7 +15,7 @@ import (
 
 // JoinOptions say how a room is joined.
 type JoinOptions struct {
-	// Nick is the member's name. Joining fails with the code "exists" if
+	// Nick is the member's name. Joining fails with the code Exists if
 	// somebody else has it. Empty: the server's name for a guest, until the
 	// first line is sent.
 	Nick string
@@ -137,8 +137,8 @@ func (r *Room) end(why error) {
 }
 
 // Err is why the room has ended; nil: it has not. It is ErrDeleted, ErrClosed,
-// or an *Error: of the code "denied" if its password is another one by now, of
-// "wrong-history" as From.Strict says.
+// or an *Error: of the code Denied if its password is another one by now, of
+// WrongHistory as From.Strict says.
 func (r *Room) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -214,11 +214,11 @@ func (r *Room) Events(ctx context.Context) iter.Seq[Event] {
 	}
 }
 
-// Rename takes another nick. The error is an *Error of the code "exists" if
+// Rename takes another nick. The error is an *Error of the code Exists if
 // somebody has it. While the connection is away it waits.
 func (r *Room) Rename(ctx context.Context, nick string) error {
 	if strings.ContainsAny(nick, " \t\r\n") || nick == "" {
-		return &Error{Code: "bad-name", Text: fmt.Sprintf("%q cannot be a name", nick)}
+		return &Error{Code: BadName, Text: fmt.Sprintf("%q cannot be a name", nick)}
 	}
 	_, err := r.ask(ctx, "/nick "+nick, func(f *frame) {
 		if f.Type != typeOK {

@@ -42,7 +42,7 @@ func (r *Room) run(first chan<- error) {
 		case !joined:
 			first <- err
 			return
-		case errors.As(err, &refusal) && refusal.Code == "no-room":
+		case errors.As(err, &refusal) && refusal.Code == NoRoom:
 			r.mu.Lock()
 			r.say(Deleted, refusal.Text)
 			r.mu.Unlock()
@@ -292,7 +292,7 @@ func (r *Room) recognize(f *frame, asked uint64) error {
 	if text == "" {
 		return nil
 	}
-	return &Error{Code: "wrong-history", Text: text, final: true}
+	return &Error{Code: WrongHistory, Text: text, final: true}
 }
 
 // replay begins the replay that was asked for. mu is held.

@@ -81,50 +81,6 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	return long, err
 }
 
-// What a port says before JSON, where there are no codes: the words of the protocol
-// (docs/protocol.md) by which a client tells a room, its password and TLS apart. The
-// greeting has youAre in it, and before that the room's name. All that follows is
-// decided by types and codes.
-const (
-	youAre        = " here, you are "
-	askPassword   = "this room has a password"
-	wrongPassword = "that is not the password"
-	speaksTLS     = "this port speaks TLS"
-)
-
-// greeting reads a line of text, of those before JSON. Nothing is said to a port
-// before it has named the room that was asked for: what is behind a port may be
-// another server's. A room with a password asks for it first, and answers what
-// it does not take for it.
-func (s *session) greeting(line string) error {
-	text, ours := strings.CutPrefix(strings.TrimRight(line, "\r\n"), "* ")
-	if s.word = text; !s.greeted && !ours {
-		return fmt.Errorf("%s does not speak as a room: %q", s.addr, text[:min(len(text), 80)])
-	}
-	r := s.room
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	rest, nick, welcome := strings.Cut(text, youAre)
-	switch {
-	case s.greeted: // more of what newcomers are shown
-	case welcome:
-		if name, _, named := strings.Cut(rest, ": "); !named || name != r.name {
-			return &Error{Code: "wrong-room", Text: fmt.Sprintf("%s is the port of the room %s, and not of %s: is it another server's?", s.addr, name, r.name)}
-		}
-		nick, _, _ = strings.Cut(nick, " ")
-		r.guest, s.me = nick, nick
-		s.greeted, s.gate = true, false
-	case s.gate: // the password was answered, and not with a welcome
-		return &Error{"denied", s.word, strings.HasPrefix(s.word, wrongPassword)}
-	case strings.HasPrefix(s.word, askPassword):
-		if s.gate = true; r.o.Password == "" {
-			return &Error{"denied", askPassword, true}
-		}
-	}
-	r.wake(r.toWrite)
-	return nil
-}
-
 // take deals with what the server sent.
 func (s *session) take(f *frame) error {
 	r := s.room

@@ -32,13 +32,13 @@ func (c *chat) join(name, password string, interactive bool) error {
 		if !errors.As(err, &refusal) {
 			break
 		}
-		if refusal.Code == "no-room" && interactive && c.agree(fmt.Sprintf("there is no room %s; make it?", wire.CleanString(name))) {
+		if refusal.Code == client.NoRoom && interactive && c.agree(fmt.Sprintf("there is no room %s; make it?", wire.CleanString(name))) {
 			if err := c.create(name, password); err != nil {
 				return err
 			}
 			continue
 		}
-		if refusal.Code != "exists" || n > 9 {
+		if refusal.Code != client.Exists || n > 9 {
 			break
 		}
 		nick = fmt.Sprintf("%s-%d", wanted, n)

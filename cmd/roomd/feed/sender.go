@@ -41,7 +41,7 @@ func Send(ctx context.Context, server *remote.Server, room string, in io.Reader,
 	}
 	err := join(cmp.Or(o.Nick, usual, remote.Unique(remote.Login())))
 	var refusal *client.Error
-	if o.Nick == "" && usual != "" && errors.As(err, &refusal) && refusal.Code == "exists" {
+	if o.Nick == "" && usual != "" && errors.As(err, &refusal) && refusal.Code == client.Exists {
 		err = join(remote.Unique(usual)) // the person chats under it meanwhile
 	}
 	if err != nil {
@@ -248,5 +248,5 @@ func (s *sender) arrived(ctx context.Context) error {
 // passes reports whether the server may take a line later that it has refused.
 func passes(err error) bool {
 	var refusal *client.Error
-	return errors.Is(err, client.ErrRefused) || client.MayPass(err) || errors.As(err, &refusal) && refusal.Code == "denied" // muted, read-only
+	return errors.Is(err, client.ErrRefused) || client.MayPass(err) || errors.As(err, &refusal) && refusal.Code == client.Denied // muted, read-only
 }

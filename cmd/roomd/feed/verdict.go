@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"roomd/cmd/roomd/remote"
+	"roomd/netsvc/wire"
 )
 
 // lose notes a line that is not sent. While a feed goes on, each new reason is
@@ -20,7 +21,7 @@ func (s *sender) lose(number int, err error) {
 
 // reasonOf is why a line was not sent. The server's sentences begin as ours do.
 func reasonOf(err error) string {
-	return strings.TrimPrefix(remote.CleanError(err).Error(), "not sent: ")
+	return strings.TrimPrefix(remote.CleanError(err).Error(), wire.NotSent)
 }
 
 // verdict says which lines are not in the room as they should be, if there are

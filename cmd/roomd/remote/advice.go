@@ -40,7 +40,7 @@ func (s *Server) advise(err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		text = fmt.Sprintf("no server listens at %s: %v", s.at, syscall.ECONNREFUSED)
 		do = "start it, or name another one with --server HOST:PORT"
-	case errors.As(err, &refusal) && refusal.Code == "tls":
+	case errors.As(err, &refusal) && refusal.Code == client.NeedsTLS:
 		text = refusal.Text
 		do = "add --tls, and --ca FILE with the certificate to trust if the system does not"
 	case s.how.TLS == nil:

@@ -124,7 +124,7 @@ func (p *printer) run(ctx context.Context, room *client.Room) error {
 // that there is.
 func otherHistory(file string, err error) error {
 	var refusal *client.Error
-	if !errors.As(err, &refusal) || refusal.Code != "wrong-history" {
+	if !errors.As(err, &refusal) || refusal.Code != client.WrongHistory {
 		return err
 	}
 	return fmt.Errorf("the cursor in %s cannot be used: %w\nremove the file to begin with the oldest line that is kept, or, with --since SEQ|1h, elsewhere", wire.CleanString(file), err)
