@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"roomd/netsvc"
+	"roomd/netsvc/wire"
 )
 
 // complete yields the words that may stand at the end of a line, as they are
@@ -28,11 +28,11 @@ func (s *Server) complete(line string) []string {
 	}
 	fits := all[:0]
 	for _, w := range all {
-		if strings.HasPrefix(netsvc.Fold(w), netsvc.Fold(last)) {
+		if strings.HasPrefix(wire.Fold(w), wire.Fold(last)) {
 			fits = append(fits, w)
 		}
 	}
-	slices.SortFunc(fits, func(a, b string) int { return strings.Compare(netsvc.Fold(a), netsvc.Fold(b)) })
+	slices.SortFunc(fits, func(a, b string) int { return strings.Compare(wire.Fold(a), wire.Fold(b)) })
 	return slices.Compact(fits)
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"roomd/netsvc"
+	"roomd/netsvc/wire"
 	"roomd/store"
 )
 
@@ -96,7 +97,7 @@ const logWaits = time.Second
 func rooms(c *call) error {
 	all := c.Service.Rooms()
 	if len(c.args) == 1 {
-		all = slices.DeleteFunc(all, func(r netsvc.RoomDetail) bool { return !netsvc.Match(c.args[0], r.Name) })
+		all = slices.DeleteFunc(all, func(r netsvc.RoomDetail) bool { return !wire.Match(c.args[0], wire.Fold(r.Name)) })
 	}
 	if state, ok := c.flags["state"]; ok {
 		if !slices.Contains(strings.Split(stateValue.name, "|"), state) {
@@ -186,7 +187,7 @@ func compare(a, b any) int {
 	case time.Time:
 		return a.Compare(b.(time.Time))
 	case string:
-		return cmp.Compare(netsvc.Fold(b.(string)), netsvc.Fold(a)) // words from a to z
+		return cmp.Compare(wire.Fold(b.(string)), wire.Fold(a)) // words from a to z
 	}
 	return 0
 }
@@ -212,13 +213,15 @@ func (l said) String() string {
 
 // spoken is a line of somebody for people, with the nick as it is drawn.
 func spoken(kind, from, text string, draw func(nick string) string) string {
-	switch kind {
-	case "action":
-		return draw("<"+from+">") + " * " + text
-	case "topic":
-		return "* " + from + " set the topic: " + text
+	ev := wire.Event{Type: cmp.Or(wire.Type(kind), wire.TypeMessage), From: from, Text: text}
+	if ev.Type == wire.TypeTopic && text == "" { // by the console, where it is set to nothing
+		return "* " + from + " set the topic: "
 	}
-	return draw("<"+from+">") + " " + text
+	line, who := ev.Line(), "<"+from+">"
+	if rest, ok := strings.CutPrefix(line, who); ok {
+		return draw(who) + rest
+	}
+	return line
 }
 
 func read(c *call) error {

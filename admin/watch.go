@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"roomd/netsvc"
+	"roomd/netsvc/wire"
 )
 
 var watchCommands = []command{
@@ -106,14 +107,14 @@ func watchEvents(c *call, room string, want func(*netsvc.Happening) bool) error 
 			return refuse("usage", "--addr takes an address or a network, not %q", addr)
 		}
 	}
-	match := netsvc.Fold(c.flags["match"])
+	match := wire.Fold(c.flags["match"])
 	w := c.Service.Watch(func(h *netsvc.Happening) bool {
 		if h.Type == "rename" && h.Text == room && room != "" {
 			room = h.Room // it is called one at a time
 		}
 		return want(h) && (room == "" || h.Room == room) &&
 			(!ofAddr || isFrom(h.Remote, from)) &&
-			(match == "" || strings.Contains(netsvc.Fold(h.Text+" "+h.Member+" "+h.Type+" "+h.Cause+" "+h.By), match))
+			(match == "" || strings.Contains(wire.Fold(h.Text+" "+h.Member+" "+h.Type+" "+h.Cause+" "+h.By), match))
 	})
 	defer w.Close()
 	if err := c.out.w.Flush(); err != nil {
@@ -156,11 +157,11 @@ func (c *call) happened(h netsvc.Happening) string {
 	when := c.out.paint(faint, h.Time.Local().Format("15:04:05")) + " "
 	member, text, room := netsvc.Printable(h.Member), netsvc.Printable(h.Text), netsvc.Printable(h.Room)
 	switch h.Type {
-	case "message", "action", "topic":
+	case string(wire.TypeMessage), string(wire.TypeAction), string(wire.TypeTopic):
 		return when + room + " " + spoken(h.Type, member, text, func(nick string) string { return c.out.paint(bold, nick) })
-	case "nick":
+	case string(wire.TypeNick): // not as members read it: room and nick, then the sentence as of the console's commands
 		return when + room + " * " + member + " is " + text + " now"
-	case "notice":
+	case string(wire.TypeNotice):
 		return when + strings.TrimSpace(cmp.Or(room, "every room")+" * operator: "+text)
 	}
 	words := []string{c.out.paint(yellow, h.Type)}

@@ -383,12 +383,6 @@ func counted(n int, noun string) string {
 // chatters send, and no tab.
 func Printable(s string) string { return strings.ReplaceAll(wire.CleanString(s), "\t", " ") }
 
-// Fold is a name, or the beginning of one, as names are compared.
-func Fold(name string) string { return wire.Fold(name) }
-
-// Match reports whether a name matches a pattern with * and ?.
-func Match(pattern, name string) bool { return wire.Match(pattern, wire.Fold(name)) }
-
 // RoomID is what a ban refers to a room by.
 func (s *Service) RoomID(name string) (uint64, error) {
 	r, err := s.room(name)

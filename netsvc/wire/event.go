@@ -2,6 +2,7 @@ package wire
 
 import (
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -50,57 +51,89 @@ type Event struct {
 	Text      string
 }
 
+// kind is a row of the table of events.
+type kind struct {
+	of Type
+	// text is what people read. A letter behind % stands for a field: f From, o To,
+	// n Nick, s Since, m Members, q Seq, t Text. Whoever prints events for people uses
+	// it: the line of a person begins with "<", the server's with "* ".
+	text string
+	// hasText says that JSON has the text also if it is empty.
+	hasText bool
+}
+
+var kinds = [...]kind{
+	{TypeMessage, "<%f> %t", true},
+	{TypeAction, "<%f> * %t", true},
+	{TypeTopic, "* %f set the topic: %t", true}, // see topicRemoved
+	{TypeJoin, "* %f joined (%m here)", false},
+	{TypeLeave, "* %f left (%m here)", false},
+	{TypeNick, "* %f is now %n", false},
+	{TypeNotice, "* %t", true},
+	{TypePrivate, "<%f -> %o> %t", true},
+	{TypeDeleted, "* %t", true},
+	{TypePong, "* pong %q", false},
+	{TypeMember, "* %n, here since %s", false},
+	{TypeOK, "* %t", false},   // nothing without a text
+	{TypeError, "* %t", true}, // the last is also every type that is not known
+}
+
+const topicRemoved = "* %f removed the topic"
+
+func kindOf(t Type) *kind {
+	i := 0
+	for i < len(kinds)-1 && kinds[i].of != t {
+		i++
+	}
+	return &kinds[i]
+}
+
 // AppendText appends the event as people read it: one line, or nothing for an
-// ok that needs no word. The line of a person begins with "<", the server's
-// with "* ".
+// ok that needs no word.
 func (e *Event) AppendText(b []byte) []byte {
-	switch e.Type {
-	case TypeMessage:
-		b = append(append(append(b, '<'), e.From...), "> "...)
-		b = append(b, e.Text...)
-	case TypeAction:
-		b = append(append(append(b, '<'), e.From...), "> * "...)
-		b = append(b, e.Text...)
-	case TypePrivate:
-		b = append(append(append(b, '<'), e.From...), " -> "...)
-		b = append(append(append(b, e.To...), "> "...), e.Text...)
-	case TypeTopic:
-		if e.Text == "" {
-			b = append(append(append(b, "* "...), e.From...), " removed the topic"...)
-			break
+	text := kindOf(e.Type).text
+	switch {
+	case e.Text != "":
+	case e.Type == TypeTopic:
+		text = topicRemoved
+	case e.Type == TypeOK:
+		return b
+	}
+	for i := 0; i < len(text); i++ {
+		if text[i] != '%' {
+			b = append(b, text[i])
+			continue
 		}
-		b = append(append(append(b, "* "...), e.From...), " set the topic: "...)
-		b = append(b, e.Text...)
-	case TypeJoin:
-		b = append(append(append(b, "* "...), e.From...), " joined ("...)
-		b = append(strconv.AppendInt(b, int64(e.Members), 10), " here)"...)
-	case TypeLeave:
-		b = append(append(append(b, "* "...), e.From...), " left ("...)
-		b = append(strconv.AppendInt(b, int64(e.Members), 10), " here)"...)
-	case TypeNick:
-		b = append(append(append(b, "* "...), e.From...), " is now "...)
-		b = append(b, e.Nick...)
-	case TypePong:
-		b = strconv.AppendUint(append(b, "* pong "...), e.Seq, 10)
-	case TypeMember:
-		b = append(append(append(b, "* "...), e.Nick...), ", here since "...)
-		b = e.Since.UTC().AppendFormat(b, "2006-01-02 15:04:05 UTC")
-	default:
-		if e.Type == TypeOK && e.Text == "" {
-			return b
+		i++
+		switch text[i] {
+		case 'f':
+			b = append(b, e.From...)
+		case 'o':
+			b = append(b, e.To...)
+		case 'n':
+			b = append(b, e.Nick...)
+		case 's':
+			b = e.Since.UTC().AppendFormat(b, "2006-01-02 15:04:05 UTC")
+		case 'm':
+			b = strconv.AppendInt(b, int64(e.Members), 10)
+		case 'q':
+			b = strconv.AppendUint(b, e.Seq, 10)
+		case 't':
+			b = append(b, e.Text...)
 		}
-		b = append(append(b, "* "...), e.Text...)
 	}
 	return append(b, '\n')
 }
+
+// Line is what AppendText appends, without the line end.
+func (e *Event) Line() string { return strings.TrimSuffix(string(e.AppendText(nil)), "\n") }
 
 // timeFormat has six digits of a second, always.
 const timeFormat = "2006-01-02T15:04:05.000000Z"
 
 // AppendJSON appends the event as one JSON object and a line end, the fields in
 // the order of Event. What is empty is left out, but for the seq of a pong, the
-// members of a join or a leave, and the text of every type that has one of its
-// own: all but join, leave, nick, pong, member and ok.
+// members of a join or a leave, and the text of a type that has one of its own.
 func (e *Event) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
 	if e.Seq > 0 || e.Type == TypePong {
@@ -138,10 +171,7 @@ func (e *Event) AppendJSON(b []byte) []byte {
 	if e.LineBytes > 0 {
 		b = strconv.AppendInt(append(b, `,"line_bytes":`...), int64(e.LineBytes), 10)
 	}
-	switch e.Type {
-	case TypeOK, TypeJoin, TypeLeave, TypeNick, TypePong, TypeMember:
-		b = appendField(b, `,"text":`, e.Text)
-	default:
+	if e.Text != "" || kindOf(e.Type).hasText {
 		b = appendString(append(b, `,"text":`...), e.Text)
 	}
 	return append(b, "}\n"...)

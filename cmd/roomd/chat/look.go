@@ -1,7 +1,6 @@
 package chat
 
 import (
-	"fmt"
 	"hash/fnv"
 	"io"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"roomd/admin/term"
+	"roomd/cmd/roomd/remote"
 	"roomd/netsvc/client"
 	"roomd/netsvc/wire"
 )
@@ -75,30 +75,27 @@ func (l look) nick(nick string) string {
 // event is an event as it is shown to the one called me. Nothing in it that came
 // from the network gets to the terminal as it is. loud says that it is for me.
 func (l look) event(ev client.Event, me string) (line string, loud bool) {
-	text, from := wire.CleanString(ev.Text), wire.CleanString(ev.From)
+	w := remote.CleanEvent(ev)
 	loud = !ev.Own && (ev.Type == client.Private || ev.Stored() && mentions(ev.Text, me))
 	if loud {
-		text = l.marked(text)
+		w.Text = l.marked(w.Text)
 	}
 	switch ev.Type {
 	case client.Message:
-		line = "<" + l.nick(ev.From) + "> " + text
+		w.From = l.nick(ev.From)
+		line = w.Line()
 	case client.Action:
-		line = "* " + l.nick(ev.From) + " " + text
+		// Not as the server writes it, where only people's lines may begin with "<": here
+		// nobody can forge a line of the server, and this is how chat programs show it.
+		line = "* " + l.nick(ev.From) + " " + w.Text
 	case client.Private:
-		line = l.in(magenta, "<"+from+" -> "+wire.CleanString(ev.To)+"> ") + text
-	case client.Topic:
-		if line = l.in(bold, "* "+from+" set the topic: "+text); text == "" {
-			line = l.in(bold, "* "+from+" removed the topic")
-		}
-	case client.Join:
-		line = l.in(dim, fmt.Sprintf("* %s joined (%d here)", from, ev.Members))
-	case client.Leave:
-		line = l.in(dim, fmt.Sprintf("* %s left (%d here)", from, ev.Members))
-	case client.Nick:
-		line = l.in(dim, "* "+from+" is now "+wire.CleanString(ev.Nick))
+		text := w.Text
+		w.Text = ""
+		line = l.in(magenta, w.Line()) + text
+	case client.Join, client.Leave, client.Nick:
+		line = l.in(dim, w.Line())
 	default:
-		line = l.in(bold, "* "+text)
+		line = l.in(bold, w.Line())
 	}
 	return line, loud
 }

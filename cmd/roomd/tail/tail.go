@@ -133,7 +133,7 @@ func otherHistory(file string, err error) error {
 // render is a line as it is printed, without anything that could harm a
 // terminal.
 func (p *printer) render(b []byte, ev client.Event) []byte {
-	w := wire.Event{Seq: ev.Seq, Time: ev.Time, Type: wire.Type(ev.Type), From: wire.CleanString(ev.From), Text: wire.CleanString(ev.Text)}
+	w := remote.CleanEvent(ev)
 	if p.o.JSON {
 		return w.AppendJSON(b)
 	}
