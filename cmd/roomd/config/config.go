@@ -75,37 +75,9 @@ func (r PortRange) String() string { return fmt.Sprintf("%d-%d", r.First, r.Last
 // Default is what holds without a file.
 func Default() *Config {
 	c := &Config{}
-	c.Server.Listen = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
-	c.Server.Port = 8080
-	c.Server.Data = "roomd.db"
-	c.Server.Create = []string{"lobby"}
-	c.Rooms.Ports = PortRange{9000, 9999}
-	c.Rooms.Max = 64
-	c.Rooms.Replay = 20
-	c.Rooms.QuietAbove = 50
-	c.Rooms.Trash = 24 * time.Hour
-	c.Rooms.TrashBytes = 1 << 30
-	c.Limits.Members = 256
-	c.Limits.Connections = 10000
-	c.Limits.ConnectsPerSecond = 50
-	c.Limits.RequestsPerSecond = 20
-	c.Limits.RateExempt = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-	c.Limits.LineBytes = 4096
-	c.Limits.LinesPerSecond = 20
-	c.Limits.Burst = 40
-	c.Limits.MaxLag = 100000
-	c.Limits.DeadPeer = time.Minute
-	c.Limits.MasterIdle = 5 * time.Minute
-	c.History.Durability = "commit"
-	c.History.FlushInterval = 50 * time.Millisecond
-	c.History.Lines = 100000
-	c.History.Bytes = 64 << 20
-	c.Access.Create = "anyone"
-	c.Access.Delete = "auto"
-	c.Admin.Socket = "roomd.sock"
-	c.Admin.Mode = "0660"
-	c.Log.Level = "info"
-	c.Log.Format = "text"
+	for _, k := range keys {
+		k.reset(c)
+	}
 	return c
 }
 
