@@ -75,52 +75,6 @@ func (c *Collector) Watch(from Sources) error {
 	return c.registry.Register(c)
 }
 
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("roomd_"+name, help, labels, nil)
-}
-
-var (
-	descFault      = desc("fault", "There is none.")
-	descRooms      = desc("rooms", "Rooms by state.", "state")
-	descMembers    = desc("members", "Members of all rooms.")
-	descConns      = desc("connections", "Connections now, to the master port and to rooms.")
-	descAccepted   = desc("connections_accepted_total", "Connections accepted on any port.")
-	descRefused    = desc("connections_refused_total", "Connections refused, by cause.", "cause")
-	descTLS        = desc("tls_failures_total", "TLS handshakes that failed, by cause.", "cause")
-	descEnded      = desc("members_ended_total", "Members that have gone, by cause.", "cause")
-	descForeign    = desc("foreign_connections_total", "Connections that spoke another protocol, by protocol.", "protocol")
-	descSessions   = desc("sessions_ended_total", "Connections to the master port that have ended, by cause.", "cause")
-	descOdd        = desc("odd_lines_total", "Lines that are nothing, too long, or had characters that were replaced.", "kind")
-	descPasswords  = desc("passwords_total", "Connections and lines before the gates of rooms with a password, by outcome.", "outcome")
-	descHurried    = desc("hurried_total", "Connections refused or ended as their address connected or asked too often.")
-	descSlowedIn   = desc("members_slowed_total", "Times that a member's input had to wait for its allowance.")
-	descSlowed     = desc("requests_slowed_total", "Requests to the master port that were put off.")
-	descLines      = desc("lines_total", "Lines kept.")
-	descDeliveries = desc("deliveries_total", "Lines times the members that each was for.")
-	descBytes      = desc("written_bytes_total", "Bytes written to members.")
-	descPasses     = desc("flush_passes_total", "Passes over the members of a room.")
-	descPages      = desc("history_pages_total", "Pages of the history that were read from the database, for members and operators.")
-	descLagging    = desc("members_lagging", "Members that have not got everything yet.")
-	descWorst      = desc("worst_lag_events", "How many events the slowest member is behind.")
-	descStore      = desc("store_bytes", "Size of the database file.")
-	descFree       = desc("store_free_bytes", "Bytes of the database file that are free for what comes.")
-	descReadOnly   = desc("store_read_only", "1 from a failed write to the disk until the database is writable again.")
-	descFull       = desc("store_full", "1 while changes are refused because the disk is full.")
-	descStalled    = desc("store_stalled_seconds", "How long the disk has not answered, if that is a second or more; else 0.")
-	descDamaged    = desc("store_damaged_blocks_total", "Times that a reader came across a damaged block, or a record that has become damaged since the start, and left it out.")
-	descLeftOut    = desc("store_damaged_records", "Records of rooms, bans and the audit that were damaged at the start and are left out.")
-	descDropped    = desc("output_lines_dropped_total", "Lines of the log, or of standard output, that could not be written.", "output")
-	descExpires    = desc("certificate_expiry_timestamp_seconds", "When the certificate in use expires.")
-	descRenewed    = desc("certificate_renewed_timestamp_seconds", "When the certificate in use was taken up.")
-
-	// With metrics.per_room.
-	descRoomMembers = desc("room_members", "Members of a room.", "room")
-	descRoomLagging = desc("room_members_lagging", "Members of a room that have not got everything yet.", "room")
-	descRoomLines   = desc("room_history_lines", "Lines in a room's history.", "room")
-	descRoomBytes   = desc("room_history_bytes", "Bytes of a room's history.", "room")
-	descRoomNewest  = desc("room_newest_seq", "The newest sequence number of a room; it grows with each line.", "room")
-)
-
 // Describe is of prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
 
@@ -129,87 +83,100 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeBy
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			ch <- prometheus.NewInvalidMetric(descFault, fmt.Errorf("a fault in roomd: %v", fault))
+			ch <- prometheus.NewInvalidMetric(desc("fault", "There is none."), fmt.Errorf("a fault in roomd: %v", fault))
 		}
 	}()
 	svc, st := c.from.Service, c.from.Store
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	emit := func(kind prometheus.ValueType, name, help string, v float64) {
+		ch <- prometheus.MustNewConstMetric(desc(name, help), kind, v)
 	}
-	flag := func(d *prometheus.Desc, is bool) { gauge(d, map[bool]float64{true: 1}[is]) }
-	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
-	for state, n := range svc.States() {
-		gauge(descRooms, float64(n), state)
-	}
+	gauge := func(name, help string, v float64) { emit(prometheus.GaugeValue, name, help, v) }
+	flag := func(name, help string, is bool) { gauge(name, help, map[bool]float64{true: 1}[is]) }
+	counter := func(name, help string, v uint64) { emit(prometheus.CounterValue, name, help, float64(v)) }
+	by(ch, prometheus.GaugeValue, "rooms", "Rooms by state.", "state", svc.States())
+	rooms := svc.Rooms()
 	members, lagging, worst := 0, 0, uint64(0)
-	perRoom := c.PerRoom.Load()
-	for _, r := range svc.Rooms() {
+	for _, r := range rooms {
 		members += r.Members
 		lagging += r.Lagging
 		worst = max(worst, r.Worst)
-		if perRoom && r.ID != 0 {
-			gauge(descRoomMembers, float64(r.Members), r.Name)
-			gauge(descRoomLagging, float64(r.Lagging), r.Name)
-			gauge(descRoomLines, float64(r.Lines), r.Name)
-			gauge(descRoomBytes, float64(r.Bytes), r.Name)
-			gauge(descRoomNewest, float64(r.Newest), r.Name)
-		}
 	}
-	gauge(descMembers, float64(members))
-	gauge(descLagging, float64(lagging))
-	gauge(descWorst, float64(worst))
-	gauge(descConns, float64(svc.Connections()))
+	if c.PerRoom.Load() {
+		perRoom(ch, rooms)
+	}
+	gauge("members", "Members of all rooms.", float64(members))
+	gauge("members_lagging", "Members that have not got everything yet.", float64(lagging))
+	gauge("worst_lag_events", "How many events the slowest member is behind.", float64(worst))
+	gauge("connections", "Connections now, to the master port and to rooms.", float64(svc.Connections()))
 	n := svc.Counters()
-	counter(descAccepted, n.Accepted)
-	for cause, times := range n.Refused {
-		counter(descRefused, times, string(cause))
-	}
-	for cause, times := range n.TLSFailed {
-		counter(descTLS, times, cause)
-	}
-	for cause, times := range n.Ended {
-		counter(descEnded, times, string(cause))
-	}
-	for protocol, times := range n.Foreign {
-		counter(descForeign, times, string(protocol))
-	}
-	for cause, times := range n.Sessions {
-		counter(descSessions, times, string(cause))
-	}
-	counter(descOdd, n.Blank, "blank")
-	counter(descOdd, n.TooLong, "too long")
-	counter(descOdd, n.Cleaned, "cleaned")
-	counter(descPasswords, n.Passwords.Right, "right")
-	counter(descPasswords, n.Passwords.Wrong, "wrong")
-	counter(descPasswords, n.Passwords.Held, "held")
-	counter(descPasswords, n.Passwords.Late, "late")
-	counter(descPasswords, n.Passwords.Crowded, "crowded")
-	counter(descHurried, n.Hurried)
-	counter(descSlowed, n.Slowed)
-	counter(descSlowedIn, n.SlowedLines)
-	counter(descLines, n.Lines)
-	counter(descDeliveries, n.Deliveries)
-	counter(descBytes, n.Bytes)
-	counter(descPasses, n.Passes)
-	counter(descPages, n.Pages)
+	counter("connections_accepted_total", "Connections accepted on any port.", n.Accepted)
+	by(ch, prometheus.CounterValue, "connections_refused_total", "Connections refused, by cause.", "cause", n.Refused)
+	by(ch, prometheus.CounterValue, "tls_failures_total", "TLS handshakes that failed, by cause.", "cause", n.TLSFailed)
+	by(ch, prometheus.CounterValue, "members_ended_total", "Members that have gone, by cause.", "cause", n.Ended)
+	by(ch, prometheus.CounterValue, "foreign_connections_total", "Connections that spoke another protocol, by protocol.", "protocol", n.Foreign)
+	by(ch, prometheus.CounterValue, "sessions_ended_total", "Connections to the master port that have ended, by cause.", "cause", n.Sessions)
+	by(ch, prometheus.CounterValue, "odd_lines_total", "Lines that are nothing, too long, or had characters that were replaced.", "kind",
+		map[string]uint64{"blank": n.Blank, "too long": n.TooLong, "cleaned": n.Cleaned})
+	by(ch, prometheus.CounterValue, "passwords_total", "Connections and lines before the gates of rooms with a password, by outcome.", "outcome",
+		map[string]uint64{"right": n.Passwords.Right, "wrong": n.Passwords.Wrong, "held": n.Passwords.Held, "late": n.Passwords.Late, "crowded": n.Passwords.Crowded})
+	counter("hurried_total", "Connections refused or ended as their address connected or asked too often.", n.Hurried)
+	counter("requests_slowed_total", "Requests to the master port that were put off.", n.Slowed)
+	counter("members_slowed_total", "Times that a member's input had to wait for its allowance.", n.SlowedLines)
+	counter("lines_total", "Lines kept.", n.Lines)
+	counter("deliveries_total", "Lines times the members that each was for.", n.Deliveries)
+	counter("written_bytes_total", "Bytes written to members.", n.Bytes)
+	counter("flush_passes_total", "Passes over the members of a room.", n.Passes)
+	counter("history_pages_total", "Pages of the history that were read from the database, for members and operators.", n.Pages)
 	if file, free, err := st.Size(); err == nil {
-		gauge(descStore, float64(file))
-		gauge(descFree, float64(free))
+		gauge("store_bytes", "Size of the database file.", float64(file))
+		gauge("store_free_bytes", "Bytes of the database file that are free for what comes.", float64(free))
 	}
-	counter(descDamaged, st.Damaged())
+	counter("store_damaged_blocks_total", "Times that a reader came across a damaged block, or a record that has become damaged since the start, and left it out.", st.Damaged())
 	leftOut, _ := st.LeftOut()
-	gauge(descLeftOut, float64(leftOut))
-	flag(descReadOnly, st.Broken() != nil)
-	flag(descFull, st.Full())
-	gauge(descStalled, st.Stalled().Seconds())
+	gauge("store_damaged_records", "Records of rooms, bans and the audit that were damaged at the start and are left out.", float64(leftOut))
+	flag("store_read_only", "1 from a failed write to the disk until the database is writable again.", st.Broken() != nil)
+	flag("store_full", "1 while changes are refused because the disk is full.", st.Full())
+	gauge("store_stalled_seconds", "How long the disk has not answered, if that is a second or more; else 0.", st.Stalled().Seconds())
 	if until, since := c.from.Certificate(); !until.IsZero() {
-		gauge(descExpires, float64(until.Unix()))
-		gauge(descRenewed, float64(since.Unix()))
+		gauge("certificate_expiry_timestamp_seconds", "When the certificate in use expires.", float64(until.Unix()))
+		gauge("certificate_renewed_timestamp_seconds", "When the certificate in use was taken up.", float64(since.Unix()))
 	}
+	dropped := make(map[string]uint64)
 	for name, state := range c.from.Outputs {
-		dropped, _ := state()
-		counter(descDropped, dropped, name)
+		dropped[name], _ = state()
+	}
+	by(ch, prometheus.CounterValue, "output_lines_dropped_total", "Lines of the log, or of standard output, that could not be written.", "output", dropped)
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("roomd_"+name, help, labels, nil)
+}
+
+// by is a metric with a label.
+func by[K ~string, V int | uint64](ch chan<- prometheus.Metric, kind prometheus.ValueType, name, help, label string, values map[K]V) {
+	d := desc(name, help, label)
+	for of, v := range values {
+		ch <- prometheus.MustNewConstMetric(d, kind, float64(v), string(of))
+	}
+}
+
+// perRoom is what metrics.per_room adds.
+func perRoom(ch chan<- prometheus.Metric, rooms []netsvc.RoomDetail) {
+	for _, m := range []struct {
+		name, help string
+		of         func(netsvc.RoomDetail) float64
+	}{
+		{"room_members", "Members of a room.", func(r netsvc.RoomDetail) float64 { return float64(r.Members) }},
+		{"room_members_lagging", "Members of a room that have not got everything yet.", func(r netsvc.RoomDetail) float64 { return float64(r.Lagging) }},
+		{"room_history_lines", "Lines in a room's history.", func(r netsvc.RoomDetail) float64 { return float64(r.Lines) }},
+		{"room_history_bytes", "Bytes of a room's history.", func(r netsvc.RoomDetail) float64 { return float64(r.Bytes) }},
+		{"room_newest_seq", "The newest sequence number of a room; it grows with each line.", func(r netsvc.RoomDetail) float64 { return float64(r.Newest) }},
+	} {
+		d := desc(m.name, m.help, "room")
+		for _, r := range rooms {
+			if r.ID != 0 {
+				ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, m.of(r), r.Name)
+			}
+		}
 	}
 }
