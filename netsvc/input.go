@@ -142,7 +142,7 @@ func (m *Member) lastInput(err error) (c Cause, ok bool) {
 	}
 	// A reset may have cut the last line short, unless the peer had closed its
 	// side before: Linux tells that by EPIPE.
-	for m.conn.WasReset() && !m.isDrained() && m.conn.Writing() {
+	for !m.isDrained() && m.conn.Writing() && m.conn.WasReset() {
 		m.Pause(time.Millisecond) // a write is just meeting the reset
 	}
 	whole := (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) && !m.reset.Load()

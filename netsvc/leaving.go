@@ -68,7 +68,9 @@ func (m *Member) drain(c Cause) bool {
 		patience = svc.opts().DeadPeer
 		quit = r.quit // it is not to hold up a deletion
 	}
-	m.flushAll()
+	if m.flushAll(); m.isDrained() {
+		return true
+	}
 	begun, wrote, took := svc.uptime(), m.wrote.Load(), uint64(0)
 	timer := time.NewTimer(patience)
 	defer timer.Stop()

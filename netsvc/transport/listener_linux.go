@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -173,7 +174,8 @@ func (l *Listener) accept() {
 
 // next admits one connection and reports whether there may be more. mu is held.
 func (l *Listener) next() (more bool, err error) {
-	fd, sa, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	// That of package unix asks the listener for its protocol each time.
+	fd, sa, err := syscall.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 	switch err {
 	case nil:
 		l.loop.engine.Accepted()
