@@ -296,24 +296,18 @@ func cameAt(t time.Time) time.Time {
 	return t
 }
 
-// session takes over a connection to the master port. Its goroutine is parked at
-// once.
+// session takes over a connection to the master port. Nobody reads or writes it before
+// Thaw.
 func (a *adoption) session(st *sessionState, fd int) error {
-	k := transport.AdoptTCP(fd, st.Remote)
-	c := &session{
-		svc: a.Service, id: st.ID, conn: k, tcp: k, remote: st.Remote, since: cameAt(st.Since),
-		lines: st.Lines, begun: st.Begun, reset: st.Reset, framer: wire.Resume(a.opts().LineBytes, st.Framer), held: st.Held,
-		unended: st.Unended, rest: time.Now().Add(st.Rest), roused: make(chan struct{}, 1),
-	}
-	if st.Idle > 0 {
-		c.idle = time.Now().Add(st.Idle)
+	c := a.newMaster(a.engine.AdoptConn(fd), st.Remote, st.ID, cameAt(st.Since))
+	c.conn.Unhold()
+	c.lines, c.begun, c.reset, c.framer = st.Lines, st.Begun, st.Reset, wire.Resume(a.opts().LineBytes, st.Framer)
+	c.unended, c.rest = st.Unended, time.Now().Add(st.Rest)
+	if len(st.Held) > 0 {
+		c.hold(&heldInput{leftover: leftover{rest: st.Held}})
 	}
 	a.conns.Enter(st.Remote.Addr(), 0, 0) // without a limit it always counts
-	a.tasks.Go(func() {
-		defer a.leave(st.Remote.Addr())
-		c.serve()
-	})
-	return nil
+	return a.beginMaster(c, st.Idle)
 }
 
 // caller takes over a connection that is to give a room's password.

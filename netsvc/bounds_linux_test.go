@@ -87,14 +87,17 @@ func (s *Service) counts() map[string]int64 {
 		r.mu.Unlock()
 	}
 	n["goroutines"] = int64(len(s.visitors()))
-	s.engine.Give(func(p transport.Parker) bool {
-		switch p := p.(type) {
-		case *session:
+	for _, v := range s.visitors() {
+		if p, ok := v.(*masterSession); ok && frozen {
 			n["masters"]++
 			n["bytes between requests"] += int64(p.unended)
-			n["held of masters"] += int64(len(p.held))
+			n["held of masters"] += int64(len(p.handOver().Held))
 			n["minutes of requests"] += int64(time.Until(p.rest) / time.Minute)
 			n["minutes until idle"] += int64(time.Until(p.idle) / time.Minute)
+		}
+	}
+	s.engine.Give(func(p transport.Parker) bool {
+		switch p := p.(type) {
 		case *caller:
 			n["callers"]++
 			n["tries"] += int64(p.lines)
@@ -327,20 +330,25 @@ func TestBoundsAfterHandover(t *testing.T) {
 			p.SetWhole(time.Now(), limit.Prefix(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)})), hour)
 		}
 	}
+	for _, v := range old.visitors() {
+		if p, ok := v.(*masterSession); ok {
+			p.rest, p.idle, p.unended = hour, hour.Add(-time.Minute), 88
+		}
+	}
 	old.engine.Give(func(p transport.Parker) bool {
 		switch p := p.(type) {
-		case *session:
-			p.rest, p.idle, p.unended = hour, hour.Add(-time.Minute), 88
 		case *caller:
 			p.between = 99
 		}
 		return false
 	})
 	for _, r := range old.all() {
+		r.mu.Lock()
 		r.coming = hour
 		for _, d := range r.leaving {
 			d.since = old.uptime() - time.Hour
 		}
+		r.mu.Unlock()
 		for _, m := range r.present() {
 			m.allowed, m.unended = int64(old.uptime()+2*time.Hour), 77
 		}

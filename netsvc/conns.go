@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"roomd/netsvc/transport"
 )
 
 // ConnInfo is a connection of a client as the operator sees it.
@@ -22,7 +20,8 @@ type ConnInfo struct {
 // visitor is a connection that is no member's: to the master port, before a room's
 // password, or one whose TLS handshake is under way.
 type visitor interface {
-	transport.Parker
+	// HungUp reports whether the peer has closed its side, or is gone.
+	HungUp() bool
 	// at is where it is: a room, or nil for the master port, and its address.
 	at() (*Room, netip.AddrPort)
 	info() ConnInfo
@@ -95,17 +94,10 @@ func (s *Service) Cut(remotes []string) (n int, err error) {
 	return n, nil
 }
 
-func (c *session) at() (*Room, netip.AddrPort) { return nil, c.remote }
+func (c *masterSession) at() (*Room, netip.AddrPort) { return nil, c.remote }
 
-func (c *session) info() ConnInfo {
+func (c *masterSession) info() ConnInfo {
 	return ConnInfo{Remote: c.remote.String(), State: "master", Since: c.since.UTC()}
-}
-
-func (c *session) cut() bool {
-	c.broken.Store(true)
-	closed := c.tcp.Close() == nil
-	c.Wake()
-	return closed
 }
 
 func (w *caller) at() (*Room, netip.AddrPort) { return w.room, w.addr }

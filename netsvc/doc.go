@@ -11,9 +11,9 @@
 //
 // # Goroutines
 //
-//   - the event loops and the other goroutines of transport, which call a member
-//     as the handler of its conn: an idle member costs no goroutine, no buffer and
-//     no timer;
+//   - the event loops and the other goroutines of transport, which call a member, or
+//     a session of the master port, as the handler of its conn: an idle one costs no
+//     goroutine and no buffer, and a member no timer;
 //   - one for each member whose input has to wait (it is above its allowance, or
 //     a command follows lines in flight, or the store is behind), until it has
 //     been handled; one for each member that is leaving, until it is gone;
@@ -21,7 +21,9 @@
 //     full or it has caught up;
 //   - the flusher of a room, while there is something to write: passes over the
 //     members with one write each of all that is pending;
-//   - one for each connection to the master port, or before a room's password;
+//   - one for each session whose request commits, takes long, or has to wait, whose
+//     client has not taken the answers yet, or which is at its end;
+//   - one for each connection before a room's password, or in its TLS handshake;
 //   - one for each unbound room, which retries; one sweep for dead peers, which
 //     sleeps while nothing is on its way to anybody.
 //
@@ -46,6 +48,8 @@
 //   - Room.mu: members, nicks, state, topic. Admission and closing take it, and
 //     so does every append to the log, which makes "this member reads JSON from
 //     here on" one moment.
+//
+//   - session.mu: how a session ends, and what is being written to it.
 //
 //   - Member.mu: the queue of inserts and the lines in flight. The holder of the
 //     write lock reads the log under it, so that an insert can be queued together with an append.

@@ -13,8 +13,9 @@ import (
 // frozen is what stands still beside the engine, from Freeze or Adopt to Thaw. It is
 // owned by the goroutine that freezes and thaws.
 type frozen struct {
-	rooms   []*Room   // whose flushing we have
-	members []*Member // whose write lock we have
+	rooms   []*Room          // whose flushing we have
+	members []*Member        // whose write lock we have
+	masters []*masterSession // that are handed over
 }
 
 // movedText is what connections are told that could not be handed over.
@@ -69,12 +70,18 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 	return ctx.Err()
 }
 
-// wakeMembers makes goroutines look around that wait for something of a member.
+// wakeMembers makes goroutines look around that wait for something of a member or of a
+// session.
 func (s *Service) wakeMembers() {
 	for _, r := range s.all() {
 		for _, m := range r.everybody() {
 			m.Signal()
 		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.masters {
+		c.Signal()
 	}
 }
 
@@ -139,6 +146,12 @@ func (s *Service) Abandon(within time.Duration) {
 	for _, m := range s.frozen.members { // whose write locks are never released
 		m.conn.Drop()
 	}
+	s.mu.Lock()
+	for _, c := range s.frozen.masters {
+		c.conn.Drop()
+		delete(s.masters, c)
+	}
+	s.mu.Unlock()
 	s.engine.Abandon()
 	for _, v := range s.visitors() {
 		v.hurry() // those that are left behind
@@ -147,7 +160,9 @@ func (s *Service) Abandon(within time.Duration) {
 		r.letOthersGo()
 	}
 	transport.Until(ctx, func() bool {
-		n := s.engine.LeftBehind()
+		s.mu.Lock()
+		n := s.engine.LeftBehind() + len(s.masters)
+		s.mu.Unlock()
 		for _, r := range s.all() {
 			for _, m := range r.everybody() {
 				if !m.movable() {

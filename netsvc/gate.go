@@ -326,13 +326,6 @@ func (g *gate) enter(who *caller) *caller {
 	return who
 }
 
-// anyHungUp reports whether the peer of one that waits has closed.
-func (g *gate) anyHungUp() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return slices.ContainsFunc(g.waiting, (*caller).HungUp)
-}
-
 func (g *gate) leave(who *caller) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

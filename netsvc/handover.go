@@ -2,6 +2,7 @@ package netsvc
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"roomd/netsvc/passwd"
@@ -324,33 +325,30 @@ func (m *Member) handOver(rosters map[*roster]int) (st memberState, size int) {
 // handOverParked sends the connections that wait for input in goroutines of their own
 // and are parked.
 func (s *Service) handOverParked(send Send) error {
-	var sessions []*session
 	var callers []*caller
 	s.engine.Give(func(p transport.Parker) (given bool) {
-		switch p := p.(type) {
-		case *session:
-			if _, given = transport.Descriptor(p.conn); given {
-				sessions = append(sessions, p)
-			}
-		case *caller:
-			// A room that is deleted on disk is none for the other process, and has a
-			// last word for its callers.
-			if _, given = transport.Descriptor(p.conn); given && !p.room.dropped.Load() {
-				callers = append(callers, p)
-			} else {
-				given = false
-			}
+		// A room that is deleted on disk is none for the other process, and has a
+		// last word for its callers.
+		w := p.(*caller)
+		if _, given = transport.Descriptor(w.conn); given && !w.room.dropped.Load() {
+			callers = append(callers, w)
+		} else {
+			given = false
 		}
 		return given
 	})
-	out := &batcher[sessionState]{kind: "sessions", send: send}
-	for _, c := range sessions {
-		fd, _ := transport.Descriptor(c.conn)
-		st := sessionState{c.id, c.remote, c.since, c.lines, c.begun, c.reset, c.framer.State(), c.held, c.unended, max(0, time.Until(c.rest)), 0}
-		if !c.idle.IsZero() {
-			st.Idle = max(1, time.Until(c.idle))
+	s.mu.Lock()
+	s.frozen.masters = nil
+	for c := range s.masters {
+		if c.movable() {
+			s.frozen.masters = append(s.frozen.masters, c)
 		}
-		if err := out.add(st, fd, len(c.held)+len(st.Framer.Part)); err != nil {
+	}
+	s.mu.Unlock()
+	out := &batcher[sessionState]{kind: "sessions", send: send}
+	for _, c := range s.frozen.masters {
+		st := c.handOver()
+		if err := out.add(st, c.conn.FD(), len(st.Held)+len(st.Framer.Part)); err != nil {
 			return err
 		}
 	}
@@ -366,4 +364,23 @@ func (s *Service) handOverParked(send Send) error {
 		}
 	}
 	return waiting.flush()
+}
+
+// handOver is the session, which nobody reads or writes.
+func (c *masterSession) handOver() sessionState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	st := sessionState{
+		ID: c.id, Remote: c.remote, Since: c.since, Lines: c.lines, Begun: c.begun, Reset: c.reset, Framer: c.framer.State(),
+		Unended: c.unended, Rest: max(0, time.Until(c.rest)),
+	}
+	if !c.idle.IsZero() {
+		st.Idle = max(1, time.Until(c.idle))
+	}
+	if l := c.held; l != nil {
+		if st.Held = l.rest; l.isLine {
+			st.Held = slices.Concat(l.line, []byte{'\n'}, l.rest)
+		}
+	}
+	return st
 }

@@ -29,6 +29,11 @@ func (s *Service) lastWords() {
 		}
 		r.mu.Unlock()
 	}
+	for _, v := range s.visitors() {
+		if c, ok := v.(*masterSession); ok {
+			c.Signal()
+		}
+	}
 	t := time.NewTicker(lastWordsLook)
 	defer t.Stop()
 	began, quiet := time.Now(), 0
@@ -54,7 +59,7 @@ func (s *Service) isOwedAHearing(live bool) bool {
 	if slices.ContainsFunc(s.all(), func(r *Room) bool { return r.isOwedAHearing(live) }) {
 		return true
 	}
-	return s.between.Load() > 0 || s.engine.AnyHungUp() || s.gate.anyHungUp()
+	return s.between.Load() > 0 || slices.ContainsFunc(s.visitors(), visitor.HungUp)
 }
 
 func (r *Room) isOwedAHearing(live bool) bool {

@@ -2,14 +2,11 @@ package netsvc
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
-	"runtime/debug"
-	"slices"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,30 +21,35 @@ const (
 	lastWrite   = time.Second // where the connection is to end
 	// answerBytes gathered before they are written, for pipelined requests.
 	answerBytes = 8 << 10
-	// requestBytes are read at a time.
+	// requestBytes between requests have the price of one.
 	requestBytes = 4 << 10
 )
 
-// session is a connection to the master port. It is owned by its goroutine.
-type session struct {
-	svc     *Service
-	id      uint64
-	conn    transport.HalfCloser
-	tcp     transport.TCP // beneath conn, or conn itself
-	remote  netip.AddrPort
-	since   time.Time
-	framer  wire.Framer
+// masterSession is a connection to the master port.
+type masterSession struct {
+	session
+	id    uint64 // set before it is registered, then read-only
+	timer *time.Timer
+
+	// Owned by the holder of the read lock.
 	lines   int       // seen so far
 	unended int       // bytes since the last line that have no price yet
 	begun   bool      // one of them was not blank
+	heard   bool      // one since idle was set
 	rest    time.Time // when its burst of requests is whole again
-	idle    time.Time // when it has been idle for too long; zero: never
-	held    []byte    // input that was read, and has to wait for the server to go on
-	out     []byte
-	deaf    bool          // the peer is gone: it gets no more answers
-	reset   bool          // a write has met a reset that came before the end of the input
-	broken  atomic.Bool   // the operator has closed it
-	roused  chan struct{} // capacity 1: whoever waits for its rate is to look around
+	held    *heldInput
+	paid    float64 // of the price of the request that is held
+
+	// Guarded by mu.
+	idle time.Time // when it has been idle for too long; zero: never
+	busy bool      // Resume or PeerClosed is at work
+}
+
+// heldInput is input that was read and has to wait.
+type heldInput struct {
+	leftover
+	isLine bool    // or there is only what came behind one
+	price  float64 // to be paid first
 }
 
 // admitMaster serves a connection to the master port, or says why not.
@@ -68,30 +70,84 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 		s.turnAway(c, addr, why, errLine(err))
 		return
 	}
-	id, secure := s.sessions.Add(1), s.opts().Certificate != nil
-	who := newCaller(c.TCP(addr), addr, nil)
-	if secure {
-		s.gate.enter(who)
-	} else {
-		s.between.Add(1)
+	id := s.sessions.Add(1)
+	if s.opts().Certificate == nil {
+		s.beginMaster(s.newMaster(s.engine.Conn(c, addr), addr, id, time.Now()), 0)
+		return
 	}
+	who := s.gate.enter(newCaller(c.TCP(addr), addr, nil))
 	s.tasks.Go(func() {
-		defer s.leave(addr.Addr())
-		if secure {
-			err := s.secure(s.stop, who)
-			if err == nil {
-				s.between.Add(1)
-			}
-			s.gate.leave(who)
-			if err != nil {
-				s.refuse(who.conn, noHandshake, err.Error())
-				return
-			}
-			who.tcp.SetDeadline(time.Time{})
+		err := s.secure(s.stop, who)
+		s.between.Add(1)
+		defer s.between.Add(-1)
+		if s.gate.leave(who); err != nil {
+			s.leave(addr.Addr())
+			s.refuse(who.conn, noHandshake, err.Error())
+			return
 		}
-		ses := &session{svc: s, id: id, conn: who.conn, tcp: who.tcp, remote: addr, since: who.since, roused: make(chan struct{}, 1), framer: wire.NewFramer(s.opts().LineBytes)}
-		ses.serve()
+		who.tcp.SetDeadline(time.Time{})
+		s.beginMaster(s.newMaster(s.engine.ConnOver(who.conn, who.tcp, addr), addr, id, who.since), 0)
 	})
+}
+
+func (s *Service) newMaster(k *transport.Conn, addr netip.AddrPort, id uint64, since time.Time) *masterSession {
+	return &masterSession{
+		session: session{svc: s, conn: k, remote: addr, since: since, framer: wire.NewFramer(s.opts().LineBytes)},
+		id:      id,
+	}
+}
+
+// beginMaster registers a session and begins to read it, under the lock that Stop takes.
+// If it is not 0, idle is when it has been idle for too long.
+func (s *Service) beginMaster(c *masterSession, idle time.Duration) (err error) {
+	why, text := isClosing, "ERR shutting-down the server is stopping\n"
+	s.mu.Lock()
+	begins := !s.stopping
+	if begins {
+		if err = c.conn.Start(c, c.held != nil); err != nil {
+			why, text, begins = noRoomLeft, "ERR "+busyText, false
+		}
+	}
+	if begins {
+		if idle = cmp.Or(idle, s.opts().MasterIdle); idle > 0 {
+			c.endAt(time.Now().Add(idle))
+		}
+		s.masters[c] = true
+		s.tasks.Add(1)
+	}
+	s.mu.Unlock()
+	if !begins {
+		s.leave(c.remote.Addr())
+		s.refuse(c.conn.Unused(c.remote), why, text)
+	}
+	return err
+}
+
+// endAt has the session end at a time, unless a request is under way then.
+func (c *masterSession) endAt(idle time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idle = idle
+	if c.timer == nil {
+		c.timer = time.AfterFunc(time.Until(idle), c.endIdle)
+	} else {
+		c.timer.Reset(time.Until(idle))
+	}
+}
+
+// forget undoes what beginMaster has done.
+func (c *masterSession) forget() {
+	s := c.svc
+	s.mu.Lock()
+	c.mu.Lock()
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.mu.Unlock()
+	delete(s.masters, c)
+	s.mu.Unlock()
+	s.leave(c.remote.Addr())
+	s.tasks.Done()
 }
 
 func errLine(err error) string {
@@ -111,56 +167,134 @@ var (
 	errStill   = errors.New("the server stands still")
 	errMoved   = errors.New("another process has taken over")
 	errBanned  = errors.New("the peer's address is banned")
+	errIdle    = errors.New("the peer says nothing")
+	errBug     = errors.New("a bug ends the session")
 )
 
-// serve answers requests until the client leaves, is idle for too long, or the
-// server stops.
-func (c *session) serve() {
-	c.svc.mu.Lock()
-	c.svc.masters[c] = true
-	c.svc.mu.Unlock()
-	defer func() {
-		c.svc.mu.Lock()
-		defer c.svc.mu.Unlock()
-		delete(c.svc.masters, c)
-	}()
-	defer func() {
-		if p := recover(); p != nil {
-			c.svc.log.Error("master", "remote", c.remote, "error", p, "stack", string(debug.Stack()))
-			c.svc.counters.session(destroyed)
-			c.conn.Close()
+// isEnd reports whether an error that reading has met is the end of the input.
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) }
+
+// Data answers what needs no waiting.
+func (c *masterSession) Data(p []byte) transport.Next {
+	c.mayWait = false
+	return c.next(c.serve(heldInput{leftover: leftover{rest: p}}))
+}
+
+// Resume answers what is held.
+func (c *masterSession) Resume() transport.Next {
+	c.work(true)
+	err := c.flush() // what the client has not taken yet
+	if l := c.held; err == nil && l != nil {
+		c.hold(nil)
+		err = c.serve(*l)
+	}
+	next := c.next(err)
+	c.work(false)
+	return next
+}
+
+// PeerClosed answers the last line.
+func (c *masterSession) PeerClosed(err error) transport.Next {
+	c.work(true)
+	before := c.framer
+	if line, over, ok := c.framer.Tail(); ok && c.isWhole(err) {
+		switch e := c.line(line, over); {
+		case errors.Is(e, errStill):
+			c.framer = before
+			return transport.Park
+		case e != nil:
+			err = e
 		}
-	}()
-	// Stopping wakes the reader; a request under way is finished and answered.
-	defer c.svc.whenStopping(func() {
-		c.conn.SetReadDeadline(time.Unix(1, 0))
-		c.conn.SetWriteDeadline(time.Now().Add(lastWrite))
-	})()
-	err := c.converse()
+	}
+	c.end(err)
+	return transport.End
+}
+
+// work notes that something is under way that may wait, and that the client is not idle
+// meanwhile.
+func (c *masterSession) work(busy bool) {
+	c.mayWait = busy
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy = busy; !busy && c.timer != nil {
+		c.timer.Reset(time.Until(c.idle))
+	}
+}
+
+// next says what becomes of the connection, once its input was answered or, with
+// errStill, has to wait. Bytes that never make a line do not count as something that
+// the client says: a line has its time.
+func (c *masterSession) next(err error) transport.Next {
+	if err == nil {
+		err = c.flush()
+	}
+	switch {
+	case errors.Is(err, errStill) && c.mayWait:
+		return transport.Park
+	case errors.Is(err, errStill):
+		return transport.Wait
+	case err != nil:
+		c.send()
+		c.end(err)
+		return transport.End
+	}
+	if idle := c.svc.opts().MasterIdle; idle > 0 && c.heard {
+		c.heard = false
+		c.endAt(time.Now().Add(idle))
+	}
+	return transport.More
+}
+
+// endIdle ends the session if it has been idle for too long.
+func (c *masterSession) endIdle() {
+	end, ok := c.svc.engine.AlterUnlessMoved()
+	if !ok {
+		return
+	}
+	defer end()
+	c.mu.Lock()
+	left, busy := time.Until(c.idle), c.busy
+	if !busy && left > 0 {
+		c.timer.Reset(left)
+	}
+	c.mu.Unlock()
+	if !busy && left <= 0 {
+		c.end(errIdle)
+	}
+}
+
+// Panicked reports a bug that is met while serving the session.
+func (c *masterSession) Panicked(p any, stack []byte) {
+	c.svc.log.Error("master", "remote", c.remote, "error", p, "stack", string(stack))
+	go c.end(errBug)
+}
+
+// Finish says the last words, and closes the connection.
+func (c *masterSession) Finish() {
+	defer c.forget()
+	c.end(errBug) // unless it has ended
+	c.hold(nil)
+	err := c.why()
 	heard := errors.Is(err, io.EOF)
 	if c.svc.stop.Err() != nil && !heard {
 		c.out = append(c.out, "ERR shutting-down the server is stopping\n"...)
 	}
-	defer c.svc.engine.Closed()
 	if errors.Is(err, errMoved) {
 		c.out = append(c.out, "ERR shutting-down "+movedText+"\n"...)
 	}
 	if b := c.svc.banned(0, c.remote.Addr(), ""); b != nil && errors.Is(err, errBanned) {
 		c.out = append(c.out, errLine(wire.Errorf(wire.CodeDenied, "%s", banText(b)))...)
 	}
-	cause := c.why(err)
-	if c.flush() != nil && !errors.Is(err, errUnread) && !c.broken.Load() {
+	cause := c.cause(err)
+	breaks := cause == unread || cause == destroyed || c.isBroken()
+	if c.send(); !breaks && !c.await(c.isWritten, masterWrite) && !c.isBroken() {
 		cause = unread
 	}
-	if c.deaf && cause == left {
+	if c.isDeaf() && cause == left {
 		cause = vanished
 	}
 	c.svc.counters.session(cause)
-	if cause == vanished || cause == unread || c.broken.Load() {
-		c.conn.Close()
-		return
-	}
-	transport.CloseGently(c.conn, heard)
+	c.close(breaks || cause == vanished || cause == unread || c.isBroken(), heard)
 }
 
 // Causes of the end of a session, beside those of members.
@@ -171,13 +305,15 @@ const (
 	hurried  Cause = "hurried"  // its address asks for too much
 )
 
-// why is the cause that an error stands for.
-func (c *session) why(err error) Cause {
+// cause is what an error at the end stands for.
+func (c *masterSession) cause(err error) Cause {
 	switch {
-	case c.broken.Load():
+	case c.isBroken():
 		return kicked
 	case errors.Is(err, io.EOF):
 		return left
+	case errors.Is(err, errBug):
+		return destroyed
 	case errors.Is(err, errForeign):
 		return foreign
 	case errors.Is(err, errHurried):
@@ -190,198 +326,88 @@ func (c *session) why(err error) Cause {
 		return answered
 	case errors.Is(err, errUnread):
 		return unread
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, errIdle):
 		return idling
 	}
 	return vanished
 }
 
-// banned reports whether the connection is to end, as its address is banned or the
-// operator has closed it.
-func (c *session) banned() bool {
-	return c.broken.Load() || c.svc.banned(0, c.remote.Addr(), "") != nil
+// hold keeps input for Resume, or nothing.
+func (c *masterSession) hold(l *heldInput) {
+	size := func() int64 {
+		if c.held == nil {
+			return 0
+		}
+		return c.held.size()
+	}
+	before := size()
+	c.held = l
+	c.svc.engine.Keep(size() - before)
 }
 
-// converse reads and answers. It returns why it ended.
-func (c *session) converse() error {
-	c.svc.engine.Register(c)
-	c.svc.between.Add(-1)
-	defer c.svc.engine.Forget(c)
-	lines := -1
-	if !c.idle.IsZero() {
-		lines = c.lines // another process has begun to wait
+// serve answers input: what is held of it, and what comes behind that. With errStill
+// the rest is held.
+func (c *masterSession) serve(in heldInput) error {
+	if err := c.mayGoOn(); err != nil {
+		return err
 	}
 	for {
-		// Bytes that never make a line do not count: a line has its time.
-		if idle := c.svc.opts().MasterIdle; idle > 0 && lines != c.lines {
-			c.idle = time.Now().Add(idle)
-			lines = c.lines
-		}
-		c.tcp.SetReadDeadline(c.idle)
-		if c.svc.stop.Err() != nil {
-			return c.svc.stop.Err()
-		}
-		if c.banned() {
-			return errBanned
-		}
-		if c.svc.engine.Frozen() {
-			if !c.svc.engine.Park(c) {
-				return errMoved
-			}
-			continue
-		}
-		err := c.serveInput()
+		err := c.slow(in.price)
 		if err == nil {
-			err = c.flush()
+			in.price = 0
 		}
-		if err != nil && !errors.Is(err, errStill) && !c.woken(err) {
-			return err
+		if in.isLine && (err == nil || c.mayWait && errors.Is(err, errStill) && in.over > 0) {
+			err = c.line(in.line, in.over)
 		}
-	}
-}
-
-// serveInput waits for requests and answers them. At the end of the stream the
-// error is io.EOF.
-func (c *session) serveInput() error {
-	if held := c.held; held != nil {
-		c.held = nil
-		return c.take(held)
-	}
-	p, done, err := c.read()
-	if err == nil {
-		// An answer may wait for the client, who must not keep a buffer meanwhile.
-		p = bytes.Clone(p)
-		done()
-		return c.take(p)
-	}
-	// A reset may have cut the last line short, unless the peer had closed its
-	// side before: Linux tells that by EPIPE.
-	whole := (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) && !c.reset
-	if !whole {
-		return err // it may be no end at all: what there is of a line stays
-	}
-	before := c.framer
-	if line, over, ok := c.framer.Tail(); ok {
-		if e := c.line(line, over); errors.Is(e, errStill) {
-			c.framer = before
-			return nil
-		} else if e != nil {
-			return e
-		}
-	}
-	return err
-}
-
-// Wake makes a session that waits for input, or for its rate, look around.
-func (c *session) Wake() {
-	c.tcp.SetReadDeadline(time.Unix(1, 0))
-	select {
-	case c.roused <- struct{}{}:
-	default:
-	}
-}
-
-// hurry is Wake for a session that is to end: what it writes has lastWrite.
-func (c *session) hurry() {
-	c.tcp.SetWriteDeadline(time.Now().Add(lastWrite))
-	c.Wake()
-}
-
-// HungUp reports whether the peer has closed its side, or is gone.
-func (c *session) HungUp() bool { return transport.HungUp(c.tcp) }
-
-// Drop closes the descriptor, which another process has too.
-func (c *session) Drop() { c.conn.Close() }
-
-// woken reports whether a read has ended by Wake: the client was not idle for
-// too long.
-func (c *session) woken(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) && (c.idle.IsZero() || time.Now().Before(c.idle))
-}
-
-// read is ReadTCP, if the connection is nothing but TCP: others hold their
-// buffer while they wait.
-func (c *session) read() (p []byte, done func(), err error) {
-	if c.conn == c.tcp {
-		return transport.ReadTCP(c.tcp, requestBuffer)
-	}
-	return transport.Read(c.conn, requestBuffer)
-}
-
-// requestBuffer is the part of a buffer that requests are read into.
-func requestBuffer(b []byte) []byte { return b[:requestBytes] }
-
-func (c *session) take(p []byte) error {
-	for {
-		line, over, rest, ok := c.framer.Cut(p)
-		refusals, there := c.framer.Asked()
-		if c.out = append(c.out, refusals...); there {
-			c.out = append(c.out, "OK "+hereText+"\n"...)
-		}
-		price := 1.0
-		if len(line) == 0 {
-			// What comes between requests adds up, until it has the price of one.
-			if c.unended += weight(len(p)-len(rest), len(refusals) > 0 || there, ok); c.unended < requestBytes {
-				price = 0
+		if err == nil {
+			if in.isLine {
+				c.lines++
+				c.heard = true
 			}
-		}
-		if price > 0 {
-			c.unended = 0
-		}
-		if !ok {
-			return c.slow(price)
-		}
-		if c.svc.stop.Err() != nil {
-			return errStopped
-		}
-		if c.deaf { // what has an effect has its price below
-			price = 0
-		}
-		err := c.slow(price)
-		if err == nil || errors.Is(err, errStill) && over > 0 {
-			err = c.line(line, over)
+			in.isLine, c.paid = false, 0
+			if len(c.out) > answerBytes {
+				err = c.flush()
+			}
 		}
 		if errors.Is(err, errStill) {
-			c.held = slices.Concat(line, []byte{'\n'}, rest)
-			return nil
+			in.line, in.rest = bytes.Clone(in.line), bytes.Clone(in.rest)
+			c.hold(&in)
 		}
-		if err != nil {
+		if err != nil || len(in.rest) == 0 {
 			return err
 		}
-		if len(c.out) > answerBytes {
-			if err := c.flush(); err != nil {
-				return err
-			}
+		in = c.take(in.rest)
+		if in.isLine && c.svc.stop.Err() != nil {
+			return errStopped
 		}
-		p = rest
 	}
 }
 
-// flush writes the answers. A peer that has gone does not get them, but what it
-// has asked for before is done: reading comes to its end.
-func (c *session) flush() error {
-	out := c.out
-	c.out = nil // an idle session holds no buffer
-	if c.deaf {
-		return nil
+// take takes the next line off p, and answers what a telnet client has asked for. What
+// comes between requests adds up, until it has the price of one.
+func (c *masterSession) take(p []byte) (in heldInput) {
+	in.price = 1
+	in.line, in.over, in.rest, in.isLine = c.framer.Cut(p)
+	refusals, there := c.framer.Asked()
+	if c.out = append(c.out, refusals...); there {
+		c.out = append(c.out, "OK "+hereText+"\n"...)
 	}
-	patience := masterWrite
-	if c.svc.stop.Err() != nil || c.banned() {
-		patience = lastWrite
+	if len(in.line) == 0 {
+		if c.unended += weight(len(p)-len(in.rest), len(refusals) > 0 || there, in.isLine); c.unended < requestBytes {
+			in.price = 0
+		}
 	}
-	c.conn.SetWriteDeadline(time.Now().Add(patience))
-	_, err := c.conn.Write(out)
-	c.deaf = err != nil
-	c.reset = errors.Is(err, syscall.ECONNRESET)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return errUnread
+	if in.price > 0 {
+		c.unended = 0
 	}
-	return nil
+	if in.isLine && c.isDeaf() { // what has an effect has its price below
+		in.price = 0
+	}
+	return in
 }
 
 // line answers one request. An error ends the connection.
-func (c *session) line(line []byte, over int) error {
-	c.lines++
+func (c *masterSession) line(line []byte, over int) error {
 	if wire.Blank(line) && over == 0 {
 		c.svc.counters.blank.Add(1)
 		return nil
@@ -399,29 +425,43 @@ func (c *session) line(line []byte, over int) error {
 		c.fail(wire.Errorf(wire.CodeTooLong, "the line has %d bytes, the limit is %d", over, c.svc.opts().LineBytes))
 		return nil
 	}
-	req, err := wire.ParseRequest(c.svc.counters.clean(line))
-	price := c.svc.price(req.Verb)
-	if c.deaf {
-		if err != nil || onlyAnswers(req.Verb) {
-			return nil
-		}
-		price++
-	}
+	text := wire.Clean(line)
+	req, err := wire.ParseRequest(text)
 	if err == nil {
-		err = c.slow(price)
+		err = c.answer(req)
 	}
-	if err == nil && c.banned() { // since its lines were read
-		err = errBanned
-	}
-	if err == nil {
-		err = c.request(req)
+	if err != errStill && text != string(line) {
+		c.svc.counters.cleaned.Add(1)
 	}
 	switch err {
-	case errBye, errHurried, errUnread, errStopped, errStill, errBanned:
+	case errBye, errHurried, errUnread, errStopped, errStill, errBanned, errMoved:
 		return err
 	}
 	if err != nil {
 		c.fail(err)
 	}
 	return nil
+}
+
+// answer carries out a request that is paid for. What takes long is for Resume.
+func (c *masterSession) answer(req wire.Request) error {
+	const cheap = 0.2
+	price := c.svc.price(req.Verb)
+	if !c.mayWait && price > cheap {
+		return errStill
+	}
+	if c.isDeaf() {
+		if onlyAnswers(req.Verb) {
+			return nil
+		}
+		price++
+	}
+	if err := c.slow(price - c.paid); err != nil {
+		return err
+	}
+	c.paid = price
+	if err := c.mayGoOn(); err != nil { // since its lines were read
+		return err
+	}
+	return c.request(req)
 }

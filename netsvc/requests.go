@@ -11,7 +11,7 @@ import (
 func onlyAnswers(v wire.Verb) bool { return v == wire.VerbList || v == wire.VerbHelp }
 
 // fail answers ERR. What is not meant for clients goes to the log.
-func (c *session) fail(err error) {
+func (c *masterSession) fail(err error) {
 	var refusal *wire.Error
 	if !errors.As(err, &refusal) {
 		c.svc.log.Error("request", "remote", c.remote, "error", err)
@@ -20,7 +20,7 @@ func (c *session) fail(err error) {
 }
 
 // request carries out a request. Its error is the answer, or ends the connection.
-func (c *session) request(req wire.Request) error {
+func (c *masterSession) request(req wire.Request) error {
 	switch req.Verb {
 	case wire.VerbCreate:
 		return c.create(req)
@@ -43,7 +43,7 @@ func (c *session) request(req wire.Request) error {
 	}
 }
 
-func (c *session) create(req wire.Request) error {
+func (c *masterSession) create(req wire.Request) error {
 	if !c.svc.opts().CreateAnyone {
 		return wire.Errorf(wire.CodeDenied, "only the operator may create rooms here")
 	}
@@ -60,7 +60,7 @@ func (c *session) create(req wire.Request) error {
 	return nil
 }
 
-func (c *session) join(req wire.Request) error {
+func (c *masterSession) join(req wire.Request) error {
 	r, err := c.svc.room(req.Name)
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func (c *session) join(req wire.Request) error {
 	return errBye
 }
 
-func (c *session) list(req wire.Request) error {
+func (c *masterSession) list(req wire.Request) error {
 	infos := c.svc.List()
 	switch {
 	case req.Name == "":
@@ -97,6 +97,7 @@ func (c *session) list(req wire.Request) error {
 			infos = nil
 		}
 	}
+	before := len(c.out)
 	c.out = fmt.Appendf(c.out, "OK %d\n", len(infos))
 	for _, i := range infos {
 		if i.Locked { // who has no password learns nothing of the room
@@ -107,16 +108,21 @@ func (c *session) list(req wire.Request) error {
 			c.out = append(append(c.out, ' '), i.Topic...)
 		}
 		c.out = append(c.out, '\n')
-		if len(c.out) > answerBytes {
-			if err := c.flush(); err != nil {
-				return err
-			}
+		if len(c.out) <= answerBytes {
+			continue
+		}
+		if !c.mayWait {
+			c.out = c.out[:before]
+			return errStill
+		}
+		if err := c.flush(); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (c *session) delete(req wire.Request) error {
+func (c *masterSession) delete(req wire.Request) error {
 	// What was answered so far is not to wait for the members.
 	if err := c.flush(); err != nil {
 		return err
@@ -125,13 +131,19 @@ func (c *session) delete(req wire.Request) error {
 	if !ok {
 		return errStill
 	}
-	var name string
-	err := c.svc.remove(end, req.Name, "", c.remote.String(), func(r *Room) error {
-		name = r.name()
-		return c.svc.mayDelete(r, c.id, req.Secret)
-	})
-	if err == nil {
-		c.out = fmt.Appendf(c.out, "OK %s\n", name)
+	if !c.conn.Away(func() { // while its members drain nobody waits for the connection
+		var name string
+		if err := c.svc.remove(end, req.Name, "", c.remote.String(), func(r *Room) error {
+			name = r.name()
+			return c.svc.mayDelete(r, c.id, req.Secret)
+		}); err != nil {
+			c.fail(err)
+		} else {
+			c.out = fmt.Appendf(c.out, "OK %s\n", name)
+		}
+		c.send()
+	}) {
+		return errMoved
 	}
-	return err
+	return nil
 }

@@ -131,7 +131,7 @@ type Service struct {
 	mu       sync.Mutex
 	rooms    map[string]*Room // by folded name, those opening and closing included
 	ports    portQueue
-	masters  map[*session]bool // connections to the master port, until they are closed
+	masters  map[*masterSession]bool // connections to the master port, until they are closed
 	stopping bool
 
 	missing   map[netip.Addr]string // addresses of Options.Listen that are not listened on everywhere, and why
@@ -144,7 +144,7 @@ type Service struct {
 
 // New makes a server over a store that has been opened and not yet started.
 func New(st *store.Store, opts Options) *Service {
-	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), masters: make(map[*session]bool), missing: make(map[netip.Addr]string), sweeping: make(chan struct{}, 1), logs: roomlog.NewBudget(allLogs)}
+	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), masters: make(map[*masterSession]bool), missing: make(map[netip.Addr]string), sweeping: make(chan struct{}, 1), logs: roomlog.NewBudget(allLogs)}
 	s.options.Store(&opts)
 	s.lastCall = make(chan struct{})
 	s.readers = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))

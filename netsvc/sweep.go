@@ -1,16 +1,6 @@
 package netsvc
 
-import (
-	"context"
-	"time"
-)
-
-// whenStopping has fn called when the server begins to stop, unless the
-// returned function has been called before.
-func (s *Service) whenStopping(fn func()) (cancel func()) {
-	stop := context.AfterFunc(s.stop, fn)
-	return func() { stop() }
-}
+import "time"
 
 // startSweep has the sweep look at what was written. It never waits.
 func (s *Service) startSweep() {

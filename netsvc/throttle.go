@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"roomd/netsvc/limit"
-	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
 
@@ -63,24 +62,31 @@ func (s *Service) price(v wire.Verb) float64 {
 }
 
 // slow puts off what has a price, in requests, until the connection and its
-// address have it. If that would take too long it answers so, and the connection
-// must end.
-func (c *session) slow(price float64) error {
+// address have it: without mayWait it returns errStill. If that would take too long it
+// answers so, and the connection must end.
+func (c *masterSession) slow(price float64) error {
 	o := c.svc.opts()
-	if price == 0 || o.RequestRate == 0 || o.exempt(c.remote.Addr()) || c.isLast() {
+	if price <= 0 || o.RequestRate == 0 || o.exempt(c.remote.Addr()) || c.isLast() {
 		return nil
 	}
-	now := time.Now()
+	now, patience := time.Now(), requestPatience
 	rate := o.requests()
 	debt, wait := rate.Spend(c.rest.Sub(now), price)
 	rest := now.Add(debt)
+	if !c.mayWait {
+		if patience = 0; wait > 0 {
+			return errStill
+		}
+	}
 	all := times(rate, byAddress)
 	all.Burst *= 2
-	wait = max(wait, c.svc.requests.Take(now, limit.Prefix(c.remote.Addr()), price, all, requestPatience))
+	wait = max(wait, c.svc.requests.Take(now, limit.Prefix(c.remote.Addr()), price, all, patience))
 	switch {
 	case wait == 0:
 		c.rest = rest
 		return nil
+	case !c.mayWait:
+		return errStill
 	case wait > requestPatience:
 		c.svc.counters.hurried.Add(1)
 		c.fail(wire.Errorf(wire.CodeBusy, "your address asks for too much; try again later"))
@@ -90,39 +96,33 @@ func (c *session) slow(price float64) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	c.deaf = c.deaf || transport.WasReset(c.tcp)
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	lastCall := c.svc.lastCall
-	if c.svc.stopsSoon() {
-		lastCall = nil // it was heard, and this one is not to be hurried
+	if c.conn.WasReset() {
+		c.mu.Lock()
+		c.deaf = true
+		c.mu.Unlock()
 	}
-	for {
-		select {
-		case <-t.C:
+	for until := now.Add(wait); ; {
+		c.waits()
+		err := c.mayGoOn()
+		left := time.Until(until)
+		switch {
+		case err != nil:
+			return err
+		case left <= 0 || c.isLast():
 			c.rest = rest
 			return nil
-		case <-c.roused:
-			if c.banned() {
-				return errBanned
-			}
-		case <-lastCall:
-			if c.isLast() {
-				c.rest = rest
-				return nil
-			}
-			lastCall = nil
-		case <-c.svc.engine.Freezing():
+		case c.svc.engine.Frozen():
 			return errStill
-		case <-c.svc.stop.Done():
-			return errStopped
 		}
+		c.Pause(left)
 	}
 }
 
 // isLast reports whether what the client has asked for before it closed is to be done
 // before the server stops.
-func (c *session) isLast() bool { return c.svc.stopsSoon() && (c.deaf || c.HungUp()) }
+func (c *masterSession) isLast() bool {
+	return c.svc.stopsSoon() && (c.isDeaf() || c.conn.HungUp())
+}
 
 // What is no line and no request has a price by its bytes, as it takes the processor
 // as long: a piece that is read and makes no line counts as so many at least, an answer

@@ -72,10 +72,12 @@ const (
 	isUnheard             // nothing is to be read any more
 	isDrained             // nothing is to be written any more
 	isDropped             // another process has the connection
+	isAway                // the handler is in Away
 )
 
 const (
 	readOutTime  = time.Second // for the peer to close its side
+	readOutLook  = 20 * time.Millisecond
 	readOutBytes = 1 << 20
 )
 
@@ -207,7 +209,7 @@ func (c *Conn) Drop() {
 }
 
 // Movable reports whether another process can go on with the conn.
-func (c *Conn) Movable() bool { return c.stream == nil }
+func (c *Conn) Movable() bool { return c.stream == nil && !c.is(isAway) }
 
 // Unanswered tells whether bytes wait for the peer's acknowledgement, and whether the
 // kernel has been sending to it in vain for that long.

@@ -176,6 +176,9 @@ func (c *Conn) readOut() {
 			if left <= 0 {
 				return
 			}
+			if c.engine().Frozen() {
+				left = min(left, readOutLook) // no loop tells
+			}
 			c.handler.Pause(left)
 		case err != unix.EINTR:
 			return

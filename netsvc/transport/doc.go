@@ -30,7 +30,8 @@
 // handed over: loops and readers stop, goroutines that wait for input park (Parker),
 // and whatever changes the state that is handed over passes a gate (Alter), which
 // Freeze has then. What can be taken up again in the other process stops where it is;
-// what cannot waits, until Thaw, or until Abandon says that it does not come.
+// what cannot waits, until Thaw, or until Abandon says that it does not come. A handler
+// that waits for something else is away (Away): its conn stays behind.
 //
 // # Locks
 //

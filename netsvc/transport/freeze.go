@@ -40,6 +40,8 @@ type freeze struct {
 	closing atomic.Int64 // connections that have all they get and are just being closed
 
 	mu      sync.Mutex
+	away    int           // conns whose handlers are in Away
+	stands  bool          // none of them comes back before Thaw
 	begun   chan struct{} // closed by Freeze
 	thawed  chan struct{} // closed while there is no need to wait
 	moved   chan struct{} // closed by Abandon
@@ -259,7 +261,64 @@ func (e *Engine) Freeze(ctx context.Context, wake func()) (err error) {
 	patient, cancel := context.WithTimeout(ctx, parkTime)
 	defer cancel()
 	Until(patient, func() bool { return f.wakeAll() == 0 }) // those that move still stay behind
+	Until(patient, func() bool { wake(); return f.stand(false) })
+	f.stand(true)
+	if err := Until(ctx, func() bool { return f.working.Load() == 0 }); err != nil { // one has just come back
+		return ReadersError(f.working.Load())
+	}
 	return nil
+}
+
+// stand has nobody come back from Away, if nobody is there, or else with force, and
+// reports whether it does.
+func (f *freeze) stand(force bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stands = force || f.away == 0 && f.working.Load() == 0
+	return f.stands
+}
+
+// Away runs do, which waits for something that Freeze does not wait for: meanwhile the
+// conn is not movable. Resume and PeerClosed of the conn's handler may call it. It waits
+// while the engine is frozen, and reports false if it does not thaw.
+func (c *Conn) Away(do func()) bool {
+	if c.stream != nil {
+		do()
+		return true
+	}
+	f := &c.engine().freeze
+	f.mu.Lock()
+	f.away++
+	f.mu.Unlock()
+	c.flags.Or(isAway)
+	f.working.Add(-1)
+	back := false
+	defer func() {
+		if !back { // a panic, or the engine is left
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.comeBack()
+		}
+	}()
+	do()
+	for !back {
+		f.mu.Lock()
+		if back = !f.stands; back {
+			f.comeBack()
+			c.flags.And(^uint32(isAway))
+		}
+		f.mu.Unlock()
+		if !back && !c.engine().Outlast() {
+			return false
+		}
+	}
+	return true
+}
+
+// comeBack ends Away. mu is held.
+func (f *freeze) comeBack() {
+	f.away--
+	f.working.Add(1)
 }
 
 // BeginFrozen is Freeze for an engine that takes over from another process, before
@@ -290,6 +349,7 @@ func (e *Engine) goOn(alone bool) {
 	f.resume = nil
 	f.mu.Lock()
 	f.begun, f.moved = make(chan struct{}), make(chan struct{})
+	f.stands = false
 	close(f.thawed)
 	f.mu.Unlock()
 	if alone {
