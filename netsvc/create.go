@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"roomd/netsvc/passwd"
@@ -104,7 +103,7 @@ func (s *Service) plan(name string, by Creation) (*planned, error) {
 	if err != nil {
 		return nil, err
 	}
-	topic := wire.CleanString(strings.TrimSpace(by.Topic))
+	topic := wire.CleanTopic(by.Topic)
 	stand, err := s.reserveName(n, true)
 	if err != nil {
 		return nil, err

@@ -102,6 +102,35 @@ func TestNamesWithDigits(t *testing.T) {
 	}
 }
 
+// Nothing that shows nothing is a name, a topic or a line. Within a line it stays.
+func TestEmptyLooks(t *testing.T) {
+	s := startServer(t)
+	op := dial(t, s.Service.Port())
+	for _, r := range []string{"\U00013441", "\U00013430", "\U00013438", "\U00013443", "\U0001d159", "\U00016fe4", "\u2800", "\u3164", "\uffa0", "\u115f"} {
+		op.Send("CREATE " + r)
+		if got := op.Line(); !strings.HasPrefix(got, "ERR bad-name ") {
+			t.Errorf("%+q is answered %q", r, got)
+		}
+	}
+	if _, _, err := s.Service.Create("lobby", netsvc.Creation{Topic: " \U0001d159\u3164"}); err != nil {
+		t.Fatal(err)
+	}
+	port := s.Room("lobby").Port
+	ann := join(t, port)
+	for _, r := range []string{"\U00013441", "\U0001d159", "\U00016fe4"} {
+		ann.Send(r, "/topic "+r, "/nick "+r, "a"+r+"b  ")
+		ann.Expect("* no topic is set; /topic TEXT sets it")
+		if got := ann.Line(); !strings.HasPrefix(got, "* ") || !strings.Contains(got, "cannot be a name") {
+			t.Errorf("%+q is answered %q", r, got)
+		}
+		ann.Expect("<guest-1> a" + r + "b  ")
+		if err := s.Service.SetTopic("lobby", r); err != nil || s.Room("lobby").Topic != "" {
+			t.Errorf("%+q is the topic, %v", r, err)
+		}
+		ann.Expect("* the operator removed the topic")
+	}
+}
+
 // Rooms are told apart as nicks are. Those that are there already serve on, and a
 // deletion can be undone.
 func TestRoomsThatLookAlike(t *testing.T) {

@@ -283,7 +283,7 @@ func (s *Service) SetTopic(name, topic string) error {
 	if err != nil {
 		return err
 	}
-	topic = wire.CleanString(strings.TrimSpace(topic))
+	topic = wire.CleanTopic(topic)
 	if _, err := s.store.Update(r.id, store.Edit{Topic: &topic}); err != nil {
 		return storeError(fmt.Errorf("set the topic of %s: %w", r.name(), err))
 	}
@@ -292,7 +292,11 @@ func (s *Service) SetTopic(name, topic string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.topic = topic
-	r.announce(wire.Event{Type: wire.TypeNotice, Text: "the operator set the topic: " + topic})
+	said := "the operator set the topic: " + topic
+	if topic == "" {
+		said = "the operator removed the topic"
+	}
+	r.announce(wire.Event{Type: wire.TypeNotice, Text: said})
 	return nil
 }
 

@@ -157,7 +157,7 @@ func (s *Store) Import(r io.Reader, key func(name string) (string, error), clean
 			return rooms, lines, fmt.Errorf("record %d: %w", n, err)
 		}
 		if clean != nil {
-			topic := Line{Text: rec.Room.Topic}
+			topic := Line{Kind: Topic, Text: rec.Room.Topic}
 			clean(&topic)
 			rec.Room.Topic = topic.Text
 		}

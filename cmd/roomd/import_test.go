@@ -50,3 +50,27 @@ func TestImportIsCleaned(t *testing.T) {
 		t.Errorf("the console shows %q", out)
 	}
 }
+
+// No imported line or topic looks like nobody's, or like none.
+func TestImportShowsWhoSpeaks(t *testing.T) {
+	p := newProcess(t, "")
+	dump := fmt.Sprintf(`{"room":{"name":"dev","port":%d,"topic":"\ud834\udd59 \u2800"}}`, p.first+1) + "\n"
+	for i, from := range []string{`ann `, `\ud80d\udc41`, `\u0301`} {
+		dump += fmt.Sprintf(`{"seq":%d,"time":"2026-01-01T00:00:00Z","kind":"message","from":"%s","text":"hi"}`, i+1, from) + "\n"
+	}
+	if err := os.WriteFile(filepath.Join(p.dir, "dump"), []byte(dump), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.ok("store", "import", "dump")
+	p.start()
+	if out, _, _ := p.admin("topic", "dev"); out != "dev has no topic\n" {
+		t.Errorf("%q", out)
+	}
+	v := p.visit(p.first + 1)
+	v.until(t, "earlier lines")
+	for _, want := range []string{"<ann\ufffd> hi\n", "<\ufffd> hi\n", "<\ufffd> hi\n"} {
+		if got := v.until(t, "\n"); got != want {
+			t.Errorf("%q, and not %q", got, want)
+		}
+	}
+}

@@ -86,6 +86,14 @@ var hidden = &unicode.RangeTable{
 	LatinOffset: 1,
 }
 
+// empty are further characters that show nothing, or nothing without others. They have
+// a use within a text and stay there. No property tells them apart, so they are here by
+// their names and blocks in Unicode 15.0: Egyptian Hieroglyph Format Controls (joiners,
+// blanks, signs for lost ones), KHITAN SMALL SCRIPT FILLER, MUSICAL SYMBOL NULL NOTEHEAD.
+var empty = &unicode.RangeTable{R32: []unicode.Range32{
+	{Lo: 0x13430, Hi: 0x1345f, Stride: 1}, {Lo: 0x16fe4, Hi: 0x16fe4, Stride: 1}, {Lo: 0x1d159, Hi: 0x1d159, Stride: 1},
+}}
+
 // lies reports whether a character could move a reader's cursor, recolour a
 // terminal, hide something, or make text look like other text.
 func lies(r rune) bool {
@@ -100,12 +108,21 @@ func lies(r rune) bool {
 	return unicode.Is(hidden, r)
 }
 
+// CleanTopic is CleanString of a topic without the white space around it. One that is
+// Blank is none.
+func CleanTopic(s string) string {
+	if Blank([]byte(s)) {
+		return ""
+	}
+	return CleanString(strings.TrimSpace(s))
+}
+
 // Blank reports whether a line is nothing: empty, or nothing but white space,
 // characters that show nothing, and marks with no letter to stand at.
 func Blank(line []byte) bool {
 	for len(line) > 0 {
 		r, n := utf8.DecodeRune(line)
-		if !unicode.IsSpace(r) && !unicode.Is(hidden, r) && !unicode.IsMark(r) && r != 0x200c && r != 0x200d {
+		if !unicode.IsSpace(r) && !unicode.In(r, hidden, empty) && !unicode.IsMark(r) && r != 0x200c && r != 0x200d {
 			return false
 		}
 		line = line[n:]

@@ -108,7 +108,8 @@ func FuzzClean(f *testing.F) {
 
 // shownNot reports whether a character alone is nothing.
 func shownNot(r rune) bool {
-	return unicode.IsSpace(r) || unicode.IsMark(r) || r == 0x200c || r == 0x200d || forbidden(r) && !unicode.Is(unicode.Cc, r)
+	return unicode.IsSpace(r) || unicode.IsMark(r) || r == 0x200c || r == 0x200d || forbidden(r) && !unicode.Is(unicode.Cc, r) ||
+		r >= 0x13430 && r <= 0x1345f || r == 0x1d159
 }
 
 func TestBlank(t *testing.T) {
@@ -116,6 +117,7 @@ func TestBlank(t *testing.T) {
 		"": true, " ": true, "\t \r\v\f": true, "\u00a0\u3000\u2003": true,
 		"a": false, "  a": false, "\xff": false, " \xc2": false, "\x00": false, "\ufffd": false,
 		"\u200b": true, "\u200d\u200c \ufe0f": true, "\u0301": true, " \u00ad\u2800\u3164\u115f": true, "\U000e0100\U000e01ef": true,
+		"\U0001d159 \U00016fe4\u2800": true, "\U00013430\U00013438\U00013441\U00013442\U00013443": true, "\U00013000\U00013430\U00013000": false,
 		"\u202e\u2066": true, "\u20e3": true, "\ufffb": true, "\u200b.": false, "\u00ad\x1b": false, "\u0301a": false, "👩\u200d": false,
 	} {
 		if got := wire.Blank([]byte(line)); got != want {

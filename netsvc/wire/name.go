@@ -126,6 +126,8 @@ func wellFormed(s string) error {
 	for i, r := range s {
 		letter, digit, mark := unicode.IsLetter(r), unicode.Is(unicode.Nd, r), unicode.IsMark(r)
 		switch {
+		case unicode.Is(empty, r):
+			return fmt.Errorf("it has %U, which shows nothing by itself", r)
 		case letter:
 			marks = 0
 		case digit:

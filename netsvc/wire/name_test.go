@@ -114,9 +114,13 @@ func TestBadNames(t *testing.T) {
 		"\u3164":                 "RFC 8265",         // the Hangul filler
 		"\uffa0":                 "RFC 8265",         // and of half width
 		"\u115f\u1160":           "RFC 8265",
-		"ﬁ":                      "RFC 8265", // a ligature
-		"غ\u0640غ":               "RFC 8265", // the stretcher
-		"𝐚":                      "RFC 8265", // a bold a
+		"ﬁ":                      "RFC 8265",                     // a ligature
+		"غ\u0640غ":               "RFC 8265",                     // the stretcher
+		"𝐚":                      "RFC 8265",                     // a bold a
+		"\U00013441":             "U+13441, which shows nothing", // a blank of Egyptian, which is a letter
+		"\U00013000\U00013442":   "U+13442, which shows nothing",
+		"\U00018b00\U00016fe4":   "U+16FE4, which shows nothing", // the filler of Khitan, a mark
+		"\U0001d159":             "which shows nothing",
 	} {
 		got, err := wire.ParseName(name)
 		checkError(t, err, wire.CodeBadName)

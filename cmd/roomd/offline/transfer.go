@@ -104,13 +104,20 @@ func (d *Database) Import(ctx context.Context, file string, in io.Reader) error 
 // cleanLine makes a line that is imported what it would be if it had been sent:
 // it cannot be taken for another one, or for somebody else's.
 func cleanLine(l *store.Line) {
-	l.Text = wire.CleanString(l.Text)
+	if l.Kind == store.Topic {
+		l.Text = wire.CleanTopic(l.Text)
+	} else {
+		l.Text = wire.CleanString(l.Text)
+	}
 	l.From = strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) || strings.ContainsRune("<>*", r) {
+		if wire.Blank([]byte(string(r))) && !unicode.IsMark(r) || strings.ContainsRune("<>*", r) {
 			return utf8.RuneError
 		}
 		return r
 	}, wire.CleanString(l.From))
+	if l.From != "" && wire.Blank([]byte(l.From)) { // marks alone
+		l.From = string(utf8.RuneError)
+	}
 	if from := []rune(l.From); len(from) > wire.MaxName {
 		l.From = string(from[:wire.MaxName])
 	}
