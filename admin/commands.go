@@ -142,14 +142,8 @@ func help(c *call) error {
 	if c.out.json {
 		return c.out.one(about)
 	}
-	wide := 0
-	for _, f := range about.Flags {
-		wide = max(wide, len(f.Flag))
-	}
 	c.out.text("%s: %s", about.Usage, about.Does)
-	for _, f := range about.Flags {
-		c.out.text("  %-*s  %s", wide, f.Flag, f.Does)
-	}
+	c.out.rows(each(about.Flags, func(o option) []string { return []string{"  " + o.Flag, o.Does} }))
 	return c.out.text("for example: %s", about.Example)
 }
 

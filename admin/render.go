@@ -10,7 +10,6 @@ import (
 	"reflect"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"roomd/admin/term"
 	"roomd/netsvc"
@@ -110,18 +109,11 @@ func (o *output) one(v any) error {
 	}
 	value := reflect.ValueOf(v)
 	columns := columnsOf(value.Type(), func(f reflect.StructField) bool { return !empty(value.FieldByIndex(f.Index)) })
-	width := 0
-	for _, c := range columns {
-		width = max(width, len(c.title))
-	}
-	for _, c := range columns {
+	rows := each(columns, func(c column) []string {
 		text := o.cell(c.name, value.FieldByIndex(c.index).Interface())
-		title := o.paint(faint, fmt.Sprintf("%-*s", width, c.title))
-		if err := o.painted(title + "  " + o.paint(colorOf(c.name, text), text)); err != nil {
-			return err
-		}
-	}
-	return nil
+		return []string{o.paint(faint, c.title), o.paint(colorOf(c.name, text), text)}
+	})
+	return o.rows(rows)
 }
 
 // list yields a slice of structs: an aligned table, or one array.
@@ -145,55 +137,25 @@ func (o *output) list(slice any) error {
 		}
 		return false
 	})
-	rows := make([][]string, v.Len())
-	widths := make([]int, len(columns))
-	for j, c := range columns {
-		widths[j] = len(c.title)
-		for i := range rows {
+	rows := [][]string{each(columns, func(c column) string { return o.paint(bold, strings.ToUpper(c.title)) })}
+	for i := range v.Len() {
+		rows = append(rows, each(columns, func(c column) string {
 			text := o.cell(c.name, v.Index(i).FieldByIndex(c.index).Interface())
-			rows[i] = append(rows[i], text)
-			widths[j] = max(widths[j], width(text))
-		}
+			return o.paint(colorOf(c.name, text), text)
+		}))
 	}
-	head := make([]string, len(columns))
-	for j, c := range columns {
-		head[j] = strings.ToUpper(c.title)
-	}
-	if err := o.row(head, widths, func(int) string { return bold }); err != nil {
-		return err
-	}
-	for _, row := range rows {
-		if err := o.row(row, widths, func(j int) string { return colorOf(columns[j].name, row[j]) }); err != nil {
+	return o.rows(rows)
+}
+
+// rows writes the rows of a table, whose cells may be painted. Numbers stand where words do,
+// to the left.
+func (o *output) rows(rows [][]string) error {
+	for _, l := range term.Columns(rows...) {
+		if err := o.painted(strings.TrimRight(l, " ")); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// row writes a row of a table. Numbers stand where words do, to the left.
-func (o *output) row(cells []string, widths []int, color func(int) string) error {
-	var b strings.Builder
-	for j, c := range cells {
-		pad := widths[j] - width(c) + 2
-		if o.color {
-			c = o.paint(color(j), c)
-		}
-		b.WriteString(c)
-		if j < len(cells)-1 {
-			b.WriteString(strings.Repeat(" ", pad))
-		}
-	}
-	return o.painted(strings.TrimRight(b.String(), " "))
-}
-
-// width is how many columns of a terminal printable text takes.
-func width(s string) int {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return term.Width(s)
-		}
-	}
-	return len(s)
 }
 
 // column is a field of a struct as it is shown.

@@ -64,7 +64,10 @@ func after(line []rune, at int) int {
 
 // Width is how many columns a text takes. Sequences that set colours take none.
 func Width(text string) (n int) {
-	for len(text) > 0 {
+	for n < len(text) && text[n] >= ' ' && text[n] < 0x7f { // most texts end here
+		n++
+	}
+	for text = text[n:]; len(text) > 0; {
 		piece, _, w := cut(text)
 		n += w
 		text = text[len(piece):]
@@ -263,3 +266,25 @@ func Clip(line string, width int) string {
 
 // Pad is a text with as many spaces behind it as it lacks to a width.
 func Pad(text string, width int) string { return text + strings.Repeat(" ", max(0, width-Width(text))) }
+
+// Columns makes a line of each row of a table: its cells stand below each other, two
+// columns apart. Cells are printable, and may have colours; the last of a row is not padded.
+func Columns(rows ...[]string) []string {
+	var widths []int
+	for _, row := range rows {
+		widths = append(widths, make([]int, max(0, len(row)-len(widths)))...)
+		for i, cell := range row {
+			widths[i] = max(widths[i], Width(cell))
+		}
+	}
+	lines := make([]string, len(rows))
+	for n, row := range rows {
+		for i, cell := range row {
+			if i < len(row)-1 {
+				cell = Pad(cell, widths[i]+2)
+			}
+			lines[n] += cell
+		}
+	}
+	return lines
+}

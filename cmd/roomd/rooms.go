@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -59,29 +60,12 @@ func printRooms(out io.Writer, rooms []client.Info, asJSON bool) error {
 		_, err := fmt.Fprintln(out, "no rooms")
 		return err
 	}
-	rows := [][3]string{{"ROOM", "PORT", "MEMBERS"}}
-	last := []string{"TOPIC"}
+	rows := [][]string{{"ROOM", "PORT", "MEMBERS", "TOPIC"}}
 	for _, i := range rooms {
-		rows = append(rows, [3]string{wire.CleanString(i.Name), strconv.Itoa(i.Port), strconv.Itoa(i.Members)})
-		last = append(last, wire.CleanString(i.Topic))
+		rows = append(rows, []string{wire.CleanString(i.Name), strconv.Itoa(i.Port), strconv.Itoa(i.Members), wire.CleanString(i.Topic)})
 	}
-	var wide [3]int // columns of a terminal: tabwriter counts characters
-	for _, r := range rows {
-		for i, cell := range r {
-			wide[i] = max(wide[i], term.Width(cell))
-		}
-	}
-	for n, r := range rows {
-		for i, cell := range r {
-			if _, err := io.WriteString(out, term.Pad(cell, wide[i]+2)); err != nil {
-				return err
-			}
-		}
-		if _, err := fmt.Fprintln(out, last[n]); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := fmt.Fprintln(out, strings.Join(term.Columns(rows...), "\n"))
+	return err
 }
 
 func newCreate() *cobra.Command {
