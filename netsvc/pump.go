@@ -348,11 +348,11 @@ func (m *Member) beginHistory(ins insert) {
 		ev.Count = &count
 		m.begins(&ev)
 		if count > 0 {
-			ev.Text = earlier(count)
+			ev.Text = counted(count, "earlier line")
 		}
 		m.put(ev)
 	} else if count > 0 {
-		m.put(wire.Event{Type: wire.TypeNotice, Text: earlier(count)})
+		m.put(wire.Event{Type: wire.TypeNotice, Text: counted(count, "earlier line")})
 	}
 	if count == 0 {
 		return
@@ -361,13 +361,6 @@ func (m *Member) beginHistory(ins insert) {
 	if formats[m.format].people() {
 		m.replay.footer = "* end of earlier lines\n"
 	}
-}
-
-func earlier(n int) string {
-	if n == 1 {
-		return "1 earlier line"
-	}
-	return fmt.Sprintf("%d earlier lines", n)
 }
 
 // beginSince answers /since and leaves the replay of all lines after seq up to

@@ -16,6 +16,14 @@ func Plural[N int | int64 | uint64](n N, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
+// Are is Plural with its verb: "1 line is", "2 lines are".
+func Are(n int, noun string) string {
+	if n == 1 {
+		return Plural(n, noun) + " is"
+	}
+	return Plural(n, noun) + " are"
+}
+
 // ParseDuration reads a time as time.ParseDuration does, and days: 30d, 1d12h. A
 // day has 24 hours.
 func ParseDuration(text string) (time.Duration, error) {

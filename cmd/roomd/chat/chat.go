@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"roomd/admin/english"
 	"roomd/admin/term"
 	"roomd/cmd/roomd/remote"
 	"roomd/netsvc/client"
@@ -190,7 +191,7 @@ func (c *chat) typed(line string, interactive bool) (leave bool) {
 	if words[0] == "/quit" || words[0] == "/exit" {
 		if n := c.underWay(); n > 0 && !c.leaving && interactive {
 			c.leaving = true
-			c.say("%s on the way; /quit once more leaves without them", linesAre(n))
+			c.say("%s on the way; /quit once more leaves without them", english.Are(n, "line"))
 			return false
 		}
 		return true
@@ -284,16 +285,9 @@ func (c *chat) finish() error {
 	}
 	c.answers.Wait() // each ends with c.ctx, and within half a minute
 	if lost > 0 {
-		return fmt.Errorf("%s not sent", linesAre(lost))
+		return fmt.Errorf("%s not sent", english.Are(lost, "line"))
 	}
 	return nil
-}
-
-func linesAre(n int) string {
-	if n == 1 {
-		return "1 line is"
-	}
-	return fmt.Sprintf("%d lines are", n)
 }
 
 // say prints what the chat itself has to say.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/admin/english"
 	"roomd/cmd/roomd/remote"
 	"roomd/netsvc/wire"
 )
@@ -51,7 +52,7 @@ func (s *sender) verdict(why error) error {
 	if n := s.unsure.count(); n > 0 {
 		fmt.Fprintf(&text, "%v: in the room, or not\n", s.unsure)
 	}
-	fmt.Fprintf(&text, "%s in the room", are(s.there))
+	fmt.Fprintf(&text, "%s in the room", english.Are(s.there, "line"))
 	if why == nil {
 		return fmt.Errorf("%s, %d not", &text, missing)
 	}
@@ -60,16 +61,9 @@ func (s *sender) verdict(why error) error {
 
 // howFar is what a person who waits wants to know.
 func (s *sender) howFar(upto int64) string {
-	text := fmt.Sprintf("%s in the room, %d/s", are(s.there), s.display.Rate(s.there))
+	text := fmt.Sprintf("%s in the room, %d/s", english.Are(s.there, "line"), s.display.Rate(s.there))
 	if s.size > 0 {
 		text += fmt.Sprintf(", %d %%", min(100*upto/s.size, 100))
 	}
 	return text
-}
-
-func are(lines int) string {
-	if lines == 1 {
-		return "1 line is"
-	}
-	return fmt.Sprintf("%d lines are", lines)
 }
