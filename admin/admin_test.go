@@ -200,7 +200,7 @@ func TestQuestions(t *testing.T) {
 	s.ok("create dev")
 	ann := s.join("dev")
 	_, errs, status := s.do("delete", "dev")
-	if status != admin.ExitRefused || !strings.Contains(errs, "deletes dev: 1 member, 0 lines, 0 B") {
+	if status != admin.ExitUsage || !strings.Contains(errs, "deletes dev: 1 member, 0 lines, 0 B") {
 		t.Fatalf("%d %s", status, errs)
 	}
 	_, token, _ := strings.Cut(errs, "--token ")
@@ -419,7 +419,7 @@ func TestCompletion(t *testing.T) {
 
 func TestStop(t *testing.T) {
 	s := startShell(t)
-	if _, errs, status := s.do("stop"); status != admin.ExitRefused || !strings.Contains(errs, "stops the server: 0 members in 0 rooms") {
+	if _, errs, status := s.do("stop"); status != admin.ExitUsage || !strings.Contains(errs, "stops the server: 0 members in 0 rooms") {
 		t.Error(status, errs)
 	}
 	s.ok("stop --yes")

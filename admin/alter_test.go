@@ -92,7 +92,7 @@ func TestPlannedDeletion(t *testing.T) {
 	s := startShell(t)
 	s.ok("create dev")
 	ann := s.join("dev")
-	if _, errs, status := s.do("delete", "dev", "--in", "1h"); status != admin.ExitRefused || !strings.Contains(errs, "deletes dev in 1 hour: 1 member, ") {
+	if _, errs, status := s.do("delete", "dev", "--in", "1h"); status != admin.ExitUsage || !strings.Contains(errs, "deletes dev in 1 hour: 1 member, ") {
 		t.Error(status, errs)
 	}
 	if out := s.ok("delete dev --in 1h --say moving --yes"); !strings.Contains(out, "dev is to be deleted in 1 hour; delete dev --cancel calls it off") {
@@ -162,7 +162,7 @@ func TestSet(t *testing.T) {
 			t.Errorf("%s: %d %q %q", line, status, out, errs)
 		}
 	}
-	if _, errs, status := s.do("set", "lobby", "lines", "100"); status != admin.ExitRefused || !strings.Contains(errs, "removes 50 lines of the 150 lines of lobby for good") {
+	if _, errs, status := s.do("set", "lobby", "lines", "100"); status != admin.ExitUsage || !strings.Contains(errs, "removes 50 lines of the 150 lines of lobby for good") {
 		t.Error(status, errs)
 	}
 	s.ok("set lobby li 100 --yes")

@@ -229,7 +229,7 @@ func TestUnmuteOfSharedAddress(t *testing.T) {
 		t.Fatal(got)
 	}
 	unmute := []string{"unmute", fmt.Sprintf("#%d", two.id)}
-	if _, errs, status := s.do(unmute...); status != admin.ExitRefused || !strings.Contains(errs, "guest-1") {
+	if _, errs, status := s.do(unmute...); status != admin.ExitUsage || !strings.Contains(errs, "guest-1") {
 		t.Error(status, errs)
 	}
 	if got := one.says("x"); got != muted {
@@ -314,7 +314,7 @@ func TestBanTakesTheAddress(t *testing.T) {
 	if out := s.ok("ban eve --dry-run"); !strings.Contains(out, "kicks 2 members") {
 		t.Error(out)
 	}
-	if _, errs, status := s.do("ban", "eve"); status != admin.ExitRefused || !strings.Contains(errs, "kicks 2 members") {
+	if _, errs, status := s.do("ban", "eve"); status != admin.ExitUsage || !strings.Contains(errs, "kicks 2 members") {
 		t.Error(status, errs)
 	}
 	if out := s.ok("ban eve --yes"); !strings.Contains(out, "kicked 2 members") {

@@ -252,7 +252,7 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 		return ExitDone
 	case a.verdict == "ASK":
 		fmt.Fprintf(errw, "roomd: this %s\nSay --yes, or --token %s if that is what you want.\n", a.text, a.code)
-		return ExitRefused
+		return ExitUsage
 	}
 	fmt.Fprintf(errw, "roomd: %s\n", a.text)
 	if a.code == "usage" {

@@ -56,7 +56,7 @@ func TestKickConnections(t *testing.T) {
 	if _, _, status := s.do("kick", first); status != admin.ExitRefused {
 		t.Errorf("kicked again: status %d", status)
 	}
-	if _, errs, status := s.do("kick", "127.0.0.1"); status != admin.ExitRefused || errs == "" {
+	if _, errs, status := s.do("kick", "127.0.0.1"); status != admin.ExitUsage || errs == "" {
 		t.Errorf("kick of several: status %d, %s", status, errs)
 	}
 	for end := time.Now().Add(patience); states("127.0.0.1") != "member guest-1,master ,"; {

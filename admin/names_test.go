@@ -27,7 +27,7 @@ func TestOneRuleOfNames(t *testing.T) {
 	}
 	s.ok("delete ας --yes")
 	s.ok("delete ασ --yes") // the last deleted comes first
-	if _, errs, status := s.do("purge", "ας"); status != admin.ExitRefused || !strings.Contains(errs, "removes ας for good") {
+	if _, errs, status := s.do("purge", "ας"); status != admin.ExitUsage || !strings.Contains(errs, "removes ας for good") {
 		t.Errorf("%d %s", status, errs)
 	}
 	if out := s.ok("purge ας --yes"); !strings.Contains(out, "ας is removed") {

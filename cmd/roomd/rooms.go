@@ -114,10 +114,10 @@ func newDelete() *cobra.Command {
 		Use:   "delete NAME",
 		Short: "End a room for all its members",
 		Long: `End a room for all its members. Whether that needs its key is the server's policy
-(access.delete). At a terminal it asks first. The operator can bring the room back
-for a while ("roomd admin restore").
+(access.delete). At a terminal it asks first; without one it refuses, unless --yes
+is said. The operator can bring the room back for a while ("roomd admin restore").
 
-Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
+Exit status: 0 done, 1 refused or failed, 2 wrong usage, or --yes is missing.`,
 		Example: `  roomd delete dev
   roomd delete dev --yes --key 7f1c0b6a52e94d0c8ab1d2f3945e6a70`,
 		Args: usage.Args(1, 1),
@@ -126,13 +126,17 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
 			if err != nil {
 				return err
 			}
-			if !yes && terminal(cmd.InOrStdin()) {
+			if !yes {
 				rooms, err := c.List(cmd.Context(), args[0])
 				if err != nil {
 					return remote.CleanError(err)
 				}
 				for _, i := range rooms {
-					if !agree(cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("deletes %s and sends %s away", wire.CleanString(i.Name), english.Plural(i.Members, "member"))) {
+					text := fmt.Sprintf("deletes %s and sends %s away", wire.CleanString(i.Name), english.Plural(i.Members, "member"))
+					if !terminal(cmd.InOrStdin()) {
+						return usage.Wrong(cmd, fmt.Errorf("this %s; without a terminal say --yes if that is what you want", text))
+					}
+					if !agree(cmd.InOrStdin(), cmd.ErrOrStderr(), text) {
 						fmt.Fprintln(cmd.ErrOrStderr(), "nothing was done")
 						return errTold
 					}
@@ -144,6 +148,6 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
 	r.flags(cmd, false)
 	cmd.ValidArgsFunction = r.rooms(1)
 	cmd.Flags().StringVar(&key, "key", "", "the room's delete `KEY`, as create printed it")
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask; needed without a terminal")
 	return cmd
 }
