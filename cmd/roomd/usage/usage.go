@@ -31,7 +31,14 @@ func Args(least, most int) cobra.PositionalArgs {
 		if len(args) >= least && len(args) <= most {
 			return nil
 		}
-		return Wrong(cmd, errors.New("usage: "+cmd.UseLine()))
+		text := "usage: " + cmd.UseLine()
+		if most == 0 {
+			text += fmt.Sprintf("; it takes no argument, not %q", args[0])
+			if cmd.Flag("config") != nil {
+				text += ": --config FILE names the configuration, and that the database (server.data)"
+			}
+		}
+		return Wrong(cmd, errors.New(text))
 	}
 }
 
