@@ -164,14 +164,11 @@ func ban(c *call) error {
 		}
 	}
 	all, hit, err = c.Service.Ban(all...)
-	if err != nil {
-		return err
-	}
 	hold := "holds"
 	if len(all) > 1 {
 		hold = "hold"
 	}
-	return c.out.text("%s %s; %s", numbers(all, "ban"), hold, reach(hit, "kicked", " and closed"))
+	return c.done(err, "%s %s; %s", numbers(all, "ban"), hold, reach(hit, "kicked", " and closed"))
 }
 
 func bans(c *call) error {
@@ -202,21 +199,19 @@ func bans(c *call) error {
 
 func unban(c *call) error {
 	id := c.ban
+	none := refuse("no-ban", "there is no ban %d; bans lists them", id)
 	there := slices.ContainsFunc(c.Service.Bans(), func(b store.Ban) bool { return b.ID == id })
-	if damaged, _ := c.Store.LeftOut(); there || damaged > 0 { // which Unban knows, too
-		if err := c.would("ban %d would be lifted", id); err != nil {
-			return err
-		}
-	} else {
-		return refuse("no-ban", "there is no ban %d; bans lists them", id)
+	if damaged, _ := c.Store.LeftOut(); !there && damaged == 0 { // what is left out Unban knows, too
+		return none
 	}
-	switch err := c.Service.Unban(id); {
-	case errors.Is(err, store.ErrNoBan):
-		return refuse("no-ban", "there is no ban %d; bans lists them", id)
-	case err != nil:
+	if err := c.would("ban %d would be lifted", id); err != nil {
 		return err
 	}
-	return c.out.text("ban %d is lifted", id)
+	err := c.Service.Unban(id)
+	if errors.Is(err, store.ErrNoBan) {
+		return none
+	}
+	return c.done(err, "ban %d is lifted", id)
 }
 
 func mute(c *call) error {
@@ -242,10 +237,8 @@ func mute(c *call) error {
 		}
 		mutes = append(mutes, b)
 	}
-	if mutes, _, err = c.Service.Ban(mutes...); err != nil {
-		return err
-	}
-	return c.out.text("muted %s: %s", count(len(all), "member"), numbers(mutes, "mute"))
+	mutes, _, err = c.Service.Ban(mutes...)
+	return c.done(err, "muted %s: %s", count(len(all), "member"), numbers(mutes, "mute"))
 }
 
 func unmute(c *call) error {
@@ -266,11 +259,9 @@ func unmute(c *call) error {
 	if err := c.would("%s would be lifted: %s", count(len(mutes), "mute"), numbers(mutes, "mute")); err != nil {
 		return err
 	}
-	switch err := c.Service.Unban(ids...); {
-	case errors.Is(err, store.ErrNoBan):
+	err := c.Service.Unban(ids...)
+	if errors.Is(err, store.ErrNoBan) {
 		return refuse("changed", "nothing is lifted: %v", err)
-	case err != nil:
-		return err
 	}
-	return c.out.text("lifted %s: %s", count(len(mutes), "mute"), numbers(mutes, "mute"))
+	return c.done(err, "lifted %s: %s", count(len(mutes), "mute"), numbers(mutes, "mute"))
 }

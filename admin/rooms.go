@@ -31,11 +31,10 @@ var roomCommands = []command{
 		}
 		old := c.plans.at(gone.ID) // somebody else had deleted it before it was due
 		info, err := c.Service.Restore(fmt.Sprintf("#%d", gone.ID))
-		if err != nil {
-			return err
+		if err == nil {
+			c.plans.forget(old)
 		}
-		c.plans.forget(old)
-		return c.out.text("the room %s is back on port %d", info.Name, info.Port)
+		return c.done(err, "the room %s is back on port %d", info.Name, info.Port)
 	}},
 	{name: "purge", args: []param{trashedArg}, short: "remove a deleted room for good", example: "purge dev", changes: true,
 		flags: []flag{yesFlag, tokenFlag}, run: func(c *call) error {
@@ -44,10 +43,7 @@ var roomCommands = []command{
 				return err
 			}
 			// By its ID: another one of that name may have come into the trash.
-			if err := c.Service.Purge(fmt.Sprintf("#%d", r.ID)); err != nil {
-				return err
-			}
-			return c.out.text("%s is removed", r.Name)
+			return c.done(c.Service.Purge(fmt.Sprintf("#%d", r.ID)), "%s is removed", r.Name)
 		}},
 	{name: "rename", args: []param{roomArg, {name: "NAME"}}, short: "give a room another name", example: "rename dev ops", changes: true, run: func(c *call) error {
 		r := c.target
@@ -58,10 +54,7 @@ var roomCommands = []command{
 			return err
 		}
 		info, err := c.Service.Rename(r.Name, c.args[1])
-		if err != nil {
-			return err
-		}
-		return c.out.text("the room %s is %s now", r.Name, info.Name)
+		return c.done(err, "the room %s is %s now", r.Name, info.Name)
 	}},
 	{name: "topic", args: []param{roomArg, textArg.maybe()}, short: "show or set a room's topic", example: "topic lobby be kind", changes: true, shows: true, run: func(c *call) error {
 		r := c.target
@@ -94,10 +87,7 @@ var roomCommands = []command{
 			return err
 		}
 		info, err := c.Service.Move(r.Name, n)
-		if err != nil {
-			return err
-		}
-		return c.out.text("the room %s is on port %d now; %d rests", info.Name, info.Port, r.Port)
+		return c.done(err, "the room %s is on port %d now; %d rests", info.Name, info.Port, r.Port)
 	}},
 	{name: "rebind", args: []param{unboundArg}, short: "try at once to bind a room that waits for its port", example: "rebind dev", changes: true, run: func(c *call) error {
 		r := c.target
@@ -108,10 +98,7 @@ var roomCommands = []command{
 			return err
 		}
 		info, err := c.Service.Rebind(c.args[0])
-		if err != nil {
-			return err
-		}
-		return c.out.text("the room %s is bound to port %d", info.Name, info.Port)
+		return c.done(err, "the room %s is bound to port %d", info.Name, info.Port)
 	}},
 	{name: "say", args: []param{roomNameArg, textArg}, short: "say something in a room, not stored", example: "say lobby back in five minutes", changes: true, run: func(c *call) error {
 		return c.say(c.args[0], c.args[1:])
@@ -131,10 +118,7 @@ func (c *call) say(room string, text []string) error {
 		return c.would("it would be said to %s", count(len(all), "member"))
 	}
 	n, err := c.Service.Say(room, strings.Join(text, " "))
-	if err != nil {
-		return err
-	}
-	return c.out.text("said to %s", count(n, "member"))
+	return c.done(err, "said to %s", count(n, "member"))
 }
 
 // vacant tells why a room cannot have a name: the dry run says what the run says.
@@ -159,10 +143,7 @@ func create(c *call) error {
 		return err
 	}
 	info, _, err := c.Service.Create(c.args[0], netsvc.Creation{By: c.caller.User, Port: c.numbers["port"], Topic: c.flags["topic"]})
-	if err != nil {
-		return err
-	}
-	return c.out.text("the room %s is on port %d", info.Name, info.Port)
+	return c.done(err, "the room %s is on port %d", info.Name, info.Port)
 }
 
 // worth says a room in numbers, so that who destroys it knows what goes.

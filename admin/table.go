@@ -218,6 +218,14 @@ func (c *call) would(format string, args ...any) error {
 	return errors.Join(c.out.text(format, args...), errDry)
 }
 
+// done tells what was done, unless err is why it was not.
+func (c *call) done(err error, format string, args ...any) error {
+	if err != nil {
+		return err
+	}
+	return c.out.text(format, args...)
+}
+
 var errDry = errors.New("nothing was done")
 
 // recovered makes a fault in what an operator has asked for an error: the server
