@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -38,22 +39,13 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
   roomd bench fanout --server 127.0.0.1:8080 --json
   roomd bench idle --protocol nats --server 127.0.0.1:4222`,
 		Args: usage.Subcommands,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			if report.Runs < 1 {
-				return usage.Wrong(cmd, fmt.Errorf("--runs %d: at least one", report.Runs))
-			}
+		RunE: reporting(&report, func(ctx context.Context, cmd *cobra.Command) error {
 			cases := bench.Standard(only)
 			if len(cases) == 0 {
 				return usage.Wrong(cmd, fmt.Errorf("--only %q: no shape's name has that", only))
 			}
-			if report.Roomd, err = os.Executable(); err != nil {
-				return err
-			}
-			report.Out, report.Progress = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			return report.Compare(ctx, cases)
-		},
+		}),
 	}
 	f := cmd.Flags()
 	f.IntVar(&report.Runs, "runs", 1, "how often to run each shape, for the median")
@@ -74,6 +66,22 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
 	return cmd
 }
 
+// reporting makes a command of what makes a report: of this binary, and to its output.
+func reporting(report *bench.Report, do func(context.Context, *cobra.Command) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) (err error) {
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		if report.Runs < 1 {
+			return usage.Wrong(cmd, fmt.Errorf("--runs %d: at least one", report.Runs))
+		}
+		if report.Roomd, err = os.Executable(); err != nil {
+			return err
+		}
+		report.Out, report.Progress = cmd.OutOrStdout(), cmd.ErrOrStderr()
+		return do(ctx, cmd)
+	}
+}
+
 // newBenchGrowth measures how roomd's cost grows.
 func newBenchGrowth() *cobra.Command {
 	var (
@@ -87,18 +95,7 @@ func newBenchGrowth() *cobra.Command {
 (to 10,000), and with the lines of a room's history.`,
 		Example: "  roomd bench growth\n  roomd bench growth --lines 10000000 --write docs/performance.md",
 		Args:    usage.Args(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			if report.Runs < 1 {
-				return usage.Wrong(cmd, fmt.Errorf("--runs %d: at least one", report.Runs))
-			}
-			if report.Roomd, err = os.Executable(); err != nil {
-				return err
-			}
-			report.Out, report.Progress = cmd.OutOrStdout(), cmd.ErrOrStderr()
-			return report.Grow(ctx, lines)
-		},
+		RunE:    reporting(&report, func(ctx context.Context, _ *cobra.Command) error { return report.Grow(ctx, lines) }),
 	}
 	f := cmd.Flags()
 	f.Uint64Var(&lines, "lines", 1_000_000, "the longest history")
@@ -170,44 +167,39 @@ a redis-server or a nats-server), with its data in a temporary folder.`,
 	f.BoolVar(&asJSON, "json", false, "print one JSON object; times are in nanoseconds")
 	f.IntVar(&shape.Rooms, "rooms", shape.Rooms, "rooms")
 	f.IntVar(&shape.Members, "members", shape.Members, "members of each room")
-	flag := func(use bool, add func()) {
-		if use {
-			add()
-		}
-	}
-	flag(shape.Publishers > 0, func() {
+	if shape.Publishers > 0 {
 		f.IntVar(&shape.Publishers, "publishers", shape.Publishers, "how many of them speak, in each room")
 		f.IntVar(&shape.Bytes, "bytes", shape.Bytes, "length of a line, without its ending")
-	})
-	flag(shape.InFlight > 0 && shape.Publishers > 0, func() {
+	}
+	if shape.InFlight > 0 && shape.Publishers > 0 {
 		f.IntVar(&shape.InFlight, "in-flight", shape.InFlight, "lines that each publisher has in flight")
-	})
-	flag(shape.Publishers > 0, func() {
+	}
+	if shape.Publishers > 0 {
 		usage.DurationVar(f, &shape.Patience, "patience", shape.Patience, "how long the last line may take to reach everybody")
-	})
-	flag(kind == bench.Fanout || kind == bench.Latency, func() {
+	}
+	if kind == bench.Fanout || kind == bench.Latency {
 		f.IntVar(&shape.Stopped, "stopped", 0, "members of each room that do not read until all is said, and then must get everything")
-	})
-	flag(kind == bench.Churn, func() {
+	}
+	if kind == bench.Churn {
 		f.IntVar(&shape.InFlight, "at-once", shape.InFlight, "visitors that are in at once")
 		f.IntVar(&shape.Cycles, "cycles", shape.Cycles, "how many join and leave")
-	})
-	flag(kind == bench.Latency, func() {
+	}
+	if kind == bench.Latency {
 		f.Float64Var(&shape.Rate, "rate", shape.Rate, "lines a second in all")
-	})
-	flag(shape.WarmUp > 0, func() {
+	}
+	if shape.WarmUp > 0 {
 		usage.DurationVar(f, &shape.WarmUp, "warm-up", shape.WarmUp, "work that is not measured, at first")
 		f.Uint64Var(&shape.Lines, "lines", 0, "lines to measure; 0: as many as fit into the duration")
-	})
-	flag(shape.Duration > 0, func() {
+	}
+	if shape.Duration > 0 {
 		usage.DurationVar(f, &shape.Duration, "duration", shape.Duration, "how long to measure")
-	})
-	flag(kind == bench.Idle, func() {
+	}
+	if kind == bench.Idle {
 		usage.DurationVar(f, &shape.Settle, "settle", shape.Settle, "how long the server's memory may take to come to rest")
-	})
-	flag(kind == bench.History, func() {
+	}
+	if kind == bench.History {
 		f.IntVar(&shape.Keep, "keep", shape.Keep, "lines that the room keeps")
 		f.IntVar(&shape.Turns, "turns", shape.Turns, "how often so many lines are said")
-	})
+	}
 	return cmd
 }

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"os"
 	"time"
 )
 
@@ -26,8 +25,7 @@ type cycle struct {
 // run is done once all cycles are. The members of the shape sit in the rooms
 // meanwhile.
 func (ch *churn) run(ctx context.Context, rooms []place, r *Result) error {
-	began := time.Now()
-	cpu, mine := ch.cpu(), mustCPU(os.Getpid())
+	end := ch.begin()
 	for i := range min(ch.shape.InFlight, ch.shape.Cycles) {
 		c := &cycle{of: ch, room: rooms[i%len(rooms)]}
 		if err := c.next(); err != nil {
@@ -38,10 +36,9 @@ func (ch *churn) run(ctx context.Context, rooms []place, r *Result) error {
 	if err := ch.loop.until(ctx, 5*time.Minute, "joining and leaving", done, nil); err != nil {
 		return err
 	}
-	r.Took, r.CPU, r.Cycles = time.Since(began), ch.cpu()-cpu, int64(ch.done)
+	r.LoadCores = end(r)
+	r.Cycles = int64(ch.done)
 	r.PerCycle = us(r.CPU) / float64(r.Cycles)
-	r.LoadCores = float64(mustCPU(os.Getpid())-mine) / float64(r.Took)
-	r.Cores = float64(r.CPU) / float64(r.Took)
 	r.times(&ch.times)
 	return nil
 }
@@ -52,7 +49,7 @@ func (c *cycle) next() error {
 	}
 	c.of.started++
 	c.in, c.got, c.opened = false, c.got[:0], c.of.loop.now()
-	c.out = append(c.out[:0], c.of.proto.enter(c.room.name)...)
+	c.out = append(c.out[:0], c.of.proto.hello(c.room.name, true)...)
 	return c.of.loop.open(&c.conn, c.room.at, c)
 }
 
@@ -61,11 +58,11 @@ func (c *cycle) read(l *loop, data []byte) error {
 		return nil
 	}
 	c.got = append(c.got, data...)
-	in, err := c.of.proto.entered(c.got, c.room.name)
+	n, err := c.of.proto.joined(c.got, c.room.name, true)
 	if err != nil {
 		return faultf("a visitor: %v", err)
 	}
-	if c.in = in; in {
+	if c.in = n > 0; c.in {
 		c.of.times.add(l.now() - c.opened)
 		return l.finish(&c.conn)
 	}

@@ -31,9 +31,9 @@ func (t *talk) comeback(ctx context.Context, r *Result) error {
 	t.server.PID = own.Server().PID
 	t.away = false
 	r.Restart = time.Since(signalled)
-	began, cpu := time.Now(), time.Duration(0)
+	began := time.Now()
 	for _, m := range t.members {
-		m.joined, m.out = false, append(m.out[:0], t.proto.hello(m.stream.room.name)...)
+		m.joined, m.out = false, append(m.out[:0], t.proto.hello(m.stream.room.name, false)...)
 		if err := t.loop.open(&m.conn, m.stream.room.at, visitor{t, m}); err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func (t *talk) comeback(ctx context.Context, r *Result) error {
 		return err
 	}
 	r.Back = time.Since(began)
-	r.CPU = t.cpu() - cpu                             // of the start, too
+	r.CPU = t.cpu()                                   // of the start, too
 	if err := t.pause(ctx, time.Second); err != nil { // whatever comes still
 		return err
 	}
@@ -57,15 +57,12 @@ func (t *talk) comeback(ctx context.Context, r *Result) error {
 		return err
 	}
 	t.shape.Kind, t.shape.Lines = Fanout, uint64(10*t.shape.Rooms)
-	t.talking = true
-	for _, p := range t.publishers {
-		t.fill(p)
-	}
+	t.speak()
 	if err := t.loop.until(ctx, math.MaxInt64, "", func() bool { return !t.talking }, t.idle); err != nil {
 		return err
 	}
-	if err := t.loop.until(ctx, t.shape.Patience, "the lines after it", t.all, t.idle); err != nil {
-		return errors.Join(err, t.missing())
+	if err := t.last(ctx, "the lines after it"); err != nil {
+		return err
 	}
 	r.Lines, r.Deliveries = t.sent, t.deliveries
 	return nil

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -222,11 +223,11 @@ func median(rs []Result) Result {
 		slices.SortFunc(sorted, func(a, b reflect.Value) int {
 			switch {
 			case a.CanInt():
-				return int(min(max(a.Int()-b.Int(), -1), 1))
+				return cmp.Compare(a.Int(), b.Int())
 			case a.CanUint():
-				return int(min(max(int64(a.Uint()-b.Uint()), -1), 1))
+				return cmp.Compare(a.Uint(), b.Uint())
 			}
-			return map[bool]int{true: -1, false: 1}[a.Float() < b.Float()]
+			return cmp.Compare(a.Float(), b.Float())
 		})
 		f.Set(sorted[len(sorted)/2])
 	}

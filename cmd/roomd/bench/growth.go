@@ -112,7 +112,7 @@ func growHistory(ctx context.Context, own Own, most uint64, told func(string, Re
 	if err := own.Start(ctx); err != nil {
 		return table, err
 	}
-	room, _, err := makeRooms(own.Server(), roomdWire{}, 1)
+	room, _, err := makeRooms(own.Server(), protocol{wire: roomdWire{}, master: true}, 1)
 	if err != nil {
 		return table, err
 	}

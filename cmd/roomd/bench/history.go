@@ -18,19 +18,16 @@ func (t *talk) turns(ctx context.Context, r *Result) error {
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	cpu := t.cpu()
+	end := t.begin()
 	for range t.shape.Turns {
 		start := time.Now()
-		t.shape.Lines, t.talking = t.sent+uint64(t.shape.Keep), true
-		for _, p := range t.publishers {
-			t.fill(p)
-		}
+		t.shape.Lines = t.sent + uint64(t.shape.Keep)
+		t.speak()
 		if err := t.loop.until(ctx, 10*time.Minute, fmt.Sprintf("%d lines", t.shape.Keep), func() bool { return !t.talking }, t.idle); err != nil {
 			return err
 		}
-		if err := t.loop.until(ctx, t.shape.Patience, "the last lines", t.all, t.idle); err != nil {
-			return errors.Join(err, t.missing())
+		if err := t.last(ctx, "the last lines"); err != nil {
+			return err
 		}
 		now, err := own.meter()
 		if err != nil {
@@ -41,9 +38,7 @@ func (t *talk) turns(ctx context.Context, r *Result) error {
 		r.Turns = append(r.Turns, turn)
 		last = now
 	}
-	r.Took, r.CPU = time.Since(began), t.cpu()-cpu
-	r.Lines, r.Deliveries = t.sent, t.deliveries
-	r.PerLine, r.PerDelivery = us(r.CPU)/float64(r.Lines), us(r.CPU)/float64(r.Deliveries)
-	r.Cores = float64(r.CPU) / float64(r.Took)
+	end(r)
+	r.said(t.sent, t.deliveries)
 	return nil
 }

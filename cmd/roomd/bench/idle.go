@@ -18,7 +18,7 @@ func (t *talk) rest(ctx context.Context, before int64, r *Result) error {
 	if err != nil {
 		return err
 	}
-	cpu, began := t.cpu(), time.Now()
+	end := t.begin()
 	if err := t.pause(ctx, t.shape.Duration); err != nil {
 		return err
 	}
@@ -26,9 +26,8 @@ func (t *talk) rest(ctx context.Context, before int64, r *Result) error {
 	if err != nil {
 		return err
 	}
-	r.Took, r.CPU = time.Since(began), t.cpu()-cpu
+	end(r)
 	r.WakeUps = float64(again-woken) / r.Took.Seconds()
-	r.Cores = float64(r.CPU) / float64(r.Took)
 	return nil
 }
 

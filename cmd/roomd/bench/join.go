@@ -28,7 +28,7 @@ func (t *talk) join(ctx context.Context, rooms []place) error {
 	open := func() (time.Duration, error) {
 		for opened < len(t.members) && opened-(len(t.members)-t.waiting) < joinAtOnce {
 			m := t.members[opened]
-			m.out = append(m.out, t.proto.hello(m.stream.room.name)...)
+			m.out = append(m.out, t.proto.hello(m.stream.room.name, false)...)
 			if err := t.loop.open(&m.conn, m.stream.room.at, visitor{t, m}); err != nil {
 				return 0, err
 			}
@@ -57,7 +57,7 @@ func (t *talk) enlist() {
 
 // speakers connects publishers that need a connection of their own.
 func (t *talk) speakers(ctx context.Context) error {
-	if !t.proto.apart() {
+	if !t.proto.apart {
 		return nil
 	}
 	var all []*conn
@@ -90,7 +90,7 @@ func (v visitor) read(_ *loop, data []byte) error {
 	}
 	if !m.joined {
 		m.welcome = append(m.welcome, data...)
-		n, err := v.t.proto.joined(m.welcome, m.stream.room.name)
+		n, err := v.t.proto.joined(m.welcome, m.stream.room.name, false)
 		if err != nil {
 			return faultf("%v: %v", m, err)
 		}

@@ -7,18 +7,23 @@ import (
 	"strconv"
 )
 
-// protocol is what a server's members read and write.
-type protocol interface {
-	// hello is what a member of a room sends first.
-	hello(room string) string
-	// joined looks for the end of the welcome and returns its length; 0: it
-	// is not all there. The error quotes a refusal, or the welcome of another
-	// room, into which nothing must be said.
-	joined(b []byte, room string) (int, error)
-	// enter is what a member sends first that has nothing to wait for but
-	// being in, and entered looks for the sign of it.
-	enter(room string) string
-	entered(b []byte, room string) (bool, error)
+// protocol is a server's, and how it does its work.
+type protocol struct {
+	wire
+	ordered bool // all members of a room get the same order of lines; else only those of each publisher are in order
+	apart   bool // a publisher needs a connection beside its member's
+	master  bool // rooms are made, and have ports of their own
+}
+
+// wire is what a server's members read and write.
+type wire interface {
+	// hello is what a member of a room sends first; a brief one has nothing to
+	// wait for but being in.
+	hello(room string, brief bool) string
+	// joined looks for the end of the welcome, or for a brief member for its
+	// beginning, and returns its length; 0: it is not all there. The error quotes
+	// a refusal, or the welcome of another room, into which nothing must be said.
+	joined(b []byte, room string, brief bool) (int, error)
 	// frame parses a whole message at the beginning of b and returns its
 	// payload and its length; 0: it is not all there.
 	frame(b []byte) (payload []byte, n int, err error)
@@ -29,27 +34,19 @@ type protocol interface {
 	answer(line []byte) (string, error)
 	// say appends a message to a room.
 	say(b []byte, room string, payload []byte) []byte
-	// ordered reports whether all members of a room get the same order of
-	// lines; else only those of each publisher are in order.
-	ordered() bool
-	// apart reports whether a publisher needs a connection beside its
-	// member's.
-	apart() bool
-	// master reports whether rooms are made, and have ports of their own.
-	master() bool
 }
 
 // protocols by name.
 func protocolOf(name string) (protocol, error) {
 	switch name {
 	case "roomd":
-		return roomdWire{}, nil
+		return protocol{wire: roomdWire{}, ordered: true, master: true}, nil
 	case "redis":
-		return redisWire{}, nil
+		return protocol{wire: redisWire{}, ordered: true, apart: true}, nil
 	case "nats":
-		return natsWire{}, nil
+		return protocol{wire: natsWire{}}, nil
 	}
-	return nil, fmt.Errorf("%q is no protocol: write roomd, redis or nats", name)
+	return protocol{}, fmt.Errorf("%q is no protocol: write roomd, redis or nats", name)
 }
 
 func quote(b []byte) string {
@@ -64,9 +61,14 @@ func quote(b []byte) string {
 type roomdWire struct{}
 
 // The answer to a ping comes behind the welcome and the replay.
-func (roomdWire) hello(string) string { return "/ping\n" }
+func (roomdWire) hello(_ string, brief bool) string {
+	if brief {
+		return ""
+	}
+	return "/ping\n"
+}
 
-func (roomdWire) joined(b []byte, room string) (int, error) {
+func (roomdWire) joined(b []byte, room string, brief bool) (int, error) {
 	for at := 0; ; {
 		n := bytes.IndexByte(b[at:], '\n') + 1
 		if n == 0 {
@@ -77,7 +79,7 @@ func (roomdWire) joined(b []byte, room string) (int, error) {
 			return 0, fmt.Errorf("refused: %s", quote(line))
 		}
 		at += n
-		if bytes.HasPrefix(line, []byte("* pong ")) {
+		if brief || bytes.HasPrefix(line, []byte("* pong ")) {
 			return at, nil
 		}
 	}
@@ -86,16 +88,6 @@ func (roomdWire) joined(b []byte, room string) (int, error) {
 // welcomes reports whether a line is the greeting of a room, and of no other one.
 func welcomes(line []byte, room string) bool {
 	return bytes.HasPrefix(line, []byte("* "+room+": ")) && bytes.Contains(line, []byte(", you are "))
-}
-
-func (roomdWire) enter(string) string { return "" }
-
-func (roomdWire) entered(b []byte, room string) (bool, error) {
-	i := bytes.IndexByte(b, '\n')
-	if i >= 0 && !welcomes(b[:i], room) {
-		return false, fmt.Errorf("refused: %s", quote(b[:i+1]))
-	}
-	return i >= 0, nil
 }
 
 func (roomdWire) frame(b []byte) ([]byte, int, error) {
@@ -125,18 +117,14 @@ func (roomdWire) say(b []byte, _ string, payload []byte) []byte {
 	return append(append(b, payload...), '\n')
 }
 
-func (roomdWire) ordered() bool { return true }
-func (roomdWire) apart() bool   { return false }
-func (roomdWire) master() bool  { return true }
-
 // redisWire is RESP2 with SUBSCRIBE and PUBLISH; a room is a channel.
 type redisWire struct{}
 
-func (redisWire) hello(room string) string {
+func (redisWire) hello(room string, _ bool) string {
 	return fmt.Sprintf("*2\r\n$9\r\nSUBSCRIBE\r\n$%d\r\n%s\r\n", len(room), room)
 }
 
-func (redisWire) joined(b []byte, _ string) (int, error) {
+func (redisWire) joined(b []byte, _ string, _ bool) (int, error) {
 	if len(b) > 0 && b[0] != '*' {
 		return 0, fmt.Errorf("refused: %s", quote(b))
 	}
@@ -148,13 +136,6 @@ func (redisWire) joined(b []byte, _ string) (int, error) {
 }
 
 const redisMessage = "*3\r\n$7\r\nmessage\r\n"
-
-func (w redisWire) enter(room string) string { return w.hello(room) }
-
-func (w redisWire) entered(b []byte, room string) (bool, error) {
-	n, err := w.joined(b, room)
-	return n > 0, err
-}
 
 func (redisWire) frame(b []byte) ([]byte, int, error) {
 	if len(b) < len(redisMessage) {
@@ -215,18 +196,14 @@ func (redisWire) say(b []byte, room string, payload []byte) []byte {
 	return append(append(b, payload...), "\r\n"...)
 }
 
-func (redisWire) ordered() bool { return true }
-func (redisWire) apart() bool   { return true }
-func (redisWire) master() bool  { return false }
-
 // natsWire is the core NATS protocol; a room is a subject.
 type natsWire struct{}
 
-func (natsWire) hello(room string) string {
+func (natsWire) hello(room string, _ bool) string {
 	return `CONNECT {"verbose":false,"pedantic":false,"lang":"go","version":"1","protocol":1}` + "\r\nSUB " + room + " 1\r\nPING\r\n"
 }
 
-func (natsWire) joined(b []byte, _ string) (int, error) {
+func (natsWire) joined(b []byte, _ string, _ bool) (int, error) {
 	if len(b) > 0 && b[0] == '-' {
 		return 0, fmt.Errorf("refused: %s", quote(b))
 	}
@@ -235,13 +212,6 @@ func (natsWire) joined(b []byte, _ string) (int, error) {
 		return 0, nil
 	}
 	return i + 8, nil
-}
-
-func (w natsWire) enter(room string) string { return w.hello(room) }
-
-func (w natsWire) entered(b []byte, room string) (bool, error) {
-	n, err := w.joined(b, room)
-	return n > 0, err
 }
 
 func (natsWire) frame(b []byte) ([]byte, int, error) {
@@ -281,7 +251,3 @@ func (natsWire) say(b []byte, room string, payload []byte) []byte {
 	b = append(strconv.AppendInt(b, int64(len(payload)), 10), "\r\n"...)
 	return append(append(b, payload...), "\r\n"...)
 }
-
-func (natsWire) ordered() bool { return false }
-func (natsWire) apart() bool   { return false }
-func (natsWire) master() bool  { return false }

@@ -19,7 +19,7 @@ func makeRooms(server Server, proto protocol, n int) (rooms []place, remove func
 		return server.rooms, leave, nil
 	}
 	name := func(i int) string { return fmt.Sprintf("bench-%d-%d", os.Getpid(), i) }
-	if !proto.master() {
+	if !proto.master {
 		for i := range n {
 			// The name is sent with every line: a short one is fair.
 			rooms = append(rooms, place{name: fmt.Sprintf("r%d", i), at: server.Address})

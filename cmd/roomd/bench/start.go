@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -154,20 +155,13 @@ func (o *Own) Stop() error {
 }
 
 func (o *Own) command() (string, []string) {
-	name := o.Binary
 	switch o.Protocol {
 	case "redis":
-		if name == "" {
-			name = "redis-server"
-		}
-		return name, []string{configName}
+		return cmp.Or(o.Binary, "redis-server"), []string{configName}
 	case "nats":
-		if name == "" {
-			name = "nats-server"
-		}
-		return name, []string{"-c", configName}
+		return cmp.Or(o.Binary, "nats-server"), []string{"-c", configName}
 	}
-	return name, []string{"serve", "--config", configName}
+	return o.Binary, []string{"serve", "--config", configName}
 }
 
 // config is the configuration of a server: its usual settings, on loopback,

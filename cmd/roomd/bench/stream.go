@@ -106,7 +106,7 @@ func faultf(format string, args ...any) error { return fault{fmt.Sprintf(format,
 // now has in whole.
 func (m *member) get(data []byte, arrived func(*member, mark)) error {
 	s := m.stream
-	if !s.proto.ordered() {
+	if !s.proto.ordered {
 		return m.getAlone(data, arrived)
 	}
 	for len(data) > 0 {

@@ -187,17 +187,12 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 			}
 		}
 	}
-	t.talking = true
 	t.next = t.loop.now()
 	lines := t.shape.Lines
 	if t.shape.WarmUp > 0 { // whose lines do not count
 		t.shape.Lines = 0
 	}
-	if t.shape.Kind != Latency {
-		for _, p := range t.publishers {
-			t.fill(p)
-		}
-	}
+	t.speak()
 	over := func(d time.Duration) func() bool {
 		end := time.Now().Add(d)
 		return func() bool { return !t.talking || time.Now().After(end) }
@@ -207,37 +202,64 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 			return err
 		}
 	}
-	sent, got := t.sent, t.deliveries
-	if t.shape.WarmUp == 0 {
-		sent = 0 // what was said to begin with
-	} else if lines > 0 {
-		t.shape.Lines = t.sent + lines
-	}
+	sent, got := uint64(0), t.deliveries // what was said to begin with counts
 	if t.shape.WarmUp > 0 {
-		t.from = t.loop.now()
+		sent, t.from = t.sent, t.loop.now()
+		if lines > 0 {
+			t.shape.Lines = t.sent + lines
+		}
 	}
-	began := time.Now()
-	cpu, mine := t.cpu(), mustCPU(os.Getpid())
+	end := t.begin()
 	if err := t.loop.until(ctx, math.MaxInt64, "", over(t.shape.Duration), t.idle); err != nil {
 		return err
 	}
 	t.talking = false
-	if err := t.loop.until(ctx, t.shape.Patience, "the last lines", t.all, t.idle); err != nil {
-		return errors.Join(err, t.missing())
+	if err := t.last(ctx, "the last lines"); err != nil {
+		return err
 	}
-	r.Took = time.Since(began)
-	r.CPU = t.cpu() - cpu
+	r.LoadCores = end(r)
 	r.Resident, _ = residentBytes(t.server.PID) // 0 if it is not to be seen
-	r.Lines, r.Deliveries = t.sent-sent, t.deliveries-got
-	r.PerLine = us(r.CPU) / float64(r.Lines)
-	r.PerDelivery = us(r.CPU) / float64(r.Deliveries)
-	r.Cores = float64(r.CPU) / float64(r.Took)
-	r.LoadCores = float64(mustCPU(os.Getpid())-mine) / float64(r.Took)
+	r.said(t.sent-sent, t.deliveries-got)
 	r.times(&t.times)
 	if t.shape.Stopped > 0 {
 		return t.resume(ctx, r)
 	}
 	return nil
+}
+
+// begin begins to measure. end says what the server has used since, and returns how much
+// of a processor this tool has.
+func (t *talk) begin() (end func(*Result) (loadCores float64)) {
+	began, cpu, mine := time.Now(), t.cpu(), mustCPU(os.Getpid())
+	return func(r *Result) float64 {
+		r.Took, r.CPU = time.Since(began), t.cpu()-cpu
+		r.Cores = float64(r.CPU) / float64(r.Took)
+		return float64(mustCPU(os.Getpid())-mine) / float64(r.Took)
+	}
+}
+
+// speak has the publishers begin.
+func (t *talk) speak() {
+	t.talking = true
+	for _, p := range t.publishers {
+		if t.shape.Kind != Latency { // else idle says when
+			t.fill(p)
+		}
+	}
+}
+
+// last waits until everybody has got what was said.
+func (t *talk) last(ctx context.Context, what string) error {
+	if err := t.loop.until(ctx, t.shape.Patience, what, t.all, t.idle); err != nil {
+		return errors.Join(err, t.missing())
+	}
+	return nil
+}
+
+// said is how many lines there were, and what each has cost.
+func (r *Result) said(lines, deliveries uint64) {
+	r.Lines, r.Deliveries = lines, deliveries
+	r.PerLine, r.PerDelivery = us(r.CPU)/float64(lines), us(r.CPU)/float64(deliveries)
 }
 
 func (r *Result) times(h *histogram) {
