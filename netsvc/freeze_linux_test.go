@@ -1,16 +1,11 @@
 package netsvc
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"math/rand/v2"
 	"net"
-	"net/netip"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,59 +16,23 @@ import (
 )
 
 // stillService is a server with a room without a password, lobby, and one with, den.
-func stillService(t *testing.T) *Service {
-	st, err := store.Open(filepath.Join(t.TempDir(), "roomd.db"), store.Options{Trash: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-	first := 27000 + rand.IntN(5000)
-	s := New(st, Options{
-		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{first, first + 39}, First: []string{"lobby"},
-		LineBytes: 4096, DeadPeer: time.Minute, MasterIdle: time.Minute, Delete: Anyone, Log: slog.New(slog.DiscardHandler),
-	})
-	t.Cleanup(func() {
-		s.Stop()
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+func stillService(t *testing.T) (s *Service, lobby *Room) {
+	s, lobby = startBare(t, store.Options{}, 0)
 	if _, _, err := s.Create("den", Creation{Password: "secret"}); err != nil {
 		t.Fatal(err)
 	}
-	return s
-}
-
-// call connects to a room that asks for its password.
-func call(t *testing.T, s *Service, room string) (net.Conn, *bufio.Reader) {
-	r, err := s.room(room)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.port()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(20 * time.Second))
-	in := bufio.NewReader(c)
-	if l, err := in.ReadString('\n'); !strings.Contains(l, "password") {
-		t.Fatal(l, err)
-	}
-	return c, in
+	return s, lobby
 }
 
 // A room is deleted on disk just when the server is brought to a stand: the other
 // process has no such room, and is given nobody who waits before its gate.
 func TestNobodyIsHandedOverForADeletedRoom(t *testing.T) {
-	s := stillService(t)
+	s, _ := stillService(t)
 	if _, _, err := s.Create("vault", Creation{Password: "secret"}); err != nil {
 		t.Fatal(err)
 	}
-	ann, annIn := call(t, s, "den")
-	bob, bobIn := call(t, s, "vault")
+	ann, annIn := call(t, s, "den", "password")
+	bob, bobIn := call(t, s, "vault", "password")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	end := s.engine.Alter() // the deletion begins
@@ -135,7 +94,7 @@ func TestNobodyIsHandedOverForADeletedRoom(t *testing.T) {
 // A change that an operator asks for in a process that another one has taken over
 // from is refused at once: nobody waits for what does not come.
 func TestChangesOfAProcessThatIsLeft(t *testing.T) {
-	s := stillService(t)
+	s, _ := stillService(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := s.Freeze(ctx); err != nil {
@@ -173,21 +132,8 @@ func TestChangesOfAProcessThatIsLeft(t *testing.T) {
 // A member that says /quit just when the server is brought to a stand has ended, and
 // is handed over as such: what it said is read, and is not read again elsewhere.
 func TestQuitWhileTheServerStands(t *testing.T) {
-	s := stillService(t)
-	r, err := s.room("lobby")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.port()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
-	in := bufio.NewReader(c)
-	if l, err := in.ReadString('\n'); !strings.Contains(l, "you are guest-1") {
-		t.Fatal(l, err)
-	}
+	s, r := stillService(t)
+	c, in := call(t, s, "lobby", "you are guest-1")
 	m := r.present()[0]
 	if err := s.engine.BeginFrozen(); err != nil { // the gate is shut, and the loops go on
 		t.Fatal(err)
@@ -195,7 +141,7 @@ func TestQuitWhileTheServerStands(t *testing.T) {
 	io.WriteString(c, "/quit\n")
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	err = transport.Until(ctx, func() bool { return m.why() == left })
+	err := transport.Until(ctx, func() bool { return m.why() == left })
 	s.engine.Thaw()
 	if err != nil {
 		t.Error("it has said /quit, and is there")
@@ -208,27 +154,13 @@ func TestQuitWhileTheServerStands(t *testing.T) {
 // A member waits for its allowance when the server is brought to a stand, and its room
 // is deleted just then: that ends in the process that is left, too.
 func TestDeletionInAProcessThatIsLeft(t *testing.T) {
-	s := stillService(t)
-	r, err := s.room("lobby")
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, r := stillService(t)
 	o := *s.opts()
 	o.LinesPerSecond, o.Burst = 0.01, 1
 	s.options.Store(&o)
-	c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.port()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
-	in := bufio.NewReader(c)
+	c, in := call(t, s, "lobby", "you are guest-1")
 	io.WriteString(c, "one\ntwo\nthree\n")
-	for l := ""; l != "<guest-1> one\n"; {
-		if l, err = in.ReadString('\n'); err != nil {
-			t.Fatal(l, err)
-		}
-	}
+	hear(t, in, "<guest-1> one\n")
 	m := r.present()[0]
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -266,27 +198,10 @@ func TestDeletionInAProcessThatIsLeft(t *testing.T) {
 func TestNobodyWaitsForTheDiskWhileTheServerStands(t *testing.T) {
 	for _, command := range []string{"/history 5", "/since 0"} {
 		t.Run(command, func(t *testing.T) {
-			s := stillService(t)
-			r, err := s.room("lobby")
-			if err != nil {
-				t.Fatal(err)
-			}
-			c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.port()))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			c.SetDeadline(time.Now().Add(20 * time.Second))
-			in := bufio.NewReader(c)
-			hear := func(want string) {
-				for l := ""; !strings.Contains(l, want); {
-					if l, err = in.ReadString('\n'); err != nil {
-						t.Fatalf("waiting for %q: %q, %v", want, l, err)
-					}
-				}
-			}
+			s, r := stillService(t)
+			c, in := call(t, s, "lobby", "you are guest-1")
 			io.WriteString(c, "one\n")
-			hear("> one\n")
+			hear(t, in, "> one\n")
 			for range cap(s.readers) { // all turns are taken
 				s.readers <- struct{}{}
 			}
@@ -305,9 +220,9 @@ func TestNobodyWaitsForTheDiskWhileTheServerStands(t *testing.T) {
 			for range cap(s.readers) {
 				<-s.readers
 			}
-			hear("> one\n")
+			hear(t, in, "> one\n")
 			io.WriteString(c, "/ping\n")
-			hear("* pong ")
+			hear(t, in, "* pong ")
 		})
 	}
 }

@@ -44,16 +44,39 @@ func startBare(t *testing.T, opts store.Options, members int) (*Service, *Room) 
 		t.Fatal(err)
 	}
 	for range members {
-		c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.port()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		if _, err := bufio.NewReader(c).ReadString('\n'); err != nil {
-			t.Fatal(err)
-		}
+		call(t, s, "lobby", "")
 	}
 	return s, r
+}
+
+// call connects to a room and reads up to a line that holds a text.
+func call(t *testing.T, s *Service, room, first string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	r, err := s.room(room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.port()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	in := bufio.NewReader(c)
+	hear(t, in, first)
+	return c, in
+}
+
+// hear reads up to a line that holds a text.
+func hear(t *testing.T, in *bufio.Reader, want string) {
+	t.Helper()
+	for {
+		if l, err := in.ReadString('\n'); err != nil {
+			t.Fatalf("waiting for %q: %q, %v", want, l, err)
+		} else if strings.Contains(l, want) {
+			return
+		}
+	}
 }
 
 // The nick of a member that is kicked while it is told that the store has no room
