@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"roomd/cmd/roomd/certificate/certificatetest"
+	"roomd/cmd/roomd/roomdtest"
 )
 
 // When a certificate expires, and when it was renewed, is in the status, with the
@@ -19,7 +19,7 @@ func TestCertificateIsKnown(t *testing.T) {
 	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"\ntls = { cert = \"cert.pem\", key = \"key.pem\" }", port))
 	now := time.Now()
 	soon := now.Add(3*24*time.Hour + time.Hour).Truncate(time.Second)
-	certificatetest.Write(t, p.dir, "soon", now.Add(-time.Hour), soon)
+	roomdtest.Certificate(t, p.dir, "soon", now.Add(-time.Hour), soon)
 	p.start()
 	type status struct {
 		Expires time.Time `json:"certificate_expires"`
@@ -41,7 +41,7 @@ func TestCertificateIsKnown(t *testing.T) {
 		return ""
 	}
 	metric := func(name string) string {
-		text, _ := get(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
+		text, _ := roomdtest.Get(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
 		_, rest, _ := strings.Cut(text, "\nroomd_certificate_"+name+"_timestamp_seconds ")
 		value, _, _ := strings.Cut(rest, "\n")
 		var f float64
@@ -65,13 +65,13 @@ func TestCertificateIsKnown(t *testing.T) {
 		t.Errorf("%+v after a reload, %+v before", got, first)
 	}
 	later := now.Add(90 * 24 * time.Hour).Truncate(time.Second)
-	certificatetest.Write(t, p.dir, "later", now.Add(-time.Hour), later)
+	roomdtest.Certificate(t, p.dir, "later", now.Add(-time.Hour), later)
 	p.cmd.Process.Signal(syscall.SIGHUP)
 	eventually(t, "it is renewed", func() bool { return look().Expires.Equal(later) })
 	if !look().Renewed.After(first.Renewed) || level() != "" || metric("expiry") != fmt.Sprint(later.Unix()) || !p.logged("the certificate was renewed") {
 		t.Errorf("%+v, doctor %q, the metrics say %s", look(), level(), metric("expiry"))
 	}
-	certificatetest.Write(t, p.dir, "over", now.Add(-time.Hour), now.Add(-time.Minute))
+	roomdtest.Certificate(t, p.dir, "over", now.Add(-time.Hour), now.Add(-time.Minute))
 	p.reload()
 	if got := level(); got != "problem" || !p.logged("the certificate has expired") {
 		t.Errorf("expired: doctor says %q", got)

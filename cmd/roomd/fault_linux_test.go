@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"roomd/cmd/roomd/roomdtest"
 )
 
 // fault lets system calls of the running server hang or fail, as strace is told
@@ -108,13 +110,13 @@ func TestStuckDisk(t *testing.T) {
 		t.Error("nobody holds the sender back")
 	}
 	eventually(t, "readyz says it", func() bool {
-		text, status := get(t, url+"/readyz")
+		text, status := roomdtest.Get(t, url+"/readyz")
 		return status == http.StatusServiceUnavailable && strings.Contains(text, "the disk has not answered for")
 	})
-	if text, status := get(t, url+"/healthz"); status != http.StatusOK {
+	if text, status := roomdtest.Get(t, url+"/healthz"); status != http.StatusOK {
 		t.Errorf("healthz: %d %s", status, text)
 	}
-	if text, _ := get(t, url+"/metrics"); strings.Contains(text, "roomd_store_stalled_seconds 0\n") || !strings.Contains(text, "roomd_store_stalled_seconds ") {
+	if text, _ := roomdtest.Get(t, url+"/metrics"); strings.Contains(text, "roomd_store_stalled_seconds 0\n") || !strings.Contains(text, "roomd_store_stalled_seconds ") {
 		t.Errorf("the metrics do not say it: %s", text)
 	}
 	for _, words := range []string{"status", "doctor"} {
@@ -155,7 +157,7 @@ func TestStuckDisk(t *testing.T) {
 		}
 	}
 	eventually(t, "all is well", func() bool {
-		_, status := get(t, url+"/readyz")
+		_, status := roomdtest.Get(t, url+"/readyz")
 		return status == http.StatusOK && p.logged("the disk answers again")
 	})
 }
@@ -167,13 +169,13 @@ func (p *process) readOnly(ann, bob visitor, url string) {
 	p.t.Helper()
 	fmt.Fprintln(ann, "refused")
 	ann.until(p.t, "* not sent: the store is read-only since a write to the disk failed")
-	if text, status := get(p.t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "the store is read-only") {
+	if text, status := roomdtest.Get(p.t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "the store is read-only") {
 		p.t.Errorf("readyz: %d %s", status, text)
 	}
-	if text, status := get(p.t, url+"/healthz"); status != http.StatusOK {
+	if text, status := roomdtest.Get(p.t, url+"/healthz"); status != http.StatusOK {
 		p.t.Errorf("healthz: %d %s", status, text)
 	}
-	if text, _ := get(p.t, url+"/metrics"); !strings.Contains(text, "roomd_store_read_only 1\n") {
+	if text, _ := roomdtest.Get(p.t, url+"/metrics"); !strings.Contains(text, "roomd_store_read_only 1\n") {
 		p.t.Errorf("the metrics do not say it: %s", text)
 	}
 	for _, words := range []string{"status", "doctor"} {
@@ -220,7 +222,7 @@ func TestReadOnlyDisk(t *testing.T) {
 			p.readOnly(ann, bob, url)
 			end()
 			eventually(t, "all is well", func() bool {
-				_, status := get(t, url+"/readyz")
+				_, status := roomdtest.Get(t, url+"/readyz")
 				return status == http.StatusOK && p.logged("the database is checked and takes lines again")
 			})
 			fmt.Fprintln(ann, "after")
@@ -230,7 +232,7 @@ func TestReadOnlyDisk(t *testing.T) {
 			master := p.visit(p.master)
 			fmt.Fprintln(master, "CREATE dev")
 			master.until(t, "OK dev ")
-			if text, _ := get(t, url+"/metrics"); !strings.Contains(text, "roomd_store_read_only 0\n") {
+			if text, _ := roomdtest.Get(t, url+"/metrics"); !strings.Contains(text, "roomd_store_read_only 0\n") {
 				t.Errorf("the metrics: %s", text)
 			}
 		})

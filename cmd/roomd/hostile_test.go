@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"roomd/cmd/roomd/roomdtest"
 )
 
 const (
@@ -112,7 +114,7 @@ func (g *good) listen() {
 // metrics reads all there are.
 func (p *process) metrics(port int) map[string]float64 {
 	p.t.Helper()
-	text, status := get(p.t, fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
+	text, status := roomdtest.Get(p.t, fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
 	if status != 200 {
 		p.t.Fatal("metrics:", status)
 	}
@@ -158,7 +160,7 @@ func (m memory) all() float64 { return m.heap + m.stacks }
 func (p *process) holds(port int) (m memory) {
 	p.t.Helper()
 	for range 3 { // a sync.Pool is empty after two
-		text, status := get(p.t, fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/heap?gc=1&debug=1", port))
+		text, status := roomdtest.Get(p.t, fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/heap?gc=1&debug=1", port))
 		_, heap, _ := strings.Cut(text, "\n# HeapAlloc = ")
 		_, stacks, _ := strings.Cut(text, "\n# Stack = ")
 		_, err := fmt.Sscan(heap, &m.heap)

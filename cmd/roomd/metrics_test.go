@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,22 +11,9 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
-)
 
-func get(t testing.TB, url string) (string, int) {
-	t.Helper()
-	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	r, err := c.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	text, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text), r.StatusCode
-}
+	"roomd/cmd/roomd/roomdtest"
+)
 
 // The metrics are there, in good form, and those of the dashboard exist.
 func TestMetrics(t *testing.T) {
@@ -36,7 +22,7 @@ func TestMetrics(t *testing.T) {
 	p.start()
 	p.nc(p.first, strings.NewReader("one\ntwo\n"))
 	url := fmt.Sprintf("http://127.0.0.1:%d", port)
-	text, status := get(t, url+"/metrics")
+	text, status := roomdtest.Get(t, url+"/metrics")
 	if status != http.StatusOK {
 		t.Fatal(status, text)
 	}
@@ -62,7 +48,7 @@ func TestMetrics(t *testing.T) {
 		t.Error("rooms have metrics of their own unasked")
 	}
 	for _, path := range []string{"/healthz", "/readyz"} {
-		if text, status := get(t, url+path); status != http.StatusOK {
+		if text, status := roomdtest.Get(t, url+path); status != http.StatusOK {
 			t.Error(path, status, text)
 		}
 	}
@@ -89,7 +75,7 @@ func TestMetricsPerRoom(t *testing.T) {
 	p.start()
 	p.nc(p.first, strings.NewReader("one\ntwo\n"))
 	url := fmt.Sprintf("http://127.0.0.1:%d", port)
-	text, status := get(t, url+"/metrics")
+	text, status := roomdtest.Get(t, url+"/metrics")
 	if status != http.StatusOK {
 		t.Fatal(status, text)
 	}

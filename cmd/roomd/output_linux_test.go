@@ -14,26 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"roomd/cmd/roomd/roomdtest"
 )
-
-// narrowPipe is a pipe that holds 4096 bytes.
-func narrowPipe(t *testing.T) (r, w *os.File) {
-	t.Helper()
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close(); w.Close() })
-	raw, err := w.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if cerr := raw.Control(func(fd uintptr) { _, err = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, 4096) }); err != nil || cerr != nil {
-		t.Fatal(err, cerr)
-	}
-	return r, w
-}
 
 // Without anybody who reads the log the server serves, says so, and stops in
 // time: whoever read it has gone, or hangs.
@@ -43,7 +25,7 @@ func TestLogReaderGone(t *testing.T) {
 			t.Parallel()
 			port := nextPort.Add(1) - 1
 			p := newProcess(t, fmt.Sprintf("log.level = \"debug\"\nmetrics.listen = \"127.0.0.1:%d\"", port))
-			r, w := narrowPipe(t)
+			r, w := roomdtest.NarrowPipe(t)
 			p.log.Close()
 			p.log = w
 			p.start()
@@ -88,7 +70,7 @@ func TestLogReaderGone(t *testing.T) {
 			if !about {
 				t.Error("doctor does not know it")
 			}
-			text, _ := get(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
+			text, _ := roomdtest.Get(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
 			if counted := !strings.Contains(text, `roomd_output_lines_dropped_total{output="log"} 0`); counted != (how == "gone") {
 				t.Errorf("the metrics say that lines were dropped: %v", counted)
 			}
@@ -155,7 +137,7 @@ func TestLogReaderComesBack(t *testing.T) {
 func TestNobodyIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t, "")
-	r, w := narrowPipe(t)
+	r, w := roomdtest.NarrowPipe(t)
 	fill(t, w)
 	cmd := p.roomd("serve", "--config", filepath.Join(p.dir, "config.toml"))
 	cmd.Stdout, cmd.Stderr = w, p.log

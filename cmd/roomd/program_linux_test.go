@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -11,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"roomd/cmd/roomd/roomdtest"
 )
 
 // openDir is a folder that others can look into, as that of a test is not.
@@ -25,25 +25,6 @@ func openDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-// must fails the test for any of the errors.
-func must(t *testing.T, errs ...error) {
-	t.Helper()
-	for _, err := range errs {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// sumOf is the SHA-256 of a file.
-func sumOf(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	must(t, err)
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
 }
 
 // A member of admin.group has the server run no program of its own, and the audit
@@ -64,7 +45,7 @@ func TestUpgradeOfTheGroup(t *testing.T) {
 	socket := filepath.Join(dir, "roomd.sock")
 	open, ran := filepath.Join(dir, "open"), filepath.Join(dir, "ran")
 	evil := filepath.Join(open, "roomd")
-	must(t, os.Mkdir(open, 0o777), os.Chmod(open, 0o777), os.WriteFile(evil, []byte("#!/bin/sh\ntouch "+ran+"\n"), 0o777))
+	roomdtest.Must(t, os.Mkdir(open, 0o777), os.Chmod(open, 0o777), os.WriteFile(evil, []byte("#!/bin/sh\ntouch "+ran+"\n"), 0o777))
 	began := func() bool { _, err := os.Stat(ran); return err == nil }
 	lines := []string{"upgrade " + evil, "upgrade " + evil + " --dry-run", "upgrade /bin/true"}
 	for _, line := range lines {
@@ -98,14 +79,14 @@ func TestUpgradeOfTheGroup(t *testing.T) {
 		t.Fatal(out, errs, err)
 	}
 	self, err := os.Executable()
-	must(t, err)
+	roomdtest.Must(t, err)
 	self, err = filepath.EvalSymlinks(self)
-	must(t, err)
+	roomdtest.Must(t, err)
 	var got []string
 	for _, a := range all {
 		got = append(got, fmt.Sprint(a.UID, " ", a.Line, ": ", a.Result))
 	}
-	begun := func(path string) string { return "begun: " + path + ", SHA-256 " + sumOf(t, path) }
+	begun := func(path string) string { return "begun: " + path + ", SHA-256 " + roomdtest.Sum(t, path) }
 	for _, want := range []string{fmt.Sprint(uid, " upgrade --dry-run: ", begun(self)), fmt.Sprint(uid, " upgrade: ", begun(self)), "0 upgrade " + evil + " --dry-run: " + begun(evil)} {
 		if !slices.Contains(got, want) {
 			t.Errorf("the audit lacks %q; it has %q", want, got)

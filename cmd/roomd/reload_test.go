@@ -20,6 +20,7 @@ import (
 
 	"roomd/admin"
 	"roomd/cmd/roomd/config"
+	"roomd/cmd/roomd/roomdtest"
 )
 
 // admin gives the running server a command.
@@ -136,7 +137,7 @@ func TestReload(t *testing.T) {
 	if got := p.nc(p.master, strings.NewReader("CREATE dev\nDELETE lobby\n")); strings.Count(got, "ERR denied") != 2 {
 		t.Errorf("access: %q", got)
 	}
-	if text, status := get(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", port)); status != http.StatusOK || !strings.Contains(text, "roomd_members") {
+	if text, status := roomdtest.Get(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", port)); status != http.StatusOK || !strings.Contains(text, "roomd_members") {
 		t.Error("metrics:", status)
 	}
 	fifth := p.dial(p.first)

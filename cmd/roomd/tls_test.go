@@ -14,14 +14,14 @@ import (
 	"time"
 
 	"roomd/admin"
-	"roomd/cmd/roomd/certificate/certificatetest"
+	"roomd/cmd/roomd/roomdtest"
 )
 
 // writeKeyPair makes a certificate for 127.0.0.1 and its key, in files that are
 // put in place as a renewal does it.
 func writeKeyPair(t *testing.T, dir, name string) {
 	t.Helper()
-	certificatetest.Write(t, dir, name, time.Now().Add(-time.Hour), time.Now().Add(90*24*time.Hour))
+	roomdtest.Certificate(t, dir, name, time.Now().Add(-time.Hour), time.Now().Add(90*24*time.Hour))
 }
 
 // shownName is the name in the certificate that a newcomer is shown.

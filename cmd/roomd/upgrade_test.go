@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"roomd/admin"
+	"roomd/cmd/roomd/roomdtest"
 )
 
 // upgrade has another process take over, and returns how that went.
@@ -145,7 +146,7 @@ func TestUpgrade(t *testing.T) {
 	gate.hear("chat room being deleted")
 	newcomer := p.come(p.first)
 	newcomer.hear("4 here, you are guest-4")
-	if text, _ := get(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", port)); !strings.Contains(text, "roomd_lines_total 5\n") {
+	if text, _ := roomdtest.Get(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", port)); !strings.Contains(text, "roomd_lines_total 5\n") {
 		t.Error("metrics", grep(text, "roomd_lines_total"))
 	}
 	if audit, _, _ := p.admin("audit"); strings.Count(audit, "upgrade") != 3 {

@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"roomd/cmd/roomd/certificate/certificatetest"
+	"roomd/cmd/roomd/roomdtest"
 )
 
 // From 14 days before its end on a certificate is warned of once a day, until it is
@@ -22,7 +22,7 @@ func TestCertificateIsWarnedOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const day = 24 * time.Hour
 		began := time.Now()
-		certificatetest.Write(t, dir, "first", began.Add(-day), began.Add(20*day+time.Hour))
+		roomdtest.Certificate(t, dir, "first", began.Add(-day), began.Add(20*day+time.Hour))
 		log := new(strings.Builder)
 		k, err := Load(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), slog.New(slog.NewJSONHandler(log, nil)))
 		if err != nil {
@@ -65,7 +65,7 @@ func TestCertificateIsWarnedOf(t *testing.T) {
 				t.Errorf("%d days before: %+v", left, a)
 			}
 		}
-		certificatetest.Write(t, dir, "second", time.Now().Add(day), time.Now().Add(90*day))
+		roomdtest.Certificate(t, dir, "second", time.Now().Add(day), time.Now().Add(90*day))
 		sleep(lookAgain)
 		if got := lines(); len(got) != 2 || got[0] != "INFO the certificate was renewed" || got[1] != "WARN the certificate is not valid yet: clients refuse it" {
 			t.Errorf("renewed: %q", got)
@@ -87,7 +87,7 @@ func TestRenewal(t *testing.T) {
 	dir, now := t.TempDir(), time.Now()
 	write := func(name string) {
 		t.Helper()
-		certificatetest.Write(t, dir, name, now.Add(-time.Hour), now.Add(90*24*time.Hour))
+		roomdtest.Certificate(t, dir, name, now.Add(-time.Hour), now.Add(90*24*time.Hour))
 	}
 	write("first")
 	log := new(strings.Builder)

@@ -1,31 +1,17 @@
 package metrics
 
 import (
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"roomd/cmd/roomd/roomdtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func get(t *testing.T, url string) (string, int) {
-	t.Helper()
-	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	r, err := c.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	text, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text), r.StatusCode
-}
 
 // Whether a server is ready, as those see it who send traffic to it.
 func TestReadiness(t *testing.T) {
@@ -36,18 +22,18 @@ func TestReadiness(t *testing.T) {
 	}
 	defer c.Serve(ln, slog.New(slog.DiscardHandler))()
 	url := "http://" + ln.Addr().String()
-	if text, status := get(t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "starting or stopping") {
+	if text, status := roomdtest.Get(t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "starting or stopping") {
 		t.Error(status, text)
 	}
 	for _, path := range []string{"/healthz", "/metrics"} {
-		if _, status := get(t, url+path); status != http.StatusOK {
+		if _, status := roomdtest.Get(t, url+path); status != http.StatusOK {
 			t.Error(path, status)
 		}
 	}
 	// Profiles are there only if metrics.profiles asks for them.
 	for _, on := range []bool{false, true} {
 		c.Profiles.Store(on)
-		if _, status := get(t, url+"/debug/pprof/heap"); (status == http.StatusOK) != on {
+		if _, status := roomdtest.Get(t, url+"/debug/pprof/heap"); (status == http.StatusOK) != on {
 			t.Errorf("profiles %v: %d", on, status)
 		}
 	}

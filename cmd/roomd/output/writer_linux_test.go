@@ -11,28 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"roomd/cmd/roomd/roomdtest"
 	"roomd/netsvc"
 )
-
-// narrowPipe is a pipe that holds 4096 bytes.
-func narrowPipe(t *testing.T) (r, w *os.File) {
-	t.Helper()
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close(); w.Close() })
-	raw, err := w.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if cerr := raw.Control(func(fd uintptr) { _, err = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, 4096) }); err != nil || cerr != nil {
-		t.Fatal(err, cerr)
-	}
-	return r, w
-}
 
 // Nobody waits for a reader that hangs, what is kept for it is bounded, and when
 // it reads again it gets all of that in order, and where lines are missing their
@@ -40,7 +21,7 @@ func narrowPipe(t *testing.T) (r, w *os.File) {
 func TestLogReaderHangsAndReads(t *testing.T) {
 	const lines = 20000
 	for _, format := range []string{"text", "json"} {
-		r, w := narrowPipe(t)
+		r, w := roomdtest.NarrowPipe(t)
 		out := New(w)
 		log := slog.New(NewLog(out, format, netsvc.Printable))
 		began := time.Now()

@@ -1,5 +1,4 @@
-// Package certificatetest makes certificates for tests.
-package certificatetest
+package roomdtest
 
 import (
 	"crypto/ecdsa"
@@ -16,33 +15,23 @@ import (
 	"time"
 )
 
-// Write makes a certificate for 127.0.0.1, of that name and valid for that time, and its
+// Certificate makes a certificate for 127.0.0.1, of that name and valid for that time, and its
 // key, in dir/cert.pem and dir/key.pem, which are put in place as a renewal does it.
-func Write(t *testing.T, dir, name string, from, until time.Time) {
+func Certificate(t *testing.T, dir, name string, from, until time.Time) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	form := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: from, NotAfter: until,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	for file, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: secret}} {
 		path := filepath.Join(dir, file)
-		if err := os.WriteFile(path+".new", pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			t.Fatal(err)
-		}
+		Must(t, os.WriteFile(path+".new", pem.EncodeToMemory(block), 0o600))
+		Must(t, os.Rename(path+".new", path))
 	}
 }
