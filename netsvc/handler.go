@@ -15,7 +15,7 @@ import (
 // alterHere is AlterUnlessMoved for the member's input. Conns on a loop need no gate:
 // Freeze waits until nobody reads them.
 func (m *Member) alterHere() (end func(), ok bool) {
-	if m.conn.Movable() {
+	if m.conn.OnLoop() {
 		return func() {}, true
 	}
 	return m.room.svc.engine.AlterUnlessMoved()
@@ -76,7 +76,7 @@ func (m *Member) Writable() { m.flushAll() }
 // Feed writes what has to be read from the disk first. It has the write lock.
 func (m *Member) Feed() {
 	for m.work(true) {
-		if m.room.svc.engine.Frozen() || !m.conn.BeginWrite() {
+		if m.movable() && m.room.svc.engine.Frozen() || !m.conn.BeginWrite() {
 			return
 		}
 	}

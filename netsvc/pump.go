@@ -128,7 +128,7 @@ func (m *Member) work(disk bool) bool {
 		o := m.pump(passBytes, disk)
 		switch o {
 		case needDisk:
-			if !m.room.svc.engine.Frozen() {
+			if !m.movable() || !m.room.svc.engine.Frozen() {
 				go m.Feed()
 				return false
 			}

@@ -50,7 +50,7 @@ func (s *Service) secure(ctx context.Context, who *caller) error {
 	}
 	who.securing.Store(true)
 	defer who.securing.Store(false)
-	t := tls.Server(who.tcp, s.tls)
+	t := s.engine.Secure(who.tcp, s.tls)
 	err := t.HandshakeContext(ctx)
 	if err == nil {
 		who.conn, who.agreed = t, true

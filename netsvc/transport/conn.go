@@ -46,8 +46,9 @@ const (
 	End              // nothing more is to be read
 )
 
-// Conn is a connection: plain TCP on a descriptor that an event loop serves, which
-// never waits; or anything else, with a goroutine that reads and one that writes.
+// Conn is a connection: TCP, plain or behind TLS, on a descriptor that an event loop
+// serves, which never waits; or, where there are no event loops, with a goroutine that
+// reads and one that writes.
 //
 // Its read lock belongs to the goroutine that handles input, its write lock to the
 // one that writes. In the end both are kept for good by the goroutine that closes
@@ -58,7 +59,7 @@ const (
 type Conn struct {
 	// Set before Start returns, then read-only.
 	loop    *loop   // nil: it has goroutines
-	stream  *stream // nil: it is on a loop
+	stream  *stream // nil: it is plain TCP on a loop
 	handler Handler
 	fd      int32
 
@@ -68,6 +69,7 @@ type Conn struct {
 
 const (
 	isFull    = 1 << iota // Writable follows
+	isOwing               // ciphertext is kept that the kernel has not taken
 	isParked              // reading is nobody's until the engine thaws
 	isUnheard             // nothing is to be read any more
 	isDrained             // nothing is to be written any more
@@ -84,7 +86,7 @@ const (
 func (c *Conn) is(flag uint32) bool { return c.flags.Load()&flag != 0 }
 
 func (c *Conn) engine() *Engine {
-	if c.stream != nil {
+	if c.loop == nil {
 		return c.stream.engine
 	}
 	return c.loop.engine
@@ -94,7 +96,7 @@ func (c *Conn) engine() *Engine {
 // an error nothing was begun.
 func (c *Conn) Start(h Handler, pending bool) error {
 	c.handler = h
-	if c.stream != nil {
+	if c.loop == nil {
 		c.startStream()
 		return nil
 	}
@@ -103,16 +105,16 @@ func (c *Conn) Start(h Handler, pending bool) error {
 
 // Unused gives the connection back, if Start was not called or has failed.
 func (c *Conn) Unused(remote netip.AddrPort) HalfCloser {
-	if c.stream != nil {
+	if c.loop == nil {
 		return c.stream.conn
 	}
-	return c.asTCP(remote)
+	return c.unused(remote)
 }
 
 // BeginWrite takes the write lock, or reports false: then its holder, or the writing
 // goroutine, will look at what is pending.
 func (c *Conn) BeginWrite() bool {
-	if c.stream != nil {
+	if c.loop == nil {
 		c.stream.wake()
 		return false
 	}
@@ -133,13 +135,13 @@ func (c *Conn) EndWrite() bool {
 func (c *Conn) Drained() { c.flags.Or(isDrained) }
 
 // Write gives the connection what it takes of p. If that is not all, it is full, and
-// Writable follows. A conn with goroutines waits instead. The caller has the write
-// lock.
+// Writable follows, and a Write that begins with what it has not taken. A conn with
+// goroutines waits instead. The caller has the write lock.
 func (c *Conn) Write(p []byte) (int, error) {
-	if c.stream != nil {
+	if c.loop == nil {
 		return c.stream.conn.Write(p)
 	}
-	n, err := c.send(p)
+	n, err := c.put(p)
 	if n < len(p) && err == nil {
 		c.flags.Or(isFull)
 	}
@@ -147,7 +149,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 }
 
 // Full reports whether the conn takes nothing now.
-func (c *Conn) Full() bool { return c.is(isFull) }
+func (c *Conn) Full() bool { return c.is(isFull | isOwing) }
 
 // Writing reports whether somebody has the write lock.
 func (c *Conn) Writing() bool { return c.write.taken() }
@@ -156,7 +158,7 @@ func (c *Conn) Writing() bool { return c.write.taken() }
 func (c *Conn) EndRead() {
 	c.flags.Or(isUnheard)
 	switch {
-	case c.stream != nil:
+	case c.loop == nil:
 		c.stream.conn.SetReadDeadline(time.Unix(1, 0))
 	case c.read.Acquire():
 		go c.handler.Finish()
@@ -168,7 +170,7 @@ func (c *Conn) EndRead() {
 // Abort breaks the connection: every write fails from now on, and every read once
 // what has come is read.
 func (c *Conn) Abort() {
-	if c.stream != nil {
+	if c.loop == nil {
 		c.stream.conn.SetWriteDeadline(time.Unix(1, 0))
 		control(c.stream.tcp, func(fd uintptr) { syscall.Shutdown(int(fd), syscall.SHUT_RDWR) })
 		return
@@ -180,7 +182,7 @@ func (c *Conn) Abort() {
 // side unless heard says that it has, and closes. The caller has the read lock and
 // the write lock, for good.
 func (c *Conn) Close(heard bool) {
-	if c.stream != nil {
+	if c.loop == nil {
 		CloseGently(c.stream.conn, heard)
 		return
 	}
@@ -211,10 +213,14 @@ func (c *Conn) Drop() {
 // Movable reports whether another process can go on with the conn.
 func (c *Conn) Movable() bool { return c.stream == nil && !c.is(isAway) }
 
+// OnLoop reports whether an event loop serves the conn: it is not read while the engine is
+// frozen.
+func (c *Conn) OnLoop() bool { return c.loop != nil }
+
 // Unanswered tells whether bytes wait for the peer's acknowledgement, and whether the
 // kernel has been sending to it in vain for that long.
 func (c *Conn) Unanswered(limit time.Duration) (waiting, silent bool) {
-	if c.stream == nil {
+	if c.loop != nil {
 		return unanswered(uintptr(c.fd), limit)
 	}
 	control(c.stream.tcp, func(fd uintptr) { waiting, silent = unanswered(fd, limit) })
@@ -229,14 +235,14 @@ func (c *Conn) HungUp() bool { return c.ask(hungUp) }
 
 // HasInput tells whether input has come that is not handled yet.
 func (c *Conn) HasInput() bool {
-	if c.stream != nil && c.stream.busy.Load() || c.stream == nil && c.read.taken() {
+	if c.loop == nil && c.stream.busy.Load() || c.loop != nil && c.read.taken() {
 		return true
 	}
 	return c.ask(hasUnread)
 }
 
 func (c *Conn) ask(probe func(fd uintptr) bool) (yes bool) {
-	if c.stream == nil {
+	if c.loop != nil {
 		return probe(uintptr(c.fd))
 	}
 	control(c.stream.tcp, func(fd uintptr) { yes = probe(fd) })

@@ -9,6 +9,7 @@ import (
 )
 
 func (c *Conn) startOnLoop(pending bool) error {
+	pending = pending || c.stream != nil // TLS may have read more than the handshake
 	if pending {
 		c.read.Try()
 	}
@@ -27,7 +28,14 @@ func (c *Conn) startOnLoop(pending bool) error {
 	return nil
 }
 
-func (c *Conn) asTCP(remote netip.AddrPort) TCP { return Socket(c.fd).TCP(remote) }
+func (c *Conn) unused(remote netip.AddrPort) HalfCloser {
+	tcp := Socket(c.fd).TCP(remote)
+	if c.stream == nil {
+		return tcp
+	}
+	c.stream.cipher.TCP, c.stream.cipher.conn = tcp, nil
+	return c.stream.conn
+}
 
 // goResume has pending input handled, and what comes after it, by a goroutine.
 func (c *Conn) goResume() {
@@ -48,12 +56,12 @@ func (c *Conn) goLast(err error) {
 func (c *Conn) take(l *loop, buf []byte, toEnd bool) {
 	e := c.engine()
 	buf = e.fit(buf)
-	for {
+	for took := 0; ; {
 		if c.is(isUnheard) {
 			go c.handler.Finish()
 			return
 		}
-		if l == nil && e.Frozen() {
+		if e.Frozen() && (l == nil || e.hasMoved()) {
 			c.park()
 			return
 		}
@@ -61,7 +69,7 @@ func (c *Conn) take(l *loop, buf []byte, toEnd bool) {
 			l.more = append(l.more, c)
 			return
 		}
-		n, err := unix.Read(int(c.fd), buf)
+		n, err := c.get(buf)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -73,9 +81,6 @@ func (c *Conn) take(l *loop, buf []byte, toEnd bool) {
 		case err != nil:
 			c.goLast(err)
 			return
-		case n == 0:
-			c.goLast(io.EOF)
-			return
 		}
 		switch c.handler.Data(buf[:n]) {
 		case Wait:
@@ -85,8 +90,11 @@ func (c *Conn) take(l *loop, buf []byte, toEnd bool) {
 			go c.handler.Finish()
 			return
 		}
+		took += n
 		switch {
-		case n < len(buf) && !toEnd:
+		case c.stream != nil && took < len(buf):
+			took += recordCost // there may be more records that TLS has read
+		case c.stream == nil && n < len(buf) && !toEnd:
 			// All there was: what comes next is a new event (epoll(7)).
 			if c.read.Release() {
 				return
@@ -144,6 +152,34 @@ func (c *Conn) resume() {
 	c.take(nil, *b, true)
 }
 
+// get reads what there is: EAGAIN says that there is nothing.
+func (c *Conn) get(p []byte) (int, error) {
+	if c.stream == nil {
+		return c.recv(p)
+	}
+	n, err := c.stream.conn.Read(p)
+	if n > 0 {
+		err = nil // it comes again
+	}
+	return n, err
+}
+
+// put is Write.
+func (c *Conn) put(p []byte) (int, error) {
+	if c.stream == nil {
+		return c.send(p)
+	}
+	return c.stream.cipher.write(c.stream.conn, p)
+}
+
+func (c *Conn) recv(p []byte) (int, error) {
+	n, err := unix.Read(int(c.fd), p)
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
 func (c *Conn) send(p []byte) (int, error) {
 	n, err := send(int(c.fd), p)
 	if err == 0 || err == unix.EAGAIN {
@@ -153,11 +189,26 @@ func (c *Conn) send(p []byte) (int, error) {
 }
 
 func (c *Conn) closeOnLoop(heard bool) {
-	if !heard && unix.Shutdown(int(c.fd), unix.SHUT_WR) == nil {
+	if (!heard || c.stream != nil) && c.closeWrite() && !heard {
 		c.readOut()
 	}
 	c.engine().loops.conns.set(int(c.fd), nil)
+	if c.stream != nil {
+		c.stream.cipher.close() // a loop may just be about to write
+	}
 	unix.Close(int(c.fd))
+}
+
+// pause waits for an event, and reports false at the end.
+func (c *Conn) pause(end time.Time) bool {
+	left := time.Until(end)
+	if c.engine().Frozen() {
+		left = min(left, readOutLook) // no loop tells
+	}
+	if left > 0 {
+		c.handler.Pause(left)
+	}
+	return left > 0
 }
 
 // readOut reads until the peer closes its side, for a bounded time: closing with
@@ -167,19 +218,14 @@ func (c *Conn) readOut() {
 	defer readBuffers.Put(b)
 	end := time.Now().Add(readOutTime)
 	for n := 0; n < readOutBytes; {
-		got, err := unix.Read(int(c.fd), *b)
+		got, err := c.get(*b)
 		switch {
 		case got > 0:
 			n += got
 		case err == unix.EAGAIN:
-			left := time.Until(end)
-			if left <= 0 {
+			if !c.pause(end) {
 				return
 			}
-			if c.engine().Frozen() {
-				left = min(left, readOutLook) // no loop tells
-			}
-			c.handler.Pause(left)
 		case err != unix.EINTR:
 			return
 		}

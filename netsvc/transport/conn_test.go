@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -38,17 +39,31 @@ func newEngine(t *testing.T, portable bool) *transport.Engine {
 // dial connects a client to a handler.
 func dial(t *testing.T, e *transport.Engine) (client *net.TCPConn, h *echo) {
 	t.Helper()
+	return dialTo(t, e, e.Conn)
+}
+
+// dialTo is dial for conns that are made by a function, which may wait.
+func dialTo(t *testing.T, e *transport.Engine, conn func(transport.Socket, netip.AddrPort) *transport.Conn) (client *net.TCPConn, h *echo) {
+	t.Helper()
 	l, err := e.Listen(netip.MustParseAddr("127.0.0.1"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	came := make(chan *echo)
+	h = &echo{
+		signal: make(chan struct{}, 1), finished: make(chan error, 1), started: make(chan struct{}),
+		reached: make(chan struct{}), goOn: make(chan struct{}),
+	}
+	came := make(chan struct{})
 	if err := l.Open(func(s transport.Socket, addr netip.AddrPort) {
-		h := &echo{conn: e.Conn(s, addr), signal: make(chan struct{}, 1), finished: make(chan error, 1)}
-		if err := h.conn.Start(h, false); err != nil {
-			t.Error(err)
-		}
-		go func() { came <- h }()
+		close(came)
+		go func() {
+			if h.conn = conn(s, addr); h.conn != nil {
+				if err := h.conn.Start(h, false); err != nil {
+					t.Error(err)
+				}
+			}
+			close(h.started)
+		}()
 	}, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -58,13 +73,13 @@ func dial(t *testing.T, e *transport.Engine) (client *net.TCPConn, h *echo) {
 	}
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	t.Cleanup(func() { c.Close() })
-	h = <-came
+	<-came
 	l.End()
 	return c.(*net.TCPConn), h
 }
 
 // echo is a handler that writes lines back. One that begins with a "w" waits for
-// Resume first, "p" panics and "q" quits.
+// Resume first, "b" for goOn; "p" panics and "q" quits.
 type echo struct {
 	conn     *transport.Conn
 	kept     []byte
@@ -74,10 +89,18 @@ type echo struct {
 	panicked any
 	signal   chan struct{}
 	finished chan error
+	started  chan struct{} // closed when conn is set
+
+	took          atomic.Int64  // bytes
+	reached, goOn chan struct{} // closed at a "b", and so that it goes on
 }
 
 func (h *echo) Data(p []byte) transport.Next {
+	h.took.Add(int64(len(p)))
 	switch p[0] {
+	case 'b':
+		close(h.reached)
+		<-h.goOn
 	case 'w':
 		h.kept = bytes.Clone(p)
 		return transport.Wait
@@ -120,8 +143,10 @@ func (h *echo) Writable() {
 func (h *echo) Feed() {
 	for {
 		h.mu.Lock()
-		n, _ := h.conn.Write(h.pending.Bytes())
-		h.pending.Next(n)
+		n, err := h.conn.Write(h.pending.Bytes())
+		if h.pending.Next(n); err != nil {
+			h.pending.Reset()
+		}
 		h.mu.Unlock()
 		if h.conn.EndWrite() {
 			return
@@ -129,7 +154,17 @@ func (h *echo) Feed() {
 	}
 }
 
+// unsent is how many bytes the connection has not taken.
+func (h *echo) unsent() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.pending.Len()
+}
+
 func (h *echo) Finish() {
+	for h.unsent() > 0 {
+		h.Pause(time.Millisecond)
+	}
 	h.conn.Drained()
 	h.Writable() // the writing goroutine sees that it is over
 	h.conn.Close(errors.Is(h.err, io.EOF))
@@ -166,6 +201,7 @@ func TestConn(t *testing.T) {
 		for _, end := range []string{"close", "quit", "panic", "end"} {
 			t.Run(end, func(t *testing.T) {
 				c, h := dial(t, e)
+				<-h.started
 				in := bufio.NewReader(c)
 				for _, line := range []string{"hello\n", "wait\n", strings.Repeat("long", 500) + "\n"} {
 					io.WriteString(c, line)
@@ -208,6 +244,7 @@ func TestFreeze(t *testing.T) {
 		t.Skip("nothing can be handed over on this system")
 	}
 	c, h := dial(t, e)
+	<-h.started
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	p := &parker{woken: make(chan struct{}, 1)}

@@ -7,13 +7,14 @@
 //
 // # Goroutines
 //
-//   - a few event loops (Linux), which accept from all listeners, and read all plain
-//     conns and have them written to without ever waiting: an idle conn costs no
-//     goroutine, no buffer and no timer;
+//   - a few event loops (Linux), which accept from all listeners, and read all conns
+//     and have them written to without ever waiting, those behind TLS too once the
+//     handshake is done: an idle conn costs no goroutine, no timer, and no buffer but
+//     what TLS keeps;
 //   - one for each conn whose input has to wait, until it has been handled, and one
 //     for each that is at its end;
-//   - a reader and a writer for each conn behind TLS, or where there are no event
-//     loops, and one for each listener there;
+//   - where there are no event loops, a reader and a writer for each conn, and one for
+//     each listener;
 //   - one for each connection that is refused, a second long, 64 at most.
 //
 // # The read lock and the write lock
@@ -24,6 +25,14 @@
 // In the end both are kept for good by the goroutine that closes the conn: a
 // descriptor is never used after it has become another conn's.
 //
+// # TLS
+//
+// crypto/tls reads and writes a cipherSocket, beneath which there is a connection that
+// waits, for the handshake, and then a descriptor that does not. A read that would wait
+// meets EAGAIN, over which tls keeps its state, and is tried again at the next event. What
+// the kernel does not take of a write is kept beneath tls, about one record, and nothing
+// is written before that has gone.
+//
 // # Freeze
 //
 // For an upgrade the engine stands still, from Freeze to Thaw, while descriptors are
@@ -31,12 +40,15 @@
 // and whatever changes the state that is handed over passes a gate (Alter), which
 // Freeze has then. What can be taken up again in the other process stops where it is;
 // what cannot waits, until Thaw, or until Abandon says that it does not come. A handler
-// that waits for something else is away (Away): its conn stays behind.
+// that waits for something else is away (Away): its conn stays behind. Conns behind TLS
+// stand still as others do, but cannot be handed over, either: after Abandon the loops run
+// again, write to those that stay behind, and read nothing.
 //
 // # Locks
 //
 // The gate comes before every lock, also of users of the package. The lock of a
 // listener is held while it accepts, and so comes before whatever its admit takes.
 // The others are held for moments, and nothing is called under them but the function
-// that Give is given, and a parker's Wake, HungUp and Drop.
+// that Give is given, and a parker's Wake, HungUp and Drop. That of a cipherSocket comes
+// last, and is held while the kernel is asked what it takes.
 package transport

@@ -128,6 +128,18 @@ func (e *Engine) Outlast() bool {
 // Frozen reports whether the engine is frozen, or is to be.
 func (e *Engine) Frozen() bool { return e.freeze.frozen.Load() }
 
+// hasMoved reports whether another process has taken over.
+func (e *Engine) hasMoved() bool {
+	e.freeze.mu.Lock()
+	defer e.freeze.mu.Unlock()
+	select {
+	case <-e.freeze.moved:
+		return true
+	default:
+		return false
+	}
+}
+
 // Freezing returns a channel that is closed when the engine is to be frozen.
 func (e *Engine) Freezing() <-chan struct{} {
 	e.freeze.mu.Lock()
@@ -282,7 +294,7 @@ func (f *freeze) stand(force bool) bool {
 // conn is not movable. Resume and PeerClosed of the conn's handler may call it. It waits
 // while the engine is frozen, and reports false if it does not thaw.
 func (c *Conn) Away(do func()) bool {
-	if c.stream != nil {
+	if c.loop == nil {
 		do()
 		return true
 	}
@@ -376,7 +388,8 @@ func (e *Engine) Give(hand func(Parker) bool) {
 
 // Abandon is for an engine that another process has taken over from, after Freeze: it
 // does not thaw. Conns and listeners that have been handed over are dropped before;
-// parkers are by Abandon. Those of the others that wait are told.
+// parkers are by Abandon. Those of the others that wait are told. Conns that stay behind
+// are written to, and not read any more.
 func (e *Engine) Abandon() {
 	f := &e.freeze
 	close(f.moved)
@@ -388,6 +401,8 @@ func (e *Engine) Abandon() {
 		}
 	}
 	e.loops.parkUnread()
+	f.resume()
+	f.resume = nil
 }
 
 // LeftBehind wakes the connections without a conn that are not handed over and not

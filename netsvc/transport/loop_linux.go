@@ -200,6 +200,7 @@ func (ls *loops) parkUnread() {
 				c.park()
 			}
 		}
+		l.more = nil
 	}
 }
 
@@ -274,7 +275,7 @@ func (l *loop) handle(ev unix.EpollEvent) {
 		// What is in the table may have closed meanwhile, or be a new one with
 		// the same number: then this looks once in vain.
 		c := l.engine.loops.conns.get(int(ev.Fd))
-		if c == nil {
+		if c == nil || c.is(isDropped) {
 			return
 		}
 		if ev.Events&unix.EPOLLOUT != 0 && (c.Full() || c.Writing()) {
@@ -306,5 +307,11 @@ func (c *Conn) writable() {
 		}
 	}()
 	c.flags.And(^uint32(isFull))
+	if c.stream != nil {
+		if gone, _ := c.stream.cipher.flush(); !gone {
+			return
+		}
+		c.handler.Signal() // the goroutine that closes it may wait for this
+	}
 	c.handler.Writable()
 }

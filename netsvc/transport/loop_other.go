@@ -4,6 +4,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -27,13 +28,19 @@ func (*loops) parkUnread()                          {}
 // loop is what a conn has on Linux only.
 type loop struct{ engine *Engine }
 
+// cipherSocket is what a conn behind TLS has on Linux only.
+type cipherSocket struct{}
+
+// Secure makes a TLS connection of one, for the handshake and then for ConnOver.
+func (e *Engine) Secure(c TCP, config *tls.Config) *tls.Conn { return tls.Server(c, config) }
+
 var errNoLoops = errors.New("there are no event loops on this system")
 
-func (c *Conn) startOnLoop(bool) error   { return errNoLoops }
-func (c *Conn) asTCP(netip.AddrPort) TCP { return nil }
-func (c *Conn) goResume()                {}
-func (c *Conn) send([]byte) (int, error) { return 0, errNoLoops }
-func (c *Conn) closeOnLoop(bool)         {}
+func (c *Conn) startOnLoop(bool) error           { return errNoLoops }
+func (c *Conn) unused(netip.AddrPort) HalfCloser { return nil }
+func (c *Conn) goResume()                        {}
+func (c *Conn) put([]byte) (int, error)          { return 0, errNoLoops }
+func (c *Conn) closeOnLoop(bool)                 {}
 
 func (l *Listener) descriptor() int                           { return -1 }
 func (e *Engine) adoptListener(int, netip.AddrPort) *Listener { return nil }

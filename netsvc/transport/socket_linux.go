@@ -40,12 +40,18 @@ func (e *Engine) Conn(s Socket, remote netip.AddrPort) *Conn {
 // ConnOver makes a conn of a connection that was a net.Conn for a while, over tcp, or
 // tcp itself.
 func (e *Engine) ConnOver(c HalfCloser, tcp TCP, remote netip.AddrPort) *Conn {
-	if c == tcp && !e.Portable {
+	k := beneath(c)
+	if (c == tcp || k != nil) && !e.Portable {
 		fd := -1
 		control(tcp, func(old uintptr) { fd, _ = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
 		if fd >= 0 {
-			c.Close()
-			return e.Conn(Socket(fd), remote)
+			tcp.Close()
+			over := e.Conn(Socket(fd), remote)
+			if k != nil {
+				k.TCP, k.conn = nil, over
+				over.stream = &stream{conn: c, cipher: k}
+			}
+			return over
 		} // else there is no descriptor left
 	}
 	return e.newStream(c, tcp)

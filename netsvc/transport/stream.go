@@ -5,11 +5,14 @@ import (
 	"sync/atomic"
 )
 
-// stream is what a conn has that no event loop serves: TLS, and plain TCP where there
-// are none. A goroutine reads and one writes.
+// stream is what a conn has that is more than a descriptor: TLS, or, where there are no
+// event loops, anything: there a goroutine reads and one writes.
 type stream struct {
+	conn HalfCloser
+
+	cipher *cipherSocket // beneath TLS, on a loop: nothing else is set then
+
 	engine *Engine
-	conn   HalfCloser
 	tcp    TCP           // beneath conn, or conn itself
 	work   chan struct{} // capacity 1: something is pending for the writer
 	busy   atomic.Bool   // its reader handles input

@@ -1,0 +1,172 @@
+package transport
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	recordBytes = 16 << 10 // of plaintext that TLS is given at a time
+	// recordCost is what a record costs beside its bytes: they may be one.
+	recordCost = 32
+	// keptBytes bounds the ciphertext that waits for a peer: that of one write, and answers
+	// to the peer's requests for new keys.
+	keptBytes = 2 * recordBytes
+	// closeNotifyTime is for the last record to go out. It is that of crypto/tls.
+	closeNotifyTime = 5 * time.Second
+)
+
+var errUnread = errors.New("the peer asks for new keys, and does not read the answers")
+
+// cipherSocket is what TLS reads and writes: a TCP connection, as long as goroutines wait
+// for it, as in the handshake, and then the descriptor of a conn on a loop, which never
+// waits. TLS keeps its state over a read that meets EAGAIN, as that is a temporary
+// net.Error. Over no write error it does, so a write takes everything and keeps what the
+// kernel does not take.
+type cipherSocket struct {
+	TCP        // nil on a loop
+	conn *Conn // nil before
+
+	// unsent is how many bytes that TLS was given wait for the kernel to take the last
+	// of their ciphertext. Owned by the holder of the write lock.
+	unsent int
+
+	// TLS answers alerts and requests for new keys while it reads, so that the write lock
+	// is not enough here.
+	mu   sync.Mutex
+	kept []byte // ciphertext that the kernel has not taken
+	err  error  // of a write, for good
+}
+
+// Secure makes a TLS connection of one, for the handshake and then for ConnOver.
+func (e *Engine) Secure(c TCP, config *tls.Config) *tls.Conn {
+	if e.Portable {
+		return tls.Server(c, config)
+	}
+	return tls.Server(&cipherSocket{TCP: c}, config)
+}
+
+// beneath is the cipherSocket of a connection by Secure; nil: it has none.
+func beneath(c HalfCloser) (k *cipherSocket) {
+	if t, ok := c.(*tls.Conn); ok {
+		k, _ = t.NetConn().(*cipherSocket)
+	}
+	return k
+}
+
+func (k *cipherSocket) Read(p []byte) (int, error) {
+	if k.conn == nil {
+		return k.TCP.Read(p)
+	}
+	for {
+		n, err := k.conn.recv(p)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+func (k *cipherSocket) Write(p []byte) (n int, err error) {
+	if k.conn == nil {
+		return k.TCP.Write(p)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	waiting := len(k.kept) > 0
+	if !waiting && k.err == nil {
+		n, k.err = k.conn.send(p)
+	}
+	if k.err == nil && len(k.kept)+len(p)-n > keptBytes {
+		k.err = errUnread
+	}
+	if k.err != nil {
+		return 0, k.err
+	}
+	if n < len(p) {
+		if k.kept = append(k.kept, p[n:]...); !waiting {
+			k.flushLocked()
+		} // else the loop does, and tells the handler
+	}
+	return len(p), k.err
+}
+
+// flush sends what is kept, and reports whether nothing is left.
+func (k *cipherSocket) flush() (gone bool, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.kept) > 0 {
+		k.flushLocked()
+	}
+	return len(k.kept) == 0, k.err
+}
+
+// flushLocked sends what is kept until the kernel takes no more. The conn owes it before
+// the kernel is asked: the event that it takes more may come at once. mu is held.
+func (k *cipherSocket) flushLocked() {
+	k.conn.flags.Or(isOwing)
+	for len(k.kept) > 0 && k.err == nil {
+		n, err := k.conn.send(k.kept)
+		if n == 0 && err == nil {
+			return
+		}
+		k.kept, k.err = k.kept[n:], err
+	}
+	k.kept = nil
+	k.conn.flags.And(^uint32(isOwing))
+}
+
+// close has nothing sent any more.
+func (k *cipherSocket) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.kept, k.err = nil, net.ErrClosed
+}
+
+// SetWriteDeadline is called by TLS before its last record.
+func (k *cipherSocket) SetWriteDeadline(t time.Time) error {
+	if k.conn == nil {
+		return k.TCP.SetWriteDeadline(t)
+	}
+	return nil
+}
+
+// write is Conn.Write behind TLS. Bytes are taken when the kernel has the last of their
+// ciphertext: until then the caller comes again with them.
+func (k *cipherSocket) write(t io.Writer, p []byte) (n int, err error) {
+	for {
+		if gone, err := k.flush(); !gone || err != nil {
+			return n, err
+		}
+		took := min(k.unsent, len(p)-n)
+		n, k.unsent = n+took, k.unsent-took
+		if n == len(p) {
+			return n, nil
+		}
+		if k.unsent, err = t.Write(p[n:min(n+recordBytes, len(p))]); err != nil {
+			return n, err
+		}
+	}
+}
+
+// closeWrite says that nothing more comes, and waits a bounded time until that has gone
+// out, or reports false.
+func (c *Conn) closeWrite() bool {
+	if c.stream == nil {
+		return unix.Shutdown(int(c.fd), unix.SHUT_WR) == nil
+	}
+	if c.stream.conn.CloseWrite() != nil {
+		return false
+	}
+	for end := time.Now().Add(closeNotifyTime); ; {
+		gone, err := c.stream.cipher.flush()
+		if gone || err != nil || !c.pause(end) {
+			return gone && err == nil
+		}
+	}
+}

@@ -1,0 +1,214 @@
+package transport_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"roomd/netsvc/transport"
+)
+
+// A client that does not read is not waited for, and costs a bounded amount of memory; it
+// gets everything once it reads on.
+func TestUnreadTLS(t *testing.T) {
+	e := newEngine(t, false)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	slow, _, h := dialTLS(t, e, 0)
+	quick, _, q := dialTLS(t, e, 0)
+	in := bufio.NewReader(quick)
+	hello := func() {
+		t.Helper()
+		io.WriteString(quick, "hello\n")
+		if got, err := in.ReadString('\n'); err != nil || got != "hello\n" {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	text := []byte(strings.Repeat("a line of twenty-one\n", 1<<18))
+	h.say(text)
+	if err := transport.Until(ctx, func() bool { return h.conn.Full() && !h.conn.Writing() }); err != nil {
+		t.Fatal("it is not full")
+	}
+	hello()
+	if n := h.conn.Kept(); n == 0 || n > 32<<10 {
+		t.Error(n, "bytes are kept")
+	}
+	if waiting, _ := h.conn.Unanswered(time.Minute); !waiting {
+		t.Error("nothing is on its way")
+	}
+	got := make([]byte, len(text))
+	if _, err := io.ReadFull(slow, got); err != nil || !bytes.Equal(got, text) {
+		t.Error("it gets something else:", err)
+	}
+	if err := transport.Until(ctx, func() bool { return !h.conn.Full() }); err != nil || h.conn.Kept() > 0 {
+		t.Error(h.conn.Kept(), "bytes are kept in the end")
+	}
+
+	h.say(text)
+	var err error
+	most := 0
+	for range 2000 { // as answers to requests for new keys
+		if err = h.conn.Answer(make([]byte, 100)); err != nil {
+			break
+		}
+		most = max(most, h.conn.Kept())
+	}
+	if err == nil || most > 64<<10 {
+		t.Error(most, "bytes of answers are kept:", err)
+	}
+	hello()
+	slow.NetConn().Close()
+	quick.Close()
+	<-h.finished
+	<-q.finished
+}
+
+// The keys are changed while lines go both ways.
+func TestKeyUpdate(t *testing.T) {
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("openssl is not installed")
+	}
+	both(t, func(t *testing.T, e *transport.Engine) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, openssl, "s_client", "-tls1_3", "-connect", l.Addr().String())
+		to, _ := cmd.StdinPipe()
+		from, _ := cmd.StdoutPipe()
+		cmd.Stderr = cmd.Stdout
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		client, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		raw, h := serveTLS(t, e)
+		go io.Copy(raw, client)
+		go io.Copy(client, raw)
+		in := bufio.NewReader(from)
+		say := func(line, want string) {
+			t.Helper()
+			for io.WriteString(to, line); ; {
+				if got, err := in.ReadString('\n'); err != nil {
+					t.Fatal("waiting for", want, err)
+				} else if got == want {
+					return
+				}
+			}
+		}
+		for i := range 20 {
+			line := fmt.Sprintf("line %d\n", i)
+			say(line, line)
+			say("K\n", "KEYUPDATE\n") // the server is to change its own, too
+		}
+		io.WriteString(to, "Q\n")
+		io.Copy(io.Discard, in)
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+		raw.CloseWrite()
+		<-h.finished
+	})
+}
+
+// While the engine is frozen, nothing is read, also not what TLS has read already.
+func TestFreezeTLS(t *testing.T) {
+	e := newEngine(t, false)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c, s, h := dialTLS(t, e, 0)
+	line := strings.Repeat("x", 99) + "\n"
+	s.hold = 1
+	io.WriteString(c, "b"+line[1:])
+	for range 199 {
+		io.WriteString(c, line)
+	}
+	s.release()
+	<-h.reached
+	frozen := make(chan error)
+	go func() { frozen <- e.Freeze(ctx, func() {}) }()
+	if err := transport.Until(ctx, e.Frozen); err != nil {
+		t.Fatal(err)
+	}
+	close(h.goOn)
+	if err := <-frozen; err != nil {
+		t.Fatal(err)
+	}
+	if !h.conn.HasInput() {
+		t.Error("all was read")
+	}
+	before := h.took.Load()
+	if before == 0 || before > 16<<10 {
+		t.Error(before, "bytes were read")
+	}
+	e.Thaw()
+	in := bufio.NewReader(c)
+	for i := range 200 {
+		if got, err := in.ReadString('\n'); err != nil || got[1:] != line[1:] {
+			t.Fatalf("line %d: %q, %v", i, got, err)
+		}
+	}
+	c.Close()
+	<-h.finished
+}
+
+// A conn that stays behind when another process has taken over gets what is pending, and
+// is not heard any more.
+func TestAbandonTLS(t *testing.T) {
+	e := newEngine(t, false)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c, _, h := dialTLS(t, e, 0)
+	idle, _, i := dialTLS(t, e, 0)
+	moved, m := dial(t, e)
+	<-m.started
+	if h.conn.Movable() || !m.conn.Movable() {
+		t.Error("what can be moved")
+	}
+	text := []byte(strings.Repeat("a line of twenty-one\n", 1<<18))
+	h.say(text)
+	if err := e.Freeze(ctx, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	m.conn.Drop()
+	e.Abandon()
+	io.WriteString(moved, "to another process\n")
+	took := h.took.Load()
+	io.WriteString(c, "unheard\n")
+	if err := transport.Until(ctx, h.conn.HasInput); err != nil {
+		t.Error("nothing has come")
+	}
+	got := make([]byte, len(text))
+	if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, text) {
+		t.Error("it gets something else:", err)
+	}
+	if h.took.Load() != took {
+		t.Error("it was heard")
+	}
+	for _, h := range []*echo{h, i} {
+		h.conn.EndRead()
+	}
+	for _, c := range []io.Reader{c, idle} {
+		if rest, err := io.ReadAll(c); err != nil || len(rest) > 0 {
+			t.Errorf("%q, %v", rest, err)
+		}
+	}
+	c.Close()
+	idle.Close()
+	<-h.finished
+	<-i.finished
+}
