@@ -390,12 +390,10 @@ func (c *Console) presence() {
 				here = false
 				c.above("(the server is gone; waiting for it)")
 			}
-			t := time.NewTimer(pause)
 			select {
-			case <-t.C:
+			case <-time.After(pause):
 				continue
 			case <-c.done.Done():
-				t.Stop()
 				return
 			}
 		}

@@ -1,44 +1,33 @@
 package admin
 
 import (
-	"errors"
-	"net"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// peer is the user at the other end and all its groups, the own one first, as they
-// were when it connected (SO_PEERCRED, SO_PEERGROUPS, unix(7)).
-func peer(c *net.UnixConn) (uid int, gids []int, err error) {
-	raw, err := c.SyscallConn()
+// credentials are the user at the other end and all its groups, the own one first, as
+// they were when it connected (SO_PEERCRED, SO_PEERGROUPS, unix(7)).
+func credentials(fd int) (uid int, gids []int, err error) {
+	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
 		return 0, nil, err
 	}
-	var cred *unix.Ucred
-	var groups []uint32
-	var cerr, gerr error
-	err = raw.Control(func(fd uintptr) {
-		cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-		groups, gerr = peerGroups(fd)
-	})
-	if err = errors.Join(err, cerr, gerr); err != nil {
-		return 0, nil, err
-	}
+	groups, err := peerGroups(fd)
 	gids = []int{int(cred.Gid)}
 	for _, g := range groups {
 		gids = append(gids, int(g))
 	}
-	return int(cred.Uid), gids, nil
+	return int(cred.Uid), gids, err
 }
 
 // peerGroups is SO_PEERGROUPS, which the package unix does not have. What is too
 // small is told how large it is to be.
-func peerGroups(fd uintptr) ([]uint32, error) {
+func peerGroups(fd int) ([]uint32, error) {
 	groups := make([]uint32, 32)
 	for {
 		size := uint32(4 * len(groups))
-		_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+		_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERGROUPS,
 			uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0)
 		switch {
 		case e == unix.ERANGE && int(size) > 4*len(groups):

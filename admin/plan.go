@@ -205,11 +205,9 @@ func (s *Server) countDown(ctx context.Context, p *plan, told bool) bool {
 		left = nextMark(total, max(0, time.Until(p.Due)))
 	}
 	for {
-		t := time.NewTimer(time.Until(p.Due.Add(-left)))
 		select {
-		case <-t.C:
+		case <-time.After(time.Until(p.Due.Add(-left))):
 		case <-ctx.Done():
-			t.Stop()
 			return false
 		}
 		if left == 0 {

@@ -163,12 +163,10 @@ func (l *Listener) accept() {
 			}
 		default:
 			// Out of descriptors, most likely: try again soon.
-			t := time.NewTimer(50 * time.Millisecond)
 			select {
-			case <-t.C:
+			case <-time.After(50 * time.Millisecond):
 			case <-l.done.Done():
 			}
-			t.Stop()
 		}
 	}
 }

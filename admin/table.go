@@ -345,11 +345,9 @@ func within(most time.Duration, fn func()) {
 		defer close(done)
 		fn()
 	}()
-	t := time.NewTimer(most)
-	defer t.Stop()
 	select {
 	case <-done:
-	case <-t.C:
+	case <-time.After(most):
 	}
 }
 

@@ -82,17 +82,10 @@ func (l *Listener) Conn() *net.UnixListener { return l.ln }
 func (l *Listener) Retire(within time.Duration) {
 	l.ln.SetUnlinkOnClose(false)
 	l.ln.Close()
-	until := time.NewTimer(within)
-	defer until.Stop()
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
-	for l.answering.Load() > 0 {
-		select {
-		case <-look.C:
-		case <-until.C:
-			l.end()
-			return
-		}
+	for until := time.Now().Add(within); l.answering.Load() > 0 && time.Now().Before(until); {
+		<-look.C
 	}
 	l.end()
 }

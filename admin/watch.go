@@ -117,6 +117,12 @@ func watchEvents(c *call, room string, want func(*netsvc.Happening) bool) error 
 			(match == "" || strings.Contains(wire.Fold(h.Text+" "+h.Member+" "+h.Type+" "+h.Cause+" "+h.By), match))
 	})
 	defer w.Close()
+	return yield(c, w.C, c.happened, w.Missed)
+}
+
+// yield yields what comes, as shown makes it, until the client ends it. missed is how much
+// was too much since it was last asked.
+func yield[T any](c *call, from <-chan T, shown func(T) string, missed func() uint64) error {
 	if err := c.out.w.Flush(); err != nil {
 		return err
 	}
@@ -124,12 +130,14 @@ func watchEvents(c *call, room string, want func(*netsvc.Happening) bool) error 
 		select {
 		case <-c.ctx.Done():
 			return nil
-		case h := <-w.C:
-			if err := c.out.each(h, c.happened(h), len(w.C) == 0); err != nil {
+		case v := <-from:
+			if err := c.out.each(v, shown(v), len(from) == 0); err != nil {
 				return err
 			}
-			if err := c.missed(w.Missed()); err != nil {
-				return err
+			if n := missed(); n > 0 {
+				if err := c.out.each(map[string]uint64{"missed": n}, fmt.Sprintf("(%s more than could be shown)", thousands(n)), true); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -142,14 +150,6 @@ func isFrom(remote string, of netip.Prefix) bool {
 	}
 	p, err := netsvc.Network(remote)
 	return err == nil && of.Overlaps(p)
-}
-
-// missed says how much was too much to be shown.
-func (c *call) missed(n uint64) error {
-	if n == 0 {
-		return nil
-	}
-	return c.out.each(map[string]uint64{"missed": n}, fmt.Sprintf("(%s more than could be shown)", thousands(n)), true)
 }
 
 // happened is a happening for people.
@@ -179,23 +179,10 @@ func watchLog(c *call) error {
 		return err
 	}
 	defer w.close()
-	if err := c.out.w.Flush(); err != nil {
-		return err
-	}
-	for {
-		select {
-		case <-c.ctx.Done():
-			return nil
-		case l := <-w.c:
-			color := map[string]string{"error": red, "warn": yellow}[l.Level]
-			if err := c.out.each(l, c.out.paint(color, netsvc.Printable(l.Text)), len(w.c) == 0); err != nil {
-				return err
-			}
-			if err := c.missed(w.missed.Swap(0)); err != nil {
-				return err
-			}
-		}
-	}
+	return yield(c, w.c, func(l logLine) string {
+		color := map[string]string{"error": red, "warn": yellow}[l.Level]
+		return c.out.paint(color, netsvc.Printable(l.Text))
+	}, func() uint64 { return w.missed.Swap(0) })
 }
 
 // frames yields what draw gives, again and again. For people each frame begins

@@ -77,12 +77,10 @@ func (l *Writer) Write(p []byte) (int, error) {
 }
 
 func wait(done <-chan struct{}, most time.Duration) bool {
-	t := time.NewTimer(most)
-	defer t.Stop()
 	select {
 	case <-done:
 		return true
-	case <-t.C:
+	case <-time.After(most):
 		return false
 	}
 }

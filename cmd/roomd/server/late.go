@@ -74,11 +74,9 @@ func (s *server) openSocket(had *predecessor) (err error) {
 // is done.
 func (s *server) openLate(ctx context.Context) {
 	for wait := lateMin; s.lacksDoors(); wait = min(2*wait, lateMax) {
-		t := time.NewTimer(wait)
 		select {
-		case <-t.C:
+		case <-time.After(wait):
 		case <-ctx.Done():
-			t.Stop()
 			return
 		}
 		unlock, err := s.change(false)
