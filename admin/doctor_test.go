@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -28,16 +29,31 @@ func TestDoctorComparesWithTheDisk(t *testing.T) {
 	if got := problems(); got != nil {
 		t.Error(got)
 	}
-	k, err := s.Store.Create(store.Room{Name: "hall", Key: "hall", Port: s.Options.Ports[1]})
-	if err != nil {
-		t.Fatal(err)
+	// elsewhere changes the database while the server is not looking.
+	elsewhere := func(change func(*store.Store) error) {
+		t.Helper()
+		if err := s.Store.Suspend(); err != nil {
+			t.Fatal(err)
+		}
+		other, err := store.Open(s.Path, s.StoreOptions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other.Start(store.Follower{})
+		if err := errors.Join(change(other), other.Close(), s.Store.Resume()); err != nil {
+			t.Fatal(err)
+		}
 	}
+	var hall uint64
+	elsewhere(func(st *store.Store) error {
+		k, err := st.Create(store.Room{Name: "hall", Key: "hall", Port: s.Options.Ports[1]})
+		hall = k.ID
+		return err
+	})
 	if got := problems(); len(got) != 1 || !strings.HasPrefix(got[0], "memory: the room hall is on disk and not here") {
 		t.Error(got)
 	}
-	if err := s.Store.Delete(k.ID); err != nil {
-		t.Fatal(err)
-	}
+	elsewhere(func(st *store.Store) error { return st.Delete(hall, "") })
 	if got := problems(); got != nil {
 		t.Error(got)
 	}

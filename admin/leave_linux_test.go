@@ -21,7 +21,7 @@ func (s *shell) fill(room string, lines int) {
 	if err != nil {
 		s.T.Fatal(err)
 	}
-	st.Start(func([]*store.Post) {})
+	st.Start(store.Follower{})
 	var in strings.Builder
 	fmt.Fprintf(&in, `{"room":{"name":"%s","port":%d},"last":%d}`+"\n", room, s.Options.Ports[1], lines)
 	for i := range lines {

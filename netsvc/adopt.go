@@ -16,7 +16,6 @@ import (
 // adoption is a server that takes over from another process.
 type adoption struct {
 	*Service
-	rooms map[uint64]*Room
 	given map[uint64]bool // rooms whose state has come
 
 	rosters map[uint64][]*roster // of the rooms, that members are to be shown
@@ -35,9 +34,8 @@ func (s *Service) Adopt(receive Receive) error {
 	if err != nil {
 		return err
 	}
-	a := &adoption{s, make(map[uint64]*Room), make(map[uint64]bool), make(map[uint64][]*roster), make(map[*Room][]string)}
+	a := &adoption{s, make(map[uint64]bool), make(map[uint64][]*roster), make(map[*Room][]string)}
 	for _, r := range rooms {
-		a.rooms[r.id] = r
 		r.flushing.Try()
 		s.frozen.rooms = append(s.frozen.rooms, r)
 	}
@@ -163,7 +161,7 @@ func each[T any](body []byte, fds []int, adopt func(*T, int) error) error {
 
 // room puts a room into the state that it had.
 func (a *adoption) room(st roomState, fds []int) error {
-	r := a.rooms[st.ID]
+	r := a.byID(st.ID)
 	if r == nil {
 		return fmt.Errorf("the database has no room %d", st.ID)
 	}
@@ -205,7 +203,7 @@ func (a *adoption) room(st roomState, fds []int) error {
 
 // member puts a member into its room. Nobody reads or writes it before Thaw.
 func (a *adoption) member(st *memberState, fd int) error {
-	r := a.rooms[st.Room]
+	r := a.byID(st.Room)
 	if r == nil || !a.given[st.Room] {
 		return fmt.Errorf("there is no room %d", st.Room)
 	}
@@ -312,7 +310,7 @@ func (a *adoption) session(st *sessionState, fd int) error {
 
 // caller takes over a connection that is to give a room's password.
 func (a *adoption) caller(st *callerState, fd int) error {
-	r := a.rooms[st.Room]
+	r := a.byID(st.Room)
 	if r == nil {
 		return fmt.Errorf("there is no room %d", st.Room)
 	}

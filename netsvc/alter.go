@@ -54,8 +54,7 @@ func (r *Room) quietAbove() int {
 	return r.svc.opts().QuietAbove
 }
 
-// alter lets one change of the room through at a time: they come into memory in
-// the order in which they are on disk.
+// alter lets one change of the room by an operator through at a time.
 func (r *Room) alter(fn func() error) error {
 	r.mu.Lock()
 	busy := r.altered
@@ -69,20 +68,19 @@ func (r *Room) alter(fn func() error) error {
 		r.altered = false
 		r.mu.Unlock()
 	}()
-	defer r.svc.reshape()()
 	return fn()
 }
 
-// update changes the room's record, on disk.
-func (r *Room) update(e store.Edit) (store.Room, error) {
-	k, err := r.svc.store.Update(r.id, e)
+// update changes the room in the store, and waits until that is visible.
+func (r *Room) update(e store.Edit) error {
+	_, err := r.svc.store.Update(r.id, e)
 	if errors.Is(err, store.ErrNoRoom) {
-		return k, wire.Errorf(wire.CodeNoRoom, "%s has just been deleted", r.name())
+		return wire.Errorf(wire.CodeNoRoom, "%s has just been deleted", r.name())
 	}
 	if err != nil {
-		return k, storeError(fmt.Errorf("change the room %s: %w", r.name(), err))
+		return storeError(fmt.Errorf("change the room %s: %w", r.name(), err))
 	}
-	return k, nil
+	return nil
 }
 
 // tell shows a notice to the members.
@@ -109,7 +107,6 @@ func (s *Service) Rename(name, to string) (RoomInfo, error) {
 	if err != nil {
 		return RoomInfo{}, err
 	}
-	old := ""
 	err = r.alter(func() error {
 		// The name is reserved by a room that nobody finds, as it never opens.
 		stand := standFor(s, n)
@@ -125,30 +122,12 @@ func (s *Service) Rename(name, to string) (RoomInfo, error) {
 		if alike != nil {
 			return alike.imitates(n)
 		}
-		_, err := r.update(store.Edit{Name: &n.Shown, Key: &n.Key})
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.rooms[n.Key] == stand {
-			delete(s.rooms, n.Key)
-		}
-		if err != nil {
-			return err
-		}
-		was := *r.ident.Load()
-		if s.rooms[was.key] == r { // else it has been deleted meanwhile
-			delete(s.rooms, was.key)
-			s.rooms[n.Key] = r
-		}
-		r.ident.Store(newIdent(n.Shown, n.Key, was.port))
-		old = was.name
-		return nil
+		defer s.forget(stand)
+		return r.update(store.Edit{Name: &n.Shown, Key: &n.Key})
 	})
 	if err != nil {
 		return RoomInfo{}, err
 	}
-	s.log.Info("room renamed", "room", n.Shown, "was", old, "by", "operator")
-	s.hub.publish(Happening{Type: "rename", Room: n.Shown, Text: old})
-	r.tell("the operator renamed this room: %s is %s now", old, n.Shown)
 	return r.after()
 }
 
@@ -173,40 +152,25 @@ func (s *Service) Move(name string, port int) (RoomInfo, error) {
 	if err != nil {
 		return RoomInfo{}, err
 	}
-	old := 0
 	err = r.alter(func() error {
-		if old = r.port(); port == old {
+		if port == r.port() {
 			return wire.Errorf(wire.CodeExists, "%s has that port", r.name())
 		}
 		ln, err := s.bindChosen(port)
 		if err != nil {
 			return err
 		}
-		if _, err := r.update(store.Edit{Port: &port}); err != nil {
+		if err := r.update(store.Edit{Port: &port, Owner: ln}); err != nil {
 			ln.Close()
-			s.mu.Lock()
-			s.ports.release(port)
-			s.mu.Unlock()
+			s.rest(port)
 			return err
 		}
-		s.mu.Lock()
-		was := *r.ident.Load()
-		r.ident.Store(newIdent(was.name, was.key, port))
-		if s.rooms[was.key] == r {
-			s.ports.release(old)
-		} else { // it has been deleted meanwhile, and its old port released
-			s.ports.release(port)
-		}
-		s.mu.Unlock()
-		r.opened(ln)
+		r.settle()
 		return nil
 	})
 	if err != nil {
 		return RoomInfo{}, err
 	}
-	s.log.Info("room moved", "room", r.name(), "port", port, "was", old, "by", "operator")
-	s.hub.publish(Happening{Type: "move", Room: r.name(), Text: fmt.Sprintf("%d to %d", old, port)})
-	r.tell("the operator moved this room: it is on port %d from now on; who is here stays", port)
 	return r.after()
 }
 
@@ -220,12 +184,7 @@ func (s *Service) bindChosen(port int) (*transport.Endpoint, error) {
 		return nil, wire.Errorf(wire.CodeExists, "%d is the master port", port)
 	}
 	s.mu.Lock()
-	var owner *Room
-	for _, r := range s.rooms {
-		if r.port() == port {
-			owner = r
-		}
-	}
+	owner := s.at(port)
 	within := port >= s.ports.first && port <= s.ports.last
 	claimed := owner == nil && s.ports.claim(port)
 	s.mu.Unlock()
@@ -244,9 +203,7 @@ func (s *Service) bindChosen(port int) (*transport.Endpoint, error) {
 			return l, nil
 		}
 		if !transport.IsInUse(err) || time.Now().After(until) || !s.pause(bindPause) {
-			s.mu.Lock()
-			s.ports.release(port)
-			s.mu.Unlock()
+			s.rest(port)
 			return nil, wire.Errorf(wire.CodeNoPort, "%s", transport.Reason(port, err))
 		}
 	}
@@ -294,23 +251,9 @@ func (s *Service) Set(name string, change func(*store.Settings)) (own store.Sett
 		return own, err
 	}
 	err = r.alter(func() error {
-		want := *r.own.Load() // as it is on disk: one change comes at a time
-		change(&want)
-		k, err := r.update(store.Edit{Own: &want})
-		if err != nil {
-			return err
-		}
-		own = k.Own
-		was := r.own.Swap(&k.Own)
-		s.log.Info("room settings", "room", r.name(), "own", settingsText(k.Own), "was", settingsText(*was), "by", "operator")
-		s.hub.publish(Happening{Type: "set", Room: r.name(), Text: settingsText(k.Own)})
-		switch {
-		case k.Own.ReadOnly && !was.ReadOnly:
-			r.tell("the operator made this room read-only")
-		case !k.Own.ReadOnly && was.ReadOnly:
-			r.tell("this room is open for writing again")
-		}
-		return nil
+		own = *r.own.Load() // as it is on disk: one change comes at a time
+		change(&own)
+		return r.update(store.Edit{Own: &own})
 	})
 	return own, err
 }

@@ -54,19 +54,7 @@ func (s *Service) loadBans() error {
 // changeBans replaces the bans in memory, and leaves out those that are over. What
 // is on disk already must not fail here, and so it is not read.
 func (s *Service) changeBans(change func([]store.Ban) []store.Ban) {
-	now := time.Now()
-	for {
-		was := s.bans.Load()
-		bans := make([]store.Ban, 0, len(was.all)+1)
-		for _, b := range was.all {
-			if !b.over(now) {
-				bans = append(bans, b.Ban)
-			}
-		}
-		if s.bans.CompareAndSwap(was, newBanList(change(bans))) {
-			return
-		}
-	}
+	s.bans.Store(newBanList(change(s.Bans())))
 }
 
 // ParsePrefix reads a network. One of IPv4-mapped IPv6 addresses is the IPv4
@@ -264,7 +252,7 @@ func (s *Service) Hit(bans ...store.Ban) Reach {
 
 // Ban keeps bans or mutes, all of them or none, on disk before it returns.
 // Members and connections that a ban holds for are ended.
-func (s *Service) Ban(bans ...store.Ban) ([]store.Ban, Reach, error) {
+func (s *Service) Ban(bans ...store.Ban) (kept []store.Ban, hit Reach, err error) {
 	end, err := s.alterOrRefuse()
 	if err != nil {
 		return nil, Reach{}, err
@@ -275,21 +263,14 @@ func (s *Service) Ban(bans ...store.Ban) ([]store.Ban, Reach, error) {
 			return nil, Reach{}, wire.Errorf(wire.CodeBadRequest, "a ban is of an address, a network or a nick")
 		}
 	}
-	bans, err = s.store.AddBans(bans...)
-	if err != nil {
+	if bans, err = s.store.AddBans(&hit, bans...); err != nil {
 		return nil, Reach{}, storeError(fmt.Errorf("keep the ban: %w", err))
 	}
-	s.changeBans(func(all []store.Ban) []store.Ban { return append(all, bans...) })
-	for _, b := range bans {
-		kind := "ban"
-		if b.Mute {
-			kind = "mute"
-		}
-		room := s.RoomName(b.Room)
-		s.log.Info(kind, "id", b.ID, "room", room, "address", b.Addr, "nick", b.Nick, "until", b.Until, "why", wire.CleanString(b.Why), "by", b.By)
-		s.hub.publish(Happening{Type: kind, Room: room, Remote: b.Addr, Member: b.Nick, Text: b.Why, By: b.By})
-	}
-	held := newBanList(bans).all
+	return bans, hit, nil
+}
+
+// enforce ends members and connections that bans hold for.
+func (s *Service) enforce(held []ban) Reach {
 	members, others := s.reached(held...)
 	for _, m := range members {
 		now, nick := time.Now(), m.key()
@@ -306,7 +287,7 @@ func (s *Service) Ban(bans ...store.Ban) ([]store.Ban, Reach, error) {
 			v.hurry() // it looks whether it is banned
 		}
 	}
-	return bans, Reach{len(members), len(others)}, nil
+	return Reach{len(members), len(others)}
 }
 
 // Unban lifts bans and mutes, all of them or none: store.ErrNoBan if one is not
@@ -319,13 +300,6 @@ func (s *Service) Unban(ids ...uint64) error {
 	defer end()
 	if err := s.store.RemoveBans(ids...); err != nil {
 		return storeError(fmt.Errorf("lift the ban: %w", err))
-	}
-	s.changeBans(func(all []store.Ban) []store.Ban {
-		return slices.DeleteFunc(all, func(b store.Ban) bool { return slices.Contains(ids, b.ID) })
-	})
-	for _, id := range ids {
-		s.log.Info("unban", "id", id, "by", "operator")
-		s.hub.publish(Happening{Type: "unban", Text: fmt.Sprint(id)})
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func BenchmarkStart(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			st.Start(func([]*store.Post) {})
+			st.Start(store.Follower{})
 			var makers sync.WaitGroup
 			for n := range 16 {
 				makers.Go(func() {

@@ -33,16 +33,6 @@ func (r *Room) begin(c Cause) bool {
 	return true
 }
 
-// resume undoes begin.
-func (r *Room) resume() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.state = open
-	if r.binding != "" {
-		r.state = unbound
-	}
-}
-
 // shut ends a room after begin: who is in the backlog is told, the listeners
 // are closed, the farewell is appended, and every member gets what is pending
 // before its socket closes. It returns how many members there were.
@@ -56,7 +46,6 @@ func (r *Room) shut(c Cause) int {
 	}
 	n := r.endAll(c)
 	r.readers.Wait()
-	close(r.gone)
 	return n
 }
 

@@ -1,7 +1,6 @@
 package netsvc
 
 import (
-	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -28,20 +27,15 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 	if err != nil {
 		return info, "", err
 	}
-	defer s.reshape()()
-	kept, err := s.store.Create(p.record, networkAudit(by.Addr, "CREATE "+p.record.Name)...)
-	if err != nil {
+	if _, err := s.store.CreateAll([]store.Room{p.record}, by.By, networkAudit(by.Addr, "CREATE "+p.record.Name)...); err != nil {
 		p.giveUp()
 		return info, "", storeError(fmt.Errorf("create the room %s: %w", p.record.Name, err))
 	}
-	r := p.kept(kept)
-	if !r.publish(p.ln) {
-		// Stopping: the room is on disk and will be there at the next start.
-		return info, "", wire.Errorf(wire.CodeShuttingDown, "the server is stopping; the room %s will be there when it is back", kept.Name)
+	if p.room == nil {
+		p.ln.Close()
+		return info, "", wire.Errorf(wire.CodeShuttingDown, "the server is stopping; the room %s will be there when it is back", p.record.Name)
 	}
-	s.log.Info("room created", "room", kept.Name, "port", kept.Port, "by", cmp.Or(by.Addr, by.By, "operator"))
-	s.hub.publish(Happening{Type: "create", Room: kept.Name, Remote: by.Addr, By: by.By})
-	info, _ = r.info()
+	info, _ = p.room.info()
 	return info, p.key, nil
 }
 
@@ -60,41 +54,31 @@ func (s *Service) createFirst() error {
 		}
 	}
 	for _, name := range s.opts().First {
-		p, err := s.plan(name, Creation{By: "server.create"})
+		p, err := s.plan(name, Creation{})
 		if err != nil {
 			giveUp()
 			return fmt.Errorf("create the room %s: %w", name, err)
 		}
 		plans, records = append(plans, p), append(records, p.record)
 	}
-	kept, err := s.store.CreateAll(records)
-	if err != nil {
+	if _, err := s.store.CreateAll(records, "server.create"); err != nil {
 		giveUp()
 		return fmt.Errorf("create the first rooms: %w", err)
-	}
-	for i, p := range plans {
-		p.kept(kept[i]).publish(p.ln)
-		s.log.Info("room created", "room", kept[i].Name, "port", kept[i].Port, "by", "server.create")
 	}
 	return nil
 }
 
-// planned is a room that has a name and a port, and is not on disk yet.
+// planned is a room that has a name and a port, and is not in the store yet, or not
+// any more. The store hands it to appear.
 type planned struct {
 	stand    *Room // has the name
 	ln       *transport.Endpoint
-	record   store.Room
+	record   store.Room // of a new room
 	key      string
 	creator  uint64 // session
 	password *passwd.Password
-}
 
-// kept is the room, once it is on disk as k.
-func (p *planned) kept(k store.Room) *Room {
-	r := newRoom(p.stand.svc, k, 0)
-	r.creator = p.creator
-	r.password.Store(p.password)
-	return r
+	room *Room // set by appear, before the store answers; nil: the server stops
 }
 
 // plan reserves what a new room needs.
@@ -133,18 +117,18 @@ func (s *Service) plan(name string, by Creation) (*planned, error) {
 	rand.Read(secret)
 	key := hex.EncodeToString(secret)
 	keyHash := sha256.Sum256([]byte(key))
-	return &planned{stand, ln, store.Room{
-		Name: n.Shown, Key: n.Key, Port: ln.Port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: p.Hash(), Topic: topic,
-	}, key, by.Session, p}, nil
+	made := &planned{stand: stand, ln: ln, key: key, creator: by.Session, password: p}
+	made.record = store.Room{
+		Name: n.Shown, Key: n.Key, Port: ln.Port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: p.Hash(), Topic: topic, Owner: made,
+	}
+	return made, nil
 }
 
 // giveUp gives back what plan has reserved.
 func (p *planned) giveUp() {
 	s := p.stand.svc
 	p.ln.Close()
-	s.mu.Lock()
-	s.ports.putBack(p.ln.Port)
-	s.mu.Unlock()
+	s.putBack(p.ln.Port)
 	s.forget(p.stand)
 }
 
@@ -193,9 +177,12 @@ func (s *Service) reserveName(n wire.Name, fresh bool) (stand *Room, err error) 
 	return stand, nil
 }
 
-// forget takes what reserveName has put into the map out of it.
-func (s *Service) forget(stand *Room) {
+// forget takes a room out of the maps that stands for another one, or is gone.
+func (s *Service) forget(r *Room) {
 	s.mu.Lock()
-	delete(s.rooms, stand.key())
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if s.rooms[r.key()] == r {
+		delete(s.rooms, r.key())
+	}
+	delete(s.draining, r)
 }

@@ -24,6 +24,7 @@
 //   - one for each session whose request commits, takes long, or has to wait, whose
 //     client has not taken the answers yet, or which is at its end;
 //   - one for each connection before a room's password, or in its TLS handshake;
+//   - one for each room of which a change has to do I/O: see below;
 //   - one for each unbound room, which retries; one sweep for dead peers, which
 //     sleeps while nothing is on its way to anybody.
 //
@@ -54,9 +55,6 @@
 //   - Member.mu: the queue of inserts and the lines in flight. The holder of the
 //     write lock reads the log under it, so that an insert can be queued together with an append.
 //
-//   - Service.shaping is held, shared, from a change of a room on disk until it is in
-//     memory: alone, Inconsistencies can compare the two. It comes before Service.mu.
-//
 //   - The gate for changes of the engine comes before all of them, and so does the
 //     lock of a listener, which is held while it accepts.
 //
@@ -67,6 +65,17 @@
 //     come after all of these.
 //
 // Bans are a slice that is replaced as a whole: joining takes no lock for them.
+//
+// # The store leads
+//
+// A request that changes something reserves what it needs, submits the change to the
+// store, and waits. What is to be seen of it happens when the store reports it, in its
+// order (follow.go), and so does what somebody else has submitted. The report is made
+// on the store's committer, which waits for nothing: what needs no I/O is done at once,
+// before the next line is shown, and the rest by a goroutine of the room, in the same
+// order. Each room has its own, as a deletion takes as long as its members drain.
+// Between two changes memory and disk are the same, which is when Inconsistencies
+// compares them.
 //
 // # Memory
 //
@@ -83,7 +92,7 @@
 // # Orders
 //
 // CREATE: reserve the name, bind the port, commit, publish, answer; a failure
-// undoes in reverse. DELETE: mark closing, commit, accept and warn who is in the
+// undoes in reverse. DELETE: commit, mark closing, accept and warn who is in the
 // backlog, close the listeners, append the farewell, let every member drain
 // (bounded), close, let the port rest, answer. Start: bind every room, make the
 // first ones in an empty database, then open the master port. An address that the

@@ -31,6 +31,12 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
+func (s *syncBuffer) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.b.Reset()
+}
+
 // hostileText is text as it is sent, without a line end, and as others get it.
 // The whole table is that of package wire: this one goes through every door.
 var hostileText = []struct{ in, out string }{

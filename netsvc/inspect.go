@@ -7,13 +7,6 @@ import (
 	"roomd/store"
 )
 
-// reshape is for callers that change a room on disk and in memory: see
-// Service.shaping. What it returns must be called once both agree.
-func (s *Service) reshape() (end func()) {
-	s.shaping.RLock()
-	return s.shaping.RUnlock
-}
-
 // Inconsistencies compares what is kept twice: members with nicks and counters,
 // rooms with ports, and rooms with those on disk. It returns a sentence for each
 // thing that does not agree. Each comparison is of one moment: what is only just
@@ -23,11 +16,13 @@ func (s *Service) Inconsistencies() []string {
 	if len(s.diskFaults()) == 0 {
 		return found
 	}
-	// The disk was read at another moment than the memory. Once changes that are
-	// under way have come to their end, and no other begins, that is no difference.
-	s.shaping.Lock()
-	defer s.shaping.Unlock()
-	return append(found, s.diskFaults()...)
+	// The disk was read at another moment than the memory. Between two changes both
+	// are the same.
+	var disk findings
+	if err := s.store.Between(func() { disk = s.diskFaults() }); err != nil { // there are no changes any more
+		disk = s.diskFaults()
+	}
+	return append(found, disk...)
 }
 
 // findings are sentences.
@@ -42,7 +37,7 @@ func (s *Service) memoryFaults() (found findings) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rooms := make(map[*Room]bool) // each once, even if it were found by two names
-	for _, r := range s.rooms {
+	for _, r := range s.allLocked() {
 		if !rooms[r] {
 			rooms[r] = true
 			r.mu.Lock()
@@ -67,8 +62,8 @@ func (s *Service) memoryFaults() (found findings) {
 			found.say("%s is found as %s", r.name(), key)
 		}
 		port := r.port()
-		if port == 0 {
-			continue // it stands for another one
+		if port == 0 || r.dropped.Load() {
+			continue // it stands for another one, or is about to rest
 		}
 		if owner[port] != "" {
 			found.say("%s and %s have the same port %d", owner[port], r.name(), port)
@@ -124,7 +119,7 @@ func (r *Room) faults(found *findings) {
 		found.say("%s: %s are chosen, and the looks of %d are known", r.name(), counted(chosen, "nick"), known)
 	}
 	// While it is being moved it listens where it did.
-	if r.state == open && !r.altered && (r.ln == nil || r.ln.Port != r.port()) {
+	if r.state == open && len(r.jobs) == 0 && !r.bound() {
 		found.say("%s: it is open, and its port %d is not bound", r.name(), r.port())
 	}
 }

@@ -80,11 +80,7 @@ func (s *Service) bindFree(r *Room) (*transport.Endpoint, error) {
 	tried := make(map[int]bool)
 	var failed []int
 	var last error
-	defer func() {
-		s.mu.Lock()
-		s.ports.putBack(failed...)
-		s.mu.Unlock()
-	}()
+	defer func() { s.putBack(failed...) }()
 	for {
 		s.mu.Lock()
 		port, ok := s.ports.take(tried)

@@ -284,20 +284,7 @@ func (s *Service) SetTopic(name, topic string) error {
 		return err
 	}
 	topic = wire.CleanTopic(topic)
-	if _, err := s.store.Update(r.id, store.Edit{Topic: &topic}); err != nil {
-		return storeError(fmt.Errorf("set the topic of %s: %w", r.name(), err))
-	}
-	s.log.Info("topic set", "room", r.name(), "topic", topic, "by", "operator")
-	s.hub.publish(Happening{Type: "topic", Room: r.name(), Member: "operator", Text: topic})
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.topic = topic
-	said := "the operator set the topic: " + topic
-	if topic == "" {
-		said = "the operator removed the topic"
-	}
-	r.announce(wire.Event{Type: wire.TypeNotice, Text: said})
-	return nil
+	return r.update(store.Edit{Topic: &topic})
 }
 
 // PortsInfo is the state of the ports for rooms.
@@ -398,10 +385,8 @@ func (s *Service) RoomID(name string) (uint64, error) {
 
 // RoomName is the opposite of RoomID: "" for 0, and for a room that is gone.
 func (s *Service) RoomName(id uint64) string {
-	for _, r := range s.all() {
-		if r.id == id && id != 0 {
-			return r.name()
-		}
+	if r := s.byID(id); r != nil {
+		return r.name()
 	}
 	return ""
 }

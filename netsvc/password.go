@@ -3,7 +3,6 @@ package netsvc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -38,28 +37,8 @@ func (s *Service) SetPassword(name, password string) error {
 			return err
 		}
 	}
-	if err := r.setPassword(p); err != nil {
-		return storeError(fmt.Errorf("set the password of %s: %w", r.name(), err))
-	}
-	s.log.Info("room password", "room", r.name(), "set", p != nil, "by", "operator")
-	return nil
-}
-
-// setPassword makes p the password of a room, on disk before it returns. Of
-// several at once the store decides which is the last.
-func (r *Room) setPassword(p *passwd.Password) error {
 	hash := p.Hash()
-	k, err := r.svc.store.Update(r.id, store.Edit{Password: &hash})
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if k.Turn > r.passTurn {
-		r.passTurn = k.Turn
-		r.password.Store(p)
-	}
-	return nil
+	return r.update(store.Edit{Password: &hash, Owner: p})
 }
 
 // newPassword hashes a password as it was typed. The error is errStill if the

@@ -1,7 +1,6 @@
 package netsvc
 
 import (
-	"path/filepath"
 	"sync"
 	"testing"
 
@@ -12,28 +11,18 @@ import (
 // Of passwords that are set at the same time one is the last, and it is the same in
 // memory and on disk.
 func TestPasswordsAtOnce(t *testing.T) {
-	st, err := store.Open(filepath.Join(t.TempDir(), "roomd.db"), store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	st.Start(func([]*store.Post) {})
-	defer st.Close()
-	den, err := st.Create(store.Room{Name: "den", Key: "den", Port: 9000})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := newRoom(New(st, Options{}), den, 0)
+	s, r := startBare(t, store.Options{}, 0)
 	for range 50 {
 		var all sync.WaitGroup
 		for _, hash := range []string{"a", "b", "c", "d"} {
 			all.Go(func() {
-				if err := r.setPassword(passwd.FromHash(hash)); err != nil {
+				if err := r.update(store.Edit{Password: &hash, Owner: passwd.FromHash(hash)}); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		all.Wait()
-		kept, err := st.Rooms()
+		kept, err := s.store.Rooms()
 		if err != nil || len(kept) != 1 {
 			t.Fatal(kept, err)
 		}

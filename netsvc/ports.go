@@ -53,9 +53,9 @@ func (q *portQueue) claim(port int) bool {
 	return true
 }
 
-// putBack returns ports that were taken and not used, in the order of taking.
+// untake returns ports that were taken and not used, in the order of taking.
 // The range may have become another one meanwhile.
-func (q *portQueue) putBack(ports ...int) {
+func (q *portQueue) untake(ports ...int) {
 	ports = slices.DeleteFunc(ports, func(p int) bool { return p < q.first || p > q.last || slices.Contains(q.free, p) })
 	q.free = slices.Insert(q.free, 0, ports...)
 }
@@ -77,4 +77,31 @@ func (q *portQueue) resting() []int {
 		}
 	}
 	return ports
+}
+
+// putBack returns ports that were taken, and that no room has got, to their places.
+func (s *Service) putBack(ports ...int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ports.untake(slices.DeleteFunc(ports, func(p int) bool { return s.at(p) != nil })...)
+}
+
+// rest has a port rest that a room had, or was about to have, unless another one has
+// it by now.
+func (s *Service) rest(port int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at(port) == nil {
+		s.ports.release(port)
+	}
+}
+
+// at is the room that has a port; nil: there is none. mu is held.
+func (s *Service) at(port int) *Room {
+	for _, r := range s.rooms {
+		if r.port() == port {
+			return r
+		}
+	}
+	return nil
 }

@@ -60,7 +60,7 @@ type Room struct {
 	gone     chan struct{}                   // closed when it has
 	readers  sync.WaitGroup                  // of members until their connections are closed; Add under mu, while open
 
-	// dropped says that the room is deleted on disk. Its members drain and end in
+	// dropped says that the room is deleted in the store. Its members drain and end in
 	// this process, also while it stands still, or when another has taken over.
 	dropped atomic.Bool
 
@@ -70,25 +70,25 @@ type Room struct {
 	ident atomic.Pointer[ident]          // replaced under Service.mu
 	own   atomic.Pointer[store.Settings] // what the operator has set, read-only
 
-	mu       sync.Mutex
-	state    state
-	cause    Cause // why it is closing
-	altered  bool  // it is just being renamed, moved or set
-	binding  string
-	topic    string
-	ln       *transport.Endpoint
-	members  []*Member              // m.index is the place in it
-	nicks    map[string]*Member     // by folded nick
-	looks    wire.Looks             // of nicks
-	guests   int                    // guest numbers given
-	reads    readership             // of the log
-	untold   []*Member              // those of whom the room may not know, the first at the front; while there are any, a timer runs
-	leaving  map[*Member]*departure // have ended, and are not closed yet
-	spoke    time.Time              // when a line last came
-	roster   *roster                // of this moment; nil: nobody has asked since it changed
-	coming   time.Time              // when the burst of comings is whole again
-	rate     rate
-	passTurn uint64 // store.Room.Turn of the change that password is of
+	mu      sync.Mutex
+	state   state
+	cause   Cause    // why it is closing
+	altered bool     // an operator is just renaming, moving or setting it
+	jobs    []func() // of its goroutine, the one under way at the front
+	binding string
+	topic   string
+	ln      *transport.Endpoint
+	members []*Member              // m.index is the place in it
+	nicks   map[string]*Member     // by folded nick
+	looks   wire.Looks             // of nicks
+	guests  int                    // guest numbers given
+	reads   readership             // of the log
+	untold  []*Member              // those of whom the room may not know, the first at the front; while there are any, a timer runs
+	leaving map[*Member]*departure // have ended, and are not closed yet
+	spoke   time.Time              // when a line last came
+	roster  *roster                // of this moment; nil: nobody has asked since it changed
+	coming  time.Time              // when the burst of comings is whole again
+	rate    rate
 
 	// Owned by the store's committer.
 	touched bool
@@ -115,27 +115,13 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 	return r
 }
 
-// publish puts a room that is on disk where one that stands for it has reserved its
-// name, and opens it. It reports false when the server has begun to stop meanwhile:
-// then the listeners are closed.
-func (r *Room) publish(ln *transport.Endpoint) bool {
-	r.svc.mu.Lock()
-	stopping := r.svc.stopping
-	if !stopping {
-		r.svc.rooms[r.key()] = r
-	}
-	r.svc.mu.Unlock()
-	if stopping {
-		ln.Close()
-		return false
-	}
-	return r.opened(ln)
-}
-
 // opened begins to accept on ln, unless the room is closing, or has another
 // port by now. What it accepted on before is left.
 func (r *Room) opened(ln *transport.Endpoint) bool {
 	old, ok := r.open(ln)
+	if !ok {
+		ln.Close()
+	}
 	if old != nil {
 		old.End()
 	}
@@ -147,16 +133,14 @@ func (r *Room) opened(ln *transport.Endpoint) bool {
 	return ok
 }
 
-// open is opened, and returns what was accepted on before.
+// open is opened for callers that close what is not accepted on, or not any more.
 func (r *Room) open(ln *transport.Endpoint) (old *transport.Endpoint, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state == closing || ln.Port != r.port() {
-		ln.Close()
 		return nil, false
 	}
 	if err := ln.Open(r.admit, r.line(busyText)); err != nil {
-		ln.Close()
 		if r.state != open {
 			r.state, r.binding = unbound, transport.Reason(r.port(), err)
 		}
@@ -180,12 +164,20 @@ func (r *Room) tryBind() bool {
 		return r.opened(ln) || r.currentState() == closing
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.state != closing && r.state != open {
+	var old *transport.Endpoint
+	if r.state != closing && !r.bound() {
+		old, r.ln = r.ln, nil
 		r.state, r.binding = unbound, transport.Reason(r.port(), err)
+	}
+	r.mu.Unlock()
+	if old != nil { // it has moved
+		old.End()
 	}
 	return false
 }
+
+// bound reports whether the room accepts at its port. mu is held.
+func (r *Room) bound() bool { return r.state == open && r.ln.Port == r.port() }
 
 // errMaster is why a room cannot have the master port.
 var errMaster = fmt.Errorf("it is the master port: start the server with another one")
@@ -208,7 +200,9 @@ func (r *Room) rebind() {
 			return
 		}
 		end := r.svc.engine.Alter()
-		bound := r.currentState() == open // the operator was faster
+		r.mu.Lock()
+		bound := r.bound() // the operator was faster
+		r.mu.Unlock()
 		if !bound {
 			bound = r.tryBind()
 		}
@@ -363,10 +357,12 @@ func (r *Room) append(posts []*store.Post) {
 	defer r.mu.Unlock()
 	kept := uint64(0)
 	for _, p := range posts {
-		m := p.Owner.(*Member)
+		m, ours := p.Owner.(*Member)
 		if p.Err != nil {
-			m.refused(p)
-			r.free(m)
+			if ours {
+				m.refused(p)
+				r.free(m)
+			}
 			continue
 		}
 		kept++
@@ -377,7 +373,12 @@ func (r *Room) append(posts []*store.Post) {
 		if p.Line.Kind == store.Topic {
 			r.topic = p.Line.Text
 		}
-		m.appended(r.log, &p.Line, r.reads.render(ev, false))
+		e := r.reads.render(ev, false)
+		if !ours {
+			r.log.Append(e)
+			continue
+		}
+		m.appended(r.log, &p.Line, e)
 		r.free(m)
 	}
 	r.svc.counters.lines.Add(kept)

@@ -118,11 +118,6 @@ type Service struct {
 	counters counters
 	bans     atomic.Pointer[banList] // read at every join, replaced as a whole
 
-	// A change of a room holds shaping, shared, from the change on disk until it is
-	// in memory; a comparison of the two holds it alone. It comes after the gate of the engine,
-	// before all others.
-	shaping sync.RWMutex
-
 	reconfiguring sync.Mutex // held from Prepare to Commit or Undo, and while settle is at work
 
 	looking sync.Mutex
@@ -130,6 +125,8 @@ type Service struct {
 
 	mu       sync.Mutex
 	rooms    map[string]*Room // by folded name, those opening and closing included
+	ids      map[uint64]*Room // by ID, those that are not deleted
+	draining map[*Room]bool   // are deleted, and not gone, and another one has the name already
 	ports    portQueue
 	masters  map[*masterSession]bool // connections to the master port, until they are closed
 	stopping bool
@@ -144,7 +141,7 @@ type Service struct {
 
 // New makes a server over a store that has been opened and not yet started.
 func New(st *store.Store, opts Options) *Service {
-	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), masters: make(map[*masterSession]bool), missing: make(map[netip.Addr]string), sweeping: make(chan struct{}, 1), logs: roomlog.NewBudget(allLogs)}
+	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), ids: make(map[uint64]*Room), draining: make(map[*Room]bool), masters: make(map[*masterSession]bool), missing: make(map[netip.Addr]string), sweeping: make(chan struct{}, 1), logs: roomlog.NewBudget(allLogs)}
 	s.options.Store(&opts)
 	s.lastCall = make(chan struct{})
 	s.readers = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
@@ -207,10 +204,9 @@ func (s *Service) Start() error {
 	return master.Open(s.admitMaster, "ERR "+busyText)
 }
 
-// begin starts the store, opens the loops and reads what the store knows.
+// begin opens the loops, reads what the store knows and follows it from then on.
 func (s *Service) begin() (rooms []*Room, err error) {
 	s.started = time.Now().UTC()
-	s.store.Start(s.deliver)
 	if err := s.engine.Open(); err != nil {
 		return nil, err
 	}
@@ -230,20 +226,18 @@ func (s *Service) begin() (rooms []*Room, err error) {
 	for _, p := range s.withheld {
 		used[p] = true
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, k := range kept {
 		used[k.Port] = true
 		st, err := s.store.Stat(k.ID)
 		if err != nil {
 			return nil, fmt.Errorf("read the room %s: %w", k.Name, err)
 		}
-		rooms = append(rooms, newRoom(s, k, st.Last))
+		rooms = append(rooms, s.enroll(k, st.Last))
 	}
-	s.mu.Lock()
 	s.ports = newPortQueue(s.opts().Ports[0], s.opts().Ports[1], used, resting)
-	for _, r := range rooms {
-		s.rooms[r.key()] = r
-	}
-	s.mu.Unlock()
+	s.store.Start(s.follower())
 	return rooms, nil
 }
 
@@ -270,23 +264,21 @@ func (s *Service) Stop() {
 	}
 	// What was submitted stands before the farewell. If the store refuses,
 	// each sender has been told.
-	if err := s.store.Flush(); err != nil {
+	if err := s.store.Flush(); err != nil && !errors.Is(err, store.ErrClosed) {
 		s.log.Error("commit before stopping", "error", err)
 	}
-	var all sync.WaitGroup
-	for _, r := range s.all() {
-		all.Go(func() {
-			for !r.begin(stopping) { // it is being deleted
-				select {
-				case <-r.gone:
-					return
-				case <-time.After(bindPause):
-				}
-			}
-			r.shut(stopping)
-		})
+	rooms := s.all()
+	for _, r := range rooms {
+		if r.begin(stopping) { // else it is being deleted
+			r.later(func() {
+				defer close(r.gone)
+				r.shut(stopping)
+			})
+		}
 	}
-	all.Wait()
+	for _, r := range rooms {
+		<-r.gone
+	}
 	s.tasks.Wait()
 	s.engine.Close()
 }
@@ -353,31 +345,15 @@ func (s *Service) Delete(name string, allowed func(*Room) error) error {
 // address of a client. altered ends the pass through the gate: while members drain, the room
 // is none that another process could take over, and nobody waits for it.
 func (s *Service) remove(altered func(), name, say, from string, allowed func(*Room) error, audit ...store.Audit) error {
-	r, err := s.beginRemove(name, from, allowed, audit)
+	r, err := s.removeFromStore(name, say, from, allowed, audit)
 	altered()
-	if err != nil {
-		return err
+	if err == nil {
+		<-r.gone
 	}
-	if say != "" {
-		r.mu.Lock()
-		r.operatorSays(say)
-		r.mu.Unlock()
-	}
-	members := r.shut(deleted)
-	if err := s.store.Drained(r.id); err != nil && !errors.Is(err, store.ErrClosed) {
-		s.log.Error("have a deleted room age", "room", r.name(), "error", err) // it does from the next start on
-	}
-	s.mu.Lock()
-	delete(s.rooms, r.key())
-	s.ports.release(r.port())
-	s.mu.Unlock()
-	s.log.Info("room deleted", "room", r.name(), "port", r.port(), "members", members, "by", cmp.Or(from, "operator"))
-	s.hub.publish(Happening{Type: "delete", Room: r.name(), Remote: from})
-	return nil
+	return err
 }
 
-// beginRemove does of a deletion what is on disk.
-func (s *Service) beginRemove(name, from string, allowed func(*Room) error, audit []store.Audit) (*Room, error) {
+func (s *Service) removeFromStore(name, say, from string, allowed func(*Room) error, audit []store.Audit) (*Room, error) {
 	r, err := s.room(name)
 	if err != nil {
 		return nil, err
@@ -387,15 +363,13 @@ func (s *Service) beginRemove(name, from string, allowed func(*Room) error, audi
 		s.hub.publish(Happening{Type: "refuse", Room: r.name(), Remote: from, Text: "DELETE: " + err.Error()})
 		return nil, err
 	}
-	defer s.reshape()()
-	if !r.begin(deleted) {
+	err = s.store.Delete(r.id, say, append(audit, networkAudit(from, "DELETE "+r.name())...)...)
+	switch {
+	case errors.Is(err, store.ErrNoRoom): // somebody else was faster
 		return nil, wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
-	}
-	if err := s.store.Delete(r.id, append(audit, networkAudit(from, "DELETE "+r.name())...)...); err != nil {
-		r.resume()
+	case err != nil:
 		return nil, storeError(fmt.Errorf("delete the room %s: %w", r.name(), err))
 	}
-	r.dropped.Store(true)
 	return r, nil
 }
 
@@ -449,27 +423,4 @@ func sentence(err error) string {
 		return "the server is stopping"
 	}
 	return "the server could not write it"
-}
-
-// deliver is called by the store's committer with lines in their order.
-func (s *Service) deliver(posts []*store.Post) {
-	for len(posts) > 0 {
-		r := posts[0].Owner.(*Member).room
-		n := 1
-		for n < len(posts) && posts[n].Owner.(*Member).room == r {
-			n++
-		}
-		r.append(posts[:n])
-		if !r.touched {
-			r.touched = true
-			s.touched = append(s.touched, r)
-		}
-		posts = posts[n:]
-	}
-	for _, r := range s.touched {
-		r.touched = false
-		r.kick()
-	}
-	clear(s.touched)
-	s.touched = s.touched[:0]
 }

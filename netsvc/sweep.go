@@ -1,6 +1,10 @@
 package netsvc
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // startSweep has the sweep look at what was written. It never waits.
 func (s *Service) startSweep() {
@@ -52,11 +56,11 @@ func (r *Room) sweep(limit time.Duration) (waiting bool) {
 func (s *Service) all() []*Room {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rooms := make([]*Room, 0, len(s.rooms))
-	for _, r := range s.rooms {
-		rooms = append(rooms, r)
-	}
-	return rooms
+	return s.allLocked()
+}
+
+func (s *Service) allLocked() []*Room {
+	return slices.AppendSeq(slices.Collect(maps.Values(s.rooms)), maps.Keys(s.draining))
 }
 
 // present is every member there is now.

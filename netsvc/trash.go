@@ -90,8 +90,6 @@ func (s *Service) Purge(name string) error {
 	} else if err != nil {
 		return storeError(fmt.Errorf("purge the room %s: %w", k.Name, err))
 	}
-	s.log.Info("room purged", "room", k.Name, "by", "operator")
-	s.hub.publish(Happening{Type: "purge", Room: k.Name})
 	return nil
 }
 
@@ -107,10 +105,6 @@ func (s *Service) Restore(name string) (RoomInfo, error) {
 	if err != nil {
 		return RoomInfo{}, err
 	}
-	st, err := s.store.TrashStat(k.ID)
-	if err != nil {
-		return RoomInfo{}, wire.Errorf(wire.CodeNoRoom, "%s is no longer in the trash", k.Name)
-	}
 	stand, err := s.reserveName(wire.Name{Shown: k.Name, Key: k.Key}, false)
 	if err != nil {
 		return RoomInfo{}, err
@@ -120,26 +114,19 @@ func (s *Service) Restore(name string) (RoomInfo, error) {
 		s.forget(stand)
 		return RoomInfo{}, err
 	}
-	defer s.reshape()()
-	back, err := s.store.Restore(k.ID, ln.Port)
-	if err != nil {
-		ln.Close()
-		s.mu.Lock()
-		s.ports.putBack(ln.Port)
-		s.mu.Unlock()
-		s.forget(stand)
+	p := &planned{stand: stand, ln: ln}
+	if _, err := s.store.Restore(k.ID, ln.Port, p); err != nil {
+		p.giveUp()
 		if errors.Is(err, store.ErrNoRoom) {
 			err = wire.Errorf(wire.CodeNoRoom, "%s is no longer in the trash", k.Name)
 		}
 		return RoomInfo{}, storeError(err)
 	}
-	r := newRoom(s, back, st.Last)
-	if !r.publish(ln) {
+	if p.room == nil {
+		ln.Close()
 		return RoomInfo{}, wire.Errorf(wire.CodeShuttingDown, "the server is stopping; %s will be there when it is back", k.Name)
 	}
-	s.log.Info("room restored", "room", k.Name, "port", back.Port, "by", "operator")
-	s.hub.publish(Happening{Type: "restore", Room: k.Name})
-	info, _ := r.info()
+	info, _ := p.room.info()
 	return info, nil
 }
 
@@ -152,9 +139,7 @@ func (s *Service) bindAgain(r *Room, port int) (*transport.Endpoint, error) {
 		if l, err := s.listen(port); err == nil {
 			return l, nil
 		}
-		s.mu.Lock()
-		s.ports.release(port)
-		s.mu.Unlock()
+		s.rest(port)
 	}
 	return s.bindFree(r)
 }

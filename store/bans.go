@@ -34,12 +34,14 @@ func (b *Ban) expired(now time.Time) bool { return !b.Until.IsZero() && !now.Bef
 type addBans struct {
 	Bans []Ban
 	Now  time.Time
+
+	owner any
 }
 
 // AddBans keeps bans, all of them or none, and gives each an ID. Those that have
-// expired are removed in the same transaction.
-func (s *Store) AddBans(bans ...Ban) ([]Ban, error) {
-	o, err := s.change(addBans{bans, time.Now()})
+// expired are removed in the same transaction. The follower gets owner.
+func (s *Store) AddBans(owner any, bans ...Ban) ([]Ban, error) {
+	o, err := s.change(addBans{bans, time.Now(), owner})
 	return o.bans, err
 }
 
@@ -79,6 +81,8 @@ func (c addBans) apply(st state) (o outcome, err error) {
 
 func (addBans) applied(*Store, outcome) {}
 
+func (c addBans) report(f *Follower, o outcome) { f.Banned(o.bans, c.owner) }
+
 // removeBans lifts bans.
 type removeBans struct{ IDs []uint64 }
 
@@ -104,6 +108,8 @@ func (c removeBans) apply(st state) (o outcome, err error) {
 }
 
 func (removeBans) applied(*Store, outcome) {}
+
+func (c removeBans) report(f *Follower, _ outcome) { f.Unbanned(c.IDs) }
 
 // Bans returns the bans that hold at that time, by ID. What is damaged is left
 // out; RemoveBans removes it.

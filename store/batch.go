@@ -41,11 +41,11 @@ func (s *Store) append(posts []*Post) {
 				p.Err = err
 			}
 		}
-		s.deliver(posts)
+		s.follower.Lines(posts)
 		return
 	}
 	s.publish(posts)
-	s.deliver(posts)
+	s.follower.Lines(posts)
 }
 
 // ready makes room for posts, or says why there can be none.

@@ -197,7 +197,7 @@ func TestTrySubmit(t *testing.T) {
 	if ok, err := s.TrySubmit(&Post{}); ok || !errors.Is(err, ErrClosed) {
 		t.Errorf("before start: %v %v", ok, err)
 	}
-	s.Start(s.deliver)
+	s.Start(Follower{Lines: s.deliver})
 	room := s.room("lobby", 9000)
 	try := func(want bool) *Post {
 		t.Helper()

@@ -66,7 +66,7 @@ func BenchmarkCommit(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				byHand.deliver = func([]*Post) {}
+				byHand.follower.setDefaults()
 				text := strings.Repeat("x", 64)
 				posts := make([]*Post, batch)
 				all := make([]Post, batch)

@@ -21,6 +21,8 @@ type change interface {
 	// applied brings memory to what is in the database now. It runs on the
 	// committer's goroutine after the commit.
 	applied(*Store, outcome)
+	// report tells a follower, after applied.
+	report(*Follower, outcome)
 }
 
 // state is what changes are applied to: the database, and the counts of its rooms,
@@ -49,6 +51,7 @@ func (s *Store) change(c change) (outcome, error) {
 // createRooms makes rooms, all of them or none.
 type createRooms struct {
 	Rooms []Room
+	By    string // for the follower
 	Audit []Audit
 }
 
@@ -56,7 +59,7 @@ type createRooms struct {
 // with ErrExists if a room that is not deleted has the same key or port. The
 // room comes back with its ID. Entries of the audit are kept with it.
 func (s *Store) Create(r Room, audit ...Audit) (Room, error) {
-	all, err := s.CreateAll([]Room{r}, audit...)
+	all, err := s.CreateAll([]Room{r}, "", audit...)
 	if err != nil {
 		return r, err
 	}
@@ -64,9 +67,9 @@ func (s *Store) Create(r Room, audit ...Audit) (Room, error) {
 }
 
 // CreateAll is Create for several rooms: after a crash all of them are there, or
-// none.
-func (s *Store) CreateAll(rooms []Room, audit ...Audit) ([]Room, error) {
-	o, err := s.change(createRooms{rooms, audit})
+// none. The follower is told by whom.
+func (s *Store) CreateAll(rooms []Room, by string, audit ...Audit) ([]Room, error) {
+	o, err := s.change(createRooms{rooms, by, audit})
 	return o.rooms, err
 }
 
@@ -108,10 +111,13 @@ func (c createRooms) applied(s *Store, o outcome) {
 	}
 }
 
+func (c createRooms) report(f *Follower, o outcome) { f.Created(o.rooms, c.By) }
+
 // deleteRoom puts a room into the trash.
 type deleteRoom struct {
 	Room  uint64
 	At    time.Time
+	Say   string // for the follower
 	Audit []Audit
 }
 
@@ -119,9 +125,9 @@ type deleteRoom struct {
 // lines stay for Options.Trash. Lines submitted after it are refused with
 // ErrNoRoom. When it returns nil the deletion is on disk, with the entries of the
 // audit. If one of those is of the network, a room that has no line is not kept at
-// all. Drained must follow.
-func (s *Store) Delete(room uint64, audit ...Audit) error {
-	_, err := s.change(deleteRoom{room, time.Now().UTC(), audit})
+// all. The follower is told what to say to the members. Drained must follow.
+func (s *Store) Delete(room uint64, say string, audit ...Audit) error {
+	_, err := s.change(deleteRoom{room, time.Now().UTC(), say, audit})
 	return err
 }
 
@@ -135,7 +141,7 @@ func (c deleteRoom) apply(st state) (o outcome, err error) {
 	if o.head = st.heads[c.Room]; o.head == nil {
 		return o, ErrNoRoom // it is damaged
 	}
-	network := slices.ContainsFunc(c.Audit, func(a Audit) bool { return a.Door == DoorMaster })
+	_, network := c.from()
 	r.Deleted, r.Plan = c.At, nil
 	r.Purged = o.head.Lines == 0 && network
 	o.rooms = []Room{r}
@@ -147,6 +153,21 @@ func (c deleteRoom) apply(st state) (o outcome, err error) {
 		return o, err
 	}
 	return o, putAudit(st.tx, auditKept, c.Audit...)
+}
+
+// from is the address of who deletes the room, if that comes over the network.
+func (c deleteRoom) from() (addr string, network bool) {
+	for _, a := range c.Audit {
+		if a.Door == DoorMaster {
+			return a.From, true
+		}
+	}
+	return "", false
+}
+
+func (c deleteRoom) report(f *Follower, o outcome) {
+	from, _ := c.from()
+	f.Deleted(o.rooms[0], c.Say, from)
 }
 
 func (c deleteRoom) applied(s *Store, o outcome) {
@@ -170,6 +191,8 @@ type Edit struct {
 	Own       *Settings
 	Password  *string // its hash; "": none
 	Imported  bool    // lines are about to be imported
+
+	Owner any `json:"-"` // handed to the follower
 }
 
 type updateRoom struct {
@@ -179,7 +202,6 @@ type updateRoom struct {
 
 // Update changes a room that is not deleted, and returns it as it is then. It
 // fails with ErrExists if another room has the new name or port. The old port rests.
-// Room.Turn is greater than that of every change before.
 func (s *Store) Update(id uint64, e Edit) (Room, error) {
 	o, err := s.change(updateRoom{id, e})
 	if err != nil {
@@ -222,11 +244,9 @@ func (c updateRoom) apply(st state) (o outcome, err error) {
 	return o, putRoom(st.tx, r)
 }
 
-func (c updateRoom) applied(s *Store, o outcome) {
-	s.turns++
-	o.rooms[0].Turn = s.turns
-	s.retain(c.Room, o.rooms[0].Own)
-}
+func (c updateRoom) applied(s *Store, o outcome) { s.retain(c.Room, o.rooms[0].Own) }
+
+func (c updateRoom) report(f *Follower, o outcome) { f.Updated(o.rooms[0], c.Edit) }
 
 func set[T any](to, v *T) {
 	if v != nil {

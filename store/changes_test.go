@@ -12,14 +12,14 @@ import (
 
 // Changes are data: what JSON has made of them, applied to a copy of the database
 // at another time, leaves the same bytes in the same buckets, gives the same
-// answers and fails for the same reasons.
+// answers, tells a follower the same and fails for the same reasons.
 func TestChangesAreData(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	lines := uint64(50)
 	operator := Audit{Time: at, UID: 1000, User: "ann", Door: DoorAdmin, Line: "create lobby", Result: "OK"}
 	stranger := Audit{Time: at, UID: -1, From: "192.0.2.7:1", Door: DoorMaster, Line: "DELETE guests", Result: "OK"}
 	changes := []change{
-		createRooms{[]Room{{Name: "Lobby", Key: "lobby", Port: 9000, Created: at, KeyHash: []byte{1, 2}}, {Name: "dev", Key: "dev", Port: 9001, Created: at, Own: Settings{Lines: &lines}}}, []Audit{operator}},
+		createRooms{[]Room{{Name: "Lobby", Key: "lobby", Port: 9000, Created: at, KeyHash: []byte{1, 2}}, {Name: "dev", Key: "dev", Port: 9001, Created: at, Own: Settings{Lines: &lines}}}, "ann", []Audit{operator}},
 		createRooms{Rooms: []Room{{Name: "other", Key: "lobby", Port: 9002}}},
 		createRooms{Rooms: []Room{{Name: "guests", Key: "guests", Port: 9002, Created: at}}},
 		updateRoom{1, Edit{Name: new("Hall"), Key: new("hall"), Port: new(9005), Topic: new("be kind"), Password: new("hash"), Own: &Settings{ReadOnly: true}}},
@@ -29,22 +29,22 @@ func TestChangesAreData(t *testing.T) {
 		setPlan{1, &Plan{Announced: at, Due: at.Add(time.Hour), Say: "soon", Line: "delete hall 1h", Epoch: "x"}},
 		setPlan{0, &Plan{Announced: at, Due: at.Add(time.Minute), Line: "stop 1m", Epoch: "x"}},
 		setPlan{2, nil},
-		addBans{[]Ban{{Addr: "192.0.2.0/24", Created: at}, {Nick: "ann", Mute: true, Until: at.Add(time.Second)}}, at},
-		addBans{[]Ban{{Nick: "bob", Room: 1}}, at.Add(time.Minute)}, // the one of ann has expired
+		addBans{[]Ban{{Addr: "192.0.2.0/24", Created: at}, {Nick: "ann", Mute: true, Until: at.Add(time.Second)}}, at, nil},
+		addBans{[]Ban{{Nick: "bob", Room: 1}}, at.Add(time.Minute), nil}, // the one of ann has expired
 		removeBans{[]uint64{1}},
 		removeBans{[]uint64{1}},
 		addAudit{operator, 2},
 		addAudit{operator, 2},
 		addAudit{operator, 2},
-		deleteRoom{3, at, []Audit{stranger}}, // it has no lines, and is not kept
-		deleteRoom{2, at, []Audit{operator}},
-		deleteRoom{2, at, nil},
-		restoreRoom{2, 9001, at}, // too late
-		restoreRoom{2, 9005, at.Add(-time.Second)},
-		restoreRoom{2, 9006, at.Add(-time.Second)},
-		deleteRoom{1, at, nil},
+		deleteRoom{3, at, "", []Audit{stranger}}, // it has no lines, and is not kept
+		deleteRoom{2, at, "", []Audit{operator}},
+		deleteRoom{2, at, "", nil},
+		restoreRoom{2, 9001, at, nil}, // too late
+		restoreRoom{2, 9005, at.Add(-time.Second), nil},
+		restoreRoom{2, 9006, at.Add(-time.Second), nil},
+		deleteRoom{1, at, "", nil},
 		purgeDeleted{1},
-		restoreRoom{1, 9007, at.Add(-time.Hour)},
+		restoreRoom{1, 9007, at.Add(-time.Hour), nil},
 		purgeDeleted{99},
 	}
 	contents := func(s *tap) map[string]string {
@@ -81,6 +81,7 @@ func TestChangesAreData(t *testing.T) {
 		}
 		var outs [2]outcome
 		var errs [2]error
+		var told [2]string
 		for n, s := range []*tap{one, two} {
 			made := c
 			if n == 1 {
@@ -97,7 +98,18 @@ func TestChangesAreData(t *testing.T) {
 				case deleteRoom:
 					s.setHead(made.subject(), nil)
 				}
+				made.report(teller(t, &told[n]), outs[n])
 			})
+		}
+		if told[0] != told[1] {
+			t.Errorf("change %d, %s: a follower is told %s, and read: %s", i, text, told[0], told[1])
+		}
+		switch c.(type) {
+		case setPlan, addAudit: // of which nobody is told
+		default:
+			if (told[0] == "") != (errs[0] != nil) {
+				t.Errorf("change %d, %s: %v, and a follower is told %q", i, text, errs[0], told[0])
+			}
 		}
 		if (errs[0] == nil) != (errs[1] == nil) || errs[0] != nil && errs[0].Error() != errs[1].Error() {
 			t.Errorf("change %d, %s: %v, and read: %v", i, text, errs[0], errs[1])
@@ -108,5 +120,26 @@ func TestChangesAreData(t *testing.T) {
 		if a, b := contents(one), contents(two); !reflect.DeepEqual(a, b) {
 			t.Fatalf("change %d, %s: the databases differ:\n%q\n%q", i, text, a, b)
 		}
+	}
+}
+
+// teller is a follower that writes down, as JSON, what it is told.
+func teller(t *testing.T, to *string) *Follower {
+	tell := func(all ...any) {
+		text, err := json.Marshal(all)
+		if err != nil {
+			t.Error(err)
+		}
+		*to += string(text)
+	}
+	return &Follower{
+		Lines:    func(posts []*Post) { tell("lines", posts) },
+		Created:  func(rooms []Room, by string) { tell("created", rooms, by) },
+		Deleted:  func(r Room, say, from string) { tell("deleted", r, say, from) },
+		Updated:  func(r Room, e Edit) { tell("updated", r, e) },
+		Restored: func(r Room, last uint64, _ any) { tell("restored", r, last) },
+		Purged:   func(r Room) { tell("purged", r) },
+		Banned:   func(bans []Ban, _ any) { tell("banned", bans) },
+		Unbanned: func(ids []uint64) { tell("unbanned", ids) },
 	}
 }

@@ -181,6 +181,7 @@ func (s *Store) commitTask(c *task) error {
 	s.folded()
 	if c.change != nil {
 		c.change.applied(s, c.outcome)
+		c.change.report(&s.follower, c.outcome)
 	}
 	return nil
 }

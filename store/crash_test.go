@@ -27,7 +27,7 @@ func appendUntilKilled(path string, opts Options) error {
 	if err != nil {
 		return err
 	}
-	s.Start(func(posts []*Post) {
+	s.Start(Follower{Lines: func(posts []*Post) {
 		var b strings.Builder
 		for _, p := range posts {
 			if p.Err != nil {
@@ -39,7 +39,7 @@ func appendUntilKilled(path string, opts Options) error {
 		for _, p := range posts {
 			p.Owner.(chan struct{}) <- struct{}{}
 		}
-	})
+	}})
 	for i := range crashRooms {
 		name := fmt.Sprint("room", i)
 		if _, err := s.Create(Room{Name: name, Key: name, Port: 9000 + i}); err != nil && !errors.Is(err, ErrExists) {
@@ -199,11 +199,11 @@ func flaky(path string) error {
 		return err
 	}
 	back := make(chan *Post, 1)
-	s.Start(func(posts []*Post) {
+	s.Start(Follower{Lines: func(posts []*Post) {
 		for _, p := range posts {
 			back <- p
 		}
-	})
+	}})
 	r, err := s.Create(Room{Name: "lobby", Key: "lobby", Port: 9000})
 	if err != nil {
 		return err
@@ -249,14 +249,14 @@ func powerChild(path string, opts Options) error {
 		return err
 	}
 	back := make(chan *Post, 64)
-	s.Start(func(posts []*Post) {
+	s.Start(Follower{Lines: func(posts []*Post) {
 		var b strings.Builder
 		for _, p := range posts {
 			fmt.Fprintf(&b, "%d %d %d %s\n", p.Room, p.Line.Seq, p.Line.Time.UnixMicro(), p.Line.Text)
 			back <- p
 		}
 		os.Stdout.WriteString(b.String())
-	})
+	}})
 	batches := min(80, rounds(8))
 	for i := range batches {
 		n := 1 + rand.IntN(4)
@@ -306,7 +306,7 @@ func doubting(path string, heals bool) error {
 		return err
 	}
 	back := make(chan *Post, 1)
-	s.Start(func(posts []*Post) { back <- posts[0] })
+	s.Start(Follower{Lines: func(posts []*Post) { back <- posts[0] }})
 	lobby := uint64(1)
 	did := func(what string, name any, err error) error {
 		if err == nil {
@@ -349,7 +349,7 @@ func doubting(path string, heals bool) error {
 			return err
 		}
 		if made && i%2 == 0 {
-			if err := did("delete", name, s.Delete(r.ID)); err != nil {
+			if err := did("delete", name, s.Delete(r.ID, "")); err != nil {
 				return err
 			}
 		}

@@ -10,7 +10,7 @@ import (
 // never had a room.
 func TestCreateAll(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "db"), Options{})
-	if _, err := s.CreateAll([]Room{{Name: "a", Key: "a", Port: 9000}, {Name: "b", Key: "b", Port: 9001}, {Name: "A", Key: "a", Port: 9002}}); !errors.Is(err, ErrExists) {
+	if _, err := s.CreateAll([]Room{{Name: "a", Key: "a", Port: 9000}, {Name: "b", Key: "b", Port: 9001}, {Name: "A", Key: "a", Port: 9002}}, ""); !errors.Is(err, ErrExists) {
 		t.Fatal(err)
 	}
 	if virgin, err := s.Virgin(); err != nil || !virgin {
@@ -19,7 +19,7 @@ func TestCreateAll(t *testing.T) {
 	if rooms, err := s.Rooms(); err != nil || len(rooms) != 0 {
 		t.Error(rooms, err)
 	}
-	made, err := s.CreateAll([]Room{{Name: "a", Key: "a", Port: 9000}, {Name: "b", Key: "b", Port: 9001}})
+	made, err := s.CreateAll([]Room{{Name: "a", Key: "a", Port: 9000}, {Name: "b", Key: "b", Port: 9001}}, "")
 	if err != nil || len(made) != 2 || made[0].ID == made[1].ID {
 		t.Fatal(made, err)
 	}

@@ -224,7 +224,7 @@ func TestOpenFirstInParallel(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			s.Start(func([]*Post) {})
+			s.Start(Follower{})
 			name := fmt.Sprint("room", i)
 			if _, err := s.Create(Room{Name: name, Key: name, Port: 9000 + i}); err != nil {
 				t.Error(err)

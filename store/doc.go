@@ -6,7 +6,7 @@
 //
 // What callers see is in rooms.go, lines.go, bans.go, trash.go, plans.go and
 // audit.go; what they can change, as data, in changes.go and beside the types of
-// its kind. The parts inside, each a type with fields of its own:
+// its kind; what they are told, in follower.go. The parts inside, each a type with fields of its own:
 //
 //	queue       what the committer is to do, in order       queue.go
 //	batch       lines that get their numbers together       batch.go
@@ -38,8 +38,9 @@
 // change, and owns batch, writer, checkpoint, retention and recovery. Changes other
 // than lines (create, delete, …) travel through the same queue, each in a
 // transaction of its own, so that they have a place in the order of the lines. They
-// are data: apply makes them from what is in the database and nothing else, and
-// applied brings memory to it after the commit. Between batches the committer does one small step of
+// are data: apply makes them from what is in the database and nothing else, applied
+// brings memory to it after the commit, and report tells the Follower, who shows them.
+// Between batches the committer does one small step of
 // housekeeping at a time: retention and the trash. It has no timer while there
 // is nothing to flush, to fold or to get too old.
 //
@@ -52,8 +53,8 @@
 // the heads: what is known of each room without reading the file, and its newest
 // lines. They are held for memory accesses only, never across a transaction, and
 // never together. database.mu is held by readers while they read, and by the
-// committer while the file is closed; it comes before Store.mu. The deliver function
-// is called on the committer's goroutine without any lock.
+// committer while the file is closed; it comes before Store.mu. The Follower is
+// called on the committer's goroutine without any lock.
 //
 // # On disk
 //
@@ -82,7 +83,7 @@
 //
 // # Durability
 //
-// With Commit a line is synced before deliver sees it. With Relaxed deliver
+// With Commit a line is synced before the follower sees it. With Relaxed that
 // comes first and the write follows within the flush interval; after a crash
 // sequence numbers jump ahead, so that none that anybody saw is given twice.
 //

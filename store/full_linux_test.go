@@ -235,7 +235,7 @@ func TestDiskFullBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first.Start(func([]*Post) {})
+	first.Start(Follower{})
 	made, err := first.Create(Room{Name: "lobby", Key: "lobby", Port: 9000})
 	if err := errors.Join(err, first.Close()); err != nil {
 		t.Fatal(err)
@@ -247,7 +247,7 @@ func TestDiskFullBehind(t *testing.T) {
 	}
 	// Without Start this goroutine is the committer.
 	var want []Line
-	s.deliver = func(posts []*Post) {
+	s.follower.Lines = func(posts []*Post) {
 		for _, p := range posts {
 			if p.Err != nil {
 				t.Error(p.Err)

@@ -64,7 +64,7 @@ func TestIdentity(t *testing.T) {
 	if err := s.Delete(again); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Restore(lobby, 9000); err != nil {
+	if _, err := s.Restore(lobby, 9000, nil); err != nil {
 		t.Fatal(err)
 	}
 	same("back from the trash")

@@ -151,7 +151,7 @@ func (tp *tap) start() {
 		tp.t.Fatal(err)
 	}
 	tp.Store = s
-	s.Start(tp.deliver)
+	s.Start(Follower{Lines: tp.deliver})
 }
 
 // stop ends the store as every test does: with a check of the whole file.
@@ -195,7 +195,7 @@ func (tp *tap) say(room uint64, text string) *Post {
 
 // Delete deletes a room that nobody reads.
 func (tp *tap) Delete(room uint64, audit ...Audit) error {
-	err := tp.Store.Delete(room, audit...)
+	err := tp.Store.Delete(room, "", audit...)
 	if err == nil {
 		err = tp.Drained(room)
 	}

@@ -70,7 +70,7 @@ func TestOldVersions(t *testing.T) {
 			if err != nil || len(trash) != 1 || trash[0].Name != "old" {
 				t.Fatalf("%+v %v", trash, err)
 			}
-			if _, err := s.Restore(trash[0].ID, 9001); err != nil {
+			if _, err := s.Restore(trash[0].ID, 9001, nil); err != nil {
 				t.Error(err)
 			}
 			if lines := s.all(trash[0].ID); len(lines) != 30 || lines[29].Text != "line 30 of an old room" {

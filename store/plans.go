@@ -84,6 +84,9 @@ func (c setPlan) apply(st state) (o outcome, err error) {
 
 func (setPlan) applied(*Store, outcome) {}
 
+// Nobody but who plans follows that.
+func (setPlan) report(*Follower, outcome) {}
+
 // Plans are those that hold, the first to be due first. A plan of the stop that is
 // damaged is left out.
 func (s *Store) Plans() (plans []Plan, err error) {

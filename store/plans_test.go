@@ -77,7 +77,7 @@ func TestPlans(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.expectPlans()
-		if _, err := s.Restore(1, 9000); err != nil {
+		if _, err := s.Restore(1, 9000, nil); err != nil {
 			t.Fatal(err)
 		}
 		s.expectPlans()

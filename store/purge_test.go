@@ -123,7 +123,7 @@ func TestEmptyRoomsLeaveNothing(t *testing.T) {
 	if err := s.Delete(operators); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Restore(operators, 9001); err != nil {
+	if _, err := s.Restore(operators, 9001, nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -172,7 +172,7 @@ func TestTrashBounds(t *testing.T) {
 				t.Fatal(err)
 			}
 			back := rooms[len(rooms)-1]
-			if _, err := s.Restore(back.ID, back.Port); err != nil || back.Name != oldest {
+			if _, err := s.Restore(back.ID, back.Port, nil); err != nil || back.Name != oldest {
 				t.Fatal(back.Name, err)
 			}
 			if err := s.Delete(back.ID); err != nil {
@@ -197,7 +197,7 @@ func TestTrashSparesWhatIsRead(t *testing.T) {
 	s := open(t, dbPath(t), Options{Trash: time.Hour, TrashBytes: 1})
 	room := s.room("lobby", 9000)
 	s.fill(room, 10)
-	if err := s.Store.Delete(room); err != nil {
+	if err := s.Store.Delete(room, ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Tidy(time.Now().Add(2 * time.Hour)); err != nil {
@@ -402,7 +402,7 @@ func TestPurgeGoesOn(t *testing.T) {
 	}
 	half.dies()
 	s := open(t, made.path, Options{Trash: time.Hour})
-	if _, err := s.Restore(room, 9000); !errors.Is(err, ErrNoRoom) {
+	if _, err := s.Restore(room, 9000, nil); !errors.Is(err, ErrNoRoom) {
 		t.Errorf("restored: %v", err)
 	}
 	if names := s.trashNames(); len(names) != 0 {
@@ -422,7 +422,7 @@ func TestRoundInSteps(t *testing.T) {
 	for i := range rooms {
 		records = append(records, Room{Name: fmt.Sprint("r", i), Key: fmt.Sprint("r", i), Port: 9000 + i})
 	}
-	all, err := made.CreateAll(records)
+	all, err := made.CreateAll(records, "")
 	if err != nil {
 		t.Fatal(err)
 	}

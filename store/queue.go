@@ -58,11 +58,11 @@ type task struct {
 	done    chan struct{}
 }
 
-// Submit queues a line. The deliver function gets it back with a sequence
+// Submit queues a line. The follower gets it back with a sequence
 // number or an error, in the order of submission. Submit waits while
 // Options.PendingBytes are queued: the goroutine that reads from a client stops reading.
 // It fails only if ctx ends first or the store is closed; then the line is not
-// queued and deliver never sees it.
+// queued and the follower never sees it.
 func (s *Store) Submit(ctx context.Context, p *Post) error {
 	s.weigh(p)
 	if err := s.queue.pending.Acquire(ctx, p.weight); err != nil {
@@ -97,6 +97,10 @@ func (s *Store) submit(p *Post) error {
 	}
 	return nil
 }
+
+// Between calls fn on the committer's goroutine, between two changes: what is on disk
+// is then what the follower has been told. fn may read, and must be quick.
+func (s *Store) Between(fn func()) error { return s.update(nil, fn) }
 
 // Flush waits until everything submitted before is on disk and delivered.
 func (s *Store) Flush() error { return s.update(nil, nil) }

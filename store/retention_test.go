@@ -40,7 +40,7 @@ func TestOwnRetention(t *testing.T) {
 	if err := s.Delete(lobby); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Restore(lobby, 9000); err != nil {
+	if _, err := s.Restore(lobby, 9000, nil); err != nil {
 		t.Fatal(err)
 	}
 	s.reopen()

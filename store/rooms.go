@@ -29,8 +29,8 @@ type Room struct {
 	Imports uint64 `json:"imports,omitempty"`
 	// Plan is the deletion that is announced, see Plans; nil: none.
 	Plan *Plan `json:"plan,omitempty"`
-	// Turn is set by Update: the order of the changes of this process.
-	Turn uint64 `json:"-"`
+	// Owner is handed to the follower with a room that is created.
+	Owner any `json:"-"`
 }
 
 // Settings are a room's own. What is nil is as for all rooms.

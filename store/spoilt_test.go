@@ -60,7 +60,7 @@ func TestDamagedRecords(t *testing.T) {
 	lobby, dev, gone, ops := rooms[0], rooms[1], rooms[2], rooms[3]
 	err := s.Delete(gone)
 	for i := range 3 {
-		_, e := s.AddBans(Ban{Nick: fmt.Sprint("eve", i)})
+		_, e := s.AddBans(nil, Ban{Nick: fmt.Sprint("eve", i)})
 		err = errors.Join(err, e, s.AddAudit(Audit{Time: time.Now(), Line: fmt.Sprint("line ", i)}))
 	}
 	if err != nil {

@@ -37,8 +37,8 @@ type Store struct {
 	real string // path, absolute and without links
 	opts Options
 
-	warnings []string      // written by Open and Resume
-	deliver  func([]*Post) // set by Start, then read-only
+	warnings []string // written by Open and Resume
+	follower Follower // set by Start, then read-only
 
 	queue  queue    // what the committer is to do
 	file   database // what readers read
@@ -62,7 +62,6 @@ type Store struct {
 	retention  retention // but for what its fields say
 	recovery   recovery
 	backups    []backup
-	turns      uint64 // of changes of rooms
 }
 
 // Open opens the database at path, making it if it is not there. A file made
@@ -135,14 +134,14 @@ func Open(path string, opts Options) (*Store, error) {
 // out, as they are damaged (see LeftOut); that it has compacted the file.
 func (s *Store) Warnings() []string { return s.warnings }
 
-// Start begins to accept changes. deliver is called on the committer's
-// goroutine with lines in their order, each with its sequence number or with
-// the error that kept it out; it must not block, nor call the store. From then
-// on no change needs a descriptor that the store does not have.
-func (s *Store) Start(deliver func([]*Post)) {
+// Start begins to accept lines and changes, of which f is told from then on: with
+// what was read before Start it knows the state at every moment. From then on no
+// change needs a descriptor that the store does not have.
+func (s *Store) Start(f Follower) {
+	f.setDefaults()
+	s.follower = f
 	s.openJournal()
 	s.queue.begin()
-	s.deliver = deliver
 	go s.commit()
 }
 

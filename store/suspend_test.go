@@ -86,7 +86,7 @@ func TestCloseSuspended(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Start(func([]*Post) { t.Error("a line was delivered") })
+	s.Start(Follower{Lines: func([]*Post) { t.Error("a line was delivered") }})
 	if err := s.Suspend(); err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestHealth(t *testing.T) {
 			t.Fatal(err)
 		}
 		block := make(chan struct{})
-		s.Start(func([]*Post) { <-block })
+		s.Start(Follower{Lines: func([]*Post) { <-block }})
 		if err := s.Health(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -195,7 +195,7 @@ func TestCallsOnTheSuspended(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Start(func([]*Post) {})
+	s.Start(Follower{})
 	r, err := s.Create(Room{Name: "a", Key: "a", Port: 9000})
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +205,7 @@ func TestCallsOnTheSuspended(t *testing.T) {
 	}
 	calls := map[string]func() error{
 		"Rooms": func() error { _, err := s.Rooms(); return err }, "Lines": func() error { _, err := s.Lines(r.ID, 0, 9, 99); return err },
-		"Flush": s.Flush, "Fold": s.Fold, "Delete": func() error { return s.Delete(r.ID) }, "Size": func() error { _, _, err := s.Size(); return err },
+		"Flush": s.Flush, "Fold": s.Fold, "Delete": func() error { return s.Delete(r.ID, "") }, "Size": func() error { _, _, err := s.Size(); return err },
 		"ReleasedPorts": func() error { _, err := s.ReleasedPorts(); return err },
 	}
 	type result struct {

@@ -73,14 +73,16 @@ type restoreRoom struct {
 	Room  uint64
 	Port  int
 	After time.Time
+
+	owner any
 }
 
 // Restore takes a room out of the trash; it is to have that port. It fails with
 // ErrNoRoom if the room is not in the trash any more, and with ErrExists if a
 // room that is not deleted has its name or the port. When it returns nil the
-// room is on disk, with its lines, and its numbers go on.
-func (s *Store) Restore(id uint64, port int) (Room, error) {
-	o, err := s.change(restoreRoom{id, port, s.trashedAfter()})
+// room is on disk, with its lines, and its numbers go on. The follower gets owner.
+func (s *Store) Restore(id uint64, port int, owner any) (Room, error) {
+	o, err := s.change(restoreRoom{id, port, s.trashedAfter(), owner})
 	if err != nil {
 		return Room{}, err
 	}
@@ -117,6 +119,8 @@ func (c restoreRoom) applied(s *Store, o outcome) {
 	}
 }
 
+func (c restoreRoom) report(f *Follower, o outcome) { f.Restored(o.rooms[0], o.head.Last, c.owner) }
+
 // purgeDeleted makes a deleted room one that cannot come back.
 type purgeDeleted struct{ Room uint64 }
 
@@ -147,6 +151,8 @@ func (c purgeDeleted) applied(s *Store, o outcome) {
 	s.retention.trash.purge(trashOf(o.rooms[0], o.head))
 	s.retention.planPurge()
 }
+
+func (purgeDeleted) report(f *Follower, o outcome) { f.Purged(o.rooms[0]) }
 
 // roomBytes is what a deleted room counts in the trash beside its lines.
 const roomBytes = 1 << 10

@@ -20,7 +20,7 @@ func TestRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Restore(lobby, 9000); !errors.Is(err, ErrNoRoom) {
+	if _, err := s.Restore(lobby, 9000, nil); !errors.Is(err, ErrNoRoom) {
 		t.Errorf("a room that is not deleted: %v", err)
 	}
 	if err := s.Delete(lobby); err != nil {
@@ -33,16 +33,16 @@ func TestRestore(t *testing.T) {
 		t.Errorf("%+v, %v", st, err)
 	}
 	other := s.room("lobby", 9000)
-	if _, err := s.Restore(lobby, 9001); !errors.Is(err, ErrExists) {
+	if _, err := s.Restore(lobby, 9001, nil); !errors.Is(err, ErrExists) {
 		t.Errorf("its name is taken: %v", err)
 	}
 	if _, err := s.Update(other, Edit{Name: new("other"), Key: new("other")}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Restore(lobby, 9000); !errors.Is(err, ErrExists) {
+	if _, err := s.Restore(lobby, 9000, nil); !errors.Is(err, ErrExists) {
 		t.Errorf("its port is taken: %v", err)
 	}
-	if r, err := s.Restore(lobby, 9001); err != nil || r.Port != 9001 || r.Name != "lobby" {
+	if r, err := s.Restore(lobby, 9001, nil); err != nil || r.Port != 9001 || r.Name != "lobby" {
 		t.Errorf("%+v, %v", r, err)
 	}
 	s.say(lobby, "three")
@@ -71,7 +71,7 @@ func TestPurge(t *testing.T) {
 	if err := s.Purge(lobby); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Restore(lobby, 9000); !errors.Is(err, ErrNoRoom) {
+	if _, err := s.Restore(lobby, 9000, nil); !errors.Is(err, ErrNoRoom) {
 		t.Errorf("restored after a purge: %v", err)
 	}
 	if trash, err := s.Trash(); err != nil || len(trash) != 0 {
@@ -115,11 +115,11 @@ func TestBans(t *testing.T) {
 	path := dbPath(t)
 	s := open(t, path, Options{})
 	now := time.Now()
-	one, err := s.AddBans(Ban{Addr: "192.0.2.0/24", Why: "x", Created: now.UTC()})
+	one, err := s.AddBans(nil, Ban{Addr: "192.0.2.0/24", Why: "x", Created: now.UTC()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = s.AddBans(Ban{Nick: "ann", Mute: true, Until: now.Add(time.Hour)}); err != nil {
+	if _, err = s.AddBans(nil, Ban{Nick: "ann", Mute: true, Until: now.Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	if bans, err := s.Bans(now); err != nil || len(bans) != 2 || bans[0].ID != one[0].ID || bans[1].Nick != "ann" {

@@ -23,7 +23,7 @@ func BenchmarkBackup(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	st.Start(func([]*store.Post) {})
+	st.Start(store.Follower{})
 	old, err := st.Create(store.Room{Name: "old", Key: "old", Port: p.first})
 	if err != nil {
 		b.Fatal(err)

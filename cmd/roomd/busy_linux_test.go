@@ -19,7 +19,7 @@ func TestStopUnderSearches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st.Start(func([]*store.Post) {})
+	st.Start(store.Follower{})
 	const lines = 60_000
 	var in strings.Builder
 	fmt.Fprintf(&in, `{"room":{"name":"big","port":%d},"last":%d}`+"\n", p.first, lines)

@@ -242,7 +242,7 @@ func (p *process) checkStore() {
 		p.t.Error(err)
 		return
 	}
-	st.Start(func([]*store.Post) {})
+	st.Start(store.Follower{})
 	if err := st.Check(); err != nil {
 		p.t.Error(err)
 	}

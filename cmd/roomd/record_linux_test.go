@@ -96,7 +96,7 @@ func TestStopIsRecorded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		st.Start(func([]*store.Post) {})
+		st.Start(store.Follower{})
 		all, _, err := st.Audits(t.Context(), time.Time{}, 1, nil)
 		if err := st.Close(); err != nil {
 			t.Error(err)

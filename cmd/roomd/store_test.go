@@ -188,7 +188,7 @@ func TestStoreToolsInterrupted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st.Start(func([]*store.Post) {})
+	st.Start(store.Follower{})
 	room, err := st.Create(store.Room{Name: "lobby", Key: "lobby", Port: p.first})
 	if err != nil {
 		t.Fatal(err)

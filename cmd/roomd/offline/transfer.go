@@ -85,7 +85,7 @@ func (d *Database) Import(ctx context.Context, file string, in io.Reader) error 
 	if err != nil {
 		return err
 	}
-	st.Start(func([]*store.Post) {})
+	st.Start(store.Follower{})
 	rooms, lines, err := st.Import(bufio.NewReaderSize(&endedReader{ctx, in}, 1<<16), keyOf, cleanLine, progress.Lines(d.Err, "imported"))
 	result := fmt.Sprintf("%s and %s", english.Plural(rooms, "room"), english.Plural(lines, "line"))
 	if err != nil {

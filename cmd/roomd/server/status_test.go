@@ -26,7 +26,7 @@ func TestWatchdog(t *testing.T) {
 		t.Fatal(err)
 	}
 	hang := make(chan struct{})
-	st.Start(func([]*store.Post) { <-hang })
+	st.Start(store.Follower{Lines: func([]*store.Post) { <-hang }})
 	svc := netsvc.New(st, netsvc.Options{})
 	name := filepath.Join(t.TempDir(), "notify")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: name})

@@ -1,0 +1,340 @@
+package netsvc
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"roomd/netsvc/passwd"
+	"roomd/netsvc/transport"
+	"roomd/netsvc/wire"
+	"roomd/store"
+)
+
+// The store leads: what is to be seen of a line or a change happens here, when the
+// store reports it, in its order, whoever has asked for it. The store's committer
+// waits for none of it. What needs no I/O is done at once, so that a line is never
+// shown before a change that precedes it; the rest (binding a port, leaving one,
+// seeing members off) is done by the goroutine of the room, in that order too.
+
+// follower is told by the store.
+func (s *Service) follower() store.Follower {
+	return store.Follower{
+		Lines: s.deliver, Created: s.roomsCreated, Deleted: s.roomDeleted, Updated: s.roomUpdated, Restored: s.roomRestored,
+		Purged: s.roomPurged, Banned: s.bansAdded, Unbanned: s.bansLifted,
+	}
+}
+
+// later has fn run on the goroutine of the room, which is there while it has something
+// to do, after what it has to do already. Each room has its own: one that drains, or
+// whose port cannot be bound, holds up no other.
+func (r *Room) later(fn func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.jobs = append(r.jobs, fn); len(r.jobs) == 1 {
+		go r.work()
+	}
+}
+
+func (r *Room) work() {
+	for more := true; more; {
+		r.mu.Lock()
+		fn := r.jobs[0]
+		r.mu.Unlock()
+		fn()
+		r.mu.Lock()
+		if r.jobs = r.jobs[1:]; len(r.jobs) == 0 {
+			r.jobs, more = nil, false
+		}
+		r.mu.Unlock()
+	}
+}
+
+// settle waits for what the goroutine of the room has to do already.
+func (r *Room) settle() {
+	done := make(chan struct{})
+	r.later(func() { close(done) })
+	<-done
+}
+
+// enroll brings a room of the database into memory, with the number of its newest
+// line. mu is held.
+func (s *Service) enroll(k store.Room, last uint64) *Room {
+	r := newRoom(s, k, last)
+	s.ids[r.id] = r
+	s.call(r)
+	return r
+}
+
+// call has a room found by its name. One that stands for another one makes room for
+// it, and so does one that is deleted, and whose members drain. mu is held.
+func (s *Service) call(r *Room) {
+	if old := s.rooms[r.key()]; old != nil && old.dropped.Load() {
+		s.draining[old] = true
+	}
+	s.rooms[r.key()] = r
+}
+
+// byID is the room of that ID, unless it is deleted; nil: there is none.
+func (s *Service) byID(id uint64) *Room {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ids[id]
+}
+
+// appear has a room of the store be there and accept. owner is what a request of ours
+// has planned. It reports false when the server stops: the room will be there when it is
+// back.
+func (s *Service) appear(k store.Room, last uint64, owner any) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return false
+	}
+	r := s.enroll(k, last)
+	s.ports.claim(k.Port)
+	p, _ := owner.(*planned)
+	if p == nil {
+		r.accept(nil)
+		return true
+	}
+	if p.room, r.creator = r, p.creator; p.password != nil { // which knows the text
+		r.password.Store(p.password)
+	}
+	r.accept(p.ln)
+	return true
+}
+
+// accept has a room accept at its port: on ln or, if that is nil, as soon as the port
+// is bound. What it accepted on before is left. Service.mu is held.
+func (r *Room) accept(ln *transport.Endpoint) {
+	if ln != nil {
+		if old, ok := r.open(ln); ok {
+			if r.svc.isLate(ln) {
+				r.svc.unsettle()
+			}
+			if old != nil {
+				r.later(func() {
+					defer r.svc.engine.Alter()()
+					old.End()
+				})
+			}
+			return
+		}
+	}
+	r.later(func() {
+		defer r.svc.engine.Alter()()
+		if ln != nil {
+			ln.Close()
+		}
+		r.svc.bindAll([]*Room{r})
+	})
+}
+
+func (s *Service) roomsCreated(rooms []store.Room, by string) {
+	for _, k := range rooms {
+		if s.appear(k, 0, k.Owner) {
+			s.log.Info("room created", "room", k.Name, "port", k.Port, "by", cmp.Or(k.Creator, by, "operator"))
+			s.hub.publish(Happening{Type: "create", Room: k.Name, Remote: k.Creator, By: by})
+		}
+	}
+}
+
+func (s *Service) roomRestored(k store.Room, last uint64, owner any) {
+	if s.appear(k, last, owner) {
+		s.log.Info("room restored", "room", k.Name, "port", k.Port, "by", "operator")
+		s.hub.publish(Happening{Type: "restore", Room: k.Name})
+	}
+}
+
+func (s *Service) roomPurged(k store.Room) {
+	s.log.Info("room purged", "room", k.Name, "by", "operator")
+	s.hub.publish(Happening{Type: "purge", Room: k.Name})
+}
+
+// roomDeleted ends a room. Its name and its port are free when its members have got
+// what is pending.
+func (s *Service) roomDeleted(k store.Room, say, from string) {
+	r := s.byID(k.ID)
+	if r == nil {
+		return
+	}
+	s.mu.Lock()
+	delete(s.ids, k.ID)
+	s.mu.Unlock()
+	r.dropped.Store(true)
+	if !r.begin(deleted) { // the server stops
+		return
+	}
+	if say != "" {
+		r.mu.Lock()
+		r.operatorSays(say)
+		r.mu.Unlock()
+	}
+	r.later(func() {
+		defer close(r.gone)
+		members := r.shut(deleted)
+		if err := s.store.Drained(r.id); err != nil && !errors.Is(err, store.ErrClosed) {
+			s.log.Error("have a deleted room age", "room", r.name(), "error", err) // it does from the next start on
+		}
+		s.forget(r)
+		s.rest(r.port())
+		s.log.Info("room deleted", "room", r.name(), "port", r.port(), "members", members, "by", cmp.Or(from, "operator"))
+		s.hub.publish(Happening{Type: "delete", Room: r.name(), Remote: from})
+	})
+}
+
+func (s *Service) roomUpdated(k store.Room, e store.Edit) {
+	r := s.byID(k.ID)
+	if r == nil {
+		return
+	}
+	if e.Name != nil {
+		r.renamed(k)
+	}
+	if e.Port != nil {
+		r.moved(k, e.Owner)
+	}
+	if e.Topic != nil {
+		r.described(k)
+	}
+	if e.Own != nil {
+		r.configured(k)
+	}
+	if e.Password != nil {
+		r.locked(k, e.Owner)
+	}
+}
+
+func (r *Room) renamed(k store.Room) {
+	s := r.svc
+	s.mu.Lock()
+	was := r.ident.Load()
+	if s.rooms[was.key] == r {
+		delete(s.rooms, was.key)
+	}
+	r.ident.Store(newIdent(k.Name, k.Key, was.port))
+	s.call(r)
+	s.mu.Unlock()
+	s.log.Info("room renamed", "room", k.Name, "was", was.name, "by", "operator")
+	s.hub.publish(Happening{Type: "rename", Room: k.Name, Text: was.name})
+	r.tell("the operator renamed this room: %s is %s now", was.name, k.Name)
+}
+
+// moved has the room at another port; owner is that port if a request of ours has
+// bound it.
+func (r *Room) moved(k store.Room, owner any) {
+	s := r.svc
+	s.mu.Lock()
+	was := r.ident.Load()
+	r.ident.Store(newIdent(was.name, was.key, k.Port))
+	s.ports.claim(k.Port)
+	s.ports.release(was.port)
+	ln, _ := owner.(*transport.Endpoint)
+	r.accept(ln)
+	s.mu.Unlock()
+	s.log.Info("room moved", "room", r.name(), "port", k.Port, "was", was.port, "by", "operator")
+	s.hub.publish(Happening{Type: "move", Room: r.name(), Text: fmt.Sprintf("%d to %d", was.port, k.Port)})
+	r.tell("the operator moved this room: it is on port %d from now on; who is here stays", k.Port)
+}
+
+// described shows a topic that the operator has set.
+func (r *Room) described(k store.Room) {
+	r.svc.log.Info("topic set", "room", r.name(), "topic", k.Topic, "by", "operator")
+	r.svc.hub.publish(Happening{Type: "topic", Room: r.name(), Member: "operator", Text: k.Topic})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.topic = k.Topic
+	said := "the operator set the topic: " + k.Topic
+	if k.Topic == "" {
+		said = "the operator removed the topic"
+	}
+	r.announce(wire.Event{Type: wire.TypeNotice, Text: said})
+}
+
+// configured has settings take effect.
+func (r *Room) configured(k store.Room) {
+	was := r.own.Swap(&k.Own)
+	r.svc.log.Info("room settings", "room", r.name(), "own", settingsText(k.Own), "was", settingsText(*was), "by", "operator")
+	r.svc.hub.publish(Happening{Type: "set", Room: r.name(), Text: settingsText(k.Own)})
+	switch {
+	case k.Own.ReadOnly && !was.ReadOnly:
+		r.tell("the operator made this room read-only")
+	case !k.Own.ReadOnly && was.ReadOnly:
+		r.tell("this room is open for writing again")
+	}
+}
+
+// locked has a password be asked for, or none; owner is it if a request of ours has
+// made it, and knows its text.
+func (r *Room) locked(k store.Room, owner any) {
+	p, ours := owner.(*passwd.Password)
+	if !ours {
+		p = passwd.FromHash(k.Password)
+	}
+	r.password.Store(p)
+	r.svc.log.Info("room password", "room", r.name(), "set", p != nil, "by", "operator")
+}
+
+// bansAdded has bans and mutes take effect. Members and connections that a ban holds
+// for are ended; hit is told how many, if a request of ours wants to know.
+func (s *Service) bansAdded(bans []store.Ban, hit any) {
+	s.changeBans(func(all []store.Ban) []store.Ban { return append(all, bans...) })
+	for _, b := range bans {
+		kind := "ban"
+		if b.Mute {
+			kind = "mute"
+		}
+		room := s.RoomName(b.Room)
+		s.log.Info(kind, "id", b.ID, "room", room, "address", b.Addr, "nick", b.Nick, "until", b.Until, "why", wire.CleanString(b.Why), "by", b.By)
+		s.hub.publish(Happening{Type: kind, Room: room, Remote: b.Addr, Member: b.Nick, Text: b.Why, By: b.By})
+	}
+	reach := s.enforce(newBanList(bans).all)
+	if hit, ours := hit.(*Reach); ours {
+		*hit = reach
+	}
+}
+
+func (s *Service) bansLifted(ids []uint64) {
+	s.changeBans(func(all []store.Ban) []store.Ban {
+		return slices.DeleteFunc(all, func(b store.Ban) bool { return slices.Contains(ids, b.ID) })
+	})
+	for _, id := range ids {
+		s.log.Info("unban", "id", id, "by", "operator")
+		s.hub.publish(Happening{Type: "unban", Text: fmt.Sprint(id)})
+	}
+}
+
+// deliver shows lines.
+func (s *Service) deliver(posts []*store.Post) {
+	for len(posts) > 0 {
+		r := s.roomOf(posts[0])
+		n := 1
+		for n < len(posts) && s.roomOf(posts[n]) == r {
+			n++
+		}
+		if r != nil {
+			r.append(posts[:n])
+			if !r.touched {
+				r.touched = true
+				s.touched = append(s.touched, r)
+			}
+		}
+		posts = posts[n:]
+	}
+	for _, r := range s.touched {
+		r.touched = false
+		r.kick()
+	}
+	clear(s.touched)
+	s.touched = s.touched[:0]
+}
+
+// roomOf is the room of a line; nil: it is deleted, and nobody waits for the line.
+func (s *Service) roomOf(p *store.Post) *Room {
+	if m, ours := p.Owner.(*Member); ours {
+		return m.room
+	}
+	return s.byID(p.Room)
+}

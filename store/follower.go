@@ -1,0 +1,57 @@
+package store
+
+// Follower is told of everything that others can see, once it is part of the state:
+// of lines and of changes, in their order, whoever has submitted them. Its functions
+// are called on the committer's goroutine, before the call that made the change
+// returns. They must not block, and ask the store for nothing but what is in memory
+// (Stat, Identity). Each may be nil. An owner is what the caller has given with the
+// change, in this process; nil: the change has come from elsewhere.
+type Follower struct {
+	// Lines gets lines, each with its sequence number or with the error that kept it
+	// out.
+	Lines func([]*Post)
+	// Created gets rooms that were created together (Room.Owner), and the name of
+	// who did that, if it did not come over the network (Room.Creator).
+	Created func(rooms []Room, by string)
+	// Deleted gets a room that went to the trash, what its members are to be told,
+	// and the address of who deleted it, if that came over the network.
+	Deleted func(r Room, say, from string)
+	// Updated gets a room as it is now, and what was changed of it (Edit.Owner).
+	Updated func(Room, Edit)
+	// Restored gets a room that is back from the trash, and the number of its newest
+	// line.
+	Restored func(r Room, last uint64, owner any)
+	// Purged gets a room that is gone for good as somebody wanted it.
+	Purged func(Room)
+	// Banned gets bans and mutes that are in force now, Unbanned the IDs of those that
+	// are no longer.
+	Banned   func(bans []Ban, owner any)
+	Unbanned func(ids []uint64)
+}
+
+func (f *Follower) setDefaults() {
+	if f.Lines == nil {
+		f.Lines = func([]*Post) {}
+	}
+	if f.Created == nil {
+		f.Created = func([]Room, string) {}
+	}
+	if f.Deleted == nil {
+		f.Deleted = func(Room, string, string) {}
+	}
+	if f.Updated == nil {
+		f.Updated = func(Room, Edit) {}
+	}
+	if f.Restored == nil {
+		f.Restored = func(Room, uint64, any) {}
+	}
+	if f.Purged == nil {
+		f.Purged = func(Room) {}
+	}
+	if f.Banned == nil {
+		f.Banned = func([]Ban, any) {}
+	}
+	if f.Unbanned == nil {
+		f.Unbanned = func([]uint64) {}
+	}
+}
