@@ -2,48 +2,22 @@ package netsvc_test
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-)
 
-// newCertificate makes a certificate for 127.0.0.1 that signs itself.
-func newCertificate(t testing.TB, name string) *tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	form := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
-}
+	"roomd/netsvc/netsvctest"
+)
 
 // secure has the server speak TLS.
 func (s *server) secure() {
-	cert := newCertificate(s.T, "roomd")
+	cert := netsvctest.Certificate(s.T, "roomd", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	s.Options.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }
 	s.roots = x509.NewCertPool()
 	s.roots.AddCert(cert.Leaf)

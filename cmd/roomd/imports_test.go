@@ -28,7 +28,7 @@ var allowed = map[string]struct {
 	"roomd/cmd/roomd/output":      {[]string{"roomd/cmd/roomd/systemd"}, nil, "lines and the log, whatever they are about; the journal has a form of its own"},
 	"roomd/cmd/roomd/progress":    {[]string{"roomd/admin/english", "roomd/admin/term"}, nil, "lines on standard error, whatever they are about; it asks whether a person reads them"},
 	"roomd/cmd/roomd/remote":      {[]string{"roomd/cmd/roomd/progress", "roomd/netsvc/client", "roomd/netsvc/wire"}, nil, "a server as its clients see it: flags and the configuration are the caller's"},
-	"roomd/cmd/roomd/roomdtest":   {nil, []string{"golang.org/x/sys"}, "tests of the program and of its packages use it, and nothing else does"},
+	"roomd/cmd/roomd/roomdtest":   {[]string{"roomd/netsvc/netsvctest"}, []string{"golang.org/x/sys"}, "tests of the program and of its packages use it, and nothing else does"},
 	"roomd/cmd/roomd/server":      {[]string{"roomd/admin", "roomd/admin/english", "roomd/admin/term", "roomd/cmd/roomd/certificate", "roomd/cmd/roomd/config", "roomd/cmd/roomd/metrics", "roomd/cmd/roomd/output", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/systemd", "roomd/cmd/roomd/upgrade", "roomd/netsvc", "roomd/store", "roomd/store/disk"}, nil, "it puts all together that a server is; none of them knows it"},
 	"roomd/cmd/roomd/systemd":     {nil, []string{"golang.org/x/sys"}, "how a server is, it is told"},
 	"roomd/cmd/roomd/tail":        {[]string{"roomd/admin/english", "roomd/admin/term", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/netsvc/client", "roomd/netsvc/wire"}, nil, "it prints a room as the protocol spells it"},

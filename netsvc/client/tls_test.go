@@ -2,19 +2,16 @@ package client_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
-	"math/big"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"roomd/netsvc/client"
+	"roomd/netsvc/netsvctest"
 )
 
 // terminator makes connections at whose end TLS is spoken, in front of a server
@@ -56,34 +53,13 @@ func (m *terminator) DialContext(ctx context.Context, network, addr string) (net
 	return near, nil
 }
 
-// certificate makes one for a name, and a pool that trusts it.
-func certificate(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, cert, cert, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
-}
-
 func TestTLS(t *testing.T) {
 	s := newServer(t)
 	s.Create("lobby")
-	cert, pool := certificate(t, "chat.example.org")
-	front := &terminator{config: &tls.Config{Certificates: []tls.Certificate{cert}}}
+	cert := netsvctest.Certificate(t, "chat", time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "chat.example.org")
+	pool := x509.NewCertPool()
+	pool.AddCert(cert.Leaf)
+	front := &terminator{config: &tls.Config{Certificates: []tls.Certificate{*cert}}}
 	defer front.tasks.Wait()
 	ctx := soon(t)
 	if _, err := client.Dial(ctx, s.addr(), client.Options{Dialer: front, TLS: &tls.Config{ServerName: "chat.example.org"}}); err == nil {

@@ -1,6 +1,6 @@
 // Package netsvctest is what the tests of several packages have in common: ports,
-// a server that a test ends and starts again, and a client that reads and writes
-// lines. Nothing but tests imports it.
+// a server that a test ends and starts again, a client that reads and writes lines, and
+// certificates. Nothing but tests imports it.
 //
 // Each package of tests has a range of ports of its own, below the ephemeral ports,
 // as the tests of several packages run at a time:
