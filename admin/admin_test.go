@@ -295,7 +295,7 @@ func TestBansAndMutes(t *testing.T) {
 			t.Fatal("the ban does not end")
 		}
 	}
-	for end := time.Now().Add(patience); len(s.Service.Who("guest-1")) > 0; <-tick.C {
+	for end := time.Now().Add(patience); len(s.Service.FindMembers("guest-1")) > 0; <-tick.C {
 		if time.Now().After(end) {
 			t.Fatal("who has left is still there")
 		}

@@ -42,7 +42,7 @@ func TestDryRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the first member is gone, and the others have all that there is", func() bool {
-		there := s.Service.Who("127.0.0.1")
+		there := s.Service.FindMembers("127.0.0.1")
 		return len(there) == 2 && there[0].Behind+there[1].Behind == 0
 	})
 	s.ok("mute guest-2")

@@ -27,7 +27,7 @@ func (s *shell) talk(room string) *talker {
 	p := &talker{Client: netsvctest.Dial(s.T, s.Room(room).Port)}
 	_, p.nick, _ = strings.Cut(p.Line(), "you are ")
 	p.nick, _, _ = strings.Cut(p.nick, " ")
-	for _, m := range s.Service.Who(p.Conn.LocalAddr().String()) {
+	for _, m := range s.Service.FindMembers(p.Conn.LocalAddr().String()) {
 		p.id = m.ID
 	}
 	p.Send("/msg " + p.nick + " here") // or the room is told a second later
@@ -54,7 +54,7 @@ func (p *talker) says(line string) (got string) {
 // leave closes the connection and waits until the member is gone.
 func (p *talker) leave(s *shell) {
 	p.Conn.Close()
-	eventually(p.T, "it has left", func() bool { return len(s.Service.Who(fmt.Sprintf("#%d", p.id))) == 0 })
+	eventually(p.T, "it has left", func() bool { return len(s.Service.FindMembers(fmt.Sprintf("#%d", p.id))) == 0 })
 }
 
 const muted = "* not sent: you are muted"

@@ -44,7 +44,7 @@ func do(ctx context.Context, path, line string, each func(string)) (answer, erro
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
-	// Who is refused may find the connection closed already; the reason is
+	// A client that is refused may find the connection closed already; the reason is
 	// there to be read.
 	_, unsent := io.WriteString(c, strings.ReplaceAll(line, "\n", " ")+"\n")
 	in := bufio.NewReaderSize(c, 64<<10)

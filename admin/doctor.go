@@ -124,7 +124,7 @@ func (c *call) resources(d *diagnosis) error {
 			d.say("problem", "log", "nothing has read it for %v: lines are kept up to a bound, and then dropped", waits.Round(time.Second))
 		}
 		if lines > 0 {
-			d.say("risk", "log", "%s could not be written since the start: who reads it was too slow, or gone, or its disk was full", count(lines, "line"))
+			d.say("risk", "log", "%s could not be written since the start: its reader was too slow, or gone, or the disk was full", count(lines, "line"))
 		}
 	}
 	p := c.Service.Ports()

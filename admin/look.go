@@ -42,7 +42,7 @@ var lookCommands = []command{
 			return c.out.list(all)
 		}},
 	{name: "who", args: []param{memberArg}, short: "find a member in any room", example: "who ann", run: func(c *call) error {
-		return c.out.list(c.Service.Who(c.args[0]))
+		return c.out.list(c.Service.FindMembers(c.args[0]))
 	}},
 	{name: "connections", args: []param{addrArg.maybe()}, short: "every connection of a client, or those of an address: members, the master port, passwords, handshakes", example: "connections 192.0.2.7",
 		run: func(c *call) error { return c.out.list(c.Service.Conns(c.arg())) }},

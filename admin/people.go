@@ -29,7 +29,7 @@ var peopleCommands = []command{
 
 // found are the members that a word means; none is a refusal.
 func (c *call) found(what string) ([]netsvc.MemberInfo, error) {
-	all := c.Service.Who(what)
+	all := c.Service.FindMembers(what)
 	if len(all) == 0 {
 		return nil, refuse("no-member", "there is no member %s; members lists them", what)
 	}
@@ -43,7 +43,7 @@ func namesOf(members []netsvc.MemberInfo) []string {
 
 func kick(c *call) (err error) {
 	what := c.args[0]
-	members := c.Service.Who(what)
+	members := c.Service.FindMembers(what)
 	ids := each(members, func(m netsvc.MemberInfo) uint64 { return m.ID })
 	var remotes []string
 	for _, conn := range c.Service.Conns(what) {
@@ -112,7 +112,7 @@ func (c *call) bansOf(what string) ([]store.Ban, error) {
 			return []store.Ban{b}, nil
 		}
 		b.Nick = nick
-		members = c.Service.Who(what)
+		members = c.Service.FindMembers(what)
 	}
 	if nickOnly {
 		return []store.Ban{b}, nil
@@ -245,7 +245,7 @@ func unmute(c *call) error {
 	what := c.args[0]
 	mutes, others := c.Service.Mutes(what)
 	if len(mutes) == 0 {
-		if len(c.Service.Who(what)) == 0 {
+		if len(c.Service.FindMembers(what)) == 0 {
 			return refuse("no-member", "there is no member %s, and no mute of one; bans lists the mutes", what)
 		}
 		return refuse("no-mute", "%s is not muted; bans lists the mutes", what)

@@ -220,7 +220,7 @@ func (c *call) setPassword(r netsvc.RoomDetail, own store.Settings, remove bool)
 	case !r.Locked:
 		does = "gets a password"
 	}
-	if err := c.would("%s %s; who is inside stays", r.Name, does); err != nil {
+	if err := c.would("%s %s; those inside stay", r.Name, does); err != nil {
 		return err
 	}
 	if !remove && c.secret == "" {

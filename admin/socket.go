@@ -294,7 +294,7 @@ func explain(err error) (code, text string) {
 	return "internal", err.Error()
 }
 
-// caller tells who is at the other end, and refuses who may not.
+// caller tells which user is at the other end, and refuses one that may not.
 func (s *Server) caller(c *net.UnixConn) (Caller, error) {
 	uid, gids, err := peer(c)
 	if err != nil {

@@ -123,7 +123,7 @@ var (
 	tokenFlag    = flag{"token", param{name: "TOKEN"}, "do it if nothing has changed since it was asked"}
 	dryFlag      = flag{name: "dry-run", short: "say what would be done, and do nothing"}
 	sayFlag      = flag{"say", textValue, "tell them this first"}
-	forFlag      = flag{"for", timeValue, "for so long, like 1h; otherwise until it is lifted"}
+	forFlag      = flag{"for", timeValue, "for this time, like 1h; otherwise until it is lifted"}
 	whyFlag      = flag{"why", textValue, "the reason, shown to the banned client"}
 	roomFlag     = flag{"room", roomNameArg, "in this room only"}
 	withinFlag   = flag{"since", timeValue, "within this time, like 24h"}

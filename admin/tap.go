@@ -120,7 +120,7 @@ func (w *logWatch) close() {
 	delete(w.hub.all, w)
 }
 
-// publish hands a line to who watches; nobody waits for a watcher.
+// publish hands a line to the watchers; nobody waits for one.
 func (h *tapHub) publish(l logLine) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

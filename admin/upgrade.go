@@ -49,7 +49,7 @@ func upgrade(c *call) error {
 		could.Sum = sum
 		return c.out.one(could)
 	}
-	// Who gave the command may leave: it is carried out all the same.
+	// The operator who gave the command may leave: it is carried out anyway.
 	done, err := c.Server.Upgrade(context.WithoutCancel(c.ctx), binary, false)
 	if err != nil {
 		return refuse("failed", "this server goes on: %v", err)
@@ -78,7 +78,7 @@ func (s *Server) Serve(ln *net.UnixListener, mode os.FileMode) (*Listener, error
 func (l *Listener) Conn() *net.UnixListener { return l.ln }
 
 // Retire ends the connections, but leaves the socket to the process that serves
-// it by now. An answer that is on its way has so long.
+// it by now. An answer that is on its way has this time.
 func (l *Listener) Retire(within time.Duration) {
 	l.ln.SetUnlinkOnClose(false)
 	l.ln.Close()

@@ -185,7 +185,7 @@ func watchLog(c *call) error {
 	}, func() uint64 { return w.missed.Swap(0) })
 }
 
-// frames yields what draw gives, again and again. For people each frame begins
+// frames yields what draw gives, once for each frame. For people each frame begins
 // with an empty line, which nothing else in an answer is: a client may clear its
 // screen there.
 func (c *call) frames(draw func(*output) error) error {
@@ -239,7 +239,7 @@ func (c *call) frame(draw func(*output) error) error {
 	}{now.UTC(), value}, "", true)
 }
 
-// repeat carries out a command again and again.
+// repeat carries out a command at an interval.
 func (c *call) repeat(inner *command) error {
 	if c.has("full") {
 		return refuse("usage", "doctor --full reads the whole database: it cannot be repeated by watch")

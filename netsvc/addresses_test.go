@@ -164,7 +164,7 @@ func TestFirstRooms(t *testing.T) {
 	func() {
 		defer func() { s.Options.First = s.Options.First[:2] }()
 		st := s.startFails()
-		if n, err := st.Virgin(); err != nil || !n {
+		if n, err := st.Empty(); err != nil || !n {
 			t.Errorf("a start that failed has made rooms: %v", err)
 		}
 		st.Close()

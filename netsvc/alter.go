@@ -140,8 +140,8 @@ func (r *Room) after() (RoomInfo, error) {
 	return info, nil
 }
 
-// Move gives a room another port: it accepts there from now on, who is in the
-// backlog of the old one comes in all the same, and that port rests.
+// Move gives a room another port: it accepts there from now on, a client that is in the
+// backlog of the old one still comes in, and that port rests.
 func (s *Service) Move(name string, port int) (RoomInfo, error) {
 	end, err := s.alterOrRefuse()
 	if err != nil {

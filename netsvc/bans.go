@@ -320,7 +320,7 @@ func (s *Service) Bans() (bans []store.Ban) {
 // it named then, which has gone since. others are members that one of them was
 // set on and that it does not name.
 func (s *Service) Mutes(what string) (mutes []store.Ban, others []MemberInfo) {
-	named := s.Who(what)
+	named := s.FindMembers(what)
 	isNamed := func(id uint64) bool {
 		return slices.ContainsFunc(named, func(i MemberInfo) bool { return i.ID == id })
 	}

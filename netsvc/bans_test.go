@@ -39,7 +39,7 @@ func TestBanReaches(t *testing.T) {
 			t.Errorf("%s (%s): %d members", what, addr, hit.Members)
 		}
 	}
-	for _, m := range s.Service.Who("guest-2") {
+	for _, m := range s.Service.FindMembers("guest-2") {
 		if m.Block() != "::/64" {
 			t.Error(m.Block())
 		}

@@ -143,7 +143,7 @@ func (c *churn) operations(name, other string, random *rand.Rand) []func() {
 			}
 		},
 		func() { _, err := svc.Members(name); c.want(err) },
-		func() { svc.Who("guest-1"); svc.Mutes("guest-1"); svc.Bans() },
+		func() { svc.FindMembers("guest-1"); svc.Mutes("guest-1"); svc.Bans() },
 		func() { svc.Conns("") },
 		func() {
 			for _, r := range svc.Rooms() {

@@ -33,7 +33,7 @@ func (r *Room) begin(c Cause) bool {
 	return true
 }
 
-// shut ends a room after begin: who is in the backlog is told, the listeners
+// shut ends a room after begin: clients in the backlog are told, the listeners
 // are closed, the farewell is appended, and every member gets what is pending
 // before its socket closes. It returns how many members there were.
 func (r *Room) shut(c Cause) int {

@@ -42,7 +42,7 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 // createFirst makes the rooms of an empty database, all of them or none: after a
 // crash in between the database is empty still.
 func (s *Service) createFirst() error {
-	first, err := s.store.Virgin()
+	first, err := s.store.Empty()
 	if err != nil || !first || len(s.opts().First) == 0 {
 		return err
 	}

@@ -74,7 +74,7 @@ func (r *Room) flush() {
 func (r *Room) flushPass() (again bool) {
 	r.svc.counters.passes.Add(1)
 	began := time.Now()
-	end := r.log.End().Pos // before the members: who joins later begins behind it
+	end := r.log.End().Pos // before the members: one that joins later begins behind it
 	r.mu.Lock()
 	r.pass = append(r.pass[:0], r.members...)
 	leaving := len(r.leaving) > 0

@@ -134,7 +134,7 @@ func (s *Service) writeOn() {
 // Abandon is for a server that another process has taken over from, after
 // Freeze: it does not go on. Members that could not be handed over are told so
 // and get what is pending; those and other connections that are just being closed
-// have so long at most. Of what has been handed over the descriptors are closed here,
+// have this time at most. Of what has been handed over the descriptors are closed here,
 // which another process has too: a port that it gives up must not stay open. Nobody
 // else's connection is touched.
 func (s *Service) Abandon(within time.Duration) {

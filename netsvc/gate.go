@@ -85,7 +85,7 @@ func (m *Member) goOn(w *caller) {
 	}
 }
 
-// knock does the handshake with who has entered the gate, asks for the password
+// knock does the handshake with a caller at the gate, asks for the password
 // of the room, whichever of them there is, and then lets the connection in. It is
 // the connection's goroutine until then.
 func (r *Room) knock(who *caller, p *passwd.Password) {
@@ -311,7 +311,7 @@ func (r *Room) answerGate(ctx context.Context, who *caller, p *passwd.Password, 
 }
 
 // enter lets a connection wait. If very many do, the one that has waited longest
-// makes room: who has a password gives it soon.
+// makes room: a caller that has a password gives it soon.
 func (g *gate) enter(who *caller) *caller {
 	g.mu.Lock()
 	defer g.mu.Unlock()

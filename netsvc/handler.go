@@ -95,7 +95,7 @@ func (m *Member) Signal() {
 	m.signalLocked()
 }
 
-// Pause waits for a Signal, or for so long.
+// Pause waits for a Signal, or for the time d.
 func (m *Member) Pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -55,8 +55,8 @@ func (p *peer) gone() {
 func TestLeavingMember(t *testing.T) {
 	for how, end := range map[string]func(t *testing.T, s *server, m netsvc.MemberInfo){
 		"kick": func(t *testing.T, s *server, m netsvc.MemberInfo) {
-			found := s.Service.Who(m.Nick)
-			if len(found) != 1 || found[0].ID != m.ID || len(s.Service.Who(fmt.Sprint(m.ID))) != 1 {
+			found := s.Service.FindMembers(m.Nick)
+			if len(found) != 1 || found[0].ID != m.ID || len(s.Service.FindMembers(fmt.Sprint(m.ID))) != 1 {
 				t.Errorf("who: %+v", found)
 			}
 			if n, err := s.Service.Kick([]uint64{m.ID}, ""); n != 1 || err != nil {

@@ -161,7 +161,7 @@ func (s *Service) pause(d time.Duration) bool {
 	}
 }
 
-// busyText is what is said to who cannot be served for want of descriptors.
+// busyText is the answer to a connection that cannot be served for want of descriptors.
 const busyText = "busy: the server has no descriptor left for another connection; try again in a moment\n"
 
 // refuse tells a connection one line and closes it. The line may be lost if
@@ -172,7 +172,7 @@ func (s *Service) refuse(c transport.HalfCloser, why Barred, line string) {
 }
 
 // turnAway is refuse for a connection that nothing was done with yet. Of those
-// who connect too often it takes no leave, which costs more than they are worth:
+// that connect too often it takes no leave, which costs more than they are worth:
 // the line may be lost if they have sent something.
 func (s *Service) turnAway(c transport.Socket, addr netip.AddrPort, why Barred, line string) {
 	if why != tooOften {

@@ -93,7 +93,7 @@ type Member struct {
 	drained  bool // nothing more will be written
 	inFlight int32
 	inserts  []insert
-	waiter   chan struct{} // capacity 1, made for who waits: something has changed
+	waiter   chan struct{} // capacity 1, made for a goroutine that waits: something has changed
 }
 
 func newMember(r *Room, k *transport.Conn, addr netip.AddrPort, nick wire.Name) *Member {

@@ -111,8 +111,8 @@ func (s *Service) unclosed(room string) ([]MemberInfo, error) {
 	return infos, nil
 }
 
-// Who finds members by nick, by address, or by ID.
-func (s *Service) Who(what string) []MemberInfo {
+// FindMembers returns the members of a nick, an address, or an ID.
+func (s *Service) FindMembers(what string) []MemberInfo {
 	all, err := s.Members("")
 	if err != nil {
 		return nil
@@ -180,7 +180,7 @@ func (s *Service) Say(room, text string) (int, error) {
 	n := 0
 	for _, r := range rooms {
 		r.mu.Lock()
-		if r.state != closing { // who is in a room whose port is lost is there, too
+		if r.state != closing { // members of a room whose port is lost are there, too
 			n += len(r.members)
 			r.operatorSays(text)
 		}
@@ -208,7 +208,7 @@ type RoomDetail struct {
 	Lines    uint64    `json:"lines"`
 	Bytes    uint64    `json:"bytes"`
 	Newest   uint64    `json:"newest"` // sequence number
-	Rate     float64   `json:"rate"`   // lines a minute, lately
+	Rate     float64   `json:"rate"`   // lines a minute, a moving average
 	Spoke    time.Time `json:"spoke,omitzero"`
 	Created  time.Time `json:"created,omitzero"`
 	Creator  string    `json:"creator,omitempty"`

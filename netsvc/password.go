@@ -17,7 +17,7 @@ import (
 const makeTime = 5 * time.Second
 
 // SetPassword gives a room a password, on disk before it returns, or takes it
-// away: "". Who is in the room stays.
+// away: "". The members of the room stay.
 func (s *Service) SetPassword(name, password string) error {
 	end, err := s.alterOrRefuse()
 	if err != nil {

@@ -100,7 +100,7 @@ func (c *masterSession) list(req wire.Request) error {
 	before := len(c.out)
 	c.out = fmt.Appendf(c.out, "OK %d\n", len(infos))
 	for _, i := range infos {
-		if i.Locked { // who has no password learns nothing of the room
+		if i.Locked { // a client without the password learns nothing of the room
 			i.Members, i.Topic = 0, ""
 		}
 		c.out = fmt.Appendf(c.out, "%s %d %d", i.Name, i.Port, i.Members)

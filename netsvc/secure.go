@@ -38,7 +38,7 @@ const (
 
 var tlsFailures = []string{tlsPlain, tlsLate, tlsFailed}
 
-// secure does the handshake with who is at the gate, if connections are not
+// secure does the handshake with a caller at the gate, if connections are not
 // plain. What fails is counted, and the error is a refusal with what the client
 // is to be told: in plain text, if that is what it speaks, or waits for.
 func (s *Service) secure(ctx context.Context, who *caller) error {

@@ -30,7 +30,7 @@ type Policy string
 
 const (
 	Anyone   Policy = "anyone"
-	Creator  Policy = "creator"  // the connection that created it, or who has its key
+	Creator  Policy = "creator"  // the connection that created it, or one that has its key
 	Operator Policy = "operator" // nobody on the network
 )
 
@@ -182,7 +182,7 @@ func (s *Service) opts() *Options { return s.options.Load() }
 // Start binds every room of the store, or makes the first ones, and then opens the
 // master port. When it
 // returns nil every room is bound, or known to be unbound and being retried.
-// After an error the service must be stopped all the same.
+// After an error the service must be stopped, too.
 func (s *Service) Start() error {
 	rooms, err := s.begin()
 	if err != nil {

@@ -185,7 +185,7 @@ func (c *session) isDrained() bool {
 	return c.drained
 }
 
-// await writes until ok, for so long at most, and for lastWrite once it is hurried.
+// await writes until ok, for the time at most, and for lastWrite once it is hurried.
 func (c *session) await(ok func() bool, patience time.Duration) bool {
 	until, hurried := time.Now().Add(patience), false
 	for {
@@ -284,7 +284,7 @@ func (c *session) signalLocked() {
 	}
 }
 
-// Pause waits for a Signal, or for so long.
+// Pause waits for a Signal, or for the time d.
 func (c *session) Pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -17,8 +17,8 @@ const (
 	// journalBytes bounds the journal where lines leave the memory before they are
 	// folded, as a room keeps few.
 	journalBytes = 4 * foldBytes
-	// restAfter is how long nobody has said anything when they are folded all
-	// the same.
+	// restAfter is how long nobody has said anything when they are folded, however
+	// few they are.
 	restAfter = 5 * time.Second
 	// fillPercent is for keys that only ever grow: pages are split nearly full.
 	fillPercent = 0.95

@@ -13,8 +13,8 @@ func TestCreateAll(t *testing.T) {
 	if _, err := s.CreateAll([]Room{{Name: "a", Key: "a", Port: 9000}, {Name: "b", Key: "b", Port: 9001}, {Name: "A", Key: "a", Port: 9002}}, ""); !errors.Is(err, ErrExists) {
 		t.Fatal(err)
 	}
-	if virgin, err := s.Virgin(); err != nil || !virgin {
-		t.Errorf("%v, %v", virgin, err)
+	if empty, err := s.Empty(); err != nil || !empty {
+		t.Errorf("%v, %v", empty, err)
 	}
 	if rooms, err := s.Rooms(); err != nil || len(rooms) != 0 {
 		t.Error(rooms, err)

@@ -90,7 +90,7 @@
 // A failed sync may have lost pages that later syncs report as written. The
 // store therefore refuses every further change after one (ErrReadOnly) until
 // the file has been opened again. What was refused is taken back at once, from the
-// journal and the database, as the disk may have it all the same. A full disk is
+// journal and the database, as the disk may have it nevertheless. A full disk is
 // different: it fails cleanly, and the next change is simply tried.
 //
 // # Versions

@@ -337,8 +337,8 @@ func (m *model) compare(rt *rapid.T) {
 	if err != nil || !slices.Equal(ports, m.released) {
 		rt.Fatalf("released ports %v %v, want %v", ports, err, m.released)
 	}
-	virgin, err := m.Virgin()
-	if err != nil || virgin != (m.newest == 0) {
-		rt.Fatalf("virgin: %v %v", virgin, err)
+	empty, err := m.Empty()
+	if err != nil || empty != (m.newest == 0) {
+		rt.Fatalf("empty: %v %v", empty, err)
 	}
 }

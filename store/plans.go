@@ -21,7 +21,7 @@ type Plan struct {
 	Say       string    `json:"say,omitempty"`
 	Purge     bool      `json:"purge,omitempty"` // the room does not stay in the trash
 
-	// Who has announced it, for the audit.
+	// The operator that has announced it, for the audit.
 	UID  int    `json:"uid"`
 	User string `json:"user,omitempty"`
 	Door string `json:"door,omitempty"`

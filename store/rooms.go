@@ -96,14 +96,14 @@ func (s *Store) roomsWhere(want func(Room) bool) ([]Room, error) {
 	return rooms, err
 }
 
-// Virgin reports whether no room was ever created here.
-func (s *Store) Virgin() (bool, error) {
-	virgin := false
+// Empty reports whether no room was ever created here.
+func (s *Store) Empty() (bool, error) {
+	empty := false
 	err := s.file.view(func(tx *bolt.Tx) error {
-		virgin = tx.Bucket(bucketRooms).Sequence() == 0
+		empty = tx.Bucket(bucketRooms).Sequence() == 0
 		return nil
 	})
-	return virgin, err
+	return empty, err
 }
 
 // Stat returns the counts of a room, including lines not yet on disk.

@@ -107,7 +107,7 @@ func Open(path string, opts Options) (*Store, error) {
 	}
 	size, free, err := s.Size()
 	if err != nil || opts.CompactAbove == 0 || size <= opts.CompactAbove || free <= size/2 {
-		return s, nil // what cannot be read is found by who reads
+		return s, nil // the reader finds what cannot be read
 	}
 	opts.CompactAbove = 0
 	first := s

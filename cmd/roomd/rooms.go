@@ -75,7 +75,7 @@ func newCreate() *cobra.Command {
 		Use:   "create NAME",
 		Short: "Make a room, and print its port and the key that deletes it",
 		Long: `Make a room, and print its port and the key that deletes it. The key is not shown
-again. With --password, who joins is asked for it.
+again. With --password, a new member is asked for it.
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
 		Example: `  roomd create dev

@@ -43,7 +43,7 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 		usage.Unmark(root)
 	}
 	cmd, err := root.ExecuteC()
-	lines := output.New(errw) // a server whose log nobody reads ends all the same
+	lines := output.New(errw) // a server whose log nobody reads ends nevertheless
 	defer lines.Flush(output.FlushTime)
 	var wrong usage.Error
 	var status exitStatus

@@ -78,7 +78,7 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 	cmd.ValidArgsFunction = r.rooms(1)
 	f := cmd.Flags()
 	f.IntVarP(&lines, "lines", "n", 10, "begin with the newest `N` lines")
-	f.StringVar(&since, "since", "", "begin behind a sequence number, or so long ago: `SEQ|1h`; 0: the oldest line that is kept")
+	f.StringVar(&since, "since", "", "begin behind a sequence number, or a time ago: `SEQ|1h`; 0: the oldest line that is kept")
 	f.BoolVar(&o.JSON, "json", false, "print one JSON object a line, as the protocol has it")
 	f.BoolVarP(&o.Follow, "follow", "f", true, "go on with what comes; false: end when all has been printed")
 	f.StringVar(&o.Cursor, "cursor", "", "remember in `FILE` how far we are, and go on from there")

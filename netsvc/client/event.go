@@ -24,7 +24,7 @@ const (
 
 // What this package says about the connection.
 const (
-	Offline Type = "offline" // it broke, Text says why; it is tried again and again
+	Offline Type = "offline" // it broke, Text says why; it is tried until it succeeds
 	Online  Type = "online"  // it is back; what was said meanwhile follows
 	Live    Type = "live"    // all that had been said has come: Count stored lines
 	Gap     Type = "gap"     // lines may be missing here, Text says why

@@ -191,7 +191,7 @@ func (r *Room) Next(ctx context.Context) (Event, error) {
 		err := r.err
 		r.mu.Unlock()
 		if err != nil {
-			r.wake(r.toTake) // for who else waits
+			r.wake(r.toTake) // for others that wait
 			return Event{}, err
 		}
 		select {

@@ -189,7 +189,7 @@ func TestKicked(t *testing.T) {
 	s.Create("lobby")
 	ann := join(t, s.dial(nil), "lobby", client.JoinOptions{Nick: "ann"})
 	next(t, ann, client.Live)
-	here := s.Service.Who("ann")
+	here := s.Service.FindMembers("ann")
 	if len(here) != 1 {
 		t.Fatal(here)
 	}

@@ -191,7 +191,7 @@ func (s *session) start(joined func()) {
 	r := s.room
 	s.expect(&call{line: "/json\n", command: "json"})
 	if !r.begun && r.want != "" {
-		// At first there is no line to be accounted for, and who joins wants to
+		// At first there is no line to be accounted for, and a new member wants to
 		// know at once whether the nick is to be had.
 		s.claim()
 	}

@@ -23,7 +23,7 @@ const (
 	guessLonger = time.Minute
 	guessForget = time.Hour
 
-	// A password that comes before its time is held for so long at most, then
+	// A password that comes before its time is held for this time at most, then
 	// its answer comes instead: a guesser costs no more than that.
 	holdGuess = time.Second
 

@@ -14,7 +14,7 @@
 // never across I/O. It is the last in the lock order of netsvc. The bytes that
 // Read returns may be used without the lock: appending goes behind them, dropping
 // moves to a new array. Only Passed allows them to be written over, and it is
-// for who knows that all readers are behind them.
+// for a caller that knows that all readers are behind them.
 //
 // # Positions and sequence numbers
 //

@@ -31,7 +31,7 @@ type Handler interface {
 	// Panicked reports a bug of the methods above.
 	Panicked(p any, stack []byte)
 	// Signal tells of an event that is for whoever has the read lock, and Pause waits
-	// for that, or for so long.
+	// for that, or for the time d.
 	Signal()
 	Pause(d time.Duration)
 }
@@ -70,7 +70,7 @@ type Conn struct {
 const (
 	isFull    = 1 << iota // Writable follows
 	isOwing               // ciphertext is kept that the kernel has not taken
-	isParked              // reading is nobody's until the engine thaws
+	isParked              // nobody reads until the engine thaws
 	isUnheard             // nothing is to be read any more
 	isDrained             // nothing is to be written any more
 	isDropped             // another process has the connection

@@ -19,11 +19,11 @@
 //
 // # The read lock and the write lock
 //
-// Two locks of a conn say which goroutine is at it: the holder of the read lock hands
-// its input to the handler, the holder of the write lock writes. Nobody waits for
-// them: a goroutine that finds one taken asks the holder to run again and goes away.
-// In the end both are kept for good by the goroutine that closes the conn: a
-// descriptor is never used after it has become another conn's.
+// A conn has two locks: the holder of the read lock hands its input to the handler,
+// the holder of the write lock writes. No goroutine waits for them: one that finds a
+// lock taken asks the holder to run again and goes away. The goroutine that closes the
+// conn takes both and never gives them back: a descriptor is never used after it has
+// become another conn's.
 //
 // # TLS
 //

@@ -18,7 +18,7 @@ const (
 	recvBuffer = 64 << 10
 
 	// The end of a listener admits at most so many connections of its backlog, for
-	// so long at most: a flood may fill the backlog faster than it is emptied.
+	// this time at most: a flood may fill the backlog faster than it is emptied.
 	// lastRound is for clients that are half connected at that moment.
 	backlogMost = 1 << 15
 	backlogTime = time.Second

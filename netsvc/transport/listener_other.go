@@ -134,7 +134,7 @@ func (l *Listener) accept() {
 	}
 }
 
-// End stops to listen. Who connected before is in the backlog and is admitted
+// End stops to listen. A client that connected before is in the backlog and is admitted
 // first, which by then means to be told why not.
 func (l *Listener) End() {
 	if l.admit == nil {

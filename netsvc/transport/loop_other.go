@@ -67,7 +67,7 @@ func (e *Engine) Conn(s Socket, _ netip.AddrPort) *Conn { return e.newStream(s.t
 // tcp itself.
 func (e *Engine) ConnOver(c HalfCloser, tcp TCP, _ netip.AddrPort) *Conn { return e.newStream(c, tcp) }
 
-// Socket is a connection that was accepted and is nobody's yet.
+// Socket is a connection that was accepted and has no owner yet.
 type Socket struct{ tcp *net.TCPConn }
 
 // TCP makes a net.Conn of it.

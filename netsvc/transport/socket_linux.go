@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socket is a connection that was accepted and is nobody's yet.
+// Socket is a connection that was accepted and has no owner yet.
 type Socket int
 
 // String names what serves plain connections.

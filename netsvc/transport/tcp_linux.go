@@ -11,8 +11,8 @@ import (
 const tcpRTOMax = 44
 
 // unanswered reports whether bytes wait for the peer's acknowledgement, and
-// whether the kernel has been sending again and again, and the peer has
-// acknowledged nothing for so long. Keepalive does not see this, as it runs on
+// whether the kernel has been sending repeatedly, and the peer has
+// acknowledged nothing for the time limit. Keepalive does not see this, as it runs on
 // idle connections only. A peer that is there but does not read answers the
 // kernel's window probes, so it is told apart (tcp(7), tcp_probe_timer).
 func unanswered(fd uintptr, limit time.Duration) (waiting, silent bool) {

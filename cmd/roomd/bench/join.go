@@ -43,7 +43,7 @@ func (t *talk) join(ctx context.Context, rooms []place) error {
 }
 
 // enlist makes members of each room its publishers: evenly spread, for one
-// server sends to who came first at first, another at last.
+// server sends to the first member first, another to the last.
 func (t *talk) enlist() {
 	for i := range t.shape.Publishers { // rooms take turns to speak
 		for _, s := range t.streams {

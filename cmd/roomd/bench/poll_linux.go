@@ -33,7 +33,7 @@ func newPoller() (*poller, error) {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
 	p := &poller{fd: fd, timer: timer, events: make([]unix.EpollEvent, 512)}
-	// Edge-triggered: the timer is never read, only set anew.
+	// Edge-triggered: the timer is never read, only set again.
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: timerID}
 	if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, timer, &ev); err != nil {
 		return nil, errors.Join(err, p.close())

@@ -60,7 +60,7 @@ func New(version, commit, goVersion string) *Collector {
 	return c
 }
 
-// Observe counts a commit, which took so long and had so many lines; it is for
+// Observe counts a commit by the time that it took and its number of lines; it is for
 // store.Options.
 func (c *Collector) Observe(took time.Duration, lines int) {
 	c.took.Observe(took.Seconds())

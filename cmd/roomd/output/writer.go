@@ -140,7 +140,7 @@ func (l *Writer) write(text []byte) (lines uint64, err error) {
 	return lines, nil
 }
 
-// Flush waits until all is written, for so long at most.
+// Flush waits until all is written, for the time d at most.
 func (l *Writer) Flush(most time.Duration) {
 	l.mu.Lock()
 	idle := l.idle

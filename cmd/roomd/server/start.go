@@ -74,7 +74,7 @@ func (s *server) open() (err error) {
 	var evicted int // rooms, not told of yet
 	var told time.Time
 	options.Events.Evicted = func(rooms int) {
-		if evicted += rooms; time.Since(told) > time.Minute { // who makes and deletes rooms in a loop is not to fill the log
+		if evicted += rooms; time.Since(told) > time.Minute { // a client that makes and deletes rooms in a loop is not to fill the log
 			s.log.Warn("the trash is full: rooms that were deleted first are removed before rooms.trash is over", "rooms", evicted)
 			evicted, told = 0, time.Now()
 		}
