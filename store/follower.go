@@ -11,10 +11,10 @@ type Follower struct {
 	// out.
 	Lines func([]*Post)
 	// Created gets rooms that were created together (Room.Owner), and the name of
-	// who did that, if it did not come over the network (Room.Creator).
+	// their creator, if the request did not come over the network (Room.Creator).
 	Created func(rooms []Room, by string)
 	// Deleted gets a room that went to the trash, what its members are to be told,
-	// and the address of who deleted it, if that came over the network.
+	// and the address of its deleter, if the request came over the network.
 	Deleted func(r Room, say, from string)
 	// Updated gets a room as it is now, and what was changed of it (Edit.Owner).
 	Updated func(Room, Edit)
