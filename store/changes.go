@@ -155,7 +155,7 @@ func (c deleteRoom) apply(st state) (o outcome, err error) {
 	return o, putAudit(st.tx, auditKept, c.Audit...)
 }
 
-// from is the address of who deletes the room, if that comes over the network.
+// from is the address of the client that deletes the room, if it is one.
 func (c deleteRoom) from() (addr string, network bool) {
 	for _, a := range c.Audit {
 		if a.Door == DoorMaster {
