@@ -54,6 +54,17 @@ func (r *Room) quietAbove() int {
 	return r.svc.opts().QuietAbove
 }
 
+// alterRoom is alterOrRefuse for a change of a room. After an error there is nothing to end.
+func (s *Service) alterRoom(name string) (r *Room, end func(), err error) {
+	if end, err = s.alterOrRefuse(); err != nil {
+		return nil, nil, err
+	}
+	if r, err = s.room(name); err != nil {
+		end()
+	}
+	return r, end, err
+}
+
 // alter lets one change of the room by an operator through at a time.
 func (r *Room) alter(fn func() error) error {
 	r.mu.Lock()
@@ -94,15 +105,11 @@ func (r *Room) tell(format string, args ...any) {
 
 // Rename gives a room another name, or another spelling of its own.
 func (s *Service) Rename(name, to string) (RoomInfo, error) {
-	end, err := s.alterOrRefuse()
+	r, end, err := s.alterRoom(name)
 	if err != nil {
 		return RoomInfo{}, err
 	}
 	defer end()
-	r, err := s.room(name)
-	if err != nil {
-		return RoomInfo{}, err
-	}
 	n, err := wire.ParseName(to)
 	if err != nil {
 		return RoomInfo{}, err
@@ -143,15 +150,11 @@ func (r *Room) after() (RoomInfo, error) {
 // Move gives a room another port: it accepts there from now on, a client that is in the
 // backlog of the old one still comes in, and that port rests.
 func (s *Service) Move(name string, port int) (RoomInfo, error) {
-	end, err := s.alterOrRefuse()
+	r, end, err := s.alterRoom(name)
 	if err != nil {
 		return RoomInfo{}, err
 	}
 	defer end()
-	r, err := s.room(name)
-	if err != nil {
-		return RoomInfo{}, err
-	}
 	err = r.alter(func() error {
 		if port == r.port() {
 			return wire.Errorf(wire.CodeExists, "%s has that port", r.name())
@@ -211,15 +214,11 @@ func (s *Service) bindChosen(port int) (*transport.Endpoint, error) {
 
 // Rebind tries at once to bind a room that waits for its port.
 func (s *Service) Rebind(name string) (RoomInfo, error) {
-	end, err := s.alterOrRefuse()
+	r, end, err := s.alterRoom(name)
 	if err != nil {
 		return RoomInfo{}, err
 	}
 	defer end()
-	r, err := s.room(name)
-	if err != nil {
-		return RoomInfo{}, err
-	}
 	if r.currentState() == open {
 		return RoomInfo{}, wire.Errorf(wire.CodeExists, "%s is bound already, to port %d", r.name(), r.port())
 	}
@@ -241,15 +240,11 @@ func (s *Service) Settings(name string) (store.Settings, error) {
 
 // Set changes a room's own settings. Values are the caller's to check.
 func (s *Service) Set(name string, change func(*store.Settings)) (own store.Settings, err error) {
-	end, err := s.alterOrRefuse()
+	r, end, err := s.alterRoom(name)
 	if err != nil {
 		return own, err
 	}
 	defer end()
-	r, err := s.room(name)
-	if err != nil {
-		return own, err
-	}
 	err = r.alter(func() error {
 		own = *r.own.Load() // as it is on disk: one change comes at a time
 		change(&own)

@@ -98,11 +98,12 @@ func TestBacklogAtDelete(t *testing.T) {
 	}
 }
 
-// A stuck member does not hold up a deletion for longer than its bound.
-func TestDeleteWithStuckMember(t *testing.T) {
-	s := startServer(t)
+// stuckMember is a server with a member of the lobby that reads nothing and for which much
+// is pending, and one that has read all.
+func stuckMember(t *testing.T) (s *server, stuck, ann *peer) {
+	s = startServer(t)
 	port := s.Create("lobby")
-	stuck, ann := join(t, port), join(t, port)
+	stuck, ann = join(t, port), join(t, port)
 	const lines = 8000
 	go func() {
 		for i := range lines {
@@ -110,6 +111,12 @@ func TestDeleteWithStuckMember(t *testing.T) {
 		}
 	}()
 	ann.collect(lines)
+	return s, stuck, ann
+}
+
+// A stuck member does not hold up a deletion for longer than its bound.
+func TestDeleteWithStuckMember(t *testing.T) {
+	s, stuck, ann := stuckMember(t)
 	m := dial(t, s.Service.Port())
 	m.Send("DELETE lobby")
 	ann.Until("* lobby: chat room being deleted")
@@ -121,16 +128,7 @@ func TestDeleteWithStuckMember(t *testing.T) {
 
 // Nor does one that has closed its side and does not take what is pending.
 func TestDeleteWithStuckLeaver(t *testing.T) {
-	s := startServer(t)
-	port := s.Create("lobby")
-	stuck, ann := join(t, port), join(t, port)
-	const lines = 8000
-	go func() {
-		for i := range lines {
-			fmt.Fprintf(ann.Conn, "%d %s\n", i, strings.Repeat("x", 1000))
-		}
-	}()
-	ann.collect(lines)
+	s, stuck, ann := stuckMember(t)
 	stuck.HalfClose()
 	ann.Until("* guest-1 left")
 	m := dial(t, s.Service.Port())

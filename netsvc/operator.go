@@ -274,15 +274,11 @@ func (r *Room) detail() RoomDetail {
 
 // SetTopic changes a room's topic, on disk before it is shown.
 func (s *Service) SetTopic(name, topic string) error {
-	end, err := s.alterOrRefuse()
+	r, end, err := s.alterRoom(name)
 	if err != nil {
 		return err
 	}
 	defer end()
-	r, err := s.room(name)
-	if err != nil {
-		return err
-	}
 	topic = wire.CleanTopic(topic)
 	return r.update(store.Edit{Topic: &topic})
 }

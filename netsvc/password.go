@@ -19,15 +19,11 @@ const makeTime = 5 * time.Second
 // SetPassword gives a room a password, on disk before it returns, or takes it
 // away: "". The members of the room stay.
 func (s *Service) SetPassword(name, password string) error {
-	end, err := s.alterOrRefuse()
+	r, end, err := s.alterRoom(name)
 	if err != nil {
 		return err
 	}
 	defer end()
-	r, err := s.room(name)
-	if err != nil {
-		return err
-	}
 	if strings.ContainsFunc(password, unicode.IsSpace) { // nobody could give it
 		return wire.Errorf(wire.CodeBadRequest, "a password is one word")
 	}
