@@ -332,12 +332,17 @@ func (c *Console) table(line string) {
 		s.close()
 	}
 	c.view.Unlock()
+	viewed(ctx, a, err, c.editor.Print)
+}
+
+// viewed says why a view has ended, unless the operator has ended it.
+func viewed(ctx context.Context, a answer, err error, show func(string)) {
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		c.editor.Print("(the view has ended: " + err.Error() + ")")
+		show("(the view has ended: " + err.Error() + ")")
 	case a.verdict != "OK":
-		c.editor.Print(a.text)
+		show(a.text)
 	}
 }
 
@@ -351,13 +356,7 @@ func (c *Console) watch(line string) {
 	c.task(func() {
 		defer cancel()
 		a, err := follow(ctx, c.path, c.painted(line), c.above, c.above)
-		switch {
-		case ctx.Err() != nil:
-		case err != nil:
-			c.above("(the view has ended: " + err.Error() + ")")
-		case a.verdict != "OK":
-			c.above(a.text)
-		}
+		viewed(ctx, a, err, c.above)
 	})
 }
 

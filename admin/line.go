@@ -12,7 +12,7 @@ func find(word string) (*command, error) {
 	case 1:
 		return &table[slices.Index(names, found[0])], nil
 	case 0:
-		return nil, refuse("usage", "there is no command %q%s; help lists them", word, strings.TrimSuffix(didYouMean(word, names), "?"))
+		return nil, refuse("usage", "there is no command %q%s; help lists them", word, suggestion(word, names))
 	default:
 		return nil, refuse("usage", "%q may be %s", word, strings.Join(found, " or "))
 	}
@@ -87,7 +87,7 @@ func (c *command) flag(word string, args []string) (flag, error) {
 	case 1:
 		return c.flag(names[0][2:], args)
 	case 0:
-		return flag{}, refuse("usage", "%s has no --%s%s; help %s lists what it has", c.name, word, strings.TrimSuffix(didYouMean("--"+word, known), "?"), c.name)
+		return flag{}, refuse("usage", "%s has no --%s%s; help %s lists what it has", c.name, word, suggestion("--"+word, known), c.name)
 	default:
 		return flag{}, refuse("usage", "--%s may be %s", word, strings.Join(names, " or "))
 	}

@@ -149,7 +149,7 @@ func findSetting(word string) (*roomSetting, error) {
 	keys := settingKeys()
 	found := meant(word, keys)
 	if len(found) != 1 {
-		return nil, refuse("usage", "%q is no setting of a room%s; there are %s", word, strings.TrimSuffix(didYouMean(word, keys), "?"), strings.Join(keys, ", "))
+		return nil, refuse("usage", "%q is no setting of a room%s; there are %s", word, suggestion(word, keys), strings.Join(keys, ", "))
 	}
 	return &roomSettings[slices.Index(keys, found[0])], nil
 }

@@ -13,12 +13,9 @@ func sentence(text string) string {
 	return netsvc.Printable(strings.ReplaceAll(text, "\n", "; "))
 }
 
-// didYouMean is english.Nearest as the end of a sentence.
-func didYouMean(word string, known []string) string {
-	if n := english.Nearest(word, known); n != "" {
-		return "; did you mean " + n + "?"
-	}
-	return ""
+// suggestion is the nearest of the known words in the middle of a sentence, or is "".
+func suggestion(word string, known []string) string {
+	return strings.TrimSuffix(english.DidYouMean(word, known), "?")
 }
 
 // each is what of returns for each of all.

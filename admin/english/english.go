@@ -65,6 +65,14 @@ func Nearest(word string, known []string) string {
 	return best
 }
 
+// DidYouMean suggests the nearest of the known words as the end of a sentence, or is "".
+func DidYouMean(word string, known []string) string {
+	if n := Nearest(word, known); n != "" {
+		return "; did you mean " + n + "?"
+	}
+	return ""
+}
+
 // Distance counts the characters to change, add or take away (Levenshtein).
 func Distance(a, b string) int {
 	row := make([]int, len(b)+1)

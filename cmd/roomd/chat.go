@@ -5,6 +5,7 @@ import (
 
 	"roomd/cmd/roomd/chat"
 	"roomd/cmd/roomd/remote"
+	"roomd/netsvc/client"
 )
 
 func newChat() *cobra.Command {
@@ -29,13 +30,9 @@ NO_COLOR=1 turns colours off; the bell and the mark of a mention stay.`,
   roomd chat lobby --server chat.example.org:8080 --tls
   printf 'hello\n' | roomd chat lobby`,
 		Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := r.Dial(cmd.Context())
-			if err != nil {
-				return err
-			}
+		RunE: r.with(func(cmd *cobra.Command, args []string, c *client.Client) error {
 			return chat.Run(cmd.Context(), c, args, chat.Options{Nick: nick, Password: r.Password, In: cmd.InOrStdin(), Out: cmd.OutOrStdout()})
-		},
+		}),
 	}
 	r.flags(cmd, true)
 	cmd.ValidArgsFunction = r.rooms(0)

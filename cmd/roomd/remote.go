@@ -14,6 +14,7 @@ import (
 	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/remote"
 	"roomd/cmd/roomd/server"
+	"roomd/netsvc/client"
 	"roomd/netsvc/wire"
 )
 
@@ -35,6 +36,17 @@ func (r *remoteFlags) flags(cmd *cobra.Command, room bool) {
 	f.StringVar(&r.CA, "ca", "", "`FILE` with the certificates to trust, in PEM; default: the system's (implies --tls)")
 	if room {
 		f.StringVar(&r.Password, "password", "", "the room's `PASSWORD`; better in "+remote.PasswordVar+", where other users do not see it")
+	}
+}
+
+// with gives a command its client.
+func (r *remoteFlags) with(do func(cmd *cobra.Command, args []string, c *client.Client) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, err := r.Dial(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return do(cmd, args, c)
 	}
 }
 

@@ -31,17 +31,13 @@ Exit status: 0 done (also if there is no room), 1 failed, 2 wrong usage.`,
   roomd list 'dev*' --json
   roomd list --server chat.example.org:8080 --tls`,
 		Args: usage.Args(0, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := r.Dial(cmd.Context())
-			if err != nil {
-				return err
-			}
+		RunE: r.with(func(cmd *cobra.Command, args []string, c *client.Client) error {
 			rooms, err := c.List(cmd.Context(), append(args, "")[0])
 			if err != nil {
 				return remote.CleanError(err)
 			}
 			return printRooms(cmd.OutOrStdout(), rooms, asJSON)
-		},
+		}),
 	}
 	r.flags(cmd, false)
 	cmd.ValidArgsFunction = r.rooms(1)
@@ -82,11 +78,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
   roomd create board --password secret
   roomd create dev --json | jq -r .key > dev.key`,
 		Args: usage.Args(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := r.Dial(cmd.Context())
-			if err != nil {
-				return err
-			}
+		RunE: r.with(func(cmd *cobra.Command, args []string, c *client.Client) error {
 			made, err := c.Create(cmd.Context(), args[0], r.Password)
 			if err != nil {
 				return remote.CleanError(err)
@@ -98,7 +90,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
 			}
 			_, err = fmt.Fprintf(out, "%s is there, on port %d\nits delete key, shown only now: %s\n", made.Name, made.Port, made.Key)
 			return err
-		},
+		}),
 	}
 	r.flags(cmd, true)
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
@@ -121,11 +113,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage, or --yes is missing.`,
 		Example: `  roomd delete dev
   roomd delete dev --yes --key 7f1c0b6a52e94d0c8ab1d2f3945e6a70`,
 		Args: usage.Args(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := r.Dial(cmd.Context())
-			if err != nil {
-				return err
-			}
+		RunE: r.with(func(cmd *cobra.Command, args []string, c *client.Client) error {
 			if !yes {
 				rooms, err := c.List(cmd.Context(), args[0])
 				if err != nil {
@@ -143,7 +131,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage, or --yes is missing.`,
 				}
 			}
 			return remote.CleanError(c.Delete(cmd.Context(), args[0], key))
-		},
+		}),
 	}
 	r.flags(cmd, false)
 	cmd.ValidArgsFunction = r.rooms(1)

@@ -80,20 +80,11 @@ func (s *server) takeOver() error {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	s.cfg.Activated = was.Activated
 	s.meter = s.newMeter()
-	if err := s.open(); err != nil {
-		return err
-	}
-	if err := s.svc.Adopt(p.next); err != nil {
-		return err
-	}
-	if err := s.openMetrics(); err != nil {
-		return err
-	}
-	if err := s.openDoors(); err != nil {
-		return err
-	}
-	if err := p.Ready(); err != nil {
-		return err
+	adopt := func() error { return s.svc.Adopt(p.next) }
+	for _, step := range []func() error{s.open, adopt, s.openMetrics, s.openDoors, p.Ready} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
 	s.svc.Thaw()
 	s.inherit(was.Stays)

@@ -70,11 +70,7 @@ func Subcommands(cmd *cobra.Command, args []string) error {
 			known = append(known, c.Name())
 		}
 	}
-	text := fmt.Sprintf("%s has no command %q", cmd.CommandPath(), args[0])
-	if n := english.Nearest(args[0], known); n != "" {
-		text += "; did you mean " + n + "?"
-	}
-	return Wrong(cmd, errors.New(text))
+	return Wrong(cmd, fmt.Errorf("%s has no command %q%s", cmd.CommandPath(), args[0], english.DidYouMean(args[0], known)))
 }
 
 // StrictHelp makes "help" of a command that is not there a usage error, which
@@ -122,11 +118,11 @@ func WrongFlag(cmd *cobra.Command, err error) error {
 	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
 		var known []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
-		text := fmt.Sprintf("%s has no --%s", cmd.CommandPath(), unknown.GetSpecifiedName())
-		if n := english.Nearest(unknown.GetSpecifiedName(), known); n != "" {
-			text += "; did you mean --" + n + "?"
+		name := unknown.GetSpecifiedName()
+		err = fmt.Errorf("%s has no --%s", cmd.CommandPath(), name)
+		if n := english.Nearest(name, known); n != "" {
+			err = fmt.Errorf("%w; did you mean --%s?", err, n)
 		}
-		err = errors.New(text)
 	}
 	return Wrong(cmd, err)
 }
