@@ -200,14 +200,19 @@ func (l *banList) names(nick string) bool {
 
 // banText is what is shown to a client that is banned.
 func banText(b *store.Ban) string {
-	text := "you are banned"
-	if !b.Until.IsZero() {
-		text += " until " + b.Until.UTC().Format("2006-01-02 15:04:05 UTC")
-	}
+	text := "you are banned" + until(b)
 	if b.Why != "" {
 		text += ": " + wire.CleanString(b.Why)
 	}
 	return text
+}
+
+// until says when a ban or a mute ends, if it does.
+func until(b *store.Ban) string {
+	if b.Until.IsZero() {
+		return ""
+	}
+	return " until " + b.Until.UTC().Format(wire.Clock)
 }
 
 // Reach is what bans end, or mutes silence.

@@ -5,6 +5,7 @@ import (
 
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/wire"
+	"roomd/store"
 )
 
 // An event is rendered for those who are there: in no format that nobody reads, and if
@@ -27,6 +28,15 @@ func TestOnlyWhatIsReadIsRendered(t *testing.T) {
 		}
 		if got = got[min(1, len(got)):]; got != c.want || e.Empty() != (c.want == "") || e.Seq != 7 {
 			t.Errorf("%+v: it is rendered as %q", c, got)
+		}
+	}
+}
+
+// The kinds of lines that the store keeps are types of events.
+func TestKindsOfLines(t *testing.T) {
+	for kind, want := range map[store.Kind]wire.Type{0: wire.TypeMessage, store.Message: wire.TypeMessage, store.Action: wire.TypeAction, store.Topic: wire.TypeTopic} {
+		if got := lineEvent(&store.Line{Kind: kind}).Type; got != want {
+			t.Errorf("a line of the kind %d is a %s, and not a %s", kind, got, want)
 		}
 	}
 }

@@ -237,12 +237,7 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 }
 
 // muteText says why a member may not speak.
-func muteText(b *store.Ban) string {
-	if b.Until.IsZero() {
-		return "you are muted"
-	}
-	return "you are muted until " + b.Until.UTC().Format("2006-01-02 15:04:05 UTC")
-}
+func muteText(b *store.Ban) string { return "you are muted" + until(b) }
 
 // unsaid answers a line that may not be said.
 func (m *Member) unsaid(kind store.Kind, why string) {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 	"go.uber.org/goleak"
@@ -301,4 +302,10 @@ func dbPath(t testing.TB) string { return filepath.Join(t.TempDir(), "roomd.db")
 func durabilities(t *testing.T, fn func(t *testing.T, d Durability)) {
 	t.Run("commit", func(t *testing.T) { fn(t, Commit) })
 	t.Run("relaxed", func(t *testing.T) { fn(t, Relaxed) })
+}
+
+// Tidy does what the committer does once a minute, while there is anything that can get
+// too old, as if it were that time. What it starts is done in small steps after it has returned.
+func (s *Store) Tidy(now time.Time) error {
+	return s.update(func(*bolt.Tx) error { return nil }, func() { s.retention.plan(now, s.heads) })
 }

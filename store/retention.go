@@ -192,14 +192,6 @@ func (s *Store) sweepStep(room uint64) (more bool, err error) {
 	return h.unswept, nil
 }
 
-// Tidy starts the removal of what is too old at the given time: rooms that
-// have been in the trash for too long, lines that are too old or too many. The
-// committer calls it by itself once a minute, while there is anything that can
-// get too old. What it starts is done in small steps after Tidy has returned.
-func (s *Store) Tidy(now time.Time) error {
-	return s.update(func(*bolt.Tx) error { return nil }, func() { s.retention.plan(now, s.heads) })
-}
-
 // plan has what is too old at that time, or too much, removed in small steps.
 func (r *retention) plan(now time.Time, heads map[uint64]*head) {
 	r.trash.expire(now.Add(-r.keep().Trash).UnixMicro())

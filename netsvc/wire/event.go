@@ -113,7 +113,7 @@ func (e *Event) AppendText(b []byte) []byte {
 		case 'n':
 			b = append(b, e.Nick...)
 		case 's':
-			b = e.Since.UTC().AppendFormat(b, "2006-01-02 15:04:05 UTC")
+			b = e.Since.UTC().AppendFormat(b, Clock)
 		case 'm':
 			b = strconv.AppendInt(b, int64(e.Members), 10)
 		case 'q':
@@ -127,6 +127,9 @@ func (e *Event) AppendText(b []byte) []byte {
 
 // Line is what AppendText appends, without the line end.
 func (e *Event) Line() string { return strings.TrimSuffix(string(e.AppendText(nil)), "\n") }
+
+// Clock is how a time, which is in UTC, is written for people.
+const Clock = "2006-01-02 15:04:05 UTC"
 
 // timeFormat has six digits of a second, always.
 const timeFormat = "2006-01-02T15:04:05.000000Z"
