@@ -24,7 +24,7 @@
 //   - one for each session whose request commits, takes long, or has to wait, whose
 //     client has not taken the answers yet, or which is at its end;
 //   - one for each connection before a room's password, or in its TLS handshake;
-//   - one for each room of which a change has to do I/O: see below;
+//   - one for what a change of a room has to do that takes time: see below;
 //   - one for each unbound room, which retries; one sweep for dead peers, which
 //     sleeps while nothing is on its way to anybody.
 //
@@ -72,8 +72,8 @@
 // store, and waits. What is to be seen of it happens when the store reports it, in its
 // order (follow.go), and so does what somebody else has submitted. The report is made
 // on the store's committer, which waits for nothing: what needs no I/O is done at once,
-// before the next line is shown, and the rest by a goroutine of the room, in the same
-// order. Each room has its own, as a deletion takes as long as its members drain.
+// before the next line is shown, and the rest by goroutines, for each room in the same
+// order: a deletion takes as long as its members drain.
 // Between two changes memory and disk are the same, which is when Inconsistencies
 // compares them.
 //

@@ -16,7 +16,7 @@ import (
 // store reports it, in its order, whoever has asked for it. The store's committer
 // waits for none of it. What needs no I/O is done at once, so that a line is never
 // shown before a change that precedes it; the rest (binding a port, leaving one,
-// seeing members off) is done by the goroutine of the room, in that order too.
+// seeing members off) is done by goroutines, one after the other for each room.
 
 // follower is told by the store.
 func (s *Service) follower() store.Follower {
@@ -26,35 +26,27 @@ func (s *Service) follower() store.Follower {
 	}
 }
 
-// later has fn run on the goroutine of the room, which is there while it has something
-// to do, after what it has to do already. Each room has its own: one that drains, or
-// whose port cannot be bound, holds up no other.
+// later has fn run on a goroutine, after what was asked for of the room before. Each
+// room has its own order: one that drains, or whose port cannot be bound, holds up no
+// other.
 func (r *Room) later(fn func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.jobs = append(r.jobs, fn); len(r.jobs) == 1 {
-		go r.work()
-	}
-}
-
-func (r *Room) work() {
-	for more := true; more; {
-		r.mu.Lock()
-		fn := r.jobs[0]
-		r.mu.Unlock()
-		fn()
-		r.mu.Lock()
-		if r.jobs = r.jobs[1:]; len(r.jobs) == 0 {
-			r.jobs, more = nil, false
-		}
-		r.mu.Unlock()
-	}
-}
-
-// settle waits for what the goroutine of the room has to do already.
-func (r *Room) settle() {
 	done := make(chan struct{})
-	r.later(func() { close(done) })
+	r.mu.Lock()
+	before := r.settled
+	r.settled = done
+	r.mu.Unlock()
+	go func() {
+		defer close(done)
+		<-before
+		fn()
+	}()
+}
+
+// settle waits for what later has been asked for.
+func (r *Room) settle() {
+	r.mu.Lock()
+	done := r.settled
+	r.mu.Unlock()
 	<-done
 }
 
@@ -156,13 +148,13 @@ func (s *Service) roomPurged(k store.Room) {
 // roomDeleted ends a room. Its name and its port are free when its members have got
 // what is pending.
 func (s *Service) roomDeleted(k store.Room, say, from string) {
-	r := s.byID(k.ID)
+	s.mu.Lock()
+	r := s.ids[k.ID]
+	delete(s.ids, k.ID)
+	s.mu.Unlock()
 	if r == nil {
 		return
 	}
-	s.mu.Lock()
-	delete(s.ids, k.ID)
-	s.mu.Unlock()
 	r.dropped.Store(true)
 	if !r.begin(deleted) { // the server stops
 		return
@@ -173,7 +165,6 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 		r.mu.Unlock()
 	}
 	r.later(func() {
-		defer close(r.gone)
 		members := r.shut(deleted)
 		if err := s.store.Drained(r.id); err != nil && !errors.Is(err, store.ErrClosed) {
 			s.log.Error("have a deleted room age", "room", r.name(), "error", err) // it does from the next start on

@@ -54,7 +54,7 @@ func TestReservedAndTaken(t *testing.T) {
 		if err := s.store.Delete(made.ID, ""); err != nil {
 			t.Fatal(err)
 		}
-		<-r.gone
+		r.settle()
 		if got := s.Inconsistencies(); got != nil {
 			t.Errorf("%d: %q", i, got)
 		}

@@ -57,7 +57,6 @@ type Room struct {
 	log      *roomlog.Log
 	password atomic.Pointer[passwd.Password] // nil: none
 	quit     chan struct{}                   // closed when the room begins to close
-	gone     chan struct{}                   // closed when it has
 	readers  sync.WaitGroup                  // of members until their connections are closed; Add under mu, while open
 
 	// dropped says that the room is deleted in the store. Its members drain and end in
@@ -72,9 +71,9 @@ type Room struct {
 
 	mu      sync.Mutex
 	state   state
-	cause   Cause    // why it is closing
-	altered bool     // an operator is just renaming, moving or setting it
-	jobs    []func() // of its goroutine, the one under way at the front
+	cause   Cause         // why it is closing
+	altered bool          // an operator is just renaming, moving or setting it
+	settled chan struct{} // closed when what later was asked for is done
 	binding string
 	topic   string
 	ln      *transport.Endpoint
@@ -104,9 +103,10 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 		created: k.Created, madeBy: k.Creator,
 		svc: s, id: k.ID, keyHash: k.KeyHash, topic: k.Topic,
 		log:  roomlog.New(logWindow, last),
-		quit: make(chan struct{}), gone: make(chan struct{}),
+		quit: make(chan struct{}), settled: make(chan struct{}),
 		nicks: make(map[string]*Member), leaving: make(map[*Member]*departure),
 	}
+	close(r.settled)
 	r.identity = s.store.Identity(k)
 	r.ident.Store(newIdent(k.Name, k.Key, k.Port))
 	r.own.Store(&k.Own)

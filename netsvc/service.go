@@ -270,14 +270,11 @@ func (s *Service) Stop() {
 	rooms := s.all()
 	for _, r := range rooms {
 		if r.begin(stopping) { // else it is being deleted
-			r.later(func() {
-				defer close(r.gone)
-				r.shut(stopping)
-			})
+			r.later(func() { r.shut(stopping) })
 		}
 	}
 	for _, r := range rooms {
-		<-r.gone
+		r.settle()
 	}
 	s.tasks.Wait()
 	s.engine.Close()
@@ -348,7 +345,7 @@ func (s *Service) remove(altered func(), name, say, from string, allowed func(*R
 	r, err := s.removeFromStore(name, say, from, allowed, audit)
 	altered()
 	if err == nil {
-		<-r.gone
+		r.settle()
 	}
 	return err
 }
