@@ -1,6 +1,7 @@
 package netsvc_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -14,8 +15,8 @@ import (
 	"roomd/store"
 )
 
-// A ban, and the stop, end connections to the master port soon whose clients do not
-// read: what is being written to them has a second.
+// A ban, the stop, and an upgrade that cannot take them along end connections to the
+// master port soon whose clients do not read: what is being written to them has a second.
 func TestUnreadWhereItEnds(t *testing.T) {
 	for name, end := range map[string]func(s *server) error{
 		"ban": func(s *server) error {
@@ -25,6 +26,21 @@ func TestUnreadWhereItEnds(t *testing.T) {
 		"stop": func(s *server) error {
 			go s.Service.Stop()
 			return nil
+		},
+		"upgrade": func(s *server) error {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if err := s.Service.Freeze(ctx); err != nil {
+				return err
+			}
+			_, err := s.Service.HandOver(func(string, any, ...int) error { return nil })
+			defer s.Service.Thaw() // for the stop
+			began := time.Now()
+			s.Service.Abandon(patience) // returns once those are closed that stay behind
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("the old process was needed for %v", took)
+			}
+			return err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,5 +77,29 @@ func TestUnreadWhereItEnds(t *testing.T) {
 				t.Errorf("it took %v", took)
 			}
 		})
+	}
+}
+
+// A deletion ends the connections before a room's password soon whose clients do not
+// read, and does not wait for them. Their time for the password does not count.
+func TestUnreadBeforeThePassword(t *testing.T) {
+	s := startServer(t)
+	port := s.createLocked("den", "secret")
+	const callers = 20
+	for i := range callers {
+		p := dialFrom(t, "127.0.0.2", port)
+		p.TCP.SetReadBuffer(2048)
+		if i%2 == 0 { // answers that it does not read either
+			io.WriteString(p.Conn, strings.Repeat("\xff\xfd\x01", 500)+"\nhello\n")
+		}
+	}
+	netsvctest.Eventually(t, "all wait", func() bool { return len(s.Service.Conns("127.0.0.2")) == callers })
+	began := time.Now()
+	if err := s.Service.Remove("den", ""); err != nil {
+		t.Fatal(err)
+	}
+	netsvctest.Eventually(t, "they are closed", func() bool { return len(s.Service.Conns("127.0.0.2")) == 0 })
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }
