@@ -65,21 +65,20 @@ func (s *Service) alterRoom(name string) (r *Room, end func(), err error) {
 	return r, end, err
 }
 
-// alter lets one change of the room by an operator through at a time.
-func (r *Room) alter(fn func() error) error {
-	r.mu.Lock()
-	busy := r.altered
-	r.altered = true
-	r.mu.Unlock()
-	if busy {
-		return wire.Errorf(wire.CodeBusy, "%s is just being changed; try again in a moment", r.name())
+// alterAlone is alterRoom for a change that no other of its kind may meet.
+func (s *Service) alterAlone(name string) (r *Room, end func(), err error) {
+	r, pass, err := s.alterRoom(name)
+	if err != nil {
+		return nil, nil, err
 	}
-	defer func() {
-		r.mu.Lock()
-		r.altered = false
-		r.mu.Unlock()
-	}()
-	return fn()
+	if !r.altering.TryLock() {
+		pass()
+		return nil, nil, wire.Errorf(wire.CodeBusy, "%s is just being changed; try again in a moment", r.name())
+	}
+	return r, func() {
+		r.altering.Unlock()
+		pass()
+	}, nil
 }
 
 // update changes the room in the store, and waits until that is visible.
@@ -105,7 +104,7 @@ func (r *Room) tell(format string, args ...any) {
 
 // Rename gives a room another name, or another spelling of its own.
 func (s *Service) Rename(name, to string) (RoomInfo, error) {
-	r, end, err := s.alterRoom(name)
+	r, end, err := s.alterAlone(name)
 	if err != nil {
 		return RoomInfo{}, err
 	}
@@ -114,25 +113,22 @@ func (s *Service) Rename(name, to string) (RoomInfo, error) {
 	if err != nil {
 		return RoomInfo{}, err
 	}
-	err = r.alter(func() error {
-		// The name is reserved by a room that nobody finds, as it never opens.
-		stand := standFor(s, n)
-		s.mu.Lock()
-		other, alike := s.rooms[n.Key], s.imitated(n, r)
-		if other == nil && alike == nil {
-			s.rooms[n.Key] = stand
-		}
-		s.mu.Unlock()
-		if other != nil && other != r {
-			return wire.Errorf(wire.CodeExists, "a room named %s is already there", other.name())
-		}
-		if alike != nil {
-			return alike.imitates(n)
-		}
-		defer s.forget(stand)
-		return r.update(store.Edit{Name: &n.Shown, Key: &n.Key})
-	})
-	if err != nil {
+	// The name is reserved by a room that nobody finds, as it never opens.
+	stand := standFor(s, n)
+	s.mu.Lock()
+	other, alike := s.rooms[n.Key], s.imitated(n, r)
+	if other == nil && alike == nil {
+		s.rooms[n.Key] = stand
+	}
+	s.mu.Unlock()
+	if other != nil && other != r {
+		return RoomInfo{}, wire.Errorf(wire.CodeExists, "a room named %s is already there", other.name())
+	}
+	if alike != nil {
+		return RoomInfo{}, alike.imitates(n)
+	}
+	defer s.forget(stand)
+	if err := r.update(store.Edit{Name: &n.Shown, Key: &n.Key}); err != nil {
 		return RoomInfo{}, err
 	}
 	return r.after()
@@ -150,30 +146,24 @@ func (r *Room) after() (RoomInfo, error) {
 // Move gives a room another port: it accepts there from now on, a client that is in the
 // backlog of the old one still comes in, and that port rests.
 func (s *Service) Move(name string, port int) (RoomInfo, error) {
-	r, end, err := s.alterRoom(name)
+	r, end, err := s.alterAlone(name)
 	if err != nil {
 		return RoomInfo{}, err
 	}
 	defer end()
-	err = r.alter(func() error {
-		if port == r.port() {
-			return wire.Errorf(wire.CodeExists, "%s has that port", r.name())
-		}
-		ln, err := s.bindChosen(port)
-		if err != nil {
-			return err
-		}
-		if err := r.update(store.Edit{Port: &port, Owner: ln}); err != nil {
-			ln.Close()
-			s.rest(port)
-			return err
-		}
-		r.settle()
-		return nil
-	})
+	if port == r.port() {
+		return RoomInfo{}, wire.Errorf(wire.CodeExists, "%s has that port", r.name())
+	}
+	ln, err := s.bindChosen(port)
 	if err != nil {
 		return RoomInfo{}, err
 	}
+	if err := r.update(store.Edit{Port: &port, Owner: ln}); err != nil {
+		ln.Close()
+		s.rest(port)
+		return RoomInfo{}, err
+	}
+	r.settle() // the old port is left
 	return r.after()
 }
 
@@ -240,17 +230,14 @@ func (s *Service) Settings(name string) (store.Settings, error) {
 
 // Set changes a room's own settings. Values are the caller's to check.
 func (s *Service) Set(name string, change func(*store.Settings)) (own store.Settings, err error) {
-	r, end, err := s.alterRoom(name)
+	r, end, err := s.alterAlone(name)
 	if err != nil {
 		return own, err
 	}
 	defer end()
-	err = r.alter(func() error {
-		own = *r.own.Load() // as it is on disk: one change comes at a time
-		change(&own)
-		return r.update(store.Edit{Own: &own})
-	})
-	return own, err
+	own = *r.own.Load()
+	change(&own)
+	return own, r.update(store.Edit{Own: &own})
 }
 
 // settingsText is a room's own settings in a line.

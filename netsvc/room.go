@@ -69,10 +69,11 @@ type Room struct {
 	ident atomic.Pointer[ident]          // replaced under Service.mu
 	own   atomic.Pointer[store.Settings] // what the operator has set, read-only
 
+	altering sync.Mutex // held while an operator renames, moves or sets it; only tried
+
 	mu      sync.Mutex
 	state   state
 	cause   Cause         // why it is closing
-	altered bool          // an operator is just renaming, moving or setting it
 	settled chan struct{} // closed when what later was asked for is done
 	binding string
 	topic   string
