@@ -96,12 +96,6 @@ func HungUp(c TCP) (closed bool) {
 	return closed
 }
 
-// WasReset reports whether the connection has ended by a reset.
-func WasReset(c TCP) (reset bool) {
-	control(c, func(fd uintptr) { reset = wasReset(fd) })
-	return reset
-}
-
 func control(c TCP, fn func(fd uintptr)) {
 	if raw, err := c.SyscallConn(); err == nil {
 		raw.Control(fn) // fails for a closed connection only

@@ -39,30 +39,30 @@ const noLimit = 1 << 40
 // counts, where it stands in a Config, what holds without a file, and what it may be.
 var keys = []key{
 	field("server.listen", OnReload, func(c *Config) *[]netip.Addr { return &c.Server.Listen }, []netip.Addr{netip.MustParseAddr("127.0.0.1")}, setAddrs),
-	number("server.port", OnReload, func(c *Config) *int { return &c.Server.Port }, 8080, 1, 65535),
+	number("server.port", func(c *Config) *int { return &c.Server.Port }, 8080, 1, 65535),
 	field("server.data", OnRestart, func(c *Config) *string { return &c.Server.Data }, "roomd.db", notEmpty),
 	field("server.create", AtFirst, func(c *Config) *[]string { return &c.Server.Create }, []string{"lobby"}, setNames),
 	field("rooms.ports", OnReload, func(c *Config) *PortRange { return &c.Rooms.Ports }, PortRange{9000, 9999}, setPorts),
-	number("rooms.max", OnReload, func(c *Config) *int { return &c.Rooms.Max }, 64, 0, 60000),
-	number("rooms.replay", OnReload, func(c *Config) *int { return &c.Rooms.Replay }, 20, 0, 10000),
-	number("rooms.quiet_above", OnReload, func(c *Config) *int { return &c.Rooms.QuietAbove }, 50, 0, noLimit),
+	number("rooms.max", func(c *Config) *int { return &c.Rooms.Max }, 64, 0, 60000),
+	number("rooms.replay", func(c *Config) *int { return &c.Rooms.Replay }, 20, 0, 10000),
+	number("rooms.quiet_above", func(c *Config) *int { return &c.Rooms.QuietAbove }, 50, 0, noLimit),
 	duration("rooms.trash", OnReload, func(c *Config) *time.Duration { return &c.Rooms.Trash }, 24*time.Hour, 0, 0, noLimit),
 	field("rooms.trash_bytes", OnReload, func(c *Config) *int { return &c.Rooms.TrashBytes }, 1<<30, setSize),
-	number("limits.members", OnReload, func(c *Config) *int { return &c.Limits.Members }, 256, 0, 1000000),
-	number("limits.connections", OnReload, func(c *Config) *int { return &c.Limits.Connections }, 10000, 0, noLimit),
-	number("limits.per_address", OnReload, func(c *Config) *int { return &c.Limits.PerAddress }, 0, 0, noLimit),
+	number("limits.members", func(c *Config) *int { return &c.Limits.Members }, 256, 0, 1000000),
+	number("limits.connections", func(c *Config) *int { return &c.Limits.Connections }, 10000, 0, noLimit),
+	number("limits.per_address", func(c *Config) *int { return &c.Limits.PerAddress }, 0, 0, noLimit),
 	field("limits.connects_per_second", OnReload, func(c *Config) *float64 { return &c.Limits.ConnectsPerSecond }, 50, setRate),
 	field("limits.requests_per_second", OnReload, func(c *Config) *float64 { return &c.Limits.RequestsPerSecond }, 20, setRate),
 	field("limits.rate_exempt", OnReload, func(c *Config) *[]netip.Prefix { return &c.Limits.RateExempt }, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}, setPrefixes),
 	field("limits.line_bytes", OnReload, func(c *Config) *int { return &c.Limits.LineBytes }, 4096, setLineBytes),
 	field("limits.lines_per_second", OnReload, func(c *Config) *float64 { return &c.Limits.LinesPerSecond }, 20, setRate),
-	number("limits.burst", OnReload, func(c *Config) *int { return &c.Limits.Burst }, 40, 0, noLimit),
-	number("limits.max_lag", OnReload, func(c *Config) *int { return &c.Limits.MaxLag }, 100000, 0, noLimit),
+	number("limits.burst", func(c *Config) *int { return &c.Limits.Burst }, 40, 0, noLimit),
+	number("limits.max_lag", func(c *Config) *int { return &c.Limits.MaxLag }, 100000, 0, noLimit),
 	duration("limits.dead_peer", OnReload, func(c *Config) *time.Duration { return &c.Limits.DeadPeer }, time.Minute, 5*time.Second, 5*time.Second, noLimit),
 	duration("limits.master_idle", OnReload, func(c *Config) *time.Duration { return &c.Limits.MasterIdle }, 5*time.Minute, 0, time.Second, noLimit),
 	field("history.durability", OnUpgrade, func(c *Config) *string { return &c.History.Durability }, "commit", oneOf("commit", "relaxed")),
 	duration("history.flush_interval", OnUpgrade, func(c *Config) *time.Duration { return &c.History.FlushInterval }, 50*time.Millisecond, time.Millisecond, time.Millisecond, 10*time.Second),
-	number("history.lines", OnReload, func(c *Config) *int { return &c.History.Lines }, 100000, 0, noLimit),
+	number("history.lines", func(c *Config) *int { return &c.History.Lines }, 100000, 0, noLimit),
 	field("history.bytes", OnReload, func(c *Config) *int { return &c.History.Bytes }, 64<<20, setSize),
 	duration("history.age", OnReload, func(c *Config) *time.Duration { return &c.History.Age }, 0, 0, 0, noLimit),
 	field("access.create", OnReload, func(c *Config) *string { return &c.Access.Create }, "anyone", oneOf("anyone", "operator")),
@@ -90,9 +90,10 @@ func field[T any](name string, effect Effect, at func(*Config) *T, otherwise T, 
 	}
 }
 
-// number is a key that takes a whole number from least to most.
-func number(name string, effect Effect, at func(*Config) *int, otherwise, least int, most int64) key {
-	k := field(name, effect, at, otherwise, func(to *int, v any) error { return setInt(to, v, least, most) })
+// number is a key that takes a whole number from least to most. All of them change on a
+// reload.
+func number(name string, at func(*Config) *int, otherwise, least int, most int64) key {
+	k := field(name, OnReload, at, otherwise, func(to *int, v any) error { return setInt(to, v, least, most) })
 	k.least, k.most = int64(least), most
 	return k
 }

@@ -125,7 +125,7 @@ func (p *parser) read(text string) map[string]any {
 	}
 	values := make(map[string]any)
 	flatten("", tree, values)
-	p.locate(lines, values)
+	p.locate(lines)
 	return values
 }
 
@@ -153,7 +153,7 @@ type section struct{}
 // beginnings of the file are parsed, one line longer each time, until the key
 // is there. A value over several lines is there with its last one; it began
 // behind the last beginning that could be parsed.
-func (p *parser) locate(lines []string, values map[string]any) {
+func (p *parser) locate(lines []string) {
 	start, text := 0, ""
 	for i, line := range lines {
 		text += line
