@@ -79,8 +79,13 @@ func Complete(ctx context.Context, path string, words []string, last string) (al
 		slices.Sort(all)
 		return all
 	}
-	line := "complete " + Join([]string{Join(words) + " " + last})
-	if a, err := do(ctx, path, line, func(w string) { all = append(all, w) }); err != nil || a.verdict != "OK" {
+	return completions(ctx, path, Join(words)+" "+last)
+}
+
+// completions are what the server says may end a line. Without an answer there are none.
+func completions(ctx context.Context, path, line string) (all []string) {
+	a, err := do(ctx, path, "complete "+Join([]string{line}), func(w string) { all = append(all, w) })
+	if err != nil || a.verdict != "OK" {
 		return nil
 	}
 	return all

@@ -414,12 +414,8 @@ func (c *Console) presence() {
 }
 
 // complete completes words as they are now, by asking the server.
-func (c *Console) complete(before string) (words []string) {
+func (c *Console) complete(before string) []string {
 	ctx, cancel := context.WithTimeout(c.done, time.Second)
 	defer cancel()
-	_, err := do(ctx, c.path, "complete "+Join([]string{before}), func(w string) { words = append(words, w) })
-	if err != nil {
-		return nil
-	}
-	return words
+	return completions(ctx, c.path, before)
 }

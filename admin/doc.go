@@ -1,7 +1,9 @@
 // Package admin is the operator's shell: one table of commands, each of which
 // yields values that are rendered as an aligned table for people or as JSON for
-// programs. The same line works at the console's prompt, as "roomd admin LINE",
-// and through "nc -U" on the unix socket.
+// programs. What its arguments and the values of its flags are is said where the
+// table names them, once for usage, completion and reading (param.go). The same
+// line works at the console's prompt, as "roomd admin LINE", and through "nc -U"
+// on the unix socket.
 //
 // # The socket
 //

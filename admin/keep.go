@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -278,24 +277,15 @@ func (r *receiver) take(l string) error {
 
 // told says that it is done.
 func (r *receiver) told(size int64, took time.Duration) error {
-	var w strings.Builder
-	out := &output{w: bufio.NewWriter(&w), json: r.json}
-	var err error
-	if r.json {
-		err = out.one(struct {
-			File  string `json:"file"`
-			Bytes int64  `json:"bytes"`
-		}{r.file, size})
-	} else {
-		err = out.text("%s is written and checked: %s in %s s", r.file, cell("bytes", uint64(size)), strconv.FormatFloat(took.Seconds(), 'f', 1, 64))
-	}
-	if err = errors.Join(err, out.end(), out.w.Flush()); err != nil {
-		return err
-	}
-	for l := range strings.Lines(w.String()) {
-		r.show(strings.TrimSuffix(strings.TrimPrefix(l, " "), "\n"))
-	}
-	return nil
+	return printed(r.json, r.show, func(out *output) error {
+		if r.json {
+			return out.one(struct {
+				File  string `json:"file"`
+				Bytes int64  `json:"bytes"`
+			}{r.file, size})
+		}
+		return out.text("%s is written and checked: %s in %.1f s", r.file, cell("bytes", uint64(size)), took.Seconds())
+	})
 }
 
 func reopen(c *call) error {

@@ -1,8 +1,6 @@
 package admin
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -363,17 +361,11 @@ func auditOf(ctx context.Context, st *store.Store, out *output, since time.Time,
 
 // PrintAudit prints the audit of a store that no server has open.
 func PrintAudit(st *store.Store, w io.Writer, asJSON bool) error {
-	var text bytes.Buffer
-	b := bufio.NewWriter(&text)
-	damage := auditOf(context.Background(), st, &output{w: b, json: asJSON}, time.Time{}, "", "", 1<<30)
-	if err := b.Flush(); err != nil {
-		return err
-	}
-	// Every line of an answer begins with a space.
-	for l := range strings.Lines(text.String()) {
-		if _, err := io.WriteString(w, l[1:]); err != nil {
-			return err
+	var unwritten error
+	damage := printed(asJSON, func(l string) {
+		if unwritten == nil {
+			_, unwritten = fmt.Fprintln(w, l)
 		}
-	}
-	return damage
+	}, func(out *output) error { return auditOf(context.Background(), st, out, time.Time{}, "", "", 1<<30) })
+	return cmp.Or(unwritten, damage)
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"reflect"
@@ -24,6 +25,17 @@ type output struct {
 	values   int      // yielded so far
 	conn     net.Conn // for commands that write much; nil: none
 	relative bool     // times are shown as how long ago they were
+}
+
+// printed shows what do yields, line by line, as a client of ours would.
+func printed(asJSON bool, show func(line string), do func(*output) error) error {
+	var text bytes.Buffer
+	out := &output{w: bufio.NewWriter(&text), json: asJSON}
+	err := errors.Join(do(out), out.w.Flush())
+	for l := range strings.Lines(text.String()) {
+		show(strings.TrimSuffix(l[1:], "\n")) // each begins with a space
+	}
+	return err
 }
 
 // line writes one line of the answer. It holds nothing that could end the line

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
@@ -69,11 +68,6 @@ func (k *Pair) load(files [2]time.Time) error {
 	cert, err := tls.LoadX509KeyPair(k.certFile, k.keyFile)
 	if err != nil {
 		return fmt.Errorf("read the certificate %s with the key %s: %w", k.certFile, k.keyFile, err)
-	}
-	if cert.Leaf == nil {
-		if cert.Leaf, err = x509.ParseCertificate(cert.Certificate[0]); err != nil {
-			return fmt.Errorf("read the certificate %s: %w", k.certFile, err)
-		}
 	}
 	k.cert, k.files, k.failed, k.since, k.warned = &cert, files, nil, time.Now(), time.Time{}
 	return nil

@@ -2,7 +2,6 @@ package check
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -163,9 +162,6 @@ func (t *trial) certificate() {
 		return
 	}
 	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-	if err == nil && pair.Leaf == nil {
-		pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0])
-	}
 	if err != nil {
 		t.fail("tls.cert", "%s with the key %s: %v", c.Cert, c.Key, err)
 		return
