@@ -203,13 +203,6 @@ func (c *Conn) Mute() { c.read.Try() }
 // FD is the descriptor of a movable conn, for another process.
 func (c *Conn) FD() int { return int(c.fd) }
 
-// Drop closes the descriptor of a conn that another process has. The engine is frozen,
-// and does not thaw.
-func (c *Conn) Drop() {
-	c.flags.Or(isDropped)
-	syscall.Close(int(c.fd))
-}
-
 // Movable reports whether another process can go on with the conn.
 func (c *Conn) Movable() bool { return c.stream == nil && !c.is(isAway) }
 

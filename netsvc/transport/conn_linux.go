@@ -188,6 +188,15 @@ func (c *Conn) send(p []byte) (int, error) {
 	return 0, err
 }
 
+// Drop closes the descriptor of a conn that another process has. The engine is frozen,
+// and does not thaw.
+func (c *Conn) Drop() {
+	c.flags.Or(isDropped)
+	// Closing is not enough: the other process has the same socket open (epoll(7)).
+	unix.EpollCtl(c.loop.ep, unix.EPOLL_CTL_DEL, int(c.fd), nil)
+	unix.Close(int(c.fd))
+}
+
 func (c *Conn) closeOnLoop(heard bool) {
 	if (!heard || c.stream != nil) && c.closeWrite() && !heard {
 		c.readOut()

@@ -27,11 +27,11 @@
 //
 // # TLS
 //
-// crypto/tls reads and writes a cipherSocket, beneath which there is a connection that
-// waits, for the handshake, and then a descriptor that does not. A read that would wait
-// meets EAGAIN, over which tls keeps its state, and is tried again at the next event. What
-// the kernel does not take of a write is kept beneath tls, about one record, and nothing
-// is written before that has gone.
+// The handshake is for a goroutine (Secure). After that a loop reads and writes the
+// tls.Conn, over a descriptor that does not wait (cipherSocket): a read that would wait
+// meets EAGAIN, after which tls.Conn keeps its state, and is called again at the next
+// event. What the kernel does not take of a write, about one record, is kept below
+// tls.Conn, and goes out before the next write.
 //
 // # Freeze
 //
@@ -40,9 +40,9 @@
 // and whatever changes the state that is handed over passes a gate (Alter), which
 // Freeze has then. What can be taken up again in the other process stops where it is;
 // what cannot waits, until Thaw, or until Abandon says that it does not come. A handler
-// that waits for something else is away (Away): its conn stays behind. Conns behind TLS
-// stand still as others do, but cannot be handed over, either: after Abandon the loops run
-// again, write to those that stay behind, and read nothing.
+// that waits for something else is away (Away): its conn stays behind. So do conns behind
+// TLS, which stand still like the others until then. After Abandon the loops run again:
+// they write to the conns that stay behind, and read nothing.
 //
 // # Locks
 //

@@ -14,3 +14,11 @@ func (c *Conn) Answer(p []byte) error {
 	_, err := c.stream.cipher.Write(p)
 	return err
 }
+
+// Turns is how often the event loops have come round.
+func (e *Engine) Turns() (n uint64) {
+	for _, l := range e.loops.each {
+		n += l.turns.Load()
+	}
+	return n
+}

@@ -275,7 +275,7 @@ func (l *loop) handle(ev unix.EpollEvent) {
 		// What is in the table may have closed meanwhile, or be a new one with
 		// the same number: then this looks once in vain.
 		c := l.engine.loops.conns.get(int(ev.Fd))
-		if c == nil || c.is(isDropped) {
+		if c == nil {
 			return
 		}
 		if ev.Events&unix.EPOLLOUT != 0 && (c.Full() || c.Writing()) {

@@ -45,8 +45,9 @@ func (c *Conn) closeOnLoop(bool)                 {}
 func (l *Listener) descriptor() int                           { return -1 }
 func (e *Engine) adoptListener(int, netip.AddrPort) *Listener { return nil }
 
-// AdoptConn, AdoptTCP and Descriptor are for a handover, and never called.
+// AdoptConn, Drop, AdoptTCP and Descriptor are for a handover, and never called.
 
+func (c *Conn) Drop()                         {}
 func (e *Engine) AdoptConn(int) *Conn         { return nil }
 func AdoptTCP(int, netip.AddrPort) TCP        { return nil }
 func Descriptor(HalfCloser) (fd int, ok bool) { return 0, false }

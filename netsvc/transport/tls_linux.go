@@ -24,21 +24,21 @@ const (
 
 var errUnread = errors.New("the peer asks for new keys, and does not read the answers")
 
-// cipherSocket is what TLS reads and writes: a TCP connection, as long as goroutines wait
-// for it, as in the handshake, and then the descriptor of a conn on a loop, which never
-// waits. TLS keeps its state over a read that meets EAGAIN, as that is a temporary
-// net.Error. Over no write error it does, so a write takes everything and keeps what the
-// kernel does not take.
+// cipherSocket is what TLS reads and writes: a TCP connection while goroutines wait for
+// it, as in the handshake, and after that the descriptor of a conn on a loop, which never
+// waits. A read that meets EAGAIN can be called again: it is a temporary net.Error, after
+// which tls.Conn keeps its state. An error of a write is final in tls.Conn. So Write takes
+// everything, and keeps what the kernel does not take.
 type cipherSocket struct {
 	TCP        // nil on a loop
 	conn *Conn // nil before
 
-	// unsent is how many bytes that TLS was given wait for the kernel to take the last
-	// of their ciphertext. Owned by the holder of the write lock.
+	// unsent is how many bytes TLS was given whose ciphertext the kernel has not taken
+	// to the end. Owned by the holder of the write lock.
 	unsent int
 
-	// TLS answers alerts and requests for new keys while it reads, so that the write lock
-	// is not enough here.
+	// The write lock does not do here: tls.Conn.Read writes alerts, and answers to
+	// requests for new keys.
 	mu   sync.Mutex
 	kept []byte // ciphertext that the kernel has not taken
 	err  error  // of a write, for good
@@ -91,7 +91,7 @@ func (k *cipherSocket) Write(p []byte) (n int, err error) {
 	if n < len(p) {
 		if k.kept = append(k.kept, p[n:]...); !waiting {
 			k.flushLocked()
-		} // else the loop does, and tells the handler
+		} // else the loop does it, as the handler waits for Writable
 	}
 	return len(p), k.err
 }
@@ -136,8 +136,8 @@ func (k *cipherSocket) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// write is Conn.Write behind TLS. Bytes are taken when the kernel has the last of their
-// ciphertext: until then the caller comes again with them.
+// write is Conn.Write behind TLS. Bytes count as taken when the kernel has all of their
+// ciphertext. Until then the caller's next write begins with them.
 func (k *cipherSocket) write(t io.Writer, p []byte) (n int, err error) {
 	for {
 		if gone, err := k.flush(); !gone || err != nil {
@@ -154,8 +154,8 @@ func (k *cipherSocket) write(t io.Writer, p []byte) (n int, err error) {
 	}
 }
 
-// closeWrite says that nothing more comes, and waits a bounded time until that has gone
-// out, or reports false.
+// closeWrite tells the peer that nothing more comes. Behind TLS it waits a bounded time
+// until the kernel has taken that. It reports false if that has failed.
 func (c *Conn) closeWrite() bool {
 	if c.stream == nil {
 		return unix.Shutdown(int(c.fd), unix.SHUT_WR) == nil

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"roomd/netsvc/transport"
 )
 
@@ -184,9 +186,22 @@ func TestAbandonTLS(t *testing.T) {
 	if err := e.Freeze(ctx, func() {}); err != nil {
 		t.Fatal(err)
 	}
+	other, err := unix.Dup(m.conn.FD())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(other)
 	m.conn.Drop()
 	e.Abandon()
-	io.WriteString(moved, "to another process\n")
+	turns := e.Turns()
+	for range 1000 {
+		io.WriteString(moved, "x")
+		unix.Poll([]unix.PollFd{{Fd: int32(other), Events: unix.POLLIN}}, -1)
+		unix.Read(other, make([]byte, 1))
+	}
+	if n := e.Turns() - turns; n > 20 {
+		t.Error("an event loop wakes up for what another process has:", n)
+	}
 	took := h.took.Load()
 	io.WriteString(c, "unheard\n")
 	if err := transport.Until(ctx, h.conn.HasInput); err != nil {
