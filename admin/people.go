@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -12,18 +11,18 @@ import (
 	"roomd/store"
 )
 
-var nickOnlyFlag = flag{name: "nick-only", short: "by nick alone: another nick, or another connection, gets around it"}
+var nickOnlyFlag = flag{name: "nick-only", short: "by nick alone: who comes back under another nick gets around it"}
 
 var peopleCommands = []command{
-	{name: "kick", args: []param{memberArg}, short: "end a member's connection", example: "kick ann --say 'please read the rules'", changes: true,
+	{name: "kick", args: []param{memberArg}, short: "end a member's connection, also one that is leaving; with ADDR or ADDR:PORT every connection from there", example: "kick ann --say 'please read the rules'", changes: true,
 		flags: []flag{yesFlag, tokenFlag, sayFlag}, run: kick},
 	{name: "ban", args: []param{{name: "ADDR|CIDR|NICK|#ID", words: nicksAndAddrs}}, short: "keep somebody out, now and later; a member with its address", example: "ban 192.0.2.7 --for 1h --why flooding", changes: true,
 		flags: []flag{roomFlag, forFlag, whyFlag, nickOnlyFlag, yesFlag, tokenFlag}, run: ban},
 	{name: "bans", short: "the bans and mutes that hold", example: "bans", run: bans},
-	{name: "unban", args: []param{banArg}, short: "lift a ban or a mute", example: "unban 3", changes: true, run: unban},
-	{name: "mute", args: []param{memberArg}, short: "let a member read and not speak, also when it comes back", example: "mute ann --for 10m", changes: true,
+	{name: "unban", args: []param{banArg}, short: "lift a ban or a mute", example: "unban '#3'", changes: true, run: unban},
+	{name: "mute", args: []param{memberArg}, short: "let a member read and not speak in its room, also when it comes back", example: "mute ann --for 10m", changes: true,
 		flags: []flag{forFlag, whyFlag, nickOnlyFlag}, run: mute},
-	{name: "unmute", args: []param{{name: memberArg.name, words: mutedToo}}, short: "let a member speak again", example: "unmute ann", changes: true,
+	{name: "unmute", args: []param{{name: memberArg.name, words: mutedToo}}, short: "lift the mutes of a member, also of one that has gone", example: "unmute ann", changes: true,
 		flags: []flag{yesFlag, tokenFlag}, run: unmute},
 }
 
@@ -142,12 +141,12 @@ func reach(r netsvc.Reach, verb, also string) string {
 	return text
 }
 
-// numbers are the IDs of bans: "ban 3", "bans 3, 4".
+// numbers are the IDs of bans: "ban #3", "bans #3, #4".
 func numbers(bans []store.Ban, noun string) string {
 	if len(bans) > 1 {
 		noun += "s"
 	}
-	ids := each(bans, func(b store.Ban) string { return strconv.FormatUint(b.ID, 10) })
+	ids := each(bans, func(b store.Ban) string { return fmt.Sprintf("#%d", b.ID) })
 	return noun + " " + strings.Join(ids, ", ")
 }
 
@@ -199,19 +198,19 @@ func bans(c *call) error {
 
 func unban(c *call) error {
 	id := c.ban
-	none := refuse("no-ban", "there is no ban %d; bans lists them", id)
+	none := refuse("no-ban", "there is no ban #%d; bans lists them", id)
 	there := slices.ContainsFunc(c.Service.Bans(), func(b store.Ban) bool { return b.ID == id })
 	if damaged, _ := c.Store.LeftOut(); !there && damaged == 0 { // what is left out Unban knows, too
 		return none
 	}
-	if err := c.would("ban %d would be lifted", id); err != nil {
+	if err := c.would("ban #%d would be lifted", id); err != nil {
 		return err
 	}
 	err := c.Service.Unban(id)
 	if errors.Is(err, store.ErrNoBan) {
 		return none
 	}
-	return c.done(err, "ban %d is lifted", id)
+	return c.done(err, "ban #%d is lifted", id)
 }
 
 func mute(c *call) error {
@@ -238,7 +237,20 @@ func mute(c *call) error {
 		mutes = append(mutes, b)
 	}
 	mutes, _, err = c.Service.Ban(mutes...)
-	return c.done(err, "muted %s: %s", count(len(all), "member"), numbers(mutes, "mute"))
+	return c.done(err, "muted %s: %s", count(len(all), "member"), muting(mutes, each(all, func(m netsvc.MemberInfo) string { return m.Room })))
+}
+
+// muting says how far mutes reach.
+func muting(mutes []store.Ban, rooms []string) string {
+	slices.Sort(rooms)
+	until, also := "until unmute lifts it", ", and for everybody who joins it from the same address later, under any nick"
+	if len(mutes) > 0 && !mutes[0].Until.IsZero() {
+		until = "until " + mutes[0].Until.Local().Format(clock)
+	}
+	if len(mutes) > 0 && mutes[0].Addr == "" {
+		also = " and its nick alone: who comes back under another one may speak"
+	}
+	return fmt.Sprintf("%s, in the room %s, %s; for the member%s", numbers(mutes, "mute"), strings.Join(slices.Compact(rooms), ", "), until, also)
 }
 
 func unmute(c *call) error {

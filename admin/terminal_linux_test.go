@@ -250,7 +250,7 @@ func TestHour(t *testing.T) {
 	c.typeIn("kick guest-3 --say 'go and rest'\r")
 	c.expect("kicked 1 member")
 	c.typeIn("ban 192.0.2.7 --for 1h --why flooding\r")
-	c.expect("ban 1 holds; kicked 0 members")
+	c.expect("ban #1 holds; kicked 0 members")
 	s.Stop()
 	c.expect("(the server is gone; waiting for it)")
 	s.Start()
@@ -259,7 +259,7 @@ func TestHour(t *testing.T) {
 	c.expect("192.0.2.7")
 	c.expect("in 59m")
 	c.typeIn("unban \t\r")
-	c.expect("ban 1 is lifted")
+	c.expect("ban #1 is lifted")
 	c.typeIn("\x04")
 	c.leave()
 }
