@@ -26,12 +26,12 @@ func init() {
 }
 
 var serverCommands = []command{
-	{name: "config", short: "the configuration in effect", example: "config --json", run: func(c *call) error {
+	{name: "config", short: "the configuration in effect, and what differs from the defaults", example: "config --json", run: func(c *call) error {
 		return c.out.list(c.Config())
 	}},
 	reloadCommand,
 	upgradeCommand,
-	{name: "loglevel", args: []param{levelArg.maybe()}, short: "show or set what is logged", example: "loglevel debug", changes: true, shows: true, run: func(c *call) error {
+	{name: "loglevel", args: []param{levelArg.maybe()}, short: "show or set what is logged, until the server stops", example: "loglevel debug", changes: true, shows: true, run: func(c *call) error {
 		if !c.looked {
 			level, err := parseLevel(c.args[0])
 			if err != nil {
@@ -64,7 +64,7 @@ var serverCommands = []command{
 		return nil
 	}},
 	{name: "history", short: "the lines typed before, the latest last", example: "history", console: true, run: consoleOnly},
-	{name: "quit", short: "leave the console; the server goes on", example: "quit", console: true, run: consoleOnly},
+	{name: "quit", short: "leave the console; in serve --console the server stops, else it goes on", example: "quit", console: true, run: consoleOnly},
 	{name: "help", args: []param{param{name: "COMMAND", words: func(*Server, []string) []string { return commandNames() }}.maybe()}, short: "the commands, or one of them", example: "help delete", run: help},
 }
 

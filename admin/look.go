@@ -28,7 +28,7 @@ var lookCommands = []command{
 			Deletion time.Time `json:"deletion,omitzero" table:"maybe"`
 		}{c.target, c.plans.of(c.target.ID)})
 	}},
-	{name: "members", args: []param{roomNameArg.maybe()}, short: "who is there", example: "members lobby --sort lag",
+	{name: "members", args: []param{roomNameArg.maybe()}, short: "the members, also those that are leaving", example: "members lobby --sort lag",
 		flags: []flag{sortFlag("lag|idle|since")}, run: func(c *call) error {
 			all, err := c.Service.Members(c.arg())
 			if err != nil {
@@ -44,8 +44,8 @@ var lookCommands = []command{
 	}},
 	{name: "connections", args: []param{addrArg.maybe()}, short: "every connection of a client, or those of an address: members, the master port, passwords, handshakes", example: "connections 192.0.2.7",
 		run: func(c *call) error { return c.out.list(c.Service.Conns(c.arg())) }},
-	{name: "ports", short: "the ports for rooms", example: "ports", run: ports},
-	{name: "read", args: []param{roomArg}, short: "lines of a room's history", example: "read lobby -n 50",
+	{name: "ports", short: "the ports for rooms: how many are free, which come next, and the rooms that wait for theirs", example: "ports", run: ports},
+	{name: "read", args: []param{roomArg}, short: "the newest lines of a room's history", example: "read lobby -n 50",
 		flags: []flag{countFlag, {"since", whenValue, "after this sequence number, or within this time, like 1h"}}, run: read},
 	{name: "search", args: []param{{name: "ROOM|*", words: openRooms}, textArg}, short: "search the history: the newest lines with a text", example: "search '*' disk full --since 24h",
 		flags: []flag{countFlag, withinFlag, {name: "count", short: "say only how many there are"}}, run: search},

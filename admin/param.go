@@ -65,10 +65,10 @@ var (
 	roomNameArg = param{name: "ROOM", words: openRooms} // which the command looks up
 	newRoomArg  = param{name: "ROOM"}
 	unboundArg  = param{name: "ROOM", words: unboundRooms, take: takeRoom}
-	trashedArg  = param{name: "ROOM", words: trashedRooms, take: takeTrashed}
-	memberArg   = param{name: "NICK|ADDR|ID", words: nicksAndAddrs}
+	trashedArg  = param{name: "ROOM|#ID", words: trashedRooms, take: takeTrashed}
+	memberArg   = param{name: "NICK|ADDR|#ID", words: nicksAndAddrs}
 	addrArg     = param{name: "ADDR", words: addrs}
-	banArg      = param{name: "ID", words: banIDs, take: takeBan}
+	banArg      = param{name: "#ID", words: banIDs, take: takeBan}
 	portArg     = param{name: "N", words: freePorts, take: takePort}
 	textArg     = param{name: "TEXT", rest: true}
 )

@@ -268,7 +268,9 @@ func cell(name string, v any) string {
 		return cmp.Or(strings.Join(texts, ", "), "-")
 	case name == "uid" && n.Int() < 0:
 		return "-"
-	case strings.HasSuffix(name, "port") || name == "first" || name == "last" || name == "id" || name == "uid" || name == "pid":
+	case name == "id":
+		return fmt.Sprintf("#%d", v)
+	case strings.HasSuffix(name, "port") || name == "first" || name == "last" || name == "uid" || name == "pid":
 	case n.CanUint():
 		return thousands(n.Uint())
 	case n.CanInt() && n.Int() >= 0:

@@ -2,10 +2,12 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"roomd/netsvc"
+	"roomd/netsvc/wire"
 	"roomd/store"
 )
 
@@ -21,12 +23,13 @@ var roomCommands = []command{
 		}
 		return c.out.list(all)
 	}},
-	{name: "restore", args: []param{trashedArg}, short: "bring a deleted room back, with its lines", example: "restore dev", changes: true, run: func(c *call) error {
+	{name: "restore", args: []param{trashedArg}, short: "bring a deleted room back, with its lines; of several with its name the last deleted", example: "restore '#7'", changes: true, run: func(c *call) error {
 		gone := c.gone
 		if err := c.vacant(gone.Name, 0); err != nil {
 			return err
 		}
-		if err := c.would("the room %s would come back", gone.Name); err != nil {
+		took := fmt.Sprintf("%s%s", which(gone), c.alsoGone(gone))
+		if err := c.would("the room %s would come back: %s", gone.Name, took); err != nil {
 			return err
 		}
 		old := c.plans.at(gone.ID) // somebody else had deleted it before it was due
@@ -34,18 +37,18 @@ var roomCommands = []command{
 		if err == nil {
 			c.plans.forget(old)
 		}
-		return c.done(err, "the room %s is back on port %d", info.Name, info.Port)
+		return c.done(err, "the room %s is back on port %d: %s", info.Name, info.Port, took)
 	}},
-	{name: "purge", args: []param{trashedArg}, short: "remove a deleted room for good", example: "purge dev", changes: true,
+	{name: "purge", args: []param{trashedArg}, short: "remove a deleted room for good; of several with its name the last deleted", example: "purge '#7'", changes: true,
 		flags: []flag{yesFlag, tokenFlag}, run: func(c *call) error {
 			r := c.gone
-			if err := c.confirm(fmt.Sprintf("removes %s for good: %s", r.Name, count(r.Lines, "line")), r.ID); err != nil {
+			if err := c.confirm(fmt.Sprintf("removes %s for good: %s%s", r.Name, which(r), c.alsoGone(r)), r.ID); err != nil {
 				return err
 			}
 			// By its ID: another one of that name may have come into the trash.
 			return c.done(c.Service.Purge(fmt.Sprintf("#%d", r.ID)), "%s is removed", r.Name)
 		}},
-	{name: "rename", args: []param{roomArg, {name: "NAME"}}, short: "give a room another name", example: "rename dev ops", changes: true, run: func(c *call) error {
+	{name: "rename", args: []param{roomArg, {name: "NAME"}}, short: "give a room another name, or another spelling of its own; its members stay", example: "rename dev ops", changes: true, run: func(c *call) error {
 		r := c.target
 		if err := c.vacant(c.args[1], r.ID); err != nil {
 			return err
@@ -103,7 +106,7 @@ var roomCommands = []command{
 	{name: "say", args: []param{roomNameArg, textArg}, short: "say something in a room, not stored", example: "say lobby back in five minutes", changes: true, run: func(c *call) error {
 		return c.say(c.args[0], c.args[1:])
 	}},
-	{name: "announce", args: []param{textArg}, short: "say something in every room", example: "announce a restart at noon", changes: true, run: func(c *call) error {
+	{name: "announce", args: []param{textArg}, short: "say something in every room, not stored", example: "announce a restart at noon", changes: true, run: func(c *call) error {
 		return c.say("", c.args)
 	}},
 }
@@ -144,6 +147,21 @@ func create(c *call) error {
 	}
 	info, _, err := c.Service.Create(c.args[0], netsvc.Creation{By: c.caller.User, Port: c.numbers["port"], Topic: c.flags["topic"]})
 	return c.done(err, "the room %s is on port %d", info.Name, info.Port)
+}
+
+// which tells deleted rooms of one name apart.
+func which(t netsvc.Trashed) string {
+	return fmt.Sprintf("#%d, deleted %s, %s", t.ID, t.Deleted.Local().Format(clock), count(t.Lines, "line"))
+}
+
+// alsoGone says that there are other deleted rooms with the name of one.
+func (c *call) alsoGone(t netsvc.Trashed) string {
+	trash, _ := c.Service.Trash() // it has just been read
+	others := slices.DeleteFunc(trash, func(o netsvc.Trashed) bool { return o.ID == t.ID || wire.Fold(o.Name) != wire.Fold(t.Name) })
+	if len(others) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; the trash has %s with that name: %s takes #ID, as trash lists it", count(len(others), "other room"), c.cmd.name)
 }
 
 // worth says a room in numbers, so that who destroys it knows what goes.

@@ -124,7 +124,7 @@ var (
 	dryFlag      = flag{name: "dry-run", short: "say what would be done, and do nothing"}
 	sayFlag      = flag{"say", textValue, "tell them this first"}
 	forFlag      = flag{"for", timeValue, "for this time, like 1h; otherwise until it is lifted"}
-	whyFlag      = flag{"why", textValue, "the reason, shown to the banned client"}
+	whyFlag      = flag{"why", textValue, "the reason; bans shows it, and a ban says it to the client"}
 	roomFlag     = flag{"room", roomNameArg, "in this room only"}
 	withinFlag   = flag{"since", timeValue, "within this time, like 24h"}
 	relativeFlag = flag{name: "relative", short: "times as how long ago they were"}
@@ -281,7 +281,10 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 
 // room is the room that a command is about; empty: it is about none.
 func (c *call) room() string {
-	if len(c.args) == 0 || c.cmd.args[0].name != "ROOM" {
+	switch {
+	case c.gone.Name != "":
+		return c.gone.Name
+	case len(c.args) == 0 || !strings.HasPrefix(c.cmd.args[0].name, "ROOM"):
 		return ""
 	}
 	if r, err := c.Service.Room(c.args[0]); err == nil {
