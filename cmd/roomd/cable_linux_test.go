@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"roomd/cmd/roomd/roomdtest"
 )
 
 // hosts makes two network namespaces with a cable between them, and returns how
@@ -72,17 +74,7 @@ func TestPulledCable(t *testing.T) {
 	client := func(on []string, room int) (*exec.Cmd, io.Writer, *bufio.Reader) {
 		args := append(append([]string(nil), on...), "nc", "10.77.0.1", fmt.Sprint(p.first+room))
 		cmd := exec.Command(args[0], args[1:]...)
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		in, out := roomdtest.Begin(t, cmd)
 		t.Cleanup(func() {
 			in.Close()
 			cmd.Process.Kill()

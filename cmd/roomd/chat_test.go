@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"roomd/cmd/roomd/roomdtest"
 	"roomd/netsvc/client"
 )
 
@@ -273,17 +274,7 @@ func TestChatAfterKick(t *testing.T) {
 	bob := p.visit(p.first)
 	bob.until(t, "you are guest-1")
 	cmd := p.roomd("chat", "lobby", "dev", "--nick", "ann")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := roomdtest.Begin(t, cmd)
 	defer cmd.Wait()
 	defer in.Close()
 	ann := bufio.NewReader(out)
@@ -311,9 +302,9 @@ func TestChatAfterKick(t *testing.T) {
 	shows("back again")
 	joined := 0
 	for l := ""; !strings.Contains(l, "<ann> back again"); {
-		if l, err = bob.in.ReadString('\n'); err != nil {
-			t.Fatal(err)
-		}
+		var err error
+		l, err = bob.in.ReadString('\n')
+		roomdtest.Must(t, err)
 		if strings.Contains(l, "ann joined") {
 			joined++
 		}

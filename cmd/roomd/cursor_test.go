@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"roomd/cmd/roomd/roomdtest"
 )
 
 // tail goes on where the cursor file says, and returns what it printed.
@@ -135,15 +137,9 @@ func TestCursorWhileFollowing(t *testing.T) {
 	p.backup(backup)
 	for _, begin := range [][]string{{}, {"-n", "1"}} {
 		cmd := p.roomd(append([]string{"tail", "lobby", "--cursor", filepath.Join(t.TempDir(), "cursor")}, begin...)...)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
 		var errs strings.Builder
 		cmd.Stderr = &errs
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		_, out := roomdtest.Begin(t, cmd)
 		if _, err := out.Read(make([]byte, 1000)); err != nil {
 			t.Fatal(err)
 		}

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"roomd/cmd/roomd/roomdtest"
 	"roomd/netsvc/client"
 )
 
@@ -348,13 +349,7 @@ func TestCursorIsForOne(t *testing.T) {
 	p.does("", "send", "lobby", "hello")
 	cursor := filepath.Join(p.dir, "cursor")
 	cmd := p.roomd("tail", "lobby", "--cursor", cursor)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	_, out := roomdtest.Begin(t, cmd)
 	if _, err := out.Read(make([]byte, 100)); err != nil {
 		t.Fatal(err)
 	}

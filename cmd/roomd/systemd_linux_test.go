@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"roomd/cmd/roomd/roomdtest"
 )
 
 // aManager runs a service manager, systemd --user, in namespaces of its own, and
@@ -74,20 +76,10 @@ func startManager(t *testing.T, unit string) *serviceManager {
 	cmd := exec.Command("sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`, group,
 		"unshare", "--mount", "--pid", "--fork", "--cgroup", "--mount-proc", "--kill-child", "bash", "-c", aManager, "bash", dir, group, first)
 	m := &serviceManager{t: t}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	errs := &strings.Builder{}
 	cmd.Stderr = errs
+	in, out := roomdtest.Begin(t, cmd)
 	m.in, m.out = in, bufio.NewReader(out)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		in.Close()
 		cmd.Wait()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"testing"
 )
 
@@ -40,4 +41,15 @@ func Get(t testing.TB, url string) (text string, status int) {
 	b, err := io.ReadAll(r.Body)
 	Must(t, err)
 	return string(b), r.StatusCode
+}
+
+// Begin starts a command with pipes as its standard input and output. Wait closes them.
+func Begin(t testing.TB, cmd *exec.Cmd) (in io.WriteCloser, out io.Reader) {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	Must(t, err)
+	out, err = cmd.StdoutPipe()
+	Must(t, err)
+	Must(t, cmd.Start())
+	return in, out
 }
