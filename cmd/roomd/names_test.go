@@ -25,7 +25,7 @@ var caseless = map[string]string{
 	"admin/tap.go parseLevel":             "levels of the log",
 	"admin/term/buffer.go find":           "lines typed before",
 	"admin/term/complete.go common":       "how far words begin alike: which there are has been said",
-	"admin/complete.go kinds":             "words of the usage",
+	"admin/param.go candidates":           "words of the usage",
 	"admin/term/editor.go Agreed":         "yes and no",
 	"admin/render.go list":                "titles of columns",
 	"admin/set.go setBool":                "on and off",
