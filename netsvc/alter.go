@@ -163,7 +163,7 @@ func (s *Service) Move(name string, port int) (RoomInfo, error) {
 		s.rest(port)
 		return RoomInfo{}, err
 	}
-	r.settle() // the old port is left
+	r.work.complete() // the old port is left
 	return r.after()
 }
 

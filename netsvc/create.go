@@ -65,6 +65,7 @@ func (s *Service) createFirst() error {
 		giveUp()
 		return fmt.Errorf("create the first rooms: %w", err)
 	}
+	s.notes.complete()
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"roomd/netsvc/passwd"
 	"roomd/netsvc/transport"
@@ -16,7 +17,8 @@ import (
 // store reports it, in its order, whoever has asked for it. The store's committer
 // waits for none of it. What needs no I/O is done at once, so that a line is never
 // shown before a change that precedes it; the rest (binding a port, leaving one,
-// seeing members off) is done by goroutines, one after the other for each room.
+// seeing members off, the log) is done by goroutines: of each room one after the
+// other, as one that drains, or whose port cannot be bound, is to hold up no other.
 
 // follower is told by the store.
 func (s *Service) follower() store.Follower {
@@ -26,28 +28,54 @@ func (s *Service) follower() store.Follower {
 	}
 }
 
-// later has fn run on a goroutine, after what was asked for of the room before. Each
-// room has its own order: one that drains, or whose port cannot be bound, holds up no
-// other.
-func (r *Room) later(fn func()) {
+// sequence runs functions one after the other, on goroutines. Its methods may be called
+// with any lock held, but complete.
+type sequence struct {
+	mu   sync.Mutex
+	last chan struct{} // closed when the last one has returned; nil: there was none
+}
+
+// later has fn run when those before have returned.
+func (q *sequence) later(fn func()) {
 	done := make(chan struct{})
-	r.mu.Lock()
-	before := r.settled
-	r.settled = done
-	r.mu.Unlock()
+	q.mu.Lock()
+	before := q.last
+	q.last = done
+	q.mu.Unlock()
 	go func() {
 		defer close(done)
-		<-before
+		if before != nil {
+			<-before
+		}
 		fn()
 	}()
 }
 
-// settle waits for what later has been asked for.
-func (r *Room) settle() {
-	r.mu.Lock()
-	done := r.settled
-	r.mu.Unlock()
-	<-done
+// complete waits until those that were handed to later before have returned.
+func (q *sequence) complete() {
+	q.mu.Lock()
+	last := q.last
+	q.mu.Unlock()
+	if last != nil {
+		<-last
+	}
+}
+
+// idle reports whether all have returned.
+func (q *sequence) idle() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	select {
+	case <-q.last:
+		return true
+	default:
+		return q.last == nil
+	}
+}
+
+// note logs what was reported. Whoever reads the log may be slow.
+func (s *Service) note(msg string, args ...any) {
+	s.notes.later(func() { s.log.Info(msg, args...) })
 }
 
 // enroll brings a room of the database into memory, with the number of its newest
@@ -107,7 +135,7 @@ func (r *Room) accept(ln *transport.Endpoint) {
 				r.svc.unsettle()
 			}
 			if old != nil {
-				r.later(func() {
+				r.work.later(func() {
 					defer r.svc.engine.Alter()()
 					old.End()
 				})
@@ -115,7 +143,7 @@ func (r *Room) accept(ln *transport.Endpoint) {
 			return
 		}
 	}
-	r.later(func() {
+	r.work.later(func() {
 		defer r.svc.engine.Alter()()
 		if ln != nil {
 			ln.Close()
@@ -127,7 +155,7 @@ func (r *Room) accept(ln *transport.Endpoint) {
 func (s *Service) roomsCreated(rooms []store.Room, by string) {
 	for _, k := range rooms {
 		if s.appear(k, 0, k.Owner) {
-			s.log.Info("room created", "room", k.Name, "port", k.Port, "by", cmp.Or(k.Creator, by, "operator"))
+			s.note("room created", "room", k.Name, "port", k.Port, "by", cmp.Or(k.Creator, by, "operator"))
 			s.hub.publish(Happening{Type: "create", Room: k.Name, Remote: k.Creator, By: by})
 		}
 	}
@@ -135,13 +163,13 @@ func (s *Service) roomsCreated(rooms []store.Room, by string) {
 
 func (s *Service) roomRestored(k store.Room, last uint64, owner any) {
 	if s.appear(k, last, owner) {
-		s.log.Info("room restored", "room", k.Name, "port", k.Port, "by", "operator")
+		s.note("room restored", "room", k.Name, "port", k.Port, "by", "operator")
 		s.hub.publish(Happening{Type: "restore", Room: k.Name})
 	}
 }
 
 func (s *Service) roomPurged(k store.Room) {
-	s.log.Info("room purged", "room", k.Name, "by", "operator")
+	s.note("room purged", "room", k.Name, "by", "operator")
 	s.hub.publish(Happening{Type: "purge", Room: k.Name})
 }
 
@@ -164,7 +192,7 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 		r.operatorSays(say)
 		r.mu.Unlock()
 	}
-	r.later(func() {
+	r.work.later(func() {
 		members := r.shut(deleted)
 		if err := s.store.Drained(r.id); err != nil && !errors.Is(err, store.ErrClosed) {
 			s.log.Error("have a deleted room age", "room", r.name(), "error", err) // it does from the next start on
@@ -208,7 +236,7 @@ func (r *Room) renamed(k store.Room) {
 	r.ident.Store(newIdent(k.Name, k.Key, was.port))
 	s.call(r)
 	s.mu.Unlock()
-	s.log.Info("room renamed", "room", k.Name, "was", was.name, "by", "operator")
+	s.note("room renamed", "room", k.Name, "was", was.name, "by", "operator")
 	s.hub.publish(Happening{Type: "rename", Room: k.Name, Text: was.name})
 	r.tell("the operator renamed this room: %s is %s now", was.name, k.Name)
 }
@@ -225,14 +253,14 @@ func (r *Room) moved(k store.Room, owner any) {
 	ln, _ := owner.(*transport.Endpoint)
 	r.accept(ln)
 	s.mu.Unlock()
-	s.log.Info("room moved", "room", r.name(), "port", k.Port, "was", was.port, "by", "operator")
+	s.note("room moved", "room", r.name(), "port", k.Port, "was", was.port, "by", "operator")
 	s.hub.publish(Happening{Type: "move", Room: r.name(), Text: fmt.Sprintf("%d to %d", was.port, k.Port)})
 	r.tell("the operator moved this room: it is on port %d from now on; who is here stays", k.Port)
 }
 
 // described shows a topic that the operator has set.
 func (r *Room) described(k store.Room) {
-	r.svc.log.Info("topic set", "room", r.name(), "topic", k.Topic, "by", "operator")
+	r.svc.note("topic set", "room", r.name(), "topic", k.Topic, "by", "operator")
 	r.svc.hub.publish(Happening{Type: "topic", Room: r.name(), Member: "operator", Text: k.Topic})
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -247,7 +275,7 @@ func (r *Room) described(k store.Room) {
 // configured has settings take effect.
 func (r *Room) configured(k store.Room) {
 	was := r.own.Swap(&k.Own)
-	r.svc.log.Info("room settings", "room", r.name(), "own", settingsText(k.Own), "was", settingsText(*was), "by", "operator")
+	r.svc.note("room settings", "room", r.name(), "own", settingsText(k.Own), "was", settingsText(*was), "by", "operator")
 	r.svc.hub.publish(Happening{Type: "set", Room: r.name(), Text: settingsText(k.Own)})
 	switch {
 	case k.Own.ReadOnly && !was.ReadOnly:
@@ -265,7 +293,7 @@ func (r *Room) locked(k store.Room, owner any) {
 		p = passwd.FromHash(k.Password)
 	}
 	r.password.Store(p)
-	r.svc.log.Info("room password", "room", r.name(), "set", p != nil, "by", "operator")
+	r.svc.note("room password", "room", r.name(), "set", p != nil, "by", "operator")
 }
 
 // bansAdded has bans and mutes take effect. Members and connections that a ban holds
@@ -278,7 +306,7 @@ func (s *Service) bansAdded(bans []store.Ban, hit any) {
 			kind = "mute"
 		}
 		room := s.RoomName(b.Room)
-		s.log.Info(kind, "id", b.ID, "room", room, "address", b.Addr, "nick", b.Nick, "until", b.Until, "why", wire.CleanString(b.Why), "by", b.By)
+		s.note(kind, "id", b.ID, "room", room, "address", b.Addr, "nick", b.Nick, "until", b.Until, "why", wire.CleanString(b.Why), "by", b.By)
 		s.hub.publish(Happening{Type: kind, Room: room, Remote: b.Addr, Member: b.Nick, Text: b.Why, By: b.By})
 	}
 	reach := s.enforce(newBanList(bans).all)
@@ -292,7 +320,7 @@ func (s *Service) bansLifted(ids []uint64) {
 		return slices.DeleteFunc(all, func(b store.Ban) bool { return slices.Contains(ids, b.ID) })
 	})
 	for _, id := range ids {
-		s.log.Info("unban", "id", id, "by", "operator")
+		s.note("unban", "id", id, "by", "operator")
 		s.hub.publish(Happening{Type: "unban", Text: fmt.Sprint(id)})
 	}
 }

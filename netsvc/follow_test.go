@@ -281,3 +281,39 @@ func TestChangesFromElsewhereMeetOurs(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// hanging is a log that takes nothing until it is closed.
+type hanging chan struct{}
+
+func (h hanging) Write(p []byte) (int, error) {
+	<-h
+	return len(p), nil
+}
+
+// A log that hangs holds up nobody but those who have asked for a change.
+func TestChangesWhileTheLogHangs(t *testing.T) {
+	s := newServer(t)
+	log := make(hanging)
+	s.Options.Log = slog.New(slog.NewTextHandler(log, nil))
+	s.Start()
+	k, err := s.Store.Create(store.Room{Name: "lobby", Key: "lobby", Port: s.Options.Ports[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the room is there", func() bool { return s.Service.States()["open"] == 1 })
+	ann := join(t, k.Port)
+	asked := make(chan error)
+	go func() { asked <- s.Service.SetTopic("lobby", "be kind") }()
+	ann.Expect("* the operator set the topic: be kind")
+	ann.Send("hello")
+	ann.Expect("<guest-1> hello")
+	select {
+	case <-asked:
+		t.Error("it is answered, and the log says nothing")
+	default:
+	}
+	close(log)
+	if err := <-asked; err != nil {
+		t.Error(err)
+	}
+}

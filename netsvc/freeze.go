@@ -22,10 +22,14 @@ type frozen struct {
 const movedText = "the server is being upgraded; connect again"
 
 // alterOrRefuse passes the gate for a change that somebody has asked for and gets an
-// answer to: it must not wait in a process that another one has taken over from.
+// answer to: it must not wait in a process that another one has taken over from. Before
+// the answer the change is in the log.
 func (s *Service) alterOrRefuse() (end func(), err error) {
-	if end, ok := s.engine.AlterUnlessMoved(); ok {
-		return end, nil
+	if pass, ok := s.engine.AlterUnlessMoved(); ok {
+		return func() {
+			s.notes.complete()
+			pass()
+		}, nil
 	}
 	return nil, wire.Errorf(wire.CodeBusy, "another process of the server has just taken over, and nothing is changed; try again")
 }

@@ -118,12 +118,9 @@ func (r *Room) faults(found *findings) {
 	if known := r.looks.Len(); known != chosen {
 		found.say("%s: %s are chosen, and the looks of %d are known", r.name(), counted(chosen, "nick"), known)
 	}
-	select {
-	case <-r.settled:
-		if r.state == open && !r.bound() {
-			found.say("%s: it is open, and its port %d is not bound", r.name(), r.port())
-		}
-	default: // it may just be moved, and listens where it did
+	// While it is being moved it listens where it did.
+	if r.state == open && r.work.idle() && !r.bound() {
+		found.say("%s: it is open, and its port %d is not bound", r.name(), r.port())
 	}
 }
 

@@ -44,7 +44,7 @@ func TestReservedAndTaken(t *testing.T) {
 		}
 		p.giveUp()
 		r := s.byID(made.ID)
-		r.settle()
+		r.work.complete()
 		if state := r.currentState(); state != open || r.port() != port {
 			t.Errorf("%d: %s, on port %d", i, states[state], r.port())
 		}
@@ -54,7 +54,7 @@ func TestReservedAndTaken(t *testing.T) {
 		if err := s.store.Delete(made.ID, ""); err != nil {
 			t.Fatal(err)
 		}
-		r.settle()
+		r.work.complete()
 		if got := s.Inconsistencies(); got != nil {
 			t.Errorf("%d: %q", i, got)
 		}

@@ -69,12 +69,12 @@ type Room struct {
 	ident atomic.Pointer[ident]          // replaced under Service.mu
 	own   atomic.Pointer[store.Settings] // what the operator has set, read-only
 
+	work     sequence   // what changes of it do that takes time
 	altering sync.Mutex // held while an operator renames, moves or sets it; only tried
 
 	mu      sync.Mutex
 	state   state
-	cause   Cause         // why it is closing
-	settled chan struct{} // closed when what later was asked for is done
+	cause   Cause // why it is closing
 	binding string
 	topic   string
 	ln      *transport.Endpoint
@@ -103,11 +103,10 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 	r := &Room{
 		created: k.Created, madeBy: k.Creator,
 		svc: s, id: k.ID, keyHash: k.KeyHash, topic: k.Topic,
-		log:  roomlog.New(logWindow, last),
-		quit: make(chan struct{}), settled: make(chan struct{}),
+		log:   roomlog.New(logWindow, last),
+		quit:  make(chan struct{}),
 		nicks: make(map[string]*Member), leaving: make(map[*Member]*departure),
 	}
-	close(r.settled)
 	r.identity = s.store.Identity(k)
 	r.ident.Store(newIdent(k.Name, k.Key, k.Port))
 	r.own.Store(&k.Own)

@@ -117,6 +117,7 @@ type Service struct {
 	hub      hub
 	counters counters
 	bans     atomic.Pointer[banList] // read at every join, replaced as a whole
+	notes    sequence                // lines of the log
 
 	reconfiguring sync.Mutex // held from Prepare to Commit or Undo, and while settle is at work
 
@@ -270,12 +271,13 @@ func (s *Service) Stop() {
 	rooms := s.all()
 	for _, r := range rooms {
 		if r.begin(stopping) { // else it is being deleted
-			r.later(func() { r.shut(stopping) })
+			r.work.later(func() { r.shut(stopping) })
 		}
 	}
 	for _, r := range rooms {
-		r.settle()
+		r.work.complete()
 	}
+	s.notes.complete()
 	s.tasks.Wait()
 	s.engine.Close()
 }
@@ -345,7 +347,7 @@ func (s *Service) remove(altered func(), name, say, from string, allowed func(*R
 	r, err := s.removeFromStore(name, say, from, allowed, audit)
 	altered()
 	if err == nil {
-		r.settle()
+		r.work.complete()
 	}
 	return err
 }
