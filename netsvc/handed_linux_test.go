@@ -147,3 +147,45 @@ func (p *peer) listed(answers int) {
 		}
 	}
 }
+
+// A member behind TLS that has not read everything stays behind at an upgrade, and gets it
+// there once it reads on, from the log and from the disk, and then where to resume.
+func TestUnreadBehindTLSIsLeftBehind(t *testing.T) {
+	s := newServer(t)
+	s.secure()
+	s.Start()
+	port := s.Create("lobby")
+	deaf, speaker := s.dial(port), s.dial(port)
+	deaf.Until("* guest-1 joined")
+	const lines = 800
+	go func() {
+		for i := range lines {
+			fmt.Fprintln(speaker.Conn, i, strings.Repeat("x", 4000))
+		}
+	}()
+	speaker.collect(lines)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := s.Service.Freeze(ctx); err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan bool)
+	go func() {
+		s.Service.Abandon(patience) // returns once they are closed
+		close(gone)
+	}()
+	for i := range lines {
+		if l := deaf.collect(1)[0]; !strings.HasPrefix(l, fmt.Sprintf("<guest-2> %d x", i)) {
+			t.Fatalf("line %d is %.40q", i, l)
+		}
+	}
+	for _, p := range []*peer{deaf, speaker} {
+		p.Until(fmt.Sprintf("* lobby: the server is being upgraded; come back and say /since %d", lines))
+		p.End()
+	}
+	<-gone
+	if ctx.Err() != nil {
+		t.Error("the old process was needed for too long")
+	}
+	s.Service.Thaw() // for the stop
+}
