@@ -7,14 +7,12 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
-
-	"github.com/chzyer/readline"
 )
 
 // plainEditor reads from a pipe, or from a terminal that cannot move its cursor,
 // or while the output goes elsewhere.
 type plainEditor struct {
-	stdin   *readline.CancelableStdin
+	stdin   *input
 	in      *bufio.Reader
 	begun   bool // the first line has been read
 	display *display
@@ -24,7 +22,7 @@ type plainEditor struct {
 }
 
 func newPlain(o Options) *plainEditor {
-	stdin := readline.NewCancelableStdin(o.In)
+	stdin := newInput(o.In)
 	p := &plainEditor{stdin: stdin, in: bufio.NewReader(stdin)}
 	out, ok := o.Out.(*os.File)
 	there := ok && IsTerminal(out)
