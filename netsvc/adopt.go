@@ -314,14 +314,15 @@ func (a *adoption) caller(st *callerState, fd int) error {
 	if r == nil {
 		return fmt.Errorf("there is no room %d", st.Room)
 	}
-	who := newCaller(transport.AdoptTCP(fd, st.Remote), st.Remote, r)
-	who.agreed, who.asked, who.passed, who.lines, who.held = true, st.Asked, st.Passed, st.Lines, st.Held
-	who.reset, who.since, who.between = st.Reset, cameAt(st.Since), st.Between
-	who.framer = wire.Resume(a.opts().LineBytes, st.Framer)
 	p := r.password.Load()
-	who.passed = who.passed || p == nil   // it has none any more
+	c := r.newCaller(a.engine.AdoptConn(fd), st.Remote, cameAt(st.Since), p)
+	c.conn.Unhold()
+	c.lines, c.reset, c.between, c.framer = st.Lines, st.Reset, st.Between, wire.Resume(a.opts().LineBytes, st.Framer)
+	c.passed = st.Passed || p == nil // it has none any more
+	if len(st.Held) > 0 {
+		c.hold(&heldInput{leftover: leftover{rest: st.Held}})
+	}
 	a.conns.Enter(st.Remote.Addr(), 0, 0) // without a limit it always counts
-	a.gate.enter(who)
-	a.tasks.Go(func() { r.knock(who, p) })
+	c.knock(st.Asked, true)
 	return nil
 }

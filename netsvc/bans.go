@@ -286,11 +286,7 @@ func (s *Service) enforce(held []ban) Reach {
 		}
 	}
 	for _, v := range others {
-		if w, ok := v.(*caller); ok && w.securing.Load() {
-			w.cut()
-		} else {
-			v.hurry() // it looks whether it is banned
-		}
+		v.hurry() // it looks whether it is banned
 	}
 	return Reach{len(members), len(others)}
 }

@@ -88,24 +88,23 @@ func (s *Service) counts() map[string]int64 {
 	}
 	n["goroutines"] = int64(len(s.visitors()))
 	for _, v := range s.visitors() {
-		if p, ok := v.(*masterSession); ok && frozen {
+		if !frozen {
+			break
+		}
+		switch p := v.(type) {
+		case *masterSession:
 			n["masters"]++
 			n["bytes between requests"] += int64(p.unended)
-			n["held of masters"] += int64(len(p.handOver().Held))
+			n["held of masters"] += int64(len(p.heldBytes()))
 			n["minutes of requests"] += int64(time.Until(p.rest) / time.Minute)
-			n["minutes until idle"] += int64(time.Until(p.idle) / time.Minute)
-		}
-	}
-	s.engine.Give(func(p transport.Parker) bool {
-		switch p := p.(type) {
+			n["minutes until idle"] += int64(time.Until(p.due) / time.Minute)
 		case *caller:
 			n["callers"]++
 			n["tries"] += int64(p.lines)
 			n["bytes between tries"] += int64(p.between)
 			n["since of callers"] += p.since.UnixMicro()
 		}
-		return false
-	})
+	}
 	return n
 }
 
@@ -331,17 +330,13 @@ func TestBoundsAfterHandover(t *testing.T) {
 		}
 	}
 	for _, v := range old.visitors() {
-		if p, ok := v.(*masterSession); ok {
-			p.rest, p.idle, p.unended = hour, hour.Add(-time.Minute), 88
-		}
-	}
-	old.engine.Give(func(p transport.Parker) bool {
-		switch p := p.(type) {
+		switch p := v.(type) {
+		case *masterSession:
+			p.rest, p.due, p.unended = hour, hour.Add(-time.Minute), 88
 		case *caller:
 			p.between = 99
 		}
-		return false
-	})
+	}
 	for _, r := range old.all() {
 		r.mu.Lock()
 		r.coming = hour

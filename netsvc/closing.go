@@ -38,6 +38,7 @@ func (r *Room) begin(c Cause) bool {
 // before its socket closes. It returns how many members there were.
 func (r *Room) shut(c Cause) int {
 	close(r.quit)
+	r.svc.gate.hurryAll(r)
 	r.mu.Lock()
 	ln := r.ln
 	r.mu.Unlock()

@@ -20,13 +20,19 @@ type ConnInfo struct {
 // visitor is a connection that is no member's: to the master port, before a room's
 // password, or one whose TLS handshake is under way.
 type visitor interface {
-	// HungUp reports whether the peer has closed its side, or is gone.
-	HungUp() bool
 	// at is where it is: a room, or nil for the master port, and its address.
 	at() (*Room, netip.AddrPort)
+	// came is when the connection came.
+	came() time.Time
 	info() ConnInfo
-	// hurry has it look whether it is to end, and what it is writing end soon.
+	// HungUp reports whether the peer has closed its side, or is gone.
+	HungUp() bool
+	// Signal has a goroutine of it look around that waits for something.
+	Signal()
+	// hurry has it look why it is to end, and what it is writing end soon.
 	hurry()
+	// crowd has it end, to make room for another one.
+	crowd()
 	// cut closes it, and reports false if it was closed already.
 	cut() bool
 }
@@ -40,10 +46,7 @@ func (s *Service) visitors() (all []visitor) {
 	s.mu.Unlock()
 	s.gate.mu.Lock()
 	defer s.gate.mu.Unlock()
-	for _, w := range s.gate.waiting {
-		all = append(all, w)
-	}
-	return all
+	return append(all, s.gate.waiting...)
 }
 
 // Conns returns all connections that are counted, the oldest first, or those of
@@ -94,23 +97,18 @@ func (s *Service) Cut(remotes []string) (n int, err error) {
 	return n, nil
 }
 
-func (c *masterSession) at() (*Room, netip.AddrPort) { return nil, c.remote }
-
 func (c *masterSession) info() ConnInfo {
 	return ConnInfo{Remote: c.remote.String(), State: "master", Since: c.since.UTC()}
 }
 
-func (w *caller) at() (*Room, netip.AddrPort) { return w.room, w.addr }
+func (c *caller) info() ConnInfo {
+	return ConnInfo{Remote: c.remote.String(), State: "password", Room: c.room.name(), Since: c.since.UTC()}
+}
 
-func (w *caller) info() ConnInfo {
-	i := ConnInfo{Remote: w.addr.String(), State: "password", Since: w.since.UTC()}
-	if w.securing.Load() {
-		i.State = "handshake"
-	}
+func (w *handshake) info() ConnInfo {
+	i := ConnInfo{Remote: w.addr.String(), State: "handshake", Since: w.since.UTC()}
 	if w.room != nil {
 		i.Room = w.room.name()
 	}
 	return i
 }
-
-func (w *caller) cut() bool { return w.tcp.Close() == nil }

@@ -11,8 +11,8 @@
 //
 // # Goroutines
 //
-//   - the event loops and the other goroutines of transport, which call a member, or
-//     a session of the master port, as the handler of its conn: an idle one costs no
+//   - the event loops and the other goroutines of transport, which call a member or a
+//     session (master port, password) as the handler of its conn: an idle one costs no
 //     goroutine and no buffer, and a member no timer;
 //   - one for each member whose input has to wait (it is above its allowance, or
 //     a command follows lines in flight, or the store is behind), until it has
@@ -22,8 +22,8 @@
 //   - the flusher of a room, while there is something to write: passes over the
 //     members with one write each of all that is pending;
 //   - one for each session whose request commits, takes long, or has to wait, whose
-//     client has not taken the answers yet, or which is at its end;
-//   - one for each connection before a room's password, or in its TLS handshake;
+//     client has not taken the answers yet, or which is at its end; one for each TLS
+//     handshake;
 //   - one for what a change of a room has to do that takes time: see below;
 //   - one for each unbound room, which retries; one sweep for dead peers, which
 //     sleeps while nothing is on its way to anybody.
@@ -50,8 +50,6 @@
 //     so does every append to the log, which makes "this member reads JSON from
 //     here on" one moment.
 //
-//   - session.mu: how a session ends, and what is being written to it.
-//
 //   - Member.mu: the queue of inserts and the lines in flight. The holder of the
 //     write lock reads the log under it, so that an insert can be queued together with an append.
 //
@@ -61,8 +59,9 @@
 //   - The locks of the hub (who watches), of the counters and of what package limit
 //     counts come last; nothing else is taken under them.
 //
-//   - gate.mu guards the callers that wait. It and the locks of package passwd
-//     come after all of these.
+//   - gate.mu guards the connections that wait to come in, and session.mu how a
+//     session ends and what is being written to it. They, in this order, and the locks
+//     of package passwd come after all of these.
 //
 // Bans are a slice that is replaced as a whole: joining takes no lock for them.
 //

@@ -16,6 +16,7 @@ type frozen struct {
 	rooms   []*Room          // whose flushing we have
 	members []*Member        // whose write lock we have
 	masters []*masterSession // that are handed over
+	callers []*caller
 }
 
 // movedText is what connections are told that could not be handed over.
@@ -82,10 +83,8 @@ func (s *Service) wakeMembers() {
 			m.Signal()
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.masters {
-		c.Signal()
+	for _, v := range s.visitors() {
+		v.Signal()
 	}
 }
 
@@ -156,6 +155,10 @@ func (s *Service) Abandon(within time.Duration) {
 		delete(s.masters, c)
 	}
 	s.mu.Unlock()
+	for _, c := range s.frozen.callers {
+		c.conn.Drop()
+		s.gate.leave(c)
+	}
 	s.engine.Abandon()
 	for _, v := range s.visitors() {
 		v.hurry() // those that are left behind
@@ -164,9 +167,7 @@ func (s *Service) Abandon(within time.Duration) {
 		r.letOthersGo()
 	}
 	transport.Until(ctx, func() bool {
-		s.mu.Lock()
-		n := s.engine.LeftBehind() + len(s.masters)
-		s.mu.Unlock()
+		n := s.engine.Closings() + len(s.visitors())
 		for _, r := range s.all() {
 			for _, m := range r.everybody() {
 				if !m.movable() {

@@ -1,6 +1,7 @@
 package netsvc
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -41,19 +42,11 @@ func TestNobodyIsHandedOverForADeletedRoom(t *testing.T) {
 	if err := transport.Until(ctx, s.engine.Frozen); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []net.Conn{ann, bob} { // who asks goes on to where it is parked
+	for c, in := range map[net.Conn]*bufio.Reader{ann: annIn, bob: bobIn} { // until it stands they are answered
 		io.WriteString(c, "/who\n")
-	}
-	parkedAll := func() bool {
-		n := 0
-		s.engine.Give(func(transport.Parker) bool {
-			n++
-			return false
-		})
-		return n == 2
-	}
-	if err := transport.Until(ctx, parkedAll); err != nil {
-		t.Fatal("they are not parked")
+		if l, err := in.ReadString('\n'); !strings.Contains(l, "the password comes first") {
+			t.Fatal(l, err)
+		}
 	}
 	deleted := make(chan error)
 	go func() { deleted <- s.remove(end, "den", "", "", func(*Room) error { return nil }) }()
@@ -224,5 +217,31 @@ func TestNobodyWaitsForTheDiskWhileTheServerStands(t *testing.T) {
 			io.WriteString(c, "/ping\n")
 			hear(t, in, "* pong ")
 		})
+	}
+}
+
+// What was answered before a request that has to wait for the server to go on is written
+// at once: it would not be known in the other process.
+func TestAnswersDoNotWaitWhileTheServerStands(t *testing.T) {
+	s, _ := stillService(t)
+	o := *s.opts()
+	o.CreateAnyone = true
+	s.options.Store(&o)
+	c := s.client(t, s.Port())
+	defer c.Close()
+	if err := s.engine.BeginFrozen(); err != nil { // the gate is shut, and the loops go on
+		t.Fatal(err)
+	}
+	c.say("LIST nothing\nCREATE attic\n")
+	c.hear("OK 0")
+	s.engine.Thaw()
+	c.hear("OK attic ")
+
+	c = s.client(t, func() int { r, _ := s.room("den"); return r.port() }())
+	defer c.Close()
+	c.hear("password")
+	c.say("/pass wrong\n/pass secret\n/ping\n")
+	for _, want := range []string{"not the password", "you are guest-1", "* pong"} {
+		c.hear(want)
 	}
 }

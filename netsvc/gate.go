@@ -1,16 +1,13 @@
 package netsvc
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"roomd/netsvc/passwd"
@@ -21,7 +18,6 @@ import (
 const (
 	gateTime    = 30 * time.Second // for the right password, from the connection on
 	gateTries   = 3                // passwords and other lines in one connection
-	gateBuffer  = 1 << 10          // bytes read at a time
 	gateInput   = 8 << 10          // bytes between lines, in one connection (weight)
 	mostWaiting = 1024             // connections before the gates of all ports
 )
@@ -30,150 +26,20 @@ const (
 // password, before they see anything of a room or of the master port.
 type gate struct {
 	mu      sync.Mutex
-	waiting []*caller // those that came first at the front
+	waiting []visitor // those that came first at the front
 
 	right, wrong, held, late, crowded atomic.Uint64
 }
 
-// caller is a connection before the gate.
+// caller is a connection that is to give a room's password.
 type caller struct {
-	tcp      transport.TCP
-	conn     transport.HalfCloser // over tcp, once TLS is agreed on
-	addr     netip.AddrPort
-	room     *Room
-	since    time.Time
-	crowded  atomic.Bool     // it has to make room for another one
-	crowd    context.Context // canceled then
-	enough   context.CancelFunc
-	securing atomic.Bool // TLS is being agreed on
+	session
+	password *passwd.Password // of the room when it came
 
-	// Owned by its goroutine.
-	agreed  bool // on TLS, or that there is none
-	asked   bool // it has been told what is wanted
-	passed  bool // it has given the password
-	reset   bool // a write has met a reset that came before the end of the input
+	// Owned by the holder of the read lock.
+	passed  bool // it has given the password: what is held came behind that
 	lines   int  // that count, so far
 	between int  // bytes between them
-	framer  wire.Framer
-	held    []byte // input that was read, and has to wait; once passed, what came behind the password
-}
-
-// HungUp reports whether the peer has closed its side, or is gone.
-func (w *caller) HungUp() bool { return transport.HungUp(w.tcp) }
-
-// Drop closes the descriptor, which another process has too.
-func (w *caller) Drop() { w.conn.Close() }
-
-// newCaller makes a caller of a connection to a room, or to the master port: nil.
-func newCaller(c transport.TCP, addr netip.AddrPort, r *Room) *caller {
-	who := &caller{tcp: c, conn: c, addr: addr, room: r, since: time.Now()}
-	who.crowd, who.enough = context.WithCancel(context.Background())
-	if r != nil {
-		who.framer = wire.NewFramer(r.svc.opts().LineBytes)
-	}
-	return who
-}
-
-// goOn makes a member go on where it was before the gate: what was read behind the
-// password is still to be handled.
-func (m *Member) goOn(w *caller) {
-	m.framer, m.begun = w.framer, w.lines > 0
-	m.reset.Store(w.reset)
-	if len(w.held) > 0 {
-		m.left = &leftover{rest: w.held}
-		m.room.svc.engine.Keep(m.left.size())
-	}
-}
-
-// knock does the handshake with a caller at the gate, asks for the password
-// of the room, whichever of them there is, and then lets the connection in. It is
-// the connection's goroutine until then.
-func (r *Room) knock(who *caller, p *passwd.Password) {
-	g := &r.svc.gate
-	ctx, cancel := context.WithCancel(r.svc.stop)
-	defer cancel()
-	passed := make(chan struct{})
-	var watch sync.WaitGroup
-	watch.Go(func() {
-		select {
-		case <-r.quit:
-			cancel()
-			who.hurry()
-		case <-passed:
-		}
-	})
-	why, err := r.comeIn(ctx, who, p)
-	r.svc.between.Add(1)
-	defer r.svc.between.Add(-1)
-	g.leave(who)
-	close(passed)
-	watch.Wait()
-	end, ok := func() {}, true
-	if err == nil {
-		if end, ok = r.svc.engine.AlterParked(who); !ok {
-			err = refusal("* " + movedText + "\n")
-		}
-	}
-	r.svc.engine.Forget(who)
-	defer r.svc.engine.Closed()
-	if err == nil {
-		defer end()
-		who.tcp.SetDeadline(time.Time{})
-		r.welcome(r.svc.engine.ConnOver(who.conn, who.tcp, who.addr), who.addr, who)
-		return
-	}
-	if cause, closed := r.ending(); closed {
-		ev := r.farewell(cause)
-		why, err = isClosing, refusal(ev.AppendText(nil))
-	} else if who.crowded.Load() {
-		g.crowded.Add(1)
-		err = refusal("* very many are waiting here; try again\n")
-	} else if r.svc.banned(r.id, who.addr.Addr(), "") != nil {
-		why = isBanned
-	}
-	r.svc.leave(who.addr.Addr())
-	var say refusal
-	errors.As(err, &say)
-	r.svc.refusal(r.name(), who.addr, string(say))
-	r.svc.refuse(who.conn, why, string(say))
-}
-
-// within gives the connection so much time, unless it is to end.
-func (who *caller) within(ctx context.Context, d time.Duration) error {
-	who.tcp.SetDeadline(time.Now().Add(d))
-	if ctx.Err() != nil || who.crowded.Load() { // and whoever wants that may have been too early
-		return refusal("")
-	}
-	return nil
-}
-
-// comeIn does what stands before the room: the handshake and the password.
-func (r *Room) comeIn(ctx context.Context, who *caller, p *passwd.Password) (why Barred, err error) {
-	if err := r.svc.secure(ctx, who); err != nil {
-		return noHandshake, err
-	}
-	if p == nil {
-		return "", nil
-	}
-	r.svc.engine.Register(who)
-	left := gateTime
-	if !who.passed {
-		left = min(left, left-time.Since(who.since)) // it may have come to the process before
-	}
-	ctx, cancel := context.WithTimeout(ctx, left)
-	defer cancel()
-	defer context.AfterFunc(who.crowd, cancel)() // not before: TLS would close the connection, which is to be told
-	if err := who.within(ctx, left); err != nil {
-		return noPassword, err
-	}
-	err = r.ask(ctx, who, p)
-	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
-		if _, closed := r.ending(); !closed && !who.crowded.Load() {
-			r.svc.gate.late.Add(1)
-			err = refusal(fmt.Sprintf("* no password came within %v\n", gateTime))
-		}
-	}
-	return noPassword, err
 }
 
 // refusal is what a connection is told before it is closed.
@@ -181,158 +47,346 @@ type refusal string
 
 func (e refusal) Error() string { return string(e) }
 
-// Wake makes a caller that waits for input look around.
-func (w *caller) Wake() { w.tcp.SetReadDeadline(time.Unix(1, 0)) }
-
-// hurry is Wake for a caller that is to end: what it writes has lastWrite.
-func (w *caller) hurry() {
-	w.tcp.SetWriteDeadline(time.Now().Add(lastWrite))
-	w.Wake()
+func (r *Room) newCaller(k *transport.Conn, addr netip.AddrPort, since time.Time, p *passwd.Password) *caller {
+	return &caller{
+		session:  session{svc: r.svc, conn: k, remote: addr, room: r, since: since, late: errLate, framer: wire.NewFramer(r.svc.opts().LineBytes)},
+		password: p,
+	}
 }
 
-// tell writes a line. That it cannot be written is no reason to leave unread what
-// the connection has sent: reading comes to its end.
-func (w *caller) tell(line string) {
-	_, err := io.WriteString(w.conn, line)
-	w.reset = w.reset || errors.Is(err, syscall.ECONNRESET)
+// secured goes on with a connection that has agreed on TLS, or was refused. p is the
+// room's password when it came.
+func (r *Room) secured(who *handshake, k *transport.Conn, p *passwd.Password, err error) {
+	end := func() {}
+	if err == nil {
+		ok := false
+		if end, ok = r.svc.engine.AlterUnlessMoved(); !ok {
+			err = errMoved
+		}
+	}
+	if err != nil {
+		if who.crowded.Load() {
+			err = errCrowded
+		}
+		why, say := r.bar(who.addr, noHandshake, err)
+		r.svc.refuse(who.conn, why, say)
+		return
+	}
+	defer end()
+	if p != nil {
+		r.newCaller(k, who.addr, who.since, p).knock(false, false)
+		return
+	}
+	r.welcome(k, who.addr, nil)
+}
+
+// bar notes that a connection does not come in, for an error, and returns the cause
+// and what it is told.
+func (r *Room) bar(addr netip.AddrPort, why Barred, err error) (Barred, string) {
+	g, say := &r.svc.gate, ""
+	var told refusal
+	cause, closed := r.ending()
+	b := r.svc.banned(r.id, addr.Addr(), "")
+	if b != nil {
+		why = isBanned
+	}
+	switch {
+	case closed, errors.Is(err, errStopped):
+		if why = isClosing; !closed {
+			cause = stopping
+		}
+		ev := r.farewell(cause)
+		say = string(ev.AppendText(nil))
+	case errors.Is(err, errCrowded):
+		g.crowded.Add(1)
+		say = "* very many are waiting here; try again\n"
+	case errors.Is(err, errLate):
+		g.late.Add(1)
+		say = fmt.Sprintf("* no password came within %v\n", gateTime)
+	case errors.Is(err, errMoved):
+		say = "* " + movedText + "\n"
+	case errors.Is(err, errBanned) && b != nil:
+		say = r.line(banText(b) + "\n")
+	case errors.As(err, &told):
+		say = string(told)
+	}
+	r.svc.leave(addr.Addr())
+	r.svc.refusal(r.name(), addr, say)
+	return why, say
+}
+
+// knock has the caller wait at the gate, and asks for the password. What it was asked
+// before, or has given, it is not asked again. resumes says that nothing is read or
+// written before the engine runs, and then Resume is called.
+func (c *caller) knock(asked, resumes bool) {
+	s, g := c.svc, &c.svc.gate
+	if !asked && !c.passed {
+		c.pending = []byte("* " + wire.AskPassword + ": /pass PASSWORD\n")
+	}
+	s.mu.Lock()
+	err := error(nil)
+	if s.stopping {
+		err = errStopped
+	} else {
+		s.tasks.Add(1)
+	}
+	s.mu.Unlock()
+	if err == nil {
+		g.mu.Lock()
+		if err = c.conn.Start(c, resumes); err == nil {
+			g.enterLocked(c)
+		}
+		g.mu.Unlock()
+		if err != nil {
+			s.tasks.Done()
+			err = refusal(c.room.line(busyText))
+		}
+	}
+	if err != nil {
+		why, say := c.room.bar(c.remote, noRoomLeft, err)
+		s.refuse(c.conn.Unused(c.remote), why, say)
+		return
+	}
+	if !c.passed {
+		c.endAt(c.since.Add(gateTime))
+	}
+	if resumes {
+		return
+	}
+	c.Writable()
+	if err := c.mayGoOn(); err != nil { // which may have come before it was at the gate
+		c.end(err)
+	}
+}
+
+// Data answers what needs no waiting.
+func (c *caller) Data(p []byte) transport.Next {
+	c.mayWait = false
+	return c.next(c.serve(p))
+}
+
+// Resume looks at the password that is held.
+func (c *caller) Resume() transport.Next {
+	c.mayWait = true
+	err := c.flush() // what the client has not taken yet
+	if err == nil && (c.held != nil || c.passed) {
+		p := c.heldBytes()
+		c.hold(nil)
+		err = c.serve(p)
+	}
+	return c.next(err)
+}
+
+// PeerClosed looks at the last line.
+func (c *caller) PeerClosed(err error) transport.Next {
+	c.mayWait = true
+	before := c.framer
+	if line, over, ok := c.framer.Tail(); ok && c.isWhole(err) {
+		e := c.line(line, over)
+		if e == nil && c.passed {
+			e = c.comeIn()
+		}
+		switch {
+		case errors.Is(e, errStill):
+			if !c.passed {
+				c.framer = before
+			}
+			return transport.Park
+		case e != nil:
+			err = e
+		}
+	}
+	return c.next(err)
+}
+
+// next is that of a session, and gives up the connection of one that is a member now.
+func (c *caller) next(err error) transport.Next {
+	if errors.Is(err, errInside) {
+		return transport.Gone
+	}
+	return c.session.next(err)
+}
+
+// serve looks at lines until one of them gives the password, and then lets the
+// connection in. With errStill the rest is held.
+func (c *caller) serve(p []byte) error {
+	for {
+		if err := c.mayGoOn(); err != nil {
+			return err
+		}
+		if c.passed {
+			if len(p) > 0 {
+				c.hold(&heldInput{leftover: leftover{rest: slices.Clone(p)}})
+			}
+			return c.comeIn()
+		}
+		line, over, rest, ok := c.framer.Cut(p)
+		if n := weight(len(p)-len(rest), c.answerTelnet(), ok); !ok || wire.Blank(line) && over == 0 {
+			if c.between += n; c.between > gateInput {
+				return refusal("* the password comes first, and much else has come\n")
+			}
+		}
+		if !ok {
+			return nil
+		}
+		if err := c.line(line, over); errors.Is(err, errStill) { // it is looked at when the server goes on
+			c.hold(&heldInput{leftover{line: slices.Clone(line), rest: slices.Clone(rest)}, true, 0})
+			return err
+		} else if err != nil {
+			return err
+		}
+		p = rest
+	}
+}
+
+// line looks at a line.
+func (c *caller) line(line []byte, over int) error {
+	if wire.Blank(line) && over == 0 {
+		return nil
+	}
+	if other := wire.Foreign(line, over > 0); other != "" && c.lines == 0 {
+		c.svc.counters.foreign(other)
+		return refusal("")
+	}
+	answer, err := c.answerLine(line, over > 0)
+	if err != nil || c.passed {
+		return err
+	}
+	if c.lines++; c.lines == gateTries {
+		return refusal(answer)
+	}
+	c.out = append(c.out, answer...)
+	return nil
+}
+
+func (c *caller) answerLine(line []byte, over bool) (answer string, err error) {
+	k, perr := wire.ParseCommand(wire.Clean(line))
+	switch {
+	case over || perr != nil && k.Name != "pass" || perr == nil && k.Do != wire.Pass && k.Do != wire.Quit:
+		return "* the password comes first: /pass PASSWORD\n", nil
+	case perr != nil:
+		return "* " + perr.Error() + "\n", nil
+	case k.Do == wire.Quit:
+		return "", refusal("* bye\n")
+	case !c.mayWait:
+		return "", errStill
+	}
+	text, _ := wire.ParsePassword(k.Text)
+	return c.answerPassword(text)
 }
 
 // answerTelnet answers what a telnet client has asked for, and reports whether there
 // was something.
-func (w *caller) answerTelnet() bool {
-	refusals, there := w.framer.Asked()
-	if len(refusals) > 0 {
-		w.tell(string(refusals))
-	}
+func (c *caller) answerTelnet() bool {
+	refusals, there := c.framer.Asked()
+	c.out = append(c.out, refusals...)
 	if there {
-		w.tell("* " + hereText + "\n")
+		c.out = append(c.out, "* "+hereText+"\n"...)
 	}
 	return len(refusals) > 0 || there
 }
 
-// ask reads lines until one of them gives the password. What was read behind
-// that line is held.
-func (r *Room) ask(ctx context.Context, who *caller, p *passwd.Password) error {
-	const prompt = "* " + wire.AskPassword + ": /pass PASSWORD\n"
-	if who.passed {
-		return nil
+// comeIn makes the connection a member's, and returns errInside. What was read behind the
+// password is still to be handled.
+func (c *caller) comeIn() error {
+	if err := c.flush(); err != nil {
+		return err
 	}
-	if !who.asked {
-		who.tell(prompt)
-		who.asked = true
+	end, ok := c.svc.engine.TryAlter()
+	if !ok {
+		return errStill
 	}
-	buf := make([]byte, gateBuffer)
-	until, _ := ctx.Deadline()
-read:
-	for {
-		who.tcp.SetReadDeadline(until)
-		if r.svc.engine.Frozen() {
-			if !r.svc.engine.Park(who) {
-				return refusal("* " + movedText + "\n")
-			}
-			continue
-		}
-		if who.crowded.Load() {
-			return os.ErrDeadlineExceeded
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if b := r.svc.banned(r.id, who.addr.Addr(), ""); b != nil {
-			return refusal(r.line(banText(b) + "\n"))
-		}
-		var err error
-		rest := who.held
-		if who.held = nil; len(rest) == 0 {
-			var n int
-			n, err = who.conn.Read(buf)
-			rest = buf[:n]
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(until) {
-			continue // woken
-		}
-		for {
-			line, over, more, ok := who.framer.Cut(rest)
-			if n := weight(len(rest)-len(more), who.answerTelnet(), ok); !ok || wire.Blank(line) && over == 0 {
-				if who.between += n; who.between > gateInput {
-					return refusal("* the password comes first, and much else has come\n")
-				}
-			}
-			if !ok && !who.reset && (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) {
-				more = nil
-				line, over, ok = who.framer.Tail()
-			}
-			if !ok {
-				break
-			}
-			if rest = more; wire.Blank(line) && over == 0 {
-				continue
-			}
-			if other := wire.Foreign(line, over > 0); other != "" && who.lines == 0 {
-				r.svc.counters.foreign(other)
-				return refusal("")
-			}
-			who.lines++
-			answer, inside, failed := r.answerGate(ctx, who, p, line, over > 0)
-			switch {
-			case inside:
-				who.passed, who.held = true, rest
-				return nil
-			case errors.Is(failed, errStill): // it is looked at when the server goes on
-				who.lines--
-				who.held = slices.Concat(line, []byte{'\n'}, rest)
-				continue read
-			case failed != nil:
-				return failed
-			case who.lines == gateTries:
-				return refusal(answer)
-			}
-			who.tell(answer)
-		}
-		if err != nil {
-			return err
-		}
+	defer end()
+	c.mu.Lock()
+	err := c.err
+	if err == nil {
+		c.err, c.closed, c.over = errInside, true, true
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	defer c.svc.tasks.Done()
+	defer c.svc.gate.leave(c)
+	defer c.hold(nil)
+	for !c.await(c.isDrained, lastWrite) {
+	}
+	c.stopTimer()
+	c.room.welcome(c.conn.Renew(c.remote), c.remote, c)
+	return errInside
+}
+
+// goOn makes a member go on where it was before the gate.
+func (m *Member) goOn(c *caller) {
+	m.framer, m.begun = c.framer, c.lines > 0
+	m.reset.Store(c.reset)
+	if p := c.heldBytes(); len(p) > 0 {
+		m.left = &leftover{rest: p}
+		m.room.svc.engine.Keep(m.left.size())
 	}
 }
 
-// answerGate looks at a line given at the gate.
-func (r *Room) answerGate(ctx context.Context, who *caller, p *passwd.Password, line []byte, over bool) (answer string, inside bool, err error) {
-	c, perr := wire.ParseCommand(wire.Clean(line))
-	switch {
-	case over || perr != nil && c.Name != "pass" || perr == nil && c.Do != wire.Pass && c.Do != wire.Quit:
-		return "* the password comes first: /pass PASSWORD\n", false, nil
-	case perr != nil:
-		return "* " + perr.Error() + "\n", false, nil
-	case c.Do == wire.Quit:
-		return "", false, refusal("* bye\n")
+// Panicked reports a bug that is met while serving the caller.
+func (c *caller) Panicked(p any, stack []byte) {
+	c.svc.log.Error("password", "remote", c.remote, "error", p, "stack", string(stack))
+	go c.end(errBug)
+}
+
+// Finish says why the connection does not come in, and closes it.
+func (c *caller) Finish() {
+	c.end(errBug) // unless it has ended
+	if err := c.why(); errors.Is(err, errInside) {
+		return // the conn is a member's
 	}
-	text, _ := wire.ParsePassword(c.Text)
-	return r.answerPassword(ctx, who, p, text)
+	defer c.svc.tasks.Done()
+	done, gently := c.svc.engine.Gently()
+	defer done()
+	c.svc.gate.leave(c)
+	c.stopTimer()
+	c.hold(nil)
+	err := c.why()
+	why, say := c.room.bar(c.remote, noPassword, err)
+	c.svc.counters.refused(why)
+	c.out = append(c.out, say...)
+	c.send()
+	written := !c.isBroken() && c.await(c.isWritten, lastWrite)
+	c.close(!written || errors.Is(err, errBug), !gently || errors.Is(err, io.EOF))
 }
 
 // enter lets a connection wait. If very many do, the one that has waited longest
-// makes room: a caller that has a password gives it soon.
-func (g *gate) enter(who *caller) *caller {
+// makes room: who has a password gives it soon.
+func (g *gate) enter(who visitor) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.waiting = append(g.waiting, who)
+	g.enterLocked(who)
+}
+
+func (g *gate) enterLocked(who visitor) {
+	at, _ := slices.BinarySearchFunc(g.waiting, who.came(), func(w visitor, t time.Time) int { return w.came().Compare(t) })
+	g.waiting = slices.Insert(g.waiting, at, who)
 	if len(g.waiting) > mostWaiting {
 		oldest := g.waiting[0]
 		g.waiting = g.waiting[1:]
-		oldest.crowded.Store(true)
-		oldest.enough()
-		oldest.tcp.SetReadDeadline(time.Unix(1, 0))
+		oldest.crowd()
 	}
-	return who
 }
 
-func (g *gate) leave(who *caller) {
+// hurryAll has those look why they are to end that wait for a room.
+func (g *gate) hurryAll(r *Room) {
+	g.mu.Lock()
+	all := slices.Clone(g.waiting)
+	g.mu.Unlock()
+	for _, w := range all {
+		if at, _ := w.at(); at == r {
+			w.hurry()
+		}
+	}
+}
+
+func (g *gate) leave(who visitor) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for i, w := range g.waiting {
-		if w == who {
-			g.waiting = append(g.waiting[:i], g.waiting[i+1:]...)
-			return
-		}
+	if i := slices.Index(g.waiting, who); i >= 0 {
+		g.waiting = slices.Delete(g.waiting, i, i+1)
 	}
 }

@@ -2,12 +2,10 @@ package netsvc
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"roomd/netsvc/passwd"
 	"roomd/netsvc/roomlog"
-	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
 
@@ -209,7 +207,7 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	if err := out.flush(); err != nil {
 		return 0, err
 	}
-	return members, s.handOverParked(send)
+	return members, s.handOverVisitors(send)
 }
 
 // batcher gathers states and their descriptors into frames.
@@ -322,46 +320,35 @@ func (m *Member) handOver(rosters map[*roster]int) (st memberState, size int) {
 	return st, size
 }
 
-// handOverParked sends the connections that wait for input in goroutines of their own
-// and are parked.
-func (s *Service) handOverParked(send Send) error {
-	var callers []*caller
-	s.engine.Give(func(p transport.Parker) (given bool) {
-		// A room that is deleted on disk is none for the other process, and has a
-		// last word for its callers.
-		w := p.(*caller)
-		if _, given = transport.Descriptor(w.conn); given && !w.room.dropped.Load() {
-			callers = append(callers, w)
-		} else {
-			given = false
-		}
-		return given
-	})
-	s.mu.Lock()
-	s.frozen.masters = nil
-	for c := range s.masters {
-		if c.movable() {
-			s.frozen.masters = append(s.frozen.masters, c)
-		}
-	}
-	s.mu.Unlock()
+// handOverVisitors sends the connections that are no members'.
+func (s *Service) handOverVisitors(send Send) error {
+	s.frozen.masters, s.frozen.callers = nil, nil
 	out := &batcher[sessionState]{kind: "sessions", send: send}
-	for _, c := range s.frozen.masters {
-		st := c.handOver()
-		if err := out.add(st, c.conn.FD(), len(st.Held)+len(st.Framer.Part)); err != nil {
-			return err
+	waiting := &batcher[callerState]{kind: "callers", send: send}
+	for _, v := range s.visitors() {
+		switch c := v.(type) {
+		case *masterSession:
+			if !c.movable() {
+				continue
+			}
+			s.frozen.masters = append(s.frozen.masters, c)
+			st := c.handOver()
+			if err := out.add(st, c.conn.FD(), len(st.Held)+len(st.Framer.Part)); err != nil {
+				return err
+			}
+		case *caller:
+			if !c.movable() {
+				continue
+			}
+			s.frozen.callers = append(s.frozen.callers, c)
+			st := c.handOver()
+			if err := waiting.add(st, c.conn.FD(), len(st.Held)+len(st.Framer.Part)); err != nil {
+				return err
+			}
 		}
 	}
 	if err := out.flush(); err != nil {
 		return err
-	}
-	waiting := &batcher[callerState]{kind: "callers", send: send}
-	for _, w := range callers {
-		fd, _ := transport.Descriptor(w.conn)
-		st := callerState{w.room.id, w.addr, w.since, w.asked, w.passed, w.reset, w.lines, w.framer.State(), w.held, w.between}
-		if err := waiting.add(st, fd, len(w.held)+len(st.Framer.Part)); err != nil {
-			return err
-		}
 	}
 	return waiting.flush()
 }
@@ -372,15 +359,20 @@ func (c *masterSession) handOver() sessionState {
 	defer c.mu.Unlock()
 	st := sessionState{
 		ID: c.id, Remote: c.remote, Since: c.since, Lines: c.lines, Begun: c.begun, Reset: c.reset, Framer: c.framer.State(),
-		Unended: c.unended, Rest: max(0, time.Until(c.rest)),
+		Held: c.heldBytes(), Unended: c.unended, Rest: max(0, time.Until(c.rest)),
 	}
-	if !c.idle.IsZero() {
-		st.Idle = max(1, time.Until(c.idle))
-	}
-	if l := c.held; l != nil {
-		if st.Held = l.rest; l.isLine {
-			st.Held = slices.Concat(l.line, []byte{'\n'}, l.rest)
-		}
+	if !c.due.IsZero() {
+		st.Idle = max(1, time.Until(c.due))
 	}
 	return st
+}
+
+// handOver is the caller, which nobody reads or writes.
+func (c *caller) handOver() callerState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return callerState{
+		Room: c.room.id, Remote: c.remote, Since: c.since, Asked: true, Passed: c.passed, Reset: c.reset, Lines: c.lines,
+		Framer: c.framer.State(), Held: c.heldBytes(), Between: c.between,
+	}
 }

@@ -30,9 +30,7 @@ func (s *Service) lastWords() {
 		r.mu.Unlock()
 	}
 	for _, v := range s.visitors() {
-		if c, ok := v.(*masterSession); ok {
-			c.Signal()
-		}
+		v.Signal()
 	}
 	t := time.NewTicker(lastWordsLook)
 	defer t.Stop()

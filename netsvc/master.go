@@ -28,8 +28,7 @@ const (
 // masterSession is a connection to the master port.
 type masterSession struct {
 	session
-	id    uint64 // set before it is registered, then read-only
-	timer *time.Timer
+	id uint64 // set before it is registered, then read-only
 
 	// Owned by the holder of the read lock.
 	lines   int       // seen so far
@@ -37,19 +36,7 @@ type masterSession struct {
 	begun   bool      // one of them was not blank
 	heard   bool      // one since idle was set
 	rest    time.Time // when its burst of requests is whole again
-	held    *heldInput
-	paid    float64 // of the price of the request that is held
-
-	// Guarded by mu.
-	idle time.Time // when it has been idle for too long; zero: never
-	busy bool      // Resume or PeerClosed is at work
-}
-
-// heldInput is input that was read and has to wait.
-type heldInput struct {
-	leftover
-	isLine bool    // or there is only what came behind one
-	price  float64 // to be paid first
+	paid    float64   // of the price of the request that is held
 }
 
 // admitMaster serves a connection to the master port, or says why not.
@@ -75,24 +62,19 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 		s.beginMaster(s.newMaster(s.engine.Conn(c, addr), addr, id, time.Now()), 0)
 		return
 	}
-	who := s.gate.enter(newCaller(c.TCP(addr), addr, nil))
-	s.tasks.Go(func() {
-		err := s.secure(s.stop, who)
-		s.between.Add(1)
-		defer s.between.Add(-1)
-		if s.gate.leave(who); err != nil {
+	s.handshake(c.TCP(addr), addr, nil, func(who *handshake, k *transport.Conn, err error) {
+		if err != nil {
 			s.leave(addr.Addr())
 			s.refuse(who.conn, noHandshake, err.Error())
 			return
 		}
-		who.tcp.SetDeadline(time.Time{})
-		s.beginMaster(s.newMaster(s.engine.ConnOver(who.conn, who.tcp, addr), addr, id, who.since), 0)
+		s.beginMaster(s.newMaster(k, addr, id, who.since), 0)
 	})
 }
 
 func (s *Service) newMaster(k *transport.Conn, addr netip.AddrPort, id uint64, since time.Time) *masterSession {
 	return &masterSession{
-		session: session{svc: s, conn: k, remote: addr, since: since, framer: wire.NewFramer(s.opts().LineBytes)},
+		session: session{svc: s, conn: k, remote: addr, since: since, late: errIdle, framer: wire.NewFramer(s.opts().LineBytes)},
 		id:      id,
 	}
 }
@@ -123,33 +105,6 @@ func (s *Service) beginMaster(c *masterSession, idle time.Duration) (err error) 
 	return err
 }
 
-// endAt has the session end at a time, unless a request is under way then.
-func (c *masterSession) endAt(idle time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.idle = idle
-	if c.timer == nil {
-		c.timer = time.AfterFunc(time.Until(idle), c.endIdle)
-	} else {
-		c.timer.Reset(time.Until(idle))
-	}
-}
-
-// forget undoes what beginMaster has done.
-func (c *masterSession) forget() {
-	s := c.svc
-	s.mu.Lock()
-	c.mu.Lock()
-	if c.timer != nil {
-		c.timer.Stop()
-	}
-	c.mu.Unlock()
-	delete(s.masters, c)
-	s.mu.Unlock()
-	s.leave(c.remote.Addr())
-	s.tasks.Done()
-}
-
 func errLine(err error) string {
 	var refusal *wire.Error
 	if errors.As(err, &refusal) {
@@ -168,6 +123,10 @@ var (
 	errMoved   = errors.New("another process has taken over")
 	errBanned  = errors.New("the peer's address is banned")
 	errIdle    = errors.New("the peer says nothing")
+	errLate    = errors.New("the peer has not done in time what it is to do")
+	errClosing = errors.New("the room closes")
+	errCrowded = errors.New("very many wait")
+	errInside  = errors.New("the session is a member now")
 	errBug     = errors.New("a bug ends the session")
 )
 
@@ -183,14 +142,13 @@ func (c *masterSession) Data(p []byte) transport.Next {
 // Resume answers what is held.
 func (c *masterSession) Resume() transport.Next {
 	c.work(true)
+	defer c.work(false)
 	err := c.flush() // what the client has not taken yet
 	if l := c.held; err == nil && l != nil {
 		c.hold(nil)
 		err = c.serve(*l)
 	}
-	next := c.next(err)
-	c.work(false)
-	return next
+	return c.next(err)
 }
 
 // PeerClosed answers the last line.
@@ -217,50 +175,19 @@ func (c *masterSession) work(busy bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.busy = busy; !busy && c.timer != nil {
-		c.timer.Reset(time.Until(c.idle))
+		c.timer.Reset(time.Until(c.due))
 	}
 }
 
-// next says what becomes of the connection, once its input was answered or, with
-// errStill, has to wait. Bytes that never make a line do not count as something that
+// next is that of a session. Bytes that never make a line do not count as something that
 // the client says: a line has its time.
 func (c *masterSession) next(err error) transport.Next {
-	if err == nil {
-		err = c.flush()
-	}
-	switch {
-	case errors.Is(err, errStill) && c.mayWait:
-		return transport.Park
-	case errors.Is(err, errStill):
-		return transport.Wait
-	case err != nil:
-		c.send()
-		c.end(err)
-		return transport.End
-	}
-	if idle := c.svc.opts().MasterIdle; idle > 0 && c.heard {
+	next := c.session.next(err)
+	if idle := c.svc.opts().MasterIdle; next == transport.More && idle > 0 && c.heard {
 		c.heard = false
 		c.endAt(time.Now().Add(idle))
 	}
-	return transport.More
-}
-
-// endIdle ends the session if it has been idle for too long.
-func (c *masterSession) endIdle() {
-	end, ok := c.svc.engine.AlterUnlessMoved()
-	if !ok {
-		return
-	}
-	defer end()
-	c.mu.Lock()
-	left, busy := time.Until(c.idle), c.busy
-	if !busy && left > 0 {
-		c.timer.Reset(left)
-	}
-	c.mu.Unlock()
-	if !busy && left <= 0 {
-		c.end(errIdle)
-	}
+	return next
 }
 
 // Panicked reports a bug that is met while serving the session.
@@ -271,7 +198,14 @@ func (c *masterSession) Panicked(p any, stack []byte) {
 
 // Finish says the last words, and closes the connection.
 func (c *masterSession) Finish() {
-	defer c.forget()
+	defer c.svc.tasks.Done()
+	defer c.svc.leave(c.remote.Addr())
+	defer func() {
+		c.svc.mu.Lock()
+		defer c.svc.mu.Unlock()
+		c.stopTimer()
+		delete(c.svc.masters, c)
+	}()
 	c.end(errBug) // unless it has ended
 	c.hold(nil)
 	err := c.why()
@@ -330,19 +264,6 @@ func (c *masterSession) cause(err error) Cause {
 		return idling
 	}
 	return vanished
-}
-
-// hold keeps input for Resume, or nothing.
-func (c *masterSession) hold(l *heldInput) {
-	size := func() int64 {
-		if c.held == nil {
-			return 0
-		}
-		return c.held.size()
-	}
-	before := size()
-	c.held = l
-	c.svc.engine.Keep(size() - before)
 }
 
 // serve answers input: what is held of it, and what comes behind that. With errStill

@@ -61,35 +61,45 @@ func (s *Service) newPassword(typed string, still <-chan struct{}) (*passwd.Pass
 	return p, err
 }
 
-// answerPassword looks at a password given at the gate. Without one, text is "".
-// p is the one that was there when the caller came: only the newest lets it in.
-func (r *Room) answerPassword(ctx context.Context, who *caller, p *passwd.Password, text string) (answer string, inside bool, err error) {
-	g := &r.svc.gate
+// answerPassword looks at a password given at the gate. Without one, text is "". Only
+// the newest of the room lets it in.
+func (c *caller) answerPassword(text string) (answer string, err error) {
+	r, g, p := c.room, &c.svc.gate, c.password
 	if now := r.password.Load(); now != nil {
 		p = now
 	}
-	err = r.svc.guesses.Check(ctx, r.svc.engine.Freezing(), p, who.addr.Addr(), text)
+	ctx, cancel := context.WithCancel(c.svc.stop)
+	defer cancel()
+	c.mu.Lock()
+	c.cancel = cancel
+	ended := c.err
+	c.mu.Unlock()
+	if ended != nil {
+		return "", ended
+	}
+	err = c.svc.guesses.Check(ctx, c.svc.engine.Freezing(), p, c.remote.Addr(), text)
 	var held passwd.Held
 	var wrong passwd.Wrong
 	switch {
 	case err == nil:
 		g.right.Add(1)
-		r.remember(who.addr.Addr())
-		return "", true, nil
+		r.remember(c.remote.Addr())
+		c.passed = true
+		return "", nil
 	case errors.As(err, &held):
 		g.held.Add(1)
-		return "* " + string(held) + "\n", false, nil
+		return "* " + string(held) + "\n", nil
 	case errors.As(err, &wrong):
 		g.wrong.Add(1)
-		r.svc.log.Info("wrong password", "room", r.name(), "remote", who.addr, "next_after", wrong.Next)
-		return "* " + wrong.Error() + "\n", false, nil
+		c.svc.log.Info("wrong password", "room", r.name(), "remote", c.remote, "next_after", wrong.Next)
+		return "* " + wrong.Error() + "\n", nil
 	case errors.Is(err, passwd.ErrFreezing):
 		err = errStill
 	case ctx.Err() == nil:
-		r.svc.log.Error("password", "room", r.name(), "error", err)
+		c.svc.log.Error("password", "room", r.name(), "error", err)
 		err = refusal("* the server could not compare the password\n")
 	}
-	return "", false, err
+	return "", err
 }
 
 // remember notes that the address of a member is known in its room.

@@ -251,9 +251,13 @@ func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
 		r.svc.turnAway(c, addr, why, r.line(err.Error()+"\n"))
 		return
 	}
-	if p := r.password.Load(); p != nil || r.svc.opts().Certificate != nil {
-		who := r.svc.gate.enter(newCaller(c.TCP(addr), addr, r))
-		r.svc.tasks.Go(func() { r.knock(who, p) })
+	p := r.password.Load()
+	switch {
+	case r.svc.opts().Certificate != nil:
+		r.svc.handshake(c.TCP(addr), addr, r, func(who *handshake, k *transport.Conn, err error) { r.secured(who, k, p, err) })
+		return
+	case p != nil:
+		r.newCaller(r.svc.engine.Conn(c, addr), addr, time.Now(), p).knock(false, false)
 		return
 	}
 	r.welcome(r.svc.engine.Conn(c, addr), addr, nil)

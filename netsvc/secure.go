@@ -1,13 +1,15 @@
 package netsvc
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
+	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
 
@@ -38,28 +40,55 @@ const (
 
 var tlsFailures = []string{tlsPlain, tlsLate, tlsFailed}
 
-// secure does the handshake with a caller at the gate, if connections are not
-// plain. What fails is counted, and the error is a refusal with what the client
-// is to be told: in plain text, if that is what it speaks, or waits for.
-func (s *Service) secure(ctx context.Context, who *caller) error {
-	if who.agreed || s.opts().Certificate == nil {
+// handshake is a connection whose TLS handshake is under way, which waits at the gate.
+type handshake struct {
+	tcp     transport.TCP
+	conn    transport.HalfCloser // over tcp, once TLS is agreed on
+	addr    netip.AddrPort
+	room    *Room // nil: the master port
+	since   time.Time
+	crowded atomic.Bool // it has to make room for another one
+	ended   atomic.Bool // it is to end for another reason
+}
+
+// handshake has a connection agree on TLS, in a goroutine. Then it calls end, once the
+// connection has left the gate, with a conn, or with a refusal.
+func (s *Service) handshake(c transport.TCP, addr netip.AddrPort, r *Room, end func(*handshake, *transport.Conn, error)) {
+	who := &handshake{tcp: c, conn: c, addr: addr, room: r, since: time.Now()}
+	s.gate.enter(who)
+	s.tasks.Go(func() {
+		err := s.secure(who)
+		s.between.Add(1)
+		defer s.between.Add(-1)
+		if s.gate.leave(who); err != nil {
+			end(who, nil, err)
+			return
+		}
+		c.SetDeadline(time.Time{})
+		end(who, s.engine.ConnOver(who.conn, c, addr), nil)
+	})
+}
+
+// secure does the handshake. What fails is counted, and the error is a refusal with what
+// the client is to be told: in plain text, if that is what it speaks, or waits for.
+func (s *Service) secure(who *handshake) error {
+	if s.opts().Certificate == nil {
 		return nil
 	}
-	if err := who.within(ctx, handshakeTime); err != nil {
-		return err
+	who.tcp.SetDeadline(time.Now().Add(handshakeTime))
+	if who.crowded.Load() || who.ended.Load() { // and whoever wants that may have been too early
+		return refusal("")
 	}
-	who.securing.Store(true)
-	defer who.securing.Store(false)
 	t := s.engine.Secure(who.tcp, s.tls)
-	err := t.HandshakeContext(ctx)
+	err := t.HandshakeContext(s.stop)
 	if err == nil {
-		who.conn, who.agreed = t, true
+		who.conn = t
 		return nil
 	}
 	const speaks = "* " + wire.SpeaksTLS + ": use roomd chat --tls, openssl s_client -quiet -connect HOST:PORT, or ncat --ssl\n"
 	var head tls.RecordHeaderError
 	switch {
-	case ctx.Err() != nil, who.crowded.Load():
+	case s.stop.Err() != nil, who.crowded.Load(), who.ended.Load():
 		return refusal("")
 	case errors.As(err, &head) && head.Conn != nil:
 		s.counters.tlsFailed(tlsPlain)
@@ -74,6 +103,24 @@ func (s *Service) secure(ctx context.Context, who *caller) error {
 	}
 	s.counters.tlsFailed(tlsFailed)
 	return refusal("")
+}
+
+func (w *handshake) at() (*Room, netip.AddrPort) { return w.room, w.addr }
+func (w *handshake) came() time.Time             { return w.since }
+func (w *handshake) HungUp() bool                { return transport.HungUp(w.tcp) }
+func (w *handshake) cut() bool                   { return w.tcp.Close() == nil }
+
+// Signal does nothing: a handshake waits for the client alone.
+func (w *handshake) Signal() {}
+
+func (w *handshake) hurry() {
+	w.ended.Store(true)
+	w.cut()
+}
+
+func (w *handshake) crowd() {
+	w.crowded.Store(true)
+	w.tcp.SetReadDeadline(time.Unix(1, 0))
 }
 
 // looksLikeHTTP reports whether the first bytes of a connection are a request's.

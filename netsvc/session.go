@@ -1,8 +1,10 @@
 package netsvc
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -20,24 +22,38 @@ type session struct {
 	svc    *Service
 	conn   *transport.Conn
 	remote netip.AddrPort
+	room   *Room // that it asks at; nil: the master port
 	since  time.Time
+	late   error // what it ends with when it is due
 
 	// Owned by the holder of the read lock.
 	framer  wire.Framer
 	out     []byte // answers that are to be written
 	mayWait bool   // Resume or PeerClosed is at work
+	held    *heldInput
 
 	mu      sync.Mutex
-	pending []byte // is being written
-	err     error  // why it has ended; nil: it has not
-	hurried bool   // what is written has lastWrite
-	broken  bool   // the operator has closed it
-	deaf    bool   // the peer is gone: it gets no more answers
-	reset   bool   // a write has met a reset that came before the end of the input
-	over    bool   // nothing comes after pending
-	drained bool   // nothing more will be written
+	timer   *time.Timer // for due
+	due     time.Time   // when it has been there, or idle, for too long; zero: never
+	busy    bool        // it is not idle
+	cancel  func()      // ends what Resume waits for; nil: nothing
+	pending []byte      // is being written
+	err     error       // why it has ended; nil: it has not
+	hurried bool        // what is written has lastWrite
+	broken  bool        // the operator has closed it
+	deaf    bool        // the peer is gone: it gets no more answers
+	reset   bool        // a write has met a reset that came before the end of the input
+	over    bool        // nothing comes after pending
+	drained bool        // nothing more will be written
 	closed  bool
 	waiter  chan struct{} // capacity 1, made for a goroutine that waits: something has changed
+}
+
+// heldInput is input that was read and has to wait.
+type heldInput struct {
+	leftover
+	isLine bool    // or there is only what came behind one
+	price  float64 // to be paid first
 }
 
 // writeLook is how often a goroutine that has something to write looks whether the
@@ -47,7 +63,7 @@ const writeLook = 10 * time.Millisecond
 // end has nothing read any more. The first error wins.
 func (c *session) end(why error) {
 	c.mu.Lock()
-	first := c.err == nil
+	first, cancel := c.err == nil, c.cancel
 	if first {
 		c.err = why
 	}
@@ -55,6 +71,48 @@ func (c *session) end(why error) {
 	c.mu.Unlock()
 	if first {
 		c.conn.EndRead()
+	}
+	if cancel != nil {
+		cancel()
+	}
+}
+
+// endAt has the session end at a time; unless it is busy then.
+func (c *session) endAt(due time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.due = due
+	if c.timer == nil {
+		c.timer = time.AfterFunc(time.Until(due), c.endLate)
+	} else {
+		c.timer.Reset(time.Until(due))
+	}
+}
+
+func (c *session) endLate() {
+	end, ok := c.svc.engine.AlterUnlessMoved()
+	if !ok {
+		return
+	}
+	defer end()
+	c.mu.Lock()
+	left, busy := time.Until(c.due), c.busy
+	if !busy && left > 0 {
+		c.timer.Reset(left)
+	}
+	c.hurried = c.hurried || !busy && left <= 0
+	c.mu.Unlock()
+	if !busy && left <= 0 {
+		c.end(c.late)
+	}
+}
+
+// stopTimer is for a session that has ended.
+func (c *session) stopTimer() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil {
+		c.timer.Stop()
 	}
 }
 
@@ -71,6 +129,14 @@ func (c *session) hurry() {
 	}
 }
 
+// crowd has it end, to make room for another one.
+func (c *session) crowd() {
+	c.mu.Lock()
+	c.hurried = true
+	c.mu.Unlock()
+	c.end(errCrowded)
+}
+
 // cut breaks the connection, and reports false if that was done, or it was closed.
 func (c *session) cut() bool {
 	c.mu.Lock()
@@ -84,12 +150,24 @@ func (c *session) cut() bool {
 	return there
 }
 
-// mayGoOn tells why the session is to end, if it is.
+// mayGoOn tells why the session has ended or is to end, if it is.
 func (c *session) mayGoOn() error {
+	if err := c.why(); err != nil {
+		return err
+	}
+	room := uint64(0)
+	if c.room != nil {
+		select {
+		case <-c.room.quit:
+			return errClosing
+		default:
+			room = c.room.id
+		}
+	}
 	switch {
 	case c.svc.stop.Err() != nil:
 		return errStopped
-	case c.isBroken() || c.svc.banned(0, c.remote.Addr(), "") != nil:
+	case c.isBroken() || c.svc.banned(room, c.remote.Addr(), "") != nil:
 		return errBanned
 	}
 	return nil
@@ -130,11 +208,62 @@ func (c *session) HungUp() bool {
 	return c.err == nil && c.conn.HungUp()
 }
 
-// movable reports whether another process may go on with the session: it is parked.
+// movable reports whether another process may go on with the session.
 func (c *session) movable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.err == nil && len(c.pending) == 0 && c.conn.Movable()
+	// A room that is deleted on disk is none for the other process, and has a last word.
+	return c.err == nil && len(c.pending) == 0 && c.conn.Movable() && (c.room == nil || !c.room.dropped.Load())
+}
+
+// at is where the session is: a room, or nil for the master port, and its address.
+func (c *session) at() (*Room, netip.AddrPort) { return c.room, c.remote }
+
+// came is when the connection came.
+func (c *session) came() time.Time { return c.since }
+
+// hold keeps input for Resume, or nothing.
+func (c *session) hold(l *heldInput) {
+	size := func() int64 {
+		if c.held == nil {
+			return 0
+		}
+		return c.held.size()
+	}
+	before := size()
+	c.held = l
+	c.svc.engine.Keep(size() - before)
+}
+
+// heldBytes is what is held, as it came.
+func (c *session) heldBytes() []byte {
+	switch l := c.held; {
+	case l == nil:
+		return nil
+	case l.isLine:
+		return slices.Concat(l.line, []byte{'\n'}, l.rest)
+	default:
+		return l.rest
+	}
+}
+
+// next says what becomes of the connection, once its input was answered or, with
+// errStill, has to wait.
+func (c *session) next(err error) transport.Next {
+	if err == nil || errors.Is(err, errStill) {
+		err = cmp.Or(c.flush(), err)
+	}
+	switch {
+	case err == nil:
+		return transport.More
+	case errors.Is(err, errStill) && c.mayWait:
+		return transport.Park
+	case errors.Is(err, errStill):
+		return transport.Wait
+	}
+	c.send()
+	c.end(err)
+	return transport.End
 }
 
 // send begins to write the answers.
@@ -162,8 +291,12 @@ func (c *session) flush() (err error) {
 	if !c.mayWait {
 		return errStill
 	}
+	patience := masterWrite
+	if c.room != nil {
+		patience = gateTime
+	}
 	if !c.conn.Away(func() {
-		if !c.await(c.isWritten, masterWrite) {
+		if !c.await(c.isWritten, patience) {
 			err = errUnread
 			c.conn.Abort()
 		}

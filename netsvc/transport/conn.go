@@ -44,6 +44,7 @@ const (
 	Wait             // call Resume, in a goroutine
 	Park             // the engine is frozen: call again when it thaws
 	End              // nothing more is to be read
+	Gone             // the conn was renewed: it is not the handler's any more
 )
 
 // Conn is a connection: TCP, plain or behind TLS, on a descriptor that an event loop
@@ -109,6 +110,16 @@ func (c *Conn) Unused(remote netip.AddrPort) HalfCloser {
 		return c.stream.conn
 	}
 	return c.unused(remote)
+}
+
+// Renew returns a conn of the same connection for another handler: this one is nobody's
+// any more. Resume and PeerClosed of its handler may call it, which have the write lock,
+// for good (Drained), and return Gone.
+func (c *Conn) Renew(remote netip.AddrPort) *Conn {
+	if c.stream != nil {
+		return c.engine().newStream(c.stream.conn, c.stream.tcp)
+	}
+	return c.renewOnLoop(remote)
 }
 
 // BeginWrite takes the write lock, or reports false: then its holder, or the writing

@@ -37,6 +37,21 @@ func (c *Conn) unused(remote netip.AddrPort) HalfCloser {
 	return c.stream.conn
 }
 
+func (c *Conn) renewOnLoop(remote netip.AddrPort) *Conn {
+	e := c.engine()
+	e.loops.conns.set(int(c.fd), nil)
+	unix.EpollCtl(c.loop.ep, unix.EPOLL_CTL_DEL, int(c.fd), nil)
+	next := e.Conn(Socket(c.fd), remote)
+	if next.stream = c.stream; c.stream != nil {
+		k := c.stream.cipher
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.conn = next
+		next.flags.Or(c.flags.Load() & isOwing)
+	}
+	return next
+}
+
 // goResume has pending input handled, and what comes after it, by a goroutine.
 func (c *Conn) goResume() {
 	c.engine().freeze.working.Add(1)
@@ -128,8 +143,11 @@ func growStack(i int) byte {
 func (c *Conn) ends(err error) bool {
 	defer c.engine().freeze.working.Add(-1)
 	defer c.recovered()
-	if c.handler.PeerClosed(err) == Park {
+	switch c.handler.PeerClosed(err) {
+	case Park:
 		c.park()
+		return false
+	case Gone:
 		return false
 	}
 	return true
@@ -145,6 +163,8 @@ func (c *Conn) resume() {
 		return
 	case Park:
 		c.park()
+		return
+	case Gone:
 		return
 	}
 	b := readBuffers.Get().(*[]byte)

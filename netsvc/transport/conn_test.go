@@ -79,7 +79,7 @@ func dialTo(t *testing.T, e *transport.Engine, conn func(transport.Socket, netip
 }
 
 // echo is a handler that writes lines back. One that begins with a "w" waits for
-// Resume first, "b" for goOn; "p" panics and "q" quits.
+// Resume first, "b" for goOn, an "a" for goOn away; "p" panics and "q" quits.
 type echo struct {
 	conn     *transport.Conn
 	kept     []byte
@@ -101,7 +101,7 @@ func (h *echo) Data(p []byte) transport.Next {
 	case 'b':
 		close(h.reached)
 		<-h.goOn
-	case 'w':
+	case 'w', 'a':
 		h.kept = bytes.Clone(p)
 		return transport.Wait
 	case 'p':
@@ -123,10 +123,13 @@ func (h *echo) say(p []byte) transport.Next {
 func (h *echo) Resume() transport.Next {
 	p := h.kept
 	h.kept = nil
-	if p != nil {
-		return h.say(p)
+	if p == nil {
+		return transport.More
 	}
-	return transport.More
+	if p[0] == 'a' {
+		h.conn.Away(func() { <-h.goOn })
+	}
+	return h.say(p)
 }
 
 func (h *echo) PeerClosed(err error) transport.Next {
@@ -236,8 +239,8 @@ func TestConn(t *testing.T) {
 	})
 }
 
-// While an engine is frozen nothing is read, the gate is shut, and a parker waits; when
-// it thaws all go on.
+// While an engine is frozen nothing is read, the gate is shut, and a handler that is away
+// does not come back; when it thaws all go on.
 func TestFreeze(t *testing.T) {
 	e := newEngine(t, false)
 	if !e.CanMove() {
@@ -247,13 +250,12 @@ func TestFreeze(t *testing.T) {
 	<-h.started
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	p := &parker{woken: make(chan struct{}, 1)}
-	e.Register(p)
-	parked := make(chan bool)
-	go func() {
-		<-p.woken
-		parked <- e.Park(p)
-	}()
+	far, away := dial(t, e)
+	<-away.started
+	io.WriteString(far, "away\n")
+	if err := transport.Until(ctx, func() bool { return !away.conn.Movable() }); err != nil {
+		t.Fatal("it is not away")
+	}
 	end := e.Alter()
 	short, stop := context.WithTimeout(ctx, 10*time.Millisecond)
 	defer stop()
@@ -271,41 +273,29 @@ func TestFreeze(t *testing.T) {
 	if err := transport.Until(ctx, h.conn.HasInput); err != nil {
 		t.Error("nothing has come, or it was read")
 	}
-	n := 0
-	e.Give(func(transport.Parker) bool { n++; return false })
-	if n != 1 {
-		t.Error(n, "are parked")
+	close(away.goOn)
+	if away.conn.Movable() {
+		t.Error("it is back")
 	}
 	e.Thaw()
-	if !<-parked {
-		t.Error("the parker is left")
+	if got, err := bufio.NewReader(far).ReadString('\n'); err != nil || got != "away\n" || !away.conn.Movable() {
+		t.Errorf("%q, %v, and not back", got, err)
 	}
-	e.Forget(p)
-	e.Closed()
 	if got, err := bufio.NewReader(c).ReadString('\n'); err != nil || got != "hello\n" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if n := e.LeftBehind(); n != 0 {
+	if n := e.Closings(); n != 0 {
 		t.Error(n, "are left behind")
 	}
 	c.Close()
 	<-h.finished
+	far.Close()
+	<-away.finished
 }
 
 // An idle connection costs no more than this and what its handler needs.
 func TestSizeOfConn(t *testing.T) {
 	if n := unsafe.Sizeof(transport.Conn{}); n > 48 {
 		t.Errorf("a conn has %d bytes", n)
-	}
-}
-
-type parker struct{ woken chan struct{} }
-
-func (p *parker) HungUp() bool { return false }
-func (p *parker) Drop()        {}
-func (p *parker) Wake() {
-	select {
-	case p.woken <- struct{}{}:
-	default:
 	}
 }

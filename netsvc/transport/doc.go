@@ -36,8 +36,7 @@
 // # Freeze
 //
 // For an upgrade the engine stands still, from Freeze to Thaw, while descriptors are
-// handed over: loops and readers stop, goroutines that wait for input park (Parker),
-// and whatever changes the state that is handed over passes a gate (Alter), which
+// handed over: loops and readers stop, and whatever changes the state that is handed over passes a gate (Alter), which
 // Freeze has then. What can be taken up again in the other process stops where it is;
 // what cannot waits, until Thaw, or until Abandon says that it does not come. A handler
 // that waits for something else is away (Away): its conn stays behind. So do conns behind
@@ -48,7 +47,6 @@
 //
 // The gate comes before every lock, also of users of the package. The lock of a
 // listener is held while it accepts, and so comes before whatever its admit takes.
-// The others are held for moments, and nothing is called under them but the function
-// that Give is given, and a parker's Wake, HungUp and Drop. That of a cipherSocket comes
-// last, and is held while the kernel is asked what it takes.
+// The others are held for moments, and nothing is called under them. That of a
+// cipherSocket comes last, and is held while the kernel is asked what it takes.
 package transport

@@ -76,19 +76,29 @@ func (e *Engine) Kept() int64 { return e.pending.Load() }
 // fit is the part of a buffer that is read into.
 func (e *Engine) fit(b []byte) []byte { return b[:min(len(b), e.MaxRead())] }
 
+// Gently is asked before a refused connection is closed gently, which takes a while: it
+// reports false if very many are. done ends that.
+func (e *Engine) Gently() (done func(), ok bool) {
+	select {
+	case e.gentle <- struct{}{}:
+		return func() { <-e.gentle }, true
+	default:
+		return func() {}, false
+	}
+}
+
 // Refuse tells a connection one line and closes it gently. The line may be lost if very
 // many are refused at once.
 func (e *Engine) Refuse(c HalfCloser, line string) {
 	c.SetWriteDeadline(time.Now().Add(time.Second)) // its buffer is empty: it does not wait
 	c.Write([]byte(line))
-	select {
-	case e.gentle <- struct{}{}:
-	default:
+	done, ok := e.Gently()
+	if !ok {
 		c.Close()
 		return
 	}
 	e.refusals.Go(func() {
-		defer func() { <-e.gentle }()
+		defer done()
 		CloseGently(c, false)
 	})
 }

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// parkTime bounds how long Freeze waits for parkers that are busy. Those that still
-// are stay behind.
-const parkTime = 500 * time.Millisecond
+// awayTime bounds how long Freeze waits for conns whose handlers are away. Those that
+// still are stay behind.
+const awayTime = 500 * time.Millisecond
 
 // ErrAltered says that the gate was not free in time.
 var ErrAltered = errors.New("something is just being changed; try again in a moment")
@@ -26,8 +26,8 @@ func (n ReadersError) Error() string { return fmt.Sprintf("%d conns are still be
 // to, and nothing changes behind the gate but by conns of goroutines, which are not
 // handed over. New connections wait in the kernel's backlog and input in its buffers.
 //
-// What can be taken up again elsewhere stops where it is: readers of pending input,
-// writers that need the disk, and, parked, parkers. What can only wait where it is,
+// What can be taken up again elsewhere stops where it is: readers of pending input, and
+// writers that need the disk. What can only wait where it is,
 // waits: changes at the gate, accepting and reading in the loops, writing for the
 // write locks.
 type freeze struct {
@@ -39,39 +39,20 @@ type freeze struct {
 	working atomic.Int64 // goroutines that read conns of loops
 	closing atomic.Int64 // connections that have all they get and are just being closed
 
-	mu      sync.Mutex
-	away    int           // conns whose handlers are in Away
-	stands  bool          // none of them comes back before Thaw
-	begun   chan struct{} // closed by Freeze
-	thawed  chan struct{} // closed while there is no need to wait
-	moved   chan struct{} // closed by Abandon
-	parkers map[Parker]place
+	mu     sync.Mutex
+	away   int           // conns whose handlers are in Away
+	stands bool          // none of them comes back before Thaw
+	begun  chan struct{} // closed by Freeze
+	thawed chan struct{} // closed while there is no need to wait
+	moved  chan struct{} // closed by Abandon
 
 	// Owned by the goroutine that freezes and thaws.
 	resume func() // lets the loops go on
 }
 
-// place is where the goroutine of a parker is.
-type place uint8
-
-const (
-	moving place = iota
-	parked
-	given // parked, and the connection is handed over
-)
-
-// Parker is a connection with a goroutine that waits for input, and can be handed
-// over while it does.
-type Parker interface {
-	Wake()        // makes it look whether it is to park; it may do so in vain
-	HungUp() bool // its peer has closed its side, or is gone
-	Drop()        // closes the descriptor, which another process has too
-}
-
 func (f *freeze) init() {
 	f.begun, f.thawed, f.moved = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	close(f.thawed)
-	f.parkers = make(map[Parker]place)
 }
 
 // Alter passes the gate, for a change of what is handed over: it waits while the engine
@@ -94,19 +75,6 @@ func (e *Engine) AlterUnlessMoved() (end func(), ok bool) {
 			return end, true
 		}
 		if !e.Outlast() {
-			return nil, false
-		}
-	}
-}
-
-// AlterParked is Alter for the goroutine of a parker, which is parked meanwhile. It
-// reports false if the engine does not thaw.
-func (e *Engine) AlterParked(p Parker) (end func(), ok bool) {
-	for {
-		if end, ok := e.TryAlter(); ok {
-			return end, true
-		}
-		if !e.Park(p) {
 			return nil, false
 		}
 	}
@@ -154,86 +122,12 @@ func (e *Engine) Thawed() <-chan struct{} {
 	return e.freeze.thawed
 }
 
-// Park is called by the goroutine of a parker while the engine is frozen, and returns
-// when it thaws. It reports false if it does not, and the connection was not handed
-// over; if it was, it never returns.
-func (e *Engine) Park(p Parker) bool {
-	f := &e.freeze
-	f.mu.Lock()
-	thawed, left := f.thawed, f.moved
-	f.note(p, parked)
-	f.mu.Unlock()
-	select {
-	case <-thawed:
-	case <-left:
-		f.mu.Lock()
-		where := f.parkers[p]
-		f.mu.Unlock()
-		if where == given {
-			select {}
-		}
-		return false
-	}
-	f.mu.Lock()
-	f.note(p, moving)
-	f.mu.Unlock()
-	return true
-}
-
-// note notes where the goroutine of a parker is. mu is held.
-func (f *freeze) note(p Parker, where place) {
-	if _, known := f.parkers[p]; known {
-		f.parkers[p] = where
-	}
-}
-
-// Register says that Freeze has to park a connection.
-func (e *Engine) Register(p Parker) {
-	e.freeze.mu.Lock()
-	defer e.freeze.mu.Unlock()
-	e.freeze.parkers[p] = moving
-}
-
-// Forget is the opposite of Register, for a connection that is about to be closed or to
-// become a conn. Closed must follow.
-func (e *Engine) Forget(p Parker) {
-	e.freeze.mu.Lock()
-	defer e.freeze.mu.Unlock()
-	e.freeze.closing.Add(1)
-	delete(e.freeze.parkers, p)
-}
-
 // Closing says that a connection gets nothing more and is about to be closed: Closed
 // must follow.
 func (e *Engine) Closing() { e.freeze.closing.Add(1) }
 
 // Closed says that it is closed.
 func (e *Engine) Closed() { e.freeze.closing.Add(-1) }
-
-// AnyHungUp reports whether the peer of a parker has closed.
-func (e *Engine) AnyHungUp() bool {
-	e.freeze.mu.Lock()
-	defer e.freeze.mu.Unlock()
-	for p := range e.freeze.parkers {
-		if p.HungUp() {
-			return true
-		}
-	}
-	return false
-}
-
-// wakeAll wakes the parkers that are not parked, and counts them.
-func (f *freeze) wakeAll() (n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for p, where := range f.parkers {
-		if where == moving {
-			p.Wake()
-			n++
-		}
-	}
-	return n
-}
 
 // begin has everything look whether it is to stand still.
 func (f *freeze) begin() {
@@ -270,9 +164,8 @@ func (e *Engine) Freeze(ctx context.Context, wake func()) (err error) {
 	if err := Until(ctx, func() bool { wake(); return f.working.Load() == 0 }); err != nil {
 		return ReadersError(f.working.Load())
 	}
-	patient, cancel := context.WithTimeout(ctx, parkTime)
+	patient, cancel := context.WithTimeout(ctx, awayTime)
 	defer cancel()
-	Until(patient, func() bool { return f.wakeAll() == 0 }) // those that move still stay behind
 	Until(patient, func() bool { wake(); return f.stand(false) })
 	f.stand(true)
 	if err := Until(ctx, func() bool { return f.working.Load() == 0 }); err != nil { // one has just come back
@@ -373,52 +266,19 @@ func (e *Engine) goOn(alone bool) {
 	}
 }
 
-// Give asks hand about every parker that is parked: its connection goes to another
-// process if hand says so. It is called under a lock, and must take none.
-func (e *Engine) Give(hand func(Parker) bool) {
-	f := &e.freeze
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for p, where := range f.parkers {
-		if where == parked && hand(p) {
-			f.parkers[p] = given
-		}
-	}
-}
-
 // Abandon is for an engine that another process has taken over from, after Freeze: it
-// does not thaw. Conns and listeners that have been handed over are dropped before;
-// parkers are by Abandon. Those of the others that wait are told. Conns that stay behind
-// are written to, and not read any more.
+// does not thaw. Conns and listeners that have been handed over are dropped before. Those
+// of the others that wait are told. Conns that stay behind are written to, and not read
+// any more.
 func (e *Engine) Abandon() {
-	f := &e.freeze
-	close(f.moved)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for p, where := range f.parkers {
-		if where == given {
-			p.Drop()
-		}
-	}
+	close(e.freeze.moved)
 	e.loops.parkUnread()
-	f.resume()
-	f.resume = nil
+	e.freeze.resume()
+	e.freeze.resume = nil
 }
 
-// LeftBehind wakes the connections without a conn that are not handed over and not
-// closed yet, and counts them.
-func (e *Engine) LeftBehind() (n int) {
-	f := &e.freeze
-	f.wakeAll()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, where := range f.parkers {
-		if where != given {
-			n++
-		}
-	}
-	return n + int(f.closing.Load()) + len(e.gentle)
-}
+// Closings counts the connections that get nothing more and are not closed yet.
+func (e *Engine) Closings() int { return int(e.freeze.closing.Load()) + len(e.gentle) }
 
 // Until asks a millisecond apart until it hears yes or ctx ends.
 func Until(ctx context.Context, ok func() bool) error {

@@ -38,6 +38,7 @@ var errNoLoops = errors.New("there are no event loops on this system")
 
 func (c *Conn) startOnLoop(bool) error           { return errNoLoops }
 func (c *Conn) unused(netip.AddrPort) HalfCloser { return nil }
+func (c *Conn) renewOnLoop(netip.AddrPort) *Conn { return nil }
 func (c *Conn) goResume()                        {}
 func (c *Conn) put([]byte) (int, error)          { return 0, errNoLoops }
 func (c *Conn) closeOnLoop(bool)                 {}
@@ -45,12 +46,10 @@ func (c *Conn) closeOnLoop(bool)                 {}
 func (l *Listener) descriptor() int                           { return -1 }
 func (e *Engine) adoptListener(int, netip.AddrPort) *Listener { return nil }
 
-// AdoptConn, Drop, AdoptTCP and Descriptor are for a handover, and never called.
+// AdoptConn and Drop are for a handover, and never called.
 
-func (c *Conn) Drop()                         {}
-func (e *Engine) AdoptConn(int) *Conn         { return nil }
-func AdoptTCP(int, netip.AddrPort) TCP        { return nil }
-func Descriptor(HalfCloser) (fd int, ok bool) { return 0, false }
+func (c *Conn) Drop()                 {}
+func (e *Engine) AdoptConn(int) *Conn { return nil }
 
 // String names what serves plain connections.
 func (e *Engine) String() string { return "goroutines" }

@@ -57,9 +57,6 @@ func (e *Engine) ConnOver(c HalfCloser, tcp TCP, remote netip.AddrPort) *Conn {
 	return e.newStream(c, tcp)
 }
 
-// AdoptTCP makes a net.Conn of the descriptor of another process.
-func AdoptTCP(fd int, remote netip.AddrPort) TCP { return Socket(fd).TCP(remote) }
-
 // AdoptConn makes a conn of the descriptor of another process. Its write lock is taken
 // until Thaw.
 func (e *Engine) AdoptConn(fd int) *Conn {
@@ -116,15 +113,4 @@ func addrPort(sa any) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
 	}
 	return netip.AddrPort{}
-}
-
-// Descriptor is that of a connection which is nothing but TCP. Others cannot be handed
-// over.
-func Descriptor(c HalfCloser) (fd int, ok bool) {
-	k, plain := c.(fileConn)
-	if !plain {
-		return 0, false
-	}
-	control(k, func(n uintptr) { fd, ok = int(n), true })
-	return fd, ok
 }

@@ -33,13 +33,16 @@ func (c *Conn) startStream() {
 func (c *Conn) streamReader() {
 	k, h := c.stream, c.handler
 	c.read.Try() // it is nobody else's
+	next := More
 	defer func() {
 		if p := recover(); p != nil {
 			h.Panicked(p, debug.Stack())
 		}
-		h.Finish()
+		if next != Gone {
+			h.Finish()
+		}
 	}()
-	if !c.resumeStream() { // what was read before Start
+	if next = c.resumeStream(); next != More { // what was read before Start
 		return
 	}
 	for {
@@ -47,39 +50,42 @@ func (c *Conn) streamReader() {
 		p, done, err := k.read()
 		k.busy.Store(true)
 		if err != nil {
-			c.lastOfStream(err)
+			next = c.lastOfStream(err)
 			return
 		}
-		next := h.Data(p)
+		next = h.Data(p)
 		done()
-		if next == End || next == Wait && !c.resumeStream() {
+		if next == Wait {
+			next = c.resumeStream()
+		}
+		if next != More {
 			return
 		}
 	}
 }
 
-// resumeStream has pending input handled, and reports false if nothing more is to be
-// read.
-func (c *Conn) resumeStream() bool {
+// resumeStream has pending input handled: More, End or Gone follows.
+func (c *Conn) resumeStream() Next {
 	for {
-		switch c.handler.Resume() {
-		case End:
-			return false
-		case Park:
-			if !c.stream.engine.Outlast() {
-				return true
-			}
-		default:
-			return true
+		next := c.handler.Resume()
+		if next != Park {
+			return next
+		}
+		if !c.stream.engine.Outlast() {
+			return More
 		}
 	}
 }
 
-// lastOfStream has the end of the input handled.
-func (c *Conn) lastOfStream(err error) {
-	for !c.is(isUnheard) && c.handler.PeerClosed(err) == Park {
+// lastOfStream has the end of the input handled: End or Gone follows.
+func (c *Conn) lastOfStream(err error) Next {
+	for !c.is(isUnheard) {
+		if next := c.handler.PeerClosed(err); next != Park {
+			return next
+		}
 		c.stream.engine.Outlast()
 	}
+	return End
 }
 
 // read is ReadTCP, if the connection is nothing but TCP: others hold their buffer
