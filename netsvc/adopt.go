@@ -37,7 +37,7 @@ func (s *Service) Adopt(receive Receive) error {
 	a := &adoption{s, make(map[uint64]bool), make(map[uint64][]*roster), make(map[*Room][]string)}
 	for _, r := range rooms {
 		r.flushing.Try()
-		s.frozen.rooms = append(s.frozen.rooms, r)
+		s.upgrade.rooms = append(s.upgrade.rooms, r)
 	}
 	for {
 		kind, body, fds, err := receive()
@@ -261,7 +261,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 	}
 	r.readers.Add(1)
 	a.conns.Enter(st.Remote.Addr(), 0, 0) // without a limit it always counts
-	a.frozen.members = append(a.frozen.members, m)
+	a.upgrade.members = append(a.upgrade.members, m)
 	if err := m.conn.Start(m, m.left != nil); err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ import (
 // counts is what a server counts against its bounds, each with its name. What belongs
 // to the goroutine of a connection is among it while the server stands still.
 func (s *Service) counts() map[string]int64 {
-	frozen := s.engine.Frozen()
+	frozen := s.engine.Suspended()
 	n := map[string]int64{
 		"connections": int64(s.conns.Total()), "held input": s.engine.Kept(), "inserts": s.answers.Load(), "logs": s.logs.Used(),
 		"sessions": int64(s.sessions.Load()), "members given": int64(s.members.Load()),

@@ -97,7 +97,7 @@ func (s *Service) plan(name string, by Creation) (*planned, error) {
 	if by.Password != "" {
 		var still <-chan struct{}
 		if by.Addr != "" { // a request is put off
-			still = s.engine.Freezing()
+			still = s.engine.Suspending()
 		}
 		if p, err = s.newPassword(by.Password, still); err != nil {
 			s.forget(stand)

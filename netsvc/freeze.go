@@ -10,9 +10,9 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// frozen is what stands still beside the engine, from Freeze or Adopt to Thaw. It is
+// upgrade is what stands still beside the engine, from Freeze or Adopt to Thaw. It is
 // owned by the goroutine that freezes and thaws.
-type frozen struct {
+type upgrade struct {
 	rooms   []*Room          // whose flushing we have
 	members []*Member        // whose write lock we have
 	masters []*masterSession // that are handed over
@@ -65,9 +65,9 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 		if err := transport.Until(ctx, r.flushing.Try); err != nil {
 			return fmt.Errorf("the room %s does not stop writing", r.name())
 		}
-		s.frozen.rooms = append(s.frozen.rooms, r)
+		s.upgrade.rooms = append(s.upgrade.rooms, r)
 	}
-	for _, r := range s.frozen.rooms {
+	for _, r := range s.upgrade.rooms {
 		if err := r.holdMembers(ctx); err != nil {
 			return fmt.Errorf("a member of %s does not stop being written to", r.name())
 		}
@@ -105,7 +105,7 @@ func (r *Room) holdMembers(ctx context.Context) error {
 			return err
 		}
 		if !done {
-			r.svc.frozen.members = append(r.svc.frozen.members, m)
+			r.svc.upgrade.members = append(r.svc.upgrade.members, m)
 		}
 	}
 	return nil
@@ -113,13 +113,13 @@ func (r *Room) holdMembers(ctx context.Context) error {
 
 // Thaw makes the server go on after Freeze or Adopt.
 func (s *Service) Thaw() {
-	for _, m := range s.frozen.members {
+	for _, m := range s.upgrade.members {
 		m.conn.Unhold()
 	}
-	for _, r := range s.frozen.rooms {
+	for _, r := range s.upgrade.rooms {
 		r.flushing.Reset()
 	}
-	s.frozen = frozen{}
+	s.upgrade = upgrade{}
 	s.engine.Thaw()
 	s.writeOn()
 }
@@ -146,16 +146,16 @@ func (s *Service) Abandon(within time.Duration) {
 	for _, l := range s.listening() {
 		l.Close()
 	}
-	for _, m := range s.frozen.members { // whose write locks are never released
+	for _, m := range s.upgrade.members { // whose write locks are never released
 		m.conn.Drop()
 	}
 	s.mu.Lock()
-	for _, c := range s.frozen.masters {
+	for _, c := range s.upgrade.masters {
 		c.conn.Drop()
 		delete(s.masters, c)
 	}
 	s.mu.Unlock()
-	for _, c := range s.frozen.callers {
+	for _, c := range s.upgrade.callers {
 		c.conn.Drop()
 		s.gate.leave(c)
 	}

@@ -39,7 +39,7 @@ func TestNobodyIsHandedOverForADeletedRoom(t *testing.T) {
 	end := s.engine.Alter() // the deletion begins
 	frozen := make(chan error)
 	go func() { frozen <- s.Freeze(ctx) }()
-	if err := transport.Until(ctx, s.engine.Frozen); err != nil {
+	if err := transport.Until(ctx, s.engine.Suspended); err != nil {
 		t.Fatal(err)
 	}
 	for c, in := range map[net.Conn]*bufio.Reader{ann: annIn, bob: bobIn} { // until it stands they are answered

@@ -119,8 +119,8 @@ func (r *Room) bar(addr netip.AddrPort, why Barred, err error) (Barred, string) 
 // before, or has given, it is not asked again. resumes says that nothing is read or
 // written before the engine runs, and then Resume is called.
 func (c *caller) knock(asked, resumes bool) {
-	s, g := c.svc, &c.svc.gate
-	if !asked && !c.passed {
+	s, g, passed := c.svc, &c.svc.gate, c.passed
+	if !asked && !passed {
 		c.pending = []byte("* " + wire.AskPassword + ": /pass PASSWORD\n")
 	}
 	s.mu.Lock()
@@ -135,6 +135,9 @@ func (c *caller) knock(asked, resumes bool) {
 		g.mu.Lock()
 		if err = c.conn.Start(c, resumes); err == nil {
 			g.enterLocked(c)
+			if !passed {
+				c.endAt(c.since.Add(gateTime))
+			}
 		}
 		g.mu.Unlock()
 		if err != nil {
@@ -146,9 +149,6 @@ func (c *caller) knock(asked, resumes bool) {
 		why, say := c.room.bar(c.remote, noRoomLeft, err)
 		s.refuse(c.conn.Unused(c.remote), why, say)
 		return
-	}
-	if !c.passed {
-		c.endAt(c.since.Add(gateTime))
 	}
 	if resumes {
 		return
@@ -187,7 +187,7 @@ func (c *caller) PeerClosed(err error) transport.Next {
 			e = c.comeIn()
 		}
 		switch {
-		case errors.Is(e, errStill):
+		case errors.Is(e, errLater):
 			if !c.passed {
 				c.framer = before
 			}
@@ -208,7 +208,7 @@ func (c *caller) next(err error) transport.Next {
 }
 
 // serve looks at lines until one of them gives the password, and then lets the
-// connection in. With errStill the rest is held.
+// connection in. With errLater the rest is held.
 func (c *caller) serve(p []byte) error {
 	for {
 		if err := c.mayGoOn(); err != nil {
@@ -229,7 +229,7 @@ func (c *caller) serve(p []byte) error {
 		if !ok {
 			return nil
 		}
-		if err := c.line(line, over); errors.Is(err, errStill) { // it is looked at when the server goes on
+		if err := c.line(line, over); errors.Is(err, errLater) { // it is looked at when the server goes on
 			c.hold(&heldInput{leftover{line: slices.Clone(line), rest: slices.Clone(rest)}, true, 0})
 			return err
 		} else if err != nil {
@@ -269,7 +269,7 @@ func (c *caller) answerLine(line []byte, over bool) (answer string, err error) {
 	case k.Do == wire.Quit:
 		return "", refusal("* bye\n")
 	case !c.mayWait:
-		return "", errStill
+		return "", errLater
 	}
 	text, _ := wire.ParsePassword(k.Text)
 	return c.answerPassword(text)
@@ -294,7 +294,7 @@ func (c *caller) comeIn() error {
 	}
 	end, ok := c.svc.engine.TryAlter()
 	if !ok {
-		return errStill
+		return errLater
 	}
 	defer end()
 	c.mu.Lock()
@@ -307,11 +307,11 @@ func (c *caller) comeIn() error {
 		return err
 	}
 	defer c.svc.tasks.Done()
+	defer c.stopTimer()
 	defer c.svc.gate.leave(c)
 	defer c.hold(nil)
 	for !c.await(c.isDrained, lastWrite) {
 	}
-	c.stopTimer()
 	c.room.welcome(c.conn.Renew(c.remote), c.remote, c)
 	return errInside
 }

@@ -9,11 +9,11 @@ import (
 )
 
 // A member is the handler of its conn (transport.Handler). What conns with goroutines
-// do passes the gate here: they are not handed over, and are to do nothing while the
-// server stands still, as another process may have taken over.
+// do passes the gate here: they stay in this process, and are to do nothing while the
+// server is suspended, as another process may have taken over.
 
 // alterHere is AlterUnlessMoved for the member's input. Conns on a loop need no gate:
-// Freeze waits until nobody reads them.
+// the engine is not suspended while somebody reads them.
 func (m *Member) alterHere() (end func(), ok bool) {
 	if m.conn.OnLoop() {
 		return func() {}, true
@@ -76,7 +76,7 @@ func (m *Member) Writable() { m.flushAll() }
 // Feed writes what has to be read from the disk first. It has the write lock.
 func (m *Member) Feed() {
 	for m.work(true) {
-		if m.movable() && m.room.svc.engine.Frozen() || !m.conn.BeginWrite() {
+		if m.movable() && m.room.svc.engine.Suspended() || !m.conn.BeginWrite() {
 			return
 		}
 	}

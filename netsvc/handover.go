@@ -183,17 +183,17 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	}
 	all := &handed{rosters: make(map[*roster]int)}
 	held := make(map[*Room][]*Member)
-	for _, m := range s.frozen.members {
+	for _, m := range s.upgrade.members {
 		held[m.room] = append(held[m.room], m)
 	}
-	for _, r := range s.frozen.rooms {
+	for _, r := range s.upgrade.rooms {
 		st, fds := r.handOver(held[r], all)
 		if err := send("room", st, fds...); err != nil {
 			return 0, err
 		}
 	}
 	out := &batcher[memberState]{kind: "members", send: send}
-	for _, r := range s.frozen.rooms {
+	for _, r := range s.upgrade.rooms {
 		for _, m := range held[r] {
 			st, size := m.handOver(all.rosters)
 			if err := out.add(st, m.conn.FD(), size); err != nil {
@@ -322,7 +322,7 @@ func (m *Member) handOver(rosters map[*roster]int) (st memberState, size int) {
 
 // handOverVisitors sends the connections that are no members'.
 func (s *Service) handOverVisitors(send Send) error {
-	s.frozen.masters, s.frozen.callers = nil, nil
+	s.upgrade.masters, s.upgrade.callers = nil, nil
 	out := &batcher[sessionState]{kind: "sessions", send: send}
 	waiting := &batcher[callerState]{kind: "callers", send: send}
 	for _, v := range s.visitors() {
@@ -331,7 +331,7 @@ func (s *Service) handOverVisitors(send Send) error {
 			if !c.movable() {
 				continue
 			}
-			s.frozen.masters = append(s.frozen.masters, c)
+			s.upgrade.masters = append(s.upgrade.masters, c)
 			st := c.handOver()
 			if err := out.add(st, c.conn.FD(), len(st.Held)+len(st.Framer.Part)); err != nil {
 				return err
@@ -340,7 +340,7 @@ func (s *Service) handOverVisitors(send Send) error {
 			if !c.movable() {
 				continue
 			}
-			s.frozen.callers = append(s.frozen.callers, c)
+			s.upgrade.callers = append(s.upgrade.callers, c)
 			st := c.handOver()
 			if err := waiting.add(st, c.conn.FD(), len(st.Held)+len(st.Framer.Part)); err != nil {
 				return err

@@ -65,8 +65,8 @@ func (m *Member) input(p []byte) (c Cause, taken bool) {
 	}
 }
 
-// readOn handles the leftover, waiting for what that needs. If the server is to
-// stand still the rest stays. The caller has the read lock.
+// readOn handles the leftover, waiting for what that needs. If the server is to be
+// suspended the rest stays. The caller has the read lock.
 func (m *Member) readOn() (c Cause) {
 	if m.left == nil {
 		return ""
@@ -130,7 +130,7 @@ const hereText = "the server is here"
 
 // lastInput handles the end of the input, and returns the cause of the member's
 // end. What was sent before it is said before the member leaves. If the server is
-// to stand still it returns false, and must be called again. The caller has
+// to be suspended it returns false, and must be called again. The caller has
 // reading, and may wait.
 func (m *Member) lastInput(err error) (c Cause, ok bool) {
 	if c = vanished; errors.Is(err, io.EOF) && !m.conn.WasReset() {
@@ -167,7 +167,7 @@ func (m *Member) clear(n int) (ok, ended bool) {
 }
 
 // settle waits until clear(n). It reports false if the member has ended, or the
-// server is to stand still.
+// server is to be suspended.
 func (m *Member) settle(n int) bool {
 	for {
 		wait := m.waits()
@@ -176,7 +176,7 @@ func (m *Member) settle(n int) bool {
 			return false
 		case ok:
 			return true
-		case m.room.svc.engine.Frozen():
+		case m.room.svc.engine.Suspended():
 			return false
 		}
 		m.flushAll()

@@ -77,11 +77,11 @@ func (m *Member) drain(c Cause) bool {
 	aborted := false
 	for wait := m.waits(); !m.isDrained(); {
 		since, cut := r.departed(m)
-		frozen := m.movable() && svc.engine.Frozen() // it may be another process's
-		if frozen && cut {
+		suspended := m.movable() && svc.engine.Suspended() // it may be another process's
+		if suspended && cut {
 			timer.Reset(bindPause)
 		}
-		if !cut || aborted || frozen {
+		if !cut || aborted || suspended {
 			select {
 			case <-wait:
 				continue
@@ -92,7 +92,7 @@ func (m *Member) drain(c Cause) bool {
 			case <-timer.C:
 			}
 		}
-		if m.movable() && svc.engine.Frozen() {
+		if m.movable() && svc.engine.Suspended() {
 			timer.Reset(patience)
 			continue
 		}
@@ -187,24 +187,24 @@ func (r *Room) full(most int) bool {
 }
 
 // fromDisk is Service.fromDisk for the member. Nothing is read for one whose
-// connection is broken by then, and nothing, errStill, if the server is to stand
+// connection is broken by then, and nothing, errLater, if the server is to stand
 // still: thousands may wait for their turn, each with its write lock. The caller
 // has that of the member.
 func (m *Member) fromDisk(read func()) (err error) {
 	s := m.room.svc
 	var still <-chan struct{}
 	if m.movable() {
-		still = s.engine.Freezing()
+		still = s.engine.Suspending()
 	}
 	select {
 	case <-still:
-		return errStill
+		return errLater
 	default:
 	}
 	select {
 	case s.readers <- struct{}{}:
 	case <-still:
-		return errStill
+		return errLater
 	}
 	defer func() { <-s.readers }()
 	if _, cut := m.room.departed(m); cut {

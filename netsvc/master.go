@@ -119,7 +119,7 @@ var (
 	errHurried = errors.New("the peer's address asks for too much")
 	errUnread  = errors.New("the peer does not read")
 	errStopped = errors.New("the server stops")
-	errStill   = errors.New("the server stands still")
+	errLater   = errors.New("it has to wait")
 	errMoved   = errors.New("another process has taken over")
 	errBanned  = errors.New("the peer's address is banned")
 	errIdle    = errors.New("the peer says nothing")
@@ -157,7 +157,7 @@ func (c *masterSession) PeerClosed(err error) transport.Next {
 	before := c.framer
 	if line, over, ok := c.framer.Tail(); ok && c.isWhole(err) {
 		switch e := c.line(line, over); {
-		case errors.Is(e, errStill):
+		case errors.Is(e, errLater):
 			c.framer = before
 			return transport.Park
 		case e != nil:
@@ -266,7 +266,7 @@ func (c *masterSession) cause(err error) Cause {
 	return vanished
 }
 
-// serve answers input: what is held of it, and what comes behind that. With errStill
+// serve answers input: what is held of it, and what comes behind that. With errLater
 // the rest is held.
 func (c *masterSession) serve(in heldInput) error {
 	if err := c.mayGoOn(); err != nil {
@@ -277,7 +277,7 @@ func (c *masterSession) serve(in heldInput) error {
 		if err == nil {
 			in.price = 0
 		}
-		if in.isLine && (err == nil || c.mayWait && errors.Is(err, errStill) && in.over > 0) {
+		if in.isLine && (err == nil || c.mayWait && errors.Is(err, errLater) && in.over > 0) {
 			err = c.line(in.line, in.over)
 		}
 		if err == nil {
@@ -290,7 +290,7 @@ func (c *masterSession) serve(in heldInput) error {
 				err = c.flush()
 			}
 		}
-		if errors.Is(err, errStill) {
+		if errors.Is(err, errLater) {
 			in.line, in.rest = bytes.Clone(in.line), bytes.Clone(in.rest)
 			c.hold(&in)
 		}
@@ -351,11 +351,11 @@ func (c *masterSession) line(line []byte, over int) error {
 	if err == nil {
 		err = c.answer(req)
 	}
-	if err != errStill && text != string(line) {
+	if err != errLater && text != string(line) {
 		c.svc.counters.cleaned.Add(1)
 	}
 	switch err {
-	case errBye, errHurried, errUnread, errStopped, errStill, errBanned, errMoved:
+	case errBye, errHurried, errUnread, errStopped, errLater, errBanned, errMoved:
 		return err
 	}
 	if err != nil {
@@ -369,7 +369,7 @@ func (c *masterSession) answer(req wire.Request) error {
 	const cheap = 0.2
 	price := c.svc.price(req.Verb)
 	if !c.mayWait && price > cheap {
-		return errStill
+		return errLater
 	}
 	if c.isDeaf() {
 		if onlyAnswers(req.Verb) {

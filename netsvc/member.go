@@ -122,7 +122,7 @@ func (m *Member) greet(members int, topic string) {
 }
 
 // endStill is end for the member's own goroutine. Where the member is to be
-// handed over it waits while the server stands still.
+// another process's it waits while the server is suspended.
 func (m *Member) endStill(c Cause) {
 	if m.movable() {
 		defer m.room.svc.engine.Alter()()

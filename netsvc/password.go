@@ -37,8 +37,8 @@ func (s *Service) SetPassword(name, password string) error {
 	return r.update(store.Edit{Password: &hash, Owner: p})
 }
 
-// newPassword hashes a password as it was typed. The error is errStill if the
-// caller does not wait for its turn while the server is to stand still.
+// newPassword hashes a password as it was typed. The error is errLater if the
+// caller does not wait for its turn while the server is to be suspended.
 func (s *Service) newPassword(typed string, still <-chan struct{}) (*passwd.Password, error) {
 	text, err := wire.ParsePassword(wire.CleanString(typed))
 	if err != nil {
@@ -55,8 +55,8 @@ func (s *Service) newPassword(typed string, still <-chan struct{}) (*passwd.Pass
 		return nil, wire.Errorf(wire.CodeBusy, "%s", passwd.Busy)
 	case errors.As(err, &held):
 		return nil, wire.Errorf(wire.CodeBusy, "%s", held)
-	case errors.Is(err, passwd.ErrFreezing):
-		return nil, errStill
+	case errors.Is(err, passwd.ErrSuspended):
+		return nil, errLater
 	}
 	return p, err
 }
@@ -77,7 +77,7 @@ func (c *caller) answerPassword(text string) (answer string, err error) {
 	if ended != nil {
 		return "", ended
 	}
-	err = c.svc.guesses.Check(ctx, c.svc.engine.Freezing(), p, c.remote.Addr(), text)
+	err = c.svc.guesses.Check(ctx, c.svc.engine.Suspending(), p, c.remote.Addr(), text)
 	var held passwd.Held
 	var wrong passwd.Wrong
 	switch {
@@ -93,8 +93,8 @@ func (c *caller) answerPassword(text string) (answer string, err error) {
 		g.wrong.Add(1)
 		c.svc.log.Info("wrong password", "room", r.name(), "remote", c.remote, "next_after", wrong.Next)
 		return "* " + wrong.Error() + "\n", nil
-	case errors.Is(err, passwd.ErrFreezing):
-		err = errStill
+	case errors.Is(err, passwd.ErrSuspended):
+		err = errLater
 	case ctx.Err() == nil:
 		c.svc.log.Error("password", "room", r.name(), "error", err)
 		err = refusal("* the server could not compare the password\n")

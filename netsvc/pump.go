@@ -128,7 +128,7 @@ func (m *Member) work(disk bool) bool {
 		o := m.pump(passBytes, disk)
 		switch o {
 		case needDisk:
-			if !m.movable() || !m.room.svc.engine.Frozen() {
+			if !m.movable() || !m.room.svc.engine.Suspended() {
 				go m.Feed()
 				return false
 			}
@@ -210,7 +210,7 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			if !disk {
 				return needDisk, roomlog.Span{}
 			}
-			if err := m.fromDisk(m.page); errors.Is(err, errStill) {
+			if err := m.fromDisk(m.page); errors.Is(err, errLater) {
 				return needDisk, roomlog.Span{}
 			}
 			continue
@@ -218,7 +218,7 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 		m.mu.Lock()
 		ins, due := m.due()
 		if due {
-			if ins.needsDisk() && (!disk || m.movable() && m.room.svc.engine.Frozen()) {
+			if ins.needsDisk() && (!disk || m.movable() && m.room.svc.engine.Suspended()) {
 				m.mu.Unlock()
 				return needDisk, roomlog.Span{}
 			}
@@ -239,7 +239,7 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			if !disk {
 				return needDisk, roomlog.Span{}
 			}
-			if err := m.fromDisk(func() { m.catchUp(ins.at.Seq) }); errors.Is(err, errStill) {
+			if err := m.fromDisk(func() { m.catchUp(ins.at.Seq) }); errors.Is(err, errLater) {
 				return needDisk, roomlog.Span{}
 			}
 		case span.Next == m.cursor:
@@ -333,7 +333,7 @@ func (m *Member) beginHistory(ins insert) {
 	switch {
 	case errors.Is(err, errCut):
 		return
-	case errors.Is(err, errStill): // it is done when the server goes on
+	case errors.Is(err, errLater): // it is done when the server goes on
 		m.mu.Lock()
 		m.inserts = slices.Insert(m.inserts, 0, ins)
 		m.room.svc.answers.Add(int64(ins.size()))

@@ -49,7 +49,7 @@ func (c *masterSession) create(req wire.Request) error {
 	}
 	end, ok := c.svc.engine.TryAlter()
 	if !ok {
-		return errStill
+		return errLater
 	}
 	defer end()
 	info, key, err := c.svc.Create(req.Name, Creation{Session: c.id, Addr: c.remote.String(), Password: req.Secret})
@@ -113,7 +113,7 @@ func (c *masterSession) list(req wire.Request) error {
 		}
 		if !c.mayWait {
 			c.out = c.out[:before]
-			return errStill
+			return errLater
 		}
 		if err := c.flush(); err != nil {
 			return err
@@ -129,7 +129,7 @@ func (c *masterSession) delete(req wire.Request) error {
 	}
 	end, ok := c.svc.engine.TryAlter()
 	if !ok {
-		return errStill
+		return errLater
 	}
 	if !c.conn.Away(func() { // while its members drain nobody waits for the connection
 		var name string

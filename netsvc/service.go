@@ -113,7 +113,7 @@ type Service struct {
 	requests limit.Buckets
 	work     limit.Buckets // what members ask for
 	readers  chan struct{} // one place for each that may read from the disk at a time
-	frozen   frozen
+	upgrade  upgrade
 	hub      hub
 	counters counters
 	bans     atomic.Pointer[banList] // read at every join, replaced as a whole

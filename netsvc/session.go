@@ -248,17 +248,17 @@ func (c *session) heldBytes() []byte {
 }
 
 // next says what becomes of the connection, once its input was answered or, with
-// errStill, has to wait.
+// errLater, has to wait.
 func (c *session) next(err error) transport.Next {
-	if err == nil || errors.Is(err, errStill) {
+	if err == nil || errors.Is(err, errLater) {
 		err = cmp.Or(c.flush(), err)
 	}
 	switch {
 	case err == nil:
 		return transport.More
-	case errors.Is(err, errStill) && c.mayWait:
+	case errors.Is(err, errLater) && c.mayWait:
 		return transport.Park
-	case errors.Is(err, errStill):
+	case errors.Is(err, errLater):
 		return transport.Wait
 	}
 	c.send()
@@ -282,14 +282,14 @@ func (c *session) send() {
 }
 
 // flush writes the answers. Where it may wait, it does until the client has taken them,
-// else it returns errStill. A peer that has gone does not get them, but what it has
+// else it returns errLater. A peer that has gone does not get them, but what it has
 // asked for before is done: reading comes to its end.
 func (c *session) flush() (err error) {
 	if c.send(); c.isWritten() {
 		return nil
 	}
 	if !c.mayWait {
-		return errStill
+		return errLater
 	}
 	patience := masterWrite
 	if c.room != nil {
@@ -338,7 +338,7 @@ func (c *session) await(ok func() bool, patience time.Duration) bool {
 		if left <= 0 {
 			return false
 		}
-		if c.svc.engine.Frozen() {
+		if c.svc.engine.Suspended() {
 			left = min(left, writeLook)
 		}
 		c.Pause(left)

@@ -62,7 +62,7 @@ func (s *Service) price(v wire.Verb) float64 {
 }
 
 // slow puts off what has a price, in requests, until the connection and its
-// address have it: without mayWait it returns errStill. If that would take too long it
+// address have it: without mayWait it returns errLater. If that would take too long it
 // answers so, and the connection must end.
 func (c *masterSession) slow(price float64) error {
 	o := c.svc.opts()
@@ -75,7 +75,7 @@ func (c *masterSession) slow(price float64) error {
 	rest := now.Add(debt)
 	if !c.mayWait {
 		if patience = 0; wait > 0 {
-			return errStill
+			return errLater
 		}
 	}
 	all := times(rate, byAddress)
@@ -86,7 +86,7 @@ func (c *masterSession) slow(price float64) error {
 		c.rest = rest
 		return nil
 	case !c.mayWait:
-		return errStill
+		return errLater
 	case wait > requestPatience:
 		c.svc.counters.hurried.Add(1)
 		c.fail(wire.Errorf(wire.CodeBusy, "your address asks for too much; try again later"))
@@ -111,8 +111,8 @@ func (c *masterSession) slow(price float64) error {
 		case left <= 0 || c.isLast():
 			c.rest = rest
 			return nil
-		case c.svc.engine.Frozen():
-			return errStill
+		case c.svc.engine.Suspended():
+			return errLater
 		}
 		c.Pause(left)
 	}
@@ -154,7 +154,7 @@ const emptyLine = 0.002
 
 // mayGoOn reports whether the next line may be handled: fewer than n lines are in
 // flight, and the allowance has its price. With wait it waits for that, and
-// false says that the member has ended, or that the server is to stand still.
+// false says that the member has ended, or that the server is to be suspended.
 func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
 	if ok, ended := m.clear(n); !ok || ended {
 		if !wait || !m.settle(n) {
@@ -181,7 +181,7 @@ func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
 			m.room.svc.counters.slowedLines.Add(1)
 			return false
 		}
-		if m.hasEnded() || m.room.svc.engine.Frozen() {
+		if m.hasEnded() || m.room.svc.engine.Suspended() {
 			return false
 		}
 		m.slowed.Store(true)
@@ -233,7 +233,7 @@ func (m *Member) costs(line []byte) float64 {
 
 // addressMayGoOn waits until the member's address may ask for so much work: of
 // all its members together byAddress times what one of them may. False says that
-// the member has ended, or that the server is to stand still.
+// the member has ended, or that the server is to be suspended.
 func (m *Member) addressMayGoOn(work float64) bool {
 	svc := m.room.svc
 	o := svc.opts()
@@ -246,7 +246,7 @@ func (m *Member) addressMayGoOn(work float64) bool {
 		if wait == 0 {
 			return true
 		}
-		if m.hasEnded() || svc.engine.Frozen() {
+		if m.hasEnded() || svc.engine.Suspended() {
 			return false
 		}
 		m.slowed.Store(true)

@@ -1,7 +1,7 @@
 // Package passwd is the passwords of rooms: how they are hashed and compared
 // (Password), and how guessing is slowed down (Guesses). It knows no socket and no
 // room; a caller that waits says so by a context, and by a channel that is closed
-// when the server freezes for an upgrade.
+// when the server is suspended for an upgrade.
 //
 // # The way of a guess
 //

@@ -140,22 +140,22 @@ func (e Wrong) Error() string {
 
 func (e Held) Error() string { return string(e) }
 
-// ErrFreezing is the error of a caller that waited when the server began to freeze.
-var ErrFreezing = errors.New("the server freezes for an upgrade")
+// ErrSuspended is the error of a caller that waited when the server was suspended.
+var ErrSuspended = errors.New("the server is suspended for an upgrade")
 
 // Check looks at a password that an address gives. It waits for the turn of the
 // address, for up to a second for the bounds on wrong passwords, and for the
-// comparison, until ctx is done or freeze is closed. nil: it is the right one. The
-// error is Wrong, also for a text of "", Held, ErrFreezing, the one of ctx, or says
+// comparison, until ctx is done or suspend is closed. nil: it is the right one. The
+// error is Wrong, also for a text of "", Held, ErrSuspended, the one of ctx, or says
 // what is wrong with the hash. text has been prepared for comparison.
-func (g *Guesses) Check(ctx context.Context, freeze <-chan struct{}, p *Password, a netip.Addr, text string) error {
-	u, err := g.begin(ctx, freeze, p, a)
+func (g *Guesses) Check(ctx context.Context, suspend <-chan struct{}, p *Password, a netip.Addr, text string) error {
+	u, err := g.begin(ctx, suspend, p, a)
 	if err != nil {
 		return err
 	}
 	right := false
 	if text != "" {
-		right, err = p.matches(ctx, freeze, text, u.rank())
+		right, err = p.matches(ctx, suspend, text, u.rank())
 	}
 	wait := g.settle(time.Now(), u, err == nil, right)
 	if err == nil && !right {
@@ -166,9 +166,9 @@ func (g *Guesses) Check(ctx context.Context, freeze <-chan struct{}, p *Password
 
 // begin waits until an address may have a password looked at, which must be
 // settled then.
-func (g *Guesses) begin(ctx context.Context, freeze <-chan struct{}, p *Password, a netip.Addr) (*guess, error) {
+func (g *Guesses) begin(ctx context.Context, suspend <-chan struct{}, p *Password, a netip.Addr) (*guess, error) {
 	for left := holdGuess; ; {
-		from, err := g.turn(ctx, freeze, a)
+		from, err := g.turn(ctx, suspend, a)
 		if err != nil {
 			return nil, err
 		}
@@ -190,8 +190,8 @@ func (g *Guesses) begin(ctx context.Context, freeze <-chan struct{}, p *Password
 		t := time.NewTimer(pause)
 		select {
 		case <-t.C:
-		case <-freeze:
-			err = ErrFreezing
+		case <-suspend:
+			err = ErrSuspended
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
@@ -275,18 +275,18 @@ func (g *Guesses) Remember(now time.Time, p *Password, a netip.Addr, rooms int) 
 
 // turn waits until an address may have a password compared, or be told that it
 // may not yet.
-func (g *Guesses) turn(ctx context.Context, freeze <-chan struct{}, a netip.Addr) (*guesser, error) {
+func (g *Guesses) turn(ctx context.Context, suspend <-chan struct{}, a netip.Addr) (*guesser, error) {
 	u := g.guesser(limit.Prefix(a))
 	select {
 	case u.turn <- struct{}{}:
 		return u, nil
 	default:
 	}
-	err := ErrFreezing
+	err := ErrSuspended
 	select {
 	case u.turn <- struct{}{}:
 		return u, nil
-	case <-freeze:
+	case <-suspend:
 	case <-ctx.Done():
 		err = ctx.Err()
 	}

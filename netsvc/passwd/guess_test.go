@@ -45,7 +45,7 @@ type guessers struct {
 	t *testing.T
 	g *Guesses
 	p *Password
-	// freeze is closed when the server is to stand still.
+	// suspend is closed when the server is to stand still.
 	freeze chan struct{}
 }
 
@@ -299,7 +299,7 @@ func TestGuessesStandStill(t *testing.T) {
 		}
 		for _, a := range []netip.Addr{a, sixes(2 << 16)} {
 			go func() {
-				if _, err := g.begin(context.Background(), a); err != ErrFreezing {
+				if _, err := g.begin(context.Background(), a); err != ErrSuspended {
 					t.Error(err)
 				}
 			}()

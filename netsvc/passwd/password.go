@@ -57,9 +57,9 @@ func FromHash(hash string) *Password {
 
 // New hashes a password that has been prepared for comparison. It waits for its
 // turn, behind the passwords of strangers that are compared. The error is Held,
-// ErrFreezing or the one of ctx.
-func New(ctx context.Context, freeze <-chan struct{}, text string) (*Password, error) {
-	if err := hashing.take(ctx, freeze, maker); err != nil {
+// ErrSuspended or the one of ctx.
+func New(ctx context.Context, suspend <-chan struct{}, text string) (*Password, error) {
+	if err := hashing.take(ctx, suspend, maker); err != nil {
 		return nil, err
 	}
 	defer hashing.give()
@@ -100,11 +100,11 @@ func (p *Password) SetTag(b []byte) {
 
 // matches reports whether a password is the right one. The first comparisons may
 // have to wait for their turn, according to their rank.
-func (p *Password) matches(ctx context.Context, freeze <-chan struct{}, text string, as rank) (bool, error) {
+func (p *Password) matches(ctx context.Context, suspend <-chan struct{}, text string, as rank) (bool, error) {
 	if known := p.tag.Load(); known != nil {
 		return known.matches(text), nil
 	}
-	if err := hashing.take(ctx, freeze, as); err != nil {
+	if err := hashing.take(ctx, suspend, as); err != nil {
 		return false, err
 	}
 	defer hashing.give()

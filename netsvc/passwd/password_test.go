@@ -165,7 +165,7 @@ func TestTurns(t *testing.T) {
 		gone, cancel := context.WithCancel(t.Context())
 		leaves(gone, nil, cancel, context.Canceled)
 		still := make(chan struct{})
-		leaves(t.Context(), still, func() { close(still) }, ErrFreezing)
+		leaves(t.Context(), still, func() { close(still) }, ErrSuspended)
 		q.give()
 		synctest.Wait()
 		if want := []rank{insider, stranger, stranger, maker, doubted, doubted}; !slices.Equal(order, want) || q.free != 1 {

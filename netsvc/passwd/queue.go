@@ -38,8 +38,8 @@ type queue struct {
 var hashing = &queue{free: min(max(1, runtime.GOMAXPROCS(0)/2), 8)}
 
 // take waits for a turn, which must be given back. The error is Busy if too many
-// wait, ErrFreezing once freeze is closed, or the one of ctx.
-func (q *queue) take(ctx context.Context, freeze <-chan struct{}, as rank) error {
+// wait, ErrSuspended once suspend is closed, or the one of ctx.
+func (q *queue) take(ctx context.Context, suspend <-chan struct{}, as rank) error {
 	q.mu.Lock()
 	if q.free > 0 {
 		q.free--
@@ -53,11 +53,11 @@ func (q *queue) take(ctx context.Context, freeze <-chan struct{}, as rank) error
 	mine := make(chan struct{})
 	q.waiting[as] = append(q.waiting[as], mine)
 	q.mu.Unlock()
-	err := ErrFreezing
+	err := ErrSuspended
 	select {
 	case <-mine:
 		return nil
-	case <-freeze:
+	case <-suspend:
 	case <-ctx.Done():
 		err = ctx.Err()
 	}

@@ -116,7 +116,7 @@ func (c *Conn) Unused(remote netip.AddrPort) HalfCloser {
 // any more. Resume and PeerClosed of its handler may call it, which have the write lock,
 // for good (Drained), and return Gone.
 func (c *Conn) Renew(remote netip.AddrPort) *Conn {
-	if c.stream != nil {
+	if c.loop == nil {
 		return c.engine().newStream(c.stream.conn, c.stream.tcp)
 	}
 	return c.renewOnLoop(remote)
@@ -266,7 +266,7 @@ func (c *Conn) recovered() {
 // either may just have been done.
 func (c *Conn) park() {
 	c.flags.Or(isParked)
-	if !c.engine().Frozen() || c.is(isUnheard) {
+	if !c.engine().Suspended() || c.is(isUnheard) {
 		c.readAgain()
 	}
 }

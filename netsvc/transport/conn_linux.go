@@ -20,7 +20,7 @@ func (c *Conn) startOnLoop(pending bool) error {
 		return err
 	}
 	switch {
-	case pending && e.Frozen():
+	case pending && e.Suspended():
 		c.park()
 	case pending:
 		c.goResume()
@@ -76,7 +76,7 @@ func (c *Conn) take(l *loop, buf []byte, toEnd bool) {
 			go c.handler.Finish()
 			return
 		}
-		if e.Frozen() && (l == nil || e.hasMoved()) {
+		if e.Suspended() && (l == nil || e.hasMoved()) {
 			c.park()
 			return
 		}
@@ -231,7 +231,7 @@ func (c *Conn) closeOnLoop(heard bool) {
 // pause waits for an event, and reports false at the end.
 func (c *Conn) pause(end time.Time) bool {
 	left := time.Until(end)
-	if c.engine().Frozen() {
+	if c.engine().Suspended() {
 		left = min(left, readOutLook) // no loop tells
 	}
 	if left > 0 {

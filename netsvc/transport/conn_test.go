@@ -79,7 +79,7 @@ func dialTo(t *testing.T, e *transport.Engine, conn func(transport.Socket, netip
 }
 
 // echo is a handler that writes lines back. One that begins with a "w" waits for
-// Resume first, "b" for goOn, an "a" for goOn away; "p" panics and "q" quits.
+// Resume first, "b" for goOn, "z" for goOn away; "p" panics and "q" quits.
 type echo struct {
 	conn     *transport.Conn
 	kept     []byte
@@ -101,7 +101,7 @@ func (h *echo) Data(p []byte) transport.Next {
 	case 'b':
 		close(h.reached)
 		<-h.goOn
-	case 'w', 'a':
+	case 'w', 'z':
 		h.kept = bytes.Clone(p)
 		return transport.Wait
 	case 'p':
@@ -126,7 +126,7 @@ func (h *echo) Resume() transport.Next {
 	if p == nil {
 		return transport.More
 	}
-	if p[0] == 'a' {
+	if p[0] == 'z' {
 		h.conn.Away(func() { <-h.goOn })
 	}
 	return h.say(p)
@@ -252,21 +252,21 @@ func TestFreeze(t *testing.T) {
 	defer cancel()
 	far, away := dial(t, e)
 	<-away.started
-	io.WriteString(far, "away\n")
+	io.WriteString(far, "zzz\n")
 	if err := transport.Until(ctx, func() bool { return !away.conn.Movable() }); err != nil {
 		t.Fatal("it is not away")
 	}
 	end := e.Alter()
 	short, stop := context.WithTimeout(ctx, 10*time.Millisecond)
 	defer stop()
-	if err := e.Freeze(short, func() {}); err != transport.ErrAltered || e.Frozen() {
+	if err := e.Freeze(short, func() {}); err != transport.ErrAltered || e.Suspended() {
 		t.Fatal("frozen while somebody is behind the gate:", err)
 	}
 	end()
 	if err := e.Freeze(ctx, func() {}); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := e.TryAlter(); ok || !e.Frozen() {
+	if _, ok := e.TryAlter(); ok || !e.Suspended() {
 		t.Error("the gate is open")
 	}
 	io.WriteString(c, "hello\n")
@@ -278,7 +278,7 @@ func TestFreeze(t *testing.T) {
 		t.Error("it is back")
 	}
 	e.Thaw()
-	if got, err := bufio.NewReader(far).ReadString('\n'); err != nil || got != "away\n" || !away.conn.Movable() {
+	if got, err := bufio.NewReader(far).ReadString('\n'); err != nil || got != "zzz\n" || !away.conn.Movable() {
 		t.Errorf("%q, %v, and not back", got, err)
 	}
 	if got, err := bufio.NewReader(c).ReadString('\n'); err != nil || got != "hello\n" {

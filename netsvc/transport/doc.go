@@ -36,12 +36,13 @@
 // # Freeze
 //
 // For an upgrade the engine stands still, from Freeze to Thaw, while descriptors are
-// handed over: loops and readers stop, and whatever changes the state that is handed over passes a gate (Alter), which
-// Freeze has then. What can be taken up again in the other process stops where it is;
-// what cannot waits, until Thaw, or until Abandon says that it does not come. A handler
-// that waits for something else is away (Away): its conn stays behind. So do conns behind
-// TLS, which stand still like the others until then. After Abandon the loops run again:
-// they write to the conns that stay behind, and read nothing.
+// handed over: loops and readers stop, and whatever changes the state that is handed
+// over passes a gate (Alter), which Freeze has then. What can be taken up again in the
+// other process stops where it is, and asks one question for that: whether the engine is
+// suspended. What cannot waits, until Thaw, or until Abandon says that it does not come. A
+// handler that waits for something else is away (Away): its conn stays behind. So do conns
+// behind TLS, which stand still like the others until then. After Abandon the loops run
+// again: they write to the conns that stay behind, and read nothing.
 //
 // # Locks
 //

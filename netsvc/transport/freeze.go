@@ -93,8 +93,9 @@ func (e *Engine) Outlast() bool {
 	}
 }
 
-// Frozen reports whether the engine is frozen, or is to be.
-func (e *Engine) Frozen() bool { return e.freeze.frozen.Load() }
+// Suspended reports whether the engine is frozen, or is to be: what waits is put off, and
+// Resume takes it up.
+func (e *Engine) Suspended() bool { return e.freeze.frozen.Load() }
 
 // hasMoved reports whether another process has taken over.
 func (e *Engine) hasMoved() bool {
@@ -108,8 +109,8 @@ func (e *Engine) hasMoved() bool {
 	}
 }
 
-// Freezing returns a channel that is closed when the engine is to be frozen.
-func (e *Engine) Freezing() <-chan struct{} {
+// Suspending returns a channel that is closed when the engine is to be frozen.
+func (e *Engine) Suspending() <-chan struct{} {
 	e.freeze.mu.Lock()
 	defer e.freeze.mu.Unlock()
 	return e.freeze.begun
@@ -153,7 +154,7 @@ func (e *Engine) Freeze(ctx context.Context, wake func()) (err error) {
 			e.goOn(alone)
 		}
 	}()
-	// A handler that waits for something looks at Frozen when it is woken, and may
+	// A handler that waits for something looks at Suspended when it is woken, and may
 	// just have looked before: all are woken until they have seen it.
 	if alone = Until(ctx, func() bool { wake(); return f.gate.TryLock() }) == nil; !alone {
 		return ErrAltered

@@ -143,7 +143,7 @@ func TestFreezeTLS(t *testing.T) {
 	<-h.reached
 	frozen := make(chan error)
 	go func() { frozen <- e.Freeze(ctx, func() {}) }()
-	if err := transport.Until(ctx, e.Frozen); err != nil {
+	if err := transport.Until(ctx, e.Suspended); err != nil {
 		t.Fatal(err)
 	}
 	close(h.goOn)
