@@ -112,8 +112,8 @@ func (c *Conn) Unused(remote netip.AddrPort) HalfCloser {
 	return c.unused(remote)
 }
 
-// Renew returns a conn of the same connection for another handler: this one is nobody's
-// any more. Resume and PeerClosed of its handler may call it, which have the write lock,
+// Renew returns a conn of the same connection for another handler: this conn is not used
+// any more. Resume and PeerClosed of its handler may call it, which have the write lock
 // for good (Drained), and return Gone.
 func (c *Conn) Renew(remote netip.AddrPort) *Conn {
 	if c.loop == nil {
