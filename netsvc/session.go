@@ -100,10 +100,9 @@ func (c *session) endLate() {
 	if !busy && left > 0 {
 		c.timer.Reset(left)
 	}
-	c.hurried = c.hurried || !busy && left <= 0
 	c.mu.Unlock()
 	if !busy && left <= 0 {
-		c.end(c.late)
+		c.endSoon(c.late)
 	}
 }
 
@@ -116,26 +115,19 @@ func (c *session) stopTimer() {
 	}
 }
 
-// hurry is end for whoever does not know why: what is written has lastWrite.
-func (c *session) hurry() {
+// endSoon is end where what is being written has lastWrite.
+func (c *session) endSoon(why error) {
 	c.mu.Lock()
 	c.hurried = true
 	c.mu.Unlock()
-	switch err := c.mayGoOn(); {
-	case err != nil:
-		c.end(err)
-	default:
-		c.end(errMoved)
-	}
+	c.end(why)
 }
 
+// hurry is endSoon where the session knows why.
+func (c *session) hurry() { c.endSoon(cmp.Or(c.mayGoOn(), errMoved)) }
+
 // crowd has it end, to make room for another one.
-func (c *session) crowd() {
-	c.mu.Lock()
-	c.hurried = true
-	c.mu.Unlock()
-	c.end(errCrowded)
-}
+func (c *session) crowd() { c.endSoon(errCrowded) }
 
 // cut breaks the connection, and reports false if that was done, or it was closed.
 func (c *session) cut() bool {
