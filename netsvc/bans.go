@@ -51,12 +51,6 @@ func (s *Service) loadBans() error {
 	return nil
 }
 
-// changeBans replaces the bans in memory, and leaves out those that are over. What
-// is on disk already must not fail here, and so it is not read.
-func (s *Service) changeBans(change func([]store.Ban) []store.Ban) {
-	s.bans.Store(newBanList(change(s.Bans())))
-}
-
 // ParsePrefix reads a network. One of IPv4-mapped IPv6 addresses is the IPv4
 // network: our peers' addresses are never mapped.
 func ParsePrefix(text string) (netip.Prefix, error) {

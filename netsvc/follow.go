@@ -22,10 +22,10 @@ import (
 
 // follower is told by the store.
 func (s *Service) follower() store.Follower {
-	return store.Follower{
-		Lines: s.deliver, Created: s.roomsCreated, Deleted: s.roomDeleted, Updated: s.roomUpdated, Restored: s.roomRestored,
-		Purged: s.roomPurged, Banned: s.bansAdded, Unbanned: s.bansLifted,
-	}
+	return store.Follower{Lines: s.deliver, Changes: &store.Changes{
+		Created: s.roomsCreated, Deleted: s.roomDeleted, Updated: s.roomUpdated, Restored: s.roomRestored, Purged: s.roomPurged,
+		Banned: s.bansAdded, Unbanned: s.bansLifted,
+	}}
 }
 
 // sequence runs functions one after the other, on goroutines. Its methods may be called
@@ -299,7 +299,7 @@ func (r *Room) locked(k store.Room, owner any) {
 // bansAdded has bans and mutes take effect. Members and connections that a ban holds
 // for are ended; hit is told how many, if a request of ours wants to know.
 func (s *Service) bansAdded(bans []store.Ban, hit any) {
-	s.changeBans(func(all []store.Ban) []store.Ban { return append(all, bans...) })
+	s.bans.Store(newBanList(append(s.Bans(), bans...)))
 	for _, b := range bans {
 		kind := "ban"
 		if b.Mute {
@@ -316,9 +316,7 @@ func (s *Service) bansAdded(bans []store.Ban, hit any) {
 }
 
 func (s *Service) bansLifted(ids []uint64) {
-	s.changeBans(func(all []store.Ban) []store.Ban {
-		return slices.DeleteFunc(all, func(b store.Ban) bool { return slices.Contains(ids, b.ID) })
-	})
+	s.bans.Store(newBanList(slices.DeleteFunc(s.Bans(), func(b store.Ban) bool { return slices.Contains(ids, b.ID) })))
 	for _, id := range ids {
 		s.note("unban", "id", id, "by", "operator")
 		s.hub.publish(Happening{Type: "unban", Text: fmt.Sprint(id)})

@@ -11,7 +11,7 @@ import (
 
 // Nothing that the store tells a follower is left out.
 func TestFollowsEverything(t *testing.T) {
-	f := reflect.ValueOf(new(Service).follower())
+	f := reflect.ValueOf(*new(Service).follower().Changes)
 	for i := range f.NumField() {
 		if f.Field(i).IsNil() {
 			t.Errorf("nothing follows %s", f.Type().Field(i).Name)

@@ -65,7 +65,7 @@ func (c addAudit) apply(st state) (o outcome, err error) {
 func (addAudit) applied(*Store, outcome) {}
 
 // Nobody sees it who does not ask.
-func (addAudit) report(*Follower, outcome) {}
+func (addAudit) report(*Changes, outcome) {}
 
 // putAudit keeps entries with what else the transaction does.
 func putAudit(tx *bolt.Tx, kept uint64, all ...Audit) error {

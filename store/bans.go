@@ -81,7 +81,7 @@ func (c addBans) apply(st state) (o outcome, err error) {
 
 func (addBans) applied(*Store, outcome) {}
 
-func (c addBans) report(f *Follower, o outcome) { f.Banned(o.bans, c.owner) }
+func (c addBans) report(f *Changes, o outcome) { f.Banned(o.bans, c.owner) }
 
 // removeBans lifts bans.
 type removeBans struct{ IDs []uint64 }
@@ -109,7 +109,7 @@ func (c removeBans) apply(st state) (o outcome, err error) {
 
 func (removeBans) applied(*Store, outcome) {}
 
-func (c removeBans) report(f *Follower, _ outcome) { f.Unbanned(c.IDs) }
+func (c removeBans) report(f *Changes, _ outcome) { f.Unbanned(c.IDs) }
 
 // Bans returns the bans that hold at that time, by ID. What is damaged is left
 // out; RemoveBans removes it.

@@ -66,7 +66,7 @@ func BenchmarkCommit(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				byHand.follower.setDefaults()
+				byHand.follower.Lines = func([]*Post) {}
 				text := strings.Repeat("x", 64)
 				posts := make([]*Post, batch)
 				all := make([]Post, batch)

@@ -22,7 +22,7 @@ type change interface {
 	// committer's goroutine after the commit.
 	applied(*Store, outcome)
 	// report tells a follower, after applied.
-	report(*Follower, outcome)
+	report(*Changes, outcome)
 }
 
 // state is what changes are applied to: the database, and the counts of its rooms,
@@ -111,7 +111,7 @@ func (c createRooms) applied(s *Store, o outcome) {
 	}
 }
 
-func (c createRooms) report(f *Follower, o outcome) { f.Created(o.rooms, c.By) }
+func (c createRooms) report(f *Changes, o outcome) { f.Created(o.rooms, c.By) }
 
 // deleteRoom puts a room into the trash.
 type deleteRoom struct {
@@ -165,7 +165,7 @@ func (c deleteRoom) from() (addr string, network bool) {
 	return "", false
 }
 
-func (c deleteRoom) report(f *Follower, o outcome) {
+func (c deleteRoom) report(f *Changes, o outcome) {
 	from, _ := c.from()
 	f.Deleted(o.rooms[0], c.Say, from)
 }
@@ -246,7 +246,7 @@ func (c updateRoom) apply(st state) (o outcome, err error) {
 
 func (c updateRoom) applied(s *Store, o outcome) { s.retain(c.Room, o.rooms[0].Own) }
 
-func (c updateRoom) report(f *Follower, o outcome) { f.Updated(o.rooms[0], c.Edit) }
+func (c updateRoom) report(f *Changes, o outcome) { f.Updated(o.rooms[0], c.Edit) }
 
 func set[T any](to, v *T) {
 	if v != nil {

@@ -124,7 +124,7 @@ func TestChangesAreData(t *testing.T) {
 }
 
 // teller is a follower that writes down, as JSON, what it is told.
-func teller(t *testing.T, to *string) *Follower {
+func teller(t *testing.T, to *string) *Changes {
 	tell := func(all ...any) {
 		text, err := json.Marshal(all)
 		if err != nil {
@@ -132,8 +132,7 @@ func teller(t *testing.T, to *string) *Follower {
 		}
 		*to += string(text)
 	}
-	return &Follower{
-		Lines:    func(posts []*Post) { tell("lines", posts) },
+	return &Changes{
 		Created:  func(rooms []Room, by string) { tell("created", rooms, by) },
 		Deleted:  func(r Room, say, from string) { tell("deleted", r, say, from) },
 		Updated:  func(r Room, e Edit) { tell("updated", r, e) },

@@ -181,7 +181,9 @@ func (s *Store) commitTask(c *task) error {
 	s.folded()
 	if c.change != nil {
 		c.change.applied(s, c.outcome)
-		c.change.report(&s.follower, c.outcome)
+		if s.follower.Changes != nil {
+			c.change.report(s.follower.Changes, c.outcome)
+		}
 	}
 	return nil
 }

@@ -4,12 +4,18 @@ package store
 // of lines and of changes, in their order, whoever has submitted them. Its functions
 // are called on the committer's goroutine, before the call that made the change
 // returns. They must not block, and ask the store for nothing but what is in memory
-// (Stat, Identity). Each may be nil. An owner is what the caller has given with the
-// change, in this process; nil: the change has come from elsewhere.
+// (Stat, Identity).
 type Follower struct {
 	// Lines gets lines, each with its sequence number or with the error that kept it
-	// out.
-	Lines func([]*Post)
+	// out. It may be nil.
+	Lines   func([]*Post)
+	Changes *Changes // nil: nobody follows them
+}
+
+// Changes are what a Follower is told of changes. None is nil. An owner is what the
+// caller has given with the change, in this process; nil: the change has come from
+// elsewhere.
+type Changes struct {
 	// Created gets rooms that were created together (Room.Owner), and the name of
 	// their creator, if the request did not come over the network (Room.Creator).
 	Created func(rooms []Room, by string)
@@ -27,31 +33,4 @@ type Follower struct {
 	// are no longer.
 	Banned   func(bans []Ban, owner any)
 	Unbanned func(ids []uint64)
-}
-
-func (f *Follower) setDefaults() {
-	if f.Lines == nil {
-		f.Lines = func([]*Post) {}
-	}
-	if f.Created == nil {
-		f.Created = func([]Room, string) {}
-	}
-	if f.Deleted == nil {
-		f.Deleted = func(Room, string, string) {}
-	}
-	if f.Updated == nil {
-		f.Updated = func(Room, Edit) {}
-	}
-	if f.Restored == nil {
-		f.Restored = func(Room, uint64, any) {}
-	}
-	if f.Purged == nil {
-		f.Purged = func(Room) {}
-	}
-	if f.Banned == nil {
-		f.Banned = func([]Ban, any) {}
-	}
-	if f.Unbanned == nil {
-		f.Unbanned = func([]uint64) {}
-	}
 }

@@ -85,7 +85,7 @@ func (c setPlan) apply(st state) (o outcome, err error) {
 func (setPlan) applied(*Store, outcome) {}
 
 // Nobody but who plans follows that.
-func (setPlan) report(*Follower, outcome) {}
+func (setPlan) report(*Changes, outcome) {}
 
 // Plans are those that hold, the first to be due first. A plan of the stop that is
 // damaged is left out.

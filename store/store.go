@@ -138,8 +138,9 @@ func (s *Store) Warnings() []string { return s.warnings }
 // what was read before Start it knows the state at every moment. From then on no
 // change needs a descriptor that the store does not have.
 func (s *Store) Start(f Follower) {
-	f.setDefaults()
-	s.follower = f
+	if s.follower = f; f.Lines == nil {
+		s.follower.Lines = func([]*Post) {}
+	}
 	s.openJournal()
 	s.queue.begin()
 	go s.commit()

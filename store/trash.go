@@ -119,7 +119,7 @@ func (c restoreRoom) applied(s *Store, o outcome) {
 	}
 }
 
-func (c restoreRoom) report(f *Follower, o outcome) { f.Restored(o.rooms[0], o.head.Last, c.owner) }
+func (c restoreRoom) report(f *Changes, o outcome) { f.Restored(o.rooms[0], o.head.Last, c.owner) }
 
 // purgeDeleted makes a deleted room one that cannot come back.
 type purgeDeleted struct{ Room uint64 }
@@ -152,7 +152,7 @@ func (c purgeDeleted) applied(s *Store, o outcome) {
 	s.retention.planPurge()
 }
 
-func (purgeDeleted) report(f *Follower, o outcome) { f.Purged(o.rooms[0]) }
+func (purgeDeleted) report(f *Changes, o outcome) { f.Purged(o.rooms[0]) }
 
 // roomBytes is what a deleted room counts in the trash beside its lines.
 const roomBytes = 1 << 10
