@@ -63,7 +63,7 @@ func (s *shell) Start() {
 	s.Server.Start()
 	s.halted = make(chan bool, 1)
 	s.srv = &admin.Server{Service: s.Service, Bounds: config.Bounds, Store: s.Store, Log: tap, Version: "test", Data: s.Path,
-		Stop:    func() { s.halted <- true },
+		Stop:    func() { s.halted <- true; go s.srv.Stopped(nil) },
 		Program: func(binary string, _ bool) (string, string, error) { return "/bin/" + binary, "1234", nil },
 		Reload:  func(bool) ([]admin.Change, error) { return nil, nil },
 		Upgrade: func(context.Context, string, bool) (admin.Upgrade, error) { return admin.Upgrade{PID: 1}, nil },

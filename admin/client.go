@@ -250,6 +250,9 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 		return ExitRefused
 	case ctx.Err() != nil:
 		return ExitDone
+	case errors.Is(err, io.EOF) && wrong == nil && cmd.name == "stop":
+		fmt.Fprintln(errw, "roomd: the server has ended without a word of whether it stopped as it should; its log says more")
+		return ExitRefused
 	case err != nil:
 		fmt.Fprintf(errw, "roomd: the server cannot be reached at %s: %v\n%s", path, err, remedy(err))
 		return ExitUnreachable

@@ -1,9 +1,14 @@
 package admin
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"slices"
 	"strconv"
+	"time"
 )
 
 // table is every command, in the order of help.
@@ -46,7 +51,7 @@ var serverCommands = []command{
 		}
 		return c.out.text("the log level is %s", c.Log.Level())
 	}},
-	{name: "stop", short: "stop the server", example: "stop --in 60s --say 'back in five minutes'", changes: true,
+	{name: "stop", short: "stop the server, and wait until it has stopped", example: "stop --in 60s --say 'back in five minutes'", changes: true,
 		flags: []flag{yesFlag, tokenFlag, sayFlag, inFlag, cancelFlag}, run: stop},
 	{name: "audit", short: "who changed what, and when", example: "audit --since 24h --by ann",
 		flags: []flag{withinFlag, {"by", param{name: "USER"}, "by this user, uid or address"}, {"match", textValue, "with this in the line"}, countFlag}, run: audit},
@@ -90,13 +95,50 @@ func stop(c *call) error {
 			return err
 		}
 	}
-	if err := c.out.text("stopping"); err != nil {
+	if err := errors.Join(c.out.text("stopping; this ends when the server has stopped"), c.out.w.Flush()); err != nil {
 		return err
 	}
 	c.looked = true // it is in the audit before the database is closed
+	c.awaitEnd(c.out.conn)
 	c.plans.forget(c.plans.at(0))
 	c.halt(c.caller, c.line)
 	return nil
+}
+
+// awaitEnd keeps a connection open for the verdict that Stopped gives.
+func (s *Server) awaitEnd(conn net.Conn) {
+	if conn == nil {
+		return
+	}
+	s.ending.Lock()
+	defer s.ending.Unlock()
+	s.awaiting = append(s.awaiting, conn)
+	conn.SetReadDeadline(time.Unix(1, 0)) // it gives no further commands
+}
+
+// awaitsEnd reports whether a connection is kept open until the server has stopped.
+func (s *Server) awaitsEnd(conn net.Conn) bool {
+	s.ending.Lock()
+	defer s.ending.Unlock()
+	return slices.Contains(s.awaiting, conn)
+}
+
+// Stopped answers those who have told the server to stop: everything has ended and the
+// database is closed, or err says why not. The process must end then.
+func (s *Server) Stopped(err error) {
+	if err != nil {
+		err = refuse("refused", "the server has ended, and not as it should: %v", err)
+	}
+	s.ending.Lock()
+	defer s.ending.Unlock()
+	for _, conn := range s.awaiting {
+		conn.SetWriteDeadline(time.Now().Add(time.Second))
+		w := bufio.NewWriter(conn)
+		verdict(w, err)
+		w.Flush() // a client that has gone does not want to know
+		conn.Close()
+	}
+	s.awaiting = nil
 }
 
 // halt begins to stop the server. No stop is planned any more; if the disk does not take

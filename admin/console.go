@@ -268,6 +268,12 @@ func (c *Console) foreground() (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
+func (c *Console) isClosing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
+}
+
 // painted has the answer painted, if the terminal has colours.
 func (c *Console) painted(line string) string {
 	if c.paint {
@@ -299,6 +305,7 @@ func (c *Console) line(line string) {
 		a, err = do(ctx, c.path, withSecret(line, secret), show)
 	}
 	switch {
+	case c.isClosing(): // the server stops, and the log says how that goes
 	case ctx.Err() != nil:
 		show("(not waited for; it may have been done)")
 	case err != nil:

@@ -177,9 +177,13 @@ const byteOrderMark = "\ufeff"
 
 // serve answers the lines of one connection.
 func (l *Listener) serve(c *net.UnixConn) {
-	defer c.Close()
-	stop := context.AfterFunc(l.done, func() { c.Close() })
-	defer stop()
+	end := func() {
+		if !l.srv.awaitsEnd(c) {
+			c.Close()
+		}
+	}
+	defer end()
+	defer context.AfterFunc(l.done, end)()
 	w := bufio.NewWriterSize(c, 64<<10) // a large answer wakes its reader a few times only
 	who, err := l.srv.caller(c)
 	if err != nil {
@@ -257,8 +261,12 @@ func (l *Listener) run(ctx context.Context, who Caller, line string, c *net.Unix
 	l.answering.Add(1)
 	defer l.answering.Add(-1)
 	defer whenGone(c, cancel)()
-	verdict(w, l.srv.execute(ctx, who, line, out))
-	err := w.Flush()
+	err := l.srv.execute(ctx, who, line, out)
+	if l.srv.awaitsEnd(c) { // the verdict comes then
+		return "", false
+	}
+	verdict(w, err)
+	err = w.Flush()
 	return "", errors.Join(err, c.SetWriteDeadline(time.Time{})) == nil
 }
 

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +53,9 @@ type Server struct {
 
 	group atomic.Pointer[string] // by SetAccess
 	plans plans
+
+	ending   sync.Mutex
+	awaiting []net.Conn // whose clients wait for the end of the server; guarded by ending
 }
 
 // Certificate is what clients of TLS are shown.

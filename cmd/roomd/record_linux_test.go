@@ -65,6 +65,32 @@ func TestSignalsAreRecorded(t *testing.T) {
 	p.succeeded(pid)
 }
 
+// stop ends with status 0 when all has ended: the journal is folded in, and another
+// server can start at once.
+func TestStopWaitsForItsEnd(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t, "")
+	for range 3 {
+		p.start()
+		v := p.visit(p.first)
+		v.until(t, "you are")
+		out, errs, status := p.admin("stop", "--yes", "--say", "good night")
+		if status != exitDone || out != "stopping; this ends when the server has stopped\n" {
+			t.Fatal(status, out, errs)
+		}
+		for _, name := range []string{"roomd.sock", "roomd.db.journal"} {
+			if _, err := os.Lstat(filepath.Join(p.dir, name)); err == nil {
+				t.Errorf("%s is there still", name)
+			}
+		}
+		v.until(t, "the server is stopping")
+		p.ok("store", "check")
+		if err := p.kill(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A stop is recorded before the database is closed, whoever asks for it.
 func TestStopIsRecorded(t *testing.T) {
 	t.Parallel()

@@ -176,7 +176,12 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 	}
 	why := s.run(console)
 	if s.settle() {
-		return s.leave()
+		err := s.leave()
+		if err == nil && !s.stays() {
+			s.shell.Stopped(errors.New("another process has just taken over, and is told to stop"))
+		}
+		s.shell.Stopped(err)
+		return err
 	}
 	began := time.Now()
 	if why == context.Canceled {
@@ -185,7 +190,9 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 		s.shell.RecordStop(bySignal, "stop: "+why.Error())
 	}
 	s.log.Info("stopping", "why", why)
-	if err := s.stop(); err != nil {
+	err = s.stop()
+	s.shell.Stopped(errors.Join(err, s.lost))
+	if err != nil {
 		return err
 	}
 	s.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
