@@ -25,12 +25,7 @@ const asConsole = "ROOMD_TEST_CONSOLE"
 
 func init() {
 	if socket := os.Getenv(asConsole); socket != "" {
-		c, err := admin.NewConsole(socket, os.Getenv("ROOMD_TEST_HISTORY"))
-		if err != nil {
-			os.Stderr.WriteString(err.Error())
-			os.Exit(1)
-		}
-		c.Run()
+		admin.NewConsole(socket, os.Getenv("ROOMD_TEST_HISTORY")).Run()
 		os.Exit(0)
 	}
 }

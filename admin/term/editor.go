@@ -104,9 +104,9 @@ type Options struct {
 }
 
 // New takes over the terminal, if there is one. Close must follow.
-func New(o Options) (Editor, error) {
+func New(o Options) Editor {
 	if !Editable(o.In, o.Out) {
-		return newPlain(o), nil
+		return newPlain(o)
 	}
 	e := &lineEditor{
 		options: o, stdin: newInput(o.In), display: newDisplay(o.Out, sizeOf(os.Stdout), o.Indent, true),
@@ -120,7 +120,7 @@ func New(o Options) (Editor, error) {
 	signal.Notify(size, syscall.SIGWINCH)
 	signal.Notify(cont, syscall.SIGCONT)
 	go e.resized(size, cont)
-	return e, nil
+	return e
 }
 
 // lineEditor edits on a terminal.

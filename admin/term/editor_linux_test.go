@@ -1,7 +1,6 @@
 package term
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -21,11 +20,7 @@ func init() {
 	if os.Getenv(asProgram) == "" {
 		return
 	}
-	e, err := New(Options{In: os.Stdin, Out: os.Stdout, Prompt: "> "})
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
+	e := New(Options{In: os.Stdin, Out: os.Stdout, Prompt: "> "})
 	defer e.Close()
 	for {
 		line, err := e.ReadLine()

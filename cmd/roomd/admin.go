@@ -62,11 +62,7 @@ The commands:
 				if !terminal(cmd.InOrStdin()) {
 					return usage.Wrong(cmd, errors.New("without a terminal, say what to do"))
 				}
-				console, err := admin.NewConsole(socket, admin.HistoryFile())
-				if err != nil {
-					return err
-				}
-				console.Run()
+				admin.NewConsole(socket, admin.HistoryFile()).Run()
 				return nil
 			}
 			var ask func(string) bool

@@ -129,9 +129,7 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 		if c.Admin.Socket == "" {
 			return errors.New("the console needs admin.socket, which is empty")
 		}
-		if console, err = admin.NewConsole(c.Admin.Socket, admin.HistoryFile()); err != nil {
-			return fmt.Errorf("open the console: %w", err)
-		}
+		console = admin.NewConsole(c.Admin.Socket, admin.HistoryFile())
 		defer func() { console.Leave() }()
 		out, errw = console, console
 	}
