@@ -31,7 +31,8 @@ type loop struct{ engine *Engine }
 // cipherSocket is what a conn behind TLS has on Linux only.
 type cipherSocket struct{}
 
-// Secure makes a TLS connection of one, for the handshake and then for ConnOver.
+// Secure returns the server's end of TLS over a connection, before the handshake. ConnOver
+// makes a conn of it after that.
 func (e *Engine) Secure(c TCP, config *tls.Config) *tls.Conn { return tls.Server(c, config) }
 
 var errNoLoops = errors.New("there are no event loops on this system")

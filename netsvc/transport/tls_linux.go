@@ -44,7 +44,8 @@ type cipherSocket struct {
 	err  error  // of a write, for good
 }
 
-// Secure makes a TLS connection of one, for the handshake and then for ConnOver.
+// Secure returns the server's end of TLS over a connection, before the handshake. ConnOver
+// makes a conn of it after that.
 func (e *Engine) Secure(c TCP, config *tls.Config) *tls.Conn {
 	if e.Portable {
 		return tls.Server(c, config)
