@@ -47,6 +47,9 @@ type refusal string
 
 func (e refusal) Error() string { return string(e) }
 
+// errOpen tells a connection that it waits for nothing: anybody may come in.
+const errOpen = refusal("* the room has no password any more; connect again\n")
+
 func (r *Room) newCaller(k *transport.Conn, addr netip.AddrPort, since time.Time, p *passwd.Password) *caller {
 	return &caller{
 		session:  session{svc: r.svc, conn: k, remote: addr, room: r, since: since, late: errLate, framer: wire.NewFramer(r.svc.opts().LineBytes)},
@@ -156,6 +159,8 @@ func (c *caller) knock(asked, resumes bool) {
 	c.Writable()
 	if err := c.mayGoOn(); err != nil { // which may have come before it was at the gate
 		c.end(err)
+	} else if !passed && c.room.password.Load() == nil {
+		c.end(errOpen)
 	}
 }
 
@@ -368,6 +373,18 @@ func (g *gate) enterLocked(who visitor) {
 		oldest := g.waiting[0]
 		g.waiting = g.waiting[1:]
 		oldest.crowd()
+	}
+}
+
+// open ends those that are to give the password of a room, which has none any more.
+func (g *gate) open(r *Room) {
+	g.mu.Lock()
+	all := slices.Clone(g.waiting)
+	g.mu.Unlock()
+	for _, w := range all {
+		if c, ok := w.(*caller); ok && c.room == r {
+			c.end(errOpen)
+		}
 	}
 }
 

@@ -97,3 +97,34 @@ func TestCrowdBeforeTheGate(t *testing.T) {
 		p.End()
 	}
 }
+
+// A password that is taken away keeps nobody out who waits for it. Another one is asked
+// of who waits.
+func TestWaitingForAPasswordThatGoes(t *testing.T) {
+	engines(t, func(t *testing.T, s *server) {
+		s.Start()
+		port := s.createLocked("den", "secret")
+		var all []*peer
+		for range 3 {
+			p := dial(t, port)
+			p.Expect("* this room has a password: /pass PASSWORD")
+			all = append(all, p)
+		}
+		if err := s.Service.SetPassword("den", "sesame"); err != nil {
+			t.Fatal(err)
+		}
+		all[0].Send("/pass sesame")
+		all[0].Until("* den: 1 here")
+		if err := s.Service.SetPassword("den", ""); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range all[1:] {
+			p.Expect("* the room has no password any more; connect again")
+			p.End()
+		}
+		join(t, port)
+		if found := s.Service.Inconsistencies(); len(found) > 0 {
+			t.Error(found)
+		}
+	})
+}

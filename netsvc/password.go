@@ -17,7 +17,8 @@ import (
 const makeTime = 5 * time.Second
 
 // SetPassword gives a room a password, on disk before it returns, or takes it
-// away: "". The members of the room stay.
+// away: "". The members of the room stay. Connections that wait to give the password
+// are then told to connect again.
 func (s *Service) SetPassword(name, password string) error {
 	r, end, err := s.alterRoom(name)
 	if err != nil {
@@ -34,7 +35,13 @@ func (s *Service) SetPassword(name, password string) error {
 		}
 	}
 	hash := p.Hash()
-	return r.update(store.Edit{Password: &hash, Owner: p})
+	if err := r.update(store.Edit{Password: &hash, Owner: p}); err != nil {
+		return err
+	}
+	if p == nil {
+		s.gate.open(r)
+	}
+	return nil
 }
 
 // newPassword hashes a password as it was typed. The error is errLater if the
