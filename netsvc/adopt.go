@@ -111,7 +111,7 @@ func (a *adoption) take(kind string, body []byte, fds []int) error {
 			ln = &transport.Endpoint{Port: a.opts().Port}
 		}
 		a.Service.master.Store(ln)
-		return ln.Open(a.admitMaster, "ERR "+busyText)
+		return ln.Open(a.admitMaster, busyReply)
 	case "room":
 		var st roomState
 		if err := json.Unmarshal(body, &st); err != nil {

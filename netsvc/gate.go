@@ -102,14 +102,14 @@ func (r *Room) bar(addr netip.AddrPort, why Barred, err error) (Barred, string) 
 		say = string(ev.AppendText(nil))
 	case errors.Is(err, errCrowded):
 		g.crowded.Add(1)
-		say = "* very many are waiting here; try again\n"
+		say = wire.Notice("very many are waiting here; try again")
 	case errors.Is(err, errLate):
 		g.late.Add(1)
-		say = fmt.Sprintf("* no password came within %v\n", gateTime)
+		say = wire.Notice(fmt.Sprintf("no password came within %v", gateTime))
 	case errors.Is(err, errMoved):
-		say = "* " + movedText + "\n"
+		say = wire.Notice(movedText)
 	case errors.Is(err, errBanned) && b != nil:
-		say = r.line(banText(b) + "\n")
+		say = r.line(banText(b))
 	case errors.As(err, &told):
 		say = string(told)
 	}
@@ -124,7 +124,7 @@ func (r *Room) bar(addr netip.AddrPort, why Barred, err error) (Barred, string) 
 func (c *caller) knock(asked, resumes bool) {
 	s, g, passed := c.svc, &c.svc.gate, c.passed
 	if !asked && !passed {
-		c.pending = []byte("* " + wire.AskPassword + ": /pass PASSWORD\n")
+		c.pending = []byte(wire.Notice(wire.AskPassword + ": /pass PASSWORD"))
 	}
 	s.mu.Lock()
 	err := error(nil)
@@ -228,7 +228,7 @@ func (c *caller) serve(p []byte) error {
 		line, over, rest, ok := c.framer.Cut(p)
 		if n := weight(len(p)-len(rest), c.answerTelnet(), ok); !ok || wire.Blank(line) && over == 0 {
 			if c.between += n; c.between > gateInput {
-				return refusal("* the password comes first, and much else has come\n")
+				return refusal(wire.Notice("the password comes first, and much else has come"))
 			}
 		}
 		if !ok {
@@ -268,11 +268,11 @@ func (c *caller) answerLine(line []byte, over bool) (answer string, err error) {
 	k, perr := wire.ParseCommand(wire.Clean(line))
 	switch {
 	case over || perr != nil && k.Name != "pass" || perr == nil && k.Do != wire.Pass && k.Do != wire.Quit:
-		return "* the password comes first: /pass PASSWORD\n", nil
+		return wire.Notice("the password comes first: /pass PASSWORD"), nil
 	case perr != nil:
-		return "* " + perr.Error() + "\n", nil
+		return wire.Notice(perr.Error()), nil
 	case k.Do == wire.Quit:
-		return "", refusal("* bye\n")
+		return "", refusal(wire.Notice("bye"))
 	case !c.mayWait:
 		return "", errLater
 	}
@@ -286,7 +286,7 @@ func (c *caller) answerTelnet() bool {
 	refusals, there := c.framer.Asked()
 	c.out = append(c.out, refusals...)
 	if there {
-		c.out = append(c.out, "* "+hereText+"\n"...)
+		c.out = append(c.out, wire.Notice(hereText)...)
 	}
 	return len(refusals) > 0 || there
 }

@@ -162,7 +162,10 @@ func (s *Service) pause(d time.Duration) bool {
 }
 
 // busyText is the answer to a connection that cannot be served for want of descriptors.
-const busyText = "busy: the server has no descriptor left for another connection; try again in a moment\n"
+const busyText = "busy: the server has no descriptor left for another connection; try again in a moment"
+
+// busyReply is that answer at the master port.
+const busyReply = "ERR " + busyText + "\n"
 
 // refuse tells a connection one line and closes it. The line may be lost if
 // very many are refused at once.

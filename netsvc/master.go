@@ -87,7 +87,7 @@ func (s *Service) beginMaster(c *masterSession, idle time.Duration) (err error) 
 	begins := !s.stopping
 	if begins {
 		if err = c.conn.Start(c, c.held != nil); err != nil {
-			why, text, begins = noRoomLeft, "ERR "+busyText, false
+			why, text, begins = noRoomLeft, busyReply, false
 		}
 	}
 	if begins {

@@ -95,16 +95,16 @@ func (c *caller) answerPassword(text string) (answer string, err error) {
 		return "", nil
 	case errors.As(err, &held):
 		g.held.Add(1)
-		return "* " + string(held) + "\n", nil
+		return wire.Notice(string(held)), nil
 	case errors.As(err, &wrong):
 		g.wrong.Add(1)
 		c.svc.log.Info("wrong password", "room", r.name(), "remote", c.remote, "next_after", wrong.Next)
-		return "* " + wrong.Error() + "\n", nil
+		return wire.Notice(wrong.Error()), nil
 	case errors.Is(err, passwd.ErrSuspended):
 		err = errLater
 	case ctx.Err() == nil:
 		c.svc.log.Error("password", "room", r.name(), "error", err)
-		err = refusal("* the server could not compare the password\n")
+		err = refusal(wire.Notice("the server could not compare the password"))
 	}
 	return "", err
 }

@@ -359,7 +359,7 @@ func (m *Member) beginHistory(ins insert) {
 	}
 	m.replay = &replay{after: after, upto: m.cursor.Seq}
 	if formats[m.format].people() {
-		m.replay.footer = "* end of earlier lines\n"
+		m.replay.footer = wire.Notice("end of earlier lines")
 	}
 }
 

@@ -234,7 +234,7 @@ func (s *Service) listening() []*transport.Listener {
 
 // open begins to accept.
 func (d *doors) open(l *transport.Listener) {
-	admit, busy := d.svc.admitMaster, "ERR "+busyText
+	admit, busy := d.svc.admitMaster, busyReply
 	if d.room != nil {
 		admit, busy = d.room.admit, d.room.line(busyText)
 	}

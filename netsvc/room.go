@@ -241,14 +241,14 @@ func (r *Room) info() (RoomInfo, bool) {
 	return RoomInfo{Name: r.name(), Key: r.key(), Port: r.port(), Members: len(r.members), Topic: r.topic, Unbound: r.binding, Locked: r.password.Load() != nil}, true
 }
 
-// line is a line from the server outside of the log, text as it is.
-func (r *Room) line(text string) string { return "* " + r.name() + ": " + text }
+// line is a notice about the room, outside of the log.
+func (r *Room) line(text string) string { return wire.Notice(r.name() + ": " + text) }
 
 // admit makes a connection a member, or says why not.
 func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
 	if why, err := r.svc.enter(addr.Addr()); err != nil {
 		r.svc.refusal(r.name(), addr, err.Error())
-		r.svc.turnAway(c, addr, why, r.line(err.Error()+"\n"))
+		r.svc.turnAway(c, addr, why, r.line(err.Error()))
 		return
 	}
 	p := r.password.Load()
@@ -287,10 +287,10 @@ func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *caller) (m *
 		return nil, isClosing, string(ev.AppendText(nil))
 	}
 	if most := r.most(); r.full(most) {
-		return nil, overMembers, r.line(fmt.Sprintf("the room is full: it has %s, which is the limit\n", counted(most, "member")))
+		return nil, overMembers, r.line(fmt.Sprintf("the room is full: it has %s, which is the limit", counted(most, "member")))
 	}
 	if b := r.svc.banned(r.id, addr.Addr(), ""); b != nil {
-		return nil, isBanned, r.line(banText(b) + "\n")
+		return nil, isBanned, r.line(banText(b))
 	}
 	m = newMember(r, c, addr, r.guest())
 	if before != nil {
@@ -312,7 +312,7 @@ func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *caller) (m *
 		r.remove(m)
 		r.giveUp(m)
 		r.svc.uncounted.Add(1)
-		return nil, noRoomLeft, r.line("the server has no room for another connection; try again in a moment\n")
+		return nil, noRoomLeft, r.line("the server has no room for another connection; try again in a moment")
 	}
 	r.readers.Add(1)
 	return m, "", ""

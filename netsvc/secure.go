@@ -85,7 +85,7 @@ func (s *Service) secure(who *handshake) error {
 		who.conn = t
 		return nil
 	}
-	const speaks = "* " + wire.SpeaksTLS + ": use roomd chat --tls, openssl s_client -quiet -connect HOST:PORT, or ncat --ssl\n"
+	speaks := wire.Notice(wire.SpeaksTLS + ": use roomd chat --tls, openssl s_client -quiet -connect HOST:PORT, or ncat --ssl")
 	var head tls.RecordHeaderError
 	switch {
 	case s.stop.Err() != nil, who.crowded.Load(), who.ended.Load():

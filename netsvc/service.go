@@ -202,7 +202,7 @@ func (s *Service) Start() error {
 	}
 	s.master.Store(master)
 	s.tasks.Go(s.sweep)
-	return master.Open(s.admitMaster, "ERR "+busyText)
+	return master.Open(s.admitMaster, busyReply)
 }
 
 // begin opens the loops, reads what the store knows and follows it from then on.

@@ -10,6 +10,9 @@ const (
 	SpeaksTLS   = "this port speaks TLS"
 )
 
+// Notice is a notice, as text, where there are no events.
+func Notice(text string) string { return "* " + text + "\n" }
+
 // NotSent begins the sentence that answers a line which is not in the room. It says why
 // to people; programs go by the code.
 const NotSent = "not sent: "
