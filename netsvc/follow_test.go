@@ -2,6 +2,7 @@ package netsvc_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -315,5 +316,62 @@ func TestChangesWhileTheLogHangs(t *testing.T) {
 	close(log)
 	if err := <-asked; err != nil {
 		t.Error(err)
+	}
+}
+
+// What is said and what is changed is shown in the order in which the store has it.
+func TestChangesAndLinesInOrder(t *testing.T) {
+	s := startServer(t)
+	ann := join(t, s.Create("lobby"))
+	for i := range 100 {
+		post := &store.Post{Room: 1, Line: store.Line{Kind: store.Message, From: "bob", Text: fmt.Sprint(i)}}
+		if err := s.Store.Submit(t.Context(), post); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Store.Update(1, store.Edit{Topic: new(fmt.Sprint(i))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 100 {
+		ann.Expect(fmt.Sprint("<bob> ", i), fmt.Sprint("* the operator set the topic: ", i))
+	}
+}
+
+// Changes from elsewhere go on while the server starts and stops.
+func TestChangesWhileItStops(t *testing.T) {
+	s := startServer(t)
+	for range 5 {
+		done := make(chan error)
+		st := s.Store
+		go func() {
+			for i := 0; ; i++ {
+				name := fmt.Sprint("room-", i%7)
+				k, err := st.Create(store.Room{Name: name, Key: name, Port: s.Options.Ports[0] + i%7})
+				if err == nil {
+					_, err = st.Update(k.ID, store.Edit{Port: new(s.Options.Ports[0] + 20 + i%7)})
+				}
+				if err == nil {
+					err = st.Delete(k.ID, "")
+				}
+				if err != nil {
+					done <- err
+					return
+				}
+			}
+		}()
+		eventually(t, "rooms come and go", func() bool { trash, err := s.Service.Trash(); return err == nil && len(trash) > 5 })
+		s.Stop()
+		if err := <-done; !errors.Is(err, store.ErrClosed) {
+			t.Fatal(err)
+		}
+		s.Start()
+		for _, r := range s.Service.List() {
+			if err := s.Service.Remove(r.Name, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := s.Service.Inconsistencies(); got != nil {
+			t.Error(got)
+		}
 	}
 }

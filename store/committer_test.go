@@ -68,3 +68,19 @@ func TestNoTimerWhileIdle(t *testing.T) {
 		}
 	})
 }
+
+// What is submitted directly before the store is closed shares its word with that: the
+// committer is not woken again.
+func TestLastOfTheQueue(t *testing.T) {
+	var q queue
+	q.init(1)
+	q.begin()
+	if err := q.put(item{task: new(task)}); err != nil {
+		t.Fatal(err)
+	}
+	q.end()
+	q.nudge()
+	if items, open := q.take(nil); len(items) != 1 || open {
+		t.Errorf("%d items, and more may come: %v", len(items), open)
+	}
+}

@@ -174,7 +174,7 @@ func (q *queue) take(before []item) (items []item, open bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	items, q.items = q.items, before[:0]
-	return items, !q.closing || len(items) > 0
+	return items, !q.closing
 }
 
 // waiting is how many items there are.
