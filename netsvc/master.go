@@ -21,6 +21,9 @@ const (
 	lastWrite   = time.Second // where the connection is to end
 	// answerBytes gathered before they are written, for pipelined requests.
 	answerBytes = 8 << 10
+	// loopLines of one read are answered on a loop, and what is behind them in a
+	// goroutine: others are to have their turn.
+	loopLines = 32
 	// requestBytes between requests have the price of one.
 	requestBytes = 4 << 10
 )
@@ -272,8 +275,11 @@ func (c *masterSession) serve(in heldInput) error {
 	if err := c.mayGoOn(); err != nil {
 		return err
 	}
-	for {
-		err := c.slow(in.price)
+	for first := c.lines; ; {
+		err := errLater
+		if c.mayWait || c.lines-first < loopLines {
+			err = c.slow(in.price)
+		}
 		if err == nil {
 			in.price = 0
 		}

@@ -1,0 +1,33 @@
+package netsvc
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"roomd/netsvc/transport"
+)
+
+// However many requests come at once, and from an address without a limit, an event
+// loop answers a few of them: others are to have their turn.
+func TestRequestsOnALoop(t *testing.T) {
+	s, _ := stillService(t)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[0])
+	defer unix.Close(fds[1])
+	addr := netip.MustParseAddrPort("127.0.0.1:1")
+	c := s.newMaster(s.engine.Conn(transport.Socket(fds[0]), addr), addr, 1, time.Now())
+	const all = 100
+	if next := c.Data([]byte(strings.Repeat("HELP\n", all))); next != transport.Wait || c.lines > loopLines || c.held == nil {
+		t.Fatalf("%v after %d requests", next, c.lines)
+	}
+	if next := c.Resume(); next != transport.More || c.lines != all || c.held != nil {
+		t.Errorf("%v after %d requests", next, c.lines)
+	}
+}
