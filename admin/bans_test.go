@@ -220,7 +220,7 @@ func TestLongerMute(t *testing.T) {
 }
 
 // A lift that frees others too asks first.
-// The answer to mute says how far it reaches: the room, the time, and who else.
+// The answer to mute says how far it reaches: the room, the time, and the others it is for.
 func TestMuteSaysHowFarItReaches(t *testing.T) {
 	s := startShell(t)
 	s.ok("create lobby")

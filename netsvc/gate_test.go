@@ -98,8 +98,8 @@ func TestCrowdBeforeTheGate(t *testing.T) {
 	}
 }
 
-// A password that is taken away keeps nobody out who waits for it. Another one is asked
-// of who waits.
+// A password that is taken away keeps no waiting connection out. When it is replaced, a
+// waiting connection gives the new one.
 func TestWaitingForAPasswordThatGoes(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
 		s.Start()
