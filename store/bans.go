@@ -98,7 +98,7 @@ func (c removeBans) apply(st state) (o outcome, err error) {
 	bucket := st.tx.Bucket(bucketBans)
 	for _, id := range c.IDs {
 		if bucket.Get(u64(id)) == nil {
-			return o, fmt.Errorf("ban %d: %w", id, ErrNoBan)
+			return o, fmt.Errorf("ban #%d: %w", id, ErrNoBan)
 		}
 		if err := bucket.Delete(u64(id)); err != nil {
 			return o, err
@@ -133,7 +133,7 @@ func eachBan(tx *bolt.Tx, fn func(Ban), bad func(k []byte, err error)) error {
 			err = json.Unmarshal(v, &b)
 		}
 		if err != nil {
-			bad(k, fmt.Errorf("the record of ban %d: %w", seqOf(k), err))
+			bad(k, fmt.Errorf("the record of ban #%d: %w", seqOf(k), err))
 			return nil
 		}
 		b.ID = seqOf(k)

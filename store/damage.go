@@ -167,7 +167,7 @@ func (f *spoilt) others(tx *bolt.Tx) error {
 	if tx.Bucket(bucketBans) != nil { // it came later than some files
 		if err := eachBan(tx, func(Ban) {}, func(k []byte, err error) {
 			f.add(bucketBans, k)
-			f.say("%v; it does not hold. Set it again, and `unban %d`, or restore a backup with `roomd store restore`", err, seqOf(k))
+			f.say("%v; it does not hold. Set it again, and `unban #%d`, or restore a backup with `roomd store restore`", err, seqOf(k))
 		}); err != nil {
 			return err
 		}

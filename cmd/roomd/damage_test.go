@@ -87,7 +87,7 @@ func TestDamagedRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`room 2, \"bad-record\", on port`, `room 3, \"bad-head\", on port`, "the record of ban 1", "1 record of the audit"} {
+	for _, want := range []string{`room 2, \"bad-record\", on port`, `room 3, \"bad-head\", on port`, "the record of ban #1", "1 record of the audit"} {
 		if strings.Count(string(log), want) != 1 {
 			t.Errorf("%q is not in the log", want)
 		}
