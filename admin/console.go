@@ -47,12 +47,17 @@ type Console struct {
 
 // NewConsole takes over the terminal. history is the file of past lines; empty:
 // none is kept. Run must follow.
-func NewConsole(path, history string) *Console {
-	c := &Console{path: path, print: make(chan string, 1024), paint: colored(os.Stdout)}
-	c.editor = term.New(term.Options{In: os.Stdin, Out: os.Stdout, Prompt: "roomd> ", History: history, Complete: c.complete, Indent: indent})
+func NewConsole(path, history string) (*Console, error) {
+	c := &Console{path: path, print: make(chan string, 1024)}
+	var err error
+	c.editor, err = term.New(term.Options{In: os.Stdin, Out: os.Stdout, Prompt: "roomd> ", History: history, Complete: c.complete, Indent: indent})
+	if err != nil {
+		return nil, err
+	}
+	c.paint = colored(os.Stdout)
 	c.done, c.end = context.WithCancel(context.Background())
 	c.task(c.printer)
-	return c
+	return c, nil
 }
 
 // task runs beside the prompt until the operator has left.

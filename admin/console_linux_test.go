@@ -25,7 +25,12 @@ const asConsole = "ROOMD_TEST_CONSOLE"
 
 func init() {
 	if socket := os.Getenv(asConsole); socket != "" {
-		admin.NewConsole(socket, os.Getenv("ROOMD_TEST_HISTORY")).Run()
+		c, err := admin.NewConsole(socket, os.Getenv("ROOMD_TEST_HISTORY"))
+		if err != nil {
+			os.Stderr.WriteString(err.Error())
+			os.Exit(1)
+		}
+		c.Run()
 		os.Exit(0)
 	}
 }

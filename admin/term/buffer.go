@@ -21,7 +21,7 @@ type pasted struct{ label, text string }
 // edit is something that a key does to the line.
 type edit func(b *buffer)
 
-// buffer is the line that is edited. It is owned by the goroutine that edits.
+// buffer is the line that is edited. It is owned by the library's goroutine.
 type buffer struct {
 	line   []rune
 	at     int // of the cursor
@@ -29,23 +29,12 @@ type buffer struct {
 	pasted []pasted
 	editor *lineEditor
 	search search
-	lines  []string // those typed before and, the last, this one; each as it was edited since
-	nth    int      // of them the line is
-}
-
-// begin empties the line. The ones before it, which it takes over, are as they were typed.
-func (b *buffer) begin(past []string) {
-	b.line, b.at, b.pasted, b.search = nil, 0, nil, search{}
-	for i, l := range past {
-		past[i] = strings.Map(harmless, l)
-	}
-	b.lines, b.nth = append(past, ""), len(past)
 }
 
 // replace puts a text in the place of what stands between two places.
 func (b *buffer) replace(from, to int, with []rune) {
 	if len(b.line)-(to-from)+len(with) > mostTyped && len(with) > to-from {
-		b.bell()
+		b.editor.display.put(item{"\a", true}, false)
 		return
 	}
 	b.line = slices.Concat(b.line[:from], with, b.line[to:])
@@ -124,25 +113,6 @@ func expand(line string, all []pasted, shown bool) string {
 	return b.String()
 }
 
-func (b *buffer) bell() { b.editor.display.put(item{"\a", true}, false) }
-
-func older(b *buffer) { b.goTo(b.nth - 1) }
-func newer(b *buffer) { b.goTo(b.nth + 1) }
-
-// goTo goes on with another of the lines, at its end.
-func (b *buffer) goTo(nth int) {
-	b.endSearch()
-	if nth < 0 || nth >= len(b.lines) {
-		b.bell()
-		return
-	}
-	b.lines[b.nth] = string(b.line)
-	b.line, b.nth = []rune(b.lines[nth]), nth
-	b.at = len(b.line)
-}
-
-func lineBegin(b *buffer)  { b.endSearch(); b.at = 0 }
-func lineEnd(b *buffer)    { b.endSearch(); b.at = len(b.line) }
 func moveLeft(b *buffer)   { b.endSearch(); b.at = before(b.line, b.at) }
 func moveRight(b *buffer)  { b.endSearch(); b.at = after(b.line, b.at) }
 func deleteNext(b *buffer) { b.endSearch(); b.replaceAt(b.at, after(b.line, b.at)) }
@@ -238,7 +208,7 @@ func (b *buffer) find(than int) {
 			return
 		}
 	}
-	b.bell()
+	b.editor.display.put(item{"\a", true}, false)
 }
 
 // endSearch leaves the line as it was found.

@@ -27,7 +27,7 @@ func complete(b *buffer) {
 	})
 	switch len(words) {
 	case 0:
-		b.bell()
+		e.display.put(item{"\a", true}, false)
 	case 1:
 		b.replace(from, b.at, []rune(words[0]+" "))
 	default:

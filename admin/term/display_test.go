@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/chzyer/readline"
 )
 
 // gate is a terminal that takes nothing until it is open.
@@ -103,7 +105,7 @@ func TestDisplayPrintsAbove(t *testing.T) {
 func TestClosedByTwo(t *testing.T) {
 	for range 500 {
 		var all strings.Builder
-		e := &lineEditor{display: newDisplay(&all, func() (int, int) { return 80, 24 }, 2, true), stdin: newInput(strings.NewReader("")), done: make(chan struct{}), past: new(past), begun: true}
+		e := &lineEditor{display: newDisplay(&all, func() (int, int) { return 80, 24 }, 2, true), stdin: readline.NewCancelableStdin(strings.NewReader("")), done: make(chan struct{}), past: new(past), begun: true}
 		e.buffer.editor = e
 		e.Write([]byte(pasteOn))
 		e.display.flush()

@@ -1,14 +1,19 @@
 // Package term is the line editor of the console and of the chat, and the one
 // way by which they write to a terminal.
 //
-// A decoder makes keys of what is typed, a buffer carries them out, and a display
-// draws the line and the cursor after each of them, below all that is printed.
+// The keys, the raw mode and the buffer of the line are the library's
+// (github.com/chzyer/readline); nothing else in the tree imports it. What it
+// draws by itself panics or never ends at some widths, and when something is
+// printed in the middle of it. So it is told that there is no terminal, and never
+// draws: after each key it reports the line and the cursor, and a display draws
+// them. It gets no escape sequence and no key that it handles wrongly, either:
+// those are edits of our own, which it takes over as if they had been typed.
 //
 // # Goroutines and locks
 //
-//	lineEditor.edit          one for each line that is read: takes keys, and waits
-//	                         a moment for a completion
-//	input.Read               one for each read of the keyboard, as that cannot be ended
+//	the library's terminal   reads keys (keys.Read), one at a time
+//	the library's operation  edits; calls lineEditor.OnChange after each key,
+//	                         which may wait a moment for a completion
 //	display.run              alone writes to the terminal
 //	resized                  has the line drawn again after SIGWINCH
 //

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/chzyer/readline"
 	"golang.org/x/sys/unix"
 )
 
@@ -60,11 +61,7 @@ var ErrLeave = errors.New("left by Ctrl-D")
 // *os.File, and a terminal.
 func IsTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), getTermios)
-	return err == nil
+	return ok && readline.IsTerminal(int(f.Fd()))
 }
 
 // Agreed reports whether an answer to [y/N] is yes.
@@ -104,51 +101,63 @@ type Options struct {
 }
 
 // New takes over the terminal, if there is one. Close must follow.
-func New(o Options) Editor {
+func New(o Options) (Editor, error) {
 	if !Editable(o.In, o.Out) {
-		return newPlain(o)
+		return newPlain(o), nil
 	}
 	e := &lineEditor{
-		options: o, stdin: newInput(o.In), display: newDisplay(o.Out, sizeOf(os.Stdout), o.Indent, true),
+		options: o, stdin: readline.NewCancelableStdin(o.In), display: newDisplay(o.Out, sizeOf(os.Stdout), o.Indent, true),
 		done: make(chan struct{}), past: openPast(o.History),
 	}
 	e.buffer.editor = e
 	e.display.change(func(l *edited) { l.prompt = o.Prompt })
+	cfg := &readline.Config{
+		Stdin: &keys{editor: e}, Stdout: bell{e.display}, Stderr: io.Discard, Listener: e,
+		HistoryLimit: mostPast + 1, DisableAutoSaveHistory: true, UniqueEditLine: true,
+		// It does not draw.
+		FuncIsTerminal: func() bool { return false }, FuncGetWidth: func() int { return 80 }, FuncOnWidthChanged: func(func()) {},
+		FuncMakeRaw: e.modes.raw, FuncExitRaw: e.modes.signals,
+	}
+	var err error
+	if e.rl, err = readline.NewEx(cfg); err != nil {
+		return nil, err
+	}
 	live(e)
 	// One that comes from here on is heeded, and neither takes the other's place.
 	size, cont := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(size, syscall.SIGWINCH)
 	signal.Notify(cont, syscall.SIGCONT)
 	go e.resized(size, cont)
-	return e
+	return e, nil
 }
 
 // lineEditor edits on a terminal.
 type lineEditor struct {
 	// Set before the first call, then read-only.
 	options Options
-	stdin   *input
+	rl      *readline.Instance
+	stdin   *readline.CancelableStdin
 	display *display
 	modes   modes
 	done    chan struct{} // closed by Close
 	secret  atomic.Bool   // what is typed is not to be seen
 
-	// Of the goroutine that edits.
-	buffer buffer
-	keys   decoder
-	ready  []key // decoded, not done yet
-	begun  bool  // the first line is, or was, read
+	// Held by the goroutine of the library that changes the line.
+	editing sync.Mutex
+	buffer  buffer
 
 	remembering sync.Mutex // held while the file of past lines is written
 	past        *past
 
 	mu      sync.Mutex
 	reading bool
-	ended   bool // nothing more can be read
+	edits   []edit // handed to the library as unitSep, not carried out yet
+	begun   bool   // the first line is, or was, read
+	ended   bool   // nothing more can be read
 	closed  bool
 }
 
-// result is how a line has ended.
+// result is what the library returns.
 type result struct {
 	line string
 	err  error
@@ -162,15 +171,17 @@ func (e *lineEditor) ReadLine() (string, error) {
 	if over {
 		return "", io.EOF
 	}
+	e.recall()
 	got := make(chan result, 1)
 	go func() {
 		defer Guard()
-		got <- e.edit()
+		line, err := e.rl.Readline()
+		got <- result{line, err}
 	}()
 	var r result
 	select {
 	case r = <-got:
-	case <-e.done: // a completion may take its time
+	case <-e.done: // the library may take its time
 		return "", io.EOF
 	}
 	e.mu.Lock()
@@ -178,56 +189,15 @@ func (e *lineEditor) ReadLine() (string, error) {
 	e.reading = false
 	e.mu.Unlock()
 	all := e.commit(r, over)
-	if over {
+	switch {
+	case over:
 		return "", io.EOF
+	case errors.Is(r.err, readline.ErrInterrupt):
+		return expand(r.line, all, false), ErrInterrupt
+	case r.err != nil:
+		return "", ErrLeave
 	}
-	return expand(r.line, all, false), r.err
-}
-
-// edit carries out keys until one of them ends the line.
-func (e *lineEditor) edit() result {
-	e.modes.raw() // a terminal that has gone is at its end, too
-	defer e.modes.signals()
-	if !e.begun {
-		e.begun = true
-		e.Write([]byte(pasteOn))
-	}
-	b := &e.buffer
-	b.begin(e.Past())
-	for {
-		e.show()
-		switch k, ok := e.next(); {
-		case !ok:
-			e.mu.Lock()
-			e.ended = true
-			e.mu.Unlock()
-			return result{"", io.EOF}
-		case k.suspend:
-			e.suspend()
-		case k.edit != nil:
-			k.edit(b)
-		case k.end == ErrLeave && len(b.line) > 0: // Ctrl-D is another key then
-			if b.endSearch(); b.at == len(b.line) {
-				b.bell()
-			}
-			deleteNext(b)
-		default:
-			return result{string(b.line), k.end}
-		}
-	}
-}
-
-// next waits for a key. ok is false at the end of what is typed.
-func (e *lineEditor) next() (k key, ok bool) {
-	for len(e.ready) == 0 {
-		b := make([]byte, 4096)
-		n, err := e.stdin.Read(b)
-		if e.ready = e.keys.decode(b[:n]); err != nil && len(e.ready) == 0 {
-			return key{}, false
-		}
-	}
-	k, e.ready = e.ready[0], e.ready[1:]
-	return k, true
+	return expand(r.line, all, false), nil
 }
 
 // commit takes the line off the screen, or leaves it there above all that
@@ -242,7 +212,7 @@ func (e *lineEditor) commit(r result, over bool) (all []pasted) {
 		*l = edited{prompt: l.prompt, question: l.question}
 	})
 	switch {
-	case r.err == ErrInterrupt:
+	case errors.Is(r.err, readline.ErrInterrupt):
 		text += "^C"
 	case r.err != nil && !over:
 		text += "^D"
@@ -251,6 +221,48 @@ func (e *lineEditor) commit(r result, over bool) (all []pasted) {
 		e.display.put(item{text, false}, false)
 	}
 	return all
+}
+
+// OnChange is called by the library after each key, and, with 0, when it begins
+// to read a line.
+func (e *lineEditor) OnChange(line []rune, at int, pressed rune) ([]rune, int, bool) {
+	e.editing.Lock()
+	defer e.editing.Unlock()
+	b := &e.buffer
+	switch pressed {
+	case 0:
+		e.mu.Lock()
+		began := e.begun
+		e.begun = true
+		e.mu.Unlock()
+		if !began {
+			e.Write([]byte(pasteOn))
+		}
+		b.pasted = nil
+		fallthrough
+	case ctrlC, enter:
+		b.search, b.line, b.at = search{}, nil, 0
+		if pressed != 0 {
+			return nil, 0, false // the line is taken, and not ours any more
+		}
+	case unitSep:
+		e.mu.Lock()
+		do := e.edits[0]
+		e.edits = e.edits[1:]
+		e.mu.Unlock()
+		b.line, b.at = append(line[:at-1:at-1], line[at:]...), at-1
+		do(b)
+	default:
+		b.endSearch()
+		b.line, b.at = line, at
+		if pressed == ctrlD { // the library takes out a part of a character
+			for at < len(b.line) && inside(b.line, at) {
+				b.replaceAt(at, at+1)
+			}
+		}
+	}
+	e.show()
+	return b.line, b.at, pressed != 0
 }
 
 // show has the line drawn as it is now.
@@ -291,6 +303,16 @@ func (e *lineEditor) Remember(line string) {
 	e.remembering.Lock()
 	defer e.remembering.Unlock()
 	e.past.add(line)
+}
+
+// recall gives the library the history from the beginning: it cannot leave out a
+// line, and would write a file that all can read. It is called while nothing is
+// read.
+func (e *lineEditor) recall() {
+	e.rl.ResetHistory()
+	for _, l := range e.Past() {
+		_ = e.rl.SaveHistory(strings.Map(harmless, l)) // it has no file, and cannot fail
+	}
 }
 
 func (e *lineEditor) Past() []string {
@@ -351,7 +373,61 @@ func (e *lineEditor) resized(size, cont chan os.Signal) {
 	}
 }
 
+// bell is where the library writes. All that it has to say is a bell.
+type bell struct{ display *display }
+
+func (b bell) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), "\a") {
+		b.display.put(item{"\a", true}, false)
+	}
+	return len(p), nil
+}
+
+// keys is what is typed, on its way to the library, which gets one key at a
+// time: a character that it handles, or unitSep for an edit.
+type keys struct {
+	editor *lineEditor
+	from   decoder
+	ready  []key
+}
+
+func (k *keys) Read(p []byte) (int, error) {
+	e := k.editor
+	for {
+		for len(k.ready) == 0 {
+			b := make([]byte, 4096)
+			n, err := e.stdin.Read(b)
+			k.ready = k.from.decode(b[:n])
+			if err != nil && len(k.ready) == 0 {
+				e.mu.Lock()
+				e.ended = true
+				e.mu.Unlock()
+				return 0, io.EOF
+			}
+		}
+		next := k.ready[0]
+		k.ready = k.ready[1:]
+		switch {
+		case next.suspend:
+			e.suspend()
+		case next.native != 0:
+			p[0] = next.native
+			return 1, nil
+		default:
+			e.mu.Lock()
+			e.edits = append(e.edits, next.edit)
+			e.mu.Unlock()
+			p[0] = unitSep
+			return 1, nil
+		}
+	}
+}
+
+func (k *keys) Close() error { return nil }
+
 // suspend stops the process group, as Ctrl-Z does where the terminal is not raw.
+// (The library's own way would stop the process that started us, and not the
+// group.)
 func (e *lineEditor) suspend() {
 	ours, _ := unix.Getsid(0)
 	if shell, err := unix.Getsid(os.Getppid()); err != nil || shell != ours {

@@ -1,6 +1,7 @@
 package term
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -20,7 +21,11 @@ func init() {
 	if os.Getenv(asProgram) == "" {
 		return
 	}
-	e := New(Options{In: os.Stdin, Out: os.Stdout, Prompt: "> "})
+	e, err := New(Options{In: os.Stdin, Out: os.Stdout, Prompt: "> "})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
 	defer e.Close()
 	for {
 		line, err := e.ReadLine()

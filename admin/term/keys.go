@@ -18,39 +18,44 @@ const (
 
 // Control characters that have a meaning here.
 const (
+	ctrlA     = 1
 	ctrlC     = 3
 	ctrlD     = 4
+	ctrlE     = 5
+	ctrlN     = 14
 	enter     = 13
+	ctrlP     = 16
 	ctrlZ     = 26
 	escape    = 27
+	unitSep   = 31 // stands for an edit, on its way through the library
 	backspace = 127
 )
 
 // key is what a person did at the keyboard.
 type key struct {
-	edit    edit  // nil: it ends the line, or suspends
-	end     error // what ReadLine returns then
+	native  byte // the library's to handle; 0: it is an edit
+	edit    edit
 	suspend bool
 }
 
 // controls are the edits of control characters.
 var controls = map[byte]edit{
-	1: lineBegin, 2: moveLeft, 5: lineEnd, 6: moveRight, 7: leaveSearch, 8: rubOut, '\t': complete, 11: killEnd, 12: clearScreen,
-	14: newer, 16: older, 18: searchBack, 20: transpose, 21: killBegin, 23: rubWord, 25: yank, backspace: rubOut,
+	2: moveLeft, 6: moveRight, 7: leaveSearch, 8: rubOut, '\t': complete, 11: killEnd, 12: clearScreen,
+	18: searchBack, 20: transpose, 21: killBegin, 23: rubWord, 25: yank, backspace: rubOut,
 }
 
 // sequences are keys that terminals send as sequences: xterm's, and those of
 // the Linux console, screen, tmux and rxvt. ESC is left out.
 var sequences = map[string]key{
-	"[A": {edit: older}, "OA": {edit: older}, "[B": {edit: newer}, "OB": {edit: newer},
+	"[A": {native: ctrlP}, "OA": {native: ctrlP}, "[B": {native: ctrlN}, "OB": {native: ctrlN},
 	"[D": {edit: moveLeft}, "OD": {edit: moveLeft}, "[C": {edit: moveRight}, "OC": {edit: moveRight},
-	"[H": {edit: lineBegin}, "OH": {edit: lineBegin}, "[1~": {edit: lineBegin}, "[7~": {edit: lineBegin},
-	"[F": {edit: lineEnd}, "OF": {edit: lineEnd}, "[4~": {edit: lineEnd}, "[8~": {edit: lineEnd},
+	"[H": {native: ctrlA}, "OH": {native: ctrlA}, "[1~": {native: ctrlA}, "[7~": {native: ctrlA},
+	"[F": {native: ctrlE}, "OF": {native: ctrlE}, "[4~": {native: ctrlE}, "[8~": {native: ctrlE},
 	"[3~": {edit: deleteNext}, "[3;5~": {edit: killWord}, "[3;3~": {edit: killWord},
 	"[1;5D": {edit: wordLeft}, "[5D": {edit: wordLeft}, "Od": {edit: wordLeft}, "[1;3D": {edit: wordLeft},
 	"[1;5C": {edit: wordRight}, "[5C": {edit: wordRight}, "Oc": {edit: wordRight}, "[1;3C": {edit: wordRight},
 	"b": {edit: wordLeft}, "f": {edit: wordRight}, "d": {edit: killWord}, "\x7f": {edit: rubWord}, "\b": {edit: rubWord},
-	"OM": {},
+	"OM": {native: enter},
 }
 
 // longestSequence bounds what is taken for one key.
@@ -117,14 +122,12 @@ func (d *decoder) decode(in []byte) (keys []key) {
 			switch edit, ok := controls[b]; {
 			case ok:
 				keys = append(keys, key{edit: edit})
-			case b == '\n', b == enter:
-				keys = append(keys, key{})
-			case b == ctrlC:
-				keys = append(keys, key{end: ErrInterrupt})
-			case b == ctrlD:
-				keys = append(keys, key{end: ErrLeave})
+			case b == '\n':
+				keys = append(keys, key{native: enter})
 			case b == ctrlZ:
 				keys = append(keys, key{suspend: true})
+			case b == ctrlA, b == ctrlC, b == ctrlD, b == ctrlE, b == ctrlN, b == ctrlP, b == enter:
+				keys = append(keys, key{native: b})
 			}
 		default:
 			if !utf8.FullRune(in) {
@@ -189,7 +192,7 @@ func sequence(in []byte) (n int, whole bool) {
 // harmless is a character as it may stand in a line: those of the area that
 // stands for what was pasted may not.
 func harmless(r rune) rune {
-	if r >= firstPasted || r == 31 || r == 0 {
+	if r >= firstPasted || r == unitSep || r == 0 {
 		return replacement
 	}
 	return r

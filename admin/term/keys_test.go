@@ -19,13 +19,12 @@ type typist struct {
 func newTypist(past ...string) *typist {
 	p := new(typist)
 	p.editor = &lineEditor{display: newDisplay(io.Discard, func() (int, int) { return 40, 10 }, 2, true), past: &linesBefore{lines: past}}
-	p.begin(p.editor.Past())
 	return p
 }
 
 type linesBefore = past
 
-// types does what ReadLine does with keys.
+// types does what the library does with a native key.
 func (p *typist) types(text string) {
 	for _, k := range p.from.decode([]byte(text)) {
 		switch {
@@ -34,24 +33,16 @@ func (p *typist) types(text string) {
 			if p.at < 0 || p.at > len(p.line) {
 				panic(fmt.Sprintf("the cursor is at %d of %q", p.at, string(p.line)))
 			}
-		case !k.suspend && (k.end != ErrLeave || len(p.line) == 0):
+		case k.native == ctrlA:
+			p.endSearch()
+			p.at = 0
+		case k.native == ctrlE:
+			p.endSearch()
+			p.at = len(p.line)
+		case k.native == enter, k.native == ctrlC, k.native == ctrlD && len(p.line) == 0:
 			p.done = append(p.done, expand(string(p.line), p.pasted, false))
-			p.begin(p.editor.Past())
+			p.line, p.at, p.pasted, p.search = nil, 0, nil, search{}
 		}
-	}
-}
-
-// The arrows go through the lines before, each as it was edited since, until Enter.
-func TestLinesBefore(t *testing.T) {
-	p := newTypist("first", "second")
-	p.types("draft\x1b[A!\x10\x10?\x0e\x0e\x1b[B.\r") // up, up and once too often; down, down and once too often
-	p.types("\x1b[A\r\x10\x10\r")
-	if got := strings.Join(p.done, " "); got != "draft. second first" {
-		t.Error(got)
-	}
-	p.types("\x1b[A\x1b[A+\x1b[B-\x1b[A\r")
-	if got := p.done[len(p.done)-1]; got != "first+" {
-		t.Error(got)
 	}
 }
 

@@ -7,12 +7,14 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+
+	"github.com/chzyer/readline"
 )
 
 // plainEditor reads from a pipe, or from a terminal that cannot move its cursor,
 // or while the output goes elsewhere.
 type plainEditor struct {
-	stdin   *input
+	stdin   *readline.CancelableStdin
 	in      *bufio.Reader
 	begun   bool // the first line has been read
 	display *display
@@ -22,7 +24,7 @@ type plainEditor struct {
 }
 
 func newPlain(o Options) *plainEditor {
-	stdin := newInput(o.In)
+	stdin := readline.NewCancelableStdin(o.In)
 	p := &plainEditor{stdin: stdin, in: bufio.NewReader(stdin)}
 	out, ok := o.Out.(*os.File)
 	there := ok && IsTerminal(out)

@@ -62,7 +62,11 @@ The commands:
 				if !terminal(cmd.InOrStdin()) {
 					return usage.Wrong(cmd, errors.New("without a terminal, say what to do"))
 				}
-				admin.NewConsole(socket, admin.HistoryFile()).Run()
+				console, err := admin.NewConsole(socket, admin.HistoryFile())
+				if err != nil {
+					return err
+				}
+				console.Run()
 				return nil
 			}
 			var ask func(string) bool

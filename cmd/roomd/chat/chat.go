@@ -36,15 +36,18 @@ type Options struct {
 // ends it. Without a terminal it leaves at the end of In or at /quit, once all lines are
 // in their rooms and all commands are answered, and fails if some lines are not. It takes over SIGINT, SIGTERM and SIGHUP, and the
 // terminal.
-func Run(ctx context.Context, server *client.Client, rooms []string, o Options) error {
+func Run(ctx context.Context, server *client.Client, rooms []string, o Options) (err error) {
 	c := &chat{server: server, password: o.Password, nick: o.Nick, look: newLook(o.Out)}
 	if c.nick == "" {
 		c.nick = cmp.Or(os.Getenv(remote.NickVar), remote.Login())
 	}
-	c.editor = term.New(term.Options{
+	c.editor, err = term.New(term.Options{
 		In: o.In, Out: o.Out, Prompt: "> ", History: historyFile(server.Addr()), Complete: c.complete, Erase: true,
 		Indent: len("15:04 "),
 	})
+	if err != nil {
+		return err
+	}
 	defer c.editor.Close()
 	return c.run(ctx, rooms, term.IsTerminal(o.In), term.Editable(o.In, o.Out))
 }

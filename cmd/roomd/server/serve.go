@@ -129,7 +129,9 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 		if c.Admin.Socket == "" {
 			return errors.New("the console needs admin.socket, which is empty")
 		}
-		console = admin.NewConsole(c.Admin.Socket, admin.HistoryFile())
+		if console, err = admin.NewConsole(c.Admin.Socket, admin.HistoryFile()); err != nil {
+			return fmt.Errorf("open the console: %w", err)
+		}
 		defer func() { console.Leave() }()
 		out, errw = console, console
 	}
