@@ -1,11 +1,18 @@
 package netsvc
 
 import (
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"roomd/netsvc/limit"
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
 
@@ -39,4 +46,388 @@ func (s *Service) connectsTooOften(a netip.Addr) error {
 	}
 	s.counters.hurried.Add(1)
 	return wire.Errorf(wire.CodeBusy, "your address connects too often; try again in %v", wait.Round(time.Second)+time.Second)
+}
+
+// handshakeTime is how long a TLS handshake may take, from the connection on.
+const handshakeTime = 10 * time.Second
+
+// secureConfig is for the handshakes of newcomers, one for all of them, as it
+// keeps the keys of session tickets. The rest is as Go's TLS has it, which
+// follows what is held safe.
+func (s *Service) secureConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if get := s.opts().Certificate; get != nil {
+				return get(h)
+			}
+			return nil, errors.New("TLS has been switched off")
+		},
+	}
+}
+
+// Failures of handshakes, which are counted.
+const (
+	tlsPlain  = "plain"  // the client spoke plain text
+	tlsLate   = "late"   // it did not finish in time
+	tlsFailed = "failed" // it did not agree, or broke off
+)
+
+var tlsFailures = []string{tlsPlain, tlsLate, tlsFailed}
+
+// handshake is a connection whose TLS handshake is under way, which waits at the gate.
+type handshake struct {
+	tcp     transport.TCP
+	conn    transport.HalfCloser // over tcp, once TLS is agreed on
+	addr    netip.AddrPort
+	room    *Room // nil: the master port
+	since   time.Time
+	crowded atomic.Bool // it has to make room for another one
+	ended   atomic.Bool // it is to end for another reason
+}
+
+// handshake has a connection agree on TLS, in a goroutine. Then it calls end, once the
+// connection has left the gate, with a conn, or with a refusal.
+func (s *Service) handshake(c transport.TCP, addr netip.AddrPort, r *Room, end func(*handshake, *transport.Conn, error)) {
+	who := &handshake{tcp: c, conn: c, addr: addr, room: r, since: time.Now()}
+	s.gate.enter(who)
+	s.tasks.Go(func() {
+		err := s.secure(who)
+		s.between.Add(1)
+		defer s.between.Add(-1)
+		if s.gate.leave(who); err != nil {
+			end(who, nil, err)
+			return
+		}
+		c.SetDeadline(time.Time{})
+		end(who, s.engine.ConnOver(who.conn, c, addr), nil)
+	})
+}
+
+// secure does the handshake. What fails is counted, and the error is a refusal with what
+// the client is to be told: in plain text, if that is what it speaks, or waits for.
+func (s *Service) secure(who *handshake) error {
+	if s.opts().Certificate == nil {
+		return nil
+	}
+	who.tcp.SetDeadline(time.Now().Add(handshakeTime))
+	if who.crowded.Load() || who.ended.Load() { // and whoever wants that may have been too early
+		return refusal("")
+	}
+	t := s.engine.Secure(who.tcp, s.tls)
+	err := t.HandshakeContext(s.stop)
+	if err == nil {
+		who.conn = t
+		return nil
+	}
+	speaks := wire.Notice(wire.SpeaksTLS + ": use roomd chat --tls, openssl s_client -quiet -connect HOST:PORT, or ncat --ssl")
+	var head tls.RecordHeaderError
+	switch {
+	case s.stop.Err() != nil, who.crowded.Load(), who.ended.Load():
+		return refusal("")
+	case errors.As(err, &head) && head.Conn != nil:
+		s.counters.tlsFailed(tlsPlain)
+		if looksLikeHTTP(head.RecordHeader[:]) {
+			s.counters.foreign(wire.HTTP)
+			return refusal(foreignAnswer(wire.HTTP))
+		}
+		return refusal(speaks)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.counters.tlsFailed(tlsLate)
+		return refusal(speaks)
+	}
+	s.counters.tlsFailed(tlsFailed)
+	return refusal("")
+}
+
+func (w *handshake) at() (*Room, netip.AddrPort) { return w.room, w.addr }
+func (w *handshake) came() time.Time             { return w.since }
+func (w *handshake) HungUp() bool                { return transport.HungUp(w.tcp) }
+func (w *handshake) cut() bool                   { return w.tcp.Close() == nil }
+
+// Signal does nothing: a handshake waits for the client alone.
+func (w *handshake) Signal() {}
+
+func (w *handshake) hurry() {
+	w.ended.Store(true)
+	w.cut()
+}
+
+func (w *handshake) crowd() {
+	w.crowded.Store(true)
+	w.tcp.SetReadDeadline(time.Unix(1, 0))
+}
+
+// looksLikeHTTP reports whether the first bytes of a connection are a request's.
+func looksLikeHTTP(head []byte) bool {
+	for _, method := range []string{"GET /", "POST ", "HEAD ", "PUT /", "OPTIO", "CONNE", "PATCH", "TRACE"} {
+		if strings.HasPrefix(string(head), method) {
+			return true
+		}
+	}
+	return false
+}
+
+// foreignAnswer is what the master port says to a client of another protocol,
+// in such a form that the client shows it to a person.
+func foreignAnswer(p wire.Protocol) []byte {
+	const what = "this is roomd, a chat server for plain text; speak to it with nc"
+	switch p {
+	case wire.HTTP:
+		// curl prints the body, a browser shows it.
+		return fmt.Appendf(nil, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%s\n", what)
+	case wire.Redis:
+		return []byte("-ERR " + what + "\r\n")
+	case wire.TLS:
+		// A record with a fatal alert: handshake_failure (RFC 8446, section 6).
+		return []byte{21, 3, 1, 0, 2, 2, 40}
+	}
+	// An SSH client shows lines before the identification (RFC 4253, section 4.2).
+	return []byte("ERR bad-request " + what + "\r\n")
+}
+
+// What may be done at once, in seconds of the rate, and what an address may do
+// of what a connection may.
+const (
+	connectBurst = 10
+	requestBurst = 5
+	byAddress    = 5
+)
+
+// requestPatience is how long a request may be put off; then the connection is
+// told busy.
+const requestPatience = 10 * time.Second
+
+// connects is the rate at which an address may connect.
+func (o *Options) connects() limit.Rate {
+	return limit.Rate{PerSecond: o.ConnectRate, Burst: o.ConnectRate * connectBurst}
+}
+
+// requests is the rate at which a connection may ask at the master port.
+func (o *Options) requests() limit.Rate {
+	return limit.Rate{PerSecond: o.RequestRate, Burst: o.RequestRate * requestBurst}
+}
+
+// lines is the rate at which a member may send lines, if o.slows.
+func (o *Options) lines() limit.Rate {
+	return limit.Rate{PerSecond: o.LinesPerSecond, Burst: float64(o.Burst)}
+}
+
+// times is a rate that is f times as high, and its burst.
+func times(r limit.Rate, f float64) limit.Rate {
+	return limit.Rate{PerSecond: r.PerSecond * f, Burst: r.Burst * f}
+}
+
+// exempt reports whether the rates do not hold for an address.
+func (o *Options) exempt(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return slices.ContainsFunc(o.RateExempt, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// price is what a request costs beyond being a line.
+func (s *Service) price(v wire.Verb) float64 {
+	switch v {
+	case wire.VerbCreate, wire.VerbDelete:
+		return 4
+	case wire.VerbList:
+		const cheap = 500 // rooms
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return float64(len(s.rooms)) / cheap
+	}
+	return 0
+}
+
+// slow puts off what has a price, in requests, until the connection and its
+// address have it: without mayWait it returns errLater. If that would take too long it
+// answers so, and the connection must end.
+func (c *masterSession) slow(price float64) error {
+	o := c.svc.opts()
+	if price <= 0 || o.RequestRate == 0 || o.exempt(c.remote.Addr()) || c.isLast() {
+		return nil
+	}
+	now, patience := time.Now(), requestPatience
+	rate := o.requests()
+	debt, wait := rate.Spend(c.rest.Sub(now), price)
+	rest := now.Add(debt)
+	if !c.mayWait {
+		if patience = 0; wait > 0 {
+			return errLater
+		}
+	}
+	all := times(rate, byAddress)
+	all.Burst *= 2
+	wait = max(wait, c.svc.requests.Take(now, limit.Prefix(c.remote.Addr()), price, all, patience))
+	switch {
+	case wait == 0:
+		c.rest = rest
+		return nil
+	case !c.mayWait:
+		return errLater
+	case wait > requestPatience:
+		c.svc.counters.hurried.Add(1)
+		c.fail(wire.Errorf(wire.CodeBusy, "your address asks for too much; try again later"))
+		return errHurried
+	}
+	c.svc.counters.slowed.Add(1)
+	if err := c.flush(); err != nil {
+		return err
+	}
+	if c.conn.WasReset() {
+		c.mu.Lock()
+		c.deaf = true
+		c.mu.Unlock()
+	}
+	for until := now.Add(wait); ; {
+		c.waits()
+		err := c.mayGoOn()
+		left := time.Until(until)
+		switch {
+		case err != nil:
+			return err
+		case left <= 0 || c.isLast():
+			c.rest = rest
+			return nil
+		case c.svc.engine.Suspended():
+			return errLater
+		}
+		c.Pause(left)
+	}
+}
+
+// isLast reports whether what the client has asked for before it closed is to be done
+// before the server stops.
+func (c *masterSession) isLast() bool {
+	return c.svc.stopsSoon() && (c.isDeaf() || c.conn.HungUp())
+}
+
+// What is no line and no request has a price by its bytes, as it takes the processor
+// as long: a piece that is read and makes no line counts as so many at least, an answer
+// to a telnet client and an empty line as so many more.
+const (
+	pieceBytes  = 64
+	telnetBytes = 1 << 10
+	emptyBytes  = 8
+)
+
+// weight is the bytes that n bytes count as, which were answered, as a telnet client
+// gets answers, or make a line.
+func weight(n int, answered, line bool) int {
+	switch {
+	case line:
+		n += emptyBytes - 1
+	case n > 0:
+		n = max(n, pieceBytes)
+	}
+	if answered {
+		n += telnetBytes
+	}
+	return n
+}
+
+// emptyLine is what an empty line has of the price of a line: they are to cost
+// little, and a buffer full of them is not to take an hour.
+const emptyLine = 0.002
+
+// mayGoOn reports whether the next line may be handled: fewer than n lines are in
+// flight, and the allowance has its price. With wait it waits for that, and
+// false says that the member has ended, or that the server is to be suspended.
+func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
+	if ok, ended := m.clear(n); !ok || ended {
+		if !wait || !m.settle(n) {
+			return false
+		}
+	}
+	o := m.room.svc.opts()
+	if !o.slows() {
+		return true
+	}
+	rate := o.lines()
+	price = min(price, rate.Burst) // more is never there at once
+	for {
+		now := m.room.svc.uptime()
+		debt, ahead := rate.Spend(time.Duration(m.allowed)-now, price)
+		if ahead == 0 {
+			m.allowed = int64(now + debt)
+			return true
+		}
+		if m.room.svc.stopsSoon() && m.conn.HungUp() {
+			return true
+		}
+		if !wait {
+			m.room.svc.counters.slowedLines.Add(1)
+			return false
+		}
+		if m.hasEnded() || m.room.svc.engine.Suspended() {
+			return false
+		}
+		m.slowed.Store(true)
+		m.Pause(max(ahead, rate.Time(1))) // not for every empty line on its own
+		m.slowed.Store(false)
+	}
+}
+
+// What a command asks for may be worth many lines. Its price is about what it
+// costs in CPU time, in lines: a page of the history, or of a list of members, is
+// one.
+const (
+	pageLines   = 256 // of the history; most take 60 bytes
+	pageMembers = 64
+)
+
+// costs is what a command costs beyond being a line.
+func (m *Member) costs(line []byte) float64 {
+	c, err := wire.ParseCommand(string(line))
+	if err != nil {
+		return 0
+	}
+	r := m.room
+	switch c.Do {
+	case wire.Who:
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return float64(len(r.members)) / pageMembers
+	case wire.History, wire.Since:
+		kept, err := r.svc.store.Stat(r.id)
+		if err != nil {
+			return 0
+		}
+		lines := kept.Lines
+		switch end := r.log.End().Seq; {
+		case c.Do == wire.Since && c.Seq < end:
+			lines = min(lines, end-c.Seq)
+		case c.Do == wire.Since:
+			lines = 0
+		case c.N < 0:
+			lines = min(lines, uint64(r.replay()))
+		default:
+			lines = min(lines, uint64(c.N))
+		}
+		return float64(lines) / pageLines
+	}
+	return 0
+}
+
+// addressMayGoOn waits until the member's address may ask for so much work: of
+// all its members together byAddress times what one of them may. False says that
+// the member has ended, or that the server is to be suspended.
+func (m *Member) addressMayGoOn(work float64) bool {
+	svc := m.room.svc
+	o := svc.opts()
+	if work <= 0 || !o.slows() || o.exempt(m.remote.Addr()) {
+		return true
+	}
+	rate := times(o.lines(), byAddress)
+	for {
+		wait := svc.work.Take(time.Now(), limit.Prefix(m.remote.Addr()), min(work, rate.Burst), rate, 0)
+		if wait == 0 {
+			return true
+		}
+		if m.hasEnded() || svc.engine.Suspended() {
+			return false
+		}
+		m.slowed.Store(true)
+		m.Pause(wait)
+		m.slowed.Store(false)
+	}
 }

@@ -8,10 +8,138 @@ import (
 	"net/netip"
 	"time"
 
+	"roomd/netsvc/passwd"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
+
+// What is handed over, as JSON. A field that is added must be one that an older
+// state may lack; anything else is a new version of the states, which cmd/roomd
+// counts.
+
+type serviceState struct {
+	Uptime   time.Duration `json:"uptime"`
+	Members  uint64        `json:"members"`  // IDs given
+	Sessions uint64        `json:"sessions"` // numbers given
+	Counters Counters      `json:"counters"`
+	Listen   []netip.Addr  `json:"listen,omitempty"`
+	Port     int           `json:"port,omitempty"` // the master port
+
+	Guesses  passwd.Notes `json:"guesses,omitempty"`
+	Networks passwd.Notes `json:"networks,omitempty"` // of guessers, and what they have paid
+
+	// What addresses have done of what they may, as limit.Buckets.Debts gives it.
+	Connects map[netip.Prefix]time.Duration `json:"connects,omitempty"`
+	Requests map[netip.Prefix]time.Duration `json:"requests,omitempty"`
+	Work     map[netip.Prefix]time.Duration `json:"work,omitempty"`
+}
+
+type roomState struct {
+	ID      uint64           `json:"id"`
+	Creator uint64           `json:"creator,omitempty"` // session
+	Guests  int              `json:"guests,omitempty"`
+	Spoke   time.Time        `json:"spoke,omitzero"`
+	Rate    float64          `json:"rate,omitempty"`  // lines a minute
+	Addrs   []netip.AddrPort `json:"addrs,omitempty"` // of the listeners, in the order of the descriptors
+	Binding string           `json:"binding,omitempty"`
+	Log     roomlog.Snapshot `json:"log"`
+	Lost    []string         `json:"lost,omitempty"` // nicks that cannot be handed over
+	Rosters []*roster        `json:"rosters,omitempty"`
+
+	Inside  passwd.Notes `json:"inside,omitempty"` // of a room with a password: who was
+	Guessed time.Time    `json:"guessed,omitzero"`
+	Tag     []byte       `json:"tag,omitempty"` // of the password, so that it need not be hashed again
+
+	Coming time.Duration `json:"coming,omitempty"` // until the burst of comings is whole again
+}
+
+type memberState struct {
+	Room   uint64         `json:"room"`
+	ID     uint64         `json:"id"`
+	Remote netip.AddrPort `json:"remote"`
+	Since  time.Time      `json:"since"`
+	Nick   string         `json:"nick"`
+	Key    string         `json:"key"` // the folded nick
+	Lines  uint64         `json:"lines,omitempty"`
+	Spoke  int64          `json:"spoke,omitempty"`
+	Cause  Cause          `json:"cause,omitempty"` // it has ended, and gets what is pending
+	Went   time.Duration  `json:"went,omitempty"`  // the uptime when it ended
+
+	Untold  bool             `json:"untold,omitempty"`
+	Begun   bool             `json:"begun,omitempty"`
+	Raw     bool             `json:"raw,omitempty"`
+	Heard   bool             `json:"heard,omitempty"`
+	Reset   bool             `json:"reset,omitempty"`
+	JSON    bool             `json:"json,omitempty"`
+	HideOwn bool             `json:"hide_own,omitempty"`
+	Framer  wire.FramerState `json:"framer,omitzero"`
+	Left    *leftoverState   `json:"left,omitempty"`
+	Allowed time.Duration    `json:"allowed,omitempty"`
+	Unended uint16           `json:"unended,omitempty"`
+
+	Cursor  roomlog.Cursor `json:"cursor"`
+	Format  roomlog.Format `json:"format,omitempty"`
+	Behind  bool           `json:"behind,omitempty"`
+	Over    bool           `json:"over,omitempty"`
+	Replay  *replayState   `json:"replay,omitempty"`
+	Rest    []byte         `json:"rest,omitempty"`
+	Inserts []insertState  `json:"inserts,omitempty"`
+}
+
+type leftoverState struct {
+	Line []byte `json:"line"`
+	Over int    `json:"over,omitempty"`
+	Rest []byte `json:"rest,omitempty"`
+}
+
+type replayState struct {
+	After  uint64 `json:"after"`
+	Upto   uint64 `json:"upto"`
+	Footer string `json:"footer,omitempty"`
+	Roster int    `json:"roster,omitempty"` // which of the room's, from 1 on; 0: none
+}
+
+type insertState struct {
+	Kind  insertKind     `json:"kind"`
+	N     int            `json:"n,omitempty"`
+	At    roomlog.Cursor `json:"at"`
+	Seq   uint64         `json:"seq,omitempty"`
+	Bytes []byte         `json:"bytes,omitempty"`
+
+	Roster int `json:"roster,omitempty"`
+}
+
+type sessionState struct {
+	ID      uint64           `json:"id"`
+	Remote  netip.AddrPort   `json:"remote"`
+	Since   time.Time        `json:"since,omitzero"`
+	Lines   int              `json:"lines,omitempty"`
+	Begun   bool             `json:"begun,omitempty"`
+	Reset   bool             `json:"reset,omitempty"`
+	Framer  wire.FramerState `json:"framer,omitzero"`
+	Held    []byte           `json:"held,omitempty"`
+	Unended int              `json:"unended,omitempty"`
+	Rest    time.Duration    `json:"rest,omitempty"` // until its burst of requests is whole again
+	Idle    time.Duration    `json:"idle,omitempty"` // until it has been idle for too long; 0: it is not known
+}
+
+// callerState is a connection that is to give a room's password.
+type callerState struct {
+	Room    uint64           `json:"room"`
+	Remote  netip.AddrPort   `json:"remote"`
+	Since   time.Time        `json:"since,omitzero"`
+	Asked   bool             `json:"asked,omitempty"`
+	Passed  bool             `json:"passed,omitempty"`
+	Reset   bool             `json:"reset,omitempty"`
+	Lines   int              `json:"lines,omitempty"`
+	Framer  wire.FramerState `json:"framer,omitzero"`
+	Held    []byte           `json:"held,omitempty"`
+	Between int              `json:"between,omitempty"`
+}
+
+// Receive is the other end of Send. An empty kind is the end.
+type Receive func() (kind string, body []byte, fds []int, err error)
 
 // adoption is a server that takes over from another process.
 type adoption struct {

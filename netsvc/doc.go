@@ -95,7 +95,7 @@
 // backlog, close the listeners, append the farewell, let every member drain
 // (bounded), close, let the port rest, answer. Start: bind every room, make the
 // first ones in an empty database, then open the master port. An address that the
-// machine does not have is left out and waited for (addresses.go). Stop: hear
-// what clients sent that have closed since (lastwords.go), close the master port,
+// machine does not have is left out and waited for (listen.go). Stop: hear
+// what clients sent that have closed since (leaving.go), close the master port,
 // commit what is under way, tell the members, let them drain.
 package netsvc

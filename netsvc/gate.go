@@ -1,6 +1,7 @@
 package netsvc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -405,5 +406,56 @@ func (g *gate) leave(who visitor) {
 	defer g.mu.Unlock()
 	if i := slices.Index(g.waiting, who); i >= 0 {
 		g.waiting = slices.Delete(g.waiting, i, i+1)
+	}
+}
+
+// answerPassword looks at a password given at the gate. Without one, text is "". Only
+// the newest of the room lets it in.
+func (c *caller) answerPassword(text string) (answer string, err error) {
+	r, g, p := c.room, &c.svc.gate, c.password
+	if now := r.password.Load(); now != nil {
+		p = now
+	}
+	ctx, cancel := context.WithCancel(c.svc.stop)
+	defer cancel()
+	c.mu.Lock()
+	c.cancel = cancel
+	ended := c.err
+	c.mu.Unlock()
+	if ended != nil {
+		return "", ended
+	}
+	err = c.svc.guesses.Check(ctx, c.svc.engine.Suspending(), p, c.remote.Addr(), text)
+	var held passwd.Held
+	var wrong passwd.Wrong
+	switch {
+	case err == nil:
+		g.right.Add(1)
+		r.remember(c.remote.Addr())
+		c.passed = true
+		return "", nil
+	case errors.As(err, &held):
+		g.held.Add(1)
+		return wire.Notice(string(held)), nil
+	case errors.As(err, &wrong):
+		g.wrong.Add(1)
+		c.svc.log.Info("wrong password", "room", r.name(), "remote", c.remote, "next_after", wrong.Next)
+		return wire.Notice(wrong.Error()), nil
+	case errors.Is(err, passwd.ErrSuspended):
+		err = errLater
+	case ctx.Err() == nil:
+		c.svc.log.Error("password", "room", r.name(), "error", err)
+		err = refusal(wire.Notice("the server could not compare the password"))
+	}
+	return "", err
+}
+
+// remember notes that the address of a member is known in its room.
+func (r *Room) remember(a netip.Addr) {
+	if p := r.password.Load(); p != nil {
+		r.svc.mu.Lock()
+		rooms := len(r.svc.rooms)
+		r.svc.mu.Unlock()
+		r.svc.guesses.Remember(time.Now(), p, a, rooms)
 	}
 }

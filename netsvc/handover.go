@@ -1,137 +1,15 @@
 package netsvc
 
 import (
-	"net/netip"
+	"context"
+	"errors"
+	"fmt"
 	"time"
 
-	"roomd/netsvc/passwd"
 	"roomd/netsvc/roomlog"
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
-
-// What is handed over, as JSON. A field that is added must be one that an older
-// state may lack; anything else is a new version of the states, which cmd/roomd
-// counts.
-
-type serviceState struct {
-	Uptime   time.Duration `json:"uptime"`
-	Members  uint64        `json:"members"`  // IDs given
-	Sessions uint64        `json:"sessions"` // numbers given
-	Counters Counters      `json:"counters"`
-	Listen   []netip.Addr  `json:"listen,omitempty"`
-	Port     int           `json:"port,omitempty"` // the master port
-
-	Guesses  passwd.Notes `json:"guesses,omitempty"`
-	Networks passwd.Notes `json:"networks,omitempty"` // of guessers, and what they have paid
-
-	// What addresses have done of what they may, as limit.Buckets.Debts gives it.
-	Connects map[netip.Prefix]time.Duration `json:"connects,omitempty"`
-	Requests map[netip.Prefix]time.Duration `json:"requests,omitempty"`
-	Work     map[netip.Prefix]time.Duration `json:"work,omitempty"`
-}
-
-type roomState struct {
-	ID      uint64           `json:"id"`
-	Creator uint64           `json:"creator,omitempty"` // session
-	Guests  int              `json:"guests,omitempty"`
-	Spoke   time.Time        `json:"spoke,omitzero"`
-	Rate    float64          `json:"rate,omitempty"`  // lines a minute
-	Addrs   []netip.AddrPort `json:"addrs,omitempty"` // of the listeners, in the order of the descriptors
-	Binding string           `json:"binding,omitempty"`
-	Log     roomlog.Snapshot `json:"log"`
-	Lost    []string         `json:"lost,omitempty"` // nicks that cannot be handed over
-	Rosters []*roster        `json:"rosters,omitempty"`
-
-	Inside  passwd.Notes `json:"inside,omitempty"` // of a room with a password: who was
-	Guessed time.Time    `json:"guessed,omitzero"`
-	Tag     []byte       `json:"tag,omitempty"` // of the password, so that it need not be hashed again
-
-	Coming time.Duration `json:"coming,omitempty"` // until the burst of comings is whole again
-}
-
-type memberState struct {
-	Room   uint64         `json:"room"`
-	ID     uint64         `json:"id"`
-	Remote netip.AddrPort `json:"remote"`
-	Since  time.Time      `json:"since"`
-	Nick   string         `json:"nick"`
-	Key    string         `json:"key"` // the folded nick
-	Lines  uint64         `json:"lines,omitempty"`
-	Spoke  int64          `json:"spoke,omitempty"`
-	Cause  Cause          `json:"cause,omitempty"` // it has ended, and gets what is pending
-	Went   time.Duration  `json:"went,omitempty"`  // the uptime when it ended
-
-	Untold  bool             `json:"untold,omitempty"`
-	Begun   bool             `json:"begun,omitempty"`
-	Raw     bool             `json:"raw,omitempty"`
-	Heard   bool             `json:"heard,omitempty"`
-	Reset   bool             `json:"reset,omitempty"`
-	JSON    bool             `json:"json,omitempty"`
-	HideOwn bool             `json:"hide_own,omitempty"`
-	Framer  wire.FramerState `json:"framer,omitzero"`
-	Left    *leftoverState   `json:"left,omitempty"`
-	Allowed time.Duration    `json:"allowed,omitempty"`
-	Unended uint16           `json:"unended,omitempty"`
-
-	Cursor  roomlog.Cursor `json:"cursor"`
-	Format  roomlog.Format `json:"format,omitempty"`
-	Behind  bool           `json:"behind,omitempty"`
-	Over    bool           `json:"over,omitempty"`
-	Replay  *replayState   `json:"replay,omitempty"`
-	Rest    []byte         `json:"rest,omitempty"`
-	Inserts []insertState  `json:"inserts,omitempty"`
-}
-
-type leftoverState struct {
-	Line []byte `json:"line"`
-	Over int    `json:"over,omitempty"`
-	Rest []byte `json:"rest,omitempty"`
-}
-
-type replayState struct {
-	After  uint64 `json:"after"`
-	Upto   uint64 `json:"upto"`
-	Footer string `json:"footer,omitempty"`
-	Roster int    `json:"roster,omitempty"` // which of the room's, from 1 on; 0: none
-}
-
-type insertState struct {
-	Kind  insertKind     `json:"kind"`
-	N     int            `json:"n,omitempty"`
-	At    roomlog.Cursor `json:"at"`
-	Seq   uint64         `json:"seq,omitempty"`
-	Bytes []byte         `json:"bytes,omitempty"`
-
-	Roster int `json:"roster,omitempty"`
-}
-
-type sessionState struct {
-	ID      uint64           `json:"id"`
-	Remote  netip.AddrPort   `json:"remote"`
-	Since   time.Time        `json:"since,omitzero"`
-	Lines   int              `json:"lines,omitempty"`
-	Begun   bool             `json:"begun,omitempty"`
-	Reset   bool             `json:"reset,omitempty"`
-	Framer  wire.FramerState `json:"framer,omitzero"`
-	Held    []byte           `json:"held,omitempty"`
-	Unended int              `json:"unended,omitempty"`
-	Rest    time.Duration    `json:"rest,omitempty"` // until its burst of requests is whole again
-	Idle    time.Duration    `json:"idle,omitempty"` // until it has been idle for too long; 0: it is not known
-}
-
-// callerState is a connection that is to give a room's password.
-type callerState struct {
-	Room    uint64           `json:"room"`
-	Remote  netip.AddrPort   `json:"remote"`
-	Since   time.Time        `json:"since,omitzero"`
-	Asked   bool             `json:"asked,omitempty"`
-	Passed  bool             `json:"passed,omitempty"`
-	Reset   bool             `json:"reset,omitempty"`
-	Lines   int              `json:"lines,omitempty"`
-	Framer  wire.FramerState `json:"framer,omitzero"`
-	Held    []byte           `json:"held,omitempty"`
-	Between int              `json:"between,omitempty"`
-}
 
 const (
 	// batch is how many connections go in one frame; Linux takes 253 descriptors
@@ -162,9 +40,6 @@ type handed struct {
 // Send hands a frame to the other process: what it is, a value as JSON, and
 // descriptors.
 type Send func(kind string, v any, fds ...int) error
-
-// Receive is the other end of Send. An empty kind is the end.
-type Receive func() (kind string, body []byte, fds []int, err error)
 
 // HandOver sends all there is after Freeze. It returns how many members it has
 // sent. The store may be closed.
@@ -374,5 +249,190 @@ func (c *caller) handOver() callerState {
 	return callerState{
 		Room: c.room.id, Remote: c.remote, Since: c.since, Asked: true, Passed: c.passed, Reset: c.reset, Lines: c.lines,
 		Framer: c.framer.State(), Held: c.heldBytes(), Between: c.between,
+	}
+}
+
+// upgrade is what stands still beside the engine, from Freeze or Adopt to Thaw. It is
+// owned by the goroutine that freezes and thaws.
+type upgrade struct {
+	rooms   []*Room          // whose flushing we have
+	members []*Member        // whose write lock we have
+	masters []*masterSession // that are handed over
+	callers []*caller
+}
+
+// movedText is what connections are told that could not be handed over.
+const movedText = "the server is being upgraded; connect again"
+
+// alterOrRefuse passes the gate for a change that somebody has asked for and gets an
+// answer to: it must not wait in a process that another one has taken over from. Before
+// the answer the change is in the log.
+func (s *Service) alterOrRefuse() (end func(), err error) {
+	if pass, ok := s.engine.AlterUnlessMoved(); ok {
+		return func() {
+			s.notes.complete()
+			pass()
+		}, nil
+	}
+	return nil, wire.Errorf(wire.CodeBusy, "another process of the server has just taken over, and nothing is changed; try again")
+}
+
+// Freeze brings the server to a stand while it is handed over to another process: no
+// member, room or log changes but by members that are not handed over. After an error
+// the server goes on as before. One caller at a time may freeze it.
+func (s *Service) Freeze(ctx context.Context) (err error) {
+	if s.stop.Err() != nil {
+		return errors.New("the server is stopping")
+	}
+	if err := s.engine.Freeze(ctx, s.wakeMembers); err != nil {
+		s.writeOn()
+		var readers transport.ReadersError
+		switch {
+		case errors.Is(err, transport.ErrAltered):
+			return errors.New("a room or its members are just being changed; try again in a moment")
+		case errors.As(err, &readers):
+			return fmt.Errorf("%s cannot be brought to a stand", counted(int(readers), "member"))
+		}
+		return err
+	}
+	defer func() {
+		if err != nil {
+			s.Thaw()
+		}
+	}()
+	for _, r := range s.all() {
+		if r.dropped.Load() {
+			continue
+		}
+		if err := transport.Until(ctx, r.flushing.Try); err != nil {
+			return fmt.Errorf("the room %s does not stop writing", r.name())
+		}
+		s.upgrade.rooms = append(s.upgrade.rooms, r)
+	}
+	for _, r := range s.upgrade.rooms {
+		if err := r.holdMembers(ctx); err != nil {
+			return fmt.Errorf("a member of %s does not stop being written to", r.name())
+		}
+	}
+	return ctx.Err()
+}
+
+// wakeMembers makes goroutines look around that wait for something of a member or of a
+// session.
+func (s *Service) wakeMembers() {
+	for _, r := range s.all() {
+		for _, m := range r.everybody() {
+			m.Signal()
+		}
+	}
+	for _, v := range s.visitors() {
+		v.Signal()
+	}
+}
+
+// holdMembers takes the write locks of a room's members that can be handed over.
+func (r *Room) holdMembers(ctx context.Context) error {
+	for _, m := range r.everybody() {
+		if !m.movable() {
+			continue
+		}
+		done := false
+		if err := transport.Until(ctx, func() bool {
+			// The write lock of one that is drained is never released. If it has not
+			// ended, what it sent is not handled yet.
+			drained := m.isDrained()
+			done = drained && m.hasEnded()
+			return drained || m.conn.TryHold()
+		}); err != nil {
+			return err
+		}
+		if !done {
+			r.svc.upgrade.members = append(r.svc.upgrade.members, m)
+		}
+	}
+	return nil
+}
+
+// Thaw makes the server go on after Freeze or Adopt.
+func (s *Service) Thaw() {
+	for _, m := range s.upgrade.members {
+		m.conn.Unhold()
+	}
+	for _, r := range s.upgrade.rooms {
+		r.flushing.Reset()
+	}
+	s.upgrade = upgrade{}
+	s.engine.Thaw()
+	s.writeOn()
+}
+
+// writeOn has all members get what was put off, and what came meanwhile.
+func (s *Service) writeOn() {
+	for _, r := range s.all() {
+		for _, m := range r.everybody() {
+			m.flushAll()
+		}
+		r.kick()
+	}
+}
+
+// Abandon is for a server that another process has taken over from, after
+// Freeze: it does not go on. Members that could not be handed over are told so
+// and get what is pending; those and other connections that are just being closed
+// have this time at most. Of what has been handed over the descriptors are closed here,
+// which another process has too: a port that it gives up must not stay open. Nobody
+// else's connection is touched.
+func (s *Service) Abandon(within time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	for _, l := range s.listening() {
+		l.Close()
+	}
+	for _, m := range s.upgrade.members { // whose write locks are never released
+		m.conn.Drop()
+	}
+	s.mu.Lock()
+	for _, c := range s.upgrade.masters {
+		c.conn.Drop()
+		delete(s.masters, c)
+	}
+	s.mu.Unlock()
+	for _, c := range s.upgrade.callers {
+		c.conn.Drop()
+		s.gate.leave(c)
+	}
+	s.engine.Abandon()
+	for _, v := range s.visitors() {
+		v.hurry() // those that are left behind
+	}
+	for _, r := range s.all() {
+		r.letOthersGo()
+	}
+	transport.Until(ctx, func() bool {
+		n := s.engine.Closings() + len(s.visitors())
+		for _, r := range s.all() {
+			for _, m := range r.everybody() {
+				if !m.movable() {
+					n++
+				}
+			}
+		}
+		return n == 0
+	})
+}
+
+// letOthersGo ends the members that cannot be handed over.
+func (r *Room) letOthersGo() {
+	if r.dropped.Load() { // its deletion ends them
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range append([]*Member(nil), r.members...) {
+		if m.movable() {
+			continue
+		}
+		m.queue(insert{kind: sayMoved})
+		m.endLocked(stopping)
 	}
 }

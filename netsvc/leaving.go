@@ -2,8 +2,11 @@ package netsvc
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"time"
+
+	"roomd/netsvc/wire"
 )
 
 // What bounds the time of a member that has left and still takes what is pending:
@@ -214,4 +217,199 @@ func (m *Member) fromDisk(read func()) (err error) {
 	s.counters.pages.Add(1)
 	read()
 	return nil
+}
+
+// startSweep has the sweep look at what was written. It never waits.
+func (s *Service) startSweep() {
+	select {
+	case s.sweeping <- struct{}{}:
+	default:
+	}
+}
+
+// sweep looks for members whose peer has vanished without a word while data was
+// on the way to it. Two looks in a row must agree: a probe that is just being
+// answered looks the same for a moment. It sleeps while all that was written has
+// been acknowledged.
+func (s *Service) sweep() {
+	for {
+		select {
+		case <-s.sweeping:
+		case <-s.stop.Done():
+			return
+		}
+		for again := true; again && s.pause(s.opts().DeadPeer/6); {
+			again = false
+			for _, r := range s.all() {
+				if r.wrote.Swap(false) && r.sweep(s.opts().DeadPeer/2) {
+					r.wrote.Store(true)
+					again = true
+				}
+			}
+		}
+	}
+}
+
+// sweep looks at the members of a room and reports whether one has something on
+// the way to it.
+func (r *Room) sweep(limit time.Duration) (waiting bool) {
+	defer r.svc.engine.Alter()()
+	for _, m := range r.present() {
+		on, silentNow := m.conn.Unanswered(limit)
+		waiting = waiting || on
+		if silentNow && m.suspect {
+			m.giveUp()
+		}
+		m.suspect = silentNow
+	}
+	return waiting
+}
+
+// all is every room, those opening and closing included.
+func (s *Service) all() []*Room {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.allLocked()
+}
+
+func (s *Service) allLocked() []*Room {
+	return slices.AppendSeq(slices.Collect(maps.Values(s.rooms)), maps.Keys(s.draining))
+}
+
+// present is every member there is now.
+func (r *Room) present() []*Member {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]*Member(nil), r.members...)
+}
+
+// ending tells why the room is closing, if it is.
+func (r *Room) ending() (c Cause, closed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cause, r.state == closing
+}
+
+// farewell is what the members are told when a room closes.
+func (r *Room) farewell(c Cause) wire.Event {
+	if c == deleted {
+		return wire.Event{Time: time.Now(), Type: wire.TypeDeleted, Text: r.name() + ": chat room being deleted"}
+	}
+	return wire.Event{Time: time.Now(), Type: wire.TypeNotice, Text: r.name() + ": the server is stopping"}
+}
+
+// begin marks the room as closing, once: nobody is admitted any more. It
+// reports false if it was closing already.
+func (r *Room) begin(c Cause) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state == closing {
+		return false
+	}
+	r.state, r.cause = closing, c
+	return true
+}
+
+// shut ends a room after begin: clients in the backlog are told, the listeners
+// are closed, the farewell is appended, and every member gets what is pending
+// before its socket closes. It returns how many members there were.
+func (r *Room) shut(c Cause) int {
+	close(r.quit)
+	r.svc.gate.hurryAll(r)
+	r.mu.Lock()
+	ln := r.ln
+	r.mu.Unlock()
+	if ln != nil {
+		ln.End()
+	}
+	n := r.endAll(c)
+	r.readers.Wait()
+	return n
+}
+
+// endAll says farewell and ends every member.
+func (r *Room) endAll(c Cause) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log.Append(r.reads.render(r.farewell(c), false))
+	n := len(r.members)
+	for n := len(r.members); n > 0; n-- {
+		r.members[n-1].endLocked(c)
+	}
+	return n
+}
+
+const (
+	// lastWordsTime bounds how long Stop waits for what clients sent that have closed
+	// since, and liveWordsTime for what others sent, who may send on and on.
+	lastWordsTime = 5 * time.Second
+	liveWordsTime = 500 * time.Millisecond
+	lastWordsLook = 5 * time.Millisecond
+)
+
+// lastWords waits until what has come from members is handled, and all that clients
+// sent who have closed their side since, or are gone: nobody tells them to send it
+// again. Theirs is held back by no allowance. Everything goes on meanwhile.
+func (s *Service) lastWords() {
+	select {
+	case <-s.lastCall: // Stop is called again
+	default:
+		close(s.lastCall)
+	}
+	for _, r := range s.all() {
+		r.mu.Lock()
+		for _, m := range r.members {
+			m.Signal() // one that waits for its allowance looks again
+		}
+		r.mu.Unlock()
+	}
+	for _, v := range s.visitors() {
+		v.Signal()
+	}
+	t := time.NewTicker(lastWordsLook)
+	defer t.Stop()
+	began, quiet := time.Now(), 0
+	for quiet < 2 { // what is just between two places may be seen in neither
+		took := time.Since(began)
+		if took > lastWordsTime {
+			s.log.Warn("something is left of what clients sent before they closed", "waited", lastWordsTime)
+			return
+		}
+		if quiet++; s.isOwedAHearing(took < liveWordsTime) {
+			quiet = 0
+		}
+		<-t.C
+	}
+}
+
+// isOwedAHearing reports whether there is input of a client that has closed or, with
+// live, of a member.
+func (s *Service) isOwedAHearing(live bool) bool {
+	if l := s.master.Load(); l != nil && l.Waiting() {
+		return true
+	}
+	if slices.ContainsFunc(s.all(), func(r *Room) bool { return r.isOwedAHearing(live) }) {
+		return true
+	}
+	return s.between.Load() > 0 || slices.ContainsFunc(s.visitors(), visitor.HungUp)
+}
+
+func (r *Room) isOwedAHearing(live bool) bool {
+	r.mu.Lock()
+	ln := r.ln
+	owed := slices.ContainsFunc(r.members, func(m *Member) bool {
+		return m.conn.HungUp() || live && !m.slowed.Load() && m.conn.HasInput()
+	})
+	r.mu.Unlock()
+	return owed || ln != nil && ln.Waiting() // whose lock comes before that of a room
+}
+
+// stopsSoon reports whether the last words are being waited for.
+func (s *Service) stopsSoon() bool {
+	select {
+	case <-s.lastCall:
+		return true
+	default:
+		return false
+	}
 }

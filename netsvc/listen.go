@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -184,4 +185,232 @@ func (s *Service) turnAway(c transport.Socket, addr netip.AddrPort, why Barred, 
 	}
 	s.counters.refused(why)
 	c.Tell(line)
+}
+
+// portQueue is the order in which ports are given out: those never used first,
+// ascending, then those that rooms have given up, the longest rested first. A
+// client that still knows an old number must not land in a stranger's room.
+type portQueue struct {
+	first, last int
+	free        []int
+	rested      map[int]bool // ports that a room has given up, ever
+}
+
+// newPortQueue takes the ports of rooms, and those that rest, the longest
+// rested first.
+func newPortQueue(first, last int, used map[int]bool, resting []int) portQueue {
+	q := portQueue{first: first, last: last, rested: make(map[int]bool)}
+	rests := make(map[int]bool, len(resting))
+	for _, p := range resting {
+		rests[p] = true
+	}
+	for p := first; p <= last; p++ {
+		if !used[p] && !rests[p] {
+			q.free = append(q.free, p)
+		}
+	}
+	for _, p := range resting {
+		if !used[p] {
+			q.release(p)
+		}
+	}
+	return q
+}
+
+// take gives out the next port that is not in tried.
+func (q *portQueue) take(tried map[int]bool) (int, bool) {
+	for i, p := range q.free {
+		if !tried[p] {
+			q.free = slices.Delete(q.free, i, i+1)
+			return p, true
+		}
+	}
+	return 0, false
+}
+
+// claim takes one port out of its turn, if it is free.
+func (q *portQueue) claim(port int) bool {
+	i := slices.Index(q.free, port)
+	if i < 0 {
+		return false
+	}
+	q.free = slices.Delete(q.free, i, i+1)
+	return true
+}
+
+// untake returns ports that were taken and not used, in the order of taking.
+// The range may have become another one meanwhile.
+func (q *portQueue) untake(ports ...int) {
+	ports = slices.DeleteFunc(ports, func(p int) bool { return p < q.first || p > q.last || slices.Contains(q.free, p) })
+	q.free = slices.Insert(q.free, 0, ports...)
+}
+
+// release lets a port rest: it comes last.
+func (q *portQueue) release(port int) {
+	if port >= q.first && port <= q.last {
+		q.free = append(q.free, port)
+		q.rested[port] = true
+	}
+}
+
+// resting are the free ports that a room has given up, the longest rested first.
+func (q *portQueue) resting() []int {
+	ports := []int{}
+	for _, p := range q.free {
+		if q.rested[p] {
+			ports = append(ports, p)
+		}
+	}
+	return ports
+}
+
+// putBack returns ports that were taken, and that no room has got, to their places.
+func (s *Service) putBack(ports ...int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ports.untake(slices.DeleteFunc(ports, func(p int) bool { return s.at(p) != nil })...)
+}
+
+// rest has a port rest that a room had, or was about to have, unless another one has
+// it by now.
+func (s *Service) rest(port int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at(port) == nil {
+		s.ports.release(port)
+	}
+}
+
+// at is the room that has a port; nil: there is none. mu is held.
+func (s *Service) at(port int) *Room {
+	for _, r := range s.rooms {
+		if r.port() == port {
+			return r
+		}
+	}
+	return nil
+}
+
+// An address of Options.Listen may be missing: the interface comes up after the
+// server, or the machine has no IPv6. Then every port listens on the others, and
+// settle tries the missing one until it is there.
+
+// addressMax is how long a missing address may be there before it is tried.
+const addressMax = 5 * time.Second
+
+// Missing is an address of Options.Listen that not every port listens on.
+type Missing struct {
+	Addr  netip.Addr `json:"address"`
+	Cause string     `json:"cause"`
+}
+
+func (m Missing) String() string { return fmt.Sprintf("%s (%s)", m.Addr, m.Cause) }
+
+// Listening is where the master port listens.
+func (s *Service) Listening() []netip.AddrPort {
+	all := []netip.AddrPort{}
+	if master := s.master.Load(); master != nil {
+		for _, l := range master.Each {
+			all = append(all, l.Addr)
+		}
+	}
+	return all
+}
+
+// Wanted are the addresses and the master port of the options in effect.
+func (s *Service) Wanted() (listen []netip.Addr, port int) {
+	o := s.opts()
+	return slices.Clone(o.Listen), o.Port
+}
+
+// Missing tells which addresses are waited for.
+func (s *Service) Missing() []Missing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := []Missing{}
+	for _, a := range s.opts().Listen {
+		if cause := s.missing[a]; cause != "" {
+			all = append(all, Missing{a, cause})
+		}
+	}
+	return all
+}
+
+// lack notes that a port does without an address for now.
+func (s *Service) lack(a netip.Addr, cause string) {
+	s.mu.Lock()
+	before := s.missing[a]
+	s.missing[a] = cause
+	s.unsettle()
+	s.mu.Unlock()
+	s.warnMissing(a, before, cause)
+}
+
+func (s *Service) warnMissing(a netip.Addr, before, cause string) {
+	if before == "" {
+		s.log.Warn("an address of server.listen is missing; the server listens on the others and keeps trying", "address", a.String(), "cause", cause)
+	}
+}
+
+// unsettle starts the goroutine that brings every port to the addresses of the
+// options. mu is held.
+func (s *Service) unsettle() {
+	s.unsettled = true
+	if s.settling || s.stopping {
+		return
+	}
+	s.settling = true
+	s.tasks.Go(func() {
+		for wait := retryMin; s.pause(wait); wait = min(2*wait, addressMax) {
+			end := s.engine.Alter()
+			s.settle()
+			end()
+			if s.settled() {
+				return
+			}
+		}
+	})
+}
+
+// settled reports whether there is nothing left to be tried.
+func (s *Service) settled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settling = s.unsettled || len(s.missing) > 0
+	return !s.settling
+}
+
+// settle makes every port listen on the addresses of the options, as far as they
+// are there, and on no other.
+func (s *Service) settle() {
+	s.reconfiguring.Lock()
+	defer s.reconfiguring.Unlock()
+	s.mu.Lock()
+	s.unsettled = false
+	s.mu.Unlock()
+	c := s.change(*s.opts())
+	if err := c.bind(); err != nil {
+		s.log.Error("listen on every address", "error", err)
+		c.back()
+		return
+	}
+	c.install()
+}
+
+// found notes what is missing now.
+func (s *Service) found(missing map[netip.Addr]string) {
+	s.mu.Lock()
+	before := s.missing
+	if s.missing = missing; len(missing) > 0 {
+		s.unsettle()
+	}
+	s.mu.Unlock()
+	for a := range before {
+		if missing[a] == "" && slices.Contains(s.opts().Listen, a) {
+			s.log.Info("the server listens on a missing address now", "address", a.String())
+		}
+	}
+	for a, cause := range missing {
+		s.warnMissing(a, before[a], cause)
+	}
 }

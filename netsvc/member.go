@@ -3,6 +3,8 @@ package netsvc
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -231,5 +233,160 @@ func (m *Member) signalLocked() {
 	select {
 	case m.waiter <- struct{}{}:
 	default:
+	}
+}
+
+// roster is the members of a room at one moment, those that came first at the
+// top. It does not change: all that ask before somebody comes, goes or takes
+// another nick share it.
+type roster struct {
+	Members []rosterMember `json:"members"`
+}
+
+type rosterMember struct {
+	Nick  string    `json:"nick"`
+	Since time.Time `json:"since"`
+}
+
+// size is about what the roster takes in memory, in bytes. Nicks are the
+// members' own.
+func (o *roster) size() int { return 48 * len(o.Members) }
+
+// rosterLocked is the roster of this moment. Room.mu is held.
+func (r *Room) rosterLocked() *roster {
+	if r.roster != nil {
+		return r.roster
+	}
+	members := slices.Clone(r.members)
+	slices.SortFunc(members, func(a, b *Member) int {
+		if c := a.since.Compare(b.since); c != 0 {
+			return c
+		}
+		return strings.Compare(a.nick.Key, b.nick.Key)
+	})
+	o := &roster{make([]rosterMember, len(members))}
+	for i, m := range members {
+		o.Members[i] = rosterMember{m.nick.Shown, m.since}
+	}
+	r.roster = o
+	return o
+}
+
+// who lists the members: the list is rendered as the member reads it.
+func (m *Member) who() {
+	r := m.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m.queue(insert{kind: who, roster: r.rosterLocked()})
+}
+
+// beginWho answers /who and leaves the list of the members.
+func (m *Member) beginWho(o *roster) {
+	n := len(o.Members)
+	head := okFor("who", fmt.Sprintf("%d here", n))
+	head.Count = &n
+	m.put(head)
+	m.replay = &replay{upto: uint64(n), roster: o}
+}
+
+// whoPage renders the next members of the list.
+func (m *Member) whoPage() {
+	p := m.replay
+	for ; p.after < p.upto && len(m.rest) < writeBytes; p.after++ {
+		o := p.roster.Members[p.after]
+		m.put(wire.Event{Type: wire.TypeMember, Nick: o.Nick, Since: o.Since})
+	}
+	if p.after >= p.upto {
+		m.replay = nil
+	}
+}
+
+// take gives a member a nick that is free. mu is held.
+func (r *Room) take(m *Member, n wire.Name) {
+	m.nick = n
+	r.nicks[n.Key] = m
+	r.looks.Add(n)
+}
+
+// giveUp makes a member's nick free. mu is held.
+func (r *Room) giveUp(m *Member) {
+	delete(r.nicks, m.nick.Key)
+	r.looks.Remove(m.nick)
+}
+
+// imitated returns the room whose name n would imitate, but for own. mu is held.
+func (s *Service) imitated(n wire.Name, own *Room) *Room {
+	look := n.Skeleton()
+	for _, r := range s.rooms {
+		if i := r.ident.Load(); i.look == look && r != own && n.Imitates(wire.Name{Shown: i.name, Key: i.key}) {
+			return r
+		}
+	}
+	return nil
+}
+
+// imitates is the error for a name of a room that looks like another one's.
+func (r *Room) imitates(n wire.Name) error {
+	return wire.Errorf(wire.CodeExists, "%s looks like the name of a room that is already there, %s, in another script", n.Shown, r.name())
+}
+
+// untoldTime is how long a newcomer may be silent until the room is told that it
+// has joined. A probe that only looks whether somebody listens is gone by then,
+// and a script has taken its nick.
+const untoldTime = time.Second
+
+// tellLater has the room told that a member has joined: once it speaks, or after
+// untoldTime. mu is held.
+func (r *Room) tellLater(m *Member) {
+	m.untold.Store(true)
+	if r.untold = append(r.untold, m); len(r.untold) == 1 {
+		time.AfterFunc(untoldTime, r.tellDue)
+	}
+}
+
+// tellDue tells the room of those whose time has come.
+func (r *Room) tellDue() {
+	defer r.svc.engine.Alter()()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.untold) > 0 {
+		m := r.untold[0]
+		if m.cause == "" && m.untold.Load() {
+			if wait := untoldTime - time.Since(m.since); wait > 0 {
+				time.AfterFunc(min(wait, untoldTime), r.tellDue)
+				return
+			}
+			r.tellJoined(m)
+		}
+		r.untold[0] = nil
+		r.untold = r.untold[1:]
+	}
+	r.untold = nil
+}
+
+// tellJoined tells the room that a member has joined, if it does not know. mu is held.
+func (r *Room) tellJoined(m *Member) {
+	if m.cause != "" || !m.untold.Swap(false) {
+		return
+	}
+	r.announce(wire.Event{Type: wire.TypeJoin, From: m.nick.Shown, Members: len(r.members)})
+	r.svc.hub.publish(Happening{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: m.remote.String()})
+}
+
+// tellLeft tells the room that a member has left, if it knows that it was there.
+// mu is held.
+func (r *Room) tellLeft(m *Member) {
+	if !m.untold.Load() {
+		r.announce(wire.Event{Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members)})
+	}
+}
+
+// tellNow has the room know that the member has joined, before it sees something
+// that it says. The caller has the read lock.
+func (m *Member) tellNow() {
+	if m.untold.Load() {
+		m.room.mu.Lock()
+		defer m.room.mu.Unlock()
+		m.room.tellJoined(m)
 	}
 }
