@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"roomd/store"
+	"roomd/store/disk"
 )
 
 // finding is something that the operator should know.
@@ -94,7 +95,7 @@ func (c *call) resources(d *diagnosis) error {
 	if err != nil {
 		return err
 	}
-	if room, ok := diskFree(c.Data); ok && room < uint64(max(file, 100<<20)) {
+	if room, ok := disk.Free(c.Data); ok && room < uint64(max(file, 100<<20)) {
 		d.say("risk", "disk", "%s are free, the database has %s; make room, or keep less: history.lines, history.bytes, history.age", cell("bytes", room), cell("bytes", file))
 	}
 	for _, name := range store.LeftBehind(c.Data) {

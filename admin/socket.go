@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"roomd/admin/peer"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -260,7 +261,7 @@ func (l *Listener) run(ctx context.Context, who Caller, line string, c *net.Unix
 	}
 	l.answering.Add(1)
 	defer l.answering.Add(-1)
-	defer whenGone(c, cancel)()
+	defer peer.WhenGone(c, cancel)()
 	err := l.srv.execute(ctx, who, line, out)
 	if l.srv.awaitsEnd(c) { // the verdict comes then
 		return "", false
@@ -304,7 +305,7 @@ func explain(err error) (code, text string) {
 
 // caller tells which user is at the other end, and refuses one that may not.
 func (s *Server) caller(c *net.UnixConn) (Caller, error) {
-	uid, gids, err := peer(c)
+	uid, gids, err := peer.Credentials(c)
 	if err != nil {
 		return Caller{}, fmt.Errorf("the system does not tell who you are: %w", err)
 	}

@@ -1,4 +1,4 @@
-package admin
+package peer
 
 import (
 	"unsafe"
@@ -13,7 +13,7 @@ func credentials(fd int) (uid int, gids []int, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	groups, err := peerGroups(fd)
+	groups, err := groupsOf(fd)
 	gids = []int{int(cred.Gid)}
 	for _, g := range groups {
 		gids = append(gids, int(g))
@@ -21,9 +21,9 @@ func credentials(fd int) (uid int, gids []int, err error) {
 	return int(cred.Uid), gids, err
 }
 
-// peerGroups is SO_PEERGROUPS, which the package unix does not have. What is too
+// groupsOf is SO_PEERGROUPS, which the package unix does not have. What is too
 // small is told how large it is to be.
-func peerGroups(fd int) ([]uint32, error) {
+func groupsOf(fd int) ([]uint32, error) {
 	groups := make([]uint32, 32)
 	for {
 		size := uint32(4 * len(groups))

@@ -1,4 +1,4 @@
-package admin
+package peer
 
 import (
 	"net"
@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// whenGone calls fn once the client has closed its connection, and not only its own
-// side of it: Linux tells the two apart by POLLHUP (unix(7), poll(2)). stop ends
-// that.
-func whenGone(c *net.UnixConn, fn func()) (stop func()) {
+// WhenGone calls fn once, on a goroutine of its own, when the other end has closed the
+// connection, and not only its own side of it: Linux tells the two apart by POLLHUP
+// (unix(7), poll(2)). It reads nothing. stop ends that, and waits for fn if it runs.
+func WhenGone(c *net.UnixConn, fn func()) (stop func()) {
 	f, err := c.File() // another descriptor: nobody else waits on it
 	if err != nil {
 		return func() {} // there is none left

@@ -1,0 +1,48 @@
+package peer_test
+
+import (
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"roomd/admin/peer"
+)
+
+// The other end is this process, and has not gone when it closes its own side only.
+func TestPeer(t *testing.T) {
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	there, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	c := here.(*net.UnixConn)
+	if uid, gids, err := peer.Credentials(c); err != nil || uid != os.Geteuid() || len(gids) == 0 || gids[0] != os.Getegid() {
+		t.Error(uid, gids, err)
+	}
+	var closed atomic.Bool
+	gone := make(chan bool, 1)
+	stop := peer.WhenGone(c, func() { gone <- closed.Load() })
+	defer stop()
+	there.(*net.UnixConn).CloseWrite()
+	if b, err := io.ReadAll(c); err != nil || len(b) > 0 {
+		t.Fatal(b, err)
+	}
+	closed.Store(true)
+	there.Close()
+	if runtime.GOOS == "linux" && !<-gone {
+		t.Error("its own side only was closed")
+	}
+}
