@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -145,4 +146,12 @@ func raiseDescriptors(n uint64) (uint64, error) {
 	}
 	l.Cur = l.Max
 	return l.Cur, unix.Setrlimit(unix.RLIMIT_NOFILE, &l)
+}
+
+// bindSource sets where a connection comes from. The port is chosen when it
+// connects, so that each address has all its ports for each destination.
+func bindSource(fd int, addr [4]byte) error {
+	return errors.Join(
+		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1),
+		unix.Bind(fd, &unix.SockaddrInet4{Addr: addr}))
 }
