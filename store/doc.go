@@ -6,7 +6,8 @@
 //
 // What callers see is in rooms.go, lines.go, bans.go, trash.go, plans.go and
 // audit.go; what they can change, as data, in changes.go and beside the types of
-// its kind; what they are told, in follower.go. The parts inside, each a type with fields of its own:
+// its kind; what they are told, as a Follower, there too. The parts inside, each a
+// type with fields of its own:
 //
 //	queue       what the committer is to do, in order       queue.go
 //	batch       lines that get their numbers together       batch.go
