@@ -47,30 +47,3 @@ func TestArchitecturePage(t *testing.T) {
 		}
 	}
 }
-
-// That a server stands still and goes over to another process is the subject of a few files
-// of netsvc. Elsewhere whoever waits asks whether the engine is suspended.
-func TestUpgradeIsTheSubjectOfFewFiles(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join("..", "..", "netsvc", "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	subject, n := regexp.MustCompile(`(?i)freez|frozen|thaw|handover|hand(ed)? over|adopt`), 0
-	for _, name := range files {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch filepath.Base(name) {
-		case "handover.go", "adopt.go", "doc.go":
-			n++
-			continue
-		}
-		if found := subject.Find(b); found != nil && !strings.HasSuffix(name, "_test.go") {
-			t.Errorf("%s says %q", name, found)
-		}
-	}
-	if n != 3 {
-		t.Errorf("%d of the three files are there", n)
-	}
-}
