@@ -25,14 +25,22 @@ var (
 	errMoved     = errors.New("another process has taken over from this one; ask it")
 )
 
+// changeTime is how long a command waits for a change that is under way. A process
+// that has just taken over answers before all its ports are what they are to be.
+const changeTime = 2 * time.Second
+
 // change begins a reload or an upgrade: one at a time, and none once the server
 // stops or another process serves. The caller must call unlock at the end. queued
-// says that it waits for its turn.
+// says that it waits for its turn, however long that takes.
 func (s *server) change(queued bool) (unlock func(), err error) {
 	if queued {
 		s.changing.Lock()
-	} else if !s.changing.TryLock() {
-		return nil, errReloading
+	} else {
+		for end := time.Now().Add(changeTime); !s.changing.TryLock(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				return nil, errReloading
+			}
+		}
 	}
 	switch {
 	case s.handedOver():
