@@ -39,7 +39,7 @@ func (ch *churn) run(ctx context.Context, rooms []place, r *Result) error {
 	r.LoadCores = end(r)
 	r.Cycles = int64(ch.done)
 	r.PerCycle = us(r.CPU) / float64(r.Cycles)
-	r.times(&ch.times)
+	r.Quantiles = ch.times.quantiles()
 	return nil
 }
 

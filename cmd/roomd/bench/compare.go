@@ -211,14 +211,14 @@ func RunOwn(ctx context.Context, own Own, shape Shape) (r Result, err error) {
 func median(rs []Result) Result {
 	m := rs[len(rs)-1]
 	v := reflect.ValueOf(&m).Elem()
-	for i := range v.NumField() {
-		f := v.Field(i)
+	for _, of := range reflect.VisibleFields(v.Type()) {
+		f := v.FieldByIndex(of.Index)
 		if !f.CanInt() && !f.CanUint() && !f.CanFloat() {
 			continue
 		}
 		sorted := make([]reflect.Value, len(rs))
 		for j := range rs {
-			sorted[j] = reflect.ValueOf(rs[j]).Field(i)
+			sorted[j] = reflect.ValueOf(rs[j]).FieldByIndex(of.Index)
 		}
 		slices.SortFunc(sorted, func(a, b reflect.Value) int {
 			switch {

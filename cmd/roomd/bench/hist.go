@@ -1,9 +1,24 @@
 package bench
 
 import (
+	"fmt"
 	"math/bits"
 	"time"
 )
+
+// Quantiles are durations that half of all do not exceed, 99 %, 99.9 % and all of them,
+// up to the width of a bucket.
+type Quantiles struct {
+	P50  time.Duration `json:"p50_ns,omitempty"`
+	P99  time.Duration `json:"p99_ns,omitempty"`
+	P999 time.Duration `json:"p999_ns,omitempty"`
+	Max  time.Duration `json:"max_ns,omitempty"`
+}
+
+// latency is what a person reads of them.
+func (q Quantiles) latency() string {
+	return fmt.Sprintf("p50 %s, p99 %s, p99.9 %s, max %s", short(q.P50), short(q.P99), short(q.P999), short(q.Max))
+}
 
 // histogram counts durations in buckets whose width is at most 1/32 of their
 // value. Its zero value is ready.
@@ -28,6 +43,10 @@ func bucket(v uint64) int {
 		return int(v)
 	}
 	return (e+1)*subBuckets + int(v>>e) - subBuckets
+}
+
+func (h *histogram) quantiles() Quantiles {
+	return Quantiles{h.quantile(.5), h.quantile(.99), h.quantile(.999), h.most}
 }
 
 // quantile returns what a share of the durations does not exceed, up to the

@@ -77,10 +77,6 @@ func (r Result) Rows() [][]string {
 	return rows
 }
 
-func (r Result) latency() string {
-	return fmt.Sprintf("p50 %s, p99 %s, p99.9 %s, max %s", short(r.P50), short(r.P99), short(r.P999), short(r.Max))
-}
-
 func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
 func per(n uint64, d time.Duration) float64 { return float64(n) / d.Seconds() }

@@ -141,17 +141,9 @@ type Result struct {
 
 	// Of a line from when it was due until a member has it; churn: of a
 	// connection from when it is asked for until the member is in.
-	P50  time.Duration `json:"p50_ns,omitempty"`
-	P99  time.Duration `json:"p99_ns,omitempty"`
-	P999 time.Duration `json:"p999_ns,omitempty"`
-	Max  time.Duration `json:"max_ns,omitempty"`
+	Quantiles
 
-	// What a roomd that was started for this says of its database.
-	Durability string        `json:"durability,omitempty"`
-	Commits    uint64        `json:"commits,omitempty"`
-	Commit     time.Duration `json:"commit_mean_ns,omitempty"`
-	Commit99   time.Duration `json:"commit_p99_ns,omitempty"` // up to the width of its buckets
-	Disk       int64         `json:"disk_bytes,omitempty"`    // all its files
+	Database
 
 	Restart   time.Duration `json:"restart_ns,omitempty"` // comeback: from the signal until it listens again
 	Back      time.Duration `json:"back_ns,omitempty"`    // comeback: from then until all are in
@@ -159,6 +151,15 @@ type Result struct {
 
 	Turns []Turn `json:"turns,omitempty"`
 	Fault string `json:"fault,omitempty"` // what went wrong; then the rest is of no value
+}
+
+// Database is what a roomd that was started for this says of its database.
+type Database struct {
+	Durability string        `json:"durability,omitempty"`
+	Commits    uint64        `json:"commits,omitempty"`
+	Commit     time.Duration `json:"commit_mean_ns,omitempty"`
+	Commit99   time.Duration `json:"commit_p99_ns,omitempty"` // up to the width of its buckets
+	Disk       int64         `json:"disk_bytes,omitempty"`    // all its files
 }
 
 // Turn is a room's retention turned over once.

@@ -113,7 +113,7 @@ func TestShapes(t *testing.T) {
 }
 
 func TestMedian(t *testing.T) {
-	m := median([]Result{{PerDelivery: 3, P99: 1, Lines: 7}, {PerDelivery: 1, P99: 2, Lines: 9}, {PerDelivery: 2, P99: 3, Lines: 8}})
+	m := median([]Result{{PerDelivery: 3, Quantiles: Quantiles{P99: 1}, Lines: 7}, {PerDelivery: 1, Quantiles: Quantiles{P99: 2}, Lines: 9}, {PerDelivery: 2, Quantiles: Quantiles{P99: 3}, Lines: 8}})
 	if m.PerDelivery != 2 || m.P99 != 2 || m.Lines != 8 {
 		t.Errorf("%+v", m)
 	}

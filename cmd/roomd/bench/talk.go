@@ -220,7 +220,7 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 	r.LoadCores = end(r)
 	r.Resident, _ = residentBytes(t.server.PID) // 0 if it is not to be seen
 	r.said(t.sent-sent, t.deliveries-got)
-	r.times(&t.times)
+	r.Quantiles = t.times.quantiles()
 	if t.shape.Stopped > 0 {
 		return t.resume(ctx, r)
 	}
@@ -260,10 +260,6 @@ func (t *talk) last(ctx context.Context, what string) error {
 func (r *Result) said(lines, deliveries uint64) {
 	r.Lines, r.Deliveries = lines, deliveries
 	r.PerLine, r.PerDelivery = us(r.CPU)/float64(lines), us(r.CPU)/float64(deliveries)
-}
-
-func (r *Result) times(h *histogram) {
-	r.P50, r.P99, r.P999, r.Max = h.quantile(.5), h.quantile(.99), h.quantile(.999), h.most
 }
 
 // cpu is what the server has used; 0 if that is not to be seen.
