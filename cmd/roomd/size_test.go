@@ -28,7 +28,6 @@ var moreFields = map[string]int{
 	"netsvc.Room":        39,
 	"netsvc.memberState": 28, // an upgrade's format
 	"netsvc.Options":     26,
-	"netsvc/client.Room": 32,
 }
 
 func TestPackagesStaySmall(t *testing.T) {

@@ -59,15 +59,7 @@ type Room struct {
 	log       *log // whose numbers the stream has; nil: not known
 	lineBytes int  // the longest line that the server takes; 0: not known
 
-	seen  uint64 // the newest line that was looked at for ours
-	last  uint64 // the newest line that was put into events
-	begun bool   // the first connection has begun the stream
-
-	events  []Event
-	size    int  // bytes of their texts
-	skip    bool // events are dropped until a replay brings them again
-	live    bool // the stream has caught up
-	caught  int  // stored lines until then
+	stream
 	writing bool // a Write is under way
 }
 

@@ -13,6 +13,20 @@ import (
 	"time"
 )
 
+// stream is the events that wait for Next, and how far they have come, over all
+// connections of a room. Room.mu guards it.
+type stream struct {
+	seen  uint64 // the newest line that was looked at for ours
+	last  uint64 // the newest line that was put into events
+	begun bool   // the first connection has begun the stream
+
+	events []Event
+	size   int  // bytes of their texts
+	skip   bool // events are dropped until a replay brings them again
+	live   bool // the stream has caught up
+	caught int  // stored lines until then
+}
+
 // Read reads from the connection, and asks after a long silence whether the
 // server is still there.
 func (s *session) Read(p []byte) (int, error) {
