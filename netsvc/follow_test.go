@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"regexp"
@@ -120,8 +119,6 @@ func TestChangesFromElsewhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t)
-			first := 22000 + rand.IntN(4000) // both times the same ports are to be free
-			s.Options.Ports = [2]int{first, first + 39}
 			want := effect(t, s, f.here, f.ends, "")
 			s.Path = filepath.Join(t.TempDir(), "roomd.db")
 			effect(t, s, f.there, f.ends, want)
@@ -213,7 +210,14 @@ func effect(t *testing.T, s *server, change func(*server) error, ends, want stri
 		return want == "" || got == want
 	}
 	eventually(t, "it is the same", look)
-	for _, r := range s.Service.List() { // which are bound
+	for _, r := range s.Service.List() {
+		eventually(t, "its port is bound", func() bool {
+			c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.Port))
+			if err == nil {
+				c.Close()
+			}
+			return err == nil
+		})
 		p := dial(t, r.Port)
 		p.Line()
 		p.Conn.Close()
