@@ -24,6 +24,9 @@ func (s *Server) Join(ctx context.Context, display *progress.Display, patience t
 		within, cancel = context.WithTimeout(ctx, patience)
 	}
 	defer cancel()
+	end, bounded := within.Deadline()
+	// A dial may find its deadline over before the context does.
+	over := func() bool { return within.Err() != nil || bounded && !time.Now().Before(end) }
 	var failed error // the last time
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		c, err := s.reach(within)
@@ -42,9 +45,9 @@ func (s *Server) Join(ctx context.Context, display *progress.Display, patience t
 			return nil, context.Cause(ctx)
 		case errors.Is(err, context.DeadlineExceeded) && failed == nil:
 			return nil, fmt.Errorf("the server at %s has not answered within %v", s.at, patience)
-		case within.Err() != nil && failed == nil:
+		case over() && failed == nil:
 			return nil, CleanError(err)
-		case within.Err() != nil:
+		case over():
 			return nil, fmt.Errorf("%w\nit was tried for %v", CleanError(failed), patience)
 		case !client.MayPass(err):
 			return nil, CleanError(err)
