@@ -83,47 +83,34 @@ type Service struct {
 	engine *transport.Engine
 	tls    *tls.Config
 
-	options atomic.Pointer[Options] // replaced as a whole, never written to
+	options atomic.Pointer[Options]            // replaced as a whole, never written to
+	master  atomic.Pointer[transport.Endpoint] // replaced by Change.Commit
 
 	// Set by Start, then read-only.
+	started  time.Time
 	withheld []int // ports of rooms that are damaged, and not here
 
-	master atomic.Pointer[transport.Endpoint] // replaced by Change.Commit
-
-	lastCall chan struct{}   // closed when Stop begins
-	stop     context.Context // done when what clients sent before they closed is handled
-	stopNow  context.CancelFunc
-	tasks    sync.WaitGroup // all goroutines but those of rooms
-	conns    limit.Conns    // of all kinds
-	sessions atomic.Uint64  // master connections so far
-
-	between atomic.Int64  // connections that are a session or a member in a moment, and in no list
-	members atomic.Uint64 // member IDs given
-	// uncounted are members that came and did not end here: their connections could
-	// not be begun, or stayed with the process before.
-	uncounted atomic.Uint64
-	started   time.Time
-	logs      *roomlog.Budget
-	answers   atomic.Int64  // bytes of inserts that wait for members
-	sweeping  chan struct{} // capacity 1: something was written
+	directory
+	limits
+	tallies
+	shutdown
+	probe
 
 	gate     gate
-	guesses  passwd.Guesses
-	connects limit.Buckets
-	requests limit.Buckets
-	work     limit.Buckets // what members ask for
-	readers  chan struct{} // one place for each that may read from the disk at a time
 	upgrade  upgrade
 	hub      hub
-	counters counters
-	bans     atomic.Pointer[banList] // read at every join, replaced as a whole
-	notes    sequence                // lines of the log
+	logs     *roomlog.Budget
+	notes    sequence      // lines of the log
+	sweeping chan struct{} // capacity 1: something was written
 
 	reconfiguring sync.Mutex // held from Prepare to Commit or Undo, and while settle is at work
 
-	looking sync.Mutex
-	look    chan struct{} // closed when Health has had every lock; nil: it is not at it
+	// Owned by the store's committer.
+	touched []*Room
+}
 
+// directory is what is here, and by which names and ports it is found. mu guards all of it.
+type directory struct {
 	mu       sync.Mutex
 	rooms    map[string]*Room // by folded name, those opening and closing included
 	ids      map[uint64]*Room // by ID, those that are not deleted
@@ -135,14 +122,55 @@ type Service struct {
 	missing   map[netip.Addr]string // addresses of Options.Listen that are not listened on everywhere, and why
 	settling  bool                  // the goroutine that brings the ports to the addresses is there
 	unsettled bool                  // it has something to do
+}
 
-	// Owned by the store's committer.
-	touched []*Room
+// limits is what the connections of the whole server have used of what they may. Each
+// has a lock of its own, or needs none.
+type limits struct {
+	conns    limit.Conns // of all kinds
+	connects limit.Buckets
+	requests limit.Buckets
+	work     limit.Buckets // what members ask for
+	guesses  passwd.Guesses
+	bans     atomic.Pointer[banList] // read at every join, replaced as a whole
+	answers  atomic.Int64            // bytes of inserts that wait for members
+	readers  chan struct{}           // one place for each that may read from the disk at a time
+}
+
+// tallies count those that came, for their IDs and for Inconsistencies, and what happened.
+type tallies struct {
+	sessions atomic.Uint64 // master connections so far
+	members  atomic.Uint64 // member IDs given
+	between  atomic.Int64  // connections that are a session or a member in a moment, and in no list
+	// uncounted are members that came and did not end here: their connections could
+	// not be begun, or stayed with the process before.
+	uncounted atomic.Uint64
+	counters  counters
+}
+
+// shutdown is what Stop ends, and what goroutines learn of it by.
+type shutdown struct {
+	lastCall chan struct{}   // closed when Stop begins
+	stop     context.Context // done when what clients sent before they closed is handled
+	stopNow  context.CancelFunc
+	tasks    sync.WaitGroup // all goroutines but those of rooms
+}
+
+// probe is Health's: all that ask at a time wait for one goroutine.
+type probe struct {
+	looking sync.Mutex    // guards look
+	look    chan struct{} // closed when Health has had every lock; nil: it is not at it
 }
 
 // New makes a server over a store that has been opened and not yet started.
 func New(st *store.Store, opts Options) *Service {
-	s := &Service{log: opts.Log, store: st, rooms: make(map[string]*Room), ids: make(map[uint64]*Room), draining: make(map[*Room]bool), masters: make(map[*masterSession]bool), missing: make(map[netip.Addr]string), sweeping: make(chan struct{}, 1), logs: roomlog.NewBudget(allLogs)}
+	s := &Service{
+		log: opts.Log, store: st, logs: roomlog.NewBudget(allLogs), sweeping: make(chan struct{}, 1),
+		directory: directory{
+			rooms: make(map[string]*Room), ids: make(map[uint64]*Room), draining: make(map[*Room]bool),
+			masters: make(map[*masterSession]bool), missing: make(map[netip.Addr]string),
+		},
+	}
 	s.options.Store(&opts)
 	s.lastCall = make(chan struct{})
 	s.readers = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
