@@ -47,37 +47,65 @@ var comings = limit.Rate{PerSecond: 10, Burst: 200}
 // Room is a log, a port, and the members that read and write it.
 type Room struct {
 	// Set before it is published, then read-only.
-	svc      *Service
+	svc *Service
+	origin
+	log     *roomlog.Log
+	quit    chan struct{}  // closed when the room begins to close
+	readers sync.WaitGroup // of members until their connections are closed; Add under mu, while open
+
+	ident    atomic.Pointer[ident]           // replaced under Service.mu
+	own      atomic.Pointer[store.Settings]  // what the operator has set, read-only
+	password atomic.Pointer[passwd.Password] // nil: none
+	wrote    atomic.Bool                     // something may wait for the peers' acknowledgement
+	// dropped says that the room is deleted in the store. Its members drain and end in
+	// this process, also while it stands still, or when another has taken over.
+	dropped atomic.Bool
+
+	work     sequence   // what changes of it do that takes time
+	altering sync.Mutex // held while an operator renames, moves or sets it; only tried
+
+	fanout
+
+	mu sync.Mutex // guards what follows, but for touched
+	presence
+	membership
+	topic string
+	spoke time.Time // when a line last came
+	rate  rate
+
+	// Owned by the store's committer.
+	touched bool
+}
+
+// origin is how a room came to be. It is read-only.
+type origin struct {
 	id       uint64
 	identity store.Identity // of the history
 	creator  uint64         // master connection that made it; 0: none of this run
 	keyHash  []byte
 	created  time.Time
 	madeBy   string // the address it was created from
-	log      *roomlog.Log
-	password atomic.Pointer[passwd.Password] // nil: none
-	quit     chan struct{}                   // closed when the room begins to close
-	readers  sync.WaitGroup                  // of members until their connections are closed; Add under mu, while open
+}
 
-	// dropped says that the room is deleted in the store. Its members drain and end in
-	// this process, also while it stands still, or when another has taken over.
-	dropped atomic.Bool
+// fanout is the flusher's, which is the goroutine that has flushing.
+type fanout struct {
+	flushing transport.Lock
+	pass     []*Member
+	turn     int // where the next pass begins
+	pacer    pacer
+}
 
-	flushing transport.Lock // the flusher has it
-	wrote    atomic.Bool    // something may wait for the peers' acknowledgement
-
-	ident atomic.Pointer[ident]          // replaced under Service.mu
-	own   atomic.Pointer[store.Settings] // what the operator has set, read-only
-
-	work     sequence   // what changes of it do that takes time
-	altering sync.Mutex // held while an operator renames, moves or sets it; only tried
-
-	mu      sync.Mutex
+// presence is whether a room lets anybody in, and at which port. Room.mu guards it.
+type presence struct {
 	state   state
-	cause   Cause // why it is closing
-	binding string
-	topic   string
+	cause   Cause  // why it is closing
+	binding string // why it is unbound; empty: it is not
 	ln      *transport.Endpoint
+}
+
+// membership is the members of a room, and what is known of those that come and go.
+// Room.mu guards it.
+type membership struct {
 	members []*Member              // m.index is the place in it
 	nicks   map[string]*Member     // by folded nick
 	looks   wire.Looks             // of nicks
@@ -85,29 +113,17 @@ type Room struct {
 	reads   readership             // of the log
 	untold  []*Member              // those of whom the room may not know, the first at the front; while there are any, a timer runs
 	leaving map[*Member]*departure // have ended, and are not closed yet
-	spoke   time.Time              // when a line last came
 	roster  *roster                // of this moment; nil: nobody has asked since it changed
 	coming  time.Time              // when the burst of comings is whole again
-	rate    rate
-
-	// Owned by the store's committer.
-	touched bool
-	// Owned by the flusher.
-	pass  []*Member
-	turn  int // where the next pass begins
-	pacer pacer
 }
 
 // newRoom is a room of the database, with the number of its newest line.
 func newRoom(s *Service, k store.Room, last uint64) *Room {
 	r := &Room{
-		created: k.Created, madeBy: k.Creator,
-		svc: s, id: k.ID, keyHash: k.KeyHash, topic: k.Topic,
-		log:   roomlog.New(logWindow, last),
-		quit:  make(chan struct{}),
-		nicks: make(map[string]*Member), leaving: make(map[*Member]*departure),
+		svc: s, topic: k.Topic, log: roomlog.New(logWindow, last), quit: make(chan struct{}),
+		origin:     origin{id: k.ID, identity: s.store.Identity(k), keyHash: k.KeyHash, created: k.Created, madeBy: k.Creator},
+		membership: membership{nicks: make(map[string]*Member), leaving: make(map[*Member]*departure)},
 	}
-	r.identity = s.store.Identity(k)
 	r.ident.Store(newIdent(k.Name, k.Key, k.Port))
 	r.own.Store(&k.Own)
 	r.password.Store(passwd.FromHash(k.Password))

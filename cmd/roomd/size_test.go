@@ -24,7 +24,6 @@ const (
 // moreFields are structs that have more, and how many those are. The numbers only go down.
 var moreFields = map[string]int{
 	"netsvc.Member":      40,
-	"netsvc.Room":        39,
 	"netsvc.memberState": 28, // an upgrade's format
 	"netsvc.Options":     26,
 }
