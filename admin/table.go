@@ -328,7 +328,7 @@ func (s *Server) record(who Caller, room, line, result string) error {
 // note tells the log and the watchers.
 func (s *Server) note(who Caller, room, line, result string) {
 	a := who.audit(line, result)
-	slog.New(s.Log).Info("operator", "user", a.User, "uid", a.UID, "door", a.Door, "command", netsvc.Printable(a.Line), "result", a.Result)
+	slog.New(s.Log).Info("operator command", "user", a.User, "uid", a.UID, "door", a.Door, "command", netsvc.Printable(a.Line), "result", a.Result)
 	s.Service.Publish(netsvc.Happening{Time: a.Time, Type: "command", Room: room, By: a.User, Door: a.Door, Text: a.Line, Cause: a.Result})
 }
 

@@ -79,7 +79,7 @@ func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 	case errors.As(err, &refusal):
 		m.answer(wire.Event{Type: wire.TypeError, Command: cmd.Name, Code: refusal.Code, Text: refusal.Text})
 	case err != nil:
-		m.room.svc.log.Error("command", "room", m.room.name(), "member", m.remote, "command", cmd.Name, "error", err)
+		m.room.svc.log.Error("command failed", "room", m.room.name(), "remote", m.remote, "command", cmd.Name, "error", err)
 		m.answer(wire.Event{Type: wire.TypeError, Command: cmd.Name, Code: wire.CodeInternal, Text: "the server could not do that"})
 	}
 	return "", true

@@ -195,7 +195,7 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 	r.work.later(func() {
 		members := r.shut(deleted)
 		if err := s.store.Drained(r.id); err != nil && !errors.Is(err, store.ErrClosed) {
-			s.log.Error("have a deleted room age", "room", r.name(), "error", err) // it does from the next start on
+			s.log.Error("age of a deleted room cannot be written", "room", r.name(), "error", err) // it does from the next start on
 		}
 		s.forget(r)
 		s.rest(r.port())
@@ -306,7 +306,7 @@ func (s *Service) bansAdded(bans []store.Ban, hit any) {
 			kind = "mute"
 		}
 		room := s.RoomName(b.Room)
-		s.note(kind, "id", b.ID, "room", room, "address", b.Addr, "nick", b.Nick, "until", b.Until, "why", wire.CleanString(b.Why), "by", b.By)
+		s.note(kind+" added", "id", b.ID, "room", room, "address", b.Addr, "nick", b.Nick, "until", b.Until, "why", wire.CleanString(b.Why), "by", b.By)
 		s.hub.publish(Happening{Type: kind, Room: room, Remote: b.Addr, Member: b.Nick, Text: b.Why, By: b.By})
 	}
 	reach := s.enforce(newBanList(bans).all)
@@ -318,7 +318,7 @@ func (s *Service) bansAdded(bans []store.Ban, hit any) {
 func (s *Service) bansLifted(ids []uint64) {
 	s.bans.Store(newBanList(slices.DeleteFunc(s.Bans(), func(b store.Ban) bool { return slices.Contains(ids, b.ID) })))
 	for _, id := range ids {
-		s.note("unban", "id", id, "by", "operator")
+		s.note("ban lifted", "id", id, "by", "operator")
 		s.hub.publish(Happening{Type: "unban", Text: fmt.Sprint(id)})
 	}
 }

@@ -334,7 +334,7 @@ func (m *Member) goOn(c *caller) {
 
 // Panicked reports a bug that is met while serving the caller.
 func (c *caller) Panicked(p any, stack []byte) {
-	c.svc.log.Error("password", "remote", c.remote, "error", p, "stack", string(stack))
+	c.svc.log.Error("fault before a password", "remote", c.remote, "error", p, "stack", string(stack))
 	go c.end(errBug)
 }
 
@@ -444,7 +444,7 @@ func (c *caller) answerPassword(text string) (answer string, err error) {
 	case errors.Is(err, passwd.ErrSuspended):
 		err = errLater
 	case ctx.Err() == nil:
-		c.svc.log.Error("password", "room", r.name(), "error", err)
+		c.svc.log.Error("password cannot be compared", "room", r.name(), "error", err)
 		err = refusal(wire.Notice("the server could not compare the password"))
 	}
 	return "", err

@@ -373,7 +373,7 @@ func (m *Member) Feed() {
 
 // Panicked reports a bug that is met while serving the member.
 func (m *Member) Panicked(p any, stack []byte) {
-	m.room.svc.log.Error("member", "room", m.room.name(), "remote", m.remote, "error", p, "stack", string(stack))
+	m.room.svc.log.Error("fault while serving a member", "room", m.room.name(), "remote", m.remote, "error", p, "stack", string(stack))
 	go m.endStill(destroyed)
 }
 
@@ -403,6 +403,6 @@ func (m *Member) Finish() {
 	if m.untold.Load() && (c == left || c == vanished) {
 		level = slog.LevelDebug // it was there to see whether somebody listens
 	}
-	m.room.svc.log.Log(context.Background(), level, "member gone", "room", m.room.name(), "member", m.nick.Shown, "remote", m.remote, "cause", string(c))
+	m.room.svc.log.Log(context.Background(), level, "member disconnected", "room", m.room.name(), "nick", m.nick.Shown, "remote", m.remote, "cause", string(c))
 	m.seeOff(c)
 }

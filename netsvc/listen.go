@@ -100,7 +100,7 @@ func (s *Service) bindFree(r *Room) (*transport.Endpoint, error) {
 		failed = append(failed, port)
 		last = err
 		if !transport.IsInUse(err) && !errors.Is(err, syscall.EACCES) {
-			s.log.Error("bind", "room", r.name(), "port", port, "error", err)
+			s.log.Error("port cannot be bound", "room", r.name(), "port", port, "error", err)
 			return nil, wire.Errorf(wire.CodeBusy, "%s", transport.Reason(port, err))
 		}
 	}
@@ -390,7 +390,7 @@ func (s *Service) settle() {
 	s.mu.Unlock()
 	c := s.change(*s.opts())
 	if err := c.bind(); err != nil {
-		s.log.Error("listen on every address", "error", err)
+		s.log.Error("listening on every address failed", "error", err)
 		c.back()
 		return
 	}

@@ -195,7 +195,7 @@ func (c *masterSession) next(err error) transport.Next {
 
 // Panicked reports a bug that is met while serving the session.
 func (c *masterSession) Panicked(p any, stack []byte) {
-	c.svc.log.Error("master", "remote", c.remote, "error", p, "stack", string(stack))
+	c.svc.log.Error("fault at the master port", "remote", c.remote, "error", p, "stack", string(stack))
 	go c.end(errBug)
 }
 

@@ -436,7 +436,7 @@ func (m *Member) catchUp(upto uint64) {
 // unserved ends a member whose lines cannot be read.
 func (m *Member) unserved(err error) {
 	if !errors.Is(err, store.ErrNoRoom) && !errors.Is(err, store.ErrClosed) {
-		m.room.svc.log.Error("read the history", "room", m.room.name(), "member", m.remote, "error", err)
+		m.room.svc.log.Error("history cannot be read", "room", m.room.name(), "remote", m.remote, "error", err)
 	}
 	m.end(unserved)
 	m.over = true
@@ -450,7 +450,7 @@ func (m *Member) broken(err error) outcome {
 	case errors.Is(err, syscall.ECONNRESET):
 		m.reset.Store(true)
 	case !transport.IsGone(err):
-		m.room.svc.log.Warn("write", "room", m.room.name(), "remote", m.remote, "error", err)
+		m.room.svc.log.Warn("write to a member failed", "room", m.room.name(), "remote", m.remote, "error", err)
 		m.conn.Abort()
 	}
 	m.over, m.rest, m.replay = true, nil, nil

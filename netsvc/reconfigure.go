@@ -192,7 +192,7 @@ func (c *Change) Commit() {
 	s.mu.Unlock()
 	for _, l := range s.listening() {
 		if err := l.Retune(); err != nil {
-			s.log.Warn("set limits.dead_peer", "listener", l.Addr.String(), "error", err)
+			s.log.Warn("limits.dead_peer cannot be set", "listener", l.Addr.String(), "error", err)
 		}
 	}
 	c.install()
@@ -239,7 +239,7 @@ func (d *doors) open(l *transport.Listener) {
 		admit, busy = d.room.admit, d.room.line(busyText)
 	}
 	if err := l.Open(admit, busy); err != nil {
-		d.svc.log.Error("accept", "listener", l.Addr.String(), "error", err)
+		d.svc.log.Error("listener cannot accept", "listener", l.Addr.String(), "error", err)
 	}
 }
 

@@ -14,7 +14,7 @@ func onlyAnswers(v wire.Verb) bool { return v == wire.VerbList || v == wire.Verb
 func (c *masterSession) fail(err error) {
 	var refusal *wire.Error
 	if !errors.As(err, &refusal) {
-		c.svc.log.Error("request", "remote", c.remote, "error", err)
+		c.svc.log.Error("request failed", "remote", c.remote, "error", err)
 	}
 	c.out = append(c.out, errLine(err)...)
 }

@@ -294,7 +294,7 @@ func (s *Service) Stop() {
 	// What was submitted stands before the farewell. If the store refuses,
 	// each sender has been told.
 	if err := s.store.Flush(); err != nil && !errors.Is(err, store.ErrClosed) {
-		s.log.Error("commit before stopping", "error", err)
+		s.log.Error("commit before the stop failed", "error", err)
 	}
 	rooms := s.all()
 	for _, r := range rooms {

@@ -120,7 +120,7 @@ func TestPulledCable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		gone = strings.Count(string(text), "member gone")
+		gone = strings.Count(string(text), "member disconnected")
 		if time.Since(pulled) > 2*deadPeer {
 			t.Fatalf("%d of 2 are gone after %v", gone, time.Since(pulled))
 		}

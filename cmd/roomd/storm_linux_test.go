@@ -98,7 +98,7 @@ func TestStorm(t *testing.T) {
 				}
 			}
 			t.Logf("%d upgrades, %d that failed, %d reloads, %d stops", bytes.Count(text, []byte("another process serves")), bytes.Count(text, []byte("this server goes on")),
-				bytes.Count(text, []byte("reloaded")), bytes.Count(text, []byte("msg=stopped")))
+				bytes.Count(text, []byte("reloaded")), bytes.Count(text, []byte(`msg="server stopped"`)))
 		})
 	}
 }

@@ -123,7 +123,7 @@ func TestDays(t *testing.T) {
 func TestWhichServer(t *testing.T) {
 	p := newProcess(t, "")
 	p.start()
-	for _, want := range []string{"msg=ready", "version=", "config=" + p.dir + "/config.toml", "database=" + p.dir + "/roomd.db", "pid="} {
+	for _, want := range []string{`msg="server ready"`, "version=", "config=" + p.dir + "/config.toml", "database=" + p.dir + "/roomd.db", "pid="} {
 		if !p.logged(want) {
 			t.Errorf("the log does not say %s", want)
 		}

@@ -123,7 +123,7 @@ func (l *Listener) accept() {
 			if l.engine.reserve.refuse(l, err, l.busy) {
 				continue
 			}
-			l.engine.Log.Warn("accept", "listener", l.Addr.String(), "error", err)
+			l.engine.Log.Warn("connection cannot be accepted", "listener", l.Addr.String(), "error", err)
 			t := time.NewTimer(20 * time.Millisecond)
 			select {
 			case <-t.C:

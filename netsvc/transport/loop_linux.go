@@ -229,7 +229,7 @@ func (l *loop) run() {
 		events, err := l.events(buf)
 		l.turns.Add(1)
 		if err != nil {
-			l.engine.Log.Error("wait for events", "error", err)
+			l.engine.Log.Error("event loop cannot wait for events", "error", err)
 			return // the descriptor is broken, which cannot be
 		}
 		for _, ev := range events {

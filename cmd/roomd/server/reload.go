@@ -138,7 +138,7 @@ func (s *server) logChanges(changes []admin.Change, refused bool) {
 		s.log.Error("reload: nothing is changed, as a key is refused", "keys", len(changes))
 		return
 	}
-	s.log.Info("reloaded", "keys", len(changes))
+	s.log.Info("configuration reloaded", "keys", len(changes))
 }
 
 // changesOf sets the keys of next that a reload changes to their values in the file, and
@@ -299,7 +299,7 @@ func (p *plan) commit() {
 	p.format.SetFormat(c.Log.Format)
 	if p.changed("log.level") != nil { // else what the operator has set stays
 		if err := p.tap.SetLevel(c.Log.Level); err != nil {
-			p.log.Error("set the log level", "error", err)
+			p.log.Error("log level cannot be set", "error", err)
 		}
 	}
 	p.meter.PerRoom.Store(c.Metrics.PerRoom)

@@ -189,13 +189,13 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 	} else {
 		s.shell.RecordStop(bySignal, "stop: "+why.Error())
 	}
-	s.log.Info("stopping", "why", why)
+	s.log.Info("server stopping", "why", why)
 	err = s.stop()
 	s.shell.Stopped(errors.Join(err, s.lost))
 	if err != nil {
 		return err
 	}
-	s.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
+	s.log.Info("server stopped", "took", time.Since(began).Round(time.Millisecond))
 	return s.lost
 }
 
@@ -222,11 +222,11 @@ func (s *server) run(console *admin.Console) error {
 	s.shell.ResumePlans(s.before != nil)
 	c := s.config()
 	may, why := c.MayDelete()
-	s.log.Info("access", "may_create", c.Access.Create, "may_delete", may, "why", why)
+	s.log.Info("access policy", "may_create", c.Access.Create, "may_delete", may, "why", why)
 	for _, w := range c.Risks() {
 		s.log.Warn(w)
 	}
-	s.log.Info("ready", "master", addresses(s.svc), "version", s.Version, "config", from(c), "database", absolute(c.Server.Data), "pid", os.Getpid())
+	s.log.Info("server ready", "master", addresses(s.svc), "version", s.Version, "config", from(c), "database", absolute(c.Server.Data), "pid", os.Getpid())
 	announce(s.out, s.Version, c, s.svc)
 	s.manager.Notify("READY=1", "STATUS="+statusLine(s.svc, s.st))
 	var attending sync.WaitGroup

@@ -93,7 +93,7 @@ func (s *server) open() (err error) {
 		return err
 	}
 	for _, w := range s.st.Warnings() {
-		s.log.Warn("the database", "found", w)
+		s.log.Warn("database needs attention", "found", w)
 	}
 	pair, err := certificate.Load(s.cfg.TLS.Cert, s.cfg.TLS.Key, s.log)
 	if err != nil {

@@ -52,7 +52,7 @@ func (s *server) upgradeInTurn(ctx context.Context, binary string, dry, queued b
 		return report, errors.New("the console is in this server's terminal: stop it and start it")
 	}
 	report.Binary = binary
-	s.log.Info("upgrade", "binary", binary, "dry_run", dry)
+	s.log.Info("upgrade begins", "binary", binary, "dry_run", dry)
 	began := time.Now()
 	defer func() {
 		report.Took = time.Since(began).Round(time.Millisecond).String()
@@ -84,7 +84,7 @@ func (s *server) upgradeInTurn(ctx context.Context, binary string, dry, queued b
 	}
 	if s.parent != nil {
 		if err := s.parent.Name(report.PID); err != nil {
-			s.log.Error("tell the process that waits for the server who serves", "error", err)
+			s.log.Error("process that waits for the server cannot be told which one serves", "error", err)
 		}
 	}
 	s.log.Info("upgraded: another process serves", "pid", report.PID, "version", report.Version, "members", report.Members,
@@ -222,7 +222,7 @@ func (s *server) leave() error {
 	s.shell.LeavePlans()
 	// The file is the other process's: whoever still asks for it is refused.
 	if err := s.st.Close(); err != nil {
-		s.log.Error("leave the database to the other process", "error", err)
+		s.log.Error("database cannot be left to the other process", "error", err)
 	}
 	if s.stopMetrics != nil {
 		s.stopMetrics()

@@ -90,7 +90,7 @@ func (m *Manager) Notify(assignments ...string) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		m.late = time.Now()
 	}
-	m.log.Warn("tell the service manager", "error", err)
+	m.log.Warn("service manager cannot be told", "error", err)
 }
 
 // owes reports whether the manager has not been told that the server is ready.
