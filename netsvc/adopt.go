@@ -78,6 +78,11 @@ type memberState struct {
 	Allowed time.Duration    `json:"allowed,omitempty"`
 	Unended uint16           `json:"unended,omitempty"`
 
+	outboundState
+}
+
+// outboundState is the last of memberState, in the same JSON object.
+type outboundState struct {
 	Cursor  roomlog.Cursor `json:"cursor"`
 	Format  roomlog.Format `json:"format,omitempty"`
 	Behind  bool           `json:"behind,omitempty"`
@@ -337,10 +342,10 @@ func (a *adoption) member(st *memberState, fd int) error {
 	}
 	m := &Member{
 		id: st.ID, room: r, conn: a.engine.AdoptConn(fd), remote: st.Remote, since: st.Since,
-		nick: wire.Name{Shown: st.Nick, Key: st.Key}, reads: st.Format, cause: st.Cause,
-		begun: st.Begun, raw: st.Raw, heard: st.Heard, framer: wire.Resume(a.opts().LineBytes, st.Framer), allowed: int64(st.Allowed), unended: st.Unended,
-		cursor: st.Cursor, format: st.Format, behind: st.Behind, over: st.Over, rest: st.Rest,
-		hideOwn: st.HideOwn, ended: st.Cause != "",
+		inbound:  inbound{framer: wire.Resume(a.opts().LineBytes, st.Framer), allowed: int64(st.Allowed), unended: st.Unended, begun: st.Begun, raw: st.Raw, heard: st.Heard},
+		outbound: outbound{cursor: st.Cursor, rest: st.Rest, format: st.Format, behind: st.Behind, over: st.Over},
+		entry:    entry{nick: wire.Name{Shown: st.Nick, Key: st.Key}, cause: st.Cause, reads: st.Format},
+		hideOwn:  st.HideOwn, ended: st.Cause != "",
 	}
 	if st.JSON { // the place from which on it does may be still to come
 		m.reads = roomlog.JSON

@@ -175,7 +175,7 @@ func (m *Member) handOver(rosters map[*roster]int) (st memberState, size int) {
 		Room: m.room.id, ID: m.id, Remote: m.remote, Since: m.since, Nick: m.nick.Shown, Key: m.nick.Key,
 		Lines: m.lines.Load(), Spoke: m.spoke.Load(), Cause: m.cause,
 		Untold: m.untold.Load(), Begun: m.begun, Raw: m.raw, Heard: m.heard, Reset: m.reset.Load(), JSON: m.reads == roomlog.JSON, HideOwn: m.hideOwn, Framer: m.framer.State(), Allowed: time.Duration(m.allowed), Unended: m.unended,
-		Cursor: m.cursor, Format: m.format, Behind: m.behind, Over: m.over, Rest: m.rest,
+		outboundState: outboundState{Cursor: m.cursor, Format: m.format, Behind: m.behind, Over: m.over, Rest: m.rest},
 	}
 	if d := m.room.leaving[m]; d != nil {
 		st.Went = d.since

@@ -137,7 +137,7 @@ func TestInconsistencies(t *testing.T) {
 		{"is not where it should be", locked(func() { m.index++ }), locked(func() { m.index-- })},
 		{"is not where it should be", locked(func() { delete(r.nicks, "guest-1") }), locked(func() { r.nicks["guest-1"] = m })},
 		{"the nick nobody is kept", locked(func() { r.nicks["nobody"] = m }), locked(func() { delete(r.nicks, "nobody") })},
-		{"the nick gone is kept", locked(func() { r.nicks["gone"] = &Member{cause: left} }), locked(func() { delete(r.nicks, "gone") })},
+		{"the nick gone is kept", locked(func() { r.nicks["gone"] = &Member{entry: entry{cause: left}} }), locked(func() { delete(r.nicks, "gone") })},
 		{"the nick lost is kept", locked(func() { r.nicks["lost"] = &Member{} }), locked(func() { delete(r.nicks, "lost") })},
 		{"its port", locked(func() { r.ln.Port++ }), locked(func() { r.ln.Port-- })},
 		{"the count of connections", locked(func() { s.conns.Leave(m.remote.Addr()) }), locked(func() { _ = s.conns.Enter(m.remote.Addr(), 0, 0) })},

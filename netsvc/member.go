@@ -50,58 +50,68 @@ type Member struct {
 	remote netip.AddrPort
 	since  time.Time
 
-	// Owned by the holder of the read lock.
-	begun   bool // a first line has been seen
-	raw     bool
-	heard   bool   // the peer has closed its side
-	unended uint16 // bytes read since the last line end, or since they were paid for
-	framer  wire.Framer
-	left    *leftover // input that has to wait
-	allowed int64     // when the allowance is whole again, in nanoseconds of uptime
+	inbound
+	outbound
+	entry
 
 	slowed atomic.Bool // the holder of the read lock waits for the allowance
-
-	suspect bool // owned by the sweep: was silent the last time
-
-	// Guarded by Room.mu.
-	index int32
-	reads roomlog.Format // written by the reader alone
-	nick  wire.Name      // written by the reader alone
-	cause Cause          // why it ended; empty: it has not
+	untold atomic.Bool // the room does not know that it has joined; set with Room.mu
 
 	lines atomic.Uint64 // said
 	spoke atomic.Int64  // microseconds since 1970; 0: not yet
 	muted atomic.Pointer[mutesOf]
 
-	untold atomic.Bool // the room does not know that it has joined; set with Room.mu
-
-	reset atomic.Bool   // a write has met a reset that came before the end of the input
-	gone  atomic.Bool   // nothing can be written to it any more
-	wrote atomic.Uint32 // bytes, modulo 1 << 32
-	pos   atomic.Uint64 // a copy of cursor.Pos
-
-	// Owned by the holder of the write lock.
-	cursor roomlog.Cursor
-	format roomlog.Format // that of reads, once the stream has come to the place
-	behind bool           // the cursor has fallen out of the log: feed from the store by cursor.Seq
-	over   bool           // nothing comes after rest
-	replay *replay        // lines from the store that come before anything else
-	rest   []byte         // to be written before anything else
-
-	mu       sync.Mutex
-	hideOwn  bool // after /echo off
-	dead     bool // its peer is: it ends once its input is handled
-	ended    bool // no insert follows
-	drained  bool // nothing more will be written
+	mu       sync.Mutex // guards what follows
+	hideOwn  bool       // after /echo off
+	dead     bool       // its peer is: it ends once its input is handled
+	ended    bool       // no insert follows
+	drained  bool       // nothing more will be written
 	inFlight int32
 	inserts  []insert
 	waiter   chan struct{} // capacity 1, made for a goroutine that waits: something has changed
 }
 
+// inbound is what was read of a member and is not handled yet. The holder of the read lock
+// owns it.
+type inbound struct {
+	framer  wire.Framer
+	left    *leftover // input that has to wait
+	allowed int64     // when the allowance is whole again, in nanoseconds of uptime
+	unended uint16    // bytes read since the last line end, or since they were paid for
+	begun   bool      // a first line has been seen
+	raw     bool
+	heard   bool // the peer has closed its side
+}
+
+// outbound is how far a member has got in the log, and what is written to it first. The
+// holder of the write lock owns it, but for what is atomic.
+type outbound struct {
+	cursor roomlog.Cursor
+	replay *replay        // lines from the store that come before anything else
+	rest   []byte         // to be written before anything else
+	pos    atomic.Uint64  // a copy of cursor.Pos
+	wrote  atomic.Uint32  // bytes, modulo 1 << 32
+	gone   atomic.Bool    // nothing can be written to it any more
+	reset  atomic.Bool    // a write has met a reset that came before the end of the input
+	format roomlog.Format // that of reads, once the stream has come to the place
+	behind bool           // the cursor has fallen out of the log: feed from the store by cursor.Seq
+	over   bool           // nothing comes after rest
+
+	suspect bool // owned by the sweep: was silent the last time
+}
+
+// entry is a member in the lists of its room. Room.mu guards it.
+type entry struct {
+	nick  wire.Name      // written by the reader alone
+	cause Cause          // why it ended; empty: it has not
+	index int32          // in Room.members
+	reads roomlog.Format // written by the reader alone
+}
+
 func newMember(r *Room, k *transport.Conn, addr netip.AddrPort, nick wire.Name) *Member {
 	return &Member{
-		id: r.svc.members.Add(1), room: r, conn: k, remote: addr, nick: nick, since: time.Now(),
-		framer: wire.NewFramer(r.svc.opts().LineBytes),
+		id: r.svc.members.Add(1), room: r, conn: k, remote: addr, since: time.Now(),
+		inbound: inbound{framer: wire.NewFramer(r.svc.opts().LineBytes)}, entry: entry{nick: nick},
 	}
 }
 
