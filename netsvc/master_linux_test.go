@@ -23,6 +23,7 @@ func TestRequestsOnALoop(t *testing.T) {
 	defer unix.Close(fds[1])
 	addr := netip.MustParseAddrPort("127.0.0.1:1")
 	c := s.newMaster(s.engine.Conn(transport.Socket(fds[0]), addr), addr, 1, time.Now())
+	defer c.stopTimer() // it has no event loop to end on
 	const all = 100
 	if next := c.Data([]byte(strings.Repeat("HELP\n", all))); next != transport.Wait || c.lines > loopLines || c.held == nil {
 		t.Fatalf("%v after %d requests", next, c.lines)
