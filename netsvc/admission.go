@@ -199,18 +199,18 @@ const (
 const requestPatience = 10 * time.Second
 
 // connects is the rate at which an address may connect.
-func (o *Options) connects() limit.Rate {
-	return limit.Rate{PerSecond: o.ConnectRate, Burst: o.ConnectRate * connectBurst}
+func (r *Rates) connects() limit.Rate {
+	return limit.Rate{PerSecond: r.ConnectRate, Burst: r.ConnectRate * connectBurst}
 }
 
 // requests is the rate at which a connection may ask at the master port.
-func (o *Options) requests() limit.Rate {
-	return limit.Rate{PerSecond: o.RequestRate, Burst: o.RequestRate * requestBurst}
+func (r *Rates) requests() limit.Rate {
+	return limit.Rate{PerSecond: r.RequestRate, Burst: r.RequestRate * requestBurst}
 }
 
-// lines is the rate at which a member may send lines, if o.slows.
-func (o *Options) lines() limit.Rate {
-	return limit.Rate{PerSecond: o.LinesPerSecond, Burst: float64(o.Burst)}
+// lines is the rate at which a member may send lines, if r.slows.
+func (r *Rates) lines() limit.Rate {
+	return limit.Rate{PerSecond: r.LinesPerSecond, Burst: float64(r.Burst)}
 }
 
 // times is a rate that is f times as high, and its burst.
@@ -219,9 +219,9 @@ func times(r limit.Rate, f float64) limit.Rate {
 }
 
 // exempt reports whether the rates do not hold for an address.
-func (o *Options) exempt(a netip.Addr) bool {
+func (r *Rates) exempt(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
-	return slices.ContainsFunc(o.RateExempt, func(p netip.Prefix) bool { return p.Contains(a) })
+	return slices.ContainsFunc(r.RateExempt, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // price is what a request costs beyond being a line.

@@ -190,7 +190,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 	opts := Options{
 		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{first, first + 39}, First: []string{"lobby", "slow"},
 		LineBytes: 4096, MaxLag: 100000, QuietAbove: 50, Members: 256, PerAddress: 200, Connections: 1000, DeadPeer: time.Minute, MasterIdle: time.Hour,
-		ConnectRate: 100, RequestRate: 100, LinesPerSecond: 1, Burst: 20, CreateAnyone: true, Delete: Anyone, Log: slog.New(slog.DiscardHandler),
+		Rates: Rates{ConnectRate: 100, RequestRate: 100, LinesPerSecond: 1, Burst: 20}, CreateAnyone: true, Delete: Anyone, Log: slog.New(slog.DiscardHandler),
 	}
 	var ends []func()
 	defer func() {

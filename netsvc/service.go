@@ -49,14 +49,10 @@ type Options struct {
 	Members     int          // in one room, at most; 0: no limit
 	Connections int          // in all, at most; 0: no limit
 	PerAddress  int          // from one address (IPv6: one /64), at most; 0: no limit
-	ConnectRate float64      // connections a second from one address; 0: no limit
-	RequestRate float64      // requests a second of a master connection; an address has five times that; 0: no limit
-	RateExempt  []netip.Prefix
-	LineBytes   int // of a line without its ending, at most
-	MaxLag      int // lines a member may be behind; 0: no limit
+	LineBytes   int          // of a line without its ending, at most
+	MaxLag      int          // lines a member may be behind; 0: no limit
 
-	LinesPerSecond float64 // a member's allowance: beyond it, it is read more slowly; 0: no limit
-	Burst          int     // lines that it may say at once before that counts; 0: no limit
+	Rates
 
 	DeadPeer   time.Duration
 	MasterIdle time.Duration // 0: no limit
@@ -72,8 +68,17 @@ type Options struct {
 	Portable bool
 }
 
+// Rates are how often clients may connect, ask and speak.
+type Rates struct {
+	ConnectRate    float64        // connections a second from one address; 0: no limit
+	RequestRate    float64        // requests a second of a master connection; an address has five times that; 0: no limit
+	RateExempt     []netip.Prefix // addresses that none of these holds for
+	LinesPerSecond float64        // a member's allowance: beyond it, it is read more slowly; 0: no limit
+	Burst          int            // lines that it may say at once before that counts; 0: no limit
+}
+
 // slows reports whether a member that says much is read more slowly.
-func (o *Options) slows() bool { return o.LinesPerSecond > 0 && o.Burst > 0 }
+func (r *Rates) slows() bool { return r.LinesPerSecond > 0 && r.Burst > 0 }
 
 // Service is the running server. Its methods may be called from any goroutine.
 type Service struct {

@@ -43,8 +43,11 @@ func serviceOptions(c *config.Config, log *slog.Logger, pair *certificate.Pair) 
 		Listen:      c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last},
 		First: c.Server.Create, Rooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
 		Members: c.Limits.Members, Connections: c.Limits.Connections, PerAddress: c.Limits.PerAddress,
-		ConnectRate: c.Limits.ConnectsPerSecond, RequestRate: c.Limits.RequestsPerSecond, RateExempt: c.Limits.RateExempt,
-		LineBytes: c.Limits.LineBytes, LinesPerSecond: c.Limits.LinesPerSecond, Burst: c.Limits.Burst, MaxLag: c.Limits.MaxLag,
+		Rates: netsvc.Rates{
+			ConnectRate: c.Limits.ConnectsPerSecond, RequestRate: c.Limits.RequestsPerSecond, RateExempt: c.Limits.RateExempt,
+			LinesPerSecond: c.Limits.LinesPerSecond, Burst: c.Limits.Burst,
+		},
+		LineBytes: c.Limits.LineBytes, MaxLag: c.Limits.MaxLag,
 		DeadPeer: c.Limits.DeadPeer, MasterIdle: c.Limits.MasterIdle,
 		CreateAnyone: c.Access.Create == "anyone", Delete: netsvc.Policy(mayDelete), Log: log,
 	}
