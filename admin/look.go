@@ -95,7 +95,8 @@ const logWaits = time.Second
 func rooms(c *call) error {
 	all := c.Service.Rooms()
 	if len(c.args) == 1 {
-		all = slices.DeleteFunc(all, func(r netsvc.RoomDetail) bool { return !wire.Match(c.args[0], wire.Fold(r.Name)) })
+		pattern := wire.NewPattern(c.args[0])
+		all = slices.DeleteFunc(all, func(r netsvc.RoomDetail) bool { return !pattern.Match(wire.Fold(r.Name)) })
 	}
 	if state, ok := c.flags["state"]; ok {
 		if !slices.Contains(strings.Split(stateValue.name, "|"), state) {

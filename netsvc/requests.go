@@ -84,9 +84,9 @@ func (c *masterSession) list(req wire.Request) error {
 	switch {
 	case req.Name == "":
 	case wire.IsPattern(req.Name):
-		matching := infos[:0]
+		matching, pattern := infos[:0], wire.NewPattern(req.Name)
 		for _, i := range infos {
-			if wire.Match(req.Name, i.Key) {
+			if pattern.Match(i.Key) {
 				matching = append(matching, i)
 			}
 		}

@@ -229,6 +229,9 @@ func kinds(master, lobby, den, mud int) []kind {
 		{"an endless line to the master port", "roomd_requests_slowed_total", func(a *attacker) { a.pour(master, long, true) }},
 		{"empty lines to the master port", "roomd_requests_slowed_total", func(a *attacker) { a.pour(master, strings.Repeat("\n", 10000), true) }},
 		{"LIST in a flood", "roomd_requests_slowed_total", func(a *attacker) { a.pour(master, strings.Repeat("LIST\n", 500), true) }},
+		{"LIST with long patterns", "roomd_requests_slowed_total", func(a *attacker) {
+			a.pour(master, strings.Repeat("LIST *"+strings.Repeat("Ä", 1000)+"\n", 100), true)
+		}},
 		{"LIST in a flood, unread", "roomd_requests_slowed_total", func(a *attacker) { a.pour(master, strings.Repeat("LIST *\n", 500), false) }},
 		{"CREATE and DELETE in a flood", "roomd_requests_slowed_total", func(a *attacker) {
 			name := fmt.Sprint("bad-", a.random.IntN(1000))

@@ -6,12 +6,43 @@ import "strings"
 // no name can.
 func IsPattern(s string) bool { return strings.ContainsAny(s, "*?") }
 
-// Match reports whether the key of a name matches a pattern, in which * stands
-// for any characters, also none, and ? for one. The pattern is folded the way
-// names are, but need not be made of what names are made of. The time is bounded
-// by the length of the pattern plus the square of the key's.
-func Match(pattern, key string) bool {
-	p, k := []rune(Fold(pattern)), []rune(key)
+// Pattern is what names are compared with: * stands for any characters, also none, and
+// ? for one. The rest is folded the way names are, but need not be made of what names
+// are made of.
+type Pattern struct {
+	runes []rune
+	none  bool // no name matches
+}
+
+// mostOfPattern is how many characters a pattern has beside its stars. A name is
+// shorter, however it is composed.
+const mostOfPattern = 4 * MaxName
+
+// NewPattern prepares a pattern: folding takes a microsecond for ten characters.
+func NewPattern(text string) Pattern {
+	n, star := 0, false
+	short := strings.Map(func(r rune) rune {
+		if r == '*' && star || n > mostOfPattern {
+			return -1 // one star is as good as two
+		}
+		if star = r == '*'; !star {
+			n++
+		}
+		return r
+	}, text)
+	if n > mostOfPattern {
+		return Pattern{none: true}
+	}
+	return Pattern{runes: []rune(Fold(short))}
+}
+
+// Match reports whether the key of a name matches. The time is bounded by the length of
+// the pattern plus the square of the key's.
+func (pat Pattern) Match(key string) bool {
+	if pat.none {
+		return false
+	}
+	p, k := pat.runes, []rune(key)
 	// Where to go on when a match fails: behind the last *, one later in k. No
 	// earlier * needs another try, as the last one can take what they could.
 	star, next := -1, 0
