@@ -58,9 +58,8 @@ func (r *Room) newCaller(k *transport.Conn, addr netip.AddrPort, since time.Time
 	}
 }
 
-// secured goes on with a connection that has agreed on TLS, or was refused. p is the
-// room's password when it came.
-func (r *Room) secured(who *handshake, k *transport.Conn, p *passwd.Password, err error) {
+// secured goes on with a connection that has agreed on TLS, or was refused.
+func (r *Room) secured(who *handshake, k *transport.Conn, err error) {
 	end := func() {}
 	if err == nil {
 		ok := false
@@ -77,11 +76,7 @@ func (r *Room) secured(who *handshake, k *transport.Conn, p *passwd.Password, er
 		return
 	}
 	defer end()
-	if p != nil {
-		r.newCaller(k, who.addr, who.since, p).knock(false, false)
-		return
-	}
-	r.welcome(k, who.addr, nil)
+	r.receive(k, who.addr, who.since)
 }
 
 // bar notes that a connection does not come in, for an error, and returns the cause

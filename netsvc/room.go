@@ -267,16 +267,20 @@ func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
 		r.svc.turnAway(c, addr, why, r.line(err.Error()))
 		return
 	}
-	p := r.password.Load()
-	switch {
-	case r.svc.opts().Certificate != nil:
-		r.svc.handshake(c.TCP(addr), addr, r, func(who *handshake, k *transport.Conn, err error) { r.secured(who, k, p, err) })
-		return
-	case p != nil:
-		r.newCaller(r.svc.engine.Conn(c, addr), addr, time.Now(), p).knock(false, false)
+	if r.svc.opts().Certificate != nil {
+		r.svc.handshake(c.TCP(addr), addr, r, r.secured)
 		return
 	}
-	r.welcome(r.svc.engine.Conn(c, addr), addr, nil)
+	r.receive(r.svc.engine.Conn(c, addr), addr, time.Now())
+}
+
+// receive has a connection give the password of the room, if it has one, or come in.
+func (r *Room) receive(c *transport.Conn, addr netip.AddrPort, since time.Time) {
+	if p := r.password.Load(); p != nil {
+		r.newCaller(c, addr, since, p).knock(false, false)
+		return
+	}
+	r.welcome(c, addr, nil)
 }
 
 // welcome is admit for a connection that is counted and may come in. before is

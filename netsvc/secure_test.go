@@ -152,3 +152,23 @@ func TestSameLinesBehindTLS(t *testing.T) {
 		}
 	}
 }
+
+// A password that a room gets while a client is still in the handshake is asked for.
+func TestPasswordDuringTheHandshake(t *testing.T) {
+	s := newServer(t)
+	s.secure()
+	s.Start()
+	port := s.Create("lobby")
+	p := dial(t, port)
+	eventually(t, "it is accepted", func() bool { return s.Service.Counters().Accepted > 0 })
+	if err := s.Service.SetPassword("lobby", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	c := tls.Client(p.TCP, &tls.Config{RootCAs: s.roots, ServerName: "127.0.0.1"})
+	p.Conn, p.In = c, bufio.NewReader(c)
+	if l := p.Line(); !strings.Contains(l, "password") {
+		t.Errorf("it is told %q", l)
+	}
+	p.Send("/pass secret")
+	p.Until("* lobby: 1 here")
+}
