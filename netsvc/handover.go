@@ -277,6 +277,11 @@ func (s *Service) alterOrRefuse() (end func(), err error) {
 	return nil, wire.Errorf(wire.CodeBusy, "another process of the server has just taken over, and nothing is changed; try again")
 }
 
+// AwaitAway comes before Freeze. While everything goes on it waits half a second at
+// most for what would be left behind otherwise: clients of the master port that do not
+// take an answer, or whose deletion of a room has not ended.
+func (s *Service) AwaitAway(ctx context.Context) { s.engine.AwaitAway(ctx) }
+
 // Freeze brings the server to a stand while it is handed over to another process: no
 // member, room or log changes but by members that are not handed over. After an error
 // the server goes on as before. One caller at a time may freeze it.

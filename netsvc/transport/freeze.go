@@ -9,9 +9,13 @@ import (
 	"time"
 )
 
-// awayTime bounds how long Freeze waits for conns whose handlers are away. Those that
-// still are stay behind.
-const awayTime = 500 * time.Millisecond
+const (
+	// awayTime bounds how long AwaitAway waits for conns whose handlers are away.
+	awayTime = 500 * time.Millisecond
+	// lastAway is for those that have gone away since. Others that still are away stay
+	// behind.
+	lastAway = 20 * time.Millisecond
+)
 
 // ErrAltered says that the gate was not free in time.
 var ErrAltered = errors.New("something is just being changed; try again in a moment")
@@ -40,7 +44,7 @@ type freeze struct {
 	closing atomic.Int64 // connections that have all they get and are just being closed
 
 	mu     sync.Mutex
-	away   int           // conns whose handlers are in Away
+	away   int           // conns that could go over, and whose handlers are in Away
 	stands bool          // none of them comes back before Thaw
 	begun  chan struct{} // closed by Freeze
 	thawed chan struct{} // closed while there is no need to wait
@@ -139,6 +143,18 @@ func (f *freeze) begin() {
 	f.frozen.Store(true)
 }
 
+// AwaitAway waits a bounded time, while everything goes on, until no conn is away that
+// Freeze would leave behind.
+func (e *Engine) AwaitAway(ctx context.Context) {
+	patient, cancel := context.WithTimeout(ctx, awayTime)
+	defer cancel()
+	Until(patient, func() bool {
+		e.freeze.mu.Lock()
+		defer e.freeze.mu.Unlock()
+		return e.freeze.away == 0
+	})
+}
+
 // Freeze brings the engine to a stand. wake has all handlers look around that wait for
 // something. One caller at a time may freeze the engine. After an error it goes on as
 // before.
@@ -165,7 +181,7 @@ func (e *Engine) Freeze(ctx context.Context, wake func()) (err error) {
 	if err := Until(ctx, func() bool { wake(); return f.working.Load() == 0 }); err != nil {
 		return ReadersError(f.working.Load())
 	}
-	patient, cancel := context.WithTimeout(ctx, awayTime)
+	patient, cancel := context.WithTimeout(ctx, lastAway)
 	defer cancel()
 	Until(patient, func() bool { wake(); return f.stand(false) })
 	f.stand(true)
@@ -194,7 +210,7 @@ func (c *Conn) Away(do func()) bool {
 	}
 	f := &c.engine().freeze
 	f.mu.Lock()
-	f.away++
+	f.away += c.goesOver()
 	f.mu.Unlock()
 	c.flags.Or(isAway)
 	f.working.Add(-1)
@@ -203,14 +219,14 @@ func (c *Conn) Away(do func()) bool {
 		if !back { // a panic, or the engine is left
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.comeBack()
+			f.comeBack(c)
 		}
 	}()
 	do()
 	for !back {
 		f.mu.Lock()
 		if back = !f.stands; back {
-			f.comeBack()
+			f.comeBack(c)
 			c.flags.And(^uint32(isAway))
 		}
 		f.mu.Unlock()
@@ -221,9 +237,18 @@ func (c *Conn) Away(do func()) bool {
 	return true
 }
 
+// goesOver is 1 for a conn that another process could go on with. Nobody waits for the
+// others.
+func (c *Conn) goesOver() int {
+	if c.stream != nil {
+		return 0
+	}
+	return 1
+}
+
 // comeBack ends Away. mu is held.
-func (f *freeze) comeBack() {
-	f.away--
+func (f *freeze) comeBack(c *Conn) {
+	f.away -= c.goesOver()
 	f.working.Add(1)
 }
 

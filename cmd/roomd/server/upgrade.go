@@ -115,6 +115,7 @@ func (s *server) handOver(ctx context.Context, next *upgrade.Successor, report *
 	if err := s.st.Fold(); err != nil { // it would take time when everything stands still
 		s.log.Warn("upgrade: the successor has the whole journal to read", "error", err)
 	}
+	s.svc.AwaitAway(ctx)
 	began := time.Now()
 	frozen, cancel := context.WithTimeout(ctx, upgrade.FreezeTime)
 	defer cancel()
