@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -31,6 +32,12 @@ var reloadCommand = command{
 	name: "reload", short: "read the configuration and the certificates again", example: "reload --dry-run", changes: true, run: reload,
 }
 
+// NotNow is an error of Server.Reload that says nothing of the configuration: the
+// server does something else, or is another process.
+type NotNow string
+
+func (e NotNow) Error() string { return string(e) }
+
 // reload answers key by key. If a key is refused, or the file has a mistake,
 // nothing is changed.
 func reload(c *call) error {
@@ -39,6 +46,10 @@ func reload(c *call) error {
 	}
 	c.looked = c.has("dry-run")
 	changes, err := c.Server.Reload(c.looked)
+	var later NotNow
+	if errors.As(err, &later) {
+		return refuse("busy", "%s", later)
+	}
 	if err != nil { // one mistake a line
 		for l := range strings.Lines(err.Error()) {
 			if err := c.out.text("%s", strings.TrimSuffix(l, "\n")); err != nil {

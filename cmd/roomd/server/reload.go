@@ -20,9 +20,9 @@ import (
 )
 
 // Why there can be no reload or upgrade now.
-var (
-	errReloading = errors.New("a reload or an upgrade is under way; try again in a moment")
-	errMoved     = errors.New("another process has taken over from this one; ask it")
+const (
+	errReloading = admin.NotNow("a reload or an upgrade is under way; try again in a moment")
+	errMoved     = admin.NotNow("another process has taken over from this one; ask it")
 )
 
 // changeTime is how long a command waits for a change that is under way. A process
