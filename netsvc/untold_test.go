@@ -49,11 +49,11 @@ func TestProbesMakeNoNoise(t *testing.T) {
 		if h := <-w.C; h.Text != "quiet" {
 			t.Errorf("who watches sees %+v", h)
 		}
-		if text := log.String(); strings.Contains(text, "level=INFO msg=\"member gone\"") {
+		if text := log.String(); strings.Contains(text, "level=INFO msg=\"member disconnected\"") {
 			t.Errorf("the log has\n%s", text)
 		}
 		ann.HalfClose()
-		eventually(t, "the log tells of others", func() bool { return strings.Contains(log.String(), "member=guest-1") })
+		eventually(t, "the log tells of others", func() bool { return strings.Contains(log.String(), "nick=guest-1") })
 	})
 }
 

@@ -106,7 +106,7 @@ func TestConsoleAsksBeforeItStops(t *testing.T) {
 		t.Error(err)
 	}
 	s.balanced()
-	if !strings.Contains(s.shown(), "msg=stopped") {
+	if !strings.Contains(s.shown(), `msg="server stopped"`) {
 		t.Error("the log's last line is not shown")
 	}
 }
@@ -144,7 +144,7 @@ func TestConsoleSignals(t *testing.T) {
 	s.types("half")
 	s.expect("half")
 	s.cmd.Process.Signal(syscall.SIGHUP)
-	s.expect("msg=reloaded")
+	s.expect(`msg="configuration reloaded"`)
 	s.types("\x15version\r")
 	s.expect("version  ")
 	// Several lines, each of which takes its time.

@@ -159,7 +159,7 @@ func TestNobodyIsWaitedFor(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is ready", func() bool { return p.logged("msg=ready") })
+	eventually(t, "it is ready", func() bool { return p.logged(`msg="server ready"`) })
 	p.visit(p.first).until(t, "you are")
 	// A manager that reads again is told that the server is ready.
 	(&standIn{t: t, conn: manager}).until("READY=1")

@@ -34,7 +34,7 @@ func TestNetcat(t *testing.T) {
 	if err := p.kill(syscall.SIGTERM); err != nil {
 		t.Fatal("SIGTERM:", err)
 	}
-	if !p.logged("msg=stopped took=") {
+	if !p.logged(`msg="server stopped" took=`) {
 		t.Error("the log does not say that it has stopped")
 	}
 	p.start()

@@ -130,7 +130,7 @@ func TestStopIsRecorded(t *testing.T) {
 		if err != nil || len(all) != 1 || !strings.HasPrefix(all[0].Line, c.line) || all[0].Door != c.door || all[0].Result != "done" {
 			t.Errorf("%s: %+v, %v", c.line, all, err)
 		}
-		if !p.logged("msg=stopping") {
+		if !p.logged(`msg="server stopping"`) {
 			t.Error(c.line, "is not in the log")
 		}
 	}
