@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -19,4 +20,17 @@ func TestFaultInACommand(t *testing.T) {
 		}
 	}
 	s.ok("status")
+}
+
+// A reload that comes at the wrong moment is refused for that, and not for the
+// configuration.
+func TestReloadAtTheWrongMoment(t *testing.T) {
+	s := startShell(t)
+	for err, says := range map[error]string{admin.NotNow("try again"): "try again", errors.New("a mistake"): "the configuration cannot be used"} {
+		s.srv.Reload = func(bool) ([]admin.Change, error) { return nil, err }
+		out, errs, status := s.do("reload")
+		if status == admin.ExitDone || !strings.Contains(errs, says) || out != "" && says == "try again" {
+			t.Errorf("%v: status %d, %s%s", err, status, out, errs)
+		}
+	}
 }

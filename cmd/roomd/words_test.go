@@ -20,7 +20,7 @@ var refused = regexp.MustCompile(`(?i)\b(anew|again and again|all the same|besid
 var bareWho = regexp.MustCompile(`(^|[.:;] )Who [a-z]+s\b[^?]*$`)
 
 // wireText is what the protocol page promises, whatever we would write today.
-var wireText = regexp.MustCompile(`too far behind and are let go|"You have been let go"`)
+var wireText = regexp.MustCompile(`too far behind and are let go`)
 
 // refusedIn returns the first refused words of a text, or "".
 func refusedIn(text string) string {
