@@ -7,28 +7,38 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// refused are words and phrases that a reader at night, whose first language may be
-// another one, has to read twice; or that say nothing.
-var refused = regexp.MustCompile(`(?i)\b(anew|again and again|all the same|beside itself|lately|let go|leaves? word|look once more|so long|straight away|` +
-	`whoever stays takes|is at it|nobody's|virgin)\b|\b(by|of|for|with|and|from|to|than|as|at|behind) who\b`)
-
-// bareWho is a sentence whose subject is "who". (A question has a mark at its end.)
-var bareWho = regexp.MustCompile(`(^|[.:;] )Who [a-z]+s\b[^?]*$`)
+// refused are patterns of words that a reader at night, whose first language may be
+// another one, has to read twice, or that say nothing; and of names that this tree gave
+// to things that have a known one. Beside each is what to write.
+var refused = []struct {
+	pattern *regexp.Regexp
+	instead string
+}{
+	{regexp.MustCompile(`(?i)\b(anew|again and again|all the same|beside itself|lately|let go|leaves? word|look once more|so long|straight away|` +
+		`whoever stays takes|is at it|nobody's)\b`), "a plain word"},
+	{regexp.MustCompile(`(?i)\b(by|of|for|with|and|from|to|than|as|at|behind) who\b`), "the member, client, goroutine or operator that …"},
+	// A sentence whose subject is "who". (A question has a mark at its end.)
+	{regexp.MustCompile(`(^|[.:;] )Who [a-z]+s\b[^?]*$`), "the member, client, goroutine or operator that …"},
+	{regexp.MustCompile(`(?i)\bvirgin\b`), "an empty database"},
+}
 
 // wireText is what the protocol page promises, whatever we would write today.
 var wireText = regexp.MustCompile(`too far behind and are let go`)
 
-// refusedIn returns the first refused words of a text, or "".
-func refusedIn(text string) string {
+// refusedIn returns the first refused words of a text and what to write, or "".
+func refusedIn(text string) (words, instead string) {
 	text = wireText.ReplaceAllString(strings.Join(strings.Fields(text), " "), "")
-	if w := refused.FindString(text); w != "" {
-		return w
+	for _, r := range refused {
+		if words := r.pattern.FindString(text); words != "" {
+			return words, r.instead
+		}
 	}
-	return bareWho.FindString(text)
+	return "", ""
 }
 
 func TestRefusedIn(t *testing.T) {
@@ -36,35 +46,33 @@ func TestRefusedIn(t *testing.T) {
 		"the lines are read by who joins": true, "Who joins sees them.": true, "for so\n// long": false, "is written anew": true,
 		"Who may delete?": false, "say who you are": false, "as soon as it is read": false, "a member that joins sees them": false,
 	} {
-		if got := refusedIn(text); (got != "") != refused {
+		if got, _ := refusedIn(text); (got != "") != refused {
 			t.Errorf("%q: %q", text, got)
 		}
 	}
 }
 
 // No text of ours that a person reads has refused words: documents, comments, and the
-// strings of the program.
+// strings of the program. A message of the log is a phrase.
 func TestWords(t *testing.T) {
 	files := 0
-	check := func(file string, line int, text string) {
-		if w := refusedIn(text); w != "" {
-			t.Errorf("%s:%d: %q is hard to read: known words; subject, verb, object", file, line, w)
+	check := func(path string, line int, text string) {
+		if words, instead := refusedIn(text); words != "" {
+			t.Errorf("%s:%d: %q is hard to read; write %s", path, line, words, instead)
 		}
 	}
 	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() && (d.Name() == ".git" || d.Name() == "bin" || d.Name() == "testdata") {
-			if d != nil && d.IsDir() && err == nil {
-				return fs.SkipDir
-			}
-			return err
-		}
 		name := d.Name()
 		switch {
-		case d.IsDir():
+		case err != nil:
+			return err
+		case d.IsDir() && (name == ".git" || name == "bin" || name == "testdata"):
+			return fs.SkipDir
+		case d.IsDir(), strings.HasSuffix(name, "_test.go"):
 			return nil
-		case strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go"):
-		case strings.HasSuffix(name, ".md"), name == "config.toml", name == "Makefile":
-		default:
+		}
+		code := strings.HasSuffix(name, ".go")
+		if !code && !strings.HasSuffix(name, ".md") && !slices.Contains(documents, name) {
 			return nil
 		}
 		text, err := os.ReadFile(path)
@@ -72,51 +80,16 @@ func TestWords(t *testing.T) {
 			return err
 		}
 		files++
-		if !strings.HasSuffix(name, ".go") {
-			n := 0
-			for line := range strings.Lines(string(text)) {
-				n++
-				check(path, n, line)
-			}
+		if code {
+			checkSource(t, path, text, check)
 			return nil
 		}
-		set := token.NewFileSet()
-		file := set.AddFile(path, -1, len(text))
-		var s scanner.Scanner
-		s.Init(file, text, nil, scanner.ScanComments)
-		code, comment := 0, 0
-		exports := false
-		said, first, last := "", 0, 0 // the comment so far, and its lines
-		say := func() {
-			check(path, first, said)
-			said = ""
+		n := 0
+		for line := range strings.Lines(string(text)) {
+			n++
+			check(path, n, line)
 		}
-		defer func() { say() }()
-		for before := token.ILLEGAL; ; {
-			pos, tok, lit := s.Scan()
-			switch tok {
-			case token.EOF:
-				if exports && comment*100 < 8*(code+comment) {
-					t.Logf("%s exports something and has few comments: %d lines of %d", path, comment, code+comment)
-				}
-				return nil
-			case token.COMMENT:
-				comment++
-				line := file.Line(pos)
-				if line != last+1 {
-					say()
-					first = line
-				}
-				said, last = said+" "+strings.TrimLeft(lit, "/ "), line
-			case token.STRING:
-				check(path, file.Line(pos), strings.Trim(lit, "`\""))
-			case token.SEMICOLON:
-				code++
-			case token.IDENT:
-				exports = exports || before == token.FUNC && token.IsExported(lit)
-			}
-			before = tok
-		}
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -125,3 +98,55 @@ func TestWords(t *testing.T) {
 		t.Errorf("only %d files", files)
 	}
 }
+
+// documents are files that a person reads beside those that end with .md.
+var documents = []string{"config.toml", "Makefile", "roomd.service", "roomd.socket"}
+
+// checkSource checks each comment (several lines of one are one text) and each string
+// of a Go file.
+func checkSource(t *testing.T, path string, text []byte, check func(path string, line int, text string)) {
+	file := token.NewFileSet().AddFile(path, -1, len(text))
+	var s scanner.Scanner
+	s.Init(file, text, nil, scanner.ScanComments)
+	var (
+		code, comments int // lines
+		exports        bool
+		comment        string // so far, with its first and its last line
+		first, last    int
+		before         [3]token.Token // the last tokens, the newest first
+		function       string         // the last identifier
+	)
+	for {
+		pos, tok, lit := s.Scan()
+		line := file.Line(pos)
+		switch tok {
+		case token.COMMENT:
+			comments++
+			if line != last+1 {
+				check(path, first, comment)
+				comment, first = "", line
+			}
+			comment, last = comment+" "+strings.TrimLeft(lit, "/ "), line
+		case token.STRING:
+			check(path, line, strings.Trim(lit, "`\""))
+			if logs[function] && before == [3]token.Token{token.LPAREN, token.IDENT, token.PERIOD} && !strings.Contains(lit, " ") {
+				t.Errorf("%s:%d: the message %s is no phrase: say what happened to what", path, line, lit)
+			}
+		case token.SEMICOLON:
+			code++
+		case token.IDENT:
+			function = lit
+			exports = exports || before[0] == token.FUNC && token.IsExported(lit)
+		case token.EOF:
+			check(path, first, comment)
+			if exports && comments*100 < 8*(code+comments) {
+				t.Logf("%s exports something and has few comments: %d lines of %d", path, comments, code+comments)
+			}
+			return
+		}
+		before = [3]token.Token{tok, before[0], before[1]}
+	}
+}
+
+// logs are the methods of a slog.Logger whose first argument is a message.
+var logs = map[string]bool{"Debug": true, "Info": true, "Warn": true, "Error": true}
