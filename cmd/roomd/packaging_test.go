@@ -65,8 +65,8 @@ func TestStopIsShorterThanTheUnit(t *testing.T) {
 	for l := range strings.Lines(string(text)) {
 		if v, ok := strings.CutPrefix(l, "TimeoutStopSec="); ok {
 			allowed, err := time.ParseDuration(strings.TrimSpace(v))
-			if err != nil || allowed < server.StopBound+2*time.Second {
-				t.Errorf("the unit allows %v, stopping may take %v, %v", allowed, server.StopBound, err)
+			if err != nil || allowed < server.StopTimeout+2*time.Second {
+				t.Errorf("the unit allows %v, stopping may take %v, %v", allowed, server.StopTimeout, err)
 			}
 			return
 		}

@@ -69,7 +69,7 @@ func (r *remoteFlags) isOwn(file string) error {
 	if err != nil {
 		return nil
 	}
-	return server.IsOwn(c, file)
+	return server.RefuseServerFile(c, file)
 }
 
 // rooms offers the server's rooms to a shell, for so many words; 0: for any number.

@@ -47,7 +47,7 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	defer lines.Flush(output.FlushTime)
 	var wrong usage.Error
 	var status exitStatus
-	var ended server.Ended
+	var ended server.ExitStatus
 	switch {
 	case err == nil:
 		return exitDone

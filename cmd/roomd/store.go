@@ -55,7 +55,7 @@ func newStore() *cobra.Command {
 	}))
 	force := false
 	restore := add("restore BACKUP", "Put a backup in the database's place, after a check", "restore --force /var/backups/roomd.db", 1, s.with(func(cmd *cobra.Command, args []string, d *offline.Database, c *config.Config) error {
-		if err := server.IsOwn(c, args[0]); err != nil {
+		if err := server.RefuseServerFile(c, args[0]); err != nil {
 			return fmt.Errorf("nothing is restored: %w", err)
 		}
 		return d.Restore(cmd.Context(), args[0], force)
@@ -73,7 +73,7 @@ func newStore() *cobra.Command {
 		return nil
 	}
 	c.RunE = s.with(func(cmd *cobra.Command, args []string, d *offline.Database, c *config.Config) error {
-		return d.Export(cmd.Context(), all, append(args, "")[0], after, server.OwnFiles(c))
+		return d.Export(cmd.Context(), all, append(args, "")[0], after, server.ServerFiles(c))
 	})
 	c.Flags().BoolVar(&all, "all", false, "all rooms")
 	c.Flags().Uint64Var(&after, "after", 0, "only lines after this sequence `NUMBER`")

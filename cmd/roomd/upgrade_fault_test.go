@@ -50,7 +50,7 @@ const (
 // misbehave is a successor with a fault, "step: fault".
 func misbehave(how string) int {
 	step, fault, _ := strings.Cut(how, ": ")
-	p, err := upgrade.Find()
+	p, err := upgrade.FindPredecessor()
 	if err != nil || p == nil {
 		fmt.Fprintln(os.Stderr, "no predecessor:", err)
 		return 1
@@ -100,7 +100,7 @@ func misbehave(how string) int {
 	}
 	p.Send("hello", h)
 	at(afterHello)
-	if _, err := p.Begin(); err != nil {
+	if _, err := p.ReceiveState(); err != nil {
 		return 1
 	}
 	type frame struct {

@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	// lookAgain is how long a certificate is used before its files are looked at.
-	lookAgain = 30 * time.Second
-	// expirySoon is from when on a certificate's end is warned of, once a day.
-	expirySoon = 14 * 24 * time.Hour
-	remindEach = 24 * time.Hour
+	// recheckInterval is how long a certificate is used before its files are looked at.
+	recheckInterval = 30 * time.Second
+	// warnBefore is from when on a certificate's end is warned of, once a day.
+	warnBefore   = 14 * 24 * time.Hour
+	warnInterval = 24 * time.Hour
 )
 
 // Pair is the certificate that newcomers are shown, and its key. When its files have
@@ -31,13 +31,13 @@ type Pair struct {
 	log               *slog.Logger
 
 	// Guarded by mu.
-	mu     sync.Mutex
-	cert   *tls.Certificate
-	files  [2]time.Time // when those it is from were changed
-	since  time.Time    // when it was taken into use
-	looked time.Time
-	failed error     // the last one, so that it is logged once
-	warned time.Time // when its end was last warned of
+	mu      sync.Mutex
+	cert    *tls.Certificate
+	files   [2]time.Time // when those it is from were changed
+	since   time.Time    // when it was taken into use
+	checked time.Time
+	loadErr error     // the last one, so that it is logged once
+	warned  time.Time // when its end was last warned of
 }
 
 // Load reads the files, in PEM. Without a certFile it returns nil: there is none. What
@@ -47,14 +47,14 @@ func Load(certFile, keyFile string, log *slog.Logger) (*Pair, error) {
 		return nil, nil
 	}
 	k := &Pair{certFile: certFile, keyFile: keyFile, log: log}
-	if err := k.load(k.changed()); err != nil {
+	if err := k.load(k.modTimes()); err != nil {
 		return nil, err
 	}
 	return k, nil
 }
 
-// changed tells when the files were changed last.
-func (k *Pair) changed() (at [2]time.Time) {
+// modTimes tells when the files were changed last.
+func (k *Pair) modTimes() (at [2]time.Time) {
 	for i, name := range []string{k.certFile, k.keyFile} {
 		if st, err := os.Stat(name); err == nil {
 			at[i] = st.ModTime()
@@ -69,17 +69,17 @@ func (k *Pair) load(files [2]time.Time) error {
 	if err != nil {
 		return fmt.Errorf("read the certificate %s with the key %s: %w", k.certFile, k.keyFile, err)
 	}
-	k.cert, k.files, k.failed, k.since, k.warned = &cert, files, nil, time.Now(), time.Time{}
+	k.cert, k.files, k.loadErr, k.since, k.warned = &cert, files, nil, time.Now(), time.Time{}
 	return nil
 }
 
-// Follows takes over what is known of the same certificate, when the
+// Replaces takes over what is known of the same certificate, when the
 // configuration has been read again, and says if it is another one.
-func (k *Pair) Follows(old *Pair) {
+func (k *Pair) Replaces(old *Pair) {
 	if k == nil || old == nil {
 		return
 	}
-	was := old.state()
+	was := old.snapshot()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.cert.Leaf.Equal(was.cert.Leaf) {
@@ -89,14 +89,14 @@ func (k *Pair) Follows(old *Pair) {
 	k.log.Info("the certificate was renewed", "file", k.certFile, "until", k.cert.Leaf.NotAfter)
 }
 
-// Attend takes up renewed files, also while nobody connects, and warns of the
+// Watch takes up renewed files, also while nobody connects, and warns of the
 // certificate's end, until ctx is done. current is the pair in use, which may come to be
 // another one, or nil.
-func Attend(ctx context.Context, current func() *Pair) {
-	look := time.NewTicker(lookAgain)
+func Watch(ctx context.Context, current func() *Pair) {
+	look := time.NewTicker(recheckInterval)
 	defer look.Stop()
 	for {
-		current().Remind(time.Now())
+		current().CheckExpiry(time.Now())
 		select {
 		case <-look.C:
 		case <-ctx.Done():
@@ -105,27 +105,27 @@ func Attend(ctx context.Context, current func() *Pair) {
 	}
 }
 
-// Remind looks at the files, and warns once a day of a certificate that ends soon
+// CheckExpiry looks at the files, and warns once a day of a certificate that ends soon
 // or does not hold.
-func (k *Pair) Remind(now time.Time) {
+func (k *Pair) CheckExpiry(now time.Time) {
 	if k == nil {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.look(now)
-	text := Trouble(k.cert.Leaf.NotBefore, k.cert.Leaf.NotAfter, now)
+	k.refresh(now)
+	text := ValidityProblem(k.cert.Leaf.NotBefore, k.cert.Leaf.NotAfter, now)
 	over := now.After(k.cert.Leaf.NotAfter) && k.warned.Before(k.cert.Leaf.NotAfter) // since it was warned of
-	if text == "" || now.Sub(k.warned) < remindEach && !over {
+	if text == "" || now.Sub(k.warned) < warnInterval && !over {
 		return
 	}
 	k.warned = now
 	k.log.Warn(text, "file", k.certFile, "from", k.cert.Leaf.NotBefore, "until", k.cert.Leaf.NotAfter)
 }
 
-// Trouble is what is wrong with when a certificate holds, or soon will
+// ValidityProblem is what is wrong with when a certificate holds, or soon will
 // be; empty: nothing.
-func Trouble(from, until, now time.Time) string {
+func ValidityProblem(from, until, now time.Time) string {
 	switch left := until.Sub(now); {
 	case now.Before(from):
 		return "the certificate is not valid yet: clients refuse it"
@@ -133,14 +133,14 @@ func Trouble(from, until, now time.Time) string {
 		return "the certificate has expired: clients refuse it"
 	case left < 24*time.Hour:
 		return "the certificate expires in less than a day"
-	case left <= expirySoon:
+	case left <= warnBefore:
 		return "the certificate expires in " + english.Plural(int(left/(24*time.Hour)), "day")
 	}
 	return ""
 }
 
-// Getter is for tls.Config.GetCertificate; nil: there is no certificate.
-func (k *Pair) Getter() func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// GetCertificate is for tls.Config.GetCertificate; nil: there is no certificate.
+func (k *Pair) GetCertificate() func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if k == nil {
 		return nil
 	}
@@ -150,8 +150,8 @@ func (k *Pair) Getter() func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 func (k *Pair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if now := time.Now(); now.Sub(k.looked) > lookAgain {
-		k.look(now)
+	if now := time.Now(); now.Sub(k.checked) > recheckInterval {
+		k.refresh(now)
 	}
 	return k.cert, nil
 }
@@ -161,15 +161,15 @@ func (k *Pair) String() string {
 	if k == nil {
 		return ""
 	}
-	leaf := k.state().cert.Leaf
+	leaf := k.snapshot().cert.Leaf
 	print := sha256.Sum256(leaf.Raw)
 	return fmt.Sprintf("%s, valid until %s, SHA-256 %x", k.certFile, leaf.NotAfter.UTC().Format("2006-01-02 15:04:05 UTC"), print[:8])
 }
 
-// look reads the files again if they have changed. mu is held.
-func (k *Pair) look(now time.Time) {
-	k.looked = now
-	files := k.changed()
+// refresh reads the files again if they have changed. mu is held.
+func (k *Pair) refresh(now time.Time) {
+	k.checked = now
+	files := k.modTimes()
 	if files == k.files {
 		return
 	}
@@ -177,41 +177,41 @@ func (k *Pair) look(now time.Time) {
 	switch {
 	case err == nil:
 		k.log.Info("the certificate was renewed", "file", k.certFile, "until", k.cert.Leaf.NotAfter)
-	case k.failed == nil || k.failed.Error() != err.Error():
+	case k.loadErr == nil || k.loadErr.Error() != err.Error():
 		k.log.Error("the old certificate stays in use", "error", err)
-		k.failed = err
+		k.loadErr = err
 	}
 }
 
-// moment is a Pair at one moment.
-type moment struct {
+// snapshot is a Pair at one moment.
+type snapshot struct {
 	cert          *tls.Certificate
 	since, warned time.Time
-	failed        error
+	loadErr       error
 }
 
-func (k *Pair) state() moment {
+func (k *Pair) snapshot() snapshot {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return moment{k.cert, k.since, k.warned, k.failed}
+	return snapshot{k.cert, k.since, k.warned, k.loadErr}
 }
 
-// About is what there is to know of the certificate in use.
-type About struct {
+// Status is what there is to know of the certificate in use.
+type Status struct {
 	File    string
 	Until   time.Time
 	Since   time.Time // when it was taken up
-	Holds   bool      // now
-	Trouble string    // see Trouble
-	Failed  error     // why its files, which have changed, cannot be used; nil: they can
+	Valid   bool      // now
+	Problem string    // see ValidityProblem
+	LoadErr error     // why its files, which have changed, cannot be used; nil: they can
 }
 
-// About is the certificate in use; nil: there is none.
-func (k *Pair) About() *About {
+// Status is the certificate in use; nil: there is none.
+func (k *Pair) Status() *Status {
 	if k == nil {
 		return nil
 	}
-	s, now := k.state(), time.Now()
+	s, now := k.snapshot(), time.Now()
 	from, until := s.cert.Leaf.NotBefore, s.cert.Leaf.NotAfter
-	return &About{k.certFile, until, s.since, !now.Before(from) && now.Before(until), Trouble(from, until, now), s.failed}
+	return &Status{k.certFile, until, s.since, !now.Before(from) && now.Before(until), ValidityProblem(from, until, now), s.loadErr}
 }

@@ -30,7 +30,7 @@ func TestCertificateIsWarnedOf(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); Attend(ctx, func() *Pair { return k }) }()
+		go func() { defer close(done); Watch(ctx, func() *Pair { return k }) }()
 		lines := func() (all []string) {
 			for l := range strings.Lines(log.String()) {
 				var line struct{ Level, Msg string }
@@ -46,7 +46,7 @@ func TestCertificateIsWarnedOf(t *testing.T) {
 			time.Sleep(d)
 			synctest.Wait()
 		}
-		if sleep(6 * day); len(lines()) > 0 || k.About().Trouble != "" {
+		if sleep(6 * day); len(lines()) > 0 || k.Status().Problem != "" {
 			t.Error("it is warned of more than 14 days before", lines())
 		}
 		for left := 14; left > -2; left-- {
@@ -61,20 +61,20 @@ func TestCertificateIsWarnedOf(t *testing.T) {
 			if got := lines(); len(got) != 1 || got[0] != want {
 				t.Errorf("%d days before: %q, want %q", left, got, want)
 			}
-			if a := k.About(); a.Trouble == "" || a.Holds != (left > 0) {
+			if a := k.Status(); a.Problem == "" || a.Valid != (left > 0) {
 				t.Errorf("%d days before: %+v", left, a)
 			}
 		}
 		roomdtest.Certificate(t, dir, "second", time.Now().Add(day), time.Now().Add(90*day))
-		sleep(lookAgain)
+		sleep(recheckInterval)
 		if got := lines(); len(got) != 2 || got[0] != "INFO the certificate was renewed" || got[1] != "WARN the certificate is not valid yet: clients refuse it" {
 			t.Errorf("renewed: %q", got)
 		}
-		if since := k.About().Since; time.Since(since) > lookAgain {
+		if since := k.Status().Since; time.Since(since) > recheckInterval {
 			t.Errorf("it was renewed at %v", since)
 		}
-		if sleep(2 * day); len(lines()) > 1 || k.About().Trouble != "" || !k.About().Holds {
-			t.Errorf("%+v", k.About())
+		if sleep(2 * day); len(lines()) > 1 || k.Status().Problem != "" || !k.Status().Valid {
+			t.Errorf("%+v", k.Status())
 		}
 		cancel()
 		<-done
@@ -98,7 +98,7 @@ func TestRenewal(t *testing.T) {
 	}
 	look := func(want string) {
 		t.Helper()
-		k.looked = time.Time{} // as if it had been long ago
+		k.checked = time.Time{} // as if it had been long ago
 		cert, err := k.get(nil)
 		if err != nil || cert.Leaf.Subject.CommonName != want {
 			t.Errorf("%v, %v; want %s", cert.Leaf.Subject, err, want)

@@ -168,7 +168,7 @@ func (t *trial) certificate() {
 	}
 	const form = "2006-01-02 15:04 MST"
 	from, until := pair.Leaf.NotBefore, pair.Leaf.NotAfter
-	if trouble := certificate.Trouble(from, until, t.now); trouble != "" {
+	if trouble := certificate.ValidityProblem(from, until, t.now); trouble != "" {
 		say := t.warn
 		if t.now.Before(from) || !t.now.Before(until) {
 			say = t.fail

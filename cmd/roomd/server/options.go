@@ -39,7 +39,7 @@ func retention(c *config.Config) store.Retention {
 func serviceOptions(c *config.Config, log *slog.Logger, pair *certificate.Pair) netsvc.Options {
 	mayDelete, _ := c.MayDelete()
 	o := netsvc.Options{
-		Certificate: pair.Getter(),
+		Certificate: pair.GetCertificate(),
 		Listen:      c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last},
 		First: c.Server.Create, Rooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
 		Members: c.Limits.Members, Connections: c.Limits.Connections, PerAddress: c.Limits.PerAddress,
@@ -77,21 +77,21 @@ func settings(c *config.Config) []admin.Setting {
 	return all
 }
 
-// certificateOf is the certificate in use for the operator; nil: there is none.
-func certificateOf(c *certificate.About) *admin.Certificate {
+// adminCertificate is the certificate in use for the operator; nil: there is none.
+func adminCertificate(c *certificate.Status) *admin.Certificate {
 	if c == nil {
 		return nil
 	}
-	a := &admin.Certificate{File: c.File, Expires: c.Until, Since: c.Since, Holds: c.Holds, Trouble: c.Trouble}
-	if c.Failed != nil {
-		a.Failed = c.Failed.Error()
+	a := &admin.Certificate{File: c.File, Expires: c.Until, Since: c.Since, Holds: c.Valid, Trouble: c.Problem}
+	if c.LoadErr != nil {
+		a.Failed = c.LoadErr.Error()
 	}
 	return a
 }
 
-// OwnFiles are those that the server reads and writes: nothing else is to replace
+// ServerFiles are those that the server reads and writes: nothing else is to replace
 // them.
-func OwnFiles(c *config.Config) (all []string) {
+func ServerFiles(c *config.Config) (all []string) {
 	for _, f := range append(store.Files(c.Server.Data), c.Admin.Socket, c.Path, c.TLS.Cert, c.TLS.Key) {
 		if f != "" {
 			all = append(all, f)
@@ -100,21 +100,21 @@ func OwnFiles(c *config.Config) (all []string) {
 	return all
 }
 
-// IsOwn refuses a file that is to be written, or read as something else, if it is
+// RefuseServerFile refuses a file that is to be written, or read as something else, if it is
 // one of the server's.
-func IsOwn(c *config.Config, file string) error {
+func RefuseServerFile(c *config.Config, file string) error {
 	real, err := disk.Real(file)
 	if err != nil {
 		return nil // opening it says what is wrong
 	}
-	if own := disk.Among(OwnFiles(c), []string{real}, []string{disk.FileID(file)}); own != "" {
+	if own := disk.Among(ServerFiles(c), []string{real}, []string{disk.FileID(file)}); own != "" {
 		return fmt.Errorf("%s is %s, which belongs to the server", file, own)
 	}
 	return nil
 }
 
-// from is the file that a configuration is from, for people.
-func from(c *config.Config) string {
+// configName is the file that a configuration is from, for people.
+func configName(c *config.Config) string {
 	if c.Path == "" {
 		return "the defaults alone"
 	}

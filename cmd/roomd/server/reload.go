@@ -21,43 +21,43 @@ import (
 
 // Why there can be no reload or upgrade now.
 const (
-	errReloading = admin.NotNow("a reload or an upgrade is under way; try again in a moment")
-	errMoved     = admin.NotNow("another process has taken over from this one; ask it")
+	errBusy       = admin.NotNow("a reload or an upgrade is under way; try again in a moment")
+	errHandedOver = admin.NotNow("another process has taken over from this one; ask it")
 )
 
-// changeTime is how long a command waits for a change that is under way. A process
+// busyTimeout is how long a command waits for a change that is under way. A process
 // that has just taken over answers before all its ports are what they are to be.
-const changeTime = 2 * time.Second
+const busyTimeout = 2 * time.Second
 
-// change begins a reload or an upgrade: one at a time, and none once the server
+// beginChange begins a reload or an upgrade: one at a time, and none once the server
 // stops or another process serves. The caller must call unlock at the end. queued
 // says that it waits for its turn, however long that takes.
-func (s *server) change(queued bool) (unlock func(), err error) {
+func (s *server) beginChange(queued bool) (unlock func(), err error) {
 	if queued {
-		s.changing.Lock()
+		s.changeMu.Lock()
 	} else {
-		for end := time.Now().Add(changeTime); !s.changing.TryLock(); time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(busyTimeout); !s.changeMu.TryLock(); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
-				return nil, errReloading
+				return nil, errBusy
 			}
 		}
 	}
 	switch {
 	case s.handedOver():
-		err = errMoved
+		err = errHandedOver
 	case s.stopping.Err() != nil:
 		err = upgrade.ErrStopping
 	}
 	if err != nil {
-		s.changing.Unlock()
+		s.changeMu.Unlock()
 		return nil, err
 	}
-	return s.changing.Unlock, nil
+	return s.changeMu.Unlock, nil
 }
 
-// recovered makes a fault in what an operator or a signal has asked for an error:
+// recoverAsError makes a fault in what an operator or a signal has asked for an error:
 // the server goes on.
-func recovered(log *slog.Logger, what string, err *error) {
+func recoverAsError(log *slog.Logger, what string, err *error) {
 	if fault := recover(); fault != nil {
 		log.Error("a fault in roomd; the server goes on, please report it", "in", what, "fault", fmt.Sprint(fault), "stack", string(debug.Stack()))
 		*err = errors.Join(*err, fmt.Errorf("a fault in roomd, which its log tells of: %v", fault))
@@ -68,12 +68,12 @@ func recovered(log *slog.Logger, what string, err *error) {
 // can be done now: it answers for each key whose value is not the one in
 // effect. All is prepared before anything is changed; if a key is refused,
 // nothing is. dry only says. The error is that the file cannot be used.
-func (s *server) reload(dry bool) ([]admin.Change, error) { return s.reloadInTurn(dry, false) }
+func (s *server) reload(dry bool) ([]admin.Change, error) { return s.reloadQueued(dry, false) }
 
-// reloadInTurn is reload; queued says that it waits for other changes.
-func (s *server) reloadInTurn(dry, queued bool) (changes []admin.Change, err error) {
-	defer recovered(s.log, "reload", &err)
-	unlock, err := s.change(queued)
+// reloadQueued is reload; queued says that it waits for other changes.
+func (s *server) reloadQueued(dry, queued bool) (changes []admin.Change, err error) {
+	defer recoverAsError(s.log, "reload", &err)
+	unlock, err := s.beginChange(queued)
 	if err != nil {
 		return nil, err
 	}
@@ -91,16 +91,16 @@ func (s *server) reloadInTurn(dry, queued bool) (changes []admin.Change, err err
 		s.log.Warn(lowered)
 	}
 	next := *s.config()
-	p := &plan{server: s, was: s.config(), next: &next, changes: changesOf(&next, file)}
-	defer p.undo() // after a fault
+	p := &reconfiguration{server: s, old: s.config(), next: &next, changes: changesOf(&next, file)}
+	defer p.rollback() // after a fault
 	if ch := p.changed("limits.connections"); ch != nil {
 		ch.Why = lowered
 	}
 	p.prepare(dry)
 	if !dry {
-		p.prepareSocket()
+		p.setSocketAccess()
 	}
-	if refused := p.settle(dry); !dry {
+	if refused := p.abort(dry); !dry {
 		if !refused {
 			p.commit()
 		}
@@ -112,18 +112,18 @@ func (s *server) reloadInTurn(dry, queued bool) (changes []admin.Change, err err
 // reloadBySignal is reload for a signal, which gets no answer and waits for its
 // turn.
 func (s *server) reloadBySignal() error {
-	changes, err := s.reloadInTurn(false, true)
+	changes, err := s.reloadQueued(false, true)
 	result := admin.Changes(changes)
 	if err != nil {
 		s.log.Error("reload: nothing is changed", "error", err)
 		result = err.Error()
 	}
-	s.shell.Record(bySignal, "reload", result)
+	s.shell.Record(signalCaller, "reload", result)
 	return err
 }
 
-// bySignal is whoever sends a signal: the system does not tell.
-var bySignal = admin.Caller{UID: -1, Door: store.DoorSignal}
+// signalCaller is whoever sends a signal: the system does not tell.
+var signalCaller = admin.Caller{UID: -1, Door: store.DoorSignal}
 
 // logChanges says for each key what became of it.
 func (s *server) logChanges(changes []admin.Change, refused bool) {
@@ -163,19 +163,19 @@ func changesOf(next, file *config.Config) []admin.Change {
 	return changes
 }
 
-// plan is a reload that has been read and not yet carried out.
-type plan struct {
+// reconfiguration is a reload that has been read and not yet carried out.
+type reconfiguration struct {
 	*server
-	was, next *config.Config
+	old, next *config.Config
 	changes   []admin.Change
 
 	metrics *net.TCPListener  // opened for the new metrics.listen
-	network *netsvc.Change    // what is about to be done to the ports
+	ports   *netsvc.Change    // what is about to be done to the ports
 	pair    *certificate.Pair // for the new options
 }
 
 // changed finds a key that differs.
-func (p *plan) changed(key string) *admin.Change {
+func (p *reconfiguration) changed(key string) *admin.Change {
 	for i := range p.changes {
 		if p.changes[i].Key == key {
 			return &p.changes[i]
@@ -185,23 +185,23 @@ func (p *plan) changed(key string) *admin.Change {
 }
 
 // refuse gives the reason why a key cannot be what the file says.
-func (p *plan) refuse(key string, err error) {
+func (p *reconfiguration) refuse(key string, err error) {
 	if ch := p.changed(key); ch != nil {
 		ch.Result, ch.Why = admin.Refused, err.Error()
 	}
 }
 
 // prepare does what can fail, so that commit cannot. A dry run opens nothing.
-func (p *plan) prepare(dry bool) {
-	if dry && p.changed("admin.group") != nil && p.socket != nil { // else prepareSocket finds out
-		if err := p.socket.MayGive(p.next.Admin.Group); err != nil {
+func (p *reconfiguration) prepare(dry bool) {
+	if dry && p.changed("admin.group") != nil && p.adminSocket != nil { // else setSocketAccess finds out
+		if err := p.adminSocket.MayGive(p.next.Admin.Group); err != nil {
 			p.refuse("admin.group", err)
 		}
 	}
 	var err error
 	if p.pair, err = certificate.Load(p.next.TLS.Cert, p.next.TLS.Key, p.log); err != nil {
 		if p.changed("tls.cert") == nil && p.changed("tls.key") == nil { // the files have changed
-			p.changes = append(p.changes, admin.Change{Key: "tls.cert", From: p.was.TLS.Cert, To: p.next.TLS.Cert})
+			p.changes = append(p.changes, admin.Change{Key: "tls.cert", From: p.old.TLS.Cert, To: p.next.TLS.Cert})
 		}
 		p.refuse("tls.cert", err)
 		p.refuse("tls.key", err)
@@ -216,20 +216,20 @@ func (p *plan) prepare(dry bool) {
 			p.refuse("metrics.listen", err)
 		}
 	}
-	if p.network, err = p.svc.Prepare(serviceOptions(p.next, p.log, p.pair)); err != nil {
-		p.refuseListening(err)
+	if p.ports, err = p.svc.Prepare(serviceOptions(p.next, p.log, p.pair)); err != nil {
+		p.refuseListenKeys(err)
 	}
 }
 
-// refuseListening refuses the keys of where we listen. If they are in effect there
+// refuseListenKeys refuses the keys of where we listen. If they are in effect there
 // is something else about them: then the first of them says so.
-func (p *plan) refuseListening(err error) {
+func (p *reconfiguration) refuseListenKeys(err error) {
 	keys := []string{"server.listen", "server.port"}
 	if errors.Is(err, netsvc.ErrPorts) {
 		keys = []string{"rooms.ports", "server.port"}
 	}
 	if p.changed(keys[0]) == nil && p.changed(keys[1]) == nil {
-		value := p.was.Value(keys[0])
+		value := p.old.Value(keys[0])
 		p.changes = append(p.changes, admin.Change{Key: keys[0], From: value, To: value})
 	}
 	for _, key := range keys {
@@ -238,25 +238,25 @@ func (p *plan) refuseListening(err error) {
 }
 
 // refused reports whether a key is.
-func (p *plan) refused() bool {
+func (p *reconfiguration) refused() bool {
 	return slices.ContainsFunc(p.changes, func(ch admin.Change) bool { return ch.Result == admin.Refused })
 }
 
-// prepareSocket changes who may use the admin socket. It is the last that can
+// setSocketAccess changes who may use the admin socket. It is the last that can
 // fail, and so it is in effect at once.
-func (p *plan) prepareSocket() {
-	if p.socket == nil || p.refused() || p.changed("admin.mode") == nil && p.changed("admin.group") == nil {
+func (p *reconfiguration) setSocketAccess() {
+	if p.adminSocket == nil || p.refused() || p.changed("admin.mode") == nil && p.changed("admin.group") == nil {
 		return
 	}
-	if err := p.socket.SetAccess(p.next.SocketMode(), p.next.Admin.Group); err != nil {
+	if err := p.adminSocket.SetAccess(p.next.SocketMode(), p.next.Admin.Group); err != nil {
 		p.refuse("admin.mode", err)
 		p.refuse("admin.group", err)
 	}
 }
 
-// settle reports whether a key is refused. Then what has been prepared is
+// abort reports whether a key is refused. Then what has been prepared is
 // undone, and nothing is applied.
-func (p *plan) settle(dry bool) (refused bool) {
+func (p *reconfiguration) abort(dry bool) (refused bool) {
 	if refused = p.refused(); !refused && !dry {
 		return false
 	}
@@ -265,35 +265,35 @@ func (p *plan) settle(dry bool) (refused bool) {
 			ch.Result = admin.WouldApply
 		}
 	}
-	p.undo()
+	p.rollback()
 	return refused
 }
 
-// undo gives up what has been prepared and is not in effect.
-func (p *plan) undo() {
+// rollback gives up what has been prepared and is not in effect.
+func (p *reconfiguration) rollback() {
 	if p.metrics != nil {
 		p.metrics.Close()
 	}
-	if p.network != nil {
-		p.network.Undo()
+	if p.ports != nil {
+		p.ports.Undo()
 	}
-	p.metrics, p.network = nil, nil
+	p.metrics, p.ports = nil, nil
 }
 
 // commit makes the new configuration the one in effect.
-func (p *plan) commit() {
+func (p *reconfiguration) commit() {
 	c := p.next
-	network := p.network
-	p.network = nil
+	network := p.ports
+	p.ports = nil
 	network.Commit()
-	was := p.was.Risks()
+	was := p.old.Risks()
 	for _, w := range c.Risks() {
 		if !slices.Contains(was, w) {
 			p.log.Warn(w)
 		}
 	}
-	p.pair.Follows(p.server.pair.Load())
-	p.pair.Remind(time.Now())
+	p.pair.Replaces(p.server.pair.Load())
+	p.pair.CheckExpiry(time.Now())
 	p.server.pair.Store(p.pair)
 	p.st.SetRetention(retention(c))
 	p.format.SetFormat(c.Log.Format)
@@ -302,12 +302,12 @@ func (p *plan) commit() {
 			p.log.Error("log level cannot be set", "error", err)
 		}
 	}
-	p.meter.PerRoom.Store(c.Metrics.PerRoom)
-	p.meter.Profiles.Store(c.Metrics.Profiles)
+	p.collector.PerRoom.Store(c.Metrics.PerRoom)
+	p.collector.Profiles.Store(c.Metrics.Profiles)
 	if p.changed("metrics.listen") != nil {
 		if p.stopMetrics != nil {
 			p.stopMetrics()
-			p.metricsDoor, p.stopMetrics = nil, nil
+			p.metricsListener, p.stopMetrics = nil, nil
 		}
 		if p.metrics != nil {
 			p.serveMetrics(p.metrics)

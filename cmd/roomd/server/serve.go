@@ -29,10 +29,10 @@ import (
 	"roomd/store"
 )
 
-// StopBound is how long stopping may take. Every step of it is bounded by
+// StopTimeout is how long stopping may take. Every step of it is bounded by
 // itself; this is for the disk that never answers. It is below TimeoutStopSec of
 // the unit, so that the log says what the matter was.
-const StopBound = 25 * time.Second
+const StopTimeout = 25 * time.Second
 
 // Launch is what the command line says about a server, and what binary this is.
 type Launch struct {
@@ -48,21 +48,21 @@ type server struct {
 	// Set at the start, then read-only.
 	Launch
 	outputs
-	manager *systemd.Manager
-	meter   *metrics.Collector
-	st      *store.Store
-	svc     *netsvc.Service
-	shell   *admin.Server
-	binary  string // that this process is of
-	given   []int  // sockets of the service manager, for the master port
+	manager   *systemd.Manager
+	collector *metrics.Collector
+	st        *store.Store
+	svc       *netsvc.Service
+	shell     *admin.Server
+	binary    string // that this process is of
+	given     []int  // sockets of the service manager, for the master port
 
 	stopping context.Context         // done when the server is to stop
 	halt     context.CancelCauseFunc // ends stopping
-	handover
-	incoming
+	processes
+	signals
 
-	changing sync.Mutex // held by a reload, an upgrade, a late opening and the stop
-	doors               // guarded by changing
+	changeMu  sync.Mutex // held by a reload, an upgrade, a late opening and the stop
+	listeners            // guarded by changeMu
 
 	pair atomic.Pointer[certificate.Pair] // nil in it: connections are plain
 
@@ -79,32 +79,32 @@ type outputs struct {
 	format *output.Log
 }
 
-// doors are what is not for chatters. They may be opened late, and again by a reload.
-type doors struct {
-	socket      *admin.Listener // nil: admin.socket is empty
-	noSocket    bool            // there will be no admin socket, whatever is tried
-	metricsDoor *net.TCPListener
-	stopMetrics func() // nil: metrics.listen is empty
+// listeners are what is not for chatters. They may be opened late, and again by a reload.
+type listeners struct {
+	adminSocket     *admin.Listener // nil: admin.socket is empty
+	adminDisabled   bool            // there will be no admin socket, whatever is tried
+	metricsListener *net.TCPListener
+	stopMetrics     func() // nil: metrics.listen is empty
 }
 
-// handover is what a server knows of the processes before and after it.
-type handover struct {
-	before    *predecessor       // nil: there is none
-	parent    *upgrade.Relay     // of the process that waits for the server; nil: there is none
-	over      chan struct{}      // closed when another process has taken over
-	successor *upgrade.Successor // set before over is closed, then read-only
-	lost      error              // why the database could not be had back after an upgrade that failed
+// processes is what a server knows of the processes before and after it.
+type processes struct {
+	predecessor     *predecessor       // nil: there is none
+	parent          *upgrade.Relay     // of the process that waits for the server; nil: there is none
+	successorServes chan struct{}      // closed when another process has taken over
+	successor       *upgrade.Successor // set before successorServes is closed, then read-only
+	databaseLost    error              // why the database could not be had back after an upgrade that failed
 }
 
 // Serve runs the server until ctx is done, a signal or the operator says so.
 // out gets what the person at the terminal wants to know, errw the log; with
 // the console both are printed above its prompt. After an upgrade it may wait for the end
-// of the process that serves: its exit status is the error then, as Ended.
+// of the process that serves: its exit status is the error then, as an ExitStatus.
 func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 	// Whoever reads what we print may go: a write fails then, and must not end the
 	// process, as it does at descriptors 1 and 2 (os/signal, SIGPIPE).
 	signal.Ignore(syscall.SIGPIPE)
-	direct := how.catch()
+	direct := how.notifySignals()
 	defer signal.Reset(how.stopSignals()...) // the others stay caught: they must not end a process that ends
 	before, err := findPredecessor()
 	if err != nil {
@@ -135,13 +135,13 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 		defer func() { console.Leave() }()
 		out, errw = console, console
 	}
-	s := &server{Launch: how, cfg: c, given: given, stopping: ctx, halt: cancel, handover: handover{before: before, over: make(chan struct{})},
-		incoming: incoming{direct: direct, passed: make(chan passed), ready: make(chan struct{}), deaf: make(chan struct{}), deafened: make(chan struct{})}}
+	s := &server{Launch: how, cfg: c, given: given, stopping: ctx, halt: cancel, processes: processes{predecessor: before, successorServes: make(chan struct{})},
+		signals: signals{system: direct, relayed: make(chan relayedSignal), serving: make(chan struct{}), closeSignals: make(chan struct{}), signalsClosed: make(chan struct{})}}
 	heeding := false
 	defer func() { // the last thing: until then a process that has handed over passes on what it gets
-		close(s.deaf)
+		close(s.closeSignals)
 		if heeding {
-			<-s.deafened
+			<-s.signalsClosed
 		}
 	}()
 	s.out, s.lines = output.New(out), output.New(errw)
@@ -160,11 +160,11 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 	}
 	heeding = true
 	go func() {
-		defer close(s.deafened)
-		s.heed()
+		defer close(s.signalsClosed)
+		s.handleSignals()
 	}()
 	if before != nil {
-		if err := s.takeOver(); err != nil {
+		if err := s.adopt(); err != nil {
 			return before.fail(err) // what it has is the other process's
 		}
 	} else if err := s.start(); err != nil {
@@ -175,9 +175,9 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 		return errors.Join(err, s.stop())
 	}
 	why := s.run(console)
-	if s.settle() {
-		err := s.leave()
-		if err == nil && !s.stays() {
+	if s.awaitChange() {
+		err := s.retire()
+		if err == nil && !s.staysAsParent() {
 			s.shell.Stopped(errors.New("another process has just taken over, and is told to stop"))
 		}
 		s.shell.Stopped(err)
@@ -187,16 +187,16 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 	if why == context.Canceled {
 		why = errors.New("an operator has said so")
 	} else {
-		s.shell.RecordStop(bySignal, "stop: "+why.Error())
+		s.shell.RecordStop(signalCaller, "stop: "+why.Error())
 	}
 	s.log.Info("server stopping", "why", why)
 	err = s.stop()
-	s.shell.Stopped(errors.Join(err, s.lost))
+	s.shell.Stopped(errors.Join(err, s.databaseLost))
 	if err != nil {
 		return err
 	}
 	s.log.Info("server stopped", "took", time.Since(began).Round(time.Millisecond))
-	return s.lost
+	return s.databaseLost
 }
 
 // flush brings out what was printed and logged, as far as its readers take it in
@@ -219,44 +219,44 @@ func (s *server) config() *config.Config {
 func (s *server) run(console *admin.Console) error {
 	ctx, cancel := context.WithCancelCause(s.stopping)
 	defer cancel(nil)
-	s.shell.ResumePlans(s.before != nil)
+	s.shell.ResumePlans(s.predecessor != nil)
 	c := s.config()
 	may, why := c.MayDelete()
 	s.log.Info("access policy", "may_create", c.Access.Create, "may_delete", may, "why", why)
 	for _, w := range c.Risks() {
 		s.log.Warn(w)
 	}
-	s.log.Info("server ready", "master", addresses(s.svc), "version", s.Version, "config", from(c), "database", absolute(c.Server.Data), "pid", os.Getpid())
+	s.log.Info("server ready", "master", masterAddresses(s.svc), "version", s.Version, "config", configName(c), "database", absolute(c.Server.Data), "pid", os.Getpid())
 	announce(s.out, s.Version, c, s.svc)
 	s.manager.Notify("READY=1", "STATUS="+statusLine(s.svc, s.st))
 	var attending sync.WaitGroup
-	attending.Go(func() { s.attendManager(ctx) })
-	attending.Go(func() { certificate.Attend(ctx, s.pair.Load) })
-	attending.Go(func() { s.openLate(ctx) })
-	close(s.ready)
+	attending.Go(func() { s.runWatchdog(ctx) })
+	attending.Go(func() { certificate.Watch(ctx, s.pair.Load) })
+	attending.Go(func() { s.retryListeners(ctx) })
+	close(s.serving)
 	if console == nil {
 		fmt.Fprintln(s.out, "ready; Ctrl-C stops, roomd admin opens the console")
 	} else {
 		fmt.Fprintln(s.out, "ready; help lists the commands, quit and Ctrl-D stop the server")
-		console.MayLeave = func() string { return leaving(s.svc) }
-		s.attendConsole(ctx, console)
+		console.MayLeave = func() string { return quitWarning(s.svc) }
+		s.runConsole(ctx, console)
 		cancel(errors.New("the console was left"))
 	}
 	select {
 	case <-ctx.Done():
-	case <-s.over:
+	case <-s.successorServes:
 		cancel(nil)
 	}
 	attending.Wait()
 	return context.Cause(ctx)
 }
 
-// consoleBound is how long a stop waits for the console.
-const consoleBound = 2 * time.Second
+// consoleTimeout is how long a stop waits for the console.
+const consoleTimeout = 2 * time.Second
 
-// attendConsole returns when the operator has left, or the server is to stop: then
+// runConsole returns when the operator has left, or the server is to stop: then
 // the console has a moment to do so, and holds up nothing.
-func (s *server) attendConsole(ctx context.Context, console *admin.Console) {
+func (s *server) runConsole(ctx context.Context, console *admin.Console) {
 	left := make(chan struct{})
 	go func() {
 		defer term.Guard()
@@ -269,14 +269,14 @@ func (s *server) attendConsole(ctx context.Context, console *admin.Console) {
 		console.Close()
 		select {
 		case <-left:
-		case <-time.After(consoleBound):
+		case <-time.After(consoleTimeout):
 		}
 	}
 }
 
-// leaving is what is asked before the console's end stops a server that has
+// quitWarning is what is asked before the console's end stops a server that has
 // members.
-func leaving(svc *netsvc.Service) string {
+func quitWarning(svc *netsvc.Service) string {
 	members := 0
 	rooms := svc.List()
 	for _, r := range rooms {
@@ -291,15 +291,15 @@ func leaving(svc *netsvc.Service) string {
 // stop ends what start has begun.
 func (s *server) stop() error {
 	s.manager.Notify("STOPPING=1", "STATUS=stopping: members get what is pending")
-	defer time.AfterFunc(StopBound, func() {
-		s.log.Error("stopping hangs, most likely at the disk; the process ends as it is: what was acknowledged is there", "after", StopBound)
+	defer time.AfterFunc(StopTimeout, func() {
+		s.log.Error("stopping hangs, most likely at the disk; the process ends as it is: what was acknowledged is there", "after", StopTimeout)
 		s.flush()
 		os.Exit(1)
 	}).Stop()
-	s.changing.Lock() // a reload that is under way comes to its end
-	defer s.changing.Unlock()
-	if s.meter != nil {
-		s.meter.Ready.Store(false)
+	s.changeMu.Lock() // a reload that is under way comes to its end
+	defer s.changeMu.Unlock()
+	if s.collector != nil {
+		s.collector.Ready.Store(false)
 	}
 	if s.shell != nil {
 		s.shell.LeavePlans() // what is due from now on fails, and is to stay on disk
@@ -311,8 +311,8 @@ func (s *server) stop() error {
 		s.stopMetrics()
 	}
 	var err error
-	if s.socket != nil {
-		err = s.socket.Close()
+	if s.adminSocket != nil {
+		err = s.adminSocket.Close()
 	}
 	if s.st != nil {
 		err = errors.Join(err, s.st.Close())
@@ -320,8 +320,8 @@ func (s *server) stop() error {
 	return err
 }
 
-// addresses is where the master port really listens.
-func addresses(svc *netsvc.Service) string {
+// masterAddresses is where the master port really listens.
+func masterAddresses(svc *netsvc.Service) string {
 	var all []string
 	for _, a := range svc.Listening() {
 		all = append(all, a.String())
@@ -332,8 +332,8 @@ func addresses(svc *netsvc.Service) string {
 // announce says where everything is. A few rooms are listed, many are counted.
 func announce(out io.Writer, version string, c *config.Config, svc *netsvc.Service) {
 	const most = 10
-	fmt.Fprintf(out, "roomd %s, process %d, configuration: %s, database: %s\n", version, os.Getpid(), from(c), absolute(c.Server.Data))
-	fmt.Fprintf(out, "master port  %s\n", addresses(svc))
+	fmt.Fprintf(out, "roomd %s, process %d, configuration: %s, database: %s\n", version, os.Getpid(), configName(c), absolute(c.Server.Data))
+	fmt.Fprintf(out, "master port  %s\n", masterAddresses(svc))
 	for _, m := range svc.Missing() {
 		fmt.Fprintf(out, "missing      %s: %s\n", m.Addr, m.Cause)
 	}

@@ -14,33 +14,33 @@ import (
 )
 
 // All signals have one owner from the beginning of a process to its end, the
-// goroutine of heed: SIGHUP reads the configuration again, SIGUSR2 lets the binary
+// goroutine of handleSignals: SIGHUP reads the configuration again, SIGUSR2 lets the binary
 // on disk take over, one after the other; SIGTERM and SIGINT stop, whatever else
 // is under way. A process that has handed over passes on what it gets: its
 // successor is the server that they were meant for.
 
-// incoming is where signals come from, and when heed begins and ends.
-type incoming struct {
-	direct   chan os.Signal // signals of the system
-	passed   chan passed    // and of other processes
-	ready    chan struct{}  // closed when the server serves
-	deaf     chan struct{}  // closed when heed is to end
-	deafened chan struct{}  // and when it has
+// signals is where signals come from, and how handleSignals begins and ends.
+type signals struct {
+	system        chan os.Signal     // signals of the system
+	relayed       chan relayedSignal // and of other processes
+	serving       chan struct{}      // closed when the server serves
+	closeSignals  chan struct{}      // closed when handleSignals is to end
+	signalsClosed chan struct{}      // and when it has
 }
 
-// passed is a signal that another process passes on.
-type passed struct {
+// relayedSignal is a signal that another process passes on.
+type relayedSignal struct {
 	sig  syscall.Signal
 	from *upgrade.Relay
 }
 
-// listen gives what comes from another process to heed.
-func (s *server) listen(r *upgrade.Relay) {
+// relayFrom gives what comes from another process to handleSignals.
+func (s *server) relayFrom(r *upgrade.Relay) {
 	r.Listen(func(sig syscall.Signal) bool {
 		select {
-		case s.passed <- passed{sig, r}:
+		case s.relayed <- relayedSignal{sig, r}:
 			return true
-		case <-s.deaf:
+		case <-s.closeSignals:
 			return false
 		}
 	}, func() { s.log.Warn("the process that waits for this server is gone; stopping") })
@@ -55,23 +55,23 @@ func (how Launch) stopSignals() []os.Signal {
 	return []os.Signal{syscall.SIGTERM, syscall.SIGINT}
 }
 
-// catch begins to take signals. What comes before heed waits.
-func (how Launch) catch() chan os.Signal {
+// notifySignals begins to take signals. What comes before handleSignals runs waits.
+func (how Launch) notifySignals() chan os.Signal {
 	ch := make(chan os.Signal, 16)
 	signal.Notify(ch, append(how.stopSignals(), syscall.SIGHUP, syscall.SIGUSR2)...)
 	return ch
 }
 
-// heed does what signals ask for, until s.deaf is closed.
-func (s *server) heed() {
-	h := &heeding{server: s, attached: s.Console || term.IsTerminal(os.Stdin), stops: make(map[*upgrade.Relay]int)}
-	ready, over, stopping := s.ready, s.over, s.stopping.Done()
+// handleSignals does what signals ask for, until closeSignals is closed.
+func (s *server) handleSignals() {
+	h := &signalLoop{server: s, attached: s.Console || term.IsTerminal(os.Stdin), stopsFrom: make(map[*upgrade.Relay]int)}
+	ready, over, stopping := s.serving, s.successorServes, s.stopping.Done()
 	for {
 		select {
-		case sig := <-s.direct:
-			h.take(sig.(syscall.Signal), nil)
-		case p := <-s.passed:
-			h.take(p.sig, p.from)
+		case sig := <-s.system:
+			h.receive(sig.(syscall.Signal), nil)
+		case p := <-s.relayed:
+			h.receive(p.sig, p.from)
 		case <-ready:
 			ready, h.ready = nil, true
 		case <-h.busy:
@@ -80,31 +80,31 @@ func (s *server) heed() {
 			over = nil
 		case <-stopping:
 			stopping = nil
-		case <-s.deaf:
-			for len(s.direct) > 0 && s.handedOver() {
-				h.take((<-s.direct).(syscall.Signal), nil)
+		case <-s.closeSignals:
+			for len(s.system) > 0 && s.handedOver() {
+				h.receive((<-s.system).(syscall.Signal), nil)
 			}
 			return
 		}
-		h.next()
+		h.dispatch()
 	}
 }
 
-// heeding is what heed knows.
-type heeding struct {
+// signalLoop is the state of handleSignals.
+type signalLoop struct {
 	*server
-	attached bool                   // to a terminal, at the beginning
-	ready    bool                   // the server serves
-	wanted   []syscall.Signal       // to be done, each kind once
-	busy     chan struct{}          // closed when what is under way is done; nil: nothing is
-	stops    map[*upgrade.Relay]int // signals to stop, by where they came from
-	passedOn bool                   // a stop that came before the successor served
+	attached      bool                   // to a terminal, at the beginning
+	ready         bool                   // the server serves
+	pending       []syscall.Signal       // to be done, each kind once
+	busy          chan struct{}          // closed when what is under way is done; nil: nothing is
+	stopsFrom     map[*upgrade.Relay]int // signals to stop, by where they came from
+	stopForwarded bool                   // a stop that came before the successor served
 }
 
-// take takes a signal. One that is meant to stop comes to the process, through
+// receive takes a signal. One that is meant to stop comes to the process, through
 // another one, or both, if it was sent to a group of processes: only what comes
 // the same way twice says that it is to end at once.
-func (h *heeding) take(sig syscall.Signal, from *upgrade.Relay) {
+func (h *signalLoop) receive(sig syscall.Signal, from *upgrade.Relay) {
 	why := fmt.Errorf("%v signal received", sig)
 	if sig == syscall.SIGHUP && h.attached && !term.IsTerminal(os.Stdin) {
 		// A terminal that has gone says SIGHUP too: then the server stops, as nobody
@@ -114,39 +114,39 @@ func (h *heeding) take(sig syscall.Signal, from *upgrade.Relay) {
 	stop := sig == syscall.SIGTERM || sig == syscall.SIGINT
 	switch {
 	case h.handedOver():
-		h.successor.Pass(sig)
+		h.successor.Forward(sig)
 	case stop:
-		if h.stops[from]++; h.stops[from] > 1 {
-			upgrade.EndBy(sig)
+		if h.stopsFrom[from]++; h.stopsFrom[from] > 1 {
+			upgrade.ExitBySignal(sig)
 		}
 		if from == nil {
 			signal.Reset(h.stopSignals()...) // a second one ends us even if this goroutine hangs
 		}
 		h.halt(why)
-	case !slices.Contains(h.wanted, sig):
-		h.wanted = append(h.wanted, sig)
+	case !slices.Contains(h.pending, sig):
+		h.pending = append(h.pending, sig)
 	}
 }
 
-// next begins what is to be done next, or leaves it to the successor. A server
+// dispatch begins what is to be done next, or leaves it to the successor. A server
 // that stops does nothing else.
-func (h *heeding) next() {
+func (h *signalLoop) dispatch() {
 	if h.handedOver() {
-		if h.stopping.Err() != nil && !h.passedOn {
-			h.passedOn = true
-			h.successor.Pass(syscall.SIGTERM)
+		if h.stopping.Err() != nil && !h.stopForwarded {
+			h.stopForwarded = true
+			h.successor.Forward(syscall.SIGTERM)
 		}
-		for _, sig := range h.wanted {
-			h.successor.Pass(sig)
+		for _, sig := range h.pending {
+			h.successor.Forward(sig)
 		}
-		h.wanted = nil
+		h.pending = nil
 		return
 	}
-	if !h.ready || h.busy != nil || len(h.wanted) == 0 || h.stopping.Err() != nil {
+	if !h.ready || h.busy != nil || len(h.pending) == 0 || h.stopping.Err() != nil {
 		return
 	}
-	sig := h.wanted[0]
-	h.wanted = h.wanted[1:]
+	sig := h.pending[0]
+	h.pending = h.pending[1:]
 	h.busy = make(chan struct{})
 	go func(done chan struct{}) {
 		defer close(done)
@@ -156,8 +156,8 @@ func (h *heeding) next() {
 		} else {
 			err = h.upgradeBySignal()
 		}
-		if errors.Is(err, errMoved) { // while it waited for its turn
-			h.successor.Pass(sig)
+		if errors.Is(err, errHandedOver) { // while it waited for its turn
+			h.successor.Forward(sig)
 		}
 	}(h.busy)
 }
@@ -167,11 +167,11 @@ func (h *heeding) next() {
 func (s *server) upgradeBySignal() error {
 	binary, sum, err := upgrade.Program("", s.binary, true)
 	if err == nil {
-		s.shell.Record(bySignal, "upgrade", admin.Begun(binary, sum)) // as afterwards the database is another process's
-		_, err = s.upgradeInTurn(s.stopping, binary, false, true)
+		s.shell.Record(signalCaller, "upgrade", admin.Begun(binary, sum)) // as afterwards the database is another process's
+		_, err = s.upgradeQueued(s.stopping, binary, false, true)
 	}
 	if err != nil {
-		s.shell.Record(bySignal, "upgrade", err.Error())
+		s.shell.Record(signalCaller, "upgrade", err.Error())
 	}
 	return err
 }
@@ -179,17 +179,17 @@ func (s *server) upgradeBySignal() error {
 // handedOver reports whether another process serves.
 func (s *server) handedOver() bool {
 	select {
-	case <-s.over:
+	case <-s.successorServes:
 		return true
 	default:
 		return false
 	}
 }
 
-// settle waits for a change that is under way and reports whether it was an
+// awaitChange waits for a change that is under way and reports whether it was an
 // upgrade, after which another process serves.
-func (s *server) settle() bool {
-	s.changing.Lock()
-	defer s.changing.Unlock()
+func (s *server) awaitChange() bool {
+	s.changeMu.Lock()
+	defer s.changeMu.Unlock()
 	return s.handedOver()
 }

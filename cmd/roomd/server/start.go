@@ -15,15 +15,15 @@ import (
 	"roomd/store"
 )
 
-// compactAbove is how long a file is, in bytes, that the server compacts at
+// compactMinBytes is how long a file is, in bytes, that the server compacts at
 // start if more than half of it is free.
-const compactAbove = 64 << 20
+const compactMinBytes = 64 << 20
 
 // start opens everything. What it has opened when it fails is stop's to close.
 func (s *server) start() error {
 	c := s.cfg
 	// The metrics come first: they say that the server is not ready yet.
-	s.meter = s.newMeter()
+	s.collector = s.newCollector()
 	if err := s.openMetrics(); err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (s *server) start() error {
 	if err := s.svc.Start(); err != nil {
 		return err
 	}
-	return s.openDoors()
+	return s.openAdmin()
 }
 
 // open opens the database and makes the service over it.
@@ -44,8 +44,8 @@ func (s *server) open() (err error) {
 		s.log.Warn(w)
 	}
 	options := StoreOptions(s.cfg)
-	options.Events.Observe = s.meter.Observe
-	options.CompactAbove = compactAbove
+	options.Events.Observe = s.collector.Observe
+	options.CompactAbove = compactMinBytes
 	options.Context = s.stopping
 	options.Events.Latched = func(why error) {
 		if why == nil {
@@ -106,10 +106,10 @@ func (s *server) open() (err error) {
 	return nil
 }
 
-// openDoors opens what is not for chatters: the admin socket and the metrics. A
+// openAdmin opens what is not for chatters: the admin socket and the metrics. A
 // predecessor's are taken over, if they are where they should be.
-func (s *server) openDoors() error {
-	c, had := s.cfg, s.before
+func (s *server) openAdmin() error {
+	c, had := s.cfg, s.predecessor
 	if had == nil {
 		had = new(predecessor)
 	}
@@ -117,21 +117,21 @@ func (s *server) openDoors() error {
 		Service: s.svc, Store: s.st, Log: s.tap, Stop: func() { s.halt(nil) }, Config: func() []admin.Setting { return settings(s.config()) },
 		Bounds: config.Bounds, Reload: s.reload, Program: func(binary string, trusted bool) (path, sum string, err error) {
 			return upgrade.Program(binary, s.binary, trusted)
-		}, Upgrade: s.upgrade, Version: s.Version, From: from(c),
-		Addresses: func() string { return addresses(s.svc) }, Data: absolute(c.Server.Data), Group: c.Admin.Group,
-		Files:   func() []string { return OwnFiles(s.config()) },
-		Dropped: s.lines.State, Certificate: func() *admin.Certificate { return certificateOf(s.pair.Load().About()) },
+		}, Upgrade: s.upgrade, Version: s.Version, From: configName(c),
+		Addresses: func() string { return masterAddresses(s.svc) }, Data: absolute(c.Server.Data), Group: c.Admin.Group,
+		Files:   func() []string { return ServerFiles(s.config()) },
+		Dropped: s.lines.State, Certificate: func() *admin.Certificate { return adminCertificate(s.pair.Load().Status()) },
 	}
 	if err := s.shell.LoadPlans(); err != nil {
 		return err
 	}
-	if err := s.openSocket(had); err != nil {
+	if err := s.openAdminSocket(had); err != nil {
 		return err
 	}
 	from := metrics.Sources{
 		Service: s.svc, Store: s.st, Outputs: map[string]func() (uint64, time.Duration){"log": s.lines.State},
 		Certificate: func() (until, since time.Time) {
-			if c := s.pair.Load().About(); c != nil {
+			if c := s.pair.Load().Status(); c != nil {
 				until, since = c.Until, c.Since
 			}
 			return
@@ -140,14 +140,14 @@ func (s *server) openDoors() error {
 	if !s.Console { // there both are lines above the prompt
 		from.Outputs["stdout"] = s.out.State
 	}
-	if err := s.meter.Watch(from); err != nil {
+	if err := s.collector.Watch(from); err != nil {
 		return err
 	}
-	s.meter.Ready.Store(true)
+	s.collector.Ready.Store(true)
 	return nil
 }
 
 // serveMetrics begins to serve the metrics.
 func (s *server) serveMetrics(ln *net.TCPListener) {
-	s.metricsDoor, s.stopMetrics = ln, s.meter.Serve(ln, s.log)
+	s.metricsListener, s.stopMetrics = ln, s.collector.Serve(ln, s.log)
 }

@@ -10,10 +10,10 @@ import (
 	"roomd/store"
 )
 
-// attendManager keeps the service manager informed until ctx is done. All is well as
+// runWatchdog keeps the service manager informed until ctx is done. All is well as
 // long as the committer and the network's goroutines do a full turn in time.
-func (s *server) attendManager(ctx context.Context) {
-	s.manager.Attend(ctx, func(ctx context.Context) error {
+func (s *server) runWatchdog(ctx context.Context) {
+	s.manager.Run(ctx, func(ctx context.Context) error {
 		return errors.Join(s.st.Health(ctx), s.svc.Health(ctx))
 	}, func() string { return statusLine(s.svc, s.st) })
 }

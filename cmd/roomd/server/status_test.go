@@ -55,7 +55,7 @@ func TestWatchdog(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); (&server{manager: us, svc: svc, st: st}).attendManager(ctx) }()
+	go func() { defer close(done); (&server{manager: us, svc: svc, st: st}).runWatchdog(ctx) }()
 	if !fed(patience) {
 		t.Fatal("it is not fed")
 	}

@@ -14,36 +14,36 @@ import (
 	"roomd/store"
 )
 
-// lingerTime is for members that cannot be handed over, and last answers.
-const lingerTime = 7 * time.Second
+// lingerTimeout is for members that cannot be handed over, and last answers.
+const lingerTimeout = 7 * time.Second
 
-// Ended is the exit status, not 0, of the process that has served last. It has said why.
-type Ended int
+// ExitStatus is the exit status, not 0, of the process that has served last. It has said why.
+type ExitStatus int
 
-func (e Ended) Error() string { return "exit status " + strconv.Itoa(int(e)) }
+func (e ExitStatus) Error() string { return "exit status " + strconv.Itoa(int(e)) }
 
-// follows reports whether the service manager takes the process that we name for
+// managerFollows reports whether the service manager takes the process that we name for
 // the server. Process 1 cannot leave: all others would end with it.
-func (s *server) follows() bool {
+func (s *server) managerFollows() bool {
 	return s.parent == nil && s.manager.Connected() && os.Getpid() != 1
 }
 
-// stays reports whether this process is to wait for the server once another one
+// staysAsParent reports whether this process is to wait for the server once another one
 // serves.
-func (s *server) stays() bool { return s.parent == nil && !s.follows() }
+func (s *server) staysAsParent() bool { return s.parent == nil && !s.managerFollows() }
 
 // upgrade hands the server over to a process of that binary, which program has
 // found. After nil this process serves no more, and is to end. After an
 // error it serves as before. dry only starts the process and asks it whether it
 // could take over.
 func (s *server) upgrade(ctx context.Context, binary string, dry bool) (admin.Upgrade, error) {
-	return s.upgradeInTurn(ctx, binary, dry, false)
+	return s.upgradeQueued(ctx, binary, dry, false)
 }
 
-// upgradeInTurn is upgrade; queued says that it waits for other changes.
-func (s *server) upgradeInTurn(ctx context.Context, binary string, dry, queued bool) (report admin.Upgrade, err error) {
-	defer recovered(s.log, "upgrade", &err)
-	unlock, err := s.change(queued)
+// upgradeQueued is upgrade; queued says that it waits for other changes.
+func (s *server) upgradeQueued(ctx context.Context, binary string, dry, queued bool) (report admin.Upgrade, err error) {
+	defer recoverAsError(s.log, "upgrade", &err)
+	unlock, err := s.beginChange(queued)
 	if err != nil {
 		return report, err
 	}
@@ -61,7 +61,7 @@ func (s *server) upgradeInTurn(ctx context.Context, binary string, dry, queued b
 			s.manager.Notify("STATUS=" + statusLine(s.svc, s.st))
 		}
 	}()
-	next, err := upgrade.Start(binary, s.direct)
+	next, err := upgrade.Start(binary, s.system)
 	if err != nil {
 		return report, err
 	}
@@ -71,8 +71,8 @@ func (s *server) upgradeInTurn(ctx context.Context, binary string, dry, queued b
 		}
 	}()
 	// A stop ends it at once: nothing is expected of the successor any more.
-	defer context.AfterFunc(s.stopping, next.Hurry)()
-	if err := s.agree(next, &report); err != nil {
+	defer context.AfterFunc(s.stopping, next.Abort)()
+	if err := s.checkSuccessor(next, &report); err != nil {
 		return report, errors.Join(err, next.Kill())
 	}
 	if dry {
@@ -83,20 +83,20 @@ func (s *server) upgradeInTurn(ctx context.Context, binary string, dry, queued b
 		return report, err
 	}
 	if s.parent != nil {
-		if err := s.parent.Name(report.PID); err != nil {
+		if err := s.parent.SendPID(report.PID); err != nil {
 			s.log.Error("process that waits for the server cannot be told which one serves", "error", err)
 		}
 	}
 	s.log.Info("upgraded: another process serves", "pid", report.PID, "version", report.Version, "members", report.Members,
 		"pause", report.Pause, "took", time.Since(began).Round(time.Millisecond).String())
 	s.successor = next
-	close(s.over)
+	close(s.successorServes)
 	return report, nil
 }
 
-// agree finds out whether the successor can take over at all. Nothing stands
+// checkSuccessor finds out whether the successor can take over at all. Nothing stands
 // still yet.
-func (s *server) agree(next *upgrade.Successor, report *admin.Upgrade) error {
+func (s *server) checkSuccessor(next *upgrade.Successor, report *admin.Upgrade) error {
 	h, err := next.Hello()
 	if err != nil {
 		return err
@@ -117,7 +117,7 @@ func (s *server) handOver(ctx context.Context, next *upgrade.Successor, report *
 	}
 	s.svc.AwaitAway(ctx)
 	began := time.Now()
-	frozen, cancel := context.WithTimeout(ctx, upgrade.FreezeTime)
+	frozen, cancel := context.WithTimeout(ctx, upgrade.FreezeTimeout)
 	defer cancel()
 	if err := s.svc.Freeze(frozen); err != nil {
 		return errors.Join(fmt.Errorf("bring the server to a stand: %w", err), next.Kill())
@@ -126,28 +126,28 @@ func (s *server) handOver(ctx context.Context, next *upgrade.Successor, report *
 		s.svc.Thaw()
 		return errors.Join(fmt.Errorf("release the database: %w", err), next.Kill())
 	}
-	if s.socket != nil {
-		s.socket.Pause()
+	if s.adminSocket != nil {
+		s.adminSocket.Pause()
 	}
 	err := s.transfer(next, report)
 	if err != nil {
-		if s.follows() {
+		if s.managerFollows() {
 			s.manager.Notify("MAINPID=" + strconv.Itoa(os.Getpid()))
 		}
-		if s.stays() {
-			err = errors.Join(err, upgrade.AdoptOrphans(false))
+		if s.staysAsParent() {
+			err = errors.Join(err, upgrade.SetSubreaper(false))
 		}
 		err = errors.Join(err, next.Kill())
-		if lost := s.takeBack(); lost != nil {
+		if lost := s.resumeDatabase(); lost != nil {
 			// Without the database there is nothing to go on with. A caller that asks for it is
 			// refused, and the server ends, to be started again.
 			err = errors.Join(err, lost, s.st.Close())
-			s.lost = lost
+			s.databaseLost = lost
 			s.halt(lost)
 		}
 		s.svc.Thaw()
-		if s.socket != nil {
-			s.socket.Resume()
+		if s.adminSocket != nil {
+			s.adminSocket.Resume()
 		}
 	}
 	report.Pause = time.Since(began).Round(time.Millisecond).String()
@@ -156,23 +156,23 @@ func (s *server) handOver(ctx context.Context, next *upgrade.Successor, report *
 
 // transfer sends everything and waits until the successor serves.
 func (s *server) transfer(next *upgrade.Successor, report *admin.Upgrade) (err error) {
-	defer recovered(s.log, "upgrade", &err)
+	defer recoverAsError(s.log, "upgrade", &err)
 	return next.HandOver(upgrade.Handover{
-		State: upgrade.State{From: s.Version, Activated: s.config().Activated, Stays: s.stays()}, Parent: s.parent,
+		State: upgrade.State{From: s.Version, Activated: s.config().Activated, Stays: s.staysAsParent()}, Parent: s.parent,
 		Send:   func() error { return s.sendAll(next, report) },
-		Commit: func() error { return s.giveWay(report.PID) },
+		Commit: func() error { return s.commitHandover(report.PID) },
 	})
 }
 
 // sendAll sends what there is to take over.
 func (s *server) sendAll(next *upgrade.Successor, report *admin.Upgrade) (err error) {
-	if s.socket != nil {
-		if err := next.SendListener("admin", s.config().Admin.Socket, s.socket.Conn()); err != nil {
+	if s.adminSocket != nil {
+		if err := next.SendListener("admin", s.config().Admin.Socket, s.adminSocket.Conn()); err != nil {
 			return err
 		}
 	}
-	if s.metricsDoor != nil {
-		if err := next.SendListener("metrics", s.config().Metrics.Listen, s.metricsDoor); err != nil {
+	if s.metricsListener != nil {
+		if err := next.SendListener("metrics", s.config().Metrics.Listen, s.metricsListener); err != nil {
 			return err
 		}
 	}
@@ -180,15 +180,15 @@ func (s *server) sendAll(next *upgrade.Successor, report *admin.Upgrade) (err er
 	return err
 }
 
-// giveWay prepares for that another process is the server.
-func (s *server) giveWay(pid int) error {
+// commitHandover prepares for that another process is the server.
+func (s *server) commitHandover(pid int) error {
 	switch status := "STATUS=upgrading: process " + strconv.Itoa(pid) + " takes over"; {
-	case s.follows():
+	case s.managerFollows():
 		// From the manager's view the successor is the server before it says so.
 		s.manager.Notify("MAINPID="+strconv.Itoa(pid), status)
-	case s.stays():
+	case s.staysAsParent():
 		// It may hand over in its turn and end, while we still end what we have.
-		if err := upgrade.AdoptOrphans(true); err != nil {
+		if err := upgrade.SetSubreaper(true); err != nil {
 			return err
 		}
 		s.manager.Notify(status)
@@ -196,10 +196,10 @@ func (s *server) giveWay(pid int) error {
 	return nil
 }
 
-// takeBack gets the database again. The killed successor has released it; if
+// resumeDatabase gets the database again. The killed successor has released it; if
 // somebody else has it for a moment, that is waited for.
-func (s *server) takeBack() error {
-	until, said := time.Now().Add(upgrade.ResumeTime), ""
+func (s *server) resumeDatabase() error {
+	until, said := time.Now().Add(upgrade.ResumeTimeout), ""
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := s.st.Resume()
 		if err == nil {
@@ -216,10 +216,10 @@ func (s *server) takeBack() error {
 	}
 }
 
-// leave ends what this process still does once another one has taken over: for
+// retire ends what this process still does once another one has taken over: for
 // members that could not be handed over, and for the answer to the command. Then
 // it ends, or waits for the server's end and ends in the same way.
-func (s *server) leave() error {
+func (s *server) retire() error {
 	s.shell.LeavePlans()
 	// The file is the other process's: whoever still asks for it is refused.
 	if err := s.st.Close(); err != nil {
@@ -228,18 +228,18 @@ func (s *server) leave() error {
 	if s.stopMetrics != nil {
 		s.stopMetrics()
 	}
-	s.svc.Abandon(lingerTime)
-	if s.socket != nil {
-		s.socket.Retire(lingerTime)
+	s.svc.Abandon(lingerTimeout)
+	if s.adminSocket != nil {
+		s.adminSocket.Retire(lingerTimeout)
 	}
-	if !s.stays() {
+	if !s.staysAsParent() {
 		return nil
 	}
 	s.log.Info("this process waits for the server's end, and passes signals on", "pid", s.successor.PID())
 	debug.FreeOSMemory()
-	status, err := s.successor.AwaitEnd()
+	status, err := s.successor.AwaitServerExit()
 	if err == nil && status != 0 {
-		err = Ended(status)
+		err = ExitStatus(status)
 	}
 	return err
 }

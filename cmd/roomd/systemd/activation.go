@@ -28,7 +28,7 @@ func sockets(getenv func(string) string, first int) (fds []int, addrs []netip.Ad
 	}
 	for fd := first; fd < first+n; fd++ {
 		unix.CloseOnExec(fd)
-		addr, err := listeningAt(fd)
+		addr, err := listenAddr(fd)
 		if err != nil {
 			return nil, nil, fmt.Errorf("descriptor %d of the service manager is not a TCP socket that listens: %w", fd, err)
 		}
@@ -40,8 +40,8 @@ func sockets(getenv func(string) string, first int) (fds []int, addrs []netip.Ad
 	return fds, addrs, nil
 }
 
-// listeningAt is where a descriptor listens.
-func listeningAt(fd int) (netip.AddrPort, error) {
+// listenAddr is where a descriptor listens.
+func listenAddr(fd int) (netip.AddrPort, error) {
 	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	if err != nil {
 		return netip.AddrPort{}, err

@@ -7,8 +7,8 @@
 //	journal.go     the priority of each line of the log
 //
 // It knows nothing of the server: whether that makes progress, and its status in a
-// line, are functions that [Manager.Attend] is given.
+// line, are functions that [Manager.Run] is given.
 //
-// It starts no goroutine; Attend is to be run on one. A [Manager] has one lock, held
+// It starts no goroutine; Run is to be run on one. A [Manager] has one lock, held
 // while a datagram is sent, which takes a second at most.
 package systemd

@@ -46,7 +46,7 @@ var levels = []struct {
 func NewPriorities(w io.Writer, handler func(io.Writer) slog.Handler) slog.Handler {
 	p := &priorities{}
 	for _, l := range levels {
-		p.each = append(p.each, handler(&prefixed{w, l.prefix}))
+		p.each = append(p.each, handler(&prefixWriter{w, l.prefix}))
 	}
 	return p
 }
@@ -78,13 +78,13 @@ func (p *priorities) with(fn func(slog.Handler) slog.Handler) slog.Handler {
 	return next
 }
 
-// prefixed writes something before each line, in one write with it.
-type prefixed struct {
+// prefixWriter writes something before each line, in one write with it.
+type prefixWriter struct {
 	w      io.Writer
 	prefix string
 }
 
-func (p *prefixed) Write(line []byte) (int, error) {
+func (p *prefixWriter) Write(line []byte) (int, error) {
 	if _, err := p.w.Write(append([]byte(p.prefix), line...)); err != nil {
 		return 0, err
 	}

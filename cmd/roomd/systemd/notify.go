@@ -21,13 +21,13 @@ import (
 type Manager struct {
 	conn *net.UnixConn // nil: there is none
 	log  *slog.Logger
-	// watchdog is how often the manager must be told that all is well, or else
+	// watchdogTimeout is how often the manager must be told that all is well, or else
 	// it ends the process; 0: not at all.
-	watchdog time.Duration
+	watchdogTimeout time.Duration
 
-	mu   sync.Mutex // held while it is told something
-	late time.Time  // when it last took nothing in time
-	owed bool       // READY=1 has not been taken
+	mu          sync.Mutex // held while it is told something
+	lastTimeout time.Time  // when it last took nothing in time
+	readyUnsent bool       // READY=1 has not been taken
 }
 
 // Connect looks into the environment for the manager's socket (NOTIFY_SOCKET), and
@@ -50,7 +50,7 @@ func Connect(getenv func(string) string, log *slog.Logger) (*Manager, error) {
 	m.conn = c
 	if pid := getenv("WATCHDOG_PID"); pid == "" || pid == strconv.Itoa(os.Getpid()) {
 		us, _ := strconv.ParseInt(getenv("WATCHDOG_USEC"), 10, 64) // unset: 0
-		m.watchdog = time.Duration(max(us, 0)) * time.Microsecond
+		m.watchdogTimeout = time.Duration(max(us, 0)) * time.Microsecond
 	}
 	return m, nil
 }
@@ -61,13 +61,13 @@ func (m *Manager) Connected() bool { return m.conn != nil }
 // How long a manager that takes nothing is waited for. After that was not enough it
 // is hardly waited for, for a while.
 const (
-	tellTime  = time.Second
-	lateTime  = 20 * time.Millisecond
-	lateAfter = 10 * time.Second
+	sendTimeout      = time.Second
+	shortSendTimeout = 20 * time.Millisecond
+	shortSendPeriod  = 10 * time.Second
 )
 
 // Notify sends assignments like "READY=1" in one datagram. That the manager
-// cannot be reached is logged: the server goes on, and Attend says again later
+// cannot be reached is logged: the server goes on, and Run says again later
 // that it is ready.
 func (m *Manager) Notify(assignments ...string) {
 	if m.conn == nil {
@@ -75,29 +75,29 @@ func (m *Manager) Notify(assignments ...string) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	most := tellTime
-	if time.Since(m.late) < lateAfter {
-		most = lateTime
+	most := sendTimeout
+	if time.Since(m.lastTimeout) < shortSendPeriod {
+		most = shortSendTimeout
 	}
 	m.conn.SetWriteDeadline(time.Now().Add(most))
 	_, err := m.conn.Write([]byte(strings.Join(assignments, "\n")))
 	if assignments[0] == "READY=1" {
-		m.owed = err != nil
+		m.readyUnsent = err != nil
 	}
 	if err == nil {
 		return
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		m.late = time.Now()
+		m.lastTimeout = time.Now()
 	}
 	m.log.Warn("service manager cannot be told", "error", err)
 }
 
-// owes reports whether the manager has not been told that the server is ready.
-func (m *Manager) owes() bool {
+// readyPending reports whether the manager has not been told that the server is ready.
+func (m *Manager) readyPending() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.owed
+	return m.readyUnsent
 }
 
 // Reloading says that a reload begins, and when (sd_notify(3) asks for it).
@@ -118,25 +118,25 @@ func (m *Manager) Close() {
 // statusPeriod is how often the manager's STATUS line is looked at.
 const statusPeriod = 10 * time.Second
 
-// Attend keeps the manager informed until ctx is done: it feeds the watchdog as long
+// Run keeps the manager informed until ctx is done: it feeds the watchdog as long
 // as healthy returns nil within the bound of the context that it is given, and renews
 // the STATUS line, which status makes.
-func (m *Manager) Attend(ctx context.Context, healthy func(context.Context) error, status func() string) {
+func (m *Manager) Run(ctx context.Context, healthy func(context.Context) error, status func() string) {
 	if m.conn == nil {
 		return
 	}
 	period := statusPeriod
-	if m.watchdog > 0 {
+	if m.watchdogTimeout > 0 {
 		// A look takes a third at most: even after a slow one there is
 		// another before time is up.
-		period = min(period, m.watchdog/3)
+		period = min(period, m.watchdogTimeout/3)
 	}
 	look := time.NewTicker(period)
 	defer look.Stop()
 	shown := ""
 	for {
-		if m.watchdog > 0 {
-			bounded, cancel := context.WithTimeout(ctx, m.watchdog/3)
+		if m.watchdogTimeout > 0 {
+			bounded, cancel := context.WithTimeout(ctx, m.watchdogTimeout/3)
 			if err := healthy(bounded); err == nil {
 				m.Notify("WATCHDOG=1")
 			} else if ctx.Err() == nil {
@@ -145,7 +145,7 @@ func (m *Manager) Attend(ctx context.Context, healthy func(context.Context) erro
 			cancel()
 		}
 		switch s := status(); {
-		case m.owes():
+		case m.readyPending():
 			shown = s
 			m.Notify("READY=1", "STATUS="+s)
 		case s != shown:

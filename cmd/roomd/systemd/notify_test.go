@@ -44,7 +44,7 @@ func TestConnect(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || got.watchdog != c.watchdog {
+		if err != nil || got.watchdogTimeout != c.watchdog {
 			t.Errorf("%s: %v, %+v", c.env, err, got)
 			continue
 		}

@@ -12,7 +12,7 @@
 //	                                   ←  serving; begins to
 //	lets the connections go, ends
 //
-// The left column is Successor (parent.go), the right one Predecessor (child.go). Until
+// The left column is Successor (successor.go), the right one Predecessor (predecessor.go). Until
 // the word "serving" is there the successor has touched no connection: whatever goes
 // wrong, it is killed and this process goes on. After it the pair is a Relay (relay.go).
 // The process ends if the service manager follows MAINPID, or if another one waits for
@@ -22,6 +22,6 @@
 // file may be run at all (program.go).
 //
 // A Successor has a goroutine that waits for the end of its process, and a lock for
-// Hurry, which any goroutine may call; everything else is called by the goroutine that
-// hands over. A Relay that listens has a goroutine; Pass and Name may be called from any.
+// Abort, which any goroutine may call; everything else is called by the goroutine that
+// hands over. A Relay that listens has a goroutine; Forward and SendPID may be called from any.
 package upgrade

@@ -20,10 +20,10 @@ type Pair struct {
 }
 
 const (
-	// mostFrame bounds a frame in bytes, and mostDescriptors what Linux takes
+	// maxFrame bounds a frame in bytes, and maxDescriptors what Linux takes
 	// with one message (253).
-	mostFrame       = 64 << 20
-	mostDescriptors = 250
+	maxFrame       = 64 << 20
+	maxDescriptors = 250
 
 	headerBytes = 8
 )
@@ -68,8 +68,8 @@ func pairOn(fd uintptr) (*Pair, error) {
 	return &Pair{conn}, nil
 }
 
-// Within bounds everything from now on.
-func (p *Pair) Within(d time.Duration) { p.conn.SetDeadline(time.Now().Add(d)) }
+// SetTimeout bounds everything from now on.
+func (p *Pair) SetTimeout(d time.Duration) { p.conn.SetDeadline(time.Now().Add(d)) }
 
 // Close closes this end.
 func (p *Pair) Close() { p.conn.Close() }
@@ -106,7 +106,7 @@ func (p *Pair) Send(kind string, v any, fds ...int) error {
 // the other process the error is io.EOF.
 func (p *Pair) Receive() (kind string, body []byte, fds []int, err error) {
 	header := make([]byte, headerBytes)
-	oob := make([]byte, syscall.CmsgSpace(4*mostDescriptors))
+	oob := make([]byte, syscall.CmsgSpace(4*maxDescriptors))
 	n, oobn, _, _, err := p.conn.ReadMsgUnix(header, oob)
 	if err != nil {
 		return "", nil, nil, err
@@ -114,7 +114,7 @@ func (p *Pair) Receive() (kind string, body []byte, fds []int, err error) {
 	if n == 0 {
 		return "", nil, nil, io.EOF
 	}
-	if fds, err = descriptorsIn(oob[:oobn]); err != nil {
+	if fds, err = parseDescriptors(oob[:oobn]); err != nil {
 		return "", nil, nil, err
 	}
 	defer func() {
@@ -129,7 +129,7 @@ func (p *Pair) Receive() (kind string, body []byte, fds []int, err error) {
 		return "", nil, fds, err
 	}
 	size, count := binary.BigEndian.Uint32(header), binary.BigEndian.Uint32(header[4:])
-	if size > mostFrame || int(count) != len(fds) {
+	if size > maxFrame || int(count) != len(fds) {
 		return "", nil, fds, fmt.Errorf("a frame of %d bytes came with %d descriptors, and said %d", size, len(fds), count)
 	}
 	frame := make([]byte, size)
@@ -144,8 +144,8 @@ func (p *Pair) Receive() (kind string, body []byte, fds []int, err error) {
 	return "", nil, fds, errors.New("a frame has no kind")
 }
 
-// descriptorsIn takes the descriptors out of a control message.
-func descriptorsIn(oob []byte) (fds []int, err error) {
+// parseDescriptors takes the descriptors out of a control message.
+func parseDescriptors(oob []byte) (fds []int, err error) {
 	if len(oob) == 0 {
 		return nil, nil
 	}
@@ -178,21 +178,21 @@ func (p *Pair) Expect(want string, v any) error {
 		if err := json.Unmarshal(body, &why); err != nil {
 			return err
 		}
-		return refusedThere{why}
+		return remoteError{why}
 	case kind != want:
 		return fmt.Errorf("it says %q instead of %q", kind, want)
 	}
 	return json.Unmarshal(body, v)
 }
 
-// refusedThere is what the other process says it cannot do.
-type refusedThere struct{ why string }
+// remoteError is what the other process says it cannot do.
+type remoteError struct{ why string }
 
-func (e refusedThere) Error() string { return e.why }
+func (e remoteError) Error() string { return e.why }
 
-// descriptorOf lends the descriptor of a connection or a listener. Taking it by File
+// withDescriptor lends the descriptor of a connection or a listener. Taking it by File
 // would make it blocking, for the other process too.
-func descriptorOf(l syscall.Conn, fn func(fd int) error) error {
+func withDescriptor(l syscall.Conn, fn func(fd int) error) error {
 	raw, err := l.SyscallConn()
 	if err != nil {
 		return err
@@ -200,8 +200,8 @@ func descriptorOf(l syscall.Conn, fn func(fd int) error) error {
 	return errors.Join(raw.Control(func(fd uintptr) { err = fn(int(fd)) }), err)
 }
 
-// connOf makes a connection of a frame's one descriptor.
-func connOf(fds []int) (*net.UnixConn, error) {
+// connFrom makes a connection of a frame's one descriptor.
+func connFrom(fds []int) (*net.UnixConn, error) {
 	if len(fds) != 1 {
 		return nil, fmt.Errorf("%d descriptors came for one connection", len(fds))
 	}

@@ -29,14 +29,14 @@ func TestFrames(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	a.Within(patience)
-	b.Within(patience)
+	a.SetTimeout(patience)
+	b.SetTimeout(patience)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	many := make([]int, mostDescriptors)
+	many := make([]int, maxDescriptors)
 	for i := range many {
 		many[i] = int(w.Fd())
 	}
@@ -51,7 +51,7 @@ func TestFrames(t *testing.T) {
 		kind string
 		size int
 		fds  int
-	}{{"one", len(big) + 2, mostDescriptors}, {"two", 1, 0}, {"three", 1, 1}} {
+	}{{"one", len(big) + 2, maxDescriptors}, {"two", 1, 0}, {"three", 1, 1}} {
 		kind, body, fds, err := b.Receive()
 		if err != nil || kind != want.kind || len(body) != want.size || len(fds) != want.fds {
 			t.Fatalf("%q, %d bytes, %d descriptors, %v; want %+v", kind, len(body), len(fds), err, want)
@@ -63,13 +63,13 @@ func TestFrames(t *testing.T) {
 			syscall.Close(fd)
 		}
 	}
-	if got, err := io.ReadAll(r); err != nil || len(got) != mostDescriptors+1 {
+	if got, err := io.ReadAll(r); err != nil || len(got) != maxDescriptors+1 {
 		t.Error(len(got), err)
 	}
 	if err := a.Send("failed", "no room"); err != nil {
 		t.Fatal(err)
 	}
-	var no refusedThere
+	var no remoteError
 	if err := b.Expect("hello", nil); !errors.As(err, &no) || no.why != "no room" {
 		t.Error(err)
 	}
@@ -77,11 +77,11 @@ func TestFrames(t *testing.T) {
 	if err := b.Expect("hello", nil); err == nil || !strings.Contains(err.Error(), `"hi" instead of "hello"`) {
 		t.Error(err)
 	}
-	b.Within(time.Millisecond)
+	b.SetTimeout(time.Millisecond)
 	if err := b.Expect("hello", nil); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error(err)
 	}
-	b.Within(patience)
+	b.SetTimeout(patience)
 	a.conn.Write(make([]byte, 3))
 	a.Close()
 	if err := b.Expect("hello", nil); !errors.Is(err, io.EOF) {

@@ -28,7 +28,7 @@ func Program(binary, ours string, trusted bool) (path, sum string, err error) {
 	}
 	guarded := binary != "" && !trusted
 	if guarded {
-		if err := ownersOnly(path); err != nil {
+		if err := checkOwners(path); err != nil {
 			return path, "", err
 		}
 	}
@@ -50,12 +50,12 @@ func Program(binary, ours string, trusted bool) (path, sum string, err error) {
 	return path, hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// ownersOnly refuses a path that others than root and the user of this process can
+// checkOwners refuses a path that others than root and the user of this process can
 // write to, or lead elsewhere. It looks from the root down: what is below a folder
 // that only they can change stays what it is. In a folder where everybody may make
 // files and nobody remove those of others (sticky, as /tmp is) it is the file that
 // counts.
-func ownersOnly(path string) error {
+func checkOwners(path string) error {
 	at := string(filepath.Separator)
 	for _, name := range append([]string{""}, strings.Split(path, at)...) {
 		at = filepath.Join(at, name)

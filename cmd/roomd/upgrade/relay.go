@@ -17,29 +17,29 @@ type Relay struct {
 	conn *net.UnixConn
 	// parent says that the other process waits for the server: if it is gone
 	// nobody would know of us.
-	parent bool
-	left   atomic.Bool // to the successor
+	parent   bool
+	detached atomic.Bool // to the successor
 }
 
-// Pass passes a signal on to the process that serves.
-func (r *Relay) Pass(sig syscall.Signal) {
+// Forward passes a signal on to the process that serves.
+func (r *Relay) Forward(sig syscall.Signal) {
 	r.conn.SetWriteDeadline(time.Now().Add(time.Second))
 	r.conn.Write([]byte{byte(sig)}) // a process that is gone needs no signal
 }
 
-// Name tells a parent that another process serves from now on, and leaves the
+// SendPID tells a parent that another process serves from now on, and leaves the
 // connection to it.
-func (r *Relay) Name(pid int) error {
-	r.left.Store(true)
+func (r *Relay) SendPID(pid int) error {
+	r.detached.Store(true)
 	defer r.conn.Close()
 	r.conn.SetDeadline(time.Now().Add(time.Second))
 	_, err := r.conn.Write(binary.BigEndian.AppendUint32(nil, uint32(pid)))
 	return err
 }
 
-// named waits for the PID of the process that serves from now on. At the end of
+// receivePID waits for the PID of the process that serves from now on. At the end of
 // all that could send one the error is io.EOF.
-func (r *Relay) named() (pid int, err error) {
+func (r *Relay) receivePID() (pid int, err error) {
 	var b [4]byte
 	_, err = io.ReadFull(r.conn, b[:])
 	return int(binary.BigEndian.Uint32(b[:])), err
@@ -56,7 +56,7 @@ func (r *Relay) Listen(take func(syscall.Signal) bool, orphaned func()) {
 			n, err := r.conn.Read(b)
 			sig := syscall.Signal(b[0])
 			if err != nil || n == 0 {
-				if !r.parent || r.left.Load() {
+				if !r.parent || r.detached.Load() {
 					return
 				}
 				orphaned()
@@ -69,9 +69,9 @@ func (r *Relay) Listen(take func(syscall.Signal) bool, orphaned func()) {
 	}()
 }
 
-// EndBy ends the process by a signal, or with the status that a shell has for it
+// ExitBySignal ends the process by a signal, or with the status that a shell has for it
 // where that is not possible.
-func EndBy(sig syscall.Signal) {
+func ExitBySignal(sig syscall.Signal) {
 	raise(sig)
 	os.Exit(128 + int(sig))
 }

@@ -18,8 +18,8 @@ import (
 // child of the first (PR_SET_CHILD_SUBREAPER): there are two processes however many
 // upgrades there were.
 
-// AdoptOrphans makes children of our children ours when those have ended, or no more.
-func AdoptOrphans(on bool) error {
+// SetSubreaper makes children of our children ours when those have ended, or no more.
+func SetSubreaper(on bool) error {
 	n := uintptr(0)
 	if on {
 		n = 1
@@ -27,9 +27,9 @@ func AdoptOrphans(on bool) error {
 	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, n, 0, 0, 0))
 }
 
-// withBlocked runs fn with a signal blocked in its thread. It is so in a process
+// withSignalBlocked runs fn with a signal blocked in its thread. It is so in a process
 // that fn starts, until that one asks for it (os/signal).
-func withBlocked(sig syscall.Signal, fn func() error) error {
+func withSignalBlocked(sig syscall.Signal, fn func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var set, was unix.Sigset_t
@@ -41,9 +41,9 @@ func withBlocked(sig syscall.Signal, fn func() error) error {
 	return fn()
 }
 
-// waitable returns when a child has ended. How is still to be asked for, by exit or
-// by awaitEnd.
-func waitable(pid int, _ func() error) {
+// awaitExit returns when a child has ended. How is still to be asked for, by wait or
+// by awaitServerExit.
+func awaitExit(pid int, _ func() error) {
 	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 	}
 }
@@ -59,14 +59,14 @@ func raise(sig syscall.Signal) {
 	unix.Tgkill(os.Getpid(), unix.Gettid(), sig)
 }
 
-// awaitEnd waits until the server has ended, by whatever process it was served last. If
+// awaitServerExit waits until the server has ended, by whatever process it was served last. If
 // a signal ended that one, it ends this process too; else its exit status is returned.
-func awaitEnd(r *Relay, serves int) (status int, err error) {
-	pids, ends := make(chan int), make(chan ending)
+func awaitServerExit(r *Relay, serves int) (status int, err error) {
+	pids, ends := make(chan int), make(chan childExit)
 	go func() {
 		defer close(pids)
 		for {
-			pid, err := r.named()
+			pid, err := r.receivePID()
 			if err != nil {
 				return
 			}
@@ -76,7 +76,7 @@ func awaitEnd(r *Relay, serves int) (status int, err error) {
 	go func() {
 		defer close(ends)
 		for {
-			var e ending
+			var e childExit
 			switch pid, err := unix.Wait4(-1, &e.status, 0, nil); err {
 			case nil:
 				e.pid = pid
@@ -109,7 +109,7 @@ func awaitEnd(r *Relay, serves int) (status int, err error) {
 		switch {
 		case pids != nil:
 		case has && end.Signaled():
-			EndBy(end.Signal())
+			ExitBySignal(end.Signal())
 		case has:
 			return end.ExitStatus(), nil
 		case ends == nil:
@@ -118,8 +118,8 @@ func awaitEnd(r *Relay, serves int) (status int, err error) {
 	}
 }
 
-// ending is how a child has ended.
-type ending struct {
+// childExit is how a child has ended.
+type childExit struct {
 	pid    int
 	status unix.WaitStatus
 }

@@ -12,15 +12,15 @@ import (
 // Elsewhere no server hands over (see netsvc.Service.Freeze), and no process waits
 // for another.
 
-// AdoptOrphans does nothing here.
-func AdoptOrphans(bool) error { return nil }
+// SetSubreaper does nothing here.
+func SetSubreaper(bool) error { return nil }
 
-func withBlocked(_ syscall.Signal, fn func() error) error { return fn() }
+func withSignalBlocked(_ syscall.Signal, fn func() error) error { return fn() }
 
-// waitable returns when a child has ended.
-func waitable(_ int, exit func() error) { exit() }
+// awaitExit returns when a child has ended.
+func awaitExit(_ int, exit func() error) { exit() }
 
-func awaitEnd(*Relay, int) (status int, err error) { return 0, errors.ErrUnsupported }
+func awaitServerExit(*Relay, int) (status int, err error) { return 0, errors.ErrUnsupported }
 
 // raise sends this process a signal that does with it what it does by default.
 func raise(sig syscall.Signal) {

@@ -13,8 +13,8 @@ import (
 // predecessor is the process that this one takes over from.
 type predecessor struct {
 	*upgrade.Predecessor
-	admin   *net.UnixListener // nil: it has none
-	metrics *net.TCPListener  // nil: it has none
+	adminSocket     *net.UnixListener // nil: it has none
+	metricsListener *net.TCPListener  // nil: it has none
 
 	adminPath, metricsAddr string // where they listen
 }
@@ -22,7 +22,7 @@ type predecessor struct {
 // findPredecessor looks whether this process was started to take over. If it was not it
 // returns nil.
 func findPredecessor() (*predecessor, error) {
-	p, err := upgrade.Find()
+	p, err := upgrade.FindPredecessor()
 	if p == nil {
 		return nil, err
 	}
@@ -37,16 +37,16 @@ func (p *predecessor) fail(err error) error {
 	return p.Fail(err)
 }
 
-// next receives a frame for the network. What is ours is kept before; at the end
+// receive receives a frame for the network. What is ours is kept before; at the end
 // the kind is empty.
-func (p *predecessor) next() (kind string, body []byte, fds []int, err error) {
+func (p *predecessor) receive() (kind string, body []byte, fds []int, err error) {
 	for {
 		kind, body, fds, err := p.Next()
 		switch kind {
 		case "admin":
-			p.adminPath, p.admin, err = upgrade.Listener[*net.UnixListener](body, fds)
+			p.adminPath, p.adminSocket, err = upgrade.Listener[*net.UnixListener](body, fds)
 		case "metrics":
-			p.metricsAddr, p.metrics, err = upgrade.Listener[*net.TCPListener](body, fds)
+			p.metricsAddr, p.metricsListener, err = upgrade.Listener[*net.TCPListener](body, fds)
 		default:
 			return kind, body, fds, err
 		}
@@ -56,38 +56,38 @@ func (p *predecessor) next() (kind string, body []byte, fds []int, err error) {
 	}
 }
 
-// takeOver is start for a process that has a predecessor. Until it returns nil no
+// adopt is start for a process that has a predecessor. Until it returns nil no
 // connection has been touched; after an error the process must end as it is.
-func (s *server) takeOver() error {
-	p := s.before
+func (s *server) adopt() error {
+	p := s.predecessor
 	if s.Console {
 		return errors.New("a server with a console in its terminal cannot take over")
 	}
-	s.changing.Lock() // no reload before the ports are what they are to be
-	defer s.changing.Unlock()
+	s.changeMu.Lock() // no reload before the ports are what they are to be
+	defer s.changeMu.Unlock()
 	data, err := disk.Real(s.cfg.Server.Data)
 	if err != nil {
 		return err
 	}
-	if err := p.Introduce(s.Version, store.Schema, data); err != nil {
+	if err := p.SendHello(s.Version, store.Schema, data); err != nil {
 		return err
 	}
-	was, err := p.Begin()
+	was, err := p.ReceiveState()
 	if err != nil {
 		return err
 	}
 	// Everybody waits, and all that is read is kept: nothing is to be collected.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	s.cfg.Activated = was.Activated
-	s.meter = s.newMeter()
-	adopt := func() error { return s.svc.Adopt(p.next) }
-	for _, step := range []func() error{s.open, adopt, s.openMetrics, s.openDoors, p.Ready} {
+	s.collector = s.newCollector()
+	adopt := func() error { return s.svc.Adopt(p.receive) }
+	for _, step := range []func() error{s.open, adopt, s.openMetrics, s.openAdmin, p.AwaitCommit} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
 	s.svc.Thaw()
-	s.inherit(was.Stays)
+	s.adoptRelays(was.Stays)
 	// The ports are those of the other process's configuration still.
 	change, err := s.svc.Prepare(serviceOptions(s.cfg, s.log, s.pair.Load()))
 	if err != nil {
@@ -106,16 +106,16 @@ func (s *server) takeOver() error {
 	return nil
 }
 
-// inherit takes over the signals that the other process gets from now on, and
+// adoptRelays takes over the signals that the other process gets from now on, and
 // those of the one that waits for the server.
-func (s *server) inherit(stays bool) {
-	before := s.before.Relay(stays)
+func (s *server) adoptRelays(stays bool) {
+	before := s.predecessor.Relay(stays)
 	switch {
 	case stays:
 		s.parent = before
-	case s.before.Parent != nil:
-		s.parent = s.before.Parent
-		s.listen(s.parent)
+	case s.predecessor.Parent != nil:
+		s.parent = s.predecessor.Parent
+		s.relayFrom(s.parent)
 	}
-	s.listen(before)
+	s.relayFrom(before)
 }

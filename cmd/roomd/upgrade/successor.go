@@ -22,18 +22,18 @@ const (
 	// oldestVersion is the oldest that this binary takes over from.
 	oldestVersion = 1
 
-	// env names the descriptor of the pair in the successor's environment.
-	env = "ROOMD_TAKEOVER"
+	// envVar names the descriptor of the pair in the successor's environment.
+	envVar = "ROOMD_TAKEOVER"
 )
 
-// Bounds of the steps. Members wait from FreezeTime on: at worst for all of what
+// Bounds of the steps. Members wait from FreezeTimeout on: at worst for all of what
 // follows, and then the process that wanted to hand over goes on.
 const (
-	helloTime  = 10 * time.Second // starting, and reading the configuration
-	FreezeTime = 5 * time.Second  // until nothing moves any more
-	adoptTime  = 10 * time.Second // sending, opening the database, taking in
-	servesTime = 3 * time.Second
-	ResumeTime = 10 * time.Second // getting the database back
+	helloTimeout   = 10 * time.Second // starting, and reading the configuration
+	FreezeTimeout  = 5 * time.Second  // until nothing moves any more
+	adoptTimeout   = 10 * time.Second // sending, opening the database, taking in
+	servingTimeout = 3 * time.Second
+	ResumeTimeout  = 10 * time.Second // getting the database back
 )
 
 // ErrStopping is why a server that stops hands over to nobody.
@@ -75,15 +75,15 @@ type State struct {
 
 // Successor is the process that is to take over.
 type Successor struct {
-	pair  *Pair
-	relay *Relay
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when the process has
-	exit  func() error  // how, after ended
+	pair   *Pair
+	relay  *Relay
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when the process has
+	wait   func() error  // how, after ended
 
-	mu      sync.Mutex
-	hurried bool
-	going   bool // it has been told to serve, or is just being told
+	mu        sync.Mutex
+	aborted   bool
+	committed bool // it has been told to serve, or is just being told
 }
 
 // Start starts a binary with our command line, and our standard files. hangups is where
@@ -99,22 +99,22 @@ func Start(binary string, hangups chan<- os.Signal) (*Successor, error) {
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{theirs}
 	// What names a process must not be taken for a word to the new one.
-	ours := []string{env, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"}
+	ours := []string{envVar, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"}
 	for _, kv := range os.Environ() {
 		if name, _, _ := strings.Cut(kv, "="); !slices.Contains(ours, name) {
 			cmd.Env = append(cmd.Env, kv)
 		}
 	}
-	cmd.Env = append(cmd.Env, env+"=3")
+	cmd.Env = append(cmd.Env, envVar+"=3")
 	cmd.Stdin = os.Stdin // a terminal that goes is its, too
 	if err := spawn(cmd, hangups); err != nil {
 		pair.Close()
 		return nil, fmt.Errorf("start the new binary: %w", err)
 	}
-	next := &Successor{pair: pair, relay: &Relay{conn: pair.conn}, cmd: cmd, ended: make(chan struct{}), exit: sync.OnceValue(cmd.Wait)}
+	next := &Successor{pair: pair, relay: &Relay{conn: pair.conn}, cmd: cmd, exited: make(chan struct{}), wait: sync.OnceValue(cmd.Wait)}
 	go func() {
-		waitable(cmd.Process.Pid, next.exit)
-		close(next.ended)
+		awaitExit(cmd.Process.Pid, next.wait)
+		close(next.exited)
 	}()
 	return next, nil
 }
@@ -125,7 +125,7 @@ func Start(binary string, hangups chan<- os.Signal) (*Successor, error) {
 func spawn(cmd *exec.Cmd, hangups chan<- os.Signal) error {
 	signal.Ignore(syscall.SIGHUP)
 	defer signal.Notify(hangups, syscall.SIGHUP)
-	return withBlocked(syscall.SIGUSR2, cmd.Start)
+	return withSignalBlocked(syscall.SIGUSR2, cmd.Start)
 }
 
 // PID is the process.
@@ -134,46 +134,46 @@ func (n *Successor) PID() int { return n.cmd.Process.Pid }
 // Close closes the pair.
 func (n *Successor) Close() { n.pair.Close() }
 
-// Pass passes a signal on, once the successor serves.
-func (n *Successor) Pass(sig syscall.Signal) { n.relay.Pass(sig) }
+// Forward passes a signal on, once the successor serves.
+func (n *Successor) Forward(sig syscall.Signal) { n.relay.Forward(sig) }
 
-// within bounds everything from now on, unless there is no time at all.
-func (n *Successor) within(d time.Duration) {
+// setTimeout bounds everything from now on, unless there is no time at all.
+func (n *Successor) setTimeout(d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.hurried {
-		n.pair.Within(d)
+	if !n.aborted {
+		n.pair.SetTimeout(d)
 	}
 }
 
-// Hurry makes everything that waits for the successor fail, from now on. Once it
+// Abort makes everything that waits for the successor fail, from now on. Once it
 // has been told to serve it is too late for that.
-func (n *Successor) Hurry() {
+func (n *Successor) Abort() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.going {
-		n.hurried = true
-		n.pair.Within(0)
+	if !n.committed {
+		n.aborted = true
+		n.pair.SetTimeout(0)
 	}
 }
 
-// commit reports whether the successor may be told to serve. Then Hurry comes too
+// commit reports whether the successor may be told to serve. Then Abort comes too
 // late.
 func (n *Successor) commit() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.going = !n.hurried
-	return n.going
+	n.committed = !n.aborted
+	return n.committed
 }
 
 // Kill ends the successor for good, so that nothing it has touches anything.
 func (n *Successor) Kill() error {
 	n.cmd.Process.Kill()
 	select {
-	case <-n.ended:
-		n.exit() // it was killed
+	case <-n.exited:
+		n.wait() // it was killed
 		return nil
-	case <-time.After(ResumeTime):
+	case <-time.After(ResumeTimeout):
 		return fmt.Errorf("process %d of the new binary cannot be killed", n.PID())
 	}
 }
@@ -181,7 +181,7 @@ func (n *Successor) Kill() error {
 // expect waits for a frame. step is what the successor has done by then, for errors.
 func (n *Successor) expect(step, want string, v any) error {
 	err := n.pair.Expect(want, v)
-	var no refusedThere
+	var no remoteError
 	switch {
 	case err == nil:
 		return nil
@@ -191,8 +191,8 @@ func (n *Successor) expect(step, want string, v any) error {
 		return fmt.Errorf("the new binary hangs: it has not %s in time", step)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		select {
-		case <-n.ended:
-			return fmt.Errorf("the new binary ended before it had %s: %s", step, exitText(n.exit()))
+		case <-n.exited:
+			return fmt.Errorf("the new binary ended before it had %s: %s", step, exitReason(n.wait()))
 		case <-time.After(time.Second):
 			return fmt.Errorf("the new binary broke the connection to it before it had %s", step)
 		}
@@ -200,7 +200,7 @@ func (n *Successor) expect(step, want string, v any) error {
 	return fmt.Errorf("the new binary: %w", err)
 }
 
-func exitText(err error) string {
+func exitReason(err error) string {
 	if err == nil {
 		return "exit status 0"
 	}
@@ -209,7 +209,7 @@ func exitText(err error) string {
 
 // Hello waits until the successor has read its configuration, and says what it is.
 func (n *Successor) Hello() (h Hello, err error) {
-	n.within(helloTime)
+	n.setTimeout(helloTimeout)
 	err = n.expect("read its configuration", "hello", &h)
 	return h, err
 }
@@ -228,7 +228,7 @@ type Handover struct {
 // HandOver sends everything and waits until the successor serves. After an error it
 // does not, and is to be killed.
 func (n *Successor) HandOver(h Handover) error {
-	n.within(adoptTime)
+	n.setTimeout(adoptTimeout)
 	if err := n.sendAll(h); err != nil {
 		if why := n.expect("taken everything in", "adopted", nil); why != nil {
 			return why // it knows better than the broken pipe
@@ -244,7 +244,7 @@ func (n *Successor) HandOver(h Handover) error {
 	if err := h.Commit(); err != nil {
 		return err
 	}
-	n.within(servesTime)
+	n.setTimeout(servingTimeout)
 	sent := n.Send("go", struct{}{})
 	if err := n.expect("begun to serve", "serving", new(struct{})); err != nil {
 		return err // it knows better than a broken pipe
@@ -273,13 +273,13 @@ func (n *Successor) Send(kind string, v any, fds ...int) error { return n.pair.S
 
 // SendListener sends a listener, with a name for what it is. It stays open here too.
 func (n *Successor) SendListener(kind, name string, l syscall.Conn) error {
-	return descriptorOf(l, func(fd int) error { return n.Send(kind, name, fd) })
+	return withDescriptor(l, func(fd int) error { return n.Send(kind, name, fd) })
 }
 
-// AwaitEnd waits until the server has ended, by whatever process it was served last, and
+// AwaitServerExit waits until the server has ended, by whatever process it was served last, and
 // returns the exit status of that one; if a signal ended it, this process ends by the
 // same one.
-func (n *Successor) AwaitEnd() (status int, err error) {
+func (n *Successor) AwaitServerExit() (status int, err error) {
 	n.relay.conn.SetDeadline(time.Time{})
-	return awaitEnd(n.relay, n.PID())
+	return awaitServerExit(n.relay, n.PID())
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // Predecessor is the process that this one takes over from. Its methods are called by
-// one goroutine, in this order: Introduce, Begin, Next until the kind is empty, Ready.
+// one goroutine, in this order: SendHello, ReceiveState, Next until the kind is empty, AwaitCommit.
 type Predecessor struct {
 	*Pair
 	// Parent leads to the process that waits for the server; nil: there is none. Next
@@ -18,24 +18,24 @@ type Predecessor struct {
 	Parent *Relay
 }
 
-// Find looks into the environment whether this process was started to take over. If it
+// FindPredecessor looks into the environment whether this process was started to take over. If it
 // was not it returns nil.
-func Find() (*Predecessor, error) {
-	v := os.Getenv(env)
+func FindPredecessor() (*Predecessor, error) {
+	v := os.Getenv(envVar)
 	if v == "" {
 		return nil, nil
 	}
-	os.Unsetenv(env)
+	os.Unsetenv(envVar)
 	fd, err := strconv.Atoi(v)
 	if err != nil || fd < 3 {
-		return nil, fmt.Errorf("%s=%q is no descriptor", env, v)
+		return nil, fmt.Errorf("%s=%q is no descriptor", envVar, v)
 	}
 	syscall.CloseOnExec(fd)
 	pair, err := pairOn(uintptr(fd))
 	if err != nil {
 		return nil, fmt.Errorf("take over: %w", err)
 	}
-	pair.Within(helloTime + FreezeTime + adoptTime)
+	pair.SetTimeout(helloTimeout + FreezeTimeout + adoptTimeout)
 	return &Predecessor{Pair: pair}, nil
 }
 
@@ -45,21 +45,21 @@ func (p *Predecessor) Fail(err error) error {
 	if p == nil {
 		return err
 	}
-	p.Within(time.Second)
+	p.SetTimeout(time.Second)
 	if e := p.Send("failed", err.Error()); e != nil {
 		return errors.Join(err, e)
 	}
 	return err
 }
 
-// Introduce says what this binary is and understands: its version, the schema of
+// SendHello says what this binary is and understands: its version, the schema of
 // databases that it writes, and the path of the one that it is to open.
-func (p *Predecessor) Introduce(version string, schema int, data string) error {
+func (p *Predecessor) SendHello(version string, schema int, data string) error {
 	return p.Send("hello", Hello{version, [2]int{oldestVersion, Version}, schema, data})
 }
 
-// Begin receives what comes before everything else.
-func (p *Predecessor) Begin() (s State, err error) {
+// ReceiveState receives what comes before everything else.
+func (p *Predecessor) ReceiveState() (s State, err error) {
 	if err := p.Expect("state", &s); err != nil {
 		return s, err
 	}
@@ -80,7 +80,7 @@ func (p *Predecessor) Next() (kind string, body []byte, fds []int, err error) {
 		case kind != "parent":
 			return kind, body, fds, nil
 		}
-		conn, err := connOf(fds)
+		conn, err := connFrom(fds)
 		if err != nil {
 			return "", nil, nil, err
 		}
@@ -88,13 +88,13 @@ func (p *Predecessor) Next() (kind string, body []byte, fds []int, err error) {
 	}
 }
 
-// Ready says that everything is taken in, and waits for the word to serve. When
+// AwaitCommit says that everything is taken in, and waits for the word to serve. When
 // it returns nil the other process has been told that this one does.
-func (p *Predecessor) Ready() error {
+func (p *Predecessor) AwaitCommit() error {
 	if err := p.Send("adopted", struct{}{}); err != nil {
 		return err
 	}
-	p.Within(adoptTime + servesTime)
+	p.SetTimeout(adoptTimeout + servingTimeout)
 	if err := p.Expect("go", new(struct{})); err != nil {
 		return err
 	}
