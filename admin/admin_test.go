@@ -42,10 +42,10 @@ type shell struct {
 }
 
 func startShell(t testing.TB) *shell {
-	s := &shell{Server: netsvctest.New(t, netsvctest.Options(int(nextPort.Add(20))-20, 20))}
+	s := &shell{Server: netsvctest.New(t, netsvctest.Options(int(nextPort.Take(20))-20, 20))}
 	s.dir = filepath.Dir(s.Path)
 	s.socket = filepath.Join(s.dir, "roomd.sock")
-	s.Options.Rooms, s.Options.Connections, s.Options.MasterIdle, s.StoreOptions.Lines = 10, 1000, 0, 0
+	s.Options.MaxRooms, s.Options.MaxConnections, s.Options.MasterIdle, s.StoreOptions.Lines = 10, 1000, 0, 0
 	s.Stopped = func() {
 		if err := s.ln.Close(); err != nil {
 			s.T.Error(err)
@@ -337,7 +337,7 @@ func TestWatch(t *testing.T) {
 	l := until(t, in, "needle")
 	close(stop)
 	<-done
-	var h netsvc.Happening
+	var h netsvc.Event
 	if err := json.Unmarshal([]byte(l), &h); err != nil || h.Room != "lobby" || h.Type != "message" || h.Seq == 0 || !strings.HasPrefix(h.Text, "needle") {
 		t.Fatalf("%q %v", l, err)
 	}

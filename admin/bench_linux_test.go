@@ -44,8 +44,8 @@ func beServer(dir string) error {
 	}
 	tap := admin.NewTap(slog.NewTextHandler(io.Discard, nil), slog.LevelInfo)
 	svc := netsvc.New(st, netsvc.Options{
-		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{18100, 18199}, Rooms: 50, Replay: 0, QuietAbove: 50, Members: 5000,
-		Connections: 10000, LineBytes: 4096, MaxLag: 100000, DeadPeer: time.Minute, CreateAnyone: true, Delete: netsvc.Anyone, Log: slog.New(tap),
+		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{18100, 18199}, MaxRooms: 50, Replay: 0, QuietAbove: 50, MaxMembers: 5000,
+		MaxConnections: 10000, LineBytes: 4096, MaxLag: 100000, DeadPeer: time.Minute, CreateAnyone: true, Delete: netsvc.Anyone, Log: slog.New(tap),
 	})
 	if err := svc.Start(); err != nil {
 		return err

@@ -291,7 +291,7 @@ func search(c *call) error {
 		found, err := c.Service.Search(c.ctx, name, strings.Join(c.args[1:], " "), since, n)
 		total += found.Count
 		hits = append(hits, each(found.Lines, func(l store.Line) said { return lineOf(name, l) })...)
-		switch code, _, _ := netsvc.Refusal(err); {
+		switch code, _, _ := netsvc.ClientError(err); {
 		case code == "no-room" && c.args[0] == "*": // it has just been deleted
 		case code != "":
 			return err

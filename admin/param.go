@@ -186,7 +186,7 @@ func openRooms(s *Server, _ []string) []string {
 }
 
 func unboundRooms(s *Server, _ []string) []string {
-	return each(s.Service.Ports().Unbound, func(w netsvc.Waiting) string { return w.Room })
+	return each(s.Service.Ports().Unbound, func(w netsvc.UnboundRoom) string { return w.Room })
 }
 
 func trashedRooms(s *Server, _ []string) []string {

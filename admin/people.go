@@ -51,7 +51,7 @@ func kick(c *call) (err error) {
 		}
 	}
 	names := append(namesOf(members), remotes...)
-	hit := netsvc.Reach{Members: len(ids), Connections: len(remotes)}
+	hit := netsvc.BanTargets{Members: len(ids), Connections: len(remotes)}
 	if len(names) == 0 {
 		return refuse("no-member", "there is no member and no connection %s; members and connections list them", what)
 	}
@@ -64,10 +64,10 @@ func kick(c *call) (err error) {
 	if hit.Members, err = c.Service.Kick(ids, c.flags["say"]); err != nil {
 		return err
 	}
-	if hit.Connections, err = c.Service.Cut(remotes); err != nil {
+	if hit.Connections, err = c.Service.Disconnect(remotes); err != nil {
 		return err
 	}
-	if hit == (netsvc.Reach{}) {
+	if hit == (netsvc.BanTargets{}) {
 		return refuse("no-member", "%s has just left", what)
 	}
 	return c.out.text("%s", reach(hit, "kicked", " and closed"))
@@ -100,7 +100,7 @@ func (c *call) bansOf(what string) ([]store.Ban, error) {
 		}
 		b.Nick = members[0].Key()
 	} else {
-		addr, nick, err := netsvc.BanOf(what)
+		addr, nick, err := netsvc.ParseBanTarget(what)
 		switch {
 		case err != nil:
 			return nil, refuse("usage", "%v", err)
@@ -122,7 +122,7 @@ func (c *call) bansOf(what string) ([]store.Ban, error) {
 		if m.Key() != b.Nick || err != nil || b.Room != 0 && b.Room != room {
 			continue
 		}
-		if b.Addr = m.Block(); !slices.ContainsFunc(all, func(have store.Ban) bool { return have.Addr == b.Addr }) {
+		if b.Addr = m.BanTarget(); !slices.ContainsFunc(all, func(have store.Ban) bool { return have.Addr == b.Addr }) {
 			all = append(all, b)
 		}
 	}
@@ -133,7 +133,7 @@ func (c *call) bansOf(what string) ([]store.Ban, error) {
 }
 
 // reach says what bans end.
-func reach(r netsvc.Reach, verb, also string) string {
+func reach(r netsvc.BanTargets, verb, also string) string {
 	text := verb + " " + count(r.Members, "member")
 	if r.Connections > 0 {
 		text += also + " " + count(r.Connections, "connection") + " to the master port or before a password"
@@ -155,7 +155,7 @@ func ban(c *call) error {
 	if err != nil {
 		return err
 	}
-	hit := c.Service.Hit(all...)
+	hit := c.Service.CountTargets(all...)
 	if hit.Members > 1 || c.has("dry-run") {
 		of := each(all, func(b store.Ban) string { return strings.TrimSpace(b.Nick + " " + b.Addr) })
 		if err := c.confirm(fmt.Sprintf("bans %s and %s", strings.Join(of, ", "), reach(hit, "kicks", " and closes")), hit); err != nil {
@@ -229,7 +229,7 @@ func mute(c *call) error {
 		}
 		b.Mute, b.Nick, b.Member = true, m.Key(), m.ID
 		if !c.has("nick-only") {
-			b.Addr = m.Block()
+			b.Addr = m.BanTarget()
 		}
 		if b.Room, err = c.Service.RoomID(m.Room); err != nil {
 			return err

@@ -58,7 +58,7 @@ func (v view) until(t testing.TB, part string) string {
 }
 
 // event reads on to an event of a type with a text.
-func (v view) event(t testing.TB, kind, text string) (h netsvc.Happening) {
+func (v view) event(t testing.TB, kind, text string) (h netsvc.Event) {
 	t.Helper()
 	for h.Type != kind || !strings.Contains(h.Text, text) {
 		l := v.until(t, `"type":"`+kind+`"`)

@@ -128,7 +128,7 @@ func (c *call) say(room string, text []string) error {
 // of is the room that is to have it; 0: a new one.
 func (c *call) vacant(name string, of uint64) error {
 	r, err := c.Service.Room(name)
-	code, _, _ := netsvc.Refusal(err)
+	code, _, _ := netsvc.ClientError(err)
 	switch {
 	case err == nil && r.ID != of:
 		return refuse("exists", "a room named %s is already there", r.Name)
@@ -209,7 +209,7 @@ func (s *Server) remove(id uint64, name, say string, purge bool, audit ...store.
 		return nil
 	}
 	err := s.Service.Purge(fmt.Sprintf("#%d", id))
-	if code, _, _ := netsvc.Refusal(err); code == "no-room" {
+	if code, _, _ := netsvc.ClientError(err); code == "no-room" {
 		return nil // the trash has not kept it
 	}
 	if err != nil {

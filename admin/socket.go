@@ -294,7 +294,7 @@ func explain(err error) (code, text string) {
 	if errors.As(err, &no) {
 		return no.code, no.text
 	}
-	if code, text, ok := netsvc.Refusal(err); ok {
+	if code, text, ok := netsvc.ClientError(err); ok {
 		return code, text
 	}
 	if errors.Is(err, store.ErrClosed) {

@@ -329,7 +329,7 @@ func (s *Server) record(who Caller, room, line, result string) error {
 func (s *Server) note(who Caller, room, line, result string) {
 	a := who.audit(line, result)
 	slog.New(s.Log).Info("operator command", "user", a.User, "uid", a.UID, "door", a.Door, "command", netsvc.Printable(a.Line), "result", a.Result)
-	s.Service.Publish(netsvc.Happening{Time: a.Time, Type: "command", Room: room, By: a.User, Door: a.Door, Text: a.Line, Cause: a.Result})
+	s.Service.Publish(netsvc.Event{Time: a.Time, Type: "command", Room: room, By: a.User, Door: a.Door, Text: a.Line, Cause: a.Result})
 }
 
 // audit is what the audit keeps of a command and of what came of it.

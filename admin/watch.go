@@ -72,16 +72,16 @@ func watch(c *call) error {
 	case what == "log":
 		return watchLog(c)
 	case what == "events":
-		return watchEvents(c, "", func(h *netsvc.Happening) bool { return h.Seq == 0 })
+		return watchEvents(c, "", func(h *netsvc.Event) bool { return h.Seq == 0 })
 	case what == "lines":
-		return watchEvents(c, "", func(h *netsvc.Happening) bool { return h.Seq != 0 })
+		return watchEvents(c, "", func(h *netsvc.Event) bool { return h.Seq != 0 })
 	case inner != nil && inner.name == what:
 		return c.repeat(inner)
 	}
 	r, err := c.Service.Room(what)
 	switch {
 	case err == nil && len(c.args) == 1:
-		return watchEvents(c, r.Name, func(h *netsvc.Happening) bool { return true })
+		return watchEvents(c, r.Name, func(h *netsvc.Event) bool { return true })
 	case inner != nil: // abbreviated: a room of that name comes first
 		return c.repeat(inner)
 	case err == nil:
@@ -91,7 +91,7 @@ func watch(c *call) error {
 }
 
 // watchEvents yields happenings until the client ends it.
-func watchEvents(c *call, room string, want func(*netsvc.Happening) bool) error {
+func watchEvents(c *call, room string, want func(*netsvc.Event) bool) error {
 	if r := c.flags["room"]; r != "" {
 		d, err := c.Service.Room(r)
 		if err != nil {
@@ -108,7 +108,7 @@ func watchEvents(c *call, room string, want func(*netsvc.Happening) bool) error 
 		}
 	}
 	match := wire.Fold(c.flags["match"])
-	w := c.Service.Watch(func(h *netsvc.Happening) bool {
+	w := c.Service.Watch(func(h *netsvc.Event) bool {
 		if h.Type == "rename" && h.Text == room && room != "" {
 			room = h.Room // it is called one at a time
 		}
@@ -153,7 +153,7 @@ func isFrom(remote string, of netip.Prefix) bool {
 }
 
 // happened is a happening for people.
-func (c *call) happened(h netsvc.Happening) string {
+func (c *call) happened(h netsvc.Event) string {
 	when := c.out.paint(faint, h.Time.Local().Format("15:04:05")) + " "
 	member, text, room := netsvc.Printable(h.Member), netsvc.Printable(h.Text), netsvc.Printable(h.Room)
 	switch h.Type {

@@ -49,7 +49,7 @@ func reachable(addr string, port int) bool {
 func TestMissingAddress(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
 		s.Options.Listen = []netip.Addr{netip.MustParseAddr("127.0.0.1"), nowhere}
-		s.Options.Port = int(nextPort.Add(1)) - 1
+		s.Options.Port = int(nextPort.Take(1)) - 1
 		s.Start()
 		lobby := s.Create("lobby")
 		check := func(when string) {
@@ -74,7 +74,7 @@ func TestMissingAddress(t *testing.T) {
 			t.Error("an address that is not there can be added")
 		}
 		check("after a refused change")
-		if err := s.reconfigure(func(o *netsvc.Options) { o.Port = int(nextPort.Add(1)) - 1 }); err != nil {
+		if err := s.reconfigure(func(o *netsvc.Options) { o.Port = int(nextPort.Take(1)) - 1 }); err != nil {
 			t.Error(err)
 		}
 		check("at another port")
@@ -92,8 +92,8 @@ func TestMissingAddress(t *testing.T) {
 func TestNoAddressAtAll(t *testing.T) {
 	s := newServer(t)
 	s.Options.Listen = []netip.Addr{nowhere}
-	s.Options.Port = int(nextPort.Add(1)) - 1
-	s.Options.First = []string{"lobby"}
+	s.Options.Port = int(nextPort.Take(1)) - 1
+	s.Options.FirstRooms = []string{"lobby"}
 	s.Start()
 	if st := s.Service.Status(); len(st.Listening) != 0 || len(st.Missing) != 1 {
 		t.Fatalf("%+v", st)
@@ -111,7 +111,7 @@ func TestNoAddressAtAll(t *testing.T) {
 // made meanwhile.
 func TestCoveringAddress(t *testing.T) {
 	engines(t, func(t *testing.T, s *server) {
-		s.Options.Port = int(nextPort.Add(1)) - 1
+		s.Options.Port = int(nextPort.Take(1)) - 1
 		s.Start()
 		lobby, den := s.Create("lobby"), s.Create("den")
 		ann := join(t, lobby)
@@ -159,10 +159,10 @@ func TestCoveringAddress(t *testing.T) {
 // that had rooms gets none.
 func TestFirstRooms(t *testing.T) {
 	s := newServer(t)
-	s.Options.Port = int(nextPort.Add(1)) - 1
-	s.Options.First = []string{"lobby", "den", "bad name"}
+	s.Options.Port = int(nextPort.Take(1)) - 1
+	s.Options.FirstRooms = []string{"lobby", "den", "bad name"}
 	func() {
-		defer func() { s.Options.First = s.Options.First[:2] }()
+		defer func() { s.Options.FirstRooms = s.Options.FirstRooms[:2] }()
 		st := s.startFails()
 		if n, err := st.Empty(); err != nil || !n {
 			t.Errorf("a start that failed has made rooms: %v", err)

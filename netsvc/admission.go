@@ -16,26 +16,26 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// enter counts a connection, or says which limit it is over.
-func (s *Service) enter(a netip.Addr) (Barred, error) {
-	if err := s.connectsTooOften(a); err != nil {
-		return tooOften, err
+// acquireConn counts a connection, or says which limit it is over.
+func (s *Service) acquireConn(a netip.Addr) (RefusalReason, error) {
+	if err := s.checkConnectRate(a); err != nil {
+		return refusedRate, err
 	}
 	o := s.opts()
-	switch err := s.conns.Enter(a, o.Connections, o.PerAddress); {
+	switch err := s.conns.Acquire(a, o.MaxConnections, o.MaxPerAddress); {
 	case errors.Is(err, limit.ErrTotal):
-		return overAll, wire.Errorf(wire.CodeBusy, "the server has %s, which is the limit; try again later", counted(o.Connections, "connection"))
+		return refusedTotal, wire.Errorf(wire.CodeBusy, "the server has %s, which is the limit; try again later", plural(o.MaxConnections, "connection"))
 	case err != nil:
-		return overAddress, wire.Errorf(wire.CodeBusy, "your address has %s here, which is the limit", counted(o.PerAddress, "connection"))
+		return refusedAddress, wire.Errorf(wire.CodeBusy, "your address has %s here, which is the limit", plural(o.MaxPerAddress, "connection"))
 	}
 	return "", nil
 }
 
-// leave is the opposite of enter.
-func (s *Service) leave(a netip.Addr) { s.conns.Leave(a) }
+// releaseConn is the opposite of enter.
+func (s *Service) releaseConn(a netip.Addr) { s.conns.Release(a) }
 
-// connectsTooOften refuses an address that does.
-func (s *Service) connectsTooOften(a netip.Addr) error {
+// checkConnectRate refuses an address that does.
+func (s *Service) checkConnectRate(a netip.Addr) error {
 	o := s.opts()
 	if o.ConnectRate == 0 || o.exempt(a) {
 		return nil
@@ -44,17 +44,17 @@ func (s *Service) connectsTooOften(a netip.Addr) error {
 	if wait == 0 {
 		return nil
 	}
-	s.counters.hurried.Add(1)
+	s.counters.rateLimited.Add(1)
 	return wire.Errorf(wire.CodeBusy, "your address connects too often; try again in %v", wait.Round(time.Second)+time.Second)
 }
 
-// handshakeTime is how long a TLS handshake may take, from the connection on.
-const handshakeTime = 10 * time.Second
+// handshakeTimeout is how long a TLS handshake may take, from the connection on.
+const handshakeTimeout = 10 * time.Second
 
-// secureConfig is for the handshakes of newcomers, one for all of them, as it
+// tlsConfig is for the handshakes of newcomers, one for all of them, as it
 // keeps the keys of session tickets. The rest is as Go's TLS has it, which
 // follows what is held safe.
-func (s *Service) secureConfig() *tls.Config {
+func (s *Service) tlsConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -68,34 +68,34 @@ func (s *Service) secureConfig() *tls.Config {
 
 // Failures of handshakes, which are counted.
 const (
-	tlsPlain  = "plain"  // the client spoke plain text
-	tlsLate   = "late"   // it did not finish in time
-	tlsFailed = "failed" // it did not agree, or broke off
+	tlsPlain   = "plain"  // the client spoke plain text
+	tlsTimeout = "late"   // it did not finish in time
+	tlsFailed  = "failed" // it did not agree, or broke off
 )
 
-var tlsFailures = []string{tlsPlain, tlsLate, tlsFailed}
+var tlsFailures = []string{tlsPlain, tlsTimeout, tlsFailed}
 
 // handshake is a connection whose TLS handshake is under way, which waits at the gate.
 type handshake struct {
-	tcp     transport.TCP
-	conn    transport.HalfCloser // over tcp, once TLS is agreed on
-	addr    netip.AddrPort
-	room    *Room // nil: the master port
-	since   time.Time
-	crowded atomic.Bool // it has to make room for another one
-	ended   atomic.Bool // it is to end for another reason
+	tcp        transport.TCP
+	conn       transport.HalfCloser // over tcp, once TLS is agreed on
+	addr       netip.AddrPort
+	room       *Room // nil: the master port
+	since      time.Time
+	evicted    atomic.Bool // it has to make room for another one
+	terminated atomic.Bool // it is to end for another reason
 }
 
 // handshake has a connection agree on TLS, in a goroutine. Then it calls end, once the
 // connection has left the gate, with a conn, or with a refusal.
 func (s *Service) handshake(c transport.TCP, addr netip.AddrPort, r *Room, end func(*handshake, *transport.Conn, error)) {
 	who := &handshake{tcp: c, conn: c, addr: addr, room: r, since: time.Now()}
-	s.gate.enter(who)
+	s.queue.enter(who)
 	s.tasks.Go(func() {
-		err := s.secure(who)
-		s.between.Add(1)
-		defer s.between.Add(-1)
-		if s.gate.leave(who); err != nil {
+		err := s.doHandshake(who)
+		s.inTransition.Add(1)
+		defer s.inTransition.Add(-1)
+		if s.queue.leave(who); err != nil {
 			end(who, nil, err)
 			return
 		}
@@ -104,15 +104,15 @@ func (s *Service) handshake(c transport.TCP, addr netip.AddrPort, r *Room, end f
 	})
 }
 
-// secure does the handshake. What fails is counted, and the error is a refusal with what
+// doHandshake does the handshake. What fails is counted, and the error is a refusal with what
 // the client is to be told: in plain text, if that is what it speaks, or waits for.
-func (s *Service) secure(who *handshake) error {
+func (s *Service) doHandshake(who *handshake) error {
 	if s.opts().Certificate == nil {
 		return nil
 	}
-	who.tcp.SetDeadline(time.Now().Add(handshakeTime))
-	if who.crowded.Load() || who.ended.Load() { // and whoever wants that may have been too early
-		return refusal("")
+	who.tcp.SetDeadline(time.Now().Add(handshakeTimeout))
+	if who.evicted.Load() || who.terminated.Load() { // and whoever wants that may have been too early
+		return closingText("")
 	}
 	t := s.engine.Secure(who.tcp, s.tls)
 	err := t.HandshakeContext(s.stop)
@@ -123,21 +123,21 @@ func (s *Service) secure(who *handshake) error {
 	speaks := wire.Notice(wire.SpeaksTLS + ": use roomd chat --tls, openssl s_client -quiet -connect HOST:PORT, or ncat --ssl")
 	var head tls.RecordHeaderError
 	switch {
-	case s.stop.Err() != nil, who.crowded.Load(), who.ended.Load():
-		return refusal("")
+	case s.stop.Err() != nil, who.evicted.Load(), who.terminated.Load():
+		return closingText("")
 	case errors.As(err, &head) && head.Conn != nil:
-		s.counters.tlsFailed(tlsPlain)
+		s.counters.countTLSFailure(tlsPlain)
 		if looksLikeHTTP(head.RecordHeader[:]) {
-			s.counters.foreign(wire.HTTP)
-			return refusal(foreignAnswer(wire.HTTP))
+			s.counters.countForeign(wire.HTTP)
+			return closingText(foreignAnswer(wire.HTTP))
 		}
-		return refusal(speaks)
+		return closingText(speaks)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		s.counters.tlsFailed(tlsLate)
-		return refusal(speaks)
+		s.counters.countTLSFailure(tlsTimeout)
+		return closingText(speaks)
 	}
-	s.counters.tlsFailed(tlsFailed)
-	return refusal("")
+	s.counters.countTLSFailure(tlsFailed)
+	return closingText("")
 }
 
 func (w *handshake) at() (*Room, netip.AddrPort) { return w.room, w.addr }
@@ -149,12 +149,12 @@ func (w *handshake) cut() bool                   { return w.tcp.Close() == nil }
 func (w *handshake) Signal() {}
 
 func (w *handshake) hurry() {
-	w.ended.Store(true)
+	w.terminated.Store(true)
 	w.cut()
 }
 
 func (w *handshake) crowd() {
-	w.crowded.Store(true)
+	w.evicted.Store(true)
 	w.tcp.SetReadDeadline(time.Unix(1, 0))
 }
 
@@ -224,8 +224,8 @@ func (r *Rates) exempt(a netip.Addr) bool {
 	return slices.ContainsFunc(r.RateExempt, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// price is what a request costs beyond being a line.
-func (s *Service) price(v wire.Verb) float64 {
+// requestCost is what a request costs beyond being a line.
+func (s *Service) requestCost(v wire.Verb) float64 {
 	switch v {
 	case wire.VerbCreate, wire.VerbDelete:
 		return 4
@@ -238,17 +238,17 @@ func (s *Service) price(v wire.Verb) float64 {
 	return 0
 }
 
-// slow puts off what has a price, in requests, until the connection and its
+// charge puts off what has a price, in requests, until the connection and its
 // address have it: without mayWait it returns errLater. If that would take too long it
 // answers so, and the connection must end.
-func (c *masterSession) slow(price float64) error {
+func (c *masterSession) charge(price float64) error {
 	o := c.svc.opts()
-	if price <= 0 || o.RequestRate == 0 || o.exempt(c.remote.Addr()) || c.isLast() {
+	if price <= 0 || o.RequestRate == 0 || o.exempt(c.remote.Addr()) || c.drainsLastInput() {
 		return nil
 	}
 	now, patience := time.Now(), requestPatience
 	rate := o.requests()
-	debt, wait := rate.Spend(c.rest.Sub(now), price)
+	debt, wait := rate.Spend(c.fullAt.Sub(now), price)
 	rest := now.Add(debt)
 	if !c.mayWait {
 		if patience = 0; wait > 0 {
@@ -260,16 +260,16 @@ func (c *masterSession) slow(price float64) error {
 	wait = max(wait, c.svc.requests.Take(now, limit.Prefix(c.remote.Addr()), price, all, patience))
 	switch {
 	case wait == 0:
-		c.rest = rest
+		c.fullAt = rest
 		return nil
 	case !c.mayWait:
 		return errLater
 	case wait > requestPatience:
-		c.svc.counters.hurried.Add(1)
+		c.svc.counters.rateLimited.Add(1)
 		c.fail(wire.Errorf(wire.CodeBusy, "your address asks for too much; try again later"))
-		return errHurried
+		return errRateLimited
 	}
-	c.svc.counters.slowed.Add(1)
+	c.svc.counters.throttledRequests.Add(1)
 	if err := c.flush(); err != nil {
 		return err
 	}
@@ -285,8 +285,8 @@ func (c *masterSession) slow(price float64) error {
 		switch {
 		case err != nil:
 			return err
-		case left <= 0 || c.isLast():
-			c.rest = rest
+		case left <= 0 || c.drainsLastInput():
+			c.fullAt = rest
 			return nil
 		case c.svc.engine.Suspended():
 			return errLater
@@ -295,9 +295,9 @@ func (c *masterSession) slow(price float64) error {
 	}
 }
 
-// isLast reports whether what the client has asked for before it closed is to be done
+// drainsLastInput reports whether what the client has asked for before it closed is to be done
 // before the server stops.
-func (c *masterSession) isLast() bool {
+func (c *masterSession) drainsLastInput() bool {
 	return c.svc.stopsSoon() && (c.isDeaf() || c.conn.HungUp())
 }
 
@@ -310,9 +310,9 @@ const (
 	emptyBytes  = 8
 )
 
-// weight is the bytes that n bytes count as, which were answered, as a telnet client
+// chargedBytes is the bytes that n bytes count as, which were answered, as a telnet client
 // gets answers, or make a line.
-func weight(n int, answered, line bool) int {
+func chargedBytes(n int, answered, line bool) int {
 	switch {
 	case line:
 		n += emptyBytes - 1
@@ -329,17 +329,17 @@ func weight(n int, answered, line bool) int {
 // little, and a buffer full of them is not to take an hour.
 const emptyLine = 0.002
 
-// mayGoOn reports whether the next line may be handled: fewer than n lines are in
+// awaitTurn reports whether the next line may be handled: fewer than n lines are in
 // flight, and the allowance has its price. With wait it waits for that, and
 // false says that the member has ended, or that the server is to be suspended.
-func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
+func (m *Member) awaitTurn(n int, price float64, wait bool) bool {
 	if ok, ended := m.clear(n); !ok || ended {
 		if !wait || !m.settle(n) {
 			return false
 		}
 	}
 	o := m.room.svc.opts()
-	if !o.slows() {
+	if !o.limitsLines() {
 		return true
 	}
 	rate := o.lines()
@@ -355,7 +355,7 @@ func (m *Member) mayGoOn(n int, price float64, wait bool) bool {
 			return true
 		}
 		if !wait {
-			m.room.svc.counters.slowedLines.Add(1)
+			m.room.svc.counters.throttledInputs.Add(1)
 			return false
 		}
 		if m.hasEnded() || m.room.svc.engine.Suspended() {
@@ -375,8 +375,8 @@ const (
 	pageMembers = 64
 )
 
-// costs is what a command costs beyond being a line.
-func (m *Member) costs(line []byte) float64 {
+// commandCost is what a command costs beyond being a line.
+func (m *Member) commandCost(line []byte) float64 {
 	c, err := wire.ParseCommand(string(line))
 	if err != nil {
 		return 0
@@ -399,7 +399,7 @@ func (m *Member) costs(line []byte) float64 {
 		case c.Do == wire.Since:
 			lines = 0
 		case c.N < 0:
-			lines = min(lines, uint64(r.replay()))
+			lines = min(lines, uint64(r.replayLines()))
 		default:
 			lines = min(lines, uint64(c.N))
 		}
@@ -408,18 +408,18 @@ func (m *Member) costs(line []byte) float64 {
 	return 0
 }
 
-// addressMayGoOn waits until the member's address may ask for so much work: of
+// awaitAddressTurn waits until the member's address may ask for so much work: of
 // all its members together byAddress times what one of them may. False says that
 // the member has ended, or that the server is to be suspended.
-func (m *Member) addressMayGoOn(work float64) bool {
+func (m *Member) awaitAddressTurn(work float64) bool {
 	svc := m.room.svc
 	o := svc.opts()
-	if work <= 0 || !o.slows() || o.exempt(m.remote.Addr()) {
+	if work <= 0 || !o.limitsLines() || o.exempt(m.remote.Addr()) {
 		return true
 	}
 	rate := times(o.lines(), byAddress)
 	for {
-		wait := svc.work.Take(time.Now(), limit.Prefix(m.remote.Addr()), min(work, rate.Burst), rate, 0)
+		wait := svc.commands.Take(time.Now(), limit.Prefix(m.remote.Addr()), min(work, rate.Burst), rate, 0)
 		if wait == 0 {
 			return true
 		}

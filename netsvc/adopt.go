@@ -26,8 +26,8 @@ type serviceState struct {
 	Listen   []netip.Addr  `json:"listen,omitempty"`
 	Port     int           `json:"port,omitempty"` // the master port
 
-	Guesses  passwd.Notes `json:"guesses,omitempty"`
-	Networks passwd.Notes `json:"networks,omitempty"` // of guessers, and what they have paid
+	Guesses  passwd.Records `json:"guesses,omitempty"`
+	Networks passwd.Records `json:"networks,omitempty"` // of guessers, and what they have paid
 
 	// What addresses have done of what they may, as limit.Buckets.Debts gives it.
 	Connects map[netip.Prefix]time.Duration `json:"connects,omitempty"`
@@ -47,9 +47,9 @@ type roomState struct {
 	Lost    []string         `json:"lost,omitempty"` // nicks that cannot be handed over
 	Rosters []*roster        `json:"rosters,omitempty"`
 
-	Inside  passwd.Notes `json:"inside,omitempty"` // of a room with a password: who was
-	Guessed time.Time    `json:"guessed,omitzero"`
-	Tag     []byte       `json:"tag,omitempty"` // of the password, so that it need not be hashed again
+	Inside  passwd.Records `json:"inside,omitempty"` // of a room with a password: who was
+	Guessed time.Time      `json:"guessed,omitzero"`
+	Tag     []byte         `json:"tag,omitempty"` // of the password, so that it need not be hashed again
 
 	Coming time.Duration `json:"coming,omitempty"` // until the burst of comings is whole again
 }
@@ -163,7 +163,7 @@ func (s *Service) Adopt(receive Receive) error {
 	if err := s.engine.BeginFrozen(); err != nil {
 		return err
 	}
-	rooms, err := s.begin()
+	rooms, err := s.load()
 	if err != nil {
 		return err
 	}
@@ -223,12 +223,12 @@ func (a *adoption) take(kind string, body []byte, fds []int) error {
 		a.started = time.Now().Add(-st.Uptime)
 		a.Service.members.Store(st.Members)
 		a.Service.sessions.Store(st.Sessions)
-		a.counters.restore(st.Counters, &a.gate)
+		a.counters.restore(st.Counters, &a.queue)
 		a.guesses.Restore(st.Guesses, st.Networks)
 		now := time.Now()
 		a.connects.Restore(now, st.Connects)
 		a.requests.Restore(now, st.Requests)
-		a.work.Restore(now, st.Work)
+		a.commands.Restore(now, st.Work)
 		a.where(st.Listen, st.Port)
 		return nil
 	case "master":
@@ -393,7 +393,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 		r.tellLater(m)
 	}
 	r.readers.Add(1)
-	a.conns.Enter(st.Remote.Addr(), 0, 0) // without a limit it always counts
+	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
 	a.upgrade.members = append(a.upgrade.members, m)
 	if err := m.conn.Start(m, m.left != nil); err != nil {
 		return err
@@ -433,11 +433,11 @@ func (a *adoption) session(st *sessionState, fd int) error {
 	c := a.newMaster(a.engine.AdoptConn(fd), st.Remote, st.ID, cameAt(st.Since))
 	c.conn.Unhold()
 	c.lines, c.begun, c.reset, c.framer = st.Lines, st.Begun, st.Reset, wire.Resume(a.opts().LineBytes, st.Framer)
-	c.unended, c.rest = st.Unended, time.Now().Add(st.Rest)
+	c.unended, c.fullAt = st.Unended, time.Now().Add(st.Rest)
 	if len(st.Held) > 0 {
-		c.hold(&heldInput{leftover: leftover{rest: st.Held}})
+		c.hold(&pendingInput{leftover: leftover{rest: st.Held}})
 	}
-	a.conns.Enter(st.Remote.Addr(), 0, 0) // without a limit it always counts
+	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
 	return a.beginMaster(c, st.Idle)
 }
 
@@ -448,14 +448,14 @@ func (a *adoption) caller(st *callerState, fd int) error {
 		return fmt.Errorf("there is no room %d", st.Room)
 	}
 	p := r.password.Load()
-	c := r.newCaller(a.engine.AdoptConn(fd), st.Remote, cameAt(st.Since), p)
+	c := r.newPasswordSession(a.engine.AdoptConn(fd), st.Remote, cameAt(st.Since), p)
 	c.conn.Unhold()
 	c.lines, c.reset, c.between, c.framer = st.Lines, st.Reset, st.Between, wire.Resume(a.opts().LineBytes, st.Framer)
 	c.passed = st.Passed || p == nil // it has none any more
 	if len(st.Held) > 0 {
-		c.hold(&heldInput{leftover: leftover{rest: st.Held}})
+		c.hold(&pendingInput{leftover: leftover{rest: st.Held}})
 	}
-	a.conns.Enter(st.Remote.Addr(), 0, 0) // without a limit it always counts
+	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
 	c.knock(st.Asked, true)
 	return nil
 }

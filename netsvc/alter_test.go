@@ -15,7 +15,7 @@ import (
 
 // code is the code of a refusal; "" for none.
 func code(err error) string {
-	c, _, _ := netsvc.Refusal(err)
+	c, _, _ := netsvc.ClientError(err)
 	if c == "" && err != nil {
 		return err.Error()
 	}

@@ -17,7 +17,7 @@ import (
 // ban is a ban or a mute that holds, with its addresses as they are compared.
 type ban struct {
 	store.Ban
-	from netip.Prefix // the zero value contains no address
+	prefix netip.Prefix // the zero value contains no address
 }
 
 // banList is all of them. It is replaced as a whole and never written to.
@@ -86,9 +86,9 @@ func networkText(p netip.Prefix) string {
 	return p.String()
 }
 
-// BanOf reads what a ban is to be of: addresses or a nick, which is folded. What
+// ParseBanTarget reads what a ban is to be of: addresses or a nick, which is folded. What
 // looks like an address and is none is an error, and not a nick.
-func BanOf(what string) (addr, nick string, err error) {
+func ParseBanTarget(what string) (addr, nick string, err error) {
 	if p, err := Network(what); err == nil {
 		return networkText(p), "", nil
 	}
@@ -106,14 +106,14 @@ func BanOf(what string) (addr, nick string, err error) {
 	return "", n.Key, nil
 }
 
-// holds reports whether a ban holds for somebody in a room; room is 0 for the
+// applies reports whether a ban holds for somebody in a room; room is 0 for the
 // master port. An empty nick is not looked at.
-func (b *ban) holds(now time.Time, room uint64, addr netip.Addr, nick string) bool {
-	return (b.Room == 0 || b.Room == room) && !b.over(now) &&
-		(b.from.Contains(addr.Unmap().WithZone("")) || b.Nick != "" && b.Nick == nick)
+func (b *ban) applies(now time.Time, room uint64, addr netip.Addr, nick string) bool {
+	return (b.Room == 0 || b.Room == room) && !b.expired(now) &&
+		(b.prefix.Contains(addr.Unmap().WithZone("")) || b.Nick != "" && b.Nick == nick)
 }
 
-func (b *ban) over(now time.Time) bool { return !b.Until.IsZero() && now.After(b.Until) }
+func (b *ban) expired(now time.Time) bool { return !b.Until.IsZero() && now.After(b.Until) }
 
 // setOn reports whether a ban was set on the member of that ID, of this run of
 // the server: IDs begin again with the next.
@@ -121,41 +121,41 @@ func (b *ban) setOn(id uint64, started time.Time) bool {
 	return b.Member != 0 && b.Member == id && b.Created.After(started)
 }
 
-// mutes reports whether a mute holds for a member: it was set on it, or the
+// silences reports whether a mute holds for a member: it was set on it, or the
 // member has its nick, or has come from its address since: it may be the same
 // person. Others who were there already are not muted with it. Room.mu is held,
 // or the caller is the member's reader.
-func (b *ban) mutes(m *Member) bool {
+func (b *ban) silences(m *Member) bool {
 	switch {
 	case !b.Mute || b.Room != 0 && b.Room != m.room.id:
 		return false
 	case b.setOn(m.id, m.room.svc.started), b.Nick != "" && b.Nick == m.nick.Key:
 		return true
 	}
-	return b.from.Contains(m.remote.Addr().Unmap().WithZone("")) && (b.Member == 0 || m.since.After(b.Created))
+	return b.prefix.Contains(m.remote.Addr().Unmap().WithZone("")) && (b.Member == 0 || m.since.After(b.Created))
 }
 
-// mutesOf is what is known of a member's mutes, until it has another nick or
+// memberMutes is what is known of a member's mutes, until it has another nick or
 // there are other mutes.
-type mutesOf struct {
+type memberMutes struct {
 	list  *banList
 	nick  string
 	mutes []*ban
 }
 
-// silenced is the mute that holds for the member now, of several the one that
+// activeMute is the mute that holds for the member now, of several the one that
 // lasts longest; nil: it may speak. Room.mu is held, or the caller is the
 // member's reader.
-func (m *Member) silenced() *store.Ban {
+func (m *Member) activeMute() *store.Ban {
 	list := m.room.svc.bans.Load()
 	if list == nil || list.mutes == 0 {
 		return nil
 	}
 	known := m.muted.Load()
 	if known == nil || known.list != list || known.nick != m.nick.Key {
-		known = &mutesOf{list: list, nick: m.nick.Key}
+		known = &memberMutes{list: list, nick: m.nick.Key}
 		for i := range list.all {
-			if b := &list.all[i]; b.mutes(m) {
+			if b := &list.all[i]; b.silences(m) {
 				known.mutes = append(known.mutes, b)
 			}
 		}
@@ -164,7 +164,7 @@ func (m *Member) silenced() *store.Ban {
 	var longest *store.Ban
 	now := time.Now()
 	for _, b := range known.mutes {
-		if !b.over(now) && (longest == nil || b.Until.IsZero() || !longest.Until.IsZero() && b.Until.After(longest.Until)) {
+		if !b.expired(now) && (longest == nil || b.Until.IsZero() || !longest.Until.IsZero() && b.Until.After(longest.Until)) {
 			longest = &b.Ban
 		}
 	}
@@ -180,101 +180,101 @@ func (s *Service) banned(room uint64, addr netip.Addr, nick string) *store.Ban {
 	}
 	now := time.Now()
 	for i := range list.all {
-		if b := &list.all[i]; !b.Mute && b.holds(now, room, addr, nick) {
+		if b := &list.all[i]; !b.Mute && b.applies(now, room, addr, nick) {
 			return &b.Ban
 		}
 	}
 	return nil
 }
 
-// names reports whether a ban or a mute is of that nick: no guest gets it.
-func (l *banList) names(nick string) bool {
+// hasNick reports whether a ban or a mute is of that nick: no guest gets it.
+func (l *banList) hasNick(nick string) bool {
 	return l != nil && slices.ContainsFunc(l.all, func(b ban) bool { return b.Nick == nick })
 }
 
 // banText is what is shown to a client that is banned.
 func banText(b *store.Ban) string {
-	text := "you are banned" + until(b)
+	text := "you are banned" + untilText(b)
 	if b.Why != "" {
 		text += ": " + wire.CleanString(b.Why)
 	}
 	return text
 }
 
-// until says when a ban or a mute ends, if it does.
-func until(b *store.Ban) string {
+// untilText says when a ban or a mute ends, if it does.
+func untilText(b *store.Ban) string {
 	if b.Until.IsZero() {
 		return ""
 	}
 	return " until " + b.Until.UTC().Format(wire.Clock)
 }
 
-// Reach is what bans end, or mutes silence.
-type Reach struct {
+// BanTargets is what bans end, or mutes silence.
+type BanTargets struct {
 	Members     int `json:"members"`
 	Connections int `json:"connections"` // that are no members'
 }
 
-// reached finds the members and other connections that one of the bans holds
+// targets finds the members and other connections that one of the bans holds
 // for.
-func (s *Service) reached(bans ...ban) (members []*Member, others []visitor) {
+func (s *Service) targets(bans ...ban) (members []*Member, others []nonMember) {
 	now := time.Now()
 	for _, r := range s.all() {
 		r.mu.Lock()
 		for _, m := range append(r.owed(), r.members...) {
 			if slices.ContainsFunc(bans, func(b ban) bool {
-				return b.mutes(m) || !b.Mute && b.holds(now, r.id, m.remote.Addr(), m.nick.Key)
+				return b.silences(m) || !b.Mute && b.applies(now, r.id, m.remote.Addr(), m.nick.Key)
 			}) {
 				members = append(members, m)
 			}
 		}
 		r.mu.Unlock()
 	}
-	for _, v := range s.visitors() {
+	for _, v := range s.nonMembers() {
 		room := uint64(0)
 		r, addr := v.at()
 		if r != nil {
 			room = r.id
 		}
-		if slices.ContainsFunc(bans, func(b ban) bool { return !b.Mute && b.holds(now, room, addr.Addr(), "") }) {
+		if slices.ContainsFunc(bans, func(b ban) bool { return !b.Mute && b.applies(now, room, addr.Addr(), "") }) {
 			others = append(others, v)
 		}
 	}
 	return members, others
 }
 
-// Hit counts what bans would reach.
-func (s *Service) Hit(bans ...store.Ban) Reach {
-	members, others := s.reached(newBanList(bans).all...)
-	return Reach{len(members), len(others)}
+// CountTargets counts what bans would reach.
+func (s *Service) CountTargets(bans ...store.Ban) BanTargets {
+	members, others := s.targets(newBanList(bans).all...)
+	return BanTargets{len(members), len(others)}
 }
 
 // Ban keeps bans or mutes, all of them or none, on disk before it returns.
 // Members and connections that a ban holds for are ended.
-func (s *Service) Ban(bans ...store.Ban) (kept []store.Ban, hit Reach, err error) {
+func (s *Service) Ban(bans ...store.Ban) (kept []store.Ban, hit BanTargets, err error) {
 	end, err := s.alterOrRefuse()
 	if err != nil {
-		return nil, Reach{}, err
+		return nil, BanTargets{}, err
 	}
 	defer end()
 	for _, b := range bans {
 		if _, err := Network(b.Addr); b.Addr == "" && b.Nick == "" || b.Addr != "" && err != nil {
-			return nil, Reach{}, wire.Errorf(wire.CodeBadRequest, "a ban is of an address, a network or a nick")
+			return nil, BanTargets{}, wire.Errorf(wire.CodeBadRequest, "a ban is of an address, a network or a nick")
 		}
 	}
 	if bans, err = s.store.AddBans(&hit, bans...); err != nil {
-		return nil, Reach{}, storeError(fmt.Errorf("keep the ban: %w", err))
+		return nil, BanTargets{}, clientError(fmt.Errorf("keep the ban: %w", err))
 	}
 	return bans, hit, nil
 }
 
 // enforce ends members and connections that bans hold for.
-func (s *Service) enforce(held []ban) Reach {
-	members, others := s.reached(held...)
+func (s *Service) enforce(held []ban) BanTargets {
+	members, others := s.targets(held...)
 	for _, m := range members {
 		now, nick := time.Now(), m.key()
 		for i := range held {
-			if b := &held[i]; !b.Mute && b.holds(now, m.room.id, m.remote.Addr(), nick) && m.kick(banText(&b.Ban)) {
+			if b := &held[i]; !b.Mute && b.applies(now, m.room.id, m.remote.Addr(), nick) && m.kick(banText(&b.Ban)) {
 				break
 			}
 		}
@@ -282,7 +282,7 @@ func (s *Service) enforce(held []ban) Reach {
 	for _, v := range others {
 		v.hurry() // it looks whether it is banned
 	}
-	return Reach{len(members), len(others)}
+	return BanTargets{len(members), len(others)}
 }
 
 // Unban lifts bans and mutes, all of them or none: store.ErrNoBan if one is not
@@ -294,7 +294,7 @@ func (s *Service) Unban(ids ...uint64) error {
 	}
 	defer end()
 	if err := s.store.RemoveBans(ids...); err != nil {
-		return storeError(fmt.Errorf("lift the ban: %w", err))
+		return clientError(fmt.Errorf("lift the ban: %w", err))
 	}
 	return nil
 }
@@ -303,7 +303,7 @@ func (s *Service) Unban(ids ...uint64) error {
 func (s *Service) Bans() (bans []store.Ban) {
 	now := time.Now()
 	for _, b := range s.bans.Load().all {
-		if !b.over(now) {
+		if !b.expired(now) {
 			bans = append(bans, b.Ban)
 		}
 	}
@@ -325,12 +325,12 @@ func (s *Service) Mutes(what string) (mutes []store.Ban, others []MemberInfo) {
 	everybody, _ := s.Members("") // of all rooms there is no error
 	now := time.Now()
 	for _, b := range s.bans.Load().all {
-		if !b.Mute || b.over(now) {
+		if !b.Mute || b.expired(now) {
 			continue
 		}
 		byName := name.Key != "" && b.Nick == name.Key
-		members, _ := s.reached(b)
-		if !byName && !b.setOn(id, s.started) && !b.from.Contains(addr.Unmap().WithZone("")) &&
+		members, _ := s.targets(b)
+		if !byName && !b.setOn(id, s.started) && !b.prefix.Contains(addr.Unmap().WithZone("")) &&
 			!slices.ContainsFunc(members, func(m *Member) bool { return isNamed(m.id) }) {
 			continue
 		}

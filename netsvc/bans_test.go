@@ -30,18 +30,18 @@ func TestBanReaches(t *testing.T) {
 		"::2": "::1", "::1": "::1", "::1/128": "::1", "::2/128": "", "0:0:0:1::1": "", "::/0": "::1", "::ffff:127.0.0.0/104": "127.0.0.1",
 		"::ffff:127.0.0.1": "127.0.0.1", "127.0.0.0/8": "127.0.0.1", "127.0.0.2": "", "::ffff:10.0.0.0/104": "", "::1%lo": "::1",
 	} {
-		addr, _, err := netsvc.BanOf(what)
+		addr, _, err := netsvc.ParseBanTarget(what)
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
-		hit := s.Service.Hit(store.Ban{Addr: addr})
+		hit := s.Service.CountTargets(store.Ban{Addr: addr})
 		if (hit.Members > 0) != (want != "") || hit.Members > 1 {
 			t.Errorf("%s (%s): %d members", what, addr, hit.Members)
 		}
 	}
 	for _, m := range s.Service.FindMembers("guest-2") {
-		if m.Block() != "::/64" {
-			t.Error(m.Block())
+		if m.BanTarget() != "::/64" {
+			t.Error(m.BanTarget())
 		}
 	}
 	if _, _, err := s.Service.Ban(store.Ban{Addr: "127.1"}); err == nil {
@@ -56,8 +56,8 @@ func TestBanAtTheGate(t *testing.T) {
 	port := s.createLocked("board", "secret")
 	p := dialFrom(t, "127.0.0.9", port)
 	p.Until("* this room has a password")
-	eventually(t, "it waits", func() bool { return s.Service.Hit(store.Ban{Addr: "127.0.0.9"}).Connections == 1 })
-	if _, hit, err := s.Service.Ban(store.Ban{Addr: "127.0.0.9", Why: "guessing"}); err != nil || hit != (netsvc.Reach{Connections: 1}) {
+	eventually(t, "it waits", func() bool { return s.Service.CountTargets(store.Ban{Addr: "127.0.0.9"}).Connections == 1 })
+	if _, hit, err := s.Service.Ban(store.Ban{Addr: "127.0.0.9", Why: "guessing"}); err != nil || hit != (netsvc.BanTargets{Connections: 1}) {
 		t.Error(hit, err)
 	}
 	p.Expect("* board: you are banned: guessing")
@@ -126,11 +126,11 @@ func TestWhoWaitsIsEnded(t *testing.T) {
 	s.Start()
 	for i, end := range []func(remote string) error{
 		func(string) error { _, _, err := s.Service.Ban(store.Ban{Addr: "127.0.0.2"}); return err },
-		func(remote string) error { _, err := s.Service.Cut([]string{remote}); return err },
+		func(remote string) error { _, err := s.Service.Disconnect([]string{remote}); return err },
 	} {
 		p := dialFrom(t, fmt.Sprint("127.0.0.", i+2), s.Service.Port())
 		p.Send(fmt.Sprint("CREATE room", i))
-		eventually(t, "it waits", func() bool { return s.Service.Counters().Slowed == uint64(i+1) })
+		eventually(t, "it waits", func() bool { return s.Service.Counters().ThrottledRequests == uint64(i+1) })
 		began := time.Now()
 		if err := end(p.TCP.LocalAddr().String()); err != nil {
 			t.Fatal(err)

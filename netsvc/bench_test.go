@@ -20,7 +20,7 @@ func BenchmarkStart(b *testing.B) {
 	for _, rooms := range []int{64, 10000} {
 		b.Run(fmt.Sprintf("rooms=%d", rooms), func(b *testing.B) {
 			s := newServer(b)
-			s.Options.Rooms = rooms
+			s.Options.MaxRooms = rooms
 			s.Options.Ports = [2]int{12000, 12000 + rooms + 1000}
 			s.Options.Log = slog.New(slog.DiscardHandler)
 			st, err := store.Open(s.Path, s.StoreOptions)
@@ -67,7 +67,7 @@ func BenchmarkDeliver(b *testing.B) {
 	for _, members := range []int{1, 256} {
 		b.Run(fmt.Sprintf("members=%d", members), func(b *testing.B) {
 			s := newServer(b)
-			s.Options.Members = members + 8
+			s.Options.MaxMembers = members + 8
 			s.Start()
 			port := s.Create("lobby")
 			const speakers, window = 8, 64

@@ -29,23 +29,23 @@ import (
 func (s *Service) counts() map[string]int64 {
 	frozen := s.engine.Suspended()
 	n := map[string]int64{
-		"connections": int64(s.conns.Total()), "held input": s.engine.Kept(), "inserts": s.answers.Load(), "logs": s.logs.Used(),
+		"connections": int64(s.conns.Total()), "held input": s.engine.Kept(), "inserts": s.insertBytes.Load(), "logs": s.logs.Used(),
 		"sessions": int64(s.sessions.Load()), "members given": int64(s.members.Load()),
 	}
 	here := netip.MustParseAddr("127.0.0.1")
-	for s.conns.Enter(here, 0, int(n["of an address"]+1)) != nil {
+	for s.conns.Acquire(here, 0, int(n["of an address"]+1)) != nil {
 		n["of an address"]++
 	}
-	s.conns.Leave(here)
-	s.gate.mu.Lock()
-	n["callers that wait"] = int64(len(s.gate.waiting))
-	s.gate.mu.Unlock()
+	s.conns.Release(here)
+	s.queue.mu.Lock()
+	n["callers that wait"] = int64(len(s.queue.waiting))
+	s.queue.mu.Unlock()
 	guesses, _ := s.guesses.State(time.Now())
 	for note := range slices.Chunk(guesses, 26) {
 		n["guesses"]++
 		n["wrong passwords"] += int64(note[25]) // its last byte
 	}
-	for name, p := range map[string]*limit.Buckets{"connects": &s.connects, "requests": &s.requests, "work": &s.work} {
+	for name, p := range map[string]*limit.Buckets{"connects": &s.connects, "requests": &s.requests, "work": &s.commands} {
 		for _, d := range p.Debts(time.Now()) {
 			if d < time.Minute {
 				continue // it is over in a moment
@@ -86,8 +86,8 @@ func (s *Service) counts() map[string]int64 {
 		}
 		r.mu.Unlock()
 	}
-	n["goroutines"] = int64(len(s.visitors()))
-	for _, v := range s.visitors() {
+	n["goroutines"] = int64(len(s.nonMembers()))
+	for _, v := range s.nonMembers() {
 		if !frozen {
 			break
 		}
@@ -96,9 +96,9 @@ func (s *Service) counts() map[string]int64 {
 			n["masters"]++
 			n["bytes between requests"] += int64(p.unended)
 			n["held of masters"] += int64(len(p.heldBytes()))
-			n["minutes of requests"] += int64(time.Until(p.rest) / time.Minute)
+			n["minutes of requests"] += int64(time.Until(p.fullAt) / time.Minute)
 			n["minutes until idle"] += int64(time.Until(p.due) / time.Minute)
-		case *caller:
+		case *passwordSession:
 			n["callers"]++
 			n["tries"] += int64(p.lines)
 			n["bytes between tries"] += int64(p.between)
@@ -188,8 +188,8 @@ func TestBoundsAfterHandover(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "roomd.db")
 	first := 23000 + rand.IntN(3000)
 	opts := Options{
-		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{first, first + 39}, First: []string{"lobby", "slow"},
-		LineBytes: 4096, MaxLag: 100000, QuietAbove: 50, Members: 256, PerAddress: 200, Connections: 1000, DeadPeer: time.Minute, MasterIdle: time.Hour,
+		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{first, first + 39}, FirstRooms: []string{"lobby", "slow"},
+		LineBytes: 4096, MaxLag: 100000, QuietAbove: 50, MaxMembers: 256, MaxPerAddress: 200, MaxConnections: 1000, DeadPeer: time.Minute, MasterIdle: time.Hour,
 		Rates: Rates{ConnectRate: 100, RequestRate: 100, LinesPerSecond: 1, Burst: 20}, CreateAnyone: true, Delete: Anyone, Log: slog.New(slog.DiscardHandler),
 	}
 	var ends []func()
@@ -324,16 +324,16 @@ func TestBoundsAfterHandover(t *testing.T) {
 	// What becomes whole with time is to be so in an hour: of what the clients have
 	// used of an allowance there would be nothing left on a slow machine.
 	hour := time.Now().Add(time.Hour)
-	for i, p := range []*limit.Buckets{&old.connects, &old.requests, &old.work} {
+	for i, p := range []*limit.Buckets{&old.connects, &old.requests, &old.commands} {
 		for n := range 3 + i {
-			p.SetWhole(time.Now(), limit.Prefix(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)})), hour)
+			p.SetFullAt(time.Now(), limit.Prefix(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)})), hour)
 		}
 	}
-	for _, v := range old.visitors() {
+	for _, v := range old.nonMembers() {
 		switch p := v.(type) {
 		case *masterSession:
-			p.rest, p.due, p.unended = hour, hour.Add(-time.Minute), 88
-		case *caller:
+			p.fullAt, p.due, p.unended = hour, hour.Add(-time.Minute), 88
+		case *passwordSession:
 			p.between = 99
 		}
 	}

@@ -20,7 +20,7 @@ import (
 // go: under the race detector. What is kept twice agrees at every look on the way.
 func TestChurn(t *testing.T) {
 	s := newServer(t)
-	s.Options.Replay, s.Options.Members = 0, 0
+	s.Options.Replay, s.Options.MaxMembers = 0, 0
 	s.Start()
 	kept := s.Create("kept") // so that clients find something
 	const workers, steps = 6, 60
@@ -85,7 +85,7 @@ func (c *churn) name(random *rand.Rand) string { return fmt.Sprint("room-", rand
 
 // want fails the test for an error that is not the caller's fault.
 func (c *churn) want(err error) bool {
-	if _, _, refused := netsvc.Refusal(err); err != nil && !refused && !errors.Is(err, store.ErrNoBan) {
+	if _, _, refused := netsvc.ClientError(err); err != nil && !refused && !errors.Is(err, store.ErrNoBan) {
 		c.T.Error(err)
 	}
 	return err == nil
@@ -112,7 +112,7 @@ func (c *churn) operations(name, other string, random *rand.Rand) []func() {
 				return
 			}
 			b := store.Ban{Room: room, Nick: "guest-1", Mute: mute, Created: time.Now(), Until: time.Now().Add(time.Minute)}
-			svc.Hit(b)
+			svc.CountTargets(b)
 			all, _, err := svc.Ban(b)
 			if c.want(err) && random.IntN(2) == 0 {
 				c.want(svc.Unban(all[0].ID))
@@ -170,7 +170,7 @@ func (c *churn) operations(name, other string, random *rand.Rand) []func() {
 		},
 		func() {
 			next := c.Options
-			next.Rooms = 50 + random.IntN(14)
+			next.MaxRooms = 50 + random.IntN(14)
 			change, err := svc.Prepare(next)
 			switch {
 			case !c.want(err):

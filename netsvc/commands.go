@@ -24,7 +24,7 @@ func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 		if line == nil {
 			price = 1 // see cut
 		}
-		if (!unheard || line == nil) && !m.mayGoOn(maxInFlight, price, wait) {
+		if (!unheard || line == nil) && !m.awaitTurn(maxInFlight, price, wait) {
 			return "", wait && m.hasEnded()
 		}
 		m.room.svc.counters.blank.Add(1)
@@ -33,7 +33,7 @@ func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 	if !m.begun {
 		m.begun = true
 		if p := wire.Foreign(line, over > 0); p != "" {
-			m.room.svc.counters.foreign(p)
+			m.room.svc.counters.countForeign(p)
 			return foreign, true
 		}
 	}
@@ -42,18 +42,18 @@ func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 		return "", true
 	}
 	flying := 1 // a command, or a refusal, is in its place: behind what was said before it
-	if isText && m.silenced() == nil && !m.room.own.Load().ReadOnly {
+	if isText && m.activeMute() == nil && !m.room.own.Load().ReadOnly {
 		flying = maxInFlight
 	}
 	price := 1.0
 	if !isText && over == 0 {
-		work := m.costs(line)
+		work := m.commandCost(line)
 		if work > 0 && !wait {
 			return "", false // a loop does not do it
 		}
 		price += work
 	}
-	if !m.mayGoOn(flying, price, wait) || !m.addressMayGoOn(price-1) {
+	if !m.awaitTurn(flying, price, wait) || !m.awaitAddressTurn(price-1) {
 		return "", wait && m.hasEnded()
 	}
 	if over > 0 {
@@ -92,7 +92,7 @@ func (m *Member) onlyAnswers(line []byte, over int, isText bool) bool {
 		return true
 	}
 	if isText {
-		return m.silenced() != nil || m.room.own.Load().ReadOnly
+		return m.activeMute() != nil || m.room.own.Load().ReadOnly
 	}
 	c, _ := wire.ParseCommand(string(line)) // after an error nothing is to be done
 	switch c.Do {
@@ -133,7 +133,7 @@ func (m *Member) do(c wire.Command, wait bool) error {
 	case wire.History:
 		n := c.N
 		if n < 0 {
-			n = m.room.replay()
+			n = m.room.replayLines()
 		}
 		m.queue(insert{kind: history, n: n})
 	case wire.Since:
@@ -231,7 +231,7 @@ func (m *Member) rename(command, nick string) error {
 	if other := r.nicks[n.Key]; other != nil && other != m {
 		return wire.Errorf(wire.CodeExists, "somebody here is called %s already", other.nick.Shown)
 	}
-	if m.silenced() != nil && n.Key != m.nick.Key && !m.untold.Load() { // before anybody knows of it, it disturbs nobody
+	if m.activeMute() != nil && n.Key != m.nick.Key && !m.untold.Load() { // before anybody knows of it, it disturbs nobody
 		return wire.Errorf(wire.CodeDenied, "you are muted: you keep your name")
 	}
 	if r.svc.banned(r.id, netip.Addr{}, n.Key) != nil {
@@ -251,7 +251,7 @@ func (m *Member) rename(command, nick string) error {
 		m.answer(ev)
 	} else {
 		r.announce(ev)
-		r.svc.hub.publish(Happening{Type: "nick", Room: r.name(), Member: old.Shown, Remote: m.remote.String(), Text: n.Shown})
+		r.svc.watchers.publish(Event{Type: "nick", Room: r.name(), Member: old.Shown, Remote: m.remote.String(), Text: n.Shown})
 	}
 	m.ok(command, "")
 	return nil
@@ -263,7 +263,7 @@ func (m *Member) whisper(to, text string) error {
 	if err != nil {
 		return err
 	}
-	if b := m.silenced(); b != nil {
+	if b := m.activeMute(); b != nil {
 		return wire.Errorf(wire.CodeDenied, wire.NotSent+"%s", muteText(b))
 	}
 	r := m.room
@@ -393,11 +393,11 @@ func (s *Service) Search(ctx context.Context, name, text string, since time.Time
 // database can reuse its pages in between. Once ctx is done nothing is read.
 func (s *Service) fromDisk(ctx context.Context, read func()) error {
 	select {
-	case s.readers <- struct{}{}:
+	case s.diskReaders <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	defer func() { <-s.readers }()
+	defer func() { <-s.diskReaders }()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

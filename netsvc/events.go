@@ -11,8 +11,8 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// Happening is something that an operator may want to watch.
-type Happening struct {
+// Event is something that an operator may want to watch.
+type Event struct {
 	Time   time.Time `json:"time"`
 	Type   string    `json:"type"` // message, action, topic, notice, nick, join, leave, create, delete, restore, purge, rename, move, set, refuse, ban, mute, unban, reload, command
 	Room   string    `json:"room,omitempty"`
@@ -26,7 +26,7 @@ type Happening struct {
 }
 
 // Publish shows something that was done from outside this package to watchers.
-func (s *Service) Publish(h Happening) { s.hub.publish(h) }
+func (s *Service) Publish(h Event) { s.watchers.publish(h) }
 
 // watchBuffer bounds what a watcher may be behind; then it misses something,
 // and is told how much.
@@ -34,11 +34,11 @@ const watchBuffer = 1024
 
 // Watcher gets happenings until it is closed.
 type Watcher struct {
-	C <-chan Happening
+	C <-chan Event
 
-	hub    *hub
-	c      chan Happening
-	want   func(*Happening) bool
+	list   *watcherList
+	c      chan Event
+	filter func(*Event) bool
 	missed atomic.Uint64
 }
 
@@ -48,22 +48,22 @@ func (w *Watcher) Missed() uint64 { return w.missed.Swap(0) }
 
 // Close ends the watch. C is not closed.
 func (w *Watcher) Close() {
-	w.hub.mu.Lock()
-	defer w.hub.mu.Unlock()
-	delete(w.hub.all, w)
-	w.hub.count.Store(int32(len(w.hub.all)))
+	w.list.mu.Lock()
+	defer w.list.mu.Unlock()
+	delete(w.list.all, w)
+	w.list.count.Store(int32(len(w.list.all)))
 }
 
-// refusal publishes that somebody was not let in; room is empty for the master
+// publishRefusal publishes that somebody was not let in; room is empty for the master
 // port.
-func (s *Service) refusal(room string, addr netip.AddrPort, text string) {
-	if s.hub.watched() {
-		s.hub.publish(Happening{Type: "refuse", Room: room, Remote: addr.String(), Text: strings.TrimSpace(text)})
+func (s *Service) publishRefusal(room string, addr netip.AddrPort, text string) {
+	if s.watchers.watched() {
+		s.watchers.publish(Event{Type: "refuse", Room: room, Remote: addr.String(), Text: strings.TrimSpace(text)})
 	}
 }
 
-// hub hands happenings to watchers. Nobody waits for a watcher.
-type hub struct {
+// watcherList hands happenings to watchers. Nobody waits for a watcher.
+type watcherList struct {
 	count atomic.Int32 // of watchers, to be looked at before anything is built
 	mu    sync.Mutex
 	all   map[*Watcher]bool
@@ -71,10 +71,10 @@ type hub struct {
 
 // Watch begins to watch what want lets through. want is called with locks held:
 // it must be quick and call nothing.
-func (s *Service) Watch(want func(*Happening) bool) *Watcher {
-	h := &s.hub
-	c := make(chan Happening, watchBuffer)
-	w := &Watcher{C: c, c: c, hub: h, want: want}
+func (s *Service) Watch(want func(*Event) bool) *Watcher {
+	h := &s.watchers
+	c := make(chan Event, watchBuffer)
+	w := &Watcher{C: c, c: c, list: h, filter: want}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.all == nil {
@@ -86,9 +86,9 @@ func (s *Service) Watch(want func(*Happening) bool) *Watcher {
 }
 
 // watched reports whether it is worth building a happening.
-func (h *hub) watched() bool { return h.count.Load() > 0 }
+func (h *watcherList) watched() bool { return h.count.Load() > 0 }
 
-func (h *hub) publish(e Happening) {
+func (h *watcherList) publish(e Event) {
 	if !h.watched() {
 		return
 	}
@@ -98,7 +98,7 @@ func (h *hub) publish(e Happening) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.all {
-		if !w.want(&e) {
+		if !w.filter(&e) {
 			continue
 		}
 		select {
@@ -111,22 +111,22 @@ func (h *hub) publish(e Happening) {
 
 // counters are counted since the start.
 type counters struct {
-	accepted    atomic.Uint64
-	lines       atomic.Uint64
-	deliveries  atomic.Uint64
-	bytes       atomic.Uint64
-	passes      atomic.Uint64
-	pages       atomic.Uint64
-	hurried     atomic.Uint64
-	slowed      atomic.Uint64
-	slowedLines atomic.Uint64
+	accepted          atomic.Uint64
+	lines             atomic.Uint64
+	deliveries        atomic.Uint64
+	bytes             atomic.Uint64
+	passes            atomic.Uint64
+	pages             atomic.Uint64
+	rateLimited       atomic.Uint64
+	throttledRequests atomic.Uint64
+	throttledInputs   atomic.Uint64
 
-	mu       sync.Mutex
-	ended    map[Cause]uint64
-	speaking map[wire.Protocol]uint64
-	sessions map[Cause]uint64
-	refusals map[Barred]uint64
-	tls      map[string]uint64
+	mu           sync.Mutex
+	ended        map[Cause]uint64
+	foreignConns map[wire.Protocol]uint64
+	sessions     map[Cause]uint64
+	refusals     map[RefusalReason]uint64
+	tls          map[string]uint64
 
 	blank, tooLong, cleaned atomic.Uint64 // lines
 }
@@ -140,49 +140,49 @@ func (c *counters) clean(line []byte) string {
 	return text
 }
 
-// Barred is why a connection was refused.
-type Barred string
+// RefusalReason is why a connection was refused.
+type RefusalReason string
 
 const (
-	overAll     Barred = "connections" // limits.connections
-	overAddress Barred = "address"     // limits.per_address
-	tooOften    Barred = "hurry"       // limits.connects_per_second
-	overMembers Barred = "members"     // limits.members
-	isBanned    Barred = "banned"
-	isClosing   Barred = "closing"     // the room is being deleted, or the server stops
-	noRoomLeft  Barred = "descriptors" // or memory
-	noPassword  Barred = "password"    // not in time, not the right one, or very many waited
-	noHandshake Barred = "tls"
+	refusedTotal       RefusalReason = "connections" // limits.connections
+	refusedAddress     RefusalReason = "address"     // limits.per_address
+	refusedRate        RefusalReason = "hurry"       // limits.connects_per_second
+	refusedRoomFull    RefusalReason = "members"     // limits.members
+	refusedBan         RefusalReason = "banned"
+	refusedClosing     RefusalReason = "closing"     // the room is being deleted, or the server stops
+	refusedDescriptors RefusalReason = "descriptors" // or memory
+	refusedPassword    RefusalReason = "password"    // not in time, not the right one, or very many waited
+	refusedHandshake   RefusalReason = "tls"
 )
 
-var refusalCauses = []Barred{overAll, overAddress, tooOften, overMembers, isBanned, isClosing, noRoomLeft, noPassword, noHandshake}
+var refusalReasons = []RefusalReason{refusedTotal, refusedAddress, refusedRate, refusedRoomFull, refusedBan, refusedClosing, refusedDescriptors, refusedPassword, refusedHandshake}
 
-func (c *counters) refused(why Barred) {
+func (c *counters) countRefusal(why RefusalReason) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.refusals[why]++
 }
 
-func (c *counters) tlsFailed(why string) {
+func (c *counters) countTLSFailure(why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tls[why]++
 }
 
-func (c *counters) session(cause Cause) {
+func (c *counters) countSessionEnd(cause Cause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sessions[cause]++
 }
 
-// foreign counts a connection of another protocol.
-func (c *counters) foreign(p wire.Protocol) {
+// countForeign counts a connection of another protocol.
+func (c *counters) countForeign(p wire.Protocol) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.speaking[p]++
+	c.foreignConns[p]++
 }
 
-func (c *counters) end(cause Cause) {
+func (c *counters) countMemberEnd(cause Cause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended[cause]++
@@ -190,54 +190,54 @@ func (c *counters) end(cause Cause) {
 
 // Counters are what has happened since the start.
 type Counters struct {
-	Accepted    uint64            // connections to any port
-	Refused     map[Barred]uint64 // of them, by cause
-	TLSFailed   map[string]uint64 // handshakes, by cause
-	Lines       uint64            // kept
-	Deliveries  uint64            // lines times the members that each was for
-	Bytes       uint64            // written to members
-	Passes      uint64            // of flushers over the members of a room
-	Pages       uint64            // of the history that were read from the store
-	Ended       map[Cause]uint64
-	Foreign     map[wire.Protocol]uint64 // connections of other protocols, to any port
-	Sessions    map[Cause]uint64         // connections to the master port that have ended
-	Blank       uint64                   // lines that are nothing, to any port
-	TooLong     uint64                   // lines longer than limits.line_bytes
-	Cleaned     uint64                   // lines with characters that had to be replaced
-	Passwords   Passwords
-	Hurried     uint64 // connections refused, or ended, as their address was too fast
-	Slowed      uint64 // requests that were put off
-	SlowedLines uint64 // times that a member's input had to wait for its allowance
+	Accepted          uint64                   // connections to any port
+	Refused           map[RefusalReason]uint64 // of them, by cause
+	TLSFailed         map[string]uint64        // handshakes, by cause
+	Lines             uint64                   // kept
+	Deliveries        uint64                   // lines times the members that each was for
+	Bytes             uint64                   // written to members
+	Passes            uint64                   // of flushers over the members of a room
+	Pages             uint64                   // of the history that were read from the store
+	Ended             map[Cause]uint64
+	Foreign           map[wire.Protocol]uint64 // connections of other protocols, to any port
+	Sessions          map[Cause]uint64         // connections to the master port that have ended
+	Blank             uint64                   // lines that are nothing, to any port
+	TooLong           uint64                   // lines longer than limits.line_bytes
+	Cleaned           uint64                   // lines with characters that had to be replaced
+	Passwords         Passwords
+	RateLimited       uint64 `json:"Hurried"`     // connections refused, or ended, as their address was too fast
+	ThrottledRequests uint64 `json:"Slowed"`      // requests that were put off
+	ThrottledInputs   uint64 `json:"SlowedLines"` // times that a member's input had to wait for its allowance
 }
 
 // Passwords are what became of connections and lines before the gates of rooms
 // that have one.
 type Passwords struct {
-	Right   uint64 // and the connection was let in
-	Wrong   uint64
-	Held    uint64 // not looked at, as there were too many wrong ones
-	Late    uint64 // connections without the right one in time
-	Crowded uint64 // connections that had to make room for others
+	Right     uint64 // and the connection was let in
+	Wrong     uint64
+	Throttled uint64 `json:"Held"`    // not looked at, as there were too many wrong ones
+	TimedOut  uint64 `json:"Late"`    // connections without the right one in time
+	Evicted   uint64 `json:"Crowded"` // connections that had to make room for others
 }
 
 // causes are all there are, so that each is counted from the start.
 var causes = []Cause{left, vanished, silent, kicked, lagged, foreign, deleted, stopping, unserved, destroyed}
 
 // sessionCauses are why connections to the master port end.
-var sessionCauses = []Cause{left, answered, vanished, idling, unread, hurried, foreign, kicked, stopping, destroyed}
+var sessionCauses = []Cause{left, answered, vanished, idleTooLong, unread, rateLimited, foreign, kicked, stopping, destroyed}
 
 // Counters returns what has happened so far.
 func (s *Service) Counters() Counters {
 	c := &s.counters
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	g := &s.gate
+	g := &s.queue
 	return Counters{
 		Sessions: maps.Clone(c.sessions), Blank: c.blank.Load(), TooLong: c.tooLong.Load(), Cleaned: c.cleaned.Load(),
-		Hurried: c.hurried.Load(), Slowed: c.slowed.Load(), SlowedLines: c.slowedLines.Load(),
+		RateLimited: c.rateLimited.Load(), ThrottledRequests: c.throttledRequests.Load(), ThrottledInputs: c.throttledInputs.Load(),
 		Passwords: Passwords{g.right.Load(), g.wrong.Load(), g.held.Load(), g.late.Load(), g.crowded.Load()},
 		Accepted:  c.accepted.Load(), Refused: maps.Clone(c.refusals), TLSFailed: maps.Clone(c.tls), Lines: c.lines.Load(), Deliveries: c.deliveries.Load(),
-		Bytes: c.bytes.Load(), Passes: c.passes.Load(), Pages: c.pages.Load(), Ended: maps.Clone(c.ended), Foreign: maps.Clone(c.speaking),
+		Bytes: c.bytes.Load(), Passes: c.passes.Load(), Pages: c.pages.Load(), Ended: maps.Clone(c.ended), Foreign: maps.Clone(c.foreignConns),
 	}
 }
 
@@ -259,30 +259,30 @@ func (s *Service) Lag() (members int, worst uint64) {
 }
 
 // restore goes on counting where another process has stopped.
-func (c *counters) restore(was Counters, g *gate) {
+func (c *counters) restore(was Counters, g *admissionQueue) {
 	c.accepted.Store(was.Accepted)
 	c.lines.Store(was.Lines)
 	c.deliveries.Store(was.Deliveries)
 	c.bytes.Store(was.Bytes)
 	c.passes.Store(was.Passes)
 	c.pages.Store(was.Pages)
-	c.hurried.Store(was.Hurried)
-	c.slowed.Store(was.Slowed)
-	c.slowedLines.Store(was.SlowedLines)
+	c.rateLimited.Store(was.RateLimited)
+	c.throttledRequests.Store(was.ThrottledRequests)
+	c.throttledInputs.Store(was.ThrottledInputs)
 	c.blank.Store(was.Blank)
 	c.tooLong.Store(was.TooLong)
 	c.cleaned.Store(was.Cleaned)
 	p := was.Passwords
 	g.right.Store(p.Right)
 	g.wrong.Store(p.Wrong)
-	g.held.Store(p.Held)
-	g.late.Store(p.Late)
-	g.crowded.Store(p.Crowded)
+	g.held.Store(p.Throttled)
+	g.late.Store(p.TimedOut)
+	g.crowded.Store(p.Evicted)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	maps.Copy(c.ended, was.Ended)
 	maps.Copy(c.sessions, was.Sessions)
-	maps.Copy(c.speaking, was.Foreign)
+	maps.Copy(c.foreignConns, was.Foreign)
 	maps.Copy(c.refusals, was.Refused)
 	maps.Copy(c.tls, was.TLSFailed)
 }

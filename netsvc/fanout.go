@@ -97,7 +97,7 @@ func (r *Room) flushPass() (again bool) {
 	}
 	clear(r.pass)
 	if !f.behind && !leaving {
-		r.log.Passed(end, keepBytes, f.outside)
+		r.log.Release(end, keepBytes, f.outside)
 	}
 	r.pacer.passed(end, began, time.Now())
 	return f.again

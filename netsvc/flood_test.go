@@ -41,7 +41,7 @@ func TestRequestFlood(t *testing.T) {
 	if took := time.Since(began); took < 950*time.Millisecond {
 		t.Errorf("%d requests took only %v", requests, took)
 	}
-	if n := s.Service.Counters().Slowed; n < 10 || n > requests {
+	if n := s.Service.Counters().ThrottledRequests; n < 10 || n > requests {
 		t.Errorf("%d requests were put off", n)
 	}
 }
@@ -69,7 +69,7 @@ func TestFloodOfAnAddress(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("nobody was told busy")
 	}
-	if s.Service.Counters().Hurried == 0 {
+	if s.Service.Counters().RateLimited == 0 {
 		t.Error("and it is not counted")
 	}
 	endless := dialFrom(t, "127.0.0.3", s.Service.Port())
@@ -101,7 +101,7 @@ func TestPriceOfNoRequests(t *testing.T) {
 			s.Options.RequestRate = 4 // a burst of 20
 			s.Start()
 			p := dial(t, s.Service.Port())
-			for i := 0; s.Service.Counters().Slowed == 0; i++ {
+			for i := 0; s.Service.Counters().ThrottledRequests == 0; i++ {
 				if i == most {
 					t.Fatalf("%d bytes are free", most*len(piece))
 				}
@@ -126,7 +126,7 @@ func TestPriceOfNoLines(t *testing.T) {
 			s.Options.LinesPerSecond, s.Options.Burst = 4, 20
 			s.Start()
 			p := join(t, s.Create("lobby"))
-			for i := 0; s.Service.Counters().SlowedLines == 0; i++ {
+			for i := 0; s.Service.Counters().ThrottledInputs == 0; i++ {
 				if i == most {
 					t.Fatalf("%s: %d bytes are free", name, most*len(piece))
 				}
@@ -182,7 +182,7 @@ func TestConnectFlood(t *testing.T) {
 	}
 	p := dialFrom(t, "127.0.0.2", port)
 	p.Until("* lobby: ")
-	if n := s.Service.Counters().Hurried; n != uint64(refused) {
+	if n := s.Service.Counters().RateLimited; n != uint64(refused) {
 		t.Errorf("%d are counted of %d", n, refused)
 	}
 	m := dial(t, s.Service.Port())

@@ -28,15 +28,15 @@ func (s *Service) follower() store.Follower {
 	}}
 }
 
-// sequence runs functions one after the other, on goroutines. Its methods may be called
+// taskQueue runs functions one after the other, on goroutines. Its methods may be called
 // with any lock held, but complete.
-type sequence struct {
+type taskQueue struct {
 	mu   sync.Mutex
 	last chan struct{} // closed when the last one has returned; nil: there was none
 }
 
 // later has fn run when those before have returned.
-func (q *sequence) later(fn func()) {
+func (q *taskQueue) later(fn func()) {
 	done := make(chan struct{})
 	q.mu.Lock()
 	before := q.last
@@ -52,7 +52,7 @@ func (q *sequence) later(fn func()) {
 }
 
 // complete waits until those that were handed to later before have returned.
-func (q *sequence) complete() {
+func (q *taskQueue) complete() {
 	q.mu.Lock()
 	last := q.last
 	q.mu.Unlock()
@@ -62,7 +62,7 @@ func (q *sequence) complete() {
 }
 
 // idle reports whether all have returned.
-func (q *sequence) idle() bool {
+func (q *taskQueue) idle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	select {
@@ -73,23 +73,23 @@ func (q *sequence) idle() bool {
 	}
 }
 
-// note logs what was reported. Whoever reads the log may be slow.
-func (s *Service) note(msg string, args ...any) {
-	s.notes.later(func() { s.log.Info(msg, args...) })
+// logLater logs what was reported. Whoever reads the log may be slow.
+func (s *Service) logLater(msg string, args ...any) {
+	s.logQueue.later(func() { s.log.Info(msg, args...) })
 }
 
-// enroll brings a room of the database into memory, with the number of its newest
+// register brings a room of the database into memory, with the number of its newest
 // line. mu is held.
-func (s *Service) enroll(k store.Room, last uint64) *Room {
+func (s *Service) register(k store.Room, last uint64) *Room {
 	r := newRoom(s, k, last)
 	s.ids[r.id] = r
-	s.call(r)
+	s.registerName(r)
 	return r
 }
 
-// call has a room found by its name. One that stands for another one makes room for
+// registerName has a room found by its name. One that stands for another one makes room for
 // it, and so does one that is deleted, and whose members drain. mu is held.
-func (s *Service) call(r *Room) {
+func (s *Service) registerName(r *Room) {
 	if old := s.rooms[r.key()]; old != nil && old.dropped.Load() {
 		s.draining[old] = true
 	}
@@ -103,36 +103,36 @@ func (s *Service) byID(id uint64) *Room {
 	return s.ids[id]
 }
 
-// appear has a room of the store be there and accept. owner is what a request of ours
+// openRoom has a room of the store be there and accept. owner is what a request of ours
 // has planned. It reports false when the server stops: the room will be there when it is
 // back.
-func (s *Service) appear(k store.Room, last uint64, owner any) bool {
+func (s *Service) openRoom(k store.Room, last uint64, owner any) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
 		return false
 	}
-	r := s.enroll(k, last)
+	r := s.register(k, last)
 	s.ports.claim(k.Port)
-	p, _ := owner.(*planned)
+	p, _ := owner.(*reservation)
 	if p == nil {
-		r.accept(nil)
+		r.acceptOn(nil)
 		return true
 	}
 	if p.room, r.creator = r, p.creator; p.password != nil { // which knows the text
 		r.password.Store(p.password)
 	}
-	r.accept(p.ln)
+	r.acceptOn(p.ln)
 	return true
 }
 
-// accept has a room accept at its port: on ln or, if that is nil, as soon as the port
+// acceptOn has a room accept at its port: on ln or, if that is nil, as soon as the port
 // is bound. What it accepted on before is left. Service.mu is held.
-func (r *Room) accept(ln *transport.Endpoint) {
+func (r *Room) acceptOn(ln *transport.Endpoint) {
 	if ln != nil {
 		if old, ok := r.open(ln); ok {
 			if r.svc.isLate(ln) {
-				r.svc.unsettle()
+				r.svc.scheduleReconcile()
 			}
 			if old != nil {
 				r.work.later(func() {
@@ -154,23 +154,23 @@ func (r *Room) accept(ln *transport.Endpoint) {
 
 func (s *Service) roomsCreated(rooms []store.Room, by string) {
 	for _, k := range rooms {
-		if s.appear(k, 0, k.Owner) {
-			s.note("room created", "room", k.Name, "port", k.Port, "by", cmp.Or(k.Creator, by, "operator"))
-			s.hub.publish(Happening{Type: "create", Room: k.Name, Remote: k.Creator, By: by})
+		if s.openRoom(k, 0, k.Owner) {
+			s.logLater("room created", "room", k.Name, "port", k.Port, "by", cmp.Or(k.Creator, by, "operator"))
+			s.watchers.publish(Event{Type: "create", Room: k.Name, Remote: k.Creator, By: by})
 		}
 	}
 }
 
 func (s *Service) roomRestored(k store.Room, last uint64, owner any) {
-	if s.appear(k, last, owner) {
-		s.note("room restored", "room", k.Name, "port", k.Port, "by", "operator")
-		s.hub.publish(Happening{Type: "restore", Room: k.Name})
+	if s.openRoom(k, last, owner) {
+		s.logLater("room restored", "room", k.Name, "port", k.Port, "by", "operator")
+		s.watchers.publish(Event{Type: "restore", Room: k.Name})
 	}
 }
 
 func (s *Service) roomPurged(k store.Room) {
-	s.note("room purged", "room", k.Name, "by", "operator")
-	s.hub.publish(Happening{Type: "purge", Room: k.Name})
+	s.logLater("room purged", "room", k.Name, "by", "operator")
+	s.watchers.publish(Event{Type: "purge", Room: k.Name})
 }
 
 // roomDeleted ends a room. Its name and its port are free when its members have got
@@ -197,10 +197,10 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 		if err := s.store.Drained(r.id); err != nil && !errors.Is(err, store.ErrClosed) {
 			s.log.Error("age of a deleted room cannot be written", "room", r.name(), "error", err) // it does from the next start on
 		}
-		s.forget(r)
-		s.rest(r.port())
+		s.unregister(r)
+		s.quarantinePort(r.port())
 		s.log.Info("room deleted", "room", r.name(), "port", r.port(), "members", members, "by", cmp.Or(from, "operator"))
-		s.hub.publish(Happening{Type: "delete", Room: r.name(), Remote: from})
+		s.watchers.publish(Event{Type: "delete", Room: r.name(), Remote: from})
 	})
 }
 
@@ -210,58 +210,58 @@ func (s *Service) roomUpdated(k store.Room, e store.Edit) {
 		return
 	}
 	if e.Name != nil {
-		r.renamed(k)
+		r.applyRename(k)
 	}
 	if e.Port != nil {
-		r.moved(k, e.Owner)
+		r.applyMove(k, e.Owner)
 	}
 	if e.Topic != nil {
-		r.described(k)
+		r.applyTopic(k)
 	}
 	if e.Own != nil {
-		r.configured(k)
+		r.applySettings(k)
 	}
 	if e.Password != nil {
-		r.locked(k, e.Owner)
+		r.applyPassword(k, e.Owner)
 	}
 }
 
-func (r *Room) renamed(k store.Room) {
+func (r *Room) applyRename(k store.Room) {
 	s := r.svc
 	s.mu.Lock()
 	was := r.ident.Load()
 	if s.rooms[was.key] == r {
 		delete(s.rooms, was.key)
 	}
-	r.ident.Store(newIdent(k.Name, k.Key, was.port))
-	s.call(r)
+	r.ident.Store(newNameAndPort(k.Name, k.Key, was.port))
+	s.registerName(r)
 	s.mu.Unlock()
-	s.note("room renamed", "room", k.Name, "was", was.name, "by", "operator")
-	s.hub.publish(Happening{Type: "rename", Room: k.Name, Text: was.name})
-	r.tell("the operator renamed this room: %s is %s now", was.name, k.Name)
+	s.logLater("room renamed", "room", k.Name, "was", was.name, "by", "operator")
+	s.watchers.publish(Event{Type: "rename", Room: k.Name, Text: was.name})
+	r.announceNotice("the operator renamed this room: %s is %s now", was.name, k.Name)
 }
 
-// moved has the room at another port; owner is that port if a request of ours has
+// applyMove has the room at another port; owner is that port if a request of ours has
 // bound it.
-func (r *Room) moved(k store.Room, owner any) {
+func (r *Room) applyMove(k store.Room, owner any) {
 	s := r.svc
 	s.mu.Lock()
 	was := r.ident.Load()
-	r.ident.Store(newIdent(was.name, was.key, k.Port))
+	r.ident.Store(newNameAndPort(was.name, was.key, k.Port))
 	s.ports.claim(k.Port)
 	s.ports.release(was.port)
 	ln, _ := owner.(*transport.Endpoint)
-	r.accept(ln)
+	r.acceptOn(ln)
 	s.mu.Unlock()
-	s.note("room moved", "room", r.name(), "port", k.Port, "was", was.port, "by", "operator")
-	s.hub.publish(Happening{Type: "move", Room: r.name(), Text: fmt.Sprintf("%d to %d", was.port, k.Port)})
-	r.tell("the operator moved this room: it is on port %d from now on; who is here stays", k.Port)
+	s.logLater("room moved", "room", r.name(), "port", k.Port, "was", was.port, "by", "operator")
+	s.watchers.publish(Event{Type: "move", Room: r.name(), Text: fmt.Sprintf("%d to %d", was.port, k.Port)})
+	r.announceNotice("the operator moved this room: it is on port %d from now on; who is here stays", k.Port)
 }
 
-// described shows a topic that the operator has set.
-func (r *Room) described(k store.Room) {
-	r.svc.note("topic set", "room", r.name(), "topic", k.Topic, "by", "operator")
-	r.svc.hub.publish(Happening{Type: "topic", Room: r.name(), Member: "operator", Text: k.Topic})
+// applyTopic shows a topic that the operator has set.
+func (r *Room) applyTopic(k store.Room) {
+	r.svc.logLater("topic set", "room", r.name(), "topic", k.Topic, "by", "operator")
+	r.svc.watchers.publish(Event{Type: "topic", Room: r.name(), Member: "operator", Text: k.Topic})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.topic = k.Topic
@@ -272,28 +272,28 @@ func (r *Room) described(k store.Room) {
 	r.announce(wire.Event{Type: wire.TypeNotice, Text: said})
 }
 
-// configured has settings take effect.
-func (r *Room) configured(k store.Room) {
+// applySettings has settings take effect.
+func (r *Room) applySettings(k store.Room) {
 	was := r.own.Swap(&k.Own)
-	r.svc.note("room settings", "room", r.name(), "own", settingsText(k.Own), "was", settingsText(*was), "by", "operator")
-	r.svc.hub.publish(Happening{Type: "set", Room: r.name(), Text: settingsText(k.Own)})
+	r.svc.logLater("room settings", "room", r.name(), "own", settingsText(k.Own), "was", settingsText(*was), "by", "operator")
+	r.svc.watchers.publish(Event{Type: "set", Room: r.name(), Text: settingsText(k.Own)})
 	switch {
 	case k.Own.ReadOnly && !was.ReadOnly:
-		r.tell("the operator made this room read-only")
+		r.announceNotice("the operator made this room read-only")
 	case !k.Own.ReadOnly && was.ReadOnly:
-		r.tell("this room is open for writing again")
+		r.announceNotice("this room is open for writing again")
 	}
 }
 
-// locked has a password be asked for, or none; owner is it if a request of ours has
+// applyPassword has a password be asked for, or none; owner is it if a request of ours has
 // made it, and knows its text.
-func (r *Room) locked(k store.Room, owner any) {
+func (r *Room) applyPassword(k store.Room, owner any) {
 	p, ours := owner.(*passwd.Password)
 	if !ours {
 		p = passwd.FromHash(k.Password)
 	}
 	r.password.Store(p)
-	r.svc.note("room password", "room", r.name(), "set", p != nil, "by", "operator")
+	r.svc.logLater("room password", "room", r.name(), "set", p != nil, "by", "operator")
 }
 
 // bansAdded has bans and mutes take effect. Members and connections that a ban holds
@@ -306,11 +306,11 @@ func (s *Service) bansAdded(bans []store.Ban, hit any) {
 			kind = "mute"
 		}
 		room := s.RoomName(b.Room)
-		s.note(kind+" added", "id", b.ID, "room", room, "address", b.Addr, "nick", b.Nick, "until", b.Until, "why", wire.CleanString(b.Why), "by", b.By)
-		s.hub.publish(Happening{Type: kind, Room: room, Remote: b.Addr, Member: b.Nick, Text: b.Why, By: b.By})
+		s.logLater(kind+" added", "id", b.ID, "room", room, "address", b.Addr, "nick", b.Nick, "until", b.Until, "why", wire.CleanString(b.Why), "by", b.By)
+		s.watchers.publish(Event{Type: kind, Room: room, Remote: b.Addr, Member: b.Nick, Text: b.Why, By: b.By})
 	}
 	reach := s.enforce(newBanList(bans).all)
-	if hit, ours := hit.(*Reach); ours {
+	if hit, ours := hit.(*BanTargets); ours {
 		*hit = reach
 	}
 }
@@ -318,8 +318,8 @@ func (s *Service) bansAdded(bans []store.Ban, hit any) {
 func (s *Service) bansLifted(ids []uint64) {
 	s.bans.Store(newBanList(slices.DeleteFunc(s.Bans(), func(b store.Ban) bool { return slices.Contains(ids, b.ID) })))
 	for _, id := range ids {
-		s.note("ban lifted", "id", id, "by", "operator")
-		s.hub.publish(Happening{Type: "unban", Text: fmt.Sprint(id)})
+		s.logLater("ban lifted", "id", id, "by", "operator")
+		s.watchers.publish(Event{Type: "unban", Text: fmt.Sprint(id)})
 	}
 }
 

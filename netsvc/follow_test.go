@@ -165,7 +165,7 @@ func effect(t *testing.T, s *server, change func(*server) error, ends, want stri
 	bob.Until("* guest-2 is now bob")
 	ann.Until("* guest-2 is now bob")
 	log.Reset()
-	w := s.Service.Watch(func(*netsvc.Happening) bool { return true })
+	w := s.Service.Watch(func(*netsvc.Event) bool { return true })
 	defer w.Close()
 	if err := change(s); err != nil {
 		t.Fatal(err)

@@ -49,7 +49,7 @@ func TestNobodyIsHandedOverForADeletedRoom(t *testing.T) {
 		}
 	}
 	deleted := make(chan error)
-	go func() { deleted <- s.remove(end, "den", "", "", func(*Room) error { return nil }) }()
+	go func() { deleted <- s.deleteRoom(end, "den", "", "", func(*Room) error { return nil }) }()
 	if err := <-frozen; err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestDeletionInAProcessThatIsLeft(t *testing.T) {
 		t.Fatal("it does not look around")
 	}
 	deleted := make(chan error, 1)
-	go func() { deleted <- s.remove(end, "lobby", "", "", func(*Room) error { return nil }) }()
+	go func() { deleted <- s.deleteRoom(end, "lobby", "", "", func(*Room) error { return nil }) }()
 	if err := <-frozen; err != nil {
 		t.Fatal(err)
 	}
@@ -195,8 +195,8 @@ func TestNobodyWaitsForTheDiskWhileTheServerStands(t *testing.T) {
 			c, in := call(t, s, "lobby", "you are guest-1")
 			io.WriteString(c, "one\n")
 			hear(t, in, "> one\n")
-			for range cap(s.readers) { // all turns are taken
-				s.readers <- struct{}{}
+			for range cap(s.diskReaders) { // all turns are taken
+				s.diskReaders <- struct{}{}
 			}
 			m := r.present()[0]
 			fmt.Fprintln(c, command)
@@ -210,8 +210,8 @@ func TestNobodyWaitsForTheDiskWhileTheServerStands(t *testing.T) {
 			} else {
 				s.Thaw()
 			}
-			for range cap(s.readers) {
-				<-s.readers
+			for range cap(s.diskReaders) {
+				<-s.diskReaders
 			}
 			hear(t, in, "> one\n")
 			io.WriteString(c, "/ping\n")

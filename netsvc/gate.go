@@ -17,24 +17,24 @@ import (
 )
 
 const (
-	gateTime    = 30 * time.Second // for the right password, from the connection on
-	gateTries   = 3                // passwords and other lines in one connection
-	gateInput   = 8 << 10          // bytes between lines, in one connection (weight)
-	mostWaiting = 1024             // connections before the gates of all ports
+	passwordTimeout  = 30 * time.Second // for the right password, from the connection on
+	maxPasswordLines = 3                // passwords and other lines in one connection
+	maxPasswordInput = 8 << 10          // bytes between lines, in one connection (weight)
+	maxWaiting       = 1024             // connections before the gates of all ports
 )
 
-// gate is where connections wait that have to agree on TLS, or to give a
+// admissionQueue is where connections wait that have to agree on TLS, or to give a
 // password, before they see anything of a room or of the master port.
-type gate struct {
+type admissionQueue struct {
 	mu      sync.Mutex
-	waiting []visitor // those that came first at the front
+	waiting []nonMember // those that came first at the front
 
 	right, wrong, held, late, crowded atomic.Uint64
 }
 
-// caller is a connection that is to give a room's password.
-type caller struct {
-	session
+// passwordSession is a connection that is to give a room's password.
+type passwordSession struct {
+	requestSession
 	password *passwd.Password // of the room when it came
 
 	// Owned by the holder of the read lock.
@@ -43,23 +43,23 @@ type caller struct {
 	between int  // bytes between them
 }
 
-// refusal is what a connection is told before it is closed.
-type refusal string
+// closingText is what a connection is told before it is closed.
+type closingText string
 
-func (e refusal) Error() string { return string(e) }
+func (e closingText) Error() string { return string(e) }
 
-// errOpen tells a connection that it waits for nothing: anybody may come in.
-const errOpen = refusal("* the room has no password any more; connect again\n")
+// errNoPassword tells a connection that it waits for nothing: anybody may come in.
+const errNoPassword = closingText("* the room has no password any more; connect again\n")
 
-func (r *Room) newCaller(k *transport.Conn, addr netip.AddrPort, since time.Time, p *passwd.Password) *caller {
-	return &caller{
-		session:  session{svc: r.svc, conn: k, remote: addr, room: r, since: since, late: errLate, framer: wire.NewFramer(r.svc.opts().LineBytes)},
-		password: p,
+func (r *Room) newPasswordSession(k *transport.Conn, addr netip.AddrPort, since time.Time, p *passwd.Password) *passwordSession {
+	return &passwordSession{
+		requestSession: requestSession{svc: r.svc, conn: k, remote: addr, room: r, since: since, late: errPasswordTimeout, framer: wire.NewFramer(r.svc.opts().LineBytes)},
+		password:       p,
 	}
 }
 
-// secured goes on with a connection that has agreed on TLS, or was refused.
-func (r *Room) secured(who *handshake, k *transport.Conn, err error) {
+// afterHandshake goes on with a connection that has agreed on TLS, or was refused.
+func (r *Room) afterHandshake(who *handshake, k *transport.Conn, err error) {
 	end := func() {}
 	if err == nil {
 		ok := false
@@ -68,10 +68,10 @@ func (r *Room) secured(who *handshake, k *transport.Conn, err error) {
 		}
 	}
 	if err != nil {
-		if who.crowded.Load() {
-			err = errCrowded
+		if who.evicted.Load() {
+			err = errEvicted
 		}
-		why, say := r.bar(who.addr, noHandshake, err)
+		why, say := r.refuseEntry(who.addr, refusedHandshake, err)
 		r.svc.refuse(who.conn, why, say)
 		return
 	}
@@ -79,29 +79,29 @@ func (r *Room) secured(who *handshake, k *transport.Conn, err error) {
 	r.receive(k, who.addr, who.since)
 }
 
-// bar notes that a connection does not come in, for an error, and returns the cause
+// refuseEntry notes that a connection does not come in, for an error, and returns the cause
 // and what it is told.
-func (r *Room) bar(addr netip.AddrPort, why Barred, err error) (Barred, string) {
-	g, say := &r.svc.gate, ""
-	var told refusal
+func (r *Room) refuseEntry(addr netip.AddrPort, why RefusalReason, err error) (RefusalReason, string) {
+	g, say := &r.svc.queue, ""
+	var told closingText
 	cause, closed := r.ending()
 	b := r.svc.banned(r.id, addr.Addr(), "")
 	if b != nil {
-		why = isBanned
+		why = refusedBan
 	}
 	switch {
 	case closed, errors.Is(err, errStopped):
-		if why = isClosing; !closed {
+		if why = refusedClosing; !closed {
 			cause = stopping
 		}
 		ev := r.farewell(cause)
 		say = string(ev.AppendText(nil))
-	case errors.Is(err, errCrowded):
+	case errors.Is(err, errEvicted):
 		g.crowded.Add(1)
 		say = wire.Notice("very many are waiting here; try again")
-	case errors.Is(err, errLate):
+	case errors.Is(err, errPasswordTimeout):
 		g.late.Add(1)
-		say = wire.Notice(fmt.Sprintf("no password came within %v", gateTime))
+		say = wire.Notice(fmt.Sprintf("no password came within %v", passwordTimeout))
 	case errors.Is(err, errMoved):
 		say = wire.Notice(movedText)
 	case errors.Is(err, errBanned) && b != nil:
@@ -109,16 +109,16 @@ func (r *Room) bar(addr netip.AddrPort, why Barred, err error) (Barred, string) 
 	case errors.As(err, &told):
 		say = string(told)
 	}
-	r.svc.leave(addr.Addr())
-	r.svc.refusal(r.name(), addr, say)
+	r.svc.releaseConn(addr.Addr())
+	r.svc.publishRefusal(r.name(), addr, say)
 	return why, say
 }
 
 // knock has the caller wait at the gate, and asks for the password. What it was asked
 // before, or has given, it is not asked again. resumes says that nothing is read or
 // written before the engine runs, and then Resume is called.
-func (c *caller) knock(asked, resumes bool) {
-	s, g, passed := c.svc, &c.svc.gate, c.passed
+func (c *passwordSession) knock(asked, resumes bool) {
+	s, g, passed := c.svc, &c.svc.queue, c.passed
 	if !asked && !passed {
 		c.pending = []byte(wire.Notice(wire.AskPassword + ": /pass PASSWORD"))
 	}
@@ -135,17 +135,17 @@ func (c *caller) knock(asked, resumes bool) {
 		if err = c.conn.Start(c, resumes); err == nil {
 			g.enterLocked(c)
 			if !passed {
-				c.endAt(c.since.Add(gateTime))
+				c.endAt(c.since.Add(passwordTimeout))
 			}
 		}
 		g.mu.Unlock()
 		if err != nil {
 			s.tasks.Done()
-			err = refusal(c.room.line(busyText))
+			err = closingText(c.room.line(busyText))
 		}
 	}
 	if err != nil {
-		why, say := c.room.bar(c.remote, noRoomLeft, err)
+		why, say := c.room.refuseEntry(c.remote, refusedDescriptors, err)
 		s.refuse(c.conn.Unused(c.remote), why, say)
 		return
 	}
@@ -156,18 +156,18 @@ func (c *caller) knock(asked, resumes bool) {
 	if err := c.mayGoOn(); err != nil { // which may have come before it was at the gate
 		c.end(err)
 	} else if !passed && c.room.password.Load() == nil {
-		c.end(errOpen)
+		c.end(errNoPassword)
 	}
 }
 
 // Data answers what needs no waiting.
-func (c *caller) Data(p []byte) transport.Next {
+func (c *passwordSession) Data(p []byte) transport.Next {
 	c.mayWait = false
 	return c.next(c.serve(p))
 }
 
 // Resume looks at the password that is held.
-func (c *caller) Resume() transport.Next {
+func (c *passwordSession) Resume() transport.Next {
 	c.mayWait = true
 	err := c.flush() // what the client has not taken yet
 	if err == nil && (c.held != nil || c.passed) {
@@ -179,7 +179,7 @@ func (c *caller) Resume() transport.Next {
 }
 
 // PeerClosed looks at the last line.
-func (c *caller) PeerClosed(err error) transport.Next {
+func (c *passwordSession) PeerClosed(err error) transport.Next {
 	c.mayWait = true
 	before := c.framer
 	if line, over, ok := c.framer.Tail(); ok && c.isWhole(err) {
@@ -201,37 +201,37 @@ func (c *caller) PeerClosed(err error) transport.Next {
 }
 
 // next is that of a session, and gives up the connection of one that is a member now.
-func (c *caller) next(err error) transport.Next {
-	if errors.Is(err, errInside) {
+func (c *passwordSession) next(err error) transport.Next {
+	if errors.Is(err, errBecameMember) {
 		return transport.Gone
 	}
-	return c.session.next(err)
+	return c.requestSession.next(err)
 }
 
 // serve looks at lines until one of them gives the password, and then lets the
 // connection in. With errLater the rest is held.
-func (c *caller) serve(p []byte) error {
+func (c *passwordSession) serve(p []byte) error {
 	for {
 		if err := c.mayGoOn(); err != nil {
 			return err
 		}
 		if c.passed {
 			if len(p) > 0 {
-				c.hold(&heldInput{leftover: leftover{rest: slices.Clone(p)}})
+				c.hold(&pendingInput{leftover: leftover{rest: slices.Clone(p)}})
 			}
 			return c.comeIn()
 		}
 		line, over, rest, ok := c.framer.Cut(p)
-		if n := weight(len(p)-len(rest), c.answerTelnet(), ok); !ok || wire.Blank(line) && over == 0 {
-			if c.between += n; c.between > gateInput {
-				return refusal(wire.Notice("the password comes first, and much else has come"))
+		if n := chargedBytes(len(p)-len(rest), c.answerTelnet(), ok); !ok || wire.Blank(line) && over == 0 {
+			if c.between += n; c.between > maxPasswordInput {
+				return closingText(wire.Notice("the password comes first, and much else has come"))
 			}
 		}
 		if !ok {
 			return nil
 		}
 		if err := c.line(line, over); errors.Is(err, errLater) { // it is looked at when the server goes on
-			c.hold(&heldInput{leftover{line: slices.Clone(line), rest: slices.Clone(rest)}, true, 0})
+			c.hold(&pendingInput{leftover{line: slices.Clone(line), rest: slices.Clone(rest)}, true, 0})
 			return err
 		} else if err != nil {
 			return err
@@ -241,26 +241,26 @@ func (c *caller) serve(p []byte) error {
 }
 
 // line looks at a line.
-func (c *caller) line(line []byte, over int) error {
+func (c *passwordSession) line(line []byte, over int) error {
 	if wire.Blank(line) && over == 0 {
 		return nil
 	}
 	if other := wire.Foreign(line, over > 0); other != "" && c.lines == 0 {
-		c.svc.counters.foreign(other)
-		return refusal("")
+		c.svc.counters.countForeign(other)
+		return closingText("")
 	}
 	answer, err := c.answerLine(line, over > 0)
 	if err != nil || c.passed {
 		return err
 	}
-	if c.lines++; c.lines == gateTries {
-		return refusal(answer)
+	if c.lines++; c.lines == maxPasswordLines {
+		return closingText(answer)
 	}
 	c.out = append(c.out, answer...)
 	return nil
 }
 
-func (c *caller) answerLine(line []byte, over bool) (answer string, err error) {
+func (c *passwordSession) answerLine(line []byte, over bool) (answer string, err error) {
 	k, perr := wire.ParseCommand(wire.Clean(line))
 	switch {
 	case over || perr != nil && k.Name != "pass" || perr == nil && k.Do != wire.Pass && k.Do != wire.Quit:
@@ -268,7 +268,7 @@ func (c *caller) answerLine(line []byte, over bool) (answer string, err error) {
 	case perr != nil:
 		return wire.Notice(perr.Error()), nil
 	case k.Do == wire.Quit:
-		return "", refusal(wire.Notice("bye"))
+		return "", closingText(wire.Notice("bye"))
 	case !c.mayWait:
 		return "", errLater
 	}
@@ -278,7 +278,7 @@ func (c *caller) answerLine(line []byte, over bool) (answer string, err error) {
 
 // answerTelnet answers what a telnet client has asked for, and reports whether there
 // was something.
-func (c *caller) answerTelnet() bool {
+func (c *passwordSession) answerTelnet() bool {
 	refusals, there := c.framer.Asked()
 	c.out = append(c.out, refusals...)
 	if there {
@@ -289,7 +289,7 @@ func (c *caller) answerTelnet() bool {
 
 // comeIn makes the connection a member's, and returns errInside. What was read behind the
 // password is still to be handled.
-func (c *caller) comeIn() error {
+func (c *passwordSession) comeIn() error {
 	if err := c.flush(); err != nil {
 		return err
 	}
@@ -301,7 +301,7 @@ func (c *caller) comeIn() error {
 	c.mu.Lock()
 	err := c.err
 	if err == nil {
-		c.err, c.closed, c.over = errInside, true, true
+		c.err, c.closed, c.over = errBecameMember, true, true
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -309,16 +309,16 @@ func (c *caller) comeIn() error {
 	}
 	defer c.svc.tasks.Done()
 	defer c.stopTimer()
-	defer c.svc.gate.leave(c)
+	defer c.svc.queue.leave(c)
 	defer c.hold(nil)
-	for !c.await(c.isDrained, lastWrite) {
+	for !c.await(c.isDrained, lastWriteTimeout) {
 	}
 	c.room.welcome(c.conn.Renew(c.remote), c.remote, c)
-	return errInside
+	return errBecameMember
 }
 
-// goOn makes a member go on where it was before the gate.
-func (m *Member) goOn(c *caller) {
+// takeInputOf makes a member go on where it was before the gate.
+func (m *Member) takeInputOf(c *passwordSession) {
 	m.framer, m.begun = c.framer, c.lines > 0
 	m.reset.Store(c.reset)
 	if p := c.heldBytes(); len(p) > 0 {
@@ -328,44 +328,44 @@ func (m *Member) goOn(c *caller) {
 }
 
 // Panicked reports a bug that is met while serving the caller.
-func (c *caller) Panicked(p any, stack []byte) {
+func (c *passwordSession) Panicked(p any, stack []byte) {
 	c.svc.log.Error("fault before a password", "remote", c.remote, "error", p, "stack", string(stack))
 	go c.end(errBug)
 }
 
 // Finish says why the connection does not come in, and closes it.
-func (c *caller) Finish() {
+func (c *passwordSession) Finish() {
 	c.end(errBug) // unless it has ended
-	if err := c.why(); errors.Is(err, errInside) {
+	if err := c.why(); errors.Is(err, errBecameMember) {
 		return // the conn is a member's
 	}
 	defer c.svc.tasks.Done()
 	done, gently := c.svc.engine.Gently()
 	defer done()
-	c.svc.gate.leave(c)
+	c.svc.queue.leave(c)
 	c.stopTimer()
 	c.hold(nil)
 	err := c.why()
-	why, say := c.room.bar(c.remote, noPassword, err)
-	c.svc.counters.refused(why)
+	why, say := c.room.refuseEntry(c.remote, refusedPassword, err)
+	c.svc.counters.countRefusal(why)
 	c.out = append(c.out, say...)
 	c.send()
-	written := !c.isBroken() && c.await(c.isWritten, lastWrite)
+	written := !c.isBroken() && c.await(c.isWritten, lastWriteTimeout)
 	c.close(!written || errors.Is(err, errBug), !gently || errors.Is(err, io.EOF))
 }
 
 // enter lets a connection wait. If very many do, the one that has waited longest
 // makes room: who has a password gives it soon.
-func (g *gate) enter(who visitor) {
+func (g *admissionQueue) enter(who nonMember) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.enterLocked(who)
 }
 
-func (g *gate) enterLocked(who visitor) {
-	at, _ := slices.BinarySearchFunc(g.waiting, who.came(), func(w visitor, t time.Time) int { return w.came().Compare(t) })
+func (g *admissionQueue) enterLocked(who nonMember) {
+	at, _ := slices.BinarySearchFunc(g.waiting, who.came(), func(w nonMember, t time.Time) int { return w.came().Compare(t) })
 	g.waiting = slices.Insert(g.waiting, at, who)
-	if len(g.waiting) > mostWaiting {
+	if len(g.waiting) > maxWaiting {
 		oldest := g.waiting[0]
 		g.waiting = g.waiting[1:]
 		oldest.crowd()
@@ -373,19 +373,19 @@ func (g *gate) enterLocked(who visitor) {
 }
 
 // open ends those that are to give the password of a room, which has none any more.
-func (g *gate) open(r *Room) {
+func (g *admissionQueue) open(r *Room) {
 	g.mu.Lock()
 	all := slices.Clone(g.waiting)
 	g.mu.Unlock()
 	for _, w := range all {
-		if c, ok := w.(*caller); ok && c.room == r {
-			c.end(errOpen)
+		if c, ok := w.(*passwordSession); ok && c.room == r {
+			c.end(errNoPassword)
 		}
 	}
 }
 
 // hurryAll has those look why they are to end that wait for a room.
-func (g *gate) hurryAll(r *Room) {
+func (g *admissionQueue) hurryAll(r *Room) {
 	g.mu.Lock()
 	all := slices.Clone(g.waiting)
 	g.mu.Unlock()
@@ -396,7 +396,7 @@ func (g *gate) hurryAll(r *Room) {
 	}
 }
 
-func (g *gate) leave(who visitor) {
+func (g *admissionQueue) leave(who nonMember) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if i := slices.Index(g.waiting, who); i >= 0 {
@@ -406,8 +406,8 @@ func (g *gate) leave(who visitor) {
 
 // answerPassword looks at a password given at the gate. Without one, text is "". Only
 // the newest of the room lets it in.
-func (c *caller) answerPassword(text string) (answer string, err error) {
-	r, g, p := c.room, &c.svc.gate, c.password
+func (c *passwordSession) answerPassword(text string) (answer string, err error) {
+	r, g, p := c.room, &c.svc.queue, c.password
 	if now := r.password.Load(); now != nil {
 		p = now
 	}
@@ -421,7 +421,7 @@ func (c *caller) answerPassword(text string) (answer string, err error) {
 		return "", ended
 	}
 	err = c.svc.guesses.Check(ctx, c.svc.engine.Suspending(), p, c.remote.Addr(), text)
-	var held passwd.Held
+	var held passwd.Throttled
 	var wrong passwd.Wrong
 	switch {
 	case err == nil:
@@ -440,7 +440,7 @@ func (c *caller) answerPassword(text string) (answer string, err error) {
 		err = errLater
 	case ctx.Err() == nil:
 		c.svc.log.Error("password cannot be compared", "room", r.name(), "error", err)
-		err = refusal(wire.Notice("the server could not compare the password"))
+		err = closingText(wire.Notice("the server could not compare the password"))
 	}
 	return "", err
 }

@@ -69,7 +69,7 @@ func TestPasswordOfTheOperator(t *testing.T) {
 // that closes lets everybody there know.
 func TestCrowdBeforeTheGate(t *testing.T) {
 	s := startServer(t)
-	s.Options.Connections = 5000
+	s.Options.MaxConnections = 5000
 	port := s.createLocked("den", "secret")
 	var waiting []*peer
 	for range 1024 + 10 {
@@ -86,7 +86,7 @@ func TestCrowdBeforeTheGate(t *testing.T) {
 	if n := s.members("den"); n != 1 {
 		t.Errorf("%d members", n)
 	}
-	if n := s.Service.Counters().Passwords.Crowded; n != 10 {
+	if n := s.Service.Counters().Passwords.Evicted; n != 10 {
 		t.Errorf("%d had to make room", n)
 	}
 	if err := s.Service.Delete("den", func(*netsvc.Room) error { return nil }); err != nil {

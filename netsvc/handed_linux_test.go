@@ -35,7 +35,7 @@ func (s *server) handedOver() (frames map[string][][]byte) {
 // ask for changes in between, and however much is said that they do not read.
 func TestHandedOverUnread(t *testing.T) {
 	s := newServer(t)
-	s.Options.Replay, s.Options.Members = 0, 2000
+	s.Options.Replay, s.Options.MaxMembers = 0, 2000
 	s.Start()
 	port := s.Create("lobby")
 	const others, askers, asked = 1000, 80, 8

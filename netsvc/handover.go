@@ -48,7 +48,7 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	guesses, networks := s.guesses.State(now)
 	if err := send("service", serviceState{
 		s.uptime(), s.members.Load(), s.sessions.Load(), s.Counters(), s.opts().Listen, s.opts().Port, guesses, networks,
-		s.connects.Debts(now), s.requests.Debts(now), s.work.Debts(now),
+		s.connects.Debts(now), s.requests.Debts(now), s.commands.Debts(now),
 	}); err != nil {
 		return 0, err
 	}
@@ -200,7 +200,7 @@ func (s *Service) handOverVisitors(send Send) error {
 	s.upgrade.masters, s.upgrade.callers = nil, nil
 	out := &batcher[sessionState]{kind: "sessions", send: send}
 	waiting := &batcher[callerState]{kind: "callers", send: send}
-	for _, v := range s.visitors() {
+	for _, v := range s.nonMembers() {
 		switch c := v.(type) {
 		case *masterSession:
 			if !c.movable() {
@@ -211,7 +211,7 @@ func (s *Service) handOverVisitors(send Send) error {
 			if err := out.add(st, c.conn.FD(), len(st.Held)+len(st.Framer.Part)); err != nil {
 				return err
 			}
-		case *caller:
+		case *passwordSession:
 			if !c.movable() {
 				continue
 			}
@@ -234,7 +234,7 @@ func (c *masterSession) handOver() sessionState {
 	defer c.mu.Unlock()
 	st := sessionState{
 		ID: c.id, Remote: c.remote, Since: c.since, Lines: c.lines, Begun: c.begun, Reset: c.reset, Framer: c.framer.State(),
-		Held: c.heldBytes(), Unended: c.unended, Rest: max(0, time.Until(c.rest)),
+		Held: c.heldBytes(), Unended: c.unended, Rest: max(0, time.Until(c.fullAt)),
 	}
 	if !c.due.IsZero() {
 		st.Idle = max(1, time.Until(c.due))
@@ -243,7 +243,7 @@ func (c *masterSession) handOver() sessionState {
 }
 
 // handOver is the caller, which nobody reads or writes.
-func (c *caller) handOver() callerState {
+func (c *passwordSession) handOver() callerState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return callerState{
@@ -258,7 +258,7 @@ type upgrade struct {
 	rooms   []*Room          // whose flushing we have
 	members []*Member        // whose write lock we have
 	masters []*masterSession // that are handed over
-	callers []*caller
+	callers []*passwordSession
 }
 
 // movedText is what connections are told that could not be handed over.
@@ -270,7 +270,7 @@ const movedText = "the server is being upgraded; connect again"
 func (s *Service) alterOrRefuse() (end func(), err error) {
 	if pass, ok := s.engine.AlterUnlessMoved(); ok {
 		return func() {
-			s.notes.complete()
+			s.logQueue.complete()
 			pass()
 		}, nil
 	}
@@ -296,7 +296,7 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 		case errors.Is(err, transport.ErrAltered):
 			return errors.New("a room or its members are just being changed; try again in a moment")
 		case errors.As(err, &readers):
-			return fmt.Errorf("%s cannot be brought to a stand", counted(int(readers), "member"))
+			return fmt.Errorf("%s cannot be brought to a stand", plural(int(readers), "member"))
 		}
 		return err
 	}
@@ -330,7 +330,7 @@ func (s *Service) wakeMembers() {
 			m.Signal()
 		}
 	}
-	for _, v := range s.visitors() {
+	for _, v := range s.nonMembers() {
 		v.Signal()
 	}
 }
@@ -390,7 +390,7 @@ func (s *Service) writeOn() {
 func (s *Service) Abandon(within time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	for _, l := range s.listening() {
+	for _, l := range s.allListeners() {
 		l.Close()
 	}
 	for _, m := range s.upgrade.members { // whose write locks are never released
@@ -399,22 +399,22 @@ func (s *Service) Abandon(within time.Duration) {
 	s.mu.Lock()
 	for _, c := range s.upgrade.masters {
 		c.conn.Drop()
-		delete(s.masters, c)
+		delete(s.masterSessions, c)
 	}
 	s.mu.Unlock()
 	for _, c := range s.upgrade.callers {
 		c.conn.Drop()
-		s.gate.leave(c)
+		s.queue.leave(c)
 	}
 	s.engine.Abandon()
-	for _, v := range s.visitors() {
+	for _, v := range s.nonMembers() {
 		v.hurry() // those that are left behind
 	}
 	for _, r := range s.all() {
 		r.letOthersGo()
 	}
 	transport.Until(ctx, func() bool {
-		n := s.engine.Closings() + len(s.visitors())
+		n := s.engine.Closings() + len(s.nonMembers())
 		for _, r := range s.all() {
 			for _, m := range r.everybody() {
 				if !m.movable() {

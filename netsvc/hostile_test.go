@@ -64,7 +64,7 @@ func TestHostileTextEverywhere(t *testing.T) {
 	ann.Until("* guest-2 joined")
 	ann.Send("/nick ann")
 	bob.Until("* guest-1 is now ann")
-	w := s.Service.Watch(func(*netsvc.Happening) bool { return true })
+	w := s.Service.Watch(func(*netsvc.Event) bool { return true })
 	defer w.Close()
 	for i, h := range hostileText {
 		ann.Send("x" + h.in)

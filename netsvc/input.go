@@ -32,7 +32,7 @@ const slowBuffer = 4 << 10
 
 // maxRead is how many bytes of a member are read at a time.
 func (s *Service) maxRead() int {
-	if s.opts().slows() {
+	if s.opts().limitsLines() {
 		return slowBuffer
 	}
 	return math.MaxInt
@@ -95,7 +95,7 @@ func (m *Member) readOn() (c Cause) {
 // nil.
 func (m *Member) cut(p []byte) (line []byte, over int, rest []byte, ok bool) {
 	line, over, rest, ok = m.framer.Cut(p)
-	n := int(m.unended) + weight(len(p)-len(rest), m.answerTelnet(), ok)
+	n := int(m.unended) + chargedBytes(len(p)-len(rest), m.answerTelnet(), ok)
 	switch {
 	case ok && (over > 0 || !wire.Blank(line)):
 		m.unended = 0
@@ -190,7 +190,7 @@ func (m *Member) settle(n int) bool {
 // reports false if the store has no room for it now.
 func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 	why := ""
-	if b := m.silenced(); b != nil {
+	if b := m.activeMute(); b != nil {
 		why = muteText(b)
 	} else if m.room.own.Load().ReadOnly {
 		why = "the room is read-only"
@@ -239,7 +239,7 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 }
 
 // muteText says why a member may not speak.
-func muteText(b *store.Ban) string { return "you are muted" + until(b) }
+func muteText(b *store.Ban) string { return "you are muted" + untilText(b) }
 
 // unsaid answers a line that may not be said.
 func (m *Member) unsaid(kind store.Kind, why string) {
@@ -289,7 +289,7 @@ func (m *Member) refused(p *store.Post) {
 	} else if errors.Is(p.Err, store.ErrClosed) {
 		code = wire.CodeShuttingDown
 	}
-	m.answer(wire.Event{Type: wire.TypeError, Command: saidBy(p.Line.Kind), Code: code, Text: wire.NotSent + sentence(p.Err)})
+	m.answer(wire.Event{Type: wire.TypeError, Command: saidBy(p.Line.Kind), Code: code, Text: wire.NotSent + storeErrorText(p.Err)})
 	m.mu.Lock()
 	m.inFlight--
 	m.signalLocked()

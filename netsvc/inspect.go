@@ -19,15 +19,15 @@ import (
 // thing that does not agree. Each comparison is of one moment: what is only just
 // being changed is not found, however much comes and goes.
 func (s *Service) Inconsistencies() []string {
-	found := s.memoryFaults()
-	if len(s.diskFaults()) == 0 {
+	found := s.memoryInconsistencies()
+	if len(s.diskInconsistencies()) == 0 {
 		return found
 	}
 	// The disk was read at another moment than the memory. Between two changes both
 	// are the same.
 	var disk findings
-	if err := s.store.Between(func() { disk = s.diskFaults() }); err != nil { // there are no changes any more
-		disk = s.diskFaults()
+	if err := s.store.Between(func() { disk = s.diskInconsistencies() }); err != nil { // there are no changes any more
+		disk = s.diskInconsistencies()
 	}
 	return append(found, disk...)
 }
@@ -35,12 +35,12 @@ func (s *Service) Inconsistencies() []string {
 // findings are sentences.
 type findings []string
 
-func (f *findings) say(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
+func (f *findings) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
 
-// memoryFaults compares what is kept twice in memory. It has the locks of the
+// memoryInconsistencies compares what is kept twice in memory. It has the locks of the
 // service and of all rooms, in which everybody comes and goes, for as long as it
 // takes to look at every member.
-func (s *Service) memoryFaults() (found findings) {
+func (s *Service) memoryInconsistencies() (found findings) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rooms := make(map[*Room]bool) // each once, even if it were found by two names
@@ -53,33 +53,33 @@ func (s *Service) memoryFaults() (found findings) {
 	}
 	members := uint64(0)
 	for r := range rooms {
-		r.faults(&found)
+		r.inconsistencies(&found)
 		members += uint64(len(r.members))
 	}
 	if n := s.conns.Total(); n < int(members) {
-		found.say("the count of connections is %d, and that of members %d", n, members)
+		found.add("the count of connections is %d, and that of members %d", n, members)
 	}
 	ended := s.endedMembers() + s.uncounted.Load()
 	if came := s.members.Load(); came != ended+members {
-		found.say("of members %d came, %d went, and %d are here", came, ended, members)
+		found.add("of members %d came, %d went, and %d are here", came, ended, members)
 	}
 	owner := make(map[int]string)
 	for key, r := range s.rooms {
 		if r.key() != key {
-			found.say("%s is found as %s", r.name(), key)
+			found.add("%s is found as %s", r.name(), key)
 		}
 		port := r.port()
 		if port == 0 || r.dropped.Load() {
 			continue // it stands for another one, or is about to rest
 		}
 		if owner[port] != "" {
-			found.say("%s and %s have the same port %d", owner[port], r.name(), port)
+			found.add("%s and %s have the same port %d", owner[port], r.name(), port)
 		}
 		owner[port] = r.name()
 	}
 	for _, p := range s.ports.free {
 		if owner[p] != "" {
-			found.say("the port %d of %s is to be given out", p, owner[p])
+			found.add("the port %d of %s is to be given out", p, owner[p])
 		}
 	}
 	return found
@@ -93,18 +93,18 @@ func (s *Service) endedMembers() (n uint64) {
 	return n
 }
 
-// faults compares members, nicks and listeners. mu is held.
-func (r *Room) faults(found *findings) {
+// inconsistencies compares members, nicks and listeners. mu is held.
+func (r *Room) inconsistencies(found *findings) {
 	reads := [roomlog.Formats]int{}
 	for i, m := range r.members {
 		reads[m.reads]++
 		if int(m.index) != i || r.nicks[m.nick.Key] != m || m.cause != "" {
-			found.say("%s: member %d is not where it should be", r.name(), m.id)
+			found.add("%s: member %d is not where it should be", r.name(), m.id)
 		}
 	}
 	for f, n := range reads {
 		if counted := r.reads.of[f]; n != counted {
-			found.say("%s: of readers of %s there are %d, and %d are counted", r.name(), roomlog.Format(f), n, counted)
+			found.add("%s: of readers of %s there are %d, and %d are counted", r.name(), roomlog.Format(f), n, counted)
 		}
 	}
 	chosen := 0
@@ -119,20 +119,20 @@ func (r *Room) faults(found *findings) {
 			m.mu.Unlock()
 		}
 		if m.nick.Key != key || !has {
-			found.say("%s: the nick %s is kept for member %d, which has gone, or has another one", r.name(), key, m.id)
+			found.add("%s: the nick %s is kept for member %d, which has gone, or has another one", r.name(), key, m.id)
 		}
 	}
 	if known := r.looks.Len(); known != chosen {
-		found.say("%s: %s are chosen, and the looks of %d are known", r.name(), counted(chosen, "nick"), known)
+		found.add("%s: %s are chosen, and the looks of %d are known", r.name(), plural(chosen, "nick"), known)
 	}
 	// While it is being moved it listens where it did.
 	if r.state == open && r.work.idle() && !r.bound() {
-		found.say("%s: it is open, and its port %d is not bound", r.name(), r.port())
+		found.add("%s: it is open, and its port %d is not bound", r.name(), r.port())
 	}
 }
 
-// diskFaults compares the rooms with those on disk.
-func (s *Service) diskFaults() (found findings) {
+// diskInconsistencies compares the rooms with those on disk.
+func (s *Service) diskInconsistencies() (found findings) {
 	kept, err := s.store.Rooms()
 	if err != nil {
 		return findings{err.Error()}
@@ -148,22 +148,22 @@ func (s *Service) diskFaults() (found findings) {
 		delete(here, k.ID)
 		switch {
 		case r == nil:
-			found.say("the room %s is on disk and not here", k.Name)
-		case !r.is(k):
-			found.say("the room %s on port %d is %s on port %d on disk, or has other settings there", r.name(), r.port(), k.Name, k.Port)
+			found.add("the room %s is on disk and not here", k.Name)
+		case !r.matchesStored(k):
+			found.add("the room %s on port %d is %s on port %d on disk, or has other settings there", r.name(), r.port(), k.Name, k.Port)
 		}
 	}
 	for _, r := range here {
 		if !r.dropped.Load() { // else its members are leaving
-			found.say("the room %s is here and not on disk", r.name())
+			found.add("the room %s is here and not on disk", r.name())
 		}
 	}
 	return found
 }
 
-// is reports whether the room is as on disk, in what the operator changes.
-func (r *Room) is(k store.Room) bool {
-	return *r.ident.Load() == *newIdent(k.Name, k.Key, k.Port) && settingsText(*r.own.Load()) == settingsText(k.Own)
+// matchesStored reports whether the room is as on disk, in what the operator changes.
+func (r *Room) matchesStored(k store.Room) bool {
+	return *r.ident.Load() == *newNameAndPort(k.Name, k.Key, k.Port) && settingsText(*r.own.Load()) == settingsText(k.Own)
 }
 
 // ConnInfo is a connection of a client as the operator sees it.
@@ -175,9 +175,9 @@ type ConnInfo struct {
 	Since  time.Time `json:"since"`
 }
 
-// visitor is a connection that is no member's: to the master port, before a room's
+// nonMember is a connection that is no member's: to the master port, before a room's
 // password, or one whose TLS handshake is under way.
-type visitor interface {
+type nonMember interface {
 	// at is where it is: a room, or nil for the master port, and its address.
 	at() (*Room, netip.AddrPort)
 	// came is when the connection came.
@@ -195,27 +195,27 @@ type visitor interface {
 	cut() bool
 }
 
-// visitors are all connections that are no members'.
-func (s *Service) visitors() (all []visitor) {
+// nonMembers are all connections that are no members'.
+func (s *Service) nonMembers() (all []nonMember) {
 	s.mu.Lock()
-	for c := range s.masters {
+	for c := range s.masterSessions {
 		all = append(all, c)
 	}
 	s.mu.Unlock()
-	s.gate.mu.Lock()
-	defer s.gate.mu.Unlock()
-	return append(all, s.gate.waiting...)
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	return append(all, s.queue.waiting...)
 }
 
 // Conns returns all connections that are counted, the oldest first, or those of
 // that address, which may have a port.
 func (s *Service) Conns(of string) []ConnInfo {
-	members, _ := s.unclosed("") // of all rooms there is no error
+	members, _ := s.allMembers("") // of all rooms there is no error
 	all := make([]ConnInfo, 0, len(members))
 	for _, m := range members {
 		all = append(all, ConnInfo{m.Remote, cmp.Or(m.State, "member"), m.Room, m.Nick, m.Since})
 	}
-	for _, v := range s.visitors() {
+	for _, v := range s.nonMembers() {
 		all = append(all, v.info())
 	}
 	if of != "" {
@@ -239,15 +239,15 @@ func (c ConnInfo) isFrom(what string) bool {
 	return err == nil && wrong == nil && host.Addr() == addr.Unmap()
 }
 
-// Cut closes connections that are no members', by their remote ends, and returns
+// Disconnect closes connections that are no members', by their remote ends, and returns
 // how many there were.
-func (s *Service) Cut(remotes []string) (n int, err error) {
+func (s *Service) Disconnect(remotes []string) (n int, err error) {
 	end, err := s.alterOrRefuse()
 	if err != nil {
 		return 0, err
 	}
 	defer end()
-	for _, v := range s.visitors() {
+	for _, v := range s.nonMembers() {
 		if slices.Contains(remotes, v.info().Remote) && v.cut() {
 			n++
 		}
@@ -259,7 +259,7 @@ func (c *masterSession) info() ConnInfo {
 	return ConnInfo{Remote: c.remote.String(), State: "master", Since: c.since.UTC()}
 }
 
-func (c *caller) info() ConnInfo {
+func (c *passwordSession) info() ConnInfo {
 	return ConnInfo{Remote: c.remote.String(), State: "password", Room: c.room.name(), Since: c.since.UTC()}
 }
 

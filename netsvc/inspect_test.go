@@ -27,7 +27,7 @@ func startBare(t *testing.T, opts store.Options, members int) (*Service, *Room) 
 	}
 	first := 27000 + rand.IntN(5000)
 	s := New(st, Options{
-		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{first, first + 39}, First: []string{"lobby"},
+		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{first, first + 39}, FirstRooms: []string{"lobby"},
 		LineBytes: 4096, DeadPeer: time.Minute, MasterIdle: time.Minute, Delete: Anyone, Log: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() {
@@ -140,15 +140,15 @@ func TestInconsistencies(t *testing.T) {
 		{"the nick gone is kept", locked(func() { r.nicks["gone"] = &Member{entry: entry{cause: left}} }), locked(func() { delete(r.nicks, "gone") })},
 		{"the nick lost is kept", locked(func() { r.nicks["lost"] = &Member{} }), locked(func() { delete(r.nicks, "lost") })},
 		{"its port", locked(func() { r.ln.Port++ }), locked(func() { r.ln.Port-- })},
-		{"the count of connections", locked(func() { s.conns.Leave(m.remote.Addr()) }), locked(func() { _ = s.conns.Enter(m.remote.Addr(), 0, 0) })},
+		{"the count of connections", locked(func() { s.conns.Release(m.remote.Addr()) }), locked(func() { _ = s.conns.Acquire(m.remote.Addr(), 0, 0) })},
 		{"of members 2 came", locked(func() { s.members.Add(1) }), locked(func() { s.members.Add(^uint64(0)) })},
-		{"of members 1 came, 1 went", locked(func() { s.counters.end(left) }), locked(func() { s.uncounted.Add(^uint64(0)) })},
+		{"of members 1 came, 1 went", locked(func() { s.counters.countMemberEnd(left) }), locked(func() { s.uncounted.Add(^uint64(0)) })},
 		{"is found as hall", locked(func() { s.rooms["hall"] = r }), locked(func() { delete(s.rooms, "hall") })},
 		{"have the same port", locked(func() {
 			s.rooms["hall"] = newRoom(s, store.Room{Name: "hall", Key: "hall", Port: r.port()}, 0)
 		}), locked(func() { delete(s.rooms, "hall") })},
-		{"is to be given out", locked(func() { s.ports.untake(r.port()) }), locked(func() { s.ports.claim(r.port()) })},
-		{"is lobby on port", locked(func() { r.ident.Store(newIdent("loggia", was.key, was.port)) }), locked(func() { r.ident.Store(was) })},
+		{"is to be given out", locked(func() { s.ports.giveBack(r.port()) }), locked(func() { s.ports.claim(r.port()) })},
+		{"is lobby on port", locked(func() { r.ident.Store(newNameAndPort("loggia", was.key, was.port)) }), locked(func() { r.ident.Store(was) })},
 		{"has other settings", locked(func() { r.own.Store(&store.Settings{ReadOnly: true}) }), locked(func() { r.own.Store(own) })},
 		{"the room lobby is on disk and not here", locked(func() { delete(s.rooms, "lobby") }), locked(func() { s.rooms["lobby"] = r })},
 		{"the room hall is here and not on disk", locked(func() {

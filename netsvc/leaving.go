@@ -31,7 +31,7 @@ var errCut = errors.New("the connection is broken")
 func (m *Member) seeOff(c Cause) {
 	r := m.room
 	defer r.readers.Done()
-	defer r.svc.leave(m.remote.Addr())
+	defer r.svc.releaseConn(m.remote.Addr())
 	defer r.closed(m)
 	defer m.forget()
 	if c != kicked {
@@ -82,7 +82,7 @@ func (m *Member) drain(c Cause) bool {
 		since, cut := r.departed(m)
 		suspended := m.movable() && svc.engine.Suspended() // it may be another process's
 		if suspended && cut {
-			timer.Reset(bindPause)
+			timer.Reset(bindInterval)
 		}
 		if !cut || aborted || suspended {
 			select {
@@ -205,11 +205,11 @@ func (m *Member) fromDisk(read func()) (err error) {
 	default:
 	}
 	select {
-	case s.readers <- struct{}{}:
+	case s.diskReaders <- struct{}{}:
 	case <-still:
 		return errLater
 	}
-	defer func() { <-s.readers }()
+	defer func() { <-s.diskReaders }()
 	if _, cut := m.room.departed(m); cut {
 		m.over, m.replay = true, nil
 		return errCut
@@ -238,7 +238,7 @@ func (s *Service) sweep() {
 		case <-s.stop.Done():
 			return
 		}
-		for again := true; again && s.pause(s.opts().DeadPeer/6); {
+		for again := true; again && s.sleep(s.opts().DeadPeer/6); {
 			again = false
 			for _, r := range s.all() {
 				if r.wrote.Swap(false) && r.sweep(s.opts().DeadPeer/2) {
@@ -315,7 +315,7 @@ func (r *Room) begin(c Cause) bool {
 // before its socket closes. It returns how many members there were.
 func (r *Room) shut(c Cause) int {
 	close(r.quit)
-	r.svc.gate.hurryAll(r)
+	r.svc.queue.hurryAll(r)
 	r.mu.Lock()
 	ln := r.ln
 	r.mu.Unlock()
@@ -352,9 +352,9 @@ const (
 // again. Theirs is held back by no allowance. Everything goes on meanwhile.
 func (s *Service) lastWords() {
 	select {
-	case <-s.lastCall: // Stop is called again
+	case <-s.stopRequested: // Stop is called again
 	default:
-		close(s.lastCall)
+		close(s.stopRequested)
 	}
 	for _, r := range s.all() {
 		r.mu.Lock()
@@ -363,7 +363,7 @@ func (s *Service) lastWords() {
 		}
 		r.mu.Unlock()
 	}
-	for _, v := range s.visitors() {
+	for _, v := range s.nonMembers() {
 		v.Signal()
 	}
 	t := time.NewTicker(lastWordsLook)
@@ -391,7 +391,7 @@ func (s *Service) isOwedAHearing(live bool) bool {
 	if slices.ContainsFunc(s.all(), func(r *Room) bool { return r.isOwedAHearing(live) }) {
 		return true
 	}
-	return s.between.Load() > 0 || slices.ContainsFunc(s.visitors(), visitor.HungUp)
+	return s.inTransition.Load() > 0 || slices.ContainsFunc(s.nonMembers(), nonMember.HungUp)
 }
 
 func (r *Room) isOwedAHearing(live bool) bool {
@@ -407,7 +407,7 @@ func (r *Room) isOwedAHearing(live bool) bool {
 // stopsSoon reports whether the last words are being waited for.
 func (s *Service) stopsSoon() bool {
 	select {
-	case <-s.lastCall:
+	case <-s.stopRequested:
 		return true
 	default:
 		return false

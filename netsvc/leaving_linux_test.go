@@ -67,8 +67,8 @@ func TestLeavingMember(t *testing.T) {
 			}
 		},
 		"ban": func(t *testing.T, s *server, m netsvc.MemberInfo) {
-			b := store.Ban{Addr: m.Block(), Created: time.Now()}
-			if hit := s.Service.Hit(b); hit.Members != 1 {
+			b := store.Ban{Addr: m.BanTarget(), Created: time.Now()}
+			if hit := s.Service.CountTargets(b); hit.Members != 1 {
 				t.Errorf("it would reach %+v", hit)
 			}
 			if _, hit, err := s.Service.Ban(b); err != nil || hit.Members != 1 {
@@ -78,7 +78,7 @@ func TestLeavingMember(t *testing.T) {
 	} {
 		t.Run(how, func(t *testing.T) {
 			engines(t, func(t *testing.T, s *server) {
-				s.Options.Members, s.Options.PerAddress = 1, 2
+				s.Options.MaxMembers, s.Options.MaxPerAddress = 1, 2
 				p, port := owing(t, s)
 				defer p.TCP.Close()
 				all, err := s.Service.Members("")
@@ -134,7 +134,7 @@ func TestConnections(t *testing.T) {
 			if got := s.Service.Conns(remote); len(got) != 1 || got[0].Member() {
 				t.Errorf("%s: %+v", remote, got)
 			}
-			if n, err := s.Service.Cut([]string{remote}); n != 1 || err != nil {
+			if n, err := s.Service.Disconnect([]string{remote}); n != 1 || err != nil {
 				t.Errorf("%d were cut, %v", n, err)
 			}
 			if _, err := io.Copy(io.Discard, p.In); err != nil {
@@ -161,7 +161,7 @@ func TestHandshakeIsListed(t *testing.T) {
 				return len(all) == 1 && all[0].State == "handshake" && s.Service.Connections() == 1
 			})
 			bans, hit, err := s.Service.Ban(store.Ban{Addr: "127.0.0.1", Created: time.Now()})
-			if err != nil || hit != (netsvc.Reach{Connections: 1}) {
+			if err != nil || hit != (netsvc.BanTargets{Connections: 1}) {
 				t.Errorf("the ban reaches %+v, %v", hit, err)
 			}
 			p.TCP.SetReadDeadline(time.Now().Add(patience / 4)) // less than a handshake may take

@@ -18,8 +18,8 @@ const (
 	// Directly after a kill -9 the kernel may still be tearing down the old
 	// process's sockets: a port is retried for a moment before it counts as
 	// taken by another program.
-	bindPatience = time.Second
-	bindPause    = 50 * time.Millisecond
+	bindTimeout  = time.Second
+	bindInterval = 50 * time.Millisecond
 
 	retryMin = time.Second // an unbound room is retried with back-off
 	retryMax = 30 * time.Second
@@ -32,7 +32,7 @@ func (s *Service) listen(port int) (*transport.Endpoint, error) {
 	for _, a := range p.On {
 		l, err := s.engine.Listen(a, p.Port)
 		if transport.IsMissing(err) {
-			s.lack(a, transport.MissingReason(port, err))
+			s.addMissing(a, transport.MissingReason(port, err))
 			continue
 		}
 		if err != nil {
@@ -47,15 +47,15 @@ func (s *Service) listen(port int) (*transport.Endpoint, error) {
 
 // listenMaster retries a port that is in use for a moment.
 func (s *Service) listenMaster() (*transport.Endpoint, error) {
-	if given := s.opts().Master; len(given) > 0 {
+	if given := s.opts().MasterFDs; len(given) > 0 {
 		return s.takeMaster(given)
 	}
-	for until := time.Now().Add(bindPatience); ; {
+	for until := time.Now().Add(bindTimeout); ; {
 		l, err := s.listen(s.opts().Port)
 		if err == nil {
 			return l, nil
 		}
-		if !transport.IsInUse(err) || time.Now().After(until) || !s.pause(bindPause) {
+		if !transport.IsInUse(err) || time.Now().After(until) || !s.sleep(bindInterval) {
 			return nil, fmt.Errorf("the master port cannot be opened: %s", transport.Reason(s.opts().Port, err))
 		}
 	}
@@ -81,7 +81,7 @@ func (s *Service) bindFree(r *Room) (*transport.Endpoint, error) {
 	tried := make(map[int]bool)
 	var failed []int
 	var last error
-	defer func() { s.putBack(failed...) }()
+	defer func() { s.returnPorts(failed...) }()
 	for {
 		s.mu.Lock()
 		port, ok := s.ports.take(tried)
@@ -109,13 +109,13 @@ func (s *Service) bindFree(r *Room) (*transport.Endpoint, error) {
 // bindAll binds the rooms at their own ports, a few at a time. What cannot be
 // bound after a moment is left to a goroutine that retries.
 func (s *Service) bindAll(rooms []*Room) {
-	until := time.Now().Add(bindPatience)
+	until := time.Now().Add(bindTimeout)
 	for {
 		failed := s.bindEach(rooms)
 		if len(failed) == 0 {
 			return
 		}
-		if time.Now().After(until) || !s.pause(bindPause) {
+		if time.Now().After(until) || !s.sleep(bindInterval) {
 			for _, r := range failed {
 				s.log.Warn("room unbound", "room", r.name(), "port", r.port(), "cause", r.unboundCause())
 				s.tasks.Go(r.rebind)
@@ -150,8 +150,8 @@ func (s *Service) bindEach(rooms []*Room) (failed []*Room) {
 	return failed
 }
 
-// pause waits and reports false when the service stops meanwhile.
-func (s *Service) pause(d time.Duration) bool {
+// sleep waits and reports false when the service stops meanwhile.
+func (s *Service) sleep(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -170,20 +170,20 @@ const busyReply = "ERR " + busyText + "\n"
 
 // refuse tells a connection one line and closes it. The line may be lost if
 // very many are refused at once.
-func (s *Service) refuse(c transport.HalfCloser, why Barred, line string) {
-	s.counters.refused(why)
+func (s *Service) refuse(c transport.HalfCloser, why RefusalReason, line string) {
+	s.counters.countRefusal(why)
 	s.engine.Refuse(c, line)
 }
 
-// turnAway is refuse for a connection that nothing was done with yet. Of those
+// refuseNew is refuse for a connection that nothing was done with yet. Of those
 // that connect too often it takes no leave, which costs more than they are worth:
 // the line may be lost if they have sent something.
-func (s *Service) turnAway(c transport.Socket, addr netip.AddrPort, why Barred, line string) {
-	if why != tooOften {
+func (s *Service) refuseNew(c transport.Socket, addr netip.AddrPort, why RefusalReason, line string) {
+	if why != refusedRate {
 		s.refuse(c.TCP(addr), why, line)
 		return
 	}
-	s.counters.refused(why)
+	s.counters.countRefusal(why)
 	c.Tell(line)
 }
 
@@ -193,13 +193,13 @@ func (s *Service) turnAway(c transport.Socket, addr netip.AddrPort, why Barred, 
 type portQueue struct {
 	first, last int
 	free        []int
-	rested      map[int]bool // ports that a room has given up, ever
+	released    map[int]bool // ports that a room has given up, ever
 }
 
 // newPortQueue takes the ports of rooms, and those that rest, the longest
 // rested first.
 func newPortQueue(first, last int, used map[int]bool, resting []int) portQueue {
-	q := portQueue{first: first, last: last, rested: make(map[int]bool)}
+	q := portQueue{first: first, last: last, released: make(map[int]bool)}
 	rests := make(map[int]bool, len(resting))
 	for _, p := range resting {
 		rests[p] = true
@@ -238,9 +238,9 @@ func (q *portQueue) claim(port int) bool {
 	return true
 }
 
-// untake returns ports that were taken and not used, in the order of taking.
+// giveBack returns ports that were taken and not used, in the order of taking.
 // The range may have become another one meanwhile.
-func (q *portQueue) untake(ports ...int) {
+func (q *portQueue) giveBack(ports ...int) {
 	ports = slices.DeleteFunc(ports, func(p int) bool { return p < q.first || p > q.last || slices.Contains(q.free, p) })
 	q.free = slices.Insert(q.free, 0, ports...)
 }
@@ -249,40 +249,40 @@ func (q *portQueue) untake(ports ...int) {
 func (q *portQueue) release(port int) {
 	if port >= q.first && port <= q.last {
 		q.free = append(q.free, port)
-		q.rested[port] = true
+		q.released[port] = true
 	}
 }
 
-// resting are the free ports that a room has given up, the longest rested first.
-func (q *portQueue) resting() []int {
+// quarantined are the free ports that a room has given up, the longest rested first.
+func (q *portQueue) quarantined() []int {
 	ports := []int{}
 	for _, p := range q.free {
-		if q.rested[p] {
+		if q.released[p] {
 			ports = append(ports, p)
 		}
 	}
 	return ports
 }
 
-// putBack returns ports that were taken, and that no room has got, to their places.
-func (s *Service) putBack(ports ...int) {
+// returnPorts returns ports that were taken, and that no room has got, to their places.
+func (s *Service) returnPorts(ports ...int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ports.untake(slices.DeleteFunc(ports, func(p int) bool { return s.at(p) != nil })...)
+	s.ports.giveBack(slices.DeleteFunc(ports, func(p int) bool { return s.roomAtPort(p) != nil })...)
 }
 
-// rest has a port rest that a room had, or was about to have, unless another one has
+// quarantinePort has a port rest that a room had, or was about to have, unless another one has
 // it by now.
-func (s *Service) rest(port int) {
+func (s *Service) quarantinePort(port int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.at(port) == nil {
+	if s.roomAtPort(port) == nil {
 		s.ports.release(port)
 	}
 }
 
-// at is the room that has a port; nil: there is none. mu is held.
-func (s *Service) at(port int) *Room {
+// roomAtPort is the room that has a port; nil: there is none. mu is held.
+func (s *Service) roomAtPort(port int) *Room {
 	for _, r := range s.rooms {
 		if r.port() == port {
 			return r
@@ -295,8 +295,8 @@ func (s *Service) at(port int) *Room {
 // server, or the machine has no IPv6. Then every port listens on the others, and
 // settle tries the missing one until it is there.
 
-// addressMax is how long a missing address may be there before it is tried.
-const addressMax = 5 * time.Second
+// addressRetryMax is how long a missing address may be there before it is tried.
+const addressRetryMax = 5 * time.Second
 
 // Missing is an address of Options.Listen that not every port listens on.
 type Missing struct {
@@ -336,12 +336,12 @@ func (s *Service) Missing() []Missing {
 	return all
 }
 
-// lack notes that a port does without an address for now.
-func (s *Service) lack(a netip.Addr, cause string) {
+// addMissing notes that a port does without an address for now.
+func (s *Service) addMissing(a netip.Addr, cause string) {
 	s.mu.Lock()
 	before := s.missing[a]
 	s.missing[a] = cause
-	s.unsettle()
+	s.scheduleReconcile()
 	s.mu.Unlock()
 	s.warnMissing(a, before, cause)
 }
@@ -352,57 +352,57 @@ func (s *Service) warnMissing(a netip.Addr, before, cause string) {
 	}
 }
 
-// unsettle starts the goroutine that brings every port to the addresses of the
+// scheduleReconcile starts the goroutine that brings every port to the addresses of the
 // options. mu is held.
-func (s *Service) unsettle() {
-	s.unsettled = true
-	if s.settling || s.stopping {
+func (s *Service) scheduleReconcile() {
+	s.reconcileAgain = true
+	if s.reconciling || s.stopping {
 		return
 	}
-	s.settling = true
+	s.reconciling = true
 	s.tasks.Go(func() {
-		for wait := retryMin; s.pause(wait); wait = min(2*wait, addressMax) {
+		for wait := retryMin; s.sleep(wait); wait = min(2*wait, addressRetryMax) {
 			end := s.engine.Alter()
-			s.settle()
+			s.reconcile()
 			end()
-			if s.settled() {
+			if s.reconciled() {
 				return
 			}
 		}
 	})
 }
 
-// settled reports whether there is nothing left to be tried.
-func (s *Service) settled() bool {
+// reconciled reports whether there is nothing left to be tried.
+func (s *Service) reconciled() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settling = s.unsettled || len(s.missing) > 0
-	return !s.settling
+	s.reconciling = s.reconcileAgain || len(s.missing) > 0
+	return !s.reconciling
 }
 
-// settle makes every port listen on the addresses of the options, as far as they
+// reconcile makes every port listen on the addresses of the options, as far as they
 // are there, and on no other.
-func (s *Service) settle() {
+func (s *Service) reconcile() {
 	s.reconfiguring.Lock()
 	defer s.reconfiguring.Unlock()
 	s.mu.Lock()
-	s.unsettled = false
+	s.reconcileAgain = false
 	s.mu.Unlock()
 	c := s.change(*s.opts())
 	if err := c.bind(); err != nil {
 		s.log.Error("listening on every address failed", "error", err)
-		c.back()
+		c.revert()
 		return
 	}
 	c.install()
 }
 
-// found notes what is missing now.
-func (s *Service) found(missing map[netip.Addr]string) {
+// setMissing notes what is missing now.
+func (s *Service) setMissing(missing map[netip.Addr]string) {
 	s.mu.Lock()
 	before := s.missing
 	if s.missing = missing; len(missing) > 0 {
-		s.unsettle()
+		s.scheduleReconcile()
 	}
 	s.mu.Unlock()
 	for a := range before {

@@ -194,7 +194,7 @@ func TestPortsInUse(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	s := newServer(t)
-	s.Options.Connections, s.Options.PerAddress, s.Options.Rooms = 3, 2, 1
+	s.Options.MaxConnections, s.Options.MaxPerAddress, s.Options.MaxRooms = 3, 2, 1
 	s.Start()
 	port := s.Create("lobby")
 	a, b := join(t, port), join(t, port)

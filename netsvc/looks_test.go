@@ -137,7 +137,7 @@ func TestRoomsThatLookAlike(t *testing.T) {
 	s := startServer(t)
 	s.Create("Max")
 	code := func(err error) string {
-		c, _, _ := netsvc.Refusal(err)
+		c, _, _ := netsvc.ClientError(err)
 		return c
 	}
 	make := func(name string) error {

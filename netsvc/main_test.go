@@ -28,7 +28,7 @@ type server struct {
 
 // newServer prepares a server with the defaults of config.toml.
 func newServer(t testing.TB) *server {
-	return &server{Server: netsvctest.New(t, netsvctest.Options(int(nextPort.Add(40))-40, 40))}
+	return &server{Server: netsvctest.New(t, netsvctest.Options(int(nextPort.Take(40))-40, 40))}
 }
 
 // engines runs a test on a server with event loops, and on one that serves
@@ -45,7 +45,7 @@ func engines(t *testing.T, test func(*testing.T, *server)) {
 
 // ports gives the rooms a range of n ports.
 func (s *server) ports(n int) {
-	end := int(nextPort.Add(int64(n)))
+	end := int(nextPort.Take(int64(n)))
 	s.Options.Ports = [2]int{end - n, end - 1}
 }
 

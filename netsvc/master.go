@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// masterWrite is how long a client of the master port may take to read an
+	// answerTimeout is how long a client of the master port may take to read an
 	// answer.
-	masterWrite = 10 * time.Second
-	lastWrite   = time.Second // where the connection is to end
+	answerTimeout    = 10 * time.Second
+	lastWriteTimeout = time.Second // where the connection is to end
 	// answerBytes gathered before they are written, for pipelined requests.
 	answerBytes = 8 << 10
 	// loopLines of one read are answered on a loop, and what is behind them in a
@@ -30,34 +30,34 @@ const (
 
 // masterSession is a connection to the master port.
 type masterSession struct {
-	session
+	requestSession
 	id uint64 // set before it is registered, then read-only
 
 	// Owned by the holder of the read lock.
 	lines   int       // seen so far
 	unended int       // bytes since the last line that have no price yet
 	begun   bool      // one of them was not blank
-	heard   bool      // one since idle was set
-	rest    time.Time // when its burst of requests is whole again
+	gotLine bool      // one since idle was set
+	fullAt  time.Time // when its burst of requests is whole again
 	paid    float64   // of the price of the request that is held
 }
 
 // admitMaster serves a connection to the master port, or says why not.
 func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 	if s.stop.Err() != nil {
-		s.refuse(c.TCP(addr), isClosing, "ERR shutting-down the server is stopping\n")
+		s.refuse(c.TCP(addr), refusedClosing, "ERR shutting-down the server is stopping\n")
 		return
 	}
-	why, err := s.enter(addr.Addr())
+	why, err := s.acquireConn(addr.Addr())
 	if err == nil {
 		if b := s.banned(0, addr.Addr(), ""); b != nil {
-			s.leave(addr.Addr())
-			why, err = isBanned, wire.Errorf(wire.CodeDenied, "%s", banText(b))
+			s.releaseConn(addr.Addr())
+			why, err = refusedBan, wire.Errorf(wire.CodeDenied, "%s", banText(b))
 		}
 	}
 	if err != nil {
-		s.refusal("", addr, errLine(err))
-		s.turnAway(c, addr, why, errLine(err))
+		s.publishRefusal("", addr, errLine(err))
+		s.refuseNew(c, addr, why, errLine(err))
 		return
 	}
 	id := s.sessions.Add(1)
@@ -67,8 +67,8 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 	}
 	s.handshake(c.TCP(addr), addr, nil, func(who *handshake, k *transport.Conn, err error) {
 		if err != nil {
-			s.leave(addr.Addr())
-			s.refuse(who.conn, noHandshake, err.Error())
+			s.releaseConn(addr.Addr())
+			s.refuse(who.conn, refusedHandshake, err.Error())
 			return
 		}
 		s.beginMaster(s.newMaster(k, addr, id, who.since), 0)
@@ -77,32 +77,32 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 
 func (s *Service) newMaster(k *transport.Conn, addr netip.AddrPort, id uint64, since time.Time) *masterSession {
 	return &masterSession{
-		session: session{svc: s, conn: k, remote: addr, since: since, late: errIdle, framer: wire.NewFramer(s.opts().LineBytes)},
-		id:      id,
+		requestSession: requestSession{svc: s, conn: k, remote: addr, since: since, late: errIdle, framer: wire.NewFramer(s.opts().LineBytes)},
+		id:             id,
 	}
 }
 
 // beginMaster registers a session and begins to read it, under the lock that Stop takes.
 // If it is not 0, idle is when it has been idle for too long.
 func (s *Service) beginMaster(c *masterSession, idle time.Duration) (err error) {
-	why, text := isClosing, "ERR shutting-down the server is stopping\n"
+	why, text := refusedClosing, "ERR shutting-down the server is stopping\n"
 	s.mu.Lock()
 	begins := !s.stopping
 	if begins {
 		if err = c.conn.Start(c, c.held != nil); err != nil {
-			why, text, begins = noRoomLeft, busyReply, false
+			why, text, begins = refusedDescriptors, busyReply, false
 		}
 	}
 	if begins {
 		if idle = cmp.Or(idle, s.opts().MasterIdle); idle > 0 {
 			c.endAt(time.Now().Add(idle))
 		}
-		s.masters[c] = true
+		s.masterSessions[c] = true
 		s.tasks.Add(1)
 	}
 	s.mu.Unlock()
 	if !begins {
-		s.leave(c.remote.Addr())
+		s.releaseConn(c.remote.Addr())
 		s.refuse(c.conn.Unused(c.remote), why, text)
 	}
 	return err
@@ -117,20 +117,20 @@ func errLine(err error) string {
 }
 
 var (
-	errBye     = errors.New("bye")
-	errForeign = errors.New("the peer speaks another protocol")
-	errHurried = errors.New("the peer's address asks for too much")
-	errUnread  = errors.New("the peer does not read")
-	errStopped = errors.New("the server stops")
-	errLater   = errors.New("it has to wait")
-	errMoved   = errors.New("another process has taken over")
-	errBanned  = errors.New("the peer's address is banned")
-	errIdle    = errors.New("the peer says nothing")
-	errLate    = errors.New("the peer has not done in time what it is to do")
-	errClosing = errors.New("the room closes")
-	errCrowded = errors.New("very many wait")
-	errInside  = errors.New("the session is a member now")
-	errBug     = errors.New("a bug ends the session")
+	errDone            = errors.New("bye")
+	errForeign         = errors.New("the peer speaks another protocol")
+	errRateLimited     = errors.New("the peer's address asks for too much")
+	errUnread          = errors.New("the peer does not read")
+	errStopped         = errors.New("the server stops")
+	errLater           = errors.New("it has to wait")
+	errMoved           = errors.New("another process has taken over")
+	errBanned          = errors.New("the peer's address is banned")
+	errIdle            = errors.New("the peer says nothing")
+	errPasswordTimeout = errors.New("the peer has not done in time what it is to do")
+	errClosing         = errors.New("the room closes")
+	errEvicted         = errors.New("very many wait")
+	errBecameMember    = errors.New("the session is a member now")
+	errBug             = errors.New("a bug ends the session")
 )
 
 // isEnd reports whether an error that reading has met is the end of the input.
@@ -139,7 +139,7 @@ func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, sys
 // Data answers what needs no waiting.
 func (c *masterSession) Data(p []byte) transport.Next {
 	c.mayWait = false
-	return c.next(c.serve(heldInput{leftover: leftover{rest: p}}))
+	return c.next(c.serve(pendingInput{leftover: leftover{rest: p}}))
 }
 
 // Resume answers what is held.
@@ -185,9 +185,9 @@ func (c *masterSession) work(busy bool) {
 // next is that of a session. Bytes that never make a line do not count as something that
 // the client says: a line has its time.
 func (c *masterSession) next(err error) transport.Next {
-	next := c.session.next(err)
-	if idle := c.svc.opts().MasterIdle; next == transport.More && idle > 0 && c.heard {
-		c.heard = false
+	next := c.requestSession.next(err)
+	if idle := c.svc.opts().MasterIdle; next == transport.More && idle > 0 && c.gotLine {
+		c.gotLine = false
 		c.endAt(time.Now().Add(idle))
 	}
 	return next
@@ -202,12 +202,12 @@ func (c *masterSession) Panicked(p any, stack []byte) {
 // Finish says the last words, and closes the connection.
 func (c *masterSession) Finish() {
 	defer c.svc.tasks.Done()
-	defer c.svc.leave(c.remote.Addr())
+	defer c.svc.releaseConn(c.remote.Addr())
 	defer func() {
 		c.svc.mu.Lock()
 		defer c.svc.mu.Unlock()
 		c.stopTimer()
-		delete(c.svc.masters, c)
+		delete(c.svc.masterSessions, c)
 	}()
 	c.end(errBug) // unless it has ended
 	c.hold(nil)
@@ -224,22 +224,22 @@ func (c *masterSession) Finish() {
 	}
 	cause := c.cause(err)
 	breaks := cause == unread || cause == destroyed || c.isBroken()
-	if c.send(); !breaks && !c.await(c.isWritten, masterWrite) && !c.isBroken() {
+	if c.send(); !breaks && !c.await(c.isWritten, answerTimeout) && !c.isBroken() {
 		cause = unread
 	}
 	if c.isDeaf() && cause == left {
 		cause = vanished
 	}
-	c.svc.counters.session(cause)
+	c.svc.counters.countSessionEnd(cause)
 	c.close(breaks || cause == vanished || cause == unread || c.isBroken(), heard)
 }
 
 // Causes of the end of a session, beside those of members.
 const (
-	answered Cause = "answered" // JOIN or QUIT
-	idling   Cause = "idle"     // no line for limits.master_idle
-	unread   Cause = "unread"   // it does not read its answers
-	hurried  Cause = "hurried"  // its address asks for too much
+	answered    Cause = "answered" // JOIN or QUIT
+	idleTooLong Cause = "idle"     // no line for limits.master_idle
+	unread      Cause = "unread"   // it does not read its answers
+	rateLimited Cause = "hurried"  // its address asks for too much
 )
 
 // cause is what an error at the end stands for.
@@ -253,32 +253,32 @@ func (c *masterSession) cause(err error) Cause {
 		return destroyed
 	case errors.Is(err, errForeign):
 		return foreign
-	case errors.Is(err, errHurried):
-		return hurried
+	case errors.Is(err, errRateLimited):
+		return rateLimited
 	case errors.Is(err, errBanned):
 		return kicked
 	case c.svc.stop.Err() != nil, errors.Is(err, errMoved):
 		return stopping
-	case errors.Is(err, errBye):
+	case errors.Is(err, errDone):
 		return answered
 	case errors.Is(err, errUnread):
 		return unread
 	case errors.Is(err, errIdle):
-		return idling
+		return idleTooLong
 	}
 	return vanished
 }
 
 // serve answers input: what is held of it, and what comes behind that. With errLater
 // the rest is held.
-func (c *masterSession) serve(in heldInput) error {
+func (c *masterSession) serve(in pendingInput) error {
 	if err := c.mayGoOn(); err != nil {
 		return err
 	}
 	for first := c.lines; ; {
 		err := errLater
 		if c.mayWait || c.lines-first < loopLines {
-			err = c.slow(in.price)
+			err = c.charge(in.price)
 		}
 		if err == nil {
 			in.price = 0
@@ -289,7 +289,7 @@ func (c *masterSession) serve(in heldInput) error {
 		if err == nil {
 			if in.isLine {
 				c.lines++
-				c.heard = true
+				c.gotLine = true
 			}
 			in.isLine, c.paid = false, 0
 			if len(c.out) > answerBytes {
@@ -312,7 +312,7 @@ func (c *masterSession) serve(in heldInput) error {
 
 // take takes the next line off p, and answers what a telnet client has asked for. What
 // comes between requests adds up, until it has the price of one.
-func (c *masterSession) take(p []byte) (in heldInput) {
+func (c *masterSession) take(p []byte) (in pendingInput) {
 	in.price = 1
 	in.line, in.over, in.rest, in.isLine = c.framer.Cut(p)
 	refusals, there := c.framer.Asked()
@@ -320,7 +320,7 @@ func (c *masterSession) take(p []byte) (in heldInput) {
 		c.out = append(c.out, "OK "+hereText+"\n"...)
 	}
 	if len(in.line) == 0 {
-		if c.unended += weight(len(p)-len(in.rest), len(refusals) > 0 || there, in.isLine); c.unended < requestBytes {
+		if c.unended += chargedBytes(len(p)-len(in.rest), len(refusals) > 0 || there, in.isLine); c.unended < requestBytes {
 			in.price = 0
 		}
 	}
@@ -342,7 +342,7 @@ func (c *masterSession) line(line []byte, over int) error {
 	if !c.begun {
 		c.begun = true
 		if p := wire.Foreign(line, over > 0); p != "" {
-			c.svc.counters.foreign(p)
+			c.svc.counters.countForeign(p)
 			c.out = append(c.out, foreignAnswer(p)...)
 			return errForeign
 		}
@@ -361,7 +361,7 @@ func (c *masterSession) line(line []byte, over int) error {
 		c.svc.counters.cleaned.Add(1)
 	}
 	switch err {
-	case errBye, errHurried, errUnread, errStopped, errLater, errBanned, errMoved:
+	case errDone, errRateLimited, errUnread, errStopped, errLater, errBanned, errMoved:
 		return err
 	}
 	if err != nil {
@@ -373,7 +373,7 @@ func (c *masterSession) line(line []byte, over int) error {
 // answer carries out a request that is paid for. What takes long is for Resume.
 func (c *masterSession) answer(req wire.Request) error {
 	const cheap = 0.2
-	price := c.svc.price(req.Verb)
+	price := c.svc.requestCost(req.Verb)
 	if !c.mayWait && price > cheap {
 		return errLater
 	}
@@ -383,7 +383,7 @@ func (c *masterSession) answer(req wire.Request) error {
 		}
 		price++
 	}
-	if err := c.slow(price - c.paid); err != nil {
+	if err := c.charge(price - c.paid); err != nil {
 		return err
 	}
 	c.paid = price

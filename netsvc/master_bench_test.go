@@ -54,7 +54,7 @@ func BenchmarkIdleMaster(b *testing.B) {
 	}
 	for b.Loop() {
 		s := newServer(b)
-		s.Options.Connections = 0
+		s.Options.MaxConnections = 0
 		s.Start()
 		conns := make([]net.Conn, clients)
 		for i := range conns {

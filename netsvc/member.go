@@ -59,7 +59,7 @@ type Member struct {
 
 	lines atomic.Uint64 // said
 	spoke atomic.Int64  // microseconds since 1970; 0: not yet
-	muted atomic.Pointer[mutesOf]
+	muted atomic.Pointer[memberMutes]
 
 	mu       sync.Mutex // guards what follows
 	hideOwn  bool       // after /echo off
@@ -124,7 +124,7 @@ func (m *Member) greet(members int, topic string) {
 	}
 	m.pos.Store(m.cursor.Pos)
 	m.insertLocked(insert{kind: answer, at: m.cursor, bytes: hello})
-	n := r.replay()
+	n := r.replayLines()
 	if st, err := r.svc.store.Stat(r.id); err == nil && st.Lines == 0 {
 		n = 0 // the disk need not be asked
 	}
@@ -179,9 +179,9 @@ func (m *Member) endLocked(c Cause) bool {
 	m.mu.Unlock()
 	m.room.free(m)
 	m.conn.EndRead()
-	m.room.svc.counters.end(c)
+	m.room.svc.counters.countMemberEnd(c)
 	if !m.untold.Load() {
-		m.room.svc.hub.publish(Happening{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.remote.String(), Cause: string(c)})
+		m.room.svc.watchers.publish(Event{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.remote.String(), Cause: string(c)})
 	}
 	return true
 }
@@ -380,7 +380,7 @@ func (r *Room) tellJoined(m *Member) {
 		return
 	}
 	r.announce(wire.Event{Type: wire.TypeJoin, From: m.nick.Shown, Members: len(r.members)})
-	r.svc.hub.publish(Happening{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: m.remote.String()})
+	r.svc.watchers.publish(Event{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: m.remote.String()})
 }
 
 // tellLeft tells the room that a member has left, if it knows that it was there.

@@ -42,7 +42,7 @@ type MemberInfo struct {
 func (m *Member) info(end uint64) MemberInfo {
 	i := MemberInfo{
 		ID: m.id, Nick: m.nick.Shown, Since: m.since.UTC(),
-		Lines: m.lines.Load(), JSON: m.reads == roomlog.JSON, Muted: m.silenced() != nil, remote: m.remote, key: m.nick.Key,
+		Lines: m.lines.Load(), JSON: m.reads == roomlog.JSON, Muted: m.activeMute() != nil, remote: m.remote, key: m.nick.Key,
 	}
 	if t := m.spoke.Load(); t != 0 {
 		i.Spoke = time.UnixMicro(t).UTC()
@@ -59,9 +59,9 @@ func (m *Member) info(end uint64) MemberInfo {
 	return i
 }
 
-// Block is the address of the member as a ban or a mute has it: an IPv4 address,
+// BanTarget is the address of the member as a ban or a mute has it: an IPv4 address,
 // or a network of IPv6.
-func (i MemberInfo) Block() string { return networkText(limit.Prefix(i.remote.Addr())) }
+func (i MemberInfo) BanTarget() string { return networkText(limit.Prefix(i.remote.Addr())) }
 
 // Key is the folded nick.
 func (i MemberInfo) Key() string { return i.key }
@@ -76,12 +76,12 @@ func (m *Member) key() string {
 // Members returns the members of a room, or of all rooms for "", those who
 // came first at the top: also those that have ended and have not got everything yet.
 func (s *Service) Members(room string) ([]MemberInfo, error) {
-	infos, err := s.unclosed(room)
+	infos, err := s.allMembers(room)
 	return slices.DeleteFunc(infos, func(i MemberInfo) bool { return i.State == "closing" }), err
 }
 
-// unclosed is Members with those that are just being closed.
-func (s *Service) unclosed(room string) ([]MemberInfo, error) {
+// allMembers is Members with those that are just being closed.
+func (s *Service) allMembers(room string) ([]MemberInfo, error) {
 	rooms := s.all()
 	if room != "" {
 		r, err := s.room(room)
@@ -176,7 +176,7 @@ func (s *Service) Say(room, text string) (int, error) {
 		}
 		rooms, name = []*Room{r}, r.name()
 	}
-	s.hub.publish(Happening{Type: "notice", Room: name, Text: wire.CleanString(text)})
+	s.watchers.publish(Event{Type: "notice", Room: name, Text: wire.CleanString(text)})
 	n := 0
 	for _, r := range rooms {
 		r.mu.Lock()
@@ -216,17 +216,17 @@ type RoomDetail struct {
 	Locked   bool      `json:"-"` // has a password
 }
 
-// states are what a room may be in, as they are called.
-var states = map[state]string{opening: "opening", open: "open", unbound: "unbound", closing: "closing"}
+// stateNames are what a room may be in, as they are called.
+var stateNames = map[state]string{opening: "opening", open: "open", unbound: "unbound", closing: "closing"}
 
 // States returns how many rooms are in each state.
 func (s *Service) States() map[string]int {
 	n := make(map[string]int)
-	for _, name := range states {
+	for _, name := range stateNames {
 		n[name] = 0
 	}
 	for _, r := range s.all() {
-		n[states[r.currentState()]]++
+		n[stateNames[r.currentState()]]++
 	}
 	return n
 }
@@ -260,7 +260,7 @@ func (r *Room) detail() RoomDetail {
 	end := r.log.End().Pos
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d.Name, d.Port, d.State, d.Cause = r.name(), r.port(), states[r.state], r.binding
+	d.Name, d.Port, d.State, d.Cause = r.name(), r.port(), stateNames[r.state], r.binding
 	d.Members, d.Topic, d.Spoke, d.Rate = len(r.members), r.topic, r.spoke, r.rate.now(time.Now())
 	d.Created, d.Creator, d.Locked = r.created, r.madeBy, r.password.Load() != nil
 	for _, m := range r.members {
@@ -274,7 +274,7 @@ func (r *Room) detail() RoomDetail {
 
 // SetTopic changes a room's topic, on disk before it is shown.
 func (s *Service) SetTopic(name, topic string) error {
-	r, end, err := s.alterRoom(name)
+	r, end, err := s.beginRoomChange(name)
 	if err != nil {
 		return err
 	}
@@ -285,17 +285,17 @@ func (s *Service) SetTopic(name, topic string) error {
 
 // PortsInfo is the state of the ports for rooms.
 type PortsInfo struct {
-	First   int       `json:"first"`
-	Last    int       `json:"last"`
-	Bound   int       `json:"bound"`
-	Free    int       `json:"free"`    // those that rest included
-	Next    []int     `json:"next"`    // the first that are free, in the order in which they are given out
-	Resting []int     `json:"resting"` // free, and a room had them: given out last
-	Unbound []Waiting `json:"unbound"`
+	First   int           `json:"first"`
+	Last    int           `json:"last"`
+	Bound   int           `json:"bound"`
+	Free    int           `json:"free"`    // those that rest included
+	Next    []int         `json:"next"`    // the first that are free, in the order in which they are given out
+	Resting []int         `json:"resting"` // free, and a room had them: given out last
+	Unbound []UnboundRoom `json:"unbound"`
 }
 
-// Waiting is a room whose port is not bound.
-type Waiting struct {
+// UnboundRoom is a room whose port is not bound.
+type UnboundRoom struct {
 	Room  string `json:"room"`
 	Port  int    `json:"port"`
 	Cause string `json:"cause"`
@@ -305,11 +305,11 @@ type Waiting struct {
 func (s *Service) Ports() PortsInfo {
 	s.mu.Lock()
 	q := &s.ports
-	i := PortsInfo{First: q.first, Last: q.last, Free: len(q.free), Next: slices.Clone(q.free[:min(5, len(q.free))]), Resting: q.resting(), Unbound: []Waiting{}}
+	i := PortsInfo{First: q.first, Last: q.last, Free: len(q.free), Next: slices.Clone(q.free[:min(5, len(q.free))]), Resting: q.quarantined(), Unbound: []UnboundRoom{}}
 	s.mu.Unlock()
 	for _, r := range s.List() {
 		if r.Unbound != "" {
-			i.Unbound = append(i.Unbound, Waiting{r.Name, r.Port, r.Unbound})
+			i.Unbound = append(i.Unbound, UnboundRoom{r.Name, r.Port, r.Unbound})
 		} else {
 			i.Bound++
 		}
@@ -345,7 +345,7 @@ func (s *Service) Status() Status {
 		st.Members += r.Members
 		st.Lines += r.Lines
 		st.Bytes += r.Bytes
-		if r.State == states[unbound] {
+		if r.State == stateNames[unbound] {
 			st.Unbound++
 		}
 	}
@@ -358,8 +358,8 @@ func (s *Service) Status() Status {
 	return st
 }
 
-// counted is a number with its noun.
-func counted(n int, noun string) string {
+// plural is a number with its noun.
+func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
@@ -387,8 +387,8 @@ func (s *Service) RoomName(id uint64) string {
 	return ""
 }
 
-// Refusal takes apart an error that is the caller's fault.
-func Refusal(err error) (code, text string, ok bool) {
+// ClientError takes apart an error that is the caller's fault.
+func ClientError(err error) (code, text string, ok bool) {
 	var e *wire.Error
 	if errors.As(err, &e) {
 		return e.Code, e.Text, true

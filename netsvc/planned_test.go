@@ -30,7 +30,7 @@ func TestReservedAndTaken(t *testing.T) {
 		{"hall", func(reserved int) int { return reserved + 10 }},
 		{"attic", func(reserved int) int { return reserved }},
 	} {
-		p, err := s.plan("hall", Creation{})
+		p, err := s.reserve("hall", Creation{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +46,7 @@ func TestReservedAndTaken(t *testing.T) {
 		r := s.byID(made.ID)
 		r.work.complete()
 		if state := r.currentState(); state != open || r.port() != port {
-			t.Errorf("%d: %s, on port %d", i, states[state], r.port())
+			t.Errorf("%d: %s, on port %d", i, stateNames[state], r.port())
 		}
 		if got := s.Inconsistencies(); got != nil {
 			t.Errorf("%d: %q", i, got)

@@ -56,13 +56,13 @@ func (i *insert) size() int {
 // insertLocked puts an insert behind the others. Member.mu is held.
 func (m *Member) insertLocked(ins insert) {
 	m.inserts = append(m.inserts, ins)
-	m.room.svc.answers.Add(int64(ins.size()))
+	m.room.svc.insertBytes.Add(int64(ins.size()))
 }
 
 // forgetLocked takes the first n inserts away. Member.mu is held.
 func (m *Member) forgetLocked(n int) {
 	for i := range m.inserts[:n] {
-		m.room.svc.answers.Add(-int64(m.inserts[i].size()))
+		m.room.svc.insertBytes.Add(-int64(m.inserts[i].size()))
 	}
 	if m.inserts = m.inserts[n:]; len(m.inserts) == 0 {
 		m.inserts = nil
@@ -80,7 +80,7 @@ func (m *Member) takesLocked() bool {
 	for i := range m.inserts {
 		n += m.inserts[i].size()
 	}
-	return n < maxInserts && m.room.svc.answers.Load() < allInserts
+	return n < maxInserts && m.room.svc.insertBytes.Load() < allInserts
 }
 
 // replay is a piece of the history on its way to a member, or the list of the
@@ -336,7 +336,7 @@ func (m *Member) beginHistory(ins insert) {
 	case errors.Is(err, errLater): // it is done when the server goes on
 		m.mu.Lock()
 		m.inserts = slices.Insert(m.inserts, 0, ins)
-		m.room.svc.answers.Add(int64(ins.size()))
+		m.room.svc.insertBytes.Add(int64(ins.size()))
 		m.mu.Unlock()
 		return
 	case err != nil:
@@ -348,11 +348,11 @@ func (m *Member) beginHistory(ins insert) {
 		ev.Count = &count
 		m.begins(&ev)
 		if count > 0 {
-			ev.Text = counted(count, "earlier line")
+			ev.Text = plural(count, "earlier line")
 		}
 		m.put(ev)
 	} else if count > 0 {
-		m.put(wire.Event{Type: wire.TypeNotice, Text: counted(count, "earlier line")})
+		m.put(wire.Event{Type: wire.TypeNotice, Text: plural(count, "earlier line")})
 	}
 	if count == 0 {
 		return

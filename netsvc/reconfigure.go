@@ -12,16 +12,16 @@ import (
 // Change is a set of options that is about to take effect. Either Commit or
 // Undo must be called.
 type Change struct {
-	svc     *Service
-	next    Options
-	resting []int // ports of Ports that rest; nil: those that are free stay the same
-	doors   []*doors
-	missing map[netip.Addr]string // addresses that are waited for, and why
-	away    map[netip.Addr]bool   // those that the machine does not have
+	svc         *Service
+	next        Options
+	quarantined []int // ports of Ports that rest; nil: those that are free stay the same
+	endpoints   []*endpointChange
+	missing     map[netip.Addr]string // addresses that are waited for, and why
+	absent      map[netip.Addr]bool   // those that the machine does not have
 }
 
-// doors are the listeners of a port, and what they are to be.
-type doors struct {
+// endpointChange are the listeners of a port, and what they are to be.
+type endpointChange struct {
 	svc     *Service
 	room    *Room // nil: the master port
 	port    int
@@ -47,7 +47,7 @@ func (s *Service) Prepare(next Options) (*Change, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrPorts, err)
 		}
-		c.resting = append([]int{}, resting...)
+		c.quarantined = append([]int{}, resting...)
 	}
 	s.reconfiguring.Lock()
 	if err := c.bind(); err != nil {
@@ -58,7 +58,7 @@ func (s *Service) Prepare(next Options) (*Change, error) {
 }
 
 func (s *Service) change(next Options) *Change {
-	return &Change{svc: s, next: next, missing: make(map[netip.Addr]string), away: make(map[netip.Addr]bool)}
+	return &Change{svc: s, next: next, missing: make(map[netip.Addr]string), absent: make(map[netip.Addr]bool)}
 }
 
 // bind opens what is to be open and is not.
@@ -93,7 +93,7 @@ func (c *Change) bind() error {
 
 // open binds the addresses that a port lacks.
 func (c *Change) open(r *Room, was *transport.Endpoint, port int) error {
-	d := &doors{svc: c.svc, room: r, port: port}
+	d := &endpointChange{svc: c.svc, room: r, port: port}
 	var lacking []netip.Addr
 	for _, a := range c.next.Listen {
 		i := slices.IndexFunc(was.Each, func(l *transport.Listener) bool { return l.Addr == netip.AddrPortFrom(a, uint16(port)) })
@@ -111,8 +111,8 @@ func (c *Change) open(r *Room, was *transport.Endpoint, port int) error {
 	if len(lacking)+len(d.gone) == 0 {
 		return nil
 	}
-	c.doors = append(c.doors, d)
-	if slices.ContainsFunc(d.gone, func(l *transport.Listener) bool { return inTheWay(l.Addr, lacking, port) }) {
+	c.endpoints = append(c.endpoints, d)
+	if slices.ContainsFunc(d.gone, func(l *transport.Listener) bool { return conflicts(l.Addr, lacking, port) }) {
 		d.yielded = true
 		for _, l := range d.gone {
 			l.Yield()
@@ -120,7 +120,7 @@ func (c *Change) open(r *Room, was *transport.Endpoint, port int) error {
 	}
 	wanted := c.svc.opts().Listen
 	for _, a := range lacking {
-		if c.away[a] {
+		if c.absent[a] {
 			continue
 		}
 		l, err := c.svc.engine.Listen(a, port)
@@ -128,7 +128,7 @@ func (c *Change) open(r *Room, was *transport.Endpoint, port int) error {
 		case err == nil:
 			d.fresh = append(d.fresh, l)
 		case slices.Contains(wanted, a) && (port == was.Port || transport.IsMissing(err)):
-			c.missing[a], c.away[a] = transport.MissingReason(port, err), transport.IsMissing(err)
+			c.missing[a], c.absent[a] = transport.MissingReason(port, err), transport.IsMissing(err)
 		default:
 			return fmt.Errorf("%s: %s", a, transport.Reason(port, err))
 		}
@@ -136,9 +136,9 @@ func (c *Change) open(r *Room, was *transport.Endpoint, port int) error {
 	return nil
 }
 
-// inTheWay reports whether an address and one of the others cannot be listened on
+// conflicts reports whether an address and one of the others cannot be listened on
 // at the same time.
-func inTheWay(l netip.AddrPort, addrs []netip.Addr, port int) bool {
+func conflicts(l netip.AddrPort, addrs []netip.Addr, port int) bool {
 	return int(l.Port()) == port && slices.ContainsFunc(addrs, func(a netip.Addr) bool {
 		return a.Is4() == l.Addr().Is4() && (a.IsUnspecified() || l.Addr().IsUnspecified())
 	})
@@ -146,13 +146,13 @@ func inTheWay(l netip.AddrPort, addrs []netip.Addr, port int) bool {
 
 // Undo gives up what Prepare has opened.
 func (c *Change) Undo() {
-	c.back()
+	c.revert()
 	c.svc.reconfiguring.Unlock()
 }
 
-// back makes the listeners what they were before bind.
-func (c *Change) back() {
-	for _, d := range c.doors {
+// revert makes the listeners what they were before bind.
+func (c *Change) revert() {
+	for _, d := range c.endpoints {
 		for _, l := range d.fresh {
 			l.Close()
 		}
@@ -162,7 +162,7 @@ func (c *Change) back() {
 		for _, l := range d.gone {
 			again, err := l.Again()
 			if err != nil {
-				c.svc.lack(l.Addr.Addr(), transport.MissingReason(d.port, err))
+				c.svc.addMissing(l.Addr.Addr(), transport.MissingReason(d.port, err))
 				continue
 			}
 			d.keep = append(d.keep, again)
@@ -185,24 +185,24 @@ func (c *Change) Commit() {
 	for _, r := range s.rooms {
 		used[r.port()] = true
 	}
-	if c.resting != nil {
-		s.ports.widen(c.next.Ports[0], c.next.Ports[1], used, c.resting)
+	if c.quarantined != nil {
+		s.ports.setRange(c.next.Ports[0], c.next.Ports[1], used, c.quarantined)
 	}
 	s.options.Store(&c.next)
 	s.mu.Unlock()
-	for _, l := range s.listening() {
+	for _, l := range s.allListeners() {
 		if err := l.Retune(); err != nil {
 			s.log.Warn("limits.dead_peer cannot be set", "listener", l.Addr.String(), "error", err)
 		}
 	}
 	c.install()
 	s.reconfiguring.Unlock()
-	s.settle() // for rooms that were bound between Prepare and now
+	s.reconcile() // for rooms that were bound between Prepare and now
 }
 
 // install begins to accept on the new listeners and closes those that are to go.
 func (c *Change) install() {
-	for _, d := range c.doors {
+	for _, d := range c.endpoints {
 		for _, l := range d.fresh {
 			d.open(l)
 		}
@@ -216,11 +216,11 @@ func (c *Change) install() {
 			}
 		}
 	}
-	c.svc.found(c.missing)
+	c.svc.setMissing(c.missing)
 }
 
-// listening is every listener there is.
-func (s *Service) listening() []*transport.Listener {
+// allListeners is every listener there is.
+func (s *Service) allListeners() []*transport.Listener {
 	all := slices.Clone(s.master.Load().Each)
 	for _, r := range s.all() {
 		r.mu.Lock()
@@ -233,7 +233,7 @@ func (s *Service) listening() []*transport.Listener {
 }
 
 // open begins to accept.
-func (d *doors) open(l *transport.Listener) {
+func (d *endpointChange) open(l *transport.Listener) {
 	admit, busy := d.svc.admitMaster, busyReply
 	if d.room != nil {
 		admit, busy = d.room.admit, d.room.line(busyText)
@@ -245,7 +245,7 @@ func (d *doors) open(l *transport.Listener) {
 
 // install puts the listeners in their place. A room that has moved or closed
 // meanwhile does without.
-func (d *doors) install() {
+func (d *endpointChange) install() {
 	now := &transport.Endpoint{Port: d.port, On: d.svc.opts().Listen, Each: d.keep}
 	r := d.room
 	if r == nil {
@@ -263,9 +263,9 @@ func (d *doors) install() {
 	}
 }
 
-// widen replaces the range. Ports that were in the old one and not free are in
+// setRange replaces the range. Ports that were in the old one and not free are in
 // use by a room or about to be, and stay out.
-func (q *portQueue) widen(first, last int, used map[int]bool, resting []int) {
+func (q *portQueue) setRange(first, last int, used map[int]bool, resting []int) {
 	old := *q
 	*q = newPortQueue(first, last, used, resting)
 	q.free = slices.DeleteFunc(q.free, func(p int) bool {

@@ -39,7 +39,7 @@ func (c *masterSession) request(req wire.Request) error {
 		return nil
 	default:
 		c.out = append(c.out, "OK bye\n"...)
-		return errBye
+		return errDone
 	}
 }
 
@@ -76,7 +76,7 @@ func (c *masterSession) join(req wire.Request) error {
 		info.Members = 0
 	}
 	c.out = fmt.Appendf(c.out, "OK %s %d %d\n", info.Name, info.Port, info.Members)
-	return errBye
+	return errDone
 }
 
 func (c *masterSession) list(req wire.Request) error {
@@ -133,7 +133,7 @@ func (c *masterSession) delete(req wire.Request) error {
 	}
 	if !c.conn.Away(func() { // while its members drain nobody waits for the connection
 		var name string
-		if err := c.svc.remove(end, req.Name, "", c.remote.String(), func(r *Room) error {
+		if err := c.svc.deleteRoom(end, req.Name, "", c.remote.String(), func(r *Room) error {
 			name = r.name()
 			return c.svc.mayDelete(r, c.id, req.Secret)
 		}); err != nil {

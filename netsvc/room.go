@@ -53,7 +53,7 @@ type Room struct {
 	quit    chan struct{}  // closed when the room begins to close
 	readers sync.WaitGroup // of members until their connections are closed; Add under mu, while open
 
-	ident    atomic.Pointer[ident]           // replaced under Service.mu
+	ident    atomic.Pointer[nameAndPort]     // replaced under Service.mu
 	own      atomic.Pointer[store.Settings]  // what the operator has set, read-only
 	password atomic.Pointer[passwd.Password] // nil: none
 	wrote    atomic.Bool                     // something may wait for the peers' acknowledgement
@@ -61,7 +61,7 @@ type Room struct {
 	// this process, also while it stands still, or when another has taken over.
 	dropped atomic.Bool
 
-	work     sequence   // what changes of it do that takes time
+	work     taskQueue  // what changes of it do that takes time
 	altering sync.Mutex // held while an operator renames, moves or sets it; only tried
 
 	fanout
@@ -124,10 +124,10 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 		origin:     origin{id: k.ID, identity: s.store.Identity(k), keyHash: k.KeyHash, created: k.Created, madeBy: k.Creator},
 		membership: membership{nicks: make(map[string]*Member), leaving: make(map[*Member]*departure)},
 	}
-	r.ident.Store(newIdent(k.Name, k.Key, k.Port))
+	r.ident.Store(newNameAndPort(k.Name, k.Key, k.Port))
 	r.own.Store(&k.Own)
 	r.password.Store(passwd.FromHash(k.Password))
-	r.log.Share(s.logs)
+	r.log.SetBudget(s.logs)
 	return r
 }
 
@@ -143,7 +143,7 @@ func (r *Room) opened(ln *transport.Endpoint) bool {
 	}
 	if ok && r.svc.isLate(ln) {
 		r.svc.mu.Lock()
-		r.svc.unsettle()
+		r.svc.scheduleReconcile()
 		r.svc.mu.Unlock()
 	}
 	return ok
@@ -262,13 +262,13 @@ func (r *Room) line(text string) string { return wire.Notice(r.name() + ": " + t
 
 // admit makes a connection a member, or says why not.
 func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
-	if why, err := r.svc.enter(addr.Addr()); err != nil {
-		r.svc.refusal(r.name(), addr, err.Error())
-		r.svc.turnAway(c, addr, why, r.line(err.Error()))
+	if why, err := r.svc.acquireConn(addr.Addr()); err != nil {
+		r.svc.publishRefusal(r.name(), addr, err.Error())
+		r.svc.refuseNew(c, addr, why, r.line(err.Error()))
 		return
 	}
 	if r.svc.opts().Certificate != nil {
-		r.svc.handshake(c.TCP(addr), addr, r, r.secured)
+		r.svc.handshake(c.TCP(addr), addr, r, r.afterHandshake)
 		return
 	}
 	r.receive(r.svc.engine.Conn(c, addr), addr, time.Now())
@@ -277,7 +277,7 @@ func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
 // receive has a connection give the password of the room, if it has one, or come in.
 func (r *Room) receive(c *transport.Conn, addr netip.AddrPort, since time.Time) {
 	if p := r.password.Load(); p != nil {
-		r.newCaller(c, addr, since, p).knock(false, false)
+		r.newPasswordSession(c, addr, since, p).knock(false, false)
 		return
 	}
 	r.welcome(c, addr, nil)
@@ -285,11 +285,11 @@ func (r *Room) receive(c *transport.Conn, addr netip.AddrPort, since time.Time) 
 
 // welcome is admit for a connection that is counted and may come in. before is
 // the caller that it was, if it was one.
-func (r *Room) welcome(c *transport.Conn, addr netip.AddrPort, before *caller) {
+func (r *Room) welcome(c *transport.Conn, addr netip.AddrPort, before *passwordSession) {
 	m, why, text := r.join(c, addr, before)
 	if m == nil {
-		r.svc.leave(addr.Addr())
-		r.svc.refusal(r.name(), addr, text)
+		r.svc.releaseConn(addr.Addr())
+		r.svc.publishRefusal(r.name(), addr, text)
 		r.svc.refuse(c.Unused(addr), why, text)
 		return
 	}
@@ -299,22 +299,22 @@ func (r *Room) welcome(c *transport.Conn, addr netip.AddrPort, before *caller) {
 // join registers a member and begins to read it under the lock that closing
 // takes: nobody joins a room that has said farewell. The refusal is a line, and
 // then the conn is not begun.
-func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *caller) (m *Member, why Barred, text string) {
+func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *passwordSession) (m *Member, why RefusalReason, text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state == closing {
 		ev := r.farewell(r.cause)
-		return nil, isClosing, string(ev.AppendText(nil))
+		return nil, refusedClosing, string(ev.AppendText(nil))
 	}
-	if most := r.most(); r.full(most) {
-		return nil, overMembers, r.line(fmt.Sprintf("the room is full: it has %s, which is the limit", counted(most, "member")))
+	if most := r.maxMembers(); r.full(most) {
+		return nil, refusedRoomFull, r.line(fmt.Sprintf("the room is full: it has %s, which is the limit", plural(most, "member")))
 	}
 	if b := r.svc.banned(r.id, addr.Addr(), ""); b != nil {
-		return nil, isBanned, r.line(banText(b))
+		return nil, refusedBan, r.line(banText(b))
 	}
 	m = newMember(r, c, addr, r.guest())
 	if before != nil {
-		m.goOn(before)
+		m.takeInputOf(before)
 	}
 	m.index = int32(len(r.members))
 	r.members = append(r.members, m)
@@ -332,7 +332,7 @@ func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *caller) (m *
 		r.remove(m)
 		r.giveUp(m)
 		r.svc.uncounted.Add(1)
-		return nil, noRoomLeft, r.line("the server has no room for another connection; try again in a moment")
+		return nil, refusedDescriptors, r.line("the server has no room for another connection; try again in a moment")
 	}
 	r.readers.Add(1)
 	return m, "", ""
@@ -343,7 +343,7 @@ func (r *Room) guest() wire.Name {
 	for {
 		r.guests++
 		nick := "guest-" + strconv.Itoa(r.guests)
-		if r.nicks[nick] == nil && !r.svc.bans.Load().names(nick) {
+		if r.nicks[nick] == nil && !r.svc.bans.Load().hasNick(nick) {
 			return wire.Name{Shown: nick, Key: nick}
 		}
 	}
@@ -366,7 +366,7 @@ func (r *Room) announce(ev wire.Event) {
 	e := r.reads.render(ev, quiet)
 	r.log.Append(e)
 	if r.unread() {
-		r.log.Forget()
+		r.log.Clear()
 		return
 	}
 	if !e.Empty() {
@@ -391,8 +391,8 @@ func (r *Room) append(posts []*store.Post) {
 		}
 		kept++
 		ev := lineEvent(&p.Line)
-		if r.svc.hub.watched() {
-			r.svc.hub.publish(Happening{Time: p.Line.Time, Type: string(ev.Type), Room: r.name(), Member: ev.From, Seq: ev.Seq, Text: ev.Text})
+		if r.svc.watchers.watched() {
+			r.svc.watchers.publish(Event{Time: p.Line.Time, Type: string(ev.Type), Room: r.name(), Member: ev.From, Seq: ev.Seq, Text: ev.Text})
 		}
 		if p.Line.Kind == store.Topic {
 			r.topic = p.Line.Text
@@ -411,7 +411,7 @@ func (r *Room) append(posts []*store.Post) {
 	r.spoke = now.UTC()
 	r.rate.add(now, len(posts))
 	if r.unread() {
-		r.log.Forget()
+		r.log.Clear()
 	}
 }
 
@@ -466,7 +466,7 @@ func (r *Room) closed(m *Member) {
 	defer r.mu.Unlock()
 	delete(r.leaving, m)
 	if r.unread() {
-		r.log.Forget()
+		r.log.Clear()
 	}
 }
 

@@ -264,7 +264,7 @@ func TestManyMembers(t *testing.T) {
 		n = 200
 	}
 	s := newServer(t)
-	s.Options.Members, s.Options.Connections = n, 3*n
+	s.Options.MaxMembers, s.Options.MaxConnections = n, 3*n
 	s.Start()
 	port := s.Create("lobby")
 	peers := make([]*peer, n)

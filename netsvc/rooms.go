@@ -22,31 +22,31 @@ import (
 // What the operator changes of a room while it is open. Its members keep their
 // sockets. Each change is on disk before it is visible.
 
-// ident is what the operator may change of a room while it is open.
-type ident struct {
+// nameAndPort is what the operator may change of a room while it is open.
+type nameAndPort struct {
 	name, key string // as it is shown, and folded
 	port      int
 	look      string // of the name
 }
 
-func newIdent(name, key string, port int) *ident {
-	return &ident{name, key, port, wire.Name{Shown: name, Key: key}.Skeleton()}
+func newNameAndPort(name, key string, port int) *nameAndPort {
+	return &nameAndPort{name, key, port, wire.Name{Shown: name, Key: key}.Skeleton()}
 }
 
 func (r *Room) name() string { return r.ident.Load().name }
 func (r *Room) key() string  { return r.ident.Load().key }
 func (r *Room) port() int    { return r.ident.Load().port }
 
-// most is how many members the room may have; 0: any number.
-func (r *Room) most() int {
+// maxMembers is how many members the room may have; 0: any number.
+func (r *Room) maxMembers() int {
 	if n := r.own.Load().Members; n != nil {
 		return *n
 	}
-	return r.svc.opts().Members
+	return r.svc.opts().MaxMembers
 }
 
-// replay is how many earlier lines who joins is shown.
-func (r *Room) replay() int {
+// replayLines is how many earlier lines who joins is shown.
+func (r *Room) replayLines() int {
 	if n := r.own.Load().Replay; n != nil {
 		return *n
 	}
@@ -61,8 +61,8 @@ func (r *Room) quietAbove() int {
 	return r.svc.opts().QuietAbove
 }
 
-// alterRoom is alterOrRefuse for a change of a room. After an error there is nothing to end.
-func (s *Service) alterRoom(name string) (r *Room, end func(), err error) {
+// beginRoomChange is alterOrRefuse for a change of a room. After an error there is nothing to end.
+func (s *Service) beginRoomChange(name string) (r *Room, end func(), err error) {
 	if end, err = s.alterOrRefuse(); err != nil {
 		return nil, nil, err
 	}
@@ -72,9 +72,9 @@ func (s *Service) alterRoom(name string) (r *Room, end func(), err error) {
 	return r, end, err
 }
 
-// alterAlone is alterRoom for a change that no other of its kind may meet.
-func (s *Service) alterAlone(name string) (r *Room, end func(), err error) {
-	r, pass, err := s.alterRoom(name)
+// beginExclusiveRoomChange is alterRoom for a change that no other of its kind may meet.
+func (s *Service) beginExclusiveRoomChange(name string) (r *Room, end func(), err error) {
+	r, pass, err := s.beginRoomChange(name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -95,13 +95,13 @@ func (r *Room) update(e store.Edit) error {
 		return wire.Errorf(wire.CodeNoRoom, "%s has just been deleted", r.name())
 	}
 	if err != nil {
-		return storeError(fmt.Errorf("change the room %s: %w", r.name(), err))
+		return clientError(fmt.Errorf("change the room %s: %w", r.name(), err))
 	}
 	return nil
 }
 
-// tell shows a notice to the members.
-func (r *Room) tell(format string, args ...any) {
+// announceNotice shows a notice to the members.
+func (r *Room) announceNotice(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state != closing {
@@ -111,7 +111,7 @@ func (r *Room) tell(format string, args ...any) {
 
 // Rename gives a room another name, or another spelling of its own.
 func (s *Service) Rename(name, to string) (RoomInfo, error) {
-	r, end, err := s.alterAlone(name)
+	r, end, err := s.beginExclusiveRoomChange(name)
 	if err != nil {
 		return RoomInfo{}, err
 	}
@@ -121,7 +121,7 @@ func (s *Service) Rename(name, to string) (RoomInfo, error) {
 		return RoomInfo{}, err
 	}
 	// The name is reserved by a room that nobody finds, as it never opens.
-	stand := standFor(s, n)
+	stand := placeholderRoom(s, n)
 	s.mu.Lock()
 	other, alike := s.rooms[n.Key], s.imitated(n, r)
 	if other == nil && alike == nil {
@@ -134,15 +134,15 @@ func (s *Service) Rename(name, to string) (RoomInfo, error) {
 	if alike != nil {
 		return RoomInfo{}, alike.imitates(n)
 	}
-	defer s.forget(stand)
+	defer s.unregister(stand)
 	if err := r.update(store.Edit{Name: &n.Shown, Key: &n.Key}); err != nil {
 		return RoomInfo{}, err
 	}
-	return r.after()
+	return r.infoAfterChange()
 }
 
-// after is the room as it is behind a change.
-func (r *Room) after() (RoomInfo, error) {
+// infoAfterChange is the room as it is behind a change.
+func (r *Room) infoAfterChange() (RoomInfo, error) {
 	info, ok := r.info()
 	if !ok {
 		return info, wire.Errorf(wire.CodeNoRoom, "%s is just being closed", r.name())
@@ -153,7 +153,7 @@ func (r *Room) after() (RoomInfo, error) {
 // Move gives a room another port: it accepts there from now on, a client that is in the
 // backlog of the old one still comes in, and that port rests.
 func (s *Service) Move(name string, port int) (RoomInfo, error) {
-	r, end, err := s.alterAlone(name)
+	r, end, err := s.beginExclusiveRoomChange(name)
 	if err != nil {
 		return RoomInfo{}, err
 	}
@@ -161,22 +161,22 @@ func (s *Service) Move(name string, port int) (RoomInfo, error) {
 	if port == r.port() {
 		return RoomInfo{}, wire.Errorf(wire.CodeExists, "%s has that port", r.name())
 	}
-	ln, err := s.bindChosen(port)
+	ln, err := s.bindPort(port)
 	if err != nil {
 		return RoomInfo{}, err
 	}
 	if err := r.update(store.Edit{Port: &port, Owner: ln}); err != nil {
 		ln.Close()
-		s.rest(port)
+		s.quarantinePort(port)
 		return RoomInfo{}, err
 	}
 	r.work.complete() // the old port is left
-	return r.after()
+	return r.infoAfterChange()
 }
 
-// bindChosen binds a port that the operator wants. It need not be in the range
+// bindPort binds a port that the operator wants. It need not be in the range
 // of the ports for rooms.
-func (s *Service) bindChosen(port int) (*transport.Endpoint, error) {
+func (s *Service) bindPort(port int) (*transport.Endpoint, error) {
 	if port < 1 || port > 65535 {
 		return nil, wire.Errorf(wire.CodeBadRequest, "%d is not a port: a number from 1 to 65535", port)
 	}
@@ -184,7 +184,7 @@ func (s *Service) bindChosen(port int) (*transport.Endpoint, error) {
 		return nil, wire.Errorf(wire.CodeExists, "%d is the master port", port)
 	}
 	s.mu.Lock()
-	owner := s.at(port)
+	owner := s.roomAtPort(port)
 	within := port >= s.ports.first && port <= s.ports.last
 	claimed := owner == nil && s.ports.claim(port)
 	s.mu.Unlock()
@@ -197,13 +197,13 @@ func (s *Service) bindChosen(port int) (*transport.Endpoint, error) {
 		return nil, wire.Errorf(wire.CodeBusy, "the port %d is just being given to a room", port)
 	}
 	// A room that had it a moment ago may still be leaving it.
-	for until := time.Now().Add(5 * bindPause); ; {
+	for until := time.Now().Add(5 * bindInterval); ; {
 		l, err := s.listen(port)
 		if err == nil {
 			return l, nil
 		}
-		if !transport.IsInUse(err) || time.Now().After(until) || !s.pause(bindPause) {
-			s.rest(port)
+		if !transport.IsInUse(err) || time.Now().After(until) || !s.sleep(bindInterval) {
+			s.quarantinePort(port)
 			return nil, wire.Errorf(wire.CodeNoPort, "%s", transport.Reason(port, err))
 		}
 	}
@@ -211,7 +211,7 @@ func (s *Service) bindChosen(port int) (*transport.Endpoint, error) {
 
 // Rebind tries at once to bind a room that waits for its port.
 func (s *Service) Rebind(name string) (RoomInfo, error) {
-	r, end, err := s.alterRoom(name)
+	r, end, err := s.beginRoomChange(name)
 	if err != nil {
 		return RoomInfo{}, err
 	}
@@ -223,7 +223,7 @@ func (s *Service) Rebind(name string) (RoomInfo, error) {
 		return RoomInfo{}, wire.Errorf(wire.CodeNoPort, "%s; the server keeps trying", r.unboundCause())
 	}
 	s.log.Info("room bound", "room", r.name(), "port", r.port())
-	return r.after()
+	return r.infoAfterChange()
 }
 
 // Settings are a room's own.
@@ -237,7 +237,7 @@ func (s *Service) Settings(name string) (store.Settings, error) {
 
 // Set changes a room's own settings. Values are the caller's to check.
 func (s *Service) Set(name string, change func(*store.Settings)) (own store.Settings, err error) {
-	r, end, err := s.alterAlone(name)
+	r, end, err := s.beginExclusiveRoomChange(name)
 	if err != nil {
 		return own, err
 	}
@@ -265,13 +265,13 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 		return info, "", err
 	}
 	defer end()
-	p, err := s.plan(name, by)
+	p, err := s.reserve(name, by)
 	if err != nil {
 		return info, "", err
 	}
 	if _, err := s.store.CreateAll([]store.Room{p.record}, by.By, networkAudit(by.Addr, "CREATE "+p.record.Name)...); err != nil {
 		p.giveUp()
-		return info, "", storeError(fmt.Errorf("create the room %s: %w", p.record.Name, err))
+		return info, "", clientError(fmt.Errorf("create the room %s: %w", p.record.Name, err))
 	}
 	if p.room == nil {
 		p.ln.Close()
@@ -285,18 +285,18 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 // crash in between the database is empty still.
 func (s *Service) createFirst() error {
 	first, err := s.store.Empty()
-	if err != nil || !first || len(s.opts().First) == 0 {
+	if err != nil || !first || len(s.opts().FirstRooms) == 0 {
 		return err
 	}
-	var plans []*planned
+	var plans []*reservation
 	var records []store.Room
 	giveUp := func() {
 		for _, p := range slices.Backward(plans) {
 			p.giveUp()
 		}
 	}
-	for _, name := range s.opts().First {
-		p, err := s.plan(name, Creation{})
+	for _, name := range s.opts().FirstRooms {
+		p, err := s.reserve(name, Creation{})
 		if err != nil {
 			giveUp()
 			return fmt.Errorf("create the room %s: %w", name, err)
@@ -307,13 +307,13 @@ func (s *Service) createFirst() error {
 		giveUp()
 		return fmt.Errorf("create the first rooms: %w", err)
 	}
-	s.notes.complete()
+	s.logQueue.complete()
 	return nil
 }
 
-// planned is a room that has a name and a port, and is not in the store yet, or not
+// reservation is a room that has a name and a port, and is not in the store yet, or not
 // any more. The store hands it to appear.
-type planned struct {
+type reservation struct {
 	stand    *Room // has the name
 	ln       *transport.Endpoint
 	record   store.Room // of a new room
@@ -324,8 +324,8 @@ type planned struct {
 	room *Room // set by appear, before the store answers; nil: the server stops
 }
 
-// plan reserves what a new room needs.
-func (s *Service) plan(name string, by Creation) (*planned, error) {
+// reserve reserves what a new room needs.
+func (s *Service) reserve(name string, by Creation) (*reservation, error) {
 	n, err := wire.ParseName(name)
 	if err != nil {
 		return nil, err
@@ -342,25 +342,25 @@ func (s *Service) plan(name string, by Creation) (*planned, error) {
 			still = s.engine.Suspending()
 		}
 		if p, err = s.newPassword(by.Password, still); err != nil {
-			s.forget(stand)
+			s.unregister(stand)
 			return nil, err
 		}
 	}
 	var ln *transport.Endpoint
 	if by.Port != 0 {
-		ln, err = s.bindChosen(by.Port)
+		ln, err = s.bindPort(by.Port)
 	} else {
 		ln, err = s.bindFree(stand)
 	}
 	if err != nil {
-		s.forget(stand)
+		s.unregister(stand)
 		return nil, err
 	}
 	secret := make([]byte, 16)
 	rand.Read(secret)
 	key := hex.EncodeToString(secret)
 	keyHash := sha256.Sum256([]byte(key))
-	made := &planned{stand: stand, ln: ln, key: key, creator: by.Session, password: p}
+	made := &reservation{stand: stand, ln: ln, key: key, creator: by.Session, password: p}
 	made.record = store.Room{
 		Name: n.Shown, Key: n.Key, Port: ln.Port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: p.Hash(), Topic: topic, Owner: made,
 	}
@@ -368,11 +368,11 @@ func (s *Service) plan(name string, by Creation) (*planned, error) {
 }
 
 // giveUp gives back what plan has reserved.
-func (p *planned) giveUp() {
+func (p *reservation) giveUp() {
 	s := p.stand.svc
 	p.ln.Close()
-	s.putBack(p.ln.Port)
-	s.forget(p.stand)
+	s.returnPorts(p.ln.Port)
+	s.unregister(p.stand)
 }
 
 // Creation says who creates a room.
@@ -385,16 +385,16 @@ type Creation struct {
 	Topic    string
 }
 
-// standFor is a room that stands in the map for one that is not on disk yet, to
+// placeholderRoom is a room that stands in the map for one that is not on disk yet, to
 // reserve its name. It never opens, and has no ID: nobody finds it.
-func standFor(s *Service, n wire.Name) *Room {
+func placeholderRoom(s *Service, n wire.Name) *Room {
 	return newRoom(s, store.Room{Name: n.Shown, Key: n.Key}, 0)
 }
 
 // reserveName puts a room that stands for another one into the map. A new name must
 // not look like another one's; one that was there before may.
 func (s *Service) reserveName(n wire.Name, fresh bool) (stand *Room, err error) {
-	stand = standFor(s, n)
+	stand = placeholderRoom(s, n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.rooms[n.Key]; old != nil {
@@ -413,15 +413,15 @@ func (s *Service) reserveName(n wire.Name, fresh bool) (stand *Room, err error) 
 	if s.stopping {
 		return nil, wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
 	}
-	if most := s.opts().Rooms; most > 0 && len(s.rooms) >= most {
-		return nil, wire.Errorf(wire.CodeFull, "the server has %s, which is the limit", counted(len(s.rooms), "room"))
+	if most := s.opts().MaxRooms; most > 0 && len(s.rooms) >= most {
+		return nil, wire.Errorf(wire.CodeFull, "the server has %s, which is the limit", plural(len(s.rooms), "room"))
 	}
 	s.rooms[n.Key] = stand
 	return stand, nil
 }
 
-// forget takes a room out of the maps that stands for another one, or is gone.
-func (s *Service) forget(r *Room) {
+// unregister takes a room out of the maps that stands for another one, or is gone.
+func (s *Service) unregister(r *Room) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rooms[r.key()] == r {
@@ -430,14 +430,14 @@ func (s *Service) forget(r *Room) {
 	delete(s.draining, r)
 }
 
-// makeTime is how long a new password waits for its turn to be hashed.
-const makeTime = 5 * time.Second
+// hashTimeout is how long a new password waits for its turn to be hashed.
+const hashTimeout = 5 * time.Second
 
 // SetPassword gives a room a password, on disk before it returns, or takes it
 // away: "". The members of the room stay. Connections that wait to give the password
 // are then told to connect again.
 func (s *Service) SetPassword(name, password string) error {
-	r, end, err := s.alterRoom(name)
+	r, end, err := s.beginRoomChange(name)
 	if err != nil {
 		return err
 	}
@@ -456,7 +456,7 @@ func (s *Service) SetPassword(name, password string) error {
 		return err
 	}
 	if p == nil {
-		s.gate.open(r)
+		s.queue.open(r)
 	}
 	return nil
 }
@@ -468,10 +468,10 @@ func (s *Service) newPassword(typed string, still <-chan struct{}) (*passwd.Pass
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(s.stop, makeTime)
+	ctx, cancel := context.WithTimeout(s.stop, hashTimeout)
 	defer cancel()
 	p, err := passwd.New(ctx, still, text)
-	var held passwd.Held
+	var held passwd.Throttled
 	switch {
 	case s.stop.Err() != nil:
 		return nil, wire.Errorf(wire.CodeShuttingDown, "the server is stopping")

@@ -37,20 +37,20 @@ const (
 // Options are read once, by New. All fields must be set, as there are no
 // defaults here: they are those of the configuration.
 type Options struct {
-	Listen      []netip.Addr // addresses of the master port and of every room
-	Port        int          // the master port; 0: the system chooses
-	Master      []int        // descriptors that listen on the master port already, for Start; none: it is to be opened
-	MasterGiven bool         // the master port was given as descriptors, and stays as it is when options change
-	Ports       [2]int       // first and last port for rooms
-	First       []string     // rooms that Start makes if the store never had one
-	Rooms       int          // rooms at most; 0: no limit
-	Replay      int          // earlier lines that a new member is shown; 0: none
-	QuietAbove  int          // members; above it join and leave lines are left out of the text
-	Members     int          // in one room, at most; 0: no limit
-	Connections int          // in all, at most; 0: no limit
-	PerAddress  int          // from one address (IPv6: one /64), at most; 0: no limit
-	LineBytes   int          // of a line without its ending, at most
-	MaxLag      int          // lines a member may be behind; 0: no limit
+	Listen         []netip.Addr // addresses of the master port and of every room
+	Port           int          // the master port; 0: the system chooses
+	MasterFDs      []int        // descriptors that listen on the master port already, for Start; none: it is to be opened
+	MasterGiven    bool         // the master port was given as descriptors, and stays as it is when options change
+	Ports          [2]int       // first and last port for rooms
+	FirstRooms     []string     // rooms that Start makes if the store never had one
+	MaxRooms       int          // rooms at most; 0: no limit
+	Replay         int          // earlier lines that a new member is shown; 0: none
+	QuietAbove     int          // members; above it join and leave lines are left out of the text
+	MaxMembers     int          // in one room, at most; 0: no limit
+	MaxConnections int          // in all, at most; 0: no limit
+	MaxPerAddress  int          // from one address (IPv6: one /64), at most; 0: no limit
+	LineBytes      int          // of a line without its ending, at most
+	MaxLag         int          // lines a member may be behind; 0: no limit
 
 	Rates
 
@@ -77,8 +77,8 @@ type Rates struct {
 	Burst          int            // lines that it may say at once before that counts; 0: no limit
 }
 
-// slows reports whether a member that says much is read more slowly.
-func (r *Rates) slows() bool { return r.LinesPerSecond > 0 && r.Burst > 0 }
+// limitsLines reports whether a member that says much is read more slowly.
+func (r *Rates) limitsLines() bool { return r.LinesPerSecond > 0 && r.Burst > 0 }
 
 // Service is the running server. Its methods may be called from any goroutine.
 type Service struct {
@@ -99,13 +99,13 @@ type Service struct {
 	limits
 	tallies
 	shutdown
-	probe
+	healthCheck
 
-	gate     gate
+	queue    admissionQueue
 	upgrade  upgrade
-	hub      hub
+	watchers watcherList
 	logs     *roomlog.Budget
-	notes    sequence      // lines of the log
+	logQueue taskQueue     // lines of the log
 	sweeping chan struct{} // capacity 1: something was written
 
 	reconfiguring sync.Mutex // held from Prepare to Commit or Undo, and while settle is at work
@@ -116,37 +116,37 @@ type Service struct {
 
 // directory is what is here, and by which names and ports it is found. mu guards all of it.
 type directory struct {
-	mu       sync.Mutex
-	rooms    map[string]*Room // by folded name, those opening and closing included
-	ids      map[uint64]*Room // by ID, those that are not deleted
-	draining map[*Room]bool   // are deleted, and not gone, and another one has the name already
-	ports    portQueue
-	masters  map[*masterSession]bool // connections to the master port, until they are closed
-	stopping bool
+	mu             sync.Mutex
+	rooms          map[string]*Room // by folded name, those opening and closing included
+	ids            map[uint64]*Room // by ID, those that are not deleted
+	draining       map[*Room]bool   // are deleted, and not gone, and another one has the name already
+	ports          portQueue
+	masterSessions map[*masterSession]bool // connections to the master port, until they are closed
+	stopping       bool
 
-	missing   map[netip.Addr]string // addresses of Options.Listen that are not listened on everywhere, and why
-	settling  bool                  // the goroutine that brings the ports to the addresses is there
-	unsettled bool                  // it has something to do
+	missing        map[netip.Addr]string // addresses of Options.Listen that are not listened on everywhere, and why
+	reconciling    bool                  // the goroutine that brings the ports to the addresses is there
+	reconcileAgain bool                  // it has something to do
 }
 
 // limits is what the connections of the whole server have used of what they may. Each
 // has a lock of its own, or needs none.
 type limits struct {
-	conns    limit.Conns // of all kinds
-	connects limit.Buckets
-	requests limit.Buckets
-	work     limit.Buckets // what members ask for
-	guesses  passwd.Guesses
-	bans     atomic.Pointer[banList] // read at every join, replaced as a whole
-	answers  atomic.Int64            // bytes of inserts that wait for members
-	readers  chan struct{}           // one place for each that may read from the disk at a time
+	conns       limit.Conns // of all kinds
+	connects    limit.Buckets
+	requests    limit.Buckets
+	commands    limit.Buckets // what members ask for
+	guesses     passwd.Guesses
+	bans        atomic.Pointer[banList] // read at every join, replaced as a whole
+	insertBytes atomic.Int64            // bytes of inserts that wait for members
+	diskReaders chan struct{}           // one place for each that may read from the disk at a time
 }
 
 // tallies count those that came, for their IDs and for Inconsistencies, and what happened.
 type tallies struct {
-	sessions atomic.Uint64 // master connections so far
-	members  atomic.Uint64 // member IDs given
-	between  atomic.Int64  // connections that are a session or a member in a moment, and in no list
+	sessions     atomic.Uint64 // master connections so far
+	members      atomic.Uint64 // member IDs given
+	inTransition atomic.Int64  // connections that are a session or a member in a moment, and in no list
 	// uncounted are members that came and did not end here: their connections could
 	// not be begun, or stayed with the process before.
 	uncounted atomic.Uint64
@@ -155,14 +155,14 @@ type tallies struct {
 
 // shutdown is what Stop ends, and what goroutines learn of it by.
 type shutdown struct {
-	lastCall chan struct{}   // closed when Stop begins
-	stop     context.Context // done when what clients sent before they closed is handled
-	stopNow  context.CancelFunc
-	tasks    sync.WaitGroup // all goroutines but those of rooms
+	stopRequested chan struct{}   // closed when Stop begins
+	stop          context.Context // done when what clients sent before they closed is handled
+	cancelStop    context.CancelFunc
+	tasks         sync.WaitGroup // all goroutines but those of rooms
 }
 
-// probe is Health's: all that ask at a time wait for one goroutine.
-type probe struct {
+// healthCheck is Health's: all that ask at a time wait for one goroutine.
+type healthCheck struct {
 	looking sync.Mutex    // guards look
 	look    chan struct{} // closed when Health has had every lock; nil: it is not at it
 }
@@ -173,19 +173,19 @@ func New(st *store.Store, opts Options) *Service {
 		log: opts.Log, store: st, logs: roomlog.NewBudget(allLogs), sweeping: make(chan struct{}, 1),
 		directory: directory{
 			rooms: make(map[string]*Room), ids: make(map[uint64]*Room), draining: make(map[*Room]bool),
-			masters: make(map[*masterSession]bool), missing: make(map[netip.Addr]string),
+			masterSessions: make(map[*masterSession]bool), missing: make(map[netip.Addr]string),
 		},
 	}
 	s.options.Store(&opts)
-	s.lastCall = make(chan struct{})
-	s.readers = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
+	s.stopRequested = make(chan struct{})
+	s.diskReaders = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
 	s.counters.ended = make(map[Cause]uint64)
 	for _, c := range causes {
 		s.counters.ended[c] = 0
 	}
-	s.tls = s.secureConfig()
-	s.counters.refusals = make(map[Barred]uint64)
-	for _, r := range refusalCauses {
+	s.tls = s.tlsConfig()
+	s.counters.refusals = make(map[RefusalReason]uint64)
+	for _, r := range refusalReasons {
 		s.counters.refusals[r] = 0
 	}
 	s.counters.tls = make(map[string]uint64)
@@ -196,16 +196,16 @@ func New(st *store.Store, opts Options) *Service {
 	for _, c := range sessionCauses {
 		s.counters.sessions[c] = 0
 	}
-	s.counters.speaking = make(map[wire.Protocol]uint64)
+	s.counters.foreignConns = make(map[wire.Protocol]uint64)
 	for _, p := range wire.Protocols {
-		s.counters.speaking[p] = 0
+		s.counters.foreignConns[p] = 0
 	}
-	s.stop, s.stopNow = context.WithCancel(context.Background())
+	s.stop, s.cancelStop = context.WithCancel(context.Background())
 	s.engine = transport.New(transport.Options{
 		Portable: opts.Portable, Log: opts.Log, MaxRead: s.maxRead,
 		DeadPeer: func() time.Duration { return s.opts().DeadPeer },
 		Accepted: func() { s.counters.accepted.Add(1) },
-		Short:    func() { s.counters.refused(noRoomLeft) },
+		Short:    func() { s.counters.countRefusal(refusedDescriptors) },
 	})
 	return s
 }
@@ -218,7 +218,7 @@ func (s *Service) opts() *Options { return s.options.Load() }
 // returns nil every room is bound, or known to be unbound and being retried.
 // After an error the service must be stopped, too.
 func (s *Service) Start() error {
-	rooms, err := s.begin()
+	rooms, err := s.load()
 	if err != nil {
 		return err
 	}
@@ -238,8 +238,8 @@ func (s *Service) Start() error {
 	return master.Open(s.admitMaster, busyReply)
 }
 
-// begin opens the loops, reads what the store knows and follows it from then on.
-func (s *Service) begin() (rooms []*Room, err error) {
+// load opens the loops, reads what the store knows and follows it from then on.
+func (s *Service) load() (rooms []*Room, err error) {
 	s.started = time.Now().UTC()
 	if err := s.engine.Open(); err != nil {
 		return nil, err
@@ -268,7 +268,7 @@ func (s *Service) begin() (rooms []*Room, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the room %s: %w", k.Name, err)
 		}
-		rooms = append(rooms, s.enroll(k, st.Last))
+		rooms = append(rooms, s.register(k, st.Last))
 	}
 	s.ports = newPortQueue(s.opts().Ports[0], s.opts().Ports[1], used, resting)
 	s.store.Start(s.follower())
@@ -289,8 +289,8 @@ func (s *Service) Stop() {
 	s.mu.Lock()
 	s.stopping = true
 	s.mu.Unlock()
-	s.stopNow()
-	for _, v := range s.visitors() {
+	s.cancelStop()
+	for _, v := range s.nonMembers() {
 		v.hurry()
 	}
 	if master := s.master.Load(); master != nil {
@@ -310,7 +310,7 @@ func (s *Service) Stop() {
 	for _, r := range rooms {
 		r.work.complete()
 	}
-	s.notes.complete()
+	s.logQueue.complete()
 	s.tasks.Wait()
 	s.engine.Close()
 }
@@ -370,13 +370,13 @@ func (s *Service) Delete(name string, allowed func(*Room) error) error {
 	if err != nil {
 		return err
 	}
-	return s.remove(end, name, "", "", allowed)
+	return s.deleteRoom(end, name, "", "", allowed)
 }
 
-// remove is Delete. say, if not empty, is shown before the farewell; from is the
+// deleteRoom is Delete. say, if not empty, is shown before the farewell; from is the
 // address of a client. altered ends the pass through the gate: while members drain, the room
 // is none that another process could take over, and nobody waits for it.
-func (s *Service) remove(altered func(), name, say, from string, allowed func(*Room) error, audit ...store.Audit) error {
+func (s *Service) deleteRoom(altered func(), name, say, from string, allowed func(*Room) error, audit ...store.Audit) error {
 	r, err := s.removeFromStore(name, say, from, allowed, audit)
 	altered()
 	if err == nil {
@@ -392,7 +392,7 @@ func (s *Service) removeFromStore(name, say, from string, allowed func(*Room) er
 	}
 	if err := allowed(r); err != nil {
 		s.log.Info("deletion refused", "room", r.name(), "by", cmp.Or(from, "operator"), "error", err)
-		s.hub.publish(Happening{Type: "refuse", Room: r.name(), Remote: from, Text: "DELETE: " + err.Error()})
+		s.watchers.publish(Event{Type: "refuse", Room: r.name(), Remote: from, Text: "DELETE: " + err.Error()})
 		return nil, err
 	}
 	err = s.store.Delete(r.id, say, append(audit, networkAudit(from, "DELETE "+r.name())...)...)
@@ -400,7 +400,7 @@ func (s *Service) removeFromStore(name, say, from string, allowed func(*Room) er
 	case errors.Is(err, store.ErrNoRoom): // somebody else was faster
 		return nil, wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
 	case err != nil:
-		return nil, storeError(fmt.Errorf("delete the room %s: %w", r.name(), err))
+		return nil, clientError(fmt.Errorf("delete the room %s: %w", r.name(), err))
 	}
 	return r, nil
 }
@@ -427,22 +427,22 @@ func (s *Service) mayDelete(r *Room, session uint64, key string) error {
 	}
 }
 
-// storeError makes what the store refuses an answer if a client can make
+// clientError makes what the store refuses an answer if a client can make
 // something of it.
-func storeError(err error) error {
+func clientError(err error) error {
 	switch {
 	case errors.Is(err, store.ErrClosed):
 		return wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
 	case errors.Is(err, store.ErrFull), errors.Is(err, store.ErrReadOnly):
-		return wire.Errorf(wire.CodeInternal, "%s", sentence(err))
+		return wire.Errorf(wire.CodeInternal, "%s", storeErrorText(err))
 	case errors.Is(err, store.ErrExists): // and not here
 		return wire.Errorf(wire.CodeExists, "that name or port belongs to a room that is damaged; the operator can help")
 	}
 	return err
 }
 
-// sentence is what a client is told of the store's errors.
-func sentence(err error) string {
+// storeErrorText is what a client is told of the store's errors.
+func storeErrorText(err error) string {
 	for _, known := range []error{store.ErrFull, store.ErrReadOnly} {
 		if errors.Is(err, known) {
 			return known.Error()

@@ -13,11 +13,11 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// session is what the handlers of conns have in common that are no members': a client
+// requestSession is what the handlers of conns have in common that are no members': a client
 // asks line by line, and is answered. While it is idle it has no buffer and no
 // goroutine. What cannot be done at once is done by Resume: until then, and until the
 // client has taken what it was answered, nothing more is read.
-type session struct {
+type requestSession struct {
 	// Set before it is registered, then read-only.
 	svc    *Service
 	conn   *transport.Conn
@@ -30,7 +30,7 @@ type session struct {
 	framer  wire.Framer
 	out     []byte // answers that are to be written
 	mayWait bool   // Resume or PeerClosed is at work
-	held    *heldInput
+	held    *pendingInput
 
 	mu      sync.Mutex
 	timer   *time.Timer // for due
@@ -49,19 +49,19 @@ type session struct {
 	waiter  chan struct{} // capacity 1, made for a goroutine that waits: something has changed
 }
 
-// heldInput is input that was read and has to wait.
-type heldInput struct {
+// pendingInput is input that was read and has to wait.
+type pendingInput struct {
 	leftover
 	isLine bool    // or there is only what came behind one
 	price  float64 // to be paid first
 }
 
-// writeLook is how often a goroutine that has something to write looks whether the
+// writePollInterval is how often a goroutine that has something to write looks whether the
 // conn takes it, while the event loops that tell of that stand.
-const writeLook = 10 * time.Millisecond
+const writePollInterval = 10 * time.Millisecond
 
 // end has nothing read any more. The first error wins.
-func (c *session) end(why error) {
+func (c *requestSession) end(why error) {
 	c.mu.Lock()
 	first, cancel := c.err == nil, c.cancel
 	if first {
@@ -78,7 +78,7 @@ func (c *session) end(why error) {
 }
 
 // endAt has the session end at a time; unless it is busy then.
-func (c *session) endAt(due time.Time) {
+func (c *requestSession) endAt(due time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.due = due
@@ -89,7 +89,7 @@ func (c *session) endAt(due time.Time) {
 	}
 }
 
-func (c *session) endLate() {
+func (c *requestSession) endLate() {
 	end, ok := c.svc.engine.AlterUnlessMoved()
 	if !ok {
 		return
@@ -107,7 +107,7 @@ func (c *session) endLate() {
 }
 
 // stopTimer is for a session that has ended.
-func (c *session) stopTimer() {
+func (c *requestSession) stopTimer() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.timer != nil {
@@ -116,7 +116,7 @@ func (c *session) stopTimer() {
 }
 
 // endSoon is end where what is being written has lastWrite.
-func (c *session) endSoon(why error) {
+func (c *requestSession) endSoon(why error) {
 	c.mu.Lock()
 	c.hurried = true
 	c.mu.Unlock()
@@ -124,13 +124,13 @@ func (c *session) endSoon(why error) {
 }
 
 // hurry is endSoon where the session knows why.
-func (c *session) hurry() { c.endSoon(cmp.Or(c.mayGoOn(), errMoved)) }
+func (c *requestSession) hurry() { c.endSoon(cmp.Or(c.mayGoOn(), errMoved)) }
 
 // crowd has it end, to make room for another one.
-func (c *session) crowd() { c.endSoon(errCrowded) }
+func (c *requestSession) crowd() { c.endSoon(errEvicted) }
 
 // cut breaks the connection, and reports false if that was done, or it was closed.
-func (c *session) cut() bool {
+func (c *requestSession) cut() bool {
 	c.mu.Lock()
 	there := !c.broken && !c.closed
 	if there {
@@ -143,7 +143,7 @@ func (c *session) cut() bool {
 }
 
 // mayGoOn tells why the session has ended or is to end, if it is.
-func (c *session) mayGoOn() error {
+func (c *requestSession) mayGoOn() error {
 	if err := c.why(); err != nil {
 		return err
 	}
@@ -166,19 +166,19 @@ func (c *session) mayGoOn() error {
 }
 
 // why is the error that it has ended with; nil: it has not.
-func (c *session) why() error {
+func (c *requestSession) why() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-func (c *session) isBroken() bool {
+func (c *requestSession) isBroken() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.broken
 }
 
-func (c *session) isDeaf() bool {
+func (c *requestSession) isDeaf() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.deaf
@@ -186,7 +186,7 @@ func (c *session) isDeaf() bool {
 
 // isWhole reports whether the end of the input, err, has not cut the last line short. A
 // reset may have, unless the peer had closed its side before: Linux tells that by EPIPE.
-func (c *session) isWhole(err error) bool {
+func (c *requestSession) isWhole(err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return isEnd(err) && !c.reset
@@ -194,14 +194,14 @@ func (c *session) isWhole(err error) bool {
 
 // HungUp reports whether the peer of a session that has not ended has closed its side,
 // or is gone.
-func (c *session) HungUp() bool {
+func (c *requestSession) HungUp() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err == nil && c.conn.HungUp()
 }
 
 // movable reports whether another process may go on with the session.
-func (c *session) movable() bool {
+func (c *requestSession) movable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// A room that is deleted on disk is none for the other process, and has a last word.
@@ -209,13 +209,13 @@ func (c *session) movable() bool {
 }
 
 // at is where the session is: a room, or nil for the master port, and its address.
-func (c *session) at() (*Room, netip.AddrPort) { return c.room, c.remote }
+func (c *requestSession) at() (*Room, netip.AddrPort) { return c.room, c.remote }
 
 // came is when the connection came.
-func (c *session) came() time.Time { return c.since }
+func (c *requestSession) came() time.Time { return c.since }
 
 // hold keeps input for Resume, or nothing.
-func (c *session) hold(l *heldInput) {
+func (c *requestSession) hold(l *pendingInput) {
 	size := func() int64 {
 		if c.held == nil {
 			return 0
@@ -228,7 +228,7 @@ func (c *session) hold(l *heldInput) {
 }
 
 // heldBytes is what is held, as it came.
-func (c *session) heldBytes() []byte {
+func (c *requestSession) heldBytes() []byte {
 	switch l := c.held; {
 	case l == nil:
 		return nil
@@ -241,7 +241,7 @@ func (c *session) heldBytes() []byte {
 
 // next says what becomes of the connection, once its input was answered or, with
 // errLater, has to wait.
-func (c *session) next(err error) transport.Next {
+func (c *requestSession) next(err error) transport.Next {
 	if err == nil || errors.Is(err, errLater) {
 		err = cmp.Or(c.flush(), err)
 	}
@@ -259,7 +259,7 @@ func (c *session) next(err error) transport.Next {
 }
 
 // send begins to write the answers.
-func (c *session) send() {
+func (c *requestSession) send() {
 	c.mu.Lock()
 	switch {
 	case c.deaf:
@@ -276,16 +276,16 @@ func (c *session) send() {
 // flush writes the answers. Where it may wait, it does until the client has taken them,
 // else it returns errLater. A peer that has gone does not get them, but what it has
 // asked for before is done: reading comes to its end.
-func (c *session) flush() (err error) {
+func (c *requestSession) flush() (err error) {
 	if c.send(); c.isWritten() {
 		return nil
 	}
 	if !c.mayWait {
 		return errLater
 	}
-	patience := masterWrite
+	patience := answerTimeout
 	if c.room != nil {
-		patience = gateTime
+		patience = passwordTimeout
 	}
 	if !c.conn.Away(func() {
 		if !c.await(c.isWritten, patience) {
@@ -298,20 +298,20 @@ func (c *session) flush() (err error) {
 	return err
 }
 
-func (c *session) isWritten() bool {
+func (c *requestSession) isWritten() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.pending) == 0
 }
 
-func (c *session) isDrained() bool {
+func (c *requestSession) isDrained() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.drained
 }
 
 // await writes until ok, for the time at most, and for lastWrite once it is hurried.
-func (c *session) await(ok func() bool, patience time.Duration) bool {
+func (c *requestSession) await(ok func() bool, patience time.Duration) bool {
 	until, hurried := time.Now().Add(patience), false
 	for {
 		c.waits()
@@ -322,7 +322,7 @@ func (c *session) await(ok func() bool, patience time.Duration) bool {
 		c.mu.Lock()
 		now := c.hurried
 		c.mu.Unlock()
-		if last := time.Now().Add(lastWrite); now && !hurried && last.Before(until) {
+		if last := time.Now().Add(lastWriteTimeout); now && !hurried && last.Before(until) {
 			until = last
 		}
 		hurried = now
@@ -331,21 +331,21 @@ func (c *session) await(ok func() bool, patience time.Duration) bool {
 			return false
 		}
 		if c.svc.engine.Suspended() {
-			left = min(left, writeLook)
+			left = min(left, writePollInterval)
 		}
 		c.Pause(left)
 	}
 }
 
 // Writable writes what is pending, as far as the connection takes it.
-func (c *session) Writable() {
+func (c *requestSession) Writable() {
 	if c.conn.BeginWrite() {
 		c.Feed()
 	}
 }
 
 // Feed is Writable for the holder of the write lock, which is given back.
-func (c *session) Feed() {
+func (c *requestSession) Feed() {
 	for {
 		c.mu.Lock()
 		p := c.pending
@@ -381,11 +381,11 @@ func (c *session) Feed() {
 
 // close writes what is left, unless the connection is to be broken, and closes it. heard
 // says that the peer has closed its side.
-func (c *session) close(breaks, heard bool) {
+func (c *requestSession) close(breaks, heard bool) {
 	c.mu.Lock()
 	c.over = true
 	c.mu.Unlock()
-	for ; breaks || !c.await(c.isDrained, lastWrite); breaks = false {
+	for ; breaks || !c.await(c.isDrained, lastWriteTimeout); breaks = false {
 		heard = true
 		c.conn.Abort()
 	}
@@ -396,13 +396,13 @@ func (c *session) close(breaks, heard bool) {
 }
 
 // Signal has a goroutine of the session look around that waits for something.
-func (c *session) Signal() {
+func (c *requestSession) Signal() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.signalLocked()
 }
 
-func (c *session) signalLocked() {
+func (c *requestSession) signalLocked() {
 	select {
 	case c.waiter <- struct{}{}:
 	default: // nobody waits, or it knows
@@ -410,7 +410,7 @@ func (c *session) signalLocked() {
 }
 
 // Pause waits for a Signal, or for the time d.
-func (c *session) Pause(d time.Duration) {
+func (c *requestSession) Pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -420,7 +420,7 @@ func (c *session) Pause(d time.Duration) {
 }
 
 // waits returns what gets a word by Signal from now on.
-func (c *session) waits() <-chan struct{} {
+func (c *requestSession) waits() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.waiter == nil {

@@ -19,7 +19,7 @@ func (s *Service) Remove(name, say string, audit ...store.Audit) error {
 	if err != nil {
 		return err
 	}
-	return s.remove(end, name, say, "", func(*Room) error { return nil }, audit...)
+	return s.deleteRoom(end, name, say, "", func(*Room) error { return nil }, audit...)
 }
 
 // Trashed is a deleted room.
@@ -40,7 +40,7 @@ func (s *Service) Trash() ([]Trashed, error) {
 	}
 	all := make([]Trashed, 0, len(rooms))
 	for _, k := range rooms {
-		all = append(all, s.inTrash(k))
+		all = append(all, s.trashInfo(k))
 	}
 	return all, nil
 }
@@ -48,11 +48,11 @@ func (s *Service) Trash() ([]Trashed, error) {
 // Trashed finds the last deleted room of that name, or by #ID.
 func (s *Service) Trashed(name string) (Trashed, error) {
 	k, err := s.trashed(name)
-	return s.inTrash(k), err
+	return s.trashInfo(k), err
 }
 
-// inTrash is a deleted room as the operator sees it.
-func (s *Service) inTrash(k store.Room) Trashed {
+// trashInfo is a deleted room as the operator sees it.
+func (s *Service) trashInfo(k store.Room) Trashed {
 	t := Trashed{ID: k.ID, Name: k.Name, Port: k.Port, Deleted: k.Deleted}
 	if st, err := s.store.TrashStat(k.ID); err == nil {
 		t.Lines, t.Bytes = st.Lines, st.Bytes
@@ -88,7 +88,7 @@ func (s *Service) Purge(name string) error {
 	if err := s.store.Purge(k.ID); errors.Is(err, store.ErrNoRoom) { // somebody else was faster
 		return wire.Errorf(wire.CodeNoRoom, "%s is no longer in the trash", k.Name)
 	} else if err != nil {
-		return storeError(fmt.Errorf("purge the room %s: %w", k.Name, err))
+		return clientError(fmt.Errorf("purge the room %s: %w", k.Name, err))
 	}
 	return nil
 }
@@ -109,18 +109,18 @@ func (s *Service) Restore(name string) (RoomInfo, error) {
 	if err != nil {
 		return RoomInfo{}, err
 	}
-	ln, err := s.bindAgain(stand, k.Port)
+	ln, err := s.rebindPort(stand, k.Port)
 	if err != nil {
-		s.forget(stand)
+		s.unregister(stand)
 		return RoomInfo{}, err
 	}
-	p := &planned{stand: stand, ln: ln}
+	p := &reservation{stand: stand, ln: ln}
 	if _, err := s.store.Restore(k.ID, ln.Port, p); err != nil {
 		p.giveUp()
 		if errors.Is(err, store.ErrNoRoom) {
 			err = wire.Errorf(wire.CodeNoRoom, "%s is no longer in the trash", k.Name)
 		}
-		return RoomInfo{}, storeError(err)
+		return RoomInfo{}, clientError(err)
 	}
 	if p.room == nil {
 		ln.Close()
@@ -130,8 +130,8 @@ func (s *Service) Restore(name string) (RoomInfo, error) {
 	return info, nil
 }
 
-// bindAgain binds the port a room had, if nobody has it, else another one.
-func (s *Service) bindAgain(r *Room, port int) (*transport.Endpoint, error) {
+// rebindPort binds the port a room had, if nobody has it, else another one.
+func (s *Service) rebindPort(r *Room, port int) (*transport.Endpoint, error) {
 	s.mu.Lock()
 	own := s.ports.claim(port)
 	s.mu.Unlock()
@@ -139,7 +139,7 @@ func (s *Service) bindAgain(r *Room, port int) (*transport.Endpoint, error) {
 		if l, err := s.listen(port); err == nil {
 			return l, nil
 		}
-		s.rest(port)
+		s.quarantinePort(port)
 	}
 	return s.bindFree(r)
 }

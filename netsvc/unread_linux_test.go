@@ -93,7 +93,7 @@ func TestGoneUnread(t *testing.T) {
 			for _, secure := range []bool{false, true} {
 				t.Run(fmt.Sprintf("tls=%v", secure), func(t *testing.T) {
 					engines(t, func(t *testing.T, s *server) {
-						s.Options.Rooms = 200
+						s.Options.MaxRooms = 200
 						s.ports(100)
 						if secure {
 							s.secure()
@@ -191,7 +191,7 @@ func TestGoneUnreadAtAStop(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			engines(t, func(t *testing.T, s *server) {
 				s.Options.LinesPerSecond, s.Options.Burst, s.Options.RequestRate = 1, 5, 5
-				s.Options.Rooms = 100
+				s.Options.MaxRooms = 100
 				s.ports(100)
 				s.Start()
 				port := k.open(s)

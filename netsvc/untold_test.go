@@ -22,7 +22,7 @@ func TestProbesMakeNoNoise(t *testing.T) {
 		ann.Until("* guest-2 joined")
 		bot.Send("/json")
 		bot.Until(`{"type":"ok","command":"json"}`)
-		w := s.Service.Watch(func(*netsvc.Happening) bool { return true })
+		w := s.Service.Watch(func(*netsvc.Event) bool { return true })
 		defer w.Close()
 		for i := range 30 {
 			p := dial(t, port)
@@ -67,7 +67,7 @@ func TestJoinIsTold(t *testing.T) {
 		ann.Until("* guest-2 joined")
 		bot.Send("/json")
 		bot.Until(`{"type":"ok","command":"json"}`)
-		w := s.Service.Watch(func(*netsvc.Happening) bool { return true })
+		w := s.Service.Watch(func(*netsvc.Event) bool { return true })
 		defer w.Close()
 
 		bob := dial(t, port)

@@ -15,7 +15,7 @@ import (
 // metrics and in the log, and doctor knows what is wrong with it.
 func TestCertificateIsKnown(t *testing.T) {
 	t.Parallel()
-	port := nextPort.Add(1) - 1
+	port := nextPort.Take(1) - 1
 	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"\ntls = { cert = \"cert.pem\", key = \"key.pem\" }", port))
 	now := time.Now()
 	soon := now.Add(3*24*time.Hour + time.Hour).Truncate(time.Second)

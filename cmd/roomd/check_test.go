@@ -51,7 +51,7 @@ mistakes.toml:27: tls.level: there is no such key; did you mean log.level?
 func checked(t *testing.T, dir, extra string) (out, errs string, status int) {
 	t.Helper()
 	file := filepath.Join(dir, "config.toml")
-	port := nextPort.Add(40) - 40
+	port := nextPort.Take(40) - 40
 	text := fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\nrooms.max = 30\n%s\n", port, port+1, port+39, extra)
 	if strings.Contains(extra, "server.port") {
 		_, text, _ = strings.Cut(text, "\n")
@@ -102,7 +102,7 @@ func TestCheckTriesWhatServeDoes(t *testing.T) {
 	}
 	defer ln.Close()
 	taken := ln.Addr().(*net.TCPAddr).Port
-	first := int(nextPort.Add(40)) - 40
+	first := int(nextPort.Take(40)) - 40
 	room, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first))
 	if err != nil {
 		t.Fatal(err)
@@ -297,7 +297,7 @@ func TestCheckAsTheOwner(t *testing.T) {
 
 // The server's own ports and database are not in use by another.
 func TestCheckWhileItRuns(t *testing.T) {
-	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", nextPort.Add(1)-1))
+	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", nextPort.Take(1)-1))
 	p.start()
 	out, errs, status := p.does("", "check")
 	if status != exitDone || errs != "" || !strings.Contains(out, "which a server has open") {

@@ -68,7 +68,7 @@ func TestOtherClients(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		p := newProcess(t, "")
 		const rooms = 600 // those of one client may be there yet when the next one comes
-		p.first = int(nextPort.Add(rooms)) - rooms
+		p.first = int(nextPort.Take(rooms)) - rooms
 		config := []string{
 			fmt.Sprintf("rooms.max = %d", rooms), fmt.Sprintf("rooms.ports = \"%d-%d\"", p.first, p.first+rooms-1), "limits.members = 2000", `server.create = ["lobby"]`,
 		}

@@ -36,7 +36,7 @@ func (p *process) console(lines string) string {
 // A server starts on a database with damaged records: what they are about is
 // left out and named, and all others serve.
 func TestDamagedRecords(t *testing.T) {
-	metrics := int(nextPort.Add(1)) - 1
+	metrics := int(nextPort.Take(1)) - 1
 	p := newProcess(t, fmt.Sprintf("limits.requests_per_second = 0\nmetrics.listen = \"127.0.0.1:%d\"", metrics))
 	p.env = []string{"GORACE=atexit_sleep_ms=0"}
 	p.start()

@@ -72,7 +72,7 @@ func (v visitor) before(t testing.TB, text string) (lines []string) {
 // when the disk answers, all goes on.
 func TestStuckDisk(t *testing.T) {
 	t.Parallel()
-	port := nextPort.Add(1) - 1
+	port := nextPort.Take(1) - 1
 	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"\nhistory.lines = 100000", port))
 	url := fmt.Sprintf("http://127.0.0.1:%d", port)
 	p.start()
@@ -210,7 +210,7 @@ func TestReadOnlyDisk(t *testing.T) {
 	for _, inject := range []string{"pwrite64,fsync,fdatasync,ftruncate:error=EROFS", "fsync,fdatasync:error=EIO"} {
 		t.Run(inject[strings.LastIndexByte(inject, '=')+1:], func(t *testing.T) {
 			t.Parallel()
-			port := nextPort.Add(1) - 1
+			port := nextPort.Take(1) - 1
 			p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", port))
 			url := fmt.Sprintf("http://127.0.0.1:%d", port)
 			p.start()
@@ -243,7 +243,7 @@ func TestReadOnlyDisk(t *testing.T) {
 // it is unmounted. Until then the server goes on reading, and what was
 // acknowledged is there when it is started again.
 func TestFileSystemError(t *testing.T) {
-	port := nextPort.Add(1) - 1
+	port := nextPort.Take(1) - 1
 	p := newProcess(t, fmt.Sprintf("server.data = \"disk/roomd.db\"\nmetrics.listen = \"127.0.0.1:%d\"", port))
 	url := fmt.Sprintf("http://127.0.0.1:%d", port)
 	disk, image := filepath.Join(p.dir, "disk"), filepath.Join(p.dir, "image")

@@ -28,7 +28,7 @@ func (p *process) visitFrom(t *testing.T, from string, port int) visitor {
 // what it gets, before and after an upgrade, and whoever was inside gets in
 // meanwhile, at once.
 func TestGuessingFromManyAddresses(t *testing.T) {
-	metrics := int(nextPort.Add(1)) - 1
+	metrics := int(nextPort.Take(1)) - 1
 	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"\nlimits.connects_per_second = 0", metrics))
 	p.binary = plainBinary(t)
 	p.start()

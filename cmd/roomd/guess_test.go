@@ -29,7 +29,7 @@ func TestGuessing(t *testing.T) {
 	if strict {
 		starts, guesses = 10, 100
 	}
-	metrics := int(nextPort.Add(1)) - 1
+	metrics := int(nextPort.Take(1)) - 1
 	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", metrics))
 	p.binary = plainBinary(t)
 	p.start()

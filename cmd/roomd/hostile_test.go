@@ -212,7 +212,7 @@ func TestHostile(t *testing.T) {
 		attack, goodMembers, bound, pause, long = d, 260, lateBound, 5*time.Millisecond, true
 	}
 	quiet := attack / 3
-	metrics := int(nextPort.Add(1)) - 1
+	metrics := int(nextPort.Take(1)) - 1
 	p := newProcess(t, fmt.Sprintf(`server.create = ["lobby", "mud"]
 metrics.listen = "127.0.0.1:%d"
 metrics.profiles = true

@@ -63,7 +63,7 @@ func newProcess(t testing.TB, extra string) *process { return newProcessIn(t, t.
 
 // newProcessIn is newProcess with a folder that is there.
 func newProcessIn(t testing.TB, dir, extra string) *process {
-	base := int(nextPort.Add(40)) - 40
+	base := int(nextPort.Take(40)) - 40
 	p := &process{t: t, dir: dir, master: base, first: base + 1}
 	if !strings.Contains(extra, "limits.lines_per_second") {
 		extra += "\nlimits.lines_per_second = 1e6\nlimits.burst = 1000"

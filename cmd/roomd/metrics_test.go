@@ -36,7 +36,7 @@ func wellFormed(t *testing.T, url string) string {
 
 // The metrics are there, in good form, and those of the dashboard exist.
 func TestMetrics(t *testing.T) {
-	port := nextPort.Add(1) - 1
+	port := nextPort.Take(1) - 1
 	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", port))
 	p.start()
 	p.nc(p.first, strings.NewReader("one\ntwo\n"))
@@ -77,7 +77,7 @@ func TestMetrics(t *testing.T) {
 // Rooms have metrics of their own if they are asked for. A server that binds its
 // rooms, or stops, answers and is not ready.
 func TestMetricsPerRoom(t *testing.T) {
-	port := nextPort.Add(1) - 1
+	port := nextPort.Take(1) - 1
 	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"\nmetrics.per_room = true", port))
 	p.start()
 	p.nc(p.first, strings.NewReader("one\ntwo\n"))

@@ -97,7 +97,7 @@ func TestOperations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	metrics := int(nextPort.Add(1)) - 1
+	metrics := int(nextPort.Take(1)) - 1
 	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"\nserver.data = \"state/roomd.db\"\nadmin.socket = \"run/roomd.sock\"", metrics))
 	uid := p.service()
 	if err := os.Symlink("state/roomd.db", filepath.Join(p.dir, "roomd.db")); err != nil { // for a person who looks there

@@ -23,7 +23,7 @@ func TestLogReaderGone(t *testing.T) {
 	for _, how := range []string{"gone", "hangs"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
-			port := nextPort.Add(1) - 1
+			port := nextPort.Take(1) - 1
 			p := newProcess(t, fmt.Sprintf("log.level = \"debug\"\nmetrics.listen = \"127.0.0.1:%d\"", port))
 			r, w := roomdtest.NarrowPipe(t)
 			p.log.Close()

@@ -117,7 +117,7 @@ func TestReload(t *testing.T) {
 		c := p.dial(p.first)
 		all.Go(func() { p.talk(c, s, stop) })
 	}
-	port := nextPort.Add(1) - 1
+	port := nextPort.Take(1) - 1
 	p.configure("rooms.replay = 1", "rooms.quiet_above = 0", "limits.members = 5", "limits.line_bytes = 100", `limits.master_idle = "1m"`,
 		`access.create = "operator"`, `access.delete = "operator"`, fmt.Sprintf(`metrics.listen = "127.0.0.1:%d"`, port), `log.format = "json"`,
 		"history.lines = 500", `history.durability = "relaxed"`, "server.create = []")

@@ -50,7 +50,7 @@ func (p *process) nmap(all bool) {
 // person might type, and the ports are as they were; what it spoke is counted.
 func TestPortScan(t *testing.T) {
 	t.Parallel()
-	metrics := int(nextPort.Add(1)) - 1
+	metrics := int(nextPort.Take(1)) - 1
 	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", metrics))
 	p.start()
 	witness := p.visit(p.first)

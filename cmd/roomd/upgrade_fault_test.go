@@ -132,8 +132,8 @@ func misbehave(how string) int {
 		return 1
 	}
 	svc := netsvc.New(st, netsvc.Options{
-		Listen: c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last}, Rooms: c.Rooms.Max, Replay: c.Rooms.Replay,
-		Members: c.Limits.Members, Connections: c.Limits.Connections, LineBytes: c.Limits.LineBytes, MaxLag: c.Limits.MaxLag, DeadPeer: c.Limits.DeadPeer,
+		Listen: c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last}, MaxRooms: c.Rooms.Max, Replay: c.Rooms.Replay,
+		MaxMembers: c.Limits.Members, MaxConnections: c.Limits.Connections, LineBytes: c.Limits.LineBytes, MaxLag: c.Limits.MaxLag, DeadPeer: c.Limits.DeadPeer,
 		Log: slog.New(slog.DiscardHandler),
 	})
 	at(opened)

@@ -106,7 +106,7 @@ func (k *talker) listen(back chan struct{}) {
 func TestUpgradeUnderLoad(t *testing.T) {
 	p := newProcess(t, "limits.members = 1000\nlimits.lines_per_second = 1000.0\nrooms.quiet_above = 0")
 	if *loadRooms > 30 {
-		base := int(nextPort.Add(int64(*loadRooms)+20)) - *loadRooms - 20
+		base := int(nextPort.Take(int64(*loadRooms)+20)) - *loadRooms - 20
 		p.master, p.first = base, base+1
 		p.configure(fmt.Sprintf(`rooms.ports = "%d-%d"`, base+1, base+*loadRooms+18), fmt.Sprintf("rooms.max = %d", *loadRooms+10),
 			"limits.members = 1000", "limits.lines_per_second = 1000.0", "limits.connections = 20000", "rooms.quiet_above = 0")

@@ -93,7 +93,7 @@ func (m *member) hear(want string) string {
 // Everything that a connection has goes over: nick, mode, half a line, what it
 // has not read, and on the master port what it may delete.
 func TestUpgrade(t *testing.T) {
-	port := nextPort.Add(1) - 1
+	port := nextPort.Take(1) - 1
 	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", port))
 	p.start()
 	ann, bob, bot := p.come(p.first), p.come(p.first), p.come(p.first)

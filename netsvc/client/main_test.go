@@ -35,9 +35,9 @@ func newServer(t testing.TB) *server {
 
 // options are those of config.toml, with ports that nobody else has.
 func options() netsvc.Options {
-	first := int(nextPort.Add(20)) - 20
+	first := int(nextPort.Take(20)) - 20
 	o := netsvctest.Options(first+1, 19)
-	o.Port, o.Rooms = first, 10
+	o.Port, o.MaxRooms = first, 10
 	return o
 }
 

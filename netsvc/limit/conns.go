@@ -21,9 +21,9 @@ type Conns struct {
 	of    map[netip.Prefix]int
 }
 
-// Enter counts a connection of an address, unless there are total connections
+// Acquire counts a connection of an address, unless there are total connections
 // already (ErrTotal), or perPrefix of its prefix (ErrPrefix). 0 is no limit.
-func (c *Conns) Enter(a netip.Addr, total, perPrefix int) error {
+func (c *Conns) Acquire(a netip.Addr, total, perPrefix int) error {
 	p := Prefix(a)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -41,8 +41,8 @@ func (c *Conns) Enter(a netip.Addr, total, perPrefix int) error {
 	return nil
 }
 
-// Leave takes back what Enter has counted.
-func (c *Conns) Leave(a netip.Addr) {
+// Release takes back what Enter has counted.
+func (c *Conns) Release(a netip.Addr) {
 	p := Prefix(a)
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,7 +10,7 @@ func TestConns(t *testing.T) {
 	a, six, sixToo := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
 	enter := func(a netip.Addr, total, perPrefix int, want error) {
 		t.Helper()
-		if err := c.Enter(a, total, perPrefix); err != want {
+		if err := c.Acquire(a, total, perPrefix); err != want {
 			t.Errorf("%v, want %v", err, want)
 		}
 	}
@@ -24,7 +24,7 @@ func TestConns(t *testing.T) {
 		t.Errorf("%d are counted", n)
 	}
 	for _, a := range []netip.Addr{a, six, sixToo} {
-		c.Leave(a)
+		c.Release(a)
 	}
 	if c.Total() != 0 || len(c.of) != 0 {
 		t.Errorf("%d are left, of %v", c.Total(), c.of)

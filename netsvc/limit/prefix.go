@@ -18,10 +18,10 @@ func Prefix(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// MakeRoom makes room for a prefix in a map that has MaxPrefixes: it forgets the
+// Evict makes room for a prefix in a map that has MaxPrefixes: it forgets the
 // entries that are stale and, if these are few, others, until a quarter is free.
 // Entries that are in use stay; nil: none is. The caller holds the map's lock.
-func MakeRoom[V any](m map[netip.Prefix]V, stale, inUse func(V) bool) {
+func Evict[V any](m map[netip.Prefix]V, stale, inUse func(V) bool) {
 	if len(m) < MaxPrefixes {
 		return
 	}

@@ -29,8 +29,8 @@ func (r Rate) Time(n float64) time.Duration {
 // whole, and any at all beyond MaxPrefixes. The zero value is empty. Its times are
 // those at which a burst is whole again.
 type Buckets struct {
-	mu    sync.Mutex
-	whole map[netip.Prefix]time.Time
+	mu     sync.Mutex
+	fullAt map[netip.Prefix]time.Time
 }
 
 // Take spends n of a prefix's burst and returns how long to wait for it; if that
@@ -41,23 +41,23 @@ func (b *Buckets) Take(now time.Time, p netip.Prefix, n float64, r Rate, patienc
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	debt, wait := r.Spend(b.whole[p].Sub(now), n)
+	debt, wait := r.Spend(b.fullAt[p].Sub(now), n)
 	if wait <= patience {
 		b.set(now, p, now.Add(debt))
 	}
 	return wait
 }
 
-// Whole returns when the burst of a prefix is whole again. Of one that is not
+// FullAt returns when the burst of a prefix is whole again. Of one that is not
 // known that is the zero time.
-func (b *Buckets) Whole(p netip.Prefix) time.Time {
+func (b *Buckets) FullAt(p netip.Prefix) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.whole[p]
+	return b.fullAt[p]
 }
 
-// SetWhole notes when the burst of a prefix is whole again.
-func (b *Buckets) SetWhole(now time.Time, p netip.Prefix, at time.Time) {
+// SetFullAt notes when the burst of a prefix is whole again.
+func (b *Buckets) SetFullAt(now time.Time, p netip.Prefix, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.set(now, p, at)
@@ -65,13 +65,13 @@ func (b *Buckets) SetWhole(now time.Time, p netip.Prefix, at time.Time) {
 
 // set is SetWhole with mu held.
 func (b *Buckets) set(now time.Time, p netip.Prefix, at time.Time) {
-	if b.whole == nil {
-		b.whole = make(map[netip.Prefix]time.Time)
+	if b.fullAt == nil {
+		b.fullAt = make(map[netip.Prefix]time.Time)
 	}
-	if _, known := b.whole[p]; !known {
-		MakeRoom(b.whole, func(at time.Time) bool { return !at.After(now) }, nil)
+	if _, known := b.fullAt[p]; !known {
+		Evict(b.fullAt, func(at time.Time) bool { return !at.After(now) }, nil)
 	}
-	b.whole[p] = at
+	b.fullAt[p] = at
 }
 
 // Debts returns all debts at a time, by prefix.
@@ -79,7 +79,7 @@ func (b *Buckets) Debts(now time.Time) map[netip.Prefix]time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := make(map[netip.Prefix]time.Duration)
-	for p, at := range b.whole {
+	for p, at := range b.fullAt {
 		if at.After(now) {
 			all[p] = at.Sub(now)
 		}

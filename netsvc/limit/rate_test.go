@@ -39,12 +39,12 @@ func TestBuckets(t *testing.T) {
 	now = now.Add(time.Hour)
 	for i := range 3 * MaxPrefixes {
 		take(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 5, 0, 0)
-		if len(b.whole) > MaxPrefixes {
-			t.Fatal(len(b.whole), "addresses are remembered")
+		if len(b.fullAt) > MaxPrefixes {
+			t.Fatal(len(b.fullAt), "addresses are remembered")
 		}
 	}
-	if len(b.whole) < MaxPrefixes/2 {
-		t.Error("only", len(b.whole), "are remembered")
+	if len(b.fullAt) < MaxPrefixes/2 {
+		t.Error("only", len(b.fullAt), "are remembered")
 	}
 }
 
@@ -54,12 +54,12 @@ func TestDebtsAreRestored(t *testing.T) {
 	now, later := time.Unix(1000, 0), time.Unix(5000, 0)
 	p, whole := Prefix(netip.MustParseAddr("192.0.2.1")), Prefix(netip.MustParseAddr("192.0.2.2"))
 	from.Take(now, p, 5, Rate{10, 5}, 0)
-	from.SetWhole(now, whole, now)
+	from.SetFullAt(now, whole, now)
 	to.Restore(later, from.Debts(now))
-	if got, want := to.Whole(p), later.Add(500*time.Millisecond); !got.Equal(want) {
+	if got, want := to.FullAt(p), later.Add(500*time.Millisecond); !got.Equal(want) {
 		t.Errorf("whole at %v, want %v", got, want)
 	}
-	if got := to.Whole(whole); !got.IsZero() {
+	if got := to.FullAt(whole); !got.IsZero() {
 		t.Errorf("%v is known of a burst that was whole", got)
 	}
 }
@@ -70,7 +70,7 @@ func TestMakeRoomKeepsWhatIsInUse(t *testing.T) {
 	for i := range MaxPrefixes {
 		m[netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)] = i%8 != 0
 	}
-	MakeRoom(m, func(bool) bool { return true }, func(used bool) bool { return used })
+	Evict(m, func(bool) bool { return true }, func(used bool) bool { return used })
 	if len(m) != MaxPrefixes*7/8 {
 		t.Errorf("%d stay", len(m))
 	}

@@ -17,9 +17,9 @@ func NewPorts(from, to int64) *Ports {
 	return &Ports{from: from, to: to, next: from + rand.Int64N(to-from)}
 }
 
-// Add gives n ports, which must be fewer than the range has, and returns the one
+// Take gives n ports, which must be fewer than the range has, and returns the one
 // behind them.
-func (p *Ports) Add(n int64) int64 {
+func (p *Ports) Take(n int64) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.next+n > p.to {

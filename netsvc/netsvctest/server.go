@@ -40,7 +40,7 @@ func New(t testing.TB, o netsvc.Options) *Server {
 func Options(first, n int) netsvc.Options {
 	return netsvc.Options{
 		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{first, first + n - 1},
-		Rooms: 64, Replay: 20, QuietAbove: 50, Members: 256, Connections: 10000, LineBytes: 4096, MaxLag: 100000,
+		MaxRooms: 64, Replay: 20, QuietAbove: 50, MaxMembers: 256, MaxConnections: 10000, LineBytes: 4096, MaxLag: 100000,
 		DeadPeer: time.Minute, MasterIdle: 5 * time.Minute, CreateAnyone: true, Delete: netsvc.Anyone,
 		Log: slog.New(slog.DiscardHandler),
 	}

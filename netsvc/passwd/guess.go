@@ -19,16 +19,16 @@ const (
 	// After a wrong password the next one from that address (IPv6: its /64) is
 	// looked at only after a time, which doubles with each and is forgotten in the
 	// end.
-	guessPause  = 250 * time.Millisecond
-	guessLonger = time.Minute
-	guessForget = time.Hour
+	guessDelay    = 250 * time.Millisecond
+	maxGuessDelay = time.Minute
+	guessMemory   = time.Hour
 
 	// A password that comes before its time is held for this time at most, then
 	// its answer comes instead: a guesser costs no more than that.
-	holdGuess = time.Second
+	maxGuessWait = time.Second
 
-	// insideTime is how long a room knows an address that was inside.
-	insideTime = 7 * 24 * time.Hour
+	// memberMemory is how long a room knows an address that was inside.
+	memberMemory = 7 * 24 * time.Hour
 )
 
 // How many wrong passwords there may be. Addresses that have given wrong ones, or
@@ -40,8 +40,8 @@ var (
 	guessesRoom = limit.Rate{PerSecond: 1. / 10, Burst: 128} // in a room, from all strangers together
 )
 
-// pay takes one wrong password out of the burst that is whole at a time.
-func pay(r limit.Rate, now, whole time.Time, doubt bool) (after time.Time, wait time.Duration) {
+// chargeOne takes one wrong password out of the burst that is whole at a time.
+func chargeOne(r limit.Rate, now, whole time.Time, doubt bool) (after time.Time, wait time.Duration) {
 	if doubt {
 		r.Burst /= 2
 	}
@@ -70,49 +70,49 @@ func networks(a netip.Addr) []network {
 // guesser is an address that gives passwords. One of its passwords is looked at
 // at a time.
 type guesser struct {
-	turn  chan struct{} // capacity 1
-	users int           // who has or awaits the turn; guarded by Guesses.mu
-	wrong int           // in a row; this and what follows belong to the turn
-	until time.Time     // no password is looked at before
-	last  time.Time     // the last wrong one
+	turn      chan struct{} // capacity 1
+	users     int           // who has or awaits the turn; guarded by Guesses.mu
+	wrong     int           // in a row; this and what follows belong to the turn
+	notBefore time.Time     // no password is looked at before
+	last      time.Time     // the last wrong one
 }
 
-// doubted reports whether the address has given a wrong password within guessForget.
-func (u *guesser) doubted(now time.Time) bool { return u.wrong > 0 && now.Sub(u.last) <= guessForget }
+// suspected reports whether the address has given a wrong password within guessForget.
+func (u *guesser) suspected(now time.Time) bool { return u.wrong > 0 && now.Sub(u.last) <= guessMemory }
 
 // failed notes a wrong password and returns how long the next one has to wait.
 func (u *guesser) failed(now time.Time) time.Duration {
-	if !u.doubted(now) {
+	if !u.suspected(now) {
 		u.wrong = 0
 	}
 	u.wrong++
-	wait := guessWait(u.wrong)
-	u.last, u.until = now, now.Add(wait)
+	wait := guessDelayAfter(u.wrong)
+	u.last, u.notBefore = now, now.Add(wait)
 	return wait
 }
 
-// guessWait is how long the next password has to wait after so many wrong ones.
-func guessWait(wrong int) time.Duration {
-	return min(guessPause<<min(wrong-1, 20), guessLonger)
+// guessDelayAfter is how long the next password has to wait after so many wrong ones.
+func guessDelayAfter(wrong int) time.Duration {
+	return min(guessDelay<<min(wrong-1, 20), maxGuessDelay)
 }
 
 // guess is a password that may be looked at. It has the turn of its address, and
 // its networks and the room have paid for it, unless it was inside.
 type guess struct {
-	from   *guesser
-	of     *Password
-	addr   netip.Addr
-	inside bool
-	doubt  bool
+	guesser  *guesser
+	password *Password
+	addr     netip.Addr
+	inside   bool
+	suspect  bool
 }
 
 // rank is whose password is compared first.
 func (u *guess) rank() rank {
 	switch {
 	case u.inside:
-		return insider
-	case u.doubt:
-		return doubted
+		return formerMember
+	case u.suspect:
+		return suspect
 	}
 	return stranger
 }
@@ -121,7 +121,7 @@ func (u *guess) rank() rank {
 // networks around them. The zero value knows nothing.
 type Guesses struct {
 	mu       sync.Mutex
-	of       map[netip.Prefix]*guesser
+	guessers map[netip.Prefix]*guesser
 	networks limit.Buckets // what those around the guessers have paid
 }
 
@@ -130,15 +130,15 @@ type (
 	// Wrong is a password that is not the right one. Next is how long the next one
 	// of the address has to wait.
 	Wrong struct{ Next time.Duration }
-	// Held is why a password was not looked at, as it is said to a client.
-	Held string
+	// Throttled is why a password was not looked at, as it is said to a client.
+	Throttled string
 )
 
 func (e Wrong) Error() string {
 	return fmt.Sprintf("that is not the password; the next one may come after %v", e.Next)
 }
 
-func (e Held) Error() string { return string(e) }
+func (e Throttled) Error() string { return string(e) }
 
 // ErrSuspended is the error of a caller that waited when the server was suspended.
 var ErrSuspended = errors.New("the server is suspended for an upgrade")
@@ -157,7 +157,7 @@ func (g *Guesses) Check(ctx context.Context, suspend <-chan struct{}, p *Passwor
 	if text != "" {
 		right, err = p.matches(ctx, suspend, text, u.rank())
 	}
-	wait := g.settle(time.Now(), u, err == nil, right)
+	wait := g.finish(time.Now(), u, err == nil, right)
 	if err == nil && !right {
 		return Wrong{wait}
 	}
@@ -167,23 +167,23 @@ func (g *Guesses) Check(ctx context.Context, suspend <-chan struct{}, p *Passwor
 // begin waits until an address may have a password looked at, which must be
 // settled then.
 func (g *Guesses) begin(ctx context.Context, suspend <-chan struct{}, p *Password, a netip.Addr) (*guess, error) {
-	for left := holdGuess; ; {
+	for left := maxGuessWait; ; {
 		from, err := g.turn(ctx, suspend, a)
 		if err != nil {
 			return nil, err
 		}
-		u := &guess{from: from, of: p, addr: a}
+		u := &guess{guesser: from, password: p, addr: a}
 		text := "your address has given wrong passwords"
-		wait := time.Until(from.until)
+		wait := time.Until(from.notBefore)
 		if wait <= 0 {
 			text = "many wrong passwords were given"
-			if wait = g.pay(time.Now(), u); wait <= 0 {
+			if wait = g.charge(time.Now(), u); wait <= 0 {
 				return u, nil
 			}
 		}
 		g.done(from)
 		if left <= 0 {
-			return nil, Held(fmt.Sprintf("%s: wait %v before the next one", text, max(wait.Round(100*time.Millisecond), 100*time.Millisecond)))
+			return nil, Throttled(fmt.Sprintf("%s: wait %v before the next one", text, max(wait.Round(100*time.Millisecond), 100*time.Millisecond)))
 		}
 		pause := min(wait, left)
 		left -= pause
@@ -202,49 +202,49 @@ func (g *Guesses) begin(ctx context.Context, suspend <-chan struct{}, p *Passwor
 	}
 }
 
-// pay makes the networks and the room pay for a password, all of them or, if it
+// charge makes the networks and the room pay for a password, all of them or, if it
 // has to wait, none.
-func (g *Guesses) pay(now time.Time, u *guess) (wait time.Duration) {
+func (g *Guesses) charge(now time.Time, u *guess) (wait time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	u.doubt = u.from.doubted(now)
-	if u.inside = now.Sub(u.of.inside[limit.Prefix(u.addr)]) <= insideTime; u.inside {
+	u.suspect = u.guesser.suspected(now)
+	if u.inside = now.Sub(u.password.members[limit.Prefix(u.addr)]) <= memberMemory; u.inside {
 		return 0
 	}
 	around := networks(u.addr)
-	own, after := u.doubt, make([]time.Time, len(around))
+	own, after := u.suspect, make([]time.Time, len(around))
 	for i, n := range around {
-		whole, w := g.networks.Whole(n.prefix), time.Duration(0)
-		u.doubt = u.doubt || whole.After(now)
-		after[i], w = pay(n.rate, now, whole, own)
+		whole, w := g.networks.FullAt(n.prefix), time.Duration(0)
+		u.suspect = u.suspect || whole.After(now)
+		after[i], w = chargeOne(n.rate, now, whole, own)
 		wait = max(wait, w)
 	}
-	room, w := pay(guessesRoom, now, u.of.whole, u.doubt)
+	room, w := chargeOne(guessesRoom, now, u.password.fullAt, u.suspect)
 	if wait = max(wait, w); wait > 0 {
 		return wait
 	}
-	u.of.whole = room
+	u.password.fullAt = room
 	for i, n := range around {
-		g.networks.SetWhole(now, n.prefix, after[i])
+		g.networks.SetFullAt(now, n.prefix, after[i])
 	}
 	return 0
 }
 
-// settle ends a guess: with the right password, or one that was not compared, what
+// finish ends a guess: with the right password, or one that was not compared, what
 // was paid is given back; after a wrong one it returns how long the next has to
 // wait.
-func (g *Guesses) settle(now time.Time, u *guess, compared, right bool) (wait time.Duration) {
-	defer g.done(u.from)
+func (g *Guesses) finish(now time.Time, u *guess, compared, right bool) (wait time.Duration) {
+	defer g.done(u.guesser)
 	if compared && !right {
-		return u.from.failed(now)
+		return u.guesser.failed(now)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !u.inside {
-		u.of.whole = u.of.whole.Add(-guessesRoom.Time(1))
+		u.password.fullAt = u.password.fullAt.Add(-guessesRoom.Time(1))
 		for _, n := range networks(u.addr) {
-			if whole := g.networks.Whole(n.prefix); !whole.IsZero() {
-				g.networks.SetWhole(now, n.prefix, whole.Add(-n.rate.Time(1)))
+			if whole := g.networks.FullAt(n.prefix); !whole.IsZero() {
+				g.networks.SetFullAt(now, n.prefix, whole.Add(-n.rate.Time(1)))
 			}
 		}
 	}
@@ -257,20 +257,20 @@ func (g *Guesses) settle(now time.Time, u *guess, compared, right bool) (wait ti
 func (g *Guesses) Remember(now time.Time, p *Password, a netip.Addr, rooms int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if p.inside == nil {
-		p.inside = make(map[netip.Prefix]time.Time)
+	if p.members == nil {
+		p.members = make(map[netip.Prefix]time.Time)
 	}
 	k := limit.Prefix(a)
-	if _, known := p.inside[k]; !known && len(p.inside) >= max(16, limit.MaxPrefixes/max(rooms, 1)) {
+	if _, known := p.members[k]; !known && len(p.members) >= max(16, limit.MaxPrefixes/max(rooms, 1)) {
 		oldest := k
-		for other, at := range p.inside {
-			if oldest == k || at.Before(p.inside[oldest]) {
+		for other, at := range p.members {
+			if oldest == k || at.Before(p.members[oldest]) {
 				oldest = other
 			}
 		}
-		delete(p.inside, oldest)
+		delete(p.members, oldest)
 	}
-	p.inside[k] = now
+	p.members[k] = now
 }
 
 // turn waits until an address may have a password compared, or be told that it
@@ -311,15 +311,15 @@ func (g *Guesses) unuse(u *guesser) {
 func (g *Guesses) guesser(k netip.Prefix) *guesser {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	u := g.of[k]
+	u := g.guessers[k]
 	if u == nil {
 		now := time.Now()
-		limit.MakeRoom(g.of, func(u *guesser) bool { return now.Sub(u.last) > guessForget }, func(u *guesser) bool { return u.users > 0 })
-		if g.of == nil {
-			g.of = make(map[netip.Prefix]*guesser)
+		limit.Evict(g.guessers, func(u *guesser) bool { return now.Sub(u.last) > guessMemory }, func(u *guesser) bool { return u.users > 0 })
+		if g.guessers == nil {
+			g.guessers = make(map[netip.Prefix]*guesser)
 		}
 		u = &guesser{turn: make(chan struct{}, 1)}
-		g.of[k] = u
+		g.guessers[k] = u
 	}
 	u.users++
 	return u

@@ -22,7 +22,7 @@ func TestGuessesAreBounded(t *testing.T) {
 		u.failed(time.Now())
 		g.unuse(u)
 	}
-	if n := len(g.of); n > limit.MaxPrefixes {
+	if n := len(g.guessers); n > limit.MaxPrefixes {
 		t.Error(n, "addresses are remembered")
 	}
 	if g.guesser(netip.MustParsePrefix("192.0.2.1/32")) != kept {
@@ -31,11 +31,11 @@ func TestGuessesAreBounded(t *testing.T) {
 	u := &guesser{}
 	now := time.Unix(0, 0)
 	for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 240, 240, 240} {
-		if wait := u.failed(now); wait != want*guessPause {
+		if wait := u.failed(now); wait != want*guessDelay {
 			t.Errorf("after %d: %v", i+1, wait)
 		}
 	}
-	if wait := u.failed(now.Add(2 * guessForget)); wait != guessPause {
+	if wait := u.failed(now.Add(2 * guessMemory)); wait != guessDelay {
 		t.Errorf("after a long time: %v", wait)
 	}
 }
@@ -57,7 +57,7 @@ func (g guessers) begin(ctx context.Context, a netip.Addr) (*guess, error) {
 func (g guessers) give(a netip.Addr, right bool) (looked bool) {
 	g.t.Helper()
 	u, err := g.begin(g.t.Context(), a)
-	var held Held
+	var held Throttled
 	switch {
 	case errors.As(err, &held):
 		return false
@@ -65,7 +65,7 @@ func (g guessers) give(a netip.Addr, right bool) (looked bool) {
 		g.t.Error(err)
 		return false
 	}
-	g.g.settle(time.Now(), u, true, right)
+	g.g.finish(time.Now(), u, true, right)
 	return true
 }
 
@@ -168,12 +168,12 @@ func TestInsidersAreNotKeptOut(t *testing.T) {
 				}
 			}
 		}
-		if guess, err := g.begin(t.Context(), near); err != nil || guess.rank() != insider {
+		if guess, err := g.begin(t.Context(), near); err != nil || guess.rank() != formerMember {
 			t.Error("who was inside does not go first:", err)
 		} else {
-			g.g.settle(time.Now(), guess, false, false)
+			g.g.finish(time.Now(), guess, false, false)
 		}
-		time.Sleep(insideTime)
+		time.Sleep(memberMemory)
 		if !g.give(fresh, true) {
 			t.Error("it has no end")
 		}
@@ -197,8 +197,8 @@ func TestRightPasswordsCostNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.g.settle(time.Now(), u, false, false)
-		if u.from.wrong != 0 || g.p.whole.After(time.Now()) {
+		g.g.finish(time.Now(), u, false, false)
+		if u.guesser.wrong != 0 || g.p.fullAt.After(time.Now()) {
 			t.Error("what is not compared counts")
 		}
 		for p := range g.g.networks.Debts(time.Now()) {
@@ -214,17 +214,17 @@ func TestInsideIsBounded(t *testing.T) {
 	for n := range 2000 {
 		g.Remember(now.Add(time.Duration(n)), p, sixes(n), 64)
 	}
-	if n := len(p.inside); n != limit.MaxPrefixes/64 {
+	if n := len(p.members); n != limit.MaxPrefixes/64 {
 		t.Errorf("%d are known", n)
 	}
-	if _, known := p.inside[limit.Prefix(sixes(1999))]; !known {
+	if _, known := p.members[limit.Prefix(sixes(1999))]; !known {
 		t.Error("the last is not known")
 	}
-	if _, known := p.inside[limit.Prefix(sixes(1999-limit.MaxPrefixes/64))]; known {
+	if _, known := p.members[limit.Prefix(sixes(1999-limit.MaxPrefixes/64))]; known {
 		t.Error("an old one is known still")
 	}
 	g.Remember(now, p, sixes(5000), 1<<20)
-	if n := len(p.inside); n > limit.MaxPrefixes/64 {
+	if n := len(p.members); n > limit.MaxPrefixes/64 {
 		t.Errorf("%d are known", n)
 	}
 }
@@ -242,15 +242,15 @@ func TestGuessesAreHandedOver(t *testing.T) {
 		g.attack(time.Minute, sixes, 1000)
 		guesses, paid := g.g.State(time.Now())
 		inside, guessed := g.g.RoomState(g.p)
-		if n := len(inside); n != limit.MaxPrefixes*noteBytes {
+		if n := len(inside); n != limit.MaxPrefixes*recordBytes {
 			t.Errorf("%d bytes of addresses that were inside", n)
 		}
 		// As JSON, as it goes.
-		b, err := json.Marshal([]Notes{guesses, paid, inside})
+		b, err := json.Marshal([]Records{guesses, paid, inside})
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got []Notes
+		var got []Records
 		if err := json.Unmarshal(b, &got); err != nil {
 			t.Fatal(err)
 		}
@@ -260,7 +260,7 @@ func TestGuessesAreHandedOver(t *testing.T) {
 		to.RestoreRoom(p, got[2], guessed)
 		again, paidAgain := to.State(time.Now())
 		insideAgain, guessedAgain := to.RoomState(p)
-		for i, both := range [][2]Notes{{guesses, again}, {paid, paidAgain}, {inside, insideAgain}} {
+		for i, both := range [][2]Records{{guesses, again}, {paid, paidAgain}, {inside, insideAgain}} {
 			was, is := both[0].sorted(), both[1].sorted()
 			if !slices.Equal(was, is) || len(was) == 0 {
 				t.Errorf("%d: %d are handed over, and %d are there", i, len(was), len(is))
@@ -269,16 +269,16 @@ func TestGuessesAreHandedOver(t *testing.T) {
 		if !guessedAgain.Equal(guessed) {
 			t.Error("the room has paid", guessed, guessedAgain)
 		}
-		was, is := g.g.of[limit.Prefix(four)], to.of[limit.Prefix(four)]
-		if is == nil || is.wrong != 3 || !is.until.Equal(was.until) || to.networks.Whole(networks(four)[0].prefix).IsZero() {
+		was, is := g.g.guessers[limit.Prefix(four)], to.guessers[limit.Prefix(four)]
+		if is == nil || is.wrong != 3 || !is.notBefore.Equal(was.notBefore) || to.networks.FullAt(networks(four)[0].prefix).IsZero() {
 			t.Errorf("%+v is %+v", was, is)
 		}
 	})
 }
 
 // sorted are the notes one by one.
-func (b Notes) sorted() (all []string) {
-	for part := range slices.Chunk(b, noteBytes) {
+func (b Records) sorted() (all []string) {
+	for part := range slices.Chunk(b, recordBytes) {
 		all = append(all, string(part))
 	}
 	slices.Sort(all)
@@ -307,6 +307,6 @@ func TestGuessesStandStill(t *testing.T) {
 		synctest.Wait()
 		close(g.freeze)
 		synctest.Wait()
-		g.g.settle(time.Now(), u, true, false)
+		g.g.finish(time.Now(), u, true, false)
 	})
 }

@@ -6,44 +6,44 @@ import (
 	"time"
 )
 
-// Notes are what is known of addresses and networks, as it is handed over: of each
+// Records are what is known of addresses and networks, as it is handed over: of each
 // its prefix, a time and a number, in noteBytes. There may be many, while all stands
 // still: JSON of their own would take ten times as long.
-type Notes []byte
+type Records []byte
 
 const (
-	noteBytes = 16 + 1 + 8 + 1
-	noteOf4   = 0x80 // with the bits of a prefix: it is of IPv4
+	recordBytes = 16 + 1 + 8 + 1
+	recordIPv4  = 0x80 // with the bits of a prefix: it is of IPv4
 )
 
-func (b Notes) add(p netip.Prefix, at time.Time, n int) Notes {
+func (b Records) add(p netip.Prefix, at time.Time, n int) Records {
 	addr, bits := p.Addr().As16(), byte(p.Bits())
 	if p.Addr().Is4() {
-		bits |= noteOf4
+		bits |= recordIPv4
 	}
 	b = append(append(b, addr[:]...), bits)
 	b = binary.BigEndian.AppendUint64(b, uint64(at.UnixMicro()))
 	return append(b, byte(min(n, 255)))
 }
 
-func (b Notes) each(f func(p netip.Prefix, at time.Time, n int)) {
-	for ; len(b) >= noteBytes; b = b[noteBytes:] {
+func (b Records) each(f func(p netip.Prefix, at time.Time, n int)) {
+	for ; len(b) >= recordBytes; b = b[recordBytes:] {
 		addr, bits := netip.AddrFrom16([16]byte(b)), b[16]
-		if bits&noteOf4 != 0 {
-			addr, bits = addr.Unmap(), bits&^noteOf4
+		if bits&recordIPv4 != 0 {
+			addr, bits = addr.Unmap(), bits&^recordIPv4
 		}
 		f(netip.PrefixFrom(addr, int(bits)), time.UnixMicro(int64(binary.BigEndian.Uint64(b[17:]))), int(b[25]))
 	}
 }
 
 // State is what addresses have guessed, and their networks have paid.
-func (g *Guesses) State(now time.Time) (guesses, paid Notes) {
+func (g *Guesses) State(now time.Time) (guesses, paid Records) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for k, u := range g.of {
+	for k, u := range g.guessers {
 		select {
 		case u.turn <- struct{}{}:
-			if u.doubted(now) {
+			if u.suspected(now) {
 				guesses = guesses.add(k, u.last, u.wrong)
 			}
 			<-u.turn
@@ -57,33 +57,33 @@ func (g *Guesses) State(now time.Time) (guesses, paid Notes) {
 }
 
 // Restore takes over what State returned, in another process.
-func (g *Guesses) Restore(guesses, paid Notes) {
+func (g *Guesses) Restore(guesses, paid Records) {
 	guesses.each(func(k netip.Prefix, at time.Time, wrong int) {
 		u := g.guesser(k)
-		u.wrong, u.last, u.until = wrong, at, at.Add(guessWait(wrong))
+		u.wrong, u.last, u.notBefore = wrong, at, at.Add(guessDelayAfter(wrong))
 		g.unuse(u)
 	})
-	paid.each(func(k netip.Prefix, whole time.Time, _ int) { g.networks.SetWhole(time.Now(), k, whole) })
+	paid.each(func(k netip.Prefix, whole time.Time, _ int) { g.networks.SetFullAt(time.Now(), k, whole) })
 }
 
 // RoomState is which addresses were inside the room of a password, and when the
 // burst of its strangers is whole again. p may be nil.
-func (g *Guesses) RoomState(p *Password) (inside Notes, whole time.Time) {
+func (g *Guesses) RoomState(p *Password) (inside Records, whole time.Time) {
 	if p == nil {
 		return nil, whole
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for k, at := range p.inside {
+	for k, at := range p.members {
 		inside = inside.add(k, at, 0)
 	}
-	return inside, p.whole
+	return inside, p.fullAt
 }
 
 // RestoreRoom takes over what RoomState returned, in another process.
-func (g *Guesses) RestoreRoom(p *Password, inside Notes, whole time.Time) {
+func (g *Guesses) RestoreRoom(p *Password, inside Records, whole time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	p.whole, p.inside = whole, make(map[netip.Prefix]time.Time)
-	inside.each(func(k netip.Prefix, at time.Time, _ int) { p.inside[k] = at })
+	p.fullAt, p.members = whole, make(map[netip.Prefix]time.Time)
+	inside.each(func(k netip.Prefix, at time.Time, _ int) { p.members[k] = at })
 }

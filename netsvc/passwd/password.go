@@ -42,8 +42,8 @@ type Password struct {
 	tag  atomic.Pointer[tag]
 
 	// Guarded by Guesses.mu.
-	inside map[netip.Prefix]time.Time // when addresses last were inside
-	whole  time.Time                  // when the burst of strangers' wrong passwords is whole again
+	members map[netip.Prefix]time.Time // when addresses last were inside
+	fullAt  time.Time                  // when the burst of strangers' wrong passwords is whole again
 }
 
 // FromHash makes a Password of its hash, which is parsed when the first password
@@ -59,7 +59,7 @@ func FromHash(hash string) *Password {
 // turn, behind the passwords of strangers that are compared. The error is Held,
 // ErrSuspended or the one of ctx.
 func New(ctx context.Context, suspend <-chan struct{}, text string) (*Password, error) {
-	if err := hashing.take(ctx, suspend, maker); err != nil {
+	if err := hashing.take(ctx, suspend, newPassword); err != nil {
 		return nil, err
 	}
 	defer hashing.give()

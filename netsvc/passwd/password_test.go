@@ -108,7 +108,7 @@ func TestComparisonsTakeTurns(t *testing.T) {
 		}
 	}
 	give = allTurns(t)
-	if ok, err := l.matches(done, nil, "secret", doubted); !ok || err != nil {
+	if ok, err := l.matches(done, nil, "secret", suspect); !ok || err != nil {
 		t.Error("what is known has to wait:", err)
 	}
 	give()
@@ -121,7 +121,7 @@ func TestComparisonsTakeTurns(t *testing.T) {
 func allTurns(t *testing.T) (give func()) {
 	n := min(max(1, runtime.GOMAXPROCS(0)/2), 8)
 	for range n {
-		if err := hashing.take(t.Context(), nil, insider); err != nil {
+		if err := hashing.take(t.Context(), nil, formerMember); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -136,15 +136,15 @@ func allTurns(t *testing.T) (give func()) {
 // first. The queue is bounded, and a caller that leaves it takes no turn along.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := &queue{free: 1}
+		q := &hashQueue{free: 1}
 		take := func(as rank) {
 			if err := q.take(t.Context(), nil, as); err != nil {
 				t.Error(err)
 			}
 		}
-		take(doubted)
+		take(suspect)
 		var order []rank
-		for _, as := range []rank{doubted, maker, stranger, doubted, insider, stranger} {
+		for _, as := range []rank{suspect, newPassword, stranger, suspect, formerMember, stranger} {
 			go func() {
 				take(as)
 				order = append(order, as)
@@ -154,7 +154,7 @@ func TestTurns(t *testing.T) {
 		}
 		leaves := func(ctx context.Context, still chan struct{}, end func(), want error) {
 			go func() {
-				if err := q.take(ctx, still, insider); err != want {
+				if err := q.take(ctx, still, formerMember); err != want {
 					t.Errorf("%v, want %v", err, want)
 				}
 			}()
@@ -168,18 +168,18 @@ func TestTurns(t *testing.T) {
 		leaves(t.Context(), still, func() { close(still) }, ErrSuspended)
 		q.give()
 		synctest.Wait()
-		if want := []rank{insider, stranger, stranger, maker, doubted, doubted}; !slices.Equal(order, want) || q.free != 1 {
+		if want := []rank{formerMember, stranger, stranger, newPassword, suspect, suspect}; !slices.Equal(order, want) || q.free != 1 {
 			t.Errorf("%v, want %v; %d free", order, want, q.free)
 		}
-		take(insider)
-		for range mostQueued {
+		take(formerMember)
+		for range maxQueued {
 			go func() {
-				take(doubted)
+				take(suspect)
 				q.give()
 			}()
 		}
 		synctest.Wait()
-		if err := q.take(t.Context(), nil, doubted); err != Busy {
+		if err := q.take(t.Context(), nil, suspect); err != Busy {
 			t.Errorf("one more may wait: %v", err)
 		}
 		go func() {

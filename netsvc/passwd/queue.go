@@ -11,23 +11,23 @@ import (
 type rank int
 
 const (
-	insider  rank = iota // an address that was inside the room
-	stranger             // one that has given no wrong password, and its neighbours have not
-	maker                // of a new password
-	doubted              // one that has, or whose neighbours have
+	formerMember rank = iota // an address that was inside the room
+	stranger                 // one that has given no wrong password, and its neighbours have not
+	newPassword              // of a new password
+	suspect                  // one that has, or whose neighbours have
 	ranks
 )
 
 // Busy is said to one whose password would have to wait for very many others.
-const Busy = Held("very many passwords are being compared; try again in a moment")
+const Busy = Throttled("very many passwords are being compared; try again in a moment")
 
-// mostQueued is how many of a rank may wait: a room's strangers all do, before its
+// maxQueued is how many of a rank may wait: a room's strangers all do, before its
 // first right password.
-const mostQueued = 256
+const maxQueued = 256
 
-// queue lets only so many work at a time. Of those that wait the first of the best
+// hashQueue lets only so many work at a time. Of those that wait the first of the best
 // rank is next.
-type queue struct {
+type hashQueue struct {
 	mu      sync.Mutex
 	free    int
 	waiting [ranks][]chan struct{} // closed when it is their turn
@@ -35,18 +35,18 @@ type queue struct {
 
 // hashing is for argon2: half of the processors, and at most so many as their
 // memory (7 MiB each) is no matter.
-var hashing = &queue{free: min(max(1, runtime.GOMAXPROCS(0)/2), 8)}
+var hashing = &hashQueue{free: min(max(1, runtime.GOMAXPROCS(0)/2), 8)}
 
 // take waits for a turn, which must be given back. The error is Busy if too many
 // wait, ErrSuspended once suspend is closed, or the one of ctx.
-func (q *queue) take(ctx context.Context, suspend <-chan struct{}, as rank) error {
+func (q *hashQueue) take(ctx context.Context, suspend <-chan struct{}, as rank) error {
 	q.mu.Lock()
 	if q.free > 0 {
 		q.free--
 		q.mu.Unlock()
 		return nil
 	}
-	if len(q.waiting[as]) >= mostQueued {
+	if len(q.waiting[as]) >= maxQueued {
 		q.mu.Unlock()
 		return Busy
 	}
@@ -74,7 +74,7 @@ func (q *queue) take(ctx context.Context, suspend <-chan struct{}, as rank) erro
 }
 
 // give gives a turn back.
-func (q *queue) give() {
+func (q *hashQueue) give() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i, w := range q.waiting {

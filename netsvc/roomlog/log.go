@@ -53,10 +53,10 @@ type Log struct {
 	mu    sync.Mutex
 	start Cursor // the place before events[0]
 	// events[i] is at position start.Pos+i.
-	events []event
-	bytes  Rendered        // of the events, one after the other
-	base   [Formats]uint64 // stream offset of bytes[f][0]
-	counts int             // bytes counted against the budget
+	events  []event
+	bytes   Rendered        // of the events, one after the other
+	base    [Formats]uint64 // stream offset of bytes[f][0]
+	charged int             // bytes counted against the budget
 }
 
 // Budget bounds what many logs hold together. Beyond it each keeps a small part
@@ -74,9 +74,9 @@ func (b *Budget) Used() int64 { return b.used.Load() }
 
 // event is where an event ends.
 type event struct {
-	seq uint64          // the newest sequence number up to here
-	own bool            // whether seq is this event's
-	end [Formats]uint64 // stream offset behind it
+	seq    uint64          // the newest sequence number up to here
+	stored bool            // whether seq is this event's
+	end    [Formats]uint64 // stream offset behind it
 }
 
 // New returns an empty log whose window is about so many bytes, and whose next
@@ -85,19 +85,19 @@ func New(window int, seq uint64) *Log {
 	return &Log{window: window, start: Cursor{Seq: seq}}
 }
 
-// Share puts the log under a budget, before it is used.
-func (l *Log) Share(b *Budget) { l.budget = b }
+// SetBudget puts the log under a budget, before it is used.
+func (l *Log) SetBudget(b *Budget) { l.budget = b }
 
-// count tells the budget what the log holds. mu is held.
-func (l *Log) count() {
-	if n := l.size(); l.budget != nil && n != l.counts {
-		l.budget.used.Add(int64(n - l.counts))
-		l.counts = n
+// chargeBudget tells the budget what the log holds. mu is held.
+func (l *Log) chargeBudget() {
+	if n := l.size(); l.budget != nil && n != l.charged {
+		l.budget.used.Add(int64(n - l.charged))
+		l.charged = n
 	}
 }
 
-// bound is how much the log may hold now.
-func (l *Log) bound() int {
+// limit is how much the log may hold now.
+func (l *Log) limit() int {
 	const part = 16 // of the window, for each when the budget is used up
 	if l.budget != nil && l.budget.used.Load() > l.budget.bytes {
 		return l.window / part
@@ -133,17 +133,17 @@ func (l *Log) Append(e Event) (before Cursor) {
 	before = l.end()
 	ev := event{seq: before.Seq}
 	if e.Seq > 0 {
-		ev.seq, ev.own = e.Seq, true
+		ev.seq, ev.stored = e.Seq, true
 	}
 	for f, p := range e.Rendered {
 		l.bytes[f] = append(l.bytes[f], p...)
 		ev.end[f] = l.base[f] + uint64(len(l.bytes[f]))
 	}
 	l.events = append(l.events, ev)
-	for l.size() > l.bound() && len(l.events) > 1 {
+	for l.size() > l.limit() && len(l.events) > 1 {
 		l.drop()
 	}
-	l.count()
+	l.chargeBudget()
 	return before
 }
 
@@ -170,8 +170,8 @@ func (l *Log) drop() {
 	l.start = Cursor{l.start.Pos + uint64(n), cut.seq}
 }
 
-// Forget empties the window: a room without members holds nothing.
-func (l *Log) Forget() {
+// Clear empties the window: a room without members holds nothing.
+func (l *Log) Clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.start = l.end()
@@ -180,14 +180,14 @@ func (l *Log) Forget() {
 		l.bytes[f] = nil
 	}
 	l.events = nil
-	l.count()
+	l.chargeBudget()
 }
 
-// Passed says that nobody needs what is before the position end. If there is
+// Release says that nobody needs what is before the position end. If there is
 // nothing behind it, the window is emptied; its memory is kept for the next
 // events if there were more than keep bytes, as then there will be again. Unless
 // read, no Span of what was before may be in use any more.
-func (l *Log) Passed(end uint64, keep int, read bool) {
+func (l *Log) Release(end uint64, keep int, read bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.events) == 0 || l.end().Pos != end {
@@ -197,15 +197,15 @@ func (l *Log) Passed(end uint64, keep int, read bool) {
 	l.start = l.end()
 	for f := range l.bytes {
 		l.base[f] += uint64(len(l.bytes[f]))
-		l.bytes[f] = emptied(l.bytes[f], busy, read)
+		l.bytes[f] = reuse(l.bytes[f], busy, read)
 	}
-	l.events = emptied(l.events, busy, read)
-	l.count()
+	l.events = reuse(l.events, busy, read)
+	l.chargeBudget()
 }
 
-// emptied is space for what comes next; none unless it is kept, and not that of
+// reuse is space for what comes next; none unless it is kept, and not that of
 // b itself while somebody may read it.
-func emptied[E any](b []E, keep, read bool) []E {
+func reuse[E any](b []E, keep, read bool) []E {
 	switch {
 	case !keep:
 		return nil
@@ -285,7 +285,7 @@ func (l *Log) Find(seq uint64) (c Cursor, ok bool) {
 		seq = l.end().Seq
 	}
 	i := sort.Search(len(l.events), func(i int) bool { return l.events[i].seq > seq })
-	for i > 0 && !l.events[i-1].own {
+	for i > 0 && !l.events[i-1].stored {
 		i--
 	}
 	if i == 0 {

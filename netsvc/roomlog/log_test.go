@@ -50,7 +50,7 @@ func TestAgainstSlice(t *testing.T) {
 				n.events, n.seqs = append(n.events, e), append(n.seqs, newest)
 			case 0:
 				if rapid.IntRange(0, 5).Draw(t, "forget") == 0 {
-					l.Forget()
+					l.Clear()
 				}
 			case 1, 2, 3:
 				checkRead(t, l, n)
@@ -149,14 +149,14 @@ func TestPassed(t *testing.T) {
 	for _, read := range []bool{false, true} {
 		b := NewBudget(1 << 20)
 		l := New(4000, 0)
-		l.Share(b)
+		l.SetBudget(b)
 		l.Append(Event{1, Rendered{Text: []byte("first\n")}})
 		s, _ := l.Read(Cursor{}, Text, 1, 100)
-		l.Passed(0, 0, read) // there is something behind it
+		l.Release(0, 0, read) // there is something behind it
 		if l.Start().Pos != 0 || b.Used() == 0 {
 			t.Errorf("read=%v: the log starts at %v", read, l.Start())
 		}
-		l.Passed(1, 0, read)
+		l.Release(1, 0, read)
 		if l.Start() != l.End() || l.End() != (Cursor{1, 1}) || b.Used() != 0 {
 			t.Errorf("read=%v: the log goes from %v to %v, and %d bytes are held", read, l.Start(), l.End(), b.Used())
 		}
@@ -194,7 +194,7 @@ func TestBudget(t *testing.T) {
 	var logs []*Log
 	for range 8 {
 		l := New(16<<10, 0)
-		l.Share(b)
+		l.SetBudget(b)
 		logs = append(logs, l)
 	}
 	line := []byte(strings.Repeat("x", 100))
@@ -207,7 +207,7 @@ func TestBudget(t *testing.T) {
 		}
 	}
 	for _, l := range logs {
-		l.Forget()
+		l.Clear()
 	}
 	if used := b.Used(); used != 0 {
 		t.Errorf("%d bytes are counted, and none is held", used)

@@ -59,7 +59,7 @@ func (l *Log) Snapshot(pos uint64, most int) Snapshot {
 	s.JSON = append(s.JSON, l.bytes[JSON][from[JSON]-l.base[JSON]:]...)
 	for _, ev := range l.events[first:] {
 		p := Piece{Text: int(ev.end[Text] - from[Text]), JSON: int(ev.end[JSON] - from[JSON])}
-		if ev.own {
+		if ev.stored {
 			p.Seq = ev.seq
 		}
 		s.Ends = append(s.Ends, p)
@@ -75,7 +75,7 @@ func (s *Snapshot) Size() int { return len(s.Text) + len(s.JSON) + pieceBytes*le
 // the log it is from are good in it.
 func Restore(window int, budget *Budget, s Snapshot) (*Log, error) {
 	l := New(window, s.Start.Seq)
-	l.Share(budget)
+	l.SetBudget(budget)
 	l.start = s.Start
 	text, object := s.Text, s.JSON
 	for _, p := range s.Ends {

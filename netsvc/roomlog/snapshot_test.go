@@ -86,7 +86,7 @@ func TestSnapshotUnderBudget(t *testing.T) {
 		if used := b.Used(); used != int64(m.size()) || used < int64(try.least) || used > int64(try.most) {
 			t.Errorf("a budget of %d bytes: %d are counted, and %d are held", try.bytes, used, m.size())
 		}
-		if m.Forget(); b.Used() != 0 {
+		if m.Clear(); b.Used() != 0 {
 			t.Errorf("%d bytes are counted, and none is held", b.Used())
 		}
 	}

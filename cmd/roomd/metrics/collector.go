@@ -118,10 +118,10 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	by(ch, prometheus.CounterValue, "odd_lines_total", "Lines that are nothing, too long, or had characters that were replaced.", "kind",
 		map[string]uint64{"blank": n.Blank, "too long": n.TooLong, "cleaned": n.Cleaned})
 	by(ch, prometheus.CounterValue, "passwords_total", "Connections and lines before the gates of rooms with a password, by outcome.", "outcome",
-		map[string]uint64{"right": n.Passwords.Right, "wrong": n.Passwords.Wrong, "held": n.Passwords.Held, "late": n.Passwords.Late, "crowded": n.Passwords.Crowded})
-	counter("hurried_total", "Connections refused or ended as their address connected or asked too often.", n.Hurried)
-	counter("requests_slowed_total", "Requests to the master port that were put off.", n.Slowed)
-	counter("members_slowed_total", "Times that a member's input had to wait for its allowance.", n.SlowedLines)
+		map[string]uint64{"right": n.Passwords.Right, "wrong": n.Passwords.Wrong, "held": n.Passwords.Throttled, "late": n.Passwords.TimedOut, "crowded": n.Passwords.Evicted})
+	counter("hurried_total", "Connections refused or ended as their address connected or asked too often.", n.RateLimited)
+	counter("requests_slowed_total", "Requests to the master port that were put off.", n.ThrottledRequests)
+	counter("members_slowed_total", "Times that a member's input had to wait for its allowance.", n.ThrottledInputs)
 	counter("lines_total", "Lines kept.", n.Lines)
 	counter("deliveries_total", "Lines times the members that each was for.", n.Deliveries)
 	counter("written_bytes_total", "Bytes written to members.", n.Bytes)

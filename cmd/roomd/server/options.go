@@ -41,8 +41,8 @@ func serviceOptions(c *config.Config, log *slog.Logger, pair *certificate.Pair) 
 	o := netsvc.Options{
 		Certificate: pair.GetCertificate(),
 		Listen:      c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last},
-		First: c.Server.Create, Rooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
-		Members: c.Limits.Members, Connections: c.Limits.Connections, PerAddress: c.Limits.PerAddress,
+		FirstRooms: c.Server.Create, MaxRooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
+		MaxMembers: c.Limits.Members, MaxConnections: c.Limits.Connections, MaxPerAddress: c.Limits.PerAddress,
 		Rates: netsvc.Rates{
 			ConnectRate: c.Limits.ConnectsPerSecond, RequestRate: c.Limits.RequestsPerSecond, RateExempt: c.Limits.RateExempt,
 			LinesPerSecond: c.Limits.LinesPerSecond, Burst: c.Limits.Burst,

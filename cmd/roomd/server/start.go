@@ -101,7 +101,7 @@ func (s *server) open() (err error) {
 	}
 	s.pair.Store(pair)
 	o := serviceOptions(s.cfg, s.log, pair)
-	o.Master = s.given
+	o.MasterFDs = s.given
 	s.svc = netsvc.New(s.st, o)
 	return nil
 }
