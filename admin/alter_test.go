@@ -149,10 +149,10 @@ func TestSet(t *testing.T) {
 	s.ok("create lobby")
 	s.speak("lobby", strings.Split(strings.Repeat("line\n", 150), "\n")...)
 	for line, want := range map[string]string{
-		"set lobby members x":   "not a number from 0 to 1000000",
-		"set lobby replay -1":   "not a number from 0 to 10000",
+		"set lobby members x":   "write 1 to 1000000, or 0 for no limit",
+		"set lobby replay -1":   "write 0 to 10000",
 		"set lobby lines -5":    "1 or more, or 0 for no limit",
-		"set lobby age soon":    "one like 30d",
+		"set lobby age soon":    "30d",
 		"set lobby read-only x": "neither on nor off",
 		"set lobby quiet x":     "neither on, off nor a number",
 		"set lobby colour red":  "there are members, replay, lines, age, read-only, quiet",

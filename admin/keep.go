@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"roomd/admin/value"
 	"roomd/store"
 	"roomd/store/disk"
 )
@@ -27,7 +28,7 @@ import (
 // keepCommands look after the database of the running server.
 var keepCommands = []command{
 	{name: "backup", args: []param{{name: "FILE"}}, short: "copy the database to a file of yours, while rooms go on", example: "backup /var/backups/roomd.db --keep 7", changes: true,
-		flags: []flag{{"keep", numberValue, "keep N backups, 1000 at most: FILE, FILE.1 and so on"}, {"rate", param{name: "MB", take: takeNumber}, "megabytes a second at most; 32 by default"}}, run: backup},
+		flags: []flag{{"keep", param{name: "N", take: numberIn(value.Numbers{Least: 1, Most: backupsMost})}, "keep N backups, 1000 at most: FILE, FILE.1 and so on"}, {"rate", param{name: "MB", take: numberValue.take}, "megabytes a second at most; 32 by default"}}, run: backup},
 	{name: "reopen", short: "let a database that is read-only take lines again, after a check", example: "reopen", changes: true, run: reopen},
 }
 
@@ -47,9 +48,6 @@ const backupWait = 30 * time.Second
 // in base64, and then how many they were and their checksum.
 func backup(c *call) error {
 	keep := c.numbers["keep"]
-	if keep > backupsMost {
-		return refuse("usage", "--keep takes a number of %d or less", backupsMost)
-	}
 	identities, ours := c.flags[filesFlag]
 	if !ours {
 		return refuse("usage", "the client writes the file: roomd admin backup FILE, or the prompt of the console")

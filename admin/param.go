@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"roomd/admin/english"
+	"roomd/admin/value"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -76,8 +76,8 @@ var (
 // The values of flags.
 var (
 	textValue   = param{name: "TEXT"}
-	numberValue = param{name: "N", take: takeNumber}
-	timeValue   = param{name: "TIME", take: takeTime}
+	numberValue = param{name: "N", take: numberIn(value.Numbers{Least: 1, Most: value.Unlimited})}
+	timeValue   = param{name: "TIME", take: timeIn(value.Times{Least: time.Millisecond, Most: value.Forever})}
 	whenValue   = param{name: "WHEN", take: takeWhen}
 )
 
@@ -116,36 +116,42 @@ func takeBan(c *call, _, word string) (err error) {
 	return nil
 }
 
-func takePort(c *call, _, word string) (err error) {
-	if c.port, err = strconv.Atoi(word); err != nil || c.port < 1 || c.port > 65535 {
-		return refuse("usage", "%q is not a port: a number from 1 to 65535", word)
+func takePort(c *call, _, word string) error {
+	n, err := value.ParseNumber(word, value.Ports)
+	if err != nil {
+		return refuse("usage", "%q is not a port; write %v", word, value.Ports)
 	}
+	c.port = int(n)
 	return nil
 }
 
-func takeNumber(c *call, flag, word string) error {
-	n, err := strconv.Atoi(word)
-	if err != nil || n < 1 {
-		return refuse("usage", "%s takes a number of 1 or more, not %q", dashed(flag), word)
+// numberIn takes a whole number in a range.
+func numberIn(in value.Numbers) func(c *call, flag, word string) error {
+	return func(c *call, flag, word string) error {
+		n, err := value.ParseNumber(word, in)
+		if err != nil {
+			return refuse("usage", "%s: %v", dashed(flag), err)
+		}
+		c.numbers[flag] = int(n)
+		return nil
 	}
-	c.numbers[flag] = n
-	return nil
 }
 
-func takeTime(c *call, flag, word string) error {
-	d, err := english.ParseDuration(word)
-	if err != nil || d <= 0 {
-		return refuse("usage", "--%s takes a time like 30s, 5m, 24h or 30d, not %q", flag, word)
+// timeIn takes a time in a range.
+func timeIn(in value.Times) func(c *call, flag, word string) error {
+	return func(c *call, flag, word string) (err error) {
+		if c.times[flag], err = value.ParseTime(word, in); err != nil {
+			return refuse("usage", "--%s: %v", flag, err)
+		}
+		return nil
 	}
-	c.times[flag] = d
-	return nil
 }
 
 // takeWhen reads a sequence number or a time.
 func takeWhen(c *call, flag, word string) error {
 	seq, err := strconv.ParseUint(word, 10, 64)
 	if err != nil {
-		return takeTime(c, flag, word)
+		return timeValue.take(c, flag, word)
 	}
 	c.after = seq
 	return nil

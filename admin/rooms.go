@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/admin/value"
 	"roomd/netsvc"
 	"roomd/netsvc/wire"
 	"roomd/store"
@@ -13,7 +14,7 @@ import (
 
 var roomCommands = []command{
 	{name: "create", args: []param{newRoomArg}, short: "make a room", example: "create dev --topic 'work in progress'", changes: true,
-		flags: []flag{{"port", param{name: "N", words: freePorts, take: takeNumber}, "on this port, else on the next one that is free"}, {"topic", textValue, "its topic"}}, run: create},
+		flags: []flag{{"port", param{name: "N", words: freePorts, take: numberIn(value.Ports)}, "on this port, else on the next one that is free"}, {"topic", textValue, "its topic"}}, run: create},
 	{name: "delete", args: []param{roomArg}, short: "end a room; restore brings it back", example: "delete dev --in 60s --say 'moving to ops'", changes: true,
 		flags: []flag{yesFlag, tokenFlag, sayFlag, inFlag, cancelFlag, {name: "purge", short: "for good: it cannot be restored"}}, run: deleteRoom},
 	{name: "trash", short: "the deleted rooms that can be restored", example: "trash", run: func(c *call) error {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"roomd/admin/english"
+	"roomd/admin/value"
 	"roomd/netsvc"
 	"roomd/store"
 )
@@ -22,7 +22,7 @@ var (
 	valueArg = param{name: "VALUE", words: func(_ *Server, args []string) (all []string) {
 		k, err := findSetting(args[1])
 		if err != nil || k.set != nil {
-			all = append(all, "default")
+			all = append(all, unset)
 		}
 		if err == nil && strings.HasPrefix(k.values, "on") {
 			all = append(all, "on", "off")
@@ -31,96 +31,95 @@ var (
 	}}
 )
 
-// roomSetting is something that a room may have of its own.
+// roomSetting is a setting that one room may have of its own.
 type roomSetting struct {
 	key    string
-	config string // the key of the configuration that holds otherwise
-	values string // what may be written; MOST stands for the upper bound
+	config string // the key of the configuration with the value of all other rooms
+	values string // the values that it takes
 	does   string
-	// get and what follows are nil for the password, which is no store.Settings.
+
+	// get and set are nil for the password, which is not in store.Settings.
 	get func(store.Settings) (value string, own bool)
-	// set takes a value that is not "default", and says what would be right. A number has
-	// the bounds of the key of the configuration.
-	set   func(o *store.Settings, v string, least, most int64) error
-	unset func(*store.Settings)
+	set func(o *store.Settings, word string) error // or takes the setting back: default
 }
 
 var roomSettings = []roomSetting{
-	{"members", "limits.members", "1 to MOST, 0 for no limit", "members at most",
-		func(s store.Settings) (string, bool) { return shownInt(s.Members) },
-		func(s *store.Settings, v string, least, most int64) error { return setInt(&s.Members, v, least, most) },
-		func(s *store.Settings) { s.Members = nil }},
-	{"replay", "rooms.replay", "0 to MOST", "earlier lines that a new member is shown",
-		func(s store.Settings) (string, bool) { return shownInt(s.Replay) },
-		func(s *store.Settings, v string, least, most int64) error { return setInt(&s.Replay, v, least, most) },
-		func(s *store.Settings) { s.Replay = nil }},
-	{"lines", "history.lines", "1 or more, 0 for no limit", "lines kept; the oldest go first",
-		func(s store.Settings) (string, bool) { return shownInt(s.Lines) },
-		func(s *store.Settings, v string, _, most int64) error {
-			n, err := strconv.ParseUint(v, 10, 64)
-			if err != nil || n > uint64(most) {
-				return refuse("usage", "%q is not a number of lines: 1 or more, or 0 for no limit", v)
+	number("members", "limits.members", value.Members, "most members at the same time",
+		func(o *store.Settings) **int { return &o.Members }),
+	number("replay", "rooms.replay", value.Replay, "earlier lines that a new member is shown",
+		func(o *store.Settings) **int { return &o.Replay }),
+	number("lines", "history.lines", value.Lines, "lines of history; the oldest are removed first",
+		func(o *store.Settings) **uint64 { return &o.Lines }),
+	optional("age", "history.age", "a time like 30d, or 0s for no limit", "older lines are removed from the history",
+		func(o *store.Settings) **time.Duration { return &o.Age },
+		func(word string) (time.Duration, error) { return value.ParseTime(word, value.Age) }, time.Duration.String),
+	{"read-only", "", "on or off", "only the console can send lines to the room",
+		func(o store.Settings) (string, bool) { return onOff(o.ReadOnly), o.ReadOnly },
+		func(o *store.Settings, word string) (err error) {
+			o.ReadOnly = false
+			if word != unset {
+				o.ReadOnly, err = parseBool(word)
 			}
-			s.Lines = &n
-			return nil
-		},
-		func(s *store.Settings) { s.Lines = nil }},
-	{"age", "history.age", "a time like 30d, 0s for any", "lines older than this go",
-		func(s store.Settings) (string, bool) { return shownInt(s.Age) },
-		func(s *store.Settings, v string, _, _ int64) error {
-			d, err := english.ParseDuration(v)
-			if err != nil || d < 0 {
-				return refuse("usage", "%q is not a time: one like 30d, or 0s for any age", v)
+			return err
+		}},
+	optional("quiet", "rooms.quiet_above", "on, off, or a number of members", "joins and leaves are not shown; a number: only with more members",
+		func(o *store.Settings) **int { return &o.Quiet }, parseQuiet, showQuiet),
+	{key: "password", values: "asked for, never in the line; --remove takes it away", does: "needed to join"},
+}
+
+// unset is the word that takes a setting back.
+const unset = "default"
+
+// number is a setting that takes a whole number in a range.
+func number[T int | uint64](key, config string, in value.Numbers, does string, at func(*store.Settings) **T) roomSetting {
+	return optional(key, config, in.String(), does, at, func(word string) (T, error) {
+		n, err := value.ParseNumber(word, in)
+		return T(n), err
+	}, func(n T) string { return fmt.Sprint(n) })
+}
+
+// optional is a setting that is nil where the configuration decides.
+func optional[T any](key, config, values, does string, at func(*store.Settings) **T, parse func(word string) (T, error), show func(T) string) roomSetting {
+	return roomSetting{key, config, values, does,
+		func(o store.Settings) (string, bool) {
+			if own := *at(&o); own != nil {
+				return show(*own), true
 			}
-			s.Age = &d
-			return nil
+			return "", false
 		},
-		func(s *store.Settings) { s.Age = nil }},
-	{"read-only", "", "on or off", "nobody on the network may say anything",
-		func(s store.Settings) (string, bool) { return onOff(s.ReadOnly), s.ReadOnly },
-		func(s *store.Settings, v string, _, _ int64) error { return setBool(&s.ReadOnly, v) },
-		func(s *store.Settings) { s.ReadOnly = false }},
-	{"quiet", "rooms.quiet_above", "on, off, or a number of members", "in a room with more members nobody is told of joins and leaves",
-		func(s store.Settings) (string, bool) {
-			if s.Quiet != nil && (*s.Quiet == 0 || *s.Quiet == neverQuiet) {
-				return onOff(*s.Quiet == 0), true
-			}
-			return shownInt(s.Quiet)
-		},
-		func(s *store.Settings, v string, _, _ int64) error {
-			on := false
-			if setBool(&on, v) == nil {
-				s.Quiet = new(neverQuiet)
-				if on {
-					s.Quiet = new(0)
-				}
+		func(o *store.Settings, word string) error {
+			if *at(o) = nil; word == unset {
 				return nil
 			}
-			if setInt(&s.Quiet, v, 0, neverQuiet) != nil {
-				return refuse("usage", "%q is neither on, off nor a number of members", v)
+			v, err := parse(word)
+			if err != nil {
+				return refuse("usage", "%v", err)
 			}
+			*at(o) = &v
 			return nil
-		},
-		func(s *store.Settings) { s.Quiet = nil }},
-	{key: "password", values: "asked for, and never in the line; --remove takes it away", does: "who joins has to give it"},
+		}}
 }
 
 const neverQuiet = 1 << 30 // members; no room has so many
 
-func shownInt[T int | uint64 | time.Duration](n *T) (string, bool) {
-	if n == nil {
-		return "", false
+func parseQuiet(word string) (members int, err error) {
+	if on, err := parseBool(word); err == nil && on {
+		return 0, nil
+	} else if err == nil {
+		return neverQuiet, nil
 	}
-	return fmt.Sprint(*n), true
+	n, err := value.ParseNumber(word, value.QuietAbove)
+	if err != nil {
+		return 0, fmt.Errorf("%q is neither on, off nor a number of members", word)
+	}
+	return int(n), nil
 }
 
-func setInt(to **int, v string, least, most int64) error {
-	n, err := strconv.Atoi(v)
-	if err != nil || int64(n) < least || int64(n) > most {
-		return refuse("usage", "%q is not a number from %d to %d", v, least, most)
+func showQuiet(members int) string {
+	if members == 0 || members == neverQuiet {
+		return onOff(members == 0)
 	}
-	*to = &n
-	return nil
+	return fmt.Sprint(members)
 }
 
 func onOff(on bool) string {
@@ -130,16 +129,14 @@ func onOff(on bool) string {
 	return "off"
 }
 
-func setBool(to *bool, v string) error {
-	switch strings.ToLower(v) {
+func parseBool(word string) (on bool, err error) {
+	switch strings.ToLower(word) {
 	case "on", "yes", "true":
-		*to = true
+		return true, nil
 	case "off", "no", "false":
-		*to = false
-	default:
-		return refuse("usage", "%q is neither on nor off", v)
+		return false, nil
 	}
-	return nil
+	return false, refuse("usage", "%q is neither on nor off", word)
 }
 
 func settingKeys() []string { return each(roomSettings, func(s roomSetting) string { return s.key }) }
@@ -176,14 +173,11 @@ func set(c *call) error {
 		return refuse("usage", "--remove is for the password; default takes a setting back")
 	}
 	if c.looked = len(c.args) < 3; !c.looked {
-		change := s.unset
-		if v := c.args[2]; v != "default" {
-			least, most := c.bounds(s)
-			if err := s.set(&store.Settings{}, v, least, most); err != nil {
-				return err
-			}
-			change = func(o *store.Settings) { _ = s.set(o, v, least, most) } // it has just been tried
+		word := c.args[2]
+		if err := s.set(&store.Settings{}, word); err != nil {
+			return err
 		}
+		change := func(o *store.Settings) { _ = s.set(o, word) } // it was tried just now
 		if err := c.confirmSet(r, s, own, change); err != nil {
 			return err
 		}
@@ -258,14 +252,6 @@ func (c *call) confirmSet(r netsvc.RoomDetail, s *roomSetting, own store.Setting
 	return c.would("%s of %s would be %s", s.key, r.Name, c.inEffect(s, after))
 }
 
-// bounds are those of a number; of anything else they are 0.
-func (c *call) bounds(s *roomSetting) (least, most int64) {
-	if s.config == "" {
-		return 0, 0
-	}
-	return c.Bounds(s.config)
-}
-
 // inEffect is what holds for a room with these settings.
 func (c *call) inEffect(s *roomSetting, own store.Settings) string {
 	v, isOwn := s.get(own)
@@ -303,8 +289,7 @@ func (c *call) showSettings(r netsvc.RoomDetail, own store.Settings) error {
 			continue
 		}
 		_, isOwn := s.get(own)
-		_, most := c.bounds(s)
-		rows = append(rows, row{s.key, c.inEffect(s, own), isOwn, strings.ReplaceAll(s.values, "MOST", fmt.Sprint(most)), s.does})
+		rows = append(rows, row{s.key, c.inEffect(s, own), isOwn, s.values, s.does})
 	}
 	return c.out.list(rows)
 }

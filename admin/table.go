@@ -28,9 +28,6 @@ type Server struct {
 	Config  func() []Setting // the configuration in effect
 	// Reload reads the configuration again; dry: only says what it would do.
 	Reload func(dry bool) ([]Change, error)
-	// Bounds are those of a key of the configuration that takes a whole number; of any
-	// other key they are 0. Settings of a room have the same.
-	Bounds func(key string) (least, most int64)
 	// Program finds the file that an upgrade is to run, and its SHA-256; the one now
 	// on disk for "". It refuses one that others than root and the server's user could
 	// have put there, unless whoever names it is trusted: is one of the two.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/admin/value"
 	"roomd/netsvc"
 	"roomd/netsvc/wire"
 )
@@ -21,7 +22,7 @@ var watchCommands = []command{
 	{name: "top", short: "the busiest rooms, repeated until Ctrl-C", example: "top --every 5s", stream: true, flags: []flag{everyFlag}, run: top},
 }
 
-var everyFlag = flag{"every", timeValue, "how often a command is repeated; 2s"}
+var everyFlag = flag{"every", param{name: "TIME", take: timeIn(value.Times{Least: 100 * time.Millisecond, Most: value.Forever})}, "how often a command is repeated; 2s"}
 
 // watchedArg is what a watch may be of.
 var watchedArg = param{name: "ROOM|lines|events|log|COMMAND", words: func(s *Server, _ []string) []string {
@@ -33,9 +34,6 @@ var watchedArg = param{name: "ROOM|lines|events|log|COMMAND", words: func(s *Ser
 	}
 	return all
 }}
-
-// leastEvery bounds how often a command is repeated.
-const leastEvery = 100 * time.Millisecond
 
 // sources are what a watch may be of beside rooms and commands.
 var sources = []string{"lines", "events", "log"}
@@ -189,11 +187,7 @@ func watchLog(c *call) error {
 // with an empty line, which nothing else in an answer is: a client may clear its
 // screen there.
 func (c *call) frames(draw func(*output) error) error {
-	every := cmp.Or(c.times["every"], 2*time.Second)
-	if every < leastEvery {
-		return refuse("usage", "--every takes %v or more", leastEvery)
-	}
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(cmp.Or(c.times["every"], 2*time.Second))
 	defer tick.Stop()
 	for {
 		if err := c.frame(draw); err != nil {

@@ -66,7 +66,7 @@ func TestHelpOfEachCommand(t *testing.T) {
 		}
 	}
 	// A flag of one letter has one dash.
-	for line, want := range map[string]string{"read lobby -n x": "-n takes a number", "read lobby -n": "-n needs a value: -n N", "search lobby": "[-n N]"} {
+	for line, want := range map[string]string{"read lobby -n x": "-n: ", "read lobby -n": "-n needs a value: -n N", "search lobby": "[-n N]"} {
 		if _, errs, status := s.do(strings.Fields(line)...); status != admin.ExitUsage || !strings.Contains(errs, want) || strings.Contains(errs, "--n") && !strings.Contains(errs, "--nick") {
 			t.Errorf("%s: %d %q", line, status, errs)
 		}

@@ -32,8 +32,8 @@ mistakes.toml:5: server.port: "8080" is not a whole number; write one like 8080
 mistakes.toml:8: rooms.ports: "9999-9000" runs backwards; write it as "9000-9999"
 mistakes.toml:8: rooms.ports: "9000-9999" has 1000 ports for 5000 rooms; widen it, or lower rooms.max
 mistakes.toml:10: rooms.trash: 24 has no unit; write a string like "24s"
-mistakes.toml:13: limits.line_bytes: 10 is out of range; write a number from 64 to 65536, or 0 for the most
-mistakes.toml:14: limits.max_lag: -10 is too small; write 0 or more
+mistakes.toml:13: limits.line_bytes: 10 is out of range; write 64 to 65536, or 0 for the most
+mistakes.toml:14: limits.max_lag: -10 is out of range; write 1 or more, or 0 for no limit
 mistakes.toml:15: limits.dead_peer: "soon" is not a time; write a number with a unit, like "30s", "5m", "24h" or "30d"
 mistakes.toml:17: histroy: there is no section [histroy]; did you mean history?
 mistakes.toml:21: access.delete: "everyone" is none of its values; write one of "auto", "anyone", "creator", "operator"

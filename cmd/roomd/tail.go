@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"roomd/admin/english"
+	"roomd/admin/value"
 	"roomd/cmd/roomd/progress"
 	"roomd/cmd/roomd/tail"
 	"roomd/cmd/roomd/usage"
@@ -91,7 +91,7 @@ func parseSince(text string, now time.Time) (client.From, time.Time, error) {
 	if seq, err := strconv.ParseUint(text, 10, 64); err == nil {
 		return client.After(seq), time.Time{}, nil
 	}
-	if d, err := english.ParseDuration(text); err == nil && d >= 0 {
+	if d, err := value.ParseDuration(text); err == nil && d >= 0 {
 		return client.After(0), now.Add(-d), nil
 	}
 	return client.From{}, time.Time{}, fmt.Errorf("--since %q is neither a sequence number (812) nor a time (90s, 1h, 30d)", text)

@@ -1,5 +1,7 @@
 package config
 
+import "slices"
+
 // Setting is a key and its value as text.
 type Setting struct {
 	Key, Value, Default string
@@ -16,7 +18,9 @@ func (c *Config) Settings() []Setting {
 }
 
 // Value is the value of a key as text. There must be a key of that name.
-func (c *Config) Value(name string) string { return find(name).text(c) }
+func (c *Config) Value(name string) string {
+	return keys[slices.IndexFunc(keys, func(k key) bool { return k.name == name })].text(c)
+}
 
 // Difference is a key whose value in one configuration is not the one in another.
 type Difference struct {

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"roomd/admin/value"
 )
 
 // Effect is when a new value of a key counts. config.toml says it at each key.
@@ -22,9 +24,6 @@ type key struct {
 	name   string
 	effect Effect
 
-	// Of a whole number: its bounds; a most of noLimit is none.
-	least, most int64
-
 	// set takes the value as TOML has it and says what is wrong with it and what would
 	// be right.
 	set   func(c *Config, v any) error
@@ -33,38 +32,36 @@ type key struct {
 	copy  func(to, from *Config)
 }
 
-const noLimit = 1 << 40
-
 // keys is the one place that lists the keys, in the order of config.toml: when a new value
 // counts, where it stands in a Config, what holds without a file, and what it may be.
 var keys = []key{
 	field("server.listen", OnReload, func(c *Config) *[]netip.Addr { return &c.Server.Listen }, []netip.Addr{netip.MustParseAddr("127.0.0.1")}, setAddrs),
-	number("server.port", func(c *Config) *int { return &c.Server.Port }, 8080, 1, 65535),
+	number("server.port", func(c *Config) *int { return &c.Server.Port }, 8080, value.Ports),
 	field("server.data", OnRestart, func(c *Config) *string { return &c.Server.Data }, "roomd.db", notEmpty),
 	field("server.create", AtFirst, func(c *Config) *[]string { return &c.Server.Create }, []string{"lobby"}, setNames),
 	field("rooms.ports", OnReload, func(c *Config) *PortRange { return &c.Rooms.Ports }, PortRange{9000, 9999}, setPorts),
-	number("rooms.max", func(c *Config) *int { return &c.Rooms.Max }, 64, 0, 60000),
-	number("rooms.replay", func(c *Config) *int { return &c.Rooms.Replay }, 20, 0, 10000),
-	number("rooms.quiet_above", func(c *Config) *int { return &c.Rooms.QuietAbove }, 50, 0, noLimit),
-	duration("rooms.trash", OnReload, func(c *Config) *time.Duration { return &c.Rooms.Trash }, 24*time.Hour, 0, 0, noLimit),
-	field("rooms.trash_bytes", OnReload, func(c *Config) *int { return &c.Rooms.TrashBytes }, 1<<30, setSize),
-	number("limits.members", func(c *Config) *int { return &c.Limits.Members }, 256, 0, 1000000),
-	number("limits.connections", func(c *Config) *int { return &c.Limits.Connections }, 10000, 0, noLimit),
-	number("limits.per_address", func(c *Config) *int { return &c.Limits.PerAddress }, 0, 0, noLimit),
+	number("rooms.max", func(c *Config) *int { return &c.Rooms.Max }, 64, upTo(60000)),
+	number("rooms.replay", func(c *Config) *int { return &c.Rooms.Replay }, 20, value.Replay),
+	number("rooms.quiet_above", func(c *Config) *int { return &c.Rooms.QuietAbove }, 50, value.QuietAbove),
+	duration("rooms.trash", OnReload, func(c *Config) *time.Duration { return &c.Rooms.Trash }, 24*time.Hour, value.Times{Most: value.Forever}),
+	number("rooms.trash_bytes", func(c *Config) *int { return &c.Rooms.TrashBytes }, 1<<30, value.Numbers{Least: 1 << 20, Most: value.Unlimited, Zero: value.NoLimit}),
+	number("limits.members", func(c *Config) *int { return &c.Limits.Members }, 256, value.Members),
+	number("limits.connections", func(c *Config) *int { return &c.Limits.Connections }, 10000, upTo(value.Unlimited)),
+	number("limits.per_address", func(c *Config) *int { return &c.Limits.PerAddress }, 0, upTo(value.Unlimited)),
 	field("limits.connects_per_second", OnReload, func(c *Config) *float64 { return &c.Limits.ConnectsPerSecond }, 50, setRate),
 	field("limits.requests_per_second", OnReload, func(c *Config) *float64 { return &c.Limits.RequestsPerSecond }, 20, setRate),
 	field("limits.rate_exempt", OnReload, func(c *Config) *[]netip.Prefix { return &c.Limits.RateExempt }, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}, setPrefixes),
 	field("limits.line_bytes", OnReload, func(c *Config) *int { return &c.Limits.LineBytes }, 4096, setLineBytes),
 	field("limits.lines_per_second", OnReload, func(c *Config) *float64 { return &c.Limits.LinesPerSecond }, 20, setRate),
-	number("limits.burst", func(c *Config) *int { return &c.Limits.Burst }, 40, 0, noLimit),
-	number("limits.max_lag", func(c *Config) *int { return &c.Limits.MaxLag }, 100000, 0, noLimit),
-	duration("limits.dead_peer", OnReload, func(c *Config) *time.Duration { return &c.Limits.DeadPeer }, time.Minute, 5*time.Second, 5*time.Second, noLimit),
-	duration("limits.master_idle", OnReload, func(c *Config) *time.Duration { return &c.Limits.MasterIdle }, 5*time.Minute, 0, time.Second, noLimit),
+	number("limits.burst", func(c *Config) *int { return &c.Limits.Burst }, 40, upTo(value.Unlimited)),
+	number("limits.max_lag", func(c *Config) *int { return &c.Limits.MaxLag }, 100000, upTo(value.Unlimited)),
+	duration("limits.dead_peer", OnReload, func(c *Config) *time.Duration { return &c.Limits.DeadPeer }, time.Minute, value.Times{Least: 5 * time.Second, Most: value.Forever}),
+	duration("limits.master_idle", OnReload, func(c *Config) *time.Duration { return &c.Limits.MasterIdle }, 5*time.Minute, value.Times{Least: time.Second, Most: value.Forever, Zero: value.NoLimit}),
 	field("history.durability", OnUpgrade, func(c *Config) *string { return &c.History.Durability }, "commit", oneOf("commit", "relaxed")),
-	duration("history.flush_interval", OnUpgrade, func(c *Config) *time.Duration { return &c.History.FlushInterval }, 50*time.Millisecond, time.Millisecond, time.Millisecond, 10*time.Second),
-	number("history.lines", func(c *Config) *int { return &c.History.Lines }, 100000, 0, noLimit),
-	field("history.bytes", OnReload, func(c *Config) *int { return &c.History.Bytes }, 64<<20, setSize),
-	duration("history.age", OnReload, func(c *Config) *time.Duration { return &c.History.Age }, 0, 0, 0, noLimit),
+	duration("history.flush_interval", OnUpgrade, func(c *Config) *time.Duration { return &c.History.FlushInterval }, 50*time.Millisecond, value.Times{Least: time.Millisecond, Most: 10 * time.Second}),
+	number("history.lines", func(c *Config) *int { return &c.History.Lines }, 100000, value.Lines),
+	number("history.bytes", func(c *Config) *int { return &c.History.Bytes }, 64<<20, value.Numbers{Least: 1 << 20, Most: value.Unlimited, Zero: value.NoLimit}),
+	duration("history.age", OnReload, func(c *Config) *time.Duration { return &c.History.Age }, 0, value.Age),
 	field("access.create", OnReload, func(c *Config) *string { return &c.Access.Create }, "anyone", oneOf("anyone", "operator")),
 	field("access.delete", OnReload, func(c *Config) *string { return &c.Access.Delete }, "auto", oneOf("auto", "anyone", "creator", "operator")),
 	field("tls.cert", OnReload, func(c *Config) *string { return &c.TLS.Cert }, "", setString),
@@ -90,33 +87,15 @@ func field[T any](name string, effect Effect, at func(*Config) *T, otherwise T, 
 	}
 }
 
-// number is a key that takes a whole number from least to most. All of them change on a
-// reload.
-func number(name string, at func(*Config) *int, otherwise, least int, most int64) key {
-	k := field(name, OnReload, at, otherwise, func(to *int, v any) error { return setInt(to, v, least, most) })
-	k.least, k.most = int64(least), most
-	return k
+// number is a key that takes a whole number in a range. All of them change on a reload.
+func number(name string, at func(*Config) *int, otherwise int, in value.Numbers) key {
+	return field(name, OnReload, at, otherwise, func(to *int, v any) error { return setInt(to, v, in) })
 }
 
-// duration is a key that takes a time; see setDuration.
-func duration(name string, effect Effect, at func(*Config) *time.Duration, otherwise, zero, least, most time.Duration) key {
-	return field(name, effect, at, otherwise, func(to *time.Duration, v any) error { return setDuration(to, v, zero, least, most) })
-}
+// upTo is the range of a limit.
+func upTo(most int64) value.Numbers { return value.Numbers{Least: 1, Most: most, Zero: value.NoLimit} }
 
-// Bounds are those of a key that takes a whole number; of any other key they are 0.
-// Settings of a room have the same as the key that holds for all rooms. There must be a
-// key of that name.
-func Bounds(name string) (least, most int64) {
-	k := find(name)
-	return k.least, k.most
-}
-
-// find is the key of that name, which there must be.
-func find(name string) key {
-	for _, k := range keys {
-		if k.name == name {
-			return k
-		}
-	}
-	panic("config: there is no key " + name)
+// duration is a key that takes a time in a range.
+func duration(name string, effect Effect, at func(*Config) *time.Duration, otherwise time.Duration, in value.Times) key {
+	return field(name, effect, at, otherwise, func(to *time.Duration, v any) error { return setDuration(to, v, in) })
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -10,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"roomd/admin/english"
+	"roomd/admin/value"
 	"roomd/netsvc"
 )
 
@@ -25,42 +24,25 @@ func shown(v any) string {
 	return fmt.Sprint(v)
 }
 
-func setInt(to *int, v any, least int, most int64) error {
+func setInt(to *int, v any, in value.Numbers) error {
 	n, ok := v.(int64)
-	switch {
-	case !ok:
-		return fmt.Errorf("%s is not a whole number; write one like %d", shown(v), max(least, *to))
-	case n < int64(least) && most == noLimit:
-		return fmt.Errorf("%d is too small; write %d or more", n, least)
-	case n < int64(least) || n > min(most, math.MaxInt):
-		return fmt.Errorf("%d is out of range; write a number from %d to %d", n, least, min(most, math.MaxInt))
+	if !ok {
+		return fmt.Errorf("%s is not a whole number; write one like %d", shown(v), max(int(in.Least), *to))
+	}
+	if err := in.Check(n); err != nil {
+		return err
 	}
 	*to = int(n)
 	return nil
 }
 
-// setSize takes what is kept of something on disk, or 0 for no limit.
-func setSize(to *int, v any) error {
-	if v == int64(0) {
-		*to = 0
-		return nil
-	}
-	if err := setInt(to, v, 1<<20, noLimit); err != nil {
-		return fmt.Errorf("%w, or 0 for no limit", err)
-	}
-	return nil
-}
-
-// setLineBytes takes how long a line may be, or 0 for the most.
+// setLineBytes takes the length of a line, and for 0 the longest one.
 func setLineBytes(to *int, v any) error {
-	const most = 65536 // which is what there is without a limit: a line has to be in memory
+	const most = 65536 // without a limit, too: a line has to be in memory
 	if v == int64(0) {
 		v = int64(most)
 	}
-	if err := setInt(to, v, 64, most); err != nil {
-		return fmt.Errorf("%w, or 0 for the most", err)
-	}
-	return nil
+	return setInt(to, v, value.Numbers{Least: 64, Most: most, Zero: "the most"})
 }
 
 func setFloat(to *float64, v any) error {
@@ -132,27 +114,16 @@ func oneOf(words ...string) func(to *string, v any) error {
 	}
 }
 
-// setDuration takes zero if zero is 0, else what is from least to most.
-func setDuration(to *time.Duration, v any, zero, least, most time.Duration) error {
+func setDuration(to *time.Duration, v any, in value.Times) error {
 	s, ok := v.(string)
 	if !ok {
 		return fmt.Errorf(`%s has no unit; write a string like "%vs"`, shown(v), v)
 	}
-	d, err := english.ParseDuration(s)
-	if err != nil {
-		return fmt.Errorf(`%q is not a time; write a number with a unit, like "30s", "5m", "24h" or "30d"`, s)
+	d, err := value.ParseTime(s, in)
+	if err == nil {
+		*to = d
 	}
-	switch {
-	case d == 0 && zero == 0:
-	case d < least && most == noLimit && zero < least:
-		return fmt.Errorf("%q is too short; write %v or more, or 0s for no limit", s, least)
-	case d < least && most == noLimit:
-		return fmt.Errorf("%q is too short; write %v or more", s, least)
-	case most != noLimit && (d < least || d > most):
-		return fmt.Errorf("%q is out of range; write a time from %v to %v", s, least, most)
-	}
-	*to = d
-	return nil
+	return err
 }
 
 func setNames(to *[]string, v any) error { return setStrings(to, v, `["lobby"]`) }

@@ -7,7 +7,6 @@ import (
 
 	"roomd/admin"
 	"roomd/cmd/roomd/certificate"
-	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/metrics"
 	"roomd/cmd/roomd/progress"
 	"roomd/cmd/roomd/upgrade"
@@ -115,7 +114,7 @@ func (s *server) openAdmin() error {
 	}
 	s.shell = &admin.Server{
 		Service: s.svc, Store: s.st, Log: s.tap, Stop: func() { s.halt(nil) }, Config: func() []admin.Setting { return settings(s.config()) },
-		Bounds: config.Bounds, Reload: s.reload, Program: func(binary string, trusted bool) (path, sum string, err error) {
+		Reload: s.reload, Program: func(binary string, trusted bool) (path, sum string, err error) {
 			return upgrade.Program(binary, s.binary, trusted)
 		}, Upgrade: s.upgrade, Version: s.Version, From: configName(c),
 		Addresses: func() string { return masterAddresses(s.svc) }, Data: absolute(c.Server.Data), Group: c.Admin.Group,

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"roomd/admin/english"
+	"roomd/admin/value"
 )
 
 // Error is a command line that cannot be understood: why, and where help is.
@@ -137,7 +138,7 @@ var flagKinds = map[string]string{
 type timeValue time.Duration
 
 func (t *timeValue) Set(text string) error {
-	d, err := english.ParseDuration(text)
+	d, err := value.ParseDuration(text)
 	if err == nil {
 		*t = timeValue(d)
 	}
