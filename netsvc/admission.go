@@ -68,9 +68,9 @@ func (s *Service) tlsConfig() *tls.Config {
 
 // Failures of handshakes, which are counted.
 const (
-	tlsPlain   = "plain"  // the client spoke plain text
-	tlsTimeout = "late"   // it did not finish in time
-	tlsFailed  = "failed" // it did not agree, or broke off
+	tlsPlain   = "plain"     // the client spoke plain text
+	tlsTimeout = "timed out" // it did not finish in time
+	tlsFailed  = "failed"    // it did not agree, or broke off
 )
 
 var tlsFailures = []string{tlsPlain, tlsTimeout, tlsFailed}

@@ -144,10 +144,10 @@ func (c *counters) clean(line []byte) string {
 type RefusalReason string
 
 const (
-	refusedTotal       RefusalReason = "connections" // limits.connections
-	refusedAddress     RefusalReason = "address"     // limits.per_address
-	refusedRate        RefusalReason = "hurry"       // limits.connects_per_second
-	refusedRoomFull    RefusalReason = "members"     // limits.members
+	refusedTotal       RefusalReason = "connections"  // limits.connections
+	refusedAddress     RefusalReason = "address"      // limits.per_address
+	refusedRate        RefusalReason = "rate limited" // limits.connects_per_second
+	refusedRoomFull    RefusalReason = "members"      // limits.members
 	refusedBan         RefusalReason = "banned"
 	refusedClosing     RefusalReason = "closing"     // the room is being deleted, or the server stops
 	refusedDescriptors RefusalReason = "descriptors" // or memory

@@ -236,10 +236,10 @@ func (c *masterSession) Finish() {
 
 // Causes of the end of a session, beside those of members.
 const (
-	answered    Cause = "answered" // JOIN or QUIT
-	idleTooLong Cause = "idle"     // no line for limits.master_idle
-	unread      Cause = "unread"   // it does not read its answers
-	rateLimited Cause = "hurried"  // its address asks for too much
+	answered    Cause = "answered"     // JOIN or QUIT
+	idleTooLong Cause = "idle"         // no line for limits.master_idle
+	unread      Cause = "unread"       // it does not read its answers
+	rateLimited Cause = "rate limited" // its address asks for too much
 )
 
 // cause is what an error at the end stands for.

@@ -101,7 +101,7 @@ func TestDamagedRecords(t *testing.T) {
 			t.Errorf("%q is there %d times, not %d:\n%s", what, n, want, told)
 		}
 	}
-	if got, _ := roomdtest.Get(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", metrics)); !strings.Contains(got, "roomd_store_damaged_records 4\n") {
+	if got, _ := roomdtest.Get(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", metrics)); !strings.Contains(got, "roomd_store_corrupt_records 4\n") {
 		t.Error(got)
 	}
 	// Names and ports stay with their rooms, and all other ports are to be had.

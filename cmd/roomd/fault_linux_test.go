@@ -116,7 +116,7 @@ func TestStuckDisk(t *testing.T) {
 	if text, status := roomdtest.Get(t, url+"/healthz"); status != http.StatusOK {
 		t.Errorf("healthz: %d %s", status, text)
 	}
-	if text, _ := roomdtest.Get(t, url+"/metrics"); strings.Contains(text, "roomd_store_stalled_seconds 0\n") || !strings.Contains(text, "roomd_store_stalled_seconds ") {
+	if text, _ := roomdtest.Get(t, url+"/metrics"); strings.Contains(text, "roomd_store_slow_disk_seconds 0\n") || !strings.Contains(text, "roomd_store_slow_disk_seconds ") {
 		t.Errorf("the metrics do not say it: %s", text)
 	}
 	for _, words := range []string{"status", "doctor"} {

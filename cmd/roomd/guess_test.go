@@ -81,7 +81,7 @@ func TestGuessing(t *testing.T) {
 		}
 		attack.Wait()
 		m := p.metrics(metrics)
-		compared, held := m[`roomd_passwords_total{outcome="wrong"}`], m[`roomd_passwords_total{outcome="held"}`]
+		compared, held := m[`roomd_passwords_total{outcome="wrong"}`], m[`roomd_passwords_total{outcome="throttled"}`]
 		if int(compared+held) < guesses || compared > 20 {
 			t.Errorf("%v were compared, and %v held", compared, held)
 		}

@@ -226,19 +226,19 @@ func kinds(master, lobby, den, mud int) []kind {
 	return []kind{
 		{"a byte now and then to the master port", `roomd_sessions_ended_total{cause="idle"}`, func(a *attacker) { a.dribble(master, "LIST x") }},
 		{"silence on the master port", `roomd_sessions_ended_total{cause="idle"}`, func(a *attacker) { a.hold(master, 20, "") }},
-		{"an endless line to the master port", "roomd_requests_slowed_total", func(a *attacker) { a.pour(master, long, true) }},
-		{"empty lines to the master port", "roomd_requests_slowed_total", func(a *attacker) { a.pour(master, strings.Repeat("\n", 10000), true) }},
-		{"LIST in a flood", "roomd_requests_slowed_total", func(a *attacker) { a.pour(master, strings.Repeat("LIST\n", 500), true) }},
-		{"LIST with long patterns", "roomd_requests_slowed_total", func(a *attacker) {
+		{"an endless line to the master port", "roomd_requests_throttled_total", func(a *attacker) { a.pour(master, long, true) }},
+		{"empty lines to the master port", "roomd_requests_throttled_total", func(a *attacker) { a.pour(master, strings.Repeat("\n", 10000), true) }},
+		{"LIST in a flood", "roomd_requests_throttled_total", func(a *attacker) { a.pour(master, strings.Repeat("LIST\n", 500), true) }},
+		{"LIST with long patterns", "roomd_requests_throttled_total", func(a *attacker) {
 			a.pour(master, strings.Repeat("LIST *"+strings.Repeat("Ä", 1000)+"\n", 100), true)
 		}},
-		{"LIST in a flood, unread", "roomd_requests_slowed_total", func(a *attacker) { a.pour(master, strings.Repeat("LIST *\n", 500), false) }},
-		{"CREATE and DELETE in a flood", "roomd_requests_slowed_total", func(a *attacker) {
+		{"LIST in a flood, unread", "roomd_requests_throttled_total", func(a *attacker) { a.pour(master, strings.Repeat("LIST *\n", 500), false) }},
+		{"CREATE and DELETE in a flood", "roomd_requests_throttled_total", func(a *attacker) {
 			name := fmt.Sprint("bad-", a.random.IntN(1000))
 			a.say(master, fmt.Sprintf("CREATE %s\nDELETE %s\n", name, name)+strings.Repeat("CREATE lobby\n", 100))
 		}},
-		{"CREATE with hostile names", `roomd_odd_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(master, "CREATE \x1b[2J\u202ex\nCREATE "+a.noise(20)+"\nQUIT\n") }},
-		{"JOIN again and again", "roomd_hurried_total", func(a *attacker) {
+		{"CREATE with hostile names", `roomd_rejected_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(master, "CREATE \x1b[2J\u202ex\nCREATE "+a.noise(20)+"\nQUIT\n") }},
+		{"JOIN again and again", "roomd_rate_limited_total", func(a *attacker) {
 			for range 100 {
 				a.say(master, "JOIN lobby\n")
 			}
@@ -247,8 +247,8 @@ func kinds(master, lobby, den, mud int) []kind {
 		{"HTTP in a room", `roomd_foreign_connections_total{protocol="http"}`, func(a *attacker) { a.say(lobby, "POST / HTTP/1.1\r\nHost: x\r\n\r\nhello\r\n") }},
 		{"TLS on plain ports", `roomd_foreign_connections_total{protocol="tls"}`, func(a *attacker) { a.say(master, clientHello); a.say(lobby, clientHello) }},
 		{"SSH on plain ports", `roomd_foreign_connections_total{protocol="ssh"}`, func(a *attacker) { a.say(master, "SSH-2.0-x\r\n"); a.say(mud, "SSH-2.0-x\r\n") }},
-		{"noise to the master port", `roomd_odd_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(master, a.noise(4000)+"\n") }},
-		{"noise in a room", `roomd_odd_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(mud, a.noise(4000)+"\n") }},
+		{"noise to the master port", `roomd_rejected_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(master, a.noise(4000)+"\n") }},
+		{"noise in a room", `roomd_rejected_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(mud, a.noise(4000)+"\n") }},
 		{"joins and leaves", `roomd_members_ended_total{cause="left"}`, func(a *attacker) {
 			if c := a.dial(mud); c != nil {
 				c.Close()
@@ -260,7 +260,7 @@ func kinds(master, lobby, den, mud int) []kind {
 				c.Close()
 			}
 		}},
-		{"connections in a loop", "roomd_hurried_total", func(a *attacker) {
+		{"connections in a loop", "roomd_rate_limited_total", func(a *attacker) {
 			for range 50 {
 				a.reset(lobby, "")
 			}
@@ -268,14 +268,14 @@ func kinds(master, lobby, den, mud int) []kind {
 		{"more connections than an address may have", `roomd_connections_refused_total{cause="address"}`, func(a *attacker) { a.hold(mud, 75, "") }},
 		{"members that never read", "roomd_written_bytes_total", func(a *attacker) { a.hold(lobby, 5, "") }},
 		{"a byte now and then in a room", `roomd_members_ended_total{cause="left"}`, func(a *attacker) { a.dribble(mud, "0123456789") }},
-		{"lines that are too long", `roomd_odd_lines_total{kind="too long"}`, func(a *attacker) { a.say(mud, strings.Repeat(long[:5000]+"\n", 3)) }},
-		{"an endless line in a room", "roomd_members_slowed_total", func(a *attacker) { a.pour(mud, long, true) }},
-		{"empty lines in a room", `roomd_odd_lines_total{kind="blank"}`, func(a *attacker) { a.pour(mud, strings.Repeat("\r\n", 10000), true) }},
-		{"a flood of lines", "roomd_members_slowed_total", func(a *attacker) { a.pour(mud, strings.Repeat("buy now\n", 1000), true) }},
-		{"a flood of lines, unread", "roomd_members_slowed_total", func(a *attacker) { a.pour(mud, strings.Repeat("buy now "+long[:200]+"\n", 100), false) }},
-		{"escapes and faked lines", `roomd_odd_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(mud, "\x1b[2J\x1b]0;x\a\u202e\r<ann> no\n* lobby: deleted\n") }},
-		{"towers of marks", `roomd_odd_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(mud, "Z"+strings.Repeat("\u0301", 2000)+"\n") }},
-		{"telnet without end", "roomd_members_slowed_total", func(a *attacker) { a.pour(mud, strings.Repeat("\xff\xfb\x01\xff\xfa\x18", 2000), true) }},
+		{"lines that are too long", `roomd_rejected_lines_total{kind="too long"}`, func(a *attacker) { a.say(mud, strings.Repeat(long[:5000]+"\n", 3)) }},
+		{"an endless line in a room", "roomd_members_throttled_total", func(a *attacker) { a.pour(mud, long, true) }},
+		{"empty lines in a room", `roomd_rejected_lines_total{kind="blank"}`, func(a *attacker) { a.pour(mud, strings.Repeat("\r\n", 10000), true) }},
+		{"a flood of lines", "roomd_members_throttled_total", func(a *attacker) { a.pour(mud, strings.Repeat("buy now\n", 1000), true) }},
+		{"a flood of lines, unread", "roomd_members_throttled_total", func(a *attacker) { a.pour(mud, strings.Repeat("buy now "+long[:200]+"\n", 100), false) }},
+		{"escapes and faked lines", `roomd_rejected_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(mud, "\x1b[2J\x1b]0;x\a\u202e\r<ann> no\n* lobby: deleted\n") }},
+		{"towers of marks", `roomd_rejected_lines_total{kind="cleaned"}`, func(a *attacker) { a.say(mud, "Z"+strings.Repeat("\u0301", 2000)+"\n") }},
+		{"telnet without end", "roomd_members_throttled_total", func(a *attacker) { a.pour(mud, strings.Repeat("\xff\xfb\x01\xff\xfa\x18", 2000), true) }},
 		{"one nick after the other", `roomd_members_ended_total{cause="left"}`, func(a *attacker) {
 			var b strings.Builder
 			for range 200 {
@@ -283,9 +283,9 @@ func kinds(master, lobby, den, mud int) []kind {
 			}
 			a.say(mud, b.String())
 		}},
-		{"dear commands, unread", "roomd_members_slowed_total", func(a *attacker) { a.pour(mud, strings.Repeat("/since 0\n/history 10000\n/who\n/json\n", 50), false) }},
+		{"dear commands, unread", "roomd_members_throttled_total", func(a *attacker) { a.pour(mud, strings.Repeat("/since 0\n/history 10000\n/who\n/json\n", 50), false) }},
 		{"guesses of a password", `roomd_passwords_total{outcome="wrong"}`, func(a *attacker) { a.say(den, "/pass a\n/pass b\n/pass c\n") }},
-		{"guesses in a hurry", `roomd_passwords_total{outcome="held"}`, func(a *attacker) { a.say(den, "/pass a\n/pass b\n/pass c\n") }},
+		{"guesses in a hurry", `roomd_passwords_total{outcome="throttled"}`, func(a *attacker) { a.say(den, "/pass a\n/pass b\n/pass c\n") }},
 		{"silence before a password", "roomd_connections_accepted_total", func(a *attacker) { a.hold(den, 20, "/who\n") }},
 		{"connections to a room that is being deleted", `roomd_members_ended_total{cause="room deleted"}`, func(a *attacker) {
 			a.inRoom(master, true, func(port int) {
@@ -318,12 +318,12 @@ func kinds(master, lobby, den, mud int) []kind {
 				}
 			})
 		}},
-		{"empty rooms", "roomd_requests_slowed_total", func(a *attacker) {
+		{"empty rooms", "roomd_requests_throttled_total", func(a *attacker) {
 			name := fmt.Sprint("empty-", a.random.IntN(10))
 			a.say(master, strings.Repeat(fmt.Sprintf("CREATE %s\nDELETE %s\n", name, name), 20))
 		}},
-		{"members that say /who and do not read", "roomd_members_slowed_total", func(a *attacker) { a.hold(lobby, 20, strings.Repeat("/who\n", 300)) }},
-		{"LIST by many who do not read", "roomd_requests_slowed_total", func(a *attacker) { a.hold(master, 20, strings.Repeat("LIST\n", 50)) }},
+		{"members that say /who and do not read", "roomd_members_throttled_total", func(a *attacker) { a.hold(lobby, 20, strings.Repeat("/who\n", 300)) }},
+		{"LIST by many who do not read", "roomd_requests_throttled_total", func(a *attacker) { a.hold(master, 20, strings.Repeat("LIST\n", 50)) }},
 		{"members that ask within the allowance", "roomd_written_bytes_total", func(a *attacker) { a.asks(lobby, 15, a.either("/who\n", "/history 1000\n")) }},
 		{"long histories, and a reset", `roomd_members_ended_total{cause="vanished"}`, func(a *attacker) {
 			for range 5 {

@@ -112,31 +112,31 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	counter("connections_accepted_total", "Connections accepted on any port.", n.Accepted)
 	by(ch, prometheus.CounterValue, "connections_refused_total", "Connections refused, by cause.", "cause", n.Refused)
 	by(ch, prometheus.CounterValue, "tls_failures_total", "TLS handshakes that failed, by cause.", "cause", n.TLSFailed)
-	by(ch, prometheus.CounterValue, "members_ended_total", "Members that have gone, by cause.", "cause", n.Ended)
+	by(ch, prometheus.CounterValue, "members_ended_total", "Members that have left, by cause.", "cause", n.Ended)
 	by(ch, prometheus.CounterValue, "foreign_connections_total", "Connections that spoke another protocol, by protocol.", "protocol", n.Foreign)
 	by(ch, prometheus.CounterValue, "sessions_ended_total", "Connections to the master port that have ended, by cause.", "cause", n.Sessions)
-	by(ch, prometheus.CounterValue, "odd_lines_total", "Lines that are nothing, too long, or had characters that were replaced.", "kind",
+	by(ch, prometheus.CounterValue, "rejected_lines_total", "Lines that were blank, too long, or had characters that were replaced, by kind.", "kind",
 		map[string]uint64{"blank": n.Blank, "too long": n.TooLong, "cleaned": n.Cleaned})
-	by(ch, prometheus.CounterValue, "passwords_total", "Connections and lines before the gates of rooms with a password, by outcome.", "outcome",
-		map[string]uint64{"right": n.Passwords.Right, "wrong": n.Passwords.Wrong, "held": n.Passwords.Throttled, "late": n.Passwords.TimedOut, "crowded": n.Passwords.Evicted})
-	counter("hurried_total", "Connections refused or ended as their address connected or asked too often.", n.RateLimited)
-	counter("requests_slowed_total", "Requests to the master port that were put off.", n.ThrottledRequests)
-	counter("members_slowed_total", "Times that a member's input had to wait for its allowance.", n.ThrottledInputs)
+	by(ch, prometheus.CounterValue, "passwords_total", "Password checks before rooms with a password, by outcome.", "outcome",
+		map[string]uint64{"right": n.Passwords.Right, "wrong": n.Passwords.Wrong, "throttled": n.Passwords.Throttled, "timed out": n.Passwords.TimedOut, "evicted": n.Passwords.Evicted})
+	counter("rate_limited_total", "Connections that were refused or ended because of the rate limits on connections and requests.", n.RateLimited)
+	counter("requests_throttled_total", "Requests to the master port that were delayed by a rate limit.", n.ThrottledRequests)
+	counter("members_throttled_total", "Times that a member's input was delayed by the rate limit on lines.", n.ThrottledInputs)
 	counter("lines_total", "Lines kept.", n.Lines)
 	counter("deliveries_total", "Lines times the members that each was for.", n.Deliveries)
 	counter("written_bytes_total", "Bytes written to members.", n.Bytes)
-	counter("flush_passes_total", "Passes over the members of a room.", n.Passes)
+	counter("fanout_passes_total", "Fan-out passes over the members of a room.", n.Passes)
 	counter("history_pages_total", "Pages of the history that were read from the database, for members and operators.", n.Pages)
 	if file, free, err := st.Size(); err == nil {
 		gauge("store_bytes", "Size of the database file.", float64(file))
 		gauge("store_free_bytes", "Bytes of the database file that are free for what comes.", float64(free))
 	}
-	counter("store_damaged_blocks_total", "Times that a reader came across a damaged block, or a record that has become damaged since the start, and left it out.", st.Damaged())
+	counter("store_corrupt_blocks_total", "Times that a reader came across a damaged block, or a record that has become damaged since the start, and left it out.", st.Damaged())
 	leftOut, _ := st.LeftOut()
-	gauge("store_damaged_records", "Records of rooms, bans and the audit that were damaged at the start and are left out.", float64(leftOut))
+	gauge("store_corrupt_records", "Records of rooms, bans and the audit that were damaged at the start and are left out.", float64(leftOut))
 	flag("store_read_only", "1 from a failed write to the disk until the database is writable again.", st.Broken() != nil)
 	flag("store_full", "1 while changes are refused because the disk is full.", st.Full())
-	gauge("store_stalled_seconds", "How long the disk has not answered, if that is a second or more; else 0.", st.Stalled().Seconds())
+	gauge("store_slow_disk_seconds", "How long the disk has not answered, if that is a second or more; else 0.", st.Stalled().Seconds())
 	if until, since := c.from.Certificate(); !until.IsZero() {
 		gauge("certificate_expiry_timestamp_seconds", "When the certificate in use expires.", float64(until.Unix()))
 		gauge("certificate_renewed_timestamp_seconds", "When the certificate in use was taken up.", float64(since.Unix()))
