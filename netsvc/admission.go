@@ -298,7 +298,7 @@ func (c *masterSession) charge(price float64) error {
 // drainsLastInput reports whether what the client has asked for before it closed is to be done
 // before the server stops.
 func (c *masterSession) drainsLastInput() bool {
-	return c.svc.stopsSoon() && (c.isDeaf() || c.conn.HungUp())
+	return c.svc.isStopping() && (c.isDeaf() || c.conn.HungUp())
 }
 
 // What is no line and no request has a price by its bytes, as it takes the processor
@@ -333,8 +333,8 @@ const emptyLine = 0.002
 // flight, and the allowance has its price. With wait it waits for that, and
 // false says that the member has ended, or that the server is to be suspended.
 func (m *Member) awaitTurn(n int, price float64, wait bool) bool {
-	if ok, ended := m.clear(n); !ok || ended {
-		if !wait || !m.settle(n) {
+	if ok, ended := m.withinBounds(n); !ok || ended {
+		if !wait || !m.awaitBounds(n) {
 			return false
 		}
 	}
@@ -346,12 +346,12 @@ func (m *Member) awaitTurn(n int, price float64, wait bool) bool {
 	price = min(price, rate.Burst) // more is never there at once
 	for {
 		now := m.room.svc.uptime()
-		debt, ahead := rate.Spend(time.Duration(m.allowed)-now, price)
+		debt, ahead := rate.Spend(time.Duration(m.allowance)-now, price)
 		if ahead == 0 {
-			m.allowed = int64(now + debt)
+			m.allowance = int64(now + debt)
 			return true
 		}
-		if m.room.svc.stopsSoon() && m.conn.HungUp() {
+		if m.room.svc.isStopping() && m.conn.HungUp() {
 			return true
 		}
 		if !wait {

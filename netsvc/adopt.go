@@ -66,17 +66,17 @@ type memberState struct {
 	Cause  Cause          `json:"cause,omitempty"` // it has ended, and gets what is pending
 	Went   time.Duration  `json:"went,omitempty"`  // the uptime when it ended
 
-	Untold  bool             `json:"untold,omitempty"`
-	Begun   bool             `json:"begun,omitempty"`
-	Raw     bool             `json:"raw,omitempty"`
-	Heard   bool             `json:"heard,omitempty"`
-	Reset   bool             `json:"reset,omitempty"`
-	JSON    bool             `json:"json,omitempty"`
-	HideOwn bool             `json:"hide_own,omitempty"`
-	Framer  wire.FramerState `json:"framer,omitzero"`
-	Left    *leftoverState   `json:"left,omitempty"`
-	Allowed time.Duration    `json:"allowed,omitempty"`
-	Unended uint16           `json:"unended,omitempty"`
+	Untold  bool               `json:"untold,omitempty"`
+	Begun   bool               `json:"begun,omitempty"`
+	Raw     bool               `json:"raw,omitempty"`
+	Heard   bool               `json:"heard,omitempty"`
+	Reset   bool               `json:"reset,omitempty"`
+	JSON    bool               `json:"json,omitempty"`
+	HideOwn bool               `json:"hide_own,omitempty"`
+	Framer  wire.FramerState   `json:"framer,omitzero"`
+	Left    *pendingLinesState `json:"left,omitempty"`
+	Allowed time.Duration      `json:"allowed,omitempty"`
+	Unended uint16             `json:"unended,omitempty"`
 
 	outboundState
 }
@@ -92,7 +92,7 @@ type outboundState struct {
 	Inserts []insertState  `json:"inserts,omitempty"`
 }
 
-type leftoverState struct {
+type pendingLinesState struct {
 	Line []byte `json:"line"`
 	Over int    `json:"over,omitempty"`
 	Rest []byte `json:"rest,omitempty"`
@@ -190,7 +190,7 @@ func (s *Service) Adopt(receive Receive) error {
 			return fmt.Errorf("the other process says nothing of the room %s", r.name())
 		}
 		a.missLost(r)
-		r.unacknowledged() // the other process may have written to a peer that has vanished
+		r.noteWritten() // the other process may have written to a peer that has vanished
 		here += uint64(len(r.members))
 	}
 	s.uncounted.Store(s.members.Load() - s.endedMembers() - here)
@@ -200,7 +200,7 @@ func (s *Service) Adopt(receive Receive) error {
 	if err := s.engine.RunThawed(); err != nil {
 		return err
 	}
-	s.tasks.Go(s.sweep)
+	s.tasks.Go(s.detectDeadPeers)
 	return nil
 }
 
@@ -312,7 +312,7 @@ func (a *adoption) room(st roomState, fds []int) error {
 	}
 	r.log = log
 	r.creator, r.guests, r.spoke, r.binding = st.Creator, st.Guests, st.Spoke, st.Binding
-	r.rate, r.coming = rate{st.Rate, time.Now()}, time.Now().Add(st.Coming)
+	r.rate, r.joinNoticesDue = rate{st.Rate, time.Now()}, time.Now().Add(st.Coming)
 	if p := r.password.Load(); p != nil {
 		a.guesses.RestoreRoom(p, st.Inside, st.Guessed)
 		p.SetTag(st.Tag)
@@ -342,8 +342,8 @@ func (a *adoption) member(st *memberState, fd int) error {
 	}
 	m := &Member{
 		id: st.ID, room: r, conn: a.engine.AdoptConn(fd), remote: st.Remote, since: st.Since,
-		inbound:  inbound{framer: wire.Resume(a.opts().LineBytes, st.Framer), allowed: int64(st.Allowed), unended: st.Unended, begun: st.Begun, raw: st.Raw, heard: st.Heard},
-		outbound: outbound{cursor: st.Cursor, rest: st.Rest, format: st.Format, behind: st.Behind, over: st.Over},
+		inbound:  inbound{framer: wire.Resume(a.opts().LineBytes, st.Framer), allowance: int64(st.Allowed), unpaid: st.Unended, begun: st.Begun, raw: st.Raw, peerClosed: st.Heard},
+		outbound: outbound{cursor: st.Cursor, unsent: st.Rest, format: st.Format, fromStore: st.Behind, over: st.Over},
 		entry:    entry{nick: wire.Name{Shown: st.Nick, Key: st.Key}, cause: st.Cause, reads: st.Format},
 		hideOwn:  st.HideOwn, ended: st.Cause != "",
 	}
@@ -353,7 +353,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 	m.reset.Store(st.Reset)
 	m.lines.Store(st.Lines)
 	m.spoke.Store(st.Spoke)
-	m.pos.Store(st.Cursor.Pos)
+	m.reached.Store(st.Cursor.Pos)
 	if st.Cause == "" {
 		r.remember(st.Remote.Addr())
 	}
@@ -375,8 +375,8 @@ func (a *adoption) member(st *memberState, fd int) error {
 		m.insertLocked(insert{i.Kind, i.N, i.At, i.Seq, i.Bytes, o})
 	}
 	if l := st.Left; l != nil && !m.ended {
-		m.left = &leftover{l.Line, l.Over, l.Rest}
-		a.engine.Keep(m.left.size())
+		m.pending = &pendingLines{l.Line, l.Over, l.Rest}
+		a.engine.Keep(m.pending.size())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -386,22 +386,22 @@ func (a *adoption) member(st *memberState, fd int) error {
 	} else {
 		m.index = int32(len(r.members))
 		r.members = append(r.members, m)
-		r.take(m, m.nick)
+		r.claimNick(m, m.nick)
 		r.reads.of[m.reads]++
 	}
 	if st.Untold {
-		r.tellLater(m)
+		r.announceLater(m)
 	}
 	r.readers.Add(1)
 	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
 	a.upgrade.members = append(a.upgrade.members, m)
-	if err := m.conn.Start(m, m.left != nil); err != nil {
+	if err := m.conn.Start(m, m.pending != nil); err != nil {
 		return err
 	}
 	if m.ended {
 		go func() {
 			<-a.engine.Thawed()
-			m.seeOff(m.cause)
+			m.disconnect(m.cause)
 		}()
 	}
 	return nil
@@ -435,7 +435,7 @@ func (a *adoption) session(st *sessionState, fd int) error {
 	c.lines, c.begun, c.reset, c.framer = st.Lines, st.Begun, st.Reset, wire.Resume(a.opts().LineBytes, st.Framer)
 	c.unended, c.fullAt = st.Unended, time.Now().Add(st.Rest)
 	if len(st.Held) > 0 {
-		c.hold(&pendingInput{leftover: leftover{rest: st.Held}})
+		c.hold(&pendingInput{pendingLines: pendingLines{rest: st.Held}})
 	}
 	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
 	return a.beginMaster(c, st.Idle)
@@ -453,7 +453,7 @@ func (a *adoption) caller(st *callerState, fd int) error {
 	c.lines, c.reset, c.between, c.framer = st.Lines, st.Reset, st.Between, wire.Resume(a.opts().LineBytes, st.Framer)
 	c.passed = st.Passed || p == nil // it has none any more
 	if len(st.Held) > 0 {
-		c.hold(&pendingInput{leftover: leftover{rest: st.Held}})
+		c.hold(&pendingInput{pendingLines: pendingLines{rest: st.Held}})
 	}
 	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
 	c.knock(st.Asked, true)

@@ -219,9 +219,9 @@ type BanTargets struct {
 // for.
 func (s *Service) targets(bans ...ban) (members []*Member, others []nonMember) {
 	now := time.Now()
-	for _, r := range s.all() {
+	for _, r := range s.allRooms() {
 		r.mu.Lock()
-		for _, m := range append(r.owed(), r.members...) {
+		for _, m := range append(r.undrained(), r.members...) {
 			if slices.ContainsFunc(bans, func(b ban) bool {
 				return b.silences(m) || !b.Mute && b.applies(now, r.id, m.remote.Addr(), m.nick.Key)
 			}) {

@@ -54,7 +54,7 @@ func (s *Service) counts() map[string]int64 {
 			n["minutes until "+name] += int64(d.Round(time.Minute) / time.Minute)
 		}
 	}
-	for _, r := range s.all() {
+	for _, r := range s.allRooms() {
 		if r.password.Load().Tag() != nil {
 			n["passwords known"]++ // and need no hash
 		}
@@ -62,7 +62,7 @@ func (s *Service) counts() map[string]int64 {
 		of := " of " + r.name()
 		n["members"+of], n["leaving"+of], n["guests"+of] = int64(len(r.members)), int64(len(r.leaving)), int64(r.guests)
 		n["JSON readers"+of] = int64(r.reads.of[roomlog.JSON])
-		n["minutes of joins"+of] = int64(time.Until(r.coming) / time.Minute)
+		n["minutes of joins"+of] = int64(time.Until(r.joinNoticesDue) / time.Minute)
 		n["log"+of] = int64(r.log.End().Pos - r.log.Start().Pos)
 		all := append([]*Member(nil), r.members...)
 		for m, d := range r.leaving {
@@ -80,9 +80,9 @@ func (s *Service) counts() map[string]int64 {
 			if !frozen {
 				continue
 			}
-			n["leftovers"] += m.left.size()
-			n["unended"+of] += int64(m.unended)
-			n["minutes of allowance"+of] += int64((time.Duration(m.allowed) - s.uptime()) / time.Minute)
+			n["leftovers"] += m.pending.size()
+			n["unended"+of] += int64(m.unpaid)
+			n["minutes of allowance"+of] += int64((time.Duration(m.allowance) - s.uptime()) / time.Minute)
 		}
 		r.mu.Unlock()
 	}
@@ -269,7 +269,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 		t.Fatal(err)
 	}
 	var silent *Member
-	for _, m := range r.present() {
+	for _, m := range r.currentMembers() {
 		if m.remote.String() == stuck.LocalAddr().String() {
 			silent = m
 		}
@@ -295,7 +295,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 	// One that has ended, and does not read either.
 	gone := come(port("slow"))
 	gone.hear("you are guest-")
-	for _, m := range r.present() {
+	for _, m := range r.currentMembers() {
 		if m.remote.String() == gone.LocalAddr().String() {
 			gone.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 			clog(m)
@@ -308,9 +308,9 @@ func TestBoundsAfterHandover(t *testing.T) {
 		t.Fatal(err)
 	}
 	ends = append(ends, func() { // as after an upgrade that has failed
-		for _, r := range old.all() {
-			for _, m := range r.present() {
-				m.allowed = 0
+		for _, r := range old.allRooms() {
+			for _, m := range r.currentMembers() {
+				m.allowance = 0
 			}
 		}
 		if err := oldStore.Resume(); err != nil {
@@ -337,15 +337,15 @@ func TestBoundsAfterHandover(t *testing.T) {
 			p.between = 99
 		}
 	}
-	for _, r := range old.all() {
+	for _, r := range old.allRooms() {
 		r.mu.Lock()
-		r.coming = hour
+		r.joinNoticesDue = hour
 		for _, d := range r.leaving {
 			d.since = old.uptime() - time.Hour
 		}
 		r.mu.Unlock()
-		for _, m := range r.present() {
-			m.allowed, m.unended = int64(old.uptime()+2*time.Hour), 77
+		for _, m := range r.currentMembers() {
+			m.allowance, m.unpaid = int64(old.uptime()+2*time.Hour), 77
 		}
 	}
 	before := old.counts()
@@ -383,7 +383,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 			t.Errorf("%s: %d after, and not known before", name, n)
 		}
 	}
-	for _, r := range next.all() {
+	for _, r := range next.allRooms() {
 		if !r.wrote.Load() {
 			t.Errorf("nobody looks for dead peers in %s", r.name())
 		}
@@ -394,8 +394,8 @@ func TestBoundsAfterHandover(t *testing.T) {
 	// All of it is given back.
 	next.Thaw()
 	var ids []uint64
-	for _, r := range next.all() {
-		for _, m := range r.present() {
+	for _, r := range next.allRooms() {
+		for _, m := range r.currentMembers() {
 			ids = append(ids, m.id)
 		}
 	}

@@ -13,11 +13,11 @@ import (
 	"roomd/store"
 )
 
-// line handles one line of a member and returns why the member is to end, if it
+// handleLine handles one line of a member and returns why the member is to end, if it
 // is. Without wait it reports false if that would have to wait, and with it if
 // that would have to wait for longer than the server moves; the line is then to
 // be handed in again, with wait. The caller has the read lock.
-func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
+func (m *Member) handleLine(line []byte, over int, wait bool) (c Cause, ok bool) {
 	unheard := m.gone.Load()
 	if over == 0 && wire.Blank(line) {
 		price := emptyLine
@@ -34,7 +34,7 @@ func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 		m.begun = true
 		if p := wire.Foreign(line, over > 0); p != "" {
 			m.room.svc.counters.countForeign(p)
-			return foreign, true
+			return causeForeign, true
 		}
 	}
 	isText := over == 0 && (m.raw || line[0] != '/' || len(line) > 1 && line[1] == '/')
@@ -68,12 +68,12 @@ func (m *Member) line(line []byte, over int, wait bool) (c Cause, ok bool) {
 	}
 	cmd, err := wire.ParseCommand(text)
 	if err == nil {
-		err = m.do(cmd, wait)
+		err = m.execute(cmd, wait)
 	}
 	var refusal *wire.Error
 	switch {
 	case errors.Is(err, errQuit):
-		return left, true
+		return causeLeft, true
 	case errors.Is(err, errWait):
 		return "", false
 	case errors.As(err, &refusal):
@@ -109,9 +109,9 @@ var (
 	errWait = errors.New("the store has no room for the line now")
 )
 
-// do carries out a command. Every command has exactly one answer. What is said
+// execute carries out a command. Every command has exactly one answer. What is said
 // may have to wait; without leave to do so the error is errWait.
-func (m *Member) do(c wire.Command, wait bool) error {
+func (m *Member) execute(c wire.Command, wait bool) error {
 	said := true
 	switch c.Do {
 	case wire.Say:
@@ -129,7 +129,7 @@ func (m *Member) do(c wire.Command, wait bool) error {
 	case wire.Msg:
 		return m.whisper(c.To, c.Text)
 	case wire.Who:
-		m.who()
+		m.queueRoster()
 	case wire.History:
 		n := c.N
 		if n < 0 {
@@ -231,7 +231,7 @@ func (m *Member) rename(command, nick string) error {
 	if other := r.nicks[n.Key]; other != nil && other != m {
 		return wire.Errorf(wire.CodeExists, "somebody here is called %s already", other.nick.Shown)
 	}
-	if m.activeMute() != nil && n.Key != m.nick.Key && !m.untold.Load() { // before anybody knows of it, it disturbs nobody
+	if m.activeMute() != nil && n.Key != m.nick.Key && !m.unannounced.Load() { // before anybody knows of it, it disturbs nobody
 		return wire.Errorf(wire.CodeDenied, "you are muted: you keep your name")
 	}
 	if r.svc.banned(r.id, netip.Addr{}, n.Key) != nil {
@@ -240,13 +240,13 @@ func (m *Member) rename(command, nick string) error {
 	if r.looks.Imitated(n, old) {
 		return wire.Errorf(wire.CodeExists, "%s looks like the name of somebody here, in another script", n.Shown)
 	}
-	r.giveUp(m)
-	r.take(m, n)
+	r.releaseNick(m)
+	r.claimNick(m, n)
 	r.roster = nil
 	// Everybody sees it, the member too: that is the answer in text. If the room
 	// does not know the member yet, nobody else has seen the old one.
 	ev := wire.Event{Type: wire.TypeNick, From: old.Shown, Nick: n.Shown}
-	if m.untold.Load() {
+	if m.unannounced.Load() {
 		ev.Time = time.Now()
 		m.answer(ev)
 	} else {
@@ -274,16 +274,16 @@ func (m *Member) whisper(to, text string) error {
 		return wire.Errorf(wire.CodeNoMember, "nobody here is called %s; /who lists the members", n.Shown)
 	}
 	ev := wire.Event{Time: time.Now(), Type: wire.TypePrivate, From: m.nick.Shown, To: other.nick.Shown, Text: text}
-	r.tellJoined(m)
+	r.announceJoin(m)
 	if other != m {
 		other.mu.Lock()
-		takes := other.takesLocked()
+		takes := other.acceptsInsertLocked()
 		other.mu.Unlock()
 		if !takes {
 			return wire.Errorf(wire.CodeBusy, "%s does not read at the moment; try again later", other.nick.Shown)
 		}
 		other.answer(ev)
-		r.kick()
+		r.wake()
 	}
 	m.answer(ev)
 	m.ok("msg", "")

@@ -221,10 +221,10 @@ type Passwords struct {
 }
 
 // causes are all there are, so that each is counted from the start.
-var causes = []Cause{left, vanished, silent, kicked, lagged, foreign, deleted, stopping, unserved, destroyed}
+var causes = []Cause{causeLeft, causeVanished, causeDeadPeer, causeKicked, causeLagged, causeForeign, causeDeleted, causeStopping, causeHistory, causeInternal}
 
 // sessionCauses are why connections to the master port end.
-var sessionCauses = []Cause{left, answered, vanished, idleTooLong, unread, rateLimited, foreign, kicked, stopping, destroyed}
+var sessionCauses = []Cause{causeLeft, answered, causeVanished, idleTooLong, unread, rateLimited, causeForeign, causeKicked, causeStopping, causeInternal}
 
 // Counters returns what has happened so far.
 func (s *Service) Counters() Counters {
@@ -244,11 +244,11 @@ func (s *Service) Counters() Counters {
 // Lag tells how many members have not got everything, and the worst of them:
 // how many events it is behind.
 func (s *Service) Lag() (members int, worst uint64) {
-	for _, r := range s.all() {
+	for _, r := range s.allRooms() {
 		end := r.log.End().Pos
 		r.mu.Lock()
 		for _, m := range r.members {
-			if pos := m.pos.Load(); pos < end {
+			if pos := m.reached.Load(); pos < end {
 				members++
 				worst = max(worst, end-pos)
 			}

@@ -51,75 +51,75 @@ func (p *pacer) passed(end uint64, began, now time.Time) {
 	}
 }
 
-// kick has the flusher look at the log. It may be called with any lock held.
-func (r *Room) kick() {
+// wake has the flusher look at the log. It may be called with any lock held.
+func (r *Room) wake() {
 	if r.flushing.Acquire() {
-		go r.flush()
+		go r.fanOut()
 	}
 }
 
-// flush is the flusher's goroutine: passes over the members until there is
+// fanOut is the flusher's goroutine: passes over the members until there is
 // nothing new.
-func (r *Room) flush() {
+func (r *Room) fanOut() {
 	for {
 		if d := r.pacer.wait(time.Now()); d > 0 {
 			time.Sleep(d)
 		}
-		again := r.flushPass()
+		again := r.pass()
 		if !again && r.flushing.Release() {
 			return
 		}
 	}
 }
 
-// flushPass gives every member what is pending, bounded for each, and reports
+// pass gives every member what is pending, bounded for each, and reports
 // whether a member has more to get. It begins with another member each time.
-func (r *Room) flushPass() (again bool) {
+func (r *Room) pass() (again bool) {
 	r.svc.counters.passes.Add(1)
 	began := time.Now()
 	end := r.log.End().Pos // before the members: one that joins later begins behind it
 	r.mu.Lock()
-	r.pass = append(r.pass[:0], r.members...)
+	r.passMembers = append(r.passMembers[:0], r.members...)
 	leaving := len(r.leaving) > 0
 	r.mu.Unlock()
-	n := len(r.pass)
+	n := len(r.passMembers)
 	if n == 0 {
 		return false
 	}
 	r.turn = (r.turn + 1) % n
-	var f found
+	var f passResult
 	from := r.log.Start().Pos
 	if shards := min(n/shardMembers, runtime.GOMAXPROCS(0)); shards > 1 {
 		f = r.passInShards(shards, from, end)
 	} else {
-		f = r.passOver(r.pass[r.turn:], from, end)
-		f.add(r.passOver(r.pass[:r.turn], from, end))
+		f = r.passOver(r.passMembers[r.turn:], from, end)
+		f.add(r.passOver(r.passMembers[:r.turn], from, end))
 	}
-	clear(r.pass)
-	if !f.behind && !leaving {
+	clear(r.passMembers)
+	if !f.lagging && !leaving {
 		r.log.Release(end, keepBytes, f.outside)
 	}
 	r.pacer.passed(end, began, time.Now())
-	return f.again
+	return f.more
 }
 
-// found is what a pass has found of its members.
-type found struct {
-	again   bool // one has more to get, and takes it
-	behind  bool // one has not got everything, and what it needs is in the log
+// passResult is what a pass has found of its members.
+type passResult struct {
+	more    bool // one has more to get, and takes it
+	lagging bool // one has not got everything, and what it needs is in the log
 	outside bool // one needs what only the store has
 }
 
-func (f *found) add(g found) {
-	f.again, f.behind, f.outside = f.again || g.again, f.behind || g.behind, f.outside || g.outside
+func (f *passResult) add(g passResult) {
+	f.more, f.lagging, f.outside = f.more || g.more, f.lagging || g.lagging, f.outside || g.outside
 }
 
 // passInShards shares a pass of many members between the cores.
-func (r *Room) passInShards(shards int, from, end uint64) (f found) {
+func (r *Room) passInShards(shards int, from, end uint64) (f passResult) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for i := range shards {
-		part := r.pass[len(r.pass)*i/shards : len(r.pass)*(i+1)/shards]
+		part := r.passMembers[len(r.passMembers)*i/shards : len(r.passMembers)*(i+1)/shards]
 		all.Go(func() {
 			g := r.passOver(part, from, end)
 			mu.Lock()
@@ -132,20 +132,20 @@ func (r *Room) passInShards(shards int, from, end uint64) (f found) {
 }
 
 // passOver flushes some members, while the log goes from the place from to end.
-func (r *Room) passOver(members []*Member, from, end uint64) (f found) {
+func (r *Room) passOver(members []*Member, from, end uint64) (f passResult) {
 	maxLag := uint64(r.svc.opts().MaxLag)
 	for _, m := range members {
 		if !m.conn.Full() && m.flush() {
-			f.again = true
+			f.more = true
 			if m.hasEnded() {
 				// The next pass may be without it, and the goroutine that drains it
 				// may have found the write lock taken.
 				go m.flushAll()
 			}
 		}
-		pos := m.pos.Load()
+		pos := m.reached.Load()
 		if pos < end {
-			f.add(found{behind: pos >= from, outside: pos < from})
+			f.add(passResult{lagging: pos >= from, outside: pos < from})
 			if maxLag > 0 && end-pos > maxLag {
 				m.letGo()
 			}

@@ -131,7 +131,7 @@ func (s *Service) openRoom(k store.Room, last uint64, owner any) bool {
 func (r *Room) acceptOn(ln *transport.Endpoint) {
 	if ln != nil {
 		if old, ok := r.open(ln); ok {
-			if r.svc.isLate(ln) {
+			if r.svc.isOutdated(ln) {
 				r.svc.scheduleReconcile()
 			}
 			if old != nil {
@@ -184,7 +184,7 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 		return
 	}
 	r.dropped.Store(true)
-	if !r.begin(deleted) { // the server stops
+	if !r.beginClosing(causeDeleted) { // the server stops
 		return
 	}
 	if say != "" {
@@ -193,7 +193,7 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 		r.mu.Unlock()
 	}
 	r.work.later(func() {
-		members := r.shut(deleted)
+		members := r.shutDown(causeDeleted)
 		if err := s.store.Drained(r.id); err != nil && !errors.Is(err, store.ErrClosed) {
 			s.log.Error("age of a deleted room cannot be written", "room", r.name(), "error", err) // it does from the next start on
 		}
@@ -342,7 +342,7 @@ func (s *Service) deliver(posts []*store.Post) {
 	}
 	for _, r := range s.touched {
 		r.touched = false
-		r.kick()
+		r.wake()
 	}
 	clear(s.touched)
 	s.touched = s.touched[:0]

@@ -127,14 +127,14 @@ func TestChangesOfAProcessThatIsLeft(t *testing.T) {
 func TestQuitWhileTheServerStands(t *testing.T) {
 	s, r := stillService(t)
 	c, in := call(t, s, "lobby", "you are guest-1")
-	m := r.present()[0]
+	m := r.currentMembers()[0]
 	if err := s.engine.BeginFrozen(); err != nil { // the gate is shut, and the loops go on
 		t.Fatal(err)
 	}
 	io.WriteString(c, "/quit\n")
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	err := transport.Until(ctx, func() bool { return m.why() == left })
+	err := transport.Until(ctx, func() bool { return m.endCause() == causeLeft })
 	s.engine.Thaw()
 	if err != nil {
 		t.Error("it has said /quit, and is there")
@@ -154,7 +154,7 @@ func TestDeletionInAProcessThatIsLeft(t *testing.T) {
 	c, in := call(t, s, "lobby", "you are guest-1")
 	io.WriteString(c, "one\ntwo\nthree\n")
 	hear(t, in, "<guest-1> one\n")
-	m := r.present()[0]
+	m := r.currentMembers()[0]
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := transport.Until(ctx, m.slowed.Load); err != nil {
@@ -198,7 +198,7 @@ func TestNobodyWaitsForTheDiskWhileTheServerStands(t *testing.T) {
 			for range cap(s.diskReaders) { // all turns are taken
 				s.diskReaders <- struct{}{}
 			}
-			m := r.present()[0]
+			m := r.currentMembers()[0]
 			fmt.Fprintln(c, command)
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()

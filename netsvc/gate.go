@@ -92,7 +92,7 @@ func (r *Room) refuseEntry(addr netip.AddrPort, why RefusalReason, err error) (R
 	switch {
 	case closed, errors.Is(err, errStopped):
 		if why = refusedClosing; !closed {
-			cause = stopping
+			cause = causeStopping
 		}
 		ev := r.farewell(cause)
 		say = string(ev.AppendText(nil))
@@ -217,7 +217,7 @@ func (c *passwordSession) serve(p []byte) error {
 		}
 		if c.passed {
 			if len(p) > 0 {
-				c.hold(&pendingInput{leftover: leftover{rest: slices.Clone(p)}})
+				c.hold(&pendingInput{pendingLines: pendingLines{rest: slices.Clone(p)}})
 			}
 			return c.comeIn()
 		}
@@ -231,7 +231,7 @@ func (c *passwordSession) serve(p []byte) error {
 			return nil
 		}
 		if err := c.line(line, over); errors.Is(err, errLater) { // it is looked at when the server goes on
-			c.hold(&pendingInput{leftover{line: slices.Clone(line), rest: slices.Clone(rest)}, true, 0})
+			c.hold(&pendingInput{pendingLines{line: slices.Clone(line), rest: slices.Clone(rest)}, true, 0})
 			return err
 		} else if err != nil {
 			return err
@@ -313,7 +313,7 @@ func (c *passwordSession) comeIn() error {
 	defer c.hold(nil)
 	for !c.await(c.isDrained, lastWriteTimeout) {
 	}
-	c.room.welcome(c.conn.Renew(c.remote), c.remote, c)
+	c.room.admitMember(c.conn.Renew(c.remote), c.remote, c)
 	return errBecameMember
 }
 
@@ -322,8 +322,8 @@ func (m *Member) takeInputOf(c *passwordSession) {
 	m.framer, m.begun = c.framer, c.lines > 0
 	m.reset.Store(c.reset)
 	if p := c.heldBytes(); len(p) > 0 {
-		m.left = &leftover{rest: p}
-		m.room.svc.engine.Keep(m.left.size())
+		m.pending = &pendingLines{rest: p}
+		m.room.svc.engine.Keep(m.pending.size())
 	}
 }
 

@@ -119,7 +119,7 @@ func (r *Room) handOver(members []*Member, all *handed) (roomState, []int) {
 	st := roomState{
 		ID: r.id, Creator: r.creator, Guests: r.guests, Spoke: r.spoke, Rate: r.rate.now(time.Now()), Binding: r.binding,
 	}
-	st.Coming = max(0, time.Until(r.coming))
+	st.Coming = max(0, time.Until(r.joinNoticesDue))
 	p := r.password.Load()
 	st.Inside, st.Guessed = r.svc.guesses.RoomState(p)
 	st.Tag = p.Tag()
@@ -157,7 +157,7 @@ func (r *Room) handOver(members []*Member, all *handed) (roomState, []int) {
 	st.Log = r.log.Snapshot(from, min(handedLog, handedLogs-all.logs))
 	all.logs += st.Log.Size()
 	for _, m := range r.members {
-		if !m.conn.Movable() && !m.untold.Load() {
+		if !m.conn.Movable() && !m.unannounced.Load() {
 			st.Lost = append(st.Lost, m.nick.Shown)
 		}
 	}
@@ -174,15 +174,15 @@ func (m *Member) handOver(rosters map[*roster]int) (st memberState, size int) {
 	st = memberState{
 		Room: m.room.id, ID: m.id, Remote: m.remote, Since: m.since, Nick: m.nick.Shown, Key: m.nick.Key,
 		Lines: m.lines.Load(), Spoke: m.spoke.Load(), Cause: m.cause,
-		Untold: m.untold.Load(), Begun: m.begun, Raw: m.raw, Heard: m.heard, Reset: m.reset.Load(), JSON: m.reads == roomlog.JSON, HideOwn: m.hideOwn, Framer: m.framer.State(), Allowed: time.Duration(m.allowed), Unended: m.unended,
-		outboundState: outboundState{Cursor: m.cursor, Format: m.format, Behind: m.behind, Over: m.over, Rest: m.rest},
+		Untold: m.unannounced.Load(), Begun: m.begun, Raw: m.raw, Heard: m.peerClosed, Reset: m.reset.Load(), JSON: m.reads == roomlog.JSON, HideOwn: m.hideOwn, Framer: m.framer.State(), Allowed: time.Duration(m.allowance), Unended: m.unpaid,
+		outboundState: outboundState{Cursor: m.cursor, Format: m.format, Behind: m.fromStore, Over: m.over, Rest: m.unsent},
 	}
 	if d := m.room.leaving[m]; d != nil {
 		st.Went = d.since
 	}
-	size = len(m.rest) + len(st.Framer.Part)
-	if l := m.left; l != nil {
-		st.Left = &leftoverState{l.line, l.over, l.rest}
+	size = len(m.unsent) + len(st.Framer.Part)
+	if l := m.pending; l != nil {
+		st.Left = &pendingLinesState{l.line, l.over, l.rest}
 		size += len(l.line) + len(l.rest)
 	}
 	if p := m.replay; p != nil {
@@ -290,7 +290,7 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 		return errors.New("the server is stopping")
 	}
 	if err := s.engine.Freeze(ctx, s.wakeMembers); err != nil {
-		s.writeOn()
+		s.flushAllMembers()
 		var readers transport.ReadersError
 		switch {
 		case errors.Is(err, transport.ErrAltered):
@@ -305,7 +305,7 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 			s.Thaw()
 		}
 	}()
-	for _, r := range s.all() {
+	for _, r := range s.allRooms() {
 		if r.dropped.Load() {
 			continue
 		}
@@ -325,8 +325,8 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 // wakeMembers makes goroutines look around that wait for something of a member or of a
 // session.
 func (s *Service) wakeMembers() {
-	for _, r := range s.all() {
-		for _, m := range r.everybody() {
+	for _, r := range s.allRooms() {
+		for _, m := range r.membersAndLeaving() {
 			m.Signal()
 		}
 	}
@@ -337,7 +337,7 @@ func (s *Service) wakeMembers() {
 
 // holdMembers takes the write locks of a room's members that can be handed over.
 func (r *Room) holdMembers(ctx context.Context) error {
-	for _, m := range r.everybody() {
+	for _, m := range r.membersAndLeaving() {
 		if !m.movable() {
 			continue
 		}
@@ -368,16 +368,16 @@ func (s *Service) Thaw() {
 	}
 	s.upgrade = upgrade{}
 	s.engine.Thaw()
-	s.writeOn()
+	s.flushAllMembers()
 }
 
-// writeOn has all members get what was put off, and what came meanwhile.
-func (s *Service) writeOn() {
-	for _, r := range s.all() {
-		for _, m := range r.everybody() {
+// flushAllMembers has all members get what was put off, and what came meanwhile.
+func (s *Service) flushAllMembers() {
+	for _, r := range s.allRooms() {
+		for _, m := range r.membersAndLeaving() {
 			m.flushAll()
 		}
-		r.kick()
+		r.wake()
 	}
 }
 
@@ -410,13 +410,13 @@ func (s *Service) Abandon(within time.Duration) {
 	for _, v := range s.nonMembers() {
 		v.hurry() // those that are left behind
 	}
-	for _, r := range s.all() {
-		r.letOthersGo()
+	for _, r := range s.allRooms() {
+		r.endUnmovable()
 	}
 	transport.Until(ctx, func() bool {
 		n := s.engine.Closings() + len(s.nonMembers())
-		for _, r := range s.all() {
-			for _, m := range r.everybody() {
+		for _, r := range s.allRooms() {
+			for _, m := range r.membersAndLeaving() {
 				if !m.movable() {
 					n++
 				}
@@ -426,8 +426,8 @@ func (s *Service) Abandon(within time.Duration) {
 	})
 }
 
-// letOthersGo ends the members that cannot be handed over.
-func (r *Room) letOthersGo() {
+// endUnmovable ends the members that cannot be handed over.
+func (r *Room) endUnmovable() {
 	if r.dropped.Load() { // its deletion ends them
 		return
 	}
@@ -437,7 +437,7 @@ func (r *Room) letOthersGo() {
 		if m.movable() {
 			continue
 		}
-		m.queue(insert{kind: sayMoved})
-		m.endLocked(stopping)
+		m.queue(insert{kind: upgradeNotice})
+		m.endLocked(causeStopping)
 	}
 }

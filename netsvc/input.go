@@ -17,47 +17,47 @@ import (
 	"roomd/store"
 )
 
-// leftover is input that was read and has to wait: a line, and what came behind
+// pendingLines is input that was read and has to wait: a line, and what came behind
 // it.
-type leftover struct {
+type pendingLines struct {
 	line []byte
 	over int
 	rest []byte
 }
 
-// slowBuffer is how many bytes are read at a time from a member that has an
+// limitedRead is how many bytes are read at a time from a member that has an
 // allowance: they may have to wait until the allowance is whole again, and
 // thousands of members may flood at once.
-const slowBuffer = 4 << 10
+const limitedRead = 4 << 10
 
 // maxRead is how many bytes of a member are read at a time.
 func (s *Service) maxRead() int {
 	if s.opts().limitsLines() {
-		return slowBuffer
+		return limitedRead
 	}
 	return math.MaxInt
 }
 
-func (l *leftover) size() int64 {
+func (l *pendingLines) size() int64 {
 	if l == nil {
 		return 0
 	}
 	return int64(len(l.line) + len(l.rest))
 }
 
-// input handles what was read, as far as that can be done without waiting. If
+// handleInput handles what was read, as far as that can be done without waiting. If
 // that is not all, the rest is the member's leftover and taken is false: then
 // readOn must follow, in a goroutine that may wait. The caller has the read lock.
-func (m *Member) input(p []byte) (c Cause, taken bool) {
+func (m *Member) handleInput(p []byte) (c Cause, taken bool) {
 	for {
-		line, over, rest, ok := m.cut(p)
+		line, over, rest, ok := m.nextLine(p)
 		if !ok {
 			return "", true
 		}
-		c, ok := m.line(line, over, false)
+		c, ok := m.handleLine(line, over, false)
 		if !ok {
-			m.left = &leftover{bytes.Clone(line), over, bytes.Clone(rest)}
-			m.room.svc.engine.Keep(m.left.size())
+			m.pending = &pendingLines{bytes.Clone(line), over, bytes.Clone(rest)}
+			m.room.svc.engine.Keep(m.pending.size())
 			return "", false
 		}
 		if c != "" {
@@ -67,43 +67,43 @@ func (m *Member) input(p []byte) (c Cause, taken bool) {
 	}
 }
 
-// readOn handles the leftover, waiting for what that needs. If the server is to be
+// resumeInput handles the leftover, waiting for what that needs. If the server is to be
 // suspended the rest stays. The caller has the read lock.
-func (m *Member) readOn() (c Cause) {
-	if m.left == nil {
+func (m *Member) resumeInput() (c Cause) {
+	if m.pending == nil {
 		return ""
 	}
-	held := m.left.size()
-	defer func() { m.room.svc.engine.Keep(m.left.size() - held) }()
-	for m.left != nil && c == "" {
+	held := m.pending.size()
+	defer func() { m.room.svc.engine.Keep(m.pending.size() - held) }()
+	for m.pending != nil && c == "" {
 		ok := false
-		if c, ok = m.line(m.left.line, m.left.over, true); !ok {
+		if c, ok = m.handleLine(m.pending.line, m.pending.over, true); !ok {
 			return ""
 		}
-		line, over, rest, ok := m.cut(m.left.rest)
+		line, over, rest, ok := m.nextLine(m.pending.rest)
 		if !ok {
-			m.left = nil
+			m.pending = nil
 			break
 		}
-		m.left.line, m.left.over, m.left.rest = line, over, rest
+		m.pending.line, m.pending.over, m.pending.rest = line, over, rest
 	}
 	return c
 }
 
-// cut takes the next line off p, and answers what a telnet client has asked for. What
+// nextLine takes the next line off p, and answers what a telnet client has asked for. What
 // comes between lines adds up: when it has the price of a line, ok is true and line is
 // nil.
-func (m *Member) cut(p []byte) (line []byte, over int, rest []byte, ok bool) {
+func (m *Member) nextLine(p []byte) (line []byte, over int, rest []byte, ok bool) {
 	line, over, rest, ok = m.framer.Cut(p)
-	n := int(m.unended) + chargedBytes(len(p)-len(rest), m.answerTelnet(), ok)
+	n := int(m.unpaid) + chargedBytes(len(p)-len(rest), m.answerTelnet(), ok)
 	switch {
 	case ok && (over > 0 || !wire.Blank(line)):
-		m.unended = 0
-	case n >= slowBuffer:
-		m.unended = 0
+		m.unpaid = 0
+	case n >= limitedRead:
+		m.unpaid = 0
 		return nil, 0, rest, true
 	default:
-		m.unended = uint16(n)
+		m.unpaid = uint16(n)
 	}
 	return line, over, rest, ok
 }
@@ -115,7 +115,7 @@ func (m *Member) answerTelnet() bool {
 	if len(refusals) == 0 && !there {
 		return false
 	}
-	if ok, _ := m.clear(math.MaxInt); !ok {
+	if ok, _ := m.withinBounds(math.MaxInt); !ok {
 		return true
 	}
 	if len(refusals) > 0 {
@@ -130,17 +130,17 @@ func (m *Member) answerTelnet() bool {
 // hereText answers a telnet client that asks whether anybody is there.
 const hereText = "the server is here"
 
-// lastInput handles the end of the input, and returns the cause of the member's
+// handleEnd handles the end of the input, and returns the cause of the member's
 // end. What was sent before it is said before the member leaves. If the server is
 // to be suspended it returns false, and must be called again. The caller has
 // reading, and may wait.
-func (m *Member) lastInput(err error) (c Cause, ok bool) {
-	if c = vanished; errors.Is(err, io.EOF) && !m.conn.WasReset() {
-		m.heard = true
-		c = left
+func (m *Member) handleEnd(err error) (c Cause, ok bool) {
+	if c = causeVanished; errors.Is(err, io.EOF) && !m.conn.WasReset() {
+		m.peerClosed = true
+		c = causeLeft
 	}
-	if m.givenUp() {
-		c = silent
+	if m.isDead() {
+		c = causeDeadPeer
 	}
 	// A reset may have cut the last line short, unless the peer had closed its
 	// side before: Linux tells that by EPIPE.
@@ -150,30 +150,30 @@ func (m *Member) lastInput(err error) (c Cause, ok bool) {
 	whole := (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) && !m.reset.Load()
 	before := m.framer
 	if line, over, ok := m.framer.Tail(); ok && whole {
-		why, ok := m.line(line, over, true)
+		why, ok := m.handleLine(line, over, true)
 		if !ok {
 			m.framer = before
 			return "", false
 		}
 		c = cmp.Or(why, c)
 	}
-	return c, m.settle(1) || m.hasEnded()
+	return c, m.awaitBounds(1) || m.hasEnded()
 }
 
-// clear reports whether fewer than n of the member's lines are in flight and
+// withinBounds reports whether fewer than n of the member's lines are in flight and
 // what waits for it is within bounds.
-func (m *Member) clear(n int) (ok, ended bool) {
+func (m *Member) withinBounds(n int) (ok, ended bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return int(m.inFlight) < n && m.takesLocked(), m.ended
+	return int(m.inFlight) < n && m.acceptsInsertLocked(), m.ended
 }
 
-// settle waits until clear(n). It reports false if the member has ended, or the
+// awaitBounds waits until clear(n). It reports false if the member has ended, or the
 // server is to be suspended.
-func (m *Member) settle(n int) bool {
+func (m *Member) awaitBounds(n int) bool {
 	for {
-		wait := m.waits()
-		switch ok, ended := m.clear(n); {
+		wait := m.signals()
+		switch ok, ended := m.withinBounds(n); {
 		case ended:
 			return false
 		case ok:
@@ -197,15 +197,15 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 	}
 	if why != "" {
 		// A refusal is in its place, too: behind what was said before it.
-		switch ok, ended := m.clear(1); {
-		case !ok && !ended && !wait, !ok && !ended && !m.settle(1):
+		switch ok, ended := m.withinBounds(1); {
+		case !ok && !ended && !wait, !ok && !ended && !m.awaitBounds(1):
 			return false
 		case !ended:
-			m.unsaid(kind, why)
+			m.refuseLine(kind, why)
 		}
 		return true
 	}
-	m.tellNow()
+	m.announceNow()
 	m.mu.Lock()
 	ended := m.ended
 	if !ended {
@@ -225,15 +225,15 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 		m.mu.Lock()
 		m.inFlight--
 		m.mu.Unlock()
-		m.room.free(m) // it may have been kicked meanwhile
+		m.room.releaseNickOfEnded(m) // it may have been kicked meanwhile
 		return false
 	}
 	if err != nil {
 		p.Err = err
 		m.room.mu.Lock()
 		defer m.room.mu.Unlock()
-		m.refused(p)
-		m.room.free(m)
+		m.rejected(p)
+		m.room.releaseNickOfEnded(m)
 	}
 	return true
 }
@@ -241,13 +241,13 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 // muteText says why a member may not speak.
 func muteText(b *store.Ban) string { return "you are muted" + untilText(b) }
 
-// unsaid answers a line that may not be said.
-func (m *Member) unsaid(kind store.Kind, why string) {
-	m.answer(wire.Event{Type: wire.TypeError, Command: saidBy(kind), Code: wire.CodeDenied, Text: wire.NotSent + why})
+// refuseLine answers a line that may not be said.
+func (m *Member) refuseLine(kind store.Kind, why string) {
+	m.answer(wire.Event{Type: wire.TypeError, Command: commandFor(kind), Code: wire.CodeDenied, Text: wire.NotSent + why})
 }
 
-// saidBy is the command that says a line of that kind.
-func saidBy(kind store.Kind) string {
+// commandFor is the command that says a line of that kind.
+func commandFor(kind store.Kind) string {
 	switch kind {
 	case store.Action:
 		return "me"
@@ -270,7 +270,7 @@ func (m *Member) appended(log *roomlog.Log, l *store.Line, e roomlog.Event) {
 		}
 		if l.Kind != store.Message && !m.drained {
 			// A person sees the line, which is answer enough.
-			if ok := formats[m.reads].render(nil, okFor(saidBy(l.Kind), "")); len(ok) > 0 {
+			if ok := formats[m.reads].render(nil, okFor(commandFor(l.Kind), "")); len(ok) > 0 {
 				m.insertLocked(insert{kind: answer, at: log.End(), bytes: ok})
 			}
 		}
@@ -281,29 +281,29 @@ func (m *Member) appended(log *roomlog.Log, l *store.Line, e roomlog.Event) {
 	m.signalLocked()
 }
 
-// refused answers a line that the store did not take.
-func (m *Member) refused(p *store.Post) {
+// rejected answers a line that the store did not take.
+func (m *Member) rejected(p *store.Post) {
 	code := wire.CodeInternal
 	if errors.Is(p.Err, store.ErrNoRoom) {
 		code = wire.CodeNoRoom
 	} else if errors.Is(p.Err, store.ErrClosed) {
 		code = wire.CodeShuttingDown
 	}
-	m.answer(wire.Event{Type: wire.TypeError, Command: saidBy(p.Line.Kind), Code: code, Text: wire.NotSent + storeErrorText(p.Err)})
+	m.answer(wire.Event{Type: wire.TypeError, Command: commandFor(p.Line.Kind), Code: code, Text: wire.NotSent + storeErrorText(p.Err)})
 	m.mu.Lock()
 	m.inFlight--
 	m.signalLocked()
 	m.mu.Unlock()
-	m.room.kick()
+	m.room.wake()
 }
 
 // A member is the handler of its conn (transport.Handler). What conns with goroutines
 // do passes the gate here: they stay in this process, and are to do nothing while the
 // server is suspended, as another process may have taken over.
 
-// alterHere is AlterUnlessMoved for the member's input. Conns on a loop need no gate:
+// passGate is AlterUnlessMoved for the member's input. Conns on a loop need no gate:
 // the engine is not suspended while somebody reads them.
-func (m *Member) alterHere() (end func(), ok bool) {
+func (m *Member) passGate() (end func(), ok bool) {
 	if m.conn.OnLoop() {
 		return func() {}, true
 	}
@@ -312,12 +312,12 @@ func (m *Member) alterHere() (end func(), ok bool) {
 
 // Data handles what was read.
 func (m *Member) Data(p []byte) transport.Next {
-	end, ok := m.alterHere()
+	end, ok := m.passGate()
 	if !ok {
 		return transport.More
 	}
 	defer end()
-	switch c, taken := m.input(p); {
+	switch c, taken := m.handleInput(p); {
 	case !taken:
 		return transport.Wait
 	case c != "":
@@ -330,16 +330,16 @@ func (m *Member) Data(p []byte) transport.Next {
 
 // Resume handles the leftover, if there is one.
 func (m *Member) Resume() transport.Next {
-	end, ok := m.alterHere()
+	end, ok := m.passGate()
 	if !ok {
 		return transport.More
 	}
 	defer end()
-	switch c := m.readOn(); {
+	switch c := m.resumeInput(); {
 	case c != "":
 		m.end(c)
 		return transport.End
-	case m.left != nil:
+	case m.pending != nil:
 		return transport.Park
 	}
 	m.flushAll()
@@ -348,10 +348,10 @@ func (m *Member) Resume() transport.Next {
 
 // PeerClosed handles the end of the input.
 func (m *Member) PeerClosed(err error) transport.Next {
-	c := vanished
-	if end, ok := m.alterHere(); ok {
+	c := causeVanished
+	if end, ok := m.passGate(); ok {
 		defer end()
-		if c, ok = m.lastInput(err); !ok {
+		if c, ok = m.handleEnd(err); !ok {
 			return transport.Park
 		}
 	}
@@ -374,7 +374,7 @@ func (m *Member) Feed() {
 // Panicked reports a bug that is met while serving the member.
 func (m *Member) Panicked(p any, stack []byte) {
 	m.room.svc.log.Error("fault while serving a member", "room", m.room.name(), "remote", m.remote, "error", p, "stack", string(stack))
-	go m.endStill(destroyed)
+	go m.endAtGate(causeInternal)
 }
 
 // Signal has a goroutine of the member look around that waits for something.
@@ -389,7 +389,7 @@ func (m *Member) Pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-m.waits():
+	case <-m.signals():
 	case <-t.C:
 	}
 }
@@ -397,12 +397,12 @@ func (m *Member) Pause(d time.Duration) {
 // Finish ends the member, if nothing but a bug has, waits until all that is pending is
 // written, and closes the connection.
 func (m *Member) Finish() {
-	m.endStill(destroyed)
-	c := m.why()
+	m.endAtGate(causeInternal)
+	c := m.endCause()
 	level := slog.LevelInfo
-	if m.untold.Load() && (c == left || c == vanished) {
+	if m.unannounced.Load() && (c == causeLeft || c == causeVanished) {
 		level = slog.LevelDebug // it was there to see whether somebody listens
 	}
 	m.room.svc.log.Log(context.Background(), level, "member disconnected", "room", m.room.name(), "nick", m.nick.Shown, "remote", m.remote, "cause", string(c))
-	m.seeOff(c)
+	m.disconnect(c)
 }

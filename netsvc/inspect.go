@@ -44,7 +44,7 @@ func (s *Service) memoryInconsistencies() (found findings) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rooms := make(map[*Room]bool) // each once, even if it were found by two names
-	for _, r := range s.allLocked() {
+	for _, r := range s.allRoomsLocked() {
 		if !rooms[r] {
 			rooms[r] = true
 			r.mu.Lock()
@@ -138,7 +138,7 @@ func (s *Service) diskInconsistencies() (found findings) {
 		return findings{err.Error()}
 	}
 	here := make(map[uint64]*Room)
-	for _, r := range s.all() {
+	for _, r := range s.allRooms() {
 		if r.id != 0 {
 			here[r.id] = r
 		}

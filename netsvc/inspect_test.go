@@ -83,8 +83,8 @@ func hear(t *testing.T, in *bufio.Reader, want string) {
 // for its line is free.
 func TestNickOfWhoIsKickedWhileTheStoreIsFull(t *testing.T) {
 	s, r := startBare(t, store.Options{PendingBytes: 1}, 2)
-	m, other := r.present()[0], r.present()[1]
-	m.untold.Store(false)
+	m, other := r.currentMembers()[0], r.currentMembers()[1]
+	m.unannounced.Store(false)
 	if err := s.store.Suspend(); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestNickOfWhoIsKickedWhileTheStoreIsFull(t *testing.T) {
 		said = m.inFlight > 0
 		m.mu.Unlock()
 	}
-	m.endLocked(kicked)
+	m.endLocked(causeKicked)
 	r.mu.Unlock()
 	if <-took {
 		t.Error("the store has taken it")
@@ -128,7 +128,7 @@ func TestInconsistencies(t *testing.T) {
 			return nil
 		}
 	}
-	was, own, m := r.ident.Load(), r.own.Load(), r.present()[0]
+	was, own, m := r.ident.Load(), r.own.Load(), r.currentMembers()[0]
 	for _, f := range []struct {
 		says           string
 		wrong, righted func() error
@@ -137,12 +137,12 @@ func TestInconsistencies(t *testing.T) {
 		{"is not where it should be", locked(func() { m.index++ }), locked(func() { m.index-- })},
 		{"is not where it should be", locked(func() { delete(r.nicks, "guest-1") }), locked(func() { r.nicks["guest-1"] = m })},
 		{"the nick nobody is kept", locked(func() { r.nicks["nobody"] = m }), locked(func() { delete(r.nicks, "nobody") })},
-		{"the nick gone is kept", locked(func() { r.nicks["gone"] = &Member{entry: entry{cause: left}} }), locked(func() { delete(r.nicks, "gone") })},
+		{"the nick gone is kept", locked(func() { r.nicks["gone"] = &Member{entry: entry{cause: causeLeft}} }), locked(func() { delete(r.nicks, "gone") })},
 		{"the nick lost is kept", locked(func() { r.nicks["lost"] = &Member{} }), locked(func() { delete(r.nicks, "lost") })},
 		{"its port", locked(func() { r.ln.Port++ }), locked(func() { r.ln.Port-- })},
 		{"the count of connections", locked(func() { s.conns.Release(m.remote.Addr()) }), locked(func() { _ = s.conns.Acquire(m.remote.Addr(), 0, 0) })},
 		{"of members 2 came", locked(func() { s.members.Add(1) }), locked(func() { s.members.Add(^uint64(0)) })},
-		{"of members 1 came, 1 went", locked(func() { s.counters.countMemberEnd(left) }), locked(func() { s.uncounted.Add(^uint64(0)) })},
+		{"of members 1 came, 1 went", locked(func() { s.counters.countMemberEnd(causeLeft) }), locked(func() { s.uncounted.Add(^uint64(0)) })},
 		{"is found as hall", locked(func() { s.rooms["hall"] = r }), locked(func() { delete(s.rooms, "hall") })},
 		{"have the same port", locked(func() {
 			s.rooms["hall"] = newRoom(s, store.Room{Name: "hall", Key: "hall", Port: r.port()}, 0)

@@ -13,33 +13,33 @@ import (
 // it takes something in each limits.dead_peer, leavePace bytes a second from the
 // second one on, and all of it in leaveTime.
 const (
-	leavePace = 1 << 10
-	leaveTime = time.Hour
+	minDrainRate = 1 << 10
+	maxDrainTime = time.Hour
 )
 
 // departure is what is known of a member that has ended and is not closed yet. It
 // is guarded by Room.mu.
 type departure struct {
-	since time.Duration // the uptime at the end of the member
-	cut   bool          // its connection is to be broken, or is
+	since   time.Duration // the uptime at the end of the member
+	aborted bool          // its connection is to be broken, or is
 }
 
-// errCut is why nothing is read for a member any more.
-var errCut = errors.New("the connection is broken")
+// errAborted is why nothing is read for a member any more.
+var errAborted = errors.New("the connection is broken")
 
-// seeOff is Finish for a member that has ended.
-func (m *Member) seeOff(c Cause) {
+// disconnect is Finish for a member that has ended.
+func (m *Member) disconnect(c Cause) {
 	r := m.room
 	defer r.readers.Done()
 	defer r.svc.releaseConn(m.remote.Addr())
-	defer r.closed(m)
-	defer m.forget()
-	if c != kicked {
+	defer r.removeLeaving(m)
+	defer m.dropInserts()
+	if c != causeKicked {
 		r.remember(m.remote.Addr())
 	}
 	switch c {
-	case vanished, silent, foreign, destroyed:
-		m.breakOff()
+	case causeVanished, causeDeadPeer, causeForeign, causeInternal:
+		m.abort()
 	}
 	if !m.drain(c) {
 		// Somebody still has the write lock: closing would give the descriptor to a
@@ -49,14 +49,14 @@ func (m *Member) seeOff(c Cause) {
 	}
 	r.svc.engine.Closing()
 	defer r.svc.engine.Closed()
-	m.conn.Close(m.heard)
+	m.conn.Close(m.peerClosed)
 }
 
-// forget gives up what nobody will write any more.
-func (m *Member) forget() {
+// dropInserts gives up what nobody will write any more.
+func (m *Member) dropInserts() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.forgetLocked(len(m.inserts))
+	m.dropInsertsLocked(len(m.inserts))
 }
 
 // drain waits until nothing more will be written, for as long as the cause
@@ -67,7 +67,7 @@ func (m *Member) drain(c Cause) bool {
 	r, svc := m.room, m.room.svc
 	patience := drainTime
 	var quit <-chan struct{}
-	if c == left {
+	if c == causeLeft {
 		patience = svc.opts().DeadPeer
 		quit = r.quit // it is not to hold up a deletion
 	}
@@ -78,7 +78,7 @@ func (m *Member) drain(c Cause) bool {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	aborted := false
-	for wait := m.waits(); !m.isDrained(); {
+	for wait := m.signals(); !m.isDrained(); {
 		since, cut := r.departed(m)
 		suspended := m.movable() && svc.engine.Suspended() // it may be another process's
 		if suspended && cut {
@@ -89,7 +89,7 @@ func (m *Member) drain(c Cause) bool {
 			case <-wait:
 				continue
 			case <-quit:
-				quit, c = nil, deleted
+				quit, c = nil, causeDeleted
 				timer.Reset(drainTime)
 				continue
 			case <-timer.C:
@@ -101,7 +101,7 @@ func (m *Member) drain(c Cause) bool {
 		}
 		now, at := m.wrote.Load(), svc.uptime()
 		took += uint64(now - wrote)
-		if c == left && !cut && now != wrote && mayDrain(took, patience, at-begun, at-since) {
+		if c == causeLeft && !cut && now != wrote && mayDrain(took, patience, at-begun, at-since) {
 			wrote = now
 			timer.Reset(patience)
 			continue
@@ -110,10 +110,10 @@ func (m *Member) drain(c Cause) bool {
 			return false
 		}
 		aborted = true
-		if c == left && !cut && now != wrote {
+		if c == causeLeft && !cut && now != wrote {
 			svc.log.Info("a member that has left takes what is pending too slowly, and does not get the rest", "room", r.name(), "remote", m.remote)
 		}
-		m.breakOff()
+		m.abort()
 		m.flushAll()
 		timer.Reset(2 * drainTime)
 	}
@@ -124,7 +124,7 @@ func (m *Member) drain(c Cause) bool {
 // pending: it has taken so many bytes here, and has had patience for the first of
 // them; inAll is its time in other processes, too.
 func mayDrain(took uint64, patience, here, inAll time.Duration) bool {
-	return inAll < leaveTime && float64(took) >= leavePace*(here-patience).Seconds()
+	return inAll < maxDrainTime && float64(took) >= minDrainRate*(here-patience).Seconds()
 }
 
 // departed tells when the member ended, by the uptime, and whether its connection
@@ -136,32 +136,32 @@ func (r *Room) departed(m *Member) (since time.Duration, cut bool) {
 	if d == nil {
 		return 0, false
 	}
-	return d.since, d.cut
+	return d.since, d.aborted
 }
 
-// breakOff breaks the connection of a member that has ended.
-func (m *Member) breakOff() {
+// abort breaks the connection of a member that has ended.
+func (m *Member) abort() {
 	m.room.mu.Lock()
-	m.room.leaving[m].cut = true
+	m.room.leaving[m].aborted = true
 	m.room.mu.Unlock()
 	m.conn.Abort()
 }
 
-// cutLocked has the connection of a member broken that has ended and is not closed
+// abortLocked has the connection of a member broken that has ended and is not closed
 // yet. It reports false if that was asked for already. Room.mu is held.
-func (m *Member) cutLocked() bool {
+func (m *Member) abortLocked() bool {
 	d := m.room.leaving[m]
-	if d == nil || d.cut {
+	if d == nil || d.aborted {
 		return false
 	}
-	d.cut = true
+	d.aborted = true
 	m.Signal()
 	return true
 }
 
-// everybody is the members of a room, and those that have ended and are not
+// membersAndLeaving is the members of a room, and those that have ended and are not
 // closed yet.
-func (r *Room) everybody() []*Member {
+func (r *Room) membersAndLeaving() []*Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := slices.Clone(r.members)
@@ -171,9 +171,9 @@ func (r *Room) everybody() []*Member {
 	return all
 }
 
-// owed are those that have ended and have not got everything yet. The others that
+// undrained are those that have ended and have not got everything yet. The others that
 // are leaving have readOutTime to close their side. mu is held.
-func (r *Room) owed() (all []*Member) {
+func (r *Room) undrained() (all []*Member) {
 	for m := range r.leaving {
 		if !m.isDrained() {
 			all = append(all, m)
@@ -182,11 +182,11 @@ func (r *Room) owed() (all []*Member) {
 	return all
 }
 
-// full reports whether the room has no place for another one. Those that are owed
+// isFull reports whether the room has no place for another one. Those that are owed
 // something have theirs still. mu is held.
-func (r *Room) full(most int) bool {
+func (r *Room) isFull(most int) bool {
 	n := len(r.members)
-	return most > 0 && n+len(r.leaving) >= most && n+len(r.owed()) >= most
+	return most > 0 && n+len(r.leaving) >= most && n+len(r.undrained()) >= most
 }
 
 // fromDisk is Service.fromDisk for the member. Nothing is read for one whose
@@ -212,26 +212,26 @@ func (m *Member) fromDisk(read func()) (err error) {
 	defer func() { <-s.diskReaders }()
 	if _, cut := m.room.departed(m); cut {
 		m.over, m.replay = true, nil
-		return errCut
+		return errAborted
 	}
 	s.counters.pages.Add(1)
 	read()
 	return nil
 }
 
-// startSweep has the sweep look at what was written. It never waits.
-func (s *Service) startSweep() {
+// wakeDeadPeerDetection has the sweep look at what was written. It never waits.
+func (s *Service) wakeDeadPeerDetection() {
 	select {
 	case s.sweeping <- struct{}{}:
 	default:
 	}
 }
 
-// sweep looks for members whose peer has vanished without a word while data was
+// detectDeadPeers looks for members whose peer has vanished without a word while data was
 // on the way to it. Two looks in a row must agree: a probe that is just being
 // answered looks the same for a moment. It sleeps while all that was written has
 // been acknowledged.
-func (s *Service) sweep() {
+func (s *Service) detectDeadPeers() {
 	for {
 		select {
 		case <-s.sweeping:
@@ -240,8 +240,8 @@ func (s *Service) sweep() {
 		}
 		for again := true; again && s.sleep(s.opts().DeadPeer/6); {
 			again = false
-			for _, r := range s.all() {
-				if r.wrote.Swap(false) && r.sweep(s.opts().DeadPeer/2) {
+			for _, r := range s.allRooms() {
+				if r.wrote.Swap(false) && r.detectDeadPeers(s.opts().DeadPeer/2) {
 					r.wrote.Store(true)
 					again = true
 				}
@@ -250,34 +250,34 @@ func (s *Service) sweep() {
 	}
 }
 
-// sweep looks at the members of a room and reports whether one has something on
+// detectDeadPeers looks at the members of a room and reports whether one has something on
 // the way to it.
-func (r *Room) sweep(limit time.Duration) (waiting bool) {
+func (r *Room) detectDeadPeers(limit time.Duration) (waiting bool) {
 	defer r.svc.engine.Alter()()
-	for _, m := range r.present() {
+	for _, m := range r.currentMembers() {
 		on, silentNow := m.conn.Unanswered(limit)
 		waiting = waiting || on
 		if silentNow && m.suspect {
-			m.giveUp()
+			m.declareDead()
 		}
 		m.suspect = silentNow
 	}
 	return waiting
 }
 
-// all is every room, those opening and closing included.
-func (s *Service) all() []*Room {
+// allRooms is every room, those opening and closing included.
+func (s *Service) allRooms() []*Room {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.allLocked()
+	return s.allRoomsLocked()
 }
 
-func (s *Service) allLocked() []*Room {
+func (s *Service) allRoomsLocked() []*Room {
 	return slices.AppendSeq(slices.Collect(maps.Values(s.rooms)), maps.Keys(s.draining))
 }
 
-// present is every member there is now.
-func (r *Room) present() []*Member {
+// currentMembers is every member there is now.
+func (r *Room) currentMembers() []*Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]*Member(nil), r.members...)
@@ -292,15 +292,15 @@ func (r *Room) ending() (c Cause, closed bool) {
 
 // farewell is what the members are told when a room closes.
 func (r *Room) farewell(c Cause) wire.Event {
-	if c == deleted {
+	if c == causeDeleted {
 		return wire.Event{Time: time.Now(), Type: wire.TypeDeleted, Text: r.name() + ": chat room being deleted"}
 	}
 	return wire.Event{Time: time.Now(), Type: wire.TypeNotice, Text: r.name() + ": the server is stopping"}
 }
 
-// begin marks the room as closing, once: nobody is admitted any more. It
+// beginClosing marks the room as closing, once: nobody is admitted any more. It
 // reports false if it was closing already.
-func (r *Room) begin(c Cause) bool {
+func (r *Room) beginClosing(c Cause) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state == closing {
@@ -310,10 +310,10 @@ func (r *Room) begin(c Cause) bool {
 	return true
 }
 
-// shut ends a room after begin: clients in the backlog are told, the listeners
+// shutDown ends a room after begin: clients in the backlog are told, the listeners
 // are closed, the farewell is appended, and every member gets what is pending
 // before its socket closes. It returns how many members there were.
-func (r *Room) shut(c Cause) int {
+func (r *Room) shutDown(c Cause) int {
 	close(r.quit)
 	r.svc.queue.hurryAll(r)
 	r.mu.Lock()
@@ -340,23 +340,23 @@ func (r *Room) endAll(c Cause) int {
 }
 
 const (
-	// lastWordsTime bounds how long Stop waits for what clients sent that have closed
+	// inputTime bounds how long Stop waits for what clients sent that have closed
 	// since, and liveWordsTime for what others sent, who may send on and on.
-	lastWordsTime = 5 * time.Second
-	liveWordsTime = 500 * time.Millisecond
-	lastWordsLook = 5 * time.Millisecond
+	inputTime     = 5 * time.Second
+	liveInputTime = 500 * time.Millisecond
+	inputPoll     = 5 * time.Millisecond
 )
 
-// lastWords waits until what has come from members is handled, and all that clients
+// awaitInput waits until what has come from members is handled, and all that clients
 // sent who have closed their side since, or are gone: nobody tells them to send it
 // again. Theirs is held back by no allowance. Everything goes on meanwhile.
-func (s *Service) lastWords() {
+func (s *Service) awaitInput() {
 	select {
 	case <-s.stopRequested: // Stop is called again
 	default:
 		close(s.stopRequested)
 	}
-	for _, r := range s.all() {
+	for _, r := range s.allRooms() {
 		r.mu.Lock()
 		for _, m := range r.members {
 			m.Signal() // one that waits for its allowance looks again
@@ -366,35 +366,35 @@ func (s *Service) lastWords() {
 	for _, v := range s.nonMembers() {
 		v.Signal()
 	}
-	t := time.NewTicker(lastWordsLook)
+	t := time.NewTicker(inputPoll)
 	defer t.Stop()
 	began, quiet := time.Now(), 0
 	for quiet < 2 { // what is just between two places may be seen in neither
 		took := time.Since(began)
-		if took > lastWordsTime {
-			s.log.Warn("something is left of what clients sent before they closed", "waited", lastWordsTime)
+		if took > inputTime {
+			s.log.Warn("something is left of what clients sent before they closed", "waited", inputTime)
 			return
 		}
-		if quiet++; s.isOwedAHearing(took < liveWordsTime) {
+		if quiet++; s.hasInput(took < liveInputTime) {
 			quiet = 0
 		}
 		<-t.C
 	}
 }
 
-// isOwedAHearing reports whether there is input of a client that has closed or, with
+// hasInput reports whether there is input of a client that has closed or, with
 // live, of a member.
-func (s *Service) isOwedAHearing(live bool) bool {
+func (s *Service) hasInput(live bool) bool {
 	if l := s.master.Load(); l != nil && l.Waiting() {
 		return true
 	}
-	if slices.ContainsFunc(s.all(), func(r *Room) bool { return r.isOwedAHearing(live) }) {
+	if slices.ContainsFunc(s.allRooms(), func(r *Room) bool { return r.hasInput(live) }) {
 		return true
 	}
 	return s.inTransition.Load() > 0 || slices.ContainsFunc(s.nonMembers(), nonMember.HungUp)
 }
 
-func (r *Room) isOwedAHearing(live bool) bool {
+func (r *Room) hasInput(live bool) bool {
 	r.mu.Lock()
 	ln := r.ln
 	owed := slices.ContainsFunc(r.members, func(m *Member) bool {
@@ -404,8 +404,8 @@ func (r *Room) isOwedAHearing(live bool) bool {
 	return owed || ln != nil && ln.Waiting() // whose lock comes before that of a room
 }
 
-// stopsSoon reports whether the last words are being waited for.
-func (s *Service) stopsSoon() bool {
+// isStopping reports whether the last words are being waited for.
+func (s *Service) isStopping() bool {
 	select {
 	case <-s.stopRequested:
 		return true

@@ -19,10 +19,10 @@ func TestMayDrain(t *testing.T) {
 		most   time.Duration
 	}{
 		{"3 KB every 15 s", 3 << 10 / 15, 0, patience, 2 * patience},
-		{"just too slow", leavePace / 2, 0, 2 * patience, 3 * patience},
-		{"a modem", 3 << 10, 0, leaveTime, leaveTime + patience},
-		{"fast, for ever", 10 << 20, 0, leaveTime, leaveTime + patience},
-		{"fast, and it has been leaving elsewhere", 10 << 20, leaveTime - 10*time.Minute, 10 * time.Minute, 11 * time.Minute},
+		{"just too slow", minDrainRate / 2, 0, 2 * patience, 3 * patience},
+		{"a modem", 3 << 10, 0, maxDrainTime, maxDrainTime + patience},
+		{"fast, for ever", 10 << 20, 0, maxDrainTime, maxDrainTime + patience},
+		{"fast, and it has been leaving elsewhere", 10 << 20, maxDrainTime - 10*time.Minute, 10 * time.Minute, 11 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			here := patience // drain looks once in each patience

@@ -139,7 +139,7 @@ func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, sys
 // Data answers what needs no waiting.
 func (c *masterSession) Data(p []byte) transport.Next {
 	c.mayWait = false
-	return c.next(c.serve(pendingInput{leftover: leftover{rest: p}}))
+	return c.next(c.serve(pendingInput{pendingLines: pendingLines{rest: p}}))
 }
 
 // Resume answers what is held.
@@ -223,15 +223,15 @@ func (c *masterSession) Finish() {
 		c.out = append(c.out, errLine(wire.Errorf(wire.CodeDenied, "%s", banText(b)))...)
 	}
 	cause := c.cause(err)
-	breaks := cause == unread || cause == destroyed || c.isBroken()
+	breaks := cause == unread || cause == causeInternal || c.isBroken()
 	if c.send(); !breaks && !c.await(c.isWritten, answerTimeout) && !c.isBroken() {
 		cause = unread
 	}
-	if c.isDeaf() && cause == left {
-		cause = vanished
+	if c.isDeaf() && cause == causeLeft {
+		cause = causeVanished
 	}
 	c.svc.counters.countSessionEnd(cause)
-	c.close(breaks || cause == vanished || cause == unread || c.isBroken(), heard)
+	c.close(breaks || cause == causeVanished || cause == unread || c.isBroken(), heard)
 }
 
 // Causes of the end of a session, beside those of members.
@@ -246,19 +246,19 @@ const (
 func (c *masterSession) cause(err error) Cause {
 	switch {
 	case c.isBroken():
-		return kicked
+		return causeKicked
 	case errors.Is(err, io.EOF):
-		return left
+		return causeLeft
 	case errors.Is(err, errBug):
-		return destroyed
+		return causeInternal
 	case errors.Is(err, errForeign):
-		return foreign
+		return causeForeign
 	case errors.Is(err, errRateLimited):
 		return rateLimited
 	case errors.Is(err, errBanned):
-		return kicked
+		return causeKicked
 	case c.svc.stop.Err() != nil, errors.Is(err, errMoved):
-		return stopping
+		return causeStopping
 	case errors.Is(err, errDone):
 		return answered
 	case errors.Is(err, errUnread):
@@ -266,7 +266,7 @@ func (c *masterSession) cause(err error) Cause {
 	case errors.Is(err, errIdle):
 		return idleTooLong
 	}
-	return vanished
+	return causeVanished
 }
 
 // serve answers input: what is held of it, and what comes behind that. With errLater

@@ -18,16 +18,16 @@ import (
 type Cause string
 
 const (
-	left      Cause = "left"          // it closed its side, or said /quit
-	vanished  Cause = "vanished"      // reset, or the connection broke
-	silent    Cause = "dead peer"     // acknowledged nothing for limits.dead_peer
-	kicked    Cause = "kicked"        // by the operator
-	lagged    Cause = "lagged"        // more than limits.max_lag lines behind
-	foreign   Cause = "foreign"       // it speaks HTTP
-	deleted   Cause = "room deleted"  // DELETE
-	stopping  Cause = "stopping"      // the server stops
-	unserved  Cause = "history error" // its lines could not be read from the disk
-	destroyed Cause = "internal error"
+	causeLeft     Cause = "left"          // it closed its side, or said /quit
+	causeVanished Cause = "vanished"      // reset, or the connection broke
+	causeDeadPeer Cause = "dead peer"     // acknowledged nothing for limits.dead_peer
+	causeKicked   Cause = "kicked"        // by the operator
+	causeLagged   Cause = "lagged"        // more than limits.max_lag lines behind
+	causeForeign  Cause = "foreign"       // it speaks HTTP
+	causeDeleted  Cause = "room deleted"  // DELETE
+	causeStopping Cause = "stopping"      // the server stops
+	causeHistory  Cause = "history error" // its lines could not be read from the disk
+	causeInternal Cause = "internal error"
 )
 
 const (
@@ -54,8 +54,8 @@ type Member struct {
 	outbound
 	entry
 
-	slowed atomic.Bool // the holder of the read lock waits for the allowance
-	untold atomic.Bool // the room does not know that it has joined; set with Room.mu
+	slowed      atomic.Bool // the holder of the read lock waits for the allowance
+	unannounced atomic.Bool // the room does not know that it has joined; set with Room.mu
 
 	lines atomic.Uint64 // said
 	spoke atomic.Int64  // microseconds since 1970; 0: not yet
@@ -74,28 +74,28 @@ type Member struct {
 // inbound is what was read of a member and is not handled yet. The holder of the read lock
 // owns it.
 type inbound struct {
-	framer  wire.Framer
-	left    *leftover // input that has to wait
-	allowed int64     // when the allowance is whole again, in nanoseconds of uptime
-	unended uint16    // bytes read since the last line end, or since they were paid for
-	begun   bool      // a first line has been seen
-	raw     bool
-	heard   bool // the peer has closed its side
+	framer     wire.Framer
+	pending    *pendingLines // input that has to wait
+	allowance  int64         // when the allowance is whole again, in nanoseconds of uptime
+	unpaid     uint16        // bytes read since the last line end, or since they were paid for
+	begun      bool          // a first line has been seen
+	raw        bool
+	peerClosed bool // the peer has closed its side
 }
 
 // outbound is how far a member has got in the log, and what is written to it first. The
 // holder of the write lock owns it, but for what is atomic.
 type outbound struct {
-	cursor roomlog.Cursor
-	replay *replay        // lines from the store that come before anything else
-	rest   []byte         // to be written before anything else
-	pos    atomic.Uint64  // a copy of cursor.Pos
-	wrote  atomic.Uint32  // bytes, modulo 1 << 32
-	gone   atomic.Bool    // nothing can be written to it any more
-	reset  atomic.Bool    // a write has met a reset that came before the end of the input
-	format roomlog.Format // that of reads, once the stream has come to the place
-	behind bool           // the cursor has fallen out of the log: feed from the store by cursor.Seq
-	over   bool           // nothing comes after rest
+	cursor    roomlog.Cursor
+	replay    *replay        // lines from the store that come before anything else
+	unsent    []byte         // to be written before anything else
+	reached   atomic.Uint64  // a copy of cursor.Pos
+	wrote     atomic.Uint32  // bytes, modulo 1 << 32
+	gone      atomic.Bool    // nothing can be written to it any more
+	reset     atomic.Bool    // a write has met a reset that came before the end of the input
+	format    roomlog.Format // that of reads, once the stream has come to the place
+	fromStore bool           // the cursor has fallen out of the log: feed from the store by cursor.Seq
+	over      bool           // nothing comes after rest
 
 	suspect bool // owned by the sweep: was silent the last time
 }
@@ -122,7 +122,7 @@ func (m *Member) greet(members int, topic string) {
 	if topic != "" {
 		hello = fmt.Appendf(hello, "* topic: %s\n", topic)
 	}
-	m.pos.Store(m.cursor.Pos)
+	m.reached.Store(m.cursor.Pos)
 	m.insertLocked(insert{kind: answer, at: m.cursor, bytes: hello})
 	n := r.replayLines()
 	if st, err := r.svc.store.Stat(r.id); err == nil && st.Lines == 0 {
@@ -133,9 +133,9 @@ func (m *Member) greet(members int, topic string) {
 	}
 }
 
-// endStill is end for the member's own goroutine. Where the member is to be
+// endAtGate is end for the member's own goroutine. Where the member is to be
 // another process's it waits while the server is suspended.
-func (m *Member) endStill(c Cause) {
+func (m *Member) endAtGate(c Cause) {
 	if m.movable() {
 		defer m.room.svc.engine.Alter()()
 	}
@@ -152,7 +152,7 @@ func (m *Member) end(c Cause) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m.endLocked(c) {
-		r.tellLeft(m)
+		r.announceLeave(m)
 	}
 }
 
@@ -162,43 +162,43 @@ func (m *Member) endLocked(c Cause) bool {
 		return false
 	}
 	m.cause = c
-	m.room.remove(m)
+	m.room.removeMember(m)
 	m.room.leaving[m] = &departure{since: m.room.svc.uptime()}
 	m.mu.Lock()
 	m.ended = true
-	last := insert{kind: closeStream, at: m.room.log.End()}
-	if c == lagged || c == unserved {
+	last := insert{kind: endOfStream, at: m.room.log.End()}
+	if c == causeLagged || c == causeHistory {
 		// What is pending will not be taken: the end comes at once.
-		last.kind, last.at = sayLagged, roomlog.Cursor{}
-		m.forgetLocked(len(m.inserts))
+		last.kind, last.at = endLagged, roomlog.Cursor{}
+		m.dropInsertsLocked(len(m.inserts))
 	}
 	if !m.drained {
 		m.insertLocked(last)
 	}
 	m.signalLocked()
 	m.mu.Unlock()
-	m.room.free(m)
+	m.room.releaseNickOfEnded(m)
 	m.conn.EndRead()
 	m.room.svc.counters.countMemberEnd(c)
-	if !m.untold.Load() {
+	if !m.unannounced.Load() {
 		m.room.svc.watchers.publish(Event{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.remote.String(), Cause: string(c)})
 	}
 	return true
 }
 
-// why is the cause of the end; empty: the member is there.
-func (m *Member) why() Cause {
+// endCause is the cause of the end; empty: the member is there.
+func (m *Member) endCause() Cause {
 	m.room.mu.Lock()
 	defer m.room.mu.Unlock()
 	return m.cause
 }
 
 // letGo ends a member that is too far behind.
-func (m *Member) letGo() { m.end(lagged) }
+func (m *Member) letGo() { m.end(causeLagged) }
 
-// giveUp breaks the connection to a dead peer. The member ends as soon as what it
+// declareDead breaks the connection to a dead peer. The member ends as soon as what it
 // has sent is handled.
-func (m *Member) giveUp() {
+func (m *Member) declareDead() {
 	m.mu.Lock()
 	m.dead = true
 	m.mu.Unlock()
@@ -206,8 +206,8 @@ func (m *Member) giveUp() {
 	m.conn.Abort()
 }
 
-// givenUp reports whether the peer was found dead.
-func (m *Member) givenUp() bool {
+// isDead reports whether the peer was found dead.
+func (m *Member) isDead() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.dead
@@ -225,9 +225,9 @@ func (m *Member) isDrained() bool {
 	return m.drained
 }
 
-// waits returns what gets a word by Signal, whenever something has changed that a goroutine
+// signals returns what gets a word by Signal, whenever something has changed that a goroutine
 // of this member may wait for. There is one at most.
-func (m *Member) waits() <-chan struct{} {
+func (m *Member) signals() <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.waiter == nil {
@@ -282,44 +282,44 @@ func (r *Room) rosterLocked() *roster {
 	return o
 }
 
-// who lists the members: the list is rendered as the member reads it.
-func (m *Member) who() {
+// queueRoster lists the members: the list is rendered as the member reads it.
+func (m *Member) queueRoster() {
 	r := m.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m.queue(insert{kind: who, roster: r.rosterLocked()})
 }
 
-// beginWho answers /who and leaves the list of the members.
-func (m *Member) beginWho(o *roster) {
+// beginRoster answers /who and leaves the list of the members.
+func (m *Member) beginRoster(o *roster) {
 	n := len(o.Members)
 	head := okFor("who", fmt.Sprintf("%d here", n))
 	head.Count = &n
-	m.put(head)
+	m.render(head)
 	m.replay = &replay{upto: uint64(n), roster: o}
 }
 
-// whoPage renders the next members of the list.
-func (m *Member) whoPage() {
+// rosterPage renders the next members of the list.
+func (m *Member) rosterPage() {
 	p := m.replay
-	for ; p.after < p.upto && len(m.rest) < writeBytes; p.after++ {
+	for ; p.after < p.upto && len(m.unsent) < writeBytes; p.after++ {
 		o := p.roster.Members[p.after]
-		m.put(wire.Event{Type: wire.TypeMember, Nick: o.Nick, Since: o.Since})
+		m.render(wire.Event{Type: wire.TypeMember, Nick: o.Nick, Since: o.Since})
 	}
 	if p.after >= p.upto {
 		m.replay = nil
 	}
 }
 
-// take gives a member a nick that is free. mu is held.
-func (r *Room) take(m *Member, n wire.Name) {
+// claimNick gives a member a nick that is free. mu is held.
+func (r *Room) claimNick(m *Member, n wire.Name) {
 	m.nick = n
 	r.nicks[n.Key] = m
 	r.looks.Add(n)
 }
 
-// giveUp makes a member's nick free. mu is held.
-func (r *Room) giveUp(m *Member) {
+// releaseNick makes a member's nick free. mu is held.
+func (r *Room) releaseNick(m *Member) {
 	delete(r.nicks, m.nick.Key)
 	r.looks.Remove(m.nick)
 }
@@ -340,63 +340,63 @@ func (r *Room) imitates(n wire.Name) error {
 	return wire.Errorf(wire.CodeExists, "%s looks like the name of a room that is already there, %s, in another script", n.Shown, r.name())
 }
 
-// untoldTime is how long a newcomer may be silent until the room is told that it
+// announceDelay is how long a newcomer may be silent until the room is told that it
 // has joined. A probe that only looks whether somebody listens is gone by then,
 // and a script has taken its nick.
-const untoldTime = time.Second
+const announceDelay = time.Second
 
-// tellLater has the room told that a member has joined: once it speaks, or after
+// announceLater has the room told that a member has joined: once it speaks, or after
 // untoldTime. mu is held.
-func (r *Room) tellLater(m *Member) {
-	m.untold.Store(true)
-	if r.untold = append(r.untold, m); len(r.untold) == 1 {
-		time.AfterFunc(untoldTime, r.tellDue)
+func (r *Room) announceLater(m *Member) {
+	m.unannounced.Store(true)
+	if r.unannounced = append(r.unannounced, m); len(r.unannounced) == 1 {
+		time.AfterFunc(announceDelay, r.announceDue)
 	}
 }
 
-// tellDue tells the room of those whose time has come.
-func (r *Room) tellDue() {
+// announceDue tells the room of those whose time has come.
+func (r *Room) announceDue() {
 	defer r.svc.engine.Alter()()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.untold) > 0 {
-		m := r.untold[0]
-		if m.cause == "" && m.untold.Load() {
-			if wait := untoldTime - time.Since(m.since); wait > 0 {
-				time.AfterFunc(min(wait, untoldTime), r.tellDue)
+	for len(r.unannounced) > 0 {
+		m := r.unannounced[0]
+		if m.cause == "" && m.unannounced.Load() {
+			if wait := announceDelay - time.Since(m.since); wait > 0 {
+				time.AfterFunc(min(wait, announceDelay), r.announceDue)
 				return
 			}
-			r.tellJoined(m)
+			r.announceJoin(m)
 		}
-		r.untold[0] = nil
-		r.untold = r.untold[1:]
+		r.unannounced[0] = nil
+		r.unannounced = r.unannounced[1:]
 	}
-	r.untold = nil
+	r.unannounced = nil
 }
 
-// tellJoined tells the room that a member has joined, if it does not know. mu is held.
-func (r *Room) tellJoined(m *Member) {
-	if m.cause != "" || !m.untold.Swap(false) {
+// announceJoin tells the room that a member has joined, if it does not know. mu is held.
+func (r *Room) announceJoin(m *Member) {
+	if m.cause != "" || !m.unannounced.Swap(false) {
 		return
 	}
 	r.announce(wire.Event{Type: wire.TypeJoin, From: m.nick.Shown, Members: len(r.members)})
 	r.svc.watchers.publish(Event{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: m.remote.String()})
 }
 
-// tellLeft tells the room that a member has left, if it knows that it was there.
+// announceLeave tells the room that a member has left, if it knows that it was there.
 // mu is held.
-func (r *Room) tellLeft(m *Member) {
-	if !m.untold.Load() {
+func (r *Room) announceLeave(m *Member) {
+	if !m.unannounced.Load() {
 		r.announce(wire.Event{Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members)})
 	}
 }
 
-// tellNow has the room know that the member has joined, before it sees something
+// announceNow has the room know that the member has joined, before it sees something
 // that it says. The caller has the read lock.
-func (m *Member) tellNow() {
-	if m.untold.Load() {
+func (m *Member) announceNow() {
+	if m.unannounced.Load() {
 		m.room.mu.Lock()
 		defer m.room.mu.Unlock()
-		m.room.tellJoined(m)
+		m.room.announceJoin(m)
 	}
 }

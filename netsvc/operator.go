@@ -47,7 +47,7 @@ func (m *Member) info(end uint64) MemberInfo {
 	if t := m.spoke.Load(); t != 0 {
 		i.Spoke = time.UnixMicro(t).UTC()
 	}
-	if pos := m.pos.Load(); end > pos {
+	if pos := m.reached.Load(); end > pos {
 		i.Behind = end - pos
 	}
 	if m.cause != "" {
@@ -82,7 +82,7 @@ func (s *Service) Members(room string) ([]MemberInfo, error) {
 
 // allMembers is Members with those that are just being closed.
 func (s *Service) allMembers(room string) ([]MemberInfo, error) {
-	rooms := s.all()
+	rooms := s.allRooms()
 	if room != "" {
 		r, err := s.room(room)
 		if err != nil {
@@ -135,8 +135,8 @@ func (s *Service) Kick(ids []uint64, say string) (int, error) {
 	}
 	defer end()
 	n := 0
-	for _, r := range s.all() {
-		for _, m := range r.everybody() {
+	for _, r := range s.allRooms() {
+		for _, m := range r.membersAndLeaving() {
 			if slices.Contains(ids, m.id) && m.kick(cmp.Or(say, "you were asked to leave")) {
 				n++
 			}
@@ -152,11 +152,11 @@ func (m *Member) kick(say string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m.cause != "" {
-		return m.cutLocked()
+		return m.abortLocked()
 	}
-	m.answer(wire.Event{Time: time.Now(), Type: wire.TypeNotice, Code: string(kicked), Text: r.name() + ": " + wire.CleanString(say)})
-	m.endLocked(kicked)
-	r.tellLeft(m)
+	m.answer(wire.Event{Time: time.Now(), Type: wire.TypeNotice, Code: string(causeKicked), Text: r.name() + ": " + wire.CleanString(say)})
+	m.endLocked(causeKicked)
+	r.announceLeave(m)
 	return true
 }
 
@@ -168,7 +168,7 @@ func (s *Service) Say(room, text string) (int, error) {
 		return 0, err
 	}
 	defer end()
-	rooms, name := s.all(), ""
+	rooms, name := s.allRooms(), ""
 	if room != "" {
 		r, err := s.room(room)
 		if err != nil {
@@ -225,7 +225,7 @@ func (s *Service) States() map[string]int {
 	for _, name := range stateNames {
 		n[name] = 0
 	}
-	for _, r := range s.all() {
+	for _, r := range s.allRooms() {
 		n[stateNames[r.currentState()]]++
 	}
 	return n
@@ -234,7 +234,7 @@ func (s *Service) States() map[string]int {
 // Rooms returns all rooms, sorted by folded name, those that are just being
 // opened or closed included.
 func (s *Service) Rooms() []RoomDetail {
-	rooms := s.all()
+	rooms := s.allRooms()
 	slices.SortFunc(rooms, func(a, b *Room) int { return strings.Compare(a.key(), b.key()) })
 	all := make([]RoomDetail, len(rooms))
 	for i, r := range rooms {
@@ -264,7 +264,7 @@ func (r *Room) detail() RoomDetail {
 	d.Members, d.Topic, d.Spoke, d.Rate = len(r.members), r.topic, r.spoke, r.rate.now(time.Now())
 	d.Created, d.Creator, d.Locked = r.created, r.madeBy, r.password.Load() != nil
 	for _, m := range r.members {
-		if pos := m.pos.Load(); pos < end {
+		if pos := m.reached.Load(); pos < end {
 			d.Lagging++
 			d.Worst = max(d.Worst, end-pos)
 		}

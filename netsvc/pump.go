@@ -18,17 +18,17 @@ import (
 type insertKind uint8
 
 const (
-	answer      insertKind = iota // bytes are written
-	skip                          // the member's own line, numbered seq, is left out
-	toJSON                        // JSON from here on
-	newest                        // the newest n lines, as one who joins gets them
-	history                       // the same as an answer
-	since                         // everything after seq, from the store
-	pong                          // the newest sequence number at this place
-	sayLagged                     // a sentence that says so, then the end
-	closeStream                   // the end
-	sayMoved                      // a sentence that says that another process has taken over
-	who                           // the members, as roster says
+	answer        insertKind = iota // bytes are written
+	skip                            // the member's own line, numbered seq, is left out
+	toJSON                          // JSON from here on
+	newest                          // the newest n lines, as one who joins gets them
+	history                         // the same as an answer
+	since                           // everything after seq, from the store
+	pong                            // the newest sequence number at this place
+	endLagged                       // a sentence that says so, then the end
+	endOfStream                     // the end
+	upgradeNotice                   // a sentence that says that another process has taken over
+	who                             // the members, as roster says
 )
 
 // insert belongs into a member's stream before the event at the place at.
@@ -59,8 +59,8 @@ func (m *Member) insertLocked(ins insert) {
 	m.room.svc.insertBytes.Add(int64(ins.size()))
 }
 
-// forgetLocked takes the first n inserts away. Member.mu is held.
-func (m *Member) forgetLocked(n int) {
+// dropInsertsLocked takes the first n inserts away. Member.mu is held.
+func (m *Member) dropInsertsLocked(n int) {
 	for i := range m.inserts[:n] {
 		m.room.svc.insertBytes.Add(-int64(m.inserts[i].size()))
 	}
@@ -69,10 +69,10 @@ func (m *Member) forgetLocked(n int) {
 	}
 }
 
-// takesLocked reports whether one more insert may wait for the member: it may if
+// acceptsInsertLocked reports whether one more insert may wait for the member: it may if
 // none does, and else if what waits is below the bounds, its own and that of all
 // members together. Member.mu is held.
-func (m *Member) takesLocked() bool {
+func (m *Member) acceptsInsertLocked() bool {
 	if len(m.inserts) == 0 {
 		return true
 	}
@@ -134,11 +134,11 @@ func (m *Member) work(disk bool) bool {
 			}
 		case finished: // the write lock stays taken: nobody writes any more
 			m.conn.Drained()
-			m.pos.Store(math.MaxUint64) // it is not behind
+			m.reached.Store(math.MaxUint64) // it is not behind
 			m.gone.Store(true)
 			m.mu.Lock()
 			m.drained = true
-			m.forgetLocked(len(m.inserts))
+			m.dropInsertsLocked(len(m.inserts))
 			m.signalLocked()
 			m.mu.Unlock()
 			return false
@@ -157,33 +157,33 @@ func (m *Member) pump(budget int, disk bool) outcome {
 	defer func() {
 		if wrote > 0 {
 			m.room.svc.counters.bytes.Add(uint64(wrote))
-			m.room.unacknowledged()
+			m.room.noteWritten()
 		}
 	}()
 	for {
 		o, span := m.gather(disk)
-		pending := m.rest
+		pending := m.unsent
 		if len(pending) == 0 {
 			pending = span.Bytes
 		}
 		if len(pending) > 0 {
 			n, err := m.conn.Write(pending)
 			if err != nil {
-				return m.broken(err)
+				return m.writeFailed(err)
 			}
 			m.wrote.Add(uint32(n))
-			if wrote += n; len(m.rest) > 0 {
-				m.rest = m.rest[n:]
+			if wrote += n; len(m.unsent) > 0 {
+				m.unsent = m.unsent[n:]
 			} else {
 				var rest []byte
 				m.cursor, rest = span.After(n)
-				m.rest = append(m.rest[:0], rest...) // a copy: the log's window is not to be kept
+				m.unsent = append(m.unsent[:0], rest...) // a copy: the log's window is not to be kept
 			}
-			m.pos.Store(m.cursor.Pos)
+			m.reached.Store(m.cursor.Pos)
 			if n < len(pending) {
 				return full
 			}
-			m.rest = nil
+			m.unsent = nil
 		}
 		if o != more {
 			return o
@@ -198,13 +198,13 @@ func (m *Member) pump(budget int, disk bool) outcome {
 // If there is nothing before it, a span of the log is returned as it is; the
 // cursor then still stands before it.
 func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
-	for len(m.rest) < writeBytes {
+	for len(m.unsent) < writeBytes {
 		switch {
 		case m.over:
 			return finished, roomlog.Span{}
-		case m.replay != nil && !m.leaving():
+		case m.replay != nil && !m.endsEarly():
 			if m.replay.roster != nil {
-				m.whoPage()
+				m.rosterPage()
 				continue
 			}
 			if !disk {
@@ -216,26 +216,26 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			continue
 		}
 		m.mu.Lock()
-		ins, due := m.due()
+		ins, due := m.nextInsert()
 		if due {
 			if ins.needsDisk() && (!disk || m.movable() && m.room.svc.engine.Suspended()) {
 				m.mu.Unlock()
 				return needDisk, roomlog.Span{}
 			}
-			m.forgetLocked(1)
+			m.dropInsertsLocked(1)
 			m.signalLocked()
 			m.mu.Unlock()
 			m.apply(ins)
 			continue
 		}
 		span, ok := roomlog.Span{}, false
-		if !m.behind {
+		if !m.fromStore {
 			span, ok = m.room.log.Read(m.cursor, m.format, ins.at.Pos, passBytes)
 		}
 		m.mu.Unlock()
 		switch {
 		case !ok:
-			m.behind = true
+			m.fromStore = true
 			if !disk {
 				return needDisk, roomlog.Span{}
 			}
@@ -245,38 +245,38 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 		case span.Next == m.cursor:
 			return idle, roomlog.Span{}
 		case len(span.Bytes) == 0:
-			m.move(span.Next)
-		case len(m.rest) == 0:
+			m.moveTo(span.Next)
+		case len(m.unsent) == 0:
 			return more, span
-		case len(m.rest)+len(span.Bytes) > writeBytes:
+		case len(m.unsent)+len(span.Bytes) > writeBytes:
 			return more, roomlog.Span{}
 		default:
-			m.rest = append(m.rest, span.Bytes...)
-			m.move(span.Next)
+			m.unsent = append(m.unsent, span.Bytes...)
+			m.moveTo(span.Next)
 		}
 	}
 	return more, roomlog.Span{}
 }
 
-func (m *Member) move(c roomlog.Cursor) {
+func (m *Member) moveTo(c roomlog.Cursor) {
 	m.cursor = c
-	m.pos.Store(c.Pos)
+	m.reached.Store(c.Pos)
 }
 
-// due returns the next insert and whether its place has been reached. Without
+// nextInsert returns the next insert and whether its place has been reached. Without
 // one it returns a place that never is. m.mu is held.
-func (m *Member) due() (insert, bool) {
-	if m.behind {
+func (m *Member) nextInsert() (insert, bool) {
+	if m.fromStore {
 		if c, ok := m.room.log.Find(m.cursor.Seq); ok {
-			m.behind = false
-			m.move(c)
+			m.fromStore = false
+			m.moveTo(c)
 		}
 	}
 	if len(m.inserts) == 0 {
 		return insert{at: roomlog.Cursor{Pos: math.MaxUint64, Seq: math.MaxUint64}}, false
 	}
 	ins := m.inserts[0]
-	if m.behind {
+	if m.fromStore {
 		return ins, m.cursor.Seq >= ins.at.Seq
 	}
 	return ins, m.cursor.Pos >= ins.at.Pos
@@ -288,9 +288,9 @@ func (i insert) needsDisk() bool { return i.kind == newest || i.kind == history 
 func (m *Member) apply(ins insert) {
 	switch ins.kind {
 	case answer:
-		m.rest = append(m.rest, ins.bytes...)
+		m.unsent = append(m.unsent, ins.bytes...)
 	case skip:
-		m.move(roomlog.Cursor{Pos: ins.at.Pos + 1, Seq: ins.seq})
+		m.moveTo(roomlog.Cursor{Pos: ins.at.Pos + 1, Seq: ins.seq})
 	case toJSON:
 		m.format = roomlog.JSON
 	case newest, history:
@@ -298,40 +298,40 @@ func (m *Member) apply(ins insert) {
 	case since:
 		m.beginSince(ins.seq)
 	case who:
-		m.beginWho(ins.roster)
+		m.beginRoster(ins.roster)
 	case pong:
-		m.put(wire.Event{Type: wire.TypePong, Seq: ins.at.Seq})
-	case closeStream:
+		m.render(wire.Event{Type: wire.TypePong, Seq: ins.at.Seq})
+	case endOfStream:
 		m.over = true
-	case sayMoved:
-		m.put(wire.Event{Type: wire.TypeNotice, Text: fmt.Sprintf(
+	case upgradeNotice:
+		m.render(wire.Event{Type: wire.TypeNotice, Text: fmt.Sprintf(
 			"%s: the server is being upgraded; come back and say /since %d", m.room.name(), m.cursor.Seq)})
-	case sayLagged:
+	case endLagged:
 		seq := m.cursor.Seq
 		if m.replay != nil && m.replay.roster == nil {
 			seq = m.replay.after
 		}
-		m.put(wire.Event{Type: wire.TypeNotice, Text: fmt.Sprintf(
+		m.render(wire.Event{Type: wire.TypeNotice, Text: fmt.Sprintf(
 			"%s: you are too far behind and are let go; come back and say /since %d", m.room.name(), seq)})
 		m.over = true
 	}
 }
 
-// leaving reports whether the stream is to end without what is pending.
-func (m *Member) leaving() bool {
+// endsEarly reports whether the stream is to end without what is pending.
+func (m *Member) endsEarly() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.inserts) > 0 && m.inserts[0].kind == sayLagged
+	return len(m.inserts) > 0 && m.inserts[0].kind == endLagged
 }
 
-// put renders an event that is for this member alone.
-func (m *Member) put(ev wire.Event) { m.rest = formats[m.format].render(m.rest, ev) }
+// render renders an event that is for this member alone.
+func (m *Member) render(ev wire.Event) { m.unsent = formats[m.format].render(m.unsent, ev) }
 
 func (m *Member) beginHistory(ins insert) {
 	r := m.room
 	after, count, err := r.svc.newest(m.fromDisk, r.id, m.cursor.Seq, ins.n)
 	switch {
-	case errors.Is(err, errCut):
+	case errors.Is(err, errAborted):
 		return
 	case errors.Is(err, errLater): // it is done when the server goes on
 		m.mu.Lock()
@@ -340,19 +340,19 @@ func (m *Member) beginHistory(ins insert) {
 		m.mu.Unlock()
 		return
 	case err != nil:
-		m.unserved(err)
+		m.historyFailed(err)
 		return
 	}
 	if ins.kind == history {
 		ev := okFor("history", "no earlier lines")
 		ev.Count = &count
-		m.begins(&ev)
+		m.addStreamInfo(&ev)
 		if count > 0 {
 			ev.Text = plural(count, "earlier line")
 		}
-		m.put(ev)
+		m.render(ev)
 	} else if count > 0 {
-		m.put(wire.Event{Type: wire.TypeNotice, Text: plural(count, "earlier line")})
+		m.render(wire.Event{Type: wire.TypeNotice, Text: plural(count, "earlier line")})
 	}
 	if count == 0 {
 		return
@@ -367,7 +367,7 @@ func (m *Member) beginHistory(ins insert) {
 // the cursor, behind which the log goes on.
 func (m *Member) beginSince(seq uint64) {
 	ev := okFor("since", fmt.Sprintf("everything after %d; the newest is %d", seq, m.cursor.Seq))
-	m.begins(&ev)
+	m.addStreamInfo(&ev)
 	if st, err := m.room.svc.store.Stat(m.room.id); err == nil && st.Trimmed > seq {
 		ev.Oldest = st.Trimmed + 1
 		ev.Text += fmt.Sprintf("; lines before %d are no longer kept", ev.Oldest)
@@ -375,13 +375,13 @@ func (m *Member) beginSince(seq uint64) {
 	if seq > m.cursor.Seq {
 		ev.Text = fmt.Sprintf("nothing is newer than %d: the newest is %d", seq, m.cursor.Seq)
 	}
-	m.put(ev)
+	m.render(ev)
 	m.replay = &replay{after: seq, upto: m.cursor.Seq}
 }
 
-// begins says in the answer that begins a stream what a reader has to know who
+// addStreamInfo says in the answer that begins a stream what a reader has to know who
 // comes back, and one who will speak.
-func (m *Member) begins(ev *wire.Event) {
+func (m *Member) addStreamInfo(ev *wire.Event) {
 	ev.Newest, ev.RoomID, ev.Epoch = m.cursor.Seq, m.room.identity.Room, m.room.identity.Epoch
 	ev.LineBytes = m.room.svc.opts().LineBytes
 }
@@ -391,10 +391,10 @@ func (m *Member) page() {
 	n, last, err := m.stored(m.replay.after, m.replay.upto)
 	switch {
 	case err != nil:
-		m.unserved(err)
+		m.historyFailed(err)
 		m.replay = nil
 	case n == 0:
-		m.rest = append(m.rest, m.replay.footer...)
+		m.unsent = append(m.unsent, m.replay.footer...)
 		m.replay = nil
 	default:
 		m.replay.after = last
@@ -409,7 +409,7 @@ func (m *Member) stored(after, upto uint64) (n int, last uint64, err error) {
 		return 0, upto, err
 	}
 	for i := range lines {
-		m.put(lineEvent(&lines[i]))
+		m.render(lineEvent(&lines[i]))
 	}
 	return len(lines), lines[len(lines)-1].Seq, nil
 }
@@ -427,25 +427,25 @@ func (m *Member) catchUp(upto uint64) {
 	upto = min(upto, r.log.End().Seq)
 	n, last, err := m.stored(m.cursor.Seq, upto)
 	if err != nil {
-		m.unserved(err)
+		m.historyFailed(err)
 		return
 	}
-	m.move(roomlog.Cursor{Pos: m.cursor.Pos + uint64(n), Seq: last})
+	m.moveTo(roomlog.Cursor{Pos: m.cursor.Pos + uint64(n), Seq: last})
 }
 
-// unserved ends a member whose lines cannot be read.
-func (m *Member) unserved(err error) {
+// historyFailed ends a member whose lines cannot be read.
+func (m *Member) historyFailed(err error) {
 	if !errors.Is(err, store.ErrNoRoom) && !errors.Is(err, store.ErrClosed) {
 		m.room.svc.log.Error("history cannot be read", "room", m.room.name(), "remote", m.remote, "error", err)
 	}
-	m.end(unserved)
+	m.end(causeHistory)
 	m.over = true
 }
 
-// broken ends the output of a member that cannot be written to. It is a member
+// writeFailed ends the output of a member that cannot be written to. It is a member
 // until what it has sent before is handled: the kernel still has that, and the
 // reader comes to its end.
-func (m *Member) broken(err error) outcome {
+func (m *Member) writeFailed(err error) outcome {
 	switch {
 	case errors.Is(err, syscall.ECONNRESET):
 		m.reset.Store(true)
@@ -453,6 +453,6 @@ func (m *Member) broken(err error) outcome {
 		m.room.svc.log.Warn("write to a member failed", "room", m.room.name(), "remote", m.remote, "error", err)
 		m.conn.Abort()
 	}
-	m.over, m.rest, m.replay = true, nil, nil
+	m.over, m.unsent, m.replay = true, nil, nil
 	return finished
 }

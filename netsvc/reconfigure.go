@@ -74,7 +74,7 @@ func (c *Change) bind() error {
 			return fmt.Errorf("the master port: %w", err)
 		}
 	}
-	for _, r := range s.all() {
+	for _, r := range s.allRooms() {
 		r.mu.Lock()
 		ln, isOpen := r.ln, r.state == open
 		r.mu.Unlock()
@@ -222,7 +222,7 @@ func (c *Change) install() {
 // allListeners is every listener there is.
 func (s *Service) allListeners() []*transport.Listener {
 	all := slices.Clone(s.master.Load().Each)
-	for _, r := range s.all() {
+	for _, r := range s.allRooms() {
 		r.mu.Lock()
 		if r.state == open {
 			all = append(all, r.ln.Each...)

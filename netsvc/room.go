@@ -41,8 +41,8 @@ const (
 	drainTime = 5 * time.Second
 )
 
-// comings is how many lines that somebody came or went a room shows.
-var comings = limit.Rate{PerSecond: 10, Burst: 200}
+// joinNotices is how many lines that somebody came or went a room shows.
+var joinNotices = limit.Rate{PerSecond: 10, Burst: 200}
 
 // Room is a log, a port, and the members that read and write it.
 type Room struct {
@@ -89,10 +89,10 @@ type origin struct {
 
 // fanout is the flusher's, which is the goroutine that has flushing.
 type fanout struct {
-	flushing transport.Lock
-	pass     []*Member
-	turn     int // where the next pass begins
-	pacer    pacer
+	flushing    transport.Lock
+	passMembers []*Member
+	turn        int // where the next pass begins
+	pacer       pacer
 }
 
 // presence is whether a room lets anybody in, and at which port. Room.mu guards it.
@@ -106,15 +106,15 @@ type presence struct {
 // membership is the members of a room, and what is known of those that come and go.
 // Room.mu guards it.
 type membership struct {
-	members []*Member              // m.index is the place in it
-	nicks   map[string]*Member     // by folded nick
-	looks   wire.Looks             // of nicks
-	guests  int                    // guest numbers given
-	reads   readership             // of the log
-	untold  []*Member              // those of whom the room may not know, the first at the front; while there are any, a timer runs
-	leaving map[*Member]*departure // have ended, and are not closed yet
-	roster  *roster                // of this moment; nil: nobody has asked since it changed
-	coming  time.Time              // when the burst of comings is whole again
+	members        []*Member              // m.index is the place in it
+	nicks          map[string]*Member     // by folded nick
+	looks          wire.Looks             // of nicks
+	guests         int                    // guest numbers given
+	reads          readership             // of the log
+	unannounced    []*Member              // those of whom the room may not know, the first at the front; while there are any, a timer runs
+	leaving        map[*Member]*departure // have ended, and are not closed yet
+	roster         *roster                // of this moment; nil: nobody has asked since it changed
+	joinNoticesDue time.Time              // when the burst of comings is whole again
 }
 
 // newRoom is a room of the database, with the number of its newest line.
@@ -141,7 +141,7 @@ func (r *Room) opened(ln *transport.Endpoint) bool {
 	if old != nil {
 		old.End()
 	}
-	if ok && r.svc.isLate(ln) {
+	if ok && r.svc.isOutdated(ln) {
 		r.svc.mu.Lock()
 		r.svc.scheduleReconcile()
 		r.svc.mu.Unlock()
@@ -167,8 +167,8 @@ func (r *Room) open(ln *transport.Endpoint) (old *transport.Endpoint, ok bool) {
 	return old, true
 }
 
-// isLate reports whether the addresses to listen on have changed since ln was bound.
-func (s *Service) isLate(ln *transport.Endpoint) bool {
+// isOutdated reports whether the addresses to listen on have changed since ln was bound.
+func (s *Service) isOutdated(ln *transport.Endpoint) bool {
 	return ln.On != nil && !slices.Equal(ln.On, s.opts().Listen)
 }
 
@@ -280,12 +280,12 @@ func (r *Room) receive(c *transport.Conn, addr netip.AddrPort, since time.Time) 
 		r.newPasswordSession(c, addr, since, p).knock(false, false)
 		return
 	}
-	r.welcome(c, addr, nil)
+	r.admitMember(c, addr, nil)
 }
 
-// welcome is admit for a connection that is counted and may come in. before is
+// admitMember is admit for a connection that is counted and may come in. before is
 // the caller that it was, if it was one.
-func (r *Room) welcome(c *transport.Conn, addr netip.AddrPort, before *passwordSession) {
+func (r *Room) admitMember(c *transport.Conn, addr netip.AddrPort, before *passwordSession) {
 	m, why, text := r.join(c, addr, before)
 	if m == nil {
 		r.svc.releaseConn(addr.Addr())
@@ -306,7 +306,7 @@ func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *passwordSess
 		ev := r.farewell(r.cause)
 		return nil, refusedClosing, string(ev.AppendText(nil))
 	}
-	if most := r.maxMembers(); r.full(most) {
+	if most := r.maxMembers(); r.isFull(most) {
 		return nil, refusedRoomFull, r.line(fmt.Sprintf("the room is full: it has %s, which is the limit", plural(most, "member")))
 	}
 	if b := r.svc.banned(r.id, addr.Addr(), ""); b != nil {
@@ -320,17 +320,17 @@ func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *passwordSess
 	r.members = append(r.members, m)
 	r.reads.of[m.reads]++
 	r.roster = nil
-	r.take(m, m.nick)
+	r.claimNick(m, m.nick)
 	m.cursor = r.log.End()
 	m.greet(len(r.members), r.topic)
-	r.tellLater(m) // before its first word, which tells of it, may be read
+	r.announceLater(m) // before its first word, which tells of it, may be read
 	// From here on what it sends is answered.
-	if err := m.conn.Start(m, m.left != nil); err != nil {
-		m.untold.Store(false)
-		m.forget()
-		r.svc.engine.Keep(-m.left.size())
-		r.remove(m)
-		r.giveUp(m)
+	if err := m.conn.Start(m, m.pending != nil); err != nil {
+		m.unannounced.Store(false)
+		m.dropInserts()
+		r.svc.engine.Keep(-m.pending.size())
+		r.removeMember(m)
+		r.releaseNick(m)
 		r.svc.uncounted.Add(1)
 		return nil, refusedDescriptors, r.line("the server has no room for another connection; try again in a moment")
 	}
@@ -357,20 +357,20 @@ func (r *Room) announce(ev wire.Event) {
 	quiet := false
 	if ev.Type == wire.TypeJoin || ev.Type == wire.TypeLeave {
 		if quiet = len(r.members) > r.quietAbove(); !quiet && len(r.members) > 1 {
-			debt, wait := comings.Spend(r.coming.Sub(ev.Time), 1)
+			debt, wait := joinNotices.Spend(r.joinNoticesDue.Sub(ev.Time), 1)
 			if quiet = wait > 0; !quiet {
-				r.coming = ev.Time.Add(debt)
+				r.joinNoticesDue = ev.Time.Add(debt)
 			}
 		}
 	}
 	e := r.reads.render(ev, quiet)
 	r.log.Append(e)
-	if r.unread() {
+	if r.hasNoReaders() {
 		r.log.Clear()
 		return
 	}
 	if !e.Empty() {
-		r.kick()
+		r.wake()
 	}
 }
 
@@ -384,8 +384,8 @@ func (r *Room) append(posts []*store.Post) {
 		m, ours := p.Owner.(*Member)
 		if p.Err != nil {
 			if ours {
-				m.refused(p)
-				r.free(m)
+				m.rejected(p)
+				r.releaseNickOfEnded(m)
 			}
 			continue
 		}
@@ -403,14 +403,14 @@ func (r *Room) append(posts []*store.Post) {
 			continue
 		}
 		m.appended(r.log, &p.Line, e)
-		r.free(m)
+		r.releaseNickOfEnded(m)
 	}
 	r.svc.counters.lines.Add(kept)
 	r.svc.counters.deliveries.Add(kept * uint64(len(r.members)))
 	now := time.Now()
 	r.spoke = now.UTC()
 	r.rate.add(now, len(posts))
-	if r.unread() {
+	if r.hasNoReaders() {
 		r.log.Clear()
 	}
 }
@@ -436,8 +436,8 @@ func lineEvent(l *store.Line) wire.Event {
 	return wire.Event{Seq: l.Seq, Time: l.Time, Type: cmp.Or(wire.Type(l.Kind.String()), wire.TypeMessage), From: l.From, Text: l.Text}
 }
 
-// remove takes a member out of the lists. mu is held.
-func (r *Room) remove(m *Member) {
+// removeMember takes a member out of the lists. mu is held.
+func (r *Room) removeMember(m *Member) {
 	last := len(r.members) - 1
 	r.members[m.index] = r.members[last]
 	r.members[m.index].index = m.index
@@ -447,38 +447,38 @@ func (r *Room) remove(m *Member) {
 	r.reads.of[m.reads]--
 }
 
-// free gives the nick of a member that has ended back, once all that it said is
+// releaseNickOfEnded gives the nick of a member that has ended back, once all that it said is
 // in the room: who has the nick next can tell whose lines are whose. mu is held.
-func (r *Room) free(m *Member) {
+func (r *Room) releaseNickOfEnded(m *Member) {
 	if m.cause == "" || r.nicks[m.nick.Key] != m {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.inFlight == 0 {
-		r.giveUp(m)
+		r.releaseNick(m)
 	}
 }
 
-// closed counts a connection that is closed. The log is for those who read it.
-func (r *Room) closed(m *Member) {
+// removeLeaving counts a connection that is closed. The log is for those who read it.
+func (r *Room) removeLeaving(m *Member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.leaving, m)
-	if r.unread() {
+	if r.hasNoReaders() {
 		r.log.Clear()
 	}
 }
 
-// unread reports whether nobody reads the log: no member, and none that has left
+// hasNoReaders reports whether nobody reads the log: no member, and none that has left
 // and still drains. mu is held.
-func (r *Room) unread() bool { return len(r.members)+len(r.leaving) == 0 }
+func (r *Room) hasNoReaders() bool { return len(r.members)+len(r.leaving) == 0 }
 
-// unacknowledged notes that something was written that the peers may never
+// noteWritten notes that something was written that the peers may never
 // acknowledge.
-func (r *Room) unacknowledged() {
+func (r *Room) noteWritten() {
 	if !r.wrote.Load() {
 		r.wrote.Store(true)
-		r.svc.startSweep()
+		r.svc.wakeDeadPeerDetection()
 	}
 }

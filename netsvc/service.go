@@ -234,7 +234,7 @@ func (s *Service) Start() error {
 		return err
 	}
 	s.master.Store(master)
-	s.tasks.Go(s.sweep)
+	s.tasks.Go(s.detectDeadPeers)
 	return master.Open(s.admitMaster, busyReply)
 }
 
@@ -285,7 +285,7 @@ func (s *Service) Port() int { return s.master.Load().Port }
 // few seconds at most, the master port is closed, what members have sent is committed, they are told, get what is pending (a stuck one for at most a few
 // seconds), and their sockets close. The store is the caller's to close.
 func (s *Service) Stop() {
-	s.lastWords()
+	s.awaitInput()
 	s.mu.Lock()
 	s.stopping = true
 	s.mu.Unlock()
@@ -301,10 +301,10 @@ func (s *Service) Stop() {
 	if err := s.store.Flush(); err != nil && !errors.Is(err, store.ErrClosed) {
 		s.log.Error("commit before the stop failed", "error", err)
 	}
-	rooms := s.all()
+	rooms := s.allRooms()
 	for _, r := range rooms {
-		if r.begin(stopping) { // else it is being deleted
-			r.work.later(func() { r.shut(stopping) })
+		if r.beginClosing(causeStopping) { // else it is being deleted
+			r.work.later(func() { r.shutDown(causeStopping) })
 		}
 	}
 	for _, r := range rooms {
@@ -327,7 +327,7 @@ type RoomInfo struct {
 
 // List returns the rooms, sorted by folded name.
 func (s *Service) List() []RoomInfo {
-	rooms := s.all()
+	rooms := s.allRooms()
 	infos := make([]RoomInfo, 0, len(rooms))
 	for _, r := range rooms {
 		if i, ok := r.info(); ok {

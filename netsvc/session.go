@@ -51,7 +51,7 @@ type requestSession struct {
 
 // pendingInput is input that was read and has to wait.
 type pendingInput struct {
-	leftover
+	pendingLines
 	isLine bool    // or there is only what came behind one
 	price  float64 // to be paid first
 }
