@@ -181,7 +181,7 @@ func (a *abuse) upgrades() (n int) {
 		if n%2 == 0 {
 			for underWay := true; underWay; {
 				out, errs, status := a.admin("upgrade")
-				if underWay = strings.Contains(errs, "under way"); status != exitDone && !underWay {
+				if underWay = strings.Contains(errs, "under way"); status != exitOK && !underWay {
 					a.fail("upgrade %d: status %d: %s%s", n, status, out, errs)
 				}
 			}
@@ -225,7 +225,7 @@ func (a *abuse) doctor(flags ...string) (found []ailment) {
 	for status == admin.ExitRefused && strings.Contains(errs, "another one has just taken over") {
 		out, errs, status = a.admin(append([]string{"doctor", "--json"}, flags...)...)
 	}
-	if err := json.Unmarshal([]byte(out), &found); err != nil || status != exitDone {
+	if err := json.Unmarshal([]byte(out), &found); err != nil || status != exitOK {
 		a.fail("doctor: status %d: %s%s", status, out, errs)
 	}
 	return found
@@ -266,7 +266,7 @@ func (a *abuse) operate(kind string, words ...string) {
 	var out, errs bytes.Buffer
 	status := admin.Once(filepath.Join(a.dir, "roomd.sock"), words, nil, &out, &errs, nil)
 	switch {
-	case status == exitDone:
+	case status == exitOK:
 	case status == 1 && !strings.Contains(errs.String(), "internal"):
 		a.mu.Lock()
 		a.refused[kind]++

@@ -34,7 +34,7 @@ func TestActivation(t *testing.T) {
 		p.upgrade()
 		early.say("DELETE lobby\n")
 		early.hear("ERR denied only who created lobby may delete it") // others can reach the master port
-		if out, errs, status := p.admin("reload"); status != exitDone {
+		if out, errs, status := p.admin("reload"); status != exitOK {
 			t.Error(out, errs)
 		}
 		early.say("LIST\n")

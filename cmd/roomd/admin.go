@@ -34,16 +34,16 @@ Exit status: 0 done, 1 refused, 2 wrong usage, 3 the server cannot be reached.
 
 The commands:
 
-` + summary(),
+` + commandList(),
 		Example: `  roomd admin
   roomd admin rooms --json
   roomd admin delete dev --yes
   roomd admin --socket /run/roomd/roomd.sock members lobby`,
 		// What follows the command's name is the server's to read.
 		DisableFlagParsing: true,
-		ValidArgsFunction:  adminWords,
+		ValidArgsFunction:  completeAdmin,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			socket, words, err := adminArgs(args, cmd.ErrOrStderr())
+			socket, words, err := parseAdminArgs(args, cmd.ErrOrStderr())
 			var away unreachable
 			switch {
 			case errors.Is(err, errHelp):
@@ -52,7 +52,7 @@ The commands:
 				fmt.Fprintf(cmd.ErrOrStderr(), "roomd: %v\n", err)
 				return exitStatus(exitUnreachable)
 			case err != nil:
-				return usage.Wrong(cmd, err)
+				return usage.New(cmd, err)
 			}
 			if socket == "" {
 				return errors.New("admin.socket is empty: this server has no console")
@@ -60,7 +60,7 @@ The commands:
 			out, errw := cmd.OutOrStdout(), cmd.ErrOrStderr()
 			if len(words) == 0 {
 				if !terminal(cmd.InOrStdin()) {
-					return usage.Wrong(cmd, errors.New("without a terminal, say what to do"))
+					return usage.New(cmd, errors.New("without a terminal, say what to do"))
 				}
 				console, err := admin.NewConsole(socket, admin.HistoryFile())
 				if err != nil {
@@ -71,9 +71,9 @@ The commands:
 			}
 			var ask func(string) bool
 			if terminal(cmd.InOrStdin()) {
-				ask = func(text string) bool { return agree(cmd.InOrStdin(), errw, text) }
+				ask = func(text string) bool { return confirm(cmd.InOrStdin(), errw, text) }
 			}
-			if status := admin.Once(socket, words, cmd.InOrStdin(), out, errw, ask); status != exitDone {
+			if status := admin.Once(socket, words, cmd.InOrStdin(), out, errw, ask); status != exitOK {
 				return exitStatus(status)
 			}
 			return nil
@@ -81,9 +81,9 @@ The commands:
 	}
 }
 
-// summary lists the commands of the console. Four spaces make a list of it in
+// commandList lists the commands of the console. Four spaces make a list of it in
 // the man page, too.
-func summary() string {
+func commandList() string {
 	var b strings.Builder
 	for _, c := range admin.Summary() {
 		fmt.Fprintf(&b, "    %-44s %s\n", c[0], c[1])
@@ -98,9 +98,9 @@ func (e exitStatus) Error() string { return "exit status " + strconv.Itoa(int(e)
 
 var errHelp = errors.New("help")
 
-// adminArgs finds the socket and the words of the command. Flags of ours come
+// parseAdminArgs finds the socket and the words of the command. Flags of ours come
 // first; all that follows belongs to the command.
-func adminArgs(args []string, errw io.Writer) (socket string, words []string, err error) {
+func parseAdminArgs(args []string, errw io.Writer) (socket string, words []string, err error) {
 	file := ""
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		name, value, has := strings.Cut(args[0], "=")
@@ -128,20 +128,20 @@ func adminArgs(args []string, errw io.Writer) (socket string, words []string, er
 		}
 	}
 	if socket == "" {
-		cfg, err := config.LoadKeys(file, errw, !readsConfig(args), "admin.socket")
+		cfg, err := config.LoadKeys(file, errw, !serverReadsConfig(args), "admin.socket")
 		if err != nil {
 			return "", nil, unreachable{err}
 		}
 		socket = cfg.Admin.Socket
-		if cfg.Path == "" && os.Geteuid() == 0 && isOthers(socket) {
+		if cfg.Path == "" && os.Geteuid() == 0 && ownedByOther(socket) {
 			return "", nil, unreachable{fmt.Errorf("%s in this folder is another user's, and not used: for root it has to be named, with --socket, or its configuration with --config", filepath.Base(socket))}
 		}
 	}
 	return socket, args, nil
 }
 
-// isOthers reports whether a file is there, and belongs to somebody else than root.
-func isOthers(path string) bool {
+// ownedByOther reports whether a file is there, and belongs to somebody else than root.
+func ownedByOther(path string) bool {
 	st, err := os.Lstat(path)
 	if err != nil {
 		return false
@@ -150,9 +150,9 @@ func isOthers(path string) bool {
 	return !ok || sys.Uid != 0
 }
 
-// readsConfig reports whether the server reads the configuration for a command, and
+// serverReadsConfig reports whether the server reads the configuration for a command, and
 // says itself what is wrong with it.
-func readsConfig(words []string) bool {
+func serverReadsConfig(words []string) bool {
 	const least = 3 // letters that stand for one of the two alone
 	return len(words) > 0 && len(words[0]) >= least && (strings.HasPrefix("reload", words[0]) || strings.HasPrefix("upgrade", words[0]))
 }
@@ -167,7 +167,7 @@ func terminal(in io.Reader) bool {
 	return term.IsTerminal(in)
 }
 
-func agree(in io.Reader, out io.Writer, text string) bool {
+func confirm(in io.Reader, out io.Writer, text string) bool {
 	fmt.Fprintf(out, "this %s\ndo it? [y/N] ", text)
 	line, _ := bufio.NewReader(in).ReadString('\n') // no answer is a no
 	return term.Agreed(line)

@@ -13,7 +13,7 @@ func TestMuteThroughUpgrade(t *testing.T) {
 	before, eve := p.come(p.first), p.come(p.first)
 	before.hear("guest-2 joined")
 	eve.hear("guest-2 joined")
-	if out, errs, status := p.admin("mute", "guest-2"); status != exitDone {
+	if out, errs, status := p.admin("mute", "guest-2"); status != exitOK {
 		t.Fatal(out, errs)
 	}
 	after := p.come(p.first)
@@ -29,7 +29,7 @@ func TestMuteThroughUpgrade(t *testing.T) {
 			p.upgrade()
 		}
 	}
-	if out, errs, status := p.admin("unmute", "guest-2"); status != exitDone {
+	if out, errs, status := p.admin("unmute", "guest-2"); status != exitOK {
 		t.Fatal(out, errs)
 	}
 	for _, m := range []*member{eve, after} {

@@ -42,7 +42,7 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
 		RunE: reporting(&report, func(ctx context.Context, cmd *cobra.Command) error {
 			cases := bench.Standard(only)
 			if len(cases) == 0 {
-				return usage.Wrong(cmd, fmt.Errorf("--only %q: no shape's name has that", only))
+				return usage.New(cmd, fmt.Errorf("--only %q: no shape's name has that", only))
 			}
 			return report.Compare(ctx, cases)
 		}),
@@ -72,7 +72,7 @@ func reporting(report *bench.Report, do func(context.Context, *cobra.Command) er
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		if report.Runs < 1 {
-			return usage.Wrong(cmd, fmt.Errorf("--runs %d: at least one", report.Runs))
+			return usage.New(cmd, fmt.Errorf("--runs %d: at least one", report.Runs))
 		}
 		if report.Roomd, err = os.Executable(); err != nil {
 			return err
@@ -130,7 +130,7 @@ a redis-server or a nats-server), with its data in a temporary folder.`,
 			var r bench.Result
 			if at != "" {
 				if server.Address, err = netip.ParseAddrPort(at); err != nil {
-					return usage.Wrong(cmd, fmt.Errorf("--server %s: write an address and a port, 127.0.0.1:8080", at))
+					return usage.New(cmd, fmt.Errorf("--server %s: write an address and a port, 127.0.0.1:8080", at))
 				}
 				r, err = bench.Run(ctx, server, shape)
 			} else {

@@ -30,7 +30,7 @@ func TestBench(t *testing.T) {
 	for kind, flags := range small {
 		var out, errw bytes.Buffer
 		args := append([]string{"bench", kind, "--json", "--cores=false", "--dir", dir}, flags...)
-		if status := run(args, nil, &out, &errw); status != exitDone {
+		if status := run(args, nil, &out, &errw); status != exitOK {
 			t.Fatalf("%s: status %d: %s", kind, status, errw.String())
 		}
 		var r bench.Result
@@ -63,7 +63,7 @@ func TestBench(t *testing.T) {
 	p.start()
 	var out, errw bytes.Buffer
 	at := fmt.Sprintf("127.0.0.1:%d", p.master)
-	if status := run([]string{"bench", "fanout", "--server", at, "--members=20", "--lines=500", "--warm-up=10ms"}, nil, &out, &errw); status != exitDone {
+	if status := run([]string{"bench", "fanout", "--server", at, "--members=20", "--lines=500", "--warm-up=10ms"}, nil, &out, &errw); status != exitOK {
 		t.Fatalf("status %d: %s", status, errw.String())
 	}
 	if !strings.Contains(out.String(), "none lost, doubled or out of order") {

@@ -27,7 +27,7 @@ func TestCertificateIsKnown(t *testing.T) {
 	}
 	look := func() (s status) {
 		out, errs, code := p.admin("status", "--json")
-		if err := json.Unmarshal([]byte(out), &s); err != nil || code != exitDone {
+		if err := json.Unmarshal([]byte(out), &s); err != nil || code != exitOK {
 			t.Fatal(code, errs, err)
 		}
 		return s

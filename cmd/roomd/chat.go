@@ -35,7 +35,7 @@ NO_COLOR=1 turns colours off; the bell and the mark of a mention stay.`,
 		}),
 	}
 	r.flags(cmd, true)
-	cmd.ValidArgsFunction = r.rooms(0)
+	cmd.ValidArgsFunction = r.completeRooms(0)
 	cmd.Flags().StringVar(&nick, "nick", "", "your `NAME` in the rooms; default: "+remote.NickVar+", else your login")
 	return cmd
 }

@@ -54,7 +54,7 @@ func printCheck(file string, out, errw io.Writer) error {
 	if errors.As(err, &mistakes) {
 		fmt.Fprintln(errw, mistakes)
 		fmt.Fprintln(errw, english.Plural(len(mistakes), "mistake"))
-		return errTold
+		return errReported
 	}
 	if err != nil {
 		return err
@@ -63,13 +63,13 @@ func printCheck(file string, out, errw io.Writer) error {
 	if name == "" {
 		name = "no file, the defaults"
 	}
-	found, err := check.Serve(cfg, inEffect)
+	found, err := check.Serve(cfg, runningConfig)
 	if err != nil {
 		return err
 	}
 	warnings := found.Warnings
-	if cfg.PassedOver != "" {
-		warnings = append(warnings, cfg.PassedOver)
+	if cfg.Ignored != "" {
+		warnings = append(warnings, cfg.Ignored)
 	}
 	if len(found.Failures) > 0 {
 		for _, f := range found.Failures {
@@ -79,7 +79,7 @@ func printCheck(file string, out, errw io.Writer) error {
 			fmt.Fprintln(errw, "warning: "+wire.CleanString(w))
 		}
 		fmt.Fprintf(errw, "%s: %s\n", name, english.Plural(len(found.Failures), "failure"))
-		return errTold
+		return errReported
 	}
 	fmt.Fprintf(out, "%s: ok\n", name)
 	fmt.Fprintf(out, "  master port  %s\n", masterAddresses(cfg))
@@ -89,8 +89,8 @@ func printCheck(file string, out, errw io.Writer) error {
 	fmt.Fprintf(out, "  may create   %s\n", cfg.Access.Create)
 	may, why := cfg.MayDelete()
 	fmt.Fprintf(out, "  may delete   %s (%s)\n", may, why)
-	if !found.Until.IsZero() {
-		fmt.Fprintf(out, "  TLS          on every port; the certificate is good until %s\n", found.Until.Format(time.DateOnly))
+	if !found.CertificateUntil.IsZero() {
+		fmt.Fprintf(out, "  TLS          on every port; the certificate is good until %s\n", found.CertificateUntil.Format(time.DateOnly))
 	}
 	warnings = append(warnings, cfg.Risks()...)
 	if w := cfg.FitDescriptors(); w != "" {
@@ -111,9 +111,9 @@ func masterAddresses(c *config.Config) string {
 	return strings.Join(all, " ")
 }
 
-// inEffect is the configuration of the server that runs, key by key; empty: it
+// runningConfig is the configuration of the server that runs, key by key; empty: it
 // does not say.
-func inEffect(socket string) map[string]string {
+func runningConfig(socket string) map[string]string {
 	got := make(chan []byte, 1)
 	go func() {
 		var out bytes.Buffer

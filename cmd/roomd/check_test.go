@@ -70,7 +70,7 @@ func checked(t *testing.T, dir, extra string) (out, errs string, status int) {
 	}
 	out, errs = o.String(), e.String()
 	// One verdict, whatever it is.
-	if ok := strings.Contains(out, ": ok\n"); ok != (status == exitDone) || ok != (errs == "") || !ok && out != "" {
+	if ok := strings.Contains(out, ": ok\n"); ok != (status == exitOK) || ok != (errs == "") || !ok && out != "" {
 		t.Errorf("%s: %d\n%s\n%s", extra, status, out, errs)
 	}
 	return out, errs, status
@@ -175,7 +175,7 @@ func TestCheckTriesWhatServeDoes(t *testing.T) {
 			}
 			out, errs, status := checked(t, dir, c.extra)
 			switch {
-			case c.want == "" && status != exitDone, c.want != "" && (status != exitFailed || !strings.Contains(errs, c.want)):
+			case c.want == "" && status != exitOK, c.want != "" && (status != exitFailed || !strings.Contains(errs, c.want)):
 				t.Errorf("%d\n%s\n%s", status, out, errs)
 			case c.want == "" && (c.warning != "") != strings.Contains(out, "warning: "+c.warning) && !strings.Contains(out, c.warning):
 				t.Error(out)
@@ -208,7 +208,7 @@ func TestCheckAgreesWithServe(t *testing.T) {
 		p := newProcess(t, "")
 		p.configure(strings.ReplaceAll(name, "MASTER", fmt.Sprint(p.master)))
 		var said bytes.Buffer
-		if status := run([]string{"check", "--config", p.dir + "/config.toml"}, nil, &said, &said); (status == exitDone) != starts {
+		if status := run([]string{"check", "--config", p.dir + "/config.toml"}, nil, &said, &said); (status == exitOK) != starts {
 			t.Errorf("%s: check ends with status %d: %s", name, status, &said)
 		}
 		cmd := p.roomd("serve", "--config", p.dir+"/config.toml")
@@ -284,7 +284,7 @@ func TestCheckAsTheOwner(t *testing.T) {
 			}
 			out, errs, status := checked(t, dir, "server.data = \"data/roomd.db\"\nadmin.socket = \"data/sock\"\n"+c.extra)
 			well := c.want == "" || strings.HasPrefix(c.want, "warning")
-			if well != (status == exitDone) || !well && status != exitFailed || !strings.Contains(out+errs, c.want) {
+			if well != (status == exitOK) || !well && status != exitFailed || !strings.Contains(out+errs, c.want) {
 				t.Errorf("%d\n%s\n%s", status, out, errs)
 			}
 		})
@@ -300,7 +300,7 @@ func TestCheckWhileItRuns(t *testing.T) {
 	p := newProcess(t, fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", nextPort.Take(1)-1))
 	p.start()
 	out, errs, status := p.does("", "check")
-	if status != exitDone || errs != "" || !strings.Contains(out, "which a server has open") {
+	if status != exitOK || errs != "" || !strings.Contains(out, "which a server has open") {
 		t.Errorf("%d %s %s", status, out, errs)
 	}
 	// A port that it is to have from now on is tried.
@@ -321,7 +321,7 @@ func TestCheckWhileItRuns(t *testing.T) {
 	if err := p.kill(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if out, _, status := p.does("", "check"); status != exitDone || strings.Contains(out, "has open") {
+	if out, _, status := p.does("", "check"); status != exitOK || strings.Contains(out, "has open") {
 		t.Error(status, out)
 	}
 }

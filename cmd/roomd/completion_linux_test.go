@@ -13,7 +13,7 @@ import (
 func (p *process) installed(shell, file string) {
 	p.t.Helper()
 	script, errs, status := p.roomdSays("completion", shell)
-	if status != exitDone || errs != "" || len(script) < 1000 {
+	if status != exitOK || errs != "" || len(script) < 1000 {
 		p.t.Fatalf("%d %s %.100q", status, errs, script)
 	}
 	file = filepath.Join(p.dir, file)

@@ -23,7 +23,7 @@ func (p *process) backup(file string) {
 
 func (p *process) say(room string, lines ...string) {
 	p.t.Helper()
-	if _, errs, status := p.does(strings.Join(lines, "\n"), "send", room); status != exitDone {
+	if _, errs, status := p.does(strings.Join(lines, "\n"), "send", room); status != exitOK {
 		p.t.Fatal(errs)
 	}
 }
@@ -37,7 +37,7 @@ func TestCursorAfterRestore(t *testing.T) {
 	backup, file := filepath.Join(p.dir, "backup.db"), filepath.Join(p.dir, "cursor")
 	p.backup(backup)
 	p.say("lobby", "three", "four")
-	if out, errs, status := p.goOn("lobby", file); status != exitDone || strings.Count(out, "\n") != 4 {
+	if out, errs, status := p.goOn("lobby", file); status != exitOK || strings.Count(out, "\n") != 4 {
 		t.Fatal(out, errs)
 	}
 	kept, err := os.ReadFile(file)
@@ -50,7 +50,7 @@ func TestCursorAfterRestore(t *testing.T) {
 	if err := p.kill(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if _, errs, status := p.does("", "store", "restore", "--force", backup); status != exitDone {
+	if _, errs, status := p.does("", "store", "restore", "--force", backup); status != exitOK {
 		t.Fatal(errs)
 	}
 	p.start()
@@ -70,7 +70,7 @@ func TestCursorAfterRestore(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	if out, errs, status := p.goOn("lobby", file); status != exitDone || strings.Count(out, "\n") != 5 {
+	if out, errs, status := p.goOn("lobby", file); status != exitOK || strings.Count(out, "\n") != 5 {
 		t.Fatal(out, errs)
 	}
 }
@@ -79,20 +79,20 @@ func TestCursorAfterRestore(t *testing.T) {
 func TestCursorOfAnotherRoom(t *testing.T) {
 	p := newProcess(t, fast)
 	p.start()
-	if _, errs, status := p.does("", "create", "dev"); status != exitDone {
+	if _, errs, status := p.does("", "create", "dev"); status != exitOK {
 		t.Fatal(errs)
 	}
 	file := filepath.Join(p.dir, "cursor")
 	p.say("lobby", "one", "two")
 	p.say("dev", "a", "b", "c")
-	if out, errs, status := p.goOn("lobby", file); status != exitDone || strings.Count(out, "\n") != 2 {
+	if out, errs, status := p.goOn("lobby", file); status != exitOK || strings.Count(out, "\n") != 2 {
 		t.Fatal(out, errs)
 	}
 	if out, errs, status := p.goOn("dev", file); status != exitFailed || out != "" || !strings.Contains(errs, "another room") {
 		t.Errorf("%d %q %q", status, out, errs)
 	}
 	for _, args := range []string{"delete lobby --yes", "create lobby"} {
-		if _, errs, status := p.does("", strings.Fields(args)...); status != exitDone {
+		if _, errs, status := p.does("", strings.Fields(args)...); status != exitOK {
 			t.Fatal(errs)
 		}
 	}
@@ -112,13 +112,13 @@ func TestOldCursor(t *testing.T) {
 	if err := os.WriteFile(file, []byte("1                   \n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, errs, status := p.goOn("lobby", file); status != exitDone || strings.Count(out, "\n") != 1 || !strings.Contains(out, "two") {
+	if out, errs, status := p.goOn("lobby", file); status != exitOK || strings.Count(out, "\n") != 1 || !strings.Contains(out, "two") {
 		t.Fatal(status, out, errs)
 	}
 	if b, err := os.ReadFile(file); err != nil || len(strings.Fields(string(b))) != 3 {
 		t.Errorf("%q %v", b, err)
 	}
-	for text, status := range map[string]int{"812\n": exitFailed, "2\n": exitDone, "2 room\n": exitFailed, "2 room epoch more\n": exitFailed} {
+	for text, status := range map[string]int{"812\n": exitFailed, "2\n": exitOK, "2 room\n": exitFailed, "2 room epoch more\n": exitFailed} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +145,7 @@ func TestCursorWhileFollowing(t *testing.T) {
 		}
 		p.kill(syscall.SIGTERM)
 		// Its name is of the second.
-		if _, errs, status := p.does("", "store", "restore", "--force", backup); status != exitDone {
+		if _, errs, status := p.does("", "store", "restore", "--force", backup); status != exitOK {
 			t.Fatal(errs)
 		}
 		kept, err := filepath.Glob(filepath.Join(p.dir, "*.before-*"))

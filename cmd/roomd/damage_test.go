@@ -166,12 +166,12 @@ func TestDamagedHistory(t *testing.T) {
 		{[]string{"search", "*", "needle", "--json"}, exitFailed, `"text":"needle in dev"`, "1 damaged block of lobby"},
 		{[]string{"search", "*", "needle", "--count"}, exitFailed, "hits  1", "1 damaged block of lobby"},
 		{[]string{"search", "lobby", "needle"}, exitFailed, "none", "1 damaged block of lobby"},
-		{[]string{"search", "dev", "needle"}, exitDone, "needle in dev", ""},
+		{[]string{"search", "dev", "needle"}, exitOK, "needle in dev", ""},
 		{[]string{"read", "lobby"}, exitFailed, "none", "1 damaged block of lobby"},
-		{[]string{"read", "dev"}, exitDone, "needle in dev", ""},
+		{[]string{"read", "dev"}, exitOK, "needle in dev", ""},
 	} {
 		out, errs, status := p.admin(c.words...)
-		if status != c.status || !strings.Contains(out, c.want) || !strings.Contains(errs, c.lack) || (errs == "") != (status == exitDone) {
+		if status != c.status || !strings.Contains(out, c.want) || !strings.Contains(errs, c.lack) || (errs == "") != (status == exitOK) {
 			t.Errorf("%v: status %d\n%s%s", c.words, status, out, errs)
 		}
 	}

@@ -65,7 +65,7 @@ func TestGreedyClients(t *testing.T) {
 	}
 	p.start()
 	for i := range 29 {
-		if _, errs, status := p.admin("create", fmt.Sprint("room-", i)); status != exitDone {
+		if _, errs, status := p.admin("create", fmt.Sprint("room-", i)); status != exitOK {
 			t.Fatal(errs)
 		}
 	}
@@ -131,7 +131,7 @@ func TestGreedyClients(t *testing.T) {
 		c.Close()
 	}
 	all.Wait()
-	if _, errs, status := p.admin("ban", "127.16.0.0/16", "--yes"); status != exitDone {
+	if _, errs, status := p.admin("ban", "127.16.0.0/16", "--yes"); status != exitOK {
 		t.Error(errs)
 	}
 	eventually(t, "nobody but ann is there", func() bool { st := p.status(); return st.Members == 1 && st.Connections == 1 })

@@ -130,7 +130,7 @@ func TestReloadGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.start()
-	if out, errs, status := p.admin("version"); status != exitDone {
+	if out, errs, status := p.admin("version"); status != exitOK {
 		t.Error(out, errs)
 	}
 	if !p.logged("admin.group cannot use the admin socket") {

@@ -27,7 +27,7 @@ func (p *process) state() (s seen) {
 	p.t.Helper()
 	list := func(v any, words ...string) {
 		out, errs, status := p.admin(append(words, "--json")...)
-		if err := json.Unmarshal([]byte(out), v); err != nil || status != exitDone {
+		if err := json.Unmarshal([]byte(out), v); err != nil || status != exitOK {
 			p.t.Fatalf("%v: status %d, %s, %v", words, status, errs, err)
 		}
 	}
@@ -92,7 +92,7 @@ func TestStatusIsTrue(t *testing.T) {
 			}
 			p.start()
 			for _, line := range []string{"create dev", "create spare", "create gone", "create lost", "create doomed", "delete gone --yes", "delete lost --yes", "ban 192.0.2.1", "stop --in 2h --yes"} {
-				if _, errs, status := p.admin(strings.Fields(line)...); status != exitDone {
+				if _, errs, status := p.admin(strings.Fields(line)...); status != exitOK {
 					t.Fatal(line, errs)
 				}
 			}
@@ -101,7 +101,7 @@ func TestStatusIsTrue(t *testing.T) {
 				m.say("/nick " + nick + "\n")
 				m.hear("is now " + nick)
 			}
-			if _, errs, status := p.admin("mute", "mia", "--nick-only"); status != exitDone {
+			if _, errs, status := p.admin("mute", "mia", "--nick-only"); status != exitOK {
 				t.Fatal(errs)
 			}
 			end := func() {}
@@ -166,13 +166,13 @@ func TestStatusIsTrue(t *testing.T) {
 				after := p.state()
 				done := c.done(after)
 				switch {
-				case (status == exitDone) != done:
+				case (status == exitOK) != done:
 					t.Errorf("%s: status %d, and done: %v\n%s%s%v\n%v", c.line, status, done, out, errs, before, after)
-				case status != exitDone && (out != "" || fmt.Sprint(before) != fmt.Sprint(after)):
+				case status != exitOK && (out != "" || fmt.Sprint(before) != fmt.Sprint(after)):
 					t.Errorf("%s: refused, and something is done\n%s%s%v\n%v", c.line, out, errs, before, after)
-				case status != exitDone && c.line != "rebind lobby" && !strings.Contains(errs, "read-only") && !strings.Contains(errs, "full") && !strings.Contains(errs, "no space"):
+				case status != exitOK && c.line != "rebind lobby" && !strings.Contains(errs, "read-only") && !strings.Contains(errs, "full") && !strings.Contains(errs, "no space"):
 					t.Errorf("%s: %s", c.line, errs)
-				case status == exitDone && errs != "":
+				case status == exitOK && errs != "":
 					t.Errorf("%s: done, and %s", c.line, errs)
 				}
 				if ill == "read-only" && done && !strings.Contains(out, "the audit") && !strings.HasPrefix(c.line, "backup") {
@@ -181,7 +181,7 @@ func TestStatusIsTrue(t *testing.T) {
 				t.Logf("%-36s status %d %s%s", c.line, status, out, errs)
 			}
 			for _, look := range []string{"status", "rooms", "room lobby", "members", "who ann", "ports", "read lobby", "search * x", "doctor", "trash", "bans", "config", "audit", "version", "topic lobby", "set lobby", "loglevel", "help"} {
-				if _, errs, status := p.admin(strings.Fields(look)...); status != exitDone || errs != "" {
+				if _, errs, status := p.admin(strings.Fields(look)...); status != exitOK || errs != "" {
 					t.Errorf("%s: %d %s", look, status, errs)
 				}
 			}
@@ -193,7 +193,7 @@ func TestStatusIsTrue(t *testing.T) {
 			}
 			was := p.state()
 			end()
-			eventually(t, "it takes changes again", func() bool { _, _, status := p.admin("topic", "lobby", "well"); return status == exitDone })
+			eventually(t, "it takes changes again", func() bool { _, _, status := p.admin("topic", "lobby", "well"); return status == exitOK })
 			if err := p.kill(syscall.SIGTERM); err != nil {
 				t.Error(err)
 			}

@@ -291,7 +291,7 @@ func TestReloadAfterRefusedTakeOver(t *testing.T) {
 		refused("after an upgrade")
 		p.cmd.Process.Signal(syscall.SIGHUP)
 		refused("after SIGHUP")
-		if out, errs, status := p.admin("doctor"); status != exitDone {
+		if out, errs, status := p.admin("doctor"); status != exitOK {
 			t.Error(out, errs)
 		}
 	}

@@ -19,11 +19,11 @@ func TestWithoutLimits(t *testing.T) {
 	}
 	p.configure("rooms.max = 0", "limits.members = 0", "limits.connections = 0", "limits.per_address = 0", "limits.connects_per_second = 0",
 		"limits.requests_per_second = 0", "limits.lines_per_second = 0", "limits.burst = 0", "limits.line_bytes = 0", "limits.max_lag = 0", "history.lines = 0", "history.bytes = 0", "rooms.trash_bytes = 0", `history.age = "0s"`, `limits.master_idle = "0s"`)
-	if out, errs, status := p.admin("reload"); status != exitDone {
+	if out, errs, status := p.admin("reload"); status != exitOK {
 		t.Fatal(out, errs)
 	}
 	for i := range 35 { // rooms.max is 30 otherwise
-		if _, errs, status := p.admin("create", fmt.Sprint("room", i)); status != exitDone {
+		if _, errs, status := p.admin("create", fmt.Sprint("room", i)); status != exitOK {
 			t.Fatal(i, errs)
 		}
 	}
@@ -50,7 +50,7 @@ func TestWithoutLimits(t *testing.T) {
 	all[69].say("at last\n")
 	all[0].hear("> at last")
 	for _, words := range [][]string{{"set", "lobby", "members", "0"}, {"set", "lobby", "lines", "0"}, {"set", "lobby", "lines", "1", "--yes"}} {
-		if out, errs, status := p.admin(words...); status != exitDone {
+		if out, errs, status := p.admin(words...); status != exitOK {
 			t.Error(words, out, errs)
 		}
 	}

@@ -60,7 +60,7 @@ func TestMistakesElsewhere(t *testing.T) {
 		write(string(good) + bad + "\n")
 		for _, tool := range tools {
 			out, errs, status := try(tool)
-			if status != exitDone || !strings.Contains(errs, "roomd: warning: ") || strings.Count(errs, "\n") != 1 {
+			if status != exitOK || !strings.Contains(errs, "roomd: warning: ") || strings.Count(errs, "\n") != 1 {
 				t.Errorf("%q, %s: %d %q %q", bad, tool, status, out, errs)
 			}
 		}
@@ -74,10 +74,10 @@ func TestMistakesElsewhere(t *testing.T) {
 		if _, errs, status := try("list"); status != exitFailed || !strings.Contains(errs, ":1: ") || !strings.Contains(errs, "--server") {
 			t.Errorf("%s: %d %q", bad, status, errs)
 		}
-		if _, errs, status := try(fmt.Sprint("list --server 127.0.0.1:", p.master)); status != exitDone || errs != "" {
+		if _, errs, status := try(fmt.Sprint("list --server 127.0.0.1:", p.master)); status != exitOK || errs != "" {
 			t.Errorf("%s: %d %q", bad, status, errs)
 		}
-		if _, errs, status := try("admin status"); status != exitDone {
+		if _, errs, status := try("admin status"); status != exitOK {
 			t.Errorf("%s: %d %q", bad, status, errs)
 		}
 	}
@@ -89,7 +89,7 @@ func TestMistakesElsewhere(t *testing.T) {
 	if _, errs, status := try("admin status"); status != exitUnreachable || !strings.Contains(errs, "admin.socket") {
 		t.Errorf("%d %q", status, errs)
 	}
-	if _, errs, status := try("list"); status != exitDone {
+	if _, errs, status := try("list"); status != exitOK {
 		t.Errorf("%d %q", status, errs)
 	}
 	// One that is named is used, or is an error.
@@ -107,7 +107,7 @@ func TestMistakesElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(string(good) + "access.delete = \"everyone\"\n")
-	if out, errs, status := try("store"); status != exitDone && out == "" {
+	if out, errs, status := try("store"); status != exitOK && out == "" {
 		t.Error(errs)
 	}
 	if out, _ := p.tool("store", "check"); !strings.Contains(out, "is whole") || !strings.Contains(out, "warning") {
@@ -247,21 +247,21 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv(remote.NickVar, "ann")
 	t.Chdir(t.TempDir())
 	var out, errs bytes.Buffer
-	if status := run([]string{"send", "lobby", "hello"}, nil, &out, &errs); status != exitDone {
+	if status := run([]string{"send", "lobby", "hello"}, nil, &out, &errs); status != exitOK {
 		t.Fatal(errs.String())
 	}
 	ann := p.begin("chat", "lobby")
 	eventually(t, "ann is here", func() bool {
 		out.Reset()
-		return run([]string{"list"}, nil, &out, &errs) == exitDone && strings.Contains(out.String(), " 1 ")
+		return run([]string{"list"}, nil, &out, &errs) == exitOK && strings.Contains(out.String(), " 1 ")
 	})
-	if status := run([]string{"send", "lobby", "while I chat"}, nil, &out, &errs); status != exitDone {
+	if status := run([]string{"send", "lobby", "while I chat"}, nil, &out, &errs); status != exitOK {
 		t.Error(errs.String())
 	}
 	ann.in.Write([]byte("from the chat\n"))
 	ann.end()
 	out.Reset()
-	if status := run([]string{"tail", "lobby", "--follow=false"}, nil, &out, &errs); status != exitDone {
+	if status := run([]string{"tail", "lobby", "--follow=false"}, nil, &out, &errs); status != exitOK {
 		t.Fatal(errs.String())
 	}
 	got := out.String()
@@ -291,7 +291,7 @@ func TestMistakeIsSaidOnce(t *testing.T) {
 			}
 		}
 		var out bytes.Buffer
-		if status := run([]string{"admin", "--config", p.dir + "/config.toml", "version"}, nil, &out, &out); status != exitDone || strings.Count(out.String(), "warning") != 1 {
+		if status := run([]string{"admin", "--config", p.dir + "/config.toml", "version"}, nil, &out, &out); status != exitOK || strings.Count(out.String(), "warning") != 1 {
 			t.Errorf("another command: %d %s", status, &out)
 		}
 	}

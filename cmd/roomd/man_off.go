@@ -4,4 +4,4 @@ package main
 
 import "github.com/spf13/cobra"
 
-func withMan(*cobra.Command) {}
+func addManCommand(*cobra.Command) {}

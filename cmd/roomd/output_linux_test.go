@@ -49,7 +49,7 @@ func TestLogReaderGone(t *testing.T) {
 			m.until(t, "OK dev")
 			m.until(t, "OK bye")
 			_, errs, status := p.admin("doctor")
-			if status != exitDone {
+			if status != exitOK {
 				t.Errorf("doctor: %d, %s", status, errs)
 			}
 			var st struct {
@@ -58,7 +58,7 @@ func TestLogReaderGone(t *testing.T) {
 			}
 			eventually(t, "the status says it", func() bool {
 				out, errs, status := p.admin("status", "--json")
-				if err := json.Unmarshal([]byte(out), &st); err != nil || status != exitDone {
+				if err := json.Unmarshal([]byte(out), &st); err != nil || status != exitOK {
 					t.Fatal(status, errs, err)
 				}
 				return how == "gone" && st.Dropped > 50 || how == "hangs" && st.Waits != ""
@@ -91,7 +91,7 @@ type found struct{ Level, About, Finding string }
 func findings(t *testing.T, p *process) (all []found) {
 	t.Helper()
 	out, errs, status := p.admin("doctor", "--json")
-	if err := json.Unmarshal([]byte(out), &all); err != nil || status != exitDone {
+	if err := json.Unmarshal([]byte(out), &all); err != nil || status != exitOK {
 		t.Fatal(status, errs, err)
 	}
 	return all

@@ -13,7 +13,7 @@ func (p *process) deletion(room string) time.Time {
 	p.t.Helper()
 	out, errs, status := p.admin("room", room, "--json")
 	var r struct{ Deletion time.Time }
-	if err := json.Unmarshal([]byte(out), &r); err != nil || status != exitDone {
+	if err := json.Unmarshal([]byte(out), &r); err != nil || status != exitOK {
 		p.t.Fatal(status, out, errs, err)
 	}
 	return r.Deletion
@@ -22,7 +22,7 @@ func (p *process) deletion(room string) time.Time {
 // mustAdmin gives a command that must be done.
 func (p *process) mustAdmin(words ...string) {
 	p.t.Helper()
-	if out, errs, status := p.admin(words...); status != exitDone {
+	if out, errs, status := p.admin(words...); status != exitOK {
 		p.t.Fatalf("%v: %d %s%s", words, status, out, errs)
 	}
 }
@@ -32,7 +32,7 @@ func (p *process) results(line string) (results []string) {
 	p.t.Helper()
 	out, errs, status := p.admin("audit", "--json")
 	var all []struct{ Line, Result string }
-	if err := json.Unmarshal([]byte(out), &all); err != nil || status != exitDone {
+	if err := json.Unmarshal([]byte(out), &all); err != nil || status != exitOK {
 		p.t.Fatal(status, out, errs, err)
 	}
 	for _, a := range all {

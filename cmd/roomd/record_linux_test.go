@@ -24,7 +24,7 @@ func TestSignalsAreRecorded(t *testing.T) {
 	}
 	audit := func() (all []store.Audit) {
 		out, errs, status := p.admin("audit", "--json")
-		if err := json.Unmarshal([]byte(out), &all); err != nil || status != exitDone {
+		if err := json.Unmarshal([]byte(out), &all); err != nil || status != exitOK {
 			t.Fatal(status, errs, err)
 		}
 		return all
@@ -75,7 +75,7 @@ func TestStopWaitsForItsEnd(t *testing.T) {
 		v := p.visit(p.first)
 		v.until(t, "you are")
 		out, errs, status := p.admin("stop", "--yes", "--say", "good night")
-		if status != exitDone || out != "stopping; this ends when the server has stopped\n" {
+		if status != exitOK || out != "stopping; this ends when the server has stopped\n" {
 			t.Fatal(status, out, errs)
 		}
 		for _, name := range []string{"roomd.sock", "roomd.db.journal"} {
@@ -102,13 +102,13 @@ func TestStopIsRecorded(t *testing.T) {
 		{func() error { return p.kill(syscall.SIGTERM) }, "stop: terminated", "signal"},
 		{func() error { return p.kill(syscall.SIGINT) }, "stop: interrupt", "signal"},
 		{func() error {
-			if _, errs, status := p.admin("stop", "--yes"); status != exitDone {
+			if _, errs, status := p.admin("stop", "--yes"); status != exitOK {
 				t.Fatal(status, errs)
 			}
 			return p.kill(0)
 		}, "stop --yes", "admin socket"},
 		{func() error {
-			if _, errs, status := p.admin("stop", "--in", "1s", "--yes"); status != exitDone {
+			if _, errs, status := p.admin("stop", "--in", "1s", "--yes"); status != exitOK {
 				t.Fatal(status, errs)
 			}
 			return p.kill(0)
@@ -149,7 +149,7 @@ func TestRefusedDeletionIsLogged(t *testing.T) {
 	if !p.logged(`msg="deletion refused" room=lobby by=`+v.LocalAddr().String()) || p.logged("opensesame") {
 		t.Error("the log does not have it, or has the key")
 	}
-	if out, errs, status := p.admin("audit", "--json"); status != exitDone || strings.TrimSpace(out) != "[]" {
+	if out, errs, status := p.admin("audit", "--json"); status != exitOK || strings.TrimSpace(out) != "[]" {
 		t.Error(status, out, errs)
 	}
 }

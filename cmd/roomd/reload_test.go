@@ -96,7 +96,7 @@ func TestReloadOfEachKey(t *testing.T) {
 		}
 		p.configure(k.Key + " = " + value)
 		got, errs := p.reload("--dry-run")
-		want := map[config.Effect]string{config.OnReload: admin.WouldApply, config.OnUpgrade: admin.NeedsUpgrade, config.OnRestart: admin.Refused, config.AtFirst: admin.NoEffect}[k.Effect]
+		want := map[config.Effect]string{config.OnReload: admin.WouldApply, config.OnUpgrade: admin.NeedsUpgrade, config.OnRestart: admin.Refused, config.OnFirstStart: admin.NoEffect}[k.Effect]
 		if ch := got[k.Key]; len(got) != 1 || ch.Result != want || ch.From == ch.To || (ch.Why != "") != (want == admin.Refused) {
 			t.Errorf("%s: want %q: %+v, %s", k.Key, want, got, errs)
 		}
@@ -321,7 +321,7 @@ func TestReloadRefused(t *testing.T) {
 		}
 	}
 	p.configure()
-	if out, errs, status := p.admin("reload"); status != exitDone || out != "nothing has changed: the configuration in the file is in effect\n" {
+	if out, errs, status := p.admin("reload"); status != exitOK || out != "nothing has changed: the configuration in the file is in effect\n" {
 		t.Error(out, errs, status)
 	}
 }

@@ -28,7 +28,7 @@ type remoteFlags struct {
 // flags adds the flags that all commands of a client have in common, and that
 // of a room's password.
 func (r *remoteFlags) flags(cmd *cobra.Command, room bool) {
-	r.cmd, r.Find = cmd, r.find
+	r.cmd, r.Find = cmd, r.findServer
 	f := cmd.Flags()
 	f.StringVar(&r.Addr, "server", "", "the server's master port, `HOST:PORT`; default: "+remote.ServerVar+", else that of the configuration")
 	f.StringVar(&r.config, "config", "", "configuration `FILE` to look the server up in; default: "+config.Var+", else where the server looks")
@@ -50,8 +50,8 @@ func (r *remoteFlags) with(do func(cmd *cobra.Command, args []string, c *client.
 	}
 }
 
-// find is the server of the environment, else that of the configuration.
-func (r *remoteFlags) find() (addr, cert string, err error) {
+// findServer is the server of the environment, else that of the configuration.
+func (r *remoteFlags) findServer() (addr, cert string, err error) {
 	if addr = os.Getenv(remote.ServerVar); addr != "" && r.config == "" {
 		return addr, "", nil
 	}
@@ -59,12 +59,12 @@ func (r *remoteFlags) find() (addr, cert string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("%w\nor name the server with --server HOST:PORT", err)
 	}
-	return remote.Near(c.Server.Listen, c.Server.Port), c.TLS.Cert, nil
+	return remote.LocalAddr(c.Server.Listen, c.Server.Port), c.TLS.Cert, nil
 }
 
-// isOwn refuses a file to write to that belongs to the server, if its
+// refuseServerFile refuses a file to write to that belongs to the server, if its
 // configuration can be read.
-func (r *remoteFlags) isOwn(file string) error {
+func (r *remoteFlags) refuseServerFile(file string) error {
 	c, err := config.LoadKeys(r.config, io.Discard, false)
 	if err != nil {
 		return nil
@@ -72,14 +72,14 @@ func (r *remoteFlags) isOwn(file string) error {
 	return server.RefuseServerFile(c, file)
 }
 
-// rooms offers the server's rooms to a shell, for so many words; 0: for any number.
-func (r *remoteFlags) rooms(most int) offers {
+// completeRooms offers the server's rooms to a shell, for so many words; 0: for any number.
+func (r *remoteFlags) completeRooms(most int) completer {
 	return func(cmd *cobra.Command, args []string, last string) ([]string, cobra.ShellCompDirective) {
 		if most > 0 && len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		cmd.SetErr(io.Discard)
-		ctx, cancel := context.WithTimeout(context.Background(), completionBound)
+		ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
 		defer cancel()
 		c, err := r.Dial(ctx)
 		if err != nil {
@@ -99,9 +99,9 @@ func (r *remoteFlags) rooms(most int) offers {
 	}
 }
 
-// untilSignal is the command's context, done at SIGINT or SIGTERM. A second one
+// signalContext is the command's context, done at SIGINT or SIGTERM. A second one
 // ends the process at once: it may be that nobody reads what it writes.
-func untilSignal(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+func signalContext(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop

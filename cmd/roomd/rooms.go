@@ -40,7 +40,7 @@ Exit status: 0 done (also if there is no room), 1 failed, 2 wrong usage.`,
 		}),
 	}
 	r.flags(cmd, false)
-	cmd.ValidArgsFunction = r.rooms(1)
+	cmd.ValidArgsFunction = r.completeRooms(1)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array of objects with name, port, members and topic")
 	return cmd
 }
@@ -122,11 +122,11 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage, or --yes is missing.`,
 				for _, i := range rooms {
 					text := fmt.Sprintf("deletes %s and sends %s away", wire.CleanString(i.Name), english.Plural(i.Members, "member"))
 					if !terminal(cmd.InOrStdin()) {
-						return usage.Wrong(cmd, fmt.Errorf("this %s; without a terminal say --yes if that is what you want", text))
+						return usage.New(cmd, fmt.Errorf("this %s; without a terminal say --yes if that is what you want", text))
 					}
-					if !agree(cmd.InOrStdin(), cmd.ErrOrStderr(), text) {
+					if !confirm(cmd.InOrStdin(), cmd.ErrOrStderr(), text) {
 						fmt.Fprintln(cmd.ErrOrStderr(), "nothing was done")
-						return errTold
+						return errReported
 					}
 				}
 			}
@@ -134,7 +134,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage, or --yes is missing.`,
 		}),
 	}
 	r.flags(cmd, false)
-	cmd.ValidArgsFunction = r.rooms(1)
+	cmd.ValidArgsFunction = r.completeRooms(1)
 	cmd.Flags().StringVar(&key, "key", "", "the room's delete `KEY`, as create printed it")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask; needed without a terminal")
 	return cmd

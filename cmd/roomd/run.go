@@ -20,15 +20,15 @@ import (
 
 // Exit statuses.
 const (
-	exitDone   = 0
+	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
 
 	exitUnreachable = admin.ExitUnreachable // of roomd admin
 )
 
-// errTold is a failure whose reasons have been printed already.
-var errTold = errors.New("told")
+// errReported is a failure whose reasons have been printed already.
+var errReported = errors.New("told")
 
 // run carries out a command line and returns the exit status. What was asked
 // for goes to out, what went wrong to errw.
@@ -40,28 +40,28 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errw)
 	if len(args) > 0 && args[0] == cobra.ShellCompRequestCmd {
-		usage.Unmark(root)
+		usage.StripQuotes(root)
 	}
 	cmd, err := root.ExecuteC()
 	lines := output.New(errw) // a server whose log nobody reads ends nevertheless
-	defer lines.Flush(output.FlushTime)
+	defer lines.Flush(output.FlushTimeout)
 	var wrong usage.Error
 	var status exitStatus
 	var ended server.ExitStatus
 	switch {
 	case err == nil:
-		return exitDone
+		return exitOK
 	case errors.As(err, &status):
 		return int(status)
 	case errors.As(err, &ended):
 		return int(ended)
-	case errors.Is(err, errTold):
+	case errors.Is(err, errReported):
 		return exitFailed
 	case errors.As(err, &wrong):
 		fmt.Fprintf(lines, "roomd: %v\n", err)
 		return exitUsage
 	case cmd == root: // cobra's own: an unknown command
-		fmt.Fprintf(lines, "roomd: %v\n", usage.Wrong(cmd, err))
+		fmt.Fprintf(lines, "roomd: %v\n", usage.New(cmd, err))
 		return exitUsage
 	}
 	fmt.Fprintf(lines, "roomd: %v\n", err)
@@ -91,11 +91,11 @@ ROOMD_PASSWORD for --password.`,
 
 		PersistentPreRunE: usage.NoEmptyFlag,
 	}
-	root.SetFlagErrorFunc(usage.WrongFlag)
+	root.SetFlagErrorFunc(usage.FlagError)
 	root.SetVersionTemplate(thisVersion().String() + "\n")
 	root.AddCommand(newServe(), newAdmin(), newCheck(), newStore(), newBench(), newVersion(),
 		newChat(), newSend(), newTail(), newList(), newCreate(), newDelete())
-	withMan(root)
+	addManCommand(root)
 	usage.StrictHelp(root)
 	return root
 }
@@ -123,7 +123,7 @@ With --console, quit and Ctrl-D stop the server; they ask first if it has member
 			if len(args) == 1 {
 				n, err := strconv.Atoi(args[0])
 				if err != nil || n < 1 || n > 65535 {
-					return usage.Wrong(cmd, fmt.Errorf("%q is not a port: a number from 1 to 65535", args[0]))
+					return usage.New(cmd, fmt.Errorf("%q is not a port: a number from 1 to 65535", args[0]))
 				}
 				port = n
 			}

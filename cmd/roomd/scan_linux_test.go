@@ -67,7 +67,7 @@ func TestPortScan(t *testing.T) {
 		witness.until(t, "<guest-1> "+marker)
 		out, errs, status := p.admin("read", "lobby", "-n", "1000", "--json")
 		var lines []struct{ Type, Text string }
-		if err := json.Unmarshal([]byte(out), &lines); err != nil || status != exitDone {
+		if err := json.Unmarshal([]byte(out), &lines); err != nil || status != exitOK {
 			t.Fatal(err, out, errs)
 		}
 		for _, l := range lines {

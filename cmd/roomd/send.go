@@ -50,10 +50,10 @@ and standard error says which are not, and why, 2 wrong usage.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usage.Wrong(cmd, errors.New("which room?"))
+				return usage.New(cmd, errors.New("which room?"))
 			}
-			if !slices.Contains(feed.Ways, o.Long) {
-				return usage.Wrong(cmd, fmt.Errorf("--long %q is none of %s", o.Long, strings.Join(feed.Ways, ", ")))
+			if !slices.Contains(feed.LongPolicies, o.Long) {
+				return usage.New(cmd, fmt.Errorf("--long %q is none of %s", o.Long, strings.Join(feed.LongPolicies, ", ")))
 			}
 			in := cmd.InOrStdin()
 			switch {
@@ -62,16 +62,16 @@ and standard error says which are not, and why, 2 wrong usage.`,
 			case terminal(in):
 				fmt.Fprintln(cmd.ErrOrStderr(), "(each line is sent; Ctrl-D ends)")
 			}
-			ctx, stop := untilSignal(cmd)
+			ctx, stop := signalContext(cmd)
 			defer stop()
 			o.Display = progress.New(cmd.ErrOrStderr())
 			return feed.Send(ctx, &r.Server, args[0], in, o)
 		},
 	}
 	r.flags(cmd, true)
-	cmd.ValidArgsFunction = r.rooms(1)
+	cmd.ValidArgsFunction = r.completeRooms(1)
 	cmd.Flags().StringVar(&o.Nick, "nick", "", "the `NAME` to speak under; default: "+remote.NickVar+", else one that is made up")
-	usage.DurationVar(cmd.Flags(), &o.Patience, "timeout", time.Minute, "give up when the server is out of reach, or takes no line, for this long; 0: never")
+	usage.DurationVar(cmd.Flags(), &o.Timeout, "timeout", time.Minute, "give up when the server is out of reach, or takes no line, for this long; 0: never")
 	cmd.Flags().StringVar(&o.Long, "long", "skip", "a line that is too long for the server: `skip|cut|split|fail`")
 	return cmd
 }

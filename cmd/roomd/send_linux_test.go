@@ -25,7 +25,7 @@ func TestFeedOnAnIllDisk(t *testing.T) {
 			fmt.Fprint(feed.in, "two\nthree\nfour\n")
 			eventually(t, "it tries again", func() bool { return strings.Contains(feed.errs.String(), "trying again") })
 			end()
-			if status := feed.end(); status != exitDone {
+			if status := feed.end(); status != exitOK {
 				t.Error(status, feed.errs.String())
 			}
 			sameLines(t, p.texts("lobby"), []string{"one", "two", "three", "four"})

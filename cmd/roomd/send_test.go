@@ -53,7 +53,7 @@ func (s *saying) end() int {
 // operates carries out a command of the console.
 func (p *process) operates(line string) {
 	p.t.Helper()
-	if out, errs, status := p.admin(strings.Fields(line)...); status != exitDone {
+	if out, errs, status := p.admin(strings.Fields(line)...); status != exitOK {
 		p.t.Fatal(line, ":", out, errs)
 	}
 }
@@ -67,12 +67,12 @@ func TestWaitsForTheServer(t *testing.T) {
 		eventually(t, "it tries again", func() bool { return strings.Contains(s.errs.String(), "trying again") })
 	}
 	p.start()
-	if status := mouth.end(); status != exitDone {
+	if status := mouth.end(); status != exitOK {
 		t.Error(status, mouth.errs.String())
 	}
 	eventually(t, "the line is printed", func() bool { return strings.Contains(ear.out.String(), "> hello there\n") })
 	ear.Process.Signal(syscall.SIGTERM)
-	if status := ear.end(); status != exitDone {
+	if status := ear.end(); status != exitOK {
 		t.Error(status, ear.errs.String())
 	}
 }
@@ -127,7 +127,7 @@ func TestFeedThroughRefusals(t *testing.T) {
 	eventually(t, "it is told", func() bool { return strings.Contains(feed.errs.String(), "read-only; trying again") })
 	p.operates("set lobby read-only off")
 	hear()
-	if status := feed.end(); status != exitDone {
+	if status := feed.end(); status != exitOK {
 		t.Error(status, feed.errs.String())
 	}
 	sameLines(t, p.texts("lobby"), want)
@@ -191,11 +191,11 @@ func TestLongLines(t *testing.T) {
 		errs   string
 	}{
 		{"skip", []string{"a", x(100), "b"}, exitFailed, "line 3: not sent: the line has 250 bytes, the limit is 100"},
-		{"cut", []string{"a", x(100), x(100), "b", x(100)}, exitDone, "lines 3 and 5: cut"},
-		{"split", []string{"a", x(100), x(100), x(100), x(50), "b", x(100), "x"}, exitDone, ""},
+		{"cut", []string{"a", x(100), x(100), "b", x(100)}, exitOK, "lines 3 and 5: cut"},
+		{"split", []string{"a", x(100), x(100), x(100), x(50), "b", x(100), "x"}, exitOK, ""},
 		{"fail", []string{"a", x(100)}, exitFailed, "line 3: not sent"},
 	} {
-		if _, errs, status := p.does("", "create", c.long); status != exitDone {
+		if _, errs, status := p.does("", "create", c.long); status != exitOK {
 			t.Fatal(errs)
 		}
 		_, errs, status := p.does(in, "send", c.long, "--long", c.long)
@@ -222,7 +222,7 @@ func TestLineBytesAreTheServers(t *testing.T) {
 		{"a\rb" + strings.Repeat("ä", 48) + "!", "a\ufffdb" + strings.Repeat("ä", 48) + "!"},
 		{"/" + strings.Repeat("x", 98), "/" + strings.Repeat("x", 98)},
 	} {
-		if _, errs, status := p.does(c.line+"\n", "send", "lobby", "--long", "fail"); status != exitDone {
+		if _, errs, status := p.does(c.line+"\n", "send", "lobby", "--long", "fail"); status != exitOK {
 			t.Errorf("%q: %d %q", c.line, status, errs)
 		}
 		if texts := p.texts("lobby"); len(texts) == 0 || texts[len(texts)-1] != c.kept {
@@ -238,7 +238,7 @@ func TestByteOrderMarkOfAFile(t *testing.T) {
 	p.start()
 	var want []string
 	for _, words := range [][]string{{"send", "lobby"}, {"chat", "lobby"}} {
-		if _, errs, status := p.does("\ufeffhello\n\ufeffagain\n", words...); status != exitDone {
+		if _, errs, status := p.does("\ufeffhello\n\ufeffagain\n", words...); status != exitOK {
 			t.Errorf("%q: %d %s", words, status, errs)
 		}
 		want = append(want, "hello", "\ufffdagain")

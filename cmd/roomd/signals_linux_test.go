@@ -169,7 +169,7 @@ func TestSignalsBeforeReady(t *testing.T) {
 	ann := p.come(p.first)
 	ann.hear("you are guest-1")
 	first := p.settles(1)
-	if out, errs, status := p.admin("upgrade", path); status != exitDone {
+	if out, errs, status := p.admin("upgrade", path); status != exitOK {
 		t.Fatal(out, errs)
 	}
 	p.settles(2, first)
@@ -282,7 +282,7 @@ func TestWaitingParent(t *testing.T) {
 		m := p.come(p.first)
 		m.hear("you are guest-1")
 		for i := range 3 {
-			if out, errs, status := p.admin("upgrade"); status != exitDone {
+			if out, errs, status := p.admin("upgrade"); status != exitOK {
 				t.Fatal(out, errs)
 			}
 			m.say(fmt.Sprintln("still here", i))

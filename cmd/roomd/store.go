@@ -26,7 +26,7 @@ func (s *storeFlags) with(do func(cmd *cobra.Command, args []string, d *offline.
 		if err != nil {
 			return err
 		}
-		d := &offline.Database{File: c.Server.Data, Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr(), JSON: s.json, Until: admin.UntilSignal}
+		d := &offline.Database{File: c.Server.Data, Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr(), JSON: s.json, SignalContext: admin.UntilSignal}
 		return do(cmd, args, d, c)
 	}
 }
@@ -68,7 +68,7 @@ func newStore() *cobra.Command {
 			return err
 		}
 		if all == (len(args) == 1) || all && after > 0 {
-			return usage.Wrong(cmd, errors.New("name a room, or --all; --after is for one room"))
+			return usage.New(cmd, errors.New("name a room, or --all; --after is for one room"))
 		}
 		return nil
 	}

@@ -191,11 +191,11 @@ func (s *storm) wrong() string {
 	if !s.follows && !slices.Contains(all, s.cmd.Process.Pid) {
 		return "the first process is gone"
 	}
-	if out, errs, status := s.admin("doctor"); status != exitDone {
+	if out, errs, status := s.admin("doctor"); status != exitOK {
 		return out + errs
 	}
 	text, _, status := s.admin("status", "--json")
-	if status != exitDone {
+	if status != exitOK {
 		return text
 	}
 	st := s.status()

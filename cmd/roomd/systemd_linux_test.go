@@ -186,7 +186,7 @@ func TestUnderSystemd(t *testing.T) {
 	}
 
 	for range 2 {
-		if out, errs, status := p.admin("upgrade", "--json"); status != exitDone {
+		if out, errs, status := p.admin("upgrade", "--json"); status != exitOK {
 			t.Fatal(out, errs)
 		}
 		before := strings.TrimSpace(pid)

@@ -50,39 +50,39 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 		Args: usage.Args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if lines < 0 {
-				return usage.Wrong(cmd, fmt.Errorf(`--lines takes a number of 0 or more, not "%d"`, lines))
+				return usage.New(cmd, fmt.Errorf(`--lines takes a number of 0 or more, not "%d"`, lines))
 			}
 			o.From = client.Newest(lines)
 			if cmd.Flags().Changed("since") {
 				if o.From, o.After, err = parseSince(since, time.Now()); err != nil {
-					return usage.Wrong(cmd, err)
+					return usage.New(cmd, err)
 				}
 			} else if o.Cursor != "" && !cmd.Flags().Changed("lines") {
 				o.From = client.After(0)
 			}
 			if o.Cursor == "-" {
-				return usage.Wrong(cmd, errors.New("--cursor takes a FILE, which is read and written: - is none (./- is a file named -)"))
+				return usage.New(cmd, errors.New("--cursor takes a FILE, which is read and written: - is none (./- is a file named -)"))
 			}
 			if o.Cursor != "" {
-				if err := r.isOwn(o.Cursor); err != nil {
+				if err := r.refuseServerFile(o.Cursor); err != nil {
 					return err
 				}
 			}
-			ctx, stop := untilSignal(cmd)
+			ctx, stop := signalContext(cmd)
 			defer stop()
 			o.Out, o.Display = cmd.OutOrStdout(), progress.New(cmd.ErrOrStderr())
 			return tail.Room(ctx, &r.Server, args[0], o)
 		},
 	}
 	r.flags(cmd, true)
-	cmd.ValidArgsFunction = r.rooms(1)
+	cmd.ValidArgsFunction = r.completeRooms(1)
 	f := cmd.Flags()
 	f.IntVarP(&lines, "lines", "n", 10, "begin with the newest `N` lines")
 	f.StringVar(&since, "since", "", "begin behind a sequence number, or a time ago: `SEQ|1h`; 0: the oldest line that is kept")
 	f.BoolVar(&o.JSON, "json", false, "print one JSON object a line, as the protocol has it")
 	f.BoolVarP(&o.Follow, "follow", "f", true, "go on with what comes; false: end when all has been printed")
 	f.StringVar(&o.Cursor, "cursor", "", "remember in `FILE` how far we are, and go on from there")
-	usage.DurationVar(f, &o.Patience, "timeout", time.Minute, "give up when the server is out of reach for this long, at the start and with --follow=false; 0: never")
+	usage.DurationVar(f, &o.Timeout, "timeout", time.Minute, "give up when the server is out of reach for this long, at the start and with --follow=false; 0: never")
 	return cmd
 }
 

@@ -317,7 +317,7 @@ func TestUpgradeFullDisk(t *testing.T) {
 	out, errs, status := p.admin("upgrade", "--json")
 	pid := p.cmd.Process.Pid
 	switch {
-	case status == exitDone:
+	case status == exitOK:
 		var u admin.Upgrade
 		if err := json.Unmarshal([]byte(out), &u); err != nil {
 			t.Fatal(err)

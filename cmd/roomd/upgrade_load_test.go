@@ -115,7 +115,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	other := filepath.Join(p.dir, "roomd-b")
 	copyFile(t, os.Args[0], other)
 	for i := 1; i < *loadRooms; i++ {
-		if out, errs, status := p.admin("create", fmt.Sprintf("room%d", i)); status != exitDone {
+		if out, errs, status := p.admin("create", fmt.Sprintf("room%d", i)); status != exitOK {
 			t.Fatal(out, errs)
 		}
 	}

@@ -25,7 +25,7 @@ func (p *process) upgrade(binary ...string) admin.Upgrade {
 	p.t.Helper()
 	out, errs, status := p.admin(append([]string{"upgrade", "--json"}, binary...)...)
 	var u admin.Upgrade
-	if err := json.Unmarshal([]byte(out), &u); err != nil || status != exitDone {
+	if err := json.Unmarshal([]byte(out), &u); err != nil || status != exitOK {
 		p.t.Fatalf("status %d, %s%s, %v", status, out, errs, err)
 	}
 	p.succeeded(u.PID)

@@ -68,7 +68,7 @@ func TestCompletionWithoutMarks(t *testing.T) {
 	for _, line := range []string{"list --", "tail lobby --", "serve --", "store restore --", "bench --"} {
 		var out, errs bytes.Buffer
 		args := append([]string{cobra.ShellCompRequestCmd}, strings.Fields(line)...)
-		if status := run(args, nil, &out, &errs); status != exitDone || !strings.Contains(out.String(), "--") || strings.Contains(out.String(), "`") {
+		if status := run(args, nil, &out, &errs); status != exitOK || !strings.Contains(out.String(), "--") || strings.Contains(out.String(), "`") {
 			t.Errorf("%s: status %d, %s", line, status, &out)
 		}
 	}
@@ -76,7 +76,7 @@ func TestCompletionWithoutMarks(t *testing.T) {
 
 func TestVersionFlag(t *testing.T) {
 	var long, short, errs bytes.Buffer
-	if run([]string{"--version"}, nil, &long, &errs) != exitDone || run([]string{"version"}, nil, &short, &errs) != exitDone || long.String() != short.String() || long.Len() == 0 {
+	if run([]string{"--version"}, nil, &long, &errs) != exitOK || run([]string{"version"}, nil, &short, &errs) != exitOK || long.String() != short.String() || long.Len() == 0 {
 		t.Errorf("%q, %q, %q", &long, &short, &errs)
 	}
 }
@@ -85,7 +85,7 @@ func TestVersionFlag(t *testing.T) {
 // the console.
 func TestAdminHelpListsCommands(t *testing.T) {
 	var out, errs bytes.Buffer
-	if status := run([]string{"admin", "--help"}, nil, &out, &errs); status != exitDone {
+	if status := run([]string{"admin", "--help"}, nil, &out, &errs); status != exitOK {
 		t.Fatal(status, errs.String())
 	}
 	if !strings.Contains(out.String(), "--socket FILE") || !strings.Contains(out.String(), "--config FILE") {
@@ -130,7 +130,7 @@ func TestWhichServer(t *testing.T) {
 	}
 	out, errs, status := p.admin("status", "--json")
 	for _, want := range []string{`"version":"` + thisVersion().Version + `"`, `"pid":`, `"config":"` + p.dir + `/config.toml"`, `"database":"` + p.dir + `/roomd.db"`, `"addresses":"127.0.0.1:`} {
-		if status != exitDone || !strings.Contains(out, want) {
+		if status != exitOK || !strings.Contains(out, want) {
 			t.Errorf("the status does not say %s: %s%s", want, out, errs)
 		}
 	}
@@ -154,7 +154,7 @@ func TestWhichServer(t *testing.T) {
 		t.Errorf("%q, %v; want %q", first, err, want)
 	}
 	out, errs, status = p.admin("status", "--json")
-	if want := `"database":"` + p.dir + `/roomd.db"`; status != exitDone || !strings.Contains(out, want) {
+	if want := `"database":"` + p.dir + `/roomd.db"`; status != exitOK || !strings.Contains(out, want) {
 		t.Error(out, errs)
 	}
 }
@@ -215,7 +215,7 @@ func TestEmptyFlag(t *testing.T) {
 			t.Errorf("%q: %d %s %s", args, status, &out, &errs)
 		}
 	}
-	if out, errs, status := p.does("", "list"); status != exitDone || strings.Count(out, "\n") != 2 || !strings.Contains(out, "lobby") {
+	if out, errs, status := p.does("", "list"); status != exitOK || strings.Count(out, "\n") != 2 || !strings.Contains(out, "lobby") {
 		t.Error("what was refused was done:", out, errs)
 	}
 	for _, name := range []string{"-", p.dir + "/-"} {
@@ -225,7 +225,7 @@ func TestEmptyFlag(t *testing.T) {
 		}
 	}
 	// A file of that name can be had.
-	if out, errs, status := p.admin("backup", p.dir+"/-"); status != exitDone {
+	if out, errs, status := p.admin("backup", p.dir+"/-"); status != exitOK {
 		t.Error(out, errs)
 	}
 }
@@ -260,17 +260,17 @@ func TestUsage(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for _, line := range []string{"", "--help", "serve --help", "check --help", "version --help", "help", "help serve", "help store restore", "help admin kick", "help help"} {
 		out, errw := new(bytes.Buffer), new(bytes.Buffer)
-		if status := run(strings.Fields(line), nil, out, errw); status != exitDone || !strings.Contains(out.String(), "Example") || errw.Len() > 0 {
+		if status := run(strings.Fields(line), nil, out, errw); status != exitOK || !strings.Contains(out.String(), "Example") || errw.Len() > 0 {
 			t.Errorf("roomd %s: status %d, %q, %q", line, status, out, errw)
 		}
 	}
 	out := new(bytes.Buffer)
-	if status := run([]string{"version", "--json"}, nil, out, out); status != exitDone || !strings.Contains(out.String(), `"platform":"`) {
+	if status := run([]string{"version", "--json"}, nil, out, out); status != exitOK || !strings.Contains(out.String(), `"platform":"`) {
 		t.Error(status, out)
 	}
 	t.Chdir(t.TempDir())
 	out.Reset()
-	if status := run([]string{"check"}, nil, out, out); status != exitDone || !strings.Contains(out.String(), "127.0.0.1:8080") {
+	if status := run([]string{"check"}, nil, out, out); status != exitOK || !strings.Contains(out.String(), "127.0.0.1:8080") {
 		t.Error(status, out)
 	}
 }

@@ -37,9 +37,9 @@ type Options struct {
 // in their rooms and all commands are answered, and fails if some lines are not. It takes over SIGINT, SIGTERM and SIGHUP, and the
 // terminal.
 func Run(ctx context.Context, server *client.Client, rooms []string, o Options) (err error) {
-	c := &chat{server: server, password: o.Password, nick: o.Nick, look: newLook(o.Out)}
+	c := &chat{server: server, password: o.Password, nick: o.Nick, style: newStyle(o.Out)}
 	if c.nick == "" {
-		c.nick = cmp.Or(os.Getenv(remote.NickVar), remote.Login())
+		c.nick = cmp.Or(os.Getenv(remote.NickVar), remote.LoginNick())
 	}
 	c.editor, err = term.New(term.Options{
 		In: o.In, Out: o.Out, Prompt: "> ", History: historyFile(server.Addr()), Complete: c.complete, Erase: true,
@@ -74,22 +74,22 @@ type chat struct {
 	server   *client.Client
 	editor   term.Editor
 	password string // of the rooms that are joined at the start
-	look     look
+	style    style
 	ctx      context.Context
 	tasks    sync.WaitGroup
-	answers  sync.WaitGroup // the tasks of commands that ask the server
+	requests sync.WaitGroup // the tasks of commands that ask the server
 
 	// Owned by the goroutine that reads.
-	leaving bool // was warned that lines are on their way
+	quitWarned bool // was warned that lines are on their way
 
-	mu      sync.Mutex
-	nick    string // for the next room
-	rooms   []*membership
-	opening int         // rooms that it begins with, while it joins them
-	current *membership // nil: in no room
-	day     string      // of the last line printed
-	listed  []client.Info
-	asked   time.Time // when they were
+	mu        sync.Mutex
+	nick      string // for the next room
+	rooms     []*membership
+	joining   int         // rooms that it begins with, while it joins them
+	current   *membership // nil: in no room
+	lastDay   string      // of the last line printed
+	listCache []client.Info
+	listedAt  time.Time // when they were
 }
 
 // run reads and carries out lines until the person leaves.
@@ -119,7 +119,7 @@ func (c *chat) run(ctx context.Context, rooms []string, interactive, edits bool)
 		}
 	}()
 	defer c.tasks.Wait()
-	defer c.leaveAll()
+	defer c.closeRooms()
 	defer cancel()
 
 	if interactive {
@@ -128,7 +128,7 @@ func (c *chat) run(ctx context.Context, rooms []string, interactive, edits bool)
 	opening := func(n int) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.opening = n
+		c.joining = n
 	}
 	opening(len(rooms))
 	for _, name := range rooms {
@@ -153,29 +153,29 @@ func (c *chat) run(ctx context.Context, rooms []string, interactive, edits bool)
 			continue
 		case err != nil:
 			if !interactive {
-				return c.finish()
+				return c.drain()
 			}
 			return nil
 		}
-		switch leave := c.typed(line, interactive); {
+		switch leave := c.handleLine(line, interactive); {
 		case leave && !interactive:
-			return c.finish()
+			return c.drain()
 		case leave:
 			return nil
 		}
 	}
 }
 
-// task runs beside the person.
-func (c *chat) task(do func()) {
+// goTask runs beside the person.
+func (c *chat) goTask(do func()) {
 	c.tasks.Go(func() {
 		defer term.Guard()
 		do()
 	})
 }
 
-// typed carries out a line and reports whether the person leaves.
-func (c *chat) typed(line string, interactive bool) (leave bool) {
+// handleLine carries out a line and reports whether the person leaves.
+func (c *chat) handleLine(line string, interactive bool) (leave bool) {
 	lines := strings.Split(line, "\n")
 	if len(lines) > 1 {
 		c.paste(lines)
@@ -189,19 +189,19 @@ func (c *chat) typed(line string, interactive bool) (leave bool) {
 		c.editor.Remember(line)
 	}
 	if words[0] == "/quit" || words[0] == "/exit" {
-		if n := c.underWay(); n > 0 && !c.leaving && interactive {
-			c.leaving = true
+		if n := c.pendingLines(); n > 0 && !c.quitWarned && interactive {
+			c.quitWarned = true
 			c.say("%s on the way; /quit once more leaves without them", english.Are(n, "line"))
 			return false
 		}
 		return true
 	}
-	c.leaving = false
+	c.quitWarned = false
 	text, command := strings.CutPrefix(line, "/")
 	if command && !strings.HasPrefix(text, "/") {
-		c.carryOut(words[0][1:], strings.TrimSpace(strings.TrimPrefix(line, words[0])), interactive)
-	} else if p := c.here(); p != nil {
-		p.send(client.Message, text)
+		c.runCommand(words[0][1:], strings.TrimSpace(strings.TrimPrefix(line, words[0])), interactive)
+	} else if p := c.currentRoom(); p != nil {
+		p.enqueue(client.Message, text)
 	}
 	return false
 }
@@ -209,28 +209,28 @@ func (c *chat) typed(line string, interactive bool) (leave bool) {
 // paste sends pasted lines as they are.
 func (c *chat) paste(lines []string) {
 	const many = 10
-	p := c.here()
+	p := c.currentRoom()
 	if p == nil {
 		return
 	}
-	if len(lines) > many && !c.agree(fmt.Sprintf("send %d lines to %s?", len(lines), p.name)) {
+	if len(lines) > many && !c.confirm(fmt.Sprintf("send %d lines to %s?", len(lines), p.name)) {
 		c.say("nothing was sent")
 		return
 	}
 	for _, l := range lines {
-		p.send(client.Message, l)
+		p.enqueue(client.Message, l)
 	}
 }
 
-// agree asks a question.
-func (c *chat) agree(question string) bool {
+// confirm asks a question.
+func (c *chat) confirm(question string) bool {
 	answer, err := c.editor.Ask(question + " [y/N] ")
-	c.prompt()
+	c.updatePrompt()
 	return err == nil && term.Agreed(answer)
 }
 
-// here is the current room, or nil, and then it says so.
-func (c *chat) here() *membership {
+// currentRoom is the current room, or nil, and then it says so.
+func (c *chat) currentRoom() *membership {
 	c.mu.Lock()
 	p := c.current
 	c.mu.Unlock()
@@ -240,8 +240,8 @@ func (c *chat) here() *membership {
 	return p
 }
 
-// prompt shows where we are, and what is on its way.
-func (c *chat) prompt() {
+// updatePrompt shows where we are, and what is on its way.
+func (c *chat) updatePrompt() {
 	c.mu.Lock()
 	p := c.current
 	c.mu.Unlock()
@@ -252,30 +252,30 @@ func (c *chat) prompt() {
 	c.editor.SetPrompt(p.prompt())
 }
 
-// underWay is how many lines are not in their rooms yet.
-func (c *chat) underWay() (n int) {
+// pendingLines is how many lines are not in their rooms yet.
+func (c *chat) pendingLines() (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.rooms {
-		n += p.underWay()
+		n += p.pendingLines()
 	}
 	return n
 }
 
-// ask starts a task that asks the server, and prints what it answers.
-func (c *chat) ask(do func(context.Context)) {
-	c.answers.Add(1)
-	c.task(func() {
-		defer c.answers.Done()
+// goRequest starts a task that asks the server, and prints what it answers.
+func (c *chat) goRequest(do func(context.Context)) {
+	c.requests.Add(1)
+	c.goTask(func() {
+		defer c.requests.Done()
 		ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
 		defer cancel()
 		do(ctx)
 	})
 }
 
-// finish waits until all lines are in their rooms and all commands are answered, where
+// drain waits until all lines are in their rooms and all commands are answered, where
 // no person can.
-func (c *chat) finish() error {
+func (c *chat) drain() error {
 	c.mu.Lock()
 	rooms := slices.Clone(c.rooms)
 	c.mu.Unlock()
@@ -283,7 +283,7 @@ func (c *chat) finish() error {
 	for _, p := range rooms {
 		lost += p.drain(c.ctx)
 	}
-	c.answers.Wait() // each ends with c.ctx, and within half a minute
+	c.requests.Wait() // each ends with c.ctx, and within half a minute
 	if lost > 0 {
 		return fmt.Errorf("%s not sent", english.Are(lost, "line"))
 	}
@@ -292,18 +292,18 @@ func (c *chat) finish() error {
 
 // say prints what the chat itself has to say.
 func (c *chat) say(format string, args ...any) {
-	c.editor.Print(c.look.ours(fmt.Sprintf(format, args...)))
+	c.editor.Print(c.style.notice(fmt.Sprintf(format, args...)))
 }
 
-// show prints an event's line, with a line for the day before it if it is
+// printEvent prints an event's line, with a line for the day before it if it is
 // another one.
-func (c *chat) show(at time.Time, line string) {
+func (c *chat) printEvent(at time.Time, line string) {
 	c.mu.Lock()
 	day := at.Local().Format("Monday, 2 January 2006")
-	if day != c.day && !(c.day == "" && day == time.Now().Format("Monday, 2 January 2006")) {
-		line = c.look.ours(day) + "\n" + line
+	if day != c.lastDay && !(c.lastDay == "" && day == time.Now().Format("Monday, 2 January 2006")) {
+		line = c.style.notice(day) + "\n" + line
 	}
-	c.day = day
+	c.lastDay = day
 	c.mu.Unlock()
 	c.editor.Print(line)
 }

@@ -16,7 +16,7 @@ func TestChatShowsNothingRaw(t *testing.T) {
 		{Type: client.Leave}, {Type: client.Nick}, {Type: client.Notice}, {Type: client.Deleted}, {Type: "new\x1b"},
 	} {
 		ev.From, ev.To, ev.Nick, ev.Text, ev.Seq = bad, bad, bad, bad+"ann"+bad, 1
-		if line, _ := (look{}).event(ev, "ann"); strings.ContainsAny(line, "\x1b\u009b\u202e\x07\r") {
+		if line, _ := (style{}).event(ev, "ann"); strings.ContainsAny(line, "\x1b\u009b\u202e\x07\r") {
 			t.Errorf("%s: %q", ev.Type, line)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 
 // command is a line that begins with /.
 type command struct {
-	name, args, does string
+	name, args, help string
 	do               func(c *chat, rest string, interactive bool)
 }
 
@@ -40,7 +40,7 @@ func commands() []command {
 	}
 }
 
-func (c *chat) carryOut(name, rest string, interactive bool) {
+func (c *chat) runCommand(name, rest string, interactive bool) {
 	for _, k := range commands() {
 		if k.name == strings.ToLower(name) && k.do != nil {
 			k.do(c, rest, interactive)
@@ -53,19 +53,19 @@ func (c *chat) carryOut(name, rest string, interactive bool) {
 func (c *chat) help() {
 	var b strings.Builder
 	for _, k := range commands() {
-		fmt.Fprintf(&b, "  %-24s  %s\n", strings.TrimSpace("/"+k.name+" "+k.args), k.does)
+		fmt.Fprintf(&b, "  %-24s  %s\n", strings.TrimSpace("/"+k.name+" "+k.args), k.help)
 	}
 	c.say("%s  %-24s  %s", b.String(), "//TEXT", "say /TEXT")
 }
 
-// two splits "NAME REST".
-func two(s string) (first, rest string) {
+// cutWord splits "NAME REST".
+func cutWord(s string) (first, rest string) {
 	first, rest, _ = strings.Cut(s, " ")
 	return first, strings.TrimSpace(rest)
 }
 
 func (c *chat) doJoin(rest string, interactive bool) {
-	name, password := two(rest)
+	name, password := cutWord(rest)
 	if name == "" {
 		c.say("which room? /join ROOM; /rooms lists them")
 		return
@@ -76,7 +76,7 @@ func (c *chat) doJoin(rest string, interactive bool) {
 }
 
 func (c *chat) doCreate(rest string, interactive bool) {
-	name, password := two(rest)
+	name, password := cutWord(rest)
 	if name == "" {
 		c.say("which name? /create ROOM")
 		return
@@ -93,19 +93,19 @@ func (c *chat) doCreate(rest string, interactive bool) {
 func (c *chat) doLeave(rest string, _ bool) {
 	p := c.find(rest)
 	if rest == "" {
-		p = c.here()
+		p = c.currentRoom()
 	} else if p == nil {
 		c.say("you are not in %s", wire.CleanString(rest))
 	}
 	if p != nil {
 		p.room.Close()
-		c.forget(p)
+		c.removeRoom(p)
 		c.say("you have left %s", p.name)
 	}
 }
 
 func (c *chat) showRooms() {
-	rooms, err := c.list(0)
+	rooms, err := c.listRooms(0)
 	if err != nil {
 		c.say("%v", remote.CleanError(err))
 		return
@@ -125,13 +125,13 @@ func (c *chat) showRooms() {
 	c.say("rooms; /join ROOM joins one:%s", b.String())
 }
 
-// aside does something with the current room that may take a while.
-func (c *chat) aside(do func(context.Context, *membership) error) {
-	p := c.here()
+// goInRoom does something with the current room that may take a while.
+func (c *chat) goInRoom(do func(context.Context, *membership) error) {
+	p := c.currentRoom()
 	if p == nil {
 		return
 	}
-	c.ask(func(ctx context.Context) {
+	c.goRequest(func(ctx context.Context) {
 		if err := do(ctx, p); err != nil && c.ctx.Err() == nil {
 			c.say("%s: %v", p.name, remote.CleanError(err))
 		}
@@ -139,7 +139,7 @@ func (c *chat) aside(do func(context.Context, *membership) error) {
 }
 
 func (c *chat) doWho(string, bool) {
-	c.aside(func(ctx context.Context, p *membership) error {
+	c.goInRoom(func(ctx context.Context, p *membership) error {
 		members, err := p.room.Members(ctx)
 		if err != nil {
 			return err
@@ -168,7 +168,7 @@ func (c *chat) doNick(nick string, _ bool) {
 		c.say("you will be %s", wire.CleanString(nick))
 	}
 	for _, p := range rooms {
-		c.ask(func(ctx context.Context) {
+		c.goRequest(func(ctx context.Context) {
 			if err := p.room.Rename(ctx, nick); err != nil {
 				c.say("%s: %v", p.name, remote.CleanError(err))
 				return
@@ -177,7 +177,7 @@ func (c *chat) doNick(nick string, _ bool) {
 			c.nick = nick
 			c.mu.Unlock()
 			c.say("you are %s in %s", wire.CleanString(nick), p.name)
-			c.prompt()
+			c.updatePrompt()
 		})
 	}
 }
@@ -185,19 +185,19 @@ func (c *chat) doNick(nick string, _ bool) {
 func (c *chat) doMe(text string, _ bool) {
 	if text == "" {
 		c.say("what do you do? /me TEXT")
-	} else if p := c.here(); p != nil {
-		p.send(client.Action, text)
+	} else if p := c.currentRoom(); p != nil {
+		p.enqueue(client.Action, text)
 	}
 }
 
 func (c *chat) doTopic(text string, _ bool) {
 	if text != "" {
-		if p := c.here(); p != nil {
-			p.send(client.Topic, text)
+		if p := c.currentRoom(); p != nil {
+			p.enqueue(client.Topic, text)
 		}
 		return
 	}
-	c.aside(func(ctx context.Context, p *membership) error {
+	c.goInRoom(func(ctx context.Context, p *membership) error {
 		rooms, err := c.server.List(ctx, p.room.Name())
 		if err != nil {
 			return err
@@ -214,25 +214,25 @@ func (c *chat) doTopic(text string, _ bool) {
 }
 
 func (c *chat) doMsg(rest string, _ bool) {
-	nick, text := two(rest)
+	nick, text := cutWord(rest)
 	if text == "" {
 		c.say("to whom, and what? /msg NICK TEXT")
 		return
 	}
-	c.aside(func(ctx context.Context, p *membership) error {
+	c.goInRoom(func(ctx context.Context, p *membership) error {
 		return p.room.Tell(ctx, strings.TrimSuffix(nick, ":"), text)
 	})
 }
 
 const (
-	aPage     = 20
-	mostLines = 100000 // looked through
-	mostFound = 50     // shown
+	pageLines   = 20
+	maxSearched = 100000 // looked through
+	maxFound    = 50     // shown
 )
 
 // doHistory shows lines before those that are shown.
 func (c *chat) doHistory(rest string, _ bool) {
-	n := aPage
+	n := pageLines
 	if rest != "" {
 		var err error
 		if n, err = strconv.Atoi(rest); err != nil || n < 1 || n > 10000 {
@@ -240,13 +240,13 @@ func (c *chat) doHistory(rest string, _ bool) {
 			return
 		}
 	}
-	c.aside(func(ctx context.Context, p *membership) error {
+	c.goInRoom(func(ctx context.Context, p *membership) error {
 		p.mu.Lock()
-		oldest := p.oldest
+		oldest := p.oldestShown
 		p.mu.Unlock()
 		// Those shown come again; how many there are nobody has counted.
 		var lines []client.Event
-		for ask := n + aPage; ; ask *= 4 {
+		for ask := n + pageLines; ; ask *= 4 {
 			all, err := p.room.History(ctx, ask)
 			if err != nil {
 				return err
@@ -266,21 +266,21 @@ func (c *chat) doHistory(rest string, _ bool) {
 		}
 		c.say("%s: %d earlier lines", p.name, len(lines))
 		for _, ev := range lines {
-			p.again(ev)
+			p.printOld(ev)
 		}
 		c.say("%s: end of earlier lines", p.name)
 		p.mu.Lock()
-		p.oldest = lines[0].Seq
+		p.oldestShown = lines[0].Seq
 		p.mu.Unlock()
 		return nil
 	})
 }
 
-// again prints an old line, without ringing the bell.
-func (p *membership) again(ev client.Event) {
-	l := p.chat.look
+// printOld prints an old line, without ringing the bell.
+func (p *membership) printOld(ev client.Event) {
+	l := p.chat.style
 	line, _ := l.event(ev, "")
-	p.chat.editor.Print(l.in(dim, ev.Time.Local().Format("2006-01-02 15:04")) + " " + line)
+	p.chat.editor.Print(l.colour(dim, ev.Time.Local().Format("2006-01-02 15:04")) + " " + line)
 }
 
 func (c *chat) doSearch(text string, _ bool) {
@@ -288,8 +288,8 @@ func (c *chat) doSearch(text string, _ bool) {
 		c.say("what for? /search TEXT")
 		return
 	}
-	c.aside(func(ctx context.Context, p *membership) error {
-		lines, err := p.room.History(ctx, mostLines)
+	c.goInRoom(func(ctx context.Context, p *membership) error {
+		lines, err := p.room.History(ctx, maxSearched)
 		if err != nil {
 			return err
 		}
@@ -300,16 +300,16 @@ func (c *chat) doSearch(text string, _ bool) {
 			}
 		}
 		which := ""
-		if len(found) > mostFound {
-			which = fmt.Sprintf(", the newest %d of them", mostFound)
+		if len(found) > maxFound {
+			which = fmt.Sprintf(", the newest %d of them", maxFound)
 		}
 		have := "have"
 		if len(found) == 1 || len(lines) == 1 {
 			have = "has"
 		}
 		c.say("%s: %d of %s %s %s%s", p.name, len(found), english.Plural(len(lines), "line"), have, wire.CleanString(text), which)
-		for _, ev := range found[max(0, len(found)-mostFound):] {
-			p.again(ev)
+		for _, ev := range found[max(0, len(found)-maxFound):] {
+			p.printOld(ev)
 		}
 		return nil
 	})
@@ -326,7 +326,7 @@ func (c *chat) complete(before string) []string {
 			all = append(all, "/"+k.name)
 		}
 	case len(words) > 0 && (words[0] == "/join" || words[0] == "/leave" || words[0] == "/create"):
-		rooms, _ := c.list(10 * time.Second) // without an answer there is nothing to offer
+		rooms, _ := c.listRooms(10 * time.Second) // without an answer there is nothing to offer
 		for _, i := range rooms {
 			if words[0] != "/leave" || c.find(i.Name) != nil {
 				all = append(all, wire.CleanString(i.Name))

@@ -11,10 +11,10 @@
 // # Goroutines and locks
 //
 //	Run                reads lines and carries them out, until the person leaves
-//	membership.listen  one for each room: takes its events and prints them
-//	membership.speak   one for each room: sends the queued lines in order; another
+//	membership.readEvents  one for each room: takes its events and prints them
+//	membership.sendQueue   one for each room: sends the queued lines in order; another
 //	                   goroutine of its own waits for the receipts
-//	chat.ask           one for each command that asks the server
+//	chat.goRequest           one for each command that asks the server
 //	the signals' one   ends all of them, also while nobody reads from the terminal
 //
 // chat.mu guards the list of rooms and the current one. membership.mu guards the queue

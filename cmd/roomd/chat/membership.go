@@ -21,18 +21,18 @@ type membership struct {
 	chat *chat
 	room *client.Room
 	name string
-	more chan struct{} // has room for one word: there is something to send
+	wake chan struct{} // has room for one word: there is something to send
 
-	mu      sync.Mutex
-	away    bool // the connection is
-	missed  bool // it was, and what was said meanwhile is coming
-	members []string
-	spoke   []string // who did, the latest last
-	oldest  uint64   // line shown
-	out     []outgoing
-	busy    int // lines in out, and those under way
-	failed  int
-	empty   chan struct{} // closed when busy is 0; nil: nobody waits
+	mu          sync.Mutex
+	offline     bool // the connection is
+	reconnected bool // it was, and what was said meanwhile is coming
+	members     []string
+	speakers    []string // who did, the latest last
+	oldestShown uint64   // line shown
+	queue       []outgoing
+	pending     int // lines in out, and those under way
+	failed      int
+	drained     chan struct{} // closed when busy is 0; nil: nobody waits
 }
 
 type outgoing struct {
@@ -41,116 +41,116 @@ type outgoing struct {
 }
 
 func newMembership(c *chat, room *client.Room) *membership {
-	return &membership{chat: c, room: room, name: wire.CleanString(room.Name()), more: make(chan struct{}, 1)}
+	return &membership{chat: c, room: room, name: wire.CleanString(room.Name()), wake: make(chan struct{}, 1)}
 }
 
 func (p *membership) prompt() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	state := ""
-	if p.busy > 1 {
-		state = fmt.Sprintf(", %d to go", p.busy)
+	if p.pending > 1 {
+		state = fmt.Sprintf(", %d to go", p.pending)
 	}
-	if p.away {
+	if p.offline {
 		state += ", away"
 	}
-	l := p.chat.look
-	return l.in(bold, p.name) + " " + l.nick(p.room.Nick()) + state + "> "
+	l := p.chat.style
+	return l.colour(bold, p.name) + " " + l.nick(p.room.Nick()) + state + "> "
 }
 
-// listen prints what happens.
-func (p *membership) listen() {
-	defer p.chat.forget(p)
+// readEvents prints what happens.
+func (p *membership) readEvents() {
+	defer p.chat.removeRoom(p)
 	for ev := range p.room.Events(p.chat.ctx) {
-		p.event(ev)
+		p.handleEvent(ev)
 	}
 	p.room.Close()
 	select {
-	case p.more <- struct{}{}: // speak ends too
+	case p.wake <- struct{}{}: // sendQueue ends too
 	default:
 	}
 }
 
-func (p *membership) event(ev client.Event) {
+func (p *membership) handleEvent(ev client.Event) {
 	c := p.chat
 	switch ev.Type {
 	case client.Offline:
 		if ev.Code == client.Kicked { // going back at once is for programs
 			p.room.Close()
-			c.forget(p) // before the person can read it and go back
+			c.removeRoom(p) // before the person can read it and go back
 			c.say("%s: the operator has ended your connection; /join %s goes back", p.name, p.name)
 			return
 		}
-		p.set(func() { p.away = true })
+		p.locked(func() { p.offline = true })
 		c.say("%s: the connection is lost: %s; trying again", p.name, wire.CleanString(ev.Text))
-		c.prompt()
+		c.updatePrompt()
 		return
 	case client.Online:
-		p.set(func() { p.missed = true })
+		p.locked(func() { p.reconnected = true })
 		return
 	case client.Live:
 		missed := false
-		p.set(func() { missed, p.missed, p.away = p.missed, false, false })
+		p.locked(func() { missed, p.reconnected, p.offline = p.reconnected, false, false })
 		if missed {
-			c.say("%s: back; %s while away", p.name, came(ev.Count))
+			c.say("%s: back; %s while away", p.name, linesCame(ev.Count))
 		}
-		c.prompt()
-		c.task(p.census)
+		c.updatePrompt()
+		c.goTask(p.loadMembers)
 		return
 	case client.Gap:
 		c.say("%s: %s", p.name, wire.CleanString(ev.Text))
 		return
 	}
-	p.note(ev)
+	p.track(ev)
 	if ev.Own && (ev.Type == client.Join || ev.Type == client.Nick) {
-		c.prompt()
+		c.updatePrompt()
 		return // coming back is told otherwise
 	}
 	if ev.Type == client.Deleted {
-		c.forget(p)
+		c.removeRoom(p)
 	}
-	p.show(ev)
+	p.printEvent(ev)
 	if ev.Type == client.Deleted {
 		c.say("%s is no more", p.name)
 	}
 }
 
-func came(n int) string {
+func linesCame(n int) string {
 	if n == 0 {
 		return "no line came"
 	}
 	return english.Plural(n, "line") + " came"
 }
 
-// show prints an event.
-func (p *membership) show(ev client.Event) {
-	l := p.chat.look
+// printEvent prints an event.
+func (p *membership) printEvent(ev client.Event) {
+	l := p.chat.style
 	line, loud := l.event(ev, p.room.Nick())
-	if p.chat.several() {
-		line = l.in(bold, p.name) + " " + line
+	if p.chat.multipleRooms() {
+		line = l.colour(bold, p.name) + " " + line
 	}
-	line = l.at(ev.Time, line)
+	line = l.withTime(ev.Time, line)
 	if loud && l.bell {
 		line += "\a"
 	}
-	p.chat.show(ev.Time, line)
+	p.chat.printEvent(ev.Time, line)
 }
 
-// several reports whether lines have to say which room they are of.
-func (c *chat) several() bool {
+// multipleRooms reports whether lines have to say which room they are of.
+func (c *chat) multipleRooms() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return max(len(c.rooms), c.opening) > 1
+	return max(len(c.rooms), c.joining) > 1
 }
 
-func (p *membership) set(change func()) {
+func (p *membership) locked(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change()
 }
 
-// note keeps the members, for Tab.
-func (p *membership) note(ev client.Event) {
+// track keeps the members, for Tab.
+func (p *membership) track(ev client.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	without := func(all []string, nick string) []string {
@@ -164,15 +164,15 @@ func (p *membership) note(ev client.Event) {
 	case ev.Type == client.Nick:
 		p.members = append(without(p.members, ev.From), ev.Nick)
 	case ev.Stored():
-		p.spoke = append(without(p.spoke, ev.From), ev.From)
-		if p.oldest == 0 || ev.Seq < p.oldest {
-			p.oldest = ev.Seq
+		p.speakers = append(without(p.speakers, ev.From), ev.From)
+		if p.oldestShown == 0 || ev.Seq < p.oldestShown {
+			p.oldestShown = ev.Seq
 		}
 	}
 }
 
-// census asks who is here.
-func (p *membership) census() {
+// loadMembers asks who is here.
+func (p *membership) loadMembers() {
 	ctx, cancel := context.WithTimeout(p.chat.ctx, 10*time.Second)
 	defer cancel()
 	all, err := p.room.Members(ctx)
@@ -193,9 +193,9 @@ func (p *membership) nicks() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var all []string
-	for i := len(p.spoke) - 1; i >= 0; i-- {
-		if slices.Contains(p.members, p.spoke[i]) {
-			all = append(all, p.spoke[i])
+	for i := len(p.speakers) - 1; i >= 0; i-- {
+		if slices.Contains(p.members, p.speakers[i]) {
+			all = append(all, p.speakers[i])
 		}
 	}
 	for _, m := range p.members {
@@ -206,30 +206,30 @@ func (p *membership) nicks() []string {
 	return slices.DeleteFunc(all, func(o string) bool { return o == me })
 }
 
-// send queues a line. It does not wait.
-func (p *membership) send(kind client.Type, text string) {
+// enqueue queues a line. It does not wait.
+func (p *membership) enqueue(kind client.Type, text string) {
 	if strings.TrimSpace(text) == "" {
 		return // nothing, to a room
 	}
 	p.mu.Lock()
-	p.out = append(p.out, outgoing{kind, text})
-	p.busy++
-	away, n := p.away, p.busy
+	p.queue = append(p.queue, outgoing{kind, text})
+	p.pending++
+	away, n := p.offline, p.pending
 	p.mu.Unlock()
 	select {
-	case p.more <- struct{}{}:
+	case p.wake <- struct{}{}:
 	default:
 	}
 	if away && n == 1 {
 		p.chat.say("%s: what you say is sent when the connection is back", p.name)
 	}
 	if n > 1 {
-		p.chat.prompt()
+		p.chat.updatePrompt()
 	}
 }
 
-// speak sends what is queued, in order, many lines at a time.
-func (p *membership) speak() {
+// sendQueue sends what is queued, in order, many lines at a time.
+func (p *membership) sendQueue() {
 	receipts := make(chan sent, 64)
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
@@ -237,13 +237,13 @@ func (p *membership) speak() {
 	waiting.Go(func() {
 		for s := range receipts {
 			_, err := s.receipt.Wait(p.chat.ctx)
-			p.arrived(s.text, err)
+			p.finishLine(s.text, err)
 		}
 	})
 	for {
 		p.mu.Lock()
-		out := p.out
-		p.out = nil
+		out := p.queue
+		p.queue = nil
 		p.mu.Unlock()
 		for _, o := range out {
 			var r *client.Receipt
@@ -260,13 +260,13 @@ func (p *membership) speak() {
 				r, err = p.room.Post(p.chat.ctx, o.text)
 			}
 			if r == nil {
-				p.arrived(o.text, err)
+				p.finishLine(o.text, err)
 				continue
 			}
 			receipts <- sent{o.text, r}
 		}
 		select {
-		case <-p.more:
+		case <-p.wake:
 		case <-p.chat.ctx.Done():
 			return
 		}
@@ -281,17 +281,17 @@ type sent struct {
 	receipt *client.Receipt
 }
 
-// arrived accounts for a line that was sent, or not.
-func (p *membership) arrived(text string, err error) {
+// finishLine accounts for a line that was sent, or not.
+func (p *membership) finishLine(text string, err error) {
 	p.mu.Lock()
-	p.busy--
+	p.pending--
 	if err != nil {
 		p.failed++
 	}
-	left := p.busy
-	if left == 0 && p.empty != nil {
-		close(p.empty)
-		p.empty = nil
+	left := p.pending
+	if left == 0 && p.drained != nil {
+		close(p.drained)
+		p.drained = nil
 	}
 	p.mu.Unlock()
 	switch {
@@ -302,23 +302,23 @@ func (p *membership) arrived(text string, err error) {
 		p.chat.say("%s: %v: %s", p.name, remote.CleanError(err), wire.CleanString(text))
 	}
 	if left <= 1 || left%10 == 0 {
-		p.chat.prompt()
+		p.chat.updatePrompt()
 	}
 }
 
-func (p *membership) underWay() int {
+func (p *membership) pendingLines() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.busy
+	return p.pending
 }
 
 // drain waits until all is sent and returns how many lines were not.
 func (p *membership) drain(ctx context.Context) int {
 	p.mu.Lock()
-	if p.busy > 0 && p.empty == nil {
-		p.empty = make(chan struct{})
+	if p.pending > 0 && p.drained == nil {
+		p.drained = make(chan struct{})
 	}
-	wait := p.empty
+	wait := p.drained
 	p.mu.Unlock()
 	if wait != nil {
 		select {
@@ -328,5 +328,5 @@ func (p *membership) drain(ctx context.Context) int {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.failed + p.busy
+	return p.failed + p.pending
 }

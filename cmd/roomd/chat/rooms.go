@@ -15,7 +15,7 @@ import (
 // join joins a room, or goes to it if that was done before.
 func (c *chat) join(name, password string, interactive bool) error {
 	if p := c.find(name); p != nil {
-		c.goTo(p)
+		c.switchTo(p)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
@@ -32,7 +32,7 @@ func (c *chat) join(name, password string, interactive bool) error {
 		if !errors.As(err, &refusal) {
 			break
 		}
-		if refusal.Code == client.NoRoom && interactive && c.agree(fmt.Sprintf("there is no room %s; make it?", wire.CleanString(name))) {
+		if refusal.Code == client.NoRoom && interactive && c.confirm(fmt.Sprintf("there is no room %s; make it?", wire.CleanString(name))) {
 			if err := c.create(name, password); err != nil {
 				return err
 			}
@@ -53,9 +53,9 @@ func (c *chat) join(name, password string, interactive bool) error {
 	if nick != wanted {
 		c.say("somebody is called %s in %s; you are %s there, /nick changes it", wire.CleanString(wanted), p.name, wire.CleanString(nick))
 	}
-	c.goTo(p)
-	c.task(p.listen)
-	c.task(p.speak)
+	c.switchTo(p)
+	c.goTask(p.readEvents)
+	c.goTask(p.sendQueue)
 	return nil
 }
 
@@ -80,16 +80,16 @@ func (c *chat) find(name string) *membership {
 	return c.rooms[i]
 }
 
-// goTo makes a room the current one.
-func (c *chat) goTo(p *membership) {
+// switchTo makes a room the current one.
+func (c *chat) switchTo(p *membership) {
 	c.mu.Lock()
 	c.current = p
 	c.mu.Unlock()
-	c.prompt()
+	c.updatePrompt()
 }
 
-// forget takes a room off the list.
-func (c *chat) forget(p *membership) {
+// removeRoom takes a room off the list.
+func (c *chat) removeRoom(p *membership) {
 	c.mu.Lock()
 	c.rooms = slices.DeleteFunc(c.rooms, func(o *membership) bool { return o == p })
 	if c.current == p {
@@ -99,11 +99,11 @@ func (c *chat) forget(p *membership) {
 		}
 	}
 	c.mu.Unlock()
-	c.prompt()
+	c.updatePrompt()
 }
 
-// leaveAll leaves all rooms.
-func (c *chat) leaveAll() {
+// closeRooms leaves all rooms.
+func (c *chat) closeRooms() {
 	c.mu.Lock()
 	rooms := slices.Clone(c.rooms)
 	c.mu.Unlock()
@@ -112,10 +112,10 @@ func (c *chat) leaveAll() {
 	}
 }
 
-// list returns the server's rooms as they were not longer than an age ago.
-func (c *chat) list(age time.Duration) ([]client.Info, error) {
+// listRooms returns the server's rooms as they were not longer than an age ago.
+func (c *chat) listRooms(age time.Duration) ([]client.Info, error) {
 	c.mu.Lock()
-	rooms, at := c.listed, c.asked
+	rooms, at := c.listCache, c.listedAt
 	c.mu.Unlock()
 	if age > 0 && time.Since(at) < age {
 		return rooms, nil
@@ -128,6 +128,6 @@ func (c *chat) list(age time.Duration) ([]client.Info, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.listed, c.asked = rooms, time.Now()
+	c.listCache, c.listedAt = rooms, time.Now()
 	return rooms, nil
 }

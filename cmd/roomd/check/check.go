@@ -24,48 +24,48 @@ type Report struct {
 	Failures []string // it would not start, or could not serve
 	Warnings []string // it would go on without that
 
-	Database string    // what becomes of the database, for people, as the end of a sentence; or ""
-	Until    time.Time // when the certificate expires; zero: there is none
+	Database         string    // what becomes of the database, for people, as the end of a sentence; or ""
+	CertificateUntil time.Time // when the certificate expires; zero: there is none
 }
 
-// Serve tries what serve does with a configuration, without doing it. inEffect asks the
+// Serve tries what serve does with a configuration, without doing it. runningConfig asks the
 // server at an admin socket for its configuration, key by key; empty: it does not say.
 // The error is that there is no way to look.
 func Serve(cfg *config.Config, inEffect func(socket string) map[string]string) (Report, error) {
-	t := &trial{cfg: cfg, inEffect: inEffect, owner: ownerOf(cfg.Server.Data), now: time.Now()}
-	err := t.owner.do(t.run)
+	t := &checker{cfg: cfg, runningConfig: inEffect, owner: ownerOf(cfg.Server.Data), now: time.Now()}
+	err := t.owner.run(t.run)
 	return t.Report, err
 }
 
-// trial is a Report in the making.
-type trial struct {
+// checker is a Report in the making.
+type checker struct {
 	Report
-	cfg      *config.Config
-	inEffect func(socket string) map[string]string
-	owner    owner
-	now      time.Time
-	running  bool // a server has the database
+	cfg           *config.Config
+	runningConfig func(socket string) map[string]string
+	owner         owner
+	now           time.Time
+	running       bool // a server has the database
 }
 
-func (t *trial) fail(key, format string, args ...any) {
+func (t *checker) fail(key, format string, args ...any) {
 	t.Failures = append(t.Failures, key+": "+fmt.Sprintf(format, args...))
 }
 
-func (t *trial) warn(key, format string, args ...any) {
+func (t *checker) warn(key, format string, args ...any) {
 	t.Warnings = append(t.Warnings, key+": "+fmt.Sprintf(format, args...))
 }
 
-// may fails if the owner has not these rights to a file or a folder.
-func (t *trial) may(key, path string, mode uint32) bool {
+// access fails if the owner has not these rights to a file or a folder.
+func (t *checker) access(key, path string, mode uint32) bool {
 	err := unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
 	if err != nil {
-		t.fail(key, "%v", t.as(&fs.PathError{Op: "use", Path: path, Err: err}))
+		t.fail(key, "%v", t.asOwner(&fs.PathError{Op: "use", Path: path, Err: err}))
 	}
 	return err == nil
 }
 
-// as is an error that the owner has got.
-func (t *trial) as(err error) error {
+// asOwner is an error that the owner has got.
+func (t *checker) asOwner(err error) error {
 	if t.owner.name != "" && (errors.Is(err, fs.ErrPermission)) {
 		return fmt.Errorf("%w (as %s)", err, t.owner.name)
 	}
@@ -73,46 +73,46 @@ func (t *trial) as(err error) error {
 }
 
 const (
-	toRead   = unix.R_OK
-	toWrite  = unix.R_OK | unix.W_OK
-	toChange = unix.W_OK | unix.X_OK // a folder
+	readAccess   = unix.R_OK
+	writeAccess  = unix.R_OK | unix.W_OK
+	folderAccess = unix.W_OK | unix.X_OK // a folder
 )
 
 // run has the owner's rights.
-func (t *trial) run() {
+func (t *checker) run() {
 	if c := t.cfg; c.Path != "" {
-		t.may("configuration", c.Path, toRead)
+		t.access("configuration", c.Path, readAccess)
 	}
-	t.database()
-	t.certificate()
-	t.console()
-	t.addresses()
+	t.checkDatabase()
+	t.checkCertificate()
+	t.checkAdmin()
+	t.checkPorts()
 }
 
-func (t *trial) database() {
+func (t *checker) checkDatabase() {
 	const key = "server.data"
 	path, err := disk.Real(t.cfg.Server.Data)
 	if err != nil {
-		t.fail(key, "%v", t.as(err))
+		t.fail(key, "%v", t.asOwner(err))
 		return
 	}
 	dir := filepath.Dir(path)
 	if st, err := os.Stat(dir); err != nil {
-		t.fail(key, "%v; make the folder", t.as(err))
+		t.fail(key, "%v; make the folder", t.asOwner(err))
 		return
 	} else if !st.IsDir() {
 		t.fail(key, "%s is not a folder", dir)
 		return
 	}
-	right := t.may(key, dir, toChange)
+	right := t.access(key, dir, folderAccess)
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		t.Database = ", which is made at the first start"
-		t.firstRooms()
+		t.checkFirstRooms()
 		return
 	case err != nil:
-		t.fail(key, "%v", t.as(err))
+		t.fail(key, "%v", t.asOwner(err))
 		return
 	case !st.Mode().IsRegular():
 		t.fail(key, "%s is not a file", path)
@@ -120,7 +120,7 @@ func (t *trial) database() {
 	}
 	for _, f := range store.Files(path) {
 		if _, err := os.Lstat(f); err == nil {
-			right = t.may(key, f, toWrite) && right
+			right = t.access(key, f, writeAccess) && right
 		}
 	}
 	if !right {
@@ -135,7 +135,7 @@ func (t *trial) database() {
 	case errors.As(err, &used):
 		t.running = true
 	case err != nil:
-		t.fail(key, "%v", t.as(err))
+		t.fail(key, "%v", t.asOwner(err))
 	default:
 		for _, p := range problems {
 			t.warn(key, "%s", strings.ReplaceAll(p.Error(), "\n", "; "))
@@ -153,12 +153,12 @@ func locked(path string) bool {
 	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }
 
-func (t *trial) certificate() {
+func (t *checker) checkCertificate() {
 	c := t.cfg.TLS
 	if c.Cert == "" {
 		return
 	}
-	if right := t.may("tls.cert", c.Cert, toRead); !t.may("tls.key", c.Key, toRead) || !right {
+	if right := t.access("tls.cert", c.Cert, readAccess); !t.access("tls.key", c.Key, readAccess) || !right {
 		return
 	}
 	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
@@ -175,5 +175,5 @@ func (t *trial) certificate() {
 		}
 		say("tls.cert", "%s (%s, valid from %s to %s)", trouble, c.Cert, from.Local().Format(form), until.Local().Format(form))
 	}
-	t.Until = until
+	t.CertificateUntil = until
 }

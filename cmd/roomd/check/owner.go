@@ -52,13 +52,13 @@ func ownerOf(data string) owner {
 	return o
 }
 
-// in reports whether the owner may give a file to a group.
-func (o owner) in(gid string) bool {
+// inGroup reports whether the owner may give a file to a group.
+func (o owner) inGroup(gid string) bool {
 	n, err := strconv.Atoi(gid)
 	return o.uid == 0 || err == nil && (n == o.gid || slices.Contains(o.groups, n))
 }
 
-func (o owner) who() string {
+func (o owner) String() string {
 	if o.name != "" {
 		return o.name
 	}

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// do calls a function with the owner's rights to files. It has a thread of its own
+// run calls a function with the owner's rights to files. It has a thread of its own
 // for that, which ends with it.
-func (o owner) do(fn func()) error {
+func (o owner) run(fn func()) error {
 	if o.name == "" {
 		fn()
 		return nil

@@ -2,9 +2,9 @@
 
 package check
 
-// do calls a function. The rights are those of the caller: a thread has none of its
+// run calls a function. The rights are those of the caller: a thread has none of its
 // own here.
-func (o owner) do(fn func()) error {
+func (o owner) run(fn func()) error {
 	fn()
 	return nil
 }

@@ -15,15 +15,15 @@ import (
 	"roomd/admin/english"
 )
 
-// addresses tries the ports that are to be opened, those apart that a server has
+// checkPorts tries the ports that are to be opened, those apart that a server has
 // open which runs with this database.
-func (t *trial) addresses() {
+func (t *checker) checkPorts() {
 	c := t.cfg
 	ours := func(string, string) bool { return false }
 	if t.running {
 		var now map[string]string
 		if c.Admin.Socket != "" {
-			now = t.inEffect(c.Admin.Socket)
+			now = t.runningConfig(c.Admin.Socket)
 		}
 		ours = func(key, port string) bool {
 			value, known := now[key]
@@ -32,7 +32,7 @@ func (t *trial) addresses() {
 	}
 	if !ours("server.port", strconv.Itoa(c.Server.Port)) {
 		for _, a := range c.Server.Listen {
-			t.port("server.port", netip.AddrPortFrom(a, uint16(c.Server.Port)), t.fail)
+			t.checkPort("server.port", netip.AddrPortFrom(a, uint16(c.Server.Port)), t.fail)
 		}
 	}
 	if _, port, err := net.SplitHostPort(c.Metrics.Listen); err != nil || ours("metrics.listen", port) {
@@ -53,11 +53,11 @@ func (t *trial) addresses() {
 		t.fail("metrics.listen", "%s is the master port", c.Metrics.Listen)
 		return
 	}
-	t.port("metrics.listen", addr, t.warn) // it is tried again
+	t.checkPort("metrics.listen", addr, t.warn) // it is tried again
 }
 
-// firstRooms looks whether the rooms that the first start makes would find ports.
-func (t *trial) firstRooms() {
+// checkFirstRooms looks whether the rooms that the first start makes would find ports.
+func (t *checker) checkFirstRooms() {
 	const key = "rooms.ports"
 	c, found := t.cfg, 0
 	var met error
@@ -81,9 +81,9 @@ func (t *trial) firstRooms() {
 	}
 }
 
-// port tries one, and says what is wrong with it with say, or warns that the
+// checkPort tries one, and says what is wrong with it with say, or warns that the
 // machine does not have the address, which is waited for.
-func (t *trial) port(key string, at netip.AddrPort, say func(key, format string, args ...any)) {
+func (t *checker) checkPort(key string, at netip.AddrPort, say func(key, format string, args ...any)) {
 	switch err := tryBind(at); {
 	case err == nil:
 	case errors.Is(err, syscall.EADDRINUSE):

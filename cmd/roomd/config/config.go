@@ -14,8 +14,8 @@ import (
 type Config struct {
 	Path string // the file it is from; empty: the defaults alone
 
-	// PassedOver is a sentence about a file that was not taken, or "". Load sets it.
-	PassedOver string
+	// Ignored is a sentence about a file that was not taken, or "". Load sets it.
+	Ignored string
 
 	// Activated is where the service manager has opened the master port, instead
 	// of server.listen and server.port. It is not from the file: the server sets it.

@@ -42,7 +42,7 @@ func TestConfigFileIsTheDefaults(t *testing.T) {
 		}
 		delete(values, k.name)
 		// The comment ends with when a new value counts.
-		mark := map[Effect]string{OnReload: "[reload]", OnUpgrade: "[upgrade]", OnRestart: "[restart]", AtFirst: "[first start]"}[k.effect]
+		mark := map[Effect]string{OnReload: "[reload]", OnUpgrade: "[upgrade]", OnRestart: "[restart]", OnFirstStart: "[first start]"}[k.effect]
 		if before := lines[p.lines[k.name]-2]; !strings.HasPrefix(before, "# ") || !strings.HasSuffix(before, mark) {
 			t.Errorf("%s has no comment that ends with %s", k.name, mark)
 		}
@@ -71,13 +71,13 @@ func TestNoFile(t *testing.T) {
 	}
 	c, err = Load("", 0)
 	if os.Geteuid() == 0 {
-		if err != nil || c.Server.Port != 8080 || c.PassedOver == "" {
+		if err != nil || c.Server.Port != 8080 || c.Ignored == "" {
 			t.Errorf("%v, %+v", err, c)
 		}
 		t.Setenv(Var, "config.toml")
 		c, err = Load("", 0)
 	}
-	if err != nil || c.Server.Data != "x.db" || c.Server.Port != 9 || c.PassedOver != "" {
+	if err != nil || c.Server.Data != "x.db" || c.Server.Port != 9 || c.Ignored != "" {
 		t.Errorf("%v, %+v", err, c)
 	}
 	c, err = Load(filepath.Join(dir, "config.toml"), 10)
@@ -182,15 +182,15 @@ quiet_above = = 1
 
 func TestFitDescriptors(t *testing.T) {
 	c := Default()
-	if w := c.fit(20000); w != "" || c.Limits.Connections != 10000 {
+	if w := c.fitDescriptors(20000); w != "" || c.Limits.Connections != 10000 {
 		t.Error(w)
 	}
-	w := c.fit(1024)
+	w := c.fitDescriptors(1024)
 	if c.Limits.Connections != 1024-64-64 || !strings.Contains(w, "from 10000 to 896") {
 		t.Error(c.Limits.Connections, w)
 	}
 	c.Limits.Connections = 5000
-	if c.fit(100); c.Limits.Connections != 16 {
+	if c.fitDescriptors(100); c.Limits.Connections != 16 {
 		t.Error(c.Limits.Connections)
 	}
 }

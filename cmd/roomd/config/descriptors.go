@@ -10,9 +10,9 @@ import (
 
 // FitDescriptors lowers limits.connections to what the process's limit of descriptors
 // leaves, and says so in a sentence. Without a limit they are what it leaves.
-func (c *Config) FitDescriptors() (warning string) { return c.fit(descriptorLimit()) }
+func (c *Config) FitDescriptors() (warning string) { return c.fitDescriptors(descriptorLimit()) }
 
-func (c *Config) fit(limit uint64) (warning string) {
+func (c *Config) fitDescriptors(limit uint64) (warning string) {
 	const (
 		ours  = 64 // the database, the log, the master port, some to spare
 		least = 16

@@ -12,14 +12,14 @@ type Setting struct {
 func (c *Config) Settings() []Setting {
 	all, otherwise := make([]Setting, len(keys)), Default()
 	for i, k := range keys {
-		all[i] = Setting{k.name, k.text(c), k.text(otherwise), k.effect}
+		all[i] = Setting{k.name, k.format(c), k.format(otherwise), k.effect}
 	}
 	return all
 }
 
 // Value is the value of a key as text. There must be a key of that name.
 func (c *Config) Value(name string) string {
-	return keys[slices.IndexFunc(keys, func(k key) bool { return k.name == name })].text(c)
+	return keys[slices.IndexFunc(keys, func(k key) bool { return k.name == name })].format(c)
 }
 
 // Difference is a key whose value in one configuration is not the one in another.
@@ -28,11 +28,11 @@ type Difference struct {
 	Effect        Effect
 }
 
-// Take sets the keys that a reload changes to their values in file, and returns every
+// ApplyReload sets the keys that a reload changes to their values in file, and returns every
 // key that differs, in the order of config.toml.
-func (c *Config) Take(file *Config) (differs []Difference) {
+func (c *Config) ApplyReload(file *Config) (differs []Difference) {
 	for _, k := range keys {
-		from, to := k.text(c), k.text(file)
+		from, to := k.format(c), k.format(file)
 		if from == to {
 			continue
 		}

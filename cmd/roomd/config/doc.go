@@ -7,7 +7,7 @@
 // values.go). Default is what holds without a file; config.toml at the top of the
 // repository says the same, by test.
 //
-// Take compares the configuration in effect with a file that was read again, and takes
+// ApplyReload compares the configuration in effect with a file that was read again, and takes
 // over the keys that a reload changes (diff.go). Risks and FitDescriptors say what a
 // configuration amounts to on this machine (exposure.go, ports.go, descriptors.go).
 //

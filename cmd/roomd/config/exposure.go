@@ -35,18 +35,18 @@ func (c *Config) MayDelete() (policy, why string) {
 
 // Risks are sentences about what may go wrong with this configuration on this machine,
 // each with what to set against it.
-func (c *Config) Risks() []string { return append(c.exposed(), c.portsAtRisk()...) }
+func (c *Config) Risks() []string { return append(c.exposureRisks(), c.portRisks()...) }
 
-// loopback reports whether a host is this machine for itself alone.
-func loopback(host string) bool {
+// isLoopback reports whether a host is this machine for itself alone.
+func isLoopback(host string) bool {
 	a, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
-// exposed says what is open to strangers, where they can reach us, and what to
+// exposureRisks says what is open to strangers, where they can reach us, and what to
 // set against it.
-func (c *Config) exposed() (warnings []string) {
-	if host, _, err := net.SplitHostPort(c.Metrics.Listen); err == nil && c.Metrics.Profiles && !loopback(host) {
+func (c *Config) exposureRisks() (warnings []string) {
+	if host, _, err := net.SplitHostPort(c.Metrics.Listen); err == nil && c.Metrics.Profiles && !isLoopback(host) {
 		warnings = append(warnings, fmt.Sprintf("other machines can take profiles on %s, without a password: they cost processor time, and show what is in memory: set metrics.listen to 127.0.0.1, or metrics.profiles to false", c.Metrics.Listen))
 	}
 	a, ok := c.reachable()

@@ -13,7 +13,7 @@ func TestDeletePolicy(t *testing.T) {
 		if p, w := c.MayDelete(); p != policy || w != why {
 			t.Errorf("%s, as %s", p, w)
 		}
-		if w := c.exposed(); len(w) != warnings {
+		if w := c.exposureRisks(); len(w) != warnings {
 			t.Errorf("what is open to strangers: %q", w)
 		}
 	}
@@ -39,7 +39,7 @@ func TestProfilesAreWarnedOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Contains(strings.Join(c.exposed(), "\n"), "profiles"); got != want {
+		if got := strings.Contains(strings.Join(c.exposureRisks(), "\n"), "profiles"); got != want {
 			t.Errorf("%s: %v", text, got)
 		}
 	}

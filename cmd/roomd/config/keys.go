@@ -13,10 +13,10 @@ import (
 type Effect int
 
 const (
-	OnReload  Effect = iota
-	OnUpgrade        // in the process that takes over
-	OnRestart        // it cannot be changed while there are members
-	AtFirst          // at the first start only
+	OnReload     Effect = iota
+	OnUpgrade           // in the process that takes over
+	OnRestart           // it cannot be changed while there are members
+	OnFirstStart        // at the first start only
 )
 
 // key is one key of the configuration.
@@ -26,10 +26,10 @@ type key struct {
 
 	// set takes the value as TOML has it and says what is wrong with it and what would
 	// be right.
-	set   func(c *Config, v any) error
-	reset func(c *Config) // to what holds without a file
-	text  func(c *Config) string
-	copy  func(to, from *Config)
+	set    func(c *Config, v any) error
+	reset  func(c *Config) // to what holds without a file
+	format func(c *Config) string
+	copy   func(to, from *Config)
 }
 
 // keys is the one place that lists the keys, in the order of config.toml: when a new value
@@ -37,8 +37,8 @@ type key struct {
 var keys = []key{
 	field("server.listen", OnReload, func(c *Config) *[]netip.Addr { return &c.Server.Listen }, []netip.Addr{netip.MustParseAddr("127.0.0.1")}, setAddrs),
 	number("server.port", func(c *Config) *int { return &c.Server.Port }, 8080, value.Ports),
-	field("server.data", OnRestart, func(c *Config) *string { return &c.Server.Data }, "roomd.db", notEmpty),
-	field("server.create", AtFirst, func(c *Config) *[]string { return &c.Server.Create }, []string{"lobby"}, setNames),
+	field("server.data", OnRestart, func(c *Config) *string { return &c.Server.Data }, "roomd.db", setPath),
+	field("server.create", OnFirstStart, func(c *Config) *[]string { return &c.Server.Create }, []string{"lobby"}, setNames),
 	field("rooms.ports", OnReload, func(c *Config) *PortRange { return &c.Rooms.Ports }, PortRange{9000, 9999}, setPorts),
 	number("rooms.max", func(c *Config) *int { return &c.Rooms.Max }, 64, upTo(60000)),
 	number("rooms.replay", func(c *Config) *int { return &c.Rooms.Replay }, 20, value.Replay),
@@ -80,10 +80,10 @@ var keys = []key{
 func field[T any](name string, effect Effect, at func(*Config) *T, otherwise T, set func(to *T, v any) error) key {
 	return key{
 		name: name, effect: effect,
-		set:   func(c *Config, v any) error { return set(at(c), v) },
-		reset: func(c *Config) { *at(c) = otherwise },
-		text:  func(c *Config) string { return strings.Trim(fmt.Sprint(*at(c)), "[]") },
-		copy:  func(to, from *Config) { *at(to) = *at(from) },
+		set:    func(c *Config, v any) error { return set(at(c), v) },
+		reset:  func(c *Config) { *at(c) = otherwise },
+		format: func(c *Config) string { return strings.Trim(fmt.Sprint(*at(c)), "[]") },
+		copy:   func(to, from *Config) { *at(to) = *at(from) },
 	}
 }
 

@@ -150,7 +150,7 @@ func TestConnectionsWithoutLimit(t *testing.T) {
 		cfg := Default()
 		cfg.Limits.Connections, cfg.Rooms.Max = 0, c.rooms
 		cfg.Server.Listen = append(cfg.Server.Listen, cfg.Server.Listen...)[:c.listen]
-		if w := cfg.fit(c.limit); w != "" || cfg.Limits.Connections != c.want {
+		if w := cfg.fitDescriptors(c.limit); w != "" || cfg.Limits.Connections != c.want {
 			t.Errorf("%+v: %d %s", c, cfg.Limits.Connections, w)
 		}
 	}

@@ -17,24 +17,24 @@ import (
 const Var = "ROOMD_CONFIG"
 
 const (
-	here = "config.toml" // in the folder that a command is started in
+	localFile = "config.toml" // in the folder that a command is started in
 
 	// Installed is where a package puts the configuration.
 	Installed = "/etc/roomd/config.toml"
 )
 
-// lookUp is where a configuration is looked for: the file that is named with
+// candidates is where a configuration is looked for: the file that is named with
 // --config or ROOMD_CONFIG, and no other one; else config.toml here, and then the
 // installed one. Root stands in folders of other people: for it the one here has
 // to be named.
-func lookUp(file string, getenv func(string) string, uid int) (files []string, named bool) {
+func candidates(file string, getenv func(string) string, uid int) (files []string, named bool) {
 	switch file = cmp.Or(file, getenv(Var)); {
 	case file != "":
 		return []string{file}, true
 	case uid == 0:
 		return []string{Installed}, false
 	}
-	return []string{here, Installed}, false
+	return []string{localFile, Installed}, false
 }
 
 // Load reads the configuration for a command that goes by all of it: the file that is
@@ -42,7 +42,7 @@ func lookUp(file string, getenv func(string) string, uid int) (files []string, n
 // (not for root) and the installed one; else the defaults. port, if not 0, overrides
 // the master port. The error is of type Mistakes if the contents are wrong.
 func Load(file string, port int) (*Config, error) {
-	files, named := lookUp(file, os.Getenv, os.Geteuid())
+	files, named := candidates(file, os.Getenv, os.Geteuid())
 	for _, f := range files {
 		text, err := os.ReadFile(f)
 		if errors.Is(err, fs.ErrNotExist) && !named {
@@ -51,29 +51,29 @@ func Load(file string, port int) (*Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the configuration: %w", err)
 		}
-		if p, _ := parse(f, string(text), port); !named && !p.ours() {
-			return nil, fmt.Errorf("%w; name yours with --config", p.foreign())
+		if p, _ := parse(f, string(text), port); !named && !p.isRoomd() {
+			return nil, fmt.Errorf("%w; name yours with --config", p.notRoomd())
 		}
 		return Parse(f, string(text), port)
 	}
 	c, err := Parse("", "", port)
-	if err == nil && files[0] != here {
-		c.PassedOver = passedOver()
+	if err == nil && files[0] != localFile {
+		c.Ignored = ignoredFile()
 	}
 	return c, err
 }
 
-// passedOver is a sentence about a configuration here that root has not named, or
+// ignoredFile is a sentence about a configuration here that root has not named, or
 // "".
-func passedOver() string {
-	text, err := readRegular(here)
+func ignoredFile() string {
+	text, err := readRegular(localFile)
 	if err != nil {
 		return ""
 	}
-	if p, _ := parse(here, text, 0); p.known == 0 || !p.ours() {
+	if p, _ := parse(localFile, text, 0); p.known == 0 || !p.isRoomd() {
 		return ""
 	}
-	return here + " in this folder is not used: for root it has to be named, with --config"
+	return localFile + " in this folder is not used: for root it has to be named, with --config"
 }
 
 // LoadKeys reads the configuration, where Load finds it, for a command that needs some
@@ -82,7 +82,7 @@ func passedOver() string {
 // nobody has named and that is another program's is passed over, with a warning.
 func LoadKeys(file string, w io.Writer, mistakes bool, names ...string) (*Config, error) {
 	warn := func(format string, args ...any) { fmt.Fprintf(w, "roomd: warning: "+format+"\n", args...) }
-	files, named := lookUp(file, os.Getenv, os.Geteuid())
+	files, named := candidates(file, os.Getenv, os.Geteuid())
 	for _, f := range files {
 		read := readRegular
 		if named {
@@ -104,26 +104,26 @@ func LoadKeys(file string, w io.Writer, mistakes bool, names ...string) (*Config
 			continue
 		}
 		p, c := parse(f, text, 0)
-		switch wrong := p.concerning(names); {
-		case !p.ours() && named:
-			return nil, p.foreign()
-		case !p.ours():
-			warn("%v, and is not used", p.foreign())
+		switch wrong := p.mistakesIn(names); {
+		case !p.isRoomd() && named:
+			return nil, p.notRoomd()
+		case !p.isRoomd():
+			warn("%v, and is not used", p.notRoomd())
 			continue
 		case len(wrong) > 0:
 			return nil, wrong
 		case !mistakes:
-		case len(p.found) == 1:
-			warn("%v", p.found)
-		case len(p.found) > 0:
-			warn("%s has %s; roomd check lists them", f, english.Plural(len(p.found), "mistake"))
+		case len(p.mistakes) == 1:
+			warn("%v", p.mistakes)
+		case len(p.mistakes) > 0:
+			warn("%s has %s; roomd check lists them", f, english.Plural(len(p.mistakes), "mistake"))
 		}
 		return c, nil
 	}
 	c := Default()
 	c.resolve(".")
-	if files[0] != here {
-		if text := passedOver(); text != "" {
+	if files[0] != localFile {
+		if text := ignoredFile(); text != "" {
 			warn("%s", text)
 		}
 	}
@@ -144,13 +144,13 @@ func readRegular(name string) (string, error) {
 	return string(b), err
 }
 
-// ours reports whether the file is a configuration of roomd, mistakes included:
+// isRoomd reports whether the file is a configuration of roomd, mistakes included:
 // most of its keys are. Other programs have files of that name, too, and some
 // even the same key now and then.
-func (p *parser) ours() bool { return len(p.unknown) == 0 || p.known > len(p.unknown) }
+func (p *parser) isRoomd() bool { return len(p.unknown) == 0 || p.known > len(p.unknown) }
 
-// foreign says what file it is.
-func (p *parser) foreign() error {
+// notRoomd says what file it is.
+func (p *parser) notRoomd() error {
 	const most = 3
 	slices.Sort(p.unknown)
 	keys := strings.Join(p.unknown[:min(most, len(p.unknown))], ", ")
@@ -160,11 +160,11 @@ func (p *parser) foreign() error {
 	return fmt.Errorf("%s is not a configuration of roomd: it has %s", p.file, keys)
 }
 
-// concerning are the mistakes that may be about one of these keys: in its value,
+// mistakesIn are the mistakes that may be about one of these keys: in its value,
 // in its spelling, or in a line that may have had it.
-func (p *parser) concerning(names []string) (wrong Mistakes) {
+func (p *parser) mistakesIn(names []string) (wrong Mistakes) {
 	bare := func(k string) string { return k[strings.LastIndexByte(k, '.')+1:] }
-	for _, m := range p.found {
+	for _, m := range p.mistakes {
 		if slices.ContainsFunc(names, func(k string) bool {
 			section, all := strings.CutSuffix(k, ".")
 			switch {

@@ -18,7 +18,7 @@ func TestLookUp(t *testing.T) {
 		{"x.toml", "y.toml", 1000, []string{"x.toml"}, true},
 		{"", "y.toml", 0, []string{"y.toml"}, true},
 	} {
-		got, named := lookUp(c.file, func(string) string { return c.env }, c.uid)
+		got, named := candidates(c.file, func(string) string { return c.env }, c.uid)
 		if !slices.Equal(got, c.want) || named != c.named {
 			t.Errorf("%+v: %v %v", c, got, named)
 		}

@@ -39,20 +39,20 @@ func (ms Mistakes) Error() string {
 
 // parser collects what is wrong with a file.
 type parser struct {
-	file    string
-	lines   map[string]int // where each key stands
-	found   Mistakes
-	dropped []string // lines that are no TOML
-	known   int      // keys that are ours
-	unknown []string // keys that are not
+	file     string
+	lines    map[string]int // where each key stands
+	mistakes Mistakes
+	dropped  []string // lines that are no TOML
+	known    int      // keys that are ours
+	unknown  []string // keys that are not
 }
 
 func (p *parser) add(line int, key, format string, args ...any) {
-	p.found = append(p.found, mistake{p.file, line, key, fmt.Sprintf(format, args...)})
+	p.mistakes = append(p.mistakes, mistake{p.file, line, key, fmt.Sprintf(format, args...)})
 }
 
-// at is add for a key whose line is known, or for the first of several that is.
-func (p *parser) at(names []string, format string, args ...any) {
+// addAt is add for a key whose line is known, or for the first of several that is.
+func (p *parser) addAt(names []string, format string, args ...any) {
 	for _, k := range names {
 		if n := p.lines[k]; n > 0 {
 			p.add(n, k, format, args...)
@@ -67,8 +67,8 @@ func (p *parser) at(names []string, format string, args ...any) {
 // not say has its default. The error is of type Mistakes.
 func Parse(file, text string, port int) (*Config, error) {
 	p, c := parse(file, text, port)
-	if len(p.found) > 0 {
-		return nil, p.found
+	if len(p.mistakes) > 0 {
+		return nil, p.mistakes
 	}
 	return c, nil
 }
@@ -79,12 +79,12 @@ func parse(file, text string, port int) (*parser, *Config) {
 	values := p.read(text)
 	c := Default()
 	c.Path = file
-	p.fill(c, values)
+	p.apply(c, values)
 	if port != 0 {
 		c.Server.Port = port
 	}
-	p.cross(c)
-	slices.SortStableFunc(p.found, func(a, b mistake) int { return a.line - b.line })
+	p.checkCombinations(c)
+	slices.SortStableFunc(p.mistakes, func(a, b mistake) int { return a.line - b.line })
 	c.resolve(filepath.Dir(file))
 	return p, c
 }
@@ -93,8 +93,8 @@ func parse(file, text string, port int) (*parser, *Config) {
 // TOML is reported and left out, so that the rest is looked at too.
 func (p *parser) read(text string) map[string]any {
 	const mostErrors = 20
-	if len(text) > mostBytes {
-		p.add(1, "file", "it has %d bytes; a configuration has %d at most", len(text), mostBytes)
+	if len(text) > maxFileBytes {
+		p.add(1, "file", "it has %d bytes; a configuration has %d at most", len(text), maxFileBytes)
 		return nil
 	}
 	lines := strings.SplitAfter(text, "\n")
@@ -142,9 +142,9 @@ func flatten(prefix string, tree, into map[string]any) {
 	}
 }
 
-// mostBytes is far more than a configuration needs: finding the lines of keys
+// maxFileBytes is far more than a configuration needs: finding the lines of keys
 // takes time in the square of it.
-const mostBytes = 64 << 10
+const maxFileBytes = 64 << 10
 
 // section is the value of a table: it is known if it has known keys.
 type section struct{}
@@ -178,8 +178,8 @@ func (p *parser) locate(lines []string) {
 	}
 }
 
-// fill sets what the file says and reports what it must not say.
-func (p *parser) fill(c *Config, values map[string]any) {
+// apply sets what the file says and reports what it must not say.
+func (p *parser) apply(c *Config, values map[string]any) {
 	known := make(map[string]bool)
 	for _, k := range keys {
 		known[k.name] = true
@@ -232,8 +232,8 @@ func nearest(k string, sections bool) string {
 	return "; did you mean " + best + "?"
 }
 
-// cross checks what depends on more than one key.
-func (p *parser) cross(c *Config) {
+// checkCombinations checks what depends on more than one key.
+func (p *parser) checkCombinations(c *Config) {
 	r := c.Rooms.Ports
 	ports := []string{"rooms.ports", "rooms.max"}
 	usable := r.Last - r.First + 1
@@ -241,29 +241,29 @@ func (p *parser) cross(c *Config) {
 		usable-- // the master port lies among them and is skipped
 	}
 	if usable < c.Rooms.Max {
-		p.at(ports, `"%v" has %s for %s; widen it, or lower rooms.max`, r, english.Plural(usable, "port"), english.Plural(c.Rooms.Max, "room"))
+		p.addAt(ports, `"%v" has %s for %s; widen it, or lower rooms.max`, r, english.Plural(usable, "port"), english.Plural(c.Rooms.Max, "room"))
 	}
 	seen := make(map[string]bool)
 	for _, name := range c.Server.Create {
 		n, err := wire.ParseName(name)
 		switch {
 		case err != nil:
-			p.at([]string{"server.create"}, "%v", err)
+			p.addAt([]string{"server.create"}, "%v", err)
 		case seen[n.Key]:
-			p.at([]string{"server.create"}, "%s is there twice; write it once", n.Shown)
+			p.addAt([]string{"server.create"}, "%s is there twice; write it once", n.Shown)
 		}
 		seen[n.Key] = true
 	}
 	switch n := len(c.Server.Create); {
 	case c.Rooms.Max > 0 && n > c.Rooms.Max:
-		p.at([]string{"server.create", "rooms.max"}, "%s are more than rooms.max allows, which is %d", english.Plural(n, "room"), c.Rooms.Max)
+		p.addAt([]string{"server.create", "rooms.max"}, "%s are more than rooms.max allows, which is %d", english.Plural(n, "room"), c.Rooms.Max)
 	case n > usable:
-		p.at([]string{"server.create", "rooms.ports"}, "%s are more than rooms.ports has, which are %d", english.Plural(n, "room"), usable)
+		p.addAt([]string{"server.create", "rooms.ports"}, "%s are more than rooms.ports has, which are %d", english.Plural(n, "room"), usable)
 	}
 	switch {
 	case c.TLS.Cert != "" && c.TLS.Key == "":
-		p.at([]string{"tls.cert"}, "tls.key is missing; write both, or none")
+		p.addAt([]string{"tls.cert"}, "tls.key is missing; write both, or none")
 	case c.TLS.Cert == "" && c.TLS.Key != "":
-		p.at([]string{"tls.key"}, "tls.cert is missing; write both, or none")
+		p.addAt([]string{"tls.key"}, "tls.cert is missing; write both, or none")
 	}
 }

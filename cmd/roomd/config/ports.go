@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// portsAtRisk warns of ports of rooms that Linux may take for outgoing
+// portRisks warns of ports of rooms that Linux may take for outgoing
 // connections: listening on one fails while it is in use, and the room waits. What
 // the machine is set to may change from one start to the next, and is no reason to
 // refuse one.
-func (c *Config) portsAtRisk() (warnings []string) {
-	first, last, ok := ephemeral()
+func (c *Config) portRisks() (warnings []string) {
+	first, last, ok := ephemeralPorts()
 	r := c.Rooms.Ports
 	if !ok || r.Last < first || r.First > last {
 		return nil
@@ -28,8 +28,8 @@ func (c *Config) portsAtRisk() (warnings []string) {
 	return nil
 }
 
-// ephemeral is the range of ports that Linux takes for outgoing connections.
-func ephemeral() (first, last int, ok bool) {
+// ephemeralPorts is the range of ports that Linux takes for outgoing connections.
+func ephemeralPorts() (first, last int, ok bool) {
 	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {
 		return 0, 0, false

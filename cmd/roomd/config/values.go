@@ -16,8 +16,8 @@ import (
 // The setters take a value as TOML has it: int64, float64, bool, string, []any. An error
 // says what is wrong with it and what would be right; then nothing is set.
 
-// shown is a value as it stands in the file.
-func shown(v any) string {
+// quoted is a value as it stands in the file.
+func quoted(v any) string {
 	if s, ok := v.(string); ok {
 		return strconv.Quote(s)
 	}
@@ -27,7 +27,7 @@ func shown(v any) string {
 func setInt(to *int, v any, in value.Numbers) error {
 	n, ok := v.(int64)
 	if !ok {
-		return fmt.Errorf("%s is not a whole number; write one like %d", shown(v), max(int(in.Least), *to))
+		return fmt.Errorf("%s is not a whole number; write one like %d", quoted(v), max(int(in.Least), *to))
 	}
 	if err := in.Check(n); err != nil {
 		return err
@@ -51,7 +51,7 @@ func setFloat(to *float64, v any) error {
 		n, ok = float64(i), true
 	}
 	if !ok || !(n > 0 && n <= 1e9) {
-		return fmt.Errorf("%s is not a rate; write a number above 0, like 20.0", shown(v))
+		return fmt.Errorf("%s is not a rate; write a number above 0, like 20.0", quoted(v))
 	}
 	*to = n
 	return nil
@@ -60,7 +60,7 @@ func setFloat(to *float64, v any) error {
 func setBool(to *bool, v any) error {
 	b, ok := v.(bool)
 	if !ok {
-		return fmt.Errorf("%s is neither true nor false; write it without quotes", shown(v))
+		return fmt.Errorf("%s is neither true nor false; write it without quotes", quoted(v))
 	}
 	*to = b
 	return nil
@@ -69,14 +69,14 @@ func setBool(to *bool, v any) error {
 func setString(to *string, v any) error {
 	s, ok := v.(string)
 	if !ok {
-		return fmt.Errorf("%s is not a string; write it in quotes", shown(v))
+		return fmt.Errorf("%s is not a string; write it in quotes", quoted(v))
 	}
 	*to = s
 	return nil
 }
 
-// notEmpty takes the path of a file that there must be.
-func notEmpty(to *string, v any) error {
+// setPath takes the path of a file that there must be.
+func setPath(to *string, v any) error {
 	if v == "" {
 		return fmt.Errorf(`an empty path; write something like "roomd.db"`)
 	}
@@ -110,14 +110,14 @@ func oneOf(words ...string) func(to *string, v any) error {
 			*to = s
 			return nil
 		}
-		return fmt.Errorf(`%s is none of its values; write one of "%s"`, shown(v), strings.Join(words, `", "`))
+		return fmt.Errorf(`%s is none of its values; write one of "%s"`, quoted(v), strings.Join(words, `", "`))
 	}
 }
 
 func setDuration(to *time.Duration, v any, in value.Times) error {
 	s, ok := v.(string)
 	if !ok {
-		return fmt.Errorf(`%s has no unit; write a string like "%vs"`, shown(v), v)
+		return fmt.Errorf(`%s has no unit; write a string like "%vs"`, quoted(v), v)
 	}
 	d, err := value.ParseTime(s, in)
 	if err == nil {
@@ -137,7 +137,7 @@ func setStrings(to *[]string, v any, example string) error {
 		strs = append(strs, s)
 	}
 	if !ok {
-		return fmt.Errorf("%s is not a list of strings; write it like %s", shown(v), example)
+		return fmt.Errorf("%s is not a list of strings; write it like %s", quoted(v), example)
 	}
 	*to = strs
 	return nil
@@ -213,7 +213,7 @@ func setPorts(to *PortRange, v any) error {
 	a, b, ok := strings.Cut(s, "-")
 	a, b = strings.TrimSpace(a), strings.TrimSpace(b)
 	if !ok || !isPort(a) || !isPort(b) {
-		return fmt.Errorf(`%s is not a range of ports; write it like "9000-9999"`, shown(v))
+		return fmt.Errorf(`%s is not a range of ports; write it like "9000-9999"`, quoted(v))
 	}
 	first, _ := strconv.Atoi(a)
 	last, _ := strconv.Atoi(b)

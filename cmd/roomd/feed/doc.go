@@ -4,7 +4,7 @@
 // keeps a window of them under way, fewer where the server is slow. A line that is
 // refused for now (the member is muted, the room or the database is read-only, the
 // disk is full) is tried again before the lines behind it. A line that cannot be sent
-// is left out, and the feed goes on. The verdict says which lines are not in the room.
+// is left out, and the feed goes on. The result says which lines are not in the room.
 //
 // No line is there twice: netsvc/client sees to it, as long as nobody else has the
 // sender's nick.

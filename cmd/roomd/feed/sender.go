@@ -20,10 +20,10 @@ import (
 type Options struct {
 	// Nick to speak under. Empty: that of remote.NickVar, else one that is made up.
 	Nick string
-	// Patience is how long a server that is out of reach, or takes no line, is waited
+	// Timeout is how long a server that is out of reach, or takes no line, is waited
 	// for. 0: without end.
-	Patience time.Duration
-	// Long is one of Ways, for lines that are too long.
+	Timeout time.Duration
+	// Long is one of LongPolicies, for lines that are too long.
 	Long string
 	// Display is told of outages, of refusals and of how much is done.
 	Display *progress.Display
@@ -36,13 +36,13 @@ func Send(ctx context.Context, server *remote.Server, room string, in io.Reader,
 	s := sender{o: o, display: o.Display}
 	usual := os.Getenv(remote.NickVar)
 	join := func(nick string) (err error) {
-		s.room, err = server.Join(ctx, o.Display, o.Patience, room, client.JoinOptions{Nick: nick, Window: mostUnderWay})
+		s.room, err = server.Join(ctx, o.Display, o.Timeout, room, client.JoinOptions{Nick: nick, Window: maxWindow})
 		return err
 	}
-	err := join(cmp.Or(o.Nick, usual, remote.Unique(remote.Login())))
+	err := join(cmp.Or(o.Nick, usual, remote.UniqueNick(remote.LoginNick())))
 	var refusal *client.Error
 	if o.Nick == "" && usual != "" && errors.As(err, &refusal) && refusal.Code == client.Exists {
-		err = join(remote.Unique(usual)) // the person chats under it meanwhile
+		err = join(remote.UniqueNick(usual)) // the person chats under it meanwhile
 	}
 	if err != nil {
 		return err
@@ -63,29 +63,29 @@ type sender struct {
 	room    *client.Room
 	size    int64 // of the input in bytes; 0: not known
 
-	there  int     // lines that are in the room
-	unsure spans   // those that may be
-	cut    spans   // those of which only the beginning is there
-	lost   reasons // those that were not sent
+	stored    int         // lines that are in the room
+	uncertain lineRanges  // those that may be
+	truncated lineRanges  // those of which only the beginning is there
+	unsent    unsentLines // those that were not sent
 
-	queue  []entry // from the input, and not on their way
-	back   int     // of them, those at the front that were refused since one went out
-	under  []sending
-	window window
-	mute   mute
+	queue    []entry // from the input, and not on their way
+	requeued int     // of them, those at the front that were refused since one went out
+	inFlight []inFlightLine
+	window   window
+	refusing refusal
 }
 
-// sending is a line on its way.
-type sending struct {
+// inFlightLine is a line on its way.
+type inFlightLine struct {
 	entry
 	receipt *client.Receipt
 	since   time.Time
 }
 
 const (
-	firstTry = 100 * time.Millisecond // after a line was refused
-	lastTry  = time.Second            // between tries, at most
-	grace    = time.Second            // for lines that are under way when sending is given up
+	minRetry     = 100 * time.Millisecond // after a line was refused
+	maxRetry     = time.Second            // between tries, at most
+	drainTimeout = time.Second            // for lines that are under way when sending is given up
 )
 
 // run sends all lines of in. It waits for what may pass, and goes on behind a line
@@ -95,13 +95,13 @@ func (s *sender) run(ctx context.Context, in io.Reader) error {
 	defer cancel(nil)
 	late, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, giveUp) })
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(drainTimeout, giveUp) })
 	defer stop()
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	aside, leave := context.WithCancel(ctx)
 	defer leave()
-	outage := remote.Outage{Display: s.display, Patience: s.o.Patience, GiveUp: cancel}
+	outage := remote.Outage{Display: s.display, Timeout: s.o.Timeout, GiveUp: cancel}
 	watching.Go(func() { outage.Watch(aside, s.room) })
 
 	lines, read := make(chan entry), make(chan error, 1)
@@ -116,7 +116,7 @@ func (s *sender) run(ctx context.Context, in io.Reader) error {
 			}
 		})
 	}()
-	s.window.size = firstWindow
+	s.window.size = initialWindow
 	open, done := true, false
 	for !done && ctx.Err() == nil {
 		if err := s.post(ctx); err != nil {
@@ -124,16 +124,16 @@ func (s *sender) run(ctx context.Context, in io.Reader) error {
 			break
 		}
 		var next <-chan entry
-		if open && len(s.queue) == 0 && len(s.under) < s.window.size {
+		if open && len(s.queue) == 0 && len(s.inFlight) < s.window.size {
 			next = lines
 		}
 		var oldest <-chan struct{}
 		var again <-chan time.Time
 		switch {
-		case len(s.under) > 0:
-			oldest = s.under[0].receipt.Done()
+		case len(s.inFlight) > 0:
+			oldest = s.inFlight[0].receipt.Done()
 		case len(s.queue) > 0: // it is refused for now
-			again = time.After(time.Until(s.mute.next))
+			again = time.After(time.Until(s.refusing.retryAt))
 		case !open:
 			done = true
 			continue
@@ -144,7 +144,7 @@ func (s *sender) run(ctx context.Context, in io.Reader) error {
 				s.queue = append(s.queue, e)
 			}
 		case <-oldest:
-			if err := s.arrived(late); err != nil {
+			if err := s.awaitOldest(late); err != nil {
 				cancel(err)
 			}
 		case <-again:
@@ -152,8 +152,8 @@ func (s *sender) run(ctx context.Context, in io.Reader) error {
 		}
 	}
 	why := context.Cause(ctx)
-	for len(s.under) > 0 {
-		s.arrived(late) // why is known
+	for len(s.inFlight) > 0 {
+		s.awaitOldest(late) // why is known
 	}
 	s.display.Clear()
 	if !open {
@@ -161,92 +161,92 @@ func (s *sender) run(ctx context.Context, in io.Reader) error {
 			why = err
 		}
 	}
-	return s.verdict(why)
+	return s.result(why)
 }
 
 // post sends what waits, as much as may be under way.
 func (s *sender) post(ctx context.Context) error {
-	for len(s.queue) > 0 && s.may() {
+	for len(s.queue) > 0 && s.canPost() {
 		e := s.queue[0]
-		if e.why != nil && s.o.Long == "fail" {
-			return fmt.Errorf("line %d: not sent: %w", e.number, e.why)
+		if e.err != nil && s.o.Long == "fail" {
+			return fmt.Errorf("line %d: not sent: %w", e.number, e.err)
 		}
 		var receipt *client.Receipt
-		if e.why == nil {
+		if e.err == nil {
 			var err error
 			receipt, err = s.room.Post(ctx, e.text)
 			if err != nil && !errors.Is(err, client.ErrBlank) {
 				return remote.CleanError(err)
 			}
 		} else {
-			s.lose(e.number, e.why)
+			s.recordUnsent(e.number, e.err)
 		}
-		s.queue, s.back = s.queue[1:], 0
+		s.queue, s.requeued = s.queue[1:], 0
 		if receipt != nil {
-			s.under = append(s.under, sending{e, receipt, time.Now()})
+			s.inFlight = append(s.inFlight, inFlightLine{e, receipt, time.Now()})
 		}
 	}
 	return nil
 }
 
-// may reports whether another line may go out. While the room takes none, one is
+// canPost reports whether another line may go out. While the room takes none, one is
 // tried at a time: what was refused comes first.
-func (s *sender) may() bool {
-	if m := s.mute; !m.since.IsZero() && !m.over {
-		return len(s.under) == 0 && !time.Now().Before(m.next)
+func (s *sender) canPost() bool {
+	if m := s.refusing; !m.since.IsZero() && !m.expired {
+		return len(s.inFlight) == 0 && !time.Now().Before(m.retryAt)
 	}
-	return len(s.under) < s.window.size
+	return len(s.inFlight) < s.window.size
 }
 
-// arrived waits for the line that went out first and accounts for it. The error
+// awaitOldest waits for the line that went out first and accounts for it. The error
 // is why no other can follow.
-func (s *sender) arrived(ctx context.Context) error {
-	l := s.under[0]
-	s.under = s.under[1:]
+func (s *sender) awaitOldest(ctx context.Context) error {
+	l := s.inFlight[0]
+	s.inFlight = s.inFlight[1:]
 	_, err := l.receipt.Wait(ctx)
 	switch {
 	case err == nil:
-		s.there++
-		if l.cut {
-			s.cut.add(l.number)
+		s.stored++
+		if l.truncated {
+			s.truncated.add(l.number)
 		}
-		s.mute = mute{}
-		s.window.took(time.Since(l.since))
-		s.display.Show(func() string { return s.howFar(l.upto) })
+		s.refusing = refusal{}
+		s.window.observe(time.Since(l.since))
+		s.display.Update(func() string { return s.progressText(l.offset) })
 		return nil
 	case errors.Is(err, client.ErrUnknown):
-		s.unsure.add(l.number)
+		s.uncertain.add(l.number)
 		return remote.CleanError(err)
 	case s.room.Err() != nil || ctx.Err() != nil:
-		s.lost.add(l.number, "")
+		s.unsent.add(l.number, "")
 		return remote.CleanError(err)
-	case !passes(err):
-		s.lose(l.number, err)
+	case !temporary(err):
+		s.recordUnsent(l.number, err)
 		return nil
 	}
 	now := time.Now()
-	m := &s.mute
+	m := &s.refusing
 	if m.since.IsZero() {
-		*m = mute{since: now, pause: firstTry}
-		s.display.Say("line %d: %s; trying again", l.number, reasonOf(err))
-	} else if s.o.Patience > 0 && now.Sub(m.since) > s.o.Patience {
-		m.over = true
+		*m = refusal{since: now, pause: minRetry}
+		s.display.Println("line %d: %s; trying again", l.number, causeText(err))
+	} else if s.o.Timeout > 0 && now.Sub(m.since) > s.o.Timeout {
+		m.expired = true
 	}
-	if m.over {
-		s.lose(l.number, err)
+	if m.expired {
+		s.recordUnsent(l.number, err)
 		return nil
 	}
-	if m.next.Before(now) {
-		m.next = now.Add(m.pause)
-		m.pause = min(2*m.pause, lastTry)
+	if m.retryAt.Before(now) {
+		m.retryAt = now.Add(m.pause)
+		m.pause = min(2*m.pause, maxRetry)
 	}
-	s.queue = slices.Insert(s.queue, s.back, l.entry)
-	s.back++
+	s.queue = slices.Insert(s.queue, s.requeued, l.entry)
+	s.requeued++
 	return nil
 }
 
-// passes reports whether the server may take a line later that it has refused.
-func passes(err error) bool {
+// temporary reports whether the server may take a line later that it has refused.
+func temporary(err error) bool {
 	var refusal *client.Error
 	return errors.Is(err, client.ErrRefused) || client.MayPass(err) || errors.As(err, &refusal) && refusal.Code == client.Denied // muted, read-only
 }

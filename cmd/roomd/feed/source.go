@@ -10,21 +10,21 @@ import (
 	"unicode/utf8"
 )
 
-// Ways are the values of Options.Long: a line that is too long for the server is left
+// LongPolicies are the values of Options.Long: a line that is too long for the server is left
 // out, sent without its end, sent as several lines, or ends the feed.
-var Ways = []string{"skip", "cut", "split", "fail"}
+var LongPolicies = []string{"skip", "cut", "split", "fail"}
 
-// maxLine is a limit that no server goes beyond (limits.line_bytes).
-const maxLine = 64 << 10
+// maxLineBytes is a limit that no server goes beyond (limits.line_bytes).
+const maxLineBytes = 64 << 10
 
 // source cuts an input into lines that the server takes. It holds a few times the
 // longest of them, whatever the input is.
 type source struct {
 	in    *bufio.Reader
 	limit func() int // bytes of a line, as the server counts them; 0: not known
-	long  string     // one of Ways
+	long  string     // one of LongPolicies
 
-	upto int64 // bytes of the input so far
+	offset int64 // bytes of the input so far
 }
 
 func newSource(in io.Reader, long string, limit func() int) *source {
@@ -37,26 +37,26 @@ const bom = "\ufeff"
 
 // entry is a line of the input, or a part of it.
 type entry struct {
-	number int    // of the line in the input, from 1
-	text   string // what is to be sent
-	cut    bool   // it is not all of the line
-	upto   int64  // bytes of the input, this line included
-	why    error  // not nil: it is not to be sent
+	number    int    // of the line in the input, from 1
+	text      string // what is to be sent
+	truncated bool   // it is not all of the line
+	offset    int64  // bytes of the input, this line included
+	err       error  // not nil: it is not to be sent
 }
 
-// tooLong is why a line is not sent.
-type tooLong struct{ bytes, limit int }
+// lineTooLong is why a line is not sent.
+type lineTooLong struct{ bytes, limit int }
 
-func (e tooLong) Error() string {
+func (e lineTooLong) Error() string {
 	return fmt.Sprintf("the line has %d bytes, the limit is %d", e.bytes, e.limit)
 }
 
 // each hands on the lines of the input, in order, until it ends, or put says so.
 func (s *source) each(put func(entry) bool) error {
 	for number := 1; ; number++ {
-		most := min(s.limit(), maxLine)
+		most := min(s.limit(), maxLineBytes)
 		if most <= 0 {
-			most = maxLine
+			most = maxLineBytes
 		}
 		var b []byte // what is kept of the line
 		size := 0
@@ -73,11 +73,11 @@ func (s *source) each(put func(entry) bool) error {
 			default:
 				end = true
 			}
-			if s.upto == 0 {
-				s.upto = int64(len(chunk))
+			if s.offset == 0 {
+				s.offset = int64(len(chunk))
 				chunk = bytes.TrimPrefix(chunk, []byte(bom))
 			} else {
-				s.upto += int64(len(chunk))
+				s.offset += int64(len(chunk))
 			}
 			chunk = bytes.TrimSuffix(chunk, []byte("\n"))
 			size += len(chunk)
@@ -89,20 +89,20 @@ func (s *source) each(put func(entry) bool) error {
 				size--
 			}
 			for s.long == "split" && (end && !fits(b, most) || len(b) > 2*most) {
-				part := head(b, most)
-				if !put(entry{number: number, text: string(part), upto: s.upto}) {
+				part := prefix(b, most)
+				if !put(entry{number: number, text: string(part), offset: s.offset}) {
 					return nil
 				}
 				b = b[len(part):]
 			}
 		}
-		e := entry{number: number, text: string(b), upto: s.upto}
+		e := entry{number: number, text: string(b), offset: s.offset}
 		if size > len(b) && s.long != "split" || !fits(b, most) {
 			switch s.long {
 			case "cut":
-				e.text, e.cut = string(head(b, most)), true
+				e.text, e.truncated = string(prefix(b, most)), true
 			default:
-				e.text, e.why = "", tooLong{size, most}
+				e.text, e.err = "", lineTooLong{size, most}
 			}
 		}
 		if !put(e) {
@@ -117,9 +117,9 @@ func fits(b []byte, most int) bool {
 	return len(b) <= most && (len(b) < most || b[0] != '/')
 }
 
-// head is the longest beginning of a line that fits and does not end within a
+// prefix is the longest beginning of a line that fits and does not end within a
 // character: a letter stays with its marks, and what is joined together.
-func head(b []byte, most int) []byte {
+func prefix(b []byte, most int) []byte {
 	n := most
 	if b[0] == '/' {
 		n--
@@ -134,7 +134,7 @@ func head(b []byte, most int) []byte {
 	for at := n; at > 1 && at > n-longest; {
 		before, size := utf8.DecodeLastRune(b[:at])
 		after, _ := utf8.DecodeRune(b[at:])
-		if at == len(b) || !joined(before, after) {
+		if at == len(b) || !sameCharacter(before, after) {
 			return b[:at]
 		}
 		at -= size
@@ -142,8 +142,8 @@ func head(b []byte, most int) []byte {
 	return b[:n]
 }
 
-// joined reports whether two characters are shown as one.
-func joined(before, after rune) bool {
+// sameCharacter reports whether two characters are shown as one.
+func sameCharacter(before, after rune) bool {
 	const joiner = '\u200d'
 	return before == joiner || after == joiner || after == '\u200c' || unicode.Is(unicode.M, after) || after >= 0x1f3fb && after <= 0x1f3ff
 }

@@ -44,14 +44,14 @@ func TestFeed(t *testing.T) {
 		{x(60) + "👩\u200d👩\u200d👧b", "split", 64, "1:" + x(60) + " 1:👩\u200d👩\u200d👧b"},
 		{x(62) + "\xff\xfe\xfd\xfc", "split", 64, "1:" + x(62) + "\xff\xfe 1:\xfd\xfc"},
 		{x(5000), "skip", 0, "1:" + x(5000)},
-		{x(maxLine + 1), "skip", 0, fmt.Sprintf("1=%d", maxLine+1)},
+		{x(maxLineBytes + 1), "skip", 0, fmt.Sprintf("1=%d", maxLineBytes+1)},
 	} {
 		var got []string
 		for _, e := range fed(t, c.in, c.long, c.limit) {
 			switch {
-			case e.why != nil:
-				got = append(got, fmt.Sprintf("%d=%d", e.number, e.why.(tooLong).bytes))
-			case e.cut:
+			case e.err != nil:
+				got = append(got, fmt.Sprintf("%d=%d", e.number, e.err.(lineTooLong).bytes))
+			case e.truncated:
 				got = append(got, fmt.Sprintf("%d:%s~", e.number, e.text))
 			default:
 				got = append(got, fmt.Sprintf("%d:%s", e.number, e.text))
@@ -94,7 +94,7 @@ func TestFeedOfAnEndlessLine(t *testing.T) {
 		}
 		if e.number == 1 {
 			whole.WriteString(e.text)
-		} else if e.number != 2 || e.text != "last" || e.upto != int64(len(text)+6) {
+		} else if e.number != 2 || e.text != "last" || e.offset != int64(len(text)+6) {
 			t.Fatal(e)
 		}
 	}
@@ -103,11 +103,11 @@ func TestFeedOfAnEndlessLine(t *testing.T) {
 	}
 	for _, long := range []string{"skip", "cut", "fail"} {
 		all := fed(t, text+"\nlast\n", long, 4096)
-		if len(all) != 2 || (all[0].why == nil) != (long == "cut") || len(all[0].text) > 4096 || all[1].text != "last" {
+		if len(all) != 2 || (all[0].err == nil) != (long == "cut") || len(all[0].text) > 4096 || all[1].text != "last" {
 			t.Error(long, len(all))
 		}
-		if long != "cut" && all[0].why.(tooLong).bytes != len(text) {
-			t.Error(all[0].why)
+		if long != "cut" && all[0].err.(lineTooLong).bytes != len(text) {
+			t.Error(all[0].err)
 		}
 	}
 	if err := newSource(io.MultiReader(strings.NewReader("a\nb"), broken{}), "skip", func() int { return 64 }).each(func(entry) bool { return true }); err == nil || !strings.Contains(err.Error(), "line 2") {
@@ -131,7 +131,7 @@ func TestSpans(t *testing.T) {
 		{[]int{3, 4}, "lines 3-4", 2},
 		{[]int{3, 7, 8, 9, 12}, "lines 3, 7-9 and 12", 5},
 	} {
-		var s spans
+		var s lineRanges
 		for _, n := range c.numbers {
 			s.add(n)
 		}
@@ -139,7 +139,7 @@ func TestSpans(t *testing.T) {
 			t.Error(c.numbers, s, s.count())
 		}
 	}
-	var many spans
+	var many lineRanges
 	for i := range 1000 {
 		many.add(2 * i)
 	}
@@ -150,7 +150,7 @@ func TestSpans(t *testing.T) {
 
 // What many lines fail of is a few sentences.
 func TestReasons(t *testing.T) {
-	var r reasons
+	var r unsentLines
 	for i := range 1000 {
 		r.add(i, fmt.Sprint("reason ", i))
 	}

@@ -19,10 +19,10 @@ type Collector struct {
 	Profiles atomic.Bool // /debug/pprof/ answers
 	Ready    atomic.Bool // every room is bound or known to be unbound, and the server does not stop
 
-	from     Sources // set by Watch, before it is registered and ready
-	registry *prometheus.Registry
-	took     prometheus.Histogram
-	lines    prometheus.Histogram
+	from          Sources // set by Watch, before it is registered and ready
+	registry      *prometheus.Registry
+	commitSeconds prometheus.Histogram
+	commitLines   prometheus.Histogram
 }
 
 // Sources are what a Collector asks at each scrape.
@@ -42,11 +42,11 @@ type Sources struct {
 func New(version, commit, goVersion string) *Collector {
 	c := &Collector{
 		registry: prometheus.NewRegistry(),
-		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "roomd_commit_duration_seconds", Help: "How long it took to bring a transaction to disk.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 		}),
-		lines: prometheus.NewHistogram(prometheus.HistogramOpts{
+		commitLines: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "roomd_commit_lines", Help: "Lines in a transaction.", Buckets: prometheus.ExponentialBuckets(1, 4, 8),
 		}),
 	}
@@ -55,7 +55,7 @@ func New(version, commit, goVersion string) *Collector {
 		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "go": goVersion},
 	})
 	info.Set(1)
-	c.registry.MustRegister(c.took, c.lines, info, collectors.NewGoCollector(),
+	c.registry.MustRegister(c.commitSeconds, c.commitLines, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return c
 }
@@ -63,9 +63,9 @@ func New(version, commit, goVersion string) *Collector {
 // Observe counts a commit by the time that it took and its number of lines; it is for
 // store.Options.
 func (c *Collector) Observe(took time.Duration, lines int) {
-	c.took.Observe(took.Seconds())
+	c.commitSeconds.Observe(took.Seconds())
 	if lines > 0 {
-		c.lines.Observe(float64(lines))
+		c.commitLines.Observe(float64(lines))
 	}
 }
 
@@ -93,7 +93,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(name, help string, v float64) { emit(prometheus.GaugeValue, name, help, v) }
 	flag := func(name, help string, is bool) { gauge(name, help, map[bool]float64{true: 1}[is]) }
 	counter := func(name, help string, v uint64) { emit(prometheus.CounterValue, name, help, float64(v)) }
-	by(ch, prometheus.GaugeValue, "rooms", "Rooms by state.", "state", svc.States())
+	emitBy(ch, prometheus.GaugeValue, "rooms", "Rooms by state.", "state", svc.States())
 	rooms := svc.Rooms()
 	members, lagging, worst := 0, 0, uint64(0)
 	for _, r := range rooms {
@@ -102,7 +102,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		worst = max(worst, r.Worst)
 	}
 	if c.PerRoom.Load() {
-		perRoom(ch, rooms)
+		emitRooms(ch, rooms)
 	}
 	gauge("members", "Members of all rooms.", float64(members))
 	gauge("members_lagging", "Members that have not got everything yet.", float64(lagging))
@@ -110,14 +110,14 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge("connections", "Connections now, to the master port and to rooms.", float64(svc.Connections()))
 	n := svc.Counters()
 	counter("connections_accepted_total", "Connections accepted on any port.", n.Accepted)
-	by(ch, prometheus.CounterValue, "connections_refused_total", "Connections refused, by cause.", "cause", n.Refused)
-	by(ch, prometheus.CounterValue, "tls_failures_total", "TLS handshakes that failed, by cause.", "cause", n.TLSFailed)
-	by(ch, prometheus.CounterValue, "members_ended_total", "Members that have left, by cause.", "cause", n.Ended)
-	by(ch, prometheus.CounterValue, "foreign_connections_total", "Connections that spoke another protocol, by protocol.", "protocol", n.Foreign)
-	by(ch, prometheus.CounterValue, "sessions_ended_total", "Connections to the master port that have ended, by cause.", "cause", n.Sessions)
-	by(ch, prometheus.CounterValue, "rejected_lines_total", "Lines that were blank, too long, or had characters that were replaced, by kind.", "kind",
+	emitBy(ch, prometheus.CounterValue, "connections_refused_total", "Connections refused, by cause.", "cause", n.Refused)
+	emitBy(ch, prometheus.CounterValue, "tls_failures_total", "TLS handshakes that failed, by cause.", "cause", n.TLSFailed)
+	emitBy(ch, prometheus.CounterValue, "members_ended_total", "Members that have left, by cause.", "cause", n.Ended)
+	emitBy(ch, prometheus.CounterValue, "foreign_connections_total", "Connections that spoke another protocol, by protocol.", "protocol", n.Foreign)
+	emitBy(ch, prometheus.CounterValue, "sessions_ended_total", "Connections to the master port that have ended, by cause.", "cause", n.Sessions)
+	emitBy(ch, prometheus.CounterValue, "rejected_lines_total", "Lines that were blank, too long, or had characters that were replaced, by kind.", "kind",
 		map[string]uint64{"blank": n.Blank, "too long": n.TooLong, "cleaned": n.Cleaned})
-	by(ch, prometheus.CounterValue, "passwords_total", "Password checks before rooms with a password, by outcome.", "outcome",
+	emitBy(ch, prometheus.CounterValue, "passwords_total", "Password checks before rooms with a password, by outcome.", "outcome",
 		map[string]uint64{"right": n.Passwords.Right, "wrong": n.Passwords.Wrong, "throttled": n.Passwords.Throttled, "timed out": n.Passwords.TimedOut, "evicted": n.Passwords.Evicted})
 	counter("rate_limited_total", "Connections that were refused or ended because of the rate limits on connections and requests.", n.RateLimited)
 	counter("requests_throttled_total", "Requests to the master port that were delayed by a rate limit.", n.ThrottledRequests)
@@ -145,23 +145,23 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for name, state := range c.from.Outputs {
 		dropped[name], _ = state()
 	}
-	by(ch, prometheus.CounterValue, "output_lines_dropped_total", "Lines of the log, or of standard output, that could not be written.", "output", dropped)
+	emitBy(ch, prometheus.CounterValue, "output_lines_dropped_total", "Lines of the log, or of standard output, that could not be written.", "output", dropped)
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("roomd_"+name, help, labels, nil)
 }
 
-// by is a metric with a label.
-func by[K ~string, V int | uint64](ch chan<- prometheus.Metric, kind prometheus.ValueType, name, help, label string, values map[K]V) {
+// emitBy is a metric with a label.
+func emitBy[K ~string, V int | uint64](ch chan<- prometheus.Metric, kind prometheus.ValueType, name, help, label string, values map[K]V) {
 	d := desc(name, help, label)
 	for of, v := range values {
 		ch <- prometheus.MustNewConstMetric(d, kind, float64(v), string(of))
 	}
 }
 
-// perRoom is what metrics.per_room adds.
-func perRoom(ch chan<- prometheus.Metric, rooms []netsvc.RoomDetail) {
+// emitRooms is what metrics.per_room adds.
+func emitRooms(ch chan<- prometheus.Metric, rooms []netsvc.RoomDetail) {
 	for _, m := range []struct {
 		name, help string
 		of         func(netsvc.RoomDetail) float64

@@ -26,8 +26,8 @@ type Database struct {
 	Out  io.Writer
 	Err  io.Writer // of what is done meanwhile, and warnings
 	JSON bool      // of what Check and Info print
-	// Until makes the context of what a signal breaks off.
-	Until func(context.Context) (context.Context, context.CancelFunc)
+	// SignalContext makes the context of what a signal breaks off.
+	SignalContext func(context.Context) (context.Context, context.CancelFunc)
 }
 
 // Open opens the database, which must be there. What is missing from what it prints, as
@@ -36,7 +36,7 @@ func (d *Database) Open(ctx context.Context) (*store.Store, error) {
 	if _, err := os.Stat(d.File); err != nil {
 		return nil, err // opening would make it
 	}
-	ctx, stop := d.Until(ctx)
+	ctx, stop := d.SignalContext(ctx)
 	defer stop()
 	st, err := store.Open(d.File, store.Options{Context: ctx})
 	if err != nil {
@@ -116,7 +116,7 @@ func (d *Database) Info() error {
 func (d *Database) Compact(ctx context.Context, options store.Options) error {
 	var done func()
 	options.Progress, done = progress.Bytes(d.Err, "compacting")
-	ctx, stop := d.Until(ctx)
+	ctx, stop := d.SignalContext(ctx)
 	defer stop()
 	options.Context = ctx
 	before, after, err := store.Compact(d.File, options)
@@ -135,10 +135,10 @@ func (d *Database) Restore(ctx context.Context, backup string, force bool) error
 	if err != nil {
 		return err
 	}
-	ctx, stop := d.Until(ctx)
+	ctx, stop := d.SignalContext(ctx)
 	defer stop()
 	copied, done := progress.Bytes(d.Err, "copying")
-	kept, err := store.RestoreFile(ctx, backup, d.File, force, copied, byTool("restore "+from, "done"))
+	kept, err := store.RestoreFile(ctx, backup, d.File, force, copied, toolAudit("restore "+from, "done"))
 	done()
 	if err != nil {
 		if !force && errors.Is(err, fs.ErrExist) {
@@ -153,8 +153,8 @@ func (d *Database) Restore(ctx context.Context, backup string, force bool) error
 	return err
 }
 
-// byTool is what the audit keeps of a tool that works on the database alone.
-func byTool(line, result string) store.Audit {
+// toolAudit is what the audit keeps of a tool that works on the database alone.
+func toolAudit(line, result string) store.Audit {
 	a := store.Audit{Time: time.Now().UTC(), UID: os.Getuid(), Door: store.DoorTool, Line: line, Result: result}
 	if u, err := user.Current(); err == nil {
 		a.User = u.Username

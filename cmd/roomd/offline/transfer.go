@@ -27,7 +27,7 @@ func (d *Database) Export(ctx context.Context, all bool, name string, after uint
 			return err
 		}
 	}
-	if err := d.ownOutput(own); err != nil {
+	if err := d.checkOutput(own); err != nil {
 		return err
 	}
 	st, err := d.Open(ctx)
@@ -49,9 +49,9 @@ func (d *Database) Export(ctx context.Context, all bool, name string, after uint
 	return errors.Join(err, st.Close())
 }
 
-// ownOutput refuses to print into a file of the server. A shell's > has emptied it
+// checkOutput refuses to print into a file of the server. A shell's > has emptied it
 // by then; >> has not.
-func (d *Database) ownOutput(files []string) error {
+func (d *Database) checkOutput(files []string) error {
 	f, ok := d.Out.(*os.File)
 	if !ok {
 		return nil
@@ -79,19 +79,19 @@ func (d *Database) Import(ctx context.Context, file string, in io.Reader) error 
 		defer f.Close()
 		in = f
 	}
-	ctx, stop := d.Until(ctx)
+	ctx, stop := d.SignalContext(ctx)
 	defer stop()
 	st, err := store.Open(d.File, store.Options{Context: ctx})
 	if err != nil {
 		return err
 	}
 	st.Start(store.Follower{})
-	rooms, lines, err := st.Import(bufio.NewReaderSize(&endedReader{ctx, in}, 1<<16), keyOf, cleanLine, progress.Lines(d.Err, "imported"))
+	rooms, lines, err := st.Import(bufio.NewReaderSize(&contextReader{ctx, in}, 1<<16), roomKey, cleanLine, progress.Lines(d.Err, "imported"))
 	result := fmt.Sprintf("%s and %s", english.Plural(rooms, "room"), english.Plural(lines, "line"))
 	if err != nil {
 		result += ", and no more: " + err.Error()
 	}
-	if lacks := st.AddAudit(byTool("import "+file, result)); lacks != nil && err == nil {
+	if lacks := st.AddAudit(toolAudit("import "+file, result)); lacks != nil && err == nil {
 		fmt.Fprintf(d.Err, "roomd: warning: the audit lacks this: %v\n", lacks)
 	}
 	if err = errors.Join(err, st.Close()); err != nil {
@@ -123,19 +123,19 @@ func cleanLine(l *store.Line) {
 	}
 }
 
-// keyOf is what the name of a room is compared by.
-func keyOf(name string) (string, error) {
+// roomKey is what the name of a room is compared by.
+func roomKey(name string) (string, error) {
 	n, err := wire.ParseName(name)
 	return n.Key, err
 }
 
-// endedReader reads until its context is done.
-type endedReader struct {
+// contextReader reads until its context is done.
+type contextReader struct {
 	ctx context.Context
 	in  io.Reader
 }
 
-func (r *endedReader) Read(b []byte) (int, error) {
+func (r *contextReader) Read(b []byte) (int, error) {
 	if r.ctx.Err() != nil {
 		return 0, context.Cause(r.ctx)
 	}

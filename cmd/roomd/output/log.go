@@ -29,9 +29,9 @@ func NewLog(w io.Writer, format string, printable func(string) string) *Log {
 	l := newLog(w, new(atomic.Bool), printable)
 	l.SetFormat(format)
 	if out, ok := w.(*Writer); ok {
-		b := &report{lines: out}
+		b := &droppedReport{writer: out}
 		l := newLog(b, l.useJSON, printable)
-		out.report = func(n uint64) []byte {
+		out.droppedLine = func(n uint64) []byte {
 			b.Reset()
 			r := slog.NewRecord(time.Now(), slog.LevelWarn, "lines of the log were dropped: nothing read them, or they could not be written", 0)
 			r.AddAttrs(slog.Uint64("lines", n))
@@ -42,17 +42,17 @@ func NewLog(w io.Writer, format string, printable func(string) string) *Log {
 	return l
 }
 
-// report is where a line about the lines of a Writer is made.
-type report struct {
+// droppedReport is where a line about the lines of a Writer is made.
+type droppedReport struct {
 	bytes.Buffer
-	lines *Writer
+	writer *Writer
 }
 
 // Stat is of where the line is to go.
-func (r *report) Stat() (fs.FileInfo, error) { return r.lines.Stat() }
+func (r *droppedReport) Stat() (fs.FileInfo, error) { return r.writer.Stat() }
 
 func newLog(w io.Writer, useJSON *atomic.Bool, printable func(string) string) *Log {
-	clean := func(_ []string, a slog.Attr) slog.Attr { return cleaned(a, printable) }
+	clean := func(_ []string, a slog.Attr) slog.Attr { return cleanAttr(a, printable) }
 	all := &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: clean}
 	text := func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, all) }
 	json := func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, all) }
@@ -94,10 +94,10 @@ func (l *Log) WithGroup(name string) slog.Handler {
 	return &Log{l.text.WithGroup(name), l.json.WithGroup(name), l.useJSON}
 }
 
-// cleaned makes what is logged safe for the terminal that it is read on:
+// cleanAttr makes what is logged safe for the terminal that it is read on:
 // slog's JSON leaves C1 and bidirectional controls as they are. Lines of a stack
 // stay lines, which both formats escape.
-func cleaned(a slog.Attr, printable func(string) string) slog.Attr {
+func cleanAttr(a slog.Attr, printable func(string) string) slog.Attr {
 	text := a.Value.String()
 	if _, is := a.Value.Any().(error); !is && a.Value.Kind() != slog.KindString {
 		return a

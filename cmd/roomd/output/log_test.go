@@ -72,7 +72,7 @@ func TestJournal(t *testing.T) {
 		log.Warn("w")
 		log.Error("e")
 		out.Flush(patience)
-		if got := string(out.report(3)); strings.HasPrefix(got, "<4>") != strings.HasPrefix(try.want[0], "<") {
+		if got := string(out.droppedLine(3)); strings.HasPrefix(got, "<4>") != strings.HasPrefix(try.want[0], "<") {
 			t.Errorf("%+v: the line about lines that were dropped is %q", try, got)
 		}
 		text, err := os.ReadFile(f.Name())

@@ -11,40 +11,40 @@ import (
 )
 
 const (
-	// lineQueue bounds in bytes what a Writer keeps for a reader that is slow.
-	lineQueue = 1 << 20
-	// lineWait is how long a caller waits for its line to be written: then the line
+	// maxQueueBytes bounds in bytes what a Writer keeps for a reader that is slow.
+	maxQueueBytes = 1 << 20
+	// writeTimeout is how long a caller waits for its line to be written: then the line
 	// is there even if the process ends in the next moment. After that was not
-	// enough nobody waits for lineRest.
-	lineWait = 20 * time.Millisecond
-	lineRest = 10 * time.Second
-	// atomicWrite is what a pipe takes in one piece (PIPE_BUF, pipe(7)): other
+	// enough nobody waits for noWaitPeriod.
+	writeTimeout = 20 * time.Millisecond
+	noWaitPeriod = 10 * time.Second
+	// pipeBuf is what a pipe takes in one piece (PIPE_BUF, pipe(7)): other
 	// processes may write to the same one.
-	atomicWrite = 4096
-	// FlushTime bounds how long the end of the process waits for a reader.
-	FlushTime = time.Second
+	pipeBuf = 4096
+	// FlushTimeout bounds how long the end of the process waits for a reader.
+	FlushTimeout = time.Second
 )
 
 // Writer writes whole lines to a file whose reader may hang or be gone. No
-// caller waits for it longer than lineWait. Lines that cannot be written are
+// caller waits for it longer than writeTimeout. Lines that cannot be written are
 // dropped and counted, and a line says how many once it works again. Its methods
 // may be called from any goroutine.
 type Writer struct {
 	w io.Writer
-	// report makes the line that says how many lines were dropped; nil: none does.
-	report func(n uint64) []byte
+	// droppedLine makes the line that says how many lines were dropped; nil: none does.
+	droppedLine func(n uint64) []byte
 
-	cut bool // the last that was written is half a line; of the goroutine that writes
+	partial bool // the last that was written is half a line; of the goroutine that writes
 
-	mu      sync.Mutex
-	queue   []byte
-	lines   uint64        // in queue
-	full    bool          // until the queue has been taken to be written
-	idle    chan struct{} // closed once all is written; nil: nothing is being written
-	began   time.Time     // when the write under way began
-	late    time.Time     // when somebody last waited lineWait in vain
-	dropped uint64        // since the start
-	told    uint64        // of them that a report has told
+	mu          sync.Mutex
+	queue       []byte
+	lines       uint64        // in queue
+	full        bool          // until the queue has been taken to be written
+	idle        chan struct{} // closed once all is written; nil: nothing is being written
+	writeStart  time.Time     // when the write under way began
+	lastTimeout time.Time     // when somebody last waited writeTimeout in vain
+	dropped     uint64        // since the start
+	reported    uint64        // of them that a report has told
 }
 
 // New makes a Writer to w, which it does not close.
@@ -54,7 +54,7 @@ func New(w io.Writer) *Writer { return &Writer{w: w} }
 func (l *Writer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	n := uint64(bytes.Count(p, []byte("\n")))
-	if l.full || len(l.queue)+len(p) > lineQueue {
+	if l.full || len(l.queue)+len(p) > maxQueueBytes {
 		l.full = true
 		l.dropped += n
 		l.mu.Unlock()
@@ -63,20 +63,20 @@ func (l *Writer) Write(p []byte) (int, error) {
 	l.queue = append(l.queue, p...)
 	l.lines += n
 	if l.idle == nil {
-		l.idle, l.began = make(chan struct{}), time.Now()
+		l.idle, l.writeStart = make(chan struct{}), time.Now()
 		go l.drain()
 	}
-	idle, rests := l.idle, time.Since(l.late) < lineRest
+	idle, rests := l.idle, time.Since(l.lastTimeout) < noWaitPeriod
 	l.mu.Unlock()
-	if !rests && !wait(idle, lineWait) {
+	if !rests && !waitFor(idle, writeTimeout) {
 		l.mu.Lock()
-		l.late = time.Now()
+		l.lastTimeout = time.Now()
 		l.mu.Unlock()
 	}
 	return len(p), nil
 }
 
-func wait(done <-chan struct{}, most time.Duration) bool {
+func waitFor(done <-chan struct{}, most time.Duration) bool {
 	select {
 	case <-done:
 		return true
@@ -92,15 +92,15 @@ func (l *Writer) drain() {
 	for len(l.queue) > 0 {
 		text, lines := l.queue, l.lines
 		l.queue, l.lines, l.full = nil, 0, false
-		gap := l.dropped - l.told
+		gap := l.dropped - l.reported
 		l.mu.Unlock()
-		if gap > 0 && l.report != nil {
-			text = append(text, l.report(gap)...)
+		if gap > 0 && l.droppedLine != nil {
+			text = append(text, l.droppedLine(gap)...)
 		}
 		written, err := l.write(text)
 		l.mu.Lock()
 		if err == nil {
-			l.told += gap
+			l.reported += gap
 			continue
 		}
 		l.dropped += lines - min(written, lines)
@@ -111,28 +111,28 @@ func (l *Writer) drain() {
 
 // write writes lines, several at once, and returns how many were written.
 func (l *Writer) write(text []byte) (lines uint64, err error) {
-	if l.cut { // the half of a line that is there must not be continued
+	if l.partial { // the half of a line that is there must not be continued
 		if _, err := io.WriteString(l.w, "\n"); err != nil {
 			return 0, err
 		}
-		l.cut = false
+		l.partial = false
 	}
 	for len(text) > 0 {
 		n := len(text)
-		if n > atomicWrite {
-			if n = bytes.LastIndexByte(text[:atomicWrite], '\n') + 1; n == 0 {
+		if n > pipeBuf {
+			if n = bytes.LastIndexByte(text[:pipeBuf], '\n') + 1; n == 0 {
 				if n = bytes.IndexByte(text, '\n') + 1; n == 0 {
 					n = len(text)
 				}
 			}
 		}
 		l.mu.Lock()
-		l.began = time.Now()
+		l.writeStart = time.Now()
 		l.mu.Unlock()
 		done, err := l.w.Write(text[:n])
 		lines += uint64(bytes.Count(text[:done], []byte("\n")))
 		if err != nil {
-			l.cut = done > 0 && text[done-1] != '\n'
+			l.partial = done > 0 && text[done-1] != '\n'
 			return lines, err
 		}
 		text = text[n:]
@@ -146,7 +146,7 @@ func (l *Writer) Flush(most time.Duration) {
 	idle := l.idle
 	l.mu.Unlock()
 	if idle != nil {
-		wait(idle, most)
+		waitFor(idle, most)
 	}
 }
 
@@ -159,7 +159,7 @@ func (l *Writer) State() (dropped uint64, waits time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.idle != nil {
-		waits = time.Since(l.began)
+		waits = time.Since(l.writeStart)
 	}
 	return dropped + l.dropped, waits
 }

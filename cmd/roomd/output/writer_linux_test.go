@@ -31,7 +31,7 @@ func TestLogReaderHangsAndReads(t *testing.T) {
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("%s: %d lines took %v", format, lines, took)
 		}
-		if out.Flush(time.Millisecond); len(out.queue) > lineQueue {
+		if out.Flush(time.Millisecond); len(out.queue) > maxQueueBytes {
 			t.Errorf("%s: %d bytes are kept", format, len(out.queue))
 		}
 		dropped, waits := out.State()
@@ -90,9 +90,9 @@ func TestLogLineIsThere(t *testing.T) {
 		line := fmt.Sprintf("line %d\n", i)
 		want += line
 		out.Write([]byte(line))
-		if time.Since(out.late) < lineRest { // the machine is busy: from here on nobody would wait
+		if time.Since(out.lastTimeout) < noWaitPeriod { // the machine is busy: from here on nobody would wait
 			out.Flush(patience)
-			out.late = time.Time{}
+			out.lastTimeout = time.Time{}
 		}
 		if got, err := os.ReadFile(f.Name()); err != nil || string(got) != want {
 			t.Fatalf("after %d lines the file has %d bytes, not %d: %v", i+1, len(got), len(want), err)
@@ -120,7 +120,7 @@ func (b *brittle) Write(p []byte) (int, error) {
 func TestLogDiskIsFull(t *testing.T) {
 	b := &brittle{space: 10}
 	out := New(b)
-	out.report = func(n uint64) []byte { return fmt.Appendf(nil, "lost %d\n", n) }
+	out.droppedLine = func(n uint64) []byte { return fmt.Appendf(nil, "lost %d\n", n) }
 	for _, l := range []string{"first\n", "second\n", "third\n"} {
 		out.Write([]byte(l))
 		out.Flush(patience)

@@ -13,40 +13,42 @@ import (
 // goroutine.
 type Display struct {
 	// Set by New, then read-only.
-	w     io.Writer
-	live  bool // a person looks
-	began time.Time
+	w           io.Writer
+	interactive bool // a person looks
+	began       time.Time
 
-	mu    sync.Mutex
-	shown bool // a line of progress stands there
-	last  time.Time
+	mu      sync.Mutex
+	shown   bool // a line of progress stands there
+	updated time.Time
 }
 
 // New makes a Display on w, standard error. Time counts from now.
-func New(w io.Writer) *Display { return &Display{w: w, live: term.IsTerminal(w), began: time.Now()} }
+func New(w io.Writer) *Display {
+	return &Display{w: w, interactive: term.IsTerminal(w), began: time.Now()}
+}
 
-// Say prints "roomd: " and a line, which has no end in it.
-func (d *Display) Say(format string, args ...any) {
+// Println prints "roomd: " and a line, which has no end in it.
+func (d *Display) Println(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.wipe()
 	fmt.Fprintf(d.w, "roomd: "+format+"\n", args...)
 }
 
-// Show shows how far the work is: nothing in the first second, and then five times a
+// Update shows how far the work is: nothing in the first second, and then five times a
 // second at most. text is called only if a person looks and it is time.
-func (d *Display) Show(text func() string) {
-	if !d.live {
+func (d *Display) Update(text func() string) {
+	if !d.interactive {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	if now.Sub(d.began) < time.Second || now.Sub(d.last) < 200*time.Millisecond {
+	if now.Sub(d.began) < time.Second || now.Sub(d.updated) < 200*time.Millisecond {
 		return
 	}
 	d.wipe()
-	d.last, d.shown = now, true
+	d.updated, d.shown = now, true
 	io.WriteString(d.w, text())
 }
 

@@ -11,18 +11,18 @@ import (
 	"roomd/netsvc/client"
 )
 
-// advised is an error in the words of the person who has to do something about it.
-type advised struct {
+// explained is an error in the words of the person who has to do something about it.
+type explained struct {
 	text  string
 	cause error
 }
 
-func (a advised) Error() string { return a.text }
-func (a advised) Unwrap() error { return a.cause }
+func (a explained) Error() string { return a.text }
+func (a explained) Unwrap() error { return a.cause }
 
-// advise says why the server cannot be reached, and what to do, in place of what the
+// explain says why the server cannot be reached, and what to do, in place of what the
 // resolver and TLS say.
-func (s *Server) advise(err error) error {
+func (s *Server) explain(err error) error {
 	var dns *net.DNSError
 	var op *net.OpError
 	var header tls.RecordHeaderError
@@ -38,30 +38,30 @@ func (s *Server) advise(err error) error {
 		text = fmt.Sprintf("the host %s cannot be found: %s", dns.Name, dns.Err)
 		do = "--server takes the HOST:PORT of a server's master port"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		text = fmt.Sprintf("no server listens at %s: %v", s.at, syscall.ECONNREFUSED)
+		text = fmt.Sprintf("no server listens at %s: %v", s.addr, syscall.ECONNREFUSED)
 		do = "start it, or name another one with --server HOST:PORT"
 	case errors.As(err, &refusal) && refusal.Code == client.NeedsTLS:
 		text = refusal.Text
 		do = "add --tls, and --ca FILE with the certificate to trust if the system does not"
-	case s.how.TLS == nil:
+	case s.options.TLS == nil:
 	case errors.As(err, &header), errors.As(err, &op) && op.Op == "remote error": // it does not begin to, or it says so
-		text = fmt.Sprintf("the server at %s does not speak TLS as it is asked to: %v", s.at, err)
+		text = fmt.Sprintf("the server at %s does not speak TLS as it is asked to: %v", s.addr, err)
 		do = "leave --tls and --ca out if it speaks plain text"
 		if !s.TLS && s.CA == "" { // Find has said so
 			do = "the configuration has tls.cert; name the server with --server HOST:PORT if it speaks plain text"
 		}
 	case errors.As(err, &untrusted):
-		text = fmt.Sprintf("the certificate of the server at %s is not trusted here: %v", s.at, untrusted)
+		text = fmt.Sprintf("the certificate of the server at %s is not trusted here: %v", s.addr, untrusted)
 		do = "name the certificate to trust with --ca FILE"
 	case errors.As(err, &other):
-		text = fmt.Sprintf("the certificate of the server at %s is for another name: %v", s.at, other)
+		text = fmt.Sprintf("the certificate of the server at %s is for another name: %v", s.addr, other)
 		do = "name the server as its certificate does: --server NAME:PORT"
 	case errors.As(err, &invalid):
-		text = fmt.Sprintf("the certificate of the server at %s is not valid: %v", s.at, invalid)
+		text = fmt.Sprintf("the certificate of the server at %s is not valid: %v", s.addr, invalid)
 		do = "its operator has to renew it, or the clock here is wrong"
 	}
 	if text == "" {
 		return err
 	}
-	return advised{text + "\n" + do, err}
+	return explained{text + "\n" + do, err}
 }

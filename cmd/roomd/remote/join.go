@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	firstPause = 100 * time.Millisecond // after a try
-	lastPause  = time.Second            // between tries, at most
+	minRetry = 100 * time.Millisecond // after a try
+	maxRetry = time.Second            // between tries, at most
 )
 
 // Join makes a member of a room, with the Server's password. What passes it waits
@@ -28,14 +28,14 @@ func (s *Server) Join(ctx context.Context, display *progress.Display, patience t
 	// A dial may find its deadline over before the context does.
 	over := func() bool { return within.Err() != nil || bounded && !time.Now().Before(end) }
 	var failed error // the last time
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		c, err := s.reach(within)
+	for pause := minRetry; ; pause = min(2*pause, maxRetry) {
+		c, err := s.dial(within)
 		if err == nil {
 			o.Password = s.Password
 			var joined *client.Room
 			if joined, err = c.Join(within, room, o); err == nil {
 				if failed != nil {
-					display.Say("connected")
+					display.Println("connected")
 				}
 				return joined, nil
 			}
@@ -44,7 +44,7 @@ func (s *Server) Join(ctx context.Context, display *progress.Display, patience t
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case errors.Is(err, context.DeadlineExceeded) && failed == nil:
-			return nil, fmt.Errorf("the server at %s has not answered within %v", s.at, patience)
+			return nil, fmt.Errorf("the server at %s has not answered within %v", s.addr, patience)
 		case over() && failed == nil:
 			return nil, CleanError(err)
 		case over():
@@ -53,7 +53,7 @@ func (s *Server) Join(ctx context.Context, display *progress.Display, patience t
 			return nil, CleanError(err)
 		case failed == nil:
 			first, _, _ := strings.Cut(CleanError(err).Error(), "\n")
-			display.Say("%s; trying again", first)
+			display.Println("%s; trying again", first)
 		}
 		failed = err
 		t := time.NewTimer(pause)

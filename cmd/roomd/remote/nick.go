@@ -9,18 +9,18 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// Login is a nick made from the name of the user of this process.
-func Login() string {
+// LoginNick is a nick made from the name of the user of this process.
+func LoginNick() string {
 	name := os.Getenv("USER")
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
-	return nickOf(name)
+	return nickFrom(name)
 }
 
-// nickOf is a nick made from a user's name: letters and digits of ASCII only, and
+// nickFrom is a nick made from a user's name: letters and digits of ASCII only, and
 // what a server takes.
-func nickOf(name string) string {
+func nickFrom(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
 			return r
@@ -37,9 +37,9 @@ func nickOf(name string) string {
 	return name
 }
 
-// Unique is a nick made from a name that nobody else has: a line whose connection
+// UniqueNick is a nick made from a name that nobody else has: a line whose connection
 // broke is known by it.
-func Unique(name string) string {
+func UniqueNick(name string) string {
 	const most = 25 // characters, of the 32 that a name may have
 	r := []rune(name)
 	return string(r[:min(len(r), most)]) + "-" + strings.ToLower(rand.Text()[:6])

@@ -14,9 +14,9 @@ import (
 // if that takes too long. Set the fields, give it all events of the room, and Close
 // it. It belongs to one goroutine.
 type Outage struct {
-	Display  *progress.Display
-	Patience time.Duration // from the break until it gives up; 0: never
-	GiveUp   context.CancelCauseFunc
+	Display *progress.Display
+	Timeout time.Duration // from the break until it gives up; 0: never
+	GiveUp  context.CancelCauseFunc
 
 	timer *time.Timer
 }
@@ -26,29 +26,29 @@ type Outage struct {
 func (o *Outage) Watch(ctx context.Context, room *client.Room) {
 	defer o.Close()
 	for ev := range room.Events(ctx) {
-		o.Event(ev)
+		o.Handle(ev)
 	}
 	if err := room.Err(); err != nil && ctx.Err() == nil {
 		o.GiveUp(err)
 	}
 }
 
-// Event takes an event of the room. Of those that are not about the connection it
+// Handle takes an event of the room. Of those that are not about the connection it
 // says nothing.
-func (o *Outage) Event(ev client.Event) {
+func (o *Outage) Handle(ev client.Event) {
 	switch ev.Type {
 	case client.Offline:
-		o.Display.Say("the connection is lost: %s; trying again", wire.CleanString(ev.Text))
-		if o.Patience > 0 {
-			o.timer = time.AfterFunc(o.Patience, func() {
-				o.GiveUp(fmt.Errorf("the server was out of reach for %v", o.Patience))
+		o.Display.Println("the connection is lost: %s; trying again", wire.CleanString(ev.Text))
+		if o.Timeout > 0 {
+			o.timer = time.AfterFunc(o.Timeout, func() {
+				o.GiveUp(fmt.Errorf("the server was out of reach for %v", o.Timeout))
 			})
 		}
 	case client.Online:
 		o.Close()
-		o.Display.Say("the connection is back")
+		o.Display.Println("the connection is back")
 	case client.Gap:
-		o.Display.Say("%s", wire.CleanString(ev.Text))
+		o.Display.Println("%s", wire.CleanString(ev.Text))
 	}
 }
 

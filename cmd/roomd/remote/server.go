@@ -38,32 +38,32 @@ type Server struct {
 	// succeeded once.
 	Find func() (addr, cert string, err error)
 
-	at  string         // the address, once it is known
-	how client.Options // to speak with it
+	addr    string         // the address, once it is known
+	options client.Options // to speak with it
 }
 
 // Dial finds the server and makes sure that it is there. The error is fit for a
 // terminal.
 func (s *Server) Dial(ctx context.Context) (*client.Client, error) {
-	c, err := s.reach(ctx)
+	c, err := s.dial(ctx)
 	return c, CleanError(err)
 }
 
-// reach is Dial, with an error that is not fit for a terminal.
-func (s *Server) reach(ctx context.Context) (*client.Client, error) {
+// dial is Dial, with an error that is not fit for a terminal.
+func (s *Server) dial(ctx context.Context) (*client.Client, error) {
 	s.Password = cmp.Or(s.Password, os.Getenv(PasswordVar))
-	if s.at == "" {
+	if s.addr == "" {
 		var err error
-		if s.at, s.how, err = s.where(); err != nil {
+		if s.addr, s.options, err = s.resolve(); err != nil {
 			return nil, err
 		}
 	}
-	c, err := client.Dial(ctx, s.at, s.how)
-	return c, s.advise(err)
+	c, err := client.Dial(ctx, s.addr, s.options)
+	return c, s.explain(err)
 }
 
-// where is the server's address, and how to speak with it.
-func (s *Server) where() (addr string, o client.Options, err error) {
+// resolve is the server's address, and how to speak with it.
+func (s *Server) resolve() (addr string, o client.Options, err error) {
 	addr, ca, name, secure := s.Addr, s.CA, "", s.TLS || s.CA != ""
 	if addr == "" {
 		var cert string
@@ -95,9 +95,9 @@ func (s *Server) where() (addr string, o client.Options, err error) {
 	return addr, o, nil
 }
 
-// Near is the address, HOST:PORT, at which this machine reaches a server that listens
+// LocalAddr is the address, HOST:PORT, at which this machine reaches a server that listens
 // on a port of these addresses.
-func Near(listen []netip.Addr, port int) string {
+func LocalAddr(listen []netip.Addr, port int) string {
 	host := "::1"
 	for _, a := range listen {
 		if !a.IsUnspecified() {

@@ -145,14 +145,14 @@ func (s *server) logChanges(changes []admin.Change, refused bool) {
 // tells of every key that differs.
 func changesOf(next, file *config.Config) []admin.Change {
 	changes := []admin.Change{}
-	for _, d := range next.Take(file) {
+	for _, d := range next.ApplyReload(file) {
 		ch := admin.Change{Key: d.Key, From: d.From, To: d.To, Result: admin.Applied}
 		switch d.Effect {
 		case config.OnUpgrade:
 			ch.Result = admin.NeedsUpgrade
 		case config.OnRestart:
 			ch.Result, ch.Why = admin.Refused, "it cannot change while the server runs: stop it and start it"
-		case config.AtFirst:
+		case config.OnFirstStart:
 			ch.Result = admin.NoEffect
 		}
 		if d.Key == "server.port" && len(next.Activated) > 0 {

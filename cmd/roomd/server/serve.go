@@ -148,8 +148,8 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 	defer s.flush()
 	s.tap, s.format = newTap(c, s.lines)
 	s.log = slog.New(s.tap)
-	if c.PassedOver != "" {
-		s.log.Warn(c.PassedOver)
+	if c.Ignored != "" {
+		s.log.Warn(c.Ignored)
 	}
 	if s.manager, err = systemd.Connect(os.Getenv, s.log); err != nil {
 		return err
@@ -202,7 +202,7 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 // flush brings out what was printed and logged, as far as its readers take it in
 // time.
 func (s *server) flush() {
-	until := time.Now().Add(output.FlushTime)
+	until := time.Now().Add(output.FlushTimeout)
 	s.lines.Flush(time.Until(until))
 	s.out.Flush(time.Until(until))
 }

@@ -26,7 +26,7 @@ func openCursor(name string) (f cursorFile, at client.Cursor, ok bool, err error
 	if err != nil {
 		return cursorFile{}, at, false, err
 	}
-	at, ok, err = take(file)
+	at, ok, err = lockCursor(file)
 	if err != nil {
 		file.Close()
 		return cursorFile{}, at, false, fmt.Errorf("%s: %w", name, err)
@@ -34,17 +34,17 @@ func openCursor(name string) (f cursorFile, at client.Cursor, ok bool, err error
 	return cursorFile{file}, at, ok, nil
 }
 
-// cursorBytes is more than there is in the file.
-const cursorBytes = 256
+// maxCursorBytes is more than there is in the file.
+const maxCursorBytes = 256
 
-func take(f *os.File) (at client.Cursor, ok bool, err error) {
+func lockCursor(f *os.File) (at client.Cursor, ok bool, err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			err = errors.New("another process goes by this file")
 		}
 		return at, false, err
 	}
-	var b [cursorBytes]byte
+	var b [maxCursorBytes]byte
 	n, _ := f.ReadAt(b[:], 0) // what is not there is not a number
 	words := strings.Fields(string(b[:n]))
 	if len(words) == 0 {

@@ -28,9 +28,9 @@ type Options struct {
 	Follow bool
 	// JSON prints an object a line.
 	JSON bool
-	// Patience is how long a server that is out of reach is waited for, with Follow only
+	// Timeout is how long a server that is out of reach is waited for, with Follow only
 	// at the start. 0: without end.
-	Patience time.Duration
+	Timeout time.Duration
 	// Out is where lines are written, Display what is told about the connection.
 	Out     io.Writer
 	Display *progress.Display
@@ -52,14 +52,14 @@ func Room(ctx context.Context, server *remote.Server, name string, o Options) (e
 		}
 		t.o.From = t.o.From.Strict()
 	}
-	room, err := server.Join(ctx, o.Display, o.Patience, name, client.JoinOptions{From: t.o.From})
+	room, err := server.Join(ctx, o.Display, o.Timeout, name, client.JoinOptions{From: t.o.From})
 	if err == nil {
 		defer room.Close()
 		err = remote.CleanError(t.run(ctx, room))
 	} else if ctx.Err() != nil {
 		return nil
 	}
-	return otherHistory(o.Cursor, err)
+	return explainHistory(o.Cursor, err)
 }
 
 // printer prints a room. It belongs to the goroutine of Room.
@@ -72,9 +72,9 @@ func (p *printer) run(ctx context.Context, room *client.Room) error {
 	asked := ctx
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	outage := remote.Outage{Display: p.o.Display, Patience: p.o.Patience, GiveUp: giveUp}
+	outage := remote.Outage{Display: p.o.Display, Timeout: p.o.Timeout, GiveUp: giveUp}
 	if p.o.Follow {
-		outage.Patience = 0
+		outage.Timeout = 0
 	}
 	defer outage.Close()
 	person := term.IsTerminal(p.o.Out)
@@ -87,7 +87,7 @@ func (p *printer) run(ctx context.Context, room *client.Room) error {
 				return nil
 			}
 		}
-		outage.Event(ev)
+		outage.Handle(ev)
 		if !ev.Stored() || ev.Time.Before(p.o.After) {
 			continue
 		}
@@ -105,7 +105,7 @@ func (p *printer) run(ctx context.Context, room *client.Room) error {
 			}
 		}
 		if printed++; !caughtUp && !person {
-			p.o.Display.Show(func() string {
+			p.o.Display.Update(func() string {
 				return fmt.Sprintf("%s, %d/s", english.Plural(printed, "line"), p.o.Display.Rate(printed))
 			})
 		}
@@ -120,9 +120,9 @@ func (p *printer) run(ctx context.Context, room *client.Room) error {
 	return room.Err()
 }
 
-// otherHistory says what to do when the cursor in a file is not one in the history
+// explainHistory says what to do when the cursor in a file is not one in the history
 // that there is.
-func otherHistory(file string, err error) error {
+func explainHistory(file string, err error) error {
 	var refusal *client.Error
 	if !errors.As(err, &refusal) || refusal.Code != client.WrongHistory {
 		return err

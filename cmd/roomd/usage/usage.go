@@ -19,8 +19,8 @@ type Error struct {
 	cmd *cobra.Command
 }
 
-// Wrong makes an Error of a command.
-func Wrong(cmd *cobra.Command, why error) Error { return Error{why, cmd} }
+// New makes an Error of a command.
+func New(cmd *cobra.Command, why error) Error { return Error{why, cmd} }
 
 func (e Error) Error() string {
 	return fmt.Sprintf("%v\nTry '%s --help'.", e.err, e.cmd.CommandPath())
@@ -39,7 +39,7 @@ func Args(least, most int) cobra.PositionalArgs {
 				text += ": --config FILE names the configuration, and that the database (server.data)"
 			}
 		}
-		return Wrong(cmd, errors.New(text))
+		return New(cmd, errors.New(text))
 	}
 }
 
@@ -49,7 +49,7 @@ func NoEmptyFlag(cmd *cobra.Command, _ []string) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if f.Value.Type() == "string" && f.Value.String() == "" {
 			what, _ := pflag.UnquoteUsage(f)
-			err = Wrong(cmd, EmptyFlag(f.Name, what))
+			err = New(cmd, EmptyFlag(f.Name, what))
 		}
 	})
 	return err
@@ -71,7 +71,7 @@ func Subcommands(cmd *cobra.Command, args []string) error {
 			known = append(known, c.Name())
 		}
 	}
-	return Wrong(cmd, fmt.Errorf("%s has no command %q%s", cmd.CommandPath(), args[0], english.DidYouMean(args[0], known)))
+	return New(cmd, fmt.Errorf("%s has no command %q%s", cmd.CommandPath(), args[0], english.DidYouMean(args[0], known)))
 }
 
 // StrictHelp makes "help" of a command that is not there a usage error, which
@@ -85,7 +85,7 @@ func StrictHelp(root *cobra.Command) {
 	help.RunE = func(_ *cobra.Command, args []string) error {
 		cmd, rest, err := root.Find(args)
 		if err != nil {
-			return Wrong(root, err)
+			return New(root, err)
 		}
 		if len(rest) > 0 && !cmd.DisableFlagParsing {
 			return Subcommands(cmd, rest)
@@ -96,17 +96,17 @@ func StrictHelp(root *cobra.Command) {
 	}
 }
 
-// Unmark takes the marks of values out of the descriptions of flags, for the shells'
+// StripQuotes takes the marks of values out of the descriptions of flags, for the shells'
 // completion, which shows them as they are.
-func Unmark(cmd *cobra.Command) {
+func StripQuotes(cmd *cobra.Command) {
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "`", "") })
 	for _, c := range cmd.Commands() {
-		Unmark(c)
+		StripQuotes(c)
 	}
 }
 
-// WrongFlag is an error of a flag in our words.
-func WrongFlag(cmd *cobra.Command, err error) error {
+// FlagError is an error of a flag in our words.
+func FlagError(cmd *cobra.Command, err error) error {
 	var value *pflag.InvalidValueError
 	var unknown *pflag.NotExistError
 	switch {
@@ -125,7 +125,7 @@ func WrongFlag(cmd *cobra.Command, err error) error {
 			err = fmt.Errorf("%w; did you mean --%s?", err, n)
 		}
 	}
-	return Wrong(cmd, err)
+	return New(cmd, err)
 }
 
 // flagKinds are what flags take, by their types.
@@ -134,22 +134,22 @@ var flagKinds = map[string]string{
 	"time": `a time like 30s, 5m, 24h or 30d`,
 }
 
-// timeValue is a flag that is a time, with days.
-type timeValue time.Duration
+// durationValue is a flag that is a time, with days.
+type durationValue time.Duration
 
-func (t *timeValue) Set(text string) error {
+func (t *durationValue) Set(text string) error {
 	d, err := value.ParseDuration(text)
 	if err == nil {
-		*t = timeValue(d)
+		*t = durationValue(d)
 	}
 	return err
 }
 
-func (t *timeValue) String() string { return time.Duration(*t).String() }
-func (t *timeValue) Type() string   { return "time" }
+func (t *durationValue) String() string { return time.Duration(*t).String() }
+func (t *durationValue) Type() string   { return "time" }
 
 // DurationVar adds a flag that is a time.
 func DurationVar(f *pflag.FlagSet, to *time.Duration, name string, otherwise time.Duration, usage string) {
 	*to = otherwise
-	f.Var((*timeValue)(to), name, usage)
+	f.Var((*durationValue)(to), name, usage)
 }

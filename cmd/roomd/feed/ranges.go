@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// spans are the numbers of lines, in order.
-type spans []span
+// lineRanges are the numbers of lines, in order.
+type lineRanges []lineRange
 
-type span struct{ first, last int }
+type lineRange struct{ first, last int }
 
-func (s *spans) add(n int) {
+func (s *lineRanges) add(n int) {
 	if k := len(*s); k > 0 && (n == (*s)[k-1].last+1 || n == (*s)[k-1].last) {
 		(*s)[k-1].last = n
 		return
 	}
-	*s = append(*s, span{n, n})
+	*s = append(*s, lineRange{n, n})
 }
 
-func (s spans) count() (n int) {
+func (s lineRanges) count() (n int) {
 	for _, p := range s {
 		n += p.last - p.first + 1
 	}
@@ -27,7 +27,7 @@ func (s spans) count() (n int) {
 }
 
 // String is "line 3" or "lines 3, 7-9 and 12", of very many only the first.
-func (s spans) String() string {
+func (s lineRanges) String() string {
 	const most = 20
 	var words []string
 	for _, p := range s[:min(len(s), most)] {
@@ -49,19 +49,19 @@ func (s spans) String() string {
 	return "lines " + strings.Join(words, ", ")
 }
 
-// reasons are the lines that were not sent, by why, in the order of the first of
+// unsentLines are the lines that were not sent, by why, in the order of the first of
 // each.
-type reasons []*reason
+type unsentLines []*unsentGroup
 
-type reason struct {
-	why   string // empty: the feed ended before
-	lines spans
-	told  bool // of the first of them
+type unsentGroup struct {
+	cause    string // empty: the feed ended before
+	lines    lineRanges
+	reported bool // of the first of them
 }
 
 // add notes a line, and returns its reason, and whether that is new.
-func (r *reasons) add(number int, why string) (of *reason, fresh bool) {
-	known := func() int { return slices.IndexFunc(*r, func(o *reason) bool { return o.why == why }) }
+func (r *unsentLines) add(number int, why string) (of *unsentGroup, fresh bool) {
+	known := func() int { return slices.IndexFunc(*r, func(o *unsentGroup) bool { return o.cause == why }) }
 	i := known()
 	if fresh = i < 0; fresh {
 		const most = 100
@@ -71,7 +71,7 @@ func (r *reasons) add(number int, why string) (of *reason, fresh bool) {
 		}
 		if i < 0 {
 			i = len(*r)
-			*r = append(*r, &reason{why: why})
+			*r = append(*r, &unsentGroup{cause: why})
 		}
 	}
 	of = (*r)[i]

@@ -15,17 +15,17 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// look is how things look.
-type look struct {
-	bell    bool // a person hears it
-	marks   bool // the terminal can show that a line is for the person
-	colours bool // it has colours, and NO_COLOR (no-color.org) is not set
+// style is how things look.
+type style struct {
+	bell       bool // a person hears it
+	highlights bool // the terminal can show that a line is for the person
+	colours    bool // it has colours, and NO_COLOR (no-color.org) is not set
 }
 
-func newLook(out io.Writer) look {
+func newStyle(out io.Writer) style {
 	there := term.IsTerminal(out)
 	marks := there && !term.Dumb()
-	return look{bell: there, marks: marks, colours: marks && os.Getenv("NO_COLOR") == ""}
+	return style{bell: there, highlights: marks, colours: marks && os.Getenv("NO_COLOR") == ""}
 }
 
 // SGR codes (ECMA-48).
@@ -39,16 +39,16 @@ const (
 // nickColours are readable on dark and on light, and far from each other.
 var nickColours = []string{"31", "32", "33", "34", "36", "38;5;130", "38;5;166", "38;5;98", "38;5;30", "38;5;162", "38;5;64", "38;5;68"}
 
-func (l look) in(code, text string) string {
+func (l style) colour(code, text string) string {
 	if !l.colours || text == "" {
 		return text
 	}
 	return sgr(code, text)
 }
 
-// marked is a text that is for the person: NO_COLOR is about colours alone.
-func (l look) marked(text string) string {
-	if !l.marks || text == "" {
+// highlight is a text that is for the person: NO_COLOR is about colours alone.
+func (l style) highlight(text string) string {
+	if !l.highlights || text == "" {
 		return text
 	}
 	return sgr(reverse, text)
@@ -56,29 +56,29 @@ func (l look) marked(text string) string {
 
 func sgr(code, text string) string { return "\x1b[" + code + "m" + text + "\x1b[0m" }
 
-// ours is a line of the chat's own.
-func (l look) ours(text string) string {
+// notice is a line of the chat's own.
+func (l style) notice(text string) string {
 	lines := strings.Split(text, "\n")
 	for i := range lines {
-		lines[i] = l.in(dim, "-- "+lines[i])
+		lines[i] = l.colour(dim, "-- "+lines[i])
 	}
 	return strings.Join(lines, "\n")
 }
 
 // nick is a nick in its colour, the same everywhere and always.
-func (l look) nick(nick string) string {
+func (l style) nick(nick string) string {
 	h := fnv.New32a()
 	io.WriteString(h, wire.Fold(nick))
-	return l.in(nickColours[h.Sum32()%uint32(len(nickColours))], wire.CleanString(nick))
+	return l.colour(nickColours[h.Sum32()%uint32(len(nickColours))], wire.CleanString(nick))
 }
 
 // event is an event as it is shown to the one called me. Nothing in it that came
 // from the network gets to the terminal as it is. loud says that it is for me.
-func (l look) event(ev client.Event, me string) (line string, loud bool) {
+func (l style) event(ev client.Event, me string) (line string, loud bool) {
 	w := remote.CleanEvent(ev)
 	loud = !ev.Own && (ev.Type == client.Private || ev.Stored() && mentions(ev.Text, me))
 	if loud {
-		w.Text = l.marked(w.Text)
+		w.Text = l.highlight(w.Text)
 	}
 	switch ev.Type {
 	case client.Message:
@@ -91,18 +91,18 @@ func (l look) event(ev client.Event, me string) (line string, loud bool) {
 	case client.Private:
 		text := w.Text
 		w.Text = ""
-		line = l.in(magenta, w.Line()) + text
+		line = l.colour(magenta, w.Line()) + text
 	case client.Join, client.Leave, client.Nick:
-		line = l.in(dim, w.Line())
+		line = l.colour(dim, w.Line())
 	default:
-		line = l.in(bold, w.Line())
+		line = l.colour(bold, w.Line())
 	}
 	return line, loud
 }
 
-// at puts the time of day before a line.
-func (l look) at(t time.Time, line string) string {
-	return l.in(dim, t.Local().Format("15:04")) + " " + line
+// withTime puts the time of day before a line.
+func (l style) withTime(t time.Time, line string) string {
+	return l.colour(dim, t.Local().Format("15:04")) + " " + line
 }
 
 // mentions reports whether a nick stands in a text as a word.
@@ -119,13 +119,13 @@ func mentions(text, nick string) bool {
 		i += at
 		before, _ := utf8.DecodeLastRuneInString(text[:i])
 		after, _ := utf8.DecodeRuneInString(text[i+len(nick):])
-		if !inWord(before) && !inWord(after) {
+		if !isWordRune(before) && !isWordRune(after) {
 			return true
 		}
 		at = i + len(nick)
 	}
 }
 
-func inWord(r rune) bool {
+func isWordRune(r rune) bool {
 	return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) || r == '_' || r == '-')
 }

@@ -15,15 +15,15 @@ import (
 	"roomd/store"
 )
 
-func (t *trial) console() {
+func (t *checker) checkAdmin() {
 	c := t.cfg.Admin
 	if c.Group != "" {
 		g, err := user.LookupGroup(c.Group)
 		switch {
 		case err != nil:
 			t.warn("admin.group", "%v; nobody may use the console by it", err)
-		case !t.owner.in(g.Gid):
-			t.warn("admin.group", "%s is not in the group %s, and so may not give it the socket", t.owner.who(), c.Group)
+		case !t.owner.inGroup(g.Gid):
+			t.warn("admin.group", "%s is not in the group %s, and so may not give it the socket", t.owner.String(), c.Group)
 		}
 	}
 	if c.Socket == "" {
@@ -43,7 +43,7 @@ func (t *trial) console() {
 	case errors.Is(err, fs.ErrNotExist):
 		t.warn(key, "the folder %s is not there (RuntimeDirectory= of a unit makes one at the start)", dir)
 	case err != nil:
-		t.warn(key, "%v", t.as(err))
+		t.warn(key, "%v", t.asOwner(err))
 	case !folder.IsDir():
 		t.warn(key, "%s is not a folder", dir)
 	case there && st.Mode().Type() != fs.ModeSocket:
@@ -51,8 +51,8 @@ func (t *trial) console() {
 	case there && !t.running && answers(c.Socket):
 		t.fail(key, "another server answers at %s", c.Socket)
 	default:
-		if err := unix.Faccessat(unix.AT_FDCWD, dir, toChange, unix.AT_EACCESS); err != nil {
-			t.warn(key, "%v", t.as(&fs.PathError{Op: "use", Path: dir, Err: err}))
+		if err := unix.Faccessat(unix.AT_FDCWD, dir, folderAccess, unix.AT_EACCESS); err != nil {
+			t.warn(key, "%v", t.asOwner(&fs.PathError{Op: "use", Path: dir, Err: err}))
 		}
 	}
 }
