@@ -100,7 +100,7 @@ func (s *Service) handshake(c transport.TCP, addr netip.AddrPort, r *Room, end f
 			return
 		}
 		c.SetDeadline(time.Time{})
-		end(who, s.engine.ConnOver(who.conn, c, addr), nil)
+		end(who, s.engine.ConnFromNet(who.conn, c, addr), nil)
 	})
 }
 
@@ -291,7 +291,7 @@ func (c *masterSession) charge(price float64) error {
 		case c.svc.engine.Suspended():
 			return errLater
 		}
-		c.Pause(left)
+		c.WaitSignal(left)
 	}
 }
 
@@ -362,7 +362,7 @@ func (m *Member) awaitTurn(n int, price float64, wait bool) bool {
 			return false
 		}
 		m.slowed.Store(true)
-		m.Pause(max(ahead, rate.Time(1))) // not for every empty line on its own
+		m.WaitSignal(max(ahead, rate.Time(1))) // not for every empty line on its own
 		m.slowed.Store(false)
 	}
 }
@@ -427,7 +427,7 @@ func (m *Member) awaitAddressTurn(work float64) bool {
 			return false
 		}
 		m.slowed.Store(true)
-		m.Pause(wait)
+		m.WaitSignal(wait)
 		m.slowed.Store(false)
 	}
 }

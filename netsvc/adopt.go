@@ -160,7 +160,7 @@ type adoption struct {
 // makes it go on. After an error the process must end as it is: what it was given
 // is the other one's still.
 func (s *Service) Adopt(receive Receive) error {
-	if err := s.engine.BeginFrozen(); err != nil {
+	if err := s.engine.StartFrozen(); err != nil {
 		return err
 	}
 	rooms, err := s.load()
@@ -169,7 +169,7 @@ func (s *Service) Adopt(receive Receive) error {
 	}
 	a := &adoption{s, make(map[uint64]bool), make(map[uint64][]*roster), make(map[*Room][]string)}
 	for _, r := range rooms {
-		r.flushing.Try()
+		r.flushing.TryAcquire()
 		s.upgrade.rooms = append(s.upgrade.rooms, r)
 	}
 	for {
@@ -197,7 +197,7 @@ func (s *Service) Adopt(receive Receive) error {
 	if s.master.Load() == nil {
 		return errors.New("the other process has no master port")
 	}
-	if err := s.engine.RunThawed(); err != nil {
+	if err := s.engine.PrepareThaw(); err != nil {
 		return err
 	}
 	s.tasks.Go(s.detectDeadPeers)
@@ -376,12 +376,12 @@ func (a *adoption) member(st *memberState, fd int) error {
 	}
 	if l := st.Left; l != nil && !m.ended {
 		m.pending = &pendingLines{l.Line, l.Over, l.Rest}
-		a.engine.Keep(m.pending.size())
+		a.engine.AddPending(m.pending.size())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m.ended {
-		m.conn.Mute()
+		m.conn.DisableRead()
 		r.leaving[m] = &departure{since: cmp.Or(st.Went, a.uptime())}
 	} else {
 		m.index = int32(len(r.members))
@@ -431,7 +431,7 @@ func cameAt(t time.Time) time.Time {
 // Thaw.
 func (a *adoption) session(st *sessionState, fd int) error {
 	c := a.newMaster(a.engine.AdoptConn(fd), st.Remote, st.ID, cameAt(st.Since))
-	c.conn.Unhold()
+	c.conn.ThawWrites()
 	c.lines, c.begun, c.reset, c.framer = st.Lines, st.Begun, st.Reset, wire.Resume(a.opts().LineBytes, st.Framer)
 	c.unended, c.fullAt = st.Unended, time.Now().Add(st.Rest)
 	if len(st.Held) > 0 {
@@ -449,7 +449,7 @@ func (a *adoption) caller(st *callerState, fd int) error {
 	}
 	p := r.password.Load()
 	c := r.newPasswordSession(a.engine.AdoptConn(fd), st.Remote, cameAt(st.Since), p)
-	c.conn.Unhold()
+	c.conn.ThawWrites()
 	c.lines, c.reset, c.between, c.framer = st.Lines, st.Reset, st.Between, wire.Resume(a.opts().LineBytes, st.Framer)
 	c.passed = st.Passed || p == nil // it has none any more
 	if len(st.Held) > 0 {

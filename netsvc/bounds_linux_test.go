@@ -29,7 +29,7 @@ import (
 func (s *Service) counts() map[string]int64 {
 	frozen := s.engine.Suspended()
 	n := map[string]int64{
-		"connections": int64(s.conns.Total()), "held input": s.engine.Kept(), "inserts": s.insertBytes.Load(), "logs": s.logs.Used(),
+		"connections": int64(s.conns.Total()), "held input": s.engine.PendingBytes(), "inserts": s.insertBytes.Load(), "logs": s.logs.Used(),
 		"sessions": int64(s.sessions.Load()), "members given": int64(s.members.Load()),
 	}
 	here := netip.MustParseAddr("127.0.0.1")
@@ -227,7 +227,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		if transport.Until(ctx, ok) != nil {
+		if transport.PollUntil(ctx, ok) != nil {
 			t.Fatalf("not in time: %s; %v", what, old.counts())
 		}
 	}

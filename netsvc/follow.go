@@ -136,15 +136,15 @@ func (r *Room) acceptOn(ln *transport.Endpoint) {
 			}
 			if old != nil {
 				r.work.later(func() {
-					defer r.svc.engine.Alter()()
-					old.End()
+					defer r.svc.engine.BeginChange()()
+					old.DrainAndClose()
 				})
 			}
 			return
 		}
 	}
 	r.work.later(func() {
-		defer r.svc.engine.Alter()()
+		defer r.svc.engine.BeginChange()()
 		if ln != nil {
 			ln.Close()
 		}

@@ -36,10 +36,10 @@ func TestNobodyIsHandedOverForADeletedRoom(t *testing.T) {
 	bob, bobIn := call(t, s, "vault", "password")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	end := s.engine.Alter() // the deletion begins
+	end := s.engine.BeginChange() // the deletion begins
 	frozen := make(chan error)
 	go func() { frozen <- s.Freeze(ctx) }()
-	if err := transport.Until(ctx, s.engine.Suspended); err != nil {
+	if err := transport.PollUntil(ctx, s.engine.Suspended); err != nil {
 		t.Fatal(err)
 	}
 	for c, in := range map[net.Conn]*bufio.Reader{ann: annIn, bob: bobIn} { // until it stands they are answered
@@ -128,13 +128,13 @@ func TestQuitWhileTheServerStands(t *testing.T) {
 	s, r := stillService(t)
 	c, in := call(t, s, "lobby", "you are guest-1")
 	m := r.currentMembers()[0]
-	if err := s.engine.BeginFrozen(); err != nil { // the gate is shut, and the loops go on
+	if err := s.engine.StartFrozen(); err != nil { // the gate is shut, and the loops go on
 		t.Fatal(err)
 	}
 	io.WriteString(c, "/quit\n")
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	err := transport.Until(ctx, func() bool { return m.endCause() == causeLeft })
+	err := transport.PollUntil(ctx, func() bool { return m.endCause() == causeLeft })
 	s.engine.Thaw()
 	if err != nil {
 		t.Error("it has said /quit, and is there")
@@ -157,13 +157,13 @@ func TestDeletionInAProcessThatIsLeft(t *testing.T) {
 	m := r.currentMembers()[0]
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := transport.Until(ctx, m.slowed.Load); err != nil {
+	if err := transport.PollUntil(ctx, m.slowed.Load); err != nil {
 		t.Fatal("it does not wait for its allowance")
 	}
-	end := s.engine.Alter() // the deletion begins
+	end := s.engine.BeginChange() // the deletion begins
 	frozen := make(chan error)
 	go func() { frozen <- s.Freeze(ctx) }()
-	if err := transport.Until(ctx, func() bool { return !m.slowed.Load() }); err != nil {
+	if err := transport.PollUntil(ctx, func() bool { return !m.slowed.Load() }); err != nil {
 		t.Fatal("it does not look around")
 	}
 	deleted := make(chan error, 1)
@@ -202,7 +202,7 @@ func TestNobodyWaitsForTheDiskWhileTheServerStands(t *testing.T) {
 			fmt.Fprintln(c, command)
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
-			if err := transport.Until(ctx, func() bool { return m.conn.Writing() }); err != nil {
+			if err := transport.PollUntil(ctx, func() bool { return m.conn.Writing() }); err != nil {
 				t.Fatal("nothing is read for it")
 			}
 			if err := s.Freeze(ctx); err != nil {
@@ -229,7 +229,7 @@ func TestAnswersDoNotWaitWhileTheServerStands(t *testing.T) {
 	s.options.Store(&o)
 	c := s.client(t, s.Port())
 	defer c.Close()
-	if err := s.engine.BeginFrozen(); err != nil { // the gate is shut, and the loops go on
+	if err := s.engine.StartFrozen(); err != nil { // the gate is shut, and the loops go on
 		t.Fatal(err)
 	}
 	c.say("LIST nothing\nCREATE attic\n")

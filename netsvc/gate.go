@@ -63,7 +63,7 @@ func (r *Room) afterHandshake(who *handshake, k *transport.Conn, err error) {
 	end := func() {}
 	if err == nil {
 		ok := false
-		if end, ok = r.svc.engine.AlterUnlessMoved(); !ok {
+		if end, ok = r.svc.engine.BeginChangeUnlessAbandoned(); !ok {
 			err = errMoved
 		}
 	}
@@ -146,7 +146,7 @@ func (c *passwordSession) knock(asked, resumes bool) {
 	}
 	if err != nil {
 		why, say := c.room.refuseEntry(c.remote, refusedDescriptors, err)
-		s.refuse(c.conn.Unused(c.remote), why, say)
+		s.refuse(c.conn.Detach(c.remote), why, say)
 		return
 	}
 	if resumes {
@@ -161,13 +161,13 @@ func (c *passwordSession) knock(asked, resumes bool) {
 }
 
 // Data answers what needs no waiting.
-func (c *passwordSession) Data(p []byte) transport.Next {
+func (c *passwordSession) Data(p []byte) transport.Outcome {
 	c.mayWait = false
 	return c.next(c.serve(p))
 }
 
 // Resume looks at the password that is held.
-func (c *passwordSession) Resume() transport.Next {
+func (c *passwordSession) Resume() transport.Outcome {
 	c.mayWait = true
 	err := c.flush() // what the client has not taken yet
 	if err == nil && (c.held != nil || c.passed) {
@@ -179,7 +179,7 @@ func (c *passwordSession) Resume() transport.Next {
 }
 
 // PeerClosed looks at the last line.
-func (c *passwordSession) PeerClosed(err error) transport.Next {
+func (c *passwordSession) PeerClosed(err error) transport.Outcome {
 	c.mayWait = true
 	before := c.framer
 	if line, over, ok := c.framer.Tail(); ok && c.isWhole(err) {
@@ -192,7 +192,7 @@ func (c *passwordSession) PeerClosed(err error) transport.Next {
 			if !c.passed {
 				c.framer = before
 			}
-			return transport.Park
+			return transport.Retry
 		case e != nil:
 			err = e
 		}
@@ -201,9 +201,9 @@ func (c *passwordSession) PeerClosed(err error) transport.Next {
 }
 
 // next is that of a session, and gives up the connection of one that is a member now.
-func (c *passwordSession) next(err error) transport.Next {
+func (c *passwordSession) next(err error) transport.Outcome {
 	if errors.Is(err, errBecameMember) {
-		return transport.Gone
+		return transport.Replaced
 	}
 	return c.requestSession.next(err)
 }
@@ -293,7 +293,7 @@ func (c *passwordSession) comeIn() error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	end, ok := c.svc.engine.TryAlter()
+	end, ok := c.svc.engine.TryBeginChange()
 	if !ok {
 		return errLater
 	}
@@ -313,7 +313,7 @@ func (c *passwordSession) comeIn() error {
 	defer c.hold(nil)
 	for !c.await(c.isDrained, lastWriteTimeout) {
 	}
-	c.room.admitMember(c.conn.Renew(c.remote), c.remote, c)
+	c.room.admitMember(c.conn.Replace(c.remote), c.remote, c)
 	return errBecameMember
 }
 
@@ -323,7 +323,7 @@ func (m *Member) takeInputOf(c *passwordSession) {
 	m.reset.Store(c.reset)
 	if p := c.heldBytes(); len(p) > 0 {
 		m.pending = &pendingLines{rest: p}
-		m.room.svc.engine.Keep(m.pending.size())
+		m.room.svc.engine.AddPending(m.pending.size())
 	}
 }
 
@@ -340,7 +340,7 @@ func (c *passwordSession) Finish() {
 		return // the conn is a member's
 	}
 	defer c.svc.tasks.Done()
-	done, gently := c.svc.engine.Gently()
+	done, gently := c.svc.engine.TryLinger()
 	defer done()
 	c.svc.queue.leave(c)
 	c.stopTimer()

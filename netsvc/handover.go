@@ -157,7 +157,7 @@ func (r *Room) handOver(members []*Member, all *handed) (roomState, []int) {
 	st.Log = r.log.Snapshot(from, min(handedLog, handedLogs-all.logs))
 	all.logs += st.Log.Size()
 	for _, m := range r.members {
-		if !m.conn.Movable() && !m.unannounced.Load() {
+		if !m.conn.Transferable() && !m.unannounced.Load() {
 			st.Lost = append(st.Lost, m.nick.Shown)
 		}
 	}
@@ -268,7 +268,7 @@ const movedText = "the server is being upgraded; connect again"
 // answer to: it must not wait in a process that another one has taken over from. Before
 // the answer the change is in the log.
 func (s *Service) alterOrRefuse() (end func(), err error) {
-	if pass, ok := s.engine.AlterUnlessMoved(); ok {
+	if pass, ok := s.engine.BeginChangeUnlessAbandoned(); ok {
 		return func() {
 			s.logQueue.complete()
 			pass()
@@ -280,7 +280,7 @@ func (s *Service) alterOrRefuse() (end func(), err error) {
 // AwaitAway comes before Freeze. While everything goes on it waits half a second at
 // most for what would be left behind otherwise: clients of the master port that do not
 // take an answer, or whose deletion of a room has not ended.
-func (s *Service) AwaitAway(ctx context.Context) { s.engine.AwaitAway(ctx) }
+func (s *Service) AwaitAway(ctx context.Context) { s.engine.AwaitBlocked(ctx) }
 
 // Freeze brings the server to a stand while it is handed over to another process: no
 // member, room or log changes but by members that are not handed over. After an error
@@ -293,7 +293,7 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 		s.flushAllMembers()
 		var readers transport.ReadersError
 		switch {
-		case errors.Is(err, transport.ErrAltered):
+		case errors.Is(err, transport.ErrChangeInProgress):
 			return errors.New("a room or its members are just being changed; try again in a moment")
 		case errors.As(err, &readers):
 			return fmt.Errorf("%s cannot be brought to a stand", plural(int(readers), "member"))
@@ -309,7 +309,7 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 		if r.dropped.Load() {
 			continue
 		}
-		if err := transport.Until(ctx, r.flushing.Try); err != nil {
+		if err := transport.PollUntil(ctx, r.flushing.TryAcquire); err != nil {
 			return fmt.Errorf("the room %s does not stop writing", r.name())
 		}
 		s.upgrade.rooms = append(s.upgrade.rooms, r)
@@ -342,12 +342,12 @@ func (r *Room) holdMembers(ctx context.Context) error {
 			continue
 		}
 		done := false
-		if err := transport.Until(ctx, func() bool {
+		if err := transport.PollUntil(ctx, func() bool {
 			// The write lock of one that is drained is never released. If it has not
 			// ended, what it sent is not handled yet.
 			drained := m.isDrained()
 			done = drained && m.hasEnded()
-			return drained || m.conn.TryHold()
+			return drained || m.conn.TryFreezeWrites()
 		}); err != nil {
 			return err
 		}
@@ -361,7 +361,7 @@ func (r *Room) holdMembers(ctx context.Context) error {
 // Thaw makes the server go on after Freeze or Adopt.
 func (s *Service) Thaw() {
 	for _, m := range s.upgrade.members {
-		m.conn.Unhold()
+		m.conn.ThawWrites()
 	}
 	for _, r := range s.upgrade.rooms {
 		r.flushing.Reset()
@@ -394,16 +394,16 @@ func (s *Service) Abandon(within time.Duration) {
 		l.Close()
 	}
 	for _, m := range s.upgrade.members { // whose write locks are never released
-		m.conn.Drop()
+		m.conn.CloseAfterHandover()
 	}
 	s.mu.Lock()
 	for _, c := range s.upgrade.masters {
-		c.conn.Drop()
+		c.conn.CloseAfterHandover()
 		delete(s.masterSessions, c)
 	}
 	s.mu.Unlock()
 	for _, c := range s.upgrade.callers {
-		c.conn.Drop()
+		c.conn.CloseAfterHandover()
 		s.queue.leave(c)
 	}
 	s.engine.Abandon()
@@ -413,8 +413,8 @@ func (s *Service) Abandon(within time.Duration) {
 	for _, r := range s.allRooms() {
 		r.endUnmovable()
 	}
-	transport.Until(ctx, func() bool {
-		n := s.engine.Closings() + len(s.nonMembers())
+	transport.PollUntil(ctx, func() bool {
+		n := s.engine.ClosingCount() + len(s.nonMembers())
 		for _, r := range s.allRooms() {
 			for _, m := range r.membersAndLeaving() {
 				if !m.movable() {

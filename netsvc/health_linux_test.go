@@ -48,7 +48,7 @@ func TestHealth(t *testing.T) {
 		t.Fatal(err)
 	}
 	hangs, hang := make(chan struct{}), make(chan struct{})
-	if err := l.Open(func(c transport.Socket, _ netip.AddrPort) { close(hangs); <-hang; c.Tell("") }, ""); err != nil {
+	if err := l.Open(func(c transport.Socket, _ netip.AddrPort) { close(hangs); <-hang; c.WriteAndClose("") }, ""); err != nil {
 		t.Fatal(err)
 	}
 	c, err := net.Dial("tcp", l.Addr.String())

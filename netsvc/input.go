@@ -57,7 +57,7 @@ func (m *Member) handleInput(p []byte) (c Cause, taken bool) {
 		c, ok := m.handleLine(line, over, false)
 		if !ok {
 			m.pending = &pendingLines{bytes.Clone(line), over, bytes.Clone(rest)}
-			m.room.svc.engine.Keep(m.pending.size())
+			m.room.svc.engine.AddPending(m.pending.size())
 			return "", false
 		}
 		if c != "" {
@@ -74,7 +74,7 @@ func (m *Member) resumeInput() (c Cause) {
 		return ""
 	}
 	held := m.pending.size()
-	defer func() { m.room.svc.engine.Keep(m.pending.size() - held) }()
+	defer func() { m.room.svc.engine.AddPending(m.pending.size() - held) }()
 	for m.pending != nil && c == "" {
 		ok := false
 		if c, ok = m.handleLine(m.pending.line, m.pending.over, true); !ok {
@@ -145,7 +145,7 @@ func (m *Member) handleEnd(err error) (c Cause, ok bool) {
 	// A reset may have cut the last line short, unless the peer had closed its
 	// side before: Linux tells that by EPIPE.
 	for !m.isDrained() && m.conn.Writing() && m.conn.WasReset() {
-		m.Pause(time.Millisecond) // a write is just meeting the reset
+		m.WaitSignal(time.Millisecond) // a write is just meeting the reset
 	}
 	whole := (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) && !m.reset.Load()
 	before := m.framer
@@ -301,71 +301,71 @@ func (m *Member) rejected(p *store.Post) {
 // do passes the gate here: they stay in this process, and are to do nothing while the
 // server is suspended, as another process may have taken over.
 
-// passGate is AlterUnlessMoved for the member's input. Conns on a loop need no gate:
+// passGate is BeginChangeUnlessAbandoned for the member's input. Conns on a loop need no gate:
 // the engine is not suspended while somebody reads them.
 func (m *Member) passGate() (end func(), ok bool) {
 	if m.conn.OnLoop() {
 		return func() {}, true
 	}
-	return m.room.svc.engine.AlterUnlessMoved()
+	return m.room.svc.engine.BeginChangeUnlessAbandoned()
 }
 
 // Data handles what was read.
-func (m *Member) Data(p []byte) transport.Next {
+func (m *Member) Data(p []byte) transport.Outcome {
 	end, ok := m.passGate()
 	if !ok {
-		return transport.More
+		return transport.Continue
 	}
 	defer end()
 	switch c, taken := m.handleInput(p); {
 	case !taken:
-		return transport.Wait
+		return transport.Defer
 	case c != "":
 		m.end(c)
-		return transport.End
+		return transport.Stop
 	}
 	m.flushAll()
-	return transport.More
+	return transport.Continue
 }
 
 // Resume handles the leftover, if there is one.
-func (m *Member) Resume() transport.Next {
+func (m *Member) Resume() transport.Outcome {
 	end, ok := m.passGate()
 	if !ok {
-		return transport.More
+		return transport.Continue
 	}
 	defer end()
 	switch c := m.resumeInput(); {
 	case c != "":
 		m.end(c)
-		return transport.End
+		return transport.Stop
 	case m.pending != nil:
-		return transport.Park
+		return transport.Retry
 	}
 	m.flushAll()
-	return transport.More
+	return transport.Continue
 }
 
 // PeerClosed handles the end of the input.
-func (m *Member) PeerClosed(err error) transport.Next {
+func (m *Member) PeerClosed(err error) transport.Outcome {
 	c := causeVanished
 	if end, ok := m.passGate(); ok {
 		defer end()
 		if c, ok = m.handleEnd(err); !ok {
-			return transport.Park
+			return transport.Retry
 		}
 	}
 	m.end(c)
-	return transport.End
+	return transport.Stop
 }
 
 // Writable says that the connection takes more.
 func (m *Member) Writable() { m.flushAll() }
 
-// Feed writes what has to be read from the disk first. It has the write lock.
-func (m *Member) Feed() {
+// WritePending writes what has to be read from the disk first. It has the write lock.
+func (m *Member) WritePending() {
 	for m.work(true) {
-		if m.movable() && m.room.svc.engine.Suspended() || !m.conn.BeginWrite() {
+		if m.movable() && m.room.svc.engine.Suspended() || !m.conn.AcquireWrite() {
 			return
 		}
 	}
@@ -384,8 +384,8 @@ func (m *Member) Signal() {
 	m.signalLocked()
 }
 
-// Pause waits for a Signal, or for the time d.
-func (m *Member) Pause(d time.Duration) {
+// WaitSignal waits for a Signal, or for the time d.
+func (m *Member) WaitSignal(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -296,8 +296,8 @@ func (s *Service) Health(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("a lock of the rooms is not released: %w", ctx.Err())
 	}
-	turned := s.engine.Turn()
-	if err := transport.Until(ctx, func() bool { return s.engine.Suspended() || turned() }); err != nil {
+	turned := s.engine.ProbeLoops()
+	if err := transport.PollUntil(ctx, func() bool { return s.engine.Suspended() || turned() }); err != nil {
 		return fmt.Errorf("an event loop hangs: %w", err)
 	}
 	return nil

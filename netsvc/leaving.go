@@ -47,8 +47,8 @@ func (m *Member) disconnect(c Cause) {
 		r.svc.log.Error("a connection cannot be closed", "room", r.name(), "remote", m.remote)
 		return
 	}
-	r.svc.engine.Closing()
-	defer r.svc.engine.Closed()
+	r.svc.engine.BeginClose()
+	defer r.svc.engine.EndClose()
 	m.conn.Close(m.peerClosed)
 }
 
@@ -253,9 +253,9 @@ func (s *Service) detectDeadPeers() {
 // detectDeadPeers looks at the members of a room and reports whether one has something on
 // the way to it.
 func (r *Room) detectDeadPeers(limit time.Duration) (waiting bool) {
-	defer r.svc.engine.Alter()()
+	defer r.svc.engine.BeginChange()()
 	for _, m := range r.currentMembers() {
-		on, silentNow := m.conn.Unanswered(limit)
+		on, silentNow := m.conn.ProbePeer(limit)
 		waiting = waiting || on
 		if silentNow && m.suspect {
 			m.declareDead()
@@ -320,7 +320,7 @@ func (r *Room) shutDown(c Cause) int {
 	ln := r.ln
 	r.mu.Unlock()
 	if ln != nil {
-		ln.End()
+		ln.DrainAndClose()
 	}
 	n := r.endAll(c)
 	r.readers.Wait()
@@ -385,7 +385,7 @@ func (s *Service) awaitInput() {
 // hasInput reports whether there is input of a client that has closed or, with
 // live, of a member.
 func (s *Service) hasInput(live bool) bool {
-	if l := s.master.Load(); l != nil && l.Waiting() {
+	if l := s.master.Load(); l != nil && l.HasBacklog() {
 		return true
 	}
 	if slices.ContainsFunc(s.allRooms(), func(r *Room) bool { return r.hasInput(live) }) {
@@ -401,7 +401,7 @@ func (r *Room) hasInput(live bool) bool {
 		return m.conn.HungUp() || live && !m.slowed.Load() && m.conn.HasInput()
 	})
 	r.mu.Unlock()
-	return owed || ln != nil && ln.Waiting() // whose lock comes before that of a room
+	return owed || ln != nil && ln.HasBacklog() // whose lock comes before that of a room
 }
 
 // isStopping reports whether the last words are being waited for.

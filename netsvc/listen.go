@@ -28,18 +28,18 @@ const (
 // listen binds a port on all addresses that the machine has, or on none. Port 0
 // lets the system choose.
 func (s *Service) listen(port int) (*transport.Endpoint, error) {
-	p := &transport.Endpoint{Port: port, On: s.opts().Listen}
-	for _, a := range p.On {
+	p := &transport.Endpoint{Port: port, Requested: s.opts().Listen}
+	for _, a := range p.Requested {
 		l, err := s.engine.Listen(a, p.Port)
-		if transport.IsMissing(err) {
-			s.addMissing(a, transport.MissingReason(port, err))
+		if transport.IsAddrMissing(err) {
+			s.addMissing(a, transport.AddrMissingReason(port, err))
 			continue
 		}
 		if err != nil {
 			p.Close()
 			return nil, err
 		}
-		p.Each = append(p.Each, l)
+		p.Listeners = append(p.Listeners, l)
 		p.Port = int(l.Addr.Port())
 	}
 	return p, nil
@@ -55,8 +55,8 @@ func (s *Service) listenMaster() (*transport.Endpoint, error) {
 		if err == nil {
 			return l, nil
 		}
-		if !transport.IsInUse(err) || time.Now().After(until) || !s.sleep(bindInterval) {
-			return nil, fmt.Errorf("the master port cannot be opened: %s", transport.Reason(s.opts().Port, err))
+		if !transport.IsPortInUse(err) || time.Now().After(until) || !s.sleep(bindInterval) {
+			return nil, fmt.Errorf("the master port cannot be opened: %s", transport.BindReason(s.opts().Port, err))
 		}
 	}
 }
@@ -69,7 +69,7 @@ func (s *Service) takeMaster(given []int) (*transport.Endpoint, error) {
 		if err != nil {
 			return nil, fmt.Errorf("take the master port over: %w", err)
 		}
-		p.Each = append(p.Each, l)
+		p.Listeners = append(p.Listeners, l)
 		p.Port = int(l.Addr.Port())
 	}
 	return p, nil
@@ -88,7 +88,7 @@ func (s *Service) bindFree(r *Room) (*transport.Endpoint, error) {
 		s.mu.Unlock()
 		if !ok {
 			if last != nil {
-				return nil, wire.Errorf(wire.CodeNoPort, "no port is free between %d and %d; of those without a room, %s", s.opts().Ports[0], s.opts().Ports[1], transport.Reason(failed[len(failed)-1], last))
+				return nil, wire.Errorf(wire.CodeNoPort, "no port is free between %d and %d; of those without a room, %s", s.opts().Ports[0], s.opts().Ports[1], transport.BindReason(failed[len(failed)-1], last))
 			}
 			return nil, wire.Errorf(wire.CodeNoPort, "all ports between %d and %d have a room", s.opts().Ports[0], s.opts().Ports[1])
 		}
@@ -99,9 +99,9 @@ func (s *Service) bindFree(r *Room) (*transport.Endpoint, error) {
 		tried[port] = true
 		failed = append(failed, port)
 		last = err
-		if !transport.IsInUse(err) && !errors.Is(err, syscall.EACCES) {
+		if !transport.IsPortInUse(err) && !errors.Is(err, syscall.EACCES) {
 			s.log.Error("port cannot be bound", "room", r.name(), "port", port, "error", err)
-			return nil, wire.Errorf(wire.CodeBusy, "%s", transport.Reason(port, err))
+			return nil, wire.Errorf(wire.CodeBusy, "%s", transport.BindReason(port, err))
 		}
 	}
 }
@@ -184,7 +184,7 @@ func (s *Service) refuseNew(c transport.Socket, addr netip.AddrPort, why Refusal
 		return
 	}
 	s.counters.countRefusal(why)
-	c.Tell(line)
+	c.WriteAndClose(line)
 }
 
 // portQueue is the order in which ports are given out: those never used first,
@@ -310,7 +310,7 @@ func (m Missing) String() string { return fmt.Sprintf("%s (%s)", m.Addr, m.Cause
 func (s *Service) Listening() []netip.AddrPort {
 	all := []netip.AddrPort{}
 	if master := s.master.Load(); master != nil {
-		for _, l := range master.Each {
+		for _, l := range master.Listeners {
 			all = append(all, l.Addr)
 		}
 	}
@@ -362,7 +362,7 @@ func (s *Service) scheduleReconcile() {
 	s.reconciling = true
 	s.tasks.Go(func() {
 		for wait := retryMin; s.sleep(wait); wait = min(2*wait, addressRetryMax) {
-			end := s.engine.Alter()
+			end := s.engine.BeginChange()
 			s.reconcile()
 			end()
 			if s.reconciled() {

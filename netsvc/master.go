@@ -62,7 +62,7 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 	}
 	id := s.sessions.Add(1)
 	if s.opts().Certificate == nil {
-		s.beginMaster(s.newMaster(s.engine.Conn(c, addr), addr, id, time.Now()), 0)
+		s.beginMaster(s.newMaster(s.engine.NewConn(c, addr), addr, id, time.Now()), 0)
 		return
 	}
 	s.handshake(c.TCP(addr), addr, nil, func(who *handshake, k *transport.Conn, err error) {
@@ -103,7 +103,7 @@ func (s *Service) beginMaster(c *masterSession, idle time.Duration) (err error) 
 	s.mu.Unlock()
 	if !begins {
 		s.releaseConn(c.remote.Addr())
-		s.refuse(c.conn.Unused(c.remote), why, text)
+		s.refuse(c.conn.Detach(c.remote), why, text)
 	}
 	return err
 }
@@ -137,13 +137,13 @@ var (
 func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) }
 
 // Data answers what needs no waiting.
-func (c *masterSession) Data(p []byte) transport.Next {
+func (c *masterSession) Data(p []byte) transport.Outcome {
 	c.mayWait = false
 	return c.next(c.serve(pendingInput{pendingLines: pendingLines{rest: p}}))
 }
 
 // Resume answers what is held.
-func (c *masterSession) Resume() transport.Next {
+func (c *masterSession) Resume() transport.Outcome {
 	c.work(true)
 	defer c.work(false)
 	err := c.flush() // what the client has not taken yet
@@ -155,20 +155,20 @@ func (c *masterSession) Resume() transport.Next {
 }
 
 // PeerClosed answers the last line.
-func (c *masterSession) PeerClosed(err error) transport.Next {
+func (c *masterSession) PeerClosed(err error) transport.Outcome {
 	c.work(true)
 	before := c.framer
 	if line, over, ok := c.framer.Tail(); ok && c.isWhole(err) {
 		switch e := c.line(line, over); {
 		case errors.Is(e, errLater):
 			c.framer = before
-			return transport.Park
+			return transport.Retry
 		case e != nil:
 			err = e
 		}
 	}
 	c.end(err)
-	return transport.End
+	return transport.Stop
 }
 
 // work notes that something is under way that may wait, and that the client is not idle
@@ -184,9 +184,9 @@ func (c *masterSession) work(busy bool) {
 
 // next is that of a session. Bytes that never make a line do not count as something that
 // the client says: a line has its time.
-func (c *masterSession) next(err error) transport.Next {
+func (c *masterSession) next(err error) transport.Outcome {
 	next := c.requestSession.next(err)
-	if idle := c.svc.opts().MasterIdle; next == transport.More && idle > 0 && c.gotLine {
+	if idle := c.svc.opts().MasterIdle; next == transport.Continue && idle > 0 && c.gotLine {
 		c.gotLine = false
 		c.endAt(time.Now().Add(idle))
 	}

@@ -22,13 +22,13 @@ func TestRequestsOnALoop(t *testing.T) {
 	defer unix.Close(fds[0])
 	defer unix.Close(fds[1])
 	addr := netip.MustParseAddrPort("127.0.0.1:1")
-	c := s.newMaster(s.engine.Conn(transport.Socket(fds[0]), addr), addr, 1, time.Now())
+	c := s.newMaster(s.engine.NewConn(transport.Socket(fds[0]), addr), addr, 1, time.Now())
 	defer c.stopTimer() // it has no event loop to end on
 	const all = 100
-	if next := c.Data([]byte(strings.Repeat("HELP\n", all))); next != transport.Wait || c.lines > loopLines || c.held == nil {
+	if next := c.Data([]byte(strings.Repeat("HELP\n", all))); next != transport.Defer || c.lines > loopLines || c.held == nil {
 		t.Fatalf("%v after %d requests", next, c.lines)
 	}
-	if next := c.Resume(); next != transport.More || c.lines != all || c.held != nil {
+	if next := c.Resume(); next != transport.Continue || c.lines != all || c.held != nil {
 		t.Errorf("%v after %d requests", next, c.lines)
 	}
 }

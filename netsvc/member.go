@@ -137,13 +137,13 @@ func (m *Member) greet(members int, topic string) {
 // another process's it waits while the server is suspended.
 func (m *Member) endAtGate(c Cause) {
 	if m.movable() {
-		defer m.room.svc.engine.Alter()()
+		defer m.room.svc.engine.BeginChange()()
 	}
 	m.end(c)
 }
 
 // movable reports whether another process may go on with the member.
-func (m *Member) movable() bool { return m.conn.Movable() && !m.room.dropped.Load() }
+func (m *Member) movable() bool { return m.conn.Transferable() && !m.room.dropped.Load() }
 
 // end takes the member out of the room and queues the end of its stream. The
 // first cause wins.
@@ -178,7 +178,7 @@ func (m *Member) endLocked(c Cause) bool {
 	m.signalLocked()
 	m.mu.Unlock()
 	m.room.releaseNickOfEnded(m)
-	m.conn.EndRead()
+	m.conn.StopReading()
 	m.room.svc.counters.countMemberEnd(c)
 	if !m.unannounced.Load() {
 		m.room.svc.watchers.publish(Event{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.remote.String(), Cause: string(c)})
@@ -356,7 +356,7 @@ func (r *Room) announceLater(m *Member) {
 
 // announceDue tells the room of those whose time has come.
 func (r *Room) announceDue() {
-	defer r.svc.engine.Alter()()
+	defer r.svc.engine.BeginChange()()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(r.unannounced) > 0 {

@@ -111,7 +111,7 @@ const (
 // connection or the disk. It reports true if there is more, and the connection
 // takes it. Anybody may call it.
 func (m *Member) flush() bool {
-	return m.conn.BeginWrite() && m.work(false)
+	return m.conn.AcquireWrite() && m.work(false)
 }
 
 // flushAll is flush until the connection takes no more.
@@ -129,11 +129,11 @@ func (m *Member) work(disk bool) bool {
 		switch o {
 		case needDisk:
 			if !m.movable() || !m.room.svc.engine.Suspended() {
-				go m.Feed()
+				go m.WritePending()
 				return false
 			}
 		case finished: // the write lock stays taken: nobody writes any more
-			m.conn.Drained()
+			m.conn.StopWriting()
 			m.reached.Store(math.MaxUint64) // it is not behind
 			m.gone.Store(true)
 			m.mu.Lock()
@@ -143,7 +143,7 @@ func (m *Member) work(disk bool) bool {
 			m.mu.Unlock()
 			return false
 		}
-		if m.conn.EndWrite() {
+		if m.conn.ReleaseWrite() {
 			return o == more
 		}
 	}
@@ -449,7 +449,7 @@ func (m *Member) writeFailed(err error) outcome {
 	switch {
 	case errors.Is(err, syscall.ECONNRESET):
 		m.reset.Store(true)
-	case !transport.IsGone(err):
+	case !transport.IsPeerGone(err):
 		m.room.svc.log.Warn("write to a member failed", "room", m.room.name(), "remote", m.remote, "error", err)
 		m.conn.Abort()
 	}

@@ -96,14 +96,14 @@ func (c *Change) open(r *Room, was *transport.Endpoint, port int) error {
 	d := &endpointChange{svc: c.svc, room: r, port: port}
 	var lacking []netip.Addr
 	for _, a := range c.next.Listen {
-		i := slices.IndexFunc(was.Each, func(l *transport.Listener) bool { return l.Addr == netip.AddrPortFrom(a, uint16(port)) })
+		i := slices.IndexFunc(was.Listeners, func(l *transport.Listener) bool { return l.Addr == netip.AddrPortFrom(a, uint16(port)) })
 		if i < 0 {
 			lacking = append(lacking, a)
 			continue
 		}
-		d.keep = append(d.keep, was.Each[i])
+		d.keep = append(d.keep, was.Listeners[i])
 	}
-	for _, l := range was.Each {
+	for _, l := range was.Listeners {
 		if !slices.Contains(d.keep, l) {
 			d.gone = append(d.gone, l)
 		}
@@ -115,7 +115,7 @@ func (c *Change) open(r *Room, was *transport.Endpoint, port int) error {
 	if slices.ContainsFunc(d.gone, func(l *transport.Listener) bool { return conflicts(l.Addr, lacking, port) }) {
 		d.yielded = true
 		for _, l := range d.gone {
-			l.Yield()
+			l.Unlisten()
 		}
 	}
 	wanted := c.svc.opts().Listen
@@ -127,10 +127,10 @@ func (c *Change) open(r *Room, was *transport.Endpoint, port int) error {
 		switch {
 		case err == nil:
 			d.fresh = append(d.fresh, l)
-		case slices.Contains(wanted, a) && (port == was.Port || transport.IsMissing(err)):
-			c.missing[a], c.absent[a] = transport.MissingReason(port, err), transport.IsMissing(err)
+		case slices.Contains(wanted, a) && (port == was.Port || transport.IsAddrMissing(err)):
+			c.missing[a], c.absent[a] = transport.AddrMissingReason(port, err), transport.IsAddrMissing(err)
 		default:
-			return fmt.Errorf("%s: %s", a, transport.Reason(port, err))
+			return fmt.Errorf("%s: %s", a, transport.BindReason(port, err))
 		}
 	}
 	return nil
@@ -160,9 +160,9 @@ func (c *Change) revert() {
 			continue
 		}
 		for _, l := range d.gone {
-			again, err := l.Again()
+			again, err := l.Relisten()
 			if err != nil {
-				c.svc.addMissing(l.Addr.Addr(), transport.MissingReason(d.port, err))
+				c.svc.addMissing(l.Addr.Addr(), transport.AddrMissingReason(d.port, err))
 				continue
 			}
 			d.keep = append(d.keep, again)
@@ -191,7 +191,7 @@ func (c *Change) Commit() {
 	s.options.Store(&c.next)
 	s.mu.Unlock()
 	for _, l := range s.allListeners() {
-		if err := l.Retune(); err != nil {
+		if err := l.UpdateOptions(); err != nil {
 			s.log.Warn("limits.dead_peer cannot be set", "listener", l.Addr.String(), "error", err)
 		}
 	}
@@ -212,7 +212,7 @@ func (c *Change) install() {
 			if d.yielded {
 				l.Release()
 			} else {
-				l.End()
+				l.DrainAndClose()
 			}
 		}
 	}
@@ -221,11 +221,11 @@ func (c *Change) install() {
 
 // allListeners is every listener there is.
 func (s *Service) allListeners() []*transport.Listener {
-	all := slices.Clone(s.master.Load().Each)
+	all := slices.Clone(s.master.Load().Listeners)
 	for _, r := range s.allRooms() {
 		r.mu.Lock()
 		if r.state == open {
-			all = append(all, r.ln.Each...)
+			all = append(all, r.ln.Listeners...)
 		}
 		r.mu.Unlock()
 	}
@@ -246,7 +246,7 @@ func (d *endpointChange) open(l *transport.Listener) {
 // install puts the listeners in their place. A room that has moved or closed
 // meanwhile does without.
 func (d *endpointChange) install() {
-	now := &transport.Endpoint{Port: d.port, On: d.svc.opts().Listen, Each: d.keep}
+	now := &transport.Endpoint{Port: d.port, Requested: d.svc.opts().Listen, Listeners: d.keep}
 	r := d.room
 	if r == nil {
 		d.svc.master.Store(now)

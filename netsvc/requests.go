@@ -47,7 +47,7 @@ func (c *masterSession) create(req wire.Request) error {
 	if !c.svc.opts().CreateAnyone {
 		return wire.Errorf(wire.CodeDenied, "only the operator may create rooms here")
 	}
-	end, ok := c.svc.engine.TryAlter()
+	end, ok := c.svc.engine.TryBeginChange()
 	if !ok {
 		return errLater
 	}
@@ -127,11 +127,11 @@ func (c *masterSession) delete(req wire.Request) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	end, ok := c.svc.engine.TryAlter()
+	end, ok := c.svc.engine.TryBeginChange()
 	if !ok {
 		return errLater
 	}
-	if !c.conn.Away(func() { // while its members drain nobody waits for the connection
+	if !c.conn.RunBlocking(func() { // while its members drain nobody waits for the connection
 		var name string
 		if err := c.svc.deleteRoom(end, req.Name, "", c.remote.String(), func(r *Room) error {
 			name = r.name()

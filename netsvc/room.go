@@ -139,7 +139,7 @@ func (r *Room) opened(ln *transport.Endpoint) bool {
 		ln.Close()
 	}
 	if old != nil {
-		old.End()
+		old.DrainAndClose()
 	}
 	if ok && r.svc.isOutdated(ln) {
 		r.svc.mu.Lock()
@@ -158,7 +158,7 @@ func (r *Room) open(ln *transport.Endpoint) (old *transport.Endpoint, ok bool) {
 	}
 	if err := ln.Open(r.admit, r.line(busyText)); err != nil {
 		if r.state != open {
-			r.state, r.binding = unbound, transport.Reason(r.port(), err)
+			r.state, r.binding = unbound, transport.BindReason(r.port(), err)
 		}
 		return nil, false
 	}
@@ -169,7 +169,7 @@ func (r *Room) open(ln *transport.Endpoint) (old *transport.Endpoint, ok bool) {
 
 // isOutdated reports whether the addresses to listen on have changed since ln was bound.
 func (s *Service) isOutdated(ln *transport.Endpoint) bool {
-	return ln.On != nil && !slices.Equal(ln.On, s.opts().Listen)
+	return ln.Requested != nil && !slices.Equal(ln.Requested, s.opts().Listen)
 }
 
 // tryBind binds the room's own port. It reports false when that may succeed
@@ -183,11 +183,11 @@ func (r *Room) tryBind() bool {
 	var old *transport.Endpoint
 	if r.state != closing && !r.bound() {
 		old, r.ln = r.ln, nil
-		r.state, r.binding = unbound, transport.Reason(r.port(), err)
+		r.state, r.binding = unbound, transport.BindReason(r.port(), err)
 	}
 	r.mu.Unlock()
 	if old != nil { // it has moved
-		old.End()
+		old.DrainAndClose()
 	}
 	return false
 }
@@ -215,7 +215,7 @@ func (r *Room) rebind() {
 			t.Stop()
 			return
 		}
-		end := r.svc.engine.Alter()
+		end := r.svc.engine.BeginChange()
 		r.mu.Lock()
 		bound := r.bound() // the operator was faster
 		r.mu.Unlock()
@@ -271,7 +271,7 @@ func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
 		r.svc.handshake(c.TCP(addr), addr, r, r.afterHandshake)
 		return
 	}
-	r.receive(r.svc.engine.Conn(c, addr), addr, time.Now())
+	r.receive(r.svc.engine.NewConn(c, addr), addr, time.Now())
 }
 
 // receive has a connection give the password of the room, if it has one, or come in.
@@ -290,7 +290,7 @@ func (r *Room) admitMember(c *transport.Conn, addr netip.AddrPort, before *passw
 	if m == nil {
 		r.svc.releaseConn(addr.Addr())
 		r.svc.publishRefusal(r.name(), addr, text)
-		r.svc.refuse(c.Unused(addr), why, text)
+		r.svc.refuse(c.Detach(addr), why, text)
 		return
 	}
 	m.flushAll()
@@ -328,7 +328,7 @@ func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *passwordSess
 	if err := m.conn.Start(m, m.pending != nil); err != nil {
 		m.unannounced.Store(false)
 		m.dropInserts()
-		r.svc.engine.Keep(-m.pending.size())
+		r.svc.engine.AddPending(-m.pending.size())
 		r.removeMember(m)
 		r.releaseNick(m)
 		r.svc.uncounted.Add(1)

@@ -202,9 +202,9 @@ func (s *Service) bindPort(port int) (*transport.Endpoint, error) {
 		if err == nil {
 			return l, nil
 		}
-		if !transport.IsInUse(err) || time.Now().After(until) || !s.sleep(bindInterval) {
+		if !transport.IsPortInUse(err) || time.Now().After(until) || !s.sleep(bindInterval) {
 			s.quarantinePort(port)
-			return nil, wire.Errorf(wire.CodeNoPort, "%s", transport.Reason(port, err))
+			return nil, wire.Errorf(wire.CodeNoPort, "%s", transport.BindReason(port, err))
 		}
 	}
 }

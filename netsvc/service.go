@@ -203,9 +203,9 @@ func New(st *store.Store, opts Options) *Service {
 	s.stop, s.cancelStop = context.WithCancel(context.Background())
 	s.engine = transport.New(transport.Options{
 		Portable: opts.Portable, Log: opts.Log, MaxRead: s.maxRead,
-		DeadPeer: func() time.Duration { return s.opts().DeadPeer },
-		Accepted: func() { s.counters.accepted.Add(1) },
-		Short:    func() { s.counters.countRefusal(refusedDescriptors) },
+		DeadPeer:         func() time.Duration { return s.opts().DeadPeer },
+		Accepted:         func() { s.counters.accepted.Add(1) },
+		OutOfDescriptors: func() { s.counters.countRefusal(refusedDescriptors) },
 	})
 	return s
 }
@@ -294,7 +294,7 @@ func (s *Service) Stop() {
 		v.hurry()
 	}
 	if master := s.master.Load(); master != nil {
-		master.End()
+		master.DrainAndClose()
 	}
 	// What was submitted stands before the farewell. If the store refuses,
 	// each sender has been told.

@@ -70,7 +70,7 @@ func (c *requestSession) end(why error) {
 	c.signalLocked()
 	c.mu.Unlock()
 	if first {
-		c.conn.EndRead()
+		c.conn.StopReading()
 	}
 	if cancel != nil {
 		cancel()
@@ -90,7 +90,7 @@ func (c *requestSession) endAt(due time.Time) {
 }
 
 func (c *requestSession) endLate() {
-	end, ok := c.svc.engine.AlterUnlessMoved()
+	end, ok := c.svc.engine.BeginChangeUnlessAbandoned()
 	if !ok {
 		return
 	}
@@ -205,7 +205,7 @@ func (c *requestSession) movable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// A room that is deleted on disk is none for the other process, and has a last word.
-	return c.err == nil && len(c.pending) == 0 && c.conn.Movable() && (c.room == nil || !c.room.dropped.Load())
+	return c.err == nil && len(c.pending) == 0 && c.conn.Transferable() && (c.room == nil || !c.room.dropped.Load())
 }
 
 // at is where the session is: a room, or nil for the master port, and its address.
@@ -224,7 +224,7 @@ func (c *requestSession) hold(l *pendingInput) {
 	}
 	before := size()
 	c.held = l
-	c.svc.engine.Keep(size() - before)
+	c.svc.engine.AddPending(size() - before)
 }
 
 // heldBytes is what is held, as it came.
@@ -241,21 +241,21 @@ func (c *requestSession) heldBytes() []byte {
 
 // next says what becomes of the connection, once its input was answered or, with
 // errLater, has to wait.
-func (c *requestSession) next(err error) transport.Next {
+func (c *requestSession) next(err error) transport.Outcome {
 	if err == nil || errors.Is(err, errLater) {
 		err = cmp.Or(c.flush(), err)
 	}
 	switch {
 	case err == nil:
-		return transport.More
+		return transport.Continue
 	case errors.Is(err, errLater) && c.mayWait:
-		return transport.Park
+		return transport.Retry
 	case errors.Is(err, errLater):
-		return transport.Wait
+		return transport.Defer
 	}
 	c.send()
 	c.end(err)
-	return transport.End
+	return transport.Stop
 }
 
 // send begins to write the answers.
@@ -287,7 +287,7 @@ func (c *requestSession) flush() (err error) {
 	if c.room != nil {
 		patience = passwordTimeout
 	}
-	if !c.conn.Away(func() {
+	if !c.conn.RunBlocking(func() {
 		if !c.await(c.isWritten, patience) {
 			err = errUnread
 			c.conn.Abort()
@@ -333,24 +333,24 @@ func (c *requestSession) await(ok func() bool, patience time.Duration) bool {
 		if c.svc.engine.Suspended() {
 			left = min(left, writePollInterval)
 		}
-		c.Pause(left)
+		c.WaitSignal(left)
 	}
 }
 
 // Writable writes what is pending, as far as the connection takes it.
 func (c *requestSession) Writable() {
-	if c.conn.BeginWrite() {
-		c.Feed()
+	if c.conn.AcquireWrite() {
+		c.WritePending()
 	}
 }
 
-// Feed is Writable for the holder of the write lock, which is given back.
-func (c *requestSession) Feed() {
+// WritePending is Writable for the holder of the write lock, which is given back.
+func (c *requestSession) WritePending() {
 	for {
 		c.mu.Lock()
 		p := c.pending
 		if len(p) == 0 && c.over { // the write lock stays taken: nobody writes any more
-			c.conn.Drained()
+			c.conn.StopWriting()
 			c.drained = true
 			c.signalLocked()
 			c.mu.Unlock()
@@ -373,7 +373,7 @@ func (c *requestSession) Feed() {
 		}
 		again := c.over && c.pending == nil || n == len(p) && c.pending != nil
 		c.mu.Unlock()
-		if !again && c.conn.EndWrite() {
+		if !again && c.conn.ReleaseWrite() {
 			return
 		}
 	}
@@ -409,8 +409,8 @@ func (c *requestSession) signalLocked() {
 	}
 }
 
-// Pause waits for a Signal, or for the time d.
-func (c *requestSession) Pause(d time.Duration) {
+// WaitSignal waits for a Signal, or for the time d.
+func (c *requestSession) WaitSignal(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

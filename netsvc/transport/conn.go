@@ -14,17 +14,17 @@ import (
 type Handler interface {
 	// Data handles what was read, as far as that needs no waiting: Wait says that the
 	// rest is kept, for Resume. p is the caller's again when it returns.
-	Data(p []byte) Next
+	Data(p []byte) Outcome
 	// Resume handles what is kept of the input, and may wait.
-	Resume() Next
+	Resume() Outcome
 	// PeerClosed handles the end of the input, and may wait: err is io.EOF, or what
 	// reading met. It is called again after Park; else the conn is at its end.
-	PeerClosed(err error) Next
+	PeerClosed(err error) Outcome
 	// Writable says that a conn that was full takes more.
 	Writable()
-	// Feed writes what is pending, and may wait. It has the write lock, and gives it
+	// WritePending writes what is pending, and may wait. It has the write lock, and gives it
 	// back.
-	Feed()
+	WritePending()
 	// Finish is called once, in a goroutine, when nothing is read any more: by EndRead,
 	// the end of the input, or a panic. It closes the conn in the end.
 	Finish()
@@ -33,18 +33,18 @@ type Handler interface {
 	// Signal tells of an event that is for whoever has the read lock, and Pause waits
 	// for that, or for the time d.
 	Signal()
-	Pause(d time.Duration)
+	WaitSignal(d time.Duration)
 }
 
-// Next is what a handler wants of a conn.
-type Next uint8
+// Outcome is what a handler wants of a conn.
+type Outcome uint8
 
 const (
-	More Next = iota // go on reading
-	Wait             // call Resume, in a goroutine
-	Park             // the engine is frozen: call again when it thaws
-	End              // nothing more is to be read
-	Gone             // the conn was renewed: it is not the handler's any more
+	Continue Outcome = iota // go on reading
+	Defer                   // call Resume, in a goroutine
+	Retry                   // the engine is frozen: call again when it thaws
+	Stop                    // nothing more is to be read
+	Replaced                // the conn was renewed: it is not the handler's any more
 )
 
 // Conn is a connection: TCP, plain or behind TLS, on a descriptor that an event loop
@@ -64,24 +64,24 @@ type Conn struct {
 	handler Handler
 	fd      int32
 
-	write, read Lock
-	flags       atomic.Uint32
+	writeLock, readLock Lock
+	flags               atomic.Uint32
 }
 
 const (
-	isFull    = 1 << iota // Writable follows
-	isOwing               // ciphertext is kept that the kernel has not taken
-	isParked              // nobody reads until the engine thaws
-	isUnheard             // nothing is to be read any more
-	isDrained             // nothing is to be written any more
-	isDropped             // another process has the connection
-	isAway                // the handler is in Away
+	isFull         = 1 << iota // Writable follows
+	hasUnsent                  // ciphertext is kept that the kernel has not taken
+	isReadFrozen               // nobody reads until the engine thaws
+	isReadStopped              // nothing is to be read any more
+	isWriteStopped             // nothing is to be written any more
+	isHandedOver               // another process has the connection
+	isBlocked                  // the handler is in Away
 )
 
 const (
-	readOutTime  = time.Second // for the peer to close its side
-	readOutLook  = 20 * time.Millisecond
-	readOutBytes = 1 << 20
+	lingerTime  = time.Second // for the peer to close its side
+	lingerPoll  = 20 * time.Millisecond
+	lingerBytes = 1 << 20
 )
 
 func (c *Conn) is(flag uint32) bool { return c.flags.Load()&flag != 0 }
@@ -104,46 +104,46 @@ func (c *Conn) Start(h Handler, pending bool) error {
 	return c.startOnLoop(pending)
 }
 
-// Unused gives the connection back, if Start was not called or has failed.
-func (c *Conn) Unused(remote netip.AddrPort) HalfCloser {
+// Detach gives the connection back, if Start was not called or has failed.
+func (c *Conn) Detach(remote netip.AddrPort) HalfCloser {
 	if c.loop == nil {
 		return c.stream.conn
 	}
-	return c.unused(remote)
+	return c.detachOnLoop(remote)
 }
 
-// Renew returns a conn of the same connection for another handler: this conn is not used
+// Replace returns a conn of the same connection for another handler: this conn is not used
 // any more. Resume and PeerClosed of its handler may call it, which have the write lock
 // for good (Drained), and return Gone.
-func (c *Conn) Renew(remote netip.AddrPort) *Conn {
+func (c *Conn) Replace(remote netip.AddrPort) *Conn {
 	if c.loop == nil {
 		return c.engine().newStream(c.stream.conn, c.stream.tcp)
 	}
-	return c.renewOnLoop(remote)
+	return c.replaceOnLoop(remote)
 }
 
-// BeginWrite takes the write lock, or reports false: then its holder, or the writing
+// AcquireWrite takes the write lock, or reports false: then its holder, or the writing
 // goroutine, will look at what is pending.
-func (c *Conn) BeginWrite() bool {
+func (c *Conn) AcquireWrite() bool {
 	if c.loop == nil {
 		c.stream.wake()
 		return false
 	}
-	return c.write.Acquire()
+	return c.writeLock.Acquire()
 }
 
-// EndWrite gives the write lock back, or reports false: there may be more to write,
+// ReleaseWrite gives the write lock back, or reports false: there may be more to write,
 // and the caller still has the lock.
-func (c *Conn) EndWrite() bool {
-	if c.write.Release() {
+func (c *Conn) ReleaseWrite() bool {
+	if c.writeLock.Release() {
 		return true
 	}
 	c.flags.And(^uint32(isFull))
 	return false
 }
 
-// Drained keeps the write lock for good: nothing more will be written.
-func (c *Conn) Drained() { c.flags.Or(isDrained) }
+// StopWriting keeps the write lock for good: nothing more will be written.
+func (c *Conn) StopWriting() { c.flags.Or(isWriteStopped) }
 
 // Write gives the connection what it takes of p. If that is not all, it is full, and
 // Writable follows, and a Write that begins with what it has not taken. A conn with
@@ -152,7 +152,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if c.loop == nil {
 		return c.stream.conn.Write(p)
 	}
-	n, err := c.put(p)
+	n, err := c.write(p)
 	if n < len(p) && err == nil {
 		c.flags.Or(isFull)
 	}
@@ -160,21 +160,21 @@ func (c *Conn) Write(p []byte) (int, error) {
 }
 
 // Full reports whether the conn takes nothing now.
-func (c *Conn) Full() bool { return c.is(isFull | isOwing) }
+func (c *Conn) Full() bool { return c.is(isFull | hasUnsent) }
 
 // Writing reports whether somebody has the write lock.
-func (c *Conn) Writing() bool { return c.write.taken() }
+func (c *Conn) Writing() bool { return c.writeLock.isHeld() }
 
-// EndRead has nothing read any more. Finish follows.
-func (c *Conn) EndRead() {
-	c.flags.Or(isUnheard)
+// StopReading has nothing read any more. Finish follows.
+func (c *Conn) StopReading() {
+	c.flags.Or(isReadStopped)
 	switch {
 	case c.loop == nil:
 		c.stream.conn.SetReadDeadline(time.Unix(1, 0))
-	case c.read.Acquire():
+	case c.readLock.Acquire():
 		go c.handler.Finish()
 	default:
-		c.readAgain() // nobody thaws an engine that another process has taken over from
+		c.thawRead() // nobody thaws an engine that another process has taken over from
 	}
 }
 
@@ -194,40 +194,40 @@ func (c *Conn) Abort() {
 // the write lock, for good.
 func (c *Conn) Close(heard bool) {
 	if c.loop == nil {
-		CloseGently(c.stream.conn, heard)
+		CloseLingering(c.stream.conn, heard)
 		return
 	}
 	c.closeOnLoop(heard)
 }
 
-// TryHold takes the write lock, so that nothing is written while the conn is handed
+// TryFreezeWrites takes the write lock, so that nothing is written while the conn is handed
 // over, unless somebody has it.
-func (c *Conn) TryHold() bool { return c.write.Try() }
+func (c *Conn) TryFreezeWrites() bool { return c.writeLock.TryAcquire() }
 
-// Unhold frees the write lock after TryHold or AdoptConn.
-func (c *Conn) Unhold() { c.write.Reset() }
+// ThawWrites frees the write lock after TryHold or AdoptConn.
+func (c *Conn) ThawWrites() { c.writeLock.Reset() }
 
-// Mute takes the read lock for good: the handler wants no input, and no Finish. It is
+// DisableRead takes the read lock for good: the handler wants no input, and no Finish. It is
 // called before Start.
-func (c *Conn) Mute() { c.read.Try() }
+func (c *Conn) DisableRead() { c.readLock.TryAcquire() }
 
 // FD is the descriptor of a movable conn, for another process.
 func (c *Conn) FD() int { return int(c.fd) }
 
-// Movable reports whether another process can go on with the conn.
-func (c *Conn) Movable() bool { return c.stream == nil && !c.is(isAway) }
+// Transferable reports whether another process can go on with the conn.
+func (c *Conn) Transferable() bool { return c.stream == nil && !c.is(isBlocked) }
 
 // OnLoop reports whether an event loop serves the conn: it is not read while the engine is
 // frozen.
 func (c *Conn) OnLoop() bool { return c.loop != nil }
 
-// Unanswered tells whether bytes wait for the peer's acknowledgement, and whether the
+// ProbePeer tells whether bytes wait for the peer's acknowledgement, and whether the
 // kernel has been sending to it in vain for that long.
-func (c *Conn) Unanswered(limit time.Duration) (waiting, silent bool) {
+func (c *Conn) ProbePeer(limit time.Duration) (waiting, silent bool) {
 	if c.loop != nil {
-		return unanswered(uintptr(c.fd), limit)
+		return probePeer(uintptr(c.fd), limit)
 	}
-	control(c.stream.tcp, func(fd uintptr) { waiting, silent = unanswered(fd, limit) })
+	control(c.stream.tcp, func(fd uintptr) { waiting, silent = probePeer(fd, limit) })
 	return waiting, silent
 }
 
@@ -239,7 +239,7 @@ func (c *Conn) HungUp() bool { return c.ask(hungUp) }
 
 // HasInput tells whether input has come that is not handled yet.
 func (c *Conn) HasInput() bool {
-	if c.loop == nil && c.stream.busy.Load() || c.loop != nil && c.read.taken() {
+	if c.loop == nil && c.stream.busy.Load() || c.loop != nil && c.readLock.isHeld() {
 		return true
 	}
 	return c.ask(hasUnread)
@@ -253,27 +253,27 @@ func (c *Conn) ask(probe func(fd uintptr) bool) (yes bool) {
 	return yes
 }
 
-// recovered is deferred by the holder of the read lock: a bug ends this conn and no
+// recoverPanic is deferred by the holder of the read lock: a bug ends this conn and no
 // other.
-func (c *Conn) recovered() {
+func (c *Conn) recoverPanic() {
 	if p := recover(); p != nil {
 		c.handler.Panicked(p, debug.Stack())
 		go c.handler.Finish()
 	}
 }
 
-// park leaves the read lock to whoever thaws the engine, or has nothing more read:
+// freezeRead leaves the read lock to whoever thaws the engine, or has nothing more read:
 // either may just have been done.
-func (c *Conn) park() {
-	c.flags.Or(isParked)
-	if !c.engine().Suspended() || c.is(isUnheard) {
-		c.readAgain()
+func (c *Conn) freezeRead() {
+	c.flags.Or(isReadFrozen)
+	if !c.engine().Suspended() || c.is(isReadStopped) {
+		c.thawRead()
 	}
 }
 
-// readAgain has a conn that is parked read on.
-func (c *Conn) readAgain() {
-	if c.flags.And(^uint32(isParked))&isParked != 0 {
-		c.goResume()
+// thawRead has a conn that is parked read on.
+func (c *Conn) thawRead() {
+	if c.flags.And(^uint32(isReadFrozen))&isReadFrozen != 0 {
+		c.startResume()
 	}
 }

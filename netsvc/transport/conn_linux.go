@@ -11,7 +11,7 @@ import (
 func (c *Conn) startOnLoop(pending bool) error {
 	pending = pending || c.stream != nil // TLS may have read more than the handshake
 	if pending {
-		c.read.Try()
+		c.readLock.TryAcquire()
 	}
 	e := c.engine()
 	e.loops.conns.set(int(c.fd), c)
@@ -21,14 +21,14 @@ func (c *Conn) startOnLoop(pending bool) error {
 	}
 	switch {
 	case pending && e.Suspended():
-		c.park()
+		c.freezeRead()
 	case pending:
-		c.goResume()
+		c.startResume()
 	}
 	return nil
 }
 
-func (c *Conn) unused(remote netip.AddrPort) HalfCloser {
+func (c *Conn) detachOnLoop(remote netip.AddrPort) HalfCloser {
 	tcp := Socket(c.fd).TCP(remote)
 	if c.stream == nil {
 		return tcp
@@ -37,71 +37,71 @@ func (c *Conn) unused(remote netip.AddrPort) HalfCloser {
 	return c.stream.conn
 }
 
-func (c *Conn) renewOnLoop(remote netip.AddrPort) *Conn {
+func (c *Conn) replaceOnLoop(remote netip.AddrPort) *Conn {
 	e := c.engine()
 	e.loops.conns.set(int(c.fd), nil)
-	unix.EpollCtl(c.loop.ep, unix.EPOLL_CTL_DEL, int(c.fd), nil)
-	next := e.Conn(Socket(c.fd), remote)
+	unix.EpollCtl(c.loop.epfd, unix.EPOLL_CTL_DEL, int(c.fd), nil)
+	next := e.NewConn(Socket(c.fd), remote)
 	if next.stream = c.stream; c.stream != nil {
 		k := c.stream.cipher
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.conn = next
-		next.flags.Or(c.flags.Load() & isOwing)
+		next.flags.Or(c.flags.Load() & hasUnsent)
 	}
 	return next
 }
 
-// goResume has pending input handled, and what comes after it, by a goroutine.
-func (c *Conn) goResume() {
-	c.engine().freeze.working.Add(1)
-	go c.resume()
+// startResume has pending input handled, and what comes after it, by a goroutine.
+func (c *Conn) startResume() {
+	c.engine().freeze.readers.Add(1)
+	go c.handleResume()
 }
 
-// goLast has the end of the input handled by a goroutine.
-func (c *Conn) goLast(err error) {
-	c.engine().freeze.working.Add(1)
-	go c.last(err)
+// startPeerClosed has the end of the input handled by a goroutine.
+func (c *Conn) startPeerClosed(err error) {
+	c.engine().freeze.readers.Add(1)
+	go c.handlePeerClosed(err)
 }
 
-// take reads and has handled what there is. The caller has the read lock, which is
+// readAvailable reads and has handled what there is. The caller has the read lock, which is
 // given back when there is no more. One that is not a loop has nobody who waits for
 // its turn, and l is nil. toEnd says that the end of the stream may be there already,
 // for which there will be no other event.
-func (c *Conn) take(l *loop, buf []byte, toEnd bool) {
+func (c *Conn) readAvailable(l *loop, buf []byte, toEnd bool) {
 	e := c.engine()
-	buf = e.fit(buf)
+	buf = e.limitRead(buf)
 	for took := 0; ; {
-		if c.is(isUnheard) {
+		if c.is(isReadStopped) {
 			go c.handler.Finish()
 			return
 		}
-		if e.Suspended() && (l == nil || e.hasMoved()) {
-			c.park()
+		if e.Suspended() && (l == nil || e.isAbandoned()) {
+			c.freezeRead()
 			return
 		}
 		if l != nil && e.pending.Load() >= maxPending {
-			l.more = append(l.more, c)
+			l.unread = append(l.unread, c)
 			return
 		}
-		n, err := c.get(buf)
+		n, err := c.read(buf)
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
-			if c.read.Release() {
+			if c.readLock.Release() {
 				return
 			}
 			continue
 		case err != nil:
-			c.goLast(err)
+			c.startPeerClosed(err)
 			return
 		}
 		switch c.handler.Data(buf[:n]) {
-		case Wait:
-			c.goResume()
+		case Defer:
+			c.startResume()
 			return
-		case End:
+		case Stop:
 			go c.handler.Finish()
 			return
 		}
@@ -111,21 +111,21 @@ func (c *Conn) take(l *loop, buf []byte, toEnd bool) {
 			took += recordCost // there may be more records that TLS has read
 		case c.stream == nil && n < len(buf) && !toEnd:
 			// All there was: what comes next is a new event (epoll(7)).
-			if c.read.Release() {
+			if c.readLock.Release() {
 				return
 			}
 		case l != nil:
-			l.more = append(l.more, c) // others are to have their turn
+			l.unread = append(l.unread, c) // others are to have their turn
 			return
 		}
 	}
 }
 
-// last has the end of the input handled, which may have to wait, and then what follows
+// handlePeerClosed has the end of the input handled, which may have to wait, and then what follows
 // from it. The goroutine is the conn's last one, and its stack has grown by then.
-func (c *Conn) last(err error) {
+func (c *Conn) handlePeerClosed(err error) {
 	growStack(0)
-	if c.ends(err) {
+	if c.callPeerClosed(err) {
 		c.handler.Finish()
 	}
 }
@@ -139,41 +139,41 @@ func growStack(i int) byte {
 	return space[i]
 }
 
-// ends has the end of the input handled, and reports whether the conn is at its end.
-func (c *Conn) ends(err error) bool {
-	defer c.engine().freeze.working.Add(-1)
-	defer c.recovered()
+// callPeerClosed has the end of the input handled, and reports whether the conn is at its end.
+func (c *Conn) callPeerClosed(err error) bool {
+	defer c.engine().freeze.readers.Add(-1)
+	defer c.recoverPanic()
 	switch c.handler.PeerClosed(err) {
-	case Park:
-		c.park()
+	case Retry:
+		c.freezeRead()
 		return false
-	case Gone:
+	case Replaced:
 		return false
 	}
 	return true
 }
 
-// resume has pending input handled and then reads on, in a goroutine that may wait.
-func (c *Conn) resume() {
-	defer c.engine().freeze.working.Add(-1)
-	defer c.recovered()
+// handleResume has pending input handled and then reads on, in a goroutine that may wait.
+func (c *Conn) handleResume() {
+	defer c.engine().freeze.readers.Add(-1)
+	defer c.recoverPanic()
 	switch c.handler.Resume() {
-	case End:
+	case Stop:
 		go c.handler.Finish()
 		return
-	case Park:
-		c.park()
+	case Retry:
+		c.freezeRead()
 		return
-	case Gone:
+	case Replaced:
 		return
 	}
 	b := readBuffers.Get().(*[]byte)
 	defer readBuffers.Put(b)
-	c.take(nil, *b, true)
+	c.readAvailable(nil, *b, true)
 }
 
-// get reads what there is: EAGAIN says that there is nothing.
-func (c *Conn) get(p []byte) (int, error) {
+// read reads what there is: EAGAIN says that there is nothing.
+func (c *Conn) read(p []byte) (int, error) {
 	if c.stream == nil {
 		return c.recv(p)
 	}
@@ -184,8 +184,8 @@ func (c *Conn) get(p []byte) (int, error) {
 	return n, err
 }
 
-// put is Write.
-func (c *Conn) put(p []byte) (int, error) {
+// write is Write.
+func (c *Conn) write(p []byte) (int, error) {
 	if c.stream == nil {
 		return c.send(p)
 	}
@@ -208,18 +208,18 @@ func (c *Conn) send(p []byte) (int, error) {
 	return 0, err
 }
 
-// Drop closes the descriptor of a conn that another process has. The engine is frozen,
+// CloseAfterHandover closes the descriptor of a conn that another process has. The engine is frozen,
 // and does not thaw.
-func (c *Conn) Drop() {
-	c.flags.Or(isDropped)
+func (c *Conn) CloseAfterHandover() {
+	c.flags.Or(isHandedOver)
 	// Closing is not enough: the other process has the same socket open (epoll(7)).
-	unix.EpollCtl(c.loop.ep, unix.EPOLL_CTL_DEL, int(c.fd), nil)
+	unix.EpollCtl(c.loop.epfd, unix.EPOLL_CTL_DEL, int(c.fd), nil)
 	unix.Close(int(c.fd))
 }
 
 func (c *Conn) closeOnLoop(heard bool) {
 	if (!heard || c.stream != nil) && c.closeWrite() && !heard {
-		c.readOut()
+		c.linger()
 	}
 	c.engine().loops.conns.set(int(c.fd), nil)
 	if c.stream != nil {
@@ -228,31 +228,31 @@ func (c *Conn) closeOnLoop(heard bool) {
 	unix.Close(int(c.fd))
 }
 
-// pause waits for an event, and reports false at the end.
-func (c *Conn) pause(end time.Time) bool {
+// waitSignal waits for an event, and reports false at the end.
+func (c *Conn) waitSignal(end time.Time) bool {
 	left := time.Until(end)
 	if c.engine().Suspended() {
-		left = min(left, readOutLook) // no loop tells
+		left = min(left, lingerPoll) // no loop tells
 	}
 	if left > 0 {
-		c.handler.Pause(left)
+		c.handler.WaitSignal(left)
 	}
 	return left > 0
 }
 
-// readOut reads until the peer closes its side, for a bounded time: closing with
+// linger reads until the peer closes its side, for a bounded time: closing with
 // input unread would reset the connection, and what was written last be lost.
-func (c *Conn) readOut() {
+func (c *Conn) linger() {
 	b := readBuffers.Get().(*[]byte)
 	defer readBuffers.Put(b)
-	end := time.Now().Add(readOutTime)
-	for n := 0; n < readOutBytes; {
-		got, err := c.get(*b)
+	end := time.Now().Add(lingerTime)
+	for n := 0; n < lingerBytes; {
+		got, err := c.read(*b)
 		switch {
 		case got > 0:
 			n += got
 		case err == unix.EAGAIN:
-			if !c.pause(end) {
+			if !c.waitSignal(end) {
 				return
 			}
 		case err != unix.EINTR:

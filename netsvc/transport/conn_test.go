@@ -27,7 +27,7 @@ func newEngine(t *testing.T, portable bool) *transport.Engine {
 		Portable: portable, Log: slog.New(slog.DiscardHandler),
 		DeadPeer: func() time.Duration { return time.Minute },
 		MaxRead:  func() int { return 4 << 10 },
-		Accepted: func() {}, Short: func() {},
+		Accepted: func() {}, OutOfDescriptors: func() {},
 	})
 	if err := errors.Join(e.Open(), e.Run()); err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func newEngine(t *testing.T, portable bool) *transport.Engine {
 // dial connects a client to a handler.
 func dial(t *testing.T, e *transport.Engine) (client *net.TCPConn, h *echo) {
 	t.Helper()
-	return dialTo(t, e, e.Conn)
+	return dialTo(t, e, e.NewConn)
 }
 
 // dialTo is dial for conns that are made by a function, which may wait.
@@ -74,7 +74,7 @@ func dialTo(t *testing.T, e *transport.Engine, conn func(transport.Socket, netip
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	t.Cleanup(func() { c.Close() })
 	<-came
-	l.End()
+	l.DrainAndClose()
 	return c.(*net.TCPConn), h
 }
 
@@ -95,7 +95,7 @@ type echo struct {
 	reached, goOn chan struct{} // closed at a "b", and so that it goes on
 }
 
-func (h *echo) Data(p []byte) transport.Next {
+func (h *echo) Data(p []byte) transport.Outcome {
 	h.took.Add(int64(len(p)))
 	switch p[0] {
 	case 'b':
@@ -103,47 +103,47 @@ func (h *echo) Data(p []byte) transport.Next {
 		<-h.goOn
 	case 'w', 'z':
 		h.kept = bytes.Clone(p)
-		return transport.Wait
+		return transport.Defer
 	case 'p':
 		panic("a bug")
 	case 'q':
-		return transport.End
+		return transport.Stop
 	}
 	return h.say(p)
 }
 
-func (h *echo) say(p []byte) transport.Next {
+func (h *echo) say(p []byte) transport.Outcome {
 	h.mu.Lock()
 	h.pending.Write(p)
 	h.mu.Unlock()
 	h.Writable()
-	return transport.More
+	return transport.Continue
 }
 
-func (h *echo) Resume() transport.Next {
+func (h *echo) Resume() transport.Outcome {
 	p := h.kept
 	h.kept = nil
 	if p == nil {
-		return transport.More
+		return transport.Continue
 	}
 	if p[0] == 'z' {
-		h.conn.Away(func() { <-h.goOn })
+		h.conn.RunBlocking(func() { <-h.goOn })
 	}
 	return h.say(p)
 }
 
-func (h *echo) PeerClosed(err error) transport.Next {
+func (h *echo) PeerClosed(err error) transport.Outcome {
 	h.err = err
-	return transport.End
+	return transport.Stop
 }
 
 func (h *echo) Writable() {
-	if h.conn.BeginWrite() {
-		h.Feed()
+	if h.conn.AcquireWrite() {
+		h.WritePending()
 	}
 }
 
-func (h *echo) Feed() {
+func (h *echo) WritePending() {
 	for {
 		h.mu.Lock()
 		n, err := h.conn.Write(h.pending.Bytes())
@@ -151,7 +151,7 @@ func (h *echo) Feed() {
 			h.pending.Reset()
 		}
 		h.mu.Unlock()
-		if h.conn.EndWrite() {
+		if h.conn.ReleaseWrite() {
 			return
 		}
 	}
@@ -166,9 +166,9 @@ func (h *echo) unsent() int {
 
 func (h *echo) Finish() {
 	for h.unsent() > 0 {
-		h.Pause(time.Millisecond)
+		h.WaitSignal(time.Millisecond)
 	}
-	h.conn.Drained()
+	h.conn.StopWriting()
 	h.Writable() // the writing goroutine sees that it is over
 	h.conn.Close(errors.Is(h.err, io.EOF))
 	h.finished <- h.err
@@ -183,7 +183,7 @@ func (h *echo) Signal() {
 	}
 }
 
-func (h *echo) Pause(d time.Duration) {
+func (h *echo) WaitSignal(d time.Duration) {
 	select {
 	case <-h.signal:
 	case <-time.After(d):
@@ -222,7 +222,7 @@ func TestConn(t *testing.T) {
 				case "panic":
 					io.WriteString(c, "panic\n")
 				case "end":
-					h.conn.EndRead()
+					h.conn.StopReading()
 				}
 				if _, err := io.ReadAll(in); err != nil { // a gentle end
 					t.Error(err)
@@ -243,7 +243,7 @@ func TestConn(t *testing.T) {
 // does not come back; when it thaws all go on.
 func TestFreeze(t *testing.T) {
 	e := newEngine(t, false)
-	if !e.CanMove() {
+	if !e.CanHandOver() {
 		t.Skip("nothing can be handed over on this system")
 	}
 	c, h := dial(t, e)
@@ -253,38 +253,38 @@ func TestFreeze(t *testing.T) {
 	far, away := dial(t, e)
 	<-away.started
 	io.WriteString(far, "zzz\n")
-	if err := transport.Until(ctx, func() bool { return !away.conn.Movable() }); err != nil {
+	if err := transport.PollUntil(ctx, func() bool { return !away.conn.Transferable() }); err != nil {
 		t.Fatal("it is not away")
 	}
-	end := e.Alter()
+	end := e.BeginChange()
 	short, stop := context.WithTimeout(ctx, 10*time.Millisecond)
 	defer stop()
-	if err := e.Freeze(short, func() {}); err != transport.ErrAltered || e.Suspended() {
+	if err := e.Freeze(short, func() {}); err != transport.ErrChangeInProgress || e.Suspended() {
 		t.Fatal("frozen while somebody is behind the gate:", err)
 	}
 	end()
 	if err := e.Freeze(ctx, func() {}); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := e.TryAlter(); ok || !e.Suspended() {
+	if _, ok := e.TryBeginChange(); ok || !e.Suspended() {
 		t.Error("the gate is open")
 	}
 	io.WriteString(c, "hello\n")
-	if err := transport.Until(ctx, h.conn.HasInput); err != nil {
+	if err := transport.PollUntil(ctx, h.conn.HasInput); err != nil {
 		t.Error("nothing has come, or it was read")
 	}
 	close(away.goOn)
-	if away.conn.Movable() {
+	if away.conn.Transferable() {
 		t.Error("it is back")
 	}
 	e.Thaw()
-	if got, err := bufio.NewReader(far).ReadString('\n'); err != nil || got != "zzz\n" || !away.conn.Movable() {
+	if got, err := bufio.NewReader(far).ReadString('\n'); err != nil || got != "zzz\n" || !away.conn.Transferable() {
 		t.Errorf("%q, %v, and not back", got, err)
 	}
 	if got, err := bufio.NewReader(c).ReadString('\n'); err != nil || got != "hello\n" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if n := e.Closings(); n != 0 {
+	if n := e.ClosingCount(); n != 0 {
 		t.Error(n, "are left behind")
 	}
 	c.Close()

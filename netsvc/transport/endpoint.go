@@ -20,22 +20,22 @@ const (
 	// The end of a listener admits at most so many connections of its backlog, for
 	// this time at most: a flood may fill the backlog faster than it is emptied.
 	// lastRound is for clients that are half connected at that moment.
-	backlogMost = 1 << 15
-	backlogTime = time.Second
-	lastRound   = 10 * time.Millisecond
+	drainMost  = 1 << 15
+	drainTime  = time.Second
+	drainGrace = 10 * time.Millisecond
 )
 
 // Endpoint is one port on all addresses that are listened on. Its fields are read-only
 // once others have it.
 type Endpoint struct {
-	Port int
-	On   []netip.Addr // that were asked for when it was bound; nil: it has come from elsewhere
-	Each []*Listener
+	Port      int
+	Requested []netip.Addr // that were asked for when it was bound; nil: it has come from elsewhere
+	Listeners []*Listener
 }
 
 // Open opens each listener.
 func (p *Endpoint) Open(admit func(Socket, netip.AddrPort), busy string) error {
-	for _, l := range p.Each {
+	for _, l := range p.Listeners {
 		if err := l.Open(admit, busy); err != nil {
 			return err
 		}
@@ -43,24 +43,24 @@ func (p *Endpoint) Open(admit func(Socket, netip.AddrPort), busy string) error {
 	return nil
 }
 
-// End stops listening, once the connections in the backlog have been admitted, which
+// DrainAndClose stops listening, once the connections in the backlog have been admitted, which
 // by then means that they are told why not. It takes a second at most for each
 // address.
-func (p *Endpoint) End() {
-	for _, l := range p.Each {
-		l.End()
+func (p *Endpoint) DrainAndClose() {
+	for _, l := range p.Listeners {
+		l.DrainAndClose()
 	}
 }
 
 // Close stops listening at once.
 func (p *Endpoint) Close() {
-	for _, l := range p.Each {
+	for _, l := range p.Listeners {
 		l.Close()
 	}
 }
 
-// Waiting reports whether a client waits to be accepted.
-func (p *Endpoint) Waiting() bool { return slices.ContainsFunc(p.Each, (*Listener).Waiting) }
+// HasBacklog reports whether a client waits to be accepted.
+func (p *Endpoint) HasBacklog() bool { return slices.ContainsFunc(p.Listeners, (*Listener).HasBacklog) }
 
 // HandOver returns the addresses and the descriptors, for Adopt in another process. No
 // endpoint has none.
@@ -69,7 +69,7 @@ func (p *Endpoint) HandOver() (addrs []netip.AddrPort, fds []int) {
 	if p == nil {
 		return addrs, nil
 	}
-	for _, l := range p.Each {
+	for _, l := range p.Listeners {
 		addrs, fds = append(addrs, l.Addr), append(fds, l.descriptor())
 	}
 	return addrs, fds
@@ -85,7 +85,7 @@ func (e *Engine) Adopt(addrs []netip.AddrPort, fds []int) (*Endpoint, error) {
 	}
 	p := &Endpoint{Port: int(addrs[0].Port())}
 	for i, a := range addrs {
-		p.Each = append(p.Each, e.adoptListener(fds[i], a))
+		p.Listeners = append(p.Listeners, e.adoptListener(fds[i], a))
 	}
 	return p, nil
 }
@@ -93,17 +93,17 @@ func (e *Engine) Adopt(addrs []netip.AddrPort, fds []int) (*Endpoint, error) {
 // errNoInterface is the error for the zone of an address that is no interface.
 var errNoInterface = errors.New("there is no such interface")
 
-// IsInUse reports whether a bind failed as another program has the port.
-func IsInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
+// IsPortInUse reports whether a bind failed as another program has the port.
+func IsPortInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
-// IsMissing reports whether a bind failed as the machine does not have the address.
-func IsMissing(err error) bool {
+// IsAddrMissing reports whether a bind failed as the machine does not have the address.
+func IsAddrMissing(err error) bool {
 	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, errNoInterface)
 }
 
-// Reason is a bind error as it is shown.
-func Reason(port int, err error) string {
-	if IsInUse(err) {
+// BindReason is a bind error as it is shown.
+func BindReason(port int, err error) string {
+	if IsPortInUse(err) {
 		return fmt.Sprintf("port %d is in use by another program", port)
 	}
 	var sys *os.SyscallError
@@ -113,15 +113,15 @@ func Reason(port int, err error) string {
 	return fmt.Sprintf("port %d: %v", port, err)
 }
 
-// MissingReason is Reason for an address that is tried again.
-func MissingReason(port int, err error) string {
+// AddrMissingReason is Reason for an address that is tried again.
+func AddrMissingReason(port int, err error) string {
 	switch {
 	case errors.Is(err, syscall.EAFNOSUPPORT):
 		return "this machine has no IPv6"
-	case IsMissing(err):
+	case IsAddrMissing(err):
 		return "this machine does not have the address"
 	}
-	return Reason(port, err)
+	return BindReason(port, err)
 }
 
 // reserve is a descriptor kept for the moment when there is none left: without it

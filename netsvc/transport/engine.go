@@ -14,27 +14,27 @@ type Options struct {
 
 	// The functions may be called by any goroutine, and must not wait.
 
-	DeadPeer func() time.Duration // after which an idle peer that does not answer is given up, 6 s at least
-	MaxRead  func() int           // bytes that a conn reads at a time, at most
-	Accepted func()               // a connection was accepted
-	Short    func()               // one was closed for want of descriptors
+	DeadPeer         func() time.Duration // after which an idle peer that does not answer is given up, 6 s at least
+	MaxRead          func() int           // bytes that a conn reads at a time, at most
+	Accepted         func()               // a connection was accepted
+	OutOfDescriptors func()               // one was closed for want of descriptors
 }
 
 // Engine serves the sockets of a server. Its methods may be called by any goroutine.
 type Engine struct {
 	Options
 
-	loops    loops
-	reserve  reserve
-	freeze   freeze
-	pending  atomic.Int64   // bytes of input that handlers keep
-	gentle   chan struct{}  // bounds the goroutines that refuse gently
-	refusals sync.WaitGroup // those goroutines
+	loops     loops
+	reserve   reserve
+	freeze    freeze
+	pending   atomic.Int64   // bytes of input that handlers keep
+	lingering chan struct{}  // bounds the goroutines that refuse gently
+	refusals  sync.WaitGroup // those goroutines
 }
 
 // New makes an engine that serves nothing before Open. It can be frozen.
 func New(o Options) *Engine {
-	e := &Engine{Options: o, gentle: make(chan struct{}, 64)}
+	e := &Engine{Options: o, lingering: make(chan struct{}, 64)}
 	e.freeze.init()
 	return e
 }
@@ -62,26 +62,26 @@ func (e *Engine) Close() {
 	e.reserve.close()
 }
 
-// Turn wakes all event loops, and returns a function that tells whether each has come
+// ProbeLoops wakes all event loops, and returns a function that tells whether each has come
 // round since.
-func (e *Engine) Turn() (turned func() bool) { return e.loops.turn() }
+func (e *Engine) ProbeLoops() (turned func() bool) { return e.loops.probe() }
 
-// Keep counts n more bytes of pending input, which a handler keeps, or with a negative
+// AddPending counts n more bytes of pending input, which a handler keeps, or with a negative
 // n fewer. When all of them have 64 MiB nothing is read.
-func (e *Engine) Keep(n int64) { e.pending.Add(n) }
+func (e *Engine) AddPending(n int64) { e.pending.Add(n) }
 
-// Kept is how many bytes of pending input there are.
-func (e *Engine) Kept() int64 { return e.pending.Load() }
+// PendingBytes is how many bytes of pending input there are.
+func (e *Engine) PendingBytes() int64 { return e.pending.Load() }
 
-// fit is the part of a buffer that is read into.
-func (e *Engine) fit(b []byte) []byte { return b[:min(len(b), e.MaxRead())] }
+// limitRead is the part of a buffer that is read into.
+func (e *Engine) limitRead(b []byte) []byte { return b[:min(len(b), e.MaxRead())] }
 
-// Gently is asked before a refused connection is closed gently, which takes a while: it
+// TryLinger is asked before a refused connection is closed gently, which takes a while: it
 // reports false if very many are. done ends that.
-func (e *Engine) Gently() (done func(), ok bool) {
+func (e *Engine) TryLinger() (done func(), ok bool) {
 	select {
-	case e.gentle <- struct{}{}:
-		return func() { <-e.gentle }, true
+	case e.lingering <- struct{}{}:
+		return func() { <-e.lingering }, true
 	default:
 		return func() {}, false
 	}
@@ -92,13 +92,13 @@ func (e *Engine) Gently() (done func(), ok bool) {
 func (e *Engine) Refuse(c HalfCloser, line string) {
 	c.SetWriteDeadline(time.Now().Add(time.Second)) // its buffer is empty: it does not wait
 	c.Write([]byte(line))
-	done, ok := e.Gently()
+	done, ok := e.TryLinger()
 	if !ok {
 		c.Close()
 		return
 	}
 	e.refusals.Go(func() {
 		defer done()
-		CloseGently(c, false)
+		CloseLingering(c, false)
 	})
 }

@@ -6,7 +6,7 @@ func (c *Conn) Kept() int {
 	k := c.stream.cipher
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return cap(k.kept)
+	return cap(k.cipherUnsent)
 }
 
 // Answer writes what is no ciphertext, as TLS writes answers while it reads.
@@ -17,8 +17,8 @@ func (c *Conn) Answer(p []byte) error {
 
 // Turns is how often the event loops have come round.
 func (e *Engine) Turns() (n uint64) {
-	for _, l := range e.loops.each {
-		n += l.turns.Load()
+	for _, l := range e.loops.all {
+		n += l.rounds.Load()
 	}
 	return n
 }

@@ -10,15 +10,15 @@ import (
 )
 
 const (
-	// awayTime bounds how long AwaitAway waits for conns whose handlers are away.
-	awayTime = 500 * time.Millisecond
-	// lastAway is for those that have gone away since. Others that still are away stay
+	// blockedTime bounds how long AwaitAway waits for conns whose handlers are away.
+	blockedTime = 500 * time.Millisecond
+	// blockedGrace is for those that have gone away since. Others that still are away stay
 	// behind.
-	lastAway = 20 * time.Millisecond
+	blockedGrace = 20 * time.Millisecond
 )
 
-// ErrAltered says that the gate was not free in time.
-var ErrAltered = errors.New("something is just being changed; try again in a moment")
+// ErrChangeInProgress says that the gate was not free in time.
+var ErrChangeInProgress = errors.New("something is just being changed; try again in a moment")
 
 // ReadersError says how many conns are still being read.
 type ReadersError int
@@ -35,59 +35,59 @@ func (n ReadersError) Error() string { return fmt.Sprintf("%d conns are still be
 // waits: changes at the gate, accepting and reading in the loops, writing for the
 // write locks.
 type freeze struct {
-	// gate is held, shared, for a change of what is handed over, and alone from
+	// changes is held, shared, for a change of what is handed over, and alone from
 	// Freeze to Thaw. It comes before every other lock. Freeze only tries it, so
 	// that sharing it twice does no harm.
-	gate    sync.RWMutex
+	changes sync.RWMutex
 	frozen  atomic.Bool  // set before the gate is tried
-	working atomic.Int64 // goroutines that read conns of loops
+	readers atomic.Int64 // goroutines that read conns of loops
 	closing atomic.Int64 // connections that have all they get and are just being closed
 
-	mu     sync.Mutex
-	away   int           // conns that could go over, and whose handlers are in Away
-	stands bool          // none of them comes back before Thaw
-	begun  chan struct{} // closed by Freeze
-	thawed chan struct{} // closed while there is no need to wait
-	moved  chan struct{} // closed by Abandon
+	mu        sync.Mutex
+	blocked   int           // conns that could go over, and whose handlers are in Away
+	settled   bool          // none of them comes back before Thaw
+	started   chan struct{} // closed by Freeze
+	thawed    chan struct{} // closed while there is no need to wait
+	abandoned chan struct{} // closed by Abandon
 
 	// Owned by the goroutine that freezes and thaws.
-	resume func() // lets the loops go on
+	thawLoops func() // lets the loops go on
 }
 
 func (f *freeze) init() {
-	f.begun, f.thawed, f.moved = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	f.started, f.thawed, f.abandoned = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	close(f.thawed)
 }
 
-// Alter passes the gate, for a change of what is handed over: it waits while the engine
+// BeginChange passes the gate, for a change of what is handed over: it waits while the engine
 // is frozen. The caller must call end when the change is done.
-func (e *Engine) Alter() (end func()) {
-	e.freeze.gate.RLock()
-	return e.freeze.gate.RUnlock
+func (e *Engine) BeginChange() (end func()) {
+	e.freeze.changes.RLock()
+	return e.freeze.changes.RUnlock
 }
 
-// TryAlter is Alter for a caller that must not wait there.
-func (e *Engine) TryAlter() (end func(), ok bool) {
-	return e.freeze.gate.RUnlock, e.freeze.gate.TryRLock()
+// TryBeginChange is Alter for a caller that must not wait there.
+func (e *Engine) TryBeginChange() (end func(), ok bool) {
+	return e.freeze.changes.RUnlock, e.freeze.changes.TryRLock()
 }
 
-// AlterUnlessMoved is Alter for a caller that is left behind if the engine does not
+// BeginChangeUnlessAbandoned is Alter for a caller that is left behind if the engine does not
 // thaw, and then reports false.
-func (e *Engine) AlterUnlessMoved() (end func(), ok bool) {
+func (e *Engine) BeginChangeUnlessAbandoned() (end func(), ok bool) {
 	for {
-		if end, ok := e.TryAlter(); ok {
+		if end, ok := e.TryBeginChange(); ok {
 			return end, true
 		}
-		if !e.Outlast() {
+		if !e.AwaitThaw() {
 			return nil, false
 		}
 	}
 }
 
-// Outlast waits while the engine is frozen, and reports false if it does not thaw.
-func (e *Engine) Outlast() bool {
+// AwaitThaw waits while the engine is frozen, and reports false if it does not thaw.
+func (e *Engine) AwaitThaw() bool {
 	e.freeze.mu.Lock()
-	thawed, moved := e.freeze.thawed, e.freeze.moved
+	thawed, moved := e.freeze.thawed, e.freeze.abandoned
 	e.freeze.mu.Unlock()
 	select {
 	case <-thawed:
@@ -101,12 +101,12 @@ func (e *Engine) Outlast() bool {
 // Resume takes it up.
 func (e *Engine) Suspended() bool { return e.freeze.frozen.Load() }
 
-// hasMoved reports whether another process has taken over.
-func (e *Engine) hasMoved() bool {
+// isAbandoned reports whether another process has taken over.
+func (e *Engine) isAbandoned() bool {
 	e.freeze.mu.Lock()
 	defer e.freeze.mu.Unlock()
 	select {
-	case <-e.freeze.moved:
+	case <-e.freeze.abandoned:
 		return true
 	default:
 		return false
@@ -117,7 +117,7 @@ func (e *Engine) hasMoved() bool {
 func (e *Engine) Suspending() <-chan struct{} {
 	e.freeze.mu.Lock()
 	defer e.freeze.mu.Unlock()
-	return e.freeze.begun
+	return e.freeze.started
 }
 
 // Thawed returns a channel that is closed while the engine is not frozen.
@@ -127,31 +127,31 @@ func (e *Engine) Thawed() <-chan struct{} {
 	return e.freeze.thawed
 }
 
-// Closing says that a connection gets nothing more and is about to be closed: Closed
+// BeginClose says that a connection gets nothing more and is about to be closed: Closed
 // must follow.
-func (e *Engine) Closing() { e.freeze.closing.Add(1) }
+func (e *Engine) BeginClose() { e.freeze.closing.Add(1) }
 
-// Closed says that it is closed.
-func (e *Engine) Closed() { e.freeze.closing.Add(-1) }
+// EndClose says that it is closed.
+func (e *Engine) EndClose() { e.freeze.closing.Add(-1) }
 
-// begin has everything look whether it is to stand still.
-func (f *freeze) begin() {
+// start has everything look whether it is to stand still.
+func (f *freeze) start() {
 	f.mu.Lock()
 	f.thawed = make(chan struct{})
-	close(f.begun)
+	close(f.started)
 	f.mu.Unlock()
 	f.frozen.Store(true)
 }
 
-// AwaitAway waits a bounded time, while everything goes on, until no conn is away that
+// AwaitBlocked waits a bounded time, while everything goes on, until no conn is away that
 // Freeze would leave behind.
-func (e *Engine) AwaitAway(ctx context.Context) {
-	patient, cancel := context.WithTimeout(ctx, awayTime)
+func (e *Engine) AwaitBlocked(ctx context.Context) {
+	patient, cancel := context.WithTimeout(ctx, blockedTime)
 	defer cancel()
-	Until(patient, func() bool {
+	PollUntil(patient, func() bool {
 		e.freeze.mu.Lock()
 		defer e.freeze.mu.Unlock()
-		return e.freeze.away == 0
+		return e.freeze.blocked == 0
 	})
 }
 
@@ -160,133 +160,133 @@ func (e *Engine) AwaitAway(ctx context.Context) {
 // before.
 func (e *Engine) Freeze(ctx context.Context, wake func()) (err error) {
 	f := &e.freeze
-	if !e.CanMove() {
-		return ErrCannotMove
+	if !e.CanHandOver() {
+		return ErrNoHandover
 	}
-	f.begin()
+	f.start()
 	alone := false
 	defer func() {
 		if err != nil {
-			e.goOn(alone)
+			e.thaw(alone)
 		}
 	}()
 	// A handler that waits for something looks at Suspended when it is woken, and may
 	// just have looked before: all are woken until they have seen it.
-	if alone = Until(ctx, func() bool { wake(); return f.gate.TryLock() }) == nil; !alone {
-		return ErrAltered
+	if alone = PollUntil(ctx, func() bool { wake(); return f.changes.TryLock() }) == nil; !alone {
+		return ErrChangeInProgress
 	}
-	if f.resume, err = e.loops.park(ctx); err != nil {
+	if f.thawLoops, err = e.loops.freeze(ctx); err != nil {
 		return errors.New("an event loop hangs")
 	}
-	if err := Until(ctx, func() bool { wake(); return f.working.Load() == 0 }); err != nil {
-		return ReadersError(f.working.Load())
+	if err := PollUntil(ctx, func() bool { wake(); return f.readers.Load() == 0 }); err != nil {
+		return ReadersError(f.readers.Load())
 	}
-	patient, cancel := context.WithTimeout(ctx, lastAway)
+	patient, cancel := context.WithTimeout(ctx, blockedGrace)
 	defer cancel()
-	Until(patient, func() bool { wake(); return f.stand(false) })
-	f.stand(true)
-	if err := Until(ctx, func() bool { return f.working.Load() == 0 }); err != nil { // one has just come back
-		return ReadersError(f.working.Load())
+	PollUntil(patient, func() bool { wake(); return f.settle(false) })
+	f.settle(true)
+	if err := PollUntil(ctx, func() bool { return f.readers.Load() == 0 }); err != nil { // one has just come back
+		return ReadersError(f.readers.Load())
 	}
 	return nil
 }
 
-// stand has nobody come back from Away, if nobody is there, or else with force, and
+// settle has nobody come back from Away, if nobody is there, or else with force, and
 // reports whether it does.
-func (f *freeze) stand(force bool) bool {
+func (f *freeze) settle(force bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.stands = force || f.away == 0 && f.working.Load() == 0
-	return f.stands
+	f.settled = force || f.blocked == 0 && f.readers.Load() == 0
+	return f.settled
 }
 
-// Away runs do, which waits for something that Freeze does not wait for: meanwhile the
+// RunBlocking runs do, which waits for something that Freeze does not wait for: meanwhile the
 // conn is not movable. Resume and PeerClosed of the conn's handler may call it. It waits
 // while the engine is frozen, and reports false if it does not thaw.
-func (c *Conn) Away(do func()) bool {
+func (c *Conn) RunBlocking(do func()) bool {
 	if c.loop == nil {
 		do()
 		return true
 	}
 	f := &c.engine().freeze
 	f.mu.Lock()
-	f.away += c.goesOver()
+	f.blocked += c.counted()
 	f.mu.Unlock()
-	c.flags.Or(isAway)
-	f.working.Add(-1)
+	c.flags.Or(isBlocked)
+	f.readers.Add(-1)
 	back := false
 	defer func() {
 		if !back { // a panic, or the engine is left
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.comeBack(c)
+			f.endBlocking(c)
 		}
 	}()
 	do()
 	for !back {
 		f.mu.Lock()
-		if back = !f.stands; back {
-			f.comeBack(c)
-			c.flags.And(^uint32(isAway))
+		if back = !f.settled; back {
+			f.endBlocking(c)
+			c.flags.And(^uint32(isBlocked))
 		}
 		f.mu.Unlock()
-		if !back && !c.engine().Outlast() {
+		if !back && !c.engine().AwaitThaw() {
 			return false
 		}
 	}
 	return true
 }
 
-// goesOver is 1 for a conn that another process could go on with. Nobody waits for the
+// counted is 1 for a conn that another process could go on with. Nobody waits for the
 // others.
-func (c *Conn) goesOver() int {
+func (c *Conn) counted() int {
 	if c.stream != nil {
 		return 0
 	}
 	return 1
 }
 
-// comeBack ends Away. mu is held.
-func (f *freeze) comeBack(c *Conn) {
-	f.away -= c.goesOver()
-	f.working.Add(1)
+// endBlocking ends Away. mu is held.
+func (f *freeze) endBlocking(c *Conn) {
+	f.blocked -= c.counted()
+	f.readers.Add(1)
 }
 
-// BeginFrozen is Freeze for an engine that takes over from another process, before
+// StartFrozen is Freeze for an engine that takes over from another process, before
 // Open. Thaw makes it run.
-func (e *Engine) BeginFrozen() error {
-	e.freeze.begin()
-	e.freeze.gate.Lock()
-	if !e.CanMove() {
-		return ErrCannotMove
+func (e *Engine) StartFrozen() error {
+	e.freeze.start()
+	e.freeze.changes.Lock()
+	if !e.CanHandOver() {
+		return ErrNoHandover
 	}
 	return nil
 }
 
-// RunThawed prepares an engine that has begun frozen to run when it thaws.
-func (e *Engine) RunThawed() error {
-	e.freeze.resume = e.loops.run
+// PrepareThaw prepares an engine that has begun frozen to run when it thaws.
+func (e *Engine) PrepareThaw() error {
+	e.freeze.thawLoops = e.loops.run
 	return e.loops.poll()
 }
 
 // Thaw ends Freeze or BeginFrozen. The caller has freed the write locks that it took.
-func (e *Engine) Thaw() { e.goOn(true) }
+func (e *Engine) Thaw() { e.thaw(true) }
 
-// goOn undoes what Freeze has done so far. alone says whether the gate is ours.
-func (e *Engine) goOn(alone bool) {
+// thaw undoes what Freeze has done so far. alone says whether the gate is ours.
+func (e *Engine) thaw(alone bool) {
 	f := &e.freeze
 	f.frozen.Store(false)
-	resume := f.resume
-	f.resume = nil
+	resume := f.thawLoops
+	f.thawLoops = nil
 	f.mu.Lock()
-	f.begun, f.moved = make(chan struct{}), make(chan struct{})
-	f.stands = false
+	f.started, f.abandoned = make(chan struct{}), make(chan struct{})
+	f.settled = false
 	close(f.thawed)
 	f.mu.Unlock()
 	if alone {
-		f.gate.Unlock()
+		f.changes.Unlock()
 	}
-	e.loops.readAgain()
+	e.loops.thawReads()
 	if resume != nil {
 		resume()
 	}
@@ -297,17 +297,17 @@ func (e *Engine) goOn(alone bool) {
 // of the others that wait are told. Conns that stay behind are written to, and not read
 // any more.
 func (e *Engine) Abandon() {
-	close(e.freeze.moved)
-	e.loops.parkUnread()
-	e.freeze.resume()
-	e.freeze.resume = nil
+	close(e.freeze.abandoned)
+	e.loops.freezeUnread()
+	e.freeze.thawLoops()
+	e.freeze.thawLoops = nil
 }
 
-// Closings counts the connections that get nothing more and are not closed yet.
-func (e *Engine) Closings() int { return int(e.freeze.closing.Load()) + len(e.gentle) }
+// ClosingCount counts the connections that get nothing more and are not closed yet.
+func (e *Engine) ClosingCount() int { return int(e.freeze.closing.Load()) + len(e.lingering) }
 
-// Until asks a millisecond apart until it hears yes or ctx ends.
-func Until(ctx context.Context, ok func() bool) error {
+// PollUntil asks a millisecond apart until it hears yes or ctx ends.
+func PollUntil(ctx context.Context, ok func() bool) error {
 	if ok() {
 		return nil
 	}

@@ -24,12 +24,12 @@ type Listener struct {
 	loop *loop
 
 	// Set by Open, then read-only.
-	admit func(Socket, netip.AddrPort)
-	busy  string // what connections are told that there is no descriptor for
+	admit    func(Socket, netip.AddrPort)
+	busyLine string // what connections are told that there is no descriptor for
 
-	mu     sync.Mutex // held while accepting
-	closed bool
-	said   time.Time // when a shortage was logged last
+	mu          sync.Mutex // held while accepting
+	closed      bool
+	lastWarning time.Time // when a shortage was logged last
 }
 
 // Listen binds a port on an address. Port 0 lets the system choose. What is accepted
@@ -48,7 +48,7 @@ func (e *Engine) Listen(a netip.Addr, port int) (ln *Listener, err error) {
 			unix.Close(fd)
 		}
 	}()
-	if err := e.tune(fd); err != nil {
+	if err := e.setOptions(fd); err != nil {
 		return nil, err
 	}
 	var sa unix.Sockaddr
@@ -82,8 +82,8 @@ func (e *Engine) Listen(a netip.Addr, port int) (ln *Listener, err error) {
 	return e.adoptListener(fd, netip.AddrPortFrom(a, addrPort(bound).Port())), nil
 }
 
-// tune sets the options that what is accepted inherits.
-func (e *Engine) tune(fd int) error {
+// setOptions sets the options that what is accepted inherits.
+func (e *Engine) setOptions(fd int) error {
 	third := max(int(e.DeadPeer()/(6*time.Second)), 1) // idle for two, and then three probes
 	for _, o := range []struct{ level, name, value int }{
 		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
@@ -105,14 +105,14 @@ func (e *Engine) tune(fd int) error {
 	return nil
 }
 
-// Retune has what is accepted from now on use the present DeadPeer.
-func (l *Listener) Retune() error {
+// UpdateOptions has what is accepted from now on use the present DeadPeer.
+func (l *Listener) UpdateOptions() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil
 	}
-	return l.loop.engine.tune(l.fd)
+	return l.loop.engine.setOptions(l.fd)
 }
 
 // ListenGiven makes a listener of a descriptor that listens already.
@@ -120,7 +120,7 @@ func (e *Engine) ListenGiven(fd int) (*Listener, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	if err := e.tune(fd); err != nil {
+	if err := e.setOptions(fd); err != nil {
 		return nil, err
 	}
 	bound, err := unix.Getsockname(fd)
@@ -144,7 +144,7 @@ const backlog = 1 << 15
 // Open begins to accept. Each connection goes to admit, which must not wait; those that
 // there is no descriptor for are told busy.
 func (l *Listener) Open(admit func(Socket, netip.AddrPort), busy string) error {
-	l.admit, l.busy = admit, busy
+	l.admit, l.busyLine = admit, busy
 	l.loop.engine.loops.listeners.set(l.fd, l)
 	return os.NewSyscallError("epoll_ctl", l.loop.add(l.fd, eventListener, unix.EPOLLIN))
 }
@@ -157,14 +157,14 @@ func (l *Listener) accept() {
 		return
 	}
 	for range acceptMost {
-		switch more, err := l.next(); {
+		switch more, err := l.acceptNext(); {
 		case err != nil:
 			// A shortage lasts, and is looked at fifty times a second.
-			if now := time.Now(); now.Sub(l.said) > time.Minute {
-				l.said = now
+			if now := time.Now(); now.Sub(l.lastWarning) > time.Minute {
+				l.lastWarning = now
 				l.loop.engine.Log.Warn("nobody can be accepted at the moment", "listener", l.Addr.String(), "error", err)
 			}
-			l.rest()
+			l.backOff()
 			return
 		case !more:
 			return
@@ -172,8 +172,8 @@ func (l *Listener) accept() {
 	}
 }
 
-// next admits one connection and reports whether there may be more. mu is held.
-func (l *Listener) next() (more bool, err error) {
+// acceptNext admits one connection and reports whether there may be more. mu is held.
+func (l *Listener) acceptNext() (more bool, err error) {
 	// That of package unix asks the listener for its protocol each time.
 	fd, sa, err := syscall.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 	switch err {
@@ -184,7 +184,7 @@ func (l *Listener) next() (more bool, err error) {
 	case unix.EAGAIN:
 		return false, nil
 	case unix.EMFILE, unix.ENFILE:
-		if l.loop.engine.reserve.refuse(l, l.busy) {
+		if l.loop.engine.reserve.refuse(l, l.busyLine) {
 			return true, nil
 		}
 		return false, err
@@ -194,10 +194,10 @@ func (l *Listener) next() (more bool, err error) {
 	return true, nil // that connection is gone already (accept(2))
 }
 
-// rest keeps the loop from spinning while nobody can be accepted. mu is held.
-func (l *Listener) rest() {
+// backOff keeps the loop from spinning while nobody can be accepted. mu is held.
+func (l *Listener) backOff() {
 	const pause = 20 * time.Millisecond
-	unix.EpollCtl(l.loop.ep, unix.EPOLL_CTL_DEL, l.fd, nil)
+	unix.EpollCtl(l.loop.epfd, unix.EPOLL_CTL_DEL, l.fd, nil)
 	time.AfterFunc(pause, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -205,53 +205,53 @@ func (l *Listener) rest() {
 			return
 		}
 		if err := l.loop.add(l.fd, eventListener, unix.EPOLLIN); err != nil {
-			l.rest()
+			l.backOff()
 		}
 	})
 }
 
-// Waiting reports whether somebody waits to be accepted.
-func (l *Listener) Waiting() bool {
+// HasBacklog reports whether somebody waits to be accepted.
+func (l *Listener) HasBacklog() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.closed && hasUnread(uintptr(l.fd))
 }
 
-// End stops listening. A connection that is in the backlog is admitted first,
+// DrainAndClose stops listening. A connection that is in the backlog is admitted first,
 // which by then means that it is told why not. The listener leaves its loop before
 // that: no loop waits for strangers.
-func (l *Listener) End() {
-	if !l.leave() {
+func (l *Listener) DrainAndClose() {
+	if !l.detach() {
 		return
 	}
 	if l.admit != nil {
-		l.drain()
+		l.drainBacklog()
 	}
 	unix.Close(l.fd)
 }
 
 // Close stops listening at once.
 func (l *Listener) Close() {
-	if l.leave() {
+	if l.detach() {
 		unix.Close(l.fd)
 	}
 }
 
-// Yield stops listening as End does, and keeps the address: after it comes Again
+// Unlisten stops listening as End does, and keeps the address: after it comes Again
 // or Release. Another socket can listen on an address that covers this one
 // meanwhile, even if another process has this descriptor, too.
-func (l *Listener) Yield() {
-	if !l.leave() {
+func (l *Listener) Unlisten() {
+	if !l.detach() {
 		return
 	}
 	if l.admit != nil {
-		l.drain()
+		l.drainBacklog()
 	}
 	unix.Shutdown(l.fd, unix.SHUT_RD)
 }
 
-// Again listens once more on an address after Yield.
-func (l *Listener) Again() (*Listener, error) {
+// Relisten listens once more on an address after Yield.
+func (l *Listener) Relisten() (*Listener, error) {
 	if err := unix.Listen(l.fd, backlog); err != nil {
 		unix.Close(l.fd)
 		return nil, os.NewSyscallError("listen", err)
@@ -262,9 +262,9 @@ func (l *Listener) Again() (*Listener, error) {
 // Release gives up an address after Yield.
 func (l *Listener) Release() { unix.Close(l.fd) }
 
-// leave takes the listener away from its loop. It reports false if that was done
+// detach takes the listener away from its loop. It reports false if that was done
 // before: the descriptor is the first caller's.
-func (l *Listener) leave() bool {
+func (l *Listener) detach() bool {
 	l.mu.Lock()
 	before := l.closed
 	l.closed = true
@@ -274,23 +274,23 @@ func (l *Listener) leave() bool {
 	}
 	l.loop.engine.loops.listeners.set(l.fd, nil)
 	if l.admit != nil {
-		unix.EpollCtl(l.loop.ep, unix.EPOLL_CTL_DEL, l.fd, nil) // ENOENT: it rests
+		unix.EpollCtl(l.loop.epfd, unix.EPOLL_CTL_DEL, l.fd, nil) // ENOENT: it rests
 	}
 	return true
 }
 
-// drain admits the connections in the backlog, at most backlogMost of them and for
+// drainBacklog admits the connections in the backlog, at most backlogMost of them and for
 // backlogTime, after leave.
-func (l *Listener) drain() {
-	until, last := time.Now().Add(backlogTime), false
-	for range backlogMost {
-		more, err := l.next()
+func (l *Listener) drainBacklog() {
+	until, last := time.Now().Add(drainTime), false
+	for range drainMost {
+		more, err := l.acceptNext()
 		if err != nil {
 			return
 		}
 		now := time.Now()
 		if !more && !last {
-			last, until = true, now.Add(lastRound)
+			last, until = true, now.Add(drainGrace)
 		}
 		if !now.Before(until) {
 			return
@@ -318,7 +318,7 @@ func (v *reserve) refuse(l *Listener, busy string) bool {
 		return false
 	}
 	l.loop.engine.Accepted()
-	l.loop.engine.Short()
+	l.loop.engine.OutOfDescriptors()
 	send(fd, []byte(busy))
 	unix.Close(fd)
 	return true

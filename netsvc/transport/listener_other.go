@@ -18,13 +18,13 @@ import (
 type Listener struct {
 	Addr netip.AddrPort // read-only
 
-	ln     *net.TCPListener
-	engine *Engine
-	admit  func(Socket, netip.AddrPort)
-	busy   string
-	quit   chan struct{} // closed by End
-	ended  chan struct{} // closed when the goroutine has
-	once   sync.Once
+	ln       *net.TCPListener
+	engine   *Engine
+	admit    func(Socket, netip.AddrPort)
+	busyLine string
+	quit     chan struct{} // closed by End
+	ended    chan struct{} // closed when the goroutine has
+	once     sync.Once
 }
 
 func (e *Engine) newListener(ln *net.TCPListener) *Listener {
@@ -55,8 +55,8 @@ func (e *Engine) Listen(a netip.Addr, port int) (*Listener, error) {
 	return e.newListener(ln.(*net.TCPListener)), nil
 }
 
-// Retune does nothing: what is accepted has what was set at first.
-func (l *Listener) Retune() error { return nil }
+// UpdateOptions does nothing: what is accepted has what was set at first.
+func (l *Listener) UpdateOptions() error { return nil }
 
 // ListenGiven makes a listener of a descriptor that listens already.
 func (e *Engine) ListenGiven(fd int) (*Listener, error) {
@@ -74,13 +74,13 @@ func (e *Engine) ListenGiven(fd int) (*Listener, error) {
 	return e.newListener(tcp), nil
 }
 
-// Waiting is known on Linux only.
-func (l *Listener) Waiting() bool { return false }
+// HasBacklog is known on Linux only.
+func (l *Listener) HasBacklog() bool { return false }
 
 // Open begins to accept. Each connection goes to admit, which must not wait; those that
 // there is no descriptor for are told busy.
 func (l *Listener) Open(admit func(Socket, netip.AddrPort), busy string) error {
-	l.admit, l.busy = admit, busy
+	l.admit, l.busyLine = admit, busy
 	go l.accept()
 	return nil
 }
@@ -97,13 +97,13 @@ func (l *Listener) accept() {
 			// first one may have been cut short by End.
 			now := time.Now()
 			if until.IsZero() {
-				until = now.Add(backlogTime)
+				until = now.Add(drainTime)
 			}
 			if !now.Before(until) {
 				l.ln.Close()
 				return
 			}
-			l.ln.SetDeadline(now.Add(lastRound))
+			l.ln.SetDeadline(now.Add(drainGrace))
 		default:
 		}
 		c, err := l.ln.AcceptTCP()
@@ -120,7 +120,7 @@ func (l *Listener) accept() {
 				return
 			}
 		default:
-			if l.engine.reserve.refuse(l, err, l.busy) {
+			if l.engine.reserve.refuse(l, err, l.busyLine) {
 				continue
 			}
 			l.engine.Log.Warn("connection cannot be accepted", "listener", l.Addr.String(), "error", err)
@@ -134,9 +134,9 @@ func (l *Listener) accept() {
 	}
 }
 
-// End stops to listen. A client that connected before is in the backlog and is admitted
+// DrainAndClose stops to listen. A client that connected before is in the backlog and is admitted
 // first, which by then means to be told why not.
-func (l *Listener) End() {
+func (l *Listener) DrainAndClose() {
 	if l.admit == nil {
 		l.ln.Close()
 		return
@@ -151,12 +151,12 @@ func (l *Listener) End() {
 // Close stops to listen at once.
 func (l *Listener) Close() { l.ln.Close() }
 
-// Yield stops listening as End does, so that another socket can listen on an
+// Unlisten stops listening as End does, so that another socket can listen on an
 // address that covers this one; after it comes Again or Release.
-func (l *Listener) Yield() { l.End() }
+func (l *Listener) Unlisten() { l.DrainAndClose() }
 
-// Again listens once more on an address after Yield.
-func (l *Listener) Again() (*Listener, error) {
+// Relisten listens once more on an address after Yield.
+func (l *Listener) Relisten() (*Listener, error) {
 	return l.engine.Listen(l.Addr.Addr(), int(l.Addr.Port()))
 }
 
@@ -185,7 +185,7 @@ func (v *reserve) refuse(l *Listener, err error, busy string) bool {
 		return false
 	}
 	l.engine.Accepted()
-	l.engine.Short()
+	l.engine.OutOfDescriptors()
 	c.SetWriteDeadline(time.Now().Add(time.Millisecond))
 	c.Write([]byte(busy))
 	c.Close()

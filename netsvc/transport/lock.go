@@ -7,9 +7,9 @@ import "sync/atomic"
 type Lock struct{ state atomic.Int32 }
 
 const (
-	free  = iota
-	held  // somebody is at work
-	again // and is asked to run again
+	free   = iota
+	locked // somebody is at work
+	rerun  // and is asked to run again
 )
 
 // Acquire takes the lock, or asks its holder to run again and reports false.
@@ -17,11 +17,11 @@ func (l *Lock) Acquire() bool {
 	for {
 		switch l.state.Load() {
 		case free:
-			if l.state.CompareAndSwap(free, held) {
+			if l.state.CompareAndSwap(free, locked) {
 				return true
 			}
-		case held:
-			if l.state.CompareAndSwap(held, again) {
+		case locked:
+			if l.state.CompareAndSwap(locked, rerun) {
 				return false
 			}
 		default:
@@ -33,18 +33,18 @@ func (l *Lock) Acquire() bool {
 // Release gives the lock back, or reports false if the holder was asked to run
 // again, which then still has it.
 func (l *Lock) Release() bool {
-	if l.state.CompareAndSwap(held, free) {
+	if l.state.CompareAndSwap(locked, free) {
 		return true
 	}
-	l.state.Store(held)
+	l.state.Store(locked)
 	return false
 }
 
-// Try takes the lock if it is free, and asks nobody for anything.
-func (l *Lock) Try() bool { return l.state.CompareAndSwap(free, held) }
+// TryAcquire takes the lock if it is free, and asks nobody for anything.
+func (l *Lock) TryAcquire() bool { return l.state.CompareAndSwap(free, locked) }
 
-// taken reports whether somebody has the lock.
-func (l *Lock) taken() bool { return l.state.Load() != free }
+// isHeld reports whether somebody has the lock.
+func (l *Lock) isHeld() bool { return l.state.Load() != free }
 
 // Reset frees the lock, whatever its holder, the caller, was asked for.
 func (l *Lock) Reset() { l.state.Store(free) }

@@ -18,7 +18,7 @@ import (
 // loops serve all plain descriptors: connections edge-triggered, listeners
 // level-triggered. An idle connection costs no goroutine, no buffer, no timer.
 type loops struct {
-	each      []*loop
+	all       []*loop
 	next      atomic.Uint32
 	conns     table[Conn]
 	listeners table[Listener]
@@ -29,19 +29,19 @@ type loops struct {
 // runtime's own poller: in a system call it would keep a processor from others
 // until the runtime notices.
 type loop struct {
-	engine *Engine
-	ep     int
-	file   *os.File // of ep; nil before poll
-	wait   syscall.RawConn
-	event  int // an eventfd, to wake it
-	turns  atomic.Uint64
-	quit   atomic.Bool
+	engine  *Engine
+	epfd    int
+	file    *os.File // of ep; nil before poll
+	poller  syscall.RawConn
+	eventfd int // an eventfd, to wake it
+	rounds  atomic.Uint64
+	quit    atomic.Bool
 
-	parking atomic.Pointer[parking] // not nil: it is to stand still
+	frozen atomic.Pointer[loopFreeze] // not nil: it is to stand still
 
 	// Owned by the loop's goroutine.
-	buf  []byte
-	more []*Conn // were not read to the end, and their read locks are ours
+	buf    []byte
+	unread []*Conn // were not read to the end, and their read locks are ours
 }
 
 const (
@@ -68,17 +68,17 @@ func (ls *loops) open(e *Engine) error {
 		if err != nil {
 			return fmt.Errorf("start an event loop: %w", err)
 		}
-		ls.each = append(ls.each, l)
+		ls.all = append(ls.all, l)
 	}
 	return nil
 }
 
 // poll prepares the loops to run.
 func (ls *loops) poll() error {
-	for _, l := range ls.each {
-		l.file = os.NewFile(uintptr(l.ep), "epoll")
+	for _, l := range ls.all {
+		l.file = os.NewFile(uintptr(l.epfd), "epoll")
 		var err error
-		if l.wait, err = l.file.SyscallConn(); err != nil {
+		if l.poller, err = l.file.SyscallConn(); err != nil {
 			return fmt.Errorf("start an event loop: %w", err)
 		}
 	}
@@ -87,7 +87,7 @@ func (ls *loops) poll() error {
 
 // run starts the loops.
 func (ls *loops) run() {
-	for _, l := range ls.each {
+	for _, l := range ls.all {
 		ls.tasks.Go(l.run)
 	}
 }
@@ -102,7 +102,7 @@ func newLoop(e *Engine) (*loop, error) {
 		unix.Close(ep)
 		return nil, err
 	}
-	l := &loop{engine: e, ep: ep, event: event, buf: make([]byte, loopBuffer)}
+	l := &loop{engine: e, epfd: ep, eventfd: event, buf: make([]byte, loopBuffer)}
 	err = unix.SetNonblock(ep, true) // or os would not poll it
 	if err = errors.Join(err, l.add(event, eventWake, unix.EPOLLIN)); err != nil {
 		l.close()
@@ -112,9 +112,9 @@ func newLoop(e *Engine) (*loop, error) {
 }
 
 func (l *loop) close() {
-	unix.Close(l.event)
+	unix.Close(l.eventfd)
 	if l.file == nil {
-		unix.Close(l.ep)
+		unix.Close(l.epfd)
 		return
 	}
 	l.file.Close()
@@ -122,26 +122,26 @@ func (l *loop) close() {
 
 // stop ends all loops. Nothing may be registered any more.
 func (ls *loops) stop() {
-	for _, l := range ls.each {
+	for _, l := range ls.all {
 		l.quit.Store(true)
 		l.wake()
 	}
 	ls.tasks.Wait()
-	for _, l := range ls.each {
+	for _, l := range ls.all {
 		l.close()
 	}
 }
 
-// turn wakes all loops, and returns what tells whether each has come round since.
-func (ls *loops) turn() (turned func() bool) {
+// probe wakes all loops, and returns what tells whether each has come round since.
+func (ls *loops) probe() (turned func() bool) {
 	var before []uint64
-	for _, l := range ls.each {
-		before = append(before, l.turns.Load())
+	for _, l := range ls.all {
+		before = append(before, l.rounds.Load())
 		l.wake()
 	}
 	return func() bool {
-		for i, l := range ls.each {
-			if l.turns.Load() == before[i] {
+		for i, l := range ls.all {
+			if l.rounds.Load() == before[i] {
 				return false
 			}
 		}
@@ -149,25 +149,25 @@ func (ls *loops) turn() (turned func() bool) {
 	}
 }
 
-// parking is where loops stand still.
-type parking struct {
+// loopFreeze is where loops stand still.
+type loopFreeze struct {
 	arrived sync.WaitGroup
 	leave   chan struct{}
 }
 
-// park makes all loops stand still, with no event half handled, until leave is
+// freeze makes all loops stand still, with no event half handled, until leave is
 // called. It fails if one does not within ctx.
-func (ls *loops) park(ctx context.Context) (leave func(), err error) {
-	p := &parking{leave: make(chan struct{})}
+func (ls *loops) freeze(ctx context.Context) (leave func(), err error) {
+	p := &loopFreeze{leave: make(chan struct{})}
 	leave = func() {
-		for _, l := range ls.each {
-			l.parking.Store(nil)
+		for _, l := range ls.all {
+			l.frozen.Store(nil)
 		}
 		close(p.leave)
 	}
-	p.arrived.Add(len(ls.each))
-	for _, l := range ls.each {
-		l.parking.Store(p)
+	p.arrived.Add(len(ls.all))
+	for _, l := range ls.all {
+		l.frozen.Store(p)
 		l.wake()
 	}
 	all := make(chan struct{})
@@ -184,36 +184,36 @@ func (ls *loops) park(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// readAgain has all conns read on that are parked.
-func (ls *loops) readAgain() {
+// thawReads has all conns read on that are parked.
+func (ls *loops) thawReads() {
 	for c := range ls.conns.all() {
-		c.readAgain()
+		c.thawRead()
 	}
 }
 
-// parkUnread parks the conns whose turn does not come any more, but those that another
+// freezeUnread parks the conns whose turn does not come any more, but those that another
 // process has. The loops stand still.
-func (ls *loops) parkUnread() {
-	for _, l := range ls.each {
-		for _, c := range l.more {
-			if !c.is(isDropped) {
-				c.park()
+func (ls *loops) freezeUnread() {
+	for _, l := range ls.all {
+		for _, c := range l.unread {
+			if !c.is(isHandedOver) {
+				c.freezeRead()
 			}
 		}
-		l.more = nil
+		l.unread = nil
 	}
 }
 
 // pick returns the loop for the next connection.
-func (ls *loops) pick() *loop { return ls.each[int(ls.next.Add(1))%len(ls.each)] }
+func (ls *loops) pick() *loop { return ls.all[int(ls.next.Add(1))%len(ls.all)] }
 
 func (l *loop) wake() {
 	one := [8]byte{1}
-	unix.Write(l.event, one[:]) // EAGAIN: it is awake
+	unix.Write(l.eventfd, one[:]) // EAGAIN: it is awake
 }
 
 func (l *loop) add(fd int, kind int32, events uint32) error {
-	return unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd), Pad: kind})
+	return unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd), Pad: kind})
 }
 
 const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
@@ -222,12 +222,12 @@ const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 func (l *loop) run() {
 	buf := make([]unix.EpollEvent, loopEvents)
 	for {
-		if p := l.parking.Load(); p != nil {
+		if p := l.frozen.Load(); p != nil {
 			p.arrived.Done()
 			<-p.leave
 		}
 		events, err := l.events(buf)
-		l.turns.Add(1)
+		l.rounds.Add(1)
 		if err != nil {
 			l.engine.Log.Error("event loop cannot wait for events", "error", err)
 			return // the descriptor is broken, which cannot be
@@ -238,8 +238,8 @@ func (l *loop) run() {
 		if l.quit.Load() {
 			return
 		}
-		unread := l.more
-		l.more = nil
+		unread := l.unread
+		l.unread = nil
 		for _, c := range unread {
 			l.read(c, true)
 		}
@@ -249,14 +249,14 @@ func (l *loop) run() {
 // events waits for events, but not while somebody has more to be read; unless
 // that one has to wait for a while.
 func (l *loop) events(buf []unix.EpollEvent) (events []unix.EpollEvent, err error) {
-	if len(l.more) > 0 {
+	if len(l.unread) > 0 {
 		if l.engine.pending.Load() >= maxPending {
 			time.Sleep(pendingPause)
 		}
-		return pollEvents(l.ep, buf)
+		return pollEvents(l.epfd, buf)
 	}
-	waiting := l.wait.Read(func(uintptr) bool {
-		events, err = pollEvents(l.ep, buf)
+	waiting := l.poller.Read(func(uintptr) bool {
+		events, err = pollEvents(l.epfd, buf)
 		return len(events) > 0 || err != nil
 	})
 	return events, errors.Join(err, waiting)
@@ -266,7 +266,7 @@ func (l *loop) handle(ev unix.EpollEvent) {
 	switch ev.Pad {
 	case eventWake:
 		var b [8]byte
-		unix.Read(l.event, b[:])
+		unix.Read(l.eventfd, b[:])
 	case eventListener:
 		if ln := l.engine.loops.listeners.get(int(ev.Fd)); ln != nil {
 			ln.accept()
@@ -284,7 +284,7 @@ func (l *loop) handle(ev unix.EpollEvent) {
 		if ev.Events&^unix.EPOLLOUT == 0 {
 			return
 		}
-		if c.read.Acquire() {
+		if c.readLock.Acquire() {
 			l.read(c, ev.Events&^(unix.EPOLLIN|unix.EPOLLOUT) != 0)
 			return
 		}
@@ -294,8 +294,8 @@ func (l *loop) handle(ev unix.EpollEvent) {
 
 // read reads a conn whose read lock we have. A panic ends that conn only.
 func (l *loop) read(c *Conn, toEnd bool) {
-	defer c.recovered()
-	c.take(l, l.buf, toEnd)
+	defer c.recoverPanic()
+	c.readAvailable(l, l.buf, toEnd)
 }
 
 // writable tells the handler of a conn that it takes more. A panic ends that conn

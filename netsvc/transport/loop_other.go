@@ -16,14 +16,14 @@ import (
 // over.
 type loops struct{}
 
-func (*loops) open(*Engine) error                   { return nil }
-func (*loops) poll() error                          { return nil }
-func (*loops) run()                                 {}
-func (*loops) stop()                                {}
-func (*loops) turn() func() bool                    { return func() bool { return true } }
-func (*loops) park(context.Context) (func(), error) { return nil, errNoLoops }
-func (*loops) readAgain()                           {}
-func (*loops) parkUnread()                          {}
+func (*loops) open(*Engine) error                     { return nil }
+func (*loops) poll() error                            { return nil }
+func (*loops) run()                                   {}
+func (*loops) stop()                                  {}
+func (*loops) probe() func() bool                     { return func() bool { return true } }
+func (*loops) freeze(context.Context) (func(), error) { return nil, errNoLoops }
+func (*loops) thawReads()                             {}
+func (*loops) freezeUnread()                          {}
 
 // loop is what a conn has on Linux only.
 type loop struct{ engine *Engine }
@@ -37,36 +37,38 @@ func (e *Engine) Secure(c TCP, config *tls.Config) *tls.Conn { return tls.Server
 
 var errNoLoops = errors.New("there are no event loops on this system")
 
-func (c *Conn) startOnLoop(bool) error           { return errNoLoops }
-func (c *Conn) unused(netip.AddrPort) HalfCloser { return nil }
-func (c *Conn) renewOnLoop(netip.AddrPort) *Conn { return nil }
-func (c *Conn) goResume()                        {}
-func (c *Conn) put([]byte) (int, error)          { return 0, errNoLoops }
-func (c *Conn) closeOnLoop(bool)                 {}
+func (c *Conn) startOnLoop(bool) error                 { return errNoLoops }
+func (c *Conn) detachOnLoop(netip.AddrPort) HalfCloser { return nil }
+func (c *Conn) replaceOnLoop(netip.AddrPort) *Conn     { return nil }
+func (c *Conn) startResume()                           {}
+func (c *Conn) write([]byte) (int, error)              { return 0, errNoLoops }
+func (c *Conn) closeOnLoop(bool)                       {}
 
 func (l *Listener) descriptor() int                           { return -1 }
 func (e *Engine) adoptListener(int, netip.AddrPort) *Listener { return nil }
 
 // AdoptConn and Drop are for a handover, and never called.
 
-func (c *Conn) Drop()                 {}
+func (c *Conn) CloseAfterHandover()   {}
 func (e *Engine) AdoptConn(int) *Conn { return nil }
 
 // String names what serves plain connections.
 func (e *Engine) String() string { return "goroutines" }
 
-// ErrCannotMove is why an engine cannot be frozen.
-var ErrCannotMove = errors.New("connections cannot be handed over on this system")
+// ErrNoHandover is why an engine cannot be frozen.
+var ErrNoHandover = errors.New("connections cannot be handed over on this system")
 
-// CanMove reports whether connections can go on in another process.
-func (e *Engine) CanMove() bool { return false }
+// CanHandOver reports whether connections can go on in another process.
+func (e *Engine) CanHandOver() bool { return false }
 
-// Conn makes a conn of an accepted connection.
-func (e *Engine) Conn(s Socket, _ netip.AddrPort) *Conn { return e.newStream(s.tcp, s.tcp) }
+// NewConn makes a conn of an accepted connection.
+func (e *Engine) NewConn(s Socket, _ netip.AddrPort) *Conn { return e.newStream(s.tcp, s.tcp) }
 
-// ConnOver makes a conn of a connection that was a net.Conn for a while, over tcp, or
+// ConnFromNet makes a conn of a connection that was a net.Conn for a while, over tcp, or
 // tcp itself.
-func (e *Engine) ConnOver(c HalfCloser, tcp TCP, _ netip.AddrPort) *Conn { return e.newStream(c, tcp) }
+func (e *Engine) ConnFromNet(c HalfCloser, tcp TCP, _ netip.AddrPort) *Conn {
+	return e.newStream(c, tcp)
+}
 
 // Socket is a connection that was accepted and has no owner yet.
 type Socket struct{ tcp *net.TCPConn }
@@ -74,8 +76,8 @@ type Socket struct{ tcp *net.TCPConn }
 // TCP makes a net.Conn of it.
 func (s Socket) TCP(netip.AddrPort) TCP { return s.tcp }
 
-// Tell writes a line, of which nobody waits to hear, and closes.
-func (s Socket) Tell(line string) {
+// WriteAndClose writes a line, of which nobody waits to hear, and closes.
+func (s Socket) WriteAndClose(line string) {
 	s.tcp.SetWriteDeadline(time.Now().Add(time.Second)) // its buffer is empty: it does not wait
 	io.WriteString(s.tcp, line)
 	s.tcp.Close()

@@ -27,16 +27,16 @@ type TCP interface {
 	SyscallConn() (syscall.RawConn, error)
 }
 
-// IsGone reports whether an error says that the peer has vanished or was given up, as
+// IsPeerGone reports whether an error says that the peer has vanished or was given up, as
 // opposed to something that is worth a log line.
-func IsGone(err error) bool {
+func IsPeerGone(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
 		errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// ReadTCP waits for input, without a buffer, and returns it in one that must go back
+// readTCP waits for input, without a buffer, and returns it in one that must go back
 // by done. fit returns the part of a buffer to read into.
-func ReadTCP(c TCP, fit func([]byte) []byte) (p []byte, done func(), err error) {
+func readTCP(c TCP, fit func([]byte) []byte) (p []byte, done func(), err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, nil, err
@@ -49,11 +49,11 @@ func ReadTCP(c TCP, fit func([]byte) []byte) (p []byte, done func(), err error) 
 	if err := cmp.Or(err, met); err != nil {
 		return nil, nil, err
 	}
-	return Read(c, fit)
+	return readConn(c, fit)
 }
 
-// Read is ReadTCP for any connection: it holds its buffer while it waits.
-func Read(c net.Conn, fit func([]byte) []byte) (p []byte, done func(), err error) {
+// readConn is ReadTCP for any connection: it holds its buffer while it waits.
+func readConn(c net.Conn, fit func([]byte) []byte) (p []byte, done func(), err error) {
 	b := readBuffers.Get().(*[]byte)
 	n, err := c.Read(fit(*b))
 	if n > 0 {
@@ -66,22 +66,22 @@ func Read(c net.Conn, fit func([]byte) []byte) (p []byte, done func(), err error
 	return nil, nil, err
 }
 
-// CloseGently ends a connection so that the peer gets what was written: it waits a
+// CloseLingering ends a connection so that the peer gets what was written: it waits a
 // bounded time for the peer to close its side, unless heard says that it has.
-func CloseGently(c HalfCloser, heard bool) {
+func CloseLingering(c HalfCloser, heard bool) {
 	if !heard && c.CloseWrite() == nil {
-		readOut(c)
+		linger(c)
 	}
 	c.Close()
 }
 
-// readOut reads until the peer closes its side, for a bounded time: closing with
+// linger reads until the peer closes its side, for a bounded time: closing with
 // input unread would reset the connection, and what was written last be lost.
-func readOut(c net.Conn) {
-	c.SetReadDeadline(time.Now().Add(readOutTime))
+func linger(c net.Conn) {
+	c.SetReadDeadline(time.Now().Add(lingerTime))
 	b := readBuffers.Get().(*[]byte)
 	defer readBuffers.Put(b)
-	for n := 0; n < readOutBytes; {
+	for n := 0; n < lingerBytes; {
 		got, err := c.Read(*b)
 		if err != nil {
 			return

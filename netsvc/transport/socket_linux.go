@@ -19,17 +19,17 @@ func (e *Engine) String() string {
 	if e.Portable {
 		return "goroutines"
 	}
-	return fmt.Sprintf("event loops (%d)", len(e.loops.each))
+	return fmt.Sprintf("event loops (%d)", len(e.loops.all))
 }
 
-// ErrCannotMove is why an engine without event loops cannot be frozen.
-var ErrCannotMove = errors.New("only connections of event loops can be handed over, and this server has none")
+// ErrNoHandover is why an engine without event loops cannot be frozen.
+var ErrNoHandover = errors.New("only connections of event loops can be handed over, and this server has none")
 
-// CanMove reports whether connections can go on in another process.
-func (e *Engine) CanMove() bool { return !e.Portable }
+// CanHandOver reports whether connections can go on in another process.
+func (e *Engine) CanHandOver() bool { return !e.Portable }
 
-// Conn makes a conn of an accepted connection.
-func (e *Engine) Conn(s Socket, remote netip.AddrPort) *Conn {
+// NewConn makes a conn of an accepted connection.
+func (e *Engine) NewConn(s Socket, remote netip.AddrPort) *Conn {
 	if e.Portable {
 		c := s.TCP(remote)
 		return e.newStream(c, c)
@@ -37,16 +37,16 @@ func (e *Engine) Conn(s Socket, remote netip.AddrPort) *Conn {
 	return &Conn{fd: int32(s), loop: e.loops.pick()}
 }
 
-// ConnOver makes a conn of a connection that was a net.Conn for a while, over tcp, or
+// ConnFromNet makes a conn of a connection that was a net.Conn for a while, over tcp, or
 // tcp itself.
-func (e *Engine) ConnOver(c HalfCloser, tcp TCP, remote netip.AddrPort) *Conn {
-	k := beneath(c)
+func (e *Engine) ConnFromNet(c HalfCloser, tcp TCP, remote netip.AddrPort) *Conn {
+	k := cipherSocketOf(c)
 	if (c == tcp || k != nil) && !e.Portable {
 		fd := -1
 		control(tcp, func(old uintptr) { fd, _ = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
 		if fd >= 0 {
 			tcp.Close()
-			over := e.Conn(Socket(fd), remote)
+			over := e.NewConn(Socket(fd), remote)
 			if k != nil {
 				k.TCP, k.conn = nil, over
 				over.stream = &stream{conn: c, cipher: k}
@@ -61,7 +61,7 @@ func (e *Engine) ConnOver(c HalfCloser, tcp TCP, remote netip.AddrPort) *Conn {
 // until Thaw.
 func (e *Engine) AdoptConn(fd int) *Conn {
 	c := &Conn{fd: int32(fd), loop: e.loops.pick()}
-	c.write.Try()
+	c.writeLock.TryAcquire()
 	return c
 }
 
@@ -70,8 +70,8 @@ func (s Socket) TCP(remote netip.AddrPort) TCP {
 	return fileConn{os.NewFile(uintptr(s), "tcp"), net.TCPAddrFromAddrPort(remote)}
 }
 
-// Tell writes a line, of which nobody waits to hear, and closes.
-func (s Socket) Tell(line string) {
+// WriteAndClose writes a line, of which nobody waits to hear, and closes.
+func (s Socket) WriteAndClose(line string) {
 	unix.Write(int(s), []byte(line))
 	unix.Close(int(s))
 }

@@ -32,78 +32,78 @@ func (c *Conn) startStream() {
 // is to be read.
 func (c *Conn) streamReader() {
 	k, h := c.stream, c.handler
-	c.read.Try() // it is nobody else's
-	next := More
+	c.readLock.TryAcquire() // it is nobody else's
+	next := Continue
 	defer func() {
 		if p := recover(); p != nil {
 			h.Panicked(p, debug.Stack())
 		}
-		if next != Gone {
+		if next != Replaced {
 			h.Finish()
 		}
 	}()
-	if next = c.resumeStream(); next != More { // what was read before Start
+	if next = c.resumeStream(); next != Continue { // what was read before Start
 		return
 	}
 	for {
 		k.busy.Store(false)
-		p, done, err := k.read()
+		p, done, err := k.receive()
 		k.busy.Store(true)
 		if err != nil {
-			next = c.lastOfStream(err)
+			next = c.streamPeerClosed(err)
 			return
 		}
 		next = h.Data(p)
 		done()
-		if next == Wait {
+		if next == Defer {
 			next = c.resumeStream()
 		}
-		if next != More {
+		if next != Continue {
 			return
 		}
 	}
 }
 
 // resumeStream has pending input handled: More, End or Gone follows.
-func (c *Conn) resumeStream() Next {
+func (c *Conn) resumeStream() Outcome {
 	for {
 		next := c.handler.Resume()
-		if next != Park {
+		if next != Retry {
 			return next
 		}
-		if !c.stream.engine.Outlast() {
-			return More
+		if !c.stream.engine.AwaitThaw() {
+			return Continue
 		}
 	}
 }
 
-// lastOfStream has the end of the input handled: End or Gone follows.
-func (c *Conn) lastOfStream(err error) Next {
-	for !c.is(isUnheard) {
-		if next := c.handler.PeerClosed(err); next != Park {
+// streamPeerClosed has the end of the input handled: End or Gone follows.
+func (c *Conn) streamPeerClosed(err error) Outcome {
+	for !c.is(isReadStopped) {
+		if next := c.handler.PeerClosed(err); next != Retry {
 			return next
 		}
-		c.stream.engine.Outlast()
+		c.stream.engine.AwaitThaw()
 	}
-	return End
+	return Stop
 }
 
-// read is ReadTCP, if the connection is nothing but TCP: others hold their buffer
+// receive is ReadTCP, if the connection is nothing but TCP: others hold their buffer
 // while they wait.
-func (k *stream) read() (p []byte, done func(), err error) {
+func (k *stream) receive() (p []byte, done func(), err error) {
 	if k.conn == k.tcp {
-		return ReadTCP(k.tcp, k.engine.fit)
+		return readTCP(k.tcp, k.engine.limitRead)
 	}
-	return Read(k.conn, k.engine.fit)
+	return readConn(k.conn, k.engine.limitRead)
 }
 
 // streamWriter writes what is pending each time it is told that something is.
 func (c *Conn) streamWriter() {
 	for range c.stream.work {
-		if c.write.Acquire() {
-			c.handler.Feed()
+		if c.writeLock.Acquire() {
+			c.handler.WritePending()
 		}
-		if c.is(isDrained) {
+		if c.is(isWriteStopped) {
 			return
 		}
 	}

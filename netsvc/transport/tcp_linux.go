@@ -10,12 +10,12 @@ import (
 // retransmissions or window probes. Older kernels refuse it.
 const tcpRTOMax = 44
 
-// unanswered reports whether bytes wait for the peer's acknowledgement, and
+// probePeer reports whether bytes wait for the peer's acknowledgement, and
 // whether the kernel has been sending repeatedly, and the peer has
 // acknowledged nothing for the time limit. Keepalive does not see this, as it runs on
 // idle connections only. A peer that is there but does not read answers the
 // kernel's window probes, so it is told apart (tcp(7), tcp_probe_timer).
-func unanswered(fd uintptr, limit time.Duration) (waiting, silent bool) {
+func probePeer(fd uintptr, limit time.Duration) (waiting, silent bool) {
 	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
 		return false, false

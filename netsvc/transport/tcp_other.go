@@ -4,9 +4,9 @@ package transport
 
 import "time"
 
-// unanswered is known on Linux only; elsewhere the system's own time-out ends a
+// probePeer is known on Linux only; elsewhere the system's own time-out ends a
 // connection whose peer vanished while data was on the way.
-func unanswered(uintptr, time.Duration) (waiting, silent bool) { return false, false }
+func probePeer(uintptr, time.Duration) (waiting, silent bool) { return false, false }
 
 // wasReset is known on Linux only: elsewhere the unfinished last line of a client
 // that resets the connection while it is written to may be taken as said.

@@ -15,9 +15,9 @@ const (
 	recordBytes = 16 << 10 // of plaintext that TLS is given at a time
 	// recordCost is what a record costs beside its bytes: they may be one.
 	recordCost = 32
-	// keptBytes bounds the ciphertext that waits for a peer: that of one write, and answers
+	// maxUnsent bounds the ciphertext that waits for a peer: that of one write, and answers
 	// to the peer's requests for new keys.
-	keptBytes = 2 * recordBytes
+	maxUnsent = 2 * recordBytes
 	// closeNotifyTime is for the last record to go out. It is that of crypto/tls.
 	closeNotifyTime = 5 * time.Second
 )
@@ -33,15 +33,15 @@ type cipherSocket struct {
 	TCP        // nil on a loop
 	conn *Conn // nil before
 
-	// unsent is how many bytes TLS was given whose ciphertext the kernel has not taken
+	// plainUnsent is how many bytes TLS was given whose ciphertext the kernel has not taken
 	// to the end. Owned by the holder of the write lock.
-	unsent int
+	plainUnsent int
 
 	// The write lock does not do here: tls.Conn.Read writes alerts, and answers to
 	// requests for new keys.
-	mu   sync.Mutex
-	kept []byte // ciphertext that the kernel has not taken
-	err  error  // of a write, for good
+	mu           sync.Mutex
+	cipherUnsent []byte // ciphertext that the kernel has not taken
+	err          error  // of a write, for good
 }
 
 // Secure returns the server's end of TLS over a connection, before the handshake. ConnOver
@@ -53,8 +53,8 @@ func (e *Engine) Secure(c TCP, config *tls.Config) *tls.Conn {
 	return tls.Server(&cipherSocket{TCP: c}, config)
 }
 
-// beneath is the cipherSocket of a connection by Secure; nil: it has none.
-func beneath(c HalfCloser) (k *cipherSocket) {
+// cipherSocketOf is the cipherSocket of a connection by Secure; nil: it has none.
+func cipherSocketOf(c HalfCloser) (k *cipherSocket) {
 	if t, ok := c.(*tls.Conn); ok {
 		k, _ = t.NetConn().(*cipherSocket)
 	}
@@ -79,18 +79,18 @@ func (k *cipherSocket) Write(p []byte) (n int, err error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	waiting := len(k.kept) > 0
+	waiting := len(k.cipherUnsent) > 0
 	if !waiting && k.err == nil {
 		n, k.err = k.conn.send(p)
 	}
-	if k.err == nil && len(k.kept)+len(p)-n > keptBytes {
+	if k.err == nil && len(k.cipherUnsent)+len(p)-n > maxUnsent {
 		k.err = errUnread
 	}
 	if k.err != nil {
 		return 0, k.err
 	}
 	if n < len(p) {
-		if k.kept = append(k.kept, p[n:]...); !waiting {
+		if k.cipherUnsent = append(k.cipherUnsent, p[n:]...); !waiting {
 			k.flushLocked()
 		} // else the loop does it, as the handler waits for Writable
 	}
@@ -101,32 +101,32 @@ func (k *cipherSocket) Write(p []byte) (n int, err error) {
 func (k *cipherSocket) flush() (gone bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.kept) > 0 {
+	if len(k.cipherUnsent) > 0 {
 		k.flushLocked()
 	}
-	return len(k.kept) == 0, k.err
+	return len(k.cipherUnsent) == 0, k.err
 }
 
 // flushLocked sends what is kept until the kernel takes no more. The conn owes it before
 // the kernel is asked: the event that it takes more may come at once. mu is held.
 func (k *cipherSocket) flushLocked() {
-	k.conn.flags.Or(isOwing)
-	for len(k.kept) > 0 && k.err == nil {
-		n, err := k.conn.send(k.kept)
+	k.conn.flags.Or(hasUnsent)
+	for len(k.cipherUnsent) > 0 && k.err == nil {
+		n, err := k.conn.send(k.cipherUnsent)
 		if n == 0 && err == nil {
 			return
 		}
-		k.kept, k.err = k.kept[n:], err
+		k.cipherUnsent, k.err = k.cipherUnsent[n:], err
 	}
-	k.kept = nil
-	k.conn.flags.And(^uint32(isOwing))
+	k.cipherUnsent = nil
+	k.conn.flags.And(^uint32(hasUnsent))
 }
 
 // close has nothing sent any more.
 func (k *cipherSocket) close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.kept, k.err = nil, net.ErrClosed
+	k.cipherUnsent, k.err = nil, net.ErrClosed
 }
 
 // SetWriteDeadline is called by TLS before its last record.
@@ -144,12 +144,12 @@ func (k *cipherSocket) write(t io.Writer, p []byte) (n int, err error) {
 		if gone, err := k.flush(); !gone || err != nil {
 			return n, err
 		}
-		took := min(k.unsent, len(p)-n)
-		n, k.unsent = n+took, k.unsent-took
+		took := min(k.plainUnsent, len(p)-n)
+		n, k.plainUnsent = n+took, k.plainUnsent-took
 		if n == len(p) {
 			return n, nil
 		}
-		if k.unsent, err = t.Write(p[n:min(n+recordBytes, len(p))]); err != nil {
+		if k.plainUnsent, err = t.Write(p[n:min(n+recordBytes, len(p))]); err != nil {
 			return n, err
 		}
 	}
@@ -166,7 +166,7 @@ func (c *Conn) closeWrite() bool {
 	}
 	for end := time.Now().Add(closeNotifyTime); ; {
 		gone, err := c.stream.cipher.flush()
-		if gone || err != nil || !c.pause(end) {
+		if gone || err != nil || !c.waitSignal(end) {
 			return gone && err == nil
 		}
 	}

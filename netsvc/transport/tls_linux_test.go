@@ -35,21 +35,21 @@ func TestUnreadTLS(t *testing.T) {
 	}
 	text := []byte(strings.Repeat("a line of twenty-one\n", 1<<18))
 	h.say(text)
-	if err := transport.Until(ctx, func() bool { return h.conn.Full() && !h.conn.Writing() }); err != nil {
+	if err := transport.PollUntil(ctx, func() bool { return h.conn.Full() && !h.conn.Writing() }); err != nil {
 		t.Fatal("it is not full")
 	}
 	hello()
 	if n := h.conn.Kept(); n == 0 || n > 32<<10 {
 		t.Error(n, "bytes are kept")
 	}
-	if waiting, _ := h.conn.Unanswered(time.Minute); !waiting {
+	if waiting, _ := h.conn.ProbePeer(time.Minute); !waiting {
 		t.Error("nothing is on its way")
 	}
 	got := make([]byte, len(text))
 	if _, err := io.ReadFull(slow, got); err != nil || !bytes.Equal(got, text) {
 		t.Error("it gets something else:", err)
 	}
-	if err := transport.Until(ctx, func() bool { return !h.conn.Full() }); err != nil || h.conn.Kept() > 0 {
+	if err := transport.PollUntil(ctx, func() bool { return !h.conn.Full() }); err != nil || h.conn.Kept() > 0 {
 		t.Error(h.conn.Kept(), "bytes are kept in the end")
 	}
 
@@ -143,7 +143,7 @@ func TestFreezeTLS(t *testing.T) {
 	<-h.reached
 	frozen := make(chan error)
 	go func() { frozen <- e.Freeze(ctx, func() {}) }()
-	if err := transport.Until(ctx, e.Suspended); err != nil {
+	if err := transport.PollUntil(ctx, e.Suspended); err != nil {
 		t.Fatal(err)
 	}
 	close(h.goOn)
@@ -178,7 +178,7 @@ func TestAbandonTLS(t *testing.T) {
 	idle, _, i := dialTLS(t, e, 0)
 	moved, m := dial(t, e)
 	<-m.started
-	if h.conn.Movable() || !m.conn.Movable() {
+	if h.conn.Transferable() || !m.conn.Transferable() {
 		t.Error("what can be moved")
 	}
 	text := []byte(strings.Repeat("a line of twenty-one\n", 1<<18))
@@ -191,7 +191,7 @@ func TestAbandonTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(other)
-	m.conn.Drop()
+	m.conn.CloseAfterHandover()
 	e.Abandon()
 	turns := e.Turns()
 	for range 1000 {
@@ -204,7 +204,7 @@ func TestAbandonTLS(t *testing.T) {
 	}
 	took := h.took.Load()
 	io.WriteString(c, "unheard\n")
-	if err := transport.Until(ctx, h.conn.HasInput); err != nil {
+	if err := transport.PollUntil(ctx, h.conn.HasInput); err != nil {
 		t.Error("nothing has come")
 	}
 	got := make([]byte, len(text))
@@ -215,7 +215,7 @@ func TestAbandonTLS(t *testing.T) {
 		t.Error("it was heard")
 	}
 	for _, h := range []*echo{h, i} {
-		h.conn.EndRead()
+		h.conn.StopReading()
 	}
 	for _, c := range []io.Reader{c, idle} {
 		if rest, err := io.ReadAll(c); err != nil || len(rest) > 0 {

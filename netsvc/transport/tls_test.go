@@ -78,7 +78,7 @@ func serveTLS(t *testing.T, e *transport.Engine) (client *net.TCPConn, h *echo) 
 			c.Close()
 			return nil
 		}
-		return e.ConnOver(c, tcp, addr)
+		return e.ConnFromNet(c, tcp, addr)
 	})
 }
 
@@ -171,7 +171,7 @@ func TestEndsTLS(t *testing.T) {
 					check = func(err error) bool { return err == io.EOF }
 					s.CloseWrite()
 				case "reset":
-					whole, check = false, transport.IsGone
+					whole, check = false, transport.IsPeerGone
 					s.SetLinger(0)
 					s.Close()
 				case "garbage":
@@ -184,7 +184,7 @@ func TestEndsTLS(t *testing.T) {
 					io.WriteString(c, "panic\n")
 				case "end":
 					check = func(err error) bool { return true }
-					h.conn.EndRead()
+					h.conn.StopReading()
 				case "abort":
 					check = func(error) bool { return true }
 					h.conn.Abort()
@@ -213,7 +213,7 @@ func TestUnusedTLS(t *testing.T) {
 			if err := c.Handshake(); err != nil {
 				t.Error(err)
 			}
-			e.Refuse(e.ConnOver(c, tcp, addr).Unused(addr), "no\n")
+			e.Refuse(e.ConnFromNet(c, tcp, addr).Detach(addr), "no\n")
 			return nil
 		})
 		c := tls.Client(raw, &tls.Config{InsecureSkipVerify: true})
