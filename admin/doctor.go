@@ -61,27 +61,27 @@ func (c *call) compare(d *diagnosis) {
 	for _, w := range c.Service.Ports().Unbound {
 		d.say("problem", "room "+w.Room, "%s; the server keeps trying, rebind %s tries at once", w.Cause, w.Room)
 	}
-	if err := c.Store.Broken(); err != nil {
+	if err := c.Store.ReadOnly(); err != nil {
 		d.say("problem", "database", "%v; nothing is kept, and the server tries again by itself; reopen tries at once", err)
 	}
-	if err := c.Store.InPlace(); err != nil {
+	if err := c.Store.VerifyPath(); err != nil {
 		d.say("problem", "database", "%v", err)
 	}
-	_, damaged := c.Store.LeftOut()
+	_, damaged := c.Store.SkippedRecords()
 	for _, what := range damaged {
 		d.say("problem", "database", "%s", what)
 	}
-	rooms := c.Store.DamagedRooms()
+	rooms := c.Store.CorruptRooms()
 	for _, id := range rooms {
 		d.say("problem", "room "+cmp.Or(c.Service.RoomName(id), fmt.Sprintf("#%d", id)), "lines of it are damaged and left out; doctor --full says where, and roomd store restore puts a backup in place")
 	}
-	if n := c.Store.Damaged(); n > 0 && len(rooms) == 0 {
+	if n := c.Store.CorruptReads(); n > 0 && len(rooms) == 0 {
 		d.say("problem", "database", "a record has become damaged since the start and is left out; doctor --full says which")
 	}
-	if c.Store.Full() {
+	if c.Store.DiskFull() {
 		d.say("problem", "disk", "it is full: lines and changes are refused; make room, the next line is tried")
 	}
-	if took := c.Store.Stalled(); took > 0 {
+	if took := c.Store.SlowDisk(); took > 0 {
 		d.say("problem", "disk", "it has not answered for %v; lines wait and none is lost; see the log of the kernel", took.Round(100*time.Millisecond))
 	}
 }
@@ -95,10 +95,10 @@ func (c *call) resources(d *diagnosis) error {
 	if err != nil {
 		return err
 	}
-	if room, ok := disk.Free(c.Data); ok && room < uint64(max(file, 100<<20)) {
+	if room, ok := disk.FreeBytes(c.Data); ok && room < uint64(max(file, 100<<20)) {
 		d.say("risk", "disk", "%s are free, the database has %s; make room, or keep less: history.lines, history.bytes, history.age", cell("bytes", room), cell("bytes", file))
 	}
-	for _, name := range store.LeftBehind(c.Data) {
+	for _, name := range store.StaleTempFiles(c.Data) {
 		d.say("risk", "disk", "%s was left behind by a process that was killed; the next start removes it, and you may", name)
 	}
 	if file > 100<<20 && free > file/2 {

@@ -54,13 +54,13 @@ func backup(c *call) error {
 	}
 	var paths []string
 	for i := range keep + 1 {
-		paths = append(paths, store.Aged(c.args[0], i))
+		paths = append(paths, store.BackupName(c.args[0], i))
 	}
 	files := store.Files(c.Data)
 	if c.Files != nil {
 		files = append(files, c.Files()...)
 	}
-	if file := disk.Among(files, paths, strings.Split(identities, ",")); file != "" {
+	if file := disk.FirstProtected(files, paths, strings.Split(identities, ",")); file != "" {
 		return refuse("refused", "no backup was made: %s is in use by the server", file)
 	}
 	if err := c.would("the database would be copied to %s", c.args[0]); err != nil {
@@ -159,7 +159,7 @@ func give(ctx context.Context, socket, line string, show func(string)) (answer, 
 	if !dry {
 		delete(flags, "json") // what the server says is for us
 	}
-	if r.file, err = disk.Real(args[0]); err != nil {
+	if r.file, err = disk.RealPath(args[0]); err != nil {
 		return answer{verdict: "ERR", code: "refused", text: "no backup was made: " + err.Error()}, nil
 	}
 	keep, err := strconv.Atoi(flags["keep"])
@@ -168,7 +168,7 @@ func give(ctx context.Context, socket, line string, show func(string)) (answer, 
 	}
 	var there []string
 	for i := range min(keep, backupsMost) + 1 {
-		if id := disk.FileID(store.Aged(r.file, i)); id != "" {
+		if id := disk.FileID(store.BackupName(r.file, i)); id != "" {
 			there = append(there, id)
 		}
 	}
@@ -287,7 +287,7 @@ func (r *receiver) told(size int64, took time.Duration) error {
 }
 
 func reopen(c *call) error {
-	if c.Store.Broken() == nil {
+	if c.Store.ReadOnly() == nil {
 		c.looked = true
 		return c.out.text("the database is not read-only")
 	}

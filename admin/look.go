@@ -302,7 +302,7 @@ func search(c *call) error {
 		}
 	}
 	if c.args[0] == "*" {
-		missing = append(missing, c.Store.LeftRooms()...)
+		missing = append(missing, c.Store.SkippedRooms()...)
 	}
 	var err error
 	if c.has("count") {

@@ -75,7 +75,7 @@ func kick(c *call) (err error) {
 
 // newBan is a ban by the flags of the command, of nobody yet.
 func (c *call) newBan() (b store.Ban, err error) {
-	b = store.Ban{Created: time.Now().UTC(), By: c.caller.User, Why: c.flags["why"]}
+	b = store.Ban{Created: time.Now().UTC(), By: c.caller.User, Reason: c.flags["why"]}
 	if d := c.times["for"]; d > 0 {
 		b.Until = b.Created.Add(d)
 	}
@@ -184,7 +184,7 @@ func bans(c *call) error {
 	}
 	rows := []row{}
 	for _, b := range c.Service.Bans() {
-		r := row{b.ID, "ban", b.Addr, b.Nick, c.Service.RoomName(b.Room), b.Created, b.Until, b.By, b.Why}
+		r := row{b.ID, "ban", b.Addr, b.Nick, c.Service.RoomName(b.Room), b.Created, b.Until, b.By, b.Reason}
 		if b.Room != 0 && r.Room == "" {
 			r.Room = fmt.Sprintf("#%d, deleted", b.Room) // and not every room
 		}
@@ -200,7 +200,7 @@ func unban(c *call) error {
 	id := c.ban
 	none := refuse("no-ban", "there is no ban #%d; bans lists them", id)
 	there := slices.ContainsFunc(c.Service.Bans(), func(b store.Ban) bool { return b.ID == id })
-	if damaged, _ := c.Store.LeftOut(); !there && damaged == 0 { // what is left out Unban knows, too
+	if damaged, _ := c.Store.SkippedRecords(); !there && damaged == 0 { // what is left out Unban knows, too
 		return none
 	}
 	if err := c.would("ban #%d would be lifted", id); err != nil {

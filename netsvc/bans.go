@@ -195,8 +195,8 @@ func (l *banList) hasNick(nick string) bool {
 // banText is what is shown to a client that is banned.
 func banText(b *store.Ban) string {
 	text := "you are banned" + untilText(b)
-	if b.Why != "" {
-		text += ": " + wire.CleanString(b.Why)
+	if b.Reason != "" {
+		text += ": " + wire.CleanString(b.Reason)
 	}
 	return text
 }

@@ -57,7 +57,7 @@ func TestBanAtTheGate(t *testing.T) {
 	p := dialFrom(t, "127.0.0.9", port)
 	p.Until("* this room has a password")
 	eventually(t, "it waits", func() bool { return s.Service.CountTargets(store.Ban{Addr: "127.0.0.9"}).Connections == 1 })
-	if _, hit, err := s.Service.Ban(store.Ban{Addr: "127.0.0.9", Why: "guessing"}); err != nil || hit != (netsvc.BanTargets{Connections: 1}) {
+	if _, hit, err := s.Service.Ban(store.Ban{Addr: "127.0.0.9", Reason: "guessing"}); err != nil || hit != (netsvc.BanTargets{Connections: 1}) {
 		t.Error(hit, err)
 	}
 	p.Expect("* board: you are banned: guessing")

@@ -194,7 +194,7 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 	}
 	r.work.later(func() {
 		members := r.shutDown(causeDeleted)
-		if err := s.store.Drained(r.id); err != nil && !errors.Is(err, store.ErrClosed) {
+		if err := s.store.ReleaseDeleted(r.id); err != nil && !errors.Is(err, store.ErrClosed) {
 			s.log.Error("age of a deleted room cannot be written", "room", r.name(), "error", err) // it does from the next start on
 		}
 		s.unregister(r)
@@ -218,7 +218,7 @@ func (s *Service) roomUpdated(k store.Room, e store.Edit) {
 	if e.Topic != nil {
 		r.applyTopic(k)
 	}
-	if e.Own != nil {
+	if e.Settings != nil {
 		r.applySettings(k)
 	}
 	if e.Password != nil {
@@ -274,13 +274,13 @@ func (r *Room) applyTopic(k store.Room) {
 
 // applySettings has settings take effect.
 func (r *Room) applySettings(k store.Room) {
-	was := r.own.Swap(&k.Own)
-	r.svc.logLater("room settings", "room", r.name(), "own", settingsText(k.Own), "was", settingsText(*was), "by", "operator")
-	r.svc.watchers.publish(Event{Type: "set", Room: r.name(), Text: settingsText(k.Own)})
+	was := r.own.Swap(&k.Settings)
+	r.svc.logLater("room settings", "room", r.name(), "own", settingsText(k.Settings), "was", settingsText(*was), "by", "operator")
+	r.svc.watchers.publish(Event{Type: "set", Room: r.name(), Text: settingsText(k.Settings)})
 	switch {
-	case k.Own.ReadOnly && !was.ReadOnly:
+	case k.Settings.ReadOnly && !was.ReadOnly:
 		r.announceNotice("the operator made this room read-only")
-	case !k.Own.ReadOnly && was.ReadOnly:
+	case !k.Settings.ReadOnly && was.ReadOnly:
 		r.announceNotice("this room is open for writing again")
 	}
 }
@@ -306,8 +306,8 @@ func (s *Service) bansAdded(bans []store.Ban, hit any) {
 			kind = "mute"
 		}
 		room := s.RoomName(b.Room)
-		s.logLater(kind+" added", "id", b.ID, "room", room, "address", b.Addr, "nick", b.Nick, "until", b.Until, "why", wire.CleanString(b.Why), "by", b.By)
-		s.watchers.publish(Event{Type: kind, Room: room, Remote: b.Addr, Member: b.Nick, Text: b.Why, By: b.By})
+		s.logLater(kind+" added", "id", b.ID, "room", room, "address", b.Addr, "nick", b.Nick, "until", b.Until, "why", wire.CleanString(b.Reason), "by", b.By)
+		s.watchers.publish(Event{Type: kind, Room: room, Remote: b.Addr, Member: b.Nick, Text: b.Reason, By: b.By})
 	}
 	reach := s.enforce(newBanList(bans).all)
 	if hit, ours := hit.(*BanTargets); ours {

@@ -80,7 +80,7 @@ func TestChangesFromElsewhere(t *testing.T) {
 			_, err := s.Service.Set("lobby", func(own *store.Settings) { own.ReadOnly, own.Members = true, new(1) })
 			return err
 		}, func(s *server) error {
-			_, err := s.Store.Update(lobby, store.Edit{Own: &store.Settings{ReadOnly: true, Members: new(1)}})
+			_, err := s.Store.Update(lobby, store.Edit{Settings: &store.Settings{ReadOnly: true, Members: new(1)}})
 			return err
 		}, ""},
 		"password": {func(s *server) error {
@@ -100,10 +100,10 @@ func TestChangesFromElsewhere(t *testing.T) {
 			return s.Service.Purge("old")
 		}, func(s *server) error { return s.Store.Purge(trashed) }, ""},
 		"ban": {func(s *server) error {
-			_, _, err := s.Service.Ban(store.Ban{Nick: "bob", Why: "noise", By: "ann", Created: made})
+			_, _, err := s.Service.Ban(store.Ban{Nick: "bob", Reason: "noise", By: "ann", Created: made})
 			return err
 		}, func(s *server) error {
-			_, err := s.Store.AddBans(nil, store.Ban{Nick: "bob", Why: "noise", By: "ann", Created: made})
+			_, err := s.Store.AddBans(nil, store.Ban{Nick: "bob", Reason: "noise", By: "ann", Created: made})
 			return err
 		}, "bob"},
 		"mute": {func(s *server) error {

@@ -114,7 +114,7 @@ func TestHostileTextEverywhere(t *testing.T) {
 		for _, p := range []*peer{ann, bob} {
 			p.Until("* guest-" + fmt.Sprint(i+3) + " left")
 		}
-		b, _, err := s.Service.Ban(store.Ban{Addr: "127.0.0.9", Why: h.in})
+		b, _, err := s.Service.Ban(store.Ban{Addr: "127.0.0.9", Reason: h.in})
 		if err != nil {
 			t.Fatal(err)
 		}

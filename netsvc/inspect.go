@@ -26,7 +26,7 @@ func (s *Service) Inconsistencies() []string {
 	// The disk was read at another moment than the memory. Between two changes both
 	// are the same.
 	var disk findings
-	if err := s.store.Between(func() { disk = s.diskInconsistencies() }); err != nil { // there are no changes any more
+	if err := s.store.OnCommitter(func() { disk = s.diskInconsistencies() }); err != nil { // there are no changes any more
 		disk = s.diskInconsistencies()
 	}
 	return append(found, disk...)
@@ -163,7 +163,7 @@ func (s *Service) diskInconsistencies() (found findings) {
 
 // matchesStored reports whether the room is as on disk, in what the operator changes.
 func (r *Room) matchesStored(k store.Room) bool {
-	return *r.ident.Load() == *newNameAndPort(k.Name, k.Key, k.Port) && settingsText(*r.own.Load()) == settingsText(k.Own)
+	return *r.ident.Load() == *newNameAndPort(k.Name, k.Key, k.Port) && settingsText(*r.own.Load()) == settingsText(k.Settings)
 }
 
 // ConnInfo is a connection of a client as the operator sees it.

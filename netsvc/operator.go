@@ -349,10 +349,10 @@ func (s *Service) Status() Status {
 			st.Unbound++
 		}
 	}
-	if err := s.store.Broken(); err != nil {
+	if err := s.store.ReadOnly(); err != nil {
 		st.ReadOnly = err.Error()
 	}
-	if took := s.store.Stalled(); took > 0 {
+	if took := s.store.SlowDisk(); took > 0 {
 		st.Stalled = fmt.Sprintf("the disk has not answered for %v", took.Round(100*time.Millisecond))
 	}
 	return st

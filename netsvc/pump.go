@@ -368,8 +368,8 @@ func (m *Member) beginHistory(ins insert) {
 func (m *Member) beginSince(seq uint64) {
 	ev := okFor("since", fmt.Sprintf("everything after %d; the newest is %d", seq, m.cursor.Seq))
 	m.addStreamInfo(&ev)
-	if st, err := m.room.svc.store.Stat(m.room.id); err == nil && st.Trimmed > seq {
-		ev.Oldest = st.Trimmed + 1
+	if st, err := m.room.svc.store.Stat(m.room.id); err == nil && st.Removed > seq {
+		ev.Oldest = st.Removed + 1
 		ev.Text += fmt.Sprintf("; lines before %d are no longer kept", ev.Oldest)
 	}
 	if seq > m.cursor.Seq {
@@ -418,10 +418,10 @@ func (m *Member) stored(after, upto uint64) (n int, last uint64, err error) {
 // from the store, up to the sequence number upto at most.
 func (m *Member) catchUp(upto uint64) {
 	r := m.room
-	if st, err := r.svc.store.Stat(r.id); err == nil && st.Trimmed > m.cursor.Seq {
+	if st, err := r.svc.store.Stat(r.id); err == nil && st.Removed > m.cursor.Seq {
 		// What comes next is no longer kept.
 		m.letGo()
-		m.cursor.Seq = max(m.cursor.Seq, st.Trimmed)
+		m.cursor.Seq = max(m.cursor.Seq, st.Removed)
 		return
 	}
 	upto = min(upto, r.log.End().Seq)

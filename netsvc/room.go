@@ -125,7 +125,7 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 		membership: membership{nicks: make(map[string]*Member), leaving: make(map[*Member]*departure)},
 	}
 	r.ident.Store(newNameAndPort(k.Name, k.Key, k.Port))
-	r.own.Store(&k.Own)
+	r.own.Store(&k.Settings)
 	r.password.Store(passwd.FromHash(k.Password))
 	r.log.SetBudget(s.logs)
 	return r

@@ -244,7 +244,7 @@ func (s *Service) Set(name string, change func(*store.Settings)) (own store.Sett
 	defer end()
 	own = *r.own.Load()
 	change(&own)
-	return own, r.update(store.Edit{Own: &own})
+	return own, r.update(store.Edit{Settings: &own})
 }
 
 // settingsText is a room's own settings in a line.

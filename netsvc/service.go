@@ -255,7 +255,7 @@ func (s *Service) load() (rooms []*Room, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the ports: %w", err)
 	}
-	s.withheld = s.store.HeldPorts()
+	s.withheld = s.store.SkippedPorts()
 	used := map[int]bool{s.opts().Port: true}
 	for _, p := range s.withheld {
 		used[p] = true

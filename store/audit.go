@@ -56,23 +56,23 @@ func (s *Store) AddAudit(a Audit) error {
 	return err
 }
 
-func (addAudit) subject() uint64 { return 0 }
+func (addAudit) room() uint64 { return 0 }
 
 func (c addAudit) apply(st state) (o outcome, err error) {
 	return o, putAudit(st.tx, c.Kept, c.Entry)
 }
 
-func (addAudit) applied(*Store, outcome) {}
+func (addAudit) updateMemory(*Store, outcome) {}
 
 // Nobody sees it who does not ask.
-func (addAudit) report(*Changes, outcome) {}
+func (addAudit) notify(*Changes, outcome) {}
 
 // putAudit keeps entries with what else the transaction does.
 func putAudit(tx *bolt.Tx, kept uint64, all ...Audit) error {
 	bucket := tx.Bucket(bucketAudit)
 	for _, a := range all {
 		for _, text := range []*string{&a.User, &a.From, &a.Door, &a.Line, &a.Result} {
-			*text = cut(*text, auditText)
+			*text = truncate(*text, auditText)
 		}
 		v, err := json.Marshal(a)
 		if err != nil {
@@ -99,8 +99,8 @@ func putAudit(tx *bolt.Tx, kept uint64, all ...Audit) error {
 	return nil
 }
 
-// cut is a text, or the beginning of one that has more bytes than that.
-func cut(text string, most int) string {
+// truncate is a text, or the beginning of one that has more bytes than that.
+func truncate(text string, most int) string {
 	const dots = "…"
 	if len(text) <= most {
 		return text
@@ -108,8 +108,8 @@ func cut(text string, most int) string {
 	return strings.ToValidUTF8(text[:most-len(dots)], "") + dots
 }
 
-// auditStep bounds the entries that one read transaction looks at.
-const auditStep = 1000
+// auditScan bounds the entries that one read transaction looks at.
+const auditScan = 1000
 
 // Audits returns the newest most entries since a time that want lets through, the
 // oldest first; a nil want lets all through. Those that are damaged are left out
@@ -124,14 +124,14 @@ func (s *Store) Audits(ctx context.Context, since time.Time, most int, want func
 			err = s.file.view(func(tx *bolt.Tx) error {
 				c := tx.Bucket(bucketAudit).Cursor()
 				k, v := seekLast(c, upto)
-				for range auditStep {
+				for range auditScan {
 					if more = k != nil && seqOf(k) >= least && found < most; !more {
 						return nil
 					}
 					a, err := decodeAudit(k, v)
 					switch {
 					case err != nil:
-						s.skipped(bucketAudit, k)
+						s.countRecord(bucketAudit, k)
 						damaged++
 					case a.Time.Before(since):
 						more = false

@@ -19,9 +19,9 @@ import (
 // BackupRate is how many bytes a second Backup writes if it is not told.
 const BackupRate = 32 << 20
 
-// backupStep is how much the disk is given at a time: much at once would hold up
+// writebackBytes is how much the disk is given at a time: much at once would hold up
 // the syncs of the lines.
-const backupStep = 1 << 20
+const writebackBytes = 1 << 20
 
 // existsError is the refusal to write over the file of that name. It is fs.ErrExist.
 type existsError string
@@ -44,7 +44,7 @@ func WriteBackup(ctx context.Context, path string, keep int, fill func(io.Writer
 	case keep == 0 && !errors.Is(err, fs.ErrNotExist):
 		return 0, errors.Join(existsError(path), err)
 	}
-	f, err := disk.Beside(path, disk.Part)
+	f, err := disk.CreateTemp(path, disk.ForBackup)
 	if err != nil {
 		return 0, err
 	}
@@ -54,14 +54,14 @@ func WriteBackup(ctx context.Context, path string, keep int, fill func(io.Writer
 			err = errors.Join(err, os.Remove(tmp))
 		}
 	}()
-	out := &gentle{f: f}
+	out := &writebackFile{f: f}
 	if err = fill(out); err == nil {
-		removeLeftBehind(path) // ours is locked still
+		removeStaleTempFiles(path) // ours is locked still
 	}
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return 0, err
 	}
-	if err := cleanCopy(ctx, tmp); err != nil {
+	if err := finishCopy(ctx, tmp); err != nil {
 		return 0, fmt.Errorf("check the backup: %w", err)
 	}
 	if err := rotate(path, keep); err != nil {
@@ -77,7 +77,7 @@ func WriteBackup(ctx context.Context, path string, keep int, fill func(io.Writer
 // names then: there is a backup at path all the time.
 func rotate(path string, keep int) error {
 	for i := keep - 1; i > 0; i-- {
-		from, to := Aged(path, i-1), Aged(path, i)
+		from, to := BackupName(path, i-1), BackupName(path, i)
 		if i == 1 {
 			if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
@@ -93,24 +93,24 @@ func rotate(path string, keep int) error {
 	return nil
 }
 
-// Aged is the name of an older backup: the i-th, or for 0 the newest.
-func Aged(path string, i int) string {
+// BackupName is the name of an older backup: the i-th, or for 0 the newest.
+func BackupName(path string, i int) string {
 	if i == 0 {
 		return path
 	}
 	return fmt.Sprint(path, ".", i)
 }
 
-// gentle writes to a file, and gives the disk some of it at a time.
-type gentle struct {
+// writebackFile writes to a file, and gives the disk some of it at a time.
+type writebackFile struct {
 	f           *os.File
 	done, given int64
 }
 
-func (g *gentle) Write(b []byte) (n int, err error) {
+func (g *writebackFile) Write(b []byte) (n int, err error) {
 	n, err = g.f.Write(b)
-	if g.done += int64(n); g.done-g.given >= backupStep {
-		disk.Trickle(g.f, g.given, g.done-g.given)
+	if g.done += int64(n); g.done-g.given >= writebackBytes {
+		disk.StartWriteback(g.f, g.given, g.done-g.given)
 		g.given = g.done
 	}
 	return n, err
@@ -132,7 +132,7 @@ func (s *Store) Snapshot(ctx context.Context, w io.Writer, rate int64, progress 
 	var tx *bolt.Tx
 	var begun error
 	// On the committer's goroutine: nothing comes between the fold and this.
-	c := &task{fold: true, then: func() {
+	c := &task{checkpoint: true, then: func() {
 		if tx, begun = s.file.db.Begin(false); begun == nil {
 			s.backups = slices.DeleteFunc(s.backups, func(b backup) bool { return b.ctx.Err() != nil })
 			s.backups = append(s.backups, backup{ctx, cancel})
@@ -145,7 +145,7 @@ func (s *Store) Snapshot(ctx context.Context, w io.Writer, rate int64, progress 
 	if d, ok := w.(interface{ SetWriteDeadline(time.Time) error }); ok {
 		defer context.AfterFunc(ctx, func() { d.SetWriteDeadline(time.Unix(1, 0)) })()
 	}
-	out := &paced{ctx: ctx, w: w, rate: rate, start: time.Now(), total: tx.Size(), progress: progress}
+	out := &rateWriter{ctx: ctx, w: w, rate: rate, start: time.Now(), total: tx.Size(), progress: progress}
 	if progress != nil {
 		progress(0, tx.Size())
 	}
@@ -171,18 +171,18 @@ func (s *Store) endBackups() {
 	s.backups = nil
 }
 
-// paced writes no faster than its rate.
-type paced struct {
+// rateWriter writes no faster than its rate.
+type rateWriter struct {
 	ctx         context.Context
 	w           io.Writer
 	rate        int64
 	start       time.Time
 	done, total int64
-	showed      int64
+	reported    int64
 	progress    func(done, total int64)
 }
 
-func (p *paced) Write(b []byte) (n int, err error) {
+func (p *rateWriter) Write(b []byte) (n int, err error) {
 	for n < len(b) {
 		if p.ctx.Err() != nil {
 			return n, context.Cause(p.ctx)
@@ -193,8 +193,8 @@ func (p *paced) Write(b []byte) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		if p.progress != nil && (p.done-p.showed) > p.total/20 {
-			p.showed = p.done
+		if p.progress != nil && (p.done-p.reported) > p.total/20 {
+			p.reported = p.done
 			p.progress(p.done, p.total)
 		}
 		early := time.Duration(float64(p.done)/float64(p.rate)*float64(time.Second)) - time.Since(p.start)
@@ -211,13 +211,13 @@ func (p *paced) Write(b []byte) (n int, err error) {
 }
 
 // ReadFrom is what tx.WriteTo would use; through Write it is paced.
-func (p *paced) ReadFrom(r io.Reader) (int64, error) {
+func (p *rateWriter) ReadFrom(r io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{p}, struct{ io.Reader }{r}, make([]byte, 256<<10))
 }
 
-// cleanCopy makes a copy of a database that was in use one that is not, whose
+// finishCopy makes a copy of a database that was in use one that is not, whose
 // history is of another epoch, and checks it.
-func cleanCopy(ctx context.Context, path string, audit ...Audit) error {
+func finishCopy(ctx context.Context, path string, audit ...Audit) error {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
 	if err != nil {
 		return err
@@ -229,10 +229,10 @@ func cleanCopy(ctx context.Context, path string, audit ...Audit) error {
 				return err
 			}
 		}
-		return errors.Join(meta.Delete(keyJournal), meta.Delete(keyRelaxed), unname(meta))
+		return errors.Join(meta.Delete(keyWAL), meta.Delete(keyRelaxed), clearEpoch(meta))
 	})
 	if err = errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	return orLeave(ctx, func() error { return checkFile(path) })
+	return runUntilDone(ctx, func() error { return checkFile(path) })
 }

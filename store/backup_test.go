@@ -247,7 +247,7 @@ func TestCompactAtStart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(s.Delete(old), s.Tidy(time.Now())); err != nil {
+	if err := errors.Join(s.Delete(old), s.applyRetentionAt(time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	s.settled()

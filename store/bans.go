@@ -25,7 +25,7 @@ type Ban struct {
 	Created time.Time `json:"created"`
 	Until   time.Time `json:"until,omitzero"` // zero: until it is lifted
 	By      string    `json:"by,omitempty"`
-	Why     string    `json:"why,omitempty"`
+	Reason  string    `json:"why,omitempty"`
 }
 
 func (b *Ban) expired(now time.Time) bool { return !b.Until.IsZero() && !now.Before(b.Until) }
@@ -45,7 +45,7 @@ func (s *Store) AddBans(owner any, bans ...Ban) ([]Ban, error) {
 	return o.bans, err
 }
 
-func (addBans) subject() uint64 { return 0 }
+func (addBans) room() uint64 { return 0 }
 
 func (c addBans) apply(st state) (o outcome, err error) {
 	bucket := st.tx.Bucket(bucketBans)
@@ -79,9 +79,9 @@ func (c addBans) apply(st state) (o outcome, err error) {
 	return o, nil
 }
 
-func (addBans) applied(*Store, outcome) {}
+func (addBans) updateMemory(*Store, outcome) {}
 
-func (c addBans) report(f *Changes, o outcome) { f.Banned(o.bans, c.owner) }
+func (c addBans) notify(f *Changes, o outcome) { f.Banned(o.bans, c.owner) }
 
 // removeBans lifts bans.
 type removeBans struct{ IDs []uint64 }
@@ -92,7 +92,7 @@ func (s *Store) RemoveBans(ids ...uint64) error {
 	return err
 }
 
-func (removeBans) subject() uint64 { return 0 }
+func (removeBans) room() uint64 { return 0 }
 
 func (c removeBans) apply(st state) (o outcome, err error) {
 	bucket := st.tx.Bucket(bucketBans)
@@ -107,9 +107,9 @@ func (c removeBans) apply(st state) (o outcome, err error) {
 	return o, nil
 }
 
-func (removeBans) applied(*Store, outcome) {}
+func (removeBans) updateMemory(*Store, outcome) {}
 
-func (c removeBans) report(f *Changes, _ outcome) { f.Unbanned(c.IDs) }
+func (c removeBans) notify(f *Changes, _ outcome) { f.Unbanned(c.IDs) }
 
 // Bans returns the bans that hold at that time, by ID. What is damaged is left
 // out; RemoveBans removes it.
@@ -119,7 +119,7 @@ func (s *Store) Bans(now time.Time) (bans []Ban, err error) {
 			if !b.expired(now) {
 				bans = append(bans, b)
 			}
-		}, func(k []byte, _ error) { s.skipped(bucketBans, k) })
+		}, func(k []byte, _ error) { s.countRecord(bucketBans, k) })
 	})
 	return bans, err
 }

@@ -21,20 +21,20 @@ type batch struct {
 	posts   []*Post // space for the next
 }
 
-// append gives numbers to posts, writes them and delivers them; with Relaxed
+// appendPosts gives numbers to posts, writes them and delivers them; with Relaxed
 // it delivers first and leaves the writing to flush.
-func (s *Store) append(posts []*Post) {
+func (s *Store) appendPosts(posts []*Post) {
 	relaxed := s.opts.Durability == Relaxed
-	err := s.ready(len(posts))
+	err := s.prepare(len(posts))
 	if err == nil {
-		s.number(posts)
+		s.assignSeqs(posts)
 		if !relaxed {
 			err = s.flush()
 		}
 	}
 	if err != nil {
 		if !relaxed {
-			s.unnumber()
+			s.unassignSeqs()
 		}
 		for _, p := range posts {
 			if p.Err == nil {
@@ -48,40 +48,40 @@ func (s *Store) append(posts []*Post) {
 	s.follower.Lines(posts)
 }
 
-// ready makes room for posts, or says why there can be none.
-func (s *Store) ready(posts int) error {
-	if err := s.Broken(); err != nil {
+// prepare makes room for posts, or says why there can be none.
+func (s *Store) prepare(posts int) error {
+	if err := s.ReadOnly(); err != nil {
 		return err
 	}
-	if s.writer.stuck != nil {
+	if s.writer.writeErr != nil {
 		if err := s.flush(); err != nil {
 			return err
 		}
 	}
-	if s.recovery.late != nil {
-		if err := s.recovery.late(); err != nil {
+	if s.recovery.deferred != nil {
+		if err := s.recovery.deferred(); err != nil {
 			return err
 		}
-		s.recovery.late = nil
+		s.recovery.deferred = nil
 	}
-	if s.writer.unwritten+s.writer.behind+posts > maxUnwritten || len(s.writer.record) > batchBytes {
+	if s.writer.unwritten+s.writer.inFlight+posts > maxUnwritten || len(s.writer.record) > batchBytes {
 		if err := s.flush(); err != nil {
 			return err
 		}
 	}
 	// What retention has removed is in the journal still. Where folding fails for
 	// want of space the journal may go on for a while.
-	if s.checkpoint.tails > foldBytes || s.writer.logged > journalBytes {
-		if err := s.fold(); err != nil && (s.checkpoint.tails > 2*foldBytes || s.writer.logged > 2*journalBytes) {
+	if s.checkpoint.tailBytes > checkpointBytes || s.writer.walBytes > maxWALBytes {
+		if err := s.runCheckpoint(); err != nil && (s.checkpoint.tailBytes > 2*checkpointBytes || s.writer.walBytes > 2*maxWALBytes) {
 			return err
 		}
 	}
 	return nil
 }
 
-// number gives each post its sequence number and time, and puts it into the
+// assignSeqs gives each post its sequence number and time, and puts it into the
 // record under way.
-func (s *Store) number(posts []*Post) {
+func (s *Store) assignSeqs(posts []*Post) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	micros := now.UnixMicro()
 	if s.writer.unwritten == 0 {
@@ -100,18 +100,18 @@ func (s *Store) number(posts []*Post) {
 		}
 		if h.batch != s.batch.number {
 			h.batch = s.batch.number
-			h.next = h.Last
+			h.assigned = h.Last
 			s.batch.touched = append(s.batch.touched, h)
 		}
-		h.next++
-		p.Line.Seq, p.Line.Time = h.next, now
+		h.assigned++
+		p.Line.Seq, p.Line.Time = h.assigned, now
 		s.writer.record = wal.AppendLine(s.writer.record, room, &p.Line, micros)
 		s.writer.unwritten++
 	}
 }
 
-// unnumber forgets what number has done.
-func (s *Store) unnumber() {
+// unassignSeqs forgets what number has done.
+func (s *Store) unassignSeqs() {
 	s.batch.touched, s.writer.unwritten = s.batch.touched[:0], 0
 }
 
@@ -128,13 +128,13 @@ func (s *Store) publish(posts []*Post) {
 			room = p.Room
 			h = s.heads[room]
 		}
-		s.checkpoint.tails += h.add(room, &p.Line)
+		s.checkpoint.tailBytes += h.add(room, &p.Line)
 	}
 	s.mu.Unlock()
 	for _, h := range s.batch.touched {
-		s.checkpoint.soil(h)
-		if s.retention.overfull(h) {
-			s.retention.addChore(chore{room: h.id, kind: choreTrim})
+		s.checkpoint.markDirty(h)
+		if s.retention.overLimit(h) {
+			s.retention.addJob(job{room: h.id, kind: jobLimit})
 		}
 	}
 	s.batch.touched = s.batch.touched[:0]
@@ -145,56 +145,56 @@ func (s *Store) publish(posts []*Post) {
 // Owned by the committer. While behind is not 0, a goroutine has wal and spare.
 type writer struct {
 	wal       *wal.File
-	logged    int    // bytes of records that are in it
+	walBytes  int    // bytes of records that are in it
 	record    []byte // under way
 	unwritten int    // lines in it; with Relaxed they are delivered already
-	stuck     error  // why it could not be written; nil: not tried yet
+	writeErr  error  // why it could not be written; nil: not tried yet
 
-	spare   []byte // the record that is being written behind the committer
-	behind  int    // lines in it; 0: there is none
-	since   time.Time
-	written chan error // capacity 1: what became of it
+	spare    []byte // the record that is being written behind the committer
+	inFlight int    // lines in it; 0: there is none
+	since    time.Time
+	flushed  chan error // capacity 1: what became of it
 }
 
 func newWriter(path string) writer {
-	return writer{wal: wal.New(path), written: make(chan error, 1)}
+	return writer{wal: wal.New(path), flushed: make(chan error, 1)}
 }
 
 // flush brings the record under way to disk. With Relaxed its lines have been
 // delivered: after an error they stay, to be tried again, and no others are
 // accepted until they are written.
 func (s *Store) flush() error {
-	s.settle()
+	s.awaitFlush()
 	if s.writer.unwritten == 0 {
 		return nil
 	}
-	start, err := time.Now(), s.Broken()
+	start, err := time.Now(), s.ReadOnly()
 	if err == nil && !s.writer.wal.Exists() {
-		err = s.beginJournal()
+		err = s.createWAL()
 	}
 	if err == nil {
-		err = s.journaled(s.write(s.writer.record))
+		err = s.handleWALError(s.writeWAL(s.writer.record))
 	}
-	return s.wrote(start, err)
+	return s.finishFlush(start, err)
 }
 
-// wrote takes the outcome of writing the record under way.
-func (s *Store) wrote(start time.Time, err error) error {
+// finishFlush takes the outcome of writing the record under way.
+func (s *Store) finishFlush(start time.Time, err error) error {
 	relaxed := s.opts.Durability == Relaxed
-	if errors.Is(err, ErrFull) && len(s.checkpoint.dirty) > 0 && s.foldDirty() == nil {
+	if errors.Is(err, ErrFull) && len(s.checkpoint.dirty) > 0 && s.checkpointDirty() == nil {
 		// The journal is empty now. What was delivered is not needed in it.
 		if err = nil; !relaxed {
-			err = s.journaled(s.write(s.writer.record))
+			err = s.handleWALError(s.writeWAL(s.writer.record))
 		}
 	}
 	if relaxed {
-		s.writer.stuck = err
+		s.writer.writeErr = err
 	}
 	if err != nil {
 		return err
 	}
 	s.observe(start, s.writer.unwritten)
-	s.writer.logged += len(s.writer.record)
+	s.writer.walBytes += len(s.writer.record)
 	s.writer.unwritten = 0
 	if cap(s.writer.record) > 2*batchBytes {
 		s.writer.record = nil
@@ -203,96 +203,96 @@ func (s *Store) wrote(start time.Time, err error) error {
 }
 
 func (s *Store) observe(start time.Time, lines int) {
-	s.opts.Events.Observe(time.Since(start), lines)
+	s.opts.Events.Committed(time.Since(start), lines)
 }
 
-// write brings a record to the journal.
-func (s *Store) write(record []byte) error {
-	return s.health.stall.ask(func() error { return s.writer.wal.Write(record) })
+// writeWAL brings a record to the journal.
+func (s *Store) writeWAL(record []byte) error {
+	return s.health.slowDisk.watch(func() error { return s.writer.wal.Write(record) })
 }
 
-// flushBehind is flush for lines that are delivered already, while the committer
+// flushAsync is flush for lines that are delivered already, while the committer
 // goes on: those that come next do not wait for the disk.
-func (s *Store) flushBehind() {
-	if !s.writer.wal.Exists() || s.writer.stuck != nil {
+func (s *Store) flushAsync() {
+	if !s.writer.wal.Exists() || s.writer.writeErr != nil {
 		s.flush() // an error is in stuck
 		return
 	}
-	s.settle()
+	s.awaitFlush()
 	if s.writer.unwritten == 0 {
 		return
 	}
 	record := s.writer.record
 	s.writer.record, s.writer.spare = s.writer.spare, record
-	s.writer.behind, s.writer.since, s.writer.unwritten = s.writer.unwritten, time.Now(), 0
-	go func() { s.writer.written <- s.write(record) }()
+	s.writer.inFlight, s.writer.since, s.writer.unwritten = s.writer.unwritten, time.Now(), 0
+	go func() { s.writer.flushed <- s.writeWAL(record) }()
 }
 
-// settle waits for what flushBehind has begun; then the journal is the
+// awaitFlush waits for what flushBehind has begun; then the journal is the
 // committer's again.
-func (s *Store) settle() {
-	if s.writer.behind > 0 {
-		s.settled(<-s.writer.written)
+func (s *Store) awaitFlush() {
+	if s.writer.inFlight > 0 {
+		s.flushDone(<-s.writer.flushed)
 	}
 }
 
-// settled takes the outcome of what flushBehind has begun.
-func (s *Store) settled(err error) {
-	if err = s.journaled(err); err == nil {
-		s.observe(s.writer.since, s.writer.behind)
-		s.writer.logged += len(s.writer.spare)
-		s.writer.behind = 0
+// flushDone takes the outcome of what flushBehind has begun.
+func (s *Store) flushDone(err error) {
+	if err = s.handleWALError(err); err == nil {
+		s.observe(s.writer.since, s.writer.inFlight)
+		s.writer.walBytes += len(s.writer.spare)
+		s.writer.inFlight = 0
 		return
 	}
 	// What could not be written comes before what was said since.
 	if s.writer.unwritten > 0 {
-		s.writer.spare = wal.Append(s.writer.spare, s.writer.record)
+		s.writer.spare = wal.AppendRecord(s.writer.spare, s.writer.record)
 	}
 	s.writer.record, s.writer.spare = s.writer.spare, s.writer.record
-	s.writer.unwritten, s.writer.behind = s.writer.unwritten+s.writer.behind, 0
-	s.wrote(s.writer.since, err)
+	s.writer.unwritten, s.writer.inFlight = s.writer.unwritten+s.writer.inFlight, 0
+	s.finishFlush(s.writer.since, err)
 }
 
-// journaled says what an error of writing to the journal means for the store.
-func (s *Store) journaled(err error) error {
+// handleWALError says what an error of writing to the journal means for the store.
+func (s *Store) handleWALError(err error) error {
 	if err == nil {
-		s.health.filled(false)
+		s.health.setDiskFull(false)
 		return nil
 	}
-	back := s.takeBack()
+	back := s.rollBack()
 	switch {
 	case back != nil:
 		err = fmt.Errorf("%w; %w", err, back)
-	case full(err) && !errors.Is(err, wal.ErrSync):
-		s.health.filled(true)
+	case isDiskFull(err) && !errors.Is(err, wal.ErrSync):
+		s.health.setDiskFull(true)
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
-	return s.health.latch(err)
+	return s.health.setReadOnly(err)
 }
 
-// openJournal makes the journal while there are descriptors to be had. If it
+// openWAL makes the journal while there are descriptors to be had. If it
 // cannot be made now the first line tries again, and is refused with the reason.
-func (s *Store) openJournal() {
-	if !s.writer.wal.Exists() && s.recovery.late == nil && s.Broken() == nil {
-		s.beginJournal()
+func (s *Store) openWAL() {
+	if !s.writer.wal.Exists() && s.recovery.deferred == nil && s.ReadOnly() == nil {
+		s.createWAL()
 	}
 }
 
-// beginJournal makes the journal of a database that has none.
-func (s *Store) beginJournal() error {
-	err := s.health.stall.ask(func() error {
-		return s.writer.wal.Create(func(f *os.File) error { return disk.Own(f, s.path) })
+// createWAL makes the journal of a database that has none.
+func (s *Store) createWAL() error {
+	err := s.health.slowDisk.watch(func() error {
+		return s.writer.wal.Create(func(f *os.File) error { return disk.CopyOwner(f, s.path) })
 	})
 	switch {
 	case err == nil:
-	case full(err):
-		s.health.filled(true)
+	case isDiskFull(err):
+		s.health.setDiskFull(true)
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	default:
 		return fmt.Errorf("create the journal: %w", err)
 	}
-	if err := s.transact(s.putJournal); err != nil {
-		if s.Broken() == nil {
+	if err := s.transact(s.putWALKey); err != nil {
+		if s.ReadOnly() == nil {
 			err = errors.Join(err, s.writer.wal.Remove())
 		}
 		return err
@@ -300,11 +300,11 @@ func (s *Store) beginJournal() error {
 	return nil
 }
 
-// putJournal notes which journal belongs to the database, and that everything
+// putWALKey notes which journal belongs to the database, and that everything
 // before its next record is in the database.
-func (s *Store) putJournal(tx *bolt.Tx) error {
+func (s *Store) putWALKey(tx *bolt.Tx) error {
 	if !s.writer.wal.Exists() {
 		return nil
 	}
-	return tx.Bucket(bucketMeta).Put(keyJournal, s.writer.wal.Key())
+	return tx.Bucket(bucketMeta).Put(keyWAL, s.writer.wal.Key())
 }

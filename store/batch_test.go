@@ -287,11 +287,11 @@ func TestRelaxedShowsBeforeItWrites(t *testing.T) {
 	if after, n, _, err := s.Newest(lobby, 3, 2); after != 1 || n != 2 || err != nil {
 		t.Errorf("the newest 2 are %d after %d, %v", n, after, err)
 	}
-	if n := s.inJournal(lobby); n != 0 {
+	if n := s.inWAL(lobby); n != 0 {
 		t.Errorf("%d lines are written already", n)
 	}
-	if err := s.Flush(); err != nil || s.inJournal(lobby) != 3 {
-		t.Errorf("%d lines in the journal, %v", s.inJournal(lobby), err)
+	if err := s.Flush(); err != nil || s.inWAL(lobby) != 3 {
+		t.Errorf("%d lines in the journal, %v", s.inWAL(lobby), err)
 	}
 	// Close writes what is left, without a check that would flush it before.
 	s.say(lobby, "one more")
@@ -322,7 +322,7 @@ func TestRelaxedBound(t *testing.T) {
 	}
 	s.say(lobby, "one more")
 	b, err := os.ReadFile(wal.Path(s.path))
-	if err != nil || len(bytes.Trim(b[journalHead:], "\x00")) == 0 {
+	if err != nil || len(bytes.Trim(b[walHead:], "\x00")) == 0 {
 		t.Errorf("nothing is in the journal: %v", err)
 	}
 }
@@ -358,7 +358,7 @@ func TestReleasedPorts(t *testing.T) {
 	s.reopen()
 	del(9003)
 	released(256, 9001, 9005, 9003)
-	if err := s.Tidy(time.Now().Add(2 * time.Hour)); err != nil { // the rooms go, their ports rest on
+	if err := s.applyRetentionAt(time.Now().Add(2 * time.Hour)); err != nil { // the rooms go, their ports rest on
 		t.Fatal(err)
 	}
 	s.settled()
@@ -371,10 +371,10 @@ func TestReleasedPorts(t *testing.T) {
 func TestCheckBetweenSteps(t *testing.T) {
 	s := open(t, dbPath(t), Options{Age: time.Hour, Trash: time.Hour})
 	gone, aged := s.room("gone", 9000), s.room("aged", 9001)
-	const lines = 2*sweepBlocks + 20 // of a block each
+	const lines = 2*jobBlocks + 20 // of a block each
 	for range lines {
 		for _, room := range []uint64{gone, aged} {
-			if err := s.Submit(context.Background(), &Post{Room: room, Line: Line{Kind: Message, Text: strings.Repeat("x", block.Bytes)}}); err != nil {
+			if err := s.Submit(context.Background(), &Post{Room: room, Line: Line{Kind: Message, Text: strings.Repeat("x", block.TargetBytes)}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -388,13 +388,13 @@ func TestCheckBetweenSteps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		byHand.retention.plan(time.Now().Add(2*time.Hour), byHand.heads)
+		byHand.retention.schedule(time.Now().Add(2*time.Hour), byHand.heads)
 		return byHand
 	}
 	byHand := begin()
-	for steps := 1; byHand.chore() || len(byHand.checkpoint.dirty) > 0; steps++ {
+	for steps := 1; byHand.runJobs() || len(byHand.checkpoint.dirty) > 0; steps++ {
 		if steps%3 == 0 {
-			if err := byHand.fold(); err != nil {
+			if err := byHand.runCheckpoint(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -418,7 +418,7 @@ func TestCheckBetweenSteps(t *testing.T) {
 	if _, err := s.Lines(gone, 0, 1, 1); !errors.Is(err, ErrNoRoom) {
 		t.Errorf("lines of a purged room: %v", err)
 	}
-	if st, err := s.Stat(aged); err != nil || st.Lines != 0 || st.Bytes != 0 || st.Trimmed != st.Last {
+	if st, err := s.Stat(aged); err != nil || st.Lines != 0 || st.Bytes != 0 || st.Removed != st.Last {
 		t.Errorf("%+v %v", st, err)
 	}
 	if n := s.onDisk(aged); n != 0 {
@@ -453,7 +453,7 @@ func TestTidyWritesNothing(t *testing.T) {
 	s := open(t, dbPath(t), Options{Age: time.Hour, Lines: 1000})
 	s.say(s.room("lobby", 9000), "hello")
 	before := s.file.db.Stats()
-	if err := s.update(func(*bolt.Tx) error { s.retention.plan(time.Now(), s.heads); return errNothing }, nil); !errors.Is(err, errNothing) {
+	if err := s.update(func(*bolt.Tx) error { s.retention.schedule(time.Now(), s.heads); return errRollback }, nil); !errors.Is(err, errRollback) {
 		t.Fatal(err)
 	}
 	s.settled()

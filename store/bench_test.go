@@ -78,14 +78,14 @@ func BenchmarkCommit(b *testing.B) {
 						all[i] = Post{Room: uint64(1 + (n+i)%rooms), Line: Line{Kind: Message, From: "ann", Text: text}}
 						posts[i] = &all[i]
 					}
-					byHand.append(posts)
-					byHand.chore()
+					byHand.appendPosts(posts)
+					byHand.runJobs()
 				}
 				b.StopTimer()
 				lines := float64((b.N + batch - 1) / batch * batch)
 				b.ReportMetric((cpuTime(b)-cpu).Seconds()*1e6/lines, "cpu-us/line")
 				b.ReportMetric(lines/b.Elapsed().Seconds(), "lines/s")
-				if err := byHand.fold(); err != nil {
+				if err := byHand.runCheckpoint(); err != nil {
 					b.Fatal(err)
 				}
 				file, free, err := byHand.Size()
@@ -134,7 +134,7 @@ func manyRooms(b *testing.B, n int) string {
 				tx.Bucket(bucketNames).Put([]byte(name), u64(id)),
 				tx.Bucket(bucketPorts).Put(portKey(1024+i), portUse{room: id}.encode()),
 				putHead(tx, id, &h),
-				putTail(lines, id, &h),
+				writeTail(lines, id, &h),
 			} {
 				if put != nil {
 					return put
@@ -176,7 +176,7 @@ func BenchmarkRooms(b *testing.B) {
 func BenchmarkTidy(b *testing.B) {
 	s := open(b, manyRooms(b, 10000), Options{Age: time.Hour})
 	for b.Loop() {
-		if err := s.Tidy(time.Now()); err != nil {
+		if err := s.applyRetentionAt(time.Now()); err != nil {
 			b.Fatal(err)
 		}
 		s.settled()

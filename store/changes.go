@@ -12,17 +12,17 @@ import (
 // of the configuration is in its fields, which JSON can hold. Applied to the same
 // state it does the same, on whatever machine and whenever that is.
 type change interface {
-	// subject is the room that it is about: what was said before is in its record
+	// room is the room that it is about: what was said before is in its record
 	// and its head. 0: none.
-	subject() uint64
+	room() uint64
 	// apply makes the change in a transaction. It reads and writes nothing beside
 	// the state; an error rolls back.
 	apply(state) (outcome, error)
-	// applied brings memory to what is in the database now. It runs on the
+	// updateMemory brings memory to what is in the database now. It runs on the
 	// committer's goroutine after the commit.
-	applied(*Store, outcome)
-	// report tells a follower, after applied.
-	report(*Changes, outcome)
+	updateMemory(*Store, outcome)
+	// notify tells a follower, after applied.
+	notify(*Changes, outcome)
 }
 
 // state is what changes are applied to: the database, and the counts of its rooms,
@@ -43,7 +43,7 @@ type outcome struct {
 // change has the committer apply a change after everything queued before. When the
 // error is nil it is on disk.
 func (s *Store) change(c change) (outcome, error) {
-	t := &task{change: c, room: c.subject()}
+	t := &task{change: c, room: c.room()}
 	err := s.do(t)
 	return t.outcome, err
 }
@@ -108,7 +108,7 @@ func (s *Store) CreateAll(rooms []Room, by string, audit ...Audit) ([]Room, erro
 	return o.rooms, err
 }
 
-func (createRooms) subject() uint64 { return 0 }
+func (createRooms) room() uint64 { return 0 }
 
 func (c createRooms) apply(st state) (o outcome, err error) {
 	o.rooms = slices.Clone(c.Rooms)
@@ -140,13 +140,13 @@ func createRoom(tx *bolt.Tx, r *Room) error {
 	return err
 }
 
-func (c createRooms) applied(s *Store, o outcome) {
+func (c createRooms) updateMemory(s *Store, o outcome) {
 	for _, r := range o.rooms {
-		s.setHead(r.ID, &head{id: r.ID, own: r.Own})
+		s.setHead(r.ID, &head{id: r.ID, settings: r.Settings})
 	}
 }
 
-func (c createRooms) report(f *Changes, o outcome) { f.Created(o.rooms, c.By) }
+func (c createRooms) notify(f *Changes, o outcome) { f.Created(o.rooms, c.By) }
 
 // deleteRoom puts a room into the trash.
 type deleteRoom struct {
@@ -166,7 +166,7 @@ func (s *Store) Delete(room uint64, say string, audit ...Audit) error {
 	return err
 }
 
-func (c deleteRoom) subject() uint64 { return c.Room }
+func (c deleteRoom) room() uint64 { return c.Room }
 
 func (c deleteRoom) apply(st state) (o outcome, err error) {
 	r, err := getRoom(st.tx, c.Room)
@@ -182,7 +182,7 @@ func (c deleteRoom) apply(st state) (o outcome, err error) {
 	o.rooms = []Room{r}
 	err = errors.Join(putRoom(st.tx, r), st.tx.Bucket(bucketNames).Delete([]byte(r.Key)), releasePort(st.tx, r.Port))
 	if err == nil && r.Purged {
-		_, o.erased, err = purgeRoom(st.tx, c.Room, sweepBlocks)
+		_, o.erased, err = purgeRoom(st.tx, c.Room, jobBlocks)
 	}
 	if err != nil {
 		return o, err
@@ -200,19 +200,19 @@ func (c deleteRoom) from() (addr string, network bool) {
 	return "", false
 }
 
-func (c deleteRoom) report(f *Changes, o outcome) {
+func (c deleteRoom) notify(f *Changes, o outcome) {
 	from, _ := c.from()
 	f.Deleted(o.rooms[0], c.Say, from)
 }
 
-func (c deleteRoom) applied(s *Store, o outcome) {
-	gone := trashOf(o.rooms[0], o.head)
+func (c deleteRoom) updateMemory(s *Store, o outcome) {
+	gone := newTrashEntry(o.rooms[0], o.head)
 	s.setHead(c.Room, nil)
 	switch {
 	case o.erased:
 	case gone.purged:
 		s.retention.trash.purge(gone)
-		s.retention.planPurge()
+		s.retention.schedulePurge()
 	default:
 		s.retention.trash.draining[c.Room] = gone
 	}
@@ -223,7 +223,7 @@ type Edit struct {
 	Name, Key *string // both, or none
 	Port      *int
 	Topic     *string
-	Own       *Settings
+	Settings  *Settings
 	Password  *string // its hash; "": none
 	Imported  bool    // lines are about to be imported
 
@@ -245,7 +245,7 @@ func (s *Store) Update(id uint64, e Edit) (Room, error) {
 	return o.rooms[0], nil
 }
 
-func (c updateRoom) subject() uint64 { return c.Room }
+func (c updateRoom) room() uint64 { return c.Room }
 
 func (c updateRoom) apply(st state) (o outcome, err error) {
 	old, err := getRoom(st.tx, c.Room)
@@ -253,12 +253,12 @@ func (c updateRoom) apply(st state) (o outcome, err error) {
 		return o, err
 	}
 	r := old
-	set(&r.Name, c.Edit.Name)
-	set(&r.Key, c.Edit.Key)
-	set(&r.Port, c.Edit.Port)
-	set(&r.Topic, c.Edit.Topic)
-	set(&r.Own, c.Edit.Own)
-	set(&r.Password, c.Edit.Password)
+	setIf(&r.Name, c.Edit.Name)
+	setIf(&r.Key, c.Edit.Key)
+	setIf(&r.Port, c.Edit.Port)
+	setIf(&r.Topic, c.Edit.Topic)
+	setIf(&r.Settings, c.Edit.Settings)
+	setIf(&r.Password, c.Edit.Password)
 	if c.Edit.Imported {
 		r.Imports++
 	}
@@ -279,11 +279,11 @@ func (c updateRoom) apply(st state) (o outcome, err error) {
 	return o, putRoom(st.tx, r)
 }
 
-func (c updateRoom) applied(s *Store, o outcome) { s.retain(c.Room, o.rooms[0].Own) }
+func (c updateRoom) updateMemory(s *Store, o outcome) { s.applySettings(c.Room, o.rooms[0].Settings) }
 
-func (c updateRoom) report(f *Changes, o outcome) { f.Updated(o.rooms[0], c.Edit) }
+func (c updateRoom) notify(f *Changes, o outcome) { f.Updated(o.rooms[0], c.Edit) }
 
-func set[T any](to, v *T) {
+func setIf[T any](to, v *T) {
 	if v != nil {
 		*to = *v
 	}

@@ -19,10 +19,10 @@ func TestChangesAreData(t *testing.T) {
 	operator := Audit{Time: at, UID: 1000, User: "ann", Door: DoorAdmin, Line: "create lobby", Result: "OK"}
 	stranger := Audit{Time: at, UID: -1, From: "192.0.2.7:1", Door: DoorMaster, Line: "DELETE guests", Result: "OK"}
 	changes := []change{
-		createRooms{[]Room{{Name: "Lobby", Key: "lobby", Port: 9000, Created: at, KeyHash: []byte{1, 2}}, {Name: "dev", Key: "dev", Port: 9001, Created: at, Own: Settings{Lines: &lines}}}, "ann", []Audit{operator}},
+		createRooms{[]Room{{Name: "Lobby", Key: "lobby", Port: 9000, Created: at, KeyHash: []byte{1, 2}}, {Name: "dev", Key: "dev", Port: 9001, Created: at, Settings: Settings{Lines: &lines}}}, "ann", []Audit{operator}},
 		createRooms{Rooms: []Room{{Name: "other", Key: "lobby", Port: 9002}}},
 		createRooms{Rooms: []Room{{Name: "guests", Key: "guests", Port: 9002, Created: at}}},
-		updateRoom{1, Edit{Name: new("Hall"), Key: new("hall"), Port: new(9005), Topic: new("be kind"), Password: new("hash"), Own: &Settings{ReadOnly: true}}},
+		updateRoom{1, Edit{Name: new("Hall"), Key: new("hall"), Port: new(9005), Topic: new("be kind"), Password: new("hash"), Settings: &Settings{ReadOnly: true}}},
 		updateRoom{1, Edit{Imported: true}},
 		updateRoom{2, Edit{Key: new("hall"), Name: new("hall")}},
 		updateRoom{99, Edit{}},
@@ -94,11 +94,11 @@ func TestChangesAreData(t *testing.T) {
 			}, func() {
 				switch made.(type) {
 				case createRooms, updateRoom, restoreRoom:
-					made.applied(s.Store, outs[n])
+					made.updateMemory(s.Store, outs[n])
 				case deleteRoom:
-					s.setHead(made.subject(), nil)
+					s.setHead(made.room(), nil)
 				}
-				made.report(teller(t, &told[n]), outs[n])
+				made.notify(teller(t, &told[n]), outs[n])
 			})
 		}
 		if told[0] != told[1] {

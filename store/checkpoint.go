@@ -11,72 +11,72 @@ import (
 )
 
 const (
-	// foldBytes bounds the lines that are only in the journal, over all rooms:
+	// checkpointBytes bounds the lines that are only in the journal, over all rooms:
 	// it is the memory that they take, and what Open reads after a crash.
-	foldBytes = 4 << 20
-	// journalBytes bounds the journal where lines leave the memory before they are
+	checkpointBytes = 4 << 20
+	// maxWALBytes bounds the journal where lines leave the memory before they are
 	// folded, as a room keeps few.
-	journalBytes = 4 * foldBytes
-	// restAfter is how long nobody has said anything when they are folded, however
+	maxWALBytes = 4 * checkpointBytes
+	// idleAfter is how long nobody has said anything when they are folded, however
 	// few they are.
-	restAfter = 5 * time.Second
+	idleAfter = 5 * time.Second
 	// fillPercent is for keys that only ever grow: pages are split nearly full.
 	fillPercent = 0.95
-	// sweepBlocks bounds the blocks that one step of housekeeping looks at or
+	// jobBlocks bounds the blocks that one step of housekeeping looks at or
 	// removes, so that lines which arrive meanwhile do not wait for long.
-	sweepBlocks = 256
+	jobBlocks = 256
 )
 
 // checkpoint is what the database lacks of what is in the journal and in memory.
 //
 // Owned by the committer.
 type checkpoint struct {
-	dirty   []*head // rooms that differ from the database
-	tails   int     // bytes of lines in memory that are only in the journal
-	folding []foldedRoom
-	sweeps  int // blocks that the transaction may yet take out
+	dirty         []*head // rooms that differ from the database
+	tailBytes     int     // bytes of lines in memory that are only in the journal
+	written       []writtenRoom
+	reclaimBudget int // blocks that the transaction may yet take out
 }
 
-// foldedRoom is a room that a transaction has folded.
-type foldedRoom struct {
-	head  *head
-	swept bool
+// writtenRoom is a room that a transaction has folded.
+type writtenRoom struct {
+	head      *head
+	reclaimed bool
 }
 
 // begin precedes each transaction that folds.
-func (c *checkpoint) begin() { c.folding, c.sweeps = c.folding[:0], sweepBlocks }
+func (c *checkpoint) begin() { c.written, c.reclaimBudget = c.written[:0], jobBlocks }
 
-// fold brings the lines that are only in the journal into the database, and
+// runCheckpoint brings the lines that are only in the journal into the database, and
 // takes what retention has hidden out of it: as much as is done in one step.
-func (s *Store) fold() error {
+func (s *Store) runCheckpoint() error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	return s.foldDirty()
+	return s.checkpointDirty()
 }
 
-func (s *Store) foldDirty() error {
+func (s *Store) checkpointDirty() error {
 	if len(s.checkpoint.dirty) == 0 {
 		return nil
 	}
 	s.checkpoint.begin()
 	err := s.transact(func(tx *bolt.Tx) error {
-		if err := s.foldAll(tx); err != nil {
+		if err := s.writeDirtyRooms(tx); err != nil {
 			return err
 		}
-		return s.putJournal(tx)
+		return s.putWALKey(tx)
 	})
 	if err != nil {
 		return err
 	}
-	s.foldedAll()
+	s.checkpointDone()
 	return nil
 }
 
-func (s *Store) foldAll(tx *bolt.Tx) error {
+func (s *Store) writeDirtyRooms(tx *bolt.Tx) error {
 	for _, h := range s.checkpoint.dirty {
 		if h.dirty && s.heads[h.id] == h { // it is not deleted
-			if err := s.foldRoom(tx, h.id, h); err != nil {
+			if err := s.writeRoom(tx, h.id, h); err != nil {
 				return err
 			}
 		}
@@ -84,37 +84,37 @@ func (s *Store) foldAll(tx *bolt.Tx) error {
 	return nil
 }
 
-// foldedAll is folded after foldAll: nothing is in the journal alone any more.
-func (s *Store) foldedAll() {
-	s.folded()
+// checkpointDone is folded after foldAll: nothing is in the journal alone any more.
+func (s *Store) checkpointDone() {
+	s.roomsWritten()
 	for _, h := range s.checkpoint.dirty {
 		h.listed = false
 	}
 	clear(s.checkpoint.dirty)
 	s.checkpoint.dirty = s.checkpoint.dirty[:0]
 	s.writer.wal.Reset()
-	s.writer.logged = 0
+	s.writer.walBytes = 0
 }
 
-// folded notes in memory what the transaction has done in the database.
-func (s *Store) folded() {
+// roomsWritten notes in memory what the transaction has done in the database.
+func (s *Store) roomsWritten() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.checkpoint.folding {
+	for _, f := range s.checkpoint.written {
 		h := f.head
 		for i := range h.tail {
-			s.checkpoint.tails -= h.tail[i].Len()
+			s.checkpoint.tailBytes -= h.tail[i].Len()
 		}
 		h.tail, h.topic, h.dirty = nil, nil, false
-		if h.unswept = !f.swept; h.unswept {
-			s.retention.addChore(chore{room: h.id, kind: choreSweep})
+		if h.unreclaimed = !f.reclaimed; h.unreclaimed {
+			s.retention.addJob(job{room: h.id, kind: jobReclaim})
 		}
 	}
-	clear(s.checkpoint.folding)
+	clear(s.checkpoint.written)
 }
 
-// foldRoom writes a room's blocks and its head.
-func (s *Store) foldRoom(tx *bolt.Tx, room uint64, h *head) error {
+// writeRoom writes a room's blocks and its head.
+func (s *Store) writeRoom(tx *bolt.Tx, room uint64, h *head) error {
 	b := tx.Bucket(bucketLines).Bucket(u64(room))
 	if b == nil {
 		return fmt.Errorf("room %d has no lines bucket: %w", room, ErrNoRoom)
@@ -122,20 +122,20 @@ func (s *Store) foldRoom(tx *bolt.Tx, room uint64, h *head) error {
 	// Before the sweep: in a bucket whose pages have all been emptied in the
 	// transaction Cursor.Last does not come back (bbolt 1.5).
 	b.FillPercent = fillPercent
-	if err := putTail(b, room, h); err != nil {
+	if err := writeTail(b, room, h); err != nil {
 		return err
 	}
-	swept := !h.unswept
+	swept := !h.unreclaimed
 	if !swept {
-		n, done, err := sweep(b, room, h.Trimmed, s.checkpoint.sweeps)
+		n, done, err := reclaim(b, room, h.Removed, s.checkpoint.reclaimBudget)
 		if err != nil {
 			return err
 		}
-		s.checkpoint.sweeps -= n
+		s.checkpoint.reclaimBudget -= n
 		swept = done
 	}
 	stored := *h
-	stored.unswept = !swept
+	stored.unreclaimed = !swept
 	if err := putHead(tx, room, &stored); err != nil {
 		return err
 	}
@@ -147,33 +147,33 @@ func (s *Store) foldRoom(tx *bolt.Tx, room uint64, h *head) error {
 		}
 		// A record that was damaged since the start keeps no topic; it must not
 		// keep the lines of all rooms out.
-		if err != nil && !errors.Is(err, errRecord) {
+		if err != nil && !errors.Is(err, errCorruptRecord) {
 			return err
 		}
 	}
-	s.checkpoint.folding = append(s.checkpoint.folding, foldedRoom{h, swept})
+	s.checkpoint.written = append(s.checkpoint.written, writtenRoom{h, swept})
 	return nil
 }
 
-// putTail writes the lines that are only in memory. A short block at the end of
+// writeTail writes the lines that are only in memory. A short block at the end of
 // those in the database is filled up first.
-func putTail(b *bolt.Bucket, room uint64, h *head) error {
+func writeTail(b *bolt.Bucket, room uint64, h *head) error {
 	tail := h.tail
-	for len(tail) > 0 && tail[0].Last <= h.Trimmed {
+	for len(tail) > 0 && tail[0].Last <= h.Removed {
 		tail = tail[1:]
 	}
 	if len(tail) == 0 {
 		return nil
 	}
 	first := tail[0]
-	if first.First <= h.Trimmed {
-		first = first.After(h.Trimmed)
+	if first.First <= h.Removed {
+		first = first.After(h.Removed)
 	}
 	k, v := b.Cursor().Last()
-	if k != nil && len(v)+first.Len() < block.Bytes+block.Head {
-		if last, err := block.Decode(room, k, v); err == nil && last.Last > h.Trimmed {
-			both := last.After(h.Trimmed)
-			both.AddAll(&first, 0)
+	if k != nil && len(v)+first.Len() < block.TargetBytes+block.HeaderBytes {
+		if last, err := block.Decode(room, k, v); err == nil && last.Last > h.Removed {
+			both := last.After(h.Removed)
+			both.AppendAfter(&first, 0)
 			if both.First != last.First {
 				if err := b.Delete(k); err != nil {
 					return err
@@ -193,9 +193,9 @@ func putTail(b *bolt.Bucket, room uint64, h *head) error {
 	return nil
 }
 
-// sweep removes the lines up to trimmed, at most so many blocks. It tells how many
+// reclaim removes the lines up to trimmed, at most so many blocks. It tells how many
 // there were; done is false if there may be more.
-func sweep(b *bolt.Bucket, room, trimmed uint64, most int) (n int, done bool, err error) {
+func reclaim(b *bolt.Bucket, room, trimmed uint64, most int) (n int, done bool, err error) {
 	c := b.Cursor()
 	for n < most {
 		k, v := c.First()
@@ -222,8 +222,8 @@ func sweep(b *bolt.Bucket, room, trimmed uint64, most int) (n int, done bool, er
 	return n, false, nil
 }
 
-// soil notes that a room's head, or lines, are not in the database yet.
-func (c *checkpoint) soil(h *head) {
+// markDirty notes that a room's head, or lines, are not in the database yet.
+func (c *checkpoint) markDirty(h *head) {
 	h.dirty = true
 	if !h.listed {
 		h.listed = true

@@ -62,7 +62,7 @@ func TestClockJumps(t *testing.T) {
 	// In a bubble it is the year 2000, and an hour passes at once.
 	synctest.Test(t, func(t *testing.T) {
 		jumps := 0
-		opts.Events.Jumped = func(time.Duration) { jumps++ }
+		opts.Events.ClockJumped = func(time.Duration) { jumps++ }
 		s := open(t, path, opts)
 		expect := func(when string, lines int, trash bool) {
 			t.Helper()

@@ -27,13 +27,13 @@ const (
 
 var always = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// commit is the committer's goroutine. None of its timers runs while there is
+// runCommitter is the committer's goroutine. None of its timers runs while there is
 // nothing that it is for.
-func (s *Store) commit() {
+func (s *Store) runCommitter() {
 	defer close(s.done)
 	// What cannot be read of a mapped file is a fault and not a panic.
 	debug.SetPanicOnFault(true)
-	flush, rest, tidy, heal := newAlarm(s.opts.FlushInterval), newAlarm(restAfter), newAlarm(time.Minute), newAlarm(healFirst)
+	flush, rest, tidy, heal := newAlarm(s.opts.FlushInterval), newAlarm(idleAfter), newAlarm(time.Minute), newAlarm(recoveryFirst)
 	defer heal.stop()
 	defer flush.stop()
 	defer rest.stop()
@@ -43,55 +43,55 @@ func (s *Store) commit() {
 	for {
 		items, open = s.queue.take(items)
 		for left := items; len(left) > 0; {
-			left = s.step(left)
+			left = s.processNext(left)
 			if len(left) > 0 {
-				s.chore() // what is removed keeps up with what is written
+				s.runJobs() // what is removed keeps up with what is written
 			}
 		}
 		if !open {
 			return
 		}
-		if s.retention.replan.Swap(false) {
-			s.retention.plan(s.retention.now(), s.heads)
+		if s.retention.rulesChanged.Swap(false) {
+			s.retention.schedule(s.retention.now(), s.heads)
 		}
 		var more <-chan struct{} // ready at once while housekeeping waits
-		if s.chore() {
+		if s.runJobs() {
 			more = always
 		}
-		well := s.Broken() == nil
+		well := s.ReadOnly() == nil
 		flush.set(s.writer.unwritten > 0 && well)
 		rest.set(len(s.checkpoint.dirty) > 0 && well)
-		tidy.set(s.retention.aging)
+		tidy.set(s.retention.mayExpire)
 		if heal.set(!well); well {
-			heal.after = healFirst
+			heal.after = recoveryFirst
 		}
 		select {
 		case <-more:
-		case <-s.queue.wake:
+		case <-s.queue.wakeup:
 		case <-flush.C:
-			flush.rang()
-			if overdue = s.writer.behind > 0; !overdue {
-				s.flushBehind()
+			flush.fired()
+			if overdue = s.writer.inFlight > 0; !overdue {
+				s.flushAsync()
 			}
-		case err := <-s.writer.written:
-			s.settled(err)
+		case err := <-s.writer.flushed:
+			s.flushDone(err)
 			if overdue {
 				overdue = false
-				s.flushBehind()
+				s.flushAsync()
 			}
 		case <-rest.C:
-			rest.rang()
+			rest.fired()
 			if s.batch.number == seen {
-				s.fold()
+				s.runCheckpoint()
 			}
 			seen = s.batch.number
 		case <-heal.C:
-			heal.rang()
-			heal.after = min(2*heal.after, healMost)
-			s.heal()
+			heal.fired()
+			heal.after = min(2*heal.after, recoveryMax)
+			s.tryRecovery()
 		case <-tidy.C:
-			tidy.rang()
-			s.retention.plan(s.retention.now(), s.heads)
+			tidy.fired()
+			s.retention.schedule(s.retention.now(), s.heads)
 		}
 	}
 }
@@ -116,18 +116,18 @@ func (a *alarm) set(wanted bool) {
 	}
 }
 
-func (a *alarm) rang() { a.on = false }
-func (a *alarm) stop() { a.Stop() }
+func (a *alarm) fired() { a.on = false }
+func (a *alarm) stop()  { a.Stop() }
 
-// step does what is first in items, as much as goes into one commit, and
+// processNext does what is first in items, as much as goes into one commit, and
 // returns the rest.
-func (s *Store) step(items []item) []item {
+func (s *Store) processNext(items []item) []item {
 	if c := items[0].task; c != nil {
-		s.run(c)
+		s.runTask(c)
 		return items[1:]
 	}
-	if p := items[0].pause; p != nil {
-		return s.pause(p, items[1:])
+	if p := items[0].suspension; p != nil {
+		return s.suspend(p, items[1:])
 	}
 	posts := s.batch.posts[:0]
 	weight := int64(0) // a post that is delivered is its owner's
@@ -136,21 +136,21 @@ func (s *Store) step(items []item) []item {
 		posts = append(posts, p)
 		weight += p.weight
 	}
-	s.append(posts)
+	s.appendPosts(posts)
 	s.queue.pending.Release(weight)
 	clear(posts)
 	s.batch.posts = posts
 	return items[len(posts):]
 }
 
-func (s *Store) run(c *task) {
+func (s *Store) runTask(c *task) {
 	defer close(c.done)
-	if c.heal {
-		c.err = s.heal()
+	if c.recover {
+		c.err = s.tryRecovery()
 		return
 	}
-	if c.err = s.flush(); c.err == nil && c.fold {
-		c.err = s.fold()
+	if c.err = s.flush(); c.err == nil && c.checkpoint {
+		c.err = s.runCheckpoint()
 	}
 	if c.err == nil && (c.change != nil || c.fn != nil) {
 		c.err = s.commitTask(c)
@@ -165,7 +165,7 @@ func (s *Store) commitTask(c *task) error {
 	s.checkpoint.begin()
 	err := s.transact(func(tx *bolt.Tx) (err error) {
 		if h := s.heads[c.room]; h != nil && h.dirty {
-			if err := s.foldRoom(tx, c.room, h); err != nil {
+			if err := s.writeRoom(tx, c.room, h); err != nil {
 				return err
 			}
 		}
@@ -178,11 +178,11 @@ func (s *Store) commitTask(c *task) error {
 	if err != nil {
 		return err
 	}
-	s.folded()
+	s.roomsWritten()
 	if c.change != nil {
-		c.change.applied(s, c.outcome)
+		c.change.updateMemory(s, c.outcome)
 		if s.follower.Changes != nil {
-			c.change.report(s.follower.Changes, c.outcome)
+			c.change.notify(s.follower.Changes, c.outcome)
 		}
 	}
 	return nil
@@ -192,8 +192,8 @@ func (s *Store) commitTask(c *task) error {
 // back and leaves the store as it was. After any other failed commit nobody
 // knows what the disk has kept: the store is read-only from then on.
 func (s *Store) transact(fn func(*bolt.Tx) error) (err error) {
-	s.settle() // the disk is asked one thing at a time
-	if err := s.Broken(); err != nil {
+	s.awaitFlush() // the disk is asked one thing at a time
+	if err := s.ReadOnly(); err != nil {
 		return err
 	}
 	tx, err := s.file.db.Begin(true)
@@ -202,7 +202,7 @@ func (s *Store) transact(fn func(*bolt.Tx) error) (err error) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			err = s.health.latch(fmt.Errorf("%w: %v", errFile, p))
+			err = s.health.setReadOnly(fmt.Errorf("%w: %v", errCorruptFile, p))
 			defer func() { recover() }() // of what is damaged even to end it
 			err = errors.Join(err, tx.Rollback())
 		}
@@ -211,8 +211,8 @@ func (s *Store) transact(fn func(*bolt.Tx) error) (err error) {
 		return errors.Join(err, tx.Rollback())
 	}
 	id, start := tx.ID(), time.Now()
-	if err = s.health.stall.ask(tx.Commit); err == nil {
-		s.health.filled(false)
+	if err = s.health.slowDisk.watch(tx.Commit); err == nil {
+		s.health.setDiskFull(false)
 		s.observe(start, 0)
 		return nil
 	}
@@ -220,26 +220,26 @@ func (s *Store) transact(fn func(*bolt.Tx) error) (err error) {
 	if e := tx.Rollback(); e != nil && !errors.Is(e, berrors.ErrTxClosed) {
 		err = errors.Join(err, e)
 	}
-	current := s.current(id)
-	if full(err) && !current {
-		s.health.filled(true)
+	current := s.committed(id)
+	if isDiskFull(err) && !current {
+		s.health.setDiskFull(true)
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	if current {
-		s.recovery.doubtful = id
-		if back := s.takeBack(); back != nil {
+		s.recovery.doubtfulTx = id
+		if back := s.rollBack(); back != nil {
 			err = fmt.Errorf("%w; %w", err, back)
 		}
 	}
-	return s.health.latch(err)
+	return s.health.setReadOnly(err)
 }
 
-// errNothing rolls back a transaction that has nothing to change.
-var errNothing = errors.New("nothing to change")
+// errRollback rolls back a transaction that has nothing to change.
+var errRollback = errors.New("nothing to change")
 
-// full reports whether a commit failed for want of space. bbolt flattens the
+// isDiskFull reports whether a commit failed for want of space. bbolt flattens the
 // errors of growing the file to text.
-func full(err error) bool {
+func isDiskFull(err error) bool {
 	for _, no := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
 		if errors.Is(err, no) || strings.HasSuffix(err.Error(), no.Error()) {
 			return true
@@ -248,10 +248,10 @@ func full(err error) bool {
 	return false
 }
 
-// current reports whether readers see the transaction with the given id, or
+// committed reports whether readers see the transaction with the given id, or
 // one after it: then its last page was written, and only the sync of that
 // failed. Some filesystems notice a full disk no earlier (NFS, btrfs).
-func (s *Store) current(id int) bool {
+func (s *Store) committed(id int) bool {
 	now := id // what cannot be read is not trusted
 	err := viewDB(s.file.db, func(tx *bolt.Tx) error { now = tx.ID(); return nil })
 	return err != nil || now >= id

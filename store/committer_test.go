@@ -16,8 +16,8 @@ func TestTimers(t *testing.T) {
 		look := func(when string, inJournal, onDisk int) {
 			t.Helper()
 			synctest.Wait()
-			if s.inJournal(lobby) != inJournal || s.onDisk(lobby) != onDisk {
-				t.Errorf("%s: %d lines in the journal, %d in blocks; want %d, %d", when, s.inJournal(lobby), s.onDisk(lobby), inJournal, onDisk)
+			if s.inWAL(lobby) != inJournal || s.onDisk(lobby) != onDisk {
+				t.Errorf("%s: %d lines in the journal, %d in blocks; want %d, %d", when, s.inWAL(lobby), s.onDisk(lobby), inJournal, onDisk)
 			}
 		}
 		for i := range 3 {
@@ -26,7 +26,7 @@ func TestTimers(t *testing.T) {
 			<-time.After(time.Second)
 			look("after the interval", i+1, 0)
 		}
-		<-time.After(3 * restAfter)
+		<-time.After(3 * idleAfter)
 		look("at rest", 0, 3)
 		if r := s.recent(lobby); len(r.tail) != 0 {
 			t.Errorf("%d blocks in memory", len(r.tail))
@@ -63,7 +63,7 @@ func TestNoTimerWhileIdle(t *testing.T) {
 		<-time.After(100 * time.Hour)
 		synctest.Wait()
 		after := s.file.db.Stats()
-		if s.retention.aging || before.TxN != after.TxN || before.TxStats.GetWrite() != after.TxStats.GetWrite() {
+		if s.retention.mayExpire || before.TxN != after.TxN || before.TxStats.GetWrite() != after.TxStats.GetWrite() {
 			t.Error("something happened while nothing did")
 		}
 	})
@@ -74,12 +74,12 @@ func TestNoTimerWhileIdle(t *testing.T) {
 func TestLastOfTheQueue(t *testing.T) {
 	var q queue
 	q.init(1)
-	q.begin()
+	q.start()
 	if err := q.put(item{task: new(task)}); err != nil {
 		t.Fatal(err)
 	}
-	q.end()
-	q.nudge()
+	q.close()
+	q.wake()
 	if items, open := q.take(nil); len(items) != 1 || open {
 		t.Errorf("%d items, and more may come: %v", len(items), open)
 	}

@@ -194,7 +194,7 @@ func TestKilledWithRelaxed(t *testing.T) {
 
 // flaky is a child whose syncs fail at the times that strace is told.
 func flaky(path string) error {
-	s, err := Open(path, Options{Events: Events{Latched: func(why error) { fmt.Println("latched", why != nil) }}})
+	s, err := Open(path, Options{Events: Events{ReadOnly: func(why error) { fmt.Println("latched", why != nil) }}})
 	if err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ func flaky(path string) error {
 		fmt.Println("refused", 0, i)
 		for try := 0; s.Reopen() != nil; try++ {
 			if try == 5 {
-				return fmt.Errorf("reopen: %w", s.Broken())
+				return fmt.Errorf("reopen: %w", s.ReadOnly())
 			}
 		}
 	}
@@ -280,7 +280,7 @@ func powerChild(path string, opts Options) error {
 		}
 		switch what {
 		case 0:
-			c := &task{fold: true, done: make(chan struct{})}
+			c := &task{checkpoint: true, done: make(chan struct{})}
 			if err := s.queue.put(item{task: c}); err != nil {
 				return err
 			}
@@ -322,7 +322,7 @@ func doubting(path string, heals bool) error {
 		}
 		for try := 0; s.Reopen() != nil; try++ {
 			if try == 5 {
-				return fmt.Errorf("reopen: %w", s.Broken())
+				return fmt.Errorf("reopen: %w", s.ReadOnly())
 			}
 		}
 		return nil

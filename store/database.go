@@ -23,10 +23,10 @@ import (
 // database is the file. Readers hold mu while they read, and the committer while
 // the file is closed, or another one is opened; mu comes before Store.mu.
 type database struct {
-	mu   sync.RWMutex
-	db   *bolt.DB    // nil: it could not be opened again
-	info fs.FileInfo // of db
-	away bool        // it is closed, as the store is suspended; owned by the committer
+	mu       sync.RWMutex
+	db       *bolt.DB    // nil: it could not be opened again
+	info     fs.FileInfo // of db
+	released bool        // it is closed, as the store is suspended; owned by the committer
 }
 
 // view runs fn in a read transaction. A file that is damaged where bbolt does
@@ -47,35 +47,35 @@ func (f *database) close() error {
 
 func viewDB(db *bolt.DB, fn func(*bolt.Tx) error) error {
 	if db == nil {
-		return errClosedFile
+		return errNotReopened
 	}
-	err := guard(func() error { return db.View(fn) })
+	err := catchFaults(func() error { return db.View(fn) })
 	if errors.Is(err, berrors.ErrDatabaseNotOpen) { // another process has the file for good
 		return ErrClosed
 	}
 	return err
 }
 
-var errClosedFile = errors.New("the database could not be opened again")
+var errNotReopened = errors.New("the database could not be opened again")
 
-var errFile = errors.New("the file is damaged")
+var errCorruptFile = errors.New("the file is damaged")
 
-// guard turns what bbolt does on damaged files into an error.
-func guard(fn func() error) (err error) {
+// catchFaults turns what bbolt does on damaged files into an error.
+func catchFaults(fn func() error) (err error) {
 	// What cannot be read of a mapped file is a fault and not a panic.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errFile, p)
+			err = fmt.Errorf("%w: %v", errCorruptFile, p)
 		}
 	}()
 	return fn()
 }
 
-// InPlace returns an error if the path of the database does not lead to the file
+// VerifyPath returns an error if the path of the database does not lead to the file
 // that is open any more: it was removed, moved or replaced. What is open goes on,
 // but it must not be closed to be opened again: the lines of it would be lost.
-func (s *Store) InPlace() error {
+func (s *Store) VerifyPath() error {
 	s.file.mu.RLock()
 	defer s.file.mu.RUnlock()
 	is, err := os.Lstat(s.path)
@@ -90,7 +90,7 @@ func (s *Store) InPlace() error {
 
 // Path is the absolute path of the database, without any link in it, as it was
 // when it was opened.
-func (s *Store) Path() string { return s.real }
+func (s *Store) Path() string { return s.realPath }
 
 func boltOptions(lockTimeout time.Duration) *bolt.Options {
 	return &bolt.Options{
@@ -111,7 +111,7 @@ const allocSize = 1 << 20
 func openFile(ctx context.Context, path string, lockTimeout time.Duration, progress Progress) (*bolt.DB, error) {
 	for range 10 {
 		db, err := openBolt(path, lockTimeout)
-		if errors.Is(err, errMoved) {
+		if errors.Is(err, errReplaced) {
 			continue
 		}
 		if err != nil {
@@ -132,26 +132,26 @@ func openFile(ctx context.Context, path string, lockTimeout time.Duration, progr
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("the database %s: %w", path, errMoved)
+	return nil, fmt.Errorf("the database %s: %w", path, errReplaced)
 }
 
-var errMoved = errors.New("another process puts new files in its place")
+var errReplaced = errors.New("another process puts new files in its place")
 
 // openBolt opens an existing file. bbolt panics on some damaged files: that is
 // an error here, and the file stays locked for as long as the process lives.
 func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
-	if err := regular(path); err != nil {
+	if err := checkRegular(path); err != nil {
 		return nil, err
 	}
 	// bbolt would make a database of an empty file.
-	if st, err := os.Stat(path); err == nil && st.Size() < boltcheck.Least() {
+	if st, err := os.Stat(path); err == nil && st.Size() < boltcheck.MinFileSize() {
 		return nil, fmt.Errorf("%s is damaged or not a roomd database: it has only %d bytes", path, st.Size())
 	}
-	err = guard(func() error {
+	err = catchFaults(func() error {
 		if db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, ReadOnly: true}); err != nil {
 			return err
 		}
-		if err := errors.Join(whole(db), db.Close()); err != nil {
+		if err := errors.Join(checkLength(db), db.Close()); err != nil {
 			return fmt.Errorf("the database %s is damaged: %w", path, err)
 		}
 		opts := boltOptions(lockTimeout)
@@ -163,10 +163,10 @@ func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
 		if db, err = bolt.Open(path, 0o600, opts); err != nil {
 			return err
 		}
-		if disk.Moved(path, file) {
+		if disk.Replaced(path, file) {
 			// A migration or a compaction was under way: what was waited for is
 			// the old file.
-			return errors.Join(errMoved, db.Close())
+			return errors.Join(errReplaced, db.Close())
 		}
 		db.AllocSize = allocSize
 		return nil
@@ -177,9 +177,9 @@ func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
 	return db, nil
 }
 
-// regular refuses what is there and is not a file: opening a named pipe would wait
+// checkRegular refuses what is there and is not a file: opening a named pipe would wait
 // for ever, and no signal would be heeded.
-func regular(path string) error {
+func checkRegular(path string) error {
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a file and not a roomd database", path)
 	}
@@ -196,21 +196,21 @@ func (e *InUseError) Error() string {
 func openError(path string, err error) error {
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
-		return &InUseError{path, disk.Holder(path)}
+		return &InUseError{path, disk.LockHolder(path)}
 	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
 		return fmt.Errorf("%s is damaged or not a roomd database: %w", path, err)
-	case errors.Is(err, errFile):
+	case errors.Is(err, errCorruptFile):
 		return fmt.Errorf("the database %s: %w", path, err)
-	case errors.Is(err, errMoved):
+	case errors.Is(err, errReplaced):
 		return err
 	}
 	return fmt.Errorf("open the database: %w", err)
 }
 
-// whole refuses a file that is shorter than what it refers to: reading the rest
+// checkLength refuses a file that is shorter than what it refers to: reading the rest
 // through the memory map would kill the process. db is read-only, as opening it
 // for writing reads more than the first pages.
-func whole(db *bolt.DB) error {
+func checkLength(db *bolt.DB) error {
 	st, err := os.Stat(db.Path())
 	if err != nil {
 		return err
@@ -230,7 +230,7 @@ func createFile(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f, err := disk.Beside(path, disk.New)
+	f, err := disk.CreateTemp(path, disk.ForDatabase)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func createFile(path string) error {
 			}
 		}
 		meta := tx.Bucket(bucketMeta)
-		if err := putNames(meta, unique(), unique()); err != nil {
+		if err := putIdentity(meta, randomID(), randomID()); err != nil {
 			return err
 		}
 		return meta.Put(keySchema, u64(Schema))
@@ -280,15 +280,15 @@ func Files(path string) []string {
 	return []string{path, wal.Path(path)}
 }
 
-// LeftBehind lists the temporary files beside a database of processes that were
+// StaleTempFiles lists the temporary files beside a database of processes that were
 // killed: of a database, or of a backup. It lists no file that is in use, and none
 // that only has such a name.
-func LeftBehind(path string) []string { return disk.LeftBehind(path, boltcheck.Begins) }
+func StaleTempFiles(path string) []string { return disk.StaleTempFiles(path, boltcheck.HasMagic) }
 
-// removeLeftBehind removes what LeftBehind lists, and says so. The caller has the
+// removeStaleTempFiles removes what LeftBehind lists, and says so. The caller has the
 // lock of the database: nobody begins one meanwhile.
-func removeLeftBehind(path string) (said []string) {
-	for _, name := range LeftBehind(path) {
+func removeStaleTempFiles(path string) (said []string) {
+	for _, name := range StaleTempFiles(path) {
 		if err := os.Remove(name); err != nil {
 			said = append(said, fmt.Sprintf("the file %s was left behind by a process that was killed, and cannot be removed: %v", name, err))
 		} else {

@@ -16,7 +16,7 @@
 //	retention   what is removed, and when                   retention.go
 //	recovery    what a failed write left; reading at Open   recovery.go
 //	health      read-only, full, a slow disk                health.go
-//	damage      what cannot be read                         damage.go
+//	corruption  records that are skipped                    corruption.go
 //	database    the open file                               database.go
 //
 // Package block has the bytes of lines, wal the journal, boltcheck what is known of
@@ -28,7 +28,7 @@
 // next one (group commit): one record of the journal, which is a file beside
 // the database, in one write and one sync. The disk's own time is the batch;
 // no timer runs. From then on readers see the lines, in memory, as blocks of
-// some kilobytes for each room. When there are foldBytes of those, or nobody
+// some kilobytes for each room. When there are checkpointBytes of those, or nobody
 // has said anything for a while, or at Close, they are folded: all blocks go
 // into the database in one transaction, and the journal begins again. After a
 // crash Open reads the journal. A store that was closed is one file.

@@ -39,7 +39,7 @@ func TestCheckEnds(t *testing.T) {
 		for i := range lines {
 			lines[i] = Line{Seq: uint64(i + 1), Time: time.Unix(1, 0).UTC(), Kind: Message, From: "ann", Text: strings.Repeat("x", 60)}
 		}
-		if _, err := s.put(r.ID, lines, 2000); err != nil {
+		if _, err := s.importBatch(r.ID, lines, 2000); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -73,7 +73,7 @@ func TestNewestInSteps(t *testing.T) {
 	for i := range lines {
 		lines[i] = Line{Seq: uint64(i + 1), Time: time.Unix(1, 0).UTC(), Kind: Message, From: "ann", Text: strings.Repeat("x", 4000)}
 	}
-	if _, err := s.put(r.ID, lines, all); err != nil {
+	if _, err := s.importBatch(r.ID, lines, all); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range []int{1, 900, all, all + 1} {
@@ -85,12 +85,12 @@ func TestNewestInSteps(t *testing.T) {
 			}
 			steps++
 			count += found
-			if found*4000 > stepBytes+2*block.Bytes {
+			if found*4000 > scanBytes+2*block.TargetBytes {
 				t.Errorf("a step of the newest %d finds %d lines", n, found)
 			}
 		}
 		want := min(n, all)
-		if count != want || after != uint64(all-want) || steps < want*4000/stepBytes {
+		if count != want || after != uint64(all-want) || steps < want*4000/scanBytes {
 			t.Errorf("the newest %d are %d after %d, in %d steps", n, count, after, steps)
 		}
 	}
@@ -100,7 +100,7 @@ func TestNewestInSteps(t *testing.T) {
 // not wanted take no memory.
 func TestAuditsInSteps(t *testing.T) {
 	s := open(t, dbPath(t), Options{})
-	const each = 2*auditStep + 500
+	const each = 2*auditScan + 500
 	if err := s.update(func(tx *bolt.Tx) error {
 		var all []Audit
 		for i := range each {
@@ -124,7 +124,7 @@ func TestAuditsInSteps(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	looked := 0
 	_, _, err = s.Audits(ctx, time.Time{}, 3*each, func(*Audit) bool { looked++; cancel(); return true })
-	if looked > auditStep || !errors.Is(err, context.Canceled) {
+	if looked > auditScan || !errors.Is(err, context.Canceled) {
 		t.Errorf("it looks at %d entries after its end, %v", looked, err)
 	}
 }

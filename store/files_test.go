@@ -236,7 +236,7 @@ func TestLeftBehind(t *testing.T) {
 		put(".new", database), put(".new1", database), put(".new-1", database), put(".new-1.tmp.gz", database), put(".part-x.tmp", database),
 		put(".new-4.tmp", []byte("somebody's text")), put("x.new-1.tmp", database), put(".before-20261129-120000", database),
 	}
-	busy, err := disk.Beside(s.path, disk.New)
+	busy, err := disk.CreateTemp(s.path, disk.ForDatabase)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestLeftBehind(t *testing.T) {
 	}
 	others = append(others, s.path+".new-5.tmp", s.path+".new-6.tmp", s.path+".new-7.tmp")
 	slices.Sort(ours)
-	if got := LeftBehind(s.path); !slices.Equal(got, ours) {
+	if got := StaleTempFiles(s.path); !slices.Equal(got, ours) {
 		t.Errorf("left behind: %q, want %q", got, ours)
 	}
 	s.start()
@@ -379,14 +379,14 @@ func TestOrLeave(t *testing.T) {
 			for _, result := range []error{nil, bad} {
 				done, cancel := context.WithCancelCause(t.Context())
 				ctx := settled{done}
-				if err := orLeave(ctx, func() error { return result }); err != result {
+				if err := runUntilDone(ctx, func() error { return result }); err != result {
 					t.Fatalf("%v, want %v", err, result)
 				}
-				if err := orLeave(ctx, func() error { cancel(why); return result }); err != why {
+				if err := runUntilDone(ctx, func() error { cancel(why); return result }); err != why {
 					t.Fatalf("done at the end of the check: %v", err)
 				}
 				begun := false
-				if err := orLeave(ctx, func() error { begun = true; return result }); err != why || begun {
+				if err := runUntilDone(ctx, func() error { begun = true; return result }); err != why || begun {
 					t.Fatalf("done before the check: %v, begun: %v", err, begun)
 				}
 			}
@@ -408,13 +408,13 @@ func TestAmong(t *testing.T) {
 		filepath.Dir(at) + "/../srv/../deep/real.db": real,
 	} {
 		paths := []string{}
-		if p, err := disk.Real(path); err == nil {
+		if p, err := disk.RealPath(path); err == nil {
 			paths = append(paths, p)
 		}
-		if got := disk.Among(Files(at), paths, nil); got != want && path != hard {
+		if got := disk.FirstProtected(Files(at), paths, nil); got != want && path != hard {
 			t.Errorf("%s by its path: %q", path, got)
 		}
-		if got := disk.Among(Files(at), nil, []string{disk.FileID(path)}); got != want {
+		if got := disk.FirstProtected(Files(at), nil, []string{disk.FileID(path)}); got != want {
 			t.Errorf("%s by its identity: %q", path, got)
 		}
 	}

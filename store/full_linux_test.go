@@ -122,7 +122,7 @@ func TestDiskFullWithCommit(t *testing.T) {
 		say(i, long)
 	}
 	t.Logf("%d + %d lines until the disk was full", len(acked[rooms[0]]), len(acked[rooms[1]]))
-	if !s.Full() {
+	if !s.DiskFull() {
 		t.Error("it does not know that the disk is full")
 	}
 	same("full")
@@ -134,7 +134,7 @@ func TestDiskFullWithCommit(t *testing.T) {
 	if _, err := s.Create(Room{Name: "new", Key: "new", Port: 9002, Creator: strings.Repeat(long, 400)}); !errors.Is(err, ErrFull) {
 		t.Errorf("create on a full disk: %v", err)
 	}
-	if err := s.Broken(); err != nil {
+	if err := s.ReadOnly(); err != nil {
 		t.Errorf("broken: %v", err)
 	}
 	same("quite full")
@@ -145,8 +145,8 @@ func TestDiskFullWithCommit(t *testing.T) {
 	for i := range 40 {
 		say(i, long)
 	}
-	if refused > 0 || s.Full() {
-		t.Errorf("%d lines were refused with space again, full: %v", refused, s.Full())
+	if refused > 0 || s.DiskFull() {
+		t.Errorf("%d lines were refused with space again, full: %v", refused, s.DiskFull())
 	}
 	same("free again")
 	s.reopen()
@@ -255,33 +255,33 @@ func TestDiskFullBehind(t *testing.T) {
 			want = append(want, p.Line)
 		}
 	}
-	s.openJournal()
+	s.openWAL()
 	say := func(n int, text string) {
 		var posts []*Post
 		for i := range n {
 			posts = append(posts, &Post{Room: room, Line: Line{Kind: Message, From: "ann", Text: fmt.Sprint(i, text)}})
 		}
-		s.append(posts)
+		s.appendPosts(posts)
 	}
 	say(100, strings.Repeat(" four kilobytes", 273)) // more than the journal has space for
 	fill(t, dir)
-	s.flushBehind()
+	s.flushAsync()
 	say(3, " since")
-	if s.writer.behind != 100 || s.writer.unwritten != 3 {
-		t.Errorf("%d lines are being written, and %d wait", s.writer.behind, s.writer.unwritten)
+	if s.writer.inFlight != 100 || s.writer.unwritten != 3 {
+		t.Errorf("%d lines are being written, and %d wait", s.writer.inFlight, s.writer.unwritten)
 	}
-	if s.settle(); !errors.Is(s.writer.stuck, ErrFull) || s.writer.unwritten != 103 || s.writer.behind != 0 {
-		t.Errorf("%v; %d lines wait, %d are being written", s.writer.stuck, s.writer.unwritten, s.writer.behind)
+	if s.awaitFlush(); !errors.Is(s.writer.writeErr, ErrFull) || s.writer.unwritten != 103 || s.writer.inFlight != 0 {
+		t.Errorf("%v; %d lines wait, %d are being written", s.writer.writeErr, s.writer.unwritten, s.writer.inFlight)
 	}
 	if err := os.Remove(filepath.Join(dir, "ballast")); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(s.flush(), s.writer.stuck); err != nil {
+	if err := errors.Join(s.flush(), s.writer.writeErr); err != nil {
 		t.Fatal(err)
 	}
 	say(2, " behind it")
-	s.flushBehind()
-	s.settle()
+	s.flushAsync()
+	s.awaitFlush()
 	// As after a crash.
 	if err := errors.Join(s.writer.wal.Close(), s.file.db.Close()); err != nil {
 		t.Fatal(err)
@@ -338,8 +338,8 @@ func TestFileSizeLimit(t *testing.T) {
 		acked = append(acked, p.Line)
 	}
 	t.Logf("%d lines, then: %v", len(acked), p.Err)
-	if !errors.Is(p.Err, ErrReadOnly) || !errors.Is(s.Broken(), ErrReadOnly) {
-		t.Errorf("%v, broken: %v", p.Err, s.Broken())
+	if !errors.Is(p.Err, ErrReadOnly) || !errors.Is(s.ReadOnly(), ErrReadOnly) {
+		t.Errorf("%v, broken: %v", p.Err, s.ReadOnly())
 	}
 	if p := s.say(room, "short"); !errors.Is(p.Err, ErrReadOnly) {
 		t.Errorf("a line for a broken store: %v", p.Err)
@@ -373,7 +373,7 @@ func TestFull(t *testing.T) {
 		syscall.EIO:   false,
 		syscall.EFBIG: false,
 	} {
-		if full(err) != want {
+		if isDiskFull(err) != want {
 			t.Errorf("full(%v) is %v", err, !want)
 		}
 	}
@@ -387,13 +387,13 @@ func TestCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := tx.ID()
-	if s.current(id) {
+	if s.committed(id) {
 		t.Error("current before the commit")
 	}
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	if !s.current(id) || s.current(id+1) {
+	if !s.committed(id) || s.committed(id+1) {
 		t.Error("not current after the commit, or the next one is")
 	}
 }
@@ -429,10 +429,10 @@ func TestNoDescriptorLeft(t *testing.T) {
 					t.Fatalf("line %d: %v", i, p.Err)
 				}
 			}
-			s.foldNow()
+			s.checkpointNow()
 			s.settled()
 			_, err := s.Update(room, Edit{Topic: new("new")})
-			if err = errors.Join(err, s.Delete(room), s.Tidy(time.Now())); err != nil {
+			if err = errors.Join(err, s.Delete(room), s.applyRetentionAt(time.Now())); err != nil {
 				t.Fatal(err)
 			}
 			s.settled()

@@ -16,19 +16,19 @@ type head struct {
 	Last    uint64 // the newest sequence number that is delivered
 	Lines   uint64
 	Bytes   uint64 // the lines' weights
-	Trimmed uint64 // the newest sequence number that retention has removed
+	Removed uint64 // the newest sequence number that retention has removed
 
-	own   Settings      // of the room; for what is kept
-	tail  []block.Block // the newest lines: in the journal, not in the database
-	topic *string       // the newest topic in tail; nil: what the database says
+	settings Settings      // of the room; for what is kept
+	tail     []block.Block // the newest lines: in the journal, not in the database
+	topic    *string       // the newest topic in tail; nil: what the database says
 
 	// Owned by the committer.
-	id      uint64
-	next    uint64 // the newest sequence number given in the batch
-	batch   uint64 // the newest batch that the room was in
-	dirty   bool   // the database differs
-	listed  bool   // it is in checkpoint.dirty
-	unswept bool   // lines up to Trimmed may be in the database
+	id          uint64
+	assigned    uint64 // the newest sequence number given in the batch
+	batch       uint64 // the newest batch that the room was in
+	dirty       bool   // the database differs
+	listed      bool   // it is in checkpoint.dirty
+	unreclaimed bool   // lines up to Trimmed may be in the database
 }
 
 // A head on disk is four numbers, a byte of flags, and a checksum.
@@ -36,11 +36,11 @@ const headBytes = 33
 
 func putHead(tx *bolt.Tx, room uint64, h *head) error {
 	b := make([]byte, 0, headBytes+4)
-	for _, n := range []uint64{h.Last, h.Lines, h.Bytes, h.Trimmed} {
+	for _, n := range []uint64{h.Last, h.Lines, h.Bytes, h.Removed} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
 	unswept := byte(0)
-	if h.unswept {
+	if h.unreclaimed {
 		unswept = 1
 	}
 	return tx.Bucket(bucketHeads).Put(u64(room), seal(u64(room), append(b, unswept)))
@@ -55,12 +55,12 @@ func getHead(tx *bolt.Tx, room uint64) (*head, error) {
 		return nil, fmt.Errorf("the head of room %d: %w", room, err)
 	}
 	return &head{
-		id:      room,
-		Last:    binary.BigEndian.Uint64(b),
-		Lines:   binary.BigEndian.Uint64(b[8:]),
-		Bytes:   binary.BigEndian.Uint64(b[16:]),
-		Trimmed: binary.BigEndian.Uint64(b[24:]),
-		unswept: b[32] != 0,
+		id:          room,
+		Last:        binary.BigEndian.Uint64(b),
+		Lines:       binary.BigEndian.Uint64(b[8:]),
+		Bytes:       binary.BigEndian.Uint64(b[16:]),
+		Removed:     binary.BigEndian.Uint64(b[24:]),
+		unreclaimed: b[32] != 0,
 	}, nil
 }
 
@@ -88,14 +88,14 @@ func (h *head) recount(room uint64, cur *bolt.Cursor) {
 	h.Lines, h.Bytes = 0, 0
 	count := func(b *block.Block) {
 		for sc := b.Scan(); sc.Next(); {
-			if sc.Seq > h.Trimmed {
+			if sc.Seq > h.Removed {
 				h.Lines++
 				h.Bytes += sc.Weight()
 			}
 		}
 	}
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
-		if b, err := block.Decode(room, k, v); err == nil && b.Last > h.Trimmed {
+		if b, err := block.Decode(room, k, v); err == nil && b.Last > h.Removed {
 			count(&b)
 		}
 	}
@@ -107,7 +107,7 @@ func (h *head) recount(room uint64, cur *bolt.Cursor) {
 // recent is a room's lines that are in memory, at one moment.
 type recent struct {
 	deleted bool
-	trimmed uint64
+	removed uint64
 	first   uint64 // of the tail; the lines before it are in the database
 	tail    []block.Block
 }
@@ -122,7 +122,7 @@ func (s *Store) recent(room uint64) (r recent) {
 	if r.deleted = h == nil; r.deleted {
 		return r
 	}
-	r.trimmed = h.Trimmed
+	r.removed = h.Removed
 	if n := len(h.tail); n > 0 {
 		// All but the last do not change any more, and of the last only what is
 		// behind its end.

@@ -10,47 +10,47 @@ import (
 
 // health is how the disk does: whether it takes writes, has space, and answers.
 type health struct {
-	events *Events
-	stall  stall
-	full   atomic.Bool // the last change was refused for want of space
+	events   *Events
+	slowDisk slowDisk
+	full     atomic.Bool // the last change was refused for want of space
 
-	mu     sync.Mutex
-	broken error // why the store is read-only
+	mu       sync.Mutex
+	readOnly error // why the store is read-only
 }
 
-// Broken says why the store is read-only, or nil.
-func (s *Store) Broken() error { return s.health.why() }
+// ReadOnly says why the store is read-only, or nil.
+func (s *Store) ReadOnly() error { return s.health.reason() }
 
-func (h *health) why() error {
+func (h *health) reason() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.broken
+	return h.readOnly
 }
 
-// set says why the store is read-only, or nil, and returns what it was before.
-func (h *health) set(why error) (was error) {
+// setReason says why the store is read-only, or nil, and returns what it was before.
+func (h *health) setReason(why error) (was error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	was, h.broken = h.broken, why
+	was, h.readOnly = h.readOnly, why
 	return was
 }
 
-// latch makes the store read-only, and returns the error that says so.
-func (h *health) latch(why error) error {
+// setReadOnly makes the store read-only, and returns the error that says so.
+func (h *health) setReadOnly(why error) error {
 	err := fmt.Errorf("%w: %w", ErrReadOnly, why)
-	h.set(err)
-	h.events.Latched(err)
+	h.setReason(err)
+	h.events.ReadOnly(err)
 	return err
 }
 
-// Full reports whether the last change was refused because the disk is full.
-func (s *Store) Full() bool { return s.health.full.Load() }
+// DiskFull reports whether the last change was refused because the disk is full.
+func (s *Store) DiskFull() bool { return s.health.full.Load() }
 
-// filled notes whether there was space for a change.
-func (h *health) filled(full bool) {
+// setDiskFull notes whether there was space for a change.
+func (h *health) setDiskFull(full bool) {
 	if h.full.Load() != full {
 		h.full.Store(full)
-		h.events.Filled(full)
+		h.events.DiskFull(full)
 	}
 }
 
@@ -73,35 +73,35 @@ func (s *Store) Health(ctx context.Context) error {
 	case <-c.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("the committer is stuck, and the changes behind the one it is at are %d: %w", s.queue.waiting(), ctx.Err())
+		return fmt.Errorf("the committer is stuck, and the changes behind the one it is at are %d: %w", s.queue.length(), ctx.Err())
 	}
 }
 
-// stallAfter is how long the disk may take for one commit before that is worth
+// slowDiskAfter is how long the disk may take for one commit before that is worth
 // a word.
-const stallAfter = time.Second
+const slowDiskAfter = time.Second
 
-// stall knows how long the disk takes for what it is being asked. While it is
+// slowDisk knows how long the disk takes for what it is being asked. While it is
 // asked nothing, or answers in time, there is no goroutine, and no timer runs.
-type stall struct {
-	tell  func(took time.Duration, over bool) // Events.Stalled
-	alarm *time.Timer                         // the committer's
+type slowDisk struct {
+	notify func(took time.Duration, over bool) // Events.Stalled
+	alarm  *time.Timer                         // the committer's
 
 	mu    sync.Mutex
 	since time.Time          // zero: the disk is asked nothing
 	over  chan time.Duration // not nil: it has been told; gets how long it took
 }
 
-// ask runs fn, which waits for the disk. Only the committer calls it, or a goroutine
+// watch runs fn, which waits for the disk. Only the committer calls it, or a goroutine
 // that it waits for before it asks again.
-func (w *stall) ask(fn func() error) error {
+func (w *slowDisk) watch(fn func() error) error {
 	w.mu.Lock()
 	w.since = time.Now()
 	w.mu.Unlock()
 	if w.alarm == nil {
-		w.alarm = time.AfterFunc(stallAfter, w.ring)
+		w.alarm = time.AfterFunc(slowDiskAfter, w.report)
 	} else {
-		w.alarm.Reset(stallAfter)
+		w.alarm.Reset(slowDiskAfter)
 	}
 	defer func() {
 		w.alarm.Stop()
@@ -115,28 +115,28 @@ func (w *stall) ask(fn func() error) error {
 	return fn()
 }
 
-// ring says that the disk has not answered for a while, and then that it has.
-func (w *stall) ring() {
+// report says that the disk has not answered for a while, and then that it has.
+func (w *slowDisk) report() {
 	w.mu.Lock()
 	took := time.Since(w.since)
-	if w.since.IsZero() || took < stallAfter || w.over != nil { // of an earlier question
+	if w.since.IsZero() || took < slowDiskAfter || w.over != nil { // of an earlier question
 		w.mu.Unlock()
 		return
 	}
 	over := make(chan time.Duration, 1)
 	w.over = over
 	w.mu.Unlock()
-	w.tell(took, false)
-	w.tell(<-over, true)
+	w.notify(took, false)
+	w.notify(<-over, true)
 }
 
-// Stalled is how long the disk has not answered, if that is too long for a
+// SlowDisk is how long the disk has not answered, if that is too long for a
 // healthy one; else 0. Lines and changes wait meanwhile, readers do not.
-func (s *Store) Stalled() time.Duration {
-	w := &s.health.stall
+func (s *Store) SlowDisk() time.Duration {
+	w := &s.health.slowDisk
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if took := time.Since(w.since); !w.since.IsZero() && took >= stallAfter {
+	if took := time.Since(w.since); !w.since.IsZero() && took >= slowDiskAfter {
 		return took
 	}
 	return 0

@@ -28,7 +28,7 @@ var (
 
 	keySchema  = []byte("schema")
 	keyRelaxed = []byte("relaxed") // there while a relaxed server runs
-	keyJournal = []byte("journal") // identity and next number of the journal in use
+	keyWAL     = []byte("journal") // identity and next number of the journal in use
 	// See Identity.
 	keyIdentity = []byte("identity")
 	keyEpoch    = []byte("epoch")
@@ -54,12 +54,12 @@ func seal(k, v []byte) []byte {
 func unseal(k, v []byte) ([]byte, error) {
 	n := len(v) - 4
 	if n < 0 || binary.BigEndian.Uint32(v[n:]) != crc32.Update(crc32.Checksum(k, castagnoli), castagnoli, v[:n]) {
-		return nil, errRecord
+		return nil, errCorruptRecord
 	}
 	return v[:n], nil
 }
 
-var errRecord = errors.New("the record is damaged")
+var errCorruptRecord = errors.New("the record is damaged")
 
 func u64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
@@ -96,18 +96,18 @@ func (s *Store) Identity(r Room) Identity {
 	return id
 }
 
-// identify reads what the database is called, or gives it a name: it is new, of
+// loadIdentity reads what the database is called, or gives it a name: it is new, of
 // an older roomd, or the copy that a backup or a restore has made (unnamed). It
 // reports whether that is to be put down.
-func (s *Store) identify(tx *bolt.Tx) (lacking bool) {
+func (s *Store) loadIdentity(tx *bolt.Tx) (lacking bool) {
 	meta := tx.Bucket(bucketMeta)
 	identity, epoch := string(meta.Get(keyIdentity)), string(meta.Get(keyEpoch))
 	if lacking = identity == "" || epoch == ""; lacking {
 		if identity == "" {
-			identity = unique()
+			identity = randomID()
 		}
 		if epoch == "" {
-			epoch = unique()
+			epoch = randomID()
 		}
 	}
 	s.mu.Lock()
@@ -116,17 +116,17 @@ func (s *Store) identify(tx *bolt.Tx) (lacking bool) {
 	return lacking
 }
 
-// putNames puts down what a database is called.
-func putNames(meta *bolt.Bucket, identity, epoch string) error {
+// putIdentity puts down what a database is called.
+func putIdentity(meta *bolt.Bucket, identity, epoch string) error {
 	if err := meta.Put(keyIdentity, []byte(identity)); err != nil {
 		return err
 	}
 	return meta.Put(keyEpoch, []byte(epoch))
 }
 
-// unname makes a copy of a database one whose history begins another epoch when
+// clearEpoch makes a copy of a database one whose history begins another epoch when
 // it is opened.
-func unname(meta *bolt.Bucket) error { return meta.Delete(keyEpoch) }
+func clearEpoch(meta *bolt.Bucket) error { return meta.Delete(keyEpoch) }
 
-// unique is a word that nobody else makes.
-func unique() string { return strings.ToLower(rand.Text()[:16]) }
+// randomID is a word that nobody else makes.
+func randomID() string { return strings.ToLower(rand.Text()[:16]) }

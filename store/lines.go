@@ -40,7 +40,7 @@ func (s *Store) LinesDamaged(room, after, upto uint64, maxBytes int) (lines []Li
 	take := func(b *block.Block, upto uint64) bool {
 		whole := ""
 		for sc := b.Scan(); sc.Next(); {
-			if sc.Seq <= after || sc.Seq <= r.trimmed {
+			if sc.Seq <= after || sc.Seq <= r.removed {
 				continue
 			}
 			if sc.Seq > upto || size > 0 && size >= maxBytes {
@@ -58,7 +58,7 @@ func (s *Store) LinesDamaged(room, after, upto uint64, maxBytes int) (lines []Li
 	if after+1 < r.first {
 		err = s.viewBlocks(room, &r, func(c *bolt.Cursor) {
 			most := min(upto, r.first-1)
-			k, v := seekLast(c, max(after, r.trimmed)+1)
+			k, v := seekLast(c, max(after, r.removed)+1)
 			if k == nil {
 				k, v = c.First()
 			}
@@ -66,7 +66,7 @@ func (s *Store) LinesDamaged(room, after, upto uint64, maxBytes int) (lines []Li
 				if b, err := block.Decode(room, k, v); err == nil {
 					more = take(&b, most)
 				} else {
-					s.rot(room)
+					s.countBlock(room)
 					damaged++
 				}
 			}
@@ -79,9 +79,9 @@ func (s *Store) LinesDamaged(room, after, upto uint64, maxBytes int) (lines []Li
 	return lines, damaged, err
 }
 
-// stepBytes bounds the blocks that one read transaction looks at: while it is
+// scanBytes bounds the blocks that one read transaction looks at: while it is
 // open, bbolt cannot reuse the pages that are freed.
-const stepBytes = 4 << 20
+const scanBytes = 4 << 20
 
 // Newest finds the newest n lines with Seq <= upto. It reads the heads of blocks
 // of which it wants all lines: they are those after the
@@ -96,14 +96,14 @@ func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, more 
 	after = upto
 	var seqs []uint64
 	take := func(b *block.Block, upto uint64) {
-		if b.Last <= upto && b.First > r.trimmed && int(b.Lines) <= n-count {
+		if b.Last <= upto && b.First > r.removed && int(b.Lines) <= n-count {
 			count += int(b.Lines)
 			after = b.First - 1
 			return
 		}
 		seqs = seqs[:0]
 		for sc := b.Scan(); sc.Next() && sc.Seq <= upto; {
-			if sc.Seq > r.trimmed {
+			if sc.Seq > r.removed {
 				seqs = append(seqs, sc.Seq)
 			}
 		}
@@ -122,17 +122,17 @@ func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, more 
 		most := min(upto, r.first-1)
 		size, seen := 0, after+1
 		for k, v := seekLast(c, most); k != nil && count < n; k, v = c.Prev() {
-			if more = size >= stepBytes; more {
+			if more = size >= scanBytes; more {
 				after = min(after, seen-1)
 				break
 			}
 			size, seen = size+len(v), seqOf(k)
 			b, err := block.Decode(room, k, v)
 			if err != nil {
-				s.rot(room)
+				s.countBlock(room)
 				continue
 			}
-			if b.Last <= r.trimmed {
+			if b.Last <= r.removed {
 				break
 			}
 			take(&b, most)
@@ -169,7 +169,7 @@ func blocksOf(room uint64, r *recent, fn func(*bolt.Cursor)) func(*bolt.Tx) erro
 			if err != nil {
 				return err
 			}
-			r.trimmed = h.Trimmed
+			r.removed = h.Removed
 		}
 		fn(b.Cursor())
 		return nil

@@ -198,7 +198,7 @@ func (tp *tap) say(room uint64, text string) *Post {
 func (tp *tap) Delete(room uint64, audit ...Audit) error {
 	err := tp.Store.Delete(room, "", audit...)
 	if err == nil {
-		err = tp.Drained(room)
+		err = tp.ReleaseDeleted(room)
 	}
 	return err
 }
@@ -220,13 +220,13 @@ func (tp *tap) all(room uint64) []Line {
 	}
 }
 
-// choresLeft returns how much housekeeping waits. One step of it is done after.
-func (tp *tap) choresLeft() int {
+// jobsLeft returns how much housekeeping waits. One step of it is done after.
+func (tp *tap) jobsLeft() int {
 	tp.t.Helper()
 	n := 0
 	// An error rolls back: looking costs no sync.
-	err := tp.update(func(*bolt.Tx) error { n = len(tp.retention.chores); return errNothing }, nil)
-	if !errors.Is(err, errNothing) {
+	err := tp.update(func(*bolt.Tx) error { n = len(tp.retention.jobs); return errRollback }, nil)
+	if !errors.Is(err, errRollback) {
 		tp.t.Fatal(err)
 	}
 	return n
@@ -235,15 +235,15 @@ func (tp *tap) choresLeft() int {
 // settled waits until the housekeeping is done.
 func (tp *tap) settled() {
 	tp.t.Helper()
-	for tp.choresLeft() > 0 {
+	for tp.jobsLeft() > 0 {
 	}
 }
 
-// foldNow brings everything into the database.
-func (tp *tap) foldNow() {
+// checkpointNow brings everything into the database.
+func (tp *tap) checkpointNow() {
 	tp.t.Helper()
 	var folded error
-	err := tp.update(func(*bolt.Tx) error { return nil }, func() { folded = tp.fold() })
+	err := tp.update(func(*bolt.Tx) error { return nil }, func() { folded = tp.runCheckpoint() })
 	if err := errors.Join(err, folded); err != nil {
 		tp.t.Fatal(err)
 	}
@@ -267,12 +267,12 @@ func (tp *tap) onDisk(room uint64) int {
 	return n
 }
 
-// inJournal counts the lines of a room in the journal's file.
-func (tp *tap) inJournal(room uint64) int {
+// inWAL counts the lines of a room in the journal's file.
+func (tp *tap) inWAL(room uint64) int {
 	tp.t.Helper()
 	n := 0
 	err := tp.file.view(func(tx *bolt.Tx) error {
-		key := tx.Bucket(bucketMeta).Get(keyJournal)
+		key := tx.Bucket(bucketMeta).Get(keyWAL)
 		if key == nil {
 			return nil
 		}
@@ -293,8 +293,8 @@ func (tp *tap) inJournal(room uint64) int {
 	return n
 }
 
-// journalHead is where the records of a journal begin, see wal.File.
-const journalHead = 4096
+// walHead is where the records of a journal begin, see wal.File.
+const walHead = 4096
 
 func dbPath(t testing.TB) string { return filepath.Join(t.TempDir(), "roomd.db") }
 
@@ -304,8 +304,8 @@ func durabilities(t *testing.T, fn func(t *testing.T, d Durability)) {
 	t.Run("relaxed", func(t *testing.T) { fn(t, Relaxed) })
 }
 
-// Tidy does what the committer does once a minute, while there is anything that can get
+// applyRetentionAt does what the committer does once a minute, while there is anything that can get
 // too old, as if it were that time. What it starts is done in small steps after it has returned.
-func (s *Store) Tidy(now time.Time) error {
-	return s.update(func(*bolt.Tx) error { return nil }, func() { s.retention.plan(now, s.heads) })
+func (s *Store) applyRetentionAt(now time.Time) error {
+	return s.update(func(*bolt.Tx) error { return nil }, func() { s.retention.schedule(now, s.heads) })
 }

@@ -50,7 +50,7 @@ func TestOldVersions(t *testing.T) {
 				t.Errorf("%+v %v", rooms, err)
 			}
 			st, err := s.Stat(1)
-			if want := (Stat{Last: 301, Lines: 100, Bytes: 4187, Trimmed: 201}); err != nil || st != want {
+			if want := (Stat{Last: 301, Lines: 100, Bytes: 4187, Removed: 201}); err != nil || st != want {
 				t.Errorf("%+v %v, want %+v", st, err, want)
 			}
 			lines := s.all(1)

@@ -194,14 +194,14 @@ func (m *model) retain(rt *rapid.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		if st.Trimmed < r.trimmed || m.opts.Lines == 0 && m.opts.Age == 0 && st.Trimmed != 0 {
-			rt.Fatalf("room %d: trimmed to %d, was %d", r.ID, st.Trimmed, r.trimmed)
+		if st.Removed < r.trimmed || m.opts.Lines == 0 && m.opts.Age == 0 && st.Removed != 0 {
+			rt.Fatalf("room %d: trimmed to %d, was %d", r.ID, st.Removed, r.trimmed)
 		}
-		if st.Trimmed == r.trimmed {
+		if st.Removed == r.trimmed {
 			continue
 		}
-		r.trimmed = st.Trimmed
-		r.lines = slices.DeleteFunc(r.lines, func(l Line) bool { return l.Seq <= st.Trimmed })
+		r.trimmed = st.Removed
+		r.lines = slices.DeleteFunc(r.lines, func(l Line) bool { return l.Seq <= st.Removed })
 		if uint64(len(r.lines)) < m.opts.Lines {
 			rt.Fatalf("room %d: only %d lines are left", r.ID, len(r.lines))
 		}
@@ -278,7 +278,7 @@ func (m *model) tidy(rt *rapid.T) {
 	if later {
 		now = now.Add(2 * time.Hour)
 	}
-	if err := m.Tidy(now); err != nil {
+	if err := m.applyRetentionAt(now); err != nil {
 		rt.Fatal(err)
 	}
 	m.settled()
@@ -311,14 +311,14 @@ func (m *model) compare(rt *rapid.T) {
 			}
 			continue
 		}
-		ws := Stat{Last: r.last, Lines: uint64(len(r.lines)), Trimmed: r.trimmed}
+		ws := Stat{Last: r.last, Lines: uint64(len(r.lines)), Removed: r.trimmed}
 		for _, l := range r.lines {
 			ws.Bytes += uint64(8 + 10 + len(l.From) + len(l.Text))
 		}
 		if err != nil || st != ws {
 			rt.Fatalf("stat of room %d: %+v %v, want %+v", id, st, err, ws)
 		}
-		if m.opts.Lines > 0 && m.retention.overfull(&head{Lines: st.Lines}) {
+		if m.opts.Lines > 0 && m.retention.overLimit(&head{Lines: st.Lines}) {
 			rt.Fatalf("room %d has %d lines, may have %d", id, st.Lines, m.opts.Lines)
 		}
 		want = append(want, r.Room)

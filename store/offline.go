@@ -40,7 +40,7 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 	}
 	if st, err := os.Stat(path); err != nil {
 		return info, nil, err
-	} else if st.Mode().IsRegular() && st.Size() < boltcheck.Least() {
+	} else if st.Mode().IsRegular() && st.Size() < boltcheck.MinFileSize() {
 		return info, nil, fmt.Errorf("%s is damaged or not a roomd database: it has only %d bytes", path, st.Size())
 	}
 	db, err := openReadOnly(path)
@@ -60,12 +60,12 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 			return err
 		}
 		info.Bytes = tx.Size()
-		key = append(key, tx.Bucket(bucketMeta).Get(keyJournal)...)
+		key = append(key, tx.Bucket(bucketMeta).Get(keyWAL)...)
 		left, _, err := readHeads(tx, s.heads)
 		if err != nil {
 			return err
 		}
-		s.damage.known.Store(left)
+		s.corruption.skipped.Store(left)
 		for _, l := range left.sentences {
 			if !check { // which says it, too
 				bad(errors.New(l))
@@ -73,13 +73,13 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 		}
 		return info.count(tx)
 	}))
-	if info.Schema != Schema || s.damage.known.Load() == nil {
+	if info.Schema != Schema || s.corruption.skipped.Load() == nil {
 		return info, problems, nil
 	}
 	st := db.Stats()
 	info.Free = int64(st.FreePageN+st.PendingPageN) * int64(db.Info().PageSize)
 	before := info.Lines
-	_, err = s.replay(key)
+	_, err = s.replayWAL(key)
 	bad(err)
 	for _, w := range s.warnings {
 		bad(errors.New(w))
@@ -136,8 +136,8 @@ func Compact(path string, opts Options) (before, after int64, err error) {
 // compact is Compact for a store that is not started. It is closed after.
 func (s *Store) compact() (before, after int64, err error) {
 	before, err = sizeOf(s.path)
-	s.retention.plan(s.retention.now(), s.heads)
-	for s.chore() && s.opts.Context.Err() == nil {
+	s.retention.schedule(s.retention.now(), s.heads)
+	for s.runJobs() && s.opts.Context.Err() == nil {
 	}
 	if err == nil {
 		err = s.finish()
@@ -145,8 +145,8 @@ func (s *Store) compact() (before, after int64, err error) {
 	if err == nil && s.writer.wal.Exists() {
 		err = ErrFull // for which finish leaves the journal
 	}
-	if n, _ := s.LeftOut(); err == nil && n > 0 {
-		err = errSpoilt
+	if n, _ := s.SkippedRecords(); err == nil && n > 0 {
+		err = errNotCompacted
 	}
 	if err == nil {
 		err = replace(s.opts.Context, s.file.db, s.path, "", s.opts.Progress)
@@ -157,7 +157,7 @@ func (s *Store) compact() (before, after int64, err error) {
 	return before, after, err
 }
 
-var errSpoilt = errors.New("what is damaged is not copied; `roomd store check` lists it: restore a backup, or export all rooms and import them into a new database")
+var errNotCompacted = errors.New("what is damaged is not copied; `roomd store check` lists it: restore a backup, or export all rooms and import them into a new database")
 
 func sizeOf(path string) (int64, error) {
 	st, err := os.Stat(path)
@@ -188,11 +188,11 @@ func RestoreFile(ctx context.Context, backup, path string, force bool, progress 
 			return "", err
 		}
 		defer lock.Close()
-		removeLeftBehind(path)
+		removeStaleTempFiles(path)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	if err := orLeave(ctx, func() error { return checkFile(backup) }); err != nil {
+	if err := runUntilDone(ctx, func() error { return checkFile(backup) }); err != nil {
 		return "", fmt.Errorf("the backup %s is not good: %w", backup, err)
 	}
 	tmp, err := copyFile(ctx, backup, path, progress)
@@ -204,7 +204,7 @@ func RestoreFile(ctx context.Context, backup, path string, force bool, progress 
 			err = errors.Join(err, os.Remove(tmp))
 		}
 	}()
-	if err := cleanCopy(ctx, tmp, audit...); err != nil {
+	if err := finishCopy(ctx, tmp, audit...); err != nil {
 		return "", fmt.Errorf("the copy of the backup: %w", err)
 	}
 	if _, err := os.Stat(path); err == nil {
@@ -212,7 +212,7 @@ func RestoreFile(ctx context.Context, backup, path string, force bool, progress 
 			return "", existsError(path)
 		}
 		kept = fmt.Sprintf("%s.before-%s", path, time.Now().UTC().Format("20060102-150405"))
-		if err := aside(path, kept); err != nil {
+		if err := keepOld(path, kept); err != nil {
 			return "", err
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -238,8 +238,8 @@ func lockFile(path string) (*os.File, error) {
 	}
 	for end := time.Now().Add(time.Second); ; time.Sleep(50 * time.Millisecond) {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil && disk.Moved(path, f) {
-			err = errMoved
+		if err == nil && disk.Replaced(path, f) {
+			err = errReplaced
 		}
 		if err == nil {
 			return f, nil
@@ -248,18 +248,18 @@ func lockFile(path string) (*os.File, error) {
 			return nil, errors.Join(fmt.Errorf("lock the database %s: %w", path, err), f.Close())
 		}
 		if time.Now().After(end) {
-			return nil, errors.Join(&InUseError{path, disk.Holder(path)}, f.Close())
+			return nil, errors.Join(&InUseError{path, disk.LockHolder(path)}, f.Close())
 		}
 	}
 }
 
-// aside gives a database that nobody has open a second name, and its journal
+// keepOld gives a database that nobody has open a second name, and its journal
 // that of it: whatever ends this, the two are together under one of them.
-func aside(path, kept string) error {
-	if err := disk.Keep(path, kept); err != nil {
+func keepOld(path, kept string) error {
+	if err := disk.LinkOrCopy(path, kept); err != nil {
 		return fmt.Errorf("keep the old file as %s: %w", kept, err)
 	}
-	if err := disk.Keep(wal.Path(path), wal.Path(kept)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := disk.LinkOrCopy(wal.Path(path), wal.Path(kept)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("keep the old journal as %s: %w", wal.Path(kept), err)
 	}
 	return nil
@@ -272,13 +272,13 @@ func copyFile(ctx context.Context, from, path string, progress Progress) (tmp st
 		return "", err
 	}
 	defer in.Close()
-	out, err := disk.Beside(path, disk.New)
+	out, err := disk.CreateTemp(path, disk.ForDatabase)
 	if err != nil {
 		return "", err
 	}
 	st, err := in.Stat()
 	if err == nil {
-		_, err = io.Copy(&counted{ctx, out, progress, 0, st.Size()}, in)
+		_, err = io.Copy(&progressWriter{ctx, out, progress, 0, st.Size()}, in)
 	}
 	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
 		return "", errors.Join(err, os.Remove(out.Name()))
@@ -286,15 +286,15 @@ func copyFile(ctx context.Context, from, path string, progress Progress) (tmp st
 	return out.Name(), nil
 }
 
-// counted tells of what is written.
-type counted struct {
+// progressWriter tells of what is written.
+type progressWriter struct {
 	ctx context.Context // ends it
 	io.Writer
 	progress    Progress
 	done, total int64
 }
 
-func (c *counted) Write(b []byte) (n int, err error) {
+func (c *progressWriter) Write(b []byte) (n int, err error) {
 	if c.ctx.Err() != nil {
 		return 0, context.Cause(c.ctx)
 	}
@@ -307,15 +307,15 @@ func (c *counted) Write(b []byte) (n int, err error) {
 
 // openReadOnly opens a file that nobody has open for writing.
 func openReadOnly(path string) (db *bolt.DB, err error) {
-	if err := regular(path); err != nil {
+	if err := checkRegular(path); err != nil {
 		return nil, err
 	}
-	err = guard(func() error {
+	err = catchFaults(func() error {
 		db, err = bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, PreLoadFreelist: true, Timeout: time.Second})
 		if err != nil {
 			return openError(path, err)
 		}
-		return whole(db)
+		return checkLength(db)
 	})
 	if err != nil && db != nil {
 		err = errors.Join(err, db.Close())

@@ -57,7 +57,7 @@ func (s *Store) EndPlan(room uint64) error {
 	return err
 }
 
-func (c setPlan) subject() uint64 { return c.Room }
+func (c setPlan) room() uint64 { return c.Room }
 
 func (c setPlan) apply(st state) (o outcome, err error) {
 	meta := st.tx.Bucket(bucketMeta)
@@ -82,10 +82,10 @@ func (c setPlan) apply(st state) (o outcome, err error) {
 	return o, putRoom(st.tx, r)
 }
 
-func (setPlan) applied(*Store, outcome) {}
+func (setPlan) updateMemory(*Store, outcome) {}
 
 // Nobody but who plans follows that.
-func (setPlan) report(*Changes, outcome) {}
+func (setPlan) notify(*Changes, outcome) {}
 
 // Plans are those that hold, the first to be due first. A plan of the stop that is
 // damaged is left out.
@@ -103,7 +103,7 @@ func (s *Store) Plans() (plans []Plan, err error) {
 		p, err := stopPlan(tx)
 		switch {
 		case err != nil:
-			s.skipped(bucketMeta, keyStop)
+			s.countRecord(bucketMeta, keyStop)
 		case p != nil:
 			plans = append(plans, *p)
 		}

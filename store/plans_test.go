@@ -91,7 +91,7 @@ func TestPlansOfABackup(t *testing.T) {
 	s.plan(lobby, 1)
 	s.plan(0, 2)
 	s.expectPlans(fmt.Sprint(lobby, " 1"), "0 2")
-	if err := s.update(func(tx *bolt.Tx) error { return unname(tx.Bucket(bucketMeta)) }, nil); err != nil {
+	if err := s.update(func(tx *bolt.Tx) error { return clearEpoch(tx.Bucket(bucketMeta)) }, nil); err != nil {
 		t.Fatal(err)
 	}
 	s.reopen()
@@ -117,7 +117,7 @@ func TestDamagedPlan(t *testing.T) {
 		t.Error("the check finds nothing")
 	}
 	s.expectPlans()
-	if n := s.Damaged(); n != 1 {
+	if n := s.CorruptReads(); n != 1 {
 		t.Errorf("%d records were come across", n)
 	}
 	if err := s.Close(); err != nil {
@@ -125,7 +125,7 @@ func TestDamagedPlan(t *testing.T) {
 	}
 	s.start()
 	s.expectPlans()
-	if n, sentences := s.LeftOut(); n != 1 || len(sentences) != 1 || s.Damaged() != 0 {
+	if n, sentences := s.SkippedRecords(); n != 1 || len(sentences) != 1 || s.CorruptReads() != 0 {
 		t.Error(n, sentences)
 	}
 	s.plan(0, 2)

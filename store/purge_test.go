@@ -92,20 +92,20 @@ func TestEmptyRoomsLeaveNothing(t *testing.T) {
 			t.Fatalf("room %d: %v", i, err)
 		}
 	}
-	if now := s.keys(); !maps.Equal(was, now) || s.choresLeft() != 0 || len(s.trashNames()) != 0 {
+	if now := s.keys(); !maps.Equal(was, now) || s.jobsLeft() != 0 || len(s.trashNames()) != 0 {
 		t.Errorf("before %v, after %v, in the trash %v", was, now, s.trashNames())
 	}
 	// Also one of which nothing is kept any more.
 	trimmed := s.room("trimmed", 9000)
-	s.fill(trimmed, 10*sweepBlocks)
-	s.foldNow()
+	s.fill(trimmed, 10*jobBlocks)
+	s.checkpointNow()
 	if err := s.update(func(*bolt.Tx) error { return nil }, func() {
-		s.retention.addChore(chore{room: trimmed, kind: choreAge, before: time.Now().Add(time.Hour).UnixMicro()})
+		s.retention.addJob(job{room: trimmed, kind: jobAge, before: time.Now().Add(time.Hour).UnixMicro()})
 	}); err != nil {
 		t.Fatal(err)
 	}
 	for st, err := s.Stat(trimmed); st.Lines > 0; st, err = s.Stat(trimmed) {
-		if s.choresLeft(); err != nil {
+		if s.jobsLeft(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -182,8 +182,8 @@ func TestTrashBounds(t *testing.T) {
 			if names := s.trashNames(); len(names) != len(try.want) || names[0] != oldest {
 				t.Errorf("%v after the oldest of %v was back", names, try.want)
 			}
-			s.SetRetention(Retention{Trash: time.Hour, TrashBytes: 2 * roomBytes})
-			s.choresLeft()
+			s.SetRetention(Retention{Trash: time.Hour, TrashBytes: 2 * trashRoomBytes})
+			s.jobsLeft()
 			s.settled()
 			if names := s.trashNames(); len(names) != 0 {
 				t.Errorf("with hardly any bytes: %v", names)
@@ -200,14 +200,14 @@ func TestTrashSparesWhatIsRead(t *testing.T) {
 	if err := s.Store.Delete(room, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Tidy(time.Now().Add(2 * time.Hour)); err != nil {
+	if err := s.applyRetentionAt(time.Now().Add(2 * time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	s.settled()
 	if lines := s.all(room); len(lines) != 10 {
 		t.Errorf("%d lines", len(lines))
 	}
-	if err := s.Drained(room); err != nil {
+	if err := s.ReleaseDeleted(room); err != nil {
 		t.Fatal(err)
 	}
 	s.settled()
@@ -292,13 +292,13 @@ func TestHousekeepingInSteps(t *testing.T) {
 	const rooms, most = 41_282, 40_000
 	few, s := rest(t, bin(t, 10), Options{Trash: 24 * time.Hour}), rest(t, bin(t, rooms), Options{Trash: 24 * time.Hour, TrashRooms: rooms})
 	now := time.Now()
-	look := func(s *tap) float64 { return testing.AllocsPerRun(5, func() { s.retention.plan(now, s.heads) }) }
+	look := func(s *tap) float64 { return testing.AllocsPerRun(5, func() { s.retention.schedule(now, s.heads) }) }
 	if few, many := look(few), look(s); many > 2*few+100 {
 		t.Errorf("a look at a trash of %d rooms makes %v allocations, at one of 10 rooms %v", rooms, many, few)
 	}
 	s.Store.opts.TrashRooms = most
-	s.retention.plan(now, s.heads)
-	s.inSteps(s.chore)
+	s.retention.schedule(now, s.heads)
+	s.inSteps(s.runJobs)
 	if left := s.keys(); left["rooms"] != most || left["heads"] != most || left["lines"] != most {
 		t.Errorf("left are %v, want %d", left, most)
 	}
@@ -337,7 +337,7 @@ func (tp *tap) inSteps(step func() (more bool)) {
 	for before, more, n := tp.keys(), true, 0; more; n++ {
 		more = step()
 		now := tp.keys()
-		if rooms, blocks := before["rooms"]-now["rooms"], before["blocks"]-now["blocks"]; rooms > sweepBlocks || blocks > sweepBlocks {
+		if rooms, blocks := before["rooms"]-now["rooms"], before["blocks"]-now["blocks"]; rooms > jobBlocks || blocks > jobBlocks {
 			tp.t.Fatalf("step %d removes %d rooms and %d blocks", n, rooms, blocks)
 		}
 		before = now
@@ -365,21 +365,21 @@ func TestRoomsGoInSteps(t *testing.T) {
 	full := s.keys()["blocks"]
 	for _, room := range rooms[:3] { // all lines are hidden
 		for more := true; more; {
-			more, _, _ = s.trim(chore{room: room, kind: choreAge, before: time.Now().Add(time.Hour).UnixMicro()}, s.file.view)
+			more, _, _ = s.applyRetention(job{room: room, kind: jobAge, before: time.Now().Add(time.Hour).UnixMicro()}, s.file.view)
 		}
 	}
 	s.inSteps(func() bool {
-		if err := s.foldDirty(); err != nil {
+		if err := s.checkpointDirty(); err != nil {
 			t.Fatal(err)
 		}
 		return false
 	})
-	s.inSteps(s.chore)
+	s.inSteps(s.runJobs)
 	if half := s.keys()["blocks"]; half < full/2 || half > full/2+3 { // rooms may differ by a block
 		t.Errorf("%d of %d blocks are left", half, full)
 	}
-	s.retention.plan(time.Now().Add(2*time.Hour), s.heads)
-	s.inSteps(s.chore)
+	s.retention.schedule(time.Now().Add(2*time.Hour), s.heads)
+	s.inSteps(s.runJobs)
 	if now := s.keys(); now["blocks"] != 0 || now["rooms"] != 3 {
 		t.Errorf("%v", now)
 	}
@@ -390,14 +390,14 @@ func TestRoomsGoInSteps(t *testing.T) {
 func TestPurgeGoesOn(t *testing.T) {
 	made := open(t, dbPath(t), Options{Trash: time.Hour})
 	room := made.room("lobby", 9000)
-	made.fill(room, 8*3*sweepBlocks)
+	made.fill(room, 8*3*jobBlocks)
 	if err := made.Delete(room); err != nil {
 		t.Fatal(err)
 	}
 	made.stop()
 	half := rest(t, made.path, Options{Trash: time.Hour, TrashBytes: 1})
-	half.retention.planPurge()
-	if !half.chore() {
+	half.retention.schedulePurge()
+	if !half.runJobs() {
 		t.Fatal("it is gone in one step")
 	}
 	half.dies()
@@ -431,13 +431,13 @@ func TestRoundInSteps(t *testing.T) {
 	}
 	made.stop()
 	s := rest(t, made.path, Options{Age: time.Minute})
-	s.retention.plan(time.Now().Add(time.Hour), s.heads)
-	for left, more := len(s.retention.round), true; more; {
-		more = s.chore()
-		if looked := left - len(s.retention.round); looked > sweepBlocks {
+	s.retention.schedule(time.Now().Add(time.Hour), s.heads)
+	for left, more := len(s.retention.unscanned), true; more; {
+		more = s.runJobs()
+		if looked := left - len(s.retention.unscanned); looked > jobBlocks {
 			t.Fatalf("a step looks at %d rooms", looked)
 		}
-		left = len(s.retention.round)
+		left = len(s.retention.unscanned)
 	}
 	for _, r := range all {
 		if st, err := s.Stat(r.ID); err != nil || st.Lines != 0 {
@@ -455,7 +455,7 @@ func TestBytesKept(t *testing.T) {
 		s.fill(room, 2000)
 		s.settled()
 		st, err := s.Stat(room)
-		if err != nil || st.Bytes > most+most/50 || st.Bytes < most-2*block.Bytes {
+		if err != nil || st.Bytes > most+most/50 || st.Bytes < most-2*block.TargetBytes {
 			t.Errorf("%+v, %v", st, err)
 		}
 		if lines := s.all(room); uint64(len(lines)) != st.Lines || lines[len(lines)-1].Seq != 2000 {
@@ -471,7 +471,7 @@ func TestBytesKept(t *testing.T) {
 			t.Errorf("%+v, %v", st, err)
 		}
 		s.SetRetention(Retention{Bytes: 64 << 10})
-		s.choresLeft()
+		s.jobsLeft()
 		s.settled()
 		if st, err = s.Stat(room); err != nil || st.Bytes > 64<<10+64<<10/50 {
 			t.Errorf("%+v, %v", st, err)

@@ -22,7 +22,7 @@ type Post struct {
 // takes.
 type queue struct {
 	pending *semaphore.Weighted // bytes of lines submitted and not yet committed
-	wake    chan struct{}       // capacity 1: there are items, or none will come
+	wakeup  chan struct{}       // capacity 1: there are items, or none will come
 
 	mu      sync.Mutex
 	items   []item
@@ -32,26 +32,26 @@ type queue struct {
 
 func (q *queue) init(bytes int64) {
 	q.pending = semaphore.NewWeighted(bytes)
-	q.wake = make(chan struct{}, 1)
+	q.wakeup = make(chan struct{}, 1)
 }
 
 // item is an entry of the queue: a line, something with a transaction of its own,
 // or that another process gets the file.
 type item struct {
-	post  *Post
-	task  *task
-	pause *suspension
+	post       *Post
+	task       *task
+	suspension *suspension
 }
 
 // task is what the committer does for one caller, who waits for done: a change, or
 // something that needs the committer's place in the order.
 type task struct {
-	change change
-	room   uint64               // its lines are to be in the database first; 0: none
-	fn     func(*bolt.Tx) error // instead of change; nil: only what is unwritten is to be flushed
-	fold   bool                 // what is only in the journal, too
-	heal   bool                 // it is about a store that is read-only
-	then   func()               // runs on the committer's goroutine after the commit
+	change     change
+	room       uint64               // its lines are to be in the database first; 0: none
+	fn         func(*bolt.Tx) error // instead of change; nil: only what is unwritten is to be flushed
+	checkpoint bool                 // what is only in the journal, too
+	recover    bool                 // it is about a store that is read-only
+	then       func()               // runs on the committer's goroutine after the commit
 
 	outcome outcome // of change
 	err     error
@@ -68,7 +68,7 @@ func (s *Store) Submit(ctx context.Context, p *Post) error {
 	if err := s.queue.pending.Acquire(ctx, p.weight); err != nil {
 		return err
 	}
-	return s.submit(p)
+	return s.enqueue(p)
 }
 
 // TrySubmit is Submit for callers that must not wait: it returns false while
@@ -79,7 +79,7 @@ func (s *Store) TrySubmit(p *Post) (ok bool, err error) {
 	if !s.queue.pending.TryAcquire(p.weight) {
 		return false, nil
 	}
-	if err := s.submit(p); err != nil {
+	if err := s.enqueue(p); err != nil {
 		return false, err
 	}
 	return true, nil
@@ -89,8 +89,8 @@ func (s *Store) weigh(p *Post) {
 	p.weight = min(int64(len(p.Line.From)+len(p.Line.Text))+postOverhead, s.opts.PendingBytes)
 }
 
-// submit queues a line whose weight has been acquired.
-func (s *Store) submit(p *Post) error {
+// enqueue queues a line whose weight has been acquired.
+func (s *Store) enqueue(p *Post) error {
 	if err := s.queue.put(item{post: p}); err != nil {
 		s.queue.pending.Release(p.weight)
 		return err
@@ -98,17 +98,17 @@ func (s *Store) submit(p *Post) error {
 	return nil
 }
 
-// Between calls fn on the committer's goroutine, between two changes: what is on disk
+// OnCommitter calls fn on the committer's goroutine, between two changes: what is on disk
 // is then what the follower has been told. fn may read, and must be quick.
-func (s *Store) Between(fn func()) error { return s.update(nil, fn) }
+func (s *Store) OnCommitter(fn func()) error { return s.update(nil, fn) }
 
 // Flush waits until everything submitted before is on disk and delivered.
 func (s *Store) Flush() error { return s.update(nil, nil) }
 
-// Fold brings what is only in the journal into the database: the process that opens
+// Checkpoint brings what is only in the journal into the database: the process that opens
 // the file next has less to read.
-func (s *Store) Fold() error {
-	return s.do(&task{fold: true})
+func (s *Store) Checkpoint() error {
+	return s.do(&task{checkpoint: true})
 }
 
 // update runs fn, which is no change that others see, in a transaction of the
@@ -128,15 +128,15 @@ func (s *Store) do(c *task) error {
 	return c.err
 }
 
-// begin lets items in.
-func (q *queue) begin() {
+// start lets items in.
+func (q *queue) start() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.started = true
 }
 
-// end lets no more items in; started is false if it never did.
-func (q *queue) end() (started bool) {
+// close lets no more items in; started is false if it never did.
+func (q *queue) close() (started bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closing = true
@@ -154,15 +154,15 @@ func (q *queue) put(it item) error {
 	first := len(q.items) == 1 // else the first one has woken the committer
 	q.mu.Unlock()
 	if first {
-		q.nudge()
+		q.wake()
 	}
 	return nil
 }
 
-// nudge wakes the committer.
-func (q *queue) nudge() {
+// wake wakes the committer.
+func (q *queue) wake() {
 	select {
-	case q.wake <- struct{}{}:
+	case q.wakeup <- struct{}{}:
 	default:
 	}
 }
@@ -177,8 +177,8 @@ func (q *queue) take(before []item) (items []item, open bool) {
 	return items, !q.closing
 }
 
-// waiting is how many items there are.
-func (q *queue) waiting() int {
+// length is how many items there are.
+func (q *queue) length() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.items)

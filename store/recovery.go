@@ -21,16 +21,16 @@ import (
 // After a failed write the committer tries to heal by itself, at first after
 // healFirst and then at doubling distances up to healMost.
 const (
-	healFirst = 2 * time.Second
-	healMost  = 5 * time.Minute
+	recoveryFirst = 2 * time.Second
+	recoveryMax   = 5 * time.Minute
 )
 
 // recovery is what is to be made good after a write that failed.
 //
 // Owned by the committer.
 type recovery struct {
-	doubtful int          // the transaction that could not be taken back; 0: none
-	late     func() error // what Open had no space for; lines wait for it
+	doubtfulTx int          // the transaction that could not be taken back; 0: none
+	deferred   func() error // what Open had no space for; lines wait for it
 }
 
 // Reopen makes a store that is read-only writable again, if the disk has kept
@@ -38,61 +38,61 @@ type recovery struct {
 // in memory is written again. The committer tries it by itself as well. On a
 // store that is not read-only it does nothing.
 func (s *Store) Reopen() error {
-	return s.do(&task{heal: true})
+	return s.do(&task{recover: true})
 }
 
-// heal is the committer's part of Reopen. The lines that were acknowledged and
+// tryRecovery is the committer's part of Reopen. The lines that were acknowledged and
 // are not in the database are all in memory: they count, and not what the
 // journal may hold of lines that were refused.
-func (s *Store) heal() error {
-	if err := s.Broken(); err == nil || errors.Is(err, errFile) {
+func (s *Store) tryRecovery() error {
+	if err := s.ReadOnly(); err == nil || errors.Is(err, errCorruptFile) {
 		return err // what is damaged does not heal
 	}
-	if err := s.InPlace(); err != nil {
+	if err := s.VerifyPath(); err != nil {
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
-	s.settle()
+	s.awaitFlush()
 	// Readers have what they need: nothing is closed before the disk takes a
 	// byte again.
-	if err := probe(s.path); err != nil {
+	if err := probeDisk(s.path); err != nil {
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
-	if err := s.takeBack(); err != nil {
+	if err := s.rollBack(); err != nil {
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
 	s.file.mu.Lock()
-	err := s.reload()
+	err := s.reopenFile()
 	s.file.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
-	was := s.health.set(nil)
+	was := s.health.setReason(nil)
 	err = s.transact(func(tx *bolt.Tx) error {
 		s.checkpoint.begin()
-		return errors.Join(s.foldAll(tx), tx.Bucket(bucketMeta).Delete(keyJournal))
+		return errors.Join(s.writeDirtyRooms(tx), tx.Bucket(bucketMeta).Delete(keyWAL))
 	})
 	if err == nil {
-		s.foldedAll()
+		s.checkpointDone()
 		if err = os.Remove(wal.Path(s.path)); errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
 	}
 	if err != nil { // as it was
-		s.health.set(was)
+		s.health.setReason(was)
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
-	s.writer.record, s.writer.unwritten, s.writer.stuck = s.writer.record[:0], 0, nil
-	s.openJournal()
-	if err := s.Broken(); err != nil {
+	s.writer.record, s.writer.unwritten, s.writer.writeErr = s.writer.record[:0], 0, nil
+	s.openWAL()
+	if err := s.ReadOnly(); err != nil {
 		return err
 	}
-	s.opts.Events.Latched(nil)
+	s.opts.Events.ReadOnly(nil)
 	return nil
 }
 
-// probe writes to a new file beside path.
-func probe(path string) error {
-	f, err := disk.Beside(path, disk.New)
+// probeDisk writes to a new file beside path.
+func probeDisk(path string) error {
+	f, err := disk.CreateTemp(path, disk.ForDatabase)
 	if err != nil {
 		return err
 	}
@@ -100,9 +100,9 @@ func probe(path string) error {
 	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
 }
 
-// reload opens the file again, checks it, and gives the rooms their lines in
+// reopenFile opens the file again, checks it, and gives the rooms their lines in
 // memory back.
-func (s *Store) reload() error {
+func (s *Store) reopenFile() error {
 	err := s.writer.wal.Close()
 	s.endBackups()
 	if err = errors.Join(err, s.file.close()); err != nil {
@@ -117,11 +117,11 @@ func (s *Store) reload() error {
 	}
 	s.file.db = db
 	// What was damaged at the start is still, and nobody was served it.
-	if err := viewDB(db, func(tx *bolt.Tx) error { return checkBut(context.Background(), tx, s.damage.known.Load()) }); err != nil {
+	if err := viewDB(db, func(tx *bolt.Tx) error { return checkExcept(context.Background(), tx, s.corruption.skipped.Load()) }); err != nil {
 		return err
 	}
 	heads := make(map[uint64]*head)
-	var gone []trashed
+	var gone []trashEntry
 	if err := viewDB(db, func(tx *bolt.Tx) (err error) { _, gone, err = readHeads(tx, heads); return err }); err != nil {
 		return err
 	}
@@ -134,9 +134,9 @@ func (s *Store) reload() error {
 	old := s.heads
 	s.heads = heads
 	s.mu.Unlock()
-	s.retention.trash.fill(gone)
+	s.retention.trash.load(gone)
 	s.writer.wal = wal.New(s.path)
-	s.checkpoint.dirty, s.batch.touched, s.checkpoint.tails = nil, nil, 0
+	s.checkpoint.dirty, s.batch.touched, s.checkpoint.tailBytes = nil, nil, 0
 	for id, h := range heads {
 		was := old[id]
 		if was == nil {
@@ -146,7 +146,7 @@ func (s *Store) reload() error {
 			sc := was.tail[i].Scan()
 			for lines := sc.Whole(); sc.Next(); {
 				if l := sc.Line(lines); l.Seq > h.Last {
-					s.checkpoint.tails += h.add(id, &l)
+					s.checkpoint.tailBytes += h.add(id, &l)
 				}
 			}
 		}
@@ -154,11 +154,11 @@ func (s *Store) reload() error {
 			return fmt.Errorf("room %d: the lines %d to %d are lost", id, h.Last+1, was.Last)
 		}
 		if len(h.tail) > 0 {
-			s.checkpoint.soil(h)
-			s.hideAgain(h)
+			s.checkpoint.markDirty(h)
+			s.reapplyRetention(h)
 		}
-		if s.retention.overfull(h) {
-			s.retention.addChore(chore{room: id, kind: choreTrim})
+		if s.retention.overLimit(h) {
+			s.retention.addJob(job{room: id, kind: jobLimit})
 		}
 	}
 	return nil
@@ -170,17 +170,17 @@ func (s *Store) reload() error {
 // process finds it taken back even so, in the kernel's memory; only one of
 // the machine may find what was refused, if the disk had kept it after all.
 
-// takeBack does so with what the journal and the database may have of changes
+// rollBack does so with what the journal and the database may have of changes
 // that were refused.
-func (s *Store) takeBack() error {
+func (s *Store) rollBack() error {
 	var err error
 	if s.writer.wal.Torn() && s.opts.Durability == Commit { // relaxed lines are not refused
-		err = s.writer.wal.Undo()
+		err = s.writer.wal.RollBack()
 	}
-	if s.recovery.doubtful != 0 {
-		e := boltcheck.Revert(s.path, s.file.db.Info().PageSize, s.recovery.doubtful, disk.Datasync)
+	if s.recovery.doubtfulTx != 0 {
+		e := boltcheck.Revert(s.path, s.file.db.Info().PageSize, s.recovery.doubtfulTx, disk.Datasync)
 		if e == nil {
-			s.recovery.doubtful = 0
+			s.recovery.doubtfulTx = 0
 		}
 		err = errors.Join(err, e)
 	}
@@ -196,8 +196,8 @@ func (s *Store) load() error {
 	lacking := false // a bucket or a name that came later than the file
 	var key []byte
 	heads := make(map[uint64]*head)
-	var left *spoilt
-	var gone []trashed
+	var left *skippedRecords
+	var gone []trashEntry
 	err := viewDB(s.file.db, func(tx *bolt.Tx) error {
 		v, err := schemaOf(tx)
 		if err != nil {
@@ -208,11 +208,11 @@ func (s *Store) load() error {
 		}
 		meta := tx.Bucket(bucketMeta)
 		crashed = meta.Get(keyRelaxed) != nil
-		key = bytes.Clone(meta.Get(keyJournal))
+		key = bytes.Clone(meta.Get(keyWAL))
 		for _, name := range buckets {
 			lacking = lacking || tx.Bucket(name) == nil
 		}
-		lacking = s.identify(tx) || lacking
+		lacking = s.loadIdentity(tx) || lacking
 		left, gone, err = readHeads(tx, heads)
 		return err
 	})
@@ -222,23 +222,23 @@ func (s *Store) load() error {
 	s.mu.Lock()
 	s.heads = heads
 	s.mu.Unlock()
-	s.damage.known.Store(left)
-	s.retention.trash.fill(gone)
+	s.corruption.skipped.Store(left)
+	s.retention.trash.load(gone)
 	s.warnings = append(s.warnings, left.sentences...)
-	s.checkpoint.dirty, s.checkpoint.tails, s.recovery.late, s.retention.aging = nil, 0, nil, true
-	lost, err := s.replay(key)
+	s.checkpoint.dirty, s.checkpoint.tailBytes, s.recovery.deferred, s.retention.mayExpire = nil, 0, nil, true
+	lost, err := s.replayWAL(key)
 	if err != nil {
 		return err
 	}
 	for _, h := range s.heads {
 		if h.dirty {
-			s.hideAgain(h)
+			s.reapplyRetention(h)
 		}
-		if s.retention.overfull(h) {
-			s.retention.addChore(chore{room: h.id, kind: choreTrim})
+		if s.retention.overLimit(h) {
+			s.retention.addJob(job{room: h.id, kind: jobLimit})
 		}
-		if h.unswept {
-			s.retention.addChore(chore{room: h.id, kind: choreSweep})
+		if h.unreclaimed {
+			s.retention.addJob(job{room: h.id, kind: jobReclaim})
 		}
 	}
 	relaxed := s.opts.Durability == Relaxed
@@ -246,47 +246,47 @@ func (s *Store) load() error {
 		return nil
 	}
 	begin := func() error {
-		return s.transact(func(tx *bolt.Tx) error { return s.begin(tx, crashed || lost) })
+		return s.transact(func(tx *bolt.Tx) error { return s.markRunning(tx, crashed || lost) })
 	}
 	if crashed || lost {
 		// Numbers may have been given to lines that are not there.
 		for _, h := range s.heads {
 			h.Last += maxUnwritten
-			s.checkpoint.soil(h)
+			s.checkpoint.markDirty(h)
 		}
 	}
 	if err = begin(); errors.Is(err, ErrFull) {
 		s.warnings = append(s.warnings, fmt.Sprintf("no line is accepted until there is space: %v", err))
-		s.recovery.late, err = begin, nil
+		s.recovery.deferred, err = begin, nil
 	}
 	return err
 }
 
-// begin puts down in the file that a server runs on it. If lines may be missing,
+// markRunning puts down in the file that a server runs on it. If lines may be missing,
 // the heads with the numbers that skip theirs are put down before any line is
 // accepted; and what the heads count.
-func (s *Store) begin(tx *bolt.Tx, missing bool) error {
+func (s *Store) markRunning(tx *bolt.Tx, missing bool) error {
 	for _, name := range buckets {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}
 	}
 	meta := tx.Bucket(bucketMeta)
-	if err := putNames(meta, s.identity, s.epoch); err != nil {
+	if err := putIdentity(meta, s.identity, s.epoch); err != nil {
 		return err
 	}
 	if missing {
 		s.checkpoint.begin()
-		if err := s.foldAll(tx); err != nil {
+		if err := s.writeDirtyRooms(tx); err != nil {
 			return err
 		}
-		tx.OnCommit(s.foldedAll)
+		tx.OnCommit(s.checkpointDone)
 		if !s.writer.wal.Exists() {
-			if err := meta.Delete(keyJournal); err != nil {
+			if err := meta.Delete(keyWAL); err != nil {
 				return err
 			}
 		}
-		if err := s.putJournal(tx); err != nil {
+		if err := s.putWALKey(tx); err != nil {
 			return err
 		}
 	}
@@ -296,25 +296,25 @@ func (s *Store) begin(tx *bolt.Tx, missing bool) error {
 	return meta.Delete(keyRelaxed)
 }
 
-// replay reads the journal that belongs to the database, if there is to be one:
+// replayWAL reads the journal that belongs to the database, if there is to be one:
 // its lines are in memory then, as they were before. lost is true if it is gone.
-func (s *Store) replay(key []byte) (lost bool, err error) {
+func (s *Store) replayWAL(key []byte) (lost bool, err error) {
 	s.writer.wal = wal.New(s.path)
 	if len(key) != wal.KeyBytes {
 		return false, nil
 	}
-	left, lines := s.damage.known.Load(), make(map[uint64]int)
+	left, lines := s.corruption.skipped.Load(), make(map[uint64]int)
 	damage, err := s.writer.wal.Open(key, func(room uint64, l Line) {
 		// What was folded since the journal began is in the database.
 		if h := s.heads[room]; h != nil && l.Seq > h.Last {
-			s.checkpoint.tails += h.add(room, &l)
-			s.checkpoint.soil(h)
+			s.checkpoint.tailBytes += h.add(room, &l)
+			s.checkpoint.markDirty(h)
 		} else if h == nil && left.rooms[room] != "" {
 			lines[room]++
 		}
 	})
 	if s.writer.wal.Exists() {
-		s.writer.logged = s.writer.wal.Used()
+		s.writer.walBytes = s.writer.wal.RecordBytes()
 	}
 	s.warnings = append(s.warnings, damage...)
 	for _, room := range slices.Sorted(maps.Keys(lines)) {

@@ -75,7 +75,7 @@ func healsByItself(t *testing.T, path string) {
 	if err := s.Submit(t.Context(), &Post{Room: room, Line: Line{Kind: Message, Text: "kept"}}); err != nil {
 		t.Fatal(err)
 	}
-	c := &task{done: make(chan struct{}), then: func() { s.health.latch(errors.New("as if the disk was ill")) }}
+	c := &task{done: make(chan struct{}), then: func() { s.health.setReadOnly(errors.New("as if the disk was ill")) }}
 	if err := s.queue.put(item{task: c}); err != nil {
 		t.Fatal(err)
 	}
@@ -86,9 +86,9 @@ func healsByItself(t *testing.T, path string) {
 	if lines := s.all(room); len(lines) != 2 {
 		t.Errorf("%+v", lines)
 	}
-	<-time.After(healFirst + time.Millisecond)
+	<-time.After(recoveryFirst + time.Millisecond)
 	synctest.Wait()
-	if err := s.Broken(); err != nil {
+	if err := s.ReadOnly(); err != nil {
 		t.Fatal("it stays ill:", err)
 	}
 	if p := s.say(room, "after"); p.Err != nil || p.Line.Seq != 3 {

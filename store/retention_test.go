@@ -16,7 +16,7 @@ func TestOwnRetention(t *testing.T) {
 		s.say(dev, fmt.Sprint(i))
 	}
 	most := uint64(100)
-	if _, err := s.Update(lobby, Edit{Own: &Settings{Lines: &most}}); err != nil {
+	if _, err := s.Update(lobby, Edit{Settings: &Settings{Lines: &most}}); err != nil {
 		t.Fatal(err)
 	}
 	lines := func(room uint64) uint64 {
@@ -57,7 +57,7 @@ func TestOwnRetention(t *testing.T) {
 	}
 	// The other way round: an age of its own where there is none.
 	age := time.Nanosecond
-	if _, err := s.Update(dev, Edit{Own: &Settings{Age: &age}}); err != nil {
+	if _, err := s.Update(dev, Edit{Settings: &Settings{Age: &age}}); err != nil {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(10 * time.Second); lines(dev) > 0; <-tick.C {

@@ -130,11 +130,11 @@ func (w *rewriter) all(tx *bolt.Tx, version uint64) error {
 
 // lines copies a room's lines, and its head.
 func (w *rewriter) lines(tx *bolt.Tx, room []byte, version uint64) error {
-	h, err := headOf(tx, room, version)
+	h, err := readHead(tx, room, version)
 	if err != nil {
 		return err
 	}
-	h.Lines, h.Bytes, h.unswept = 0, 0, false
+	h.Lines, h.Bytes, h.unreclaimed = 0, 0, false
 	if _, err := w.tx.Bucket(bucketLines).CreateBucket(room); err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (w *rewriter) lines(tx *bolt.Tx, room []byte, version uint64) error {
 	err = tx.Bucket(bucketLines).Bucket(room).ForEach(func(k, v []byte) error {
 		var b block.Block
 		if version == 1 {
-			if b, err = block1(k, v); err != nil {
+			if b, err = decodeV1(k, v); err != nil {
 				return nil // readers of that version left it out, too
 			}
 		} else if b, err = block.Decode(h.id, k, v); err != nil {
@@ -163,7 +163,7 @@ func (w *rewriter) lines(tx *bolt.Tx, room []byte, version uint64) error {
 				return err
 			}
 		}
-		out.AddAll(&b, h.Trimmed)
+		out.AppendAfter(&b, h.Removed)
 		return nil
 	})
 	if err := errors.Join(err, flush()); err != nil {
@@ -172,7 +172,7 @@ func (w *rewriter) lines(tx *bolt.Tx, room []byte, version uint64) error {
 	return putHead(w.tx, h.id, h)
 }
 
-func headOf(tx *bolt.Tx, room []byte, version uint64) (*head, error) {
+func readHead(tx *bolt.Tx, room []byte, version uint64) (*head, error) {
 	id := seqOf(room)
 	if version > 1 {
 		return getHead(tx, id)
@@ -181,14 +181,14 @@ func headOf(tx *bolt.Tx, room []byte, version uint64) (*head, error) {
 	if len(b) != 32 {
 		return nil, fmt.Errorf("the head of room %d has %d bytes instead of 32", id, len(b))
 	}
-	return &head{id: id, Last: binary.BigEndian.Uint64(b), Trimmed: binary.BigEndian.Uint64(b[24:])}, nil
+	return &head{id: id, Last: binary.BigEndian.Uint64(b), Removed: binary.BigEndian.Uint64(b[24:])}, nil
 }
 
-// block1 is a line of version 1: a key of its own, and as its value the time in
+// decodeV1 is a line of version 1: a key of its own, and as its value the time in
 // microseconds (8), kind (1), length of the nick (1), nick, text.
-func block1(k, v []byte) (b block.Block, err error) {
+func decodeV1(k, v []byte) (b block.Block, err error) {
 	if len(k) != 8 || len(v) < 10 || len(v) < 10+int(v[9]) || v[8] < byte(Message) || v[8] > byte(Topic) {
-		return b, block.ErrDamaged
+		return b, block.ErrCorrupt
 	}
 	nick := 10 + int(v[9])
 	b.Add(seqOf(k), int64(binary.BigEndian.Uint64(v)), Kind(v[8]), string(v[10:nick]), string(v[nick:]))
@@ -210,7 +210,7 @@ func migrate(ctx context.Context, db *bolt.DB, path string, version uint64, prog
 // replace rewrites db, which is at path, and puts the new one there after a
 // check. The old one stays as kept; if kept is empty it goes.
 func replace(ctx context.Context, db *bolt.DB, path, kept string, progress Progress) (err error) {
-	f, err := disk.Beside(path, disk.New)
+	f, err := disk.CreateTemp(path, disk.ForDatabase)
 	if err != nil {
 		return err
 	}
@@ -226,11 +226,11 @@ func replace(ctx context.Context, db *bolt.DB, path, kept string, progress Progr
 	if err := rewrite(ctx, db, tmp, progress); err != nil {
 		return err
 	}
-	if err := orLeave(ctx, func() error { return checkFile(tmp) }); err != nil {
+	if err := runUntilDone(ctx, func() error { return checkFile(tmp) }); err != nil {
 		return fmt.Errorf("the new file: %w", err)
 	}
 	if kept != "" {
-		if err := disk.Keep(path, kept); err != nil {
+		if err := disk.LinkOrCopy(path, kept); err != nil {
 			return fmt.Errorf("keep the old file as %s: %w", kept, err)
 		}
 	}
@@ -240,10 +240,10 @@ func replace(ctx context.Context, db *bolt.DB, path, kept string, progress Progr
 	return disk.SyncDir(filepath.Dir(path))
 }
 
-// orLeave runs fn, which only reads, and does not wait for its end when ctx is
+// runUntilDone runs fn, which only reads, and does not wait for its end when ctx is
 // done: checking a large file takes minutes, and the process is about to end. It
 // returns nil only if ctx is not done, whatever came first: a rename follows.
-func orLeave(ctx context.Context, fn func() error) (err error) {
+func runUntilDone(ctx context.Context, fn func() error) (err error) {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

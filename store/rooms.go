@@ -12,17 +12,17 @@ import (
 
 // Room is what is kept of a room beside its lines.
 type Room struct {
-	ID      uint64    `json:"-"`
-	Name    string    `json:"name"` // as it is shown
-	Key     string    `json:"key"`  // folded; unique among rooms not deleted
-	Port    int       `json:"port"`
-	Created time.Time `json:"created"`
-	Creator string    `json:"creator,omitempty"`  // the address it was created from
-	KeyHash []byte    `json:"key_hash,omitempty"` // SHA-256 of the delete key
-	Topic   string    `json:"topic,omitempty"`
-	Deleted time.Time `json:"deleted,omitzero"` // when it went to the trash
-	Purged  bool      `json:"purged,omitempty"` // it cannot come back
-	Own     Settings  `json:"own,omitzero"`
+	ID       uint64    `json:"-"`
+	Name     string    `json:"name"` // as it is shown
+	Key      string    `json:"key"`  // folded; unique among rooms not deleted
+	Port     int       `json:"port"`
+	Created  time.Time `json:"created"`
+	Creator  string    `json:"creator,omitempty"`  // the address it was created from
+	KeyHash  []byte    `json:"key_hash,omitempty"` // SHA-256 of the delete key
+	Topic    string    `json:"topic,omitempty"`
+	Deleted  time.Time `json:"deleted,omitzero"` // when it went to the trash
+	Purged   bool      `json:"purged,omitempty"` // it cannot come back
+	Settings Settings  `json:"own,omitzero"`
 	// Password is the hash of the password that members need; "": none.
 	Password string `json:"password,omitempty"`
 	// Imports counts how often lines were imported into the room.
@@ -48,7 +48,7 @@ type Stat struct {
 	Last    uint64 // the newest sequence number; 0: none yet
 	Lines   uint64
 	Bytes   uint64
-	Trimmed uint64 // the newest sequence number that retention has removed
+	Removed uint64 // the newest sequence number that retention has removed
 }
 
 // Rooms returns all rooms that are not deleted, by folded name, but those that are
@@ -86,8 +86,8 @@ func (s *Store) roomsWhere(want func(Room) bool) ([]Room, error) {
 			r, err := decodeRoom(k, v)
 			switch {
 			case err != nil:
-				s.skipped(bucketRooms, k)
-			case !s.damage.known.Load().has(bucketRooms, k) && want(r):
+				s.countRecord(bucketRooms, k)
+			case !s.corruption.skipped.Load().has(bucketRooms, k) && want(r):
 				rooms = append(rooms, r)
 			}
 			return nil
@@ -114,7 +114,7 @@ func (s *Store) Stat(room uint64) (Stat, error) {
 	if !ok {
 		return Stat{}, ErrNoRoom
 	}
-	return Stat{Last: h.Last, Lines: h.Lines, Bytes: h.Bytes, Trimmed: h.Trimmed}, nil
+	return Stat{Last: h.Last, Lines: h.Lines, Bytes: h.Bytes, Removed: h.Removed}, nil
 }
 
 // ReleasedPorts returns the ports that rooms have given up, the one that has

@@ -33,17 +33,17 @@ var (
 // Store is an open database. Its methods may be called from any goroutine.
 type Store struct {
 	// Set by Open, then read-only.
-	path string
-	real string // path, absolute and without links
-	opts Options
+	path     string
+	realPath string // path, absolute and without links
+	opts     Options
 
 	warnings []string // written by Open and Resume
 	follower Follower // set by Start, then read-only
 
-	queue  queue    // what the committer is to do
-	file   database // what readers read
-	health health   // how the disk does
-	damage damage   // what cannot be read
+	queue      queue      // what the committer is to do
+	file       database   // what readers read
+	health     health     // how the disk does
+	corruption corruption // what cannot be read
 
 	mu        sync.Mutex
 	identity  string
@@ -73,7 +73,7 @@ func Open(path string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	used := lastUsed(path) // opening writes
+	used := lastModified(path) // opening writes
 	if err := createFile(path); err != nil {
 		return nil, fmt.Errorf("create the database %s: %w", path, err)
 	}
@@ -81,7 +81,7 @@ func Open(path string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	real, err := disk.Real(path)
+	real, err := disk.RealPath(path)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -90,16 +90,16 @@ func Open(path string, opts Options) (*Store, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	s := &Store{
-		path:   path,
-		real:   real,
-		opts:   opts,
-		done:   make(chan struct{}),
-		writer: newWriter(path),
+		path:     path,
+		realPath: real,
+		opts:     opts,
+		done:     make(chan struct{}),
+		writer:   newWriter(path),
 	}
-	s.warnings = removeLeftBehind(path)
+	s.warnings = removeStaleTempFiles(path)
 	s.queue.init(opts.PendingBytes)
 	s.file.db, s.file.info = db, file
-	s.health.events, s.health.stall.tell = &s.opts.Events, opts.Events.Stalled
+	s.health.events, s.health.slowDisk.notify = &s.opts.Events, opts.Events.SlowDisk
 	s.retention.init(&s.opts, used)
 	s.SetRetention(Retention{Lines: opts.Lines, Bytes: opts.Bytes, Age: opts.Age, Trash: opts.Trash, TrashBytes: opts.TrashBytes})
 	if err := s.load(); err != nil {
@@ -141,9 +141,9 @@ func (s *Store) Start(f Follower) {
 	if s.follower = f; f.Lines == nil {
 		s.follower.Lines = func([]*Post) {}
 	}
-	s.openJournal()
-	s.queue.begin()
-	go s.commit()
+	s.openWAL()
+	s.queue.start()
+	go s.runCommitter()
 }
 
 // Close commits what has been submitted, delivers it, and closes the file. The
@@ -154,26 +154,26 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) close() error {
-	if !s.queue.end() {
-		return errors.Join(s.unmark(), s.writer.wal.Close(), s.file.db.Close())
+	if !s.queue.close() {
+		return errors.Join(s.unmarkRunning(), s.writer.wal.Close(), s.file.db.Close())
 	}
 	s.mu.Lock()
 	if s.suspended != nil {
 		close(s.suspended.end)
 	}
 	s.mu.Unlock()
-	s.queue.nudge()
+	s.queue.wake()
 	<-s.done
-	if s.file.away { // another process has the file
+	if s.file.released { // another process has the file
 		return nil
 	}
 	s.endBackups()
 	return errors.Join(s.finish(), s.writer.wal.Close(), s.file.close())
 }
 
-// unmark takes back what begin has put down.
-func (s *Store) unmark() error {
-	if s.opts.Durability != Relaxed || s.recovery.late != nil {
+// unmarkRunning takes back what begin has put down.
+func (s *Store) unmarkRunning() error {
+	if s.opts.Durability != Relaxed || s.recovery.deferred != nil {
 		return nil
 	}
 	return s.transact(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyRelaxed) })
@@ -188,19 +188,19 @@ func (s *Store) finish() error {
 		}
 		return err
 	}
-	if s.Broken() != nil || s.recovery.late != nil || !s.writer.wal.Exists() && len(s.checkpoint.dirty) == 0 && s.opts.Durability != Relaxed {
+	if s.ReadOnly() != nil || s.recovery.deferred != nil || !s.writer.wal.Exists() && len(s.checkpoint.dirty) == 0 && s.opts.Durability != Relaxed {
 		return nil
 	}
 	s.checkpoint.begin()
 	err := s.transact(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
-		return errors.Join(s.foldAll(tx), meta.Delete(keyJournal), meta.Delete(keyRelaxed))
+		return errors.Join(s.writeDirtyRooms(tx), meta.Delete(keyWAL), meta.Delete(keyRelaxed))
 	})
 	if errors.Is(err, ErrFull) {
 		return nil
 	}
 	if err == nil {
-		s.foldedAll()
+		s.checkpointDone()
 		err = s.writer.wal.Remove()
 	}
 	return err
@@ -229,16 +229,16 @@ func (s *Store) CheckContext(ctx context.Context) error {
 		return err
 	}
 	var found error
-	check := func(tx *bolt.Tx) error { found = checkBut(ctx, tx, nil); return errNothing }
+	check := func(tx *bolt.Tx) error { found = checkExcept(ctx, tx, nil); return errRollback }
 	var err error
-	if s.Broken() != nil {
+	if s.ReadOnly() != nil {
 		err = s.file.view(check) // nothing writes any more
 	} else {
 		// bbolt's check reads the free list, which every writer changes: it runs
 		// where they run. Nothing is committed.
 		err = s.update(check, nil)
 	}
-	if errors.Is(err, errNothing) {
+	if errors.Is(err, errRollback) {
 		err = nil
 	}
 	return errors.Join(err, found)
@@ -301,44 +301,44 @@ type Options struct {
 // Events are called on the committer's goroutine, except for Stalled: they must not
 // block, nor call the store. Each may be nil.
 type Events struct {
-	// Latched is called when the store becomes read-only, with the reason, and with
+	// ReadOnly is called when the store becomes read-only, with the reason, and with
 	// nil when it is writable again.
-	Latched func(why error)
-	// Filled is called when something is refused because the disk is full, and when
+	ReadOnly func(why error)
+	// DiskFull is called when something is refused because the disk is full, and when
 	// the next change is kept.
-	Filled func(full bool)
+	DiskFull func(full bool)
 	// Evicted is called when rooms have to leave the trash before their time, as it
 	// is full, with how many.
 	Evicted func(rooms int)
-	// Jumped is called when the wall clock has jumped ahead while there is something
+	// ClockJumped is called when the wall clock has jumped ahead while there is something
 	// that can get too old: for an hour the jump does not count.
-	Jumped func(by time.Duration)
-	// Stalled is called when the disk has not answered for a second, and again,
+	ClockJumped func(by time.Duration)
+	// SlowDisk is called when the disk has not answered for a second, and again,
 	// with over, when it has; on a goroutine of its own.
-	Stalled func(took time.Duration, over bool)
-	// Observe is called after each commit: how long it took, and how many lines it
+	SlowDisk func(took time.Duration, over bool)
+	// Committed is called after each commit: how long it took, and how many lines it
 	// kept.
-	Observe func(took time.Duration, lines int)
+	Committed func(took time.Duration, lines int)
 }
 
 func (e *Events) setDefaults() {
-	if e.Latched == nil {
-		e.Latched = func(error) {}
+	if e.ReadOnly == nil {
+		e.ReadOnly = func(error) {}
 	}
-	if e.Filled == nil {
-		e.Filled = func(bool) {}
+	if e.DiskFull == nil {
+		e.DiskFull = func(bool) {}
 	}
 	if e.Evicted == nil {
 		e.Evicted = func(int) {}
 	}
-	if e.Jumped == nil {
-		e.Jumped = func(time.Duration) {}
+	if e.ClockJumped == nil {
+		e.ClockJumped = func(time.Duration) {}
 	}
-	if e.Stalled == nil {
-		e.Stalled = func(time.Duration, bool) {}
+	if e.SlowDisk == nil {
+		e.SlowDisk = func(time.Duration, bool) {}
 	}
-	if e.Observe == nil {
-		e.Observe = func(time.Duration, int) {}
+	if e.Committed == nil {
+		e.Committed = func(time.Duration, int) {}
 	}
 }
 

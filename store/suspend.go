@@ -28,7 +28,7 @@ func (s *Store) Suspend() error {
 	}
 	s.suspended = p
 	s.mu.Unlock()
-	err := s.queue.put(item{pause: p})
+	err := s.queue.put(item{suspension: p})
 	if err == nil {
 		err = <-p.began
 	}
@@ -61,7 +61,7 @@ func (s *Store) Resume() error {
 	if err := s.load(); err != nil {
 		return errors.Join(fmt.Errorf("read the database %s: %w", s.path, err), db.Close())
 	}
-	s.openJournal()
+	s.openWAL()
 	s.mu.Lock()
 	s.suspended = nil
 	s.mu.Unlock()
@@ -69,23 +69,23 @@ func (s *Store) Resume() error {
 	return nil
 }
 
-// leave brings to disk what the next process that has the file needs.
-func (s *Store) leave() error {
+// flushForSuccessor brings to disk what the next process that has the file needs.
+func (s *Store) flushForSuccessor() error {
 	if s.opts.Durability == Relaxed {
 		return s.finish() // which takes back the mark that a relaxed server runs
 	}
 	return s.flush()
 }
 
-// pause is the committer's part of Suspend: the file is closed, and nobody can
+// suspend is the committer's part of Suspend: the file is closed, and nobody can
 // read, until it is to go on. It returns what is still to be done of items.
-func (s *Store) pause(p *suspension, items []item) []item {
-	err := s.Broken()
+func (s *Store) suspend(p *suspension, items []item) []item {
+	err := s.ReadOnly()
 	if err == nil {
-		err = s.InPlace()
+		err = s.VerifyPath()
 	}
 	if err == nil {
-		err = s.leave()
+		err = s.flushForSuccessor()
 	}
 	if err != nil {
 		p.began <- err
@@ -95,13 +95,13 @@ func (s *Store) pause(p *suspension, items []item) []item {
 	s.file.mu.Lock()
 	defer s.file.mu.Unlock()
 	p.began <- errors.Join(s.writer.wal.Close(), s.file.db.Close())
-	s.file.away = true
+	s.file.released = true
 	<-p.end
 	s.mu.Lock()
 	resumed := s.suspended == nil
 	s.mu.Unlock()
 	if resumed {
-		s.file.away = false
+		s.file.released = false
 		return items
 	}
 	s.queue.mu.Lock()

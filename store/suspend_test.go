@@ -114,11 +114,11 @@ func TestCloseSuspended(t *testing.T) {
 // A read-only store is not handed to anybody: the new process would not know.
 func TestSuspendBroken(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "db"), Options{})
-	s.health.set(ErrReadOnly)
+	s.health.setReason(ErrReadOnly)
 	if err := s.Suspend(); !errors.Is(err, ErrReadOnly) {
 		t.Error(err)
 	}
-	s.health.set(nil)
+	s.health.setReason(nil)
 }
 
 // Retention changes while the store is open: what is too much then goes.
@@ -137,7 +137,7 @@ func TestSetRetention(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.SetRetention(Retention{Lines: 100, Trash: time.Hour})
-	if err := s.Tidy(time.Now()); err != nil {
+	if err := s.applyRetentionAt(time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	for until := time.Now().Add(10 * time.Second); ; {
@@ -145,7 +145,7 @@ func TestSetRetention(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if st.Lines == 100 && st.Trimmed == 900 {
+		if st.Lines == 100 && st.Removed == 900 {
 			break
 		}
 		if time.Now().After(until) {
@@ -205,7 +205,7 @@ func TestCallsOnTheSuspended(t *testing.T) {
 	}
 	calls := map[string]func() error{
 		"Rooms": func() error { _, err := s.Rooms(); return err }, "Lines": func() error { _, err := s.Lines(r.ID, 0, 9, 99); return err },
-		"Flush": s.Flush, "Fold": s.Fold, "Delete": func() error { return s.Delete(r.ID, "") }, "Size": func() error { _, _, err := s.Size(); return err },
+		"Flush": s.Flush, "Fold": s.Checkpoint, "Delete": func() error { return s.Delete(r.ID, "") }, "Size": func() error { _, _, err := s.Size(); return err },
 		"ReleasedPorts": func() error { _, err := s.ReleasedPorts(); return err },
 	}
 	type result struct {
@@ -260,7 +260,7 @@ func TestSuspendOutOfPlace(t *testing.T) {
 			if err != nil || other.Close() != nil {
 				t.Fatal(err)
 			}
-			if err := s.InPlace(); err != nil {
+			if err := s.VerifyPath(); err != nil {
 				t.Error("before:", err)
 			}
 			if err := os.Link(path, path+".kept"); err != nil {
@@ -269,7 +269,7 @@ func TestSuspendOutOfPlace(t *testing.T) {
 			if err := replace(path); err != nil {
 				t.Fatal(err)
 			}
-			if s.InPlace() == nil {
+			if s.VerifyPath() == nil {
 				t.Error("nothing is wrong with it")
 			}
 			if s.Suspend() == nil {
@@ -294,7 +294,7 @@ func TestSuspendOutOfPlace(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := errors.Join(s.InPlace(), s.Suspend()); err != nil {
+			if err := errors.Join(s.VerifyPath(), s.Suspend()); err != nil {
 				t.Error("put back:", err)
 			} else if err := s.Resume(); err != nil {
 				t.Error(err)

@@ -20,7 +20,7 @@ func (s *Store) Trash() ([]Room, error) {
 }
 
 // trashedAfter is when a room must have been deleted, or later, to be restorable now.
-func (s *Store) trashedAfter() time.Time { return time.Now().Add(-s.retention.keep().Trash) }
+func (s *Store) trashedAfter() time.Time { return time.Now().Add(-s.retention.current().Trash) }
 
 // restorable reports whether a deleted room can come back.
 func restorable(r Room, after time.Time) bool { return !r.Purged && r.Deleted.After(after) }
@@ -34,7 +34,7 @@ func (s *Store) TrashStat(id uint64) (st Stat, err error) {
 		}
 		h, err := getHead(tx, id)
 		if err == nil {
-			st = Stat{Last: h.Last, Lines: h.Lines, Bytes: h.Bytes, Trimmed: h.Trimmed}
+			st = Stat{Last: h.Last, Lines: h.Lines, Bytes: h.Bytes, Removed: h.Removed}
 		}
 		return err
 	})
@@ -89,7 +89,7 @@ func (s *Store) Restore(id uint64, port int, owner any) (Room, error) {
 	return o.rooms[0], nil
 }
 
-func (restoreRoom) subject() uint64 { return 0 }
+func (restoreRoom) room() uint64 { return 0 }
 
 func (c restoreRoom) apply(st state) (o outcome, err error) {
 	r, err := deletedRoom(st.tx, c.Room)
@@ -102,7 +102,7 @@ func (c restoreRoom) apply(st state) (o outcome, err error) {
 	if o.head, err = getHead(st.tx, c.Room); err != nil {
 		return o, err
 	}
-	o.head.own = r.Own
+	o.head.settings = r.Settings
 	r.Deleted, r.Port = time.Time{}, c.Port
 	o.rooms = []Room{r}
 	if err := claim(st.tx, r); err != nil {
@@ -111,15 +111,15 @@ func (c restoreRoom) apply(st state) (o outcome, err error) {
 	return o, putRoom(st.tx, r)
 }
 
-func (c restoreRoom) applied(s *Store, o outcome) {
+func (c restoreRoom) updateMemory(s *Store, o outcome) {
 	s.setHead(c.Room, o.head)
 	s.retention.trash.remove(c.Room)
-	if o.head.unswept {
-		s.retention.addChore(chore{room: c.Room, kind: choreSweep})
+	if o.head.unreclaimed {
+		s.retention.addJob(job{room: c.Room, kind: jobReclaim})
 	}
 }
 
-func (c restoreRoom) report(f *Changes, o outcome) { f.Restored(o.rooms[0], o.head.Last, c.owner) }
+func (c restoreRoom) notify(f *Changes, o outcome) { f.Restored(o.rooms[0], o.head.Last, c.owner) }
 
 // purgeDeleted makes a deleted room one that cannot come back.
 type purgeDeleted struct{ Room uint64 }
@@ -131,7 +131,7 @@ func (s *Store) Purge(id uint64) error {
 	return err
 }
 
-func (purgeDeleted) subject() uint64 { return 0 }
+func (purgeDeleted) room() uint64 { return 0 }
 
 func (c purgeDeleted) apply(st state) (o outcome, err error) {
 	r, err := deletedRoom(st.tx, c.Room)
@@ -146,41 +146,41 @@ func (c purgeDeleted) apply(st state) (o outcome, err error) {
 	return o, putRoom(st.tx, r)
 }
 
-func (c purgeDeleted) applied(s *Store, o outcome) {
+func (c purgeDeleted) updateMemory(s *Store, o outcome) {
 	s.retention.trash.remove(c.Room)
-	s.retention.trash.purge(trashOf(o.rooms[0], o.head))
-	s.retention.planPurge()
+	s.retention.trash.purge(newTrashEntry(o.rooms[0], o.head))
+	s.retention.schedulePurge()
 }
 
-func (purgeDeleted) report(f *Changes, o outcome) { f.Purged(o.rooms[0]) }
+func (purgeDeleted) notify(f *Changes, o outcome) { f.Purged(o.rooms[0]) }
 
-// roomBytes is what a deleted room counts in the trash beside its lines.
-const roomBytes = 1 << 10
+// trashRoomBytes is what a deleted room counts in the trash beside its lines.
+const trashRoomBytes = 1 << 10
 
 // trash is what is known of deleted rooms without reading the file.
 //
 // Owned by the committer.
 type trash struct {
-	kept     []trashed          // that can be restored, the one that was deleted first at the front
-	bytes    uint64             // of kept
-	draining map[uint64]trashed // deleted, and members may still read their lines
-	purged   []trashed          // to be removed, in that order
+	kept     []trashEntry          // that can be restored, the one that was deleted first at the front
+	bytes    uint64                // of kept
+	draining map[uint64]trashEntry // deleted, and members may still read their lines
+	purged   []trashEntry          // to be removed, in that order
 }
 
-// trashed is a deleted room.
-type trashed struct {
+// trashEntry is a deleted room.
+type trashEntry struct {
 	id     uint64
 	at     int64 // when it was deleted, in microseconds since 1970
 	bytes  uint64
 	purged bool // it cannot come back
 }
 
-func trashOf(r Room, h *head) trashed {
-	return trashed{id: r.ID, at: r.Deleted.UnixMicro(), bytes: h.Bytes + roomBytes, purged: r.Purged}
+func newTrashEntry(r Room, h *head) trashEntry {
+	return trashEntry{id: r.ID, at: r.Deleted.UnixMicro(), bytes: h.Bytes + trashRoomBytes, purged: r.Purged}
 }
 
-// fill begins with the deleted rooms of a file. Those that are draining still are.
-func (t *trash) fill(all []trashed) {
+// load begins with the deleted rooms of a file. Those that are draining still are.
+func (t *trash) load(all []trashEntry) {
 	t.kept, t.bytes, t.purged = nil, 0, nil
 	for _, r := range all {
 		if _, draining := t.draining[r.id]; draining && !r.purged {
@@ -193,27 +193,27 @@ func (t *trash) fill(all []trashed) {
 		t.kept = append(t.kept, r)
 		t.bytes += r.bytes
 	}
-	slices.SortFunc(t.kept, trashed.compare)
+	slices.SortFunc(t.kept, trashEntry.compare)
 }
 
-func (r trashed) compare(o trashed) int {
+func (r trashEntry) compare(o trashEntry) int {
 	return cmp.Or(cmp.Compare(r.at, o.at), cmp.Compare(r.id, o.id))
 }
 
-// any reports whether there is anything that gets too old, or is to be removed.
-func (t *trash) any() bool { return len(t.kept)+len(t.draining)+len(t.purged) > 0 }
+// nonEmpty reports whether there is anything that gets too old, or is to be removed.
+func (t *trash) nonEmpty() bool { return len(t.kept)+len(t.draining)+len(t.purged) > 0 }
 
 func (t *trash) purging() bool { return len(t.purged) > 0 }
 
-// keep has a room kept, as long as there is space.
-func (t *trash) keep(r trashed) {
-	i, _ := slices.BinarySearchFunc(t.kept, r, trashed.compare) // a clock may have been set back
+// add has a room kept, as long as there is space.
+func (t *trash) add(r trashEntry) {
+	i, _ := slices.BinarySearchFunc(t.kept, r, trashEntry.compare) // a clock may have been set back
 	t.kept = slices.Insert(t.kept, i, r)
 	t.bytes += r.bytes
 }
 
 // purge has a room removed.
-func (t *trash) purge(r trashed) { t.purged = append(t.purged, r) }
+func (t *trash) purge(r trashEntry) { t.purged = append(t.purged, r) }
 
 // expire has the rooms removed that were deleted by then, in microseconds.
 func (t *trash) expire(before int64) {
@@ -232,7 +232,7 @@ func (t *trash) purgeOldest() {
 // remove forgets a room.
 func (t *trash) remove(id uint64) {
 	delete(t.draining, id)
-	is := func(r trashed) bool { return r.id == id }
+	is := func(r trashEntry) bool { return r.id == id }
 	if i := slices.IndexFunc(t.kept, is); i >= 0 {
 		t.bytes -= t.kept[i].bytes
 		t.kept = slices.Delete(t.kept, i, i+1)
@@ -240,22 +240,22 @@ func (t *trash) remove(id uint64) {
 	t.purged = slices.DeleteFunc(t.purged, is)
 }
 
-// Drained says that nobody reads the lines of a room any more that Delete has
+// ReleaseDeleted says that nobody reads the lines of a room any more that Delete has
 // deleted. Until then they are not removed.
-func (s *Store) Drained(room uint64) error {
+func (s *Store) ReleaseDeleted(room uint64) error {
 	return s.update(nil, func() {
 		if r, ok := s.retention.trash.draining[room]; ok {
 			delete(s.retention.trash.draining, room)
-			s.retention.trash.keep(r)
-			s.retention.planPurge()
+			s.retention.trash.add(r)
+			s.retention.schedulePurge()
 		}
 	})
 }
 
-// planPurge has removed what is too much in the trash, the rooms that were deleted
+// schedulePurge has removed what is too much in the trash, the rooms that were deleted
 // first before the others.
-func (r *retention) planPurge() {
-	t, most := &r.trash, r.keep().TrashBytes
+func (r *retention) schedulePurge() {
+	t, most := &r.trash, r.current().TrashBytes
 	early := 0
 	for ; len(t.kept) > r.opts.TrashRooms || most > 0 && t.bytes > most; early++ {
 		t.purgeOldest()
@@ -263,9 +263,9 @@ func (r *retention) planPurge() {
 	if early > 0 {
 		r.opts.Events.Evicted(early)
 	}
-	r.aging = r.aging || t.any()
+	r.mayExpire = r.mayExpire || t.nonEmpty()
 	if t.purging() {
-		r.addChore(chore{kind: chorePurge})
+		r.addJob(job{kind: jobPurge})
 	}
 }
 
@@ -277,11 +277,11 @@ func (s *Store) purgeStep() (more bool, err error) {
 	}
 	gone := 0
 	err = s.transact(func(tx *bolt.Tx) error {
-		for left := sweepBlocks; left > 0 && gone < len(s.retention.trash.purged); {
+		for left := jobBlocks; left > 0 && gone < len(s.retention.trash.purged); {
 			id := s.retention.trash.purged[gone].id
 			n, done, err := purgeRoom(tx, id, left)
-			if errors.Is(err, errRecord) {
-				s.skipped(bucketRooms, u64(id))
+			if errors.Is(err, errCorruptRecord) {
+				s.countRecord(bucketRooms, u64(id))
 				n, done, err = 0, true, nil
 			}
 			if err != nil {
@@ -316,12 +316,12 @@ func purgeRoom(tx *bolt.Tx, room uint64, most int) (n int, done bool, err error)
 		if err != nil {
 			return 0, false, err
 		}
-		if n, done, err = sweep(b, room, h.Last, most); err != nil {
+		if n, done, err = reclaim(b, room, h.Last, most); err != nil {
 			return n, false, err
 		}
 		if !done {
 			r.Purged = true
-			return n, false, errors.Join(putRoom(tx, r), putHead(tx, room, &head{Last: h.Last, Trimmed: h.Last, unswept: true}))
+			return n, false, errors.Join(putRoom(tx, r), putHead(tx, room, &head{Last: h.Last, Removed: h.Last, unreclaimed: true}))
 		}
 		if err := lines.DeleteBucket(u64(room)); err != nil {
 			return n, false, err

@@ -115,7 +115,7 @@ func TestBans(t *testing.T) {
 	path := dbPath(t)
 	s := open(t, path, Options{})
 	now := time.Now()
-	one, err := s.AddBans(nil, Ban{Addr: "192.0.2.0/24", Why: "x", Created: now.UTC()})
+	one, err := s.AddBans(nil, Ban{Addr: "192.0.2.0/24", Reason: "x", Created: now.UTC()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -331,7 +331,7 @@ func (c *campaign) compare(round int) {
 					c.t.Errorf("round %d: %q is there twice in %s", round, l.Text, r.Name)
 				}
 				texts[l.Text] = true
-				if want, ok := seen[l.Seq]; ok && l.Seq > stat.Trimmed {
+				if want, ok := seen[l.Seq]; ok && l.Seq > stat.Removed {
 					found++
 					if want != l.Text {
 						c.t.Errorf("round %d: %d in %s is %q, was seen as %q", round, l.Seq, r.Name, l.Text, want)
@@ -341,7 +341,7 @@ func (c *campaign) compare(round int) {
 			}
 		}
 		for seq := range seen {
-			if seq <= stat.Trimmed {
+			if seq <= stat.Removed {
 				delete(seen, seq) // retention has taken it, in order
 				c.lines++
 			}

@@ -29,24 +29,24 @@ type Block struct {
 }
 
 const (
-	// Head is how many bytes of an encoded block come before its lines.
-	Head = 52
-	// Bytes is about how long a block gets. Longer ones waste less of the last
+	// HeaderBytes is how many bytes of an encoded block come before its lines.
+	HeaderBytes = 52
+	// TargetBytes is about how long a block gets. Longer ones waste less of the last
 	// page, shorter ones are read faster and give space back earlier.
-	Bytes = 8 << 10
+	TargetBytes = 8 << 10
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// ErrDamaged is in the error of a block that does not decode.
-var ErrDamaged = errors.New("a block of lines is damaged")
+// ErrCorrupt is in the error of a block that does not decode.
+var ErrCorrupt = errors.New("a block of lines is damaged")
 
 // Add appends a line, whose number is greater than those before.
 func (b *Block) Add(seq uint64, micros int64, kind Kind, from, text string) {
 	if b.Lines == 0 {
 		b.First, b.Last, b.time, b.End = seq, seq, micros, micros
 		if b.buf == nil {
-			b.buf = make([]byte, Head, Head+2*(len(from)+len(text)+lineWeight))
+			b.buf = make([]byte, HeaderBytes, HeaderBytes+2*(len(from)+len(text)+lineWeight))
 		}
 	}
 	b.buf = AppendLine(b.buf, seq-b.Last, micros-b.End, kind, from, text)
@@ -59,11 +59,11 @@ func (b *Block) Add(seq uint64, micros int64, kind Kind, from, text string) {
 func (b *Block) Len() int { return len(b.buf) }
 
 // Full reports whether the next line goes into another block.
-func (b *Block) Full() bool { return len(b.buf) >= Bytes }
+func (b *Block) Full() bool { return len(b.buf) >= TargetBytes }
 
 // Encode fills in the head and returns the whole.
 func (b *Block) Encode() []byte {
-	h := b.buf[:4:Head]
+	h := b.buf[:4:HeaderBytes]
 	h = binary.BigEndian.AppendUint64(h, b.Room)
 	h = binary.BigEndian.AppendUint64(h, b.First)
 	h = binary.BigEndian.AppendUint64(h, b.Last)
@@ -79,8 +79,8 @@ func (b *Block) Encode() []byte {
 // line; it refers to v. What it returns without an error is what Encode was given,
 // however the file was damaged.
 func Decode(room uint64, k, v []byte) (b Block, err error) {
-	if len(k) != 8 || len(v) <= Head || crc32.Checksum(v[4:], castagnoli) != binary.BigEndian.Uint32(v) {
-		return b, ErrDamaged
+	if len(k) != 8 || len(v) <= HeaderBytes || crc32.Checksum(v[4:], castagnoli) != binary.BigEndian.Uint32(v) {
+		return b, ErrCorrupt
 	}
 	b = Block{
 		Room:  binary.BigEndian.Uint64(v[4:]),
@@ -93,7 +93,7 @@ func Decode(room uint64, k, v []byte) (b Block, err error) {
 		buf:   v,
 	}
 	if b.Room != room || b.First != binary.BigEndian.Uint64(k) {
-		return Block{}, fmt.Errorf("%w: it belongs to room %d at %d", ErrDamaged, b.Room, b.First)
+		return Block{}, fmt.Errorf("%w: it belongs to room %d at %d", ErrCorrupt, b.Room, b.First)
 	}
 	return b, nil
 }
@@ -101,12 +101,12 @@ func Decode(room uint64, k, v []byte) (b Block, err error) {
 // After returns a block of the lines with Seq > seq.
 func (b *Block) After(seq uint64) Block {
 	rest := Block{Room: b.Room}
-	rest.AddAll(b, seq)
+	rest.AppendAfter(b, seq)
 	return rest
 }
 
-// AddAll appends the lines of another block with Seq > after.
-func (b *Block) AddAll(other *Block, after uint64) {
+// AppendAfter appends the lines of another block with Seq > after.
+func (b *Block) AppendAfter(other *Block, after uint64) {
 	s := other.Scan()
 	for lines := s.Whole(); s.Next(); {
 		if s.Seq > after {

@@ -23,10 +23,10 @@ func FuzzScan(f *testing.F) {
 	b := Block{Room: 7}
 	b.Add(3, 1e15, Action, "ann", "waves")
 	b.Add(9, 1e15+5, Message, "", "hello")
-	f.Add(b.Encode()[Head:])
+	f.Add(b.Encode()[HeaderBytes:])
 	f.Add([]byte{0, 0, 1, 255, 'x'})
 	f.Fuzz(func(t *testing.T, v []byte) {
-		b := Block{Room: 7, First: 1, buf: append(make([]byte, Head), v...)}
+		b := Block{Room: 7, First: 1, buf: append(make([]byte, HeaderBytes), v...)}
 		lines := linesOf(&b)
 		again := Block{Room: 7}
 		for _, l := range lines {

@@ -10,8 +10,8 @@ type Scan struct {
 	// Of the current line: its number, and its time in microseconds since 1970.
 	Seq    uint64
 	Micros int64
-	// Bad is set when what follows does not decode.
-	Bad bool
+	// Corrupt is set when what follows does not decode.
+	Corrupt bool
 
 	buf  []byte
 	base int // where the lines begin in buf
@@ -23,20 +23,20 @@ type Scan struct {
 
 // Scan begins before the first line of the block.
 func (b *Block) Scan() Scan {
-	return Scan{buf: b.buf, base: Head, at: Head, Seq: b.First, Micros: b.time}
+	return Scan{buf: b.buf, base: HeaderBytes, at: HeaderBytes, Seq: b.First, Micros: b.time}
 }
 
 // ScanLine reads the one line that begins at buf[at:], with its own number and
 // time and not the distance from one before.
 func ScanLine(buf []byte, at int) Scan { return Scan{buf: buf, at: at} }
 
-// At is where the current line ends in the bytes that are read.
-func (s *Scan) At() int { return s.at }
+// End is where the current line ends in the bytes that are read.
+func (s *Scan) End() int { return s.at }
 
 // Next moves to the next line, if there is one.
 func (s *Scan) Next() bool {
 	rest := s.buf[s.at:]
-	if len(rest) == 0 || s.Bad {
+	if len(rest) == 0 || s.Corrupt {
 		return false
 	}
 	seq, n := binary.Uvarint(rest)
@@ -64,7 +64,7 @@ func (s *Scan) Next() bool {
 }
 
 func (s *Scan) fail() bool {
-	s.Bad = true
+	s.Corrupt = true
 	return false
 }
 

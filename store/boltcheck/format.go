@@ -18,12 +18,12 @@ import (
 //
 // A position counts from where the element begins.
 const (
-	magic        = 0xED0CDAED
-	version      = 2
-	pageHead     = 16
-	metaBytes    = 64
-	elementBytes = 16
-	bucketHead   = 16
+	magic             = 0xED0CDAED
+	version           = 2
+	pageHeaderBytes   = 16
+	metaBytes         = 64
+	elementBytes      = 16
+	bucketHeaderBytes = 16
 
 	branchPage  = 0x01
 	leafPage    = 0x02
@@ -39,7 +39,7 @@ type pageHeader struct {
 	overflow uint32
 }
 
-func headOf(page []byte) pageHeader {
+func parsePageHeader(page []byte) pageHeader {
 	return pageHeader{
 		id:       binary.NativeEndian.Uint64(page),
 		flags:    binary.NativeEndian.Uint16(page[8:]),
@@ -55,9 +55,9 @@ type meta struct {
 	tx   uint64 // the transaction that wrote it
 }
 
-// metaOf reads a meta page; ok is false if it is damaged.
-func metaOf(page []byte) (m meta, ok bool) {
-	b := page[pageHead:]
+// parseMeta reads a meta page; ok is false if it is damaged.
+func parseMeta(page []byte) (m meta, ok bool) {
+	b := page[pageHeaderBytes:]
 	sum := fnv.New64a()
 	sum.Write(b[:metaBytes-8])
 	return meta{
@@ -67,11 +67,11 @@ func metaOf(page []byte) (m meta, ok bool) {
 	}, binary.NativeEndian.Uint64(b[56:]) == sum.Sum64()
 }
 
-// Begins reports whether a file that begins with b may be a database of bbolt.
-func Begins(b []byte) bool {
-	return len(b) >= pageHead+4 && binary.NativeEndian.Uint32(b[pageHead:]) == magic
+// HasMagic reports whether a file that begins with b may be a database of bbolt.
+func HasMagic(b []byte) bool {
+	return len(b) >= pageHeaderBytes+4 && binary.NativeEndian.Uint32(b[pageHeaderBytes:]) == magic
 }
 
-// Least is how many bytes a database has at least, made on this machine: bbolt
+// MinFileSize is how many bytes a database has at least, made on this machine: bbolt
 // makes a new one of an empty file, and panics on some that are shorter.
-func Least() int64 { return int64(2 * os.Getpagesize()) }
+func MinFileSize() int64 { return int64(2 * os.Getpagesize()) }

@@ -72,8 +72,8 @@ func TestFormat(t *testing.T) {
 	newest := meta{}
 	for id := range 2 {
 		b := page(id)
-		m, ok := metaOf(b)
-		if h := headOf(b); !ok || h.flags != metaPage || h.id != uint64(id) {
+		m, ok := parseMeta(b)
+		if h := parsePageHeader(b); !ok || h.flags != metaPage || h.id != uint64(id) {
 			t.Errorf("meta page %d: %+v, checksum %v", id, h, ok)
 		}
 		n := binary.NativeEndian
@@ -112,7 +112,7 @@ func TestFormat(t *testing.T) {
 				id += is.OverflowCount
 			}
 			continue
-		} else if h := headOf(page(id)); h != (pageHeader{uint64(id), want, is.Count, uint32(is.OverflowCount)}) {
+		} else if h := parsePageHeader(page(id)); h != (pageHeader{uint64(id), want, is.Count, uint32(is.OverflowCount)}) {
 			t.Errorf("page %d: %+v, and bbolt says %+v", id, h, *is)
 		}
 		id += is.OverflowCount
@@ -122,11 +122,11 @@ func TestFormat(t *testing.T) {
 			t.Errorf("there is no page of this type: %s; %v", kind, found)
 		}
 	}
-	if !Begins(file) || Begins(file[1:]) || Begins(file[:pageHead+3]) {
+	if !HasMagic(file) || HasMagic(file[1:]) || HasMagic(file[:pageHeaderBytes+3]) {
 		t.Error("Begins does not know the beginning of a database")
 	}
-	if int64(len(file)) < Least() {
-		t.Errorf("a database has %d bytes, and %d at least", len(file), Least())
+	if int64(len(file)) < MinFileSize() {
+		t.Errorf("a database has %d bytes, and %d at least", len(file), MinFileSize())
 	}
 }
 
@@ -134,7 +134,7 @@ func TestFormat(t *testing.T) {
 func TestDamage(t *testing.T) {
 	db := written(t)
 	path, size := db.Path(), db.Info().PageSize
-	if err := Pages(t.Context(), path, size); err != nil {
+	if err := CheckPages(t.Context(), path, size); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
@@ -146,7 +146,7 @@ func TestDamage(t *testing.T) {
 	}
 	root := uint64(0)
 	for id, newest := 0, uint64(0); id < 2; id++ {
-		if m, ok := metaOf(whole[id*size:]); ok && m.tx >= newest {
+		if m, ok := parseMeta(whole[id*size:]); ok && m.tx >= newest {
 			root, newest = m.root, m.tx
 		}
 	}
@@ -156,7 +156,7 @@ func TestDamage(t *testing.T) {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if Pages(t.Context(), path, size) == nil {
+		if CheckPages(t.Context(), path, size) == nil {
 			t.Errorf("byte %d of the head of page %d is not missed", at, root)
 		}
 	}
@@ -191,7 +191,7 @@ func TestRevert(t *testing.T) {
 	if err := Revert(db.Path(), size, last, (*os.File).Sync); err != nil {
 		t.Fatal(err)
 	}
-	if err := Pages(t.Context(), db.Path(), size); err != nil {
+	if err := CheckPages(t.Context(), db.Path(), size); err != nil {
 		t.Error(err)
 	}
 	path := db.Path()

@@ -18,13 +18,13 @@ type pages struct {
 	errs []error
 }
 
-const mostDamage = 20 // more errors than that say nothing more
+const maxErrors = 20 // more errors than that say nothing more
 
-// Pages checks the pages of the database at path that belong to what is committed,
+// CheckPages checks the pages of the database at path that belong to what is committed,
 // with pages of that many bytes: every reference, every head of a page, the order
 // of all keys. Nothing may write to the file meanwhile. The error names each page
 // that is damaged, the first 20; ctx ends the check, which has found nothing then.
-func Pages(ctx context.Context, path string, pageSize int) error {
+func CheckPages(ctx context.Context, path string, pageSize int) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -44,11 +44,11 @@ func Pages(ctx context.Context, path string, pageSize int) error {
 func (p *pages) meta() (root uint64, err error) {
 	newest := uint64(0)
 	for at := range int64(2) {
-		b := make([]byte, pageHead+metaBytes)
+		b := make([]byte, pageHeaderBytes+metaBytes)
 		if _, err := p.file.ReadAt(b, at*p.size); err != nil {
 			return 0, err
 		}
-		if m, ok := metaOf(b); ok && m.tx >= newest {
+		if m, ok := parseMeta(b); ok && m.tx >= newest {
 			newest, root, p.high = m.tx, m.root, m.high
 		}
 	}
@@ -58,8 +58,8 @@ func (p *pages) meta() (root uint64, err error) {
 	return root, nil
 }
 
-func (p *pages) bad(id uint64, format string, args ...any) {
-	if len(p.errs) < mostDamage {
+func (p *pages) addError(id uint64, format string, args ...any) {
+	if len(p.errs) < maxErrors {
 		p.errs = append(p.errs, fmt.Errorf("page %d: %s", id, fmt.Sprintf(format, args...)))
 	}
 }
@@ -70,27 +70,27 @@ func (p *pages) page(id uint64) {
 		return
 	}
 	if id < 2 || id >= p.high {
-		p.bad(id, "it is not among the file's %d pages", p.high)
+		p.addError(id, "it is not among the file's %d pages", p.high)
 		return
 	}
 	if p.seen[id] {
-		p.bad(id, "it is referred to twice")
+		p.addError(id, "it is referred to twice")
 		return
 	}
 	p.seen[id] = true
-	head := make([]byte, pageHead)
+	head := make([]byte, pageHeaderBytes)
 	if _, err := p.file.ReadAt(head, int64(id)*p.size); err != nil {
-		p.bad(id, "%v", err)
+		p.addError(id, "%v", err)
 		return
 	}
-	h := headOf(head)
+	h := parsePageHeader(head)
 	if h.id != id || id+uint64(h.overflow) >= p.high {
-		p.bad(id, "its head says that it is page %d, with %d more", h.id, h.overflow)
+		p.addError(id, "its head says that it is page %d, with %d more", h.id, h.overflow)
 		return
 	}
 	b := make([]byte, (int64(h.overflow)+1)*p.size)
 	if _, err := p.file.ReadAt(b, int64(id)*p.size); err != nil {
-		p.bad(id, "%v", err)
+		p.addError(id, "%v", err)
 		return
 	}
 	p.elements(id, b)
@@ -99,19 +99,19 @@ func (p *pages) page(id uint64) {
 // elements checks what a page refers to: a branch other pages, a leaf keys and
 // values, of which some are buckets with pages of their own.
 func (p *pages) elements(id uint64, b []byte) {
-	h := headOf(b)
-	if h.flags != branchPage && h.flags != leafPage || pageHead+h.count*elementBytes > len(b) {
-		p.bad(id, "its head says type %#x with %d elements", h.flags, h.count)
+	h := parsePageHeader(b)
+	if h.flags != branchPage && h.flags != leafPage || pageHeaderBytes+h.count*elementBytes > len(b) {
+		p.addError(id, "its head says type %#x with %d elements", h.flags, h.count)
 		return
 	}
 	var last []byte
 	for i := range h.count {
-		at := pageHead + i*elementBytes
+		at := pageHeaderBytes + i*elementBytes
 		e := b[at:]
 		if h.flags == branchPage {
 			pos, size := uint64(binary.NativeEndian.Uint32(e)), uint64(binary.NativeEndian.Uint32(e[4:]))
 			if uint64(at)+pos+size > uint64(len(b)) {
-				p.bad(id, "element %d is not within it", i)
+				p.addError(id, "element %d is not within it", i)
 				continue
 			}
 			last = p.ordered(id, i, last, e[pos:pos+size])
@@ -120,7 +120,7 @@ func (p *pages) elements(id uint64, b []byte) {
 		}
 		pos, key, value := uint64(binary.NativeEndian.Uint32(e[4:])), uint64(binary.NativeEndian.Uint32(e[8:])), uint64(binary.NativeEndian.Uint32(e[12:]))
 		if uint64(at)+pos+key+value > uint64(len(b)) {
-			p.bad(id, "element %d is not within it", i)
+			p.addError(id, "element %d is not within it", i)
 			continue
 		}
 		last = p.ordered(id, i, last, e[pos:pos+key])
@@ -129,7 +129,7 @@ func (p *pages) elements(id uint64, b []byte) {
 		case bucketEntry:
 			p.bucket(id, i, e[pos+key:pos+key+value])
 		default:
-			p.bad(id, "element %d is of the type %#x", i, kind)
+			p.addError(id, "element %d is of the type %#x", i, kind)
 		}
 	}
 }
@@ -137,7 +137,7 @@ func (p *pages) elements(id uint64, b []byte) {
 // ordered checks that a key comes after the one before, and returns it.
 func (p *pages) ordered(id uint64, i int, last, key []byte) []byte {
 	if i > 0 && string(last) >= string(key) {
-		p.bad(id, "key %d is not in order", i)
+		p.addError(id, "key %d is not in order", i)
 	}
 	return key
 }
@@ -145,13 +145,13 @@ func (p *pages) ordered(id uint64, i int, last, key []byte) []byte {
 // bucket checks a bucket: its own pages, or the one within its value.
 func (p *pages) bucket(id uint64, i int, v []byte) {
 	switch {
-	case len(v) < bucketHead:
-		p.bad(id, "bucket %d has %d bytes", i, len(v))
+	case len(v) < bucketHeaderBytes:
+		p.addError(id, "bucket %d has %d bytes", i, len(v))
 	case binary.NativeEndian.Uint64(v) != 0:
 		p.page(binary.NativeEndian.Uint64(v))
-	case len(v) < bucketHead+pageHead:
-		p.bad(id, "bucket %d has %d bytes", i, len(v))
+	case len(v) < bucketHeaderBytes+pageHeaderBytes:
+		p.addError(id, "bucket %d has %d bytes", i, len(v))
 	default:
-		p.elements(id, v[bucketHead:])
+		p.elements(id, v[bucketHeaderBytes:])
 	}
 }

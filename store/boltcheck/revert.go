@@ -21,7 +21,7 @@ func Revert(path string, pageSize, tx int, sync func(*os.File) error) error {
 	if _, err := f.ReadAt(page, before*size); err != nil {
 		return err
 	}
-	if m, ok := metaOf(page); !ok || m.tx != uint64(tx-1) {
+	if m, ok := parseMeta(page); !ok || m.tx != uint64(tx-1) {
 		return fmt.Errorf("the transaction before %d is not there any more", tx)
 	}
 	binary.NativeEndian.PutUint64(page, uint64(1-before)) // its own number

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Free is how many bytes we may still write to the disk that has a file, or would
+// FreeBytes is how many bytes we may still write to the disk that has a file, or would
 // have it; false: it is not known. The file is the one that path leads to (Resolve).
-func Free(path string) (uint64, bool) {
+func FreeBytes(path string) (uint64, bool) {
 	var st unix.Statfs_t
 	file, err := Resolve(path)
 	if err != nil || unix.Statfs(filepath.Dir(file), &st) != nil {

@@ -2,5 +2,5 @@
 
 package disk
 
-// Free is known on Linux only.
-func Free(string) (uint64, bool) { return 0, false }
+// FreeBytes is known on Linux only.
+func FreeBytes(string) (uint64, bool) { return 0, false }

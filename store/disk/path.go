@@ -20,7 +20,7 @@ func Resolve(path string) (string, error) {
 	for range 40 { // as many as Linux follows
 		to, err := os.Readlink(path)
 		if errors.Is(err, syscall.EINVAL) || errors.Is(err, fs.ErrNotExist) {
-			return path, trusted(links, path)
+			return path, checkLinkOwners(links, path)
 		}
 		if err != nil {
 			return "", err
@@ -43,9 +43,9 @@ func Resolve(path string) (string, error) {
 	return "", fmt.Errorf("follow the link %s: %w", path, syscall.ELOOP)
 }
 
-// trusted refuses links by which the user of a service could have root write to
+// checkLinkOwners refuses links by which the user of a service could have root write to
 // what is not the user's.
-func trusted(links []string, path string) error {
+func checkLinkOwners(links []string, path string) error {
 	if len(links) == 0 || os.Geteuid() != 0 {
 		return nil
 	}
@@ -68,9 +68,9 @@ func trusted(links []string, path string) error {
 	return nil
 }
 
-// Real is the absolute path of the file that path stands for, without any link in
+// RealPath is the absolute path of the file that path stands for, without any link in
 // it. The file need not be there, but its folder.
-func Real(path string) (string, error) {
+func RealPath(path string) (string, error) {
 	path, err := Resolve(path)
 	if err != nil {
 		return "", err
@@ -93,14 +93,14 @@ func FileID(path string) string {
 	return fmt.Sprint(sys.Dev, ":", sys.Ino)
 }
 
-// Among says which of files one is that is not to be written to: one of these
+// FirstProtected says which of files one is that is not to be written to: one of these
 // paths, as Real gives them, or one with such an identity. Empty: none.
-func Among(files, paths, identities []string) string {
+func FirstProtected(files, paths, identities []string) string {
 	for _, f := range files {
 		if f == "" {
 			continue
 		}
-		at, err := Real(f)
+		at, err := RealPath(f)
 		if id := FileID(f); err == nil && slices.Contains(paths, at) || id != "" && slices.Contains(identities, id) {
 			return f
 		}

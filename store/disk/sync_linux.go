@@ -28,17 +28,17 @@ func DropCache(path string) {
 	unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // advice: nothing follows from an error
 }
 
-// Trickle lets the disk begin with n bytes of a file, and waits for those that it
+// StartWriteback lets the disk begin with n bytes of a file, and waits for those that it
 // began with far before. Unlike a sync it does not need the filesystem's journal,
 // for which the syncs of others would have to wait. What goes wrong is found by
 // the sync at the end.
-func Trickle(f *os.File, at, n int64) {
+func StartWriteback(f *os.File, at, n int64) {
 	fd := int(f.Fd())
 	unix.SyncFileRange(fd, at, n, unix.SYNC_FILE_RANGE_WRITE)
-	if before := at - trickleAhead; before >= 0 {
+	if before := at - writebackWindow; before >= 0 {
 		unix.SyncFileRange(fd, before, n, unix.SYNC_FILE_RANGE_WAIT_BEFORE)
 	}
 }
 
-// trickleAhead bounds what the disk has to do yet, in bytes.
-const trickleAhead = 8 << 20
+// writebackWindow bounds what the disk has to do yet, in bytes.
+const writebackWindow = 8 << 20

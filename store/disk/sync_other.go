@@ -7,8 +7,8 @@ import "os"
 // Datasync brings what was written to a file to disk.
 func Datasync(f *os.File) error { return f.Sync() }
 
-// Trickle brings what was written to a file to disk.
-func Trickle(f *os.File, _, _ int64) { f.Sync() } // the last sync tells
+// StartWriteback brings what was written to a file to disk.
+func StartWriteback(f *os.File, _, _ int64) { f.Sync() } // the last sync tells
 
 // DropCache does nothing.
 func DropCache(string) {}

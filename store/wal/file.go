@@ -39,7 +39,7 @@ type File struct {
 	file   *os.File // nil: there is none yet
 	id     [idBytes]byte
 	number uint64 // of the next record
-	at     int64  // where it goes
+	offset int64  // where it goes
 	size   int64  // of the file
 	torn   bool   // there may be something of a record that failed
 }
@@ -51,8 +51,8 @@ const (
 	recordHead = 16
 	recordEnd  = 16
 
-	// Grow is how many bytes the file grows by at a time.
-	Grow = 256 << 10
+	// GrowBytes is how many bytes the file grows by at a time.
+	GrowBytes = 256 << 10
 	// KeyBytes is how many bytes Key returns.
 	KeyBytes = idBytes + 8
 )
@@ -74,7 +74,7 @@ func (j *File) Create(own func(*os.File) error) error {
 	if _, err := rand.Read(j.id[:]); err != nil {
 		return err
 	}
-	if err := j.clear(); err != nil {
+	if err := j.moveAside(); err != nil {
 		return err
 	}
 	return j.create(own)
@@ -90,7 +90,7 @@ func (j *File) create(own func(*os.File) error) (err error) {
 			err = errors.Join(err, f.Close(), os.Remove(j.path))
 		}
 	}()
-	head := make([]byte, Grow)
+	head := make([]byte, GrowBytes)
 	copy(head, magic)
 	copy(head[len(magic):], j.id[:])
 	if _, err := f.WriteAt(head, 0); err != nil {
@@ -99,12 +99,12 @@ func (j *File) create(own func(*os.File) error) (err error) {
 	if err := errors.Join(own(f), f.Sync(), disk.SyncDir(filepath.Dir(j.path))); err != nil {
 		return err
 	}
-	j.file, j.at, j.size = f, headBytes, int64(len(head))
+	j.file, j.offset, j.size = f, headBytes, int64(len(head))
 	return nil
 }
 
-// clear makes way for create.
-func (j *File) clear() error {
+// moveAside makes way for create.
+func (j *File) moveAside() error {
 	b, err := os.ReadFile(j.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -125,7 +125,7 @@ func Begin(buf []byte) []byte { return append(buf[:0], make([]byte, recordHead).
 // error the disk may have it; see Torn. ErrSync is in the error if the disk
 // has refused to sync.
 func (j *File) Write(record []byte) error {
-	end := j.at + int64(len(record)+recordEnd)
+	end := j.offset + int64(len(record)+recordEnd)
 	if err := j.grow(end); err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (j *File) Write(record []byte) error {
 	binary.BigEndian.PutUint64(record[8:], j.number)
 	binary.BigEndian.PutUint32(record, j.checksum(record))
 	j.torn = true
-	if _, err := j.file.WriteAt(append(record, make([]byte, recordEnd)...), j.at); err != nil {
+	if _, err := j.file.WriteAt(append(record, make([]byte, recordEnd)...), j.offset); err != nil {
 		return err
 	}
 	if err := disk.Datasync(j.file); err != nil {
@@ -141,7 +141,7 @@ func (j *File) Write(record []byte) error {
 	}
 	j.torn = false
 	j.number++
-	j.at += int64(len(record))
+	j.offset += int64(len(record))
 	return nil
 }
 
@@ -154,8 +154,8 @@ func (j *File) grow(end int64) error {
 	if end <= j.size {
 		return nil
 	}
-	size := (end + Grow - 1) / Grow * Grow
-	zeros := make([]byte, Grow)
+	size := (end + GrowBytes - 1) / GrowBytes * GrowBytes
+	zeros := make([]byte, GrowBytes)
 	for at := j.size; at < size; at += int64(len(zeros)) {
 		if _, err := j.file.WriteAt(zeros, at); err != nil {
 			// A disk without space needs it for something else.
@@ -175,9 +175,9 @@ func (j *File) checksum(record []byte) uint32 {
 	return crc32.Update(crc32.Checksum(j.id[:], castagnoli), castagnoli, record[4:])
 }
 
-// Undo takes back the record that Write has begun.
-func (j *File) Undo() error {
-	_, err := j.file.WriteAt(make([]byte, recordHead+recordEnd), j.at)
+// RollBack takes back the record that Write has begun.
+func (j *File) RollBack() error {
+	_, err := j.file.WriteAt(make([]byte, recordHead+recordEnd), j.offset)
 	if err == nil {
 		err = disk.Datasync(j.file)
 	}
@@ -189,15 +189,15 @@ func (j *File) Undo() error {
 // Undo has not taken back.
 func (j *File) Torn() bool { return j.torn && j.file != nil }
 
-// Used is how many bytes the records in the file take.
-func (j *File) Used() int { return int(j.at - headBytes) }
+// RecordBytes is how many bytes the records in the file take.
+func (j *File) RecordBytes() int { return int(j.offset - headBytes) }
 
 // Key is what the database keeps of its journal, for Open: the identity, and the
 // number of the next record. What is before that is in the database.
 func (j *File) Key() []byte { return binary.BigEndian.AppendUint64(j.id[:], j.number) }
 
 // Reset lets the next record begin at the head: all lines are in the database.
-func (j *File) Reset() { j.at = headBytes }
+func (j *File) Reset() { j.offset = headBytes }
 
 // Remove closes the file and removes it. Nothing refers to it any more.
 func (j *File) Remove() error {
@@ -233,29 +233,29 @@ func (j *File) Open(key []byte, line func(room uint64, l block.Line)) (damage []
 		return nil, fmt.Errorf("%s belongs to another database, or is damaged: %w", j.path, fs.ErrNotExist)
 	}
 	copy(j.id[:], id)
-	j.number, j.at, j.size = number, headBytes, int64(len(b))
+	j.number, j.offset, j.size = number, headBytes, int64(len(b))
 	for {
-		record, number := j.record(b[j.at:])
+		record, number := j.record(b[j.offset:])
 		if record != nil && number < j.number {
 			break // of an earlier round
 		}
 		if record == nil || number != j.number {
-			next := j.later(b)
+			next := j.findNext(b)
 			if next < 0 {
-				end := b[j.at:][:min(recordEnd, len(b)-int(j.at))]
+				end := b[j.offset:][:min(recordEnd, len(b)-int(j.offset))]
 				if len(bytes.Trim(end, "\x00")) > 0 {
-					damage = append(damage, fmt.Sprintf("%s: the last commit, at byte %d, is incomplete or damaged; if the power failed while it was written, nobody has seen its lines", j.path, j.at))
+					damage = append(damage, fmt.Sprintf("%s: the last commit, at byte %d, is incomplete or damaged; if the power failed while it was written, nobody has seen its lines", j.path, j.offset))
 				}
 				break
 			}
-			damage = append(damage, fmt.Sprintf("%s: %d bytes at byte %d are damaged; the lines in them are lost", j.path, next-j.at, j.at))
-			j.at = next
-			record, number = j.record(b[j.at:])
+			damage = append(damage, fmt.Sprintf("%s: %d bytes at byte %d are damaged; the lines in them are lost", j.path, next-j.offset, j.offset))
+			j.offset = next
+			record, number = j.record(b[j.offset:])
 		}
 		if !decodeLines(record[recordHead:], line) {
-			damage = append(damage, fmt.Sprintf("%s: the record at byte %d does not decode; its lines are lost", j.path, j.at))
+			damage = append(damage, fmt.Sprintf("%s: the record at byte %d does not decode; its lines are lost", j.path, j.offset))
 		}
-		j.at += int64(len(record))
+		j.offset += int64(len(record))
 		j.number = number + 1
 	}
 	j.file, err = os.OpenFile(j.path, os.O_RDWR, 0)
@@ -274,10 +274,10 @@ func (j *File) record(b []byte) (record []byte, number uint64) {
 	return b[:n], number
 }
 
-// later looks for a record after damaged ones: the commits that it follows were
+// findNext looks for a record after damaged ones: the commits that it follows were
 // on disk. What is left of an earlier round has smaller numbers.
-func (j *File) later(b []byte) int64 {
-	for at := j.at + 1; at+recordHead <= int64(len(b)); at++ {
+func (j *File) findNext(b []byte) int64 {
+	for at := j.offset + 1; at+recordHead <= int64(len(b)); at++ {
 		// Numbers are far below 2^48, and a checksum costs more than they do.
 		if number := binary.BigEndian.Uint64(b[at+8:]); number>>48 == 0 && number > j.number {
 			if record, _ := j.record(b[at:]); record != nil {

@@ -39,7 +39,7 @@ func FuzzJournal(f *testing.F) {
 		first, at := j.Key(), int64(0)
 		for _, b := range [][]byte{record, posts, record} {
 			if at == 0 {
-				at = j.at + int64(recordHead+len(b)) // where the second one begins
+				at = j.offset + int64(recordHead+len(b)) // where the second one begins
 			}
 			if err := j.Write(append(Begin(nil), b...)); err != nil {
 				t.Fatal(err)

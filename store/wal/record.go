@@ -6,9 +6,9 @@ import (
 	"roomd/store/block"
 )
 
-// Append appends a record of more lines, as Begin and AppendLine have made it, to
+// AppendRecord appends a record of more lines, as Begin and AppendLine have made it, to
 // one that Write has not finished: the two become one.
-func Append(record, more []byte) []byte { return append(record, more[recordHead:]...) }
+func AppendRecord(record, more []byte) []byte { return append(record, more[recordHead:]...) }
 
 // AppendLine appends a line to a record; micros is its time, in microseconds since
 // 1970.
@@ -30,7 +30,7 @@ func decodeLines(b []byte, line func(room uint64, l block.Line)) bool {
 			return false
 		}
 		line(room, s.Line(whole))
-		at = s.At()
+		at = s.End()
 	}
 	return true
 }

@@ -91,7 +91,7 @@ func (t *checker) run() {
 
 func (t *checker) checkDatabase() {
 	const key = "server.data"
-	path, err := disk.Real(t.cfg.Server.Data)
+	path, err := disk.RealPath(t.cfg.Server.Data)
 	if err != nil {
 		t.fail(key, "%v", t.asOwner(err))
 		return

@@ -131,12 +131,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		gauge("store_bytes", "Size of the database file.", float64(file))
 		gauge("store_free_bytes", "Bytes of the database file that are free for what comes.", float64(free))
 	}
-	counter("store_corrupt_blocks_total", "Times that a reader came across a damaged block, or a record that has become damaged since the start, and left it out.", st.Damaged())
-	leftOut, _ := st.LeftOut()
+	counter("store_corrupt_blocks_total", "Times that a reader came across a damaged block, or a record that has become damaged since the start, and left it out.", st.CorruptReads())
+	leftOut, _ := st.SkippedRecords()
 	gauge("store_corrupt_records", "Records of rooms, bans and the audit that were damaged at the start and are left out.", float64(leftOut))
-	flag("store_read_only", "1 from a failed write to the disk until the database is writable again.", st.Broken() != nil)
-	flag("store_full", "1 while changes are refused because the disk is full.", st.Full())
-	gauge("store_slow_disk_seconds", "How long the disk has not answered, if that is a second or more; else 0.", st.Stalled().Seconds())
+	flag("store_read_only", "1 from a failed write to the disk until the database is writable again.", st.ReadOnly() != nil)
+	flag("store_full", "1 while changes are refused because the disk is full.", st.DiskFull())
+	gauge("store_slow_disk_seconds", "How long the disk has not answered, if that is a second or more; else 0.", st.SlowDisk().Seconds())
 	if until, since := c.from.Certificate(); !until.IsZero() {
 		gauge("certificate_expiry_timestamp_seconds", "When the certificate in use expires.", float64(until.Unix()))
 		gauge("certificate_renewed_timestamp_seconds", "When the certificate in use was taken up.", float64(since.Unix()))

@@ -35,11 +35,11 @@ func (c *Collector) Serve(ln net.Listener, log *slog.Logger) (stop func()) {
 			http.Error(w, "the server is starting or stopping", http.StatusServiceUnavailable)
 			return
 		}
-		if err := c.from.Store.Broken(); err != nil {
+		if err := c.from.Store.ReadOnly(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		if took := c.from.Store.Stalled(); took > 0 {
+		if took := c.from.Store.SlowDisk(); took > 0 {
 			http.Error(w, fmt.Sprintf("the disk has not answered for %v", took.Round(time.Millisecond)), http.StatusServiceUnavailable)
 			return
 		}

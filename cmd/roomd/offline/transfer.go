@@ -40,10 +40,10 @@ func (d *Database) Export(ctx context.Context, all bool, name string, after uint
 		found = found || wanted
 		return wanted
 	}, after, progress.Lines(d.Err, "exported"))
-	switch left := st.LeftRooms(); {
+	switch left := st.SkippedRooms(); {
 	case err == nil && !found && !all:
 		err = fmt.Errorf("there is no room %q", name)
-	case (err == nil || errors.Is(err, store.ErrDamaged)) && all && len(left) > 0:
+	case (err == nil || errors.Is(err, store.ErrCorrupt)) && all && len(left) > 0:
 		err = errors.Join(err, fmt.Errorf("this is not all: %s", strings.Join(left, "; ")))
 	}
 	return errors.Join(err, st.Close())

@@ -65,7 +65,7 @@ func (s *server) adopt() error {
 	}
 	s.changeMu.Lock() // no reload before the ports are what they are to be
 	defer s.changeMu.Unlock()
-	data, err := disk.Real(s.cfg.Server.Data)
+	data, err := disk.RealPath(s.cfg.Server.Data)
 	if err != nil {
 		return err
 	}

@@ -103,11 +103,11 @@ func ServerFiles(c *config.Config) (all []string) {
 // RefuseServerFile refuses a file that is to be written, or read as something else, if it is
 // one of the server's.
 func RefuseServerFile(c *config.Config, file string) error {
-	real, err := disk.Real(file)
+	real, err := disk.RealPath(file)
 	if err != nil {
 		return nil // opening it says what is wrong
 	}
-	if own := disk.Among(ServerFiles(c), []string{real}, []string{disk.FileID(file)}); own != "" {
+	if own := disk.FirstProtected(ServerFiles(c), []string{real}, []string{disk.FileID(file)}); own != "" {
 		return fmt.Errorf("%s is %s, which belongs to the server", file, own)
 	}
 	return nil

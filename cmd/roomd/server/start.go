@@ -43,10 +43,10 @@ func (s *server) open() (err error) {
 		s.log.Warn(w)
 	}
 	options := StoreOptions(s.cfg)
-	options.Events.Observe = s.collector.Observe
+	options.Events.Committed = s.collector.Observe
 	options.CompactAbove = compactMinBytes
 	options.Context = s.stopping
-	options.Events.Latched = func(why error) {
+	options.Events.ReadOnly = func(why error) {
 		if why == nil {
 			s.log.Info("the database is checked and takes lines again")
 			return
@@ -54,7 +54,7 @@ func (s *server) open() (err error) {
 		s.log.Error("no line and no change is kept until the database has been opened again, which is tried from now on", "error", why)
 	}
 	var full time.Time // when that was said; it may come and go with each line
-	options.Events.Filled = func(is bool) {
+	options.Events.DiskFull = func(is bool) {
 		if is && time.Since(full) > time.Minute {
 			full = time.Now()
 			s.log.Error("the disk is full: lines and changes are refused until there is space", "database", s.cfg.Server.Data)
@@ -78,10 +78,10 @@ func (s *server) open() (err error) {
 			evicted, told = 0, time.Now()
 		}
 	}
-	options.Events.Jumped = func(by time.Duration) {
+	options.Events.ClockJumped = func(by time.Duration) {
 		s.log.Warn("the clock has gone ahead without us (it was set, or the server or the machine was asleep): lines and rooms in the trash age by that in an hour, and not at all if it is set back before", "by", by.Round(time.Second))
 	}
-	options.Events.Stalled = func(took time.Duration, over bool) {
+	options.Events.SlowDisk = func(took time.Duration, over bool) {
 		if over {
 			s.log.Warn("the disk answers again; what waited goes on", "took", took.Round(time.Millisecond))
 			return

@@ -28,16 +28,16 @@ func statusLine(svc *netsvc.Service, st *store.Store) string {
 		}
 	}
 	text := fmt.Sprintf("%s in %s", english.Plural(members, "member"), english.Plural(len(rooms), "room"))
-	if err := st.Broken(); err != nil {
+	if err := st.ReadOnly(); err != nil {
 		text = "READ-ONLY: " + err.Error() + "; " + text
 	}
-	if st.Full() {
+	if st.DiskFull() {
 		text = "FULL: the disk has no space for lines; " + text
 	}
 	for _, m := range svc.Missing() {
 		text += fmt.Sprintf("; not on %s: %s", m.Addr, m.Cause)
 	}
-	if st.Stalled() > 0 {
+	if st.SlowDisk() > 0 {
 		text = "WAITING: the disk does not answer; " + text
 	}
 	switch n := len(waiting); {

@@ -102,7 +102,7 @@ func (s *server) checkSuccessor(next *upgrade.Successor, report *admin.Upgrade) 
 		return err
 	}
 	report.Version, report.PID = h.Version, next.PID()
-	if err := s.st.InPlace(); err != nil {
+	if err := s.st.VerifyPath(); err != nil {
 		return err
 	}
 	return h.Check(store.Schema, s.st.Path())
@@ -112,7 +112,7 @@ func (s *server) checkSuccessor(next *upgrade.Successor, report *admin.Upgrade) 
 // everything go on as it was.
 func (s *server) handOver(ctx context.Context, next *upgrade.Successor, report *admin.Upgrade) error {
 	s.manager.Notify("STATUS=upgrading: handing over to process " + strconv.Itoa(report.PID))
-	if err := s.st.Fold(); err != nil { // it would take time when everything stands still
+	if err := s.st.Checkpoint(); err != nil { // it would take time when everything stands still
 		s.log.Warn("upgrade: the successor has the whole journal to read", "error", err)
 	}
 	s.svc.AwaitAway(ctx)

@@ -44,7 +44,7 @@ func talk(t *testing.T) (s *tap, lines map[uint64][]Line) {
 		}
 	}
 	say(100)
-	s.foldNow()
+	s.checkpointNow()
 	say(50)
 	if err := s.Flush(); err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func TestJournalDamaged(t *testing.T) {
 	path := s.crashed()
 	warned := make(map[string]int)
 	for range 120 {
-		at, bit := journalHead+rand.IntN(used-journalHead), rand.IntN(8)
+		at, bit := walHead+rand.IntN(used-walHead), rand.IntN(8)
 		b := bytes.Clone(whole)
 		b[at] ^= 1 << bit
 		if err := os.WriteFile(wal.Path(path), b, 0o600); err != nil {
@@ -213,9 +213,9 @@ func TestTurnover(t *testing.T) {
 		room := s.room("lobby", 9000)
 		text := strings.Repeat("some words ", 9)
 		size := func() int64 {
-			s.foldNow()
+			s.checkpointNow()
 			s.settled()
-			s.foldNow()
+			s.checkpointNow()
 			file, free, err := s.Size()
 			if err != nil {
 				t.Fatal(err)
@@ -253,7 +253,7 @@ func TestJournalOfFewLines(t *testing.T) {
 	s := open(t, dbPath(t), Options{Lines: 10})
 	room := s.room("a", 9000)
 	text := strings.Repeat("x", 64<<10)
-	for range 2*journalBytes/len(text) + 1 {
+	for range 2*maxWALBytes/len(text) + 1 {
 		if p := s.say(room, text); p.Err != nil {
 			t.Fatal(p.Err)
 		}
@@ -262,7 +262,7 @@ func TestJournalOfFewLines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if most := int64(journalBytes + 2*wal.Grow + len(text)); info.Size() > most {
+	if most := int64(maxWALBytes + 2*wal.GrowBytes + len(text)); info.Size() > most {
 		t.Errorf("the journal has %d bytes, and %d at most", info.Size(), most)
 	}
 }
@@ -278,7 +278,7 @@ func TestFoldReplacesAll(t *testing.T) {
 				t.Fatal(p.Err)
 			}
 		}
-		if err := s.Fold(); err != nil {
+		if err := s.Checkpoint(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -295,13 +295,13 @@ func TestHiddenAfterCrash(t *testing.T) {
 	for i := range 50 {
 		s.say(room, fmt.Sprint("in the database ", i))
 	}
-	s.foldNow()
+	s.checkpointNow()
 	for i := range 200 {
 		s.say(room, fmt.Sprint("in the journal ", i))
 	}
 	s.settled()
 	before, err := s.Stat(room)
-	if err != nil || before.Trimmed < 50 {
+	if err != nil || before.Removed < 50 {
 		t.Fatalf("%+v, %v", before, err)
 	}
 	if err := s.Suspend(); err != nil { // leaves the journal as a crash does
@@ -312,11 +312,11 @@ func TestHiddenAfterCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	after, err := found.Stat(room)
-	if err != nil || after.Trimmed < before.Trimmed || after.Lines != 10 {
+	if err != nil || after.Removed < before.Removed || after.Lines != 10 {
 		t.Errorf("%+v, %v; before it was %+v", after, err, before)
 	}
 	lines, err := found.Lines(room, 0, after.Last, 1<<20)
-	if err != nil || len(lines) != 10 || lines[0].Seq <= before.Trimmed {
+	if err != nil || len(lines) != 10 || lines[0].Seq <= before.Removed {
 		t.Errorf("%d lines, %v", len(lines), err)
 	}
 	if err := errors.Join(found.writer.wal.Close(), found.file.db.Close(), s.Resume()); err != nil {
@@ -340,8 +340,8 @@ func TestJournalCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := found.writer.wal.Used(); want <= 0 || found.writer.logged != want {
-		t.Errorf("%d bytes count, and %d are in the journal", found.writer.logged, want)
+	if want := found.writer.wal.RecordBytes(); want <= 0 || found.writer.walBytes != want {
+		t.Errorf("%d bytes count, and %d are in the journal", found.writer.walBytes, want)
 	}
 	if err := errors.Join(found.writer.wal.Close(), found.file.db.Close(), s.Resume()); err != nil {
 		t.Fatal(err)

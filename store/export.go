@@ -14,8 +14,8 @@ import (
 	"roomd/store/block"
 )
 
-// record is a line of an export: a room, or a line of the room before it.
-type record struct {
+// exportRecord is a line of an export: a room, or a line of the room before it.
+type exportRecord struct {
 	Room *Room     `json:"room,omitempty"`
 	Last uint64    `json:"last,omitempty"` // with Room: the newest number it has given
 	Seq  uint64    `json:"seq,omitempty"`
@@ -25,8 +25,8 @@ type record struct {
 	Text string    `json:"text,omitempty"`
 }
 
-// importLines is how many lines an import brings to disk at once.
-const importLines = 10_000
+// importBatchLines is how many lines an import brings to disk at once.
+const importBatchLines = 10_000
 
 // Export writes rooms with their lines after a number as JSON, one object a
 // line: a room, then its lines. want says of each room whether it is wanted.
@@ -51,7 +51,7 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 			return err
 		}
 		r.Imports, r.Plan = 0, nil // they are of this database
-		if err := enc.Encode(record{Room: &r, Last: st.Last}); err != nil {
+		if err := enc.Encode(exportRecord{Room: &r, Last: st.Last}); err != nil {
 			return err
 		}
 		for at := after; ; {
@@ -64,7 +64,7 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 				break
 			}
 			for _, l := range lines {
-				if err := enc.Encode(record{Seq: l.Seq, Time: l.Time, Kind: l.Kind.String(), From: l.From, Text: l.Text}); err != nil {
+				if err := enc.Encode(exportRecord{Seq: l.Seq, Time: l.Time, Kind: l.Kind.String(), From: l.From, Text: l.Text}); err != nil {
 					return err
 				}
 				at = l.Seq
@@ -77,11 +77,11 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 	if err := out.Flush(); err != nil || left == 0 {
 		return err
 	}
-	return fmt.Errorf("%w: blocks of lines that are left out: %d", ErrDamaged, left)
+	return fmt.Errorf("%w: blocks of lines that are left out: %d", ErrCorrupt, left)
 }
 
-// ErrDamaged is returned if not everything could be read.
-var ErrDamaged = errors.New("the history is damaged")
+// ErrCorrupt is returned if not everything could be read.
+var ErrCorrupt = errors.New("the history is damaged")
 
 // Import reads what Export has written into a store that is started and that
 // nobody else uses. A room whose name is there already is added to: lines that
@@ -104,7 +104,7 @@ func (s *Store) Import(r io.Reader, key func(name string) (string, error), clean
 	put := func() error {
 		if !counted {
 			// Before them: numbers that a reader remembers hold no longer.
-			newest, err := s.askNewest(room)
+			newest, err := s.newestSeq(room)
 			if err != nil {
 				return err
 			}
@@ -114,7 +114,7 @@ func (s *Store) Import(r io.Reader, key func(name string) (string, error), clean
 				}
 			}
 		}
-		n, err := s.put(room, batch, last)
+		n, err := s.importBatch(room, batch, last)
 		lines += n
 		batch = batch[:0]
 		if progress != nil {
@@ -124,7 +124,7 @@ func (s *Store) Import(r io.Reader, key func(name string) (string, error), clean
 	}
 	dec := json.NewDecoder(r)
 	for n := 1; ; n++ {
-		var rec record
+		var rec exportRecord
 		if err := dec.Decode(&rec); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
@@ -141,7 +141,7 @@ func (s *Store) Import(r io.Reader, key func(name string) (string, error), clean
 			if clean != nil {
 				clean(&l)
 			}
-			if batch = append(batch, l); len(batch) < importLines {
+			if batch = append(batch, l); len(batch) < importBatchLines {
 				continue
 			}
 		}
@@ -179,7 +179,7 @@ func (s *Store) Import(r io.Reader, key func(name string) (string, error), clean
 	return rooms, lines, err
 }
 
-func (r *record) line() (l Line, err error) {
+func (r *exportRecord) line() (l Line, err error) {
 	l.Kind = block.ParseKind(r.Kind)
 	if l.Kind == 0 || r.Seq == 0 || len(r.From) > 255 {
 		return l, errors.New("this is neither a room nor a line")
@@ -188,13 +188,13 @@ func (r *record) line() (l Line, err error) {
 	return l, nil
 }
 
-// put adds lines with the numbers that they have to a room, those apart that
+// importBatch adds lines with the numbers that they have to a room, those apart that
 // are not newer than what it has. After the last of them its next number is above
 // last.
-func (s *Store) put(room uint64, lines []Line, last uint64) (added uint64, err error) {
-	c := &task{fold: true, then: func() {
+func (s *Store) importBatch(room uint64, lines []Line, last uint64) (added uint64, err error) {
+	c := &task{checkpoint: true, then: func() {
 		var newest uint64
-		if newest, err = s.newestKept(room); err != nil {
+		if newest, err = s.newestStored(room); err != nil {
 			return
 		}
 		h := s.heads[room]
@@ -202,17 +202,17 @@ func (s *Store) put(room uint64, lines []Line, last uint64) (added uint64, err e
 		s.mu.Lock()
 		for i := range lines {
 			if l := &lines[i]; l.Seq > newest {
-				s.checkpoint.tails += h.add(room, l)
+				s.checkpoint.tailBytes += h.add(room, l)
 				newest = l.Seq
 				added++
 			}
 		}
-		if h.Last = max(h.Last, was); len(lines) < importLines { // those of the room have come to their end
+		if h.Last = max(h.Last, was); len(lines) < importBatchLines { // those of the room have come to their end
 			h.Last = max(h.Last, last)
 		}
 		s.mu.Unlock()
-		s.checkpoint.soil(h)
-		if err = s.fold(); err != nil {
+		s.checkpoint.markDirty(h)
+		if err = s.runCheckpoint(); err != nil {
 			added = 0 // they are not on disk, nor will they be
 		}
 	}}
@@ -220,21 +220,21 @@ func (s *Store) put(room uint64, lines []Line, last uint64) (added uint64, err e
 	return added, errors.Join(failed, err)
 }
 
-// askNewest is the number of the newest line that a room has.
-func (s *Store) askNewest(room uint64) (newest uint64, err error) {
-	c := &task{fold: true, then: func() { newest, err = s.newestKept(room) }}
+// newestSeq is the number of the newest line that a room has.
+func (s *Store) newestSeq(room uint64) (newest uint64, err error) {
+	c := &task{checkpoint: true, then: func() { newest, err = s.newestStored(room) }}
 	failed := s.do(c)
 	return newest, errors.Join(failed, err)
 }
 
-// newestKept is askNewest for the committer, when all is folded. It is not Last: what
+// newestStored is askNewest for the committer, when all is folded. It is not Last: what
 // was cut off between two lines looked like the end.
-func (s *Store) newestKept(room uint64) (newest uint64, err error) {
+func (s *Store) newestStored(room uint64) (newest uint64, err error) {
 	h := s.heads[room]
 	if h == nil {
 		return 0, ErrNoRoom
 	}
-	newest = h.Trimmed
+	newest = h.Removed
 	err = s.viewBlocks(room, &recent{}, func(c *bolt.Cursor) {
 		if k, v := c.Last(); k != nil {
 			if b, err := block.Decode(room, k, v); err == nil {

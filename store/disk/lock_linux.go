@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// Holder names the process that holds the lock on path, from /proc/locks
+// LockHolder names the process that holds the lock on path, from /proc/locks
 // (proc(5)): "1: FLOCK ADVISORY WRITE 4711 fe:00:131 0 EOF".
-func Holder(path string) string {
+func LockHolder(path string) string {
 	const unknown = "another process"
 	var st syscall.Stat_t
 	if syscall.Stat(path, &st) != nil {

@@ -17,28 +17,28 @@ import (
 // What a temporary file is for. Its name says so, and whose it is: the file's
 // name, the use, and a number.
 const (
-	New  = "new"  // is to take the place of a database
-	Part = "part" // is to be a backup
+	ForDatabase = "new"  // is to take the place of a database
+	ForBackup   = "part" // is to be a backup
 )
 
-var temporary = regexp.MustCompile(`^\.(new|part)-[0-9]{1,10}\.tmp$`)
+var tempName = regexp.MustCompile(`^\.(new|part)-[0-9]{1,10}\.tmp$`)
 
-// Beside makes a temporary file beside path: a backup for a caller, and what is
+// CreateTemp makes a temporary file beside path: a backup for a caller, and what is
 // to take the place of a database with the owner and the mode that it has or is to
 // have. It is locked until it is closed (flock(2)): an unlocked one is of a
 // process that has ended.
-func Beside(path, use string) (f *os.File, err error) {
+func CreateTemp(path, use string) (f *os.File, err error) {
 	f, err = os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"."+use+"-*.tmp")
 	if err != nil {
 		var at *fs.PathError
 		if errors.As(err, &at) {
 			err = at.Err
 		}
-		return nil, fmt.Errorf("%s cannot make a file in %s: %w", asker(), filepath.Dir(path), err)
+		return nil, fmt.Errorf("%s cannot make a file in %s: %w", currentUser(), filepath.Dir(path), err)
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if use == New {
-		err = errors.Join(err, Own(f, path))
+	if use == ForDatabase {
+		err = errors.Join(err, CopyOwner(f, path))
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
@@ -46,8 +46,8 @@ func Beside(path, use string) (f *os.File, err error) {
 	return f, nil
 }
 
-// asker is the user that this process is.
-func asker() string {
+// currentUser is the user that this process is.
+func currentUser() string {
 	id := strconv.Itoa(os.Geteuid())
 	if u, err := user.LookupId(id); err == nil {
 		return u.Username
@@ -55,10 +55,10 @@ func asker() string {
 	return "user " + id
 }
 
-// Own gives f the owner and the mode of the file at path. If there is none, the
+// CopyOwner gives f the owner and the mode of the file at path. If there is none, the
 // mode is 0600 and the owner this process; root makes it for the owner of the folder,
 // if that is somebody's own.
-func Own(f *os.File, path string) error {
+func CopyOwner(f *os.File, path string) error {
 	mode := fs.FileMode(0o600)
 	as, err := os.Stat(path)
 	switch {
@@ -91,10 +91,10 @@ func Own(f *os.File, path string) error {
 	return f.Chmod(mode)
 }
 
-// LeftBehind lists the temporary files beside path of processes that were killed:
+// StaleTempFiles lists the temporary files beside path of processes that were killed:
 // of a database, or of a backup. It lists no file that is in use, and none that
 // only has such a name: begins reports whether bytes are the beginning of one.
-func LeftBehind(path string, begins func([]byte) bool) (files []string) {
+func StaleTempFiles(path string, begins func([]byte) bool) (files []string) {
 	path, err := Resolve(path)
 	if err != nil {
 		return nil
@@ -105,19 +105,19 @@ func LeftBehind(path string, begins func([]byte) bool) (files []string) {
 		return nil
 	}
 	for _, e := range entries {
-		if len(e.Name()) <= len(base) || e.Name()[:len(base)] != base || !temporary.MatchString(e.Name()[len(base):]) {
+		if len(e.Name()) <= len(base) || e.Name()[:len(base)] != base || !tempName.MatchString(e.Name()[len(base):]) {
 			continue
 		}
-		if name := filepath.Join(dir, e.Name()); e.Type().IsRegular() && abandoned(name, begins) {
+		if name := filepath.Join(dir, e.Name()); e.Type().IsRegular() && isStale(name, begins) {
 			files = append(files, name)
 		}
 	}
 	return files
 }
 
-// abandoned reports whether a file is the beginning of a database, and nobody
+// isStale reports whether a file is the beginning of a database, and nobody
 // has it.
-func abandoned(name string, begins func([]byte) bool) bool {
+func isStale(name string, begins func([]byte) bool) bool {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return false

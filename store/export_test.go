@@ -16,11 +16,11 @@ func TestTransfer(t *testing.T) {
 	const rooms, each = 3, 12000
 	most := uint64(77)
 	for i := range rooms {
-		r, err := s.Create(Room{Name: fmt.Sprint("Room", i), Key: fmt.Sprint("room", i), Port: 9000 + i, KeyHash: []byte{1, byte(i)}, Own: Settings{Lines: &most}})
+		r, err := s.Create(Room{Name: fmt.Sprint("Room", i), Key: fmt.Sprint("room", i), Port: 9000 + i, KeyHash: []byte{1, byte(i)}, Settings: Settings{Lines: &most}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Update(r.ID, Edit{Own: new(Settings), Topic: new("be <kind> & \u2028")}); err != nil {
+		if _, err := s.Update(r.ID, Edit{Settings: new(Settings), Topic: new("be <kind> & \u2028")}); err != nil {
 			t.Fatal(err)
 		}
 		for n := range each * (i % 2) {

@@ -66,7 +66,7 @@ func TestDamagedRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.foldNow()
+	s.checkpointNow()
 	s.say(dev, "in the journal")
 	s.say(ops, "in the journal")
 
@@ -95,9 +95,9 @@ func TestDamagedRecords(t *testing.T) {
 
 	c := &tap{t: t, path: path, opts: Options{Trash: time.Nanosecond, Lines: 3}}
 	c.start()
-	n, _ := c.LeftOut()
-	if n != 5 || len(c.HeldPorts()) != 2 || !slices.Equal(c.HeldPorts(), []int{9000, 9001}) {
-		t.Errorf("%d records are left out, and the ports %v held", n, c.HeldPorts())
+	n, _ := c.SkippedRecords()
+	if n != 5 || len(c.SkippedPorts()) != 2 || !slices.Equal(c.SkippedPorts(), []int{9000, 9001}) {
+		t.Errorf("%d records are left out, and the ports %v held", n, c.SkippedPorts())
 	}
 	said := strings.Join(c.Warnings(), "\n")
 	for _, want := range []string{
@@ -124,7 +124,7 @@ func TestDamagedRecords(t *testing.T) {
 	if got, _, err := c.Audits(t.Context(), time.Time{}, 10, nil); err != nil || len(got) != 2 || got[1].Line != "line 2" {
 		t.Errorf("%+v %v", got, err)
 	}
-	if n := c.Damaged(); n != 0 {
+	if n := c.CorruptReads(); n != 0 {
 		t.Errorf("%d more are damaged", n)
 	}
 	for _, r := range []Room{{Name: "Lobby", Key: "lobby", Port: 9005}, {Name: "dev", Key: "dev", Port: 9005}, {Name: "new", Key: "new", Port: 9001}} {
@@ -136,15 +136,15 @@ func TestDamagedRecords(t *testing.T) {
 	if err := c.Submit(t.Context(), &Post{Room: dev, Line: Line{Kind: Message, Text: "x"}}); err != nil {
 		t.Error(err)
 	}
-	if err := errors.Join(c.Tidy(time.Now().Add(time.Hour)), c.Purge(gone)); err == nil {
+	if err := errors.Join(c.applyRetentionAt(time.Now().Add(time.Hour)), c.Purge(gone)); err == nil {
 		t.Error("what is damaged was purged")
 	}
 	c.settled()
-	c.foldNow()
+	c.checkpointNow()
 
 	// It heals, as nothing is damaged that was not.
 	ill := func() {
-		done := &task{done: make(chan struct{}), then: func() { c.health.latch(errors.New("as if the disk was ill")) }}
+		done := &task{done: make(chan struct{}), then: func() { c.health.setReadOnly(errors.New("as if the disk was ill")) }}
 		if err := c.queue.put(item{task: done}); err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +169,7 @@ func TestDamagedRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-back
-	c.foldNow()
+	c.checkpointNow()
 	if got := c.all(ops); len(got) != 3 {
 		t.Errorf("%+v", got)
 	}
@@ -183,7 +183,7 @@ func TestDamagedRecords(t *testing.T) {
 	if after := raw(t, path, lobby, dev, gone); !slices.Equal(before, after) {
 		t.Errorf("%q\nwas\n%q", after, before)
 	}
-	if _, _, err := Compact(path, Options{}); !errors.Is(err, errSpoilt) {
+	if _, _, err := Compact(path, Options{}); !errors.Is(err, errNotCompacted) {
 		t.Error(err)
 	}
 	info, problems, err := Inspect(path, false)

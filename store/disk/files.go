@@ -7,9 +7,9 @@ import (
 	"os"
 )
 
-// Keep lets a file be found under a second name, where links are possible, or
+// LinkOrCopy lets a file be found under a second name, where links are possible, or
 // copies it.
-func Keep(path, as string) error {
+func LinkOrCopy(path, as string) error {
 	err := os.Link(path, as)
 	if errors.Is(err, fs.ErrExist) {
 		// Power loss just after the link, when this was last tried?
@@ -32,12 +32,12 @@ func Keep(path, as string) error {
 		return err
 	}
 	_, err = io.Copy(to, from)
-	return errors.Join(err, Own(to, path), to.Sync(), to.Close())
+	return errors.Join(err, CopyOwner(to, path), to.Sync(), to.Close())
 }
 
-// Moved reports whether path does not lead to the file f any more: another
+// Replaced reports whether path does not lead to the file f any more: another
 // process has put a new one there while this one waited for the lock.
-func Moved(path string, f *os.File) bool {
+func Replaced(path string, f *os.File) bool {
 	here, err := f.Stat()
 	if err != nil {
 		return true

@@ -16,41 +16,43 @@ import (
 	"roomd/store/boltcheck"
 )
 
-// spoilt is what was damaged of rooms, bans, the audit and the planned stop when the file was
+// skippedRecords is what was damaged of rooms, bans, the audit and the planned stop when the file was
 // opened. It is left out and stays in the file as it is: the others serve. It is
 // not changed after it was made.
-type spoilt struct {
+type skippedRecords struct {
 	records   map[string]bool   // bucket and key; of a room's record and head the former
 	rooms     map[uint64]string // how the rooms among them are called in sentences
 	ports     []int             // of those rooms
 	sentences []string
 }
 
-func (f *spoilt) has(bucket, k []byte) bool { return f != nil && f.records[string(bucket)+string(k)] }
+func (f *skippedRecords) has(bucket, k []byte) bool {
+	return f != nil && f.records[string(bucket)+string(k)]
+}
 
-func (f *spoilt) add(bucket, k []byte) { f.records[string(bucket)+string(k)] = true }
+func (f *skippedRecords) add(bucket, k []byte) { f.records[string(bucket)+string(k)] = true }
 
-func (f *spoilt) say(format string, args ...any) {
+func (f *skippedRecords) describe(format string, args ...any) {
 	f.sentences = append(f.sentences, fmt.Sprintf(format, args...))
 }
 
-// damage is what cannot be read.
-type damage struct {
-	known atomic.Pointer[spoilt] // found when the file was opened; replaced as a whole
-	count atomic.Uint64          // blocks and records that readers have come across since
-	rooms sync.Map               // those with such blocks
+// corruption is what cannot be read.
+type corruption struct {
+	skipped atomic.Pointer[skippedRecords] // found when the file was opened; replaced as a whole
+	reads   atomic.Uint64                  // blocks and records that readers have come across since
+	rooms   sync.Map                       // those with such blocks
 }
 
-// LeftOut tells how many records of rooms, bans, the audit and the planned stop were damaged when
+// SkippedRecords tells how many records of rooms, bans, the audit and the planned stop were damaged when
 // the file was opened, and are left out; and of which, in sentences.
-func (s *Store) LeftOut() (records int, sentences []string) {
-	f := s.damage.known.Load()
+func (s *Store) SkippedRecords() (records int, sentences []string) {
+	f := s.corruption.skipped.Load()
 	return len(f.records), f.sentences
 }
 
-// LeftRooms are the rooms that are left out, as sentences call them.
-func (s *Store) LeftRooms() []string {
-	f := s.damage.known.Load()
+// SkippedRooms are the rooms that are left out, as sentences call them.
+func (s *Store) SkippedRooms() []string {
+	f := s.corruption.skipped.Load()
 	var all []string
 	for _, id := range slices.Sorted(maps.Keys(f.rooms)) {
 		all = append(all, f.rooms[id])
@@ -58,12 +60,12 @@ func (s *Store) LeftRooms() []string {
 	return all
 }
 
-// HeldPorts returns the ports of rooms that are left out, as they are damaged.
+// SkippedPorts returns the ports of rooms that are left out, as they are damaged.
 // No other room gets them.
-func (s *Store) HeldPorts() []int { return s.damage.known.Load().ports }
+func (s *Store) SkippedPorts() []int { return s.corruption.skipped.Load().ports }
 
-// leftRoom is a room that is left out, with what other buckets know of it.
-type leftRoom struct {
+// skippedRoom is a room that is left out, with what other buckets know of it.
+type skippedRoom struct {
 	name  string
 	port  int
 	trash bool
@@ -72,14 +74,14 @@ type leftRoom struct {
 
 // readHeads reads the heads of the rooms that are not deleted, and finds what is
 // damaged. gone are the others.
-func readHeads(tx *bolt.Tx, heads map[uint64]*head) (f *spoilt, gone []trashed, err error) {
-	f = &spoilt{records: make(map[string]bool), rooms: make(map[uint64]string)}
-	left := make(map[uint64]*leftRoom)
+func readHeads(tx *bolt.Tx, heads map[uint64]*head) (f *skippedRecords, gone []trashEntry, err error) {
+	f = &skippedRecords{records: make(map[string]bool), rooms: make(map[uint64]string)}
+	left := make(map[uint64]*skippedRoom)
 	var order []uint64
-	leave := func(id uint64, why error) *leftRoom {
+	leave := func(id uint64, why error) *skippedRoom {
 		l := left[id]
 		if l == nil {
-			l = &leftRoom{why: why}
+			l = &skippedRoom{why: why}
 			left[id] = l
 			order = append(order, id)
 			f.add(bucketRooms, u64(id))
@@ -94,10 +96,10 @@ func readHeads(tx *bolt.Tx, heads map[uint64]*head) (f *spoilt, gone []trashed, 
 			l := leave(seqOf(k), err)
 			l.name, l.port, l.trash = r.Name, r.Port, !r.Deleted.IsZero()
 		case r.Deleted.IsZero():
-			h.own = r.Own
+			h.settings = r.Settings
 			heads[r.ID] = h
 		default:
-			gone = append(gone, trashOf(r, h))
+			gone = append(gone, newTrashEntry(r, h))
 		}
 		return nil
 	}); err != nil {
@@ -142,7 +144,7 @@ func readRoom(tx *bolt.Tx, k, v []byte) (r Room, h *head, err error) {
 	return r, h, err
 }
 
-func (f *spoilt) room(id uint64, l *leftRoom) {
+func (f *skippedRecords) room(id uint64, l *skippedRoom) {
 	name := fmt.Sprintf("room %d", id)
 	if l.name != "" {
 		name = fmt.Sprintf("%s, %q", name, l.name)
@@ -155,19 +157,19 @@ func (f *spoilt) room(id uint64, l *leftRoom) {
 	if l.trash {
 		what = "stays in the trash, and cannot be restored from there"
 	}
-	f.say("%s: %v; it %s. `roomd store check` lists all damage; `roomd store restore` puts a backup in place", name, l.why, what)
+	f.describe("%s: %v; it %s. `roomd store check` lists all damage; `roomd store restore` puts a backup in place", name, l.why, what)
 }
 
 // others finds what is damaged of bans, the audit and the planned stop.
-func (f *spoilt) others(tx *bolt.Tx) error {
+func (f *skippedRecords) others(tx *bolt.Tx) error {
 	if _, err := stopPlan(tx); err != nil {
 		f.add(bucketMeta, keyStop)
-		f.say("%v; the server does not stop at that time. Plan it again, or call it off", err)
+		f.describe("%v; the server does not stop at that time. Plan it again, or call it off", err)
 	}
 	if tx.Bucket(bucketBans) != nil { // it came later than some files
 		if err := eachBan(tx, func(Ban) {}, func(k []byte, err error) {
 			f.add(bucketBans, k)
-			f.say("%v; it does not hold. Set it again, and `unban #%d`, or restore a backup with `roomd store restore`", err, seqOf(k))
+			f.describe("%v; it does not hold. Set it again, and `unban #%d`, or restore a backup with `roomd store restore`", err, seqOf(k))
 		}); err != nil {
 			return err
 		}
@@ -185,35 +187,35 @@ func (f *spoilt) others(tx *bolt.Tx) error {
 	})
 	switch {
 	case n == 1:
-		f.say("1 record of the audit is damaged and left out; `roomd store check` names it")
+		f.describe("1 record of the audit is damaged and left out; `roomd store check` names it")
 	case n > 1:
-		f.say("%d records of the audit are damaged and left out; `roomd store check` lists them", n)
+		f.describe("%d records of the audit are damaged and left out; `roomd store check` lists them", n)
 	}
 	return err
 }
 
-// skipped counts what is come across of damage that was not there when the file
+// countRecord counts what is come across of damage that was not there when the file
 // was opened.
-func (s *Store) skipped(bucket, k []byte) {
-	if !s.damage.known.Load().has(bucket, k) {
-		s.damage.count.Add(1)
+func (s *Store) countRecord(bucket, k []byte) {
+	if !s.corruption.skipped.Load().has(bucket, k) {
+		s.corruption.reads.Add(1)
 	}
 }
 
-// Damaged is how many times readers have come across a damaged block since the
+// CorruptReads is how many times readers have come across a damaged block since the
 // store was opened, or a record that has become damaged since, and have left it
 // out. Check says where they are.
-func (s *Store) Damaged() uint64 { return s.damage.count.Load() }
+func (s *Store) CorruptReads() uint64 { return s.corruption.reads.Load() }
 
-// rot counts a damaged block of a room.
-func (s *Store) rot(room uint64) {
-	s.damage.count.Add(1)
-	s.damage.rooms.Store(room, true)
+// countBlock counts a damaged block of a room.
+func (s *Store) countBlock(room uint64) {
+	s.corruption.reads.Add(1)
+	s.corruption.rooms.Store(room, true)
 }
 
-// DamagedRooms are the rooms of which readers have come across damaged blocks.
-func (s *Store) DamagedRooms() (rooms []uint64) {
-	s.damage.rooms.Range(func(room, _ any) bool {
+// CorruptRooms are the rooms of which readers have come across damaged blocks.
+func (s *Store) CorruptRooms() (rooms []uint64) {
+	s.corruption.rooms.Range(func(room, _ any) bool {
 		rooms = append(rooms, room.(uint64))
 		return true
 	})
@@ -222,11 +224,11 @@ func (s *Store) DamagedRooms() (rooms []uint64) {
 }
 
 // checkTx compares heads with lines.
-func checkTx(tx *bolt.Tx) error { return checkBut(context.Background(), tx, nil) }
+func checkTx(tx *bolt.Tx) error { return checkExcept(context.Background(), tx, nil) }
 
-// checkBut is checkTx without a word about what is known to be damaged. ctx ends
+// checkExcept is checkTx without a word about what is known to be damaged. ctx ends
 // it: then it has found nothing.
-func checkBut(ctx context.Context, tx *bolt.Tx, known *spoilt) error {
+func checkExcept(ctx context.Context, tx *bolt.Tx, known *skippedRecords) error {
 	err := checkAll(ctx, tx, known)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -234,8 +236,8 @@ func checkBut(ctx context.Context, tx *bolt.Tx, known *spoilt) error {
 	return err
 }
 
-func checkAll(ctx context.Context, tx *bolt.Tx, known *spoilt) error {
-	if err := boltcheck.Pages(ctx, tx.DB().Path(), tx.DB().Info().PageSize); err != nil || ctx.Err() != nil {
+func checkAll(ctx context.Context, tx *bolt.Tx, known *skippedRecords) error {
+	if err := boltcheck.CheckPages(ctx, tx.DB().Path(), tx.DB().Info().PageSize); err != nil || ctx.Err() != nil {
 		return err // what is in them cannot be followed
 	}
 	var errs []error
@@ -318,8 +320,8 @@ func checkLines(ctx context.Context, b *bolt.Bucket, room uint64, h *head) error
 			errs = append(errs, fmt.Errorf("the lines from %x on: %w", k, err))
 			return nil
 		}
-		if got.First <= last || got.Last > h.Last || got.First <= h.Trimmed && !h.unswept {
-			errs = append(errs, fmt.Errorf("the lines %d to %d: not between %d and %d", got.First, got.Last, max(last, h.Trimmed), h.Last))
+		if got.First <= last || got.Last > h.Last || got.First <= h.Removed && !h.unreclaimed {
+			errs = append(errs, fmt.Errorf("the lines %d to %d: not between %d and %d", got.First, got.Last, max(last, h.Removed), h.Last))
 		}
 		sc, n, size := got.Scan(), uint32(0), uint32(0)
 		for sc.Next() {
@@ -329,13 +331,13 @@ func checkLines(ctx context.Context, b *bolt.Bucket, room uint64, h *head) error
 			last = sc.Seq
 			n++
 			size += uint32(sc.Weight())
-			if sc.Seq > h.Trimmed {
+			if sc.Seq > h.Removed {
 				lines++
 				bytes += sc.Weight()
 			}
 		}
-		if sc.Bad || n != got.Lines || size != got.Size || last != got.Last || sc.Micros != got.End {
-			errs = append(errs, fmt.Errorf("the lines %d to %d: %w", got.First, got.Last, block.ErrDamaged))
+		if sc.Corrupt || n != got.Lines || size != got.Size || last != got.Last || sc.Micros != got.End {
+			errs = append(errs, fmt.Errorf("the lines %d to %d: %w", got.First, got.Last, block.ErrCorrupt))
 		}
 		return nil
 	})
