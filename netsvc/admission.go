@@ -90,12 +90,12 @@ type handshake struct {
 // connection has left the gate, with a conn, or with a refusal.
 func (s *Service) handshake(c transport.TCP, addr netip.AddrPort, r *Room, end func(*handshake, *transport.Conn, error)) {
 	who := &handshake{tcp: c, conn: c, addr: addr, room: r, since: time.Now()}
-	s.queue.enter(who)
+	s.queue.add(who)
 	s.tasks.Go(func() {
 		err := s.doHandshake(who)
 		s.inTransition.Add(1)
 		defer s.inTransition.Add(-1)
-		if s.queue.leave(who); err != nil {
+		if s.queue.remove(who); err != nil {
 			end(who, nil, err)
 			return
 		}
@@ -140,20 +140,20 @@ func (s *Service) doHandshake(who *handshake) error {
 	return closingText("")
 }
 
-func (w *handshake) at() (*Room, netip.AddrPort) { return w.room, w.addr }
-func (w *handshake) came() time.Time             { return w.since }
-func (w *handshake) HungUp() bool                { return transport.HungUp(w.tcp) }
-func (w *handshake) cut() bool                   { return w.tcp.Close() == nil }
+func (w *handshake) location() (*Room, netip.AddrPort) { return w.room, w.addr }
+func (w *handshake) connectedAt() time.Time            { return w.since }
+func (w *handshake) HungUp() bool                      { return transport.HungUp(w.tcp) }
+func (w *handshake) abort() bool                       { return w.tcp.Close() == nil }
 
 // Signal does nothing: a handshake waits for the client alone.
 func (w *handshake) Signal() {}
 
-func (w *handshake) hurry() {
+func (w *handshake) terminate() {
 	w.terminated.Store(true)
-	w.cut()
+	w.abort()
 }
 
-func (w *handshake) crowd() {
+func (w *handshake) evict() {
 	w.evicted.Store(true)
 	w.tcp.SetReadDeadline(time.Unix(1, 0))
 }
@@ -250,9 +250,9 @@ func (c *masterSession) charge(price float64) error {
 	rate := o.requests()
 	debt, wait := rate.Spend(c.fullAt.Sub(now), price)
 	rest := now.Add(debt)
-	if !c.mayWait {
+	if !c.canWait {
 		if patience = 0; wait > 0 {
-			return errLater
+			return errMustWait
 		}
 	}
 	all := times(rate, byAddress)
@@ -262,8 +262,8 @@ func (c *masterSession) charge(price float64) error {
 	case wait == 0:
 		c.fullAt = rest
 		return nil
-	case !c.mayWait:
-		return errLater
+	case !c.canWait:
+		return errMustWait
 	case wait > requestPatience:
 		c.svc.counters.rateLimited.Add(1)
 		c.fail(wire.Errorf(wire.CodeBusy, "your address asks for too much; try again later"))
@@ -275,12 +275,12 @@ func (c *masterSession) charge(price float64) error {
 	}
 	if c.conn.WasReset() {
 		c.mu.Lock()
-		c.deaf = true
+		c.peerGone = true
 		c.mu.Unlock()
 	}
 	for until := now.Add(wait); ; {
-		c.waits()
-		err := c.mayGoOn()
+		c.waiterChan()
+		err := c.endReason()
 		left := time.Until(until)
 		switch {
 		case err != nil:
@@ -289,7 +289,7 @@ func (c *masterSession) charge(price float64) error {
 			c.fullAt = rest
 			return nil
 		case c.svc.engine.Suspended():
-			return errLater
+			return errMustWait
 		}
 		c.WaitSignal(left)
 	}
@@ -298,7 +298,7 @@ func (c *masterSession) charge(price float64) error {
 // drainsLastInput reports whether what the client has asked for before it closed is to be done
 // before the server stops.
 func (c *masterSession) drainsLastInput() bool {
-	return c.svc.isStopping() && (c.isDeaf() || c.conn.HungUp())
+	return c.svc.isStopping() && (c.isPeerGone() || c.conn.HungUp())
 }
 
 // What is no line and no request has a price by its bytes, as it takes the processor

@@ -432,10 +432,10 @@ func cameAt(t time.Time) time.Time {
 func (a *adoption) session(st *sessionState, fd int) error {
 	c := a.newMaster(a.engine.AdoptConn(fd), st.Remote, st.ID, cameAt(st.Since))
 	c.conn.ThawWrites()
-	c.lines, c.begun, c.reset, c.framer = st.Lines, st.Begun, st.Reset, wire.Resume(a.opts().LineBytes, st.Framer)
+	c.lines, c.begun, c.sawReset, c.framer = st.Lines, st.Begun, st.Reset, wire.Resume(a.opts().LineBytes, st.Framer)
 	c.unended, c.fullAt = st.Unended, time.Now().Add(st.Rest)
 	if len(st.Held) > 0 {
-		c.hold(&pendingInput{pendingLines: pendingLines{rest: st.Held}})
+		c.setPendingInput(&pendingInput{pendingLines: pendingLines{rest: st.Held}})
 	}
 	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
 	return a.beginMaster(c, st.Idle)
@@ -450,12 +450,12 @@ func (a *adoption) caller(st *callerState, fd int) error {
 	p := r.password.Load()
 	c := r.newPasswordSession(a.engine.AdoptConn(fd), st.Remote, cameAt(st.Since), p)
 	c.conn.ThawWrites()
-	c.lines, c.reset, c.between, c.framer = st.Lines, st.Reset, st.Between, wire.Resume(a.opts().LineBytes, st.Framer)
+	c.lines, c.sawReset, c.unendedBytes, c.framer = st.Lines, st.Reset, st.Between, wire.Resume(a.opts().LineBytes, st.Framer)
 	c.passed = st.Passed || p == nil // it has none any more
 	if len(st.Held) > 0 {
-		c.hold(&pendingInput{pendingLines: pendingLines{rest: st.Held}})
+		c.setPendingInput(&pendingInput{pendingLines: pendingLines{rest: st.Held}})
 	}
 	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
-	c.knock(st.Asked, true)
+	c.begin(st.Asked, true)
 	return nil
 }

@@ -232,7 +232,7 @@ func (s *Service) targets(bans ...ban) (members []*Member, others []nonMember) {
 	}
 	for _, v := range s.nonMembers() {
 		room := uint64(0)
-		r, addr := v.at()
+		r, addr := v.location()
 		if r != nil {
 			room = r.id
 		}
@@ -280,7 +280,7 @@ func (s *Service) enforce(held []ban) BanTargets {
 		}
 	}
 	for _, v := range others {
-		v.hurry() // it looks whether it is banned
+		v.terminate() // it looks whether it is banned
 	}
 	return BanTargets{len(members), len(others)}
 }

@@ -95,13 +95,13 @@ func (s *Service) counts() map[string]int64 {
 		case *masterSession:
 			n["masters"]++
 			n["bytes between requests"] += int64(p.unended)
-			n["held of masters"] += int64(len(p.heldBytes()))
+			n["held of masters"] += int64(len(p.pendingBytes()))
 			n["minutes of requests"] += int64(time.Until(p.fullAt) / time.Minute)
-			n["minutes until idle"] += int64(time.Until(p.due) / time.Minute)
+			n["minutes until idle"] += int64(time.Until(p.deadline) / time.Minute)
 		case *passwordSession:
 			n["callers"]++
 			n["tries"] += int64(p.lines)
-			n["bytes between tries"] += int64(p.between)
+			n["bytes between tries"] += int64(p.unendedBytes)
 			n["since of callers"] += p.since.UnixMicro()
 		}
 	}
@@ -332,9 +332,9 @@ func TestBoundsAfterHandover(t *testing.T) {
 	for _, v := range old.nonMembers() {
 		switch p := v.(type) {
 		case *masterSession:
-			p.fullAt, p.due, p.unended = hour, hour.Add(-time.Minute), 88
+			p.fullAt, p.deadline, p.unended = hour, hour.Add(-time.Minute), 88
 		case *passwordSession:
-			p.between = 99
+			p.unendedBytes = 99
 		}
 	}
 	for _, r := range old.allRooms() {

@@ -59,7 +59,7 @@
 //   - The locks of the hub (who watches), of the counters and of what package limit
 //     counts come last; nothing else is taken under them.
 //
-//   - gate.mu guards the connections that wait to come in, and session.mu how a
+//   - admissionQueue.mu guards the connections that wait to be admitted, requestSession.mu how a
 //     session ends and what is being written to it. They, in this order, and the locks
 //     of package passwd come after all of these.
 //

@@ -57,7 +57,7 @@ func (w *Watcher) Close() {
 // publishRefusal publishes that somebody was not let in; room is empty for the master
 // port.
 func (s *Service) publishRefusal(room string, addr netip.AddrPort, text string) {
-	if s.watchers.watched() {
+	if s.watchers.active() {
 		s.watchers.publish(Event{Type: "refuse", Room: room, Remote: addr.String(), Text: strings.TrimSpace(text)})
 	}
 }
@@ -85,11 +85,11 @@ func (s *Service) Watch(want func(*Event) bool) *Watcher {
 	return w
 }
 
-// watched reports whether it is worth building a happening.
-func (h *watcherList) watched() bool { return h.count.Load() > 0 }
+// active reports whether it is worth building a happening.
+func (h *watcherList) active() bool { return h.count.Load() > 0 }
 
 func (h *watcherList) publish(e Event) {
-	if !h.watched() {
+	if !h.active() {
 		return
 	}
 	if e.Time.IsZero() {
@@ -235,7 +235,7 @@ func (s *Service) Counters() Counters {
 	return Counters{
 		Sessions: maps.Clone(c.sessions), Blank: c.blank.Load(), TooLong: c.tooLong.Load(), Cleaned: c.cleaned.Load(),
 		RateLimited: c.rateLimited.Load(), ThrottledRequests: c.throttledRequests.Load(), ThrottledInputs: c.throttledInputs.Load(),
-		Passwords: Passwords{g.right.Load(), g.wrong.Load(), g.held.Load(), g.late.Load(), g.crowded.Load()},
+		Passwords: Passwords{g.right.Load(), g.wrong.Load(), g.throttled.Load(), g.timedOut.Load(), g.evicted.Load()},
 		Accepted:  c.accepted.Load(), Refused: maps.Clone(c.refusals), TLSFailed: maps.Clone(c.tls), Lines: c.lines.Load(), Deliveries: c.deliveries.Load(),
 		Bytes: c.bytes.Load(), Passes: c.passes.Load(), Pages: c.pages.Load(), Ended: maps.Clone(c.ended), Foreign: maps.Clone(c.foreignConns),
 	}
@@ -275,9 +275,9 @@ func (c *counters) restore(was Counters, g *admissionQueue) {
 	p := was.Passwords
 	g.right.Store(p.Right)
 	g.wrong.Store(p.Wrong)
-	g.held.Store(p.Throttled)
-	g.late.Store(p.TimedOut)
-	g.crowded.Store(p.Evicted)
+	g.throttled.Store(p.Throttled)
+	g.timedOut.Store(p.TimedOut)
+	g.evicted.Store(p.Evicted)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	maps.Copy(c.ended, was.Ended)

@@ -35,8 +35,8 @@ type taskQueue struct {
 	last chan struct{} // closed when the last one has returned; nil: there was none
 }
 
-// later has fn run when those before have returned.
-func (q *taskQueue) later(fn func()) {
+// add has fn run when those before have returned.
+func (q *taskQueue) add(fn func()) {
 	done := make(chan struct{})
 	q.mu.Lock()
 	before := q.last
@@ -51,8 +51,8 @@ func (q *taskQueue) later(fn func()) {
 	}()
 }
 
-// complete waits until those that were handed to later before have returned.
-func (q *taskQueue) complete() {
+// wait waits until those that were handed to later before have returned.
+func (q *taskQueue) wait() {
 	q.mu.Lock()
 	last := q.last
 	q.mu.Unlock()
@@ -75,7 +75,7 @@ func (q *taskQueue) idle() bool {
 
 // logLater logs what was reported. Whoever reads the log may be slow.
 func (s *Service) logLater(msg string, args ...any) {
-	s.logQueue.later(func() { s.log.Info(msg, args...) })
+	s.logQueue.add(func() { s.log.Info(msg, args...) })
 }
 
 // register brings a room of the database into memory, with the number of its newest
@@ -135,7 +135,7 @@ func (r *Room) acceptOn(ln *transport.Endpoint) {
 				r.svc.scheduleReconcile()
 			}
 			if old != nil {
-				r.work.later(func() {
+				r.work.add(func() {
 					defer r.svc.engine.BeginChange()()
 					old.DrainAndClose()
 				})
@@ -143,7 +143,7 @@ func (r *Room) acceptOn(ln *transport.Endpoint) {
 			return
 		}
 	}
-	r.work.later(func() {
+	r.work.add(func() {
 		defer r.svc.engine.BeginChange()()
 		if ln != nil {
 			ln.Close()
@@ -192,7 +192,7 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 		r.operatorSays(say)
 		r.mu.Unlock()
 	}
-	r.work.later(func() {
+	r.work.add(func() {
 		members := r.shutDown(causeDeleted)
 		if err := s.store.ReleaseDeleted(r.id); err != nil && !errors.Is(err, store.ErrClosed) {
 			s.log.Error("age of a deleted room cannot be written", "room", r.name(), "error", err) // it does from the next start on

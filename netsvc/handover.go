@@ -233,11 +233,11 @@ func (c *masterSession) handOver() sessionState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	st := sessionState{
-		ID: c.id, Remote: c.remote, Since: c.since, Lines: c.lines, Begun: c.begun, Reset: c.reset, Framer: c.framer.State(),
-		Held: c.heldBytes(), Unended: c.unended, Rest: max(0, time.Until(c.fullAt)),
+		ID: c.id, Remote: c.remote, Since: c.since, Lines: c.lines, Begun: c.begun, Reset: c.sawReset, Framer: c.framer.State(),
+		Held: c.pendingBytes(), Unended: c.unended, Rest: max(0, time.Until(c.fullAt)),
 	}
-	if !c.due.IsZero() {
-		st.Idle = max(1, time.Until(c.due))
+	if !c.deadline.IsZero() {
+		st.Idle = max(1, time.Until(c.deadline))
 	}
 	return st
 }
@@ -247,8 +247,8 @@ func (c *passwordSession) handOver() callerState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return callerState{
-		Room: c.room.id, Remote: c.remote, Since: c.since, Asked: true, Passed: c.passed, Reset: c.reset, Lines: c.lines,
-		Framer: c.framer.State(), Held: c.heldBytes(), Between: c.between,
+		Room: c.room.id, Remote: c.remote, Since: c.since, Asked: true, Passed: c.passed, Reset: c.sawReset, Lines: c.lines,
+		Framer: c.framer.State(), Held: c.pendingBytes(), Between: c.unendedBytes,
 	}
 }
 
@@ -270,7 +270,7 @@ const movedText = "the server is being upgraded; connect again"
 func (s *Service) alterOrRefuse() (end func(), err error) {
 	if pass, ok := s.engine.BeginChangeUnlessAbandoned(); ok {
 		return func() {
-			s.logQueue.complete()
+			s.logQueue.wait()
 			pass()
 		}, nil
 	}
@@ -404,11 +404,11 @@ func (s *Service) Abandon(within time.Duration) {
 	s.mu.Unlock()
 	for _, c := range s.upgrade.callers {
 		c.conn.CloseAfterHandover()
-		s.queue.leave(c)
+		s.queue.remove(c)
 	}
 	s.engine.Abandon()
 	for _, v := range s.nonMembers() {
-		v.hurry() // those that are left behind
+		v.terminate() // those that are left behind
 	}
 	for _, r := range s.allRooms() {
 		r.endUnmovable()

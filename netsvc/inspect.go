@@ -178,21 +178,21 @@ type ConnInfo struct {
 // nonMember is a connection that is no member's: to the master port, before a room's
 // password, or one whose TLS handshake is under way.
 type nonMember interface {
-	// at is where it is: a room, or nil for the master port, and its address.
-	at() (*Room, netip.AddrPort)
-	// came is when the connection came.
-	came() time.Time
+	// location is where it is: a room, or nil for the master port, and its address.
+	location() (*Room, netip.AddrPort)
+	// connectedAt is when the connection came.
+	connectedAt() time.Time
 	info() ConnInfo
 	// HungUp reports whether the peer has closed its side, or is gone.
 	HungUp() bool
 	// Signal has a goroutine of it look around that waits for something.
 	Signal()
-	// hurry has it look why it is to end, and what it is writing end soon.
-	hurry()
-	// crowd has it end, to make room for another one.
-	crowd()
-	// cut closes it, and reports false if it was closed already.
-	cut() bool
+	// terminate has it look why it is to end, and what it is writing end soon.
+	terminate()
+	// evict has it end, to make room for another one.
+	evict()
+	// abort closes it, and reports false if it was closed already.
+	abort() bool
 }
 
 // nonMembers are all connections that are no members'.
@@ -248,7 +248,7 @@ func (s *Service) Disconnect(remotes []string) (n int, err error) {
 	}
 	defer end()
 	for _, v := range s.nonMembers() {
-		if slices.Contains(remotes, v.info().Remote) && v.cut() {
+		if slices.Contains(remotes, v.info().Remote) && v.abort() {
 			n++
 		}
 	}
@@ -277,20 +277,20 @@ func (w *handshake) info() ConnInfo {
 // later calls wait for it too. While the server is suspended its loops are, too, and
 // are not asked.
 func (s *Service) Health(ctx context.Context) error {
-	s.looking.Lock()
-	if s.look == nil {
+	s.healthMu.Lock()
+	if s.healthDone == nil {
 		look := make(chan struct{})
-		s.look = look
+		s.healthDone = look
 		go func() {
 			defer close(look)
 			s.Lag() // takes the locks of the service, of every room and of its log
-			s.looking.Lock()
-			s.look = nil
-			s.looking.Unlock()
+			s.healthMu.Lock()
+			s.healthDone = nil
+			s.healthMu.Unlock()
 		}()
 	}
-	look := s.look
-	s.looking.Unlock()
+	look := s.healthDone
+	s.healthMu.Unlock()
 	select {
 	case <-look:
 	case <-ctx.Done():

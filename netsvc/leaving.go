@@ -201,13 +201,13 @@ func (m *Member) fromDisk(read func()) (err error) {
 	}
 	select {
 	case <-still:
-		return errLater
+		return errMustWait
 	default:
 	}
 	select {
 	case s.diskReaders <- struct{}{}:
 	case <-still:
-		return errLater
+		return errMustWait
 	}
 	defer func() { <-s.diskReaders }()
 	if _, cut := m.room.departed(m); cut {
@@ -315,7 +315,7 @@ func (r *Room) beginClosing(c Cause) bool {
 // before its socket closes. It returns how many members there were.
 func (r *Room) shutDown(c Cause) int {
 	close(r.quit)
-	r.svc.queue.hurryAll(r)
+	r.svc.queue.terminateAll(r)
 	r.mu.Lock()
 	ln := r.ln
 	r.mu.Unlock()

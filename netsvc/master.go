@@ -77,7 +77,7 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 
 func (s *Service) newMaster(k *transport.Conn, addr netip.AddrPort, id uint64, since time.Time) *masterSession {
 	return &masterSession{
-		requestSession: requestSession{svc: s, conn: k, remote: addr, since: since, late: errIdle, framer: wire.NewFramer(s.opts().LineBytes)},
+		requestSession: requestSession{svc: s, conn: k, remote: addr, since: since, timeoutErr: errIdle, framer: wire.NewFramer(s.opts().LineBytes)},
 		id:             id,
 	}
 }
@@ -89,13 +89,13 @@ func (s *Service) beginMaster(c *masterSession, idle time.Duration) (err error) 
 	s.mu.Lock()
 	begins := !s.stopping
 	if begins {
-		if err = c.conn.Start(c, c.held != nil); err != nil {
+		if err = c.conn.Start(c, c.pendingInput != nil); err != nil {
 			why, text, begins = refusedDescriptors, busyReply, false
 		}
 	}
 	if begins {
 		if idle = cmp.Or(idle, s.opts().MasterIdle); idle > 0 {
-			c.endAt(time.Now().Add(idle))
+			c.setDeadline(time.Now().Add(idle))
 		}
 		s.masterSessions[c] = true
 		s.tasks.Add(1)
@@ -122,7 +122,7 @@ var (
 	errRateLimited     = errors.New("the peer's address asks for too much")
 	errUnread          = errors.New("the peer does not read")
 	errStopped         = errors.New("the server stops")
-	errLater           = errors.New("it has to wait")
+	errMustWait        = errors.New("it has to wait")
 	errMoved           = errors.New("another process has taken over")
 	errBanned          = errors.New("the peer's address is banned")
 	errIdle            = errors.New("the peer says nothing")
@@ -138,7 +138,7 @@ func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, sys
 
 // Data answers what needs no waiting.
 func (c *masterSession) Data(p []byte) transport.Outcome {
-	c.mayWait = false
+	c.canWait = false
 	return c.next(c.serve(pendingInput{pendingLines: pendingLines{rest: p}}))
 }
 
@@ -147,8 +147,8 @@ func (c *masterSession) Resume() transport.Outcome {
 	c.work(true)
 	defer c.work(false)
 	err := c.flush() // what the client has not taken yet
-	if l := c.held; err == nil && l != nil {
-		c.hold(nil)
+	if l := c.pendingInput; err == nil && l != nil {
+		c.setPendingInput(nil)
 		err = c.serve(*l)
 	}
 	return c.next(err)
@@ -158,9 +158,9 @@ func (c *masterSession) Resume() transport.Outcome {
 func (c *masterSession) PeerClosed(err error) transport.Outcome {
 	c.work(true)
 	before := c.framer
-	if line, over, ok := c.framer.Tail(); ok && c.isWhole(err) {
+	if line, over, ok := c.framer.Tail(); ok && c.tailIsComplete(err) {
 		switch e := c.line(line, over); {
-		case errors.Is(e, errLater):
+		case errors.Is(e, errMustWait):
 			c.framer = before
 			return transport.Retry
 		case e != nil:
@@ -174,11 +174,11 @@ func (c *masterSession) PeerClosed(err error) transport.Outcome {
 // work notes that something is under way that may wait, and that the client is not idle
 // meanwhile.
 func (c *masterSession) work(busy bool) {
-	c.mayWait = busy
+	c.canWait = busy
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.busy = busy; !busy && c.timer != nil {
-		c.timer.Reset(time.Until(c.due))
+		c.timer.Reset(time.Until(c.deadline))
 	}
 }
 
@@ -188,7 +188,7 @@ func (c *masterSession) next(err error) transport.Outcome {
 	next := c.requestSession.next(err)
 	if idle := c.svc.opts().MasterIdle; next == transport.Continue && idle > 0 && c.gotLine {
 		c.gotLine = false
-		c.endAt(time.Now().Add(idle))
+		c.setDeadline(time.Now().Add(idle))
 	}
 	return next
 }
@@ -210,8 +210,8 @@ func (c *masterSession) Finish() {
 		delete(c.svc.masterSessions, c)
 	}()
 	c.end(errBug) // unless it has ended
-	c.hold(nil)
-	err := c.why()
+	c.setPendingInput(nil)
+	err := c.endErr()
 	heard := errors.Is(err, io.EOF)
 	if c.svc.stop.Err() != nil && !heard {
 		c.out = append(c.out, "ERR shutting-down the server is stopping\n"...)
@@ -223,15 +223,15 @@ func (c *masterSession) Finish() {
 		c.out = append(c.out, errLine(wire.Errorf(wire.CodeDenied, "%s", banText(b)))...)
 	}
 	cause := c.cause(err)
-	breaks := cause == unread || cause == causeInternal || c.isBroken()
-	if c.send(); !breaks && !c.await(c.isWritten, answerTimeout) && !c.isBroken() {
+	breaks := cause == unread || cause == causeInternal || c.isAborted()
+	if c.send(); !breaks && !c.await(c.isWritten, answerTimeout) && !c.isAborted() {
 		cause = unread
 	}
-	if c.isDeaf() && cause == causeLeft {
+	if c.isPeerGone() && cause == causeLeft {
 		cause = causeVanished
 	}
 	c.svc.counters.countSessionEnd(cause)
-	c.close(breaks || cause == causeVanished || cause == unread || c.isBroken(), heard)
+	c.close(breaks || cause == causeVanished || cause == unread || c.isAborted(), heard)
 }
 
 // Causes of the end of a session, beside those of members.
@@ -245,7 +245,7 @@ const (
 // cause is what an error at the end stands for.
 func (c *masterSession) cause(err error) Cause {
 	switch {
-	case c.isBroken():
+	case c.isAborted():
 		return causeKicked
 	case errors.Is(err, io.EOF):
 		return causeLeft
@@ -272,18 +272,18 @@ func (c *masterSession) cause(err error) Cause {
 // serve answers input: what is held of it, and what comes behind that. With errLater
 // the rest is held.
 func (c *masterSession) serve(in pendingInput) error {
-	if err := c.mayGoOn(); err != nil {
+	if err := c.endReason(); err != nil {
 		return err
 	}
 	for first := c.lines; ; {
-		err := errLater
-		if c.mayWait || c.lines-first < loopLines {
+		err := errMustWait
+		if c.canWait || c.lines-first < loopLines {
 			err = c.charge(in.price)
 		}
 		if err == nil {
 			in.price = 0
 		}
-		if in.isLine && (err == nil || c.mayWait && errors.Is(err, errLater) && in.over > 0) {
+		if in.isLine && (err == nil || c.canWait && errors.Is(err, errMustWait) && in.over > 0) {
 			err = c.line(in.line, in.over)
 		}
 		if err == nil {
@@ -296,9 +296,9 @@ func (c *masterSession) serve(in pendingInput) error {
 				err = c.flush()
 			}
 		}
-		if errors.Is(err, errLater) {
+		if errors.Is(err, errMustWait) {
 			in.line, in.rest = bytes.Clone(in.line), bytes.Clone(in.rest)
-			c.hold(&in)
+			c.setPendingInput(&in)
 		}
 		if err != nil || len(in.rest) == 0 {
 			return err
@@ -327,7 +327,7 @@ func (c *masterSession) take(p []byte) (in pendingInput) {
 	if in.price > 0 {
 		c.unended = 0
 	}
-	if in.isLine && c.isDeaf() { // what has an effect has its price below
+	if in.isLine && c.isPeerGone() { // what has an effect has its price below
 		in.price = 0
 	}
 	return in
@@ -357,11 +357,11 @@ func (c *masterSession) line(line []byte, over int) error {
 	if err == nil {
 		err = c.answer(req)
 	}
-	if err != errLater && text != string(line) {
+	if err != errMustWait && text != string(line) {
 		c.svc.counters.cleaned.Add(1)
 	}
 	switch err {
-	case errDone, errRateLimited, errUnread, errStopped, errLater, errBanned, errMoved:
+	case errDone, errRateLimited, errUnread, errStopped, errMustWait, errBanned, errMoved:
 		return err
 	}
 	if err != nil {
@@ -374,10 +374,10 @@ func (c *masterSession) line(line []byte, over int) error {
 func (c *masterSession) answer(req wire.Request) error {
 	const cheap = 0.2
 	price := c.svc.requestCost(req.Verb)
-	if !c.mayWait && price > cheap {
-		return errLater
+	if !c.canWait && price > cheap {
+		return errMustWait
 	}
-	if c.isDeaf() {
+	if c.isPeerGone() {
 		if onlyAnswers(req.Verb) {
 			return nil
 		}
@@ -387,7 +387,7 @@ func (c *masterSession) answer(req wire.Request) error {
 		return err
 	}
 	c.paid = price
-	if err := c.mayGoOn(); err != nil { // since its lines were read
+	if err := c.endReason(); err != nil { // since its lines were read
 		return err
 	}
 	return c.request(req)

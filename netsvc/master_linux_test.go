@@ -25,10 +25,10 @@ func TestRequestsOnALoop(t *testing.T) {
 	c := s.newMaster(s.engine.NewConn(transport.Socket(fds[0]), addr), addr, 1, time.Now())
 	defer c.stopTimer() // it has no event loop to end on
 	const all = 100
-	if next := c.Data([]byte(strings.Repeat("HELP\n", all))); next != transport.Defer || c.lines > loopLines || c.held == nil {
+	if next := c.Data([]byte(strings.Repeat("HELP\n", all))); next != transport.Defer || c.lines > loopLines || c.pendingInput == nil {
 		t.Fatalf("%v after %d requests", next, c.lines)
 	}
-	if next := c.Resume(); next != transport.Continue || c.lines != all || c.held != nil {
+	if next := c.Resume(); next != transport.Continue || c.lines != all || c.pendingInput != nil {
 		t.Errorf("%v after %d requests", next, c.lines)
 	}
 }

@@ -42,9 +42,9 @@ func TestReservedAndTaken(t *testing.T) {
 		if _, err := s.store.CreateAll([]store.Room{p.record}, ""); !errors.Is(err, store.ErrExists) {
 			t.Fatal(err)
 		}
-		p.giveUp()
+		p.release()
 		r := s.byID(made.ID)
-		r.work.complete()
+		r.work.wait()
 		if state := r.currentState(); state != open || r.port() != port {
 			t.Errorf("%d: %s, on port %d", i, stateNames[state], r.port())
 		}
@@ -54,7 +54,7 @@ func TestReservedAndTaken(t *testing.T) {
 		if err := s.store.Delete(made.ID, ""); err != nil {
 			t.Fatal(err)
 		}
-		r.work.complete()
+		r.work.wait()
 		if got := s.Inconsistencies(); got != nil {
 			t.Errorf("%d: %q", i, got)
 		}

@@ -210,7 +210,7 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			if !disk {
 				return needDisk, roomlog.Span{}
 			}
-			if err := m.fromDisk(m.page); errors.Is(err, errLater) {
+			if err := m.fromDisk(m.page); errors.Is(err, errMustWait) {
 				return needDisk, roomlog.Span{}
 			}
 			continue
@@ -239,7 +239,7 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			if !disk {
 				return needDisk, roomlog.Span{}
 			}
-			if err := m.fromDisk(func() { m.catchUp(ins.at.Seq) }); errors.Is(err, errLater) {
+			if err := m.fromDisk(func() { m.catchUp(ins.at.Seq) }); errors.Is(err, errMustWait) {
 				return needDisk, roomlog.Span{}
 			}
 		case span.Next == m.cursor:
@@ -333,7 +333,7 @@ func (m *Member) beginHistory(ins insert) {
 	switch {
 	case errors.Is(err, errAborted):
 		return
-	case errors.Is(err, errLater): // it is done when the server goes on
+	case errors.Is(err, errMustWait): // it is done when the server goes on
 		m.mu.Lock()
 		m.inserts = slices.Insert(m.inserts, 0, ins)
 		m.room.svc.insertBytes.Add(int64(ins.size()))

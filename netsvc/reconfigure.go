@@ -22,13 +22,13 @@ type Change struct {
 
 // endpointChange are the listeners of a port, and what they are to be.
 type endpointChange struct {
-	svc     *Service
-	room    *Room // nil: the master port
-	port    int
-	keep    []*transport.Listener
-	fresh   []*transport.Listener // are bound and do not accept yet
-	gone    []*transport.Listener // are to be closed
-	yielded bool                  // they have stopped listening, as they were in the way of fresh ones
+	svc        *Service
+	room       *Room // nil: the master port
+	port       int
+	keep       []*transport.Listener
+	added      []*transport.Listener // are bound and do not accept yet
+	removed    []*transport.Listener // are to be closed
+	unlistened bool                  // they have stopped listening, as they were in the way of fresh ones
 }
 
 // ErrPorts is in the error of Prepare if Options.Ports cannot be what they are to
@@ -105,16 +105,16 @@ func (c *Change) open(r *Room, was *transport.Endpoint, port int) error {
 	}
 	for _, l := range was.Listeners {
 		if !slices.Contains(d.keep, l) {
-			d.gone = append(d.gone, l)
+			d.removed = append(d.removed, l)
 		}
 	}
-	if len(lacking)+len(d.gone) == 0 {
+	if len(lacking)+len(d.removed) == 0 {
 		return nil
 	}
 	c.endpoints = append(c.endpoints, d)
-	if slices.ContainsFunc(d.gone, func(l *transport.Listener) bool { return conflicts(l.Addr, lacking, port) }) {
-		d.yielded = true
-		for _, l := range d.gone {
+	if slices.ContainsFunc(d.removed, func(l *transport.Listener) bool { return conflicts(l.Addr, lacking, port) }) {
+		d.unlistened = true
+		for _, l := range d.removed {
 			l.Unlisten()
 		}
 	}
@@ -126,7 +126,7 @@ func (c *Change) open(r *Room, was *transport.Endpoint, port int) error {
 		l, err := c.svc.engine.Listen(a, port)
 		switch {
 		case err == nil:
-			d.fresh = append(d.fresh, l)
+			d.added = append(d.added, l)
 		case slices.Contains(wanted, a) && (port == was.Port || transport.IsAddrMissing(err)):
 			c.missing[a], c.absent[a] = transport.AddrMissingReason(port, err), transport.IsAddrMissing(err)
 		default:
@@ -153,13 +153,13 @@ func (c *Change) Undo() {
 // revert makes the listeners what they were before bind.
 func (c *Change) revert() {
 	for _, d := range c.endpoints {
-		for _, l := range d.fresh {
+		for _, l := range d.added {
 			l.Close()
 		}
-		if !d.yielded {
+		if !d.unlistened {
 			continue
 		}
-		for _, l := range d.gone {
+		for _, l := range d.removed {
 			again, err := l.Relisten()
 			if err != nil {
 				c.svc.addMissing(l.Addr.Addr(), transport.AddrMissingReason(d.port, err))
@@ -203,13 +203,13 @@ func (c *Change) Commit() {
 // install begins to accept on the new listeners and closes those that are to go.
 func (c *Change) install() {
 	for _, d := range c.endpoints {
-		for _, l := range d.fresh {
+		for _, l := range d.added {
 			d.open(l)
 		}
-		d.keep = append(d.keep, d.fresh...)
+		d.keep = append(d.keep, d.added...)
 		d.install()
-		for _, l := range d.gone {
-			if d.yielded {
+		for _, l := range d.removed {
+			if d.unlistened {
 				l.Release()
 			} else {
 				l.DrainAndClose()

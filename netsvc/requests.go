@@ -49,7 +49,7 @@ func (c *masterSession) create(req wire.Request) error {
 	}
 	end, ok := c.svc.engine.TryBeginChange()
 	if !ok {
-		return errLater
+		return errMustWait
 	}
 	defer end()
 	info, key, err := c.svc.Create(req.Name, Creation{Session: c.id, Addr: c.remote.String(), Password: req.Secret})
@@ -111,9 +111,9 @@ func (c *masterSession) list(req wire.Request) error {
 		if len(c.out) <= answerBytes {
 			continue
 		}
-		if !c.mayWait {
+		if !c.canWait {
 			c.out = c.out[:before]
-			return errLater
+			return errMustWait
 		}
 		if err := c.flush(); err != nil {
 			return err
@@ -129,7 +129,7 @@ func (c *masterSession) delete(req wire.Request) error {
 	}
 	end, ok := c.svc.engine.TryBeginChange()
 	if !ok {
-		return errLater
+		return errMustWait
 	}
 	if !c.conn.RunBlocking(func() { // while its members drain nobody waits for the connection
 		var name string

@@ -277,7 +277,7 @@ func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
 // receive has a connection give the password of the room, if it has one, or come in.
 func (r *Room) receive(c *transport.Conn, addr netip.AddrPort, since time.Time) {
 	if p := r.password.Load(); p != nil {
-		r.newPasswordSession(c, addr, since, p).knock(false, false)
+		r.newPasswordSession(c, addr, since, p).begin(false, false)
 		return
 	}
 	r.admitMember(c, addr, nil)
@@ -391,7 +391,7 @@ func (r *Room) append(posts []*store.Post) {
 		}
 		kept++
 		ev := lineEvent(&p.Line)
-		if r.svc.watchers.watched() {
+		if r.svc.watchers.active() {
 			r.svc.watchers.publish(Event{Time: p.Line.Time, Type: string(ev.Type), Room: r.name(), Member: ev.From, Seq: ev.Seq, Text: ev.Text})
 		}
 		if p.Line.Kind == store.Topic {

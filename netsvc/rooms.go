@@ -26,7 +26,7 @@ import (
 type nameAndPort struct {
 	name, key string // as it is shown, and folded
 	port      int
-	look      string // of the name
+	skeleton  string // of the name
 }
 
 func newNameAndPort(name, key string, port int) *nameAndPort {
@@ -170,7 +170,7 @@ func (s *Service) Move(name string, port int) (RoomInfo, error) {
 		s.quarantinePort(port)
 		return RoomInfo{}, err
 	}
-	r.work.complete() // the old port is left
+	r.work.wait() // the old port is left
 	return r.infoAfterChange()
 }
 
@@ -270,7 +270,7 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 		return info, "", err
 	}
 	if _, err := s.store.CreateAll([]store.Room{p.record}, by.By, networkAudit(by.Addr, "CREATE "+p.record.Name)...); err != nil {
-		p.giveUp()
+		p.release()
 		return info, "", clientError(fmt.Errorf("create the room %s: %w", p.record.Name, err))
 	}
 	if p.room == nil {
@@ -292,7 +292,7 @@ func (s *Service) createFirst() error {
 	var records []store.Room
 	giveUp := func() {
 		for _, p := range slices.Backward(plans) {
-			p.giveUp()
+			p.release()
 		}
 	}
 	for _, name := range s.opts().FirstRooms {
@@ -307,19 +307,19 @@ func (s *Service) createFirst() error {
 		giveUp()
 		return fmt.Errorf("create the first rooms: %w", err)
 	}
-	s.logQueue.complete()
+	s.logQueue.wait()
 	return nil
 }
 
 // reservation is a room that has a name and a port, and is not in the store yet, or not
 // any more. The store hands it to appear.
 type reservation struct {
-	stand    *Room // has the name
-	ln       *transport.Endpoint
-	record   store.Room // of a new room
-	key      string
-	creator  uint64 // session
-	password *passwd.Password
+	placeholder *Room // has the name
+	ln          *transport.Endpoint
+	record      store.Room // of a new room
+	key         string
+	creator     uint64 // session
+	password    *passwd.Password
 
 	room *Room // set by appear, before the store answers; nil: the server stops
 }
@@ -360,19 +360,19 @@ func (s *Service) reserve(name string, by Creation) (*reservation, error) {
 	rand.Read(secret)
 	key := hex.EncodeToString(secret)
 	keyHash := sha256.Sum256([]byte(key))
-	made := &reservation{stand: stand, ln: ln, key: key, creator: by.Session, password: p}
+	made := &reservation{placeholder: stand, ln: ln, key: key, creator: by.Session, password: p}
 	made.record = store.Room{
 		Name: n.Shown, Key: n.Key, Port: ln.Port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: p.Hash(), Topic: topic, Owner: made,
 	}
 	return made, nil
 }
 
-// giveUp gives back what plan has reserved.
-func (p *reservation) giveUp() {
-	s := p.stand.svc
+// release gives back what plan has reserved.
+func (p *reservation) release() {
+	s := p.placeholder.svc
 	p.ln.Close()
 	s.returnPorts(p.ln.Port)
-	s.unregister(p.stand)
+	s.unregister(p.placeholder)
 }
 
 // Creation says who creates a room.
@@ -456,7 +456,7 @@ func (s *Service) SetPassword(name, password string) error {
 		return err
 	}
 	if p == nil {
-		s.queue.open(r)
+		s.queue.endPasswordChecks(r)
 	}
 	return nil
 }
@@ -480,7 +480,7 @@ func (s *Service) newPassword(typed string, still <-chan struct{}) (*passwd.Pass
 	case errors.As(err, &held):
 		return nil, wire.Errorf(wire.CodeBusy, "%s", held)
 	case errors.Is(err, passwd.ErrSuspended):
-		return nil, errLater
+		return nil, errMustWait
 	}
 	return p, err
 }

@@ -163,8 +163,8 @@ type shutdown struct {
 
 // healthCheck is Health's: all that ask at a time wait for one goroutine.
 type healthCheck struct {
-	looking sync.Mutex    // guards look
-	look    chan struct{} // closed when Health has had every lock; nil: it is not at it
+	healthMu   sync.Mutex    // guards look
+	healthDone chan struct{} // closed when Health has had every lock; nil: it is not at it
 }
 
 // New makes a server over a store that has been opened and not yet started.
@@ -291,7 +291,7 @@ func (s *Service) Stop() {
 	s.mu.Unlock()
 	s.cancelStop()
 	for _, v := range s.nonMembers() {
-		v.hurry()
+		v.terminate()
 	}
 	if master := s.master.Load(); master != nil {
 		master.DrainAndClose()
@@ -304,13 +304,13 @@ func (s *Service) Stop() {
 	rooms := s.allRooms()
 	for _, r := range rooms {
 		if r.beginClosing(causeStopping) { // else it is being deleted
-			r.work.later(func() { r.shutDown(causeStopping) })
+			r.work.add(func() { r.shutDown(causeStopping) })
 		}
 	}
 	for _, r := range rooms {
-		r.work.complete()
+		r.work.wait()
 	}
-	s.logQueue.complete()
+	s.logQueue.wait()
 	s.tasks.Wait()
 	s.engine.Close()
 }
@@ -380,7 +380,7 @@ func (s *Service) deleteRoom(altered func(), name, say, from string, allowed fun
 	r, err := s.removeFromStore(name, say, from, allowed, audit)
 	altered()
 	if err == nil {
-		r.work.complete()
+		r.work.wait()
 	}
 	return err
 }

@@ -19,34 +19,34 @@ import (
 // client has taken what it was answered, nothing more is read.
 type requestSession struct {
 	// Set before it is registered, then read-only.
-	svc    *Service
-	conn   *transport.Conn
-	remote netip.AddrPort
-	room   *Room // that it asks at; nil: the master port
-	since  time.Time
-	late   error // what it ends with when it is due
+	svc        *Service
+	conn       *transport.Conn
+	remote     netip.AddrPort
+	room       *Room // that it asks at; nil: the master port
+	since      time.Time
+	timeoutErr error // what it ends with when it is due
 
 	// Owned by the holder of the read lock.
-	framer  wire.Framer
-	out     []byte // answers that are to be written
-	mayWait bool   // Resume or PeerClosed is at work
-	held    *pendingInput
+	framer       wire.Framer
+	out          []byte // answers that are to be written
+	canWait      bool   // Resume or PeerClosed is at work
+	pendingInput *pendingInput
 
-	mu      sync.Mutex
-	timer   *time.Timer // for due
-	due     time.Time   // when it has been there, or idle, for too long; zero: never
-	busy    bool        // it is not idle
-	cancel  func()      // ends what Resume waits for; nil: nothing
-	pending []byte      // is being written
-	err     error       // why it has ended; nil: it has not
-	hurried bool        // what is written has lastWrite
-	broken  bool        // the operator has closed it
-	deaf    bool        // the peer is gone: it gets no more answers
-	reset   bool        // a write has met a reset that came before the end of the input
-	over    bool        // nothing comes after pending
-	drained bool        // nothing more will be written
-	closed  bool
-	waiter  chan struct{} // capacity 1, made for a goroutine that waits: something has changed
+	mu            sync.Mutex
+	timer         *time.Timer // for due
+	deadline      time.Time   // when it has been there, or idle, for too long; zero: never
+	busy          bool        // it is not idle
+	cancel        func()      // ends what Resume waits for; nil: nothing
+	unwritten     []byte      // is being written
+	err           error       // why it has ended; nil: it has not
+	lastWriteOnly bool        // what is written has lastWrite
+	aborted       bool        // the operator has closed it
+	peerGone      bool        // the peer is gone: it gets no more answers
+	sawReset      bool        // a write has met a reset that came before the end of the input
+	outputEnded   bool        // nothing comes after pending
+	drained       bool        // nothing more will be written
+	closed        bool
+	waiter        chan struct{} // capacity 1, made for a goroutine that waits: something has changed
 }
 
 // pendingInput is input that was read and has to wait.
@@ -77,32 +77,32 @@ func (c *requestSession) end(why error) {
 	}
 }
 
-// endAt has the session end at a time; unless it is busy then.
-func (c *requestSession) endAt(due time.Time) {
+// setDeadline has the session end at a time; unless it is busy then.
+func (c *requestSession) setDeadline(due time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.due = due
+	c.deadline = due
 	if c.timer == nil {
-		c.timer = time.AfterFunc(time.Until(due), c.endLate)
+		c.timer = time.AfterFunc(time.Until(due), c.deadlinePassed)
 	} else {
 		c.timer.Reset(time.Until(due))
 	}
 }
 
-func (c *requestSession) endLate() {
+func (c *requestSession) deadlinePassed() {
 	end, ok := c.svc.engine.BeginChangeUnlessAbandoned()
 	if !ok {
 		return
 	}
 	defer end()
 	c.mu.Lock()
-	left, busy := time.Until(c.due), c.busy
+	left, busy := time.Until(c.deadline), c.busy
 	if !busy && left > 0 {
 		c.timer.Reset(left)
 	}
 	c.mu.Unlock()
 	if !busy && left <= 0 {
-		c.endSoon(c.late)
+		c.endPromptly(c.timeoutErr)
 	}
 }
 
@@ -115,36 +115,36 @@ func (c *requestSession) stopTimer() {
 	}
 }
 
-// endSoon is end where what is being written has lastWrite.
-func (c *requestSession) endSoon(why error) {
+// endPromptly is end where what is being written has lastWrite.
+func (c *requestSession) endPromptly(why error) {
 	c.mu.Lock()
-	c.hurried = true
+	c.lastWriteOnly = true
 	c.mu.Unlock()
 	c.end(why)
 }
 
-// hurry is endSoon where the session knows why.
-func (c *requestSession) hurry() { c.endSoon(cmp.Or(c.mayGoOn(), errMoved)) }
+// terminate is endSoon where the session knows why.
+func (c *requestSession) terminate() { c.endPromptly(cmp.Or(c.endReason(), errMoved)) }
 
-// crowd has it end, to make room for another one.
-func (c *requestSession) crowd() { c.endSoon(errEvicted) }
+// evict has it end, to make room for another one.
+func (c *requestSession) evict() { c.endPromptly(errEvicted) }
 
-// cut breaks the connection, and reports false if that was done, or it was closed.
-func (c *requestSession) cut() bool {
+// abort breaks the connection, and reports false if that was done, or it was closed.
+func (c *requestSession) abort() bool {
 	c.mu.Lock()
-	there := !c.broken && !c.closed
+	there := !c.aborted && !c.closed
 	if there {
-		c.broken = true
+		c.aborted = true
 		c.conn.Abort()
 	}
 	c.mu.Unlock()
-	c.hurry()
+	c.terminate()
 	return there
 }
 
-// mayGoOn tells why the session has ended or is to end, if it is.
-func (c *requestSession) mayGoOn() error {
-	if err := c.why(); err != nil {
+// endReason tells why the session has ended or is to end, if it is.
+func (c *requestSession) endReason() error {
+	if err := c.endErr(); err != nil {
 		return err
 	}
 	room := uint64(0)
@@ -159,37 +159,37 @@ func (c *requestSession) mayGoOn() error {
 	switch {
 	case c.svc.stop.Err() != nil:
 		return errStopped
-	case c.isBroken() || c.svc.banned(room, c.remote.Addr(), "") != nil:
+	case c.isAborted() || c.svc.banned(room, c.remote.Addr(), "") != nil:
 		return errBanned
 	}
 	return nil
 }
 
-// why is the error that it has ended with; nil: it has not.
-func (c *requestSession) why() error {
+// endErr is the error that it has ended with; nil: it has not.
+func (c *requestSession) endErr() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-func (c *requestSession) isBroken() bool {
+func (c *requestSession) isAborted() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.broken
+	return c.aborted
 }
 
-func (c *requestSession) isDeaf() bool {
+func (c *requestSession) isPeerGone() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.deaf
+	return c.peerGone
 }
 
-// isWhole reports whether the end of the input, err, has not cut the last line short. A
+// tailIsComplete reports whether the end of the input, err, has not cut the last line short. A
 // reset may have, unless the peer had closed its side before: Linux tells that by EPIPE.
-func (c *requestSession) isWhole(err error) bool {
+func (c *requestSession) tailIsComplete(err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return isEnd(err) && !c.reset
+	return isEnd(err) && !c.sawReset
 }
 
 // HungUp reports whether the peer of a session that has not ended has closed its side,
@@ -205,31 +205,31 @@ func (c *requestSession) movable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// A room that is deleted on disk is none for the other process, and has a last word.
-	return c.err == nil && len(c.pending) == 0 && c.conn.Transferable() && (c.room == nil || !c.room.dropped.Load())
+	return c.err == nil && len(c.unwritten) == 0 && c.conn.Transferable() && (c.room == nil || !c.room.dropped.Load())
 }
 
-// at is where the session is: a room, or nil for the master port, and its address.
-func (c *requestSession) at() (*Room, netip.AddrPort) { return c.room, c.remote }
+// location is where the session is: a room, or nil for the master port, and its address.
+func (c *requestSession) location() (*Room, netip.AddrPort) { return c.room, c.remote }
 
-// came is when the connection came.
-func (c *requestSession) came() time.Time { return c.since }
+// connectedAt is when the connection came.
+func (c *requestSession) connectedAt() time.Time { return c.since }
 
-// hold keeps input for Resume, or nothing.
-func (c *requestSession) hold(l *pendingInput) {
+// setPendingInput keeps input for Resume, or nothing.
+func (c *requestSession) setPendingInput(l *pendingInput) {
 	size := func() int64 {
-		if c.held == nil {
+		if c.pendingInput == nil {
 			return 0
 		}
-		return c.held.size()
+		return c.pendingInput.size()
 	}
 	before := size()
-	c.held = l
+	c.pendingInput = l
 	c.svc.engine.AddPending(size() - before)
 }
 
-// heldBytes is what is held, as it came.
-func (c *requestSession) heldBytes() []byte {
-	switch l := c.held; {
+// pendingBytes is what is held, as it came.
+func (c *requestSession) pendingBytes() []byte {
+	switch l := c.pendingInput; {
 	case l == nil:
 		return nil
 	case l.isLine:
@@ -242,15 +242,15 @@ func (c *requestSession) heldBytes() []byte {
 // next says what becomes of the connection, once its input was answered or, with
 // errLater, has to wait.
 func (c *requestSession) next(err error) transport.Outcome {
-	if err == nil || errors.Is(err, errLater) {
+	if err == nil || errors.Is(err, errMustWait) {
 		err = cmp.Or(c.flush(), err)
 	}
 	switch {
 	case err == nil:
 		return transport.Continue
-	case errors.Is(err, errLater) && c.mayWait:
+	case errors.Is(err, errMustWait) && c.canWait:
 		return transport.Retry
-	case errors.Is(err, errLater):
+	case errors.Is(err, errMustWait):
 		return transport.Defer
 	}
 	c.send()
@@ -262,11 +262,11 @@ func (c *requestSession) next(err error) transport.Outcome {
 func (c *requestSession) send() {
 	c.mu.Lock()
 	switch {
-	case c.deaf:
-	case c.pending == nil:
-		c.pending = c.out
+	case c.peerGone:
+	case c.unwritten == nil:
+		c.unwritten = c.out
 	default:
-		c.pending = append(c.pending, c.out...)
+		c.unwritten = append(c.unwritten, c.out...)
 	}
 	c.out = nil // an idle session holds no buffer
 	c.mu.Unlock()
@@ -280,8 +280,8 @@ func (c *requestSession) flush() (err error) {
 	if c.send(); c.isWritten() {
 		return nil
 	}
-	if !c.mayWait {
-		return errLater
+	if !c.canWait {
+		return errMustWait
 	}
 	patience := answerTimeout
 	if c.room != nil {
@@ -301,7 +301,7 @@ func (c *requestSession) flush() (err error) {
 func (c *requestSession) isWritten() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.pending) == 0
+	return len(c.unwritten) == 0
 }
 
 func (c *requestSession) isDrained() bool {
@@ -314,13 +314,13 @@ func (c *requestSession) isDrained() bool {
 func (c *requestSession) await(ok func() bool, patience time.Duration) bool {
 	until, hurried := time.Now().Add(patience), false
 	for {
-		c.waits()
+		c.waiterChan()
 		c.Writable()
 		if ok() {
 			return true
 		}
 		c.mu.Lock()
-		now := c.hurried
+		now := c.lastWriteOnly
 		c.mu.Unlock()
 		if last := time.Now().Add(lastWriteTimeout); now && !hurried && last.Before(until) {
 			until = last
@@ -348,8 +348,8 @@ func (c *requestSession) Writable() {
 func (c *requestSession) WritePending() {
 	for {
 		c.mu.Lock()
-		p := c.pending
-		if len(p) == 0 && c.over { // the write lock stays taken: nobody writes any more
+		p := c.unwritten
+		if len(p) == 0 && c.outputEnded { // the write lock stays taken: nobody writes any more
 			c.conn.StopWriting()
 			c.drained = true
 			c.signalLocked()
@@ -362,16 +362,16 @@ func (c *requestSession) WritePending() {
 			n, err = c.conn.Write(p)
 		}
 		c.mu.Lock()
-		c.pending = c.pending[n:]
+		c.unwritten = c.unwritten[n:]
 		if err != nil {
-			c.deaf, c.pending = true, nil
-			c.reset = errors.Is(err, syscall.ECONNRESET)
+			c.peerGone, c.unwritten = true, nil
+			c.sawReset = errors.Is(err, syscall.ECONNRESET)
 		}
-		if len(c.pending) == 0 {
-			c.pending = nil
+		if len(c.unwritten) == 0 {
+			c.unwritten = nil
 			c.signalLocked()
 		}
-		again := c.over && c.pending == nil || n == len(p) && c.pending != nil
+		again := c.outputEnded && c.unwritten == nil || n == len(p) && c.unwritten != nil
 		c.mu.Unlock()
 		if !again && c.conn.ReleaseWrite() {
 			return
@@ -383,7 +383,7 @@ func (c *requestSession) WritePending() {
 // says that the peer has closed its side.
 func (c *requestSession) close(breaks, heard bool) {
 	c.mu.Lock()
-	c.over = true
+	c.outputEnded = true
 	c.mu.Unlock()
 	for ; breaks || !c.await(c.isDrained, lastWriteTimeout); breaks = false {
 		heard = true
@@ -414,13 +414,13 @@ func (c *requestSession) WaitSignal(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-c.waits():
+	case <-c.waiterChan():
 	case <-t.C:
 	}
 }
 
-// waits returns what gets a word by Signal from now on.
-func (c *requestSession) waits() <-chan struct{} {
+// waiterChan returns what gets a word by Signal from now on.
+func (c *requestSession) waiterChan() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.waiter == nil {

@@ -114,9 +114,9 @@ func (s *Service) Restore(name string) (RoomInfo, error) {
 		s.unregister(stand)
 		return RoomInfo{}, err
 	}
-	p := &reservation{stand: stand, ln: ln}
+	p := &reservation{placeholder: stand, ln: ln}
 	if _, err := s.store.Restore(k.ID, ln.Port, p); err != nil {
-		p.giveUp()
+		p.release()
 		if errors.Is(err, store.ErrNoRoom) {
 			err = wire.Errorf(wire.CodeNoRoom, "%s is no longer in the trash", k.Name)
 		}

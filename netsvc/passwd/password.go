@@ -59,10 +59,10 @@ func FromHash(hash string) *Password {
 // turn, behind the passwords of strangers that are compared. The error is Held,
 // ErrSuspended or the one of ctx.
 func New(ctx context.Context, suspend <-chan struct{}, text string) (*Password, error) {
-	if err := hashing.take(ctx, suspend, newPassword); err != nil {
+	if err := hashing.acquire(ctx, suspend, newPassword); err != nil {
 		return nil, err
 	}
-	defer hashing.give()
+	defer hashing.release()
 	p := FromHash(newHash(text))
 	p.tag.Store(newTag(text))
 	return p, nil
@@ -104,10 +104,10 @@ func (p *Password) matches(ctx context.Context, suspend <-chan struct{}, text st
 	if known := p.tag.Load(); known != nil {
 		return known.matches(text), nil
 	}
-	if err := hashing.take(ctx, suspend, as); err != nil {
+	if err := hashing.acquire(ctx, suspend, as); err != nil {
 		return false, err
 	}
-	defer hashing.give()
+	defer hashing.release()
 	if known := p.tag.Load(); known != nil { // meanwhile
 		return known.matches(text), nil
 	}

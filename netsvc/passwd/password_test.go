@@ -121,13 +121,13 @@ func TestComparisonsTakeTurns(t *testing.T) {
 func allTurns(t *testing.T) (give func()) {
 	n := min(max(1, runtime.GOMAXPROCS(0)/2), 8)
 	for range n {
-		if err := hashing.take(t.Context(), nil, formerMember); err != nil {
+		if err := hashing.acquire(t.Context(), nil, formerMember); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return func() {
 		for range n {
-			hashing.give()
+			hashing.release()
 		}
 	}
 }
@@ -138,7 +138,7 @@ func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &hashQueue{free: 1}
 		take := func(as rank) {
-			if err := q.take(t.Context(), nil, as); err != nil {
+			if err := q.acquire(t.Context(), nil, as); err != nil {
 				t.Error(err)
 			}
 		}
@@ -148,13 +148,13 @@ func TestTurns(t *testing.T) {
 			go func() {
 				take(as)
 				order = append(order, as)
-				q.give()
+				q.release()
 			}()
 			synctest.Wait()
 		}
 		leaves := func(ctx context.Context, still chan struct{}, end func(), want error) {
 			go func() {
-				if err := q.take(ctx, still, formerMember); err != want {
+				if err := q.acquire(ctx, still, formerMember); err != want {
 					t.Errorf("%v, want %v", err, want)
 				}
 			}()
@@ -166,7 +166,7 @@ func TestTurns(t *testing.T) {
 		leaves(gone, nil, cancel, context.Canceled)
 		still := make(chan struct{})
 		leaves(t.Context(), still, func() { close(still) }, ErrSuspended)
-		q.give()
+		q.release()
 		synctest.Wait()
 		if want := []rank{formerMember, stranger, stranger, newPassword, suspect, suspect}; !slices.Equal(order, want) || q.free != 1 {
 			t.Errorf("%v, want %v; %d free", order, want, q.free)
@@ -175,19 +175,19 @@ func TestTurns(t *testing.T) {
 		for range maxQueued {
 			go func() {
 				take(suspect)
-				q.give()
+				q.release()
 			}()
 		}
 		synctest.Wait()
-		if err := q.take(t.Context(), nil, suspect); err != Busy {
+		if err := q.acquire(t.Context(), nil, suspect); err != Busy {
 			t.Errorf("one more may wait: %v", err)
 		}
 		go func() {
 			take(stranger) // another rank has room
-			q.give()
+			q.release()
 		}()
 		synctest.Wait()
-		q.give()
+		q.release()
 		synctest.Wait()
 		if q.free != 1 {
 			t.Error(q.free, "are free")

@@ -37,9 +37,9 @@ type hashQueue struct {
 // memory (7 MiB each) is no matter.
 var hashing = &hashQueue{free: min(max(1, runtime.GOMAXPROCS(0)/2), 8)}
 
-// take waits for a turn, which must be given back. The error is Busy if too many
+// acquire waits for a turn, which must be given back. The error is Busy if too many
 // wait, ErrSuspended once suspend is closed, or the one of ctx.
-func (q *hashQueue) take(ctx context.Context, suspend <-chan struct{}, as rank) error {
+func (q *hashQueue) acquire(ctx context.Context, suspend <-chan struct{}, as rank) error {
 	q.mu.Lock()
 	if q.free > 0 {
 		q.free--
@@ -68,13 +68,13 @@ func (q *hashQueue) take(ctx context.Context, suspend <-chan struct{}, as rank) 
 	}
 	q.mu.Unlock()
 	if i < 0 { // it came at the same time
-		q.give()
+		q.release()
 	}
 	return err
 }
 
-// give gives a turn back.
-func (q *hashQueue) give() {
+// release gives a turn back.
+func (q *hashQueue) release() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i, w := range q.waiting {

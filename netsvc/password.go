@@ -29,7 +29,7 @@ type admissionQueue struct {
 	mu      sync.Mutex
 	waiting []nonMember // those that came first at the front
 
-	right, wrong, held, late, crowded atomic.Uint64
+	right, wrong, throttled, timedOut, evicted atomic.Uint64
 }
 
 // passwordSession is a connection that is to give a room's password.
@@ -38,9 +38,9 @@ type passwordSession struct {
 	password *passwd.Password // of the room when it came
 
 	// Owned by the holder of the read lock.
-	passed  bool // it has given the password: what is held came behind that
-	lines   int  // that count, so far
-	between int  // bytes between them
+	passed       bool // it has given the password: what is held came behind that
+	lines        int  // that count, so far
+	unendedBytes int  // bytes between them
 }
 
 // closingText is what a connection is told before it is closed.
@@ -53,7 +53,7 @@ const errNoPassword = closingText("* the room has no password any more; connect 
 
 func (r *Room) newPasswordSession(k *transport.Conn, addr netip.AddrPort, since time.Time, p *passwd.Password) *passwordSession {
 	return &passwordSession{
-		requestSession: requestSession{svc: r.svc, conn: k, remote: addr, room: r, since: since, late: errPasswordTimeout, framer: wire.NewFramer(r.svc.opts().LineBytes)},
+		requestSession: requestSession{svc: r.svc, conn: k, remote: addr, room: r, since: since, timeoutErr: errPasswordTimeout, framer: wire.NewFramer(r.svc.opts().LineBytes)},
 		password:       p,
 	}
 }
@@ -97,10 +97,10 @@ func (r *Room) refuseEntry(addr netip.AddrPort, why RefusalReason, err error) (R
 		ev := r.farewell(cause)
 		say = string(ev.AppendText(nil))
 	case errors.Is(err, errEvicted):
-		g.crowded.Add(1)
+		g.evicted.Add(1)
 		say = wire.Notice("very many are waiting here; try again")
 	case errors.Is(err, errPasswordTimeout):
-		g.late.Add(1)
+		g.timedOut.Add(1)
 		say = wire.Notice(fmt.Sprintf("no password came within %v", passwordTimeout))
 	case errors.Is(err, errMoved):
 		say = wire.Notice(movedText)
@@ -114,13 +114,13 @@ func (r *Room) refuseEntry(addr netip.AddrPort, why RefusalReason, err error) (R
 	return why, say
 }
 
-// knock has the caller wait at the gate, and asks for the password. What it was asked
+// begin has the caller wait at the gate, and asks for the password. What it was asked
 // before, or has given, it is not asked again. resumes says that nothing is read or
 // written before the engine runs, and then Resume is called.
-func (c *passwordSession) knock(asked, resumes bool) {
+func (c *passwordSession) begin(asked, resumes bool) {
 	s, g, passed := c.svc, &c.svc.queue, c.passed
 	if !asked && !passed {
-		c.pending = []byte(wire.Notice(wire.AskPassword + ": /pass PASSWORD"))
+		c.unwritten = []byte(wire.Notice(wire.AskPassword + ": /pass PASSWORD"))
 	}
 	s.mu.Lock()
 	err := error(nil)
@@ -133,9 +133,9 @@ func (c *passwordSession) knock(asked, resumes bool) {
 	if err == nil {
 		g.mu.Lock()
 		if err = c.conn.Start(c, resumes); err == nil {
-			g.enterLocked(c)
+			g.addLocked(c)
 			if !passed {
-				c.endAt(c.since.Add(passwordTimeout))
+				c.setDeadline(c.since.Add(passwordTimeout))
 			}
 		}
 		g.mu.Unlock()
@@ -153,7 +153,7 @@ func (c *passwordSession) knock(asked, resumes bool) {
 		return
 	}
 	c.Writable()
-	if err := c.mayGoOn(); err != nil { // which may have come before it was at the gate
+	if err := c.endReason(); err != nil { // which may have come before it was at the gate
 		c.end(err)
 	} else if !passed && c.room.password.Load() == nil {
 		c.end(errNoPassword)
@@ -162,17 +162,17 @@ func (c *passwordSession) knock(asked, resumes bool) {
 
 // Data answers what needs no waiting.
 func (c *passwordSession) Data(p []byte) transport.Outcome {
-	c.mayWait = false
+	c.canWait = false
 	return c.next(c.serve(p))
 }
 
 // Resume looks at the password that is held.
 func (c *passwordSession) Resume() transport.Outcome {
-	c.mayWait = true
+	c.canWait = true
 	err := c.flush() // what the client has not taken yet
-	if err == nil && (c.held != nil || c.passed) {
-		p := c.heldBytes()
-		c.hold(nil)
+	if err == nil && (c.pendingInput != nil || c.passed) {
+		p := c.pendingBytes()
+		c.setPendingInput(nil)
 		err = c.serve(p)
 	}
 	return c.next(err)
@@ -180,15 +180,15 @@ func (c *passwordSession) Resume() transport.Outcome {
 
 // PeerClosed looks at the last line.
 func (c *passwordSession) PeerClosed(err error) transport.Outcome {
-	c.mayWait = true
+	c.canWait = true
 	before := c.framer
-	if line, over, ok := c.framer.Tail(); ok && c.isWhole(err) {
+	if line, over, ok := c.framer.Tail(); ok && c.tailIsComplete(err) {
 		e := c.line(line, over)
 		if e == nil && c.passed {
-			e = c.comeIn()
+			e = c.becomeMember()
 		}
 		switch {
-		case errors.Is(e, errLater):
+		case errors.Is(e, errMustWait):
 			if !c.passed {
 				c.framer = before
 			}
@@ -212,26 +212,26 @@ func (c *passwordSession) next(err error) transport.Outcome {
 // connection in. With errLater the rest is held.
 func (c *passwordSession) serve(p []byte) error {
 	for {
-		if err := c.mayGoOn(); err != nil {
+		if err := c.endReason(); err != nil {
 			return err
 		}
 		if c.passed {
 			if len(p) > 0 {
-				c.hold(&pendingInput{pendingLines: pendingLines{rest: slices.Clone(p)}})
+				c.setPendingInput(&pendingInput{pendingLines: pendingLines{rest: slices.Clone(p)}})
 			}
-			return c.comeIn()
+			return c.becomeMember()
 		}
 		line, over, rest, ok := c.framer.Cut(p)
 		if n := chargedBytes(len(p)-len(rest), c.answerTelnet(), ok); !ok || wire.Blank(line) && over == 0 {
-			if c.between += n; c.between > maxPasswordInput {
+			if c.unendedBytes += n; c.unendedBytes > maxPasswordInput {
 				return closingText(wire.Notice("the password comes first, and much else has come"))
 			}
 		}
 		if !ok {
 			return nil
 		}
-		if err := c.line(line, over); errors.Is(err, errLater) { // it is looked at when the server goes on
-			c.hold(&pendingInput{pendingLines{line: slices.Clone(line), rest: slices.Clone(rest)}, true, 0})
+		if err := c.line(line, over); errors.Is(err, errMustWait) { // it is looked at when the server goes on
+			c.setPendingInput(&pendingInput{pendingLines{line: slices.Clone(line), rest: slices.Clone(rest)}, true, 0})
 			return err
 		} else if err != nil {
 			return err
@@ -269,8 +269,8 @@ func (c *passwordSession) answerLine(line []byte, over bool) (answer string, err
 		return wire.Notice(perr.Error()), nil
 	case k.Do == wire.Quit:
 		return "", closingText(wire.Notice("bye"))
-	case !c.mayWait:
-		return "", errLater
+	case !c.canWait:
+		return "", errMustWait
 	}
 	text, _ := wire.ParsePassword(k.Text)
 	return c.answerPassword(text)
@@ -287,21 +287,21 @@ func (c *passwordSession) answerTelnet() bool {
 	return len(refusals) > 0 || there
 }
 
-// comeIn makes the connection a member's, and returns errInside. What was read behind the
+// becomeMember makes the connection a member's, and returns errInside. What was read behind the
 // password is still to be handled.
-func (c *passwordSession) comeIn() error {
+func (c *passwordSession) becomeMember() error {
 	if err := c.flush(); err != nil {
 		return err
 	}
 	end, ok := c.svc.engine.TryBeginChange()
 	if !ok {
-		return errLater
+		return errMustWait
 	}
 	defer end()
 	c.mu.Lock()
 	err := c.err
 	if err == nil {
-		c.err, c.closed, c.over = errBecameMember, true, true
+		c.err, c.closed, c.outputEnded = errBecameMember, true, true
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -309,8 +309,8 @@ func (c *passwordSession) comeIn() error {
 	}
 	defer c.svc.tasks.Done()
 	defer c.stopTimer()
-	defer c.svc.queue.leave(c)
-	defer c.hold(nil)
+	defer c.svc.queue.remove(c)
+	defer c.setPendingInput(nil)
 	for !c.await(c.isDrained, lastWriteTimeout) {
 	}
 	c.room.admitMember(c.conn.Replace(c.remote), c.remote, c)
@@ -320,8 +320,8 @@ func (c *passwordSession) comeIn() error {
 // takeInputOf makes a member go on where it was before the gate.
 func (m *Member) takeInputOf(c *passwordSession) {
 	m.framer, m.begun = c.framer, c.lines > 0
-	m.reset.Store(c.reset)
-	if p := c.heldBytes(); len(p) > 0 {
+	m.reset.Store(c.sawReset)
+	if p := c.pendingBytes(); len(p) > 0 {
 		m.pending = &pendingLines{rest: p}
 		m.room.svc.engine.AddPending(m.pending.size())
 	}
@@ -336,44 +336,44 @@ func (c *passwordSession) Panicked(p any, stack []byte) {
 // Finish says why the connection does not come in, and closes it.
 func (c *passwordSession) Finish() {
 	c.end(errBug) // unless it has ended
-	if err := c.why(); errors.Is(err, errBecameMember) {
+	if err := c.endErr(); errors.Is(err, errBecameMember) {
 		return // the conn is a member's
 	}
 	defer c.svc.tasks.Done()
 	done, gently := c.svc.engine.TryLinger()
 	defer done()
-	c.svc.queue.leave(c)
+	c.svc.queue.remove(c)
 	c.stopTimer()
-	c.hold(nil)
-	err := c.why()
+	c.setPendingInput(nil)
+	err := c.endErr()
 	why, say := c.room.refuseEntry(c.remote, refusedPassword, err)
 	c.svc.counters.countRefusal(why)
 	c.out = append(c.out, say...)
 	c.send()
-	written := !c.isBroken() && c.await(c.isWritten, lastWriteTimeout)
+	written := !c.isAborted() && c.await(c.isWritten, lastWriteTimeout)
 	c.close(!written || errors.Is(err, errBug), !gently || errors.Is(err, io.EOF))
 }
 
-// enter lets a connection wait. If very many do, the one that has waited longest
+// add lets a connection wait. If very many do, the one that has waited longest
 // makes room: who has a password gives it soon.
-func (g *admissionQueue) enter(who nonMember) {
+func (g *admissionQueue) add(who nonMember) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.enterLocked(who)
+	g.addLocked(who)
 }
 
-func (g *admissionQueue) enterLocked(who nonMember) {
-	at, _ := slices.BinarySearchFunc(g.waiting, who.came(), func(w nonMember, t time.Time) int { return w.came().Compare(t) })
+func (g *admissionQueue) addLocked(who nonMember) {
+	at, _ := slices.BinarySearchFunc(g.waiting, who.connectedAt(), func(w nonMember, t time.Time) int { return w.connectedAt().Compare(t) })
 	g.waiting = slices.Insert(g.waiting, at, who)
 	if len(g.waiting) > maxWaiting {
 		oldest := g.waiting[0]
 		g.waiting = g.waiting[1:]
-		oldest.crowd()
+		oldest.evict()
 	}
 }
 
-// open ends those that are to give the password of a room, which has none any more.
-func (g *admissionQueue) open(r *Room) {
+// endPasswordChecks ends those that are to give the password of a room, which has none any more.
+func (g *admissionQueue) endPasswordChecks(r *Room) {
 	g.mu.Lock()
 	all := slices.Clone(g.waiting)
 	g.mu.Unlock()
@@ -384,19 +384,19 @@ func (g *admissionQueue) open(r *Room) {
 	}
 }
 
-// hurryAll has those look why they are to end that wait for a room.
-func (g *admissionQueue) hurryAll(r *Room) {
+// terminateAll has those look why they are to end that wait for a room.
+func (g *admissionQueue) terminateAll(r *Room) {
 	g.mu.Lock()
 	all := slices.Clone(g.waiting)
 	g.mu.Unlock()
 	for _, w := range all {
-		if at, _ := w.at(); at == r {
-			w.hurry()
+		if at, _ := w.location(); at == r {
+			w.terminate()
 		}
 	}
 }
 
-func (g *admissionQueue) leave(who nonMember) {
+func (g *admissionQueue) remove(who nonMember) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if i := slices.Index(g.waiting, who); i >= 0 {
@@ -430,14 +430,14 @@ func (c *passwordSession) answerPassword(text string) (answer string, err error)
 		c.passed = true
 		return "", nil
 	case errors.As(err, &held):
-		g.held.Add(1)
+		g.throttled.Add(1)
 		return wire.Notice(string(held)), nil
 	case errors.As(err, &wrong):
 		g.wrong.Add(1)
 		c.svc.log.Info("wrong password", "room", r.name(), "remote", c.remote, "next_after", wrong.Next)
 		return wire.Notice(wrong.Error()), nil
 	case errors.Is(err, passwd.ErrSuspended):
-		err = errLater
+		err = errMustWait
 	case ctx.Err() == nil:
 		c.svc.log.Error("password cannot be compared", "room", r.name(), "error", err)
 		err = closingText(wire.Notice("the server could not compare the password"))
