@@ -83,13 +83,13 @@ func TestMetricsPerRoom(t *testing.T) {
 	p.nc(p.first, strings.NewReader("one\ntwo\n"))
 	url := fmt.Sprintf("http://127.0.0.1:%d", port)
 	text := wellFormed(t, url)
-	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "admin.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "metrics.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (roomd_[a-z_]+) `).FindAllStringSubmatch(text, -1) {
 		if !regexp.MustCompile("`" + m[1] + "[`{]").Match(page) {
-			t.Errorf("%s is not in docs/admin.md", m[1])
+			t.Errorf("%s is not in docs/metrics.md", m[1])
 		}
 	}
 	for _, want := range []string{
