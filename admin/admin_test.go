@@ -61,7 +61,7 @@ func (s *shell) Start() {
 	s.Options.Log = slog.New(tap)
 	s.Server.Start()
 	s.halted = make(chan bool, 1)
-	s.srv = &admin.Server{Service: s.Service, Store: s.Store, Log: tap, Version: "test", Data: s.Path,
+	s.srv = &admin.Server{Service: s.Service, Store: s.Store, Log: tap, Version: "test", Database: s.Path,
 		Stop:    func() { s.halted <- true; go s.srv.Stopped(nil) },
 		Program: func(binary string, _ bool) (string, string, error) { return "/bin/" + binary, "1234", nil },
 		Reload:  func(bool) ([]admin.Change, error) { return nil, nil },

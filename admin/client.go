@@ -34,9 +34,9 @@ type answer struct {
 	text    string
 }
 
-// do sends a line over a connection of its own and calls each with every line
+// request sends a line over a connection of its own and calls each with every line
 // of what it yields. It ends early when ctx is done.
-func do(ctx context.Context, path, line string, each func(string)) (answer, error) {
+func request(ctx context.Context, path, line string, each func(string)) (answer, error) {
 	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err != nil {
 		return answer{}, err
@@ -84,32 +84,32 @@ func Complete(ctx context.Context, path string, words []string, last string) (al
 
 // completions are what the server says may end a line. Without an answer there are none.
 func completions(ctx context.Context, path, line string) (all []string) {
-	a, err := do(ctx, path, "complete "+Join([]string{line}), func(w string) { all = append(all, w) })
+	a, err := request(ctx, path, "complete "+Join([]string{line}), func(w string) { all = append(all, w) })
 	if err != nil || a.verdict != "OK" {
 		return nil
 	}
 	return all
 }
 
-// awaitServer bounds how long who follows a stream waits for a server that has
+// reconnectTimeout bounds how long who follows a stream waits for a server that has
 // gone.
-const awaitServer = 10 * time.Second
+const reconnectTimeout = 10 * time.Second
 
-// follow is do for what goes on and on: when the server has been upgraded, or
+// requestStream is do for what goes on and on: when the server has been upgraded, or
 // started again, it goes on there. note is told that something may be missing.
-func follow(ctx context.Context, path, line string, each, note func(string)) (answer, error) {
+func requestStream(ctx context.Context, path, line string, each, note func(string)) (answer, error) {
 	for {
-		a, err := do(ctx, path, line, each)
-		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) || !comesBack(ctx, path) {
+		a, err := request(ctx, path, line, each)
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) || !waitForServer(ctx, path) {
 			return a, err
 		}
 		note("(connected again; what happened meanwhile is not shown)")
 	}
 }
 
-// comesBack waits until somebody listens on the socket.
-func comesBack(ctx context.Context, path string) bool {
-	ctx, cancel := context.WithTimeout(ctx, awaitServer)
+// waitForServer waits until somebody listens on the socket.
+func waitForServer(ctx context.Context, path string) bool {
+	ctx, cancel := context.WithTimeout(ctx, reconnectTimeout)
 	defer cancel()
 	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()
@@ -126,28 +126,28 @@ func comesBack(ctx context.Context, path string) bool {
 	}
 }
 
-// colored reports whether what is printed to a stream may have colours: it is a
+// hasColors reports whether what is printed to a stream may have colours: it is a
 // terminal that has them, and NO_COLOR is not set (https://no-color.org).
-func colored(out io.Writer) bool {
-	return term.IsTerminal(out) && os.Getenv("NO_COLOR") == "" && !term.Dumb() && os.Getenv("TERM") != ""
+func hasColors(out io.Writer) bool {
+	return term.IsTerminal(out) && os.Getenv("NO_COLOR") == "" && !term.IsDumb() && os.Getenv("TERM") != ""
 }
 
-// asPainted has the answer to a line painted.
-func asPainted(line string) string { return "--" + colorFlag + " " + line }
+// withColor has the answer to a line painted.
+func withColor(line string) string { return "--" + colorFlag + " " + line }
 
 // indent is how far the rows are indented that a long line is broken into.
 const indent = 4
 
-// answered is the line again, with the token of the question that was answered.
-func answered(line, token string) string { return "--" + tokenFlag.name + "=" + token + " " + line }
+// withToken is the line again, with the token of the question that was answered.
+func withToken(line, token string) string { return "--" + tokenFlag.name + "=" + token + " " + line }
 
 // withSecret is the line again, with what was asked for.
 func withSecret(line, secret string) string {
 	return secretFlag + base64.RawURLEncoding.EncodeToString([]byte(secret)) + " " + line
 }
 
-// twice asks a person for a new secret, and once more, as it is not seen.
-func twice(ask func(question string) (string, error), what string) (string, error) {
+// askTwice asks a person for a new secret, and once more, as it is not seen.
+func askTwice(ask func(question string) (string, error), what string) (string, error) {
 	first, err := ask(what + ": ")
 	if err != nil {
 		return "", err
@@ -159,8 +159,8 @@ func twice(ask func(question string) (string, error), what string) (string, erro
 	return first, err
 }
 
-// noSecret says why there is no secret.
-func noSecret(err error) string {
+// secretError says why there is no secret.
+func secretError(err error) string {
 	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, term.ErrInterrupt) || errors.Is(err, term.ErrLeave) {
 		return "no password was given"
 	}
@@ -186,7 +186,7 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 	defer giveUp()
 	var unwritten error // the first of the output; a stream ends with it
 	show := func(l string) {
-		if _, err := fmt.Fprintln(out, term.Folded(out, l, indent)); err != nil && unwritten == nil {
+		if _, err := fmt.Fprintln(out, term.FoldFor(out, l, indent)); err != nil && unwritten == nil {
 			if unwritten = err; wrong == nil && cmd.stream {
 				giveUp()
 			}
@@ -207,20 +207,20 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 			show = s.line
 		}
 	}
-	if colored(out) {
-		line = asPainted(line)
+	if hasColors(out) {
+		line = withColor(line)
 	}
 	var a answer
 	var err error
 	if wrong == nil && cmd.stream {
-		a, err = follow(ctx, path, line, show, note)
+		a, err = requestStream(ctx, path, line, show, note)
 	} else {
 		// A file that is half written goes when the person gives up.
 		work, stop := ctx, context.CancelFunc(func() {})
 		if wrong == nil && cmd.name == "backup" {
 			work, stop = UntilSignal(ctx)
 		}
-		a, err = give(work, path, line, show)
+		a, err = runCommand(work, path, line, show)
 		stop()
 	}
 	if err == nil && a.verdict == "ASK" && ask != nil {
@@ -228,21 +228,21 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 			fmt.Fprintln(errw, "nothing was done")
 			return ExitRefused
 		}
-		a, err = do(ctx, path, answered(line, a.code), show)
+		a, err = request(ctx, path, withToken(line, a.code), show)
 	}
 	if err == nil && a.verdict == "SECRET" {
 		read := func(question string) (string, error) { return term.ReadSecret(in, errw, question) }
 		var secret string
 		if ask != nil {
-			secret, wrong = twice(read, a.text)
+			secret, wrong = askTwice(read, a.text)
 		} else {
 			secret, wrong = read("")
 		}
 		if wrong != nil || secret == "" {
-			fmt.Fprintf(errw, "roomd: nothing was done: %s\n", noSecret(wrong))
+			fmt.Fprintf(errw, "roomd: nothing was done: %s\n", secretError(wrong))
 			return ExitRefused
 		}
-		a, err = do(ctx, path, withSecret(line, secret), show)
+		a, err = request(ctx, path, withSecret(line, secret), show)
 	}
 	switch {
 	case unwritten != nil && (ctx.Err() != nil || err == nil && a.verdict == "OK"):
@@ -254,7 +254,7 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 		fmt.Fprintln(errw, "roomd: the server has ended without a word of whether it stopped as it should; its log says more")
 		return ExitRefused
 	case err != nil:
-		fmt.Fprintf(errw, "roomd: the server cannot be reached at %s: %v\n%s", path, err, remedy(err))
+		fmt.Fprintf(errw, "roomd: the server cannot be reached at %s: %v\n%s", path, err, hint(err))
 		return ExitUnreachable
 	case a.verdict == "OK":
 		return ExitDone
@@ -269,8 +269,8 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 	return ExitRefused
 }
 
-// remedy says what to do about a socket that cannot be reached.
-func remedy(err error) string {
+// hint says what to do about a socket that cannot be reached.
+func hint(err error) string {
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return "no server has this socket open: start it, or name another socket with --socket FILE\n"

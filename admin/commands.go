@@ -36,13 +36,13 @@ var serverCommands = []command{
 	}},
 	reloadCommand,
 	upgradeCommand,
-	{name: "loglevel", args: []param{levelArg.maybe()}, short: "show or set what is logged, until the server stops", example: "loglevel debug", changes: true, shows: true, run: func(c *call) error {
-		if !c.looked {
+	{name: "loglevel", args: []param{levelArg.asOptional()}, short: "show or set what is logged, until the server stops", example: "loglevel debug", changes: true, getOrSet: true, run: func(c *call) error {
+		if !c.skipAudit {
 			level, err := parseLevel(c.args[0])
 			if err != nil {
 				return err
 			}
-			if err := c.would("the log level would be %s instead of %s", level, c.Log.Level()); err != nil {
+			if err := c.dryRun("the log level would be %s instead of %s", level, c.Log.Level()); err != nil {
 				return err
 			}
 			if err := c.Log.SetLevel(level); err != nil {
@@ -54,14 +54,14 @@ var serverCommands = []command{
 	{name: "stop", short: "stop the server, and wait until it has stopped", example: "stop --in 60s --say 'back in five minutes'", changes: true,
 		flags: []flag{yesFlag, tokenFlag, sayFlag, inFlag, cancelFlag}, run: stop},
 	{name: "audit", short: "who changed what, and when", example: "audit --since 24h --by ann",
-		flags: []flag{withinFlag, {"by", param{name: "USER"}, "by this user, uid or address"}, {"match", textValue, "with this in the line"}, countFlag}, run: audit},
+		flags: []flag{sinceFlag, {"by", param{name: "USER"}, "by this user, uid or address"}, {"match", textValue, "with this in the line"}, countFlag}, run: audit},
 	{name: "version", short: "which roomd this is", example: "version", run: func(c *call) error {
-		return c.out.one(struct {
+		return c.out.value(struct {
 			Version string `json:"version"`
 		}{c.Version})
 	}},
 	{name: "complete", args: []param{{name: "LINE"}}, short: "the words that may end a line, for consoles", example: "complete 'room lo'", run: func(c *call) error {
-		for _, w := range c.complete(c.args[0]) {
+		for _, w := range c.completions(c.args[0]) {
 			if err := c.out.text("%s", w); err != nil {
 				return err
 			}
@@ -70,7 +70,7 @@ var serverCommands = []command{
 	}},
 	{name: "history", short: "the lines typed before, the latest last", example: "history", console: true, run: consoleOnly},
 	{name: "quit", short: "leave the console; in serve --console the server stops, else it goes on", example: "quit", console: true, run: consoleOnly},
-	{name: "help", args: []param{param{name: "COMMAND", words: func(*Server, []string) []string { return commandNames() }}.maybe()}, short: "the commands, or one of them", example: "help delete", run: help},
+	{name: "help", args: []param{param{name: "COMMAND", complete: func(*Server, []string) []string { return commandNames() }}.asOptional()}, short: "the commands, or one of them", example: "help delete", run: help},
 }
 
 func consoleOnly(c *call) error {
@@ -80,14 +80,14 @@ func consoleOnly(c *call) error {
 func stop(c *call) error {
 	p := new(plan)
 	if c.has("cancel") {
-		return c.callOff(p)
+		return c.cancelPlan(p)
 	}
 	st := c.Service.Status()
-	text := fmt.Sprintf("stops the server%s: %s in %s", c.lasting(), count(st.Members, "member"), count(st.Rooms, "room"))
+	text := fmt.Sprintf("stops the server%s: %s in %s", c.inText(), count(st.Members, "member"), count(st.Rooms, "room"))
 	if err := c.confirm(text, st.Started); err != nil {
 		return err
 	}
-	if planned, err := c.planned(p); planned {
+	if planned, err := c.schedulePlan(p); planned {
 		return err
 	}
 	if say := c.flags["say"]; say != "" {
@@ -98,29 +98,29 @@ func stop(c *call) error {
 	if err := errors.Join(c.out.text("stopping; this ends when the server has stopped"), c.out.w.Flush()); err != nil {
 		return err
 	}
-	c.looked = true // it is in the audit before the database is closed
-	c.awaitEnd(c.out.conn)
-	c.plans.forget(c.plans.at(0))
-	c.halt(c.caller, c.line)
+	c.skipAudit = true // it is in the audit before the database is closed
+	c.addStopWaiter(c.out.conn)
+	c.plans.forget(c.plans.get(0))
+	c.beginStop(c.caller, c.line)
 	return nil
 }
 
-// awaitEnd keeps a connection open for the verdict that Stopped gives.
-func (s *Server) awaitEnd(conn net.Conn) {
+// addStopWaiter keeps a connection open for the verdict that Stopped gives.
+func (s *Server) addStopWaiter(conn net.Conn) {
 	if conn == nil {
 		return
 	}
-	s.ending.Lock()
-	defer s.ending.Unlock()
-	s.awaiting = append(s.awaiting, conn)
+	s.stopMu.Lock()
+	defer s.stopMu.Unlock()
+	s.stopWaiters = append(s.stopWaiters, conn)
 	conn.SetReadDeadline(time.Unix(1, 0)) // it gives no further commands
 }
 
-// awaitsEnd reports whether a connection is kept open until the server has stopped.
-func (s *Server) awaitsEnd(conn net.Conn) bool {
-	s.ending.Lock()
-	defer s.ending.Unlock()
-	return slices.Contains(s.awaiting, conn)
+// isStopWaiter reports whether a connection is kept open until the server has stopped.
+func (s *Server) isStopWaiter(conn net.Conn) bool {
+	s.stopMu.Lock()
+	defer s.stopMu.Unlock()
+	return slices.Contains(s.stopWaiters, conn)
 }
 
 // Stopped answers those who have told the server to stop: everything has ended and the
@@ -129,22 +129,22 @@ func (s *Server) Stopped(err error) {
 	if err != nil {
 		err = refuse("refused", "the server has ended, and not as it should: %v", err)
 	}
-	s.ending.Lock()
-	defer s.ending.Unlock()
-	for _, conn := range s.awaiting {
+	s.stopMu.Lock()
+	defer s.stopMu.Unlock()
+	for _, conn := range s.stopWaiters {
 		conn.SetWriteDeadline(time.Now().Add(time.Second))
 		w := bufio.NewWriter(conn)
-		verdict(w, err)
+		writeVerdict(w, err)
 		w.Flush() // a client that has gone does not want to know
 		conn.Close()
 	}
-	s.awaiting = nil
+	s.stopWaiters = nil
 }
 
-// halt begins to stop the server. No stop is planned any more; if the disk does not take
+// beginStop begins to stop the server. No stop is planned any more; if the disk does not take
 // that in time, the next start drops what is over by then.
-func (s *Server) halt(who Caller, line string) {
-	within(auditTime, func() {
+func (s *Server) beginStop(who Caller, line string) {
+	runWithin(auditTimeout, func() {
 		s.Record(who, line, "done")
 		if err := s.Store.EndPlan(0); err != nil {
 			slog.New(s.Log).Error("forget the stop that was planned", "error", err)
@@ -154,7 +154,7 @@ func (s *Server) halt(who Caller, line string) {
 }
 
 func audit(c *call) error {
-	return auditOf(c.ctx, c.Store, c.out, c.since(), c.flags["by"], c.flags["match"], c.number("n", 100))
+	return auditOf(c.ctx, c.Store, c.out, c.sinceTime(), c.flags["by"], c.flags["match"], c.number("n", 100))
 }
 
 // help lists the commands, or explains one.
@@ -165,7 +165,7 @@ func help(c *call) error {
 		Does    string `json:"does"`
 	}
 	if len(c.args) == 0 {
-		return c.out.list(each(table, func(cmd command) row { return row{cmd.group, cmd.usage(), cmd.short} }))
+		return c.out.list(mapSlice(table, func(cmd command) row { return row{cmd.group, cmd.usage(), cmd.short} }))
 	}
 	cmd, err := find(c.args[0])
 	if err != nil {
@@ -180,12 +180,12 @@ func help(c *call) error {
 		Does    string   `json:"does"`
 		Example string   `json:"example"`
 		Flags   []option `json:"flags"`
-	}{cmd.usage(), cmd.short, cmd.example, each(cmd.allFlags(), func(f flag) option { return option{f.usage(), f.short} })}
+	}{cmd.usage(), cmd.short, cmd.example, mapSlice(cmd.allFlags(), func(f flag) option { return option{f.usage(), f.short} })}
 	if c.out.json {
-		return c.out.one(about)
+		return c.out.value(about)
 	}
 	c.out.text("%s: %s", about.Usage, about.Does)
-	c.out.rows(each(about.Flags, func(o option) []string { return []string{"  " + o.Flag, o.Does} }))
+	c.out.rows(mapSlice(about.Flags, func(o option) []string { return []string{"  " + o.Flag, o.Does} }))
 	return c.out.text("for example: %s", about.Example)
 }
 

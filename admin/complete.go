@@ -7,9 +7,9 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// complete yields the words that may stand at the end of a line, as they are
+// completions yields the words that may stand at the end of a line, as they are
 // now: commands, flags, rooms, members, bans.
-func (s *Server) complete(line string) []string {
+func (s *Server) completions(line string) []string {
 	before, last := line, ""
 	if i := strings.LastIndexAny(line, " \t"); i >= 0 {
 		before, last = line[:i+1], line[i+1:]
@@ -43,7 +43,7 @@ func (s *Server) candidates(cmd *command, words []string, flags bool) []string {
 	var open flag // whose value is missing
 	for _, w := range words {
 		switch {
-		case open.takes():
+		case open.hasValue():
 			open = flag{}
 		case strings.HasPrefix(w, "-") && len(w) > 1:
 			name, _, has := strings.Cut(strings.TrimLeft(w, "-"), "=")
@@ -54,10 +54,10 @@ func (s *Server) candidates(cmd *command, words []string, flags bool) []string {
 			args = append(args, w)
 		}
 	}
-	inner := watched(cmd, args)
+	inner := watchedCommand(cmd, args)
 	var all []string
 	switch {
-	case open.takes():
+	case open.hasValue():
 		return open.arg.candidates(s, args)
 	case flags:
 		for _, f := range cmd.allFlags() {

@@ -20,10 +20,10 @@ import (
 // Console is the prompt. It works over the socket, also inside the server's own
 // process.
 type Console struct {
-	// MayLeave, if it is not nil, is asked before the operator leaves by quit or
+	// ConfirmLeave, if it is not nil, is asked before the operator leaves by quit or
 	// Ctrl-D: the question to be answered first, or nothing. It is set before Run by
 	// a server whose own console this is: SIGTERM and SIGHUP are for the server then.
-	MayLeave func() (question string)
+	ConfirmLeave func() (question string)
 
 	path   string
 	editor term.Editor
@@ -33,16 +33,16 @@ type Console struct {
 	end   context.CancelFunc
 	tasks sync.WaitGroup
 
-	paint bool       // the terminal has colours
-	view  sync.Mutex // held by a live table while it has the screen: what is to be printed waits
+	color    bool       // the terminal has colours
+	screenMu sync.Mutex // held by a live table while it has the screen: what is to be printed waits
 
-	mu      sync.Mutex
-	watches []context.CancelFunc
-	current context.CancelFunc // ends the line being carried out
-	closing bool               // Close was called
-	missed  int                // lines that were too many to be printed
-	dropped uint64             // of them since the start
-	left    bool               // what is printed goes to the editor, which does not wait any more
+	mu         sync.Mutex
+	watches    []context.CancelFunc
+	cancelLine context.CancelFunc // ends the line being carried out
+	closing    bool               // Close was called
+	missed     int                // lines that were too many to be printed
+	dropped    uint64             // of them since the start
+	left       bool               // what is printed goes to the editor, which does not wait any more
 }
 
 // NewConsole takes over the terminal. history is the file of past lines; empty:
@@ -54,16 +54,16 @@ func NewConsole(path, history string) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.paint = colored(os.Stdout)
+	c.color = hasColors(os.Stdout)
 	c.done, c.end = context.WithCancel(context.Background())
-	c.task(c.printer)
+	c.goTask(c.printer)
 	return c, nil
 }
 
-// task runs beside the prompt until the operator has left.
-func (c *Console) task(do func()) {
+// goTask runs beside the prompt until the operator has left.
+func (c *Console) goTask(do func()) {
 	c.tasks.Go(func() {
-		defer term.Guard()
+		defer term.RestoreOnPanic()
 		do()
 	})
 }
@@ -89,8 +89,8 @@ func (c *Console) signals(got chan os.Signal) {
 				return // a second one ends the process at once
 			}
 			c.mu.Lock()
-			if c.current != nil {
-				c.current()
+			if c.cancelLine != nil {
+				c.cancelLine()
 			}
 			c.mu.Unlock()
 			c.endWatches()
@@ -105,9 +105,9 @@ func (c *Console) printer() {
 	for {
 		select {
 		case l := <-c.print:
-			c.view.Lock()
+			c.screenMu.Lock()
 			c.editor.Print(l)
-			c.view.Unlock()
+			c.screenMu.Unlock()
 			c.mu.Lock()
 			missed := c.missed
 			c.missed = 0
@@ -124,7 +124,7 @@ func (c *Console) printer() {
 // Write prints the lines of a log above the prompt. It never waits.
 func (c *Console) Write(p []byte) (int, error) {
 	for l := range strings.Lines(string(p)) {
-		c.above(strings.TrimSuffix(l, "\n"))
+		c.printAbove(strings.TrimSuffix(l, "\n"))
 	}
 	return len(p), nil
 }
@@ -136,7 +136,7 @@ func (c *Console) Dropped() uint64 {
 	return c.dropped
 }
 
-func (c *Console) above(line string) {
+func (c *Console) printAbove(line string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.left { // nobody takes it from the channel
@@ -155,8 +155,8 @@ func (c *Console) above(line string) {
 func (c *Console) Close() {
 	c.mu.Lock()
 	c.closing = true
-	if c.current != nil {
-		c.current()
+	if c.cancelLine != nil {
+		c.cancelLine()
 	}
 	c.mu.Unlock()
 	c.editor.Close()
@@ -165,13 +165,13 @@ func (c *Console) Close() {
 // Run reads lines and carries them out until the operator leaves or Close is
 // called.
 func (c *Console) Run() {
-	c.task(c.presence)
+	c.goTask(c.watchServer)
 	got := make(chan os.Signal, 1)
 	signal.Notify(got, syscall.SIGINT)
-	if c.MayLeave == nil { // otherwise they are the server's
+	if c.ConfirmLeave == nil { // otherwise they are the server's
 		signal.Notify(got, syscall.SIGTERM, syscall.SIGHUP)
 	}
-	c.task(func() { c.signals(got) })
+	c.goTask(func() { c.signals(got) })
 	defer c.Leave()
 	for {
 		line, err := c.editor.ReadLine()
@@ -179,14 +179,14 @@ func (c *Console) Run() {
 		case errors.Is(err, term.ErrInterrupt):
 			switch ended := c.endWatches(); {
 			case ended || line != "":
-			case c.MayLeave != nil:
+			case c.ConfirmLeave != nil:
 				c.editor.Print("quit or Ctrl-D stops the server")
 			default:
 				c.editor.Print("quit or Ctrl-D leaves the console; stop stops the server")
 			}
 			continue
 		case errors.Is(err, term.ErrLeave):
-			if c.leaves() {
+			if c.confirmLeave() {
 				return
 			}
 			continue
@@ -194,7 +194,7 @@ func (c *Console) Run() {
 			return
 		}
 		for l := range strings.Lines(line) { // several if they were pasted
-			if c.closes() || !c.obey(strings.TrimSpace(l)) {
+			if c.closes() || !c.runLine(strings.TrimSpace(l)) {
 				return
 			}
 		}
@@ -208,36 +208,36 @@ func (c *Console) closes() bool {
 	return c.closing
 }
 
-// obey carries out a line and reports whether the operator stays.
-func (c *Console) obey(line string) (stays bool) {
+// runLine carries out a line and reports whether the operator stays.
+func (c *Console) runLine(line string) (stays bool) {
 	if line == "" {
 		return true
 	}
 	cmd, args, flags, err := parse(line)
-	if err != nil || !tellsPassword(cmd, args) {
-		c.editor.Remember(line)
+	if err != nil || !hasPassword(cmd, args) {
+		c.editor.AddHistory(line)
 	}
 	switch {
 	case line == "exit", err == nil && cmd.name == "quit":
-		return !c.leaves()
+		return !c.confirmLeave()
 	case err == nil && cmd.name == "history":
-		c.editor.Print(strings.Join(c.editor.Past(), "\n"))
+		c.editor.Print(strings.Join(c.editor.History(), "\n"))
 	case err == nil && isTable(cmd, args, flags):
 		c.table(line)
 	case err == nil && cmd.stream:
 		c.watch(line)
 	default:
-		c.line(line)
+		c.runCommand(line)
 	}
 	return true
 }
 
-// leaves asks whether the operator leaves, if that has to be asked.
-func (c *Console) leaves() bool {
-	if c.MayLeave == nil {
+// confirmLeave asks whether the operator leaves, if that has to be asked.
+func (c *Console) confirmLeave() bool {
+	if c.ConfirmLeave == nil {
 		return true
 	}
-	question := c.MayLeave()
+	question := c.ConfirmLeave()
 	return question == "" || c.ask(question)
 }
 
@@ -262,7 +262,7 @@ func (c *Console) foreground() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(c.done)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.current = cancel; c.closing {
+	if c.cancelLine = cancel; c.closing {
 		cancel()
 	}
 	return ctx, cancel
@@ -274,35 +274,35 @@ func (c *Console) isClosing() bool {
 	return c.closing
 }
 
-// painted has the answer painted, if the terminal has colours.
-func (c *Console) painted(line string) string {
-	if c.paint {
-		return asPainted(line)
+// withColor has the answer painted, if the terminal has colours.
+func (c *Console) withColor(line string) string {
+	if c.color {
+		return withColor(line)
 	}
 	return line
 }
 
-// line carries out one line.
-func (c *Console) line(line string) {
+// runCommand carries out one line.
+func (c *Console) runCommand(line string) {
 	ctx, cancel := c.foreground()
 	defer cancel()
 	show := c.editor.Print
-	line = c.painted(line)
-	a, err := give(ctx, c.path, line, show)
+	line = c.withColor(line)
+	a, err := runCommand(ctx, c.path, line, show)
 	if err == nil && a.verdict == "ASK" {
 		if !c.ask(a.text) {
 			show("nothing was done")
 			return
 		}
-		a, err = do(ctx, c.path, answered(line, a.code), show)
+		a, err = request(ctx, c.path, withToken(line, a.code), show)
 	}
 	if err == nil && a.verdict == "SECRET" {
-		secret, wrong := twice(c.editor.AskSecret, a.text)
+		secret, wrong := askTwice(c.editor.AskSecret, a.text)
 		if wrong != nil || secret == "" {
-			show("nothing was done: " + noSecret(wrong))
+			show("nothing was done: " + secretError(wrong))
 			return
 		}
-		a, err = do(ctx, c.path, withSecret(line, secret), show)
+		a, err = request(ctx, c.path, withSecret(line, secret), show)
 	}
 	switch {
 	case c.isClosing(): // the server stops, and the log says how that goes
@@ -319,7 +319,7 @@ func (c *Console) line(line string) {
 func (c *Console) ask(text string) bool {
 	c.editor.Print("this " + text)
 	answer, err := c.editor.Ask("do it? [y/N] ")
-	return err == nil && term.Agreed(answer)
+	return err == nil && term.IsYes(answer)
 }
 
 // table draws a live table in place until Ctrl-C. Without a terminal its frames
@@ -327,18 +327,18 @@ func (c *Console) ask(text string) bool {
 func (c *Console) table(line string) {
 	ctx, cancel := c.foreground()
 	defer cancel()
-	c.view.Lock()
+	c.screenMu.Lock()
 	show := c.editor.Print
 	var s *screen
 	if tty, ok := canDraw(os.Stdout); ok {
 		s = openScreen(tty, c.editor)
 		show = s.line
 	}
-	a, err := follow(ctx, c.path, c.painted(line), show, func(string) {})
+	a, err := requestStream(ctx, c.path, c.withColor(line), show, func(string) {})
 	if s != nil {
 		s.close()
 	}
-	c.view.Unlock()
+	c.screenMu.Unlock()
 	viewed(ctx, a, err, c.editor.Print)
 }
 
@@ -359,11 +359,11 @@ func (c *Console) watch(line string) {
 	c.mu.Lock()
 	c.watches = append(c.watches, cancel)
 	c.mu.Unlock()
-	c.above("(Ctrl-C ends this view)")
-	c.task(func() {
+	c.printAbove("(Ctrl-C ends this view)")
+	c.goTask(func() {
 		defer cancel()
-		a, err := follow(ctx, c.path, c.painted(line), c.above, c.above)
-		viewed(ctx, a, err, c.above)
+		a, err := requestStream(ctx, c.path, c.withColor(line), c.printAbove, c.printAbove)
+		viewed(ctx, a, err, c.printAbove)
 	})
 }
 
@@ -379,8 +379,8 @@ func (c *Console) endWatches() bool {
 	return was
 }
 
-// presence says when the server goes and when it is back.
-func (c *Console) presence() {
+// watchServer says when the server goes and when it is back.
+func (c *Console) watchServer() {
 	const pause = 500 * time.Millisecond
 	here := true
 	for {
@@ -394,7 +394,7 @@ func (c *Console) presence() {
 		if err != nil {
 			if here {
 				here = false
-				c.above("(the server is gone; waiting for it)")
+				c.printAbove("(the server is gone; waiting for it)")
 			}
 			select {
 			case <-time.After(pause):
@@ -405,7 +405,7 @@ func (c *Console) presence() {
 		}
 		if !here {
 			here = true
-			c.above("(the server is back)")
+			c.printAbove("(the server is back)")
 		}
 		began := time.Now()
 		stop := context.AfterFunc(c.done, func() { conn.Close() })

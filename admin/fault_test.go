@@ -26,7 +26,7 @@ func TestFaultInACommand(t *testing.T) {
 // configuration.
 func TestReloadAtTheWrongMoment(t *testing.T) {
 	s := startShell(t)
-	for err, says := range map[error]string{admin.NotNow("try again"): "try again", errors.New("a mistake"): "the configuration cannot be used"} {
+	for err, says := range map[error]string{admin.BusyError("try again"): "try again", errors.New("a mistake"): "the configuration cannot be used"} {
 		s.srv.Reload = func(bool) ([]admin.Change, error) { return nil, err }
 		out, errs, status := s.do("reload")
 		if status == admin.ExitDone || !strings.Contains(errs, says) || out != "" && says == "try again" {

@@ -48,11 +48,11 @@ func FuzzAnswer(f *testing.F) {
 			Nick string   `json:"nick"`
 			Tags []string `json:"tags"`
 		}{a, []string{b}}
-		if err := errors.Join(o.text("%s %s", a, b), o.one(row), o.list([]any{row}[:0]), o.end()); err != nil {
+		if err := errors.Join(o.text("%s %s", a, b), o.value(row), o.list([]any{row}[:0]), o.end()); err != nil {
 			t.Fatal(err)
 		}
-		verdict(w, refuse("code", "%s", a))
-		verdict(w, &question{"token", b})
+		writeVerdict(w, refuse("code", "%s", a))
+		writeVerdict(w, &question{"token", b})
 		w.Flush()
 		lines := strings.Split(strings.TrimSuffix(buf.String(), "\n"), "\n")
 		n := len(lines)

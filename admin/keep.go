@@ -28,7 +28,7 @@ import (
 // keepCommands look after the database of the running server.
 var keepCommands = []command{
 	{name: "backup", args: []param{{name: "FILE"}}, short: "copy the database to a file of yours, while rooms go on", example: "backup /var/backups/roomd.db --keep 7", changes: true,
-		flags: []flag{{"keep", param{name: "N", take: numberIn(value.Numbers{Least: 1, Most: backupsMost})}, "keep N backups, 1000 at most: FILE, FILE.1 and so on"}, {"rate", param{name: "MB", take: numberValue.take}, "megabytes a second at most; 32 by default"}}, run: backup},
+		flags: []flag{{"keep", param{name: "N", parse: parseNumber(value.Numbers{Least: 1, Most: maxBackups})}, "keep N backups, 1000 at most: FILE, FILE.1 and so on"}, {"rate", param{name: "MB", parse: numberValue.parse}, "megabytes a second at most; 32 by default"}}, run: backup},
 	{name: "reopen", short: "let a database that is read-only take lines again, after a check", example: "reopen", changes: true, run: reopen},
 }
 
@@ -36,12 +36,12 @@ var keepCommands = []command{
 // is the identities of the files that are there now under its names.
 const filesFlag = "files"
 
-// backupsMost is how many backups may be kept.
-const backupsMost = 1000
+// maxBackups is how many backups may be kept.
+const maxBackups = 1000
 
-// backupWait is how long a client may take none of a backup. The database cannot
+// backupTimeout is how long a client may take none of a backup. The database cannot
 // reuse space meanwhile.
-const backupWait = 30 * time.Second
+const backupTimeout = 30 * time.Second
 
 // backup sends the database to a client, which writes the file: it can write where
 // the person who asks can, and not where the server can. The answer has the bytes,
@@ -56,37 +56,37 @@ func backup(c *call) error {
 	for i := range keep + 1 {
 		paths = append(paths, store.BackupName(c.args[0], i))
 	}
-	files := store.Files(c.Data)
+	files := store.Files(c.Database)
 	if c.Files != nil {
 		files = append(files, c.Files()...)
 	}
 	if file := disk.FirstProtected(files, paths, strings.Split(identities, ",")); file != "" {
 		return refuse("refused", "no backup was made: %s is in use by the server", file)
 	}
-	if err := c.would("the database would be copied to %s", c.args[0]); err != nil {
+	if err := c.dryRun("the database would be copied to %s", c.args[0]); err != nil {
 		return err
 	}
-	out := &sender{out: c.out, sum: sha256.New()}
+	out := &backupWriter{out: c.out, sum: sha256.New()}
 	n, err := c.Store.Snapshot(c.ctx, out, int64(c.numbers["rate"])<<20, func(done, total int64) {
 		if done == 0 {
-			out.header(parcel{Total: total})
+			out.header(backupHeader{Total: total})
 		}
 	})
 	if err != nil {
 		return refuse("refused", "no backup was made: %v", errors.Join(err, out.resume()))
 	}
-	return out.header(parcel{Total: n, Sum: hex.EncodeToString(out.sum.Sum(nil))})
+	return out.header(backupHeader{Total: n, Sum: hex.EncodeToString(out.sum.Sum(nil))})
 }
 
-// parcel is how much is coming, or what has come.
-type parcel struct {
+// backupHeader is how much is coming, or what has come.
+type backupHeader struct {
 	Total int64  `json:"total"`
 	Sum   string `json:"sha256,omitempty"`
 }
 
-// sender writes what it is given as lines of an answer. A client that does not read is not
+// backupWriter writes what it is given as lines of an answer. A client that does not read is not
 // waited for longer than backupWait.
-type sender struct {
+type backupWriter struct {
 	out *output
 	sum hash.Hash
 
@@ -94,7 +94,7 @@ type sender struct {
 	ended bool
 }
 
-func (s *sender) Write(b []byte) (n int, err error) {
+func (s *backupWriter) Write(b []byte) (n int, err error) {
 	s.sum.Write(b)
 	for n < len(b) && err == nil {
 		part := b[n:min(n+48<<10, len(b))]
@@ -109,22 +109,22 @@ func (s *sender) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-func (s *sender) header(p parcel) error {
+func (s *backupWriter) header(p backupHeader) error {
 	s.extend()
 	return errors.Join(s.out.object(p), s.out.w.Flush())
 }
 
 // extend gives the client time again, unless it is over.
-func (s *sender) extend() {
+func (s *backupWriter) extend() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.out.conn != nil && !s.ended {
-		s.out.conn.SetWriteDeadline(time.Now().Add(backupWait))
+		s.out.conn.SetWriteDeadline(time.Now().Add(backupTimeout))
 	}
 }
 
 // SetWriteDeadline ends a write that waits for the client.
-func (s *sender) SetWriteDeadline(t time.Time) error {
+func (s *backupWriter) SetWriteDeadline(t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
@@ -135,7 +135,7 @@ func (s *sender) SetWriteDeadline(t time.Time) error {
 }
 
 // resume lets the verdict be written, if the client reads.
-func (s *sender) resume() error {
+func (s *backupWriter) resume() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.out.conn == nil {
@@ -144,16 +144,16 @@ func (s *sender) resume() error {
 	return s.out.conn.SetWriteDeadline(time.Now().Add(time.Second))
 }
 
-// give is do, with the client's part of a backup.
-func give(ctx context.Context, socket, line string, show func(string)) (answer, error) {
+// runCommand is do, with the client's part of a backup.
+func runCommand(ctx context.Context, socket, line string, show func(string)) (answer, error) {
 	cmd, args, flags, err := parse(line)
 	if err != nil || cmd.name != "backup" {
-		return do(ctx, socket, line, show)
+		return request(ctx, socket, line, show)
 	}
 	if args[0] == "-" {
 		return answer{verdict: "ERR", code: "usage", text: "a backup is checked before it gets its name, and so it is made in a file and not on standard output: name one (./- is a file named -)"}, nil
 	}
-	r := &receiver{ctx: ctx, socket: socket, show: show}
+	r := &backupReceiver{ctx: ctx, socket: socket, show: show}
 	_, r.json = flags["json"]
 	_, dry := flags["dry-run"]
 	if !dry {
@@ -167,7 +167,7 @@ func give(ctx context.Context, socket, line string, show func(string)) (answer, 
 		keep = 0 // the server says what is wrong with it
 	}
 	var there []string
-	for i := range min(keep, backupsMost) + 1 {
+	for i := range min(keep, maxBackups) + 1 {
 		if id := disk.FileID(store.BackupName(r.file, i)); id != "" {
 			there = append(there, id)
 		}
@@ -182,13 +182,13 @@ func give(ctx context.Context, socket, line string, show func(string)) (answer, 
 	}
 	r.line = Join(words)
 	if dry {
-		return do(ctx, socket, r.line, show)
+		return request(ctx, socket, r.line, show)
 	}
 	return r.receive(keep)
 }
 
-// receiver writes a backup to a file.
-type receiver struct {
+// backupReceiver writes a backup to a file.
+type backupReceiver struct {
 	ctx    context.Context
 	socket string
 	line   string // for the server
@@ -196,26 +196,26 @@ type receiver struct {
 	json   bool
 	show   func(string)
 
-	w     io.Writer
-	sum   hash.Hash
-	done  int64
-	said  time.Time
-	whole *parcel // what it is to be; nil: nothing has come
-	err   error
+	w            io.Writer
+	sum          hash.Hash
+	done         int64
+	lastProgress time.Time
+	header       *backupHeader // what it is to be; nil: nothing has come
+	err          error
 }
 
 // receive asks the server, and makes the file of what comes.
-func (r *receiver) receive(keep int) (a answer, err error) {
+func (r *backupReceiver) receive(keep int) (a answer, err error) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
 	began := time.Now()
-	r.said, r.sum = began, sha256.New()
+	r.lastProgress, r.sum = began, sha256.New()
 	asked := errors.New("the server has refused") // a and err say why
 	size, failed := store.WriteBackup(ctx, r.file, keep, func(w io.Writer) error {
 		r.w = w
-		a, err = do(ctx, r.socket, r.line, func(l string) {
+		a, err = request(ctx, r.socket, r.line, func(l string) {
 			if r.err == nil {
-				if r.err = r.take(l); r.err != nil {
+				if r.err = r.receiveLine(l); r.err != nil {
 					cancel()
 				}
 			}
@@ -225,17 +225,17 @@ func (r *receiver) receive(keep int) (a answer, err error) {
 			return r.err
 		case err != nil || a.verdict != "OK":
 			return asked
-		case r.whole == nil || r.whole.Sum != hex.EncodeToString(r.sum.Sum(nil)) || r.whole.Total != r.done:
+		case r.header == nil || r.header.Sum != hex.EncodeToString(r.sum.Sum(nil)) || r.header.Total != r.done:
 			return errors.New("what came is not what the server has sent")
 		}
 		return nil
 	})
 	switch {
 	case failed == nil:
-		return a, r.told(size, time.Since(began))
+		return a, r.report(size, time.Since(began))
 	case errors.Is(failed, asked) && err == nil:
 		return a, nil
-	case errors.Is(failed, asked) && r.ctx.Err() == nil && r.whole == nil:
+	case errors.Is(failed, asked) && r.ctx.Err() == nil && r.header == nil:
 		return a, err // it cannot be reached
 	case r.ctx.Err() != nil:
 		failed = errors.New("it was ended")
@@ -245,11 +245,11 @@ func (r *receiver) receive(keep int) (a answer, err error) {
 	return answer{verdict: "ERR", code: "refused", text: fmt.Sprintf("no backup was made: %v", failed)}, nil
 }
 
-// take takes a line of the answer.
-func (r *receiver) take(l string) error {
-	if r.whole == nil || strings.HasPrefix(l, "{") {
-		r.whole = new(parcel)
-		return json.Unmarshal([]byte(l), r.whole)
+// receiveLine takes a line of the answer.
+func (r *backupReceiver) receiveLine(l string) error {
+	if r.header == nil || strings.HasPrefix(l, "{") {
+		r.header = new(backupHeader)
+		return json.Unmarshal([]byte(l), r.header)
 	}
 	b, err := base64.StdEncoding.DecodeString(l)
 	if err != nil {
@@ -258,9 +258,9 @@ func (r *receiver) take(l string) error {
 	r.sum.Write(b)
 	n, err := r.w.Write(b)
 	r.done += int64(n)
-	if err == nil && !r.json && time.Since(r.said) > time.Second {
-		r.said = time.Now()
-		r.show(fmt.Sprintf("%s of %s", cell("bytes", uint64(r.done)), cell("bytes", uint64(r.whole.Total))))
+	if err == nil && !r.json && time.Since(r.lastProgress) > time.Second {
+		r.lastProgress = time.Now()
+		r.show(fmt.Sprintf("%s of %s", cellText("bytes", uint64(r.done)), cellText("bytes", uint64(r.header.Total))))
 	}
 	var full *os.PathError
 	if errors.As(err, &full) {
@@ -273,25 +273,25 @@ func (r *receiver) take(l string) error {
 	return err
 }
 
-// told says that it is done.
-func (r *receiver) told(size int64, took time.Duration) error {
-	return printed(r.json, r.show, func(out *output) error {
+// report says that it is done.
+func (r *backupReceiver) report(size int64, took time.Duration) error {
+	return renderLines(r.json, r.show, func(out *output) error {
 		if r.json {
-			return out.one(struct {
+			return out.value(struct {
 				File  string `json:"file"`
 				Bytes int64  `json:"bytes"`
 			}{r.file, size})
 		}
-		return out.text("%s is written and checked: %s in %.1f s", r.file, cell("bytes", uint64(size)), took.Seconds())
+		return out.text("%s is written and checked: %s in %.1f s", r.file, cellText("bytes", uint64(size)), took.Seconds())
 	})
 }
 
 func reopen(c *call) error {
 	if c.Store.ReadOnly() == nil {
-		c.looked = true
+		c.skipAudit = true
 		return c.out.text("the database is not read-only")
 	}
-	if err := c.would("the database would be closed, opened and checked"); err != nil {
+	if err := c.dryRun("the database would be closed, opened and checked"); err != nil {
 		return err
 	}
 	if err := c.Store.Reopen(); err != nil {

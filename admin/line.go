@@ -8,11 +8,11 @@ import (
 // find returns the command that a word means, which may be abbreviated.
 func find(word string) (*command, error) {
 	names := commandNames()
-	switch found := meant(word, names); len(found) {
+	switch found := matchPrefix(word, names); len(found) {
 	case 1:
 		return &table[slices.Index(names, found[0])], nil
 	case 0:
-		return nil, refuse("usage", "there is no command %q%s; help lists them", word, suggestion(word, names))
+		return nil, refuse("usage", "there is no command %q%s; help lists them", word, didYouMean(word, names))
 	default:
 		return nil, refuse("usage", "%q may be %s", word, strings.Join(found, " or "))
 	}
@@ -45,7 +45,7 @@ func (c *command) usage() string {
 
 // commandNames are those of all commands.
 func commandNames() []string {
-	return each(table, func(c command) string { return c.name })
+	return mapSlice(table, func(c command) string { return c.name })
 }
 
 // colorFlag is for our own clients, and not shown: their terminal has colours.
@@ -70,7 +70,7 @@ func (c *command) flag(word string, args []string) (flag, error) {
 	if c.name == "backup" {
 		all = append(all, flag{name: filesFlag, arg: param{name: "IDENTITIES"}})
 	}
-	if inner := watched(c, args); inner != nil {
+	if inner := watchedCommand(c, args); inner != nil {
 		all = append(all, inner.allFlags()...)
 	}
 	var known []string
@@ -83,11 +83,11 @@ func (c *command) flag(word string, args []string) (flag, error) {
 			known = append(known, name)
 		}
 	}
-	switch names := meant("--"+word, known); len(names) {
+	switch names := matchPrefix("--"+word, known); len(names) {
 	case 1:
 		return c.flag(names[0][2:], args)
 	case 0:
-		return flag{}, refuse("usage", "%s has no --%s%s; help %s lists what it has", c.name, word, suggestion("--"+word, known), c.name)
+		return flag{}, refuse("usage", "%s has no --%s%s; help %s lists what it has", c.name, word, didYouMean("--"+word, known), c.name)
 	default:
 		return flag{}, refuse("usage", "--%s may be %s", word, strings.Join(names, " or "))
 	}
@@ -133,9 +133,9 @@ func parse(line string) (*command, []string, map[string]string, error) {
 		switch {
 		case err != nil:
 			return nil, nil, nil, err
-		case !f.takes() && has:
+		case !f.hasValue() && has:
 			return nil, nil, nil, refuse("usage", "--%s takes no value", f.name)
-		case f.takes() && !has:
+		case f.hasValue() && !has:
 			if i++; i == len(words) {
 				return nil, nil, nil, refuse("usage", "%s needs a value: %s", dashed(f.name), f.usage())
 			}
@@ -156,7 +156,7 @@ func (c *command) fits(args []string) bool {
 		if !p.optional {
 			least++
 		}
-		if p.rest {
+		if p.variadic {
 			most = len(args)
 		}
 	}

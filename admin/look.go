@@ -23,12 +23,12 @@ var lookCommands = []command{
 	{name: "rooms", args: []param{{name: "PATTERN", optional: true}}, short: "the rooms", example: "rooms 'dev*' --sort members",
 		flags: []flag{sortFlag("members|rate|bytes|last"), {"state", stateValue, "in this state only"}}, run: rooms},
 	{name: "room", args: []param{roomArg}, short: "one room", example: "room lobby", run: func(c *call) error {
-		return c.out.one(struct {
+		return c.out.value(struct {
 			netsvc.RoomDetail
 			Deletion time.Time `json:"deletion,omitzero" table:"maybe"`
-		}{c.target, c.plans.of(c.target.ID)})
+		}{c.target, c.plans.due(c.target.ID)})
 	}},
-	{name: "members", args: []param{roomNameArg.maybe()}, short: "the members, also those that are leaving", example: "members lobby --sort lag",
+	{name: "members", args: []param{roomNameArg.asOptional()}, short: "the members, also those that are leaving", example: "members lobby --sort lag",
 		flags: []flag{sortFlag("lag|idle|since")}, run: func(c *call) error {
 			all, err := c.Service.Members(c.arg())
 			if err != nil {
@@ -42,13 +42,13 @@ var lookCommands = []command{
 	{name: "who", args: []param{memberArg}, short: "find a member in any room", example: "who ann", run: func(c *call) error {
 		return c.out.list(c.Service.FindMembers(c.args[0]))
 	}},
-	{name: "connections", args: []param{addrArg.maybe()}, short: "every connection of a client, or those of an address: members, the master port, passwords, handshakes", example: "connections 192.0.2.7",
+	{name: "connections", args: []param{addrArg.asOptional()}, short: "every connection of a client, or those of an address: members, the master port, passwords, handshakes", example: "connections 192.0.2.7",
 		run: func(c *call) error { return c.out.list(c.Service.Conns(c.arg())) }},
 	{name: "ports", short: "the ports for rooms: how many are free, which come next, and the rooms that wait for theirs", example: "ports", run: ports},
 	{name: "read", args: []param{roomArg}, short: "the newest lines of a room's history", example: "read lobby -n 50",
-		flags: []flag{countFlag, {"since", whenValue, "after this sequence number, or within this time, like 1h"}}, run: read},
-	{name: "search", args: []param{{name: "ROOM|*", words: openRooms}, textArg}, short: "search the history: the newest lines with a text", example: "search '*' disk full --since 24h",
-		flags: []flag{countFlag, withinFlag, {name: "count", short: "say only how many there are"}}, run: search},
+		flags: []flag{countFlag, {"since", sinceValue, "after this sequence number, or within this time, like 1h"}}, run: read},
+	{name: "search", args: []param{{name: "ROOM|*", complete: openRooms}, textArg}, short: "search the history: the newest lines with a text", example: "search '*' disk full --since 24h",
+		flags: []flag{countFlag, sinceFlag, {name: "count", short: "say only how many there are"}}, run: search},
 }
 
 // stateValue is what a room may be.
@@ -73,24 +73,24 @@ func status(c *call) error {
 
 		CertificateExpires time.Time `json:"certificate_expires,omitzero"`
 		CertificateRenewed time.Time `json:"certificate_renewed,omitzero"` // when it was taken up
-	}{Version: c.Version, PID: os.Getpid(), Config: c.From, Database: c.Data, Status: c.Service.Status(), Stop: c.plans.of(0)}
+	}{Version: c.Version, PID: os.Getpid(), Config: c.ConfigFile, Database: c.Database, Status: c.Service.Status(), Stop: c.plans.due(0)}
 	if c.Server.Addresses != nil {
 		v.Addresses = c.Server.Addresses()
 	}
-	if c.Dropped != nil {
+	if c.LogDropped != nil {
 		var waits time.Duration
-		if v.LogDropped, waits = c.Dropped(); waits >= logWaits {
+		if v.LogDropped, waits = c.LogDropped(); waits >= logStallTime {
 			v.LogWaits = waits.Round(time.Second).String()
 		}
 	}
 	if cert := c.certificate(); cert != nil {
-		v.CertificateExpires, v.CertificateRenewed = cert.Expires, cert.Since
+		v.CertificateExpires, v.CertificateRenewed = cert.Expires, cert.Loaded
 	}
-	return c.out.one(v)
+	return c.out.value(v)
 }
 
-// logWaits is from when on a log that takes nothing is worth a word.
-const logWaits = time.Second
+// logStallTime is from when on a log that takes nothing is worth a word.
+const logStallTime = time.Second
 
 func rooms(c *call) error {
 	all := c.Service.Rooms()
@@ -121,8 +121,8 @@ func rooms(c *call) error {
 		Spoke    time.Time `json:"spoke,omitzero"`
 		Topic    string    `json:"topic"`
 	}
-	return c.out.list(each(all, func(r netsvc.RoomDetail) row {
-		return row{r.Name, r.Port, r.State, r.Cause, r.ReadOnly, c.plans.of(r.ID), r.Members, r.Lines, r.Bytes, r.Rate, r.Spoke, r.Topic}
+	return c.out.list(mapSlice(all, func(r netsvc.RoomDetail) row {
+		return row{r.Name, r.Port, r.State, r.Cause, r.ReadOnly, c.plans.due(r.ID), r.Members, r.Lines, r.Bytes, r.Rate, r.Spoke, r.Topic}
 	}))
 }
 
@@ -130,13 +130,13 @@ func rooms(c *call) error {
 func ports(c *call) error {
 	p := c.Service.Ports()
 	if c.out.json {
-		return c.out.one(p)
+		return c.out.value(p)
 	}
 	resting := strings.Trim(fmt.Sprint(p.Resting[:min(10, len(p.Resting))]), "[]")
 	if n := len(p.Resting) - 10; n > 0 {
 		resting += fmt.Sprintf(" and %s more", thousands(uint64(n)))
 	}
-	err := c.out.one(struct {
+	err := c.out.value(struct {
 		Range   string `json:"range"`
 		Bound   int    `json:"bound"`
 		Unbound int    `json:"unbound"`
@@ -159,8 +159,8 @@ func sortBy[T any](all []T, column string) error {
 	}
 	aliases := map[string]string{"lag": "behind", "idle": "spoke", "last": "spoke"}
 	fields := slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[T]()), func(f reflect.StructField) bool { return fieldName(f) == "" })
-	names := each(fields, fieldName)
-	found := meant(cmp.Or(aliases[column], column), names)
+	names := mapSlice(fields, fieldName)
+	found := matchPrefix(cmp.Or(aliases[column], column), names)
 	if len(found) != 1 {
 		return refuse("usage", "there is no column %q; sort by one of %s", column, strings.Join(names, ", "))
 	}
@@ -191,8 +191,8 @@ func compare(a, b any) int {
 	return 0
 }
 
-// said is a line of the history as the operator sees it.
-type said struct {
+// historyLine is a line of the history as the operator sees it.
+type historyLine struct {
 	Room string    `json:"room"`
 	Seq  uint64    `json:"seq"`
 	Time time.Time `json:"time"`
@@ -201,17 +201,17 @@ type said struct {
 	Text string    `json:"text"`
 }
 
-func lineOf(room string, l store.Line) said {
-	return said{room, l.Seq, l.Time, l.Kind.String(), l.From, l.Text}
+func historyLineOf(room string, l store.Line) historyLine {
+	return historyLine{room, l.Seq, l.Time, l.Kind.String(), l.From, l.Text}
 }
 
 // String is the line for people.
-func (l said) String() string {
-	return l.Time.Local().Format(clock) + " " + spoken(l.Type, l.From, l.Text, func(nick string) string { return nick })
+func (l historyLine) String() string {
+	return l.Time.Local().Format(timeFormat) + " " + formatLine(l.Type, l.From, l.Text, func(nick string) string { return nick })
 }
 
-// spoken is a line of somebody for people, with the nick as it is drawn.
-func spoken(kind, from, text string, draw func(nick string) string) string {
+// formatLine is a line of somebody for people, with the nick as it is drawn.
+func formatLine(kind, from, text string, draw func(nick string) string) string {
 	ev := wire.Event{Type: cmp.Or(wire.Type(kind), wire.TypeMessage), From: from, Text: text}
 	if ev.Type == wire.TypeTopic && text == "" { // by the console, where it is set to nothing
 		return "* " + from + " set the topic: "
@@ -224,41 +224,41 @@ func spoken(kind, from, text string, draw func(nick string) string) string {
 }
 
 func read(c *call) error {
-	r, from := c.target, c.since()
-	lines, damaged, err := c.Service.Lines(c.ctx, r.Name, c.after, c.number("n", 20))
+	r, from := c.target, c.sinceTime()
+	lines, damaged, err := c.Service.Lines(c.ctx, r.Name, c.afterSeq, c.number("n", 20))
 	if c.ctx.Err() != nil {
 		return context.Cause(c.ctx)
 	}
 	if err != nil && len(lines) == 0 {
 		return err
 	}
-	var all []said
+	var all []historyLine
 	for _, l := range lines {
 		if !l.Time.Before(from) {
-			all = append(all, lineOf(r.Name, l))
+			all = append(all, historyLineOf(r.Name, l))
 		}
 	}
 	if e := c.lines(all, false); e != nil || err == nil && damaged == 0 {
 		return e
 	}
-	return incomplete(leftOut(r.Name, damaged, err))
+	return incompleteError(describeUnread(r.Name, damaged, err))
 }
 
-// leftOut says what of a room's history could not be read.
-func leftOut(room string, blocks int, err error) string {
+// describeUnread says what of a room's history could not be read.
+func describeUnread(room string, blocks int, err error) string {
 	if err != nil {
 		return fmt.Sprintf("%s could be read in part only: %v", room, err)
 	}
 	return fmt.Sprintf("%s of %s are left out", count(blocks, "damaged block"), room)
 }
 
-// incomplete is the end of an answer that lacks something.
-func incomplete(what ...string) error {
+// incompleteError is the end of an answer that lacks something.
+func incompleteError(what ...string) error {
 	return refuse("damaged", "this is not all: %s; doctor --full says where the database is damaged", strings.Join(what, "; "))
 }
 
 // lines yields lines of a history, with the room's name if they are of several.
-func (c *call) lines(all []said, several bool) error {
+func (c *call) lines(all []historyLine, several bool) error {
 	if c.out.json || len(all) == 0 {
 		return c.out.list(all)
 	}
@@ -275,7 +275,7 @@ func (c *call) lines(all []said, several bool) error {
 }
 
 func search(c *call) error {
-	n, since := c.number("n", 100), c.since()
+	n, since := c.number("n", 100), c.sinceTime()
 	names := openRooms(c.Server, nil)
 	if c.args[0] != "*" {
 		r, err := c.Service.Room(c.args[0])
@@ -284,13 +284,13 @@ func search(c *call) error {
 		}
 		names = []string{r.Name}
 	}
-	var hits []said
+	var hits []historyLine
 	var missing []string
 	total := 0
 	for _, name := range names {
 		found, err := c.Service.Search(c.ctx, name, strings.Join(c.args[1:], " "), since, n)
 		total += found.Count
-		hits = append(hits, each(found.Lines, func(l store.Line) said { return lineOf(name, l) })...)
+		hits = append(hits, mapSlice(found.Lines, func(l store.Line) historyLine { return historyLineOf(name, l) })...)
 		switch code, _, _ := netsvc.ClientError(err); {
 		case code == "no-room" && c.args[0] == "*": // it has just been deleted
 		case code != "":
@@ -298,7 +298,7 @@ func search(c *call) error {
 		case c.ctx.Err() != nil:
 			return context.Cause(c.ctx)
 		case err != nil || found.Damaged > 0:
-			missing = append(missing, leftOut(name, found.Damaged, err))
+			missing = append(missing, describeUnread(name, found.Damaged, err))
 		}
 	}
 	if c.args[0] == "*" {
@@ -306,24 +306,24 @@ func search(c *call) error {
 	}
 	var err error
 	if c.has("count") {
-		err = c.out.one(struct {
+		err = c.out.value(struct {
 			Hits int `json:"hits"`
 		}{total})
 	} else {
-		slices.SortStableFunc(hits, func(a, b said) int { return a.Time.Compare(b.Time) })
+		slices.SortStableFunc(hits, func(a, b historyLine) int { return a.Time.Compare(b.Time) })
 		hits = hits[max(0, len(hits)-n):]
 		if err = c.lines(hits, c.args[0] == "*"); err == nil && !c.out.json && len(hits) > 0 {
-			err = c.out.text("%s", shownOf(len(hits), total))
+			err = c.out.text("%s", hitSummary(len(hits), total))
 		}
 	}
 	if err != nil || len(missing) == 0 {
 		return err
 	}
-	return incomplete(missing...)
+	return incompleteError(missing...)
 }
 
-// shownOf says how many of the hits are shown.
-func shownOf(shown, total int) string {
+// hitSummary says how many of the hits are shown.
+func hitSummary(shown, total int) string {
 	if shown == total {
 		return "(" + count(total, "hit") + ")"
 	}
@@ -351,7 +351,7 @@ func auditOf(ctx context.Context, st *store.Store, out *output, since time.Time,
 		Line   string    `json:"line"`
 		Result string    `json:"result"`
 	}
-	rows := each(all, func(a store.Audit) row {
+	rows := mapSlice(all, func(a store.Audit) row {
 		return row{a.Time, a.UID, a.User, a.From, cmp.Or(a.Door, store.DoorAdmin), a.Line, a.Result}
 	})
 	if err := out.list(rows); err != nil || damaged == 0 {
@@ -363,7 +363,7 @@ func auditOf(ctx context.Context, st *store.Store, out *output, since time.Time,
 // PrintAudit prints the audit of a store that no server has open.
 func PrintAudit(st *store.Store, w io.Writer, asJSON bool) error {
 	var unwritten error
-	damage := printed(asJSON, func(l string) {
+	damage := renderLines(asJSON, func(l string) {
 		if unwritten == nil {
 			_, unwritten = fmt.Fprintln(w, l)
 		}

@@ -19,19 +19,19 @@ type param struct {
 	// name is kinds of words, divided by |. Those in lower case stand for themselves.
 	name     string
 	optional bool
-	rest     bool // all words that follow
-	// words are those that may stand for it now, beside those that stand for themselves;
+	variadic bool // all words that follow
+	// complete are those that may stand for it now, beside those that stand for themselves;
 	// args are the arguments before it. nil: nobody knows them.
-	words func(s *Server, args []string) []string
-	// take reads a word into the call, or says what is wrong with it; of a flag it gets
+	complete func(s *Server, args []string) []string
+	// parse reads a word into the call, or says what is wrong with it; of a flag it gets
 	// the name, too. nil: the command takes any text.
-	take func(c *call, flag, word string) error
+	parse func(c *call, flag, word string) error
 }
 
 // usage is the parameter in a usage: ROOM, [ROOM], TEXT...
 func (p param) usage() string {
 	text := p.name
-	if p.rest {
+	if p.variadic {
 		text += "..."
 	}
 	if p.optional {
@@ -40,8 +40,8 @@ func (p param) usage() string {
 	return text
 }
 
-// maybe is the parameter where it may be left out.
-func (p param) maybe() param {
+// asOptional is the parameter where it may be left out.
+func (p param) asOptional() param {
 	p.optional = true
 	return p
 }
@@ -53,32 +53,32 @@ func (p param) candidates(s *Server, args []string) (all []string) {
 			all = append(all, kind)
 		}
 	}
-	if p.words != nil {
-		all = append(all, p.words(s, args)...)
+	if p.complete != nil {
+		all = append(all, p.complete(s, args)...)
 	}
 	return all
 }
 
 // The arguments of commands. The audit has the room that comes first.
 var (
-	roomArg     = param{name: "ROOM", words: openRooms, take: takeRoom}
-	roomNameArg = param{name: "ROOM", words: openRooms} // which the command looks up
+	roomArg     = param{name: "ROOM", complete: openRooms, parse: parseRoom}
+	roomNameArg = param{name: "ROOM", complete: openRooms} // which the command looks up
 	newRoomArg  = param{name: "ROOM"}
-	unboundArg  = param{name: "ROOM", words: unboundRooms, take: takeRoom}
-	trashedArg  = param{name: "ROOM|#ID", words: trashedRooms, take: takeTrashed}
-	memberArg   = param{name: "NICK|ADDR|#ID", words: nicksAndAddrs}
-	addrArg     = param{name: "ADDR", words: addrs}
-	banArg      = param{name: "#ID", words: banIDs, take: takeBan}
-	portArg     = param{name: "N", words: freePorts, take: takePort}
-	textArg     = param{name: "TEXT", rest: true}
+	unboundArg  = param{name: "ROOM", complete: unboundRooms, parse: parseRoom}
+	trashedArg  = param{name: "ROOM|#ID", complete: trashedRooms, parse: parseTrashed}
+	memberArg   = param{name: "NICK|ADDR|#ID", complete: nicksAndAddrs}
+	addrArg     = param{name: "ADDR", complete: addrs}
+	banArg      = param{name: "#ID", complete: banIDs, parse: parseBan}
+	portArg     = param{name: "N", complete: freePorts, parse: parsePort}
+	textArg     = param{name: "TEXT", variadic: true}
 )
 
 // The values of flags.
 var (
 	textValue   = param{name: "TEXT"}
-	numberValue = param{name: "N", take: numberIn(value.Numbers{Least: 1, Most: value.Unlimited})}
-	timeValue   = param{name: "TIME", take: timeIn(value.Times{Least: time.Millisecond, Most: value.Forever})}
-	whenValue   = param{name: "WHEN", take: takeWhen}
+	numberValue = param{name: "N", parse: parseNumber(value.Numbers{Least: 1, Most: value.Unlimited})}
+	timeValue   = param{name: "TIME", parse: parseTime(value.Times{Least: time.Millisecond, Most: value.Forever})}
+	sinceValue  = param{name: "WHEN", parse: parseSince}
 )
 
 // bind reads the flags and the arguments of the command as its row says: what is wrong
@@ -87,36 +87,36 @@ func (c *call) bind() error {
 	c.numbers, c.times = make(map[string]int), make(map[string]time.Duration)
 	var err error
 	for _, f := range c.cmd.flags {
-		if v, given := c.flags[f.name]; err == nil && given && f.arg.take != nil {
-			err = f.arg.take(c, f.name, v)
+		if v, given := c.flags[f.name]; err == nil && given && f.arg.parse != nil {
+			err = f.arg.parse(c, f.name, v)
 		}
 	}
 	for i, p := range c.cmd.args {
-		if err == nil && p.take != nil && i < len(c.args) {
-			err = p.take(c, "", c.args[i])
+		if err == nil && p.parse != nil && i < len(c.args) {
+			err = p.parse(c, "", c.args[i])
 		}
 	}
 	return err
 }
 
-func takeRoom(c *call, _, word string) (err error) {
+func parseRoom(c *call, _, word string) (err error) {
 	c.target, err = c.Service.Room(word)
 	return err
 }
 
-func takeTrashed(c *call, _, word string) (err error) {
-	c.gone, err = c.Service.Trashed(word)
+func parseTrashed(c *call, _, word string) (err error) {
+	c.trashed, err = c.Service.Trashed(word)
 	return err
 }
 
-func takeBan(c *call, _, word string) (err error) {
-	if c.ban, err = strconv.ParseUint(strings.TrimPrefix(word, "#"), 10, 64); err != nil {
+func parseBan(c *call, _, word string) (err error) {
+	if c.banID, err = strconv.ParseUint(strings.TrimPrefix(word, "#"), 10, 64); err != nil {
 		return refuse("usage", "%q is not the number of a ban; bans lists them", word)
 	}
 	return nil
 }
 
-func takePort(c *call, _, word string) error {
+func parsePort(c *call, _, word string) error {
 	n, err := value.ParseNumber(word, value.Ports)
 	if err != nil {
 		return refuse("usage", "%q is not a port; write %v", word, value.Ports)
@@ -125,8 +125,8 @@ func takePort(c *call, _, word string) error {
 	return nil
 }
 
-// numberIn takes a whole number in a range.
-func numberIn(in value.Numbers) func(c *call, flag, word string) error {
+// parseNumber takes a whole number in a range.
+func parseNumber(in value.Numbers) func(c *call, flag, word string) error {
 	return func(c *call, flag, word string) error {
 		n, err := value.ParseNumber(word, in)
 		if err != nil {
@@ -137,8 +137,8 @@ func numberIn(in value.Numbers) func(c *call, flag, word string) error {
 	}
 }
 
-// timeIn takes a time in a range.
-func timeIn(in value.Times) func(c *call, flag, word string) error {
+// parseTime takes a time in a range.
+func parseTime(in value.Times) func(c *call, flag, word string) error {
 	return func(c *call, flag, word string) (err error) {
 		if c.times[flag], err = value.ParseTime(word, in); err != nil {
 			return refuse("usage", "--%s: %v", flag, err)
@@ -147,13 +147,13 @@ func timeIn(in value.Times) func(c *call, flag, word string) error {
 	}
 }
 
-// takeWhen reads a sequence number or a time.
-func takeWhen(c *call, flag, word string) error {
+// parseSince reads a sequence number or a time.
+func parseSince(c *call, flag, word string) error {
 	seq, err := strconv.ParseUint(word, 10, 64)
 	if err != nil {
-		return timeValue.take(c, flag, word)
+		return timeValue.parse(c, flag, word)
 	}
-	c.after = seq
+	c.afterSeq = seq
 	return nil
 }
 
@@ -173,8 +173,8 @@ func (c *call) number(flag string, otherwise int) int {
 	return otherwise
 }
 
-// since is when the time of --since began; zero: it is not given.
-func (c *call) since() time.Time {
+// sinceTime is when the time of --since began; zero: it is not given.
+func (c *call) sinceTime() time.Time {
 	if d := c.times["since"]; d > 0 {
 		return time.Now().Add(-d)
 	}
@@ -188,41 +188,41 @@ func (c *call) has(flag string) bool {
 }
 
 func openRooms(s *Server, _ []string) []string {
-	return each(s.Service.List(), func(r netsvc.RoomInfo) string { return r.Name })
+	return mapSlice(s.Service.List(), func(r netsvc.RoomInfo) string { return r.Name })
 }
 
 func unboundRooms(s *Server, _ []string) []string {
-	return each(s.Service.Ports().Unbound, func(w netsvc.UnboundRoom) string { return w.Room })
+	return mapSlice(s.Service.Ports().Unbound, func(w netsvc.UnboundRoom) string { return w.Room })
 }
 
 func trashedRooms(s *Server, _ []string) []string {
 	trash, _ := s.Service.Trash() // without it nothing is offered
-	return each(trash, func(t netsvc.Trashed) string { return t.Name })
+	return mapSlice(trash, func(t netsvc.Trashed) string { return t.Name })
 }
 
 func nicksAndAddrs(s *Server, args []string) []string {
 	members, _ := s.Service.Members("")
-	return append(addrs(s, args), each(members, func(m netsvc.MemberInfo) string { return m.Nick })...)
+	return append(addrs(s, args), mapSlice(members, func(m netsvc.MemberInfo) string { return m.Nick })...)
 }
 
 // mutedToo are those of all members, and the nicks that are muted and may have gone.
 func mutedToo(s *Server, args []string) []string {
 	mutes := slices.DeleteFunc(s.Service.Bans(), func(b store.Ban) bool { return !b.Mute })
-	return append(nicksAndAddrs(s, args), each(mutes, func(b store.Ban) string { return b.Nick })...)
+	return append(nicksAndAddrs(s, args), mapSlice(mutes, func(b store.Ban) string { return b.Nick })...)
 }
 
 func addrs(s *Server, _ []string) []string {
 	members, _ := s.Service.Members("")
-	return each(members, func(m netsvc.MemberInfo) string {
+	return mapSlice(members, func(m netsvc.MemberInfo) string {
 		at, _ := netip.ParseAddrPort(m.Remote) // the server has made it
 		return at.Addr().String()
 	})
 }
 
 func banIDs(s *Server, _ []string) []string {
-	return each(s.Service.Bans(), func(b store.Ban) string { return fmt.Sprint(b.ID) })
+	return mapSlice(s.Service.Bans(), func(b store.Ban) string { return fmt.Sprint(b.ID) })
 }
 
 func freePorts(s *Server, _ []string) []string {
-	return each(s.Service.Ports().Next, strconv.Itoa)
+	return mapSlice(s.Service.Ports().Next, strconv.Itoa)
 }

@@ -16,18 +16,18 @@ var nickOnlyFlag = flag{name: "nick-only", short: "by nick alone: who comes back
 var peopleCommands = []command{
 	{name: "kick", args: []param{memberArg}, short: "end a member's connection, also one that is leaving; with ADDR or ADDR:PORT every connection from there", example: "kick ann --say 'please read the rules'", changes: true,
 		flags: []flag{yesFlag, tokenFlag, sayFlag}, run: kick},
-	{name: "ban", args: []param{{name: "ADDR|CIDR|NICK|#ID", words: nicksAndAddrs}}, short: "keep somebody out, now and later; a member with its address", example: "ban 192.0.2.7 --for 1h --why flooding", changes: true,
+	{name: "ban", args: []param{{name: "ADDR|CIDR|NICK|#ID", complete: nicksAndAddrs}}, short: "keep somebody out, now and later; a member with its address", example: "ban 192.0.2.7 --for 1h --why flooding", changes: true,
 		flags: []flag{roomFlag, forFlag, whyFlag, nickOnlyFlag, yesFlag, tokenFlag}, run: ban},
 	{name: "bans", short: "the bans and mutes that hold", example: "bans", run: bans},
 	{name: "unban", args: []param{banArg}, short: "lift a ban or a mute", example: "unban '#3'", changes: true, run: unban},
 	{name: "mute", args: []param{memberArg}, short: "let a member read and not speak in its room, also when it comes back", example: "mute ann --for 10m", changes: true,
 		flags: []flag{forFlag, whyFlag, nickOnlyFlag}, run: mute},
-	{name: "unmute", args: []param{{name: memberArg.name, words: mutedToo}}, short: "lift the mutes of a member, also of one that has gone", example: "unmute ann", changes: true,
+	{name: "unmute", args: []param{{name: memberArg.name, complete: mutedToo}}, short: "lift the mutes of a member, also of one that has gone", example: "unmute ann", changes: true,
 		flags: []flag{yesFlag, tokenFlag}, run: unmute},
 }
 
-// found are the members that a word means; none is a refusal.
-func (c *call) found(what string) ([]netsvc.MemberInfo, error) {
+// findMembers are the members that a word means; none is a refusal.
+func (c *call) findMembers(what string) ([]netsvc.MemberInfo, error) {
 	all := c.Service.FindMembers(what)
 	if len(all) == 0 {
 		return nil, refuse("no-member", "there is no member %s; members lists them", what)
@@ -37,13 +37,13 @@ func (c *call) found(what string) ([]netsvc.MemberInfo, error) {
 
 // namesOf are members as a question names them.
 func namesOf(members []netsvc.MemberInfo) []string {
-	return each(members, func(m netsvc.MemberInfo) string { return fmt.Sprintf("%s in %s", m.Nick, m.Room) })
+	return mapSlice(members, func(m netsvc.MemberInfo) string { return fmt.Sprintf("%s in %s", m.Nick, m.Room) })
 }
 
 func kick(c *call) (err error) {
 	what := c.args[0]
 	members := c.Service.FindMembers(what)
-	ids := each(members, func(m netsvc.MemberInfo) uint64 { return m.ID })
+	ids := mapSlice(members, func(m netsvc.MemberInfo) uint64 { return m.ID })
 	var remotes []string
 	for _, conn := range c.Service.Conns(what) {
 		if !conn.Member() {
@@ -56,7 +56,7 @@ func kick(c *call) (err error) {
 		return refuse("no-member", "there is no member and no connection %s; members and connections list them", what)
 	}
 	if len(names) > 1 || c.has("dry-run") {
-		text := fmt.Sprintf("%s: %s", reach(hit, "kicks", " and closes"), strings.Join(names[:min(len(names), 5)], ", "))
+		text := fmt.Sprintf("%s: %s", reachText(hit, "kicks", " and closes"), strings.Join(names[:min(len(names), 5)], ", "))
 		if err := c.confirm(text, ids, remotes); err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func kick(c *call) (err error) {
 	if hit == (netsvc.BanTargets{}) {
 		return refuse("no-member", "%s has just left", what)
 	}
-	return c.out.text("%s", reach(hit, "kicked", " and closed"))
+	return c.out.text("%s", reachText(hit, "kicked", " and closed"))
 }
 
 // newBan is a ban by the flags of the command, of nobody yet.
@@ -95,7 +95,7 @@ func (c *call) bansOf(what string) ([]store.Ban, error) {
 	nickOnly := c.has("nick-only")
 	var members []netsvc.MemberInfo
 	if strings.HasPrefix(what, "#") {
-		if members, err = c.found(what); err != nil {
+		if members, err = c.findMembers(what); err != nil {
 			return nil, err
 		}
 		b.Nick = members[0].Key()
@@ -132,8 +132,8 @@ func (c *call) bansOf(what string) ([]store.Ban, error) {
 	return all, nil
 }
 
-// reach says what bans end.
-func reach(r netsvc.BanTargets, verb, also string) string {
+// reachText says what bans end.
+func reachText(r netsvc.BanTargets, verb, also string) string {
 	text := verb + " " + count(r.Members, "member")
 	if r.Connections > 0 {
 		text += also + " " + count(r.Connections, "connection") + " to the master port or before a password"
@@ -141,12 +141,12 @@ func reach(r netsvc.BanTargets, verb, also string) string {
 	return text
 }
 
-// numbers are the IDs of bans: "ban #3", "bans #3, #4".
-func numbers(bans []store.Ban, noun string) string {
+// banNumbers are the IDs of bans: "ban #3", "bans #3, #4".
+func banNumbers(bans []store.Ban, noun string) string {
 	if len(bans) > 1 {
 		noun += "s"
 	}
-	ids := each(bans, func(b store.Ban) string { return fmt.Sprintf("#%d", b.ID) })
+	ids := mapSlice(bans, func(b store.Ban) string { return fmt.Sprintf("#%d", b.ID) })
 	return noun + " " + strings.Join(ids, ", ")
 }
 
@@ -157,8 +157,8 @@ func ban(c *call) error {
 	}
 	hit := c.Service.CountTargets(all...)
 	if hit.Members > 1 || c.has("dry-run") {
-		of := each(all, func(b store.Ban) string { return strings.TrimSpace(b.Nick + " " + b.Addr) })
-		if err := c.confirm(fmt.Sprintf("bans %s and %s", strings.Join(of, ", "), reach(hit, "kicks", " and closes")), hit); err != nil {
+		of := mapSlice(all, func(b store.Ban) string { return strings.TrimSpace(b.Nick + " " + b.Addr) })
+		if err := c.confirm(fmt.Sprintf("bans %s and %s", strings.Join(of, ", "), reachText(hit, "kicks", " and closes")), hit); err != nil {
 			return err
 		}
 	}
@@ -167,7 +167,7 @@ func ban(c *call) error {
 	if len(all) > 1 {
 		hold = "hold"
 	}
-	return c.done(err, "%s %s; %s", numbers(all, "ban"), hold, reach(hit, "kicked", " and closed"))
+	return c.report(err, "%s %s; %s", banNumbers(all, "ban"), hold, reachText(hit, "kicked", " and closed"))
 }
 
 func bans(c *call) error {
@@ -197,28 +197,28 @@ func bans(c *call) error {
 }
 
 func unban(c *call) error {
-	id := c.ban
+	id := c.banID
 	none := refuse("no-ban", "there is no ban #%d; bans lists them", id)
 	there := slices.ContainsFunc(c.Service.Bans(), func(b store.Ban) bool { return b.ID == id })
 	if damaged, _ := c.Store.SkippedRecords(); !there && damaged == 0 { // what is left out Unban knows, too
 		return none
 	}
-	if err := c.would("ban #%d would be lifted", id); err != nil {
+	if err := c.dryRun("ban #%d would be lifted", id); err != nil {
 		return err
 	}
 	err := c.Service.Unban(id)
 	if errors.Is(err, store.ErrNoBan) {
 		return none
 	}
-	return c.done(err, "ban #%d is lifted", id)
+	return c.report(err, "ban #%d is lifted", id)
 }
 
 func mute(c *call) error {
-	all, err := c.found(c.args[0])
+	all, err := c.findMembers(c.args[0])
 	if err != nil {
 		return err
 	}
-	if err := c.would("%s would be muted", count(len(all), "member")); err != nil {
+	if err := c.dryRun("%s would be muted", count(len(all), "member")); err != nil {
 		return err
 	}
 	var mutes []store.Ban
@@ -237,20 +237,20 @@ func mute(c *call) error {
 		mutes = append(mutes, b)
 	}
 	mutes, _, err = c.Service.Ban(mutes...)
-	return c.done(err, "muted %s: %s", count(len(all), "member"), muting(mutes, each(all, func(m netsvc.MemberInfo) string { return m.Room })))
+	return c.report(err, "muted %s: %s", count(len(all), "member"), describeMutes(mutes, mapSlice(all, func(m netsvc.MemberInfo) string { return m.Room })))
 }
 
-// muting says how far mutes reach.
-func muting(mutes []store.Ban, rooms []string) string {
+// describeMutes says how far mutes reach.
+func describeMutes(mutes []store.Ban, rooms []string) string {
 	slices.Sort(rooms)
 	until, also := "until unmute lifts it", ", and for everybody who joins it from the same address later, under any nick"
 	if len(mutes) > 0 && !mutes[0].Until.IsZero() {
-		until = "until " + mutes[0].Until.Local().Format(clock)
+		until = "until " + mutes[0].Until.Local().Format(timeFormat)
 	}
 	if len(mutes) > 0 && mutes[0].Addr == "" {
 		also = " and its nick alone: who comes back under another one may speak"
 	}
-	return fmt.Sprintf("%s, in the room %s, %s; for the member%s", numbers(mutes, "mute"), strings.Join(slices.Compact(rooms), ", "), until, also)
+	return fmt.Sprintf("%s, in the room %s, %s; for the member%s", banNumbers(mutes, "mute"), strings.Join(slices.Compact(rooms), ", "), until, also)
 }
 
 func unmute(c *call) error {
@@ -262,18 +262,18 @@ func unmute(c *call) error {
 		}
 		return refuse("no-mute", "%s is not muted; bans lists the mutes", what)
 	}
-	ids := each(mutes, func(b store.Ban) uint64 { return b.ID })
+	ids := mapSlice(mutes, func(b store.Ban) uint64 { return b.ID })
 	if names := namesOf(others); len(names) > 0 {
-		if err := c.confirm(fmt.Sprintf("lifts %s, also for %s", numbers(mutes, "mute"), strings.Join(names[:min(len(names), 5)], ", ")), ids); err != nil {
+		if err := c.confirm(fmt.Sprintf("lifts %s, also for %s", banNumbers(mutes, "mute"), strings.Join(names[:min(len(names), 5)], ", ")), ids); err != nil {
 			return err
 		}
 	}
-	if err := c.would("%s would be lifted: %s", count(len(mutes), "mute"), numbers(mutes, "mute")); err != nil {
+	if err := c.dryRun("%s would be lifted: %s", count(len(mutes), "mute"), banNumbers(mutes, "mute")); err != nil {
 		return err
 	}
 	err := c.Service.Unban(ids...)
 	if errors.Is(err, store.ErrNoBan) {
 		return refuse("changed", "nothing is lifted: %v", err)
 	}
-	return c.done(err, "lifted %s: %s", count(len(mutes), "mute"), numbers(mutes, "mute"))
+	return c.report(err, "lifted %s: %s", count(len(mutes), "mute"), banNumbers(mutes, "mute"))
 }

@@ -16,8 +16,8 @@ import (
 // on with it.
 type plan struct {
 	store.Plan
-	name string // of the room, as the operator is told instead of "this room"
-	end  context.CancelFunc
+	name   string // of the room, as the operator is told instead of "this room"
+	cancel context.CancelFunc
 }
 
 // plans are those to come, one for each room at most, and the stop for room 0. The
@@ -48,18 +48,18 @@ func (q *plans) claim(room uint64) (old *plan, err error) {
 	q.changing[room] = true
 	if old = q.all[room]; old != nil {
 		delete(q.all, room)
-		old.end()
+		old.cancel()
 	}
 	return old, nil
 }
 
-// settle ends claim, with the plan that holds from now on; nil: none.
-func (s *Server) settle(room uint64, p *plan, told bool) {
+// releasePlan ends claim, with the plan that holds from now on; nil: none.
+func (s *Server) releasePlan(room uint64, p *plan, told bool) {
 	s.plans.mu.Lock()
 	defer s.plans.mu.Unlock()
 	delete(s.plans.changing, room)
 	if p != nil {
-		s.awaitLocked(p, told)
+		s.startLocked(p, told)
 	}
 }
 
@@ -73,13 +73,13 @@ func (s *Server) schedule(p *plan, in time.Duration) error {
 	p.Announced = time.Now().UTC()
 	p.Due = p.Announced.Add(in)
 	if err := s.Store.SetPlan(p.Plan); err != nil {
-		s.settle(p.Room, old, true)
+		s.releasePlan(p.Room, old, true)
 		if errors.Is(err, store.ErrNoRoom) {
 			return refuse("no-room", "%s has just been deleted", p.name)
 		}
 		return refuse("refused", "nothing is planned: %v", err)
 	}
-	s.settle(p.Room, p, false)
+	s.releasePlan(p.Room, p, false)
 	return nil
 }
 
@@ -95,7 +95,7 @@ func (s *Server) LoadPlans() error {
 	defer q.mu.Unlock()
 	q.all = make(map[uint64]*plan)
 	for _, k := range kept {
-		p := &plan{Plan: k, end: func() {}}
+		p := &plan{Plan: k, cancel: func() {}}
 		q.all[k.Room] = p
 		q.loaded = append(q.loaded, p)
 	}
@@ -114,28 +114,28 @@ func (s *Server) ResumePlans(tookOver bool) {
 		case q.all[p.Room] != p || q.closed: // it has been called off
 		case p.Room == 0 && !tookOver && !time.Now().Before(p.Due):
 			delete(q.all, 0)
-			q.tasks.Go(func() { s.drop(p) })
+			q.tasks.Go(func() { s.dropMissedStop(p) })
 		default:
-			s.awaitLocked(p, true)
+			s.startLocked(p, true)
 		}
 	}
 	q.loaded = nil
 }
 
-// drop forgets a stop whose time passed while the server was down.
-func (s *Server) drop(p *plan) {
+// dropMissedStop forgets a stop whose time passed while the server was down.
+func (s *Server) dropMissedStop(p *plan) {
 	if err := s.Store.EndPlan(0); err != nil {
 		slog.New(s.Log).Error("forget a stop that was planned", "error", err)
 	}
-	s.Record(p.who(), p.Line, "not done: the server was down when it was due, "+words(time.Since(p.Due))+" ago")
+	s.Record(p.caller(), p.Line, "not done: the server was down when it was due, "+durationInWords(time.Since(p.Due))+" ago")
 }
 
-// who has announced the plan.
-func (p *plan) who() Caller { return Caller{p.UID, p.User, p.Door} }
+// caller has announced the plan.
+func (p *plan) caller() Caller { return Caller{p.UID, p.User, p.Door} }
 
-// awaitLocked waits until a plan is due, and carries it out unless it is called off before.
+// startLocked waits until a plan is due, and carries it out unless it is called off before.
 // told says that its members know of it. mu is held.
-func (s *Server) awaitLocked(p *plan, told bool) {
+func (s *Server) startLocked(p *plan, told bool) {
 	if s.plans.closed {
 		return
 	}
@@ -144,55 +144,55 @@ func (s *Server) awaitLocked(p *plan, told bool) {
 	}
 	s.plans.all[p.Room] = p
 	var ctx context.Context
-	ctx, p.end = context.WithCancel(context.Background())
+	ctx, p.cancel = context.WithCancel(context.Background())
 	s.plans.tasks.Go(func() {
-		defer p.end()
-		if s.countDown(ctx, p, told) && s.plans.take(p) {
-			s.due(p)
+		defer p.cancel()
+		if s.countDown(ctx, p, told) && s.plans.remove(p) {
+			s.runPlan(p)
 		}
 	})
 }
 
-// due carries out a plan, and tells the log and the audit, which has a deletion in
+// runPlan carries out a plan, and tells the log and the audit, which has a deletion in
 // one with it.
-func (s *Server) due(p *plan) {
-	line, result := p.Line+whenDue, "done"
+func (s *Server) runPlan(p *plan) {
+	line, result := p.Line+dueSuffix, "done"
 	if p.Room == 0 {
-		s.halt(p.who(), line)
+		s.beginStop(p.caller(), line)
 		return
 	}
-	if late := time.Since(p.Due); late > lateTime {
-		result += ", " + words(late) + " late: the server was down"
+	if late := time.Since(p.Due); late > lateAfter {
+		result += ", " + durationInWords(late) + " late: the server was down"
 	}
 	name := s.Service.RoomName(p.Room)
-	err := s.try(p.Line, func() error {
+	err := s.tryPlan(p.Line, func() error {
 		if name == "" {
 			return refuse("no-room", "it is gone already")
 		}
-		return s.remove(p.Room, name, "", p.Purge, p.who().audit(line, result))
+		return s.removeRoom(p.Room, name, "", p.Purge, p.caller().audit(line, result))
 	})
 	switch {
 	case err == nil:
-		s.note(p.who(), name, line, result)
+		s.note(p.caller(), name, line, result)
 		return
-	case s.plans.left(): // the next process does it
+	case s.plans.suspended(): // the next process does it
 		return
 	}
 	slog.New(s.Log).Error("planned, and not done", "line", p.Line, "error", err)
 	if failed := s.Store.EndPlan(p.Room); failed != nil {
 		slog.New(s.Log).Error("the next start tries it again, as it cannot be called off", "line", p.Line, "error", failed)
 	} else {
-		s.tell(p.Room, p.off()) // they have been told that it is to come
+		s.notify(p.Room, p.cancelText()) // they have been told that it is to come
 	}
-	_ = s.record(p.who(), name, line, err.Error()) // the log has what the audit lacks
+	_ = s.record(p.caller(), name, line, err.Error()) // the log has what the audit lacks
 }
 
-// lateTime is when a plan counts as late.
-const lateTime = 10 * time.Second
+// lateAfter is when a plan counts as late.
+const lateAfter = 10 * time.Second
 
-// try does what is due. A fault in it is an error.
-func (s *Server) try(line string, do func() error) (err error) {
-	defer s.recovered(line, &err)
+// tryPlan does what is due. A fault in it is an error.
+func (s *Server) tryPlan(line string, do func() error) (err error) {
+	defer s.recoverFault(line, &err)
 	return do()
 }
 
@@ -202,7 +202,7 @@ func (s *Server) countDown(ctx context.Context, p *plan, told bool) bool {
 	total := p.Due.Sub(p.Announced)
 	left := total
 	if told {
-		left = nextMark(total, max(0, time.Until(p.Due)))
+		left = nextNotice(total, max(0, time.Until(p.Due)))
 	}
 	for {
 		select {
@@ -213,17 +213,17 @@ func (s *Server) countDown(ctx context.Context, p *plan, told bool) bool {
 		if left == 0 {
 			return true
 		}
-		text := p.what() + " in " + words(left)
+		text := p.text() + " in " + durationInWords(left)
 		if p.Say != "" {
 			text += ": " + p.Say
 		}
-		s.tell(p.Room, text)
-		left = nextMark(total, left)
+		s.notify(p.Room, text)
+		left = nextNotice(total, left)
 	}
 }
 
-// nextMark is how long before the end the members are told next; 0: not again.
-func nextMark(total, left time.Duration) time.Duration {
+// nextNotice is how long before the end the members are told next; 0: not again.
+func nextNotice(total, left time.Duration) time.Duration {
 	for _, m := range []time.Duration{24 * time.Hour, time.Hour, 10 * time.Minute, time.Minute, 10 * time.Second} {
 		if m < left && m <= total/2 {
 			return m
@@ -235,8 +235,8 @@ func nextMark(total, left time.Duration) time.Duration {
 	return 0
 }
 
-// tell shows a notice in a room that may have gone, or in all of them for 0.
-func (s *Server) tell(room uint64, text string) {
+// notify shows a notice in a room that may have gone, or in all of them for 0.
+func (s *Server) notify(room uint64, text string) {
 	name := ""
 	if room != 0 {
 		if name = s.Service.RoomName(room); name == "" {
@@ -246,8 +246,8 @@ func (s *Server) tell(room uint64, text string) {
 	_, _ = s.Service.Say(name, text) // it may have gone since
 }
 
-// take removes a plan, and reports false if it has been called off or replaced.
-func (q *plans) take(p *plan) bool {
+// remove removes a plan, and reports false if it has been called off or replaced.
+func (q *plans) remove(p *plan) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.all[p.Room] != p {
@@ -257,16 +257,16 @@ func (q *plans) take(p *plan) bool {
 	return true
 }
 
-// at is the plan of a room, or of the stop; nil: none.
-func (q *plans) at(room uint64) *plan {
+// get is the plan of a room, or of the stop; nil: none.
+func (q *plans) get(room uint64) *plan {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.all[room]
 }
 
-// of returns when a room is to be deleted, or the server to stop; zero: no plan.
-func (q *plans) of(room uint64) time.Time {
-	if p := q.at(room); p != nil {
+// due returns when a room is to be deleted, or the server to stop; zero: no plan.
+func (q *plans) due(room uint64) time.Time {
+	if p := q.get(room); p != nil {
 		return p.Due.UTC()
 	}
 	return time.Time{}
@@ -275,40 +275,40 @@ func (q *plans) of(room uint64) time.Time {
 // forget ends a plan, if there is one, that is on disk no more: its room has been
 // deleted since.
 func (q *plans) forget(p *plan) {
-	if p != nil && q.take(p) {
-		p.end()
+	if p != nil && q.remove(p) {
+		p.cancel()
 	}
 }
 
-// LeavePlans stops to wait for what is planned, before the server stops, or once it has
+// SuspendPlans stops to wait for what is planned, before the server stops, or once it has
 // been handed over: another process does, or the next start.
-func (s *Server) LeavePlans() { s.plans.leave() }
+func (s *Server) SuspendPlans() { s.plans.suspend() }
 
-// left reports whether plans are left.
-func (q *plans) left() bool {
+// suspended reports whether plans are left.
+func (q *plans) suspended() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.closed
 }
 
-func (q *plans) leave() {
+func (q *plans) suspend() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
 	for room, p := range q.all {
 		delete(q.all, room)
-		p.end()
+		p.cancel()
 	}
 }
 
 // close is leave, and waits for what is being carried out.
 func (q *plans) close() {
-	q.leave()
+	q.suspend()
 	q.tasks.Wait()
 }
 
-// words is a time as people say it in a sentence.
-func words(d time.Duration) string {
+// durationInWords is a time as people say it in a sentence.
+func durationInWords(d time.Duration) string {
 	unit, name := time.Second, "second"
 	switch {
 	case d >= 48*time.Hour:
@@ -321,9 +321,9 @@ func words(d time.Duration) string {
 	return count(uint64(d.Round(unit)/unit), name)
 }
 
-// planned is the part of delete and stop that looks at --in. done is false when it
+// schedulePlan is the part of delete and stop that looks at --in. done is false when it
 // was not given.
-func (c *call) planned(p *plan) (done bool, err error) {
+func (c *call) schedulePlan(p *plan) (done bool, err error) {
 	in := c.times["in"]
 	if in == 0 {
 		return false, nil
@@ -333,16 +333,16 @@ func (c *call) planned(p *plan) (done bool, err error) {
 	if err := c.schedule(p, in); err != nil {
 		return true, err
 	}
-	return true, c.out.text("%s in %s; %s --cancel calls it off", p.named(p.what()), words(in), c.cmd.name+c.about())
+	return true, c.out.text("%s in %s; %s --cancel calls it off", p.forOperator(p.text()), durationInWords(in), c.cmd.name+c.roomWord())
 }
 
-// callOff ends what is planned for the room of p, or the stop.
-func (c *call) callOff(p *plan) error {
-	due := c.plans.of(p.Room)
+// cancelPlan ends what is planned for the room of p, or the stop.
+func (c *call) cancelPlan(p *plan) error {
+	due := c.plans.due(p.Room)
 	if due.IsZero() {
 		return refuse("no-plan", "there is nothing to call off: no --in was given, or it is over")
 	}
-	if err := c.would("%s in %s: that would be called off", p.named(p.what()), words(time.Until(due))); err != nil {
+	if err := c.dryRun("%s in %s: that would be called off", p.forOperator(p.text()), durationInWords(time.Until(due))); err != nil {
 		return err
 	}
 	old, err := c.plans.claim(p.Room)
@@ -350,42 +350,42 @@ func (c *call) callOff(p *plan) error {
 		return err
 	}
 	if old == nil {
-		c.settle(p.Room, nil, true)
+		c.releasePlan(p.Room, nil, true)
 		return refuse("no-plan", "it is too late to call it off")
 	}
 	if err := c.Store.EndPlan(p.Room); err != nil {
-		c.settle(p.Room, old, true)
+		c.releasePlan(p.Room, old, true)
 		return refuse("refused", "it is not called off: %v", err)
 	}
-	c.settle(p.Room, nil, true)
-	c.tell(p.Room, p.off())
-	return c.out.text("%s", p.named(p.off()))
+	c.releasePlan(p.Room, nil, true)
+	c.notify(p.Room, p.cancelText())
+	return c.out.text("%s", p.forOperator(p.cancelText()))
 }
 
-// whenDue marks in the audit that a plan was carried out.
-const whenDue = " (when it was due)"
+// dueSuffix marks in the audit that a plan was carried out.
+const dueSuffix = " (when it was due)"
 
-// what is to come, as its members are told.
-func (p *plan) what() string {
+// text is to come, as its members are told.
+func (p *plan) text() string {
 	if p.Room == 0 {
 		return "the server is to stop"
 	}
 	return "this room is to be deleted"
 }
 
-// named is that as the operator is told.
-func (p *plan) named(text string) string { return strings.Replace(text, "this room", p.name, 1) }
+// forOperator is that as the operator is told.
+func (p *plan) forOperator(text string) string { return strings.Replace(text, "this room", p.name, 1) }
 
-// off is what its members are told when it is called off.
-func (p *plan) off() string {
+// cancelText is what its members are told when it is called off.
+func (p *plan) cancelText() string {
 	if p.Room == 0 {
 		return "the stop of the server is called off"
 	}
 	return "the deletion of this room is called off"
 }
 
-// about is the room a command is about, as it stands in the line.
-func (c *call) about() string {
+// roomWord is the room a command is about, as it stands in the line.
+func (c *call) roomWord() string {
 	if len(c.args) == 0 {
 		return ""
 	}
@@ -397,10 +397,10 @@ var (
 	cancelFlag = flag{name: "cancel", short: "call off what was to be done in some time"}
 )
 
-// lasting is how a question says when something is to happen.
-func (c *call) lasting() string {
+// inText is how a question says when something is to happen.
+func (c *call) inText() string {
 	if in := c.times["in"]; in > 0 {
-		return fmt.Sprintf(" in %s", words(in))
+		return fmt.Sprintf(" in %s", durationInWords(in))
 	}
 	return ""
 }

@@ -32,11 +32,11 @@ var reloadCommand = command{
 	name: "reload", short: "read the configuration and the certificates again", example: "reload --dry-run", changes: true, run: reload,
 }
 
-// NotNow is an error of Server.Reload that says nothing of the configuration: the
+// BusyError is an error of Server.Reload that says nothing of the configuration: the
 // server does something else, or is another process.
-type NotNow string
+type BusyError string
 
-func (e NotNow) Error() string { return string(e) }
+func (e BusyError) Error() string { return string(e) }
 
 // reload answers key by key. If a key is refused, or the file has a mistake,
 // nothing is changed.
@@ -44,9 +44,9 @@ func reload(c *call) error {
 	if c.Server.Reload == nil {
 		return refuse("denied", "this server cannot read its configuration again")
 	}
-	c.looked = c.has("dry-run")
-	changes, err := c.Server.Reload(c.looked)
-	var later NotNow
+	c.skipAudit = c.has("dry-run")
+	changes, err := c.Server.Reload(c.skipAudit)
+	var later BusyError
 	if errors.As(err, &later) {
 		return refuse("busy", "%s", later)
 	}
@@ -58,7 +58,7 @@ func reload(c *call) error {
 		}
 		return refuse("refused", "nothing is changed: the configuration cannot be used")
 	}
-	c.did = Changes(changes)
+	c.auditResult = Changes(changes)
 	refused := 0
 	for _, ch := range changes {
 		if ch.Result == Refused {
@@ -79,7 +79,7 @@ func Changes(all []Change) string {
 	if len(all) == 0 {
 		return "nothing has changed"
 	}
-	return strings.Join(each(all, func(ch Change) string {
+	return strings.Join(mapSlice(all, func(ch Change) string {
 		text := fmt.Sprintf("%s from %q to %q: %s", ch.Key, ch.From, ch.To, ch.Result)
 		if ch.Why != "" {
 			text += " (" + ch.Why + ")"
@@ -102,9 +102,9 @@ func (l *Listener) SetAccess(mode os.FileMode, group string) error {
 	return nil
 }
 
-// MayGive tells why the socket cannot be given to a group, by doing that with a
+// CheckGroup tells why the socket cannot be given to a group, by doing that with a
 // file beside it.
-func (l *Listener) MayGive(group string) error {
+func (l *Listener) CheckGroup(group string) error {
 	f, err := os.CreateTemp(filepath.Dir(l.ln.Addr().String()), ".roomd-group*")
 	if err != nil {
 		return err
@@ -114,9 +114,9 @@ func (l *Listener) MayGive(group string) error {
 	return chgrp(f.Name(), group)
 }
 
-// restrict gives the socket its permissions at the start. A group that it cannot
+// setAccess gives the socket its permissions at the start. A group that it cannot
 // be given to is no reason to serve nobody.
-func (s *Server) restrict(path string, mode os.FileMode) error {
+func (s *Server) setAccess(path string, mode os.FileMode) error {
 	if s.Group != "" {
 		if err := chgrp(path, s.Group); err != nil {
 			slog.New(s.Log).Warn("admin.group cannot use the admin socket", "group", s.Group, "error", err)
@@ -128,8 +128,8 @@ func (s *Server) restrict(path string, mode os.FileMode) error {
 	return nil
 }
 
-// groupNow is who else may use the socket.
-func (s *Server) groupNow() string {
+// currentGroup is who else may use the socket.
+func (s *Server) currentGroup() string {
 	if g := s.group.Load(); g != nil {
 		return *g
 	}

@@ -22,13 +22,13 @@ type output struct {
 	json     bool
 	color    bool // the terminal has colours
 	stream   bool
-	values   int      // yielded so far
+	yielded  int      // yielded so far
 	conn     net.Conn // for commands that write much; nil: none
 	relative bool     // times are shown as how long ago they were
 }
 
-// printed shows what do yields, line by line, as a client of ours would.
-func printed(asJSON bool, show func(line string), do func(*output) error) error {
+// renderLines shows what do yields, line by line, as a client of ours would.
+func renderLines(asJSON bool, show func(line string), do func(*output) error) error {
 	var text bytes.Buffer
 	out := &output{w: bufio.NewWriter(&text), json: asJSON}
 	err := errors.Join(do(out), out.w.Flush())
@@ -40,10 +40,10 @@ func printed(asJSON bool, show func(line string), do func(*output) error) error 
 
 // line writes one line of the answer. It holds nothing that could end the line
 // or reach a terminal as more than text.
-func (o *output) line(s string) error { return o.painted(netsvc.Printable(s)) }
+func (o *output) line(s string) error { return o.styledLine(netsvc.Printable(s)) }
 
-// painted writes a line whose parts are printable, and may be painted.
-func (o *output) painted(s string) error {
+// styledLine writes a line whose parts are printable, and may be painted.
+func (o *output) styledLine(s string) error {
 	o.w.WriteByte(' ')
 	o.w.WriteString(s)
 	return o.w.WriteByte('\n')
@@ -58,8 +58,8 @@ const (
 	yellow = "33"
 )
 
-// paint gives printable text a colour, if there are any.
-func (o *output) paint(color, text string) string {
+// colorize gives printable text a colour, if there are any.
+func (o *output) colorize(color, text string) string {
 	if !o.color || color == "" {
 		return text
 	}
@@ -97,7 +97,7 @@ func (o *output) object(v any) error {
 
 // text yields a sentence; as JSON an object with it.
 func (o *output) text(format string, args ...any) error {
-	o.values++
+	o.yielded++
 	s := fmt.Sprintf(format, args...)
 	if o.json {
 		return o.object(map[string]string{"text": s})
@@ -107,30 +107,30 @@ func (o *output) text(format string, args ...any) error {
 
 // end closes an answer that yielded nothing: as JSON it is still an answer.
 func (o *output) end() error {
-	if o.json && o.values == 0 && !o.stream {
+	if o.json && o.yielded == 0 && !o.stream {
 		return o.object(struct{}{})
 	}
 	return nil
 }
 
-// one yields a struct: its fields one below the other, or an object.
-func (o *output) one(v any) error {
-	o.values++
+// value yields a struct: its fields one below the other, or an object.
+func (o *output) value(v any) error {
+	o.yielded++
 	if o.json {
 		return o.object(v)
 	}
 	value := reflect.ValueOf(v)
 	columns := columnsOf(value.Type(), func(f reflect.StructField) bool { return !empty(value.FieldByIndex(f.Index)) })
-	rows := each(columns, func(c column) []string {
+	rows := mapSlice(columns, func(c column) []string {
 		text := o.cell(c.name, value.FieldByIndex(c.index).Interface())
-		return []string{o.paint(faint, c.title), o.paint(colorOf(c.name, text), text)}
+		return []string{o.colorize(faint, c.title), o.colorize(colorOf(c.name, text), text)}
 	})
 	return o.rows(rows)
 }
 
 // list yields a slice of structs: an aligned table, or one array.
 func (o *output) list(slice any) error {
-	o.values++
+	o.yielded++
 	v := reflect.ValueOf(slice)
 	if o.json {
 		if v.Len() == 0 {
@@ -149,11 +149,11 @@ func (o *output) list(slice any) error {
 		}
 		return false
 	})
-	rows := [][]string{each(columns, func(c column) string { return o.paint(bold, strings.ToUpper(c.title)) })}
+	rows := [][]string{mapSlice(columns, func(c column) string { return o.colorize(bold, strings.ToUpper(c.title)) })}
 	for i := range v.Len() {
-		rows = append(rows, each(columns, func(c column) string {
+		rows = append(rows, mapSlice(columns, func(c column) string {
 			text := o.cell(c.name, v.Index(i).FieldByIndex(c.index).Interface())
-			return o.paint(colorOf(c.name, text), text)
+			return o.colorize(colorOf(c.name, text), text)
 		}))
 	}
 	return o.rows(rows)
@@ -163,7 +163,7 @@ func (o *output) list(slice any) error {
 // to the left.
 func (o *output) rows(rows [][]string) error {
 	for _, l := range term.Columns(rows...) {
-		if err := o.painted(strings.TrimRight(l, " ")); err != nil {
+		if err := o.styledLine(strings.TrimRight(l, " ")); err != nil {
 			return err
 		}
 	}
@@ -203,15 +203,15 @@ func fieldName(f reflect.StructField) string {
 	return name
 }
 
-// each yields one value of a stream: an object a line, or what text says, which
+// event yields one value of a stream: an object a line, or what text says, which
 // is printable and may be painted. flush is false while more is at hand.
-func (o *output) each(v any, text string, flush bool) error {
-	o.values++
+func (o *output) event(v any, text string, flush bool) error {
+	o.yielded++
 	var err error
 	if o.json {
 		err = o.object(v)
 	} else {
-		err = o.painted(text)
+		err = o.styledLine(text)
 	}
 	if err == nil && flush {
 		err = o.w.Flush()
@@ -219,8 +219,8 @@ func (o *output) each(v any, text string, flush bool) error {
 	return err
 }
 
-// mostCell is how much of a long text a table shows; JSON has all of it.
-const mostCell = 80
+// maxCell is how much of a long text a table shows; JSON has all of it.
+const maxCell = 80
 
 // cell is a value as a table shows it.
 func (o *output) cell(name string, v any) string {
@@ -228,16 +228,16 @@ func (o *output) cell(name string, v any) string {
 		if o.relative || t.IsZero() {
 			return ago(t)
 		}
-		return t.Local().Format(clock)
+		return t.Local().Format(timeFormat)
 	}
-	return cell(name, v)
+	return cellText(name, v)
 }
 
-// clock is how a time is written for people: with the zone, as what it is
+// timeFormat is how a time is written for people: with the zone, as what it is
 // compared with may be from elsewhere.
-const clock = "2006-01-02 15:04:05 -0700"
+const timeFormat = "2006-01-02 15:04:05 -0700"
 
-func cell(name string, v any) string {
+func cellText(name string, v any) string {
 	switch v := v.(type) {
 	case bool:
 		if v {
@@ -251,13 +251,13 @@ func cell(name string, v any) string {
 			return "-"
 		}
 		v = netsvc.Printable(v)
-		if r := []rune(v); (name == "topic" || name == "line" || name == "result") && len(r) > mostCell {
-			v = string(r[:mostCell-1]) + "…"
+		if r := []rune(v); (name == "topic" || name == "line" || name == "result") && len(r) > maxCell {
+			v = string(r[:maxCell-1]) + "…"
 		}
 		return v
 	}
 	if strings.HasSuffix(name, "bytes") {
-		return size(reflect.ValueOf(v))
+		return byteSize(reflect.ValueOf(v))
 	}
 	switch n := reflect.ValueOf(v); {
 	case n.Kind() == reflect.Slice:
@@ -286,12 +286,12 @@ func ago(t time.Time) string {
 	}
 	d := time.Since(t)
 	if d < 0 {
-		return "in " + span(-d)
+		return "in " + shortDuration(-d)
 	}
-	return span(d) + " ago"
+	return shortDuration(d) + " ago"
 }
 
-func span(d time.Duration) string {
+func shortDuration(d time.Duration) string {
 	switch {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", int(d.Seconds()))
@@ -303,8 +303,8 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
 
-// size is a number of bytes as people say it.
-func size(v reflect.Value) string {
+// byteSize is a number of bytes as people say it.
+func byteSize(v reflect.Value) string {
 	var n float64
 	if v.CanUint() {
 		n = float64(v.Uint())

@@ -14,7 +14,7 @@ import (
 
 var roomCommands = []command{
 	{name: "create", args: []param{newRoomArg}, short: "make a room", example: "create dev --topic 'work in progress'", changes: true,
-		flags: []flag{{"port", param{name: "N", words: freePorts, take: numberIn(value.Ports)}, "on this port, else on the next one that is free"}, {"topic", textValue, "its topic"}}, run: create},
+		flags: []flag{{"port", param{name: "N", complete: freePorts, parse: parseNumber(value.Ports)}, "on this port, else on the next one that is free"}, {"topic", textValue, "its topic"}}, run: create},
 	{name: "delete", args: []param{roomArg}, short: "end a room; restore brings it back", example: "delete dev --in 60s --say 'moving to ops'", changes: true,
 		flags: []flag{yesFlag, tokenFlag, sayFlag, inFlag, cancelFlag, {name: "purge", short: "for good: it cannot be restored"}}, run: deleteRoom},
 	{name: "trash", short: "the deleted rooms that can be restored", example: "trash", run: func(c *call) error {
@@ -25,46 +25,46 @@ var roomCommands = []command{
 		return c.out.list(all)
 	}},
 	{name: "restore", args: []param{trashedArg}, short: "bring a deleted room back, with its lines; of several with its name the last deleted", example: "restore '#7'", changes: true, run: func(c *call) error {
-		gone := c.gone
-		if err := c.vacant(gone.Name, 0); err != nil {
+		gone := c.trashed
+		if err := c.checkNameFree(gone.Name, 0); err != nil {
 			return err
 		}
-		took := fmt.Sprintf("%s%s", which(gone), c.alsoGone(gone))
-		if err := c.would("the room %s would come back: %s", gone.Name, took); err != nil {
+		took := fmt.Sprintf("%s%s", describeTrashed(gone), c.namesakes(gone))
+		if err := c.dryRun("the room %s would come back: %s", gone.Name, took); err != nil {
 			return err
 		}
-		old := c.plans.at(gone.ID) // somebody else had deleted it before it was due
+		old := c.plans.get(gone.ID) // somebody else had deleted it before it was due
 		info, err := c.Service.Restore(fmt.Sprintf("#%d", gone.ID))
 		if err == nil {
 			c.plans.forget(old)
 		}
-		return c.done(err, "the room %s is back on port %d: %s", info.Name, info.Port, took)
+		return c.report(err, "the room %s is back on port %d: %s", info.Name, info.Port, took)
 	}},
 	{name: "purge", args: []param{trashedArg}, short: "remove a deleted room for good; of several with its name the last deleted", example: "purge '#7'", changes: true,
 		flags: []flag{yesFlag, tokenFlag}, run: func(c *call) error {
-			r := c.gone
-			if err := c.confirm(fmt.Sprintf("removes %s for good: %s%s", r.Name, which(r), c.alsoGone(r)), r.ID); err != nil {
+			r := c.trashed
+			if err := c.confirm(fmt.Sprintf("removes %s for good: %s%s", r.Name, describeTrashed(r), c.namesakes(r)), r.ID); err != nil {
 				return err
 			}
 			// By its ID: another one of that name may have come into the trash.
-			return c.done(c.Service.Purge(fmt.Sprintf("#%d", r.ID)), "%s is removed", r.Name)
+			return c.report(c.Service.Purge(fmt.Sprintf("#%d", r.ID)), "%s is removed", r.Name)
 		}},
 	{name: "rename", args: []param{roomArg, {name: "NAME"}}, short: "give a room another name, or another spelling of its own; its members stay", example: "rename dev ops", changes: true, run: func(c *call) error {
 		r := c.target
-		if err := c.vacant(c.args[1], r.ID); err != nil {
+		if err := c.checkNameFree(c.args[1], r.ID); err != nil {
 			return err
 		}
-		if err := c.would("%s would be %s; its %s stay", r.Name, c.args[1], count(r.Members, "member")); err != nil {
+		if err := c.dryRun("%s would be %s; its %s stay", r.Name, c.args[1], count(r.Members, "member")); err != nil {
 			return err
 		}
 		info, err := c.Service.Rename(r.Name, c.args[1])
-		return c.done(err, "the room %s is %s now", r.Name, info.Name)
+		return c.report(err, "the room %s is %s now", r.Name, info.Name)
 	}},
-	{name: "topic", args: []param{roomArg, textArg.maybe()}, short: "show or set a room's topic", example: "topic lobby be kind", changes: true, shows: true, run: func(c *call) error {
+	{name: "topic", args: []param{roomArg, textArg.asOptional()}, short: "show or set a room's topic", example: "topic lobby be kind", changes: true, getOrSet: true, run: func(c *call) error {
 		r := c.target
-		if !c.looked {
+		if !c.skipAudit {
 			text := strings.Join(c.args[1:], " ")
-			if err := c.would("the topic of %s would be %s", r.Name, text); err != nil {
+			if err := c.dryRun("the topic of %s would be %s", r.Name, text); err != nil {
 				return err
 			}
 			err := c.Service.SetTopic(c.args[0], text)
@@ -87,22 +87,22 @@ var roomCommands = []command{
 			_, err := c.Service.Move(r.Name, n) // which says what is wrong with it
 			return err
 		}
-		if err := c.would("%s would go from port %d to %d; its %s stay", r.Name, r.Port, n, count(r.Members, "member")); err != nil {
+		if err := c.dryRun("%s would go from port %d to %d; its %s stay", r.Name, r.Port, n, count(r.Members, "member")); err != nil {
 			return err
 		}
 		info, err := c.Service.Move(r.Name, n)
-		return c.done(err, "the room %s is on port %d now; %d rests", info.Name, info.Port, r.Port)
+		return c.report(err, "the room %s is on port %d now; %d rests", info.Name, info.Port, r.Port)
 	}},
 	{name: "rebind", args: []param{unboundArg}, short: "try at once to bind a room that waits for its port", example: "rebind dev", changes: true, run: func(c *call) error {
 		r := c.target
 		if r.State == "open" {
 			return refuse("exists", "%s is bound already, to port %d", r.Name, r.Port)
 		}
-		if err := c.would("the port %d of %s would be tried", r.Port, r.Name); err != nil {
+		if err := c.dryRun("the port %d of %s would be tried", r.Port, r.Name); err != nil {
 			return err
 		}
 		info, err := c.Service.Rebind(c.args[0])
-		return c.done(err, "the room %s is bound to port %d", info.Name, info.Port)
+		return c.report(err, "the room %s is bound to port %d", info.Name, info.Port)
 	}},
 	{name: "say", args: []param{roomNameArg, textArg}, short: "say something in a room, not stored", example: "say lobby back in five minutes", changes: true, run: func(c *call) error {
 		return c.say(c.args[0], c.args[1:])
@@ -119,15 +119,15 @@ func (c *call) say(room string, text []string) error {
 		if err != nil {
 			return err
 		}
-		return c.would("it would be said to %s", count(len(all), "member"))
+		return c.dryRun("it would be said to %s", count(len(all), "member"))
 	}
 	n, err := c.Service.Say(room, strings.Join(text, " "))
-	return c.done(err, "said to %s", count(n, "member"))
+	return c.report(err, "said to %s", count(n, "member"))
 }
 
-// vacant tells why a room cannot have a name: the dry run says what the run says.
+// checkNameFree tells why a room cannot have a name: the dry run says what the run says.
 // of is the room that is to have it; 0: a new one.
-func (c *call) vacant(name string, of uint64) error {
+func (c *call) checkNameFree(name string, of uint64) error {
 	r, err := c.Service.Room(name)
 	code, _, _ := netsvc.ClientError(err)
 	switch {
@@ -140,23 +140,23 @@ func (c *call) vacant(name string, of uint64) error {
 }
 
 func create(c *call) error {
-	if err := c.vacant(c.args[0], 0); err != nil {
+	if err := c.checkNameFree(c.args[0], 0); err != nil {
 		return err
 	}
-	if err := c.would("the room %s would be made", c.args[0]); err != nil {
+	if err := c.dryRun("the room %s would be made", c.args[0]); err != nil {
 		return err
 	}
 	info, _, err := c.Service.Create(c.args[0], netsvc.Creation{By: c.caller.User, Port: c.numbers["port"], Topic: c.flags["topic"]})
-	return c.done(err, "the room %s is on port %d", info.Name, info.Port)
+	return c.report(err, "the room %s is on port %d", info.Name, info.Port)
 }
 
-// which tells deleted rooms of one name apart.
-func which(t netsvc.Trashed) string {
-	return fmt.Sprintf("#%d, deleted %s, %s", t.ID, t.Deleted.Local().Format(clock), count(t.Lines, "line"))
+// describeTrashed tells deleted rooms of one name apart.
+func describeTrashed(t netsvc.Trashed) string {
+	return fmt.Sprintf("#%d, deleted %s, %s", t.ID, t.Deleted.Local().Format(timeFormat), count(t.Lines, "line"))
 }
 
-// alsoGone says that there are other deleted rooms with the name of one.
-func (c *call) alsoGone(t netsvc.Trashed) string {
+// namesakes says that there are other deleted rooms with the name of one.
+func (c *call) namesakes(t netsvc.Trashed) string {
 	trash, _ := c.Service.Trash() // it has just been read
 	others := slices.DeleteFunc(trash, func(o netsvc.Trashed) bool { return o.ID == t.ID || wire.Fold(o.Name) != wire.Fold(t.Name) })
 	if len(others) == 0 {
@@ -165,11 +165,11 @@ func (c *call) alsoGone(t netsvc.Trashed) string {
 	return fmt.Sprintf("; the trash has %s with that name: %s takes #ID, as trash lists it", count(len(others), "other room"), c.cmd.name)
 }
 
-// worth says a room in numbers, so that who destroys it knows what goes.
-func worth(r netsvc.RoomDetail) string {
-	text := fmt.Sprintf("%s, %s, %s", count(r.Members, "member"), count(r.Lines, "line"), cell("bytes", r.Bytes))
+// describeRoom says a room in numbers, so that who destroys it knows what goes.
+func describeRoom(r netsvc.RoomDetail) string {
+	text := fmt.Sprintf("%s, %s, %s", count(r.Members, "member"), count(r.Lines, "line"), cellText("bytes", r.Bytes))
 	if !r.Spoke.IsZero() {
-		text += ", last spoke " + words(time.Since(r.Spoke)) + " ago"
+		text += ", last spoke " + durationInWords(time.Since(r.Spoke)) + " ago"
 	}
 	return text
 }
@@ -178,19 +178,19 @@ func deleteRoom(c *call) error {
 	r, purge := c.target, c.has("purge")
 	p := &plan{Plan: store.Plan{Room: r.ID, Purge: purge}, name: r.Name}
 	if c.has("cancel") {
-		return c.callOff(p)
+		return c.cancelPlan(p)
 	}
-	text := fmt.Sprintf("deletes %s%s: %s", r.Name, c.lasting(), worth(r))
+	text := fmt.Sprintf("deletes %s%s: %s", r.Name, c.inText(), describeRoom(r))
 	if purge {
 		text += "; it cannot be restored"
 	}
 	if err := c.confirm(text, r.ID, r.Name, r.Port, r.Members, r.Newest, purge); err != nil {
 		return err
 	}
-	if planned, err := c.planned(p); planned {
+	if planned, err := c.schedulePlan(p); planned {
 		return err
 	}
-	if err := c.remove(r.ID, r.Name, c.flags["say"], purge); err != nil {
+	if err := c.removeRoom(r.ID, r.Name, c.flags["say"], purge); err != nil {
 		return err
 	}
 	if purge {
@@ -199,9 +199,9 @@ func deleteRoom(c *call) error {
 	return c.out.text("the room %s is deleted; restore %s brings it back", r.Name, r.Name)
 }
 
-// remove deletes a room, and what was planned for it.
-func (s *Server) remove(id uint64, name, say string, purge bool, audit ...store.Audit) error {
-	old := s.plans.at(id)
+// removeRoom deletes a room, and what was planned for it.
+func (s *Server) removeRoom(id uint64, name, say string, purge bool, audit ...store.Audit) error {
+	old := s.plans.get(id)
 	if err := s.Service.Remove(name, say, audit...); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ type screen struct {
 // canDraw reports whether a file is a terminal that can draw in place.
 func canDraw(out io.Writer) (tty *os.File, ok bool) {
 	tty, ok = out.(*os.File)
-	return tty, ok && term.IsTerminal(tty) && !term.Dumb()
+	return tty, ok && term.IsTerminal(tty) && !term.IsDumb()
 }
 
 // openScreen takes over a terminal, to which out writes. close must follow.

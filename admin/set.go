@@ -13,13 +13,13 @@ import (
 )
 
 var setCommand = command{
-	name: "set", args: []param{roomArg, keyArg.maybe(), valueArg.maybe()}, short: "show or set what holds for one room instead of for all; default takes it back",
+	name: "set", args: []param{roomArg, keyArg.asOptional(), valueArg.asOptional()}, short: "show or set what holds for one room instead of for all; default takes it back",
 	example: "set dev lines 1000", changes: true, flags: []flag{yesFlag, tokenFlag, {name: "remove", short: "take the password away"}}, run: set,
 }
 
 var (
-	keyArg   = param{name: "KEY", words: func(*Server, []string) []string { return settingKeys() }}
-	valueArg = param{name: "VALUE", words: func(_ *Server, args []string) (all []string) {
+	keyArg   = param{name: "KEY", complete: func(*Server, []string) []string { return settingKeys() }}
+	valueArg = param{name: "VALUE", complete: func(_ *Server, args []string) (all []string) {
 		k, err := findSetting(args[1])
 		if err != nil || k.set != nil {
 			all = append(all, unset)
@@ -139,14 +139,16 @@ func parseBool(word string) (on bool, err error) {
 	return false, refuse("usage", "%q is neither on nor off", word)
 }
 
-func settingKeys() []string { return each(roomSettings, func(s roomSetting) string { return s.key }) }
+func settingKeys() []string {
+	return mapSlice(roomSettings, func(s roomSetting) string { return s.key })
+}
 
 // findSetting finds a setting by its key, which may be abbreviated.
 func findSetting(word string) (*roomSetting, error) {
 	keys := settingKeys()
-	found := meant(word, keys)
+	found := matchPrefix(word, keys)
 	if len(found) != 1 {
-		return nil, refuse("usage", "%q is no setting of a room%s; there are %s", word, suggestion(word, keys), strings.Join(keys, ", "))
+		return nil, refuse("usage", "%q is no setting of a room%s; there are %s", word, didYouMean(word, keys), strings.Join(keys, ", "))
 	}
 	return &roomSettings[slices.Index(keys, found[0])], nil
 }
@@ -172,7 +174,7 @@ func set(c *call) error {
 	case remove:
 		return refuse("usage", "--remove is for the password; default takes a setting back")
 	}
-	if c.looked = len(c.args) < 3; !c.looked {
+	if c.skipAudit = len(c.args) < 3; !c.skipAudit {
 		word := c.args[2]
 		if err := s.set(&store.Settings{}, word); err != nil {
 			return err
@@ -188,9 +190,9 @@ func set(c *call) error {
 	return c.showSettings(r, own)
 }
 
-// tellsPassword reports whether a password stands in a line, where it must not: that
+// hasPassword reports whether a password stands in a line, where it must not: that
 // is refused, and the line is not kept.
-func tellsPassword(cmd *command, args []string) bool {
+func hasPassword(cmd *command, args []string) bool {
 	if cmd.name != setCommand.name || len(args) < 3 {
 		return false
 	}
@@ -207,25 +209,25 @@ func (c *call) setPassword(r netsvc.RoomDetail, own store.Settings, remove bool)
 		c.line = Join([]string{"set", r.Name, "password", "…"}) // the audit does not keep it
 		return refuse("usage", "a password does not stand in the line, which others can see and the audit keeps: set %s password asks for it, or reads it from standard input; --remove takes it away", r.Name)
 	case remove && !r.Locked:
-		c.looked = true
+		c.skipAudit = true
 		return refuse("refused", "%s has no password", r.Name)
 	case remove:
-		does, c.secret, c.did = "loses its password", "", "the password was removed"
+		does, c.secret, c.auditResult = "loses its password", "", "the password was removed"
 	case !r.Locked:
 		does = "gets a password"
 	}
-	if err := c.would("%s %s; those inside stay", r.Name, does); err != nil {
+	if err := c.dryRun("%s %s; those inside stay", r.Name, does); err != nil {
 		return err
 	}
 	if !remove && c.secret == "" {
-		c.looked = true
-		return &wanted{"the new password of " + r.Name}
+		c.skipAudit = true
+		return &secretRequest{"the new password of " + r.Name}
 	}
 	if !remove {
-		c.did = "the password was changed"
+		c.auditResult = "the password was changed"
 	}
 	if err := c.Service.SetPassword(r.Name, c.secret); err != nil {
-		c.did = ""
+		c.auditResult = ""
 		return err
 	}
 	r.Locked = !remove
@@ -247,9 +249,9 @@ func (c *call) confirmSet(r netsvc.RoomDetail, s *roomSetting, own store.Setting
 	case most < r.Lines:
 		return c.confirm(fmt.Sprintf("removes %s of the %s of %s for good", count(r.Lines-most, "line"), count(r.Lines, "line"), r.Name), r.ID, r.Newest)
 	case s.key == "age" && age > 0 && r.Lines > 0:
-		return c.confirm(fmt.Sprintf("removes the lines of %s that are older than %s for good; it has %s", r.Name, words(age), count(r.Lines, "line")), r.ID, r.Newest)
+		return c.confirm(fmt.Sprintf("removes the lines of %s that are older than %s for good; it has %s", r.Name, durationInWords(age), count(r.Lines, "line")), r.ID, r.Newest)
 	}
-	return c.would("%s of %s would be %s", s.key, r.Name, c.inEffect(s, after))
+	return c.dryRun("%s of %s would be %s", s.key, r.Name, c.inEffect(s, after))
 }
 
 // inEffect is what holds for a room with these settings.

@@ -30,31 +30,31 @@ type Listener struct {
 	end   context.CancelFunc
 	conns sync.WaitGroup
 
-	pause     atomic.Value // a chan struct{}, closed by Resume
-	answering atomic.Int64 // commands whose answers are not written yet; streams do not count
+	pause   atomic.Value // a chan struct{}, closed by Resume
+	pending atomic.Int64 // commands whose answers are not written yet; streams do not count
 }
 
-// mostLine bounds a command line in bytes.
-const mostLine = 64 << 10
+// maxLine bounds a command line in bytes.
+const maxLine = 64 << 10
 
-// pathMost is how long the path of a socket may be, in bytes (unix(7)).
-const pathMost = 107
+// maxPath is how long the path of a socket may be, in bytes (unix(7)).
+const maxPath = 107
 
-// Unavailable is an error of Listen that the machine is the cause of, and not what
+// UnavailableError is an error of Listen that the machine is the cause of, and not what
 // it was asked for: a folder that is missing or read-only, a path that the system
 // does not take.
-type Unavailable struct {
-	Err  error
-	Ever bool // it cannot come good
+type UnavailableError struct {
+	Err       error
+	Permanent bool // it cannot come good
 }
 
-func (e Unavailable) Error() string { return e.Err.Error() }
-func (e Unavailable) Unwrap() error { return e.Err }
+func (e UnavailableError) Error() string { return e.Err.Error() }
+func (e UnavailableError) Unwrap() error { return e.Err }
 
 // Listen opens the socket at path with these permissions and begins to serve.
 // A stale socket is removed, if it is a socket and nobody answers there.
 func (s *Server) Listen(path string, mode os.FileMode) (*Listener, error) {
-	if err := clear(path); err != nil {
+	if err := removeStale(path); err != nil {
 		return nil, err
 	}
 	// The socket gets its permissions when it is bound, before anybody can
@@ -65,12 +65,12 @@ func (s *Server) Listen(path string, mode os.FileMode) (*Listener, error) {
 	}}
 	ln, err := lc.Listen(context.Background(), "unix", path)
 	if err != nil {
-		if len(path) > pathMost {
-			return nil, Unavailable{fmt.Errorf("open the admin socket: its path has %d bytes, and the system takes %d: set a shorter admin.socket", len(path), pathMost), true}
+		if len(path) > maxPath {
+			return nil, UnavailableError{fmt.Errorf("open the admin socket: its path has %d bytes, and the system takes %d: set a shorter admin.socket", len(path), maxPath), true}
 		}
-		return nil, Unavailable{fmt.Errorf("open the admin socket: %w", err), false}
+		return nil, UnavailableError{fmt.Errorf("open the admin socket: %w", err), false}
 	}
-	if err := s.restrict(path, mode); err != nil {
+	if err := s.setAccess(path, mode); err != nil {
 		ln.Close()
 		return nil, err
 	}
@@ -80,14 +80,14 @@ func (s *Server) Listen(path string, mode os.FileMode) (*Listener, error) {
 	return l, nil
 }
 
-// clear removes a stale socket.
-func clear(path string) error {
+// removeStale removes a stale socket.
+func removeStale(path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return Unavailable{fmt.Errorf("look at the admin socket: %w", err), len(path) > pathMost}
+		return UnavailableError{fmt.Errorf("look at the admin socket: %w", err), len(path) > maxPath}
 	}
 	if st.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s is not a socket; remove it, or set another admin.socket", path)
@@ -101,7 +101,7 @@ func clear(path string) error {
 		return fmt.Errorf("the admin socket %s: %w", path, err)
 	}
 	if err := os.Remove(path); err != nil {
-		return Unavailable{fmt.Errorf("remove the admin socket of a server that is gone: %w", err), false}
+		return UnavailableError{fmt.Errorf("remove the admin socket of a server that is gone: %w", err), false}
 	}
 	return nil
 }
@@ -179,16 +179,16 @@ const byteOrderMark = "\ufeff"
 // serve answers the lines of one connection.
 func (l *Listener) serve(c *net.UnixConn) {
 	end := func() {
-		if !l.srv.awaitsEnd(c) {
+		if !l.srv.isStopWaiter(c) {
 			c.Close()
 		}
 	}
 	defer end()
 	defer context.AfterFunc(l.done, end)()
 	w := bufio.NewWriterSize(c, 64<<10) // a large answer wakes its reader a few times only
-	who, err := l.srv.caller(c)
+	who, err := l.srv.authenticate(c)
 	if err != nil {
-		fmt.Fprintf(w, "ERR denied %s\n", sentence(err.Error()))
+		fmt.Fprintf(w, "ERR denied %s\n", oneLine(err.Error()))
 		w.Flush()
 		return
 	}
@@ -198,7 +198,7 @@ func (l *Listener) serve(c *net.UnixConn) {
 	l.conns.Go(func() {
 		defer close(lines)
 		in := bufio.NewScanner(c)
-		in.Buffer(nil, mostLine)
+		in.Buffer(nil, maxLine)
 		mark := byteOrderMark // may be before the first line
 		for in.Scan() {
 			line := strings.TrimPrefix(in.Text(), mark)
@@ -211,16 +211,16 @@ func (l *Listener) serve(c *net.UnixConn) {
 		}
 	})
 	for line := range lines {
-		if blank(line) {
+		if isBlank(line) {
 			continue
 		}
-		next, open := l.run(ctx, who, line, c, w, lines)
+		next, open := l.serveLine(ctx, who, line, c, w, lines)
 		if w.Flush() != nil || !open {
 			return
 		}
 		for next != "" && open {
 			line, next = next, ""
-			next, open = l.run(ctx, who, line, c, w, lines)
+			next, open = l.serveLine(ctx, who, line, c, w, lines)
 			if w.Flush() != nil {
 				return
 			}
@@ -228,15 +228,15 @@ func (l *Listener) serve(c *net.UnixConn) {
 	}
 }
 
-func blank(line string) bool {
+func isBlank(line string) bool {
 	words, err := split(line)
 	return err == nil && len(words) == 0
 }
 
-// run answers one line. A stream ends when another line comes: if that is not
+// serveLine answers one line. A stream ends when another line comes: if that is not
 // blank, it is the next command. open is false once the client has left during
 // a stream.
-func (l *Listener) run(ctx context.Context, who Caller, line string, c *net.UnixConn, w *bufio.Writer, lines <-chan string) (next string, open bool) {
+func (l *Listener) serveLine(ctx context.Context, who Caller, line string, c *net.UnixConn, w *bufio.Writer, lines <-chan string) (next string, open bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	out := &output{w: w, conn: c}
@@ -253,43 +253,43 @@ func (l *Listener) run(ctx context.Context, who Caller, line string, c *net.Unix
 			cancel()
 			err = <-watching
 		}
-		if blank(next) {
+		if isBlank(next) {
 			next = ""
 		}
-		verdict(w, err)
+		writeVerdict(w, err)
 		return next, open
 	}
-	l.answering.Add(1)
-	defer l.answering.Add(-1)
+	l.pending.Add(1)
+	defer l.pending.Add(-1)
 	defer peer.WhenGone(c, cancel)()
 	err := l.srv.execute(ctx, who, line, out)
-	if l.srv.awaitsEnd(c) { // the verdict comes then
+	if l.srv.isStopWaiter(c) { // the verdict comes then
 		return "", false
 	}
-	verdict(w, err)
+	writeVerdict(w, err)
 	err = w.Flush()
 	return "", errors.Join(err, c.SetWriteDeadline(time.Time{})) == nil
 }
 
-// verdict writes the last line of an answer.
-func verdict(w *bufio.Writer, err error) {
+// writeVerdict writes the last line of an answer.
+func writeVerdict(w *bufio.Writer, err error) {
 	var ask *question
-	var want *wanted
+	var want *secretRequest
 	switch {
 	case err == nil:
 		w.WriteString("OK\n")
 	case errors.As(err, &want):
-		fmt.Fprintf(w, "SECRET - %s\n", sentence(want.text))
+		fmt.Fprintf(w, "SECRET - %s\n", oneLine(want.text))
 	case errors.As(err, &ask):
-		fmt.Fprintf(w, "ASK %s %s\n", ask.token, sentence(ask.text))
+		fmt.Fprintf(w, "ASK %s %s\n", ask.token, oneLine(ask.text))
 	default:
-		code, text := explain(err)
-		fmt.Fprintf(w, "ERR %s %s\n", code, sentence(text))
+		code, text := errorText(err)
+		fmt.Fprintf(w, "ERR %s %s\n", code, oneLine(text))
 	}
 }
 
-// explain is an error for the operator, who may see all of it.
-func explain(err error) (code, text string) {
+// errorText is an error for the operator, who may see all of it.
+func errorText(err error) (code, text string) {
 	var no *refusal
 	if errors.As(err, &no) {
 		return no.code, no.text
@@ -303,8 +303,8 @@ func explain(err error) (code, text string) {
 	return "internal", err.Error()
 }
 
-// caller tells which user is at the other end, and refuses one that may not.
-func (s *Server) caller(c *net.UnixConn) (Caller, error) {
+// authenticate tells which user is at the other end, and refuses one that may not.
+func (s *Server) authenticate(c *net.UnixConn) (Caller, error) {
 	uid, gids, err := peer.Credentials(c)
 	if err != nil {
 		return Caller{}, fmt.Errorf("the system does not tell who you are: %w", err)
@@ -317,7 +317,7 @@ func (s *Server) caller(c *net.UnixConn) (Caller, error) {
 	if uid == 0 || uid == os.Getuid() {
 		return who, nil
 	}
-	if group := s.groupNow(); group != "" {
+	if group := s.currentGroup(); group != "" {
 		g, gerr := user.LookupGroup(group)
 		if gerr == nil && slices.ContainsFunc(gids, func(gid int) bool { return g.Gid == strconv.Itoa(gid) }) {
 			return who, nil

@@ -35,15 +35,15 @@ type Server struct {
 	// Upgrade has a process of the binary take over. After nil the server must not be used any more; dry only finds out
 	// whether it could.
 	Upgrade func(ctx context.Context, binary string, dry bool) (Upgrade, error)
-	// Dropped tells how many lines of the log could not be written, and for how
+	// LogDropped tells how many lines of the log could not be written, and for how
 	// long the next one has not been taken; 0: nothing waits. nil: there is no log.
-	Dropped func() (lines uint64, waits time.Duration)
+	LogDropped func() (lines uint64, waits time.Duration)
 	// Certificate is the one in use; nil, or a nil func: there is none.
 	Certificate func() *Certificate
 	Version     string
-	From        string        // the file of the configuration
+	ConfigFile  string        // the file of the configuration
 	Addresses   func() string // of the master port
-	Data        string        // the database's file
+	Database    string        // the database's file
 	// Files, if not nil, are further files of the server that no backup may replace.
 	Files func() []string
 	Group string // who else may use the socket at first; empty: nobody
@@ -51,18 +51,18 @@ type Server struct {
 	group atomic.Pointer[string] // by SetAccess
 	plans plans
 
-	ending   sync.Mutex
-	awaiting []net.Conn // whose clients wait for the end of the server; guarded by ending
+	stopMu      sync.Mutex
+	stopWaiters []net.Conn // whose clients wait for the end of the server; guarded by ending
 }
 
 // Certificate is what clients of TLS are shown.
 type Certificate struct {
-	File    string
-	Expires time.Time
-	Since   time.Time // when it was taken up
-	Holds   bool      // now
-	Trouble string    // that it expires soon, or does not hold; empty: neither
-	Failed  string    // why its files, which have changed, cannot be used; empty: they can
+	File        string
+	Expires     time.Time
+	Loaded      time.Time // when it was taken up
+	Valid       bool      // now
+	Warning     string    // that it expires soon, or does not hold; empty: neither
+	ReloadError string    // why its files, which have changed, cannot be used; empty: they can
 }
 
 // certificate is the one in use; nil: there is none.
@@ -90,22 +90,22 @@ type Caller struct {
 
 // command is a row of the table.
 type command struct {
-	name    string
-	args    []param
-	short   string
-	example string
-	flags   []flag // beside --json, which every command has
-	changes bool   // is written to the audit
-	stream  bool   // goes on until it is ended
-	console bool   // is for the console's prompt only, which carries it out
-	shows   bool   // and changes nothing without its last argument
-	group   string // where help lists it
-	run     func(*call) error
+	name     string
+	args     []param
+	short    string
+	example  string
+	flags    []flag // beside --json, which every command has
+	changes  bool   // is written to the audit
+	stream   bool   // goes on until it is ended
+	console  bool   // is for the console's prompt only, which carries it out
+	getOrSet bool   // and changes nothing without its last argument
+	group    string // where help lists it
+	run      func(*call) error
 }
 
-// looks reports whether a command only looks, and comes to an end: then it can
+// readOnly reports whether a command only looks, and comes to an end: then it can
 // be watched.
-func (c *command) looks() bool { return !c.changes && !c.stream && !c.console }
+func (c *command) readOnly() bool { return !c.changes && !c.stream && !c.console }
 
 // flag is an option of a command. Without arg it is a switch.
 type flag struct {
@@ -114,8 +114,8 @@ type flag struct {
 	short string
 }
 
-// takes reports whether it has a value.
-func (f flag) takes() bool { return f.arg.name != "" }
+// hasValue reports whether it has a value.
+func (f flag) hasValue() bool { return f.arg.name != "" }
 
 // usage is the flag as it is typed, with its value.
 func (f flag) usage() string { return strings.TrimSpace(dashed(f.name) + " " + f.arg.name) }
@@ -128,7 +128,7 @@ var (
 	forFlag      = flag{"for", timeValue, "for this time, like 1h; otherwise until it is lifted"}
 	whyFlag      = flag{"why", textValue, "the reason; bans shows it, and a ban says it to the client"}
 	roomFlag     = flag{"room", roomNameArg, "in this room only"}
-	withinFlag   = flag{"since", timeValue, "within this time, like 24h"}
+	sinceFlag    = flag{"since", timeValue, "within this time, like 24h"}
 	relativeFlag = flag{name: "relative", short: "times as how long ago they were"}
 	countFlag    = flag{"n", numberValue, "how many at most"}
 )
@@ -136,26 +136,26 @@ var (
 // call is one run of a command.
 type call struct {
 	*Server
-	ctx    context.Context // done when the client is gone or has had enough, and, but for a stream, when the server stops
-	caller Caller
-	line   string // as it was given
-	cmd    *command
-	args   []string
-	flags  map[string]string
-	secret string // what the client was asked for; empty: nothing yet
-	out    *output
-	looked bool   // a command that may change something has only looked
-	did    string // what the audit says of it instead of "done"
+	ctx         context.Context // done when the client is gone or has had enough, and, but for a stream, when the server stops
+	caller      Caller
+	line        string // as it was given
+	cmd         *command
+	args        []string
+	flags       map[string]string
+	secret      string // what the client was asked for; empty: nothing yet
+	out         *output
+	skipAudit   bool   // a command that may change something has only looked
+	auditResult string // what the audit says of it instead of "done"
 
 	// What bind has read. Of the arguments:
-	target netsvc.RoomDetail
-	gone   netsvc.Trashed
-	ban    uint64
-	port   int
+	target  netsvc.RoomDetail
+	trashed netsvc.Trashed
+	banID   uint64
+	port    int
 	// And of the flags, by name; what is not given is not there.
-	after   uint64 // a sequence number
-	numbers map[string]int
-	times   map[string]time.Duration
+	afterSeq uint64 // a sequence number
+	numbers  map[string]int
+	times    map[string]time.Duration
 }
 
 // refusal is an error for the operator.
@@ -177,7 +177,7 @@ func (q *question) Error() string { return q.text }
 func (c *call) confirm(text string, state ...any) error {
 	sum := sha256.Sum256(fmt.Append(nil, c.cmd.name, c.args, state))
 	token := fmt.Sprintf("%x", sum[:4])
-	if err := c.would("%s", text); err != nil {
+	if err := c.dryRun("%s", text); err != nil {
 		return err
 	}
 	if c.has("yes") {
@@ -193,11 +193,11 @@ func (c *call) confirm(text string, state ...any) error {
 	return &question{token, text}
 }
 
-// wanted asks for a secret: the line must come again with it. It is no part of the
+// secretRequest asks for a secret: the line must come again with it. It is no part of the
 // line, which is kept in places where others can read it.
-type wanted struct{ text string }
+type secretRequest struct{ text string }
 
-func (w *wanted) Error() string { return w.text }
+func (w *secretRequest) Error() string { return w.text }
 
 // cutSecret takes off a line the secret that a client of ours has put in front.
 func cutSecret(line string) (rest, secret string) {
@@ -211,28 +211,28 @@ func cutSecret(line string) (rest, secret string) {
 
 const secretFlag = "--secret="
 
-// would comes before what is done: it returns errDry, and has said what would be
+// dryRun comes before what is done: it returns errDry, and has said what would be
 // done, if the operator only wants to know.
-func (c *call) would(format string, args ...any) error {
+func (c *call) dryRun(format string, args ...any) error {
 	if !c.has("dry-run") {
 		return nil
 	}
-	return errors.Join(c.out.text(format, args...), errDry)
+	return errors.Join(c.out.text(format, args...), errDryRun)
 }
 
-// done tells what was done, unless err is why it was not.
-func (c *call) done(err error, format string, args ...any) error {
+// report tells what was done, unless err is why it was not.
+func (c *call) report(err error, format string, args ...any) error {
 	if err != nil {
 		return err
 	}
 	return c.out.text(format, args...)
 }
 
-var errDry = errors.New("nothing was done")
+var errDryRun = errors.New("nothing was done")
 
-// recovered makes a fault in what an operator has asked for an error: the server
+// recoverFault makes a fault in what an operator has asked for an error: the server
 // goes on.
-func (s *Server) recovered(line string, err *error) {
+func (s *Server) recoverFault(line string, err *error) {
 	if fault := recover(); fault != nil {
 		slog.New(s.Log).Error("a fault in roomd; the server goes on, please report it", "in", line, "fault", fmt.Sprint(fault), "stack", string(debug.Stack()))
 		*err = fmt.Errorf("a fault in roomd, which its log tells of: %v", fault)
@@ -243,7 +243,7 @@ func (s *Server) recovered(line string, err *error) {
 // server's.
 func (s *Server) execute(ctx context.Context, who Caller, line string, out *output) (err error) {
 	line, secret := cutSecret(line)
-	defer s.recovered(line, &err)
+	defer s.recoverFault(line, &err)
 	cmd, args, flags, err := parse(line)
 	if err != nil {
 		return err
@@ -258,21 +258,21 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 	_, out.relative = flags["relative"]
 	out.stream = cmd.stream
 	c := &call{Server: s, ctx: ctx, caller: who, line: line, cmd: cmd, args: args, flags: flags, secret: secret, out: out}
-	about := c.room()
+	about := c.roomName()
 	_, raw := flags[filesFlag]
-	c.looked = cmd.shows && len(args) < len(cmd.args)
+	c.skipAudit = cmd.getOrSet && len(args) < len(cmd.args)
 	if err = c.bind(); err == nil {
 		err = cmd.run(c)
 	}
 	var ask *question
-	if cmd.changes && !c.looked && !errors.As(err, &ask) && !errors.Is(err, errDry) {
-		if failed := s.record(who, about, c.line, cmp.Or(c.did, resultOf(err))); failed != nil && err == nil && !out.json && !raw {
+	if cmd.changes && !c.skipAudit && !errors.As(err, &ask) && !errors.Is(err, errDryRun) {
+		if failed := s.record(who, about, c.line, cmp.Or(c.auditResult, resultOf(err))); failed != nil && err == nil && !out.json && !raw {
 			// What is done is done: that is what the answer says, but for one that a
 			// program reads.
 			err = out.text("the audit lacks this, as it could not be written; the log has it")
 		}
 	}
-	if errors.Is(err, errDry) {
+	if errors.Is(err, errDryRun) {
 		return nil
 	}
 	if err != nil {
@@ -281,11 +281,11 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 	return out.end()
 }
 
-// room is the room that a command is about; empty: it is about none.
-func (c *call) room() string {
+// roomName is the room that a command is about; empty: it is about none.
+func (c *call) roomName() string {
 	switch {
-	case c.gone.Name != "":
-		return c.gone.Name
+	case c.trashed.Name != "":
+		return c.trashed.Name
 	case len(c.args) == 0 || !strings.HasPrefix(c.cmd.args[0].name, "ROOM"):
 		return ""
 	}
@@ -334,17 +334,17 @@ func (who Caller) audit(line, result string) store.Audit {
 	for strings.HasPrefix(line, "--") { // what a client of ours has added
 		_, line, _ = strings.Cut(line, " ")
 	}
-	return store.Audit{Time: time.Now().UTC(), UID: who.UID, User: who.User, Door: cmp.Or(who.Door, store.DoorAdmin), Line: line, Result: sentence(result)}
+	return store.Audit{Time: time.Now().UTC(), UID: who.UID, User: who.User, Door: cmp.Or(who.Door, store.DoorAdmin), Line: line, Result: oneLine(result)}
 }
 
 // RecordStop is Record for what cannot be kept afterwards. A disk that does not
 // answer is not waited for.
 func (s *Server) RecordStop(who Caller, line string) {
-	within(auditTime, func() { s.Record(who, line, "done") })
+	runWithin(auditTimeout, func() { s.Record(who, line, "done") })
 }
 
-// within runs fn, and does not wait for it any longer.
-func within(most time.Duration, fn func()) {
+// runWithin runs fn, and does not wait for it any longer.
+func runWithin(most time.Duration, fn func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -356,5 +356,5 @@ func within(most time.Duration, fn func()) {
 	}
 }
 
-// auditTime bounds how long a stop waits for its entry in the audit.
-const auditTime = time.Second
+// auditTimeout bounds how long a stop waits for its entry in the audit.
+const auditTimeout = time.Second

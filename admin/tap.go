@@ -89,7 +89,7 @@ type logLine struct {
 }
 
 type logWatch struct {
-	c      chan logLine
+	lines  chan logLine
 	level  slog.Level
 	match  string // in lower case
 	missed atomic.Uint64
@@ -98,7 +98,7 @@ type logWatch struct {
 
 // watch begins to watch lines of a level or above with that text; "": all.
 func (t *Tap) watch(level, match string) (*logWatch, error) {
-	w := &logWatch{c: make(chan logLine, 256), level: slog.LevelDebug, match: strings.ToLower(match), hub: t.hub}
+	w := &logWatch{lines: make(chan logLine, 256), level: slog.LevelDebug, match: strings.ToLower(match), hub: t.hub}
 	if level != "" {
 		level, err := parseLevel(level)
 		if err != nil {
@@ -127,7 +127,7 @@ func (h *tapHub) publish(l logLine) {
 	for w := range h.all {
 		if l.level >= w.level && strings.Contains(strings.ToLower(l.Text), w.match) {
 			select {
-			case w.c <- l:
+			case w.lines <- l:
 			default:
 				w.missed.Add(1)
 			}

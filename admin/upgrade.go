@@ -36,7 +36,7 @@ func upgrade(c *call) error {
 	// A dry run starts the program, too. Afterwards the database may be another
 	// process's: the audit says that it has begun, and what follows only if it has
 	// failed.
-	if err := c.record(c.caller, "", c.line, Begun(binary, sum)); err != nil {
+	if err := c.record(c.caller, "", c.line, UpgradeBegun(binary, sum)); err != nil {
 		text, _, _ := strings.Cut(err.Error(), "\n")
 		return refuse("refused", "nothing is done, as the audit cannot be written: %s", text)
 	}
@@ -45,29 +45,29 @@ func upgrade(c *call) error {
 		if err != nil {
 			return refuse("failed", "it could not take over: %v", err)
 		}
-		c.looked = true
+		c.skipAudit = true
 		could.Sum = sum
-		return c.out.one(could)
+		return c.out.value(could)
 	}
 	// The operator who gave the command may leave: it is carried out anyway.
 	done, err := c.Server.Upgrade(context.WithoutCancel(c.ctx), binary, false)
 	if err != nil {
 		return refuse("failed", "this server goes on: %v", err)
 	}
-	c.looked = true
+	c.skipAudit = true
 	done.Sum = sum
-	return c.out.one(done)
+	return c.out.value(done)
 }
 
-// Begun is what the audit says of an upgrade to a program that is about to be started.
-func Begun(binary, sum string) string { return "begun: " + binary + ", SHA-256 " + sum }
+// UpgradeBegun is what the audit says of an upgrade to a program that is about to be started.
+func UpgradeBegun(binary, sum string) string { return "begun: " + binary + ", SHA-256 " + sum }
 
 // Serve is Listen on a socket that is open already.
 func (s *Server) Serve(ln *net.UnixListener, mode os.FileMode) (*Listener, error) {
 	ln.SetUnlinkOnClose(true)
 	l := &Listener{srv: s, ln: ln}
 	l.done, l.end = context.WithCancel(context.Background())
-	if err := s.restrict(ln.Addr().String(), mode); err != nil {
+	if err := s.setAccess(ln.Addr().String(), mode); err != nil {
 		return nil, err
 	}
 	l.conns.Go(l.accept)
@@ -84,7 +84,7 @@ func (l *Listener) Retire(within time.Duration) {
 	l.ln.Close()
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
-	for until := time.Now().Add(within); l.answering.Load() > 0 && time.Now().Before(until); {
+	for until := time.Now().Add(within); l.pending.Load() > 0 && time.Now().Before(until); {
 		<-look.C
 	}
 	l.end()

@@ -16,19 +16,19 @@ import (
 )
 
 var watchCommands = []command{
-	{name: "watch", args: []param{watchedArg, {name: "ARG", optional: true, rest: true}}, short: "what happens from now on, or a command repeated, until Ctrl-C",
+	{name: "watch", args: []param{watchedArg, {name: "ARG", optional: true, variadic: true}}, short: "what happens from now on, or a command repeated, until Ctrl-C",
 		example: "watch events --room lobby", stream: true,
 		flags: []flag{roomFlag, {"addr", addrArg, "of this address or network only"}, {"match", textValue, "with this text only"}, {"level", levelArg, "log lines of this level or above"}, everyFlag}, run: watch},
 	{name: "top", short: "the busiest rooms, repeated until Ctrl-C", example: "top --every 5s", stream: true, flags: []flag{everyFlag}, run: top},
 }
 
-var everyFlag = flag{"every", param{name: "TIME", take: timeIn(value.Times{Least: 100 * time.Millisecond, Most: value.Forever})}, "how often a command is repeated; 2s"}
+var everyFlag = flag{"every", param{name: "TIME", parse: parseTime(value.Times{Least: 100 * time.Millisecond, Most: value.Forever})}, "how often a command is repeated; 2s"}
 
 // watchedArg is what a watch may be of.
-var watchedArg = param{name: "ROOM|lines|events|log|COMMAND", words: func(s *Server, _ []string) []string {
+var watchedArg = param{name: "ROOM|lines|events|log|COMMAND", complete: func(s *Server, _ []string) []string {
 	all := openRooms(s, nil)
 	for i := range table {
-		if table[i].looks() {
+		if table[i].readOnly() {
 			all = append(all, table[i].name)
 		}
 	}
@@ -38,8 +38,8 @@ var watchedArg = param{name: "ROOM|lines|events|log|COMMAND", words: func(s *Ser
 // sources are what a watch may be of beside rooms and commands.
 var sources = []string{"lines", "events", "log"}
 
-// watched is the command that a watch of these arguments repeats, if it does.
-func watched(watch *command, args []string) *command {
+// watchedCommand is the command that a watch of these arguments repeats, if it does.
+func watchedCommand(watch *command, args []string) *command {
 	if watch.name != "watch" || len(args) == 0 {
 		return nil
 	}
@@ -48,7 +48,7 @@ func watched(watch *command, args []string) *command {
 			return nil
 		}
 	}
-	if inner, err := find(args[0]); err == nil && inner.looks() {
+	if inner, err := find(args[0]); err == nil && inner.readOnly() {
 		return inner
 	}
 	return nil
@@ -59,13 +59,13 @@ func isTable(c *command, args []string, flags map[string]string) bool {
 	if _, json := flags["json"]; json || !c.stream {
 		return false
 	}
-	inner := watched(c, args) // abbreviated it may be a room, which only the server knows
+	inner := watchedCommand(c, args) // abbreviated it may be a room, which only the server knows
 	return c.name == "top" || inner != nil && inner.name == args[0]
 }
 
 func watch(c *call) error {
 	what := c.args[0]
-	inner := watched(c.cmd, c.args)
+	inner := watchedCommand(c.cmd, c.args)
 	switch {
 	case what == "log":
 		return watchLog(c)
@@ -111,16 +111,16 @@ func watchEvents(c *call, room string, want func(*netsvc.Event) bool) error {
 			room = h.Room // it is called one at a time
 		}
 		return want(h) && (room == "" || h.Room == room) &&
-			(!ofAddr || isFrom(h.Remote, from)) &&
+			(!ofAddr || remoteIn(h.Remote, from)) &&
 			(match == "" || strings.Contains(wire.Fold(h.Text+" "+h.Member+" "+h.Type+" "+h.Cause+" "+h.By), match))
 	})
 	defer w.Close()
-	return yield(c, w.C, c.happened, w.Missed)
+	return streamEvents(c, w.C, c.formatEvent, w.Missed)
 }
 
-// yield yields what comes, as shown makes it, until the client ends it. missed is how much
+// streamEvents yields what comes, as shown makes it, until the client ends it. missed is how much
 // was too much since it was last asked.
-func yield[T any](c *call, from <-chan T, shown func(T) string, missed func() uint64) error {
+func streamEvents[T any](c *call, from <-chan T, shown func(T) string, missed func() uint64) error {
 	if err := c.out.w.Flush(); err != nil {
 		return err
 	}
@@ -129,11 +129,11 @@ func yield[T any](c *call, from <-chan T, shown func(T) string, missed func() ui
 		case <-c.ctx.Done():
 			return nil
 		case v := <-from:
-			if err := c.out.each(v, shown(v), len(from) == 0); err != nil {
+			if err := c.out.event(v, shown(v), len(from) == 0); err != nil {
 				return err
 			}
 			if n := missed(); n > 0 {
-				if err := c.out.each(map[string]uint64{"missed": n}, fmt.Sprintf("(%s more than could be shown)", thousands(n)), true); err != nil {
+				if err := c.out.event(map[string]uint64{"missed": n}, fmt.Sprintf("(%s more than could be shown)", thousands(n)), true); err != nil {
 					return err
 				}
 			}
@@ -141,8 +141,8 @@ func yield[T any](c *call, from <-chan T, shown func(T) string, missed func() ui
 	}
 }
 
-// isFrom reports whether a remote end, with its port or without, is in a network.
-func isFrom(remote string, of netip.Prefix) bool {
+// remoteIn reports whether a remote end, with its port or without, is in a network.
+func remoteIn(remote string, of netip.Prefix) bool {
 	if at, err := netip.ParseAddrPort(remote); err == nil {
 		return of.Contains(at.Addr().Unmap().WithZone(""))
 	}
@@ -150,19 +150,19 @@ func isFrom(remote string, of netip.Prefix) bool {
 	return err == nil && of.Overlaps(p)
 }
 
-// happened is a happening for people.
-func (c *call) happened(h netsvc.Event) string {
-	when := c.out.paint(faint, h.Time.Local().Format("15:04:05")) + " "
+// formatEvent is a happening for people.
+func (c *call) formatEvent(h netsvc.Event) string {
+	when := c.out.colorize(faint, h.Time.Local().Format("15:04:05")) + " "
 	member, text, room := netsvc.Printable(h.Member), netsvc.Printable(h.Text), netsvc.Printable(h.Room)
 	switch h.Type {
 	case string(wire.TypeMessage), string(wire.TypeAction), string(wire.TypeTopic):
-		return when + room + " " + spoken(h.Type, member, text, func(nick string) string { return c.out.paint(bold, nick) })
+		return when + room + " " + formatLine(h.Type, member, text, func(nick string) string { return c.out.colorize(bold, nick) })
 	case string(wire.TypeNick): // not as members read it: room and nick, then the sentence as of the console's commands
 		return when + room + " * " + member + " is " + text + " now"
 	case string(wire.TypeNotice):
 		return when + strings.TrimSpace(cmp.Or(room, "every room")+" * operator: "+text)
 	}
-	words := []string{c.out.paint(yellow, h.Type)}
+	words := []string{c.out.colorize(yellow, h.Type)}
 	for _, w := range []string{room, member, h.Remote, h.By, text, h.Cause} {
 		if w != "" {
 			words = append(words, netsvc.Printable(w))
@@ -177,9 +177,9 @@ func watchLog(c *call) error {
 		return err
 	}
 	defer w.close()
-	return yield(c, w.c, func(l logLine) string {
+	return streamEvents(c, w.lines, func(l logLine) string {
 		color := map[string]string{"error": red, "warn": yellow}[l.Level]
-		return c.out.paint(color, netsvc.Printable(l.Text))
+		return c.out.colorize(color, netsvc.Printable(l.Text))
 	}, func() uint64 { return w.missed.Swap(0) })
 }
 
@@ -204,8 +204,8 @@ func (c *call) frames(draw func(*output) error) error {
 func (c *call) frame(draw func(*output) error) error {
 	now := time.Now()
 	if !c.out.json {
-		c.out.painted("")
-		c.out.painted(c.out.paint(faint, now.Format("15:04:05")+"  "+netsvc.Printable(strings.TrimPrefix(c.line, "--"+colorFlag+" "))))
+		c.out.styledLine("")
+		c.out.styledLine(c.out.colorize(faint, now.Format("15:04:05")+"  "+netsvc.Printable(strings.TrimPrefix(c.line, "--"+colorFlag+" "))))
 		if err := draw(c.out); err != nil {
 			return err
 		}
@@ -224,10 +224,10 @@ func (c *call) frame(draw func(*output) error) error {
 		return err
 	}
 	value := json.RawMessage(bytes.TrimSpace(text.Bytes()))
-	if inner.values > 1 {
+	if inner.yielded > 1 {
 		value = json.RawMessage("[" + strings.ReplaceAll(string(value), "\n", ",") + "]")
 	}
-	return c.out.each(struct {
+	return c.out.event(struct {
 		Time  time.Time       `json:"time"`
 		Value json.RawMessage `json:"value"`
 	}{now.UTC(), value}, "", true)
@@ -291,7 +291,7 @@ func top(c *call) error {
 			now, since := c.Service.Counters(), time.Since(at).Seconds()
 			per := func(a, b uint64) string { return thousands(uint64(float64(b-a)/max(since, 0.001) + 0.5)) }
 			err := out.line(fmt.Sprintf("%s in %s, %s lines/s, %s deliveries/s, %s/s", count(members, "member"), count(len(all), "room"),
-				per(before.Lines, now.Lines), per(before.Deliveries, now.Deliveries), cell("bytes", uint64(float64(now.Bytes-before.Bytes)/max(since, 0.001)))))
+				per(before.Lines, now.Lines), per(before.Deliveries, now.Deliveries), cellText("bytes", uint64(float64(now.Bytes-before.Bytes)/max(since, 0.001)))))
 			if err != nil {
 				return err
 			}

@@ -10,8 +10,8 @@ func Plural[N int | int64 | uint64](n N, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// Are is Plural with its verb: "1 line is", "2 lines are".
-func Are(n int, noun string) string {
+// PluralAre is Plural with its verb: "1 line is", "2 lines are".
+func PluralAre(n int, noun string) string {
 	if n == 1 {
 		return Plural(n, noun) + " is"
 	}

@@ -7,9 +7,9 @@ import (
 	"unicode"
 )
 
-// mostTyped is how many characters a line takes. A paste that is longer, or has
+// maxTyped is how many characters a line takes. A paste that is longer, or has
 // several lines, counts as one.
-const mostTyped = 16 << 10
+const maxTyped = 16 << 10
 
 // firstPasted and those after it stand for what was pasted into the line. They
 // are private use characters of plane 16, and cannot be typed.
@@ -24,7 +24,7 @@ type edit func(b *buffer)
 // buffer is the line that is edited. It is owned by the library's goroutine.
 type buffer struct {
 	line   []rune
-	at     int // of the cursor
+	cursor int // of the cursor
 	killed []rune
 	pasted []pasted
 	editor *lineEditor
@@ -33,12 +33,12 @@ type buffer struct {
 
 // replace puts a text in the place of what stands between two places.
 func (b *buffer) replace(from, to int, with []rune) {
-	if len(b.line)-(to-from)+len(with) > mostTyped && len(with) > to-from {
-		b.editor.display.put(item{"\a", true}, false)
+	if len(b.line)-(to-from)+len(with) > maxTyped && len(with) > to-from {
+		b.editor.display.write(item{"\a", true}, false)
 		return
 	}
 	b.line = slices.Concat(b.line[:from], with, b.line[to:])
-	b.at = from + len(with)
+	b.cursor = from + len(with)
 }
 
 // kill takes out what stands between two places. yank brings it back.
@@ -53,18 +53,18 @@ func (b *buffer) insert(text []rune) {
 	if b.search.on {
 		for _, r := range text {
 			b.search.query += string(r)
-			b.find(len(b.search.past))
+			b.find(len(b.search.history))
 		}
 		return
 	}
-	b.replace(b.at, b.at, text)
+	b.replace(b.cursor, b.cursor, text)
 }
 
 // paste inserts what was pasted. Several lines are one character in the line,
 // which is shown as "[3 lines pasted]": it can be moved over, and taken back as a
 // whole. What would be a key is left out of a single one.
 func (b *buffer) paste(text string) {
-	b.endSearch()
+	b.acceptSearch()
 	text = strings.ToValidUTF8(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), string(replacement))
 	text = strings.Trim(text, "\n")
 	lines := strings.Count(text, "\n") + 1
@@ -73,10 +73,10 @@ func (b *buffer) paste(text string) {
 			if r < ' ' && r != '\t' || r == backspace {
 				return -1
 			}
-			return harmless(r)
+			return printable(r)
 		}, text))
-		if len(one) <= mostTyped/4 {
-			b.replace(b.at, b.at, one)
+		if len(one) <= maxTyped/4 {
+			b.replace(b.cursor, b.cursor, one)
 			return
 		}
 	}
@@ -88,12 +88,12 @@ func (b *buffer) paste(text string) {
 		label = fmt.Sprintf("%s, %d]", strings.TrimSuffix(label, "]"), n+1)
 	}
 	b.pasted = append(b.pasted, pasted{label, text})
-	b.replace(b.at, b.at, []rune{firstPasted + rune(len(b.pasted)-1)})
+	b.replace(b.cursor, b.cursor, []rune{firstPasted + rune(len(b.pasted)-1)})
 }
 
-// expand returns a line with what was pasted into it, or with what is shown for
+// expandPasted returns a line with what was pasted into it, or with what is shown for
 // that.
-func expand(line string, all []pasted, shown bool) string {
+func expandPasted(line string, all []pasted, shown bool) string {
 	if !strings.ContainsFunc(line, func(r rune) bool { return r >= firstPasted }) {
 		return line
 	}
@@ -113,16 +113,16 @@ func expand(line string, all []pasted, shown bool) string {
 	return b.String()
 }
 
-func moveLeft(b *buffer)   { b.endSearch(); b.at = before(b.line, b.at) }
-func moveRight(b *buffer)  { b.endSearch(); b.at = after(b.line, b.at) }
-func deleteNext(b *buffer) { b.endSearch(); b.replaceAt(b.at, after(b.line, b.at)) }
-func killEnd(b *buffer)    { b.endSearch(); b.kill(b.at, len(b.line)) }
-func killBegin(b *buffer)  { b.endSearch(); b.kill(0, b.at) }
-func wordLeft(b *buffer)   { b.endSearch(); b.at = b.wordBefore() }
-func wordRight(b *buffer)  { b.endSearch(); b.at = b.wordAfter() }
-func rubWord(b *buffer)    { b.endSearch(); b.kill(b.wordBefore(), b.at) }
-func killWord(b *buffer)   { b.endSearch(); b.kill(b.at, b.wordAfter()) }
-func yank(b *buffer)       { b.endSearch(); b.replace(b.at, b.at, b.killed) }
+func moveLeft(b *buffer)   { b.acceptSearch(); b.cursor = clusterStart(b.line, b.cursor) }
+func moveRight(b *buffer)  { b.acceptSearch(); b.cursor = clusterEnd(b.line, b.cursor) }
+func deleteNext(b *buffer) { b.acceptSearch(); b.replaceAt(b.cursor, clusterEnd(b.line, b.cursor)) }
+func killEnd(b *buffer)    { b.acceptSearch(); b.kill(b.cursor, len(b.line)) }
+func killBegin(b *buffer)  { b.acceptSearch(); b.kill(0, b.cursor) }
+func wordLeft(b *buffer)   { b.acceptSearch(); b.cursor = b.wordBefore() }
+func wordRight(b *buffer)  { b.acceptSearch(); b.cursor = b.wordAfter() }
+func rubWord(b *buffer)    { b.acceptSearch(); b.kill(b.wordBefore(), b.cursor) }
+func killWord(b *buffer)   { b.acceptSearch(); b.kill(b.cursor, b.wordAfter()) }
+func yank(b *buffer)       { b.acceptSearch(); b.replace(b.cursor, b.cursor, b.killed) }
 
 // replaceAt takes out what stands between two places, for good.
 func (b *buffer) replaceAt(from, to int) { b.replace(from, to, nil) }
@@ -131,31 +131,31 @@ func rubOut(b *buffer) {
 	if b.search.on {
 		if q := []rune(b.search.query); len(q) > 0 {
 			b.search.query = string(q[:len(q)-1])
-			b.find(len(b.search.past))
+			b.find(len(b.search.history))
 		}
 		return
 	}
-	b.replaceAt(before(b.line, b.at), b.at)
+	b.replaceAt(clusterStart(b.line, b.cursor), b.cursor)
 }
 
 func transpose(b *buffer) {
-	b.endSearch()
-	at := min(b.at, before(b.line, len(b.line)))
-	from, to := before(b.line, at), after(b.line, at)
+	b.acceptSearch()
+	at := min(b.cursor, clusterStart(b.line, len(b.line)))
+	from, to := clusterStart(b.line, at), clusterEnd(b.line, at)
 	if from == at {
 		return // nothing stands before it
 	}
 	b.replace(from, to, slices.Concat(b.line[at:to], b.line[from:at]))
 }
 
-func clearScreen(b *buffer) { b.editor.display.put(item{"\x1b[H\x1b[2J", true}, false) }
+func clearScreen(b *buffer) { b.editor.display.write(item{"\x1b[H\x1b[2J", true}, false) }
 
 // inWord reports whether a character belongs to a word.
 func inWord(r rune) bool { return unicode.In(r, unicode.L, unicode.N, unicode.M) || r == '_' }
 
 // wordBefore is the beginning of the word before the cursor.
 func (b *buffer) wordBefore() int {
-	at := b.at
+	at := b.cursor
 	for at > 0 && !inWord(b.line[at-1]) {
 		at--
 	}
@@ -167,7 +167,7 @@ func (b *buffer) wordBefore() int {
 
 // wordAfter is the end of the word behind the cursor.
 func (b *buffer) wordAfter() int {
-	at := b.at
+	at := b.cursor
 	for at < len(b.line) && !inWord(b.line[at]) {
 		at++
 	}
@@ -179,47 +179,47 @@ func (b *buffer) wordAfter() int {
 
 // search is a search in the lines that were typed before.
 type search struct {
-	on    bool
-	query string
-	past  []string
-	at    int // the line that was found
-	line  []rune
-	place int
+	on          bool
+	query       string
+	history     []string
+	match       int // the line that was found
+	savedLine   []rune
+	savedCursor int
 }
 
 // searchBack begins a search, or goes on to an older line.
 func searchBack(b *buffer) {
 	if !b.search.on {
-		past := b.editor.Past()
-		b.search = search{on: true, past: past, at: len(past), line: b.line, place: b.at}
+		past := b.editor.History()
+		b.search = search{on: true, history: past, match: len(past), savedLine: b.line, savedCursor: b.cursor}
 		return
 	}
-	b.find(b.search.at)
+	b.find(b.search.match)
 }
 
 // find shows the latest line with the query that is older than another.
 func (b *buffer) find(than int) {
 	s := &b.search
-	for i := min(than, len(s.past)) - 1; i >= 0 && s.query != ""; i-- {
-		if n := strings.Index(strings.ToLower(s.past[i]), strings.ToLower(s.query)); n >= 0 {
-			s.at = i
-			b.line = []rune(s.past[i])
-			b.at = min(len(b.line), len([]rune(strings.ToLower(s.past[i])[:n])))
+	for i := min(than, len(s.history)) - 1; i >= 0 && s.query != ""; i-- {
+		if n := strings.Index(strings.ToLower(s.history[i]), strings.ToLower(s.query)); n >= 0 {
+			s.match = i
+			b.line = []rune(s.history[i])
+			b.cursor = min(len(b.line), len([]rune(strings.ToLower(s.history[i])[:n])))
 			return
 		}
 	}
-	b.editor.display.put(item{"\a", true}, false)
+	b.editor.display.write(item{"\a", true}, false)
 }
 
-// endSearch leaves the line as it was found.
-func (b *buffer) endSearch() { b.search = search{} }
+// acceptSearch leaves the line as it was found.
+func (b *buffer) acceptSearch() { b.search = search{} }
 
-// leaveSearch brings the line back that was there before the search.
-func leaveSearch(b *buffer) {
+// cancelSearch brings the line back that was there before the search.
+func cancelSearch(b *buffer) {
 	if b.search.on {
-		b.line, b.at = b.search.line, b.search.place
+		b.line, b.cursor = b.search.savedLine, b.search.savedCursor
 	}
-	b.endSearch()
+	b.acceptSearch()
 }
 
 // label is what stands before the line instead of the prompt; empty: the prompt.

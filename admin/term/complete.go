@@ -11,39 +11,39 @@ import (
 // there begin in the same way. If that is no further, it lists them above the
 // line.
 func complete(b *buffer) {
-	b.endSearch()
+	b.acceptSearch()
 	e := b.editor
 	if e.options.Complete == nil || e.secret.Load() {
 		return
 	}
-	typed := expand(string(b.line[:b.at]), b.pasted, true)
-	from := b.at
+	typed := expandPasted(string(b.line[:b.cursor]), b.pasted, true)
+	from := b.cursor
 	for from > 0 && b.line[from-1] != ' ' && b.line[from-1] != '\t' {
 		from--
 	}
 	words := slices.Clone(e.options.Complete(typed))
 	words = slices.DeleteFunc(words, func(w string) bool {
-		return w == "" || strings.ContainsFunc(w, func(r rune) bool { return harms(r) || unicode.IsSpace(r) || r >= firstPasted })
+		return w == "" || strings.ContainsFunc(w, func(r rune) bool { return isControl(r) || unicode.IsSpace(r) || r >= firstPasted })
 	})
 	switch len(words) {
 	case 0:
-		e.display.put(item{"\a", true}, false)
+		e.display.write(item{"\a", true}, false)
 	case 1:
-		b.replace(from, b.at, []rune(words[0]+" "))
+		b.replace(from, b.cursor, []rune(words[0]+" "))
 	default:
-		same := common(words)
-		if len(same) > b.at-from {
-			b.replace(from, b.at, same)
+		same := commonPrefix(words)
+		if len(same) > b.cursor-from {
+			b.replace(from, b.cursor, same)
 			return
 		}
 		columns, rows := e.display.size()
-		e.Print(table(words, columns, rows))
+		e.Print(columnTable(words, columns, rows))
 	}
 }
 
-// common is the beginning that words share, in any case, in the spelling of the
+// commonPrefix is the beginning that words share, in any case, in the spelling of the
 // first.
-func common(words []string) []rune {
+func commonPrefix(words []string) []rune {
 	same := []rune(words[0])
 	for _, w := range words[1:] {
 		n := 0
@@ -55,15 +55,15 @@ func common(words []string) []rune {
 		}
 		same = same[:n]
 	}
-	for len(same) > 0 && strings.HasPrefix(words[0], string(same)) && inside([]rune(words[0]), len(same)) {
+	for len(same) > 0 && strings.HasPrefix(words[0], string(same)) && inCluster([]rune(words[0]), len(same)) {
 		same = same[:len(same)-1] // not the half of what is seen as one character
 	}
 	return same
 }
 
-// table lays words out in columns, one below the other. It takes no more than
+// columnTable lays words out in columns, one below the other. It takes no more than
 // half of the screen.
-func table(words []string, columns, rows int) string {
+func columnTable(words []string, columns, rows int) string {
 	widest := 0
 	for _, w := range words {
 		widest = max(widest, Width(w))

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	mostPending = 256 << 10 // bytes that wait for the terminal before Print waits
-	onePiece    = 4 << 10   // bytes, of one write
-	patience    = time.Second
+	maxPending   = 256 << 10 // bytes that wait for the terminal before Print waits
+	maxWrite     = 4 << 10   // bytes, of one write
+	stallTimeout = time.Second
 )
 
 // What is switched on in a terminal, and off (xterm, ctlseqs: DECAWM).
@@ -24,8 +24,8 @@ const (
 	wrapOff = "\x1b[?7l"
 	wrapOn  = "\x1b[?7h"
 
-	otherScreen = "\x1b[?1049h"
-	ownScreen   = "\x1b[?1049l"
+	alternateScreen = "\x1b[?1049h"
+	mainScreen      = "\x1b[?1049l"
 )
 
 // display writes to a terminal, or to a file or a pipe. Texts are printed above
@@ -38,23 +38,23 @@ type display struct {
 	indent int
 	cursor bool // the terminal can move it
 
-	mu      sync.Mutex
-	turn    sync.Cond // something below has changed
-	items   []item
-	queued  int // bytes so far
-	written int // of them
-	line    edited
-	redraw  bool
-	running bool
-	lost    bool      // what is drawn is not where it was
-	closed  bool      // nobody waits for the terminal any more
-	pasting bool      // pasteOn is the last of pasteOn and pasteOff
-	other   bool      // the terminal shows its other screen
-	broken  bool      // the terminal has gone
-	stuck   bool      // it took nothing while somebody waited
-	moved   time.Time // when it took something last, or was given something to do
+	mu           sync.Mutex
+	changed      sync.Cond // something below has changed
+	items        []item
+	queued       int // bytes so far
+	written      int // of them
+	line         inputState
+	redraw       bool
+	running      bool
+	forgotten    bool      // what is drawn is not where it was
+	closed       bool      // nobody waits for the terminal any more
+	pasteMarks   bool      // pasteOn is the last of pasteOn and pasteOff
+	alternate    bool      // the terminal shows its other screen
+	broken       bool      // the terminal has gone
+	stuck        bool      // it took nothing while somebody waited
+	lastProgress time.Time // when it took something last, or was given something to do
 
-	drawn drawing // owned by run
+	drawn drawnState // owned by run
 }
 
 // item is something to be written. Text is printed; raw is written as it is.
@@ -63,19 +63,19 @@ type item struct {
 	raw  bool
 }
 
-// edited is the line that is edited.
-type edited struct {
+// inputState is the line that is edited.
+type inputState struct {
 	shown    bool
 	prompt   string
 	question string // stands instead of the prompt
 	label    string // stands instead of both
-	line     []rune
-	at       int
+	text     []rune
+	cursor   int
 	pasted   []pasted
 }
 
-// drawing is what stands on the terminal below all that was printed.
-type drawing struct {
+// drawnState is what stands on the terminal below all that was printed.
+type drawnState struct {
 	on      bool
 	columns int   // the terminal's
 	widths  []int // of the rows
@@ -86,8 +86,8 @@ type drawing struct {
 
 // newDisplay is a display of a file. size is nil if out is no terminal.
 func newDisplay(out io.Writer, size func() (columns, rows int), indent int, cursor bool) *display {
-	d := &display{out: out, size: size, indent: indent, cursor: cursor, moved: time.Now()}
-	d.turn.L = &d.mu
+	d := &display{out: out, size: size, indent: indent, cursor: cursor, lastProgress: time.Now()}
+	d.changed.L = &d.mu
 	return d
 }
 
@@ -110,7 +110,7 @@ func sizeOf(f *os.File) func() (columns, rows int) {
 
 // run writes until there is nothing to be written.
 func (d *display) run() {
-	defer Guard()
+	defer RestoreOnPanic()
 	for {
 		d.mu.Lock()
 		if len(d.items) == 0 && !d.redraw {
@@ -121,38 +121,38 @@ func (d *display) run() {
 		items, line, broken, queued := d.items, d.line, d.broken, d.queued
 		d.items, d.redraw = nil, false
 		line.shown = line.shown && !d.closed
-		d.drawn.on = d.drawn.on && !d.lost
-		d.lost = false
+		d.drawn.on = d.drawn.on && !d.forgotten
+		d.forgotten = false
 		d.mu.Unlock()
 		if !broken {
-			broken = !d.write(d.compose(items, line))
+			broken = !d.writeOut(d.compose(items, line))
 		}
 		d.mu.Lock()
 		d.written = queued
 		d.broken = broken
-		d.moved = time.Now()
-		d.turn.Broadcast()
+		d.lastProgress = time.Now()
+		d.changed.Broadcast()
 		d.mu.Unlock()
 	}
 }
 
-// write writes to the terminal and reports whether it is still there.
-func (d *display) write(text string) bool {
+// writeOut writes to the terminal and reports whether it is still there.
+func (d *display) writeOut(text string) bool {
 	for len(text) > 0 {
-		n, err := io.WriteString(d.out, text[:min(len(text), onePiece)])
+		n, err := io.WriteString(d.out, text[:min(len(text), maxWrite)])
 		if err != nil {
 			return false
 		}
 		text = text[n:]
 		d.mu.Lock()
-		d.moved, d.stuck = time.Now(), false
+		d.lastProgress, d.stuck = time.Now(), false
 		d.mu.Unlock()
 	}
 	return true
 }
 
-// change changes what is to be shown.
-func (d *display) change(do func(line *edited)) {
+// update changes what is to be shown.
+func (d *display) update(do func(line *inputState)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	do(&d.line)
@@ -163,7 +163,7 @@ func (d *display) change(do func(line *edited)) {
 // queue counts what is to be written, and has it written. mu is held.
 func (d *display) queue(bytes int) {
 	if d.queued == d.written {
-		d.moved = time.Now()
+		d.lastProgress = time.Now()
 	}
 	d.queued += bytes
 	if !d.running {
@@ -172,24 +172,24 @@ func (d *display) queue(bytes int) {
 	}
 }
 
-// lose has what is drawn left as it is: something else has written to the
+// forgetDrawn has what is drawn left as it is: something else has written to the
 // terminal.
-func (d *display) lose() {
+func (d *display) forgetDrawn() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.lost = true
+	d.forgotten = true
 }
 
-// put has something written. It waits while too much is pending, or, if that is
+// write has something written. It waits while too much is pending, or, if that is
 // asked for, until it has been written; but not after close.
-func (d *display) put(it item, until bool) {
+func (d *display) write(it item, until bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	full := func() bool { return d.queued-d.written > mostPending }
+	full := func() bool { return d.queued-d.written > maxPending }
 	for full() && !d.closed && !d.broken {
-		d.turn.Wait()
+		d.changed.Wait()
 	}
-	if full() && !(it.raw && len(it.text) <= longestSequence) {
+	if full() && !(it.raw && len(it.text) <= maxSequence) {
 		return // nobody reads; but what switches something off in the terminal is short, and kept
 	}
 	if it.raw && (it.text == pasteOn || it.text == pasteOff) {
@@ -197,19 +197,19 @@ func (d *display) put(it item, until bool) {
 		if on && d.closed {
 			return // nothing is switched on behind close
 		}
-		d.pasting = on
+		d.pasteMarks = on
 	}
-	if it.raw && (strings.Contains(it.text, otherScreen) || strings.Contains(it.text, ownScreen)) {
-		on := strings.Contains(it.text, otherScreen)
+	if it.raw && (strings.Contains(it.text, alternateScreen) || strings.Contains(it.text, mainScreen)) {
+		on := strings.Contains(it.text, alternateScreen)
 		if on && d.closed {
 			return
 		}
-		d.other = on
+		d.alternate = on
 	}
 	d.items = append(d.items, it)
 	d.queue(len(it.text) + 1)
 	for mine := d.queued; until && d.written < mine && !d.closed; {
-		d.turn.Wait()
+		d.changed.Wait()
 	}
 }
 
@@ -224,13 +224,13 @@ func (d *display) close(last ...item) {
 func (d *display) end(last ...item) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.other { // whoever draws there may not come to its end
-		last = append([]item{{wrapOn + ownScreen, true}}, last...)
+	if d.alternate { // whoever draws there may not come to its end
+		last = append([]item{{wrapOn + mainScreen, true}}, last...)
 	}
-	if d.pasting {
+	if d.pasteMarks {
 		last = append(last, item{pasteOff, true})
 	}
-	d.closed, d.pasting, d.other = true, false, false
+	d.closed, d.pasteMarks, d.alternate = true, false, false
 	d.line.shown = false
 	d.redraw = true
 	d.items = append(d.items, last...)
@@ -240,38 +240,38 @@ func (d *display) end(last ...item) {
 // flush returns when everything has been written, or the terminal takes no more
 // of it. If that was so before, it looks for a moment only.
 func (d *display) flush() {
-	look := time.AfterFunc(patience, func() {
+	look := time.AfterFunc(stallTimeout, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.turn.Broadcast()
+		d.changed.Broadcast()
 	})
 	defer look.Stop()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	began, bound := time.Now(), patience
+	began, bound := time.Now(), stallTimeout
 	if d.stuck {
-		bound = patience / 10
+		bound = stallTimeout / 10
 	}
 	for d.written < d.queued && !d.broken {
-		left := bound - min(time.Since(d.moved), time.Since(began))
+		left := bound - min(time.Since(d.lastProgress), time.Since(began))
 		if left <= 0 {
 			d.stuck = true
 			return
 		}
 		look.Reset(left)
-		d.turn.Wait()
+		d.changed.Wait()
 	}
 }
 
 // compose makes what is written: texts, and below them the line.
-func (d *display) compose(items []item, line edited) string {
+func (d *display) compose(items []item, line inputState) string {
 	var b strings.Builder
 	columns, height := 0, 0
 	if d.size != nil {
 		columns, height = d.size()
 	}
 	if d.drawn.on && (len(items) > 0 || !line.shown) {
-		d.top(&b, columns)
+		d.moveToTop(&b, columns)
 		b.WriteString("\x1b[J")
 		d.drawn.on = false
 	}
@@ -310,9 +310,9 @@ func (d *display) fold(b *strings.Builder, text string, columns int) {
 	}
 }
 
-// top moves the cursor to the first place of what is drawn. A terminal that has
+// moveToTop moves the cursor to the first place of what is drawn. A terminal that has
 // become narrower has broken the rows in the meantime, as most do.
-func (d *display) top(b *strings.Builder, columns int) {
+func (d *display) moveToTop(b *strings.Builder, columns int) {
 	up := d.drawn.row
 	if columns < d.drawn.columns && columns > 0 {
 		up = d.drawn.col / columns
@@ -327,8 +327,8 @@ func (d *display) top(b *strings.Builder, columns int) {
 }
 
 // draw draws the line in the place of what is drawn.
-func (d *display) draw(b *strings.Builder, line edited, columns, height int) {
-	rows, row, left := lay(line, columns)
+func (d *display) draw(b *strings.Builder, line inputState, columns, height int) {
+	rows, row, left := layOut(line, columns)
 	if most := max(1, height-1); len(rows) > most { // a part of it, with the cursor
 		first := min(row, len(rows)-most)
 		rows, row = rows[first:first+most], row-first
@@ -352,7 +352,7 @@ func (d *display) draw(b *strings.Builder, line edited, columns, height int) {
 		text.WriteString("\r" + left)
 	}
 	text.WriteString(wrapOn)
-	now := drawing{on: true, columns: columns, row: row, col: Width(left), text: text.String()}
+	now := drawnState{on: true, columns: columns, row: row, col: Width(left), text: text.String()}
 	for _, r := range rows {
 		now.widths = append(now.widths, Width(r))
 	}
@@ -360,7 +360,7 @@ func (d *display) draw(b *strings.Builder, line edited, columns, height int) {
 		return
 	}
 	if d.drawn.on {
-		d.top(b, columns)
+		d.moveToTop(b, columns)
 	} else {
 		b.WriteString("\r") // something else may have written there
 	}
@@ -368,34 +368,34 @@ func (d *display) draw(b *strings.Builder, line edited, columns, height int) {
 	d.drawn = now
 }
 
-// lay breaks the prompt and the line into rows. row is that of the cursor, and
+// layOut breaks the prompt and the line into rows. row is that of the cursor, and
 // left what stands to its left in it.
-func lay(l edited, columns int) (rows []string, row int, left string) {
-	p := newPaper(columns, 0)
+func layOut(l inputState, columns int) (rows []string, row int, left string) {
+	p := newRowWriter(columns, 0)
 	for rest := cmp.Or(l.label, l.question, l.prompt); rest != ""; {
-		piece, shown, w := cut(rest)
+		piece, shown, w := cutCluster(rest)
 		p.put(shown, w)
 		rest = rest[len(piece):]
 	}
-	here := func() { row, left = len(p.rows), p.row.String() }
-	for i, r := range l.line {
+	here := func() { row, left = len(p.rows), p.current.String() }
+	for i, r := range l.text {
 		text := string(r)
 		if n := int(r - firstPasted); n >= 0 && n < len(l.pasted) {
 			text = l.pasted[n].label
 		}
 		for j := 0; j < len(text); {
-			piece, shown, w := cut(text[j:])
+			piece, shown, w := cutCluster(text[j:])
 			if p.full(w) {
 				p.turn()
 			}
-			if i == l.at && j == 0 {
+			if i == l.cursor && j == 0 {
 				here()
 			}
 			p.put(shown, w)
 			j += len(piece)
 		}
 	}
-	if l.at >= len(l.line) {
+	if l.cursor >= len(l.text) {
 		if p.full(1) {
 			p.turn()
 		}
@@ -413,7 +413,7 @@ func NewOutput(f *os.File) Output { return Output{newDisplay(f, sizeOf(f), 0, tr
 // Write writes to the terminal. It waits while too much is pending, but not after
 // Close, and never fails.
 func (o Output) Write(p []byte) (int, error) {
-	o.display.put(item{string(p), true}, false)
+	o.display.write(item{string(p), true}, false)
 	return len(p), nil
 }
 
@@ -424,9 +424,9 @@ func (o Output) Close() { o.display.close() }
 // Size is how many columns and rows a terminal has.
 func Size(f *os.File) (columns, rows int) { return sizeOf(f)() }
 
-// Folded is a line as it is printed to a file: on a terminal it is broken into
+// FoldFor is a line as it is printed to a file: on a terminal it is broken into
 // rows that no text of a chatter can make look like other lines.
-func Folded(out io.Writer, line string, indent int) string {
+func FoldFor(out io.Writer, line string, indent int) string {
 	f, ok := out.(*os.File)
 	if !ok || !IsTerminal(f) {
 		return line

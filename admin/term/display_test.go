@@ -36,7 +36,7 @@ func TestDisplayThatIsStuck(t *testing.T) {
 		go func() {
 			defer close(waits)
 			for range 100 {
-				d.put(item{strings.Repeat("x", 8<<10), false}, false)
+				d.write(item{strings.Repeat("x", 8<<10), false}, false)
 			}
 		}()
 		synctest.Wait()
@@ -48,13 +48,13 @@ func TestDisplayThatIsStuck(t *testing.T) {
 		began := time.Now()
 		d.close(item{pasteOff, true})
 		<-waits
-		if took := time.Since(began); took > patience+time.Second/10 {
+		if took := time.Since(began); took > stallTimeout+time.Second/10 {
 			t.Errorf("close took %v", took)
 		}
-		d.put(item{strings.Repeat("y", 100), false}, true) // is dropped, and not waited for
-		d.put(item{"\x1b[?1049l", true}, true)
+		d.write(item{strings.Repeat("y", 100), false}, true) // is dropped, and not waited for
+		d.write(item{"\x1b[?1049l", true}, true)
 		d.close()
-		if took := time.Since(began); took > 2*patience {
+		if took := time.Since(began); took > 2*stallTimeout {
 			t.Errorf("another close took as long: %v", took)
 		}
 		close(g.open)
@@ -72,7 +72,9 @@ func TestDisplayCatchesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, d := newGate()
 		for i := range 5000 {
-			d.change(func(l *edited) { l.shown, l.prompt, l.line, l.at = true, "> ", []rune(strings.Repeat("x", i)), i })
+			d.update(func(l *inputState) {
+				l.shown, l.prompt, l.text, l.cursor = true, "> ", []rune(strings.Repeat("x", i)), i
+			})
 		}
 		synctest.Wait()
 		close(g.open)
@@ -89,8 +91,8 @@ func TestDisplayPrintsAbove(t *testing.T) {
 	columns := 0
 	d := newDisplay(&all, func() (int, int) { return columns, 5 }, 2, true)
 	for columns = range 100 {
-		d.change(func(l *edited) { l.shown, l.prompt, l.line, l.at = true, "> ", []rune("typed"), 2 })
-		d.put(item{"above", false}, false)
+		d.update(func(l *inputState) { l.shown, l.prompt, l.text, l.cursor = true, "> ", []rune("typed"), 2 })
+		d.write(item{"above", false}, false)
 		d.flush()
 	}
 	if n := strings.Count(all.String(), "above"); n < 90 {
@@ -105,7 +107,7 @@ func TestDisplayPrintsAbove(t *testing.T) {
 func TestClosedByTwo(t *testing.T) {
 	for range 500 {
 		var all strings.Builder
-		e := &lineEditor{display: newDisplay(&all, func() (int, int) { return 80, 24 }, 2, true), stdin: readline.NewCancelableStdin(strings.NewReader("")), done: make(chan struct{}), past: new(past), begun: true}
+		e := &lineEditor{display: newDisplay(&all, func() (int, int) { return 80, 24 }, 2, true), stdin: readline.NewCancelableStdin(strings.NewReader("")), done: make(chan struct{}), history: new(history), started: true}
 		e.buffer.editor = e
 		e.Write([]byte(pasteOn))
 		e.display.flush()
@@ -132,15 +134,15 @@ func TestClosedByTwo(t *testing.T) {
 func TestOtherScreenIsLeft(t *testing.T) {
 	var all strings.Builder
 	d := newDisplay(&all, func() (int, int) { return 80, 24 }, 2, true)
-	d.put(item{otherScreen + wrapOff, true}, false)
+	d.write(item{alternateScreen + wrapOff, true}, false)
 	d.close(item{"bye", false})
-	if got := all.String(); !strings.Contains(got, wrapOn+ownScreen) || strings.Index(got, ownScreen) > strings.Index(got, "bye") {
+	if got := all.String(); !strings.Contains(got, wrapOn+mainScreen) || strings.Index(got, mainScreen) > strings.Index(got, "bye") {
 		t.Errorf("%q", got)
 	}
-	d.put(item{otherScreen + wrapOff, true}, false)
-	d.put(item{wrapOn + ownScreen, true}, false)
+	d.write(item{alternateScreen + wrapOff, true}, false)
+	d.write(item{wrapOn + mainScreen, true}, false)
 	d.close()
-	if got := all.String(); strings.Count(got, otherScreen) != 1 || strings.LastIndex(got, ownScreen) < strings.LastIndex(got, otherScreen) {
+	if got := all.String(); strings.Count(got, alternateScreen) != 1 || strings.LastIndex(got, mainScreen) < strings.LastIndex(got, alternateScreen) {
 		t.Errorf("%q", got)
 	}
 }

@@ -31,11 +31,11 @@ type Editor interface {
 	AskSecret(question string) (string, error)
 	// SetPrompt sets what stands before the line, also while it is typed.
 	SetPrompt(prompt string)
-	// Remember adds a line to the history; one that is the same goes. Several
+	// AddHistory adds a line to the history; one that is the same goes. Several
 	// lines are not remembered.
-	Remember(line string)
-	// Past returns the history, the latest line last.
-	Past() []string
+	AddHistory(line string)
+	// History returns the history, the latest line last.
+	History() []string
 	// Print prints lines above the one that is typed, which stays as it is. It
 	// adds the last line's end. On a terminal lines that are too long are broken
 	// between words, and the rows that follow are indented. It waits while the
@@ -64,19 +64,19 @@ func IsTerminal(stream any) bool {
 	return ok && readline.IsTerminal(int(f.Fd()))
 }
 
-// Agreed reports whether an answer to [y/N] is yes.
-func Agreed(answer string) bool {
+// IsYes reports whether an answer to [y/N] is yes.
+func IsYes(answer string) bool {
 	a := strings.ToLower(strings.TrimSpace(answer))
 	return a == "y" || a == "yes"
 }
 
-// Dumb reports whether the terminal, if there is one, cannot move its cursor.
-func Dumb() bool { return os.Getenv("TERM") == "dumb" }
+// IsDumb reports whether the terminal, if there is one, cannot move its cursor.
+func IsDumb() bool { return os.Getenv("TERM") == "dumb" }
 
 // Editable reports whether an Editor edits lines, or only reads them as they
 // come: both must be terminals, the process's, and able to move the cursor.
 func Editable(in io.Reader, out io.Writer) bool {
-	return in == os.Stdin && out == os.Stdout && IsTerminal(os.Stdin) && IsTerminal(os.Stdout) && !Dumb()
+	return in == os.Stdin && out == os.Stdout && IsTerminal(os.Stdin) && IsTerminal(os.Stdout) && !IsDumb()
 }
 
 // Options say where an Editor reads and writes.
@@ -107,22 +107,22 @@ func New(o Options) (Editor, error) {
 	}
 	e := &lineEditor{
 		options: o, stdin: readline.NewCancelableStdin(o.In), display: newDisplay(o.Out, sizeOf(os.Stdout), o.Indent, true),
-		done: make(chan struct{}), past: openPast(o.History),
+		done: make(chan struct{}), history: openHistory(o.History),
 	}
 	e.buffer.editor = e
-	e.display.change(func(l *edited) { l.prompt = o.Prompt })
+	e.display.update(func(l *inputState) { l.prompt = o.Prompt })
 	cfg := &readline.Config{
 		Stdin: &keys{editor: e}, Stdout: bell{e.display}, Stderr: io.Discard, Listener: e,
-		HistoryLimit: mostPast + 1, DisableAutoSaveHistory: true, UniqueEditLine: true,
+		HistoryLimit: maxHistory + 1, DisableAutoSaveHistory: true, UniqueEditLine: true,
 		// It does not draw.
 		FuncIsTerminal: func() bool { return false }, FuncGetWidth: func() int { return 80 }, FuncOnWidthChanged: func(func()) {},
-		FuncMakeRaw: e.modes.raw, FuncExitRaw: e.modes.signals,
+		FuncMakeRaw: e.modes.raw, FuncExitRaw: e.modes.withSignals,
 	}
 	var err error
 	if e.rl, err = readline.NewEx(cfg); err != nil {
 		return nil, err
 	}
-	live(e)
+	restoreOnSignal(e)
 	// One that comes from here on is heeded, and neither takes the other's place.
 	size, cont := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(size, syscall.SIGWINCH)
@@ -146,13 +146,13 @@ type lineEditor struct {
 	editing sync.Mutex
 	buffer  buffer
 
-	remembering sync.Mutex // held while the file of past lines is written
-	past        *past
+	historyMu sync.Mutex // held while the file of past lines is written
+	history   *history
 
 	mu      sync.Mutex
 	reading bool
 	edits   []edit // handed to the library as unitSep, not carried out yet
-	begun   bool   // the first line is, or was, read
+	started bool   // the first line is, or was, read
 	ended   bool   // nothing more can be read
 	closed  bool
 }
@@ -171,10 +171,10 @@ func (e *lineEditor) ReadLine() (string, error) {
 	if over {
 		return "", io.EOF
 	}
-	e.recall()
+	e.loadHistory()
 	got := make(chan result, 1)
 	go func() {
-		defer Guard()
+		defer RestoreOnPanic()
 		line, err := e.rl.Readline()
 		got <- result{line, err}
 	}()
@@ -193,23 +193,23 @@ func (e *lineEditor) ReadLine() (string, error) {
 	case over:
 		return "", io.EOF
 	case errors.Is(r.err, readline.ErrInterrupt):
-		return expand(r.line, all, false), ErrInterrupt
+		return expandPasted(r.line, all, false), ErrInterrupt
 	case r.err != nil:
 		return "", ErrLeave
 	}
-	return expand(r.line, all, false), nil
+	return expandPasted(r.line, all, false), nil
 }
 
 // commit takes the line off the screen, or leaves it there above all that
 // follows, and returns what was pasted into it.
 func (e *lineEditor) commit(r result, over bool) (all []pasted) {
 	var text string
-	e.display.change(func(l *edited) {
+	e.display.update(func(l *inputState) {
 		all = l.pasted
 		if text = cmp.Or(l.question, l.prompt); !e.secret.Load() {
-			text += expand(r.line, all, true)
+			text += expandPasted(r.line, all, true)
 		}
-		*l = edited{prompt: l.prompt, question: l.question}
+		*l = inputState{prompt: l.prompt, question: l.question}
 	})
 	switch {
 	case errors.Is(r.err, readline.ErrInterrupt):
@@ -218,7 +218,7 @@ func (e *lineEditor) commit(r result, over bool) (all []pasted) {
 		text += "^D"
 	}
 	if !e.options.Erase {
-		e.display.put(item{text, false}, false)
+		e.display.write(item{text, false}, false)
 	}
 	return all
 }
@@ -232,8 +232,8 @@ func (e *lineEditor) OnChange(line []rune, at int, pressed rune) ([]rune, int, b
 	switch pressed {
 	case 0:
 		e.mu.Lock()
-		began := e.begun
-		e.begun = true
+		began := e.started
+		e.started = true
 		e.mu.Unlock()
 		if !began {
 			e.Write([]byte(pasteOn))
@@ -241,7 +241,7 @@ func (e *lineEditor) OnChange(line []rune, at int, pressed rune) ([]rune, int, b
 		b.pasted = nil
 		fallthrough
 	case ctrlC, enter:
-		b.search, b.line, b.at = search{}, nil, 0
+		b.search, b.line, b.cursor = search{}, nil, 0
 		if pressed != 0 {
 			return nil, 0, false // the line is taken, and not ours any more
 		}
@@ -250,19 +250,19 @@ func (e *lineEditor) OnChange(line []rune, at int, pressed rune) ([]rune, int, b
 		do := e.edits[0]
 		e.edits = e.edits[1:]
 		e.mu.Unlock()
-		b.line, b.at = append(line[:at-1:at-1], line[at:]...), at-1
+		b.line, b.cursor = append(line[:at-1:at-1], line[at:]...), at-1
 		do(b)
 	default:
-		b.endSearch()
-		b.line, b.at = line, at
+		b.acceptSearch()
+		b.line, b.cursor = line, at
 		if pressed == ctrlD { // the library takes out a part of a character
-			for at < len(b.line) && inside(b.line, at) {
+			for at < len(b.line) && inCluster(b.line, at) {
 				b.replaceAt(at, at+1)
 			}
 		}
 	}
 	e.show()
-	return b.line, b.at, pressed != 0
+	return b.line, b.cursor, pressed != 0
 }
 
 // show has the line drawn as it is now.
@@ -271,18 +271,18 @@ func (e *lineEditor) show() {
 	e.mu.Lock()
 	shown := e.reading && !e.closed
 	e.mu.Unlock()
-	line, at := append([]rune(nil), b.line...), b.at
+	line, at := append([]rune(nil), b.line...), b.cursor
 	if e.secret.Load() {
 		line, at = nil, 0
 	}
-	e.display.change(func(l *edited) {
-		l.shown, l.label, l.line, l.at, l.pasted = shown, b.label(), line, at, b.pasted
+	e.display.update(func(l *inputState) {
+		l.shown, l.label, l.text, l.cursor, l.pasted = shown, b.label(), line, at, b.pasted
 	})
 }
 
 func (e *lineEditor) Ask(question string) (string, error) {
-	e.display.change(func(l *edited) { l.question = question })
-	defer e.display.change(func(l *edited) { l.question = "" })
+	e.display.update(func(l *inputState) { l.question = question })
+	defer e.display.update(func(l *inputState) { l.question = "" })
 	return e.ReadLine()
 }
 
@@ -293,38 +293,38 @@ func (e *lineEditor) AskSecret(question string) (string, error) {
 }
 
 func (e *lineEditor) SetPrompt(prompt string) {
-	e.display.change(func(l *edited) { l.prompt = prompt })
+	e.display.update(func(l *inputState) { l.prompt = prompt })
 }
 
-func (e *lineEditor) Remember(line string) {
+func (e *lineEditor) AddHistory(line string) {
 	if strings.Contains(line, "\n") {
 		return
 	}
-	e.remembering.Lock()
-	defer e.remembering.Unlock()
-	e.past.add(line)
+	e.historyMu.Lock()
+	defer e.historyMu.Unlock()
+	e.history.add(line)
 }
 
-// recall gives the library the history from the beginning: it cannot leave out a
+// loadHistory gives the library the history from the beginning: it cannot leave out a
 // line, and would write a file that all can read. It is called while nothing is
 // read.
-func (e *lineEditor) recall() {
+func (e *lineEditor) loadHistory() {
 	e.rl.ResetHistory()
-	for _, l := range e.Past() {
-		_ = e.rl.SaveHistory(strings.Map(harmless, l)) // it has no file, and cannot fail
+	for _, l := range e.History() {
+		_ = e.rl.SaveHistory(strings.Map(printable, l)) // it has no file, and cannot fail
 	}
 }
 
-func (e *lineEditor) Past() []string {
-	e.remembering.Lock()
-	defer e.remembering.Unlock()
-	return append([]string(nil), e.past.lines...)
+func (e *lineEditor) History() []string {
+	e.historyMu.Lock()
+	defer e.historyMu.Unlock()
+	return append([]string(nil), e.history.lines...)
 }
 
-func (e *lineEditor) Print(text string) { e.display.put(item{text, false}, false) }
+func (e *lineEditor) Print(text string) { e.display.write(item{text, false}, false) }
 
 func (e *lineEditor) Write(p []byte) (int, error) {
-	e.display.put(item{string(p), true}, false)
+	e.display.write(item{string(p), true}, false)
 	return len(p), nil
 }
 
@@ -340,7 +340,7 @@ func (e *lineEditor) Close() {
 		l := e.display.line
 		e.display.mu.Unlock()
 		if l.shown && !e.options.Erase {
-			last = append(last, item{cmp.Or(l.question, l.prompt) + expand(string(l.line), l.pasted, true), false})
+			last = append(last, item{cmp.Or(l.question, l.prompt) + expandPasted(string(l.text), l.pasted, true), false})
 		}
 		e.display.end(last...)
 		e.stdin.Close()
@@ -355,21 +355,21 @@ func (e *lineEditor) Close() {
 // resized has the line drawn again when the terminal has another size, or was
 // somebody else's.
 func (e *lineEditor) resized(size, cont chan os.Signal) {
-	defer Guard()
+	defer RestoreOnPanic()
 	defer signal.Stop(size)
 	defer signal.Stop(cont)
 	for {
 		select {
 		case <-size:
 		case <-cont:
-			if e.modes.again() {
+			if e.modes.reapply() {
 				e.Write([]byte(pasteOn))
-				e.display.lose()
+				e.display.forgetDrawn()
 			}
 		case <-e.done:
 			return
 		}
-		e.display.change(func(*edited) {})
+		e.display.update(func(*inputState) {})
 	}
 }
 
@@ -378,7 +378,7 @@ type bell struct{ display *display }
 
 func (b bell) Write(p []byte) (int, error) {
 	if strings.Contains(string(p), "\a") {
-		b.display.put(item{"\a", true}, false)
+		b.display.write(item{"\a", true}, false)
 	}
 	return len(p), nil
 }
@@ -434,7 +434,7 @@ func (e *lineEditor) suspend() {
 		e.Write([]byte("\a")) // no shell could wake us, and the system does not stop us (setpgid(2), orphaned groups)
 		return
 	}
-	e.display.change(func(l *edited) { l.shown = false })
+	e.display.update(func(l *inputState) { l.shown = false })
 	e.Write([]byte(pasteOff))
 	e.display.flush()
 	e.modes.restore()
@@ -452,5 +452,5 @@ func (e *lineEditor) suspend() {
 	e.mu.Lock()
 	shown := e.reading && !e.closed
 	e.mu.Unlock()
-	e.display.change(func(l *edited) { l.shown = shown })
+	e.display.update(func(l *inputState) { l.shown = shown })
 }

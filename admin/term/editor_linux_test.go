@@ -35,7 +35,7 @@ func init() {
 			os.Exit(0)
 		case line == "panic":
 			go func() {
-				defer Guard()
+				defer RestoreOnPanic()
 				panic("as asked")
 			}()
 			select {}

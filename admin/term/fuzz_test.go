@@ -15,7 +15,7 @@ func FuzzKeys(f *testing.F) {
 		p.editor.options.Complete = func(string) []string { return []string{"lobby", "日本", "e\u0301t", "e\u0302"} }
 		for n := max(1, int(piece)); len(typed) > 0; typed = typed[min(n, len(typed)):] {
 			p.types(string(typed[:min(n, len(typed))]))
-			rows, row, left := lay(edited{prompt: "> ", label: p.label(), line: p.line, at: p.at, pasted: p.pasted}, int(columns))
+			rows, row, left := layOut(inputState{prompt: "> ", label: p.label(), text: p.line, cursor: p.cursor, pasted: p.pasted}, int(columns))
 			if row >= len(rows) || !strings.HasPrefix(rows[row], left) {
 				t.Fatalf("%q: row %d, %q in %q", string(p.line), row, left, rows)
 			}

@@ -40,7 +40,7 @@ type key struct {
 
 // controls are the edits of control characters.
 var controls = map[byte]edit{
-	2: moveLeft, 6: moveRight, 7: leaveSearch, 8: rubOut, '\t': complete, 11: killEnd, 12: clearScreen,
+	2: moveLeft, 6: moveRight, 7: cancelSearch, 8: rubOut, '\t': complete, 11: killEnd, 12: clearScreen,
 	18: searchBack, 20: transpose, 21: killBegin, 23: rubWord, 25: yank, backspace: rubOut,
 }
 
@@ -58,14 +58,14 @@ var sequences = map[string]key{
 	"OM": {native: enter},
 }
 
-// longestSequence bounds what is taken for one key.
-const longestSequence = 32
+// maxSequence bounds what is taken for one key.
+const maxSequence = 32
 
 // decoder makes keys of bytes. What may go on is kept until it does.
 type decoder struct {
-	held    []byte
+	partial []byte
 	pasting bool
-	text    []byte // pasted so far
+	pasted  []byte // pasted so far
 }
 
 // decode takes the bytes of one read.
@@ -75,8 +75,8 @@ func (d *decoder) decode(in []byte) (keys []key) {
 		*d = decoder{}
 		return nil
 	}
-	in = append(d.held, in...)
-	d.held = nil
+	in = append(d.partial, in...)
+	d.partial = nil
 	var text []rune
 	flush := func() {
 		if len(text) > 0 {
@@ -89,23 +89,23 @@ func (d *decoder) decode(in []byte) (keys []key) {
 		if d.pasting {
 			before, after, found := bytes.Cut(in, []byte(pasteEnd))
 			if !found {
-				n := begins(before, pasteEnd)
-				d.text = append(d.text, before[:len(before)-n]...)
-				d.held = bytes.Clone(before[len(before)-n:])
+				n := markPrefix(before, pasteEnd)
+				d.pasted = append(d.pasted, before[:len(before)-n]...)
+				d.partial = bytes.Clone(before[len(before)-n:])
 				break
 			}
-			pasted := string(append(d.text, before...))
-			d.text, d.pasting, in = nil, false, after
+			pasted := string(append(d.pasted, before...))
+			d.pasted, d.pasting, in = nil, false, after
 			flush()
 			keys = append(keys, key{edit: func(b *buffer) { b.paste(pasted) }})
 			continue
 		}
 		switch b := in[0]; {
 		case b == escape:
-			n, whole := sequence(in)
+			n, whole := sequenceLength(in)
 			if !whole {
 				flush()
-				d.held = bytes.Clone(in)
+				d.partial = bytes.Clone(in)
 				return keys
 			}
 			name := string(in[1:n])
@@ -132,20 +132,20 @@ func (d *decoder) decode(in []byte) (keys []key) {
 		default:
 			if !utf8.FullRune(in) {
 				flush()
-				d.held = bytes.Clone(in)
+				d.partial = bytes.Clone(in)
 				return keys
 			}
 			r, n := utf8.DecodeRune(in)
 			in = in[n:]
-			text = append(text, harmless(r))
+			text = append(text, printable(r))
 		}
 	}
 	flush()
 	return keys
 }
 
-// begins is how many bytes at the end of b are the beginning of a mark.
-func begins(b []byte, mark string) int {
+// markPrefix is how many bytes at the end of b are the beginning of a mark.
+func markPrefix(b []byte, mark string) int {
 	for n := min(len(b), len(mark)-1); n > 0; n-- {
 		if strings.HasPrefix(mark, string(b[len(b)-n:])) {
 			return n
@@ -154,10 +154,10 @@ func begins(b []byte, mark string) int {
 	return 0
 }
 
-// sequence is how many bytes at the beginning of in are one key, the first being
+// sequenceLength is how many bytes at the beginning of in are one key, the first being
 // ESC (ECMA-48, 5.4). A key that was pressed with ESC in front of it is one, too;
 // of two ESC the first is nothing.
-func sequence(in []byte) (n int, whole bool) {
+func sequenceLength(in []byte) (n int, whole bool) {
 	switch {
 	case len(in) < 2:
 		return 0, false
@@ -180,7 +180,7 @@ func sequence(in []byte) (n int, whole bool) {
 	}
 	for i := 2; i < len(in); i++ {
 		switch b := in[i]; {
-		case i > longestSequence, b < ' ', b >= backspace: // it is none
+		case i > maxSequence, b < ' ', b >= backspace: // it is none
 			return i, true
 		case b >= '@':
 			return i + 1, true
@@ -189,9 +189,9 @@ func sequence(in []byte) (n int, whole bool) {
 	return 0, false
 }
 
-// harmless is a character as it may stand in a line: those of the area that
+// printable is a character as it may stand in a line: those of the area that
 // stands for what was pasted may not.
-func harmless(r rune) rune {
+func printable(r rune) rune {
 	if r >= firstPasted || r == unitSep || r == 0 {
 		return replacement
 	}

@@ -18,11 +18,11 @@ type typist struct {
 
 func newTypist(past ...string) *typist {
 	p := new(typist)
-	p.editor = &lineEditor{display: newDisplay(io.Discard, func() (int, int) { return 40, 10 }, 2, true), past: &linesBefore{lines: past}}
+	p.editor = &lineEditor{display: newDisplay(io.Discard, func() (int, int) { return 40, 10 }, 2, true), history: &linesBefore{lines: past}}
 	return p
 }
 
-type linesBefore = past
+type linesBefore = history
 
 // types does what the library does with a native key.
 func (p *typist) types(text string) {
@@ -30,18 +30,18 @@ func (p *typist) types(text string) {
 		switch {
 		case k.edit != nil:
 			k.edit(&p.buffer)
-			if p.at < 0 || p.at > len(p.line) {
-				panic(fmt.Sprintf("the cursor is at %d of %q", p.at, string(p.line)))
+			if p.cursor < 0 || p.cursor > len(p.line) {
+				panic(fmt.Sprintf("the cursor is at %d of %q", p.cursor, string(p.line)))
 			}
 		case k.native == ctrlA:
-			p.endSearch()
-			p.at = 0
+			p.acceptSearch()
+			p.cursor = 0
 		case k.native == ctrlE:
-			p.endSearch()
-			p.at = len(p.line)
+			p.acceptSearch()
+			p.cursor = len(p.line)
 		case k.native == enter, k.native == ctrlC, k.native == ctrlD && len(p.line) == 0:
-			p.done = append(p.done, expand(string(p.line), p.pasted, false))
-			p.line, p.at, p.pasted, p.search = nil, 0, nil, search{}
+			p.done = append(p.done, expandPasted(string(p.line), p.pasted, false))
+			p.line, p.cursor, p.pasted, p.search = nil, 0, nil, search{}
 		}
 	}
 }
@@ -104,7 +104,7 @@ func TestPaste(t *testing.T) {
 	}
 	p := newTypist()
 	p.types("x" + pasteBegin + "1\n2\n3" + pasteEnd + pasteBegin + strings.Repeat("y", 5000) + pasteEnd)
-	if got := expand(string(p.line), p.pasted, true); got != "x[3 lines pasted][5000 characters pasted, 2]" {
+	if got := expandPasted(string(p.line), p.pasted, true); got != "x[3 lines pasted][5000 characters pasted, 2]" {
 		t.Errorf("%q", got)
 	}
 	p.types("\r")
@@ -127,13 +127,13 @@ func TestLongLine(t *testing.T) {
 	text := strings.Repeat("long ", 3000)
 	for i := 0; i < len(text); i += 1000 {
 		p.types(text[i : i+1000])
-		p.editor.display.change(func(l *edited) { l.shown, l.line, l.at = true, p.line, p.at })
+		p.editor.display.update(func(l *inputState) { l.shown, l.text, l.cursor = true, p.line, p.cursor })
 	}
 	if took := time.Since(began); took > time.Second || string(p.line) != text {
 		t.Errorf("%v, %d characters", took, len(p.line))
 	}
-	p.types(strings.Repeat("x", 2*mostTyped))
-	if len(p.line) > mostTyped {
+	p.types(strings.Repeat("x", 2*maxTyped))
+	if len(p.line) > maxTyped {
 		t.Error(len(p.line))
 	}
 }
@@ -180,7 +180,7 @@ func TestComplete(t *testing.T) {
 	for typed, want := range map[string]string{
 		"room d\t": "room dev ", "room L\t": "room lob", "room x\t": "room x", "room 日\tx": "room 日本 x", "room \t": "room ", "room l tail\x02\x02\x02\x02\x02\t": "room lob tail",
 	} {
-		p.line, p.at = nil, 0
+		p.line, p.cursor = nil, 0
 		p.types(typed)
 		if got := string(p.line); got != want {
 			t.Errorf("%q: %q, not %q", typed, got, want)
@@ -189,17 +189,17 @@ func TestComplete(t *testing.T) {
 	// What was typed may be written in other ways: with marks of their own, in full width.
 	for _, c := range []struct{ typed, want string }{{"cafe\u0301-o", "Café-ops "}, {"ｃａｆé", "Café-ops "}, {"CAFÉ-OPS", "Café-ops "}} {
 		p.editor.options.Complete = func(string) []string { return []string{"Café-ops"} }
-		p.line, p.at = nil, 0
+		p.line, p.cursor = nil, 0
 		p.types("room " + c.typed + "\t")
 		if got := string(p.line); got != "room "+c.want {
 			t.Errorf("%q: %q, not %q", c.typed, got, c.want)
 		}
 	}
-	if got := table([]string{"a", "日本", "ccc", "d"}, 12, 24); got != "a     ccc\n日本  d" {
+	if got := columnTable([]string{"a", "日本", "ccc", "d"}, 12, 24); got != "a     ccc\n日本  d" {
 		t.Errorf("%q", got)
 	}
 	for columns := range 10 { // wider than the terminal
-		if got := table(words, columns, 4); strings.Count(got, "\n") > 2 {
+		if got := columnTable(words, columns, 4); strings.Count(got, "\n") > 2 {
 			t.Errorf("%d: %q", columns, got)
 		}
 	}
@@ -216,12 +216,12 @@ func TestAnyKeys(t *testing.T) {
 	p.editor.options.Complete = func(string) []string { return []string{"lobby", "日本", "e\u0301t", "e\u0302"} }
 	for range 20000 {
 		p.types(keys[r.IntN(len(keys))])
-		rows, row, _ := lay(edited{prompt: "> ", line: p.line, at: p.at, pasted: p.pasted}, r.IntN(30))
+		rows, row, _ := layOut(inputState{prompt: "> ", text: p.line, cursor: p.cursor, pasted: p.pasted}, r.IntN(30))
 		if row >= len(rows) {
 			t.Fatal(row, rows)
 		}
 		if len(p.line) > 200 {
-			p.line, p.at = nil, 0
+			p.line, p.cursor = nil, 0
 		}
 	}
 }

@@ -14,13 +14,13 @@ import (
 // plainEditor reads from a pipe, or from a terminal that cannot move its cursor,
 // or while the output goes elsewhere.
 type plainEditor struct {
-	stdin   *readline.CancelableStdin
-	in      *bufio.Reader
-	begun   bool // the first line has been read
-	display *display
-	ask     func(question string)
-	hide    func() (show func()) // what is typed
-	closed  atomic.Bool
+	stdin       *readline.CancelableStdin
+	in          *bufio.Reader
+	started     bool // the first line has been read
+	display     *display
+	ask         func(question string)
+	disableEcho func() (show func()) // what is typed
+	closed      atomic.Bool
 }
 
 func newPlain(o Options) *plainEditor {
@@ -34,7 +34,7 @@ func newPlain(o Options) *plainEditor {
 		p.display = newDisplay(o.Out, nil, -1, false)
 	}
 	p.ask = p.Print
-	p.hide = func() func() { return hide(o.In) }
+	p.disableEcho = func() func() { return disableEcho(o.In) }
 	if in, ok := o.In.(*os.File); ok && IsTerminal(in) && !there {
 		// The person who is asked does not see the output.
 		p.ask = func(question string) { os.Stderr.WriteString(question + "\n") }
@@ -44,8 +44,8 @@ func newPlain(o Options) *plainEditor {
 
 func (p *plainEditor) ReadLine() (string, error) {
 	line, err := p.in.ReadString('\n')
-	if !p.begun {
-		p.begun = true
+	if !p.started {
+		p.started = true
 		line = strings.TrimPrefix(line, "\ufeff") // a byte order mark is no part of it
 	}
 	switch {
@@ -63,21 +63,21 @@ func (p *plainEditor) Ask(question string) (string, error) {
 }
 
 func (p *plainEditor) AskSecret(question string) (string, error) {
-	defer p.hide()()
+	defer p.disableEcho()()
 	return p.Ask(question)
 }
 
 // Print waits until the text has been written: the process may end right after.
-func (p *plainEditor) Print(text string) { p.display.put(item{text, false}, true) }
+func (p *plainEditor) Print(text string) { p.display.write(item{text, false}, true) }
 
 func (p *plainEditor) Write(b []byte) (int, error) {
-	p.display.put(item{string(b), true}, true)
+	p.display.write(item{string(b), true}, true)
 	return len(b), nil
 }
 
-func (p *plainEditor) SetPrompt(string) {}
-func (p *plainEditor) Remember(string)  {}
-func (p *plainEditor) Past() []string   { return nil }
+func (p *plainEditor) SetPrompt(string)  {}
+func (p *plainEditor) AddHistory(string) {}
+func (p *plainEditor) History() []string { return nil }
 
 func (p *plainEditor) Close() {
 	if !p.closed.Swap(true) {

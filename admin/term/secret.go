@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hide has a terminal not show what is typed, until show is called. Anything else
+// disableEcho has a terminal not show what is typed, until show is called. Anything else
 // than a terminal shows nothing anyway.
-func hide(in io.Reader) (show func()) {
+func disableEcho(in io.Reader) (show func()) {
 	f, ok := in.(*os.File)
 	if !ok || !IsTerminal(f) {
 		return func() {}
@@ -40,7 +40,7 @@ func ReadSecret(in io.Reader, out io.Writer, question string) (string, error) {
 		got := make(chan os.Signal, 1)
 		signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
 		signal.Notify(got, slices.DeleteFunc(signals, signal.Ignored)...)
-		show, read := hide(in), make(chan struct{})
+		show, read := disableEcho(in), make(chan struct{})
 		defer func() {
 			signal.Stop(got)
 			close(read)

@@ -42,22 +42,22 @@ func combines(r rune) bool {
 // isModifier reports whether a character changes the emoji before it.
 func isModifier(r rune) bool { return r >= 0x1f3fb && r <= 0x1f3ff }
 
-// inside reports whether a place in a line is in the middle of what is seen as
+// inCluster reports whether a place in a line is in the middle of what is seen as
 // one character.
-func inside(line []rune, at int) bool {
+func inCluster(line []rune, at int) bool {
 	return at > 0 && at < len(line) && (combines(line[at]) || isModifier(line[at]) || line[at-1] == joiner)
 }
 
-// before is the place one character before another.
-func before(line []rune, at int) int {
-	for at = max(0, at-1); inside(line, at); at-- {
+// clusterStart is the place one character before another.
+func clusterStart(line []rune, at int) int {
+	for at = max(0, at-1); inCluster(line, at); at-- {
 	}
 	return at
 }
 
-// after is the place one character behind another.
-func after(line []rune, at int) int {
-	for at = min(len(line), at+1); inside(line, at); at++ {
+// clusterEnd is the place one character behind another.
+func clusterEnd(line []rune, at int) int {
+	for at = min(len(line), at+1); inCluster(line, at); at++ {
 	}
 	return at
 }
@@ -68,18 +68,18 @@ func Width(text string) (n int) {
 		n++
 	}
 	for text = text[n:]; len(text) > 0; {
-		piece, _, w := cut(text)
+		piece, _, w := cutCluster(text)
 		n += w
 		text = text[len(piece):]
 	}
 	return n
 }
 
-// cut cuts the first character off a text that is not empty. shown is what the
+// cutCluster cuts the first character off a text that is not empty. shown is what the
 // terminal gets for it: a control character, or one that changes the direction of
 // writing, would do something there. Sequences that set colours are one
 // character, and the bell is none.
-func cut(text string) (piece, shown string, columns int) {
+func cutCluster(text string) (piece, shown string, columns int) {
 	if n := styleLength(text); n > 0 {
 		return text[:n], text[:n], 0
 	}
@@ -90,15 +90,15 @@ func cut(text string) (piece, shown string, columns int) {
 		return piece, piece, 0
 	case r == '\t':
 		return piece, " ", 1
-	case harms(r) || r == utf8.RuneError:
+	case isControl(r) || r == utf8.RuneError:
 		return piece, string(replacement), 1
 	}
 	return piece, piece, runeWidth(r)
 }
 
-// harms reports whether a character does something to a terminal, beyond being
+// isControl reports whether a character does something to a terminal, beyond being
 // shown.
-func harms(r rune) bool {
+func isControl(r rune) bool {
 	return r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 ||
 		r >= 0x300 && r != joiner && r != 0x200c && unicode.Is(unicode.Cf, r)
 }
@@ -120,34 +120,34 @@ func styleLength(text string) int {
 	return 0
 }
 
-// paper takes characters and breaks them into rows of a terminal's width. What
+// rowWriter takes characters and breaks them into rows of a terminal's width. What
 // sets colours goes on behind the break, and not in the indentation.
-type paper struct {
+type rowWriter struct {
 	width, indent int
 
-	rows []string // complete
-	row  strings.Builder
-	col  int
-	base int // where this row began
-	set  string
+	rows    []string // complete
+	current strings.Builder
+	col     int
+	base    int // where this row began
+	set     string
 }
 
-// newPaper is paper of a width. Rows but the first are indented, as far as the
+// newRowWriter is paper of a width. Rows but the first are indented, as far as the
 // width has space for it.
-func newPaper(width, indent int) *paper {
+func newRowWriter(width, indent int) *rowWriter {
 	width = max(1, width)
 	if indent > 0 {
 		indent = min(max(1, min(indent, width/4)), width-1)
 	}
-	return &paper{width: width, indent: indent}
+	return &rowWriter{width: width, indent: indent}
 }
 
 // put adds a character.
-func (p *paper) put(shown string, columns int) {
+func (p *rowWriter) put(shown string, columns int) {
 	if p.full(columns) {
 		p.turn()
 	}
-	p.row.WriteString(shown)
+	p.current.WriteString(shown)
 	p.col += columns
 	if styleLength(shown) > 0 {
 		if p.set += shown; shown == "\x1b[0m" || shown == "\x1b[m" {
@@ -157,23 +157,23 @@ func (p *paper) put(shown string, columns int) {
 }
 
 // full reports whether so many more columns belong in the next row.
-func (p *paper) full(columns int) bool {
+func (p *rowWriter) full(columns int) bool {
 	return p.col+columns > p.width && p.col > p.base && columns > 0
 }
 
 // turn begins another row.
-func (p *paper) turn() {
+func (p *rowWriter) turn() {
 	if p.set != "" {
-		p.row.WriteString("\x1b[0m")
+		p.current.WriteString("\x1b[0m")
 	}
-	p.rows = append(p.rows, p.row.String())
-	p.row.Reset()
-	p.row.WriteString(strings.Repeat(" ", p.indent) + p.set)
+	p.rows = append(p.rows, p.current.String())
+	p.current.Reset()
+	p.current.WriteString(strings.Repeat(" ", p.indent) + p.set)
 	p.col, p.base = p.indent, p.indent
 }
 
 // end returns all rows.
-func (p *paper) end() []string { return append(p.rows, p.row.String()) }
+func (p *rowWriter) end() []string { return append(p.rows, p.current.String()) }
 
 // token is what is not broken where it fits: a word, one wide character, or the
 // space before the next.
@@ -186,7 +186,7 @@ type token struct {
 func nextToken(text string) (t token, space bool) {
 	blank := func(piece string) bool { return piece == " " || piece == "\t" }
 	for rest := text; rest != ""; {
-		piece, _, w := cut(rest)
+		piece, _, w := cutCluster(rest)
 		if t.text == "" {
 			space = blank(piece)
 		} else if blank(piece) != space || w == 2 && t.width > 0 {
@@ -196,7 +196,7 @@ func nextToken(text string) (t token, space bool) {
 		if w == 2 {
 			// What combines with it belongs to it.
 			for rest != "" {
-				if piece, _, w = cut(rest); w > 0 || blank(piece) {
+				if piece, _, w = cutCluster(rest); w > 0 || blank(piece) {
 					break
 				}
 				t.text, rest = text[:len(t.text)+len(piece)], rest[len(piece):]
@@ -211,7 +211,7 @@ func nextToken(text string) (t token, space bool) {
 // indented, so that none of them can look like the beginning of another line.
 // Words are kept whole where they fit; the space at a break is left out.
 func Fold(line string, width, indent int) []string {
-	p := newPaper(width, indent)
+	p := newRowWriter(width, indent)
 	space := 0 // columns of it, not put yet
 	for line != "" {
 		t, is := nextToken(line)
@@ -234,7 +234,7 @@ func Fold(line string, width, indent int) []string {
 		}
 		space = 0
 		for rest := t.text; rest != ""; {
-			piece, shown, w := cut(rest)
+			piece, shown, w := cutCluster(rest)
 			p.put(shown, w)
 			rest = rest[len(piece):]
 		}
@@ -250,7 +250,7 @@ func Clip(line string, width int) string {
 	var b strings.Builder
 	set := false
 	for col := 0; line != ""; {
-		piece, shown, w := cut(line)
+		piece, shown, w := cutCluster(line)
 		if col += w; col > width {
 			break
 		}

@@ -74,7 +74,7 @@ func TestFoldAnything(t *testing.T) {
 		var b strings.Builder
 		for _, row := range rows {
 			for row != "" {
-				piece, shown, w := cut(row)
+				piece, shown, w := cutCluster(row)
 				if row = row[len(piece):]; shown != " " && (w > 0 || styleLength(piece) == 0) {
 					b.WriteString(shown)
 				}
@@ -107,8 +107,8 @@ func TestFoldAnything(t *testing.T) {
 func TestLay(t *testing.T) {
 	line := []rune("ab日本e\u0301\U0001f469\u200d\U0001f467x\tz" + strings.Repeat("long ", 20))
 	for width := range 60 {
-		for at := 0; at <= len(line); at = after(line, at) {
-			rows, row, left := lay(edited{prompt: "\x1b[1mroom\x1b[0m> ", line: line, at: at}, width)
+		for at := 0; at <= len(line); at = clusterEnd(line, at) {
+			rows, row, left := layOut(inputState{prompt: "\x1b[1mroom\x1b[0m> ", text: line, cursor: at}, width)
 			if row >= len(rows) || !strings.HasPrefix(rows[row], left) {
 				t.Fatalf("width %d, at %d: row %d, %q in %q", width, at, row, left, rows)
 			}
@@ -122,7 +122,7 @@ func TestLay(t *testing.T) {
 			}
 		}
 	}
-	rows, row, left := lay(edited{prompt: "> ", line: []rune("12345678"), at: 8}, 10)
+	rows, row, left := layOut(inputState{prompt: "> ", text: []rune("12345678"), cursor: 8}, 10)
 	if !slices.Equal(rows, []string{"> 12345678", ""}) || row != 1 || left != "" {
 		t.Errorf("%q %d %q", rows, row, left)
 	}

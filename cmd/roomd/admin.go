@@ -170,5 +170,5 @@ func terminal(in io.Reader) bool {
 func confirm(in io.Reader, out io.Writer, text string) bool {
 	fmt.Fprintf(out, "this %s\ndo it? [y/N] ", text)
 	line, _ := bufio.NewReader(in).ReadString('\n') // no answer is a no
-	return term.Agreed(line)
+	return term.IsYes(line)
 }

@@ -33,7 +33,7 @@ var errReported = errors.New("told")
 // run carries out a command line and returns the exit status. What was asked
 // for goes to out, what went wrong to errw.
 func run(args []string, in io.Reader, out, errw io.Writer) int {
-	defer term.Guard()
+	defer term.RestoreOnPanic()
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(in)

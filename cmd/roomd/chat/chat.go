@@ -169,7 +169,7 @@ func (c *chat) run(ctx context.Context, rooms []string, interactive, edits bool)
 // goTask runs beside the person.
 func (c *chat) goTask(do func()) {
 	c.tasks.Go(func() {
-		defer term.Guard()
+		defer term.RestoreOnPanic()
 		do()
 	})
 }
@@ -186,12 +186,12 @@ func (c *chat) handleLine(line string, interactive bool) (leave bool) {
 	}
 	words := strings.Fields(line)
 	if len(words) < 3 || words[0] != "/join" && words[0] != "/create" { // a password stands there
-		c.editor.Remember(line)
+		c.editor.AddHistory(line)
 	}
 	if words[0] == "/quit" || words[0] == "/exit" {
 		if n := c.pendingLines(); n > 0 && !c.quitWarned && interactive {
 			c.quitWarned = true
-			c.say("%s on the way; /quit once more leaves without them", english.Are(n, "line"))
+			c.say("%s on the way; /quit once more leaves without them", english.PluralAre(n, "line"))
 			return false
 		}
 		return true
@@ -226,7 +226,7 @@ func (c *chat) paste(lines []string) {
 func (c *chat) confirm(question string) bool {
 	answer, err := c.editor.Ask(question + " [y/N] ")
 	c.updatePrompt()
-	return err == nil && term.Agreed(answer)
+	return err == nil && term.IsYes(answer)
 }
 
 // currentRoom is the current room, or nil, and then it says so.
@@ -285,7 +285,7 @@ func (c *chat) drain() error {
 	}
 	c.requests.Wait() // each ends with c.ctx, and within half a minute
 	if lost > 0 {
-		return fmt.Errorf("%s not sent", english.Are(lost, "line"))
+		return fmt.Errorf("%s not sent", english.PluralAre(lost, "line"))
 	}
 	return nil
 }

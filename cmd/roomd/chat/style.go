@@ -24,7 +24,7 @@ type style struct {
 
 func newStyle(out io.Writer) style {
 	there := term.IsTerminal(out)
-	marks := there && !term.Dumb()
+	marks := there && !term.IsDumb()
 	return style{bell: there, highlights: marks, colours: marks && os.Getenv("NO_COLOR") == ""}
 }
 

@@ -52,7 +52,7 @@ func (s *sender) result(why error) error {
 	if n := s.uncertain.count(); n > 0 {
 		fmt.Fprintf(&text, "%v: in the room, or not\n", s.uncertain)
 	}
-	fmt.Fprintf(&text, "%s in the room", english.Are(s.stored, "line"))
+	fmt.Fprintf(&text, "%s in the room", english.PluralAre(s.stored, "line"))
 	if why == nil {
 		return fmt.Errorf("%s, %d not", &text, missing)
 	}
@@ -61,7 +61,7 @@ func (s *sender) result(why error) error {
 
 // progressText is what a person who waits wants to know.
 func (s *sender) progressText(upto int64) string {
-	text := fmt.Sprintf("%s in the room, %d/s", english.Are(s.stored, "line"), s.display.Rate(s.stored))
+	text := fmt.Sprintf("%s in the room, %d/s", english.PluralAre(s.stored, "line"), s.display.Rate(s.stored))
 	if s.size > 0 {
 		text += fmt.Sprintf(", %d %%", min(100*upto/s.size, 100))
 	}

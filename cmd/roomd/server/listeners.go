@@ -58,11 +58,11 @@ func (s *server) openAdminSocket(had *predecessor) (err error) {
 		return err
 	}
 	s.adminSocket, err = s.shell.Listen(c.Admin.Socket, c.SocketMode())
-	var not admin.Unavailable
+	var not admin.UnavailableError
 	if !errors.As(err, &not) || had.adminSocket != nil || s.Console {
 		return err
 	}
-	if s.adminDisabled = not.Ever; not.Ever {
+	if s.adminDisabled = not.Permanent; not.Permanent {
 		s.log.Warn("this server has no console", "error", err)
 	} else {
 		s.log.Warn("there is no console yet; trying again", "error", err)
@@ -109,7 +109,7 @@ func (s *server) openMissing() {
 		return
 	}
 	socket, err := s.shell.Listen(c.Admin.Socket, c.SocketMode())
-	var not admin.Unavailable
+	var not admin.UnavailableError
 	switch {
 	case err == nil:
 		s.adminSocket = socket

@@ -82,9 +82,9 @@ func adminCertificate(c *certificate.Status) *admin.Certificate {
 	if c == nil {
 		return nil
 	}
-	a := &admin.Certificate{File: c.File, Expires: c.Until, Since: c.Since, Holds: c.Valid, Trouble: c.Problem}
+	a := &admin.Certificate{File: c.File, Expires: c.Until, Loaded: c.Since, Valid: c.Valid, Warning: c.Problem}
 	if c.LoadErr != nil {
-		a.Failed = c.LoadErr.Error()
+		a.ReloadError = c.LoadErr.Error()
 	}
 	return a
 }

@@ -21,8 +21,8 @@ import (
 
 // Why there can be no reload or upgrade now.
 const (
-	errBusy       = admin.NotNow("a reload or an upgrade is under way; try again in a moment")
-	errHandedOver = admin.NotNow("another process has taken over from this one; ask it")
+	errBusy       = admin.BusyError("a reload or an upgrade is under way; try again in a moment")
+	errHandedOver = admin.BusyError("another process has taken over from this one; ask it")
 )
 
 // busyTimeout is how long a command waits for a change that is under way. A process
@@ -194,7 +194,7 @@ func (p *reconfiguration) refuse(key string, err error) {
 // prepare does what can fail, so that commit cannot. A dry run opens nothing.
 func (p *reconfiguration) prepare(dry bool) {
 	if dry && p.changed("admin.group") != nil && p.adminSocket != nil { // else setSocketAccess finds out
-		if err := p.adminSocket.MayGive(p.next.Admin.Group); err != nil {
+		if err := p.adminSocket.CheckGroup(p.next.Admin.Group); err != nil {
 			p.refuse("admin.group", err)
 		}
 	}

@@ -238,7 +238,7 @@ func (s *server) run(console *admin.Console) error {
 		fmt.Fprintln(s.out, "ready; Ctrl-C stops, roomd admin opens the console")
 	} else {
 		fmt.Fprintln(s.out, "ready; help lists the commands, quit and Ctrl-D stop the server")
-		console.MayLeave = func() string { return quitWarning(s.svc) }
+		console.ConfirmLeave = func() string { return quitWarning(s.svc) }
 		s.runConsole(ctx, console)
 		cancel(errors.New("the console was left"))
 	}
@@ -259,7 +259,7 @@ const consoleTimeout = 2 * time.Second
 func (s *server) runConsole(ctx context.Context, console *admin.Console) {
 	left := make(chan struct{})
 	go func() {
-		defer term.Guard()
+		defer term.RestoreOnPanic()
 		defer close(left)
 		console.Run()
 	}()
@@ -302,7 +302,7 @@ func (s *server) stop() error {
 		s.collector.Ready.Store(false)
 	}
 	if s.shell != nil {
-		s.shell.LeavePlans() // what is due from now on fails, and is to stay on disk
+		s.shell.SuspendPlans() // what is due from now on fails, and is to stay on disk
 	}
 	if s.svc != nil {
 		s.svc.Stop()

@@ -167,7 +167,7 @@ func (h *signalLoop) dispatch() {
 func (s *server) upgradeBySignal() error {
 	binary, sum, err := upgrade.Program("", s.binary, true)
 	if err == nil {
-		s.shell.Record(signalCaller, "upgrade", admin.Begun(binary, sum)) // as afterwards the database is another process's
+		s.shell.Record(signalCaller, "upgrade", admin.UpgradeBegun(binary, sum)) // as afterwards the database is another process's
 		_, err = s.upgradeQueued(s.stopping, binary, false, true)
 	}
 	if err != nil {

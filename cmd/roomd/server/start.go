@@ -116,10 +116,10 @@ func (s *server) openAdmin() error {
 		Service: s.svc, Store: s.st, Log: s.tap, Stop: func() { s.halt(nil) }, Config: func() []admin.Setting { return settings(s.config()) },
 		Reload: s.reload, Program: func(binary string, trusted bool) (path, sum string, err error) {
 			return upgrade.Program(binary, s.binary, trusted)
-		}, Upgrade: s.upgrade, Version: s.Version, From: configName(c),
-		Addresses: func() string { return masterAddresses(s.svc) }, Data: absolute(c.Server.Data), Group: c.Admin.Group,
-		Files:   func() []string { return ServerFiles(s.config()) },
-		Dropped: s.lines.State, Certificate: func() *admin.Certificate { return adminCertificate(s.pair.Load().Status()) },
+		}, Upgrade: s.upgrade, Version: s.Version, ConfigFile: configName(c),
+		Addresses: func() string { return masterAddresses(s.svc) }, Database: absolute(c.Server.Data), Group: c.Admin.Group,
+		Files:      func() []string { return ServerFiles(s.config()) },
+		LogDropped: s.lines.State, Certificate: func() *admin.Certificate { return adminCertificate(s.pair.Load().Status()) },
 	}
 	if err := s.shell.LoadPlans(); err != nil {
 		return err

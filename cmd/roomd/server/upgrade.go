@@ -220,7 +220,7 @@ func (s *server) resumeDatabase() error {
 // members that could not be handed over, and for the answer to the command. Then
 // it ends, or waits for the server's end and ends in the same way.
 func (s *server) retire() error {
-	s.shell.LeavePlans()
+	s.shell.SuspendPlans()
 	// The file is the other process's: whoever still asks for it is refused.
 	if err := s.st.Close(); err != nil {
 		s.log.Error("database cannot be left to the other process", "error", err)

@@ -93,7 +93,7 @@ func (p *printer) run(ctx context.Context, room *client.Room) error {
 		}
 		line = p.render(line[:0], ev)
 		if !p.o.JSON && person {
-			text := term.Folded(p.o.Out, strings.TrimSuffix(string(line), "\n"), len("15:04 "))
+			text := term.FoldFor(p.o.Out, strings.TrimSuffix(string(line), "\n"), len("15:04 "))
 			line = append(append(line[:0], text...), '\n')
 		}
 		if _, err := p.o.Out.Write(line); err != nil {

@@ -9,23 +9,23 @@ import (
 	"strings"
 )
 
-// mostPast is how many past lines are remembered.
-const mostPast = 1000
+// maxHistory is how many past lines are remembered.
+const maxHistory = 1000
 
-// past is the lines that were typed before, the latest last, none of them
+// history is the lines that were typed before, the latest last, none of them
 // twice.
-type past struct {
+type history struct {
 	file  string // empty: it is in memory only
 	lines []string
 }
 
-// openPast reads the file, which its owner alone may read from now on. One that
+// openHistory reads the file, which its owner alone may read from now on. One that
 // cannot be read or written is done without.
-func openPast(file string) *past {
+func openHistory(file string) *history {
 	if real, err := filepath.EvalSymlinks(file); err == nil && file != "" {
 		file = real // a link stays one
 	}
-	p := &past{file: file}
+	p := &history{file: file}
 	if file == "" {
 		return p
 	}
@@ -36,7 +36,7 @@ func openPast(file string) *past {
 }
 
 // read takes what is in the file, where another process may have added.
-func (p *past) read() bool {
+func (p *history) read() bool {
 	text, err := os.ReadFile(p.file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false
@@ -50,13 +50,13 @@ func (p *past) read() bool {
 	return true
 }
 
-func (p *past) put(line string) {
+func (p *history) put(line string) {
 	p.lines = append(slices.DeleteFunc(p.lines, func(l string) bool { return l == line }), line)
-	p.lines = p.lines[max(0, len(p.lines)-mostPast):]
+	p.lines = p.lines[max(0, len(p.lines)-maxHistory):]
 }
 
 // add remembers a line. What cannot be written is remembered while we live.
-func (p *past) add(line string) {
+func (p *history) add(line string) {
 	if p.file == "" || !p.read() {
 		p.put(line)
 		return

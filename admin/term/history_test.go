@@ -19,7 +19,7 @@ func TestPastBehindALink(t *testing.T) {
 	if err := os.Symlink("dotfiles/history", link); err != nil {
 		t.Fatal(err)
 	}
-	openPast(link).add("rooms")
+	openHistory(link).add("rooms")
 	if to, err := os.Readlink(link); err != nil || to != "dotfiles/history" {
 		t.Errorf("the link is %q, %v", to, err)
 	}
