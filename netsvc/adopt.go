@@ -342,7 +342,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 	}
 	m := &Member{
 		id: st.ID, room: r, conn: a.engine.AdoptConn(fd), remote: st.Remote, since: st.Since,
-		inbound:  inbound{framer: wire.Resume(a.opts().LineBytes, st.Framer), allowance: int64(st.Allowed), unpaid: st.Unended, begun: st.Begun, raw: st.Raw, peerClosed: st.Heard},
+		inbound:  inbound{framer: wire.RestoreFramer(a.opts().LineBytes, st.Framer), allowance: int64(st.Allowed), unpaid: st.Unended, begun: st.Begun, raw: st.Raw, peerClosed: st.Heard},
 		outbound: outbound{cursor: st.Cursor, unsent: st.Rest, format: st.Format, fromStore: st.Behind, over: st.Over},
 		entry:    entry{nick: wire.Name{Shown: st.Nick, Key: st.Key}, cause: st.Cause, reads: st.Format},
 		hideOwn:  st.HideOwn, ended: st.Cause != "",
@@ -432,7 +432,7 @@ func cameAt(t time.Time) time.Time {
 func (a *adoption) session(st *sessionState, fd int) error {
 	c := a.newMaster(a.engine.AdoptConn(fd), st.Remote, st.ID, cameAt(st.Since))
 	c.conn.ThawWrites()
-	c.lines, c.begun, c.sawReset, c.framer = st.Lines, st.Begun, st.Reset, wire.Resume(a.opts().LineBytes, st.Framer)
+	c.lines, c.begun, c.sawReset, c.framer = st.Lines, st.Begun, st.Reset, wire.RestoreFramer(a.opts().LineBytes, st.Framer)
 	c.unended, c.fullAt = st.Unended, time.Now().Add(st.Rest)
 	if len(st.Held) > 0 {
 		c.setPendingInput(&pendingInput{pendingLines: pendingLines{rest: st.Held}})
@@ -450,7 +450,7 @@ func (a *adoption) caller(st *callerState, fd int) error {
 	p := r.password.Load()
 	c := r.newPasswordSession(a.engine.AdoptConn(fd), st.Remote, cameAt(st.Since), p)
 	c.conn.ThawWrites()
-	c.lines, c.sawReset, c.unendedBytes, c.framer = st.Lines, st.Reset, st.Between, wire.Resume(a.opts().LineBytes, st.Framer)
+	c.lines, c.sawReset, c.unendedBytes, c.framer = st.Lines, st.Reset, st.Between, wire.RestoreFramer(a.opts().LineBytes, st.Framer)
 	c.passed = st.Passed || p == nil // it has none any more
 	if len(st.Held) > 0 {
 		c.setPendingInput(&pendingInput{pendingLines: pendingLines{rest: st.Held}})

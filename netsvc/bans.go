@@ -100,7 +100,7 @@ func ParseBanTarget(what string) (addr, nick string, err error) {
 	if err != nil {
 		return "", "", wire.Errorf(wire.CodeBadRequest, "%q is neither an address, a network nor a nick", wire.CleanString(what))
 	}
-	if wire.Numeric(n.Key) {
+	if wire.IsNumeric(n.Key) {
 		return "", "", wire.Errorf(wire.CodeBadRequest, "%s looks like an address and is none; write all four numbers of an IPv4 address, or #ID for a member", n.Shown)
 	}
 	return "", n.Key, nil
@@ -206,7 +206,7 @@ func untilText(b *store.Ban) string {
 	if b.Until.IsZero() {
 		return ""
 	}
-	return " until " + b.Until.UTC().Format(wire.Clock)
+	return " until " + b.Until.UTC().Format(wire.ClockFormat)
 }
 
 // BanTargets is what bans end, or mutes silence.

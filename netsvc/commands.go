@@ -19,7 +19,7 @@ import (
 // be handed in again, with wait. The caller has the read lock.
 func (m *Member) handleLine(line []byte, over int, wait bool) (c Cause, ok bool) {
 	unheard := m.gone.Load()
-	if over == 0 && wire.Blank(line) {
+	if over == 0 && wire.IsBlank(line) {
 		price := emptyLine
 		if line == nil {
 			price = 1 // see cut
@@ -32,7 +32,7 @@ func (m *Member) handleLine(line []byte, over int, wait bool) (c Cause, ok bool)
 	}
 	if !m.begun {
 		m.begun = true
-		if p := wire.Foreign(line, over > 0); p != "" {
+		if p := wire.DetectProtocol(line, over > 0); p != "" {
 			m.room.svc.counters.countForeign(p)
 			return causeForeign, true
 		}
@@ -237,7 +237,7 @@ func (m *Member) rename(command, nick string) error {
 	if r.svc.banned(r.id, netip.Addr{}, n.Key) != nil {
 		return wire.Errorf(wire.CodeDenied, "that name is banned here")
 	}
-	if r.looks.Imitated(n, old) {
+	if r.looks.HasConfusable(n, old) {
 		return wire.Errorf(wire.CodeExists, "%s looks like the name of somebody here, in another script", n.Shown)
 	}
 	r.releaseNick(m)

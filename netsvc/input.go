@@ -97,7 +97,7 @@ func (m *Member) nextLine(p []byte) (line []byte, over int, rest []byte, ok bool
 	line, over, rest, ok = m.framer.Cut(p)
 	n := int(m.unpaid) + chargedBytes(len(p)-len(rest), m.answerTelnet(), ok)
 	switch {
-	case ok && (over > 0 || !wire.Blank(line)):
+	case ok && (over > 0 || !wire.IsBlank(line)):
 		m.unpaid = 0
 	case n >= limitedRead:
 		m.unpaid = 0
@@ -111,7 +111,7 @@ func (m *Member) nextLine(p []byte) (line []byte, over int, rest []byte, ok bool
 // answerTelnet answers what a telnet client has asked for, if it takes answers at
 // all: nobody waits for that. It reports whether there was something.
 func (m *Member) answerTelnet() bool {
-	refusals, there := m.framer.Asked()
+	refusals, there := m.framer.TelnetRequests()
 	if len(refusals) == 0 && !there {
 		return false
 	}

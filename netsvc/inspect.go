@@ -109,7 +109,7 @@ func (r *Room) inconsistencies(found *findings) {
 	}
 	chosen := 0
 	for key, m := range r.nicks {
-		if !m.nick.Guest() {
+		if !m.nick.IsGuest() {
 			chosen++
 		}
 		has := m.cause == "" && int(m.index) < len(r.members) && r.members[m.index] == m

@@ -315,7 +315,7 @@ func (c *masterSession) serve(in pendingInput) error {
 func (c *masterSession) take(p []byte) (in pendingInput) {
 	in.price = 1
 	in.line, in.over, in.rest, in.isLine = c.framer.Cut(p)
-	refusals, there := c.framer.Asked()
+	refusals, there := c.framer.TelnetRequests()
 	if c.out = append(c.out, refusals...); there {
 		c.out = append(c.out, "OK "+hereText+"\n"...)
 	}
@@ -335,13 +335,13 @@ func (c *masterSession) take(p []byte) (in pendingInput) {
 
 // line answers one request. An error ends the connection.
 func (c *masterSession) line(line []byte, over int) error {
-	if wire.Blank(line) && over == 0 {
+	if wire.IsBlank(line) && over == 0 {
 		c.svc.counters.blank.Add(1)
 		return nil
 	}
 	if !c.begun {
 		c.begun = true
-		if p := wire.Foreign(line, over > 0); p != "" {
+		if p := wire.DetectProtocol(line, over > 0); p != "" {
 			c.svc.counters.countForeign(p)
 			c.out = append(c.out, foreignAnswer(p)...)
 			return errForeign

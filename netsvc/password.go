@@ -222,7 +222,7 @@ func (c *passwordSession) serve(p []byte) error {
 			return c.becomeMember()
 		}
 		line, over, rest, ok := c.framer.Cut(p)
-		if n := chargedBytes(len(p)-len(rest), c.answerTelnet(), ok); !ok || wire.Blank(line) && over == 0 {
+		if n := chargedBytes(len(p)-len(rest), c.answerTelnet(), ok); !ok || wire.IsBlank(line) && over == 0 {
 			if c.unendedBytes += n; c.unendedBytes > maxPasswordInput {
 				return closingText(wire.Notice("the password comes first, and much else has come"))
 			}
@@ -242,10 +242,10 @@ func (c *passwordSession) serve(p []byte) error {
 
 // line looks at a line.
 func (c *passwordSession) line(line []byte, over int) error {
-	if wire.Blank(line) && over == 0 {
+	if wire.IsBlank(line) && over == 0 {
 		return nil
 	}
-	if other := wire.Foreign(line, over > 0); other != "" && c.lines == 0 {
+	if other := wire.DetectProtocol(line, over > 0); other != "" && c.lines == 0 {
 		c.svc.counters.countForeign(other)
 		return closingText("")
 	}
@@ -279,7 +279,7 @@ func (c *passwordSession) answerLine(line []byte, over bool) (answer string, err
 // answerTelnet answers what a telnet client has asked for, and reports whether there
 // was something.
 func (c *passwordSession) answerTelnet() bool {
-	refusals, there := c.framer.Asked()
+	refusals, there := c.framer.TelnetRequests()
 	c.out = append(c.out, refusals...)
 	if there {
 		c.out = append(c.out, wire.Notice(hereText)...)

@@ -31,7 +31,7 @@ func (c *masterSession) request(req wire.Request) error {
 	case wire.VerbDelete:
 		return c.delete(req)
 	case wire.VerbHelp:
-		lines := wire.HelpLines()
+		lines := wire.RequestHelp()
 		c.out = fmt.Appendf(c.out, "OK %d\n", len(lines))
 		for _, l := range lines {
 			c.out = append(append(c.out, l...), '\n')

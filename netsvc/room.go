@@ -108,7 +108,7 @@ type presence struct {
 type membership struct {
 	members        []*Member              // m.index is the place in it
 	nicks          map[string]*Member     // by folded nick
-	looks          wire.Looks             // of nicks
+	looks          wire.ConfusableNicks   // of nicks
 	guests         int                    // guest numbers given
 	reads          readership             // of the log
 	unannounced    []*Member              // those of whom the room may not know, the first at the front; while there are any, a timer runs

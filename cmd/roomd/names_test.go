@@ -101,7 +101,7 @@ func TestNamesFindTheirRoom(t *testing.T) {
 		p.ok(with("create", name)...)
 	}
 	for _, name := range []string{"Café-ops", "cafe\u0301-OPS", "ｃａｆé-ｏｐｓ"} {
-		var all []client.Info
+		var all []client.RoomInfo
 		if err := json.Unmarshal([]byte(p.ok(with("list", name, "--json")...)), &all); err != nil || len(all) != 1 || all[0].Name != "Café-ops" {
 			t.Errorf("%s: %+v %v", name, all, err)
 		}

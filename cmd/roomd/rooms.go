@@ -45,7 +45,7 @@ Exit status: 0 done (also if there is no room), 1 failed, 2 wrong usage.`,
 	return cmd
 }
 
-func printRooms(out io.Writer, rooms []client.Info, asJSON bool) error {
+func printRooms(out io.Writer, rooms []client.RoomInfo, asJSON bool) error {
 	if asJSON {
 		for i := range rooms {
 			rooms[i].Name, rooms[i].Topic = wire.CleanString(rooms[i].Name), wire.CleanString(rooms[i].Topic)

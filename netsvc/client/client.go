@@ -30,11 +30,11 @@ type Options struct {
 // Client is a server's master port. Each call has a connection of its own.
 type Client struct {
 	addr, host string
-	o          Options
+	options    Options
 }
 
-// mostRooms bounds what is read of a list: a server has a port for each.
-const mostRooms = 1 << 16
+// maxRooms bounds what is read of a list: a server has a port for each.
+const maxRooms = 1 << 16
 
 // requestTime bounds a request to the master port. DELETE may wait 5 s for
 // members that do not read.
@@ -62,24 +62,24 @@ func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 // Addr is the address of the master port.
 func (c *Client) Addr() string { return c.addr }
 
-// Created is a new room.
-type Created struct {
+// CreatedRoom is a new room.
+type CreatedRoom struct {
 	Name string `json:"name"`
 	Port int    `json:"port"`
 	Key  string `json:"key"` // deletes the room; it is not shown again
 }
 
 // Create makes a room. With a password, joining asks for it.
-func (c *Client) Create(ctx context.Context, name, password string) (Created, error) {
+func (c *Client) Create(ctx context.Context, name, password string) (CreatedRoom, error) {
 	words, _, err := c.request(ctx, "CREATE", name, password)
 	if err != nil {
-		return Created{}, err
+		return CreatedRoom{}, err
 	}
 	if len(words) < 3 {
-		return Created{}, c.strange("OK " + strings.Join(words, " "))
+		return CreatedRoom{}, c.unexpectedReply("OK " + strings.Join(words, " "))
 	}
 	port, err := strconv.Atoi(words[1])
-	return Created{words[0], port, words[2]}, err
+	return CreatedRoom{words[0], port, words[2]}, err
 }
 
 // Delete ends a room for all. Who may is the server's to decide; key, if it is
@@ -89,8 +89,8 @@ func (c *Client) Delete(ctx context.Context, name, key string) error {
 	return err
 }
 
-// Info is a room as List shows it.
-type Info struct {
+// RoomInfo is a room as List shows it.
+type RoomInfo struct {
 	Name    string `json:"name"`
 	Port    int    `json:"port"`
 	Members int    `json:"members"`
@@ -100,7 +100,7 @@ type Info struct {
 // List returns the rooms that match a pattern with * and ?, sorted by name.
 // Without one it returns all. A name alone is a pattern that only it matches,
 // as the server compares names.
-func (c *Client) List(ctx context.Context, pattern string) ([]Info, error) {
+func (c *Client) List(ctx context.Context, pattern string) ([]RoomInfo, error) {
 	if pattern == "" || strings.ContainsAny(pattern, "*?") {
 		return c.list(ctx, pattern)
 	}
@@ -114,29 +114,29 @@ func (c *Client) List(ctx context.Context, pattern string) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(begin, func(i Info) bool {
-		return slices.ContainsFunc(longer, func(l Info) bool { return l.Name == i.Name })
+	return slices.DeleteFunc(begin, func(i RoomInfo) bool {
+		return slices.ContainsFunc(longer, func(l RoomInfo) bool { return l.Name == i.Name })
 	}), nil
 }
 
 // list is LIST.
-func (c *Client) list(ctx context.Context, pattern string) ([]Info, error) {
+func (c *Client) list(ctx context.Context, pattern string) ([]RoomInfo, error) {
 	_, lines, err := c.request(ctx, "LIST", pattern)
 	if err != nil {
 		return nil, err
 	}
-	infos := make([]Info, 0, len(lines))
+	infos := make([]RoomInfo, 0, len(lines))
 	for _, l := range lines {
 		f := strings.SplitN(l, " ", 4)
 		if len(f) < 3 {
-			return nil, c.strange(l)
+			return nil, c.unexpectedReply(l)
 		}
 		port, err1 := strconv.Atoi(f[1])
 		members, err2 := strconv.Atoi(f[2])
 		if err1 != nil || err2 != nil {
-			return nil, c.strange(l)
+			return nil, c.unexpectedReply(l)
 		}
-		i := Info{Name: f[0], Port: port, Members: members}
+		i := RoomInfo{Name: f[0], Port: port, Members: members}
 		if len(f) == 4 {
 			i.Topic = f[3]
 		}
@@ -152,7 +152,7 @@ func (c *Client) find(ctx context.Context, name string) (spelt string, port int,
 		return "", 0, err
 	}
 	if len(words) < 2 {
-		return "", 0, c.strange("OK " + strings.Join(words, " "))
+		return "", 0, c.unexpectedReply("OK " + strings.Join(words, " "))
 	}
 	port, err = strconv.Atoi(words[1])
 	return words[0], port, err
@@ -179,59 +179,59 @@ func (c *Client) request(ctx context.Context, verb string, args ...string) (word
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if _, err := io.WriteString(conn, line+"\n"); err != nil {
-		return nil, nil, c.during(ctx, verb, err)
+		return nil, nil, c.requestError(ctx, verb, err)
 	}
 	in := bufio.NewReaderSize(conn, 64<<10)
 	read := func() (string, error) {
 		l, err := in.ReadSlice('\n')
 		if err != nil && (len(l) > 0 || errors.Is(err, bufio.ErrBufferFull)) {
-			return "", c.strange(string(l[:min(len(l), 80)]))
+			return "", c.unexpectedReply(string(l[:min(len(l), 80)]))
 		}
 		return strings.TrimRight(string(l), "\r\n"), err
 	}
 	reply, err := read()
 	if err != nil {
-		return nil, nil, c.during(ctx, verb, err)
+		return nil, nil, c.requestError(ctx, verb, err)
 	}
 	verdict, rest, _ := strings.Cut(reply, " ")
 	switch verdict {
 	case "*":
-		return nil, nil, c.greeted(rest)
+		return nil, nil, c.notMaster(rest)
 	case "ERR":
 		code, text, _ := strings.Cut(rest, " ")
 		return nil, nil, &Error{Code: code, Text: cmp.Or(text, code)}
 	case "OK":
 	default:
-		return nil, nil, c.strange(reply)
+		return nil, nil, c.unexpectedReply(reply)
 	}
 	words = strings.Fields(rest)
 	if verb != "LIST" && verb != "HELP" {
 		return words, nil, nil
 	}
 	n, err := strconv.Atoi(rest)
-	if err != nil || n > mostRooms {
-		return nil, nil, c.strange(reply)
+	if err != nil || n > maxRooms {
+		return nil, nil, c.unexpectedReply(reply)
 	}
 	for range n {
 		l, err := read()
 		if err != nil {
-			return nil, nil, c.during(ctx, verb, err)
+			return nil, nil, c.requestError(ctx, verb, err)
 		}
 		lines = append(lines, l)
 	}
 	return words, lines, nil
 }
 
-func (c *Client) strange(reply string) error {
+func (c *Client) unexpectedReply(reply string) error {
 	return fmt.Errorf("%s does not speak as a roomd server: %q", c.addr, reply)
 }
 
-func (c *Client) during(ctx context.Context, verb string, err error) error {
+func (c *Client) requestError(ctx context.Context, verb string, err error) error {
 	switch {
 	case context.Cause(ctx) != nil:
 		err = context.Cause(ctx)
 	case errors.Is(err, io.EOF):
-		err = errClosedThere
+		err = errServerClosed
 	}
 	return fmt.Errorf("%s at %s: %w", verb, c.addr, err)
 }
@@ -246,15 +246,15 @@ const dialTime = 15 * time.Second
 func (c *Client) dial(ctx context.Context, addr string) (conn, raw net.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	if c.o.Dialer != nil {
-		raw, err = c.o.Dialer.DialContext(ctx, "tcp", addr)
+	if c.options.Dialer != nil {
+		raw, err = c.options.Dialer.DialContext(ctx, "tcp", addr)
 	} else {
 		raw, err = (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext(ctx, "tcp", addr)
 	}
-	if err != nil || c.o.TLS == nil {
+	if err != nil || c.options.TLS == nil {
 		return raw, raw, err
 	}
-	cfg := c.o.TLS.Clone()
+	cfg := c.options.TLS.Clone()
 	cfg.ServerName = cmp.Or(cfg.ServerName, c.host)
 	over := tls.Client(raw, cfg)
 	if err := over.HandshakeContext(ctx); err != nil {

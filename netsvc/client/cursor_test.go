@@ -39,24 +39,24 @@ func TestCursor(t *testing.T) {
 	if second := at(ann); first.RoomID == "" || first.Epoch == "" || second.RoomID != first.RoomID || second.Epoch != first.Epoch || second.Seq <= first.Seq {
 		t.Fatal(first, second)
 	}
-	r := join(t, c, "lobby", client.JoinOptions{From: client.Behind(first)})
+	r := join(t, c, "lobby", client.JoinOptions{From: client.AfterCursor(first)})
 	if ev := next(t, r, client.Message, client.Gap); ev.Text != "1" {
 		t.Fatal(ev)
 	}
 	wrong := func(room string, from client.From) {
 		t.Helper()
 		var refusal *client.Error
-		if _, err := c.Join(ctx, room, client.JoinOptions{From: from}); !errors.As(err, &refusal) || refusal.Code != "wrong-history" || client.MayPass(err) {
+		if _, err := c.Join(ctx, room, client.JoinOptions{From: from}); !errors.As(err, &refusal) || refusal.Code != "wrong-history" || client.IsTemporary(err) {
 			t.Error(room, from, err)
 		}
 	}
-	wrong("dev", client.Behind(first))
-	wrong("lobby", client.Behind(client.Cursor{Seq: 1 << 40}))
+	wrong("dev", client.AfterCursor(first))
+	wrong("lobby", client.AfterCursor(client.Cursor{Seq: 1 << 40}))
 	wrong("lobby", client.After(1<<40).Strict())
 	other := first
 	other.Epoch = "another"
-	wrong("lobby", client.Behind(other))
-	join(t, c, "lobby", client.JoinOptions{From: client.Behind(client.Cursor{Seq: first.Seq})})
+	wrong("lobby", client.AfterCursor(other))
+	join(t, c, "lobby", client.JoinOptions{From: client.AfterCursor(client.Cursor{Seq: first.Seq})})
 }
 
 // A backup is put back under two members. To one it is a gap, with the history

@@ -32,7 +32,7 @@
 // with JoinOptions.From. A program that notes the
 // Seq of each line it has dealt with and starts again with After(seq) has every
 // line once, too. Numbers count in one history: Event.Cursor has with the Seq what
-// tells it from others, and Behind goes on from there, unless a backup was put back
+// tells it from others, and AfterCursor goes on from there, unless a backup was put back
 // meanwhile, or the room is another one.
 //
 // The other events (Join, Leave, Nick, Notice, Private) are not stored: what
@@ -69,7 +69,7 @@
 //     is unknown stay so until the nick is free again (after a pulled cable it
 //     is our own old connection, for as long as the server's limits.dead_peer).
 //     If another nick is taken by Room.Rename meanwhile, their receipts fail
-//     with ErrUnknown. Without JoinOptions.Nick a name that nobody else would
+//     with ErrOutcomeUnknown. Without JoinOptions.Nick a name that nobody else would
 //     have is made up before the first line is sent.
 //   - Somebody who takes the nick in the moment between, says the very text that
 //     is under way, and leaves again, is taken for us. The room then has that
@@ -77,7 +77,7 @@
 //   - A line that the server refused in the moment when the connection broke is
 //     known to be missing, but not why (ErrRefused).
 //
-// A call that ends early because its context is done says with ErrUnknown that
+// A call that ends early because its context is done says with ErrOutcomeUnknown that
 // the line may be in the room; without it, it is not and will not be.
 //
 // # Errors
@@ -86,7 +86,7 @@
 // and so on, see docs/protocol.md. A room ends for good when it is closed
 // here (ErrClosed), when it was deleted, also meanwhile (ErrDeleted), or when its
 // password is another one by now (an *Error of the code Denied). All else, a
-// full room or a ban for an hour, passes: it is tried again. MayPass says the
+// full room or a ban for an hour, passes: it is tried again. IsTemporary says the
 // same of an error of Dial or Join.
 //
 // Nothing is said to a port before it has greeted as the room that was asked for.

@@ -43,19 +43,19 @@ type Error struct {
 // Error returns the sentence.
 func (e *Error) Error() string { return e.Text }
 
-// dropped is the last line of a server that closed the connection.
-type dropped string
+// closedByServer is the last line of a server that closed the connection.
+type closedByServer string
 
-func (d dropped) Error() string { return string(d) }
+func (d closedByServer) Error() string { return string(d) }
 
-const errClosedThere = dropped("the server closed the connection")
+const errServerClosed = closedByServer("the server closed the connection")
 
-// MayPass reports whether what Dial or Join failed of may pass: the server is
+// IsTemporary reports whether what Dial or Join failed of may pass: the server is
 // being started, cannot be reached, is full, or has no port for the room at the
 // moment. A name that is not there, or a wrong password, stays what it is.
-func MayPass(err error) bool {
+func IsTemporary(err error) bool {
 	var refusal *Error
-	var line dropped
+	var line closedByServer
 	var network net.Error
 	switch {
 	case errors.Is(err, context.Canceled):

@@ -45,7 +45,7 @@ type Event struct {
 	Text    string    `json:"text"`
 	Own     bool      `json:"-"` // this member's, by its nick
 
-	log *log // that it is of; nil: the server does not say
+	history *history // that it is of; nil: the server does not say
 }
 
 // Cursor is the place behind the event in the room's history, for a program that
@@ -53,8 +53,8 @@ type Event struct {
 // are of use.
 func (e *Event) Cursor() Cursor {
 	c := Cursor{Seq: e.Seq}
-	if e.log != nil {
-		c.RoomID, c.Epoch = e.log.roomID, e.log.epoch
+	if e.history != nil {
+		c.RoomID, c.Epoch = e.history.roomID, e.history.epoch
 	}
 	return c
 }
@@ -68,11 +68,11 @@ type Cursor struct {
 	Epoch  string `json:"epoch"`   // another one since the history may have gone back
 }
 
-// log is a history that numbers belong to.
-type log struct{ roomID, epoch string }
+// history is a history that numbers belong to.
+type history struct{ roomID, epoch string }
 
-// is reports whether a history may be that of another moment.
-func (l *log) is(o *log) bool { return l == nil || o == nil || *l == *o }
+// matches reports whether a history may be that of another moment.
+func (l *history) matches(o *history) bool { return l == nil || o == nil || *l == *o }
 
 // Stored reports whether the event is in the room's history.
 func (e *Event) Stored() bool { return e.Type == Message || e.Type == Action || e.Type == Topic }
@@ -107,10 +107,10 @@ const (
 // From is where a room's stream begins. The zero value begins with what is said
 // after joining.
 type From struct {
-	kind   byte // 0: now; 'n': newest; 'a': after
-	n      uint64
-	log    *log // that n is of; nil: not known
-	strict bool
+	kind    byte // 0: now; 'n': newest; 'a': after
+	n       uint64
+	history *history // that n is of; nil: not known
+	strict  bool
 }
 
 // After begins with the first line whose sequence number is greater than seq;
@@ -125,12 +125,12 @@ func Newest(n int) From {
 	return From{kind: 'n', n: uint64(n)}
 }
 
-// Behind begins with the first line behind a cursor, and is Strict. A cursor
+// AfterCursor begins with the first line behind a cursor, and is Strict. A cursor
 // without RoomID and Epoch is compared by its Seq alone.
-func Behind(c Cursor) From {
+func AfterCursor(c Cursor) From {
 	f := From{kind: 'a', n: c.Seq, strict: true}
 	if c.RoomID != "" {
-		f.log = &log{c.RoomID, c.Epoch}
+		f.history = &history{c.RoomID, c.Epoch}
 	}
 	return f
 }

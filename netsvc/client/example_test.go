@@ -114,7 +114,7 @@ func Example_bridge() {
 				log.Fatal(err)
 			}
 		}
-		from, err := c.Join(ctx, "here", client.JoinOptions{From: client.Behind(last)})
+		from, err := c.Join(ctx, "here", client.JoinOptions{From: client.AfterCursor(last)})
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -16,13 +16,13 @@ const (
 	speaksTLS     = "this port speaks TLS"
 )
 
-// greeting reads a line of text, of those before JSON. Nothing is said to a port
+// handleGreeting reads a line of text, of those before JSON. Nothing is said to a port
 // before it has named the room that was asked for: what is behind a port may be
 // another server's. A room with a password asks for it first, and answers what
 // it does not take for it.
-func (s *session) greeting(line string) error {
+func (s *session) handleGreeting(line string) error {
 	text, ours := strings.CutPrefix(strings.TrimRight(line, "\r\n"), "* ")
-	if s.word = text; !s.greeted && !ours {
+	if s.lastNotice = text; !s.greeted && !ours {
 		return fmt.Errorf("%s does not speak as a room: %q", s.addr, text[:min(len(text), 80)])
 	}
 	r := s.room
@@ -36,21 +36,21 @@ func (s *session) greeting(line string) error {
 			return &Error{Code: WrongRoom, Text: fmt.Sprintf("%s is the port of the room %s, and not of %s: is it another server's?", s.addr, name, r.name)}
 		}
 		nick, _, _ = strings.Cut(nick, " ")
-		r.guest, s.me = nick, nick
-		s.greeted, s.gate = true, false
-	case s.gate: // the password was answered, and not with a welcome
-		return &Error{Denied, s.word, strings.HasPrefix(s.word, wrongPassword)}
-	case strings.HasPrefix(s.word, askPassword):
-		if s.gate = true; r.o.Password == "" {
+		r.guestNick, s.nick = nick, nick
+		s.greeted, s.passwordAsked = true, false
+	case s.passwordAsked: // the password was answered, and not with a welcome
+		return &Error{Denied, s.lastNotice, strings.HasPrefix(s.lastNotice, wrongPassword)}
+	case strings.HasPrefix(s.lastNotice, askPassword):
+		if s.passwordAsked = true; r.options.Password == "" {
 			return &Error{Denied, askPassword, true}
 		}
 	}
-	r.wake(r.toWrite)
+	r.wake(r.writeReady)
 	return nil
 }
 
-// greeted is the error for a port that speaks first, or as a room does.
-func (c *Client) greeted(text string) error {
+// notMaster is the error for a port that speaks first, or as a room does.
+func (c *Client) notMaster(text string) error {
 	room, _, member := strings.Cut(text, ": ")
 	switch {
 	case member && strings.Contains(text, youAre):
@@ -60,7 +60,7 @@ func (c *Client) greeted(text string) error {
 	case strings.HasPrefix(text, speaksTLS):
 		return &Error{Code: NeedsTLS, Text: c.addr + " speaks TLS, and this connection does not", final: true}
 	default:
-		return dropped(text)
+		return closedByServer(text)
 	}
 	return &Error{Code: NotMaster, Text: fmt.Sprintf("%s is %s; name the server's master port instead", c.addr, text), final: true}
 }

@@ -10,8 +10,8 @@ import (
 )
 
 var (
-	// ErrUnknown says that a line may be in the room, or not.
-	ErrUnknown = errors.New("the line may or may not be in the room")
+	// ErrOutcomeUnknown says that a line may be in the room, or not.
+	ErrOutcomeUnknown = errors.New("the line may or may not be in the room")
 	// ErrClosed says that Close was called.
 	ErrClosed = errors.New("the room was closed here")
 	// ErrDeleted says that the room was deleted.
@@ -21,8 +21,8 @@ var (
 	// ErrRefused says that the server refused a line in the moment when the
 	// connection broke: it is not in the room.
 	ErrRefused = errors.New("the server refused the line; why was lost with the connection")
-	// ErrLineEnd says that a text has more than one line.
-	ErrLineEnd = errors.New("the text has a line end in it")
+	// ErrMultiline says that a text has more than one line.
+	ErrMultiline = errors.New("the text has a line end in it")
 )
 
 // Receipt is a line on its way into the room.
@@ -33,13 +33,13 @@ type Receipt struct {
 	// Set by Post, then read-only.
 	kind Type
 	text string // as it was given
-	wire string // as it goes out, with its end
+	line string // as it goes out, with its end
 
 	// Guarded by Room.mu until done is closed.
-	sent int  // the number of the connection that it was written to; 0: it is not in the room
-	left bool // nobody waits for it
-	seq  uint64
-	err  error
+	sentOn    int  // the number of the connection that it was written to; 0: it is not in the room
+	abandoned bool // nobody waits for it
+	seq       uint64
+	err       error
 }
 
 // Done is closed when the line is in the room, or will not be.
@@ -47,33 +47,33 @@ func (l *Receipt) Done() <-chan struct{} { return l.done }
 
 // Wait returns the line's sequence number once it is in the room. The error is
 // an *Error if the server refused it. If ctx ends first, the line is taken back
-// if it has not been sent; if it has, the error is also ErrUnknown.
+// if it has not been sent; if it has, the error is also ErrOutcomeUnknown.
 func (l *Receipt) Wait(ctx context.Context) (seq uint64, err error) {
 	select {
 	case <-l.done:
 		return l.seq, l.err
 	case <-ctx.Done():
-		return l.room.giveUp(l, context.Cause(ctx))
+		return l.room.abandon(l, context.Cause(ctx))
 	}
 }
 
 // Send says a line and returns its sequence number when it is in the room. A
 // text that begins with "/" is text, too.
 func (r *Room) Send(ctx context.Context, text string) (seq uint64, err error) {
-	return r.wait(ctx, Message, text)
+	return r.send(ctx, Message, text)
 }
 
-// Act says what the member does, like "waves". White space around it is cut off.
-func (r *Room) Act(ctx context.Context, text string) (seq uint64, err error) {
-	return r.wait(ctx, Action, strings.TrimSpace(text))
+// SendAction says what the member does, like "waves". White space around it is cut off.
+func (r *Room) SendAction(ctx context.Context, text string) (seq uint64, err error) {
+	return r.send(ctx, Action, strings.TrimSpace(text))
 }
 
 // SetTopic sets the room's topic.
 func (r *Room) SetTopic(ctx context.Context, text string) (seq uint64, err error) {
-	return r.wait(ctx, Topic, strings.TrimSpace(text))
+	return r.send(ctx, Topic, strings.TrimSpace(text))
 }
 
-func (r *Room) wait(ctx context.Context, kind Type, text string) (uint64, error) {
+func (r *Room) send(ctx context.Context, kind Type, text string) (uint64, error) {
 	l, err := r.post(ctx, kind, text)
 	if err != nil {
 		return 0, err
@@ -92,22 +92,22 @@ func (r *Room) post(ctx context.Context, kind Type, text string) (*Receipt, erro
 	text = strings.TrimSuffix(text, "\r") // the server drops it before a line end
 	switch {
 	case strings.Contains(text, "\n"):
-		return nil, ErrLineEnd
+		return nil, ErrMultiline
 	case strings.TrimFunc(text, unicode.IsSpace) == "":
 		return nil, ErrBlank
 	}
-	wire := replaced(text)
+	wire := sanitize(text)
 	if !utf8.ValidString(text) {
 		text = string([]rune(text)) // each byte that is not: U+FFFD, as the server does
 	}
-	l := &Receipt{room: r, done: make(chan struct{}), kind: kind, text: text, wire: wire + "\n"}
+	l := &Receipt{room: r, done: make(chan struct{}), kind: kind, text: text, line: wire + "\n"}
 	switch {
 	case kind == Action:
-		l.wire = "/me " + l.wire
+		l.line = "/me " + l.line
 	case kind == Topic:
-		l.wire = "/topic " + l.wire
+		l.line = "/topic " + l.line
 	case strings.HasPrefix(text, "/"):
-		l.wire = "/" + l.wire
+		l.line = "/" + l.line
 	}
 	select {
 	case r.window <- struct{}{}:
@@ -122,20 +122,20 @@ func (r *Room) post(ctx context.Context, kind Type, text string) (*Receipt, erro
 		<-r.window
 		return nil, r.err
 	}
-	if r.want == "" {
-		r.want = madeUp()
+	if r.wantedNick == "" {
+		r.wantedNick = randomNick()
 	}
 	r.lines = append(r.lines, l)
-	r.wake(r.toWrite)
-	r.wake(r.demand)
+	r.wake(r.writeReady)
+	r.wake(r.answerWanted)
 	return l, nil
 }
 
-// replaced is a text as it goes out. What the server makes U+FFFD of, a byte that is
+// sanitize is a text as it goes out. What the server makes U+FFFD of, a byte that is
 // no UTF-8 or a control character, is one byte that means nothing to it (SUB),
 // and not one of telnet, or a backspace: so that a line is as long as it is, and
 // one line.
-func replaced(text string) string {
+func sanitize(text string) string {
 	const sub = 0x1a
 	odd := func(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
 	clean := utf8.ValidString(text)
@@ -156,9 +156,9 @@ func replaced(text string) string {
 	return string(b)
 }
 
-// same reports whether a text that came back is one that was sent: the server
+// sameText reports whether a text that came back is one that was sent: the server
 // may have replaced characters by U+FFFD.
-func same(sent, got string) bool {
+func sameText(sent, got string) bool {
 	for _, g := range got {
 		s, n := utf8.DecodeRuneInString(sent)
 		if n == 0 || g != s && g != utf8.RuneError {
@@ -169,12 +169,12 @@ func same(sent, got string) bool {
 	return sent == ""
 }
 
-// is reports whether an event is this line, in the room.
-func (l *Receipt) is(ev *Event) bool { return l.kind == ev.Type && same(l.text, ev.Text) }
+// matches reports whether an event is this line, in the room.
+func (l *Receipt) matches(ev *Event) bool { return l.kind == ev.Type && sameText(l.text, ev.Text) }
 
-// settle gives the line at an index its fate and takes it off the list. mu is
+// resolve gives the line at an index its fate and takes it off the list. mu is
 // held.
-func (r *Room) settle(i int, seq uint64, err error) {
+func (r *Room) resolve(i int, seq uint64, err error) {
 	l := r.lines[i]
 	r.lines = slices.Delete(r.lines, i, i+1)
 	l.seq, l.err = seq, err
@@ -182,69 +182,69 @@ func (r *Room) settle(i int, seq uint64, err error) {
 	<-r.window
 }
 
-// giveUp answers for a line that is waited for no longer.
-func (r *Room) giveUp(l *Receipt, why error) (uint64, error) {
+// abandon answers for a line that is waited for no longer.
+func (r *Room) abandon(l *Receipt, why error) (uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := slices.Index(r.lines, l)
 	switch {
 	case i < 0:
 		return l.seq, l.err
-	case l.sent == 0:
-		r.settle(i, 0, why)
+	case l.sentOn == 0:
+		r.resolve(i, 0, why)
 		return 0, why
 	}
-	l.left = true // if it turns out not to have arrived, it is not sent again
-	return 0, errors.Join(why, ErrUnknown)
+	l.abandoned = true // if it turns out not to have arrived, it is not sent again
+	return 0, errors.Join(why, ErrOutcomeUnknown)
 }
 
-// arrived accounts for a line that an earlier connection took and that is in the
+// confirmEarlier accounts for a line that an earlier connection took and that is in the
 // room. Those before it were refused there: order is kept. mu is held.
-func (r *Room) arrived(ev *Event) {
-	i := slices.IndexFunc(r.lines, func(l *Receipt) bool { return l.sent == 0 || l.is(ev) })
-	if i < 0 || r.lines[i].sent == 0 {
+func (r *Room) confirmEarlier(ev *Event) {
+	i := slices.IndexFunc(r.lines, func(l *Receipt) bool { return l.sentOn == 0 || l.matches(ev) })
+	if i < 0 || r.lines[i].sentOn == 0 {
 		return
 	}
 	for range i {
-		r.settle(0, 0, ErrRefused)
+		r.resolve(0, 0, ErrRefused)
 	}
-	r.settle(0, ev.Seq, nil)
+	r.resolve(0, ev.Seq, nil)
 }
 
-// arrivedNow accounts for a line of this connection. mu is held.
-func (r *Room) arrivedNow(l *Receipt, seq uint64) {
+// confirm accounts for a line of this connection. mu is held.
+func (r *Room) confirm(l *Receipt, seq uint64) {
 	if i := slices.Index(r.lines, l); i >= 0 {
-		r.settle(i, seq, nil)
+		r.resolve(i, seq, nil)
 	}
 }
 
-// refused accounts for a line that the server answered with an error. mu is held.
-func (r *Room) refused(l *Receipt, f *frame) {
+// reject accounts for a line that the server answered with an error. mu is held.
+func (r *Room) reject(l *Receipt, f *frame) {
 	if i := slices.Index(r.lines, l); i >= 0 {
-		r.settle(i, 0, &Error{Code: f.Code, Text: f.Text})
+		r.resolve(i, 0, &Error{Code: f.Code, Text: f.Text})
 	}
 }
 
-// cleared is called when the nick is ours again: what an earlier connection was
+// requeue is called when the nick is ours again: what an earlier connection was
 // given and has not come is not in the room and will not be. mu is held.
-func (r *Room) cleared() {
-	for i := 0; i < len(r.lines) && r.lines[i].sent != 0; {
-		if l := r.lines[i]; l.left {
-			r.settle(i, 0, context.Canceled)
+func (r *Room) requeue() {
+	for i := 0; i < len(r.lines) && r.lines[i].sentOn != 0; {
+		if l := r.lines[i]; l.abandoned {
+			r.resolve(i, 0, context.Canceled)
 		} else {
-			l.sent = 0
+			l.sentOn = 0
 			i++
 		}
 	}
 }
 
-// fail gives up on all lines. mu is held.
-func (r *Room) fail(why error) {
+// failAll gives up on all lines. mu is held.
+func (r *Room) failAll(why error) {
 	for len(r.lines) > 0 {
 		err := why
-		if r.lines[0].sent != 0 {
-			err = errors.Join(why, ErrUnknown)
+		if r.lines[0].sentOn != 0 {
+			err = errors.Join(why, ErrOutcomeUnknown)
 		}
-		r.settle(0, 0, err)
+		r.resolve(0, 0, err)
 	}
 }

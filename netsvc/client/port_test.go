@@ -51,7 +51,7 @@ func TestPortOfAnotherRoom(t *testing.T) {
 	}
 	var refusal *client.Error
 	for _, o := range []client.JoinOptions{{}, {Nick: "ann", From: client.After(0)}, {Nick: "ann", Password: "pass", From: client.Newest(5)}} {
-		if _, err := c.Join(ctx, "foo", o); !errors.As(err, &refusal) || refusal.Code != "wrong-room" || client.MayPass(err) {
+		if _, err := c.Join(ctx, "foo", o); !errors.As(err, &refusal) || refusal.Code != "wrong-room" || client.IsTemporary(err) {
 			t.Fatal(err)
 		}
 	}
@@ -140,7 +140,7 @@ func TestPortOfARoomIsNoMasterPort(t *testing.T) {
 	for _, room := range []string{"lobby", "den"} {
 		var refusal *client.Error
 		_, err := client.Dial(ctx, s.port(room), client.Options{})
-		if !errors.As(err, &refusal) || refusal.Code != "not-master" || client.MayPass(err) {
+		if !errors.As(err, &refusal) || refusal.Code != "not-master" || client.IsTemporary(err) {
 			t.Fatal(err)
 		}
 		if room == "lobby" && !strings.Contains(err.Error(), "lobby") {

@@ -30,50 +30,50 @@ type JoinOptions struct {
 // Room is a membership that outlives its connections.
 type Room struct {
 	// Set by Join, then read-only.
-	client *Client
-	name   string
-	o      JoinOptions
-	ended  context.Context // done when the room has ended for good
-	finish context.CancelFunc
-	task   sync.WaitGroup
-	window chan struct{} // a slot for each line on its way
+	client  *Client
+	name    string
+	options JoinOptions
+	ended   context.Context // done when the room has ended for good
+	finish  context.CancelFunc
+	task    sync.WaitGroup
+	window  chan struct{} // a slot for each line on its way
 
 	// Each has room for one word.
-	toWrite chan struct{} // there is something to write
-	toTake  chan struct{} // there is an event, or the room has ended
-	demand  chan struct{} // the events must not be waited for: somebody wants an answer
-	space   chan struct{} // events were taken
+	writeReady   chan struct{} // there is something to write
+	eventReady   chan struct{} // there is an event, or the room has ended
+	answerWanted chan struct{} // the events must not be waited for: somebody wants an answer
+	spaceFree    chan struct{} // events were taken
 
-	mu    sync.Mutex
-	err   error // why it has ended
-	lines []*Receipt
-	calls []*call // not written
-	asked int     // calls of others that are not answered
-	pause int     // those of them that change the nick: nothing is said meanwhile
+	mu         sync.Mutex
+	err        error // why it has ended
+	lines      []*Receipt
+	calls      []*call // not written
+	unanswered int     // calls of others that are not answered
+	renames    int     // those of them that change the nick: nothing is said meanwhile
 
-	conn  int    // the number of the connection
-	want  string // the nick that the member is to have; empty: any
-	have  string // that it has on this connection
-	guest string // that the server gave it
+	connNumber  int    // the number of the connection
+	wantedNick  string // the nick that the member is to have; empty: any
+	currentNick string // that it has on this connection
+	guestNick   string // that the server gave it
 
-	log       *log // whose numbers the stream has; nil: not known
-	lineBytes int  // the longest line that the server takes; 0: not known
+	history   *history // whose numbers the stream has; nil: not known
+	lineBytes int      // the longest line that the server takes; 0: not known
 
 	stream
 	writing bool // a Write is under way
 }
 
 const (
-	fewEvents  = 1024     // that wait before the server has to
-	manyEvents = 16 << 20 // bytes that wait while somebody waits for an answer
+	maxEvents     = 1024     // that wait before the server has to
+	maxEventBytes = 16 << 20 // bytes that wait while somebody waits for an answer
 )
 
 // call is a command and its answer.
 type call struct {
 	line    string       // as it goes out, with its end
 	command string       // the word that the answer bears
-	then    func(*frame) // takes the answer; Room.mu is held
-	left    int          // lines that follow the answer
+	handle  func(*frame) // takes the answer; Room.mu is held
+	missing int          // lines that follow the answer
 	lines   []frame      // those that came
 	err     error
 	done    chan struct{} // closed when all has come; nil: nobody waits
@@ -84,9 +84,9 @@ type call struct {
 func (c *Client) Join(ctx context.Context, name string, o JoinOptions) (*Room, error) {
 	o.Window = cmp.Or(max(o.Window, 0), 64)
 	r := &Room{
-		client: c, name: name, o: o, want: o.Nick,
-		window: make(chan struct{}, o.Window), toWrite: make(chan struct{}, 1), toTake: make(chan struct{}, 1),
-		demand: make(chan struct{}, 1), space: make(chan struct{}, 1),
+		client: c, name: name, options: o, wantedNick: o.Nick,
+		window: make(chan struct{}, o.Window), writeReady: make(chan struct{}, 1), eventReady: make(chan struct{}, 1),
+		answerWanted: make(chan struct{}, 1), spaceFree: make(chan struct{}, 1),
 	}
 	r.ended, r.finish = context.WithCancel(context.Background())
 	first := make(chan error, 1)
@@ -119,13 +119,13 @@ func (r *Room) end(why error) {
 		return
 	}
 	r.err = why
-	r.fail(why)
+	r.failAll(why)
 	for _, c := range r.calls {
 		r.answered(c, why)
 	}
 	r.calls = nil
 	r.finish()
-	r.wake(r.toTake)
+	r.wake(r.eventReady)
 }
 
 // Err is why the room has ended; nil: it has not. It is ErrDeleted, ErrClosed,
@@ -149,7 +149,7 @@ func (r *Room) Name() string {
 func (r *Room) Nick() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return cmp.Or(r.want, r.guest)
+	return cmp.Or(r.wantedNick, r.guestNick)
 }
 
 // LineBytes is the size of the longest line that the server takes, in bytes; 0:
@@ -168,26 +168,26 @@ func (r *Room) Next(ctx context.Context) (Event, error) {
 		if len(r.events) > 0 {
 			ev := r.events[0]
 			r.events = r.events[1:]
-			r.size -= len(ev.Text)
+			r.eventBytes -= len(ev.Text)
 			if len(r.events) == 0 {
 				r.events = nil
-				if r.skip && r.begun {
-					r.resume()
+				if r.dropping && r.begun {
+					r.replayDropped()
 				}
 			}
-			r.wake(r.space)
-			r.wakeIf(len(r.events) > 0, r.toTake)
+			r.wake(r.spaceFree)
+			r.wakeIf(len(r.events) > 0, r.eventReady)
 			r.mu.Unlock()
 			return ev, nil
 		}
 		err := r.err
 		r.mu.Unlock()
 		if err != nil {
-			r.wake(r.toTake) // for others that wait
+			r.wake(r.eventReady) // for others that wait
 			return Event{}, err
 		}
 		select {
-		case <-r.toTake:
+		case <-r.eventReady:
 		case <-ctx.Done():
 			return Event{}, context.Cause(ctx)
 		}
@@ -216,13 +216,13 @@ func (r *Room) Rename(ctx context.Context, nick string) error {
 		if f.Type != typeOK {
 			return
 		}
-		if r.have != r.want {
+		if r.currentNick != r.wantedNick {
 			// Without the old nick nobody can say what became of these.
-			for len(r.lines) > 0 && r.lines[0].sent != 0 {
-				r.settle(0, 0, ErrUnknown)
+			for len(r.lines) > 0 && r.lines[0].sentOn != 0 {
+				r.resolve(0, 0, ErrOutcomeUnknown)
 			}
 		}
-		r.have, r.want = nick, nick
+		r.currentNick, r.wantedNick = nick, nick
 	})
 	return err
 }
@@ -247,15 +247,15 @@ func (r *Room) History(ctx context.Context, n int) ([]Event, error) {
 	return all, err
 }
 
-// Tell says a line to one member alone. It is not stored. If the connection
-// breaks meanwhile the error is ErrUnknown.
-func (r *Room) Tell(ctx context.Context, nick, text string) error {
+// SendPrivate says a line to one member alone. It is not stored. If the connection
+// breaks meanwhile the error is ErrOutcomeUnknown.
+func (r *Room) SendPrivate(ctx context.Context, nick, text string) error {
 	text = strings.TrimSpace(text)
 	switch {
 	case text == "":
 		return ErrBlank
 	case strings.ContainsAny(nick+text, "\r\n"):
-		return ErrLineEnd
+		return ErrMultiline
 	}
 	_, err := r.ask(ctx, "/msg "+nick+" "+text, nil)
 	return err
@@ -267,12 +267,12 @@ func (r *Room) ask(ctx context.Context, line string, then func(*frame)) ([]frame
 	command, _, _ := strings.Cut(line[1:], " ")
 	for {
 		c := &call{line: line + "\n", command: command, done: make(chan struct{})}
-		c.then = func(f *frame) {
+		c.handle = func(f *frame) {
 			if f.Type == typeError {
 				c.err = &Error{Code: f.Code, Text: f.Text}
 			}
 			if command == "who" || command == "history" {
-				c.left = f.Count
+				c.missing = f.Count
 			}
 			if then != nil {
 				then(f)
@@ -284,12 +284,12 @@ func (r *Room) ask(ctx context.Context, line string, then func(*frame)) ([]frame
 			return nil, r.err
 		}
 		r.calls = append(r.calls, c)
-		r.asked++
+		r.unanswered++
 		if command == "nick" {
-			r.pause++
+			r.renames++
 		}
-		r.wake(r.toWrite)
-		r.wake(r.demand)
+		r.wake(r.writeReady)
+		r.wake(r.answerWanted)
 		r.mu.Unlock()
 		select {
 		case <-c.done:
@@ -302,7 +302,7 @@ func (r *Room) ask(ctx context.Context, line string, then func(*frame)) ([]frame
 			}
 			return nil, context.Cause(ctx)
 		}
-		if errors.Is(c.err, ErrUnknown) && command != "msg" {
+		if errors.Is(c.err, ErrOutcomeUnknown) && command != "msg" {
 			continue // the connection broke
 		}
 		return c.lines, c.err
@@ -316,10 +316,10 @@ func (r *Room) answered(c *call, err error) {
 	}
 	c.err = cmp.Or(c.err, err)
 	close(c.done)
-	r.asked--
+	r.unanswered--
 	if c.command == "nick" {
-		r.pause--
-		r.wake(r.toWrite)
+		r.renames--
+		r.wake(r.writeReady)
 	}
 }
 
@@ -338,16 +338,16 @@ func (r *Room) wakeIf(yes bool, c chan struct{}) {
 
 // put hands an event on. mu is held.
 func (r *Room) put(ev Event) {
-	ev.log = r.log
+	ev.history = r.history
 	r.events = append(r.events, ev)
-	r.size += len(ev.Text)
-	r.wake(r.toTake)
+	r.eventBytes += len(ev.Text)
+	r.wake(r.eventReady)
 }
 
-// madeUp is a nick that nobody else would have.
-func madeUp() string { return "roomd-" + strings.ToLower(rand.Text()[:10]) }
+// randomNick is a nick that nobody else would have.
+func randomNick() string { return "roomd-" + strings.ToLower(rand.Text()[:10]) }
 
-// say hands on what this package says. mu is held.
-func (r *Room) say(t Type, text string) {
+// putStatus hands on what this package says. mu is held.
+func (r *Room) putStatus(t Type, text string) {
 	r.put(Event{Type: t, Time: time.Now().UTC(), Text: text})
 }

@@ -91,28 +91,28 @@ func TestRoom(t *testing.T) {
 	if _, err := ann.Send(ctx, " \t\u3000"); err != client.ErrBlank {
 		t.Fatal(err)
 	}
-	if _, err := ann.Send(ctx, "a\nb"); err != client.ErrLineEnd {
+	if _, err := ann.Send(ctx, "a\nb"); err != client.ErrMultiline {
 		t.Fatal(err)
 	}
 	if _, err := ann.Send(ctx, strings.Repeat("x", 5000)); !errors.As(err, &refusal) || refusal.Code != "too-long" {
 		t.Fatal(err)
 	}
-	if err := ann.Tell(ctx, "bob", strings.Repeat("x", 5000)); !errors.As(err, &refusal) || refusal.Code != "too-long" {
+	if err := ann.SendPrivate(ctx, "bob", strings.Repeat("x", 5000)); !errors.As(err, &refusal) || refusal.Code != "too-long" {
 		t.Fatal(err)
 	}
-	if _, err := ann.Act(ctx, "waves"); err != nil {
+	if _, err := ann.SendAction(ctx, "waves"); err != nil {
 		t.Fatal(err)
 	}
 	if ev := next(t, bob, client.Action); ev.Text != "waves" {
 		t.Fatal(ev)
 	}
-	if err := ann.Tell(ctx, "bob", "psst"); err != nil {
+	if err := ann.SendPrivate(ctx, "bob", "psst"); err != nil {
 		t.Fatal(err)
 	}
 	if ev := next(t, bob, client.Private); ev.Text != "psst" || ev.To != "bob" || ev.From != "ann" {
 		t.Fatal(ev)
 	}
-	if err := ann.Tell(ctx, "carl", "psst"); !errors.As(err, &refusal) || refusal.Code != "no-member" {
+	if err := ann.SendPrivate(ctx, "carl", "psst"); !errors.As(err, &refusal) || refusal.Code != "no-member" {
 		t.Fatal(err)
 	}
 	if err := ann.Rename(ctx, "bob"); !errors.As(err, &refusal) || refusal.Code != "exists" || ann.Nick() != "ann" {

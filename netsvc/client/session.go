@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	firstPause = 100 * time.Millisecond // before the first try to come back, at most
-	lastPause  = 30 * time.Second       // between tries, at most
-	nickPause  = time.Second            // between tries to have the nick again
-	welcome    = 30 * time.Second       // from connecting to the answer to the first commands
-	silence    = 30 * time.Second       // after it the server is asked, and given as long again
-	maxFrame   = 1 << 20                // bytes of a line from the server
-	mostFollow = 1 << 20                // lines of an answer
+	firstPause     = 100 * time.Millisecond // before the first try to come back, at most
+	lastPause      = 30 * time.Second       // between tries, at most
+	nickPause      = time.Second            // between tries to have the nick again
+	greetTime      = 30 * time.Second       // from connecting to the answer to the first commands
+	idleTime       = 30 * time.Second       // after it the server is asked, and given as long again
+	maxFrame       = 1 << 20                // bytes of a line from the server
+	maxAnswerLines = 1 << 20                // lines of an answer
 )
 
 // run keeps the room connected until it has ended. The first connection is
@@ -44,7 +44,7 @@ func (r *Room) run(first chan<- error) {
 			return
 		case errors.As(err, &refusal) && refusal.Code == NoRoom:
 			r.mu.Lock()
-			r.say(Deleted, refusal.Text)
+			r.putStatus(Deleted, refusal.Text)
 			r.mu.Unlock()
 			fallthrough
 		case errors.Is(err, ErrDeleted):
@@ -84,21 +84,21 @@ type session struct {
 	cancel context.CancelCauseFunc
 
 	// Owned by read.
-	word string // the last text or notice, if nothing else came behind it
-	code string // of that notice
+	lastNotice string // the last text or notice, if nothing else came behind it
+	lastCode   string // of that notice
 
 	// Guarded by Room.mu.
-	greeted  bool   // the port has named the room
-	gate     bool   // a password is asked for
-	passed   bool   // it was given
-	pending  []item // written, not answered, in order
-	follows  *call  // lines that follow its answer are coming
-	synced   bool   // the stream has begun
-	claiming bool   // the nick was asked for
-	claimAt  time.Time
-	refusals int
-	broken   error  // an answer without which there is no stream
-	me       string // the nick, as the stream says
+	greeted       bool   // the port has named the room
+	passwordAsked bool   // a password is asked for
+	passwordSent  bool   // it was given
+	pending       []item // written, not answered, in order
+	collecting    *call  // lines that follow its answer are coming
+	synced        bool   // the stream has begun
+	claiming      bool   // the nick was asked for
+	claimAt       time.Time
+	refusals      int
+	failure       error  // an answer without which there is no stream
+	nick          string // the nick, as the stream says
 }
 
 // item is a line or a call.
@@ -122,11 +122,11 @@ func (r *Room) connect(joined func()) error {
 	s.ctx, s.cancel = context.WithCancelCause(r.ended)
 	r.mu.Lock()
 	r.name = name
-	r.conn++
-	r.have, r.skip, r.live, r.caught = "", true, false, 0
+	r.connNumber++
+	r.currentNick, r.dropping, r.live, r.replayed = "", true, false, 0
 	s.start(joined)
 	r.mu.Unlock()
-	late := time.AfterFunc(welcome, func() {
+	late := time.AfterFunc(greetTime, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		switch {
@@ -146,14 +146,14 @@ func (r *Room) connect(joined func()) error {
 	err = context.Cause(s.ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.have = ""
+	r.currentNick = ""
 	for _, it := range s.pending {
 		if it.call != nil {
-			r.answered(it.call, ErrUnknown)
+			r.answered(it.call, ErrOutcomeUnknown)
 		}
 	}
-	if s.follows != nil {
-		r.answered(s.follows, ErrUnknown)
+	if s.collecting != nil {
+		r.answered(s.collecting, ErrOutcomeUnknown)
 	}
 	if s.synced && r.err == nil && !errors.Is(err, ErrDeleted) {
 		why := err
@@ -189,102 +189,102 @@ func (s *session) close() {
 // start queues the commands that begin the stream. Room.mu is held.
 func (s *session) start(joined func()) {
 	r := s.room
-	s.expect(&call{line: "/json\n", command: "json"})
-	if !r.begun && r.want != "" {
+	s.queueCall(&call{line: "/json\n", command: "json"})
+	if !r.begun && r.wantedNick != "" {
 		// At first there is no line to be accounted for, and a new member wants to
 		// know at once whether the nick is to be had.
-		s.claim()
+		s.claimNick()
 	}
 	c := &call{}
-	asked := r.last
+	asked := r.newestDelivered
 	switch {
 	case r.begun:
-		c.line, c.command = fmt.Sprintf("/since %d\n", r.last), "since"
-	case r.o.From.kind == 'a':
-		asked = r.o.From.n
+		c.line, c.command = fmt.Sprintf("/since %d\n", r.newestDelivered), "since"
+	case r.options.From.kind == 'a':
+		asked = r.options.From.n
 		c.line, c.command = fmt.Sprintf("/since %d\n", asked), "since"
-	case r.o.From.kind == 'n':
-		c.line, c.command = fmt.Sprintf("/history %d\n", r.o.From.n), "history"
+	case r.options.From.kind == 'n':
+		c.line, c.command = fmt.Sprintf("/history %d\n", r.options.From.n), "history"
 	default: // nothing, but for the answer
 		c.line, c.command = fmt.Sprintf("/since %d\n", uint64(math.MaxUint64)), "since"
 	}
-	c.then = func(f *frame) {
+	c.handle = func(f *frame) {
 		if f.Type == typeError {
-			s.broken = &Error{Code: f.Code, Text: f.Text}
+			s.failure = &Error{Code: f.Code, Text: f.Text}
 			return
 		}
-		if err := r.recognize(f, asked); err != nil {
-			s.broken = err
+		if err := r.checkHistory(f, asked); err != nil {
+			s.failure = err
 			return
 		}
 		s.synced = true
-		r.wake(r.toWrite) // lines may follow
+		r.wake(r.writeReady) // lines may follow
 		if r.begun {
-			r.say(Online, "")
-			r.replay(f, asked)
+			r.putStatus(Online, "")
+			r.beginReplay(f, asked)
 		} else {
-			r.begun, r.skip = true, false
-			r.seen = f.Newest
-			switch r.o.From.kind {
+			r.begun, r.dropping = true, false
+			r.newestSeen = f.Newest
+			switch r.options.From.kind {
 			case 'a':
-				r.last = asked
-				r.replay(f, asked)
+				r.newestDelivered = asked
+				r.beginReplay(f, asked)
 			case 0:
-				r.last = f.Newest
+				r.newestDelivered = f.Newest
 			}
-			r.log = heard(f)
+			r.history = historyOf(f)
 		}
 		joined()
 	}
-	s.expect(c)
-	r.mark()
+	s.queueCall(c)
+	r.queueLive()
 }
 
-// mark has the end of a replay noticed. mu is held.
-func (r *Room) mark() {
-	r.calls = append(r.calls, &call{line: "/ping\n", command: "ping", then: func(*frame) {
-		if !r.skip { // else there is another replay to come
+// queueLive has the end of a replay noticed. mu is held.
+func (r *Room) queueLive() {
+	r.calls = append(r.calls, &call{line: "/ping\n", command: "ping", handle: func(*frame) {
+		if !r.dropping { // else there is another replay to come
 			r.live = true
-			r.put(Event{Type: Live, Time: time.Now().UTC(), Count: r.caught})
+			r.put(Event{Type: Live, Time: time.Now().UTC(), Count: r.replayed})
 		}
 	}})
 }
 
-// resume asks for the events that were dropped. mu is held.
-func (r *Room) resume() {
-	asked := r.last
-	r.calls = append(r.calls, &call{line: fmt.Sprintf("/since %d\n", asked), command: "since", then: func(f *frame) { r.replay(f, asked) }})
+// replayDropped asks for the events that were dropped. mu is held.
+func (r *Room) replayDropped() {
+	asked := r.newestDelivered
+	r.calls = append(r.calls, &call{line: fmt.Sprintf("/since %d\n", asked), command: "since", handle: func(f *frame) { r.beginReplay(f, asked) }})
 	if !r.live {
-		r.mark()
+		r.queueLive()
 	}
-	r.wake(r.toWrite)
+	r.wake(r.writeReady)
 }
 
-// heard is the history that an answer is of.
-func heard(f *frame) *log {
+// historyOf is the history that an answer is of.
+func historyOf(f *frame) *history {
 	const longest = 64 // of a word that is kept, as it may be in a file
 	for _, w := range []string{f.RoomID, f.Epoch} {
 		if w == "" || len(w) > longest || strings.ContainsFunc(w, func(r rune) bool { return r <= ' ' || r >= utf8.RuneSelf-1 }) {
 			return nil
 		}
 	}
-	return &log{f.RoomID, f.Epoch}
+	return &history{f.RoomID, f.Epoch}
 }
 
-// recognize is asked whether the history is the one that there was, by a caller that is
+// checkHistory is asked whether the history is the one that there was, by a caller that is
 // strict. mu is held.
-func (r *Room) recognize(f *frame, asked uint64) error {
+func (r *Room) checkHistory(f *frame, asked uint64) error {
 	r.lineBytes = f.LineBytes
-	from, was, is := r.o.From, r.log, heard(f)
+	from, was, is := r.options.From, r.history, historyOf(f)
 	if !r.begun {
-		was = from.log
+		was = from.history
 	}
 	text := ""
 	switch {
 	case !from.strict:
 	case was != nil && is != nil && was.roomID != is.roomID:
 		text = fmt.Sprintf("the place is one in another room's history, and not in that of %s", r.name)
-	case !was.is(is):
+	case !was.matches(is):
 		text = fmt.Sprintf("the history of %s is another one than it was: a backup was put back, or lines were imported", r.name)
 	case (r.begun || from.kind == 'a') && f.Type == typeOK && f.Newest < asked:
 		text = fmt.Sprintf("the newest line of %s is %d, and it was %d: the history was put back, or the room made again", r.name, f.Newest, asked)
@@ -295,50 +295,50 @@ func (r *Room) recognize(f *frame, asked uint64) error {
 	return &Error{Code: WrongHistory, Text: text, final: true}
 }
 
-// replay begins the replay that was asked for. mu is held.
-func (r *Room) replay(f *frame, asked uint64) {
-	r.skip = false
-	was := r.log
-	if is := heard(f); is != nil {
-		r.log = is
+// beginReplay begins the replay that was asked for. mu is held.
+func (r *Room) beginReplay(f *frame, asked uint64) {
+	r.dropping = false
+	was := r.history
+	if is := historyOf(f); is != nil {
+		r.history = is
 	}
 	switch {
 	case f.Type == typeError:
-		r.say(Gap, f.Text)
+		r.putStatus(Gap, f.Text)
 	case f.Oldest > 0 && asked > 0:
-		r.say(Gap, fmt.Sprintf("lines between %d and %d are no longer kept", asked, f.Oldest))
+		r.putStatus(Gap, fmt.Sprintf("lines between %d and %d are no longer kept", asked, f.Oldest))
 	case f.Newest < asked:
-		r.say(Gap, fmt.Sprintf("the newest line is %d, and it was %d: the history was put back, or the room was made again", f.Newest, asked))
-		r.last, r.seen = f.Newest, f.Newest
-	case !was.is(r.log):
-		r.say(Gap, "the history is another one than it was: a backup was put back, or lines were imported")
+		r.putStatus(Gap, fmt.Sprintf("the newest line is %d, and it was %d: the history was put back, or the room was made again", f.Newest, asked))
+		r.newestDelivered, r.newestSeen = f.Newest, f.Newest
+	case !was.matches(r.history):
+		r.putStatus(Gap, "the history is another one than it was: a backup was put back, or lines were imported")
 	}
 }
 
-// expect queues a call of our own for the first write. Room.mu is held.
-func (s *session) expect(c *call) { s.room.calls = append(s.room.calls, c) }
+// queueCall queues a call of our own for the first write. Room.mu is held.
+func (s *session) queueCall(c *call) { s.room.calls = append(s.room.calls, c) }
 
-// claim asks for the nick. Room.mu is held.
-func (s *session) claim() {
-	r, nick, first := s.room, s.room.want, !s.room.begun
+// claimNick asks for the nick. Room.mu is held.
+func (s *session) claimNick() {
+	r, nick, first := s.room, s.room.wantedNick, !s.room.begun
 	s.claiming = true
-	s.expect(&call{line: "/nick " + nick + "\n", command: "nick", then: func(f *frame) {
+	s.queueCall(&call{line: "/nick " + nick + "\n", command: "nick", handle: func(f *frame) {
 		s.claiming = false
 		switch {
 		case f.Type == typeOK:
-			if r.have = nick; r.want == nick {
-				r.cleared()
+			if r.currentNick = nick; r.wantedNick == nick {
+				r.requeue()
 			}
 		case first:
-			s.broken = &Error{Code: f.Code, Text: f.Text}
+			s.failure = &Error{Code: f.Code, Text: f.Text}
 		default:
 			s.claimAt = time.Now().Add(nickPause)
 			// The first time it is our own old connection, most likely.
 			if s.refusals++; s.refusals == 2 {
-				r.say(Notice, "waiting for the nick "+nick+": "+f.Text)
+				r.putStatus(Notice, "waiting for the nick "+nick+": "+f.Text)
 			}
 		}
-		r.wake(r.toWrite)
+		r.wake(r.writeReady)
 	}})
 }
 
@@ -346,11 +346,11 @@ func (s *session) claim() {
 func (s *session) write() error {
 	r := s.room
 	for {
-		b, wait := s.next()
+		b, wait := s.collect()
 		if len(b) == 0 {
 			t := time.NewTimer(wait)
 			select {
-			case <-r.toWrite:
+			case <-r.writeReady:
 			case <-t.C:
 			case <-s.ctx.Done():
 			}
@@ -370,23 +370,23 @@ func (s *session) write() error {
 	}
 }
 
-// next gathers what may be sent now: commands, and lines if the nick is ours;
+// collect gathers what may be sent now: commands, and lines if the nick is ours;
 // nothing but the password, if it is asked for, until the room has greeted.
 // Without anything it says when to look again.
-func (s *session) next() (b []byte, wait time.Duration) {
+func (s *session) collect() (b []byte, wait time.Duration) {
 	r := s.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	wait = time.Hour
-	if s.synced && r.want != "" && r.have != r.want && !s.claiming && r.pause == 0 {
+	if s.synced && r.wantedNick != "" && r.currentNick != r.wantedNick && !s.claiming && r.renames == 0 {
 		if wait = time.Until(s.claimAt); wait <= 0 {
-			s.claim()
+			s.claimNick()
 		}
 	}
 	if !s.greeted {
-		if s.gate && !s.passed {
-			s.passed, r.writing = true, true
-			b = append(b, "/pass "+r.o.Password+"\n"...)
+		if s.passwordAsked && !s.passwordSent {
+			s.passwordSent, r.writing = true, true
+			b = append(b, "/pass "+r.options.Password+"\n"...)
 		}
 		return b, wait
 	}
@@ -395,11 +395,11 @@ func (s *session) next() (b []byte, wait time.Duration) {
 		s.pending = append(s.pending, item{call: c})
 	}
 	r.calls = nil
-	if s.synced && r.have == r.want && r.want != "" && r.pause == 0 {
+	if s.synced && r.currentNick == r.wantedNick && r.wantedNick != "" && r.renames == 0 {
 		for _, l := range r.lines {
-			if l.sent == 0 {
-				l.sent = r.conn
-				b = append(b, l.wire...)
+			if l.sentOn == 0 {
+				l.sentOn = r.connNumber
+				b = append(b, l.line...)
 				s.pending = append(s.pending, item{line: l})
 			}
 		}

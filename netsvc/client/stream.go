@@ -16,22 +16,22 @@ import (
 // stream is the events that wait for Next, and how far they have come, over all
 // connections of a room. Room.mu guards it.
 type stream struct {
-	seen  uint64 // the newest line that was looked at for ours
-	last  uint64 // the newest line that was put into events
-	begun bool   // the first connection has begun the stream
+	newestSeen      uint64 // the newest line that was looked at for ours
+	newestDelivered uint64 // the newest line that was put into events
+	begun           bool   // the first connection has begun the stream
 
-	events []Event
-	size   int  // bytes of their texts
-	skip   bool // events are dropped until a replay brings them again
-	live   bool // the stream has caught up
-	caught int  // stored lines until then
+	events     []Event
+	eventBytes int  // bytes of their texts
+	dropping   bool // events are dropped until a replay brings them again
+	live       bool // the stream has caught up
+	replayed   int  // stored lines until then
 }
 
 // Read reads from the connection, and asks after a long silence whether the
 // server is still there.
 func (s *session) Read(p []byte) (int, error) {
 	for asked := false; ; asked = true {
-		s.conn.SetReadDeadline(time.Now().Add(silence))
+		s.conn.SetReadDeadline(time.Now().Add(idleTime))
 		n, err := s.conn.Read(p)
 		var timeout net.Error
 		if n > 0 || !errors.As(err, &timeout) || !timeout.Timeout() {
@@ -41,9 +41,9 @@ func (s *session) Read(p []byte) (int, error) {
 			return 0, errors.New("the server is silent")
 		}
 		s.room.mu.Lock()
-		s.expect(&call{line: "/ping\n", command: "ping"})
+		s.queueCall(&call{line: "/ping\n", command: "ping"})
 		s.room.mu.Unlock()
-		s.room.wake(s.room.toWrite)
+		s.room.wake(s.room.writeReady)
 	}
 }
 
@@ -54,17 +54,17 @@ func (s *session) read() error {
 	for {
 		line, err := readLine(in)
 		switch {
-		case err != nil && s.code == Kicked:
-			return &Error{Code: Kicked, Text: s.word}
-		case errors.Is(err, io.EOF) && s.word != "":
-			return dropped(s.word) // what it said last is why
+		case err != nil && s.lastCode == Kicked:
+			return &Error{Code: Kicked, Text: s.lastNotice}
+		case errors.Is(err, io.EOF) && s.lastNotice != "":
+			return closedByServer(s.lastNotice) // what it said last is why
 		case errors.Is(err, io.EOF):
-			return errClosedThere
+			return errServerClosed
 		case err != nil:
 			return err
 		}
 		if isJSON = isJSON || s.greeted && bytes.HasPrefix(line, []byte("{")); !isJSON {
-			if err := s.greeting(string(line)); err != nil {
+			if err := s.handleGreeting(string(line)); err != nil {
 				return err
 			}
 			continue
@@ -73,7 +73,7 @@ func (s *session) read() error {
 		if err := json.Unmarshal(line, &f); err != nil {
 			return fmt.Errorf("the server does not speak JSON: %w", err)
 		}
-		if err := s.take(&f); err != nil {
+		if err := s.handle(&f); err != nil {
 			return err
 		}
 	}
@@ -95,47 +95,47 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	return long, err
 }
 
-// take deals with what the server sent.
-func (s *session) take(f *frame) error {
+// handle deals with what the server sent.
+func (s *session) handle(f *frame) error {
 	r := s.room
-	s.word, s.code = "", ""
+	s.lastNotice, s.lastCode = "", ""
 	if f.Type == Notice {
-		s.code = f.Code
-		_, s.word, _ = strings.Cut(f.Text, ": ")
-		s.word = cmp.Or(s.word, f.Text)
+		s.lastCode = f.Code
+		_, s.lastNotice, _ = strings.Cut(f.Text, ": ")
+		s.lastNotice = cmp.Or(s.lastNotice, f.Text)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch f.Type {
 	case typeOK, typeError, typePong:
-		return s.answer(f)
+		return s.handleAnswer(f)
 	case typeMember:
-		return s.follow(f)
+		return s.collectLine(f)
 	}
-	if s.follows != nil && f.Stored() {
-		return s.follow(f)
+	if s.collecting != nil && f.Stored() {
+		return s.collectLine(f)
 	}
-	f.Own = f.From == s.me
+	f.Own = f.From == s.nick
 	switch {
 	case f.Type == Nick && f.Own:
-		s.me = f.Event.Nick
+		s.nick = f.Event.Nick
 	case f.Stored() && !s.synced:
 		return nil // the replay will bring it
 	case f.Stored():
-		f.Own = f.From == cmp.Or(r.want, r.guest)
-		if f.Seq > r.seen {
-			r.seen = f.Seq
+		f.Own = f.From == cmp.Or(r.wantedNick, r.guestNick)
+		if f.Seq > r.newestSeen {
+			r.newestSeen = f.Seq
 			if f.Own {
-				if err := s.ours(f); err != nil {
+				if err := s.confirmOwn(f); err != nil {
 					return err
 				}
 			}
 		}
-		if f.Seq <= r.last {
+		if f.Seq <= r.newestDelivered {
 			return nil
 		}
 	}
-	if err := s.admit(f); err != nil {
+	if err := s.deliver(f); err != nil {
 		return err
 	}
 	if f.Type == Deleted {
@@ -144,19 +144,19 @@ func (s *session) take(f *frame) error {
 	return nil
 }
 
-// admit puts an event where Next finds it, if need be when there is space. mu
+// deliver puts an event where Next finds it, if need be when there is space. mu
 // is held, but not meanwhile.
-func (s *session) admit(f *frame) error {
+func (s *session) deliver(f *frame) error {
 	r := s.room
-	for !r.skip && len(r.events) >= fewEvents {
-		if len(r.lines) > 0 || r.asked > 0 {
-			r.skip = r.size+len(r.events)*100 > manyEvents
+	for !r.dropping && len(r.events) >= maxEvents {
+		if len(r.lines) > 0 || r.unanswered > 0 {
+			r.dropping = r.eventBytes+len(r.events)*100 > maxEventBytes
 			break
 		}
 		r.mu.Unlock()
 		select {
-		case <-r.space:
-		case <-r.demand:
+		case <-r.spaceFree:
+		case <-r.answerWanted:
 		case <-s.ctx.Done():
 		}
 		r.mu.Lock()
@@ -164,48 +164,48 @@ func (s *session) admit(f *frame) error {
 			return s.ctx.Err()
 		}
 	}
-	if r.skip && f.Type != Deleted {
+	if r.dropping && f.Type != Deleted {
 		return nil
 	}
 	if f.Stored() {
-		r.last = f.Seq
+		r.newestDelivered = f.Seq
 		if !r.live {
-			r.caught++
+			r.replayed++
 		}
 	}
 	r.put(f.Event)
 	return nil
 }
 
-// ours accounts for a line of ours that has come. Room.mu is held.
-func (s *session) ours(f *frame) error {
+// confirmOwn accounts for a line of ours that has come. Room.mu is held.
+func (s *session) confirmOwn(f *frame) error {
 	r := s.room
-	if len(r.lines) == 0 || r.lines[0].sent == 0 {
+	if len(r.lines) == 0 || r.lines[0].sentOn == 0 {
 		return nil
 	}
-	if r.lines[0].sent != r.conn { // from before
-		r.arrived(&f.Event)
+	if r.lines[0].sentOn != r.connNumber { // from before
+		r.confirmEarlier(&f.Event)
 		return nil
 	}
 	if len(s.pending) == 0 || s.pending[0].line == nil {
 		return nil // somebody who had the nick before us
 	}
 	l := s.pending[0].line
-	if !l.is(&f.Event) {
+	if !l.matches(&f.Event) {
 		for _, it := range s.pending[1:] {
-			if it.line != nil && it.line.is(&f.Event) {
+			if it.line != nil && it.line.matches(&f.Event) {
 				return errors.New("the server's answers are out of order")
 			}
 		}
 	}
 	s.pending = s.pending[1:]
-	r.arrivedNow(l, f.Seq)
+	r.confirm(l, f.Seq)
 	return nil
 }
 
-// answer gives an answer to the call that it is for: they come in order, behind
+// handleAnswer gives an answer to the call that it is for: they come in order, behind
 // the lines that were said before. Room.mu is held.
-func (s *session) answer(f *frame) error {
+func (s *session) handleAnswer(f *frame) error {
 	r := s.room
 	if f.Type == typePong {
 		f.Command = "ping"
@@ -223,39 +223,39 @@ func (s *session) answer(f *frame) error {
 		if !said {
 			return errors.New("the server's answers are out of order")
 		}
-		r.refused(it.line, f)
+		r.reject(it.line, f)
 		return nil
 	}
 	c := it.call
 	if c.command != f.Command && !said { // what is too long is not even a command
 		return fmt.Errorf("the server answers %q and not %q", f.Command, c.command)
 	}
-	if c.then != nil {
-		c.then(f)
+	if c.handle != nil {
+		c.handle(f)
 	}
-	if s.broken != nil {
-		return s.broken
+	if s.failure != nil {
+		return s.failure
 	}
-	if c.left > 0 {
-		s.follows = c
+	if c.missing > 0 {
+		s.collecting = c
 	} else {
 		r.answered(c, nil)
 	}
 	return nil
 }
 
-// follow takes a line that follows an answer. Room.mu is held.
-func (s *session) follow(f *frame) error {
-	c := s.follows
+// collectLine takes a line that follows an answer. Room.mu is held.
+func (s *session) collectLine(f *frame) error {
+	c := s.collecting
 	if c == nil {
 		return nil
 	}
-	if len(c.lines) == mostFollow {
+	if len(c.lines) == maxAnswerLines {
 		return errors.New("the server's answer has no end")
 	}
 	c.lines = append(c.lines, *f)
-	if c.left--; c.left == 0 {
-		s.follows = nil
+	if c.missing--; c.missing == 0 {
+		s.collecting = nil
 		s.room.answered(c, nil)
 	}
 	return nil

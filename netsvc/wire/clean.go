@@ -34,7 +34,7 @@ func cleanFrom(s string, from int) string {
 	marks := 0
 	for i, r := range s[from:] {
 		before := marks
-		if marks = stacked(marks, r); r != utf8.RuneError && !lies(r) && marks <= MaxMarks {
+		if marks = countMarks(marks, r); r != utf8.RuneError && !isDeceptive(r) && marks <= MaxMarks {
 			continue
 		}
 		var b strings.Builder
@@ -42,7 +42,7 @@ func cleanFrom(s string, from int) string {
 		b.WriteString(s[:from+i])
 		marks = before
 		for _, r := range s[from+i:] {
-			if marks = stacked(marks, r); lies(r) || marks > MaxMarks {
+			if marks = countMarks(marks, r); isDeceptive(r) || marks > MaxMarks {
 				r = utf8.RuneError
 			}
 			b.WriteRune(r)
@@ -52,12 +52,12 @@ func cleanFrom(s string, from int) string {
 	return s
 }
 
-// stacked counts the marks in a row up to r: combining ones, the vowels and
+// countMarks counts the marks in a row up to r: combining ones, the vowels and
 // final consonants of Hangul in pieces, and the format characters that are kept.
 // Spacing ones (Mc) stand beside others and neither count nor end a row.
-func stacked(marks int, r rune) int {
+func countMarks(marks int, r rune) int {
 	switch {
-	case r < 0x300, lies(r): // what is below is shown, or replaced
+	case r < 0x300, isDeceptive(r): // what is below is shown, or replaced
 		return 0
 	case r >= 0x1160 && r <= 0x11ff, r >= 0xd7b0 && r <= 0xd7fb, unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
 		return marks + 1
@@ -67,11 +67,11 @@ func stacked(marks int, r rune) int {
 	return 0
 }
 
-// hidden are the characters that show nothing, in which bytes can be hidden, and
+// invisible are the characters that show nothing, in which bytes can be hidden, and
 // those that reorder text: Default_Ignorable_Code_Point (Unicode 15.0) but the four
 // that are kept, the separators of lines and paragraphs, the anchors of
 // annotations, and the Braille pattern without dots.
-var hidden = &unicode.RangeTable{
+var invisible = &unicode.RangeTable{
 	R16: []unicode.Range16{
 		{Lo: 0xad, Hi: 0xad, Stride: 1}, {Lo: 0x34f, Hi: 0x34f, Stride: 1}, {Lo: 0x61c, Hi: 0x61c, Stride: 1},
 		{Lo: 0x115f, Hi: 0x1160, Stride: 1}, {Lo: 0x17b4, Hi: 0x17b5, Stride: 1}, {Lo: 0x180b, Hi: 0x180f, Stride: 1},
@@ -86,17 +86,17 @@ var hidden = &unicode.RangeTable{
 	LatinOffset: 1,
 }
 
-// empty are further characters that show nothing, or nothing without others. They have
+// invisibleAlone are further characters that show nothing, or nothing without others. They have
 // a use within a text and stay there. No property tells them apart, so they are here by
 // their names and blocks in Unicode 15.0: Egyptian Hieroglyph Format Controls (joiners,
 // blanks, signs for lost ones), KHITAN SMALL SCRIPT FILLER, MUSICAL SYMBOL NULL NOTEHEAD.
-var empty = &unicode.RangeTable{R32: []unicode.Range32{
+var invisibleAlone = &unicode.RangeTable{R32: []unicode.Range32{
 	{Lo: 0x13430, Hi: 0x1345f, Stride: 1}, {Lo: 0x16fe4, Hi: 0x16fe4, Stride: 1}, {Lo: 0x1d159, Hi: 0x1d159, Stride: 1},
 }}
 
-// lies reports whether a character could move a reader's cursor, recolour a
+// isDeceptive reports whether a character could move a reader's cursor, recolour a
 // terminal, hide something, or make text look like other text.
-func lies(r rune) bool {
+func isDeceptive(r rune) bool {
 	switch {
 	case r < ' ':
 		return r != '\t'
@@ -105,24 +105,24 @@ func lies(r rune) bool {
 	case r <= 0x9f:
 		return true // DEL and C1
 	}
-	return unicode.Is(hidden, r)
+	return unicode.Is(invisible, r)
 }
 
 // CleanTopic is CleanString of a topic without the white space around it. One that is
 // Blank is none.
 func CleanTopic(s string) string {
-	if Blank([]byte(s)) {
+	if IsBlank([]byte(s)) {
 		return ""
 	}
 	return CleanString(strings.TrimSpace(s))
 }
 
-// Blank reports whether a line is nothing: empty, or nothing but white space,
+// IsBlank reports whether a line is nothing: empty, or nothing but white space,
 // characters that show nothing, and marks with no letter to stand at.
-func Blank(line []byte) bool {
+func IsBlank(line []byte) bool {
 	for len(line) > 0 {
 		r, n := utf8.DecodeRune(line)
-		if !unicode.IsSpace(r) && !unicode.In(r, hidden, empty) && !unicode.IsMark(r) && r != 0x200c && r != 0x200d {
+		if !unicode.IsSpace(r) && !unicode.In(r, invisible, invisibleAlone) && !unicode.IsMark(r) && r != 0x200c && r != 0x200d {
 			return false
 		}
 		line = line[n:]

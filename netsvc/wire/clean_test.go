@@ -100,8 +100,8 @@ func FuzzClean(f *testing.F) {
 			t.Errorf("CleanString(%q) is not Clean", in)
 		case wire.CleanString(got) != got:
 			t.Errorf("cleaning %q twice is not cleaning it once", in)
-		case wire.Blank(in) != (strings.TrimFunc(string(in), shownNot) == ""):
-			t.Errorf("Blank(%q) = %v", in, wire.Blank(in))
+		case wire.IsBlank(in) != (strings.TrimFunc(string(in), shownNot) == ""):
+			t.Errorf("Blank(%q) = %v", in, wire.IsBlank(in))
 		}
 	})
 }
@@ -120,7 +120,7 @@ func TestBlank(t *testing.T) {
 		"\U0001d159 \U00016fe4\u2800": true, "\U00013430\U00013438\U00013441\U00013442\U00013443": true, "\U00013000\U00013430\U00013000": false,
 		"\u202e\u2066": true, "\u20e3": true, "\ufffb": true, "\u200b.": false, "\u00ad\x1b": false, "\u0301a": false, "👩\u200d": false,
 	} {
-		if got := wire.Blank([]byte(line)); got != want {
+		if got := wire.IsBlank([]byte(line)); got != want {
 			t.Errorf("Blank(%q) = %v", line, got)
 		}
 	}

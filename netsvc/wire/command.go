@@ -44,8 +44,8 @@ type Command struct {
 // command is a row of the table that parsing, /help and usage have in common.
 type command struct {
 	do               Action
-	name, args, does string
-	takes, example   string // for the sentence that follows wrong use
+	name, args, help string
+	expects, example string // for the sentence that follows wrong use
 }
 
 // commands are in the order of /help.
@@ -85,14 +85,14 @@ func ParseCommand(line string) (Command, error) {
 		if c.parse(text) {
 			return c, nil
 		}
-		takes := known.takes
+		takes := known.expects
 		if known.do == Since && decimal(text) {
 			takes = fmt.Sprintf("a sequence number up to %d", uint64(math.MaxUint64))
 		}
 		return Command{Name: word, N: -1}, Errorf(CodeBadRequest, "/%s takes %s: %s",
 			word, takes, usage("/"+word, known.example))
 	}
-	c := Command{Name: short(word), N: -1}
+	c := Command{Name: truncateWord(word), N: -1}
 	if word == "" {
 		return c, Errorf(CodeBadRequest, "a command's name follows the / at once; /help lists them; // sends a / as text")
 	}
@@ -104,18 +104,18 @@ func ParseCommand(line string) (Command, error) {
 func (c *Command) parse(text string) bool {
 	switch c.Do {
 	case SetTopic:
-		if !Blank([]byte(text)) {
+		if !IsBlank([]byte(text)) {
 			c.Text = text
 		}
 	case Me:
 		c.Text = text
-		return !Blank([]byte(text))
+		return !IsBlank([]byte(text))
 	case Nick, Pass:
 		c.Text = text
 		return text != "" && !strings.ContainsFunc(text, unicode.IsSpace)
 	case Msg:
 		c.To, c.Text = cutSpace(text)
-		return !Blank([]byte(c.Text))
+		return !IsBlank([]byte(c.Text))
 	case History:
 		if text == "" {
 			return true
@@ -154,7 +154,7 @@ func cutSpace(s string) (word, rest string) {
 func CommandHelp() []string {
 	lines := []string{"a line is a message to all; a line that begins with / is a command:"}
 	for _, c := range commands {
-		lines = append(lines, fmt.Sprintf("  %-14s  %s", usage("/"+c.name, c.args), c.does))
+		lines = append(lines, fmt.Sprintf("  %-14s  %s", usage("/"+c.name, c.args), c.help))
 	}
 	return append(lines, fmt.Sprintf("  %-14s  %s", "//text", "say /text"))
 }

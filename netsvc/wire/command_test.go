@@ -126,7 +126,7 @@ func FuzzCommand(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		line = wire.CleanString(line)
-		if wire.Blank([]byte(line)) {
+		if wire.IsBlank([]byte(line)) {
 			return
 		}
 		c, err := wire.ParseCommand(line)

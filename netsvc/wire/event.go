@@ -51,8 +51,8 @@ type Event struct {
 	Text      string
 }
 
-// kind is a row of the table of events.
-type kind struct {
+// format is a row of the table of events.
+type format struct {
 	of Type
 	// text is what people read. A letter behind % stands for a field: f From, o To,
 	// n Nick, s Since, m Members, q Seq, t Text. Whoever prints events for people uses
@@ -62,7 +62,7 @@ type kind struct {
 	hasText bool
 }
 
-var kinds = [...]kind{
+var formats = [...]format{
 	{TypeMessage, "<%f> %t", true},
 	{TypeAction, "<%f> * %t", true},
 	{TypeTopic, "* %f set the topic: %t", true}, // see topicRemoved
@@ -80,18 +80,18 @@ var kinds = [...]kind{
 
 const topicRemoved = "* %f removed the topic"
 
-func kindOf(t Type) *kind {
+func formatOf(t Type) *format {
 	i := 0
-	for i < len(kinds)-1 && kinds[i].of != t {
+	for i < len(formats)-1 && formats[i].of != t {
 		i++
 	}
-	return &kinds[i]
+	return &formats[i]
 }
 
 // AppendText appends the event as people read it: one line, or nothing for an
 // ok that needs no word.
 func (e *Event) AppendText(b []byte) []byte {
-	text := kindOf(e.Type).text
+	text := formatOf(e.Type).text
 	switch {
 	case e.Text != "":
 	case e.Type == TypeTopic:
@@ -113,7 +113,7 @@ func (e *Event) AppendText(b []byte) []byte {
 		case 'n':
 			b = append(b, e.Nick...)
 		case 's':
-			b = e.Since.UTC().AppendFormat(b, Clock)
+			b = e.Since.UTC().AppendFormat(b, ClockFormat)
 		case 'm':
 			b = strconv.AppendInt(b, int64(e.Members), 10)
 		case 'q':
@@ -128,8 +128,8 @@ func (e *Event) AppendText(b []byte) []byte {
 // Line is what AppendText appends, without the line end.
 func (e *Event) Line() string { return strings.TrimSuffix(string(e.AppendText(nil)), "\n") }
 
-// Clock is how a time, which is in UTC, is written for people.
-const Clock = "2006-01-02 15:04:05 UTC"
+// ClockFormat is how a time, which is in UTC, is written for people.
+const ClockFormat = "2006-01-02 15:04:05 UTC"
 
 // timeFormat has six digits of a second, always.
 const timeFormat = "2006-01-02T15:04:05.000000Z"
@@ -174,7 +174,7 @@ func (e *Event) AppendJSON(b []byte) []byte {
 	if e.LineBytes > 0 {
 		b = strconv.AppendInt(append(b, `,"line_bytes":`...), int64(e.LineBytes), 10)
 	}
-	if e.Text != "" || kindOf(e.Type).hasText {
+	if e.Text != "" || formatOf(e.Type).hasText {
 		b = appendString(append(b, `,"text":`...), e.Text)
 	}
 	return append(b, "}\n"...)

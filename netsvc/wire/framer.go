@@ -17,8 +17,8 @@ const byteOrderMark = "\ufeff"
 // Where a Framer is in the stream, as Framer.head has it. Below tlsHead that many
 // bytes have come, and they are as those of TLS.
 const (
-	opened  = tlsHead     // the first line is complete
-	opening = tlsHead + 1 // it is not, and it is not TLS
+	firstLineDone = tlsPrefix     // the first line is complete
+	inFirstLine   = tlsPrefix + 1 // it is not, and it is not TLS
 )
 
 // Framer cuts a stream of bytes into lines and takes telnet out of it (RFC 854
@@ -31,17 +31,17 @@ const (
 // holds no buffer while there is no unfinished line, and never more than the
 // limit asks for. It is made by NewFramer and belongs to one goroutine.
 type Framer struct {
-	limit   int
-	head    uint8 // see opened
-	mark    uint8 // bytes of the stream that are as those of a byte order mark
-	state   telnetState
-	typed   bool   // it is a telnet client's
-	afterCR bool   // the last line ended with CR: a LF or NUL belongs to it
-	lastCR  bool   // the unfinished line's last byte is a CR
-	sub     int    // bytes of the subnegotiation so far
-	size    int    // bytes of the unfinished line so far
-	part    []byte // its first bytes, limit at most
-	asked   *asked // by telnet, and not answered yet
+	limit    int
+	head     uint8 // see opened
+	mark     uint8 // bytes of the stream that are as those of a byte order mark
+	state    telnetState
+	isTelnet bool            // it is a telnet client's
+	afterCR  bool            // the last line ended with CR: a LF or NUL belongs to it
+	lastCR   bool            // the unfinished line's last byte is a CR
+	subSize  int             // bytes of the subnegotiation so far
+	size     int             // bytes of the unfinished line so far
+	partial  []byte          // its first bytes, limit at most
+	telnet   *telnetRequests // by telnet, and not answered yet
 }
 
 // NewFramer makes a Framer for lines of up to limit bytes, at least 1, counted
@@ -56,48 +56,48 @@ func NewFramer(limit int) Framer { return Framer{limit: limit} }
 // only its head, of limit bytes. If the first line turns out to be no text, what
 // has come of it is the line, and what came with that.
 func (f *Framer) Cut(p []byte) (line []byte, over int, rest []byte, ok bool) {
-	if f.head != opened {
-		return f.begin(p)
+	if f.head != firstLineDone {
+		return f.cutFirst(p)
 	}
-	if f.state == inText && f.size == 0 && !f.typed {
+	if f.state == inText && f.size == 0 && !f.isTelnet {
 		// The usual case: whole lines, which need no copy.
 		if i := bytes.IndexByte(p, '\n'); i >= 0 && bytes.IndexByte(p[:i], telnetIAC) < 0 && bytes.IndexByte(p[:i], 0) < 0 {
-			line, over = f.fit(p[:i])
+			line, over = f.trimLine(p[:i])
 			return line, over, p[i+1:], true
 		}
 	}
 	return f.cut(p)
 }
 
-// begin is Cut until there was a line that is not blank.
-func (f *Framer) begin(p []byte) (line []byte, over int, rest []byte, ok bool) {
-	for f.head < tlsHead && len(p) > 0 {
+// cutFirst is Cut until there was a line that is not blank.
+func (f *Framer) cutFirst(p []byte) (line []byte, over int, rest []byte, ok bool) {
+	for f.head < tlsPrefix && len(p) > 0 {
 		switch b := p[0]; {
 		case f.head == 0 && int(f.mark) < len(byteOrderMark) && b == byteOrderMark[f.mark]:
 			f.mark++
 		case f.mark > 0 && int(f.mark) < len(byteOrderMark): // it is none
 			f.addMark()
-			f.head = opening
+			f.head = inFirstLine
 			continue
-		case f.likeTLS(b):
+		case f.continuesTLS(b):
 			f.add(p[:1])
 			f.head++
 		case f.size > 0:
-			f.head = opening
-			return f.cutAll(p)
+			f.head = inFirstLine
+			return f.cutBinary(p)
 		default:
-			f.head = opening
+			f.head = inFirstLine
 			continue
 		}
-		if p = p[1:]; f.head == tlsHead {
-			return f.cutAll(p)
+		if p = p[1:]; f.head == tlsPrefix {
+			return f.cutBinary(p)
 		}
 	}
-	if f.head < tlsHead {
+	if f.head < tlsPrefix {
 		return nil, 0, nil, false
 	}
-	if line, over, rest, ok = f.cut(p); ok && (over > 0 || !Blank(line)) {
-		f.head = opened
+	if line, over, rest, ok = f.cut(p); ok && (over > 0 || !IsBlank(line)) {
+		f.head = firstLineDone
 	}
 	return line, over, rest, ok
 }
@@ -108,20 +108,20 @@ func (f *Framer) addMark() {
 	f.mark = uint8(len(byteOrderMark))
 }
 
-// cutAll makes a line of all that there is: it is no text.
-func (f *Framer) cutAll(p []byte) (line []byte, over int, rest []byte, ok bool) {
+// cutBinary makes a line of all that there is: it is no text.
+func (f *Framer) cutBinary(p []byte) (line []byte, over int, rest []byte, ok bool) {
 	f.add(p)
-	f.head = opened
-	f.lastCR, f.typed = false, false
-	line, over = f.take()
+	f.head = firstLineDone
+	f.lastCR, f.isTelnet = false, false
+	line, over = f.endLine()
 	return line, over, nil, true
 }
 
 // Classes of bytes, which cut looks for.
 const (
-	classEnd    = 1 << iota // what may end a line or begin a telnet sequence
-	classTyped              // what ends a line that is typed
-	classBinary             // what no text has
+	classEnd       = 1 << iota // what may end a line or begin a telnet sequence
+	classTelnetEnd             // what ends a line that is typed
+	classBinary                // what no text has
 )
 
 // classes has what each byte is. What text may have of the control characters is
@@ -136,7 +136,7 @@ var classes = func() (c [256]uint8) {
 	c['\n'] |= classEnd
 	c[0] |= classEnd
 	c[telnetIAC] |= classEnd
-	c['\r'] |= classTyped
+	c['\r'] |= classTelnetEnd
 	return c
 }()
 
@@ -150,14 +150,14 @@ func (f *Framer) cut(p []byte) (line []byte, over int, rest []byte, ok bool) {
 			}
 		}
 		if f.state != inText {
-			i += f.telnet(p[i])
+			i += f.handleTelnet(p[i])
 			continue
 		}
 		mask := uint8(classEnd)
-		if f.typed {
-			mask |= classTyped
+		if f.isTelnet {
+			mask |= classTelnetEnd
 		}
-		if f.head == opening {
+		if f.head == inFirstLine {
 			mask |= classBinary
 		}
 		end := i
@@ -172,18 +172,18 @@ func (f *Framer) cut(p []byte) (line []byte, over int, rest []byte, ok bool) {
 		case b == telnetIAC:
 			f.state = inIAC
 		case b == '\n':
-			line, over = f.take()
+			line, over = f.endLine()
 			return line, over, p[i+1:], true
 		case b == '\r': // typed
 			f.afterCR, f.lastCR = true, false
-			line, over = f.take()
+			line, over = f.endLine()
 			return line, over, p[i+1:], true
 		case b == 0 && f.lastCR:
-			f.typed = true
-			line, over = f.take()
+			f.isTelnet = true
+			line, over = f.endLine()
 			return line, over, p[i+1:], true
-		case f.head == opening && f.size < f.limit && !isOurs(f.part):
-			return f.cutAll(p[i:])
+		case f.head == inFirstLine && f.size < f.limit && !isOurs(f.partial):
+			return f.cutBinary(p[i:])
 		default: // a NUL, or behind a head that is text
 			f.add(p[i : i+1])
 		}
@@ -200,15 +200,15 @@ func (f *Framer) Tail() (line []byte, over int, ok bool) {
 		f.addMark()
 	}
 	if ok = f.size > 0; ok {
-		line, over = f.take()
+		line, over = f.endLine()
 	}
 	*f = NewFramer(f.limit)
 	return line, over, ok
 }
 
-// likeTLS reports whether the next byte of the stream goes on like TLS.
-func (f *Framer) likeTLS(b byte) bool {
-	head := [tlsHead]byte{0x16, 3}
+// continuesTLS reports whether the next byte of the stream goes on like TLS.
+func (f *Framer) continuesTLS(b byte) bool {
+	head := [tlsPrefix]byte{0x16, 3}
 	head[f.head] = b
 	return isTLS(head[:f.head+1])
 }
@@ -223,33 +223,33 @@ func (f *Framer) add(p []byte) {
 		f.size = math.MaxInt
 	}
 	f.lastCR = p[len(p)-1] == '\r'
-	if room := f.limit - len(f.part); room > 0 {
-		f.part = append(f.part, p[:min(room, len(p))]...)
+	if room := f.limit - len(f.partial); room > 0 {
+		f.partial = append(f.partial, p[:min(room, len(p))]...)
 	}
 }
 
-// take ends the unfinished line.
-func (f *Framer) take() (line []byte, over int) {
+// endLine ends the unfinished line.
+func (f *Framer) endLine() (line []byte, over int) {
 	size := f.size
 	if f.lastCR {
 		size--
 	}
-	line = f.part[:min(size, len(f.part))]
+	line = f.partial[:min(size, len(f.partial))]
 	if size > f.limit {
 		over = size
-	} else if f.typed {
-		line = correct(line)
+	} else if f.isTelnet {
+		line = applyErasing(line)
 	}
-	f.part, f.size, f.lastCR = nil, 0, false
+	f.partial, f.size, f.lastCR = nil, 0, false
 	if line == nil {
 		line = []byte{}
 	}
 	return line, over
 }
 
-// correct carries out the BS and DEL in a line: each takes back the character
+// applyErasing carries out the BS and DEL in a line: each takes back the character
 // before it.
-func correct(line []byte) []byte {
+func applyErasing(line []byte) []byte {
 	const erasing = "\b\x7f"
 	if !bytes.ContainsAny(line, erasing) {
 		return line
@@ -266,8 +266,8 @@ func correct(line []byte) []byte {
 	return kept
 }
 
-// fit is take for a line that lies whole in the input.
-func (f *Framer) fit(p []byte) (line []byte, over int) {
+// trimLine is take for a line that lies whole in the input.
+func (f *Framer) trimLine(p []byte) (line []byte, over int) {
 	if n := len(p); n > 0 && p[n-1] == '\r' {
 		p = p[:n-1]
 	}

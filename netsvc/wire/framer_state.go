@@ -17,28 +17,28 @@ type FramerState struct {
 // State is where the framer is. What is to be answered is no part of it.
 func (f *Framer) State() FramerState {
 	return FramerState{
-		Telnet: uint8(f.state), Typed: f.typed, Sub: f.sub, Size: f.size, LastCR: f.lastCR, AfterCR: f.afterCR,
-		Part: f.part, Head: f.head, Mark: f.mark,
+		Telnet: uint8(f.state), Typed: f.isTelnet, Sub: f.subSize, Size: f.size, LastCR: f.lastCR, AfterCR: f.afterCR,
+		Part: f.partial, Head: f.head, Mark: f.mark,
 	}
 }
 
-// Resume makes a framer for lines of up to limit bytes that goes on where another
+// RestoreFramer makes a framer for lines of up to limit bytes that goes on where another
 // one was. What the other one has kept beyond the limit is forgotten, as it would
 // not have been kept.
-func Resume(limit int, s FramerState) Framer {
+func RestoreFramer(limit int, s FramerState) Framer {
 	f := NewFramer(limit)
 	if s.Telnet <= uint8(inDo) {
 		f.state = telnetState(s.Telnet)
 	}
-	if f.head = s.Head; f.head > opening {
-		f.head = opened
+	if f.head = s.Head; f.head > inFirstLine {
+		f.head = firstLineDone
 	}
 	f.mark = min(s.Mark, uint8(len(byteOrderMark)))
-	f.sub, f.size, f.lastCR = max(s.Sub, 0), max(s.Size, len(s.Part)), s.LastCR
-	f.typed, f.afterCR = s.Typed, s.AfterCR
-	f.part = s.Part[:min(len(s.Part), limit)]
-	if len(f.part) == 0 {
-		f.part = nil
+	f.subSize, f.size, f.lastCR = max(s.Sub, 0), max(s.Size, len(s.Part)), s.LastCR
+	f.isTelnet, f.afterCR = s.Typed, s.AfterCR
+	f.partial = s.Part[:min(len(s.Part), limit)]
+	if len(f.partial) == 0 {
+		f.partial = nil
 	}
 	return f
 }

@@ -38,7 +38,7 @@ func TestFramerResume(t *testing.T) {
 			for i, l := range lines { // what stands behind a byte of no text depends on the pieces
 				if at := strings.IndexFunc(l.text, func(r rune) bool { return r < ' ' && classes[r]&classBinary != 0 }); at >= 0 {
 					return append(lines[:i], line{l.text[:at+1], 0})
-				} else if l.over > 0 || !Blank([]byte(l.text)) {
+				} else if l.over > 0 || !IsBlank([]byte(l.text)) {
 					break
 				}
 			}
@@ -56,7 +56,7 @@ func TestFramerResume(t *testing.T) {
 		if err := json.Unmarshal(text, &s); err != nil {
 			t.Fatal(err)
 		}
-		second := Resume(limit, s)
+		second := RestoreFramer(limit, s)
 		got = tail(&second, cut(&second, bytes.Clone(stream[at:]), got))
 		if len(got) != len(want) {
 			t.Fatalf("got %v, want %v", got, want)

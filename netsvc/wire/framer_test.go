@@ -72,7 +72,7 @@ func naive(stream []byte, limit int) (cuts []cut) {
 				c.Line = c.Line[:i-n] + c.Line[i+1:]
 			}
 		}
-		opening = opening && c.Over == 0 && wire.Blank([]byte(c.Line))
+		opening = opening && c.Over == 0 && wire.IsBlank([]byte(c.Line))
 		cuts, line = append(cuts, c), nil
 	}
 	tokens := withoutTelnet(bytes.TrimPrefix(stream, []byte("\ufeff")))
@@ -129,7 +129,7 @@ func upToBinary(cuts []cut) []cut {
 		if at := strings.IndexFunc(c.Line, func(r rune) bool { return r < ' ' && isBinary(byte(r)) }); at >= 0 {
 			return append(cuts[:i:i], cut{c.Line[:at+1], 0})
 		}
-		if c.Over > 0 || !wire.Blank([]byte(c.Line)) {
+		if c.Over > 0 || !wire.IsBlank([]byte(c.Line)) {
 			break
 		}
 	}

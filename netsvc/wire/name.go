@@ -30,7 +30,7 @@ type Name struct{ Shown, Key string }
 // error is an *Error of CodeBadName that says what is wrong with this name, and
 // repeats it only in a form that is safe to show.
 func ParseName(s string) (Name, error) {
-	if plain(s) {
+	if isPlainASCII(s) {
 		return Name{s, lowerASCII(s)}, nil
 	}
 	switch n := utf8.RuneCountInString(s); {
@@ -61,7 +61,7 @@ func fold(s string) (string, error) {
 	case err != nil:
 		return "", errors.New("it has a character that RFC 8265 keeps out of names")
 	case bidirule.DirectionString(key) == bidi.RightToLeft && !bidirule.ValidString(key):
-		return "", fmt.Errorf("%s (RFC 5893)", misdirected(key))
+		return "", fmt.Errorf("%s (RFC 5893)", bidiError(key))
 	case utf8.RuneCountInString(key) > MaxName:
 		return "", fmt.Errorf("in lower case it has more than %d characters", MaxName)
 	}
@@ -76,9 +76,9 @@ func fold(s string) (string, error) {
 	return key, nil
 }
 
-// misdirected says what the Bidi Rule has against a key of letters of one script and
+// bidiError says what the Bidi Rule has against a key of letters of one script and
 // digits of one kind.
-func misdirected(key string) string {
+func bidiError(key string) string {
 	first, _ := utf8.DecodeRuneInString(key)
 	switch last := key[len(key)-1]; {
 	case !unicode.IsLetter(first):
@@ -102,8 +102,8 @@ func Fold(s string) string {
 	return lowerASCII(s)
 }
 
-// plain reports whether s is a well-formed name of ASCII only.
-func plain(s string) bool {
+// isPlainASCII reports whether s is a well-formed name of ASCII only.
+func isPlainASCII(s string) bool {
 	if len(s) == 0 || len(s) > MaxName {
 		return false
 	}
@@ -126,7 +126,7 @@ func wellFormed(s string) error {
 	for i, r := range s {
 		letter, digit, mark := unicode.IsLetter(r), unicode.Is(unicode.Nd, r), unicode.IsMark(r)
 		switch {
-		case unicode.Is(empty, r):
+		case unicode.Is(invisibleAlone, r):
 			return fmt.Errorf("it has %U, which shows nothing by itself", r)
 		case letter:
 			marks = 0

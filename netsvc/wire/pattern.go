@@ -10,19 +10,19 @@ func IsPattern(s string) bool { return strings.ContainsAny(s, "*?") }
 // ? for one. The rest is folded the way names are, but need not be made of what names
 // are made of.
 type Pattern struct {
-	runes []rune
-	none  bool // no name matches
+	runes          []rune
+	matchesNothing bool // no name matches
 }
 
-// mostOfPattern is how many characters a pattern has beside its stars. A name is
+// maxPattern is how many characters a pattern has beside its stars. A name is
 // shorter, however it is composed.
-const mostOfPattern = 4 * MaxName
+const maxPattern = 4 * MaxName
 
 // NewPattern prepares a pattern: folding takes a microsecond for ten characters.
 func NewPattern(text string) Pattern {
 	n, star := 0, false
 	short := strings.Map(func(r rune) rune {
-		if r == '*' && star || n > mostOfPattern {
+		if r == '*' && star || n > maxPattern {
 			return -1 // one star is as good as two
 		}
 		if star = r == '*'; !star {
@@ -30,8 +30,8 @@ func NewPattern(text string) Pattern {
 		}
 		return r
 	}, text)
-	if n > mostOfPattern {
-		return Pattern{none: true}
+	if n > maxPattern {
+		return Pattern{matchesNothing: true}
 	}
 	return Pattern{runes: []rune(Fold(short))}
 }
@@ -39,7 +39,7 @@ func NewPattern(text string) Pattern {
 // Match reports whether the key of a name matches. The time is bounded by the length of
 // the pattern plus the square of the key's.
 func (pat Pattern) Match(key string) bool {
-	if pat.none {
+	if pat.matchesNothing {
 		return false
 	}
 	p, k := pat.runes, []rune(key)

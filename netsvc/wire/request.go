@@ -29,8 +29,8 @@ type Request struct {
 type verb struct {
 	verb     Verb
 	args     string
-	does     string
-	takes    string // for the sentence that follows wrong use
+	help     string
+	expects  string // for the sentence that follows wrong use
 	min, max int    // words after the verb
 }
 
@@ -61,23 +61,23 @@ func ParseRequest(line string) (Request, error) {
 			continue
 		}
 		if n := len(words) - 1; n < v.min || n > v.max {
-			return Request{}, Errorf(CodeBadRequest, "%s takes %s: %s", v.verb, v.takes, usage(string(v.verb), v.args))
+			return Request{}, Errorf(CodeBadRequest, "%s takes %s: %s", v.verb, v.expects, usage(string(v.verb), v.args))
 		}
 		words = append(words, "", "")
 		return Request{v.verb, words[1], words[2]}, nil
 	}
-	return Request{}, Errorf(CodeBadRequest, "there is no request %s; try HELP, it lists the requests", short(words[0]))
+	return Request{}, Errorf(CodeBadRequest, "there is no request %s; try HELP, it lists the requests", truncateWord(words[0]))
 }
 
-// HelpLines is what follows the OK line of HELP.
-func HelpLines() []string {
+// RequestHelp is what follows the OK line of HELP.
+func RequestHelp() []string {
 	width := 0
 	for _, v := range verbs {
 		width = max(width, len(usage(string(v.verb), v.args)))
 	}
 	var lines []string
 	for _, v := range verbs {
-		lines = append(lines, fmt.Sprintf("%-*s  %s", width, usage(string(v.verb), v.args), v.does))
+		lines = append(lines, fmt.Sprintf("%-*s  %s", width, usage(string(v.verb), v.args), v.help))
 	}
 	return lines
 }
@@ -87,8 +87,8 @@ func usage(word, args string) string { return strings.TrimSpace(word + " " + arg
 // maxWord bounds a word that is echoed, in characters.
 const maxWord = 32
 
-// short cuts a word to what may be echoed.
-func short(s string) string {
+// truncateWord cuts a word to what may be echoed.
+func truncateWord(s string) string {
 	if utf8.RuneCountInString(s) <= maxWord {
 		return s
 	}

@@ -54,7 +54,7 @@ func TestBadRequests(t *testing.T) {
 func many(word string, n int) string { return strings.Repeat(word+" ", n) }
 
 func TestHelpLines(t *testing.T) {
-	lines := wire.HelpLines()
+	lines := wire.RequestHelp()
 	want := "CREATE name [password]  make a room; answers its port and its delete key"
 	if len(lines) != 6 || lines[0] != want {
 		t.Errorf("%q", lines)

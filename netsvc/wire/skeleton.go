@@ -51,16 +51,16 @@ func prototype(s string) string {
 	return norm.NFD.String(b.String())
 }
 
-// Imitates reports whether two names are whole-script confusables (UTS 39,
+// IsConfusable reports whether two names are whole-script confusables (UTS 39,
 // section 4): they look alike, and there is no script that both can be of. A Latin
 // Max and a Cyrillic one are; bob and b0b are both Latin, and are not.
-func (n Name) Imitates(other Name) bool {
+func (n Name) IsConfusable(other Name) bool {
 	return n.Skeleton() == other.Skeleton() && n.scripts().intersect(other.scripts()) == nil
 }
 
-// Latin reports whether a name is of Latin letters, or has no letters: no two of
+// IsLatin reports whether a name is of Latin letters, or has no letters: no two of
 // these imitate each other.
-func (n Name) Latin() bool {
+func (n Name) IsLatin() bool {
 	for _, r := range n.Key {
 		if of := scriptsOf(r); !slices.Equal(of, allScripts) {
 			return slices.Equal(of, latin) // as are the others: a name is of one script
@@ -96,33 +96,33 @@ func ParseNick(s string) (Name, error) {
 		return n, err
 	}
 	switch look := n.Skeleton(); {
-	case Numeric(n.Key):
+	case IsNumeric(n.Key):
 		return Name{}, Errorf(CodeBadName, "%s cannot be a nick: it looks like a number or an address", n.Shown)
 	case look == operatorNick:
 		return Name{}, Errorf(CodeBadName, "%s cannot be a nick: the operator is called so", n.Shown)
-	case n.readsAsGuest(look):
+	case n.looksLikeGuest(look):
 		return Name{}, Errorf(CodeBadName, "%s cannot be a nick: only the server gives names like guest-7", n.Shown)
 	}
 	return n, nil
 }
 
-// readsAsGuest reports whether a name with that skeleton reads as one that the server
+// looksLikeGuest reports whether a name with that skeleton reads as one that the server
 // gives: with another separator, or none before a digit, and zeros before the number.
-func (n Name) readsAsGuest(look string) bool {
+func (n Name) looksLikeGuest(look string) bool {
 	rest, ok := strings.CutPrefix(look, "guest")
 	number := strings.Trim(rest, "-_.")
 	return ok && number != "" && strings.Trim(number, "lo23456789") == "" && (rest[0] != number[0] || strings.ContainsAny(n.Key, "0123456789"))
 }
 
-// Guest reports whether a name is one of those that members get.
-func (n Name) Guest() bool {
+// IsGuest reports whether a name is one of those that members get.
+func (n Name) IsGuest() bool {
 	number, ok := strings.CutPrefix(n.Key, guestNick)
 	return ok && decimal(number)
 }
 
-// Numeric reports whether text is numbers with dots between them, as inet_aton(3)
+// IsNumeric reports whether text is numbers with dots between them, as inet_aton(3)
 // takes them for an address: 127.1, 0x7f.1 or 3. Digits of any script count.
-func Numeric(text string) bool {
+func IsNumeric(text string) bool {
 	for part := range strings.SplitSeq(text, ".") {
 		if _, err := strconv.ParseUint(part, 0, 64); err != nil && strings.ContainsFunc(part, func(r rune) bool { return !unicode.IsDigit(r) }) {
 			return false

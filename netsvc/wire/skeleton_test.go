@@ -47,10 +47,10 @@ func TestImitates(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", c.b, err)
 		}
-		if a.Imitates(b) != c.want || b.Imitates(a) != c.want {
+		if a.IsConfusable(b) != c.want || b.IsConfusable(a) != c.want {
 			t.Errorf("%s (%q) imitates %s (%q): %v", c.a, a.Skeleton(), c.b, b.Skeleton(), !c.want)
 		}
-		if c.want && a.Latin() && b.Latin() {
+		if c.want && a.IsLatin() && b.IsLatin() {
 			t.Errorf("%s and %s are both Latin", c.a, c.b)
 		}
 	}
@@ -80,8 +80,8 @@ func TestSkeletonIsStable(t *testing.T) {
 			continue
 		}
 		names++
-		if n.Latin() != (n.scripts().intersect(latin) != nil) {
-			t.Errorf("%U is Latin: %v", r, n.Latin())
+		if n.IsLatin() != (n.scripts().intersect(latin) != nil) {
+			t.Errorf("%U is Latin: %v", r, n.IsLatin())
 		}
 		if look := n.Skeleton(); prototype(Fold(look)) != look {
 			t.Errorf("%U looks like %q, and that like %q", r, look, prototype(Fold(look)))
@@ -97,7 +97,7 @@ func TestNumeric(t *testing.T) {
 		"7": true, "007": true, "1.2.3.4": true, "127.1": true, "0x7f.1": true, "1..2": true, "٣٤": true, "0b1": true,
 		"7up": false, "v1": false, "1-2": false, "0xfg": false, "a": false, "1.2.3.d": false,
 	} {
-		if got := Numeric(s); got != want {
+		if got := IsNumeric(s); got != want {
 			t.Errorf("%s: %v", s, got)
 		}
 	}

@@ -27,51 +27,51 @@ const (
 	inDo                 // after DO: an option follows
 )
 
-// asked is what a telnet client is to be told.
-type asked struct {
-	refusals []byte
-	there    bool
+// telnetRequests is what a telnet client is to be told.
+type telnetRequests struct {
+	refusals    []byte
+	areYouThere bool
 }
 
 // maxRefusals bounds the refusals that wait to be written, in bytes: a flood of
 // requests is not answered one by one.
 const maxRefusals = 3 * 64
 
-// Asked returns what a telnet client has asked for since the last call: refusals
+// TelnetRequests returns what a telnet client has asked for since the last call: refusals
 // is what answers its DO and WILL, to be written as it is, and there says that it
 // wants to know whether anybody is there (AYT).
-func (f *Framer) Asked() (refusals []byte, there bool) {
-	if f.asked == nil {
+func (f *Framer) TelnetRequests() (refusals []byte, there bool) {
+	if f.telnet == nil {
 		return nil, false
 	}
-	refusals, there = f.asked.refusals, f.asked.there
-	f.asked = nil
+	refusals, there = f.telnet.refusals, f.telnet.areYouThere
+	f.telnet = nil
 	return refusals, there
 }
 
-// note returns where to note what is asked for.
-func (f *Framer) note() *asked {
-	if f.asked == nil {
-		f.asked = new(asked)
+// requests returns where to note what is asked for.
+func (f *Framer) requests() *telnetRequests {
+	if f.telnet == nil {
+		f.telnet = new(telnetRequests)
 	}
-	return f.asked
+	return f.telnet
 }
 
 // refuse notes that the client is to be told that an option is not to be had.
 // That is all there is to be negotiated (RFC 1143): whatever is off stays off, and
 // WONT and DONT need no answer.
 func (f *Framer) refuse(command, option byte) {
-	if a := f.note(); len(a.refusals) < maxRefusals {
+	if a := f.requests(); len(a.refusals) < maxRefusals {
 		a.refusals = append(a.refusals, telnetIAC, command, option)
 	}
 }
 
-// telnet takes one byte inside a sequence and returns how many bytes that used
+// handleTelnet takes one byte inside a sequence and returns how many bytes that used
 // up: none if it belongs to the text after all.
-func (f *Framer) telnet(b byte) int {
+func (f *Framer) handleTelnet(b byte) int {
 	switch f.state {
 	case inIAC:
-		f.typed = f.typed || b >= telnetSE && b != telnetIAC
+		f.isTelnet = f.isTelnet || b >= telnetSE && b != telnetIAC
 		switch {
 		case b == telnetIAC: // an escaped 255
 			f.state = inText
@@ -83,10 +83,10 @@ func (f *Framer) telnet(b byte) int {
 		case b >= telnetWill:
 			f.state = inOpt
 		case b == telnetSB:
-			f.state, f.sub = inSub, 0
+			f.state, f.subSize = inSub, 0
 		case b >= telnetSE:
 			f.state = inText
-			f.command(b)
+			f.handleCommand(b)
 		default: // not telnet at all
 			f.state = inText
 			f.add([]byte{telnetIAC})
@@ -101,9 +101,9 @@ func (f *Framer) telnet(b byte) int {
 	case inOpt:
 		f.state = inText
 	default:
-		f.sub++
+		f.subSize++
 		switch {
-		case f.sub == maxSubnegotiation, f.state == inSubIAC && b == telnetSE:
+		case f.subSize == maxSubnegotiation, f.state == inSubIAC && b == telnetSE:
 			f.state = inText
 		case f.state == inSub && b == telnetIAC:
 			f.state = inSubIAC
@@ -114,14 +114,14 @@ func (f *Framer) telnet(b byte) int {
 	return 1
 }
 
-// command takes a command of two bytes.
-func (f *Framer) command(b byte) {
+// handleCommand takes a command of two bytes.
+func (f *Framer) handleCommand(b byte) {
 	switch b {
 	case telnetAYT:
-		f.note().there = true
+		f.requests().areYouThere = true
 	case telnetEC:
 		f.add([]byte{'\b'})
 	case telnetEL:
-		f.part, f.size, f.lastCR = nil, 0, false
+		f.partial, f.size, f.lastCR = nil, 0, false
 	}
 }

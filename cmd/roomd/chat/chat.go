@@ -88,7 +88,7 @@ type chat struct {
 	joining   int         // rooms that it begins with, while it joins them
 	current   *membership // nil: in no room
 	lastDay   string      // of the last line printed
-	listCache []client.Info
+	listCache []client.RoomInfo
 	listedAt  time.Time // when they were
 }
 

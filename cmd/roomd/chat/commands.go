@@ -220,7 +220,7 @@ func (c *chat) doMsg(rest string, _ bool) {
 		return
 	}
 	c.goInRoom(func(ctx context.Context, p *membership) error {
-		return p.room.Tell(ctx, strings.TrimSuffix(nick, ":"), text)
+		return p.room.SendPrivate(ctx, strings.TrimSuffix(nick, ":"), text)
 	})
 }
 

@@ -252,7 +252,7 @@ func (p *membership) sendQueue() {
 			case client.Action, client.Topic:
 				// They are rare: one at a time.
 				if o.kind == client.Action {
-					_, err = p.room.Act(p.chat.ctx, o.text)
+					_, err = p.room.SendAction(p.chat.ctx, o.text)
 				} else {
 					_, err = p.room.SetTopic(p.chat.ctx, o.text)
 				}
@@ -296,7 +296,7 @@ func (p *membership) finishLine(text string, err error) {
 	p.mu.Unlock()
 	switch {
 	case err == nil:
-	case errors.Is(err, client.ErrUnknown):
+	case errors.Is(err, client.ErrOutcomeUnknown):
 		p.chat.say("%s: this line may be in the room, or not: %s", p.name, wire.CleanString(text))
 	case p.chat.ctx.Err() == nil:
 		p.chat.say("%s: %v: %s", p.name, remote.CleanError(err), wire.CleanString(text))

@@ -113,7 +113,7 @@ func (c *chat) closeRooms() {
 }
 
 // listRooms returns the server's rooms as they were not longer than an age ago.
-func (c *chat) listRooms(age time.Duration) ([]client.Info, error) {
+func (c *chat) listRooms(age time.Duration) ([]client.RoomInfo, error) {
 	c.mu.Lock()
 	rooms, at := c.listCache, c.listedAt
 	c.mu.Unlock()

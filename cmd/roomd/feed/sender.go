@@ -214,7 +214,7 @@ func (s *sender) awaitOldest(ctx context.Context) error {
 		s.window.observe(time.Since(l.since))
 		s.display.Update(func() string { return s.progressText(l.offset) })
 		return nil
-	case errors.Is(err, client.ErrUnknown):
+	case errors.Is(err, client.ErrOutcomeUnknown):
 		s.uncertain.add(l.number)
 		return remote.CleanError(err)
 	case s.room.Err() != nil || ctx.Err() != nil:
@@ -248,5 +248,5 @@ func (s *sender) awaitOldest(ctx context.Context) error {
 // temporary reports whether the server may take a line later that it has refused.
 func temporary(err error) bool {
 	var refusal *client.Error
-	return errors.Is(err, client.ErrRefused) || client.MayPass(err) || errors.As(err, &refusal) && refusal.Code == client.Denied // muted, read-only
+	return errors.Is(err, client.ErrRefused) || client.IsTemporary(err) || errors.As(err, &refusal) && refusal.Code == client.Denied // muted, read-only
 }

@@ -110,12 +110,12 @@ func cleanLine(l *store.Line) {
 		l.Text = wire.CleanString(l.Text)
 	}
 	l.From = strings.Map(func(r rune) rune {
-		if wire.Blank([]byte(string(r))) && !unicode.IsMark(r) || strings.ContainsRune("<>*", r) {
+		if wire.IsBlank([]byte(string(r))) && !unicode.IsMark(r) || strings.ContainsRune("<>*", r) {
 			return utf8.RuneError
 		}
 		return r
 	}, wire.CleanString(l.From))
-	if l.From != "" && wire.Blank([]byte(l.From)) { // marks alone
+	if l.From != "" && wire.IsBlank([]byte(l.From)) { // marks alone
 		l.From = string(utf8.RuneError)
 	}
 	if from := []rune(l.From); len(from) > wire.MaxName {

@@ -49,7 +49,7 @@ func (s *Server) Join(ctx context.Context, display *progress.Display, patience t
 			return nil, CleanError(err)
 		case over():
 			return nil, fmt.Errorf("%w\nit was tried for %v", CleanError(failed), patience)
-		case !client.MayPass(err):
+		case !client.IsTemporary(err):
 			return nil, CleanError(err)
 		case failed == nil:
 			first, _, _ := strings.Cut(CleanError(err).Error(), "\n")

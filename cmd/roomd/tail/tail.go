@@ -48,7 +48,7 @@ func Room(ctx context.Context, server *remote.Server, name string, o Options) (e
 		defer c.close()
 		t.cursor = &c
 		if ok {
-			t.o.From, t.o.After = client.Behind(at), time.Time{}
+			t.o.From, t.o.After = client.AfterCursor(at), time.Time{}
 		}
 		t.o.From = t.o.From.Strict()
 	}

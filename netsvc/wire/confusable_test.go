@@ -6,8 +6,8 @@ import (
 )
 
 // looksOf are those of so many nicks.
-func looksOf(nicks int) *Looks {
-	l := new(Looks)
+func looksOf(nicks int) *ConfusableNicks {
+	l := new(ConfusableNicks)
 	for i := range nicks {
 		nick := fmt.Sprintf("Member-%d", i)
 		l.Add(Name{Shown: nick, Key: Fold(nick)})
@@ -37,7 +37,7 @@ func TestLooks(t *testing.T) {
 		{"MAX", "Ann", true}, {"MAX", "Max", true}, {"МАХ", "Ann", true}, {"КАТЕ", "Ann", true}, {"kate", "Ann", true},
 		{"Kate", "Ann", true}, {"КАТЕ", "ΚΑΤΕ", false}, {"МАХ", "Max", true}, {"MAX-2", "Ann", true}, {"МАХ-2", "МАХ-2", false}, {"b0b", "Ann", false},
 	} {
-		if got := l.Imitated(parse(c.n), parse(c.own)); got != c.want {
+		if got := l.HasConfusable(parse(c.n), parse(c.own)); got != c.want {
 			t.Errorf("%s of %s: %v", c.n, c.own, got)
 		}
 	}
@@ -57,7 +57,7 @@ func BenchmarkNick(b *testing.B) {
 	l.Add(own)
 	for i := 0; b.Loop(); i++ {
 		n := names[i%2]
-		l.Imitated(n, own)
+		l.HasConfusable(n, own)
 		l.Remove(own)
 		l.Add(n)
 		own = n

@@ -5,30 +5,32 @@ import (
 	"slices"
 )
 
-// Looks finds nicks by what they look like, so that none is taken that imitates
+// ConfusableNicks finds nicks by what they look like, so that none is taken that imitates
 // another one. Those of guests are not in it: ParseNick refuses what looks or
 // reads like them. As no two Latin ones imitate each other, of these it only has how many look
 // like something, in some 30 bytes each. The zero value is empty; its lock is the
 // caller's.
-type Looks struct {
-	latin map[look]int32
-	other map[look][]Name
+type ConfusableNicks struct {
+	latin map[skeletonHash]int32
+	other map[skeletonHash][]Name
 }
 
-// look stands for a skeleton.
-type look uint64
+// skeletonHash stands for a skeleton.
+type skeletonHash uint64
 
-var lookSeed = maphash.MakeSeed()
+var skeletonSeed = maphash.MakeSeed()
 
-func lookOf(n Name) look { return look(maphash.String(lookSeed, n.Skeleton())) }
+func hashSkeleton(n Name) skeletonHash {
+	return skeletonHash(maphash.String(skeletonSeed, n.Skeleton()))
+}
 
-// Imitated reports whether n would imitate a nick that is there, other than own,
+// HasConfusable reports whether n would imitate a nick that is there, other than own,
 // which is there too.
-func (l *Looks) Imitated(n, own Name) bool {
-	look := lookOf(n)
-	if !n.Latin() {
+func (l *ConfusableNicks) HasConfusable(n, own Name) bool {
+	look := hashSkeleton(n)
+	if !n.IsLatin() {
 		latin := l.latin[look]
-		if latin > 0 && own.Latin() && lookOf(own) == look {
+		if latin > 0 && own.IsLatin() && hashSkeleton(own) == look {
 			latin--
 		}
 		if latin > 0 {
@@ -36,7 +38,7 @@ func (l *Looks) Imitated(n, own Name) bool {
 		}
 	}
 	for _, other := range l.other[look] {
-		if other.Key != own.Key && n.Imitates(other) {
+		if other.Key != own.Key && n.IsConfusable(other) {
 			return true
 		}
 	}
@@ -44,30 +46,30 @@ func (l *Looks) Imitated(n, own Name) bool {
 }
 
 // Add adds a nick.
-func (l *Looks) Add(n Name) {
+func (l *ConfusableNicks) Add(n Name) {
 	switch {
-	case n.Guest():
-	case n.Latin():
+	case n.IsGuest():
+	case n.IsLatin():
 		if l.latin == nil {
-			l.latin = make(map[look]int32)
+			l.latin = make(map[skeletonHash]int32)
 		}
-		l.latin[lookOf(n)]++
+		l.latin[hashSkeleton(n)]++
 	default:
 		if l.other == nil {
-			l.other = make(map[look][]Name)
+			l.other = make(map[skeletonHash][]Name)
 		}
-		look := lookOf(n)
+		look := hashSkeleton(n)
 		l.other[look] = append(l.other[look], n)
 	}
 }
 
 // Remove takes out a nick that was added.
-func (l *Looks) Remove(n Name) {
-	if n.Guest() {
+func (l *ConfusableNicks) Remove(n Name) {
+	if n.IsGuest() {
 		return
 	}
-	look := lookOf(n)
-	if n.Latin() {
+	look := hashSkeleton(n)
+	if n.IsLatin() {
 		if l.latin[look]--; l.latin[look] <= 0 {
 			delete(l.latin, look)
 		}
@@ -80,7 +82,7 @@ func (l *Looks) Remove(n Name) {
 }
 
 // Len returns how many nicks there are, guests excepted.
-func (l *Looks) Len() (n int) {
+func (l *ConfusableNicks) Len() (n int) {
 	for _, k := range l.latin {
 		n += int(k)
 	}

@@ -116,7 +116,7 @@ func TestForeign(t *testing.T) {
 		{"ssh-2.0-x", false, none},
 		{"I use SSH-2.0-OpenSSH", false, none},
 	} {
-		if got := wire.Foreign([]byte(c.line), c.over); got != c.want {
+		if got := wire.DetectProtocol([]byte(c.line), c.over); got != c.want {
 			t.Errorf("Foreign(%.60q, %v) = %q", c.line, c.over, got)
 		}
 	}
@@ -128,7 +128,7 @@ func FuzzForeign(f *testing.F) {
 		f.Add([]byte(s), true)
 	}
 	f.Fuzz(func(t *testing.T, line []byte, over bool) {
-		p := wire.Foreign(line, over)
+		p := wire.DetectProtocol(line, over)
 		if p != "" && !slices.Contains(wire.Protocols, p) {
 			t.Errorf("%q is of %q", line, p)
 		}
@@ -137,7 +137,7 @@ func FuzzForeign(f *testing.F) {
 		if req, err := wire.ParseRequest(text); err == nil && p != "" {
 			t.Errorf("%q is of %q and the request %v", line, p, req)
 		}
-		if isText := wire.Foreign([]byte(text), over) == p; p != "" && isText && (text[0] == '/' || text[0] == ' ') {
+		if isText := wire.DetectProtocol([]byte(text), over) == p; p != "" && isText && (text[0] == '/' || text[0] == ' ') {
 			t.Errorf("%q is of %q", line, p)
 		}
 	})

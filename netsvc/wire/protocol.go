@@ -27,14 +27,14 @@ const (
 // Protocols are those that are recognised.
 var Protocols = []Protocol{HTTP, RTSP, SIP, Redis, Proxy, SSH, TLS, SMB, RDP, SOCKS, Binary}
 
-// Foreign tells which other protocol a connection's first line is of, or "" for
+// DetectProtocol tells which other protocol a connection's first line is of, or "" for
 // ours. over says that the line was too long and this is its head only.
 //
 // A browser must never be made to speak to us, and an HTTP request is the only
 // thing that a page can make it send first. What else is recognised would fill a
 // room with noise. Only the exact shape of a request counts: what a person might
 // say first is a message.
-func Foreign(line []byte, over bool) Protocol {
+func DetectProtocol(line []byte, over bool) Protocol {
 	if bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' && classes[r]&classBinary != 0 }) && !isOurs(line) {
 		return binary(line)
 	}
@@ -65,7 +65,7 @@ func binary(line []byte) Protocol {
 		return 0
 	}
 	switch {
-	case len(line) >= tlsHead && isTLS(line[:tlsHead]):
+	case len(line) >= tlsPrefix && isTLS(line[:tlsPrefix]):
 		return TLS
 	case bytes.HasPrefix(line, []byte("\x00\r\nQUIT\n")): // version 2, behind two line ends
 		return Proxy
@@ -192,8 +192,8 @@ func isProxy(line []byte) bool {
 	return true
 }
 
-// tlsHead is how many bytes tell TLS from text.
-const tlsHead = 3
+// tlsPrefix is how many bytes tell TLS from text.
+const tlsPrefix = 3
 
 // isTLS reports whether bytes are the first of a handshake record (RFC 8446,
 // section 5.1): its type, and a version from SSL 3.0 to TLS 1.3. No text begins
