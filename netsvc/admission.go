@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,12 +17,15 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// acquireConn counts a connection, or says which limit it is over.
+// acquireConn counts a connection of an address, or says which limit it is over.
 func (s *Service) acquireConn(a netip.Addr) (RefusalReason, error) {
-	if err := s.checkConnectRate(a); err != nil {
-		return refusedRate, err
-	}
 	o := s.opts()
+	if o.ConnectRate > 0 && !o.exempt(a) {
+		if wait := s.connects.Take(time.Now(), limit.Prefix(a), 1, o.connects(), 0); wait > 0 {
+			s.counters.rateLimited.Add(1)
+			return refusedRate, wire.Errorf(wire.CodeBusy, "your address connects too often; try again in %v", wait.Round(time.Second)+time.Second)
+		}
+	}
 	switch err := s.conns.Acquire(a, o.MaxConnections, o.MaxPerAddress); {
 	case errors.Is(err, limit.ErrTotal):
 		return refusedTotal, wire.Errorf(wire.CodeBusy, "the server has %s, which is the limit; try again later", plural(o.MaxConnections, "connection"))
@@ -31,29 +35,77 @@ func (s *Service) acquireConn(a netip.Addr) (RefusalReason, error) {
 	return "", nil
 }
 
-// releaseConn is the opposite of enter.
+// releaseConn takes back what acquireConn has counted.
 func (s *Service) releaseConn(a netip.Addr) { s.conns.Release(a) }
 
-// checkConnectRate refuses an address that does.
-func (s *Service) checkConnectRate(a netip.Addr) error {
-	o := s.opts()
-	if o.ConnectRate == 0 || o.exempt(a) {
-		return nil
+// maxWaiting is how many connections may be in the admission queue.
+const maxWaiting = 1024
+
+// admissionQueue has the connections that must agree on TLS, or give a password, before they
+// see anything of a room or of the master port.
+type admissionQueue struct {
+	mu      sync.Mutex
+	waiting []nonMember // by the time at which they connected
+
+	right, wrong, throttled, timedOut, evicted atomic.Uint64 // see Passwords
+}
+
+// add evicts the oldest connection if too many wait: a client that has the password gives
+// it soon.
+func (q *admissionQueue) add(c nonMember) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.addLocked(c)
+}
+
+func (q *admissionQueue) addLocked(c nonMember) {
+	i, _ := slices.BinarySearchFunc(q.waiting, c.connectedAt(), func(w nonMember, t time.Time) int { return w.connectedAt().Compare(t) })
+	q.waiting = slices.Insert(q.waiting, i, c)
+	if len(q.waiting) > maxWaiting {
+		oldest := q.waiting[0]
+		q.waiting = q.waiting[1:]
+		oldest.evict()
 	}
-	wait := s.connects.Take(time.Now(), limit.Prefix(a), 1, o.connects(), 0)
-	if wait == 0 {
-		return nil
+}
+
+func (q *admissionQueue) remove(c nonMember) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if i := slices.Index(q.waiting, c); i >= 0 {
+		q.waiting = slices.Delete(q.waiting, i, i+1)
 	}
-	s.counters.rateLimited.Add(1)
-	return wire.Errorf(wire.CodeBusy, "your address connects too often; try again in %v", wait.Round(time.Second)+time.Second)
+}
+
+func (q *admissionQueue) all() []nonMember {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.waiting)
+}
+
+// endPasswordChecks ends the password sessions of a room that has no password any more.
+func (q *admissionQueue) endPasswordChecks(r *Room) {
+	for _, w := range q.all() {
+		if c, ok := w.(*passwordSession); ok && c.room == r {
+			c.end(errNoPassword)
+		}
+	}
+}
+
+// terminateAll ends the connections that wait for a room.
+func (q *admissionQueue) terminateAll(r *Room) {
+	for _, w := range q.all() {
+		if room, _ := w.location(); room == r {
+			w.terminate()
+		}
+	}
 }
 
 // handshakeTimeout is how long a TLS handshake may take, from the connection on.
 const handshakeTimeout = 10 * time.Second
 
-// tlsConfig is for the handshakes of newcomers, one for all of them, as it
-// keeps the keys of session tickets. The rest is as Go's TLS has it, which
-// follows what is held safe.
+// tlsConfig returns the configuration of all handshakes. It has the keys of session tickets,
+// so there is one for the life of the server. The rest is Go's default, which follows the
+// current advice.
 func (s *Service) tlsConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -66,64 +118,64 @@ func (s *Service) tlsConfig() *tls.Config {
 	}
 }
 
-// Failures of handshakes, which are counted.
+// Causes of failed handshakes, which are counted.
 const (
 	tlsPlain   = "plain"     // the client spoke plain text
-	tlsTimeout = "timed out" // it did not finish in time
-	tlsFailed  = "failed"    // it did not agree, or broke off
+	tlsTimeout = "timed out" // after handshakeTimeout
+	tlsFailed  = "failed"    // the client did not agree, or disconnected
 )
 
 var tlsFailures = []string{tlsPlain, tlsTimeout, tlsFailed}
 
-// handshake is a connection whose TLS handshake is under way, which waits at the gate.
+// handshake is a connection in the admission queue whose TLS handshake is under way.
 type handshake struct {
 	tcp        transport.TCP
-	conn       transport.HalfCloser // over tcp, once TLS is agreed on
+	conn       transport.HalfCloser // tcp, or TLS over it after the handshake
 	addr       netip.AddrPort
 	room       *Room // nil: the master port
 	since      time.Time
-	evicted    atomic.Bool // it has to make room for another one
-	terminated atomic.Bool // it is to end for another reason
+	evicted    atomic.Bool // by a newer connection
+	terminated atomic.Bool // for another reason
 }
 
-// handshake has a connection agree on TLS, in a goroutine. Then it calls end, once the
-// connection has left the gate, with a conn, or with a refusal.
-func (s *Service) handshake(c transport.TCP, addr netip.AddrPort, r *Room, end func(*handshake, *transport.Conn, error)) {
-	who := &handshake{tcp: c, conn: c, addr: addr, room: r, since: time.Now()}
-	s.queue.add(who)
+// startHandshake starts a TLS handshake in a goroutine. When the connection has left the
+// admission queue, done is called with a conn, or with an error for the client.
+func (s *Service) startHandshake(c transport.TCP, addr netip.AddrPort, r *Room, done func(*handshake, *transport.Conn, error)) {
+	h := &handshake{tcp: c, conn: c, addr: addr, room: r, since: time.Now()}
+	s.queue.add(h)
 	s.tasks.Go(func() {
-		err := s.doHandshake(who)
+		err := s.doHandshake(h)
 		s.inTransition.Add(1)
 		defer s.inTransition.Add(-1)
-		if s.queue.remove(who); err != nil {
-			end(who, nil, err)
+		if s.queue.remove(h); err != nil {
+			done(h, nil, err)
 			return
 		}
 		c.SetDeadline(time.Time{})
-		end(who, s.engine.ConnFromNet(who.conn, c, addr), nil)
+		done(h, s.engine.ConnFromNet(h.conn, c, addr), nil)
 	})
 }
 
-// doHandshake does the handshake. What fails is counted, and the error is a refusal with what
-// the client is to be told: in plain text, if that is what it speaks, or waits for.
-func (s *Service) doHandshake(who *handshake) error {
+// doHandshake counts a failure by its cause. The error is a closingText, in plain text if the
+// client speaks that, or waits for it.
+func (s *Service) doHandshake(h *handshake) error {
 	if s.opts().Certificate == nil {
 		return nil
 	}
-	who.tcp.SetDeadline(time.Now().Add(handshakeTimeout))
-	if who.evicted.Load() || who.terminated.Load() { // and whoever wants that may have been too early
+	h.tcp.SetDeadline(time.Now().Add(handshakeTimeout))
+	if h.evicted.Load() || h.terminated.Load() { // perhaps before the deadline was set
 		return closingText("")
 	}
-	t := s.engine.Secure(who.tcp, s.tls)
+	t := s.engine.Secure(h.tcp, s.tls)
 	err := t.HandshakeContext(s.stop)
 	if err == nil {
-		who.conn = t
+		h.conn = t
 		return nil
 	}
-	speaks := wire.Notice(wire.SpeaksTLS + ": use roomd chat --tls, openssl s_client -quiet -connect HOST:PORT, or ncat --ssl")
+	speaksTLS := closingText(wire.Notice(wire.SpeaksTLS + ": use roomd chat --tls, openssl s_client -quiet -connect HOST:PORT, or ncat --ssl"))
 	var head tls.RecordHeaderError
 	switch {
-	case s.stop.Err() != nil, who.evicted.Load(), who.terminated.Load():
+	case s.stop.Err() != nil, h.evicted.Load(), h.terminated.Load():
 		return closingText("")
 	case errors.As(err, &head) && head.Conn != nil:
 		s.counters.countTLSFailure(tlsPlain)
@@ -131,31 +183,31 @@ func (s *Service) doHandshake(who *handshake) error {
 			s.counters.countForeign(wire.HTTP)
 			return closingText(foreignAnswer(wire.HTTP))
 		}
-		return closingText(speaks)
+		return speaksTLS
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.counters.countTLSFailure(tlsTimeout)
-		return closingText(speaks)
+		return speaksTLS
 	}
 	s.counters.countTLSFailure(tlsFailed)
 	return closingText("")
 }
 
-func (w *handshake) location() (*Room, netip.AddrPort) { return w.room, w.addr }
-func (w *handshake) connectedAt() time.Time            { return w.since }
-func (w *handshake) HungUp() bool                      { return transport.HungUp(w.tcp) }
-func (w *handshake) abort() bool                       { return w.tcp.Close() == nil }
+func (h *handshake) location() (*Room, netip.AddrPort) { return h.room, h.addr }
+func (h *handshake) connectedAt() time.Time            { return h.since }
+func (h *handshake) HungUp() bool                      { return transport.HungUp(h.tcp) }
+func (h *handshake) abort() bool                       { return h.tcp.Close() == nil }
 
-// Signal does nothing: a handshake waits for the client alone.
-func (w *handshake) Signal() {}
+// Signal does nothing: a handshake waits only for the client.
+func (h *handshake) Signal() {}
 
-func (w *handshake) terminate() {
-	w.terminated.Store(true)
-	w.abort()
+func (h *handshake) terminate() {
+	h.terminated.Store(true)
+	h.abort()
 }
 
-func (w *handshake) evict() {
-	w.evicted.Store(true)
-	w.tcp.SetReadDeadline(time.Unix(1, 0))
+func (h *handshake) evict() {
+	h.evicted.Store(true)
+	h.tcp.SetReadDeadline(time.Unix(1, 0))
 }
 
 // looksLikeHTTP reports whether the first bytes of a connection are a request's.
@@ -279,7 +331,7 @@ func (c *masterSession) charge(price float64) error {
 		c.mu.Unlock()
 	}
 	for until := now.Add(wait); ; {
-		c.waiterChan()
+		c.signals()
 		err := c.endReason()
 		left := time.Until(until)
 		switch {

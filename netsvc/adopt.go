@@ -450,7 +450,7 @@ func (a *adoption) caller(st *callerState, fd int) error {
 	p := r.password.Load()
 	c := r.newPasswordSession(a.engine.AdoptConn(fd), st.Remote, cameAt(st.Since), p)
 	c.conn.ThawWrites()
-	c.lines, c.sawReset, c.unendedBytes, c.framer = st.Lines, st.Reset, st.Between, wire.RestoreFramer(a.opts().LineBytes, st.Framer)
+	c.lines, c.sawReset, c.unended, c.framer = st.Lines, st.Reset, st.Between, wire.RestoreFramer(a.opts().LineBytes, st.Framer)
 	c.passed = st.Passed || p == nil // it has none any more
 	if len(st.Held) > 0 {
 		c.setPendingInput(&pendingInput{pendingLines: pendingLines{rest: st.Held}})

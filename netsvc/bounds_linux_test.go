@@ -101,7 +101,7 @@ func (s *Service) counts() map[string]int64 {
 		case *passwordSession:
 			n["callers"]++
 			n["tries"] += int64(p.lines)
-			n["bytes between tries"] += int64(p.unendedBytes)
+			n["bytes between tries"] += int64(p.unended)
 			n["since of callers"] += p.since.UnixMicro()
 		}
 	}
@@ -334,7 +334,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 		case *masterSession:
 			p.fullAt, p.deadline, p.unended = hour, hour.Add(-time.Minute), 88
 		case *passwordSession:
-			p.unendedBytes = 99
+			p.unended = 99
 		}
 	}
 	for _, r := range old.allRooms() {

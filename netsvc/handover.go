@@ -248,7 +248,7 @@ func (c *passwordSession) handOver() callerState {
 	defer c.mu.Unlock()
 	return callerState{
 		Room: c.room.id, Remote: c.remote, Since: c.since, Asked: true, Passed: c.passed, Reset: c.sawReset, Lines: c.lines,
-		Framer: c.framer.State(), Held: c.pendingBytes(), Between: c.unendedBytes,
+		Framer: c.framer.State(), Held: c.pendingBytes(), Between: c.unended,
 	}
 }
 

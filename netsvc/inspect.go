@@ -175,38 +175,6 @@ type ConnInfo struct {
 	Since  time.Time `json:"since"`
 }
 
-// nonMember is a connection that is no member's: to the master port, before a room's
-// password, or one whose TLS handshake is under way.
-type nonMember interface {
-	// location is where it is: a room, or nil for the master port, and its address.
-	location() (*Room, netip.AddrPort)
-	// connectedAt is when the connection came.
-	connectedAt() time.Time
-	info() ConnInfo
-	// HungUp reports whether the peer has closed its side, or is gone.
-	HungUp() bool
-	// Signal has a goroutine of it look around that waits for something.
-	Signal()
-	// terminate has it look why it is to end, and what it is writing end soon.
-	terminate()
-	// evict has it end, to make room for another one.
-	evict()
-	// abort closes it, and reports false if it was closed already.
-	abort() bool
-}
-
-// nonMembers are all connections that are no members'.
-func (s *Service) nonMembers() (all []nonMember) {
-	s.mu.Lock()
-	for c := range s.masterSessions {
-		all = append(all, c)
-	}
-	s.mu.Unlock()
-	s.queue.mu.Lock()
-	defer s.queue.mu.Unlock()
-	return append(all, s.queue.waiting...)
-}
-
 // Conns returns all connections that are counted, the oldest first, or those of
 // that address, which may have a port.
 func (s *Service) Conns(of string) []ConnInfo {
@@ -263,10 +231,10 @@ func (c *passwordSession) info() ConnInfo {
 	return ConnInfo{Remote: c.remote.String(), State: "password", Room: c.room.name(), Since: c.since.UTC()}
 }
 
-func (w *handshake) info() ConnInfo {
-	i := ConnInfo{Remote: w.addr.String(), State: "handshake", Since: w.since.UTC()}
-	if w.room != nil {
-		i.Room = w.room.name()
+func (h *handshake) info() ConnInfo {
+	i := ConnInfo{Remote: h.addr.String(), State: "handshake", Since: h.since.UTC()}
+	if h.room != nil {
+		i.Room = h.room.name()
 	}
 	return i
 }

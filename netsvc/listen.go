@@ -150,17 +150,8 @@ func (s *Service) bindEach(rooms []*Room) (failed []*Room) {
 	return failed
 }
 
-// sleep waits and reports false when the service stops meanwhile.
-func (s *Service) sleep(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-s.stop.Done():
-		return false
-	}
-}
+// sleep reports false when the service stops meanwhile.
+func (s *Service) sleep(d time.Duration) bool { return !waitFor(s.stop.Done(), d) }
 
 // busyText is the answer to a connection that cannot be served for want of descriptors.
 const busyText = "busy: the server has no descriptor left for another connection; try again in a moment"

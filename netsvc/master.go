@@ -1,32 +1,19 @@
 package netsvc
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
-	"syscall"
 	"time"
 
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
 
-const (
-	// answerTimeout is how long a client of the master port may take to read an
-	// answer.
-	answerTimeout    = 10 * time.Second
-	lastWriteTimeout = time.Second // where the connection is to end
-	// answerBytes gathered before they are written, for pipelined requests.
-	answerBytes = 8 << 10
-	// loopLines of one read are answered on a loop, and what is behind them in a
-	// goroutine: others are to have their turn.
-	loopLines = 32
-	// requestBytes between requests have the price of one.
-	requestBytes = 4 << 10
-)
+// requestBytes between requests have the price of one.
+const requestBytes = 4 << 10
 
 // masterSession is a connection to the master port.
 type masterSession struct {
@@ -34,12 +21,10 @@ type masterSession struct {
 	id uint64 // set before it is registered, then read-only
 
 	// Owned by the holder of the read lock.
-	lines   int       // seen so far
-	unended int       // bytes since the last line that have no price yet
-	begun   bool      // one of them was not blank
-	gotLine bool      // one since idle was set
-	fullAt  time.Time // when its burst of requests is whole again
-	paid    float64   // of the price of the request that is held
+	begun   bool      // there was a line that is not blank
+	gotLine bool      // there was a line since the deadline was set
+	fullAt  time.Time // when its burst of requests is full again
+	paid    float64   // for the request that has to wait
 }
 
 // admitMaster serves a connection to the master port, or says why not.
@@ -65,13 +50,13 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 		s.beginMaster(s.newMaster(s.engine.NewConn(c, addr), addr, id, time.Now()), 0)
 		return
 	}
-	s.handshake(c.TCP(addr), addr, nil, func(who *handshake, k *transport.Conn, err error) {
+	s.startHandshake(c.TCP(addr), addr, nil, func(h *handshake, k *transport.Conn, err error) {
 		if err != nil {
 			s.releaseConn(addr.Addr())
-			s.refuse(who.conn, refusedHandshake, err.Error())
+			s.refuse(h.conn, refusedHandshake, err.Error())
 			return
 		}
-		s.beginMaster(s.newMaster(k, addr, id, who.since), 0)
+		s.beginMaster(s.newMaster(k, addr, id, h.since), 0)
 	})
 }
 
@@ -116,87 +101,21 @@ func errLine(err error) string {
 	return "ERR internal the server could not do that\n"
 }
 
-var (
-	errDone            = errors.New("bye")
-	errForeign         = errors.New("the peer speaks another protocol")
-	errRateLimited     = errors.New("the peer's address asks for too much")
-	errUnread          = errors.New("the peer does not read")
-	errStopped         = errors.New("the server stops")
-	errMustWait        = errors.New("it has to wait")
-	errMoved           = errors.New("another process has taken over")
-	errBanned          = errors.New("the peer's address is banned")
-	errIdle            = errors.New("the peer says nothing")
-	errPasswordTimeout = errors.New("the peer has not done in time what it is to do")
-	errClosing         = errors.New("the room closes")
-	errEvicted         = errors.New("very many wait")
-	errBecameMember    = errors.New("the session is a member now")
-	errBug             = errors.New("a bug ends the session")
-)
+func (c *masterSession) Data(p []byte) transport.Outcome { return c.onData(c, p) }
 
-// isEnd reports whether an error that reading has met is the end of the input.
-func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) }
+func (c *masterSession) Resume() transport.Outcome { return c.onResume(c) }
 
-// Data answers what needs no waiting.
-func (c *masterSession) Data(p []byte) transport.Outcome {
-	c.canWait = false
-	return c.next(c.serve(pendingInput{pendingLines: pendingLines{rest: p}}))
-}
+func (c *masterSession) PeerClosed(err error) transport.Outcome { return c.onPeerClosed(c, err) }
 
-// Resume answers what is held.
-func (c *masterSession) Resume() transport.Outcome {
-	c.work(true)
-	defer c.work(false)
-	err := c.flush() // what the client has not taken yet
-	if l := c.pendingInput; err == nil && l != nil {
-		c.setPendingInput(nil)
-		err = c.serve(*l)
-	}
-	return c.next(err)
-}
-
-// PeerClosed answers the last line.
-func (c *masterSession) PeerClosed(err error) transport.Outcome {
-	c.work(true)
-	before := c.framer
-	if line, over, ok := c.framer.Tail(); ok && c.tailIsComplete(err) {
-		switch e := c.line(line, over); {
-		case errors.Is(e, errMustWait):
-			c.framer = before
-			return transport.Retry
-		case e != nil:
-			err = e
-		}
-	}
-	c.end(err)
-	return transport.Stop
-}
-
-// work notes that something is under way that may wait, and that the client is not idle
-// meanwhile.
-func (c *masterSession) work(busy bool) {
-	c.canWait = busy
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.busy = busy; !busy && c.timer != nil {
-		c.timer.Reset(time.Until(c.deadline))
-	}
-}
-
-// next is that of a session. Bytes that never make a line do not count as something that
-// the client says: a line has its time.
-func (c *masterSession) next(err error) transport.Outcome {
-	next := c.requestSession.next(err)
-	if idle := c.svc.opts().MasterIdle; next == transport.Continue && idle > 0 && c.gotLine {
+// outcome begins the idle time again if there was a line: bytes that never make a line do not
+// keep a session from being idle.
+func (c *masterSession) outcome(err error) transport.Outcome {
+	o := c.requestSession.outcome(err)
+	if idle := c.svc.opts().MasterIdle; o == transport.Continue && idle > 0 && c.gotLine {
 		c.gotLine = false
 		c.setDeadline(time.Now().Add(idle))
 	}
-	return next
-}
-
-// Panicked reports a bug that is met while serving the session.
-func (c *masterSession) Panicked(p any, stack []byte) {
-	c.svc.log.Error("fault at the master port", "remote", c.remote, "error", p, "stack", string(stack))
-	go c.end(errBug)
+	return o
 }
 
 // Finish says the last words, and closes the connection.
@@ -269,68 +188,40 @@ func (c *masterSession) cause(err error) Cause {
 	return causeVanished
 }
 
-// serve answers input: what is held of it, and what comes behind that. With errLater
-// the rest is held.
-func (c *masterSession) serve(in pendingInput) error {
-	if err := c.endReason(); err != nil {
-		return err
+// take has a price of 1 for each line, and for what comes between lines once that adds up to
+// the price of one.
+func (c *masterSession) take(p []byte) (pendingInput, error) {
+	in, hasText := c.cut(p, "OK "+hereText+"\n")
+	if hasText || c.unended >= requestBytes {
+		in.price, c.unended = 1, 0
 	}
-	for first := c.lines; ; {
-		err := errMustWait
-		if c.canWait || c.lines-first < loopLines {
-			err = c.charge(in.price)
-		}
-		if err == nil {
-			in.price = 0
-		}
-		if in.isLine && (err == nil || c.canWait && errors.Is(err, errMustWait) && in.over > 0) {
-			err = c.line(in.line, in.over)
-		}
-		if err == nil {
-			if in.isLine {
-				c.lines++
-				c.gotLine = true
-			}
-			in.isLine, c.paid = false, 0
-			if len(c.out) > answerBytes {
-				err = c.flush()
-			}
-		}
-		if errors.Is(err, errMustWait) {
-			in.line, in.rest = bytes.Clone(in.line), bytes.Clone(in.rest)
-			c.setPendingInput(&in)
-		}
-		if err != nil || len(in.rest) == 0 {
-			return err
-		}
-		in = c.take(in.rest)
-		if in.isLine && c.svc.stop.Err() != nil {
-			return errStopped
-		}
-	}
-}
-
-// take takes the next line off p, and answers what a telnet client has asked for. What
-// comes between requests adds up, until it has the price of one.
-func (c *masterSession) take(p []byte) (in pendingInput) {
-	in.price = 1
-	in.line, in.over, in.rest, in.isLine = c.framer.Cut(p)
-	refusals, there := c.framer.TelnetRequests()
-	if c.out = append(c.out, refusals...); there {
-		c.out = append(c.out, "OK "+hereText+"\n"...)
-	}
-	if len(in.line) == 0 {
-		if c.unended += chargedBytes(len(p)-len(in.rest), len(refusals) > 0 || there, in.isLine); c.unended < requestBytes {
-			in.price = 0
-		}
-	}
-	if in.price > 0 {
-		c.unended = 0
-	}
-	if in.isLine && c.isPeerGone() { // what has an effect has its price below
+	if in.isLine && c.isPeerGone() { // answer charges what has an effect
 		in.price = 0
 	}
-	return in
+	return in, nil
+}
+
+func (c *masterSession) handle(in *pendingInput) error {
+	err := c.charge(in.price)
+	if err == nil {
+		in.price = 0
+	}
+	// A line that is too long cannot go to another process: it is answered in this one.
+	if in.isLine && (err == nil || c.canWait && errors.Is(err, errMustWait) && in.over > 0) {
+		err = c.line(in.line, in.over)
+	}
+	if err != nil {
+		return err
+	}
+	if in.isLine {
+		c.lines++
+		c.gotLine = true
+	}
+	in.isLine, c.paid = false, 0
+	if len(c.out) > answerBytes && len(in.rest) > 0 {
+		return c.flush()
+	}
+	return nil
 }
 
 // line answers one request. An error ends the connection.
@@ -391,4 +282,145 @@ func (c *masterSession) answer(req wire.Request) error {
 		return err
 	}
 	return c.request(req)
+}
+
+// onlyAnswers reports whether nothing comes of a request but an answer.
+func onlyAnswers(v wire.Verb) bool { return v == wire.VerbList || v == wire.VerbHelp }
+
+// fail answers ERR. What is not meant for clients goes to the log.
+func (c *masterSession) fail(err error) {
+	var refusal *wire.Error
+	if !errors.As(err, &refusal) {
+		c.svc.log.Error("request failed", "remote", c.remote, "error", err)
+	}
+	c.out = append(c.out, errLine(err)...)
+}
+
+// request carries out a request. Its error is the answer, or ends the connection.
+func (c *masterSession) request(req wire.Request) error {
+	switch req.Verb {
+	case wire.VerbCreate:
+		return c.create(req)
+	case wire.VerbJoin:
+		return c.join(req)
+	case wire.VerbList:
+		return c.list(req)
+	case wire.VerbDelete:
+		return c.delete(req)
+	case wire.VerbHelp:
+		lines := wire.RequestHelp()
+		c.out = fmt.Appendf(c.out, "OK %d\n", len(lines))
+		for _, l := range lines {
+			c.out = append(append(c.out, l...), '\n')
+		}
+		return nil
+	default:
+		c.out = append(c.out, "OK bye\n"...)
+		return errDone
+	}
+}
+
+func (c *masterSession) create(req wire.Request) error {
+	if !c.svc.opts().CreateAnyone {
+		return wire.Errorf(wire.CodeDenied, "only the operator may create rooms here")
+	}
+	end, ok := c.svc.engine.TryBeginChange()
+	if !ok {
+		return errMustWait
+	}
+	defer end()
+	info, key, err := c.svc.Create(req.Name, Creation{Session: c.id, Addr: c.remote.String(), Password: req.Secret})
+	if err != nil {
+		return err
+	}
+	c.out = fmt.Appendf(c.out, "OK %s %d %s\n", info.Name, info.Port, key)
+	return nil
+}
+
+func (c *masterSession) join(req wire.Request) error {
+	r, err := c.svc.room(req.Name)
+	if err != nil {
+		return err
+	}
+	info, ok := r.info()
+	switch {
+	case !ok:
+		return wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
+	case info.Unbound != "":
+		return wire.Errorf(wire.CodeBusy, "%s is not reachable at the moment: %s; the server keeps trying", info.Name, info.Unbound)
+	}
+	if info.Locked {
+		info.Members = 0
+	}
+	c.out = fmt.Appendf(c.out, "OK %s %d %d\n", info.Name, info.Port, info.Members)
+	return errDone
+}
+
+func (c *masterSession) list(req wire.Request) error {
+	infos := c.svc.List()
+	switch {
+	case req.Name == "":
+	case wire.IsPattern(req.Name):
+		matching, pattern := infos[:0], wire.NewPattern(req.Name)
+		for _, i := range infos {
+			if pattern.Match(i.Key) {
+				matching = append(matching, i)
+			}
+		}
+		infos = matching
+	default:
+		// The classic probe: all the names if that room is there, or nothing.
+		if _, err := c.svc.room(req.Name); err != nil {
+			infos = nil
+		}
+	}
+	before := len(c.out)
+	c.out = fmt.Appendf(c.out, "OK %d\n", len(infos))
+	for _, i := range infos {
+		if i.Locked { // a client without the password learns nothing of the room
+			i.Members, i.Topic = 0, ""
+		}
+		c.out = fmt.Appendf(c.out, "%s %d %d", i.Name, i.Port, i.Members)
+		if i.Topic != "" {
+			c.out = append(append(c.out, ' '), i.Topic...)
+		}
+		c.out = append(c.out, '\n')
+		if len(c.out) <= answerBytes {
+			continue
+		}
+		if !c.canWait {
+			c.out = c.out[:before]
+			return errMustWait
+		}
+		if err := c.flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *masterSession) delete(req wire.Request) error {
+	// What was answered so far is not to wait for the members.
+	if err := c.flush(); err != nil {
+		return err
+	}
+	end, ok := c.svc.engine.TryBeginChange()
+	if !ok {
+		return errMustWait
+	}
+	if !c.conn.RunBlocking(func() { // while its members drain nobody waits for the connection
+		var name string
+		if err := c.svc.deleteRoom(end, req.Name, "", c.remote.String(), func(r *Room) error {
+			name = r.name()
+			return c.svc.mayDelete(r, c.id, req.Secret)
+		}); err != nil {
+			c.fail(err)
+		} else {
+			c.out = fmt.Appendf(c.out, "OK %s\n", name)
+		}
+		c.send()
+	}) {
+		return errMoved
+	}
+	return nil
 }

@@ -1,14 +1,12 @@
 package netsvc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"roomd/netsvc/passwd"
@@ -19,18 +17,8 @@ import (
 const (
 	passwordTimeout  = 30 * time.Second // for the right password, from the connection on
 	maxPasswordLines = 3                // passwords and other lines in one connection
-	maxPasswordInput = 8 << 10          // bytes between lines, in one connection (weight)
-	maxWaiting       = 1024             // connections before the gates of all ports
+	maxPasswordInput = 8 << 10          // bytes between lines, in one connection (chargedBytes)
 )
-
-// admissionQueue is where connections wait that have to agree on TLS, or to give a
-// password, before they see anything of a room or of the master port.
-type admissionQueue struct {
-	mu      sync.Mutex
-	waiting []nonMember // those that came first at the front
-
-	right, wrong, throttled, timedOut, evicted atomic.Uint64
-}
 
 // passwordSession is a connection that is to give a room's password.
 type passwordSession struct {
@@ -38,9 +26,7 @@ type passwordSession struct {
 	password *passwd.Password // of the room when it came
 
 	// Owned by the holder of the read lock.
-	passed       bool // it has given the password: what is held came behind that
-	lines        int  // that count, so far
-	unendedBytes int  // bytes between them
+	passed bool // the client has given the password; the pending input follows that line
 }
 
 // closingText is what a connection is told before it is closed.
@@ -160,84 +146,43 @@ func (c *passwordSession) begin(asked, resumes bool) {
 	}
 }
 
-// Data answers what needs no waiting.
-func (c *passwordSession) Data(p []byte) transport.Outcome {
-	c.canWait = false
-	return c.next(c.serve(p))
-}
+func (c *passwordSession) Data(p []byte) transport.Outcome { return c.onData(c, p) }
 
-// Resume looks at the password that is held.
-func (c *passwordSession) Resume() transport.Outcome {
-	c.canWait = true
-	err := c.flush() // what the client has not taken yet
-	if err == nil && (c.pendingInput != nil || c.passed) {
-		p := c.pendingBytes()
-		c.setPendingInput(nil)
-		err = c.serve(p)
-	}
-	return c.next(err)
-}
+func (c *passwordSession) Resume() transport.Outcome { return c.onResume(c) }
 
-// PeerClosed looks at the last line.
-func (c *passwordSession) PeerClosed(err error) transport.Outcome {
-	c.canWait = true
-	before := c.framer
-	if line, over, ok := c.framer.Tail(); ok && c.tailIsComplete(err) {
-		e := c.line(line, over)
-		if e == nil && c.passed {
-			e = c.becomeMember()
-		}
-		switch {
-		case errors.Is(e, errMustWait):
-			if !c.passed {
-				c.framer = before
-			}
-			return transport.Retry
-		case e != nil:
-			err = e
-		}
-	}
-	return c.next(err)
-}
+func (c *passwordSession) PeerClosed(err error) transport.Outcome { return c.onPeerClosed(c, err) }
 
-// next is that of a session, and gives up the connection of one that is a member now.
-func (c *passwordSession) next(err error) transport.Outcome {
+func (c *passwordSession) outcome(err error) transport.Outcome {
 	if errors.Is(err, errBecameMember) {
 		return transport.Replaced
 	}
-	return c.requestSession.next(err)
+	return c.requestSession.outcome(err)
 }
 
-// serve looks at lines until one of them gives the password, and then lets the
-// connection in. With errLater the rest is held.
-func (c *passwordSession) serve(p []byte) error {
-	for {
-		if err := c.endReason(); err != nil {
-			return err
-		}
-		if c.passed {
-			if len(p) > 0 {
-				c.setPendingInput(&pendingInput{pendingLines: pendingLines{rest: slices.Clone(p)}})
-			}
-			return c.becomeMember()
-		}
-		line, over, rest, ok := c.framer.Cut(p)
-		if n := chargedBytes(len(p)-len(rest), c.answerTelnet(), ok); !ok || wire.IsBlank(line) && over == 0 {
-			if c.unendedBytes += n; c.unendedBytes > maxPasswordInput {
-				return closingText(wire.Notice("the password comes first, and much else has come"))
-			}
-		}
-		if !ok {
-			return nil
-		}
-		if err := c.line(line, over); errors.Is(err, errMustWait) { // it is looked at when the server goes on
-			c.setPendingInput(&pendingInput{pendingLines{line: slices.Clone(line), rest: slices.Clone(rest)}, true, 0})
-			return err
-		} else if err != nil {
-			return err
-		}
-		p = rest
+// take is never called when the password was given.
+func (c *passwordSession) take(p []byte) (pendingInput, error) {
+	in, _ := c.cut(p, wire.Notice(hereText))
+	if c.unended > maxPasswordInput {
+		return in, closingText(wire.Notice("the password comes first, and much else has come"))
 	}
+	return in, nil
+}
+
+// handle makes a member of the session after the line that gives the password.
+func (c *passwordSession) handle(in *pendingInput) error {
+	if in.isLine && !c.passed {
+		if err := c.line(in.line, in.over); err != nil {
+			return err
+		}
+	}
+	in.isLine, in.line = false, nil
+	if !c.passed {
+		return nil
+	}
+	if len(in.rest) > 0 {
+		c.setPendingInput(&pendingInput{pendingLines: pendingLines{rest: bytes.Clone(in.rest)}})
+	}
+	return c.becomeMember()
 }
 
 // line looks at a line.
@@ -274,17 +219,6 @@ func (c *passwordSession) answerLine(line []byte, over bool) (answer string, err
 	}
 	text, _ := wire.ParsePassword(k.Text)
 	return c.answerPassword(text)
-}
-
-// answerTelnet answers what a telnet client has asked for, and reports whether there
-// was something.
-func (c *passwordSession) answerTelnet() bool {
-	refusals, there := c.framer.TelnetRequests()
-	c.out = append(c.out, refusals...)
-	if there {
-		c.out = append(c.out, wire.Notice(hereText)...)
-	}
-	return len(refusals) > 0 || there
 }
 
 // becomeMember makes the connection a member's, and returns errInside. What was read behind the
@@ -327,12 +261,6 @@ func (m *Member) takeInputOf(c *passwordSession) {
 	}
 }
 
-// Panicked reports a bug that is met while serving the caller.
-func (c *passwordSession) Panicked(p any, stack []byte) {
-	c.svc.log.Error("fault before a password", "remote", c.remote, "error", p, "stack", string(stack))
-	go c.end(errBug)
-}
-
 // Finish says why the connection does not come in, and closes it.
 func (c *passwordSession) Finish() {
 	c.end(errBug) // unless it has ended
@@ -352,56 +280,6 @@ func (c *passwordSession) Finish() {
 	c.send()
 	written := !c.isAborted() && c.await(c.isWritten, lastWriteTimeout)
 	c.close(!written || errors.Is(err, errBug), !gently || errors.Is(err, io.EOF))
-}
-
-// add lets a connection wait. If very many do, the one that has waited longest
-// makes room: who has a password gives it soon.
-func (g *admissionQueue) add(who nonMember) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.addLocked(who)
-}
-
-func (g *admissionQueue) addLocked(who nonMember) {
-	at, _ := slices.BinarySearchFunc(g.waiting, who.connectedAt(), func(w nonMember, t time.Time) int { return w.connectedAt().Compare(t) })
-	g.waiting = slices.Insert(g.waiting, at, who)
-	if len(g.waiting) > maxWaiting {
-		oldest := g.waiting[0]
-		g.waiting = g.waiting[1:]
-		oldest.evict()
-	}
-}
-
-// endPasswordChecks ends those that are to give the password of a room, which has none any more.
-func (g *admissionQueue) endPasswordChecks(r *Room) {
-	g.mu.Lock()
-	all := slices.Clone(g.waiting)
-	g.mu.Unlock()
-	for _, w := range all {
-		if c, ok := w.(*passwordSession); ok && c.room == r {
-			c.end(errNoPassword)
-		}
-	}
-}
-
-// terminateAll has those look why they are to end that wait for a room.
-func (g *admissionQueue) terminateAll(r *Room) {
-	g.mu.Lock()
-	all := slices.Clone(g.waiting)
-	g.mu.Unlock()
-	for _, w := range all {
-		if at, _ := w.location(); at == r {
-			w.terminate()
-		}
-	}
-}
-
-func (g *admissionQueue) remove(who nonMember) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if i := slices.Index(g.waiting, who); i >= 0 {
-		g.waiting = slices.Delete(g.waiting, i, i+1)
-	}
 }
 
 // answerPassword looks at a password given at the gate. Without one, text is "". Only

@@ -268,7 +268,7 @@ func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
 		return
 	}
 	if r.svc.opts().Certificate != nil {
-		r.svc.handshake(c.TCP(addr), addr, r, r.afterHandshake)
+		r.svc.startHandshake(c.TCP(addr), addr, r, r.afterHandshake)
 		return
 	}
 	r.receive(r.svc.engine.NewConn(c, addr), addr, time.Now())

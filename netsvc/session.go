@@ -1,8 +1,10 @@
 package netsvc
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
+	"io"
 	"net/netip"
 	"slices"
 	"sync"
@@ -13,61 +15,225 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// requestSession is what the handlers of conns have in common that are no members': a client
-// asks line by line, and is answered. While it is idle it has no buffer and no
-// goroutine. What cannot be done at once is done by Resume: until then, and until the
-// client has taken what it was answered, nothing more is read.
+// nonMember is a connection that is not a member's: one to the master port, one before a
+// room's password, or one whose TLS handshake is under way.
+type nonMember interface {
+	// location returns the room, nil for the master port, and the address of the client.
+	location() (*Room, netip.AddrPort)
+	// connectedAt returns when the connection was accepted.
+	connectedAt() time.Time
+	info() ConnInfo
+	// HungUp reports whether the peer has closed its side, or is gone.
+	HungUp() bool
+	// Signal wakes the goroutine of the connection that waits for something, if there is one.
+	Signal()
+	// terminate ends the connection. The session finds the reason: a ban, the end of the
+	// room or of the server, an upgrade. The client has lastWriteTimeout for its answers.
+	terminate()
+	// evict ends the connection to make room for a newer one.
+	evict()
+	// abort breaks the connection. It reports false if the connection was aborted or closed before.
+	abort() bool
+}
+
+// nonMembers returns all connections that are not a member's.
+func (s *Service) nonMembers() (all []nonMember) {
+	s.mu.Lock()
+	for c := range s.masterSessions {
+		all = append(all, c)
+	}
+	s.mu.Unlock()
+	return append(all, s.queue.all()...)
+}
+
+// requestSession is the common part of a master session and a password session: the client
+// sends lines, and each one is answered. An idle session has no buffer and no goroutine.
+// What has to wait is done by Resume. Nothing is read before Resume has returned and the
+// client has taken its answers.
 type requestSession struct {
-	// Set before it is registered, then read-only.
+	// Set before the session is registered, then read-only.
 	svc        *Service
 	conn       *transport.Conn
 	remote     netip.AddrPort
-	room       *Room // that it asks at; nil: the master port
+	room       *Room // whose password is checked; nil: the master port
 	since      time.Time
-	timeoutErr error // what it ends with when it is due
+	timeoutErr error // ends the session at its deadline
 
 	// Owned by the holder of the read lock.
 	framer       wire.Framer
-	out          []byte // answers that are to be written
-	canWait      bool   // Resume or PeerClosed is at work
+	lines        int    // handled so far, for a password those that count as an attempt
+	unended      int    // bytes between lines that are not paid for
+	out          []byte // answers that are not in unwritten yet
+	canWait      bool   // Resume or PeerClosed is running
 	pendingInput *pendingInput
 
-	mu            sync.Mutex
-	timer         *time.Timer // for due
-	deadline      time.Time   // when it has been there, or idle, for too long; zero: never
-	busy          bool        // it is not idle
-	cancel        func()      // ends what Resume waits for; nil: nothing
-	unwritten     []byte      // is being written
-	err           error       // why it has ended; nil: it has not
-	lastWriteOnly bool        // what is written has lastWrite
-	aborted       bool        // the operator has closed it
-	peerGone      bool        // the peer is gone: it gets no more answers
-	sawReset      bool        // a write has met a reset that came before the end of the input
-	outputEnded   bool        // nothing comes after pending
-	drained       bool        // nothing more will be written
-	closed        bool
-	waiter        chan struct{} // capacity 1, made for a goroutine that waits: something has changed
+	mu       sync.Mutex
+	timer    *time.Timer // calls deadlinePassed
+	deadline time.Time   // zero: there is none
+	busy     bool        // the deadline does not count now
+	cancel   func()      // cancels the password check that Resume waits for; nil: there is none
+	err      error       // ended the session; nil: it goes on
+	answers
+	aborted bool // by the operator
+	closed  bool
+	waiter  waiter
 }
 
 // pendingInput is input that was read and has to wait.
 type pendingInput struct {
 	pendingLines
-	isLine bool    // or there is only what came behind one
-	price  float64 // to be paid first
+	isLine bool    // false: line is empty, there is only rest
+	price  float64 // is charged first
 }
 
-// writePollInterval is how often a goroutine that has something to write looks whether the
-// conn takes it, while the event loops that tell of that stand.
-const writePollInterval = 10 * time.Millisecond
+// lineHandler is the part in which master sessions and password sessions differ.
+type lineHandler interface {
+	transport.Handler
+	// take cuts the next line off p.
+	take(p []byte) (pendingInput, error)
+	// handle charges and answers what take returned, and clears isLine. An error ends the
+	// session, but errMustWait.
+	handle(in *pendingInput) error
+	// outcome flushes the answers, and makes an outcome of an error of the two above.
+	outcome(err error) transport.Outcome
+}
 
-// end has nothing read any more. The first error wins.
-func (c *requestSession) end(why error) {
+// Reasons why a session ends, or why its input has to wait.
+var (
+	errMustWait        = errors.New("the input has to wait")
+	errDone            = errors.New("the client has got its answer")
+	errForeign         = errors.New("the peer speaks another protocol")
+	errRateLimited     = errors.New("the peer's address is over its rate limit")
+	errUnread          = errors.New("the peer does not read")
+	errStopped         = errors.New("the server is stopping")
+	errMoved           = errors.New("another process has taken over")
+	errBanned          = errors.New("the peer's address is banned")
+	errIdle            = errors.New("the session was idle for too long")
+	errPasswordTimeout = errors.New("no password came in time")
+	errClosing         = errors.New("the room is closing")
+	errEvicted         = errors.New("too many connections wait")
+	errBecameMember    = errors.New("the connection is a member's now")
+	errBug             = errors.New("a panic has ended the session")
+)
+
+// loopLines of one read are handled on an event loop, and the rest by Resume, so that other
+// connections have their turn.
+const loopLines = 32
+
+// onData is Data of both kinds of session.
+func (c *requestSession) onData(h lineHandler, p []byte) transport.Outcome {
+	c.canWait = false
+	return h.outcome(c.serve(h, pendingInput{pendingLines: pendingLines{rest: p}}))
+}
+
+// onResume is Resume of both kinds of session.
+func (c *requestSession) onResume(h lineHandler) transport.Outcome {
+	c.setCanWait(true)
+	defer c.setCanWait(false)
+	err := c.flush()
+	if err == nil {
+		in := pendingInput{}
+		if c.pendingInput != nil {
+			in = *c.pendingInput
+			c.setPendingInput(nil)
+		}
+		err = c.serve(h, in)
+	}
+	return h.outcome(err)
+}
+
+// onPeerClosed is PeerClosed of both kinds of session: it handles the last line.
+func (c *requestSession) onPeerClosed(h lineHandler, err error) transport.Outcome {
+	c.setCanWait(true)
+	before := c.framer
+	if line, over, ok := c.framer.Tail(); ok && c.tailIsComplete(err) {
+		in := pendingInput{pendingLines: pendingLines{line: line, over: over}, isLine: true}
+		failed := h.handle(&in)
+		if errors.Is(failed, errMustWait) {
+			if in.isLine { // it is handled again
+				c.framer = before
+			}
+			return transport.Retry
+		}
+		err = cmp.Or(failed, err)
+	}
+	return h.outcome(err)
+}
+
+// serve handles in and the lines that follow in in.rest. With errMustWait the rest of them
+// is kept for Resume.
+func (c *requestSession) serve(h lineHandler, in pendingInput) error {
+	for lines := 0; ; {
+		err := c.endReason()
+		if in.isLine {
+			lines++
+		}
+		if err == nil && lines > loopLines && !c.canWait {
+			err = errMustWait
+		}
+		if err == nil {
+			err = h.handle(&in)
+		}
+		if errors.Is(err, errMustWait) {
+			in.line, in.rest = bytes.Clone(in.line), bytes.Clone(in.rest)
+			c.setPendingInput(&in)
+		}
+		if err != nil || len(in.rest) == 0 {
+			return err
+		}
+		if in, err = h.take(in.rest); err != nil {
+			return err
+		}
+	}
+}
+
+// cut cuts the next line off p, answers a telnet client, and adds what is not part of a line
+// with text to unended. It reports whether it was such a line.
+func (c *requestSession) cut(p []byte, here string) (in pendingInput, hasText bool) {
+	in.line, in.over, in.rest, in.isLine = c.framer.Cut(p)
+	refusals, there := c.framer.TelnetRequests()
+	if c.out = append(c.out, refusals...); there {
+		c.out = append(c.out, here...)
+	}
+	if in.isLine && (in.over > 0 || !wire.IsBlank(in.line)) {
+		return in, true
+	}
+	c.unended += chargedBytes(len(p)-len(in.rest), len(refusals) > 0 || there, in.isLine)
+	return in, false
+}
+
+// setCanWait notes whether the session's goroutine may wait. Meanwhile a client of the master
+// port is not idle; the deadline of a password does not change.
+func (c *requestSession) setCanWait(canWait bool) {
+	c.canWait = canWait
+	if c.room != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy = canWait; !canWait && c.timer != nil {
+		c.timer.Reset(time.Until(c.deadline))
+	}
+}
+
+// Panicked logs a panic of a method of transport.Handler, and ends the session.
+func (c *requestSession) Panicked(p any, stack []byte) {
+	port := "the master port"
+	if c.room != nil {
+		port = c.room.name()
+	}
+	c.svc.log.Error("panic in a session", "room", port, "remote", c.remote, "error", p, "stack", string(stack))
+	go c.end(errBug)
+}
+
+// end stops reading. The first error is the reason of the end.
+func (c *requestSession) end(reason error) {
 	c.mu.Lock()
 	first, cancel := c.err == nil, c.cancel
 	if first {
-		c.err = why
+		c.err = reason
 	}
-	c.signalLocked()
+	c.waiter.wake()
 	c.mu.Unlock()
 	if first {
 		c.conn.StopReading()
@@ -77,15 +243,15 @@ func (c *requestSession) end(why error) {
 	}
 }
 
-// setDeadline has the session end at a time; unless it is busy then.
-func (c *requestSession) setDeadline(due time.Time) {
+// setDeadline has the session end at a time, unless it is busy then.
+func (c *requestSession) setDeadline(at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.deadline = due
+	c.deadline = at
 	if c.timer == nil {
-		c.timer = time.AfterFunc(time.Until(due), c.deadlinePassed)
+		c.timer = time.AfterFunc(time.Until(at), c.deadlinePassed)
 	} else {
-		c.timer.Reset(time.Until(due))
+		c.timer.Reset(time.Until(at))
 	}
 }
 
@@ -106,7 +272,7 @@ func (c *requestSession) deadlinePassed() {
 	}
 }
 
-// stopTimer is for a session that has ended.
+// stopTimer must be called when the session has ended.
 func (c *requestSession) stopTimer() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,34 +281,31 @@ func (c *requestSession) stopTimer() {
 	}
 }
 
-// endPromptly is end where what is being written has lastWrite.
-func (c *requestSession) endPromptly(why error) {
+// endPromptly is end with lastWriteTimeout for the answers that are being written.
+func (c *requestSession) endPromptly(reason error) {
 	c.mu.Lock()
 	c.lastWriteOnly = true
 	c.mu.Unlock()
-	c.end(why)
+	c.end(reason)
 }
 
-// terminate is endSoon where the session knows why.
 func (c *requestSession) terminate() { c.endPromptly(cmp.Or(c.endReason(), errMoved)) }
 
-// evict has it end, to make room for another one.
 func (c *requestSession) evict() { c.endPromptly(errEvicted) }
 
-// abort breaks the connection, and reports false if that was done, or it was closed.
 func (c *requestSession) abort() bool {
 	c.mu.Lock()
-	there := !c.aborted && !c.closed
-	if there {
+	first := !c.aborted && !c.closed
+	if first {
 		c.aborted = true
 		c.conn.Abort()
 	}
 	c.mu.Unlock()
 	c.terminate()
-	return there
+	return first
 }
 
-// endReason tells why the session has ended or is to end, if it is.
+// endReason returns why the session has ended or must end; nil: it may go on.
 func (c *requestSession) endReason() error {
 	if err := c.endErr(); err != nil {
 		return err
@@ -165,7 +328,7 @@ func (c *requestSession) endReason() error {
 	return nil
 }
 
-// endErr is the error that it has ended with; nil: it has not.
+// endErr returns the error that has ended the session; nil: it has not ended.
 func (c *requestSession) endErr() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -184,7 +347,7 @@ func (c *requestSession) isPeerGone() bool {
 	return c.peerGone
 }
 
-// tailIsComplete reports whether the end of the input, err, has not cut the last line short. A
+// tailIsComplete reports whether err, the end of the input, has not cut the last line short. A
 // reset may have, unless the peer had closed its side before: Linux tells that by EPIPE.
 func (c *requestSession) tailIsComplete(err error) bool {
 	c.mu.Lock()
@@ -192,8 +355,10 @@ func (c *requestSession) tailIsComplete(err error) bool {
 	return isEnd(err) && !c.sawReset
 }
 
-// HungUp reports whether the peer of a session that has not ended has closed its side,
-// or is gone.
+// isEnd reports whether an error of reading is the end of the input.
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) }
+
+// HungUp is false for a session that has ended.
 func (c *requestSession) HungUp() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -204,18 +369,16 @@ func (c *requestSession) HungUp() bool {
 func (c *requestSession) movable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// A room that is deleted on disk is none for the other process, and has a last word.
+	// The other process does not know a room that is deleted on disk: this one tells the client.
 	return c.err == nil && len(c.unwritten) == 0 && c.conn.Transferable() && (c.room == nil || !c.room.dropped.Load())
 }
 
-// location is where the session is: a room, or nil for the master port, and its address.
 func (c *requestSession) location() (*Room, netip.AddrPort) { return c.room, c.remote }
 
-// connectedAt is when the connection came.
 func (c *requestSession) connectedAt() time.Time { return c.since }
 
 // setPendingInput keeps input for Resume, or nothing.
-func (c *requestSession) setPendingInput(l *pendingInput) {
+func (c *requestSession) setPendingInput(in *pendingInput) {
 	size := func() int64 {
 		if c.pendingInput == nil {
 			return 0
@@ -223,25 +386,24 @@ func (c *requestSession) setPendingInput(l *pendingInput) {
 		return c.pendingInput.size()
 	}
 	before := size()
-	c.pendingInput = l
+	c.pendingInput = in
 	c.svc.engine.AddPending(size() - before)
 }
 
-// pendingBytes is what is held, as it came.
+// pendingBytes returns the pending input as the client sent it.
 func (c *requestSession) pendingBytes() []byte {
-	switch l := c.pendingInput; {
-	case l == nil:
+	switch in := c.pendingInput; {
+	case in == nil:
 		return nil
-	case l.isLine:
-		return slices.Concat(l.line, []byte{'\n'}, l.rest)
+	case in.isLine:
+		return slices.Concat(in.line, []byte{'\n'}, in.rest)
 	default:
-		return l.rest
+		return in.rest
 	}
 }
 
-// next says what becomes of the connection, once its input was answered or, with
-// errLater, has to wait.
-func (c *requestSession) next(err error) transport.Outcome {
+// outcome is outcome of both kinds of session.
+func (c *requestSession) outcome(err error) transport.Outcome {
 	if err == nil || errors.Is(err, errMustWait) {
 		err = cmp.Or(c.flush(), err)
 	}
@@ -258,173 +420,50 @@ func (c *requestSession) next(err error) transport.Outcome {
 	return transport.Stop
 }
 
-// send begins to write the answers.
-func (c *requestSession) send() {
-	c.mu.Lock()
-	switch {
-	case c.peerGone:
-	case c.unwritten == nil:
-		c.unwritten = c.out
-	default:
-		c.unwritten = append(c.unwritten, c.out...)
-	}
-	c.out = nil // an idle session holds no buffer
-	c.mu.Unlock()
-	c.Writable()
-}
-
-// flush writes the answers. Where it may wait, it does until the client has taken them,
-// else it returns errLater. A peer that has gone does not get them, but what it has
-// asked for before is done: reading comes to its end.
-func (c *requestSession) flush() (err error) {
-	if c.send(); c.isWritten() {
-		return nil
-	}
-	if !c.canWait {
-		return errMustWait
-	}
-	patience := answerTimeout
-	if c.room != nil {
-		patience = passwordTimeout
-	}
-	if !c.conn.RunBlocking(func() {
-		if !c.await(c.isWritten, patience) {
-			err = errUnread
-			c.conn.Abort()
-		}
-	}) {
-		return errMoved
-	}
-	return err
-}
-
-func (c *requestSession) isWritten() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.unwritten) == 0
-}
-
-func (c *requestSession) isDrained() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.drained
-}
-
-// await writes until ok, for the time at most, and for lastWrite once it is hurried.
-func (c *requestSession) await(ok func() bool, patience time.Duration) bool {
-	until, hurried := time.Now().Add(patience), false
-	for {
-		c.waiterChan()
-		c.Writable()
-		if ok() {
-			return true
-		}
-		c.mu.Lock()
-		now := c.lastWriteOnly
-		c.mu.Unlock()
-		if last := time.Now().Add(lastWriteTimeout); now && !hurried && last.Before(until) {
-			until = last
-		}
-		hurried = now
-		left := time.Until(until)
-		if left <= 0 {
-			return false
-		}
-		if c.svc.engine.Suspended() {
-			left = min(left, writePollInterval)
-		}
-		c.WaitSignal(left)
-	}
-}
-
-// Writable writes what is pending, as far as the connection takes it.
-func (c *requestSession) Writable() {
-	if c.conn.AcquireWrite() {
-		c.WritePending()
-	}
-}
-
-// WritePending is Writable for the holder of the write lock, which is given back.
-func (c *requestSession) WritePending() {
-	for {
-		c.mu.Lock()
-		p := c.unwritten
-		if len(p) == 0 && c.outputEnded { // the write lock stays taken: nobody writes any more
-			c.conn.StopWriting()
-			c.drained = true
-			c.signalLocked()
-			c.mu.Unlock()
-			return
-		}
-		c.mu.Unlock()
-		n, err := 0, error(nil)
-		if len(p) > 0 {
-			n, err = c.conn.Write(p)
-		}
-		c.mu.Lock()
-		c.unwritten = c.unwritten[n:]
-		if err != nil {
-			c.peerGone, c.unwritten = true, nil
-			c.sawReset = errors.Is(err, syscall.ECONNRESET)
-		}
-		if len(c.unwritten) == 0 {
-			c.unwritten = nil
-			c.signalLocked()
-		}
-		again := c.outputEnded && c.unwritten == nil || n == len(p) && c.unwritten != nil
-		c.mu.Unlock()
-		if !again && c.conn.ReleaseWrite() {
-			return
-		}
-	}
-}
-
-// close writes what is left, unless the connection is to be broken, and closes it. heard
-// says that the peer has closed its side.
-func (c *requestSession) close(breaks, heard bool) {
-	c.mu.Lock()
-	c.outputEnded = true
-	c.mu.Unlock()
-	for ; breaks || !c.await(c.isDrained, lastWriteTimeout); breaks = false {
-		heard = true
-		c.conn.Abort()
-	}
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
-	c.conn.Close(heard)
-}
-
-// Signal has a goroutine of the session look around that waits for something.
 func (c *requestSession) Signal() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.signalLocked()
+	c.waiter.wake()
 }
 
-func (c *requestSession) signalLocked() {
+// WaitSignal waits for a Signal, for the time d at most.
+func (c *requestSession) WaitSignal(d time.Duration) { waitFor(c.signals(), d) }
+
+// signals returns the channel of signals. Those that follow are not lost.
+func (c *requestSession) signals() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waiter.channel()
+}
+
+// waiter wakes the one goroutine of a connection that may wait for something. The mutex of
+// its owner guards it.
+type waiter struct {
+	c chan struct{} // capacity 1; nil until a goroutine waits
+}
+
+func (w *waiter) channel() <-chan struct{} {
+	if w.c == nil {
+		w.c = make(chan struct{}, 1)
+	}
+	return w.c
+}
+
+func (w *waiter) wake() {
 	select {
-	case c.waiter <- struct{}{}:
-	default: // nobody waits, or it knows
+	case w.c <- struct{}{}:
+	default: // no goroutine waits, or it is awake already
 	}
 }
 
-// WaitSignal waits for a Signal, or for the time d.
-func (c *requestSession) WaitSignal(d time.Duration) {
+// waitFor waits for the time d, and returns true as soon as c can be received from.
+func waitFor(c <-chan struct{}, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-c.waiterChan():
+	case <-c:
+		return true
 	case <-t.C:
+		return false
 	}
-}
-
-// waiterChan returns what gets a word by Signal from now on.
-func (c *requestSession) waiterChan() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.waiter == nil {
-		c.waiter = make(chan struct{}, 1)
-	}
-	return c.waiter
 }
