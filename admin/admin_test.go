@@ -182,7 +182,7 @@ func TestEveryCommandAsJSON(t *testing.T) {
 		if out == "" && name != "complete" {
 			t.Errorf("%s --json says nothing", line)
 		}
-		if help := s.ok("help " + name); !strings.Contains(help, "for example: "+name) {
+		if help := s.ok("help " + name); !strings.Contains(help, "example: "+name) {
 			t.Errorf("help %s: %s", name, help)
 		}
 	}

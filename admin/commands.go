@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -31,12 +32,12 @@ func init() {
 }
 
 var serverCommands = []command{
-	{name: "config", short: "the configuration in effect, and what differs from the defaults", example: "config --json", run: func(c *call) error {
+	{name: "config", short: "Show the configuration in effect", about: "CHANGED marks the values that differ from the default.", example: "config --json", run: func(c *call) error {
 		return c.out.list(c.Config())
 	}},
 	reloadCommand,
 	upgradeCommand,
-	{name: "loglevel", args: []param{levelArg.asOptional()}, short: "show or set what is logged, until the server stops", example: "loglevel debug", changes: true, getOrSet: true, run: func(c *call) error {
+	{name: "loglevel", args: []param{levelArg.asOptional()}, short: "Show or set the log level until the server stops", example: "loglevel debug", changes: true, getOrSet: true, run: func(c *call) error {
 		if !c.skipAudit {
 			level, err := parseLevel(c.args[0])
 			if err != nil {
@@ -51,16 +52,16 @@ var serverCommands = []command{
 		}
 		return c.out.text("the log level is %s", c.Log.Level())
 	}},
-	{name: "stop", short: "stop the server, and wait until it has stopped", example: "stop --in 60s --say 'back in five minutes'", changes: true,
+	{name: "stop", short: "Stop the server and wait until it has stopped", about: "All members are disconnected. Rooms and lines stay. --in plans the stop and returns at once.", example: "stop --in 60s --say 'back in five minutes'", changes: true,
 		flags: []flag{yesFlag, tokenFlag, sayFlag, inFlag, cancelFlag}, run: stop},
-	{name: "audit", short: "who changed what, and when", example: "audit --since 24h --by ann",
-		flags: []flag{sinceFlag, {"by", param{name: "USER"}, "by this user, uid or address"}, {"match", textValue, "with this in the line"}, countFlag}, run: audit},
-	{name: "version", short: "which roomd this is", example: "version", run: func(c *call) error {
+	{name: "audit", short: "List the commands that changed something", example: "audit --since 24h --by ann",
+		flags: []flag{sinceFlag, {"by", param{name: "USER"}, "only by this user, uid or address"}, {"match", textValue, "only lines with this text"}, limitFlag("100")}, run: audit},
+	{name: "version", short: "Show the version of the server", example: "version", run: func(c *call) error {
 		return c.out.value(struct {
 			Version string `json:"version"`
 		}{c.Version})
 	}},
-	{name: "complete", args: []param{{name: "LINE"}}, short: "the words that may end a line, for consoles", example: "complete 'room lo'", run: func(c *call) error {
+	{name: "complete", args: []param{{name: "LINE"}}, short: "List the words that can end a line, for consoles", example: "complete 'room lo'", run: func(c *call) error {
 		for _, w := range c.completions(c.args[0]) {
 			if err := c.out.text("%s", w); err != nil {
 				return err
@@ -68,9 +69,9 @@ var serverCommands = []command{
 		}
 		return nil
 	}},
-	{name: "history", short: "the lines typed before, the latest last", example: "history", console: true, run: consoleOnly},
-	{name: "quit", short: "leave the console; in serve --console the server stops, else it goes on", example: "quit", console: true, run: consoleOnly},
-	{name: "help", args: []param{param{name: "COMMAND", complete: func(*Server, []string) []string { return commandNames() }}.asOptional()}, short: "the commands, or one of them", example: "help delete", run: help},
+	{name: "help", args: []param{param{name: "COMMAND", complete: func(*Server, []string) []string { return commandNames() }}.asOptional()}, short: "List the commands, or explain one", example: "help delete", run: help},
+	{name: "history", short: "List the lines typed before, the newest last", example: "history", console: true, run: consoleOnly},
+	{name: "quit", short: "Leave the console", about: "Ctrl-D does the same. In serve --console it stops the server.", example: "quit", console: true, run: consoleOnly},
 }
 
 func consoleOnly(c *call) error {
@@ -154,7 +155,7 @@ func (s *Server) beginStop(who Caller, line string) {
 }
 
 func audit(c *call) error {
-	return auditOf(c.ctx, c.Store, c.out, c.sinceTime(), c.flags["by"], c.flags["match"], c.number("n", 100))
+	return auditOf(c.ctx, c.Store, c.out, c.sinceTime(), c.flags["by"], c.flags["match"], c.numbers["n"])
 }
 
 // help lists the commands, or explains one.
@@ -164,8 +165,21 @@ func help(c *call) error {
 		Command string `json:"command"`
 		Does    string `json:"does"`
 	}
-	if len(c.args) == 0 {
+	if len(c.args) == 0 && c.out.json {
 		return c.out.list(mapSlice(table, func(cmd command) row { return row{cmd.group, cmd.usage(), cmd.short} }))
+	}
+	if len(c.args) == 0 {
+		group := ""
+		for _, cmd := range table {
+			if cmd.group != group {
+				group = cmd.group
+				c.out.text("%s:", group)
+			}
+			for l := range strings.Lines(cmd.summary()) {
+				c.out.text("  %s", strings.TrimSuffix(l, "\n"))
+			}
+		}
+		return c.out.text("help COMMAND explains one; commands and flags may be abbreviated")
 	}
 	cmd, err := find(c.args[0])
 	if err != nil {
@@ -180,13 +194,16 @@ func help(c *call) error {
 		Does    string   `json:"does"`
 		Example string   `json:"example"`
 		Flags   []option `json:"flags"`
-	}{cmd.usage(), cmd.short, cmd.example, mapSlice(cmd.allFlags(), func(f flag) option { return option{f.usage(), f.short} })}
+	}{cmd.usage(), strings.TrimSpace(cmd.short + ". " + cmd.about), cmd.example, mapSlice(cmd.allFlags(), func(f flag) option { return option{f.usage(), f.does()} })}
 	if c.out.json {
 		return c.out.value(about)
 	}
-	c.out.text("%s: %s", about.Usage, about.Does)
+	c.out.text("usage: %s [FLAG...]", about.Usage)
+	for l := range strings.Lines(about.Does) {
+		c.out.text("%s", strings.TrimRight(l, " \n"))
+	}
 	c.out.rows(mapSlice(about.Flags, func(o option) []string { return []string{"  " + o.Flag, o.Does} }))
-	return c.out.text("for example: %s", about.Example)
+	return c.out.text("example: %s", about.Example)
 }
 
 // count is a number with its noun.

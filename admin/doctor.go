@@ -20,7 +20,7 @@ type finding struct {
 }
 
 var doctorCommand = command{
-	name: "doctor", short: "look for problems and risks", example: "doctor --full",
+	name: "doctor", short: "Check for problems and risks", example: "doctor --full",
 	flags: []flag{{name: "full", short: "read the whole database too; lines wait meanwhile"}}, run: doctor,
 }
 

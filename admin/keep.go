@@ -27,9 +27,9 @@ import (
 
 // keepCommands look after the database of the running server.
 var keepCommands = []command{
-	{name: "backup", args: []param{{name: "FILE"}}, short: "copy the database to a file of yours, while rooms go on", example: "backup /var/backups/roomd.db --keep 7", changes: true,
-		flags: []flag{{"keep", param{name: "N", parse: parseNumber(value.Numbers{Least: 1, Most: maxBackups})}, "keep N backups, 1000 at most: FILE, FILE.1 and so on"}, {"rate", param{name: "MB", parse: numberValue.parse}, "megabytes a second at most; 32 by default"}}, run: backup},
-	{name: "reopen", short: "let a database that is read-only take lines again, after a check", example: "reopen", changes: true, run: reopen},
+	{name: "backup", args: []param{{name: "FILE"}}, short: "Copy the database to a file while the server runs", about: "The client writes and checks FILE, with its own rights.", example: "backup /var/backups/roomd.db --keep 7", changes: true,
+		flags: []flag{{"keep", param{name: "N", parse: parseNumber(value.Numbers{Least: 1, Most: maxBackups})}, "keep N backups, 1 to 1000: FILE, FILE.1, …"}, {"rate", param{name: "MB", parse: numberValue.parse}, "copy at most MB megabytes a second (default 32)"}}, run: backup},
+	{name: "reopen", short: "Check and reopen a database that is read-only", about: "The server tries by itself, too.", example: "reopen", changes: true, run: reopen},
 }
 
 // filesFlag is for our own clients, and not shown: they write the file. Its value

@@ -60,7 +60,7 @@ func (c *command) allFlags() []flag {
 	case !c.console:
 		all = append(all, relativeFlag)
 	}
-	return append(all, flag{name: "json", short: "as JSON"})
+	return append(all, jsonFlag)
 }
 
 // flag finds the flag that a word means, which may be abbreviated. Those of the

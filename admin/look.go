@@ -19,16 +19,16 @@ import (
 )
 
 var lookCommands = []command{
-	{name: "status", short: "which server this is: version, files, addresses, and it in numbers", example: "status", run: status},
-	{name: "rooms", args: []param{{name: "PATTERN", optional: true}}, short: "the rooms", example: "rooms 'dev*' --sort members",
-		flags: []flag{sortFlag("members|rate|bytes|last"), {"state", stateValue, "in this state only"}}, run: rooms},
-	{name: "room", args: []param{roomArg}, short: "one room", example: "room lobby", run: func(c *call) error {
+	{name: "status", short: "Show the server's version, addresses and totals", example: "status", run: status},
+	{name: "rooms", args: []param{{name: "PATTERN", optional: true}}, short: "List the rooms", about: "PATTERN is a name in which * stands for any characters. RATE is in lines a minute.", example: "rooms 'dev*' --sort members",
+		flags: []flag{sortFlag("members|rate|bytes|last"), {"state", stateValue, "only rooms in this state"}}, run: rooms},
+	{name: "room", args: []param{roomArg}, short: "Show one room", example: "room lobby", run: func(c *call) error {
 		return c.out.value(struct {
 			netsvc.RoomDetail
 			Deletion time.Time `json:"deletion,omitzero" table:"maybe"`
 		}{c.target, c.plans.due(c.target.ID)})
 	}},
-	{name: "members", args: []param{roomNameArg.asOptional()}, short: "the members, also those that are leaving", example: "members lobby --sort lag",
+	{name: "members", args: []param{roomNameArg.asOptional()}, short: "List the members of one room or of all rooms", about: "A member that has left and still has to read its pending lines is leaving. BEHIND counts its pending events.", example: "members lobby --sort lag",
 		flags: []flag{sortFlag("lag|idle|since")}, run: func(c *call) error {
 			all, err := c.Service.Members(c.arg())
 			if err != nil {
@@ -39,16 +39,16 @@ var lookCommands = []command{
 			}
 			return c.out.list(all)
 		}},
-	{name: "who", args: []param{memberArg}, short: "find a member in any room", example: "who ann", run: func(c *call) error {
+	{name: "who", args: []param{memberArg}, short: "Find a member in any room", example: "who ann", run: func(c *call) error {
 		return c.out.list(c.Service.FindMembers(c.args[0]))
 	}},
-	{name: "connections", args: []param{addrArg.asOptional()}, short: "every connection of a client, or those of an address: members, the master port, passwords, handshakes", example: "connections 192.0.2.7",
+	{name: "connections", args: []param{addrArg.asOptional()}, short: "List the connections of clients", about: "Each has a kind: member, leaving, closing, master (the master port), password (a password check) or handshake (of TLS). With ADDR: only those from this address.", example: "connections 192.0.2.7",
 		run: func(c *call) error { return c.out.list(c.Service.Conns(c.arg())) }},
-	{name: "ports", short: "the ports for rooms: how many are free, which come next, and the rooms that wait for theirs", example: "ports", run: ports},
-	{name: "read", args: []param{roomArg}, short: "the newest lines of a room's history", example: "read lobby -n 50",
-		flags: []flag{countFlag, {"since", sinceValue, "after this sequence number, or within this time, like 1h"}}, run: read},
-	{name: "search", args: []param{{name: "ROOM|*", complete: openRooms}, textArg}, short: "search the history: the newest lines with a text", example: "search '*' disk full --since 24h",
-		flags: []flag{countFlag, sinceFlag, {name: "count", short: "say only how many there are"}}, run: search},
+	{name: "ports", short: "Show which ports rooms use and which are free", about: "It also lists the rooms that wait for their port, with the reason.", example: "ports", run: ports},
+	{name: "read", args: []param{roomArg}, short: "Show the newest lines of a room", example: "read lobby -n 50",
+		flags: []flag{limitFlag("20"), {"since", sinceValue, "only after this sequence number, or from this time ago, like 1h"}}, run: read},
+	{name: "search", args: []param{{name: "ROOM|*", complete: openRooms}, textArg}, short: "Find lines by their text", about: "* searches all rooms. The newest matches are shown.", example: "search '*' disk full --since 24h",
+		flags: []flag{limitFlag("100"), sinceFlag, {name: "count", short: "show only the number of matches"}}, run: search},
 }
 
 // stateValue is what a room may be.
@@ -56,7 +56,7 @@ var stateValue = param{name: "open|unbound|opening|closing"}
 
 // sortFlag names a few columns to sort by.
 func sortFlag(columns string) flag {
-	return flag{"sort", param{name: columns}, "sort by this, or by another column, the largest or latest first"}
+	return flag{"sort", param{name: columns}, "sort by this or another column, largest or latest first"}
 }
 
 func status(c *call) error {
@@ -225,7 +225,7 @@ func formatLine(kind, from, text string, draw func(nick string) string) string {
 
 func read(c *call) error {
 	r, from := c.target, c.sinceTime()
-	lines, damaged, err := c.Service.Lines(c.ctx, r.Name, c.afterSeq, c.number("n", 20))
+	lines, damaged, err := c.Service.Lines(c.ctx, r.Name, c.afterSeq, c.numbers["n"])
 	if c.ctx.Err() != nil {
 		return context.Cause(c.ctx)
 	}
@@ -275,7 +275,7 @@ func (c *call) lines(all []historyLine, several bool) error {
 }
 
 func search(c *call) error {
-	n, since := c.number("n", 100), c.sinceTime()
+	n, since := c.numbers["n"], c.sinceTime()
 	names := openRooms(c.Server, nil)
 	if c.args[0] != "*" {
 		r, err := c.Service.Room(c.args[0])

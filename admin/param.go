@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -17,9 +18,10 @@ import (
 // what completes it and how it is read.
 type param struct {
 	// name is kinds of words, divided by |. Those in lower case stand for themselves.
-	name     string
-	optional bool
-	variadic bool // all words that follow
+	name      string
+	optional  bool
+	variadic  bool   // all words that follow
+	otherwise string // the default of a flag, as it would be typed; empty: none
 	// complete are those that may stand for it now, beside those that stand for themselves;
 	// args are the arguments before it. nil: nobody knows them.
 	complete func(s *Server, args []string) []string
@@ -87,7 +89,7 @@ func (c *call) bind() error {
 	c.numbers, c.times = make(map[string]int), make(map[string]time.Duration)
 	var err error
 	for _, f := range c.cmd.flags {
-		if v, given := c.flags[f.name]; err == nil && given && f.arg.parse != nil {
+		if v := cmp.Or(c.flags[f.name], f.arg.otherwise); err == nil && f.arg.parse != nil && (v != "" || c.has(f.name)) {
 			err = f.arg.parse(c, f.name, v)
 		}
 	}
@@ -163,14 +165,6 @@ func (c *call) arg() string {
 		return ""
 	}
 	return c.args[0]
-}
-
-// number is the value of a flag.
-func (c *call) number(flag string, otherwise int) int {
-	if n, given := c.numbers[flag]; given {
-		return n
-	}
-	return otherwise
 }
 
 // sinceTime is when the time of --since began; zero: it is not given.

@@ -111,7 +111,7 @@ func TestPasswordAtATerminal(t *testing.T) {
 	console.typeIn("hunter3\r")
 	console.expect("once more: ")
 	console.typeIn("hunter3\r")
-	console.expect("who joins has to give it")
+	console.expect("needed to join")
 	console.typeIn("quit\r")
 	console.leave()
 	if strings.Contains(console.all(), "hunter3") {
@@ -128,7 +128,7 @@ func TestPasswordAtATerminal(t *testing.T) {
 	once.typeIn("hunter4\n")
 	once.expect("once more: ")
 	once.typeIn("hunter4\n")
-	once.expect("who joins has to give it")
+	once.expect("needed to join")
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
 	}

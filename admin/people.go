@@ -11,18 +11,18 @@ import (
 	"roomd/store"
 )
 
-var nickOnlyFlag = flag{name: "nick-only", short: "by nick alone: who comes back under another nick gets around it"}
+var nickOnlyFlag = flag{name: "nick-only", short: "only the nick and not the address: another nick evades it"}
 
 var peopleCommands = []command{
-	{name: "kick", args: []param{memberArg}, short: "end a member's connection, also one that is leaving; with ADDR or ADDR:PORT every connection from there", example: "kick ann --say 'please read the rules'", changes: true,
+	{name: "kick", args: []param{memberArg}, short: "Disconnect a member", about: "The member can join again. ADDR or ADDR:PORT: every connection from there, also those to the master port.", example: "kick ann --say 'please read the rules'", changes: true,
 		flags: []flag{yesFlag, tokenFlag, sayFlag}, run: kick},
-	{name: "ban", args: []param{{name: "ADDR|CIDR|NICK|#ID", complete: nicksAndAddrs}}, short: "keep somebody out, now and later; a member with its address", example: "ban 192.0.2.7 --for 1h --why flooding", changes: true,
+	{name: "ban", args: []param{{name: "ADDR|CIDR|NICK|#ID", complete: nicksAndAddrs}}, short: "Ban an address, a network or a nick", about: "Members and connections that match are closed at once. The nick of a member bans its address, too. An IPv6 address stands for its /64.", example: "ban 192.0.2.7 --for 1h --why flooding", changes: true,
 		flags: []flag{roomFlag, forFlag, whyFlag, nickOnlyFlag, yesFlag, tokenFlag}, run: ban},
-	{name: "bans", short: "the bans and mutes that hold", example: "bans", run: bans},
-	{name: "unban", args: []param{banArg}, short: "lift a ban or a mute", example: "unban '#3'", changes: true, run: unban},
-	{name: "mute", args: []param{memberArg}, short: "let a member read and not speak in its room, also when it comes back", example: "mute ann --for 10m", changes: true,
+	{name: "bans", short: "List the bans and mutes", example: "bans", run: bans},
+	{name: "unban", args: []param{banArg}, short: "Lift a ban or a mute", example: "unban '#3'", changes: true, run: unban},
+	{name: "mute", args: []param{memberArg}, short: "Stop a member from speaking in its room", about: "It can still read. The mute holds in its room for the member, its nick and everybody who joins from its address later.", example: "mute ann --for 10m", changes: true,
 		flags: []flag{forFlag, whyFlag, nickOnlyFlag}, run: mute},
-	{name: "unmute", args: []param{{name: memberArg.name, complete: mutedToo}}, short: "lift the mutes of a member, also of one that has gone", example: "unmute ann", changes: true,
+	{name: "unmute", args: []param{{name: memberArg.name, complete: mutedToo}}, short: "Lift the mutes of a member", about: "The member may have left.", example: "unmute ann", changes: true,
 		flags: []flag{yesFlag, tokenFlag}, run: unmute},
 }
 

@@ -393,8 +393,8 @@ func (c *call) roomWord() string {
 }
 
 var (
-	inFlag     = flag{"in", timeValue, "after this time, like 60s; the members are told now and shortly before"}
-	cancelFlag = flag{name: "cancel", short: "call off what was to be done in some time"}
+	inFlag     = flag{"in", timeValue, "plan it after this time, like 60s; members are told now and shortly before"}
+	cancelFlag = flag{name: "cancel", short: "cancel the plan"}
 )
 
 // inText is how a question says when something is to happen.

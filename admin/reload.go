@@ -29,7 +29,7 @@ type Change struct {
 
 // reloadCommand re-reads the configuration.
 var reloadCommand = command{
-	name: "reload", short: "read the configuration and the certificates again", example: "reload --dry-run", changes: true, run: reload,
+	name: "reload", short: "Read the configuration and the certificates again", about: "The answer says for each changed key: applied, needs an upgrade, or refused. If one key is refused, nothing changes.", example: "reload --dry-run", changes: true, run: reload,
 }
 
 // BusyError is an error of Server.Reload that says nothing of the configuration: the

@@ -13,18 +13,18 @@ import (
 )
 
 var roomCommands = []command{
-	{name: "create", args: []param{newRoomArg}, short: "make a room", example: "create dev --topic 'work in progress'", changes: true,
-		flags: []flag{{"port", param{name: "N", complete: freePorts, parse: parseNumber(value.Ports)}, "on this port, else on the next one that is free"}, {"topic", textValue, "its topic"}}, run: create},
-	{name: "delete", args: []param{roomArg}, short: "end a room; restore brings it back", example: "delete dev --in 60s --say 'moving to ops'", changes: true,
-		flags: []flag{yesFlag, tokenFlag, sayFlag, inFlag, cancelFlag, {name: "purge", short: "for good: it cannot be restored"}}, run: deleteRoom},
-	{name: "trash", short: "the deleted rooms that can be restored", example: "trash", run: func(c *call) error {
+	{name: "create", args: []param{newRoomArg}, short: "Create a room", example: "create dev --topic 'work in progress'", changes: true,
+		flags: []flag{{"port", param{name: "N", complete: freePorts, parse: parseNumber(value.Ports)}, "the port; without it the next free one"}, {"topic", textValue, "the topic"}}, run: create},
+	{name: "delete", args: []param{roomArg}, short: "Delete a room and disconnect its members", about: "The room goes to the trash, for the time of rooms.trash: restore brings it back. --in plans the deletion and returns at once.", example: "delete dev --in 60s --say 'moving to ops'", changes: true,
+		flags: []flag{yesFlag, tokenFlag, sayFlag, inFlag, cancelFlag, {name: "purge", short: "remove it for good: no restore"}}, run: deleteRoom},
+	{name: "trash", short: "List the deleted rooms that can be restored", example: "trash", run: func(c *call) error {
 		all, err := c.Service.Trash()
 		if err != nil {
 			return err
 		}
 		return c.out.list(all)
 	}},
-	{name: "restore", args: []param{trashedArg}, short: "bring a deleted room back, with its lines; of several with its name the last deleted", example: "restore '#7'", changes: true, run: func(c *call) error {
+	{name: "restore", args: []param{trashedArg}, short: "Restore a deleted room with its lines", about: "If several rooms had the name, ROOM is the one that was deleted last; #ID names any.", example: "restore '#7'", changes: true, run: func(c *call) error {
 		gone := c.trashed
 		if err := c.checkNameFree(gone.Name, 0); err != nil {
 			return err
@@ -40,7 +40,7 @@ var roomCommands = []command{
 		}
 		return c.report(err, "the room %s is back on port %d: %s", info.Name, info.Port, took)
 	}},
-	{name: "purge", args: []param{trashedArg}, short: "remove a deleted room for good; of several with its name the last deleted", example: "purge '#7'", changes: true,
+	{name: "purge", args: []param{trashedArg}, short: "Remove a deleted room for good", about: "If several rooms had the name, ROOM is the one that was deleted last; #ID names any.", example: "purge '#7'", changes: true,
 		flags: []flag{yesFlag, tokenFlag}, run: func(c *call) error {
 			r := c.trashed
 			if err := c.confirm(fmt.Sprintf("removes %s for good: %s%s", r.Name, describeTrashed(r), c.namesakes(r)), r.ID); err != nil {
@@ -49,7 +49,7 @@ var roomCommands = []command{
 			// By its ID: another one of that name may have come into the trash.
 			return c.report(c.Service.Purge(fmt.Sprintf("#%d", r.ID)), "%s is removed", r.Name)
 		}},
-	{name: "rename", args: []param{roomArg, {name: "NAME"}}, short: "give a room another name, or another spelling of its own; its members stay", example: "rename dev ops", changes: true, run: func(c *call) error {
+	{name: "rename", args: []param{roomArg, {name: "NAME"}}, short: "Rename a room; its members stay", example: "rename dev ops", changes: true, run: func(c *call) error {
 		r := c.target
 		if err := c.checkNameFree(c.args[1], r.ID); err != nil {
 			return err
@@ -60,7 +60,7 @@ var roomCommands = []command{
 		info, err := c.Service.Rename(r.Name, c.args[1])
 		return c.report(err, "the room %s is %s now", r.Name, info.Name)
 	}},
-	{name: "topic", args: []param{roomArg, textArg.asOptional()}, short: "show or set a room's topic", example: "topic lobby be kind", changes: true, getOrSet: true, run: func(c *call) error {
+	{name: "topic", args: []param{roomArg, textArg.asOptional()}, short: "Show or set the topic of a room", example: "topic lobby be kind", changes: true, getOrSet: true, run: func(c *call) error {
 		r := c.target
 		if !c.skipAudit {
 			text := strings.Join(c.args[1:], " ")
@@ -81,7 +81,7 @@ var roomCommands = []command{
 		return c.out.text("the topic of %s: %s", r.Name, r.Topic)
 	}},
 	setCommand,
-	{name: "port", args: []param{roomArg, portArg}, short: "move a room to another port; its members stay", example: "port dev 9010", changes: true, run: func(c *call) error {
+	{name: "port", args: []param{roomArg, portArg}, short: "Move a room to another port; its members stay", example: "port dev 9010", changes: true, run: func(c *call) error {
 		r, n := c.target, c.port
 		if n == c.Service.Port() || n == r.Port {
 			_, err := c.Service.Move(r.Name, n) // which says what is wrong with it
@@ -93,7 +93,7 @@ var roomCommands = []command{
 		info, err := c.Service.Move(r.Name, n)
 		return c.report(err, "the room %s is on port %d now; %d rests", info.Name, info.Port, r.Port)
 	}},
-	{name: "rebind", args: []param{unboundArg}, short: "try at once to bind a room that waits for its port", example: "rebind dev", changes: true, run: func(c *call) error {
+	{name: "rebind", args: []param{unboundArg}, short: "Listen at once on the port of an unbound room", about: "The server tries by itself, too.", example: "rebind dev", changes: true, run: func(c *call) error {
 		r := c.target
 		if r.State == "open" {
 			return refuse("exists", "%s is bound already, to port %d", r.Name, r.Port)
@@ -104,10 +104,10 @@ var roomCommands = []command{
 		info, err := c.Service.Rebind(c.args[0])
 		return c.report(err, "the room %s is bound to port %d", info.Name, info.Port)
 	}},
-	{name: "say", args: []param{roomNameArg, textArg}, short: "say something in a room, not stored", example: "say lobby back in five minutes", changes: true, run: func(c *call) error {
+	{name: "say", args: []param{roomNameArg, textArg}, short: "Send a notice to a room; it is not stored", example: "say lobby back in five minutes", changes: true, run: func(c *call) error {
 		return c.say(c.args[0], c.args[1:])
 	}},
-	{name: "announce", args: []param{textArg}, short: "say something in every room, not stored", example: "announce a restart at noon", changes: true, run: func(c *call) error {
+	{name: "announce", args: []param{textArg}, short: "Send a notice to all rooms; it is not stored", example: "announce a restart at noon", changes: true, run: func(c *call) error {
 		return c.say("", c.args)
 	}},
 }

@@ -92,7 +92,8 @@ type Caller struct {
 type command struct {
 	name     string
 	args     []param
-	short    string
+	short    string // an imperative without a full stop
+	about    string // further sentences; may be empty
 	example  string
 	flags    []flag // beside --json, which every command has
 	changes  bool   // is written to the audit
@@ -117,20 +118,35 @@ type flag struct {
 // hasValue reports whether it has a value.
 func (f flag) hasValue() bool { return f.arg.name != "" }
 
+// limitFlag is the number of results.
+func limitFlag(otherwise string) flag {
+	arg := numberValue
+	arg.otherwise = otherwise
+	return flag{"n", arg, "at most N"}
+}
+
+// does is what the flag does, and its default.
+func (f flag) does() string {
+	if f.arg.otherwise == "" {
+		return f.short
+	}
+	return fmt.Sprintf("%s (default %s)", f.short, f.arg.otherwise)
+}
+
 // usage is the flag as it is typed, with its value.
 func (f flag) usage() string { return strings.TrimSpace(dashed(f.name) + " " + f.arg.name) }
 
 var (
-	yesFlag      = flag{name: "yes", short: "do it without asking"}
-	tokenFlag    = flag{"token", param{name: "TOKEN"}, "do it if nothing has changed since it was asked"}
-	dryFlag      = flag{name: "dry-run", short: "say what would be done, and do nothing"}
-	sayFlag      = flag{"say", textValue, "tell them this first"}
-	forFlag      = flag{"for", timeValue, "for this time, like 1h; otherwise until it is lifted"}
-	whyFlag      = flag{"why", textValue, "the reason; bans shows it, and a ban says it to the client"}
-	roomFlag     = flag{"room", roomNameArg, "in this room only"}
-	sinceFlag    = flag{"since", timeValue, "within this time, like 24h"}
-	relativeFlag = flag{name: "relative", short: "times as how long ago they were"}
-	countFlag    = flag{"n", numberValue, "how many at most"}
+	yesFlag      = flag{name: "yes", short: "do not ask"}
+	tokenFlag    = flag{"token", param{name: "TOKEN"}, "do not ask; the token of a question, void once its numbers change"}
+	dryFlag      = flag{name: "dry-run", short: "report the effect, change nothing"}
+	sayFlag      = flag{"say", textValue, "send this notice first"}
+	forFlag      = flag{"for", timeValue, "end after this time, like 1h; without it: until lifted"}
+	whyFlag      = flag{"why", textValue, "the reason; bans shows it, a banned client is told"}
+	roomFlag     = flag{"room", roomNameArg, "only in this room"}
+	sinceFlag    = flag{"since", timeValue, "only from this time ago until now, like 24h"}
+	relativeFlag = flag{name: "relative", short: "show how long ago a time was, like 5m ago"}
+	jsonFlag     = flag{name: "json", short: "print JSON"}
 )
 
 // call is one run of a command.

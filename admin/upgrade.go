@@ -21,7 +21,7 @@ type Upgrade struct {
 
 // upgradeCommand has another process take over.
 var upgradeCommand = command{
-	name: "upgrade", args: []param{{name: "BINARY", optional: true}}, short: "let the binary on disk take over, or one that only root and the server's user can write; connections stay",
+	name: "upgrade", args: []param{{name: "BINARY", optional: true}}, short: "Replace the server's process; connections stay", about: "Without BINARY: the binary of the server that is now on disk. For members of admin.group, only root and the server's user may be able to write BINARY.",
 	example: "upgrade", changes: true, run: upgrade,
 }
 

@@ -16,13 +16,13 @@ import (
 )
 
 var watchCommands = []command{
-	{name: "watch", args: []param{watchedArg, {name: "ARG", optional: true, variadic: true}}, short: "what happens from now on, or a command repeated, until Ctrl-C",
+	{name: "watch", args: []param{watchedArg, {name: "ARG", optional: true, variadic: true}}, short: "Follow events or repeat a command until Ctrl-C", about: "\n  ROOM     everything in the room\n  lines    the lines of all rooms\n  events   joins, leaves, refusals, bans, changes\n  log      the log of the server\n  COMMAND  a command that only shows, repeated; its own flags follow it",
 		example: "watch events --room lobby", stream: true,
-		flags: []flag{roomFlag, {"addr", addrArg, "of this address or network only"}, {"match", textValue, "with this text only"}, {"level", levelArg, "log lines of this level or above"}, everyFlag}, run: watch},
-	{name: "top", short: "the busiest rooms, repeated until Ctrl-C", example: "top --every 5s", stream: true, flags: []flag{everyFlag}, run: top},
+		flags: []flag{roomFlag, {"addr", addrArg, "only from this address or network"}, {"match", textValue, "only with this text"}, {"level", levelArg, "only log lines of this level or above"}, everyFlag}, run: watch},
+	{name: "top", short: "Show the busiest rooms, repeated until Ctrl-C", example: "top --every 5s", stream: true, flags: []flag{everyFlag}, run: top},
 }
 
-var everyFlag = flag{"every", param{name: "TIME", parse: parseTime(value.Times{Least: 100 * time.Millisecond, Most: value.Forever})}, "how often a command is repeated; 2s"}
+var everyFlag = flag{"every", param{name: "TIME", parse: parseTime(value.Times{Least: 100 * time.Millisecond, Most: value.Forever}), otherwise: "2s"}, "repeat after this time, 100ms or more"}
 
 // watchedArg is what a watch may be of.
 var watchedArg = param{name: "ROOM|lines|events|log|COMMAND", complete: func(s *Server, _ []string) []string {
@@ -187,7 +187,7 @@ func watchLog(c *call) error {
 // with an empty line, which nothing else in an answer is: a client may clear its
 // screen there.
 func (c *call) frames(draw func(*output) error) error {
-	tick := time.NewTicker(cmp.Or(c.times["every"], 2*time.Second))
+	tick := time.NewTicker(c.times["every"])
 	defer tick.Stop()
 	for {
 		if err := c.frame(draw); err != nil {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -35,8 +36,17 @@ func matchPrefix(word string, names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.HasPrefix(n, word) })
 }
 
-// Summary lists the commands and what they do, for a page that is read without a
-// server.
-func Summary() [][2]string {
-	return mapSlice(table, func(c command) [2]string { return [2]string{c.usage(), c.short} })
+// Summary lists the commands with their usage, for a page that is read without a server.
+// An entry has one or two lines.
+func Summary() []string { return mapSlice(table, func(c command) string { return c.summary() }) }
+
+// summary is the usage and what the command does, which begins in the same column for all
+// commands. On a terminal of 80 columns four more fit.
+func (c *command) summary() string {
+	const column = 24
+	usage := c.usage()
+	if len(usage) > column-2 {
+		return usage + "\n" + strings.Repeat(" ", column) + c.short
+	}
+	return fmt.Sprintf("%-*s%s", column, usage, c.short)
 }

@@ -42,7 +42,7 @@ func TestConsoleUsage(t *testing.T) {
 func TestHelpOfEachCommand(t *testing.T) {
 	s := startShell(t)
 	for _, c := range admin.Summary() {
-		name, _, _ := strings.Cut(c[0], " ")
+		name, _, _ := strings.Cut(c, " ")
 		var about struct {
 			Example string
 			Flags   []struct{ Flag string }

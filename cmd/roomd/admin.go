@@ -86,7 +86,7 @@ The commands:
 func commandList() string {
 	var b strings.Builder
 	for _, c := range admin.Summary() {
-		fmt.Fprintf(&b, "    %-44s %s\n", c[0], c[1])
+		fmt.Fprintf(&b, "    %s\n", strings.ReplaceAll(c, "\n", "\n    "))
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -92,8 +92,8 @@ func TestAdminHelpListsCommands(t *testing.T) {
 		t.Error("the flags are not in the help")
 	}
 	for _, c := range admin.Summary() {
-		if !strings.Contains(out.String(), "\n    "+c[0]+" ") || !strings.Contains(out.String(), c[1]+"\n") {
-			t.Errorf("%s is not in the help", c[0])
+		if !strings.Contains(out.String(), "\n    "+strings.ReplaceAll(c, "\n", "\n    ")+"\n") {
+			t.Errorf("%s is not in the help", c)
 		}
 	}
 }
