@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -15,16 +14,16 @@ import (
 // auditKept is how many entries of the audit are kept of each kind.
 const auditKept = 100_000
 
-// auditText bounds each text of an entry, in bytes: with auditKept that bounds what
-// the audit takes. What comes over the network has less: a verb, a name and an
+// auditText bounds each text of an entry, in bytes: with auditKept that bounds the
+// size of the audit. An entry of the network is shorter: a verb, a name and an
 // address.
 const auditText = 2 << 10
 
-// auditNetwork is set in the keys of entries of the network. They are counted by
-// themselves, so that no stranger can push out what operators did.
+// auditNetwork is a bit in the keys of entries of the network. They are counted
+// apart, so that no stranger can push out the commands of operators.
 const auditNetwork = 1 << 63
 
-// Doors by which a change can come.
+// The ways by which a change can come (Audit.Door).
 const (
 	DoorAdmin  = "admin socket"
 	DoorMaster = "master port"
@@ -32,10 +31,10 @@ const (
 	DoorTool   = "roomd store"
 )
 
-// Audit is a command that changed something, and what came of it.
+// Audit is a command that changed something, and its result.
 type Audit struct {
 	Time   time.Time `json:"time"`
-	UID    int       `json:"uid"` // -1: not of this machine, or not known
+	UID    int       `json:"uid"` // -1: from another machine, or not known
 	User   string    `json:"user,omitempty"`
 	From   string    `json:"from,omitempty"` // the address it came from
 	Door   string    `json:"door,omitempty"` // the way it came in
@@ -43,14 +42,15 @@ type Audit struct {
 	Result string    `json:"result"`
 }
 
-// addAudit keeps an entry, and of its kind so many.
+// addAudit adds an entry, and keeps only the newest Kept entries of its kind.
 type addAudit struct {
 	Entry Audit
 	Kept  uint64
 }
 
-// AddAudit keeps an entry; when it returns nil it is on disk. The newest
-// 100,000 are kept, and as many from the master port; of a text 2 KiB.
+// AddAudit adds an entry to the audit; when it returns nil the entry is on disk. The
+// newest 100,000 entries are kept, and as many from the master port; longer texts
+// than 2 KiB are cut off.
 func (s *Store) AddAudit(a Audit) error {
 	_, err := s.change(addAudit{a, auditKept})
 	return err
@@ -64,21 +64,18 @@ func (c addAudit) apply(st state) (o outcome, err error) {
 
 func (addAudit) updateMemory(*Store, outcome) {}
 
-// Nobody sees it who does not ask.
+// Nobody follows the audit: readers ask for it.
 func (addAudit) notify(*Changes, outcome) {}
 
-// putAudit keeps entries with what else the transaction does.
+// putAudit adds entries to the audit in a transaction.
 func putAudit(tx *bolt.Tx, kept uint64, all ...Audit) error {
 	bucket := tx.Bucket(bucketAudit)
 	for _, a := range all {
 		for _, text := range []*string{&a.User, &a.From, &a.Door, &a.Line, &a.Result} {
 			*text = truncate(*text, auditText)
 		}
-		v, err := json.Marshal(a)
-		if err != nil {
-			return err
-		}
 		var id uint64
+		var err error
 		if a.Door == DoorMaster {
 			id = auditNetwork + 1
 			if k, _ := bucket.Cursor().Last(); k != nil && seqOf(k) >= id {
@@ -92,14 +89,14 @@ func putAudit(tx *bolt.Tx, kept uint64, all ...Audit) error {
 				return err
 			}
 		}
-		if err := bucket.Put(u64(id), seal(u64(id), v)); err != nil {
+		if err := putJSON(bucket, u64(id), a); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// truncate is a text, or the beginning of one that has more bytes than that.
+// truncate returns a text of at most so many bytes; an ellipsis stands for the rest.
 func truncate(text string, most int) string {
 	const dots = "…"
 	if len(text) <= most {
@@ -108,13 +105,14 @@ func truncate(text string, most int) string {
 	return strings.ToValidUTF8(text[:most-len(dots)], "") + dots
 }
 
-// auditScan bounds the entries that one read transaction looks at.
+// auditScan bounds the entries that one read transaction reads.
 const auditScan = 1000
 
-// Audits returns the newest most entries since a time that want lets through, the
-// oldest first; a nil want lets all through. Those that are damaged are left out
-// and counted. ctx ends it. It works on a store that was not started, too.
-func (s *Store) Audits(ctx context.Context, since time.Time, most int, want func(*Audit) bool) (all []Audit, damaged int, err error) {
+// Audits returns entries since a time, the newest most of those for which want
+// returns true (nil: of all), the oldest first. Corrupt entries are skipped and
+// counted. It fails with the cause of ctx when ctx is done. It works on a store that
+// was not started, too.
+func (s *Store) Audits(ctx context.Context, since time.Time, most int, want func(*Audit) bool) (all []Audit, skipped int, err error) {
 	for _, kind := range [][2]uint64{{auditNetwork, math.MaxUint64}, {0, auditNetwork - 1}} {
 		found := 0
 		for least, upto, more := kind[0], kind[1], true; more && err == nil; {
@@ -132,7 +130,7 @@ func (s *Store) Audits(ctx context.Context, since time.Time, most int, want func
 					switch {
 					case err != nil:
 						s.countRecord(bucketAudit, k)
-						damaged++
+						skipped++
 					case a.Time.Before(since):
 						more = false
 						return nil
@@ -149,14 +147,11 @@ func (s *Store) Audits(ctx context.Context, since time.Time, most int, want func
 	}
 	slices.Reverse(all)
 	slices.SortStableFunc(all, func(a, b Audit) int { return a.Time.Compare(b.Time) })
-	return all[max(0, len(all)-most):], damaged, err
+	return all[max(0, len(all)-most):], skipped, err
 }
 
 func decodeAudit(k, v []byte) (a Audit, err error) {
-	if v, err = unseal(k, v); err == nil {
-		err = json.Unmarshal(v, &a)
-	}
-	if err != nil {
+	if err := decodeJSON(k, v, &a); err != nil {
 		return Audit{}, fmt.Errorf("the record %d of the audit: %w", seqOf(k), err)
 	}
 	return a, nil

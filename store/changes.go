@@ -10,89 +10,87 @@ import (
 
 // change is a change that others can see, as data: what it needs of the clock and
 // of the configuration is in its fields, which JSON can hold. Applied to the same
-// state it does the same, on whatever machine and whenever that is.
+// state it has the same outcome, on every machine and at every time.
 type change interface {
-	// room is the room that it is about: what was said before is in its record
-	// and its head. 0: none.
+	// room returns the room whose newest lines apply needs in the database: they are
+	// written in the same transaction, before it. 0: none.
 	room() uint64
-	// apply makes the change in a transaction. It reads and writes nothing beside
-	// the state; an error rolls back.
+	// apply makes the change in a transaction. It reads and writes nothing but the
+	// state; an error rolls back.
 	apply(state) (outcome, error)
-	// updateMemory brings memory to what is in the database now. It runs on the
-	// committer's goroutine after the commit.
+	// updateMemory makes memory agree with the database. It runs on the committer's
+	// goroutine after the commit.
 	updateMemory(*Store, outcome)
-	// notify tells a follower, after applied.
+	// notify tells a follower, after updateMemory.
 	notify(*Changes, outcome)
 }
 
-// state is what changes are applied to: the database, and the counts of its rooms,
-// which apply only reads.
+// state is the input of a change: the database, and the counts of its rooms, which
+// apply only reads.
 type state struct {
 	tx    *bolt.Tx
 	heads map[uint64]*head
 }
 
-// outcome is what a change has done, for its caller and for memory.
+// outcome is the result of a change, for its caller and for memory.
 type outcome struct {
-	rooms  []Room // as they are now
+	rooms  []Room // after the change
 	bans   []Ban
 	head   *head // of the room
-	erased bool  // nothing of the room is left
+	erased bool  // nothing of the room is in the database any more
 }
 
 // change has the committer apply a change after everything queued before. When the
-// error is nil it is on disk.
+// error is nil the change is on disk.
 func (s *Store) change(c change) (outcome, error) {
 	t := &task{change: c, room: c.room()}
 	err := s.do(t)
 	return t.outcome, err
 }
 
-// Follower is told of everything that others can see, once it is part of the state:
-// of lines and of changes, in their order, whoever has submitted them. Its functions
-// are called on the committer's goroutine, before the call that made the change
-// returns. They must not block, and ask the store for nothing but what is in memory
-// (Stat, Identity).
+// Follower is told of every line and every change, in their order, once they are
+// part of the state. Its functions are called on the committer's goroutine, before the
+// call that made the change returns. They must not block, and may call only those
+// methods of the store that read memory (Stat, Identity).
 type Follower struct {
-	// Lines gets lines, each with its sequence number or with the error that kept it
-	// out. It may be nil.
+	// Lines gets lines, each with its sequence number or with the error for which it
+	// was refused. It may be nil.
 	Lines   func([]*Post)
-	Changes *Changes // nil: nobody follows them
+	Changes *Changes // nil: nobody follows changes
 }
 
-// Changes are what a Follower is told of changes. None is nil. An owner is what the
-// caller has given with the change, in this process; nil: the change has come from
-// elsewhere.
+// Changes are the functions that a Follower has for changes. None is nil. An owner is
+// the value that the caller in this process has passed with the change; nil: the
+// change has come from elsewhere.
 type Changes struct {
 	// Created gets rooms that were created together (Room.Owner), and the name of
 	// their creator, if the request did not come over the network (Room.Creator).
 	Created func(rooms []Room, by string)
-	// Deleted gets a room that went to the trash, what its members are to be told,
-	// and the address of its deleter, if the request came over the network.
+	// Deleted gets a room that went to the trash, the message for its members, and
+	// the address of its deleter, if the request came over the network.
 	Deleted func(r Room, say, from string)
-	// Updated gets a room as it is now, and what was changed of it (Edit.Owner).
+	// Updated gets a room after a change, and the change (Edit.Owner).
 	Updated func(Room, Edit)
-	// Restored gets a room that is back from the trash, and the number of its newest
-	// line.
+	// Restored gets a room that was taken out of the trash, and the sequence number
+	// of its newest line.
 	Restored func(r Room, last uint64, owner any)
-	// Purged gets a room that is gone for good as somebody wanted it.
+	// Purged gets a room that an operator has removed for good.
 	Purged func(Room)
-	// Banned gets bans and mutes that are in force now, Unbanned the IDs of those that
-	// are no longer.
+	// Banned gets new bans and mutes, Unbanned the IDs of those that were removed.
 	Banned   func(bans []Ban, owner any)
 	Unbanned func(ids []uint64)
 }
 
-// createRooms makes rooms, all of them or none.
+// createRooms creates rooms, all of them or none.
 type createRooms struct {
 	Rooms []Room
 	By    string // for the follower
 	Audit []Audit
 }
 
-// Create keeps a new room. When it returns nil the room is on disk. It fails
-// with ErrExists if a room that is not deleted has the same key or port. The
-// room comes back with its ID. Entries of the audit are kept with it.
+// Create creates a room and returns it with its ID. When the error is nil the room
+// is on disk, with the entries of the audit. It fails with ErrExists if a room that
+// is not deleted has the same key or port.
 func (s *Store) Create(r Room, audit ...Audit) (Room, error) {
 	all, err := s.CreateAll([]Room{r}, "", audit...)
 	if err != nil {
@@ -101,8 +99,8 @@ func (s *Store) Create(r Room, audit ...Audit) (Room, error) {
 	return all[0], nil
 }
 
-// CreateAll is Create for several rooms: after a crash all of them are there, or
-// none. The follower is told by whom.
+// CreateAll is Create for several rooms: after a crash all of them exist, or none. by
+// is for the follower.
 func (s *Store) CreateAll(rooms []Room, by string, audit ...Audit) ([]Room, error) {
 	o, err := s.change(createRooms{rooms, by, audit})
 	return o.rooms, err
@@ -120,7 +118,7 @@ func (c createRooms) apply(st state) (o outcome, err error) {
 	return o, putAudit(st.tx, auditKept, c.Audit...)
 }
 
-// createRoom writes a room that has no ID yet.
+// createRoom gives a room its ID, and writes its records.
 func createRoom(tx *bolt.Tx, r *Room) error {
 	id, err := tx.Bucket(bucketRooms).NextSequence()
 	if err != nil {
@@ -130,14 +128,8 @@ func createRoom(tx *bolt.Tx, r *Room) error {
 	if err := claim(tx, *r); err != nil {
 		return err
 	}
-	if err := putRoom(tx, *r); err != nil {
-		return err
-	}
-	if err := putHead(tx, id, new(head)); err != nil {
-		return err
-	}
 	_, err = tx.Bucket(bucketLines).CreateBucket(u64(id))
-	return err
+	return errors.Join(err, putRoom(tx, *r), putHead(tx, id, new(head)))
 }
 
 func (c createRooms) updateMemory(s *Store, o outcome) {
@@ -156,11 +148,11 @@ type deleteRoom struct {
 	Audit []Audit
 }
 
-// Delete puts a room into the trash: its name is free, its port rests, its
+// Delete puts a room into the trash: its name is free, its port is released, its
 // lines stay for Options.Trash. Lines submitted after it are refused with
 // ErrNoRoom. When it returns nil the deletion is on disk, with the entries of the
-// audit. If one of those is of the network, a room that has no line is not kept at
-// all. The follower is told what to say to the members. Drained must follow.
+// audit. If one of those is of the network, a room without lines is removed at once.
+// say is for the follower, who must call ReleaseDeleted.
 func (s *Store) Delete(room uint64, say string, audit ...Audit) error {
 	_, err := s.change(deleteRoom{room, time.Now().UTC(), say, audit})
 	return err
@@ -174,7 +166,7 @@ func (c deleteRoom) apply(st state) (o outcome, err error) {
 		return o, err
 	}
 	if o.head = st.heads[c.Room]; o.head == nil {
-		return o, ErrNoRoom // it is damaged
+		return o, ErrNoRoom // its records are corrupt
 	}
 	_, network := c.from()
 	r.Deleted, r.Plan = c.At, nil
@@ -190,7 +182,8 @@ func (c deleteRoom) apply(st state) (o outcome, err error) {
 	return o, putAudit(st.tx, auditKept, c.Audit...)
 }
 
-// from is the address of the client that deletes the room, if it is one.
+// from returns the address of the client that deletes the room, if the request came
+// over the network.
 func (c deleteRoom) from() (addr string, network bool) {
 	for _, a := range c.Audit {
 		if a.Door == DoorMaster {
@@ -218,7 +211,7 @@ func (c deleteRoom) updateMemory(s *Store, o outcome) {
 	}
 }
 
-// Edit is what Update changes of a room. What is nil stays.
+// Edit is a change of a room's record. Fields that are nil stay as they are.
 type Edit struct {
 	Name, Key *string // both, or none
 	Port      *int
@@ -227,7 +220,7 @@ type Edit struct {
 	Password  *string // its hash; "": none
 	Imported  bool    // lines are about to be imported
 
-	Owner any `json:"-"` // handed to the follower
+	Owner any `json:"-"` // passed on to the follower
 }
 
 type updateRoom struct {
@@ -235,8 +228,8 @@ type updateRoom struct {
 	Edit Edit
 }
 
-// Update changes a room that is not deleted, and returns it as it is then. It
-// fails with ErrExists if another room has the new name or port. The old port rests.
+// Update changes a room that is not deleted, and returns the changed room. It fails
+// with ErrExists if another room has the new name or port. The old port is released.
 func (s *Store) Update(id uint64, e Edit) (Room, error) {
 	o, err := s.change(updateRoom{id, e})
 	if err != nil {
@@ -262,18 +255,15 @@ func (c updateRoom) apply(st state) (o outcome, err error) {
 	if c.Edit.Imported {
 		r.Imports++
 	}
-	if err := claim(st.tx, r); err != nil {
+	err = claim(st.tx, r)
+	if err == nil && r.Key != old.Key {
+		err = st.tx.Bucket(bucketNames).Delete([]byte(old.Key))
+	}
+	if err == nil && r.Port != old.Port {
+		err = releasePort(st.tx, old.Port)
+	}
+	if err != nil {
 		return o, err
-	}
-	if r.Key != old.Key {
-		if err := st.tx.Bucket(bucketNames).Delete([]byte(old.Key)); err != nil {
-			return o, err
-		}
-	}
-	if r.Port != old.Port {
-		if err := releasePort(st.tx, old.Port); err != nil {
-			return o, err
-		}
 	}
 	o.rooms = []Room{r}
 	return o, putRoom(st.tx, r)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -16,12 +17,12 @@ import (
 	"roomd/store/boltcheck"
 )
 
-// skippedRecords is what was damaged of rooms, bans, the audit and the planned stop when the file was
-// opened. It is left out and stays in the file as it is: the others serve. It is
-// not changed after it was made.
+// skippedRecords are the corrupt records of rooms, bans, the audit and the planned
+// stop that were found when the file was opened. They are skipped, and stay in the
+// file as they are. The value does not change after it was made.
 type skippedRecords struct {
-	records   map[string]bool   // bucket and key; of a room's record and head the former
-	rooms     map[uint64]string // how the rooms among them are called in sentences
+	records   map[string]bool   // bucket and key; for a room's record and its head, those of the record
+	rooms     map[uint64]string // the rooms among them, as sentences name them
 	ports     []int             // of those rooms
 	sentences []string
 }
@@ -36,21 +37,22 @@ func (f *skippedRecords) describe(format string, args ...any) {
 	f.sentences = append(f.sentences, fmt.Sprintf(format, args...))
 }
 
-// corruption is what cannot be read.
+// corruption counts what cannot be read.
 type corruption struct {
 	skipped atomic.Pointer[skippedRecords] // found when the file was opened; replaced as a whole
-	reads   atomic.Uint64                  // blocks and records that readers have come across since
-	rooms   sync.Map                       // those with such blocks
+	reads   atomic.Uint64                  // corrupt blocks and records that readers have found since
+	rooms   sync.Map                       // the rooms of those blocks
 }
 
-// SkippedRecords tells how many records of rooms, bans, the audit and the planned stop were damaged when
-// the file was opened, and are left out; and of which, in sentences.
+// SkippedRecords returns the number of corrupt records of rooms, bans, the audit and
+// the planned stop that were found when the file was opened, and sentences that name
+// them.
 func (s *Store) SkippedRecords() (records int, sentences []string) {
 	f := s.corruption.skipped.Load()
 	return len(f.records), f.sentences
 }
 
-// SkippedRooms are the rooms that are left out, as sentences call them.
+// SkippedRooms returns the rooms with corrupt records, as sentences name them.
 func (s *Store) SkippedRooms() []string {
 	f := s.corruption.skipped.Load()
 	var all []string
@@ -60,11 +62,11 @@ func (s *Store) SkippedRooms() []string {
 	return all
 }
 
-// SkippedPorts returns the ports of rooms that are left out, as they are damaged.
-// No other room gets them.
+// SkippedPorts returns the ports of rooms with corrupt records. No other room gets
+// them.
 func (s *Store) SkippedPorts() []int { return s.corruption.skipped.Load().ports }
 
-// skippedRoom is a room that is left out, with what other buckets know of it.
+// skippedRoom is a room with corrupt records, with what other buckets tell of it.
 type skippedRoom struct {
 	name  string
 	port  int
@@ -72,65 +74,56 @@ type skippedRoom struct {
 	why   error
 }
 
-// readHeads reads the heads of the rooms that are not deleted, and finds what is
-// damaged. gone are the others.
-func readHeads(tx *bolt.Tx, heads map[uint64]*head) (f *skippedRecords, gone []trashEntry, err error) {
+// readHeads reads the heads of the rooms that are not deleted into heads, and returns
+// the deleted rooms and the corrupt records.
+func readHeads(tx *bolt.Tx, heads map[uint64]*head) (f *skippedRecords, deleted []trashEntry) {
 	f = &skippedRecords{records: make(map[string]bool), rooms: make(map[uint64]string)}
-	left := make(map[uint64]*skippedRoom)
+	rooms := make(map[uint64]*skippedRoom)
 	var order []uint64
-	leave := func(id uint64, why error) *skippedRoom {
-		l := left[id]
+	skip := func(id uint64, why error) *skippedRoom {
+		l := rooms[id]
 		if l == nil {
 			l = &skippedRoom{why: why}
-			left[id] = l
+			rooms[id] = l
 			order = append(order, id)
 			f.add(bucketRooms, u64(id))
 		}
 		return l
 	}
-	if err := tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
+	for k, v := range records(tx.Bucket(bucketRooms)) {
 		r, h, err := readRoom(tx, k, v)
 		switch {
 		case err != nil:
 			f.add(bucketRooms, k)
-			l := leave(seqOf(k), err)
+			l := skip(seqOf(k), err)
 			l.name, l.port, l.trash = r.Name, r.Port, !r.Deleted.IsZero()
 		case r.Deleted.IsZero():
 			h.settings = r.Settings
 			heads[r.ID] = h
 		default:
-			gone = append(gone, newTrashEntry(r, h))
+			deleted = append(deleted, newTrashEntry(r, h))
 		}
-		return nil
-	}); err != nil {
-		return nil, nil, err
 	}
-	// What is known of a room whose record says nothing any more.
-	if err := tx.Bucket(bucketNames).ForEach(func(k, v []byte) error {
+	// The record of a room may be unreadable: its name and its port are in other
+	// buckets.
+	for k, v := range records(tx.Bucket(bucketNames)) {
 		if id := seqOf(v); heads[id] == nil {
-			l := leave(id, fmt.Errorf("the name %q leads to room %d, which is not there", k, id))
-			if l.name == "" {
-				l.name = string(k)
-			}
+			l := skip(id, fmt.Errorf("the name %q belongs to room %d, which does not exist", k, id))
+			l.name = cmp.Or(l.name, string(k))
 		}
-		return nil
-	}); err != nil {
-		return nil, nil, err
 	}
-	if err := tx.Bucket(bucketPorts).ForEach(func(k, v []byte) error {
+	for k, v := range records(tx.Bucket(bucketPorts)) {
 		if use, ok := decodePort(v); ok && len(k) == 2 && use.room != 0 && heads[use.room] == nil {
 			port := int(binary.BigEndian.Uint16(k))
-			leave(use.room, fmt.Errorf("the port %d leads to room %d, which is not there", port, use.room)).port = port
+			skip(use.room, fmt.Errorf("the port %d belongs to room %d, which does not exist", port, use.room)).port = port
 			f.ports = append(f.ports, port)
 		}
-		return nil
-	}); err != nil {
-		return nil, nil, err
 	}
 	for _, id := range order {
-		f.room(id, left[id])
+		f.room(id, rooms[id])
 	}
-	return f, gone, f.others(tx)
+	f.others(tx)
+	return f, deleted
 }
 
 // readRoom reads a room's record and its head.
@@ -153,67 +146,59 @@ func (f *skippedRecords) room(id uint64, l *skippedRoom) {
 		name = fmt.Sprintf("%s, on port %d", name, l.port)
 	}
 	f.rooms[id] = name
-	what := "is left out, and its name and port are kept for it"
+	what := "is skipped, and its name and port stay reserved"
 	if l.trash {
-		what = "stays in the trash, and cannot be restored from there"
+		what = "stays in the trash, and cannot be restored"
 	}
-	f.describe("%s: %v; it %s. `roomd store check` lists all damage; `roomd store restore` puts a backup in place", name, l.why, what)
+	f.describe("%s: %v; the room %s. `roomd store check` lists all corrupt records; `roomd store restore` puts a backup in place", name, l.why, what)
 }
 
-// others finds what is damaged of bans, the audit and the planned stop.
-func (f *skippedRecords) others(tx *bolt.Tx) error {
+// others finds corrupt bans, audit entries and a corrupt plan to stop.
+func (f *skippedRecords) others(tx *bolt.Tx) {
 	if _, err := stopPlan(tx); err != nil {
 		f.add(bucketMeta, keyStop)
-		f.describe("%v; the server does not stop at that time. Plan it again, or call it off", err)
+		f.describe("%v; the server does not stop at that time: plan the stop again, or cancel it", err)
 	}
-	if tx.Bucket(bucketBans) != nil { // it came later than some files
-		if err := eachBan(tx, func(Ban) {}, func(k []byte, err error) {
-			f.add(bucketBans, k)
-			f.describe("%v; it does not hold. Set it again, and `unban #%d`, or restore a backup with `roomd store restore`", err, seqOf(k))
-		}); err != nil {
-			return err
+	for b, err := range allBans(tx) {
+		if err != nil {
+			f.add(bucketBans, u64(b.ID))
+			f.describe("%v; the ban is not in force: set it again and `unban #%d`, or restore a backup with `roomd store restore`", err, b.ID)
 		}
 	}
-	audit, n := tx.Bucket(bucketAudit), 0
-	if audit == nil {
-		return nil
-	}
-	err := audit.ForEach(func(k, v []byte) error {
+	n := 0
+	for k, v := range records(tx.Bucket(bucketAudit)) {
 		if _, err := unseal(k, v); err != nil {
 			f.add(bucketAudit, k)
 			n++
 		}
-		return nil
-	})
+	}
 	switch {
 	case n == 1:
-		f.describe("1 record of the audit is damaged and left out; `roomd store check` names it")
+		f.describe("1 record of the audit is corrupt and skipped; `roomd store check` names it")
 	case n > 1:
-		f.describe("%d records of the audit are damaged and left out; `roomd store check` lists them", n)
+		f.describe("%d records of the audit are corrupt and skipped; `roomd store check` lists them", n)
 	}
-	return err
 }
 
-// countRecord counts what is come across of damage that was not there when the file
-// was opened.
+// countRecord counts a corrupt record that was not corrupt when the file was opened.
 func (s *Store) countRecord(bucket, k []byte) {
 	if !s.corruption.skipped.Load().has(bucket, k) {
 		s.corruption.reads.Add(1)
 	}
 }
 
-// CorruptReads is how many times readers have come across a damaged block since the
-// store was opened, or a record that has become damaged since, and have left it
-// out. Check says where they are.
+// CorruptReads returns how often readers have found, and skipped, a corrupt block, or
+// a record that has become corrupt since the store was opened. Check tells where they
+// are.
 func (s *Store) CorruptReads() uint64 { return s.corruption.reads.Load() }
 
-// countBlock counts a damaged block of a room.
+// countBlock counts a corrupt block of a room.
 func (s *Store) countBlock(room uint64) {
 	s.corruption.reads.Add(1)
 	s.corruption.rooms.Store(room, true)
 }
 
-// CorruptRooms are the rooms of which readers have come across damaged blocks.
+// CorruptRooms returns the rooms of which readers have found corrupt blocks.
 func (s *Store) CorruptRooms() (rooms []uint64) {
 	s.corruption.rooms.Range(func(room, _ any) bool {
 		rooms = append(rooms, room.(uint64))
@@ -223,11 +208,11 @@ func (s *Store) CorruptRooms() (rooms []uint64) {
 	return rooms
 }
 
-// checkTx compares heads with lines.
+// checkTx compares heads with lines, and looks for corrupt records and pages.
 func checkTx(tx *bolt.Tx) error { return checkExcept(context.Background(), tx, nil) }
 
-// checkExcept is checkTx without a word about what is known to be damaged. ctx ends
-// it: then it has found nothing.
+// checkExcept is checkTx, but does not report records that are known to be corrupt.
+// When ctx is done it returns the cause of ctx.
 func checkExcept(ctx context.Context, tx *bolt.Tx, known *skippedRecords) error {
 	err := checkAll(ctx, tx, known)
 	if ctx.Err() != nil {
@@ -238,7 +223,7 @@ func checkExcept(ctx context.Context, tx *bolt.Tx, known *skippedRecords) error 
 
 func checkAll(ctx context.Context, tx *bolt.Tx, known *skippedRecords) error {
 	if err := boltcheck.CheckPages(ctx, tx.DB().Path(), tx.DB().Info().PageSize); err != nil || ctx.Err() != nil {
-		return err // what is in them cannot be followed
+		return err // references in corrupt pages cannot be followed
 	}
 	var errs []error
 	for err := range tx.Check() {
@@ -251,11 +236,11 @@ func checkAll(ctx context.Context, tx *bolt.Tx, known *skippedRecords) error {
 	}
 	rooms, names, used := tx.Bucket(bucketRooms), tx.Bucket(bucketNames), tx.Bucket(bucketPorts)
 	ports := make(map[int]uint64)
-	errs = append(errs, rooms.ForEach(func(k, v []byte) error {
+	for k, v := range records(rooms) {
 		r, err := decodeRoom(k, v)
 		if err != nil {
 			bad(bucketRooms, k, err)
-			return nil
+			continue
 		}
 		if r.Deleted.IsZero() {
 			if other := ports[r.Port]; other != 0 {
@@ -263,10 +248,10 @@ func checkAll(ctx context.Context, tx *bolt.Tx, known *skippedRecords) error {
 			}
 			ports[r.Port] = r.ID
 			if id := names.Get([]byte(r.Key)); string(id) != string(k) {
-				bad(bucketRooms, k, fmt.Errorf("room %q: its name leads to room %x", r.Name, id))
+				bad(bucketRooms, k, fmt.Errorf("room %q: its name belongs to room %x", r.Name, id))
 			}
 			if use, ok := decodePort(used.Get(portKey(r.Port))); !ok || use.room != r.ID {
-				bad(bucketRooms, k, fmt.Errorf("room %q: its port %d leads to room %d", r.Name, r.Port, use.room))
+				bad(bucketRooms, k, fmt.Errorf("room %q: its port %d belongs to room %d", r.Name, r.Port, use.room))
 			}
 		}
 		_, h, err := readRoom(tx, k, v)
@@ -276,73 +261,71 @@ func checkAll(ctx context.Context, tx *bolt.Tx, known *skippedRecords) error {
 		if err != nil {
 			bad(bucketRooms, k, fmt.Errorf("room %q: %w", r.Name, err))
 		}
-		return nil
-	}))
-	errs = append(errs, eachBan(tx, func(Ban) {}, func(k []byte, err error) { bad(bucketBans, k, err) }))
+	}
+	for b, err := range allBans(tx) {
+		bad(bucketBans, u64(b.ID), err)
+	}
 	_, err := stopPlan(tx)
 	bad(bucketMeta, keyStop, err)
-	errs = append(errs, tx.Bucket(bucketAudit).ForEach(func(k, v []byte) error {
+	for k, v := range records(tx.Bucket(bucketAudit)) {
 		_, err := decodeAudit(k, v)
 		bad(bucketAudit, k, err)
-		return nil
-	}))
-	errs = append(errs, names.ForEach(func(k, v []byte) error {
+	}
+	for k, v := range records(names) {
 		if r, err := getRoom(tx, seqOf(v)); err != nil || r.Key != string(k) {
-			bad(bucketRooms, v, fmt.Errorf("the name %q leads to room %d, which is damaged, or not there, or has another", k, seqOf(v)))
+			bad(bucketRooms, v, fmt.Errorf("the name %q belongs to room %d, which is corrupt, or does not exist, or has another name", k, seqOf(v)))
 		}
-		return nil
-	}))
-	errs = append(errs, used.ForEach(func(k, v []byte) error {
+	}
+	for k, v := range records(used) {
 		use, ok := decodePort(v)
 		if r, err := getRoom(tx, use.room); !ok || use.room != 0 && (err != nil || string(portKey(r.Port)) != string(k)) {
-			bad(bucketRooms, u64(use.room), fmt.Errorf("the port %x leads to room %d, which is damaged, or not there, or has another", k, use.room))
+			bad(bucketRooms, u64(use.room), fmt.Errorf("the port %x belongs to room %d, which is corrupt, or does not exist, or has another port", k, use.room))
 		}
-		return nil
-	}))
-	return errors.Join(append(errs, tx.Bucket(bucketLines).ForEach(func(k, _ []byte) error {
+	}
+	for k := range records(tx.Bucket(bucketLines)) {
 		if rooms.Get(k) == nil {
-			bad(bucketRooms, k, fmt.Errorf("there are lines of room %d, which is not there", seqOf(k)))
+			bad(bucketRooms, k, fmt.Errorf("there are lines of room %d, which does not exist", seqOf(k)))
 		}
-		return nil
-	}))...)
+	}
+	return errors.Join(errs...)
 }
 
 // checkLines compares a room's blocks with its head.
-func checkLines(ctx context.Context, b *bolt.Bucket, room uint64, h *head) error {
+func checkLines(ctx context.Context, lines *bolt.Bucket, room uint64, h *head) error {
 	var errs []error
-	var lines, bytes, last uint64
-	err := b.ForEach(func(k, v []byte) error {
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	var counted Stat
+	for k, v := range records(lines) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		got, err := block.Decode(room, k, v)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("the lines from %x on: %w", k, err))
-			return nil
+			bad("the lines from %x on: %w", k, err)
+			continue
 		}
-		if got.First <= last || got.Last > h.Last || got.First <= h.Removed && !h.unreclaimed {
-			errs = append(errs, fmt.Errorf("the lines %d to %d: not between %d and %d", got.First, got.Last, max(last, h.Removed), h.Last))
+		if got.First <= counted.Last || got.Last > h.Last || got.First <= h.Removed && !h.unreclaimed {
+			bad("the lines %d to %d: not between %d and %d", got.First, got.Last, max(counted.Last, h.Removed), h.Last)
 		}
 		sc, n, size := got.Scan(), uint32(0), uint32(0)
 		for sc.Next() {
-			if sc.Seq <= last {
-				errs = append(errs, fmt.Errorf("line %d comes after %d", sc.Seq, last))
+			if sc.Seq <= counted.Last {
+				bad("line %d comes after %d", sc.Seq, counted.Last)
 			}
-			last = sc.Seq
+			counted.Last = sc.Seq
 			n++
 			size += uint32(sc.Weight())
 			if sc.Seq > h.Removed {
-				lines++
-				bytes += sc.Weight()
+				counted.Lines++
+				counted.Bytes += sc.Weight()
 			}
 		}
-		if sc.Corrupt || n != got.Lines || size != got.Size || last != got.Last || sc.Micros != got.End {
-			errs = append(errs, fmt.Errorf("the lines %d to %d: %w", got.First, got.Last, block.ErrCorrupt))
+		if sc.Corrupt || n != got.Lines || size != got.Size || counted.Last != got.Last || sc.Micros != got.End {
+			bad("the lines %d to %d: %w", got.First, got.Last, block.ErrCorrupt)
 		}
-		return nil
-	})
-	if lines != h.Lines || bytes != h.Bytes {
-		errs = append(errs, fmt.Errorf("%d lines of %d bytes, its head says %d of %d", lines, bytes, h.Lines, h.Bytes))
 	}
-	return errors.Join(append(errs, err)...)
+	if counted.Lines != h.Lines || counted.Bytes != h.Bytes {
+		bad("%d lines of %d bytes, its head says %d of %d", counted.Lines, counted.Bytes, h.Lines, h.Bytes)
+	}
+	return errors.Join(errs...)
 }

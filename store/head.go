@@ -10,28 +10,25 @@ import (
 	"roomd/store/block"
 )
 
-// head is what is known of a room without reading the file. Its counts are
-// written by the committer only, under Store.mu.
+// head has in memory what is needed of a room without reading the file. Its counts
+// are written by the committer only, under Store.mu.
 type head struct {
-	Last    uint64 // the newest sequence number that is delivered
-	Lines   uint64
-	Bytes   uint64 // the lines' weights
-	Removed uint64 // the newest sequence number that retention has removed
-
-	settings Settings      // of the room; for what is kept
-	tail     []block.Block // the newest lines: in the journal, not in the database
-	topic    *string       // the newest topic in tail; nil: what the database says
+	Stat
+	settings Settings      // of the room; for retention
+	tail     []block.Block // the newest lines: in the WAL, not in the database
+	topic    *string       // the newest topic in tail; nil: the one in the database
 
 	// Owned by the committer.
 	id          uint64
 	assigned    uint64 // the newest sequence number given in the batch
-	batch       uint64 // the newest batch that the room was in
-	dirty       bool   // the database differs
+	batch       uint64 // the newest batch with lines of the room
+	dirty       bool   // the head differs from the one in the database
 	listed      bool   // it is in checkpoint.dirty
-	unreclaimed bool   // lines up to Trimmed may be in the database
+	unreclaimed bool   // lines up to Removed may be in the database
 }
 
-// A head on disk is four numbers, a byte of flags, and a checksum.
+// headBytes is the length of a head on disk without its checksum: four numbers and a
+// byte of flags.
 const headBytes = 33
 
 func putHead(tx *bolt.Tx, room uint64, h *head) error {
@@ -39,11 +36,10 @@ func putHead(tx *bolt.Tx, room uint64, h *head) error {
 	for _, n := range []uint64{h.Last, h.Lines, h.Bytes, h.Removed} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
-	unswept := byte(0)
-	if h.unreclaimed {
-		unswept = 1
+	if b = append(b, 0); h.unreclaimed {
+		b[headBytes-1] = 1
 	}
-	return tx.Bucket(bucketHeads).Put(u64(room), seal(u64(room), append(b, unswept)))
+	return tx.Bucket(bucketHeads).Put(u64(room), seal(u64(room), b))
 }
 
 func getHead(tx *bolt.Tx, room uint64) (*head, error) {
@@ -55,17 +51,18 @@ func getHead(tx *bolt.Tx, room uint64) (*head, error) {
 		return nil, fmt.Errorf("the head of room %d: %w", room, err)
 	}
 	return &head{
+		Stat: Stat{
+			Last:    binary.BigEndian.Uint64(b),
+			Lines:   binary.BigEndian.Uint64(b[8:]),
+			Bytes:   binary.BigEndian.Uint64(b[16:]),
+			Removed: binary.BigEndian.Uint64(b[24:]),
+		},
 		id:          room,
-		Last:        binary.BigEndian.Uint64(b),
-		Lines:       binary.BigEndian.Uint64(b[8:]),
-		Bytes:       binary.BigEndian.Uint64(b[16:]),
-		Removed:     binary.BigEndian.Uint64(b[24:]),
 		unreclaimed: b[32] != 0,
 	}, nil
 }
 
-// add appends a line to what is known of a room, and returns the memory it
-// takes.
+// add appends a line to the tail of a room, and returns the memory that it takes.
 func (h *head) add(room uint64, l *Line) int {
 	if n := len(h.tail); n == 0 || h.tail[n-1].Full() {
 		h.tail = append(h.tail, block.Block{Room: room})
@@ -83,7 +80,7 @@ func (h *head) add(room uint64, l *Line) int {
 	return b.Len() - before
 }
 
-// recount counts the lines that can be read: some cannot.
+// recount counts the lines that can be read, when corrupt blocks make the counts wrong.
 func (h *head) recount(room uint64, cur *bolt.Cursor) {
 	h.Lines, h.Bytes = 0, 0
 	count := func(b *block.Block) {
@@ -104,16 +101,16 @@ func (h *head) recount(room uint64, cur *bolt.Cursor) {
 	}
 }
 
-// recent is a room's lines that are in memory, at one moment.
+// recent is a snapshot of a room's lines that are in memory.
 type recent struct {
 	deleted bool
 	removed uint64
-	first   uint64 // of the tail; the lines before it are in the database
+	first   uint64 // sequence number in the tail; the lines before it are in the database
 	tail    []block.Block
 }
 
-// recent must be called before the database is read: what is folded meanwhile
-// is then found in both places and not in none.
+// recent must be called before the database is read: lines that a checkpoint moves
+// meanwhile are then found in both places, and not in none.
 func (s *Store) recent(room uint64) (r recent) {
 	r.first = math.MaxUint64
 	s.mu.Lock()
@@ -124,8 +121,7 @@ func (s *Store) recent(room uint64) (r recent) {
 	}
 	r.removed = h.Removed
 	if n := len(h.tail); n > 0 {
-		// All but the last do not change any more, and of the last only what is
-		// behind its end.
+		// Only the last block changes, and only behind its end.
 		r.tail = h.tail[: n-1 : n-1]
 		r.tail = append(r.tail, h.tail[n-1])
 		r.first = r.tail[0].First

@@ -318,7 +318,7 @@ func (m *model) compare(rt *rapid.T) {
 		if err != nil || st != ws {
 			rt.Fatalf("stat of room %d: %+v %v, want %+v", id, st, err, ws)
 		}
-		if m.opts.Lines > 0 && m.retention.overLimit(&head{Lines: st.Lines}) {
+		if m.opts.Lines > 0 && m.retention.overLimit(&head{Stat: st}) {
 			rt.Fatalf("room %d has %d lines, may have %d", id, st.Lines, m.opts.Lines)
 		}
 		want = append(want, r.Room)

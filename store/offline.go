@@ -61,17 +61,15 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 		}
 		info.Bytes = tx.Size()
 		key = append(key, tx.Bucket(bucketMeta).Get(keyWAL)...)
-		left, _, err := readHeads(tx, s.heads)
-		if err != nil {
-			return err
-		}
+		left, _ := readHeads(tx, s.heads)
 		s.corruption.skipped.Store(left)
 		for _, l := range left.sentences {
 			if !check { // which says it, too
 				bad(errors.New(l))
 			}
 		}
-		return info.count(tx)
+		info.count(tx)
+		return nil
 	}))
 	if info.Schema != Schema || s.corruption.skipped.Load() == nil {
 		return info, problems, nil
@@ -97,22 +95,21 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 	return info, problems, nil
 }
 
-func (info *Info) count(tx *bolt.Tx) error {
+func (info *Info) count(tx *bolt.Tx) {
 	info.Bans = tx.Bucket(bucketBans).Stats().KeyN
 	info.Audits = tx.Bucket(bucketAudit).Stats().KeyN
-	return tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
+	for k, v := range records(tx.Bucket(bucketRooms)) {
 		r, h, err := readRoom(tx, k, v)
-		if err != nil {
-			return nil // it is left out
-		}
-		if r.Deleted.IsZero() {
+		switch {
+		case err != nil:
+			continue // the room is skipped
+		case r.Deleted.IsZero():
 			info.Rooms++
-		} else {
+		default:
 			info.Trash++
 		}
 		info.Lines += h.Lines
-		return nil
-	})
+	}
 }
 
 // Compact rewrites a database that no server has open without the space that is

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,10 +9,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Plan is what an operator has announced: the deletion of a room, or the stop of the
-// server. It is kept until it is carried out or called off; whoever deletes the room
-// ends it too. It does not hold for a database that was a backup: what was announced
-// then is not announced now.
+// Plan is a deletion of a room or a stop of the server that an operator has
+// announced. It is kept until it is carried out or cancelled; deleting the room ends
+// it too. A plan in a backup is void: nobody was told of it since the restore.
 type Plan struct {
 	Room      uint64    `json:"-"` // 0: the stop
 	Announced time.Time `json:"announced"`
@@ -21,7 +19,7 @@ type Plan struct {
 	Say       string    `json:"say,omitempty"`
 	Purge     bool      `json:"purge,omitempty"` // the room does not stay in the trash
 
-	// The operator that has announced it, for the audit.
+	// The operator who has announced it, for the audit.
 	UID  int    `json:"uid"`
 	User string `json:"user,omitempty"`
 	Door string `json:"door,omitempty"`
@@ -30,18 +28,15 @@ type Plan struct {
 	Epoch string `json:"epoch"` // of the database; set by SetPlan
 }
 
-// keyStop is where the plan of the stop is; that of a room is in its record.
-var keyStop = []byte("stop")
-
-// setPlan keeps the plan of a room, or of the stop: 0; nil removes it.
+// setPlan stores the plan for a room, or for the stop (Room 0); nil removes it.
 type setPlan struct {
 	Room uint64
 	Plan *Plan
 }
 
-// SetPlan keeps a plan instead of the one that there may be for the same room, or
-// for the stop: when it returns nil it is on disk. It fails with ErrNoRoom for a room
-// that is not there.
+// SetPlan stores a plan, and replaces an earlier one for the same room, or for the
+// stop. When it returns nil the plan is on disk. It fails with ErrNoRoom for a room
+// that does not exist.
 func (s *Store) SetPlan(p Plan) error {
 	s.mu.Lock()
 	p.Epoch = s.epoch
@@ -50,8 +45,8 @@ func (s *Store) SetPlan(p Plan) error {
 	return err
 }
 
-// EndPlan removes the plan of a room, or of the stop: 0. It is no error if there is
-// none, or no such room.
+// EndPlan removes the plan for a room, or for the stop (0). It is no error if there
+// is no plan, or no such room.
 func (s *Store) EndPlan(room uint64) error {
 	_, err := s.change(setPlan{room, nil})
 	return err
@@ -65,11 +60,7 @@ func (c setPlan) apply(st state) (o outcome, err error) {
 	case c.Room == 0 && c.Plan == nil:
 		return o, meta.Delete(keyStop)
 	case c.Room == 0:
-		v, err := json.Marshal(c.Plan)
-		if err != nil {
-			return o, err
-		}
-		return o, meta.Put(keyStop, seal(keyStop, v))
+		return o, putJSON(meta, keyStop, c.Plan)
 	}
 	r, err := getRoom(st.tx, c.Room)
 	switch {
@@ -84,11 +75,11 @@ func (c setPlan) apply(st state) (o outcome, err error) {
 
 func (setPlan) updateMemory(*Store, outcome) {}
 
-// Nobody but who plans follows that.
+// Nobody follows plans: the operator's command carries them out.
 func (setPlan) notify(*Changes, outcome) {}
 
-// Plans are those that hold, the first to be due first. A plan of the stop that is
-// damaged is left out.
+// Plans returns the plans that hold, the one that is due first at the front. A
+// corrupt plan of the stop is skipped.
 func (s *Store) Plans() (plans []Plan, err error) {
 	rooms, err := s.roomsWhere(func(r Room) bool { return r.Deleted.IsZero() && r.Plan != nil })
 	if err != nil {
@@ -116,16 +107,13 @@ func (s *Store) Plans() (plans []Plan, err error) {
 	return plans, err
 }
 
-// stopPlan is the plan of the stop; nil: there is none.
+// stopPlan returns the plan to stop the server, or nil if there is none.
 func stopPlan(tx *bolt.Tx) (p *Plan, err error) {
 	v := tx.Bucket(bucketMeta).Get(keyStop)
 	if v == nil {
 		return nil, nil
 	}
-	if v, err = unseal(keyStop, v); err == nil {
-		err = json.Unmarshal(v, &p)
-	}
-	if err != nil {
+	if err := decodeJSON(keyStop, v, &p); err != nil {
 		return nil, fmt.Errorf("the record of the planned stop: %w", err)
 	}
 	return p, nil

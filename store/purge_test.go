@@ -271,7 +271,7 @@ func bin(t testing.TB, rooms int) string {
 			if err := putRoom(tx, r); err != nil {
 				return err
 			}
-			if err := putHead(tx, r.ID, &head{Last: 1, Lines: 1, Bytes: uint64(lines.Size)}); err != nil {
+			if err := putHead(tx, r.ID, &head{Stat: Stat{Last: 1, Lines: 1, Bytes: uint64(lines.Size)}}); err != nil {
 				return err
 			}
 		}

@@ -122,7 +122,7 @@ func (s *Store) reopenFile() error {
 	}
 	heads := make(map[uint64]*head)
 	var gone []trashEntry
-	if err := viewDB(db, func(tx *bolt.Tx) (err error) { _, gone, err = readHeads(tx, heads); return err }); err != nil {
+	if err := viewDB(db, func(tx *bolt.Tx) error { _, gone = readHeads(tx, heads); return nil }); err != nil {
 		return err
 	}
 	for id := range s.heads {
@@ -213,8 +213,8 @@ func (s *Store) load() error {
 			lacking = lacking || tx.Bucket(name) == nil
 		}
 		lacking = s.loadIdentity(tx) || lacking
-		left, gone, err = readHeads(tx, heads)
-		return err
+		left, gone = readHeads(tx, heads)
+		return nil
 	})
 	if err != nil {
 		return err

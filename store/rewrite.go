@@ -181,7 +181,7 @@ func readHead(tx *bolt.Tx, room []byte, version uint64) (*head, error) {
 	if len(b) != 32 {
 		return nil, fmt.Errorf("the head of room %d has %d bytes instead of 32", id, len(b))
 	}
-	return &head{id: id, Last: binary.BigEndian.Uint64(b), Removed: binary.BigEndian.Uint64(b[24:])}, nil
+	return &head{id: id, Stat: Stat{Last: binary.BigEndian.Uint64(b), Removed: binary.BigEndian.Uint64(b[24:])}}, nil
 }
 
 // decodeV1 is a line of version 1: a key of its own, and as its value the time in

@@ -1,16 +1,17 @@
 package store
 
 import (
+	"cmp"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
 
-// Room is what is kept of a room beside its lines.
+// Room is the record of a room: everything but its lines.
 type Room struct {
 	ID       uint64    `json:"-"`
 	Name     string    `json:"name"` // as it is shown
@@ -21,23 +22,23 @@ type Room struct {
 	KeyHash  []byte    `json:"key_hash,omitempty"` // SHA-256 of the delete key
 	Topic    string    `json:"topic,omitempty"`
 	Deleted  time.Time `json:"deleted,omitzero"` // when it went to the trash
-	Purged   bool      `json:"purged,omitempty"` // it cannot come back
+	Purged   bool      `json:"purged,omitempty"` // it cannot be restored
 	Settings Settings  `json:"own,omitzero"`
 	// Password is the hash of the password that members need; "": none.
 	Password string `json:"password,omitempty"`
-	// Imports counts how often lines were imported into the room.
+	// Imports counts the imports of lines into the room.
 	Imports uint64 `json:"imports,omitempty"`
-	// Plan is the deletion that is announced, see Plans; nil: none.
+	// Plan is the announced deletion, see Plans; nil: none.
 	Plan *Plan `json:"plan,omitempty"`
-	// Owner is handed to the follower with a room that is created.
+	// Owner is passed on to the follower with a room that is created.
 	Owner any `json:"-"`
 }
 
-// Settings are a room's own. What is nil is as for all rooms.
+// Settings are a room's own settings. For a nil field the configuration holds.
 type Settings struct {
 	Members  *int           `json:"members,omitempty"` // at most
 	Replay   *int           `json:"replay,omitempty"`  // earlier lines that a new member is shown
-	Quiet    *int           `json:"quiet,omitempty"`   // members; above it nobody is told of joins and leaves
+	Quiet    *int           `json:"quiet,omitempty"`   // members; above it nobody is told of single joins and leaves
 	Lines    *uint64        `json:"lines,omitempty"`   // kept, instead of Options.Lines
 	Age      *time.Duration `json:"age,omitempty"`     // of the oldest line kept, instead of Options.Age
 	ReadOnly bool           `json:"read_only,omitempty"`
@@ -45,16 +46,17 @@ type Settings struct {
 
 // Stat counts a room's history.
 type Stat struct {
-	Last    uint64 // the newest sequence number; 0: none yet
+	Last    uint64 // the newest sequence number that is delivered; 0: none yet
 	Lines   uint64
 	Bytes   uint64
 	Removed uint64 // the newest sequence number that retention has removed
 }
 
-// Rooms returns all rooms that are not deleted, by folded name, but those that are
-// damaged (see LeftOut).
+// Rooms returns the rooms that are not deleted, by folded name. Rooms with corrupt
+// records are skipped (SkippedRecords).
 func (s *Store) Rooms() ([]Room, error) {
-	// Before the file is read: what is folded meanwhile is found in both places.
+	// Before the file is read: a topic that a checkpoint moves meanwhile is found in
+	// both places, and not in none.
 	topics := make(map[uint64]string)
 	s.mu.Lock()
 	for id, h := range s.heads {
@@ -69,20 +71,16 @@ func (s *Store) Rooms() ([]Room, error) {
 			rooms[i].Topic = topic
 		}
 	}
-	slices.SortFunc(rooms, func(a, b Room) int {
-		if a.Key < b.Key {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(rooms, func(a, b Room) int { return strings.Compare(a.Key, b.Key) })
 	return rooms, err
 }
 
-// roomsWhere leaves out what is damaged.
+// roomsWhere returns the rooms for which want returns true, deleted ones too. It
+// skips corrupt records.
 func (s *Store) roomsWhere(want func(Room) bool) ([]Room, error) {
 	var rooms []Room
 	err := s.file.view(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketRooms).ForEach(func(k, v []byte) error {
+		for k, v := range records(tx.Bucket(bucketRooms)) {
 			r, err := decodeRoom(k, v)
 			switch {
 			case err != nil:
@@ -90,13 +88,13 @@ func (s *Store) roomsWhere(want func(Room) bool) ([]Room, error) {
 			case !s.corruption.skipped.Load().has(bucketRooms, k) && want(r):
 				rooms = append(rooms, r)
 			}
-			return nil
-		})
+		}
+		return nil
 	})
 	return rooms, err
 }
 
-// Empty reports whether no room was ever created here.
+// Empty reports whether no room was ever created in this database.
 func (s *Store) Empty() (bool, error) {
 	empty := false
 	err := s.file.view(func(tx *bolt.Tx) error {
@@ -114,40 +112,35 @@ func (s *Store) Stat(room uint64) (Stat, error) {
 	if !ok {
 		return Stat{}, ErrNoRoom
 	}
-	return Stat{Last: h.Last, Lines: h.Lines, Bytes: h.Bytes, Removed: h.Removed}, nil
+	return h.Stat, nil
 }
 
-// ReleasedPorts returns the ports that rooms have given up, the one that has
-// rested longest first.
+// ReleasedPorts returns the ports that rooms have released, in the order of their
+// release.
 func (s *Store) ReleasedPorts() ([]int, error) {
-	type rest struct {
+	type released struct {
 		port  int
 		order uint64
 	}
-	var resting []rest
+	var all []released
 	err := s.file.view(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketPorts).ForEach(func(k, v []byte) error {
+		for k, v := range records(tx.Bucket(bucketPorts)) {
 			if use, ok := decodePort(v); ok && use.room == 0 && len(k) == 2 {
-				resting = append(resting, rest{int(binary.BigEndian.Uint16(k)), use.released})
+				all = append(all, released{int(binary.BigEndian.Uint16(k)), use.released})
 			}
-			return nil
-		})
-	})
-	slices.SortFunc(resting, func(a, b rest) int {
-		if a.order < b.order {
-			return -1
 		}
-		return 1
+		return nil
 	})
-	ports := make([]int, len(resting))
-	for i, r := range resting {
+	slices.SortFunc(all, func(a, b released) int { return cmp.Compare(a.order, b.order) })
+	ports := make([]int, len(all))
+	for i, r := range all {
 		ports[i] = r.port
 	}
 	return ports, err
 }
 
-// portUse is the value of a port: the room that has it, or its place in the
-// order of releases. Order and not time: clocks jump.
+// portUse is the value of a port: the room that uses it, or its place in the
+// order of releases. It is an order and not a time because clocks jump.
 type portUse struct{ room, released uint64 }
 
 func (u portUse) encode() []byte { return append(u64(u.room), u64(u.released)...) }
@@ -170,34 +163,37 @@ func releasePort(tx *bolt.Tx, port int) error {
 	return b.Put(portKey(port), portUse{released: order}.encode())
 }
 
-func putRoom(tx *bolt.Tx, r Room) error {
-	v, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	return tx.Bucket(bucketRooms).Put(u64(r.ID), seal(u64(r.ID), v))
-}
+func putRoom(tx *bolt.Tx, r Room) error { return putJSON(tx.Bucket(bucketRooms), u64(r.ID), r) }
 
-// getRoom returns a room that is not deleted.
-func getRoom(tx *bolt.Tx, id uint64) (Room, error) {
+// anyRoom returns a room, deleted or not.
+func anyRoom(tx *bolt.Tx, id uint64) (Room, error) {
 	v := tx.Bucket(bucketRooms).Get(u64(id))
 	if v == nil {
 		return Room{}, ErrNoRoom
 	}
-	r, err := decodeRoom(u64(id), v)
+	return decodeRoom(u64(id), v)
+}
+
+// getRoom returns a room that is not deleted.
+func getRoom(tx *bolt.Tx, id uint64) (Room, error) {
+	r, err := anyRoom(tx, id)
 	if err == nil && !r.Deleted.IsZero() {
-		return r, ErrNoRoom
+		err = ErrNoRoom
 	}
 	return r, err
 }
 
-func decodeRoom(k, v []byte) (Room, error) {
-	var r Room
-	v, err := unseal(k, v)
-	if err == nil {
-		err = json.Unmarshal(v, &r)
+// deletedRoom returns a room that is deleted.
+func deletedRoom(tx *bolt.Tx, id uint64) (Room, error) {
+	r, err := anyRoom(tx, id)
+	if err == nil && r.Deleted.IsZero() {
+		err = ErrNoRoom
 	}
-	if err != nil {
+	return r, err
+}
+
+func decodeRoom(k, v []byte) (r Room, err error) {
+	if err = decodeJSON(k, v, &r); err != nil {
 		return r, fmt.Errorf("the record of room %d: %w", seqOf(k), err)
 	}
 	r.ID = seqOf(k)

@@ -10,8 +10,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Trash returns the deleted rooms that can be restored, the last deleted first.
-// Room.Deleted is when.
+// Trash returns the deleted rooms that can be restored, the last deleted first
+// (Room.Deleted).
 func (s *Store) Trash() ([]Room, error) {
 	after := s.trashedAfter()
 	rooms, err := s.roomsWhere(func(r Room) bool { return !r.Deleted.IsZero() && restorable(r, after) })
@@ -19,14 +19,15 @@ func (s *Store) Trash() ([]Room, error) {
 	return rooms, err
 }
 
-// trashedAfter is when a room must have been deleted, or later, to be restorable now.
+// trashedAfter returns the time after which a room must have been deleted to be
+// restorable now.
 func (s *Store) trashedAfter() time.Time { return time.Now().Add(-s.retention.current().Trash) }
 
-// restorable reports whether a deleted room can come back.
+// restorable reports whether a deleted room can be restored.
 func restorable(r Room, after time.Time) bool { return !r.Purged && r.Deleted.After(after) }
 
-// TrashStat counts the history of a deleted room. ErrNoRoom if there is none
-// with that ID.
+// TrashStat returns the counts of a deleted room. It fails with ErrNoRoom if there is
+// no deleted room with that ID.
 func (s *Store) TrashStat(id uint64) (st Stat, err error) {
 	err = s.file.view(func(tx *bolt.Tx) error {
 		if _, err := deletedRoom(tx, id); err != nil {
@@ -34,26 +35,15 @@ func (s *Store) TrashStat(id uint64) (st Stat, err error) {
 		}
 		h, err := getHead(tx, id)
 		if err == nil {
-			st = Stat{Last: h.Last, Lines: h.Lines, Bytes: h.Bytes, Removed: h.Removed}
+			st = h.Stat
 		}
 		return err
 	})
 	return st, err
 }
 
-func deletedRoom(tx *bolt.Tx, id uint64) (Room, error) {
-	v := tx.Bucket(bucketRooms).Get(u64(id))
-	if v == nil {
-		return Room{}, ErrNoRoom
-	}
-	r, err := decodeRoom(u64(id), v)
-	if err == nil && r.Deleted.IsZero() {
-		err = ErrNoRoom
-	}
-	return r, err
-}
-
-// claim gives a room its name and its port, if no other room has them.
+// claim gives a room its name and its port, or fails with ErrExists if another room
+// has them.
 func claim(tx *bolt.Tx, r Room) error {
 	names, ports := tx.Bucket(bucketNames), tx.Bucket(bucketPorts)
 	if owner := names.Get([]byte(r.Key)); owner != nil && string(owner) != string(u64(r.ID)) {
@@ -62,13 +52,10 @@ func claim(tx *bolt.Tx, r Room) error {
 	if use, ok := decodePort(ports.Get(portKey(r.Port))); ok && use.room != 0 && use.room != r.ID {
 		return fmt.Errorf("a room on port %d is %w", r.Port, ErrExists)
 	}
-	if err := names.Put([]byte(r.Key), u64(r.ID)); err != nil {
-		return err
-	}
-	return ports.Put(portKey(r.Port), portUse{room: r.ID}.encode())
+	return errors.Join(names.Put([]byte(r.Key), u64(r.ID)), ports.Put(portKey(r.Port), portUse{room: r.ID}.encode()))
 }
 
-// restoreRoom takes a room out of the trash that was deleted after a time.
+// restoreRoom takes a room out of the trash if it was deleted later than After.
 type restoreRoom struct {
 	Room  uint64
 	Port  int
@@ -77,10 +64,10 @@ type restoreRoom struct {
 	owner any
 }
 
-// Restore takes a room out of the trash; it is to have that port. It fails with
-// ErrNoRoom if the room is not in the trash any more, and with ErrExists if a
-// room that is not deleted has its name or the port. When it returns nil the
-// room is on disk, with its lines, and its numbers go on. The follower gets owner.
+// Restore takes a room out of the trash and gives it a port. It fails with ErrNoRoom
+// if the room is not in the trash any more, and with ErrExists if a room that is not
+// deleted has its name or the port. When the error is nil the room is on disk, with
+// its lines, and its sequence numbers go on. The follower gets owner.
 func (s *Store) Restore(id uint64, port int, owner any) (Room, error) {
 	o, err := s.change(restoreRoom{id, port, s.trashedAfter(), owner})
 	if err != nil {
@@ -121,11 +108,11 @@ func (c restoreRoom) updateMemory(s *Store, o outcome) {
 
 func (c restoreRoom) notify(f *Changes, o outcome) { f.Restored(o.rooms[0], o.head.Last, c.owner) }
 
-// purgeDeleted makes a deleted room one that cannot come back.
+// purgeDeleted makes a deleted room one that cannot be restored.
 type purgeDeleted struct{ Room uint64 }
 
-// Purge removes a room from the trash for good. It cannot be restored from now
-// on; its lines go in small steps after Purge has returned.
+// Purge removes a room from the trash for good. The room cannot be restored from now
+// on; its lines are removed in small steps after Purge has returned.
 func (s *Store) Purge(id uint64) error {
 	_, err := s.change(purgeDeleted{id})
 	return err
@@ -154,17 +141,17 @@ func (c purgeDeleted) updateMemory(s *Store, o outcome) {
 
 func (purgeDeleted) notify(f *Changes, o outcome) { f.Purged(o.rooms[0]) }
 
-// trashRoomBytes is what a deleted room counts in the trash beside its lines.
+// trashRoomBytes is the weight of a deleted room in the trash, without its lines.
 const trashRoomBytes = 1 << 10
 
-// trash is what is known of deleted rooms without reading the file.
+// trash has in memory what retention needs to know of deleted rooms.
 //
 // Owned by the committer.
 type trash struct {
-	kept     []trashEntry          // that can be restored, the one that was deleted first at the front
+	kept     []trashEntry          // rooms that can be restored, the one that was deleted first at the front
 	bytes    uint64                // of kept
-	draining map[uint64]trashEntry // deleted, and members may still read their lines
-	purged   []trashEntry          // to be removed, in that order
+	draining map[uint64]trashEntry // deleted rooms whose lines members may still read
+	purged   []trashEntry          // rooms to be removed, in this order
 }
 
 // trashEntry is a deleted room.
@@ -172,26 +159,24 @@ type trashEntry struct {
 	id     uint64
 	at     int64 // when it was deleted, in microseconds since 1970
 	bytes  uint64
-	purged bool // it cannot come back
+	purged bool // it cannot be restored
 }
 
 func newTrashEntry(r Room, h *head) trashEntry {
 	return trashEntry{id: r.ID, at: r.Deleted.UnixMicro(), bytes: h.Bytes + trashRoomBytes, purged: r.Purged}
 }
 
-// load begins with the deleted rooms of a file. Those that are draining still are.
+// load replaces the rooms with those of a file, but for rooms that are draining.
 func (t *trash) load(all []trashEntry) {
 	t.kept, t.bytes, t.purged = nil, 0, nil
 	for _, r := range all {
-		if _, draining := t.draining[r.id]; draining && !r.purged {
-			continue
+		switch _, draining := t.draining[r.id]; {
+		case r.purged:
+			t.purge(r)
+		case !draining:
+			t.kept = append(t.kept, r)
+			t.bytes += r.bytes
 		}
-		if r.purged {
-			t.purged = append(t.purged, r)
-			continue
-		}
-		t.kept = append(t.kept, r)
-		t.bytes += r.bytes
 	}
 	slices.SortFunc(t.kept, trashEntry.compare)
 }
@@ -200,29 +185,27 @@ func (r trashEntry) compare(o trashEntry) int {
 	return cmp.Or(cmp.Compare(r.at, o.at), cmp.Compare(r.id, o.id))
 }
 
-// nonEmpty reports whether there is anything that gets too old, or is to be removed.
+// nonEmpty reports whether there is a room that may get too old, or is to be removed.
 func (t *trash) nonEmpty() bool { return len(t.kept)+len(t.draining)+len(t.purged) > 0 }
 
-func (t *trash) purging() bool { return len(t.purged) > 0 }
-
-// add has a room kept, as long as there is space.
+// add keeps a room, until it is too old or there is no space.
 func (t *trash) add(r trashEntry) {
 	i, _ := slices.BinarySearchFunc(t.kept, r, trashEntry.compare) // a clock may have been set back
 	t.kept = slices.Insert(t.kept, i, r)
 	t.bytes += r.bytes
 }
 
-// purge has a room removed.
+// purge has the committer remove a room.
 func (t *trash) purge(r trashEntry) { t.purged = append(t.purged, r) }
 
-// expire has the rooms removed that were deleted by then, in microseconds.
+// expire purges the rooms that were deleted at a time or earlier, in microseconds.
 func (t *trash) expire(before int64) {
 	for len(t.kept) > 0 && t.kept[0].at <= before {
 		t.purgeOldest()
 	}
 }
 
-// purgeOldest has the room removed that was deleted first.
+// purgeOldest purges the room that was deleted first.
 func (t *trash) purgeOldest() {
 	t.bytes -= t.kept[0].bytes
 	t.purge(t.kept[0])
@@ -240,8 +223,8 @@ func (t *trash) remove(id uint64) {
 	t.purged = slices.DeleteFunc(t.purged, is)
 }
 
-// ReleaseDeleted says that nobody reads the lines of a room any more that Delete has
-// deleted. Until then they are not removed.
+// ReleaseDeleted tells the store that nobody reads the lines of a deleted room any
+// more. Until then they are not removed.
 func (s *Store) ReleaseDeleted(room uint64) error {
 	return s.update(nil, func() {
 		if r, ok := s.retention.trash.draining[room]; ok {
@@ -252,8 +235,8 @@ func (s *Store) ReleaseDeleted(room uint64) error {
 	})
 }
 
-// schedulePurge has removed what is too much in the trash, the rooms that were deleted
-// first before the others.
+// schedulePurge purges rooms while the trash exceeds its limits, those that were
+// deleted first before the others.
 func (r *retention) schedulePurge() {
 	t, most := &r.trash, r.current().TrashBytes
 	early := 0
@@ -264,21 +247,21 @@ func (r *retention) schedulePurge() {
 		r.opts.Events.Evicted(early)
 	}
 	r.mayExpire = r.mayExpire || t.nonEmpty()
-	if t.purging() {
+	if len(t.purged) > 0 {
 		r.addJob(job{kind: jobPurge})
 	}
 }
 
-// purgeStep removes deleted rooms, or some of the lines of the first one. Those
-// that are damaged stay as they are.
+// purgeStep removes deleted rooms, or some of the lines of the first one. Rooms with
+// corrupt records stay as they are.
 func (s *Store) purgeStep() (more bool, err error) {
-	if !s.retention.trash.purging() {
+	t, gone := &s.retention.trash, 0
+	if len(t.purged) == 0 {
 		return false, nil
 	}
-	gone := 0
 	err = s.transact(func(tx *bolt.Tx) error {
-		for left := jobBlocks; left > 0 && gone < len(s.retention.trash.purged); {
-			id := s.retention.trash.purged[gone].id
+		for left := jobBlocks; left > 0 && gone < len(t.purged); {
+			id := t.purged[gone].id
 			n, done, err := purgeRoom(tx, id, left)
 			if errors.Is(err, errCorruptRecord) {
 				s.countRecord(bucketRooms, u64(id))
@@ -294,18 +277,18 @@ func (s *Store) purgeStep() (more bool, err error) {
 		return nil
 	})
 	if err == nil {
-		s.retention.trash.purged = s.retention.trash.purged[gone:]
+		t.purged = t.purged[gone:]
 	}
-	return s.retention.trash.purging(), err
+	return len(t.purged) > 0, err
 }
 
-// purgeRoom removes a deleted room with its lines, at most so many blocks of them.
-// It tells how many those were. If that is not all it is done no more than begun:
-// the room cannot be restored from then on.
+// purgeRoom removes a deleted room with its lines, at most so many blocks of them. It
+// returns the number of these blocks. If there are more blocks, done is false, and the
+// room cannot be restored any more.
 func purgeRoom(tx *bolt.Tx, room uint64, most int) (n int, done bool, err error) {
 	r, err := deletedRoom(tx, room)
 	if errors.Is(err, ErrNoRoom) {
-		return 0, true, nil // gone already, or restored meanwhile
+		return 0, true, nil // removed already, or restored meanwhile
 	}
 	if err != nil {
 		return 0, false, err
@@ -321,7 +304,7 @@ func purgeRoom(tx *bolt.Tx, room uint64, most int) (n int, done bool, err error)
 		}
 		if !done {
 			r.Purged = true
-			return n, false, errors.Join(putRoom(tx, r), putHead(tx, room, &head{Last: h.Last, Removed: h.Last, unreclaimed: true}))
+			return n, false, errors.Join(putRoom(tx, r), putHead(tx, room, &head{Stat: Stat{Last: h.Last, Removed: h.Last}, unreclaimed: true}))
 		}
 		if err := lines.DeleteBucket(u64(room)); err != nil {
 			return n, false, err

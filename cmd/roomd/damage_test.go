@@ -96,7 +96,7 @@ func TestDamagedRecords(t *testing.T) {
 		t.Error(got)
 	}
 	told := p.console(fmt.Sprintf("bans\naudit\ncreate other --port %d\ndoctor\n", p.first+1))
-	for what, want := range map[string]int{"first ban": 0, "second ban": 2, "that of a damaged room": 1, "is damaged": 4} {
+	for what, want := range map[string]int{"first ban": 0, "second ban": 2, "that of a damaged room": 1, "is corrupt": 4} {
 		if n := strings.Count(told, what); n != want {
 			t.Errorf("%q is there %d times, not %d:\n%s", what, n, want, told)
 		}
