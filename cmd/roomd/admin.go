@@ -23,14 +23,14 @@ func newAdmin() *cobra.Command {
 	return &cobra.Command{
 		Use:   "admin [--socket FILE | --config FILE] [COMMAND...]",
 		Short: "Give the running server a command, or open its console",
-		Long: `Give the running server a command, or, without one, open its console.
+		Long: `Give the running server a command. Without COMMAND, open its console.
 "roomd admin help" lists the commands, "roomd admin help delete" explains one.
 
---socket FILE names the server's admin socket, --config FILE the configuration to
-look it up in (default: ROOMD_CONFIG, else where the server looks). They stand
-before COMMAND; what follows COMMAND belongs to it.
+--socket FILE names the admin socket of the server. --config FILE names the
+configuration that contains the path of the socket; the default is the file that the
+server uses. Write these flags before COMMAND: the words after COMMAND belong to it.
 
-Exit status: 0 done, 1 refused, 2 wrong usage, 3 the server cannot be reached.
+Exit status: 0 done; 1 refused; 2 wrong usage; 3 the server cannot be reached.
 
 The commands:
 
@@ -55,12 +55,12 @@ The commands:
 				return usage.New(cmd, err)
 			}
 			if socket == "" {
-				return errors.New("admin.socket is empty: this server has no console")
+				return errors.New("this server has no admin socket: admin.socket is empty in its configuration")
 			}
 			out, errw := cmd.OutOrStdout(), cmd.ErrOrStderr()
 			if len(words) == 0 {
 				if !terminal(cmd.InOrStdin()) {
-					return usage.New(cmd, errors.New("without a terminal, say what to do"))
+					return usage.New(cmd, errors.New("COMMAND is missing: the console needs a terminal"))
 				}
 				console, err := admin.NewConsole(socket, admin.HistoryFile())
 				if err != nil {
@@ -134,7 +134,7 @@ func parseAdminArgs(args []string, errw io.Writer) (socket string, words []strin
 		}
 		socket = cfg.Admin.Socket
 		if cfg.Path == "" && os.Geteuid() == 0 && ownedByOther(socket) {
-			return "", nil, unreachable{fmt.Errorf("%s in this folder is another user's, and not used: for root it has to be named, with --socket, or its configuration with --config", filepath.Base(socket))}
+			return "", nil, unreachable{fmt.Errorf("%s in the current folder belongs to another user and is not used: root has to name the socket with --socket, or its configuration with --config", filepath.Base(socket))}
 		}
 	}
 	return socket, args, nil

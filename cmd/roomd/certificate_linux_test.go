@@ -68,7 +68,7 @@ func TestCertificateIsKnown(t *testing.T) {
 	roomdtest.Certificate(t, p.dir, "later", now.Add(-time.Hour), later)
 	p.cmd.Process.Signal(syscall.SIGHUP)
 	eventually(t, "it is renewed", func() bool { return look().Expires.Equal(later) })
-	if !look().Renewed.After(first.Renewed) || level() != "" || metric("expiry") != fmt.Sprint(later.Unix()) || !p.logged("the certificate was renewed") {
+	if !look().Renewed.After(first.Renewed) || level() != "" || metric("expiry") != fmt.Sprint(later.Unix()) || !p.logged("certificate was renewed") {
 		t.Errorf("%+v, doctor %q, the metrics say %s", look(), level(), metric("expiry"))
 	}
 	roomdtest.Certificate(t, p.dir, "over", now.Add(-time.Hour), now.Add(-time.Minute))

@@ -13,18 +13,20 @@ func newChat() *cobra.Command {
 	var nick string
 	cmd := &cobra.Command{
 		Use:   "chat [ROOM...]",
-		Short: "Talk: one or more rooms at a terminal",
-		Long: `Talk in one or more rooms. What you type goes to the current room, whose name is
-in the prompt; a line that begins with / is a command, and /help lists them. What
-comes while you type stays out of your line. Tab completes commands, rooms and nicks.
+		Short: "Talk in one or more rooms at a terminal",
+		Long: `Talk in one or more rooms. The lines that you type go to the current room, whose
+name is in the prompt. A line that begins with / is a command; /help lists the
+commands. New lines of the rooms are printed above the line that you are typing. Tab
+completes commands, rooms and nicks.
 
-When the server goes, the line you are typing stays, and so do you: everything said
-meanwhile is shown when it is back, with its number, and what you said is sent then.
+If the connection is lost, roomd chat connects again. It then prints the lines that you
+missed and their number, and sends the lines that you typed in the meantime.
 
-Lines that were typed are kept for each server in ~/.roomd_chat_HOST_PORT. Without a
-terminal, or on one that cannot move its cursor (TERM=dumb), lines are read and
-printed as they come; at the end of the input it leaves once all is sent.
-NO_COLOR=1 turns colours off; the bell and the mark of a mention stay.`,
+The lines that you typed are kept in ~/.roomd_chat_HOST_PORT, a file for each server.
+Without a terminal, or on one that cannot move its cursor (TERM=dumb), lines are read
+and printed one after the other; at the end of the input the command leaves the rooms
+when all lines are sent. NO_COLOR=1 turns colours off; the bell and the highlight of a
+mention stay.`,
 		Example: `  roomd chat
   roomd chat lobby dev --nick ann
   roomd chat lobby --server chat.example.org:8080 --tls
@@ -36,6 +38,6 @@ NO_COLOR=1 turns colours off; the bell and the mark of a mention stay.`,
 	}
 	r.flags(cmd, true)
 	cmd.ValidArgsFunction = r.completeRooms(0)
-	cmd.Flags().StringVar(&nick, "nick", "", "your `NAME` in the rooms; default: "+remote.NickVar+", else your login")
+	cmd.Flags().StringVar(&nick, "nick", "", "your `NAME` in the rooms; default: "+remote.NickVar+", then your login name")
 	return cmd
 }

@@ -24,18 +24,20 @@ func newCheck() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Check whether the server could start, and say what the configuration amounts to",
-		Long: `Check whether the server could start with the configuration, and say what that
-amounts to. All mistakes are reported at once, each with its line and what would
-be right; and then what serve would find: files and folders that are missing or
-not to be read or written, ports that are taken, certificates that are not valid
-now. What serve would go on without is a warning: a group that is unknown, an
-address that is not there. Root looks with the rights of the owner of
-server.data. Nothing is changed. While the server runs its own ports are not
-tried.
+		Short: "Check whether the server can start, and show what the configuration means",
+		Long: `Check whether the server can start with the configuration, and show what the
+configuration means. All mistakes are reported at once, each with its line and a
+correction.
 
-Exit status: 0 the server could start, perhaps with warnings, 1 it could not, or
-could not serve, 2 wrong usage.`,
+Then the command checks the machine: files and folders that are missing or that the
+server may not read or write, ports that are in use, certificates that are not valid
+now. A problem that does not prevent the start is a warning: an unknown group, an
+address that this machine does not have. If root runs the command, the checks use the
+rights of the owner of server.data. Nothing is changed. While the server runs, the
+command does not try its ports.
+
+Exit status: 0 the server can start, perhaps with warnings; 1 it cannot start or
+cannot serve; 2 wrong usage.`,
 		Example: `  roomd check
   roomd check --config /etc/roomd/config.toml`,
 		Args: usage.Args(0, 0),

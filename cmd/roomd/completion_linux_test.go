@@ -103,7 +103,7 @@ func TestZshCompletion(t *testing.T) {
 	}
 	// Those that are possible are listed, commands with what they do.
 	s.types("roomd s\t")
-	s.expect("-- Say something in a room")
+	s.expect("-- Send a line to a room")
 	s.types("\x15roomd send \t")
 	s.expect("Café")
 	s.expect("lobby")

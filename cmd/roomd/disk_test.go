@@ -53,7 +53,7 @@ func TestFillAndDeleteLoop(t *testing.T) {
 		return total <= 1<<20 && kept
 	})
 	p.mustAdmin("restore", newest)
-	if !p.logged("the trash is full") {
+	if !p.logged("trash is full") {
 		t.Error("the log does not say so")
 	}
 	if err := p.kill(syscall.SIGTERM); err != nil {

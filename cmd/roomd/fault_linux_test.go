@@ -124,7 +124,7 @@ func TestStuckDisk(t *testing.T) {
 			t.Errorf("%s does not say it: %s %s", words, out, errs)
 		}
 	}
-	if !p.logged("the disk does not answer: lines and changes wait") {
+	if !p.logged("slow disk: a write does not return") {
 		t.Error("the log does not say it")
 	}
 	master := p.visit(p.master)
@@ -158,7 +158,7 @@ func TestStuckDisk(t *testing.T) {
 	}
 	eventually(t, "all is well", func() bool {
 		_, status := roomdtest.Get(t, url+"/readyz")
-		return status == http.StatusOK && p.logged("the disk answers again")
+		return status == http.StatusOK && p.logged("disk answers again")
 	})
 }
 
@@ -183,7 +183,7 @@ func (p *process) readOnly(ann, bob visitor, url string) {
 			p.t.Errorf("%s does not say it: %s %s", words, out, errs)
 		}
 	}
-	if !p.logged("no line and no change is kept until the database has been opened again") {
+	if !p.logged("database is read-only after a failed write") {
 		p.t.Error("the log does not say it")
 	}
 	master := p.visit(p.master)
@@ -223,7 +223,7 @@ func TestReadOnlyDisk(t *testing.T) {
 			end()
 			eventually(t, "all is well", func() bool {
 				_, status := roomdtest.Get(t, url+"/readyz")
-				return status == http.StatusOK && p.logged("the database is checked and takes lines again")
+				return status == http.StatusOK && p.logged("database is writable again")
 			})
 			fmt.Fprintln(ann, "after")
 			if lines := bob.before(t, "> after"); strings.Contains(strings.Join(lines, ""), "refused") {

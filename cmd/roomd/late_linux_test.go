@@ -62,7 +62,7 @@ func TestAddressesThatComeLater(t *testing.T) {
 	if st := p.status(); len(st.Listening) != 1 || len(st.Missing) != 2 || st.Unbound != 0 {
 		t.Fatalf("%+v", st)
 	}
-	for _, want := range []string{"ip_local_reserved_ports", "there are no metrics yet", "address=192.0.2.77", "address=fe80::5%lo"} {
+	for _, want := range []string{"ip_local_reserved_ports", "metrics cannot be served yet", "address=192.0.2.77", "address=fe80::5%lo"} {
 		if !p.logged(want) {
 			t.Errorf("the log has no %q", want)
 		}
@@ -90,7 +90,7 @@ func TestAddressesThatComeLater(t *testing.T) {
 	p.cmd.Process.Signal(syscall.SIGHUP)
 	add("192.0.2.77/32")
 	eventually(t, "all addresses", func() bool { return listens(3) })
-	eventually(t, "the metrics", func() bool { return p.logged("the metrics are there now") })
+	eventually(t, "the metrics", func() bool { return p.logged("metrics are served now") })
 	for range 3 {
 		same()
 	}
@@ -183,7 +183,7 @@ func TestSocketThatComesLater(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t, `admin.socket = "later/roomd.sock"`)
 	p.start()
-	if !p.logged("there is no console yet") {
+	if !p.logged("admin socket cannot be opened yet") {
 		t.Error("it does not say so")
 	}
 	p.come(p.first).hear("you are guest-1")
@@ -192,7 +192,7 @@ func TestSocketThatComesLater(t *testing.T) {
 	}
 	eventually(t, "the console", func() bool {
 		_, err := os.Stat(filepath.Join(p.dir, "later", "roomd.sock"))
-		return err == nil && p.logged("the console is there now")
+		return err == nil && p.logged("admin socket is open now")
 	})
 	if err := p.kill(syscall.SIGTERM); err != nil {
 		t.Error(err)
@@ -202,7 +202,7 @@ func TestSocketThatComesLater(t *testing.T) {
 			p.master, p.first, p.first+38, strings.Repeat("s", length))), 0o600)
 		p.start()
 		_, err := os.Stat(filepath.Join(p.dir, strings.Repeat("s", length)))
-		if there := err == nil; there != (length == pathMost(p.dir)) || there == p.logged("this server has no console") {
+		if there := err == nil; there != (length == pathMost(p.dir)) || there == p.logged("the server runs without a console") {
 			t.Errorf("a path of %d bytes: there is a socket: %v", len(p.dir)+1+length, there)
 		}
 		if err := p.kill(syscall.SIGTERM); err != nil {
@@ -227,7 +227,7 @@ func TestSocketInAReadOnlyFolder(t *testing.T) {
 	}
 	p.prefix = append(how, mount+"exec \"$0\" \"$@\"")
 	p.start()
-	if !p.logged("there is no console yet") || !p.logged(syscall.EROFS.Error()) {
+	if !p.logged("admin socket cannot be opened yet") || !p.logged(syscall.EROFS.Error()) {
 		t.Error("it does not say so")
 	}
 	p.come(p.first).hear("you are guest-1")
@@ -286,7 +286,7 @@ func TestReloadAfterRefusedTakeOver(t *testing.T) {
 		}
 		refused("before")
 		p.upgrade()
-		eventually(t, "the new process says so", func() bool { return p.logged("stay what they were") })
+		eventually(t, "the new process says so", func() bool { return p.logged("the old values stay in effect") })
 		p.cmd.Process.Signal(syscall.SIGHUP)
 		refused("after an upgrade")
 		p.cmd.Process.Signal(syscall.SIGHUP)

@@ -25,7 +25,7 @@ func TestDatabaseThatIsNotThereAgain(t *testing.T) {
 	if err := os.WriteFile(successor, []byte(fmt.Sprintf("#!/bin/sh\n%s='%s: %s' exec %s \"$@\"\n", asSuccessor, opened, replaces, os.Args[0])), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if out, errs, status := p.admin("upgrade", successor); status != exitFailed || !strings.Contains(errs, "take the database back: ") {
+	if out, errs, status := p.admin("upgrade", successor); status != exitFailed || !strings.Contains(errs, "reopen the database: ") {
 		t.Errorf("status %d, %s%s", status, out, errs)
 	}
 	rest, _ := io.ReadAll(ann.in)

@@ -21,22 +21,22 @@ import (
 // their keys alone, which wire.ParseName and wire.Fold give: strings.EqualFold
 // finds other ones, and none in full width or with combining marks.
 var caseless = map[string]string{
-	"admin/client.go Complete":            "commands",
-	"admin/tap.go parseLevel":             "levels of the log",
-	"admin/term/buffer.go find":           "lines typed before",
-	"admin/term/complete.go common":       "how far words begin alike: which there are has been said",
-	"admin/param.go candidates":           "words of the usage",
-	"admin/term/editor.go Agreed":         "yes and no",
-	"admin/render.go list":                "titles of columns",
-	"admin/set.go setBool":                "on and off",
-	"admin/tap.go Level":                  "levels of the log",
-	"admin/tap.go Handle":                 "levels of the log",
-	"admin/tap.go watch":                  "text of the log",
-	"admin/tap.go publish":                "text of the log",
-	"cmd/roomd/chat/commands.go carryOut": "commands",
-	"cmd/roomd/remote/nick.go Unique":     "a random word",
-	"netsvc/client/room.go madeUp":        "a random word",
-	"store/layout.go unique":              "a random word",
+	"admin/client.go Complete":              "commands",
+	"admin/tap.go parseLevel":               "levels of the log",
+	"admin/term/buffer.go find":             "lines typed before",
+	"admin/term/complete.go commonPrefix":   "how far words begin alike: which there are has been said",
+	"admin/param.go candidates":             "words of the usage",
+	"admin/term/editor.go IsYes":            "yes and no",
+	"admin/render.go list":                  "titles of columns",
+	"admin/set.go parseBool":                "on and off",
+	"admin/tap.go Level":                    "levels of the log",
+	"admin/tap.go Handle":                   "levels of the log",
+	"admin/tap.go watch":                    "text of the log",
+	"admin/tap.go publish":                  "text of the log",
+	"cmd/roomd/chat/commands.go runCommand": "commands",
+	"cmd/roomd/remote/nick.go UniqueNick":   "a random word",
+	"netsvc/client/room.go randomNick":      "a random word",
+	"store/layout.go randomID":              "a random word",
 }
 
 func TestNamesAreComparedByKey(t *testing.T) {

@@ -79,7 +79,7 @@ func TestManager(t *testing.T) {
 		p.env = []string{"NOTIFY_SOCKET=" + name, "WATCHDOG_USEC=300000"}
 		p.start()
 		got := m.until("READY=1")
-		want := fmt.Sprintf("STATUS=opening the database %s | STATUS=binding the rooms | READY=1 STATUS=0 members in 2 rooms; unbound: two: port %d is in use by another program",
+		want := fmt.Sprintf("STATUS=opening the database %s | STATUS=binding the ports of the rooms | READY=1 STATUS=0 members in 2 rooms; unbound: two: port %d is in use by another program",
 			filepath.Join(p.dir, "roomd.db"), p.first+1)
 		if got != want {
 			t.Errorf("starting:\ngot  %s\nwant %s", got, want)

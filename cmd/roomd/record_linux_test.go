@@ -37,7 +37,7 @@ func TestSignalsAreRecorded(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	for _, key := range []string{"limits.members", "access.delete"} {
-		if !p.logged("msg=reload key=" + key) {
+		if !p.logged(" key=" + key + " from=") {
 			t.Errorf("the log does not have %s", key)
 		}
 	}
@@ -58,7 +58,7 @@ func TestSignalsAreRecorded(t *testing.T) {
 	var pid int
 	eventually(t, "it has another process", func() bool {
 		text, _ := os.ReadFile(p.log.Name())
-		_, rest, _ := strings.Cut(string(text), "serves\" pid=")
+		_, rest, _ := strings.Cut(string(text), "serves now\" pid=")
 		n, err := fmt.Sscan(rest, &pid)
 		return n == 1 && err == nil
 	})
@@ -99,8 +99,8 @@ func TestStopIsRecorded(t *testing.T) {
 		stop       func() error
 		line, door string
 	}{
-		{func() error { return p.kill(syscall.SIGTERM) }, "stop: terminated", "signal"},
-		{func() error { return p.kill(syscall.SIGINT) }, "stop: interrupt", "signal"},
+		{func() error { return p.kill(syscall.SIGTERM) }, "stop: SIGTERM", "signal"},
+		{func() error { return p.kill(syscall.SIGINT) }, "stop: SIGINT", "signal"},
 		{func() error {
 			if _, errs, status := p.admin("stop", "--yes"); status != exitOK {
 				t.Fatal(status, errs)

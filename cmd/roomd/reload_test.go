@@ -302,7 +302,7 @@ func TestReloadRefused(t *testing.T) {
 		want  []string
 	}{
 		{[]string{"rooms.replay = 5", "rooms.max = -1", "limits.bust = 3"}, []string{"rooms.max: -1 is out of range", "did you mean limits.burst?", "nothing is changed"}},
-		{[]string{"rooms.replay = 5", `server.data = "x.db"`}, []string{"stop it and start it", "nothing is changed: 1 key refused", admin.WouldApply}},
+		{[]string{"rooms.replay = 5", `server.data = "x.db"`}, []string{"stop the server and start it again", "nothing is changed: 1 key refused", admin.WouldApply}},
 		{[]string{"rooms.replay = 5", fmt.Sprintf(`metrics.listen = "%s"`, taken.Addr())}, []string{"address already in use", "1 key refused"}},
 		{[]string{"rooms.replay = 5", `admin.group = "nosuch"`}, []string{"unknown group nosuch", "1 key refused"}},
 	} {

@@ -30,12 +30,12 @@ type remoteFlags struct {
 func (r *remoteFlags) flags(cmd *cobra.Command, room bool) {
 	r.cmd, r.Find = cmd, r.findServer
 	f := cmd.Flags()
-	f.StringVar(&r.Addr, "server", "", "the server's master port, `HOST:PORT`; default: "+remote.ServerVar+", else that of the configuration")
-	f.StringVar(&r.config, "config", "", "configuration `FILE` to look the server up in; default: "+config.Var+", else where the server looks")
-	f.BoolVar(&r.TLS, "tls", false, "speak TLS; default: as the configuration says, if there is no --server")
-	f.StringVar(&r.CA, "ca", "", "`FILE` with the certificates to trust, in PEM; default: the system's (implies --tls)")
+	f.StringVar(&r.Addr, "server", "", "the master port of the server, `HOST:PORT`; default: "+remote.ServerVar+", then the configuration")
+	f.StringVar(&r.config, "config", "", "configuration `FILE` that names the server; default: the file that the server uses")
+	f.BoolVar(&r.TLS, "tls", false, "use TLS; default without --server: as in the configuration")
+	f.StringVar(&r.CA, "ca", "", "`FILE` with the certificates to trust, in PEM; default: those of the system; implies --tls")
 	if room {
-		f.StringVar(&r.Password, "password", "", "the room's `PASSWORD`; better in "+remote.PasswordVar+", where other users do not see it")
+		f.StringVar(&r.Password, "password", "", "`PASSWORD` of the room; other users cannot see it in the variable "+remote.PasswordVar)
 	}
 }
 

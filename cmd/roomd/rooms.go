@@ -23,10 +23,10 @@ func newList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [PATTERN]",
 		Short: "List the rooms: name, port, members, topic",
-		Long: `List the rooms: name, port, members, topic. In PATTERN * stands for any text and
-? for any one character.
+		Long: `List the rooms: name, port, members, topic. In PATTERN * matches any text and ?
+matches one character.
 
-Exit status: 0 done (also if there is no room), 1 failed, 2 wrong usage.`,
+Exit status: 0 done, also if there is no room; 1 failed; 2 wrong usage.`,
 		Example: `  roomd list
   roomd list 'dev*' --json
   roomd list --server chat.example.org:8080 --tls`,
@@ -69,11 +69,11 @@ func newCreate() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "create NAME",
-		Short: "Make a room, and print its port and the key that deletes it",
-		Long: `Make a room, and print its port and the key that deletes it. The key is not shown
-again. With --password, a new member is asked for it.
+		Short: "Create a room, and print its port and its delete key",
+		Long: `Create a room, and print its port and its delete key. The key is not shown again.
+With --password, new members have to give the password.
 
-Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
+Exit status: 0 done; 1 refused or failed; 2 wrong usage.`,
 		Example: `  roomd create dev
   roomd create board --password secret
   roomd create dev --json | jq -r .key > dev.key`,
@@ -88,7 +88,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
 			if asJSON {
 				return json.NewEncoder(out).Encode(made)
 			}
-			_, err = fmt.Fprintf(out, "%s is there, on port %d\nits delete key, shown only now: %s\n", made.Name, made.Port, made.Key)
+			_, err = fmt.Fprintf(out, "%s is created, on port %d\nits delete key, shown only now: %s\n", made.Name, made.Port, made.Key)
 			return err
 		}),
 	}
@@ -104,12 +104,13 @@ func newDelete() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "delete NAME",
-		Short: "End a room for all its members",
-		Long: `End a room for all its members. Whether that needs its key is the server's policy
-(access.delete). At a terminal it asks first; without one it refuses, unless --yes
-is said. The operator can bring the room back for a while ("roomd admin restore").
+		Short: "Delete a room and disconnect its members",
+		Long: `Delete a room and disconnect its members. The configuration of the server
+(access.delete) says whether you need the delete key. At a terminal the command asks
+first; without a terminal it needs --yes. For some time the operator can restore the
+room ("roomd admin restore").
 
-Exit status: 0 done, 1 refused or failed, 2 wrong usage, or --yes is missing.`,
+Exit status: 0 done; 1 refused or failed; 2 wrong usage, or --yes is missing.`,
 		Example: `  roomd delete dev
   roomd delete dev --yes --key 7f1c0b6a52e94d0c8ab1d2f3945e6a70`,
 		Args: usage.Args(1, 1),
@@ -120,9 +121,9 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage, or --yes is missing.`,
 					return remote.CleanError(err)
 				}
 				for _, i := range rooms {
-					text := fmt.Sprintf("deletes %s and sends %s away", wire.CleanString(i.Name), english.Plural(i.Members, "member"))
+					text := fmt.Sprintf("deletes %s and disconnects %s", wire.CleanString(i.Name), english.Plural(i.Members, "member"))
 					if !terminal(cmd.InOrStdin()) {
-						return usage.New(cmd, fmt.Errorf("this %s; without a terminal say --yes if that is what you want", text))
+						return usage.New(cmd, fmt.Errorf("this %s; without a terminal, add --yes to confirm", text))
 					}
 					if !confirm(cmd.InOrStdin(), cmd.ErrOrStderr(), text) {
 						fmt.Fprintln(cmd.ErrOrStderr(), "nothing was done")
@@ -135,7 +136,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage, or --yes is missing.`,
 	}
 	r.flags(cmd, false)
 	cmd.ValidArgsFunction = r.completeRooms(1)
-	cmd.Flags().StringVar(&key, "key", "", "the room's delete `KEY`, as create printed it")
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask; needed without a terminal")
+	cmd.Flags().StringVar(&key, "key", "", "delete `KEY` of the room, which create has printed")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask; required without a terminal")
 	return cmd
 }

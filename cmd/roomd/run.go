@@ -74,13 +74,18 @@ func newRoot() *cobra.Command {
 		Short: "A persistent chat server: every room is a TCP port, and plain nc is a full client",
 		Long: `A persistent chat server: every room is a TCP port, and plain nc is a full client.
 
-The configuration is the file that --config names, else the one that the variable
-ROOMD_CONFIG names, else config.toml in this folder, else /etc/roomd/config.toml,
-else the defaults. For root the one in this folder has to be named. Clients and
-roomd admin read only the keys that they need of it, and warn of the rest.
+The configuration comes from the first of these files:
 
-ROOMD_SERVER (HOST:PORT) and ROOMD_NICK stand for --server and --nick, and
-ROOMD_PASSWORD for --password.`,
+    the file that --config names
+    the file that the variable ROOMD_CONFIG names
+    config.toml in the current folder, unless the user is root
+    /etc/roomd/config.toml
+
+Without a file the defaults are used. The client commands and roomd admin read only
+the keys that they need, and warn of mistakes in the other keys.
+
+The variables ROOMD_SERVER (HOST:PORT), ROOMD_NICK and ROOMD_PASSWORD replace the
+flags --server, --nick and --password.`,
 		Example: `  roomd serve                            the master port is 8080
   printf 'CREATE dev\nLIST\n' | nc -N 127.0.0.1 8080`,
 		SilenceErrors: true,
@@ -105,14 +110,17 @@ func newServe() *cobra.Command {
 	var console bool
 	cmd := &cobra.Command{
 		Use:   "serve [PORT]",
-		Short: "Run the server until it is told to stop (SIGINT or SIGTERM)",
-		Long: `Run the server until it is told to stop (SIGINT or SIGTERM).
+		Short: "Run the server until SIGINT or SIGTERM",
+		Long: `Run the server until it receives SIGINT or SIGTERM, or until an operator stops it.
 
-PORT is the master port; it overrides server.port of the configuration, which
-is the file that --config or ROOMD_CONFIG names, else config.toml here (not for
-root), else /etc/roomd/config.toml, else the defaults alone.
+PORT is the master port. It overrides server.port of the configuration. "roomd
+--help" says which configuration file is used.
 
-With --console, quit and Ctrl-D stop the server; they ask first if it has members.`,
+SIGHUP reloads the configuration. SIGUSR2 starts the binary that is now on the disk,
+and hands the server and its connections over to it.
+
+With --console, quit and Ctrl-D stop the server. If the server has members, the
+console asks first.`,
 		Example: `  roomd serve
   roomd serve 9090
   roomd serve --console
@@ -132,7 +140,7 @@ With --console, quit and Ctrl-D stop the server; they ask first if it has member
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration `FILE`")
-	cmd.Flags().BoolVar(&console, "console", false, "open the console here, with the log above the prompt")
+	cmd.Flags().BoolVar(&console, "console", false, "open the console in this terminal, with the log above the prompt")
 	return cmd
 }
 

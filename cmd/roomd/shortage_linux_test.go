@@ -154,7 +154,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	}()
 	ann.until(t, "* not sent: the disk is full")
-	if text, err := os.ReadFile(p.log.Name()); err != nil || !strings.Contains(string(text), "the disk is full: lines and changes are refused") {
+	if text, err := os.ReadFile(p.log.Name()); err != nil || !strings.Contains(string(text), "disk is full: lines and changes are refused") {
 		t.Error("the log does not say it", err)
 	}
 	master := p.visit(p.master)

@@ -35,7 +35,7 @@ func newStore() *cobra.Command {
 	s := &storeFlags{}
 	cmd := &cobra.Command{
 		Use:     "store",
-		Short:   "Look after the database while the server is down",
+		Short:   "Check, repair and copy the database while the server is stopped",
 		Example: "  roomd store check",
 		Args:    usage.Subcommands,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -48,39 +48,39 @@ func newStore() *cobra.Command {
 	}
 	withJSON := func(c *cobra.Command) { c.Flags().BoolVar(&s.json, "json", false, "print JSON") }
 
-	withJSON(add("check", "Read the whole database and say what is damaged", "check", 0, s.with(func(_ *cobra.Command, _ []string, d *offline.Database, _ *config.Config) error { return d.Check() })))
-	withJSON(add("info", "Say what is in the database", "info --json", 0, s.with(func(_ *cobra.Command, _ []string, d *offline.Database, _ *config.Config) error { return d.Info() })))
-	add("compact", "Give the space back that is free, and what is deleted with it", "compact", 0, s.with(func(cmd *cobra.Command, _ []string, d *offline.Database, c *config.Config) error {
+	withJSON(add("check", "Read the whole database and report corrupt records", "check", 0, s.with(func(_ *cobra.Command, _ []string, d *offline.Database, _ *config.Config) error { return d.Check() })))
+	withJSON(add("info", "Show what the database contains", "info --json", 0, s.with(func(_ *cobra.Command, _ []string, d *offline.Database, _ *config.Config) error { return d.Info() })))
+	add("compact", "Return the free space to the disk; deleted lines are gone for good", "compact", 0, s.with(func(cmd *cobra.Command, _ []string, d *offline.Database, c *config.Config) error {
 		return d.Compact(cmd.Context(), server.StoreOptions(c))
 	}))
 	force := false
-	restore := add("restore BACKUP", "Put a backup in the database's place, after a check", "restore --force /var/backups/roomd.db", 1, s.with(func(cmd *cobra.Command, args []string, d *offline.Database, c *config.Config) error {
+	restore := add("restore BACKUP", "Replace the database with a backup, after a check", "restore --force /var/backups/roomd.db", 1, s.with(func(cmd *cobra.Command, args []string, d *offline.Database, c *config.Config) error {
 		if err := server.RefuseServerFile(c, args[0]); err != nil {
-			return fmt.Errorf("nothing is restored: %w", err)
+			return fmt.Errorf("backup is not restored: %w", err)
 		}
 		return d.Restore(cmd.Context(), args[0], force)
 	}))
-	restore.Flags().BoolVar(&force, "force", false, "also if there is a database, which is kept beside")
+	restore.Flags().BoolVar(&force, "force", false, "replace a database that exists; it is kept under another name")
 	all, after := false, uint64(0)
-	c := add("export ROOM", "Print a room's lines as JSON, one a line", "export lobby >lobby.jsonl", 1, nil)
+	c := add("export ROOM", "Print the lines of a room as JSON, one object a line", "export lobby >lobby.jsonl", 1, nil)
 	c.Args = func(cmd *cobra.Command, args []string) error {
 		if err := usage.Args(0, 1)(cmd, args); err != nil {
 			return err
 		}
 		if all == (len(args) == 1) || all && after > 0 {
-			return usage.New(cmd, errors.New("name a room, or --all; --after is for one room"))
+			return usage.New(cmd, errors.New("name one room, or use --all; --after needs one room"))
 		}
 		return nil
 	}
 	c.RunE = s.with(func(cmd *cobra.Command, args []string, d *offline.Database, c *config.Config) error {
 		return d.Export(cmd.Context(), all, append(args, "")[0], after, server.ServerFiles(c))
 	})
-	c.Flags().BoolVar(&all, "all", false, "all rooms")
-	c.Flags().Uint64Var(&after, "after", 0, "only lines after this sequence `NUMBER`")
-	add("import FILE", "Read what export has printed, - for standard input; again adds what is missing", "import lobby.jsonl", 1, s.with(func(cmd *cobra.Command, args []string, d *offline.Database, _ *config.Config) error {
+	c.Flags().BoolVar(&all, "all", false, "print all rooms")
+	c.Flags().Uint64Var(&after, "after", 0, "print only lines after this sequence `NUMBER`")
+	add("import FILE", "Add the rooms and lines of an export; FILE - is standard input", "import lobby.jsonl", 1, s.with(func(cmd *cobra.Command, args []string, d *offline.Database, _ *config.Config) error {
 		return d.Import(cmd.Context(), args[0], cmd.InOrStdin())
 	}))
-	withJSON(add("audit", "Print who changed what, and when", "audit --json", 0, s.with(func(cmd *cobra.Command, _ []string, d *offline.Database, _ *config.Config) error {
+	withJSON(add("audit", "Print the audit: the time, the user and the command of each change", "audit --json", 0, s.with(func(cmd *cobra.Command, _ []string, d *offline.Database, _ *config.Config) error {
 		st, err := d.Open(cmd.Context())
 		if err != nil {
 			return err

@@ -22,27 +22,25 @@ func newTail() *cobra.Command {
 	var lines int
 	cmd := &cobra.Command{
 		Use:   "tail ROOM",
-		Short: "Print the lines of a room as they come",
-		Long: `Print the lines of a room: the newest, and then those that come, each once and in
-order, also if the server is restarted or the connection breaks meanwhile. Only
-what is in the room's history is printed: messages, actions, topics.
+		Short: "Print the newest lines of a room, and new lines as they arrive",
+		Long: `Print the lines of a room: the newest lines, and then new lines as they arrive. Each
+line is printed once and in order, also if the server restarts or the connection is
+lost. Only the lines of the room's history are printed: messages, actions, topics.
 
-With --cursor the number of each line is put into FILE as soon as the line has
-been written, and the next run goes on behind it (the first begins with the oldest
-line that is kept, or as --since says). A program that is killed in the middle, also
-with kill -9, prints the last line again when it is started again, if it was killed
-between the two, and nothing worse: no other line is doubled, and none is lost. After
-a power failure it may be the last few. A second run with the same FILE is refused
-while the first goes on.
+With --cursor the command writes the number of each line to FILE as soon as the line is
+printed, and the next run continues after that line. The first run begins with the
+oldest line that is kept, or as --since says. If the command is killed between these two
+steps, also with kill -9, the next run prints one line again. No other line is printed
+twice, and none is lost. After a power failure the last few lines may be printed again.
+While a run uses FILE, a second run with the same FILE is refused.
 
-FILE also says which history the number is of. If the room is another one (a name
-that was used again, another server), or its history may have gone back (a backup
-was restored, lines were imported), tail ends with status 1 instead of leaving
-lines out, and says what to do.
+FILE also identifies the history of the room. The command ends with status 1, and says
+what to do, if the history is another one: the room was deleted and created again, it is
+on another server, a backup was restored, or lines were imported.
 
-A server that is being started is waited for, for --timeout.
+While the server starts, the command waits for --timeout at most.
 
-Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
+Exit status: 0 done, also after a signal; 1 failed; 2 wrong usage.`,
 		Example: `  roomd tail lobby
   roomd tail lobby --since 1h --follow=false
   roomd tail dev --json | jq -r 'select(.type == "message") | .text'
@@ -61,7 +59,7 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 				o.From = client.After(0)
 			}
 			if o.Cursor == "-" {
-				return usage.New(cmd, errors.New("--cursor takes a FILE, which is read and written: - is none (./- is a file named -)"))
+				return usage.New(cmd, errors.New("--cursor takes the name of a file, not -; a file named - is ./-"))
 			}
 			if o.Cursor != "" {
 				if err := r.refuseServerFile(o.Cursor); err != nil {
@@ -78,11 +76,11 @@ Exit status: 0 done (also when a signal ended it), 1 failed, 2 wrong usage.`,
 	cmd.ValidArgsFunction = r.completeRooms(1)
 	f := cmd.Flags()
 	f.IntVarP(&lines, "lines", "n", 10, "begin with the newest `N` lines")
-	f.StringVar(&since, "since", "", "begin behind a sequence number, or a time ago: `SEQ|1h`; 0: the oldest line that is kept")
-	f.BoolVar(&o.JSON, "json", false, "print one JSON object a line, as the protocol has it")
-	f.BoolVarP(&o.Follow, "follow", "f", true, "go on with what comes; false: end when all has been printed")
-	f.StringVar(&o.Cursor, "cursor", "", "remember in `FILE` how far we are, and go on from there")
-	usage.DurationVar(f, &o.Timeout, "timeout", time.Minute, "give up when the server is out of reach for this long, at the start and with --follow=false; 0: never")
+	f.StringVar(&since, "since", "", "begin after this sequence number, or this long ago: `SEQ|1h`; 0: the oldest line that is kept")
+	f.BoolVar(&o.JSON, "json", false, "print each line as a JSON object, as in the protocol")
+	f.BoolVarP(&o.Follow, "follow", "f", true, "print new lines as they arrive; false: end when all lines are printed")
+	f.StringVar(&o.Cursor, "cursor", "", "keep the number of the last printed line in `FILE`, and continue after it")
+	usage.DurationVar(f, &o.Timeout, "timeout", time.Minute, "give up when the server is unreachable for this `TIME`, at the start and with --follow=false; 0: never")
 	return cmd
 }
 

@@ -86,7 +86,7 @@ func (k *Pair) Replaces(old *Pair) {
 		k.since, k.warned = was.since, was.warned
 		return
 	}
-	k.log.Info("the certificate was renewed", "file", k.certFile, "until", k.cert.Leaf.NotAfter)
+	k.log.Info("certificate was renewed", "file", k.certFile, "until", k.cert.Leaf.NotAfter)
 }
 
 // Watch takes up renewed files, also while nobody connects, and warns of the
@@ -176,9 +176,9 @@ func (k *Pair) refresh(now time.Time) {
 	err := k.load(files)
 	switch {
 	case err == nil:
-		k.log.Info("the certificate was renewed", "file", k.certFile, "until", k.cert.Leaf.NotAfter)
+		k.log.Info("certificate was renewed", "file", k.certFile, "until", k.cert.Leaf.NotAfter)
 	case k.loadErr == nil || k.loadErr.Error() != err.Error():
-		k.log.Error("the old certificate stays in use", "error", err)
+		k.log.Error("renewed certificate cannot be used; the old one stays in use", "error", err)
 		k.loadErr = err
 	}
 }

@@ -67,7 +67,7 @@ func TestCertificateIsWarnedOf(t *testing.T) {
 		}
 		roomdtest.Certificate(t, dir, "second", time.Now().Add(day), time.Now().Add(90*day))
 		sleep(recheckInterval)
-		if got := lines(); len(got) != 2 || got[0] != "INFO the certificate was renewed" || got[1] != "WARN the certificate is not valid yet: clients refuse it" {
+		if got := lines(); len(got) != 2 || got[0] != "INFO certificate was renewed" || got[1] != "WARN the certificate is not valid yet: clients refuse it" {
 			t.Errorf("renewed: %q", got)
 		}
 		if since := k.Status().Since; time.Since(since) > recheckInterval {
@@ -123,7 +123,7 @@ func TestRenewal(t *testing.T) {
 	}
 	look("second")
 	look("second")
-	if n := strings.Count(log.String(), "the old certificate stays in use"); n != 1 {
+	if n := strings.Count(log.String(), "the old one stays in use"); n != 1 {
 		t.Errorf("it was said %d times:\n%s", n, log)
 	}
 	if err := os.Remove(certFile); err != nil {

@@ -25,12 +25,12 @@ func (c *Config) reachable() (netip.Addr, bool) {
 // auto, and its reason: where only this machine can reach us, it is anyone.
 func (c *Config) MayDelete() (policy, why string) {
 	if c.Access.Delete != "auto" {
-		return c.Access.Delete, "access.delete says so"
+		return c.Access.Delete, "set by access.delete"
 	}
 	if a, ok := c.reachable(); ok {
-		return "creator", fmt.Sprintf("access.delete is auto, and other machines can reach us on %v", a)
+		return "creator", fmt.Sprintf("access.delete is auto, and other machines can reach the server on %v", a)
 	}
-	return "anyone", "access.delete is auto, and we listen on loopback only"
+	return "anyone", "access.delete is auto, and the server listens on loopback only"
 }
 
 // Risks are sentences about what may go wrong with this configuration on this machine,
@@ -47,20 +47,20 @@ func isLoopback(host string) bool {
 // set against it.
 func (c *Config) exposureRisks() (warnings []string) {
 	if host, _, err := net.SplitHostPort(c.Metrics.Listen); err == nil && c.Metrics.Profiles && !isLoopback(host) {
-		warnings = append(warnings, fmt.Sprintf("other machines can take profiles on %s, without a password: they cost processor time, and show what is in memory: set metrics.listen to 127.0.0.1, or metrics.profiles to false", c.Metrics.Listen))
+		warnings = append(warnings, fmt.Sprintf("other machines can take profiles on %s without a password; profiles cost processor time and show the contents of memory: set metrics.listen to 127.0.0.1, or metrics.profiles to false", c.Metrics.Listen))
 	}
 	a, ok := c.reachable()
 	if !ok {
 		return warnings
 	}
 	if c.TLS.Cert == "" {
-		warnings = append(warnings, fmt.Sprintf("other machines can reach us on %v, and all is readable on the way there: set tls.cert and tls.key", a))
+		warnings = append(warnings, fmt.Sprintf("other machines can reach the server on %v, and the network can read everything: set tls.cert and tls.key", a))
 	}
 	if c.Limits.PerAddress == 0 {
-		warnings = append(warnings, "one address can take all connections: set limits.per_address")
+		warnings = append(warnings, "one address can use all connections: set limits.per_address")
 	}
 	if c.Access.Create == "anyone" {
-		warnings = append(warnings, "anyone can create rooms until there are rooms.max: set access.create to operator if that is not wanted")
+		warnings = append(warnings, "anyone can create rooms up to rooms.max: to prevent that, set access.create to operator")
 	}
 	return warnings
 }

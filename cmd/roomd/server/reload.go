@@ -21,8 +21,8 @@ import (
 
 // Why there can be no reload or upgrade now.
 const (
-	errBusy       = admin.BusyError("a reload or an upgrade is under way; try again in a moment")
-	errHandedOver = admin.BusyError("another process has taken over from this one; ask it")
+	errBusy       = admin.BusyError("another reload or upgrade is running; try again in a moment")
+	errHandedOver = admin.BusyError("another process has taken over from this one; give the command again")
 )
 
 // busyTimeout is how long a command waits for a change that is under way. A process
@@ -59,8 +59,8 @@ func (s *server) beginChange(queued bool) (unlock func(), err error) {
 // the server goes on.
 func recoverAsError(log *slog.Logger, what string, err *error) {
 	if fault := recover(); fault != nil {
-		log.Error("a fault in roomd; the server goes on, please report it", "in", what, "fault", fmt.Sprint(fault), "stack", string(debug.Stack()))
-		*err = errors.Join(*err, fmt.Errorf("a fault in roomd, which its log tells of: %v", fault))
+		log.Error("a fault in roomd: a command panicked; the server keeps running, please report it", "command", what, "error", fmt.Sprint(fault), "stack", string(debug.Stack()))
+		*err = errors.Join(*err, fmt.Errorf("a fault in roomd: %v; the log has the details", fault))
 	}
 }
 
@@ -115,7 +115,7 @@ func (s *server) reloadBySignal() error {
 	changes, err := s.reloadQueued(false, true)
 	result := admin.Changes(changes)
 	if err != nil {
-		s.log.Error("reload: nothing is changed", "error", err)
+		s.log.Error("reload failed: the file cannot be used, and the configuration stays as it was", "error", err)
 		result = err.Error()
 	}
 	s.shell.Record(signalCaller, "reload", result)
@@ -132,10 +132,14 @@ func (s *server) logChanges(changes []admin.Change, refused bool) {
 		if ch.Result == admin.Refused {
 			level = slog.LevelError
 		}
-		s.log.Log(context.Background(), level, "reload", "key", ch.Key, "from", ch.From, "to", ch.To, "result", ch.Result, "why", ch.Why)
+		attrs := []any{"key", ch.Key, "from", ch.From, "to", ch.To, "result", ch.Result}
+		if ch.Why != "" {
+			attrs = append(attrs, "cause", ch.Why)
+		}
+		s.log.Log(context.Background(), level, "configuration key differs from the file", attrs...)
 	}
 	if refused {
-		s.log.Error("reload: nothing is changed, as a key is refused", "keys", len(changes))
+		s.log.Error("reload refused: a key cannot be changed, and the configuration stays as it was", "keys", len(changes))
 		return
 	}
 	s.log.Info("configuration reloaded", "keys", len(changes))
@@ -151,7 +155,7 @@ func changesOf(next, file *config.Config) []admin.Change {
 		case config.OnUpgrade:
 			ch.Result = admin.NeedsUpgrade
 		case config.OnRestart:
-			ch.Result, ch.Why = admin.Refused, "it cannot change while the server runs: stop it and start it"
+			ch.Result, ch.Why = admin.Refused, "a running server cannot change this key: stop the server and start it again"
 		case config.OnFirstStart:
 			ch.Result = admin.NoEffect
 		}

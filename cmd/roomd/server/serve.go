@@ -127,7 +127,7 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 	var console *admin.Console
 	if how.Console {
 		if c.Admin.Socket == "" {
-			return errors.New("the console needs admin.socket, which is empty")
+			return errors.New("admin.socket is empty, and --console needs an admin socket")
 		}
 		if console, err = admin.NewConsole(c.Admin.Socket, admin.HistoryFile()); err != nil {
 			return fmt.Errorf("open the console: %w", err)
@@ -169,7 +169,7 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 		}
 	} else if err := s.start(); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-			s.log.Info("stopped before the database was open", "found", err)
+			s.log.Info("server stopped before the database was open", "cause", err)
 			err = nil
 		}
 		return errors.Join(err, s.stop())
@@ -178,18 +178,18 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 	if s.awaitChange() {
 		err := s.retire()
 		if err == nil && !s.staysAsParent() {
-			s.shell.Stopped(errors.New("another process has just taken over, and is told to stop"))
+			s.shell.Stopped(errors.New("another process has just taken over; the stop is forwarded to it"))
 		}
 		s.shell.Stopped(err)
 		return err
 	}
 	began := time.Now()
 	if why == context.Canceled {
-		why = errors.New("an operator has said so")
+		why = errors.New("operator command")
 	} else {
 		s.shell.RecordStop(signalCaller, "stop: "+why.Error())
 	}
-	s.log.Info("server stopping", "why", why)
+	s.log.Info("server stopping", "cause", why)
 	err = s.stop()
 	s.shell.Stopped(errors.Join(err, s.databaseLost))
 	if err != nil {
@@ -222,7 +222,7 @@ func (s *server) run(console *admin.Console) error {
 	s.shell.ResumePlans(s.predecessor != nil)
 	c := s.config()
 	may, why := c.MayDelete()
-	s.log.Info("access policy", "may_create", c.Access.Create, "may_delete", may, "why", why)
+	s.log.Info("access policy", "may_create", c.Access.Create, "may_delete", may, "cause", why)
 	for _, w := range c.Risks() {
 		s.log.Warn(w)
 	}
@@ -235,12 +235,12 @@ func (s *server) run(console *admin.Console) error {
 	attending.Go(func() { s.retryListeners(ctx) })
 	close(s.serving)
 	if console == nil {
-		fmt.Fprintln(s.out, "ready; Ctrl-C stops, roomd admin opens the console")
+		fmt.Fprintln(s.out, "ready; Ctrl-C stops the server, roomd admin opens its console")
 	} else {
 		fmt.Fprintln(s.out, "ready; help lists the commands, quit and Ctrl-D stop the server")
 		console.ConfirmLeave = func() string { return quitWarning(s.svc) }
 		s.runConsole(ctx, console)
-		cancel(errors.New("the console was left"))
+		cancel(errors.New("the operator left the console"))
 	}
 	select {
 	case <-ctx.Done():
@@ -290,9 +290,9 @@ func quitWarning(svc *netsvc.Service) string {
 
 // stop ends what start has begun.
 func (s *server) stop() error {
-	s.manager.Notify("STOPPING=1", "STATUS=stopping: members get what is pending")
+	s.manager.Notify("STOPPING=1", "STATUS=stopping: sending pending lines to the members")
 	defer time.AfterFunc(StopTimeout, func() {
-		s.log.Error("stopping hangs, most likely at the disk; the process ends as it is: what was acknowledged is there", "after", StopTimeout)
+		s.log.Error("stop takes too long, probably because the disk does not answer; the process exits now, and acknowledged lines are on disk", "after", StopTimeout)
 		s.flush()
 		os.Exit(1)
 	}).Stop()
@@ -344,7 +344,7 @@ func announce(out io.Writer, version string, c *config.Config, svc *netsvc.Servi
 			break
 		}
 		if r.Unbound != "" {
-			fmt.Fprintf(out, "room %-8s waits: %s\n", r.Name, r.Unbound)
+			fmt.Fprintf(out, "room %-8s unbound: %s\n", r.Name, r.Unbound)
 			continue
 		}
 		fmt.Fprintf(out, "room %-8s port %d\n", r.Name, r.Port)

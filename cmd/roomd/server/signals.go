@@ -43,8 +43,11 @@ func (s *server) relayFrom(r *upgrade.Relay) {
 		case <-s.closeSignals:
 			return false
 		}
-	}, func() { s.log.Warn("the process that waits for this server is gone; stopping") })
+	}, func() { s.log.Warn("parent process has exited; the server stops") })
 }
+
+// stopSignalNames are the stop signals for people.
+var stopSignalNames = map[syscall.Signal]string{syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT"}
 
 // stopSignals are those that stop a server. With the console Ctrl-C is the
 // console's.
@@ -105,11 +108,11 @@ type signalLoop struct {
 // another one, or both, if it was sent to a group of processes: only what comes
 // the same way twice says that it is to end at once.
 func (h *signalLoop) receive(sig syscall.Signal, from *upgrade.Relay) {
-	why := fmt.Errorf("%v signal received", sig)
+	why := fmt.Errorf("%s received", stopSignalNames[sig])
 	if sig == syscall.SIGHUP && h.attached && !term.IsTerminal(os.Stdin) {
 		// A terminal that has gone says SIGHUP too: then the server stops, as nobody
 		// could end it any more.
-		sig, why = syscall.SIGTERM, errors.New("the terminal has gone")
+		sig, why = syscall.SIGTERM, errors.New("the terminal was closed")
 	}
 	stop := sig == syscall.SIGTERM || sig == syscall.SIGINT
 	switch {

@@ -30,7 +30,7 @@ func (s *server) start() error {
 	if err := s.open(); err != nil {
 		return err
 	}
-	s.manager.Notify("STATUS=binding the rooms")
+	s.manager.Notify("STATUS=binding the ports of the rooms")
 	if err := s.svc.Start(); err != nil {
 		return err
 	}
@@ -48,16 +48,16 @@ func (s *server) open() (err error) {
 	options.Context = s.stopping
 	options.Events.ReadOnly = func(why error) {
 		if why == nil {
-			s.log.Info("the database is checked and takes lines again")
+			s.log.Info("database is writable again after a check")
 			return
 		}
-		s.log.Error("no line and no change is kept until the database has been opened again, which is tried from now on", "error", why)
+		s.log.Error("database is read-only after a failed write: lines and changes are refused; recovery is retried until it succeeds", "error", why)
 	}
 	var full time.Time // when that was said; it may come and go with each line
 	options.Events.DiskFull = func(is bool) {
 		if is && time.Since(full) > time.Minute {
 			full = time.Now()
-			s.log.Error("the disk is full: lines and changes are refused until there is space", "database", s.cfg.Server.Data)
+			s.log.Error("disk is full: lines and changes are refused until there is space", "database", s.cfg.Server.Data)
 		}
 	}
 	said := time.Now()
@@ -66,7 +66,7 @@ func (s *server) open() (err error) {
 			return
 		}
 		said = time.Now()
-		s.log.Info("the database is being rewritten", "percent", progress.Percent(done, total))
+		s.log.Info("database is being rewritten", "percent", progress.Percent(done, total))
 		// sd_notify(3): the start may take so much longer, from now on.
 		s.manager.Notify(fmt.Sprintf("STATUS=rewriting the database: %d %%", progress.Percent(done, total)), "EXTEND_TIMEOUT_USEC=60000000")
 	}
@@ -74,25 +74,25 @@ func (s *server) open() (err error) {
 	var told time.Time
 	options.Events.Evicted = func(rooms int) {
 		if evicted += rooms; time.Since(told) > time.Minute { // a client that makes and deletes rooms in a loop is not to fill the log
-			s.log.Warn("the trash is full: rooms that were deleted first are removed before rooms.trash is over", "rooms", evicted)
+			s.log.Warn("trash is full: the rooms that were deleted first are removed before rooms.trash has passed", "rooms", evicted)
 			evicted, told = 0, time.Now()
 		}
 	}
 	options.Events.ClockJumped = func(by time.Duration) {
-		s.log.Warn("the clock has gone ahead without us (it was set, or the server or the machine was asleep): lines and rooms in the trash age by that in an hour, and not at all if it is set back before", "by", by.Round(time.Second))
+		s.log.Warn("clock jumped ahead (it was set, or the machine was suspended): lines and trash age by the jump in an hour, unless the clock is set back before", "by", by.Round(time.Second))
 	}
 	options.Events.SlowDisk = func(took time.Duration, over bool) {
 		if over {
-			s.log.Warn("the disk answers again; what waited goes on", "took", took.Round(time.Millisecond))
+			s.log.Warn("disk answers again; lines and changes continue", "took", took.Round(time.Millisecond))
 			return
 		}
-		s.log.Error("the disk does not answer: lines and changes wait, reading goes on", "for", took.Round(time.Millisecond))
+		s.log.Error("slow disk: a write does not return; lines and changes wait, reading continues", "for", took.Round(time.Millisecond))
 	}
 	if s.st, err = store.Open(s.cfg.Server.Data, options); err != nil {
 		return err
 	}
 	for _, w := range s.st.Warnings() {
-		s.log.Warn("database needs attention", "found", w)
+		s.log.Warn("database needs attention", "cause", w)
 	}
 	pair, err := certificate.Load(s.cfg.TLS.Cert, s.cfg.TLS.Key, s.log)
 	if err != nil {

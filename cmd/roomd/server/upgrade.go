@@ -49,15 +49,19 @@ func (s *server) upgradeQueued(ctx context.Context, binary string, dry, queued b
 	}
 	defer unlock()
 	if s.Console {
-		return report, errors.New("the console is in this server's terminal: stop it and start it")
+		return report, errors.New("a server with a console in its terminal cannot be upgraded: stop it and start it again")
 	}
 	report.Binary = binary
-	s.log.Info("upgrade begins", "binary", binary, "dry_run", dry)
+	s.log.Info("upgrade started", "binary", binary, "dry_run", dry)
 	began := time.Now()
 	defer func() {
 		report.Took = time.Since(began).Round(time.Millisecond).String()
 		if err != nil && !dry {
-			s.log.Error("upgrade: this server goes on", "error", err)
+			text := "upgrade failed: this process keeps serving"
+			if s.databaseLost != nil {
+				text = "upgrade failed, and the database cannot be reopened: the server stops"
+			}
+			s.log.Error(text, "error", err)
 			s.manager.Notify("STATUS=" + statusLine(s.svc, s.st))
 		}
 	}()
@@ -84,10 +88,10 @@ func (s *server) upgradeQueued(ctx context.Context, binary string, dry, queued b
 	}
 	if s.parent != nil {
 		if err := s.parent.SendPID(report.PID); err != nil {
-			s.log.Error("process that waits for the server cannot be told which one serves", "error", err)
+			s.log.Error("parent process cannot be told which process serves now", "error", err)
 		}
 	}
-	s.log.Info("upgraded: another process serves", "pid", report.PID, "version", report.Version, "members", report.Members,
+	s.log.Info("upgrade finished: another process serves now", "pid", report.PID, "version", report.Version, "members", report.Members,
 		"pause", report.Pause, "took", time.Since(began).Round(time.Millisecond).String())
 	s.successor = next
 	close(s.successorServes)
@@ -113,14 +117,14 @@ func (s *server) checkSuccessor(next *upgrade.Successor, report *admin.Upgrade) 
 func (s *server) handOver(ctx context.Context, next *upgrade.Successor, report *admin.Upgrade) error {
 	s.manager.Notify("STATUS=upgrading: handing over to process " + strconv.Itoa(report.PID))
 	if err := s.st.Checkpoint(); err != nil { // it would take time when everything stands still
-		s.log.Warn("upgrade: the successor has the whole journal to read", "error", err)
+		s.log.Warn("checkpoint before the upgrade failed: the pause will be longer", "error", err)
 	}
 	s.svc.AwaitAway(ctx)
 	began := time.Now()
 	frozen, cancel := context.WithTimeout(ctx, upgrade.FreezeTimeout)
 	defer cancel()
 	if err := s.svc.Freeze(frozen); err != nil {
-		return errors.Join(fmt.Errorf("bring the server to a stand: %w", err), next.Kill())
+		return errors.Join(fmt.Errorf("freeze the network: %w", err), next.Kill())
 	}
 	if err := s.st.Suspend(); err != nil {
 		s.svc.Thaw()
@@ -206,11 +210,11 @@ func (s *server) resumeDatabase() error {
 			return nil
 		}
 		if time.Now().Add(pause).After(until) {
-			return fmt.Errorf("take the database back: %w", err)
+			return fmt.Errorf("reopen the database: %w", err)
 		}
 		if said != err.Error() {
 			said = err.Error()
-			s.log.Warn("the database cannot be had back; trying again", "error", err)
+			s.log.Warn("database cannot be reopened after the failed upgrade; retrying", "error", err)
 		}
 		time.Sleep(pause)
 	}
@@ -223,7 +227,7 @@ func (s *server) retire() error {
 	s.shell.SuspendPlans()
 	// The file is the other process's: whoever still asks for it is refused.
 	if err := s.st.Close(); err != nil {
-		s.log.Error("database cannot be left to the other process", "error", err)
+		s.log.Error("database cannot be closed after the upgrade", "error", err)
 	}
 	if s.stopMetrics != nil {
 		s.stopMetrics()
@@ -235,7 +239,7 @@ func (s *server) retire() error {
 	if !s.staysAsParent() {
 		return nil
 	}
-	s.log.Info("this process waits for the server's end, and passes signals on", "pid", s.successor.PID())
+	s.log.Info("this process stays as the parent: it forwards signals to the server process and waits for its exit", "pid", s.successor.PID())
 	debug.FreeOSMemory()
 	status, err := s.successor.AwaitServerExit()
 	if err == nil && status != 0 {

@@ -90,7 +90,7 @@ func (m *Manager) Notify(assignments ...string) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		m.lastTimeout = time.Now()
 	}
-	m.log.Warn("service manager cannot be told", "error", err)
+	m.log.Warn("service manager cannot be notified", "error", err)
 }
 
 // readyPending reports whether the manager has not been told that the server is ready.
@@ -140,7 +140,7 @@ func (m *Manager) Run(ctx context.Context, healthy func(context.Context) error, 
 			if err := healthy(bounded); err == nil {
 				m.Notify("WATCHDOG=1")
 			} else if ctx.Err() == nil {
-				m.log.Error("the watchdog is not fed", "error", err)
+				m.log.Error("watchdog is not notified because the server is not healthy", "error", err)
 			}
 			cancel()
 		}
