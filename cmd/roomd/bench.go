@@ -110,7 +110,7 @@ func newBenchKind(kind, short string) *cobra.Command {
 	var (
 		at     string
 		server bench.Server
-		own    = bench.Own{CPU: -1}
+		own    = bench.Process{CPU: -1}
 		cores  bool
 		asJSON bool
 		shape  = bench.Default(kind)
@@ -141,11 +141,11 @@ a redis-server or a nats-server), with its data in a temporary folder.`,
 					}
 				}
 				if cores {
-					if own.CPU, err = bench.Apart(); err != nil {
+					if own.CPU, err = bench.SeparateProcessors(); err != nil {
 						return err
 					}
 				}
-				r, err = bench.RunOwn(ctx, own, shape)
+				r, err = bench.StartAndRun(ctx, own, shape)
 			}
 			if asJSON {
 				return errors.Join(err, bench.PrintJSON(cmd.OutOrStdout(), r))

@@ -37,7 +37,7 @@ func TestSlackOfBench(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := &bench.Own{Protocol: "roomd", Binary: self, Dir: t.TempDir(), Durability: "commit", CPU: -1}
+	own := &bench.Process{Protocol: "roomd", Binary: self, Dir: t.TempDir(), Durability: "commit", CPU: -1}
 	defer own.Stop()
 	if err := own.Start(t.Context()); err != nil {
 		t.Fatal(err)

@@ -9,17 +9,17 @@ import (
 
 // comeback restarts the server under its members, has all come back at once,
 // and checks that they get what is said then.
-func (t *talk) comeback(ctx context.Context, r *Result) error {
-	own := t.server.Own
+func (t *load) comeback(ctx context.Context, r *Result) error {
+	own := t.server.Process
 	if own == nil {
 		return errors.New("coming back after a restart needs a server that is started for it: leave out --server")
 	}
-	t.away = true
+	t.closing = true
 	signalled := time.Now()
 	stopped := make(chan error, 1)
-	go func() { stopped <- own.halt() }()
-	gone := func() bool { return t.waiting == len(t.members) }
-	if err := t.loop.until(ctx, time.Minute, "stopping the server", gone, nil); err != nil {
+	go func() { stopped <- own.terminate() }()
+	gone := func() bool { return t.unjoined == len(t.members) }
+	if err := t.loop.runUntil(ctx, time.Minute, "stopping the server", gone, nil); err != nil {
 		return err
 	}
 	if err := <-stopped; err != nil {
@@ -29,20 +29,20 @@ func (t *talk) comeback(ctx context.Context, r *Result) error {
 		return err
 	}
 	t.server.PID = own.Server().PID
-	t.away = false
+	t.closing = false
 	r.Restart = time.Since(signalled)
 	began := time.Now()
 	for _, m := range t.members {
 		m.joined, m.out = false, append(m.out[:0], t.proto.hello(m.stream.room.name, false)...)
-		if err := t.loop.open(&m.conn, m.stream.room.at, visitor{t, m}); err != nil {
+		if err := t.loop.open(&m.conn, m.stream.room.at, memberHandler{t, m}); err != nil {
 			return err
 		}
 	}
-	if err := t.loop.until(ctx, time.Minute, "coming back", func() bool { return t.waiting == 0 }, nil); err != nil {
+	if err := t.loop.runUntil(ctx, time.Minute, "coming back", func() bool { return t.unjoined == 0 }, nil); err != nil {
 		return err
 	}
 	r.Back = time.Since(began)
-	r.CPU = t.cpu()                                   // of the start, too
+	r.CPU = t.serverCPU()                             // of the start, too
 	if err := t.pause(ctx, time.Second); err != nil { // whatever comes still
 		return err
 	}
@@ -52,16 +52,16 @@ func (t *talk) comeback(ctx context.Context, r *Result) error {
 	}
 	r.BytesBack = total / float64(len(t.members))
 	t.shape.Publishers, t.shape.Bytes, t.shape.InFlight = 1, 64, 8
-	t.enlist()
-	if err := t.speakers(ctx); err != nil {
+	t.assignPublishers()
+	if err := t.connectPublishers(ctx); err != nil {
 		return err
 	}
 	t.shape.Kind, t.shape.Lines = Fanout, uint64(10*t.shape.Rooms)
-	t.speak()
-	if err := t.loop.until(ctx, math.MaxInt64, "", func() bool { return !t.talking }, t.idle); err != nil {
+	t.startPublishing()
+	if err := t.loop.runUntil(ctx, math.MaxInt64, "", func() bool { return !t.publishing }, t.flushDue); err != nil {
 		return err
 	}
-	if err := t.last(ctx, "the lines after it"); err != nil {
+	if err := t.awaitLast(ctx, "the lines after it"); err != nil {
 		return err
 	}
 	r.Lines, r.Deliveries = t.sent, t.deliveries

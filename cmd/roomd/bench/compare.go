@@ -14,25 +14,25 @@ import (
 
 // Case is a shape with a name, and what of its result is of interest.
 type Case struct {
-	Name  string
-	Shape Shape
-	show  func(Result) string
-	alone bool // the peers have no such thing, or let such members go
+	Name      string
+	Shape     Shape
+	show      func(Result) string
+	roomdOnly bool // the peers have no such thing, or let such members go
 }
 
 // contender is a server to measure.
 type contender struct {
-	name string // in the table
-	own  Own
-	skip []string // kinds of work that tell nothing new of it
+	name         string // in the table
+	process      Process
+	skippedKinds []string // kinds of work that tell nothing new of it
 }
 
 // contenders are roomd and, if the report is to have them, those of the peers that
 // are installed. missing names the others.
 func (p *Report) contenders(cpu int) (all []contender, missing []string) {
 	all = []contender{
-		{"roomd", Own{Protocol: "roomd", Binary: p.Roomd, Dir: p.Dir, Durability: "commit", CPU: cpu}, nil},
-		{"roomd, relaxed", Own{Protocol: "roomd", Binary: p.Roomd, Dir: p.Dir, Durability: "relaxed", CPU: cpu}, []string{Idle, Churn, Comeback, History}},
+		{"roomd", Process{Protocol: "roomd", Binary: p.Roomd, Dir: p.Dir, Durability: "commit", CPU: cpu}, nil},
+		{"roomd, relaxed", Process{Protocol: "roomd", Binary: p.Roomd, Dir: p.Dir, Durability: "relaxed", CPU: cpu}, []string{Idle, Churn, Comeback, History}},
 	}
 	if !p.Peers {
 		return all, nil
@@ -46,7 +46,7 @@ func (p *Report) contenders(cpu int) (all []contender, missing []string) {
 			missing = append(missing, c.binary)
 			continue
 		}
-		all = append(all, contender{c.name, Own{Protocol: c.protocol, Binary: path, Dir: p.Dir, CPU: cpu}, nil})
+		all = append(all, contender{c.name, Process{Protocol: c.protocol, Binary: path, Dir: p.Dir, CPU: cpu}, nil})
 	}
 	return all, missing
 }
@@ -66,10 +66,10 @@ func Standard(only string) []Case {
 		if r.Durability != "commit" {
 			return ""
 		}
-		return fmt.Sprintf(" (commits %s, %s)", short(r.Commit), short(r.Commit99))
+		return fmt.Sprintf(" (commits %s, %s)", formatDuration(r.Commit), formatDuration(r.Commit99))
 	}
 	times := func(r Result) string {
-		return fmt.Sprintf("%s, %s; %.2f%s", short(r.P50), short(r.P99), r.Cores, commits(r))
+		return fmt.Sprintf("%s, %s; %.2f%s", formatDuration(r.P50), formatDuration(r.P99), r.Cores, commits(r))
 	}
 	all := []Case{
 		{"1 room × 256: CPU per delivery", Default(Fanout), cpu, false},
@@ -79,7 +79,7 @@ func Standard(only string) []Case {
 		{"1 room × 256, one stopped: CPU per delivery", with(Fanout, func(s *Shape) { s.Stopped = 1 }), cpu, true},
 		{"one line in flight: CPU per delivery; p50, p99", with(Fanout, func(s *Shape) { s.Publishers, s.InFlight = 1, 1 }),
 			func(r Result) string {
-				return fmt.Sprintf("%.2f µs; %s, %s%s", r.PerDelivery, short(r.P50), short(r.P99), commits(r))
+				return fmt.Sprintf("%.2f µs; %s, %s%s", r.PerDelivery, formatDuration(r.P50), formatDuration(r.P99), commits(r))
 			}, false},
 		{"200 lines/s into 256: p50, p99; cores", rate(200), times, false},
 		{"2,000 lines/s into 256: p50, p99; cores", rate(2000), times, false},
@@ -88,31 +88,31 @@ func Standard(only string) []Case {
 		{"joining and leaving: CPU per cycle", Default(Churn),
 			func(r Result) string { return fmt.Sprintf("%.1f µs", r.PerCycle) }, false},
 		{"5,000 back after a restart: all in after; bytes to each", Default(Comeback),
-			func(r Result) string { return fmt.Sprintf("%s; %.0f", short(r.Back), r.BytesBack) }, false},
+			func(r Result) string { return fmt.Sprintf("%s; %.0f", formatDuration(r.Back), r.BytesBack) }, false},
 		{"100,000 lines kept, turned over 12 times: on disk, mean commit, after 2 and 12", Default(History),
 			func(r Result) string {
 				a, b := r.Turns[1], r.Turns[len(r.Turns)-1]
-				return fmt.Sprintf("%.1f, %.1f MiB; %s, %s", mib(a.Disk), mib(b.Disk), short(a.Commit), short(b.Commit))
+				return fmt.Sprintf("%.1f, %.1f MiB; %s, %s", mib(a.Disk), mib(b.Disk), formatDuration(a.Commit), formatDuration(b.Commit))
 			}, true},
 	}
 	return slices.DeleteFunc(all, func(c Case) bool { return !strings.Contains(c.Name, only) })
 }
 
-// compared is a case with its results: of each contender the median of each
+// comparison is a case with its results: of each contender the median of each
 // number over the runs, and all runs.
-type compared struct {
-	Name    string              `json:"name"`
-	Shape   Shape               `json:"shape"`
-	Medians map[string]Result   `json:"medians"`
-	Runs    map[string][]Result `json:"runs"`
-	show    func(Result) string
-	who     []contender
+type comparison struct {
+	Name       string              `json:"name"`
+	Shape      Shape               `json:"shape"`
+	Medians    map[string]Result   `json:"medians"`
+	Runs       map[string][]Result `json:"runs"`
+	show       func(Result) string
+	contenders []contender
 }
 
 // Compare measures the cases with roomd, and with the peers if it is to. A fault does
 // not end it; it is part of the error.
 func (p *Report) Compare(ctx context.Context, cases []Case) error {
-	cpu, err := Apart()
+	cpu, err := SeparateProcessors()
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (p *Report) Compare(ctx context.Context, cases []Case) error {
 	for _, name := range missing {
 		fmt.Fprintf(p.Progress, "%s is not installed and is left out (Debian has it as a package)\n", name)
 	}
-	note, err := machine(p.Dir, who)
+	note, err := environment(p.Dir, who)
 	if err != nil {
 		return err
 	}
@@ -141,17 +141,17 @@ func (p *Report) Compare(ctx context.Context, cases []Case) error {
 
 // compare runs all cases with all contenders. Every run goes through all of them, so
 // that what else the machine does hits all alike.
-func (p *Report) compare(ctx context.Context, cases []Case, who []contender) ([]compared, error) {
-	var all []compared
+func (p *Report) compare(ctx context.Context, cases []Case, who []contender) ([]comparison, error) {
+	var all []comparison
 	for _, c := range cases {
-		all = append(all, compared{c.Name, c.Shape, make(map[string]Result), make(map[string][]Result), c.show, takers(c, who)})
+		all = append(all, comparison{c.Name, c.Shape, make(map[string]Result), make(map[string][]Result), c.show, contendersFor(c, who)})
 	}
 	began := time.Now()
 	var faults []error
 	for range p.Runs {
 		for i, c := range cases {
-			for _, w := range all[i].who {
-				r, err := RunOwn(ctx, w.own, c.Shape)
+			for _, w := range all[i].contenders {
+				r, err := StartAndRun(ctx, w.process, c.Shape)
 				select {
 				case <-ctx.Done():
 					return nil, ctx.Err()
@@ -176,18 +176,18 @@ func (p *Report) compare(ctx context.Context, cases []Case, who []contender) ([]
 	return all, errors.Join(faults...)
 }
 
-// takers are the contenders that a case is for.
-func takers(c Case, who []contender) (all []contender) {
+// contendersFor are the contenders that a case is for.
+func contendersFor(c Case, who []contender) (all []contender) {
 	for _, w := range who {
-		if !slices.Contains(w.skip, c.Shape.Kind) && !(c.alone && w.own.Protocol != "roomd") {
+		if !slices.Contains(w.skippedKinds, c.Shape.Kind) && !(c.roomdOnly && w.process.Protocol != "roomd") {
 			all = append(all, w)
 		}
 	}
 	return all
 }
 
-// RunOwn starts a server for a shape, runs it, and stops the server.
-func RunOwn(ctx context.Context, own Own, shape Shape) (r Result, err error) {
+// StartAndRun starts a server for a shape, runs it, and stops the server.
+func StartAndRun(ctx context.Context, own Process, shape Shape) (r Result, err error) {
 	own.Rooms, own.Members = shape.Rooms+shape.Silent, shape.Rooms*shape.Members+shape.InFlight
 	switch {
 	case shape.Kind == History:
@@ -235,7 +235,7 @@ func median(rs []Result) Result {
 }
 
 // table is the comparison, one row a case, one column a contender.
-func table(all []compared, who []contender) [][]string {
+func table(all []comparison, who []contender) [][]string {
 	head := []string{""}
 	for _, w := range who {
 		head = append(head, w.name)
@@ -247,7 +247,7 @@ func table(all []compared, who []contender) [][]string {
 			cell := ""
 			if r, ok := c.Medians[w.name]; ok {
 				cell = c.show(r)
-			} else if slices.ContainsFunc(c.who, func(o contender) bool { return o.name == w.name }) {
+			} else if slices.ContainsFunc(c.contenders, func(o contender) bool { return o.name == w.name }) {
 				cell = "failed"
 			}
 			row = append(row, cell)

@@ -10,12 +10,12 @@ import (
 // and the lines of a room's history, up to most. Each point is the median of the
 // runs, but for the history, which is one room that grows.
 func (p *Report) Grow(ctx context.Context, most uint64) error {
-	own := Own{Protocol: "roomd", Durability: "commit", Binary: p.Roomd, Dir: p.Dir}
+	own := Process{Protocol: "roomd", Durability: "commit", Binary: p.Roomd, Dir: p.Dir}
 	var err error
-	if own.CPU, err = Apart(); err != nil {
+	if own.CPU, err = SeparateProcessors(); err != nil {
 		return err
 	}
-	note, err := machine(p.Dir, nil)
+	note, err := environment(p.Dir, nil)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (p *Report) Grow(ctx context.Context, most uint64) error {
 }
 
 // growth makes the tables. told is called after each run.
-func growth(ctx context.Context, own Own, most uint64, runs int, told func(what string, r Result)) ([]section, error) {
+func growth(ctx context.Context, own Process, most uint64, runs int, told func(what string, r Result)) ([]section, error) {
 	var all []section
 	members := section{
 		note: "Members: one room, 8 × 64 lines in flight.",
@@ -50,12 +50,12 @@ func growth(ctx context.Context, own Own, most uint64, runs int, told func(what 
 	for _, n := range []int{16, 64, 256, 1000, 2000, 5000} {
 		s := Default(Fanout)
 		s.Members = n
-		r, err := often(ctx, own, s, runs, told)
+		r, err := runMedian(ctx, own, s, runs, told)
 		if err != nil {
 			return nil, err
 		}
-		members.rows = append(members.rows, []string{count(n), fmt.Sprintf("%.3f µs", r.PerDelivery), fmt.Sprintf("%.1f µs", r.PerLine),
-			fmt.Sprintf("%.1f million", per(r.Deliveries, r.Took)/1e6), fmt.Sprintf("%.2f", r.Cores), fmt.Sprintf("%.0f MiB", mib(r.Resident))})
+		members.rows = append(members.rows, []string{formatCount(n), fmt.Sprintf("%.3f µs", r.PerDelivery), fmt.Sprintf("%.1f µs", r.PerLine),
+			fmt.Sprintf("%.1f million", perSecond(r.Deliveries, r.Took)/1e6), fmt.Sprintf("%.2f", r.Cores), fmt.Sprintf("%.0f MiB", mib(r.Resident))})
 	}
 	all = append(all, members)
 
@@ -71,14 +71,14 @@ func growth(ctx context.Context, own Own, most uint64, runs int, told func(what 
 	for _, n := range []int{1, 10, 100, 1000, 10000} {
 		s := Default(Latency)
 		s.Members, s.Publishers, s.Rate = 1, 1, rate
-		s.Rooms = min(n, int(limit)-n-spare)
+		s.Rooms = min(n, int(limit)-n-spareDescriptors)
 		s.Silent = n - s.Rooms
-		r, err := often(ctx, own, s, runs, told)
+		r, err := runMedian(ctx, own, s, runs, told)
 		if err != nil {
 			return nil, err
 		}
-		rooms.rows = append(rooms.rows, []string{count(n), fmt.Sprintf("%.1f µs", r.PerLine), short(r.P50), short(r.P99),
-			fmt.Sprintf("%.0f", float64(r.Commits)/(r.Took+s.WarmUp).Seconds()), short(r.Commit), fmt.Sprintf("%.0f MiB", mib(r.Resident))})
+		rooms.rows = append(rooms.rows, []string{formatCount(n), fmt.Sprintf("%.1f µs", r.PerLine), formatDuration(r.P50), formatDuration(r.P99),
+			fmt.Sprintf("%.0f", float64(r.Commits)/(r.Took+s.WarmUp).Seconds()), formatDuration(r.Commit), fmt.Sprintf("%.0f MiB", mib(r.Resident))})
 	}
 	all = append(all, rooms)
 
@@ -86,11 +86,11 @@ func growth(ctx context.Context, own Own, most uint64, runs int, told func(what 
 	return append(all, history), err
 }
 
-// often runs a shape some times and takes the medians.
-func often(ctx context.Context, own Own, s Shape, runs int, told func(string, Result)) (Result, error) {
+// runMedian runs a shape some times and takes the medians.
+func runMedian(ctx context.Context, own Process, s Shape, runs int, told func(string, Result)) (Result, error) {
 	var all []Result
 	for range runs {
-		r, err := RunOwn(ctx, own, s)
+		r, err := StartAndRun(ctx, own, s)
 		if err != nil {
 			return r, fmt.Errorf("%v: %w", s, err)
 		}
@@ -102,7 +102,7 @@ func often(ctx context.Context, own Own, s Shape, runs int, told func(string, Re
 
 // growHistory fills one room more and more, and measures speaking, joining and
 // starting at each size.
-func growHistory(ctx context.Context, own Own, most uint64, told func(string, Result)) (section, error) {
+func growHistory(ctx context.Context, own Process, most uint64, told func(string, Result)) (section, error) {
 	table := section{
 		note: "History: one room that keeps all its lines, 16 members, 8 × 64 lines in flight.",
 		rows: [][]string{{"lines", "CPU per line", "commit, mean", "joining and leaving", "start", "on disk", "bytes a line"}},
@@ -112,7 +112,7 @@ func growHistory(ctx context.Context, own Own, most uint64, told func(string, Re
 	if err := own.Start(ctx); err != nil {
 		return table, err
 	}
-	room, _, err := makeRooms(own.Server(), protocol{wire: roomdWire{}, master: true}, 1)
+	room, _, err := makeRooms(own.Server(), protocol{wire: roomdWire{}, masterPort: true}, 1)
 	if err != nil {
 		return table, err
 	}
@@ -136,7 +136,7 @@ func growHistory(ctx context.Context, own Own, most uint64, told func(string, Re
 			}
 			total += r.Lines
 		}
-		if err := own.halt(); err != nil {
+		if err := own.terminate(); err != nil {
 			return table, err
 		}
 		began := time.Now()
@@ -157,14 +157,14 @@ func growHistory(ctx context.Context, own Own, most uint64, told func(string, Re
 			return table, err
 		}
 		total += spoken.Lines
-		table.rows = append(table.rows, []string{count(int(size)), fmt.Sprintf("%.1f µs", spoken.PerLine), short(spoken.Commit),
-			fmt.Sprintf("%.1f µs", visits.PerCycle), short(start), fmt.Sprintf("%.1f MiB", mib(spoken.Disk)), fmt.Sprintf("%.0f", float64(spoken.Disk)/float64(total))})
+		table.rows = append(table.rows, []string{formatCount(int(size)), fmt.Sprintf("%.1f µs", spoken.PerLine), formatDuration(spoken.Commit),
+			fmt.Sprintf("%.1f µs", visits.PerCycle), formatDuration(start), fmt.Sprintf("%.1f MiB", mib(spoken.Disk)), fmt.Sprintf("%.0f", float64(spoken.Disk)/float64(total))})
 	}
 	return table, nil
 }
 
-// count is a number with its thousands apart.
-func count(n int) string {
+// formatCount is a number with its thousands apart.
+func formatCount(n int) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]

@@ -17,7 +17,7 @@ type Quantiles struct {
 
 // latency is what a person reads of them.
 func (q Quantiles) latency() string {
-	return fmt.Sprintf("p50 %s, p99 %s, p99.9 %s, max %s", short(q.P50), short(q.P99), short(q.P999), short(q.Max))
+	return fmt.Sprintf("p50 %s, p99 %s, p99.9 %s, max %s", formatDuration(q.P50), formatDuration(q.P99), formatDuration(q.P999), formatDuration(q.Max))
 }
 
 // histogram counts durations in buckets whose width is at most 1/32 of their
@@ -25,7 +25,7 @@ func (q Quantiles) latency() string {
 type histogram struct {
 	counts [64 * subBuckets]uint64
 	n      uint64
-	most   time.Duration
+	max    time.Duration
 }
 
 const subBits, subBuckets = 5, 1 << 5
@@ -34,7 +34,7 @@ func (h *histogram) add(d time.Duration) {
 	d = max(d, 0)
 	h.counts[bucket(uint64(d))]++
 	h.n++
-	h.most = max(h.most, d)
+	h.max = max(h.max, d)
 }
 
 func bucket(v uint64) int {
@@ -46,7 +46,7 @@ func bucket(v uint64) int {
 }
 
 func (h *histogram) quantiles() Quantiles {
-	return Quantiles{h.quantile(.5), h.quantile(.99), h.quantile(.999), h.most}
+	return Quantiles{h.quantile(.5), h.quantile(.99), h.quantile(.999), h.max}
 }
 
 // quantile returns what a share of the durations does not exceed, up to the
@@ -59,9 +59,9 @@ func (h *histogram) quantile(q float64) time.Duration {
 				return time.Duration(i)
 			}
 			e := i/subBuckets - 1
-			return min(time.Duration((uint64(i%subBuckets+subBuckets)+1)<<e-1), h.most)
+			return min(time.Duration((uint64(i%subBuckets+subBuckets)+1)<<e-1), h.max)
 		}
 		left -= c
 	}
-	return h.most
+	return h.max
 }

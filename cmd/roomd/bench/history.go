@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// turns says so many lines as a room keeps, over and over, and looks at the
+// turnHistory says so many lines as a room keeps, over and over, and looks at the
 // database after each time.
-func (t *talk) turns(ctx context.Context, r *Result) error {
-	own := t.server.Own
+func (t *load) turnHistory(ctx context.Context, r *Result) error {
+	own := t.server.Process
 	if own == nil || own.Protocol != "roomd" {
 		return errors.New("the history needs a roomd that is started for it: leave out --server")
 	}
@@ -18,15 +18,15 @@ func (t *talk) turns(ctx context.Context, r *Result) error {
 	if err != nil {
 		return err
 	}
-	end := t.begin()
+	end := t.startMeasuring()
 	for range t.shape.Turns {
 		start := time.Now()
 		t.shape.Lines = t.sent + uint64(t.shape.Keep)
-		t.speak()
-		if err := t.loop.until(ctx, 10*time.Minute, fmt.Sprintf("%d lines", t.shape.Keep), func() bool { return !t.talking }, t.idle); err != nil {
+		t.startPublishing()
+		if err := t.loop.runUntil(ctx, 10*time.Minute, fmt.Sprintf("%d lines", t.shape.Keep), func() bool { return !t.publishing }, t.flushDue); err != nil {
 			return err
 		}
-		if err := t.last(ctx, "the last lines"); err != nil {
+		if err := t.awaitLast(ctx, "the last lines"); err != nil {
 			return err
 		}
 		now, err := own.meter()
@@ -39,6 +39,6 @@ func (t *talk) turns(ctx context.Context, r *Result) error {
 		last = now
 	}
 	end(r)
-	r.said(t.sent, t.deliveries)
+	r.setLines(t.sent, t.deliveries)
 	return nil
 }

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// rest measures members that do nothing.
-func (t *talk) rest(ctx context.Context, before int64, r *Result) error {
-	now, err := t.settle(ctx, t.shape.Settle)
+// measureIdle measures members that do nothing.
+func (t *load) measureIdle(ctx context.Context, before int64, r *Result) error {
+	now, err := t.stableMemory(ctx, t.shape.Settle)
 	if err != nil {
 		return err
 	}
@@ -18,7 +18,7 @@ func (t *talk) rest(ctx context.Context, before int64, r *Result) error {
 	if err != nil {
 		return err
 	}
-	end := t.begin()
+	end := t.startMeasuring()
 	if err := t.pause(ctx, t.shape.Duration); err != nil {
 		return err
 	}
@@ -31,9 +31,9 @@ func (t *talk) rest(ctx context.Context, before int64, r *Result) error {
 	return nil
 }
 
-// settle waits until the server's memory is at rest: within a thousandth for
+// stableMemory waits until the server's memory is at rest: within a thousandth for
 // three seconds, or for as long as it may take.
-func (t *talk) settle(ctx context.Context, most time.Duration) (int64, error) {
+func (t *load) stableMemory(ctx context.Context, most time.Duration) (int64, error) {
 	const calm = 3 * time.Second
 	end := time.Now().Add(most)
 	for last, since := int64(0), time.Now(); ; {
@@ -54,7 +54,7 @@ func (t *talk) settle(ctx context.Context, most time.Duration) (int64, error) {
 }
 
 // pause runs the loop for a while.
-func (t *talk) pause(ctx context.Context, d time.Duration) error {
+func (t *load) pause(ctx context.Context, d time.Duration) error {
 	end := time.Now().Add(d)
-	return t.loop.until(ctx, math.MaxInt64, "", func() bool { return !time.Now().Before(end) }, t.idle)
+	return t.loop.runUntil(ctx, math.MaxInt64, "", func() bool { return !time.Now().Before(end) }, t.flushDue)
 }

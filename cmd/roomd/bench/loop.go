@@ -14,30 +14,30 @@ import (
 type conn struct {
 	fd       int // -1: closed
 	id       int // on the loop
-	user     user
+	user     handler
 	up       bool // connected
 	blocked  bool // the poller waits for it to be writable
 	out      []byte
 	received uint64 // bytes
 }
 
-// user is who has a connection. Its methods run on the loop's goroutine.
-type user interface {
-	// read takes what has come. The bytes are valid during the call.
-	read(l *loop, data []byte) error
-	// ended is called once, when the peer has closed or the connection has
+// handler is who has a connection. Its methods run on the loop's goroutine.
+type handler interface {
+	// receive takes what has come. The bytes are valid during the call.
+	receive(l *loop, data []byte) error
+	// closed is called once, when the peer has closed or the connection has
 	// failed; the connection is closed already.
-	ended(l *loop, cause error) error
+	closed(l *loop, cause error) error
 }
 
 // loop drives connections. All its methods are for one goroutine.
 type loop struct {
-	poll  *poller
-	conns []*conn // by id; nil: free
-	free  []int
-	buf   []byte
-	start time.Time
-	dial  int // how many connections it has opened, for the source address
+	poll   *poller
+	conns  []*conn // by id; nil: free
+	free   []int
+	buf    []byte
+	start  time.Time
+	dialed int // how many connections it has opened, for the source address
 }
 
 func newLoop() (*loop, error) {
@@ -54,18 +54,18 @@ func (l *loop) now() time.Duration { return time.Since(l.start) }
 func (l *loop) close() error {
 	for _, c := range l.conns {
 		if c != nil {
-			l.drop(c)
+			l.closeConn(c)
 		}
 	}
 	return l.poll.close()
 }
 
-// perSource is how many connections have the same source address: one address
+// connsPerSource is how many connections have the same source address: one address
 // has some 28,000 ports for connections to one port.
-const perSource = 10000
+const connsPerSource = 10000
 
 // open begins to connect. What is in c.out is sent as soon as it is connected.
-func (l *loop) open(c *conn, to netip.AddrPort, u user) error {
+func (l *loop) open(c *conn, to netip.AddrPort, u handler) error {
 	family, six := unix.AF_INET, to.Addr().Is6()
 	var addr unix.Sockaddr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: as4(to.Addr())}
 	if six {
@@ -78,9 +78,9 @@ func (l *loop) open(c *conn, to netip.AddrPort, u user) error {
 	unix.CloseOnExec(fd)
 	err = errors.Join(unix.SetNonblock(fd, true), unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 	if err == nil && to.Addr().Is4() && to.Addr().IsLoopback() {
-		err = bindSource(fd, [4]byte{127, 0, 0, byte(1 + l.dial/perSource%200)})
+		err = bindSource(fd, [4]byte{127, 0, 0, byte(1 + l.dialed/connsPerSource%200)})
 	}
-	l.dial++
+	l.dialed++
 	if err != nil {
 		return errors.Join(err, unix.Close(fd))
 	}
@@ -105,8 +105,8 @@ func as4(a netip.Addr) (b [4]byte) {
 	return b
 }
 
-// drop closes a connection; its user is not called.
-func (l *loop) drop(c *conn) {
+// closeConn closes a connection; its user is not called.
+func (l *loop) closeConn(c *conn) {
 	if c.fd < 0 {
 		return
 	}
@@ -124,7 +124,7 @@ func (l *loop) flush(c *conn) error {
 	}
 	n, err := unix.Write(c.fd, c.out)
 	if err != nil && err != unix.EAGAIN && err != unix.EINTR {
-		return l.end(c, err)
+		return l.fail(c, err)
 	}
 	c.out = c.out[:copy(c.out, c.out[max(n, 0):])]
 	if len(c.out) > 0 {
@@ -134,12 +134,12 @@ func (l *loop) flush(c *conn) error {
 	return nil
 }
 
-// finish says that nothing more will be sent; the peer closes then.
-func (l *loop) finish(c *conn) error { return unix.Shutdown(c.fd, unix.SHUT_WR) }
+// closeWrite says that nothing more will be sent; the peer closes then.
+func (l *loop) closeWrite(c *conn) error { return unix.Shutdown(c.fd, unix.SHUT_WR) }
 
-func (l *loop) end(c *conn, cause error) error {
-	l.drop(c)
-	return c.user.ended(l, cause)
+func (l *loop) fail(c *conn, cause error) error {
+	l.closeConn(c)
+	return c.user.closed(l, cause)
 }
 
 var errClosed = errors.New("closed by the server")
@@ -158,7 +158,7 @@ func (l *loop) turn(d time.Duration) error {
 		if ev.write && c.blocked {
 			if !c.up {
 				if n, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || n != 0 {
-					if err := l.end(c, errors.Join(err, unix.Errno(n))); err != nil {
+					if err := l.fail(c, errors.Join(err, unix.Errno(n))); err != nil {
 						return err
 					}
 					continue
@@ -180,12 +180,12 @@ func (l *loop) turn(d time.Duration) error {
 		switch {
 		case err == unix.EAGAIN || err == unix.EINTR:
 		case err != nil:
-			err = l.end(c, err)
+			err = l.fail(c, err)
 		case n == 0:
-			err = l.end(c, errClosed)
+			err = l.fail(c, errClosed)
 		default:
 			c.received += uint64(n)
-			if err = c.user.read(l, l.buf[:n]); err == nil {
+			if err = c.user.receive(l, l.buf[:n]); err == nil {
 				err = l.flush(c)
 			}
 		}
@@ -196,9 +196,9 @@ func (l *loop) turn(d time.Duration) error {
 	return nil
 }
 
-// until runs the loop until done says so, and fails when that takes too long.
+// runUntil runs the loop until done says so, and fails when that takes too long.
 // idle, if not nil, is called before each wait and says how long that may be.
-func (l *loop) until(ctx context.Context, limit time.Duration, what string, done func() bool, idle func() (time.Duration, error)) error {
+func (l *loop) runUntil(ctx context.Context, limit time.Duration, what string, done func() bool, idle func() (time.Duration, error)) error {
 	end := time.Now().Add(limit)
 	for !done() {
 		wait := 50 * time.Millisecond

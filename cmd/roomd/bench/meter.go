@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// meter is what a roomd says about its database.
-type meter struct {
+// databaseStats is what a roomd says about its database.
+type databaseStats struct {
 	disk    int64 // bytes
 	commits uint64
 	seconds float64
@@ -20,15 +20,15 @@ type meter struct {
 }
 
 type bucketCount struct {
-	most  float64 // seconds; the last is without bound
+	bound float64 // seconds; the last is without bound
 	count float64
 }
 
 // meter reads the metrics of a roomd.
-func (o *Own) meter() (m meter, err error) {
+func (o *Process) meter() (m databaseStats, err error) {
 	c := http.Client{Timeout: 10 * time.Second}
 	defer c.CloseIdleConnections()
-	resp, err := c.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", o.metrics))
+	resp, err := c.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", o.metricsPort))
 	if err != nil {
 		return m, fmt.Errorf("read the metrics: %w", err)
 	}
@@ -55,7 +55,7 @@ func (o *Own) meter() (m meter, err error) {
 }
 
 // disk is how many bytes the server's files have: all but its configuration.
-func (o *Own) disk() (n int64, err error) {
+func (o *Process) disk() (n int64, err error) {
 	files, err := os.ReadDir(o.folder)
 	for _, f := range files {
 		if f.Name() == configName {
@@ -71,7 +71,7 @@ func (o *Own) disk() (n int64, err error) {
 // since is what has happened since an earlier reading: how many transactions,
 // how long they took on average and 99 % of them at most, up to the width of
 // the server's buckets; and how many bytes are on disk.
-func (m meter) since(before meter) (commits uint64, mean, p99 time.Duration, disk int64) {
+func (m databaseStats) since(before databaseStats) (commits uint64, mean, p99 time.Duration, disk int64) {
 	commits = m.commits - before.commits
 	if commits > 0 {
 		mean = time.Duration((m.seconds - before.seconds) / float64(commits) * 1e9)
@@ -82,7 +82,7 @@ func (m meter) since(before meter) (commits uint64, mean, p99 time.Duration, dis
 			had = before.buckets[i].count
 		}
 		if b.count-had >= .99*float64(commits) {
-			p99 = time.Duration(b.most * 1e9)
+			p99 = time.Duration(b.bound * 1e9)
 			break
 		}
 	}

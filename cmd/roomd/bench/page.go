@@ -13,21 +13,21 @@ import (
 	"time"
 )
 
-// machine is a sentence about when, on what machine and of what versions a
+// environment is a sentence about when, on what machine and of what versions a
 // comparison is.
-func machine(dir string, who []contender) (string, error) {
+func environment(dir string, who []contender) (string, error) {
 	p50, p99, err := syncTime(dir)
 	if err != nil {
 		return "", err
 	}
 	said := fmt.Sprintf("%s; %s, %d processors, %s %s; the disk syncs 4 KiB in %s (p50), %s (p99); load average before: %s;",
 		time.Now().UTC().Format("2006-01-02 15:04 UTC"), processor(), runtime.NumCPU(), runtime.GOOS, firstWord("/proc/sys/kernel/osrelease"),
-		short(p50), short(p99), firstWord("/proc/loadavg"))
+		formatDuration(p50), formatDuration(p99), firstWord("/proc/loadavg"))
 	for _, w := range who {
-		if w.own.Protocol != "roomd" {
-			out, err := exec.Command(w.own.Binary, "--version").Output()
+		if w.process.Protocol != "roomd" {
+			out, err := exec.Command(w.process.Binary, "--version").Output()
 			if err != nil {
-				return "", fmt.Errorf("ask %s for its version: %w", w.own.Binary, err)
+				return "", fmt.Errorf("ask %s for its version: %w", w.process.Binary, err)
 			}
 			for _, word := range strings.Fields(string(out)) {
 				if v := strings.TrimPrefix(word, "v="); v != word || strings.HasPrefix(v, "v") {

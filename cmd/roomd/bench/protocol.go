@@ -10,9 +10,9 @@ import (
 // protocol is a server's, and how it does its work.
 type protocol struct {
 	wire
-	ordered bool // all members of a room get the same order of lines; else only those of each publisher are in order
-	apart   bool // a publisher needs a connection beside its member's
-	master  bool // rooms are made, and have ports of their own
+	ordered        bool // all members of a room get the same order of lines; else only those of each publisher are in order
+	publisherConns bool // a publisher needs a connection beside its member's
+	masterPort     bool // rooms are made, and have ports of their own
 }
 
 // wire is what a server's members read and write.
@@ -27,22 +27,22 @@ type wire interface {
 	// frame parses a whole message at the beginning of b and returns its
 	// payload and its length; 0: it is not all there.
 	frame(b []byte) (payload []byte, n int, err error)
-	// aside reports whether a byte begins a line that is no message and need
+	// isControl reports whether a byte begins a line that is no message and need
 	// not be the same for all members.
-	aside(b byte) bool
-	// answer says what to reply to such a line, or what is wrong with it.
-	answer(line []byte) (string, error)
-	// say appends a message to a room.
-	say(b []byte, room string, payload []byte) []byte
+	isControl(b byte) bool
+	// control says what to reply to such a line, or what is wrong with it.
+	control(line []byte) (string, error)
+	// publish appends a message to a room.
+	publish(b []byte, room string, payload []byte) []byte
 }
 
 // protocols by name.
 func protocolOf(name string) (protocol, error) {
 	switch name {
 	case "roomd":
-		return protocol{wire: roomdWire{}, ordered: true, master: true}, nil
+		return protocol{wire: roomdWire{}, ordered: true, masterPort: true}, nil
 	case "redis":
-		return protocol{wire: redisWire{}, ordered: true, apart: true}, nil
+		return protocol{wire: redisWire{}, ordered: true, publisherConns: true}, nil
 	case "nats":
 		return protocol{wire: natsWire{}}, nil
 	}
@@ -75,7 +75,7 @@ func (roomdWire) joined(b []byte, room string, brief bool) (int, error) {
 			return 0, nil
 		}
 		line := b[at : at+n]
-		if at == 0 && !welcomes(line, room) {
+		if at == 0 && !isGreeting(line, room) {
 			return 0, fmt.Errorf("refused: %s", quote(line))
 		}
 		at += n
@@ -85,8 +85,8 @@ func (roomdWire) joined(b []byte, room string, brief bool) (int, error) {
 	}
 }
 
-// welcomes reports whether a line is the greeting of a room, and of no other one.
-func welcomes(line []byte, room string) bool {
+// isGreeting reports whether a line is the greeting of a room, and of no other one.
+func isGreeting(line []byte, room string) bool {
 	return bytes.HasPrefix(line, []byte("* "+room+": ")) && bytes.Contains(line, []byte(", you are "))
 }
 
@@ -102,18 +102,18 @@ func (roomdWire) frame(b []byte) ([]byte, int, error) {
 	return b[i+2 : n-1], n, nil
 }
 
-func (roomdWire) aside(b byte) bool { return b == '*' }
+func (roomdWire) isControl(b byte) bool { return b == '*' }
 
-// answer lets pass who comes and goes; everything else that the server says
+// control lets pass who comes and goes; everything else that the server says
 // means that something is not as it should be.
-func (roomdWire) answer(line []byte) (string, error) {
+func (roomdWire) control(line []byte) (string, error) {
 	if bytes.HasSuffix(line, []byte(" here)\n")) || bytes.HasPrefix(line, []byte("* pong ")) {
 		return "", nil
 	}
 	return "", fmt.Errorf("the server says %s", quote(line))
 }
 
-func (roomdWire) say(b []byte, _ string, payload []byte) []byte {
+func (roomdWire) publish(b []byte, _ string, payload []byte) []byte {
 	return append(append(b, payload...), '\n')
 }
 
@@ -182,13 +182,13 @@ func bulk(b []byte) ([]byte, int, error) {
 	return b[i+1 : end-2], end, nil
 }
 
-func (redisWire) aside(byte) bool { return false }
+func (redisWire) isControl(byte) bool { return false }
 
-func (redisWire) answer(line []byte) (string, error) {
+func (redisWire) control(line []byte) (string, error) {
 	return "", fmt.Errorf("the server says %s", quote(line))
 }
 
-func (redisWire) say(b []byte, room string, payload []byte) []byte {
+func (redisWire) publish(b []byte, room string, payload []byte) []byte {
 	b = append(b, "*3\r\n$7\r\nPUBLISH\r\n$"...)
 	b = append(strconv.AppendInt(b, int64(len(room)), 10), "\r\n"...)
 	b = append(append(b, room...), "\r\n$"...)
@@ -234,9 +234,9 @@ func (natsWire) frame(b []byte) ([]byte, int, error) {
 	return b[i+1 : end-2], end, nil
 }
 
-func (natsWire) aside(b byte) bool { return b != 'M' }
+func (natsWire) isControl(b byte) bool { return b != 'M' }
 
-func (natsWire) answer(line []byte) (string, error) {
+func (natsWire) control(line []byte) (string, error) {
 	switch {
 	case string(line) == "PING\r\n":
 		return "PONG\r\n", nil
@@ -246,7 +246,7 @@ func (natsWire) answer(line []byte) (string, error) {
 	return "", fmt.Errorf("the server says %s", quote(line))
 }
 
-func (natsWire) say(b []byte, room string, payload []byte) []byte {
+func (natsWire) publish(b []byte, room string, payload []byte) []byte {
 	b = append(append(append(b, "PUB "...), room...), ' ')
 	b = append(strconv.AppendInt(b, int64(len(payload)), 10), "\r\n"...)
 	return append(append(b, payload...), "\r\n"...)

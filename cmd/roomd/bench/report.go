@@ -42,9 +42,9 @@ func PrintJSON(w io.Writer, results any) error {
 	return out.Encode(results)
 }
 
-// Apart keeps this process on the second processor from now on, and returns the
+// SeparateProcessors keeps this process on the second processor from now on, and returns the
 // first, for the server; -1 if there is only one.
-func Apart() (int, error) {
+func SeparateProcessors() (int, error) {
 	if runtime.NumCPU() < 2 {
 		return -1, nil
 	}

@@ -13,16 +13,16 @@ import (
 
 // makeRooms makes rooms for a run. remove deletes them again, which must come
 // when their members have gone.
-func makeRooms(server Server, proto protocol, n int) (rooms []place, remove func() error, err error) {
+func makeRooms(server Server, proto protocol, n int) (rooms []room, remove func() error, err error) {
 	leave := func() error { return nil }
 	if server.rooms != nil {
 		return server.rooms, leave, nil
 	}
 	name := func(i int) string { return fmt.Sprintf("bench-%d-%d", os.Getpid(), i) }
-	if !proto.master {
+	if !proto.masterPort {
 		for i := range n {
 			// The name is sent with every line: a short one is fair.
-			rooms = append(rooms, place{name: fmt.Sprintf("r%d", i), at: server.Address})
+			rooms = append(rooms, room{name: fmt.Sprintf("r%d", i), at: server.Address})
 		}
 		return rooms, leave, nil
 	}
@@ -59,7 +59,7 @@ func makeRooms(server Server, proto protocol, n int) (rooms []place, remove func
 		request = fmt.Appendf(request, "CREATE %s\n", name(i))
 	}
 	err = ask(string(request), func(line string) error {
-		var p place
+		var p room
 		var port uint16
 		if _, err := fmt.Sscanf(line, "OK %s %d %s", &p.name, &port, &p.key); err != nil {
 			return fmt.Errorf("make a room: the server says %s", quote([]byte(line)))
@@ -68,7 +68,7 @@ func makeRooms(server Server, proto protocol, n int) (rooms []place, remove func
 		rooms = append(rooms, p)
 		return nil
 	}, n)
-	if server.Own != nil { // they go with their server
+	if server.Process != nil { // they go with their server
 		return rooms, leave, err
 	}
 	remove = func() error {

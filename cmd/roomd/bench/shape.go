@@ -61,7 +61,7 @@ func Default(kind string) Shape {
 	return s
 }
 
-func (s Shape) talks() bool { return s.Kind == Fanout || s.Kind == Latency || s.Kind == History }
+func (s Shape) publishes() bool { return s.Kind == Fanout || s.Kind == Latency || s.Kind == History }
 
 func (s Shape) check() error {
 	switch {
@@ -69,12 +69,12 @@ func (s Shape) check() error {
 		return fmt.Errorf("%q is no kind of work; there are %v", s.Kind, Kinds)
 	case s.Rooms < 1 || s.Members < 1 || s.Silent < 0:
 		return fmt.Errorf("there must be a room, and a member in it")
-	case s.talks() && (s.Publishers < 1 || s.Publishers > s.Members || s.Publishers > 9999):
+	case s.publishes() && (s.Publishers < 1 || s.Publishers > s.Members || s.Publishers > 9999):
 		return fmt.Errorf("%d publishers among %d members: write from 1 to that many, 9999 at most", s.Publishers, s.Members)
 	case s.Stopped < 0 || s.Stopped > 0 && s.Stopped > s.Members-s.Publishers:
 		return fmt.Errorf("%d of %d members stopped, and %d speak: that is too many", s.Stopped, s.Members, s.Publishers)
-	case s.talks() && (s.Bytes < leastBytes || s.Bytes > 4096):
-		return fmt.Errorf("lines of %d bytes: write from %d to 4096", s.Bytes, leastBytes)
+	case s.publishes() && (s.Bytes < minBytes || s.Bytes > 4096):
+		return fmt.Errorf("lines of %d bytes: write from %d to 4096", s.Bytes, minBytes)
 	case s.Kind != Latency && s.Kind != Idle && s.Kind != Comeback && s.InFlight < 1:
 		return fmt.Errorf("at least one must be in flight")
 	case s.Kind == Latency && s.Rate <= 0:
@@ -87,12 +87,12 @@ func (s Shape) check() error {
 	return nil
 }
 
-// spare is how many descriptors a server may need besides those of its rooms and
+// spareDescriptors is how many descriptors a server may need besides those of its rooms and
 // members.
-const spare = 200
+const spareDescriptors = 200
 
-// needDescriptors makes sure that a process may have n.
-func needDescriptors(n int) error {
+// ensureDescriptors makes sure that a process may have n.
+func ensureDescriptors(n int) error {
 	limit, err := raiseDescriptors(uint64(n))
 	if err == nil && limit < uint64(n) {
 		err = fmt.Errorf("%d descriptors are needed, %d allowed: raise it with ulimit -n, or take fewer members", n, limit)
@@ -105,12 +105,12 @@ type Server struct {
 	Protocol string         // roomd, redis or nats
 	Address  netip.AddrPort // roomd: its master port
 	PID      int            // 0: looked for
-	Own      *Own           // if it was started for this
-	rooms    []place        // to be used, and left as they are; nil: new ones are made
+	Process  *Process       // if it was started for this
+	rooms    []room         // to be used, and left as they are; nil: new ones are made
 }
 
-// place is a room.
-type place struct {
+// room is a room.
+type room struct {
 	name string
 	at   netip.AddrPort
 	key  string // it is deleted with

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// Own is a server that is started for a run, on this machine, with a folder of
+// Process is a server that is started for a run, on this machine, with a folder of
 // its own. Set its fields before Start.
-type Own struct {
+type Process struct {
 	Protocol   string
 	Binary     string // of the server; empty: the usual name, looked for in PATH
 	Dir        string // where its folder is made; empty: the system's place for temporary files
@@ -28,28 +28,28 @@ type Own struct {
 	Members    int    // how many connections it must allow, beside its rooms
 	CPU        int    // the processor it is kept on; -1: any
 
-	folder  string
-	master  int
-	metrics int
-	cmd     *exec.Cmd
-	log     bytes.Buffer
-	gone    chan struct{} // closed when the process has ended
-	ended   error         // then: how
+	folder      string
+	port        int
+	metricsPort int
+	cmd         *exec.Cmd
+	output      bytes.Buffer
+	exited      chan struct{} // closed when the process has ended
+	exitErr     error         // then: how
 }
 
 // Server is where it is.
-func (o *Own) Server() Server {
+func (o *Process) Server() Server {
 	return Server{
-		Protocol: o.Protocol, PID: o.cmd.Process.Pid, Own: o,
-		Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(o.master)),
+		Protocol: o.Protocol, PID: o.cmd.Process.Pid, Process: o,
+		Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(o.port)),
 	}
 }
 
 // Start starts the server and waits until it takes connections. Stop must
 // follow, also after an error.
-func (o *Own) Start(ctx context.Context) error {
+func (o *Process) Start(ctx context.Context) error {
 	// It inherits the limit.
-	if err := needDescriptors(o.Rooms + o.Members + spare); err != nil {
+	if err := ensureDescriptors(o.Rooms + o.Members + spareDescriptors); err != nil {
 		return err
 	}
 	if o.folder == "" {
@@ -58,10 +58,10 @@ func (o *Own) Start(ctx context.Context) error {
 			return err
 		}
 		o.folder = dir
-		if o.master, err = freePort(0); err != nil {
+		if o.port, err = freePort(0); err != nil {
 			return err
 		}
-		if o.metrics, err = freePort(o.master); err != nil {
+		if o.metricsPort, err = freePort(o.port); err != nil {
 			return err
 		}
 		if err := os.WriteFile(filepath.Join(dir, configName), []byte(o.config()), 0o600); err != nil {
@@ -69,11 +69,11 @@ func (o *Own) Start(ctx context.Context) error {
 		}
 	}
 	name, args := o.command()
-	o.log.Reset()
+	o.output.Reset()
 	o.cmd = exec.Command(name, args...)
 	o.cmd.Dir = o.folder
-	o.cmd.Stderr, o.cmd.Stdout = &o.log, &o.log
-	if err := o.run(); err != nil {
+	o.cmd.Stderr, o.cmd.Stdout = &o.output, &o.output
+	if err := o.startPinned(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
 	for end := time.Now().Add(time.Minute); ; {
@@ -82,8 +82,8 @@ func (o *Own) Start(ctx context.Context) error {
 			return c.Close()
 		}
 		select {
-		case <-o.gone:
-			return fmt.Errorf("%s has ended: %v: %s", name, o.ended, o.log.String())
+		case <-o.exited:
+			return fmt.Errorf("%s has ended: %v: %s", name, o.exitErr, o.output.String())
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(5 * time.Millisecond):
@@ -94,14 +94,14 @@ func (o *Own) Start(ctx context.Context) error {
 	}
 }
 
-// run starts the process on its processor, which it inherits from the thread
+// startPinned starts the process on its processor, which it inherits from the thread
 // that starts it; so a roomd does its timer slack, which the packaged unit sets
 // too. The thread stays until the process has ended: were it to end first, the
 // system would end the process (diesWithUs).
-func (o *Own) run() error {
+func (o *Process) startPinned() error {
 	cmd, gone, started := o.cmd, make(chan struct{}), make(chan error)
-	o.gone = gone
-	diesWithUs(cmd)
+	o.exited = gone
+	killWithParent(cmd)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with this
 		var err error
@@ -116,15 +116,15 @@ func (o *Own) run() error {
 		}
 		started <- err
 		if err == nil {
-			o.ended = cmd.Wait()
+			o.exitErr = cmd.Wait()
 		}
 		close(gone)
 	}()
 	return <-started
 }
 
-// halt ends the process and waits for it.
-func (o *Own) halt() error {
+// terminate ends the process and waits for it.
+func (o *Process) terminate() error {
 	if o.cmd == nil || o.cmd.Process == nil {
 		return nil
 	}
@@ -132,29 +132,29 @@ func (o *Own) halt() error {
 	kill := time.AfterFunc(20*time.Second, func() { process.Kill() })
 	defer kill.Stop()
 	process.Signal(syscall.SIGTERM)
-	<-o.gone
+	<-o.exited
 	o.cmd = nil
-	err := o.ended
+	err := o.exitErr
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && o.Protocol != "roomd" {
 		return nil // they end by the signal
 	}
 	if err != nil {
-		return fmt.Errorf("the server ended with %w: %s", err, o.log.String())
+		return fmt.Errorf("the server ended with %w: %s", err, o.output.String())
 	}
 	return nil
 }
 
 // Stop ends the server and removes its folder.
-func (o *Own) Stop() error {
-	err := o.halt()
+func (o *Process) Stop() error {
+	err := o.terminate()
 	if o.folder != "" {
 		err = errors.Join(err, os.RemoveAll(o.folder))
 	}
 	return err
 }
 
-func (o *Own) command() (string, []string) {
+func (o *Process) command() (string, []string) {
 	switch o.Protocol {
 	case "redis":
 		return cmp.Or(o.Binary, "redis-server"), []string{configName}
@@ -166,18 +166,18 @@ func (o *Own) command() (string, []string) {
 
 // config is the configuration of a server: its usual settings, on loopback,
 // with no limit in the way, and for the peers without a disk.
-func (o *Own) config() string {
+func (o *Process) config() string {
 	switch o.Protocol {
 	case "redis":
-		return fmt.Sprintf("port %d\nbind 127.0.0.1\nprotected-mode no\nsave \"\"\nappendonly no\nmaxclients 50000\n", o.master)
+		return fmt.Sprintf("port %d\nbind 127.0.0.1\nprotected-mode no\nsave \"\"\nappendonly no\nmaxclients 50000\n", o.port)
 	case "nats":
-		return fmt.Sprintf("listen: \"127.0.0.1:%d\"\nmax_connections: 100000\n", o.master)
+		return fmt.Sprintf("listen: \"127.0.0.1:%d\"\nmax_connections: 100000\n", o.port)
 	}
 	// Another run at the same time should not get the port of a room while
 	// this server restarts: each has a range of its own, mostly.
 	rooms := max(o.Rooms, 64)
-	width := min(rooms+rooms/2, lastRoom-firstRoom)
-	first := firstRoom + os.Getpid()*7919%(lastRoom-firstRoom-width+1)
+	width := min(rooms+rooms/2, lastRoomPort-firstRoomPort)
+	first := firstRoomPort + os.Getpid()*7919%(lastRoomPort-firstRoomPort-width+1)
 	return fmt.Sprintf(`[server]
 port = %d
 create = []
@@ -199,7 +199,7 @@ socket = ""
 listen = "127.0.0.1:%d"
 [log]
 level = "warn"
-`, o.master, first, first+width, rooms, o.Durability, o.History, o.metrics)
+`, o.port, first, first+width, rooms, o.Durability, o.History, o.metricsPort)
 }
 
 const configName = "config"
@@ -207,8 +207,8 @@ const configName = "config"
 // Below what the kernel gives to outgoing connections: ports of servers and
 // their metrics, then those of rooms.
 const (
-	firstPort, lastPort = 10000, 11999
-	firstRoom, lastRoom = 12000, 31999
+	firstPort, lastPort         = 10000, 11999
+	firstRoomPort, lastRoomPort = 12000, 31999
 )
 
 // freePort finds a port that nobody listens on, below those that rooms get and

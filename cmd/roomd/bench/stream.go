@@ -9,23 +9,23 @@ import (
 // stream is what all members of a room are to see: the bytes that came first,
 // from whichever member got them.
 type stream struct {
-	room  place
+	room  room
 	proto protocol
 
 	base   int64  // the position of log[0]
 	log    []byte // messages only, the last perhaps in part
 	parsed int64  // where its last whole message ends
-	most   int    // trim when log is longer
+	trimAt int    // trim when log is longer
 
-	first int    // the number of marks[0] since the beginning
-	marks []mark // the messages in log
+	firstMessage int       // the number of marks[0] since the beginning
+	messages     []message // the messages in log
 
 	publishers []*publisher
 	members    []*member
 }
 
-// mark is a message in the stream.
-type mark struct {
+// message is a message in the stream.
+type message struct {
 	end       int64 // its position there
 	due       time.Duration
 	publisher int32 // in this room
@@ -37,16 +37,16 @@ type member struct {
 	stream *stream
 	id     int // in its room
 
-	joined  bool
-	stopped bool   // does not read, for now
-	welcome []byte // what came before it had joined
+	joined   bool
+	stopped  bool   // does not read, for now
+	greeting []byte // what came before it had joined
 
-	pos  int64    // how much of the stream it has got
-	mark int      // how many messages
-	held []byte   // the beginning of an aside; without a common order, of a message
-	last []uint64 // without a common order: the newest line of each publisher
+	pos      int64    // how much of the stream it has got
+	messages int      // how many messages
+	partial  []byte   // the beginning of an aside; without a common order, of a message
+	last     []uint64 // without a common order: the newest line of each publisher
 
-	own *publisher // whose lines are in flight until this member has them
+	publisher *publisher // whose lines are in flight until this member has them
 }
 
 // publisher says lines in a room.
@@ -67,7 +67,7 @@ const (
 	// width: "0007 0000000123 ".
 	idDigits     = 4
 	numberDigits = 10
-	leastBytes   = idDigits + 1 + numberDigits + 1
+	minBytes     = idDigits + 1 + numberDigits + 1
 )
 
 func newPayload(id, size int) []byte {
@@ -85,7 +85,7 @@ func putNumber(b []byte, n uint64) {
 	}
 }
 
-func number(b []byte) (n uint64, ok bool) {
+func parseNumber(b []byte) (n uint64, ok bool) {
 	for _, c := range b {
 		if c < '0' || c > '9' {
 			return 0, false
@@ -102,16 +102,16 @@ func (f fault) Error() string { return f.text }
 
 func faultf(format string, args ...any) error { return fault{fmt.Sprintf(format, args...)} }
 
-// get takes what a member has read. arrived is called for each message that it
+// receive takes what a member has read. arrived is called for each message that it
 // now has in whole.
-func (m *member) get(data []byte, arrived func(*member, mark)) error {
+func (m *member) receive(data []byte, arrived func(*member, message)) error {
 	s := m.stream
 	if !s.proto.ordered {
-		return m.getAlone(data, arrived)
+		return m.receiveUnordered(data, arrived)
 	}
 	for len(data) > 0 {
-		if len(m.held) > 0 {
-			n, err := m.takeAside(data)
+		if len(m.partial) > 0 {
+			n, err := m.takeControl(data)
 			if err != nil {
 				return err
 			}
@@ -135,18 +135,18 @@ func (m *member) get(data []byte, arrived func(*member, mark)) error {
 			m.pos += int64(taken)
 			data = data[taken:]
 		}
-		for m.mark < s.first+len(s.marks) && s.marks[m.mark-s.first].end <= m.pos {
-			arrived(m, s.marks[m.mark-s.first])
-			m.mark++
+		for m.messages < s.firstMessage+len(s.messages) && s.messages[m.messages-s.firstMessage].end <= m.pos {
+			arrived(m, s.messages[m.messages-s.firstMessage])
+			m.messages++
 		}
 		if len(data) == 0 {
 			break
 		}
 		// It differs: that may only be an aside, between messages.
-		if m.pos != s.startOf(m.mark) || !s.proto.aside(data[0]) {
-			return faultf("%v: at byte %d, in message %d, it got %s, where another got %s", m, m.pos, m.mark+1, quote(data), quote(s.log[m.pos-s.base:]))
+		if m.pos != s.startOf(m.messages) || !s.proto.isControl(data[0]) {
+			return faultf("%v: at byte %d, in message %d, it got %s, where another got %s", m, m.pos, m.messages+1, quote(data), quote(s.log[m.pos-s.base:]))
 		}
-		k, err := m.takeAside(data)
+		k, err := m.takeControl(data)
 		if err != nil {
 			return err
 		}
@@ -159,22 +159,22 @@ func (m *member) String() string { return fmt.Sprintf("%s, member %d", m.stream.
 
 // startOf is where a message begins.
 func (s *stream) startOf(n int) int64 {
-	if n == s.first {
+	if n == s.firstMessage {
 		return s.base
 	}
-	return s.marks[n-s.first-1].end
+	return s.messages[n-s.firstMessage-1].end
 }
 
-// takeAside takes a line that is not a message, or what there is of it.
-func (m *member) takeAside(data []byte) (int, error) {
+// takeControl takes a line that is not a message, or what there is of it.
+func (m *member) takeControl(data []byte) (int, error) {
 	n := bytes.IndexByte(data, '\n') + 1
 	if n == 0 {
-		m.held = append(m.held, data...)
+		m.partial = append(m.partial, data...)
 		return len(data), nil
 	}
-	m.held = append(m.held, data[:n]...)
-	reply, err := m.stream.proto.answer(m.held)
-	m.held = m.held[:0]
+	m.partial = append(m.partial, data[:n]...)
+	reply, err := m.stream.proto.control(m.partial)
+	m.partial = m.partial[:0]
 	if err != nil {
 		return 0, faultf("%v: %v", m, err)
 	}
@@ -190,7 +190,7 @@ func (s *stream) extend(data []byte) (int, error) {
 	s.log = append(s.log, data...)
 	for int(s.parsed-s.base) < len(s.log) {
 		rest := s.log[s.parsed-s.base:]
-		if s.proto.aside(rest[0]) {
+		if s.proto.isControl(rest[0]) {
 			s.log = s.log[:s.parsed-s.base]
 			return int(s.parsed - old), nil
 		}
@@ -210,7 +210,7 @@ func (s *stream) extend(data []byte) (int, error) {
 		}
 		p.seen = number
 		s.parsed += int64(n)
-		s.marks = append(s.marks, mark{s.parsed, p.due(number), int32(p.id)})
+		s.messages = append(s.messages, message{s.parsed, p.due(number), int32(p.id)})
 	}
 	return len(data), nil
 }
@@ -218,11 +218,11 @@ func (s *stream) extend(data []byte) (int, error) {
 // parse finds the publisher and the number of a line, and makes sure that it
 // is what was sent.
 func (s *stream) parse(payload []byte) (*publisher, uint64, error) {
-	if len(payload) >= leastBytes {
-		id, ok := number(payload[:idDigits])
-		n, ok2 := number(payload[idDigits+1 : idDigits+1+numberDigits])
+	if len(payload) >= minBytes {
+		id, ok := parseNumber(payload[:idDigits])
+		n, ok2 := parseNumber(payload[idDigits+1 : idDigits+1+numberDigits])
 		if ok && ok2 && id < uint64(len(s.publishers)) {
-			if p := s.publishers[id]; n <= p.sent && bytes.Equal(payload[leastBytes:], p.payload[leastBytes:]) {
+			if p := s.publishers[id]; n <= p.sent && bytes.Equal(payload[minBytes:], p.payload[minBytes:]) {
 				return p, n, nil
 			}
 		}
@@ -248,24 +248,24 @@ func (p *publisher) due(n uint64) time.Duration {
 	return p.dues[max(n, p.sent-min(size-1, p.sent))%size]
 }
 
-// getAlone is get where members may see the publishers' lines in different
+// receiveUnordered is get where members may see the publishers' lines in different
 // orders: each line is parsed at each member.
-func (m *member) getAlone(data []byte, arrived func(*member, mark)) error {
+func (m *member) receiveUnordered(data []byte, arrived func(*member, message)) error {
 	s := m.stream
 	for len(m.last) < len(s.publishers) {
 		m.last = append(m.last, 0)
 	}
-	if len(m.held) > 0 {
-		m.held = append(m.held, data...)
-		data = m.held
+	if len(m.partial) > 0 {
+		m.partial = append(m.partial, data...)
+		data = m.partial
 	}
 	for len(data) > 0 {
-		if s.proto.aside(data[0]) {
+		if s.proto.isControl(data[0]) {
 			i := bytes.IndexByte(data, '\n') + 1
 			if i == 0 {
 				break
 			}
-			reply, err := s.proto.answer(data[:i])
+			reply, err := s.proto.control(data[:i])
 			if err != nil {
 				return faultf("%v: %v", m, err)
 			}
@@ -288,34 +288,34 @@ func (m *member) getAlone(data []byte, arrived func(*member, mark)) error {
 			return fmt.Errorf("%v: %w", m, err)
 		}
 		m.last[p.id] = number
-		m.mark++
-		arrived(m, mark{due: p.due(number), publisher: int32(p.id)})
+		m.messages++
+		arrived(m, message{due: p.due(number), publisher: int32(p.id)})
 		data = data[n:]
 	}
-	m.held = append(m.held[:0], data...)
+	m.partial = append(m.partial[:0], data...)
 	return nil
 }
 
 // trim forgets what every member has got.
 func (s *stream) trim() {
-	if len(s.log) < s.most {
+	if len(s.log) < s.trimAt {
 		return
 	}
 	least := s.members[0]
 	for _, m := range s.members {
-		if m.mark < least.mark {
+		if m.messages < least.messages {
 			least = m
 		}
 	}
-	drop := least.mark - s.first
+	drop := least.messages - s.firstMessage
 	if drop > 0 {
-		end := s.marks[drop-1].end
+		end := s.messages[drop-1].end
 		s.log = s.log[:copy(s.log, s.log[end-s.base:])]
 		s.base = end
-		s.marks = s.marks[:copy(s.marks, s.marks[drop:])]
-		s.first += drop
+		s.messages = s.messages[:copy(s.messages, s.messages[drop:])]
+		s.firstMessage += drop
 	}
-	s.most = max(leastLog, 2*len(s.log))
+	s.trimAt = max(minTrim, 2*len(s.log))
 }
 
-const leastLog = 64 << 10
+const minTrim = 64 << 10

@@ -26,7 +26,7 @@ func TestStream(t *testing.T) {
 				t.Fatal(err)
 			}
 			const lines, members = 3000, 7
-			s := &stream{proto: proto, most: 1000}
+			s := &stream{proto: proto, trimAt: 1000}
 			for i := range 3 {
 				p := &publisher{stream: s, id: i, payload: newPayload(i, 40), dues: make([]time.Duration, 16), sent: lines}
 				s.publishers = append(s.publishers, p)
@@ -56,7 +56,7 @@ func TestStream(t *testing.T) {
 				some = false
 				for i, m := range s.members {
 					n := min(rnd.IntN(300), len(left[i]))
-					if err := m.get([]byte(left[i][:n]), func(m *member, _ mark) { got[m.id]++ }); err != nil {
+					if err := m.receive([]byte(left[i][:n]), func(m *member, _ message) { got[m.id]++ }); err != nil {
 						t.Fatal(err)
 					}
 					left[i] = left[i][n:]
@@ -72,7 +72,7 @@ func TestStream(t *testing.T) {
 				t.Errorf("the stream keeps %d bytes", len(s.log))
 			}
 			again := s.members[1]
-			if err := again.get([]byte(said[lines-1]), func(*member, mark) {}); err == nil {
+			if err := again.receive([]byte(said[lines-1]), func(*member, message) {}); err == nil {
 				t.Error("the last line came twice, and nothing was said")
 			}
 		})
@@ -91,8 +91,8 @@ func TestHistogram(t *testing.T) {
 			t.Errorf("quantile %g is %g µs", q, got)
 		}
 	}
-	if h.quantile(1) != 100*time.Millisecond || h.most != 100*time.Millisecond {
-		t.Errorf("the most is %v, %v", h.quantile(1), h.most)
+	if h.quantile(1) != 100*time.Millisecond || h.max != 100*time.Millisecond {
+		t.Errorf("the most is %v, %v", h.quantile(1), h.max)
 	}
 }
 
@@ -124,7 +124,7 @@ func TestShort(t *testing.T) {
 		0: "0.00 µs", 999: "1.00 µs", 12345: "12.3 µs", 999499: "999 µs", 999600: "1.00 ms", 1234567: "1.23 ms",
 		999600 * time.Microsecond: "1.00 s", 61500 * time.Millisecond: "61.5 s", 345 * time.Second: "345 s",
 	} {
-		if got := short(d); got != want {
+		if got := formatDuration(d); got != want {
 			t.Errorf("%d is %q, want %q", d, got, want)
 		}
 	}

@@ -127,9 +127,11 @@ func setTimerSlack() error {
 	return unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(time.Millisecond), 0, 0, 0)
 }
 
-// diesWithUs has the system kill the process when the thread that starts it
+// killWithParent has the system kill the process when the thread that starts it
 // ends, however that comes.
-func diesWithUs(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+func killWithParent(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+}
 
 // raiseDescriptors gives this process, and those it starts, n descriptors or as
 // many as it may have, and returns how many those are.

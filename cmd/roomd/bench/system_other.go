@@ -19,8 +19,8 @@ func listenerOf(netip.AddrPort) int      { return 0 }
 func pin(int, bool) error                { return nil }
 func setTimerSlack() error               { return nil }
 
-// diesWithUs leaves the process to itself: only Linux has such a signal.
-func diesWithUs(*exec.Cmd) {}
+// killWithParent leaves the process to itself: only Linux has such a signal.
+func killWithParent(*exec.Cmd) {}
 
 // raiseDescriptors returns the limit: Go has raised it as far as it goes.
 func raiseDescriptors(uint64) (uint64, error) {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// talk is a run in which publishers speak and everybody listens.
-type talk struct {
+// load is a run in which publishers speak and everybody listens.
+type load struct {
 	shape   Shape
 	server  Server
 	proto   protocol
@@ -19,20 +19,20 @@ type talk struct {
 	members []*member
 
 	publishers []*publisher
-	dirty      []*conn // have something to send
+	unflushed  []*conn // have something to send
 
-	waiting int  // members that have not joined
-	away    bool // connections may end
+	unjoined int  // members that have not joined
+	closing  bool // connections may end
 
-	talking    bool
-	sent       uint64
-	deliveries uint64
-	late       uint64        // deliveries to members that had stopped
-	from       time.Duration // lines that were due before do not count in times
-	times      histogram
+	publishing     bool
+	sent           uint64
+	deliveries     uint64
+	lateDeliveries uint64        // deliveries to members that had stopped
+	measuredFrom   time.Duration // lines that were due before do not count in times
+	times          histogram
 
-	next time.Duration // when the next line is due, at a fixed rate
-	turn int           // whose it is
+	nextDue       time.Duration // when the next line is due, at a fixed rate
+	nextPublisher int           // whose it is
 }
 
 // Run does the work and measures it. The error is nil if the work was done and
@@ -57,7 +57,7 @@ func run(ctx context.Context, server Server, shape Shape, r *Result) (err error)
 	if server.PID == 0 {
 		server.PID = listenerOf(server.Address)
 	}
-	if err := needDescriptors(shape.Rooms*(shape.Members+shape.Publishers) + shape.InFlight + 100); err != nil {
+	if err := ensureDescriptors(shape.Rooms*(shape.Members+shape.Publishers) + shape.InFlight + 100); err != nil {
 		return err
 	}
 	l, err := newLoop()
@@ -69,17 +69,17 @@ func run(ctx context.Context, server Server, shape Shape, r *Result) (err error)
 	if err != nil {
 		return err
 	}
-	t := &talk{shape: shape, server: server, proto: proto, loop: l}
+	t := &load{shape: shape, server: server, proto: proto, loop: l}
 	defer func() {
-		t.away = true
+		t.closing = true
 		for _, m := range t.members {
-			l.drop(&m.conn)
+			l.closeConn(&m.conn)
 		}
 		err = errors.Join(err, remove())
 	}()
 	var before int64
 	if shape.Kind == Idle {
-		if before, err = t.settle(ctx, shape.Settle); err != nil {
+		if before, err = t.stableMemory(ctx, shape.Settle); err != nil {
 			return err
 		}
 	}
@@ -90,82 +90,82 @@ func run(ctx context.Context, server Server, shape Shape, r *Result) (err error)
 	r.Joining = time.Since(began)
 	switch shape.Kind {
 	case Idle:
-		return t.rest(ctx, before, r)
+		return t.measureIdle(ctx, before, r)
 	case Churn:
-		return (&churn{talk: t}).run(ctx, rooms, r)
+		return (&churn{load: t}).run(ctx, rooms, r)
 	case Comeback:
 		return t.comeback(ctx, r)
 	case History:
-		return t.turns(ctx, r)
+		return t.turnHistory(ctx, r)
 	}
 	return t.measure(ctx, r)
 }
 
 // arrived counts a message that a member has got.
-func (t *talk) arrived(m *member, k mark) {
+func (t *load) arrived(m *member, k message) {
 	if m.stopped {
-		t.late++
+		t.lateDeliveries++
 		return
 	}
 	t.deliveries++
-	if k.due >= t.from {
+	if k.due >= t.measuredFrom {
 		t.times.add(t.loop.now() - k.due)
 	}
-	if p := m.own; p != nil && int(k.publisher) == p.id {
+	if p := m.publisher; p != nil && int(k.publisher) == p.id {
 		p.inFlight--
 		if t.shape.Kind != Latency {
-			t.fill(p)
+			t.fillWindow(p)
 		}
 	}
 }
 
-// fill has a publisher say as many lines as it may have in flight.
-func (t *talk) fill(p *publisher) {
-	for t.talking && p.inFlight < t.shape.InFlight {
-		t.say(p, t.loop.now())
+// fillWindow has a publisher say as many lines as it may have in flight.
+func (t *load) fillWindow(p *publisher) {
+	for t.publishing && p.inFlight < t.shape.InFlight {
+		t.publish(p, t.loop.now())
 	}
 }
 
-// say has a publisher say its next line.
-func (t *talk) say(p *publisher, due time.Duration) {
+// publish has a publisher say its next line.
+func (t *load) publish(p *publisher, due time.Duration) {
 	if len(p.conn.out) == 0 {
-		t.dirty = append(t.dirty, p.conn)
+		t.unflushed = append(t.unflushed, p.conn)
 	}
 	p.sent++
 	p.inFlight++
 	p.dues[p.sent%uint64(len(p.dues))] = due
 	putNumber(p.payload[idDigits+1:], p.sent)
-	p.conn.out = t.proto.say(p.conn.out, p.stream.room.name, p.payload)
+	p.conn.out = t.proto.publish(p.conn.out, p.stream.room.name, p.payload)
 	t.sent++
 	if t.shape.Lines > 0 && t.sent == t.shape.Lines {
-		t.talking = false
+		t.publishing = false
 	}
 }
 
-// idle says what is due, sends, and returns how long nothing will be due.
-func (t *talk) idle() (time.Duration, error) {
+// flushDue says what is due, sends, and returns how long nothing will be due.
+func (t *load) flushDue() (time.Duration, error) {
 	wait := time.Second
-	if t.shape.Kind == Latency && t.talking {
+	if t.shape.Kind == Latency && t.publishing {
 		step := time.Duration(float64(time.Second) / t.shape.Rate)
 		now := t.loop.now()
-		for ; t.next <= now && t.talking; t.next += step {
-			t.say(t.publishers[t.turn], t.next)
-			t.turn = (t.turn + 1) % len(t.publishers)
+		for ; t.nextDue <= now && t.publishing; t.nextDue += step {
+			t.publish(t.publishers[t.nextPublisher], t.nextDue)
+			t.nextPublisher = (t.nextPublisher + 1) % len(t.publishers)
 		}
-		wait = max(t.next-t.loop.now(), 0)
+		wait = max(t.nextDue-t.loop.now(), 0)
 	}
-	for _, c := range t.dirty {
+	for _, c := range t.unflushed {
 		if err := t.loop.flush(c); err != nil {
 			return 0, err
 		}
 	}
-	t.dirty = t.dirty[:0]
+	t.unflushed = t.unflushed[:0]
 	return wait, nil
 }
 
 // measure has the publishers speak, and checks that everybody got everything.
-func (t *talk) measure(ctx context.Context, r *Result) error {
-	if own := t.server.Own; own != nil && own.Protocol == "roomd" {
+func (t *load) measure(ctx context.Context, r *Result) error {
+	if own := t.server.Process; own != nil && own.Protocol == "roomd" {
 		before, err := own.meter()
 		if err != nil {
 			return err
@@ -180,90 +180,90 @@ func (t *talk) measure(ctx context.Context, r *Result) error {
 	for _, s := range t.streams {
 		left := t.shape.Stopped
 		for _, m := range s.members {
-			if m.own == nil && left > 0 {
+			if m.publisher == nil && left > 0 {
 				m.stopped = true
 				t.loop.poll.remove(m.fd, m.conn.id)
 				left--
 			}
 		}
 	}
-	t.next = t.loop.now()
+	t.nextDue = t.loop.now()
 	lines := t.shape.Lines
 	if t.shape.WarmUp > 0 { // whose lines do not count
 		t.shape.Lines = 0
 	}
-	t.speak()
+	t.startPublishing()
 	over := func(d time.Duration) func() bool {
 		end := time.Now().Add(d)
-		return func() bool { return !t.talking || time.Now().After(end) }
+		return func() bool { return !t.publishing || time.Now().After(end) }
 	}
 	if t.shape.WarmUp > 0 {
-		if err := t.loop.until(ctx, math.MaxInt64, "", over(t.shape.WarmUp), t.idle); err != nil {
+		if err := t.loop.runUntil(ctx, math.MaxInt64, "", over(t.shape.WarmUp), t.flushDue); err != nil {
 			return err
 		}
 	}
 	sent, got := uint64(0), t.deliveries // what was said to begin with counts
 	if t.shape.WarmUp > 0 {
-		sent, t.from = t.sent, t.loop.now()
+		sent, t.measuredFrom = t.sent, t.loop.now()
 		if lines > 0 {
 			t.shape.Lines = t.sent + lines
 		}
 	}
-	end := t.begin()
-	if err := t.loop.until(ctx, math.MaxInt64, "", over(t.shape.Duration), t.idle); err != nil {
+	end := t.startMeasuring()
+	if err := t.loop.runUntil(ctx, math.MaxInt64, "", over(t.shape.Duration), t.flushDue); err != nil {
 		return err
 	}
-	t.talking = false
-	if err := t.last(ctx, "the last lines"); err != nil {
+	t.publishing = false
+	if err := t.awaitLast(ctx, "the last lines"); err != nil {
 		return err
 	}
 	r.LoadCores = end(r)
 	r.Resident, _ = residentBytes(t.server.PID) // 0 if it is not to be seen
-	r.said(t.sent-sent, t.deliveries-got)
+	r.setLines(t.sent-sent, t.deliveries-got)
 	r.Quantiles = t.times.quantiles()
 	if t.shape.Stopped > 0 {
-		return t.resume(ctx, r)
+		return t.resumeStopped(ctx, r)
 	}
 	return nil
 }
 
-// begin begins to measure. end says what the server has used since, and returns how much
+// startMeasuring begins to measure. end says what the server has used since, and returns how much
 // of a processor this tool has.
-func (t *talk) begin() (end func(*Result) (loadCores float64)) {
-	began, cpu, mine := time.Now(), t.cpu(), mustCPU(os.Getpid())
+func (t *load) startMeasuring() (end func(*Result) (loadCores float64)) {
+	began, cpu, mine := time.Now(), t.serverCPU(), mustCPU(os.Getpid())
 	return func(r *Result) float64 {
-		r.Took, r.CPU = time.Since(began), t.cpu()-cpu
+		r.Took, r.CPU = time.Since(began), t.serverCPU()-cpu
 		r.Cores = float64(r.CPU) / float64(r.Took)
 		return float64(mustCPU(os.Getpid())-mine) / float64(r.Took)
 	}
 }
 
-// speak has the publishers begin.
-func (t *talk) speak() {
-	t.talking = true
+// startPublishing has the publishers begin.
+func (t *load) startPublishing() {
+	t.publishing = true
 	for _, p := range t.publishers {
 		if t.shape.Kind != Latency { // else idle says when
-			t.fill(p)
+			t.fillWindow(p)
 		}
 	}
 }
 
-// last waits until everybody has got what was said.
-func (t *talk) last(ctx context.Context, what string) error {
-	if err := t.loop.until(ctx, t.shape.Patience, what, t.all, t.idle); err != nil {
+// awaitLast waits until everybody has got what was said.
+func (t *load) awaitLast(ctx context.Context, what string) error {
+	if err := t.loop.runUntil(ctx, t.shape.Patience, what, t.complete, t.flushDue); err != nil {
 		return errors.Join(err, t.missing())
 	}
 	return nil
 }
 
-// said is how many lines there were, and what each has cost.
-func (r *Result) said(lines, deliveries uint64) {
+// setLines is how many lines there were, and what each has cost.
+func (r *Result) setLines(lines, deliveries uint64) {
 	r.Lines, r.Deliveries = lines, deliveries
-	r.PerLine, r.PerDelivery = us(r.CPU)/float64(lines), us(r.CPU)/float64(deliveries)
+	r.PerLine, r.PerDelivery = microseconds(r.CPU)/float64(lines), microseconds(r.CPU)/float64(deliveries)
 }
 
-// cpu is what the server has used; 0 if that is not to be seen.
-func (t *talk) cpu() time.Duration { return mustCPU(t.server.PID) }
+// serverCPU is what the server has used; 0 if that is not to be seen.
+func (t *load) serverCPU() time.Duration { return mustCPU(t.server.PID) }
 
 func mustCPU(pid int) time.Duration {
 	if pid == 0 {
@@ -276,14 +276,14 @@ func mustCPU(pid int) time.Duration {
 	return d
 }
 
-func us(d time.Duration) float64 { return float64(d) / 1e3 }
+func microseconds(d time.Duration) float64 { return float64(d) / 1e3 }
 
-// all reports whether every member has got every line.
+// complete reports whether every member has got every line.
 // But those that have stopped.
-func (t *talk) all() bool { return t.deliveries == t.sent*uint64(t.shape.Members-t.shape.Stopped) }
+func (t *load) complete() bool { return t.deliveries == t.sent*uint64(t.shape.Members-t.shape.Stopped) }
 
-// resume has those that stopped read on, and waits until they have everything.
-func (t *talk) resume(ctx context.Context, r *Result) error {
+// resumeStopped has those that stopped read on, and waits until they have everything.
+func (t *load) resumeStopped(ctx context.Context, r *Result) error {
 	began := time.Now()
 	for _, m := range t.members {
 		if m.stopped {
@@ -292,8 +292,8 @@ func (t *talk) resume(ctx context.Context, r *Result) error {
 			}
 		}
 	}
-	done := func() bool { return t.late == t.sent*uint64(t.shape.Stopped) }
-	if err := t.loop.until(ctx, t.shape.Patience, "what was missed meanwhile", done, nil); err != nil {
+	done := func() bool { return t.lateDeliveries == t.sent*uint64(t.shape.Stopped) }
+	if err := t.loop.runUntil(ctx, t.shape.Patience, "what was missed meanwhile", done, nil); err != nil {
 		return errors.Join(err, t.missing())
 	}
 	r.CaughtUp = time.Since(began)
@@ -301,15 +301,15 @@ func (t *talk) resume(ctx context.Context, r *Result) error {
 }
 
 // missing says who has not got everything.
-func (t *talk) missing() error {
+func (t *load) missing() error {
 	for _, s := range t.streams {
 		var sent uint64
 		for _, p := range s.publishers {
 			sent += p.sent
 		}
 		for _, m := range s.members {
-			if uint64(m.mark) < sent {
-				return faultf("%v got %d of %d lines", m, m.mark, sent)
+			if uint64(m.messages) < sent {
+				return faultf("%v got %d of %d lines", m, m.messages, sent)
 			}
 		}
 	}
