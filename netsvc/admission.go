@@ -210,109 +210,98 @@ func (h *handshake) evict() {
 	h.tcp.SetReadDeadline(time.Unix(1, 0))
 }
 
-// looksLikeHTTP reports whether the first bytes of a connection are a request's.
+// looksLikeHTTP reports whether the first bytes of a connection are those of a request.
 func looksLikeHTTP(head []byte) bool {
-	for _, method := range []string{"GET /", "POST ", "HEAD ", "PUT /", "OPTIO", "CONNE", "PATCH", "TRACE"} {
-		if strings.HasPrefix(string(head), method) {
-			return true
-		}
-	}
-	return false
+	methods := []string{"GET /", "POST ", "HEAD ", "PUT /", "OPTIO", "CONNE", "PATCH", "TRACE"}
+	return slices.ContainsFunc(methods, func(method string) bool { return strings.HasPrefix(string(head), method) })
 }
 
-// foreignAnswer is what the master port says to a client of another protocol,
-// in such a form that the client shows it to a person.
+// foreignAnswer is the answer of the master port to a client of another protocol, in a form
+// that the client shows to a person.
 func foreignAnswer(p wire.Protocol) []byte {
-	const what = "this is roomd, a chat server for plain text; speak to it with nc"
+	const text = "this is roomd, a chat server for plain text; speak to it with nc"
 	switch p {
 	case wire.HTTP:
 		// curl prints the body, a browser shows it.
-		return fmt.Appendf(nil, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%s\n", what)
+		return fmt.Appendf(nil, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%s\n", text)
 	case wire.Redis:
-		return []byte("-ERR " + what + "\r\n")
+		return []byte("-ERR " + text + "\r\n")
 	case wire.TLS:
 		// A record with a fatal alert: handshake_failure (RFC 8446, section 6).
 		return []byte{21, 3, 1, 0, 2, 2, 40}
 	}
 	// An SSH client shows lines before the identification (RFC 4253, section 4.2).
-	return []byte("ERR bad-request " + what + "\r\n")
+	return []byte("ERR bad-request " + text + "\r\n")
 }
 
-// What may be done at once, in seconds of the rate, and what an address may do
-// of what a connection may.
 const (
-	connectBurst = 10
-	requestBurst = 5
-	byAddress    = 5
+	connectBurst  = 10 // seconds of the rate that an address may use at once
+	requestBurst  = 5  // the same, for a connection
+	addressFactor = 5  // an address may do as much as so many of its connections
+
+	// requestPatience is how long a request may be delayed. A client whose request would
+	// have to wait for longer is disconnected.
+	requestPatience = 10 * time.Second
 )
 
-// requestPatience is how long a request may be put off; then the connection is
-// told busy.
-const requestPatience = 10 * time.Second
-
-// connects is the rate at which an address may connect.
+// connects is the rate limit of an address on connections.
 func (r *Rates) connects() limit.Rate {
 	return limit.Rate{PerSecond: r.ConnectRate, Burst: r.ConnectRate * connectBurst}
 }
 
-// requests is the rate at which a connection may ask at the master port.
+// requests is the rate limit of a connection on requests to the master port.
 func (r *Rates) requests() limit.Rate {
 	return limit.Rate{PerSecond: r.RequestRate, Burst: r.RequestRate * requestBurst}
 }
 
-// lines is the rate at which a member may send lines, if r.slows.
+// lines is the rate limit of a member on lines. It may be used only if limitsLines.
 func (r *Rates) lines() limit.Rate {
 	return limit.Rate{PerSecond: r.LinesPerSecond, Burst: float64(r.Burst)}
 }
 
-// times is a rate that is f times as high, and its burst.
-func times(r limit.Rate, f float64) limit.Rate {
-	return limit.Rate{PerSecond: r.PerSecond * f, Burst: r.Burst * f}
-}
-
-// exempt reports whether the rates do not hold for an address.
+// exempt reports whether there are no rate limits for an address.
 func (r *Rates) exempt(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	return slices.ContainsFunc(r.RateExempt, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// requestCost is what a request costs beyond being a line.
+// requestCost is what a request costs beyond its line. The cost of a line is 1.
 func (s *Service) requestCost(v wire.Verb) float64 {
 	switch v {
 	case wire.VerbCreate, wire.VerbDelete:
 		return 4
 	case wire.VerbList:
-		const cheap = 500 // rooms
+		const rooms = 500 // cost as much as a line
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return float64(len(s.rooms)) / cheap
+		return float64(len(s.rooms)) / rooms
 	}
 	return 0
 }
 
-// charge puts off what has a price, in requests, until the connection and its
-// address have it: without mayWait it returns errLater. If that would take too long it
-// answers so, and the connection must end.
-func (c *masterSession) charge(price float64) error {
+// charge waits until the connection and its address may spend a cost. If it must not wait it
+// returns errMustWait instead. If the wait would be longer than requestPatience it answers
+// ERR busy, and returns errRateLimited.
+func (c *masterSession) charge(cost float64) error {
 	o := c.svc.opts()
-	if price <= 0 || o.RequestRate == 0 || o.exempt(c.remote.Addr()) || c.drainsLastInput() {
+	if cost <= 0 || o.RequestRate == 0 || o.exempt(c.remote.Addr()) || c.drainsLastInput() {
 		return nil
 	}
 	now, patience := time.Now(), requestPatience
 	rate := o.requests()
-	debt, wait := rate.Spend(c.fullAt.Sub(now), price)
-	rest := now.Add(debt)
+	debt, wait := rate.Spend(c.fullAt.Sub(now), cost)
+	fullAt := now.Add(debt)
 	if !c.canWait {
 		if patience = 0; wait > 0 {
 			return errMustWait
 		}
 	}
-	all := times(rate, byAddress)
-	all.Burst *= 2
-	wait = max(wait, c.svc.requests.Take(now, limit.Prefix(c.remote.Addr()), price, all, patience))
+	ofAddress := rate.Times(addressFactor)
+	ofAddress.Burst *= 2
+	wait = max(wait, c.svc.requests.Take(now, limit.Prefix(c.remote.Addr()), cost, ofAddress, patience))
 	switch {
 	case wait == 0:
-		c.fullAt = rest
+		c.fullAt = fullAt
 		return nil
 	case !c.canWait:
 		return errMustWait
@@ -338,7 +327,7 @@ func (c *masterSession) charge(price float64) error {
 		case err != nil:
 			return err
 		case left <= 0 || c.drainsLastInput():
-			c.fullAt = rest
+			c.fullAt = fullAt
 			return nil
 		case c.svc.engine.Suspended():
 			return errMustWait
@@ -347,23 +336,23 @@ func (c *masterSession) charge(price float64) error {
 	}
 }
 
-// drainsLastInput reports whether what the client has asked for before it closed is to be done
-// before the server stops.
+// drainsLastInput reports whether the server stops after it has handled what the client sent
+// before it closed its side: then nothing is delayed.
 func (c *masterSession) drainsLastInput() bool {
 	return c.svc.isStopping() && (c.isPeerGone() || c.conn.HungUp())
 }
 
-// What is no line and no request has a price by its bytes, as it takes the processor
-// as long: a piece that is read and makes no line counts as so many at least, an answer
-// to a telnet client and an empty line as so many more.
+// Bytes that are no line with text cost processor time too. Each piece of input without a line
+// end counts as pieceBytes at least, an empty line and an answer to a telnet client as so many
+// bytes more.
 const (
 	pieceBytes  = 64
 	telnetBytes = 1 << 10
 	emptyBytes  = 8
 )
 
-// chargedBytes is the bytes that n bytes count as, which were answered, as a telnet client
-// gets answers, or make a line.
+// chargedBytes returns how many bytes a piece of input of n bytes counts as. answered says that
+// a telnet client was answered, line that the piece ends with a line end.
 func chargedBytes(n int, answered, line bool) int {
 	switch {
 	case line:
@@ -377,14 +366,14 @@ func chargedBytes(n int, answered, line bool) int {
 	return n
 }
 
-// emptyLine is what an empty line has of the price of a line: they are to cost
-// little, and a buffer full of them is not to take an hour.
+// emptyLine is the cost of an empty line of a member. It is low, so that a buffer full of empty
+// lines does not take an hour.
 const emptyLine = 0.002
 
-// awaitTurn reports whether the next line may be handled: fewer than n lines are in
-// flight, and the allowance has its price. With wait it waits for that, and
-// false says that the member has ended, or that the server is to be suspended.
-func (m *Member) awaitTurn(n int, price float64, wait bool) bool {
+// awaitTurn reports whether the next line may be handled: fewer than n lines are in flight, and
+// the rate limit allows the cost. With wait it waits for both. Then false says that the member
+// has ended, or that the server is to be suspended.
+func (m *Member) awaitTurn(n int, cost float64, wait bool) bool {
 	if ok, ended := m.withinBounds(n); !ok || ended {
 		if !wait || !m.awaitBounds(n) {
 			return false
@@ -395,10 +384,10 @@ func (m *Member) awaitTurn(n int, price float64, wait bool) bool {
 		return true
 	}
 	rate := o.lines()
-	price = min(price, rate.Burst) // more is never there at once
+	cost = min(cost, rate.Burst) // the burst never has more
 	for {
 		now := m.room.svc.uptime()
-		debt, ahead := rate.Spend(time.Duration(m.allowance)-now, price)
+		debt, ahead := rate.Spend(time.Duration(m.allowance)-now, cost)
 		if ahead == 0 {
 			m.allowance = int64(now + debt)
 			return true
@@ -410,24 +399,52 @@ func (m *Member) awaitTurn(n int, price float64, wait bool) bool {
 			m.room.svc.counters.throttledInputs.Add(1)
 			return false
 		}
-		if m.hasEnded() || m.room.svc.engine.Suspended() {
+		if !m.waitThrottled(max(ahead, rate.Time(1))) { // one wait for many empty lines
 			return false
 		}
-		m.slowed.Store(true)
-		m.WaitSignal(max(ahead, rate.Time(1))) // not for every empty line on its own
-		m.slowed.Store(false)
 	}
 }
 
-// What a command asks for may be worth many lines. Its price is about what it
-// costs in CPU time, in lines: a page of the history, or of a list of members, is
-// one.
+// awaitAddressTurn waits until the member's address may spend a cost: addressFactor times what
+// one member may, all members of the address together. False is as of awaitTurn.
+func (m *Member) awaitAddressTurn(cost float64) bool {
+	svc := m.room.svc
+	o := svc.opts()
+	if cost <= 0 || !o.limitsLines() || o.exempt(m.remote.Addr()) {
+		return true
+	}
+	rate := o.lines().Times(addressFactor)
+	for {
+		wait := svc.commands.Take(time.Now(), limit.Prefix(m.remote.Addr()), min(cost, rate.Burst), rate, 0)
+		if wait == 0 {
+			return true
+		}
+		if !m.waitThrottled(wait) {
+			return false
+		}
+	}
+}
+
+// waitThrottled waits for a signal, or for the time d. It reports false at once if the member
+// has ended, or the server is to be suspended.
+func (m *Member) waitThrottled(d time.Duration) bool {
+	if m.hasEnded() || m.room.svc.engine.Suspended() {
+		return false
+	}
+	m.slowed.Store(true)
+	defer m.slowed.Store(false)
+	m.WaitSignal(d)
+	return true
+}
+
+// A command may cost as much processor time as many lines. A page of the history, or of a list
+// of members, costs as much as a line.
 const (
 	pageLines   = 256 // of the history; most take 60 bytes
 	pageMembers = 64
 )
 
-// commandCost is what a command costs beyond being a line.
+// commandCost is what a command costs beyond its line.
 func (m *Member) commandCost(line []byte) float64 {
 	c, err := wire.ParseCommand(string(line))
 	if err != nil {
@@ -440,11 +457,11 @@ func (m *Member) commandCost(line []byte) float64 {
 		defer r.mu.Unlock()
 		return float64(len(r.members)) / pageMembers
 	case wire.History, wire.Since:
-		kept, err := r.svc.store.Stat(r.id)
+		stat, err := r.svc.store.Stat(r.id)
 		if err != nil {
 			return 0
 		}
-		lines := kept.Lines
+		lines := stat.Lines
 		switch end := r.log.End().Seq; {
 		case c.Do == wire.Since && c.Seq < end:
 			lines = min(lines, end-c.Seq)
@@ -458,28 +475,4 @@ func (m *Member) commandCost(line []byte) float64 {
 		return float64(lines) / pageLines
 	}
 	return 0
-}
-
-// awaitAddressTurn waits until the member's address may ask for so much work: of
-// all its members together byAddress times what one of them may. False says that
-// the member has ended, or that the server is to be suspended.
-func (m *Member) awaitAddressTurn(work float64) bool {
-	svc := m.room.svc
-	o := svc.opts()
-	if work <= 0 || !o.limitsLines() || o.exempt(m.remote.Addr()) {
-		return true
-	}
-	rate := times(o.lines(), byAddress)
-	for {
-		wait := svc.commands.Take(time.Now(), limit.Prefix(m.remote.Addr()), min(work, rate.Burst), rate, 0)
-		if wait == 0 {
-			return true
-		}
-		if m.hasEnded() || svc.engine.Suspended() {
-			return false
-		}
-		m.slowed.Store(true)
-		m.WaitSignal(wait)
-		m.slowed.Store(false)
-	}
 }

@@ -355,7 +355,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 	m.spoke.Store(st.Spoke)
 	m.reached.Store(st.Cursor.Pos)
 	if st.Cause == "" {
-		r.remember(st.Remote.Addr())
+		r.rememberAddr(st.Remote.Addr())
 	}
 	if p := st.Replay; p != nil {
 		o, err := a.roster(st.Room, p.Roster)

@@ -35,7 +35,7 @@ func (m *Member) disconnect(c Cause) {
 	defer r.removeLeaving(m)
 	defer m.dropInserts()
 	if c != causeKicked {
-		r.remember(m.remote.Addr())
+		r.rememberAddr(m.remote.Addr())
 	}
 	switch c {
 	case causeVanished, causeDeadPeer, causeForeign, causeInternal:

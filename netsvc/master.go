@@ -12,7 +12,7 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// requestBytes between requests have the price of one.
+// requestBytes between requests cost as much as one request.
 const requestBytes = 4 << 10
 
 // masterSession is a connection to the master port.
@@ -27,7 +27,7 @@ type masterSession struct {
 	paid    float64   // for the request that has to wait
 }
 
-// admitMaster serves a connection to the master port, or says why not.
+// admitMaster begins a session at the master port, or tells the client why it is refused.
 func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 	if s.stop.Err() != nil {
 		s.refuse(c.TCP(addr), refusedClosing, "ERR shutting-down the server is stopping\n")
@@ -67,8 +67,8 @@ func (s *Service) newMaster(k *transport.Conn, addr netip.AddrPort, id uint64, s
 	}
 }
 
-// beginMaster registers a session and begins to read it, under the lock that Stop takes.
-// If it is not 0, idle is when it has been idle for too long.
+// beginMaster registers a session and begins to read it, under the lock that Stop takes. idle
+// is the time to the session's deadline; 0: limits.master_idle.
 func (s *Service) beginMaster(c *masterSession, idle time.Duration) (err error) {
 	why, text := refusedClosing, "ERR shutting-down the server is stopping\n"
 	s.mu.Lock()
@@ -93,6 +93,7 @@ func (s *Service) beginMaster(c *masterSession, idle time.Duration) (err error) 
 	return err
 }
 
+// errLine is the answer to a request that has failed.
 func errLine(err error) string {
 	var refusal *wire.Error
 	if errors.As(err, &refusal) {
@@ -118,7 +119,7 @@ func (c *masterSession) outcome(err error) transport.Outcome {
 	return o
 }
 
-// Finish says the last words, and closes the connection.
+// Finish tells the client why the session ends, and closes the connection.
 func (c *masterSession) Finish() {
 	defer c.svc.tasks.Done()
 	defer c.svc.releaseConn(c.remote.Addr())
@@ -128,11 +129,11 @@ func (c *masterSession) Finish() {
 		c.stopTimer()
 		delete(c.svc.masterSessions, c)
 	}()
-	c.end(errBug) // unless it has ended
+	c.end(errBug) // has no effect if the session has ended
 	c.setPendingInput(nil)
 	err := c.endErr()
-	heard := errors.Is(err, io.EOF)
-	if c.svc.stop.Err() != nil && !heard {
+	peerClosed := errors.Is(err, io.EOF)
+	if c.svc.stop.Err() != nil && !peerClosed {
 		c.out = append(c.out, "ERR shutting-down the server is stopping\n"...)
 	}
 	if errors.Is(err, errMoved) {
@@ -142,26 +143,26 @@ func (c *masterSession) Finish() {
 		c.out = append(c.out, errLine(wire.Errorf(wire.CodeDenied, "%s", banText(b)))...)
 	}
 	cause := c.cause(err)
-	breaks := cause == unread || cause == causeInternal || c.isAborted()
-	if c.send(); !breaks && !c.await(c.isWritten, answerTimeout) && !c.isAborted() {
+	abort := cause == unread || cause == causeInternal || c.isAborted()
+	if c.send(); !abort && !c.await(c.isWritten, answerTimeout) && !c.isAborted() {
 		cause = unread
 	}
 	if c.isPeerGone() && cause == causeLeft {
 		cause = causeVanished
 	}
 	c.svc.counters.countSessionEnd(cause)
-	c.close(breaks || cause == causeVanished || cause == unread || c.isAborted(), heard)
+	c.close(abort || cause == causeVanished || cause == unread || c.isAborted(), peerClosed)
 }
 
-// Causes of the end of a session, beside those of members.
+// Causes of the end of a session. It also has some of those of members.
 const (
 	answered    Cause = "answered"     // JOIN or QUIT
 	idleTooLong Cause = "idle"         // no line for limits.master_idle
-	unread      Cause = "unread"       // it does not read its answers
-	rateLimited Cause = "rate limited" // its address asks for too much
+	unread      Cause = "unread"       // the client did not read its answers
+	rateLimited Cause = "rate limited" // the address has sent too many requests
 )
 
-// cause is what an error at the end stands for.
+// cause returns the cause of the end that an error stands for.
 func (c *masterSession) cause(err error) Cause {
 	switch {
 	case c.isAborted():
@@ -188,25 +189,24 @@ func (c *masterSession) cause(err error) Cause {
 	return causeVanished
 }
 
-// take has a price of 1 for each line, and for what comes between lines once that adds up to
-// the price of one.
+// take sets the cost: 1 for a line with text, and for each requestBytes between such lines.
 func (c *masterSession) take(p []byte) (pendingInput, error) {
 	in, hasText := c.cut(p, "OK "+hereText+"\n")
 	if hasText || c.unended >= requestBytes {
-		in.price, c.unended = 1, 0
+		in.cost, c.unended = 1, 0
 	}
-	if in.isLine && c.isPeerGone() { // answer charges what has an effect
-		in.price = 0
+	if in.isLine && c.isPeerGone() { // answer charges requests that have an effect
+		in.cost = 0
 	}
 	return in, nil
 }
 
 func (c *masterSession) handle(in *pendingInput) error {
-	err := c.charge(in.price)
+	err := c.charge(in.cost)
 	if err == nil {
-		in.price = 0
+		in.cost = 0
 	}
-	// A line that is too long cannot go to another process: it is answered in this one.
+	// A line that is too long is not kept whole, so no other process could answer it.
 	if in.isLine && (err == nil || c.canWait && errors.Is(err, errMustWait) && in.over > 0) {
 		err = c.line(in.line, in.over)
 	}
@@ -224,7 +224,7 @@ func (c *masterSession) handle(in *pendingInput) error {
 	return nil
 }
 
-// line answers one request. An error ends the connection.
+// line answers one request. An error ends the session, but errMustWait.
 func (c *masterSession) line(line []byte, over int) error {
 	if wire.IsBlank(line) && over == 0 {
 		c.svc.counters.blank.Add(1)
@@ -261,33 +261,34 @@ func (c *masterSession) line(line []byte, over int) error {
 	return nil
 }
 
-// answer carries out a request that is paid for. What takes long is for Resume.
+// answer charges a request for more than its line, and carries it out. A request that takes
+// long has to wait for Resume.
 func (c *masterSession) answer(req wire.Request) error {
 	const cheap = 0.2
-	price := c.svc.requestCost(req.Verb)
-	if !c.canWait && price > cheap {
+	cost := c.svc.requestCost(req.Verb)
+	if !c.canWait && cost > cheap {
 		return errMustWait
 	}
 	if c.isPeerGone() {
 		if onlyAnswers(req.Verb) {
 			return nil
 		}
-		price++
+		cost++
 	}
-	if err := c.charge(price - c.paid); err != nil {
+	if err := c.charge(cost - c.paid); err != nil {
 		return err
 	}
-	c.paid = price
-	if err := c.endReason(); err != nil { // since its lines were read
+	c.paid = cost
+	if err := c.endReason(); err != nil { // charge may have waited
 		return err
 	}
 	return c.request(req)
 }
 
-// onlyAnswers reports whether nothing comes of a request but an answer.
+// onlyAnswers reports whether a request has no effect but its answer.
 func onlyAnswers(v wire.Verb) bool { return v == wire.VerbList || v == wire.VerbHelp }
 
-// fail answers ERR. What is not meant for clients goes to the log.
+// fail answers ERR. An error that is not for clients is logged.
 func (c *masterSession) fail(err error) {
 	var refusal *wire.Error
 	if !errors.As(err, &refusal) {
@@ -296,7 +297,7 @@ func (c *masterSession) fail(err error) {
 	c.out = append(c.out, errLine(err)...)
 }
 
-// request carries out a request. Its error is the answer, or ends the connection.
+// request carries out a request. The error is the answer, or ends the session.
 func (c *masterSession) request(req wire.Request) error {
 	switch req.Verb {
 	case wire.VerbCreate:
@@ -369,7 +370,7 @@ func (c *masterSession) list(req wire.Request) error {
 		}
 		infos = matching
 	default:
-		// The classic probe: all the names if that room is there, or nothing.
+		// An older form of the protocol: the list of all rooms if that room exists, else nothing.
 		if _, err := c.svc.room(req.Name); err != nil {
 			infos = nil
 		}
@@ -400,7 +401,7 @@ func (c *masterSession) list(req wire.Request) error {
 }
 
 func (c *masterSession) delete(req wire.Request) error {
-	// What was answered so far is not to wait for the members.
+	// The answers so far must not wait while the members of the room drain.
 	if err := c.flush(); err != nil {
 		return err
 	}
@@ -408,7 +409,7 @@ func (c *masterSession) delete(req wire.Request) error {
 	if !ok {
 		return errMustWait
 	}
-	if !c.conn.RunBlocking(func() { // while its members drain nobody waits for the connection
+	if !c.conn.RunBlocking(func() { // an upgrade does not wait for it
 		var name string
 		if err := c.svc.deleteRoom(end, req.Name, "", c.remote.String(), func(r *Room) error {
 			name = r.name()

@@ -20,21 +20,21 @@ const (
 	maxPasswordInput = 8 << 10          // bytes between lines, in one connection (chargedBytes)
 )
 
-// passwordSession is a connection that is to give a room's password.
+// passwordSession is a connection whose client must give a room's password.
 type passwordSession struct {
 	requestSession
-	password *passwd.Password // of the room when it came
+	password *passwd.Password // of the room when the client connected
 
 	// Owned by the holder of the read lock.
 	passed bool // the client has given the password; the pending input follows that line
 }
 
-// closingText is what a connection is told before it is closed.
+// closingText is an error that ends a connection, and the text for the client.
 type closingText string
 
 func (e closingText) Error() string { return string(e) }
 
-// errNoPassword tells a connection that it waits for nothing: anybody may come in.
+// errNoPassword ends the password sessions of a room whose password was removed.
 const errNoPassword = closingText("* the room has no password any more; connect again\n")
 
 func (r *Room) newPasswordSession(k *transport.Conn, addr netip.AddrPort, since time.Time, p *passwd.Password) *passwordSession {
@@ -44,8 +44,8 @@ func (r *Room) newPasswordSession(k *transport.Conn, addr netip.AddrPort, since 
 	}
 }
 
-// afterHandshake goes on with a connection that has agreed on TLS, or was refused.
-func (r *Room) afterHandshake(who *handshake, k *transport.Conn, err error) {
+// afterHandshake admits a connection after its TLS handshake, or refuses it.
+func (r *Room) afterHandshake(h *handshake, k *transport.Conn, err error) {
 	end := func() {}
 	if err == nil {
 		ok := false
@@ -54,22 +54,22 @@ func (r *Room) afterHandshake(who *handshake, k *transport.Conn, err error) {
 		}
 	}
 	if err != nil {
-		if who.evicted.Load() {
+		if h.evicted.Load() {
 			err = errEvicted
 		}
-		why, say := r.refuseEntry(who.addr, refusedHandshake, err)
-		r.svc.refuse(who.conn, why, say)
+		why, say := r.refuseEntry(h.addr, refusedHandshake, err)
+		r.svc.refuse(h.conn, why, say)
 		return
 	}
 	defer end()
-	r.receive(k, who.addr, who.since)
+	r.receive(k, h.addr, h.since)
 }
 
-// refuseEntry notes that a connection does not come in, for an error, and returns the cause
-// and what it is told.
+// refuseEntry releases a connection that err keeps from the room. It returns the reason, which
+// is the given one unless it finds another, and the text for the client.
 func (r *Room) refuseEntry(addr netip.AddrPort, why RefusalReason, err error) (RefusalReason, string) {
-	g, say := &r.svc.queue, ""
-	var told closingText
+	q, say := &r.svc.queue, ""
+	var text closingText
 	cause, closed := r.ending()
 	b := r.svc.banned(r.id, addr.Addr(), "")
 	if b != nil {
@@ -83,28 +83,28 @@ func (r *Room) refuseEntry(addr netip.AddrPort, why RefusalReason, err error) (R
 		ev := r.farewell(cause)
 		say = string(ev.AppendText(nil))
 	case errors.Is(err, errEvicted):
-		g.evicted.Add(1)
+		q.evicted.Add(1)
 		say = wire.Notice("very many are waiting here; try again")
 	case errors.Is(err, errPasswordTimeout):
-		g.timedOut.Add(1)
+		q.timedOut.Add(1)
 		say = wire.Notice(fmt.Sprintf("no password came within %v", passwordTimeout))
 	case errors.Is(err, errMoved):
 		say = wire.Notice(movedText)
 	case errors.Is(err, errBanned) && b != nil:
 		say = r.line(banText(b))
-	case errors.As(err, &told):
-		say = string(told)
+	case errors.As(err, &text):
+		say = string(text)
 	}
 	r.svc.releaseConn(addr.Addr())
 	r.svc.publishRefusal(r.name(), addr, say)
 	return why, say
 }
 
-// begin has the caller wait at the gate, and asks for the password. What it was asked
-// before, or has given, it is not asked again. resumes says that nothing is read or
-// written before the engine runs, and then Resume is called.
+// begin puts the session into the admission queue, and asks for the password unless asked says
+// that another process has done so. resumes says that nothing is read or written before the
+// engine runs; then Resume is called.
 func (c *passwordSession) begin(asked, resumes bool) {
-	s, g, passed := c.svc, &c.svc.queue, c.passed
+	s, q, passed := c.svc, &c.svc.queue, c.passed
 	if !asked && !passed {
 		c.unwritten = []byte(wire.Notice(wire.AskPassword + ": /pass PASSWORD"))
 	}
@@ -117,14 +117,14 @@ func (c *passwordSession) begin(asked, resumes bool) {
 	}
 	s.mu.Unlock()
 	if err == nil {
-		g.mu.Lock()
+		q.mu.Lock()
 		if err = c.conn.Start(c, resumes); err == nil {
-			g.addLocked(c)
+			q.addLocked(c)
 			if !passed {
 				c.setDeadline(c.since.Add(passwordTimeout))
 			}
 		}
-		g.mu.Unlock()
+		q.mu.Unlock()
 		if err != nil {
 			s.tasks.Done()
 			err = closingText(c.room.line(busyText))
@@ -139,7 +139,7 @@ func (c *passwordSession) begin(asked, resumes bool) {
 		return
 	}
 	c.Writable()
-	if err := c.endReason(); err != nil { // which may have come before it was at the gate
+	if err := c.endReason(); err != nil { // perhaps from before the session was in the queue
 		c.end(err)
 	} else if !passed && c.room.password.Load() == nil {
 		c.end(errNoPassword)
@@ -159,7 +159,7 @@ func (c *passwordSession) outcome(err error) transport.Outcome {
 	return c.requestSession.outcome(err)
 }
 
-// take is never called when the password was given.
+// take limits the input without a line with text. It is not called after the password.
 func (c *passwordSession) take(p []byte) (pendingInput, error) {
 	in, _ := c.cut(p, wire.Notice(hereText))
 	if c.unended > maxPasswordInput {
@@ -185,7 +185,7 @@ func (c *passwordSession) handle(in *pendingInput) error {
 	return c.becomeMember()
 }
 
-// line looks at a line.
+// line answers a line. closingText ends the session.
 func (c *passwordSession) line(line []byte, over int) error {
 	if wire.IsBlank(line) && over == 0 {
 		return nil
@@ -218,11 +218,11 @@ func (c *passwordSession) answerLine(line []byte, over bool) (answer string, err
 		return "", errMustWait
 	}
 	text, _ := wire.ParsePassword(k.Text)
-	return c.answerPassword(text)
+	return c.checkPassword(text)
 }
 
-// becomeMember makes the connection a member's, and returns errInside. What was read behind the
-// password is still to be handled.
+// becomeMember makes the connection a member's, and returns errBecameMember. The member handles
+// the pending input.
 func (c *passwordSession) becomeMember() error {
 	if err := c.flush(); err != nil {
 		return err
@@ -251,7 +251,7 @@ func (c *passwordSession) becomeMember() error {
 	return errBecameMember
 }
 
-// takeInputOf makes a member go on where it was before the gate.
+// takeInputOf has the member read on where the password session ended.
 func (m *Member) takeInputOf(c *passwordSession) {
 	m.framer, m.begun = c.framer, c.lines > 0
 	m.reset.Store(c.sawReset)
@@ -261,9 +261,9 @@ func (m *Member) takeInputOf(c *passwordSession) {
 	}
 }
 
-// Finish says why the connection does not come in, and closes it.
+// Finish tells the client why it is refused, and closes the connection.
 func (c *passwordSession) Finish() {
-	c.end(errBug) // unless it has ended
+	c.end(errBug) // has no effect if the session has ended
 	if err := c.endErr(); errors.Is(err, errBecameMember) {
 		return // the conn is a member's
 	}
@@ -282,10 +282,10 @@ func (c *passwordSession) Finish() {
 	c.close(!written || errors.Is(err, errBug), !gently || errors.Is(err, io.EOF))
 }
 
-// answerPassword looks at a password given at the gate. Without one, text is "". Only
-// the newest of the room lets it in.
-func (c *passwordSession) answerPassword(text string) (answer string, err error) {
-	r, g, p := c.room, &c.svc.queue, c.password
+// checkPassword compares a password with the newest one of the room. text is "" if the client
+// gave none. The answer is for the client; without one and without an error it was right.
+func (c *passwordSession) checkPassword(text string) (answer string, err error) {
+	r, q, p := c.room, &c.svc.queue, c.password
 	if now := r.password.Load(); now != nil {
 		p = now
 	}
@@ -299,19 +299,19 @@ func (c *passwordSession) answerPassword(text string) (answer string, err error)
 		return "", ended
 	}
 	err = c.svc.guesses.Check(ctx, c.svc.engine.Suspending(), p, c.remote.Addr(), text)
-	var held passwd.Throttled
+	var throttled passwd.Throttled
 	var wrong passwd.Wrong
 	switch {
 	case err == nil:
-		g.right.Add(1)
-		r.remember(c.remote.Addr())
+		q.right.Add(1)
+		r.rememberAddr(c.remote.Addr())
 		c.passed = true
 		return "", nil
-	case errors.As(err, &held):
-		g.throttled.Add(1)
-		return wire.Notice(string(held)), nil
+	case errors.As(err, &throttled):
+		q.throttled.Add(1)
+		return wire.Notice(string(throttled)), nil
 	case errors.As(err, &wrong):
-		g.wrong.Add(1)
+		q.wrong.Add(1)
 		c.svc.log.Info("wrong password", "room", r.name(), "remote", c.remote, "next_after", wrong.Next)
 		return wire.Notice(wrong.Error()), nil
 	case errors.Is(err, passwd.ErrSuspended):
@@ -323,8 +323,9 @@ func (c *passwordSession) answerPassword(text string) (answer string, err error)
 	return "", err
 }
 
-// remember notes that the address of a member is known in its room.
-func (r *Room) remember(a netip.Addr) {
+// rememberAddr notes that an address has a member in the room, or had one: it does not compete
+// with strangers who guess the password.
+func (r *Room) rememberAddr(a netip.Addr) {
 	if p := r.password.Load(); p != nil {
 		r.svc.mu.Lock()
 		rooms := len(r.svc.rooms)

@@ -83,7 +83,7 @@ type requestSession struct {
 type pendingInput struct {
 	pendingLines
 	isLine bool    // false: line is empty, there is only rest
-	price  float64 // is charged first
+	cost   float64 // is charged first
 }
 
 // lineHandler is the part in which master sessions and password sessions differ.

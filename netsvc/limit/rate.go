@@ -20,6 +20,9 @@ func (r Rate) Spend(debt time.Duration, n float64) (after, wait time.Duration) {
 	return after, max(0, after-r.Time(r.Burst))
 }
 
+// Times returns a rate that is f times as high, with such a burst.
+func (r Rate) Times(f float64) Rate { return Rate{r.PerSecond * f, r.Burst * f} }
+
 // Time returns how long the rate takes for n: the debt that n makes.
 func (r Rate) Time(n float64) time.Duration {
 	return time.Duration(n / r.PerSecond * float64(time.Second))
