@@ -373,33 +373,33 @@ const emptyLine = 0.002
 // awaitTurn reports whether the next line may be handled: fewer than n lines are in flight, and
 // the rate limit allows the cost. With wait it waits for both. Then false says that the member
 // has ended, or that the server is to be suspended.
-func (m *Member) awaitTurn(n int, cost float64, wait bool) bool {
-	if ok, ended := m.withinBounds(n); !ok || ended {
-		if !wait || !m.awaitBounds(n) {
+func (s *lineSession) awaitTurn(n int, cost float64, wait bool) bool {
+	if ok, ended := s.member.withinBounds(n); !ok || ended {
+		if !wait || !s.member.awaitBounds(n) {
 			return false
 		}
 	}
-	o := m.room.svc.opts()
+	o := s.member.room.svc.opts()
 	if !o.limitsLines() {
 		return true
 	}
 	rate := o.lines()
 	cost = min(cost, rate.Burst) // the burst never has more
 	for {
-		now := m.room.svc.uptime()
-		debt, ahead := rate.Spend(time.Duration(m.allowance)-now, cost)
+		now := s.member.room.svc.uptime()
+		debt, ahead := rate.Spend(time.Duration(s.allowance)-now, cost)
 		if ahead == 0 {
-			m.allowance = int64(now + debt)
+			s.allowance = int64(now + debt)
 			return true
 		}
-		if m.room.svc.isStopping() && m.conn.HungUp() {
+		if s.member.room.svc.isStopping() && s.conn.HungUp() {
 			return true
 		}
 		if !wait {
-			m.room.svc.counters.throttledInputs.Add(1)
+			s.member.room.svc.counters.throttledInputs.Add(1)
 			return false
 		}
-		if !m.waitThrottled(max(ahead, rate.Time(1))) { // one wait for many empty lines
+		if !s.waitThrottled(max(ahead, rate.Time(1))) { // one wait for many empty lines
 			return false
 		}
 	}
@@ -407,19 +407,19 @@ func (m *Member) awaitTurn(n int, cost float64, wait bool) bool {
 
 // awaitAddressTurn waits until the member's address may spend a cost: addressFactor times what
 // one member may, all members of the address together. False is as of awaitTurn.
-func (m *Member) awaitAddressTurn(cost float64) bool {
-	svc := m.room.svc
+func (s *lineSession) awaitAddressTurn(cost float64) bool {
+	svc := s.member.room.svc
 	o := svc.opts()
-	if cost <= 0 || !o.limitsLines() || o.exempt(m.remote.Addr()) {
+	if cost <= 0 || !o.limitsLines() || o.exempt(s.remote.Addr()) {
 		return true
 	}
 	rate := o.lines().Times(addressFactor)
 	for {
-		wait := svc.commands.Take(time.Now(), limit.Prefix(m.remote.Addr()), min(cost, rate.Burst), rate, 0)
+		wait := svc.commands.Take(time.Now(), limit.Prefix(s.remote.Addr()), min(cost, rate.Burst), rate, 0)
 		if wait == 0 {
 			return true
 		}
-		if !m.waitThrottled(wait) {
+		if !s.waitThrottled(wait) {
 			return false
 		}
 	}
@@ -427,13 +427,13 @@ func (m *Member) awaitAddressTurn(cost float64) bool {
 
 // waitThrottled waits for a signal, or for the time d. It reports false at once if the member
 // has ended, or the server is to be suspended.
-func (m *Member) waitThrottled(d time.Duration) bool {
-	if m.hasEnded() || m.room.svc.engine.Suspended() {
+func (s *lineSession) waitThrottled(d time.Duration) bool {
+	if s.member.hasEnded() || s.member.room.svc.engine.Suspended() {
 		return false
 	}
-	m.slowed.Store(true)
-	defer m.slowed.Store(false)
-	m.WaitSignal(d)
+	s.set(isThrottled)
+	defer s.unset(isThrottled)
+	s.WaitSignal(d)
 	return true
 }
 
@@ -445,12 +445,12 @@ const (
 )
 
 // commandCost is what a command costs beyond its line.
-func (m *Member) commandCost(line []byte) float64 {
+func (s *lineSession) commandCost(line []byte) float64 {
 	c, err := wire.ParseCommand(string(line))
 	if err != nil {
 		return 0
 	}
-	r := m.room
+	r := s.member.room
 	switch c.Do {
 	case wire.Who:
 		r.mu.Lock()

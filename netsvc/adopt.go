@@ -334,23 +334,32 @@ func (a *adoption) room(st roomState, fds []int) error {
 	return nil
 }
 
-// member puts a member into its room. Nobody reads or writes it before Thaw.
+// member puts a line session's member into its room. Nobody reads or writes the conn before
+// Thaw.
 func (a *adoption) member(st *memberState, fd int) error {
 	r := a.byID(st.Room)
 	if r == nil || !a.given[st.Room] {
 		return fmt.Errorf("there is no room %d", st.Room)
 	}
-	m := &Member{
-		id: st.ID, room: r, conn: a.engine.AdoptConn(fd), remote: st.Remote, since: st.Since,
-		inbound:  inbound{framer: wire.RestoreFramer(a.opts().LineBytes, st.Framer), allowance: int64(st.Allowed), unpaid: st.Unended, begun: st.Begun, raw: st.Raw, peerClosed: st.Heard},
-		outbound: outbound{cursor: st.Cursor, unsent: st.Rest, format: st.Format, fromStore: st.Behind, over: st.Over},
-		entry:    entry{nick: wire.Name{Shown: st.Nick, Key: st.Key}, cause: st.Cause, reads: st.Format},
-		hideOwn:  st.HideOwn, ended: st.Cause != "",
+	s := &lineSession{
+		output: output{conn: a.engine.AdoptConn(fd), remote: st.Remote, unsent: st.Rest},
+		framer: wire.RestoreFramer(a.opts().LineBytes, st.Framer), allowance: int64(st.Allowed), unpaid: st.Unended, begun: st.Begun, raw: st.Raw, peerClosed: st.Heard,
+		member: Member{
+			id: st.ID, room: r, joined: st.Since.UnixNano(),
+			stream:  stream{cursor: st.Cursor, format: st.Format, fromStore: st.Behind, over: st.Over},
+			entry:   entry{nick: wire.Name{Shown: st.Nick, Key: st.Key}, cause: st.Cause, reads: st.Format},
+			hideOwn: st.HideOwn, ended: st.Cause != "",
+		},
 	}
+	m := &s.member
+	m.out = &s.output
+	s.add(m)
 	if st.JSON { // the place from which on it does may be still to come
 		m.reads = roomlog.JSON
 	}
-	m.reset.Store(st.Reset)
+	if st.Reset {
+		s.set(isReset)
+	}
 	m.lines.Store(st.Lines)
 	m.spoke.Store(st.Spoke)
 	m.reached.Store(st.Cursor.Pos)
@@ -375,33 +384,30 @@ func (a *adoption) member(st *memberState, fd int) error {
 		m.insertLocked(insert{i.Kind, i.N, i.At, i.Seq, i.Bytes, o})
 	}
 	if l := st.Left; l != nil && !m.ended {
-		m.pending = &pendingLines{l.Line, l.Over, l.Rest}
-		a.engine.AddPending(m.pending.size())
+		s.pending = &pendingLines{l.Line, l.Over, l.Rest}
+		a.engine.AddPending(s.pending.size())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m.ended {
-		m.conn.DisableRead()
+		s.conn.DisableRead()
 		r.leaving[m] = &departure{since: cmp.Or(st.Went, a.uptime())}
 	} else {
-		m.index = int32(len(r.members))
-		r.members = append(r.members, m)
-		r.claimNick(m, m.nick)
-		r.reads.of[m.reads]++
+		r.addMember(m)
 	}
 	if st.Untold {
 		r.announceLater(m)
 	}
 	r.readers.Add(1)
 	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
-	a.upgrade.members = append(a.upgrade.members, m)
-	if err := m.conn.Start(m, m.pending != nil); err != nil {
+	a.upgrade.lines = append(a.upgrade.lines, s)
+	if err := s.conn.Start(s, s.pending != nil); err != nil {
 		return err
 	}
 	if m.ended {
 		go func() {
 			<-a.engine.Thawed()
-			m.disconnect(m.cause)
+			s.disconnect(m.cause)
 		}()
 	}
 	return nil

@@ -132,7 +132,7 @@ func (b *ban) silences(m *Member) bool {
 	case b.setOn(m.id, m.room.svc.started), b.Nick != "" && b.Nick == m.nick.Key:
 		return true
 	}
-	return b.prefix.Contains(m.remote.Addr().Unmap().WithZone("")) && (b.Member == 0 || m.since.After(b.Created))
+	return b.prefix.Contains(m.out.remote.Addr().Unmap().WithZone("")) && (b.Member == 0 || m.since().After(b.Created))
 }
 
 // memberMutes is what is known of a member's mutes, until it has another nick or
@@ -223,7 +223,7 @@ func (s *Service) targets(bans ...ban) (members []*Member, others []nonMember) {
 		r.mu.Lock()
 		for _, m := range append(r.undrained(), r.members...) {
 			if slices.ContainsFunc(bans, func(b ban) bool {
-				return b.silences(m) || !b.Mute && b.applies(now, r.id, m.remote.Addr(), m.nick.Key)
+				return b.silences(m) || !b.Mute && b.applies(now, r.id, m.out.remote.Addr(), m.nick.Key)
 			}) {
 				members = append(members, m)
 			}
@@ -274,7 +274,7 @@ func (s *Service) enforce(held []ban) BanTargets {
 	for _, m := range members {
 		now, nick := time.Now(), m.key()
 		for i := range held {
-			if b := &held[i]; !b.Mute && b.applies(now, m.room.id, m.remote.Addr(), nick) && m.kick(banText(&b.Ban)) {
+			if b := &held[i]; !b.Mute && b.applies(now, m.room.id, m.out.remote.Addr(), nick) && m.kick(banText(&b.Ban)) {
 				break
 			}
 		}

@@ -80,9 +80,9 @@ func (s *Service) counts() map[string]int64 {
 			if !frozen {
 				continue
 			}
-			n["leftovers"] += m.pending.size()
-			n["unended"+of] += int64(m.unpaid)
-			n["minutes of allowance"+of] += int64((time.Duration(m.allowance) - s.uptime()) / time.Minute)
+			n["leftovers"] += lineOf(m).pending.size()
+			n["unended"+of] += int64(lineOf(m).unpaid)
+			n["minutes of allowance"+of] += int64((time.Duration(lineOf(m).allowance) - s.uptime()) / time.Minute)
 		}
 		r.mu.Unlock()
 	}
@@ -270,7 +270,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 	}
 	var silent *Member
 	for _, m := range r.currentMembers() {
-		if m.remote.String() == stuck.LocalAddr().String() {
+		if m.out.remote.String() == stuck.LocalAddr().String() {
 			silent = m
 		}
 	}
@@ -280,7 +280,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 			if _, err := old.Say("slow", strings.Repeat("x", 4000)); err != nil || i > 5000 {
 				t.Fatal(i, err)
 			}
-			if m.conn.Full() {
+			if m.out.conn.Full() {
 				more--
 			}
 		}
@@ -296,7 +296,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 	gone := come(port("slow"))
 	gone.hear("you are guest-")
 	for _, m := range r.currentMembers() {
-		if m.remote.String() == gone.LocalAddr().String() {
+		if m.out.remote.String() == gone.LocalAddr().String() {
 			gone.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 			clog(m)
 		}
@@ -310,7 +310,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 	ends = append(ends, func() { // as after an upgrade that has failed
 		for _, r := range old.allRooms() {
 			for _, m := range r.currentMembers() {
-				m.allowance = 0
+				lineOf(m).allowance = 0
 			}
 		}
 		if err := oldStore.Resume(); err != nil {
@@ -345,7 +345,8 @@ func TestBoundsAfterHandover(t *testing.T) {
 		}
 		r.mu.Unlock()
 		for _, m := range r.currentMembers() {
-			m.allowance, m.unpaid = int64(old.uptime()+2*time.Hour), 77
+			l := lineOf(m)
+			l.allowance, l.unpaid = int64(old.uptime()+2*time.Hour), 77
 		}
 	}
 	before := old.counts()

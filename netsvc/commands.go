@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,28 +18,29 @@ import (
 // is. Without wait it reports false if that would have to wait, and with it if
 // that would have to wait for longer than the server moves; the line is then to
 // be handed in again, with wait. The caller has the read lock.
-func (m *Member) handleLine(line []byte, over int, wait bool) (c Cause, ok bool) {
-	unheard := m.gone.Load()
+func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok bool) {
+	m := &s.member
+	unheard := s.is(isGone)
 	if over == 0 && wire.IsBlank(line) {
 		price := emptyLine
 		if line == nil {
 			price = 1 // see cut
 		}
-		if (!unheard || line == nil) && !m.awaitTurn(maxInFlight, price, wait) {
+		if (!unheard || line == nil) && !s.awaitTurn(maxInFlight, price, wait) {
 			return "", wait && m.hasEnded()
 		}
 		m.room.svc.counters.blank.Add(1)
 		return "", true
 	}
-	if !m.begun {
-		m.begun = true
+	if !s.begun {
+		s.begun = true
 		if p := wire.DetectProtocol(line, over > 0); p != "" {
 			m.room.svc.counters.countForeign(p)
 			return causeForeign, true
 		}
 	}
-	isText := over == 0 && (m.raw || line[0] != '/' || len(line) > 1 && line[1] == '/')
-	if unheard && m.onlyAnswers(line, over, isText) {
+	isText := over == 0 && (s.raw || line[0] != '/' || len(line) > 1 && line[1] == '/')
+	if unheard && s.onlyAnswers(line, over, isText) {
 		return "", true
 	}
 	flying := 1 // a command, or a refusal, is in its place: behind what was said before it
@@ -47,13 +49,13 @@ func (m *Member) handleLine(line []byte, over int, wait bool) (c Cause, ok bool)
 	}
 	price := 1.0
 	if !isText && over == 0 {
-		work := m.commandCost(line)
+		work := s.commandCost(line)
 		if work > 0 && !wait {
 			return "", false // a loop does not do it
 		}
 		price += work
 	}
-	if !m.awaitTurn(flying, price, wait) || !m.awaitAddressTurn(price-1) {
+	if !s.awaitTurn(flying, price, wait) || !s.awaitAddressTurn(price-1) {
 		return "", wait && m.hasEnded()
 	}
 	if over > 0 {
@@ -63,12 +65,12 @@ func (m *Member) handleLine(line []byte, over int, wait bool) (c Cause, ok bool)
 		return "", true
 	}
 	text := m.room.svc.counters.clean(line)
-	if m.raw {
+	if s.raw {
 		return "", m.say(store.Message, text, wait)
 	}
 	cmd, err := wire.ParseCommand(text)
 	if err == nil {
-		err = m.execute(cmd, wait)
+		err = s.execute(cmd, wait)
 	}
 	var refusal *wire.Error
 	switch {
@@ -79,7 +81,7 @@ func (m *Member) handleLine(line []byte, over int, wait bool) (c Cause, ok bool)
 	case errors.As(err, &refusal):
 		m.answer(wire.Event{Type: wire.TypeError, Command: cmd.Name, Code: refusal.Code, Text: refusal.Text})
 	case err != nil:
-		m.room.svc.log.Error("command failed", "room", m.room.name(), "remote", m.remote, "command", cmd.Name, "error", err)
+		m.room.svc.log.Error("command failed", "room", m.room.name(), "remote", s.remote, "command", cmd.Name, "error", err)
 		m.answer(wire.Event{Type: wire.TypeError, Command: cmd.Name, Code: wire.CodeInternal, Text: "the server could not do that"})
 	}
 	return "", true
@@ -87,12 +89,12 @@ func (m *Member) handleLine(line []byte, over int, wait bool) (c Cause, ok bool)
 
 // onlyAnswers reports whether nothing comes of a line but an answer, which a member
 // that is gone does not get: it costs nothing then.
-func (m *Member) onlyAnswers(line []byte, over int, isText bool) bool {
+func (s *lineSession) onlyAnswers(line []byte, over int, isText bool) bool {
 	if over > 0 {
 		return true
 	}
 	if isText {
-		return m.activeMute() != nil || m.room.own.Load().ReadOnly
+		return s.member.activeMute() != nil || s.member.room.own.Load().ReadOnly
 	}
 	c, _ := wire.ParseCommand(string(line)) // after an error nothing is to be done
 	switch c.Do {
@@ -111,7 +113,8 @@ var (
 
 // execute carries out a command. Every command has exactly one answer. What is said
 // may have to wait; without leave to do so the error is errWait.
-func (m *Member) execute(c wire.Command, wait bool) error {
+func (s *lineSession) execute(c wire.Command, wait bool) error {
+	m := &s.member
 	said := true
 	switch c.Do {
 	case wire.Say:
@@ -151,7 +154,7 @@ func (m *Member) execute(c wire.Command, wait bool) error {
 			m.ok(c.Name, "your own lines are not shown to you")
 		}
 	case wire.Raw:
-		m.raw = true
+		s.raw = true
 		m.ok(c.Name, "from now on every line is text, commands too")
 	case wire.Ping:
 		m.queue(insert{kind: pong})
@@ -251,7 +254,7 @@ func (m *Member) rename(command, nick string) error {
 		m.answer(ev)
 	} else {
 		r.announce(ev)
-		r.svc.watchers.publish(Event{Type: "nick", Room: r.name(), Member: old.Shown, Remote: m.remote.String(), Text: n.Shown})
+		r.svc.watchers.publish(Event{Type: "nick", Room: r.name(), Member: old.Shown, Remote: m.out.remote.String(), Text: n.Shown})
 	}
 	m.ok(command, "")
 	return nil
@@ -316,6 +319,65 @@ func (m *Member) help(command string) {
 		evs[i] = wire.Event{Type: wire.TypeNotice, Text: l}
 	}
 	m.answer(evs...)
+}
+
+func (m *Member) beginHistory(ins insert) {
+	r := m.room
+	after, count, err := r.svc.newest(m.fromDisk, r.id, m.cursor.Seq, ins.n)
+	switch {
+	case errors.Is(err, errAborted):
+		return
+	case errors.Is(err, errMustWait): // it is done when the server goes on
+		m.mu.Lock()
+		m.inserts = slices.Insert(m.inserts, 0, ins)
+		m.room.svc.insertBytes.Add(int64(ins.size()))
+		m.mu.Unlock()
+		return
+	case err != nil:
+		m.historyFailed(err)
+		return
+	}
+	if ins.kind == history {
+		ev := okFor("history", "no earlier lines")
+		ev.Count = &count
+		m.addStreamInfo(&ev)
+		if count > 0 {
+			ev.Text = plural(count, "earlier line")
+		}
+		m.render(ev)
+	} else if count > 0 {
+		m.render(wire.Event{Type: wire.TypeNotice, Text: plural(count, "earlier line")})
+	}
+	if count == 0 {
+		return
+	}
+	m.replay = &replay{after: after, upto: m.cursor.Seq}
+	if formats[m.format].people() {
+		m.replay.footer = wire.Notice("end of earlier lines")
+	}
+}
+
+// beginSince answers /since and leaves the replay of all lines after seq up to
+// the cursor, behind which the log goes on.
+func (m *Member) beginSince(seq uint64) {
+	ev := okFor("since", fmt.Sprintf("everything after %d; the newest is %d", seq, m.cursor.Seq))
+	m.addStreamInfo(&ev)
+	if st, err := m.room.svc.store.Stat(m.room.id); err == nil && st.Removed > seq {
+		ev.Oldest = st.Removed + 1
+		ev.Text += fmt.Sprintf("; lines before %d are no longer kept", ev.Oldest)
+	}
+	if seq > m.cursor.Seq {
+		ev.Text = fmt.Sprintf("nothing is newer than %d: the newest is %d", seq, m.cursor.Seq)
+	}
+	m.render(ev)
+	m.replay = &replay{after: seq, upto: m.cursor.Seq}
+}
+
+// addStreamInfo says in the answer that begins a stream what a reader has to know who
+// comes back, and one who will speak.
+func (m *Member) addStreamInfo(ev *wire.Event) {
+	ev.Newest, ev.RoomID, ev.Epoch = m.cursor.Seq, m.room.identity.Room, m.room.identity.Epoch
+	ev.LineBytes = m.room.svc.opts().LineBytes
 }
 
 // Lines reads a room's history: the newest n lines with after < Seq. Damaged

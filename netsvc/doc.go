@@ -4,24 +4,33 @@
 //
 //	socket → wire → Room → store → roomlog → cursors → sockets
 //
-// A member's reader frames and cleans a line and submits it to the store. The
-// store gives it a sequence number, commits it, and hands it to deliver, which
-// renders it into the room's log, once in each format that somebody there reads.
-// Every member is a cursor in that log.
+// A session frames and cleans a line, and its member submits it to the store. The store
+// gives it a sequence number, commits it, and hands it to deliver, which renders it into
+// the room's log, once in each format that somebody there reads. Every member is a cursor
+// in that log.
+//
+// # Sessions and members
+//
+// A session is the handler of a conn (package transport). It owns members, each in a room
+// of its own: the line session of a room's port has one, and ends with it. A session reads
+// the input, has one allowance, and decides what the end of a member means for the conn. Its
+// members share its output: whoever has the conn's write lock writes for all of them in
+// turn, so that a flood in one room does not starve the others. A member knows neither the
+// handler of the conn nor its input.
 //
 // # Goroutines
 //
-//   - the event loops and the other goroutines of transport, which call a member or a
-//     session (master port, password) as the handler of its conn: an idle one costs no
-//     goroutine and no buffer, and a member no timer;
-//   - one for each member whose input has to wait (it is above its allowance, or
+//   - the event loops and the other goroutines of transport, which call a session as the
+//     handler of its conn: an idle one costs no goroutine and no buffer, and a line session
+//     no timer;
+//   - one for each line session whose input has to wait (it is above its allowance, or
 //     a command follows lines in flight, or the store is behind), until it has
-//     been handled; one for each member that is leaving, until it is gone;
-//   - one for each member that is being fed from the disk, until its socket is
-//     full or it has caught up;
+//     been handled; one for each that is at its end, until its conn is closed;
+//   - one for each output whose members are being fed from the disk, until the socket is
+//     full or they have caught up;
 //   - the flusher of a room, while there is something to write: passes over the
 //     members with one write each of all that is pending;
-//   - one for each session whose request commits, takes long, or has to wait, whose
+//   - one for each session of the master port or before a password whose request commits, takes long, or has to wait, whose
 //     client has not taken the answers yet, or which is at its end; one for each TLS
 //     handshake;
 //   - one for what a change of a room has to do that takes time: see below;
@@ -30,13 +39,13 @@
 //
 // # The read lock and the write lock
 //
-// A conn has a read lock and a write lock (package transport), and what a member does
-// with its conn is owned by the holder of one of them: its input by that of the read
-// lock, its cursor and what is pending by that of the write lock, which is the
-// flusher, a loop (for answers, and when a full socket takes more), or the goroutine
-// that feeds. What goes to one member alone (answers, private messages, a replay, the
-// end) is queued as an insert: it belongs at a place of the stream, and the holder of
-// the write lock puts it there.
+// A conn has a read lock and a write lock (package transport). The holder of the read lock
+// owns the session's input. The holder of the write lock owns the output: the bytes that the
+// conn has not taken, and the cursors of all members that write to it. It is the flusher of
+// one of their rooms, a loop (for answers, and when a full socket takes more), or the
+// goroutine that feeds; one that finds the lock taken leaves its work to the holder. What
+// goes to one member alone (answers, private messages, a replay, the end) is queued as an
+// insert: it belongs at a place of the stream, and the holder of the write lock puts it there.
 //
 // # Locks
 //

@@ -1,11 +1,14 @@
 package netsvc
 
 import (
+	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"roomd/netsvc/roomlog"
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
 
@@ -135,23 +138,193 @@ func (r *Room) passInShards(shards int, from, end uint64) (f passResult) {
 func (r *Room) passOver(members []*Member, from, end uint64) (f passResult) {
 	maxLag := uint64(r.svc.opts().MaxLag)
 	for _, m := range members {
-		if !m.conn.Full() && m.flush() {
+		if !m.out.conn.Full() && m.out.flush() {
 			f.more = true
 			if m.hasEnded() {
 				// The next pass may be without it, and the goroutine that drains it
 				// may have found the write lock taken.
-				go m.flushAll()
+				go m.out.flushAll()
 			}
 		}
 		pos := m.reached.Load()
 		if pos < end {
 			f.add(passResult{lagging: pos >= from, outside: pos < from})
 			if maxLag > 0 && end-pos > maxLag {
-				m.letGo()
+				m.end(causeLagged)
 			}
 		}
 	}
 	return f
+}
+
+// output is the write side of a session: its conn, and the members that write to it. Whoever
+// has the conn's write lock writes for all of them, in turn, so that no room starves another.
+// While the conn is full all of them stand still: each reads on from its cursor later.
+type output struct {
+	// Set before the first member, then read-only.
+	conn   *transport.Conn // its read lock is for the handler of input, its write lock for pump
+	remote netip.AddrPort
+
+	waiter atomic.Pointer[chan struct{}] // capacity 1, made for a goroutine that waits: something has changed
+	wrote  atomic.Uint32                 // bytes, modulo 1 << 32
+	flags  atomic.Uint32
+
+	// Owned by the holder of the write lock.
+	last   *Member // that was written for last, in a ring with the others; nil: there is none
+	unsent []byte  // comes before anything else
+}
+
+// The flags of an output.
+const (
+	isGone      = 1 << iota // nothing can be written any more
+	isReset                 // a write has met a reset that came before the end of the input
+	isDead                  // the peer does not answer: the session ends once its input is handled
+	isThrottled             // the holder of the read lock waits for the allowance
+)
+
+func (o *output) is(flag uint32) bool { return o.flags.Load()&flag != 0 }
+
+func (o *output) set(flag uint32) { o.flags.Or(flag) }
+
+func (o *output) unset(flag uint32) { o.flags.And(^flag) }
+
+// session is the session that the output belongs to, once its conn is started.
+func (o *output) session() memberSession { return o.conn.Handler().(memberSession) }
+
+// add has a member write to the conn. The caller has the write lock, or the conn is not
+// started yet.
+func (o *output) add(m *Member) {
+	if o.last == nil {
+		o.last = m
+	}
+	m.next, o.last.next = o.last.next, m
+	o.last = m
+}
+
+// removeNext undoes add for the member behind the last one.
+func (o *output) removeNext() {
+	if m := o.last.next; m == o.last {
+		o.last = nil
+	} else {
+		o.last.next = m.next
+	}
+}
+
+// declareDead breaks the connection to a dead peer. The session ends as soon as what the
+// peer has sent is handled.
+func (o *output) declareDead() {
+	o.set(isDead | isGone)
+	o.conn.Abort()
+}
+
+// Signal has a goroutine of the session look around that waits for something.
+func (o *output) Signal() {
+	if w := o.waiter.Load(); w != nil {
+		select {
+		case *w <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// signals returns what Signal sends to from now on, for a goroutine of the session that
+// waits. There is one at most.
+func (o *output) signals() <-chan struct{} {
+	w := o.waiter.Load()
+	if w == nil {
+		c := make(chan struct{}, 1)
+		w = &c
+		o.waiter.Store(w)
+	}
+	return *w
+}
+
+// WaitSignal waits for a Signal, or for the time d.
+func (o *output) WaitSignal(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-o.signals():
+	case <-t.C:
+	}
+}
+
+// flush writes what is pending, about passBytes at most for each member, without waiting
+// for the connection or the disk. It reports true if there is more, and the connection
+// takes it. Anybody may call it.
+func (o *output) flush() bool { return o.conn.AcquireWrite() && o.work(false) }
+
+// flushAll is flush until the connection takes no more.
+func (o *output) flushAll() {
+	for o.flush() {
+	}
+}
+
+// Writable says that the connection takes more.
+func (o *output) Writable() { o.flushAll() }
+
+// WritePending writes what has to be read from the disk first. It has the write lock.
+func (o *output) WritePending() {
+	for o.work(true) && o.conn.AcquireWrite() {
+	}
+}
+
+// work writes what is pending, and runs again if it was asked to meanwhile. The
+// caller has the write lock, which is given back. It reports true if there is more to
+// write, and the caller is to go on.
+func (o *output) work(disk bool) bool {
+	for {
+		result := o.pass(disk)
+		switch result {
+		case needDisk:
+			if !o.last.next.suspended() {
+				go o.WritePending()
+				return false
+			}
+		case finished: // the write lock stays taken: nobody writes any more
+			o.conn.StopWriting()
+			o.set(isGone)
+			for o.last != nil {
+				m := o.last.next
+				o.removeNext()
+				m.setDrained()
+			}
+			return false
+		}
+		goOn := result == more && !(disk && o.last.next.suspended())
+		if o.conn.ReleaseWrite() {
+			return goOn
+		}
+	}
+}
+
+// pass writes for each member once, and begins with the one whose turn it is. The caller has
+// the write lock.
+func (o *output) pass(disk bool) outcome {
+	result := idle
+	for end := o.last; end != nil; {
+		m := o.last.next
+		switch r := m.pump(passBytes, disk); r {
+		case needDisk, full, finished:
+			if r == full {
+				o.last = m // the others come first when the conn takes more
+			}
+			return r
+		case drained:
+			if o.session().memberDrained(m) {
+				return finished
+			}
+			o.removeNext()
+			m.setDrained()
+			return o.pass(disk)
+		case more:
+			result = more
+		}
+		if o.last = m; m == end {
+			break
+		}
+	}
+	return result
 }
 
 // format is how events are written for those who read it. What is in the log of a room

@@ -157,13 +157,13 @@ func TestDeletionInAProcessThatIsLeft(t *testing.T) {
 	m := r.currentMembers()[0]
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := transport.PollUntil(ctx, m.slowed.Load); err != nil {
+	if err := transport.PollUntil(ctx, func() bool { return m.out.is(isThrottled) }); err != nil {
 		t.Fatal("it does not wait for its allowance")
 	}
 	end := s.engine.BeginChange() // the deletion begins
 	frozen := make(chan error)
 	go func() { frozen <- s.Freeze(ctx) }()
-	if err := transport.PollUntil(ctx, func() bool { return !m.slowed.Load() }); err != nil {
+	if err := transport.PollUntil(ctx, func() bool { return !m.out.is(isThrottled) }); err != nil {
 		t.Fatal("it does not look around")
 	}
 	deleted := make(chan error, 1)
@@ -202,7 +202,7 @@ func TestNobodyWaitsForTheDiskWhileTheServerStands(t *testing.T) {
 			fmt.Fprintln(c, command)
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
-			if err := transport.PollUntil(ctx, func() bool { return m.conn.Writing() }); err != nil {
+			if err := transport.PollUntil(ctx, func() bool { return m.out.conn.Writing() }); err != nil {
 				t.Fatal("nothing is read for it")
 			}
 			if err := s.Freeze(ctx); err != nil {

@@ -57,9 +57,9 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 		return 0, err
 	}
 	all := &handed{rosters: make(map[*roster]int)}
-	held := make(map[*Room][]*Member)
-	for _, m := range s.upgrade.members {
-		held[m.room] = append(held[m.room], m)
+	held := make(map[*Room][]*lineSession)
+	for _, l := range s.upgrade.lines {
+		held[l.member.room] = append(held[l.member.room], l)
 	}
 	for _, r := range s.upgrade.rooms {
 		st, fds := r.handOver(held[r], all)
@@ -69,9 +69,9 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	}
 	out := &batcher[memberState]{kind: "members", send: send}
 	for _, r := range s.upgrade.rooms {
-		for _, m := range held[r] {
-			st, size := m.handOver(all.rosters)
-			if err := out.add(st, m.conn.FD(), size); err != nil {
+		for _, l := range held[r] {
+			st, size := l.handOver(all.rosters)
+			if err := out.add(st, l.conn.FD(), size); err != nil {
 				return 0, err
 			}
 			if st.Cause == "" {
@@ -113,7 +113,7 @@ func (b *batcher[T]) flush() error {
 
 // handOver is the room without its members. The rosters that they are to be shown
 // go with it once, and are numbered.
-func (r *Room) handOver(members []*Member, all *handed) (roomState, []int) {
+func (r *Room) handOver(lines []*lineSession, all *handed) (roomState, []int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	st := roomState{
@@ -141,7 +141,8 @@ func (r *Room) handOver(members []*Member, all *handed) (roomState, []int) {
 		}
 		all.rosters[o] = all.rosters[goes]
 	}
-	for _, m := range members {
+	for _, l := range lines {
+		m := &l.member
 		if !m.over {
 			from = min(from, m.cursor.Pos)
 		}
@@ -157,31 +158,32 @@ func (r *Room) handOver(members []*Member, all *handed) (roomState, []int) {
 	st.Log = r.log.Snapshot(from, min(handedLog, handedLogs-all.logs))
 	all.logs += st.Log.Size()
 	for _, m := range r.members {
-		if !m.conn.Transferable() && !m.unannounced.Load() {
+		if !m.movable() && !m.unannounced.Load() {
 			st.Lost = append(st.Lost, m.nick.Shown)
 		}
 	}
 	return st, fds
 }
 
-// handOver is the member, and about how many bytes of it are not of a fixed
-// size. Nobody reads or writes it.
-func (m *Member) handOver(rosters map[*roster]int) (st memberState, size int) {
+// handOver is the session and its member, and about how many bytes of them are not of a
+// fixed size. Nobody reads or writes the conn.
+func (s *lineSession) handOver(rosters map[*roster]int) (st memberState, size int) {
+	m := &s.member
 	m.room.mu.Lock()
 	defer m.room.mu.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	st = memberState{
-		Room: m.room.id, ID: m.id, Remote: m.remote, Since: m.since, Nick: m.nick.Shown, Key: m.nick.Key,
+		Room: m.room.id, ID: m.id, Remote: s.remote, Since: m.since(), Nick: m.nick.Shown, Key: m.nick.Key,
 		Lines: m.lines.Load(), Spoke: m.spoke.Load(), Cause: m.cause,
-		Untold: m.unannounced.Load(), Begun: m.begun, Raw: m.raw, Heard: m.peerClosed, Reset: m.reset.Load(), JSON: m.reads == roomlog.JSON, HideOwn: m.hideOwn, Framer: m.framer.State(), Allowed: time.Duration(m.allowance), Unended: m.unpaid,
-		outboundState: outboundState{Cursor: m.cursor, Format: m.format, Behind: m.fromStore, Over: m.over, Rest: m.unsent},
+		Untold: m.unannounced.Load(), Begun: s.begun, Raw: s.raw, Heard: s.peerClosed, Reset: s.is(isReset), JSON: m.reads == roomlog.JSON, HideOwn: m.hideOwn, Framer: s.framer.State(), Allowed: time.Duration(s.allowance), Unended: s.unpaid,
+		outboundState: outboundState{Cursor: m.cursor, Format: m.format, Behind: m.fromStore, Over: m.over, Rest: s.unsent},
 	}
 	if d := m.room.leaving[m]; d != nil {
 		st.Went = d.since
 	}
-	size = len(m.unsent) + len(st.Framer.Part)
-	if l := m.pending; l != nil {
+	size = len(s.unsent) + len(st.Framer.Part)
+	if l := s.pending; l != nil {
 		st.Left = &pendingLinesState{l.line, l.over, l.rest}
 		size += len(l.line) + len(l.rest)
 	}
@@ -256,7 +258,7 @@ func (c *passwordSession) handOver() callerState {
 // owned by the goroutine that freezes and thaws.
 type upgrade struct {
 	rooms   []*Room          // whose flushing we have
-	members []*Member        // whose write lock we have
+	lines   []*lineSession   // whose write lock we have
 	masters []*masterSession // that are handed over
 	callers []*passwordSession
 }
@@ -327,7 +329,7 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 func (s *Service) wakeMembers() {
 	for _, r := range s.allRooms() {
 		for _, m := range r.membersAndLeaving() {
-			m.Signal()
+			m.out.Signal()
 		}
 	}
 	for _, v := range s.nonMembers() {
@@ -335,10 +337,11 @@ func (s *Service) wakeMembers() {
 	}
 }
 
-// holdMembers takes the write locks of a room's members that can be handed over.
+// holdMembers takes the write locks of the line sessions of a room that can be handed over.
 func (r *Room) holdMembers(ctx context.Context) error {
 	for _, m := range r.membersAndLeaving() {
-		if !m.movable() {
+		l, ok := m.out.session().(*lineSession)
+		if !ok || !m.movable() {
 			continue
 		}
 		done := false
@@ -347,12 +350,12 @@ func (r *Room) holdMembers(ctx context.Context) error {
 			// ended, what it sent is not handled yet.
 			drained := m.isDrained()
 			done = drained && m.hasEnded()
-			return drained || m.conn.TryFreezeWrites()
+			return drained || l.conn.TryFreezeWrites()
 		}); err != nil {
 			return err
 		}
 		if !done {
-			r.svc.upgrade.members = append(r.svc.upgrade.members, m)
+			r.svc.upgrade.lines = append(r.svc.upgrade.lines, l)
 		}
 	}
 	return nil
@@ -360,8 +363,8 @@ func (r *Room) holdMembers(ctx context.Context) error {
 
 // Thaw makes the server go on after Freeze or Adopt.
 func (s *Service) Thaw() {
-	for _, m := range s.upgrade.members {
-		m.conn.ThawWrites()
+	for _, l := range s.upgrade.lines {
+		l.conn.ThawWrites()
 	}
 	for _, r := range s.upgrade.rooms {
 		r.flushing.Reset()
@@ -375,7 +378,7 @@ func (s *Service) Thaw() {
 func (s *Service) flushAllMembers() {
 	for _, r := range s.allRooms() {
 		for _, m := range r.membersAndLeaving() {
-			m.flushAll()
+			m.out.flushAll()
 		}
 		r.wake()
 	}
@@ -393,8 +396,8 @@ func (s *Service) Abandon(within time.Duration) {
 	for _, l := range s.allListeners() {
 		l.Close()
 	}
-	for _, m := range s.upgrade.members { // whose write locks are never released
-		m.conn.CloseAfterHandover()
+	for _, l := range s.upgrade.lines { // whose write locks are never released
+		l.conn.CloseAfterHandover()
 	}
 	s.mu.Lock()
 	for _, c := range s.upgrade.masters {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -48,16 +49,16 @@ func (l *pendingLines) size() int64 {
 // handleInput handles what was read, as far as that can be done without waiting. If
 // that is not all, the rest is the member's leftover and taken is false: then
 // readOn must follow, in a goroutine that may wait. The caller has the read lock.
-func (m *Member) handleInput(p []byte) (c Cause, taken bool) {
+func (s *lineSession) handleInput(p []byte) (c Cause, taken bool) {
 	for {
-		line, over, rest, ok := m.nextLine(p)
+		line, over, rest, ok := s.nextLine(p)
 		if !ok {
 			return "", true
 		}
-		c, ok := m.handleLine(line, over, false)
+		c, ok := s.handleLine(line, over, false)
 		if !ok {
-			m.pending = &pendingLines{bytes.Clone(line), over, bytes.Clone(rest)}
-			m.room.svc.engine.AddPending(m.pending.size())
+			s.pending = &pendingLines{bytes.Clone(line), over, bytes.Clone(rest)}
+			s.member.room.svc.engine.AddPending(s.pending.size())
 			return "", false
 		}
 		if c != "" {
@@ -69,23 +70,23 @@ func (m *Member) handleInput(p []byte) (c Cause, taken bool) {
 
 // resumeInput handles the leftover, waiting for what that needs. If the server is to be
 // suspended the rest stays. The caller has the read lock.
-func (m *Member) resumeInput() (c Cause) {
-	if m.pending == nil {
+func (s *lineSession) resumeInput() (c Cause) {
+	if s.pending == nil {
 		return ""
 	}
-	held := m.pending.size()
-	defer func() { m.room.svc.engine.AddPending(m.pending.size() - held) }()
-	for m.pending != nil && c == "" {
+	held := s.pending.size()
+	defer func() { s.member.room.svc.engine.AddPending(s.pending.size() - held) }()
+	for s.pending != nil && c == "" {
 		ok := false
-		if c, ok = m.handleLine(m.pending.line, m.pending.over, true); !ok {
+		if c, ok = s.handleLine(s.pending.line, s.pending.over, true); !ok {
 			return ""
 		}
-		line, over, rest, ok := m.nextLine(m.pending.rest)
+		line, over, rest, ok := s.nextLine(s.pending.rest)
 		if !ok {
-			m.pending = nil
+			s.pending = nil
 			break
 		}
-		m.pending.line, m.pending.over, m.pending.rest = line, over, rest
+		s.pending.line, s.pending.over, s.pending.rest = line, over, rest
 	}
 	return c
 }
@@ -93,36 +94,36 @@ func (m *Member) resumeInput() (c Cause) {
 // nextLine takes the next line off p, and answers what a telnet client has asked for. What
 // comes between lines adds up: when it has the price of a line, ok is true and line is
 // nil.
-func (m *Member) nextLine(p []byte) (line []byte, over int, rest []byte, ok bool) {
-	line, over, rest, ok = m.framer.Cut(p)
-	n := int(m.unpaid) + chargedBytes(len(p)-len(rest), m.answerTelnet(), ok)
+func (s *lineSession) nextLine(p []byte) (line []byte, over int, rest []byte, ok bool) {
+	line, over, rest, ok = s.framer.Cut(p)
+	n := int(s.unpaid) + chargedBytes(len(p)-len(rest), s.answerTelnet(), ok)
 	switch {
 	case ok && (over > 0 || !wire.IsBlank(line)):
-		m.unpaid = 0
+		s.unpaid = 0
 	case n >= limitedRead:
-		m.unpaid = 0
+		s.unpaid = 0
 		return nil, 0, rest, true
 	default:
-		m.unpaid = uint16(n)
+		s.unpaid = uint16(n)
 	}
 	return line, over, rest, ok
 }
 
 // answerTelnet answers what a telnet client has asked for, if it takes answers at
 // all: nobody waits for that. It reports whether there was something.
-func (m *Member) answerTelnet() bool {
-	refusals, there := m.framer.TelnetRequests()
+func (s *lineSession) answerTelnet() bool {
+	refusals, there := s.framer.TelnetRequests()
 	if len(refusals) == 0 && !there {
 		return false
 	}
-	if ok, _ := m.withinBounds(math.MaxInt); !ok {
+	if ok, _ := s.member.withinBounds(math.MaxInt); !ok {
 		return true
 	}
 	if len(refusals) > 0 {
-		m.queue(insert{kind: answer, bytes: refusals})
+		s.member.queue(insert{kind: answer, bytes: refusals})
 	}
 	if there {
-		m.answer(wire.Event{Type: wire.TypeNotice, Text: m.room.name() + ": " + hereText})
+		s.member.answer(wire.Event{Type: wire.TypeNotice, Text: s.member.room.name() + ": " + hereText})
 	}
 	return true
 }
@@ -134,30 +135,30 @@ const hereText = "the server is here"
 // end. What was sent before it is said before the member leaves. If the server is
 // to be suspended it returns false, and must be called again. The caller has
 // reading, and may wait.
-func (m *Member) handleEnd(err error) (c Cause, ok bool) {
-	if c = causeVanished; errors.Is(err, io.EOF) && !m.conn.WasReset() {
-		m.peerClosed = true
+func (s *lineSession) handleEnd(err error) (c Cause, ok bool) {
+	if c = causeVanished; errors.Is(err, io.EOF) && !s.conn.WasReset() {
+		s.peerClosed = true
 		c = causeLeft
 	}
-	if m.isDead() {
+	if s.is(isDead) {
 		c = causeDeadPeer
 	}
 	// A reset may have cut the last line short, unless the peer had closed its
 	// side before: Linux tells that by EPIPE.
-	for !m.isDrained() && m.conn.Writing() && m.conn.WasReset() {
-		m.WaitSignal(time.Millisecond) // a write is just meeting the reset
+	for !s.member.isDrained() && s.conn.Writing() && s.conn.WasReset() {
+		s.WaitSignal(time.Millisecond) // a write is just meeting the reset
 	}
-	whole := (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) && !m.reset.Load()
-	before := m.framer
-	if line, over, ok := m.framer.Tail(); ok && whole {
-		why, ok := m.handleLine(line, over, true)
+	whole := (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) && !s.is(isReset)
+	before := s.framer
+	if line, over, ok := s.framer.Tail(); ok && whole {
+		why, ok := s.handleLine(line, over, true)
 		if !ok {
-			m.framer = before
+			s.framer = before
 			return "", false
 		}
 		c = cmp.Or(why, c)
 	}
-	return c, m.awaitBounds(1) || m.hasEnded()
+	return c, s.member.awaitBounds(1) || s.member.hasEnded()
 }
 
 // withinBounds reports whether fewer than n of the member's lines are in flight and
@@ -172,7 +173,7 @@ func (m *Member) withinBounds(n int) (ok, ended bool) {
 // server is to be suspended.
 func (m *Member) awaitBounds(n int) bool {
 	for {
-		wait := m.signals()
+		wait := m.out.signals()
 		switch ok, ended := m.withinBounds(n); {
 		case ended:
 			return false
@@ -181,7 +182,7 @@ func (m *Member) awaitBounds(n int) bool {
 		case m.room.svc.engine.Suspended():
 			return false
 		}
-		m.flushAll()
+		m.out.flushAll()
 		<-wait
 	}
 }
@@ -278,7 +279,7 @@ func (m *Member) appended(log *roomlog.Log, l *store.Line, e roomlog.Event) {
 	m.inFlight--
 	m.lines.Add(1)
 	m.spoke.Store(l.Time.UnixMicro())
-	m.signalLocked()
+	m.out.Signal()
 }
 
 // rejected answers a line that the store did not take.
@@ -292,117 +293,122 @@ func (m *Member) rejected(p *store.Post) {
 	m.answer(wire.Event{Type: wire.TypeError, Command: commandFor(p.Line.Kind), Code: code, Text: wire.NotSent + storeErrorText(p.Err)})
 	m.mu.Lock()
 	m.inFlight--
-	m.signalLocked()
 	m.mu.Unlock()
+	m.out.Signal()
 	m.room.wake()
 }
 
-// A member is the handler of its conn (transport.Handler). What conns with goroutines
-// do passes the gate here: they stay in this process, and are to do nothing while the
-// server is suspended, as another process may have taken over.
+// lineSession is the session of a conn to a room's port, and the handler of the conn: it cuts
+// the input into lines, makes them wait for the allowance, and hands them to its one member. It
+// ends with that.
+type lineSession struct {
+	output
+	member Member
 
-// passGate is BeginChangeUnlessAbandoned for the member's input. Conns on a loop need no gate:
-// the engine is not suspended while somebody reads them.
-func (m *Member) passGate() (end func(), ok bool) {
-	if m.conn.OnLoop() {
+	// Owned by the holder of the read lock.
+	framer     wire.Framer
+	pending    *pendingLines // input that has to wait
+	allowance  int64         // when the allowance is whole again, in nanoseconds of uptime
+	unpaid     uint16        // bytes read since the last line end, or since they were paid for
+	begun      bool          // a first line has been seen
+	raw        bool          // after /raw
+	peerClosed bool
+}
+
+// newLineSession makes a session with a member for a room, which it has not joined yet.
+func newLineSession(r *Room, c *transport.Conn, addr netip.AddrPort, nick wire.Name) *lineSession {
+	s := &lineSession{output: output{conn: c, remote: addr}, framer: wire.NewFramer(r.svc.opts().LineBytes)}
+	s.member.init(r, &s.output, nick)
+	s.add(&s.member)
+	return s
+}
+
+func (s *lineSession) movable() bool { return s.conn.Transferable() }
+
+// memberEnded has nothing more read.
+func (s *lineSession) memberEnded(*Member) { s.conn.StopReading() }
+
+// memberDrained says that the session ends with its member.
+func (s *lineSession) memberDrained(*Member) bool { return true }
+
+// What conns with goroutines do passes the gate here: they stay in this process, and are to
+// do nothing while the server is suspended, as another process may have taken over.
+
+// passGate is BeginChangeUnlessAbandoned for input. Conns on a loop need no gate: the engine is not
+// suspended while somebody reads them.
+func (s *lineSession) passGate() (end func(), ok bool) {
+	if s.conn.OnLoop() {
 		return func() {}, true
 	}
-	return m.room.svc.engine.BeginChangeUnlessAbandoned()
+	return s.member.room.svc.engine.BeginChangeUnlessAbandoned()
 }
 
 // Data handles what was read.
-func (m *Member) Data(p []byte) transport.Outcome {
-	end, ok := m.passGate()
+func (s *lineSession) Data(p []byte) transport.Outcome {
+	end, ok := s.passGate()
 	if !ok {
 		return transport.Continue
 	}
 	defer end()
-	switch c, taken := m.handleInput(p); {
+	switch c, taken := s.handleInput(p); {
 	case !taken:
 		return transport.Defer
 	case c != "":
-		m.end(c)
+		s.member.end(c)
 		return transport.Stop
 	}
-	m.flushAll()
+	s.flushAll()
 	return transport.Continue
 }
 
-// Resume handles the leftover, if there is one.
-func (m *Member) Resume() transport.Outcome {
-	end, ok := m.passGate()
+// Resume handles the pending lines, if there are any.
+func (s *lineSession) Resume() transport.Outcome {
+	end, ok := s.passGate()
 	if !ok {
 		return transport.Continue
 	}
 	defer end()
-	switch c := m.resumeInput(); {
+	switch c := s.resumeInput(); {
 	case c != "":
-		m.end(c)
+		s.member.end(c)
 		return transport.Stop
-	case m.pending != nil:
+	case s.pending != nil:
 		return transport.Retry
 	}
-	m.flushAll()
+	s.flushAll()
 	return transport.Continue
 }
 
 // PeerClosed handles the end of the input.
-func (m *Member) PeerClosed(err error) transport.Outcome {
+func (s *lineSession) PeerClosed(err error) transport.Outcome {
 	c := causeVanished
-	if end, ok := m.passGate(); ok {
+	if end, ok := s.passGate(); ok {
 		defer end()
-		if c, ok = m.handleEnd(err); !ok {
+		if c, ok = s.handleEnd(err); !ok {
 			return transport.Retry
 		}
 	}
-	m.end(c)
+	s.member.end(c)
 	return transport.Stop
 }
 
-// Writable says that the connection takes more.
-func (m *Member) Writable() { m.flushAll() }
-
-// WritePending writes what has to be read from the disk first. It has the write lock.
-func (m *Member) WritePending() {
-	for m.work(true) {
-		if m.movable() && m.room.svc.engine.Suspended() || !m.conn.AcquireWrite() {
-			return
-		}
-	}
-}
-
-// Panicked reports a bug that is met while serving the member.
-func (m *Member) Panicked(p any, stack []byte) {
-	m.room.svc.log.Error("fault while serving a member", "room", m.room.name(), "remote", m.remote, "error", p, "stack", string(stack))
+// Panicked reports a bug that is met while serving the session.
+func (s *lineSession) Panicked(p any, stack []byte) {
+	m := &s.member
+	m.room.svc.log.Error("panic while serving a member", "room", m.room.name(), "remote", s.remote, "error", p, "stack", string(stack))
 	go m.endAtGate(causeInternal)
-}
-
-// Signal has a goroutine of the member look around that waits for something.
-func (m *Member) Signal() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.signalLocked()
-}
-
-// WaitSignal waits for a Signal, or for the time d.
-func (m *Member) WaitSignal(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-m.signals():
-	case <-t.C:
-	}
 }
 
 // Finish ends the member, if nothing but a bug has, waits until all that is pending is
 // written, and closes the connection.
-func (m *Member) Finish() {
+func (s *lineSession) Finish() {
+	m := &s.member
 	m.endAtGate(causeInternal)
 	c := m.endCause()
 	level := slog.LevelInfo
 	if m.unannounced.Load() && (c == causeLeft || c == causeVanished) {
 		level = slog.LevelDebug // it was there to see whether somebody listens
 	}
-	m.room.svc.log.Log(context.Background(), level, "member disconnected", "room", m.room.name(), "nick", m.nick.Shown, "remote", m.remote, "cause", string(c))
-	m.disconnect(c)
+	m.room.svc.log.Log(context.Background(), level, "member disconnected", "room", m.room.name(), "nick", m.nick.Shown, "remote", s.remote, "cause", string(c))
+	s.disconnect(c)
 }

@@ -27,43 +27,36 @@ type departure struct {
 // errAborted is why nothing is read for a member any more.
 var errAborted = errors.New("the connection is broken")
 
-// disconnect is Finish for a member that has ended.
-func (m *Member) disconnect(c Cause) {
-	r := m.room
-	defer r.readers.Done()
-	defer r.svc.releaseConn(m.remote.Addr())
-	defer r.removeLeaving(m)
-	defer m.dropInserts()
+// disconnect is Finish for a session whose member has ended, for that cause.
+func (s *lineSession) disconnect(c Cause) {
+	m := &s.member
+	r, svc := m.room, m.room.svc
+	defer m.close()
+	defer svc.releaseConn(s.remote.Addr())
 	if c != causeKicked {
-		r.rememberAddr(m.remote.Addr())
+		r.rememberAddr(s.remote.Addr())
 	}
 	switch c {
 	case causeVanished, causeDeadPeer, causeForeign, causeInternal:
-		m.abort()
+		s.abort()
 	}
-	if !m.drain(c) {
+	if !s.drain(c) {
 		// Somebody still has the write lock: closing would give the descriptor to a
 		// stranger.
-		r.svc.log.Error("a connection cannot be closed", "room", r.name(), "remote", m.remote)
+		svc.log.Error("a connection cannot be closed", "room", r.name(), "remote", s.remote)
 		return
 	}
-	r.svc.engine.BeginClose()
-	defer r.svc.engine.EndClose()
-	m.conn.Close(m.peerClosed)
-}
-
-// dropInserts gives up what nobody will write any more.
-func (m *Member) dropInserts() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.dropInsertsLocked(len(m.inserts))
+	svc.engine.BeginClose()
+	defer svc.engine.EndClose()
+	s.conn.Close(s.peerClosed)
 }
 
 // drain waits until nothing more will be written, for as long as the cause
 // deserves: one that has left takes what is pending at its own pace, within
 // bounds; the others have drainTime, and one that the operator ends has no time at
 // all. It reports false if even then somebody is writing.
-func (m *Member) drain(c Cause) bool {
+func (s *lineSession) drain(c Cause) bool {
+	m := &s.member
 	r, svc := m.room, m.room.svc
 	patience := drainTime
 	var quit <-chan struct{}
@@ -71,16 +64,16 @@ func (m *Member) drain(c Cause) bool {
 		patience = svc.opts().DeadPeer
 		quit = r.quit // it is not to hold up a deletion
 	}
-	if m.flushAll(); m.isDrained() {
+	if s.flushAll(); m.isDrained() {
 		return true
 	}
-	begun, wrote, took := svc.uptime(), m.wrote.Load(), uint64(0)
+	begun, wrote, took := svc.uptime(), s.wrote.Load(), uint64(0)
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	aborted := false
-	for wait := m.signals(); !m.isDrained(); {
+	for wait := s.signals(); !m.isDrained(); {
 		since, cut := r.departed(m)
-		suspended := m.movable() && svc.engine.Suspended() // it may be another process's
+		suspended := m.suspended() // it may be another process's
 		if suspended && cut {
 			timer.Reset(bindInterval)
 		}
@@ -95,11 +88,11 @@ func (m *Member) drain(c Cause) bool {
 			case <-timer.C:
 			}
 		}
-		if m.movable() && svc.engine.Suspended() {
+		if m.suspended() {
 			timer.Reset(patience)
 			continue
 		}
-		now, at := m.wrote.Load(), svc.uptime()
+		now, at := s.wrote.Load(), svc.uptime()
 		took += uint64(now - wrote)
 		if c == causeLeft && !cut && now != wrote && mayDrain(took, patience, at-begun, at-since) {
 			wrote = now
@@ -111,10 +104,10 @@ func (m *Member) drain(c Cause) bool {
 		}
 		aborted = true
 		if c == causeLeft && !cut && now != wrote {
-			svc.log.Info("a member that has left takes what is pending too slowly, and does not get the rest", "room", r.name(), "remote", m.remote)
+			svc.log.Info("a member that has left takes what is pending too slowly, and does not get the rest", "room", r.name(), "remote", s.remote)
 		}
-		m.abort()
-		m.flushAll()
+		s.abort()
+		s.flushAll()
 		timer.Reset(2 * drainTime)
 	}
 	return true
@@ -139,12 +132,13 @@ func (r *Room) departed(m *Member) (since time.Duration, cut bool) {
 	return d.since, d.aborted
 }
 
-// abort breaks the connection of a member that has ended.
-func (m *Member) abort() {
-	m.room.mu.Lock()
-	m.room.leaving[m].aborted = true
-	m.room.mu.Unlock()
-	m.conn.Abort()
+// abort breaks the connection of a session whose member has ended.
+func (s *lineSession) abort() {
+	r := s.member.room
+	r.mu.Lock()
+	r.leaving[&s.member].aborted = true
+	r.mu.Unlock()
+	s.conn.Abort()
 }
 
 // abortLocked has the connection of a member broken that has ended and is not closed
@@ -155,7 +149,7 @@ func (m *Member) abortLocked() bool {
 		return false
 	}
 	d.aborted = true
-	m.Signal()
+	m.out.Signal()
 	return true
 }
 
@@ -190,7 +184,7 @@ func (r *Room) isFull(most int) bool {
 }
 
 // fromDisk is Service.fromDisk for the member. Nothing is read for one whose
-// connection is broken by then, and nothing, errLater, if the server is to stand
+// connection is broken by then, and nothing, errMustWait, if the server is to stand
 // still: thousands may wait for their turn, each with its write lock. The caller
 // has that of the member.
 func (m *Member) fromDisk(read func()) (err error) {
@@ -227,10 +221,9 @@ func (s *Service) wakeDeadPeerDetection() {
 	}
 }
 
-// detectDeadPeers looks for members whose peer has vanished without a word while data was
-// on the way to it. Two looks in a row must agree: a probe that is just being
-// answered looks the same for a moment. It sleeps while all that was written has
-// been acknowledged.
+// detectDeadPeers looks for conns whose peer has vanished without a word while data was on
+// the way to it. Two looks in a row must agree: a probe that is just being answered looks the
+// same for a moment. It sleeps while all that was written has been acknowledged.
 func (s *Service) detectDeadPeers() {
 	for {
 		select {
@@ -238,29 +231,33 @@ func (s *Service) detectDeadPeers() {
 		case <-s.stop.Done():
 			return
 		}
+		var before map[*output]bool // silent at the last look
 		for again := true; again && s.sleep(s.opts().DeadPeer/6); {
 			again = false
+			silent := make(map[*output]bool)
 			for _, r := range s.allRooms() {
-				if r.wrote.Swap(false) && r.detectDeadPeers(s.opts().DeadPeer/2) {
+				if r.wrote.Swap(false) && r.detectDeadPeers(s.opts().DeadPeer/2, before, silent) {
 					r.wrote.Store(true)
 					again = true
 				}
 			}
+			before = silent
 		}
 	}
 }
 
-// detectDeadPeers looks at the members of a room and reports whether one has something on
-// the way to it.
-func (r *Room) detectDeadPeers(limit time.Duration) (waiting bool) {
+// detectDeadPeers looks at the conns of a room's members and reports whether something is on
+// the way to one of them. It notes those that are silent, and breaks those that were before.
+func (r *Room) detectDeadPeers(limit time.Duration, before, silent map[*output]bool) (waiting bool) {
 	defer r.svc.engine.BeginChange()()
 	for _, m := range r.currentMembers() {
-		on, silentNow := m.conn.ProbePeer(limit)
-		waiting = waiting || on
-		if silentNow && m.suspect {
-			m.declareDead()
+		unacknowledged, isSilent := m.out.conn.ProbePeer(limit)
+		waiting = waiting || unacknowledged
+		if isSilent {
+			if silent[m.out] = true; before[m.out] {
+				m.out.declareDead()
+			}
 		}
-		m.suspect = silentNow
 	}
 	return waiting
 }
@@ -359,7 +356,7 @@ func (s *Service) awaitInput() {
 	for _, r := range s.allRooms() {
 		r.mu.Lock()
 		for _, m := range r.members {
-			m.Signal() // one that waits for its allowance looks again
+			m.out.Signal() // one that waits for its allowance looks again
 		}
 		r.mu.Unlock()
 	}
@@ -398,7 +395,7 @@ func (r *Room) hasInput(live bool) bool {
 	r.mu.Lock()
 	ln := r.ln
 	owed := slices.ContainsFunc(r.members, func(m *Member) bool {
-		return m.conn.HungUp() || live && !m.slowed.Load() && m.conn.HasInput()
+		return m.out.conn.HungUp() || live && !m.out.is(isThrottled) && m.out.conn.HasInput()
 	})
 	r.mu.Unlock()
 	return owed || ln != nil && ln.HasBacklog() // whose lock comes before that of a room

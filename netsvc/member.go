@@ -1,8 +1,9 @@
 package netsvc
 
 import (
+	"cmp"
 	"fmt"
-	"net/netip"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -39,22 +40,20 @@ const (
 	allInserts  = 64 << 20
 )
 
-// Member is a connection in a room: a reader that speaks, and a cursor. There
-// may be very many: what few of them need is behind a pointer, and small fields
-// stand together.
+// Member is a participant in one room: a nick, and a cursor in the room's log. It belongs to
+// a session, and knows of the conn only the output that it shares with the other members of
+// the session. There may be very many: what few of them need is behind a pointer, and small
+// fields stand together.
 type Member struct {
 	// Set before it is registered, then read-only.
 	id     uint64
 	room   *Room
-	conn   *transport.Conn // its read lock is for the handler of input, its write lock for the pump
-	remote netip.AddrPort
-	since  time.Time
+	out    *output
+	joined int64 // nanoseconds since 1970
 
-	inbound
-	outbound
+	stream
 	entry
 
-	slowed      atomic.Bool // the holder of the read lock waits for the allowance
 	unannounced atomic.Bool // the room does not know that it has joined; set with Room.mu
 
 	lines atomic.Uint64 // said
@@ -63,57 +62,51 @@ type Member struct {
 
 	mu       sync.Mutex // guards what follows
 	hideOwn  bool       // after /echo off
-	dead     bool       // its peer is: it ends once its input is handled
 	ended    bool       // no insert follows
 	drained  bool       // nothing more will be written
 	inFlight int32
 	inserts  []insert
-	waiter   chan struct{} // capacity 1, made for a goroutine that waits: something has changed
 }
 
-// inbound is what was read of a member and is not handled yet. The holder of the read lock
-// owns it.
-type inbound struct {
-	framer     wire.Framer
-	pending    *pendingLines // input that has to wait
-	allowance  int64         // when the allowance is whole again, in nanoseconds of uptime
-	unpaid     uint16        // bytes read since the last line end, or since they were paid for
-	begun      bool          // a first line has been seen
-	raw        bool
-	peerClosed bool // the peer has closed its side
-}
-
-// outbound is how far a member has got in the log, and what is written to it first. The
-// holder of the write lock owns it, but for what is atomic.
-type outbound struct {
+// stream is how far a member has got in the log, and what comes next for it. The holder of
+// the conn's write lock owns it, but for what is atomic.
+type stream struct {
 	cursor    roomlog.Cursor
 	replay    *replay        // lines from the store that come before anything else
-	unsent    []byte         // to be written before anything else
 	reached   atomic.Uint64  // a copy of cursor.Pos
-	wrote     atomic.Uint32  // bytes, modulo 1 << 32
-	gone      atomic.Bool    // nothing can be written to it any more
-	reset     atomic.Bool    // a write has met a reset that came before the end of the input
+	next      *Member        // in the ring of its output
 	format    roomlog.Format // that of reads, once the stream has come to the place
 	fromStore bool           // the cursor has fallen out of the log: feed from the store by cursor.Seq
-	over      bool           // nothing comes after rest
-
-	suspect bool // owned by the sweep: was silent the last time
+	over      bool           // nothing follows the output's unsent bytes
 }
 
 // entry is a member in the lists of its room. Room.mu guards it.
 type entry struct {
-	nick  wire.Name      // written by the reader alone
+	nick  wire.Name      // written by the holder of the read lock alone
 	cause Cause          // why it ended; empty: it has not
 	index int32          // in Room.members
-	reads roomlog.Format // written by the reader alone
+	reads roomlog.Format // written by the holder of the read lock alone
 }
 
-func newMember(r *Room, k *transport.Conn, addr netip.AddrPort, nick wire.Name) *Member {
-	return &Member{
-		id: r.svc.members.Add(1), room: r, conn: k, remote: addr, since: time.Now(),
-		inbound: inbound{framer: wire.NewFramer(r.svc.opts().LineBytes)}, entry: entry{nick: nick},
-	}
+// memberSession is a session that owns members: the handler of the conn that they write to.
+type memberSession interface {
+	transport.Handler
+	// movable reports whether another process can go on with the session.
+	movable() bool
+	// memberEnded is called when a member has ended, with its Room.mu held.
+	memberEnded(m *Member)
+	// memberDrained is called when everything for a member that has ended is written, by
+	// the holder of the write lock. It reports whether nothing more is to be written at all.
+	memberDrained(m *Member) (last bool)
 }
+
+// init is for a member that joins a room now, and writes to out.
+func (m *Member) init(r *Room, out *output, nick wire.Name) {
+	m.id, m.room, m.out, m.joined, m.nick = r.svc.members.Add(1), r, out, time.Now().UnixNano(), nick
+}
+
+// since is when the member joined.
+func (m *Member) since() time.Time { return time.Unix(0, m.joined) }
 
 // greet queues what a newcomer sees first. Room.mu is held.
 func (m *Member) greet(members int, topic string) {
@@ -143,7 +136,10 @@ func (m *Member) endAtGate(c Cause) {
 }
 
 // movable reports whether another process may go on with the member.
-func (m *Member) movable() bool { return m.conn.Transferable() && !m.room.dropped.Load() }
+func (m *Member) movable() bool { return m.out.session().movable() && !m.room.dropped.Load() }
+
+// suspended reports whether the member must not go on here: another process may do that.
+func (m *Member) suspended() bool { return m.movable() && m.room.svc.engine.Suspended() }
 
 // end takes the member out of the room and queues the end of its stream. The
 // first cause wins.
@@ -175,13 +171,13 @@ func (m *Member) endLocked(c Cause) bool {
 	if !m.drained {
 		m.insertLocked(last)
 	}
-	m.signalLocked()
 	m.mu.Unlock()
+	m.out.Signal()
 	m.room.releaseNickOfEnded(m)
-	m.conn.StopReading()
+	m.out.session().memberEnded(m)
 	m.room.svc.counters.countMemberEnd(c)
 	if !m.unannounced.Load() {
-		m.room.svc.watchers.publish(Event{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.remote.String(), Cause: string(c)})
+		m.room.svc.watchers.publish(Event{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.out.remote.String(), Cause: string(c)})
 	}
 	return true
 }
@@ -191,26 +187,6 @@ func (m *Member) endCause() Cause {
 	m.room.mu.Lock()
 	defer m.room.mu.Unlock()
 	return m.cause
-}
-
-// letGo ends a member that is too far behind.
-func (m *Member) letGo() { m.end(causeLagged) }
-
-// declareDead breaks the connection to a dead peer. The member ends as soon as what it
-// has sent is handled.
-func (m *Member) declareDead() {
-	m.mu.Lock()
-	m.dead = true
-	m.mu.Unlock()
-	m.gone.Store(true)
-	m.conn.Abort()
-}
-
-// isDead reports whether the peer was found dead.
-func (m *Member) isDead() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.dead
 }
 
 func (m *Member) hasEnded() bool {
@@ -225,25 +201,30 @@ func (m *Member) isDrained() bool {
 	return m.drained
 }
 
-// signals returns what gets a word by Signal, whenever something has changed that a goroutine
-// of this member may wait for. There is one at most.
-func (m *Member) signals() <-chan struct{} {
+// setDrained notes that nothing more is written for the member. The caller has the write
+// lock, for good or until the member is removed from its output.
+func (m *Member) setDrained() {
+	m.over, m.replay = true, nil
+	m.reached.Store(math.MaxUint64) // it does not lag
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.waiter == nil {
-		m.waiter = make(chan struct{}, 1)
-	}
-	return m.waiter
+	m.drained = true
+	m.dropInsertsLocked(len(m.inserts))
+	m.mu.Unlock()
+	m.out.Signal()
 }
 
-func (m *Member) signalLocked() {
-	if m.waiter == nil {
-		return
-	}
-	select {
-	case m.waiter <- struct{}{}:
-	default:
-	}
+// dropInserts gives up what nobody will write any more.
+func (m *Member) dropInserts() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dropInsertsLocked(len(m.inserts))
+}
+
+// close has the room forget a member that has ended and is drained, or never will be.
+func (m *Member) close() {
+	m.dropInserts()
+	m.room.removeLeaving(m)
+	m.room.readers.Done()
 }
 
 // roster is the members of a room at one moment, those that came first at the
@@ -269,14 +250,11 @@ func (r *Room) rosterLocked() *roster {
 	}
 	members := slices.Clone(r.members)
 	slices.SortFunc(members, func(a, b *Member) int {
-		if c := a.since.Compare(b.since); c != 0 {
-			return c
-		}
-		return strings.Compare(a.nick.Key, b.nick.Key)
+		return cmp.Or(cmp.Compare(a.joined, b.joined), strings.Compare(a.nick.Key, b.nick.Key))
 	})
 	o := &roster{make([]rosterMember, len(members))}
 	for i, m := range members {
-		o.Members[i] = rosterMember{m.nick.Shown, m.since}
+		o.Members[i] = rosterMember{m.nick.Shown, m.since()}
 	}
 	r.roster = o
 	return o
@@ -302,7 +280,7 @@ func (m *Member) beginRoster(o *roster) {
 // rosterPage renders the next members of the list.
 func (m *Member) rosterPage() {
 	p := m.replay
-	for ; p.after < p.upto && len(m.unsent) < writeBytes; p.after++ {
+	for ; p.after < p.upto && len(m.out.unsent) < writeBytes; p.after++ {
 		o := p.roster.Members[p.after]
 		m.render(wire.Event{Type: wire.TypeMember, Nick: o.Nick, Since: o.Since})
 	}
@@ -345,11 +323,17 @@ func (r *Room) imitates(n wire.Name) error {
 // and a script has taken its nick.
 const announceDelay = time.Second
 
+// newcomer is a member of whom the room is told at a time, unless it speaks before.
+type newcomer struct {
+	*Member
+	due time.Time
+}
+
 // announceLater has the room told that a member has joined: once it speaks, or after
-// untoldTime. mu is held.
+// announceDelay. mu is held.
 func (r *Room) announceLater(m *Member) {
 	m.unannounced.Store(true)
-	if r.unannounced = append(r.unannounced, m); len(r.unannounced) == 1 {
+	if r.unannounced = append(r.unannounced, newcomer{m, time.Now().Add(announceDelay)}); len(r.unannounced) == 1 {
 		time.AfterFunc(announceDelay, r.announceDue)
 	}
 }
@@ -362,13 +346,13 @@ func (r *Room) announceDue() {
 	for len(r.unannounced) > 0 {
 		m := r.unannounced[0]
 		if m.cause == "" && m.unannounced.Load() {
-			if wait := announceDelay - time.Since(m.since); wait > 0 {
-				time.AfterFunc(min(wait, announceDelay), r.announceDue)
+			if wait := time.Until(m.due); wait > 0 {
+				time.AfterFunc(wait, r.announceDue)
 				return
 			}
-			r.announceJoin(m)
+			r.announceJoin(m.Member)
 		}
-		r.unannounced[0] = nil
+		r.unannounced[0] = newcomer{}
 		r.unannounced = r.unannounced[1:]
 	}
 	r.unannounced = nil
@@ -380,7 +364,7 @@ func (r *Room) announceJoin(m *Member) {
 		return
 	}
 	r.announce(wire.Event{Type: wire.TypeJoin, From: m.nick.Shown, Members: len(r.members)})
-	r.svc.watchers.publish(Event{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: m.remote.String()})
+	r.svc.watchers.publish(Event{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: m.out.remote.String()})
 }
 
 // announceLeave tells the room that a member has left, if it knows that it was there.

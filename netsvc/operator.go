@@ -41,8 +41,8 @@ type MemberInfo struct {
 // longer than the lock should be held. Room.mu is held.
 func (m *Member) info(end uint64) MemberInfo {
 	i := MemberInfo{
-		ID: m.id, Nick: m.nick.Shown, Since: m.since.UTC(),
-		Lines: m.lines.Load(), JSON: m.reads == roomlog.JSON, Muted: m.activeMute() != nil, remote: m.remote, key: m.nick.Key,
+		ID: m.id, Nick: m.nick.Shown, Since: m.since().UTC(),
+		Lines: m.lines.Load(), JSON: m.reads == roomlog.JSON, Muted: m.activeMute() != nil, remote: m.out.remote, key: m.nick.Key,
 	}
 	if t := m.spoke.Load(); t != 0 {
 		i.Spoke = time.UnixMicro(t).UTC()

@@ -251,13 +251,15 @@ func (c *passwordSession) becomeMember() error {
 	return errBecameMember
 }
 
-// takeInputOf has the member read on where the password session ended.
-func (m *Member) takeInputOf(c *passwordSession) {
-	m.framer, m.begun = c.framer, c.lines > 0
-	m.reset.Store(c.sawReset)
+// takeInputOf has the session read on where the password session ended.
+func (s *lineSession) takeInputOf(c *passwordSession) {
+	s.framer, s.begun = c.framer, c.lines > 0
+	if c.sawReset {
+		s.set(isReset)
+	}
 	if p := c.pendingBytes(); len(p) > 0 {
-		m.pending = &pendingLines{rest: p}
-		m.room.svc.engine.AddPending(m.pending.size())
+		s.pending = &pendingLines{rest: p}
+		s.member.room.svc.engine.AddPending(s.pending.size())
 	}
 }
 

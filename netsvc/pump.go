@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"syscall"
 
 	"roomd/netsvc/roomlog"
@@ -104,56 +103,15 @@ const (
 	more                    // the budget is used up
 	full                    // the socket is
 	needDisk                // what is next is in the store
-	finished                // the stream is over, or the connection broke
+	drained                 // the member's stream is over
+	finished                // and so is that of its session, or the connection broke
 )
 
-// flush writes what is pending, about passBytes at most, without waiting for the
-// connection or the disk. It reports true if there is more, and the connection
-// takes it. Anybody may call it.
-func (m *Member) flush() bool {
-	return m.conn.AcquireWrite() && m.work(false)
-}
-
-// flushAll is flush until the connection takes no more.
-func (m *Member) flushAll() {
-	for m.flush() {
-	}
-}
-
-// work writes what is pending, and runs again if it was asked to meanwhile. The
-// caller has the write lock, which is given back. It reports true if there is more to
-// write.
-func (m *Member) work(disk bool) bool {
-	for {
-		o := m.pump(passBytes, disk)
-		switch o {
-		case needDisk:
-			if !m.movable() || !m.room.svc.engine.Suspended() {
-				go m.WritePending()
-				return false
-			}
-		case finished: // the write lock stays taken: nobody writes any more
-			m.conn.StopWriting()
-			m.reached.Store(math.MaxUint64) // it is not behind
-			m.gone.Store(true)
-			m.mu.Lock()
-			m.drained = true
-			m.dropInsertsLocked(len(m.inserts))
-			m.signalLocked()
-			m.mu.Unlock()
-			return false
-		}
-		if m.conn.ReleaseWrite() {
-			return o == more
-		}
-	}
-}
-
-// pump writes what is pending until nothing is, the socket is full, or about
-// budget bytes are written. Without disk it stops where the store is needed.
-// The caller has the write lock.
+// pump writes what is pending of the output and then of the member, until nothing is, the
+// socket is full, or about budget bytes are written. Without disk it stops where the store
+// is needed. The caller has the write lock.
 func (m *Member) pump(budget int, disk bool) outcome {
-	wrote := 0
+	o, wrote := m.out, 0
 	defer func() {
 		if wrote > 0 {
 			m.room.svc.counters.bytes.Add(uint64(wrote))
@@ -161,32 +119,33 @@ func (m *Member) pump(budget int, disk bool) outcome {
 		}
 	}()
 	for {
-		o, span := m.gather(disk)
-		pending := m.unsent
+		result, span := m.gather(disk)
+		pending := o.unsent
 		if len(pending) == 0 {
 			pending = span.Bytes
 		}
 		if len(pending) > 0 {
-			n, err := m.conn.Write(pending)
+			n, err := o.conn.Write(pending)
 			if err != nil {
-				return m.writeFailed(err)
+				m.writeFailed(err)
+				return finished
 			}
-			m.wrote.Add(uint32(n))
-			if wrote += n; len(m.unsent) > 0 {
-				m.unsent = m.unsent[n:]
+			o.wrote.Add(uint32(n))
+			if wrote += n; len(o.unsent) > 0 {
+				o.unsent = o.unsent[n:]
 			} else {
 				var rest []byte
 				m.cursor, rest = span.After(n)
-				m.unsent = append(m.unsent[:0], rest...) // a copy: the log's window is not to be kept
+				o.unsent = append(o.unsent[:0], rest...) // a copy: the log's window is not to be kept
 			}
 			m.reached.Store(m.cursor.Pos)
 			if n < len(pending) {
 				return full
 			}
-			m.unsent = nil
+			o.unsent = nil
 		}
-		if o != more {
-			return o
+		if result != more {
+			return result
 		}
 		if wrote >= budget {
 			return more
@@ -194,14 +153,14 @@ func (m *Member) pump(budget int, disk bool) outcome {
 	}
 }
 
-// gather collects what is next into rest, up to a size that is worth a write.
+// gather collects what is next into the unsent bytes, up to a size that is worth a write.
 // If there is nothing before it, a span of the log is returned as it is; the
 // cursor then still stands before it.
 func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
-	for len(m.unsent) < writeBytes {
+	for len(m.out.unsent) < writeBytes {
 		switch {
 		case m.over:
-			return finished, roomlog.Span{}
+			return drained, roomlog.Span{}
 		case m.replay != nil && !m.endsEarly():
 			if m.replay.roster != nil {
 				m.rosterPage()
@@ -218,13 +177,13 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 		m.mu.Lock()
 		ins, due := m.nextInsert()
 		if due {
-			if ins.needsDisk() && (!disk || m.movable() && m.room.svc.engine.Suspended()) {
+			if ins.needsDisk() && (!disk || m.suspended()) {
 				m.mu.Unlock()
 				return needDisk, roomlog.Span{}
 			}
 			m.dropInsertsLocked(1)
-			m.signalLocked()
 			m.mu.Unlock()
+			m.out.Signal()
 			m.apply(ins)
 			continue
 		}
@@ -246,12 +205,12 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			return idle, roomlog.Span{}
 		case len(span.Bytes) == 0:
 			m.moveTo(span.Next)
-		case len(m.unsent) == 0:
+		case len(m.out.unsent) == 0:
 			return more, span
-		case len(m.unsent)+len(span.Bytes) > writeBytes:
+		case len(m.out.unsent)+len(span.Bytes) > writeBytes:
 			return more, roomlog.Span{}
 		default:
-			m.unsent = append(m.unsent, span.Bytes...)
+			m.out.unsent = append(m.out.unsent, span.Bytes...)
 			m.moveTo(span.Next)
 		}
 	}
@@ -288,7 +247,7 @@ func (i insert) needsDisk() bool { return i.kind == newest || i.kind == history 
 func (m *Member) apply(ins insert) {
 	switch ins.kind {
 	case answer:
-		m.unsent = append(m.unsent, ins.bytes...)
+		m.out.unsent = append(m.out.unsent, ins.bytes...)
 	case skip:
 		m.moveTo(roomlog.Cursor{Pos: ins.at.Pos + 1, Seq: ins.seq})
 	case toJSON:
@@ -325,66 +284,7 @@ func (m *Member) endsEarly() bool {
 }
 
 // render renders an event that is for this member alone.
-func (m *Member) render(ev wire.Event) { m.unsent = formats[m.format].render(m.unsent, ev) }
-
-func (m *Member) beginHistory(ins insert) {
-	r := m.room
-	after, count, err := r.svc.newest(m.fromDisk, r.id, m.cursor.Seq, ins.n)
-	switch {
-	case errors.Is(err, errAborted):
-		return
-	case errors.Is(err, errMustWait): // it is done when the server goes on
-		m.mu.Lock()
-		m.inserts = slices.Insert(m.inserts, 0, ins)
-		m.room.svc.insertBytes.Add(int64(ins.size()))
-		m.mu.Unlock()
-		return
-	case err != nil:
-		m.historyFailed(err)
-		return
-	}
-	if ins.kind == history {
-		ev := okFor("history", "no earlier lines")
-		ev.Count = &count
-		m.addStreamInfo(&ev)
-		if count > 0 {
-			ev.Text = plural(count, "earlier line")
-		}
-		m.render(ev)
-	} else if count > 0 {
-		m.render(wire.Event{Type: wire.TypeNotice, Text: plural(count, "earlier line")})
-	}
-	if count == 0 {
-		return
-	}
-	m.replay = &replay{after: after, upto: m.cursor.Seq}
-	if formats[m.format].people() {
-		m.replay.footer = wire.Notice("end of earlier lines")
-	}
-}
-
-// beginSince answers /since and leaves the replay of all lines after seq up to
-// the cursor, behind which the log goes on.
-func (m *Member) beginSince(seq uint64) {
-	ev := okFor("since", fmt.Sprintf("everything after %d; the newest is %d", seq, m.cursor.Seq))
-	m.addStreamInfo(&ev)
-	if st, err := m.room.svc.store.Stat(m.room.id); err == nil && st.Removed > seq {
-		ev.Oldest = st.Removed + 1
-		ev.Text += fmt.Sprintf("; lines before %d are no longer kept", ev.Oldest)
-	}
-	if seq > m.cursor.Seq {
-		ev.Text = fmt.Sprintf("nothing is newer than %d: the newest is %d", seq, m.cursor.Seq)
-	}
-	m.render(ev)
-	m.replay = &replay{after: seq, upto: m.cursor.Seq}
-}
-
-// addStreamInfo says in the answer that begins a stream what a reader has to know who
-// comes back, and one who will speak.
-func (m *Member) addStreamInfo(ev *wire.Event) {
-	ev.Newest, ev.RoomID, ev.Epoch = m.cursor.Seq, m.room.identity.Room, m.room.identity.Epoch
-	ev.LineBytes = m.room.svc.opts().LineBytes
-}
+func (m *Member) render(ev wire.Event) { m.out.unsent = formats[m.format].render(m.out.unsent, ev) }
 
 // page reads the next stored lines of the replay.
 func (m *Member) page() {
@@ -394,7 +294,7 @@ func (m *Member) page() {
 		m.historyFailed(err)
 		m.replay = nil
 	case n == 0:
-		m.unsent = append(m.unsent, m.replay.footer...)
+		m.out.unsent = append(m.out.unsent, m.replay.footer...)
 		m.replay = nil
 	default:
 		m.replay.after = last
@@ -420,7 +320,7 @@ func (m *Member) catchUp(upto uint64) {
 	r := m.room
 	if st, err := r.svc.store.Stat(r.id); err == nil && st.Removed > m.cursor.Seq {
 		// What comes next is no longer kept.
-		m.letGo()
+		m.end(causeLagged)
 		m.cursor.Seq = max(m.cursor.Seq, st.Removed)
 		return
 	}
@@ -436,23 +336,21 @@ func (m *Member) catchUp(upto uint64) {
 // historyFailed ends a member whose lines cannot be read.
 func (m *Member) historyFailed(err error) {
 	if !errors.Is(err, store.ErrNoRoom) && !errors.Is(err, store.ErrClosed) {
-		m.room.svc.log.Error("history cannot be read", "room", m.room.name(), "remote", m.remote, "error", err)
+		m.room.svc.log.Error("history cannot be read", "room", m.room.name(), "remote", m.out.remote, "error", err)
 	}
 	m.end(causeHistory)
 	m.over = true
 }
 
-// writeFailed ends the output of a member that cannot be written to. It is a member
-// until what it has sent before is handled: the kernel still has that, and the
-// reader comes to its end.
-func (m *Member) writeFailed(err error) outcome {
-	switch {
+// writeFailed is for a write that met an error. Members stay until what they have sent before
+// is handled: the kernel still has that, and the reader comes to its end.
+func (m *Member) writeFailed(err error) {
+	switch o := m.out; {
 	case errors.Is(err, syscall.ECONNRESET):
-		m.reset.Store(true)
+		o.set(isReset)
 	case !transport.IsPeerGone(err):
-		m.room.svc.log.Warn("write to a member failed", "room", m.room.name(), "remote", m.remote, "error", err)
-		m.conn.Abort()
+		m.room.svc.log.Warn("write to a member failed", "room", m.room.name(), "remote", o.remote, "error", err)
+		o.conn.Abort()
 	}
-	m.over, m.unsent, m.replay = true, nil, nil
-	return finished
+	m.out.unsent = nil
 }

@@ -111,7 +111,7 @@ type membership struct {
 	looks          wire.ConfusableNicks   // of nicks
 	guests         int                    // guest numbers given
 	reads          readership             // of the log
-	unannounced    []*Member              // those of whom the room may not know, the first at the front; while there are any, a timer runs
+	unannounced    []newcomer             // those of whom the room may not know, the first at the front; while there are any, a timer runs
 	leaving        map[*Member]*departure // have ended, and are not closed yet
 	roster         *roster                // of this moment; nil: nobody has asked since it changed
 	joinNoticesDue time.Time              // when the burst of comings is whole again
@@ -284,58 +284,77 @@ func (r *Room) receive(c *transport.Conn, addr netip.AddrPort, since time.Time) 
 }
 
 // admitMember is admit for a connection that is counted and may come in. before is
-// the caller that it was, if it was one.
+// the session that it was before the password, if it was one.
 func (r *Room) admitMember(c *transport.Conn, addr netip.AddrPort, before *passwordSession) {
-	m, why, text := r.join(c, addr, before)
-	if m == nil {
+	s, why, text := r.join(c, addr, before)
+	if s == nil {
 		r.svc.releaseConn(addr.Addr())
 		r.svc.publishRefusal(r.name(), addr, text)
 		r.svc.refuse(c.Detach(addr), why, text)
 		return
 	}
-	m.flushAll()
+	s.flushAll()
 }
 
-// join registers a member and begins to read it under the lock that closing
-// takes: nobody joins a room that has said farewell. The refusal is a line, and
-// then the conn is not begun.
-func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *passwordSession) (m *Member, why RefusalReason, text string) {
+// join makes a line session of a conn and begins to read it under the lock that closing
+// takes: nobody joins a room that has said farewell. The refusal is a line, and then the
+// conn is not begun.
+func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *passwordSession) (s *lineSession, why RefusalReason, text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if why, text := r.refuses(addr); text != "" {
+		return nil, why, text
+	}
+	s = newLineSession(r, c, addr, r.guest())
+	if before != nil {
+		s.takeInputOf(before)
+	}
+	r.welcome(&s.member) // before its first word, which tells of it, may be read
+	// From here on what it sends is answered.
+	if err := c.Start(s, s.pending != nil); err != nil {
+		s.member.unannounced.Store(false)
+		r.svc.engine.AddPending(-s.pending.size())
+		r.removeMember(&s.member)
+		r.releaseNick(&s.member)
+		s.member.dropInserts()
+		r.readers.Done()
+		r.svc.uncounted.Add(1)
+		return nil, refusedDescriptors, r.line("the server has no room for another connection; try again in a moment")
+	}
+	return s, "", ""
+}
+
+// refuses tells why a member from that address cannot join; an empty text: it can. mu is held.
+func (r *Room) refuses(addr netip.AddrPort) (why RefusalReason, text string) {
 	if r.state == closing {
 		ev := r.farewell(r.cause)
-		return nil, refusedClosing, string(ev.AppendText(nil))
+		return refusedClosing, string(ev.AppendText(nil))
 	}
 	if most := r.maxMembers(); r.isFull(most) {
-		return nil, refusedRoomFull, r.line(fmt.Sprintf("the room is full: it has %s, which is the limit", plural(most, "member")))
+		return refusedRoomFull, r.line(fmt.Sprintf("the room is full: it has %s, which is the limit", plural(most, "member")))
 	}
 	if b := r.svc.banned(r.id, addr.Addr(), ""); b != nil {
-		return nil, refusedBan, r.line(banText(b))
+		return refusedBan, r.line(banText(b))
 	}
-	m = newMember(r, c, addr, r.guest())
-	if before != nil {
-		m.takeInputOf(before)
-	}
+	return "", ""
+}
+
+// welcome adds a new member, which close takes back, and greets it. mu is held.
+func (r *Room) welcome(m *Member) {
+	r.readers.Add(1)
+	r.addMember(m)
+	m.cursor = r.log.End()
+	m.greet(len(r.members), r.topic)
+	r.announceLater(m)
+}
+
+// addMember puts a member into the lists. mu is held.
+func (r *Room) addMember(m *Member) {
 	m.index = int32(len(r.members))
 	r.members = append(r.members, m)
 	r.reads.of[m.reads]++
 	r.roster = nil
 	r.claimNick(m, m.nick)
-	m.cursor = r.log.End()
-	m.greet(len(r.members), r.topic)
-	r.announceLater(m) // before its first word, which tells of it, may be read
-	// From here on what it sends is answered.
-	if err := m.conn.Start(m, m.pending != nil); err != nil {
-		m.unannounced.Store(false)
-		m.dropInserts()
-		r.svc.engine.AddPending(-m.pending.size())
-		r.removeMember(m)
-		r.releaseNick(m)
-		r.svc.uncounted.Add(1)
-		return nil, refusedDescriptors, r.line("the server has no room for another connection; try again in a moment")
-	}
-	r.readers.Add(1)
-	return m, "", ""
 }
 
 // guest finds a nick for a newcomer. mu is held.

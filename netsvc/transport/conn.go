@@ -104,6 +104,9 @@ func (c *Conn) Start(h Handler, pending bool) error {
 	return c.startOnLoop(pending)
 }
 
+// Handler is what Start was called with.
+func (c *Conn) Handler() Handler { return c.handler }
+
 // Detach gives the connection back, if Start was not called or has failed.
 func (c *Conn) Detach(remote netip.AddrPort) HalfCloser {
 	if c.loop == nil {
