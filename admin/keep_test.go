@@ -65,7 +65,7 @@ func TestBackup(t *testing.T) {
 	if got := s.raw("backup " + filepath.Join(dir, "d.db")); !strings.HasPrefix(got, "ERR usage ") {
 		t.Error(got)
 	}
-	for line, want := range map[string]string{"backup b.db": "is there already", "backup not/there.db": "not"} {
+	for line, want := range map[string]string{"backup b.db": "already exists", "backup not/there.db": "not"} {
 		if out, errs, status := s.do(strings.Fields(line)...); status != admin.ExitRefused || !strings.Contains(errs, want) {
 			t.Errorf("%s: %d %q %q", line, status, out, errs)
 		}

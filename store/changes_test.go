@@ -91,7 +91,7 @@ func TestChangesAreData(t *testing.T) {
 			errs[n] = s.update(func(tx *bolt.Tx) (err error) {
 				outs[n], err = made.apply(state{tx, s.heads})
 				return err
-			}, func() {
+			}, func() error {
 				switch made.(type) {
 				case createRooms, updateRoom, restoreRoom:
 					made.updateMemory(s.Store, outs[n])
@@ -99,6 +99,7 @@ func TestChangesAreData(t *testing.T) {
 					s.setHead(made.room(), nil)
 				}
 				made.notify(teller(t, &told[n]), outs[n])
+				return nil
 			})
 		}
 		if told[0] != told[1] {

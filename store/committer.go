@@ -156,7 +156,7 @@ func (s *Store) runTask(c *task) {
 		c.err = s.commitTask(c)
 	}
 	if c.err == nil && c.then != nil {
-		c.then()
+		c.err = c.then()
 	}
 }
 

@@ -14,10 +14,11 @@ import (
 	"roomd/store/block"
 )
 
-// exportRecord is a line of an export: a room, or a line of the room before it.
+// exportRecord is one JSON object of an export: a room, or a line of the last room
+// before it.
 type exportRecord struct {
 	Room *Room     `json:"room,omitempty"`
-	Last uint64    `json:"last,omitempty"` // with Room: the newest number it has given
+	Last uint64    `json:"last,omitempty"` // with Room: its newest sequence number
 	Seq  uint64    `json:"seq,omitempty"`
 	Time time.Time `json:"time,omitzero"`
 	Kind string    `json:"kind,omitempty"`
@@ -25,14 +26,13 @@ type exportRecord struct {
 	Text string    `json:"text,omitempty"`
 }
 
-// importBatchLines is how many lines an import brings to disk at once.
+// importBatchLines is how many lines an import writes in one transaction.
 const importBatchLines = 10_000
 
-// Export writes rooms with their lines after a number as JSON, one object a
-// line: a room, then its lines. want says of each room whether it is wanted.
-// progress, if not nil, is called after each few lines with how many there were.
-// If there are damaged blocks it writes everything else, and the error is
-// ErrDamaged.
+// Export writes the rooms for which want returns true as JSON, one object a line: a
+// room, then its lines after a sequence number. progress, if not nil, is called now and
+// then with the number of lines so far. Corrupt blocks are skipped; then the error is
+// ErrCorrupt, and everything else is written.
 func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress func(lines uint64)) error {
 	rooms, err := s.Rooms()
 	if err != nil {
@@ -41,7 +41,7 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 	out := bufio.NewWriterSize(w, 1<<16)
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
-	n, left := uint64(0), 0
+	n, skipped := uint64(0), 0
 	for _, r := range rooms {
 		if !want(r) {
 			continue
@@ -50,16 +50,16 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 		if err != nil {
 			return err
 		}
-		r.Imports, r.Plan = 0, nil // they are of this database
+		r.Imports, r.Plan = 0, nil // they belong to this database
 		if err := enc.Encode(exportRecord{Room: &r, Last: st.Last}); err != nil {
 			return err
 		}
 		for at := after; ; {
-			lines, damaged, err := s.LinesDamaged(r.ID, at, st.Last, 1<<18)
+			lines, corrupt, err := s.LinesDamaged(r.ID, at, st.Last, 1<<18)
 			if err != nil {
 				return errors.Join(err, out.Flush())
 			}
-			left += damaged
+			skipped += corrupt
 			if len(lines) == 0 {
 				break
 			}
@@ -74,109 +74,130 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 			}
 		}
 	}
-	if err := out.Flush(); err != nil || left == 0 {
+	if err := out.Flush(); err != nil || skipped == 0 {
 		return err
 	}
-	return fmt.Errorf("%w: blocks of lines that are left out: %d", ErrCorrupt, left)
+	return fmt.Errorf("%w: blocks of lines that were skipped: %d", ErrCorrupt, skipped)
 }
 
-// ErrCorrupt is returned if not everything could be read.
-var ErrCorrupt = errors.New("the history is damaged")
+// ErrCorrupt is in the error of a read that has skipped corrupt blocks.
+var ErrCorrupt = errors.New("the history is corrupt")
 
-// Import reads what Export has written into a store that is started and that
-// nobody else uses. A room whose name is there already is added to: lines that
-// it has are left out, so that an import which was cut off can be done again.
-// key gives what names are compared by, and clean (nil: none) makes each line and
-// each topic fit to be shown, whatever the file has. It returns how many rooms it
-// has made and how many lines it has added.
+// Import reads what Export has written into a store that is started and that nobody
+// else uses. Lines are added to a room with the same name if there is one; lines that
+// it already has are skipped, so that an interrupted import can be done again. key
+// returns the folded form of a name; clean (nil: none) makes each line and each topic
+// fit to be shown, whatever the file contains. Import returns the number of new rooms
+// and the number of new lines.
 func (s *Store) Import(r io.Reader, key func(name string) (string, error), clean func(*Line), progress func(lines uint64)) (rooms int, lines uint64, err error) {
 	there, err := s.Rooms()
 	if err != nil {
 		return 0, 0, err
 	}
-	ids := make(map[string]uint64)
+	im := importer{store: s, key: key, clean: clean, progress: progress, ids: make(map[string]uint64)}
 	for _, r := range there {
-		ids[r.Key] = r.ID
-	}
-	room, last := uint64(0), uint64(0)
-	counted := false // that lines were imported into the room
-	var batch []Line
-	put := func() error {
-		if !counted {
-			// Before them: numbers that a reader remembers hold no longer.
-			newest, err := s.newestSeq(room)
-			if err != nil {
-				return err
-			}
-			if counted = slices.ContainsFunc(batch, func(l Line) bool { return l.Seq > newest }); counted {
-				if _, err := s.Update(room, Edit{Imported: true}); err != nil {
-					return err
-				}
-			}
-		}
-		n, err := s.importBatch(room, batch, last)
-		lines += n
-		batch = batch[:0]
-		if progress != nil {
-			progress(lines)
-		}
-		return err
+		im.ids[r.Key] = r.ID
 	}
 	dec := json.NewDecoder(r)
 	for n := 1; ; n++ {
 		var rec exportRecord
-		if err := dec.Decode(&rec); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return rooms, lines, fmt.Errorf("record %d: %w", n, err)
+		err := dec.Decode(&rec)
+		if errors.Is(err, io.EOF) {
+			return im.rooms, im.lines, im.flush()
 		}
-		if rec.Room == nil {
-			l, err := rec.line()
-			if err == nil && room == 0 {
-				err = errors.New("a line without a room before it")
-			}
-			if err != nil {
-				return rooms, lines, fmt.Errorf("record %d: %w", n, err)
-			}
-			if clean != nil {
-				clean(&l)
-			}
-			if batch = append(batch, l); len(batch) < importBatchLines {
-				continue
-			}
+		if err == nil {
+			err = im.add(&rec)
 		}
-		if room != 0 {
-			if err := put(); err != nil {
-				return rooms, lines, fmt.Errorf("record %d: %w", n, err)
-			}
+		if err != nil {
+			return im.rooms, im.lines, fmt.Errorf("record %d: %w", n, err)
 		}
-		if rec.Room == nil {
-			continue
-		}
-		if rec.Room.Key, err = key(rec.Room.Name); err != nil {
-			return rooms, lines, fmt.Errorf("record %d: %w", n, err)
-		}
-		if clean != nil {
-			topic := Line{Kind: Topic, Text: rec.Room.Topic}
-			clean(&topic)
-			rec.Room.Topic = topic.Text
-		}
-		id, ok := ids[rec.Room.Key]
-		if !ok {
-			r, err := s.Create(*rec.Room)
-			if err != nil {
-				return rooms, lines, fmt.Errorf("record %d: %w", n, err)
-			}
-			id = r.ID
-			ids[r.Key] = id
-			rooms++
-		}
-		room, last, counted = id, rec.Last, !ok // nobody has numbers of a new one
 	}
-	if room != 0 {
-		err = put()
+}
+
+// importer is a running Import.
+type importer struct {
+	store    *Store
+	key      func(name string) (string, error)
+	clean    func(*Line)
+	progress func(lines uint64)
+
+	ids   map[string]uint64 // of rooms, by folded name
+	rooms int
+	lines uint64
+
+	room    uint64 // that the next lines belong to; 0: none yet
+	last    uint64 // exportRecord.Last of the room
+	counted bool   // the import is counted in the room's record
+	batch   []Line
+}
+
+// add takes a record: a line goes into the batch, a room begins a new one.
+func (im *importer) add(rec *exportRecord) error {
+	if rec.Room == nil {
+		l, err := rec.line()
+		if err == nil && im.room == 0 {
+			err = errors.New("a line without a room before it")
+		}
+		if err != nil {
+			return err
+		}
+		if im.clean != nil {
+			im.clean(&l)
+		}
+		if im.batch = append(im.batch, l); len(im.batch) < importBatchLines {
+			return nil
+		}
+		return im.flush()
 	}
-	return rooms, lines, err
+	if err := im.flush(); err != nil {
+		return err
+	}
+	r, err := *rec.Room, error(nil)
+	if r.Key, err = im.key(r.Name); err != nil {
+		return err
+	}
+	if im.clean != nil {
+		topic := Line{Kind: Topic, Text: r.Topic}
+		im.clean(&topic)
+		r.Topic = topic.Text
+	}
+	id, exists := im.ids[r.Key]
+	if !exists {
+		if r, err = im.store.Create(r); err != nil {
+			return err
+		}
+		id = r.ID
+		im.ids[r.Key] = id
+		im.rooms++
+	}
+	im.room, im.last, im.counted = id, rec.Last, !exists // nobody remembers numbers of a new room
+	return nil
+}
+
+// flush brings the batch to disk.
+func (im *importer) flush() error {
+	if im.room == 0 {
+		return nil
+	}
+	if !im.counted {
+		// Before the lines: numbers that a reader remembers do not hold any more.
+		newest, err := im.store.newestSeq(im.room)
+		if err != nil {
+			return err
+		}
+		if im.counted = slices.ContainsFunc(im.batch, func(l Line) bool { return l.Seq > newest }); im.counted {
+			if _, err := im.store.Update(im.room, Edit{Imported: true}); err != nil {
+				return err
+			}
+		}
+	}
+	n, err := im.store.importBatch(im.room, im.batch, im.last)
+	im.lines += n
+	im.batch = im.batch[:0]
+	if im.progress != nil {
+		im.progress(im.lines)
+	}
+	return err
 }
 
 func (r *exportRecord) line() (l Line, err error) {
@@ -188,14 +209,14 @@ func (r *exportRecord) line() (l Line, err error) {
 	return l, nil
 }
 
-// importBatch adds lines with the numbers that they have to a room, those apart that
-// are not newer than what it has. After the last of them its next number is above
-// last.
+// importBatch adds lines to a room with the sequence numbers that they have. Lines that
+// are not newer than the newest of the room are skipped. A batch that is not full is the
+// last one: the next number that the room gives is above last.
 func (s *Store) importBatch(room uint64, lines []Line, last uint64) (added uint64, err error) {
-	c := &task{checkpoint: true, then: func() {
-		var newest uint64
-		if newest, err = s.newestStored(room); err != nil {
-			return
+	err = s.do(&task{checkpoint: true, then: func() error {
+		newest, err := s.newestStored(room)
+		if err != nil {
+			return err
 		}
 		h := s.heads[room]
 		was := h.Last
@@ -207,28 +228,30 @@ func (s *Store) importBatch(room uint64, lines []Line, last uint64) (added uint6
 				added++
 			}
 		}
-		if h.Last = max(h.Last, was); len(lines) < importBatchLines { // those of the room have come to their end
+		if h.Last = max(h.Last, was); len(lines) < importBatchLines {
 			h.Last = max(h.Last, last)
 		}
 		s.mu.Unlock()
 		s.checkpoint.markDirty(h)
 		if err = s.runCheckpoint(); err != nil {
-			added = 0 // they are not on disk, nor will they be
+			added = 0 // they are not on disk, and will not be
 		}
-	}}
-	failed := s.do(c)
-	return added, errors.Join(failed, err)
+		return err
+	}})
+	return added, err
 }
 
-// newestSeq is the number of the newest line that a room has.
+// newestSeq returns the sequence number of the newest line that a room has.
 func (s *Store) newestSeq(room uint64) (newest uint64, err error) {
-	c := &task{checkpoint: true, then: func() { newest, err = s.newestStored(room) }}
-	failed := s.do(c)
-	return newest, errors.Join(failed, err)
+	err = s.do(&task{checkpoint: true, then: func() (err error) {
+		newest, err = s.newestStored(room)
+		return err
+	}})
+	return newest, err
 }
 
-// newestStored is askNewest for the committer, when all is folded. It is not Last: what
-// was cut off between two lines looked like the end.
+// newestStored is newestSeq for the committer, after a checkpoint. It reads the lines
+// and not Last, which an interrupted import may have set too high.
 func (s *Store) newestStored(room uint64) (newest uint64, err error) {
 	h := s.heads[room]
 	if h == nil {

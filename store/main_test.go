@@ -242,9 +242,7 @@ func (tp *tap) settled() {
 // checkpointNow brings everything into the database.
 func (tp *tap) checkpointNow() {
 	tp.t.Helper()
-	var folded error
-	err := tp.update(func(*bolt.Tx) error { return nil }, func() { folded = tp.runCheckpoint() })
-	if err := errors.Join(err, folded); err != nil {
+	if err := tp.Checkpoint(); err != nil {
 		tp.t.Fatal(err)
 	}
 }
@@ -304,8 +302,8 @@ func durabilities(t *testing.T, fn func(t *testing.T, d Durability)) {
 	t.Run("relaxed", func(t *testing.T) { fn(t, Relaxed) })
 }
 
-// applyRetentionAt does what the committer does once a minute, while there is anything that can get
-// too old, as if it were that time. What it starts is done in small steps after it has returned.
+// applyRetentionAt schedules what the committer schedules once a minute, as if it were
+// that time. The jobs run in small steps after it has returned.
 func (s *Store) applyRetentionAt(now time.Time) error {
-	return s.update(func(*bolt.Tx) error { return nil }, func() { s.retention.schedule(now, s.heads) })
+	return s.OnCommitter(func() { s.retention.schedule(now, s.heads) })
 }

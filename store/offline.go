@@ -18,22 +18,22 @@ import (
 	"roomd/store/wal"
 )
 
-// Info is what a file holds.
+// Info describes a database file.
 type Info struct {
 	Schema  uint64
-	Bytes   int64 // of the file
-	Free    int64 // of those, what is free for what comes
-	Journal int64 // lines in the journal, not in the file yet
+	Bytes   int64 // size of the file
+	Free    int64 // bytes of it that are free
+	Journal int64 // lines in the WAL that are not in the file yet
 	Rooms   int
-	Trash   int // rooms that are deleted and not gone yet
+	Trash   int // deleted rooms that are still in the file
 	Lines   uint64
 	Bans    int
 	Audits  int
 }
 
-// Inspect reads a database that no server has open, without changing anything.
-// If check is set it reads all of it, and compares; what it finds damaged is in
-// problems, and the rest is right. The error says why it could not even begin.
+// Inspect reads a database that no server has open, and changes nothing. If check is
+// set it reads the whole file. problems are the corrupt records and pages that it has
+// found; info counts the others. The error says why the file cannot be read at all.
 func Inspect(path string, check bool) (info Info, problems []error, err error) {
 	if path, err = disk.Resolve(path); err != nil {
 		return info, nil, err
@@ -53,7 +53,7 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 			problems = append(problems, err)
 		}
 	}
-	s := &Store{path: path, heads: make(map[uint64]*head)} // as far as replay needs one
+	s := &Store{path: path, heads: make(map[uint64]*head)} // with the fields that replayWAL needs
 	var key []byte
 	bad(viewDB(db, func(tx *bolt.Tx) (err error) {
 		if info.Schema, err = schemaOf(tx); err != nil || info.Schema != Schema {
@@ -63,8 +63,8 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 		key = append(key, tx.Bucket(bucketMeta).Get(keyWAL)...)
 		left, _ := readHeads(tx, s.heads)
 		s.corruption.skipped.Store(left)
-		for _, l := range left.sentences {
-			if !check { // which says it, too
+		if !check { // which reports them, too
+			for _, l := range left.sentences {
 				bad(errors.New(l))
 			}
 		}
@@ -112,12 +112,12 @@ func (info *Info) count(tx *bolt.Tx) {
 	}
 }
 
-// Compact rewrites a database that no server has open without the space that is
-// free, and without what opts do not let it keep any more. The old file is kept until the
-// new one is checked. It returns the sizes before and after.
+// Compact rewrites a database that no server has open without its free pages, and
+// without the lines and rooms that exceed the limits in opts. The old file is kept until
+// the new one is checked. It returns the sizes before and after.
 func Compact(path string, opts Options) (before, after int64, err error) {
 	if _, err := os.Stat(path); err != nil {
-		return 0, 0, err // opening would make it
+		return 0, 0, err // opening would create it
 	}
 	opts.CompactAbove = 0
 	s, err := Open(path, opts)
@@ -130,7 +130,7 @@ func Compact(path string, opts Options) (before, after int64, err error) {
 	return before, after, nil
 }
 
-// compact is Compact for a store that is not started. It is closed after.
+// compact is Compact for a store that is not started. The store is closed afterwards.
 func (s *Store) compact() (before, after int64, err error) {
 	before, err = sizeOf(s.path)
 	s.retention.schedule(s.retention.now(), s.heads)
@@ -140,7 +140,7 @@ func (s *Store) compact() (before, after int64, err error) {
 		err = s.finish()
 	}
 	if err == nil && s.writer.wal.Exists() {
-		err = ErrFull // for which finish leaves the journal
+		err = ErrFull // finish keeps the WAL on a full disk, without an error
 	}
 	if n, _ := s.SkippedRecords(); err == nil && n > 0 {
 		err = errNotCompacted
@@ -154,7 +154,7 @@ func (s *Store) compact() (before, after int64, err error) {
 	return before, after, err
 }
 
-var errNotCompacted = errors.New("what is damaged is not copied; `roomd store check` lists it: restore a backup, or export all rooms and import them into a new database")
+var errNotCompacted = errors.New("a database with corrupt records is not compacted; `roomd store check` lists them: restore a backup, or export all rooms and import them into a new database")
 
 func sizeOf(path string) (int64, error) {
 	st, err := os.Stat(path)
@@ -165,21 +165,22 @@ func sizeOf(path string) (int64, error) {
 }
 
 // RestoreFile puts a backup in the place of a database that no server has open,
-// after a check. What is there is refused (fs.ErrExist), unless force is set: then it is kept
-// beside, with its journal, as kept. The new file has the owner and the mode of
-// the old one, and entries in its audit. progress, if not nil, is told of the copy, which ctx ends.
+// after a check. If there is a file at path the error is fs.ErrExist, unless force is
+// set: then the old file is kept beside it, with its WAL, as kept. The new file has the
+// owner and the mode of the old one, and entries in its audit. progress, if not nil, is
+// told of the copy. RestoreFile fails with the cause of ctx when ctx is done.
 func RestoreFile(ctx context.Context, backup, path string, force bool, progress Progress, audit ...Audit) (kept string, err error) {
 	if path, err = disk.Resolve(path); err != nil {
 		return "", err
 	}
-	if there, err := os.Stat(path); err == nil {
-		if is, err := os.Stat(backup); err == nil && os.SameFile(is, there) {
-			return "", fmt.Errorf("%s is the database itself, and no backup of it", backup)
+	if old, err := os.Stat(path); err == nil {
+		if is, err := os.Stat(backup); err == nil && os.SameFile(is, old) {
+			return "", fmt.Errorf("%s is the database itself, and not a backup of it", backup)
 		}
 		if !force {
 			return "", existsError(path)
 		}
-		// Until the new file is there nobody else opens the old one.
+		// Until the new file is in place no process can open the old one.
 		lock, err := lockFile(path)
 		if err != nil {
 			return "", err
@@ -190,43 +191,39 @@ func RestoreFile(ctx context.Context, backup, path string, force bool, progress 
 		return "", err
 	}
 	if err := runUntilDone(ctx, func() error { return checkFile(backup) }); err != nil {
-		return "", fmt.Errorf("the backup %s is not good: %w", backup, err)
+		return "", fmt.Errorf("the backup %s cannot be used: %w", backup, err)
 	}
-	tmp, err := copyFile(ctx, backup, path, progress)
+	err = disk.WithTemp(path, disk.ForDatabase, func(f *os.File) error {
+		if err := errors.Join(copyFile(ctx, backup, f, progress), f.Close()); err != nil {
+			return err
+		}
+		if err := finishCopy(ctx, f.Name(), audit...); err != nil {
+			return fmt.Errorf("the copy of the backup: %w", err)
+		}
+		if _, err := os.Stat(path); err == nil {
+			if !force { // another process has just made it
+				return existsError(path)
+			}
+			kept = fmt.Sprintf("%s.before-%s", path, time.Now().UTC().Format("20060102-150405"))
+			if err := keepOld(path, kept); err != nil {
+				kept = ""
+				return err
+			}
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return os.Rename(f.Name(), path)
+	})
+	if err == nil && kept != "" { // the new file has no WAL; that of the old one has another name, too
+		err = disk.RemoveIfExists(wal.Path(path))
+	}
 	if err != nil {
-		return "", err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(tmp))
-		}
-	}()
-	if err := finishCopy(ctx, tmp, audit...); err != nil {
-		return "", fmt.Errorf("the copy of the backup: %w", err)
-	}
-	if _, err := os.Stat(path); err == nil {
-		if !force { // since a moment ago
-			return "", existsError(path)
-		}
-		kept = fmt.Sprintf("%s.before-%s", path, time.Now().UTC().Format("20060102-150405"))
-		if err := keepOld(path, kept); err != nil {
-			return "", err
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	if err := os.Rename(tmp, path); err != nil {
 		return kept, err
-	}
-	if kept != "" { // the new file has no journal; that of the old one has another name, too
-		if err := os.Remove(wal.Path(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return kept, err
-		}
 	}
 	return kept, disk.SyncDir(filepath.Dir(path))
 }
 
-// lockFile takes the lock of a database, which may be damaged, until the file is
+// lockFile takes the lock of a database, which may be corrupt, until the file is
 // closed.
 func lockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -250,56 +247,30 @@ func lockFile(path string) (*os.File, error) {
 	}
 }
 
-// keepOld gives a database that nobody has open a second name, and its journal
-// that of it: whatever ends this, the two are together under one of them.
+// keepOld gives a database that nobody has open a second name, and its WAL the name
+// that belongs to it. If that is interrupted, both are still together under one name.
 func keepOld(path, kept string) error {
 	if err := disk.LinkOrCopy(path, kept); err != nil {
 		return fmt.Errorf("keep the old file as %s: %w", kept, err)
 	}
 	if err := disk.LinkOrCopy(wal.Path(path), wal.Path(kept)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("keep the old journal as %s: %w", wal.Path(kept), err)
+		return fmt.Errorf("keep the old WAL as %s: %w", wal.Path(kept), err)
 	}
 	return nil
 }
 
-// copyFile copies a file into a new one beside path, synced, and returns that.
-func copyFile(ctx context.Context, from, path string, progress Progress) (tmp string, err error) {
+// copyFile copies a file into another one, which it syncs.
+func copyFile(ctx context.Context, from string, to *os.File, progress Progress) error {
 	in, err := os.Open(from)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer in.Close()
-	out, err := disk.CreateTemp(path, disk.ForDatabase)
-	if err != nil {
-		return "", err
-	}
 	st, err := in.Stat()
 	if err == nil {
-		_, err = io.Copy(&progressWriter{ctx, out, progress, 0, st.Size()}, in)
+		_, err = io.Copy(&meteredWriter{ctx: ctx, w: to, total: st.Size(), progress: progress}, in)
 	}
-	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(out.Name()))
-	}
-	return out.Name(), nil
-}
-
-// progressWriter tells of what is written.
-type progressWriter struct {
-	ctx context.Context // ends it
-	io.Writer
-	progress    Progress
-	done, total int64
-}
-
-func (c *progressWriter) Write(b []byte) (n int, err error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	n, err = c.Writer.Write(b)
-	if c.done += int64(n); c.progress != nil {
-		c.progress(c.done, c.total)
-	}
-	return n, err
+	return errors.Join(err, to.Sync())
 }
 
 // openReadOnly opens a file that nobody has open for writing.

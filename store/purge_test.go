@@ -99,7 +99,7 @@ func TestEmptyRoomsLeaveNothing(t *testing.T) {
 	trimmed := s.room("trimmed", 9000)
 	s.fill(trimmed, 10*jobBlocks)
 	s.checkpointNow()
-	if err := s.update(func(*bolt.Tx) error { return nil }, func() {
+	if err := s.OnCommitter(func() {
 		s.retention.addJob(job{room: trimmed, kind: jobAge, before: time.Now().Add(time.Hour).UnixMicro()})
 	}); err != nil {
 		t.Fatal(err)

@@ -18,11 +18,11 @@ type Post struct {
 	weight int64
 }
 
-// queue is what the committer is to do, in its order: callers put, the committer
-// takes.
+// queue has the work of the committer, in its order: callers put items, the committer
+// takes them.
 type queue struct {
 	pending *semaphore.Weighted // bytes of lines submitted and not yet committed
-	wakeup  chan struct{}       // capacity 1: there are items, or none will come
+	wakeup  chan struct{}       // capacity 1: there are items, or the queue is closed
 
 	mu      sync.Mutex
 	items   []item
@@ -35,34 +35,33 @@ func (q *queue) init(bytes int64) {
 	q.wakeup = make(chan struct{}, 1)
 }
 
-// item is an entry of the queue: a line, something with a transaction of its own,
-// or that another process gets the file.
+// item is an entry of the queue. One of its fields is set: a line, a task, or a
+// suspension, with which another process gets the file.
 type item struct {
 	post       *Post
 	task       *task
 	suspension *suspension
 }
 
-// task is what the committer does for one caller, who waits for done: a change, or
-// something that needs the committer's place in the order.
+// task is work of the committer for one caller, who waits for done: a change, or
+// something that needs a place in the order of the changes.
 type task struct {
 	change     change
-	room       uint64               // its lines are to be in the database first; 0: none
-	fn         func(*bolt.Tx) error // instead of change; nil: only what is unwritten is to be flushed
-	checkpoint bool                 // what is only in the journal, too
-	recover    bool                 // it is about a store that is read-only
-	then       func()               // runs on the committer's goroutine after the commit
+	room       uint64               // its lines are written to the database first; 0: none
+	fn         func(*bolt.Tx) error // instead of change; nil: the task is a flush only
+	checkpoint bool                 // runs a checkpoint first
+	recover    bool                 // tries to recover a store that is read-only
+	then       func() error         // runs on the committer's goroutine after the commit
 
 	outcome outcome // of change
 	err     error
 	done    chan struct{}
 }
 
-// Submit queues a line. The follower gets it back with a sequence
-// number or an error, in the order of submission. Submit waits while
-// Options.PendingBytes are queued: the goroutine that reads from a client stops reading.
-// It fails only if ctx ends first or the store is closed; then the line is not
-// queued and the follower never sees it.
+// Submit queues a line. The follower gets it with a sequence number or an error, in the
+// order of submission. Submit waits while Options.PendingBytes are queued, so that the
+// goroutine that reads from a client stops reading. It fails only if ctx is done first
+// or the store is closed; then the line is not queued and the follower never sees it.
 func (s *Store) Submit(ctx context.Context, p *Post) error {
 	s.weigh(p)
 	if err := s.queue.pending.Acquire(ctx, p.weight); err != nil {
@@ -98,34 +97,34 @@ func (s *Store) enqueue(p *Post) error {
 	return nil
 }
 
-// OnCommitter calls fn on the committer's goroutine, between two changes: what is on disk
-// is then what the follower has been told. fn may read, and must be quick.
-func (s *Store) OnCommitter(fn func()) error { return s.update(nil, fn) }
+// OnCommitter calls fn on the committer's goroutine, between two changes: the follower
+// has been told of everything that is on disk. fn may read, and must be quick.
+func (s *Store) OnCommitter(fn func()) error {
+	return s.update(nil, func() error { fn(); return nil })
+}
 
 // Flush waits until everything submitted before is on disk and delivered.
 func (s *Store) Flush() error { return s.update(nil, nil) }
 
-// Checkpoint brings what is only in the journal into the database: the process that opens
-// the file next has less to read.
-func (s *Store) Checkpoint() error {
-	return s.do(&task{checkpoint: true})
-}
+// Checkpoint moves the content of the WAL into the database, so that the process that
+// opens the file next has less to read.
+func (s *Store) Checkpoint() error { return s.do(&task{checkpoint: true}) }
 
-// update runs fn, which is no change that others see, in a transaction of the
+// update runs fn, which makes no change that others see, in a transaction of the
 // committer, after everything queued before, and waits for the commit. then, if not
-// nil, runs on the committer's goroutine after it and before the next change.
-func (s *Store) update(fn func(*bolt.Tx) error, then func()) error {
+// nil, runs on the committer's goroutine after the commit and before the next change.
+func (s *Store) update(fn func(*bolt.Tx) error, then func() error) error {
 	return s.do(&task{fn: fn, then: then})
 }
 
-// do has the committer do c after everything queued before, and waits for it.
-func (s *Store) do(c *task) error {
-	c.done = make(chan struct{})
-	if err := s.queue.put(item{task: c}); err != nil {
+// do has the committer do t after everything queued before, and waits for it.
+func (s *Store) do(t *task) error {
+	t.done = make(chan struct{})
+	if err := s.queue.put(item{task: t}); err != nil {
 		return err
 	}
-	<-c.done
-	return c.err
+	<-t.done
+	return t.err
 }
 
 // start lets items in.
@@ -135,7 +134,7 @@ func (q *queue) start() {
 	q.started = true
 }
 
-// close lets no more items in; started is false if it never did.
+// close lets no more items in, and reports whether start was called.
 func (q *queue) close() (started bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -167,8 +166,8 @@ func (q *queue) wake() {
 	}
 }
 
-// take empties the queue into the space of the one before. open is false when
-// nothing can come any more.
+// take empties the queue, which goes on in the memory of the items taken before. open
+// is false when no item can come any more.
 func (q *queue) take(before []item) (items []item, open bool) {
 	clear(before)
 	q.mu.Lock()
@@ -177,7 +176,7 @@ func (q *queue) take(before []item) (items []item, open bool) {
 	return items, !q.closing
 }
 
-// length is how many items there are.
+// length returns the number of items.
 func (q *queue) length() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -75,11 +75,9 @@ func healsByItself(t *testing.T, path string) {
 	if err := s.Submit(t.Context(), &Post{Room: room, Line: Line{Kind: Message, Text: "kept"}}); err != nil {
 		t.Fatal(err)
 	}
-	c := &task{done: make(chan struct{}), then: func() { s.health.setReadOnly(errors.New("as if the disk was ill")) }}
-	if err := s.queue.put(item{task: c}); err != nil {
+	if err := s.OnCommitter(func() { s.health.setReadOnly(errors.New("as if the disk was ill")) }); err != nil {
 		t.Fatal(err)
 	}
-	<-c.done
 	if p := s.say(room, "refused"); !errors.Is(p.Err, ErrReadOnly) {
 		t.Error(p.Err)
 	}

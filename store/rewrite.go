@@ -1,12 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -18,10 +18,10 @@ import (
 const rewriteBytes = 16 << 20
 
 // rewrite copies a database of this version or an older one into an empty new
-// one of this version, without what retention has hidden and without gaps. The
-// old one has no journal and does not change meanwhile.
+// one of this version, without the lines that retention has removed and without free
+// pages. The old one has no WAL and does not change meanwhile.
 func rewrite(ctx context.Context, old *bolt.DB, path string, progress Progress) (err error) {
-	// Nothing refers to the new file before it is whole.
+	// Nothing refers to the new file before it is complete: it is synced once.
 	to, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true, NoGrowSync: true, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
 	if err != nil {
 		return err
@@ -50,12 +50,12 @@ func rewrite(ctx context.Context, old *bolt.DB, path string, progress Progress) 
 }
 
 type rewriter struct {
-	ctx  context.Context // ends it
+	ctx  context.Context
 	db   *bolt.DB
 	tx   *bolt.Tx
-	size int // of what is in tx
+	size int // bytes of the records in tx
 
-	done, total int64 // bytes; free ones are in total only
+	done, total int64 // bytes; free pages count in total only
 	progress    Progress
 }
 
@@ -65,7 +65,7 @@ func (w *rewriter) commit() error {
 	return tx.Commit()
 }
 
-// put puts a record into a bucket, or into the one within it.
+// put puts a record into a bucket, or into the bucket within it.
 func (w *rewriter) put(bucket, within, k, v []byte) (err error) {
 	if w.ctx.Err() != nil {
 		return context.Cause(w.ctx)
@@ -90,7 +90,7 @@ func (w *rewriter) put(bucket, within, k, v []byte) (err error) {
 	return b.Put(k, v)
 }
 
-// all copies everything from a database of that version.
+// all copies all buckets of a database of that version.
 func (w *rewriter) all(tx *bolt.Tx, version uint64) error {
 	for _, name := range buckets {
 		to, err := w.tx.CreateBucket(name)
@@ -104,25 +104,23 @@ func (w *rewriter) all(tx *bolt.Tx, version uint64) error {
 		}
 	}
 	for _, name := range buckets {
-		from := tx.Bucket(name)
-		if from == nil {
-			continue
-		}
-		err := from.ForEach(func(k, v []byte) error {
+		for k, v := range records(tx.Bucket(name)) {
+			var err error
 			switch string(name) {
 			case string(bucketLines):
-				return w.lines(tx, k, version)
-			case string(bucketHeads):
-				return nil // with the lines
+				err = w.lines(tx, k, version)
+			case string(bucketHeads): // lines copies them
 			case string(bucketRooms), string(bucketBans), string(bucketAudit):
 				if version == 1 {
-					v = seal(k, append([]byte(nil), v...))
+					v = seal(k, bytes.Clone(v))
 				}
+				fallthrough
+			default:
+				err = w.put(name, nil, k, v)
 			}
-			return w.put(name, nil, k, v)
-		})
-		if err != nil {
-			return err
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return w.put(bucketMeta, nil, keySchema, u64(Schema))
@@ -149,11 +147,11 @@ func (w *rewriter) lines(tx *bolt.Tx, room []byte, version uint64) error {
 		out = block.Block{Room: h.id}
 		return err
 	}
-	err = tx.Bucket(bucketLines).Bucket(room).ForEach(func(k, v []byte) error {
+	for k, v := range records(tx.Bucket(bucketLines).Bucket(room)) {
 		var b block.Block
 		if version == 1 {
 			if b, err = decodeV1(k, v); err != nil {
-				return nil // readers of that version left it out, too
+				continue // readers of that version skipped it, too
 			}
 		} else if b, err = block.Decode(h.id, k, v); err != nil {
 			return fmt.Errorf("room %d, the lines from %x on: %w", h.id, k, err)
@@ -164,9 +162,8 @@ func (w *rewriter) lines(tx *bolt.Tx, room []byte, version uint64) error {
 			}
 		}
 		out.AppendAfter(&b, h.Removed)
-		return nil
-	})
-	if err := errors.Join(err, flush()); err != nil {
+	}
+	if err := flush(); err != nil {
 		return err
 	}
 	return putHead(w.tx, h.id, h)
@@ -184,7 +181,7 @@ func readHead(tx *bolt.Tx, room []byte, version uint64) (*head, error) {
 	return &head{id: id, Stat: Stat{Last: binary.BigEndian.Uint64(b), Removed: binary.BigEndian.Uint64(b[24:])}}, nil
 }
 
-// decodeV1 is a line of version 1: a key of its own, and as its value the time in
+// decodeV1 decodes a line of version 1, which was a record: the value was the time in
 // microseconds (8), kind (1), length of the nick (1), nick, text.
 func decodeV1(k, v []byte) (b block.Block, err error) {
 	if len(k) != 8 || len(v) < 10 || len(v) < 10+int(v[9]) || v[8] < byte(Message) || v[8] > byte(Topic) {
@@ -195,9 +192,8 @@ func decodeV1(k, v []byte) (b block.Block, err error) {
 	return b, nil
 }
 
-// migrate brings a database of an older version to this one: it is rewritten
-// beside, checked, and put in its place. The old one stays as path.schemaN. db
-// holds the lock, and is closed.
+// migrate rewrites a database of an older version in this version. The old file stays
+// as path.schemaN. db holds the lock until the new file is in place, and is closed.
 func migrate(ctx context.Context, db *bolt.DB, path string, version uint64, progress Progress) error {
 	kept := fmt.Sprintf("%s.schema%d", path, version)
 	err := replace(ctx, db, path, kept, progress)
@@ -207,42 +203,31 @@ func migrate(ctx context.Context, db *bolt.DB, path string, version uint64, prog
 	return nil
 }
 
-// replace rewrites db, which is at path, and puts the new one there after a
-// check. The old one stays as kept; if kept is empty it goes.
-func replace(ctx context.Context, db *bolt.DB, path, kept string, progress Progress) (err error) {
-	f, err := disk.CreateTemp(path, disk.ForDatabase)
-	if err != nil {
-		return err
-	}
-	tmp := f.Name()
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(tmp))
+// replace rewrites db, which is at path, into a new file, checks the new file and puts
+// it at path. The old file stays as kept; if kept is empty it is removed.
+func replace(ctx context.Context, db *bolt.DB, path, kept string, progress Progress) error {
+	return disk.WithTemp(path, disk.ForDatabase, func(f *os.File) error {
+		if err := f.Close(); err != nil {
+			return err
 		}
-	}()
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := rewrite(ctx, db, tmp, progress); err != nil {
-		return err
-	}
-	if err := runUntilDone(ctx, func() error { return checkFile(tmp) }); err != nil {
-		return fmt.Errorf("the new file: %w", err)
-	}
-	if kept != "" {
-		if err := disk.LinkOrCopy(path, kept); err != nil {
-			return fmt.Errorf("keep the old file as %s: %w", kept, err)
+		if err := rewrite(ctx, db, f.Name(), progress); err != nil {
+			return err
 		}
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	return disk.SyncDir(filepath.Dir(path))
+		if err := runUntilDone(ctx, func() error { return checkFile(f.Name()) }); err != nil {
+			return fmt.Errorf("the new file: %w", err)
+		}
+		if kept != "" {
+			if err := disk.LinkOrCopy(path, kept); err != nil {
+				return fmt.Errorf("keep the old file as %s: %w", kept, err)
+			}
+		}
+		return disk.Rename(f.Name(), path)
+	})
 }
 
-// runUntilDone runs fn, which only reads, and does not wait for its end when ctx is
-// done: checking a large file takes minutes, and the process is about to end. It
-// returns nil only if ctx is not done, whatever came first: a rename follows.
+// runUntilDone runs fn, which only reads, and abandons it when ctx is done: checking
+// a large file takes minutes, and the process is about to end. It returns nil only if
+// ctx is not done, even if fn has ended before: a rename follows.
 func runUntilDone(ctx context.Context, fn func() error) (err error) {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -144,11 +144,9 @@ func TestDamagedRecords(t *testing.T) {
 
 	// It heals, as nothing is damaged that was not.
 	ill := func() {
-		done := &task{done: make(chan struct{}), then: func() { c.health.setReadOnly(errors.New("as if the disk was ill")) }}
-		if err := c.queue.put(item{task: done}); err != nil {
+		if err := c.OnCommitter(func() { c.health.setReadOnly(errors.New("as if the disk was ill")) }); err != nil {
 			t.Fatal(err)
 		}
-		<-done.done
 	}
 	ill()
 	if err := c.Reopen(); err != nil {

@@ -226,7 +226,7 @@ func (t *trash) remove(id uint64) {
 // ReleaseDeleted tells the store that nobody reads the lines of a deleted room any
 // more. Until then they are not removed.
 func (s *Store) ReleaseDeleted(room uint64) error {
-	return s.update(nil, func() {
+	return s.OnCommitter(func() {
 		if r, ok := s.retention.trash.draining[room]; ok {
 			delete(s.retention.trash.draining, room)
 			s.retention.trash.add(r)

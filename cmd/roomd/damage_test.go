@@ -118,7 +118,7 @@ func TestDamagedRecords(t *testing.T) {
 	if out, status := p.tool("store", "check"); status != 1 || !strings.Contains(out, "the record of room 2") || !strings.Contains(out, "the head of room 3") {
 		t.Error(status, out)
 	}
-	p.refuses("what is damaged is not copied", "store", "compact")
+	p.refuses("corrupt records", "store", "compact")
 	if out, status := p.tool("store", "export", "--all"); status != exitFailed || !strings.Contains(out, "all is well") || !strings.Contains(out, `this is not all: room 2, "bad-record"`) {
 		t.Error(status, out)
 	}
@@ -179,7 +179,7 @@ func TestDamagedHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, room := range []string{"--all", "lobby"} {
-		if out, status := p.tool("store", "export", room); status != exitFailed || strings.Contains(out, "needle in dev") != (room == "--all") || !strings.Contains(out, "left out") {
+		if out, status := p.tool("store", "export", room); status != exitFailed || strings.Contains(out, "needle in dev") != (room == "--all") || !strings.Contains(out, "corrupt") {
 			t.Errorf("export %s: %d %s", room, status, out)
 		}
 	}

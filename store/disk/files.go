@@ -5,14 +5,15 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
-// LinkOrCopy lets a file be found under a second name, where links are possible, or
-// copies it.
+// LinkOrCopy gives a file a second name, or copies it where the filesystem has no
+// links.
 func LinkOrCopy(path, as string) error {
 	err := os.Link(path, as)
 	if errors.Is(err, fs.ErrExist) {
-		// Power loss just after the link, when this was last tried?
+		// An earlier attempt may have been interrupted just after the link.
 		one, e1 := os.Stat(path)
 		two, e2 := os.Stat(as)
 		if e1 == nil && e2 == nil && os.SameFile(one, two) {
@@ -35,8 +36,8 @@ func LinkOrCopy(path, as string) error {
 	return errors.Join(err, CopyOwner(to, path), to.Sync(), to.Close())
 }
 
-// Replaced reports whether path does not lead to the file f any more: another
-// process has put a new one there while this one waited for the lock.
+// Replaced reports whether path does not lead to the file f any more: another process
+// has put a new one there while this process waited for the lock.
 func Replaced(path string, f *os.File) bool {
 	here, err := f.Stat()
 	if err != nil {
@@ -46,8 +47,24 @@ func Replaced(path string, f *os.File) bool {
 	return err != nil || !os.SameFile(here, there)
 }
 
-// SyncDir brings to disk which files are in a folder: after a file was made,
-// renamed or removed.
+// Rename gives a file beside path that name, and syncs the folder.
+func Rename(from, path string) error {
+	if err := os.Rename(from, path); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// RemoveIfExists removes a file, unless it does not exist.
+func RemoveIfExists(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// SyncDir brings the entries of a folder to disk, after a file was created, renamed or
+// removed.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

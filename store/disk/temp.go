@@ -14,19 +14,33 @@ import (
 	"syscall"
 )
 
-// What a temporary file is for. Its name says so, and whose it is: the file's
-// name, the use, and a number.
+// The uses of a temporary file. Its name is the name of the file that it is for, the
+// use, and a number.
 const (
-	ForDatabase = "new"  // is to take the place of a database
-	ForBackup   = "part" // is to be a backup
+	ForDatabase = "new"  // it will take the place of a database
+	ForBackup   = "part" // it will be a backup
 )
 
 var tempName = regexp.MustCompile(`^\.(new|part)-[0-9]{1,10}\.tmp$`)
 
-// CreateTemp makes a temporary file beside path: a backup for a caller, and what is
-// to take the place of a database with the owner and the mode that it has or is to
-// have. It is locked until it is closed (flock(2)): an unlocked one is of a
-// process that has ended.
+// WithTemp makes a temporary file as CreateTemp does and calls fn, which writes and
+// closes it and gives it its final name. After an error the file is removed.
+func WithTemp(path, use string, fn func(f *os.File) error) error {
+	f, err := CreateTemp(path, use)
+	if err != nil {
+		return err
+	}
+	if err = fn(f); err != nil {
+		f.Close() // unless fn has done so
+		err = errors.Join(err, os.Remove(f.Name()))
+	}
+	return err
+}
+
+// CreateTemp makes a temporary file beside path: for a backup with the owner of this
+// process, for a database with the owner and the mode of the file at path (CopyOwner).
+// The file is locked until it is closed (flock(2)): an unlocked one is of a process
+// that has ended.
 func CreateTemp(path, use string) (f *os.File, err error) {
 	f, err = os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"."+use+"-*.tmp")
 	if err != nil {
@@ -34,7 +48,7 @@ func CreateTemp(path, use string) (f *os.File, err error) {
 		if errors.As(err, &at) {
 			err = at.Err
 		}
-		return nil, fmt.Errorf("%s cannot make a file in %s: %w", currentUser(), filepath.Dir(path), err)
+		return nil, fmt.Errorf("%s cannot create a file in %s: %w", currentUser(), filepath.Dir(path), err)
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if use == ForDatabase {
@@ -46,7 +60,7 @@ func CreateTemp(path, use string) (f *os.File, err error) {
 	return f, nil
 }
 
-// currentUser is the user that this process is.
+// currentUser returns the name of the user of this process.
 func currentUser() string {
 	id := strconv.Itoa(os.Geteuid())
 	if u, err := user.LookupId(id); err == nil {
@@ -56,8 +70,8 @@ func currentUser() string {
 }
 
 // CopyOwner gives f the owner and the mode of the file at path. If there is none, the
-// mode is 0600 and the owner this process; root makes it for the owner of the folder,
-// if that is somebody's own.
+// mode is 0600 and the owner is this process; root gives f to the owner of the folder,
+// unless everybody may write to the folder.
 func CopyOwner(f *os.File, path string) error {
 	mode := fs.FileMode(0o600)
 	as, err := os.Stat(path)
@@ -73,7 +87,7 @@ func CopyOwner(f *os.File, path string) error {
 			return err
 		}
 		if as.Mode()&fs.ModeSticky != 0 || as.Mode().Perm()&0o002 != 0 {
-			return f.Chmod(mode) // everybody's, as /tmp
+			return f.Chmod(mode) // everybody may write there, as in /tmp
 		}
 	}
 	is, err := f.Stat()
@@ -83,7 +97,7 @@ func CopyOwner(f *os.File, path string) error {
 	want, has := as.Sys().(*syscall.Stat_t), is.Sys().(*syscall.Stat_t)
 	if want.Uid != has.Uid || want.Gid != has.Gid {
 		err := f.Chown(int(want.Uid), int(want.Gid))
-		// A group that nothing is allowed to does not matter.
+		// A group without any permission does not matter.
 		if err != nil && (want.Uid != has.Uid || mode&0o070 != 0) {
 			return fmt.Errorf("give the new file the owner %d:%d of %s: %w", want.Uid, want.Gid, path, err)
 		}
@@ -91,10 +105,10 @@ func CopyOwner(f *os.File, path string) error {
 	return f.Chmod(mode)
 }
 
-// StaleTempFiles lists the temporary files beside path of processes that were killed:
-// of a database, or of a backup. It lists no file that is in use, and none that
-// only has such a name: begins reports whether bytes are the beginning of one.
-func StaleTempFiles(path string, begins func([]byte) bool) (files []string) {
+// StaleTempFiles lists the temporary files for path, a database or a backup, of
+// processes that were killed. It lists no file that is in use, and none that only has
+// such a name: isDatabase reports whether bytes are the beginning of a database.
+func StaleTempFiles(path string, isDatabase func([]byte) bool) (files []string) {
 	path, err := Resolve(path)
 	if err != nil {
 		return nil
@@ -108,16 +122,16 @@ func StaleTempFiles(path string, begins func([]byte) bool) (files []string) {
 		if len(e.Name()) <= len(base) || e.Name()[:len(base)] != base || !tempName.MatchString(e.Name()[len(base):]) {
 			continue
 		}
-		if name := filepath.Join(dir, e.Name()); e.Type().IsRegular() && isStale(name, begins) {
+		if name := filepath.Join(dir, e.Name()); e.Type().IsRegular() && isStale(name, isDatabase) {
 			files = append(files, name)
 		}
 	}
 	return files
 }
 
-// isStale reports whether a file is the beginning of a database, and nobody
-// has it.
-func isStale(name string, begins func([]byte) bool) bool {
+// isStale reports whether a file is the beginning of a database, and no process has
+// locked it.
+func isStale(name string, isDatabase func([]byte) bool) bool {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return false
@@ -131,5 +145,5 @@ func isStale(name string, begins func([]byte) bool) bool {
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return false
 	}
-	return len(bytes.Trim(head[:n], "\x00")) == 0 || begins(head[:n])
+	return len(bytes.Trim(head[:n], "\x00")) == 0 || isDatabase(head[:n])
 }
