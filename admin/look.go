@@ -66,6 +66,7 @@ func status(c *call) error {
 		Config    string `json:"config,omitempty"`
 		Database  string `json:"database"`
 		Addresses string `json:"addresses,omitempty"` // of the master port
+		Advertise string `json:"advertise,omitempty"` // where clients reach it
 		netsvc.Status
 		Stop       time.Time `json:"stop,omitzero" table:"maybe"`
 		LogDropped uint64    `json:"log_dropped" table:"maybe"` // lines that could not be written
@@ -75,7 +76,7 @@ func status(c *call) error {
 		CertificateRenewed time.Time `json:"certificate_renewed,omitzero"` // when it was taken up
 	}{Version: c.Version, PID: os.Getpid(), Config: c.ConfigFile, Database: c.Database, Status: c.Service.Status(), Stop: c.plans.due(0)}
 	if c.Server.Addresses != nil {
-		v.Addresses = c.Server.Addresses()
+		v.Addresses, v.Advertise = c.Server.Addresses()
 	}
 	if c.LogDropped != nil {
 		var waits time.Duration

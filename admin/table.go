@@ -41,9 +41,9 @@ type Server struct {
 	// Certificate is the one in use; nil, or a nil func: there is none.
 	Certificate func() *Certificate
 	Version     string
-	ConfigFile  string        // the file of the configuration
-	Addresses   func() string // of the master port
-	Database    string        // the database's file
+	ConfigFile  string                                // the file of the configuration
+	Addresses   func() (listening, advertised string) // of the master port
+	Database    string                                // the database's file
 	// Files, if not nil, are further files of the server that no backup may replace.
 	Files func() []string
 	Group string // who else may use the socket at first; empty: nobody

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"roomd/netsvc/limit"
+	"roomd/netsvc/proxy"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
@@ -20,13 +22,16 @@ import (
 // acquireConn counts a connection of an address, or says which limit it is over.
 func (s *Service) acquireConn(a netip.Addr) (RefusalReason, error) {
 	o := s.opts()
-	if o.ConnectRate > 0 && !o.exempt(a) {
+	perAddress := o.MaxPerAddress
+	if o.isProxy(a) {
+		perAddress = 0 // the limits hold for the clients that it names
+	} else if o.ConnectRate > 0 && !o.exempt(a) {
 		if wait := s.connects.Take(time.Now(), limit.Prefix(a), 1, o.connects(), 0); wait > 0 {
 			s.counters.rateLimited.Add(1)
 			return refusedRate, wire.Errorf(wire.CodeBusy, "your address connects too often; try again in %v", wait.Round(time.Second)+time.Second)
 		}
 	}
-	switch err := s.conns.Acquire(a, o.MaxConnections, o.MaxPerAddress); {
+	switch err := s.conns.Acquire(a, o.MaxConnections, perAddress); {
 	case errors.Is(err, limit.ErrTotal):
 		return refusedTotal, wire.Errorf(wire.CodeBusy, "the server has %s, which is the limit; try again later", plural(o.MaxConnections, "connection"))
 	case err != nil:
@@ -127,21 +132,33 @@ const (
 
 var tlsFailures = []string{tlsPlain, tlsTimeout, tlsFailed}
 
-// handshake is a connection in the admission queue whose TLS handshake is under way.
+// handshake is a connection in the admission queue that has to send a PROXY header, or to
+// agree on TLS, before anything else.
 type handshake struct {
 	tcp        transport.TCP
-	conn       transport.HalfCloser // tcp, or TLS over it after the handshake
-	addr       netip.AddrPort
-	room       *Room // nil: the master port
+	conn       transport.HalfCloser           // tcp, or TLS over it after the handshake
+	remote     atomic.Pointer[netip.AddrPort] // the proxy, until the client is known
+	room       *Room                          // nil: the master port
 	since      time.Time
+	reason     RefusalReason
 	evicted    atomic.Bool // by a newer connection
 	terminated atomic.Bool // for another reason
 }
 
-// startHandshake starts a TLS handshake in a goroutine. When the connection has left the
+// needsHandshake reports whether a connection from an address begins with a handshake.
+func (s *Service) needsHandshake(a netip.Addr) bool {
+	o := s.opts()
+	return o.Certificate != nil || o.isProxy(a)
+}
+
+// isProxy reports whether connections from an address begin with a PROXY header.
+func (o *Options) isProxy(a netip.Addr) bool { return contains(o.Proxies, a) }
+
+// startHandshake starts a handshake in a goroutine. When the connection has left the
 // admission queue, done is called with a conn, or with an error for the client.
 func (s *Service) startHandshake(c transport.TCP, addr netip.AddrPort, r *Room, done func(*handshake, *transport.Conn, error)) {
-	h := &handshake{tcp: c, conn: c, addr: addr, room: r, since: time.Now()}
+	h := &handshake{tcp: c, conn: c, room: r, since: time.Now(), reason: refusedHandshake}
+	h.remote.Store(&addr)
 	s.queue.add(h)
 	s.tasks.Go(func() {
 		err := s.doHandshake(h)
@@ -152,19 +169,24 @@ func (s *Service) startHandshake(c transport.TCP, addr netip.AddrPort, r *Room, 
 			return
 		}
 		c.SetDeadline(time.Time{})
-		done(h, s.engine.ConnFromNet(h.conn, c, addr), nil)
+		done(h, s.engine.ConnFromNet(h.conn, c, h.client()), nil)
 	})
 }
 
 // doHandshake counts a failure by its cause. The error is a closingText, in plain text if the
 // client speaks that, or waits for it.
 func (s *Service) doHandshake(h *handshake) error {
-	if s.opts().Certificate == nil {
-		return nil
-	}
 	h.tcp.SetDeadline(time.Now().Add(handshakeTimeout))
 	if h.evicted.Load() || h.terminated.Load() { // perhaps before the deadline was set
 		return closingText("")
+	}
+	if s.opts().isProxy(h.client().Addr()) {
+		if err := s.readProxyHeader(h); err != nil {
+			return err
+		}
+	}
+	if s.opts().Certificate == nil {
+		return nil
 	}
 	t := s.engine.Secure(h.tcp, s.tls)
 	err := t.HandshakeContext(s.stop)
@@ -192,7 +214,44 @@ func (s *Service) doHandshake(h *handshake) error {
 	return closingText("")
 }
 
-func (h *handshake) location() (*Room, netip.AddrPort) { return h.room, h.addr }
+// readProxyHeader reads the address of the client. From then on the connection counts as the
+// client's.
+func (s *Service) readProxyHeader(h *handshake) error {
+	addr := h.client()
+	client, err := proxy.ReadHeader(h.tcp)
+	switch {
+	case errors.Is(err, io.EOF): // the proxy only checked that the port is open
+		h.reason = notRefused
+		return closingText("")
+	case err != nil:
+		return h.refuse(refusedProxy, wire.Errorf(wire.CodeBadRequest, "this address is in server.proxies: a PROXY header comes first"))
+	case !client.IsValid(): // the connection is the proxy's own
+		return nil
+	}
+	if why, err := s.acquireConn(client.Addr()); err != nil {
+		return h.refuse(why, err)
+	}
+	h.remote.Store(&client)
+	s.releaseConn(addr.Addr())
+	if b := s.banned(0, client.Addr(), ""); b != nil && h.room == nil {
+		return h.refuse(refusedBan, wire.Errorf(wire.CodeDenied, "%s", banText(b)))
+	}
+	return nil
+}
+
+// client is the address of the client, or of its proxy as long as that has not named one.
+func (h *handshake) client() netip.AddrPort { return *h.remote.Load() }
+
+// refuse returns the text for a client that is refused, in the form of its port.
+func (h *handshake) refuse(why RefusalReason, err error) error {
+	h.reason = why
+	if h.room == nil {
+		return closingText(errLine(err))
+	}
+	return closingText(h.room.line(err.Error()))
+}
+
+func (h *handshake) location() (*Room, netip.AddrPort) { return h.room, h.client() }
 func (h *handshake) connectedAt() time.Time            { return h.since }
 func (h *handshake) HungUp() bool                      { return transport.HungUp(h.tcp) }
 func (h *handshake) abort() bool                       { return h.tcp.Close() == nil }
@@ -261,8 +320,13 @@ func (r *Rates) lines() limit.Rate {
 
 // exempt reports whether there are no rate limits for an address.
 func (r *Rates) exempt(a netip.Addr) bool {
+	return contains(r.RateExempt, a)
+}
+
+// contains reports whether an address is in one of the networks.
+func contains(all []netip.Prefix, a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
-	return slices.ContainsFunc(r.RateExempt, func(p netip.Prefix) bool { return p.Contains(a) })
+	return slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // requestCost is what a request costs beyond its line. The cost of a line is 1.

@@ -153,11 +153,16 @@ const (
 	refusedDescriptors RefusalReason = "descriptors" // or memory
 	refusedPassword    RefusalReason = "password"    // not in time, not the right one, or very many waited
 	refusedHandshake   RefusalReason = "tls"
+	refusedProxy       RefusalReason = "proxy" // no header from one of server.proxies
+	notRefused         RefusalReason = ""      // it is closed, and not counted
 )
 
-var refusalReasons = []RefusalReason{refusedTotal, refusedAddress, refusedRate, refusedRoomFull, refusedBan, refusedClosing, refusedDescriptors, refusedPassword, refusedHandshake}
+var refusalReasons = []RefusalReason{refusedTotal, refusedAddress, refusedRate, refusedRoomFull, refusedBan, refusedClosing, refusedDescriptors, refusedPassword, refusedHandshake, refusedProxy}
 
 func (c *counters) countRefusal(why RefusalReason) {
+	if why == notRefused {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.refusals[why]++

@@ -232,7 +232,7 @@ func (c *passwordSession) info() ConnInfo {
 }
 
 func (h *handshake) info() ConnInfo {
-	i := ConnInfo{Remote: h.addr.String(), State: "handshake", Since: h.since.UTC()}
+	i := ConnInfo{Remote: h.client().String(), State: "handshake", Since: h.since.UTC()}
 	if h.room != nil {
 		i.Room = h.room.name()
 	}

@@ -46,17 +46,17 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 		return
 	}
 	id := s.sessions.Add(1)
-	if s.opts().Certificate == nil {
+	if !s.needsHandshake(addr.Addr()) {
 		s.beginMaster(s.newMaster(s.engine.NewConn(c, addr), addr, id, time.Now()), 0)
 		return
 	}
 	s.startHandshake(c.TCP(addr), addr, nil, func(h *handshake, k *transport.Conn, err error) {
 		if err != nil {
-			s.releaseConn(addr.Addr())
-			s.refuse(h.conn, refusedHandshake, err.Error())
+			s.releaseConn(h.client().Addr())
+			s.refuse(h.conn, h.reason, err.Error())
 			return
 		}
-		s.beginMaster(s.newMaster(k, addr, id, h.since), 0)
+		s.beginMaster(s.newMaster(k, h.client(), id, h.since), 0)
 	})
 }
 
@@ -334,7 +334,7 @@ func (c *masterSession) create(req wire.Request) error {
 	if err != nil {
 		return err
 	}
-	c.out = fmt.Appendf(c.out, "OK %s %d %s\n", info.Name, info.Port, key)
+	c.out = fmt.Appendf(c.out, "OK %s %d %s\n", info.Name, c.svc.advertised(info.Port), key)
 	return nil
 }
 
@@ -353,7 +353,7 @@ func (c *masterSession) join(req wire.Request) error {
 	if info.Locked {
 		info.Members = 0
 	}
-	c.out = fmt.Appendf(c.out, "OK %s %d %d\n", info.Name, info.Port, info.Members)
+	c.out = fmt.Appendf(c.out, "OK %s %d %d\n", info.Name, c.svc.advertised(info.Port), info.Members)
 	return errDone
 }
 
@@ -381,7 +381,7 @@ func (c *masterSession) list(req wire.Request) error {
 		if i.Locked { // a client without the password learns nothing of the room
 			i.Members, i.Topic = 0, ""
 		}
-		c.out = fmt.Appendf(c.out, "%s %d %d", i.Name, i.Port, i.Members)
+		c.out = fmt.Appendf(c.out, "%s %d %d", i.Name, c.svc.advertised(i.Port), i.Members)
 		if i.Topic != "" {
 			c.out = append(append(c.out, ' '), i.Topic...)
 		}
@@ -425,3 +425,6 @@ func (c *masterSession) delete(req wire.Request) error {
 	}
 	return nil
 }
+
+// advertised is the number under which clients reach a port.
+func (s *Service) advertised(port int) int { return port + s.opts().PortOffset }

@@ -57,12 +57,12 @@ func (r *Room) afterHandshake(h *handshake, k *transport.Conn, err error) {
 		if h.evicted.Load() {
 			err = errEvicted
 		}
-		why, say := r.refuseEntry(h.addr, refusedHandshake, err)
+		why, say := r.refuseEntry(h.client(), h.reason, err)
 		r.svc.refuse(h.conn, why, say)
 		return
 	}
 	defer end()
-	r.receive(k, h.addr, h.since)
+	r.receive(k, h.client(), h.since)
 }
 
 // refuseEntry releases a connection that err keeps from the room. It returns the reason, which

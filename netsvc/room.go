@@ -267,7 +267,7 @@ func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
 		r.svc.refuseNew(c, addr, why, r.line(err.Error()))
 		return
 	}
-	if r.svc.opts().Certificate != nil {
+	if r.svc.needsHandshake(addr.Addr()) {
 		r.svc.startHandshake(c.TCP(addr), addr, r, r.afterHandshake)
 		return
 	}

@@ -37,20 +37,26 @@ const (
 // Options are read once, by New. All fields must be set, as there are no
 // defaults here: they are those of the configuration.
 type Options struct {
-	Listen         []netip.Addr // addresses of the master port and of every room
-	Port           int          // the master port; 0: the system chooses
-	MasterFDs      []int        // descriptors that listen on the master port already, for Start; none: it is to be opened
-	MasterGiven    bool         // the master port was given as descriptors, and stays as it is when options change
-	Ports          [2]int       // first and last port for rooms
-	FirstRooms     []string     // rooms that Start makes if the store never had one
-	MaxRooms       int          // rooms at most; 0: no limit
-	Replay         int          // earlier lines that a new member is shown; 0: none
-	QuietAbove     int          // members; above it join and leave lines are left out of the text
-	MaxMembers     int          // in one room, at most; 0: no limit
-	MaxConnections int          // in all, at most; 0: no limit
-	MaxPerAddress  int          // from one address (IPv6: one /64), at most; 0: no limit
-	LineBytes      int          // of a line without its ending, at most
-	MaxLag         int          // lines a member may be behind; 0: no limit
+	Listen      []netip.Addr // addresses of the master port and of every room
+	Port        int          // the master port; 0: the system chooses
+	MasterFDs   []int        // descriptors that listen on the master port already, for Start; none: it is to be opened
+	MasterGiven bool         // the master port was given as descriptors, and stays as it is when options change
+	// PortOffset is added to the ports that the master port names: clients connect to those,
+	// and what is in between (a container's mapping, NAT) to ours.
+	PortOffset int
+	// Proxies are addresses whose connections begin with a header of the PROXY protocol:
+	// limits and bans hold for the client that it names.
+	Proxies        []netip.Prefix
+	Ports          [2]int   // first and last port for rooms
+	FirstRooms     []string // rooms that Start makes if the store never had one
+	MaxRooms       int      // rooms at most; 0: no limit
+	Replay         int      // earlier lines that a new member is shown; 0: none
+	QuietAbove     int      // members; above it join and leave lines are left out of the text
+	MaxMembers     int      // in one room, at most; 0: no limit
+	MaxConnections int      // in all, at most; 0: no limit
+	MaxPerAddress  int      // from one address (IPv6: one /64), at most; 0: no limit
+	LineBytes      int      // of a line without its ending, at most
+	MaxLag         int      // lines a member may be behind; 0: no limit
 
 	Rates
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -22,10 +23,12 @@ type Config struct {
 	Activated []netip.AddrPort
 
 	Server struct {
-		Listen []netip.Addr
-		Port   int
-		Data   string
-		Create []string
+		Listen    []netip.Addr
+		Port      int
+		Advertise Advertise
+		Proxies   []netip.Prefix
+		Data      string
+		Create    []string
 	}
 	Rooms struct {
 		Ports      PortRange
@@ -97,6 +100,29 @@ func (c *Config) SocketMode() os.FileMode {
 		return 0o600
 	}
 	return os.FileMode(n)
+}
+
+// Advertise is where clients reach the server, if that is not where it listens.
+type Advertise struct {
+	Host   string // empty: as they find it
+	Offset int    // what is added to each port
+}
+
+func (a Advertise) String() string {
+	if a.Offset == 0 {
+		return a.Host
+	}
+	return fmt.Sprintf("%s:%+d", a.Host, a.Offset)
+}
+
+// Master is where clients reach the master port, as far as the configuration says; empty: where
+// it listens.
+func (c *Config) Master() string {
+	a := c.Server.Advertise
+	if a == (Advertise{}) {
+		return ""
+	}
+	return net.JoinHostPort(a.Host, strconv.Itoa(c.Server.Port+a.Offset))
 }
 
 // RoomsAtMost is how many rooms there can be: without rooms.max one for each port.

@@ -37,6 +37,8 @@ type key struct {
 var keys = []key{
 	field("server.listen", OnReload, func(c *Config) *[]netip.Addr { return &c.Server.Listen }, []netip.Addr{netip.MustParseAddr("127.0.0.1")}, setAddrs),
 	number("server.port", func(c *Config) *int { return &c.Server.Port }, 8080, value.Ports),
+	field("server.advertise", OnReload, func(c *Config) *Advertise { return &c.Server.Advertise }, Advertise{}, setAdvertise),
+	field("server.proxies", OnReload, func(c *Config) *[]netip.Prefix { return &c.Server.Proxies }, []netip.Prefix{}, setPrefixes),
 	field("server.data", OnRestart, func(c *Config) *string { return &c.Server.Data }, "roomd.db", setPath),
 	field("server.create", OnFirstStart, func(c *Config) *[]string { return &c.Server.Create }, []string{"lobby"}, setNames),
 	field("rooms.ports", OnReload, func(c *Config) *PortRange { return &c.Rooms.Ports }, PortRange{9000, 9999}, setPorts),

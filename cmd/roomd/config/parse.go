@@ -243,6 +243,9 @@ func (p *parser) checkCombinations(c *Config) {
 	if usable < c.Rooms.Max {
 		p.addAt(ports, `"%v" has %s for %s; widen it, or lower rooms.max`, r, english.Plural(usable, "port"), english.Plural(c.Rooms.Max, "room"))
 	}
+	if o := c.Server.Advertise.Offset; min(r.First, c.Server.Port)+o < 1 || max(r.Last, c.Server.Port)+o > 65535 {
+		p.addAt([]string{"server.advertise", "rooms.ports", "server.port"}, "with %+d the ports %v and %d go beyond 1 to 65535", o, r, c.Server.Port)
+	}
 	seen := make(map[string]bool)
 	for _, name := range c.Server.Create {
 		n, err := wire.ParseName(name)

@@ -208,6 +208,21 @@ func isPort(s string) bool {
 	return err == nil && n >= 1 && n <= 65535
 }
 
+func setAdvertise(to *Advertise, v any) error {
+	s, ok := v.(string)
+	host, offset, has := strings.Cut(s, ":")
+	n, err := 0, error(nil)
+	if has {
+		n, err = strconv.Atoi(offset)
+		ok = ok && n != 0 && (offset[0] == '+' || offset[0] == '-')
+	}
+	if !ok || err != nil || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r == '/' || r > '~' }) {
+		return fmt.Errorf(`%s is not an address to advertise; write HOST, HOST:+OFFSET or :+OFFSET, like "chat.example.org:+10000"`, quoted(v))
+	}
+	*to = Advertise{host, n}
+	return nil
+}
+
 func setPorts(to *PortRange, v any) error {
 	s, _ := v.(string)
 	a, b, ok := strings.Cut(s, "-")

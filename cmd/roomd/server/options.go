@@ -40,7 +40,7 @@ func serviceOptions(c *config.Config, log *slog.Logger, pair *certificate.Pair) 
 	mayDelete, _ := c.MayDelete()
 	o := netsvc.Options{
 		Certificate: pair.GetCertificate(),
-		Listen:      c.Server.Listen, Port: c.Server.Port, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last},
+		Listen:      c.Server.Listen, Port: c.Server.Port, PortOffset: c.Server.Advertise.Offset, Proxies: c.Server.Proxies, Ports: [2]int{c.Rooms.Ports.First, c.Rooms.Ports.Last},
 		FirstRooms: c.Server.Create, MaxRooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
 		MaxMembers: c.Limits.Members, MaxConnections: c.Limits.Connections, MaxPerAddress: c.Limits.PerAddress,
 		Rates: netsvc.Rates{

@@ -334,6 +334,9 @@ func announce(out io.Writer, version string, c *config.Config, svc *netsvc.Servi
 	const most = 10
 	fmt.Fprintf(out, "roomd %s, process %d, configuration: %s, database: %s\n", version, os.Getpid(), configName(c), absolute(c.Server.Data))
 	fmt.Fprintf(out, "master port  %s\n", masterAddresses(svc))
+	if at := c.Master(); at != "" {
+		fmt.Fprintf(out, "for clients  %s\n", at)
+	}
 	for _, m := range svc.Missing() {
 		fmt.Fprintf(out, "missing      %s: %s\n", m.Addr, m.Cause)
 	}

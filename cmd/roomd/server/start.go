@@ -117,7 +117,7 @@ func (s *server) openAdmin() error {
 		Reload: s.reload, Program: func(binary string, trusted bool) (path, sum string, err error) {
 			return upgrade.Program(binary, s.binary, trusted)
 		}, Upgrade: s.upgrade, Version: s.Version, ConfigFile: configName(c),
-		Addresses: func() string { return masterAddresses(s.svc) }, Database: absolute(c.Server.Data), Group: c.Admin.Group,
+		Addresses: func() (listening, advertised string) { return masterAddresses(s.svc), s.config().Master() }, Database: absolute(c.Server.Data), Group: c.Admin.Group,
 		Files:      func() []string { return ServerFiles(s.config()) },
 		LogDropped: s.lines.State, Certificate: func() *admin.Certificate { return adminCertificate(s.pair.Load().Status()) },
 	}
