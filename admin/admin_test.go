@@ -86,6 +86,27 @@ func (s *shell) do(line ...string) (out string, errs string, status int) {
 	return o.String(), e.String(), status
 }
 
+// verdict is the last line of the answer to a line: OK, ERR or ASK, and the code of ERR.
+func (s *shell) verdict(line string) string {
+	s.T.Helper()
+	c, err := net.Dial("unix", s.socket)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	fmt.Fprintln(c, line)
+	for in := bufio.NewScanner(c); in.Scan(); {
+		if words := strings.Fields(in.Text()); !strings.HasPrefix(in.Text(), " ") && words[0] == "ERR" {
+			return "ERR " + words[1]
+		} else if !strings.HasPrefix(in.Text(), " ") {
+			return words[0]
+		}
+	}
+	s.T.Fatalf("%s: no verdict", line)
+	return ""
+}
+
 func (s *shell) ok(line string) string {
 	s.T.Helper()
 	out, errs, status := s.do(strings.Fields(line)...)
@@ -208,15 +229,15 @@ func TestQuestions(t *testing.T) {
 		t.Error(out)
 	}
 	s.speak("dev", "something new")
-	if _, errs, status = s.do("delete", "dev", "--token", token); status != admin.ExitRefused || !strings.Contains(errs, "things have changed") {
-		t.Fatalf("%d %s", status, errs)
+	if verdict := s.verdict("delete dev --token " + token); verdict != "ERR changed" {
+		t.Fatal(verdict)
 	}
 	asked := ""
 	var out, errw bytes.Buffer
 	if status := admin.Once(s.socket, []string{"delete", "dev"}, nil, &out, &errw, func(q string) bool { asked = q; return true }); status != admin.ExitDone {
 		t.Fatal(errw.String())
 	}
-	if !strings.Contains(asked, "1 member, 1 line, ") || !strings.Contains(asked, "last spoke") {
+	if !strings.Contains(asked, "1 member, 1 line, ") || !strings.Contains(asked, "the last one") {
 		t.Error(asked)
 	}
 	until(t, ann, "* dev: chat room being deleted")

@@ -103,7 +103,7 @@ func requestStream(ctx context.Context, path, line string, each, note func(strin
 		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) || !waitForServer(ctx, path) {
 			return a, err
 		}
-		note("(connected again; what happened meanwhile is not shown)")
+		note("(connected again; events in between are not shown)")
 	}
 }
 
@@ -152,9 +152,9 @@ func askTwice(ask func(question string) (string, error), what string) (string, e
 	if err != nil {
 		return "", err
 	}
-	again, err := ask("once more: ")
+	again, err := ask("repeat it: ")
 	if err == nil && again != first {
-		err = errors.New("the two are not the same")
+		err = errors.New("the two passwords differ")
 	}
 	return first, err
 }
@@ -251,7 +251,7 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 	case ctx.Err() != nil:
 		return ExitDone
 	case errors.Is(err, io.EOF) && wrong == nil && cmd.name == "stop":
-		fmt.Fprintln(errw, "roomd: the server has ended without a word of whether it stopped as it should; its log says more")
+		fmt.Fprintln(errw, "roomd: the server has ended and did not report how; see its log")
 		return ExitRefused
 	case err != nil:
 		fmt.Fprintf(errw, "roomd: the server cannot be reached at %s: %v\n%s", path, err, hint(err))
@@ -259,7 +259,7 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 	case a.verdict == "OK":
 		return ExitDone
 	case a.verdict == "ASK":
-		fmt.Fprintf(errw, "roomd: this %s\nSay --yes, or --token %s if that is what you want.\n", a.text, a.code)
+		fmt.Fprintf(errw, "roomd: this %s\nRepeat the command with --yes or --token %s to do it.\n", a.text, a.code)
 		return ExitUsage
 	}
 	fmt.Fprintf(errw, "roomd: %s\n", a.text)
@@ -275,7 +275,7 @@ func hint(err error) string {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return "no server has this socket open: start it, or name another socket with --socket FILE\n"
 	case errors.Is(err, os.ErrPermission):
-		return "only root, the server's own user and the members of admin.group may use it\n"
+		return "only root, the server's user and the members of admin.group may use it\n"
 	}
 	return ""
 }

@@ -75,7 +75,7 @@ var serverCommands = []command{
 }
 
 func consoleOnly(c *call) error {
-	return refuse("usage", "%s is for the prompt of the console, which roomd admin opens", c.cmd.name)
+	return refuse("usage", "%s works only at the prompt of the console, which roomd admin opens", c.cmd.name)
 }
 
 func stop(c *call) error {
@@ -84,7 +84,7 @@ func stop(c *call) error {
 		return c.cancelPlan(p)
 	}
 	st := c.Service.Status()
-	text := fmt.Sprintf("stops the server%s: %s in %s", c.inText(), count(st.Members, "member"), count(st.Rooms, "room"))
+	text := fmt.Sprintf("stops the server%s: %s in %s; rooms and lines stay", c.inText(), count(st.Members, "member"), count(st.Rooms, "room"))
 	if err := c.confirm(text, st.Started); err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func stop(c *call) error {
 			return err
 		}
 	}
-	if err := errors.Join(c.out.text("stopping; this ends when the server has stopped"), c.out.w.Flush()); err != nil {
+	if err := errors.Join(c.out.text("stopping; waiting until the server has stopped"), c.out.w.Flush()); err != nil {
 		return err
 	}
 	c.skipAudit = true // it is in the audit before the database is closed
@@ -128,7 +128,7 @@ func (s *Server) isStopWaiter(conn net.Conn) bool {
 // database is closed, or err says why not. The process must end then.
 func (s *Server) Stopped(err error) {
 	if err != nil {
-		err = refuse("refused", "the server has ended, and not as it should: %v", err)
+		err = refuse("refused", "the server has stopped, but with an error: %v", err)
 	}
 	s.stopMu.Lock()
 	defer s.stopMu.Unlock()
@@ -148,7 +148,7 @@ func (s *Server) beginStop(who Caller, line string) {
 	runWithin(auditTimeout, func() {
 		s.Record(who, line, "done")
 		if err := s.Store.EndPlan(0); err != nil {
-			slog.New(s.Log).Error("forget the stop that was planned", "error", err)
+			slog.New(s.Log).Error("planned stop could not be removed from the database; the next start drops it", "error", err)
 		}
 	})
 	s.Stop()

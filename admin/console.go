@@ -113,7 +113,7 @@ func (c *Console) printer() {
 			c.missed = 0
 			c.mu.Unlock()
 			if missed > 0 {
-				c.editor.Print(fmt.Sprintf("(%s more than could be shown)", count(missed, "line")))
+				c.editor.Print(fmt.Sprintf("(%s not shown: they came too fast)", count(missed, "line")))
 			}
 		case <-c.done.Done():
 			return
@@ -307,7 +307,7 @@ func (c *Console) runCommand(line string) {
 	switch {
 	case c.isClosing(): // the server stops, and the log says how that goes
 	case ctx.Err() != nil:
-		show("(not waited for; it may have been done)")
+		show("(interrupted; the command may have been carried out)")
 	case err != nil:
 		show("the server cannot be reached: " + err.Error())
 	case a.verdict != "OK":

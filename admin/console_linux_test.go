@@ -196,7 +196,7 @@ func TestConsole(t *testing.T) {
 	s.Start()
 	c.expect("(the server is back)")
 	c.typeIn("restore dev\r")
-	c.expect("the room dev is back on port")
+	c.expect("the room dev is restored on port")
 
 	// Two at once.
 	d := openConsole(t, s.socket, "")

@@ -42,7 +42,7 @@ func doctor(c *call) error {
 		}
 	}
 	if len(d) == 0 {
-		d.add("ok", "everything", "nothing to complain about")
+		d.add("ok", "everything", "no problems found")
 	}
 	return c.out.list([]finding(d))
 }
@@ -62,7 +62,7 @@ func (c *call) checkConsistency(d *diagnosis) {
 		d.add("problem", "room "+w.Room, "%s; the server keeps trying, rebind %s tries at once", w.Cause, w.Room)
 	}
 	if err := c.Store.ReadOnly(); err != nil {
-		d.add("problem", "database", "%v; nothing is kept, and the server tries again by itself; reopen tries at once", err)
+		d.add("problem", "database", "%v; no lines are stored; the server tries again by itself, reopen tries at once", err)
 	}
 	if err := c.Store.VerifyPath(); err != nil {
 		d.add("problem", "database", "%v", err)
@@ -73,13 +73,13 @@ func (c *call) checkConsistency(d *diagnosis) {
 	}
 	rooms := c.Store.CorruptRooms()
 	for _, id := range rooms {
-		d.add("problem", "room "+cmp.Or(c.Service.RoomName(id), fmt.Sprintf("#%d", id)), "lines of it are damaged and left out; doctor --full says where, and roomd store restore puts a backup in place")
+		d.add("problem", "room "+cmp.Or(c.Service.RoomName(id), fmt.Sprintf("#%d", id)), "corrupt lines are skipped; doctor --full lists them, and roomd store restore replaces the database by a backup")
 	}
 	if n := c.Store.CorruptReads(); n > 0 && len(rooms) == 0 {
-		d.add("problem", "database", "a record has become damaged since the start and is left out; doctor --full says which")
+		d.add("problem", "database", "a record has become corrupt since the start and is skipped; doctor --full names it")
 	}
 	if c.Store.DiskFull() {
-		d.add("problem", "disk", "it is full: lines and changes are refused; make room, the next line is tried")
+		d.add("problem", "disk", "it is full: lines and changes are refused; free some space, each new line tries again")
 	}
 	if took := c.Store.SlowDisk(); took > 0 {
 		d.add("problem", "disk", "it has not answered for %v; lines wait and none is lost; see the log of the kernel", took.Round(100*time.Millisecond))
@@ -89,20 +89,20 @@ func (c *call) checkConsistency(d *diagnosis) {
 // checkResources says what may run out.
 func (c *call) checkResources(d *diagnosis) error {
 	if n, worst := c.Service.Lag(); n > 0 {
-		d.add("risk", "members", "%s behind, the worst by %s", count(n, "member"), count(worst, "event"))
+		d.add("risk", "members", "%s behind, the slowest by %s", count(n, "member"), count(worst, "event"))
 	}
 	file, free, err := c.Store.Size()
 	if err != nil {
 		return err
 	}
 	if room, ok := disk.FreeBytes(c.Database); ok && room < uint64(max(file, 100<<20)) {
-		d.add("risk", "disk", "%s are free, the database has %s; make room, or keep less: history.lines, history.bytes, history.age", cellText("bytes", room), cellText("bytes", file))
+		d.add("risk", "disk", "%s are free, and the database has %s; free some space, or lower history.lines, history.bytes or history.age", cellText("bytes", room), cellText("bytes", file))
 	}
 	for _, name := range store.StaleTempFiles(c.Database) {
-		d.add("risk", "disk", "%s was left behind by a process that was killed; the next start removes it, and you may", name)
+		d.add("risk", "disk", "%s is left over from a process that was killed; you can remove it, and the next start does", name)
 	}
 	if file > 100<<20 && free > file/2 {
-		d.add("risk", "database", "%s of its %s are free: the file does not shrink by itself; roomd store compact, while the server is down", cellText("bytes", free), cellText("bytes", file))
+		d.add("risk", "database", "%s of its %s are unused; to shrink the file, stop the server and run roomd store compact", cellText("bytes", free), cellText("bytes", file))
 	}
 	if used, limit, ok := descriptors(); ok && used*10 > limit*8 {
 		d.add("risk", "descriptors", "%s of %s are in use; raise the limit: LimitNOFILE= (systemd) or ulimit -n", thousands(used), thousands(limit))
@@ -113,28 +113,28 @@ func (c *call) checkResources(d *diagnosis) error {
 			if !cert.Valid {
 				level = "problem"
 			}
-			d.add(level, "certificate", "%s: renew %s, which is then taken up by itself", cert.Warning, cert.File)
+			d.add(level, "certificate", "%s; renew %s, which the server then loads by itself", cert.Warning, cert.File)
 		}
 		if cert.ReloadError != "" {
-			d.add("problem", "certificate", "the old one stays in use: %s", cert.ReloadError)
+			d.add("problem", "certificate", "the new certificate cannot be loaded and the old one stays in use: %s", cert.ReloadError)
 		}
 	}
 	if c.LogDropped != nil {
 		lines, waits := c.LogDropped()
 		if waits >= logStallTime {
-			d.add("problem", "log", "nothing has read it for %v: lines are kept up to a bound, and then dropped", waits.Round(time.Second))
+			d.add("problem", "log", "its reader has read nothing for %v; once the buffer is full, log lines are dropped", waits.Round(time.Second))
 		}
 		if lines > 0 {
-			d.add("risk", "log", "%s could not be written since the start: its reader was too slow, or gone, or the disk was full", count(lines, "line"))
+			d.add("risk", "log", "%s could not be written since the start: its reader was too slow or has ended, or the disk was full", count(lines, "line"))
 		}
 	}
 	p := c.Service.Ports()
 	if p.Free == 0 {
-		d.add("risk", "ports", "all from %d to %d are in use: no room can be made; widen rooms.ports", p.First, p.Last)
+		d.add("risk", "ports", "all from %d to %d are in use, and no room can be created; widen rooms.ports", p.First, p.Last)
 	}
 	for _, r := range c.Service.Rooms() {
 		if r.Port != 0 && (r.Port < p.First || r.Port > p.Last) {
-			d.add("risk", "room "+r.Name, "its port %d is not in rooms.ports: another program may take it while the server is down", r.Port)
+			d.add("risk", "room "+r.Name, "its port %d is not in rooms.ports; another program may take it while the server is down", r.Port)
 		}
 	}
 	return nil
@@ -157,18 +157,18 @@ func (c *call) checkConfig(d *diagnosis) {
 		d.add("risk", "limits.per_address", "one address may take all %s connections; set a limit", set["limits.connections"])
 	}
 	if set["history.durability"] == "relaxed" {
-		d.add("risk", "history.durability", "a crash can lose what was shown within history.flush_interval")
+		d.add("risk", "history.durability", "a crash can lose the lines of the last history.flush_interval")
 	}
 	if set["history.lines"] == "0" && set["history.bytes"] == "0" && set["history.age"] == "0s" {
-		d.add("risk", "history.lines", "nothing is ever removed: the database grows until the disk is full")
+		d.add("risk", "history.lines", "old lines are never removed; the database grows until the disk is full")
 	}
 	if set["rooms.trash"] == "0s" {
-		d.add("risk", "rooms.trash", "a room that is deleted cannot be restored")
+		d.add("risk", "rooms.trash", "a deleted room cannot be restored")
 	}
 	if host, _, err := net.SplitHostPort(set["metrics.listen"]); err == nil && host != "localhost" && !strings.HasPrefix(host, "127.") && host != "::1" {
-		d.add("risk", "metrics.listen", "the metrics can be read from elsewhere, without a password")
+		d.add("risk", "metrics.listen", "other machines can read the metrics without a password")
 		if set["metrics.profiles"] == "true" {
-			d.add("risk", "metrics.profiles", "profiles can be taken from elsewhere, without a password: they cost processor time, and show what is in memory")
+			d.add("risk", "metrics.profiles", "other machines can take profiles without a password: profiles cost processor time and show the memory")
 		}
 	}
 }

@@ -26,11 +26,11 @@ func TestFaultInACommand(t *testing.T) {
 // configuration.
 func TestReloadAtTheWrongMoment(t *testing.T) {
 	s := startShell(t)
-	for err, says := range map[error]string{admin.BusyError("try again"): "try again", errors.New("a mistake"): "the configuration cannot be used"} {
+	for err, want := range map[error]string{admin.BusyError("try again"): "ERR busy", errors.New("a mistake"): "ERR refused"} {
 		s.srv.Reload = func(bool) ([]admin.Change, error) { return nil, err }
-		out, errs, status := s.do("reload")
-		if status == admin.ExitDone || !strings.Contains(errs, says) || out != "" && says == "try again" {
-			t.Errorf("%v: status %d, %s%s", err, status, out, errs)
+		verdict := s.verdict("reload")
+		if out, errs, _ := s.do("reload"); verdict != want || !strings.Contains(out+errs, err.Error()) || out != "" && want == "ERR busy" {
+			t.Errorf("%v: %s, %s%s", err, verdict, out, errs)
 		}
 	}
 }

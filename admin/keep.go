@@ -50,7 +50,7 @@ func backup(c *call) error {
 	keep := c.numbers["keep"]
 	identities, ours := c.flags[filesFlag]
 	if !ours {
-		return refuse("usage", "the client writes the file: roomd admin backup FILE, or the prompt of the console")
+		return refuse("usage", "the client has to write the file: use roomd admin backup FILE, or the prompt of the console")
 	}
 	var paths []string
 	for i := range keep + 1 {
@@ -151,7 +151,7 @@ func runCommand(ctx context.Context, socket, line string, show func(string)) (an
 		return request(ctx, socket, line, show)
 	}
 	if args[0] == "-" {
-		return answer{verdict: "ERR", code: "usage", text: "a backup is checked before it gets its name, and so it is made in a file and not on standard output: name one (./- is a file named -)"}, nil
+		return answer{verdict: "ERR", code: "usage", text: "a backup cannot go to standard output, as it is checked as a file; name a file (./- is a file named -)"}, nil
 	}
 	r := &backupReceiver{ctx: ctx, socket: socket, show: show}
 	_, r.json = flags["json"]
@@ -226,7 +226,7 @@ func (r *backupReceiver) receive(keep int) (a answer, err error) {
 		case err != nil || a.verdict != "OK":
 			return asked
 		case r.header == nil || r.header.Sum != hex.EncodeToString(r.sum.Sum(nil)) || r.header.Total != r.done:
-			return errors.New("what came is not what the server has sent")
+			return errors.New("the checksum of the received bytes is wrong")
 		}
 		return nil
 	})
@@ -238,9 +238,9 @@ func (r *backupReceiver) receive(keep int) (a answer, err error) {
 	case errors.Is(failed, asked) && r.ctx.Err() == nil && r.header == nil:
 		return a, err // it cannot be reached
 	case r.ctx.Err() != nil:
-		failed = errors.New("it was ended")
+		failed = errors.New("it was interrupted")
 	case errors.Is(failed, asked):
-		failed = fmt.Errorf("the server has ended it: %w", err)
+		failed = fmt.Errorf("the server has stopped sending: %w", err)
 	}
 	return answer{verdict: "ERR", code: "refused", text: fmt.Sprintf("no backup was made: %v", failed)}, nil
 }
@@ -253,7 +253,7 @@ func (r *backupReceiver) receiveLine(l string) error {
 	}
 	b, err := base64.StdEncoding.DecodeString(l)
 	if err != nil {
-		return fmt.Errorf("what the server says is no backup: %w", err)
+		return fmt.Errorf("the answer of the server is not a backup: %w", err)
 	}
 	r.sum.Write(b)
 	n, err := r.w.Write(b)
@@ -295,7 +295,7 @@ func reopen(c *call) error {
 		return err
 	}
 	if err := c.Store.Reopen(); err != nil {
-		return refuse("refused", "it stays as it is: %v", err)
+		return refuse("refused", "the database stays read-only: %v", err)
 	}
 	return c.out.text("the database is checked and takes lines again")
 }

@@ -14,7 +14,7 @@ func find(word string) (*command, error) {
 	case 0:
 		return nil, refuse("usage", "there is no command %q%s; help lists them", word, didYouMean(word, names))
 	default:
-		return nil, refuse("usage", "%q may be %s", word, strings.Join(found, " or "))
+		return nil, refuse("usage", "%q is ambiguous: it can be %s", word, strings.Join(found, " or "))
 	}
 }
 
@@ -87,9 +87,9 @@ func (c *command) flag(word string, args []string) (flag, error) {
 	case 1:
 		return c.flag(names[0][2:], args)
 	case 0:
-		return flag{}, refuse("usage", "%s has no --%s%s; help %s lists what it has", c.name, word, didYouMean("--"+word, known), c.name)
+		return flag{}, refuse("usage", "%s has no flag --%s%s; help %s lists its flags", c.name, word, didYouMean("--"+word, known), c.name)
 	default:
-		return flag{}, refuse("usage", "--%s may be %s", word, strings.Join(names, " or "))
+		return flag{}, refuse("usage", "--%s is ambiguous: it can be %s", word, strings.Join(names, " or "))
 	}
 }
 
@@ -105,7 +105,7 @@ func parse(line string) (*command, []string, map[string]string, error) {
 		n++
 	}
 	if len(words) == n {
-		return nil, nil, nil, refuse("usage", "the line is empty; help lists the commands")
+		return nil, nil, nil, refuse("usage", "the command is missing; help lists the commands")
 	}
 	cmd, err := find(words[n])
 	if err != nil {

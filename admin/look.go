@@ -101,7 +101,7 @@ func rooms(c *call) error {
 	}
 	if state, ok := c.flags["state"]; ok {
 		if !slices.Contains(strings.Split(stateValue.name, "|"), state) {
-			return refuse("usage", "%q is no state: a room is open, unbound, opening or closing", state)
+			return refuse("usage", "%q is not a state; write open, unbound, opening or closing", state)
 		}
 		all = slices.DeleteFunc(all, func(r netsvc.RoomDetail) bool { return r.State != state })
 	}
@@ -248,14 +248,14 @@ func read(c *call) error {
 // describeUnread says what of a room's history could not be read.
 func describeUnread(room string, blocks int, err error) string {
 	if err != nil {
-		return fmt.Sprintf("%s could be read in part only: %v", room, err)
+		return fmt.Sprintf("only a part of %s could be read: %v", room, err)
 	}
-	return fmt.Sprintf("%s of %s are left out", count(blocks, "damaged block"), room)
+	return fmt.Sprintf("%s of %s skipped", count(blocks, "corrupt block"), room)
 }
 
 // incompleteError is the end of an answer that lacks something.
 func incompleteError(what ...string) error {
-	return refuse("damaged", "this is not all: %s; doctor --full says where the database is damaged", strings.Join(what, "; "))
+	return refuse("damaged", "the answer is incomplete: %s; doctor --full lists the corrupt records", strings.Join(what, "; "))
 }
 
 // lines yields lines of a history, with the room's name if they are of several.
@@ -358,7 +358,7 @@ func auditOf(ctx context.Context, st *store.Store, out *output, since time.Time,
 	if err := out.list(rows); err != nil || damaged == 0 {
 		return err
 	}
-	return refuse("damaged", "this is not all: the audit has %s, left out here", count(damaged, "damaged record"))
+	return refuse("damaged", "the answer is incomplete: %s of the audit skipped", count(damaged, "corrupt record"))
 }
 
 // PrintAudit prints the audit of a store that no server has open.

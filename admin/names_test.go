@@ -30,7 +30,7 @@ func TestOneRuleOfNames(t *testing.T) {
 	if _, errs, status := s.do("purge", "ας"); status != admin.ExitUsage || !strings.Contains(errs, "removes ας for good") {
 		t.Errorf("%d %s", status, errs)
 	}
-	if out := s.ok("purge ας --yes"); !strings.Contains(out, "ας is removed") {
+	if out := s.ok("purge ας --yes"); !strings.Contains(out, "the room ας is removed for good") {
 		t.Error(out)
 	}
 	if _, errs, status := s.do("purge", "ας", "--yes"); status != admin.ExitRefused || !strings.Contains(errs, "no room ας in the trash") {
@@ -53,7 +53,7 @@ func TestOneRuleOfNames(t *testing.T) {
 			"rooms " + name: composed, "rooms " + string(prefix) + "*": composed, "room " + name: composed, "read --json " + name: composed,
 			"search --json " + name + " needle": composed, "members " + name: "none", "who " + name: composed, "complete 'room " + string(prefix) + "'": composed,
 			"complete 'kick " + string(prefix) + "'": composed, "set " + name + " replay": "replay", "topic " + name: composed + " has no topic",
-			"say " + name + " hi": "said to", "rename " + name + " x --dry-run": composed, "delete --dry-run " + name: composed,
+			"say " + name + " hi": "notice sent to", "rename " + name + " x --dry-run": composed, "delete --dry-run " + name: composed,
 			"ban lobbyist --room " + name + " --dry-run": "kicks 0", "mute --dry-run " + name: "1 member",
 		} {
 			out, errs, status := s.do(strings.Fields(line)...)

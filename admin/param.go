@@ -113,7 +113,7 @@ func parseTrashed(c *call, _, word string) (err error) {
 
 func parseBan(c *call, _, word string) (err error) {
 	if c.banID, err = strconv.ParseUint(strings.TrimPrefix(word, "#"), 10, 64); err != nil {
-		return refuse("usage", "%q is not the number of a ban; bans lists them", word)
+		return refuse("usage", "%q is not the ID of a ban; bans lists them", word)
 	}
 	return nil
 }

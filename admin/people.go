@@ -243,12 +243,12 @@ func mute(c *call) error {
 // describeMutes says how far mutes reach.
 func describeMutes(mutes []store.Ban, rooms []string) string {
 	slices.Sort(rooms)
-	until, also := "until unmute lifts it", ", and for everybody who joins it from the same address later, under any nick"
+	until, also := "until unmute lifts it", ", and for everybody that joins the room from its address later, under any nick"
 	if len(mutes) > 0 && !mutes[0].Until.IsZero() {
 		until = "until " + mutes[0].Until.Local().Format(timeFormat)
 	}
 	if len(mutes) > 0 && mutes[0].Addr == "" {
-		also = " and its nick alone: who comes back under another one may speak"
+		also = " and its nick alone: under another nick it can speak"
 	}
 	return fmt.Sprintf("%s, in the room %s, %s; for the member%s", banNumbers(mutes, "mute"), strings.Join(slices.Compact(rooms), ", "), until, also)
 }

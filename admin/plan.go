@@ -40,7 +40,7 @@ func (q *plans) claim(room uint64) (old *plan, err error) {
 		return nil, refuse("shutting-down", "the server is stopping")
 	}
 	if q.changing[room] {
-		return nil, refuse("busy", "what is planned is just being changed; try again in a moment")
+		return nil, refuse("busy", "another command is changing this plan; try again in a moment")
 	}
 	if q.changing == nil {
 		q.changing = make(map[uint64]bool)
@@ -77,7 +77,7 @@ func (s *Server) schedule(p *plan, in time.Duration) error {
 		if errors.Is(err, store.ErrNoRoom) {
 			return refuse("no-room", "%s has just been deleted", p.name)
 		}
-		return refuse("refused", "nothing is planned: %v", err)
+		return refuse("refused", "the plan could not be saved: %v", err)
 	}
 	s.releasePlan(p.Room, p, false)
 	return nil
@@ -88,7 +88,7 @@ func (s *Server) schedule(p *plan, in time.Duration) error {
 func (s *Server) LoadPlans() error {
 	kept, err := s.Store.Plans()
 	if err != nil {
-		return fmt.Errorf("read what is planned: %w", err)
+		return fmt.Errorf("read the plans: %w", err)
 	}
 	q := &s.plans
 	q.mu.Lock()
@@ -125,7 +125,7 @@ func (s *Server) ResumePlans(tookOver bool) {
 // dropMissedStop forgets a stop whose time passed while the server was down.
 func (s *Server) dropMissedStop(p *plan) {
 	if err := s.Store.EndPlan(0); err != nil {
-		slog.New(s.Log).Error("forget a stop that was planned", "error", err)
+		slog.New(s.Log).Error("missed stop could not be removed from the database; the next start drops it", "error", err)
 	}
 	s.Record(p.caller(), p.Line, "not done: the server was down when it was due, "+durationInWords(time.Since(p.Due))+" ago")
 }
@@ -167,7 +167,7 @@ func (s *Server) runPlan(p *plan) {
 	name := s.Service.RoomName(p.Room)
 	err := s.tryPlan(p.Line, func() error {
 		if name == "" {
-			return refuse("no-room", "it is gone already")
+			return refuse("no-room", "the room does not exist any more")
 		}
 		return s.removeRoom(p.Room, name, "", p.Purge, p.caller().audit(line, result))
 	})
@@ -178,9 +178,9 @@ func (s *Server) runPlan(p *plan) {
 	case s.plans.suspended(): // the next process does it
 		return
 	}
-	slog.New(s.Log).Error("planned, and not done", "line", p.Line, "error", err)
+	slog.New(s.Log).Error("planned deletion has failed", "command", p.Line, "error", err)
 	if failed := s.Store.EndPlan(p.Room); failed != nil {
-		slog.New(s.Log).Error("the next start tries it again, as it cannot be called off", "line", p.Line, "error", failed)
+		slog.New(s.Log).Error("failed plan could not be removed from the database; the next start tries it again", "command", p.Line, "error", failed)
 	} else {
 		s.notify(p.Room, p.cancelText()) // they have been told that it is to come
 	}
@@ -333,16 +333,16 @@ func (c *call) schedulePlan(p *plan) (done bool, err error) {
 	if err := c.schedule(p, in); err != nil {
 		return true, err
 	}
-	return true, c.out.text("%s in %s; %s --cancel calls it off", p.forOperator(p.text()), durationInWords(in), c.cmd.name+c.roomWord())
+	return true, c.out.text("%s in %s; %s --cancel cancels it", p.forOperator(p.text()), durationInWords(in), c.cmd.name+c.roomWord())
 }
 
 // cancelPlan ends what is planned for the room of p, or the stop.
 func (c *call) cancelPlan(p *plan) error {
 	due := c.plans.due(p.Room)
 	if due.IsZero() {
-		return refuse("no-plan", "there is nothing to call off: no --in was given, or it is over")
+		return refuse("no-plan", "there is no plan to cancel: no --in was given, or it was carried out")
 	}
-	if err := c.dryRun("%s in %s: that would be called off", p.forOperator(p.text()), durationInWords(time.Until(due))); err != nil {
+	if err := c.dryRun("%s in %s: this plan would be cancelled", p.forOperator(p.text()), durationInWords(time.Until(due))); err != nil {
 		return err
 	}
 	old, err := c.plans.claim(p.Room)
@@ -351,11 +351,11 @@ func (c *call) cancelPlan(p *plan) error {
 	}
 	if old == nil {
 		c.releasePlan(p.Room, nil, true)
-		return refuse("no-plan", "it is too late to call it off")
+		return refuse("no-plan", "it is too late to cancel the plan: it is being carried out")
 	}
 	if err := c.Store.EndPlan(p.Room); err != nil {
 		c.releasePlan(p.Room, old, true)
-		return refuse("refused", "it is not called off: %v", err)
+		return refuse("refused", "the plan is not cancelled: %v", err)
 	}
 	c.releasePlan(p.Room, nil, true)
 	c.notify(p.Room, p.cancelText())
@@ -379,9 +379,9 @@ func (p *plan) forOperator(text string) string { return strings.Replace(text, "t
 // cancelText is what its members are told when it is called off.
 func (p *plan) cancelText() string {
 	if p.Room == 0 {
-		return "the stop of the server is called off"
+		return "the stop of the server is cancelled"
 	}
-	return "the deletion of this room is called off"
+	return "the deletion of this room is cancelled"
 }
 
 // roomWord is the room a command is about, as it stands in the line.

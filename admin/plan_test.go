@@ -36,7 +36,7 @@ func (s *shell) planned() map[string]time.Time {
 	return all
 }
 
-// What is planned is planned after a restart, too, until it is called off.
+// What is planned is planned after a restart, too, until it is cancelled.
 func TestPlansAfterARestart(t *testing.T) {
 	s := startShell(t)
 	s.ok("create dev")
@@ -59,7 +59,7 @@ func TestPlansAfterARestart(t *testing.T) {
 	if len(after) != 3 || !after["hall"].Equal(before["dev"]) || !after["ops"].Equal(before["ops"]) || !after[""].Equal(before[""]) {
 		t.Errorf("%v, and before %v", after, before)
 	}
-	if out := s.ok("delete hall --cancel"); out != "the deletion of hall is called off\n" {
+	if out := s.ok("delete hall --cancel"); out != "the deletion of hall is cancelled\n" {
 		t.Errorf("%q", out)
 	}
 	s.ok("stop --cancel")

@@ -18,7 +18,7 @@ func TestDeleteForGood(t *testing.T) {
 	for name, keep := range map[string]store.Retention{"kept": {Trash: time.Hour}, "late": {}, "large": {Trash: time.Hour, TrashBytes: 1}} {
 		s.ok("create " + name)
 		s.Store.SetRetention(keep)
-		if out := s.ok("delete " + name + " --yes --purge"); !strings.Contains(out, "gone for good") {
+		if out := s.ok("delete " + name + " --yes --purge"); !strings.Contains(out, "deleted for good") {
 			t.Errorf("%s: %s", name, out)
 		}
 		if out := s.ok("trash"); strings.Contains(out, name) {
@@ -46,13 +46,13 @@ func TestRestoreSaysWhich(t *testing.T) {
 		id   int
 		want string
 	}{
-		{"restore dev --dry-run", 0, "^the room dev would come back: " + gone + "; the trash has 2 other rooms with that name: restore takes #ID, as trash lists it\n$"},
+		{"restore dev --dry-run", 0, "^the room dev would be restored: " + gone + "; the trash has 2 other rooms with that name: trash lists them, restore #ID takes one of them\n$"},
 		{"trash", 0, "(?m)^#%d +dev "},
-		{fmt.Sprintf("purge #%d", trash[1].ID), 1, "removes DEV for good: " + gone + "; the trash has 2 other rooms with that name: purge takes #ID"},
-		{fmt.Sprintf("purge #%d --yes", trash[1].ID), 1, "^DEV is removed\n"},
-		{fmt.Sprintf("restore #%d", trash[2].ID), 2, "^the room dev is back on port \\d+: " + gone + "; the trash has 1 other room with that name"},
+		{fmt.Sprintf("purge #%d", trash[1].ID), 1, "removes DEV for good: " + gone + "; the trash has 2 other rooms with that name: trash lists them, purge #ID takes one of them"},
+		{fmt.Sprintf("purge #%d --yes", trash[1].ID), 1, "^the room DEV is removed for good\n"},
+		{fmt.Sprintf("restore #%d", trash[2].ID), 2, "^the room dev is restored on port \\d+: " + gone + "; the trash has 1 other room with that name"},
 		{"delete dev --yes", 0, ""}, {fmt.Sprintf("purge #%d --yes", trash[0].ID), 0, ""},
-		{"restore dev", 2, "^the room dev is back on port \\d+: " + gone + "\n$"},
+		{"restore dev", 2, "^the room dev is restored on port \\d+: " + gone + "\n$"},
 	} {
 		out, errs, _ := s.do(strings.Fields(c.line)...)
 		want := c.want

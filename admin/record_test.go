@@ -92,12 +92,12 @@ func TestWhoDidIt(t *testing.T) {
 	log, events := s.open("watch log --match command="), s.open("watch events --json")
 	s.join("lobby")
 	for _, c := range []struct{ line, room, result string }{
-		{"create dev", "dev", "done"}, {"create dev", "dev", "is already there"}, {"topic dev things", "dev", "done"},
+		{"create dev", "dev", "done"}, {"create dev", "dev", "already exists"}, {"topic dev things", "dev", "done"},
 		{"set dev replay 7", "dev", "done"}, {"rename dev ops", "dev", "done"}, {fmt.Sprint("port ops ", s.Options.Ports[1]), "ops", "done"},
 		{"say lobby hello", "lobby", "done"}, {"announce hello", "", "done"}, {"mute guest-1", "", "done"}, {"unmute guest-1", "", "done"},
 		{"ban 192.0.2.7 --why flooding", "", "done"}, {"unban 2", "", "done"}, {"kick guest-1 --yes", "", "done"}, {"loglevel info", "", "done"},
 		{"reload", "", "nothing has changed"}, {"delete ops --yes", "ops", "done"}, {"restore ops", "ops", "done"},
-		{"delete ops --yes", "ops", "done"}, {"purge ops --yes", "ops", "done"}, {"rebind lobby", "lobby", "is bound already"}, {"upgrade", "", "begun"},
+		{"delete ops --yes", "ops", "done"}, {"purge ops --yes", "ops", "done"}, {"rebind lobby", "lobby", "is already bound"}, {"upgrade", "", "begun"},
 		{"backup " + filepath.Join(s.dir, "x.db"), "", "done"}, {"stop --yes", "", "done"},
 	} {
 		s.do(strings.Fields(c.line)...)

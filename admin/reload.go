@@ -56,7 +56,7 @@ func reload(c *call) error {
 				return err
 			}
 		}
-		return refuse("refused", "nothing is changed: the configuration cannot be used")
+		return refuse("refused", "nothing is changed: the configuration has mistakes")
 	}
 	c.auditResult = Changes(changes)
 	refused := 0
@@ -66,7 +66,7 @@ func reload(c *call) error {
 		}
 	}
 	if len(changes) == 0 && !c.out.json {
-		return c.out.text("nothing has changed: the configuration in the file is in effect")
+		return c.out.text("the configuration in the file is already in effect")
 	}
 	if err := c.out.list(changes); err != nil || refused == 0 {
 		return err
@@ -119,7 +119,7 @@ func (l *Listener) CheckGroup(group string) error {
 func (s *Server) setAccess(path string, mode os.FileMode) error {
 	if s.Group != "" {
 		if err := chgrp(path, s.Group); err != nil {
-			slog.New(s.Log).Warn("admin.group cannot use the admin socket", "group", s.Group, "error", err)
+			slog.New(s.Log).Warn("admin socket could not be given to admin.group, whose members cannot use it", "group", s.Group, "error", err)
 		}
 	}
 	if err := os.Chmod(path, mode.Perm()); err != nil {

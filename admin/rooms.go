@@ -30,7 +30,7 @@ var roomCommands = []command{
 			return err
 		}
 		took := fmt.Sprintf("%s%s", describeTrashed(gone), c.namesakes(gone))
-		if err := c.dryRun("the room %s would come back: %s", gone.Name, took); err != nil {
+		if err := c.dryRun("the room %s would be restored: %s", gone.Name, took); err != nil {
 			return err
 		}
 		old := c.plans.get(gone.ID) // somebody else had deleted it before it was due
@@ -38,7 +38,7 @@ var roomCommands = []command{
 		if err == nil {
 			c.plans.forget(old)
 		}
-		return c.report(err, "the room %s is back on port %d: %s", info.Name, info.Port, took)
+		return c.report(err, "the room %s is restored on port %d: %s", info.Name, info.Port, took)
 	}},
 	{name: "purge", args: []param{trashedArg}, short: "Remove a deleted room for good", about: "If several rooms had the name, ROOM is the one that was deleted last; #ID names any.", example: "purge '#7'", changes: true,
 		flags: []flag{yesFlag, tokenFlag}, run: func(c *call) error {
@@ -47,18 +47,18 @@ var roomCommands = []command{
 				return err
 			}
 			// By its ID: another one of that name may have come into the trash.
-			return c.report(c.Service.Purge(fmt.Sprintf("#%d", r.ID)), "%s is removed", r.Name)
+			return c.report(c.Service.Purge(fmt.Sprintf("#%d", r.ID)), "the room %s is removed for good", r.Name)
 		}},
 	{name: "rename", args: []param{roomArg, {name: "NAME"}}, short: "Rename a room; its members stay", example: "rename dev ops", changes: true, run: func(c *call) error {
 		r := c.target
 		if err := c.checkNameFree(c.args[1], r.ID); err != nil {
 			return err
 		}
-		if err := c.dryRun("%s would be %s; its %s stay", r.Name, c.args[1], count(r.Members, "member")); err != nil {
+		if err := c.dryRun("%s would be renamed to %s; its %s stay", r.Name, c.args[1], count(r.Members, "member")); err != nil {
 			return err
 		}
 		info, err := c.Service.Rename(r.Name, c.args[1])
-		return c.report(err, "the room %s is %s now", r.Name, info.Name)
+		return c.report(err, "the room %s is now named %s", r.Name, info.Name)
 	}},
 	{name: "topic", args: []param{roomArg, textArg.asOptional()}, short: "Show or set the topic of a room", example: "topic lobby be kind", changes: true, getOrSet: true, run: func(c *call) error {
 		r := c.target
@@ -87,18 +87,18 @@ var roomCommands = []command{
 			_, err := c.Service.Move(r.Name, n) // which says what is wrong with it
 			return err
 		}
-		if err := c.dryRun("%s would go from port %d to %d; its %s stay", r.Name, r.Port, n, count(r.Members, "member")); err != nil {
+		if err := c.dryRun("%s would move from port %d to %d; its %s stay", r.Name, r.Port, n, count(r.Members, "member")); err != nil {
 			return err
 		}
 		info, err := c.Service.Move(r.Name, n)
-		return c.report(err, "the room %s is on port %d now; %d rests", info.Name, info.Port, r.Port)
+		return c.report(err, "the room %s is now on port %d; port %d is in quarantine", info.Name, info.Port, r.Port)
 	}},
 	{name: "rebind", args: []param{unboundArg}, short: "Listen at once on the port of an unbound room", about: "The server tries by itself, too.", example: "rebind dev", changes: true, run: func(c *call) error {
 		r := c.target
 		if r.State == "open" {
-			return refuse("exists", "%s is bound already, to port %d", r.Name, r.Port)
+			return refuse("exists", "%s is already bound to port %d", r.Name, r.Port)
 		}
-		if err := c.dryRun("the port %d of %s would be tried", r.Port, r.Name); err != nil {
+		if err := c.dryRun("the server would try to listen on port %d of %s", r.Port, r.Name); err != nil {
 			return err
 		}
 		info, err := c.Service.Rebind(c.args[0])
@@ -119,10 +119,10 @@ func (c *call) say(room string, text []string) error {
 		if err != nil {
 			return err
 		}
-		return c.dryRun("it would be said to %s", count(len(all), "member"))
+		return c.dryRun("the notice would be sent to %s", count(len(all), "member"))
 	}
 	n, err := c.Service.Say(room, strings.Join(text, " "))
-	return c.report(err, "said to %s", count(n, "member"))
+	return c.report(err, "notice sent to %s", count(n, "member"))
 }
 
 // checkNameFree tells why a room cannot have a name: the dry run says what the run says.
@@ -132,7 +132,7 @@ func (c *call) checkNameFree(name string, of uint64) error {
 	code, _, _ := netsvc.ClientError(err)
 	switch {
 	case err == nil && r.ID != of:
-		return refuse("exists", "a room named %s is already there", r.Name)
+		return refuse("exists", "a room named %s already exists", r.Name)
 	case err != nil && code != "no-room":
 		return err
 	}
@@ -143,11 +143,11 @@ func create(c *call) error {
 	if err := c.checkNameFree(c.args[0], 0); err != nil {
 		return err
 	}
-	if err := c.dryRun("the room %s would be made", c.args[0]); err != nil {
+	if err := c.dryRun("the room %s would be created", c.args[0]); err != nil {
 		return err
 	}
 	info, _, err := c.Service.Create(c.args[0], netsvc.Creation{By: c.caller.User, Port: c.numbers["port"], Topic: c.flags["topic"]})
-	return c.report(err, "the room %s is on port %d", info.Name, info.Port)
+	return c.report(err, "the room %s is created on port %d", info.Name, info.Port)
 }
 
 // describeTrashed tells deleted rooms of one name apart.
@@ -162,14 +162,14 @@ func (c *call) namesakes(t netsvc.Trashed) string {
 	if len(others) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; the trash has %s with that name: %s takes #ID, as trash lists it", count(len(others), "other room"), c.cmd.name)
+	return fmt.Sprintf("; the trash has %s with that name: trash lists them, %s #ID takes one of them", count(len(others), "other room"), c.cmd.name)
 }
 
 // describeRoom says a room in numbers, so that who destroys it knows what goes.
 func describeRoom(r netsvc.RoomDetail) string {
 	text := fmt.Sprintf("%s, %s, %s", count(r.Members, "member"), count(r.Lines, "line"), cellText("bytes", r.Bytes))
 	if !r.Spoke.IsZero() {
-		text += ", last spoke " + durationInWords(time.Since(r.Spoke)) + " ago"
+		text += ", the last one " + durationInWords(time.Since(r.Spoke)) + " ago"
 	}
 	return text
 }
@@ -194,7 +194,7 @@ func deleteRoom(c *call) error {
 		return err
 	}
 	if purge {
-		return c.out.text("the room %s is gone for good", r.Name)
+		return c.out.text("the room %s is deleted for good", r.Name)
 	}
 	return c.out.text("the room %s is deleted; restore %s brings it back", r.Name, r.Name)
 }

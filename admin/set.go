@@ -148,7 +148,7 @@ func findSetting(word string) (*roomSetting, error) {
 	keys := settingKeys()
 	found := matchPrefix(word, keys)
 	if len(found) != 1 {
-		return nil, refuse("usage", "%q is no setting of a room%s; there are %s", word, didYouMean(word, keys), strings.Join(keys, ", "))
+		return nil, refuse("usage", "there is no setting %q%s; the settings are %s", word, didYouMean(word, keys), strings.Join(keys, ", "))
 	}
 	return &roomSettings[slices.Index(keys, found[0])], nil
 }
@@ -172,7 +172,7 @@ func set(c *call) error {
 	case s != nil && s.key == "password":
 		return c.setPassword(r, own, remove)
 	case remove:
-		return refuse("usage", "--remove is for the password; default takes a setting back")
+		return refuse("usage", "--remove is only for the password; the value default removes another setting")
 	}
 	if c.skipAudit = len(c.args) < 3; !c.skipAudit {
 		word := c.args[2]
@@ -207,7 +207,7 @@ func (c *call) setPassword(r netsvc.RoomDetail, own store.Settings, remove bool)
 	switch {
 	case len(c.args) > 2:
 		c.line = Join([]string{"set", r.Name, "password", "…"}) // the audit does not keep it
-		return refuse("usage", "a password does not stand in the line, which others can see and the audit keeps: set %s password asks for it, or reads it from standard input; --remove takes it away", r.Name)
+		return refuse("usage", "a password must not be in the command, which others can see: set %s password asks for it, or reads it from standard input; --remove removes it", r.Name)
 	case remove && !r.Locked:
 		c.skipAudit = true
 		return refuse("refused", "%s has no password", r.Name)
@@ -216,7 +216,7 @@ func (c *call) setPassword(r netsvc.RoomDetail, own store.Settings, remove bool)
 	case !r.Locked:
 		does = "gets a password"
 	}
-	if err := c.dryRun("%s %s; those inside stay", r.Name, does); err != nil {
+	if err := c.dryRun("%s %s; its members stay", r.Name, does); err != nil {
 		return err
 	}
 	if !remove && c.secret == "" {

@@ -87,7 +87,7 @@ func removeStale(path string) error {
 		return nil
 	}
 	if err != nil {
-		return UnavailableError{fmt.Errorf("look at the admin socket: %w", err), len(path) > maxPath}
+		return UnavailableError{fmt.Errorf("check the admin socket: %w", err), len(path) > maxPath}
 	}
 	if st.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s is not a socket; remove it, or set another admin.socket", path)
@@ -298,7 +298,7 @@ func errorText(err error) (code, text string) {
 		return code, text
 	}
 	if errors.Is(err, store.ErrClosed) {
-		return "busy", "this process of the server is ending, or another one has just taken over; try again"
+		return "busy", "this process is stopping, or another one has taken over; try again"
 	}
 	return "internal", err.Error()
 }
@@ -307,7 +307,7 @@ func errorText(err error) (code, text string) {
 func (s *Server) authenticate(c *net.UnixConn) (Caller, error) {
 	uid, gids, err := peer.Credentials(c)
 	if err != nil {
-		return Caller{}, fmt.Errorf("the system does not tell who you are: %w", err)
+		return Caller{}, fmt.Errorf("read the user at the other end of the socket: %w", err)
 	}
 	who := Caller{UID: uid, User: strconv.Itoa(uid)}
 	u, err := user.LookupId(who.User)
@@ -328,5 +328,5 @@ func (s *Server) authenticate(c *net.UnixConn) (Caller, error) {
 			}
 		}
 	}
-	return who, fmt.Errorf("%s is neither root, nor the server's user, nor in admin.group", who.User)
+	return who, fmt.Errorf("%s is not root, not the user of the server and not in admin.group", who.User)
 }

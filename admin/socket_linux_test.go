@@ -65,7 +65,7 @@ func TestStranger(t *testing.T) {
 	}
 	defer l.Close()
 	out, status := asUser(dir, 65534, 65534)
-	if status != admin.ExitRefused || !strings.Contains(out, "is neither root, nor the server's user, nor in admin.group") {
+	if status != admin.ExitRefused || !strings.Contains(out, "is not root, not the user of the server and not in admin.group") {
 		t.Fatalf("%d: %s", status, out)
 	}
 }

@@ -204,7 +204,7 @@ func (c *call) confirm(text string, state ...any) error {
 	case ok && given == token:
 		return nil
 	case ok:
-		return refuse("changed", "things have changed since that token was given; %s", text)
+		return refuse("changed", "the token is void, as the numbers have changed: this now %s", text)
 	}
 	return &question{token, text}
 }
@@ -250,8 +250,8 @@ var errDryRun = errors.New("nothing was done")
 // goes on.
 func (s *Server) recoverFault(line string, err *error) {
 	if fault := recover(); fault != nil {
-		slog.New(s.Log).Error("a fault in roomd; the server goes on, please report it", "in", line, "fault", fmt.Sprint(fault), "stack", string(debug.Stack()))
-		*err = fmt.Errorf("a fault in roomd, which its log tells of: %v", fault)
+		slog.New(s.Log).Error("a fault in roomd: a command has failed and the server continues; please report it", "command", netsvc.Printable(line), "error", fmt.Sprint(fault), "stack", string(debug.Stack()))
+		*err = fmt.Errorf("a fault in roomd; see the log of the server: %v", fault)
 	}
 }
 
@@ -285,7 +285,7 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 		if failed := s.record(who, about, c.line, cmp.Or(c.auditResult, resultOf(err))); failed != nil && err == nil && !out.json && !raw {
 			// What is done is done: that is what the answer says, but for one that a
 			// program reads.
-			err = out.text("the audit lacks this, as it could not be written; the log has it")
+			err = out.text("done; the audit could not be written and lacks it, the log has it")
 		}
 	}
 	if errors.Is(err, errDryRun) {
@@ -333,7 +333,7 @@ func (s *Server) record(who Caller, room, line, result string) error {
 		return nil
 	}
 	if err != nil {
-		slog.New(s.Log).Error("the audit could not be written", "line", netsvc.Printable(line), "error", err)
+		slog.New(s.Log).Error("audit could not be written; the command is only in the log", "command", netsvc.Printable(line), "error", err)
 	}
 	return err
 }

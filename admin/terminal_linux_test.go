@@ -230,7 +230,7 @@ func TestHour(t *testing.T) {
 
 	c.typeIn("delete dev\r")
 	c.expect("this deletes dev: 5 members, 3 lines, ")
-	c.expect(" B, last spoke ")
+	c.expect(" B, the last one ")
 	c.expect("do it? [y/N] ")
 	c.typeIn("y\r")
 	c.expect("restore dev brings it back")
@@ -243,7 +243,7 @@ func TestHour(t *testing.T) {
 	c.typeIn("trash\r")
 	c.expect("dev")
 	c.typeIn("restore d\t\r")
-	c.expect(fmt.Sprintf("the room dev is back on port %d", port))
+	c.expect(fmt.Sprintf("the room dev is restored on port %d", port))
 	c.typeIn("read dev\r")
 	c.expect("> three")
 

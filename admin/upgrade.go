@@ -27,23 +27,23 @@ var upgradeCommand = command{
 
 func upgrade(c *call) error {
 	if c.Server.Upgrade == nil {
-		return refuse("denied", "this server cannot hand over")
+		return refuse("denied", "this server cannot be upgraded while it runs")
 	}
 	binary, sum, err := c.Program(c.arg(), c.caller.UID == 0 || c.caller.UID == os.Getuid())
 	if err != nil {
-		return refuse("denied", "nothing was started, and this server goes on: %v", err)
+		return refuse("denied", "nothing was started, and this server continues: %v", err)
 	}
 	// A dry run starts the program, too. Afterwards the database may be another
 	// process's: the audit says that it has begun, and what follows only if it has
 	// failed.
 	if err := c.record(c.caller, "", c.line, UpgradeBegun(binary, sum)); err != nil {
 		text, _, _ := strings.Cut(err.Error(), "\n")
-		return refuse("refused", "nothing is done, as the audit cannot be written: %s", text)
+		return refuse("refused", "nothing was started, as the audit cannot be written: %s", text)
 	}
 	if c.has("dry-run") {
 		could, err := c.Server.Upgrade(c.ctx, binary, true)
 		if err != nil {
-			return refuse("failed", "it could not take over: %v", err)
+			return refuse("failed", "the binary could not take over: %v", err)
 		}
 		c.skipAudit = true
 		could.Sum = sum
@@ -52,7 +52,7 @@ func upgrade(c *call) error {
 	// The operator who gave the command may leave: it is carried out anyway.
 	done, err := c.Server.Upgrade(context.WithoutCancel(c.ctx), binary, false)
 	if err != nil {
-		return refuse("failed", "this server goes on: %v", err)
+		return refuse("failed", "this server continues: %v", err)
 	}
 	c.skipAudit = true
 	done.Sum = sum

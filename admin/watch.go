@@ -133,7 +133,7 @@ func streamEvents[T any](c *call, from <-chan T, shown func(T) string, missed fu
 				return err
 			}
 			if n := missed(); n > 0 {
-				if err := c.out.event(map[string]uint64{"missed": n}, fmt.Sprintf("(%s more than could be shown)", thousands(n)), true); err != nil {
+				if err := c.out.event(map[string]uint64{"missed": n}, fmt.Sprintf("(%s not shown: they came too fast)", count(n, "event")), true); err != nil {
 					return err
 				}
 			}
@@ -236,14 +236,14 @@ func (c *call) frame(draw func(*output) error) error {
 // repeat carries out a command at an interval.
 func (c *call) repeat(inner *command) error {
 	if c.has("full") {
-		return refuse("usage", "doctor --full reads the whole database: it cannot be repeated by watch")
+		return refuse("usage", "doctor --full reads the whole database; watch cannot repeat it")
 	}
 	flags := make(map[string]string)
 	for name, v := range c.flags {
 		if f, err := inner.flag(name, nil); err == nil && f.name == name {
 			flags[name] = v
 		} else if name != "every" {
-			return refuse("usage", "%s has no --%s; help %s lists what it has", inner.name, name, inner.name)
+			return refuse("usage", "%s has no flag --%s; help %s lists its flags", inner.name, name, inner.name)
 		}
 	}
 	args := c.args[1:]

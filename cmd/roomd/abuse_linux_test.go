@@ -209,7 +209,7 @@ func (a *abuse) asksDoctor() {
 	defer tick.Stop()
 	for a.do("doctor") {
 		for _, f := range a.doctor() {
-			if f.Level == "problem" && f.About != "disk" || strings.Contains(f.Finding, "left behind") {
+			if f.Level == "problem" && f.About != "disk" || strings.Contains(f.Finding, "left over from a process") {
 				a.fail("doctor says: %s: %s", f.About, f.Finding)
 			}
 		}

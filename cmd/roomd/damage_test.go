@@ -125,7 +125,7 @@ func TestDamagedRecords(t *testing.T) {
 	if out := p.ok("store", "export", "good"); !strings.Contains(out, "all is well") {
 		t.Error(out)
 	}
-	if out, status := p.tool("store", "audit"); status != exitFailed || !strings.Contains(out, "ban mallory") || !strings.Contains(out, "the audit has 1 damaged record") {
+	if out, status := p.tool("store", "audit"); status != exitFailed || !strings.Contains(out, "ban mallory") || !strings.Contains(out, "1 corrupt record of the audit") {
 		t.Error(status, out)
 	}
 	if err := os.WriteFile(file, whole, 0o600); err != nil { // which is what is checked now
@@ -162,12 +162,12 @@ func TestDamagedHistory(t *testing.T) {
 		status     int
 		want, lack string // of the output; of the errors
 	}{
-		{[]string{"search", "*", "needle"}, exitFailed, "<guest-1> needle in dev", "1 damaged block of lobby"},
-		{[]string{"search", "*", "needle", "--json"}, exitFailed, `"text":"needle in dev"`, "1 damaged block of lobby"},
-		{[]string{"search", "*", "needle", "--count"}, exitFailed, "hits  1", "1 damaged block of lobby"},
-		{[]string{"search", "lobby", "needle"}, exitFailed, "none", "1 damaged block of lobby"},
+		{[]string{"search", "*", "needle"}, exitFailed, "<guest-1> needle in dev", "1 corrupt block of lobby"},
+		{[]string{"search", "*", "needle", "--json"}, exitFailed, `"text":"needle in dev"`, "1 corrupt block of lobby"},
+		{[]string{"search", "*", "needle", "--count"}, exitFailed, "hits  1", "1 corrupt block of lobby"},
+		{[]string{"search", "lobby", "needle"}, exitFailed, "none", "1 corrupt block of lobby"},
 		{[]string{"search", "dev", "needle"}, exitOK, "needle in dev", ""},
-		{[]string{"read", "lobby"}, exitFailed, "none", "1 damaged block of lobby"},
+		{[]string{"read", "lobby"}, exitFailed, "none", "1 corrupt block of lobby"},
 		{[]string{"read", "dev"}, exitOK, "needle in dev", ""},
 	} {
 		out, errs, status := p.admin(c.words...)

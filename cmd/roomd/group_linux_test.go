@@ -133,7 +133,7 @@ func TestReloadGroup(t *testing.T) {
 	if out, errs, status := p.admin("version"); status != exitOK {
 		t.Error(out, errs)
 	}
-	if !p.logged("admin.group cannot use the admin socket") {
+	if !p.logged("admin socket could not be given to admin.group") {
 		t.Error("the log does not say it")
 	}
 	gets(false)

@@ -75,7 +75,7 @@ func TestStopWaitsForItsEnd(t *testing.T) {
 		v := p.visit(p.first)
 		v.until(t, "you are")
 		out, errs, status := p.admin("stop", "--yes", "--say", "good night")
-		if status != exitOK || out != "stopping; this ends when the server has stopped\n" {
+		if status != exitOK || out != "stopping; waiting until the server has stopped\n" {
 			t.Fatal(status, out, errs)
 		}
 		for _, name := range []string{"roomd.sock", "roomd.db.journal"} {

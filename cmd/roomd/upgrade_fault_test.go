@@ -242,7 +242,7 @@ func TestUpgradeFaults(t *testing.T) {
 			bob.hear("<guest-1> before")
 			master.say("LIS")
 			out, errs, status := p.admin("upgrade", test.binary(t, p))
-			if status != exitFailed || !strings.Contains(errs, "this server goes on: ") || !strings.Contains(errs, test.want) {
+			if status != exitFailed || !strings.Contains(errs, "this server continues: ") || !strings.Contains(errs, test.want) {
 				t.Errorf("status %d, %s%s; want %q", status, out, errs, test.want)
 			}
 			p.configure()
@@ -324,7 +324,7 @@ func TestUpgradeFullDisk(t *testing.T) {
 		}
 		pid = u.PID
 		p.succeeded(pid)
-	case !strings.Contains(errs, "this server goes on: "):
+	case !strings.Contains(errs, "this server continues: "):
 		t.Errorf("status %d, %s%s", status, out, errs)
 	}
 	t.Log("status", status, errs)

@@ -298,7 +298,7 @@ func TestWatchThroughUpgrade(t *testing.T) {
 	}()
 	again := func(how string) {
 		t.Helper()
-		if l, err := notes.ReadString('\n'); l != "(connected again; what happened meanwhile is not shown)\n" {
+		if l, err := notes.ReadString('\n'); l != "(connected again; events in between are not shown)\n" {
 			t.Errorf("after %s: %q, %v", how, l, err)
 		}
 	}

@@ -184,7 +184,7 @@ func TestDoctorKnowsDamagedRoom(t *testing.T) {
 	p.nc(p.first, strings.NewReader("/history\n"))
 	p.admin("read", "lobby")
 	out, errs, _ := p.admin("doctor")
-	if !strings.Contains(out, "room lobby") || !strings.Contains(out, "damaged") {
+	if !strings.Contains(out, "room lobby") || !strings.Contains(out, "corrupt") {
 		t.Error(out, errs)
 	}
 	if err := p.kill(syscall.SIGTERM); err != nil {
