@@ -62,7 +62,7 @@
 //   - Member.mu: the queue of inserts and the lines in flight. The holder of the
 //     write lock reads the log under it, so that an insert can be queued together with an append.
 //
-//   - The gate for changes of the engine comes before all of them, and so does the
+//   - The lock of changes of the engine comes before all of them, and so does the
 //     lock of a listener, which is held while it accepts.
 //
 //   - The locks of the hub (who watches), of the counters and of what package limit

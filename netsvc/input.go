@@ -331,25 +331,8 @@ func (s *lineSession) memberEnded(*Member) { s.conn.StopReading() }
 // memberDrained says that the session ends with its member.
 func (s *lineSession) memberDrained(*Member) bool { return true }
 
-// What conns with goroutines do passes the gate here: they stay in this process, and are to
-// do nothing while the server is suspended, as another process may have taken over.
-
-// passGate is BeginChangeUnlessAbandoned for input. Conns on a loop need no gate: the engine is not
-// suspended while somebody reads them.
-func (s *lineSession) passGate() (end func(), ok bool) {
-	if s.conn.OnLoop() {
-		return func() {}, true
-	}
-	return s.member.room.svc.engine.BeginChangeUnlessAbandoned()
-}
-
 // Data handles what was read.
 func (s *lineSession) Data(p []byte) transport.Outcome {
-	end, ok := s.passGate()
-	if !ok {
-		return transport.Continue
-	}
-	defer end()
 	switch c, taken := s.handleInput(p); {
 	case !taken:
 		return transport.Defer
@@ -363,11 +346,6 @@ func (s *lineSession) Data(p []byte) transport.Outcome {
 
 // Resume handles the pending lines, if there are any.
 func (s *lineSession) Resume() transport.Outcome {
-	end, ok := s.passGate()
-	if !ok {
-		return transport.Continue
-	}
-	defer end()
 	switch c := s.resumeInput(); {
 	case c != "":
 		s.member.end(c)
@@ -381,12 +359,9 @@ func (s *lineSession) Resume() transport.Outcome {
 
 // PeerClosed handles the end of the input.
 func (s *lineSession) PeerClosed(err error) transport.Outcome {
-	c := causeVanished
-	if end, ok := s.passGate(); ok {
-		defer end()
-		if c, ok = s.handleEnd(err); !ok {
-			return transport.Retry
-		}
+	c, ok := s.handleEnd(err)
+	if !ok {
+		return transport.Retry
 	}
 	s.member.end(c)
 	return transport.Stop

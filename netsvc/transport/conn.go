@@ -8,59 +8,70 @@ import (
 	"time"
 )
 
-// Handler is what a conn's bytes go to. Its methods are called by event loops and by
-// the conn's goroutines, Data, Resume and PeerClosed by one at a time, which has the
-// read lock.
+// Handler is the session that a conn belongs to: it gets the conn's input, and writes to
+// the conn with Conn.Write.
+//
+// Data, Resume and PeerClosed are called one at a time, by the goroutine that has the
+// conn's read lock. Writable, Signal and Panicked may be called at any time until Close.
+// "Must not wait" means no I/O but Conn.Write, no sleep, no channel and no lock that is
+// held across any of these: the caller is an event loop, which serves other conns too.
 type Handler interface {
-	// Data handles what was read, as far as that needs no waiting: Wait says that the
-	// rest is kept, for Resume. p is the caller's again when it returns.
+	// Data handles input. It must not wait: what needs waiting is kept by the handler, as
+	// pending input, and Data returns Defer. p is valid until Data returns. Data returns
+	// Continue, Defer or Stop.
 	Data(p []byte) Outcome
-	// Resume handles what is kept of the input, and may wait.
+	// Resume handles the pending input; there may be none. A goroutine calls it after Defer,
+	// after Start with pending input, and after Retry once the engine has thawed. Resume may
+	// wait, but a freeze waits for it: while Engine.Suspended reports true it must return
+	// Retry soon, or wait within Conn.RunBlocking. It returns Continue, Retry, Stop or Replaced.
 	Resume() Outcome
-	// PeerClosed handles the end of the input, and may wait: err is io.EOF, or what
-	// reading met. It is called again after Park; else the conn is at its end.
+	// PeerClosed handles the end of the input: err is io.EOF or the error of a read. A
+	// goroutine calls it, and it may wait as Resume does. It returns Retry (it is called again
+	// once the engine has thawed), Replaced, or Stop.
 	PeerClosed(err error) Outcome
-	// Writable says that a conn that was full takes more.
+	// Writable reports that a conn that was full takes more. The caller, an event loop, does
+	// not have the write lock. Writable must not wait.
 	Writable()
-	// WritePending writes what is pending, and may wait. It has the write lock, and gives it
-	// back.
+	// WritePending writes all pending output. The writer goroutine of a conn without an event
+	// loop calls it. WritePending may wait; it has the write lock, and releases it.
 	WritePending()
-	// Finish is called once, in a goroutine, when nothing is read any more: by EndRead,
-	// the end of the input, or a panic. It closes the conn in the end.
+	// Finish ends the session. It is called once, in a goroutine that may wait and that keeps
+	// the read lock: after Stop, Conn.StopReading, or a panic of Data, Resume or PeerClosed.
+	// It acquires the write lock for good and calls Conn.Close.
 	Finish()
-	// Panicked reports a bug of the methods above.
+	// Panicked reports a panic of a method above, with its stack. After a panic of Writable
+	// no Finish follows: Panicked must see to it that reading stops.
 	Panicked(p any, stack []byte)
-	// Signal tells of an event that is for whoever has the read lock, and Pause waits
-	// for that, or for the time d.
+	// Signal wakes a goroutine in WaitSignal. An event loop calls it for an event of a conn
+	// whose read lock is taken. Signal must not wait.
 	Signal()
+	// WaitSignal waits for a Signal, at most for the time d. Conn.Close calls it.
 	WaitSignal(d time.Duration)
 }
 
-// Outcome is what a handler wants of a conn.
+// Outcome is how a method of a Handler has ended, and so what the conn does next.
 type Outcome uint8
 
 const (
-	Continue Outcome = iota // go on reading
-	Defer                   // call Resume, in a goroutine
-	Retry                   // the engine is frozen: call again when it thaws
-	Stop                    // nothing more is to be read
-	Replaced                // the conn was renewed: it is not the handler's any more
+	Continue Outcome = iota // read more
+	Defer                   // input is pending: call Resume in a goroutine
+	Retry                   // the engine is suspended: call the method again after the thaw
+	Stop                    // read no more: call Finish
+	Replaced                // Conn.Replace was called: the conn is not the handler's any more
 )
 
-// Conn is a connection: TCP, plain or behind TLS, on a descriptor that an event loop
-// serves, which never waits; or, where there are no event loops, with a goroutine that
-// reads and one that writes.
+// Conn is a connection: TCP, plain or behind TLS. On Linux an event loop serves it and
+// never waits for it. Without event loops a goroutine reads it and another one writes.
 //
-// Its read lock belongs to the goroutine that handles input, its write lock to the
-// one that writes. In the end both are kept for good by the goroutine that closes
-// the conn: a descriptor is never used after it has become another conn's.
+// The goroutine that handles input has the read lock, the one that writes has the write
+// lock. The goroutine that closes the conn acquires both and never releases them.
 //
-// Start and Close are called once. Write is for the holder of the write lock. The
-// rest may be called by any goroutine until Close.
+// Start and Close are called once. Write needs the write lock. All other methods may be
+// called by any goroutine until Close.
 type Conn struct {
 	// Set before Start returns, then read-only.
-	loop    *loop   // nil: it has goroutines
-	stream  *stream // nil: it is plain TCP on a loop
+	loop    *loop   // nil: goroutines serve the conn
+	stream  *stream // nil: plain TCP on an event loop
 	handler Handler
 	fd      int32
 
@@ -70,18 +81,20 @@ type Conn struct {
 
 const (
 	isFull         = 1 << iota // Writable follows
-	hasUnsent                  // ciphertext is kept that the kernel has not taken
+	hasUnsent                  // there is ciphertext that the kernel has not taken
 	isReadFrozen               // nobody reads until the engine thaws
-	isReadStopped              // nothing is to be read any more
-	isWriteStopped             // nothing is to be written any more
+	isReadStopped              // nothing more is to be read
+	isWriteStopped             // nothing more is to be written
 	isHandedOver               // another process has the connection
-	isBlocked                  // the handler is in Away
+	isBlocked                  // the handler is in RunBlocking
 )
 
+// A conn that is closed lingers: the peer has this time, and may send so many bytes, until
+// it closes its side.
 const (
-	lingerTime  = time.Second // for the peer to close its side
-	lingerPoll  = 20 * time.Millisecond
+	lingerTime  = time.Second
 	lingerBytes = 1 << 20
+	lingerPoll  = 20 * time.Millisecond // between two reads while the event loops are frozen
 )
 
 func (c *Conn) is(flag uint32) bool { return c.flags.Load()&flag != 0 }
@@ -93,8 +106,8 @@ func (c *Conn) engine() *Engine {
 	return c.loop.engine
 }
 
-// Start begins to read, with Resume if input is pending that was read before. After
-// an error nothing was begun.
+// Start begins to read, with Resume if the handler has pending input already. After an
+// error nothing was begun, and Detach gives the connection back.
 func (c *Conn) Start(h Handler, pending bool) error {
 	c.handler = h
 	if c.loop == nil {
@@ -104,10 +117,10 @@ func (c *Conn) Start(h Handler, pending bool) error {
 	return c.startOnLoop(pending)
 }
 
-// Handler is what Start was called with.
+// Handler is the handler that Start was called with.
 func (c *Conn) Handler() Handler { return c.handler }
 
-// Detach gives the connection back, if Start was not called or has failed.
+// Detach gives the connection back if Start was not called or has failed.
 func (c *Conn) Detach(remote netip.AddrPort) HalfCloser {
 	if c.loop == nil {
 		return c.stream.conn
@@ -115,9 +128,8 @@ func (c *Conn) Detach(remote netip.AddrPort) HalfCloser {
 	return c.detachOnLoop(remote)
 }
 
-// Replace returns a conn of the same connection for another handler: this conn is not used
-// any more. Resume and PeerClosed of its handler may call it, which have the write lock
-// for good (Drained), and return Gone.
+// Replace returns a conn of the same connection for another handler, and ends this one.
+// Resume and PeerClosed may call it after StopWriting, and then return Replaced.
 func (c *Conn) Replace(remote netip.AddrPort) *Conn {
 	if c.loop == nil {
 		return c.engine().newStream(c.stream.conn, c.stream.tcp)
@@ -125,8 +137,8 @@ func (c *Conn) Replace(remote netip.AddrPort) *Conn {
 	return c.replaceOnLoop(remote)
 }
 
-// AcquireWrite takes the write lock, or reports false: then its holder, or the writing
-// goroutine, will look at what is pending.
+// AcquireWrite acquires the write lock. If it reports false, the holder of the lock, or the
+// writer goroutine, writes the pending output.
 func (c *Conn) AcquireWrite() bool {
 	if c.loop == nil {
 		c.stream.wake()
@@ -135,8 +147,8 @@ func (c *Conn) AcquireWrite() bool {
 	return c.writeLock.Acquire()
 }
 
-// ReleaseWrite gives the write lock back, or reports false: there may be more to write,
-// and the caller still has the lock.
+// ReleaseWrite releases the write lock. If it reports false, the caller still has the lock,
+// and must look for pending output once more.
 func (c *Conn) ReleaseWrite() bool {
 	if c.writeLock.Release() {
 		return true
@@ -145,12 +157,13 @@ func (c *Conn) ReleaseWrite() bool {
 	return false
 }
 
-// StopWriting keeps the write lock for good: nothing more will be written.
+// StopWriting declares that nothing more is written. The caller has the write lock, and
+// keeps it.
 func (c *Conn) StopWriting() { c.flags.Or(isWriteStopped) }
 
-// Write gives the connection what it takes of p. If that is not all, it is full, and
-// Writable follows, and a Write that begins with what it has not taken. A conn with
-// goroutines waits instead. The caller has the write lock.
+// Write writes as much of p as the connection takes, and returns how much that is. If it is
+// less than p, the conn is full: Writable follows, and then a Write that begins with the
+// rest. A conn without an event loop waits instead. The caller has the write lock.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.loop == nil {
 		return c.stream.conn.Write(p)
@@ -162,13 +175,13 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Full reports whether the conn takes nothing now.
+// Full reports whether the conn takes nothing at the moment.
 func (c *Conn) Full() bool { return c.is(isFull | hasUnsent) }
 
-// Writing reports whether somebody has the write lock.
+// Writing reports whether a goroutine has the write lock.
 func (c *Conn) Writing() bool { return c.writeLock.isHeld() }
 
-// StopReading has nothing read any more. Finish follows.
+// StopReading ends reading: Finish follows.
 func (c *Conn) StopReading() {
 	c.flags.Or(isReadStopped)
 	switch {
@@ -177,83 +190,76 @@ func (c *Conn) StopReading() {
 	case c.readLock.Acquire():
 		go c.handler.Finish()
 	default:
-		c.thawRead() // nobody thaws an engine that another process has taken over from
+		c.thawRead() // after Abandon there is no thaw
 	}
 }
 
-// Abort breaks the connection: every write fails from now on, and every read once
-// what has come is read.
+// Abort breaks the connection: writes fail from now on, and reads fail once the input that
+// has arrived is read.
 func (c *Conn) Abort() {
 	if c.loop == nil {
 		c.stream.conn.SetWriteDeadline(time.Unix(1, 0))
-		control(c.stream.tcp, func(fd uintptr) { syscall.Shutdown(int(fd), syscall.SHUT_RDWR) })
-		return
 	}
-	syscall.Shutdown(int(c.fd), syscall.SHUT_RDWR)
+	ask(c, func(fd uintptr) error { return syscall.Shutdown(int(fd), syscall.SHUT_RDWR) })
 }
 
-// Close lets the peer have what was written, waits a bounded time for it to close its
-// side unless heard says that it has, and closes. The caller has the read lock and
-// the write lock, for good.
-func (c *Conn) Close(heard bool) {
+// Close sends what was written, waits a bounded time until the peer has closed its side,
+// unless peerClosed says that it has, and closes the connection. The caller has both locks,
+// and keeps them.
+func (c *Conn) Close(peerClosed bool) {
 	if c.loop == nil {
-		CloseLingering(c.stream.conn, heard)
+		CloseLingering(c.stream.conn, peerClosed)
 		return
 	}
-	c.closeOnLoop(heard)
+	c.closeOnLoop(peerClosed)
 }
 
-// TryFreezeWrites takes the write lock, so that nothing is written while the conn is handed
-// over, unless somebody has it.
+// TryFreezeWrites acquires the write lock if it is free, so that nothing is written while
+// the conn is handed over.
 func (c *Conn) TryFreezeWrites() bool { return c.writeLock.TryAcquire() }
 
-// ThawWrites frees the write lock after TryHold or AdoptConn.
+// ThawWrites releases the write lock after TryFreezeWrites or AdoptConn.
 func (c *Conn) ThawWrites() { c.writeLock.Reset() }
 
-// DisableRead takes the read lock for good: the handler wants no input, and no Finish. It is
-// called before Start.
+// DisableRead takes the read lock for good, before Start: the handler gets no input and no
+// Finish.
 func (c *Conn) DisableRead() { c.readLock.TryAcquire() }
 
-// FD is the descriptor of a movable conn, for another process.
+// FD is the descriptor of a transferable conn, for another process.
 func (c *Conn) FD() int { return int(c.fd) }
 
-// Transferable reports whether another process can go on with the conn.
+// Transferable reports whether another process can take the conn over.
 func (c *Conn) Transferable() bool { return c.stream == nil && !c.is(isBlocked) }
 
-// OnLoop reports whether an event loop serves the conn: it is not read while the engine is
-// frozen.
-func (c *Conn) OnLoop() bool { return c.loop != nil }
-
-// ProbePeer tells whether bytes wait for the peer's acknowledgement, and whether the
-// kernel has been sending to it in vain for that long.
-func (c *Conn) ProbePeer(limit time.Duration) (waiting, silent bool) {
-	if c.loop != nil {
-		return probePeer(uintptr(c.fd), limit)
-	}
-	control(c.stream.tcp, func(fd uintptr) { waiting, silent = probePeer(fd, limit) })
-	return waiting, silent
+// ProbePeer asks the kernel whether bytes wait for the peer's acknowledgement, and whether
+// it has been sending to the peer in vain for longer than the limit.
+func (c *Conn) ProbePeer(limit time.Duration) (unacked, dead bool) {
+	p := ask(c, probePeer)
+	return p.unacked, p.resending && p.silence > limit
 }
 
-// WasReset tells whether the end of the stream was a reset.
-func (c *Conn) WasReset() bool { return c.ask(wasReset) }
+// WasReset reports whether the connection ended with a reset.
+func (c *Conn) WasReset() bool { return ask(c, wasReset) }
 
-// HungUp tells whether the peer has closed its side, or is gone.
-func (c *Conn) HungUp() bool { return c.ask(hungUp) }
+// HungUp reports whether the peer has closed its side, or the connection is broken.
+func (c *Conn) HungUp() bool { return ask(c, hungUp) }
 
-// HasInput tells whether input has come that is not handled yet.
+// HasInput reports whether input has arrived that is not handled yet.
 func (c *Conn) HasInput() bool {
 	if c.loop == nil && c.stream.busy.Load() || c.loop != nil && c.readLock.isHeld() {
 		return true
 	}
-	return c.ask(hasUnread)
+	return ask(c, hasUnread)
 }
 
-func (c *Conn) ask(probe func(fd uintptr) bool) (yes bool) {
+// ask asks the kernel about the conn's descriptor.
+func ask[T any](c *Conn, question func(fd uintptr) T) T {
 	if c.loop != nil {
-		return probe(uintptr(c.fd))
+		return question(uintptr(c.fd))
 	}
-	control(c.stream.tcp, func(fd uintptr) { yes = probe(fd) })
-	return yes
+	var answer T
+	control(c.stream.tcp, func(fd uintptr) { answer = question(fd) })
+	return answer
 }
 
 // recoverPanic is deferred by the holder of the read lock: a bug ends this conn and no
@@ -265,8 +271,8 @@ func (c *Conn) recoverPanic() {
 	}
 }
 
-// freezeRead leaves the read lock to whoever thaws the engine, or has nothing more read:
-// either may just have been done.
+// freezeRead leaves the read lock to the goroutine that thaws the engine, or that stops
+// reading. As either may have come just before, the state is looked at once more.
 func (c *Conn) freezeRead() {
 	c.flags.Or(isReadFrozen)
 	if !c.engine().Suspended() || c.is(isReadStopped) {
@@ -274,7 +280,7 @@ func (c *Conn) freezeRead() {
 	}
 }
 
-// thawRead has a conn that is parked read on.
+// thawRead goes on reading a conn that is frozen.
 func (c *Conn) thawRead() {
 	if c.flags.And(^uint32(isReadFrozen))&isReadFrozen != 0 {
 		c.startResume()

@@ -9,6 +9,9 @@ import (
 )
 
 func (c *Conn) startOnLoop(pending bool) error {
+	if c.fd < 0 {
+		return unix.EMFILE // see ConnFromNet
+	}
 	pending = pending || c.stream != nil // TLS may have read more than the handshake
 	if pending {
 		c.readLock.TryAcquire()
@@ -29,6 +32,9 @@ func (c *Conn) startOnLoop(pending bool) error {
 }
 
 func (c *Conn) detachOnLoop(remote netip.AddrPort) HalfCloser {
+	if c.fd < 0 {
+		return c.stream.conn
+	}
 	tcp := Socket(c.fd).TCP(remote)
 	if c.stream == nil {
 		return tcp
@@ -40,7 +46,7 @@ func (c *Conn) detachOnLoop(remote netip.AddrPort) HalfCloser {
 func (c *Conn) replaceOnLoop(remote netip.AddrPort) *Conn {
 	e := c.engine()
 	e.loops.conns.set(int(c.fd), nil)
-	unix.EpollCtl(c.loop.epfd, unix.EPOLL_CTL_DEL, int(c.fd), nil)
+	c.loop.remove(int(c.fd))
 	next := e.NewConn(Socket(c.fd), remote)
 	if next.stream = c.stream; c.stream != nil {
 		k := c.stream.cipher
@@ -52,26 +58,27 @@ func (c *Conn) replaceOnLoop(remote netip.AddrPort) *Conn {
 	return next
 }
 
-// startResume has pending input handled, and what comes after it, by a goroutine.
+// startResume starts a goroutine that handles pending input, and then reads on.
 func (c *Conn) startResume() {
 	c.engine().freeze.readers.Add(1)
 	go c.handleResume()
 }
 
-// startPeerClosed has the end of the input handled by a goroutine.
+// startPeerClosed starts a goroutine that handles the end of the input.
 func (c *Conn) startPeerClosed(err error) {
 	c.engine().freeze.readers.Add(1)
 	go c.handlePeerClosed(err)
 }
 
-// readAvailable reads and has handled what there is. The caller has the read lock, which is
-// given back when there is no more. One that is not a loop has nobody who waits for
-// its turn, and l is nil. toEnd says that the end of the stream may be there already,
-// for which there will be no other event.
+// readAvailable reads until there is no more input, and releases the read lock of the
+// caller; or leaves the lock to whoever goes on. l is the calling loop, which reads on later,
+// so that other conns have their turn; nil: the caller is a goroutine that serves this conn
+// alone. toEnd says that the end of the input may have come with the event: no other event
+// will tell of it.
 func (c *Conn) readAvailable(l *loop, buf []byte, toEnd bool) {
 	e := c.engine()
 	buf = e.limitRead(buf)
-	for took := 0; ; {
+	for total := 0; ; {
 		if c.is(isReadStopped) {
 			go c.handler.Finish()
 			return
@@ -105,24 +112,24 @@ func (c *Conn) readAvailable(l *loop, buf []byte, toEnd bool) {
 			go c.handler.Finish()
 			return
 		}
-		took += n
+		total += n
 		switch {
-		case c.stream != nil && took < len(buf):
-			took += recordCost // there may be more records that TLS has read
+		case c.stream != nil && total < len(buf):
+			total += recordCost // TLS may have read more records
 		case c.stream == nil && n < len(buf) && !toEnd:
-			// All there was: what comes next is a new event (epoll(7)).
+			// That was all: more input is a new event (epoll(7)).
 			if c.readLock.Release() {
 				return
 			}
 		case l != nil:
-			l.unread = append(l.unread, c) // others are to have their turn
+			l.unread = append(l.unread, c)
 			return
 		}
 	}
 }
 
-// handlePeerClosed has the end of the input handled, which may have to wait, and then what follows
-// from it. The goroutine is the conn's last one, and its stack has grown by then.
+// handlePeerClosed has the handler handle the end of the input, and then finish. The
+// goroutine is the conn's last one, and needs 8 KiB of stack.
 func (c *Conn) handlePeerClosed(err error) {
 	growStack(0)
 	if c.callPeerClosed(err) {
@@ -130,8 +137,8 @@ func (c *Conn) handlePeerClosed(err error) {
 	}
 }
 
-// growStack has the stack of a goroutine that has just begun grow at once, while there
-// is next to nothing on it to move: what follows needs 8 KiB.
+// growStack grows the stack of a goroutine that has just begun: there is next to nothing on
+// the stack that has to be copied.
 //
 //go:noinline
 func growStack(i int) byte {
@@ -139,7 +146,7 @@ func growStack(i int) byte {
 	return space[i]
 }
 
-// callPeerClosed has the end of the input handled, and reports whether the conn is at its end.
+// callPeerClosed calls PeerClosed, and reports whether Finish is to follow.
 func (c *Conn) callPeerClosed(err error) bool {
 	defer c.engine().freeze.readers.Add(-1)
 	defer c.recoverPanic()
@@ -153,23 +160,21 @@ func (c *Conn) callPeerClosed(err error) bool {
 	return true
 }
 
-// handleResume has pending input handled and then reads on, in a goroutine that may wait.
+// handleResume has the handler handle its pending input, and then reads on.
 func (c *Conn) handleResume() {
 	defer c.engine().freeze.readers.Add(-1)
 	defer c.recoverPanic()
 	switch c.handler.Resume() {
 	case Stop:
 		go c.handler.Finish()
-		return
 	case Retry:
 		c.freezeRead()
-		return
 	case Replaced:
-		return
+	default:
+		b := readBuffers.Get().(*[]byte)
+		defer readBuffers.Put(b)
+		c.readAvailable(nil, *b, true)
 	}
-	b := readBuffers.Get().(*[]byte)
-	defer readBuffers.Put(b)
-	c.readAvailable(nil, *b, true)
 }
 
 // read reads what there is: EAGAIN says that there is nothing.
@@ -179,12 +184,12 @@ func (c *Conn) read(p []byte) (int, error) {
 	}
 	n, err := c.stream.conn.Read(p)
 	if n > 0 {
-		err = nil // it comes again
+		err = nil // the next read gives the error again
 	}
 	return n, err
 }
 
-// write is Write.
+// write writes what the kernel takes.
 func (c *Conn) write(p []byte) (int, error) {
 	if c.stream == nil {
 		return c.send(p)
@@ -208,31 +213,30 @@ func (c *Conn) send(p []byte) (int, error) {
 	return 0, err
 }
 
-// CloseAfterHandover closes the descriptor of a conn that another process has. The engine is frozen,
-// and does not thaw.
+// CloseAfterHandover closes the descriptor of a conn that another process has taken over.
+// The engine is frozen, and Abandon follows.
 func (c *Conn) CloseAfterHandover() {
 	c.flags.Or(isHandedOver)
-	// Closing is not enough: the other process has the same socket open (epoll(7)).
-	unix.EpollCtl(c.loop.epfd, unix.EPOLL_CTL_DEL, int(c.fd), nil)
+	c.loop.remove(int(c.fd)) // closing does not do that: the other process has the socket open (epoll(7))
 	unix.Close(int(c.fd))
 }
 
-func (c *Conn) closeOnLoop(heard bool) {
-	if (!heard || c.stream != nil) && c.closeWrite() && !heard {
+func (c *Conn) closeOnLoop(peerClosed bool) {
+	if (!peerClosed || c.stream != nil) && c.closeWrite() && !peerClosed {
 		c.linger()
 	}
 	c.engine().loops.conns.set(int(c.fd), nil)
 	if c.stream != nil {
-		c.stream.cipher.close() // a loop may just be about to write
+		c.stream.cipher.close() // a loop may be about to write
 	}
 	unix.Close(int(c.fd))
 }
 
-// waitSignal waits for an event, and reports false at the end.
-func (c *Conn) waitSignal(end time.Time) bool {
-	left := time.Until(end)
+// waitSignal waits for an event of the conn, and reports false at the deadline.
+func (c *Conn) waitSignal(deadline time.Time) bool {
+	left := time.Until(deadline)
 	if c.engine().Suspended() {
-		left = min(left, lingerPoll) // no loop tells
+		left = min(left, lingerPoll) // frozen loops do not signal
 	}
 	if left > 0 {
 		c.handler.WaitSignal(left)
@@ -240,19 +244,18 @@ func (c *Conn) waitSignal(end time.Time) bool {
 	return left > 0
 }
 
-// linger reads until the peer closes its side, for a bounded time: closing with
-// input unread would reset the connection, and what was written last be lost.
+// linger is the function linger on an event loop.
 func (c *Conn) linger() {
 	b := readBuffers.Get().(*[]byte)
 	defer readBuffers.Put(b)
-	end := time.Now().Add(lingerTime)
+	deadline := time.Now().Add(lingerTime)
 	for n := 0; n < lingerBytes; {
 		got, err := c.read(*b)
 		switch {
 		case got > 0:
 			n += got
 		case err == unix.EAGAIN:
-			if !c.waitSignal(end) {
+			if !c.waitSignal(deadline) {
 				return
 			}
 		case err != unix.EINTR:

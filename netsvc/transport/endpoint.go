@@ -12,40 +12,40 @@ import (
 )
 
 const (
-	sendBuffer = 128 << 10 // SO_SNDBUF: larger ones hide how far a member is behind
-	// SO_RCVBUF: larger ones hide from a sender that it is read more slowly,
-	// and thousands of floods would take gigabytes of the kernel.
+	sendBuffer = 128 << 10 // SO_SNDBUF: a larger one hides how far a member lags
+	// recvBuffer is SO_RCVBUF: a larger one hides from a sender that it is throttled, and
+	// thousands of floods would take gigabytes of the kernel.
 	recvBuffer = 64 << 10
 
-	// The end of a listener admits at most so many connections of its backlog, for
-	// this time at most: a flood may fill the backlog faster than it is emptied.
-	// lastRound is for clients that are half connected at that moment.
+	// DrainAndClose admits at most so many connections of a backlog, for this time at most: a
+	// flood may fill the backlog faster than it is emptied. The grace is for clients that are
+	// half connected at that moment.
 	drainMost  = 1 << 15
 	drainTime  = time.Second
 	drainGrace = 10 * time.Millisecond
 )
 
-// Endpoint is one port on all addresses that are listened on. Its fields are read-only
-// once others have it.
+// Endpoint is all listeners of one port. Its fields are read-only once other goroutines have
+// it.
 type Endpoint struct {
 	Port      int
-	Requested []netip.Addr // that were asked for when it was bound; nil: it has come from elsewhere
+	Requested []netip.Addr // the addresses that were asked for; nil: the descriptors came from another process
 	Listeners []*Listener
 }
 
 // Open opens each listener.
-func (p *Endpoint) Open(admit func(Socket, netip.AddrPort), busy string) error {
+func (p *Endpoint) Open(admit func(Socket, netip.AddrPort), busyLine string) error {
 	for _, l := range p.Listeners {
-		if err := l.Open(admit, busy); err != nil {
+		if err := l.Open(admit, busyLine); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// DrainAndClose stops listening, once the connections in the backlog have been admitted, which
-// by then means that they are told why not. It takes a second at most for each
-// address.
+// DrainAndClose stops listening. The connections in the backlogs are admitted first, which by
+// then means that they are told why they are refused. It takes a second at most for each
+// listener.
 func (p *Endpoint) DrainAndClose() {
 	for _, l := range p.Listeners {
 		l.DrainAndClose()
@@ -59,10 +59,10 @@ func (p *Endpoint) Close() {
 	}
 }
 
-// HasBacklog reports whether a client waits to be accepted.
+// HasBacklog reports whether a connection waits to be accepted.
 func (p *Endpoint) HasBacklog() bool { return slices.ContainsFunc(p.Listeners, (*Listener).HasBacklog) }
 
-// HandOver returns the addresses and the descriptors, for Adopt in another process. No
+// HandOver returns the addresses and the descriptors, for Adopt in another process. A nil
 // endpoint has none.
 func (p *Endpoint) HandOver() (addrs []netip.AddrPort, fds []int) {
 	addrs = []netip.AddrPort{}
@@ -75,7 +75,7 @@ func (p *Endpoint) HandOver() (addrs []netip.AddrPort, fds []int) {
 	return addrs, fds
 }
 
-// Adopt is the opposite of HandOver; without addresses it returns nil.
+// Adopt makes an endpoint of what HandOver has returned. Without addresses it returns nil.
 func (e *Engine) Adopt(addrs []netip.AddrPort, fds []int) (*Endpoint, error) {
 	if len(addrs) != len(fds) {
 		return nil, fmt.Errorf("%d addresses came with %d descriptors", len(addrs), len(fds))
@@ -90,30 +90,30 @@ func (e *Engine) Adopt(addrs []netip.AddrPort, fds []int) (*Endpoint, error) {
 	return p, nil
 }
 
-// errNoInterface is the error for the zone of an address that is no interface.
+// errNoInterface is the error for an address whose zone is no interface.
 var errNoInterface = errors.New("there is no such interface")
 
-// IsPortInUse reports whether a bind failed as another program has the port.
+// IsPortInUse reports whether a bind failed because another program has the port.
 func IsPortInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
-// IsAddrMissing reports whether a bind failed as the machine does not have the address.
+// IsAddrMissing reports whether a bind failed because the machine lacks the address.
 func IsAddrMissing(err error) bool {
 	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, errNoInterface)
 }
 
-// BindReason is a bind error as it is shown.
+// BindReason says to people why a bind failed.
 func BindReason(port int, err error) string {
 	if IsPortInUse(err) {
 		return fmt.Sprintf("port %d is in use by another program", port)
 	}
 	var sys *os.SyscallError
 	if errors.As(err, &sys) {
-		return fmt.Sprintf("port %d: %v", port, sys.Err)
+		err = sys.Err
 	}
 	return fmt.Sprintf("port %d: %v", port, err)
 }
 
-// AddrMissingReason is Reason for an address that is tried again.
+// AddrMissingReason is BindReason for an address that is tried again.
 func AddrMissingReason(port int, err error) string {
 	switch {
 	case errors.Is(err, syscall.EAFNOSUPPORT):
@@ -124,8 +124,8 @@ func AddrMissingReason(port int, err error) string {
 	return BindReason(port, err)
 }
 
-// reserve is a descriptor kept for the moment when there is none left: without it
-// nobody could even be refused, and listeners would spin.
+// reserve is a descriptor that is kept for the moment when there is no other one: without it
+// connections could not even be refused, and listeners would spin.
 type reserve struct {
 	mu   sync.Mutex
 	file *os.File
@@ -137,8 +137,20 @@ func (v *reserve) open() {
 	v.fill()
 }
 
-// fill takes a descriptor; without one, listeners only wait. mu is held.
+// fill takes a descriptor, if there is one. mu is held.
 func (v *reserve) fill() { v.file, _ = os.Open(os.DevNull) }
+
+// spend gives up the descriptor. It reports false, and tries to take one, if there is none.
+// mu is held.
+func (v *reserve) spend() bool {
+	if v.file == nil {
+		v.fill()
+		return false
+	}
+	v.file.Close()
+	v.file = nil
+	return true
+}
 
 func (v *reserve) close() {
 	v.mu.Lock()

@@ -9,27 +9,27 @@ import (
 
 // Options are what an Engine needs. All fields must be set.
 type Options struct {
-	Portable bool // serve plain connections with goroutines, as where there are no event loops
+	Portable bool // serve all connections with goroutines, as where there are no event loops
 	Log      *slog.Logger
 
-	// The functions may be called by any goroutine, and must not wait.
+	// Any goroutine may call these functions. They must not wait.
 
 	DeadPeer         func() time.Duration // after which an idle peer that does not answer is given up, 6 s at least
 	MaxRead          func() int           // bytes that a conn reads at a time, at most
 	Accepted         func()               // a connection was accepted
-	OutOfDescriptors func()               // one was closed for want of descriptors
+	OutOfDescriptors func()               // a connection was closed for want of descriptors
 }
 
-// Engine serves the sockets of a server. Its methods may be called by any goroutine.
+// Engine serves the sockets of a server. Any goroutine may call its methods.
 type Engine struct {
 	Options
 
 	loops     loops
 	reserve   reserve
 	freeze    freeze
-	pending   atomic.Int64   // bytes of input that handlers keep
-	lingering chan struct{}  // bounds the goroutines that refuse gently
-	refusals  sync.WaitGroup // those goroutines
+	pending   atomic.Int64   // bytes of pending input that handlers keep
+	lingering chan struct{}  // bounds the refused connections that linger
+	refusals  sync.WaitGroup // their goroutines
 }
 
 // New makes an engine that serves nothing before Open. It can be frozen.
@@ -39,8 +39,8 @@ func New(o Options) *Engine {
 	return e
 }
 
-// Open makes what listeners and conns need. They can be added then, and are served
-// after Run.
+// Open makes what listeners and conns need. They can be added then, and are served after
+// Run.
 func (e *Engine) Open() error {
 	e.reserve.open()
 	return e.loops.open(e)
@@ -62,22 +62,22 @@ func (e *Engine) Close() {
 	e.reserve.close()
 }
 
-// ProbeLoops wakes all event loops, and returns a function that tells whether each has come
-// round since.
-func (e *Engine) ProbeLoops() (turned func() bool) { return e.loops.probe() }
+// ProbeLoops wakes all event loops, and returns a function that reports whether each has
+// handled its events since.
+func (e *Engine) ProbeLoops() (answered func() bool) { return e.loops.probe() }
 
-// AddPending counts n more bytes of pending input, which a handler keeps, or with a negative
-// n fewer. When all of them have 64 MiB nothing is read.
+// AddPending counts n more bytes of pending input that a handler keeps, or with a negative n
+// fewer. While all handlers together keep 64 MiB nothing is read.
 func (e *Engine) AddPending(n int64) { e.pending.Add(n) }
 
-// PendingBytes is how many bytes of pending input there are.
+// PendingBytes is how many bytes of pending input all handlers keep.
 func (e *Engine) PendingBytes() int64 { return e.pending.Load() }
 
-// limitRead is the part of a buffer that is read into.
+// limitRead cuts a buffer to what a conn reads at a time.
 func (e *Engine) limitRead(b []byte) []byte { return b[:min(len(b), e.MaxRead())] }
 
-// TryLinger is asked before a refused connection is closed gently, which takes a while: it
-// reports false if very many are. done ends that.
+// TryLinger is asked before a refused connection lingers. It reports false if very many do
+// already. The caller must call done when the connection is closed.
 func (e *Engine) TryLinger() (done func(), ok bool) {
 	select {
 	case e.lingering <- struct{}{}:
@@ -87,8 +87,8 @@ func (e *Engine) TryLinger() (done func(), ok bool) {
 	}
 }
 
-// Refuse tells a connection one line and closes it gently. The line may be lost if very
-// many are refused at once.
+// Refuse writes one line to a connection and closes it, without waiting. The peer may lose
+// the line if very many connections are refused at a time.
 func (e *Engine) Refuse(c HalfCloser, line string) {
 	c.SetWriteDeadline(time.Now().Add(time.Second)) // its buffer is empty: it does not wait
 	c.Write([]byte(line))

@@ -10,48 +10,47 @@ import (
 )
 
 const (
-	// blockedTime bounds how long AwaitAway waits for conns whose handlers are away.
+	// blockedTime bounds how long AwaitBlocked waits for handlers in RunBlocking.
 	blockedTime = 500 * time.Millisecond
-	// blockedGrace is for those that have gone away since. Others that still are away stay
-	// behind.
+	// blockedGrace is how long Freeze waits for those that have blocked since. A conn whose
+	// handler is still blocked then is not handed over.
 	blockedGrace = 20 * time.Millisecond
 )
 
-// ErrChangeInProgress says that the gate was not free in time.
+// ErrChangeInProgress says that Freeze could not wait for a change to end.
 var ErrChangeInProgress = errors.New("something is just being changed; try again in a moment")
 
-// ReadersError says how many conns are still being read.
+// ReadersError says how many conns were still being read when Freeze gave up.
 type ReadersError int
 
 func (n ReadersError) Error() string { return fmt.Sprintf("%d conns are still being read", int(n)) }
 
-// freeze is what an engine needs to stand still while its sockets are handed over to
-// another process: from Freeze to Thaw no conn of an event loop is read or written
-// to, and nothing changes behind the gate but by conns of goroutines, which are not
-// handed over. New connections wait in the kernel's backlog and input in its buffers.
+// freeze is the state of an engine that is frozen while its sockets are handed over to
+// another process. From Freeze to Thaw no event loop reads or writes a conn, and nothing
+// changes that is handed over. New connections wait in the kernel's backlog, and input in
+// the kernel's buffers.
 //
-// What can be taken up again elsewhere stops where it is: readers of pending input, and
-// writers that need the disk. What can only wait where it is,
-// waits: changes at the gate, accepting and reading in the loops, writing for the
-// write locks.
+// A handler that can go on in the other process stops where it is: one with pending input,
+// or one that needs the disk to write. Everything else waits where it is: changes, accepting
+// and reading in the loops, and writing at the write locks.
 type freeze struct {
-	// changes is held, shared, for a change of what is handed over, and alone from
-	// Freeze to Thaw. It comes before every other lock. Freeze only tries it, so
-	// that sharing it twice does no harm.
-	changes sync.RWMutex
-	frozen  atomic.Bool  // set before the gate is tried
-	readers atomic.Int64 // goroutines that read conns of loops
-	closing atomic.Int64 // connections that have all they get and are just being closed
+	// changes is held, shared, for each change of what is handed over, and alone from Freeze
+	// to Thaw. It comes before every other lock. Freeze only tries it, so that holding it
+	// twice does no harm.
+	changes   sync.RWMutex
+	suspended atomic.Bool  // set before changes is tried
+	readers   atomic.Int64 // goroutines that read conns of loops
+	closing   atomic.Int64 // connections that get nothing more and are just being closed
 
 	mu        sync.Mutex
-	blocked   int           // conns that could go over, and whose handlers are in Away
-	settled   bool          // none of them comes back before Thaw
+	blocked   int           // handlers in RunBlocking whose conns could be handed over
+	settled   bool          // no handler returns from RunBlocking before Thaw
 	started   chan struct{} // closed by Freeze
-	thawed    chan struct{} // closed while there is no need to wait
+	thawed    chan struct{} // closed while the engine is not suspended
 	abandoned chan struct{} // closed by Abandon
 
 	// Owned by the goroutine that freezes and thaws.
-	thawLoops func() // lets the loops go on
+	thawLoops func()
 }
 
 func (f *freeze) init() {
@@ -59,20 +58,20 @@ func (f *freeze) init() {
 	close(f.thawed)
 }
 
-// BeginChange passes the gate, for a change of what is handed over: it waits while the engine
-// is frozen. The caller must call end when the change is done.
+// BeginChange begins a change of what is handed over: it waits while the engine is frozen.
+// The caller must call end when the change is done.
 func (e *Engine) BeginChange() (end func()) {
 	e.freeze.changes.RLock()
 	return e.freeze.changes.RUnlock
 }
 
-// TryBeginChange is Alter for a caller that must not wait there.
+// TryBeginChange is BeginChange for a caller that must not wait.
 func (e *Engine) TryBeginChange() (end func(), ok bool) {
 	return e.freeze.changes.RUnlock, e.freeze.changes.TryRLock()
 }
 
-// BeginChangeUnlessAbandoned is Alter for a caller that is left behind if the engine does not
-// thaw, and then reports false.
+// BeginChangeUnlessAbandoned is BeginChange for a caller that must not wait for ever: it
+// reports false if the engine does not thaw.
 func (e *Engine) BeginChangeUnlessAbandoned() (end func(), ok bool) {
 	for {
 		if end, ok := e.TryBeginChange(); ok {
@@ -84,22 +83,22 @@ func (e *Engine) BeginChangeUnlessAbandoned() (end func(), ok bool) {
 	}
 }
 
-// AwaitThaw waits while the engine is frozen, and reports false if it does not thaw.
+// AwaitThaw waits while the engine is suspended, and reports false if it does not thaw.
 func (e *Engine) AwaitThaw() bool {
 	e.freeze.mu.Lock()
-	thawed, moved := e.freeze.thawed, e.freeze.abandoned
+	thawed, abandoned := e.freeze.thawed, e.freeze.abandoned
 	e.freeze.mu.Unlock()
 	select {
 	case <-thawed:
 		return true
-	case <-moved:
+	case <-abandoned:
 		return false
 	}
 }
 
-// Suspended reports whether the engine is frozen, or is to be: what waits is put off, and
-// Resume takes it up.
-func (e *Engine) Suspended() bool { return e.freeze.frozen.Load() }
+// Suspended reports whether the engine is frozen or about to be: a handler that would wait
+// returns Retry instead.
+func (e *Engine) Suspended() bool { return e.freeze.suspended.Load() }
 
 // isAbandoned reports whether another process has taken over.
 func (e *Engine) isAbandoned() bool {
@@ -113,51 +112,54 @@ func (e *Engine) isAbandoned() bool {
 	}
 }
 
-// Suspending returns a channel that is closed when the engine is to be frozen.
+// Suspending returns a channel that is closed when the next Freeze begins.
 func (e *Engine) Suspending() <-chan struct{} {
 	e.freeze.mu.Lock()
 	defer e.freeze.mu.Unlock()
 	return e.freeze.started
 }
 
-// Thawed returns a channel that is closed while the engine is not frozen.
+// Thawed returns a channel that is closed as soon as the engine is not suspended.
 func (e *Engine) Thawed() <-chan struct{} {
 	e.freeze.mu.Lock()
 	defer e.freeze.mu.Unlock()
 	return e.freeze.thawed
 }
 
-// BeginClose says that a connection gets nothing more and is about to be closed: Closed
+// BeginClose counts a connection that gets nothing more and is about to be closed. EndClose
 // must follow.
 func (e *Engine) BeginClose() { e.freeze.closing.Add(1) }
 
-// EndClose says that it is closed.
+// EndClose says that the connection is closed.
 func (e *Engine) EndClose() { e.freeze.closing.Add(-1) }
 
-// start has everything look whether it is to stand still.
-func (f *freeze) start() {
-	f.mu.Lock()
-	f.thawed = make(chan struct{})
-	close(f.started)
-	f.mu.Unlock()
-	f.frozen.Store(true)
-}
+// ClosingCount counts the connections that get nothing more and are not closed yet.
+func (e *Engine) ClosingCount() int { return int(e.freeze.closing.Load()) + len(e.lingering) }
 
-// AwaitBlocked waits a bounded time, while everything goes on, until no conn is away that
-// Freeze would leave behind.
+// AwaitBlocked waits a bounded time, while everything goes on, until no handler is in
+// RunBlocking whose conn Freeze would have to leave behind.
 func (e *Engine) AwaitBlocked(ctx context.Context) {
-	patient, cancel := context.WithTimeout(ctx, blockedTime)
+	ctx, cancel := context.WithTimeout(ctx, blockedTime)
 	defer cancel()
-	PollUntil(patient, func() bool {
+	PollUntil(ctx, func() bool {
 		e.freeze.mu.Lock()
 		defer e.freeze.mu.Unlock()
 		return e.freeze.blocked == 0
 	})
 }
 
-// Freeze brings the engine to a stand. wake has all handlers look around that wait for
-// something. One caller at a time may freeze the engine. After an error it goes on as
-// before.
+// start declares the engine suspended.
+func (f *freeze) start() {
+	f.mu.Lock()
+	f.thawed = make(chan struct{})
+	close(f.started)
+	f.mu.Unlock()
+	f.suspended.Store(true)
+}
+
+// Freeze freezes the engine. wake must wake all handlers that wait for something, so that
+// they see that the engine is suspended. One caller at a time may freeze the engine. After
+// an error the engine goes on as before.
 func (e *Engine) Freeze(ctx context.Context, wake func()) (err error) {
 	f := &e.freeze
 	if !e.CanHandOver() {
@@ -170,8 +172,8 @@ func (e *Engine) Freeze(ctx context.Context, wake func()) (err error) {
 			e.thaw(alone)
 		}
 	}()
-	// A handler that waits for something looks at Suspended when it is woken, and may
-	// just have looked before: all are woken until they have seen it.
+	// A handler may have looked at Suspended just before it began to wait: all are woken
+	// until they have seen it.
 	if alone = PollUntil(ctx, func() bool { wake(); return f.changes.TryLock() }) == nil; !alone {
 		return ErrChangeInProgress
 	}
@@ -181,18 +183,18 @@ func (e *Engine) Freeze(ctx context.Context, wake func()) (err error) {
 	if err := PollUntil(ctx, func() bool { wake(); return f.readers.Load() == 0 }); err != nil {
 		return ReadersError(f.readers.Load())
 	}
-	patient, cancel := context.WithTimeout(ctx, blockedGrace)
+	grace, cancel := context.WithTimeout(ctx, blockedGrace)
 	defer cancel()
-	PollUntil(patient, func() bool { wake(); return f.settle(false) })
+	PollUntil(grace, func() bool { wake(); return f.settle(false) })
 	f.settle(true)
-	if err := PollUntil(ctx, func() bool { return f.readers.Load() == 0 }); err != nil { // one has just come back
+	if err := PollUntil(ctx, func() bool { return f.readers.Load() == 0 }); err != nil { // one has just returned from RunBlocking
 		return ReadersError(f.readers.Load())
 	}
 	return nil
 }
 
-// settle has nobody come back from Away, if nobody is there, or else with force, and
-// reports whether it does.
+// settle lets no handler return from RunBlocking any more if none is in it, or with force,
+// and reports whether it does.
 func (f *freeze) settle(force bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -200,60 +202,51 @@ func (f *freeze) settle(force bool) bool {
 	return f.settled
 }
 
-// RunBlocking runs do, which waits for something that Freeze does not wait for: meanwhile the
-// conn is not movable. Resume and PeerClosed of the conn's handler may call it. It waits
-// while the engine is frozen, and reports false if it does not thaw.
+// RunBlocking runs do, which waits for something that Freeze does not wait for: meanwhile
+// the conn is not transferable. Resume and PeerClosed of the conn's handler may call
+// RunBlocking. It returns after a thaw if the engine is frozen, and reports false if there
+// is none.
 func (c *Conn) RunBlocking(do func()) bool {
 	if c.loop == nil {
 		do()
 		return true
 	}
-	f := &c.engine().freeze
+	f, counted := &c.engine().freeze, 0
+	if c.stream == nil {
+		counted = 1 // else the conn cannot be handed over, and nobody waits for it
+	}
+	count := func(n int) {
+		f.blocked += n * counted
+		f.readers.Add(int64(-n))
+	}
 	f.mu.Lock()
-	f.blocked += c.counted()
-	f.mu.Unlock()
 	c.flags.Or(isBlocked)
-	f.readers.Add(-1)
-	back := false
+	count(1)
+	f.mu.Unlock()
+	returned := false
 	defer func() {
-		if !back { // a panic, or the engine is left
+		if !returned { // a panic, or the engine is abandoned
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.endBlocking(c)
+			count(-1)
 		}
 	}()
 	do()
-	for !back {
+	for !returned {
 		f.mu.Lock()
-		if back = !f.settled; back {
-			f.endBlocking(c)
+		if returned = !f.settled; returned {
+			count(-1)
 			c.flags.And(^uint32(isBlocked))
 		}
 		f.mu.Unlock()
-		if !back && !c.engine().AwaitThaw() {
+		if !returned && !c.engine().AwaitThaw() {
 			return false
 		}
 	}
 	return true
 }
 
-// counted is 1 for a conn that another process could go on with. Nobody waits for the
-// others.
-func (c *Conn) counted() int {
-	if c.stream != nil {
-		return 0
-	}
-	return 1
-}
-
-// endBlocking ends Away. mu is held.
-func (f *freeze) endBlocking(c *Conn) {
-	f.blocked -= c.counted()
-	f.readers.Add(1)
-}
-
-// StartFrozen is Freeze for an engine that takes over from another process, before
-// Open. Thaw makes it run.
+// StartFrozen is Freeze for an engine that takes over from another process, before Open.
 func (e *Engine) StartFrozen() error {
 	e.freeze.start()
 	e.freeze.changes.Lock()
@@ -263,20 +256,20 @@ func (e *Engine) StartFrozen() error {
 	return nil
 }
 
-// PrepareThaw prepares an engine that has begun frozen to run when it thaws.
+// PrepareThaw prepares an engine after StartFrozen to run when it thaws.
 func (e *Engine) PrepareThaw() error {
 	e.freeze.thawLoops = e.loops.run
 	return e.loops.poll()
 }
 
-// Thaw ends Freeze or BeginFrozen. The caller has freed the write locks that it took.
+// Thaw ends Freeze or StartFrozen. The caller has released the write locks that it acquired.
 func (e *Engine) Thaw() { e.thaw(true) }
 
-// thaw undoes what Freeze has done so far. alone says whether the gate is ours.
+// thaw undoes what Freeze has done so far. alone says that Freeze has locked changes.
 func (e *Engine) thaw(alone bool) {
 	f := &e.freeze
-	f.frozen.Store(false)
-	resume := f.thawLoops
+	f.suspended.Store(false)
+	thawLoops := f.thawLoops
 	f.thawLoops = nil
 	f.mu.Lock()
 	f.started, f.abandoned = make(chan struct{}), make(chan struct{})
@@ -287,15 +280,15 @@ func (e *Engine) thaw(alone bool) {
 		f.changes.Unlock()
 	}
 	e.loops.thawReads()
-	if resume != nil {
-		resume()
+	if thawLoops != nil {
+		thawLoops()
 	}
 }
 
-// Abandon is for an engine that another process has taken over from, after Freeze: it
-// does not thaw. Conns and listeners that have been handed over are dropped before. Those
-// of the others that wait are told. Conns that stay behind are written to, and not read
-// any more.
+// Abandon ends an engine that is frozen and that another process has taken over from: it
+// does not thaw. Before that the caller closes the conns and listeners that were handed over.
+// The handlers of the other conns that wait for a thaw are told. Those conns are written to,
+// and not read any more.
 func (e *Engine) Abandon() {
 	close(e.freeze.abandoned)
 	e.loops.freezeUnread()
@@ -303,10 +296,7 @@ func (e *Engine) Abandon() {
 	e.freeze.thawLoops = nil
 }
 
-// ClosingCount counts the connections that get nothing more and are not closed yet.
-func (e *Engine) ClosingCount() int { return int(e.freeze.closing.Load()) + len(e.lingering) }
-
-// PollUntil asks a millisecond apart until it hears yes or ctx ends.
+// PollUntil calls ok once a millisecond until it reports true or ctx ends.
 func PollUntil(ctx context.Context, ok func() bool) error {
 	if ok() {
 		return nil

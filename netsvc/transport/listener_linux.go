@@ -12,11 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// acceptMost is how many connections are accepted before others have their turn.
-const acceptMost = 64
+const (
+	acceptMost = 64      // connections that a loop accepts before others have their turn
+	backlog    = 1 << 15 // for the kernel to bound, by net.core.somaxconn
+)
 
-// Listener is a listening socket. While it is open an event loop accepts from it, and
-// gives each connection to admit. The loop holds the listener's lock meanwhile.
+// Listener is a listening socket. While it is open an event loop accepts connections from
+// it and gives each to admit.
 type Listener struct {
 	Addr netip.AddrPort // read-only
 
@@ -25,15 +27,15 @@ type Listener struct {
 
 	// Set by Open, then read-only.
 	admit    func(Socket, netip.AddrPort)
-	busyLine string // what connections are told that there is no descriptor for
+	busyLine string // for connections that there is no descriptor for
 
 	mu          sync.Mutex // held while accepting
 	closed      bool
-	lastWarning time.Time // when a shortage was logged last
+	lastWarning time.Time // of a shortage
 }
 
-// Listen binds a port on an address. Port 0 lets the system choose. What is accepted
-// inherits the socket options that are set here.
+// Listen binds a port of an address. With port 0 the system chooses the port. Accepted
+// connections inherit the socket options that are set here.
 func (e *Engine) Listen(a netip.Addr, port int) (ln *Listener, err error) {
 	family := unix.AF_INET
 	if a.Is6() {
@@ -74,15 +76,15 @@ func (e *Engine) Listen(a netip.Addr, port int) (ln *Listener, err error) {
 	if err := unix.Listen(fd, backlog); err != nil {
 		return nil, os.NewSyscallError("listen", err)
 	}
-	bound, err := unix.Getsockname(fd)
+	bound, err := localAddr(fd)
 	if err != nil {
-		return nil, os.NewSyscallError("getsockname", err)
+		return nil, err
 	}
-	// The address with its zone, which the kernel knows by a number only.
-	return e.adoptListener(fd, netip.AddrPortFrom(a, addrPort(bound).Port())), nil
+	// The kernel knows the zone of the address by a number only.
+	return e.adoptListener(fd, netip.AddrPortFrom(a, bound.Port())), nil
 }
 
-// setOptions sets the options that what is accepted inherits.
+// setOptions sets the options that accepted connections inherit.
 func (e *Engine) setOptions(fd int) error {
 	third := max(int(e.DeadPeer()/(6*time.Second)), 1) // idle for two, and then three probes
 	for _, o := range []struct{ level, name, value int }{
@@ -99,13 +101,12 @@ func (e *Engine) setOptions(fd int) error {
 			return os.NewSyscallError("setsockopt", err)
 		}
 	}
-	// Best effort: without it a peer that vanishes after a long pause is
-	// noticed later.
+	// Without this option a peer that vanishes after a long pause is noticed later.
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, tcpRTOMax, third*1000)
 	return nil
 }
 
-// UpdateOptions has what is accepted from now on use the present DeadPeer.
+// UpdateOptions applies the present DeadPeer to connections that are accepted from now on.
 func (l *Listener) UpdateOptions() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -123,33 +124,30 @@ func (e *Engine) ListenGiven(fd int) (*Listener, error) {
 	if err := e.setOptions(fd); err != nil {
 		return nil, err
 	}
-	bound, err := unix.Getsockname(fd)
+	bound, err := localAddr(fd)
 	if err != nil {
-		return nil, os.NewSyscallError("getsockname", err)
+		return nil, err
 	}
-	return e.adoptListener(fd, addrPort(bound)), nil
+	return e.adoptListener(fd, bound), nil
 }
 
-// adoptListener makes a listener of a descriptor that another process has listened on,
-// at an address that may have a zone.
+// adoptListener makes a listener of a descriptor that another process has listened on, at an
+// address that may have a zone.
 func (e *Engine) adoptListener(fd int, addr netip.AddrPort) *Listener {
 	return &Listener{fd: fd, loop: e.loops.pick(), Addr: addr}
 }
 
 func (l *Listener) descriptor() int { return l.fd }
 
-// backlog is for the kernel to bound, by net.core.somaxconn.
-const backlog = 1 << 15
-
-// Open begins to accept. Each connection goes to admit, which must not wait; those that
-// there is no descriptor for are told busy.
-func (l *Listener) Open(admit func(Socket, netip.AddrPort), busy string) error {
-	l.admit, l.busyLine = admit, busy
+// Open begins to accept connections. Each goes to admit, which must not wait; a connection
+// that there is no descriptor for is told busyLine.
+func (l *Listener) Open(admit func(Socket, netip.AddrPort), busyLine string) error {
+	l.admit, l.busyLine = admit, busyLine
 	l.loop.engine.loops.listeners.set(l.fd, l)
 	return os.NewSyscallError("epoll_ctl", l.loop.add(l.fd, eventListener, unix.EPOLLIN))
 }
 
-// accept admits who is waiting, called by the loop.
+// accept accepts waiting connections. Its loop calls it.
 func (l *Listener) accept() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -159,10 +157,9 @@ func (l *Listener) accept() {
 	for range acceptMost {
 		switch more, err := l.acceptNext(); {
 		case err != nil:
-			// A shortage lasts, and is looked at fifty times a second.
-			if now := time.Now(); now.Sub(l.lastWarning) > time.Minute {
+			if now := time.Now(); now.Sub(l.lastWarning) > time.Minute { // a shortage lasts
 				l.lastWarning = now
-				l.loop.engine.Log.Warn("nobody can be accepted at the moment", "listener", l.Addr.String(), "error", err)
+				l.loop.engine.Log.Warn("connection cannot be accepted", "listener", l.Addr.String(), "error", err)
 			}
 			l.backOff()
 			return
@@ -172,9 +169,10 @@ func (l *Listener) accept() {
 	}
 }
 
-// acceptNext admits one connection and reports whether there may be more. mu is held.
+// acceptNext accepts one connection and reports whether there may be more. The caller holds
+// mu, or has detached the listener.
 func (l *Listener) acceptNext() (more bool, err error) {
-	// That of package unix asks the listener for its protocol each time.
+	// Accept4 of package unix asks the listener for its protocol each time.
 	fd, sa, err := syscall.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 	switch err {
 	case nil:
@@ -184,7 +182,7 @@ func (l *Listener) acceptNext() (more bool, err error) {
 	case unix.EAGAIN:
 		return false, nil
 	case unix.EMFILE, unix.ENFILE:
-		if l.loop.engine.reserve.refuse(l, l.busyLine) {
+		if l.loop.engine.reserve.refuse(l) {
 			return true, nil
 		}
 		return false, err
@@ -194,10 +192,10 @@ func (l *Listener) acceptNext() (more bool, err error) {
 	return true, nil // that connection is gone already (accept(2))
 }
 
-// backOff keeps the loop from spinning while nobody can be accepted. mu is held.
+// backOff keeps the loop from spinning while no connection can be accepted. mu is held.
 func (l *Listener) backOff() {
 	const pause = 20 * time.Millisecond
-	unix.EpollCtl(l.loop.epfd, unix.EPOLL_CTL_DEL, l.fd, nil)
+	l.loop.remove(l.fd)
 	time.AfterFunc(pause, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -210,24 +208,19 @@ func (l *Listener) backOff() {
 	})
 }
 
-// HasBacklog reports whether somebody waits to be accepted.
+// HasBacklog reports whether a connection waits to be accepted.
 func (l *Listener) HasBacklog() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.closed && hasUnread(uintptr(l.fd))
 }
 
-// DrainAndClose stops listening. A connection that is in the backlog is admitted first,
-// which by then means that it is told why not. The listener leaves its loop before
-// that: no loop waits for strangers.
+// DrainAndClose stops listening. The connections in the backlog are admitted first, which by
+// then means that they are told why they are refused.
 func (l *Listener) DrainAndClose() {
-	if !l.detach() {
-		return
+	if l.drain() {
+		unix.Close(l.fd)
 	}
-	if l.admit != nil {
-		l.drainBacklog()
-	}
-	unix.Close(l.fd)
 }
 
 // Close stops listening at once.
@@ -237,20 +230,16 @@ func (l *Listener) Close() {
 	}
 }
 
-// Unlisten stops listening as End does, and keeps the address: after it comes Again
-// or Release. Another socket can listen on an address that covers this one
-// meanwhile, even if another process has this descriptor, too.
+// Unlisten stops listening as DrainAndClose does, and keeps the address: Relisten or Release
+// must follow. Meanwhile another socket can listen on an address that covers this one, even
+// if another process has this descriptor, too.
 func (l *Listener) Unlisten() {
-	if !l.detach() {
-		return
+	if l.drain() {
+		unix.Shutdown(l.fd, unix.SHUT_RD)
 	}
-	if l.admit != nil {
-		l.drainBacklog()
-	}
-	unix.Shutdown(l.fd, unix.SHUT_RD)
 }
 
-// Relisten listens once more on an address after Yield.
+// Relisten listens again on an address after Unlisten.
 func (l *Listener) Relisten() (*Listener, error) {
 	if err := unix.Listen(l.fd, backlog); err != nil {
 		unix.Close(l.fd)
@@ -259,11 +248,11 @@ func (l *Listener) Relisten() (*Listener, error) {
 	return l.loop.engine.adoptListener(l.fd, l.Addr), nil
 }
 
-// Release gives up an address after Yield.
+// Release gives up an address after Unlisten.
 func (l *Listener) Release() { unix.Close(l.fd) }
 
-// detach takes the listener away from its loop. It reports false if that was done
-// before: the descriptor is the first caller's.
+// detach takes the listener away from its loop. It reports false if that was done before:
+// the descriptor belongs to the first caller.
 func (l *Listener) detach() bool {
 	l.mu.Lock()
 	before := l.closed
@@ -274,44 +263,48 @@ func (l *Listener) detach() bool {
 	}
 	l.loop.engine.loops.listeners.set(l.fd, nil)
 	if l.admit != nil {
-		unix.EpollCtl(l.loop.epfd, unix.EPOLL_CTL_DEL, l.fd, nil) // ENOENT: it rests
+		l.loop.remove(l.fd)
 	}
 	return true
 }
 
-// drainBacklog admits the connections in the backlog, at most backlogMost of them and for
-// backlogTime, after leave.
-func (l *Listener) drainBacklog() {
+// drain detaches the listener and admits the connections in its backlog: after detach, so
+// that no loop waits for strangers. It reports false if the listener was detached before.
+func (l *Listener) drain() bool {
+	if !l.detach() {
+		return false
+	}
+	if l.admit == nil {
+		return true
+	}
 	until, last := time.Now().Add(drainTime), false
 	for range drainMost {
 		more, err := l.acceptNext()
 		if err != nil {
-			return
+			break
 		}
 		now := time.Now()
 		if !more && !last {
 			last, until = true, now.Add(drainGrace)
 		}
 		if !now.Before(until) {
-			return
+			break
 		}
 		if !more { // poll(2) would keep a processor from others until the runtime notices
 			time.Sleep(time.Millisecond)
 		}
 	}
+	return true
 }
 
-// refuse accepts one connection on the reserve, says busy, and closes it. It
+// refuse accepts one connection with the reserve, tells it busyLine, and closes it. It
 // reports false if the reserve could not be used.
-func (v *reserve) refuse(l *Listener, busy string) bool {
+func (v *reserve) refuse(l *Listener) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.file == nil {
-		v.fill()
+	if !v.spend() {
 		return false
 	}
-	v.file.Close()
-	v.file = nil
 	defer v.fill()
 	fd, _, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 	if err != nil {
@@ -319,7 +312,7 @@ func (v *reserve) refuse(l *Listener, busy string) bool {
 	}
 	l.loop.engine.Accepted()
 	l.loop.engine.OutOfDescriptors()
-	send(fd, []byte(busy))
+	send(fd, []byte(l.busyLine))
 	unix.Close(fd)
 	return true
 }

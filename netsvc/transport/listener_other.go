@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Listener is a listening socket, and the goroutine that accepts from it while it is
-// open and gives each connection to admit.
+// Listener is a listening socket. While it is open a goroutine accepts connections from it
+// and gives each to admit.
 type Listener struct {
 	Addr netip.AddrPort // read-only
 
@@ -22,8 +22,8 @@ type Listener struct {
 	engine   *Engine
 	admit    func(Socket, netip.AddrPort)
 	busyLine string
-	quit     chan struct{} // closed by End
-	ended    chan struct{} // closed when the goroutine has
+	quit     chan struct{} // closed by DrainAndClose
+	ended    chan struct{} // closed when the goroutine ends
 	once     sync.Once
 }
 
@@ -31,7 +31,7 @@ func (e *Engine) newListener(ln *net.TCPListener) *Listener {
 	return &Listener{Addr: ln.Addr().(*net.TCPAddr).AddrPort(), ln: ln, engine: e, quit: make(chan struct{}), ended: make(chan struct{})}
 }
 
-// Listen binds a port on an address. Port 0 lets the system choose.
+// Listen binds a port of an address. With port 0 the system chooses the port.
 func (e *Engine) Listen(a netip.Addr, port int) (*Listener, error) {
 	third := max(e.DeadPeer()/6, time.Second) // idle for two, and then three probes
 	lc := net.ListenConfig{
@@ -55,13 +55,13 @@ func (e *Engine) Listen(a netip.Addr, port int) (*Listener, error) {
 	return e.newListener(ln.(*net.TCPListener)), nil
 }
 
-// UpdateOptions does nothing: what is accepted has what was set at first.
+// UpdateOptions does nothing: accepted connections have the options of Listen.
 func (l *Listener) UpdateOptions() error { return nil }
 
 // ListenGiven makes a listener of a descriptor that listens already.
 func (e *Engine) ListenGiven(fd int) (*Listener, error) {
 	f := os.NewFile(uintptr(fd), "master")
-	defer f.Close() // FileListener has one of its own
+	defer f.Close() // FileListener duplicates the descriptor
 	ln, err := net.FileListener(f)
 	if err != nil {
 		return nil, err
@@ -74,27 +74,27 @@ func (e *Engine) ListenGiven(fd int) (*Listener, error) {
 	return e.newListener(tcp), nil
 }
 
-// HasBacklog is known on Linux only.
+// HasBacklog knows nothing: false.
 func (l *Listener) HasBacklog() bool { return false }
 
-// Open begins to accept. Each connection goes to admit, which must not wait; those that
-// there is no descriptor for are told busy.
-func (l *Listener) Open(admit func(Socket, netip.AddrPort), busy string) error {
-	l.admit, l.busyLine = admit, busy
+// Open begins to accept connections. Each goes to admit, which must not wait; a connection
+// that there is no descriptor for is told busyLine.
+func (l *Listener) Open(admit func(Socket, netip.AddrPort), busyLine string) error {
+	l.admit, l.busyLine = admit, busyLine
 	go l.accept()
 	return nil
 }
 
-// accept accepts until Close, or until End and nobody is left in the backlog.
+// accept accepts connections until Close, or until DrainAndClose and an empty backlog.
 func (l *Listener) accept() {
 	defer close(l.ended)
-	var until time.Time // when the end has an end; zero: it has not begun
+	var until time.Time // the end of draining; zero: it has not begun
 	empty := 0
 	for {
 		select {
 		case <-l.quit:
-			// A round in which nobody comes says that the backlog is empty; the
-			// first one may have been cut short by End.
+			// A round without a connection says that the backlog is empty; but
+			// DrainAndClose may have cut the first round short.
 			now := time.Now()
 			if until.IsZero() {
 				until = now.Add(drainTime)
@@ -120,7 +120,7 @@ func (l *Listener) accept() {
 				return
 			}
 		default:
-			if l.engine.reserve.refuse(l, err, l.busyLine) {
+			if l.engine.reserve.refuse(l, err) {
 				continue
 			}
 			l.engine.Log.Warn("connection cannot be accepted", "listener", l.Addr.String(), "error", err)
@@ -134,8 +134,8 @@ func (l *Listener) accept() {
 	}
 }
 
-// DrainAndClose stops to listen. A client that connected before is in the backlog and is admitted
-// first, which by then means to be told why not.
+// DrainAndClose stops listening. The connections in the backlog are admitted first, which by
+// then means that they are told why they are refused.
 func (l *Listener) DrainAndClose() {
 	if l.admit == nil {
 		l.ln.Close()
@@ -148,35 +148,32 @@ func (l *Listener) DrainAndClose() {
 	<-l.ended
 }
 
-// Close stops to listen at once.
+// Close stops listening at once.
 func (l *Listener) Close() { l.ln.Close() }
 
-// Unlisten stops listening as End does, so that another socket can listen on an
-// address that covers this one; after it comes Again or Release.
+// Unlisten stops listening as DrainAndClose does, so that another socket can listen on an
+// address that covers this one. Relisten or Release must follow.
 func (l *Listener) Unlisten() { l.DrainAndClose() }
 
-// Relisten listens once more on an address after Yield.
+// Relisten listens again on an address after Unlisten.
 func (l *Listener) Relisten() (*Listener, error) {
 	return l.engine.Listen(l.Addr.Addr(), int(l.Addr.Port()))
 }
 
-// Release gives up an address after Yield.
+// Release gives up an address after Unlisten.
 func (l *Listener) Release() {}
 
-// refuse accepts one connection on the reserve, says busy, and closes it. It
-// reports false if err is something else, or the reserve could not be used.
-func (v *reserve) refuse(l *Listener, err error, busy string) bool {
+// refuse accepts one connection with the reserve, tells it busyLine, and closes it. It
+// reports false if err is another error, or the reserve could not be used.
+func (v *reserve) refuse(l *Listener, err error) bool {
 	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 		return false
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.file == nil {
-		v.fill()
+	if !v.spend() {
 		return false
 	}
-	v.file.Close()
-	v.file = nil
 	defer v.fill()
 	l.ln.SetDeadline(time.Now().Add(time.Millisecond))
 	c, err := l.ln.AcceptTCP()
@@ -187,7 +184,7 @@ func (v *reserve) refuse(l *Listener, err error, busy string) bool {
 	l.engine.Accepted()
 	l.engine.OutOfDescriptors()
 	c.SetWriteDeadline(time.Now().Add(time.Millisecond))
-	c.Write([]byte(busy))
+	c.Write([]byte(l.busyLine))
 	c.Close()
 	return true
 }

@@ -2,17 +2,18 @@ package transport
 
 import "sync/atomic"
 
-// Lock is a lock that nobody waits for: a goroutine that finds it taken asks the
-// holder to run again, and goes away. The zero value is free.
+// Lock is a lock that no goroutine waits for: one that finds it locked asks the holder to
+// run again, and goes away. The zero value is free.
 type Lock struct{ state atomic.Int32 }
 
 const (
 	free   = iota
-	locked // somebody is at work
-	rerun  // and is asked to run again
+	locked // by one holder
+	rerun  // locked, and the holder is asked to run again
 )
 
-// Acquire takes the lock, or asks its holder to run again and reports false.
+// Acquire acquires the lock. If another goroutine has it, Acquire asks that one to run
+// again, and reports false.
 func (l *Lock) Acquire() bool {
 	for {
 		switch l.state.Load() {
@@ -30,8 +31,8 @@ func (l *Lock) Acquire() bool {
 	}
 }
 
-// Release gives the lock back, or reports false if the holder was asked to run
-// again, which then still has it.
+// Release releases the lock. If it reports false, the caller was asked to run again, and
+// still has the lock.
 func (l *Lock) Release() bool {
 	if l.state.CompareAndSwap(locked, free) {
 		return true
@@ -40,11 +41,11 @@ func (l *Lock) Release() bool {
 	return false
 }
 
-// TryAcquire takes the lock if it is free, and asks nobody for anything.
+// TryAcquire acquires the lock if it is free, without asking its holder for anything.
 func (l *Lock) TryAcquire() bool { return l.state.CompareAndSwap(free, locked) }
 
-// isHeld reports whether somebody has the lock.
+// isHeld reports whether a goroutine has the lock.
 func (l *Lock) isHeld() bool { return l.state.Load() != free }
 
-// Reset frees the lock, whatever its holder, the caller, was asked for.
+// Reset releases the lock of the caller, and forgets that it was asked to run again.
 func (l *Lock) Reset() { l.state.Store(free) }

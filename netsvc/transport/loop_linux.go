@@ -15,8 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loops serve all plain descriptors: connections edge-triggered, listeners
-// level-triggered. An idle connection costs no goroutine, no buffer, no timer.
+// loops serve all descriptors: conns edge-triggered, listeners level-triggered.
 type loops struct {
 	all       []*loop
 	next      atomic.Uint32
@@ -25,31 +24,30 @@ type loops struct {
 	tasks     sync.WaitGroup
 }
 
-// loop is one goroutine over one epoll(7) descriptor. It waits for that in the
-// runtime's own poller: in a system call it would keep a processor from others
-// until the runtime notices.
+// loop is one goroutine over one epoll(7) descriptor. It waits for that descriptor in the
+// runtime's own poller: in a system call it would keep a processor from others until the
+// runtime notices.
 type loop struct {
 	engine  *Engine
 	epfd    int
-	file    *os.File // of ep; nil before poll
+	file    *os.File // of epfd; nil before poll
 	poller  syscall.RawConn
-	eventfd int // an eventfd, to wake it
+	eventfd int // wakes the loop
 	rounds  atomic.Uint64
 	quit    atomic.Bool
 
-	frozen atomic.Pointer[loopFreeze] // not nil: it is to stand still
+	frozen atomic.Pointer[loopFreeze] // not nil: the loop is to freeze
 
 	// Owned by the loop's goroutine.
 	buf    []byte
-	unread []*Conn // were not read to the end, and their read locks are ours
+	unread []*Conn // may have more input; their read locks are the loop's
 }
 
 const (
 	loopBuffer = 64 << 10 // bytes read from a connection at a time
 	loopEvents = 256
-	// maxPending bounds the pending input of all conns. At the bound nobody is
-	// read. It is far above what ten thousand floods hold, as nobody is to be
-	// stopped by others' floods.
+	// maxPending bounds the pending input of all conns: at the bound no conn is read. It is
+	// far above what ten thousand floods keep, as floods must not stop others.
 	maxPending   = 64 << 20
 	pendingPause = 5 * time.Millisecond
 )
@@ -60,8 +58,7 @@ const (
 	eventWake
 )
 
-// open makes the event loops. What is added to them waits, and wakes nobody, until
-// they poll, and is served when they run.
+// open makes the event loops. What is added to them waits until they run.
 func (ls *loops) open(e *Engine) error {
 	for range min(runtime.GOMAXPROCS(0), 4) {
 		l, err := newLoop(e)
@@ -93,18 +90,18 @@ func (ls *loops) run() {
 }
 
 func newLoop(e *Engine) (*loop, error) {
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
 	}
-	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	eventfd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		unix.Close(ep)
+		unix.Close(epfd)
 		return nil, err
 	}
-	l := &loop{engine: e, epfd: ep, eventfd: event, buf: make([]byte, loopBuffer)}
-	err = unix.SetNonblock(ep, true) // or os would not poll it
-	if err = errors.Join(err, l.add(event, eventWake, unix.EPOLLIN)); err != nil {
+	l := &loop{engine: e, epfd: epfd, eventfd: eventfd, buf: make([]byte, loopBuffer)}
+	err = unix.SetNonblock(epfd, true) // package os polls no other descriptor
+	if err = errors.Join(err, l.add(eventfd, eventWake, unix.EPOLLIN)); err != nil {
 		l.close()
 		return nil, err
 	}
@@ -120,7 +117,7 @@ func (l *loop) close() {
 	l.file.Close()
 }
 
-// stop ends all loops. Nothing may be registered any more.
+// stop ends all loops. No descriptor may be registered any more.
 func (ls *loops) stop() {
 	for _, l := range ls.all {
 		l.quit.Store(true)
@@ -132,8 +129,8 @@ func (ls *loops) stop() {
 	}
 }
 
-// probe wakes all loops, and returns what tells whether each has come round since.
-func (ls *loops) probe() (turned func() bool) {
+// probe is Engine.ProbeLoops.
+func (ls *loops) probe() (answered func() bool) {
 	var before []uint64
 	for _, l := range ls.all {
 		before = append(before, l.rounds.Load())
@@ -149,50 +146,50 @@ func (ls *loops) probe() (turned func() bool) {
 	}
 }
 
-// loopFreeze is where loops stand still.
+// loopFreeze is where frozen loops wait.
 type loopFreeze struct {
 	arrived sync.WaitGroup
-	leave   chan struct{}
+	thawed  chan struct{}
 }
 
-// freeze makes all loops stand still, with no event half handled, until leave is
-// called. It fails if one does not within ctx.
-func (ls *loops) freeze(ctx context.Context) (leave func(), err error) {
-	p := &loopFreeze{leave: make(chan struct{})}
-	leave = func() {
+// freeze stops all loops, with no event half handled, until thaw is called. It fails if a
+// loop does not stop before ctx ends.
+func (ls *loops) freeze(ctx context.Context) (thaw func(), err error) {
+	f := &loopFreeze{thawed: make(chan struct{})}
+	thaw = func() {
 		for _, l := range ls.all {
 			l.frozen.Store(nil)
 		}
-		close(p.leave)
+		close(f.thawed)
 	}
-	p.arrived.Add(len(ls.all))
+	f.arrived.Add(len(ls.all))
 	for _, l := range ls.all {
-		l.frozen.Store(p)
+		l.frozen.Store(f)
 		l.wake()
 	}
 	all := make(chan struct{})
 	go func() {
-		p.arrived.Wait()
+		f.arrived.Wait()
 		close(all)
 	}()
 	select {
 	case <-all:
-		return leave, nil
+		return thaw, nil
 	case <-ctx.Done():
-		leave() // the goroutine ends when the loop that hangs comes by
+		thaw() // the goroutine ends when the loop that hangs comes by
 		return nil, ctx.Err()
 	}
 }
 
-// thawReads has all conns read on that are parked.
+// thawReads goes on reading all conns that are frozen.
 func (ls *loops) thawReads() {
 	for c := range ls.conns.all() {
 		c.thawRead()
 	}
 }
 
-// freezeUnread parks the conns whose turn does not come any more, but those that another
-// process has. The loops stand still.
+// freezeUnread freezes the conns that the frozen loops were going to read, but those that
+// were handed over.
 func (ls *loops) freezeUnread() {
 	for _, l := range ls.all {
 		for _, c := range l.unread {
@@ -209,12 +206,15 @@ func (ls *loops) pick() *loop { return ls.all[int(ls.next.Add(1))%len(ls.all)] }
 
 func (l *loop) wake() {
 	one := [8]byte{1}
-	unix.Write(l.eventfd, one[:]) // EAGAIN: it is awake
+	unix.Write(l.eventfd, one[:]) // EAGAIN: the loop is awake
 }
 
 func (l *loop) add(fd int, kind int32, events uint32) error {
 	return unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd), Pad: kind})
 }
+
+// remove takes a descriptor out of the loop: ENOENT says that it is not there.
+func (l *loop) remove(fd int) { unix.EpollCtl(l.epfd, unix.EPOLL_CTL_DEL, fd, nil) }
 
 const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
 
@@ -222,15 +222,15 @@ const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 func (l *loop) run() {
 	buf := make([]unix.EpollEvent, loopEvents)
 	for {
-		if p := l.frozen.Load(); p != nil {
-			p.arrived.Done()
-			<-p.leave
+		if f := l.frozen.Load(); f != nil {
+			f.arrived.Done()
+			<-f.thawed
 		}
 		events, err := l.events(buf)
 		l.rounds.Add(1)
 		if err != nil {
 			l.engine.Log.Error("event loop cannot wait for events", "error", err)
-			return // the descriptor is broken, which cannot be
+			return // cannot happen while the descriptor is open
 		}
 		for _, ev := range events {
 			l.handle(ev)
@@ -246,8 +246,8 @@ func (l *loop) run() {
 	}
 }
 
-// events waits for events, but not while somebody has more to be read; unless
-// that one has to wait for a while.
+// events waits for events. It does not wait while a conn is unread, but for a moment if no
+// conn may be read now.
 func (l *loop) events(buf []unix.EpollEvent) (events []unix.EpollEvent, err error) {
 	if len(l.unread) > 0 {
 		if l.engine.pending.Load() >= maxPending {
@@ -272,8 +272,8 @@ func (l *loop) handle(ev unix.EpollEvent) {
 			ln.accept()
 		}
 	default:
-		// What is in the table may have closed meanwhile, or be a new one with
-		// the same number: then this looks once in vain.
+		// The conn may have been closed since, and a new one may have its number: that one
+		// is read in vain.
 		c := l.engine.loops.conns.get(int(ev.Fd))
 		if c == nil {
 			return
@@ -288,18 +288,17 @@ func (l *loop) handle(ev unix.EpollEvent) {
 			l.read(c, ev.Events&^(unix.EPOLLIN|unix.EPOLLOUT) != 0)
 			return
 		}
-		c.handler.Signal() // the goroutine that closes it waits for this
+		c.handler.Signal() // the goroutine that closes the conn waits for this
 	}
 }
 
-// read reads a conn whose read lock we have. A panic ends that conn only.
+// read reads a conn whose read lock the loop has. A panic ends that conn only.
 func (l *loop) read(c *Conn, toEnd bool) {
 	defer c.recoverPanic()
 	c.readAvailable(l, l.buf, toEnd)
 }
 
-// writable tells the handler of a conn that it takes more. A panic ends that conn
-// only.
+// writable tells the handler that the conn takes more. A panic ends that conn only.
 func (c *Conn) writable() {
 	defer func() {
 		if p := recover(); p != nil {
@@ -311,7 +310,7 @@ func (c *Conn) writable() {
 		if gone, _ := c.stream.cipher.flush(); !gone {
 			return
 		}
-		c.handler.Signal() // the goroutine that closes it may wait for this
+		c.handler.Signal() // the goroutine that closes the conn may wait for this
 	}
 	c.handler.Writable()
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// loops are had on Linux only: every conn has goroutines, and nothing can be handed
+// loops exist on Linux only: elsewhere every conn has goroutines, and nothing can be handed
 // over.
 type loops struct{}
 
@@ -25,14 +25,14 @@ func (*loops) freeze(context.Context) (func(), error) { return nil, errNoLoops }
 func (*loops) thawReads()                             {}
 func (*loops) freezeUnread()                          {}
 
-// loop is what a conn has on Linux only.
+// loop exists on Linux only.
 type loop struct{ engine *Engine }
 
-// cipherSocket is what a conn behind TLS has on Linux only.
+// cipherSocket exists on Linux only.
 type cipherSocket struct{}
 
-// Secure returns the server's end of TLS over a connection, before the handshake. ConnOver
-// makes a conn of it after that.
+// Secure returns the server's end of TLS over a connection, before the handshake.
+// ConnFromNet makes a conn of it after that.
 func (e *Engine) Secure(c TCP, config *tls.Config) *tls.Conn { return tls.Server(c, config) }
 
 var errNoLoops = errors.New("there are no event loops on this system")
@@ -47,25 +47,25 @@ func (c *Conn) closeOnLoop(bool)                       {}
 func (l *Listener) descriptor() int                           { return -1 }
 func (e *Engine) adoptListener(int, netip.AddrPort) *Listener { return nil }
 
-// AdoptConn and Drop are for a handover, and never called.
+// AdoptConn and CloseAfterHandover belong to a handover, and are never called.
 
 func (c *Conn) CloseAfterHandover()   {}
 func (e *Engine) AdoptConn(int) *Conn { return nil }
 
-// String names what serves plain connections.
+// String names what serves connections.
 func (e *Engine) String() string { return "goroutines" }
 
 // ErrNoHandover is why an engine cannot be frozen.
 var ErrNoHandover = errors.New("connections cannot be handed over on this system")
 
-// CanHandOver reports whether connections can go on in another process.
+// CanHandOver reports whether another process can take connections over.
 func (e *Engine) CanHandOver() bool { return false }
 
 // NewConn makes a conn of an accepted connection.
 func (e *Engine) NewConn(s Socket, _ netip.AddrPort) *Conn { return e.newStream(s.tcp, s.tcp) }
 
-// ConnFromNet makes a conn of a connection that was a net.Conn for a while, over tcp, or
-// tcp itself.
+// ConnFromNet makes a conn of a connection that was a net.Conn for a while: c is tcp, or TLS
+// by Secure over tcp.
 func (e *Engine) ConnFromNet(c HalfCloser, tcp TCP, _ netip.AddrPort) *Conn {
 	return e.newStream(c, tcp)
 }
@@ -73,10 +73,10 @@ func (e *Engine) ConnFromNet(c HalfCloser, tcp TCP, _ netip.AddrPort) *Conn {
 // Socket is a connection that was accepted and has no owner yet.
 type Socket struct{ tcp *net.TCPConn }
 
-// TCP makes a net.Conn of it.
+// TCP makes a net.Conn of the connection.
 func (s Socket) TCP(netip.AddrPort) TCP { return s.tcp }
 
-// WriteAndClose writes a line, of which nobody waits to hear, and closes.
+// WriteAndClose writes a line, which may be lost, and closes the connection.
 func (s Socket) WriteAndClose(line string) {
 	s.tcp.SetWriteDeadline(time.Now().Add(time.Second)) // its buffer is empty: it does not wait
 	io.WriteString(s.tcp, line)

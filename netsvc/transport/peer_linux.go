@@ -10,43 +10,49 @@ import (
 // retransmissions or window probes. Older kernels refuse it.
 const tcpRTOMax = 44
 
-// probePeer reports whether bytes wait for the peer's acknowledgement, and
-// whether the kernel has been sending repeatedly, and the peer has
-// acknowledged nothing for the time limit. Keepalive does not see this, as it runs on
-// idle connections only. A peer that is there but does not read answers the
-// kernel's window probes, so it is told apart (tcp(7), tcp_probe_timer).
-func probePeer(fd uintptr, limit time.Duration) (waiting, silent bool) {
-	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
-		return false, false
-	}
-	waiting = info.Unacked > 0 || info.Notsent_bytes > 0 || info.Probes > 0
-	silent = (info.Probes > 0 || info.Retransmits > 0) && time.Duration(info.Last_ack_recv)*time.Millisecond > limit
-	return waiting, silent
+// peerState is what the kernel knows of the other end of a connection.
+type peerState struct {
+	unacked   bool          // bytes wait for an acknowledgement
+	resending bool          // the kernel sends them, or window probes, repeatedly
+	silence   time.Duration // since the last acknowledgement
 }
 
-// wasReset reports whether the end of the stream was a reset. The error of a
-// reset is given once, and a writer may have had it: then reading gives EOF.
+// probePeer finds peers that vanished while bytes were on their way to them: keepalive runs
+// on idle connections only. A peer that is there and does not read acknowledges the kernel's
+// window probes, so it is told apart (tcp(7), tcp_probe_timer).
+func probePeer(fd uintptr) peerState {
+	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return peerState{}
+	}
+	return peerState{
+		unacked:   info.Unacked > 0 || info.Notsent_bytes > 0 || info.Probes > 0,
+		resending: info.Probes > 0 || info.Retransmits > 0,
+		silence:   time.Duration(info.Last_ack_recv) * time.Millisecond,
+	}
+}
+
+// wasReset reports whether the connection ended with a reset. The kernel gives that error
+// once, and a write may have met it: the next read then meets the end of the input.
 func wasReset(fd uintptr) bool {
 	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	return err == nil && info.State == unix.BPF_TCP_CLOSE
 }
 
-// hungUp reports whether the peer has closed its side, or is gone.
+// hungUp reports whether the peer has closed its side, or the connection is broken.
 func hungUp(fd uintptr) bool { return isReady(fd, unix.POLLRDHUP) }
 
-// hasUnread reports whether something is to be read, or to be accepted.
+// hasUnread reports whether there is input to read, or a connection to accept.
 func hasUnread(fd uintptr) bool { return isReady(fd, unix.POLLIN) }
 
-// isReady reports whether one of the events is there, or an error or the end is.
+// isReady reports whether one of the events, an error or a hang-up has come.
 func isReady(fd uintptr, events int16) bool {
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, 0)
 	return n > 0 && err == nil
 }
 
-// hasInput reports whether a read would not wait, and the error that it would
-// have met.
-func hasInput(fd uintptr) (bool, error) {
+// canRead reports whether a read would not wait, and the error that the read would have met.
+func canRead(fd uintptr) (bool, error) {
 	var b [1]byte
 	_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	if err == unix.EAGAIN || err == unix.EINTR {

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -14,7 +15,7 @@ import (
 // Socket is a connection that was accepted and has no owner yet.
 type Socket int
 
-// String names what serves plain connections.
+// String names what serves connections.
 func (e *Engine) String() string {
 	if e.Portable {
 		return "goroutines"
@@ -25,7 +26,7 @@ func (e *Engine) String() string {
 // ErrNoHandover is why an engine without event loops cannot be frozen.
 var ErrNoHandover = errors.New("only connections of event loops can be handed over, and this server has none")
 
-// CanHandOver reports whether connections can go on in another process.
+// CanHandOver reports whether another process can take connections over.
 func (e *Engine) CanHandOver() bool { return !e.Portable }
 
 // NewConn makes a conn of an accepted connection.
@@ -37,47 +38,50 @@ func (e *Engine) NewConn(s Socket, remote netip.AddrPort) *Conn {
 	return &Conn{fd: int32(s), loop: e.loops.pick()}
 }
 
-// ConnFromNet makes a conn of a connection that was a net.Conn for a while, over tcp, or
-// tcp itself.
+// ConnFromNet makes a conn of a connection that was a net.Conn for a while: c is tcp, or TLS
+// by Secure over tcp. That takes one descriptor more for a moment: if there is none, Start
+// fails.
 func (e *Engine) ConnFromNet(c HalfCloser, tcp TCP, remote netip.AddrPort) *Conn {
-	k := cipherSocketOf(c)
-	if (c == tcp || k != nil) && !e.Portable {
-		fd := -1
-		control(tcp, func(old uintptr) { fd, _ = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
-		if fd >= 0 {
-			tcp.Close()
-			over := e.NewConn(Socket(fd), remote)
-			if k != nil {
-				k.TCP, k.conn = nil, over
-				over.stream = &stream{conn: c, cipher: k}
-			}
-			return over
-		} // else there is no descriptor left
+	if e.Portable {
+		return e.newStream(c, tcp)
 	}
-	return e.newStream(c, tcp)
+	fd := -1
+	control(tcp, func(old uintptr) { fd, _ = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
+	conn := e.NewConn(Socket(fd), remote)
+	if fd < 0 {
+		conn.stream = &stream{conn: c}
+		return conn
+	}
+	tcp.Close()
+	if t, ok := c.(*tls.Conn); ok {
+		k := t.NetConn().(*cipherSocket)
+		k.TCP, k.conn = nil, conn
+		conn.stream = &stream{conn: c, cipher: k}
+	}
+	return conn
 }
 
-// AdoptConn makes a conn of the descriptor of another process. Its write lock is taken
-// until Thaw.
+// AdoptConn makes a conn of a descriptor of another process. Its write lock is taken until
+// ThawWrites.
 func (e *Engine) AdoptConn(fd int) *Conn {
 	c := &Conn{fd: int32(fd), loop: e.loops.pick()}
 	c.writeLock.TryAcquire()
 	return c
 }
 
-// TCP makes a net.Conn of it, without a descriptor more.
+// TCP makes a net.Conn of the connection, and takes no further descriptor.
 func (s Socket) TCP(remote netip.AddrPort) TCP {
 	return fileConn{os.NewFile(uintptr(s), "tcp"), net.TCPAddrFromAddrPort(remote)}
 }
 
-// WriteAndClose writes a line, of which nobody waits to hear, and closes.
+// WriteAndClose writes a line, which may be lost, and closes the connection.
 func (s Socket) WriteAndClose(line string) {
 	unix.Write(int(s), []byte(line))
 	unix.Close(int(s))
 }
 
-// fileConn is a TCP connection made of its descriptor. net.FileConn would take
-// another one, which there may not be.
+// fileConn is a TCP connection made of its descriptor. net.FileConn would take another
+// descriptor, which there may not be.
 type fileConn struct {
 	*os.File
 	remote net.Addr
@@ -87,8 +91,8 @@ func (c fileConn) RemoteAddr() net.Addr { return c.remote }
 
 func (c fileConn) LocalAddr() (a net.Addr) {
 	control(c, func(fd uintptr) {
-		if sa, err := unix.Getsockname(int(fd)); err == nil {
-			a = net.TCPAddrFromAddrPort(addrPort(sa))
+		if addr, err := localAddr(int(fd)); err == nil {
+			a = net.TCPAddrFromAddrPort(addr)
 		}
 	})
 	return a
@@ -100,16 +104,16 @@ func (c fileConn) CloseWrite() error {
 	return err
 }
 
-// addrPort is the address in a Sockaddr of package unix or syscall.
-func addrPort(sa any) netip.AddrPort {
+func localAddr(fd int) (netip.AddrPort, error) {
+	sa, err := syscall.Getsockname(fd)
+	return addrPort(sa), os.NewSyscallError("getsockname", err)
+}
+
+func addrPort(sa syscall.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *syscall.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
 	case *syscall.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
 		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
 	}
 	return netip.AddrPort{}

@@ -1,21 +1,24 @@
 package transport
 
 import (
+	"cmp"
+	"io"
 	"runtime/debug"
 	"sync/atomic"
 )
 
-// stream is what a conn has that is more than a descriptor: TLS, or, where there are no
-// event loops, anything: there a goroutine reads and one writes.
+// stream is what a conn has beside its descriptor: TLS, or, where no event loop serves it,
+// a connection with a goroutine that reads and one that writes. An engine with such
+// goroutines is never frozen.
 type stream struct {
 	conn HalfCloser
 
-	cipher *cipherSocket // beneath TLS, on a loop: nothing else is set then
+	cipher *cipherSocket // beneath TLS, on an event loop: the fields below are not set then
 
 	engine *Engine
 	tcp    TCP           // beneath conn, or conn itself
-	work   chan struct{} // capacity 1: something is pending for the writer
-	busy   atomic.Bool   // its reader handles input
+	work   chan struct{} // capacity 1: output is pending
+	busy   atomic.Bool   // the reader handles input
 }
 
 func (e *Engine) newStream(c HalfCloser, tcp TCP) *Conn {
@@ -28,12 +31,11 @@ func (c *Conn) startStream() {
 	c.stream.wake()
 }
 
-// streamReader hands what comes to the handler until there is no more, or nothing more
-// is to be read.
+// streamReader gives the handler all input, and then ends the session.
 func (c *Conn) streamReader() {
 	k, h := c.stream, c.handler
-	c.readLock.TryAcquire() // it is nobody else's
-	next := Continue
+	c.readLock.TryAcquire() // it is this goroutine's for good
+	next := Stop
 	defer func() {
 		if p := recover(); p != nil {
 			h.Panicked(p, debug.Stack())
@@ -42,62 +44,56 @@ func (c *Conn) streamReader() {
 			h.Finish()
 		}
 	}()
-	if next = c.resumeStream(); next != Continue { // what was read before Start
-		return
-	}
-	for {
+	for next = h.Resume(); next == Continue; { // input may be pending from before Start
 		k.busy.Store(false)
-		p, done, err := k.receive()
+		p, done, err := k.read()
 		k.busy.Store(true)
-		if err != nil {
-			next = c.streamPeerClosed(err)
-			return
+		switch {
+		case err == nil:
+			next = h.Data(p)
+			done()
+		case c.is(isReadStopped):
+			next = Stop
+		default:
+			next = h.PeerClosed(err)
 		}
-		next = h.Data(p)
-		done()
 		if next == Defer {
-			next = c.resumeStream()
-		}
-		if next != Continue {
-			return
+			next = h.Resume()
 		}
 	}
 }
 
-// resumeStream has pending input handled: More, End or Gone follows.
-func (c *Conn) resumeStream() Outcome {
-	for {
-		next := c.handler.Resume()
-		if next != Retry {
-			return next
-		}
-		if !c.stream.engine.AwaitThaw() {
-			return Continue
+// read waits for input, and returns it in a buffer that must go back by done.
+func (k *stream) read() (p []byte, done func(), err error) {
+	if k.conn == k.tcp { // TLS holds a buffer while it waits
+		if err := k.await(); err != nil {
+			return nil, nil, err
 		}
 	}
-}
-
-// streamPeerClosed has the end of the input handled: End or Gone follows.
-func (c *Conn) streamPeerClosed(err error) Outcome {
-	for !c.is(isReadStopped) {
-		if next := c.handler.PeerClosed(err); next != Retry {
-			return next
-		}
-		c.stream.engine.AwaitThaw()
+	b := readBuffers.Get().(*[]byte)
+	n, err := k.conn.Read(k.engine.limitRead(*b))
+	if n > 0 {
+		return (*b)[:n], func() { readBuffers.Put(b) }, nil
 	}
-	return Stop
+	readBuffers.Put(b)
+	return nil, nil, cmp.Or(err, io.ErrNoProgress)
 }
 
-// receive is ReadTCP, if the connection is nothing but TCP: others hold their buffer
-// while they wait.
-func (k *stream) receive() (p []byte, done func(), err error) {
-	if k.conn == k.tcp {
-		return readTCP(k.tcp, k.engine.limitRead)
+// await waits for input without a buffer.
+func (k *stream) await() error {
+	raw, err := k.tcp.SyscallConn()
+	if err != nil {
+		return err
 	}
-	return readConn(k.conn, k.engine.limitRead)
+	var met error // the kernel gives the error of a reset once
+	err = raw.Read(func(fd uintptr) (ok bool) {
+		ok, met = canRead(fd)
+		return ok
+	})
+	return cmp.Or(err, met)
 }
 
-// streamWriter writes what is pending each time it is told that something is.
+// streamWriter writes the pending output each time it is woken.
 func (c *Conn) streamWriter() {
 	for range c.stream.work {
 		if c.writeLock.Acquire() {
@@ -109,7 +105,7 @@ func (c *Conn) streamWriter() {
 	}
 }
 
-// wake tells the writer that something is pending.
+// wake tells the writer that output is pending.
 func (k *stream) wake() {
 	select {
 	case k.work <- struct{}{}:

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// send is send(2) without waiting and without SIGPIPE. It takes a few
-// microseconds and never sleeps, so the scheduler is not told of it: that would
-// cost a good part of what the call itself does.
+// send is send(2) without waiting and without SIGPIPE. It takes a few microseconds and never
+// sleeps, so the scheduler is not told of it: that would cost a good part of what the call
+// itself costs.
 func send(fd int, p []byte) (int, unix.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
 		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// table finds by descriptor. Its memory is in pieces, as descriptors are small
-// numbers but the limit may be a large one.
+// table maps descriptors to conns or listeners. Its memory is in pieces: descriptors are
+// small numbers, but their limit may be a large one.
 type table[T any] struct {
 	mu     sync.Mutex // of writers
 	pieces atomic.Pointer[[]*tablePiece[T]]
@@ -25,7 +25,7 @@ func (t *table[T]) get(fd int) *T {
 	return (*pieces)[fd/pieceSize][fd%pieceSize].Load()
 }
 
-// all is everything that is there when it is come to.
+// all yields the values that are in the table when their turn comes.
 func (t *table[T]) all() iter.Seq[*T] {
 	return func(yield func(*T) bool) {
 		pieces := t.pieces.Load()

@@ -12,53 +12,45 @@ import (
 )
 
 const (
-	recordBytes = 16 << 10 // of plaintext that TLS is given at a time
-	// recordCost is what a record costs beside its bytes: they may be one.
+	recordBytes = 16 << 10 // plaintext that TLS is given at a time
+	// recordCost is what a record counts for beside its bytes: it may have a single one.
 	recordCost = 32
-	// maxUnsent bounds the ciphertext that waits for a peer: that of one write, and answers
-	// to the peer's requests for new keys.
+	// maxUnsent bounds the ciphertext that waits for a peer: one write, and answers to the
+	// peer's requests for new keys.
 	maxUnsent = 2 * recordBytes
-	// closeNotifyTime is for the last record to go out. It is that of crypto/tls.
+	// closeNotifyTime bounds the sending of the last record, as in crypto/tls.
 	closeNotifyTime = 5 * time.Second
 )
 
 var errUnread = errors.New("the peer asks for new keys, and does not read the answers")
 
-// cipherSocket is what TLS reads and writes: a TCP connection while goroutines wait for
-// it, as in the handshake, and after that the descriptor of a conn on a loop, which never
-// waits. A read that meets EAGAIN can be called again: it is a temporary net.Error, after
-// which tls.Conn keeps its state. An error of a write is final in tls.Conn. So Write takes
-// everything, and keeps what the kernel does not take.
+// cipherSocket is the connection beneath TLS. During the handshake it is a TCP connection
+// that goroutines wait for, and after that the descriptor of a conn on an event loop, which
+// never waits. A read that meets EAGAIN can be repeated: EAGAIN is a temporary net.Error, and
+// tls.Conn keeps its state then. The error of a write is final in tls.Conn: so Write takes
+// all bytes, and keeps those that the kernel does not take.
 type cipherSocket struct {
-	TCP        // nil on a loop
-	conn *Conn // nil before
+	TCP        // nil after the handshake
+	conn *Conn // nil during the handshake
 
-	// plainUnsent is how many bytes TLS was given whose ciphertext the kernel has not taken
-	// to the end. Owned by the holder of the write lock.
+	// plainUnsent counts the bytes given to TLS whose ciphertext the kernel has not taken
+	// whole. Owned by the holder of the write lock.
 	plainUnsent int
 
-	// The write lock does not do here: tls.Conn.Read writes alerts, and answers to
-	// requests for new keys.
+	// The write lock is not enough here: tls.Conn.Read writes alerts, and answers to requests
+	// for new keys.
 	mu           sync.Mutex
 	cipherUnsent []byte // ciphertext that the kernel has not taken
 	err          error  // of a write, for good
 }
 
-// Secure returns the server's end of TLS over a connection, before the handshake. ConnOver
-// makes a conn of it after that.
+// Secure returns the server's end of TLS over a connection, before the handshake.
+// ConnFromNet makes a conn of it after that.
 func (e *Engine) Secure(c TCP, config *tls.Config) *tls.Conn {
 	if e.Portable {
 		return tls.Server(c, config)
 	}
 	return tls.Server(&cipherSocket{TCP: c}, config)
-}
-
-// cipherSocketOf is the cipherSocket of a connection by Secure; nil: it has none.
-func cipherSocketOf(c HalfCloser) (k *cipherSocket) {
-	if t, ok := c.(*tls.Conn); ok {
-		k, _ = t.NetConn().(*cipherSocket)
-	}
-	return k
 }
 
 func (k *cipherSocket) Read(p []byte) (int, error) {
@@ -92,13 +84,13 @@ func (k *cipherSocket) Write(p []byte) (n int, err error) {
 	if n < len(p) {
 		if k.cipherUnsent = append(k.cipherUnsent, p[n:]...); !waiting {
 			k.flushLocked()
-		} // else the loop does it, as the handler waits for Writable
+		} // else the loop does it, before Writable
 	}
 	return len(p), k.err
 }
 
-// flush sends what is kept, and reports whether nothing is left.
-func (k *cipherSocket) flush() (gone bool, err error) {
+// flush sends the unsent ciphertext, and reports whether the kernel has taken all of it.
+func (k *cipherSocket) flush() (done bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.cipherUnsent) > 0 {
@@ -107,8 +99,8 @@ func (k *cipherSocket) flush() (gone bool, err error) {
 	return len(k.cipherUnsent) == 0, k.err
 }
 
-// flushLocked sends what is kept until the kernel takes no more. The conn owes it before
-// the kernel is asked: the event that it takes more may come at once. mu is held.
+// flushLocked sends the unsent ciphertext until the kernel takes no more. The flag is set
+// before: the event that the kernel takes more may come at once. mu is held.
 func (k *cipherSocket) flushLocked() {
 	k.conn.flags.Or(hasUnsent)
 	for len(k.cipherUnsent) > 0 && k.err == nil {
@@ -122,7 +114,7 @@ func (k *cipherSocket) flushLocked() {
 	k.conn.flags.And(^uint32(hasUnsent))
 }
 
-// close has nothing sent any more.
+// close ends sending.
 func (k *cipherSocket) close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -137,15 +129,15 @@ func (k *cipherSocket) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// write is Conn.Write behind TLS. Bytes count as taken when the kernel has all of their
-// ciphertext. Until then the caller's next write begins with them.
+// write is Conn.Write behind TLS. Bytes count as written when the kernel has all of their
+// ciphertext: until then the caller's next write begins with them.
 func (k *cipherSocket) write(t io.Writer, p []byte) (n int, err error) {
 	for {
-		if gone, err := k.flush(); !gone || err != nil {
+		if done, err := k.flush(); !done || err != nil {
 			return n, err
 		}
-		took := min(k.plainUnsent, len(p)-n)
-		n, k.plainUnsent = n+took, k.plainUnsent-took
+		sent := min(k.plainUnsent, len(p)-n)
+		n, k.plainUnsent = n+sent, k.plainUnsent-sent
 		if n == len(p) {
 			return n, nil
 		}
@@ -155,8 +147,8 @@ func (k *cipherSocket) write(t io.Writer, p []byte) (n int, err error) {
 	}
 }
 
-// closeWrite tells the peer that nothing more comes. Behind TLS it waits a bounded time
-// until the kernel has taken that. It reports false if that has failed.
+// closeWrite tells the peer that nothing more comes, and reports whether that has worked.
+// Behind TLS it waits a bounded time until the kernel has taken the last record.
 func (c *Conn) closeWrite() bool {
 	if c.stream == nil {
 		return unix.Shutdown(int(c.fd), unix.SHUT_WR) == nil
@@ -165,9 +157,9 @@ func (c *Conn) closeWrite() bool {
 		return false
 	}
 	for end := time.Now().Add(closeNotifyTime); ; {
-		gone, err := c.stream.cipher.flush()
-		if gone || err != nil || !c.waitSignal(end) {
-			return gone && err == nil
+		done, err := c.stream.cipher.flush()
+		if done || err != nil || !c.waitSignal(end) {
+			return done && err == nil
 		}
 	}
 }
