@@ -176,13 +176,13 @@ func (s *lineSession) handOver(rosters map[*roster]int) (st memberState, size in
 	st = memberState{
 		Room: m.room.id, ID: m.id, Remote: s.remote, Since: m.since(), Nick: m.nick.Shown, Key: m.nick.Key,
 		Lines: m.lines.Load(), Spoke: m.spoke.Load(), Cause: m.cause,
-		Untold: m.unannounced.Load(), Begun: s.begun, Raw: s.raw, Heard: s.peerClosed, Reset: s.is(isReset), JSON: m.reads == roomlog.JSON, HideOwn: m.hideOwn, Framer: s.framer.State(), Allowed: time.Duration(s.allowance), Unended: s.unpaid,
+		Untold: m.unannounced.Load(), Begun: s.begun, Raw: s.raw, Heard: s.peerClosed, Reset: s.is(isReset), JSON: m.reads == roomlog.JSON, HideOwn: m.hideOwn, Framer: s.framer.FramerState, Allowed: time.Duration(s.allowance), Unended: s.unpaid,
 		outboundState: outboundState{Cursor: m.cursor, Format: m.format, Behind: m.fromStore, Over: m.over, Rest: s.unsent},
 	}
 	if d := m.room.leaving[m]; d != nil {
 		st.Went = d.since
 	}
-	size = len(s.unsent) + len(st.Framer.Part)
+	size = len(s.unsent) + len(st.Framer.Partial)
 	if l := s.pending; l != nil {
 		st.Left = &pendingLinesState{l.line, l.over, l.rest}
 		size += len(l.line) + len(l.rest)
@@ -210,7 +210,7 @@ func (s *Service) handOverVisitors(send Send) error {
 			}
 			s.upgrade.masters = append(s.upgrade.masters, c)
 			st := c.handOver()
-			if err := out.add(st, c.conn.FD(), len(st.Held)+len(st.Framer.Part)); err != nil {
+			if err := out.add(st, c.conn.FD(), len(st.Held)+len(st.Framer.Partial)); err != nil {
 				return err
 			}
 		case *passwordSession:
@@ -219,7 +219,7 @@ func (s *Service) handOverVisitors(send Send) error {
 			}
 			s.upgrade.callers = append(s.upgrade.callers, c)
 			st := c.handOver()
-			if err := waiting.add(st, c.conn.FD(), len(st.Held)+len(st.Framer.Part)); err != nil {
+			if err := waiting.add(st, c.conn.FD(), len(st.Held)+len(st.Framer.Partial)); err != nil {
 				return err
 			}
 		}
@@ -235,7 +235,7 @@ func (c *masterSession) handOver() sessionState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	st := sessionState{
-		ID: c.id, Remote: c.remote, Since: c.since, Lines: c.lines, Begun: c.begun, Reset: c.sawReset, Framer: c.framer.State(),
+		ID: c.id, Remote: c.remote, Since: c.since, Lines: c.lines, Begun: c.begun, Reset: c.sawReset, Framer: c.framer.FramerState,
 		Held: c.pendingBytes(), Unended: c.unended, Rest: max(0, time.Until(c.fullAt)),
 	}
 	if !c.deadline.IsZero() {
@@ -250,7 +250,7 @@ func (c *passwordSession) handOver() callerState {
 	defer c.mu.Unlock()
 	return callerState{
 		Room: c.room.id, Remote: c.remote, Since: c.since, Asked: true, Passed: c.passed, Reset: c.sawReset, Lines: c.lines,
-		Framer: c.framer.State(), Held: c.pendingBytes(), Between: c.unended,
+		Framer: c.framer.FramerState, Held: c.pendingBytes(), Between: c.unended,
 	}
 }
 

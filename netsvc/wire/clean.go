@@ -6,17 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// MaxMarks is how many characters that take no room of their own a text may
-// have in a row. No word of a living script has more than six; the longest
-// Tibetan stack that people write has eight. What is beyond hides the lines
-// around it.
+// MaxMarks is how many characters without a width of their own a text may have in a row. No
+// word of a living script has more than six; the longest Tibetan stack that people write has
+// eight. More of them hide the lines around the text.
 const MaxMarks = 8
 
-// Clean makes text of what came: each byte that is not UTF-8, each control
-// character but tab, each character that shows nothing or lets text lie about
-// itself, and each mark behind MaxMarks others becomes U+FFFD. The joiners U+200C
-// and U+200D and the variation selectors U+FE0E and U+FE0F, which scripts and emoji
-// need, are kept. Cleaning twice changes nothing more.
+// Clean makes safe text of a line. These become U+FFFD: bytes that are not UTF-8, control
+// characters but tab, invisible characters, characters that reorder text, and marks behind
+// MaxMarks others. The joiners U+200C and U+200D and the variation selectors U+FE0E and
+// U+FE0F stay, as scripts and emoji need them. A cleaned text stays as it is when it is
+// cleaned again.
 func Clean(line []byte) string {
 	for i, b := range line {
 		if b >= utf8.RuneSelf || (b < ' ' && b != '\t') || b == 0x7f {
@@ -26,7 +25,7 @@ func Clean(line []byte) string {
 	return string(line)
 }
 
-// CleanString is Clean.
+// CleanString is Clean for a string.
 func CleanString(s string) string { return cleanFrom(s, 0) }
 
 // cleanFrom cleans s, whose bytes before from are ASCII and known to be clean.
@@ -52,12 +51,12 @@ func cleanFrom(s string, from int) string {
 	return s
 }
 
-// countMarks counts the marks in a row up to r: combining ones, the vowels and
-// final consonants of Hangul in pieces, and the format characters that are kept.
-// Spacing ones (Mc) stand beside others and neither count nor end a row.
+// countMarks counts the marks in a row up to r: combining marks, the vowels and final
+// consonants of decomposed Hangul, and the format characters that Clean keeps. Spacing marks
+// (Mc) stand beside other characters: they neither count nor end a row.
 func countMarks(marks int, r rune) int {
 	switch {
-	case r < 0x300, isDeceptive(r): // what is below is shown, or replaced
+	case r < 0x300, isDeceptive(r): // lower ones have a width, or Clean replaces them
 		return 0
 	case r >= 0x1160 && r <= 0x11ff, r >= 0xd7b0 && r <= 0xd7fb, unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
 		return marks + 1
@@ -67,10 +66,10 @@ func countMarks(marks int, r rune) int {
 	return 0
 }
 
-// invisible are the characters that show nothing, in which bytes can be hidden, and
-// those that reorder text: Default_Ignorable_Code_Point (Unicode 15.0) but the four
-// that are kept, the separators of lines and paragraphs, the anchors of
-// annotations, and the Braille pattern without dots.
+// invisible are the characters that show nothing, in which bytes can be hidden, and those
+// that reorder text: Default_Ignorable_Code_Point (Unicode 15.0) but the four that Clean
+// keeps, the separators of lines and paragraphs, the anchors of annotations, and the Braille
+// pattern without dots.
 var invisible = &unicode.RangeTable{
 	R16: []unicode.Range16{
 		{Lo: 0xad, Hi: 0xad, Stride: 1}, {Lo: 0x34f, Hi: 0x34f, Stride: 1}, {Lo: 0x61c, Hi: 0x61c, Stride: 1},
@@ -86,16 +85,16 @@ var invisible = &unicode.RangeTable{
 	LatinOffset: 1,
 }
 
-// invisibleAlone are further characters that show nothing, or nothing without others. They have
-// a use within a text and stay there. No property tells them apart, so they are here by
-// their names and blocks in Unicode 15.0: Egyptian Hieroglyph Format Controls (joiners,
-// blanks, signs for lost ones), KHITAN SMALL SCRIPT FILLER, MUSICAL SYMBOL NULL NOTEHEAD.
+// invisibleAlone are characters that show nothing, or nothing without others. They have a use
+// within a text, and Clean keeps them. No property selects them: these are, of Unicode 15.0,
+// Egyptian Hieroglyph Format Controls, KHITAN SMALL SCRIPT FILLER and MUSICAL SYMBOL NULL
+// NOTEHEAD.
 var invisibleAlone = &unicode.RangeTable{R32: []unicode.Range32{
 	{Lo: 0x13430, Hi: 0x1345f, Stride: 1}, {Lo: 0x16fe4, Hi: 0x16fe4, Stride: 1}, {Lo: 0x1d159, Hi: 0x1d159, Stride: 1},
 }}
 
-// isDeceptive reports whether a character could move a reader's cursor, recolour a
-// terminal, hide something, or make text look like other text.
+// isDeceptive reports whether a character can move a reader's cursor, recolour a terminal,
+// hide something, or make a text look like another one.
 func isDeceptive(r rune) bool {
 	switch {
 	case r < ' ':
@@ -108,8 +107,7 @@ func isDeceptive(r rune) bool {
 	return unicode.Is(invisible, r)
 }
 
-// CleanTopic is CleanString of a topic without the white space around it. One that is
-// Blank is none.
+// CleanTopic is CleanString of a topic without the white space around it; "" for a blank one.
 func CleanTopic(s string) string {
 	if IsBlank([]byte(s)) {
 		return ""
@@ -117,8 +115,8 @@ func CleanTopic(s string) string {
 	return CleanString(strings.TrimSpace(s))
 }
 
-// IsBlank reports whether a line is nothing: empty, or nothing but white space,
-// characters that show nothing, and marks with no letter to stand at.
+// IsBlank reports whether a line has nothing to see: no characters but white space, invisible
+// ones, and marks without a letter.
 func IsBlank(line []byte) bool {
 	for len(line) > 0 {
 		r, n := utf8.DecodeRune(line)

@@ -12,12 +12,12 @@ import (
 type Action int
 
 const (
-	_   Action = iota // of a Command that came with an error: nothing is to be done
-	Say               // a message
+	_   Action = iota // the Command came with an error
+	Say               // send a message
 	Nick
 	Who
 	Me
-	SetTopic // or show it, if there is no text
+	SetTopic // without a text: show it
 	Msg
 	History
 	Since
@@ -33,19 +33,19 @@ const (
 // Command is a line of a member.
 type Command struct {
 	Do   Action
-	Name string // the command's word without the slash, lower case, 32 characters at most; "say" for text
-	Text string // of Say, Me, SetTopic and Msg; the new nick, unchecked; the secret of Pass
-	To   string // whom Msg is for, unchecked
-	N    int    // how many lines History asks for, 1 to math.MaxInt32; -1: not said
-	Seq  uint64 // where Since begins
+	Name string // the command's word without the slash, lower case, 32 characters at most; "say" for a message
+	Text string // of Say, Me, SetTopic and Msg; the new nick, unchecked; the password of Pass
+	To   string // the recipient of Msg, unchecked
+	N    int    // the number of lines of History, 1 to math.MaxInt32; -1: none was given
+	Seq  uint64 // Since asks for the lines after it
 	On   bool   // of Echo
 }
 
-// command is a row of the table that parsing, /help and usage have in common.
+// command is a row of the table from which commands are parsed and /help is made.
 type command struct {
 	do               Action
 	name, args, help string
-	expects, example string // for the sentence that follows wrong use
+	expects, example string // for the error about wrong arguments
 }
 
 // commands are in the order of /help.
@@ -66,10 +66,9 @@ var commands = []command{
 	{Quit, "quit", "", "leave", "nothing", ""},
 }
 
-// ParseCommand reads a member's line, which is cleaned and not blank. Text is
-// kept as it is; what stands behind a command's word is trimmed. The error is
-// an *Error of CodeBadRequest: the command is unknown, or not used that way.
-// Also then Name is the word that was typed.
+// ParseCommand parses a member's line, which is cleaned and not blank. A message is kept as
+// it is; the arguments of a command are trimmed. The error is an *Error of CodeBadRequest:
+// the command is unknown, or its arguments are wrong. Name is the typed word also then.
 func ParseCommand(line string) (Command, error) {
 	body, ok := strings.CutPrefix(line, "/")
 	if !ok || strings.HasPrefix(body, "/") {
@@ -86,7 +85,7 @@ func ParseCommand(line string) (Command, error) {
 			return c, nil
 		}
 		takes := known.expects
-		if known.do == Since && decimal(text) {
+		if known.do == Since && isDigits(text) {
 			takes = fmt.Sprintf("a sequence number up to %d", uint64(math.MaxUint64))
 		}
 		return Command{Name: word, N: -1}, Errorf(CodeBadRequest, "/%s takes %s: %s",
@@ -99,8 +98,7 @@ func ParseCommand(line string) (Command, error) {
 	return c, Errorf(CodeBadRequest, "there is no /%s here; /help lists the commands; //%s sends it as text", c.Name, c.Name)
 }
 
-// parse reads what stands behind the command's word. It returns false if that
-// is not what the command takes.
+// parse parses the arguments of a command, and reports whether the command takes them.
 func (c *Command) parse(text string) bool {
 	switch c.Do {
 	case SetTopic:
@@ -123,7 +121,7 @@ func (c *Command) parse(text string) bool {
 		// Beyond 64 bits n is the largest number: more lines than there are.
 		n, _ := strconv.ParseUint(text, 10, 64)
 		c.N = int(min(n, math.MaxInt32))
-		return n > 0 && decimal(text)
+		return n > 0 && isDigits(text)
 	case Since:
 		n, err := strconv.ParseUint(text, 10, 64)
 		c.Seq = n
@@ -138,10 +136,7 @@ func (c *Command) parse(text string) bool {
 	return true
 }
 
-// decimal reports whether a text is digits only.
-func decimal(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
-
-// cutSpace splits a text at its first white space. What follows is trimmed.
+// cutSpace splits a text at its first white space, and trims the second part.
 func cutSpace(s string) (word, rest string) {
 	i := strings.IndexFunc(s, unicode.IsSpace)
 	if i < 0 {

@@ -5,17 +5,16 @@ import (
 	"slices"
 )
 
-// ConfusableNicks finds nicks by what they look like, so that none is taken that imitates
-// another one. Those of guests are not in it: ParseNick refuses what looks or
-// reads like them. As no two Latin ones imitate each other, of these it only has how many look
-// like something, in some 30 bytes each. The zero value is empty; its lock is the
-// caller's.
+// ConfusableNicks is a set of nicks that finds the nick that a new one is confusable with.
+// Nicks of guests are not in it: ParseNick refuses names that look like them. As no two Latin
+// nicks are confusable, the set only counts them by skeleton, in some 30 bytes each. The zero
+// value is empty; the caller locks it.
 type ConfusableNicks struct {
 	latin map[skeletonHash]int32
 	other map[skeletonHash][]Name
 }
 
-// skeletonHash stands for a skeleton.
+// skeletonHash is the hash of a skeleton.
 type skeletonHash uint64
 
 var skeletonSeed = maphash.MakeSeed()
@@ -24,8 +23,8 @@ func hashSkeleton(n Name) skeletonHash {
 	return skeletonHash(maphash.String(skeletonSeed, n.Skeleton()))
 }
 
-// HasConfusable reports whether n would imitate a nick that is there, other than own,
-// which is there too.
+// HasConfusable reports whether n is confusable with a nick of the set other than own, which
+// is in the set too.
 func (l *ConfusableNicks) HasConfusable(n, own Name) bool {
 	look := hashSkeleton(n)
 	if !n.IsLatin() {
@@ -63,7 +62,7 @@ func (l *ConfusableNicks) Add(n Name) {
 	}
 }
 
-// Remove takes out a nick that was added.
+// Remove removes a nick that was added.
 func (l *ConfusableNicks) Remove(n Name) {
 	if n.IsGuest() {
 		return
@@ -81,7 +80,7 @@ func (l *ConfusableNicks) Remove(n Name) {
 	}
 }
 
-// Len returns how many nicks there are, guests excepted.
+// Len is the number of nicks in the set.
 func (l *ConfusableNicks) Len() (n int) {
 	for _, k := range l.latin {
 		n += int(k)

@@ -26,9 +26,8 @@ const (
 	TypeError   Type = "error"
 )
 
-// Event is something that happens in a room, or an answer to a member. Fields
-// that do not belong to its type are empty. Its texts are clean, and so hold no
-// line end.
+// Event is something that happens in a room, or an answer to a member. Fields that do not
+// belong to its type are empty. Its texts are clean, and so have no line end.
 type Event struct {
 	Seq     uint64    // in the history, or of a pong
 	Time    time.Time // sent in UTC with microseconds
@@ -36,36 +35,36 @@ type Event struct {
 	From    string
 	To      string    // of private
 	Nick    string    // the new one, or the member's
-	Since   time.Time // when the member came
-	Members int       // how many are here after a join or a leave
+	Since   time.Time // when the member joined
+	Members int       // in the room after a join or a leave
 	Command string    // that an ok or an error answers
-	Code    string    // of an error; why the connection ends, of a notice
-	Count   *int      // how many lines follow an ok; nil: it does not say
-	Newest  uint64    // the newest sequence number; 0: it does not say
-	Oldest  uint64    // the oldest that is kept, if what was asked for is older
-	// RoomID and Epoch are the identity of the room's history, LineBytes the
-	// longest line that is taken; of an ok that begins a stream. 0, "": it does not say.
+	Code    string    // of an error; of a notice: why the connection ends
+	Count   *int      // of an ok: how many lines follow; nil: not said
+	Newest  uint64    // the newest sequence number; 0: not said
+	Oldest  uint64    // the oldest sequence number that is kept, if older ones were asked for
+	// RoomID and Epoch identify the room's history, LineBytes is the longest line that the
+	// room takes; of an ok that begins a stream. "", 0: not said.
 	RoomID    string
 	Epoch     string
 	LineBytes int
 	Text      string
 }
 
-// format is a row of the table of events.
+// format is how an event of a type is rendered.
 type format struct {
 	of Type
-	// text is what people read. A letter behind % stands for a field: f From, o To,
-	// n Nick, s Since, m Members, q Seq, t Text. Whoever prints events for people uses
-	// it: the line of a person begins with "<", the server's with "* ".
+	// text is for people: a line of a member begins with "<", one of the server with "* ". A
+	// letter behind % stands for a field: f From, o To, n Nick, s Since, m Members, q Seq,
+	// t Text.
 	text string
-	// hasText says that JSON has the text also if it is empty.
+	// hasText says that the JSON object has a text even if it is empty.
 	hasText bool
 }
 
 var formats = [...]format{
 	{TypeMessage, "<%f> %t", true},
 	{TypeAction, "<%f> * %t", true},
-	{TypeTopic, "* %f set the topic: %t", true}, // see topicRemoved
+	{TypeTopic, "* %f set the topic: %t", true}, // without a text: topicRemoved
 	{TypeJoin, "* %f joined (%m here)", false},
 	{TypeLeave, "* %f left (%m here)", false},
 	{TypeNick, "* %f is now %n", false},
@@ -74,8 +73,8 @@ var formats = [...]format{
 	{TypeDeleted, "* %t", true},
 	{TypePong, "* pong %q", false},
 	{TypeMember, "* %n, here since %s", false},
-	{TypeOK, "* %t", false},   // nothing without a text
-	{TypeError, "* %t", true}, // the last is also every type that is not known
+	{TypeOK, "* %t", false},   // without a text: nothing
+	{TypeError, "* %t", true}, // the last format is also that of an unknown type
 }
 
 const topicRemoved = "* %f removed the topic"
@@ -88,8 +87,7 @@ func formatOf(t Type) *format {
 	return &formats[i]
 }
 
-// AppendText appends the event as people read it: one line, or nothing for an
-// ok that needs no word.
+// AppendText appends the event for people: one line, or nothing for an ok without a text.
 func (e *Event) AppendText(b []byte) []byte {
 	text := formatOf(e.Type).text
 	switch {
@@ -125,18 +123,18 @@ func (e *Event) AppendText(b []byte) []byte {
 	return append(b, '\n')
 }
 
-// Line is what AppendText appends, without the line end.
+// Line is the event as AppendText appends it, without the line end.
 func (e *Event) Line() string { return strings.TrimSuffix(string(e.AppendText(nil)), "\n") }
 
-// ClockFormat is how a time, which is in UTC, is written for people.
+// ClockFormat is the form of a time in UTC for people.
 const ClockFormat = "2006-01-02 15:04:05 UTC"
 
-// timeFormat has six digits of a second, always.
+// timeFormat is the form of a time in JSON: always with six digits of a second.
 const timeFormat = "2006-01-02T15:04:05.000000Z"
 
-// AppendJSON appends the event as one JSON object and a line end, the fields in
-// the order of Event. What is empty is left out, but for the seq of a pong, the
-// members of a join or a leave, and the text of a type that has one of its own.
+// AppendJSON appends the event as one JSON object and a line end, the fields in the order of
+// Event. Empty fields are left out, but for the seq of a pong, the members of a join or a
+// leave, and the text of a type that has one.
 func (e *Event) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
 	if e.Seq > 0 || e.Type == TypePong {
@@ -180,7 +178,7 @@ func (e *Event) AppendJSON(b []byte) []byte {
 	return append(b, "}\n"...)
 }
 
-// appendField appends a field that is left out when it is empty.
+// appendField appends a field unless it is empty.
 func appendField(b []byte, name, value string) []byte {
 	if value == "" {
 		return b
@@ -190,8 +188,8 @@ func appendField(b []byte, name, value string) []byte {
 
 const hex = "0123456789abcdef"
 
-// appendString appends a JSON string (RFC 8259, section 7), the same as
-// encoding/json without its escapes for HTML.
+// appendString appends a JSON string (RFC 8259, section 7), as encoding/json does without its
+// escapes for HTML.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0

@@ -15,20 +15,19 @@ import (
 	"golang.org/x/text/width"
 )
 
-// MaxName is the length of a name in characters (code points), as it is shown
-// and as it is compared.
+// MaxName is the greatest length of a name in characters (code points), as it is shown and as
+// it is compared.
 const MaxName = 32
 
-// Name is the name of a room or a member. Shown is the spelling that was given;
-// Key is what names are compared by (PRECIS UsernameCaseMapped, RFC 8265). Each
-// is well formed, and the Key of a Key is the Key again.
+// Name is the name of a room or a member. Shown is the given spelling; names are compared by
+// their Key (PRECIS UsernameCaseMapped, RFC 8265). Both are well formed, and the Key of a Key
+// is the Key.
 type Name struct{ Shown, Key string }
 
-// ParseName checks a name: 1 to MaxName characters, letters of one script (UTS
-// 39, section 5.1), digits of one kind, "-", "_" and ".", a letter or a digit
-// first, combining marks after a letter only and two in a row at most. The
-// error is an *Error of CodeBadName that says what is wrong with this name, and
-// repeats it only in a form that is safe to show.
+// ParseName checks a name: 1 to MaxName characters, letters of one script (UTS 39, section
+// 5.1), digits of one kind, "-", "_" and ".", a letter or a digit first, combining marks only
+// after a letter and at most two in a row. The error is an *Error of CodeBadName that says
+// what is wrong with the name, and repeats it cleaned.
 func ParseName(s string) (Name, error) {
 	if isPlainASCII(s) {
 		return Name{s, lowerASCII(s)}, nil
@@ -46,12 +45,12 @@ func ParseName(s string) (Name, error) {
 	return Name{s, key}, nil
 }
 
-// caseMapped is UsernameCaseMapped but for its Bidi Rule. That is for names with a
-// character that is written from right to left (RFC 8265, section 3.3.2), and package
-// precis applies it to all: it refuses 2é and a full-width 7.
+// caseMapped is UsernameCaseMapped without the Bidi Rule. That rule is for names with
+// characters written from right to left (RFC 8265, section 3.3.2), but package precis applies
+// it to all names: it refuses 2é and a full-width 7.
 var caseMapped = precis.NewIdentifier(precis.FoldWidth, precis.LowerCase(), precis.Norm(norm.NFC))
 
-// fold checks a name and gives its key. The error is the reason alone.
+// fold checks a name and returns its key. The error is the reason alone.
 func fold(s string) (string, error) {
 	if err := wellFormed(s); err != nil {
 		return "", err
@@ -65,8 +64,8 @@ func fold(s string) (string, error) {
 	case utf8.RuneCountInString(key) > MaxName:
 		return "", fmt.Errorf("in lower case it has more than %d characters", MaxName)
 	}
-	// Mapping can lead to other characters than were checked, and in theory to
-	// some that map further.
+	// The mapping may result in characters that were not checked, and in theory in some that
+	// map further.
 	if err := wellFormed(key); err != nil {
 		return "", err
 	}
@@ -76,8 +75,8 @@ func fold(s string) (string, error) {
 	return key, nil
 }
 
-// bidiError says what the Bidi Rule has against a key of letters of one script and
-// digits of one kind.
+// bidiError says why a key with letters of one script and digits of one kind breaks the Bidi
+// Rule.
 func bidiError(key string) string {
 	first, _ := utf8.DecodeRuneInString(key)
 	switch last := key[len(key)-1]; {
@@ -89,9 +88,9 @@ func bidiError(key string) string {
 	return "it mixes directions of writing"
 }
 
-// Fold does the mappings of UsernameCaseMapped without its checks (RFC 8265,
-// section 3.3.1): width, case, NFC. Of a name it is the key; of anything else it
-// is what to compare with keys: a pattern, or the beginning of a name.
+// Fold applies the mappings of UsernameCaseMapped (RFC 8265, section 3.3.1) without its checks:
+// width, case, NFC. Fold of a name is its key; fold of a pattern, or of the beginning of a
+// name, can be compared with keys.
 func Fold(s string) string {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
@@ -102,7 +101,7 @@ func Fold(s string) string {
 	return lowerASCII(s)
 }
 
-// isPlainASCII reports whether s is a well-formed name of ASCII only.
+// isPlainASCII reports whether s is a well-formed name of ASCII characters.
 func isPlainASCII(s string) bool {
 	if len(s) == 0 || len(s) > MaxName {
 		return false
@@ -118,11 +117,11 @@ func isPlainASCII(s string) bool {
 	return true
 }
 
-// wellFormed says what is wrong with the characters of a name.
+// wellFormed returns an error about the first wrong character of a name.
 func wellFormed(s string) error {
 	scripts := allScripts
-	digits := rune(-1) // the zero of the system that its digits are of
-	marks := -1        // combining marks in a row; -1: not behind a letter
+	digits := rune(-1) // the zero of its digits; -1: none so far
+	marks := -1        // combining marks in a row; -1: not after a letter
 	for i, r := range s {
 		letter, digit, mark := unicode.IsLetter(r), unicode.Is(unicode.Nd, r), unicode.IsMark(r)
 		switch {
@@ -159,8 +158,8 @@ func wellFormed(s string) error {
 	return nil
 }
 
-// zeroOf is the zero of the system that a decimal digit is of. Systems may
-// stand side by side, ten digits each (Unicode Standard, section 4.6).
+// zeroOf is the zero of the decimal system that a digit belongs to. Systems may stand side by
+// side, ten digits each (Unicode Standard, section 4.6).
 func zeroOf(r rune) rune {
 	first := r
 	for unicode.Is(unicode.Nd, first-1) {

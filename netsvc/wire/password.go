@@ -7,14 +7,13 @@ import (
 	"golang.org/x/text/secure/precis"
 )
 
-// MaxPassword is the length of a password in characters.
+// MaxPassword is the greatest length of a password in characters.
 const MaxPassword = 128
 
-// ParsePassword gives the form in which a room's password is compared (PRECIS
-// OpaqueString, RFC 8265, section 4.2): what two keyboards make of the same
-// password becomes the same. s is cleaned text; one that had to be cleaned is no
-// password, as others would then be the same. The error is an *Error of
-// CodeBadRequest and does not repeat the password.
+// ParsePassword returns the form in which a room's password is compared (PRECIS OpaqueString,
+// RFC 8265, section 4.2): a password is the same from any keyboard. s is cleaned text. A text
+// that Clean has changed is refused, as other texts would be the same password. The error is
+// an *Error of CodeBadRequest and does not repeat the password.
 func ParsePassword(s string) (string, error) {
 	switch n := utf8.RuneCountInString(s); {
 	case n == 0:

@@ -2,20 +2,18 @@ package wire
 
 import "strings"
 
-// IsPattern reports whether a word of LIST is a pattern: it holds * or ?, which
-// no name can.
+// IsPattern reports whether an argument of LIST is a pattern: it has * or ?, which no name has.
 func IsPattern(s string) bool { return strings.ContainsAny(s, "*?") }
 
-// Pattern is what names are compared with: * stands for any characters, also none, and
-// ? for one. The rest is folded the way names are, but need not be made of what names
-// are made of.
+// Pattern matches names: * stands for any characters, also none, and ? for one. All other
+// characters are folded as those of names, but may be characters that no name has.
 type Pattern struct {
 	runes          []rune
-	matchesNothing bool // no name matches
+	matchesNothing bool
 }
 
-// maxPattern is how many characters a pattern has beside its stars. A name is
-// shorter, however it is composed.
+// maxPattern bounds the characters of a pattern beside its stars: every name is shorter,
+// however it is composed.
 const maxPattern = 4 * MaxName
 
 // NewPattern prepares a pattern: folding takes a microsecond for ten characters.
@@ -43,8 +41,8 @@ func (pat Pattern) Match(key string) bool {
 		return false
 	}
 	p, k := pat.runes, []rune(key)
-	// Where to go on when a match fails: behind the last *, one later in k. No
-	// earlier * needs another try, as the last one can take what they could.
+	// Where to go on when a match fails: behind the last *, one later in k. No earlier * needs
+	// another try: the last one can match all that they could.
 	star, next := -1, 0
 	i, j := 0, 0
 	for j < len(k) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Protocol is another protocol than ours.
+// Protocol is another protocol than that of roomd.
 type Protocol string
 
 const (
@@ -21,19 +21,18 @@ const (
 	SMB    Protocol = "smb"
 	RDP    Protocol = "rdp"
 	SOCKS  Protocol = "socks"
-	Binary Protocol = "binary" // anything else that is no text
+	Binary Protocol = "binary" // any other bytes that are no text
 )
 
-// Protocols are those that are recognised.
+// Protocols are all that DetectProtocol detects.
 var Protocols = []Protocol{HTTP, RTSP, SIP, Redis, Proxy, SSH, TLS, SMB, RDP, SOCKS, Binary}
 
-// DetectProtocol tells which other protocol a connection's first line is of, or "" for
-// ours. over says that the line was too long and this is its head only.
+// DetectProtocol returns the protocol that a connection's first line belongs to; "": that of
+// roomd. over says that the line was too long, and this is its head.
 //
-// A browser must never be made to speak to us, and an HTTP request is the only
-// thing that a page can make it send first. What else is recognised would fill a
-// room with noise. Only the exact shape of a request counts: what a person might
-// say first is a message.
+// A browser must never be made to speak to roomd, and an HTTP request is all that a page can
+// make it send first. The other protocols would fill a room with noise. Only the exact form
+// of a request counts: all that a person might say first is a message.
 func DetectProtocol(line []byte, over bool) Protocol {
 	if bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' && classes[r]&classBinary != 0 }) && !isOurs(line) {
 		return binary(line)
@@ -49,14 +48,14 @@ func DetectProtocol(line []byte, over bool) Protocol {
 	return request(line, over)
 }
 
-// isOurs reports whether a line begins like a command or a request of ours: what
-// is wrong in it is answered as such.
+// isOurs reports whether a line begins like a command or a request of roomd: its mistakes are
+// answered as such.
 func isOurs(line []byte) bool {
 	word, _, ok := strings.Cut(string(line), " ")
 	return bytes.HasPrefix(line, []byte("/")) || ok && slices.ContainsFunc(verbs, func(v verb) bool { return strings.EqualFold(string(v.verb), word) })
 }
 
-// binary tells the protocol of a first line that is no text.
+// binary returns the protocol of a first line that is no text.
 func binary(line []byte) Protocol {
 	at := func(i int) byte {
 		if i < len(line) {
@@ -67,7 +66,7 @@ func binary(line []byte) Protocol {
 	switch {
 	case len(line) >= tlsPrefix && isTLS(line[:tlsPrefix]):
 		return TLS
-	case bytes.HasPrefix(line, []byte("\x00\r\nQUIT\n")): // version 2, behind two line ends
+	case bytes.HasPrefix(line, []byte("\x00\r\nQUIT\n")): // version 2, after two line ends
 		return Proxy
 	case at(0) == 0 && (bytes.HasPrefix(line[min(4, len(line)):], []byte("\xffSMB")) || bytes.HasPrefix(line[min(4, len(line)):], []byte("\xfeSMB"))):
 		return SMB // MS-SMB2, section 2.1: the length, and the protocol's name
@@ -79,9 +78,8 @@ func binary(line []byte) Protocol {
 	return Binary
 }
 
-// request tells the protocol of a line that is METHOD SP target SP NAME/version
-// (RFC 9112, section 3, and those that have it from there), in any case, or GET SP
-// path, as HTTP/0.9 has it.
+// request returns the protocol of a line METHOD SP target SP NAME/version (RFC 9112, section
+// 3, and the protocols that follow it), in any case, or GET SP path (HTTP/0.9).
 func request(line []byte, over bool) Protocol {
 	method, rest, ok := strings.Cut(strings.TrimRight(string(line), " \t"), " ")
 	if !ok || !isMethod(method) {
@@ -89,8 +87,7 @@ func request(line []byte, over bool) Protocol {
 	}
 	method = strings.ToUpper(method)
 	if over {
-		// The version is not there to be seen, and a target that begins like one
-		// is enough.
+		// The version is cut off: a target that begins like one is enough.
 		const scheme = "http"
 		if known := commonMethods[method]; (known || strings.HasPrefix(string(line), method)) &&
 			(strings.HasPrefix(rest, "/") || len(rest) >= len(scheme) && strings.EqualFold(rest[:len(scheme)], scheme)) {
@@ -122,12 +119,12 @@ func request(line []byte, over bool) Protocol {
 	return ""
 }
 
-// commonMethods are those of HTTP that are no words of ours: any target will do.
+// commonMethods are the methods of HTTP that are no words of roomd: they may have any target.
 var commonMethods = map[string]bool{
 	"GET": true, "HEAD": true, "POST": true, "PUT": true, "PATCH": true, "OPTIONS": true, "TRACE": true, "CONNECT": true,
 }
 
-// isMethod reports whether a word is one of letters, "-" and "_".
+// isMethod reports whether a word has letters, "-" and "_" only.
 func isMethod(word string) bool {
 	for _, b := range []byte(word) {
 		if (b < 'A' || b > 'Z') && (b < 'a' || b > 'z') && b != '-' && b != '_' {
@@ -137,12 +134,12 @@ func isMethod(word string) bool {
 	return word != ""
 }
 
-// isTarget reports whether a word is a path, a URL, or *.
+// isTarget reports whether a word is a path, a URL or *.
 func isTarget(word string) bool {
 	return word == "*" || strings.HasPrefix(word, "/") || strings.Contains(word, "://")
 }
 
-// isVersion reports whether a word is digits, or digits, "." and digits.
+// isVersion reports whether a word is a number, or two with "." between them.
 func isVersion(word string) bool {
 	major, minor, two := strings.Cut(word, ".")
 	return isDigits(major) && (!two || isDigits(minor))
@@ -150,8 +147,7 @@ func isVersion(word string) bool {
 
 func isDigits(word string) bool { return word != "" && strings.Trim(word, "0123456789") == "" }
 
-// isSSH reports whether a line is an identification, SSH-version-software (RFC
-// 4253, section 4.2).
+// isSSH reports whether a line is SSH-version-software (RFC 4253, section 4.2).
 func isSSH(line []byte) bool {
 	rest, ok := bytes.CutPrefix(line, []byte("SSH-"))
 	if !ok {
@@ -192,12 +188,11 @@ func isProxy(line []byte) bool {
 	return true
 }
 
-// tlsPrefix is how many bytes tell TLS from text.
+// tlsPrefix is how many bytes distinguish TLS from text.
 const tlsPrefix = 3
 
-// isTLS reports whether bytes are the first of a handshake record (RFC 8446,
-// section 5.1): its type, and a version from SSL 3.0 to TLS 1.3. No text begins
-// with them.
+// isTLS reports whether a handshake record begins with these bytes (RFC 8446, section 5.1):
+// its type, and a version from SSL 3.0 to TLS 1.3. No text begins so.
 func isTLS(head []byte) bool {
 	for i, b := range head {
 		switch {

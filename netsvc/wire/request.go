@@ -21,16 +21,16 @@ const (
 // Request is a line to the master port.
 type Request struct {
 	Verb   Verb
-	Name   string // as it was typed, "" if absent; may be a pattern for LIST
+	Name   string // as it was typed, "" if absent; of LIST: may be a pattern
 	Secret string // the password of CREATE, the key of DELETE; "" if absent
 }
 
-// verb is how a request is written.
+// verb is a row of the table from which requests are parsed and HELP is made.
 type verb struct {
 	verb     Verb
 	args     string
 	help     string
-	expects  string // for the sentence that follows wrong use
+	expects  string // for the error about wrong arguments
 	min, max int    // words after the verb
 }
 
@@ -48,9 +48,9 @@ var verbs = []verb{
 	{VerbQuit, "", "close this connection", "nothing", 0, 0},
 }
 
-// ParseRequest reads a cleaned line: words with white space between them, the
-// first a verb in any ASCII case. The error is an *Error of CodeBadRequest: the
-// verb is unknown, or the number of words is not what it takes.
+// ParseRequest parses a cleaned line: words with white space between them, the first one a
+// verb in any ASCII case. The error is an *Error of CodeBadRequest: the verb is unknown, or
+// has a wrong number of arguments.
 func ParseRequest(line string) (Request, error) {
 	words := strings.Fields(line)
 	if len(words) == 0 {
@@ -69,7 +69,7 @@ func ParseRequest(line string) (Request, error) {
 	return Request{}, Errorf(CodeBadRequest, "there is no request %s; try HELP, it lists the requests", truncateWord(words[0]))
 }
 
-// RequestHelp is what follows the OK line of HELP.
+// RequestHelp is the lines after the OK line of HELP.
 func RequestHelp() []string {
 	width := 0
 	for _, v := range verbs {
@@ -84,10 +84,10 @@ func RequestHelp() []string {
 
 func usage(word, args string) string { return strings.TrimSpace(word + " " + args) }
 
-// maxWord bounds a word that is echoed, in characters.
+// maxWord bounds a word that an error repeats, in characters.
 const maxWord = 32
 
-// truncateWord cuts a word to what may be echoed.
+// truncateWord cuts a word to what an error may repeat.
 func truncateWord(s string) string {
 	if utf8.RuneCountInString(s) <= maxWord {
 		return s
@@ -95,8 +95,8 @@ func truncateWord(s string) string {
 	return string([]rune(s)[:maxWord-1]) + "…"
 }
 
-// lowerASCII folds A to Z and nothing else: the words of the protocol are ASCII,
-// and the long s or the Kelvin sign are not letters of theirs.
+// lowerASCII folds A to Z and nothing else: the words of the protocol are ASCII, and have no
+// long s and no Kelvin sign.
 func lowerASCII(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' {

@@ -5,9 +5,9 @@ import (
 	"unicode"
 )
 
-// scriptSet is the scripts that a text may be of, as UTS 39 (section 5.1)
-// counts them: Japanese, Korean, and Han with Bopomofo are scripts of their own
-// beside those they are made of. nil is none; allScripts stands for any.
+// scriptSet is the scripts that a text may have, in the sense of UTS 39 (section 5.1):
+// Japanese, Korean, and Han with Bopomofo are scripts beside those that they consist of. nil
+// is none; allScripts stands for any.
 type scriptSet []string
 
 var allScripts = scriptSet{"any"}
@@ -34,9 +34,8 @@ var (
 	japanese = scriptSet{"Japanese"}
 )
 
-// scriptsOf is the scripts that a character belongs to. Common and Inherited ones
-// go with any, but for those that are Japanese by their Script_Extensions (UAX
-// 24) and are written in names.
+// scriptsOf is the scripts that a character belongs to. Common and Inherited characters belong
+// to all, but for those in names that are Japanese by their Script_Extensions (UAX 24).
 func scriptsOf(r rune) scriptSet {
 	switch {
 	case r < 0x80:
@@ -45,8 +44,8 @@ func scriptsOf(r rune) scriptSet {
 		}
 		return allScripts
 	case r == 0x3099, r == 0x309a, r == 0x30fc, r == 0x3006, r == 0x303c:
-		// The voicing marks, the long vowel mark, shime and masu. Those of half
-		// width become these in the key.
+		// The voicing marks, the long vowel mark, shime and masu. A key has these for those of
+		// half width.
 		return japanese
 	case unicode.In(r, unicode.Common, unicode.Inherited):
 		return allScripts

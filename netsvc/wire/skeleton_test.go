@@ -1,17 +1,15 @@
 package wire
 
 import (
-	"slices"
 	"testing"
 	"unicode"
 )
 
 func TestConfusables(t *testing.T) {
-	if !slices.IsSorted(confusableFrom[:]) || len(confusableAt) != len(confusableFrom)+1 || int(confusableAt[len(confusableFrom)]) != len(confusableTo) {
-		t.Error("the table is not whole")
+	if n := len(confusables); n != 1633 {
+		t.Errorf("the table has %d characters", n)
 	}
-	for i, r := range confusableFrom {
-		to := confusableTo[confusableAt[i]:confusableAt[i+1]]
+	for r, to := range confusables {
 		if to == "" || to == string(r) {
 			t.Errorf("%U looks like %q", r, to)
 		}

@@ -3,7 +3,7 @@ package wire
 // Telnet commands (RFC 854).
 const (
 	telnetSE   = 240
-	telnetAYT  = 246 // are you there
+	telnetAYT  = 246 // "are you there"
 	telnetEC   = 247 // erase the last character
 	telnetEL   = 248 // erase the line
 	telnetSB   = 250
@@ -14,7 +14,7 @@ const (
 	telnetIAC  = 255
 )
 
-// telnetState is where the framer is inside a telnet sequence.
+// telnetState is where a Framer is in a telnet sequence. Handovers have its values.
 type telnetState uint8
 
 const (
@@ -27,29 +27,28 @@ const (
 	inDo                 // after DO: an option follows
 )
 
-// telnetRequests is what a telnet client is to be told.
+// telnetRequests are requests of a telnet client that are to be answered.
 type telnetRequests struct {
 	refusals    []byte
 	areYouThere bool
 }
 
-// maxRefusals bounds the refusals that wait to be written, in bytes: a flood of
-// requests is not answered one by one.
+// maxRefusals bounds the bytes of refusals that wait to be written: a flood of requests is not
+// answered one by one.
 const maxRefusals = 3 * 64
 
 // TelnetRequests returns what a telnet client has asked for since the last call: refusals
-// is what answers its DO and WILL, to be written as it is, and there says that it
-// wants to know whether anybody is there (AYT).
-func (f *Framer) TelnetRequests() (refusals []byte, there bool) {
+// answers its DO and WILL, and is written as it is; areYouThere says that it has sent AYT.
+func (f *Framer) TelnetRequests() (refusals []byte, areYouThere bool) {
 	if f.telnet == nil {
 		return nil, false
 	}
-	refusals, there = f.telnet.refusals, f.telnet.areYouThere
+	refusals, areYouThere = f.telnet.refusals, f.telnet.areYouThere
 	f.telnet = nil
-	return refusals, there
+	return refusals, areYouThere
 }
 
-// requests returns where to note what is asked for.
+// requests returns the requests, to note another one.
 func (f *Framer) requests() *telnetRequests {
 	if f.telnet == nil {
 		f.telnet = new(telnetRequests)
@@ -57,64 +56,63 @@ func (f *Framer) requests() *telnetRequests {
 	return f.telnet
 }
 
-// refuse notes that the client is to be told that an option is not to be had.
-// That is all there is to be negotiated (RFC 1143): whatever is off stays off, and
-// WONT and DONT need no answer.
+// refuse notes that an option is to be refused. No other answer is needed (RFC 1143): all
+// options are off, and stay off after WONT and DONT.
 func (f *Framer) refuse(command, option byte) {
 	if a := f.requests(); len(a.refusals) < maxRefusals {
 		a.refusals = append(a.refusals, telnetIAC, command, option)
 	}
 }
 
-// handleTelnet takes one byte inside a sequence and returns how many bytes that used
-// up: none if it belongs to the text after all.
+// handleTelnet takes the next byte of a telnet sequence and returns how many bytes that were:
+// none if the byte belongs to the text.
 func (f *Framer) handleTelnet(b byte) int {
-	switch f.state {
+	switch f.Telnet {
 	case inIAC:
-		f.isTelnet = f.isTelnet || b >= telnetSE && b != telnetIAC
+		f.IsTelnet = f.IsTelnet || b >= telnetSE && b != telnetIAC
 		switch {
 		case b == telnetIAC: // an escaped 255
-			f.state = inText
+			f.Telnet = inText
 			f.add([]byte{telnetIAC})
 		case b == telnetWill:
-			f.state = inWill
+			f.Telnet = inWill
 		case b == telnetDo:
-			f.state = inDo
+			f.Telnet = inDo
 		case b >= telnetWill:
-			f.state = inOpt
+			f.Telnet = inOpt
 		case b == telnetSB:
-			f.state, f.subSize = inSub, 0
+			f.Telnet, f.SubSize = inSub, 0
 		case b >= telnetSE:
-			f.state = inText
+			f.Telnet = inText
 			f.handleCommand(b)
-		default: // not telnet at all
-			f.state = inText
+		default: // it is no telnet sequence
+			f.Telnet = inText
 			f.add([]byte{telnetIAC})
 			return 0
 		}
 	case inWill:
-		f.state = inText
+		f.Telnet = inText
 		f.refuse(telnetDont, b)
 	case inDo:
-		f.state = inText
+		f.Telnet = inText
 		f.refuse(telnetWont, b)
 	case inOpt:
-		f.state = inText
+		f.Telnet = inText
 	default:
-		f.subSize++
+		f.SubSize++
 		switch {
-		case f.subSize == maxSubnegotiation, f.state == inSubIAC && b == telnetSE:
-			f.state = inText
-		case f.state == inSub && b == telnetIAC:
-			f.state = inSubIAC
-		default: // an escaped 255 among others
-			f.state = inSub
+		case f.SubSize == maxSubnegotiation, f.Telnet == inSubIAC && b == telnetSE:
+			f.Telnet = inText
+		case f.Telnet == inSub && b == telnetIAC:
+			f.Telnet = inSubIAC
+		default: // also an escaped 255
+			f.Telnet = inSub
 		}
 	}
 	return 1
 }
 
-// handleCommand takes a command of two bytes.
+// handleCommand handles a command of two bytes.
 func (f *Framer) handleCommand(b byte) {
 	switch b {
 	case telnetAYT:
@@ -122,6 +120,6 @@ func (f *Framer) handleCommand(b byte) {
 	case telnetEC:
 		f.add([]byte{'\b'})
 	case telnetEL:
-		f.partial, f.size, f.lastCR = nil, 0, false
+		f.Partial, f.Size, f.LastCR = nil, 0, false
 	}
 }

@@ -48,7 +48,7 @@ func TestFramerResume(t *testing.T) {
 		want := tail(&whole, cut(&whole, bytes.Clone(stream), nil))
 		first := NewFramer(limit)
 		got := cut(&first, bytes.Clone(stream[:at]), nil)
-		text, err := json.Marshal(first.State())
+		text, err := json.Marshal(first.FramerState)
 		if err != nil {
 			t.Fatal(err)
 		}
