@@ -202,7 +202,7 @@ func deleteRoom(c *call) error {
 // removeRoom deletes a room, and what was planned for it.
 func (s *Server) removeRoom(id uint64, name, say string, purge bool, audit ...store.Audit) error {
 	old := s.plans.get(id)
-	if err := s.Service.Remove(name, say, audit...); err != nil {
+	if err := s.Service.Delete(name, say, audit...); err != nil {
 		return err
 	}
 	s.plans.forget(old)

@@ -191,7 +191,7 @@ func TestFirstRooms(t *testing.T) {
 	if got, want := <-answers, fmt.Sprintf("OK 2\nden %d 0\nlobby %d 0\n", s.Options.Ports[0]+1, s.Options.Ports[0]); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if err := s.Service.Delete("den", func(*netsvc.Room) error { return nil }); err != nil {
+	if err := s.Service.Delete("den", ""); err != nil {
 		t.Fatal(err)
 	}
 	s.Stop()

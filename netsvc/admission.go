@@ -200,17 +200,17 @@ func (s *Service) doHandshake(h *handshake) error {
 	case s.stop.Err() != nil, h.evicted.Load(), h.terminated.Load():
 		return closingText("")
 	case errors.As(err, &head) && head.Conn != nil:
-		s.counters.countTLSFailure(tlsPlain)
+		s.counters.tlsFailures.add(tlsPlain)
 		if looksLikeHTTP(head.RecordHeader[:]) {
-			s.counters.countForeign(wire.HTTP)
+			s.counters.foreignConns.add(wire.HTTP)
 			return closingText(foreignAnswer(wire.HTTP))
 		}
 		return speaksTLS
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		s.counters.countTLSFailure(tlsTimeout)
+		s.counters.tlsFailures.add(tlsTimeout)
 		return speaksTLS
 	}
-	s.counters.countTLSFailure(tlsFailed)
+	s.counters.tlsFailures.add(tlsFailed)
 	return closingText("")
 }
 

@@ -193,7 +193,7 @@ func (s *Service) Adopt(receive Receive) error {
 		r.noteWritten() // the other process may have written to a peer that has vanished
 		here += uint64(len(r.members))
 	}
-	s.uncounted.Store(s.members.Load() - s.endedMembers() - here)
+	s.uncounted.Store(s.memberIDs.Load() - s.endedMembers() - here)
 	if s.master.Load() == nil {
 		return errors.New("the other process has no master port")
 	}
@@ -221,9 +221,9 @@ func (a *adoption) take(kind string, body []byte, fds []int) error {
 			return err
 		}
 		a.started = time.Now().Add(-st.Uptime)
-		a.Service.members.Store(st.Members)
-		a.Service.sessions.Store(st.Sessions)
-		a.counters.restore(st.Counters, &a.queue)
+		a.Service.memberIDs.Store(st.Members)
+		a.Service.sessionIDs.Store(st.Sessions)
+		a.restoreCounters(st.Counters)
 		a.guesses.Restore(st.Guesses, st.Networks)
 		now := time.Now()
 		a.connects.Restore(now, st.Connects)

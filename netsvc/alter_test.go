@@ -117,10 +117,10 @@ func TestAlterAndDelete(t *testing.T) {
 		all.Go(func() { s.Service.Rename("lobby", "hall") })
 		all.Go(func() { s.Service.Move("lobby", s.Options.Ports[1]-i%3) })
 		all.Go(func() { s.Service.Set("lobby", func(o *store.Settings) { o.ReadOnly = true }) })
-		all.Go(func() { s.Service.Delete("lobby", func(*netsvc.Room) error { return nil }) })
+		all.Go(func() { s.Service.Delete("lobby", "") })
 		all.Wait()
 		for _, r := range s.Service.List() {
-			if err := s.Service.Delete(r.Name, func(*netsvc.Room) error { return nil }); err != nil {
+			if err := s.Service.Delete(r.Name, ""); err != nil {
 				t.Fatal(err)
 			}
 		}

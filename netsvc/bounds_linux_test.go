@@ -30,7 +30,7 @@ func (s *Service) counts() map[string]int64 {
 	frozen := s.engine.Suspended()
 	n := map[string]int64{
 		"connections": int64(s.conns.Total()), "held input": s.engine.PendingBytes(), "inserts": s.insertBytes.Load(), "logs": s.logs.Used(),
-		"sessions": int64(s.sessions.Load()), "members given": int64(s.members.Load()),
+		"sessions": int64(s.sessionIDs.Load()), "members given": int64(s.memberIDs.Load()),
 	}
 	here := netip.MustParseAddr("127.0.0.1")
 	for s.conns.Acquire(here, 0, int(n["of an address"]+1)) != nil {

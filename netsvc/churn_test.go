@@ -100,7 +100,7 @@ func (c *churn) operations(name, other string, random *rand.Rand) []func() {
 		}
 	}
 	remove := func() {
-		if c.want(svc.Remove(name, "")) {
+		if c.want(svc.Delete(name, "")) {
 			c.gone.Add(1)
 		}
 	}
@@ -122,7 +122,7 @@ func (c *churn) operations(name, other string, random *rand.Rand) []func() {
 	return []func(){
 		create, create, create, remove, remove, restore, restore, ban(false), ban(true),
 		func() {
-			c.want(svc.Delete(name, func(*netsvc.Room) error { return wire.Errorf(wire.CodeDenied, "no") }))
+			c.want(svc.DeleteIf(name, func(*netsvc.Room) error { return wire.Errorf(wire.CodeDenied, "no") }))
 		},
 		func() { c.want(svc.Purge(name)) },
 		func() { _, err := svc.Rename(name, other); c.want(err) },

@@ -35,7 +35,7 @@ func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok 
 	if !s.begun {
 		s.begun = true
 		if p := wire.DetectProtocol(line, over > 0); p != "" {
-			m.room.svc.counters.countForeign(p)
+			m.room.svc.counters.foreignConns.add(p)
 			return causeForeign, true
 		}
 	}
@@ -254,7 +254,7 @@ func (m *Member) rename(command, nick string) error {
 		m.answer(ev)
 	} else {
 		r.announce(ev)
-		r.svc.watchers.publish(Event{Type: "nick", Room: r.name(), Member: old.Shown, Remote: m.out.remote.String(), Text: n.Shown})
+		r.svc.Publish(Event{Type: "nick", Room: r.name(), Member: old.Shown, Remote: m.out.remote.String(), Text: n.Shown})
 	}
 	m.ok(command, "")
 	return nil

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"roomd/netsvc"
 	"roomd/netsvc/wire"
 )
 
@@ -297,7 +296,7 @@ func TestFloodAtTheEnd(t *testing.T) {
 			<-ended
 		}
 		flood(gone, func() {
-			if err := s.Service.Delete("gone", func(*netsvc.Room) error { return nil }); err != nil {
+			if err := s.Service.Delete("gone", ""); err != nil {
 				t.Error(err)
 			}
 		})

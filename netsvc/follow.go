@@ -156,7 +156,7 @@ func (s *Service) roomsCreated(rooms []store.Room, by string) {
 	for _, k := range rooms {
 		if s.openRoom(k, 0, k.Owner) {
 			s.logLater("room created", "room", k.Name, "port", k.Port, "by", cmp.Or(k.Creator, by, "operator"))
-			s.watchers.publish(Event{Type: "create", Room: k.Name, Remote: k.Creator, By: by})
+			s.Publish(Event{Type: "create", Room: k.Name, Remote: k.Creator, By: by})
 		}
 	}
 }
@@ -164,13 +164,13 @@ func (s *Service) roomsCreated(rooms []store.Room, by string) {
 func (s *Service) roomRestored(k store.Room, last uint64, owner any) {
 	if s.openRoom(k, last, owner) {
 		s.logLater("room restored", "room", k.Name, "port", k.Port, "by", "operator")
-		s.watchers.publish(Event{Type: "restore", Room: k.Name})
+		s.Publish(Event{Type: "restore", Room: k.Name})
 	}
 }
 
 func (s *Service) roomPurged(k store.Room) {
 	s.logLater("room purged", "room", k.Name, "by", "operator")
-	s.watchers.publish(Event{Type: "purge", Room: k.Name})
+	s.Publish(Event{Type: "purge", Room: k.Name})
 }
 
 // roomDeleted ends a room. Its name and its port are free when its members have got
@@ -200,7 +200,7 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 		s.unregister(r)
 		s.quarantinePort(r.port())
 		s.log.Info("room deleted", "room", r.name(), "port", r.port(), "members", members, "by", cmp.Or(from, "operator"))
-		s.watchers.publish(Event{Type: "delete", Room: r.name(), Remote: from})
+		s.Publish(Event{Type: "delete", Room: r.name(), Remote: from})
 	})
 }
 
@@ -237,7 +237,7 @@ func (r *Room) applyRename(k store.Room) {
 	s.registerName(r)
 	s.mu.Unlock()
 	s.logLater("room renamed", "room", k.Name, "was", was.name, "by", "operator")
-	s.watchers.publish(Event{Type: "rename", Room: k.Name, Text: was.name})
+	s.Publish(Event{Type: "rename", Room: k.Name, Text: was.name})
 	r.announceNotice("the operator renamed this room: %s is %s now", was.name, k.Name)
 }
 
@@ -254,14 +254,14 @@ func (r *Room) applyMove(k store.Room, owner any) {
 	r.acceptOn(ln)
 	s.mu.Unlock()
 	s.logLater("room moved", "room", r.name(), "port", k.Port, "was", was.port, "by", "operator")
-	s.watchers.publish(Event{Type: "move", Room: r.name(), Text: fmt.Sprintf("%d to %d", was.port, k.Port)})
+	s.Publish(Event{Type: "move", Room: r.name(), Text: fmt.Sprintf("%d to %d", was.port, k.Port)})
 	r.announceNotice("the operator moved this room: it is on port %d from now on; who is here stays", k.Port)
 }
 
 // applyTopic shows a topic that the operator has set.
 func (r *Room) applyTopic(k store.Room) {
 	r.svc.logLater("topic set", "room", r.name(), "topic", k.Topic, "by", "operator")
-	r.svc.watchers.publish(Event{Type: "topic", Room: r.name(), Member: "operator", Text: k.Topic})
+	r.svc.Publish(Event{Type: "topic", Room: r.name(), Member: "operator", Text: k.Topic})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.topic = k.Topic
@@ -276,7 +276,7 @@ func (r *Room) applyTopic(k store.Room) {
 func (r *Room) applySettings(k store.Room) {
 	was := r.own.Swap(&k.Settings)
 	r.svc.logLater("room settings", "room", r.name(), "own", settingsText(k.Settings), "was", settingsText(*was), "by", "operator")
-	r.svc.watchers.publish(Event{Type: "set", Room: r.name(), Text: settingsText(k.Settings)})
+	r.svc.Publish(Event{Type: "set", Room: r.name(), Text: settingsText(k.Settings)})
 	switch {
 	case k.Settings.ReadOnly && !was.ReadOnly:
 		r.announceNotice("the operator made this room read-only")
@@ -307,7 +307,7 @@ func (s *Service) bansAdded(bans []store.Ban, hit any) {
 		}
 		room := s.RoomName(b.Room)
 		s.logLater(kind+" added", "id", b.ID, "room", room, "address", b.Addr, "nick", b.Nick, "until", b.Until, "why", wire.CleanString(b.Reason), "by", b.By)
-		s.watchers.publish(Event{Type: kind, Room: room, Remote: b.Addr, Member: b.Nick, Text: b.Reason, By: b.By})
+		s.Publish(Event{Type: kind, Room: room, Remote: b.Addr, Member: b.Nick, Text: b.Reason, By: b.By})
 	}
 	reach := s.enforce(newBanList(bans).all)
 	if hit, ours := hit.(*BanTargets); ours {
@@ -319,7 +319,7 @@ func (s *Service) bansLifted(ids []uint64) {
 	s.bans.Store(newBanList(slices.DeleteFunc(s.Bans(), func(b store.Ban) bool { return slices.Contains(ids, b.ID) })))
 	for _, id := range ids {
 		s.logLater("ban lifted", "id", id, "by", "operator")
-		s.watchers.publish(Event{Type: "unban", Text: fmt.Sprint(id)})
+		s.Publish(Event{Type: "unban", Text: fmt.Sprint(id)})
 	}
 }
 

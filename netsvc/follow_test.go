@@ -48,7 +48,7 @@ func TestChangesFromElsewhere(t *testing.T) {
 			return err
 		}, ""},
 		"delete": {func(s *server) error {
-			return s.Service.Remove("lobby", "it is late")
+			return s.Service.Delete("lobby", "it is late")
 		}, func(s *server) error { return s.Store.Delete(lobby, "it is late") }, "ann bob"},
 		"delete over the network": {func(s *server) error {
 			m := dialFrom(t, "127.0.0.1", s.Service.Port())
@@ -152,7 +152,7 @@ func effect(t *testing.T, s *server, change func(*server) error, ends, want stri
 	old.Send("so it was")
 	old.Until("<guest-1> so it was")
 	old.Conn.Close()
-	if err := s.Service.Remove("old", ""); err != nil {
+	if err := s.Service.Delete("old", ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := s.Service.Ban(store.Ban{Nick: "eve", Created: time.Now()}); err != nil {
@@ -370,7 +370,7 @@ func TestChangesWhileItStops(t *testing.T) {
 		}
 		s.Start()
 		for _, r := range s.Service.List() {
-			if err := s.Service.Remove(r.Name, ""); err != nil {
+			if err := s.Service.Delete(r.Name, ""); err != nil {
 				t.Fatal(err)
 			}
 		}

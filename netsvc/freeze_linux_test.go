@@ -96,8 +96,7 @@ func TestChangesOfAProcessThatIsLeft(t *testing.T) {
 	s.engine.Abandon()
 	for name, change := range map[string]func() error{
 		"create":   func() error { _, _, err := s.Create("attic", Creation{}); return err },
-		"delete":   func() error { return s.Delete("den", func(*Room) error { return nil }) },
-		"remove":   func() error { return s.Remove("den", "") },
+		"delete":   func() error { return s.Delete("den", "") },
 		"restore":  func() error { _, err := s.Restore("den"); return err },
 		"purge":    func() error { return s.Purge("den") },
 		"rename":   func() error { _, err := s.Rename("den", "attic"); return err },

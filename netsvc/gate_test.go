@@ -89,7 +89,7 @@ func TestCrowdBeforeTheGate(t *testing.T) {
 	if n := s.Service.Counters().Passwords.Evicted; n != 10 {
 		t.Errorf("%d had to make room", n)
 	}
-	if err := s.Service.Delete("den", func(*netsvc.Room) error { return nil }); err != nil {
+	if err := s.Service.Delete("den", ""); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range waiting[10:20] {

@@ -47,7 +47,7 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	now := time.Now()
 	guesses, networks := s.guesses.State(now)
 	if err := send("service", serviceState{
-		s.uptime(), s.members.Load(), s.sessions.Load(), s.Counters(), s.opts().Listen, s.opts().Port, guesses, networks,
+		s.uptime(), s.memberIDs.Load(), s.sessionIDs.Load(), s.Counters(), s.opts().Listen, s.opts().Port, guesses, networks,
 		s.connects.Debts(now), s.requests.Debts(now), s.commands.Debts(now),
 	}); err != nil {
 		return 0, err

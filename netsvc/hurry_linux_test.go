@@ -95,7 +95,7 @@ func TestUnreadBeforeThePassword(t *testing.T) {
 	}
 	netsvctest.Eventually(t, "all wait", func() bool { return len(s.Service.Conns("127.0.0.2")) == callers })
 	began := time.Now()
-	if err := s.Service.Remove("den", ""); err != nil {
+	if err := s.Service.Delete("den", ""); err != nil {
 		t.Fatal(err)
 	}
 	netsvctest.Eventually(t, "they are closed", func() bool { return len(s.Service.Conns("127.0.0.2")) == 0 })

@@ -60,7 +60,7 @@ func (s *Service) memoryInconsistencies() (found findings) {
 		found.add("the count of connections is %d, and that of members %d", n, members)
 	}
 	ended := s.endedMembers() + s.uncounted.Load()
-	if came := s.members.Load(); came != ended+members {
+	if came := s.memberIDs.Load(); came != ended+members {
 		found.add("of members %d came, %d went, and %d are here", came, ended, members)
 	}
 	owner := make(map[int]string)
@@ -237,6 +237,31 @@ func (h *handshake) info() ConnInfo {
 		i.Room = h.room.name()
 	}
 	return i
+}
+
+// Lag returns how many members have not got everything, and by how many events the slowest of
+// them lags behind.
+func (s *Service) Lag() (members int, worst uint64) {
+	for _, r := range s.allRooms() {
+		end := r.log.End().Pos
+		r.mu.Lock()
+		n, events := r.lag(end)
+		r.mu.Unlock()
+		members += n
+		worst = max(worst, events)
+	}
+	return members, worst
+}
+
+// lag is Lag of a room, up to a position of its log. mu is held.
+func (r *Room) lag(end uint64) (members int, worst uint64) {
+	for _, m := range r.members {
+		if pos := m.reached.Load(); pos < end {
+			members++
+			worst = max(worst, end-pos)
+		}
+	}
+	return members, worst
 }
 
 // Health returns nil once every lock has been had and every event loop has made a

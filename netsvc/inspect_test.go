@@ -141,8 +141,8 @@ func TestInconsistencies(t *testing.T) {
 		{"the nick lost is kept", locked(func() { r.nicks["lost"] = &Member{} }), locked(func() { delete(r.nicks, "lost") })},
 		{"its port", locked(func() { r.ln.Port++ }), locked(func() { r.ln.Port-- })},
 		{"the count of connections", locked(func() { s.conns.Release(m.out.remote.Addr()) }), locked(func() { _ = s.conns.Acquire(m.out.remote.Addr(), 0, 0) })},
-		{"of members 2 came", locked(func() { s.members.Add(1) }), locked(func() { s.members.Add(^uint64(0)) })},
-		{"of members 1 came, 1 went", locked(func() { s.counters.countMemberEnd(causeLeft) }), locked(func() { s.uncounted.Add(^uint64(0)) })},
+		{"of members 2 came", locked(func() { s.memberIDs.Add(1) }), locked(func() { s.memberIDs.Add(^uint64(0)) })},
+		{"of members 1 came, 1 went", locked(func() { s.counters.memberEnds.add(causeLeft) }), locked(func() { s.uncounted.Add(^uint64(0)) })},
 		{"is found as hall", locked(func() { s.rooms["hall"] = r }), locked(func() { delete(s.rooms, "hall") })},
 		{"have the same port", locked(func() {
 			s.rooms["hall"] = newRoom(s, store.Room{Name: "hall", Key: "hall", Port: r.port()}, 0)

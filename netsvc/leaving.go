@@ -216,7 +216,7 @@ func (m *Member) fromDisk(read func()) (err error) {
 // wakeDeadPeerDetection has the sweep look at what was written. It never waits.
 func (s *Service) wakeDeadPeerDetection() {
 	select {
-	case s.sweeping <- struct{}{}:
+	case s.wakeDetection <- struct{}{}:
 	default:
 	}
 }
@@ -227,7 +227,7 @@ func (s *Service) wakeDeadPeerDetection() {
 func (s *Service) detectDeadPeers() {
 	for {
 		select {
-		case <-s.sweeping:
+		case <-s.wakeDetection:
 		case <-s.stop.Done():
 			return
 		}

@@ -162,7 +162,9 @@ const busyReply = "ERR " + busyText + "\n"
 // refuse tells a connection one line and closes it. The line may be lost if
 // very many are refused at once.
 func (s *Service) refuse(c transport.HalfCloser, why RefusalReason, line string) {
-	s.counters.countRefusal(why)
+	if why != notRefused {
+		s.counters.refusals.add(why)
+	}
 	s.engine.Refuse(c, line)
 }
 
@@ -174,7 +176,7 @@ func (s *Service) refuseNew(c transport.Socket, addr netip.AddrPort, why Refusal
 		s.refuse(c.TCP(addr), why, line)
 		return
 	}
-	s.counters.countRefusal(why)
+	s.counters.refusals.add(why)
 	c.WriteAndClose(line)
 }
 

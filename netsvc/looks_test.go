@@ -156,10 +156,10 @@ func TestRoomsThatLookAlike(t *testing.T) {
 	if _, err := s.Service.Rename("hall", "Мах"); code(err) != wire.CodeExists {
 		t.Error(err)
 	}
-	if err := s.Service.Remove("Max", ""); err != nil {
+	if err := s.Service.Delete("Max", ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Service.Remove("rnax", ""); err != nil {
+	if err := s.Service.Delete("rnax", ""); err != nil {
 		t.Fatal(err)
 	}
 	s.Create("Мах")

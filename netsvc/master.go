@@ -45,7 +45,7 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 		s.refuseNew(c, addr, why, errLine(err))
 		return
 	}
-	id := s.sessions.Add(1)
+	id := s.sessionIDs.Add(1)
 	if !s.needsHandshake(addr.Addr()) {
 		s.beginMaster(s.newMaster(s.engine.NewConn(c, addr), addr, id, time.Now()), 0)
 		return
@@ -150,7 +150,7 @@ func (c *masterSession) Finish() {
 	if c.isPeerGone() && cause == causeLeft {
 		cause = causeVanished
 	}
-	c.svc.counters.countSessionEnd(cause)
+	c.svc.counters.sessionEnds.add(cause)
 	c.close(abort || cause == causeVanished || cause == unread || c.isAborted(), peerClosed)
 }
 
@@ -233,7 +233,7 @@ func (c *masterSession) line(line []byte, over int) error {
 	if !c.begun {
 		c.begun = true
 		if p := wire.DetectProtocol(line, over > 0); p != "" {
-			c.svc.counters.countForeign(p)
+			c.svc.counters.foreignConns.add(p)
 			c.out = append(c.out, foreignAnswer(p)...)
 			return errForeign
 		}

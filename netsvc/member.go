@@ -102,7 +102,7 @@ type memberSession interface {
 
 // init is for a member that joins a room now, and writes to out.
 func (m *Member) init(r *Room, out *output, nick wire.Name) {
-	m.id, m.room, m.out, m.joined, m.nick = r.svc.members.Add(1), r, out, time.Now().UnixNano(), nick
+	m.id, m.room, m.out, m.joined, m.nick = r.svc.memberIDs.Add(1), r, out, time.Now().UnixNano(), nick
 }
 
 // since is when the member joined.
@@ -175,9 +175,9 @@ func (m *Member) endLocked(c Cause) bool {
 	m.out.Signal()
 	m.room.releaseNickOfEnded(m)
 	m.out.session().memberEnded(m)
-	m.room.svc.counters.countMemberEnd(c)
+	m.room.svc.counters.memberEnds.add(c)
 	if !m.unannounced.Load() {
-		m.room.svc.watchers.publish(Event{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.out.remote.String(), Cause: string(c)})
+		m.room.svc.Publish(Event{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.out.remote.String(), Cause: string(c)})
 	}
 	return true
 }
@@ -364,7 +364,7 @@ func (r *Room) announceJoin(m *Member) {
 		return
 	}
 	r.announce(wire.Event{Type: wire.TypeJoin, From: m.nick.Shown, Members: len(r.members)})
-	r.svc.watchers.publish(Event{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: m.out.remote.String()})
+	r.svc.Publish(Event{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: m.out.remote.String()})
 }
 
 // announceLeave tells the room that a member has left, if it knows that it was there.

@@ -176,7 +176,7 @@ func (s *Service) Say(room, text string) (int, error) {
 		}
 		rooms, name = []*Room{r}, r.name()
 	}
-	s.watchers.publish(Event{Type: "notice", Room: name, Text: wire.CleanString(text)})
+	s.Publish(Event{Type: "notice", Room: name, Text: wire.CleanString(text)})
 	n := 0
 	for _, r := range rooms {
 		r.mu.Lock()
@@ -263,12 +263,7 @@ func (r *Room) detail() RoomDetail {
 	d.Name, d.Port, d.State, d.Cause = r.name(), r.port(), stateNames[r.state], r.binding
 	d.Members, d.Topic, d.Spoke, d.Rate = len(r.members), r.topic, r.spoke, r.rate.now(time.Now())
 	d.Created, d.Creator, d.Locked = r.created, r.madeBy, r.password.Load() != nil
-	for _, m := range r.members {
-		if pos := m.reached.Load(); pos < end {
-			d.Lagging++
-			d.Worst = max(d.Worst, end-pos)
-		}
-	}
+	d.Lagging, d.Worst = r.lag(end)
 	return d
 }
 

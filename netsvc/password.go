@@ -191,7 +191,7 @@ func (c *passwordSession) line(line []byte, over int) error {
 		return nil
 	}
 	if other := wire.DetectProtocol(line, over > 0); other != "" && c.lines == 0 {
-		c.svc.counters.countForeign(other)
+		c.svc.counters.foreignConns.add(other)
 		return closingText("")
 	}
 	answer, err := c.answerLine(line, over > 0)
@@ -277,7 +277,7 @@ func (c *passwordSession) Finish() {
 	c.setPendingInput(nil)
 	err := c.endErr()
 	why, say := c.room.refuseEntry(c.remote, refusedPassword, err)
-	c.svc.counters.countRefusal(why)
+	c.svc.counters.refusals.add(why)
 	c.out = append(c.out, say...)
 	c.send()
 	written := !c.isAborted() && c.await(c.isWritten, lastWriteTimeout)

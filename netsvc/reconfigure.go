@@ -178,7 +178,7 @@ func (c *Change) revert() {
 func (c *Change) Commit() {
 	s := c.svc
 	used := map[int]bool{c.next.Port: true}
-	for _, p := range s.withheld {
+	for _, p := range s.corruptPorts {
 		used[p] = true
 	}
 	s.mu.Lock()

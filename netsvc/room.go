@@ -411,7 +411,7 @@ func (r *Room) append(posts []*store.Post) {
 		kept++
 		ev := lineEvent(&p.Line)
 		if r.svc.watchers.active() {
-			r.svc.watchers.publish(Event{Time: p.Line.Time, Type: string(ev.Type), Room: r.name(), Member: ev.From, Seq: ev.Seq, Text: ev.Text})
+			r.svc.Publish(Event{Time: p.Line.Time, Type: string(ev.Type), Room: r.name(), Member: ev.From, Seq: ev.Seq, Text: ev.Text})
 		}
 		if p.Line.Kind == store.Topic {
 			r.topic = p.Line.Text

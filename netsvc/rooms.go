@@ -191,7 +191,7 @@ func (s *Service) bindPort(port int) (*transport.Endpoint, error) {
 	switch {
 	case owner != nil:
 		return nil, wire.Errorf(wire.CodeExists, "the port %d is the one of %s", port, owner.name())
-	case slices.Contains(s.withheld, port):
+	case slices.Contains(s.corruptPorts, port):
 		return nil, wire.Errorf(wire.CodeExists, "the port %d is that of a damaged room, which is left out", port)
 	case within && !claimed:
 		return nil, wire.Errorf(wire.CodeBusy, "the port %d is just being given to a room", port)

@@ -1,6 +1,8 @@
 package netsvc
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"strconv"
@@ -11,15 +13,81 @@ import (
 	"roomd/store"
 )
 
-// Remove deletes a room for the operator. say is shown to the members before
-// the farewell, once the room is deleted on disk. Entries of the audit are kept with
-// that.
-func (s *Service) Remove(name, say string, audit ...store.Audit) error {
+// Delete deletes a room for the operator. say is shown to the members before the farewell, once
+// the room is deleted on disk. The store keeps the audit together with that.
+func (s *Service) Delete(name, say string, audit ...store.Audit) error {
 	end, err := s.alterOrRefuse()
 	if err != nil {
 		return err
 	}
-	return s.deleteRoom(end, name, say, "", func(*Room) error { return nil }, audit...)
+	return s.deleteRoom(end, name, say, "", nil, audit...)
+}
+
+// deleteRoom deletes a room, unless allowed returns an error; nil: it is allowed. When deleteRoom
+// returns nil, the members have got what was pending and the farewell, and the port is released.
+// say is shown before the farewell, and from is the address of the client; both may be "".
+// While members drain, endChange has been called: no other process could take the room over,
+// and an upgrade does not wait for it.
+func (s *Service) deleteRoom(endChange func(), name, say, from string, allowed func(*Room) error, audit ...store.Audit) error {
+	r, err := s.deleteFromStore(name, say, from, allowed, audit)
+	endChange()
+	if err == nil {
+		r.work.wait()
+	}
+	return err
+}
+
+func (s *Service) deleteFromStore(name, say, from string, allowed func(*Room) error, audit []store.Audit) (*Room, error) {
+	r, err := s.room(name)
+	if err != nil {
+		return nil, err
+	}
+	if allowed != nil {
+		if err := allowed(r); err != nil {
+			s.log.Info("deletion of a room refused", "room", r.name(), "remote", from, "error", err)
+			s.Publish(Event{Type: "refuse", Room: r.name(), Remote: from, Text: "DELETE: " + err.Error()})
+			return nil, err
+		}
+	}
+	err = s.store.Delete(r.id, say, append(audit, networkAudit(from, "DELETE "+r.name())...)...)
+	switch {
+	case errors.Is(err, store.ErrNoRoom): // deleted by another client meanwhile
+		return nil, wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
+	case err != nil:
+		return nil, clientError(fmt.Errorf("delete the room %s: %w", r.name(), err))
+	}
+	return r, nil
+}
+
+// networkAudit is the audit of a change by a client at that address. Without an address it is
+// nil: then the caller keeps the audit.
+func networkAudit(from, line string) []store.Audit {
+	if from == "" {
+		return nil
+	}
+	return []store.Audit{{Time: time.Now().UTC(), UID: -1, From: from, Door: store.DoorMaster, Line: line, Result: "done"}}
+}
+
+// mayDelete is the policy of DELETE on the master port.
+func (s *Service) mayDelete(r *Room, session uint64, key string) error {
+	switch s.opts().Delete {
+	case Anyone:
+		return nil
+	case Creator:
+		if r.creator != 0 && r.creator == session {
+			return nil
+		}
+		hash := sha256.Sum256([]byte(key))
+		if key != "" && subtle.ConstantTimeCompare(hash[:], r.keyHash) == 1 {
+			return nil
+		}
+		if key != "" {
+			return wire.Errorf(wire.CodeDenied, "that is not the key of %s", r.name())
+		}
+		return wire.Errorf(wire.CodeDenied, "only the creator of %s may delete it: DELETE %s KEY, with the key that CREATE answered", r.name(), r.name())
+	default:
+		return wire.Errorf(wire.CodeDenied, "only the operator may delete rooms here")
+	}
 }
 
 // Trashed is a deleted room.

@@ -20,7 +20,7 @@ func TestEmptyRoomsAreNotKept(t *testing.T) {
 		t.Errorf("%+v, %v", trash, err)
 	}
 	s.Create("operators")
-	if err := s.Service.Remove("operators", ""); err != nil {
+	if err := s.Service.Delete("operators", ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Service.Restore("operators"); err != nil {

@@ -94,6 +94,16 @@ func (c *Client) Expect(want ...string) {
 	}
 }
 
+// ExpectErrors reads the next lines, which are errors of the master port with these codes.
+func (c *Client) ExpectErrors(codes ...string) {
+	c.T.Helper()
+	for _, code := range codes {
+		if got := c.Line(); !strings.HasPrefix(got, "ERR "+code+" ") {
+			c.T.Fatalf("got %q, and not the code %s", got, code)
+		}
+	}
+}
+
 // Until reads on until a line with that prefix, and returns it.
 func (c *Client) Until(prefix string) string {
 	c.T.Helper()

@@ -1,0 +1,10 @@
+package netsvc
+
+// DeleteIf is the deletion by a client, for tests outside the package.
+func (s *Service) DeleteIf(name string, allowed func(*Room) error) error {
+	end, err := s.alterOrRefuse()
+	if err != nil {
+		return err
+	}
+	return s.deleteRoom(end, name, "", "", allowed)
+}
