@@ -12,10 +12,10 @@ import (
 	"roomd/cmd/roomd/usage"
 )
 
-// withMan adds a command that writes the man pages and the completions. They are
+// addManCommand adds a command that writes the man pages and the completions. They are
 // made at build time by a binary of their own (go run -tags man ./cmd/roomd man
 // FOLDER): the server need not carry what writes them.
-func withMan(root *cobra.Command) { root.AddCommand(newMan()) }
+func addManCommand(root *cobra.Command) { root.AddCommand(newMan()) }
 
 func newMan() *cobra.Command {
 	return &cobra.Command{

@@ -1,9 +1,9 @@
 // Package certificate keeps the server's TLS certificate: it reads the files again when
-// they have changed, and warns of the end. It speaks no TLS itself: GetCertificate is for those
-// that do.
+// they change, and warns of the expiry. It does no TLS itself: GetCertificate is for
+// tls.Config.
 //
-// A Pair has one mutex, under which the files are read, at most every 30 seconds, by the
-// goroutine that needs the certificate or by the one that Watch runs on. All methods may
-// be called from any goroutine. Nothing is shared between pairs: a reload makes a new one,
-// which Replaces the old one.
+// A Pair has one mutex. The files are read under it, at most every 30 seconds, by the
+// goroutine that needs the certificate or by the one that runs Watch. All methods may be
+// called from any goroutine. Pairs share nothing: a reload makes a new Pair, which Replaces
+// the old one.
 package certificate

@@ -14,48 +14,47 @@ import (
 )
 
 const (
-	// recheckInterval is how long a certificate is used before its files are looked at.
+	// recheckInterval is how often the files of a certificate are checked for a change.
 	recheckInterval = 30 * time.Second
-	// warnBefore is from when on a certificate's end is warned of, once a day.
+	// From warnBefore its expiry on, a certificate is warned of each warnInterval.
 	warnBefore   = 14 * 24 * time.Hour
 	warnInterval = 24 * time.Hour
 )
 
-// Pair is the certificate that newcomers are shown, and its key. When its files have
-// changed they are read again: renewing it needs no word to the server. Files
-// that do not fit together, as between two renames, leave the old one in use.
-// A nil Pair is none: its methods say so.
+// Pair is the certificate for new connections, and its key. When its files change, they are
+// read again: a renewal needs no command to the server. If the two files do not match, as
+// between two renames, the old certificate stays in use. A nil Pair means no TLS.
 type Pair struct {
 	// Set by Load, then read-only.
 	certFile, keyFile string
 	log               *slog.Logger
 
 	// Guarded by mu.
-	mu      sync.Mutex
-	cert    *tls.Certificate
-	files   [2]time.Time // when those it is from were changed
-	since   time.Time    // when it was taken into use
-	checked time.Time
-	loadErr error     // the last one, so that it is logged once
-	warned  time.Time // when its end was last warned of
+	mu       sync.Mutex
+	cert     *tls.Certificate
+	modified [2]time.Time // modification times of the files that cert is from
+	loaded   time.Time    // when cert was read
+	checked  time.Time    // when the files were last checked
+	loadErr  error        // why changed files cannot be used; logged once
+	warned   time.Time    // when the last warning of the expiry was logged
 }
 
-// Load reads the files, in PEM. Without a certFile it returns nil: there is none. What
-// becomes of the certificate is told to log.
+// Load reads the files, in PEM. An empty certFile gives a nil Pair. log gets renewals,
+// failed renewals and warnings.
 func Load(certFile, keyFile string, log *slog.Logger) (*Pair, error) {
 	if certFile == "" {
 		return nil, nil
 	}
-	k := &Pair{certFile: certFile, keyFile: keyFile, log: log}
-	if err := k.load(k.modTimes()); err != nil {
+	p := &Pair{certFile: certFile, keyFile: keyFile, log: log}
+	if err := p.load(p.modTimes()); err != nil {
 		return nil, err
 	}
-	return k, nil
+	return p, nil
 }
 
-// modTimes tells when the files were changed last.
-func (k *Pair) modTimes() (at [2]time.Time) {
-	for i, name := range []string{k.certFile, k.keyFile} {
+// modTimes returns the modification times of the two files.
+func (p *Pair) modTimes() (at [2]time.Time) {
+	for i, name := range []string{p.certFile, p.keyFile} {
 		if st, err := os.Stat(name); err == nil {
 			at[i] = st.ModTime()
 		}
@@ -63,68 +62,74 @@ func (k *Pair) modTimes() (at [2]time.Time) {
 	return at
 }
 
-// load reads the files. mu is held, or nobody else knows of k.
-func (k *Pair) load(files [2]time.Time) error {
-	cert, err := tls.LoadX509KeyPair(k.certFile, k.keyFile)
+// load reads the files. The caller holds mu, or is the only user of p.
+func (p *Pair) load(modified [2]time.Time) error {
+	cert, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
 	if err != nil {
-		return fmt.Errorf("read the certificate %s with the key %s: %w", k.certFile, k.keyFile, err)
+		return fmt.Errorf("read the certificate %s with the key %s: %w", p.certFile, p.keyFile, err)
 	}
-	k.cert, k.files, k.loadErr, k.since, k.warned = &cert, files, nil, time.Now(), time.Time{}
+	p.cert, p.modified, p.loadErr, p.loaded, p.warned = &cert, modified, nil, time.Now(), time.Time{}
 	return nil
 }
 
-// Replaces takes over what is known of the same certificate, when the
-// configuration has been read again, and says if it is another one.
-func (k *Pair) Replaces(old *Pair) {
-	if k == nil || old == nil {
+// Replaces tells p, which a reload has read, the pair that was in use: the same certificate
+// keeps its times, and another one is logged as a renewal. Both may be nil.
+func (p *Pair) Replaces(old *Pair) {
+	if p == nil || old == nil {
 		return
 	}
-	was := old.snapshot()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.cert.Leaf.Equal(was.cert.Leaf) {
-		k.since, k.warned = was.since, was.warned
+	old.mu.Lock()
+	leaf, loaded, warned := old.cert.Leaf, old.loaded, old.warned
+	old.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cert.Leaf.Equal(leaf) {
+		p.loaded, p.warned = loaded, warned
 		return
 	}
-	k.log.Info("certificate was renewed", "file", k.certFile, "until", k.cert.Leaf.NotAfter)
+	p.logRenewal()
 }
 
-// Watch takes up renewed files, also while nobody connects, and warns of the
-// certificate's end, until ctx is done. current is the pair in use, which may come to be
-// another one, or nil.
+func (p *Pair) logRenewal() {
+	p.log.Info("certificate was renewed", "file", p.certFile, "until", p.cert.Leaf.NotAfter)
+}
+
+// Watch reads renewed files, also while no client connects, and warns of the expiry, until
+// ctx is done. current returns the pair in use, which a reload replaces; it may be nil.
 func Watch(ctx context.Context, current func() *Pair) {
-	look := time.NewTicker(recheckInterval)
-	defer look.Stop()
+	tick := time.NewTicker(recheckInterval)
+	defer tick.Stop()
 	for {
 		current().CheckExpiry(time.Now())
 		select {
-		case <-look.C:
+		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// CheckExpiry looks at the files, and warns once a day of a certificate that ends soon
-// or does not hold.
-func (k *Pair) CheckExpiry(now time.Time) {
-	if k == nil {
+// CheckExpiry reads renewed files, and warns once a day of a certificate that expires soon
+// or is not valid now.
+func (p *Pair) CheckExpiry(now time.Time) {
+	if p == nil {
 		return
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.refresh(now)
-	text := ValidityProblem(k.cert.Leaf.NotBefore, k.cert.Leaf.NotAfter, now)
-	over := now.After(k.cert.Leaf.NotAfter) && k.warned.Before(k.cert.Leaf.NotAfter) // since it was warned of
-	if text == "" || now.Sub(k.warned) < warnInterval && !over {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refresh(now)
+	leaf := p.cert.Leaf
+	text := ValidityProblem(leaf.NotBefore, leaf.NotAfter, now)
+	expiredSince := now.After(leaf.NotAfter) && p.warned.Before(leaf.NotAfter)
+	if text == "" || now.Sub(p.warned) < warnInterval && !expiredSince {
 		return
 	}
-	k.warned = now
-	k.log.Warn(text, "file", k.certFile, "from", k.cert.Leaf.NotBefore, "until", k.cert.Leaf.NotAfter)
+	p.warned = now
+	p.log.Warn(text, "file", p.certFile, "from", leaf.NotBefore, "until", leaf.NotAfter)
 }
 
-// ValidityProblem is what is wrong with when a certificate holds, or soon will
-// be; empty: nothing.
+// ValidityProblem says that a certificate with these dates is not valid now or expires soon;
+// it returns "" for any other certificate.
 func ValidityProblem(from, until, now time.Time) string {
 	switch left := until.Sub(now); {
 	case now.Before(from):
@@ -139,79 +144,71 @@ func ValidityProblem(from, until, now time.Time) string {
 	return ""
 }
 
-// GetCertificate is for tls.Config.GetCertificate; nil: there is no certificate.
-func (k *Pair) GetCertificate() func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if k == nil {
+// GetCertificate is for tls.Config.GetCertificate. It is nil for a nil Pair.
+func (p *Pair) GetCertificate() func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if p == nil {
 		return nil
 	}
-	return k.get
-}
-
-func (k *Pair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if now := time.Now(); now.Sub(k.checked) > recheckInterval {
-		k.refresh(now)
+	return func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if now := time.Now(); now.Sub(p.checked) > recheckInterval {
+			p.refresh(now)
+		}
+		return p.cert, nil
 	}
-	return k.cert, nil
 }
 
-// String is the certificate in use, for people; empty: there is none.
-func (k *Pair) String() string {
-	if k == nil {
+// String describes the certificate in use for people. It is empty for a nil Pair.
+func (p *Pair) String() string {
+	if p == nil {
 		return ""
 	}
-	leaf := k.snapshot().cert.Leaf
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	leaf := p.cert.Leaf
 	print := sha256.Sum256(leaf.Raw)
-	return fmt.Sprintf("%s, valid until %s, SHA-256 %x", k.certFile, leaf.NotAfter.UTC().Format("2006-01-02 15:04:05 UTC"), print[:8])
+	return fmt.Sprintf("%s, valid until %s, SHA-256 %x", p.certFile, leaf.NotAfter.UTC().Format("2006-01-02 15:04:05 UTC"), print[:8])
 }
 
-// refresh reads the files again if they have changed. mu is held.
-func (k *Pair) refresh(now time.Time) {
-	k.checked = now
-	files := k.modTimes()
-	if files == k.files {
+// refresh reads the files if they have changed. The caller holds mu.
+func (p *Pair) refresh(now time.Time) {
+	p.checked = now
+	modified := p.modTimes()
+	if modified == p.modified {
 		return
 	}
-	err := k.load(files)
+	err := p.load(modified)
 	switch {
 	case err == nil:
-		k.log.Info("certificate was renewed", "file", k.certFile, "until", k.cert.Leaf.NotAfter)
-	case k.loadErr == nil || k.loadErr.Error() != err.Error():
-		k.log.Error("renewed certificate cannot be used; the old one stays in use", "error", err)
-		k.loadErr = err
+		p.logRenewal()
+	case p.loadErr == nil || p.loadErr.Error() != err.Error():
+		p.log.Error("renewed certificate cannot be used; the old one stays in use", "error", err)
+		p.loadErr = err
 	}
 }
 
-// snapshot is a Pair at one moment.
-type snapshot struct {
-	cert          *tls.Certificate
-	since, warned time.Time
-	loadErr       error
-}
-
-func (k *Pair) snapshot() snapshot {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return snapshot{k.cert, k.since, k.warned, k.loadErr}
-}
-
-// Status is what there is to know of the certificate in use.
+// Status describes the certificate in use. It has the fields of admin.Certificate.
 type Status struct {
-	File    string
-	Until   time.Time
-	Since   time.Time // when it was taken up
-	Valid   bool      // now
-	Problem string    // see ValidityProblem
-	LoadErr error     // why its files, which have changed, cannot be used; nil: they can
+	File        string
+	Expires     time.Time
+	Loaded      time.Time // when it was read
+	Valid       bool      // now
+	Warning     string    // see ValidityProblem
+	ReloadError string    // why the changed files cannot be used; empty: they can
 }
 
-// Status is the certificate in use; nil: there is none.
-func (k *Pair) Status() *Status {
-	if k == nil {
+// Status describes the certificate in use. It is nil for a nil Pair.
+func (p *Pair) Status() *Status {
+	if p == nil {
 		return nil
 	}
-	s, now := k.snapshot(), time.Now()
-	from, until := s.cert.Leaf.NotBefore, s.cert.Leaf.NotAfter
-	return &Status{k.certFile, until, s.since, !now.Before(from) && now.Before(until), ValidityProblem(from, until, now), s.loadErr}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now, from, until := time.Now(), p.cert.Leaf.NotBefore, p.cert.Leaf.NotAfter
+	s := &Status{p.certFile, until, p.loaded, !now.Before(from) && now.Before(until), ValidityProblem(from, until, now), ""}
+	if p.loadErr != nil {
+		s.ReloadError = p.loadErr.Error()
+	}
+	return s
 }

@@ -46,7 +46,7 @@ func TestCertificateIsWarnedOf(t *testing.T) {
 			time.Sleep(d)
 			synctest.Wait()
 		}
-		if sleep(6 * day); len(lines()) > 0 || k.Status().Problem != "" {
+		if sleep(6 * day); len(lines()) > 0 || k.Status().Warning != "" {
 			t.Error("it is warned of more than 14 days before", lines())
 		}
 		for left := 14; left > -2; left-- {
@@ -61,7 +61,7 @@ func TestCertificateIsWarnedOf(t *testing.T) {
 			if got := lines(); len(got) != 1 || got[0] != want {
 				t.Errorf("%d days before: %q, want %q", left, got, want)
 			}
-			if a := k.Status(); a.Problem == "" || a.Valid != (left > 0) {
+			if a := k.Status(); a.Warning == "" || a.Valid != (left > 0) {
 				t.Errorf("%d days before: %+v", left, a)
 			}
 		}
@@ -70,10 +70,10 @@ func TestCertificateIsWarnedOf(t *testing.T) {
 		if got := lines(); len(got) != 2 || got[0] != "INFO certificate was renewed" || got[1] != "WARN the certificate is not valid yet: clients refuse it" {
 			t.Errorf("renewed: %q", got)
 		}
-		if since := k.Status().Since; time.Since(since) > recheckInterval {
+		if since := k.Status().Loaded; time.Since(since) > recheckInterval {
 			t.Errorf("it was renewed at %v", since)
 		}
-		if sleep(2 * day); len(lines()) > 1 || k.Status().Problem != "" || !k.Status().Valid {
+		if sleep(2 * day); len(lines()) > 1 || k.Status().Warning != "" || !k.Status().Valid {
 			t.Errorf("%+v", k.Status())
 		}
 		cancel()
@@ -99,7 +99,7 @@ func TestRenewal(t *testing.T) {
 	look := func(want string) {
 		t.Helper()
 		k.checked = time.Time{} // as if it had been long ago
-		cert, err := k.get(nil)
+		cert, err := k.GetCertificate()(nil)
 		if err != nil || cert.Leaf.Subject.CommonName != want {
 			t.Errorf("%v, %v; want %s", cert.Leaf.Subject, err, want)
 		}

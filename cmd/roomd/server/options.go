@@ -15,9 +15,9 @@ import (
 	"roomd/store/disk"
 )
 
-// What the packages get of a configuration.
+// The options of each package, from the configuration.
 
-// StoreOptions is how the configuration has the database kept.
+// StoreOptions returns the options of the database.
 func StoreOptions(c *config.Config) store.Options {
 	r := retention(c)
 	o := store.Options{
@@ -57,18 +57,18 @@ func serviceOptions(c *config.Config, log *slog.Logger, pair *certificate.Pair) 
 	return o
 }
 
-// newTap makes the log's handler. The tap decides on the level and the Log below it on
-// the format, so that both can be changed.
+// newTap makes the handler of the log. The tap applies the level and the Log below it the
+// format, so that a reload can change both.
 func newTap(c *config.Config, w io.Writer) (*admin.Tap, *output.Log) {
 	l := output.NewLog(w, c.Log.Format, netsvc.Printable)
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
-		level = slog.LevelInfo // the configuration allows only its names
+		level = slog.LevelInfo // not reached: the configuration has checked the level
 	}
 	return admin.NewTap(l, level), l
 }
 
-// settings is a configuration for the operator, key by key.
+// settings returns all keys with their values, for the operator.
 func settings(c *config.Config) []admin.Setting {
 	var all []admin.Setting
 	for _, s := range c.Settings() {
@@ -77,19 +77,7 @@ func settings(c *config.Config) []admin.Setting {
 	return all
 }
 
-// adminCertificate is the certificate in use for the operator; nil: there is none.
-func adminCertificate(c *certificate.Status) *admin.Certificate {
-	if c == nil {
-		return nil
-	}
-	a := &admin.Certificate{File: c.File, Expires: c.Until, Loaded: c.Since, Valid: c.Valid, Warning: c.Problem}
-	if c.LoadErr != nil {
-		a.ReloadError = c.LoadErr.Error()
-	}
-	return a
-}
-
-// ServerFiles are those that the server reads and writes: nothing else is to replace
+// ServerFiles returns the files that the server reads and writes. No command may replace
 // them.
 func ServerFiles(c *config.Config) (all []string) {
 	for _, f := range append(store.Files(c.Server.Data), c.Admin.Socket, c.Path, c.TLS.Cert, c.TLS.Key) {
@@ -100,12 +88,12 @@ func ServerFiles(c *config.Config) (all []string) {
 	return all
 }
 
-// RefuseServerFile refuses a file that is to be written, or read as something else, if it is
-// one of the server's.
+// RefuseServerFile returns an error if a file that a command is about to write, or to read
+// as a backup, is one of the server's files.
 func RefuseServerFile(c *config.Config, file string) error {
 	real, err := disk.RealPath(file)
 	if err != nil {
-		return nil // opening it says what is wrong
+		return nil // opening the file reports the problem
 	}
 	if own := disk.FirstProtected(ServerFiles(c), []string{real}, []string{disk.FileID(file)}); own != "" {
 		return fmt.Errorf("%s is %s, which belongs to the server", file, own)
@@ -113,15 +101,15 @@ func RefuseServerFile(c *config.Config, file string) error {
 	return nil
 }
 
-// configName is the file that a configuration is from, for people.
+// configName names the file of a configuration for people.
 func configName(c *config.Config) string {
 	if c.Path == "" {
-		return "the defaults alone"
+		return "defaults, no file"
 	}
 	return absolute(c.Path)
 }
 
-// absolute is a path that means the same elsewhere.
+// absolute makes a path independent of the current folder.
 func absolute(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		return abs

@@ -19,19 +19,19 @@ import (
 	"roomd/store"
 )
 
-// Why there can be no reload or upgrade now.
+// The reasons why there can be no reload or upgrade now.
 const (
 	errBusy       = admin.BusyError("another reload or upgrade is running; try again in a moment")
 	errHandedOver = admin.BusyError("another process has taken over from this one; give the command again")
 )
 
-// busyTimeout is how long a command waits for a change that is under way. A process
-// that has just taken over answers before all its ports are what they are to be.
+// busyTimeout is how long a command waits for a reload or an upgrade that is running. A
+// process that has just taken over answers commands before all its ports are bound.
 const busyTimeout = 2 * time.Second
 
-// beginChange begins a reload or an upgrade: one at a time, and none once the server
-// stops or another process serves. The caller must call unlock at the end. queued
-// says that it waits for its turn, however long that takes.
+// beginChange begins a reload or an upgrade: one at a time, and none once the server stops
+// or another process serves. The caller must call unlock at the end. If queued is set,
+// beginChange waits for its turn without a time limit.
 func (s *server) beginChange(queued bool) (unlock func(), err error) {
 	if queued {
 		s.changeMu.Lock()
@@ -55,23 +55,20 @@ func (s *server) beginChange(queued bool) (unlock func(), err error) {
 	return s.changeMu.Unlock, nil
 }
 
-// recoverAsError makes a fault in what an operator or a signal has asked for an error:
-// the server goes on.
-func recoverAsError(log *slog.Logger, what string, err *error) {
+// recoverAsError turns a panic in a command of an operator or a signal into an error, so
+// that the server keeps running.
+func recoverAsError(log *slog.Logger, command string, err *error) {
 	if fault := recover(); fault != nil {
-		log.Error("a fault in roomd: a command panicked; the server keeps running, please report it", "command", what, "error", fmt.Sprint(fault), "stack", string(debug.Stack()))
+		log.Error("a fault in roomd: a command panicked; the server keeps running, please report it", "command", command, "error", fmt.Sprint(fault), "stack", string(debug.Stack()))
 		*err = errors.Join(*err, fmt.Errorf("a fault in roomd: %v; the log has the details", fault))
 	}
 }
 
-// reload reads the configuration again and does what it says, as far as that
-// can be done now: it answers for each key whose value is not the one in
-// effect. All is prepared before anything is changed; if a key is refused,
-// nothing is. dry only says. The error is that the file cannot be used.
-func (s *server) reload(dry bool) ([]admin.Change, error) { return s.reloadQueued(dry, false) }
-
-// reloadQueued is reload; queued says that it waits for other changes.
-func (s *server) reloadQueued(dry, queued bool) (changes []admin.Change, err error) {
+// reload reads the configuration again and applies it, as far as a running server can. It
+// returns a change for each key whose value differs from the one in effect. Everything is
+// prepared before anything changes; if one key is refused, nothing changes. dry only
+// reports. The error says why the file cannot be used. queued is for beginChange.
+func (s *server) reload(dry, queued bool) (changes []admin.Change, err error) {
 	defer recoverAsError(s.log, "reload", &err)
 	unlock, err := s.beginChange(queued)
 	if err != nil {
@@ -86,13 +83,13 @@ func (s *server) reloadQueued(dry, queued bool) (changes []admin.Change, err err
 	if err != nil {
 		return nil, err
 	}
-	lowered := file.FitDescriptors() // what is in effect is lowered, too
+	lowered := file.FitDescriptors() // the value in effect is lowered, too
 	if lowered != "" {
 		s.log.Warn(lowered)
 	}
 	next := *s.config()
 	p := &reconfiguration{server: s, old: s.config(), next: &next, changes: changesOf(&next, file)}
-	defer p.rollback() // after a fault
+	defer p.rollback() // after a panic
 	if ch := p.changed("limits.connections"); ch != nil {
 		ch.Why = lowered
 	}
@@ -109,23 +106,22 @@ func (s *server) reloadQueued(dry, queued bool) (changes []admin.Change, err err
 	return p.changes, nil
 }
 
-// reloadBySignal is reload for a signal, which gets no answer and waits for its
-// turn.
+// reloadBySignal is reload for a signal: it waits for its turn, and logs the result.
 func (s *server) reloadBySignal() error {
-	changes, err := s.reloadQueued(false, true)
+	changes, err := s.reload(false, true)
 	result := admin.Changes(changes)
 	if err != nil {
-		s.log.Error("reload failed: the file cannot be used, and the configuration stays as it was", "error", err)
+		s.log.Error("reload failed; the configuration stays as it was", "error", err)
 		result = err.Error()
 	}
 	s.shell.Record(signalCaller, "reload", result)
 	return err
 }
 
-// signalCaller is whoever sends a signal: the system does not tell.
+// signalCaller stands for the sender of a signal, whom the system does not name.
 var signalCaller = admin.Caller{UID: -1, Door: store.DoorSignal}
 
-// logChanges says for each key what became of it.
+// logChanges logs the result of each key.
 func (s *server) logChanges(changes []admin.Change, refused bool) {
 	for _, ch := range changes {
 		level := slog.LevelInfo
@@ -145,8 +141,8 @@ func (s *server) logChanges(changes []admin.Change, refused bool) {
 	s.log.Info("configuration reloaded", "keys", len(changes))
 }
 
-// changesOf sets the keys of next that a reload changes to their values in the file, and
-// tells of every key that differs.
+// changesOf applies to next the keys that a reload may change, and returns a change for
+// every key that differs from the file.
 func changesOf(next, file *config.Config) []admin.Change {
 	changes := []admin.Change{}
 	for _, d := range next.ApplyReload(file) {
@@ -167,18 +163,18 @@ func changesOf(next, file *config.Config) []admin.Change {
 	return changes
 }
 
-// reconfiguration is a reload that has been read and not yet carried out.
+// reconfiguration is a reload between reading the file and applying it.
 type reconfiguration struct {
 	*server
 	old, next *config.Config
 	changes   []admin.Change
 
-	metrics *net.TCPListener  // opened for the new metrics.listen
-	ports   *netsvc.Change    // what is about to be done to the ports
-	pair    *certificate.Pair // for the new options
+	metrics *net.TCPListener  // opened for the new metrics.listen; nil: unchanged or off
+	ports   *netsvc.Change    // the prepared changes of ports
+	pair    *certificate.Pair // the new certificate
 }
 
-// changed finds a key that differs.
+// changed returns the change of a key; nil: the key does not differ.
 func (p *reconfiguration) changed(key string) *admin.Change {
 	for i := range p.changes {
 		if p.changes[i].Key == key {
@@ -188,16 +184,16 @@ func (p *reconfiguration) changed(key string) *admin.Change {
 	return nil
 }
 
-// refuse gives the reason why a key cannot be what the file says.
+// refuse marks a key as refused, with the reason.
 func (p *reconfiguration) refuse(key string, err error) {
 	if ch := p.changed(key); ch != nil {
 		ch.Result, ch.Why = admin.Refused, err.Error()
 	}
 }
 
-// prepare does what can fail, so that commit cannot. A dry run opens nothing.
+// prepare does everything that can fail, so that commit cannot fail. A dry run opens nothing.
 func (p *reconfiguration) prepare(dry bool) {
-	if dry && p.changed("admin.group") != nil && p.adminSocket != nil { // else setSocketAccess finds out
+	if dry && p.changed("admin.group") != nil && p.adminSocket != nil { // without dry setSocketAccess checks it
 		if err := p.adminSocket.CheckGroup(p.next.Admin.Group); err != nil {
 			p.refuse("admin.group", err)
 		}
@@ -225,8 +221,8 @@ func (p *reconfiguration) prepare(dry bool) {
 	}
 }
 
-// refuseListenKeys refuses the keys of where we listen. If they are in effect there
-// is something else about them: then the first of them says so.
+// refuseListenKeys refuses the keys of the addresses and ports. If none of them differs from
+// the file, the first one is added to the changes, for the reason.
 func (p *reconfiguration) refuseListenKeys(err error) {
 	keys := []string{"server.listen", "server.port"}
 	if errors.Is(err, netsvc.ErrPorts) {
@@ -241,13 +237,13 @@ func (p *reconfiguration) refuseListenKeys(err error) {
 	}
 }
 
-// refused reports whether a key is.
+// refused reports whether one of the keys is refused.
 func (p *reconfiguration) refused() bool {
 	return slices.ContainsFunc(p.changes, func(ch admin.Change) bool { return ch.Result == admin.Refused })
 }
 
-// setSocketAccess changes who may use the admin socket. It is the last that can
-// fail, and so it is in effect at once.
+// setSocketAccess changes the mode and the group of the admin socket. It is the last step
+// that can fail, and so it takes effect at once.
 func (p *reconfiguration) setSocketAccess() {
 	if p.adminSocket == nil || p.refused() || p.changed("admin.mode") == nil && p.changed("admin.group") == nil {
 		return
@@ -258,8 +254,8 @@ func (p *reconfiguration) setSocketAccess() {
 	}
 }
 
-// abort reports whether a key is refused. Then what has been prepared is
-// undone, and nothing is applied.
+// abort rolls everything back and marks no key as applied if a key is refused or the reload
+// is dry. It reports whether a key is refused.
 func (p *reconfiguration) abort(dry bool) (refused bool) {
 	if refused = p.refused(); !refused && !dry {
 		return false
@@ -273,7 +269,7 @@ func (p *reconfiguration) abort(dry bool) (refused bool) {
 	return refused
 }
 
-// rollback gives up what has been prepared and is not in effect.
+// rollback closes what prepare has opened and commit has not taken.
 func (p *reconfiguration) rollback() {
 	if p.metrics != nil {
 		p.metrics.Close()
@@ -284,15 +280,14 @@ func (p *reconfiguration) rollback() {
 	p.metrics, p.ports = nil, nil
 }
 
-// commit makes the new configuration the one in effect.
+// commit puts the new configuration into effect.
 func (p *reconfiguration) commit() {
 	c := p.next
-	network := p.ports
+	p.ports.Commit()
 	p.ports = nil
-	network.Commit()
-	was := p.old.Risks()
+	known := p.old.Risks()
 	for _, w := range c.Risks() {
-		if !slices.Contains(was, w) {
+		if !slices.Contains(known, w) {
 			p.log.Warn(w)
 		}
 	}
@@ -301,7 +296,7 @@ func (p *reconfiguration) commit() {
 	p.server.pair.Store(p.pair)
 	p.st.SetRetention(retention(c))
 	p.format.SetFormat(c.Log.Format)
-	if p.changed("log.level") != nil { // else what the operator has set stays
+	if p.changed("log.level") != nil { // else the level that an operator has set stays
 		if err := p.tap.SetLevel(c.Log.Level); err != nil {
 			p.log.Error("log level cannot be set", "error", err)
 		}
@@ -318,7 +313,5 @@ func (p *reconfiguration) commit() {
 			p.metrics = nil
 		}
 	}
-	p.mu.Lock()
-	p.cfg = c
-	p.mu.Unlock()
+	p.setConfig(c)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -29,21 +28,20 @@ import (
 	"roomd/store"
 )
 
-// StopTimeout is how long stopping may take. Every step of it is bounded by
-// itself; this is for the disk that never answers. It is below TimeoutStopSec of
-// the unit, so that the log says what the matter was.
+// StopTimeout bounds the stop as a whole, for a disk that never answers; each step has a
+// bound of its own. It is below TimeoutStopSec of the unit, so that the log gives the reason.
 const StopTimeout = 25 * time.Second
 
-// Launch is what the command line says about a server, and what binary this is.
+// Launch has the flags of the command line, and the version of this binary.
 type Launch struct {
-	File    string // the configuration; empty: where it usually is
+	File    string // the configuration; empty: see config.Load
 	Port    int    // instead of server.port; 0: not given
-	Console bool   // in this terminal
+	Console bool   // open the console in this terminal
 
 	Version, Commit, Go string
 }
 
-// server is what Serve has put together.
+// server is the state of Serve.
 type server struct {
 	// Set at the start, then read-only.
 	Launch
@@ -53,24 +51,24 @@ type server struct {
 	st        *store.Store
 	svc       *netsvc.Service
 	shell     *admin.Server
-	binary    string // that this process is of
+	binary    string // path of the program of this process
 	given     []int  // sockets of the service manager, for the master port
 
-	stopping context.Context         // done when the server is to stop
+	stopping context.Context         // done when the server has to stop
 	halt     context.CancelCauseFunc // ends stopping
 	processes
 	signals
 
-	changeMu  sync.Mutex // held by a reload, an upgrade, a late opening and the stop
+	changeMu  sync.Mutex // held by a reload, an upgrade, the opening of a listener and the stop
 	listeners            // guarded by changeMu
 
-	pair atomic.Pointer[certificate.Pair] // nil in it: connections are plain
+	pair atomic.Pointer[certificate.Pair] // a nil Pair: no TLS
 
 	mu  sync.Mutex
-	cfg *config.Config // in effect; replaced as a whole
+	cfg *config.Config // in effect; a reload replaces the pointer
 }
 
-// outputs are what a server prints and logs to.
+// outputs are the standard output and the log of a server.
 type outputs struct {
 	out    *output.Writer
 	lines  *output.Writer // of the log
@@ -79,46 +77,39 @@ type outputs struct {
 	format *output.Log
 }
 
-// listeners are what is not for chatters. They may be opened late, and again by a reload.
-type listeners struct {
-	adminSocket     *admin.Listener // nil: admin.socket is empty
-	adminDisabled   bool            // there will be no admin socket, whatever is tried
-	metricsListener *net.TCPListener
-	stopMetrics     func() // nil: metrics.listen is empty
-}
-
-// processes is what a server knows of the processes before and after it.
+// processes are the other processes of this server: before, beside and after this one.
 type processes struct {
-	predecessor     *predecessor       // nil: there is none
-	parent          *upgrade.Relay     // of the process that waits for the server; nil: there is none
-	successorServes chan struct{}      // closed when another process has taken over
-	successor       *upgrade.Successor // set before successorServes is closed, then read-only
-	databaseLost    error              // why the database could not be had back after an upgrade that failed
+	predecessor     *upgrade.Predecessor // nil: this process was not started by an upgrade
+	inherited       inherited            // from the predecessor
+	parent          *upgrade.Relay       // to the process that waits for the server; nil: there is none
+	successorServes chan struct{}        // closed when another process has taken over
+	successor       *upgrade.Successor   // set before successorServes is closed, then read-only
+	databaseLost    error                // why the database could not be reopened after a failed upgrade
 }
 
-// Serve runs the server until ctx is done, a signal or the operator says so.
-// out gets what the person at the terminal wants to know, errw the log; with
-// the console both are printed above its prompt. After an upgrade it may wait for the end
-// of the process that serves: its exit status is the error then, as an ExitStatus.
+// Serve runs the server until ctx is done, or a signal or an operator stops it. out gets a
+// summary for the person at the terminal, errw the log; the console prints both above its
+// prompt. After an upgrade Serve may wait for the process that serves now, and return the
+// exit status of that process as an ExitStatus.
 func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
-	// Whoever reads what we print may go: a write fails then, and must not end the
-	// process, as it does at descriptors 1 and 2 (os/signal, SIGPIPE).
+	// If the reader of the output or the log exits, a write must fail and not end the process,
+	// as it does on the descriptors 1 and 2 (os/signal, SIGPIPE).
 	signal.Ignore(syscall.SIGPIPE)
-	direct := how.notifySignals()
-	defer signal.Reset(how.stopSignals()...) // the others stay caught: they must not end a process that ends
-	before, err := findPredecessor()
+	system := how.notifySignals()
+	defer signal.Reset(how.stopSignals()...) // SIGHUP and SIGUSR2 stay caught: they must not end a process that is stopping
+	before, err := upgrade.FindPredecessor()
 	if err != nil {
 		return err
 	}
 	c, err := config.Load(how.File, how.Port)
 	if err != nil {
-		return before.fail(err)
+		return before.Fail(err)
 	}
-	given, at, err := systemd.Sockets(os.Getenv)
+	given, addrs, err := systemd.Sockets(os.Getenv)
 	if err != nil {
 		return err
 	}
-	c.Activated = at
+	c.Activated = addrs
 	if ctx == nil {
 		ctx = context.Background()
 	}
@@ -136,11 +127,11 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 		out, errw = console, console
 	}
 	s := &server{Launch: how, cfg: c, given: given, stopping: ctx, halt: cancel, processes: processes{predecessor: before, successorServes: make(chan struct{})},
-		signals: signals{system: direct, relayed: make(chan relayedSignal), serving: make(chan struct{}), closeSignals: make(chan struct{}), signalsClosed: make(chan struct{})}}
-	heeding := false
-	defer func() { // the last thing: until then a process that has handed over passes on what it gets
+		signals: signals{system: system, relayed: make(chan relayedSignal), serving: make(chan struct{}), closeSignals: make(chan struct{}), signalsClosed: make(chan struct{})}}
+	signalsHandled := false
+	defer func() { // last: until then a process that has handed over forwards its signals
 		close(s.closeSignals)
-		if heeding {
+		if signalsHandled {
 			<-s.signalsClosed
 		}
 	}()
@@ -158,14 +149,14 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 	if s.binary, err = os.Executable(); err != nil {
 		return err
 	}
-	heeding = true
+	signalsHandled = true
 	go func() {
 		defer close(s.signalsClosed)
 		s.handleSignals()
 	}()
 	if before != nil {
 		if err := s.adopt(); err != nil {
-			return before.fail(err) // what it has is the other process's
+			return before.Fail(err) // everything that is open belongs to the other process
 		}
 	} else if err := s.start(); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -174,7 +165,7 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 		}
 		return errors.Join(err, s.stop())
 	}
-	why := s.run(console)
+	cause := s.run(console)
 	if s.awaitChange() {
 		err := s.retire()
 		if err == nil && !s.staysAsParent() {
@@ -184,12 +175,12 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 		return err
 	}
 	began := time.Now()
-	if why == context.Canceled {
-		why = errors.New("operator command")
+	if cause == context.Canceled {
+		cause = errors.New("operator command")
 	} else {
-		s.shell.RecordStop(signalCaller, "stop: "+why.Error())
+		s.shell.RecordStop(signalCaller, "stop: "+cause.Error())
 	}
-	s.log.Info("server stopping", "cause", why)
+	s.log.Info("server stopping", "cause", cause)
 	err = s.stop()
 	s.shell.Stopped(errors.Join(err, s.databaseLost))
 	if err != nil {
@@ -199,40 +190,45 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 	return s.databaseLost
 }
 
-// flush brings out what was printed and logged, as far as its readers take it in
-// time.
+// flush waits until the output and the log are written, for FlushTimeout at most.
 func (s *server) flush() {
 	until := time.Now().Add(output.FlushTimeout)
 	s.lines.Flush(time.Until(until))
 	s.out.Flush(time.Until(until))
 }
 
-// config is the configuration in effect, not to be changed.
+// config returns the configuration in effect. The caller must not change it.
 func (s *server) config() *config.Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cfg
 }
 
-// run says that the server is ready, waits for its end, and returns why it is to
-// stop: context.Canceled if the operator has said so.
+func (s *server) setConfig(c *config.Config) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg = c
+}
+
+// run announces that the server is ready, waits until it has to stop, and returns the
+// cause: context.Canceled for a command of an operator.
 func (s *server) run(console *admin.Console) error {
 	ctx, cancel := context.WithCancelCause(s.stopping)
 	defer cancel(nil)
 	s.shell.ResumePlans(s.predecessor != nil)
 	c := s.config()
-	may, why := c.MayDelete()
-	s.log.Info("access policy", "may_create", c.Access.Create, "may_delete", may, "cause", why)
+	mayDelete, why := c.MayDelete()
+	s.log.Info("access policy", "may_create", c.Access.Create, "may_delete", mayDelete, "cause", why)
 	for _, w := range c.Risks() {
 		s.log.Warn(w)
 	}
 	s.log.Info("server ready", "master", masterAddresses(s.svc), "version", s.Version, "config", configName(c), "database", absolute(c.Server.Data), "pid", os.Getpid())
 	announce(s.out, s.Version, c, s.svc)
 	s.manager.Notify("READY=1", "STATUS="+statusLine(s.svc, s.st))
-	var attending sync.WaitGroup
-	attending.Go(func() { s.runWatchdog(ctx) })
-	attending.Go(func() { certificate.Watch(ctx, s.pair.Load) })
-	attending.Go(func() { s.retryListeners(ctx) })
+	var background sync.WaitGroup
+	background.Go(func() { s.runWatchdog(ctx) })
+	background.Go(func() { certificate.Watch(ctx, s.pair.Load) })
+	background.Go(func() { s.retryListeners(ctx) })
 	close(s.serving)
 	if console == nil {
 		fmt.Fprintln(s.out, "ready; Ctrl-C stops the server, roomd admin opens its console")
@@ -247,15 +243,15 @@ func (s *server) run(console *admin.Console) error {
 	case <-s.successorServes:
 		cancel(nil)
 	}
-	attending.Wait()
+	background.Wait()
 	return context.Cause(ctx)
 }
 
-// consoleTimeout is how long a stop waits for the console.
+// consoleTimeout bounds how long a stop waits for the console.
 const consoleTimeout = 2 * time.Second
 
-// runConsole returns when the operator has left, or the server is to stop: then
-// the console has a moment to do so, and holds up nothing.
+// runConsole returns when the operator has left the console. When the server has to stop, it
+// closes the console and waits for consoleTimeout at most.
 func (s *server) runConsole(ctx context.Context, console *admin.Console) {
 	left := make(chan struct{})
 	go func() {
@@ -274,21 +270,17 @@ func (s *server) runConsole(ctx context.Context, console *admin.Console) {
 	}
 }
 
-// quitWarning is what is asked before the console's end stops a server that has
-// members.
+// quitWarning is the question before the end of the console stops a server that has
+// members; empty: there is nothing to ask.
 func quitWarning(svc *netsvc.Service) string {
-	members := 0
-	rooms := svc.List()
-	for _, r := range rooms {
-		members += r.Members
-	}
-	if members == 0 {
+	st := svc.Status()
+	if st.Members == 0 {
 		return ""
 	}
-	return fmt.Sprintf("stops the server; members: %d, rooms: %d", members, len(rooms))
+	return fmt.Sprintf("stops the server; members: %d, rooms: %d", st.Members, st.Rooms)
 }
 
-// stop ends what start has begun.
+// stop closes everything that start has opened.
 func (s *server) stop() error {
 	s.manager.Notify("STOPPING=1", "STATUS=stopping: sending pending lines to the members")
 	defer time.AfterFunc(StopTimeout, func() {
@@ -296,18 +288,18 @@ func (s *server) stop() error {
 		s.flush()
 		os.Exit(1)
 	}).Stop()
-	s.changeMu.Lock() // a reload that is under way comes to its end
+	s.changeMu.Lock() // wait for a reload that is running
 	defer s.changeMu.Unlock()
 	if s.collector != nil {
 		s.collector.Ready.Store(false)
 	}
 	if s.shell != nil {
-		s.shell.SuspendPlans() // what is due from now on fails, and is to stay on disk
+		s.shell.SuspendPlans() // plans that become due during the stop would fail; they stay on disk
 	}
 	if s.svc != nil {
 		s.svc.Stop()
 	}
-	if s.stopMetrics != nil { // until now who asked was told that we stop
+	if s.stopMetrics != nil { // until now /readyz has answered that the server stops
 		s.stopMetrics()
 	}
 	var err error
@@ -320,7 +312,7 @@ func (s *server) stop() error {
 	return err
 }
 
-// masterAddresses is where the master port really listens.
+// masterAddresses returns the addresses on which the master port is open.
 func masterAddresses(svc *netsvc.Service) string {
 	var all []string
 	for _, a := range svc.Listening() {
@@ -329,7 +321,7 @@ func masterAddresses(svc *netsvc.Service) string {
 	return cmp.Or(strings.Join(all, " "), "none yet")
 }
 
-// announce says where everything is. A few rooms are listed, many are counted.
+// announce prints the files, the addresses and the first rooms of the server.
 func announce(out io.Writer, version string, c *config.Config, svc *netsvc.Service) {
 	const most = 10
 	fmt.Fprintf(out, "roomd %s, process %d, configuration: %s, database: %s\n", version, os.Getpid(), configName(c), absolute(c.Server.Data))

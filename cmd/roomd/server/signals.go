@@ -13,28 +13,27 @@ import (
 	"roomd/cmd/roomd/upgrade"
 )
 
-// All signals have one owner from the beginning of a process to its end, the
-// goroutine of handleSignals: SIGHUP reads the configuration again, SIGUSR2 lets the binary
-// on disk take over, one after the other; SIGTERM and SIGINT stop, whatever else
-// is under way. A process that has handed over passes on what it gets: its
-// successor is the server that they were meant for.
+// The goroutine of handleSignals owns all signals of a process. SIGHUP reloads the
+// configuration, SIGUSR2 upgrades to the binary on the disk; both wait for each other.
+// SIGTERM and SIGINT stop the server, whatever else is running. A process that has handed
+// over forwards its signals to its successor, for which they were meant.
 
-// signals is where signals come from, and how handleSignals begins and ends.
+// signals are the sources of signals, and the begin and the end of handleSignals.
 type signals struct {
-	system        chan os.Signal     // signals of the system
-	relayed       chan relayedSignal // and of other processes
+	system        chan os.Signal     // from the system
+	relayed       chan relayedSignal // from other processes
 	serving       chan struct{}      // closed when the server serves
-	closeSignals  chan struct{}      // closed when handleSignals is to end
-	signalsClosed chan struct{}      // and when it has
+	closeSignals  chan struct{}      // closed when handleSignals has to return
+	signalsClosed chan struct{}      // closed when handleSignals has returned
 }
 
-// relayedSignal is a signal that another process passes on.
+// relayedSignal is a signal that another process has forwarded.
 type relayedSignal struct {
 	sig  syscall.Signal
 	from *upgrade.Relay
 }
 
-// relayFrom gives what comes from another process to handleSignals.
+// relayFrom passes the signals that another process forwards to handleSignals.
 func (s *server) relayFrom(r *upgrade.Relay) {
 	r.Listen(func(sig syscall.Signal) bool {
 		select {
@@ -49,8 +48,8 @@ func (s *server) relayFrom(r *upgrade.Relay) {
 // stopSignalNames are the stop signals for people.
 var stopSignalNames = map[syscall.Signal]string{syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT"}
 
-// stopSignals are those that stop a server. With the console Ctrl-C is the
-// console's.
+// stopSignals returns the signals that stop a server. With a console in the terminal, Ctrl-C
+// is a key of the console.
 func (how Launch) stopSignals() []os.Signal {
 	if how.Console {
 		return []os.Signal{syscall.SIGTERM}
@@ -58,14 +57,14 @@ func (how Launch) stopSignals() []os.Signal {
 	return []os.Signal{syscall.SIGTERM, syscall.SIGINT}
 }
 
-// notifySignals begins to take signals. What comes before handleSignals runs waits.
+// notifySignals starts to receive signals. They wait in the channel until handleSignals runs.
 func (how Launch) notifySignals() chan os.Signal {
 	ch := make(chan os.Signal, 16)
 	signal.Notify(ch, append(how.stopSignals(), syscall.SIGHUP, syscall.SIGUSR2)...)
 	return ch
 }
 
-// handleSignals does what signals ask for, until closeSignals is closed.
+// handleSignals carries out signals until closeSignals is closed.
 func (s *server) handleSignals() {
 	h := &signalLoop{server: s, attached: s.Console || term.IsTerminal(os.Stdin), stopsFrom: make(map[*upgrade.Relay]int)}
 	ready, over, stopping := s.serving, s.successorServes, s.stopping.Done()
@@ -96,23 +95,23 @@ func (s *server) handleSignals() {
 // signalLoop is the state of handleSignals.
 type signalLoop struct {
 	*server
-	attached      bool                   // to a terminal, at the beginning
+	attached      bool                   // the process was started at a terminal
 	ready         bool                   // the server serves
-	pending       []syscall.Signal       // to be done, each kind once
-	busy          chan struct{}          // closed when what is under way is done; nil: nothing is
-	stopsFrom     map[*upgrade.Relay]int // signals to stop, by where they came from
-	stopForwarded bool                   // a stop that came before the successor served
+	pending       []syscall.Signal       // to carry out, each kind once
+	busy          chan struct{}          // closed when the running reload or upgrade ends; nil: none runs
+	stopsFrom     map[*upgrade.Relay]int // number of stop signals, by the process that forwarded them; nil: direct
+	stopForwarded bool                   // a stop that came before the successor served was forwarded
 }
 
-// receive takes a signal. One that is meant to stop comes to the process, through
-// another one, or both, if it was sent to a group of processes: only what comes
-// the same way twice says that it is to end at once.
+// receive accepts a signal. A stop signal that was sent to a group of processes arrives
+// directly and forwarded by another process. So only a second signal from the same source
+// ends the process at once.
 func (h *signalLoop) receive(sig syscall.Signal, from *upgrade.Relay) {
-	why := fmt.Errorf("%s received", stopSignalNames[sig])
+	cause := fmt.Errorf("%s received", stopSignalNames[sig])
 	if sig == syscall.SIGHUP && h.attached && !term.IsTerminal(os.Stdin) {
-		// A terminal that has gone says SIGHUP too: then the server stops, as nobody
-		// could end it any more.
-		sig, why = syscall.SIGTERM, errors.New("the terminal was closed")
+		// The close of a terminal also sends SIGHUP. Then the server stops, because nobody could
+		// stop it any more.
+		sig, cause = syscall.SIGTERM, errors.New("the terminal was closed")
 	}
 	stop := sig == syscall.SIGTERM || sig == syscall.SIGINT
 	switch {
@@ -123,16 +122,16 @@ func (h *signalLoop) receive(sig syscall.Signal, from *upgrade.Relay) {
 			upgrade.ExitBySignal(sig)
 		}
 		if from == nil {
-			signal.Reset(h.stopSignals()...) // a second one ends us even if this goroutine hangs
+			signal.Reset(h.stopSignals()...) // a second signal ends the process even if this goroutine hangs
 		}
-		h.halt(why)
+		h.halt(cause)
 	case !slices.Contains(h.pending, sig):
 		h.pending = append(h.pending, sig)
 	}
 }
 
-// dispatch begins what is to be done next, or leaves it to the successor. A server
-// that stops does nothing else.
+// dispatch starts the next reload or upgrade, or forwards the signal to the successor. A
+// server that is stopping starts nothing.
 func (h *signalLoop) dispatch() {
 	if h.handedOver() {
 		if h.stopping.Err() != nil && !h.stopForwarded {
@@ -159,19 +158,18 @@ func (h *signalLoop) dispatch() {
 		} else {
 			err = h.upgradeBySignal()
 		}
-		if errors.Is(err, errHandedOver) { // while it waited for its turn
+		if errors.Is(err, errHandedOver) { // while the signal waited for its turn
 			h.successor.Forward(sig)
 		}
 	}(h.busy)
 }
 
-// upgradeBySignal is upgrade for a signal, which waits for its turn; the log says
-// how it went.
+// upgradeBySignal is upgrade for a signal: it waits for its turn, and logs the result.
 func (s *server) upgradeBySignal() error {
 	binary, sum, err := upgrade.Program("", s.binary, true)
 	if err == nil {
-		s.shell.Record(signalCaller, "upgrade", admin.UpgradeBegun(binary, sum)) // as afterwards the database is another process's
-		_, err = s.upgradeQueued(s.stopping, binary, false, true)
+		s.shell.Record(signalCaller, "upgrade", admin.UpgradeBegun(binary, sum)) // before, because afterwards the database belongs to the successor
+		_, err = s.upgrade(s.stopping, binary, false, true)
 	}
 	if err != nil {
 		s.shell.Record(signalCaller, "upgrade", err.Error())
@@ -189,8 +187,8 @@ func (s *server) handedOver() bool {
 	}
 }
 
-// awaitChange waits for a change that is under way and reports whether it was an
-// upgrade, after which another process serves.
+// awaitChange waits for a running reload or upgrade, and reports whether another process
+// serves now.
 func (s *server) awaitChange() bool {
 	s.changeMu.Lock()
 	defer s.changeMu.Unlock()

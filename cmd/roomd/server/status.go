@@ -10,15 +10,15 @@ import (
 	"roomd/store"
 )
 
-// runWatchdog keeps the service manager informed until ctx is done. All is well as
-// long as the committer and the network's goroutines do a full turn in time.
+// runWatchdog keeps the service manager informed until ctx is done. The server is healthy
+// while the committer and the goroutines of the network answer in time.
 func (s *server) runWatchdog(ctx context.Context) {
 	s.manager.Run(ctx, func(ctx context.Context) error {
 		return errors.Join(s.st.Health(ctx), s.svc.Health(ctx))
 	}, func() string { return statusLine(s.svc, s.st) })
 }
 
-// statusLine is how the server is, for systemctl status.
+// statusLine describes the state of the server, for systemctl status.
 func statusLine(svc *netsvc.Service, st *store.Store) string {
 	rooms, members, waiting := svc.List(), 0, []string(nil)
 	for _, r := range rooms {

@@ -14,34 +14,31 @@ import (
 	"roomd/store"
 )
 
-// lingerTimeout is for members that cannot be handed over, and last answers.
+// lingerTimeout bounds the time for the last output of members that cannot be handed over,
+// and for the last answers of the admin socket.
 const lingerTimeout = 7 * time.Second
 
-// ExitStatus is the exit status, not 0, of the process that has served last. It has said why.
+// ExitStatus is the exit status, not 0, of the process that served last. That process has
+// printed the reason.
 type ExitStatus int
 
 func (e ExitStatus) Error() string { return "exit status " + strconv.Itoa(int(e)) }
 
-// managerFollows reports whether the service manager takes the process that we name for
-// the server. Process 1 cannot leave: all others would end with it.
+// managerFollows reports whether the service manager accepts another main process. Process 1
+// of a container cannot exit: the kernel would end all other processes with it.
 func (s *server) managerFollows() bool {
 	return s.parent == nil && s.manager.Connected() && os.Getpid() != 1
 }
 
-// staysAsParent reports whether this process is to wait for the server once another one
-// serves.
+// staysAsParent reports whether this process has to wait for the server once another
+// process serves.
 func (s *server) staysAsParent() bool { return s.parent == nil && !s.managerFollows() }
 
-// upgrade hands the server over to a process of that binary, which program has
-// found. After nil this process serves no more, and is to end. After an
-// error it serves as before. dry only starts the process and asks it whether it
-// could take over.
-func (s *server) upgrade(ctx context.Context, binary string, dry bool) (admin.Upgrade, error) {
-	return s.upgradeQueued(ctx, binary, dry, false)
-}
-
-// upgradeQueued is upgrade; queued says that it waits for other changes.
-func (s *server) upgradeQueued(ctx context.Context, binary string, dry, queued bool) (report admin.Upgrade, err error) {
+// upgrade hands the server over to a process of that binary, whose path upgrade.Program has
+// checked. After nil this process serves no more and has to exit. After an error it serves
+// as before. dry only starts the process and asks whether it could take over. queued is for
+// beginChange.
+func (s *server) upgrade(ctx context.Context, binary string, dry, queued bool) (report admin.Upgrade, err error) {
 	defer recoverAsError(s.log, "upgrade", &err)
 	unlock, err := s.beginChange(queued)
 	if err != nil {
@@ -57,11 +54,11 @@ func (s *server) upgradeQueued(ctx context.Context, binary string, dry, queued b
 	defer func() {
 		report.Took = time.Since(began).Round(time.Millisecond).String()
 		if err != nil && !dry {
-			text := "upgrade failed: this process keeps serving"
 			if s.databaseLost != nil {
-				text = "upgrade failed, and the database cannot be reopened: the server stops"
+				s.log.Error("upgrade failed, and the database cannot be reopened: the server stops", "error", err)
+			} else {
+				s.log.Error("upgrade failed: this process keeps serving", "error", err)
 			}
-			s.log.Error(text, "error", err)
 			s.manager.Notify("STATUS=" + statusLine(s.svc, s.st))
 		}
 	}()
@@ -74,7 +71,7 @@ func (s *server) upgradeQueued(ctx context.Context, binary string, dry, queued b
 			next.Close()
 		}
 	}()
-	// A stop ends it at once: nothing is expected of the successor any more.
+	// A stop aborts the upgrade at once.
 	defer context.AfterFunc(s.stopping, next.Abort)()
 	if err := s.checkSuccessor(next, &report); err != nil {
 		return report, errors.Join(err, next.Kill())
@@ -98,8 +95,7 @@ func (s *server) upgradeQueued(ctx context.Context, binary string, dry, queued b
 	return report, nil
 }
 
-// checkSuccessor finds out whether the successor can take over at all. Nothing stands
-// still yet.
+// checkSuccessor checks whether the successor can take over at all, before the freeze.
 func (s *server) checkSuccessor(next *upgrade.Successor, report *admin.Upgrade) error {
 	h, err := next.Hello()
 	if err != nil {
@@ -112,11 +108,11 @@ func (s *server) checkSuccessor(next *upgrade.Successor, report *admin.Upgrade) 
 	return h.Check(store.Schema, s.st.Path())
 }
 
-// handOver makes everything stand still, and either the successor serve or
-// everything go on as it was.
+// handOver freezes the server. Then the successor serves, or, after an error, this process
+// continues as before.
 func (s *server) handOver(ctx context.Context, next *upgrade.Successor, report *admin.Upgrade) error {
 	s.manager.Notify("STATUS=upgrading: handing over to process " + strconv.Itoa(report.PID))
-	if err := s.st.Checkpoint(); err != nil { // it would take time when everything stands still
+	if err := s.st.Checkpoint(); err != nil { // a checkpoint by the successor would make the freeze longer
 		s.log.Warn("checkpoint before the upgrade failed: the pause will be longer", "error", err)
 	}
 	s.svc.AwaitAway(ctx)
@@ -143,8 +139,8 @@ func (s *server) handOver(ctx context.Context, next *upgrade.Successor, report *
 		}
 		err = errors.Join(err, next.Kill())
 		if lost := s.resumeDatabase(); lost != nil {
-			// Without the database there is nothing to go on with. A caller that asks for it is
-			// refused, and the server ends, to be started again.
+			// Without the database the server cannot continue: its store refuses every call, and the
+			// server stops, to be started again.
 			err = errors.Join(err, lost, s.st.Close())
 			s.databaseLost = lost
 			s.halt(lost)
@@ -158,7 +154,7 @@ func (s *server) handOver(ctx context.Context, next *upgrade.Successor, report *
 	return err
 }
 
-// transfer sends everything and waits until the successor serves.
+// transfer sends the state of the server and waits until the successor serves.
 func (s *server) transfer(next *upgrade.Successor, report *admin.Upgrade) (err error) {
 	defer recoverAsError(s.log, "upgrade", &err)
 	return next.HandOver(upgrade.Handover{
@@ -168,7 +164,7 @@ func (s *server) transfer(next *upgrade.Successor, report *admin.Upgrade) (err e
 	})
 }
 
-// sendAll sends what there is to take over.
+// sendAll sends the listeners of operators and everything of the network.
 func (s *server) sendAll(next *upgrade.Successor, report *admin.Upgrade) (err error) {
 	if s.adminSocket != nil {
 		if err := next.SendListener("admin", s.config().Admin.Socket, s.adminSocket.Conn()); err != nil {
@@ -184,14 +180,14 @@ func (s *server) sendAll(next *upgrade.Successor, report *admin.Upgrade) (err er
 	return err
 }
 
-// commitHandover prepares for that another process is the server.
+// commitHandover prepares this process and the service manager for the successor.
 func (s *server) commitHandover(pid int) error {
 	switch status := "STATUS=upgrading: process " + strconv.Itoa(pid) + " takes over"; {
 	case s.managerFollows():
-		// From the manager's view the successor is the server before it says so.
+		// The manager must know the new main process before that one notifies it.
 		s.manager.Notify("MAINPID="+strconv.Itoa(pid), status)
 	case s.staysAsParent():
-		// It may hand over in its turn and end, while we still end what we have.
+		// The successor may hand over in its turn and exit while this process still ends its work.
 		if err := upgrade.SetSubreaper(true); err != nil {
 			return err
 		}
@@ -200,10 +196,10 @@ func (s *server) commitHandover(pid int) error {
 	return nil
 }
 
-// resumeDatabase gets the database again. The killed successor has released it; if
-// somebody else has it for a moment, that is waited for.
+// resumeDatabase opens the database again, which the killed successor has released. If
+// another process has it open for a moment, resumeDatabase tries again for ResumeTimeout.
 func (s *server) resumeDatabase() error {
-	until, said := time.Now().Add(upgrade.ResumeTimeout), ""
+	until, logged := time.Now().Add(upgrade.ResumeTimeout), ""
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := s.st.Resume()
 		if err == nil {
@@ -212,20 +208,20 @@ func (s *server) resumeDatabase() error {
 		if time.Now().Add(pause).After(until) {
 			return fmt.Errorf("reopen the database: %w", err)
 		}
-		if said != err.Error() {
-			said = err.Error()
+		if logged != err.Error() {
+			logged = err.Error()
 			s.log.Warn("database cannot be reopened after the failed upgrade; retrying", "error", err)
 		}
 		time.Sleep(pause)
 	}
 }
 
-// retire ends what this process still does once another one has taken over: for
-// members that could not be handed over, and for the answer to the command. Then
-// it ends, or waits for the server's end and ends in the same way.
+// retire ends the work of this process once another process serves: members that could not
+// be handed over get their last output, and the command its answer. If this process stays
+// as the parent, retire waits for the exit of the server.
 func (s *server) retire() error {
 	s.shell.SuspendPlans()
-	// The file is the other process's: whoever still asks for it is refused.
+	// The database belongs to the other process: this store refuses every call from now on.
 	if err := s.st.Close(); err != nil {
 		s.log.Error("database cannot be closed after the upgrade", "error", err)
 	}
