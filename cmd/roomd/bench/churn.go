@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// churn has visitors join and leave.
+// churn is a run in which visitors join and leave.
 type churn struct {
 	*load
 	started, done int
 	times         histogram
 }
 
-// visit is one visitor after the other.
+// visit is a connection that joins and leaves, one visitor after the other.
 type visit struct {
 	conn
 	churn    *churn
@@ -22,57 +22,57 @@ type visit struct {
 	openedAt time.Duration
 }
 
-// run is done once all cycles are. The members of the shape sit in the rooms
-// meanwhile.
-func (ch *churn) run(ctx context.Context, rooms []room, r *Result) error {
-	end := ch.startMeasuring()
-	for i := range min(ch.shape.InFlight, ch.shape.Cycles) {
-		c := &visit{churn: ch, room: rooms[i%len(rooms)]}
-		if err := c.start(); err != nil {
+// run lets all visitors join and leave, while the members of the shape are in the rooms.
+func (c *churn) run(ctx context.Context, rooms []room, r *Result) error {
+	end := c.startMeasuring()
+	for i := range min(c.shape.InFlight, c.shape.Cycles) {
+		v := &visit{churn: c, room: rooms[i%len(rooms)]}
+		if err := v.start(); err != nil {
 			return err
 		}
 	}
-	done := func() bool { return ch.done == ch.shape.Cycles }
-	if err := ch.loop.runUntil(ctx, 5*time.Minute, "joining and leaving", done, nil); err != nil {
+	done := func() bool { return c.done == c.shape.Cycles }
+	if err := c.loop.runUntil(ctx, 5*time.Minute, "joining and leaving", done, nil); err != nil {
 		return err
 	}
-	r.LoadCores = end(r)
-	r.Cycles = int64(ch.done)
+	end(r)
+	r.Cycles = int64(c.done)
 	r.PerCycle = microseconds(r.CPU) / float64(r.Cycles)
-	r.Quantiles = ch.times.quantiles()
+	r.Quantiles = c.times.quantiles()
 	return nil
 }
 
-func (c *visit) start() error {
-	if c.churn.started == c.churn.shape.Cycles {
+func (v *visit) start() error {
+	c := v.churn
+	if c.started == c.shape.Cycles {
 		return nil
 	}
-	c.churn.started++
-	c.joined, c.greeting, c.openedAt = false, c.greeting[:0], c.churn.loop.now()
-	c.out = append(c.out[:0], c.churn.proto.hello(c.room.name, true)...)
-	return c.churn.loop.open(&c.conn, c.room.at, c)
+	c.started++
+	v.joined, v.greeting, v.openedAt = false, v.greeting[:0], c.loop.now()
+	v.out = append(v.out[:0], c.proto.hello(v.room.name, true)...)
+	return c.loop.open(&v.conn, v.room.at, v)
 }
 
-func (c *visit) receive(l *loop, data []byte) error {
-	if c.joined {
+func (v *visit) receive(l *loop, data []byte) error {
+	if v.joined {
 		return nil
 	}
-	c.greeting = append(c.greeting, data...)
-	n, err := c.churn.proto.joined(c.greeting, c.room.name, true)
+	v.greeting = append(v.greeting, data...)
+	n, err := v.churn.proto.joined(v.greeting, v.room.name, true)
 	if err != nil {
 		return faultf("a visitor: %v", err)
 	}
-	if c.joined = n > 0; c.joined {
-		c.churn.times.add(l.now() - c.openedAt)
-		return l.closeWrite(&c.conn)
+	if v.joined = n > 0; v.joined {
+		v.churn.times.add(l.now() - v.openedAt)
+		return l.closeWrite(&v.conn)
 	}
 	return nil
 }
 
-func (c *visit) closed(_ *loop, cause error) error {
-	if !c.joined {
+func (v *visit) closed(_ *loop, cause error) error {
+	if !v.joined {
 		return faultf("a visitor was not let in: %v", cause)
 	}
-	c.churn.done++
-	return c.start()
+	v.churn.done++
+	return v.start()
 }

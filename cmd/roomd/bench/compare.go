@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// Case is a shape with a name, and what of its result is of interest.
+// Case is a shape with a name, and the cell that shows its result.
 type Case struct {
-	Name      string
-	Shape     Shape
+	Name      string `json:"name"`
+	Shape     Shape  `json:"shape"`
 	show      func(Result) string
-	roomdOnly bool // the peers have no such thing, or let such members go
+	roomdOnly bool // the peers cannot do it, or disconnect such members
 }
 
 // contender is a server to measure.
@@ -27,15 +27,20 @@ type contender struct {
 	skippedKinds []string // kinds of work that tell nothing new of it
 }
 
-// contenders are roomd and, if the report is to have them, those of the peers that
-// are installed. missing names the others.
-func (p *Report) contenders(cpu int) (all []contender, missing []string) {
-	all = []contender{
+// takes reports whether a case is for a contender.
+func (w contender) takes(c Case) bool {
+	return !slices.Contains(w.skippedKinds, c.Shape.Kind) && !(c.roomdOnly && w.process.Protocol != "roomd")
+}
+
+// contenders returns roomd and, if the report is to have them, the installed peers. It
+// tells of the others.
+func (p *Report) contenders(cpu int) []contender {
+	all := []contender{
 		{"roomd", Process{Protocol: "roomd", Binary: p.Roomd, Dir: p.Dir, Durability: "commit", CPU: cpu}, nil},
 		{"roomd, relaxed", Process{Protocol: "roomd", Binary: p.Roomd, Dir: p.Dir, Durability: "relaxed", CPU: cpu}, []string{Idle, Churn, Comeback, History}},
 	}
 	if !p.Peers {
-		return all, nil
+		return all
 	}
 	for _, c := range []struct{ name, protocol, binary string }{{"Redis", "redis", "redis-server"}, {"NATS", "nats", "nats-server"}} {
 		path, err := exec.LookPath(c.binary)
@@ -43,16 +48,16 @@ func (p *Report) contenders(cpu int) (all []contender, missing []string) {
 			path, err = exec.LookPath("/usr/sbin/" + c.binary) // not in everybody's PATH
 		}
 		if err != nil {
-			missing = append(missing, c.binary)
+			fmt.Fprintf(p.Progress, "%s is not installed and is left out (Debian has it as a package)\n", c.binary)
 			continue
 		}
 		all = append(all, contender{c.name, Process{Protocol: c.protocol, Binary: path, Dir: p.Dir, CPU: cpu}, nil})
 	}
-	return all, missing
+	return all
 }
 
-// Standard are the shapes that make bench and make bench-peers run, as far as their
-// name contains a text.
+// Standard returns the shapes of make bench and make bench-peers whose name contains a
+// text.
 func Standard(only string) []Case {
 	with := func(kind string, change func(*Shape)) Shape {
 		s := Default(kind)
@@ -98,59 +103,53 @@ func Standard(only string) []Case {
 	return slices.DeleteFunc(all, func(c Case) bool { return !strings.Contains(c.Name, only) })
 }
 
-// comparison is a case with its results: of each contender the median of each
-// number over the runs, and all runs.
+// comparison is a case with its results by contender: all runs, and the median of each
+// number over them.
 type comparison struct {
-	Name       string              `json:"name"`
-	Shape      Shape               `json:"shape"`
-	Medians    map[string]Result   `json:"medians"`
-	Runs       map[string][]Result `json:"runs"`
-	show       func(Result) string
-	contenders []contender
+	Case
+	Medians map[string]Result   `json:"medians"`
+	Runs    map[string][]Result `json:"runs"`
 }
 
-// Compare measures the cases with roomd, and with the peers if it is to. A fault does
-// not end it; it is part of the error.
+// Compare measures the cases with roomd, and with the peers if the report is to have
+// them. A fault does not end it; it is part of the error.
 func (p *Report) Compare(ctx context.Context, cases []Case) error {
 	cpu, err := SeparateProcessors()
 	if err != nil {
 		return err
 	}
-	who, missing := p.contenders(cpu)
-	for _, name := range missing {
-		fmt.Fprintf(p.Progress, "%s is not installed and is left out (Debian has it as a package)\n", name)
-	}
-	note, err := environment(p.Dir, who)
+	contenders := p.contenders(cpu)
+	note, err := environment(p.Dir, contenders)
 	if err != nil {
 		return err
 	}
-	all, fault := p.compare(ctx, cases, who)
-	if all == nil {
+	all, fault := p.compare(ctx, cases, contenders)
+	switch {
+	case all == nil:
 		return fault
-	}
-	if p.JSON {
+	case p.JSON:
 		return errors.Join(fault, PrintJSON(p.Out, all))
+	case fault != nil:
+		p.Page = ""
 	}
-	rows := table(all, who)
-	fmt.Fprintf(p.Out, "%s\nMedians of %d.\n\n", note, p.Runs)
-	if err := Print(p.Out, rows); err != nil || fault != nil || p.Page == "" {
-		return errors.Join(err, fault)
-	}
-	return writePage(p.Page, "bench", []section{{fmt.Sprintf("%s Medians of %d.", note, p.Runs), rows}})
+	return errors.Join(fault, p.write("bench", []section{{fmt.Sprintf("%s Medians of %d.", note, p.Runs), table(all, contenders)}}))
 }
 
 // compare runs all cases with all contenders. Every run goes through all of them, so
-// that what else the machine does hits all alike.
-func (p *Report) compare(ctx context.Context, cases []Case, who []contender) ([]comparison, error) {
+// that other work of the machine affects all alike.
+func (p *Report) compare(ctx context.Context, cases []Case, contenders []contender) ([]comparison, error) {
 	var all []comparison
 	for _, c := range cases {
-		all = append(all, comparison{c.Name, c.Shape, make(map[string]Result), make(map[string][]Result), c.show, contendersFor(c, who)})
+		all = append(all, comparison{c, make(map[string]Result), make(map[string][]Result)})
 	}
 	began := time.Now()
 	var faults []error
 	for range p.Runs {
-		for i, c := range cases {
-			for _, w := range all[i].contenders {
+		for _, c := range all {
+			for _, w := range contenders {
+				if !w.takes(c.Case) {
+					continue
+				}
 				r, err := StartAndRun(ctx, w.process, c.Shape)
 				select {
 				case <-ctx.Done():
@@ -164,26 +163,12 @@ func (p *Report) compare(ctx context.Context, cases []Case, who []contender) ([]
 				}
 				fmt.Fprintf(p.Progress, "%5.0fs  %s: %s: %.3f µs/delivery, p99 %v, load %.2f cores\n",
 					time.Since(began).Seconds(), c.Name, w.name, r.PerDelivery, r.P99, r.LoadCores)
-				all[i].Runs[w.name] = append(all[i].Runs[w.name], r)
+				c.Runs[w.name] = append(c.Runs[w.name], r)
+				c.Medians[w.name] = median(c.Runs[w.name])
 			}
 		}
 	}
-	for _, c := range all {
-		for name, rs := range c.Runs {
-			c.Medians[name] = median(rs)
-		}
-	}
 	return all, errors.Join(faults...)
-}
-
-// contendersFor are the contenders that a case is for.
-func contendersFor(c Case, who []contender) (all []contender) {
-	for _, w := range who {
-		if !slices.Contains(w.skippedKinds, c.Shape.Kind) && !(c.roomdOnly && w.process.Protocol != "roomd") {
-			all = append(all, w)
-		}
-	}
-	return all
 }
 
 // StartAndRun starts a server for a shape, runs it, and stops the server.
@@ -208,46 +193,37 @@ func StartAndRun(ctx context.Context, own Process, shape Shape) (r Result, err e
 }
 
 // median takes the median of each number; the rest is that of the last run.
-func median(rs []Result) Result {
-	m := rs[len(rs)-1]
+func median(runs []Result) Result {
+	m := runs[len(runs)-1]
 	v := reflect.ValueOf(&m).Elem()
+	number := reflect.TypeFor[float64]()
 	for _, of := range reflect.VisibleFields(v.Type()) {
 		f := v.FieldByIndex(of.Index)
-		if !f.CanInt() && !f.CanUint() && !f.CanFloat() {
+		if !f.CanConvert(number) {
 			continue
 		}
-		sorted := make([]reflect.Value, len(rs))
-		for j := range rs {
-			sorted[j] = reflect.ValueOf(rs[j]).FieldByIndex(of.Index)
-		}
-		slices.SortFunc(sorted, func(a, b reflect.Value) int {
-			switch {
-			case a.CanInt():
-				return cmp.Compare(a.Int(), b.Int())
-			case a.CanUint():
-				return cmp.Compare(a.Uint(), b.Uint())
-			}
-			return cmp.Compare(a.Float(), b.Float())
+		sorted := slices.SortedFunc(slices.Values(runs), func(a, b Result) int {
+			value := func(r Result) float64 { return reflect.ValueOf(r).FieldByIndex(of.Index).Convert(number).Float() }
+			return cmp.Compare(value(a), value(b))
 		})
-		f.Set(sorted[len(sorted)/2])
+		f.Set(reflect.ValueOf(sorted[len(sorted)/2]).FieldByIndex(of.Index))
 	}
 	return m
 }
 
-// table is the comparison, one row a case, one column a contender.
-func table(all []comparison, who []contender) [][]string {
-	head := []string{""}
-	for _, w := range who {
-		head = append(head, w.name)
+// table has a row for each case, and a column for each contender.
+func table(all []comparison, contenders []contender) [][]string {
+	rows := [][]string{{""}}
+	for _, w := range contenders {
+		rows[0] = append(rows[0], w.name)
 	}
-	rows := [][]string{head}
 	for _, c := range all {
 		row := []string{c.Name}
-		for _, w := range who {
+		for _, w := range contenders {
 			cell := ""
 			if r, ok := c.Medians[w.name]; ok {
 				cell = c.show(r)
-			} else if slices.ContainsFunc(c.contenders, func(o contender) bool { return o.name == w.name }) {
+			} else if w.takes(c.Case) {
 				cell = "failed"
 			}
 			row = append(row, cell)

@@ -6,63 +6,43 @@ import (
 	"time"
 )
 
-// Grow measures how the cost of roomd grows: over the members of a room, the rooms,
-// and the lines of a room's history, up to most. Each point is the median of the
-// runs, but for the history, which is one room that grows.
-func (p *Report) Grow(ctx context.Context, most uint64) error {
-	own := Process{Protocol: "roomd", Durability: "commit", Binary: p.Roomd, Dir: p.Dir}
+// Grow measures how the cost of roomd grows: over the members of a room, the rooms, and
+// the lines of a room's history, up to maxLines. Each point is the median of the runs,
+// but for the history, which is one room that grows.
+func (p *Report) Grow(ctx context.Context, maxLines uint64) error {
+	process := Process{Protocol: "roomd", Durability: "commit", Binary: p.Roomd, Dir: p.Dir}
 	var err error
-	if own.CPU, err = SeparateProcessors(); err != nil {
+	if process.CPU, err = SeparateProcessors(); err != nil {
 		return err
 	}
 	note, err := environment(p.Dir, nil)
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	all, err := growth(ctx, own, most, p.Runs, func(what string, r Result) {
-		fmt.Fprintf(p.Progress, "%5.0fs  %s: %.3f µs/delivery, %.1f µs/line\n", time.Since(began).Seconds(), what, r.PerDelivery, r.PerLine)
-	})
+	limit, err := raiseDescriptors(1 << 16)
 	if err != nil {
 		return err
 	}
-	all[0].note = fmt.Sprintf("%s Medians of %d.\n\n%s", note, p.Runs, all[0].note)
-	for _, s := range all {
-		fmt.Fprintf(p.Out, "%s\n\n", s.note)
-		if err := Print(p.Out, s.rows); err != nil {
-			return err
-		}
-		fmt.Fprintln(p.Out)
+	began := time.Now()
+	progress := func(what string, r Result) {
+		fmt.Fprintf(p.Progress, "%5.0fs  %s: %.3f µs/delivery, %.1f µs/line\n", time.Since(began).Seconds(), what, r.PerDelivery, r.PerLine)
 	}
-	if p.Page == "" {
-		return nil
-	}
-	return writePage(p.Page, "growth", all)
-}
 
-// growth makes the tables. told is called after each run.
-func growth(ctx context.Context, own Process, most uint64, runs int, told func(what string, r Result)) ([]section, error) {
-	var all []section
 	members := section{
-		note: "Members: one room, 8 × 64 lines in flight.",
+		note: fmt.Sprintf("%s Medians of %d.\n\nMembers: one room, 8 × 64 lines in flight.", note, p.Runs),
 		rows: [][]string{{"members", "CPU per delivery", "CPU per line", "deliveries/s", "server, cores", "server memory"}},
 	}
 	for _, n := range []int{16, 64, 256, 1000, 2000, 5000} {
 		s := Default(Fanout)
 		s.Members = n
-		r, err := runMedian(ctx, own, s, runs, told)
+		r, err := runMedian(ctx, process, s, p.Runs, progress)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		members.rows = append(members.rows, []string{formatCount(n), fmt.Sprintf("%.3f µs", r.PerDelivery), fmt.Sprintf("%.1f µs", r.PerLine),
 			fmt.Sprintf("%.1f million", perSecond(r.Deliveries, r.Took)/1e6), fmt.Sprintf("%.2f", r.Cores), fmt.Sprintf("%.0f MiB", mib(r.Resident))})
 	}
-	all = append(all, members)
 
-	limit, err := raiseDescriptors(1 << 16)
-	if err != nil {
-		return nil, err
-	}
 	const rate = 1000
 	rooms := section{
 		note: fmt.Sprintf("Rooms: %d lines a second in all, a member in each room, or in as many as %d descriptors allow, who says a line in turn.", rate, limit),
@@ -73,60 +53,62 @@ func growth(ctx context.Context, own Process, most uint64, runs int, told func(w
 		s.Members, s.Publishers, s.Rate = 1, 1, rate
 		s.Rooms = min(n, int(limit)-n-spareDescriptors)
 		s.Silent = n - s.Rooms
-		r, err := runMedian(ctx, own, s, runs, told)
+		r, err := runMedian(ctx, process, s, p.Runs, progress)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		rooms.rows = append(rooms.rows, []string{formatCount(n), fmt.Sprintf("%.1f µs", r.PerLine), formatDuration(r.P50), formatDuration(r.P99),
 			fmt.Sprintf("%.0f", float64(r.Commits)/(r.Took+s.WarmUp).Seconds()), formatDuration(r.Commit), fmt.Sprintf("%.0f MiB", mib(r.Resident))})
 	}
-	all = append(all, rooms)
 
-	history, err := growHistory(ctx, own, most, told)
-	return append(all, history), err
+	history, err := growHistory(ctx, process, maxLines, progress)
+	if err != nil {
+		return err
+	}
+	return p.write("growth", []section{members, rooms, history})
 }
 
 // runMedian runs a shape some times and takes the medians.
-func runMedian(ctx context.Context, own Process, s Shape, runs int, told func(string, Result)) (Result, error) {
+func runMedian(ctx context.Context, process Process, s Shape, runs int, progress func(string, Result)) (Result, error) {
 	var all []Result
 	for range runs {
-		r, err := StartAndRun(ctx, own, s)
+		r, err := StartAndRun(ctx, process, s)
 		if err != nil {
 			return r, fmt.Errorf("%v: %w", s, err)
 		}
-		told(s.String(), r)
+		progress(s.String(), r)
 		all = append(all, r)
 	}
 	return median(all), nil
 }
 
-// growHistory fills one room more and more, and measures speaking, joining and
-// starting at each size.
-func growHistory(ctx context.Context, own Process, most uint64, told func(string, Result)) (section, error) {
+// growHistory fills one room, and measures publishing, joining and starting at each
+// size.
+func growHistory(ctx context.Context, process Process, maxLines uint64, progress func(string, Result)) (section, error) {
 	table := section{
 		note: "History: one room that keeps all its lines, 16 members, 8 × 64 lines in flight.",
 		rows: [][]string{{"lines", "CPU per line", "commit, mean", "joining and leaving", "start", "on disk", "bytes a line"}},
 	}
-	own.History, own.Rooms, own.Members = 0, 1, 100
-	defer own.Stop() // its data is of no value
-	if err := own.Start(ctx); err != nil {
+	process.History, process.Rooms, process.Members = 0, 1, 100
+	defer process.Stop() // its data is of no value
+	if err := process.Start(ctx); err != nil {
 		return table, err
 	}
-	room, _, err := makeRooms(own.Server(), protocol{wire: roomdWire{}, masterPort: true}, 1)
+	room, _, err := makeRooms(process.Server(), protocols["roomd"], 1)
 	if err != nil {
 		return table, err
 	}
 	run := func(what string, s Shape) (Result, error) {
-		server := own.Server()
+		server := process.Server()
 		server.rooms = room
 		r, err := Run(ctx, server, s)
 		if err != nil {
 			return r, fmt.Errorf("%s: %w", what, err)
 		}
-		told(what, r)
+		progress(what, r)
 		return r, nil
 	}
-	for total, size := uint64(0), uint64(0); size <= most; size = max(10000, size*10) {
+	for total, size := uint64(0), uint64(0); size <= maxLines; size = max(10000, size*10) {
 		if size > total {
 			fill := Default(Fanout)
 			fill.Members, fill.InFlight, fill.WarmUp, fill.Duration, fill.Lines = 8, 512, 0, 30*time.Minute, size-total
@@ -136,11 +118,11 @@ func growHistory(ctx context.Context, own Process, most uint64, told func(string
 			}
 			total += r.Lines
 		}
-		if err := own.terminate(); err != nil {
+		if err := process.terminate(); err != nil {
 			return table, err
 		}
 		began := time.Now()
-		if err := own.Start(ctx); err != nil {
+		if err := process.Start(ctx); err != nil {
 			return table, err
 		}
 		start := time.Since(began)
@@ -150,20 +132,20 @@ func growHistory(ctx context.Context, own Process, most uint64, told func(string
 		if err != nil {
 			return table, err
 		}
-		s := Default(Fanout)
-		s.Members, s.WarmUp, s.Lines = 16, 0, 5000
-		spoken, err := run("speaking", s)
+		publishing := Default(Fanout)
+		publishing.Members, publishing.WarmUp, publishing.Lines = 16, 0, 5000
+		r, err := run("publishing", publishing)
 		if err != nil {
 			return table, err
 		}
-		total += spoken.Lines
-		table.rows = append(table.rows, []string{formatCount(int(size)), fmt.Sprintf("%.1f µs", spoken.PerLine), formatDuration(spoken.Commit),
-			fmt.Sprintf("%.1f µs", visits.PerCycle), formatDuration(start), fmt.Sprintf("%.1f MiB", mib(spoken.Disk)), fmt.Sprintf("%.0f", float64(spoken.Disk)/float64(total))})
+		total += r.Lines
+		table.rows = append(table.rows, []string{formatCount(int(size)), fmt.Sprintf("%.1f µs", r.PerLine), formatDuration(r.Commit),
+			fmt.Sprintf("%.1f µs", visits.PerCycle), formatDuration(start), fmt.Sprintf("%.1f MiB", mib(r.Disk)), fmt.Sprintf("%.0f", float64(r.Disk)/float64(total))})
 	}
 	return table, nil
 }
 
-// formatCount is a number with its thousands apart.
+// formatCount formats a number with commas between its thousands.
 func formatCount(n int) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {

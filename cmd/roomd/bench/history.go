@@ -3,39 +3,37 @@ package bench
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
-// turnHistory says so many lines as a room keeps, over and over, and looks at the
-// database after each time.
+// turnHistory sends as many lines as a room keeps, several times, and reads the database
+// after each time.
 func (t *load) turnHistory(ctx context.Context, r *Result) error {
-	own := t.server.Process
-	if own == nil || own.Protocol != "roomd" {
+	p := t.server.Process
+	if p == nil || p.Protocol != "roomd" {
 		return errors.New("the history needs a roomd that is started for it: leave out --server")
 	}
-	last, err := own.meter()
+	last, err := p.databaseStats()
 	if err != nil {
 		return err
 	}
 	end := t.startMeasuring()
 	for range t.shape.Turns {
 		start := time.Now()
-		t.shape.Lines = t.sent + uint64(t.shape.Keep)
-		t.startPublishing()
-		if err := t.loop.runUntil(ctx, 10*time.Minute, fmt.Sprintf("%d lines", t.shape.Keep), func() bool { return !t.publishing }, t.flushDue); err != nil {
+		if err := t.publishFor(ctx, 10*time.Minute, uint64(t.shape.Keep)); err != nil {
 			return err
 		}
-		if err := t.awaitLast(ctx, "the last lines"); err != nil {
+		if t.publishing {
+			return faultf("%d lines took more than ten minutes", t.shape.Keep)
+		}
+		if err := t.drain(ctx, "the last lines"); err != nil {
 			return err
 		}
-		now, err := own.meter()
+		now, err := p.databaseStats()
 		if err != nil {
 			return err
 		}
-		turn := Turn{Lines: t.sent, Rate: float64(t.shape.Keep) / time.Since(start).Seconds()}
-		turn.Commits, turn.Commit, turn.Commit99, turn.Disk = now.since(last)
-		r.Turns = append(r.Turns, turn)
+		r.Turns = append(r.Turns, Turn{Lines: t.sent, Rate: float64(t.shape.Keep) / time.Since(start).Seconds(), Database: now.since(last)})
 		last = now
 	}
 	end(r)

@@ -6,36 +6,31 @@ import (
 	"time"
 )
 
-// measureIdle measures members that do nothing.
-func (t *load) measureIdle(ctx context.Context, before int64, r *Result) error {
-	now, err := t.stableMemory(ctx, t.shape.Settle)
-	if err != nil {
+// measureIdle measures members that do nothing. before is the server's memory without
+// them.
+func (t *load) measureIdle(ctx context.Context, before int64, r *Result) (err error) {
+	if r.Resident, err = t.stableMemory(ctx, t.shape.Settle); err != nil {
 		return err
 	}
-	r.Resident = now
-	r.PerMember = float64(now-before) / float64(len(t.members))
-	woken, err := wakeUps(t.server.PID)
+	r.PerMember = float64(r.Resident-before) / float64(len(t.members))
+	first, err := wakeUps(t.server.PID)
 	if err != nil {
 		return err
 	}
 	end := t.startMeasuring()
-	if err := t.pause(ctx, t.shape.Duration); err != nil {
-		return err
-	}
-	again, err := wakeUps(t.server.PID)
-	if err != nil {
+	if err := t.wait(ctx, t.shape.Duration); err != nil {
 		return err
 	}
 	end(r)
-	r.WakeUps = float64(again-woken) / r.Took.Seconds()
-	return nil
+	last, err := wakeUps(t.server.PID)
+	r.WakeUps = float64(last-first) / r.Took.Seconds()
+	return err
 }
 
-// stableMemory waits until the server's memory is at rest: within a thousandth for
-// three seconds, or for as long as it may take.
-func (t *load) stableMemory(ctx context.Context, most time.Duration) (int64, error) {
-	const calm = 3 * time.Second
-	end := time.Now().Add(most)
+// stableMemory waits until the server's memory has stayed within a thousandth for three
+// seconds, or for a limit, and returns it.
+func (t *load) stableMemory(ctx context.Context, limit time.Duration) (int64, error) {
+	end := time.Now().Add(limit)
 	for last, since := int64(0), time.Now(); ; {
 		now, err := residentBytes(t.server.PID)
 		if err != nil {
@@ -44,17 +39,17 @@ func (t *load) stableMemory(ctx context.Context, most time.Duration) (int64, err
 		if math.Abs(float64(now-last)) > float64(now)/1000 {
 			last, since = now, time.Now()
 		}
-		if time.Since(since) >= calm || time.Now().After(end) {
+		if time.Since(since) >= 3*time.Second || time.Now().After(end) {
 			return now, nil
 		}
-		if err := t.pause(ctx, 100*time.Millisecond); err != nil {
+		if err := t.wait(ctx, 100*time.Millisecond); err != nil {
 			return 0, err
 		}
 	}
 }
 
-// pause runs the loop for a while.
-func (t *load) pause(ctx context.Context, d time.Duration) error {
+// wait runs the loop for a while.
+func (t *load) wait(ctx context.Context, d time.Duration) error {
 	end := time.Now().Add(d)
 	return t.loop.runUntil(ctx, math.MaxInt64, "", func() bool { return !time.Now().Before(end) }, t.flushDue)
 }

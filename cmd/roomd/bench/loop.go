@@ -13,31 +13,35 @@ import (
 // conn is a non-blocking connection on the loop.
 type conn struct {
 	fd       int // -1: closed
-	id       int // on the loop
-	user     handler
+	handler  handler
 	up       bool // connected
 	blocked  bool // the poller waits for it to be writable
 	out      []byte
 	received uint64 // bytes
 }
 
-// handler is who has a connection. Its methods run on the loop's goroutine.
+// handler is the user of a connection. Its methods run on the loop's goroutine.
 type handler interface {
-	// receive takes what has come. The bytes are valid during the call.
+	// receive takes bytes of the peer. They are valid during the call.
 	receive(l *loop, data []byte) error
-	// closed is called once, when the peer has closed or the connection has
-	// failed; the connection is closed already.
+	// closed is called once, when the peer has closed or the connection has failed; the
+	// connection is closed already.
 	closed(l *loop, cause error) error
+}
+
+// ready is a socket that can be read or written.
+type ready struct {
+	fd          int
+	read, write bool
 }
 
 // loop drives connections. All its methods are for one goroutine.
 type loop struct {
 	poll   *poller
-	conns  []*conn // by id; nil: free
-	free   []int
+	conns  map[int]*conn // by descriptor
 	buf    []byte
 	start  time.Time
-	dialed int // how many connections it has opened, for the source address
+	dialed int // connections that it has opened, for the source address
 }
 
 func newLoop() (*loop, error) {
@@ -45,17 +49,15 @@ func newLoop() (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a poller: %w", err)
 	}
-	return &loop{poll: p, buf: make([]byte, 256<<10), start: time.Now()}, nil
+	return &loop{poll: p, conns: make(map[int]*conn), buf: make([]byte, 256<<10), start: time.Now()}, nil
 }
 
-// now is the time since the loop began.
+// now returns the time since the loop began.
 func (l *loop) now() time.Duration { return time.Since(l.start) }
 
 func (l *loop) close() error {
 	for _, c := range l.conns {
-		if c != nil {
-			l.closeConn(c)
-		}
+		l.closeConn(c)
 	}
 	return l.poll.close()
 }
@@ -64,12 +66,11 @@ func (l *loop) close() error {
 // has some 28,000 ports for connections to one port.
 const connsPerSource = 10000
 
-// open begins to connect. What is in c.out is sent as soon as it is connected.
-func (l *loop) open(c *conn, to netip.AddrPort, u handler) error {
-	family, six := unix.AF_INET, to.Addr().Is6()
-	var addr unix.Sockaddr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: as4(to.Addr())}
-	if six {
-		family, addr = unix.AF_INET6, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+// open begins to connect. It sends the bytes in c.out as soon as it is connected.
+func (l *loop) open(c *conn, to netip.AddrPort, h handler) error {
+	family, addr := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()})
+	if to.Addr().Is4() {
+		family, addr = unix.AF_INET, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
 	}
 	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -81,43 +82,29 @@ func (l *loop) open(c *conn, to netip.AddrPort, u handler) error {
 		err = bindSource(fd, [4]byte{127, 0, 0, byte(1 + l.dialed/connsPerSource%200)})
 	}
 	l.dialed++
-	if err != nil {
-		return errors.Join(err, unix.Close(fd))
+	if err == nil {
+		err = unix.Connect(fd, addr)
 	}
-	err = unix.Connect(fd, addr)
 	if err != nil && err != unix.EINPROGRESS {
 		return errors.Join(fmt.Errorf("connect to %v: %w", to, err), unix.Close(fd))
 	}
-	if n := len(l.free); n > 0 {
-		c.id, l.free = l.free[n-1], l.free[:n-1]
-	} else {
-		c.id, l.conns = len(l.conns), append(l.conns, nil)
-	}
-	c.fd, c.user, c.up, c.blocked, c.received = fd, u, false, true, 0
-	l.conns[c.id] = c
-	return l.poll.add(fd, c.id, true)
+	c.fd, c.handler, c.up, c.blocked, c.received = fd, h, false, true, 0
+	l.conns[fd] = c
+	return l.poll.add(fd, true)
 }
 
-func as4(a netip.Addr) (b [4]byte) {
-	if a.Is4() {
-		b = a.As4()
-	}
-	return b
-}
-
-// closeConn closes a connection; its user is not called.
+// closeConn closes a connection without a call of its handler.
 func (l *loop) closeConn(c *conn) {
 	if c.fd < 0 {
 		return
 	}
-	l.poll.remove(c.fd, c.id)
+	l.poll.remove(c.fd)
+	delete(l.conns, c.fd)
 	unix.Close(c.fd)
-	l.conns[c.id] = nil
-	l.free = append(l.free, c.id)
 	c.fd = -1
 }
 
-// flush sends what is in c.out, as far as the socket takes it.
+// flush sends c.out, as far as the socket takes it.
 func (l *loop) flush(c *conn) error {
 	if !c.up || c.blocked || c.fd < 0 || len(c.out) == 0 {
 		return nil
@@ -129,75 +116,70 @@ func (l *loop) flush(c *conn) error {
 	c.out = c.out[:copy(c.out, c.out[max(n, 0):])]
 	if len(c.out) > 0 {
 		c.blocked = true
-		return l.poll.change(c.fd, c.id, true)
+		return l.poll.change(c.fd, true)
 	}
 	return nil
 }
 
-// closeWrite says that nothing more will be sent; the peer closes then.
+// closeWrite ends the sending side; the peer closes the connection then.
 func (l *loop) closeWrite(c *conn) error { return unix.Shutdown(c.fd, unix.SHUT_WR) }
 
 func (l *loop) fail(c *conn, cause error) error {
 	l.closeConn(c)
-	return c.user.closed(l, cause)
+	return c.handler.closed(l, cause)
 }
 
-var errClosed = errors.New("closed by the server")
-
-// turn waits at most d for something to happen and handles it.
+// turn waits at most d for sockets to be ready and handles them.
 func (l *loop) turn(d time.Duration) error {
 	events, err := l.poll.wait(d)
-	if err != nil {
-		return err
-	}
 	for _, ev := range events {
-		c := l.conns[ev.id]
-		if c == nil {
-			continue // dropped while an earlier event was handled
+		c := l.conns[ev.fd]
+		if c != nil && ev.write && c.blocked {
+			err = l.writable(c)
 		}
-		if ev.write && c.blocked {
-			if !c.up {
-				if n, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || n != 0 {
-					if err := l.fail(c, errors.Join(err, unix.Errno(n))); err != nil {
-						return err
-					}
-					continue
-				}
-				c.up = true
-			}
-			c.blocked = false
-			if err := l.poll.change(c.fd, c.id, false); err != nil {
-				return err
-			}
-			if err := l.flush(c); err != nil {
-				return err
-			}
+		if c != nil && ev.read && c.fd == ev.fd && err == nil {
+			err = l.readable(c)
 		}
-		if !ev.read || c.fd < 0 {
-			continue
-		}
-		n, err := unix.Read(c.fd, l.buf)
-		switch {
-		case err == unix.EAGAIN || err == unix.EINTR:
-		case err != nil:
-			err = l.fail(c, err)
-		case n == 0:
-			err = l.fail(c, errClosed)
-		default:
-			c.received += uint64(n)
-			if err = c.user.receive(l, l.buf[:n]); err == nil {
-				err = l.flush(c)
-			}
-		}
-		if err != nil && err != unix.EAGAIN && err != unix.EINTR {
+		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return err
 }
 
-// runUntil runs the loop until done says so, and fails when that takes too long.
-// idle, if not nil, is called before each wait and says how long that may be.
+func (l *loop) writable(c *conn) error {
+	if !c.up {
+		if n, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || n != 0 {
+			return l.fail(c, errors.Join(err, unix.Errno(n)))
+		}
+		c.up = true
+	}
+	c.blocked = false
+	if err := l.poll.change(c.fd, false); err != nil {
+		return err
+	}
+	return l.flush(c)
+}
+
+func (l *loop) readable(c *conn) error {
+	n, err := unix.Read(c.fd, l.buf)
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return nil
+	case err != nil:
+		return l.fail(c, err)
+	case n == 0:
+		return l.fail(c, errors.New("closed by the server"))
+	}
+	c.received += uint64(n)
+	if err := c.handler.receive(l, l.buf[:n]); err != nil {
+		return err
+	}
+	return l.flush(c)
+}
+
+// runUntil runs the loop until done returns true, and fails after a limit. It calls idle,
+// if not nil, before each wait; that may last as long as idle returns.
 func (l *loop) runUntil(ctx context.Context, limit time.Duration, what string, done func() bool, idle func() (time.Duration, error)) error {
 	end := time.Now().Add(limit)
 	for !done() {

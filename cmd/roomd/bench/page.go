@@ -2,91 +2,78 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 )
 
-// environment is a sentence about when, on what machine and of what versions a
-// comparison is.
-func environment(dir string, who []contender) (string, error) {
-	p50, p99, err := syncTime(dir)
+// environment returns a sentence with the time, the machine and the versions of a
+// comparison.
+func environment(dir string, contenders []contender) (string, error) {
+	sync, err := syncTime(dir)
 	if err != nil {
 		return "", err
 	}
-	said := fmt.Sprintf("%s; %s, %d processors, %s %s; the disk syncs 4 KiB in %s (p50), %s (p99); load average before: %s;",
-		time.Now().UTC().Format("2006-01-02 15:04 UTC"), processor(), runtime.NumCPU(), runtime.GOOS, firstWord("/proc/sys/kernel/osrelease"),
-		formatDuration(p50), formatDuration(p99), firstWord("/proc/loadavg"))
-	for _, w := range who {
-		if w.process.Protocol != "roomd" {
-			out, err := exec.Command(w.process.Binary, "--version").Output()
+	osrelease, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	loadavg, _ := os.ReadFile("/proc/loadavg")
+	cpuinfo, _ := os.ReadFile("/proc/cpuinfo")
+	text := fmt.Sprintf("%s; %s, %d processors, %s %s; the disk syncs 4 KiB in %s (p50), %s (p99); load average before: %s;",
+		time.Now().UTC().Format("2006-01-02 15:04 UTC"), cmp.Or(firstMatch(cpuinfo, `model name\s*: (.*)`), runtime.GOARCH), runtime.NumCPU(),
+		runtime.GOOS, firstMatch(osrelease, `(\S+)`), formatDuration(sync.P50), formatDuration(sync.P99), firstMatch(loadavg, `(\S+)`))
+	for _, c := range contenders {
+		if c.process.Protocol != "roomd" {
+			version, err := exec.Command(c.process.Binary, "--version").Output()
 			if err != nil {
-				return "", fmt.Errorf("ask %s for its version: %w", w.process.Binary, err)
+				return "", fmt.Errorf("ask %s for its version: %w", c.process.Binary, err)
 			}
-			for _, word := range strings.Fields(string(out)) {
-				if v := strings.TrimPrefix(word, "v="); v != word || strings.HasPrefix(v, "v") {
-					said += fmt.Sprintf(" %s %s,", w.name, strings.TrimPrefix(v, "v"))
-					break
-				}
-			}
+			text += fmt.Sprintf(" %s %s,", c.name, firstMatch(version, `\bv=?(\d\S*)`))
 		}
 	}
-	return said + " " + runtime.Version() + ".", nil
+	return text + " " + runtime.Version() + ".", nil
 }
 
-func firstWord(file string) string {
-	text, _ := os.ReadFile(file)
-	word, _, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
-	return word
-}
-
-func processor() string {
-	text, _ := os.ReadFile("/proc/cpuinfo")
-	_, rest, ok := strings.Cut(string(text), "model name")
-	if !ok {
-		return runtime.GOARCH
+// firstMatch returns the group of a pattern in a text, or "".
+func firstMatch(text []byte, pattern string) string {
+	if m := regexp.MustCompile(pattern).FindSubmatch(text); m != nil {
+		return string(m[1])
 	}
-	line, _, _ := strings.Cut(rest, "\n")
-	return strings.TrimSpace(strings.TrimLeft(line, " \t:"))
+	return ""
 }
 
-// syncTime is how long the disk takes to keep 4 KiB that are appended.
-func syncTime(dir string) (p50, p99 time.Duration, err error) {
+// syncTime measures how long the disk takes to append and sync 4 KiB.
+func syncTime(dir string) (Quantiles, error) {
 	f, err := os.CreateTemp(dir, "roomd-bench-")
 	if err != nil {
-		return 0, 0, err
+		return Quantiles{}, err
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	page := make([]byte, 4096)
-	var all []time.Duration
+	var times histogram
 	for range 200 {
 		began := time.Now()
-		_, err := f.Write(page)
+		_, err := f.Write(make([]byte, 4096))
 		if err = errors.Join(err, f.Sync()); err != nil {
-			return 0, 0, fmt.Errorf("try the disk: %w", err)
+			return Quantiles{}, fmt.Errorf("try the disk: %w", err)
 		}
-		all = append(all, time.Since(began))
+		times.add(time.Since(began))
 	}
-	slices.Sort(all)
-	return all[len(all)/2], all[len(all)*99/100], nil
+	return times.quantiles(), nil
 }
 
-// section is a table with what is to be said of it.
+// section is a table with a note before it.
 type section struct {
 	note string
 	rows [][]string // the first is the head
 }
 
-// writePage puts sections into a Markdown page, in place of what stands there
-// between the marks of that name: the lines "<!-- name: begin -->" and
-// "<!-- name: end -->".
+// writePage replaces the text of a Markdown page between the marks of a name, the lines
+// "<!-- name: begin -->" and "<!-- name: end -->", by sections.
 func writePage(file, name string, sections []section) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -111,9 +98,5 @@ func writePage(file, name string, sections []section) error {
 		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "%s%s", end, after)
-	tmp := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".new")
-	if err := os.WriteFile(tmp, b.Bytes(), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(tmp, file)
+	return os.WriteFile(file, b.Bytes(), 0o644)
 }

@@ -15,14 +15,6 @@ type poller struct {
 	ready  []ready
 }
 
-// ready is a socket that can be read or written.
-type ready struct {
-	id          int
-	read, write bool
-}
-
-const timerID = -1
-
 func newPoller() (*poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -33,8 +25,9 @@ func newPoller() (*poller, error) {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
 	p := &poller{fd: fd, timer: timer, events: make([]unix.EpollEvent, 512)}
-	// Edge-triggered: the timer is never read, only set again.
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: timerID}
+	// Edge-triggered: the timer is never read, only set again. No connection has its
+	// descriptor, so the loop ignores it.
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(timer)}
 	if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, timer, &ev); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -43,27 +36,23 @@ func newPoller() (*poller, error) {
 
 func (p *poller) close() error { return errors.Join(unix.Close(p.timer), unix.Close(p.fd)) }
 
-func interest(id int, write bool) *unix.EpollEvent {
-	ev := &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(id)}
+func (p *poller) control(op, fd int, write bool) error {
+	ev := &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(fd)}
 	if write {
 		ev.Events |= unix.EPOLLOUT
 	}
-	return ev
+	return unix.EpollCtl(p.fd, op, fd, ev)
 }
 
 // add waits for a socket to be readable, and writable if write is set.
-func (p *poller) add(fd, id int, write bool) error {
-	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, interest(id, write))
-}
+func (p *poller) add(fd int, write bool) error { return p.control(unix.EPOLL_CTL_ADD, fd, write) }
 
-func (p *poller) change(fd, id int, write bool) error {
-	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_MOD, fd, interest(id, write))
-}
+func (p *poller) change(fd int, write bool) error { return p.control(unix.EPOLL_CTL_MOD, fd, write) }
 
 // remove must come before the socket is closed. It may come twice.
-func (p *poller) remove(fd, _ int) { unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil) }
+func (p *poller) remove(fd int) { unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil) }
 
-// wait returns what is ready, or nothing after at most d. The result is valid
+// wait returns the sockets that are ready, or none after at most d. The result is valid
 // until the next call.
 func (p *poller) wait(d time.Duration) ([]ready, error) {
 	timeout := 0
@@ -82,11 +71,8 @@ func (p *poller) wait(d time.Duration) ([]ready, error) {
 	}
 	p.ready = p.ready[:0]
 	for _, ev := range p.events[:max(n, 0)] {
-		if ev.Fd == timerID {
-			continue
-		}
 		p.ready = append(p.ready, ready{
-			id:    int(ev.Fd),
+			fd:    int(ev.Fd),
 			read:  ev.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0,
 			write: ev.Events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0,
 		})

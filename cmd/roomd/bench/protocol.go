@@ -7,60 +7,47 @@ import (
 	"strconv"
 )
 
-// protocol is a server's, and how it does its work.
+// protocol is the protocol of a server, and the way it orders lines and has rooms.
 type protocol struct {
 	wire
 	ordered        bool // all members of a room get the same order of lines; else only those of each publisher are in order
 	publisherConns bool // a publisher needs a connection beside its member's
-	masterPort     bool // rooms are made, and have ports of their own
+	masterPort     bool // rooms are created at a master port, and have ports of their own
 }
 
-// wire is what a server's members read and write.
+var protocols = map[string]protocol{
+	"roomd": {wire: roomdWire{}, ordered: true, masterPort: true},
+	"redis": {wire: redisWire{}, ordered: true, publisherConns: true},
+	"nats":  {wire: natsWire{}},
+}
+
+// wire is the bytes that a server's members read and write.
 type wire interface {
-	// hello is what a member of a room sends first; a brief one has nothing to
-	// wait for but being in.
+	// hello is the first request of a member of a room. A brief member only waits until
+	// it is in.
 	hello(room string, brief bool) string
-	// joined looks for the end of the welcome, or for a brief member for its
-	// beginning, and returns its length; 0: it is not all there. The error quotes
-	// a refusal, or the welcome of another room, into which nothing must be said.
+	// joined looks for the end of the greeting, or for a brief member for its beginning,
+	// and returns its length; 0: it is incomplete. The error quotes a refusal, or the
+	// greeting of another room, to which nothing must be sent.
 	joined(b []byte, room string, brief bool) (int, error)
-	// frame parses a whole message at the beginning of b and returns its
-	// payload and its length; 0: it is not all there.
+	// frame parses the message at the beginning of b and returns its payload and its
+	// length; 0: it is incomplete.
 	frame(b []byte) (payload []byte, n int, err error)
-	// isControl reports whether a byte begins a line that is no message and need
-	// not be the same for all members.
+	// isControl reports whether a byte begins a control line: it is no message and may
+	// differ from member to member.
 	isControl(b byte) bool
-	// control says what to reply to such a line, or what is wrong with it.
+	// control returns the reply to a control line. The error says what is wrong with it.
 	control(line []byte) (string, error)
 	// publish appends a message to a room.
 	publish(b []byte, room string, payload []byte) []byte
 }
 
-// protocols by name.
-func protocolOf(name string) (protocol, error) {
-	switch name {
-	case "roomd":
-		return protocol{wire: roomdWire{}, ordered: true, masterPort: true}, nil
-	case "redis":
-		return protocol{wire: redisWire{}, ordered: true, publisherConns: true}, nil
-	case "nats":
-		return protocol{wire: natsWire{}}, nil
-	}
-	return protocol{}, fmt.Errorf("%q is no protocol: write roomd, redis or nats", name)
-}
-
-func quote(b []byte) string {
-	const most = 120
-	if len(b) > most {
-		return strconv.Quote(string(b[:most])) + "..."
-	}
-	return strconv.Quote(string(b))
-}
+func unexpected(line []byte) error { return fmt.Errorf("the server says %.120q", line) }
 
 // roomdWire is docs/protocol.md, the text form.
 type roomdWire struct{}
 
-// The answer to a ping comes behind the welcome and the replay.
+// The answer to a ping comes after the greeting and the replay.
 func (roomdWire) hello(_ string, brief bool) string {
 	if brief {
 		return ""
@@ -76,7 +63,7 @@ func (roomdWire) joined(b []byte, room string, brief bool) (int, error) {
 		}
 		line := b[at : at+n]
 		if at == 0 && !isGreeting(line, room) {
-			return 0, fmt.Errorf("refused: %s", quote(line))
+			return 0, fmt.Errorf("refused: %.120q", line)
 		}
 		at += n
 		if brief || bytes.HasPrefix(line, []byte("* pong ")) {
@@ -97,24 +84,52 @@ func (roomdWire) frame(b []byte) ([]byte, int, error) {
 	}
 	i := bytes.Index(b[:n], []byte("> "))
 	if i < 0 || b[0] != '<' {
-		return nil, 0, fmt.Errorf("no line of a member: %s", quote(b[:n]))
+		return nil, 0, fmt.Errorf("no line of a member: %.120q", b[:n])
 	}
 	return b[i+2 : n-1], n, nil
 }
 
 func (roomdWire) isControl(b byte) bool { return b == '*' }
 
-// control lets pass who comes and goes; everything else that the server says
-// means that something is not as it should be.
+// control accepts joins and leaves. Any other line of the server is a refusal or a
+// warning.
 func (roomdWire) control(line []byte) (string, error) {
 	if bytes.HasSuffix(line, []byte(" here)\n")) || bytes.HasPrefix(line, []byte("* pong ")) {
 		return "", nil
 	}
-	return "", fmt.Errorf("the server says %s", quote(line))
+	return "", unexpected(line)
 }
 
 func (roomdWire) publish(b []byte, _ string, payload []byte) []byte {
 	return append(append(b, payload...), '\n')
+}
+
+// joinedAfter is joined for a server that confirms a subscription with known bytes, and
+// refuses it with a line that begins with "-".
+func joinedAfter(confirmation string, b []byte) (int, error) {
+	if len(b) > 0 && b[0] == '-' {
+		return 0, fmt.Errorf("refused: %.120q", b)
+	}
+	if i := bytes.Index(b, []byte(confirmation)); i >= 0 {
+		return i + len(confirmation), nil
+	}
+	return 0, nil
+}
+
+var errLength = errors.New("a malformed length")
+
+// sized returns the payload after a header of some bytes that gives its length, and the
+// length of both with the line end after it; 0: they are incomplete.
+func sized(b []byte, header int, length []byte) (payload []byte, n int, err error) {
+	size, err := strconv.Atoi(string(length))
+	if err != nil || size < 0 || size > 1<<24 {
+		return nil, 0, errLength
+	}
+	end := header + size + len("\r\n")
+	if len(b) < end {
+		return nil, 0, nil
+	}
+	return b[header : end-2], end, nil
 }
 
 // redisWire is RESP2 with SUBSCRIBE and PUBLISH; a room is a channel.
@@ -124,76 +139,45 @@ func (redisWire) hello(room string, _ bool) string {
 	return fmt.Sprintf("*2\r\n$9\r\nSUBSCRIBE\r\n$%d\r\n%s\r\n", len(room), room)
 }
 
-func (redisWire) joined(b []byte, _ string, _ bool) (int, error) {
-	if len(b) > 0 && b[0] != '*' {
-		return 0, fmt.Errorf("refused: %s", quote(b))
-	}
-	i := bytes.Index(b, []byte("\r\n:1\r\n"))
-	if i < 0 {
-		return 0, nil
-	}
-	return i + 6, nil
-}
+func (redisWire) joined(b []byte, _ string, _ bool) (int, error) { return joinedAfter("\r\n:1\r\n", b) }
 
-const redisMessage = "*3\r\n$7\r\nmessage\r\n"
-
-func (redisWire) frame(b []byte) ([]byte, int, error) {
-	if len(b) < len(redisMessage) {
+func (redisWire) frame(b []byte) (payload []byte, at int, err error) {
+	const message = "*3\r\n$7\r\nmessage\r\n"
+	if len(b) < len(message) {
 		return nil, 0, nil
 	}
-	if string(b[:len(redisMessage)]) != redisMessage {
-		return nil, 0, fmt.Errorf("no message: %s", quote(b))
+	if string(b[:len(message)]) != message {
+		return nil, 0, fmt.Errorf("no message: %.120q", b)
 	}
-	at := len(redisMessage)
-	_, n, err := bulk(b[at:])
-	if n == 0 {
-		return nil, 0, err
-	}
-	at += n
-	payload, n, err := bulk(b[at:])
-	if n == 0 {
-		return nil, 0, err
-	}
-	return payload, at + n, nil
-}
-
-var errBulk = errors.New("a malformed bulk string")
-
-// bulk parses "$5\r\nhello\r\n".
-func bulk(b []byte) ([]byte, int, error) {
-	i := bytes.IndexByte(b, '\n')
-	if i < 0 {
-		return nil, 0, nil
-	}
-	if i < 3 || b[0] != '$' {
-		return nil, 0, errBulk
-	}
-	size := 0
-	for _, c := range b[1 : i-1] {
-		if c < '0' || c > '9' || size > 1<<24 {
-			return nil, 0, errBulk
+	at = len(message)
+	for range 2 { // the channel, the payload
+		var n int
+		if payload, n, err = bulkString(b[at:]); n == 0 {
+			return nil, 0, err
 		}
-		size = size*10 + int(c-'0')
+		at += n
 	}
-	end := i + 1 + size + 2
-	if len(b) < end {
+	return payload, at, nil
+}
+
+// bulkString parses "$5\r\nhello\r\n".
+func bulkString(b []byte) ([]byte, int, error) {
+	i := bytes.IndexByte(b, '\n')
+	switch {
+	case i < 0:
 		return nil, 0, nil
+	case i < 3 || b[0] != '$':
+		return nil, 0, errLength
 	}
-	return b[i+1 : end-2], end, nil
+	return sized(b, i+1, b[1:i-1])
 }
 
 func (redisWire) isControl(byte) bool { return false }
 
-func (redisWire) control(line []byte) (string, error) {
-	return "", fmt.Errorf("the server says %s", quote(line))
-}
+func (redisWire) control(line []byte) (string, error) { return "", unexpected(line) }
 
 func (redisWire) publish(b []byte, room string, payload []byte) []byte {
-	b = append(b, "*3\r\n$7\r\nPUBLISH\r\n$"...)
-	b = append(strconv.AppendInt(b, int64(len(room)), 10), "\r\n"...)
-	b = append(append(b, room...), "\r\n$"...)
-	b = append(strconv.AppendInt(b, int64(len(payload)), 10), "\r\n"...)
-	return append(append(b, payload...), "\r\n"...)
+	return fmt.Appendf(b, "*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", len(room), room, len(payload), payload)
 }
 
 // natsWire is the core NATS protocol; a room is a subject.
@@ -204,14 +188,7 @@ func (natsWire) hello(room string, _ bool) string {
 }
 
 func (natsWire) joined(b []byte, _ string, _ bool) (int, error) {
-	if len(b) > 0 && b[0] == '-' {
-		return 0, fmt.Errorf("refused: %s", quote(b))
-	}
-	i := bytes.Index(b, []byte("\r\nPONG\r\n"))
-	if i < 0 {
-		return 0, nil
-	}
-	return i + 8, nil
+	return joinedAfter("\r\nPONG\r\n", b)
 }
 
 func (natsWire) frame(b []byte) ([]byte, int, error) {
@@ -221,17 +198,9 @@ func (natsWire) frame(b []byte) ([]byte, int, error) {
 	}
 	last := bytes.LastIndexByte(b[:i], ' ')
 	if i < 6 || last < 0 || string(b[:4]) != "MSG " {
-		return nil, 0, fmt.Errorf("no message: %s", quote(b[:i+1]))
+		return nil, 0, fmt.Errorf("no message: %.120q", b[:i+1])
 	}
-	size, err := strconv.Atoi(string(b[last+1 : i-1]))
-	if err != nil || size < 0 || size > 1<<24 {
-		return nil, 0, fmt.Errorf("no message: %s", quote(b[:i+1]))
-	}
-	end := i + 1 + size + 2
-	if len(b) < end {
-		return nil, 0, nil
-	}
-	return b[i+1 : end-2], end, nil
+	return sized(b, i+1, b[last+1:i-1])
 }
 
 func (natsWire) isControl(b byte) bool { return b != 'M' }
@@ -243,11 +212,9 @@ func (natsWire) control(line []byte) (string, error) {
 	case string(line) == "PONG\r\n" || bytes.HasPrefix(line, []byte("INFO ")):
 		return "", nil
 	}
-	return "", fmt.Errorf("the server says %s", quote(line))
+	return "", unexpected(line)
 }
 
 func (natsWire) publish(b []byte, room string, payload []byte) []byte {
-	b = append(append(append(b, "PUB "...), room...), ' ')
-	b = append(strconv.AppendInt(b, int64(len(payload)), 10), "\r\n"...)
-	return append(append(b, payload...), "\r\n"...)
+	return fmt.Appendf(b, "PUB %s %d\r\n%s\r\n", room, len(payload), payload)
 }

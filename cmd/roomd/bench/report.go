@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// Report is what is measured in several runs, and where it is told.
+// Report measures several runs, and writes tables of them.
 type Report struct {
 	Roomd string // its binary
-	Dir   string // where the servers' folders are made; empty: the system's place for temporary files
+	Dir   string // folder for those of the servers; empty: the system's place for temporary files
 	Runs  int    // how often each shape is run, for the medians; at least 1
 	Page  string // a Markdown page that gets the tables in place of those it has; empty: none
 
@@ -26,7 +26,22 @@ type Report struct {
 	Progress io.Writer // gets a line after each measurement
 }
 
-// Print writes a table, its columns aligned.
+// write prints sections, and puts them into the page in place of those of a name.
+func (p *Report) write(name string, sections []section) error {
+	for _, s := range sections {
+		fmt.Fprintf(p.Out, "%s\n\n", s.note)
+		if err := Print(p.Out, s.rows); err != nil {
+			return err
+		}
+		fmt.Fprintln(p.Out)
+	}
+	if p.Page == "" {
+		return nil
+	}
+	return writePage(p.Page, name, sections)
+}
+
+// Print writes a table with aligned columns.
 func Print(w io.Writer, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {

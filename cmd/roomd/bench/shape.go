@@ -26,7 +26,7 @@ type Shape struct {
 	Rooms      int           `json:"rooms"`
 	Members    int           `json:"members"`              // of each room
 	Silent     int           `json:"silent,omitempty"`     // rooms besides, without members
-	Stopped    int           `json:"stopped,omitempty"`    // fanout, latency: members of each room that do not read until all is said
+	Stopped    int           `json:"stopped,omitempty"`    // fanout, latency: members of each room that do not read until all lines are sent
 	Publishers int           `json:"publishers,omitempty"` // of each room; they are members too
 	InFlight   int           `json:"in_flight,omitempty"`  // fanout, history: lines of each publisher; churn: cycles at once
 	Bytes      int           `json:"bytes,omitempty"`      // of a line, without its ending
@@ -34,11 +34,11 @@ type Shape struct {
 	WarmUp     time.Duration `json:"warm_up_ns,omitempty"`
 	Duration   time.Duration `json:"duration_ns,omitempty"`
 	Lines      uint64        `json:"lines,omitempty"`       // fanout, latency: in all; 0: as many as fit into the duration
-	Patience   time.Duration `json:"patience_ns,omitempty"` // how long after the last line was said everybody must have it
+	Patience   time.Duration `json:"patience_ns,omitempty"` // until everybody must have the last line
 	Cycles     int           `json:"cycles,omitempty"`      // churn
 	Settle     time.Duration `json:"settle_ns,omitempty"`   // idle: how long memory may take to come to rest
 	Keep       int           `json:"keep,omitempty"`        // history: lines that the room keeps
-	Turns      int           `json:"turns,omitempty"`       // history: how often so many lines are said
+	Turns      int           `json:"turns,omitempty"`       // history: how often so many lines are sent
 }
 
 // Default is the usual shape of a kind of work.
@@ -87,8 +87,7 @@ func (s Shape) check() error {
 	return nil
 }
 
-// spareDescriptors is how many descriptors a server may need besides those of its rooms and
-// members.
+// spareDescriptors are those of a server beside the ones of its rooms and members.
 const spareDescriptors = 200
 
 // ensureDescriptors makes sure that a process may have n.
@@ -104,31 +103,31 @@ func ensureDescriptors(n int) error {
 type Server struct {
 	Protocol string         // roomd, redis or nats
 	Address  netip.AddrPort // roomd: its master port
-	PID      int            // 0: looked for
+	PID      int            // 0: it is looked up by its port
 	Process  *Process       // if it was started for this
-	rooms    []room         // to be used, and left as they are; nil: new ones are made
+	rooms    []room         // existing rooms to use, and to leave as they are; nil: new ones are created
 }
 
-// room is a room.
+// room is a room, and its address.
 type room struct {
 	name string
 	at   netip.AddrPort
-	key  string // it is deleted with
+	key  string // deletes it
 }
 
-// Result is what was measured. What does not belong to the kind of work is 0.
+// Result has the measured numbers. Those that do not belong to the kind of work are 0.
 type Result struct {
 	Server string `json:"server"` // its protocol
 	Shape  Shape  `json:"shape"`
 
-	Lines      uint64        `json:"lines,omitempty"`        // said
+	Lines      uint64        `json:"lines,omitempty"`        // sent
 	Deliveries uint64        `json:"deliveries,omitempty"`   // lines times members, checked
 	CaughtUp   time.Duration `json:"caught_up_ns,omitempty"` // from when stopped members read again until they had everything
-	Cycles     int64         `json:"cycles,omitempty"`       // churn: joined and left
+	Cycles     int64         `json:"cycles,omitempty"`       // churn: visits
 	Took       time.Duration `json:"took_ns"`
 	Joining    time.Duration `json:"joining_ns,omitempty"` // until all members were in
 
-	CPU         time.Duration `json:"cpu_ns,omitempty"` // of the server; 0: not to be seen
+	CPU         time.Duration `json:"cpu_ns,omitempty"` // of the server; 0: it cannot be read
 	PerDelivery float64       `json:"cpu_us_per_delivery,omitempty"`
 	PerLine     float64       `json:"cpu_us_per_line,omitempty"`
 	PerCycle    float64       `json:"cpu_us_per_cycle,omitempty"`
@@ -147,13 +146,13 @@ type Result struct {
 
 	Restart   time.Duration `json:"restart_ns,omitempty"` // comeback: from the signal until it listens again
 	Back      time.Duration `json:"back_ns,omitempty"`    // comeback: from then until all are in
-	BytesBack float64       `json:"bytes_back,omitempty"` // comeback: that each gets, its replay included
+	BytesBack float64       `json:"bytes_back,omitempty"` // comeback: to each, with its replay
 
 	Turns []Turn `json:"turns,omitempty"`
-	Fault string `json:"fault,omitempty"` // what went wrong; then the rest is of no value
+	Fault string `json:"fault,omitempty"` // the failure; then the rest is of no value
 }
 
-// Database is what a roomd that was started for this says of its database.
+// Database has the commits of a roomd that was started for this.
 type Database struct {
 	Durability string        `json:"durability,omitempty"`
 	Commits    uint64        `json:"commits,omitempty"`
@@ -162,12 +161,9 @@ type Database struct {
 	Disk       int64         `json:"disk_bytes,omitempty"`    // all its files
 }
 
-// Turn is a room's retention turned over once.
+// Turn is one turn of a room's retention.
 type Turn struct {
-	Lines    uint64        `json:"lines"`      // said so far
-	Disk     int64         `json:"disk_bytes"` // all files of the server
-	Commits  uint64        `json:"commits"`
-	Commit   time.Duration `json:"commit_mean_ns"`
-	Commit99 time.Duration `json:"commit_p99_ns"` // up to the width of the server's buckets
-	Rate     float64       `json:"lines_per_second"`
+	Lines uint64  `json:"lines"` // sent so far
+	Rate  float64 `json:"lines_per_second"`
+	Database
 }

@@ -21,27 +21,29 @@ func TestStream(t *testing.T) {
 		{"nats", "MSG room 1 40\r\n", "\r\n", "PING\r\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			proto, err := protocolOf(test.name)
-			if err != nil {
-				t.Fatal(err)
-			}
+			proto := protocols[test.name]
 			const lines, members = 3000, 7
-			s := &stream{proto: proto, trimAt: 1000}
+			room := &audience{}
 			for i := range 3 {
-				p := &publisher{stream: s, id: i, payload: newPayload(i, 40), dues: make([]time.Duration, 16), sent: lines}
-				s.publishers = append(s.publishers, p)
+				p := &publisher{audience: room, id: i, payload: newPayload(i, 40), dues: make([]time.Duration, 16), sent: lines}
+				room.publishers = append(room.publishers, p)
 			}
 			var said []string
 			var numbers [3]uint64
 			for range lines {
-				p := s.publishers[rnd.IntN(3)]
+				p := room.publishers[rnd.IntN(3)]
 				numbers[p.id]++
-				putNumber(p.payload[idDigits+1:], numbers[p.id])
+				setNumber(p.payload, numbers[p.id])
 				said = append(said, test.before+string(p.payload)+test.after)
 			}
+			var s *stream
 			var left []string
 			for i := range members {
-				s.members = append(s.members, &member{stream: s, id: i})
+				if i == 0 || !proto.ordered {
+					s = &stream{audience: room, proto: proto}
+				}
+				m := &member{stream: s, id: i}
+				s.members, room.members = append(s.members, m), append(room.members, m)
 				var b strings.Builder
 				for _, l := range said {
 					if rnd.IntN(20) == 0 {
@@ -54,7 +56,7 @@ func TestStream(t *testing.T) {
 			got := make([]int, members)
 			for some := true; some; {
 				some = false
-				for i, m := range s.members {
+				for i, m := range room.members {
 					n := min(rnd.IntN(300), len(left[i]))
 					if err := m.receive([]byte(left[i][:n]), func(m *member, _ message) { got[m.id]++ }); err != nil {
 						t.Fatal(err)
@@ -68,10 +70,10 @@ func TestStream(t *testing.T) {
 					t.Errorf("member %d got %d lines of %d", i+1, got[i], lines)
 				}
 			}
-			if test.name != "nats" && len(s.log) > 64<<10+1000 {
+			if len(s.log) > 64<<10+1000 {
 				t.Errorf("the stream keeps %d bytes", len(s.log))
 			}
-			again := s.members[1]
+			again := room.members[1]
 			if err := again.receive([]byte(said[lines-1]), func(*member, message) {}); err == nil {
 				t.Error("the last line came twice, and nothing was said")
 			}

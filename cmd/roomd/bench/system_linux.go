@@ -1,8 +1,6 @@
 package bench
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -19,19 +17,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuTime is what all threads of a process have used, user and system.
-func cpuTime(pid int) (time.Duration, error) {
+// cpuTime returns the time that all threads of a process have used, user and system; 0:
+// it cannot be read.
+func cpuTime(pid int) time.Duration {
 	// The clock of a process (clock_getcpuclockid(3)) counts in nanoseconds,
 	// /proc/PID/stat in hundredths of a second.
 	const sched = 2
 	var ts unix.Timespec
-	if err := unix.ClockGettime(int32(^pid<<3|sched), &ts); err != nil {
-		return 0, fmt.Errorf("the CPU time of process %d: %w", pid, err)
+	if pid == 0 || unix.ClockGettime(int32(^pid<<3|sched), &ts) != nil {
+		return 0
 	}
-	return time.Duration(ts.Nano()), nil
+	return time.Duration(ts.Nano())
 }
 
-// residentBytes is the memory of a process that is in RAM.
+// residentBytes returns the memory of a process that is in RAM.
 func residentBytes(pid int) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
@@ -44,28 +43,23 @@ func residentBytes(pid int) (int64, error) {
 	return resident * int64(os.Getpagesize()), nil
 }
 
-// wakeUps is how often the threads of a process have gone to sleep of
-// themselves, and so been woken.
+// wakeUps returns how often the threads of a process have gone to sleep of themselves,
+// and so been woken.
 func wakeUps(pid int) (n int64, err error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	if err != nil || len(tasks) == 0 {
-		return 0, fmt.Errorf("process %d is not to be seen", pid)
+		return 0, fmt.Errorf("process %d cannot be read", pid)
 	}
 	for _, t := range tasks {
-		text, err := os.ReadFile(t)
-		if err != nil {
-			continue // the thread has ended
-		}
-		_, rest, _ := bytes.Cut(text, []byte("\nvoluntary_ctxt_switches:"))
-		word, _, _ := bytes.Cut(rest, []byte("\n"))
-		k, _ := strconv.ParseInt(strings.TrimSpace(string(word)), 10, 64)
+		text, _ := os.ReadFile(t) // empty: the thread has ended
+		k, _ := strconv.ParseInt(firstMatch(text, `\nvoluntary_ctxt_switches:\s*(\d+)`), 10, 64)
 		n += k
 	}
 	return n, nil
 }
 
-// listenerOf finds the process that listens at an address of this machine; 0:
-// it is not to be seen.
+// listenerOf finds the process that listens at an address of this machine; 0: there is
+// none, or it cannot be read.
 func listenerOf(at netip.AddrPort) int {
 	if ours, _ := net.InterfaceAddrs(); !at.Addr().IsLoopback() && !slices.ContainsFunc(ours, func(a net.Addr) bool {
 		p, err := netip.ParsePrefix(a.String())
@@ -73,26 +67,19 @@ func listenerOf(at netip.AddrPort) int {
 	}) {
 		return 0
 	}
-	inodes := make(map[string]bool)
+	sockets := make(map[string]bool)
 	for _, name := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		f, err := os.Open(name)
-		if err != nil {
-			continue
-		}
-		for lines := bufio.NewScanner(f); lines.Scan(); {
-			w := strings.Fields(lines.Text())
+		text, _ := os.ReadFile(name)
+		for line := range strings.Lines(string(text)) {
+			w := strings.Fields(line)
 			if len(w) > 9 && w[3] == "0A" && strings.HasSuffix(w[1], fmt.Sprintf(":%04X", at.Port())) {
-				inodes["socket:["+w[9]+"]"] = true
+				sockets["socket:["+w[9]+"]"] = true
 			}
 		}
-		f.Close()
-	}
-	if len(inodes) == 0 {
-		return 0
 	}
 	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
 	for _, l := range links {
-		if to, err := os.Readlink(l); err == nil && inodes[to] {
+		if to, err := os.Readlink(l); err == nil && sockets[to] {
 			pid, _ := strconv.Atoi(strings.Split(l, "/")[2])
 			return pid
 		}
@@ -101,7 +88,7 @@ func listenerOf(at netip.AddrPort) int {
 }
 
 // pin keeps the calling thread, or with all every thread of this process, on a
-// processor. The processes it starts inherit that.
+// processor. Processes that it starts inherit that.
 func pin(cpu int, all bool) error {
 	var set unix.CPUSet
 	set.Set(cpu)
@@ -127,14 +114,14 @@ func setTimerSlack() error {
 	return unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(time.Millisecond), 0, 0, 0)
 }
 
-// killWithParent has the system kill the process when the thread that starts it
-// ends, however that comes.
+// killWithParent lets the system kill the process when the thread that starts it ends,
+// whatever the cause.
 func killWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
 
-// raiseDescriptors gives this process, and those it starts, n descriptors or as
-// many as it may have, and returns how many those are.
+// raiseDescriptors gives this process, and those that it starts, n descriptors or as many
+// as it may have, and returns their number.
 func raiseDescriptors(n uint64) (uint64, error) {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
@@ -150,7 +137,7 @@ func raiseDescriptors(n uint64) (uint64, error) {
 	return l.Cur, unix.Setrlimit(unix.RLIMIT_NOFILE, &l)
 }
 
-// bindSource sets where a connection comes from. The port is chosen when it
+// bindSource sets the source address of a connection. The kernel chooses the port when it
 // connects, so that each address has all its ports for each destination.
 func bindSource(fd int, addr [4]byte) error {
 	return errors.Join(

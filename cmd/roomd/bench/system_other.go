@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-var errUnseen = errors.New("what a process uses is only to be seen on Linux")
+var errUnknown = errors.New("the use of a process can only be read on Linux")
 
-func cpuTime(int) (time.Duration, error) { return 0, errUnseen }
-func residentBytes(int) (int64, error)   { return 0, errUnseen }
-func wakeUps(int) (int64, error)         { return 0, errUnseen }
-func listenerOf(netip.AddrPort) int      { return 0 }
-func pin(int, bool) error                { return nil }
-func setTimerSlack() error               { return nil }
+func cpuTime(int) time.Duration        { return 0 }
+func residentBytes(int) (int64, error) { return 0, errUnknown }
+func wakeUps(int) (int64, error)       { return 0, errUnknown }
+func listenerOf(netip.AddrPort) int    { return 0 }
+func pin(int, bool) error              { return nil }
+func setTimerSlack() error             { return nil }
 
 // killWithParent leaves the process to itself: only Linux has such a signal.
 func killWithParent(*exec.Cmd) {}
 
-// raiseDescriptors returns the limit: Go has raised it as far as it goes.
+// raiseDescriptors returns the limit, which Go has already raised to its maximum.
 func raiseDescriptors(uint64) (uint64, error) {
 	var l syscall.Rlimit
 	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l)

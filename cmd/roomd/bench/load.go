@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// load is a run in which publishers speak and everybody listens.
+// load is a run in which publishers send lines and all members get them.
 type load struct {
-	shape   Shape
-	server  Server
-	proto   protocol
-	loop    *loop
-	streams []*stream
-	members []*member
+	shape     Shape
+	server    Server
+	proto     protocol
+	loop      *loop
+	audiences []*audience
 
+	members    []*member
 	publishers []*publisher
 	unflushed  []*conn // have something to send
 
@@ -25,14 +25,15 @@ type load struct {
 	closing  bool // connections may end
 
 	publishing     bool
+	limit          uint64 // publishing ends with so many lines; 0: it does not
 	sent           uint64
 	deliveries     uint64
-	lateDeliveries uint64        // deliveries to members that had stopped
+	lateDeliveries uint64        // to members that had stopped
 	measuredFrom   time.Duration // lines that were due before do not count in times
 	times          histogram
 
 	nextDue       time.Duration // when the next line is due, at a fixed rate
-	nextPublisher int           // whose it is
+	nextPublisher int
 }
 
 // Run does the work and measures it. The error is nil if the work was done and
@@ -50,9 +51,9 @@ func run(ctx context.Context, server Server, shape Shape, r *Result) (err error)
 	if err := shape.check(); err != nil {
 		return err
 	}
-	proto, err := protocolOf(server.Protocol)
-	if err != nil {
-		return err
+	proto, ok := protocols[server.Protocol]
+	if !ok {
+		return fmt.Errorf("%q is no protocol: write roomd, redis or nats", server.Protocol)
 	}
 	if server.PID == 0 {
 		server.PID = listenerOf(server.Address)
@@ -119,14 +120,14 @@ func (t *load) arrived(m *member, k message) {
 	}
 }
 
-// fillWindow has a publisher say as many lines as it may have in flight.
+// fillWindow lets a publisher send as many lines as it may have in flight.
 func (t *load) fillWindow(p *publisher) {
 	for t.publishing && p.inFlight < t.shape.InFlight {
 		t.publish(p, t.loop.now())
 	}
 }
 
-// publish has a publisher say its next line.
+// publish sends a publisher's next line.
 func (t *load) publish(p *publisher, due time.Duration) {
 	if len(p.conn.out) == 0 {
 		t.unflushed = append(t.unflushed, p.conn)
@@ -134,15 +135,15 @@ func (t *load) publish(p *publisher, due time.Duration) {
 	p.sent++
 	p.inFlight++
 	p.dues[p.sent%uint64(len(p.dues))] = due
-	putNumber(p.payload[idDigits+1:], p.sent)
-	p.conn.out = t.proto.publish(p.conn.out, p.stream.room.name, p.payload)
+	setNumber(p.payload, p.sent)
+	p.conn.out = t.proto.publish(p.conn.out, p.audience.name, p.payload)
 	t.sent++
-	if t.shape.Lines > 0 && t.sent == t.shape.Lines {
+	if t.sent == t.limit {
 		t.publishing = false
 	}
 }
 
-// flushDue says what is due, sends, and returns how long nothing will be due.
+// flushDue sends the lines that are due, and returns the time until the next one is.
 func (t *load) flushDue() (time.Duration, error) {
 	wait := time.Second
 	if t.shape.Kind == Latency && t.publishing {
@@ -163,62 +164,65 @@ func (t *load) flushDue() (time.Duration, error) {
 	return wait, nil
 }
 
-// measure has the publishers speak, and checks that everybody got everything.
+// publishFor lets the publishers send for a while, or until they have sent so many
+// lines; 0: any number.
+func (t *load) publishFor(ctx context.Context, d time.Duration, lines uint64) error {
+	t.limit = 0
+	if lines > 0 {
+		t.limit = t.sent + lines
+	}
+	if !t.publishing {
+		t.publishing, t.nextDue = true, t.loop.now()
+	}
+	if t.shape.Kind != Latency { // else flushDue sends
+		for _, p := range t.publishers {
+			t.fillWindow(p)
+		}
+	}
+	end := time.Now().Add(d)
+	return t.loop.runUntil(ctx, math.MaxInt64, "", func() bool { return !t.publishing || time.Now().After(end) }, t.flushDue)
+}
+
+// measure lets the publishers send, and checks that every member gets every line.
 func (t *load) measure(ctx context.Context, r *Result) error {
-	if own := t.server.Process; own != nil && own.Protocol == "roomd" {
-		before, err := own.meter()
+	if p := t.server.Process; p != nil && p.Protocol == "roomd" {
+		before, err := p.databaseStats()
 		if err != nil {
 			return err
 		}
-		r.Durability = own.Durability
 		defer func() {
-			if after, err := own.meter(); err == nil {
-				r.Commits, r.Commit, r.Commit99, r.Disk = after.since(before)
+			if after, err := p.databaseStats(); err == nil {
+				r.Database = after.since(before)
 			}
+			r.Durability = p.Durability
 		}()
 	}
-	for _, s := range t.streams {
+	for _, a := range t.audiences {
 		left := t.shape.Stopped
-		for _, m := range s.members {
+		for _, m := range a.members {
 			if m.publisher == nil && left > 0 {
 				m.stopped = true
-				t.loop.poll.remove(m.fd, m.conn.id)
+				t.loop.poll.remove(m.fd)
 				left--
 			}
 		}
 	}
-	t.nextDue = t.loop.now()
-	lines := t.shape.Lines
-	if t.shape.WarmUp > 0 { // whose lines do not count
-		t.shape.Lines = 0
-	}
-	t.startPublishing()
-	over := func(d time.Duration) func() bool {
-		end := time.Now().Add(d)
-		return func() bool { return !t.publishing || time.Now().After(end) }
-	}
 	if t.shape.WarmUp > 0 {
-		if err := t.loop.runUntil(ctx, math.MaxInt64, "", over(t.shape.WarmUp), t.flushDue); err != nil {
+		if err := t.publishFor(ctx, t.shape.WarmUp, 0); err != nil {
 			return err
 		}
 	}
-	sent, got := uint64(0), t.deliveries // what was said to begin with counts
-	if t.shape.WarmUp > 0 {
-		sent, t.measuredFrom = t.sent, t.loop.now()
-		if lines > 0 {
-			t.shape.Lines = t.sent + lines
-		}
-	}
+	sent, got := t.sent, t.deliveries
+	t.measuredFrom = t.loop.now()
 	end := t.startMeasuring()
-	if err := t.loop.runUntil(ctx, math.MaxInt64, "", over(t.shape.Duration), t.flushDue); err != nil {
+	if err := t.publishFor(ctx, t.shape.Duration, t.shape.Lines); err != nil {
 		return err
 	}
-	t.publishing = false
-	if err := t.awaitLast(ctx, "the last lines"); err != nil {
+	if err := t.drain(ctx, "the last lines"); err != nil {
 		return err
 	}
-	r.LoadCores = end(r)
-	r.Resident, _ = residentBytes(t.server.PID) // 0 if it is not to be seen
+	end(r)
+	r.Resident, _ = residentBytes(t.server.PID) // 0 if it cannot be read
 	r.setLines(t.sent-sent, t.deliveries-got)
 	r.Quantiles = t.times.quantiles()
 	if t.shape.Stopped > 0 {
@@ -227,91 +231,65 @@ func (t *load) measure(ctx context.Context, r *Result) error {
 	return nil
 }
 
-// startMeasuring begins to measure. end says what the server has used since, and returns how much
-// of a processor this tool has.
-func (t *load) startMeasuring() (end func(*Result) (loadCores float64)) {
-	began, cpu, mine := time.Now(), t.serverCPU(), mustCPU(os.Getpid())
-	return func(r *Result) float64 {
-		r.Took, r.CPU = time.Since(began), t.serverCPU()-cpu
+// startMeasuring starts to measure processor time. end puts the time of the server and
+// of this tool into a result.
+func (t *load) startMeasuring() (end func(*Result)) {
+	began, cpu, mine := time.Now(), cpuTime(t.server.PID), cpuTime(os.Getpid())
+	return func(r *Result) {
+		r.Took, r.CPU = time.Since(began), cpuTime(t.server.PID)-cpu
 		r.Cores = float64(r.CPU) / float64(r.Took)
-		return float64(mustCPU(os.Getpid())-mine) / float64(r.Took)
+		r.LoadCores = float64(cpuTime(os.Getpid())-mine) / float64(r.Took)
 	}
 }
 
-// startPublishing has the publishers begin.
-func (t *load) startPublishing() {
-	t.publishing = true
-	for _, p := range t.publishers {
-		if t.shape.Kind != Latency { // else idle says when
-			t.fillWindow(p)
-		}
-	}
-}
-
-// awaitLast waits until everybody has got what was said.
-func (t *load) awaitLast(ctx context.Context, what string) error {
-	if err := t.loop.runUntil(ctx, t.shape.Patience, what, t.complete, t.flushDue); err != nil {
+// drain ends publishing and waits until every member has got every line.
+func (t *load) drain(ctx context.Context, what string) error {
+	t.publishing = false
+	done := func() bool { return t.deliveries == t.sent*uint64(t.shape.Members-t.shape.Stopped) }
+	if err := t.loop.runUntil(ctx, t.shape.Patience, what, done, t.flushDue); err != nil {
 		return errors.Join(err, t.missing())
 	}
 	return nil
 }
 
-// setLines is how many lines there were, and what each has cost.
+// setLines puts the number of lines and deliveries, and their costs, into a result.
 func (r *Result) setLines(lines, deliveries uint64) {
 	r.Lines, r.Deliveries = lines, deliveries
 	r.PerLine, r.PerDelivery = microseconds(r.CPU)/float64(lines), microseconds(r.CPU)/float64(deliveries)
 }
 
-// serverCPU is what the server has used; 0 if that is not to be seen.
-func (t *load) serverCPU() time.Duration { return mustCPU(t.server.PID) }
-
-func mustCPU(pid int) time.Duration {
-	if pid == 0 {
-		return 0
-	}
-	d, err := cpuTime(pid)
-	if err != nil {
-		return 0
-	}
-	return d
-}
-
 func microseconds(d time.Duration) float64 { return float64(d) / 1e3 }
 
-// complete reports whether every member has got every line.
-// But those that have stopped.
-func (t *load) complete() bool { return t.deliveries == t.sent*uint64(t.shape.Members-t.shape.Stopped) }
-
-// resumeStopped has those that stopped read on, and waits until they have everything.
+// resumeStopped lets the stopped members read on, and waits until they have everything.
 func (t *load) resumeStopped(ctx context.Context, r *Result) error {
 	began := time.Now()
 	for _, m := range t.members {
 		if m.stopped {
-			if err := t.loop.poll.add(m.fd, m.conn.id, false); err != nil {
+			if err := t.loop.poll.add(m.fd, false); err != nil {
 				return err
 			}
 		}
 	}
 	done := func() bool { return t.lateDeliveries == t.sent*uint64(t.shape.Stopped) }
-	if err := t.loop.runUntil(ctx, t.shape.Patience, "what was missed meanwhile", done, nil); err != nil {
+	if err := t.loop.runUntil(ctx, t.shape.Patience, "the lines for stopped members", done, nil); err != nil {
 		return errors.Join(err, t.missing())
 	}
 	r.CaughtUp = time.Since(began)
 	return nil
 }
 
-// missing says who has not got everything.
+// missing names a member that has not got every line.
 func (t *load) missing() error {
-	for _, s := range t.streams {
+	for _, a := range t.audiences {
 		var sent uint64
-		for _, p := range s.publishers {
+		for _, p := range a.publishers {
 			sent += p.sent
 		}
-		for _, m := range s.members {
+		for _, m := range a.members {
 			if uint64(m.messages) < sent {
 				return faultf("%v got %d of %d lines", m, m.messages, sent)
 			}
 		}
 	}
-	return fmt.Errorf("nothing is missing")
+	return errors.New("nothing is missing")
 }
