@@ -15,42 +15,39 @@ import (
 	"time"
 )
 
-// Options say how a server is reached.
+// Options say how to connect to a server.
 type Options struct {
-	// TLS is used on every port if it is not nil. An empty ServerName is the
-	// host's name.
+	// TLS is used on every port if it is not nil. An empty ServerName means the host's name.
 	TLS *tls.Config
-	// Dialer makes the connections, if it is not nil: through a proxy, say.
-	// The default is a net.Dialer.
+	// Dialer makes the connections, for example through a proxy. nil: a net.Dialer.
 	Dialer interface {
 		DialContext(ctx context.Context, network, address string) (net.Conn, error)
 	}
 }
 
-// Client is a server's master port. Each call has a connection of its own.
+// Client makes requests to a server's master port. Each request has a connection of its own.
 type Client struct {
 	addr, host string
 	options    Options
 }
 
-// maxRooms bounds what is read of a list: a server has a port for each.
+// maxRooms bounds a list of rooms: each room has a port.
 const maxRooms = 1 << 16
 
-// requestTime bounds a request to the master port. DELETE may wait 5 s for
-// members that do not read.
+// requestTime bounds a request. DELETE may wait 5 s for members that do not read.
 const requestTime = 30 * time.Second
 
-// Dial makes a Client of the server whose master port is at addr ("host:port",
-// or a host alone: then it is 8080), and makes sure that there is one. The port
-// of a room is an *Error of the code NotMaster; nothing is said there.
+// Dial makes a Client for the server with its master port at addr ("host:port", or a host
+// alone for port 8080), and checks that a master port answers. For the port of a room the
+// error is an *Error of the code NotMaster; nothing is sent into that room.
 func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		host, port = strings.Trim(addr, "[]"), "8080"
 	}
 	c := &Client{net.JoinHostPort(host, port), host, o}
-	// A room takes a request for a message. This is a command there, and no
-	// request at a master port, which says so.
+	// A room would take a request for a message. This is a command in a room, and an unknown
+	// request at a master port.
 	var refusal *Error
 	_, _, err = c.request(ctx, "/help")
 	if err != nil && (!errors.As(err, &refusal) || refusal.Code != BadRequest) {
@@ -62,14 +59,14 @@ func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 // Addr is the address of the master port.
 func (c *Client) Addr() string { return c.addr }
 
-// CreatedRoom is a new room.
+// CreatedRoom is the answer to Create.
 type CreatedRoom struct {
 	Name string `json:"name"`
 	Port int    `json:"port"`
-	Key  string `json:"key"` // deletes the room; it is not shown again
+	Key  string `json:"key"` // for Delete; the server does not show it again
 }
 
-// Create makes a room. With a password, joining asks for it.
+// Create makes a room. With a password, members have to give it to join.
 func (c *Client) Create(ctx context.Context, name, password string) (CreatedRoom, error) {
 	words, _, err := c.request(ctx, "CREATE", name, password)
 	if err != nil {
@@ -82,8 +79,8 @@ func (c *Client) Create(ctx context.Context, name, password string) (CreatedRoom
 	return CreatedRoom{words[0], port, words[2]}, err
 }
 
-// Delete ends a room for all. Who may is the server's to decide; key, if it is
-// not empty, is what Create returned.
+// Delete deletes a room for all its members. key is the key that Create has returned, or ""
+// where the server needs none.
 func (c *Client) Delete(ctx context.Context, name, key string) error {
 	_, _, err := c.request(ctx, "DELETE", name, key)
 	return err
@@ -97,15 +94,14 @@ type RoomInfo struct {
 	Topic   string `json:"topic,omitempty"`
 }
 
-// List returns the rooms that match a pattern with * and ?, sorted by name.
-// Without one it returns all. A name alone is a pattern that only it matches,
-// as the server compares names.
+// List returns the rooms whose names match a pattern with * and ?, sorted by name. "" matches
+// all rooms, and a name only itself, as the server compares names.
 func (c *Client) List(ctx context.Context, pattern string) ([]RoomInfo, error) {
 	if pattern == "" || strings.ContainsAny(pattern, "*?") {
 		return c.list(ctx, pattern)
 	}
-	// LIST with a name answers all rooms if that one is there. What it is called
-	// is for the server to say: it is the one that begins so and has no more.
+	// LIST with a name answers all rooms if that room exists. The server knows how the name
+	// is spelled: it is that of the room that begins so and is not longer.
 	begin, err := c.list(ctx, pattern+"*")
 	if err != nil || len(begin) == 0 {
 		return begin, err
@@ -119,7 +115,7 @@ func (c *Client) List(ctx context.Context, pattern string) ([]RoomInfo, error) {
 	}), nil
 }
 
-// list is LIST.
+// list makes the request LIST.
 func (c *Client) list(ctx context.Context, pattern string) ([]RoomInfo, error) {
 	_, lines, err := c.request(ctx, "LIST", pattern)
 	if err != nil {
@@ -145,7 +141,7 @@ func (c *Client) list(ctx context.Context, pattern string) ([]RoomInfo, error) {
 	return infos, nil
 }
 
-// find asks for a room's name as it is spelt and its port.
+// find returns the spelling of a room's name and its port.
 func (c *Client) find(ctx context.Context, name string) (spelt string, port int, err error) {
 	words, _, err := c.request(ctx, "JOIN", name)
 	if err != nil {
@@ -158,8 +154,7 @@ func (c *Client) find(ctx context.Context, name string) (spelt string, port int,
 	return words[0], port, err
 }
 
-// request makes one request. It returns the words behind OK, and the lines that
-// follow if the verb has any.
+// request makes one request. It returns the words after OK, and the lines that follow it.
 func (c *Client) request(ctx context.Context, verb string, args ...string) (words, lines []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
@@ -236,13 +231,13 @@ func (c *Client) requestError(ctx context.Context, verb string, err error) error
 	return fmt.Errorf("%s at %s: %w", verb, c.addr, err)
 }
 
-// keepAlive finds out within 30 s that an idle server is gone.
+// keepAlive detects within 30 s that an idle server has vanished.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 
-// dialTime bounds the making of a connection.
+// dialTime bounds the time until a connection is made.
 const dialTime = 15 * time.Second
 
-// dial makes a connection. raw is the one below TLS.
+// dial makes a connection. raw is the connection beneath TLS.
 func (c *Client) dial(ctx context.Context, addr string) (conn, raw net.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()

@@ -1,9 +1,9 @@
-// Package client talks to a roomd server: it makes, finds and deletes rooms, and
-// is a member of them for as long as you like, across restarts of the server and
-// broken networks. It needs nothing but the standard library.
+// Package client talks to a roomd server. It makes, finds and deletes rooms, and joins them:
+// a member stays in its room across restarts of the server and broken networks. The package
+// needs only the standard library.
 //
-// Dial finds the server by its master port. Client.Join makes a Room, which is a
-// place in a room's stream of events and a way to speak:
+// Dial checks the server's master port. Client.Join returns a Room, which is a place in the
+// room's stream of events and a way to send lines:
 //
 //	c, err := client.Dial(ctx, "127.0.0.1:8080", client.Options{})
 //	if err != nil {
@@ -25,84 +25,81 @@
 //
 // # Reading
 //
-// Every stored line (Message, Action, Topic) comes once and in order, whatever
-// happens to the connection: when it breaks, the room is joined again, first
-// after a moment and then less and less often (30 s at most, with jitter), and
-// the stream goes on behind the last line that came. Where it begins is said
-// with JoinOptions.From. A program that notes the
-// Seq of each line it has dealt with and starts again with After(seq) has every
-// line once, too. Numbers count in one history: Event.Cursor has with the Seq what
-// tells it from others, and AfterCursor goes on from there, unless a backup was put back
-// meanwhile, or the room is another one.
+// Every stored line (Message, Action, Topic) comes once and in order, whatever happens to the
+// connection. When the connection breaks, the room is joined again, first after a moment and
+// then less and less often (every 30 s at most, with jitter), and the stream goes on behind
+// the last line that came.
 //
-// The other events (Join, Leave, Nick, Notice, Private) are not stored: what
-// happens while the connection is away does not come later.
+// JoinOptions.From says where the stream begins. A program that saves the Seq of each line it
+// has handled, and starts again with After(seq), has every line once, too. Sequence numbers
+// belong to one history: Event.Cursor is the Seq and what identifies the history. AfterCursor
+// goes on there, and fails if the room is another one or a backup was restored meanwhile.
 //
-// Four types are about the connection. Offline says that it broke and Text why;
-// Online that it is back. Live says that all lines said before have come, and
-// Count how many came since Online: what follows is as it happens. Gap says that
-// lines may be missing, and Text why: they were too old to be kept, or the
-// room's history is shorter than it was.
+// The other events (Join, Leave, Nick, Notice, Private) are not stored: those that happen
+// while the connection is broken do not come later.
 //
-// Events that nobody takes wait: first here, about a thousand of them, then at
-// the server. Sending goes on meanwhile.
+// Four types are about the connection. Offline says that it broke and Text says why; Online
+// says that it is back. Live says that all lines sent before have come, and Count says how
+// many since Online: events that follow are as they happen. Gap says that lines may be
+// missing and Text says why: the server no longer keeps them, or the room's history is
+// shorter than it was.
+//
+// Events that the program does not take wait, first here, about a thousand of them, and then
+// at the server. Sending goes on meanwhile.
 //
 // # Sending
 //
-// Room.Send returns when the line is in the room, which by default means on disk,
-// with its sequence number. Room.Post does not wait, so that many lines can be
-// under way; lines go out in the order of the calls, and one member's lines keep
-// their order. While the connection is away both wait.
+// Room.Send returns the line's sequence number when the line is in the room, which by default
+// means on disk. Room.Post does not wait, so that many lines can be on their way. Lines go
+// out in the order of the calls, and those of one member keep their order. While the
+// connection is broken both wait.
 //
-// No line is sent twice. When the connection breaks, some lines may have been
-// sent and not seen: their fate is unknown. The member then comes back under
-// its nick and reads on. The server gives a nick to one member at a time, and
-// frees it when the one who had it has left and all that it said is in the room.
-// So when the nick is ours again, every line of ours that arrived has been
-// read: as the next lines from that nick after the last one read, in their order
-// and with their text. Those are accounted for, the others were never read by
-// the server and are sent again. Two equal lines in a row count as two.
+// No line is sent twice. When the connection breaks, some lines may have been sent and not
+// seen in the room: their outcome is unknown. The member then comes back under its nick and
+// reads on. The server gives a nick to one member at a time, and frees it when the member
+// that had it has left and all its lines are in the room. So when the member has its nick
+// again, it has read every line of its own that arrived: as the next lines from that nick, in
+// their order and with their text. Those are confirmed. The server has never read the other
+// lines, and they are sent again. Two equal lines in a row count as two.
 //
-// What that rests on:
+// This rests on three things:
 //
-//   - The nick. While somebody else has it, nothing is sent, and lines whose fate
-//     is unknown stay so until the nick is free again (after a pulled cable it
-//     is our own old connection, for as long as the server's limits.dead_peer).
-//     If another nick is taken by Room.Rename meanwhile, their receipts fail
-//     with ErrOutcomeUnknown. Without JoinOptions.Nick a name that nobody else would
-//     have is made up before the first line is sent.
-//   - Somebody who takes the nick in the moment between, says the very text that
-//     is under way, and leaves again, is taken for us. The room then has that
-//     line, from that nick, once.
-//   - A line that the server refused in the moment when the connection broke is
-//     known to be missing, but not why (ErrRefused).
+//   - The nick. While another member has it nothing is sent, and the outcome of lines stays
+//     unknown until the nick is free again. (After a pulled cable the other member is our own
+//     old connection, for as long as the server's limits.dead_peer.) If Room.Rename takes
+//     another nick meanwhile, the receipts of these lines fail with ErrOutcomeUnknown. Without
+//     JoinOptions.Nick a random nick is taken before the first line is sent.
+//   - A member that takes the nick in the moment between, says the very text of a line whose
+//     outcome is unknown, and leaves again, is taken for us. The room then has that line,
+//     from that nick, once.
+//   - A line that the server refused in the moment when the connection broke is known to be
+//     missing, but the reason is lost (ErrRefused).
 //
-// A call that ends early because its context is done says with ErrOutcomeUnknown that
-// the line may be in the room; without it, it is not and will not be.
+// A call that ends early because its context is done says with ErrOutcomeUnknown that the
+// line may be in the room. Without that error the line is not in the room, and will not be.
 //
 // # Errors
 //
-// What the server refuses is an *Error with a code: NoRoom, Exists, Denied
-// and so on, see docs/protocol.md. A room ends for good when it is closed
-// here (ErrClosed), when it was deleted, also meanwhile (ErrDeleted), or when its
-// password is another one by now (an *Error of the code Denied). All else, a
-// full room or a ban for an hour, passes: it is tried again. IsTemporary says the
-// same of an error of Dial or Join.
+// A refusal of the server is an *Error with a code: NoRoom, Exists, Denied and others, see
+// docs/protocol.md. A room ends for good when the program closes it (ErrClosed), when it was
+// deleted (ErrDeleted), or when its password was changed (an *Error of the code Denied). All
+// other errors, such as a full room or a ban for an hour, are temporary: the room is joined
+// again. IsTemporary says the same of an error of Dial or Join.
 //
-// Nothing is said to a port before it has greeted as the room that was asked for.
-// Behind mapped ports the number that the server gives may be that of another
-// server: then Join fails with the code WrongRoom, and a member that comes back
-// tries again. Dial fails with NotMaster at the port of a room, and with NeedsTLS where
-// TLS is spoken and Options.TLS is not set.
+// Nothing is sent to a port before it has greeted as the room that was asked for. With mapped
+// ports the number that the server gives may be a port of another server: then Join fails
+// with the code WrongRoom, and a member that comes back tries again. Dial fails with
+// NotMaster at the port of a room, and with NeedsTLS where the server speaks TLS and
+// Options.TLS is not set.
 //
 // # Text
 //
-// The server cleans what it is given: control characters do not get through. A
-// program that prints to a terminal should not rely on it.
+// The server cleans texts: they have no control characters. A program that prints to a
+// terminal should clean them too, as the server may be another one.
 //
 // # Goroutines
 //
-// A Room has one goroutine that keeps the connection and, while there is one,
-// one that reads and one that writes. Close ends them and waits for them. All
-// methods may be called from any goroutine; events go to one caller each.
+// A Room has a goroutine that keeps the connection, and while there is one, a goroutine that
+// reads it and one that writes it. Close ends them and waits for them. All methods may be
+// called by any goroutine; each event goes to one caller.
 package client

@@ -5,35 +5,34 @@ import "time"
 // Type is what an event is.
 type Type string
 
-// What is stored, and has a Seq.
+// Types of stored events, which have a Seq.
 const (
 	Message Type = "message"
 	Action  Type = "action" // From does Text
-	Topic   Type = "topic"  // From set it to Text; empty: removed it
+	Topic   Type = "topic"  // From set the topic to Text; empty: removed it
 )
 
-// What is not stored.
+// Types of events that are not stored.
 const (
-	Join    Type = "join"    // From came, Members are here
-	Leave   Type = "leave"   // From went, Members are here
-	Nick    Type = "nick"    // From is called Nick from now on
+	Join    Type = "join"    // From joined; the room has Members members
+	Leave   Type = "leave"   // From left; the room has Members members
+	Nick    Type = "nick"    // From has the nick Nick from now on
 	Notice  Type = "notice"  // from the server or the operator
 	Private Type = "private" // Text is for To alone
-	Deleted Type = "deleted" // the room is; the last event
+	Deleted Type = "deleted" // the room was deleted: the last event
 )
 
-// What this package says about the connection.
+// Types of events of this package about the connection.
 const (
-	Offline Type = "offline" // it broke, Text says why; it is tried until it succeeds
-	Online  Type = "online"  // it is back; what was said meanwhile follows
-	Live    Type = "live"    // all that had been said has come: Count stored lines
+	Offline Type = "offline" // the connection broke, Text says why; the room is joined again
+	Online  Type = "online"  // the connection is back; the lines that were sent meanwhile follow
+	Live    Type = "live"    // all lines sent before have come: Count of them
 	Gap     Type = "gap"     // lines may be missing here, Text says why
 )
 
-// Event is something that happens in a room. Fields that do not belong to its
-// type are empty.
+// Event is something that happens in a room. Fields that do not belong to its type are empty.
 type Event struct {
-	Seq     uint64    `json:"seq"` // grows; not by one
+	Seq     uint64    `json:"seq"` // grows, not always by one
 	Time    time.Time `json:"time"`
 	Type    Type      `json:"type"`
 	From    string    `json:"from"`
@@ -43,14 +42,13 @@ type Event struct {
 	Count   int       `json:"-"`
 	Code    string    `json:"code"` // Kicked, of the notice that ends a connection and of Offline
 	Text    string    `json:"text"`
-	Own     bool      `json:"-"` // this member's, by its nick
+	Own     bool      `json:"-"` // of this member, by its nick
 
 	history *history // that it is of; nil: the server does not say
 }
 
-// Cursor is the place behind the event in the room's history, for a program that
-// remembers how far it is. Of an event that is not stored only RoomID and Epoch
-// are of use.
+// Cursor is the place behind the event in the room's history, for a program that saves how
+// far it has come. The Cursor of an event that is not stored has no Seq.
 func (e *Event) Cursor() Cursor {
 	c := Cursor{Seq: e.Seq}
 	if e.history != nil {
@@ -59,31 +57,30 @@ func (e *Event) Cursor() Cursor {
 	return c
 }
 
-// Cursor is a place in a history: behind the line Seq. Which history it is the
-// other two say, words of the server without a meaning; a server that is too old
-// does not say it, and then they are empty.
+// Cursor is a place in a history: behind the line Seq. RoomID and Epoch identify the history;
+// a program only compares them. An old server does not say them: then they are empty.
 type Cursor struct {
 	Seq    uint64 `json:"seq"`
 	RoomID string `json:"room_id"` // the room, whatever its name
-	Epoch  string `json:"epoch"`   // another one since the history may have gone back
+	Epoch  string `json:"epoch"`   // changes whenever the history may have lost lines
 }
 
-// history is a history that numbers belong to.
+// history identifies the history that sequence numbers belong to.
 type history struct{ roomID, epoch string }
 
-// matches reports whether a history may be that of another moment.
+// matches reports whether two histories may be the same; nil matches each.
 func (l *history) matches(o *history) bool { return l == nil || o == nil || *l == *o }
 
 // Stored reports whether the event is in the room's history.
 func (e *Event) Stored() bool { return e.Type == Message || e.Type == Action || e.Type == Topic }
 
-// Member is somebody in a room.
+// Member is a member of a room.
 type Member struct {
 	Nick  string
 	Since time.Time
 }
 
-// frame is a line from the server: an event, or the answer to a command.
+// frame is a JSON line of the server: an event, or the answer to a command.
 type frame struct {
 	Event
 	Since   time.Time `json:"since"`
@@ -104,8 +101,7 @@ const (
 	typeMember Type = "member"
 )
 
-// From is where a room's stream begins. The zero value begins with what is said
-// after joining.
+// From is where a room's stream begins. The zero value begins with the lines after joining.
 type From struct {
 	kind    byte // 0: now; 'n': newest; 'a': after
 	n       uint64
@@ -117,7 +113,7 @@ type From struct {
 // After(0) with the oldest line that is kept.
 func After(seq uint64) From { return From{kind: 'a', n: seq} }
 
-// Newest begins with the newest n lines, and what comes then.
+// Newest begins with the newest n lines.
 func Newest(n int) From {
 	if n <= 0 {
 		return From{}
@@ -125,8 +121,8 @@ func Newest(n int) From {
 	return From{kind: 'n', n: uint64(n)}
 }
 
-// AfterCursor begins with the first line behind a cursor, and is Strict. A cursor
-// without RoomID and Epoch is compared by its Seq alone.
+// AfterCursor begins with the first line behind a cursor, and is Strict. A cursor without
+// RoomID and Epoch fits any history that has come as far.
 func AfterCursor(c Cursor) From {
 	f := From{kind: 'a', n: c.Seq, strict: true}
 	if c.RoomID != "" {
@@ -135,10 +131,10 @@ func AfterCursor(c Cursor) From {
 	return f
 }
 
-// Strict is the same place for a program to which a Gap would be lost work: if
-// the history is not the one it was, or has not come as far, Join fails with an
-// *Error of the code WrongHistory, and so does a room when it comes back. Lines
-// that are no longer kept are a Gap also then.
+// Strict is the same place for a program that must not go on with another history: if the
+// history is another one, or has not come as far, Join fails with an *Error of the code
+// WrongHistory, and a room that comes back ends with it. Lines that are no longer kept are a
+// Gap also then.
 func (f From) Strict() From {
 	f.strict = true
 	return f

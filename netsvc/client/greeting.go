@@ -5,10 +5,9 @@ import (
 	"strings"
 )
 
-// What a port says before JSON, where there are no codes: the words of the protocol
-// (docs/protocol.md) by which a client tells a room, its password and TLS apart. The
-// greeting has youAre in it, and before that the room's name. All that follows is
-// decided by types and codes.
+// Words of the protocol (docs/protocol.md) that a port says before JSON, where there are no
+// codes: a client distinguishes a room, its password and TLS by them. A greeting has the
+// room's name before youAre.
 const (
 	youAre        = " here, you are "
 	askPassword   = "this room has a password"
@@ -16,10 +15,9 @@ const (
 	speaksTLS     = "this port speaks TLS"
 )
 
-// handleGreeting reads a line of text, of those before JSON. Nothing is said to a port
-// before it has named the room that was asked for: what is behind a port may be
-// another server's. A room with a password asks for it first, and answers what
-// it does not take for it.
+// handleGreeting handles a line of text before JSON. Nothing is sent to a port before it has
+// greeted as the right room: the port may be another server's. A room with a password asks
+// for it first.
 func (s *session) handleGreeting(line string) error {
 	text, ours := strings.CutPrefix(strings.TrimRight(line, "\r\n"), "* ")
 	if s.lastNotice = text; !s.greeted && !ours {
@@ -30,7 +28,7 @@ func (s *session) handleGreeting(line string) error {
 	defer r.mu.Unlock()
 	rest, nick, welcome := strings.Cut(text, youAre)
 	switch {
-	case s.greeted: // more of what newcomers are shown
+	case s.greeted: // more lines for new members
 	case welcome:
 		if name, _, named := strings.Cut(rest, ": "); !named || name != r.name {
 			return &Error{Code: WrongRoom, Text: fmt.Sprintf("%s is the port of the room %s, and not of %s: is it another server's?", s.addr, name, r.name)}
@@ -38,7 +36,7 @@ func (s *session) handleGreeting(line string) error {
 		nick, _, _ = strings.Cut(nick, " ")
 		r.guestNick, s.nick = nick, nick
 		s.greeted, s.passwordAsked = true, false
-	case s.passwordAsked: // the password was answered, and not with a welcome
+	case s.passwordAsked: // the answer to the password is no greeting
 		return &Error{Denied, s.lastNotice, strings.HasPrefix(s.lastNotice, wrongPassword)}
 	case strings.HasPrefix(s.lastNotice, askPassword):
 		if s.passwordAsked = true; r.options.Password == "" {
@@ -49,7 +47,7 @@ func (s *session) handleGreeting(line string) error {
 	return nil
 }
 
-// notMaster is the error for a port that speaks first, or as a room does.
+// notMaster is the error for a port that answers a request like a room, or not at all.
 func (c *Client) notMaster(text string) error {
 	room, _, member := strings.Cut(text, ": ")
 	switch {

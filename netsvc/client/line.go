@@ -10,17 +10,17 @@ import (
 )
 
 var (
-	// ErrOutcomeUnknown says that a line may be in the room, or not.
+	// ErrOutcomeUnknown says that a line may be in the room.
 	ErrOutcomeUnknown = errors.New("the line may or may not be in the room")
 	// ErrClosed says that Close was called.
 	ErrClosed = errors.New("the room was closed here")
 	// ErrDeleted says that the room was deleted.
 	ErrDeleted = errors.New("the room was deleted")
-	// ErrBlank says that a line has nothing but white space, which is no line.
+	// ErrBlank says that a line has only white space.
 	ErrBlank = errors.New("a line of white space only is nothing to send")
-	// ErrRefused says that the server refused a line in the moment when the
-	// connection broke: it is not in the room.
-	ErrRefused = errors.New("the server refused the line; why was lost with the connection")
+	// ErrRefused says that the server refused a line in the moment when the connection broke:
+	// the line is not in the room.
+	ErrRefused = errors.New("the server refused the line; the reason was lost with the connection")
 	// ErrMultiline says that a text has more than one line.
 	ErrMultiline = errors.New("the text has a line end in it")
 )
@@ -28,16 +28,16 @@ var (
 // Receipt is a line on its way into the room.
 type Receipt struct {
 	room *Room
-	done chan struct{} // closed when the fate is known
+	done chan struct{} // closed when the outcome is known
 
 	// Set by Post, then read-only.
 	kind Type
 	text string // as it was given
-	line string // as it goes out, with its end
+	line string // as it is sent, with its line end
 
 	// Guarded by Room.mu until done is closed.
-	sentOn    int  // the number of the connection that it was written to; 0: it is not in the room
-	abandoned bool // nobody waits for it
+	sentOn    int  // the number of the connection that it was sent on; 0: it is not in the room
+	abandoned bool // no caller waits for it
 	seq       uint64
 	err       error
 }
@@ -45,9 +45,9 @@ type Receipt struct {
 // Done is closed when the line is in the room, or will not be.
 func (l *Receipt) Done() <-chan struct{} { return l.done }
 
-// Wait returns the line's sequence number once it is in the room. The error is
-// an *Error if the server refused it. If ctx ends first, the line is taken back
-// if it has not been sent; if it has, the error is also ErrOutcomeUnknown.
+// Wait returns the line's sequence number once the line is in the room. If the server refused
+// the line the error is an *Error. If ctx ends first, a line that has not been sent is not
+// sent any more; for a line that has been sent the error is also ErrOutcomeUnknown.
 func (l *Receipt) Wait(ctx context.Context) (seq uint64, err error) {
 	select {
 	case <-l.done:
@@ -57,13 +57,13 @@ func (l *Receipt) Wait(ctx context.Context) (seq uint64, err error) {
 	}
 }
 
-// Send says a line and returns its sequence number when it is in the room. A
-// text that begins with "/" is text, too.
+// Send sends a line and returns its sequence number when it is in the room. A text that begins
+// with "/" is text, too.
 func (r *Room) Send(ctx context.Context, text string) (seq uint64, err error) {
 	return r.send(ctx, Message, text)
 }
 
-// SendAction says what the member does, like "waves". White space around it is cut off.
+// SendAction sends what the member does, like "waves". White space around the text is cut off.
 func (r *Room) SendAction(ctx context.Context, text string) (seq uint64, err error) {
 	return r.send(ctx, Action, strings.TrimSpace(text))
 }
@@ -81,15 +81,14 @@ func (r *Room) send(ctx context.Context, kind Type, text string) (uint64, error)
 	return l.Wait(ctx)
 }
 
-// Post takes a line to be said behind those that were posted before and does
-// not wait until it is in the room. It waits while JoinOptions.Window lines are
-// on their way.
+// Post sends a line after all earlier ones, and does not wait until it is in the room. Post
+// waits while JoinOptions.Window lines are on their way.
 func (r *Room) Post(ctx context.Context, text string) (*Receipt, error) {
 	return r.post(ctx, Message, text)
 }
 
 func (r *Room) post(ctx context.Context, kind Type, text string) (*Receipt, error) {
-	text = strings.TrimSuffix(text, "\r") // the server drops it before a line end
+	text = strings.TrimSuffix(text, "\r") // the server drops a CR before the line end
 	switch {
 	case strings.Contains(text, "\n"):
 		return nil, ErrMultiline
@@ -98,7 +97,7 @@ func (r *Room) post(ctx context.Context, kind Type, text string) (*Receipt, erro
 	}
 	wire := sanitize(text)
 	if !utf8.ValidString(text) {
-		text = string([]rune(text)) // each byte that is not: U+FFFD, as the server does
+		text = string([]rune(text)) // each invalid byte becomes U+FFFD, as at the server
 	}
 	l := &Receipt{room: r, done: make(chan struct{}), kind: kind, text: text, line: wire + "\n"}
 	switch {
@@ -131,10 +130,9 @@ func (r *Room) post(ctx context.Context, kind Type, text string) (*Receipt, erro
 	return l, nil
 }
 
-// sanitize is a text as it goes out. What the server makes U+FFFD of, a byte that is
-// no UTF-8 or a control character, is one byte that means nothing to it (SUB),
-// and not one of telnet, or a backspace: so that a line is as long as it is, and
-// one line.
+// sanitize returns a text as it is sent. Bytes that the server replaces with U+FFFD, those that
+// are not UTF-8 and control characters, become SUB, which means nothing to the server: they
+// could be telnet, erase characters or end the line.
 func sanitize(text string) string {
 	const sub = 0x1a
 	odd := func(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
@@ -156,8 +154,8 @@ func sanitize(text string) string {
 	return string(b)
 }
 
-// sameText reports whether a text that came back is one that was sent: the server
-// may have replaced characters by U+FFFD.
+// sameText reports whether got can be what the server made of sent: it may have replaced
+// characters with U+FFFD.
 func sameText(sent, got string) bool {
 	for _, g := range got {
 		s, n := utf8.DecodeRuneInString(sent)
@@ -169,11 +167,10 @@ func sameText(sent, got string) bool {
 	return sent == ""
 }
 
-// matches reports whether an event is this line, in the room.
+// matches reports whether an event can be this line.
 func (l *Receipt) matches(ev *Event) bool { return l.kind == ev.Type && sameText(l.text, ev.Text) }
 
-// resolve gives the line at an index its fate and takes it off the list. mu is
-// held.
+// resolve sets the outcome of the line at an index and removes it from the list. mu is held.
 func (r *Room) resolve(i int, seq uint64, err error) {
 	l := r.lines[i]
 	r.lines = slices.Delete(r.lines, i, i+1)
@@ -182,7 +179,7 @@ func (r *Room) resolve(i int, seq uint64, err error) {
 	<-r.window
 }
 
-// abandon answers for a line that is waited for no longer.
+// abandon returns the outcome of a line that its caller does not wait for any longer.
 func (r *Room) abandon(l *Receipt, why error) (uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -194,12 +191,12 @@ func (r *Room) abandon(l *Receipt, why error) (uint64, error) {
 		r.resolve(i, 0, why)
 		return 0, why
 	}
-	l.abandoned = true // if it turns out not to have arrived, it is not sent again
+	l.abandoned = true // if it has not arrived, it is not sent again
 	return 0, errors.Join(why, ErrOutcomeUnknown)
 }
 
-// confirmEarlier accounts for a line that an earlier connection took and that is in the
-// room. Those before it were refused there: order is kept. mu is held.
+// confirmEarlier confirms a line that was sent on an earlier connection. As the order is kept,
+// the server has refused those before it. mu is held.
 func (r *Room) confirmEarlier(ev *Event) {
 	i := slices.IndexFunc(r.lines, func(l *Receipt) bool { return l.sentOn == 0 || l.matches(ev) })
 	if i < 0 || r.lines[i].sentOn == 0 {
@@ -211,22 +208,22 @@ func (r *Room) confirmEarlier(ev *Event) {
 	r.resolve(0, ev.Seq, nil)
 }
 
-// confirm accounts for a line of this connection. mu is held.
+// confirm confirms a line that was sent on this connection. mu is held.
 func (r *Room) confirm(l *Receipt, seq uint64) {
 	if i := slices.Index(r.lines, l); i >= 0 {
 		r.resolve(i, seq, nil)
 	}
 }
 
-// reject accounts for a line that the server answered with an error. mu is held.
+// reject resolves a line that the server answered with an error. mu is held.
 func (r *Room) reject(l *Receipt, f *frame) {
 	if i := slices.Index(r.lines, l); i >= 0 {
 		r.resolve(i, 0, &Error{Code: f.Code, Text: f.Text})
 	}
 }
 
-// requeue is called when the nick is ours again: what an earlier connection was
-// given and has not come is not in the room and will not be. mu is held.
+// requeue is called when the member has its nick again: lines that were sent on an earlier
+// connection and have not come will not come. mu is held.
 func (r *Room) requeue() {
 	for i := 0; i < len(r.lines) && r.lines[i].sentOn != 0; {
 		if l := r.lines[i]; l.abandoned {
@@ -238,7 +235,7 @@ func (r *Room) requeue() {
 	}
 }
 
-// failAll gives up on all lines. mu is held.
+// failAll resolves all lines with an error. mu is held.
 func (r *Room) failAll(why error) {
 	for len(r.lines) > 0 {
 		err := why

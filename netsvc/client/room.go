@@ -15,19 +15,18 @@ import (
 
 // JoinOptions say how a room is joined.
 type JoinOptions struct {
-	// Nick is the member's name. Joining fails with the code Exists if
-	// somebody else has it. Empty: the server's name for a guest, until the
-	// first line is sent.
+	// Nick is the member's nick. If another member has it, Join fails with the code Exists.
+	// Empty: the guest's nick that the server gives, and a random one from the first line on.
 	Nick string
 	// Password of the room, if it has one.
 	Password string
 	// From is where the stream of events begins.
 	From From
-	// Window is how many lines may be on their way at a time. 0: 64.
+	// Window is how many lines may be on their way at a time; 0: 64.
 	Window int
 }
 
-// Room is a membership that outlives its connections.
+// Room is a member in a room. It outlives its connections.
 type Room struct {
 	// Set by Join, then read-only.
 	client  *Client
@@ -38,25 +37,25 @@ type Room struct {
 	task    sync.WaitGroup
 	window  chan struct{} // a slot for each line on its way
 
-	// Each has room for one word.
-	writeReady   chan struct{} // there is something to write
+	// Of capacity 1.
+	writeReady   chan struct{} // a command or a line is to be written
 	eventReady   chan struct{} // there is an event, or the room has ended
-	answerWanted chan struct{} // the events must not be waited for: somebody wants an answer
+	answerWanted chan struct{} // a caller waits: reading must not wait until events are taken
 	spaceFree    chan struct{} // events were taken
 
 	mu         sync.Mutex
 	err        error // why it has ended
 	lines      []*Receipt
-	calls      []*call // not written
-	unanswered int     // calls of others that are not answered
-	renames    int     // those of them that change the nick: nothing is said meanwhile
+	calls      []*call // not written yet
+	unanswered int     // calls of callers that are not answered yet
+	renames    int     // those of them that change the nick: no line is sent meanwhile
 
 	connNumber  int    // the number of the connection
-	wantedNick  string // the nick that the member is to have; empty: any
-	currentNick string // that it has on this connection
-	guestNick   string // that the server gave it
+	wantedNick  string // empty: any
+	currentNick string // on this connection
+	guestNick   string // given by the server
 
-	history   *history // whose numbers the stream has; nil: not known
+	history   *history // that the stream is of; nil: not known
 	lineBytes int      // the longest line that the server takes; 0: not known
 
 	stream
@@ -64,23 +63,23 @@ type Room struct {
 }
 
 const (
-	maxEvents     = 1024     // that wait before the server has to
-	maxEventBytes = 16 << 20 // bytes that wait while somebody waits for an answer
+	maxEvents     = 1024     // more wait at the server
+	maxEventBytes = 16 << 20 // of waiting events while a caller waits for an answer
 )
 
 // call is a command and its answer.
 type call struct {
-	line    string       // as it goes out, with its end
-	command string       // the word that the answer bears
-	handle  func(*frame) // takes the answer; Room.mu is held
-	missing int          // lines that follow the answer
-	lines   []frame      // those that came
+	line    string       // as it is sent, with its line end
+	command string       // that the answer names
+	handle  func(*frame) // handles the answer; Room.mu is held
+	missing int          // lines after the answer that have not come yet
+	lines   []frame      // lines that have come
 	err     error
-	done    chan struct{} // closed when all has come; nil: nobody waits
+	done    chan struct{} // closed when all lines have come; nil: no caller waits
 }
 
-// Join makes a member of a room and returns when it is one. ctx bounds the
-// joining; what ends the membership is Close, or the room's end.
+// Join joins a room. ctx bounds only the joining: the member stays until Close, or until the
+// room ends.
 func (c *Client) Join(ctx context.Context, name string, o JoinOptions) (*Room, error) {
 	o.Window = cmp.Or(max(o.Window, 0), 64)
 	r := &Room{
@@ -111,7 +110,7 @@ func (r *Room) Close() error {
 	return nil
 }
 
-// end ends the room, once.
+// end ends the room. Only the first call counts.
 func (r *Room) end(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -128,40 +127,38 @@ func (r *Room) end(why error) {
 	r.wake(r.eventReady)
 }
 
-// Err is why the room has ended; nil: it has not. It is ErrDeleted, ErrClosed,
-// or an *Error: of the code Denied if its password is another one by now, of
-// WrongHistory as From.Strict says.
+// Err is why the room has ended; nil: it has not. It is ErrDeleted, ErrClosed, or an *Error: of
+// the code Denied if the room's password was changed, of WrongHistory as From.Strict says.
 func (r *Room) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.err
 }
 
-// Name is the room's name as it is spelt.
+// Name is the room's name, as the server spells it.
 func (r *Room) Name() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.name
 }
 
-// Nick is the member's name: the one that it has, or is to have again when the
-// connection is back.
+// Nick is the member's nick: the one that it has, or will have when the connection is back.
 func (r *Room) Nick() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return cmp.Or(r.wantedNick, r.guestNick)
 }
 
-// LineBytes is the size of the longest line that the server takes, in bytes; 0:
-// it does not say. A text that begins with "/" needs one more.
+// LineBytes is the longest line that the server takes, in bytes; 0: the server has not said. A
+// text that begins with "/" needs one byte more.
 func (r *Room) LineBytes() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.lineBytes
 }
 
-// Next returns the next event, or an error when ctx is done or the room has
-// ended and all its events were taken.
+// Next returns the next event, or an error when ctx is done, or when the room has ended and all
+// its events were taken.
 func (r *Room) Next(ctx context.Context) (Event, error) {
 	for {
 		r.mu.Lock()
@@ -183,7 +180,7 @@ func (r *Room) Next(ctx context.Context) (Event, error) {
 		err := r.err
 		r.mu.Unlock()
 		if err != nil {
-			r.wake(r.eventReady) // for others that wait
+			r.wake(r.eventReady) // for other callers
 			return Event{}, err
 		}
 		select {
@@ -194,7 +191,7 @@ func (r *Room) Next(ctx context.Context) (Event, error) {
 	}
 }
 
-// Events returns the events until ctx is done or the room has ended; Err tells.
+// Events returns the events until ctx is done or the room has ended: see Err.
 func (r *Room) Events(ctx context.Context) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		for {
@@ -206,8 +203,8 @@ func (r *Room) Events(ctx context.Context) iter.Seq[Event] {
 	}
 }
 
-// Rename takes another nick. The error is an *Error of the code Exists if
-// somebody has it. While the connection is away it waits.
+// Rename takes another nick. If another member has it the error is an *Error of the code
+// Exists. While the connection is broken Rename waits.
 func (r *Room) Rename(ctx context.Context, nick string) error {
 	if strings.ContainsAny(nick, " \t\r\n") || nick == "" {
 		return &Error{Code: BadName, Text: fmt.Sprintf("%q cannot be a name", nick)}
@@ -217,7 +214,7 @@ func (r *Room) Rename(ctx context.Context, nick string) error {
 			return
 		}
 		if r.currentNick != r.wantedNick {
-			// Without the old nick nobody can say what became of these.
+			// Their outcome could only be known with the old nick.
 			for len(r.lines) > 0 && r.lines[0].sentOn != 0 {
 				r.resolve(0, 0, ErrOutcomeUnknown)
 			}
@@ -227,7 +224,7 @@ func (r *Room) Rename(ctx context.Context, nick string) error {
 	return err
 }
 
-// Members returns who is here, those who came first at the top.
+// Members returns the members of the room, those that joined first at the beginning.
 func (r *Room) Members(ctx context.Context) ([]Member, error) {
 	frames, err := r.ask(ctx, "/who", nil)
 	var all []Member
@@ -237,7 +234,7 @@ func (r *Room) Members(ctx context.Context) ([]Member, error) {
 	return all, err
 }
 
-// History returns the newest n stored lines as they are now.
+// History returns the newest n stored lines.
 func (r *Room) History(ctx context.Context, n int) ([]Event, error) {
 	frames, err := r.ask(ctx, fmt.Sprintf("/history %d", max(n, 1)), nil)
 	var all []Event
@@ -247,7 +244,7 @@ func (r *Room) History(ctx context.Context, n int) ([]Event, error) {
 	return all, err
 }
 
-// SendPrivate says a line to one member alone. It is not stored. If the connection
+// SendPrivate sends a line to one member alone. The line is not stored. If the connection
 // breaks meanwhile the error is ErrOutcomeUnknown.
 func (r *Room) SendPrivate(ctx context.Context, nick, text string) error {
 	text = strings.TrimSpace(text)
@@ -261,8 +258,8 @@ func (r *Room) SendPrivate(ctx context.Context, nick, text string) error {
 	return err
 }
 
-// ask carries out a command and returns the lines that follow its answer. What
-// only asks is asked again when the connection breaks.
+// ask sends a command and returns the lines after its answer. When the connection breaks the
+// command is sent again, but for /msg.
 func (r *Room) ask(ctx context.Context, line string, then func(*frame)) ([]frame, error) {
 	command, _, _ := strings.Cut(line[1:], " ")
 	for {
@@ -336,7 +333,7 @@ func (r *Room) wakeIf(yes bool, c chan struct{}) {
 	}
 }
 
-// put hands an event on. mu is held.
+// put appends an event for Next. mu is held.
 func (r *Room) put(ev Event) {
 	ev.history = r.history
 	r.events = append(r.events, ev)
@@ -344,10 +341,10 @@ func (r *Room) put(ev Event) {
 	r.wake(r.eventReady)
 }
 
-// randomNick is a nick that nobody else would have.
+// randomNick is a nick that no other member has.
 func randomNick() string { return "roomd-" + strings.ToLower(rand.Text()[:10]) }
 
-// putStatus hands on what this package says. mu is held.
+// putStatus appends an event of this package. mu is held.
 func (r *Room) putStatus(t Type, text string) {
 	r.put(Event{Type: t, Time: time.Now().UTC(), Text: text})
 }

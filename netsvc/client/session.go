@@ -15,17 +15,17 @@ import (
 )
 
 const (
-	firstPause     = 100 * time.Millisecond // before the first try to come back, at most
-	lastPause      = 30 * time.Second       // between tries, at most
-	nickPause      = time.Second            // between tries to have the nick again
+	firstPause     = 100 * time.Millisecond // at most, before the first try to reconnect
+	lastPause      = 30 * time.Second       // at most, between tries
+	nickPause      = time.Second            // between tries to get the nick back
 	greetTime      = 30 * time.Second       // from connecting to the answer to the first commands
-	idleTime       = 30 * time.Second       // after it the server is asked, and given as long again
+	idleTime       = 30 * time.Second       // until an idle server is pinged, and then until it has to answer
 	maxFrame       = 1 << 20                // bytes of a line from the server
-	maxAnswerLines = 1 << 20                // lines of an answer
+	maxAnswerLines = 1 << 20
 )
 
-// run keeps the room connected until it has ended. The first connection is
-// reported; if it fails there is no other.
+// run keeps the room connected until it has ended. It reports the first connection; if that
+// fails there is no other.
 func (r *Room) run(first chan<- error) {
 	joined := false
 	for tries := 0; ; tries++ {
@@ -56,19 +56,17 @@ func (r *Room) run(first chan<- error) {
 		}
 		r.mu.Lock()
 		if r.live {
-			tries = 0 // it was a good one
+			tries = 0 // this try has succeeded
 		}
 		r.live = false
 		r.mu.Unlock()
 		pause := min(firstPause<<min(tries, 20), lastPause)
 		if refusal != nil && refusal.Code == Kicked {
-			pause = lastPause // it is meant
+			pause = lastPause // the operator does not want the member back at once
 		}
-		t := time.NewTimer(pause/2 + rand.N(pause/2))
 		select {
-		case <-t.C:
+		case <-time.After(pause/2 + rand.N(pause/2)):
 		case <-r.ended.Done():
-			t.Stop()
 			return
 		}
 	}
@@ -79,35 +77,35 @@ type session struct {
 	room   *Room
 	addr   string
 	conn   net.Conn
-	raw    net.Conn // below TLS
+	raw    net.Conn // beneath TLS
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
 	// Owned by read.
-	lastNotice string // the last text or notice, if nothing else came behind it
-	lastCode   string // of that notice
+	lastNotice string // the text of the last line, if that was a notice or came before JSON
+	lastCode   string // the code of that notice
 
 	// Guarded by Room.mu.
-	greeted       bool   // the port has named the room
-	passwordAsked bool   // a password is asked for
-	passwordSent  bool   // it was given
-	pending       []item // written, not answered, in order
-	collecting    *call  // lines that follow its answer are coming
+	greeted       bool // the port has named the room
+	passwordAsked bool
+	passwordSent  bool
+	pending       []item // written and not answered, in order
+	collecting    *call  // the lines after its answer are coming
 	synced        bool   // the stream has begun
-	claiming      bool   // the nick was asked for
+	claiming      bool   // the answer to /nick has not come
 	claimAt       time.Time
 	refusals      int
-	failure       error  // an answer without which there is no stream
-	nick          string // the nick, as the stream says
+	failure       error  // an answer that ends the connection
+	nick          string // as the stream says
 }
 
-// item is a line or a call.
+// item is a line or a call: one of the two is set.
 type item struct {
 	line *Receipt
 	call *call
 }
 
-// connect makes a connection, serves it, and returns why it ended.
+// connect makes a connection, keeps it, and returns why it ended.
 func (r *Room) connect(joined func()) error {
 	name, port, err := r.client.find(r.ended, r.name)
 	if err != nil {
@@ -170,8 +168,8 @@ func (r *Room) connect(joined func()) error {
 	return err
 }
 
-// close closes the connection, unless half a line was sent: the server would
-// take what it has for a line, but for a reset.
+// close closes the connection. If a line may have been sent in part the connection is reset:
+// otherwise the server would take the part for a line.
 func (s *session) close() {
 	s.room.mu.Lock()
 	clean := s.room.err != nil && !s.room.writing
@@ -191,24 +189,21 @@ func (s *session) start(joined func()) {
 	r := s.room
 	s.queueCall(&call{line: "/json\n", command: "json"})
 	if !r.begun && r.wantedNick != "" {
-		// At first there is no line to be accounted for, and a new member wants to
-		// know at once whether the nick is to be had.
+		// There is no line to be confirmed yet, and a new member has to know at once whether
+		// the nick is free.
 		s.claimNick()
 	}
-	c := &call{}
-	asked := r.newestDelivered
+	from := r.options.From
+	command, asked := "since", uint64(math.MaxUint64) // no line comes after this number, but an answer
 	switch {
 	case r.begun:
-		c.line, c.command = fmt.Sprintf("/since %d\n", r.newestDelivered), "since"
-	case r.options.From.kind == 'a':
-		asked = r.options.From.n
-		c.line, c.command = fmt.Sprintf("/since %d\n", asked), "since"
-	case r.options.From.kind == 'n':
-		c.line, c.command = fmt.Sprintf("/history %d\n", r.options.From.n), "history"
-	default: // nothing, but for the answer
-		c.line, c.command = fmt.Sprintf("/since %d\n", uint64(math.MaxUint64)), "since"
+		asked = r.newestDelivered
+	case from.kind == 'a':
+		asked = from.n
+	case from.kind == 'n':
+		command, asked = "history", from.n
 	}
-	c.handle = func(f *frame) {
+	s.queueCall(&call{line: fmt.Sprintf("/%s %d\n", command, asked), command: command, handle: func(f *frame) {
 		if f.Type == typeError {
 			s.failure = &Error{Code: f.Code, Text: f.Text}
 			return
@@ -225,7 +220,7 @@ func (s *session) start(joined func()) {
 		} else {
 			r.begun, r.dropping = true, false
 			r.newestSeen = f.Newest
-			switch r.options.From.kind {
+			switch from.kind {
 			case 'a':
 				r.newestDelivered = asked
 				r.beginReplay(f, asked)
@@ -235,15 +230,14 @@ func (s *session) start(joined func()) {
 			r.history = historyOf(f)
 		}
 		joined()
-	}
-	s.queueCall(c)
+	}})
 	r.queueLive()
 }
 
-// queueLive has the end of a replay noticed. mu is held.
+// queueLive queues a ping, whose answer says that a replay is complete. mu is held.
 func (r *Room) queueLive() {
 	r.calls = append(r.calls, &call{line: "/ping\n", command: "ping", handle: func(*frame) {
-		if !r.dropping { // else there is another replay to come
+		if !r.dropping { // else another replay follows
 			r.live = true
 			r.put(Event{Type: Live, Time: time.Now().UTC(), Count: r.replayed})
 		}
@@ -260,9 +254,9 @@ func (r *Room) replayDropped() {
 	r.wake(r.writeReady)
 }
 
-// historyOf is the history that an answer is of.
+// historyOf is the history that an answer names; nil: none.
 func historyOf(f *frame) *history {
-	const longest = 64 // of a word that is kept, as it may be in a file
+	const longest = 64 // programs save these words
 	for _, w := range []string{f.RoomID, f.Epoch} {
 		if w == "" || len(w) > longest || strings.ContainsFunc(w, func(r rune) bool { return r <= ' ' || r >= utf8.RuneSelf-1 }) {
 			return nil
@@ -271,8 +265,7 @@ func historyOf(f *frame) *history {
 	return &history{f.RoomID, f.Epoch}
 }
 
-// checkHistory is asked whether the history is the one that there was, by a caller that is
-// strict. mu is held.
+// checkHistory returns an error if From is strict and the history is another one. mu is held.
 func (r *Room) checkHistory(f *frame, asked uint64) error {
 	r.lineBytes = f.LineBytes
 	from, was, is := r.options.From, r.history, historyOf(f)
@@ -295,7 +288,7 @@ func (r *Room) checkHistory(f *frame, asked uint64) error {
 	return &Error{Code: WrongHistory, Text: text, final: true}
 }
 
-// beginReplay begins the replay that was asked for. mu is held.
+// beginReplay begins the replay after the line asked. mu is held.
 func (r *Room) beginReplay(f *frame, asked uint64) {
 	r.dropping = false
 	was := r.history
@@ -315,7 +308,7 @@ func (r *Room) beginReplay(f *frame, asked uint64) {
 	}
 }
 
-// queueCall queues a call of our own for the first write. Room.mu is held.
+// queueCall queues a call that no caller waits for. Room.mu is held.
 func (s *session) queueCall(c *call) { s.room.calls = append(s.room.calls, c) }
 
 // claimNick asks for the nick. Room.mu is held.
@@ -333,7 +326,7 @@ func (s *session) claimNick() {
 			s.failure = &Error{Code: f.Code, Text: f.Text}
 		default:
 			s.claimAt = time.Now().Add(nickPause)
-			// The first time it is our own old connection, most likely.
+			// At first our own old connection has it, most likely.
 			if s.refusals++; s.refusals == 2 {
 				r.putStatus(Notice, "waiting for the nick "+nick+": "+f.Text)
 			}
@@ -342,20 +335,16 @@ func (s *session) claimNick() {
 	}})
 }
 
-// write sends what there is to send.
+// write writes commands and lines until the connection ends.
 func (s *session) write() error {
 	r := s.room
 	for {
 		b, wait := s.collect()
 		if len(b) == 0 {
-			t := time.NewTimer(wait)
 			select {
 			case <-r.writeReady:
-			case <-t.C:
+			case <-time.After(wait):
 			case <-s.ctx.Done():
-			}
-			t.Stop()
-			if s.ctx.Err() != nil {
 				return s.ctx.Err()
 			}
 			continue
@@ -370,9 +359,9 @@ func (s *session) write() error {
 	}
 }
 
-// collect gathers what may be sent now: commands, and lines if the nick is ours;
-// nothing but the password, if it is asked for, until the room has greeted.
-// Without anything it says when to look again.
+// collect returns the commands and lines that may be sent now: lines once the member has its
+// nick, and before the greeting only a password that the room has asked for. If there are
+// none, collect says after what time to call it again.
 func (s *session) collect() (b []byte, wait time.Duration) {
 	r := s.room
 	r.mu.Lock()

@@ -13,22 +13,20 @@ import (
 	"time"
 )
 
-// stream is the events that wait for Next, and how far they have come, over all
-// connections of a room. Room.mu guards it.
+// stream is the events that wait for Next, over all connections of a room. Room.mu guards it.
 type stream struct {
-	newestSeen      uint64 // the newest line that was looked at for ours
-	newestDelivered uint64 // the newest line that was put into events
+	newestSeen      uint64 // the newest line that may have been confirmed
+	newestDelivered uint64 // the newest line in events
 	begun           bool   // the first connection has begun the stream
 
 	events     []Event
 	eventBytes int  // bytes of their texts
 	dropping   bool // events are dropped until a replay brings them again
-	live       bool // the stream has caught up
+	live       bool // all lines sent before have come
 	replayed   int  // stored lines until then
 }
 
-// Read reads from the connection, and asks after a long silence whether the
-// server is still there.
+// Read reads from the connection. It pings a server that has been silent for long.
 func (s *session) Read(p []byte) (int, error) {
 	for asked := false; ; asked = true {
 		s.conn.SetReadDeadline(time.Now().Add(idleTime))
@@ -47,7 +45,7 @@ func (s *session) Read(p []byte) (int, error) {
 	}
 }
 
-// read takes what the server sends and returns why it ended.
+// read handles the server's lines and returns why they ended.
 func (s *session) read() error {
 	in := bufio.NewReaderSize(s, 64<<10)
 	isJSON := false
@@ -57,7 +55,7 @@ func (s *session) read() error {
 		case err != nil && s.lastCode == Kicked:
 			return &Error{Code: Kicked, Text: s.lastNotice}
 		case errors.Is(err, io.EOF) && s.lastNotice != "":
-			return closedByServer(s.lastNotice) // what it said last is why
+			return closedByServer(s.lastNotice) // the last line says why
 		case errors.Is(err, io.EOF):
 			return errServerClosed
 		case err != nil:
@@ -95,7 +93,7 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	return long, err
 }
 
-// handle deals with what the server sent.
+// handle handles a line of the server.
 func (s *session) handle(f *frame) error {
 	r := s.room
 	s.lastNotice, s.lastCode = "", ""
@@ -144,8 +142,8 @@ func (s *session) handle(f *frame) error {
 	return nil
 }
 
-// deliver puts an event where Next finds it, if need be when there is space. mu
-// is held, but not meanwhile.
+// deliver appends an event for Next, once there is space. Room.mu is held, and released while
+// deliver waits.
 func (s *session) deliver(f *frame) error {
 	r := s.room
 	for !r.dropping && len(r.events) >= maxEvents {
@@ -177,18 +175,18 @@ func (s *session) deliver(f *frame) error {
 	return nil
 }
 
-// confirmOwn accounts for a line of ours that has come. Room.mu is held.
+// confirmOwn confirms a line from the member's nick. Room.mu is held.
 func (s *session) confirmOwn(f *frame) error {
 	r := s.room
 	if len(r.lines) == 0 || r.lines[0].sentOn == 0 {
 		return nil
 	}
-	if r.lines[0].sentOn != r.connNumber { // from before
+	if r.lines[0].sentOn != r.connNumber { // on an earlier connection
 		r.confirmEarlier(&f.Event)
 		return nil
 	}
 	if len(s.pending) == 0 || s.pending[0].line == nil {
-		return nil // somebody who had the nick before us
+		return nil // of a member that had the nick before
 	}
 	l := s.pending[0].line
 	if !l.matches(&f.Event) {
@@ -203,8 +201,8 @@ func (s *session) confirmOwn(f *frame) error {
 	return nil
 }
 
-// handleAnswer gives an answer to the call that it is for: they come in order, behind
-// the lines that were said before. Room.mu is held.
+// handleAnswer gives an answer to its call: answers come in the order of the calls, behind the
+// lines that were sent before. Room.mu is held.
 func (s *session) handleAnswer(f *frame) error {
 	r := s.room
 	if f.Type == typePong {
@@ -212,7 +210,7 @@ func (s *session) handleAnswer(f *frame) error {
 	}
 	said := f.Command == "say" || f.Command == "me" || f.Command == "topic"
 	if f.Type == typeOK && said {
-		return nil // the line itself has come
+		return nil // the line has come before
 	}
 	if len(s.pending) == 0 {
 		return fmt.Errorf("the server answers %q, which was not asked", f.Command)
@@ -227,7 +225,7 @@ func (s *session) handleAnswer(f *frame) error {
 		return nil
 	}
 	c := it.call
-	if c.command != f.Command && !said { // what is too long is not even a command
+	if c.command != f.Command && !said { // a command that is too long is answered as a line
 		return fmt.Errorf("the server answers %q and not %q", f.Command, c.command)
 	}
 	if c.handle != nil {
@@ -244,7 +242,7 @@ func (s *session) handleAnswer(f *frame) error {
 	return nil
 }
 
-// collectLine takes a line that follows an answer. Room.mu is held.
+// collectLine takes a line after an answer. Room.mu is held.
 func (s *session) collectLine(f *frame) error {
 	c := s.collecting
 	if c == nil {
