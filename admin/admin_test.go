@@ -62,10 +62,12 @@ func (s *shell) Start() {
 	s.Server.Start()
 	s.halted = make(chan bool, 1)
 	s.srv = &admin.Server{Service: s.Service, Store: s.Store, Log: tap, Version: "test", Database: s.Path,
-		Stop:    func() { s.halted <- true; go s.srv.Stopped(nil) },
-		Program: func(binary string, _ bool) (string, string, error) { return "/bin/" + binary, "1234", nil },
-		Reload:  func(bool) ([]admin.Change, error) { return nil, nil },
-		Upgrade: func(context.Context, string, bool) (admin.Upgrade, error) { return admin.Upgrade{PID: 1}, nil },
+		Stop:       func() { s.halted <- true; go s.srv.Stopped(nil) },
+		Program:    func(binary string, _ bool) (string, string, error) { return "/bin/" + binary, "1234", nil },
+		Reload:     func(bool) ([]admin.Change, error) { return nil, nil },
+		Upgrade:    func(context.Context, string, bool) (admin.Upgrade, error) { return admin.Upgrade{PID: 1}, nil },
+		LogDropped: func() (uint64, time.Duration) { return 0, 0 }, Certificate: func() *admin.Certificate { return nil }, Files: func() []string { return nil },
+		Addresses: func() (string, string) { return "", "" },
 		Config: func() []admin.Setting {
 			return []admin.Setting{{Key: "limits.members", Value: "256", Default: "1", Changed: true}}
 		}}

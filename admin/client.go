@@ -146,6 +146,34 @@ func withSecret(line, secret string) string {
 	return secretFlag + base64.RawURLEncoding.EncodeToString([]byte(secret)) + " " + line
 }
 
+// asker answers what the server asks before it carries out a line.
+type asker struct {
+	agrees func(question string) bool // nil: a question is a refusal
+	secret func(prompt string) (string, error)
+}
+
+// converse sends a line, and again with the answers that the server asks for. A command
+// that the person does not want after all is the error errDeclined.
+func (p asker) converse(ctx context.Context, path, line string, show func(string)) (answer, error) {
+	a, err := runCommand(ctx, path, line, show)
+	if err == nil && a.verdict == "ASK" && p.agrees != nil {
+		if !p.agrees(a.text) {
+			return a, errDeclined
+		}
+		a, err = request(ctx, path, withToken(line, a.code), show)
+	}
+	if err == nil && a.verdict == "SECRET" {
+		secret, wrong := p.secret(a.text)
+		if wrong != nil || secret == "" {
+			return a, fmt.Errorf("%w: %s", errDeclined, secretError(wrong))
+		}
+		a, err = request(ctx, path, withSecret(line, secret), show)
+	}
+	return a, err
+}
+
+var errDeclined = errors.New("nothing was done")
+
 // askTwice asks a person for a new secret, and once more, as it is not seen.
 func askTwice(ask func(question string) (string, error), what string) (string, error) {
 	first, err := ask(what + ": ")
@@ -220,31 +248,20 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 		if wrong == nil && cmd.name == "backup" {
 			work, stop = UntilSignal(ctx)
 		}
-		a, err = runCommand(work, path, line, show)
+		p := asker{ask, func(prompt string) (string, error) {
+			read := func(question string) (string, error) { return term.ReadSecret(in, errw, question) }
+			if ask == nil {
+				return read("")
+			}
+			return askTwice(read, prompt)
+		}}
+		a, err = p.converse(work, path, line, show)
 		stop()
 	}
-	if err == nil && a.verdict == "ASK" && ask != nil {
-		if !ask(a.text) {
-			fmt.Fprintln(errw, "nothing was done")
-			return ExitRefused
-		}
-		a, err = request(ctx, path, withToken(line, a.code), show)
-	}
-	if err == nil && a.verdict == "SECRET" {
-		read := func(question string) (string, error) { return term.ReadSecret(in, errw, question) }
-		var secret string
-		if ask != nil {
-			secret, wrong = askTwice(read, a.text)
-		} else {
-			secret, wrong = read("")
-		}
-		if wrong != nil || secret == "" {
-			fmt.Fprintf(errw, "roomd: nothing was done: %s\n", secretError(wrong))
-			return ExitRefused
-		}
-		a, err = request(ctx, path, withSecret(line, secret), show)
-	}
 	switch {
+	case errors.Is(err, errDeclined):
+		fmt.Fprintf(errw, "roomd: %v\n", err)
+		return ExitRefused
 	case unwritten != nil && (ctx.Err() != nil || err == nil && a.verdict == "OK"):
 		fmt.Fprintf(errw, "roomd: the answer could not be written: %v\n", unwritten)
 		return ExitRefused

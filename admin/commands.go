@@ -39,10 +39,7 @@ var serverCommands = []command{
 	upgradeCommand,
 	{name: "loglevel", args: []param{levelArg.asOptional()}, short: "Show or set the log level until the server stops", example: "loglevel debug", changes: true, getOrSet: true, run: func(c *call) error {
 		if !c.skipAudit {
-			level, err := parseLevel(c.args[0])
-			if err != nil {
-				return err
-			}
+			level := strings.ToLower(c.args[0])
 			if err := c.dryRun("the log level would be %s instead of %s", level, c.Log.Level()); err != nil {
 				return err
 			}

@@ -39,20 +39,9 @@ func (s *Server) completions(line string) []string {
 // candidates are what may follow these words of a command: flags, the value of
 // one, or an argument.
 func (s *Server) candidates(cmd *command, words []string, flags bool) []string {
-	var args []string
-	var open flag // whose value is missing
-	for _, w := range words {
-		switch {
-		case open.hasValue():
-			open = flag{}
-		case strings.HasPrefix(w, "-") && len(w) > 1:
-			name, _, has := strings.Cut(strings.TrimLeft(w, "-"), "=")
-			if f, err := cmd.flag(name, args); err == nil && !has {
-				open = f
-			}
-		default:
-			args = append(args, w)
-		}
+	args, _, open, err := cmd.scan(words)
+	if err != nil {
+		return nil
 	}
 	inner := watchedCommand(cmd, args)
 	var all []string

@@ -194,18 +194,11 @@ func (c *Console) Run() {
 			return
 		}
 		for l := range strings.Lines(line) { // several if they were pasted
-			if c.closes() || !c.runLine(strings.TrimSpace(l)) {
+			if c.isClosing() || !c.runLine(strings.TrimSpace(l)) {
 				return
 			}
 		}
 	}
-}
-
-// closes reports whether Close was called.
-func (c *Console) closes() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.closing
 }
 
 // runLine carries out a line and reports whether the operator stays.
@@ -268,6 +261,7 @@ func (c *Console) foreground() (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
+// isClosing reports whether Close was called.
 func (c *Console) isClosing() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -287,24 +281,11 @@ func (c *Console) runCommand(line string) {
 	ctx, cancel := c.foreground()
 	defer cancel()
 	show := c.editor.Print
-	line = c.withColor(line)
-	a, err := runCommand(ctx, c.path, line, show)
-	if err == nil && a.verdict == "ASK" {
-		if !c.ask(a.text) {
-			show("nothing was done")
-			return
-		}
-		a, err = request(ctx, c.path, withToken(line, a.code), show)
-	}
-	if err == nil && a.verdict == "SECRET" {
-		secret, wrong := askTwice(c.editor.AskSecret, a.text)
-		if wrong != nil || secret == "" {
-			show("nothing was done: " + secretError(wrong))
-			return
-		}
-		a, err = request(ctx, c.path, withSecret(line, secret), show)
-	}
+	p := asker{c.ask, func(prompt string) (string, error) { return askTwice(c.editor.AskSecret, prompt) }}
+	a, err := p.converse(ctx, c.path, c.withColor(line), show)
 	switch {
+	case errors.Is(err, errDeclined):
+		show(err.Error())
 	case c.isClosing(): // the server stops, and the log says how that goes
 	case ctx.Err() != nil:
 		show("(interrupted; the command may have been carried out)")

@@ -107,7 +107,7 @@ func (c *call) checkResources(d *diagnosis) error {
 	if used, limit, ok := descriptors(); ok && used*10 > limit*8 {
 		d.add("risk", "descriptors", "%s of %s are in use; raise the limit: LimitNOFILE= (systemd) or ulimit -n", thousands(used), thousands(limit))
 	}
-	if cert := c.certificate(); cert != nil {
+	if cert := c.Certificate(); cert != nil {
 		if cert.Warning != "" {
 			level := "risk"
 			if !cert.Valid {
@@ -119,14 +119,12 @@ func (c *call) checkResources(d *diagnosis) error {
 			d.add("problem", "certificate", "the new certificate cannot be loaded and the old one stays in use: %s", cert.ReloadError)
 		}
 	}
-	if c.LogDropped != nil {
-		lines, waits := c.LogDropped()
-		if waits >= logStallTime {
-			d.add("problem", "log", "its reader has read nothing for %v; once the buffer is full, log lines are dropped", waits.Round(time.Second))
-		}
-		if lines > 0 {
-			d.add("risk", "log", "%s could not be written since the start: its reader was too slow or has ended, or the disk was full", count(lines, "line"))
-		}
+	lost, stalled := c.LogDropped()
+	if stalled >= logStallTime {
+		d.add("problem", "log", "its reader has read nothing for %v; once the buffer is full, log lines are dropped", stalled.Round(time.Second))
+	}
+	if lost > 0 {
+		d.add("risk", "log", "%s could not be written since the start: its reader was too slow or has ended, or the disk was full", count(lost, "line"))
 	}
 	p := c.Service.Ports()
 	if p.Free == 0 {

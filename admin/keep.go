@@ -56,10 +56,7 @@ func backup(c *call) error {
 	for i := range keep + 1 {
 		paths = append(paths, store.BackupName(c.args[0], i))
 	}
-	files := store.Files(c.Database)
-	if c.Files != nil {
-		files = append(files, c.Files()...)
-	}
+	files := append(store.Files(c.Database), c.Files()...)
 	if file := disk.FirstProtected(files, paths, strings.Split(identities, ",")); file != "" {
 		return refuse("refused", "no backup was made: %s is in use by the server", file)
 	}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"slices"
 	"strings"
 )
@@ -111,42 +112,55 @@ func parse(line string) (*command, []string, map[string]string, error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	words = slices.Concat(words[:n], words[n+1:])
-	var args []string
-	flags := make(map[string]string)
-	for i := 0; i < len(words); i++ {
-		w := words[i]
-		if len(w) < 2 || w[0] != '-' || w[1] >= '0' && w[1] <= '9' {
-			args = append(args, w)
-			continue
-		}
-		if w == "--" {
-			args = append(args, words[i+1:]...)
-			break
-		}
-		if w == "--help" || w == "-h" { // as every other program has it
-			about, err := find("help")
-			return about, []string{cmd.name}, flags, err
-		}
-		name, value, has := strings.Cut(strings.TrimLeft(w, "-"), "=")
-		f, err := cmd.flag(name, args)
-		switch {
-		case err != nil:
-			return nil, nil, nil, err
-		case !f.hasValue() && has:
-			return nil, nil, nil, refuse("usage", "--%s takes no value", f.name)
-		case f.hasValue() && !has:
-			if i++; i == len(words) {
-				return nil, nil, nil, refuse("usage", "%s needs a value: %s", dashed(f.name), f.usage())
-			}
-			value = words[i]
-		}
-		flags[f.name] = value
-	}
-	if !cmd.fits(args) {
+	args, flags, open, err := cmd.scan(slices.Concat(words[:n], words[n+1:]))
+	switch {
+	case errors.Is(err, errHelp):
+		about, err := find("help")
+		return about, []string{cmd.name}, flags, err
+	case err != nil:
+		return nil, nil, nil, err
+	case open.hasValue():
+		return nil, nil, nil, refuse("usage", "%s needs a value: %s", dashed(open.name), open.usage())
+	case !cmd.fits(args):
 		return nil, nil, nil, refuse("usage", "usage: %s", cmd.fullUsage())
 	}
 	return cmd, args, flags, nil
+}
+
+// errHelp means that the line has --help or -h, as every other program knows it.
+var errHelp = errors.New("help")
+
+// scan sorts words into the arguments and the flags of a command. open is the flag at the
+// end whose value is missing.
+func (c *command) scan(words []string) (args []string, flags map[string]string, open flag, err error) {
+	flags = make(map[string]string)
+	for i, w := range words {
+		switch {
+		case open.hasValue():
+			flags[open.name], open = w, flag{}
+			continue
+		case len(w) < 2 || w[0] != '-' || w[1] >= '0' && w[1] <= '9':
+			args = append(args, w)
+			continue
+		case w == "--":
+			return append(args, words[i+1:]...), flags, open, nil
+		case w == "--help" || w == "-h":
+			return args, flags, open, errHelp
+		}
+		name, value, has := strings.Cut(strings.TrimLeft(w, "-"), "=")
+		f, err := c.flag(name, args)
+		switch {
+		case err != nil:
+			return args, flags, open, err
+		case !f.hasValue() && has:
+			return args, flags, open, refuse("usage", "--%s takes no value", f.name)
+		case f.hasValue() && !has:
+			open = f
+		default:
+			flags[f.name] = value
+		}
+	}
+	return args, flags, open, nil
 }
 
 // fits reports whether the command may have so many arguments.

@@ -21,7 +21,7 @@ import (
 var lookCommands = []command{
 	{name: "status", short: "Show the server's version, addresses and totals", example: "status", run: status},
 	{name: "rooms", args: []param{{name: "PATTERN", optional: true}}, short: "List the rooms", about: "PATTERN is a name in which * stands for any characters. RATE is in lines a minute.", example: "rooms 'dev*' --sort members",
-		flags: []flag{sortFlag("members|rate|bytes|last"), {"state", stateValue, "only rooms in this state"}}, run: rooms},
+		flags: []flag{sortFlag("members|rate|bytes|last"), {"state", oneOf("open|unbound|opening|closing"), "only rooms in this state"}}, run: rooms},
 	{name: "room", args: []param{roomArg}, short: "Show one room", example: "room lobby", run: func(c *call) error {
 		return c.out.value(struct {
 			netsvc.RoomDetail
@@ -51,9 +51,6 @@ var lookCommands = []command{
 		flags: []flag{limitFlag("100"), sinceFlag, {name: "count", short: "show only the number of matches"}}, run: search},
 }
 
-// stateValue is what a room may be.
-var stateValue = param{name: "open|unbound|opening|closing"}
-
 // sortFlag names a few columns to sort by.
 func sortFlag(columns string) flag {
 	return flag{"sort", param{name: columns}, "sort by this or another column, largest or latest first"}
@@ -75,16 +72,12 @@ func status(c *call) error {
 		CertificateExpires time.Time `json:"certificate_expires,omitzero"`
 		CertificateRenewed time.Time `json:"certificate_renewed,omitzero"` // when it was taken up
 	}{Version: c.Version, PID: os.Getpid(), Config: c.ConfigFile, Database: c.Database, Status: c.Service.Status(), Stop: c.plans.due(0)}
-	if c.Server.Addresses != nil {
-		v.Addresses, v.Advertise = c.Server.Addresses()
+	v.Addresses, v.Advertise = c.Server.Addresses()
+	var stalled time.Duration
+	if v.LogDropped, stalled = c.Server.LogDropped(); stalled >= logStallTime {
+		v.LogWaits = stalled.Round(time.Second).String()
 	}
-	if c.LogDropped != nil {
-		var waits time.Duration
-		if v.LogDropped, waits = c.LogDropped(); waits >= logStallTime {
-			v.LogWaits = waits.Round(time.Second).String()
-		}
-	}
-	if cert := c.certificate(); cert != nil {
+	if cert := c.Certificate(); cert != nil {
 		v.CertificateExpires, v.CertificateRenewed = cert.Expires, cert.Loaded
 	}
 	return c.out.value(v)
@@ -99,10 +92,7 @@ func rooms(c *call) error {
 		pattern := wire.NewPattern(c.args[0])
 		all = slices.DeleteFunc(all, func(r netsvc.RoomDetail) bool { return !pattern.Match(wire.Fold(r.Name)) })
 	}
-	if state, ok := c.flags["state"]; ok {
-		if !slices.Contains(strings.Split(stateValue.name, "|"), state) {
-			return refuse("usage", "%q is not a state; write open, unbound, opening or closing", state)
-		}
+	if state := strings.ToLower(c.flags["state"]); state != "" {
 		all = slices.DeleteFunc(all, func(r netsvc.RoomDetail) bool { return r.State != state })
 	}
 	if err := sortBy(all, c.flags["sort"]); err != nil {

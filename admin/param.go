@@ -127,6 +127,16 @@ func parsePort(c *call, _, word string) error {
 	return nil
 }
 
+// oneOf is one of a few words, divided by |, in any case.
+func oneOf(words string) param {
+	return param{name: words, parse: func(_ *call, _, word string) error {
+		if !slices.Contains(strings.Split(words, "|"), strings.ToLower(word)) {
+			return refuse("usage", "%q is none of %s", word, strings.ReplaceAll(words, "|", ", "))
+		}
+		return nil
+	}}
+}
+
 // parseNumber takes a whole number in a range.
 func parseNumber(in value.Numbers) func(c *call, flag, word string) error {
 	return func(c *call, flag, word string) error {

@@ -280,10 +280,6 @@ func (q *plans) forget(p *plan) {
 	}
 }
 
-// SuspendPlans stops to wait for what is planned, before the server stops, or once it has
-// been handed over: another process does, or the next start.
-func (s *Server) SuspendPlans() { s.plans.suspend() }
-
 // suspended reports whether plans are left.
 func (q *plans) suspended() bool {
 	q.mu.Lock()
@@ -291,7 +287,10 @@ func (q *plans) suspended() bool {
 	return q.closed
 }
 
-func (q *plans) suspend() {
+// SuspendPlans leaves the plans to the next process: it is called before the server stops,
+// and once it was handed over.
+func (s *Server) SuspendPlans() {
+	q := &s.plans
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
@@ -299,12 +298,6 @@ func (q *plans) suspend() {
 		delete(q.all, room)
 		p.cancel()
 	}
-}
-
-// close is leave, and waits for what is being carried out.
-func (q *plans) close() {
-	q.suspend()
-	q.tasks.Wait()
 }
 
 // durationInWords is a time as people say it in a sentence.

@@ -41,9 +41,6 @@ func (e BusyError) Error() string { return string(e) }
 // reload answers key by key. If a key is refused, or the file has a mistake,
 // nothing is changed.
 func reload(c *call) error {
-	if c.Server.Reload == nil {
-		return refuse("denied", "this server cannot read its configuration again")
-	}
 	c.skipAudit = c.has("dry-run")
 	changes, err := c.Server.Reload(c.skipAudit)
 	var later BusyError
@@ -126,12 +123,4 @@ func (s *Server) setAccess(path string, mode os.FileMode) error {
 		return fmt.Errorf("change the admin socket: %w", err)
 	}
 	return nil
-}
-
-// currentGroup is who else may use the socket.
-func (s *Server) currentGroup() string {
-	if g := s.group.Load(); g != nil {
-		return *g
-	}
-	return s.Group
 }

@@ -256,10 +256,9 @@ func cellText(name string, v any) string {
 		}
 		return v
 	}
-	if strings.HasSuffix(name, "bytes") {
-		return byteSize(reflect.ValueOf(v))
-	}
 	switch n := reflect.ValueOf(v); {
+	case strings.HasSuffix(name, "bytes"):
+		return byteSize(n.Convert(reflect.TypeFor[float64]()).Float())
 	case n.Kind() == reflect.Slice:
 		texts := make([]string, n.Len())
 		for i := range texts {
@@ -304,21 +303,13 @@ func shortDuration(d time.Duration) string {
 }
 
 // byteSize is a number of bytes as people say it.
-func byteSize(v reflect.Value) string {
-	var n float64
-	if v.CanUint() {
-		n = float64(v.Uint())
-	} else {
-		n = float64(v.Int())
+func byteSize(n float64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%.0f B", n)
 	}
-	for _, unit := range []string{"B", "KB", "MB", "GB"} {
-		if n < 1000 {
-			if unit == "B" {
-				return fmt.Sprintf("%.0f B", n)
-			}
-			return fmt.Sprintf("%.1f %s", n, unit)
-		}
-		n /= 1000
+	unit := 0
+	for n /= 1000; n >= 1000 && unit < 3; n /= 1000 {
+		unit++
 	}
-	return fmt.Sprintf("%.1f TB", n)
+	return fmt.Sprintf("%.1f %cB", n, "KMGT"[unit])
 }

@@ -70,11 +70,21 @@ func (s *Server) Listen(path string, mode os.FileMode) (*Listener, error) {
 		}
 		return nil, UnavailableError{fmt.Errorf("open the admin socket: %w", err), false}
 	}
-	if err := s.setAccess(path, mode); err != nil {
+	l, err := s.Serve(ln.(*net.UnixListener), mode)
+	if err != nil {
 		ln.Close()
+	}
+	return l, err
+}
+
+// Serve is Listen on a socket that is open already.
+func (s *Server) Serve(ln *net.UnixListener, mode os.FileMode) (*Listener, error) {
+	ln.SetUnlinkOnClose(true)
+	s.group.Store(&s.Group)
+	if err := s.setAccess(ln.Addr().String(), mode); err != nil {
 		return nil, err
 	}
-	l := &Listener{srv: s, ln: ln.(*net.UnixListener)}
+	l := &Listener{srv: s, ln: ln}
 	l.done, l.end = context.WithCancel(context.Background())
 	l.conns.Go(l.accept)
 	return l, nil
@@ -131,7 +141,8 @@ func (l *Listener) Close() error {
 	l.end()
 	err := l.ln.Close()
 	l.conns.Wait()
-	l.srv.plans.close()
+	l.srv.SuspendPlans()
+	l.srv.plans.tasks.Wait() // those that are being carried out
 	return err
 }
 
@@ -211,19 +222,12 @@ func (l *Listener) serve(c *net.UnixConn) {
 		}
 	})
 	for line := range lines {
-		if isBlank(line) {
-			continue
-		}
-		next, open := l.serveLine(ctx, who, line, c, w, lines)
-		if w.Flush() != nil || !open {
-			return
-		}
-		for next != "" && open {
-			line, next = next, ""
-			next, open = l.serveLine(ctx, who, line, c, w, lines)
-			if w.Flush() != nil {
+		for !isBlank(line) {
+			next, open := l.serveLine(ctx, who, line, c, w, lines)
+			if w.Flush() != nil || !open {
 				return
 			}
+			line = next
 		}
 	}
 }
@@ -252,9 +256,6 @@ func (l *Listener) serveLine(ctx context.Context, who Caller, line string, c *ne
 		case next, open = <-lines:
 			cancel()
 			err = <-watching
-		}
-		if isBlank(next) {
-			next = ""
 		}
 		writeVerdict(w, err)
 		return next, open
@@ -317,7 +318,7 @@ func (s *Server) authenticate(c *net.UnixConn) (Caller, error) {
 	if uid == 0 || uid == os.Getuid() {
 		return who, nil
 	}
-	if group := s.currentGroup(); group != "" {
+	if group := *s.group.Load(); group != "" {
 		g, gerr := user.LookupGroup(group)
 		if gerr == nil && slices.ContainsFunc(gids, func(gid int) bool { return g.Gid == strconv.Itoa(gid) }) {
 			return who, nil

@@ -48,7 +48,7 @@ type Server struct {
 	Files func() []string
 	Group string // who else may use the socket at first; empty: nobody
 
-	group atomic.Pointer[string] // by SetAccess
+	group atomic.Pointer[string] // Group, or that of SetAccess
 	plans plans
 
 	stopMu      sync.Mutex
@@ -63,14 +63,6 @@ type Certificate struct {
 	Valid       bool      // now
 	Warning     string    // that it expires soon, or does not hold; empty: neither
 	ReloadError string    // why its files, which have changed, cannot be used; empty: they can
-}
-
-// certificate is the one in use; nil: there is none.
-func (s *Server) certificate() *Certificate {
-	if s.Certificate == nil {
-		return nil
-	}
-	return s.Certificate()
 }
 
 // Setting is a key of the configuration in effect.

@@ -2,9 +2,9 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,16 +35,7 @@ func NewTap(next slog.Handler, level slog.Level) *Tap {
 func (t *Tap) Level() string { return strings.ToLower(t.level.Level().String()) }
 
 // levelArg is a level of the log.
-var levelArg = param{name: "debug|info|warn|error"}
-
-// parseLevel reads a level of the log, as the configuration has them.
-func parseLevel(word string) (string, error) {
-	level := strings.ToLower(word)
-	if !slices.Contains(strings.Split(levelArg.name, "|"), level) {
-		return "", refuse("usage", "%q is not a level of the log: write debug, info, warn or error", word)
-	}
-	return level, nil
-}
+var levelArg = oneOf("debug|info|warn|error")
 
 // SetLevel changes it, until the server stops.
 func (t *Tap) SetLevel(name string) error {
@@ -98,15 +89,9 @@ type logWatch struct {
 
 // watch begins to watch lines of a level or above with that text; "": all.
 func (t *Tap) watch(level, match string) (*logWatch, error) {
-	w := &logWatch{lines: make(chan logLine, 256), level: slog.LevelDebug, match: strings.ToLower(match), hub: t.hub}
-	if level != "" {
-		level, err := parseLevel(level)
-		if err != nil {
-			return nil, err
-		}
-		if err := w.level.UnmarshalText([]byte(level)); err != nil {
-			return nil, err
-		}
+	w := &logWatch{lines: make(chan logLine, 256), match: strings.ToLower(match), hub: t.hub}
+	if err := w.level.UnmarshalText([]byte(cmp.Or(level, "debug"))); err != nil {
+		return nil, err
 	}
 	t.hub.mu.Lock()
 	defer t.hub.mu.Unlock()

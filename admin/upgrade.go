@@ -26,9 +26,6 @@ var upgradeCommand = command{
 }
 
 func upgrade(c *call) error {
-	if c.Server.Upgrade == nil {
-		return refuse("denied", "this server cannot be upgraded while it runs")
-	}
 	binary, sum, err := c.Program(c.arg(), c.caller.UID == 0 || c.caller.UID == os.Getuid())
 	if err != nil {
 		return refuse("denied", "nothing was started, and this server continues: %v", err)
@@ -61,18 +58,6 @@ func upgrade(c *call) error {
 
 // UpgradeBegun is what the audit says of an upgrade to a program that is about to be started.
 func UpgradeBegun(binary, sum string) string { return "begun: " + binary + ", SHA-256 " + sum }
-
-// Serve is Listen on a socket that is open already.
-func (s *Server) Serve(ln *net.UnixListener, mode os.FileMode) (*Listener, error) {
-	ln.SetUnlinkOnClose(true)
-	l := &Listener{srv: s, ln: ln}
-	l.done, l.end = context.WithCancel(context.Background())
-	if err := s.setAccess(ln.Addr().String(), mode); err != nil {
-		return nil, err
-	}
-	l.conns.Go(l.accept)
-	return l, nil
-}
 
 // Conn is the socket, to be handed to another process.
 func (l *Listener) Conn() *net.UnixListener { return l.ln }

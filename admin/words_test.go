@@ -18,8 +18,8 @@ func TestConsoleUsage(t *testing.T) {
 	s := startShell(t)
 	s.ok("create lobby")
 	for line, want := range map[string]string{
-		"staus": "did you mean status", "memberz": "did you mean members", "xyzzy": `no command "xyzzy"; help`, "loglevel foo": "debug, info, warn or error",
-		"watch log --level foo": "debug, info, warn or error", "create x y": "usage: create ROOM [--port N]", "room": "usage: room ROOM", "rooms --srot members": "did you mean --sort",
+		"staus": "did you mean status", "memberz": "did you mean members", "xyzzy": `no command "xyzzy"; help`, "loglevel foo": "debug, info, warn, error",
+		"watch log --level foo": "debug, info, warn, error", "create x y": "usage: create ROOM [--port N]", "room": "usage: room ROOM", "rooms --srot members": "did you mean --sort",
 		"set lobby replya 3": "did you mean replay", "ban 192.0.2.1 --for 30": "30d",
 	} {
 		_, errs, status := s.do(strings.Fields(line)...)
