@@ -252,7 +252,7 @@ func (s *Service) CountTargets(bans ...store.Ban) BanTargets {
 // Ban keeps bans or mutes, all of them or none, on disk before it returns.
 // Members and connections that a ban holds for are ended.
 func (s *Service) Ban(bans ...store.Ban) (kept []store.Ban, hit BanTargets, err error) {
-	end, err := s.alterOrRefuse()
+	end, err := s.beginChange()
 	if err != nil {
 		return nil, BanTargets{}, err
 	}
@@ -288,7 +288,7 @@ func (s *Service) enforce(held []ban) BanTargets {
 // Unban lifts bans and mutes, all of them or none: store.ErrNoBan if one is not
 // there.
 func (s *Service) Unban(ids ...uint64) error {
-	end, err := s.alterOrRefuse()
+	end, err := s.beginChange()
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok 
 		return "", true
 	}
 	flying := 1 // a command, or a refusal, is in its place: behind what was said before it
-	if isText && m.activeMute() == nil && !m.room.own.Load().ReadOnly {
+	if isText && m.activeMute() == nil && !m.room.settings.Load().ReadOnly {
 		flying = maxInFlight
 	}
 	price := 1.0
@@ -94,7 +94,7 @@ func (s *lineSession) onlyAnswers(line []byte, over int, isText bool) bool {
 		return true
 	}
 	if isText {
-		return s.member.activeMute() != nil || s.member.room.own.Load().ReadOnly
+		return s.member.activeMute() != nil || s.member.room.settings.Load().ReadOnly
 	}
 	c, _ := wire.ParseCommand(string(line)) // after an error nothing is to be done
 	switch c.Do {

@@ -2,7 +2,7 @@ package netsvc
 
 // DeleteIf is the deletion by a client, for tests outside the package.
 func (s *Service) DeleteIf(name string, allowed func(*Room) error) error {
-	end, err := s.alterOrRefuse()
+	end, err := s.beginChange()
 	if err != nil {
 		return err
 	}

@@ -229,11 +229,11 @@ func (s *Service) roomUpdated(k store.Room, e store.Edit) {
 func (r *Room) applyRename(k store.Room) {
 	s := r.svc
 	s.mu.Lock()
-	was := r.ident.Load()
+	was := r.nameAndPort.Load()
 	if s.rooms[was.key] == r {
 		delete(s.rooms, was.key)
 	}
-	r.ident.Store(newNameAndPort(k.Name, k.Key, was.port))
+	r.nameAndPort.Store(newNameAndPort(k.Name, k.Key, was.port))
 	s.registerName(r)
 	s.mu.Unlock()
 	s.logLater("room renamed", "room", k.Name, "was", was.name, "by", "operator")
@@ -246,8 +246,8 @@ func (r *Room) applyRename(k store.Room) {
 func (r *Room) applyMove(k store.Room, owner any) {
 	s := r.svc
 	s.mu.Lock()
-	was := r.ident.Load()
-	r.ident.Store(newNameAndPort(was.name, was.key, k.Port))
+	was := r.nameAndPort.Load()
+	r.nameAndPort.Store(newNameAndPort(was.name, was.key, k.Port))
 	s.ports.claim(k.Port)
 	s.ports.release(was.port)
 	ln, _ := owner.(*transport.Endpoint)
@@ -274,7 +274,7 @@ func (r *Room) applyTopic(k store.Room) {
 
 // applySettings has settings take effect.
 func (r *Room) applySettings(k store.Room) {
-	was := r.own.Swap(&k.Settings)
+	was := r.settings.Swap(&k.Settings)
 	r.svc.logLater("room settings", "room", r.name(), "own", settingsText(k.Settings), "was", settingsText(*was), "by", "operator")
 	r.svc.Publish(Event{Type: "set", Room: r.name(), Text: settingsText(k.Settings)})
 	switch {

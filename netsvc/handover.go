@@ -266,10 +266,10 @@ type upgrade struct {
 // movedText is what connections are told that could not be handed over.
 const movedText = "the server is being upgraded; connect again"
 
-// alterOrRefuse passes the gate for a change that somebody has asked for and gets an
+// beginChange passes the gate for a change that somebody has asked for and gets an
 // answer to: it must not wait in a process that another one has taken over from. Before
 // the answer the change is in the log.
-func (s *Service) alterOrRefuse() (end func(), err error) {
+func (s *Service) beginChange() (end func(), err error) {
 	if pass, ok := s.engine.BeginChangeUnlessAbandoned(); ok {
 		return func() {
 			s.logQueue.wait()

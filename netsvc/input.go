@@ -193,7 +193,7 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 	why := ""
 	if b := m.activeMute(); b != nil {
 		why = muteText(b)
-	} else if m.room.own.Load().ReadOnly {
+	} else if m.room.settings.Load().ReadOnly {
 		why = "the room is read-only"
 	}
 	if why != "" {

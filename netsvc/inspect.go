@@ -163,7 +163,7 @@ func (s *Service) diskInconsistencies() (found findings) {
 
 // matchesStored reports whether the room is as on disk, in what the operator changes.
 func (r *Room) matchesStored(k store.Room) bool {
-	return *r.ident.Load() == *newNameAndPort(k.Name, k.Key, k.Port) && settingsText(*r.own.Load()) == settingsText(k.Settings)
+	return *r.nameAndPort.Load() == *newNameAndPort(k.Name, k.Key, k.Port) && settingsText(*r.settings.Load()) == settingsText(k.Settings)
 }
 
 // ConnInfo is a connection of a client as the operator sees it.
@@ -210,7 +210,7 @@ func (c ConnInfo) isFrom(what string) bool {
 // Disconnect closes connections that are no members', by their remote ends, and returns
 // how many there were.
 func (s *Service) Disconnect(remotes []string) (n int, err error) {
-	end, err := s.alterOrRefuse()
+	end, err := s.beginChange()
 	if err != nil {
 		return 0, err
 	}

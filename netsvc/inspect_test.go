@@ -128,7 +128,7 @@ func TestInconsistencies(t *testing.T) {
 			return nil
 		}
 	}
-	was, own, m := r.ident.Load(), r.own.Load(), r.currentMembers()[0]
+	was, own, m := r.nameAndPort.Load(), r.settings.Load(), r.currentMembers()[0]
 	for _, f := range []struct {
 		says           string
 		wrong, righted func() error
@@ -148,8 +148,8 @@ func TestInconsistencies(t *testing.T) {
 			s.rooms["hall"] = newRoom(s, store.Room{Name: "hall", Key: "hall", Port: r.port()}, 0)
 		}), locked(func() { delete(s.rooms, "hall") })},
 		{"is to be given out", locked(func() { s.ports.giveBack(r.port()) }), locked(func() { s.ports.claim(r.port()) })},
-		{"is lobby on port", locked(func() { r.ident.Store(newNameAndPort("loggia", was.key, was.port)) }), locked(func() { r.ident.Store(was) })},
-		{"has other settings", locked(func() { r.own.Store(&store.Settings{ReadOnly: true}) }), locked(func() { r.own.Store(own) })},
+		{"is lobby on port", locked(func() { r.nameAndPort.Store(newNameAndPort("loggia", was.key, was.port)) }), locked(func() { r.nameAndPort.Store(was) })},
+		{"has other settings", locked(func() { r.settings.Store(&store.Settings{ReadOnly: true}) }), locked(func() { r.settings.Store(own) })},
 		{"the room lobby is on disk and not here", locked(func() { delete(s.rooms, "lobby") }), locked(func() { s.rooms["lobby"] = r })},
 		{"the room hall is here and not on disk", locked(func() {
 			s.rooms["hall"] = newRoom(s, store.Room{ID: 99, Name: "hall", Key: "hall", Port: 1}, 0)

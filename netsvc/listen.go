@@ -15,9 +15,8 @@ import (
 )
 
 const (
-	// Directly after a kill -9 the kernel may still be tearing down the old
-	// process's sockets: a port is retried for a moment before it counts as
-	// taken by another program.
+	// Directly after a kill -9 the kernel may still be closing the sockets of the old
+	// process: a port is retried for this time before it counts as taken by another program.
 	bindTimeout  = time.Second
 	bindInterval = 50 * time.Millisecond
 
@@ -25,8 +24,8 @@ const (
 	retryMax = 30 * time.Second
 )
 
-// listen binds a port on all addresses that the machine has, or on none. Port 0
-// lets the system choose.
+// listen binds a port on all addresses of the options that the machine has, or on none. With
+// port 0 the system chooses one.
 func (s *Service) listen(port int) (*transport.Endpoint, error) {
 	p := &transport.Endpoint{Port: port, Requested: s.opts().Listen}
 	for _, a := range p.Requested {
@@ -45,23 +44,29 @@ func (s *Service) listen(port int) (*transport.Endpoint, error) {
 	return p, nil
 }
 
-// listenMaster retries a port that is in use for a moment.
-func (s *Service) listenMaster() (*transport.Endpoint, error) {
-	if given := s.opts().MasterFDs; len(given) > 0 {
-		return s.takeMaster(given)
-	}
-	for until := time.Now().Add(bindTimeout); ; {
-		l, err := s.listen(s.opts().Port)
-		if err == nil {
-			return l, nil
-		}
-		if !transport.IsPortInUse(err) || time.Now().After(until) || !s.sleep(bindInterval) {
-			return nil, fmt.Errorf("the master port cannot be opened: %s", transport.BindReason(s.opts().Port, err))
+// listenRetry is listen, and tries again until the timeout while the port is in use.
+func (s *Service) listenRetry(port int, timeout time.Duration) (*transport.Endpoint, error) {
+	for until := time.Now().Add(timeout); ; {
+		l, err := s.listen(port)
+		if err == nil || !transport.IsPortInUse(err) || time.Now().After(until) || !s.sleep(bindInterval) {
+			return l, err
 		}
 	}
 }
 
-// takeMaster makes the master port of descriptors that listen on it.
+// listenMaster opens the master port, or takes it over from descriptors that are given.
+func (s *Service) listenMaster() (*transport.Endpoint, error) {
+	if given := s.opts().MasterFDs; len(given) > 0 {
+		return s.takeMaster(given)
+	}
+	l, err := s.listenRetry(s.opts().Port, bindTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("the master port cannot be opened: %s", transport.BindReason(s.opts().Port, err))
+	}
+	return l, nil
+}
+
+// takeMaster returns the master port of descriptors that listen on it.
 func (s *Service) takeMaster(given []int) (*transport.Endpoint, error) {
 	p := &transport.Endpoint{}
 	for _, fd := range given {
@@ -75,8 +80,8 @@ func (s *Service) takeMaster(given []int) (*transport.Endpoint, error) {
 	return p, nil
 }
 
-// bindFree takes ports from the queue until one can be bound. One that another
-// program uses keeps its place.
+// bindFree takes ports from the queue until one can be bound. The others, which another program
+// uses, keep their places.
 func (s *Service) bindFree(r *Room) (*transport.Endpoint, error) {
 	tried := make(map[int]bool)
 	var failed []int
@@ -106,8 +111,8 @@ func (s *Service) bindFree(r *Room) (*transport.Endpoint, error) {
 	}
 }
 
-// bindAll binds the rooms at their own ports, a few at a time. What cannot be
-// bound after a moment is left to a goroutine that retries.
+// bindAll binds the rooms at their own ports. A room that cannot be bound within bindTimeout gets
+// a goroutine that retries.
 func (s *Service) bindAll(rooms []*Room) {
 	until := time.Now().Add(bindTimeout)
 	for {
@@ -117,7 +122,7 @@ func (s *Service) bindAll(rooms []*Room) {
 		}
 		if time.Now().After(until) || !s.sleep(bindInterval) {
 			for _, r := range failed {
-				s.log.Warn("room unbound", "room", r.name(), "port", r.port(), "cause", r.unboundCause())
+				s.log.Warn("room unbound; the server keeps trying", "room", r.name(), "port", r.port(), "cause", r.unboundCause())
 				s.tasks.Go(r.rebind)
 			}
 			return
@@ -126,41 +131,37 @@ func (s *Service) bindAll(rooms []*Room) {
 	}
 }
 
-// bindEach tries each room once and returns those that are in use.
+// bindEach tries to bind each room once, a few at a time, and returns those whose port is in use.
 func (s *Service) bindEach(rooms []*Room) (failed []*Room) {
-	next := make(chan *Room)
 	var mu sync.Mutex
-	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(rooms)) {
-		workers.Go(func() {
-			for r := range next {
-				if !r.tryBind() {
-					mu.Lock()
-					failed = append(failed, r)
-					mu.Unlock()
-				}
+	var all sync.WaitGroup
+	places := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for _, r := range rooms {
+		places <- struct{}{}
+		all.Go(func() {
+			defer func() { <-places }()
+			if !r.tryBind() {
+				mu.Lock()
+				defer mu.Unlock()
+				failed = append(failed, r)
 			}
 		})
 	}
-	for _, r := range rooms {
-		next <- r
-	}
-	close(next)
-	workers.Wait()
+	all.Wait()
 	return failed
 }
 
 // sleep reports false when the service stops meanwhile.
 func (s *Service) sleep(d time.Duration) bool { return !waitFor(s.stop.Done(), d) }
 
-// busyText is the answer to a connection that cannot be served for want of descriptors.
+// busyText is the answer to a connection for which there is no descriptor.
 const busyText = "busy: the server has no descriptor left for another connection; try again in a moment"
 
-// busyReply is that answer at the master port.
+// busyReply is busyText at the master port.
 const busyReply = "ERR " + busyText + "\n"
 
-// refuse tells a connection one line and closes it. The line may be lost if
-// very many are refused at once.
+// refuse writes one line to a client and closes the connection. The line may be lost if very many
+// connections are refused at once.
 func (s *Service) refuse(c transport.HalfCloser, why RefusalReason, line string) {
 	if why != notRefused {
 		s.counters.refusals.add(why)
@@ -168,9 +169,9 @@ func (s *Service) refuse(c transport.HalfCloser, why RefusalReason, line string)
 	s.engine.Refuse(c, line)
 }
 
-// refuseNew is refuse for a connection that nothing was done with yet. Of those
-// that connect too often it takes no leave, which costs more than they are worth:
-// the line may be lost if they have sent something.
+// refuseNew is refuse for a connection that was just accepted. If the address connects too often,
+// the connection is closed at once, which costs less: the line may be lost if the client has sent
+// something.
 func (s *Service) refuseNew(c transport.Socket, addr netip.AddrPort, why RefusalReason, line string) {
 	if why != refusedRate {
 		s.refuse(c.TCP(addr), why, line)
@@ -180,29 +181,29 @@ func (s *Service) refuseNew(c transport.Socket, addr netip.AddrPort, why Refusal
 	c.WriteAndClose(line)
 }
 
-// portQueue is the order in which ports are given out: those never used first,
-// ascending, then those that rooms have given up, the longest rested first. A
-// client that still knows an old number must not land in a stranger's room.
+// portQueue is the order in which ports are given out: first those that were never used, in
+// ascending order, then those in quarantine, the first released first. A client that still knows
+// an old port must not get into a room of strangers.
 type portQueue struct {
 	first, last int
 	free        []int
-	released    map[int]bool // ports that a room has given up, ever
+	released    map[int]bool // ports that a room ever had and released
 }
 
-// newPortQueue takes the ports of rooms, and those that rest, the longest
-// rested first.
-func newPortQueue(first, last int, used map[int]bool, resting []int) portQueue {
+// newPortQueue returns the queue of the ports from first to last. used are those of rooms, and
+// quarantined those in quarantine, the first released first.
+func newPortQueue(first, last int, used map[int]bool, quarantined []int) portQueue {
 	q := portQueue{first: first, last: last, released: make(map[int]bool)}
-	rests := make(map[int]bool, len(resting))
-	for _, p := range resting {
-		rests[p] = true
+	later := make(map[int]bool, len(quarantined))
+	for _, p := range quarantined {
+		later[p] = true
 	}
 	for p := first; p <= last; p++ {
-		if !used[p] && !rests[p] {
+		if !used[p] && !later[p] {
 			q.free = append(q.free, p)
 		}
 	}
-	for _, p := range resting {
+	for _, p := range quarantined {
 		if !used[p] {
 			q.release(p)
 		}
@@ -212,33 +213,32 @@ func newPortQueue(first, last int, used map[int]bool, resting []int) portQueue {
 
 // take gives out the next port that is not in tried.
 func (q *portQueue) take(tried map[int]bool) (int, bool) {
-	for i, p := range q.free {
-		if !tried[p] {
-			q.free = slices.Delete(q.free, i, i+1)
-			return p, true
-		}
-	}
-	return 0, false
+	return q.takeAt(slices.IndexFunc(q.free, func(p int) bool { return !tried[p] }))
 }
 
-// claim takes one port out of its turn, if it is free.
+// claim gives out a port out of its turn, if it is free.
 func (q *portQueue) claim(port int) bool {
-	i := slices.Index(q.free, port)
-	if i < 0 {
-		return false
-	}
-	q.free = slices.Delete(q.free, i, i+1)
-	return true
+	_, ok := q.takeAt(slices.Index(q.free, port))
+	return ok
 }
 
-// giveBack returns ports that were taken and not used, in the order of taking.
-// The range may have become another one meanwhile.
+func (q *portQueue) takeAt(i int) (int, bool) {
+	if i < 0 {
+		return 0, false
+	}
+	port := q.free[i]
+	q.free = slices.Delete(q.free, i, i+1)
+	return port, true
+}
+
+// giveBack puts ports that were taken and not used to the front, in the order of taking. The
+// range may have changed meanwhile.
 func (q *portQueue) giveBack(ports ...int) {
 	ports = slices.DeleteFunc(ports, func(p int) bool { return p < q.first || p > q.last || slices.Contains(q.free, p) })
 	q.free = slices.Insert(q.free, 0, ports...)
 }
 
-// release lets a port rest: it comes last.
+// release puts a port into quarantine: it comes last.
 func (q *portQueue) release(port int) {
 	if port >= q.first && port <= q.last {
 		q.free = append(q.free, port)
@@ -246,26 +246,20 @@ func (q *portQueue) release(port int) {
 	}
 }
 
-// quarantined are the free ports that a room has given up, the longest rested first.
+// quarantined returns the free ports that a room has released, the first released first.
 func (q *portQueue) quarantined() []int {
-	ports := []int{}
-	for _, p := range q.free {
-		if q.released[p] {
-			ports = append(ports, p)
-		}
-	}
-	return ports
+	return slices.DeleteFunc(append([]int{}, q.free...), func(p int) bool { return !q.released[p] })
 }
 
-// returnPorts returns ports that were taken, and that no room has got, to their places.
+// returnPorts gives ports back that were taken, unless a room has them.
 func (s *Service) returnPorts(ports ...int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ports.giveBack(slices.DeleteFunc(ports, func(p int) bool { return s.roomAtPort(p) != nil })...)
 }
 
-// quarantinePort has a port rest that a room had, or was about to have, unless another one has
-// it by now.
+// quarantinePort puts a port into quarantine that a room had, or was about to get, unless a room
+// has it.
 func (s *Service) quarantinePort(port int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -274,7 +268,7 @@ func (s *Service) quarantinePort(port int) {
 	}
 }
 
-// roomAtPort is the room that has a port; nil: there is none. mu is held.
+// roomAtPort returns the room that has a port; nil: there is none. mu is held.
 func (s *Service) roomAtPort(port int) *Room {
 	for _, r := range s.rooms {
 		if r.port() == port {
@@ -284,11 +278,11 @@ func (s *Service) roomAtPort(port int) *Room {
 	return nil
 }
 
-// An address of Options.Listen may be missing: the interface comes up after the
-// server, or the machine has no IPv6. Then every port listens on the others, and
-// settle tries the missing one until it is there.
+// An address of Options.Listen may be missing: the interface comes up after the server, or the
+// machine has no IPv6. Then every port listens on the other addresses, and reconcile tries the
+// missing one until it is there.
 
-// addressRetryMax is how long a missing address may be there before it is tried.
+// addressRetryMax is the longest time between two tries.
 const addressRetryMax = 5 * time.Second
 
 // Missing is an address of Options.Listen that not every port listens on.
@@ -299,7 +293,7 @@ type Missing struct {
 
 func (m Missing) String() string { return fmt.Sprintf("%s (%s)", m.Addr, m.Cause) }
 
-// Listening is where the master port listens.
+// Listening returns the addresses on which the master port listens.
 func (s *Service) Listening() []netip.AddrPort {
 	all := []netip.AddrPort{}
 	if master := s.master.Load(); master != nil {
@@ -310,13 +304,13 @@ func (s *Service) Listening() []netip.AddrPort {
 	return all
 }
 
-// Wanted are the addresses and the master port of the options in effect.
+// Wanted returns the addresses and the master port of the options in effect.
 func (s *Service) Wanted() (listen []netip.Addr, port int) {
 	o := s.opts()
 	return slices.Clone(o.Listen), o.Port
 }
 
-// Missing tells which addresses are waited for.
+// Missing returns the addresses that are missing now.
 func (s *Service) Missing() []Missing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -329,7 +323,7 @@ func (s *Service) Missing() []Missing {
 	return all
 }
 
-// addMissing notes that a port does without an address for now.
+// addMissing notes that a port does not listen on an address, and has it retried.
 func (s *Service) addMissing(a netip.Addr, cause string) {
 	s.mu.Lock()
 	before := s.missing[a]
@@ -345,8 +339,7 @@ func (s *Service) warnMissing(a netip.Addr, before, cause string) {
 	}
 }
 
-// scheduleReconcile starts the goroutine that brings every port to the addresses of the
-// options. mu is held.
+// scheduleReconcile has a goroutine call reconcile until no address is missing. mu is held.
 func (s *Service) scheduleReconcile() {
 	s.reconcileAgain = true
 	if s.reconciling || s.stopping {
@@ -365,7 +358,7 @@ func (s *Service) scheduleReconcile() {
 	})
 }
 
-// reconciled reports whether there is nothing left to be tried.
+// reconciled reports whether the goroutine of scheduleReconcile may end.
 func (s *Service) reconciled() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -373,8 +366,8 @@ func (s *Service) reconciled() bool {
 	return !s.reconciling
 }
 
-// reconcile makes every port listen on the addresses of the options, as far as they
-// are there, and on no other.
+// reconcile has every port listen on those addresses of the options that the machine has, and on
+// no other.
 func (s *Service) reconcile() {
 	s.reconfiguring.Lock()
 	defer s.reconfiguring.Unlock()
@@ -383,14 +376,14 @@ func (s *Service) reconcile() {
 	s.mu.Unlock()
 	c := s.change(*s.opts())
 	if err := c.bind(); err != nil {
-		s.log.Error("listening on every address failed", "error", err)
+		s.log.Error("an address cannot be listened on; the server keeps trying", "error", err)
 		c.revert()
 		return
 	}
 	c.install()
 }
 
-// setMissing notes what is missing now.
+// setMissing notes which addresses are missing, and logs what has changed.
 func (s *Service) setMissing(missing map[netip.Addr]string) {
 	s.mu.Lock()
 	before := s.missing
@@ -400,7 +393,7 @@ func (s *Service) setMissing(missing map[netip.Addr]string) {
 	s.mu.Unlock()
 	for a := range before {
 		if missing[a] == "" && slices.Contains(s.opts().Listen, a) {
-			s.log.Info("the server listens on a missing address now", "address", a.String())
+			s.log.Info("an address of server.listen is there; the server listens on it", "address", a.String())
 		}
 	}
 	for a, cause := range missing {

@@ -306,7 +306,7 @@ func (r *Room) releaseNick(m *Member) {
 func (s *Service) imitated(n wire.Name, own *Room) *Room {
 	look := n.Skeleton()
 	for _, r := range s.rooms {
-		if i := r.ident.Load(); i.skeleton == look && r != own && n.IsConfusable(wire.Name{Shown: i.name, Key: i.key}) {
+		if i := r.nameAndPort.Load(); i.skeleton == look && r != own && n.IsConfusable(wire.Name{Shown: i.name, Key: i.key}) {
 			return r
 		}
 	}

@@ -129,7 +129,7 @@ func (s *Service) FindMembers(what string) []MemberInfo {
 // Kick ends members by their IDs, with a sentence for them, and returns how
 // many were there. What is pending for one that is leaving is not written any more.
 func (s *Service) Kick(ids []uint64, say string) (int, error) {
-	end, err := s.alterOrRefuse()
+	end, err := s.beginChange()
 	if err != nil {
 		return 0, err
 	}
@@ -163,7 +163,7 @@ func (m *Member) kick(say string) bool {
 // Say shows a notice of the operator in a room, or in all rooms for "", and
 // returns how many members there are to see it. It is not stored.
 func (s *Service) Say(room, text string) (int, error) {
-	end, err := s.alterOrRefuse()
+	end, err := s.beginChange()
 	if err != nil {
 		return 0, err
 	}
@@ -253,7 +253,7 @@ func (s *Service) Room(name string) (RoomDetail, error) {
 }
 
 func (r *Room) detail() RoomDetail {
-	d := RoomDetail{ID: r.id, ReadOnly: r.own.Load().ReadOnly}
+	d := RoomDetail{ID: r.id, ReadOnly: r.settings.Load().ReadOnly}
 	if st, err := r.svc.store.Stat(r.id); err == nil {
 		d.Lines, d.Bytes, d.Newest = st.Lines, st.Bytes, st.Last
 	}

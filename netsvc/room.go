@@ -53,16 +53,16 @@ type Room struct {
 	quit    chan struct{}  // closed when the room begins to close
 	readers sync.WaitGroup // of members until their connections are closed; Add under mu, while open
 
-	ident    atomic.Pointer[nameAndPort]     // replaced under Service.mu
-	own      atomic.Pointer[store.Settings]  // what the operator has set, read-only
-	password atomic.Pointer[passwd.Password] // nil: none
-	wrote    atomic.Bool                     // something may wait for the peers' acknowledgement
+	nameAndPort atomic.Pointer[nameAndPort]     // replaced under Service.mu
+	settings    atomic.Pointer[store.Settings]  // what the operator has set, read-only
+	password    atomic.Pointer[passwd.Password] // nil: none
+	wrote       atomic.Bool                     // something may wait for the peers' acknowledgement
 	// dropped says that the room is deleted in the store. Its members drain and end in
 	// this process, also while it stands still, or when another has taken over.
 	dropped atomic.Bool
 
 	work     taskQueue  // what changes of it do that takes time
-	altering sync.Mutex // held while an operator renames, moves or sets it; only tried
+	changing sync.Mutex // held while an operator renames, moves or sets it; only tried
 
 	fanout
 
@@ -124,8 +124,8 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 		origin:     origin{id: k.ID, identity: s.store.Identity(k), keyHash: k.KeyHash, created: k.Created, madeBy: k.Creator},
 		membership: membership{nicks: make(map[string]*Member), leaving: make(map[*Member]*departure)},
 	}
-	r.ident.Store(newNameAndPort(k.Name, k.Key, k.Port))
-	r.own.Store(&k.Settings)
+	r.nameAndPort.Store(newNameAndPort(k.Name, k.Key, k.Port))
+	r.settings.Store(&k.Settings)
 	r.password.Store(passwd.FromHash(k.Password))
 	r.log.SetBudget(s.logs)
 	return r

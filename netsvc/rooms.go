@@ -19,10 +19,10 @@ import (
 	"roomd/store"
 )
 
-// What the operator changes of a room while it is open. Its members keep their
-// sockets. Each change is on disk before it is visible.
+// What the operator changes of an open room: its members keep their connections. Each change is
+// on disk before it is visible.
 
-// nameAndPort is what the operator may change of a room while it is open.
+// nameAndPort is what Rename and Move change. It is replaced as a whole.
 type nameAndPort struct {
 	name, key string // as it is shown, and folded
 	port      int
@@ -33,37 +33,30 @@ func newNameAndPort(name, key string, port int) *nameAndPort {
 	return &nameAndPort{name, key, port, wire.Name{Shown: name, Key: key}.Skeleton()}
 }
 
-func (r *Room) name() string { return r.ident.Load().name }
-func (r *Room) key() string  { return r.ident.Load().key }
-func (r *Room) port() int    { return r.ident.Load().port }
+func (r *Room) name() string { return r.nameAndPort.Load().name }
+func (r *Room) key() string  { return r.nameAndPort.Load().key }
+func (r *Room) port() int    { return r.nameAndPort.Load().port }
 
-// maxMembers is how many members the room may have; 0: any number.
-func (r *Room) maxMembers() int {
-	if n := r.own.Load().Members; n != nil {
-		return *n
+// orDefault returns a setting of a room or, if the room has none, that of the server.
+func orDefault(setting *int, ofServer int) int {
+	if setting != nil {
+		return *setting
 	}
-	return r.svc.opts().MaxMembers
+	return ofServer
 }
 
-// replayLines is how many earlier lines who joins is shown.
-func (r *Room) replayLines() int {
-	if n := r.own.Load().Replay; n != nil {
-		return *n
-	}
-	return r.svc.opts().Replay
-}
+// maxMembers returns how many members the room may have; 0: any number.
+func (r *Room) maxMembers() int { return orDefault(r.settings.Load().Members, r.svc.opts().MaxMembers) }
 
-// quietAbove is how many members are still told of joins and leaves.
-func (r *Room) quietAbove() int {
-	if n := r.own.Load().Quiet; n != nil {
-		return *n
-	}
-	return r.svc.opts().QuietAbove
-}
+// replayLines returns how many earlier lines a new member gets.
+func (r *Room) replayLines() int { return orDefault(r.settings.Load().Replay, r.svc.opts().Replay) }
 
-// beginRoomChange is alterOrRefuse for a change of a room. After an error there is nothing to end.
+// quietAbove returns how many members there may be before joins and leaves are not shown any more.
+func (r *Room) quietAbove() int { return orDefault(r.settings.Load().Quiet, r.svc.opts().QuietAbove) }
+
+// beginRoomChange is beginChange for a change of a room. After an error, end must not be called.
 func (s *Service) beginRoomChange(name string) (r *Room, end func(), err error) {
-	if end, err = s.alterOrRefuse(); err != nil {
+	if end, err = s.beginChange(); err != nil {
 		return nil, nil, err
 	}
 	if r, err = s.room(name); err != nil {
@@ -72,23 +65,24 @@ func (s *Service) beginRoomChange(name string) (r *Room, end func(), err error) 
 	return r, end, err
 }
 
-// beginExclusiveRoomChange is alterRoom for a change that no other of its kind may meet.
+// beginExclusiveRoomChange is beginRoomChange for a rename, a move or new settings: of these only
+// one may be under way in a room.
 func (s *Service) beginExclusiveRoomChange(name string) (r *Room, end func(), err error) {
-	r, pass, err := s.beginRoomChange(name)
+	r, endChange, err := s.beginRoomChange(name)
 	if err != nil {
 		return nil, nil, err
 	}
-	if !r.altering.TryLock() {
-		pass()
-		return nil, nil, wire.Errorf(wire.CodeBusy, "%s is just being changed; try again in a moment", r.name())
+	if !r.changing.TryLock() {
+		endChange()
+		return nil, nil, wire.Errorf(wire.CodeBusy, "%s is being changed by another command; try again in a moment", r.name())
 	}
 	return r, func() {
-		r.altering.Unlock()
-		pass()
+		r.changing.Unlock()
+		endChange()
 	}, nil
 }
 
-// update changes the room in the store, and waits until that is visible.
+// update changes the room in the store, and waits until the change is visible.
 func (r *Room) update(e store.Edit) error {
 	_, err := r.svc.store.Update(r.id, e)
 	if errors.Is(err, store.ErrNoRoom) {
@@ -109,7 +103,7 @@ func (r *Room) announceNotice(format string, args ...any) {
 	}
 }
 
-// Rename gives a room another name, or another spelling of its own.
+// Rename gives a room another name, or another spelling of its name.
 func (s *Service) Rename(name, to string) (RoomInfo, error) {
 	r, end, err := s.beginExclusiveRoomChange(name)
 	if err != nil {
@@ -120,38 +114,28 @@ func (s *Service) Rename(name, to string) (RoomInfo, error) {
 	if err != nil {
 		return RoomInfo{}, err
 	}
-	// The name is reserved by a room that nobody finds, as it never opens.
-	stand := placeholderRoom(s, n)
-	s.mu.Lock()
-	other, alike := s.rooms[n.Key], s.imitated(n, r)
-	if other == nil && alike == nil {
-		s.rooms[n.Key] = stand
+	placeholder, err := s.reserveName(n, r, true)
+	if err != nil {
+		return RoomInfo{}, err
 	}
-	s.mu.Unlock()
-	if other != nil && other != r {
-		return RoomInfo{}, wire.Errorf(wire.CodeExists, "a room named %s is already there", other.name())
-	}
-	if alike != nil {
-		return RoomInfo{}, alike.imitates(n)
-	}
-	defer s.unregister(stand)
+	defer s.unregister(placeholder)
 	if err := r.update(store.Edit{Name: &n.Shown, Key: &n.Key}); err != nil {
 		return RoomInfo{}, err
 	}
 	return r.infoAfterChange()
 }
 
-// infoAfterChange is the room as it is behind a change.
+// infoAfterChange returns the room as it is after a change.
 func (r *Room) infoAfterChange() (RoomInfo, error) {
 	info, ok := r.info()
 	if !ok {
-		return info, wire.Errorf(wire.CodeNoRoom, "%s is just being closed", r.name())
+		return info, wire.Errorf(wire.CodeNoRoom, "%s is being deleted", r.name())
 	}
 	return info, nil
 }
 
-// Move gives a room another port: it accepts there from now on, a client that is in the
-// backlog of the old one still comes in, and that port rests.
+// Move gives a room another port, where it accepts from then on. Clients in the backlog of the
+// old port are admitted, and the old port goes into quarantine.
 func (s *Service) Move(name string, port int) (RoomInfo, error) {
 	r, end, err := s.beginExclusiveRoomChange(name)
 	if err != nil {
@@ -170,12 +154,11 @@ func (s *Service) Move(name string, port int) (RoomInfo, error) {
 		s.quarantinePort(port)
 		return RoomInfo{}, err
 	}
-	r.work.wait() // the old port is left
+	r.work.wait() // until the old port is closed
 	return r.infoAfterChange()
 }
 
-// bindPort binds a port that the operator wants. It need not be in the range
-// of the ports for rooms.
+// bindPort binds a port that the operator has chosen, also one outside Options.Ports.
 func (s *Service) bindPort(port int) (*transport.Endpoint, error) {
 	if port < 1 || port > 65535 {
 		return nil, wire.Errorf(wire.CodeBadRequest, "%d is not a port: a number from 1 to 65535", port)
@@ -190,26 +173,22 @@ func (s *Service) bindPort(port int) (*transport.Endpoint, error) {
 	s.mu.Unlock()
 	switch {
 	case owner != nil:
-		return nil, wire.Errorf(wire.CodeExists, "the port %d is the one of %s", port, owner.name())
+		return nil, wire.Errorf(wire.CodeExists, "port %d belongs to the room %s", port, owner.name())
 	case slices.Contains(s.corruptPorts, port):
-		return nil, wire.Errorf(wire.CodeExists, "the port %d is that of a damaged room, which is left out", port)
+		return nil, wire.Errorf(wire.CodeExists, "port %d belongs to a corrupt room, which is not served", port)
 	case within && !claimed:
-		return nil, wire.Errorf(wire.CodeBusy, "the port %d is just being given to a room", port)
+		return nil, wire.Errorf(wire.CodeBusy, "port %d is being given to another room; try again in a moment", port)
 	}
-	// A room that had it a moment ago may still be leaving it.
-	for until := time.Now().Add(5 * bindInterval); ; {
-		l, err := s.listen(port)
-		if err == nil {
-			return l, nil
-		}
-		if !transport.IsPortInUse(err) || time.Now().After(until) || !s.sleep(bindInterval) {
-			s.quarantinePort(port)
-			return nil, wire.Errorf(wire.CodeNoPort, "%s", transport.BindReason(port, err))
-		}
+	// The room that had the port before may still be closing it.
+	l, err := s.listenRetry(port, 5*bindInterval)
+	if err != nil {
+		s.quarantinePort(port)
+		return nil, wire.Errorf(wire.CodeNoPort, "%s", transport.BindReason(port, err))
 	}
+	return l, nil
 }
 
-// Rebind tries at once to bind a room that waits for its port.
+// Rebind tries at once to bind an unbound room.
 func (s *Service) Rebind(name string) (RoomInfo, error) {
 	r, end, err := s.beginRoomChange(name)
 	if err != nil {
@@ -226,28 +205,28 @@ func (s *Service) Rebind(name string) (RoomInfo, error) {
 	return r.infoAfterChange()
 }
 
-// Settings are a room's own.
+// Settings returns a room's own settings.
 func (s *Service) Settings(name string) (store.Settings, error) {
 	r, err := s.room(name)
 	if err != nil {
 		return store.Settings{}, err
 	}
-	return *r.own.Load(), nil
+	return *r.settings.Load(), nil
 }
 
-// Set changes a room's own settings. Values are the caller's to check.
+// Set changes a room's own settings. The caller has checked the values.
 func (s *Service) Set(name string, change func(*store.Settings)) (own store.Settings, err error) {
 	r, end, err := s.beginExclusiveRoomChange(name)
 	if err != nil {
 		return own, err
 	}
 	defer end()
-	own = *r.own.Load()
+	own = *r.settings.Load()
 	change(&own)
 	return own, r.update(store.Edit{Settings: &own})
 }
 
-// settingsText is a room's own settings in a line.
+// settingsText returns a room's own settings as JSON.
 func settingsText(own store.Settings) string {
 	text, err := json.Marshal(own)
 	if err != nil {
@@ -256,11 +235,10 @@ func settingsText(own store.Settings) string {
 	return string(text)
 }
 
-// Create makes a room. When it returns, the room is on disk and listens. by
-// tells whom to remember as its creator: the session's number and its address.
-// The error is a *wire.Error if it is the caller's fault.
+// Create creates a room. When it returns, the room is on disk and listens. key is what the creator
+// proves itself with. The error is a *wire.Error if it is the caller's fault.
 func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, err error) {
-	end, err := s.alterOrRefuse()
+	end, err := s.beginChange()
 	if err != nil {
 		return info, "", err
 	}
@@ -273,46 +251,42 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 		p.release()
 		return info, "", clientError(fmt.Errorf("create the room %s: %w", p.record.Name, err))
 	}
-	if p.room == nil {
-		p.ln.Close()
-		return info, "", wire.Errorf(wire.CodeShuttingDown, "the server is stopping; the room %s will be there when it is back", p.record.Name)
-	}
-	info, _ = p.room.info()
-	return info, p.key, nil
+	info, err = p.opened()
+	return info, p.key, err
 }
 
-// createFirst makes the rooms of an empty database, all of them or none: after a
-// crash in between the database is empty still.
+// createFirst creates the first rooms in an empty database, all of them or none: after a crash in
+// between the database is still empty.
 func (s *Service) createFirst() error {
-	first, err := s.store.Empty()
-	if err != nil || !first || len(s.opts().FirstRooms) == 0 {
+	empty, err := s.store.Empty()
+	if err != nil || !empty || len(s.opts().FirstRooms) == 0 {
 		return err
 	}
-	var plans []*reservation
+	var reserved []*reservation
 	var records []store.Room
-	giveUp := func() {
-		for _, p := range slices.Backward(plans) {
+	release := func() {
+		for _, p := range slices.Backward(reserved) {
 			p.release()
 		}
 	}
 	for _, name := range s.opts().FirstRooms {
 		p, err := s.reserve(name, Creation{})
 		if err != nil {
-			giveUp()
+			release()
 			return fmt.Errorf("create the room %s: %w", name, err)
 		}
-		plans, records = append(plans, p), append(records, p.record)
+		reserved, records = append(reserved, p), append(records, p.record)
 	}
 	if _, err := s.store.CreateAll(records, "server.create"); err != nil {
-		giveUp()
+		release()
 		return fmt.Errorf("create the first rooms: %w", err)
 	}
 	s.logQueue.wait()
 	return nil
 }
 
-// reservation is a room that has a name and a port, and is not in the store yet, or not
-// any more. The store hands it to appear.
+// reservation is the name and the port of a room that the store does not have yet, or not any
+// more. The store hands it to openRoom.
 type reservation struct {
 	placeholder *Room // has the name
 	ln          *transport.Endpoint
@@ -321,7 +295,7 @@ type reservation struct {
 	creator     uint64 // session
 	password    *passwd.Password
 
-	room *Room // set by appear, before the store answers; nil: the server stops
+	room *Room // set by openRoom, before the store answers; nil: the server is stopping
 }
 
 // reserve reserves what a new room needs.
@@ -331,18 +305,18 @@ func (s *Service) reserve(name string, by Creation) (*reservation, error) {
 		return nil, err
 	}
 	topic := wire.CleanTopic(by.Topic)
-	stand, err := s.reserveName(n, true)
+	placeholder, err := s.reserveName(n, nil, true)
 	if err != nil {
 		return nil, err
 	}
 	var p *passwd.Password
 	if by.Password != "" {
-		var still <-chan struct{}
-		if by.Addr != "" { // a request is put off
-			still = s.engine.Suspending()
+		var suspend <-chan struct{}
+		if by.Addr != "" { // a request of a client has to wait
+			suspend = s.engine.Suspending()
 		}
-		if p, err = s.newPassword(by.Password, still); err != nil {
-			s.unregister(stand)
+		if p, err = s.newPassword(by.Password, suspend); err != nil {
+			s.unregister(placeholder)
 			return nil, err
 		}
 	}
@@ -350,24 +324,24 @@ func (s *Service) reserve(name string, by Creation) (*reservation, error) {
 	if by.Port != 0 {
 		ln, err = s.bindPort(by.Port)
 	} else {
-		ln, err = s.bindFree(stand)
+		ln, err = s.bindFree(placeholder)
 	}
 	if err != nil {
-		s.unregister(stand)
+		s.unregister(placeholder)
 		return nil, err
 	}
 	secret := make([]byte, 16)
 	rand.Read(secret)
 	key := hex.EncodeToString(secret)
 	keyHash := sha256.Sum256([]byte(key))
-	made := &reservation{placeholder: stand, ln: ln, key: key, creator: by.Session, password: p}
-	made.record = store.Room{
-		Name: n.Shown, Key: n.Key, Port: ln.Port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: p.Hash(), Topic: topic, Owner: made,
+	reserved := &reservation{placeholder: placeholder, ln: ln, key: key, creator: by.Session, password: p}
+	reserved.record = store.Room{
+		Name: n.Shown, Key: n.Key, Port: ln.Port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: p.Hash(), Topic: topic, Owner: reserved,
 	}
-	return made, nil
+	return reserved, nil
 }
 
-// release gives back what plan has reserved.
+// release gives the name and the port back.
 func (p *reservation) release() {
 	s := p.placeholder.svc
 	p.ln.Close()
@@ -375,52 +349,66 @@ func (p *reservation) release() {
 	s.unregister(p.placeholder)
 }
 
-// Creation says who creates a room.
+// opened returns the room after the store has taken it.
+func (p *reservation) opened() (RoomInfo, error) {
+	if p.room == nil {
+		p.ln.Close()
+		return RoomInfo{}, wire.Errorf(wire.CodeShuttingDown, "the server is stopping; the room %s will be there when it is back", p.placeholder.name())
+	}
+	info, _ := p.room.info()
+	return info, nil
+}
+
+// Creation says who creates a room, and what it has from the beginning.
 type Creation struct {
-	Session  uint64 // the master connection; 0: none
-	Addr     string // of the client; "": it did not come over the network
-	By       string // who, without an address
-	Port     int    // that it must have; 0: the next one that is free
-	Password string // as it was typed; "": the room has none
+	Session  uint64 // ID of the master session; 0: none
+	Addr     string // of the client; "": the room is not created over the network
+	By       string // the operator, if there is no Addr
+	Port     int    // 0: the next free one
+	Password string // as it was typed; "": none
 	Topic    string
 }
 
-// placeholderRoom is a room that stands in the map for one that is not on disk yet, to
-// reserve its name. It never opens, and has no ID: nobody finds it.
+// placeholderRoom returns a room that reserves a name in the map. It never opens and has no ID, so
+// it is not found.
 func placeholderRoom(s *Service, n wire.Name) *Room {
 	return newRoom(s, store.Room{Name: n.Shown, Key: n.Key}, 0)
 }
 
-// reserveName puts a room that stands for another one into the map. A new name must
-// not look like another one's; one that was there before may.
-func (s *Service) reserveName(n wire.Name, fresh bool) (stand *Room, err error) {
-	stand = placeholderRoom(s, n)
+// reserveName puts a placeholder into the map for a new room or, if that is not nil, for renamed,
+// which may have the name already. unique says that the name must not look like that of another
+// room.
+func (s *Service) reserveName(n wire.Name, renamed *Room, unique bool) (placeholder *Room, err error) {
+	placeholder = placeholderRoom(s, n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old := s.rooms[n.Key]; old != nil {
-		switch st := old.currentState(); st {
-		case closing:
-			return nil, wire.Errorf(wire.CodeExists, "a room named %s is just being deleted; try again in a moment", old.name())
-		default:
-			return nil, wire.Errorf(wire.CodeExists, "a room named %s is already there", old.name())
+	other := s.rooms[n.Key]
+	if other != nil && other != renamed {
+		if other.currentState() == closing {
+			return nil, wire.Errorf(wire.CodeExists, "a room named %s is being deleted; try again in a moment", other.name())
+		}
+		return nil, wire.Errorf(wire.CodeExists, "a room named %s is already there", other.name())
+	}
+	if unique {
+		if alike := s.imitated(n, renamed); alike != nil {
+			return nil, alike.imitates(n)
 		}
 	}
-	if fresh {
-		if other := s.imitated(n, nil); other != nil {
-			return nil, other.imitates(n)
+	if renamed == nil {
+		if s.stopping {
+			return nil, wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
+		}
+		if limit := s.opts().MaxRooms; limit > 0 && len(s.rooms) >= limit {
+			return nil, wire.Errorf(wire.CodeFull, "the server has %s, which is the limit", plural(len(s.rooms), "room"))
 		}
 	}
-	if s.stopping {
-		return nil, wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
+	if other == nil {
+		s.rooms[n.Key] = placeholder
 	}
-	if most := s.opts().MaxRooms; most > 0 && len(s.rooms) >= most {
-		return nil, wire.Errorf(wire.CodeFull, "the server has %s, which is the limit", plural(len(s.rooms), "room"))
-	}
-	s.rooms[n.Key] = stand
-	return stand, nil
+	return placeholder, nil
 }
 
-// unregister takes a room out of the maps that stands for another one, or is gone.
+// unregister removes a placeholder, or a room that is gone, from the maps.
 func (s *Service) unregister(r *Room) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -430,19 +418,18 @@ func (s *Service) unregister(r *Room) {
 	delete(s.draining, r)
 }
 
-// hashTimeout is how long a new password waits for its turn to be hashed.
+// hashTimeout is how long a new password may wait in the queue of hashes.
 const hashTimeout = 5 * time.Second
 
-// SetPassword gives a room a password, on disk before it returns, or takes it
-// away: "". The members of the room stay. Connections that wait to give the password
-// are then told to connect again.
+// SetPassword gives a room a password, or removes it: "". The members of the room stay. When the
+// password is removed, clients that are asked for it are told to connect again.
 func (s *Service) SetPassword(name, password string) error {
 	r, end, err := s.beginRoomChange(name)
 	if err != nil {
 		return err
 	}
 	defer end()
-	if strings.ContainsFunc(password, unicode.IsSpace) { // nobody could give it
+	if strings.ContainsFunc(password, unicode.IsSpace) { // no client could give it
 		return wire.Errorf(wire.CodeBadRequest, "a password is one word")
 	}
 	var p *passwd.Password
@@ -461,24 +448,24 @@ func (s *Service) SetPassword(name, password string) error {
 	return nil
 }
 
-// newPassword hashes a password as it was typed. The error is errLater if the
-// caller does not wait for its turn while the server is to be suspended.
-func (s *Service) newPassword(typed string, still <-chan struct{}) (*passwd.Password, error) {
+// newPassword hashes a password as it was typed. The error is errMustWait if suspend is closed
+// before that; nil: it is never closed.
+func (s *Service) newPassword(typed string, suspend <-chan struct{}) (*passwd.Password, error) {
 	text, err := wire.ParsePassword(wire.CleanString(typed))
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(s.stop, hashTimeout)
 	defer cancel()
-	p, err := passwd.New(ctx, still, text)
-	var held passwd.Throttled
+	p, err := passwd.New(ctx, suspend, text)
+	var throttled passwd.Throttled
 	switch {
 	case s.stop.Err() != nil:
 		return nil, wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
 	case ctx.Err() != nil:
 		return nil, wire.Errorf(wire.CodeBusy, "%s", passwd.Busy)
-	case errors.As(err, &held):
-		return nil, wire.Errorf(wire.CodeBusy, "%s", held)
+	case errors.As(err, &throttled):
+		return nil, wire.Errorf(wire.CodeBusy, "%s", throttled)
 	case errors.Is(err, passwd.ErrSuspended):
 		return nil, errMustWait
 	}

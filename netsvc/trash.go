@@ -16,7 +16,7 @@ import (
 // Delete deletes a room for the operator. say is shown to the members before the farewell, once
 // the room is deleted on disk. The store keeps the audit together with that.
 func (s *Service) Delete(name, say string, audit ...store.Audit) error {
-	end, err := s.alterOrRefuse()
+	end, err := s.beginChange()
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (s *Service) Trash() ([]Trashed, error) {
 	return all, nil
 }
 
-// Trashed finds the last deleted room of that name, or by #ID.
+// Trashed returns the last deleted room of a name, or the one of an #ID.
 func (s *Service) Trashed(name string) (Trashed, error) {
 	k, err := s.trashed(name)
 	return s.trashInfo(k), err
@@ -142,9 +142,9 @@ func (s *Service) trashed(name string) (store.Room, error) {
 	return store.Room{}, wire.Errorf(wire.CodeNoRoom, "there is no room %s in the trash", wire.CleanString(name))
 }
 
-// Purge removes a deleted room for good.
+// Purge removes a deleted room from the disk.
 func (s *Service) Purge(name string) error {
-	end, err := s.alterOrRefuse()
+	end, err := s.beginChange()
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (s *Service) Purge(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.store.Purge(k.ID); errors.Is(err, store.ErrNoRoom) { // somebody else was faster
+	if err := s.store.Purge(k.ID); errors.Is(err, store.ErrNoRoom) { // removed by another command meanwhile
 		return wire.Errorf(wire.CodeNoRoom, "%s is no longer in the trash", k.Name)
 	} else if err != nil {
 		return clientError(fmt.Errorf("purge the room %s: %w", k.Name, err))
@@ -161,10 +161,10 @@ func (s *Service) Purge(name string) error {
 	return nil
 }
 
-// Restore brings a deleted room back, with its lines, on its own port, or on
-// another one if that is taken.
+// Restore opens a deleted room again, with its lines, on its port, or on another one if that is
+// taken.
 func (s *Service) Restore(name string) (RoomInfo, error) {
-	end, err := s.alterOrRefuse()
+	end, err := s.beginChange()
 	if err != nil {
 		return RoomInfo{}, err
 	}
@@ -173,16 +173,16 @@ func (s *Service) Restore(name string) (RoomInfo, error) {
 	if err != nil {
 		return RoomInfo{}, err
 	}
-	stand, err := s.reserveName(wire.Name{Shown: k.Name, Key: k.Key}, false)
+	placeholder, err := s.reserveName(wire.Name{Shown: k.Name, Key: k.Key}, nil, false)
 	if err != nil {
 		return RoomInfo{}, err
 	}
-	ln, err := s.rebindPort(stand, k.Port)
+	ln, err := s.rebindPort(placeholder, k.Port)
 	if err != nil {
-		s.unregister(stand)
+		s.unregister(placeholder)
 		return RoomInfo{}, err
 	}
-	p := &reservation{placeholder: stand, ln: ln}
+	p := &reservation{placeholder: placeholder, ln: ln}
 	if _, err := s.store.Restore(k.ID, ln.Port, p); err != nil {
 		p.release()
 		if errors.Is(err, store.ErrNoRoom) {
@@ -190,15 +190,10 @@ func (s *Service) Restore(name string) (RoomInfo, error) {
 		}
 		return RoomInfo{}, clientError(err)
 	}
-	if p.room == nil {
-		ln.Close()
-		return RoomInfo{}, wire.Errorf(wire.CodeShuttingDown, "the server is stopping; %s will be there when it is back", k.Name)
-	}
-	info, _ := p.room.info()
-	return info, nil
+	return p.opened()
 }
 
-// rebindPort binds the port a room had, if nobody has it, else another one.
+// rebindPort binds the port that a room had, if it is free, else another one.
 func (s *Service) rebindPort(r *Room, port int) (*transport.Endpoint, error) {
 	s.mu.Lock()
 	own := s.ports.claim(port)
