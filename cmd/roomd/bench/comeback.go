@@ -40,8 +40,8 @@ func (t *load) comeback(ctx context.Context, r *Result) error {
 		return err
 	}
 	r.Back = time.Since(began)
-	r.CPU = cpuTime(t.server.PID)                    // with that of the start
-	if err := t.wait(ctx, time.Second); err != nil { // for lines that come late
+	r.CPU = cpuTime(t.server.PID)                    // includes the start
+	if err := t.wait(ctx, time.Second); err != nil { // for late lines
 		return err
 	}
 	total := 0.0

@@ -178,7 +178,7 @@ func StartAndRun(ctx context.Context, own Process, shape Shape) (r Result, err e
 	case shape.Kind == History:
 		own.History = shape.Keep
 	case shape.Stopped > 0:
-		own.History = 0 // what they miss is kept until they read on
+		own.History = 0 // the lines that they miss are kept until they read on
 	}
 	if err := own.Start(ctx); err != nil {
 		err = errors.Join(err, own.Stop())

@@ -45,7 +45,7 @@ func (p *Report) Grow(ctx context.Context, maxLines uint64) error {
 
 	const rate = 1000
 	rooms := section{
-		note: fmt.Sprintf("Rooms: %d lines a second in all, a member in each room, or in as many as %d descriptors allow, who says a line in turn.", rate, limit),
+		note: fmt.Sprintf("Rooms: %d lines a second in all, a member in each room, or in as many as %d descriptors allow, which send in turn.", rate, limit),
 		rows: [][]string{{"rooms", "CPU per line", "p50", "p99", "commits/s", "commit, mean", "server memory"}},
 	}
 	for _, n := range []int{1, 10, 100, 1000, 10000} {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Quantiles are durations that half of all do not exceed, 99 %, 99.9 % and all of them,
-// up to the width of a bucket.
+// Quantiles are the 50 %, 99 %, 99.9 % and 100 % quantiles of durations, up to the width
+// of a bucket.
 type Quantiles struct {
 	P50  time.Duration `json:"p50_ns,omitempty"`
 	P99  time.Duration `json:"p99_ns,omitempty"`
@@ -15,7 +15,7 @@ type Quantiles struct {
 	Max  time.Duration `json:"max_ns,omitempty"`
 }
 
-// latency is what a person reads of them.
+// latency formats the quantiles for people.
 func (q Quantiles) latency() string {
 	return fmt.Sprintf("p50 %s, p99 %s, p99.9 %s, max %s", formatDuration(q.P50), formatDuration(q.P99), formatDuration(q.P999), formatDuration(q.Max))
 }
@@ -49,8 +49,8 @@ func (h *histogram) quantiles() Quantiles {
 	return Quantiles{h.quantile(.5), h.quantile(.99), h.quantile(.999), h.max}
 }
 
-// quantile returns what a share of the durations does not exceed, up to the
-// width of a bucket.
+// quantile returns a duration that a share of all does not exceed, up to the width of a
+// bucket.
 func (h *histogram) quantile(q float64) time.Duration {
 	left := uint64(q * float64(h.n))
 	for i, c := range h.counts {

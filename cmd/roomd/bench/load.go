@@ -36,39 +36,36 @@ type load struct {
 	nextPublisher int
 }
 
-// Run does the work and measures it. The error is nil if the work was done and
-// nothing was lost, doubled or out of order; else the result says so too.
-func Run(ctx context.Context, server Server, shape Shape) (Result, error) {
-	r := Result{Server: server.Protocol, Shape: shape}
-	err := run(ctx, server, shape, &r)
-	if err != nil {
-		r.Fault = err.Error()
-	}
-	return r, err
-}
-
-func run(ctx context.Context, server Server, shape Shape, r *Result) (err error) {
+// Run does the work and measures it. The error is nil if the work was done and no line
+// was lost, doubled or out of order; else the result has it as well.
+func Run(ctx context.Context, server Server, shape Shape) (r Result, err error) {
+	r = Result{Server: server.Protocol, Shape: shape}
+	defer func() {
+		if err != nil {
+			r.Fault = err.Error()
+		}
+	}()
 	if err := shape.check(); err != nil {
-		return err
+		return r, err
 	}
 	proto, ok := protocols[server.Protocol]
 	if !ok {
-		return fmt.Errorf("%q is no protocol: write roomd, redis or nats", server.Protocol)
+		return r, fmt.Errorf("%q is no protocol: write roomd, redis or nats", server.Protocol)
 	}
 	if server.PID == 0 {
 		server.PID = listenerOf(server.Address)
 	}
 	if err := ensureDescriptors(shape.Rooms*(shape.Members+shape.Publishers) + shape.InFlight + 100); err != nil {
-		return err
+		return r, err
 	}
 	l, err := newLoop()
 	if err != nil {
-		return err
+		return r, err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	rooms, remove, err := makeRooms(server, proto, shape.Rooms+shape.Silent)
 	if err != nil {
-		return err
+		return r, err
 	}
 	t := &load{shape: shape, server: server, proto: proto, loop: l}
 	defer func() {
@@ -81,25 +78,27 @@ func run(ctx context.Context, server Server, shape Shape, r *Result) (err error)
 	var before int64
 	if shape.Kind == Idle {
 		if before, err = t.stableMemory(ctx, shape.Settle); err != nil {
-			return err
+			return r, err
 		}
 	}
 	began := time.Now()
 	if err := t.join(ctx, rooms[:shape.Rooms]); err != nil {
-		return err
+		return r, err
 	}
 	r.Joining = time.Since(began)
 	switch shape.Kind {
 	case Idle:
-		return t.measureIdle(ctx, before, r)
+		err = t.measureIdle(ctx, before, &r)
 	case Churn:
-		return (&churn{load: t}).run(ctx, rooms, r)
+		err = (&churn{load: t}).run(ctx, rooms, &r)
 	case Comeback:
-		return t.comeback(ctx, r)
+		err = t.comeback(ctx, &r)
 	case History:
-		return t.turnHistory(ctx, r)
+		err = t.turnHistory(ctx, &r)
+	default:
+		err = t.measure(ctx, &r)
 	}
-	return t.measure(ctx, r)
+	return r, err
 }
 
 // arrived counts a message that a member has got.

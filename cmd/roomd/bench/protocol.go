@@ -36,7 +36,8 @@ type wire interface {
 	// isControl reports whether a byte begins a control line: it is no message and may
 	// differ from member to member.
 	isControl(b byte) bool
-	// control returns the reply to a control line. The error says what is wrong with it.
+	// control returns the reply to a control line. The error is for a line that a correct
+	// server does not send.
 	control(line []byte) (string, error)
 	// publish appends a message to a room.
 	publish(b []byte, room string, payload []byte) []byte

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// String says what the work is.
+// String describes the work.
 func (s Shape) String() string {
 	what := fmt.Sprintf("%d × %d members", s.Rooms, s.Members)
 	if s.Stopped > 0 {
@@ -22,7 +22,7 @@ func (s Shape) String() string {
 	return what
 }
 
-// Rows is the result for people: what, and how much.
+// Rows returns the result for people: names and values.
 func (r Result) Rows() [][]string {
 	rows := [][]string{{r.Server, r.Shape.Kind + ": " + r.Shape.String()}}
 	add := func(what, format string, args ...any) {
@@ -55,7 +55,7 @@ func (r Result) Rows() [][]string {
 	}
 	switch {
 	case r.CPU == 0:
-		add("server CPU", "its process is not to be seen from here")
+		add("server CPU", "its process cannot be read from here")
 	case r.Cycles > 0:
 		add("server CPU", "%.1f µs a cycle, %.2f cores", r.PerCycle, r.Cores)
 	case r.Shape.publishes():
@@ -81,7 +81,7 @@ func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
 func perSecond(n uint64, d time.Duration) float64 { return float64(n) / d.Seconds() }
 
-// formatDuration is a duration with three digits.
+// formatDuration formats a duration with three digits.
 func formatDuration(d time.Duration) string {
 	v, unit := d.Seconds(), "s"
 	switch {

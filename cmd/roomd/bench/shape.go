@@ -13,14 +13,14 @@ const (
 	Latency  = "latency"  // lines at a fixed rate; their time counts from when they were due
 	Idle     = "idle"     // members that do nothing: memory and wake-ups
 	Churn    = "churn"    // joining and leaving, over and over
-	Comeback = "comeback" // everybody comes back at once after a restart
+	Comeback = "comeback" // all members reconnect at once after a restart
 	History  = "history"  // a room's retention turned over many times
 )
 
 // Kinds are all kinds.
 var Kinds = []string{Fanout, Latency, Idle, Churn, Comeback, History}
 
-// Shape is the work to do. Its JSON leaves out what is 0.
+// Shape is the work to do. Its JSON leaves out zeros.
 type Shape struct {
 	Kind       string        `json:"kind"`
 	Rooms      int           `json:"rooms"`
@@ -36,12 +36,12 @@ type Shape struct {
 	Lines      uint64        `json:"lines,omitempty"`       // fanout, latency: in all; 0: as many as fit into the duration
 	Patience   time.Duration `json:"patience_ns,omitempty"` // until everybody must have the last line
 	Cycles     int           `json:"cycles,omitempty"`      // churn
-	Settle     time.Duration `json:"settle_ns,omitempty"`   // idle: how long memory may take to come to rest
+	Settle     time.Duration `json:"settle_ns,omitempty"`   // idle: how long memory may take to become stable
 	Keep       int           `json:"keep,omitempty"`        // history: lines that the room keeps
 	Turns      int           `json:"turns,omitempty"`       // history: how often so many lines are sent
 }
 
-// Default is the usual shape of a kind of work.
+// Default returns the usual shape of a kind of work.
 func Default(kind string) Shape {
 	s := Shape{Kind: kind, Rooms: 1, Members: 256, Patience: time.Minute}
 	switch kind {
@@ -68,21 +68,21 @@ func (s Shape) check() error {
 	case !slices.Contains(Kinds, s.Kind):
 		return fmt.Errorf("%q is no kind of work; there are %v", s.Kind, Kinds)
 	case s.Rooms < 1 || s.Members < 1 || s.Silent < 0:
-		return fmt.Errorf("there must be a room, and a member in it")
+		return fmt.Errorf("write at least one room, and one member in it")
 	case s.publishes() && (s.Publishers < 1 || s.Publishers > s.Members || s.Publishers > 9999):
 		return fmt.Errorf("%d publishers among %d members: write from 1 to that many, 9999 at most", s.Publishers, s.Members)
 	case s.Stopped < 0 || s.Stopped > 0 && s.Stopped > s.Members-s.Publishers:
-		return fmt.Errorf("%d of %d members stopped, and %d speak: that is too many", s.Stopped, s.Members, s.Publishers)
+		return fmt.Errorf("%d of %d members stopped and %d publishers are too many", s.Stopped, s.Members, s.Publishers)
 	case s.publishes() && (s.Bytes < minBytes || s.Bytes > 4096):
 		return fmt.Errorf("lines of %d bytes: write from %d to 4096", s.Bytes, minBytes)
 	case s.Kind != Latency && s.Kind != Idle && s.Kind != Comeback && s.InFlight < 1:
-		return fmt.Errorf("at least one must be in flight")
+		return fmt.Errorf("write at least one line or visitor in flight")
 	case s.Kind == Latency && s.Rate <= 0:
-		return fmt.Errorf("latency needs a rate")
+		return fmt.Errorf("latency needs a rate above 0")
 	case s.Kind == Churn && s.Cycles < 1:
-		return fmt.Errorf("churn needs cycles")
+		return fmt.Errorf("churn needs at least one cycle")
 	case s.Kind == History && (s.Turns < 1 || s.Keep < 1):
-		return fmt.Errorf("history needs lines to keep, and turns")
+		return fmt.Errorf("history needs at least one line to keep, and one turn")
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func ensureDescriptors(n int) error {
 	return err
 }
 
-// Server is where the load goes.
+// Server is the target of the load.
 type Server struct {
 	Protocol string         // roomd, redis or nats
 	Address  netip.AddrPort // roomd: its master port

@@ -91,7 +91,7 @@ func setNumber(payload []byte, n uint64) {
 	copy(payload[idDigits+1:], fmt.Sprintf("%0*d", numberDigits, n))
 }
 
-// fault is something that a server did wrong.
+// fault is an error of the server, not of this tool.
 type fault struct{ text string }
 
 func (f fault) Error() string { return f.text }

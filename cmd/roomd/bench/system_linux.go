@@ -43,8 +43,7 @@ func residentBytes(pid int) (int64, error) {
 	return resident * int64(os.Getpagesize()), nil
 }
 
-// wakeUps returns how often the threads of a process have gone to sleep of themselves,
-// and so been woken.
+// wakeUps returns how often the threads of a process have blocked, and so been woken.
 func wakeUps(pid int) (n int64, err error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	if err != nil || len(tasks) == 0 {
