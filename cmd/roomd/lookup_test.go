@@ -143,7 +143,7 @@ func TestConfigHere(t *testing.T) {
 		{"ours", string(own), 1000, "", "", true},
 		{"ours, as root", string(own), 0, "", "not used", false},
 		{"ours, as root, named", string(own), 0, config.Var + "=config.toml", "", true},
-		{"Hugo's", hugo, 1000, "", "config.toml is not a configuration of roomd: it has baseURL, languageCode, params.author", false},
+		{"Hugo's", hugo, 1000, "", "config.toml is not a configuration of roomd: it has the keys baseURL, languageCode, params.author", false},
 		{"Hugo's, as root", hugo, 0, "", "", false},
 		{"Hugo's, and the server is named", hugo, 1000, fmt.Sprintf("%s=127.0.0.1:%d", remote.ServerVar, p.master), "", true},
 	} {

@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// Config is a configuration. config.toml says what its keys mean. Once several
-// goroutines have it, none of them changes it.
+// Config is a configuration; config.toml explains its keys. Once several goroutines use a
+// Config, none of them changes it.
 type Config struct {
-	Path string // the file it is from; empty: the defaults alone
+	Path string // of the file; empty: the defaults
 
-	// Ignored is a sentence about a file that was not taken, or "". Load sets it.
+	// Ignored is a warning about a file that Load has not used, or "".
 	Ignored string
 
-	// Activated is where the service manager has opened the master port, instead
-	// of server.listen and server.port. It is not from the file: the server sets it.
+	// Activated are the addresses on which the service manager has opened the master port,
+	// instead of server.listen and server.port. The server sets them; no key does.
 	Activated []netip.AddrPort
 
 	Server struct {
@@ -70,12 +70,12 @@ type Config struct {
 	Log struct{ Level, Format string }
 }
 
-// PortRange is all ports from First to Last, both included.
+// PortRange is the ports from First to Last, both included.
 type PortRange struct{ First, Last int }
 
 func (r PortRange) String() string { return fmt.Sprintf("%d-%d", r.First, r.Last) }
 
-// Default is what holds without a file.
+// Default returns the configuration without a file.
 func Default() *Config {
 	c := &Config{}
 	for _, k := range keys {
@@ -93,10 +93,10 @@ func (c *Config) resolve(dir string) {
 	}
 }
 
-// SocketMode is admin.mode as permissions.
+// SocketMode returns admin.mode as permissions.
 func (c *Config) SocketMode() os.FileMode {
 	n, err := strconv.ParseUint(c.Admin.Mode, 8, 32)
-	if err != nil { // it has been checked
+	if err != nil { // not reached: setMode has checked it
 		return 0o600
 	}
 	return os.FileMode(n)
@@ -125,7 +125,7 @@ func (c *Config) Master() string {
 	return net.JoinHostPort(a.Host, strconv.Itoa(c.Server.Port+a.Offset))
 }
 
-// RoomsAtMost is how many rooms there can be: without rooms.max one for each port.
+// RoomsAtMost returns the maximum number of rooms: without rooms.max one for each port.
 func (c *Config) RoomsAtMost() int {
 	if c.Rooms.Max > 0 {
 		return c.Rooms.Max

@@ -8,13 +8,13 @@ import (
 	"roomd/admin/english"
 )
 
-// FitDescriptors lowers limits.connections to what the process's limit of descriptors
-// leaves, and says so in a sentence. Without a limit they are what it leaves.
+// FitDescriptors lowers limits.connections to the number that the descriptor limit of the
+// process allows, and returns a warning if that is less than configured.
 func (c *Config) FitDescriptors() (warning string) { return c.fitDescriptors(descriptorLimit()) }
 
 func (c *Config) fitDescriptors(limit uint64) (warning string) {
 	const (
-		ours  = 64 // the database, the log, the master port, some to spare
+		ours  = 64 // for the database, the log and the master port, with a reserve
 		least = 16
 		most  = 1 << 30
 	)
@@ -34,8 +34,8 @@ func (c *Config) fitDescriptors(limit uint64) (warning string) {
 		want, left, limit, english.Plural(c.RoomsAtMost(), "room"))
 }
 
-// descriptorLimit is how many descriptors the process may have. Go has raised
-// the soft limit to the hard one at the start.
+// descriptorLimit returns the descriptor limit of the process. Go has raised the soft limit
+// to the hard limit at the start.
 func descriptorLimit() uint64 {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {

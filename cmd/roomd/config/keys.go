@@ -3,20 +3,21 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"roomd/admin/value"
 )
 
-// Effect is when a new value of a key counts. config.toml says it at each key.
+// Effect says when a new value of a key takes effect. config.toml says it at each key.
 type Effect int
 
 const (
 	OnReload     Effect = iota
-	OnUpgrade           // in the process that takes over
-	OnRestart           // it cannot be changed while there are members
-	OnFirstStart        // at the first start only
+	OnUpgrade           // in the new process of an upgrade
+	OnRestart           // the server has to stop and start again
+	OnFirstStart        // only at the first start
 )
 
 // key is one key of the configuration.
@@ -24,16 +25,16 @@ type key struct {
 	name   string
 	effect Effect
 
-	// set takes the value as TOML has it and says what is wrong with it and what would
-	// be right.
+	// set takes the value as the TOML package returns it. The error says what is wrong and
+	// what to write.
 	set    func(c *Config, v any) error
-	reset  func(c *Config) // to what holds without a file
+	reset  func(c *Config) // to the default
 	format func(c *Config) string
 	copy   func(to, from *Config)
 }
 
-// keys is the one place that lists the keys, in the order of config.toml: when a new value
-// counts, where it stands in a Config, what holds without a file, and what it may be.
+// keys lists all keys, in the order of config.toml: the effect of a new value, the field of
+// Config, the default, and the allowed values.
 var keys = []key{
 	field("server.listen", OnReload, func(c *Config) *[]netip.Addr { return &c.Server.Listen }, []netip.Addr{netip.MustParseAddr("127.0.0.1")}, setAddrs),
 	number("server.port", func(c *Config) *int { return &c.Server.Port }, 8080, value.Ports),
@@ -78,26 +79,46 @@ var keys = []key{
 	field("log.format", OnReload, func(c *Config) *string { return &c.Log.Format }, "text", oneOf("text", "json")),
 }
 
-// field is a key whose value at finds in a configuration.
-func field[T any](name string, effect Effect, at func(*Config) *T, otherwise T, set func(to *T, v any) error) key {
+// field makes a key; at returns its field of a Config.
+func field[T any](name string, effect Effect, at func(*Config) *T, def T, set func(to *T, v any) error) key {
 	return key{
 		name: name, effect: effect,
 		set:    func(c *Config, v any) error { return set(at(c), v) },
-		reset:  func(c *Config) { *at(c) = otherwise },
+		reset:  func(c *Config) { *at(c) = def },
 		format: func(c *Config) string { return strings.Trim(fmt.Sprint(*at(c)), "[]") },
 		copy:   func(to, from *Config) { *at(to) = *at(from) },
 	}
 }
 
-// number is a key that takes a whole number in a range. All of them change on a reload.
-func number(name string, at func(*Config) *int, otherwise int, in value.Numbers) key {
-	return field(name, OnReload, at, otherwise, func(to *int, v any) error { return setInt(to, v, in) })
+// number makes a key with a whole number in a range. A reload changes it.
+func number(name string, at func(*Config) *int, def int, in value.Numbers) key {
+	return field(name, OnReload, at, def, func(to *int, v any) error { return setInt(to, v, in) })
 }
 
 // upTo is the range of a limit.
 func upTo(most int64) value.Numbers { return value.Numbers{Least: 1, Most: most, Zero: value.NoLimit} }
 
-// duration is a key that takes a time in a range.
-func duration(name string, effect Effect, at func(*Config) *time.Duration, otherwise time.Duration, in value.Times) key {
-	return field(name, effect, at, otherwise, func(to *time.Duration, v any) error { return setDuration(to, v, in) })
+// duration makes a key with a time in a range.
+func duration(name string, effect Effect, at func(*Config) *time.Duration, def time.Duration, in value.Times) key {
+	return field(name, effect, at, def, func(to *time.Duration, v any) error { return setDuration(to, v, in) })
+}
+
+// Setting is a key with its value and its default as text.
+type Setting struct {
+	Key, Value, Default string
+	Effect              Effect // of a new value
+}
+
+// Settings returns all keys with their values, in the order of config.toml.
+func (c *Config) Settings() []Setting {
+	all, defaults := make([]Setting, len(keys)), Default()
+	for i, k := range keys {
+		all[i] = Setting{k.name, k.format(c), k.format(defaults), k.effect}
+	}
+	return all
+}
+
+// Value returns the value of a key as text. The key must exist.
+func (c *Config) Value(name string) string {
+	return keys[slices.IndexFunc(keys, func(k key) bool { return k.name == name })].format(c)
 }

@@ -13,20 +13,19 @@ import (
 	"roomd/admin/english"
 )
 
-// Var is the variable that names the configuration where --config does not.
+// Var is the environment variable that names the configuration if --config does not.
 const Var = "ROOMD_CONFIG"
 
 const (
-	localFile = "config.toml" // in the folder that a command is started in
+	localFile = "config.toml" // in the current folder
 
-	// Installed is where a package puts the configuration.
+	// Installed is the configuration of a system package.
 	Installed = "/etc/roomd/config.toml"
 )
 
-// candidates is where a configuration is looked for: the file that is named with
-// --config or ROOMD_CONFIG, and no other one; else config.toml here, and then the
-// installed one. Root stands in folders of other people: for it the one here has
-// to be named.
+// candidates returns the files to try: only the one that --config or ROOMD_CONFIG names, or
+// config.toml in the current folder and then the installed file. Root may be in a folder of
+// another user, and so has to name the file there.
 func candidates(file string, getenv func(string) string, uid int) (files []string, named bool) {
 	switch file = cmp.Or(file, getenv(Var)); {
 	case file != "":
@@ -37,10 +36,10 @@ func candidates(file string, getenv func(string) string, uid int) (files []strin
 	return []string{localFile, Installed}, false
 }
 
-// Load reads the configuration for a command that goes by all of it: the file that is
-// named, by file or by ROOMD_CONFIG; else the first that is there of config.toml here
-// (not for root) and the installed one; else the defaults. port, if not 0, overrides
-// the master port. The error is of type Mistakes if the contents are wrong.
+// Load reads the configuration for a command that needs all keys: the file that file or
+// ROOMD_CONFIG names, or the first that exists of config.toml in the current folder (not for
+// root) and the installed file, or the defaults. port, if not 0, overrides the master port.
+// The error is of type Mistakes if the contents are wrong.
 func Load(file string, port int) (*Config, error) {
 	files, named := candidates(file, os.Getenv, os.Geteuid())
 	for _, f := range files {
@@ -63,8 +62,8 @@ func Load(file string, port int) (*Config, error) {
 	return c, err
 }
 
-// ignoredFile is a sentence about a configuration here that root has not named, or
-// "".
+// ignoredFile returns a warning about a configuration in the current folder that root has
+// not named, or "".
 func ignoredFile() string {
 	text, err := readRegular(localFile)
 	if err != nil {
@@ -73,13 +72,13 @@ func ignoredFile() string {
 	if p, _ := parse(localFile, text, 0); p.known == 0 || !p.isRoomd() {
 		return ""
 	}
-	return localFile + " in this folder is not used: for root it has to be named, with --config"
+	return localFile + " in the current folder is not used: root has to name it with --config"
 }
 
-// LoadKeys reads the configuration, where Load finds it, for a command that needs some
-// keys of it, or all keys of a section ("history."). What is wrong elsewhere in the file
-// does not concern the command: it is a warning to w, if mistakes is set. A file that
-// nobody has named and that is another program's is passed over, with a warning.
+// LoadKeys reads the configuration, from the same files as Load, for a command that needs
+// some keys or sections ("history."). Mistakes in other keys are no error; if mistakes is
+// set, LoadKeys warns of them on w. A file of another program that nobody has named is
+// ignored, with a warning.
 func LoadKeys(file string, w io.Writer, mistakes bool, names ...string) (*Config, error) {
 	warn := func(format string, args ...any) { fmt.Fprintf(w, "roomd: warning: "+format+"\n", args...) }
 	files, named := candidates(file, os.Getenv, os.Geteuid())
@@ -98,9 +97,9 @@ func LoadKeys(file string, w io.Writer, mistakes bool, names ...string) (*Config
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case errors.Is(err, fs.ErrPermission) && f == Installed:
-			continue // the server's own file is not for everybody
+			continue // not every user may read the file of the server
 		case err != nil:
-			warn("%v; it is not used", err)
+			warn("%v; the file is not used", err)
 			continue
 		}
 		p, c := parse(f, text, 0)
@@ -130,26 +129,25 @@ func LoadKeys(file string, w io.Writer, mistakes bool, names ...string) (*Config
 	return c, nil
 }
 
-// readRegular reads a file that nobody has named: a pipe of that name would be
-// waited for.
+// readRegular reads a file that nobody has named. Reading a pipe of that name would block.
 func readRegular(name string) (string, error) {
 	st, err := os.Stat(name)
 	if err != nil {
 		return "", err
 	}
 	if !st.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a file", name)
+		return "", fmt.Errorf("%s is not a regular file", name)
 	}
 	b, err := os.ReadFile(name)
 	return string(b), err
 }
 
-// isRoomd reports whether the file is a configuration of roomd, mistakes included:
-// most of its keys are. Other programs have files of that name, too, and some
-// even the same key now and then.
+// isRoomd reports whether the file is a configuration of roomd, perhaps with mistakes: most of
+// its keys are known. Other programs also have files of that name, and some have a key in
+// common.
 func (p *parser) isRoomd() bool { return len(p.unknown) == 0 || p.known > len(p.unknown) }
 
-// notRoomd says what file it is.
+// notRoomd is the error about a file of another program.
 func (p *parser) notRoomd() error {
 	const most = 3
 	slices.Sort(p.unknown)
@@ -157,11 +155,11 @@ func (p *parser) notRoomd() error {
 	if n := len(p.unknown) - most; n > 0 {
 		keys += fmt.Sprintf(" and %d more", n)
 	}
-	return fmt.Errorf("%s is not a configuration of roomd: it has %s", p.file, keys)
+	return fmt.Errorf("%s is not a configuration of roomd: it has the keys %s", p.file, keys)
 }
 
-// mistakesIn are the mistakes that may be about one of these keys: in its value,
-// in its spelling, or in a line that may have had it.
+// mistakesIn returns the mistakes that may concern one of these keys: a wrong value, a wrong
+// spelling, or a line that could not be read and may have contained the key.
 func (p *parser) mistakesIn(names []string) (wrong Mistakes) {
 	bare := func(k string) string { return k[strings.LastIndexByte(k, '.')+1:] }
 	for _, m := range p.mistakes {

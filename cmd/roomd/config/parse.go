@@ -13,7 +13,7 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// mistake is something wrong in the configuration file.
+// mistake is one error in a configuration file.
 type mistake struct {
 	file string
 	line int // 1 is the first; 0: the command line
@@ -21,8 +21,8 @@ type mistake struct {
 	text string
 }
 
-// Mistakes is the error of a file whose contents are wrong: all mistakes, in the order
-// of the file, never none. Its text has a line for each.
+// Mistakes is the error of a file with wrong contents: all mistakes, at least one, in the
+// order of the file. The text has one line for each.
 type Mistakes []mistake
 
 func (ms Mistakes) Error() string {
@@ -37,21 +37,21 @@ func (ms Mistakes) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// parser collects what is wrong with a file.
+// parser collects the mistakes in a file.
 type parser struct {
 	file     string
-	lines    map[string]int // where each key stands
+	lines    map[string]int // the line of each key
 	mistakes Mistakes
-	dropped  []string // lines that are no TOML
-	known    int      // keys that are ours
-	unknown  []string // keys that are not
+	dropped  []string // lines that are not TOML
+	known    int      // number of known keys
+	unknown  []string // keys that are not known
 }
 
 func (p *parser) add(line int, key, format string, args ...any) {
 	p.mistakes = append(p.mistakes, mistake{p.file, line, key, fmt.Sprintf(format, args...)})
 }
 
-// addAt is add for a key whose line is known, or for the first of several that is.
+// addAt is add for the first of several keys that is in the file.
 func (p *parser) addAt(names []string, format string, args ...any) {
 	for _, k := range names {
 		if n := p.lines[k]; n > 0 {
@@ -62,9 +62,9 @@ func (p *parser) addAt(names []string, format string, args ...any) {
 	p.add(0, names[0], format, args...)
 }
 
-// Parse reads the text of a file, whose name is for mistakes and for the folder that its
-// paths are relative to. port, if not 0, overrides the master port. What the text does
-// not say has its default. The error is of type Mistakes.
+// Parse reads the text of a file. Mistakes name the file, and relative paths begin at its
+// folder. port, if not 0, overrides the master port. Missing keys have their defaults. The
+// error is of type Mistakes.
 func Parse(file, text string, port int) (*Config, error) {
 	p, c := parse(file, text, port)
 	if len(p.mistakes) > 0 {
@@ -73,7 +73,7 @@ func Parse(file, text string, port int) (*Config, error) {
 	return c, nil
 }
 
-// parse reads as much as can be understood, and finds what cannot.
+// parse reads as much of the text as possible, and collects the mistakes.
 func parse(file, text string, port int) (*parser, *Config) {
 	p := &parser{file: file, lines: make(map[string]int)}
 	values := p.read(text)
@@ -89,8 +89,8 @@ func parse(file, text string, port int) (*parser, *Config) {
 	return p, c
 }
 
-// read parses the text into flat keys and notes their lines. A line that is no
-// TOML is reported and left out, so that the rest is looked at too.
+// read parses the text into flat keys and records their lines. A line that is not TOML is
+// reported and dropped, so that mistakes in the rest are found, too.
 func (p *parser) read(text string) map[string]any {
 	const mostErrors = 20
 	if len(text) > maxFileBytes {
@@ -111,12 +111,12 @@ func (p *parser) read(text string) map[string]any {
 			p.add(1, "file", "%v", err)
 			return nil
 		}
-		// The line it names may be the one behind a line end that should not
-		// be there; where it starts is exact.
+		// The line number of the error may be one too large, after a misplaced line end; the
+		// start position is exact.
 		n := min(1+strings.Count(text[:min(max(syntax.Position.Start, 0), len(text))], "\n"), len(lines))
 		p.add(n, "syntax", "%s", wire.CleanString(strings.TrimPrefix(syntax.Message, "toml: ")))
-		// An unfinished value is reported where the file ends: then what is
-		// before it must go.
+		// A value without an end is reported at the end of the file: then drop the last line
+		// with text.
 		for n > 1 && strings.TrimSpace(lines[n-1]) == "" {
 			n--
 		}
@@ -142,17 +142,17 @@ func flatten(prefix string, tree, into map[string]any) {
 	}
 }
 
-// maxFileBytes is far more than a configuration needs: finding the lines of keys
-// takes time in the square of it.
+// maxFileBytes bounds a file, because finding the lines of the keys takes quadratic time. It
+// is far more than a configuration needs.
 const maxFileBytes = 64 << 10
 
-// section is the value of a table: it is known if it has known keys.
+// section is the value of a table in the flat keys.
 type section struct{}
 
-// locate finds the line of each key, which the TOML package does not tell:
-// beginnings of the file are parsed, one line longer each time, until the key
-// is there. A value over several lines is there with its last one; it began
-// behind the last beginning that could be parsed.
+// locate finds the line of each key, which the TOML package does not report. It parses
+// longer and longer beginnings of the file; a key is on the line with which it first
+// appears. A value over several lines appears with its last line; it began after the last
+// beginning that could be parsed.
 func (p *parser) locate(lines []string) {
 	start, text := 0, ""
 	for i, line := range lines {
@@ -178,7 +178,7 @@ func (p *parser) locate(lines []string) {
 	}
 }
 
-// apply sets what the file says and reports what it must not say.
+// apply sets the values of the file and reports wrong values and unknown keys.
 func (p *parser) apply(c *Config, values map[string]any) {
 	known := make(map[string]bool)
 	for _, k := range keys {
@@ -210,29 +210,24 @@ func (p *parser) apply(c *Config, values map[string]any) {
 	}
 }
 
-// nearest suggests a key, or a section, that differs little.
+// nearest suggests a known key or section, as the end of a sentence, or returns "".
 func nearest(k string, sections bool) string {
-	best, least := "", 4
-	for _, known := range keys {
-		name := known.name
-		if sections {
-			name, _, _ = strings.Cut(name, ".")
-		}
-		d := english.Distance(k, name)
-		if _, bare, _ := strings.Cut(name, "."); !strings.Contains(k, ".") && k == bare {
-			d = 0 // it only lacks its section
-		}
-		if d < least {
-			best, least = name, d
+	var known []string
+	for _, key := range keys {
+		section, bare, _ := strings.Cut(key.name, ".")
+		switch {
+		case sections:
+			known = append(known, section)
+		case k == bare: // the key only lacks its section
+			return "; did you mean " + key.name + "?"
+		default:
+			known = append(known, key.name)
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return "; did you mean " + best + "?"
+	return english.DidYouMean(k, known)
 }
 
-// checkCombinations checks what depends on more than one key.
+// checkCombinations checks the rules that concern more than one key.
 func (p *parser) checkCombinations(c *Config) {
 	r := c.Rooms.Ports
 	ports := []string{"rooms.ports", "rooms.max"}

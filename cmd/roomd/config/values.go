@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -45,45 +46,44 @@ func setLineBytes(to *int, v any) error {
 	return setInt(to, v, value.Numbers{Least: 64, Most: most, Zero: "the most"})
 }
 
-func setFloat(to *float64, v any) error {
+// setRate takes a rate for each second; 0 is no limit.
+func setRate(to *float64, v any) error {
 	n, ok := v.(float64)
 	if i, whole := v.(int64); whole {
 		n, ok = float64(i), true
 	}
-	if !ok || !(n > 0 && n <= 1e9) {
-		return fmt.Errorf("%s is not a rate; write a number above 0, like 20.0", quoted(v))
+	if !ok || !(n >= 0 && n <= 1e9) {
+		return fmt.Errorf("%s is not a rate; write a number above 0, like 20.0, or 0 for no limit", quoted(v))
 	}
 	*to = n
 	return nil
 }
 
+// setAs takes a value of the type T; want describes it.
+func setAs[T any](to *T, v any, want string) error {
+	x, ok := v.(T)
+	if !ok {
+		return fmt.Errorf("%s is not %s", quoted(v), want)
+	}
+	*to = x
+	return nil
+}
+
 func setBool(to *bool, v any) error {
-	b, ok := v.(bool)
-	if !ok {
-		return fmt.Errorf("%s is neither true nor false; write it without quotes", quoted(v))
-	}
-	*to = b
-	return nil
+	return setAs(to, v, "true or false; write it without quotes")
 }
 
-func setString(to *string, v any) error {
-	s, ok := v.(string)
-	if !ok {
-		return fmt.Errorf("%s is not a string; write it in quotes", quoted(v))
-	}
-	*to = s
-	return nil
-}
+func setString(to *string, v any) error { return setAs(to, v, "a string; write it in quotes") }
 
-// setPath takes the path of a file that there must be.
+// setPath takes the path of a required file.
 func setPath(to *string, v any) error {
 	if v == "" {
-		return fmt.Errorf(`an empty path; write something like "roomd.db"`)
+		return errors.New(`the path is empty; write one like "roomd.db"`)
 	}
 	return setString(to, v)
 }
 
-// setMode takes permissions.
+// setMode takes the permissions of a file.
 func setMode(to *string, v any) error {
 	if s, ok := v.(string); ok {
 		if n, err := strconv.ParseUint(s, 8, 32); err != nil || n > 0o777 {
@@ -93,7 +93,7 @@ func setMode(to *string, v any) error {
 	return setString(to, v)
 }
 
-// setAddrPort takes where to listen, or "".
+// setAddrPort takes an address and a port to listen on, or "".
 func setAddrPort(to *string, v any) error {
 	if s, ok := v.(string); ok && s != "" {
 		if _, port, err := net.SplitHostPort(s); err != nil || !isPort(port) {
@@ -126,81 +126,67 @@ func setDuration(to *time.Duration, v any, in value.Times) error {
 	return err
 }
 
-func setNames(to *[]string, v any) error { return setStrings(to, v, `["lobby"]`) }
-
-func setStrings(to *[]string, v any, example string) error {
+// setList takes a list of strings, each of which parse accepts. kind and example describe them.
+func setList[T any](to *[]T, v any, kind, example string, parse func(string) (T, error)) error {
 	list, ok := v.([]any)
-	strs := make([]string, 0, len(list))
-	for _, e := range list {
-		s, is := e.(string)
-		ok = ok && is
-		strs = append(strs, s)
-	}
 	if !ok {
 		return fmt.Errorf("%s is not a list of strings; write it like %s", quoted(v), example)
 	}
-	*to = strs
+	all := make([]T, 0, len(list))
+	for _, e := range list {
+		s, ok := e.(string)
+		if !ok {
+			return fmt.Errorf("%s is not a list of strings; write it like %s", quoted(v), example)
+		}
+		x, err := parse(s)
+		if err != nil {
+			return fmt.Errorf("%q is not %s; write it like %s", s, kind, example)
+		}
+		all = append(all, x)
+	}
+	*to = all
 	return nil
+}
+
+func setNames(to *[]string, v any) error {
+	return setList(to, v, "a name", `["lobby"]`, func(s string) (string, error) { return s, nil })
 }
 
 func setAddrs(to *[]netip.Addr, v any) error {
 	const example = `["127.0.0.1", "::1"]`
-	var strs []string
-	if err := setStrings(&strs, v, example); err != nil {
+	var addrs []netip.Addr
+	err := setList(&addrs, v, "an IP address", example, func(s string) (netip.Addr, error) {
+		a, err := netip.ParseAddr(s)
+		return a.Unmap(), err
+	})
+	if err == nil && len(addrs) == 0 {
+		err = fmt.Errorf("the list needs an address to listen on; write it like %s", example)
+	}
+	if err != nil {
 		return err
 	}
-	if len(strs) == 0 {
-		return fmt.Errorf("there must be an address to listen on; write it like %s", example)
-	}
-	var addrs []netip.Addr
-	for _, s := range strs {
-		a, err := netip.ParseAddr(s)
-		if err != nil {
-			return fmt.Errorf("%q is not an IP address; write addresses like %s", s, example)
-		}
-		a = a.Unmap()
-		for _, b := range addrs {
+	for i, a := range addrs {
+		for _, b := range addrs[:i] {
 			if a == b || a.Is4() == b.Is4() && (a.IsUnspecified() || b.IsUnspecified()) {
 				return fmt.Errorf("%s and %s overlap; write one of them", b, a)
 			}
 		}
-		addrs = append(addrs, a)
 	}
 	*to = addrs
 	return nil
 }
 
-// setRate takes a rate, or 0 for no limit.
-func setRate(to *float64, v any) error {
-	if v == int64(0) || v == 0.0 {
-		*to = 0
-		return nil
-	}
-	if err := setFloat(to, v); err != nil {
-		return fmt.Errorf("%w, or 0 for no limit", err)
-	}
-	return nil
-}
-
 func setPrefixes(to *[]netip.Prefix, v any) error {
-	const example = `["127.0.0.0/8", "192.0.2.1"]`
-	var strs []string
-	if err := setStrings(&strs, v, example); err != nil {
-		return err
-	}
-	prefixes := make([]netip.Prefix, 0, len(strs))
-	for _, s := range strs {
+	return setList(to, v, "an address or a network", `["127.0.0.0/8", "192.0.2.1"]`, func(s string) (netip.Prefix, error) {
 		p, err := netsvc.ParsePrefix(s)
-		if a, aerr := netip.ParseAddr(s); aerr == nil {
+		if a, notAddr := netip.ParseAddr(s); notAddr == nil { // one address, also of IPv6
 			p, err = a.Unmap().Prefix(a.Unmap().BitLen())
 		}
-		if err != nil || p != p.Masked() {
-			return fmt.Errorf("%q is not an address or a network; write them like %s", s, example)
+		if err == nil && p != p.Masked() {
+			err = errors.New("bits beyond the prefix are set")
 		}
-		prefixes = append(prefixes, p)
-	}
-	*to = prefixes
-	return nil
+		return p, err
+	})
 }
 
 func isPort(s string) bool {
