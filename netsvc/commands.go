@@ -406,7 +406,7 @@ func (s *Service) eachLine(ctx context.Context, r *Room, after, upto uint64, fn 
 		if ended := s.fromDisk(ctx, func() {
 			var lines []store.Line
 			left := 0
-			lines, left, err = s.store.LinesDamaged(r.id, after, upto, pageBytes)
+			lines, left, err = s.store.LinesSkipped(r.id, after, upto, pageBytes)
 			damaged += left
 			for _, l := range lines {
 				fn(l)

@@ -16,13 +16,13 @@ import (
 //
 // Owned by the committer.
 type batch struct {
-	number  uint64  // so many batches there were
-	touched []*head // rooms with lines that are numbered and not yet published
-	posts   []*Post // space for the next
+	number  uint64  // of this batch
+	touched []*head // rooms with lines that have numbers and are not published
+	posts   []*Post // memory for the next batch
 }
 
-// appendPosts gives numbers to posts, writes them and delivers them; with Relaxed
-// it delivers first and leaves the writing to flush.
+// appendPosts gives numbers to posts, writes them and delivers them; with Relaxed it
+// delivers them first and leaves the write to flushAsync.
 func (s *Store) appendPosts(posts []*Post) {
 	relaxed := s.opts.Durability == Relaxed
 	err := s.prepare(len(posts))
@@ -32,23 +32,24 @@ func (s *Store) appendPosts(posts []*Post) {
 			err = s.flush()
 		}
 	}
-	if err != nil {
-		if !relaxed {
-			s.unassignSeqs()
-		}
-		for _, p := range posts {
-			if p.Err == nil {
-				p.Err = err
-			}
-		}
+	if err == nil {
+		s.publish(posts)
 		s.follower.Lines(posts)
 		return
 	}
-	s.publish(posts)
+	if !relaxed {
+		s.unassignSeqs()
+	}
+	for _, p := range posts {
+		if p.Err == nil {
+			p.Err = err
+		}
+	}
 	s.follower.Lines(posts)
 }
 
-// prepare makes room for posts, or says why there can be none.
+// prepare makes sure that so many posts can be accepted: it flushes, or runs a
+// checkpoint, where the bounds would be exceeded.
 func (s *Store) prepare(posts int) error {
 	if err := s.ReadOnly(); err != nil {
 		return err
@@ -69,8 +70,8 @@ func (s *Store) prepare(posts int) error {
 			return err
 		}
 	}
-	// What retention has removed is in the journal still. Where folding fails for
-	// want of space the journal may go on for a while.
+	// The WAL still contains the lines that retention has removed. If a checkpoint fails
+	// because the disk is full the WAL may grow to twice its bound.
 	if s.checkpoint.tailBytes > checkpointBytes || s.writer.walBytes > maxWALBytes {
 		if err := s.runCheckpoint(); err != nil && (s.checkpoint.tailBytes > 2*checkpointBytes || s.writer.walBytes > 2*maxWALBytes) {
 			return err
@@ -79,8 +80,8 @@ func (s *Store) prepare(posts int) error {
 	return nil
 }
 
-// assignSeqs gives each post its sequence number and time, and puts it into the
-// record under way.
+// assignSeqs gives each post its sequence number and time, and appends it to the
+// record that is being built.
 func (s *Store) assignSeqs(posts []*Post) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	micros := now.UnixMicro()
@@ -110,12 +111,12 @@ func (s *Store) assignSeqs(posts []*Post) {
 	}
 }
 
-// unassignSeqs forgets what number has done.
+// unassignSeqs undoes assignSeqs.
 func (s *Store) unassignSeqs() {
 	s.batch.touched, s.writer.unwritten = s.batch.touched[:0], 0
 }
 
-// publish lets readers see numbered posts.
+// publish shows posts with numbers to readers.
 func (s *Store) publish(posts []*Post) {
 	s.mu.Lock()
 	var h *head
@@ -140,29 +141,29 @@ func (s *Store) publish(posts []*Post) {
 	s.batch.touched = s.batch.touched[:0]
 }
 
-// writer brings lines that have their numbers to the journal.
+// writer writes lines with numbers to the WAL.
 //
-// Owned by the committer. While behind is not 0, a goroutine has wal and spare.
+// Owned by the committer. While inFlight is not 0, a goroutine uses wal and spare.
 type writer struct {
 	wal       *wal.File
-	walBytes  int    // bytes of records that are in it
-	record    []byte // under way
-	unwritten int    // lines in it; with Relaxed they are delivered already
-	writeErr  error  // why it could not be written; nil: not tried yet
+	walBytes  int    // bytes of records in the WAL
+	record    []byte // the record that is being built
+	unwritten int    // lines in record; with Relaxed they are delivered already
+	writeErr  error  // why record could not be written; nil: it was not tried
 
-	spare    []byte // the record that is being written behind the committer
-	inFlight int    // lines in it; 0: there is none
+	spare    []byte // the record that a goroutine writes
+	inFlight int    // lines in spare; 0: there is no such goroutine
 	since    time.Time
-	flushed  chan error // capacity 1: what became of it
+	flushed  chan error // capacity 1: the result of that goroutine
 }
 
 func newWriter(path string) writer {
 	return writer{wal: wal.New(path), flushed: make(chan error, 1)}
 }
 
-// flush brings the record under way to disk. With Relaxed its lines have been
-// delivered: after an error they stay, to be tried again, and no others are
-// accepted until they are written.
+// flush writes the record to disk. With Relaxed its lines have been delivered: after an
+// error they stay, to be tried again, and no others are accepted until they are
+// written.
 func (s *Store) flush() error {
 	s.awaitFlush()
 	if s.writer.unwritten == 0 {
@@ -178,11 +179,11 @@ func (s *Store) flush() error {
 	return s.finishFlush(start, err)
 }
 
-// finishFlush takes the outcome of writing the record under way.
+// finishFlush handles the result of writing the record.
 func (s *Store) finishFlush(start time.Time, err error) error {
 	relaxed := s.opts.Durability == Relaxed
 	if errors.Is(err, ErrFull) && len(s.checkpoint.dirty) > 0 && s.checkpointDirty() == nil {
-		// The journal is empty now. What was delivered is not needed in it.
+		// The WAL is empty now, and the database has the lines that were delivered.
 		if err = nil; !relaxed {
 			err = s.handleWALError(s.writeWAL(s.writer.record))
 		}
@@ -206,16 +207,16 @@ func (s *Store) observe(start time.Time, lines int) {
 	s.opts.Events.Committed(time.Since(start), lines)
 }
 
-// writeWAL brings a record to the journal.
+// writeWAL writes a record to the WAL.
 func (s *Store) writeWAL(record []byte) error {
 	return s.health.slowDisk.watch(func() error { return s.writer.wal.Write(record) })
 }
 
-// flushAsync is flush for lines that are delivered already, while the committer
-// goes on: those that come next do not wait for the disk.
+// flushAsync is flush for lines that are delivered already, on a goroutine of its own:
+// the next lines do not wait for the disk.
 func (s *Store) flushAsync() {
 	if !s.writer.wal.Exists() || s.writer.writeErr != nil {
-		s.flush() // an error is in stuck
+		s.flush() // which keeps the error in writeErr
 		return
 	}
 	s.awaitFlush()
@@ -228,15 +229,15 @@ func (s *Store) flushAsync() {
 	go func() { s.writer.flushed <- s.writeWAL(record) }()
 }
 
-// awaitFlush waits for what flushBehind has begun; then the journal is the
-// committer's again.
+// awaitFlush waits for the goroutine of flushAsync; then the WAL is the committer's
+// again.
 func (s *Store) awaitFlush() {
 	if s.writer.inFlight > 0 {
 		s.flushDone(<-s.writer.flushed)
 	}
 }
 
-// flushDone takes the outcome of what flushBehind has begun.
+// flushDone handles the result of the goroutine of flushAsync.
 func (s *Store) flushDone(err error) {
 	if err = s.handleWALError(err); err == nil {
 		s.observe(s.writer.since, s.writer.inFlight)
@@ -244,7 +245,7 @@ func (s *Store) flushDone(err error) {
 		s.writer.inFlight = 0
 		return
 	}
-	// What could not be written comes before what was said since.
+	// The lines that could not be written come before the newer ones.
 	if s.writer.unwritten > 0 {
 		s.writer.spare = wal.AppendRecord(s.writer.spare, s.writer.record)
 	}
@@ -253,55 +254,49 @@ func (s *Store) flushDone(err error) {
 	s.finishFlush(s.writer.since, err)
 }
 
-// handleWALError says what an error of writing to the journal means for the store.
+// handleWALError undoes a failed write to the WAL. It returns ErrFull if the disk has
+// certainly kept nothing; else the store is read-only.
 func (s *Store) handleWALError(err error) error {
 	if err == nil {
 		s.health.setDiskFull(false)
 		return nil
 	}
-	back := s.rollBack()
-	switch {
-	case back != nil:
-		err = fmt.Errorf("%w; %w", err, back)
-	case isDiskFull(err) && !errors.Is(err, wal.ErrSync):
-		s.health.setDiskFull(true)
-		return fmt.Errorf("%w: %w", ErrFull, err)
+	if failed := s.rollBack(); failed != nil {
+		err = fmt.Errorf("%w; %w", err, failed)
+	} else if isDiskFull(err) && !errors.Is(err, wal.ErrSync) {
+		return s.health.refuseFull(err)
 	}
 	return s.health.setReadOnly(err)
 }
 
-// openWAL makes the journal while there are descriptors to be had. If it
-// cannot be made now the first line tries again, and is refused with the reason.
+// openWAL creates the WAL at the start, when file descriptors are available. If that
+// fails the first line tries again, and is refused with the reason.
 func (s *Store) openWAL() {
 	if !s.writer.wal.Exists() && s.recovery.deferred == nil && s.ReadOnly() == nil {
 		s.createWAL()
 	}
 }
 
-// createWAL makes the journal of a database that has none.
+// createWAL creates the WAL of a database that has none.
 func (s *Store) createWAL() error {
 	err := s.health.slowDisk.watch(func() error {
 		return s.writer.wal.Create(func(f *os.File) error { return disk.CopyOwner(f, s.path) })
 	})
-	switch {
-	case err == nil:
-	case isDiskFull(err):
-		s.health.setDiskFull(true)
-		return fmt.Errorf("%w: %w", ErrFull, err)
-	default:
-		return fmt.Errorf("create the journal: %w", err)
+	if err != nil && isDiskFull(err) {
+		return s.health.refuseFull(err)
 	}
-	if err := s.transact(s.putWALKey); err != nil {
-		if s.ReadOnly() == nil {
-			err = errors.Join(err, s.writer.wal.Remove())
-		}
-		return err
+	if err != nil {
+		return fmt.Errorf("create the WAL: %w", err)
 	}
-	return nil
+	err = s.transact(s.putWALKey)
+	if err != nil && s.ReadOnly() == nil {
+		err = errors.Join(err, s.writer.wal.Remove())
+	}
+	return err
 }
 
-// putWALKey notes which journal belongs to the database, and that everything
-// before its next record is in the database.
+// putWALKey notes which WAL belongs to the database, and that the content of its
+// earlier records is in the database.
 func (s *Store) putWALKey(tx *bolt.Tx) error {
 	if !s.writer.wal.Exists() {
 		return nil

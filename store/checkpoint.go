@@ -11,43 +11,42 @@ import (
 )
 
 const (
-	// checkpointBytes bounds the lines that are only in the journal, over all rooms:
-	// it is the memory that they take, and what Open reads after a crash.
+	// checkpointBytes bounds the lines that are only in the WAL, over all rooms: it is
+	// the memory that they take, and about what Open reads after a crash.
 	checkpointBytes = 4 << 20
-	// maxWALBytes bounds the journal where lines leave the memory before they are
-	// folded, as a room keeps few.
+	// maxWALBytes bounds the WAL where lines leave memory before a checkpoint, as
+	// their rooms keep only a few.
 	maxWALBytes = 4 * checkpointBytes
-	// idleAfter is how long nobody has said anything when they are folded, however
-	// few they are.
+	// idleAfter is the time without a new line after which a checkpoint runs.
 	idleAfter = 5 * time.Second
-	// fillPercent is for keys that only ever grow: pages are split nearly full.
+	// fillPercent is for keys that only grow: pages are split nearly full.
 	fillPercent = 0.95
-	// jobBlocks bounds the blocks that one step of housekeeping looks at or
-	// removes, so that lines which arrive meanwhile do not wait for long.
+	// jobBlocks bounds the blocks that one step of a job reads or removes, so that
+	// lines which arrive meanwhile do not wait for long.
 	jobBlocks = 256
 )
 
-// checkpoint is what the database lacks of what is in the journal and in memory.
+// checkpoint knows which lines are in the WAL and in memory, and not in the database.
 //
 // Owned by the committer.
 type checkpoint struct {
 	dirty         []*head // rooms that differ from the database
-	tailBytes     int     // bytes of lines in memory that are only in the journal
+	tailBytes     int     // bytes of lines in memory that are only in the WAL
 	written       []writtenRoom
-	reclaimBudget int // blocks that the transaction may yet take out
+	reclaimBudget int // blocks that the transaction may still remove
 }
 
-// writtenRoom is a room that a transaction has folded.
+// writtenRoom is a room that a transaction has written.
 type writtenRoom struct {
 	head      *head
 	reclaimed bool
 }
 
-// begin precedes each transaction that folds.
+// begin precedes each transaction that writes rooms.
 func (c *checkpoint) begin() { c.written, c.reclaimBudget = c.written[:0], jobBlocks }
 
-// runCheckpoint brings the lines that are only in the journal into the database, and
-// takes what retention has hidden out of it: as much as is done in one step.
+// runCheckpoint moves the lines that are only in the WAL into the database, and removes
+// lines from it that retention has hidden: as many as are removed in one step.
 func (s *Store) runCheckpoint() error {
 	if err := s.flush(); err != nil {
 		return err
@@ -55,6 +54,7 @@ func (s *Store) runCheckpoint() error {
 	return s.checkpointDirty()
 }
 
+// checkpointDirty is runCheckpoint without the lines that are not in the WAL yet.
 func (s *Store) checkpointDirty() error {
 	if len(s.checkpoint.dirty) == 0 {
 		return nil
@@ -84,7 +84,7 @@ func (s *Store) writeDirtyRooms(tx *bolt.Tx) error {
 	return nil
 }
 
-// checkpointDone is folded after foldAll: nothing is in the journal alone any more.
+// checkpointDone follows the commit of writeDirtyRooms: no line is only in the WAL.
 func (s *Store) checkpointDone() {
 	s.roomsWritten()
 	for _, h := range s.checkpoint.dirty {
@@ -96,7 +96,7 @@ func (s *Store) checkpointDone() {
 	s.writer.walBytes = 0
 }
 
-// roomsWritten notes in memory what the transaction has done in the database.
+// roomsWritten makes memory agree with a transaction that has written rooms.
 func (s *Store) roomsWritten() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,14 +113,14 @@ func (s *Store) roomsWritten() {
 	clear(s.checkpoint.written)
 }
 
-// writeRoom writes a room's blocks and its head.
+// writeRoom writes a room's lines and its head.
 func (s *Store) writeRoom(tx *bolt.Tx, room uint64, h *head) error {
 	b := tx.Bucket(bucketLines).Bucket(u64(room))
 	if b == nil {
 		return fmt.Errorf("room %d has no lines bucket: %w", room, ErrNoRoom)
 	}
-	// Before the sweep: in a bucket whose pages have all been emptied in the
-	// transaction Cursor.Last does not come back (bbolt 1.5).
+	// Before reclaim: in a bucket whose pages have all been emptied in the
+	// transaction Cursor.Last does not return (bbolt 1.5).
 	b.FillPercent = fillPercent
 	if err := writeTail(b, room, h); err != nil {
 		return err
@@ -145,8 +145,8 @@ func (s *Store) writeRoom(tx *bolt.Tx, room uint64, h *head) error {
 			r.Topic = *h.topic
 			err = putRoom(tx, r)
 		}
-		// A record that was damaged since the start keeps no topic; it must not
-		// keep the lines of all rooms out.
+		// A record that has become corrupt since the start loses the topic. It must
+		// not block the lines of all rooms.
 		if err != nil && !errors.Is(err, errCorruptRecord) {
 			return err
 		}
@@ -155,8 +155,8 @@ func (s *Store) writeRoom(tx *bolt.Tx, room uint64, h *head) error {
 	return nil
 }
 
-// writeTail writes the lines that are only in memory. A short block at the end of
-// those in the database is filled up first.
+// writeTail writes the lines that are only in memory. If the last block in the database
+// is short, they are appended to it.
 func writeTail(b *bolt.Bucket, room uint64, h *head) error {
 	tail := h.tail
 	for len(tail) > 0 && tail[0].Last <= h.Removed {
@@ -193,21 +193,21 @@ func writeTail(b *bolt.Bucket, room uint64, h *head) error {
 	return nil
 }
 
-// reclaim removes the lines up to trimmed, at most so many blocks. It tells how many
-// there were; done is false if there may be more.
-func reclaim(b *bolt.Bucket, room, trimmed uint64, most int) (n int, done bool, err error) {
+// reclaim removes the lines up to a sequence number, at most so many blocks. It
+// returns the number of these blocks; done is false if there may be more.
+func reclaim(b *bolt.Bucket, room, upto uint64, most int) (n int, done bool, err error) {
 	c := b.Cursor()
 	for n < most {
 		k, v := c.First()
-		if k == nil || seqOf(k) > trimmed {
+		if k == nil || seqOf(k) > upto {
 			return n, true, nil
 		}
 		var rest block.Block
-		if got, err := block.Decode(room, k, v); err == nil && got.Last > trimmed {
-			rest = got.After(trimmed)
+		if got, err := block.Decode(room, k, v); err == nil && got.Last > upto {
+			rest = got.After(upto)
 		} else if err != nil {
-			if next, _ := c.Next(); next == nil || seqOf(next) > trimmed+1 {
-				return n, true, nil // some of what cannot be read may be newer
+			if next, _ := c.Next(); next == nil || seqOf(next) > upto+1 {
+				return n, true, nil // some lines of the corrupt block may be newer
 			}
 		}
 		c.First()
@@ -222,7 +222,7 @@ func reclaim(b *bolt.Bucket, room, trimmed uint64, most int) (n int, done bool, 
 	return n, false, nil
 }
 
-// markDirty notes that a room's head, or lines, are not in the database yet.
+// markDirty notes that a room's head or lines are not in the database yet.
 func (c *checkpoint) markDirty(h *head) {
 	h.dirty = true
 	if !h.listed {

@@ -13,31 +13,27 @@ import (
 )
 
 const (
-	// batchLines bounds a transaction, and so how long a change that arrives
+	// batchLines bounds a batch, and so the time that a change which arrives
 	// meanwhile waits.
 	batchLines = 4096
 	// maxUnwritten bounds the relaxed lines that a crash can lose, over all
 	// rooms and so for each. After a crash each room skips as many numbers.
 	maxUnwritten = 1 << 16
-	// batchBytes bounds a record of the journal, about.
+	// batchBytes bounds a record of the WAL, about.
 	batchBytes = 1 << 20
-	// postOverhead is what a waiting line costs beside its text, about.
+	// postOverhead is about the memory that a queued line takes beside its text.
 	postOverhead = 256
 )
 
 var always = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// runCommitter is the committer's goroutine. None of its timers runs while there is
-// nothing that it is for.
+// runCommitter is the committer's goroutine. Each of its timers runs only while there
+// is work for it.
 func (s *Store) runCommitter() {
 	defer close(s.done)
-	// What cannot be read of a mapped file is a fault and not a panic.
+	// A page of a mapped file that cannot be read is a fault, and without this no panic.
 	debug.SetPanicOnFault(true)
-	flush, rest, tidy, heal := newAlarm(s.opts.FlushInterval), newAlarm(idleAfter), newAlarm(time.Minute), newAlarm(recoveryFirst)
-	defer heal.stop()
-	defer flush.stop()
-	defer rest.stop()
-	defer tidy.stop()
+	flush, idle, retention, recovery := newAlarm(s.opts.FlushInterval), newAlarm(idleAfter), newAlarm(time.Minute), newAlarm(recoveryFirst)
 	var items []item
 	open, seen, overdue := true, uint64(0), false
 	for {
@@ -45,7 +41,7 @@ func (s *Store) runCommitter() {
 		for left := items; len(left) > 0; {
 			left = s.processNext(left)
 			if len(left) > 0 {
-				s.runJobs() // what is removed keeps up with what is written
+				s.runJobs() // removing lines keeps up with writing them
 			}
 		}
 		if !open {
@@ -54,22 +50,22 @@ func (s *Store) runCommitter() {
 		if s.retention.rulesChanged.Swap(false) {
 			s.retention.schedule(s.retention.now(), s.heads)
 		}
-		var more <-chan struct{} // ready at once while housekeeping waits
+		var more <-chan struct{} // ready at once while there are jobs
 		if s.runJobs() {
 			more = always
 		}
-		well := s.ReadOnly() == nil
-		flush.set(s.writer.unwritten > 0 && well)
-		rest.set(len(s.checkpoint.dirty) > 0 && well)
-		tidy.set(s.retention.mayExpire)
-		if heal.set(!well); well {
-			heal.after = recoveryFirst
+		writable := s.ReadOnly() == nil
+		flush.set(s.writer.unwritten > 0 && writable)
+		idle.set(len(s.checkpoint.dirty) > 0 && writable)
+		retention.set(s.retention.mayExpire)
+		if recovery.set(!writable); writable {
+			recovery.after = recoveryFirst
 		}
 		select {
 		case <-more:
 		case <-s.queue.wakeup:
 		case <-flush.C:
-			flush.fired()
+			flush.on = false
 			if overdue = s.writer.inFlight > 0; !overdue {
 				s.flushAsync()
 			}
@@ -79,24 +75,25 @@ func (s *Store) runCommitter() {
 				overdue = false
 				s.flushAsync()
 			}
-		case <-rest.C:
-			rest.fired()
+		case <-idle.C:
+			idle.on = false
 			if s.batch.number == seen {
 				s.runCheckpoint()
 			}
 			seen = s.batch.number
-		case <-heal.C:
-			heal.fired()
-			heal.after = min(2*heal.after, recoveryMax)
+		case <-recovery.C:
+			recovery.on = false
+			recovery.after = min(2*recovery.after, recoveryMax)
 			s.tryRecovery()
-		case <-tidy.C:
-			tidy.fired()
+		case <-retention.C:
+			retention.on = false
 			s.retention.schedule(s.retention.now(), s.heads)
 		}
 	}
 }
 
-// alarm is a timer that runs only while it is wanted.
+// alarm is a timer that is started when it is needed. The receiver from C sets on
+// to false.
 type alarm struct {
 	*time.Timer
 	after time.Duration
@@ -109,28 +106,27 @@ func newAlarm(after time.Duration) *alarm {
 	return &alarm{Timer: t, after: after}
 }
 
-func (a *alarm) set(wanted bool) {
-	if wanted && !a.on {
+// set starts the timer if it is needed and does not run.
+func (a *alarm) set(needed bool) {
+	if needed && !a.on {
 		a.Reset(a.after)
 		a.on = true
 	}
 }
 
-func (a *alarm) fired() { a.on = false }
-func (a *alarm) stop()  { a.Stop() }
-
-// processNext does what is first in items, as much as goes into one commit, and
-// returns the rest.
+// processNext processes the first items, as many as go into one commit, and returns
+// the others.
 func (s *Store) processNext(items []item) []item {
-	if c := items[0].task; c != nil {
-		s.runTask(c)
+	if t := items[0].task; t != nil {
+		t.err = s.runTask(t)
+		close(t.done)
 		return items[1:]
 	}
 	if p := items[0].suspension; p != nil {
 		return s.suspend(p, items[1:])
 	}
 	posts := s.batch.posts[:0]
-	weight := int64(0) // a post that is delivered is its owner's
+	weight := int64(0) // the posts belong to their owners once they are delivered
 	for len(posts) < len(items) && len(posts) < batchLines && weight < batchBytes && items[len(posts)].post != nil {
 		p := items[len(posts)].post
 		posts = append(posts, p)
@@ -143,56 +139,56 @@ func (s *Store) processNext(items []item) []item {
 	return items[len(posts):]
 }
 
-func (s *Store) runTask(c *task) {
-	defer close(c.done)
-	if c.recover {
-		c.err = s.tryRecovery()
-		return
+func (s *Store) runTask(t *task) error {
+	if t.recover {
+		return s.tryRecovery()
 	}
-	if c.err = s.flush(); c.err == nil && c.checkpoint {
-		c.err = s.runCheckpoint()
+	err := s.flush()
+	if err == nil && t.checkpoint {
+		err = s.runCheckpoint()
 	}
-	if c.err == nil && (c.change != nil || c.fn != nil) {
-		c.err = s.commitTask(c)
+	if err == nil && (t.change != nil || t.fn != nil) {
+		err = s.commitTask(t)
 	}
-	if c.err == nil && c.then != nil {
-		c.err = c.then()
+	if err == nil && t.then != nil {
+		err = t.then()
 	}
+	return err
 }
 
-// commitTask does what a task has for the database, in a transaction of its own.
-func (s *Store) commitTask(c *task) error {
+// commitTask runs the change or the function of a task in a transaction of its own.
+func (s *Store) commitTask(t *task) error {
 	s.checkpoint.begin()
 	err := s.transact(func(tx *bolt.Tx) (err error) {
-		if h := s.heads[c.room]; h != nil && h.dirty {
-			if err := s.writeRoom(tx, c.room, h); err != nil {
+		if h := s.heads[t.room]; h != nil && h.dirty {
+			if err := s.writeRoom(tx, t.room, h); err != nil {
 				return err
 			}
 		}
-		if c.change == nil {
-			return c.fn(tx)
+		if t.change == nil {
+			return t.fn(tx)
 		}
-		c.outcome, err = c.change.apply(state{tx, s.heads})
+		t.outcome, err = t.change.apply(state{tx, s.heads})
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	s.roomsWritten()
-	if c.change != nil {
-		c.change.updateMemory(s, c.outcome)
+	if t.change != nil {
+		t.change.updateMemory(s, t.outcome)
 		if s.follower.Changes != nil {
-			c.change.notify(s.follower.Changes, c.outcome)
+			t.change.notify(s.follower.Changes, t.outcome)
 		}
 	}
 	return nil
 }
 
-// transact runs fn in a transaction. An error of fn, or a full disk, rolls
-// back and leaves the store as it was. After any other failed commit nobody
-// knows what the disk has kept: the store is read-only from then on.
+// transact runs fn in a transaction. An error of fn, or a full disk, rolls back and
+// leaves the store as it was. After any other failed commit nobody knows what the disk
+// has kept: the store is read-only from then on.
 func (s *Store) transact(fn func(*bolt.Tx) error) (err error) {
-	s.awaitFlush() // the disk is asked one thing at a time
+	s.awaitFlush() // one write at a time
 	if err := s.ReadOnly(); err != nil {
 		return err
 	}
@@ -203,7 +199,7 @@ func (s *Store) transact(fn func(*bolt.Tx) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = s.health.setReadOnly(fmt.Errorf("%w: %v", errCorruptFile, p))
-			defer func() { recover() }() // of what is damaged even to end it
+			defer func() { recover() }() // a rollback may panic on the same page
 			err = errors.Join(err, tx.Rollback())
 		}
 	}()
@@ -216,29 +212,28 @@ func (s *Store) transact(fn func(*bolt.Tx) error) (err error) {
 		s.observe(start, 0)
 		return nil
 	}
-	// Not each error of a commit has ended the transaction.
+	// After some errors of a commit the transaction has not ended.
 	if e := tx.Rollback(); e != nil && !errors.Is(e, berrors.ErrTxClosed) {
 		err = errors.Join(err, e)
 	}
-	current := s.committed(id)
-	if isDiskFull(err) && !current {
-		s.health.setDiskFull(true)
-		return fmt.Errorf("%w: %w", ErrFull, err)
+	committed := s.committed(id)
+	if isDiskFull(err) && !committed {
+		return s.health.refuseFull(err)
 	}
-	if current {
+	if committed {
 		s.recovery.doubtfulTx = id
-		if back := s.rollBack(); back != nil {
-			err = fmt.Errorf("%w; %w", err, back)
+		if failed := s.rollBack(); failed != nil {
+			err = fmt.Errorf("%w; %w", err, failed)
 		}
 	}
 	return s.health.setReadOnly(err)
 }
 
-// errRollback rolls back a transaction that has nothing to change.
+// errRollback rolls back a transaction that changes nothing.
 var errRollback = errors.New("nothing to change")
 
-// isDiskFull reports whether a commit failed for want of space. bbolt flattens the
-// errors of growing the file to text.
+// isDiskFull reports whether a write failed because the disk is full. When bbolt cannot
+// grow the file, its error has only the text of the system's error.
 func isDiskFull(err error) bool {
 	for _, no := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
 		if errors.Is(err, no) || strings.HasSuffix(err.Error(), no.Error()) {
@@ -248,11 +243,11 @@ func isDiskFull(err error) bool {
 	return false
 }
 
-// committed reports whether readers see the transaction with the given id, or
-// one after it: then its last page was written, and only the sync of that
-// failed. Some filesystems notice a full disk no earlier (NFS, btrfs).
+// committed reports whether readers see the transaction with the given id, or a later
+// one: then its last page was written, and only the sync of that page failed. Some
+// filesystems notice a full disk no earlier (NFS, btrfs).
 func (s *Store) committed(id int) bool {
-	now := id // what cannot be read is not trusted
+	now := id // a file that cannot be read is not trusted
 	err := viewDB(s.file.db, func(tx *bolt.Tx) error { now = tx.ID(); return nil })
 	return err != nil || now >= id
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,24 +19,39 @@ import (
 	"roomd/store/wal"
 )
 
-// database is the file. Readers hold mu while they read, and the committer while
-// the file is closed, or another one is opened; mu comes before Store.mu.
+// database is the open file. Readers hold mu while they read, the committer holds it
+// while the file is closed or another one is opened; mu comes before Store.mu.
 type database struct {
 	mu       sync.RWMutex
 	db       *bolt.DB    // nil: it could not be opened again
 	info     fs.FileInfo // of db
-	released bool        // it is closed, as the store is suspended; owned by the committer
+	released bool        // another process has it, as the store is suspended; owned by the committer
 }
 
-// view runs fn in a read transaction. A file that is damaged where bbolt does
-// not look gives an error.
+// open opens an existing file and brings it to this version. The caller is alone with
+// the database, or holds mu.
+func (f *database) open(opts *Options, path string, progress Progress) error {
+	db, err := openFile(opts, path, progress)
+	if err != nil {
+		return err
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	f.db, f.info = db, info
+	return nil
+}
+
+// view runs fn in a read transaction. A file that is corrupt where bbolt does not
+// check gives an error.
 func (f *database) view(fn func(*bolt.Tx) error) error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return viewDB(f.db, fn)
 }
 
-// close closes the file, if a failed recovery has left it open.
+// close closes the file, unless a failed recovery has left it closed.
 func (f *database) close() error {
 	if f.db == nil {
 		return nil
@@ -50,7 +64,7 @@ func viewDB(db *bolt.DB, fn func(*bolt.Tx) error) error {
 		return errNotReopened
 	}
 	err := catchFaults(func() error { return db.View(fn) })
-	if errors.Is(err, berrors.ErrDatabaseNotOpen) { // another process has the file for good
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) { // another process has the file, for good
 		return ErrClosed
 	}
 	return err
@@ -58,11 +72,15 @@ func viewDB(db *bolt.DB, fn func(*bolt.Tx) error) error {
 
 var errNotReopened = errors.New("the database could not be opened again")
 
-var errCorruptFile = errors.New("the file is damaged")
+var (
+	errCorruptFile = errors.New("the file is corrupt")
+	errNotDatabase = fmt.Errorf("%w or not a roomd database", errCorruptFile)
+	errNotFile     = errors.New("not a file and not a roomd database")
+)
 
-// catchFaults turns what bbolt does on damaged files into an error.
+// catchFaults turns the panics of bbolt on corrupt files into errors.
 func catchFaults(fn func() error) (err error) {
-	// What cannot be read of a mapped file is a fault and not a panic.
+	// A page of a mapped file that cannot be read is a fault, and without this no panic.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
@@ -72,24 +90,24 @@ func catchFaults(fn func() error) (err error) {
 	return fn()
 }
 
-// VerifyPath returns an error if the path of the database does not lead to the file
-// that is open any more: it was removed, moved or replaced. What is open goes on,
-// but it must not be closed to be opened again: the lines of it would be lost.
+// VerifyPath returns an error if the path of the database does not lead to the open
+// file any more: it was removed, moved or replaced. The open file stays usable, but it
+// must not be closed to be opened again: its lines would be lost.
 func (s *Store) VerifyPath() error {
 	s.file.mu.RLock()
 	defer s.file.mu.RUnlock()
 	is, err := os.Lstat(s.path)
 	switch {
 	case err != nil:
-		return fmt.Errorf("the database was removed or moved while it is in use: %w; lines go to the file that is open, and backup copies it", err)
+		return fmt.Errorf("the database was removed or moved while it is in use: %w; lines go to the file that is open, and backup copies that file", err)
 	case !os.SameFile(s.file.info, is):
-		return fmt.Errorf("the database was replaced while it is in use: %s is another file; lines go to the file that is open, and backup copies it", s.path)
+		return fmt.Errorf("the database was replaced while it is in use: %s is another file; lines go to the file that is open, and backup copies that file", s.path)
 	}
 	return nil
 }
 
-// Path is the absolute path of the database, without any link in it, as it was
-// when it was opened.
+// Path returns the absolute path of the database, without symbolic links, as it was
+// when the database was opened.
 func (s *Store) Path() string { return s.realPath }
 
 func boltOptions(lockTimeout time.Duration) *bolt.Options {
@@ -97,20 +115,20 @@ func boltOptions(lockTimeout time.Duration) *bolt.Options {
 		Timeout:      lockTimeout,
 		FreelistType: bolt.FreelistMapType,
 		// Growing the memory map waits for every open reader. A gigabyte of
-		// address space, none of it memory, makes that rare. Where all of it is
-		// only 2 to 4 GB, for more than one map, it is a sixteenth.
+		// address space, which is not memory, makes that rare; a sixteenth of it
+		// where the whole address space has only 2 to 4 GB.
 		InitialMmapSize: 1 << (26 + 4*(strconv.IntSize/64)),
 	}
 }
 
-// allocSize is how much the file grows by at a time, in bytes; bbolt's own is 16
-// MiB, which a new database would have at once.
+// allocSize is the step in which the file grows, in bytes. With bbolt's default a new
+// database would have 16 MiB at once.
 const allocSize = 1 << 20
 
 // openFile opens an existing file and brings it to this version.
-func openFile(ctx context.Context, path string, lockTimeout time.Duration, progress Progress) (*bolt.DB, error) {
+func openFile(opts *Options, path string, progress Progress) (*bolt.DB, error) {
 	for range 10 {
-		db, err := openBolt(path, lockTimeout)
+		db, err := openBolt(path, opts.LockTimeout)
 		if errors.Is(err, errReplaced) {
 			continue
 		}
@@ -128,31 +146,27 @@ func openFile(ctx context.Context, path string, lockTimeout time.Duration, progr
 		if version >= Schema {
 			return db, nil
 		}
-		if err := migrate(ctx, db, path, version, progress); err != nil {
+		if err := migrate(opts.Context, db, path, version, progress); err != nil {
 			return nil, err
 		}
 	}
 	return nil, fmt.Errorf("the database %s: %w", path, errReplaced)
 }
 
-var errReplaced = errors.New("another process puts new files in its place")
+var errReplaced = errors.New("another process keeps replacing the file")
 
-// openBolt opens an existing file. bbolt panics on some damaged files: that is
-// an error here, and the file stays locked for as long as the process lives.
+// openBolt opens an existing file. bbolt panics on some corrupt files: that is an
+// error here, and the file stays locked until the process ends.
 func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
 	if err := checkRegular(path); err != nil {
 		return nil, err
-	}
-	// bbolt would make a database of an empty file.
-	if st, err := os.Stat(path); err == nil && st.Size() < boltcheck.MinFileSize() {
-		return nil, fmt.Errorf("%s is damaged or not a roomd database: it has only %d bytes", path, st.Size())
 	}
 	err = catchFaults(func() error {
 		if db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, ReadOnly: true}); err != nil {
 			return err
 		}
 		if err := errors.Join(checkLength(db), db.Close()); err != nil {
-			return fmt.Errorf("the database %s is damaged: %w", path, err)
+			return err
 		}
 		opts := boltOptions(lockTimeout)
 		var file *os.File
@@ -164,8 +178,8 @@ func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
 			return err
 		}
 		if disk.Replaced(path, file) {
-			// A migration or a compaction was under way: what was waited for is
-			// the old file.
+			// Another process has migrated or compacted the database while this one
+			// waited for the lock of the old file.
 			return errors.Join(errReplaced, db.Close())
 		}
 		db.AllocSize = allocSize
@@ -177,11 +191,18 @@ func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
 	return db, nil
 }
 
-// checkRegular refuses what is there and is not a file: opening a named pipe would wait
-// for ever, and no signal would be heeded.
+// checkRegular refuses a path that exists and is not a regular file: opening a named
+// pipe would block for ever, and no signal would end that. It refuses a file that is too
+// short, too: bbolt would turn an empty one into a database.
 func checkRegular(path string) error {
-	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a file and not a roomd database", path)
+	st, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil // the caller gets the error again
+	case !st.Mode().IsRegular():
+		return fmt.Errorf("%s is %w", path, errNotFile)
+	case st.Size() < boltcheck.MinFileSize():
+		return fmt.Errorf("the database %s: %w: it has only %d bytes", path, errNotDatabase, st.Size())
 	}
 	return nil
 }
@@ -198,7 +219,7 @@ func openError(path string, err error) error {
 	case errors.Is(err, berrors.ErrTimeout):
 		return &InUseError{path, disk.LockHolder(path)}
 	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
-		return fmt.Errorf("%s is damaged or not a roomd database: %w", path, err)
+		return fmt.Errorf("the database %s: %w: %w", path, errNotDatabase, err)
 	case errors.Is(err, errCorruptFile):
 		return fmt.Errorf("the database %s: %w", path, err)
 	case errors.Is(err, errReplaced):
@@ -207,8 +228,8 @@ func openError(path string, err error) error {
 	return fmt.Errorf("open the database: %w", err)
 }
 
-// checkLength refuses a file that is shorter than what it refers to: reading the rest
-// through the memory map would kill the process. db is read-only, as opening it
+// checkLength refuses a file that is shorter than its highest page: reading the missing
+// pages through the memory map would kill the process. db is read-only, as opening it
 // for writing reads more than the first pages.
 func checkLength(db *bolt.DB) error {
 	st, err := os.Stat(db.Path())
@@ -217,15 +238,15 @@ func checkLength(db *bolt.DB) error {
 	}
 	return db.View(func(tx *bolt.Tx) error {
 		if st.Size() < tx.Size() {
-			return fmt.Errorf("%d of its %d bytes are missing", tx.Size()-st.Size(), tx.Size())
+			return fmt.Errorf("%w: %d of its %d bytes are missing", errCorruptFile, tx.Size()-st.Size(), tx.Size())
 		}
 		return nil
 	})
 }
 
-// createFile makes an empty database at path unless something is there. It is
-// built beside and linked into place: power loss while bbolt writes its first
-// pages would leave a file that cannot be opened.
+// createFile makes an empty database at path unless the path exists. It is built in a
+// temporary file and linked into place: power loss while bbolt writes its first pages
+// would leave a file that cannot be opened.
 func createFile(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -259,11 +280,11 @@ func createFile(path string) error {
 	if err := errors.Join(err, db.Sync(), db.Close()); err != nil {
 		return err
 	}
-	// A link, unlike a rename, never replaces what another process has put
-	// there in the meantime.
+	// A link, unlike a rename, never replaces a file that another process has made
+	// meanwhile.
 	if err := os.Link(tmp, path); err != nil && !errors.Is(err, fs.ErrExist) {
 		if _, there := os.Stat(path); there == nil {
-			return nil // of another process, which took our file for one left behind
+			return nil // another process has made it, and removed this temporary file as a stale one
 		}
 		if err := os.Rename(tmp, path); err != nil {
 			return err
@@ -272,7 +293,7 @@ func createFile(path string) error {
 	return disk.SyncDir(filepath.Dir(path))
 }
 
-// Files are those of a database that is in use.
+// Files returns the paths of the files of a database in use: the database and its WAL.
 func Files(path string) []string {
 	if real, err := disk.Resolve(path); err == nil {
 		path = real
@@ -280,20 +301,20 @@ func Files(path string) []string {
 	return []string{path, wal.Path(path)}
 }
 
-// StaleTempFiles lists the temporary files beside a database of processes that were
-// killed: of a database, or of a backup. It lists no file that is in use, and none
-// that only has such a name.
+// StaleTempFiles lists the temporary files of killed processes for a database or a
+// backup. It lists no file that is in use, and none that only has such a name.
 func StaleTempFiles(path string) []string { return disk.StaleTempFiles(path, boltcheck.HasMagic) }
 
-// removeStaleTempFiles removes what LeftBehind lists, and says so. The caller has the
-// lock of the database: nobody begins one meanwhile.
+// removeStaleTempFiles removes the files that StaleTempFiles lists, and returns a
+// sentence for each. The caller has the lock of the database: no process makes a new
+// one meanwhile.
 func removeStaleTempFiles(path string) (said []string) {
 	for _, name := range StaleTempFiles(path) {
+		what := "is removed"
 		if err := os.Remove(name); err != nil {
-			said = append(said, fmt.Sprintf("the file %s was left behind by a process that was killed, and cannot be removed: %v", name, err))
-		} else {
-			said = append(said, fmt.Sprintf("the file %s was left behind by a process that was killed, and is removed", name))
+			what = fmt.Sprintf("cannot be removed: %v", err)
 		}
+		said = append(said, fmt.Sprintf("the temporary file %s was left behind by a killed process and %s", name, what))
 	}
 	return said
 }

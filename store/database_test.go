@@ -34,9 +34,9 @@ func sample(t *testing.T) string {
 	return s.path
 }
 
-// refused opens a file that must be refused with an error that contains want,
-// and be left as it was.
-func refused(t *testing.T, path, want string) {
+// refused opens a file that must be refused with an error that is want, and be left
+// as it was.
+func refused(t *testing.T, path string, want error) {
 	t.Helper()
 	before := sum(t, path)
 	s, err := Open(path, Options{LockTimeout: 10 * time.Millisecond, Durability: Relaxed})
@@ -45,8 +45,8 @@ func refused(t *testing.T, path, want string) {
 		t.Fatalf("%s was opened", path)
 	}
 	t.Log(err)
-	if !strings.Contains(err.Error(), want) {
-		t.Errorf("error %q, want one with %q", err, want)
+	if !errors.Is(err, want) {
+		t.Errorf("error %q, want %q", err, want)
 	}
 	if sum(t, path) != before {
 		t.Errorf("the refused file was changed")
@@ -80,7 +80,7 @@ func TestOpenNewerSchema(t *testing.T) {
 	}
 	put(Schema + 1)
 	db.Close()
-	refused(t, path, fmt.Sprintf("its schema is version %d, this roomd knows version %d: use a newer roomd", Schema+1, Schema))
+	refused(t, path, errNewerSchema)
 }
 
 func TestOpenForeignFiles(t *testing.T) {
@@ -101,7 +101,7 @@ func TestOpenForeignFiles(t *testing.T) {
 			if err := os.WriteFile(path, content, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			refused(t, path, "not a roomd database")
+			refused(t, path, errNotDatabase)
 		})
 	}
 	t.Run("another bbolt", func(t *testing.T) {
@@ -111,17 +111,17 @@ func TestOpenForeignFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		db.Close()
-		refused(t, path, "not a roomd database")
+		refused(t, path, errNotDatabase)
 	})
 	t.Run("named pipe", func(t *testing.T) {
 		path := dbPath(t)
 		if err := syscall.Mkfifo(path, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(path, Options{}); err == nil || !strings.Contains(err.Error(), "not a roomd database") {
+		if _, err := Open(path, Options{}); !errors.Is(err, errNotFile) {
 			t.Error(err)
 		}
-		if _, err := openReadOnly(path); err == nil || !strings.Contains(err.Error(), "not a roomd database") {
+		if _, err := openReadOnly(path); !errors.Is(err, errNotFile) {
 			t.Error(err)
 		}
 	})
@@ -152,7 +152,7 @@ func TestOpenTruncated(t *testing.T) {
 			if err := os.WriteFile(path, whole[:n], 0o600); err != nil {
 				t.Fatal(err)
 			}
-			refused(t, path, "damaged")
+			refused(t, path, errCorruptFile)
 			// It is not locked either.
 			if err := os.WriteFile(path, whole, 0o600); err != nil {
 				t.Fatal(err)
@@ -192,7 +192,7 @@ func TestOpenOverwritten(t *testing.T) {
 			if err := os.WriteFile(path, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			refused(t, path, "damaged")
+			refused(t, path, errCorruptFile)
 		})
 	}
 }
@@ -204,7 +204,8 @@ func TestOpenLocked(t *testing.T) {
 		t.Fatalf("%q %v", line, err)
 	}
 	_, err := Open(path, Options{LockTimeout: 20 * time.Millisecond})
-	if want := fmt.Sprintf("is in use by process %d (", cmd.Process.Pid); err == nil || !strings.Contains(err.Error(), want) {
+	var used *InUseError
+	if want := fmt.Sprintf("process %d (", cmd.Process.Pid); !errors.As(err, &used) || !strings.HasPrefix(used.Holder, want) {
 		t.Errorf("error %v, want one with %q", err, want)
 	}
 	if err := errors.Join(in.Close(), cmd.Wait()); err != nil {

@@ -55,7 +55,7 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 			return err
 		}
 		for at := after; ; {
-			lines, corrupt, err := s.LinesDamaged(r.ID, at, st.Last, 1<<18)
+			lines, corrupt, err := s.LinesSkipped(r.ID, at, st.Last, 1<<18)
 			if err != nil {
 				return errors.Join(err, out.Flush())
 			}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -39,7 +40,7 @@ func TestTransfer(t *testing.T) {
 	at := bytes.IndexByte(whole.Bytes()[whole.Len()-100000:], '\n') - 1 // within a line
 	half := io.LimitReader(bytes.NewReader(whole.Bytes()), int64(whole.Len()-100000+at))
 	made, lines, err := to.Import(half, asIs, nil, nil)
-	if err == nil || !strings.Contains(err.Error(), "unexpected EOF") {
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("half of it: %v", err)
 	}
 	to.reopen()

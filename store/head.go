@@ -81,23 +81,23 @@ func (h *head) add(room uint64, l *Line) int {
 }
 
 // recount counts the lines that can be read, when corrupt blocks make the counts wrong.
-func (h *head) recount(room uint64, cur *bolt.Cursor) {
-	h.Lines, h.Bytes = 0, 0
+func (st *Stat) recount(room uint64, cur *bolt.Cursor, tail []block.Block) {
+	st.Lines, st.Bytes = 0, 0
 	count := func(b *block.Block) {
 		for sc := b.Scan(); sc.Next(); {
-			if sc.Seq > h.Removed {
-				h.Lines++
-				h.Bytes += sc.Weight()
+			if sc.Seq > st.Removed {
+				st.Lines++
+				st.Bytes += sc.Weight()
 			}
 		}
 	}
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
-		if b, err := block.Decode(room, k, v); err == nil && b.Last > h.Removed {
+		if b, err := block.Decode(room, k, v); err == nil && b.Last > st.Removed {
 			count(&b)
 		}
 	}
-	for i := range h.tail {
-		count(&h.tail[i])
+	for i := range tail {
+		count(&tail[i])
 	}
 }
 

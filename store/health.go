@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// health is how the disk does: whether it takes writes, has space, and answers.
+// health is the state of the disk: whether it accepts writes, has space, and answers.
 type health struct {
 	events   *Events
 	slowDisk slowDisk
@@ -18,7 +18,7 @@ type health struct {
 	readOnly error // why the store is read-only
 }
 
-// ReadOnly says why the store is read-only, or nil.
+// ReadOnly returns the reason why the store is read-only, or nil.
 func (s *Store) ReadOnly() error { return s.health.reason() }
 
 func (h *health) reason() error {
@@ -27,7 +27,8 @@ func (h *health) reason() error {
 	return h.readOnly
 }
 
-// setReason says why the store is read-only, or nil, and returns what it was before.
+// setReason sets the reason why the store is read-only, or nil, and returns the one
+// before.
 func (h *health) setReason(why error) (was error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -35,7 +36,7 @@ func (h *health) setReason(why error) (was error) {
 	return was
 }
 
-// setReadOnly makes the store read-only, and returns the error that says so.
+// setReadOnly makes the store read-only, and returns the error for its callers.
 func (h *health) setReadOnly(why error) error {
 	err := fmt.Errorf("%w: %w", ErrReadOnly, why)
 	h.setReason(err)
@@ -46,7 +47,7 @@ func (h *health) setReadOnly(why error) error {
 // DiskFull reports whether the last change was refused because the disk is full.
 func (s *Store) DiskFull() bool { return s.health.full.Load() }
 
-// setDiskFull notes whether there was space for a change.
+// setDiskFull notes whether the disk had space for a change.
 func (h *health) setDiskFull(full bool) {
 	if h.full.Load() != full {
 		h.full.Store(full)
@@ -54,46 +55,50 @@ func (h *health) setDiskFull(full bool) {
 	}
 }
 
-// Health returns nil once the committer has taken its turn at what was queued
-// before, whether that could be written or not: a full disk does not make it
-// sick, one that never answers does. The error says that it has not within ctx.
-// A suspended store is well.
+// refuseFull notes that the disk had no space for a change, and returns the error for
+// its caller.
+func (h *health) refuseFull(why error) error {
+	h.setDiskFull(true)
+	return fmt.Errorf("%w: %w", ErrFull, why)
+}
+
+// Health returns nil once the committer has processed the items that were queued
+// before, whether they could be written or not: a full disk is healthy, one that never
+// answers is not. It returns an error when ctx is done first. A suspended store is
+// healthy.
 func (s *Store) Health(ctx context.Context) error {
-	s.mu.Lock()
-	away := s.suspended != nil
-	s.mu.Unlock()
-	if away {
+	if s.suspension() != nil {
 		return nil
 	}
-	c := &task{done: make(chan struct{})}
-	if err := s.queue.put(item{task: c}); err != nil {
+	t := &task{done: make(chan struct{})}
+	if err := s.queue.put(item{task: t}); err != nil {
 		return fmt.Errorf("the committer does not work: %w", err)
 	}
 	select {
-	case <-c.done:
+	case <-t.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("the committer is stuck, and the changes behind the one it is at are %d: %w", s.queue.length(), ctx.Err())
+		return fmt.Errorf("the committer does not answer; changes that wait behind the current one: %d: %w", s.queue.length(), ctx.Err())
 	}
 }
 
-// slowDiskAfter is how long the disk may take for one commit before that is worth
-// a word.
+// slowDiskAfter is how long the disk may take for one commit before it is reported as
+// slow.
 const slowDiskAfter = time.Second
 
-// slowDisk knows how long the disk takes for what it is being asked. While it is
-// asked nothing, or answers in time, there is no goroutine, and no timer runs.
+// slowDisk measures how long the disk takes for a commit. While there is no commit, or
+// the disk answers in time, there is no goroutine, and no timer runs.
 type slowDisk struct {
-	notify func(took time.Duration, over bool) // Events.Stalled
+	notify func(took time.Duration, over bool) // Events.SlowDisk
 	alarm  *time.Timer                         // the committer's
 
 	mu    sync.Mutex
-	since time.Time          // zero: the disk is asked nothing
-	over  chan time.Duration // not nil: it has been told; gets how long it took
+	since time.Time          // when the commit began; zero: there is none
+	over  chan time.Duration // not nil: the commit is reported as slow; gets its duration
 }
 
 // watch runs fn, which waits for the disk. Only the committer calls it, or a goroutine
-// that it waits for before it asks again.
+// for which the committer waits before it calls watch again.
 func (w *slowDisk) watch(fn func() error) error {
 	w.mu.Lock()
 	w.since = time.Now()
@@ -115,11 +120,11 @@ func (w *slowDisk) watch(fn func() error) error {
 	return fn()
 }
 
-// report says that the disk has not answered for a while, and then that it has.
+// report reports that the disk is slow, and then that it has answered.
 func (w *slowDisk) report() {
 	w.mu.Lock()
 	took := time.Since(w.since)
-	if w.since.IsZero() || took < slowDiskAfter || w.over != nil { // of an earlier question
+	if w.since.IsZero() || took < slowDiskAfter || w.over != nil { // the alarm is of an earlier commit
 		w.mu.Unlock()
 		return
 	}
@@ -130,8 +135,8 @@ func (w *slowDisk) report() {
 	w.notify(<-over, true)
 }
 
-// SlowDisk is how long the disk has not answered, if that is too long for a
-// healthy one; else 0. Lines and changes wait meanwhile, readers do not.
+// SlowDisk returns how long the disk has not answered, if that is a second or more;
+// else 0. Lines and changes wait meanwhile, readers do not.
 func (s *Store) SlowDisk() time.Duration {
 	w := &s.health.slowDisk
 	w.mu.Lock()

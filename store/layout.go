@@ -41,7 +41,7 @@ var (
 func schemaOf(tx *bolt.Tx) (uint64, error) {
 	meta := tx.Bucket(bucketMeta)
 	if meta == nil || len(meta.Get(keySchema)) != 8 {
-		return 0, errors.New("this is not a roomd database")
+		return 0, errNotDatabase
 	}
 	return binary.BigEndian.Uint64(meta.Get(keySchema)), nil
 }

@@ -11,8 +11,8 @@ import (
 // Line is one line of a room's history.
 type Line = block.Line
 
-// Kind is what a line in the history is. The text of a Topic is the room's new
-// topic, which the store keeps in the room, too.
+// Kind is the kind of a line. The text of a Topic is the room's new topic, which the
+// store writes into the room's record, too.
 type Kind = block.Kind
 
 const (
@@ -21,22 +21,22 @@ const (
 	Topic   = block.Topic
 )
 
-// Lines returns the lines of a room with after < Seq <= upto, oldest first, as
-// many as fit into about maxBytes and at least one if there is one. What is
-// damaged is left out, and counted by Damaged.
+// Lines returns the lines of a room with after < Seq <= upto, oldest first, as many as
+// fit into about maxBytes and at least one if there is one. Corrupt blocks are skipped,
+// and counted in CorruptReads.
 func (s *Store) Lines(room, after, upto uint64, maxBytes int) ([]Line, error) {
-	lines, _, err := s.LinesDamaged(room, after, upto, maxBytes)
+	lines, _, err := s.LinesSkipped(room, after, upto, maxBytes)
 	return lines, err
 }
 
-// LinesDamaged is Lines, and tells how many damaged blocks were left out.
-func (s *Store) LinesDamaged(room, after, upto uint64, maxBytes int) (lines []Line, damaged int, err error) {
+// LinesSkipped is Lines, and returns how many corrupt blocks were skipped.
+func (s *Store) LinesSkipped(room, after, upto uint64, maxBytes int) (lines []Line, skipped int, err error) {
 	if after >= upto {
 		return nil, 0, nil
 	}
 	r := s.recent(room)
 	size := 0
-	// take returns false when no more is wanted.
+	// take returns false when the lines are complete.
 	take := func(b *block.Block, upto uint64) bool {
 		whole := ""
 		for sc := b.Scan(); sc.Next(); {
@@ -67,7 +67,7 @@ func (s *Store) LinesDamaged(room, after, upto uint64, maxBytes int) (lines []Li
 					more = take(&b, most)
 				} else {
 					s.countBlock(room)
-					damaged++
+					skipped++
 				}
 			}
 		})
@@ -76,18 +76,18 @@ func (s *Store) LinesDamaged(room, after, upto uint64, maxBytes int) (lines []Li
 	for i := 0; err == nil && more && i < len(r.tail) && r.tail[i].First <= upto; i++ {
 		more = take(&r.tail[i], upto)
 	}
-	return lines, damaged, err
+	return lines, skipped, err
 }
 
-// scanBytes bounds the blocks that one read transaction looks at: while it is
-// open, bbolt cannot reuse the pages that are freed.
+// scanBytes bounds the blocks that one read transaction reads: while it is open, bbolt
+// cannot reuse the pages that are freed.
 const scanBytes = 4 << 20
 
-// Newest finds the newest n lines with Seq <= upto. It reads the heads of blocks
-// of which it wants all lines: they are those after the
-// sequence number that it returns, and there are count of them, fewer than n
-// if the room has no more. It looks at stepBytes of blocks at most; more says that
-// it has found less than n so far, and is to be asked for the rest: up to after.
+// Newest finds the newest n lines with Seq <= upto: they are those after the returned
+// sequence number, and there are count of them, fewer than n if the room has no more.
+// Of blocks that belong to the result as a whole it reads the headers only. It reads
+// scanBytes of blocks at most; more says that it has found fewer than n so far, and that
+// the caller can go on with upto = after.
 func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, more bool, err error) {
 	if n <= 0 {
 		return upto, 0, false, nil
@@ -141,7 +141,7 @@ func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, more 
 	return after, count, more, err
 }
 
-// seekLast moves to the last block that begins with a Seq <= upto.
+// seekLast moves to the last key that is not above a number.
 func seekLast(c *bolt.Cursor, upto uint64) (k, v []byte) {
 	if upto == math.MaxUint64 {
 		return c.Last()
@@ -152,12 +152,13 @@ func seekLast(c *bolt.Cursor, upto uint64) (k, v []byte) {
 	return c.Prev()
 }
 
-// viewBlocks reads a room's blocks in the database. What r lacks, as the room
-// is deleted, is filled in before.
+// viewBlocks calls fn with a cursor over a room's blocks in the database.
 func (s *Store) viewBlocks(room uint64, r *recent, fn func(*bolt.Cursor)) error {
 	return s.file.view(blocksOf(room, r, fn))
 }
 
+// blocksOf returns the read transaction of viewBlocks. If the room is deleted, it sets
+// r.removed first.
 func blocksOf(room uint64, r *recent, fn func(*bolt.Cursor)) func(*bolt.Tx) error {
 	return func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketLines).Bucket(u64(room))

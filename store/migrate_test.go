@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -107,7 +108,7 @@ func TestMigrateAgain(t *testing.T) {
 	if err := os.WriteFile(path+".schema1", []byte("somebody's"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, path, path+".schema1: file exists")
+	refused(t, path, fs.ErrExist)
 	if err := os.Remove(path + ".schema1"); err != nil {
 		t.Fatal(err)
 	}

@@ -13,22 +13,21 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"roomd/store/boltcheck"
 	"roomd/store/disk"
 	"roomd/store/wal"
 )
 
 // Info describes a database file.
 type Info struct {
-	Schema  uint64
-	Bytes   int64 // size of the file
-	Free    int64 // bytes of it that are free
-	Journal int64 // lines in the WAL that are not in the file yet
-	Rooms   int
-	Trash   int // deleted rooms that are still in the file
-	Lines   uint64
-	Bans    int
-	Audits  int
+	Schema       uint64
+	Bytes        int64 // size of the file
+	Free         int64 // bytes of it that are free
+	WALLines     int64 // lines in the WAL that are not in the file yet
+	Rooms        int
+	Trash        int // deleted rooms that are still in the file
+	Lines        uint64
+	Bans         int
+	AuditEntries int
 }
 
 // Inspect reads a database that no server has open, and changes nothing. If check is
@@ -38,10 +37,8 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 	if path, err = disk.Resolve(path); err != nil {
 		return info, nil, err
 	}
-	if st, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); err != nil {
 		return info, nil, err
-	} else if st.Mode().IsRegular() && st.Size() < boltcheck.MinFileSize() {
-		return info, nil, fmt.Errorf("%s is damaged or not a roomd database: it has only %d bytes", path, st.Size())
 	}
 	db, err := openReadOnly(path)
 	if err != nil {
@@ -74,8 +71,7 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 	if info.Schema != Schema || s.corruption.skipped.Load() == nil {
 		return info, problems, nil
 	}
-	st := db.Stats()
-	info.Free = int64(st.FreePageN+st.PendingPageN) * int64(db.Info().PageSize)
+	info.Free = freeBytes(db)
 	before := info.Lines
 	_, err = s.replayWAL(key)
 	bad(err)
@@ -84,10 +80,10 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 	}
 	for _, h := range s.heads {
 		for i := range h.tail {
-			info.Journal += int64(h.tail[i].Lines)
+			info.WALLines += int64(h.tail[i].Lines)
 		}
 	}
-	info.Lines = before + uint64(info.Journal)
+	info.Lines = before + uint64(info.WALLines)
 	bad(s.writer.wal.Close())
 	if check {
 		bad(viewDB(db, checkTx))
@@ -97,7 +93,7 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 
 func (info *Info) count(tx *bolt.Tx) {
 	info.Bans = tx.Bucket(bucketBans).Stats().KeyN
-	info.Audits = tx.Bucket(bucketAudit).Stats().KeyN
+	info.AuditEntries = tx.Bucket(bucketAudit).Stats().KeyN
 	for k, v := range records(tx.Bucket(bucketRooms)) {
 		r, h, err := readRoom(tx, k, v)
 		switch {

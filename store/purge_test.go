@@ -467,7 +467,7 @@ func TestBytesKept(t *testing.T) {
 			}
 		}
 		s.settled()
-		if st, err = s.Stat(room); err != nil || st.Lines < 1000 || st.Lines > 1000+1000/50+trimSlack {
+		if st, err = s.Stat(room); err != nil || st.Lines < 1000 || st.Lines > 1000+1000/50+limitMargin {
 			t.Errorf("%+v, %v", st, err)
 		}
 		s.SetRetention(Retention{Bytes: 64 << 10})

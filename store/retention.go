@@ -13,65 +13,64 @@ import (
 	"roomd/store/wal"
 )
 
-// trimSlack is how many lines beyond its limit a room has before it is trimmed,
-// and 2 % of the limit more.
-const trimSlack = 100
+// limitMargin is the number of lines that a room may have above its limit, beside 2 % of
+// the limit.
+const limitMargin = 100
 
 type jobKind int
 
 const (
 	jobLimit   jobKind = iota // hide lines beyond Options.Lines and Bytes
 	jobAge                    // hide lines older than Options.Age
-	jobReclaim                // take hidden lines out of the database
+	jobReclaim                // remove hidden lines from the database
 	jobPurge                  // remove deleted rooms; of no room
-	jobScan                   // look at the next rooms of retention.round; of no room
+	jobScan                   // schedule jobs for the next rooms of retention.unscanned; of no room
 )
 
-// job is housekeeping for one room, done in steps by the committer. A step is a
-// transaction that looks at, or removes, about sweepBlocks blocks and rooms: that is
-// what a line which arrives meanwhile waits for, whatever there is to be done.
+// job is background work for one room, done in steps by the committer. A step is a
+// transaction that reads or removes about jobBlocks blocks and rooms, so that a line
+// which arrives meanwhile waits for that long at most.
 type job struct {
 	room   uint64
 	kind   jobKind
-	before int64 // choreAge: lines older than this go; choreLook: the time; in microseconds
+	before int64 // jobAge: lines older than this are hidden; jobScan: the time; in microseconds
 }
 
-// retention says what is removed, and when: lines that are too old or too many,
-// deleted rooms.
+// retention removes lines that are too old or too many, and deleted rooms.
 //
-// Owned by the committer, but for rules and replan.
+// Owned by the committer, but for rules and rulesChanged.
 type retention struct {
 	opts         *Options
 	rules        atomic.Pointer[Retention] // replaced as a whole
-	rulesChanged atomic.Bool               // they have been
+	rulesChanged atomic.Bool
 
 	jobs      []job
-	queued    map[job]bool // which chores there are
-	unscanned []uint64     // rooms that look has not looked at yet
+	queued    map[job]bool // the jobs in jobs, without before
+	unscanned []uint64     // rooms that jobScan has not scheduled yet
 	mayExpire bool         // there may be something that gets too old
-	clock     clock        // says what does
+	clock     clock
 	trash     trash
 }
 
-// init is for a file that was written to last at a time; zero: that is not known.
-func (r *retention) init(opts *Options, used time.Time) {
+// init takes the time when the file was written last; zero: that is not known.
+func (r *retention) init(opts *Options, modified time.Time) {
 	r.opts = opts
 	r.queued = make(map[job]bool)
-	r.clock = clock{began: time.Now(), wall: used}
+	r.clock = clock{began: time.Now(), wall: modified}
 	r.trash.draining = make(map[uint64]trashEntry)
 }
 
-// overLimit leaves a margin, so that a busy room is not trimmed line by line.
+// overLimit has a margin, so that lines of a busy room are not removed one by one.
 func (r *retention) overLimit(h *head) bool {
 	most := r.limits(h)
 	if most.lines > 0 {
-		most.lines += most.lines/50 + trimSlack
+		most.lines += most.lines/50 + limitMargin
 	}
 	most.bytes += most.bytes / 50
 	return most.exceeded(h.Lines, h.Bytes)
 }
 
-// limits are how much of a room's history is kept; 0: all.
+// limits bound a room's history; 0: no limit.
 type limits struct{ lines, bytes uint64 }
 
 func (r *retention) limits(h *head) limits {
@@ -82,12 +81,12 @@ func (r *retention) limits(h *head) limits {
 	return b
 }
 
-// exceeded reports whether so much is too much.
+// exceeded reports whether so many lines or bytes are too many.
 func (b limits) exceeded(lines, bytes uint64) bool {
 	return b.lines > 0 && lines > b.lines || b.bytes > 0 && bytes > b.bytes
 }
 
-// maxAge is how old the lines of a room may be; 0: any age.
+// maxAge returns how old the lines of a room may be; 0: any age.
 func (r *retention) maxAge(h *head) time.Duration {
 	if h.settings.Age != nil {
 		return *h.settings.Age
@@ -95,8 +94,8 @@ func (r *retention) maxAge(h *head) time.Duration {
 	return r.current().Age
 }
 
-// applySettings makes a room keep what its settings say, from now on. It runs on the
-// committer's goroutine.
+// applySettings makes a room's settings take effect. It runs on the committer's
+// goroutine.
 func (s *Store) applySettings(room uint64, own Settings) {
 	h := s.heads[room]
 	if h == nil {
@@ -108,8 +107,8 @@ func (s *Store) applySettings(room uint64, own Settings) {
 	s.retention.scheduleRoom(h, s.retention.now(), false)
 }
 
-// scheduleRoom has lines that are too old removed, and what is too much; with a margin
-// only if it is above that.
+// scheduleRoom adds the jobs that remove lines which are too old or too many; with
+// margin only if there are more than the margin.
 func (r *retention) scheduleRoom(h *head, now time.Time, margin bool) {
 	if r.overLimit(h) || !margin && r.limits(h).exceeded(h.Lines, h.Bytes) {
 		r.addJob(job{room: h.id, kind: jobLimit})
@@ -120,9 +119,9 @@ func (r *retention) scheduleRoom(h *head, now time.Time, margin bool) {
 	}
 }
 
-// reapplyRetention hides what retention had hidden before a crash: of a room whose
-// newest lines are only in the journal, the database does not know that yet. What
-// cannot be read is looked at again by the chores. The file is the caller's.
+// reapplyRetention hides the lines that retention had hidden before a crash: the
+// database does not know that of a room whose newest lines are only in the WAL. Errors
+// come again when the jobs run. The caller holds the file.
 func (s *Store) reapplyRetention(h *head) {
 	all := []job{{room: h.id, kind: jobLimit}}
 	if age := s.retention.maxAge(h); age > 0 {
@@ -143,9 +142,9 @@ func (r *retention) addJob(c job) {
 	}
 }
 
-// runJobs does a step of what is first, or of several where a step is little
-// work, and reports whether there is more. A step that fails is dropped: the
-// room is looked at again with the next line or the next minute.
+// runJobs does a step of the first job, or of several jobs if their steps are short,
+// and reports whether there is more to do. A step that fails ends its job: the room is
+// scheduled again with its next line or after a minute.
 func (s *Store) runJobs() bool {
 	for blocks := 0; len(s.retention.jobs) > 0 && blocks < jobBlocks; {
 		c := s.retention.jobs[0]
@@ -159,8 +158,8 @@ func (s *Store) runJobs() bool {
 	return len(s.retention.jobs) > 0
 }
 
-// runJob does a step of a chore and tells about how many blocks' worth of
-// work it was.
+// runJob does a step of a job, and returns about how many blocks it has read or
+// removed.
 func (s *Store) runJob(c job) (more bool, blocks int, err error) {
 	switch c.kind {
 	case jobPurge:
@@ -175,7 +174,7 @@ func (s *Store) runJob(c job) (more bool, blocks int, err error) {
 	return s.applyRetention(c, s.file.view)
 }
 
-// reclaimStep takes some of a room's hidden lines out of the database.
+// reclaimStep removes some of a room's hidden lines from the database.
 func (s *Store) reclaimStep(room uint64) (more bool, err error) {
 	h := s.heads[room]
 	if h == nil || !h.unreclaimed {
@@ -192,7 +191,8 @@ func (s *Store) reclaimStep(room uint64) (more bool, err error) {
 	return h.unreclaimed, nil
 }
 
-// schedule has what is too old at that time, or too much, removed in small steps.
+// schedule adds jobs that remove, in small steps, everything that is too old at a time,
+// or too much.
 func (r *retention) schedule(now time.Time, heads map[uint64]*head) {
 	r.trash.expire(now.Add(-r.current().Trash).UnixMicro())
 	r.schedulePurge()
@@ -201,7 +201,7 @@ func (r *retention) schedule(now time.Time, heads map[uint64]*head) {
 	r.addJob(job{kind: jobScan, before: now.UnixMicro()})
 }
 
-// scan plans what is to be done in the next rooms of a round.
+// scan schedules the next rooms of unscanned.
 func (r *retention) scan(now time.Time, heads map[uint64]*head) (more bool) {
 	n := min(len(r.unscanned), jobBlocks)
 	for _, id := range r.unscanned[:n] {
@@ -213,8 +213,7 @@ func (r *retention) scan(now time.Time, heads map[uint64]*head) (more bool) {
 	return len(r.unscanned) > 0
 }
 
-// Retention is what is kept for how long. It can be changed while the store is
-// open.
+// Retention is the part of Options that can be changed while the store is open.
 type Retention struct {
 	Lines      uint64        // as Options.Lines
 	Bytes      uint64        // as Options.Bytes
@@ -223,33 +222,33 @@ type Retention struct {
 	TrashBytes uint64        // as Options.TrashBytes
 }
 
-// current is the retention in effect.
+// current returns the rules in effect.
 func (r *retention) current() Retention { return *r.rules.Load() }
 
-// SetRetention replaces what Open was given. What is then too much goes at
-// once.
+// SetRetention replaces the rules that Open was given. Lines and rooms that exceed them
+// are removed at once.
 func (s *Store) SetRetention(r Retention) {
 	s.retention.rules.Store(&r)
 	s.retention.rulesChanged.Store(true)
 	s.queue.wake()
 }
 
-// applyRetention hides the oldest lines of a room as far as c says: from now on nobody
-// sees them, and with the next fold they go from the database. It looks at no
-// more than sweepBlocks blocks; more is true if that was not enough.
-func (s *Store) applyRetention(c job, view func(func(*bolt.Tx) error) error) (more bool, blocks int, err error) {
-	h := s.heads[c.room]
+// applyRetention hides the oldest lines of a room, as j says: from now on readers do not
+// see them, and later transactions remove them from the database. It reads at most
+// jobBlocks blocks; more is true if that was not enough. view runs a read transaction.
+func (s *Store) applyRetention(j job, view func(func(*bolt.Tx) error) error) (more bool, blocks int, err error) {
+	h := s.heads[j.room]
 	if h == nil {
 		return false, 0, nil
 	}
-	to, most := *h, s.retention.limits(h)
-	if c.kind == jobLimit && !most.exceeded(h.Lines, h.Bytes) {
+	to, most := h.Stat, s.retention.limits(h)
+	if j.kind == jobLimit && !most.exceeded(h.Lines, h.Bytes) {
 		return false, 0, nil
 	}
-	stop, damaged := false, false
-	look := func(b *block.Block) {
+	stop, corrupt := false, false
+	hide := func(b *block.Block) {
 		blocks++
-		if c.kind == jobLimit && b.First > to.Removed && to.Lines >= uint64(b.Lines) && to.Bytes >= uint64(b.Size) &&
+		if j.kind == jobLimit && b.First > to.Removed && to.Lines >= uint64(b.Lines) && to.Bytes >= uint64(b.Size) &&
 			most.exceeded(to.Lines-uint64(b.Lines)+1, to.Bytes-uint64(b.Size)+1) {
 			to.Removed = b.Last
 			to.Lines -= uint64(b.Lines)
@@ -260,7 +259,7 @@ func (s *Store) applyRetention(c job, view func(func(*bolt.Tx) error) error) (mo
 			if sc.Seq <= to.Removed {
 				continue
 			}
-			if stop = c.kind == jobLimit && !most.exceeded(to.Lines, to.Bytes) || c.kind == jobAge && sc.Micros >= c.before; stop {
+			if stop = j.kind == jobLimit && !most.exceeded(to.Lines, to.Bytes) || j.kind == jobAge && sc.Micros >= j.before; stop {
 				return
 			}
 			to.Removed = sc.Seq
@@ -268,37 +267,37 @@ func (s *Store) applyRetention(c job, view func(func(*bolt.Tx) error) error) (mo
 			to.Bytes -= sc.Weight()
 		}
 	}
-	err = view(blocksOf(c.room, &recent{}, func(cur *bolt.Cursor) {
+	err = view(blocksOf(j.room, &recent{}, func(cur *bolt.Cursor) {
 		k, v := seekLast(cur, to.Removed+1)
 		if k == nil {
 			k, v = cur.First()
 		}
 		for ; k != nil && !stop && !more; k, v = cur.Next() {
-			if b, err := block.Decode(c.room, k, v); err == nil {
-				look(&b)
+			if b, err := block.Decode(j.room, k, v); err == nil {
+				hide(&b)
 			} else {
-				damaged = true
+				corrupt = true
 			}
 			more = blocks >= jobBlocks
 		}
-		if damaged {
-			to.recount(c.room, cur)
+		if corrupt {
+			to.recount(j.room, cur, h.tail)
 		}
 	}))
 	for i := 0; err == nil && i < len(h.tail) && !stop && !more; i++ {
-		look(&h.tail[i])
+		hide(&h.tail[i])
 	}
-	if err != nil || to.Removed == h.Removed && !damaged {
+	if err != nil || to.Removed == h.Removed && !corrupt {
 		return false, blocks, err
 	}
 	s.mu.Lock()
-	h.Removed, h.Lines, h.Bytes, h.unreclaimed = to.Removed, to.Lines, to.Bytes, true
-	gone := 0
-	for ; gone < len(h.tail) && h.tail[gone].Last <= h.Removed; gone++ {
-		s.checkpoint.tailBytes -= h.tail[gone].Len()
+	h.Stat, h.unreclaimed = to, true
+	hidden := 0
+	for ; hidden < len(h.tail) && h.tail[hidden].Last <= h.Removed; hidden++ {
+		s.checkpoint.tailBytes -= h.tail[hidden].Len()
 	}
-	if gone > 0 { // a copy: readers keep what they have, and we nothing of what is gone
-		h.tail = slices.Clone(h.tail[gone:])
+	if hidden > 0 { // a copy: readers may have the old slice, and the hidden blocks are to be freed
+		h.tail = slices.Clone(h.tail[hidden:])
 	}
 	s.mu.Unlock()
 	s.checkpoint.markDirty(h)
@@ -306,31 +305,30 @@ func (s *Store) applyRetention(c job, view func(func(*bolt.Tx) error) error) (mo
 }
 
 const (
-	// clockJump is what the wall clock may run ahead of the monotonic one between
-	// two looks without being doubted.
+	// clockJump is how far the wall clock may run ahead of the monotonic one between
+	// two readings without being distrusted.
 	clockJump = 10 * time.Minute
-	// clockDoubt is how long a jump is not believed: the time to set the clock
-	// right again.
+	// clockDoubt is how long a jump does not count: the time to correct the clock.
 	clockDoubt = time.Hour
 )
 
-// clock is the wall clock as far as it may be believed by what removes for good.
-// When it jumps ahead, that begins to count clockDoubt later, and not at all if
-// it has been set back by then. A jump back counts at once: more is kept. Time
-// that the machine slept, or the server was down, looks like a jump and is
-// treated like one.
+// clock is the wall clock as far as it can be trusted by a job that removes lines for
+// good. When it jumps ahead, the jump counts after clockDoubt, and not at all if the
+// clock has been set back by then. A jump back counts at once: more is kept. Time for
+// which the machine slept, or the server was down, looks like a jump and is treated
+// like one.
 //
 // Owned by the committer.
 type clock struct {
 	began time.Time     // where the monotonic clock is 0
-	wall  time.Time     // at the last look, without a monotonic reading
-	mono  time.Duration // at the last look
-	ahead time.Duration // how much of wall is not believed
-	since time.Duration // when that began, by the monotonic clock
+	wall  time.Time     // at the last reading, without a monotonic part
+	mono  time.Duration // at the last reading
+	ahead time.Duration // how much of wall is not trusted
+	since time.Duration // when the last jump was, by the monotonic clock
 }
 
-// trusted is the time to go by, when the clocks show wall and mono. jumped is how
-// far ahead the wall clock has jumped since the last look.
+// trusted returns the time to go by when the clocks show wall and mono. jumped is how
+// far ahead the wall clock has jumped since the last reading.
 func (c *clock) trusted(wall time.Time, mono time.Duration) (now time.Time, jumped time.Duration) {
 	wall = wall.Round(0)
 	jump := wall.Sub(c.wall) - (mono - c.mono)
@@ -350,7 +348,7 @@ func (c *clock) trusted(wall time.Time, mono time.Duration) (now time.Time, jump
 	return wall.Add(-c.ahead), jumped
 }
 
-// now is the time by which something is too old.
+// now returns the trusted time.
 func (r *retention) now() time.Time {
 	now, jumped := r.clock.trusted(time.Now(), time.Since(r.clock.began))
 	if jumped > 0 {
@@ -359,7 +357,7 @@ func (r *retention) now() time.Time {
 	return now
 }
 
-// lastModified is when somebody wrote to a database last; zero if that is not known.
+// lastModified returns when a database was written last, or zero if that is not known.
 func lastModified(path string) (at time.Time) {
 	for _, p := range []string{path, wal.Path(path)} {
 		if st, err := os.Stat(p); err == nil && st.ModTime().After(at) {

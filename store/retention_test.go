@@ -50,7 +50,7 @@ func TestOwnRetention(t *testing.T) {
 	if err := s.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); lines(lobby) > most+most/50+trimSlack; <-tick.C {
+	for end := time.Now().Add(10 * time.Second); lines(lobby) > most+most/50+limitMargin; <-tick.C {
 		if time.Now().After(end) {
 			t.Fatalf("%d lines are kept", lines(lobby))
 		}

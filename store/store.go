@@ -1,10 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -17,15 +17,15 @@ import (
 var (
 	// ErrClosed is returned for changes after Close.
 	ErrClosed = errors.New("the store is closed")
-	// ErrNoRoom is returned for a room that is not there, or is deleted.
+	// ErrNoRoom is returned for a room that does not exist, or is deleted.
 	ErrNoRoom = errors.New("no such room")
-	// ErrExists is returned by Create for a name or a port that is taken.
-	ErrExists = errors.New("already there")
-	// ErrReadOnly is returned for changes after a failed sync. What was
-	// acknowledged before is safe; nothing more is accepted until the file has
-	// been opened again.
+	// ErrExists is returned for a name or a port that another room has.
+	ErrExists = errors.New("already in use")
+	// ErrReadOnly is returned for changes after a failed write. Everything that was
+	// acknowledged before is safe; no change is accepted until the file has been
+	// opened again (Reopen).
 	ErrReadOnly = errors.New("the store is read-only since a write to the disk failed")
-	// ErrFull is returned for changes that the disk has no room for. Nothing of
+	// ErrFull is returned for changes that the disk has no space for. Nothing of
 	// the change is kept; the next one is tried.
 	ErrFull = errors.New("the disk is full")
 )
@@ -34,109 +34,108 @@ var (
 type Store struct {
 	// Set by Open, then read-only.
 	path     string
-	realPath string // path, absolute and without links
+	realPath string // absolute and without symbolic links
 	opts     Options
 
 	warnings []string // written by Open and Resume
 	follower Follower // set by Start, then read-only
 
-	queue      queue      // what the committer is to do
-	file       database   // what readers read
-	health     health     // how the disk does
-	corruption corruption // what cannot be read
+	queue      queue // the work of the committer
+	file       database
+	health     health
+	corruption corruption
 
 	mu        sync.Mutex
 	identity  string
 	epoch     string
-	heads     map[uint64]*head // rooms that are not deleted; written by the committer only
-	suspended *suspension      // the file is somebody else's
+	heads     map[uint64]*head // of the rooms that are not deleted; written by the committer only
+	suspended *suspension      // not nil: another process has the file
 
-	closeOnce sync.Once
-	closeErr  error
+	closeOnce func() error
 	done      chan struct{} // closed when the committer has ended
 
 	// Owned by the committer.
 	batch      batch
 	writer     writer
 	checkpoint checkpoint
-	retention  retention // but for what its fields say
+	retention  retention // but for the fields that say so
 	recovery   recovery
 	backups    []backup
 }
 
-// Open opens the database at path, making it if it is not there. A file made
-// by a newer roomd, a damaged one, or one that another process holds is
-// refused with an error that says so.
+// Open opens the database at path, and creates it if it does not exist. A file of a
+// newer roomd, a corrupt one, or one that another process has locked is refused with
+// an error that says so.
 func Open(path string, opts Options) (*Store, error) {
 	opts.setDefaults()
 	path, err := disk.Resolve(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	used := lastModified(path) // opening writes
+	modified := lastModified(path) // opening writes
 	if err := createFile(path); err != nil {
 		return nil, fmt.Errorf("create the database %s: %w", path, err)
 	}
-	db, err := openFile(opts.Context, path, opts.LockTimeout, opts.Progress)
-	if err != nil {
+	s := &Store{
+		path:   path,
+		opts:   opts,
+		done:   make(chan struct{}),
+		writer: newWriter(path),
+	}
+	if err := s.file.open(&s.opts, path, opts.Progress); err != nil {
 		return nil, err
 	}
-	real, err := disk.RealPath(path)
-	if err != nil {
-		return nil, errors.Join(err, db.Close())
+	if s.realPath, err = disk.RealPath(path); err != nil {
+		return nil, errors.Join(err, s.file.close())
 	}
-	file, err := os.Lstat(path)
-	if err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	s := &Store{
-		path:     path,
-		realPath: real,
-		opts:     opts,
-		done:     make(chan struct{}),
-		writer:   newWriter(path),
-	}
+	s.closeOnce = sync.OnceValue(s.close)
 	s.warnings = removeStaleTempFiles(path)
 	s.queue.init(opts.PendingBytes)
-	s.file.db, s.file.info = db, file
 	s.health.events, s.health.slowDisk.notify = &s.opts.Events, opts.Events.SlowDisk
-	s.retention.init(&s.opts, used)
+	s.retention.init(&s.opts, modified)
 	s.SetRetention(Retention{Lines: opts.Lines, Bytes: opts.Bytes, Age: opts.Age, Trash: opts.Trash, TrashBytes: opts.TrashBytes})
 	if err := s.load(); err != nil {
-		return nil, fmt.Errorf("read the database %s: %w", path, errors.Join(err, s.writer.wal.Close(), db.Close()))
+		return nil, fmt.Errorf("read the database %s: %w", path, errors.Join(err, s.writer.wal.Close(), s.file.close()))
 	}
 	size, free, err := s.Size()
 	if err != nil || opts.CompactAbove == 0 || size <= opts.CompactAbove || free <= size/2 {
-		return s, nil // the reader finds what cannot be read
+		return s, nil // readers get the error again
 	}
-	opts.CompactAbove = 0
-	first := s
-	before, after, failed := first.compact()
-	if opts.Context.Err() != nil {
-		return nil, failed
-	}
-	if s, err = Open(path, opts); err != nil {
-		return nil, err
-	}
-	s.retention.clock = first.retention.clock // the file is new, and says nothing
-	// The journal is read, and what was wrong with it not found again.
-	s.warnings = append(slices.DeleteFunc(first.warnings, func(w string) bool { return slices.Contains(s.warnings, w) }), s.warnings...)
-	if failed != nil {
-		s.warnings = append(s.warnings, fmt.Sprintf("the database has %d of %d bytes to give back and could not be compacted: %v", free, size, failed))
-	} else {
-		s.warnings = append(s.warnings, fmt.Sprintf("the database was compacted, from %d bytes to %d", before, after))
-	}
-	return s, nil
+	return s.reopenCompacted(size, free)
 }
 
-// Warnings are sentences about what Open has found and done: lines that are lost
-// because a file is damaged, or not there; rooms and other records that are left
-// out, as they are damaged (see LeftOut); that it has compacted the file.
+// reopenCompacted compacts the file of a store that is not started, and opens the new
+// file. If the file cannot be compacted it is opened as it is, with a warning.
+func (s *Store) reopenCompacted(size, free int64) (*Store, error) {
+	before, after, failed := s.compact()
+	if s.opts.Context.Err() != nil {
+		return nil, failed
+	}
+	opts := s.opts
+	opts.CompactAbove = 0
+	compacted, err := Open(s.path, opts)
+	if err != nil {
+		return nil, err
+	}
+	compacted.retention.clock = s.retention.clock // the modification time of the new file means nothing
+	// The new store has not found what was wrong with the WAL: that has been read.
+	compacted.warnings = append(slices.DeleteFunc(s.warnings, func(w string) bool { return slices.Contains(compacted.warnings, w) }), compacted.warnings...)
+	if failed != nil {
+		compacted.warnings = append(compacted.warnings, fmt.Sprintf("%d of the %d bytes of the database are free, and it could not be compacted: %v", free, size, failed))
+	} else {
+		compacted.warnings = append(compacted.warnings, fmt.Sprintf("the database was compacted, from %d bytes to %d", before, after))
+	}
+	return compacted, nil
+}
+
+// Warnings returns sentences about the work of Open: lines that are lost because a
+// file is corrupt or missing; rooms and other records that are skipped, as they are
+// corrupt (SkippedRecords); that the file was compacted.
 func (s *Store) Warnings() []string { return s.warnings }
 
-// Start begins to accept lines and changes, of which f is told from then on: with
-// what was read before Start it knows the state at every moment. From then on no
-// change needs a descriptor that the store does not have.
+// Start begins to accept lines and changes, and tells f of them. Everything that was
+// read from the store before Start is the state to which f's changes apply. From then
+// on no change needs a file descriptor that the store does not have.
 func (s *Store) Start(f Follower) {
 	if s.follower = f; f.Lines == nil {
 		s.follower.Lines = func([]*Post) {}
@@ -146,16 +145,13 @@ func (s *Store) Start(f Follower) {
 	go s.runCommitter()
 }
 
-// Close commits what has been submitted, delivers it, and closes the file. The
-// error says so if lines that Relaxed has delivered could not be written.
-func (s *Store) Close() error {
-	s.closeOnce.Do(func() { s.closeErr = s.close() })
-	return s.closeErr
-}
+// Close commits and delivers what has been submitted, and closes the file. The error
+// says so if relaxed lines that were delivered could not be written.
+func (s *Store) Close() error { return s.closeOnce() }
 
 func (s *Store) close() error {
 	if !s.queue.close() {
-		return errors.Join(s.unmarkRunning(), s.writer.wal.Close(), s.file.db.Close())
+		return errors.Join(s.unmarkRunning(), s.writer.wal.Close(), s.file.close())
 	}
 	s.mu.Lock()
 	if s.suspended != nil {
@@ -164,14 +160,14 @@ func (s *Store) close() error {
 	s.mu.Unlock()
 	s.queue.wake()
 	<-s.done
-	if s.file.released { // another process has the file
+	if s.file.released {
 		return nil
 	}
 	s.endBackups()
 	return errors.Join(s.finish(), s.writer.wal.Close(), s.file.close())
 }
 
-// unmarkRunning takes back what begin has put down.
+// unmarkRunning removes the mark of markRunning.
 func (s *Store) unmarkRunning() error {
 	if s.opts.Durability != Relaxed || s.recovery.deferred != nil {
 		return nil
@@ -179,8 +175,8 @@ func (s *Store) unmarkRunning() error {
 	return s.transact(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyRelaxed) })
 }
 
-// finish brings everything into the database, and removes the journal. A disk
-// that is too full for it loses nothing: the next Open reads the journal.
+// finish runs the last checkpoint, and removes the WAL. If the disk is too full for
+// that nothing is lost: the next Open reads the WAL.
 func (s *Store) finish() error {
 	if err := s.flush(); err != nil {
 		if s.opts.Durability == Relaxed {
@@ -206,24 +202,27 @@ func (s *Store) finish() error {
 	return err
 }
 
-// Size is what the file takes, in bytes, and how much of that is free for what
-// comes.
+// Size returns the size of the file, and how many bytes of it are free.
 func (s *Store) Size() (file, free int64, err error) {
 	s.file.mu.RLock()
 	defer s.file.mu.RUnlock()
 	if err = viewDB(s.file.db, func(tx *bolt.Tx) error { file = tx.Size(); return nil }); err != nil {
-		return 0, 0, err // there is no file at the moment
+		return 0, 0, err
 	}
-	st := s.file.db.Stats()
-	return file, int64(st.FreePageN+st.PendingPageN) * int64(s.file.db.Info().PageSize), err
+	return file, freeBytes(s.file.db), nil
 }
 
-// Check reads the whole file and compares what it finds: bbolt's structure,
-// and every room's head with its lines. It is for tests and for operators, and
-// takes as long as reading the file does; lines wait meanwhile.
+func freeBytes(db *bolt.DB) int64 {
+	st := db.Stats()
+	return int64(st.FreePageN+st.PendingPageN) * int64(db.Info().PageSize)
+}
+
+// Check reads the whole file and compares what it finds: bbolt's structure, and every
+// room's head with its lines. It is for tests and for operators, and takes as long as
+// reading the file does; lines wait meanwhile.
 func (s *Store) Check() error { return s.CheckContext(context.Background()) }
 
-// CheckContext is Check until ctx is done; the error is then ctx's.
+// CheckContext is Check, but fails with the cause of ctx when ctx is done.
 func (s *Store) CheckContext(ctx context.Context) error {
 	if err := s.Flush(); err != nil {
 		return err
@@ -232,10 +231,10 @@ func (s *Store) CheckContext(ctx context.Context) error {
 	check := func(tx *bolt.Tx) error { found = checkExcept(ctx, tx, nil); return errRollback }
 	var err error
 	if s.ReadOnly() != nil {
-		err = s.file.view(check) // nothing writes any more
+		err = s.file.view(check) // there are no writers
 	} else {
 		// bbolt's check reads the free list, which every writer changes: it runs
-		// where they run. Nothing is committed.
+		// where the writers run. Nothing is committed.
 		err = s.update(check, nil)
 	}
 	if errors.Is(err, errRollback) {
@@ -244,42 +243,41 @@ func (s *Store) CheckContext(ctx context.Context) error {
 	return errors.Join(err, found)
 }
 
-// Durability says when a line is shown, relative to when it is on disk.
+// Durability says whether a line is on disk when it is delivered.
 type Durability int
 
 const (
-	Commit  Durability = iota // synced, then shown
-	Relaxed                   // shown, then written within the flush interval
+	Commit  Durability = iota // synced, then delivered
+	Relaxed                   // delivered, then written within the flush interval
 )
 
-// Progress is told very often how many bytes of how many, about, are done. It must
-// not block.
+// Progress is called very often, with the number of bytes that are done and, about, of
+// all bytes. It must not block.
 type Progress func(done, total int64)
 
 // Options are read once, by Open. The zero value is usable.
 type Options struct {
 	// Durability of lines. Everything else is always committed first.
 	Durability Durability
-	// FlushInterval bounds how long a relaxed line is not on disk. Default 50ms.
+	// FlushInterval bounds the time until a relaxed line is on disk. Default 50ms.
 	FlushInterval time.Duration
-	// Lines kept per room; older ones are trimmed. 0: no limit. A room may
-	// have about 2 % more for a while, as trimming is done in strides.
+	// Lines kept per room; the oldest ones are removed. 0: no limit. A room may
+	// have about 2 % more for a while, as lines are not removed one by one.
 	Lines uint64
-	// Bytes kept per room, as Stat counts them; the oldest lines go first. 0: no
+	// Bytes kept per room, as Stat counts them; the oldest lines are removed. 0: no
 	// limit. It has a margin of 2 %, too.
 	Bytes uint64
-	// Age of the oldest line kept, looked at once a minute. 0: no limit. It goes
-	// by the clock, but see Events.Jumped.
+	// Age of the oldest line kept, checked once a minute. 0: no limit. It goes by
+	// the wall clock, but see Events.ClockJumped.
 	Age time.Duration
 	// Trash is how long a deleted room can be restored. 0: not at all.
 	Trash time.Duration
-	// TrashBytes is how much the rooms in the trash have together: of each the
-	// bytes of its lines, and 1 KiB. Beyond it the one that was deleted first is
-	// purged. 0: no limit.
+	// TrashBytes bounds the size of the trash: for each room the bytes of its lines,
+	// and 1 KiB. Beyond it the room that was deleted first is purged. 0: no limit.
 	TrashBytes uint64
-	// TrashRooms is how many rooms are in the trash at most. Default 10,000.
+	// TrashRooms bounds the number of rooms in the trash. Default 10,000.
 	TrashRooms int
-	// LockTimeout is how long Open waits until another process releases
+	// LockTimeout bounds the time that Open waits for another process to release
 	// the file. Default 1s.
 	LockTimeout time.Duration
 	// PendingBytes bounds the memory of lines submitted but not yet committed;
@@ -291,33 +289,32 @@ type Options struct {
 	// Progress, if not nil, is called while Open rewrites an older file, or one that
 	// is mostly free, and by Compact.
 	Progress Progress
-	// Context, if not nil, ends what Open or Compact rewrites when it is done:
-	// they fail with its cause, and what was there stays.
+	// Context, if not nil, ends a rewrite by Open or Compact when it is done: they
+	// fail with its cause, and the old file stays.
 	Context context.Context
-	// Events are told of what happens inside.
-	Events Events
+	Events  Events
 }
 
-// Events are called on the committer's goroutine, except for Stalled: they must not
-// block, nor call the store. Each may be nil.
+// Events are functions that the store calls on the committer's goroutine, except for
+// SlowDisk: they must not block, and must not call the store. Each may be nil.
 type Events struct {
-	// ReadOnly is called when the store becomes read-only, with the reason, and with
+	// ReadOnly is called with the reason when the store becomes read-only, and with
 	// nil when it is writable again.
 	ReadOnly func(why error)
-	// DiskFull is called when something is refused because the disk is full, and when
+	// DiskFull is called when a change is refused because the disk is full, and when
 	// the next change is kept.
 	DiskFull func(full bool)
-	// Evicted is called when rooms have to leave the trash before their time, as it
-	// is full, with how many.
+	// Evicted is called with the number of rooms that are removed from the trash
+	// before their time because the trash is full.
 	Evicted func(rooms int)
-	// ClockJumped is called when the wall clock has jumped ahead while there is something
-	// that can get too old: for an hour the jump does not count.
+	// ClockJumped is called when the wall clock has jumped ahead while there is
+	// something that can get too old: for an hour the jump does not count.
 	ClockJumped func(by time.Duration)
 	// SlowDisk is called when the disk has not answered for a second, and again,
 	// with over, when it has; on a goroutine of its own.
 	SlowDisk func(took time.Duration, over bool)
-	// Committed is called after each commit: how long it took, and how many lines it
-	// kept.
+	// Committed is called after each commit, with its duration and the number of its
+	// lines.
 	Committed func(took time.Duration, lines int)
 }
 
@@ -343,20 +340,12 @@ func (e *Events) setDefaults() {
 }
 
 func (o *Options) setDefaults() {
-	if o.FlushInterval <= 0 {
-		o.FlushInterval = 50 * time.Millisecond
-	}
-	if o.LockTimeout <= 0 {
-		o.LockTimeout = time.Second
-	}
+	o.FlushInterval = cmp.Or(max(o.FlushInterval, 0), 50*time.Millisecond)
+	o.LockTimeout = cmp.Or(max(o.LockTimeout, 0), time.Second)
+	o.TrashRooms = cmp.Or(max(o.TrashRooms, 0), 10_000)
+	o.PendingBytes = cmp.Or(max(o.PendingBytes, 0), 16<<20)
 	if o.Context == nil {
 		o.Context = context.Background()
-	}
-	if o.TrashRooms <= 0 {
-		o.TrashRooms = 10_000
-	}
-	if o.PendingBytes <= 0 {
-		o.PendingBytes = 16 << 20
 	}
 	o.Events.setDefaults()
 }

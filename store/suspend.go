@@ -3,22 +3,21 @@ package store
 import (
 	"errors"
 	"fmt"
-	"os"
 )
 
-// suspension is the file being somebody else's for a while.
+// suspension is the time for which another process has the file.
 type suspension struct {
-	began chan error    // the file is closed, or it cannot be
+	began chan error    // the file is closed, or cannot be
 	end   chan struct{} // closed by Resume or Close
 }
 
 // errSuspended is returned by Suspend if the store is suspended already.
 var errSuspended = errors.New("the store is suspended already")
 
-// Suspend writes and delivers what has been submitted and lets go of the file,
-// so that another process can take it over. Until Resume changes wait in the
-// queue, and readers wait too. After an error the store goes on as before. It is
-// quick after Fold: what was said since then stays in the journal.
+// Suspend commits and delivers what has been submitted and closes the file, so that
+// another process can open it. Until Resume, changes wait in the queue, and readers
+// wait too. After an error the store goes on as before. Suspend is quick after
+// Checkpoint: the lines since then stay in the WAL.
 func (s *Store) Suspend() error {
 	p := &suspension{began: make(chan error, 1), end: make(chan struct{})}
 	s.mu.Lock()
@@ -40,26 +39,19 @@ func (s *Store) Suspend() error {
 	return err
 }
 
-// Resume takes the file back after Suspend. After an error the store is
-// suspended still, and Resume may be called again.
+// Resume opens the file again after Suspend. After an error the store is still
+// suspended, and Resume may be called again.
 func (s *Store) Resume() error {
-	s.mu.Lock()
-	p := s.suspended
-	s.mu.Unlock()
+	p := s.suspension()
 	if p == nil {
 		return nil
 	}
-	db, err := openFile(s.opts.Context, s.path, s.opts.LockTimeout, nil)
-	if err != nil {
+	// The committer holds file.mu, and waits for end.
+	if err := s.file.open(&s.opts, s.path, nil); err != nil {
 		return err
 	}
-	file, err := os.Lstat(s.path)
-	if err != nil {
-		return errors.Join(err, db.Close())
-	}
-	s.file.db, s.file.info = db, file // the committer holds files, and waits for end
 	if err := s.load(); err != nil {
-		return errors.Join(fmt.Errorf("read the database %s: %w", s.path, err), db.Close())
+		return errors.Join(fmt.Errorf("read the database %s: %w", s.path, err), s.file.close())
 	}
 	s.openWAL()
 	s.mu.Lock()
@@ -69,16 +61,23 @@ func (s *Store) Resume() error {
 	return nil
 }
 
-// flushForSuccessor brings to disk what the next process that has the file needs.
+func (s *Store) suspension() *suspension {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.suspended
+}
+
+// flushForSuccessor brings to disk what the next process that opens the file needs.
 func (s *Store) flushForSuccessor() error {
 	if s.opts.Durability == Relaxed {
-		return s.finish() // which takes back the mark that a relaxed server runs
+		return s.finish() // which removes the mark that a relaxed server runs
 	}
 	return s.flush()
 }
 
-// suspend is the committer's part of Suspend: the file is closed, and nobody can
-// read, until it is to go on. It returns what is still to be done of items.
+// suspend is the committer's part of Suspend: it closes the file, keeps readers out
+// and waits for the end of the suspension. It returns the items that are still to be
+// processed.
 func (s *Store) suspend(p *suspension, items []item) []item {
 	err := s.ReadOnly()
 	if err == nil {
@@ -94,20 +93,17 @@ func (s *Store) suspend(p *suspension, items []item) []item {
 	s.endBackups()
 	s.file.mu.Lock()
 	defer s.file.mu.Unlock()
-	p.began <- errors.Join(s.writer.wal.Close(), s.file.db.Close())
+	p.began <- errors.Join(s.writer.wal.Close(), s.file.close())
 	s.file.released = true
 	<-p.end
-	s.mu.Lock()
-	resumed := s.suspended == nil
-	s.mu.Unlock()
-	if resumed {
+	if s.suspension() == nil {
 		s.file.released = false
 		return items
 	}
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
-	// Closed meanwhile. Nobody is told of lines: the process that has the file has
-	// the connections too.
+	// The store was closed. The follower is not told of the lines: the process that has
+	// the file has the connections too.
 	for _, it := range append(items, s.queue.items...) {
 		if it.task != nil {
 			it.task.err = ErrClosed

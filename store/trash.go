@@ -50,7 +50,7 @@ func claim(tx *bolt.Tx, r Room) error {
 		return fmt.Errorf("the name %q is %w", r.Name, ErrExists)
 	}
 	if use, ok := decodePort(ports.Get(portKey(r.Port))); ok && use.room != 0 && use.room != r.ID {
-		return fmt.Errorf("a room on port %d is %w", r.Port, ErrExists)
+		return fmt.Errorf("the port %d is %w", r.Port, ErrExists)
 	}
 	return errors.Join(names.Put([]byte(r.Key), u64(r.ID)), ports.Put(portKey(r.Port), portUse{room: r.ID}.encode()))
 }

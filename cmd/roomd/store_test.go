@@ -123,7 +123,7 @@ func TestStoreTools(t *testing.T) {
 	if err := os.WriteFile(db, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, status := p.tool("store", "check"); status != 1 || !strings.Contains(out, `room "lobby"`) || !strings.Contains(out, "a block of lines is damaged") {
+	if out, status := p.tool("store", "check"); status != 1 || !strings.Contains(out, `room "lobby"`) || !strings.Contains(out, "a block of lines is corrupt") {
 		t.Errorf("%d %s", status, out)
 	}
 	if err := os.WriteFile(db, whole, 0o600); err != nil {

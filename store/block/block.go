@@ -18,28 +18,28 @@ import (
 //	lines     4
 //	size      4  sum of the lines' weights
 //
-// and then the lines, each as AppendLine writes it. Only Encode fills in these
-// first Head bytes. The zero value with a room is an empty block.
+// and then the lines, each as AppendLine writes it. The first HeaderBytes bytes are
+// written by Encode only. The zero value with a room is an empty block.
 type Block struct {
 	Room, First, Last uint64
-	End               int64  // when the last line was said, in microseconds since 1970
-	Lines, Size       uint32 // how many lines, and the sum of their weights
+	End               int64  // time of the last line, in microseconds since 1970
+	Lines, Size       uint32 // number of lines, and the sum of their weights
 	time              int64  // of the first line
 	buf               []byte // Head bytes, then the lines
 }
 
 const (
-	// HeaderBytes is how many bytes of an encoded block come before its lines.
+	// HeaderBytes is the length of an encoded block before its lines.
 	HeaderBytes = 52
-	// TargetBytes is about how long a block gets. Longer ones waste less of the last
-	// page, shorter ones are read faster and give space back earlier.
+	// TargetBytes is about the length of a full block. Longer blocks waste less of the
+	// last page, shorter ones are read faster and free space earlier.
 	TargetBytes = 8 << 10
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // ErrCorrupt is in the error of a block that does not decode.
-var ErrCorrupt = errors.New("a block of lines is damaged")
+var ErrCorrupt = errors.New("a block of lines is corrupt")
 
 // Add appends a line, whose number is greater than those before.
 func (b *Block) Add(seq uint64, micros int64, kind Kind, from, text string) {
@@ -55,13 +55,13 @@ func (b *Block) Add(seq uint64, micros int64, kind Kind, from, text string) {
 	b.Size += uint32(Weight(len(from), len(text)))
 }
 
-// Len is how many bytes of memory the block takes.
+// Len returns how many bytes of memory the block takes.
 func (b *Block) Len() int { return len(b.buf) }
 
 // Full reports whether the next line goes into another block.
 func (b *Block) Full() bool { return len(b.buf) >= TargetBytes }
 
-// Encode fills in the head and returns the whole.
+// Encode writes the header and returns the whole block.
 func (b *Block) Encode() []byte {
 	h := b.buf[:4:HeaderBytes]
 	h = binary.BigEndian.AppendUint64(h, b.Room)
@@ -75,9 +75,9 @@ func (b *Block) Encode() []byte {
 	return b.buf
 }
 
-// Decode reads the block of that room with the key k, the number of its first
-// line; it refers to v. What it returns without an error is what Encode was given,
-// however the file was damaged.
+// Decode decodes the block of a room with the key k, the number of its first line; the
+// result refers to v. Without an error it is the block that was encoded, however the
+// file was changed since.
 func Decode(room uint64, k, v []byte) (b Block, err error) {
 	if len(k) != 8 || len(v) <= HeaderBytes || crc32.Checksum(v[4:], castagnoli) != binary.BigEndian.Uint32(v) {
 		return b, ErrCorrupt

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Kind is what a line in the history is.
+// Kind is the kind of a line.
 type Kind uint8
 
 const (
@@ -15,10 +15,10 @@ const (
 	Topic // Text is the room's new topic
 )
 
-// kinds are the words for them.
+// kinds are the names of the kinds.
 var kinds = [...]string{Message: "message", Action: "action", Topic: "topic"}
 
-// String is the word for a kind: message, action or topic; empty for any other.
+// String returns the name of a kind: message, action or topic; empty for any other.
 func (k Kind) String() string {
 	if int(k) < len(kinds) {
 		return kinds[k]
@@ -26,7 +26,7 @@ func (k Kind) String() string {
 	return ""
 }
 
-// ParseKind is the kind that a word stands for; 0: none.
+// ParseKind returns the kind with a name; 0: none.
 func ParseKind(word string) Kind { return Kind(max(0, slices.Index(kinds[:], word))) }
 
 // Line is one line of a room's history. Seq grows within a room, never
@@ -40,16 +40,16 @@ type Line struct {
 	Text string
 }
 
-// lineWeight is what a line counts beside its nick and text.
+// lineWeight is the weight of a line without its nick and text.
 const lineWeight = 18
 
-// Weight is what a line counts in the bytes of a room, by the lengths of its
+// Weight returns the weight of a line in the bytes of a room, by the lengths of its
 // nick and its text.
 func Weight(from, text int) uint64 { return uint64(lineWeight + from + text) }
 
-// AppendLine appends a line as it follows one with the given number and time:
-// distance of the numbers, distance of the times in microseconds, kind, length
-// of the nick, nick, length of the text, text.
+// AppendLine appends a line: the difference of its number to that of the line before,
+// the difference of the times in microseconds, kind, length of the nick, nick, length of
+// the text, text.
 func AppendLine(b []byte, seq uint64, micros int64, kind Kind, from, text string) []byte {
 	b = binary.AppendUvarint(b, seq)
 	b = binary.AppendVarint(b, micros)

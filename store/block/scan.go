@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Scan goes through lines in their order, as AppendLine has written them.
+// Scan iterates over lines as AppendLine has written them.
 type Scan struct {
 	// Of the current line: its number, and its time in microseconds since 1970.
 	Seq    uint64
 	Micros int64
-	// Corrupt is set when what follows does not decode.
+	// Corrupt is set when the next line does not decode.
 	Corrupt bool
 
 	buf  []byte
@@ -26,11 +26,11 @@ func (b *Block) Scan() Scan {
 	return Scan{buf: b.buf, base: HeaderBytes, at: HeaderBytes, Seq: b.First, Micros: b.time}
 }
 
-// ScanLine reads the one line that begins at buf[at:], with its own number and
-// time and not the distance from one before.
+// ScanLine begins before the line at buf[at:], which has its number and its time and not
+// the differences to the line before.
 func ScanLine(buf []byte, at int) Scan { return Scan{buf: buf, at: at} }
 
-// End is where the current line ends in the bytes that are read.
+// End returns the offset of the end of the current line.
 func (s *Scan) End() int { return s.at }
 
 // Next moves to the next line, if there is one.
@@ -68,14 +68,14 @@ func (s *Scan) fail() bool {
 	return false
 }
 
-// Weight is what the current line counts in the bytes of a room.
+// Weight returns the weight of the current line in the bytes of a room.
 func (s *Scan) Weight() uint64 { return Weight(s.fromEnd-s.from, s.at-s.text) }
 
-// Whole is all lines as a string: those that Line returns share it. The head of
-// a block is not in it, as the committer may be filling it in.
+// Whole returns all lines as one string, which the results of Line share. It does not
+// contain the header, which the committer may be writing.
 func (s *Scan) Whole() string { return string(s.buf[s.base:]) }
 
-// Line returns the current line, given what Whole returned.
+// Line returns the current line, given the result of Whole.
 func (s *Scan) Line(whole string) Line {
 	return Line{
 		Seq:  s.Seq,

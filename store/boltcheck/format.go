@@ -16,7 +16,7 @@ import (
 //	leaf      flags 4, position of the key 4, its length 4, that of the value 4
 //	bucket    root page 8, sequence 8; if the root is 0 its only page follows
 //
-// A position counts from where the element begins.
+// A position counts from the beginning of the element.
 const (
 	magic             = 0xED0CDAED
 	version           = 2
@@ -31,7 +31,7 @@ const (
 	bucketEntry = 0x01 // flag of an element of a leaf
 )
 
-// pageHeader is what the first pageHead bytes of a page say.
+// pageHeader is the first pageHeaderBytes bytes of a page.
 type pageHeader struct {
 	id       uint64
 	flags    uint16
@@ -48,14 +48,14 @@ func parsePageHeader(page []byte) pageHeader {
 	}
 }
 
-// meta is what a meta page says.
+// meta is the content of a meta page.
 type meta struct {
 	root uint64 // page of the root bucket
 	high uint64 // the first page number that is not in use
 	tx   uint64 // the transaction that wrote it
 }
 
-// parseMeta reads a meta page; ok is false if it is damaged.
+// parseMeta reads a meta page; ok is false if it is corrupt.
 func parseMeta(page []byte) (m meta, ok bool) {
 	b := page[pageHeaderBytes:]
 	sum := fnv.New64a()
@@ -72,6 +72,6 @@ func HasMagic(b []byte) bool {
 	return len(b) >= pageHeaderBytes+4 && binary.NativeEndian.Uint32(b[pageHeaderBytes:]) == magic
 }
 
-// MinFileSize is how many bytes a database has at least, made on this machine: bbolt
-// makes a new one of an empty file, and panics on some that are shorter.
+// MinFileSize returns the size of the smallest database that is made on this machine:
+// bbolt makes a new one of an empty file, and panics on some that are shorter.
 func MinFileSize() int64 { return int64(2 * os.Getpagesize()) }

@@ -8,9 +8,9 @@ import (
 	"os"
 )
 
-// pages is a check of the tree of pages under way.
+// pages is a running check of the tree of pages.
 type pages struct {
-	ctx  context.Context // ends it
+	ctx  context.Context
 	file *os.File
 	size int64 // of a page
 	high uint64
@@ -18,12 +18,12 @@ type pages struct {
 	errs []error
 }
 
-const maxErrors = 20 // more errors than that say nothing more
+const maxErrors = 20 // more errors do not help anybody
 
-// CheckPages checks the pages of the database at path that belong to what is committed,
-// with pages of that many bytes: every reference, every head of a page, the order
-// of all keys. Nothing may write to the file meanwhile. The error names each page
-// that is damaged, the first 20; ctx ends the check, which has found nothing then.
+// CheckPages checks the committed pages of the database at path, whose pages have that
+// many bytes: every reference, every header of a page, the order of all keys. Nothing
+// may write to the file meanwhile. The error names the corrupt pages, the first 20 of
+// them. When ctx is done the check ends, without an error for that.
 func CheckPages(ctx context.Context, path string, pageSize int) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -53,7 +53,7 @@ func (p *pages) meta() (root uint64, err error) {
 		}
 	}
 	if root == 0 {
-		return 0, errors.New("both meta pages are damaged")
+		return 0, errors.New("both meta pages are corrupt")
 	}
 	return root, nil
 }
@@ -70,7 +70,7 @@ func (p *pages) page(id uint64) {
 		return
 	}
 	if id < 2 || id >= p.high {
-		p.addError(id, "it is not among the file's %d pages", p.high)
+		p.addError(id, "it is not one of the file's %d pages", p.high)
 		return
 	}
 	if p.seen[id] {
@@ -85,7 +85,7 @@ func (p *pages) page(id uint64) {
 	}
 	h := parsePageHeader(head)
 	if h.id != id || id+uint64(h.overflow) >= p.high {
-		p.addError(id, "its head says that it is page %d, with %d more", h.id, h.overflow)
+		p.addError(id, "its header says that it is page %d, with %d more", h.id, h.overflow)
 		return
 	}
 	b := make([]byte, (int64(h.overflow)+1)*p.size)
@@ -96,12 +96,12 @@ func (p *pages) page(id uint64) {
 	p.elements(id, b)
 }
 
-// elements checks what a page refers to: a branch other pages, a leaf keys and
-// values, of which some are buckets with pages of their own.
+// elements checks the elements of a page: a branch refers to other pages, a leaf has
+// keys and values, and some of the values are buckets with pages of their own.
 func (p *pages) elements(id uint64, b []byte) {
 	h := parsePageHeader(b)
 	if h.flags != branchPage && h.flags != leafPage || pageHeaderBytes+h.count*elementBytes > len(b) {
-		p.addError(id, "its head says type %#x with %d elements", h.flags, h.count)
+		p.addError(id, "its header says type %#x with %d elements", h.flags, h.count)
 		return
 	}
 	var last []byte
@@ -142,7 +142,7 @@ func (p *pages) ordered(id uint64, i int, last, key []byte) []byte {
 	return key
 }
 
-// bucket checks a bucket: its own pages, or the one within its value.
+// bucket checks a bucket: its own pages, or the page within its value.
 func (p *pages) bucket(id uint64, i int, v []byte) {
 	switch {
 	case len(v) < bucketHeaderBytes:

@@ -6,8 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FreeBytes is how many bytes we may still write to the disk that has a file, or would
-// have it; false: it is not known. The file is the one that path leads to (Resolve).
+// FreeBytes returns how many bytes this process may still write to the disk of a file,
+// which need not exist; false: that is not known. The file is the one that path leads to
+// (Resolve).
 func FreeBytes(path string) (uint64, bool) {
 	var st unix.Statfs_t
 	file, err := Resolve(path)

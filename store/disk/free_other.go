@@ -2,5 +2,5 @@
 
 package disk
 
-// FreeBytes is known on Linux only.
+// FreeBytes knows it on Linux only.
 func FreeBytes(string) (uint64, bool) { return 0, false }

@@ -11,10 +11,10 @@ import (
 	"syscall"
 )
 
-// Resolve follows symbolic links to the file that path stands for. The file need
-// not be there: a link that leads to nothing stands for what will be. Whatever
-// lies beside a database lies beside that file, whichever way it was reached. Root
-// follows a link of somebody else only to what is theirs.
+// Resolve follows symbolic links and returns the path of the file that path leads to.
+// The file need not exist. The files that belong to a database are beside that file, by
+// whichever path it was reached. Root follows a link of another user only to files of
+// that user.
 func Resolve(path string) (string, error) {
 	links := []string{}
 	for range 40 { // as many as Linux follows
@@ -26,7 +26,7 @@ func Resolve(path string) (string, error) {
 			return "", err
 		}
 		links = append(links, path)
-		// The target is relative to the folder that the link is really in.
+		// The target is relative to the real folder of the link.
 		dir, name := filepath.Split(to)
 		if !filepath.IsAbs(to) {
 			in, err := filepath.EvalSymlinks(filepath.Dir(path))
@@ -44,7 +44,7 @@ func Resolve(path string) (string, error) {
 }
 
 // checkLinkOwners refuses links by which the user of a service could have root write to
-// what is not the user's.
+// files of other users.
 func checkLinkOwners(links []string, path string) error {
 	if len(links) == 0 || os.Geteuid() != 0 {
 		return nil
@@ -68,22 +68,22 @@ func checkLinkOwners(links []string, path string) error {
 	return nil
 }
 
-// RealPath is the absolute path of the file that path stands for, without any link in
-// it. The file need not be there, but its folder.
+// RealPath returns the absolute path of the file that path leads to, without symbolic
+// links. The file need not exist, but its folder.
 func RealPath(path string) (string, error) {
 	path, err := Resolve(path)
 	if err != nil {
 		return "", err
 	}
 	dir, name := filepath.Split(path)
-	if dir, err = filepath.EvalSymlinks(cmp.Or(dir, ".")); err != nil { // before Abs, which takes a/.. for nothing
+	if dir, err = filepath.EvalSymlinks(cmp.Or(dir, ".")); err != nil { // before Abs, which removes a/.. even if a is a link
 		return "", err
 	}
 	return filepath.Abs(filepath.Join(dir, name))
 }
 
-// FileID says which file of this machine path leads to, whatever its name; empty:
-// none.
+// FileID identifies the file that path leads to among all files of this machine,
+// whatever its name; empty: there is none.
 func FileID(path string) string {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -93,8 +93,8 @@ func FileID(path string) string {
 	return fmt.Sprint(sys.Dev, ":", sys.Ino)
 }
 
-// FirstProtected says which of files one is that is not to be written to: one of these
-// paths, as Real gives them, or one with such an identity. Empty: none.
+// FirstProtected returns the first of files that must not be written to: its real path
+// is one of paths, or its FileID is one of identities. Empty: there is none.
 func FirstProtected(files, paths, identities []string) string {
 	for _, f := range files {
 		if f == "" {

@@ -15,23 +15,23 @@ import (
 	"roomd/store/disk"
 )
 
-// File is the journal: the file beside the database that a commit goes to, in one
-// write and one sync, where a transaction of bbolt costs several writes and two
-// syncs, one after the other. It holds the lines that are not in the database yet.
+// File is the write-ahead log: the file beside the database to which a commit goes in
+// one write and one sync, where a transaction of bbolt costs several writes and two
+// syncs, one after the other. It contains the lines that are not in the database yet.
 //
-// After a head of headBytes bytes (the magic words and the journal's identity)
-// come records, one for each commit:
+// After a header of headBytes bytes (the magic words and the identity of the file) come
+// records, one for each commit:
 //
-//	checksum  4  CRC-32C of the identity and what follows
+//	checksum  4  CRC-32C of the identity and the rest of the record
 //	length    4  of the lines
 //	number    8  one more than that of the record before
 //	lines        each as AppendLine writes it
 //
-// and sixteen zero bytes, which the next record overwrites. When everything is
-// in the database the records begin at the head again, with the numbers going
-// on: what is left of older ones is told by its number. The file has been
-// written to its end before (with zeros), as a sync of bytes in place is twice
-// as fast as one that must keep the file's length, too.
+// and sixteen zero bytes, which the next record overwrites. After a checkpoint the
+// records begin at the header again, with the numbers going on: older records that are
+// still in the file are recognized by their numbers. The file is filled with zeros
+// before records are written, as a sync of bytes in place is twice as fast as one that
+// must write the file's length, too.
 //
 // It belongs to one goroutine at a time.
 type File struct {
@@ -39,9 +39,9 @@ type File struct {
 	file   *os.File // nil: there is none yet
 	id     [idBytes]byte
 	number uint64 // of the next record
-	offset int64  // where it goes
+	offset int64  // of the next record
 	size   int64  // of the file
-	torn   bool   // there may be something of a record that failed
+	torn   bool   // the file may contain a part of a record that failed
 }
 
 const (
@@ -51,24 +51,24 @@ const (
 	recordHead = 16
 	recordEnd  = 16
 
-	// GrowBytes is how many bytes the file grows by at a time.
+	// GrowBytes is the step in which the file grows.
 	GrowBytes = 256 << 10
-	// KeyBytes is how many bytes Key returns.
+	// KeyBytes is the length of a Key.
 	KeyBytes = idBytes + 8
 )
 
-// Path is where the journal of a database lies.
+// Path returns the path of the WAL of a database.
 func Path(database string) string { return database + ".journal" }
 
-// New is the journal of the database at that path, which has none yet.
+// New returns the WAL of the database at a path. Create or Open must follow.
 func New(database string) *File { return &File{path: Path(database)} }
 
 // Exists reports whether there is a file to write to: Create or Open has succeeded.
 func (j *File) Exists() bool { return j.file != nil }
 
-// Create makes the file, with a new identity. own gives it the owner and the mode
-// that it is to have. A file in its place that the database does not refer to is
-// put aside, if anything is in it. An error has left nothing.
+// Create creates the file, with a new identity. own sets its owner and its mode. A file
+// at its path does not belong to the database: it is renamed if it contains records, or
+// else removed. An error leaves no file.
 func (j *File) Create(own func(*os.File) error) error {
 	j.number = 1
 	if _, err := rand.Read(j.id[:]); err != nil {
@@ -118,12 +118,12 @@ func (j *File) moveAside() error {
 	return os.Rename(j.path, j.path+".orphan")
 }
 
-// Begin starts a record in buf. AppendLine follows, and then Write.
+// Begin starts a record in the memory of buf. AppendLine follows, and then Write.
 func Begin(buf []byte) []byte { return append(buf[:0], make([]byte, recordHead)...) }
 
-// Write finishes the record that Begin started and brings it to disk. After an
-// error the disk may have it; see Torn. ErrSync is in the error if the disk
-// has refused to sync.
+// Write finishes the record that Begin started and brings it to disk. After an error
+// the file may contain a part of it; see Torn. ErrSync is in the error if the disk has
+// refused to sync.
 func (j *File) Write(record []byte) error {
 	end := j.offset + int64(len(record)+recordEnd)
 	if err := j.grow(end); err != nil {
@@ -146,8 +146,8 @@ func (j *File) Write(record []byte) error {
 }
 
 // ErrSync is in the error of a sync that failed, whatever the reason: nobody knows
-// what the disk has.
-var ErrSync = errors.New("sync the journal")
+// which bytes are on the disk.
+var ErrSync = errors.New("sync the WAL")
 
 // grow makes the file at least as long as end.
 func (j *File) grow(end int64) error {
@@ -158,7 +158,7 @@ func (j *File) grow(end int64) error {
 	zeros := make([]byte, GrowBytes)
 	for at := j.size; at < size; at += int64(len(zeros)) {
 		if _, err := j.file.WriteAt(zeros, at); err != nil {
-			// A disk without space needs it for something else.
+			// On a full disk the database needs the space.
 			return errors.Join(err, j.file.Truncate(j.size))
 		}
 	}
@@ -175,7 +175,7 @@ func (j *File) checksum(record []byte) uint32 {
 	return crc32.Update(crc32.Checksum(j.id[:], castagnoli), castagnoli, record[4:])
 }
 
-// RollBack takes back the record that Write has begun.
+// RollBack overwrites the record that Write has begun.
 func (j *File) RollBack() error {
 	_, err := j.file.WriteAt(make([]byte, recordHead+recordEnd), j.offset)
 	if err == nil {
@@ -185,31 +185,29 @@ func (j *File) RollBack() error {
 	return err
 }
 
-// Torn reports whether the file may have something of a record that failed, which
-// Undo has not taken back.
+// Torn reports whether the file may contain a part of a record that failed, which
+// RollBack has not overwritten.
 func (j *File) Torn() bool { return j.torn && j.file != nil }
 
-// RecordBytes is how many bytes the records in the file take.
+// RecordBytes returns how many bytes the records in the file take.
 func (j *File) RecordBytes() int { return int(j.offset - headBytes) }
 
-// Key is what the database keeps of its journal, for Open: the identity, and the
-// number of the next record. What is before that is in the database.
+// Key returns what the database stores of its WAL for Open: the identity, and the number
+// of the next record. Earlier records are in the database.
 func (j *File) Key() []byte { return binary.BigEndian.AppendUint64(j.id[:], j.number) }
 
-// Reset lets the next record begin at the head: all lines are in the database.
+// Reset makes the next record begin at the header: all lines are in the database.
 func (j *File) Reset() { j.offset = headBytes }
 
-// Remove closes the file and removes it. Nothing refers to it any more.
+// Remove closes the file and removes it, if there is one.
 func (j *File) Remove() error {
 	if j.file == nil {
 		return nil
 	}
-	err := errors.Join(j.file.Close(), os.Remove(j.path))
-	j.file = nil
-	return err
+	return errors.Join(j.Close(), os.Remove(j.path))
 }
 
-// Close closes the file, if there is one. What is in it stays for Open.
+// Close closes the file, if there is one. Its records stay for Open.
 func (j *File) Close() error {
 	if j.file == nil {
 		return nil
@@ -219,47 +217,46 @@ func (j *File) Close() error {
 	return err
 }
 
-// Open reads the journal that the database has kept the key of, KeyBytes of them,
-// and calls line for each of its lines, in their order. What is damaged is left
-// out; each damage is returned as a sentence. It fails with fs.ErrNotExist if there
-// is no such journal.
-func (j *File) Open(key []byte, line func(room uint64, l block.Line)) (damage []string, err error) {
+// Open reads the WAL whose key the database has stored, KeyBytes of them, and calls line
+// for each of its lines, in their order. Corrupt records are skipped; corrupt has a
+// sentence for each gap. Open fails with fs.ErrNotExist if there is no such WAL.
+func (j *File) Open(key []byte, line func(room uint64, l block.Line)) (corrupt []string, err error) {
 	id, number := key[:idBytes], binary.BigEndian.Uint64(key[idBytes:])
 	b, err := os.ReadFile(j.path)
 	if err != nil {
 		return nil, err
 	}
 	if len(b) < headBytes || string(b[:len(magic)]) != magic || string(b[len(magic):][:idBytes]) != string(id) {
-		return nil, fmt.Errorf("%s belongs to another database, or is damaged: %w", j.path, fs.ErrNotExist)
+		return nil, fmt.Errorf("%s belongs to another database, or is corrupt: %w", j.path, fs.ErrNotExist)
 	}
 	copy(j.id[:], id)
 	j.number, j.offset, j.size = number, headBytes, int64(len(b))
 	for {
 		record, number := j.record(b[j.offset:])
 		if record != nil && number < j.number {
-			break // of an earlier round
+			break // it was written before the last Reset
 		}
 		if record == nil || number != j.number {
 			next := j.findNext(b)
 			if next < 0 {
 				end := b[j.offset:][:min(recordEnd, len(b)-int(j.offset))]
 				if len(bytes.Trim(end, "\x00")) > 0 {
-					damage = append(damage, fmt.Sprintf("%s: the last commit, at byte %d, is incomplete or damaged; if the power failed while it was written, nobody has seen its lines", j.path, j.offset))
+					corrupt = append(corrupt, fmt.Sprintf("%s: the last commit, at byte %d, is incomplete or corrupt; if the power failed while it was written, nobody has seen its lines", j.path, j.offset))
 				}
 				break
 			}
-			damage = append(damage, fmt.Sprintf("%s: %d bytes at byte %d are damaged; the lines in them are lost", j.path, next-j.offset, j.offset))
+			corrupt = append(corrupt, fmt.Sprintf("%s: %d bytes at byte %d are corrupt; the lines in them are lost", j.path, next-j.offset, j.offset))
 			j.offset = next
 			record, number = j.record(b[j.offset:])
 		}
 		if !decodeLines(record[recordHead:], line) {
-			damage = append(damage, fmt.Sprintf("%s: the record at byte %d does not decode; its lines are lost", j.path, j.offset))
+			corrupt = append(corrupt, fmt.Sprintf("%s: the record at byte %d does not decode; its lines are lost", j.path, j.offset))
 		}
 		j.offset += int64(len(record))
 		j.number = number + 1
 	}
 	j.file, err = os.OpenFile(j.path, os.O_RDWR, 0)
-	return damage, err
+	return corrupt, err
 }
 
 // record returns the record that b begins with, or nil.
@@ -274,11 +271,12 @@ func (j *File) record(b []byte) (record []byte, number uint64) {
 	return b[:n], number
 }
 
-// findNext looks for a record after damaged ones: the commits that it follows were
-// on disk. What is left of an earlier round has smaller numbers.
+// findNext returns the offset of the first valid record after a corrupt one, or -1. The
+// commits before it were on disk. Records from before the last Reset have smaller
+// numbers.
 func (j *File) findNext(b []byte) int64 {
 	for at := j.offset + 1; at+recordHead <= int64(len(b)); at++ {
-		// Numbers are far below 2^48, and a checksum costs more than they do.
+		// Numbers are far below 2^48, and are compared faster than a checksum.
 		if number := binary.BigEndian.Uint64(b[at+8:]); number>>48 == 0 && number > j.number {
 			if record, _ := j.record(b[at:]); record != nil {
 				return at

@@ -6,8 +6,8 @@ import (
 	"roomd/store/block"
 )
 
-// AppendRecord appends a record of more lines, as Begin and AppendLine have made it, to
-// one that Write has not finished: the two become one.
+// AppendRecord appends the lines of a record, as Begin and AppendLine have made it, to a
+// record that Write has not finished.
 func AppendRecord(record, more []byte) []byte { return append(record, more[recordHead:]...) }
 
 // AppendLine appends a line to a record; micros is its time, in microseconds since
