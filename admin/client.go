@@ -27,19 +27,12 @@ const (
 	ExitUnreachable = 3
 )
 
-// answer is the last line of what the server says to a command.
-type answer struct {
-	verdict string // OK, ERR, ASK or SECRET
-	code    string // of ERR; the token of ASK
-	text    string
-}
-
 // request sends a line over a connection of its own and calls each with every line
 // of what it yields. It ends early when ctx is done.
-func request(ctx context.Context, path, line string, each func(string)) (answer, error) {
+func request(ctx context.Context, path, line string, each func(string)) (verdict, error) {
 	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err != nil {
-		return answer{}, err
+		return verdict{}, err
 	}
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
@@ -51,16 +44,16 @@ func request(ctx context.Context, path, line string, each func(string)) (answer,
 	for {
 		l, err := in.ReadString('\n')
 		if err != nil {
-			return answer{}, cmp.Or(ctx.Err(), unsent, err)
+			return verdict{}, cmp.Or(ctx.Err(), unsent, err)
 		}
 		l = strings.TrimSuffix(l, "\n")
 		if text, ok := strings.CutPrefix(l, " "); ok {
 			each(text)
 			continue
 		}
-		var a answer
-		a.verdict, a.text, _ = strings.Cut(l, " ")
-		if a.verdict != "OK" {
+		var a verdict
+		a.word, a.text, _ = strings.Cut(l, " ")
+		if a.word != "OK" {
 			a.code, a.text, _ = strings.Cut(a.text, " ")
 		}
 		return a, nil
@@ -85,7 +78,7 @@ func Complete(ctx context.Context, path string, words []string, last string) (al
 // completions are what the server says may end a line. Without an answer there are none.
 func completions(ctx context.Context, path, line string) (all []string) {
 	a, err := request(ctx, path, "complete "+Join([]string{line}), func(w string) { all = append(all, w) })
-	if err != nil || a.verdict != "OK" {
+	if err != nil || a.word != "OK" {
 		return nil
 	}
 	return all
@@ -97,7 +90,7 @@ const reconnectTimeout = 10 * time.Second
 
 // requestStream is do for what goes on and on: when the server has been upgraded, or
 // started again, it goes on there. note is told that something may be missing.
-func requestStream(ctx context.Context, path, line string, each, note func(string)) (answer, error) {
+func requestStream(ctx context.Context, path, line string, each, note func(string)) (verdict, error) {
 	for {
 		a, err := request(ctx, path, line, each)
 		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) || !waitForServer(ctx, path) {
@@ -154,15 +147,15 @@ type asker struct {
 
 // converse sends a line, and again with the answers that the server asks for. A command
 // that the person does not want after all is the error errDeclined.
-func (p asker) converse(ctx context.Context, path, line string, show func(string)) (answer, error) {
+func (p asker) converse(ctx context.Context, path, line string, show func(string)) (verdict, error) {
 	a, err := runCommand(ctx, path, line, show)
-	if err == nil && a.verdict == "ASK" && p.agrees != nil {
+	if err == nil && a.word == "ASK" && p.agrees != nil {
 		if !p.agrees(a.text) {
 			return a, errDeclined
 		}
 		a, err = request(ctx, path, withToken(line, a.code), show)
 	}
-	if err == nil && a.verdict == "SECRET" {
+	if err == nil && a.word == "SECRET" {
 		secret, wrong := p.secret(a.text)
 		if wrong != nil || secret == "" {
 			return a, fmt.Errorf("%w: %s", errDeclined, secretError(wrong))
@@ -238,7 +231,7 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 	if hasColors(out) {
 		line = withColor(line)
 	}
-	var a answer
+	var a verdict
 	var err error
 	if wrong == nil && cmd.stream {
 		a, err = requestStream(ctx, path, line, show, note)
@@ -262,7 +255,7 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 	case errors.Is(err, errDeclined):
 		fmt.Fprintf(errw, "roomd: %v\n", err)
 		return ExitRefused
-	case unwritten != nil && (ctx.Err() != nil || err == nil && a.verdict == "OK"):
+	case unwritten != nil && (ctx.Err() != nil || err == nil && a.word == "OK"):
 		fmt.Fprintf(errw, "roomd: the answer could not be written: %v\n", unwritten)
 		return ExitRefused
 	case ctx.Err() != nil:
@@ -273,9 +266,9 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 	case err != nil:
 		fmt.Fprintf(errw, "roomd: the server cannot be reached at %s: %v\n%s", path, err, hint(err))
 		return ExitUnreachable
-	case a.verdict == "OK":
+	case a.word == "OK":
 		return ExitDone
-	case a.verdict == "ASK":
+	case a.word == "ASK":
 		fmt.Fprintf(errw, "roomd: this %s\nRepeat the command with --yes or --token %s to do it.\n", a.text, a.code)
 		return ExitUsage
 	}

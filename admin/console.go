@@ -40,7 +40,6 @@ type Console struct {
 	watches    []context.CancelFunc
 	cancelLine context.CancelFunc // ends the line being carried out
 	closing    bool               // Close was called
-	missed     int                // lines that were too many to be printed
 	dropped    uint64             // of them since the start
 	left       bool               // what is printed goes to the editor, which does not wait any more
 }
@@ -102,18 +101,16 @@ func (c *Console) signals(got chan os.Signal) {
 
 // printer prints whole lines above the prompt.
 func (c *Console) printer() {
+	reported := uint64(0) // of the dropped lines
 	for {
 		select {
 		case l := <-c.print:
 			c.screenMu.Lock()
 			c.editor.Print(l)
 			c.screenMu.Unlock()
-			c.mu.Lock()
-			missed := c.missed
-			c.missed = 0
-			c.mu.Unlock()
-			if missed > 0 {
-				c.editor.Print(fmt.Sprintf("(%s not shown: they came too fast)", count(missed, "line")))
+			if n := c.Dropped() - reported; n > 0 {
+				reported += n
+				c.editor.Print(fmt.Sprintf("(%s not shown: they came too fast)", count(n, "line")))
 			}
 		case <-c.done.Done():
 			return
@@ -146,7 +143,6 @@ func (c *Console) printAbove(line string) {
 	select {
 	case c.print <- line:
 	default:
-		c.missed++
 		c.dropped++
 	}
 }
@@ -291,7 +287,7 @@ func (c *Console) runCommand(line string) {
 		show("(interrupted; the command may have been carried out)")
 	case err != nil:
 		show("the server cannot be reached: " + err.Error())
-	case a.verdict != "OK":
+	case a.word != "OK":
 		show(a.text)
 	}
 }
@@ -324,12 +320,12 @@ func (c *Console) table(line string) {
 }
 
 // viewed says why a view has ended, unless the operator has ended it.
-func viewed(ctx context.Context, a answer, err error, show func(string)) {
+func viewed(ctx context.Context, a verdict, err error, show func(string)) {
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
 		show("(the view has ended: " + err.Error() + ")")
-	case a.verdict != "OK":
+	case a.word != "OK":
 		show(a.text)
 	}
 }
@@ -360,40 +356,23 @@ func (c *Console) endWatches() bool {
 	return was
 }
 
-// watchServer says when the server goes and when it is back.
+// watchServer prints when the server goes and when it is back.
 func (c *Console) watchServer() {
 	const pause = 500 * time.Millisecond
-	here := true
-	for {
-		conn, err := new(net.Dialer).DialContext(c.done, "unix", c.path)
-		if c.done.Err() != nil {
-			if err == nil {
-				conn.Close()
-			}
-			return // the operator leaves
-		}
-		if err != nil {
-			if here {
-				here = false
-				c.printAbove("(the server is gone; waiting for it)")
-			}
-			select {
-			case <-time.After(pause):
-				continue
-			case <-c.done.Done():
-				return
-			}
-		}
-		if !here {
-			here = true
-			c.printAbove("(the server is back)")
-		}
+	for here := true; ; {
 		began := time.Now()
-		stop := context.AfterFunc(c.done, func() { conn.Close() })
-		io.Copy(io.Discard, conn) // until the server ends
-		stop()
-		conn.Close()
-		select { // it may be that the server ends each connection at once
+		conn, err := new(net.Dialer).DialContext(c.done, "unix", c.path)
+		if c.done.Err() == nil && here != (err == nil) {
+			here = err == nil
+			c.printAbove(map[bool]string{true: "(the server is back)", false: "(the server is gone; waiting for it)"}[here])
+		}
+		if err == nil {
+			stop := context.AfterFunc(c.done, func() { conn.Close() })
+			io.Copy(io.Discard, conn) // until the server ends
+			stop()
+			conn.Close()
+		}
+		select { // the server may end each connection at once
 		case <-time.After(pause - time.Since(began)):
 		case <-c.done.Done():
 			return

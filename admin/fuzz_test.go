@@ -18,7 +18,7 @@ func FuzzLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		cmd, args, _, err := parse(line)
-		var no *refusal
+		var no *verdict
 		switch {
 		case err != nil && !errors.As(err, &no):
 			t.Errorf("%q: %v", line, err)
@@ -52,7 +52,7 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatal(err)
 		}
 		writeVerdict(w, refuse("code", "%s", a))
-		writeVerdict(w, &question{"token", b})
+		writeVerdict(w, &verdict{"ASK", "token", b})
 		w.Flush()
 		lines := strings.Split(strings.TrimSuffix(buf.String(), "\n"), "\n")
 		n := len(lines)

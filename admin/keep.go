@@ -142,13 +142,13 @@ func (s *backupWriter) resume() error {
 }
 
 // runCommand is do, with the client's part of a backup.
-func runCommand(ctx context.Context, socket, line string, show func(string)) (answer, error) {
+func runCommand(ctx context.Context, socket, line string, show func(string)) (verdict, error) {
 	cmd, args, flags, err := parse(line)
 	if err != nil || cmd.name != "backup" {
 		return request(ctx, socket, line, show)
 	}
 	if args[0] == "-" {
-		return answer{verdict: "ERR", code: "usage", text: "a backup cannot go to standard output, as it is checked as a file; name a file (./- is a file named -)"}, nil
+		return verdict{word: "ERR", code: "usage", text: "a backup cannot go to standard output, as it is checked as a file; name a file (./- is a file named -)"}, nil
 	}
 	r := &backupReceiver{ctx: ctx, socket: socket, show: show}
 	_, r.json = flags["json"]
@@ -157,7 +157,7 @@ func runCommand(ctx context.Context, socket, line string, show func(string)) (an
 		delete(flags, "json") // what the server says is for us
 	}
 	if r.file, err = disk.RealPath(args[0]); err != nil {
-		return answer{verdict: "ERR", code: "refused", text: "no backup was made: " + err.Error()}, nil
+		return verdict{word: "ERR", code: "refused", text: "no backup was made: " + err.Error()}, nil
 	}
 	keep, err := strconv.Atoi(flags["keep"])
 	if err != nil {
@@ -202,7 +202,7 @@ type backupReceiver struct {
 }
 
 // receive asks the server, and makes the file of what comes.
-func (r *backupReceiver) receive(keep int) (a answer, err error) {
+func (r *backupReceiver) receive(keep int) (a verdict, err error) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
 	began := time.Now()
@@ -220,7 +220,7 @@ func (r *backupReceiver) receive(keep int) (a answer, err error) {
 		switch {
 		case r.err != nil:
 			return r.err
-		case err != nil || a.verdict != "OK":
+		case err != nil || a.word != "OK":
 			return asked
 		case r.header == nil || r.header.Sum != hex.EncodeToString(r.sum.Sum(nil)) || r.header.Total != r.done:
 			return errors.New("the checksum of the received bytes is wrong")
@@ -239,7 +239,7 @@ func (r *backupReceiver) receive(keep int) (a answer, err error) {
 	case errors.Is(failed, asked):
 		failed = fmt.Errorf("the server has stopped sending: %w", err)
 	}
-	return answer{verdict: "ERR", code: "refused", text: fmt.Sprintf("no backup was made: %v", failed)}, nil
+	return verdict{word: "ERR", code: "refused", text: fmt.Sprintf("no backup was made: %v", failed)}, nil
 }
 
 // receiveLine takes a line of the answer.

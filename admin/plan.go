@@ -358,24 +358,24 @@ func (c *call) cancelPlan(p *plan) error {
 // dueSuffix marks in the audit that a plan was carried out.
 const dueSuffix = " (when it was due)"
 
-// text is to come, as its members are told.
-func (p *plan) text() string {
-	if p.Room == 0 {
-		return "the server is to stop"
-	}
-	return "this room is to be deleted"
-}
+// text is the plan as members are told.
+func (p *plan) text() string { return p.choose("the server is to stop", "this room is to be deleted") }
 
-// forOperator is that as the operator is told.
-func (p *plan) forOperator(text string) string { return strings.Replace(text, "this room", p.name, 1) }
-
-// cancelText is what its members are told when it is called off.
+// cancelText is the notice to members when the plan is cancelled.
 func (p *plan) cancelText() string {
-	if p.Room == 0 {
-		return "the stop of the server is cancelled"
-	}
-	return "the deletion of this room is cancelled"
+	return p.choose("the stop of the server is cancelled", "the deletion of this room is cancelled")
 }
+
+// choose returns the text for a stop or for the deletion of a room.
+func (p *plan) choose(stop, deletion string) string {
+	if p.Room == 0 {
+		return stop
+	}
+	return deletion
+}
+
+// forOperator names the room in a text for members.
+func (p *plan) forOperator(text string) string { return strings.Replace(text, "this room", p.name, 1) }
 
 // roomWord is the room a command is about, as it stands in the line.
 func (c *call) roomWord() string {

@@ -221,7 +221,7 @@ func (c *call) setPassword(r netsvc.RoomDetail, own store.Settings, remove bool)
 	}
 	if !remove && c.secret == "" {
 		c.skipAudit = true
-		return &secretRequest{"the new password of " + r.Name}
+		return &verdict{"SECRET", "-", "the new password of " + r.Name}
 	}
 	if !remove {
 		c.auditResult = "the password was changed"

@@ -274,34 +274,27 @@ func (l *Listener) serveLine(ctx context.Context, who Caller, line string, c *ne
 
 // writeVerdict writes the last line of an answer.
 func writeVerdict(w *bufio.Writer, err error) {
-	var ask *question
-	var want *secretRequest
-	switch {
-	case err == nil:
+	if err == nil {
 		w.WriteString("OK\n")
-	case errors.As(err, &want):
-		fmt.Fprintf(w, "SECRET - %s\n", oneLine(want.text))
-	case errors.As(err, &ask):
-		fmt.Fprintf(w, "ASK %s %s\n", ask.token, oneLine(ask.text))
-	default:
-		code, text := errorText(err)
-		fmt.Fprintf(w, "ERR %s %s\n", code, oneLine(text))
+		return
 	}
+	v := verdictOf(err)
+	fmt.Fprintf(w, "%s %s %s\n", v.word, v.code, oneLine(v.text))
 }
 
-// errorText is an error for the operator, who may see all of it.
-func errorText(err error) (code, text string) {
-	var no *refusal
-	if errors.As(err, &no) {
-		return no.code, no.text
+// verdictOf is an error as the operator sees it, who may see all of it.
+func verdictOf(err error) *verdict {
+	var v *verdict
+	if errors.As(err, &v) {
+		return v
 	}
 	if code, text, ok := netsvc.ClientError(err); ok {
-		return code, text
+		return &verdict{"ERR", code, text}
 	}
 	if errors.Is(err, store.ErrClosed) {
-		return "busy", "this process is stopping, or another one has taken over; try again"
+		return &verdict{"ERR", "busy", "this process is stopping, or another one has taken over; try again"}
 	}
-	return "internal", err.Error()
+	return &verdict{"ERR", "internal", err.Error()}
 }
 
 // authenticate tells which user is at the other end, and refuses one that may not.

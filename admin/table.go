@@ -166,19 +166,20 @@ type call struct {
 	times    map[string]time.Duration
 }
 
-// refusal is an error for the operator.
-type refusal struct{ code, text string }
-
-func (e *refusal) Error() string { return e.text }
-
-func refuse(code, format string, args ...any) error {
-	return &refusal{code, fmt.Sprintf(format, args...)}
+// verdict is the last line of an answer, and the error of a command that does not end
+// with OK.
+type verdict struct {
+	word string // OK, ERR, ASK or SECRET
+	code string // of ERR; the token of ASK
+	text string
 }
 
-// question is asked before something is destroyed.
-type question struct{ token, text string }
+func (v *verdict) Error() string { return v.text }
 
-func (q *question) Error() string { return q.text }
+// refuse is the error of a command that is refused.
+func refuse(code, format string, args ...any) error {
+	return &verdict{"ERR", code, fmt.Sprintf(format, args...)}
+}
 
 // confirm returns nil if the operator has agreed to what text says. state is
 // what the answer depends on: a token is void once it has changed.
@@ -198,14 +199,8 @@ func (c *call) confirm(text string, state ...any) error {
 	case ok:
 		return refuse("changed", "the token is void, as the numbers have changed: this now %s", text)
 	}
-	return &question{token, text}
+	return &verdict{"ASK", token, text}
 }
-
-// secretRequest asks for a secret: the line must come again with it. It is no part of the
-// line, which is kept in places where others can read it.
-type secretRequest struct{ text string }
-
-func (w *secretRequest) Error() string { return w.text }
 
 // cutSecret takes off a line the secret that a client of ours has put in front.
 func cutSecret(line string) (rest, secret string) {
@@ -272,8 +267,8 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 	if err = c.bind(); err == nil {
 		err = cmd.run(c)
 	}
-	var ask *question
-	if cmd.changes && !c.skipAudit && !errors.As(err, &ask) && !errors.Is(err, errDryRun) {
+	var v *verdict
+	if cmd.changes && !c.skipAudit && !(errors.As(err, &v) && v.word == "ASK") && !errors.Is(err, errDryRun) {
 		if failed := s.record(who, about, c.line, cmp.Or(c.auditResult, resultOf(err))); failed != nil && err == nil && !out.json && !raw {
 			// What is done is done: that is what the answer says, but for one that a
 			// program reads.

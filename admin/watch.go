@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -214,13 +215,7 @@ func (c *call) frame(draw func(*output) error) error {
 	// One object a line, whatever the command yields.
 	var text bytes.Buffer
 	inner := &output{w: bufio.NewWriter(&text), json: true}
-	if err := draw(inner); err != nil {
-		return err
-	}
-	if err := inner.end(); err != nil {
-		return err
-	}
-	if err := inner.w.Flush(); err != nil {
+	if err := errors.Join(draw(inner), inner.end(), inner.w.Flush()); err != nil {
 		return err
 	}
 	value := json.RawMessage(bytes.TrimSpace(text.Bytes()))
