@@ -218,7 +218,7 @@ func (c *Client) request(ctx context.Context, verb string, args ...string) (word
 }
 
 func (c *Client) unexpectedReply(reply string) error {
-	return fmt.Errorf("%s does not speak as a roomd server: %q", c.addr, reply)
+	return &Error{Code: NotRoomd, Text: fmt.Sprintf("%s does not speak as a roomd server: %q", c.addr, reply)}
 }
 
 func (c *Client) requestError(ctx context.Context, verb string, err error) error {

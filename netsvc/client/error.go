@@ -27,6 +27,7 @@ const (
 // Codes of an Error of this package.
 const (
 	NotMaster    = "not-master"    // the port is that of a room, not the master port
+	NotRoomd     = "not-roomd"     // the server on the port speaks another protocol
 	NeedsTLS     = "tls"           // the port speaks TLS, and Options.TLS is not set
 	WrongRoom    = "wrong-room"    // the port is that of another room
 	WrongHistory = "wrong-history" // see From.Strict

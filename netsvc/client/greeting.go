@@ -21,7 +21,7 @@ const (
 func (s *session) handleGreeting(line string) error {
 	text, ours := strings.CutPrefix(strings.TrimRight(line, "\r\n"), "* ")
 	if s.lastNotice = text; !s.greeted && !ours {
-		return fmt.Errorf("%s does not speak as a room: %q", s.addr, text[:min(len(text), 80)])
+		return &Error{Code: NotRoomd, Text: fmt.Sprintf("%s does not speak as a room: %q", s.addr, text[:min(len(text), 80)])}
 	}
 	r := s.room
 	r.mu.Lock()

@@ -196,7 +196,8 @@ func TestNothingIsSaidBeforeTheGreeting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Join(ctx, "lobby", client.JoinOptions{Nick: "ann", Password: "secret"}); err == nil || !strings.Contains(err.Error(), "does not speak as a room") {
+	var refusal *client.Error
+	if _, err := c.Join(ctx, "lobby", client.JoinOptions{Nick: "ann", Password: "secret"}); !errors.As(err, &refusal) || refusal.Code != client.NotRoomd || client.IsTemporary(err) {
 		t.Fatal(err)
 	}
 	if all := <-heard; all != "" {
