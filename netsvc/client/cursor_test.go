@@ -12,7 +12,7 @@ import (
 	"roomd/store"
 )
 
-// A cursor is good for the history that it is of, and for no other.
+// A cursor fits its own history and no other one.
 func TestCursor(t *testing.T) {
 	s := newServer(t)
 	s.Create("lobby")
@@ -59,8 +59,8 @@ func TestCursor(t *testing.T) {
 	join(t, c, "lobby", client.JoinOptions{From: client.AfterCursor(client.Cursor{Seq: first.Seq})})
 }
 
-// A backup is put back under two members. To one it is a gap, with the history
-// that is there now; to the strict one it is the end.
+// A backup is restored under two members. One gets a Gap and the restored history; the strict
+// one ends.
 func TestHistoryPutBack(t *testing.T) {
 	s := newServer(t)
 	s.Create("lobby")

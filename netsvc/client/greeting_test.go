@@ -8,7 +8,7 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// The words that the client goes by are the server's: it may not import them.
+// The client reads the server's words, but may not import them.
 func TestWordsOfTheServer(t *testing.T) {
 	for _, w := range [][2]string{
 		{youAre, wire.YouAre}, {askPassword, wire.AskPassword}, {speaksTLS, wire.SpeaksTLS},

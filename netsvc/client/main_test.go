@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = netsvctest.Patience
 
-// nextPort hands out master ports and rooms' ports, below the ephemeral ones.
+// nextPort is the next port for a server, below the ephemeral ports.
 var nextPort = netsvctest.NewPorts(13000, 14000)
 
 // server is a running service that a test can end and start again.
@@ -33,7 +33,7 @@ func newServer(t testing.TB) *server {
 	return s
 }
 
-// options are those of config.toml, with ports that nobody else has.
+// options are those of config.toml, with ports of their own.
 func options() netsvc.Options {
 	first := int(nextPort.Take(20)) - 20
 	o := netsvctest.Options(first+1, 19)
@@ -99,8 +99,7 @@ type wire struct {
 	conns map[*cutConn]bool
 }
 
-// cutConn passes what it is given until it is cut. Then what was written may be
-// lost, or be on its way still.
+// cutConn passes bytes on until it is cut. Bytes written shortly before may be lost or arrive.
 type cutConn struct {
 	*net.TCPConn
 	w *wire
@@ -122,7 +121,7 @@ func (w *wire) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	return k, nil
 }
 
-// cut ends all connections: what they carry at the moment may arrive or not.
+// cut ends all connections: the bytes on their way may be lost or arrive.
 func (w *wire) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -145,7 +144,7 @@ func (c *cutConn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// history reads a whole room with a connection of its own.
+// history reads all lines of a room with a connection of its own.
 func (s *server) history(name string) (lines []client.Event) {
 	s.T.Helper()
 	r, err := s.dial(nil).Join(soon(s.T), name, client.JoinOptions{From: client.After(0)})

@@ -15,7 +15,7 @@ import (
 	"roomd/netsvc/client"
 )
 
-// mapped is a network in which ports lead elsewhere, as behind a forwarder.
+// mapped is a network with forwarded ports.
 type mapped map[string]string
 
 func (m mapped) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -32,9 +32,8 @@ func (s *server) port(room string) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Room(room).Port))
 }
 
-// Behind mapped ports the number that a server gives is another server's room:
-// nothing is said there, and it is an error. A room that was right before is
-// waited for.
+// With mapped ports the number that a server gives may be another server's room: nothing is
+// sent there, and Join fails. A member that comes back tries again.
 func TestPortOfAnotherRoom(t *testing.T) {
 	ours, theirs := newServer(t), newServer(t)
 	ours.Create("Foo")
@@ -74,7 +73,7 @@ func TestPortOfAnotherRoom(t *testing.T) {
 			break
 		}
 	}
-	// A member for whom another room answers for a while comes back to its own.
+	// A member that meets another room for a while comes back to its own.
 	delete(ways, ours.port("Foo"))
 	roads := &switched{ways: ways, wire: new(wire)}
 	c, err = client.Dial(ctx, ours.addr(), client.Options{Dialer: roads})
@@ -98,7 +97,7 @@ func TestPortOfAnotherRoom(t *testing.T) {
 	}
 }
 
-// switched is a network whose ports can be led elsewhere, and that can be cut.
+// switched is a network whose ports can be forwarded, and whose connections can be cut.
 type switched struct {
 	*wire
 	mu   sync.Mutex
@@ -128,8 +127,7 @@ func (s *switched) DialContext(ctx context.Context, network, addr string) (net.C
 	return s.wire.DialContext(ctx, network, addr)
 }
 
-// A room's port is no master port: whatever is asked for there, the room does
-// not hear of it.
+// A room's port is no master port: no request to it gets into the room.
 func TestPortOfARoomIsNoMasterPort(t *testing.T) {
 	s := newServer(t)
 	s.Create("lobby")
@@ -152,7 +150,7 @@ func TestPortOfARoomIsNoMasterPort(t *testing.T) {
 	}
 }
 
-// What is said to a port before it has greeted is nothing.
+// Nothing is sent to a port before it has greeted.
 func TestNothingIsSaidBeforeTheGreeting(t *testing.T) {
 	master, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

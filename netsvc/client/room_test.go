@@ -145,7 +145,7 @@ func TestRoom(t *testing.T) {
 	next(t, bob, client.Leave)
 }
 
-// Where the stream begins.
+// A stream begins where From says.
 func TestFrom(t *testing.T) {
 	s := newServer(t)
 	s.Create("lobby")
@@ -174,7 +174,7 @@ func TestFrom(t *testing.T) {
 		}
 		r.Close()
 	}
-	// A place that the history has not reached.
+	// The history has not come as far.
 	r := join(t, c, "lobby", client.JoinOptions{From: client.After(1 << 40)})
 	next(t, r, client.Gap)
 	n, err := ann.Send(ctx, "on")
@@ -183,7 +183,7 @@ func TestFrom(t *testing.T) {
 	}
 }
 
-// A member that the operator ends is told so apart from all other ends.
+// A member that an operator kicks learns so by a code.
 func TestKicked(t *testing.T) {
 	s := newServer(t)
 	s.Create("lobby")
@@ -207,7 +207,7 @@ func TestKicked(t *testing.T) {
 	}
 }
 
-// The server goes and comes back under a reader and a writer.
+// The server restarts under a reader and a writer.
 func TestRestart(t *testing.T) {
 	s := newServer(t)
 	s.Create("lobby")
@@ -243,9 +243,8 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// Connections are cut again and again, in the middle of lines, while two talk:
-// every line is in the room once, in order, and a third hears each once. Many
-// lines are equal.
+// Connections are cut often, in the middle of lines, while two members send: every line is in
+// the room once, in order, and a third member reads each once. Many lines are equal.
 func TestCut(t *testing.T) {
 	lines, most := 1000, 15
 	if os.Getenv("ROOMD_SOAK") != "" {
@@ -331,7 +330,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// Somebody has taken the nick when the member comes back.
+// Another member has the nick when the member comes back.
 func TestNickTaken(t *testing.T) {
 	s := newServer(t)
 	s.Create("lobby")
@@ -358,7 +357,7 @@ func TestNickTaken(t *testing.T) {
 	}
 	other := make(chan *client.Room, 1)
 	go func() {
-		// It is faster than ann, who waits longer and longer.
+		// It is faster than ann, whose pauses grow.
 		for ctx.Err() == nil {
 			c, err := client.Dial(ctx, s.addr(), client.Options{})
 			if err != nil {
@@ -396,8 +395,8 @@ func TestNickTaken(t *testing.T) {
 	}
 }
 
-// One who sends and never reads, one who reads only between sending, and one
-// who reads late: all of them get on, and nothing is lost.
+// One member sends and never reads, one reads only between sending, and one reads late: none
+// of them blocks, and no line is lost.
 func TestSlowReader(t *testing.T) {
 	lines := 5000
 	s := newServer(t)
@@ -438,8 +437,7 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// A room with a password, and one whose password is another one when the member
-// comes back.
+// A room has a password, and another one when the member comes back.
 func TestPassword(t *testing.T) {
 	s := newServer(t)
 	c, ctx := s.dial(nil), soon(t)
@@ -453,7 +451,7 @@ func TestPassword(t *testing.T) {
 			t.Fatal(password, err)
 		}
 	}
-	// After a wrong one the next has to wait.
+	// After a wrong password the next one has to wait.
 	var ann *client.Room
 	eventually(t, "the right password", func() bool {
 		var err error
@@ -470,7 +468,7 @@ func TestPassword(t *testing.T) {
 	if _, err := ann.Send(ctx, "hello again"); err != nil {
 		t.Fatal(err)
 	}
-	// A password where none is asked for does no harm.
+	// A room without a password ignores one.
 	bob := join(t, c, "lobby", client.JoinOptions{Nick: "bob", Password: "secret"})
 	if _, err := bob.Send(ctx, "hello"); err != nil {
 		t.Fatal(err)

@@ -14,8 +14,7 @@ import (
 	"roomd/netsvc/netsvctest"
 )
 
-// terminator makes connections at whose end TLS is spoken, in front of a server
-// that does not.
+// terminator makes connections to a server without TLS, and ends TLS in front of it.
 type terminator struct {
 	config *tls.Config
 	tasks  sync.WaitGroup

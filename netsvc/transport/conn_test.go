@@ -42,7 +42,7 @@ func dial(t *testing.T, e *transport.Engine) (client *net.TCPConn, h *echo) {
 	return dialTo(t, e, e.NewConn)
 }
 
-// dialTo is dial for conns that are made by a function, which may wait.
+// dialTo is dial with a function that makes the conn, and may wait.
 func dialTo(t *testing.T, e *transport.Engine, conn func(transport.Socket, netip.AddrPort) *transport.Conn) (client *net.TCPConn, h *echo) {
 	t.Helper()
 	l, err := e.Listen(netip.MustParseAddr("127.0.0.1"), 0)
@@ -78,8 +78,8 @@ func dialTo(t *testing.T, e *transport.Engine, conn func(transport.Socket, netip
 	return c.(*net.TCPConn), h
 }
 
-// echo is a handler that writes lines back. One that begins with a "w" waits for
-// Resume first, "b" for goOn, "z" for goOn away; "p" panics and "q" quits.
+// echo is a handler that writes lines back. A line that begins with "w" waits for Resume, "b"
+// for goOn, "z" for goOn within RunBlocking; "p" panics and "q" quits.
 type echo struct {
 	conn     *transport.Conn
 	kept     []byte
@@ -157,7 +157,7 @@ func (h *echo) WritePending() {
 	}
 }
 
-// unsent is how many bytes the connection has not taken.
+// unsent is how many bytes the conn has not taken yet.
 func (h *echo) unsent() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -197,8 +197,8 @@ func both(t *testing.T, f func(*testing.T, *transport.Engine)) {
 	}
 }
 
-// What comes goes to the handler until the peer closes, the handler has enough, or
-// nothing is to be read any more; then it finishes once.
+// The handler gets the input until the peer closes, the handler stops, or StopReading; then
+// Finish is called once.
 func TestConn(t *testing.T) {
 	both(t, func(t *testing.T, e *transport.Engine) {
 		for _, end := range []string{"close", "quit", "panic", "end"} {
@@ -239,8 +239,8 @@ func TestConn(t *testing.T) {
 	})
 }
 
-// While an engine is frozen nothing is read, the gate is shut, and a handler that is away
-// does not come back; when it thaws all go on.
+// While an engine is frozen nothing is read, no change begins, and no handler returns from
+// RunBlocking; after the thaw all go on.
 func TestFreeze(t *testing.T) {
 	e := newEngine(t, false)
 	if !e.CanHandOver() {
@@ -293,7 +293,7 @@ func TestFreeze(t *testing.T) {
 	<-away.finished
 }
 
-// An idle connection costs no more than this and what its handler needs.
+// An idle conn costs no more than this and its handler.
 func TestSizeOfConn(t *testing.T) {
 	if n := unsafe.Sizeof(transport.Conn{}); n > 48 {
 		t.Errorf("a conn has %d bytes", n)

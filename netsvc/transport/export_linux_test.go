@@ -1,7 +1,6 @@
 package transport
 
-// Kept is how much memory the ciphertext takes that waits for the peer of a conn behind TLS
-// on a loop.
+// Kept is the memory of the unsent ciphertext of a conn behind TLS.
 func (c *Conn) Kept() int {
 	k := c.stream.cipher
 	k.mu.Lock()
@@ -9,13 +8,13 @@ func (c *Conn) Kept() int {
 	return cap(k.cipherUnsent)
 }
 
-// Answer writes what is no ciphertext, as TLS writes answers while it reads.
+// Answer writes bytes beneath TLS, as tls.Conn.Read writes answers.
 func (c *Conn) Answer(p []byte) error {
 	_, err := c.stream.cipher.Write(p)
 	return err
 }
 
-// Turns is how often the event loops have come round.
+// Turns counts the rounds of all event loops.
 func (e *Engine) Turns() (n uint64) {
 	for _, l := range e.loops.all {
 		n += l.rounds.Load()

@@ -17,8 +17,8 @@ import (
 	"roomd/netsvc/transport"
 )
 
-// A client that does not read is not waited for, and costs a bounded amount of memory; it
-// gets everything once it reads on.
+// The engine does not wait for a client that does not read, and needs a bounded amount of
+// memory for it; the client gets everything once it reads on.
 func TestUnreadTLS(t *testing.T) {
 	e := newEngine(t, false)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -72,7 +72,7 @@ func TestUnreadTLS(t *testing.T) {
 	<-q.finished
 }
 
-// The keys are changed while lines go both ways.
+// The client updates its keys while lines go both ways.
 func TestKeyUpdate(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
@@ -127,7 +127,7 @@ func TestKeyUpdate(t *testing.T) {
 	})
 }
 
-// While the engine is frozen, nothing is read, also not what TLS has read already.
+// While the engine is frozen the handler gets no input, also none that TLS has read already.
 func TestFreezeTLS(t *testing.T) {
 	e := newEngine(t, false)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -168,8 +168,7 @@ func TestFreezeTLS(t *testing.T) {
 	<-h.finished
 }
 
-// A conn that stays behind when another process has taken over gets what is pending, and
-// is not heard any more.
+// After Abandon a conn that stays behind gets the pending output, and is not read any more.
 func TestAbandonTLS(t *testing.T) {
 	e := newEngine(t, false)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -25,7 +25,7 @@ var certificates = sync.OnceValue(func() []tls.Certificate {
 	return s.TLS.Certificates
 })
 
-// segments is the client's end of a connection, which decides what goes out together.
+// segments is the client's end of a connection. It decides which bytes make a segment.
 type segments struct {
 	*net.TCPConn
 	size int // bytes of a segment; 0: as they come
@@ -47,14 +47,14 @@ func (s *segments) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// release sends what waits, in one segment.
+// release sends the waiting bytes in one segment.
 func (s *segments) release() {
 	s.hold = 0
 	s.Write(s.held.Bytes())
 	s.held.Reset()
 }
 
-// dialTLS is dial with a handshake. The version is the client's; 0: the newest.
+// dialTLS is dial with a handshake. The client speaks that version; 0: the newest.
 func dialTLS(t *testing.T, e *transport.Engine, version uint16) (client *tls.Conn, s *segments, h *echo) {
 	t.Helper()
 	c, h := serveTLS(t, e)
@@ -91,7 +91,7 @@ func bothTLS(t *testing.T, f func(t *testing.T, e *transport.Engine, version uin
 	})
 }
 
-// However records and segments are cut, everything comes, in its order.
+// All bytes come in their order, however records and segments are cut.
 func TestRecords(t *testing.T) {
 	long := []byte(strings.Repeat(strings.Repeat("x", 99)+"\n", 200))
 	bothTLS(t, func(t *testing.T, e *transport.Engine, version uint16) {
@@ -127,7 +127,7 @@ func TestRecords(t *testing.T) {
 	})
 }
 
-// What follows the handshake in its last segment is not lost.
+// Bytes after the handshake in its last segment are not lost.
 func TestDataWithHandshake(t *testing.T) {
 	both(t, func(t *testing.T, e *transport.Engine) {
 		raw, h := serveTLS(t, e)
@@ -148,7 +148,7 @@ func TestDataWithHandshake(t *testing.T) {
 	})
 }
 
-// All ends come to the handler, and it closes gently.
+// The handler learns of every kind of end, and the conn lingers.
 func TestEndsTLS(t *testing.T) {
 	bothTLS(t, func(t *testing.T, e *transport.Engine, version uint16) {
 		for _, end := range []string{"close_notify", "half close", "reset", "garbage", "quit", "panic", "end", "abort"} {
@@ -204,8 +204,8 @@ func TestEndsTLS(t *testing.T) {
 	})
 }
 
-// A conn that is not started gives its connection back, as it was after the handshake.
-func TestUnusedTLS(t *testing.T) {
+// A conn that was not started gives its connection back, as it was after the handshake.
+func TestDetachTLS(t *testing.T) {
 	both(t, func(t *testing.T, e *transport.Engine) {
 		raw, h := dialTo(t, e, func(s transport.Socket, addr netip.AddrPort) *transport.Conn {
 			tcp := s.TCP(addr)

@@ -9,8 +9,8 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// forbidden is what the protocol page says of a character, by the properties that
-// it names.
+// forbidden reports whether the protocol page forbids a character, by the Unicode properties
+// that the page names.
 func forbidden(r rune) bool {
 	switch {
 	case r == '\t', r == 0x200c, r == 0x200d, r == 0xfe0e, r == 0xfe0f:
@@ -18,12 +18,12 @@ func forbidden(r rune) bool {
 	case unicode.Is(unicode.Cc, r), r == 0x2028, r == 0x2029, r == 0x2800, r >= 0xfff9 && r <= 0xfffb:
 		return true
 	}
-	// Default_Ignorable_Code_Point, as DerivedCoreProperties.txt derives it.
+	// Default_Ignorable_Code_Point, as in DerivedCoreProperties.txt.
 	return unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Cf, unicode.Variation_Selector) &&
 		!unicode.In(r, unicode.White_Space, unicode.Prepended_Concatenation_Mark) && (r < 0x13430 || r > 0x13440)
 }
 
-// jamo are the vowels and final consonants of Hangul in pieces.
+// jamo are the vowels and final consonants of decomposed Hangul.
 var jamo = &unicode.RangeTable{R16: []unicode.Range16{{0x1160, 0x11ff, 1}, {0xd7b0, 0xd7fb, 1}}}
 
 func TestClean(t *testing.T) {
@@ -106,13 +106,13 @@ func FuzzClean(f *testing.F) {
 	})
 }
 
-// shownNot reports whether a character alone is nothing.
+// shownNot reports whether a character alone is blank.
 func shownNot(r rune) bool {
 	return unicode.IsSpace(r) || unicode.IsMark(r) || r == 0x200c || r == 0x200d || forbidden(r) && !unicode.Is(unicode.Cc, r) ||
 		r >= 0x13430 && r <= 0x1345f || r == 0x1d159
 }
 
-func TestBlank(t *testing.T) {
+func TestIsBlank(t *testing.T) {
 	for line, want := range map[string]bool{
 		"": true, " ": true, "\t \r\v\f": true, "\u00a0\u3000\u2003": true,
 		"a": false, "  a": false, "\xff": false, " \xc2": false, "\x00": false, "\ufffd": false,

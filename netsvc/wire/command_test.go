@@ -96,8 +96,7 @@ func TestBadCommands(t *testing.T) {
 	}
 }
 
-// Every line of /help is of a command that exists, and every sentence after
-// wrong use shows a use that is right.
+// Every command in /help exists, and every error about wrong arguments shows right ones.
 func TestCommandHelp(t *testing.T) {
 	lines := wire.CommandHelp()
 	if len(lines) != 16 || lines[1] != "  /nick name      take another name" || lines[15] != "  //text          say /text" {
@@ -137,7 +136,7 @@ func FuzzCommand(f *testing.F) {
 		if err == nil && c.Do == wire.History && (c.N == 0 || c.N < -1 || c.N > math.MaxInt32) {
 			t.Errorf("%q: %d lines", line, c.N)
 		}
-		// Whatever the text, there is a way to say it.
+		// There is a way to send every text.
 		said := line
 		if strings.HasPrefix(line, "/") {
 			said = "/" + line

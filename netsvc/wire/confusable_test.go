@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// looksOf are those of so many nicks.
+// looksOf is a set of n nicks.
 func looksOf(nicks int) *ConfusableNicks {
 	l := new(ConfusableNicks)
 	for i := range nicks {
@@ -15,7 +15,7 @@ func looksOf(nicks int) *ConfusableNicks {
 	return l
 }
 
-func TestLooks(t *testing.T) {
+func TestConfusableNicks(t *testing.T) {
 	parse := func(s string) Name {
 		n, err := ParseNick(s)
 		if err != nil {
@@ -25,7 +25,7 @@ func TestLooks(t *testing.T) {
 	}
 	l := looksOf(10)
 	var others []Name
-	// Those of a process before, which did not look at looks, may be there together.
+	// An older server did not check nicks: confusable ones may be in a room together.
 	for _, s := range []string{"Max", "rnax", "Мах", "МАХ-2", "ΚΑΤΕ", "Ann"} {
 		l.Add(parse(s))
 		others = append(others, parse(s))
@@ -49,7 +49,7 @@ func TestLooks(t *testing.T) {
 	}
 }
 
-// A nick among 10,000 that were chosen, with what it looks like.
+// A new nick is compared with 10,000 others.
 func BenchmarkNick(b *testing.B) {
 	l := looksOf(10_000)
 	names := []Name{{Shown: "Ann", Key: "ann"}, {Shown: "Анна", Key: "анна"}}

@@ -99,7 +99,7 @@ func TestEventForms(t *testing.T) {
 		if text != "" {
 			text += "\n"
 		}
-		// Both append: what was there stays.
+		// Both append to what is there.
 		if got := string(c.event.AppendText([]byte("before "))); got != "before "+text {
 			t.Errorf("%+v: %q, want %q", c.event, got, text)
 		}
@@ -109,7 +109,7 @@ func TestEventForms(t *testing.T) {
 	}
 }
 
-// No line of text can be taken for JSON, and a person's not for the server's.
+// No line of text can be taken for JSON, and none of a member for one of the server.
 func TestWhoSpeaksIsPlain(t *testing.T) {
 	for _, typ := range types {
 		e := wire.Event{Type: typ, From: "ann", To: "bob", Nick: "bob", Text: "* ann left (2 here)"}
@@ -128,7 +128,7 @@ var types = []wire.Type{
 	wire.TypePrivate, wire.TypeDeleted, wire.TypePong, wire.TypeMember, wire.TypeOK, wire.TypeError,
 }
 
-// object is an Event for encoding/json, where nil is left out.
+// object is an Event for encoding/json, which leaves nil fields out.
 type object struct {
 	Seq     *uint64   `json:"seq,omitempty"`
 	Time    string    `json:"time,omitempty"`
@@ -228,7 +228,7 @@ func FuzzEventJSON(f *testing.F) {
 	f.Add(uint8(9), uint64(0), int64(0), "", "\"\\\u2028\xff\x00\n")
 	f.Fuzz(func(t *testing.T, typ uint8, seq uint64, micro int64, from, text string) {
 		e := wire.Event{Seq: seq, Type: types[int(typ)%len(types)], From: from, To: text, Nick: from, Text: text}
-		// Years of more than four digits do not fit the form.
+		// The form has no years of more than four digits.
 		if micro > 0 && micro < 1<<52 {
 			e.Time = time.UnixMicro(micro)
 		}

@@ -9,9 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A framer that is taken apart and put together anywhere in a stream cuts it as
-// one that is not.
-func TestFramerResume(t *testing.T) {
+// A Framer that is restored anywhere in a stream cuts it as one that is not.
+func TestRestoreFramer(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		alphabet := []byte{'a', 'b', '\r', '\n', telnetIAC, telnetSB, telnetSE, telnetWill, telnetDo, telnetEL, 0, '\b', 1, 0x16, 3, 0xef, 0xbb, 0xbf}
 		stream := rapid.SliceOfN(rapid.SampledFrom(alphabet), 0, 60).Draw(t, "stream")

@@ -16,14 +16,14 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// cut is a line as a Framer gives it.
+// cut is a line that a Framer returns.
 type cut struct {
 	Line string
 	Over int
 }
 
-// feed sends the stream through a Framer in pieces of the given sizes, the last
-// one again and again, and destroys each piece behind it.
+// feed sends the stream through a Framer in pieces of the given sizes, repeating the last
+// size, and overwrites each piece afterwards.
 func feed(f *wire.Framer, stream []byte, sizes []int) (cuts []cut) {
 	if len(sizes) == 0 {
 		sizes = []int{max(len(stream), 1)}
@@ -53,7 +53,7 @@ func feed(f *wire.Framer, stream []byte, sizes []int) (cuts []cut) {
 	return upToBinary(cuts)
 }
 
-// naive is what a Framer should do, with the whole stream at hand.
+// naive does what a Framer should do, with the whole stream at hand.
 func naive(stream []byte, limit int) (cuts []cut) {
 	var line []byte
 	typed, opening := false, true
@@ -109,7 +109,7 @@ func naive(stream []byte, limit int) (cuts []cut) {
 	return upToBinary(cuts)
 }
 
-// What a stream has beside bytes.
+// Parts of streams.
 const (
 	isTelnet  = 256 + iota // from here on it is known to be a telnet client's
 	eraseLine              // EL
@@ -119,8 +119,8 @@ var ours = regexp.MustCompile(`^(?i:/|(create|join|list|delete|help|quit) )`)
 
 func isBinary(b byte) bool { return b < ' ' && (b < 7 || b > 13) && b != 0x1b }
 
-// upToBinary leaves out what stands behind the first byte that is no text, if
-// there is one in the first line: that depends on the pieces.
+// upToBinary cuts a stream after the first byte of its first line that is no text: the rest
+// depends on the pieces.
 func upToBinary(cuts []cut) []cut {
 	for i, c := range cuts {
 		if ours.MatchString(c.Line) {
@@ -307,7 +307,7 @@ func FuzzFramer(f *testing.F) {
 	})
 }
 
-// An idle connection costs nothing: behind a line there is no buffer left.
+// An idle connection costs nothing: after a line a Framer has no buffer.
 func TestFramerIsNewBehindALine(t *testing.T) {
 	for _, stream := range []string{"hello\n", "\xff\xfb\x01hello\n", "a line over the limit\n", "hello", "hello\xff", "\xff\xfb"} {
 		f := wire.NewFramer(8)

@@ -8,9 +8,9 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// hostile is what people try: the bytes as they come, the text that others see,
-// and the key if it may be a name. The texts of messages, topics and reasons all
-// are made by Clean; names and passwords must be refused instead.
+// hostile is what people try: the bytes of a line, the text that others see, and the key if
+// the text may be a name. Clean makes the texts of messages, topics and reasons; names and
+// passwords must be refused instead.
 var hostile = []struct {
 	what, in, text, key string
 }{
@@ -80,7 +80,7 @@ var hostile = []struct {
 	{"capitals and width", "ＡNN", "ＡNN", "ann"},
 	{"too long for a name", strings.Repeat("a", 33), strings.Repeat("a", 33), ""},
 
-	// What people write must stay as it is.
+	// Texts that people write must stay as they are.
 	{"Thai", "น้ำ", "น้ำ", ""}, // RFC 8265 wants the vowel in two pieces
 	{"Thai, vowel and tone", "ที่นี่", "ที่นี่", "ที่นี่"},
 	{"Hebrew with points", "שָׁלוֹם", "שָׁלוֹם", "ש\u05b8\u05c1לו\u05b9ם"},
@@ -98,7 +98,7 @@ var hostile = []struct {
 	{"phonetics", "t͡ɕʰə̃ː˥", "t͡ɕʰə̃ː˥", ""},
 }
 
-// hide writes text in characters that show nothing, a byte in each.
+// hide writes a text in invisible characters, a byte in each.
 func hide(text string) string {
 	var b strings.Builder
 	for _, c := range []byte(text) {
@@ -127,13 +127,13 @@ func TestHostileText(t *testing.T) {
 		if changed := strings.ContainsRune(text, utf8.RuneError); changed && err == nil {
 			t.Errorf("%s: it may be a password", h.what)
 		}
-		// What it is, is the server's to say: it stands in the line of who said it.
+		// The text is in a line that begins with its author.
 		ev := wire.Event{Type: wire.TypeMessage, From: "ann", Text: text}
 		line := string(ev.AppendText(nil))
 		if !strings.HasPrefix(line, "<ann> ") || strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "\n") {
 			t.Errorf("%s: the line is %q", h.what, line)
 		}
-		// Sentences that repeat what was typed are safe, too.
+		// Errors that repeat the text are safe, too.
 		for _, err := range []error{second(wire.ParseRequest(text + " x")), second(wire.ParseCommand("/" + text)), second(wire.ParseName(text))} {
 			if err != nil && wire.CleanString(err.Error()) != err.Error() {
 				t.Errorf("%s: the answer %q", h.what, err)

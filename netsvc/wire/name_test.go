@@ -149,7 +149,7 @@ func checkError(t interface{ Errorf(string, ...any) }, err error, code string) {
 	}
 }
 
-// The short way for ASCII gives the same as the long one.
+// ParseName gives the same key for ASCII names as package precis.
 func TestPlainNamesArePrecis(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := rapid.StringMatching(`[a-zA-Z0-9][a-zA-Z0-9._-]{0,31}`).Draw(t, "name")

@@ -8,7 +8,7 @@ import (
 	"roomd/netsvc/wire"
 )
 
-func TestForeign(t *testing.T) {
+func TestDetectProtocol(t *testing.T) {
 	const none = wire.Protocol("")
 	for _, c := range []struct {
 		line string
@@ -122,7 +122,7 @@ func TestForeign(t *testing.T) {
 	}
 }
 
-func FuzzForeign(f *testing.F) {
+func FuzzDetectProtocol(f *testing.F) {
 	for _, s := range []string{"GET / HTTP/1.1", "SSH-2.0-x", "\x16\x03\x01", "LIST", "GET /"} {
 		f.Add([]byte(s), false)
 		f.Add([]byte(s), true)
@@ -132,7 +132,7 @@ func FuzzForeign(f *testing.F) {
 		if p != "" && !slices.Contains(wire.Protocols, p) {
 			t.Errorf("%q is of %q", line, p)
 		}
-		// Nothing that we understand is taken for something else.
+		// No line of roomd's protocol is taken for another protocol.
 		text := wire.Clean(line)
 		if req, err := wire.ParseRequest(text); err == nil && p != "" {
 			t.Errorf("%q is of %q and the request %v", line, p, req)

@@ -53,7 +53,7 @@ func TestBadRequests(t *testing.T) {
 
 func many(word string, n int) string { return strings.Repeat(word+" ", n) }
 
-func TestHelpLines(t *testing.T) {
+func TestRequestHelp(t *testing.T) {
 	lines := wire.RequestHelp()
 	want := "CREATE name [password]  make a room; answers its port and its delete key"
 	if len(lines) != 6 || lines[0] != want {
@@ -67,7 +67,7 @@ func TestHelpLines(t *testing.T) {
 	}
 }
 
-// checkAligned checks that what is said of each command begins in one column.
+// checkAligned checks that the descriptions of all commands begin in one column.
 func checkAligned(t *testing.T, lines []string) {
 	t.Helper()
 	column := -1

@@ -22,7 +22,7 @@ func TestConfusables(t *testing.T) {
 	}
 }
 
-func TestImitates(t *testing.T) {
+func TestIsConfusable(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
 		want bool
@@ -54,7 +54,7 @@ func TestImitates(t *testing.T) {
 	}
 }
 
-// ASCII has a way of its own, and it leads to the same.
+// The skeletons of ASCII names are the same as by the table.
 func TestSkeletonOfASCII(t *testing.T) {
 	const all = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_."
 	names := []string{all[:32], all[32:], "MMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMM"}
@@ -69,7 +69,7 @@ func TestSkeletonOfASCII(t *testing.T) {
 	}
 }
 
-// A look looks like itself, in small letters.
+// The skeleton of a skeleton is that skeleton in small letters.
 func TestSkeletonIsStable(t *testing.T) {
 	names := 0
 	for r := rune(0); r < 0x30000; r++ {

@@ -8,8 +8,8 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// The package is pure, so that it can be tested without a network and used by
-// every part of the server.
+// The package is pure: it can be tested without a network, and every part of the server can
+// use it.
 func TestImports(t *testing.T) {
 	pkg, err := build.ImportDir(".", 0)
 	if err != nil {
