@@ -13,14 +13,13 @@ import (
 	"roomd/store"
 )
 
-// The store leads: what is to be seen of a line or a change happens here, when the
-// store reports it, in its order, whoever has asked for it. The store's committer
-// waits for none of it. What needs no I/O is done at once, so that a line is never
-// shown before a change that precedes it; the rest (binding a port, leaving one,
-// seeing members off, the log) is done by goroutines: of each room one after the
-// other, as one that drains, or whose port cannot be bound, is to hold up no other.
+// The store leads: a line or a change becomes visible here, when the store reports it, in its order,
+// whoever has asked for it. The store's committer waits for nothing. What needs no I/O is done at
+// once, so that a line is never shown before a change that precedes it. The rest (binding or
+// closing a port, draining members, the log) is done by goroutines, one after the other for each
+// room: a room that drains, or whose port cannot be bound, holds up no other.
 
-// follower is told by the store.
+// follower has the functions that the store calls.
 func (s *Service) follower() store.Follower {
 	return store.Follower{Lines: s.deliver, Changes: &store.Changes{
 		Created: s.roomsCreated, Deleted: s.roomDeleted, Updated: s.roomUpdated, Restored: s.roomRestored, Purged: s.roomPurged,
@@ -28,14 +27,14 @@ func (s *Service) follower() store.Follower {
 	}}
 }
 
-// taskQueue runs functions one after the other, on goroutines. Its methods may be called
-// with any lock held, but complete.
+// taskQueue runs functions one after the other, in goroutines. Its methods but wait may be called
+// with any lock held.
 type taskQueue struct {
 	mu   sync.Mutex
-	last chan struct{} // closed when the last one has returned; nil: there was none
+	last chan struct{} // closed when the last function has returned; nil: there was none
 }
 
-// add has fn run when those before have returned.
+// add runs fn when the functions before it have returned.
 func (q *taskQueue) add(fn func()) {
 	done := make(chan struct{})
 	q.mu.Lock()
@@ -51,7 +50,7 @@ func (q *taskQueue) add(fn func()) {
 	}()
 }
 
-// wait waits until those that were handed to later before have returned.
+// wait waits until the functions that were added before have returned.
 func (q *taskQueue) wait() {
 	q.mu.Lock()
 	last := q.last
@@ -61,7 +60,7 @@ func (q *taskQueue) wait() {
 	}
 }
 
-// idle reports whether all have returned.
+// idle reports whether all functions have returned.
 func (q *taskQueue) idle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -73,13 +72,13 @@ func (q *taskQueue) idle() bool {
 	}
 }
 
-// logLater logs what was reported. Whoever reads the log may be slow.
+// logLater logs in a goroutine, in order: the reader of the log may be slow.
 func (s *Service) logLater(msg string, args ...any) {
 	s.logQueue.add(func() { s.log.Info(msg, args...) })
 }
 
-// register brings a room of the database into memory, with the number of its newest
-// line. mu is held.
+// register brings a room of the database into memory. last is the number of its newest line. mu is
+// held.
 func (s *Service) register(k store.Room, last uint64) *Room {
 	r := newRoom(s, k, last)
 	s.ids[r.id] = r
@@ -87,8 +86,8 @@ func (s *Service) register(k store.Room, last uint64) *Room {
 	return r
 }
 
-// registerName has a room found by its name. One that stands for another one makes room for
-// it, and so does one that is deleted, and whose members drain. mu is held.
+// registerName has a room found by its name. It replaces a placeholder, and a deleted room whose
+// members drain. mu is held.
 func (s *Service) registerName(r *Room) {
 	if old := s.rooms[r.key()]; old != nil && old.dropped.Load() {
 		s.draining[old] = true
@@ -96,16 +95,16 @@ func (s *Service) registerName(r *Room) {
 	s.rooms[r.key()] = r
 }
 
-// byID is the room of that ID, unless it is deleted; nil: there is none.
+// byID returns the room of that ID; nil: there is none, or it is deleted.
 func (s *Service) byID(id uint64) *Room {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ids[id]
 }
 
-// openRoom has a room of the store be there and accept. owner is what a request of ours
-// has planned. It reports false when the server stops: the room will be there when it is
-// back.
+// openRoom registers a room of the store, and has it accept. owner is the reservation of the
+// request, if that was ours. openRoom reports false if the server is stopping: the next start
+// opens the room.
 func (s *Service) openRoom(k store.Room, last uint64, owner any) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,15 +118,15 @@ func (s *Service) openRoom(k store.Room, last uint64, owner any) bool {
 		r.acceptOn(nil)
 		return true
 	}
-	if p.room, r.creator = r, p.creator; p.password != nil { // which knows the text
+	if p.room, r.creator = r, p.creator; p.password != nil { // its tag is known
 		r.password.Store(p.password)
 	}
 	r.acceptOn(p.ln)
 	return true
 }
 
-// acceptOn has a room accept at its port: on ln or, if that is nil, as soon as the port
-// is bound. What it accepted on before is left. Service.mu is held.
+// acceptOn has a room accept connections: on ln or, if that is nil, as soon as its port is bound.
+// The endpoint before is closed. Service.mu is held.
 func (r *Room) acceptOn(ln *transport.Endpoint) {
 	if ln != nil {
 		if old, ok := r.open(ln); ok {
@@ -173,8 +172,7 @@ func (s *Service) roomPurged(k store.Room) {
 	s.Publish(Event{Type: "purge", Room: k.Name})
 }
 
-// roomDeleted ends a room. Its name and its port are free when its members have got
-// what is pending.
+// roomDeleted closes a room. Its name and its port are free when its members are drained.
 func (s *Service) roomDeleted(k store.Room, say, from string) {
 	s.mu.Lock()
 	r := s.ids[k.ID]
@@ -184,7 +182,7 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 		return
 	}
 	r.dropped.Store(true)
-	if !r.beginClosing(causeDeleted) { // the server stops
+	if !r.beginClosing(causeDeleted) { // the server is stopping
 		return
 	}
 	if say != "" {
@@ -195,7 +193,7 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 	r.work.add(func() {
 		members := r.shutDown(causeDeleted)
 		if err := s.store.ReleaseDeleted(r.id); err != nil && !errors.Is(err, store.ErrClosed) {
-			s.log.Error("age of a deleted room cannot be written", "room", r.name(), "error", err) // it does from the next start on
+			s.log.Error("time of a deletion cannot be stored; the room stays in the trash for longer", "room", r.name(), "error", err)
 		}
 		s.unregister(r)
 		s.quarantinePort(r.port())
@@ -241,8 +239,8 @@ func (r *Room) applyRename(k store.Room) {
 	r.announceNotice("the operator renamed this room: %s is %s now", was.name, k.Name)
 }
 
-// applyMove has the room at another port; owner is that port if a request of ours has
-// bound it.
+// applyMove has the room accept at another port. owner is the endpoint of that port, if a request
+// of ours has bound it.
 func (r *Room) applyMove(k store.Room, owner any) {
 	s := r.svc
 	s.mu.Lock()
@@ -272,10 +270,10 @@ func (r *Room) applyTopic(k store.Room) {
 	r.announce(wire.Event{Type: wire.TypeNotice, Text: said})
 }
 
-// applySettings has settings take effect.
+// applySettings has new settings take effect.
 func (r *Room) applySettings(k store.Room) {
 	was := r.settings.Swap(&k.Settings)
-	r.svc.logLater("room settings", "room", r.name(), "own", settingsText(k.Settings), "was", settingsText(*was), "by", "operator")
+	r.svc.logLater("room settings changed", "room", r.name(), "own", settingsText(k.Settings), "was", settingsText(*was), "by", "operator")
 	r.svc.Publish(Event{Type: "set", Room: r.name(), Text: settingsText(k.Settings)})
 	switch {
 	case k.Settings.ReadOnly && !was.ReadOnly:
@@ -285,19 +283,19 @@ func (r *Room) applySettings(k store.Room) {
 	}
 }
 
-// applyPassword has a password be asked for, or none; owner is it if a request of ours has
-// made it, and knows its text.
+// applyPassword has a new password asked for, or none. owner is the password, if a request of ours
+// has set it: its tag is known.
 func (r *Room) applyPassword(k store.Room, owner any) {
 	p, ours := owner.(*passwd.Password)
 	if !ours {
 		p = passwd.FromHash(k.Password)
 	}
 	r.password.Store(p)
-	r.svc.logLater("room password", "room", r.name(), "set", p != nil, "by", "operator")
+	r.svc.logLater("room password changed", "room", r.name(), "set", p != nil, "by", "operator")
 }
 
-// bansAdded has bans and mutes take effect. Members and connections that a ban holds
-// for are ended; hit is told how many, if a request of ours wants to know.
+// bansAdded has bans and mutes take effect, and ends the members and connections that a ban applies
+// to. hit gets their numbers, if a request of ours has set the bans.
 func (s *Service) bansAdded(bans []store.Ban, hit any) {
 	s.bans.Store(newBanList(append(s.Bans(), bans...)))
 	for _, b := range bans {
@@ -323,7 +321,7 @@ func (s *Service) bansLifted(ids []uint64) {
 	}
 }
 
-// deliver shows lines.
+// deliver appends lines to the logs of their rooms.
 func (s *Service) deliver(posts []*store.Post) {
 	for len(posts) > 0 {
 		r := s.roomOf(posts[0])
@@ -348,7 +346,7 @@ func (s *Service) deliver(posts []*store.Post) {
 	s.touched = s.touched[:0]
 }
 
-// roomOf is the room of a line; nil: it is deleted, and nobody waits for the line.
+// roomOf returns the room of a line; nil: it is deleted, and the line is not shown.
 func (s *Service) roomOf(p *store.Post) *Room {
 	if m, ours := p.Owner.(*Member); ours {
 		return m.room

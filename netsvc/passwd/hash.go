@@ -9,9 +9,9 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// What a hash costs: 7 MiB and five passes, some 20 ms. Of the settings that the
-// OWASP password storage page holds to be equally strong it is the one with the
-// least memory, which is what two that are made at once compete for.
+// A hash costs 7 MiB and five passes, about 20 ms. Of the settings that OWASP's password storage
+// page calls equally strong it is the one with the least memory, for which concurrent hashes
+// compete.
 const (
 	hashPasses = 5
 	hashMemory = 7 << 10 // KiB
@@ -24,29 +24,29 @@ type hash struct {
 	salt, sum      []byte
 }
 
-// of hashes a password at the costs of h.
+// of returns the hash of a password with the salt and the costs of h.
 func (h hash) of(text string) []byte {
 	return argon2.IDKey([]byte(text), h.salt, h.passes, h.memory, h.threads, uint32(len(h.sum)))
 }
 
-// parseHash reads a hash, $argon2id$v=19$m=…,t=…,p=…$salt$sum. It takes none
-// that would cost more than those of a few years from now.
+// parseHash reads a hash, $argon2id$v=19$m=…,t=…,p=…$salt$sum. It refuses costs that are out of
+// any reasonable range.
 func parseHash(s string) (h hash, err error) {
 	parts := strings.Split(s, "$")
 	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" || parts[2] != fmt.Sprintf("v=%d", argon2.Version) {
-		return h, fmt.Errorf("the password's hash is of no known kind")
+		return h, fmt.Errorf("the hash of the password is of an unknown kind")
 	}
 	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &h.memory, &h.passes, &h.threads); err != nil {
-		return h, fmt.Errorf("the password's hash: %w", err)
+		return h, fmt.Errorf("the hash of the password: %w", err)
 	}
 	if h.memory < 8 || h.memory > 1<<20 || h.passes < 1 || h.passes > 100 || h.threads < 1 {
-		return h, fmt.Errorf("the password's hash has costs out of range")
+		return h, fmt.Errorf("the hash of the password has costs that are out of range")
 	}
 	if h.salt, err = base64.RawStdEncoding.DecodeString(parts[4]); err == nil {
 		h.sum, err = base64.RawStdEncoding.DecodeString(parts[5])
 	}
 	if err != nil || len(h.salt) < 8 || len(h.sum) < 16 || len(h.sum) > 64 {
-		return h, fmt.Errorf("the password's hash is damaged")
+		return h, fmt.Errorf("the hash of the password is corrupt")
 	}
 	return h, nil
 }

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// tag stands for a password in memory: a key of its own, and what HMAC-SHA256 makes
-// of the password with it.
+// tag stands for a password in memory: a random key, and the HMAC-SHA256 of the password with that
+// key.
 type tag struct{ key, sum [sha256.Size]byte }
 
 func newTag(text string) *tag {
@@ -28,26 +28,26 @@ func (t *tag) of(text string) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// matches reports whether a password is the one that the tag stands for.
+// matches reports whether the tag stands for a password.
 func (t *tag) matches(text string) bool {
 	given := t.of(text)
 	return subtle.ConstantTimeCompare(t.sum[:], given[:]) == 1
 }
 
-// Password is a room's password. On disk there is only a hash that is expensive to
-// guess against. Once somebody has given the right one, or set it, its tag is
-// known, and every comparison from then on costs nothing.
+// Password is a room's password. On disk there is only a hash, which is expensive to compare with.
+// Once a client has given the right password, or the operator has set it, the tag is known, and a
+// comparison costs next to nothing.
 type Password struct {
 	hash string
 	tag  atomic.Pointer[tag]
 
 	// Guarded by Guesses.mu.
-	members map[netip.Prefix]time.Time // when addresses last were inside
-	fullAt  time.Time                  // when the burst of strangers' wrong passwords is whole again
+	members map[netip.Prefix]time.Time // when addresses last had a member in the room
+	fullAt  time.Time                  // when the burst of the strangers' wrong passwords is full again
 }
 
-// FromHash makes a Password of its hash, which is parsed when the first password
-// is compared. Without a hash it is nil: there is no password.
+// FromHash returns the password of a hash, which is parsed at the first comparison. For "" it is
+// nil: there is no password.
 func FromHash(hash string) *Password {
 	if hash == "" {
 		return nil
@@ -55,9 +55,8 @@ func FromHash(hash string) *Password {
 	return &Password{hash: hash}
 }
 
-// New hashes a password that has been prepared for comparison. It waits for its
-// turn, behind the passwords of strangers that are compared. The error is Held,
-// ErrSuspended or the one of ctx.
+// New hashes a password that has been prepared for comparison. In the queue it is behind the
+// passwords of strangers. The error is Busy, ErrSuspended or the one of ctx.
 func New(ctx context.Context, suspend <-chan struct{}, text string) (*Password, error) {
 	if err := hashing.acquire(ctx, suspend, newPassword); err != nil {
 		return nil, err
@@ -68,7 +67,7 @@ func New(ctx context.Context, suspend <-chan struct{}, text string) (*Password, 
 	return p, nil
 }
 
-// Hash is what is kept on disk; of no password "".
+// Hash returns the hash that is stored on disk; without a password "".
 func (p *Password) Hash() string {
 	if p == nil {
 		return ""
@@ -76,9 +75,9 @@ func (p *Password) Hash() string {
 	return p.hash
 }
 
-// Tag is the tag, for SetTag in the process that takes over: its first comparisons
-// are not to cost a hash each. It must not be written down. It is nil while the right
-// password is not known, and of no password.
+// Tag returns the tag, for SetTag in the process that takes over: it saves that a hash for each of
+// its first comparisons. It must not be stored. It is nil while the right password is not known,
+// and without a password.
 func (p *Password) Tag() []byte {
 	if p == nil {
 		return nil
@@ -90,7 +89,7 @@ func (p *Password) Tag() []byte {
 	return append(t.key[:], t.sum[:]...)
 }
 
-// SetTag takes over what Tag returned. Nothing is known then if it was nil.
+// SetTag sets the tag that Tag returned in another process, unless that was nil.
 func (p *Password) SetTag(b []byte) {
 	if t := new(tag); len(b) == len(t.key)+len(t.sum) {
 		copy(t.sum[:], b[copy(t.key[:], b):])
@@ -98,8 +97,8 @@ func (p *Password) SetTag(b []byte) {
 	}
 }
 
-// matches reports whether a password is the right one. The first comparisons may
-// have to wait for their turn, according to their rank.
+// matches reports whether a password is the right one. While the tag is not known it waits in the
+// queue of hashes, according to its rank.
 func (p *Password) matches(ctx context.Context, suspend <-chan struct{}, text string, as rank) (bool, error) {
 	if known := p.tag.Load(); known != nil {
 		return known.matches(text), nil
@@ -108,7 +107,7 @@ func (p *Password) matches(ctx context.Context, suspend <-chan struct{}, text st
 		return false, err
 	}
 	defer hashing.release()
-	if known := p.tag.Load(); known != nil { // meanwhile
+	if known := p.tag.Load(); known != nil { // another goroutine has compared the right one meanwhile
 		return known.matches(text), nil
 	}
 	h, err := parseHash(p.hash)

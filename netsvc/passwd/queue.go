@@ -7,38 +7,37 @@ import (
 	"sync"
 )
 
-// rank is whose turn comes first.
+// rank is the order in which passwords are hashed.
 type rank int
 
 const (
-	formerMember rank = iota // an address that was inside the room
-	stranger                 // one that has given no wrong password, and its neighbours have not
-	newPassword              // of a new password
-	suspect                  // one that has, or whose neighbours have
+	formerMember rank = iota // the address had a member in the room
+	stranger                 // the address has given no wrong password, nor has its network
+	newPassword              // a password is set, not compared
+	suspect                  // the address or its network has given a wrong password
 	ranks
 )
 
-// Busy is said to one whose password would have to wait for very many others.
+// Busy is the answer where too many passwords wait to be hashed.
 const Busy = Throttled("very many passwords are being compared; try again in a moment")
 
-// maxQueued is how many of a rank may wait: a room's strangers all do, before its
-// first right password.
+// maxQueued is how many passwords of a rank may wait: before a room's first right password all of
+// its strangers do.
 const maxQueued = 256
 
-// hashQueue lets only so many work at a time. Of those that wait the first of the best
-// rank is next.
+// hashQueue lets a few goroutines hash at a time. The next is the first one of the best rank.
 type hashQueue struct {
 	mu      sync.Mutex
 	free    int
 	waiting [ranks][]chan struct{} // closed when it is their turn
 }
 
-// hashing is for argon2: half of the processors, and at most so many as their
-// memory (7 MiB each) is no matter.
+// hashing is the queue for argon2. Half of the processors hash at a time, and 8 at most, so that
+// their memory (7 MiB each) does not matter.
 var hashing = &hashQueue{free: min(max(1, runtime.GOMAXPROCS(0)/2), 8)}
 
-// acquire waits for a turn, which must be given back. The error is Busy if too many
-// wait, ErrSuspended once suspend is closed, or the one of ctx.
+// acquire waits for a turn. release must follow. The error is Busy if too many wait, ErrSuspended
+// once suspend is closed, or the one of ctx.
 func (q *hashQueue) acquire(ctx context.Context, suspend <-chan struct{}, as rank) error {
 	q.mu.Lock()
 	if q.free > 0 {
@@ -53,13 +52,9 @@ func (q *hashQueue) acquire(ctx context.Context, suspend <-chan struct{}, as ran
 	mine := make(chan struct{})
 	q.waiting[as] = append(q.waiting[as], mine)
 	q.mu.Unlock()
-	err := ErrSuspended
-	select {
-	case <-mine:
+	err := receive(ctx, suspend, mine)
+	if err == nil {
 		return nil
-	case <-suspend:
-	case <-ctx.Done():
-		err = ctx.Err()
 	}
 	q.mu.Lock()
 	i := slices.Index(q.waiting[as], mine)
@@ -67,7 +62,7 @@ func (q *hashQueue) acquire(ctx context.Context, suspend <-chan struct{}, as ran
 		q.waiting[as] = slices.Delete(q.waiting[as], i, i+1)
 	}
 	q.mu.Unlock()
-	if i < 0 { // it came at the same time
+	if i < 0 { // the turn came at the same time
 		q.release()
 	}
 	return err

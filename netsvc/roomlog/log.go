@@ -3,34 +3,17 @@ package roomlog
 import (
 	"sort"
 	"sync"
-	"sync/atomic"
 )
 
-// Format is a rendering of the log.
-type Format uint8
-
-const (
-	Text Format = iota
-	JSON
-	Formats // how many there are
-)
-
-// String is what the format is called.
-func (f Format) String() string { return [Formats]string{"text", "JSON"}[f] }
-
-// Rendered is an event's bytes in each format. Empty bytes are legal: readers of that
-// format do not see the event.
-type Rendered [Formats][]byte
-
-// Cursor is a place in the log: behind the event at Pos-1. Seq is the newest
-// sequence number at or before it.
+// Cursor is a position in the log: after the event at Pos-1. Seq is the newest sequence number
+// before it.
 type Cursor struct {
 	Pos uint64
 	Seq uint64
 }
 
-// Event is what Append takes: an event's sequence number, 0 if it is not in
-// the history, and its bytes, which are copied.
+// Event is an event for Append, which copies its bytes. Seq is its sequence number; 0: it is not in
+// the history.
 type Event struct {
 	Seq uint64
 	Rendered
@@ -45,50 +28,37 @@ func (e *Event) Empty() bool {
 	return n == 0
 }
 
-// Log is safe for use by any number of goroutines.
+// Log is the log of a room. Its methods may be called from any goroutine.
 type Log struct {
 	window int     // bytes kept, all formats together
 	budget *Budget // shared with other logs; nil: none
 
 	mu    sync.Mutex
-	start Cursor // the place before events[0]
+	start Cursor // before events[0]
 	// events[i] is at position start.Pos+i.
 	events  []event
 	bytes   Rendered        // of the events, one after the other
 	base    [Formats]uint64 // stream offset of bytes[f][0]
-	charged int             // bytes counted against the budget
+	charged int             // bytes that the budget counts
 }
 
-// Budget bounds what many logs hold together. Beyond it each keeps a small part
-// of its window only: those who lag behind it read from the store.
-type Budget struct {
-	bytes int64
-	used  atomic.Int64
-}
-
-// NewBudget returns a budget of so many bytes.
-func NewBudget(bytes int64) *Budget { return &Budget{bytes: bytes} }
-
-// Used is how many bytes the logs hold.
-func (b *Budget) Used() int64 { return b.used.Load() }
-
-// event is where an event ends.
+// event is the end of an event.
 type event struct {
 	seq    uint64          // the newest sequence number up to here
-	stored bool            // whether seq is this event's
-	end    [Formats]uint64 // stream offset behind it
+	stored bool            // seq is this event's: it is in the history
+	end    [Formats]uint64 // stream offset after it
 }
 
-// New returns an empty log whose window is about so many bytes, and whose next
-// event comes after the history's sequence number seq.
+// New returns an empty log with a window of about so many bytes. Its next event comes after the
+// sequence number seq.
 func New(window int, seq uint64) *Log {
 	return &Log{window: window, start: Cursor{Seq: seq}}
 }
 
-// SetBudget puts the log under a budget, before it is used.
+// SetBudget puts the log under a budget, before the log is used.
 func (l *Log) SetBudget(b *Budget) { l.budget = b }
 
-// chargeBudget tells the budget what the log holds. mu is held.
+// chargeBudget tells the budget how many bytes the log has. mu is held.
 func (l *Log) chargeBudget() {
 	if n := l.size(); l.budget != nil && n != l.charged {
 		l.budget.used.Add(int64(n - l.charged))
@@ -96,16 +66,16 @@ func (l *Log) chargeBudget() {
 	}
 }
 
-// limit is how much the log may hold now.
+// limit returns how many bytes the log may have now.
 func (l *Log) limit() int {
-	const part = 16 // of the window, for each when the budget is used up
+	const part = 16 // of the window, when the budget is used up
 	if l.budget != nil && l.budget.used.Load() > l.budget.bytes {
 		return l.window / part
 	}
 	return l.window
 }
 
-// End returns the place behind the newest event.
+// End returns the cursor after the newest event.
 func (l *Log) End() Cursor {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -119,14 +89,14 @@ func (l *Log) end() Cursor {
 	return Cursor{l.start.Pos + uint64(len(l.events)), l.events[len(l.events)-1].seq}
 }
 
-// Start returns the place before the oldest event in the window.
+// Start returns the cursor before the oldest event in the window.
 func (l *Log) Start() Cursor {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.start
 }
 
-// Append puts an event at the end and returns the place before it.
+// Append puts an event at the end and returns the cursor before it.
 func (l *Log) Append(e Event) (before Cursor) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -157,8 +127,8 @@ func (l *Log) size() int {
 	return n
 }
 
-// drop forgets the older half; the newest event always stays. What is kept is
-// copied, so that readers keep what they have.
+// drop drops the older half of the events, but never the newest one. The rest is copied, because
+// readers may still use the old memory.
 func (l *Log) drop() {
 	n := len(l.events) / 2
 	cut := l.events[n-1]
@@ -170,41 +140,36 @@ func (l *Log) drop() {
 	l.start = Cursor{l.start.Pos + uint64(n), cut.seq}
 }
 
-// Clear empties the window: a room without members holds nothing.
+// Clear drops all events: the log of a room without members needs no memory.
 func (l *Log) Clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.start = l.end()
-	for f := range l.bytes {
-		l.base[f] += uint64(len(l.bytes[f]))
-		l.bytes[f] = nil
-	}
-	l.events = nil
-	l.chargeBudget()
+	l.dropAll(false, false)
 }
 
-// Release says that nobody needs what is before the position end. If there is
-// nothing behind it, the window is emptied; its memory is kept for the next
-// events if there were more than keep bytes, as then there will be again. Unless
-// read, no Span of what was before may be in use any more.
+// Release drops all events, if end is the end of the log: the caller says that nobody needs them.
+// The memory is kept for the next events if they took more than keep bytes, because there will be
+// as many again. Unless read is set, no Span of them may be in use any more.
 func (l *Log) Release(end uint64, keep int, read bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.events) == 0 || l.end().Pos != end {
-		return
+	if len(l.events) > 0 && l.end().Pos == end {
+		l.dropAll(l.size() > keep, read)
 	}
-	busy := l.size() > keep
+}
+
+func (l *Log) dropAll(keep, read bool) {
 	l.start = l.end()
 	for f := range l.bytes {
 		l.base[f] += uint64(len(l.bytes[f]))
-		l.bytes[f] = reuse(l.bytes[f], busy, read)
+		l.bytes[f] = reuse(l.bytes[f], keep, read)
 	}
-	l.events = reuse(l.events, busy, read)
+	l.events = reuse(l.events, keep, read)
 	l.chargeBudget()
 }
 
-// reuse is space for what comes next; none unless it is kept, and not that of
-// b itself while somebody may read it.
+// reuse returns the space for the next elements: none unless keep is set, and not that of b
+// while readers may use b.
 func reuse[E any](b []E, keep, read bool) []E {
 	switch {
 	case !keep:
@@ -215,20 +180,9 @@ func reuse[E any](b []E, keep, read bool) []E {
 	return b[:0]
 }
 
-// Span is a piece of the log. Bytes is what its events rendered to.
-type Span struct {
-	Bytes []byte
-	Next  Cursor // behind the span
-
-	from   Cursor
-	format Format
-	base   uint64 // stream offset of Bytes[0]
-	events []event
-}
-
-// Read returns the events from c on, but none at or behind position until, as
-// many as fit into limit bytes and at least one. ok is false when c is before
-// the window: read from the store, by c.Seq, until Find succeeds.
+// Read returns the events from c on that are before position until: as many as fit into limit
+// bytes, and at least one. ok is false if c is before the window: then read from the store, by
+// c.Seq, until Find succeeds.
 func (l *Log) Read(c Cursor, f Format, until uint64, limit int) (s Span, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -257,23 +211,8 @@ func (l *Log) Read(c Cursor, f Format, until uint64, limit int) (s Span, ok bool
 	return s, true
 }
 
-// After tells where a reader stands that got the first n bytes of the span: at
-// next, behind the last event it got any of, with rest of that event to come.
-func (s Span) After(n int) (next Cursor, rest []byte) {
-	if n <= 0 {
-		return s.from, nil
-	}
-	if n >= len(s.Bytes) {
-		return s.Next, nil
-	}
-	at := s.base + uint64(n)
-	i := sort.Search(len(s.events), func(i int) bool { return s.events[i].end[s.format] >= at })
-	ev := s.events[i]
-	return Cursor{s.from.Pos + uint64(i) + 1, ev.seq}, s.Bytes[n : ev.end[s.format]-s.base]
-}
-
-// Find returns the place behind the event with the newest sequence number that
-// is not above seq. ok is false when that place is before the window.
+// Find returns the cursor after the event with the newest sequence number that is not above seq. ok
+// is false if that cursor is before the window.
 func (l *Log) Find(seq uint64) (c Cursor, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -281,7 +220,7 @@ func (l *Log) Find(seq uint64) (c Cursor, ok bool) {
 		return Cursor{}, false
 	}
 	if seq >= l.end().Seq {
-		// Behind the newest that is stored, not behind the events after it.
+		// After the newest event with a number, not after the events without one behind it.
 		seq = l.end().Seq
 	}
 	i := sort.Search(len(l.events), func(i int) bool { return l.events[i].seq > seq })

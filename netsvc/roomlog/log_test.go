@@ -153,12 +153,12 @@ func TestPassed(t *testing.T) {
 		l.Append(Event{1, Rendered{Text: []byte("first\n")}})
 		s, _ := l.Read(Cursor{}, Text, 1, 100)
 		l.Release(0, 0, read) // there is something behind it
-		if l.Start().Pos != 0 || b.Used() == 0 {
+		if l.Start().Pos != 0 || b.used.Load() == 0 {
 			t.Errorf("read=%v: the log starts at %v", read, l.Start())
 		}
 		l.Release(1, 0, read)
-		if l.Start() != l.End() || l.End() != (Cursor{1, 1}) || b.Used() != 0 {
-			t.Errorf("read=%v: the log goes from %v to %v, and %d bytes are held", read, l.Start(), l.End(), b.Used())
+		if l.Start() != l.End() || l.End() != (Cursor{1, 1}) || b.used.Load() != 0 {
+			t.Errorf("read=%v: the log goes from %v to %v, and %d bytes are held", read, l.Start(), l.End(), b.used.Load())
 		}
 		if _, ok := l.Read(Cursor{}, Text, 1, 100); ok {
 			t.Errorf("read=%v: what is dropped can be read", read)
@@ -202,14 +202,14 @@ func TestBudget(t *testing.T) {
 		for _, l := range logs {
 			l.Append(Event{uint64(i + 1), Rendered{Text: line}})
 		}
-		if used := b.Used(); used > 32<<10+8*1100 {
+		if used := b.used.Load(); used > 32<<10+8*1100 {
 			t.Fatalf("%d bytes are held", used)
 		}
 	}
 	for _, l := range logs {
 		l.Clear()
 	}
-	if used := b.Used(); used != 0 {
+	if used := b.used.Load(); used != 0 {
 		t.Errorf("%d bytes are counted, and none is held", used)
 	}
 }

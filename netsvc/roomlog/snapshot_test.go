@@ -83,11 +83,11 @@ func TestSnapshotUnderBudget(t *testing.T) {
 		if err != nil || m.End() != l.End() {
 			t.Fatal(m.End(), l.End(), err)
 		}
-		if used := b.Used(); used != int64(m.size()) || used < int64(try.least) || used > int64(try.most) {
+		if used := b.used.Load(); used != int64(m.size()) || used < int64(try.least) || used > int64(try.most) {
 			t.Errorf("a budget of %d bytes: %d are counted, and %d are held", try.bytes, used, m.size())
 		}
-		if m.Clear(); b.Used() != 0 {
-			t.Errorf("%d bytes are counted, and none is held", b.Used())
+		if m.Clear(); b.used.Load() != 0 {
+			t.Errorf("%d bytes are counted, and none is held", b.used.Load())
 		}
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Records are what is known of addresses and networks, as it is handed over: of each
-// its prefix, a time and a number, in noteBytes. There may be many, while all stands
-// still: JSON of their own would take ten times as long.
+// Records are the times and numbers that are known of prefixes, in recordBytes each, for another
+// process. There may be many, and the server is suspended meanwhile: as JSON they would take ten
+// times as long.
 type Records []byte
 
 const (
@@ -36,18 +36,18 @@ func (b Records) each(f func(p netip.Prefix, at time.Time, n int)) {
 	}
 }
 
-// State is what addresses have guessed, and their networks have paid.
+// State returns the wrong passwords of addresses, and the charges of their networks.
 func (g *Guesses) State(now time.Time) (guesses, paid Records) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for k, u := range g.guessers {
 		select {
-		case u.turn <- struct{}{}:
+		case <-u.turn:
 			if u.suspected(now) {
 				guesses = guesses.add(k, u.last, u.wrong)
 			}
-			<-u.turn
-		default: // it stays behind
+			u.turn <- struct{}{}
+		default: // a password is being compared: its address is left out
 		}
 	}
 	for k, debt := range g.networks.Debts(now) {
@@ -59,31 +59,31 @@ func (g *Guesses) State(now time.Time) (guesses, paid Records) {
 // Restore takes over what State returned, in another process.
 func (g *Guesses) Restore(guesses, paid Records) {
 	guesses.each(func(k netip.Prefix, at time.Time, wrong int) {
-		u := g.guesser(k)
+		u := g.use(k)
 		u.wrong, u.last, u.notBefore = wrong, at, at.Add(guessDelayAfter(wrong))
 		g.unuse(u)
 	})
 	paid.each(func(k netip.Prefix, whole time.Time, _ int) { g.networks.SetFullAt(time.Now(), k, whole) })
 }
 
-// RoomState is which addresses were inside the room of a password, and when the
-// burst of its strangers is whole again. p may be nil.
-func (g *Guesses) RoomState(p *Password) (inside Records, whole time.Time) {
+// RoomState returns the addresses that had members in the room of a password, and when the burst
+// of its strangers is full again. p may be nil.
+func (g *Guesses) RoomState(p *Password) (members Records, fullAt time.Time) {
 	if p == nil {
-		return nil, whole
+		return nil, fullAt
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for k, at := range p.members {
-		inside = inside.add(k, at, 0)
+		members = members.add(k, at, 0)
 	}
-	return inside, p.fullAt
+	return members, p.fullAt
 }
 
 // RestoreRoom takes over what RoomState returned, in another process.
-func (g *Guesses) RestoreRoom(p *Password, inside Records, whole time.Time) {
+func (g *Guesses) RestoreRoom(p *Password, members Records, fullAt time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	p.fullAt, p.members = whole, make(map[netip.Prefix]time.Time)
-	inside.each(func(k netip.Prefix, at time.Time, _ int) { p.members[k] = at })
+	p.fullAt, p.members = fullAt, make(map[netip.Prefix]time.Time)
+	members.each(func(k netip.Prefix, at time.Time, _ int) { p.members[k] = at })
 }

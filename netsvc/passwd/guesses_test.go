@@ -16,16 +16,16 @@ import (
 
 func TestGuessesAreBounded(t *testing.T) {
 	var g Guesses
-	kept := g.guesser(netip.MustParsePrefix("192.0.2.1/32"))
+	kept := g.use(netip.MustParsePrefix("192.0.2.1/32"))
 	for i := range 2 * limit.MaxPrefixes {
-		u := g.guesser(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32))
+		u := g.use(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32))
 		u.failed(time.Now())
 		g.unuse(u)
 	}
 	if n := len(g.guessers); n > limit.MaxPrefixes {
 		t.Error(n, "addresses are remembered")
 	}
-	if g.guesser(netip.MustParsePrefix("192.0.2.1/32")) != kept {
+	if g.use(netip.MustParsePrefix("192.0.2.1/32")) != kept {
 		t.Error("one that is in use was forgotten")
 	}
 	u := &guesser{}
