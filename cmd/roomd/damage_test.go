@@ -96,7 +96,7 @@ func TestDamagedRecords(t *testing.T) {
 		t.Error(got)
 	}
 	told := p.console(fmt.Sprintf("bans\naudit\ncreate other --port %d\ndoctor\n", p.first+1))
-	for what, want := range map[string]int{"first ban": 0, "second ban": 2, "that of a damaged room": 1, "is corrupt": 4} {
+	for what, want := range map[string]int{"first ban": 0, "second ban": 2, "corrupt room": 1, "is corrupt": 4} {
 		if n := strings.Count(told, what); n != want {
 			t.Errorf("%q is there %d times, not %d:\n%s", what, n, want, told)
 		}
@@ -119,7 +119,7 @@ func TestDamagedRecords(t *testing.T) {
 		t.Error(status, out)
 	}
 	p.refuses("corrupt records", "store", "compact")
-	if out, status := p.tool("store", "export", "--all"); status != exitFailed || !strings.Contains(out, "all is well") || !strings.Contains(out, `this is not all: room 2, "bad-record"`) {
+	if out, status := p.tool("store", "export", "--all"); status != exitFailed || !strings.Contains(out, "all is well") || !strings.Contains(out, `the export is incomplete: room 2, "bad-record"`) {
 		t.Error(status, out)
 	}
 	if out := p.ok("store", "export", "good"); !strings.Contains(out, "all is well") {

@@ -22,7 +22,9 @@ import (
 // finds other ones, and none in full width or with combining marks.
 var caseless = map[string]string{
 	"admin/client.go Complete":              "commands",
-	"admin/tap.go parseLevel":               "levels of the log",
+	"admin/commands.go ":                    "levels of the log",
+	"admin/look.go rooms":                   "states of rooms",
+	"admin/param.go oneOf":                  "words of the usage",
 	"admin/term/buffer.go find":             "lines typed before",
 	"admin/term/complete.go commonPrefix":   "how far words begin alike: which there are has been said",
 	"admin/param.go candidates":             "words of the usage",

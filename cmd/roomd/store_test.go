@@ -85,7 +85,7 @@ func TestStoreTools(t *testing.T) {
 	}
 	p.ok("store", "compact")
 	p.refuses("--force", "store", "restore", "safe.db.1")
-	if out := p.ok("store", "restore", "--force", "safe.db.1"); !strings.Contains(out, "what was there is") {
+	if out := p.ok("store", "restore", "--force", "safe.db.1"); !strings.Contains(out, "the old database is kept as") {
 		t.Error(out)
 	}
 	if out := p.ok("store", "check"); !strings.Contains(out, "3 lines") {

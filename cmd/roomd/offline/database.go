@@ -20,21 +20,21 @@ import (
 	"roomd/store"
 )
 
-// Database is a file, and where to say what is in it.
+// Database is a database file, and the outputs of its commands.
 type Database struct {
 	File string
 	Out  io.Writer
-	Err  io.Writer // of what is done meanwhile, and warnings
-	JSON bool      // of what Check and Info print
-	// SignalContext makes the context of what a signal breaks off.
+	Err  io.Writer // progress and warnings
+	JSON bool      // Check and Info print JSON
+	// SignalContext makes the context of work that a signal may interrupt.
 	SignalContext func(context.Context) (context.Context, context.CancelFunc)
 }
 
-// Open opens the database, which must be there. What is missing from what it prints, as
-// it is damaged, is said at Err.
+// Open opens the database, which must exist. Err gets a warning for each corrupt record that
+// is skipped.
 func (d *Database) Open(ctx context.Context) (*store.Store, error) {
 	if _, err := os.Stat(d.File); err != nil {
-		return nil, err // opening would make it
+		return nil, err // store.Open would create the file
 	}
 	ctx, stop := d.SignalContext(ctx)
 	defer stop()
@@ -48,7 +48,7 @@ func (d *Database) Open(ctx context.Context) (*store.Store, error) {
 	return st, nil
 }
 
-// Check reads the whole database and says what is damaged. It fails if something is.
+// Check reads the whole database and reports corrupt records, which are an error.
 func (d *Database) Check() error {
 	info, problems, err := store.Inspect(d.File, true)
 	if err != nil {
@@ -65,12 +65,10 @@ func (d *Database) Check() error {
 			Lines    uint64   `json:"lines"`
 			Problems []string `json:"problems"`
 		}{d.File, info.Lines, texts})
+	} else if len(problems) == 0 && info.Schema != store.Schema {
+		_, err = fmt.Fprintf(out, "%s has schema version %d: the next start migrates it to version %d and keeps a copy\n", d.File, info.Schema, store.Schema)
 	} else if len(problems) == 0 {
-		if info.Schema != store.Schema {
-			_, err = fmt.Fprintf(out, "%s is of version %d: the next start brings it to version %d, and keeps it beside\n", d.File, info.Schema, store.Schema)
-		} else {
-			_, err = fmt.Fprintf(out, "%s is whole: %s, %s\n", d.File, english.Plural(info.Rooms, "room"), english.Plural(info.Lines, "line"))
-		}
+		_, err = fmt.Fprintf(out, "%s is whole: %s, %s\n", d.File, english.Plural(info.Rooms, "room"), english.Plural(info.Lines, "line"))
 	} else {
 		for _, p := range problems {
 			for l := range strings.Lines(p.Error()) {
@@ -79,12 +77,12 @@ func (d *Database) Check() error {
 		}
 	}
 	if len(problems) > 0 {
-		err = errors.Join(err, fmt.Errorf("%s is damaged; roomd store restore puts a backup in its place", d.File))
+		err = errors.Join(err, fmt.Errorf("%s is corrupt; roomd store restore replaces it with a backup", d.File))
 	}
 	return err
 }
 
-// Info says what is in the database. It fails if what it says is damaged.
+// Info shows the contents of the database in numbers. Corrupt records among them are an error.
 func (d *Database) Info() error {
 	info, problems, err := store.Inspect(d.File, false)
 	damage := errors.Join(append(problems, err)...)
@@ -112,15 +110,15 @@ func (d *Database) Info() error {
 	return errors.Join(w.Flush(), damage)
 }
 
-// Compact gives the space back that is free, and what is deleted with it.
+// Compact returns the free space of the file to the disk.
 func (d *Database) Compact(ctx context.Context, options store.Options) error {
-	var done func()
-	options.Progress, done = progress.Bytes(d.Err, "compacting")
+	display := progress.New(d.Err)
+	options.Progress = display.Bytes("compacting")
 	ctx, stop := d.SignalContext(ctx)
 	defer stop()
 	options.Context = ctx
 	before, after, err := store.Compact(d.File, options)
-	done()
+	display.Clear()
 	if err != nil {
 		return err
 	}
@@ -128,8 +126,8 @@ func (d *Database) Compact(ctx context.Context, options store.Options) error {
 	return err
 }
 
-// Restore puts a backup in the database's place, after a check; with force also if there
-// is a database, which is kept beside.
+// Restore replaces the database with a backup, after a check of the backup. A database that
+// exists is an error, unless force is set; then it is kept under another name.
 func (d *Database) Restore(ctx context.Context, backup string, force bool) error {
 	from, err := filepath.Abs(backup)
 	if err != nil {
@@ -137,23 +135,23 @@ func (d *Database) Restore(ctx context.Context, backup string, force bool) error
 	}
 	ctx, stop := d.SignalContext(ctx)
 	defer stop()
-	copied, done := progress.Bytes(d.Err, "copying")
-	kept, err := store.RestoreFile(ctx, backup, d.File, force, copied, toolAudit("restore "+from, "done"))
-	done()
+	display := progress.New(d.Err)
+	kept, err := store.RestoreFile(ctx, backup, d.File, force, display.Bytes("copying"), toolAudit("restore "+from, "done"))
+	display.Clear()
 	if err != nil {
 		if !force && errors.Is(err, fs.ErrExist) {
-			err = fmt.Errorf("%w; --force puts the backup in its place, and keeps what was there under another name", err)
+			err = fmt.Errorf("%w; --force replaces it and keeps it under another name", err)
 		}
 		return err
 	}
 	fmt.Fprintf(d.Out, "%s is %s now\n", d.File, backup)
 	if kept != "" {
-		_, err = fmt.Fprintf(d.Out, "what was there is %s\n", kept)
+		_, err = fmt.Fprintf(d.Out, "the old database is kept as %s\n", kept)
 	}
 	return err
 }
 
-// toolAudit is what the audit keeps of a tool that works on the database alone.
+// toolAudit is the audit entry of a command that works without a server.
 func toolAudit(line, result string) store.Audit {
 	a := store.Audit{Time: time.Now().UTC(), UID: os.Getuid(), Door: store.DoorTool, Line: line, Result: result}
 	if u, err := user.Current(); err == nil {

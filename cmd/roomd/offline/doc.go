@@ -1,7 +1,7 @@
-// Package offline looks after the database while no server has it: it says what is in
-// it and what is damaged, compacts it, puts a backup in its place, and takes rooms out
-// and in as JSON. What it changes is in the audit, as done by the tool.
+// Package offline works on the database while no server uses it: it shows and checks its
+// contents, compacts it, replaces it with a backup, and exports and imports rooms as JSON.
+// Each change is in the audit, as done by the tool.
 //
-// The store is opened as the server opens it, and so is refused while one has it. All is
-// done by the goroutine that calls.
+// The store is opened as the server opens it, and so refuses a database that a server uses.
+// The caller's goroutine does all the work.
 package offline

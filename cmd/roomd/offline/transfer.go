@@ -17,8 +17,8 @@ import (
 	"roomd/store"
 )
 
-// Export prints the lines of a room as JSON, one a line, those after a sequence number;
-// or of all rooms. own are the files of the server, which the output must not go to.
+// Export prints the lines of a room after a sequence number, or of all rooms, as JSON, one
+// object a line. own are the files of the server, to which the output must not go.
 func (d *Database) Export(ctx context.Context, all bool, name string, after uint64, own []string) error {
 	var room wire.Name
 	if !all {
@@ -34,23 +34,25 @@ func (d *Database) Export(ctx context.Context, all bool, name string, after uint
 	if err != nil {
 		return err
 	}
+	display := progress.New(d.Err)
 	found := false
 	err = st.Export(d.Out, func(r store.Room) bool {
 		wanted := all || r.Key == room.Key
 		found = found || wanted
 		return wanted
-	}, after, progress.Lines(d.Err, "exported"))
-	switch left := st.SkippedRooms(); {
+	}, after, display.Lines("exported"))
+	display.Clear()
+	switch skipped := st.SkippedRooms(); {
 	case err == nil && !found && !all:
 		err = fmt.Errorf("there is no room %q", name)
-	case (err == nil || errors.Is(err, store.ErrCorrupt)) && all && len(left) > 0:
-		err = errors.Join(err, fmt.Errorf("this is not all: %s", strings.Join(left, "; ")))
+	case (err == nil || errors.Is(err, store.ErrCorrupt)) && all && len(skipped) > 0:
+		err = errors.Join(err, fmt.Errorf("the export is incomplete: %s", strings.Join(skipped, "; ")))
 	}
 	return errors.Join(err, st.Close())
 }
 
-// checkOutput refuses to print into a file of the server. A shell's > has emptied it
-// by then; >> has not.
+// checkOutput returns an error if the output goes to a file of the server. This protects a
+// file after >> of a shell; > has already emptied it.
 func (d *Database) checkOutput(files []string) error {
 	f, ok := d.Out.(*os.File)
 	if !ok {
@@ -62,14 +64,14 @@ func (d *Database) checkOutput(files []string) error {
 	}
 	for _, own := range files {
 		if is, err := os.Stat(own); err == nil && os.SameFile(is, to) {
-			return fmt.Errorf("nothing is exported: the output goes to %s, which belongs to the server", own)
+			return fmt.Errorf("the output goes to %s, which belongs to the server", own)
 		}
 	}
 	return nil
 }
 
-// Import adds the rooms and lines that Export has printed to a file; "-" is in. What is
-// there already is left out.
+// Import adds the rooms and lines of a file that Export has printed; "-" is in. Rooms and
+// lines that exist are skipped.
 func (d *Database) Import(ctx context.Context, file string, in io.Reader) error {
 	if file != "-" {
 		f, err := os.Open(file)
@@ -86,23 +88,26 @@ func (d *Database) Import(ctx context.Context, file string, in io.Reader) error 
 		return err
 	}
 	st.Start(store.Follower{})
-	rooms, lines, err := st.Import(bufio.NewReaderSize(&contextReader{ctx, in}, 1<<16), roomKey, cleanLine, progress.Lines(d.Err, "imported"))
-	result := fmt.Sprintf("%s and %s", english.Plural(rooms, "room"), english.Plural(lines, "line"))
+	display := progress.New(d.Err)
+	rooms, lines, err := st.Import(bufio.NewReaderSize(&contextReader{ctx, in}, 1<<16), roomKey, cleanLine, display.Lines("imported"))
+	display.Clear()
+	imported := fmt.Sprintf("%s and %s", english.Plural(rooms, "room"), english.Plural(lines, "line"))
+	result := imported
 	if err != nil {
-		result += ", and no more: " + err.Error()
+		result += ", then: " + err.Error()
 	}
 	if lacks := st.AddAudit(toolAudit("import "+file, result)); lacks != nil && err == nil {
-		fmt.Fprintf(d.Err, "roomd: warning: the audit lacks this: %v\n", lacks)
+		fmt.Fprintf(d.Err, "roomd: warning: the import is not in the audit: %v\n", lacks)
 	}
 	if err = errors.Join(err, st.Close()); err != nil {
-		return fmt.Errorf("%s and %s are imported, and then it failed; once the cause is removed the same command adds the rest: %w", english.Plural(rooms, "room"), english.Plural(lines, "line"), err)
+		return fmt.Errorf("%s are imported, then the import failed; give the same command again to add the rest: %w", imported, err)
 	}
-	_, err = fmt.Fprintf(d.Out, "%s and %s are imported\n", english.Plural(rooms, "room"), english.Plural(lines, "line"))
+	_, err = fmt.Fprintf(d.Out, "%s are imported\n", imported)
 	return err
 }
 
-// cleanLine makes a line that is imported what it would be if it had been sent:
-// it cannot be taken for another one, or for somebody else's.
+// cleanLine cleans an imported line as the server cleans a line that a member sends: it
+// cannot look like another line, or like a line of another member.
 func cleanLine(l *store.Line) {
 	if l.Kind == store.Topic {
 		l.Text = wire.CleanTopic(l.Text)
@@ -123,7 +128,7 @@ func cleanLine(l *store.Line) {
 	}
 }
 
-// roomKey is what the name of a room is compared by.
+// roomKey returns the key by which names of rooms are compared.
 func roomKey(name string) (string, error) {
 	n, err := wire.ParseName(name)
 	return n.Key, err

@@ -6,28 +6,29 @@ import (
 	"sync"
 	"time"
 
+	"roomd/admin/english"
 	"roomd/admin/term"
 )
 
-// Display is where a command says how far it is. Its methods may be called from any
-// goroutine.
+// Display prints the messages and the progress of a command. Its methods may be called from
+// any goroutine.
 type Display struct {
 	// Set by New, then read-only.
 	w           io.Writer
-	interactive bool // a person looks
+	interactive bool // w is a terminal
 	began       time.Time
 
 	mu      sync.Mutex
-	shown   bool // a line of progress stands there
+	shown   bool // a progress line is on the screen
 	updated time.Time
 }
 
-// New makes a Display on w, standard error. Time counts from now.
+// New makes a Display on w, which is standard error. Elapsed and Rate count from now.
 func New(w io.Writer) *Display {
 	return &Display{w: w, interactive: term.IsTerminal(w), began: time.Now()}
 }
 
-// Println prints "roomd: " and a line, which has no end in it.
+// Println prints "roomd: " and a line, without a line end in it.
 func (d *Display) Println(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -35,8 +36,8 @@ func (d *Display) Println(format string, args ...any) {
 	fmt.Fprintf(d.w, "roomd: "+format+"\n", args...)
 }
 
-// Update shows how far the work is: nothing in the first second, and then five times a
-// second at most. text is called only if a person looks and it is time.
+// Update shows a progress line at a terminal, after the first second and five times a second
+// at most. text is called only for a line that is shown.
 func (d *Display) Update(text func() string) {
 	if !d.interactive {
 		return
@@ -52,7 +53,7 @@ func (d *Display) Update(text func() string) {
 	io.WriteString(d.w, text())
 }
 
-// Clear takes the progress off the screen.
+// Clear removes the progress line.
 func (d *Display) Clear() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -66,8 +67,25 @@ func (d *Display) wipe() {
 	}
 }
 
-// Elapsed is the time since New.
+// Lines returns a function that shows how many lines are done: "12 lines exported".
+func (d *Display) Lines(done string) func(lines uint64) {
+	return func(lines uint64) {
+		d.Update(func() string { return english.Plural(lines, "line") + " " + done })
+	}
+}
+
+// Bytes returns a function that shows the progress of a copy: "compacting: 12 %".
+func (d *Display) Bytes(doing string) func(done, total int64) {
+	return func(done, total int64) {
+		d.Update(func() string { return fmt.Sprintf("%s: %d %%", doing, Percent(done, total)) })
+	}
+}
+
+// Percent returns the progress of unfinished work: 0 to 99.
+func Percent(done, total int64) int64 { return min(99, 100*done/max(1, total)) }
+
+// Elapsed returns the time since New.
 func (d *Display) Elapsed() time.Duration { return time.Since(d.began) }
 
-// Rate is n, a count since New, for each second.
+// Rate returns a count since New for each second.
 func (d *Display) Rate(n int) int { return int(float64(n) / d.Elapsed().Seconds()) }

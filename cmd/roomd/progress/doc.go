@@ -1,7 +1,6 @@
-// Package progress is for commands that run for long: lines about events on standard
-// error (Display.Say), and, if a person looks, one line that changes and says how much
-// is done.
+// Package progress prints the messages of commands that run for long (Display.Println), and
+// at a terminal one line that shows the progress (Display.Update).
 //
-// It has no goroutine. A Display has one mutex, which is held while a line is written.
-// Text is printed as it is given: the caller cleans text from the network.
+// It has no goroutines. A Display has one mutex, which is held while a line is written. Text
+// is printed unchanged: the caller cleans text from the network.
 package progress
