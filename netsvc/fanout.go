@@ -298,17 +298,14 @@ func (o *output) work(disk bool) bool {
 	}
 }
 
-// pass writes for each member once, and begins with the one whose turn it is. The caller has
-// the write lock.
+// pass gives each member a turn, and begins with the one whose turn it is: that does not end
+// while the conn is full, or the disk is needed. The caller has the write lock.
 func (o *output) pass(disk bool) outcome {
 	result := idle
 	for end := o.last; end != nil; {
 		m := o.last.next
-		switch r := m.pump(passBytes, disk); r {
+		switch r := m.pump(disk); r {
 		case needDisk, full, finished:
-			if r == full {
-				o.last = m // the others come first when the conn takes more
-			}
 			return r
 		case drained:
 			if o.session().memberDrained(m) {

@@ -18,7 +18,7 @@ import (
 )
 
 // startBare is a service with a room and members, from inside, and its store.
-func startBare(t *testing.T, opts store.Options, members int) (*Service, *Room) {
+func startBare(t *testing.T, opts store.Options, members int, change ...func(*Options)) (*Service, *Room) {
 	t.Helper()
 	opts.Trash = time.Hour
 	st, err := store.Open(filepath.Join(t.TempDir(), "roomd.db"), opts)
@@ -26,10 +26,14 @@ func startBare(t *testing.T, opts store.Options, members int) (*Service, *Room) 
 		t.Fatal(err)
 	}
 	first := 27000 + rand.IntN(5000)
-	s := New(st, Options{
+	o := Options{
 		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{first, first + 39}, FirstRooms: []string{"lobby"},
 		LineBytes: 4096, DeadPeer: time.Minute, MasterIdle: time.Minute, Delete: Anyone, Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	s := New(st, o)
 	t.Cleanup(func() {
 		s.Stop()
 		if err := st.Close(); err != nil {
@@ -39,7 +43,7 @@ func startBare(t *testing.T, opts store.Options, members int) (*Service, *Room) 
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.room("lobby")
+	r, err := s.room(o.FirstRooms[0])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,6 +75,7 @@ type stream struct {
 	replay    *replay        // lines from the store that come before anything else
 	reached   atomic.Uint64  // a copy of cursor.Pos
 	next      *Member        // in the ring of its output
+	taken     uint32         // bytes that were written in its turn
 	format    roomlog.Format // that of reads, once the stream has come to the place
 	fromStore bool           // the cursor has fallen out of the log: feed from the store by cursor.Seq
 	over      bool           // nothing follows the output's unsent bytes

@@ -108,9 +108,9 @@ const (
 )
 
 // pump writes what is pending of the output and then of the member, until nothing is, the
-// socket is full, or about budget bytes are written. Without disk it stops where the store
-// is needed. The caller has the write lock.
-func (m *Member) pump(budget int, disk bool) outcome {
+// socket is full, or about passBytes are written in the member's turn. Without disk it stops
+// where the store is needed. The caller has the write lock.
+func (m *Member) pump(disk bool) outcome {
 	o, wrote := m.out, 0
 	defer func() {
 		if wrote > 0 {
@@ -131,6 +131,7 @@ func (m *Member) pump(budget int, disk bool) outcome {
 				return finished
 			}
 			o.wrote.Add(uint32(n))
+			m.taken += uint32(n)
 			if wrote += n; len(o.unsent) > 0 {
 				o.unsent = o.unsent[n:]
 			} else {
@@ -144,11 +145,11 @@ func (m *Member) pump(budget int, disk bool) outcome {
 			}
 			o.unsent = nil
 		}
-		if result != more {
-			return result
+		if result == idle || m.taken >= passBytes {
+			m.taken = 0
 		}
-		if wrote >= budget {
-			return more
+		if result != more || m.taken == 0 {
+			return result
 		}
 	}
 }
