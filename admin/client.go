@@ -19,7 +19,7 @@ import (
 	"roomd/admin/term"
 )
 
-// Exit statuses of a command given from a shell.
+// Exit statuses of roomd admin COMMAND.
 const (
 	ExitDone        = 0
 	ExitRefused     = 1
@@ -27,8 +27,8 @@ const (
 	ExitUnreachable = 3
 )
 
-// request sends a line over a connection of its own and calls each with every line
-// of what it yields. It ends early when ctx is done.
+// request sends a line over a new connection and calls each with every line of the answer. It
+// ends early when ctx is done.
 func request(ctx context.Context, path, line string, each func(string)) (verdict, error) {
 	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err != nil {
@@ -37,8 +37,8 @@ func request(ctx context.Context, path, line string, each func(string)) (verdict
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
-	// A client that is refused may find the connection closed already; the reason is
-	// there to be read.
+	// The server may have closed the connection of a refused client already. The reason can
+	// still be read.
 	_, unsent := io.WriteString(c, strings.ReplaceAll(line, "\n", " ")+"\n")
 	in := bufio.NewReaderSize(c, 64<<10)
 	for {
@@ -60,10 +60,10 @@ func request(ctx context.Context, path, line string, each func(string)) (verdict
 	}
 }
 
-// Complete returns the words that may stand where last stands in a shell, behind
-// others, as they are now. Without an answer of the server there are none.
+// Complete returns the words that a shell can complete last to, after the given words. It
+// returns none if the server does not answer.
 func Complete(ctx context.Context, path string, words []string, last string) (all []string) {
-	if len(words) == 0 { // a command: that needs no server
+	if len(words) == 0 { // the commands are known without a server
 		for i := range table {
 			if c := &table[i]; !c.console && strings.HasPrefix(c.name, strings.ToLower(last)) {
 				all = append(all, c.name)
@@ -75,7 +75,8 @@ func Complete(ctx context.Context, path string, words []string, last string) (al
 	return completions(ctx, path, Join(words)+" "+last)
 }
 
-// completions are what the server says may end a line. Without an answer there are none.
+// completions asks the server for the words that can end a line. It returns none if the server
+// does not answer.
 func completions(ctx context.Context, path, line string) (all []string) {
 	a, err := request(ctx, path, "complete "+Join([]string{line}), func(w string) { all = append(all, w) })
 	if err != nil || a.word != "OK" {
@@ -84,12 +85,11 @@ func completions(ctx context.Context, path, line string) (all []string) {
 	return all
 }
 
-// reconnectTimeout bounds how long who follows a stream waits for a server that has
-// gone.
+// reconnectTimeout bounds the time that a stream waits for a server that has ended.
 const reconnectTimeout = 10 * time.Second
 
-// requestStream is do for what goes on and on: when the server has been upgraded, or
-// started again, it goes on there. note is told that something may be missing.
+// requestStream is request for a stream. When the server was upgraded or started again, it
+// continues there, and tells note that events may be missing.
 func requestStream(ctx context.Context, path, line string, each, note func(string)) (verdict, error) {
 	for {
 		a, err := request(ctx, path, line, each)
@@ -100,7 +100,7 @@ func requestStream(ctx context.Context, path, line string, each, note func(strin
 	}
 }
 
-// waitForServer waits until somebody listens on the socket.
+// waitForServer waits until a server listens on the socket, and reports whether one does.
 func waitForServer(ctx context.Context, path string) bool {
 	ctx, cancel := context.WithTimeout(ctx, reconnectTimeout)
 	defer cancel()
@@ -119,34 +119,34 @@ func waitForServer(ctx context.Context, path string) bool {
 	}
 }
 
-// hasColors reports whether what is printed to a stream may have colours: it is a
-// terminal that has them, and NO_COLOR is not set (https://no-color.org).
+// hasColors reports whether output to a stream can have colours: it is a terminal that has
+// them, and NO_COLOR is not set (https://no-color.org).
 func hasColors(out io.Writer) bool {
 	return term.IsTerminal(out) && os.Getenv("NO_COLOR") == "" && !term.IsDumb() && os.Getenv("TERM") != ""
 }
 
-// withColor has the answer to a line painted.
+// withColor asks for an answer with colours.
 func withColor(line string) string { return "--" + colorFlag + " " + line }
 
-// indent is how far the rows are indented that a long line is broken into.
+// indent is the indentation of the second and later rows of a long line.
 const indent = 4
 
-// withToken is the line again, with the token of the question that was answered.
+// withToken returns the line with the token of a question that the operator has agreed to.
 func withToken(line, token string) string { return "--" + tokenFlag.name + "=" + token + " " + line }
 
-// withSecret is the line again, with what was asked for.
+// withSecret returns the line with a secret.
 func withSecret(line, secret string) string {
 	return secretFlag + base64.RawURLEncoding.EncodeToString([]byte(secret)) + " " + line
 }
 
-// asker answers what the server asks before it carries out a line.
+// asker answers the questions of the server.
 type asker struct {
 	agrees func(question string) bool // nil: a question is a refusal
 	secret func(prompt string) (string, error)
 }
 
-// converse sends a line, and again with the answers that the server asks for. A command
-// that the person does not want after all is the error errDeclined.
+// converse sends a line, and sends it again with the answers that the server asks for.
+// errDeclined means that the person did not agree or gave no secret.
 func (p asker) converse(ctx context.Context, path, line string, show func(string)) (verdict, error) {
 	a, err := runCommand(ctx, path, line, show)
 	if err == nil && a.word == "ASK" && p.agrees != nil {
@@ -167,7 +167,7 @@ func (p asker) converse(ctx context.Context, path, line string, show func(string
 
 var errDeclined = errors.New("nothing was done")
 
-// askTwice asks a person for a new secret, and once more, as it is not seen.
+// askTwice asks a person for a new secret twice, because typing errors cannot be seen.
 func askTwice(ask func(question string) (string, error), what string) (string, error) {
 	first, err := ask(what + ": ")
 	if err != nil {
@@ -188,24 +188,24 @@ func secretError(err error) string {
 	return err.Error()
 }
 
-// UntilSignal is done when this process is to end: what is half written goes
-// then. A signal that is ignored, as with nohup(1), stays so.
+// UntilSignal returns a context that ends with a signal that ends the process, so that
+// half-written files can be removed. Ignored signals stay ignored, as with nohup(1).
 func UntilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	signals := slices.DeleteFunc([]os.Signal{os.Interrupt, syscall.SIGHUP}, signal.Ignored)
 	return signal.NotifyContext(ctx, append(signals, syscall.SIGTERM)...)
 }
 
-// Once carries out one line, for a shell, and returns the exit status. ask, if
-// not nil, is asked what the server asks; without it a question is a refusal, and
-// a secret that the server wants is the first line of in.
-// A live table is drawn in place if out is a terminal. It ends by Ctrl-C, which
-// is no failure.
+// Once carries out one line for a shell and returns the exit status. It passes questions of
+// the server to ask; if ask is nil, a question is a refusal, and a secret is the first line of
+// in.
+//
+//	A live table is drawn in place if out is a terminal. Ctrl-C ends it, and is no failure.
 func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask func(question string) bool) int {
 	line := Join(words)
 	cmd, args, flags, wrong := parse(line)
 	ctx, giveUp := context.WithCancel(context.Background())
 	defer giveUp()
-	var unwritten error // the first of the output; a stream ends with it
+	var unwritten error // the first error of out; it ends a stream
 	show := func(l string) {
 		if _, err := fmt.Fprintln(out, term.FoldFor(out, l, indent)); err != nil && unwritten == nil {
 			if unwritten = err; wrong == nil && cmd.stream {
@@ -215,14 +215,14 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 	}
 	note := func(text string) { fmt.Fprintln(errw, text) }
 	if wrong == nil && isTable(cmd, args, flags) {
-		note = func(string) {} // a table is of now
+		note = func(string) {} // a table shows only the present
 		if tty, ok := canDraw(out); ok {
 			var stop context.CancelFunc
 			ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
 			o := term.NewOutput(tty)
 			defer o.Close()
-			defer context.AfterFunc(ctx, o.Close)() // it may be that nobody reads the terminal
+			defer context.AfterFunc(ctx, o.Close)() // nobody may read the terminal
 			s := openScreen(tty, o)
 			defer s.close()
 			show = s.line
@@ -236,7 +236,7 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 	if wrong == nil && cmd.stream {
 		a, err = requestStream(ctx, path, line, show, note)
 	} else {
-		// A file that is half written goes when the person gives up.
+		// A signal removes a half-written file.
 		work, stop := ctx, context.CancelFunc(func() {})
 		if wrong == nil && cmd.name == "backup" {
 			work, stop = UntilSignal(ctx)
@@ -279,7 +279,7 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 	return ExitRefused
 }
 
-// hint says what to do about a socket that cannot be reached.
+// hint says how to reach a socket.
 func hint(err error) string {
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):

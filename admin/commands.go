@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// table is every command, in the order of help.
+// table lists all commands, in the order of help.
 var table []command
 
-// The table refers to help, which lists the table: it is filled here so that
-// the two can be written in their place.
+// The command help refers to the table. So the table is filled here, to avoid an
+// initialization cycle.
 func init() {
 	for _, g := range []struct {
 		name     string
@@ -96,14 +96,14 @@ func stop(c *call) error {
 	if err := errors.Join(c.out.text("stopping; waiting until the server has stopped"), c.out.w.Flush()); err != nil {
 		return err
 	}
-	c.skipAudit = true // it is in the audit before the database is closed
+	c.skipAudit = true // the audit has it before the database is closed
 	c.addStopWaiter(c.out.conn)
 	c.plans.forget(c.plans.get(0))
 	c.beginStop(c.caller, c.line)
 	return nil
 }
 
-// addStopWaiter keeps a connection open for the verdict that Stopped gives.
+// addStopWaiter keeps a connection open until Stopped writes the verdict.
 func (s *Server) addStopWaiter(conn net.Conn) {
 	if conn == nil {
 		return
@@ -121,8 +121,8 @@ func (s *Server) isStopWaiter(conn net.Conn) bool {
 	return slices.Contains(s.stopWaiters, conn)
 }
 
-// Stopped answers those who have told the server to stop: everything has ended and the
-// database is closed, or err says why not. The process must end then.
+// Stopped answers the clients that told the server to stop. nil means that everything has
+// ended and the database is closed. The process must end afterwards.
 func (s *Server) Stopped(err error) {
 	if err != nil {
 		err = refuse("refused", "the server has stopped, but with an error: %v", err)
@@ -133,14 +133,14 @@ func (s *Server) Stopped(err error) {
 		conn.SetWriteDeadline(time.Now().Add(time.Second))
 		w := bufio.NewWriter(conn)
 		writeVerdict(w, err)
-		w.Flush() // a client that has gone does not want to know
+		w.Flush() // the client may have gone
 		conn.Close()
 	}
 	s.stopWaiters = nil
 }
 
-// beginStop begins to stop the server. No stop is planned any more; if the disk does not take
-// that in time, the next start drops what is over by then.
+// beginStop begins to stop the server, and removes the planned stop. If the disk is too slow
+// for that, the next start drops the plan.
 func (s *Server) beginStop(who Caller, line string) {
 	runWithin(auditTimeout, func() {
 		s.Record(who, line, "done")
@@ -203,7 +203,7 @@ func help(c *call) error {
 	return c.out.text("example: %s", about.Example)
 }
 
-// count is a number with its noun.
+// count returns a number with its noun: "1 room", "1,200 rooms".
 func count[N int | uint64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -211,7 +211,7 @@ func count[N int | uint64](n N, noun string) string {
 	return thousands(uint64(n)) + " " + noun + "s"
 }
 
-// thousands is a number that can be read: 12,412.
+// thousands returns a number with separators: 12,412.
 func thousands(n uint64) string {
 	s := strconv.FormatUint(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {

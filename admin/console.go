@@ -17,35 +17,34 @@ import (
 	"roomd/admin/term"
 )
 
-// Console is the prompt. It works over the socket, also inside the server's own
-// process.
+// Console is the prompt. It works through the socket, also inside the process of the server.
 type Console struct {
-	// ConfirmLeave, if it is not nil, is asked before the operator leaves by quit or
-	// Ctrl-D: the question to be answered first, or nothing. It is set before Run by
-	// a server whose own console this is: SIGTERM and SIGHUP are for the server then.
+	// ConfirmLeave, if not nil, is called before the operator leaves by quit or Ctrl-D. It
+	// returns the question to ask first, or "". A server with its own console sets it before
+	// Run: SIGTERM and SIGHUP are then for the server.
 	ConfirmLeave func() (question string)
 
 	path   string
 	editor term.Editor
 
-	print chan string // whole lines for above the prompt
+	print chan string // whole lines, to be printed above the prompt
 	done  context.Context
 	end   context.CancelFunc
 	tasks sync.WaitGroup
 
 	color    bool       // the terminal has colours
-	screenMu sync.Mutex // held by a live table while it has the screen: what is to be printed waits
+	screenMu sync.Mutex // a live table holds it while it is on the screen; other output waits
 
 	mu         sync.Mutex
 	watches    []context.CancelFunc
-	cancelLine context.CancelFunc // ends the line being carried out
+	cancelLine context.CancelFunc // ends the line that is being carried out
 	closing    bool               // Close was called
-	dropped    uint64             // of them since the start
-	left       bool               // what is printed goes to the editor, which does not wait any more
+	dropped    uint64             // lines that were not printed
+	left       bool               // the printer has ended: output goes to the editor, which does not wait any more
 }
 
-// NewConsole takes over the terminal. history is the file of past lines; empty:
-// none is kept. Run must follow.
+// NewConsole takes over the terminal. history is the file of past lines; empty: lines are not
+// stored. Run must follow.
 func NewConsole(path, history string) (*Console, error) {
 	c := &Console{path: path, print: make(chan string, 1024)}
 	var err error
@@ -59,7 +58,7 @@ func NewConsole(path, history string) (*Console, error) {
 	return c, nil
 }
 
-// goTask runs beside the prompt until the operator has left.
+// goTask runs do beside the prompt until the operator has left.
 func (c *Console) goTask(do func()) {
 	c.tasks.Go(func() {
 		defer term.RestoreOnPanic()
@@ -67,7 +66,7 @@ func (c *Console) goTask(do func()) {
 	})
 }
 
-// HistoryFile is where the console's past lines are kept.
+// HistoryFile returns the file of the console's past lines, or "".
 func HistoryFile() string {
 	dir, err := os.UserHomeDir()
 	if err != nil {
@@ -76,8 +75,8 @@ func HistoryFile() string {
 	return filepath.Join(dir, ".roomd_history")
 }
 
-// signals ends the console in good order on SIGTERM and SIGHUP. While a line is
-// carried out the terminal is not raw, and Ctrl-C is a signal: it ends that.
+// signals closes the console on SIGTERM and SIGHUP. While a command runs the terminal is not
+// raw: Ctrl-C is SIGINT then, and ends the command.
 func (c *Console) signals(got chan os.Signal) {
 	defer signal.Stop(got)
 	for {
@@ -85,7 +84,7 @@ func (c *Console) signals(got chan os.Signal) {
 		case sig := <-got:
 			if sig != syscall.SIGINT {
 				c.Close()
-				return // a second one ends the process at once
+				return // a second signal ends the process at once
 			}
 			c.mu.Lock()
 			if c.cancelLine != nil {
@@ -126,7 +125,7 @@ func (c *Console) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Dropped is how many lines were too many to be printed.
+// Dropped returns the number of lines that came too fast to be printed.
 func (c *Console) Dropped() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,7 +135,7 @@ func (c *Console) Dropped() uint64 {
 func (c *Console) printAbove(line string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.left { // nobody takes it from the channel
+	if c.left { // nothing reads the channel any more
 		c.editor.Print(line)
 		return
 	}
@@ -158,13 +157,12 @@ func (c *Console) Close() {
 	c.editor.Close()
 }
 
-// Run reads lines and carries them out until the operator leaves or Close is
-// called.
+// Run reads lines and carries them out until the operator leaves or Close is called.
 func (c *Console) Run() {
 	c.goTask(c.watchServer)
 	got := make(chan os.Signal, 1)
 	signal.Notify(got, syscall.SIGINT)
-	if c.ConfirmLeave == nil { // otherwise they are the server's
+	if c.ConfirmLeave == nil { // otherwise the server handles them
 		signal.Notify(got, syscall.SIGTERM, syscall.SIGHUP)
 	}
 	c.goTask(func() { c.signals(got) })
@@ -189,7 +187,7 @@ func (c *Console) Run() {
 		case err != nil:
 			return
 		}
-		for l := range strings.Lines(line) { // several if they were pasted
+		for l := range strings.Lines(line) { // a paste can have several lines
 			if c.isClosing() || !c.runLine(strings.TrimSpace(l)) {
 				return
 			}
@@ -221,7 +219,7 @@ func (c *Console) runLine(line string) (stays bool) {
 	return true
 }
 
-// confirmLeave asks whether the operator leaves, if that has to be asked.
+// confirmLeave reports whether the operator leaves, after a question if there is one.
 func (c *Console) confirmLeave() bool {
 	if c.ConfirmLeave == nil {
 		return true
@@ -230,9 +228,8 @@ func (c *Console) confirmLeave() bool {
 	return question == "" || c.ask(question)
 }
 
-// Leave gives the terminal back. What is written to the console from then on is
-// printed as it comes; another Leave waits until that has been done. It is for the
-// goroutine that reads, or when none does.
+// Leave gives the terminal back. Later output is printed at once; a second Leave waits for it.
+// It must be called by the goroutine that reads lines, or when no goroutine does.
 func (c *Console) Leave() {
 	c.endWatches()
 	c.end()
@@ -246,7 +243,8 @@ func (c *Console) Leave() {
 	c.editor.Close()
 }
 
-// foreground is a context that Ctrl-C ends, for what has the terminal to itself.
+// foreground returns a context that Ctrl-C ends, for a command that has the terminal to
+// itself.
 func (c *Console) foreground() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(c.done)
 	c.mu.Lock()
@@ -264,7 +262,7 @@ func (c *Console) isClosing() bool {
 	return c.closing
 }
 
-// withColor has the answer painted, if the terminal has colours.
+// withColor asks for an answer with colours, if the terminal has them.
 func (c *Console) withColor(line string) string {
 	if c.color {
 		return withColor(line)
@@ -272,7 +270,7 @@ func (c *Console) withColor(line string) string {
 	return line
 }
 
-// runCommand carries out one line.
+// runCommand carries out one command.
 func (c *Console) runCommand(line string) {
 	ctx, cancel := c.foreground()
 	defer cancel()
@@ -282,7 +280,7 @@ func (c *Console) runCommand(line string) {
 	switch {
 	case errors.Is(err, errDeclined):
 		show(err.Error())
-	case c.isClosing(): // the server stops, and the log says how that goes
+	case c.isClosing(): // the log says how the stop ends
 	case ctx.Err() != nil:
 		show("(interrupted; the command may have been carried out)")
 	case err != nil:
@@ -292,15 +290,15 @@ func (c *Console) runCommand(line string) {
 	}
 }
 
-// ask asks before something is destroyed.
+// ask asks before a destructive command.
 func (c *Console) ask(text string) bool {
 	c.editor.Print("this " + text)
 	answer, err := c.editor.Ask("do it? [y/N] ")
 	return err == nil && term.IsYes(answer)
 }
 
-// table draws a live table in place until Ctrl-C. Without a terminal its frames
-// come one below the other.
+// table draws a live table in place until Ctrl-C. Without a terminal it prints the frames one
+// after the other.
 func (c *Console) table(line string) {
 	ctx, cancel := c.foreground()
 	defer cancel()
@@ -319,7 +317,7 @@ func (c *Console) table(line string) {
 	viewed(ctx, a, err, c.editor.Print)
 }
 
-// viewed says why a view has ended, unless the operator has ended it.
+// viewed prints why a view has ended, unless the operator ended it.
 func viewed(ctx context.Context, a verdict, err error, show func(string)) {
 	switch {
 	case ctx.Err() != nil:
@@ -380,7 +378,7 @@ func (c *Console) watchServer() {
 	}
 }
 
-// complete completes words as they are now, by asking the server.
+// complete asks the server for the words that can end a line.
 func (c *Console) complete(before string) []string {
 	ctx, cancel := context.WithTimeout(c.done, time.Second)
 	defer cancel()

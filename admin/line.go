@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// find returns the command that a word means, which may be abbreviated.
+// find returns the command that a word means; the word may be abbreviated.
 func find(word string) (*command, error) {
 	names := commandNames()
 	switch found := matchPrefix(word, names); len(found) {
@@ -19,7 +19,7 @@ func find(word string) (*command, error) {
 	}
 }
 
-// fullUsage is usage with the flags of the command.
+// fullUsage returns the usage with all flags of the command.
 func (c *command) fullUsage() string {
 	text := c.usage()
 	for _, f := range c.flags {
@@ -28,7 +28,7 @@ func (c *command) fullUsage() string {
 	return text
 }
 
-// dashed is a flag as it is typed.
+// dashed returns a flag as it is typed.
 func dashed(name string) string {
 	if len(name) == 1 {
 		return "-" + name
@@ -44,15 +44,15 @@ func (c *command) usage() string {
 	return text
 }
 
-// commandNames are those of all commands.
+// commandNames returns the names of all commands.
 func commandNames() []string {
 	return mapSlice(table, func(c command) string { return c.name })
 }
 
-// colorFlag is for our own clients, and not shown: their terminal has colours.
+// colorFlag is set by our clients if their terminal has colours. Help does not show it.
 const colorFlag = "color"
 
-// allFlags are a command's flags, those included that every such command has.
+// allFlags returns the flags of the command and those that all commands have.
 func (c *command) allFlags() []flag {
 	all := slices.Clone(c.flags)
 	switch {
@@ -64,8 +64,8 @@ func (c *command) allFlags() []flag {
 	return append(all, jsonFlag)
 }
 
-// flag finds the flag that a word means, which may be abbreviated. Those of the
-// command that a watch repeats are its own too.
+// flag finds a flag by its name, which may be abbreviated. A watch also has the flags of the
+// command that it repeats.
 func (c *command) flag(word string, args []string) (flag, error) {
 	all := append(c.allFlags(), flag{name: colorFlag})
 	if c.name == "backup" {
@@ -80,7 +80,7 @@ func (c *command) flag(word string, args []string) (flag, error) {
 		if f.name == word {
 			return f, nil
 		}
-		if f.short != "" && !slices.Contains(known, name) { // else it is not shown
+		if f.short != "" && !slices.Contains(known, name) { // hidden flags have no text
 			known = append(known, name)
 		}
 	}
@@ -100,7 +100,7 @@ func parse(line string) (*command, []string, map[string]string, error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	// What a client of ours adds stands in front, as a "--" may be in the line.
+	// Our clients put their flags in front of the command, because the line may have a "--".
 	n := 0
 	for n < len(words) && strings.HasPrefix(words[n], "--") {
 		n++
@@ -127,11 +127,11 @@ func parse(line string) (*command, []string, map[string]string, error) {
 	return cmd, args, flags, nil
 }
 
-// errHelp means that the line has --help or -h, as every other program knows it.
+// errHelp means that the line has --help or -h.
 var errHelp = errors.New("help")
 
-// scan sorts words into the arguments and the flags of a command. open is the flag at the
-// end whose value is missing.
+// scan sorts words into the arguments and the flags of a command. open is a flag at the end
+// whose value is missing.
 func (c *command) scan(words []string) (args []string, flags map[string]string, open flag, err error) {
 	flags = make(map[string]string)
 	for i, w := range words {
@@ -163,7 +163,7 @@ func (c *command) scan(words []string) (args []string, flags map[string]string, 
 	return args, flags, open, nil
 }
 
-// fits reports whether the command may have so many arguments.
+// fits reports whether the command takes this number of arguments.
 func (c *command) fits(args []string) bool {
 	least, most := 0, len(c.args)
 	for _, p := range c.args {
@@ -177,8 +177,8 @@ func (c *command) fits(args []string) bool {
 	return len(args) >= least && len(args) <= most
 }
 
-// split cuts a line into words; quotes of either kind keep spaces, and in
-// double quotes a backslash keeps the next character.
+// split cuts a line into words. Quotes of either kind keep spaces; in double quotes a
+// backslash quotes the next character.
 func split(line string) ([]string, error) {
 	var words []string
 	var word strings.Builder
@@ -216,7 +216,7 @@ func split(line string) ([]string, error) {
 	return words, nil
 }
 
-// Join is the opposite of split: a line of these words.
+// Join is the inverse of split: it returns a line of these words.
 func Join(words []string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {

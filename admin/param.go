@@ -14,23 +14,24 @@ import (
 	"roomd/store"
 )
 
-// param is an argument of a command, or the value of a flag: what the usage calls it,
-// what completes it and how it is read.
+// param is an argument of a command, or the value of a flag: its name in the usage, its
+// completion and its parser.
 type param struct {
-	// name is kinds of words, divided by |. Those in lower case stand for themselves.
+	// name is one or several kinds of words, divided by |. A kind in lower case is a literal
+	// word.
 	name      string
 	optional  bool
-	variadic  bool   // all words that follow
-	otherwise string // the default of a flag, as it would be typed; empty: none
-	// complete are those that may stand for it now, beside those that stand for themselves;
-	// args are the arguments before it. nil: nobody knows them.
+	variadic  bool   // all following words
+	otherwise string // the default of a flag, as an operator would type it; empty: none
+	// complete returns the possible words beside the literal ones; args are the arguments
+	// before it. nil: there is no completion.
 	complete func(s *Server, args []string) []string
-	// parse reads a word into the call, or says what is wrong with it; of a flag it gets
-	// the name, too. nil: the command takes any text.
+	// parse reads a word into the call, or returns a usage error; flag is the name of the
+	// flag, or "". nil: the command takes any text.
 	parse func(c *call, flag, word string) error
 }
 
-// usage is the parameter in a usage: ROOM, [ROOM], TEXT...
+// usage returns the parameter as usages show it: ROOM, [ROOM], TEXT...
 func (p param) usage() string {
 	text := p.name
 	if p.variadic {
@@ -42,13 +43,13 @@ func (p param) usage() string {
 	return text
 }
 
-// asOptional is the parameter where it may be left out.
+// asOptional returns the parameter as one that can be omitted.
 func (p param) asOptional() param {
 	p.optional = true
 	return p
 }
 
-// candidates are the words that may stand for it now.
+// candidates returns the words that can stand for the parameter now.
 func (p param) candidates(s *Server, args []string) (all []string) {
 	for kind := range strings.SplitSeq(p.name, "|") {
 		if kind == strings.ToLower(kind) {
@@ -61,10 +62,11 @@ func (p param) candidates(s *Server, args []string) (all []string) {
 	return all
 }
 
-// The arguments of commands. The audit has the room that comes first.
+// The arguments of commands. For a command whose first argument is a room, the audit has that
+// room.
 var (
 	roomArg     = param{name: "ROOM", complete: openRooms, parse: parseRoom}
-	roomNameArg = param{name: "ROOM", complete: openRooms} // which the command looks up
+	roomNameArg = param{name: "ROOM", complete: openRooms} // the command itself looks the room up
 	newRoomArg  = param{name: "ROOM"}
 	unboundArg  = param{name: "ROOM", complete: unboundRooms, parse: parseRoom}
 	trashedArg  = param{name: "ROOM|#ID", complete: trashedRooms, parse: parseTrashed}
@@ -83,8 +85,7 @@ var (
 	sinceValue  = param{name: "WHEN", parse: parseSince}
 )
 
-// bind reads the flags and the arguments of the command as its row says: what is wrong
-// with the line comes before what is not there.
+// bind parses the flags and the arguments of the command, flags first.
 func (c *call) bind() error {
 	c.numbers, c.times = make(map[string]int), make(map[string]time.Duration)
 	var err error
@@ -137,7 +138,7 @@ func oneOf(words string) param {
 	}}
 }
 
-// parseNumber takes a whole number in a range.
+// parseNumber parses a whole number in a range.
 func parseNumber(in value.Numbers) func(c *call, flag, word string) error {
 	return func(c *call, flag, word string) error {
 		n, err := value.ParseNumber(word, in)
@@ -149,7 +150,7 @@ func parseNumber(in value.Numbers) func(c *call, flag, word string) error {
 	}
 }
 
-// parseTime takes a time in a range.
+// parseTime parses a duration in a range.
 func parseTime(in value.Times) func(c *call, flag, word string) error {
 	return func(c *call, flag, word string) (err error) {
 		if c.times[flag], err = value.ParseTime(word, in); err != nil {
@@ -159,7 +160,7 @@ func parseTime(in value.Times) func(c *call, flag, word string) error {
 	}
 }
 
-// parseSince reads a sequence number or a time.
+// parseSince parses a sequence number or a duration.
 func parseSince(c *call, flag, word string) error {
 	seq, err := strconv.ParseUint(word, 10, 64)
 	if err != nil {
@@ -169,7 +170,7 @@ func parseSince(c *call, flag, word string) error {
 	return nil
 }
 
-// arg is the first argument, which may be left out.
+// arg returns the first argument, or "" if it was omitted.
 func (c *call) arg() string {
 	if len(c.args) == 0 {
 		return ""
@@ -177,7 +178,7 @@ func (c *call) arg() string {
 	return c.args[0]
 }
 
-// sinceTime is when the time of --since began; zero: it is not given.
+// sinceTime returns the time that --since names; zero: the flag is not given.
 func (c *call) sinceTime() time.Time {
 	if d := c.times["since"]; d > 0 {
 		return time.Now().Add(-d)
@@ -200,7 +201,7 @@ func unboundRooms(s *Server, _ []string) []string {
 }
 
 func trashedRooms(s *Server, _ []string) []string {
-	trash, _ := s.Service.Trash() // without it nothing is offered
+	trash, _ := s.Service.Trash() // without the trash there is no completion
 	return mapSlice(trash, func(t netsvc.Trashed) string { return t.Name })
 }
 
@@ -209,7 +210,7 @@ func nicksAndAddrs(s *Server, args []string) []string {
 	return append(addrs(s, args), mapSlice(members, func(m netsvc.MemberInfo) string { return m.Nick })...)
 }
 
-// mutedToo are those of all members, and the nicks that are muted and may have gone.
+// mutedToo completes like nicksAndAddrs, and also the nicks of muted members that have left.
 func mutedToo(s *Server, args []string) []string {
 	mutes := slices.DeleteFunc(s.Service.Bans(), func(b store.Ban) bool { return !b.Mute })
 	return append(nicksAndAddrs(s, args), mapSlice(mutes, func(b store.Ban) string { return b.Nick })...)
@@ -218,7 +219,7 @@ func mutedToo(s *Server, args []string) []string {
 func addrs(s *Server, _ []string) []string {
 	members, _ := s.Service.Members("")
 	return mapSlice(members, func(m netsvc.MemberInfo) string {
-		at, _ := netip.ParseAddrPort(m.Remote) // the server has made it
+		at, _ := netip.ParseAddrPort(m.Remote) // the server wrote it, so that it is valid
 		return at.Addr().String()
 	})
 }

@@ -31,34 +31,33 @@ type Listener struct {
 	conns sync.WaitGroup
 
 	pause   atomic.Value // a chan struct{}, closed by Resume
-	pending atomic.Int64 // commands whose answers are not written yet; streams do not count
+	pending atomic.Int64 // commands without an answer yet, except streams
 }
 
 // maxLine bounds a command line in bytes.
 const maxLine = 64 << 10
 
-// maxPath is how long the path of a socket may be, in bytes (unix(7)).
+// maxPath bounds the path of a socket in bytes (unix(7)).
 const maxPath = 107
 
-// UnavailableError is an error of Listen that the machine is the cause of, and not what
-// it was asked for: a folder that is missing or read-only, a path that the system
-// does not take.
+// UnavailableError is an error of Listen with a cause in the machine: a folder is missing or
+// read-only, or the path is too long.
 type UnavailableError struct {
 	Err       error
-	Permanent bool // it cannot come good
+	Permanent bool // a later try fails, too
 }
 
 func (e UnavailableError) Error() string { return e.Err.Error() }
 func (e UnavailableError) Unwrap() error { return e.Err }
 
-// Listen opens the socket at path with these permissions and begins to serve.
-// A stale socket is removed, if it is a socket and nobody answers there.
+// Listen creates the socket at path with these permissions and begins to serve. It removes a
+// stale socket, that is, one where no server answers.
 func (s *Server) Listen(path string, mode os.FileMode) (*Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	// The socket gets its permissions when it is bound, before anybody can
-	// connect; the umask may have taken some away, which are given after.
+	// The permissions are set before a client can connect. The umask may have removed some of
+	// them; Serve sets those again.
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		return errors.Join(c.Control(func(fd uintptr) { err = syscall.Fchmod(int(fd), uint32(mode.Perm())) }), err)
@@ -77,7 +76,7 @@ func (s *Server) Listen(path string, mode os.FileMode) (*Listener, error) {
 	return l, err
 }
 
-// Serve is Listen on a socket that is open already.
+// Serve begins to serve on an open socket.
 func (s *Server) Serve(ln *net.UnixListener, mode os.FileMode) (*Listener, error) {
 	ln.SetUnlinkOnClose(true)
 	s.group.Store(&s.Group)
@@ -90,7 +89,7 @@ func (s *Server) Serve(ln *net.UnixListener, mode os.FileMode) (*Listener, error
 	return l, nil
 }
 
-// removeStale removes a stale socket.
+// removeStale removes the socket of a server that has ended.
 func removeStale(path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -116,7 +115,7 @@ func removeStale(path string) error {
 	return nil
 }
 
-// chgrp gives a file to a group, or to our own for "".
+// chgrp sets the group of a file; "" is the group of the process.
 func chgrp(path, group string) error {
 	gid := os.Getegid()
 	if group != "" {
@@ -135,8 +134,8 @@ func chgrp(path, group string) error {
 	return err
 }
 
-// Close ends all connections, leaves what was planned to the next start, and removes
-// the socket. It is for the end of the server: nothing can be planned after it.
+// Close ends all connections and removes the socket. Plans stay in the database for the next
+// start; nothing can be planned any more.
 func (l *Listener) Close() error {
 	l.end()
 	err := l.ln.Close()
@@ -146,8 +145,8 @@ func (l *Listener) Close() error {
 	return err
 }
 
-// Pause leaves newcomers waiting in the socket's queue, for whoever serves it next:
-// this process after Resume, or another one after Retire.
+// Pause leaves new connections in the queue of the socket, for the process that serves it
+// next: this one after Resume, or another one after Retire.
 func (l *Listener) Pause() {
 	l.pause.Store(make(chan struct{}))
 	l.ln.SetDeadline(time.Unix(1, 0))
@@ -174,7 +173,7 @@ func (l *Listener) accept() {
 				return
 			}
 		default:
-			// Out of descriptors, most likely: try again soon.
+			// Probably there are no descriptors left; try again soon.
 			select {
 			case <-time.After(50 * time.Millisecond):
 			case <-l.done.Done():
@@ -183,8 +182,7 @@ func (l *Listener) accept() {
 	}
 }
 
-// byteOrderMark is what some systems put before a text. It is no part of the first
-// line.
+// byteOrderMark may stand before the first line of a text. It is not part of the line.
 const byteOrderMark = "\ufeff"
 
 // serve answers the lines of one connection.
@@ -196,7 +194,7 @@ func (l *Listener) serve(c *net.UnixConn) {
 	}
 	defer end()
 	defer context.AfterFunc(l.done, end)()
-	w := bufio.NewWriterSize(c, 64<<10) // a large answer wakes its reader a few times only
+	w := bufio.NewWriterSize(c, 64<<10) // so that a large answer wakes its reader only a few times
 	who, err := l.srv.authenticate(c)
 	if err != nil {
 		fmt.Fprintf(w, "ERR denied %s\n", oneLine(err.Error()))
@@ -237,9 +235,8 @@ func isBlank(line string) bool {
 	return err == nil && len(words) == 0
 }
 
-// serveLine answers one line. A stream ends when another line comes: if that is not
-// blank, it is the next command. open is false once the client has left during
-// a stream.
+// serveLine answers one line. The next line of the client ends a stream, and is returned. open
+// is false if the client left during a stream.
 func (l *Listener) serveLine(ctx context.Context, who Caller, line string, c *net.UnixConn, w *bufio.Writer, lines <-chan string) (next string, open bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -250,7 +247,7 @@ func (l *Listener) serveLine(ctx context.Context, who Caller, line string, c *ne
 		go func() { watching <- l.srv.execute(ctx, who, line, out) }()
 		select {
 		case err = <-watching:
-			if ctx.Err() != nil { // the server ends, or another process goes on: no verdict
+			if ctx.Err() != nil { // the server stops, or another process serves: there is no verdict
 				return "", false
 			}
 		case next, open = <-lines:
@@ -264,7 +261,7 @@ func (l *Listener) serveLine(ctx context.Context, who Caller, line string, c *ne
 	defer l.pending.Add(-1)
 	defer peer.WhenGone(c, cancel)()
 	err := l.srv.execute(ctx, who, line, out)
-	if l.srv.isStopWaiter(c) { // the verdict comes then
+	if l.srv.isStopWaiter(c) { // Stopped writes the verdict
 		return "", false
 	}
 	writeVerdict(w, err)
@@ -282,7 +279,7 @@ func writeVerdict(w *bufio.Writer, err error) {
 	fmt.Fprintf(w, "%s %s %s\n", v.word, v.code, oneLine(v.text))
 }
 
-// verdictOf is an error as the operator sees it, who may see all of it.
+// verdictOf returns the verdict for an error. Operators may see all of it.
 func verdictOf(err error) *verdict {
 	var v *verdict
 	if errors.As(err, &v) {
@@ -297,7 +294,8 @@ func verdictOf(err error) *verdict {
 	return &verdict{"ERR", "internal", err.Error()}
 }
 
-// authenticate tells which user is at the other end, and refuses one that may not.
+// authenticate returns the user at the other end, or an error if that user may not give
+// commands.
 func (s *Server) authenticate(c *net.UnixConn) (Caller, error) {
 	uid, gids, err := peer.Credentials(c)
 	if err != nil {

@@ -19,50 +19,51 @@ import (
 	"roomd/store"
 )
 
-// Server is what the commands work on. Its fields are set before it is used.
+// Server holds all that the commands work on. Its fields are set before its first use, and
+// none of its functions is nil.
 type Server struct {
 	Service *netsvc.Service
 	Store   *store.Store
 	Log     *Tap
 	Stop    func()           // begins to stop the server
 	Config  func() []Setting // the configuration in effect
-	// Reload reads the configuration again; dry: only says what it would do.
+	// Reload reads the configuration again. With dry it only reports the changes.
 	Reload func(dry bool) ([]Change, error)
-	// Program finds the file that an upgrade is to run, and its SHA-256; the one now
-	// on disk for "". It refuses one that others than root and the server's user could
-	// have put there, unless whoever names it is trusted: is one of the two.
+	// Program returns the file that an upgrade runs and its SHA-256: binary, or for "" the
+	// file of this server as it is on disk. It refuses a file that other users than root and
+	// the server's could have written, unless the caller is trusted, that is, one of the two.
 	Program func(binary string, trusted bool) (path, sum string, err error)
-	// Upgrade has a process of the binary take over. After nil the server must not be used any more; dry only finds out
-	// whether it could.
+	// Upgrade starts the binary, which takes over. After nil the server must not be used any
+	// more. With dry it only finds out whether the binary could take over.
 	Upgrade func(ctx context.Context, binary string, dry bool) (Upgrade, error)
-	// LogDropped tells how many lines of the log could not be written, and for how
-	// long the next one has not been taken; 0: nothing waits. nil: there is no log.
+	// LogDropped returns the number of log lines that could not be written, and how long the
+	// oldest pending line has been waiting; 0: no line is pending.
 	LogDropped func() (lines uint64, waits time.Duration)
-	// Certificate is the one in use; nil, or a nil func: there is none.
+	// Certificate returns the certificate in use; nil: there is none.
 	Certificate func() *Certificate
 	Version     string
 	ConfigFile  string                                // the file of the configuration
 	Addresses   func() (listening, advertised string) // of the master port
 	Database    string                                // the database's file
-	// Files, if not nil, are further files of the server that no backup may replace.
+	// Files returns further files of the server that no backup may replace.
 	Files func() []string
-	Group string // who else may use the socket at first; empty: nobody
+	Group string // admin.group at the start, which may use the socket; empty: no group
 
 	group atomic.Pointer[string] // Group, or that of SetAccess
 	plans plans
 
 	stopMu      sync.Mutex
-	stopWaiters []net.Conn // whose clients wait for the end of the server; guarded by ending
+	stopWaiters []net.Conn // clients that wait until the server has stopped; guarded by stopMu
 }
 
-// Certificate is what clients of TLS are shown.
+// Certificate describes the certificate that TLS clients are shown.
 type Certificate struct {
 	File        string
 	Expires     time.Time
-	Loaded      time.Time // when it was taken up
+	Loaded      time.Time // by the server
 	Valid       bool      // now
-	Warning     string    // that it expires soon, or does not hold; empty: neither
-	ReloadError string    // why its files, which have changed, cannot be used; empty: they can
+	Warning     string    // it expires soon, or it is not valid; empty: neither
+	ReloadError string    // why a newer version of its files cannot be loaded; empty: no problem
 }
 
 // Setting is a key of the configuration in effect.
@@ -73,11 +74,11 @@ type Setting struct {
 	Changed bool   `json:"changed"` // differs from the default
 }
 
-// Caller is who gives a command.
+// Caller is the user that gives a command.
 type Caller struct {
 	UID  int // -1: not known
 	User string
-	Door string // the way the command came in; empty: the admin socket
+	Door string // how the command reached the server; empty: the admin socket
 }
 
 // command is a row of the table.
@@ -88,36 +89,35 @@ type command struct {
 	about    string // further sentences; may be empty
 	example  string
 	flags    []flag // beside --json, which every command has
-	changes  bool   // is written to the audit
-	stream   bool   // goes on until it is ended
-	console  bool   // is for the console's prompt only, which carries it out
-	getOrSet bool   // and changes nothing without its last argument
-	group    string // where help lists it
+	changes  bool   // the audit records it
+	stream   bool   // it runs until the client ends it
+	console  bool   // only the prompt of the console has it, and carries it out
+	getOrSet bool   // without its last argument it changes nothing
+	group    string // its heading in help
 	run      func(*call) error
 }
 
-// readOnly reports whether a command only looks, and comes to an end: then it can
-// be watched.
+// readOnly reports whether a command changes nothing and ends by itself: watch can repeat it.
 func (c *command) readOnly() bool { return !c.changes && !c.stream && !c.console }
 
-// flag is an option of a command. Without arg it is a switch.
+// flag is an option of a command. Without arg it takes no value.
 type flag struct {
 	name  string
 	arg   param
 	short string
 }
 
-// hasValue reports whether it has a value.
+// hasValue reports whether the flag takes a value.
 func (f flag) hasValue() bool { return f.arg.name != "" }
 
-// limitFlag is the number of results.
+// limitFlag is the flag for the number of results.
 func limitFlag(otherwise string) flag {
 	arg := numberValue
 	arg.otherwise = otherwise
 	return flag{"n", arg, "at most N"}
 }
 
-// does is what the flag does, and its default.
+// does returns the effect of the flag, with its default.
 func (f flag) does() string {
 	if f.arg.otherwise == "" {
 		return f.short
@@ -125,7 +125,7 @@ func (f flag) does() string {
 	return fmt.Sprintf("%s (default %s)", f.short, f.arg.otherwise)
 }
 
-// usage is the flag as it is typed, with its value.
+// usage returns the flag as it is typed, with its value.
 func (f flag) usage() string { return strings.TrimSpace(dashed(f.name) + " " + f.arg.name) }
 
 var (
@@ -144,23 +144,23 @@ var (
 // call is one run of a command.
 type call struct {
 	*Server
-	ctx         context.Context // done when the client is gone or has had enough, and, but for a stream, when the server stops
+	ctx         context.Context // done when the client has ended the command and, unless it is a stream, when the server stops
 	caller      Caller
-	line        string // as it was given
+	line        string // as the client sent it
 	cmd         *command
 	args        []string
 	flags       map[string]string
-	secret      string // what the client was asked for; empty: nothing yet
+	secret      string // the secret that the client was asked for; empty: none yet
 	out         *output
-	skipAudit   bool   // a command that may change something has only looked
-	auditResult string // what the audit says of it instead of "done"
+	skipAudit   bool   // the call changed nothing, or has recorded itself
+	auditResult string // the result in the audit, instead of "done"
 
-	// What bind has read. Of the arguments:
+	// The arguments as bind has read them.
 	target  netsvc.RoomDetail
 	trashed netsvc.Trashed
 	banID   uint64
 	port    int
-	// And of the flags, by name; what is not given is not there.
+	// The flags as bind has read them, by name; those that are not given are missing.
 	afterSeq uint64 // a sequence number
 	numbers  map[string]int
 	times    map[string]time.Duration
@@ -170,19 +170,19 @@ type call struct {
 // with OK.
 type verdict struct {
 	word string // OK, ERR, ASK or SECRET
-	code string // of ERR; the token of ASK
+	code string // the code of ERR; the token of ASK
 	text string
 }
 
 func (v *verdict) Error() string { return v.text }
 
-// refuse is the error of a command that is refused.
+// refuse returns the error of a refused command.
 func refuse(code, format string, args ...any) error {
 	return &verdict{"ERR", code, fmt.Sprintf(format, args...)}
 }
 
-// confirm returns nil if the operator has agreed to what text says. state is
-// what the answer depends on: a token is void once it has changed.
+// confirm returns nil if the operator has agreed to the effect that text describes. A token is
+// void once state has changed.
 func (c *call) confirm(text string, state ...any) error {
 	sum := sha256.Sum256(fmt.Append(nil, c.cmd.name, c.args, state))
 	token := fmt.Sprintf("%x", sum[:4])
@@ -202,7 +202,7 @@ func (c *call) confirm(text string, state ...any) error {
 	return &verdict{"ASK", token, text}
 }
 
-// cutSecret takes off a line the secret that a client of ours has put in front.
+// cutSecret cuts the secret off a line that our client has put in front.
 func cutSecret(line string) (rest, secret string) {
 	code, rest, ok := strings.Cut(strings.TrimPrefix(line, secretFlag), " ")
 	text, err := base64.RawURLEncoding.DecodeString(code)
@@ -214,8 +214,8 @@ func cutSecret(line string) (rest, secret string) {
 
 const secretFlag = "--secret="
 
-// dryRun comes before what is done: it returns errDry, and has said what would be
-// done, if the operator only wants to know.
+// dryRun is called before a command changes something. With --dry-run it reports the effect
+// and returns errDryRun.
 func (c *call) dryRun(format string, args ...any) error {
 	if !c.has("dry-run") {
 		return nil
@@ -223,7 +223,7 @@ func (c *call) dryRun(format string, args ...any) error {
 	return errors.Join(c.out.text(format, args...), errDryRun)
 }
 
-// report tells what was done, unless err is why it was not.
+// report reports the effect of a command, or returns err.
 func (c *call) report(err error, format string, args ...any) error {
 	if err != nil {
 		return err
@@ -233,8 +233,7 @@ func (c *call) report(err error, format string, args ...any) error {
 
 var errDryRun = errors.New("nothing was done")
 
-// recoverFault makes a fault in what an operator has asked for an error: the server
-// goes on.
+// recoverFault turns a panic in a command into an error, and the server continues.
 func (s *Server) recoverFault(line string, err *error) {
 	if fault := recover(); fault != nil {
 		slog.New(s.Log).Error("a fault in roomd: a command has failed and the server continues; please report it", "command", netsvc.Printable(line), "error", fmt.Sprint(fault), "stack", string(debug.Stack()))
@@ -242,8 +241,7 @@ func (s *Server) recoverFault(line string, err *error) {
 	}
 }
 
-// execute runs a line. The error, if it is not for the operator, is the
-// server's.
+// execute runs a line. An error that is not a *verdict is an internal error of the server.
 func (s *Server) execute(ctx context.Context, who Caller, line string, out *output) (err error) {
 	line, secret := cutSecret(line)
 	defer s.recoverFault(line, &err)
@@ -270,8 +268,8 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 	var v *verdict
 	if cmd.changes && !c.skipAudit && !(errors.As(err, &v) && v.word == "ASK") && !errors.Is(err, errDryRun) {
 		if failed := s.record(who, about, c.line, cmp.Or(c.auditResult, resultOf(err))); failed != nil && err == nil && !out.json && !raw {
-			// What is done is done: that is what the answer says, but for one that a
-			// program reads.
+			// The command is done, and the answer says so. A program that reads JSON gets only
+			// the data.
 			err = out.text("done; the audit could not be written and lacks it, the log has it")
 		}
 	}
@@ -284,7 +282,7 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 	return out.end()
 }
 
-// roomName is the room that a command is about; empty: it is about none.
+// roomName returns the room that a command is about, or "".
 func (c *call) roomName() string {
 	switch {
 	case c.trashed.Name != "":
@@ -305,18 +303,18 @@ func resultOf(err error) string {
 	return "done"
 }
 
-// Record tells the log, the audit and the watchers of a command that did not come
-// in at the socket, and what came of it.
+// Record records a command that did not come through the socket, and its result, in the log
+// and the audit, and tells the watchers.
 func (s *Server) Record(who Caller, line, result string) {
-	_ = s.record(who, "", line, result) // the log has what the audit lacks
+	_ = s.record(who, "", line, result) // the log has the command even if the audit has not
 }
 
-// record tells the log and the watchers what somebody did and what came of it, and
-// keeps it in the audit: if that is not possible, the log says so.
+// record records a command and its result in the log and the audit, and tells the watchers. If
+// the audit cannot be written, the log says so.
 func (s *Server) record(who Caller, room, line, result string) error {
 	s.note(who, room, line, result)
 	err := s.Store.AddAudit(who.audit(line, result))
-	if errors.Is(err, store.ErrClosed) { // by the command itself
+	if errors.Is(err, store.ErrClosed) { // the command itself closed the store
 		return nil
 	}
 	if err != nil {
@@ -325,28 +323,27 @@ func (s *Server) record(who Caller, room, line, result string) error {
 	return err
 }
 
-// note tells the log and the watchers.
+// note records a command in the log and tells the watchers.
 func (s *Server) note(who Caller, room, line, result string) {
 	a := who.audit(line, result)
 	slog.New(s.Log).Info("operator command", "user", a.User, "uid", a.UID, "door", a.Door, "command", netsvc.Printable(a.Line), "result", a.Result)
 	s.Service.Publish(netsvc.Event{Time: a.Time, Type: "command", Room: room, By: a.User, Door: a.Door, Text: a.Line, Cause: a.Result})
 }
 
-// audit is what the audit keeps of a command and of what came of it.
+// audit returns the audit's record of a command and its result.
 func (who Caller) audit(line, result string) store.Audit {
-	for strings.HasPrefix(line, "--") { // what a client of ours has added
+	for strings.HasPrefix(line, "--") { // flags that our client put in front
 		_, line, _ = strings.Cut(line, " ")
 	}
 	return store.Audit{Time: time.Now().UTC(), UID: who.UID, User: who.User, Door: cmp.Or(who.Door, store.DoorAdmin), Line: line, Result: oneLine(result)}
 }
 
-// RecordStop is Record for what cannot be kept afterwards. A disk that does not
-// answer is not waited for.
+// RecordStop records a stop before the database is closed. It does not wait for a slow disk.
 func (s *Server) RecordStop(who Caller, line string) {
 	runWithin(auditTimeout, func() { s.Record(who, line, "done") })
 }
 
-// runWithin runs fn, and does not wait for it any longer.
+// runWithin runs fn and waits for it, but no longer than most.
 func runWithin(most time.Duration, fn func()) {
 	done := make(chan struct{})
 	go func() {
@@ -359,5 +356,5 @@ func runWithin(most time.Duration, fn func()) {
 	}
 }
 
-// auditTimeout bounds how long a stop waits for its entry in the audit.
+// auditTimeout bounds the time that a stop waits until the audit has it.
 const auditTimeout = time.Second
