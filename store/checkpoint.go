@@ -182,15 +182,11 @@ func writeTail(b *bolt.Bucket, room uint64, h *head) error {
 			first = both
 		}
 	}
-	if err := b.Put(u64(first.First), first.Encode()); err != nil {
-		return err
+	err := b.Put(u64(first.First), first.Encode())
+	for i := 1; err == nil && i < len(tail); i++ {
+		err = b.Put(u64(tail[i].First), tail[i].Encode())
 	}
-	for i := range tail[1:] {
-		if err := b.Put(u64(tail[1+i].First), tail[1+i].Encode()); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // reclaim removes the lines up to a sequence number, at most so many blocks. It

@@ -158,16 +158,14 @@ var errReplaced = errors.New("another process keeps replacing the file")
 // openBolt opens an existing file. bbolt panics on some corrupt files: that is an
 // error here, and the file stays locked until the process ends.
 func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
-	if err := checkRegular(path); err != nil {
+	// Before anything else is read of a file that is too short.
+	if db, err = openReadOnly(path, &bolt.Options{Timeout: lockTimeout}); err == nil {
+		err = db.Close()
+	}
+	if err != nil {
 		return nil, err
 	}
 	err = catchFaults(func() error {
-		if db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, ReadOnly: true}); err != nil {
-			return err
-		}
-		if err := errors.Join(checkLength(db), db.Close()); err != nil {
-			return err
-		}
 		opts := boltOptions(lockTimeout)
 		var file *os.File
 		opts.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
@@ -185,6 +183,27 @@ func openBolt(path string, lockTimeout time.Duration) (db *bolt.DB, err error) {
 		db.AllocSize = allocSize
 		return nil
 	})
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	return db, nil
+}
+
+// openReadOnly opens a file for reading.
+func openReadOnly(path string, opts *bolt.Options) (db *bolt.DB, err error) {
+	if err := checkRegular(path); err != nil {
+		return nil, err
+	}
+	opts.ReadOnly = true
+	err = catchFaults(func() error {
+		if db, err = bolt.Open(path, 0o600, opts); err != nil {
+			return err
+		}
+		return checkLength(db)
+	})
+	if err != nil && db != nil {
+		err = errors.Join(err, db.Close())
+	}
 	if err != nil {
 		return nil, openError(path, err)
 	}

@@ -121,7 +121,7 @@ func TestOpenForeignFiles(t *testing.T) {
 		if _, err := Open(path, Options{}); !errors.Is(err, errNotFile) {
 			t.Error(err)
 		}
-		if _, err := openReadOnly(path); !errors.Is(err, errNotFile) {
+		if _, err := openToCheck(path); !errors.Is(err, errNotFile) {
 			t.Error(err)
 		}
 	})

@@ -40,7 +40,7 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return info, nil, err
 	}
-	db, err := openReadOnly(path)
+	db, err := openToCheck(path)
 	if err != nil {
 		return info, nil, err
 	}
@@ -269,20 +269,7 @@ func copyFile(ctx context.Context, from string, to *os.File, progress Progress) 
 	return errors.Join(err, to.Sync())
 }
 
-// openReadOnly opens a file that nobody has open for writing.
-func openReadOnly(path string) (db *bolt.DB, err error) {
-	if err := checkRegular(path); err != nil {
-		return nil, err
-	}
-	err = catchFaults(func() error {
-		db, err = bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, PreLoadFreelist: true, Timeout: time.Second})
-		if err != nil {
-			return openError(path, err)
-		}
-		return checkLength(db)
-	})
-	if err != nil && db != nil {
-		err = errors.Join(err, db.Close())
-	}
-	return db, err
+// openToCheck opens a file that no process has open for writing.
+func openToCheck(path string) (*bolt.DB, error) {
+	return openReadOnly(path, &bolt.Options{Timeout: time.Second, PreLoadFreelist: true})
 }

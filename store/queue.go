@@ -78,10 +78,8 @@ func (s *Store) TrySubmit(p *Post) (ok bool, err error) {
 	if !s.queue.pending.TryAcquire(p.weight) {
 		return false, nil
 	}
-	if err := s.enqueue(p); err != nil {
-		return false, err
-	}
-	return true, nil
+	err = s.enqueue(p)
+	return err == nil, err
 }
 
 func (s *Store) weigh(p *Post) {

@@ -246,7 +246,7 @@ func runUntilDone(ctx context.Context, fn func() error) (err error) {
 
 // checkFile checks a file that no store has open for writing.
 func checkFile(path string) error {
-	db, err := openReadOnly(path)
+	db, err := openToCheck(path)
 	if err != nil {
 		return err
 	}

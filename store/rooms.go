@@ -165,28 +165,19 @@ func releasePort(tx *bolt.Tx, port int) error {
 
 func putRoom(tx *bolt.Tx, r Room) error { return putJSON(tx.Bucket(bucketRooms), u64(r.ID), r) }
 
-// anyRoom returns a room, deleted or not.
-func anyRoom(tx *bolt.Tx, id uint64) (Room, error) {
+// getRoom returns a room that is not deleted.
+func getRoom(tx *bolt.Tx, id uint64) (Room, error) { return findRoom(tx, id, false) }
+
+// deletedRoom returns a room that is deleted.
+func deletedRoom(tx *bolt.Tx, id uint64) (Room, error) { return findRoom(tx, id, true) }
+
+func findRoom(tx *bolt.Tx, id uint64, deleted bool) (Room, error) {
 	v := tx.Bucket(bucketRooms).Get(u64(id))
 	if v == nil {
 		return Room{}, ErrNoRoom
 	}
-	return decodeRoom(u64(id), v)
-}
-
-// getRoom returns a room that is not deleted.
-func getRoom(tx *bolt.Tx, id uint64) (Room, error) {
-	r, err := anyRoom(tx, id)
-	if err == nil && !r.Deleted.IsZero() {
-		err = ErrNoRoom
-	}
-	return r, err
-}
-
-// deletedRoom returns a room that is deleted.
-func deletedRoom(tx *bolt.Tx, id uint64) (Room, error) {
-	r, err := anyRoom(tx, id)
-	if err == nil && r.Deleted.IsZero() {
+	r, err := decodeRoom(u64(id), v)
+	if err == nil && r.Deleted.IsZero() == deleted {
 		err = ErrNoRoom
 	}
 	return r, err

@@ -26,7 +26,7 @@ func flip(tx *bolt.Tx, bucket []byte, id uint64) error {
 // raw is what a file has of rooms, as bytes.
 func raw(t *testing.T, path string, ids ...uint64) (all []string) {
 	t.Helper()
-	db, err := openReadOnly(path)
+	db, err := openToCheck(path)
 	if err != nil {
 		t.Fatal(err)
 	}

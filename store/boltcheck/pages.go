@@ -108,38 +108,28 @@ func (p *pages) elements(id uint64, b []byte) {
 	for i := range h.count {
 		at := pageHeaderBytes + i*elementBytes
 		e := b[at:]
+		u32 := func(at int) uint64 { return uint64(binary.NativeEndian.Uint32(e[at:])) }
+		kind, pos, key, value := u32(0), u32(4), u32(8), u32(12)
 		if h.flags == branchPage {
-			pos, size := uint64(binary.NativeEndian.Uint32(e)), uint64(binary.NativeEndian.Uint32(e[4:]))
-			if uint64(at)+pos+size > uint64(len(b)) {
-				p.addError(id, "element %d is not within it", i)
-				continue
-			}
-			last = p.ordered(id, i, last, e[pos:pos+size])
-			p.page(binary.NativeEndian.Uint64(e[8:]))
-			continue
+			pos, key, value = u32(0), u32(4), 0
 		}
-		pos, key, value := uint64(binary.NativeEndian.Uint32(e[4:])), uint64(binary.NativeEndian.Uint32(e[8:])), uint64(binary.NativeEndian.Uint32(e[12:]))
 		if uint64(at)+pos+key+value > uint64(len(b)) {
 			p.addError(id, "element %d is not within it", i)
 			continue
 		}
-		last = p.ordered(id, i, last, e[pos:pos+key])
-		switch kind := binary.NativeEndian.Uint32(e); kind {
-		case 0:
-		case bucketEntry:
+		if i > 0 && string(last) >= string(e[pos:pos+key]) {
+			p.addError(id, "key %d is not in order", i)
+		}
+		last = e[pos : pos+key]
+		switch {
+		case h.flags == branchPage:
+			p.page(binary.NativeEndian.Uint64(e[8:]))
+		case kind == bucketEntry:
 			p.bucket(id, i, e[pos+key:pos+key+value])
-		default:
+		case kind != 0:
 			p.addError(id, "element %d is of the type %#x", i, kind)
 		}
 	}
-}
-
-// ordered checks that a key comes after the one before, and returns it.
-func (p *pages) ordered(id uint64, i int, last, key []byte) []byte {
-	if i > 0 && string(last) >= string(key) {
-		p.addError(id, "key %d is not in order", i)
-	}
-	return key
 }
 
 // bucket checks a bucket: its own pages, or the page within its value.
