@@ -135,23 +135,12 @@ func (r *Room) post(ctx context.Context, kind Type, text string) (*Receipt, erro
 // could be telnet, erase characters or end the line.
 func sanitize(text string) string {
 	const sub = 0x1a
-	odd := func(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
-	clean := utf8.ValidString(text)
-	for i := 0; clean && i < len(text); i++ {
-		clean = !odd(text[i])
-	}
-	if clean {
-		return text
-	}
-	b := []byte(text)
-	for i := 0; i < len(b); {
-		r, n := utf8.DecodeRune(b[i:])
-		if r == utf8.RuneError && n == 1 || odd(b[i]) {
-			b[i] = sub
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || r < ' ' && r != '\t' || r == 0x7f {
+			return sub
 		}
-		i += n
-	}
-	return string(b)
+		return r
+	}, text)
 }
 
 // sameText reports whether got can be what the server made of sent: it may have replaced

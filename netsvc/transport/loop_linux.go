@@ -147,38 +147,31 @@ func (ls *loops) probe() (answered func() bool) {
 }
 
 // loopFreeze is where frozen loops wait.
-type loopFreeze struct {
-	arrived sync.WaitGroup
-	thawed  chan struct{}
-}
+type loopFreeze struct{ arrived, thawed chan struct{} }
 
 // freeze stops all loops, with no event half handled, until thaw is called. It fails if a
 // loop does not stop before ctx ends.
 func (ls *loops) freeze(ctx context.Context) (thaw func(), err error) {
-	f := &loopFreeze{thawed: make(chan struct{})}
+	f := &loopFreeze{arrived: make(chan struct{}, len(ls.all)), thawed: make(chan struct{})}
 	thaw = func() {
 		for _, l := range ls.all {
 			l.frozen.Store(nil)
 		}
 		close(f.thawed)
 	}
-	f.arrived.Add(len(ls.all))
 	for _, l := range ls.all {
 		l.frozen.Store(f)
 		l.wake()
 	}
-	all := make(chan struct{})
-	go func() {
-		f.arrived.Wait()
-		close(all)
-	}()
-	select {
-	case <-all:
-		return thaw, nil
-	case <-ctx.Done():
-		thaw() // the goroutine ends when the loop that hangs comes by
-		return nil, ctx.Err()
+	for range ls.all {
+		select {
+		case <-f.arrived:
+		case <-ctx.Done():
+			thaw()
+			return nil, ctx.Err()
+		}
 	}
+	return thaw, nil
 }
 
 // thawReads goes on reading all conns that are frozen.
@@ -223,7 +216,7 @@ func (l *loop) run() {
 	buf := make([]unix.EpollEvent, loopEvents)
 	for {
 		if f := l.frozen.Load(); f != nil {
-			f.arrived.Done()
+			f.arrived <- struct{}{}
 			<-f.thawed
 		}
 		events, err := l.events(buf)

@@ -45,38 +45,34 @@ func (c *Conn) streamReader() {
 		}
 	}()
 	for next = h.Resume(); next == Continue; { // input may be pending from before Start
+		var err error
 		k.busy.Store(false)
-		p, done, err := k.read()
+		next, err = k.read(h)
 		k.busy.Store(true)
 		switch {
-		case err == nil:
-			next = h.Data(p)
-			done()
-		case c.is(isReadStopped):
-			next = Stop
-		default:
+		case err != nil && !c.is(isReadStopped):
 			next = h.PeerClosed(err)
-		}
-		if next == Defer {
+		case next == Defer:
 			next = h.Resume()
 		}
 	}
 }
 
-// read waits for input, and returns it in a buffer that must go back by done.
-func (k *stream) read() (p []byte, done func(), err error) {
+// read waits for input and gives it to the handler.
+func (k *stream) read(h Handler) (Outcome, error) {
 	if k.conn == k.tcp { // TLS holds a buffer while it waits
 		if err := k.await(); err != nil {
-			return nil, nil, err
+			return Stop, err
 		}
 	}
 	b := readBuffers.Get().(*[]byte)
+	defer readBuffers.Put(b)
 	n, err := k.conn.Read(k.engine.limitRead(*b))
-	if n > 0 {
-		return (*b)[:n], func() { readBuffers.Put(b) }, nil
+	k.busy.Store(true)
+	if n == 0 {
+		return Stop, cmp.Or(err, io.ErrNoProgress)
 	}
-	readBuffers.Put(b)
-	return nil, nil, cmp.Or(err, io.ErrNoProgress)
+	return h.Data((*b)[:n]), nil
 }
 
 // await waits for input without a buffer.
