@@ -136,17 +136,17 @@ const hereText = "the server is here"
 // to be suspended it returns false, and must be called again. The caller has
 // reading, and may wait.
 func (s *lineSession) handleEnd(err error) (c Cause, ok bool) {
-	if c = causeVanished; errors.Is(err, io.EOF) && !s.conn.WasReset() {
+	// A reset may have cut the last line short, unless the peer had closed its
+	// side before: Linux tells that by EPIPE.
+	for !s.member.isDrained() && s.conn.Writing() && s.conn.WasReset() {
+		s.WaitSignal(time.Millisecond) // a write is just meeting the reset
+	}
+	if c = causeVanished; errors.Is(err, io.EOF) && !s.is(isReset) {
 		s.peerClosed = true
 		c = causeLeft
 	}
 	if s.is(isDead) {
 		c = causeDeadPeer
-	}
-	// A reset may have cut the last line short, unless the peer had closed its
-	// side before: Linux tells that by EPIPE.
-	for !s.member.isDrained() && s.conn.Writing() && s.conn.WasReset() {
-		s.WaitSignal(time.Millisecond) // a write is just meeting the reset
 	}
 	whole := (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) && !s.is(isReset)
 	before := s.framer

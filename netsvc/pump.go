@@ -347,7 +347,7 @@ func (m *Member) historyFailed(err error) {
 // is handled: the kernel still has that, and the reader comes to its end.
 func (m *Member) writeFailed(err error) {
 	switch o := m.out; {
-	case errors.Is(err, syscall.ECONNRESET):
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ETIMEDOUT):
 		o.set(isReset)
 	case !transport.IsPeerGone(err):
 		m.room.svc.log.Warn("write to a member failed", "room", m.room.name(), "remote", o.remote, "error", err)
