@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -12,23 +13,21 @@ import (
 	"time"
 )
 
-// Pair is one end of the socket pair between a server and the process that is to take
-// over from it. A frame is a header, which carries the descriptors, and then its
-// kind, a line end and JSON. One goroutine at a time may send, and one receive.
+// Pair is one end of the socket pair between a server and its successor. A frame is a
+// header, which carries the descriptors, and then the kind, a line end and JSON. One
+// goroutine at a time may send, and one may receive.
 type Pair struct {
 	conn *net.UnixConn
 }
 
 const (
-	// maxFrame bounds a frame in bytes, and maxDescriptors what Linux takes
-	// with one message (253).
-	maxFrame       = 64 << 20
-	maxDescriptors = 250
+	maxFrame       = 64 << 20 // bytes
+	maxDescriptors = 250      // Linux takes 253 with one message
 
 	headerBytes = 8
 )
 
-// newPair makes a pair: our end, and the file that the other process gets.
+// newPair makes a pair: the end of this process, and the file for the other process.
 func newPair() (*Pair, *os.File, error) {
 	syscall.ForkLock.RLock()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
@@ -49,13 +48,13 @@ func newPair() (*Pair, *os.File, error) {
 	return ours, theirs, nil
 }
 
-// pairOn takes a descriptor that is one end of a pair.
+// pairOn makes a Pair of a descriptor, which it takes over.
 func pairOn(fd uintptr) (*Pair, error) {
 	f := os.NewFile(fd, "pair")
 	if f == nil {
-		return nil, fmt.Errorf("descriptor %d is not there", fd)
+		return nil, fmt.Errorf("descriptor %d is not open", fd)
 	}
-	defer f.Close() // FileConn has one of its own
+	defer f.Close() // FileConn duplicates the descriptor
 	c, err := net.FileConn(f)
 	if err != nil {
 		return nil, err
@@ -68,14 +67,14 @@ func pairOn(fd uintptr) (*Pair, error) {
 	return &Pair{conn}, nil
 }
 
-// SetTimeout bounds everything from now on.
+// SetTimeout bounds all following calls together.
 func (p *Pair) SetTimeout(d time.Duration) { p.conn.SetDeadline(time.Now().Add(d)) }
 
-// Close closes this end.
+// Close closes this end of the pair.
 func (p *Pair) Close() { p.conn.Close() }
 
-// Send sends a frame: its kind, which is a word, v as JSON, and descriptors, which stay
-// open here too, 250 at most.
+// Send sends a frame: its kind, which is one word, v as JSON, and at most 250 descriptors,
+// which stay open in this process.
 func (p *Pair) Send(kind string, v any, fds ...int) error {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -88,8 +87,8 @@ func (p *Pair) Send(kind string, v any, fds ...int) error {
 	if len(fds) > 0 {
 		rights = syscall.UnixRights(fds...)
 	}
-	// The header is a message of its own: rights come with its first byte, and
-	// a reader gets them by reading no more than it.
+	// The header is a message of its own: the descriptors arrive with its first byte, and a
+	// reader gets them without reading more than the header.
 	n, _, err := p.conn.WriteMsgUnix(header, rights, nil)
 	if err == nil && n < headerBytes {
 		err = io.ErrShortWrite
@@ -102,8 +101,8 @@ func (p *Pair) Send(kind string, v any, fds ...int) error {
 	return err
 }
 
-// Receive waits for a frame. The caller owns its descriptors, which are closed on exec. At the end of
-// the other process the error is io.EOF.
+// Receive waits for a frame. The caller owns its descriptors, which are closed on exec. When
+// the other process has exited, the error is io.EOF.
 func (p *Pair) Receive() (kind string, body []byte, fds []int, err error) {
 	header := make([]byte, headerBytes)
 	oob := make([]byte, syscall.CmsgSpace(4*maxDescriptors))
@@ -130,21 +129,20 @@ func (p *Pair) Receive() (kind string, body []byte, fds []int, err error) {
 	}
 	size, count := binary.BigEndian.Uint32(header), binary.BigEndian.Uint32(header[4:])
 	if size > maxFrame || int(count) != len(fds) {
-		return "", nil, fds, fmt.Errorf("a frame of %d bytes came with %d descriptors, and said %d", size, len(fds), count)
+		return "", nil, fds, fmt.Errorf("frame of %d bytes has %d descriptors, and its header says %d", size, len(fds), count)
 	}
 	frame := make([]byte, size)
 	if _, err := io.ReadFull(p.conn, frame); err != nil {
 		return "", nil, fds, err
 	}
-	for i, b := range frame {
-		if b == '\n' {
-			return string(frame[:i]), frame[i+1:], fds, nil
-		}
+	head, body, found := bytes.Cut(frame, []byte("\n"))
+	if !found {
+		return "", nil, fds, errors.New("frame has no kind")
 	}
-	return "", nil, fds, errors.New("a frame has no kind")
+	return string(head), body, fds, nil
 }
 
-// parseDescriptors takes the descriptors out of a control message.
+// parseDescriptors returns the descriptors of a control message.
 func parseDescriptors(oob []byte) (fds []int, err error) {
 	if len(oob) == 0 {
 		return nil, nil
@@ -163,35 +161,35 @@ func parseDescriptors(oob []byte) (fds []int, err error) {
 	return fds, nil
 }
 
-// Expect receives a frame of that kind into v. What the other process says went
-// wrong there is the error.
+// Expect receives a frame of that kind into v. A frame of the kind "failed" is a
+// remoteError.
 func (p *Pair) Expect(want string, v any) error {
 	kind, body, fds, err := p.Receive()
 	for _, fd := range fds {
-		syscall.Close(fd) // none is due
+		syscall.Close(fd) // no descriptor belongs to this frame
 	}
 	switch {
 	case err != nil:
 		return err
 	case kind == "failed":
-		var why string
-		if err := json.Unmarshal(body, &why); err != nil {
+		var cause string
+		if err := json.Unmarshal(body, &cause); err != nil {
 			return err
 		}
-		return remoteError{why}
+		return remoteError(cause)
 	case kind != want:
-		return fmt.Errorf("it says %q instead of %q", kind, want)
+		return fmt.Errorf("frame %q arrived instead of %q", kind, want)
 	}
 	return json.Unmarshal(body, v)
 }
 
-// remoteError is what the other process says it cannot do.
-type remoteError struct{ why string }
+// remoteError is the error that the other process reports.
+type remoteError string
 
-func (e remoteError) Error() string { return e.why }
+func (e remoteError) Error() string { return string(e) }
 
-// withDescriptor lends the descriptor of a connection or a listener. Taking it by File
-// would make it blocking, for the other process too.
+// withDescriptor calls fn with the descriptor of a connection or a listener. The method File
+// would make the socket blocking, in the other process too.
 func withDescriptor(l syscall.Conn, fn func(fd int) error) error {
 	raw, err := l.SyscallConn()
 	if err != nil {
@@ -200,10 +198,10 @@ func withDescriptor(l syscall.Conn, fn func(fd int) error) error {
 	return errors.Join(raw.Control(func(fd uintptr) { err = fn(int(fd)) }), err)
 }
 
-// connFrom makes a connection of a frame's one descriptor.
+// connFrom makes a connection of the one descriptor of a frame.
 func connFrom(fds []int) (*net.UnixConn, error) {
 	if len(fds) != 1 {
-		return nil, fmt.Errorf("%d descriptors came for one connection", len(fds))
+		return nil, fmt.Errorf("frame has %d descriptors instead of one", len(fds))
 	}
 	p, err := pairOn(uintptr(fds[0]))
 	if err != nil {
@@ -212,17 +210,17 @@ func connFrom(fds []int) (*net.UnixConn, error) {
 	return p.conn, nil
 }
 
-// Listener makes a listener of what SendListener sent: where it listens, as the other
-// process calls it, and the frame's one descriptor. L is what it must be.
+// Listener makes a listener of type L of a frame that SendListener has sent. name is the
+// address in the other process's configuration.
 func Listener[L net.Listener](body []byte, fds []int) (name string, l L, err error) {
 	if len(fds) != 1 {
-		return "", l, fmt.Errorf("%d descriptors came for one listener", len(fds))
+		return "", l, fmt.Errorf("frame has %d descriptors instead of one", len(fds))
 	}
 	if err := json.Unmarshal(body, &name); err != nil {
 		return "", l, err
 	}
 	f := os.NewFile(uintptr(fds[0]), name)
-	defer f.Close() // FileListener has one of its own
+	defer f.Close() // FileListener duplicates the descriptor
 	ln, err := net.FileListener(f)
 	if err != nil {
 		return "", l, err
@@ -230,7 +228,7 @@ func Listener[L net.Listener](body []byte, fds []int) (name string, l L, err err
 	l, ok := ln.(L)
 	if !ok {
 		ln.Close()
-		return "", l, fmt.Errorf("what came as %s is no such socket", name)
+		return "", l, fmt.Errorf("the listener %s is a %T instead of a %T", name, ln, l)
 	}
 	return name, l, nil
 }

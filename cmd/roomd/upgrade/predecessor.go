@@ -9,17 +9,16 @@ import (
 	"time"
 )
 
-// Predecessor is the process that this one takes over from. Its methods are called by
-// one goroutine, in this order: SendHello, ReceiveState, Next until the kind is empty, AwaitCommit.
+// Predecessor is the process from which this one takes over. One goroutine calls its
+// methods, in this order: SendHello, ReceiveState, Next until the kind is empty, AwaitCommit.
 type Predecessor struct {
 	*Pair
-	// Parent leads to the process that waits for the server; nil: there is none. Next
-	// sets it.
+	// Parent leads to the process that waits for the server; nil: there is none. Next sets it.
 	Parent *Relay
 }
 
-// FindPredecessor looks into the environment whether this process was started to take over. If it
-// was not it returns nil.
+// FindPredecessor returns the process that has started this one to take over, from the
+// environment. It returns nil in a process that was started in another way.
 func FindPredecessor() (*Predecessor, error) {
 	v := os.Getenv(envVar)
 	if v == "" {
@@ -28,7 +27,7 @@ func FindPredecessor() (*Predecessor, error) {
 	os.Unsetenv(envVar)
 	fd, err := strconv.Atoi(v)
 	if err != nil || fd < 3 {
-		return nil, fmt.Errorf("%s=%q is no descriptor", envVar, v)
+		return nil, fmt.Errorf("%s=%q is not a descriptor", envVar, v)
 	}
 	syscall.CloseOnExec(fd)
 	pair, err := pairOn(uintptr(fd))
@@ -39,8 +38,8 @@ func FindPredecessor() (*Predecessor, error) {
 	return &Predecessor{Pair: pair}, nil
 }
 
-// Fail tells the other process, if there is one, why this one cannot take over, and
-// returns err. p may be nil.
+// Fail reports to the predecessor why this process cannot take over, and returns err. A nil
+// Predecessor gets no report.
 func (p *Predecessor) Fail(err error) error {
 	if p == nil {
 		return err
@@ -52,25 +51,25 @@ func (p *Predecessor) Fail(err error) error {
 	return err
 }
 
-// SendHello says what this binary is and understands: its version, the schema of
-// databases that it writes, and the path of the one that it is to open.
+// SendHello describes this binary: its version, the schema of its databases, and the path of
+// the database in its configuration.
 func (p *Predecessor) SendHello(version string, schema int, data string) error {
 	return p.Send("hello", Hello{version, [2]int{oldestVersion, Version}, schema, data})
 }
 
-// ReceiveState receives what comes before everything else.
+// ReceiveState receives the first frame of the handover.
 func (p *Predecessor) ReceiveState() (s State, err error) {
 	if err := p.Expect("state", &s); err != nil {
 		return s, err
 	}
 	if s.Version < oldestVersion || s.Version > Version {
-		return s, fmt.Errorf("its states are of version %d", s.Version)
+		return s, fmt.Errorf("the state has the version %d, which this binary does not read", s.Version)
 	}
 	return s, nil
 }
 
-// Next receives a frame of what is handed over; at the end the kind is empty. The caller
-// owns the descriptors.
+// Next receives a frame of the handover. The kind is empty at the end. The caller owns the
+// descriptors.
 func (p *Predecessor) Next() (kind string, body []byte, fds []int, err error) {
 	for {
 		kind, body, fds, err := p.Receive()
@@ -88,8 +87,8 @@ func (p *Predecessor) Next() (kind string, body []byte, fds []int, err error) {
 	}
 }
 
-// AwaitCommit says that everything is taken in, and waits for the word to serve. When
-// it returns nil the other process has been told that this one does.
+// AwaitCommit reports that everything is adopted, and waits for the command to serve. When it
+// returns nil, the predecessor knows that this process serves.
 func (p *Predecessor) AwaitCommit() error {
 	if err := p.Send("adopted", struct{}{}); err != nil {
 		return err
@@ -101,5 +100,5 @@ func (p *Predecessor) AwaitCommit() error {
 	return p.Send("serving", struct{}{})
 }
 
-// Relay is what the pair is once this process serves. stays is State.Stays.
+// Relay makes a Relay of the pair, once this process serves. stays is State.Stays.
 func (p *Predecessor) Relay(stays bool) *Relay { return &Relay{conn: p.conn, parent: stays} }

@@ -14,11 +14,11 @@ import (
 	"syscall"
 )
 
-// Program finds the file that an upgrade is to run, and its SHA-256; for "" the one that
-// is now where ours was. A caller that is not trusted may name a roomd only, which nobody
-// can have written or replaced but root and the user of this process: it is run with the
-// rights of that user. The path is without links, so that none can be changed between
-// the look and the start.
+// Program returns the path and the SHA-256 of the file that an upgrade runs. An empty binary
+// stands for the file that is now at the path ours. A caller that is not trusted may only name
+// a roomd that nobody but root and the user of this process can write or replace, because it
+// runs with the rights of that user. The path is without links, so that no link can change
+// between this check and the start.
 func Program(binary, ours string, trusted bool) (path, sum string, err error) {
 	if path, err = filepath.Abs(cmp.Or(binary, ours)); err != nil {
 		return "", "", err
@@ -38,10 +38,10 @@ func Program(binary, ours string, trusted bool) (path, sum string, err error) {
 	}
 	defer f.Close()
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return path, "", fmt.Errorf("%s is not a file", path)
+		return path, "", fmt.Errorf("%s is not a regular file", path)
 	}
 	if guarded && !isRoomd(f) {
-		return path, "", fmt.Errorf("%s is not a roomd", path)
+		return path, "", fmt.Errorf("%s is not a roomd program", path)
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
@@ -50,11 +50,10 @@ func Program(binary, ours string, trusted bool) (path, sum string, err error) {
 	return path, hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// checkOwners refuses a path that others than root and the user of this process can
-// write to, or lead elsewhere. It looks from the root down: what is below a folder
-// that only they can change stays what it is. In a folder where everybody may make
-// files and nobody remove those of others (sticky, as /tmp is) it is the file that
-// counts.
+// checkOwners returns an error if a user other than root and the user of this process can
+// write to the file or replace it. It checks every folder from the root down. A sticky folder
+// (as /tmp), where a user can create files but not remove those of others, is safe; then the
+// owner of the file decides.
 func checkOwners(path string) error {
 	at := string(filepath.Separator)
 	for _, name := range append([]string{""}, strings.Split(path, at)...) {
@@ -67,13 +66,13 @@ func checkOwners(path string) error {
 		owner := ok && (sys.Uid == 0 || int(sys.Uid) == os.Geteuid())
 		open := st.Mode().Perm()&0o022 != 0 && st.Mode()&(os.ModeDir|os.ModeSticky) != os.ModeDir|os.ModeSticky
 		if !owner || open {
-			return fmt.Errorf("others than root and the server's user can write to %s: only these two may name a program there", at)
+			return fmt.Errorf("other users than root and the user of the server can write to %s: only those two may upgrade to a program there", at)
 		}
 	}
 	return nil
 }
 
-// isRoomd reports whether a file is a program of the same package as this one.
+// isRoomd reports whether a file is a program of the same main package as this one.
 func isRoomd(f *os.File) bool {
 	own, ok := debug.ReadBuildInfo()
 	its, err := buildinfo.Read(f)

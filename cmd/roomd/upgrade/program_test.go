@@ -29,7 +29,7 @@ func TestProgram(t *testing.T) {
 		os.Symlink(at("own/roomd"), at("all/link")), os.Symlink(at("all"), at("own/in-all")), os.WriteFile(at("own/script"), []byte("#!/bin/sh\n"), 0o755))
 	refused := map[string]string{
 		at("all/roomd"): at("all"), at("group/roomd"): at("group"), at("with/roomd"): at("with/roomd"), at("own/in-all/roomd"): at("all"),
-		at("own/script"): "is not a roomd", "/bin/true": "is not a roomd", at("own"): "is not a file", at("none"): "no such file",
+		at("own/script"): "is not a roomd", "/bin/true": "is not a roomd", at("own"): "is not a regular file", at("none"): "no such file",
 	}
 	if os.Getuid() == 0 {
 		roomdtest.Must(t, os.Mkdir(at("theirs"), 0o755), os.WriteFile(at("theirs/roomd"), b, 0o755), os.Chown(at("theirs"), 65533, 0),

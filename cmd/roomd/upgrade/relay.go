@@ -10,25 +10,25 @@ import (
 	"time"
 )
 
-// Relay connects the process that serves with the one that was the server before.
-// One byte that is the number of a signal goes to the process that serves.
-// The other way goes a PID, in four bytes: that process serves from now on.
+// Relay connects the process that serves with the one that served before it. The old process
+// sends signals, as one byte with the number of the signal. The process that serves sends a
+// PID, in four bytes: that process serves from now on.
 type Relay struct {
 	conn *net.UnixConn
-	// parent says that the other process waits for the server: if it is gone
-	// nobody would know of us.
+	// parent says that the other process waits for the server. Without it nobody would know
+	// the server process.
 	parent   bool
-	detached atomic.Bool // to the successor
+	detached atomic.Bool // the connection belongs to the successor
 }
 
-// Forward passes a signal on to the process that serves.
+// Forward sends a signal to the process that serves.
 func (r *Relay) Forward(sig syscall.Signal) {
 	r.conn.SetWriteDeadline(time.Now().Add(time.Second))
-	r.conn.Write([]byte{byte(sig)}) // a process that is gone needs no signal
+	r.conn.Write([]byte{byte(sig)}) // a process that has exited needs no signal
 }
 
-// SendPID tells a parent that another process serves from now on, and leaves the
-// connection to it.
+// SendPID tells a parent that another process serves from now on. The connection belongs to
+// that process then.
 func (r *Relay) SendPID(pid int) error {
 	r.detached.Store(true)
 	defer r.conn.Close()
@@ -37,17 +37,17 @@ func (r *Relay) SendPID(pid int) error {
 	return err
 }
 
-// receivePID waits for the PID of the process that serves from now on. At the end of
-// all that could send one the error is io.EOF.
+// receivePID waits for the PID of the process that serves from now on. When no process is
+// left that could send one, the error is io.EOF.
 func (r *Relay) receivePID() (pid int, err error) {
 	var b [4]byte
 	_, err = io.ReadFull(r.conn, b[:])
 	return int(binary.BigEndian.Uint32(b[:])), err
 }
 
-// Listen starts a goroutine that calls take for each signal that the other process
-// passes on, until that one ends or take returns false. If the other process waits for
-// the server and ends, orphaned is called, and then take for SIGTERM.
+// Listen starts a goroutine that calls take for each signal that the other process forwards,
+// until that process exits or take returns false. If a parent exits, the goroutine calls
+// orphaned, and then take with SIGTERM.
 func (r *Relay) Listen(take func(syscall.Signal) bool, orphaned func()) {
 	r.conn.SetDeadline(time.Time{})
 	go func() {
@@ -69,8 +69,8 @@ func (r *Relay) Listen(take func(syscall.Signal) bool, orphaned func()) {
 	}()
 }
 
-// ExitBySignal ends the process by a signal, or with the status that a shell has for it
-// where that is not possible.
+// ExitBySignal ends this process by a signal. If the signal does not end it, the process
+// exits with the status that a shell gives for that signal.
 func ExitBySignal(sig syscall.Signal) {
 	raise(sig)
 	os.Exit(128 + int(sig))

@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where no service manager follows a main process that changes (in a container,
-// under another supervisor, in a shell) the first process of a server stays when
-// another one takes over: its end would be taken for the server's. It keeps nothing
-// but its PID: it passes signals on to the process that serves, and ends as that
-// does. When that one hands over in its turn it ends, and its successor becomes a
-// child of the first (PR_SET_CHILD_SUBREAPER): there are two processes however many
-// upgrades there were.
+// Without a service manager that follows a changing main process (in a container, under
+// another supervisor, in a shell), the first process of a server stays as the parent when
+// another process takes over: its exit would look like the exit of the server. The parent
+// only forwards signals to the process that serves, and exits as that process does. When the
+// process that serves hands over in its turn, it exits, and its successor becomes a child of
+// the parent (PR_SET_CHILD_SUBREAPER). So there are two processes after any number of upgrades.
 
-// SetSubreaper makes children of our children ours when those have ended, or no more.
+// SetSubreaper makes this process the parent of descendants whose parent has exited, or ends
+// that.
 func SetSubreaper(on bool) error {
 	n := uintptr(0)
 	if on {
@@ -27,8 +27,8 @@ func SetSubreaper(on bool) error {
 	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, n, 0, 0, 0))
 }
 
-// withSignalBlocked runs fn with a signal blocked in its thread. It is so in a process
-// that fn starts, until that one asks for it (os/signal).
+// withSignalBlocked runs fn with a signal blocked in its thread. A process that fn starts
+// inherits the block until it handles the signal (os/signal).
 func withSignalBlocked(sig syscall.Signal, fn func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -41,14 +41,13 @@ func withSignalBlocked(sig syscall.Signal, fn func() error) error {
 	return fn()
 }
 
-// awaitExit returns when a child has ended. How is still to be asked for, by wait or
-// by awaitServerExit.
+// awaitExit returns when a child has exited. wait or awaitServerExit still has to reap it.
 func awaitExit(pid int, _ func() error) {
 	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 	}
 }
 
-// raise sends this process a signal that does with it what it does by default.
+// raise sends this process a signal, with the default action.
 func raise(sig syscall.Signal) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -59,8 +58,8 @@ func raise(sig syscall.Signal) {
 	unix.Tgkill(os.Getpid(), unix.Gettid(), sig)
 }
 
-// awaitServerExit waits until the server has ended, by whatever process it was served last. If
-// a signal ended that one, it ends this process too; else its exit status is returned.
+// awaitServerExit waits until the last process that served has exited, and returns its exit
+// status. If a signal ended that process, the same signal ends this one.
 func awaitServerExit(r *Relay, serves int) (status int, err error) {
 	pids, ends := make(chan int), make(chan childExit)
 	go func() {
@@ -87,8 +86,8 @@ func awaitServerExit(r *Relay, serves int) (status int, err error) {
 			}
 		}
 	}()
-	// As process 1 we get whatever has lost its parent: only the end of the process
-	// that serves counts, once nobody is left to name another one.
+	// Process 1 also reaps strangers. Only the exit of the process that serves counts, once no
+	// process is left that could name another one.
 	ended := make(map[int]unix.WaitStatus)
 	for {
 		select {
@@ -113,12 +112,12 @@ func awaitServerExit(r *Relay, serves int) (status int, err error) {
 		case has:
 			return end.ExitStatus(), nil
 		case ends == nil:
-			return 0, fmt.Errorf("process %d, which served, is gone, and nobody knows how it ended", serves)
+			return 0, fmt.Errorf("process %d, which served, has exited with an unknown status", serves)
 		}
 	}
 }
 
-// childExit is how a child has ended.
+// childExit is the exit of a child.
 type childExit struct {
 	pid    int
 	status unix.WaitStatus

@@ -9,22 +9,22 @@ import (
 	"syscall"
 )
 
-// Elsewhere no server hands over (see netsvc.Service.Freeze), and no process waits
-// for another.
+// On other systems no server hands over (see netsvc.Service.Freeze), and no process waits for
+// another one.
 
-// SetSubreaper does nothing here.
+// SetSubreaper does nothing on this system.
 func SetSubreaper(bool) error { return nil }
 
 func withSignalBlocked(_ syscall.Signal, fn func() error) error { return fn() }
 
-// awaitExit returns when a child has ended.
+// awaitExit returns when a child has exited.
 func awaitExit(_ int, exit func() error) { exit() }
 
 func awaitServerExit(*Relay, int) (status int, err error) { return 0, errors.ErrUnsupported }
 
-// raise sends this process a signal that does with it what it does by default.
+// raise sends this process a signal, with the default action.
 func raise(sig syscall.Signal) {
 	signal.Reset(sig)
 	syscall.Kill(os.Getpid(), sig)
-	select {} // until it is there
+	select {} // until the signal arrives
 }
