@@ -324,17 +324,11 @@ func (r *Room) imitates(n wire.Name) error {
 // and a script has taken its nick.
 const announceDelay = time.Second
 
-// newcomer is a member of whom the room is told at a time, unless it speaks before.
-type newcomer struct {
-	*Member
-	due time.Time
-}
-
 // announceLater has the room told that a member has joined: once it speaks, or after
 // announceDelay. mu is held.
 func (r *Room) announceLater(m *Member) {
 	m.unannounced.Store(true)
-	if r.unannounced = append(r.unannounced, newcomer{m, time.Now().Add(announceDelay)}); len(r.unannounced) == 1 {
+	if r.unannounced = append(r.unannounced, m); len(r.unannounced) == 1 {
 		time.AfterFunc(announceDelay, r.announceDue)
 	}
 }
@@ -347,13 +341,14 @@ func (r *Room) announceDue() {
 	for len(r.unannounced) > 0 {
 		m := r.unannounced[0]
 		if m.cause == "" && m.unannounced.Load() {
-			if wait := time.Until(m.due); wait > 0 {
+			wait := announceDelay - time.Since(m.since())
+			if wait > 0 && wait <= announceDelay { // else the clock was set back
 				time.AfterFunc(wait, r.announceDue)
 				return
 			}
-			r.announceJoin(m.Member)
+			r.announceJoin(m)
 		}
-		r.unannounced[0] = newcomer{}
+		r.unannounced[0] = nil
 		r.unannounced = r.unannounced[1:]
 	}
 	r.unannounced = nil

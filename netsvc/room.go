@@ -111,7 +111,7 @@ type membership struct {
 	looks          wire.ConfusableNicks   // of nicks
 	guests         int                    // guest numbers given
 	reads          readership             // of the log
-	unannounced    []newcomer             // those of whom the room may not know, the first at the front; while there are any, a timer runs
+	unannounced    []*Member              // those of whom the room may not know, the first at the front; while there are any, a timer runs
 	leaving        map[*Member]*departure // have ended, and are not closed yet
 	roster         *roster                // of this moment; nil: nobody has asked since it changed
 	joinNoticesDue time.Time              // when the burst of comings is whole again
