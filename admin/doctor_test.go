@@ -50,7 +50,7 @@ func TestDoctorComparesWithTheDisk(t *testing.T) {
 		hall = k.ID
 		return err
 	})
-	if got := problems(); len(got) != 1 || !strings.HasPrefix(got[0], "memory: the room hall is on disk and not here") {
+	if got := problems(); len(got) != 1 || !strings.HasPrefix(got[0], "memory: the room hall is on disk, but not in memory") {
 		t.Error(got)
 	}
 	elsewhere(func(st *store.Store) error { return st.Delete(hall, "") })

@@ -60,7 +60,7 @@ func TestRenameAndMove(t *testing.T) {
 	if info, err := s.Service.Move("hall", port); err != nil || info.Port != port {
 		t.Fatal(info, err)
 	}
-	ann.Expect(fmt.Sprintf("* the operator moved this room: it is on port %d from now on; who is here stays", port))
+	ann.Expect(fmt.Sprintf("* the operator moved this room: it is on port %d from now on; members who are here stay", port))
 	bob := join(t, port)
 	ann.Until("* guest-2 joined")
 	bob.Send("found it")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,13 +13,13 @@ import (
 	"roomd/store"
 )
 
-// ban is a ban or a mute that holds, with its addresses as they are compared.
+// ban is a ban or a mute, with its addresses as they are compared.
 type ban struct {
 	store.Ban
 	prefix netip.Prefix // the zero value contains no address
 }
 
-// banList is all of them. It is replaced as a whole and never written to.
+// banList has all bans and mutes. It is replaced as a whole and never written to.
 type banList struct {
 	all   []ban
 	mutes int
@@ -41,7 +40,7 @@ func newBanList(bans []store.Ban) *banList {
 	return l
 }
 
-// loadBans takes the bans of the store into memory, where every join looks.
+// loadBans reads the bans of the store into memory: each join looks at them.
 func (s *Service) loadBans() error {
 	bans, err := s.store.Bans(time.Now())
 	if err != nil {
@@ -51,8 +50,8 @@ func (s *Service) loadBans() error {
 	return nil
 }
 
-// ParsePrefix reads a network. One of IPv4-mapped IPv6 addresses is the IPv4
-// network: our peers' addresses are never mapped.
+// ParsePrefix reads a network. A network of IPv4-mapped IPv6 addresses becomes the IPv4 network,
+// because the addresses of clients are never mapped.
 func ParsePrefix(text string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
@@ -67,8 +66,8 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 	return p.Addr().Unmap().Prefix(p.Bits() - 96)
 }
 
-// Network reads an address or a network as a ban has it: of an IPv6 address it
-// is the /64, which is what one customer has.
+// Network reads the address or the network of a ban. For an IPv6 address it is the /64, which is
+// what one customer has.
 func Network(text string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(text); err == nil {
 		return limit.Prefix(a), nil
@@ -77,8 +76,7 @@ func Network(text string) (netip.Prefix, error) {
 	return p.Masked(), err
 }
 
-// networkText is a network as it is shown and kept: of an IPv4 address the
-// address.
+// networkText returns a network as it is shown and stored. A single IPv4 address has no "/32".
 func networkText(p netip.Prefix) string {
 	if p.IsSingleIP() && p.Addr().Is4() {
 		return p.Addr().String()
@@ -86,7 +84,7 @@ func networkText(p netip.Prefix) string {
 	return p.String()
 }
 
-// ParseBanTarget reads what a ban is to be of: addresses or a nick, which is folded. What
+// ParseBanTarget reads the target of a ban: an address, a network or a nick, which is folded. What
 // looks like an address and is none is an error, and not a nick.
 func ParseBanTarget(what string) (addr, nick string, err error) {
 	if p, err := Network(what); err == nil {
@@ -106,8 +104,8 @@ func ParseBanTarget(what string) (addr, nick string, err error) {
 	return "", n.Key, nil
 }
 
-// applies reports whether a ban holds for somebody in a room; room is 0 for the
-// master port. An empty nick is not looked at.
+// applies reports whether a ban applies to an address or a nick in a room. room is 0 for the master
+// port, and nick "" for a client that has none.
 func (b *ban) applies(now time.Time, room uint64, addr netip.Addr, nick string) bool {
 	return (b.Room == 0 || b.Room == room) && !b.expired(now) &&
 		(b.prefix.Contains(addr.Unmap().WithZone("")) || b.Nick != "" && b.Nick == nick)
@@ -115,16 +113,15 @@ func (b *ban) applies(now time.Time, room uint64, addr netip.Addr, nick string) 
 
 func (b *ban) expired(now time.Time) bool { return !b.Until.IsZero() && now.After(b.Until) }
 
-// setOn reports whether a ban was set on the member of that ID, of this run of
-// the server: IDs begin again with the next.
+// setOn reports whether a ban was set on the member of that ID since the server started: IDs begin
+// again with each start.
 func (b *ban) setOn(id uint64, started time.Time) bool {
 	return b.Member != 0 && b.Member == id && b.Created.After(started)
 }
 
-// silences reports whether a mute holds for a member: it was set on it, or the
-// member has its nick, or has come from its address since: it may be the same
-// person. Others who were there already are not muted with it. Room.mu is held,
-// or the caller is the member's reader.
+// silences reports whether a mute applies to a member: the mute was set on the member, or the member
+// has its nick, or has joined from its address since, and may be the same person. Members of that
+// address who were there before are not muted. The caller holds Room.mu, or the member's read lock.
 func (b *ban) silences(m *Member) bool {
 	switch {
 	case !b.Mute || b.Room != 0 && b.Room != m.room.id:
@@ -135,17 +132,15 @@ func (b *ban) silences(m *Member) bool {
 	return b.prefix.Contains(m.out.remote.Addr().Unmap().WithZone("")) && (b.Member == 0 || m.since().After(b.Created))
 }
 
-// memberMutes is what is known of a member's mutes, until it has another nick or
-// there are other mutes.
+// memberMutes are the mutes of a member, as long as its nick and the list of bans stay the same.
 type memberMutes struct {
 	list  *banList
 	nick  string
 	mutes []*ban
 }
 
-// activeMute is the mute that holds for the member now, of several the one that
-// lasts longest; nil: it may speak. Room.mu is held, or the caller is the
-// member's reader.
+// activeMute returns the mute that applies to the member now, of several the one that lasts longest;
+// nil: the member may speak. The caller holds Room.mu, or the member's read lock.
 func (m *Member) activeMute() *store.Ban {
 	list := m.room.svc.bans.Load()
 	if list == nil || list.mutes == 0 {
@@ -171,8 +166,8 @@ func (m *Member) activeMute() *store.Ban {
 	return longest
 }
 
-// banned finds a ban that holds for somebody in a room, or on the master port: 0.
-// An empty nick is not looked at.
+// banned returns a ban that applies to an address or a nick in a room, as ban.applies; nil: there is
+// none.
 func (s *Service) banned(room uint64, addr netip.Addr, nick string) *store.Ban {
 	list := s.bans.Load()
 	if list == nil || len(list.all) == list.mutes {
@@ -187,12 +182,12 @@ func (s *Service) banned(room uint64, addr netip.Addr, nick string) *store.Ban {
 	return nil
 }
 
-// hasNick reports whether a ban or a mute is of that nick: no guest gets it.
+// hasNick reports whether a ban or a mute is of that nick. Guests do not get such a nick.
 func (l *banList) hasNick(nick string) bool {
 	return l != nil && slices.ContainsFunc(l.all, func(b ban) bool { return b.Nick == nick })
 }
 
-// banText is what is shown to a client that is banned.
+// banText is the text for a client that is banned.
 func banText(b *store.Ban) string {
 	text := "you are banned" + untilText(b)
 	if b.Reason != "" {
@@ -201,7 +196,7 @@ func banText(b *store.Ban) string {
 	return text
 }
 
-// untilText says when a ban or a mute ends, if it does.
+// untilText says when a ban or a mute ends; "": never.
 func untilText(b *store.Ban) string {
 	if b.Until.IsZero() {
 		return ""
@@ -209,14 +204,13 @@ func untilText(b *store.Ban) string {
 	return " until " + b.Until.UTC().Format(wire.ClockFormat)
 }
 
-// BanTargets is what bans end, or mutes silence.
+// BanTargets counts the members and other connections that bans or mutes apply to.
 type BanTargets struct {
 	Members     int `json:"members"`
-	Connections int `json:"connections"` // that are no members'
+	Connections int `json:"connections"` // that are not a member's
 }
 
-// targets finds the members and other connections that one of the bans holds
-// for.
+// targets returns the members and other connections that one of the bans applies to.
 func (s *Service) targets(bans ...ban) (members []*Member, others []nonMember) {
 	now := time.Now()
 	for _, r := range s.allRooms() {
@@ -243,15 +237,15 @@ func (s *Service) targets(bans ...ban) (members []*Member, others []nonMember) {
 	return members, others
 }
 
-// CountTargets counts what bans would reach.
+// CountTargets counts the members and other connections that bans would apply to.
 func (s *Service) CountTargets(bans ...store.Ban) BanTargets {
 	members, others := s.targets(newBanList(bans).all...)
 	return BanTargets{len(members), len(others)}
 }
 
-// Ban keeps bans or mutes, all of them or none, on disk before it returns.
-// Members and connections that a ban holds for are ended.
-func (s *Service) Ban(bans ...store.Ban) (kept []store.Ban, hit BanTargets, err error) {
+// Ban sets bans or mutes, all of them or none, on disk before it returns. It ends the members and
+// connections that a ban applies to.
+func (s *Service) Ban(bans ...store.Ban) (stored []store.Ban, hit BanTargets, err error) {
 	end, err := s.beginChange()
 	if err != nil {
 		return nil, BanTargets{}, err
@@ -263,30 +257,29 @@ func (s *Service) Ban(bans ...store.Ban) (kept []store.Ban, hit BanTargets, err 
 		}
 	}
 	if bans, err = s.store.AddBans(&hit, bans...); err != nil {
-		return nil, BanTargets{}, clientError(fmt.Errorf("keep the ban: %w", err))
+		return nil, BanTargets{}, clientError(fmt.Errorf("store the ban: %w", err))
 	}
 	return bans, hit, nil
 }
 
-// enforce ends members and connections that bans hold for.
-func (s *Service) enforce(held []ban) BanTargets {
-	members, others := s.targets(held...)
+// enforce ends the members and connections that bans apply to.
+func (s *Service) enforce(bans []ban) BanTargets {
+	members, others := s.targets(bans...)
 	for _, m := range members {
 		now, nick := time.Now(), m.key()
-		for i := range held {
-			if b := &held[i]; !b.Mute && b.applies(now, m.room.id, m.out.remote.Addr(), nick) && m.kick(banText(&b.Ban)) {
+		for i := range bans {
+			if b := &bans[i]; !b.Mute && b.applies(now, m.room.id, m.out.remote.Addr(), nick) && m.kick(banText(&b.Ban)) {
 				break
 			}
 		}
 	}
 	for _, v := range others {
-		v.terminate() // it looks whether it is banned
+		v.terminate() // the ban is the reason that it finds
 	}
 	return BanTargets{len(members), len(others)}
 }
 
-// Unban lifts bans and mutes, all of them or none: store.ErrNoBan if one is not
-// there.
+// Unban lifts bans and mutes, all of them or none. The error is store.ErrNoBan if one does not exist.
 func (s *Service) Unban(ids ...uint64) error {
 	end, err := s.beginChange()
 	if err != nil {
@@ -299,7 +292,7 @@ func (s *Service) Unban(ids ...uint64) error {
 	return nil
 }
 
-// Bans are those that hold now.
+// Bans returns the bans and mutes that have not expired.
 func (s *Service) Bans() (bans []store.Ban) {
 	now := time.Now()
 	for _, b := range s.bans.Load().all {
@@ -310,32 +303,29 @@ func (s *Service) Bans() (bans []store.Ban) {
 	return bans
 }
 
-// Mutes finds the mutes that a nick, an address or a member's ID stands for:
-// those that hold for the members it names, and those that were set on a member
-// it named then, which has gone since. others are members that one of them was
-// set on and that it does not name.
+// Mutes returns the mutes that a nick, an address or a member's ID stands for: those that apply to
+// the members it names now, and those that were set on a member it named, which has left since.
+// others are members that one of the mutes was set on, and that it does not name.
 func (s *Service) Mutes(what string) (mutes []store.Ban, others []MemberInfo) {
 	named := s.FindMembers(what)
 	isNamed := func(id uint64) bool {
 		return slices.ContainsFunc(named, func(i MemberInfo) bool { return i.ID == id })
 	}
-	id, _ := strconv.ParseUint(strings.TrimPrefix(what, "#"), 10, 64)
-	addr, _ := netip.ParseAddr(what)
-	name, _ := wire.ParseName(what)
-	everybody, _ := s.Members("") // of all rooms there is no error
+	by := parseSelector(what)
+	all, _ := s.Members("") // for all rooms there is no error
 	now := time.Now()
 	for _, b := range s.bans.Load().all {
 		if !b.Mute || b.expired(now) {
 			continue
 		}
-		byName := name.Key != "" && b.Nick == name.Key
+		byName := by.key != "" && b.Nick == by.key
 		members, _ := s.targets(b)
-		if !byName && !b.setOn(id, s.started) && !b.prefix.Contains(addr.Unmap().WithZone("")) &&
+		if !byName && !b.setOn(by.id, s.started) && !b.prefix.Contains(by.addr.WithZone("")) &&
 			!slices.ContainsFunc(members, func(m *Member) bool { return isNamed(m.id) }) {
 			continue
 		}
 		mutes = append(mutes, b.Ban)
-		for _, m := range everybody {
+		for _, m := range all {
 			if b.setOn(m.ID, s.started) && !isNamed(m.ID) && !byName {
 				others = append(others, m)
 			}

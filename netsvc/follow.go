@@ -72,8 +72,14 @@ func (q *taskQueue) idle() bool {
 	}
 }
 
-// logLater logs in a goroutine, in order: the reader of the log may be slow.
-func (s *Service) logLater(msg string, args ...any) {
+// report publishes a change, and logs it with its room and by whom. It logs in a goroutine, in
+// order: the reader of the log may be slow.
+func (s *Service) report(e Event, msg string, args ...any) {
+	s.Publish(e)
+	args = append(args, "by", cmp.Or(e.By, e.Remote, "operator"))
+	if e.Room != "" {
+		args = append([]any{"room", e.Room}, args...)
+	}
 	s.logQueue.add(func() { s.log.Info(msg, args...) })
 }
 
@@ -154,22 +160,19 @@ func (r *Room) acceptOn(ln *transport.Endpoint) {
 func (s *Service) roomsCreated(rooms []store.Room, by string) {
 	for _, k := range rooms {
 		if s.openRoom(k, 0, k.Owner) {
-			s.logLater("room created", "room", k.Name, "port", k.Port, "by", cmp.Or(k.Creator, by, "operator"))
-			s.Publish(Event{Type: "create", Room: k.Name, Remote: k.Creator, By: by})
+			s.report(Event{Type: "create", Room: k.Name, Remote: k.Creator, By: by}, "room created", "port", k.Port)
 		}
 	}
 }
 
 func (s *Service) roomRestored(k store.Room, last uint64, owner any) {
 	if s.openRoom(k, last, owner) {
-		s.logLater("room restored", "room", k.Name, "port", k.Port, "by", "operator")
-		s.Publish(Event{Type: "restore", Room: k.Name})
+		s.report(Event{Type: "restore", Room: k.Name}, "room restored", "port", k.Port)
 	}
 }
 
 func (s *Service) roomPurged(k store.Room) {
-	s.logLater("room purged", "room", k.Name, "by", "operator")
-	s.Publish(Event{Type: "purge", Room: k.Name})
+	s.report(Event{Type: "purge", Room: k.Name}, "room purged")
 }
 
 // roomDeleted closes a room. Its name and its port are free when its members are drained.
@@ -193,7 +196,7 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 	r.work.add(func() {
 		members := r.shutDown(causeDeleted)
 		if err := s.store.ReleaseDeleted(r.id); err != nil && !errors.Is(err, store.ErrClosed) {
-			s.log.Error("time of a deletion cannot be stored; the room stays in the trash for longer", "room", r.name(), "error", err)
+			s.log.Error("lines of a deleted room cannot be released; they are removed after the next start", "room", r.name(), "error", err)
 		}
 		s.unregister(r)
 		s.quarantinePort(r.port())
@@ -234,8 +237,7 @@ func (r *Room) applyRename(k store.Room) {
 	r.nameAndPort.Store(newNameAndPort(k.Name, k.Key, was.port))
 	s.registerName(r)
 	s.mu.Unlock()
-	s.logLater("room renamed", "room", k.Name, "was", was.name, "by", "operator")
-	s.Publish(Event{Type: "rename", Room: k.Name, Text: was.name})
+	s.report(Event{Type: "rename", Room: k.Name, Text: was.name}, "room renamed", "was", was.name)
 	r.announceNotice("the operator renamed this room: %s is %s now", was.name, k.Name)
 }
 
@@ -251,15 +253,13 @@ func (r *Room) applyMove(k store.Room, owner any) {
 	ln, _ := owner.(*transport.Endpoint)
 	r.acceptOn(ln)
 	s.mu.Unlock()
-	s.logLater("room moved", "room", r.name(), "port", k.Port, "was", was.port, "by", "operator")
-	s.Publish(Event{Type: "move", Room: r.name(), Text: fmt.Sprintf("%d to %d", was.port, k.Port)})
-	r.announceNotice("the operator moved this room: it is on port %d from now on; who is here stays", k.Port)
+	s.report(Event{Type: "move", Room: r.name(), Text: fmt.Sprintf("%d to %d", was.port, k.Port)}, "room moved", "port", k.Port, "was", was.port)
+	r.announceNotice("the operator moved this room: it is on port %d from now on; members who are here stay", k.Port)
 }
 
 // applyTopic shows a topic that the operator has set.
 func (r *Room) applyTopic(k store.Room) {
-	r.svc.logLater("topic set", "room", r.name(), "topic", k.Topic, "by", "operator")
-	r.svc.Publish(Event{Type: "topic", Room: r.name(), Member: "operator", Text: k.Topic})
+	r.svc.report(Event{Type: "topic", Room: r.name(), Member: "operator", Text: k.Topic}, "topic set", "topic", k.Topic)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.topic = k.Topic
@@ -273,8 +273,8 @@ func (r *Room) applyTopic(k store.Room) {
 // applySettings has new settings take effect.
 func (r *Room) applySettings(k store.Room) {
 	was := r.settings.Swap(&k.Settings)
-	r.svc.logLater("room settings changed", "room", r.name(), "own", settingsText(k.Settings), "was", settingsText(*was), "by", "operator")
-	r.svc.Publish(Event{Type: "set", Room: r.name(), Text: settingsText(k.Settings)})
+	now := settingsText(k.Settings)
+	r.svc.report(Event{Type: "set", Room: r.name(), Text: now}, "room settings changed", "settings", now, "was", settingsText(*was))
 	switch {
 	case k.Settings.ReadOnly && !was.ReadOnly:
 		r.announceNotice("the operator made this room read-only")
@@ -291,7 +291,7 @@ func (r *Room) applyPassword(k store.Room, owner any) {
 		p = passwd.FromHash(k.Password)
 	}
 	r.password.Store(p)
-	r.svc.logLater("room password changed", "room", r.name(), "set", p != nil, "by", "operator")
+	r.svc.logQueue.add(func() { r.svc.log.Info("room password changed", "room", r.name(), "set", p != nil, "by", "operator") })
 }
 
 // bansAdded has bans and mutes take effect, and ends the members and connections that a ban applies
@@ -303,9 +303,8 @@ func (s *Service) bansAdded(bans []store.Ban, hit any) {
 		if b.Mute {
 			kind = "mute"
 		}
-		room := s.RoomName(b.Room)
-		s.logLater(kind+" added", "id", b.ID, "room", room, "address", b.Addr, "nick", b.Nick, "until", b.Until, "why", wire.CleanString(b.Reason), "by", b.By)
-		s.Publish(Event{Type: kind, Room: room, Remote: b.Addr, Member: b.Nick, Text: b.Reason, By: b.By})
+		s.report(Event{Type: kind, Room: s.RoomName(b.Room), Remote: b.Addr, Member: b.Nick, Text: b.Reason, By: b.By}, kind+" added",
+			"id", b.ID, "address", b.Addr, "nick", b.Nick, "until", b.Until, "reason", wire.CleanString(b.Reason))
 	}
 	reach := s.enforce(newBanList(bans).all)
 	if hit, ours := hit.(*BanTargets); ours {
@@ -316,8 +315,7 @@ func (s *Service) bansAdded(bans []store.Ban, hit any) {
 func (s *Service) bansLifted(ids []uint64) {
 	s.bans.Store(newBanList(slices.DeleteFunc(s.Bans(), func(b store.Ban) bool { return slices.Contains(ids, b.ID) })))
 	for _, id := range ids {
-		s.logLater("ban lifted", "id", id, "by", "operator")
-		s.Publish(Event{Type: "unban", Text: fmt.Sprint(id)})
+		s.report(Event{Type: "unban", Text: fmt.Sprint(id)}, "ban lifted", "id", id)
 	}
 }
 

@@ -276,7 +276,7 @@ func TestChangesFromElsewhereMeetOurs(t *testing.T) {
 	if _, err := s.Store.Update(k.ID, store.Edit{Port: &s.Options.Ports[1]}); err != nil {
 		t.Fatal(err)
 	}
-	ann.Expect(fmt.Sprintf("* the operator moved this room: it is on port %d from now on; who is here stays", s.Options.Ports[1]))
+	ann.Expect(fmt.Sprintf("* the operator moved this room: it is on port %d from now on; members who are here stay", s.Options.Ports[1]))
 	eventually(t, "it is unbound", func() bool { return s.Room("Lobby").Unbound != "" })
 	s.Store.Flush()
 	thief.Close()

@@ -14,36 +14,33 @@ import (
 	"roomd/store"
 )
 
-// Inconsistencies compares what is kept twice: members with nicks and counters,
-// rooms with ports, and rooms with those on disk. It returns a sentence for each
-// thing that does not agree. Each comparison is of one moment: what is only just
-// being changed is not found, however much comes and goes.
+// Inconsistencies compares what the server knows twice: members with nicks and counters, rooms with
+// ports, and rooms with those on disk. It returns a sentence for each difference. Each comparison
+// is of one moment, so a change that is under way is no difference.
 func (s *Service) Inconsistencies() []string {
 	found := s.memoryInconsistencies()
 	if len(s.diskInconsistencies()) == 0 {
 		return found
 	}
-	// The disk was read at another moment than the memory. Between two changes both
-	// are the same.
+	// The disk was read at another moment than the memory. They agree between two changes.
 	var disk findings
-	if err := s.store.OnCommitter(func() { disk = s.diskInconsistencies() }); err != nil { // there are no changes any more
+	if err := s.store.OnCommitter(func() { disk = s.diskInconsistencies() }); err != nil { // the store is closed: there are no changes
 		disk = s.diskInconsistencies()
 	}
 	return append(found, disk...)
 }
 
-// findings are sentences.
+// findings are sentences about differences.
 type findings []string
 
 func (f *findings) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
 
-// memoryInconsistencies compares what is kept twice in memory. It has the locks of the
-// service and of all rooms, in which everybody comes and goes, for as long as it
-// takes to look at every member.
+// memoryInconsistencies compares what is in memory twice. It holds the locks of the service and of
+// all rooms while it looks at every member: meanwhile nobody joins or leaves.
 func (s *Service) memoryInconsistencies() (found findings) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rooms := make(map[*Room]bool) // each once, even if it were found by two names
+	rooms := make(map[*Room]bool) // each once, even if it has two names by mistake
 	for _, r := range s.allRoomsLocked() {
 		if !rooms[r] {
 			rooms[r] = true
@@ -57,20 +54,20 @@ func (s *Service) memoryInconsistencies() (found findings) {
 		members += uint64(len(r.members))
 	}
 	if n := s.conns.Total(); n < int(members) {
-		found.add("the count of connections is %d, and that of members %d", n, members)
+		found.add("there are %d connections, but %d members", n, members)
 	}
 	ended := s.endedMembers() + s.uncounted.Load()
 	if came := s.memberIDs.Load(); came != ended+members {
-		found.add("of members %d came, %d went, and %d are here", came, ended, members)
+		found.add("%d members have joined, %d have ended, but %d are here", came, ended, members)
 	}
 	owner := make(map[int]string)
 	for key, r := range s.rooms {
 		if r.key() != key {
-			found.add("%s is found as %s", r.name(), key)
+			found.add("the room %s is registered as %s", r.name(), key)
 		}
 		port := r.port()
 		if port == 0 || r.dropped.Load() {
-			continue // it stands for another one, or is about to rest
+			continue // it is a placeholder, or releases its port soon
 		}
 		if owner[port] != "" {
 			found.add("%s and %s have the same port %d", owner[port], r.name(), port)
@@ -79,13 +76,13 @@ func (s *Service) memoryInconsistencies() (found findings) {
 	}
 	for _, p := range s.ports.free {
 		if owner[p] != "" {
-			found.add("the port %d of %s is to be given out", p, owner[p])
+			found.add("port %d of %s is in the queue of free ports", p, owner[p])
 		}
 	}
 	return found
 }
 
-// endedMembers is how many members have ended, of all causes.
+// endedMembers returns how many members have ended, of all causes.
 func (s *Service) endedMembers() (n uint64) {
 	for _, of := range s.Counters().Ended {
 		n += of
@@ -93,18 +90,18 @@ func (s *Service) endedMembers() (n uint64) {
 	return n
 }
 
-// inconsistencies compares members, nicks and listeners. mu is held.
+// inconsistencies compares the members, nicks and listeners of the room. mu is held.
 func (r *Room) inconsistencies(found *findings) {
 	reads := [roomlog.Formats]int{}
 	for i, m := range r.members {
 		reads[m.reads]++
 		if int(m.index) != i || r.nicks[m.nick.Key] != m || m.cause != "" {
-			found.add("%s: member %d is not where it should be", r.name(), m.id)
+			found.add("%s: member %d is not in its place in the lists", r.name(), m.id)
 		}
 	}
 	for f, n := range reads {
 		if counted := r.reads.of[f]; n != counted {
-			found.add("%s: of readers of %s there are %d, and %d are counted", r.name(), roomlog.Format(f), n, counted)
+			found.add("%s: %[3]d members read %[2]s, but %[4]d are counted", r.name(), roomlog.Format(f), n, counted)
 		}
 	}
 	chosen := 0
@@ -119,15 +116,15 @@ func (r *Room) inconsistencies(found *findings) {
 			m.mu.Unlock()
 		}
 		if m.nick.Key != key || !has {
-			found.add("%s: the nick %s is kept for member %d, which has gone, or has another one", r.name(), key, m.id)
+			found.add("%s: the nick %s belongs to member %d, which has left, or has another nick", r.name(), key, m.id)
 		}
 	}
 	if known := r.looks.Len(); known != chosen {
-		found.add("%s: %s are chosen, and the looks of %d are known", r.name(), plural(chosen, "nick"), known)
+		found.add("%s: members chose %s, but new ones are compared with %d", r.name(), plural(chosen, "nick"), known)
 	}
-	// While it is being moved it listens where it did.
+	// While the room is being moved it listens on the old port.
 	if r.state == open && r.work.idle() && !r.bound() {
-		found.add("%s: it is open, and its port %d is not bound", r.name(), r.port())
+		found.add("%s: it is open, but its port %d is not bound", r.name(), r.port())
 	}
 }
 
@@ -148,25 +145,25 @@ func (s *Service) diskInconsistencies() (found findings) {
 		delete(here, k.ID)
 		switch {
 		case r == nil:
-			found.add("the room %s is on disk and not here", k.Name)
+			found.add("the room %s is on disk, but not in memory", k.Name)
 		case !r.matchesStored(k):
 			found.add("the room %s on port %d is %s on port %d on disk, or has other settings there", r.name(), r.port(), k.Name, k.Port)
 		}
 	}
 	for _, r := range here {
-		if !r.dropped.Load() { // else its members are leaving
-			found.add("the room %s is here and not on disk", r.name())
+		if !r.dropped.Load() { // true: its members drain
+			found.add("the room %s is in memory, but not on disk", r.name())
 		}
 	}
 	return found
 }
 
-// matchesStored reports whether the room is as on disk, in what the operator changes.
+// matchesStored reports whether name, port and settings are those on disk.
 func (r *Room) matchesStored(k store.Room) bool {
 	return *r.nameAndPort.Load() == *newNameAndPort(k.Name, k.Key, k.Port) && settingsText(*r.settings.Load()) == settingsText(k.Settings)
 }
 
-// ConnInfo is a connection of a client as the operator sees it.
+// ConnInfo is a connection as the operator sees it.
 type ConnInfo struct {
 	Remote string    `json:"remote"`
 	State  string    `json:"state"` // member; leaving or closing (see MemberInfo); master, password or handshake
@@ -175,10 +172,9 @@ type ConnInfo struct {
 	Since  time.Time `json:"since"`
 }
 
-// Conns returns all connections that are counted, the oldest first, or those of
-// that address, which may have a port.
+// Conns returns all connections, the oldest first, or those of an address, with or without a port.
 func (s *Service) Conns(of string) []ConnInfo {
-	members, _ := s.allMembers("") // of all rooms there is no error
+	members, _ := s.allMembers("") // for all rooms there is no error
 	all := make([]ConnInfo, 0, len(members))
 	for _, m := range members {
 		all = append(all, ConnInfo{m.Remote, cmp.Or(m.State, "member"), m.Room, m.Nick, m.Since})
@@ -193,11 +189,10 @@ func (s *Service) Conns(of string) []ConnInfo {
 	return all
 }
 
-// Member reports whether the connection is that of a member, which Kick ends by
-// its ID.
+// Member reports whether the connection is a member's. Kick ends a member, by its ID.
 func (c ConnInfo) Member() bool { return c.Nick != "" }
 
-// isFrom reports whether a connection is from an address, which may have a port.
+// isFrom reports whether a connection is from an address, with or without a port.
 func (c ConnInfo) isFrom(what string) bool {
 	if c.Remote == what {
 		return true
@@ -207,8 +202,8 @@ func (c ConnInfo) isFrom(what string) bool {
 	return err == nil && wrong == nil && host.Addr() == addr.Unmap()
 }
 
-// Disconnect closes connections that are no members', by their remote ends, and returns
-// how many there were.
+// Disconnect breaks connections that are not a member's, by their remote addresses with ports, and
+// returns how many there were.
 func (s *Service) Disconnect(remotes []string) (n int, err error) {
 	end, err := s.beginChange()
 	if err != nil {
@@ -264,28 +259,27 @@ func (r *Room) lag(end uint64) (members int, worst uint64) {
 	return members, worst
 }
 
-// Health returns nil once every lock has been had and every event loop has made a
-// turn: a goroutine that hangs would hold up all others for good. The error says
-// what has not happened within ctx; a look at the locks goes on meanwhile, and
-// later calls wait for it too. While the server is suspended its loops are, too, and
-// are not asked.
+// Health returns nil once it has had every lock, and every event loop has made a turn: a goroutine
+// that hangs would hold up all others for good. The error says what has not happened until ctx is
+// done. The goroutine that takes the locks goes on then, and later calls wait for it. While the
+// server is suspended, event loops are not checked, because they are suspended too.
 func (s *Service) Health(ctx context.Context) error {
 	s.healthMu.Lock()
 	if s.healthDone == nil {
-		look := make(chan struct{})
-		s.healthDone = look
+		done := make(chan struct{})
+		s.healthDone = done
 		go func() {
-			defer close(look)
+			defer close(done)
 			s.Lag() // takes the locks of the service, of every room and of its log
 			s.healthMu.Lock()
 			s.healthDone = nil
 			s.healthMu.Unlock()
 		}()
 	}
-	look := s.healthDone
+	done := s.healthDone
 	s.healthMu.Unlock()
 	select {
-	case <-look:
+	case <-done:
 	case <-ctx.Done():
 		return fmt.Errorf("a lock of the rooms is not released: %w", ctx.Err())
 	}

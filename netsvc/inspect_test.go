@@ -137,25 +137,25 @@ func TestInconsistencies(t *testing.T) {
 		says           string
 		wrong, righted func() error
 	}{
-		{"readers of JSON", locked(func() { r.reads.of[roomlog.JSON]++ }), locked(func() { r.reads.of[roomlog.JSON]-- })},
-		{"is not where it should be", locked(func() { m.index++ }), locked(func() { m.index-- })},
-		{"is not where it should be", locked(func() { delete(r.nicks, "guest-1") }), locked(func() { r.nicks["guest-1"] = m })},
-		{"the nick nobody is kept", locked(func() { r.nicks["nobody"] = m }), locked(func() { delete(r.nicks, "nobody") })},
-		{"the nick gone is kept", locked(func() { r.nicks["gone"] = &Member{entry: entry{cause: causeLeft}} }), locked(func() { delete(r.nicks, "gone") })},
-		{"the nick lost is kept", locked(func() { r.nicks["lost"] = &Member{} }), locked(func() { delete(r.nicks, "lost") })},
+		{"members read JSON", locked(func() { r.reads.of[roomlog.JSON]++ }), locked(func() { r.reads.of[roomlog.JSON]-- })},
+		{"is not in its place", locked(func() { m.index++ }), locked(func() { m.index-- })},
+		{"is not in its place", locked(func() { delete(r.nicks, "guest-1") }), locked(func() { r.nicks["guest-1"] = m })},
+		{"the nick nobody belongs", locked(func() { r.nicks["nobody"] = m }), locked(func() { delete(r.nicks, "nobody") })},
+		{"the nick gone belongs", locked(func() { r.nicks["gone"] = &Member{entry: entry{cause: causeLeft}} }), locked(func() { delete(r.nicks, "gone") })},
+		{"the nick lost belongs", locked(func() { r.nicks["lost"] = &Member{} }), locked(func() { delete(r.nicks, "lost") })},
 		{"its port", locked(func() { r.ln.Port++ }), locked(func() { r.ln.Port-- })},
-		{"the count of connections", locked(func() { s.conns.Release(m.out.remote.Addr()) }), locked(func() { _ = s.conns.Acquire(m.out.remote.Addr(), 0, 0) })},
-		{"of members 2 came", locked(func() { s.memberIDs.Add(1) }), locked(func() { s.memberIDs.Add(^uint64(0)) })},
-		{"of members 1 came, 1 went", locked(func() { s.counters.memberEnds.add(causeLeft) }), locked(func() { s.uncounted.Add(^uint64(0)) })},
-		{"is found as hall", locked(func() { s.rooms["hall"] = r }), locked(func() { delete(s.rooms, "hall") })},
+		{"connections, but", locked(func() { s.conns.Release(m.out.remote.Addr()) }), locked(func() { _ = s.conns.Acquire(m.out.remote.Addr(), 0, 0) })},
+		{"2 members have joined", locked(func() { s.memberIDs.Add(1) }), locked(func() { s.memberIDs.Add(^uint64(0)) })},
+		{"1 members have joined, 1 have ended", locked(func() { s.counters.memberEnds.add(causeLeft) }), locked(func() { s.uncounted.Add(^uint64(0)) })},
+		{"is registered as hall", locked(func() { s.rooms["hall"] = r }), locked(func() { delete(s.rooms, "hall") })},
 		{"have the same port", locked(func() {
 			s.rooms["hall"] = newRoom(s, store.Room{Name: "hall", Key: "hall", Port: r.port()}, 0)
 		}), locked(func() { delete(s.rooms, "hall") })},
-		{"is to be given out", locked(func() { s.ports.giveBack(r.port()) }), locked(func() { s.ports.claim(r.port()) })},
+		{"is in the queue of free ports", locked(func() { s.ports.giveBack(r.port()) }), locked(func() { s.ports.claim(r.port()) })},
 		{"is lobby on port", locked(func() { r.nameAndPort.Store(newNameAndPort("loggia", was.key, was.port)) }), locked(func() { r.nameAndPort.Store(was) })},
 		{"has other settings", locked(func() { r.settings.Store(&store.Settings{ReadOnly: true}) }), locked(func() { r.settings.Store(own) })},
-		{"the room lobby is on disk and not here", locked(func() { delete(s.rooms, "lobby") }), locked(func() { s.rooms["lobby"] = r })},
-		{"the room hall is here and not on disk", locked(func() {
+		{"the room lobby is on disk, but not in memory", locked(func() { delete(s.rooms, "lobby") }), locked(func() { s.rooms["lobby"] = r })},
+		{"the room hall is in memory, but not on disk", locked(func() {
 			s.rooms["hall"] = newRoom(s, store.Room{ID: 99, Name: "hall", Key: "hall", Port: 1}, 0)
 		}), locked(func() { delete(s.rooms, "hall") })},
 	} {

@@ -16,8 +16,7 @@ import (
 	"roomd/store"
 )
 
-// What the operator sees and does. Errors are *wire.Error where the caller is
-// at fault.
+// What the operator does and sees. An error that is the caller's fault is a *wire.Error.
 
 // MemberInfo is a member as the operator sees it.
 type MemberInfo struct {
@@ -26,19 +25,19 @@ type MemberInfo struct {
 	Room   string    `json:"room"`
 	Remote string    `json:"remote"`
 	Since  time.Time `json:"since"`
-	Spoke  time.Time `json:"spoke,omitzero"` // when it last said something
-	Lines  uint64    `json:"lines"`          // that it said
-	Behind uint64    `json:"behind"`         // events that it has not got yet
+	Spoke  time.Time `json:"spoke,omitzero"` // when it sent its last line
+	Lines  uint64    `json:"lines"`          // that it has sent
+	Behind uint64    `json:"behind"`         // events that it has not received yet
 	JSON   bool      `json:"json"`
 	Muted  bool      `json:"muted"`
-	State  string    `json:"state,omitempty" table:"maybe"` // leaving: it has ended, and has not got everything yet; closing: it has
+	State  string    `json:"state,omitempty" table:"maybe"` // leaving: it has ended, and has not received everything yet; closing: it has
 
 	remote netip.AddrPort
 	key    string
 }
 
-// info is the member as it is now; Remote is left to be filled in, as that takes
-// longer than the lock should be held. Room.mu is held.
+// info returns the member as it is now, without Remote and Room: formatting them takes longer than
+// the lock should be held. Room.mu is held.
 func (m *Member) info(end uint64) MemberInfo {
 	i := MemberInfo{
 		ID: m.id, Nick: m.nick.Shown, Since: m.since().UTC(),
@@ -59,36 +58,31 @@ func (m *Member) info(end uint64) MemberInfo {
 	return i
 }
 
-// BanTarget is the address of the member as a ban or a mute has it: an IPv4 address,
-// or a network of IPv6.
+// BanTarget returns what a ban of the member's address is of: an IPv4 address, or a network of IPv6.
 func (i MemberInfo) BanTarget() string { return networkText(limit.Prefix(i.remote.Addr())) }
 
-// Key is the folded nick.
+// Key returns the folded nick.
 func (i MemberInfo) Key() string { return i.key }
 
-// key is the folded nick now.
+// key returns the folded nick now.
 func (m *Member) key() string {
 	m.room.mu.Lock()
 	defer m.room.mu.Unlock()
 	return m.nick.Key
 }
 
-// Members returns the members of a room, or of all rooms for "", those who
-// came first at the top: also those that have ended and have not got everything yet.
+// Members returns the members of a room, or of all rooms for "", by their IDs. It includes members
+// that have ended and have not received everything yet.
 func (s *Service) Members(room string) ([]MemberInfo, error) {
 	infos, err := s.allMembers(room)
 	return slices.DeleteFunc(infos, func(i MemberInfo) bool { return i.State == "closing" }), err
 }
 
-// allMembers is Members with those that are just being closed.
+// allMembers is Members, and includes members whose connections are being closed.
 func (s *Service) allMembers(room string) ([]MemberInfo, error) {
-	rooms := s.allRooms()
-	if room != "" {
-		r, err := s.room(room)
-		if err != nil {
-			return nil, err
-		}
-		rooms = []*Room{r}
+	rooms, err := s.roomsNamed(room)
+	if err != nil {
+		return nil, err
 	}
 	infos := []MemberInfo{}
 	for _, r := range rooms {
@@ -111,23 +105,44 @@ func (s *Service) allMembers(room string) ([]MemberInfo, error) {
 	return infos, nil
 }
 
-// FindMembers returns the members of a nick, an address, or an ID.
-func (s *Service) FindMembers(what string) []MemberInfo {
-	all, err := s.Members("")
-	if err != nil {
-		return nil
+// roomsNamed returns the room of a name, or all rooms for "".
+func (s *Service) roomsNamed(name string) ([]*Room, error) {
+	if name == "" {
+		return s.allRooms(), nil
 	}
-	id, _ := strconv.ParseUint(strings.TrimPrefix(what, "#"), 10, 64)
-	addr, _ := netip.ParseAddr(what)
-	name, _ := wire.ParseName(what)
-	return slices.DeleteFunc(all, func(m MemberInfo) bool {
-		return !(id != 0 && m.ID == id || addr.IsValid() && m.remote.Addr() == addr.Unmap() ||
-			name.Key != "" && m.key == name.Key || m.Remote == what)
-	})
+	r, err := s.room(name)
+	return []*Room{r}, err
 }
 
-// Kick ends members by their IDs, with a sentence for them, and returns how
-// many were there. What is pending for one that is leaving is not written any more.
+// selector is how the operator names members: by a nick, an address, with or without a port, or an
+// ID, with or without "#". Fields of the other kinds are zero.
+type selector struct {
+	text string
+	id   uint64
+	addr netip.Addr
+	key  string // the folded nick
+}
+
+func parseSelector(text string) selector {
+	id, _ := strconv.ParseUint(strings.TrimPrefix(text, "#"), 10, 64)
+	addr, _ := netip.ParseAddr(text)
+	name, _ := wire.ParseName(text)
+	return selector{text, id, addr.Unmap(), name.Key}
+}
+
+func (s selector) matches(m MemberInfo) bool {
+	return s.id != 0 && m.ID == s.id || s.addr.IsValid() && m.remote.Addr() == s.addr || s.key != "" && m.key == s.key || m.Remote == s.text
+}
+
+// FindMembers returns the members of a nick, an address, or an ID.
+func (s *Service) FindMembers(what string) []MemberInfo {
+	all, _ := s.Members("") // for all rooms there is no error
+	by := parseSelector(what)
+	return slices.DeleteFunc(all, func(m MemberInfo) bool { return !by.matches(m) })
+}
+
+// Kick ends members by their IDs, with a sentence for them, and returns how many there were. The
+// connection of a member that has ended before is broken.
 func (s *Service) Kick(ids []uint64, say string) (int, error) {
 	end, err := s.beginChange()
 	if err != nil {
@@ -145,8 +160,7 @@ func (s *Service) Kick(ids []uint64, say string) (int, error) {
 	return n, nil
 }
 
-// kick ends the member with a sentence, or breaks the connection of one that has
-// ended.
+// kick ends the member with a sentence, or breaks its connection if it has ended before.
 func (m *Member) kick(say string) bool {
 	r := m.room
 	r.mu.Lock()
@@ -160,27 +174,27 @@ func (m *Member) kick(say string) bool {
 	return true
 }
 
-// Say shows a notice of the operator in a room, or in all rooms for "", and
-// returns how many members there are to see it. It is not stored.
+// Say shows a notice of the operator in a room, or in all rooms for "", and returns how many members
+// there are to see it. The notice is not stored.
 func (s *Service) Say(room, text string) (int, error) {
 	end, err := s.beginChange()
 	if err != nil {
 		return 0, err
 	}
 	defer end()
-	rooms, name := s.allRooms(), ""
-	if room != "" {
-		r, err := s.room(room)
-		if err != nil {
-			return 0, err
-		}
-		rooms, name = []*Room{r}, r.name()
+	rooms, err := s.roomsNamed(room)
+	if err != nil {
+		return 0, err
 	}
-	s.Publish(Event{Type: "notice", Room: name, Text: wire.CleanString(text)})
+	e := Event{Type: "notice", Text: wire.CleanString(text)}
+	if room != "" {
+		e.Room = rooms[0].name()
+	}
+	s.Publish(e)
 	n := 0
 	for _, r := range rooms {
 		r.mu.Lock()
-		if r.state != closing { // members of a room whose port is lost are there, too
+		if r.state != closing { // an unbound room may have members, too
 			n += len(r.members)
 			r.operatorSays(text)
 		}
@@ -194,7 +208,7 @@ func (r *Room) operatorSays(text string) {
 	r.announce(wire.Event{Type: wire.TypeNotice, Text: "operator: " + wire.CleanString(text)})
 }
 
-// RoomDetail is all there is to say of a room.
+// RoomDetail is a room as the operator sees it.
 type RoomDetail struct {
 	ID       uint64    `json:"id"`
 	Name     string    `json:"name"`
@@ -203,8 +217,8 @@ type RoomDetail struct {
 	Cause    string    `json:"cause,omitempty"` // why it is unbound
 	ReadOnly bool      `json:"read_only"`
 	Members  int       `json:"members"`
-	Lagging  int       `json:"lagging"` // members that have not got everything
-	Worst    uint64    `json:"worst"`   // how many events the slowest of them is behind
+	Lagging  int       `json:"lagging"` // members that have not received everything
+	Worst    uint64    `json:"worst"`   // by how many events the slowest of them lags behind
 	Lines    uint64    `json:"lines"`
 	Bytes    uint64    `json:"bytes"`
 	Newest   uint64    `json:"newest"` // sequence number
@@ -216,7 +230,7 @@ type RoomDetail struct {
 	Locked   bool      `json:"-"` // has a password
 }
 
-// stateNames are what a room may be in, as they are called.
+// stateNames are the names of the states of a room.
 var stateNames = map[state]string{opening: "opening", open: "open", unbound: "unbound", closing: "closing"}
 
 // States returns how many rooms are in each state.
@@ -231,11 +245,9 @@ func (s *Service) States() map[string]int {
 	return n
 }
 
-// Rooms returns all rooms, sorted by folded name, those that are just being
-// opened or closed included.
+// Rooms returns all rooms, sorted by folded name. It includes rooms that are being opened or closed.
 func (s *Service) Rooms() []RoomDetail {
-	rooms := s.allRooms()
-	slices.SortFunc(rooms, func(a, b *Room) int { return strings.Compare(a.key(), b.key()) })
+	rooms := s.sortedRooms()
 	all := make([]RoomDetail, len(rooms))
 	for i, r := range rooms {
 		all[i] = r.detail()
@@ -267,7 +279,7 @@ func (r *Room) detail() RoomDetail {
 	return d
 }
 
-// SetTopic changes a room's topic, on disk before it is shown.
+// SetTopic changes a room's topic. The topic is on disk before it is shown.
 func (s *Service) SetTopic(name, topic string) error {
 	r, end, err := s.beginRoomChange(name)
 	if err != nil {
@@ -283,9 +295,9 @@ type PortsInfo struct {
 	First   int           `json:"first"`
 	Last    int           `json:"last"`
 	Bound   int           `json:"bound"`
-	Free    int           `json:"free"`    // those that rest included
-	Next    []int         `json:"next"`    // the first that are free, in the order in which they are given out
-	Resting []int         `json:"resting"` // free, and a room had them: given out last
+	Free    int           `json:"free"`    // includes those in quarantine
+	Next    []int         `json:"next"`    // the first free ones, in the order in which they are given out
+	Resting []int         `json:"resting"` // in quarantine: free, and given out last because a room had them
 	Unbound []UnboundRoom `json:"unbound"`
 }
 
@@ -296,7 +308,7 @@ type UnboundRoom struct {
 	Cause string `json:"cause"`
 }
 
-// Ports tells the state of the ports.
+// Ports returns the state of the ports.
 func (s *Service) Ports() PortsInfo {
 	s.mu.Lock()
 	q := &s.ports
@@ -312,27 +324,27 @@ func (s *Service) Ports() PortsInfo {
 	return i
 }
 
-// Connections are those of members and of the master port, now.
+// Connections returns how many connections there are now, to all ports.
 func (s *Service) Connections() int { return s.conns.Total() }
 
 // Status is the server in numbers.
 type Status struct {
 	Started     time.Time        `json:"started"`
 	MasterPort  int              `json:"master_port"`
-	Listening   []netip.AddrPort `json:"listening"`         // where the master port is really open
-	Missing     []Missing        `json:"missing,omitempty"` // addresses that are waited for
+	Listening   []netip.AddrPort `json:"listening"`         // addresses on which the master port is open
+	Missing     []Missing        `json:"missing,omitempty"` // addresses that the machine does not have yet
 	Engine      string           `json:"engine"`            // what serves plain connections: event loops, or goroutines
 	Rooms       int              `json:"rooms"`
 	Unbound     int              `json:"unbound"`
 	Members     int              `json:"members"`
-	Connections int              `json:"connections"` // of members and of the master port
+	Connections int              `json:"connections"` // to all ports
 	Lines       uint64           `json:"lines"`       // in all histories
 	Bytes       uint64           `json:"bytes"`
 	ReadOnly    string           `json:"read_only,omitempty"` // why nothing can be written
-	Stalled     string           `json:"stalled,omitempty"`   // that the disk does not answer, and for how long
+	Stalled     string           `json:"stalled,omitempty"`   // for how long the disk has not answered, if that is long
 }
 
-// Status tells how the server is.
+// Status returns the state of the server.
 func (s *Service) Status() Status {
 	st := Status{Started: s.started, MasterPort: s.Port(), Listening: s.Listening(), Missing: s.Missing(), Engine: s.engine.String(), Connections: s.conns.Total()}
 	for _, r := range s.Rooms() {
@@ -353,7 +365,7 @@ func (s *Service) Status() Status {
 	return st
 }
 
-// plural is a number with its noun.
+// plural returns a number with its noun.
 func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -361,11 +373,11 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// Printable makes text safe for a terminal and a single line: the rule for what
-// chatters send, and no tab.
+// Printable makes text safe for one line of a terminal: cleaned as the lines of members are, and
+// without tabs.
 func Printable(s string) string { return strings.ReplaceAll(wire.CleanString(s), "\t", " ") }
 
-// RoomID is what a ban refers to a room by.
+// RoomID returns the ID of a room, by which a ban refers to it.
 func (s *Service) RoomID(name string) (uint64, error) {
 	r, err := s.room(name)
 	if err != nil {
@@ -374,7 +386,7 @@ func (s *Service) RoomID(name string) (uint64, error) {
 	return r.id, nil
 }
 
-// RoomName is the opposite of RoomID: "" for 0, and for a room that is gone.
+// RoomName returns the name of the room of an ID; "" for 0, and for a room that is deleted.
 func (s *Service) RoomName(id uint64) string {
 	if r := s.byID(id); r != nil {
 		return r.name()
@@ -382,7 +394,7 @@ func (s *Service) RoomName(id uint64) string {
 	return ""
 }
 
-// ClientError takes apart an error that is the caller's fault.
+// ClientError returns the code and the text of an error that is the caller's fault.
 func ClientError(err error) (code, text string, ok bool) {
 	var e *wire.Error
 	if errors.As(err, &e) {

@@ -9,37 +9,35 @@ import (
 	"roomd/netsvc/transport"
 )
 
-// Change is a set of options that is about to take effect. Either Commit or
-// Undo must be called.
+// Change is a set of options that can take effect. Either Commit or Undo must be called.
 type Change struct {
 	svc         *Service
 	next        Options
-	quarantined []int // ports of Ports that rest; nil: those that are free stay the same
+	quarantined []int // ports, the first released first; nil: the queue of ports does not change
 	endpoints   []*endpointChange
 	missing     map[netip.Addr]string // addresses that are waited for, and why
 	absent      map[netip.Addr]bool   // those that the machine does not have
 }
 
-// endpointChange are the listeners of a port, and what they are to be.
+// endpointChange is a change of the listeners of a port.
 type endpointChange struct {
 	svc        *Service
 	room       *Room // nil: the master port
 	port       int
 	keep       []*transport.Listener
-	added      []*transport.Listener // are bound and do not accept yet
-	removed    []*transport.Listener // are to be closed
-	unlistened bool                  // they have stopped listening, as they were in the way of fresh ones
+	added      []*transport.Listener // are bound, and do not accept yet
+	removed    []*transport.Listener // are closed by Commit
+	unlistened bool                  // the removed ones do not listen: they conflict with the added ones
 }
 
-// ErrPorts is in the error of Prepare if Options.Ports cannot be what they are to
-// be; without it the error is about Listen or Port.
+// ErrPorts is in the error of Prepare if Options.Ports cannot change now. Without it the error is
+// about Listen or Port.
 var ErrPorts = errors.New("the ports for rooms cannot be changed now")
 
-// Prepare does all of a change of options that can fail: where we listen. Nothing
-// is different before Commit, except that a port may be closed for a moment if
-// an address is replaced by one that covers it, or the other way round. What is
-// missing of the addresses in effect is no error; what is new must be there. One
-// change at a time may be under way.
+// Prepare does what can fail of a change of options: it binds the new addresses and the new master
+// port. Nothing is different before Commit, except that a port may be closed for a moment if an
+// address is replaced by one that covers it, or the other way round. An address of the options in
+// effect may be missing, a new one must not. One change may be under way at a time.
 func (s *Service) Prepare(next Options) (*Change, error) {
 	c := s.change(next)
 	if o := s.opts(); next.Ports != o.Ports || next.Port != o.Port {
@@ -61,7 +59,7 @@ func (s *Service) change(next Options) *Change {
 	return &Change{svc: s, next: next, missing: make(map[netip.Addr]string), absent: make(map[netip.Addr]bool)}
 }
 
-// bind opens what is to be open and is not.
+// bind binds the listeners that the options want and that do not exist.
 func (c *Change) bind() error {
 	s := c.svc
 	master := s.master.Load()
@@ -82,7 +80,7 @@ func (c *Change) bind() error {
 			continue
 		}
 		if r.port() == port {
-			return fmt.Errorf("port %d is that of the room %s", port, r.name())
+			return fmt.Errorf("port %d belongs to the room %s", port, r.name())
 		}
 		if err := c.open(r, ln, ln.Port); err != nil {
 			return fmt.Errorf("the room %s: %w", r.name(), err)
@@ -91,7 +89,7 @@ func (c *Change) bind() error {
 	return nil
 }
 
-// open binds the addresses that a port lacks.
+// open binds the addresses that a port does not listen on.
 func (c *Change) open(r *Room, was *transport.Endpoint, port int) error {
 	d := &endpointChange{svc: c.svc, room: r, port: port}
 	var lacking []netip.Addr
@@ -136,21 +134,20 @@ func (c *Change) open(r *Room, was *transport.Endpoint, port int) error {
 	return nil
 }
 
-// conflicts reports whether an address and one of the others cannot be listened on
-// at the same time.
+// conflicts reports whether a listener's address and one of the others exclude each other, on a port.
 func conflicts(l netip.AddrPort, addrs []netip.Addr, port int) bool {
 	return int(l.Port()) == port && slices.ContainsFunc(addrs, func(a netip.Addr) bool {
 		return a.Is4() == l.Addr().Is4() && (a.IsUnspecified() || l.Addr().IsUnspecified())
 	})
 }
 
-// Undo gives up what Prepare has opened.
+// Undo closes what Prepare has opened.
 func (c *Change) Undo() {
 	c.revert()
 	c.svc.reconfiguring.Unlock()
 }
 
-// revert makes the listeners what they were before bind.
+// revert brings the listeners back to what they were before bind.
 func (c *Change) revert() {
 	for _, d := range c.endpoints {
 		for _, l := range d.added {
@@ -172,9 +169,8 @@ func (c *Change) revert() {
 	}
 }
 
-// Commit makes the options the ones in effect. Connections that are over a
-// limit which has become lower stay; the length of a line, and what depends on the
-// kernel of limits.dead_peer, count for those that come later.
+// Commit puts the options into effect. Connections above a lower limit stay. The length of a line,
+// and the part of limits.dead_peer that the kernel does, hold for new connections only.
 func (c *Change) Commit() {
 	s := c.svc
 	used := map[int]bool{c.next.Port: true}
@@ -192,15 +188,15 @@ func (c *Change) Commit() {
 	s.mu.Unlock()
 	for _, l := range s.allListeners() {
 		if err := l.UpdateOptions(); err != nil {
-			s.log.Warn("limits.dead_peer cannot be set", "listener", l.Addr.String(), "error", err)
+			s.log.Warn("limits.dead_peer cannot be set on a listener", "listener", l.Addr.String(), "error", err)
 		}
 	}
 	c.install()
 	s.reconfiguring.Unlock()
-	s.reconcile() // for rooms that were bound between Prepare and now
+	s.reconcile() // rooms that were bound since Prepare
 }
 
-// install begins to accept on the new listeners and closes those that are to go.
+// install begins to accept on the added listeners, and closes the removed ones.
 func (c *Change) install() {
 	for _, d := range c.endpoints {
 		for _, l := range d.added {
@@ -219,7 +215,7 @@ func (c *Change) install() {
 	c.svc.setMissing(c.missing)
 }
 
-// allListeners is every listener there is.
+// allListeners returns all listeners of all ports.
 func (s *Service) allListeners() []*transport.Listener {
 	all := slices.Clone(s.master.Load().Listeners)
 	for _, r := range s.allRooms() {
@@ -232,7 +228,7 @@ func (s *Service) allListeners() []*transport.Listener {
 	return all
 }
 
-// open begins to accept.
+// open begins to accept on a listener.
 func (d *endpointChange) open(l *transport.Listener) {
 	admit, busy := d.svc.admitMaster, busyReply
 	if d.room != nil {
@@ -243,8 +239,8 @@ func (d *endpointChange) open(l *transport.Listener) {
 	}
 }
 
-// install puts the listeners in their place. A room that has moved or closed
-// meanwhile does without.
+// install sets the listeners of the port. Those of a room that has moved or closed meanwhile are
+// closed.
 func (d *endpointChange) install() {
 	now := &transport.Endpoint{Port: d.port, Requested: d.svc.opts().Listen, Listeners: d.keep}
 	r := d.room
@@ -263,8 +259,8 @@ func (d *endpointChange) install() {
 	}
 }
 
-// setRange replaces the range. Ports that were in the old one and not free are in
-// use by a room or about to be, and stay out.
+// setRange replaces the range. Ports of the old range that were not free stay out of the queue: a
+// room has them, or is about to.
 func (q *portQueue) setRange(first, last int, used map[int]bool, resting []int) {
 	old := *q
 	*q = newPortQueue(first, last, used, resting)

@@ -308,16 +308,22 @@ type RoomInfo struct {
 	Locked    bool   // it has a password
 }
 
-// List returns the rooms, sorted by folded name.
-func (s *Service) List() []RoomInfo {
+// sortedRooms returns all rooms, sorted by folded name.
+func (s *Service) sortedRooms() []*Room {
 	rooms := s.allRooms()
+	slices.SortFunc(rooms, func(a, b *Room) int { return strings.Compare(a.key(), b.key()) })
+	return rooms
+}
+
+// List returns the rooms of the answer of LIST, sorted by folded name.
+func (s *Service) List() []RoomInfo {
+	rooms := s.sortedRooms()
 	infos := make([]RoomInfo, 0, len(rooms))
 	for _, r := range rooms {
 		if i, ok := r.info(); ok {
 			infos = append(infos, i)
 		}
 	}
-	slices.SortFunc(infos, func(a, b RoomInfo) int { return strings.Compare(a.Key, b.Key) })
 	return infos
 }
 
