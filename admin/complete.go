@@ -7,8 +7,8 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// completions yields the words that may stand at the end of a line, as they are
-// now: commands, flags, rooms, members, bans.
+// completions returns the words that can end a line now: commands, flags, rooms, members,
+// bans.
 func (s *Server) completions(line string) []string {
 	before, last := line, ""
 	if i := strings.LastIndexAny(line, " \t"); i >= 0 {
@@ -36,8 +36,7 @@ func (s *Server) completions(line string) []string {
 	return slices.Compact(fits)
 }
 
-// candidates are what may follow these words of a command: flags, the value of
-// one, or an argument.
+// candidates returns the words that can follow these words of a command.
 func (s *Server) candidates(cmd *command, words []string, flags bool) []string {
 	args, _, open, err := cmd.scan(words)
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// descriptors are those in use, and the limit.
+// descriptors returns the number of descriptors in use, and the limit.
 func descriptors() (used, limit uint64, ok bool) {
 	open, err := os.ReadDir("/proc/self/fd")
 	var l syscall.Rlimit

@@ -12,7 +12,7 @@ import (
 	"roomd/store/disk"
 )
 
-// finding is something that the operator should know.
+// finding is a problem or a risk.
 type finding struct {
 	Level   string `json:"level"` // problem, risk or ok
 	About   string `json:"about"`
@@ -24,7 +24,7 @@ var doctorCommand = command{
 	flags: []flag{{name: "full", short: "read the whole database too; lines wait meanwhile"}}, run: doctor,
 }
 
-// doctor compares what is kept twice, and looks at what may run out.
+// doctor reports inconsistencies, shortages and risky settings.
 func doctor(c *call) error {
 	var d diagnosis
 	c.checkConsistency(&d)
@@ -53,7 +53,7 @@ func (d *diagnosis) add(level, about, format string, args ...any) {
 	*d = append(*d, finding{level, about, fmt.Sprintf(format, args...)})
 }
 
-// checkConsistency looks for what does not agree.
+// checkConsistency reports what is inconsistent or unavailable.
 func (c *call) checkConsistency(d *diagnosis) {
 	for _, text := range c.Service.Inconsistencies() {
 		d.add("problem", "memory", "%s; the numbers of the server cannot be trusted until it is restarted", text)
@@ -86,7 +86,7 @@ func (c *call) checkConsistency(d *diagnosis) {
 	}
 }
 
-// checkResources says what may run out.
+// checkResources reports shortages.
 func (c *call) checkResources(d *diagnosis) error {
 	if n, worst := c.Service.Lag(); n > 0 {
 		d.add("risk", "members", "%s behind, the slowest by %s", count(n, "member"), count(worst, "event"))
@@ -138,7 +138,7 @@ func (c *call) checkResources(d *diagnosis) error {
 	return nil
 }
 
-// checkConfig says what is risky in the configuration.
+// checkConfig reports risky settings.
 func (c *call) checkConfig(d *diagnosis) {
 	set := make(map[string]string)
 	for _, s := range c.Config() {

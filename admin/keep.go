@@ -32,20 +32,20 @@ var keepCommands = []command{
 	{name: "reopen", short: "Check and reopen a database that is read-only", about: "The server tries by itself, too.", example: "reopen", changes: true, run: reopen},
 }
 
-// filesFlag is for our own clients, and not shown: they write the file. Its value
-// is the identities of the files that are there now under its names.
+// filesFlag is set by our clients, which write the file; help does not show it. Its value
+// lists the identities of the existing files under the backup's names.
 const filesFlag = "files"
 
-// maxBackups is how many backups may be kept.
+// maxBackups bounds --keep.
 const maxBackups = 1000
 
-// backupTimeout is how long a client may take none of a backup. The database cannot
-// reuse space meanwhile.
+// backupTimeout bounds the time that a client reads nothing of a backup, because the database
+// cannot reuse space meanwhile.
 const backupTimeout = 30 * time.Second
 
-// backup sends the database to a client, which writes the file: it can write where
-// the person who asks can, and not where the server can. The answer has the bytes,
-// in base64, and then how many they were and their checksum.
+// backup sends the database to a client, which writes the file with the rights of its user
+// instead of those of the server. The answer has the bytes in base64, then their number and
+// checksum.
 func backup(c *call) error {
 	keep := c.numbers["keep"]
 	identities, ours := c.flags[filesFlag]
@@ -75,14 +75,15 @@ func backup(c *call) error {
 	return out.header(backupHeader{Total: n, Sum: hex.EncodeToString(out.sum.Sum(nil))})
 }
 
-// backupHeader is how much is coming, or what has come.
+// backupHeader has the size of the database, and at the end that of the backup and its
+// checksum.
 type backupHeader struct {
 	Total int64  `json:"total"`
 	Sum   string `json:"sha256,omitempty"`
 }
 
-// backupWriter writes what it is given as lines of an answer. A client that does not read is not
-// waited for longer than backupWait.
+// backupWriter writes bytes as lines of an answer. It waits at most backupTimeout for the
+// client.
 type backupWriter struct {
 	out *output
 	sum hash.Hash
@@ -111,7 +112,7 @@ func (s *backupWriter) header(p backupHeader) error {
 	return errors.Join(s.out.object(p), s.out.w.Flush())
 }
 
-// extend gives the client time again, unless it is over.
+// extend extends the deadline of the client, unless the backup has ended.
 func (s *backupWriter) extend() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,7 +132,7 @@ func (s *backupWriter) SetWriteDeadline(t time.Time) error {
 	return s.out.conn.SetWriteDeadline(t)
 }
 
-// resume lets the verdict be written, if the client reads.
+// resume gives the client a second to read the verdict.
 func (s *backupWriter) resume() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,7 +142,7 @@ func (s *backupWriter) resume() error {
 	return s.out.conn.SetWriteDeadline(time.Now().Add(time.Second))
 }
 
-// runCommand is do, with the client's part of a backup.
+// runCommand is request, and writes the file of a backup.
 func runCommand(ctx context.Context, socket, line string, show func(string)) (verdict, error) {
 	cmd, args, flags, err := parse(line)
 	if err != nil || cmd.name != "backup" {
@@ -154,14 +155,14 @@ func runCommand(ctx context.Context, socket, line string, show func(string)) (ve
 	_, r.json = flags["json"]
 	_, dry := flags["dry-run"]
 	if !dry {
-		delete(flags, "json") // what the server says is for us
+		delete(flags, "json") // the answer is for us
 	}
 	if r.file, err = disk.RealPath(args[0]); err != nil {
 		return verdict{word: "ERR", code: "refused", text: "no backup was made: " + err.Error()}, nil
 	}
 	keep, err := strconv.Atoi(flags["keep"])
 	if err != nil {
-		keep = 0 // the server says what is wrong with it
+		keep = 0 // the server reports the wrong value
 	}
 	var there []string
 	for i := range min(keep, maxBackups) + 1 {
@@ -197,17 +198,17 @@ type backupReceiver struct {
 	sum          hash.Hash
 	done         int64
 	lastProgress time.Time
-	header       *backupHeader // what it is to be; nil: nothing has come
+	header       *backupHeader // nil: nothing was received
 	err          error
 }
 
-// receive asks the server, and makes the file of what comes.
+// receive requests the backup and writes the file.
 func (r *backupReceiver) receive(keep int) (a verdict, err error) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
 	began := time.Now()
 	r.lastProgress, r.sum = began, sha256.New()
-	asked := errors.New("the server has refused") // a and err say why
+	asked := errors.New("the server has refused") // a and err have the reason
 	size, failed := store.WriteBackup(ctx, r.file, keep, func(w io.Writer) error {
 		r.w = w
 		a, err = request(ctx, r.socket, r.line, func(l string) {
@@ -233,7 +234,7 @@ func (r *backupReceiver) receive(keep int) (a verdict, err error) {
 	case errors.Is(failed, asked) && err == nil:
 		return a, nil
 	case errors.Is(failed, asked) && r.ctx.Err() == nil && r.header == nil:
-		return a, err // it cannot be reached
+		return a, err // the server cannot be reached
 	case r.ctx.Err() != nil:
 		failed = errors.New("it was interrupted")
 	case errors.Is(failed, asked):
@@ -242,7 +243,7 @@ func (r *backupReceiver) receive(keep int) (a verdict, err error) {
 	return verdict{word: "ERR", code: "refused", text: fmt.Sprintf("no backup was made: %v", failed)}, nil
 }
 
-// receiveLine takes a line of the answer.
+// receiveLine handles a line of the answer.
 func (r *backupReceiver) receiveLine(l string) error {
 	if r.header == nil || strings.HasPrefix(l, "{") {
 		r.header = new(backupHeader)
@@ -270,7 +271,7 @@ func (r *backupReceiver) receiveLine(l string) error {
 	return err
 }
 
-// report says that it is done.
+// report reports the finished backup.
 func (r *backupReceiver) report(size int64, took time.Duration) error {
 	return renderLines(r.json, r.show, func(out *output) error {
 		if r.json {

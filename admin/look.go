@@ -51,7 +51,7 @@ var lookCommands = []command{
 		flags: []flag{limitFlag("100"), sinceFlag, {name: "count", short: "show only the number of matches"}}, run: search},
 }
 
-// sortFlag names a few columns to sort by.
+// sortFlag is the flag that sorts, with the columns of most use.
 func sortFlag(columns string) flag {
 	return flag{"sort", param{name: columns}, "sort by this or another column, largest or latest first"}
 }
@@ -63,14 +63,14 @@ func status(c *call) error {
 		Config    string `json:"config,omitempty"`
 		Database  string `json:"database"`
 		Addresses string `json:"addresses,omitempty"` // of the master port
-		Advertise string `json:"advertise,omitempty"` // where clients reach it
+		Advertise string `json:"advertise,omitempty"` // the address that clients are told
 		netsvc.Status
 		Stop       time.Time `json:"stop,omitzero" table:"maybe"`
 		LogDropped uint64    `json:"log_dropped" table:"maybe"` // lines that could not be written
-		LogWaits   string    `json:"log_waits,omitempty"`       // for how long nobody has read it
+		LogWaits   string    `json:"log_waits,omitempty"`       // how long the reader of the log has read nothing
 
 		CertificateExpires time.Time `json:"certificate_expires,omitzero"`
-		CertificateRenewed time.Time `json:"certificate_renewed,omitzero"` // when it was taken up
+		CertificateRenewed time.Time `json:"certificate_renewed,omitzero"` // when the server loaded it
 	}{Version: c.Version, PID: os.Getpid(), Config: c.ConfigFile, Database: c.Database, Status: c.Service.Status(), Stop: c.plans.due(0)}
 	v.Addresses, v.Advertise = c.Server.Addresses()
 	var stalled time.Duration
@@ -83,7 +83,7 @@ func status(c *call) error {
 	return c.out.value(v)
 }
 
-// logStallTime is from when on a log that takes nothing is worth a word.
+// logStallTime is how long a log line may be pending before status and doctor report it.
 const logStallTime = time.Second
 
 func rooms(c *call) error {
@@ -117,7 +117,7 @@ func rooms(c *call) error {
 	}))
 }
 
-// ports yields one object, or for people a summary and the rooms that wait.
+// ports shows one object in JSON, and for people a summary and the unbound rooms.
 func ports(c *call) error {
 	p := c.Service.Ports()
 	if c.out.json {
@@ -141,9 +141,9 @@ func ports(c *call) error {
 	return c.out.list(p.Unbound)
 }
 
-// sortBy sorts structs by the field with that name in JSON, which may be
-// abbreviated, the largest or the latest first; idle is the opposite of spoke.
-// No column: they stay as they are.
+// sortBy sorts structs by the field with this JSON name, which may be abbreviated. The largest
+// or the latest value comes first; idle is the opposite of spoke. Without a column the order
+// stays.
 func sortBy[T any](all []T, column string) error {
 	if column == "" {
 		return nil
@@ -177,12 +177,12 @@ func compare(a, b any) int {
 	case time.Time:
 		return a.Compare(b.(time.Time))
 	case string:
-		return cmp.Compare(wire.Fold(b.(string)), wire.Fold(a)) // words from a to z
+		return cmp.Compare(wire.Fold(b.(string)), wire.Fold(a)) // from a to z
 	}
 	return 0
 }
 
-// historyLine is a line of the history as the operator sees it.
+// historyLine is a stored line as operators see it.
 type historyLine struct {
 	Room string    `json:"room"`
 	Seq  uint64    `json:"seq"`
@@ -201,10 +201,10 @@ func (l historyLine) String() string {
 	return l.Time.Local().Format(timeFormat) + " " + formatLine(l.Type, l.From, l.Text, func(nick string) string { return nick })
 }
 
-// formatLine is a line of somebody for people, with the nick as it is drawn.
+// formatLine formats a line for people; draw draws the nick.
 func formatLine(kind, from, text string, draw func(nick string) string) string {
 	ev := wire.Event{Type: cmp.Or(wire.Type(kind), wire.TypeMessage), From: from, Text: text}
-	if ev.Type == wire.TypeTopic && text == "" { // by the console, where it is set to nothing
+	if ev.Type == wire.TypeTopic && text == "" { // the console removed the topic
 		return "* " + from + " set the topic: "
 	}
 	line, who := ev.Line(), "<"+from+">"
@@ -235,7 +235,7 @@ func read(c *call) error {
 	return incompleteError(describeUnread(r.Name, damaged, err))
 }
 
-// describeUnread says what of a room's history could not be read.
+// describeUnread describes the part of a history that could not be read.
 func describeUnread(room string, blocks int, err error) string {
 	if err != nil {
 		return fmt.Sprintf("only a part of %s could be read: %v", room, err)
@@ -243,12 +243,12 @@ func describeUnread(room string, blocks int, err error) string {
 	return fmt.Sprintf("%s of %s skipped", count(blocks, "corrupt block"), room)
 }
 
-// incompleteError is the end of an answer that lacks something.
+// incompleteError is the verdict of an incomplete answer.
 func incompleteError(what ...string) error {
 	return refuse("damaged", "the answer is incomplete: %s; doctor --full lists the corrupt records", strings.Join(what, "; "))
 }
 
-// lines yields lines of a history, with the room's name if they are of several.
+// lines writes lines of a history; several says that they are of several rooms.
 func (c *call) lines(all []historyLine, several bool) error {
 	if c.out.json || len(all) == 0 {
 		return c.out.list(all)
@@ -283,7 +283,7 @@ func search(c *call) error {
 		total += found.Count
 		hits = append(hits, mapSlice(found.Lines, func(l store.Line) historyLine { return historyLineOf(name, l) })...)
 		switch code, _, _ := netsvc.ClientError(err); {
-		case code == "no-room" && c.args[0] == "*": // it has just been deleted
+		case code == "no-room" && c.args[0] == "*": // the room was deleted meanwhile
 		case code != "":
 			return err
 		case c.ctx.Err() != nil:
@@ -321,7 +321,7 @@ func hitSummary(shown, total int) string {
 	return fmt.Sprintf("(the newest %s of %s; -n %d shows all)", thousands(uint64(shown)), count(total, "hit"), total)
 }
 
-// auditOf yields the audit of a store, which need not be running.
+// auditOf writes the audit of a store, whose server need not be running.
 func auditOf(ctx context.Context, st *store.Store, out *output, since time.Time, by, match string, n int) error {
 	all, damaged, err := st.Audits(ctx, since, n, func(a *store.Audit) bool {
 		host := ""
@@ -335,7 +335,7 @@ func auditOf(ctx context.Context, st *store.Store, out *output, since time.Time,
 	}
 	type row struct {
 		Time   time.Time `json:"time"`
-		UID    int       `json:"uid"` // -1: it was nobody of this machine, or is not known
+		UID    int       `json:"uid"` // -1: unknown, or not a user of this machine
 		User   string    `json:"user"`
 		From   string    `json:"from"`
 		Door   string    `json:"door"`

@@ -26,7 +26,7 @@ var peopleCommands = []command{
 		flags: []flag{yesFlag, tokenFlag}, run: unmute},
 }
 
-// findMembers are the members that a word means; none is a refusal.
+// findMembers returns the members that a word means, or a refusal if there are none.
 func (c *call) findMembers(what string) ([]netsvc.MemberInfo, error) {
 	all := c.Service.FindMembers(what)
 	if len(all) == 0 {
@@ -35,7 +35,7 @@ func (c *call) findMembers(what string) ([]netsvc.MemberInfo, error) {
 	return all, nil
 }
 
-// namesOf are members as a question names them.
+// namesOf returns the members' names for a question.
 func namesOf(members []netsvc.MemberInfo) []string {
 	return mapSlice(members, func(m netsvc.MemberInfo) string { return fmt.Sprintf("%s in %s", m.Nick, m.Room) })
 }
@@ -73,7 +73,7 @@ func kick(c *call) (err error) {
 	return c.out.text("%s", reachText(hit, "kicked", " and closed"))
 }
 
-// newBan is a ban by the flags of the command, of nobody yet.
+// newBan returns a ban with the values of the flags, without an address or a nick.
 func (c *call) newBan() (b store.Ban, err error) {
 	b = store.Ban{Created: time.Now().UTC(), By: c.caller.User, Reason: c.flags["why"]}
 	if d := c.times["for"]; d > 0 {
@@ -85,8 +85,8 @@ func (c *call) newBan() (b store.Ban, err error) {
 	return b, err
 }
 
-// bansOf are the bans that a word asks for: of an address, or of a nick and of
-// the addresses of the members that have it now.
+// bansOf returns the bans that a word means: of an address, or of a nick and the addresses of
+// the members that have it now.
 func (c *call) bansOf(what string) ([]store.Ban, error) {
 	b, err := c.newBan()
 	if err != nil {
@@ -126,13 +126,13 @@ func (c *call) bansOf(what string) ([]store.Ban, error) {
 			all = append(all, b)
 		}
 	}
-	if len(all) == 0 { // nobody has it now
+	if len(all) == 0 { // no member has the nick now
 		all = append(all, b)
 	}
 	return all, nil
 }
 
-// reachText says what bans end.
+// reachText says how many members and connections an action ends.
 func reachText(r netsvc.BanTargets, verb, also string) string {
 	text := verb + " " + count(r.Members, "member")
 	if r.Connections > 0 {
@@ -141,7 +141,7 @@ func reachText(r netsvc.BanTargets, verb, also string) string {
 	return text
 }
 
-// banNumbers are the IDs of bans: "ban #3", "bans #3, #4".
+// banNumbers lists the IDs of bans: "ban #3", "bans #3, #4".
 func banNumbers(bans []store.Ban, noun string) string {
 	if len(bans) > 1 {
 		noun += "s"
@@ -186,7 +186,7 @@ func bans(c *call) error {
 	for _, b := range c.Service.Bans() {
 		r := row{b.ID, "ban", b.Addr, b.Nick, c.Service.RoomName(b.Room), b.Created, b.Until, b.By, b.Reason}
 		if b.Room != 0 && r.Room == "" {
-			r.Room = fmt.Sprintf("#%d, deleted", b.Room) // and not every room
+			r.Room = fmt.Sprintf("#%d, deleted", b.Room) // an empty cell would mean every room
 		}
 		if b.Mute {
 			r.Kind = "mute"
@@ -200,7 +200,7 @@ func unban(c *call) error {
 	id := c.banID
 	none := refuse("no-ban", "there is no ban #%d; bans lists them", id)
 	there := slices.ContainsFunc(c.Service.Bans(), func(b store.Ban) bool { return b.ID == id })
-	if damaged, _ := c.Store.SkippedRecords(); !there && damaged == 0 { // what is left out Unban knows, too
+	if damaged, _ := c.Store.SkippedRecords(); !there && damaged == 0 { // Unban also lifts a ban whose record is corrupt
 		return none
 	}
 	if err := c.dryRun("ban #%d would be lifted", id); err != nil {
@@ -240,7 +240,7 @@ func mute(c *call) error {
 	return c.report(err, "muted %s: %s", count(len(all), "member"), describeMutes(mutes, mapSlice(all, func(m netsvc.MemberInfo) string { return m.Room })))
 }
 
-// describeMutes says how far mutes reach.
+// describeMutes says for which rooms, members and time mutes hold.
 func describeMutes(mutes []store.Ban, rooms []string) string {
 	slices.Sort(rooms)
 	until, also := "until unmute lifts it", ", and for everybody that joins the room from its address later, under any nick"

@@ -12,27 +12,27 @@ import (
 	"roomd/store"
 )
 
-// plan is what an operator has announced. It is on disk: a restart and an upgrade go
-// on with it.
+// plan is a planned deletion or a planned stop. It is on disk, so that it survives a restart
+// and an upgrade.
 type plan struct {
 	store.Plan
-	name   string // of the room, as the operator is told instead of "this room"
+	name   string // of the room; the operator is told the name, and members "this room"
 	cancel context.CancelFunc
 }
 
-// plans are those to come, one for each room at most, and the stop for room 0. The
-// zero value is ready.
+// plans holds the plans, at most one for each room, and the stop as that of room 0. The zero
+// value is ready to use.
 type plans struct {
 	mu       sync.Mutex
 	all      map[uint64]*plan
-	loaded   []*plan         // by LoadPlans, for ResumePlans
-	changing map[uint64]bool // the plan of the room is just being changed on disk
+	loaded   []*plan         // by LoadPlans; ResumePlans starts them
+	changing map[uint64]bool // rooms whose plan is being changed on disk
 	closed   bool
-	tasks    sync.WaitGroup // Add under mu, while not closed
+	tasks    sync.WaitGroup // Add only with mu held and while not closed
 }
 
-// claim takes the plan of a room out, if there is one, so that it can be changed on
-// disk: it is not carried out meanwhile. The caller must call settle.
+// claim removes the plan of a room, if there is one, so that it cannot run while it is changed
+// on disk. The caller must call releasePlan.
 func (q *plans) claim(room uint64) (old *plan, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -53,18 +53,17 @@ func (q *plans) claim(room uint64) (old *plan, err error) {
 	return old, nil
 }
 
-// releasePlan ends claim, with the plan that holds from now on; nil: none.
-func (s *Server) releasePlan(room uint64, p *plan, told bool) {
+// releasePlan ends claim. p is the plan from now on; nil: none.
+func (s *Server) releasePlan(room uint64, p *plan, announced bool) {
 	s.plans.mu.Lock()
 	defer s.plans.mu.Unlock()
 	delete(s.plans.changing, room)
 	if p != nil {
-		s.startLocked(p, told)
+		s.startLocked(p, announced)
 	}
 }
 
-// schedule announces a plan, and carries it out when it is due, unless it is called
-// off before. One for the same room is replaced.
+// schedule stores a plan, which replaces another one for the same room, and starts it.
 func (s *Server) schedule(p *plan, in time.Duration) error {
 	old, err := s.plans.claim(p.Room)
 	if err != nil {
@@ -83,8 +82,8 @@ func (s *Server) schedule(p *plan, in time.Duration) error {
 	return nil
 }
 
-// LoadPlans reads what was announced before this process began, so that it is shown
-// and can be called off. ResumePlans waits for it.
+// LoadPlans reads the plans of earlier processes, so that commands can show and cancel them.
+// ResumePlans starts them.
 func (s *Server) LoadPlans() error {
 	kept, err := s.Store.Plans()
 	if err != nil {
@@ -102,16 +101,16 @@ func (s *Server) LoadPlans() error {
 	return nil
 }
 
-// ResumePlans goes on with what LoadPlans has read. tookOver says that another process
-// served until now. A deletion whose time passed while the server was down is carried
-// out; a stop is dropped: it was down.
+// ResumePlans starts the plans that LoadPlans has read. tookOver says that another process
+// served until now. A deletion that was due while the server was down is carried out, a stop
+// is dropped.
 func (s *Server) ResumePlans(tookOver bool) {
 	q := &s.plans
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, p := range q.loaded {
 		switch {
-		case q.all[p.Room] != p || q.closed: // it has been called off
+		case q.all[p.Room] != p || q.closed: // it was cancelled or replaced
 		case p.Room == 0 && !tookOver && !time.Now().Before(p.Due):
 			delete(q.all, 0)
 			q.tasks.Go(func() { s.dropMissedStop(p) })
@@ -122,7 +121,7 @@ func (s *Server) ResumePlans(tookOver bool) {
 	q.loaded = nil
 }
 
-// dropMissedStop forgets a stop whose time passed while the server was down.
+// dropMissedStop removes a stop that was due while the server was down.
 func (s *Server) dropMissedStop(p *plan) {
 	if err := s.Store.EndPlan(0); err != nil {
 		slog.New(s.Log).Error("missed stop could not be removed from the database; the next start drops it", "error", err)
@@ -130,12 +129,12 @@ func (s *Server) dropMissedStop(p *plan) {
 	s.Record(p.caller(), p.Line, "not done: the server was down when it was due, "+durationInWords(time.Since(p.Due))+" ago")
 }
 
-// caller has announced the plan.
+// caller is the user that made the plan.
 func (p *plan) caller() Caller { return Caller{p.UID, p.User, p.Door} }
 
-// startLocked waits until a plan is due, and carries it out unless it is called off before.
-// told says that its members know of it. mu is held.
-func (s *Server) startLocked(p *plan, told bool) {
+// startLocked starts the goroutine that waits until the plan is due and carries it out.
+// announced says that members know of the plan already. mu is held.
+func (s *Server) startLocked(p *plan, announced bool) {
 	if s.plans.closed {
 		return
 	}
@@ -147,14 +146,14 @@ func (s *Server) startLocked(p *plan, told bool) {
 	ctx, p.cancel = context.WithCancel(context.Background())
 	s.plans.tasks.Go(func() {
 		defer p.cancel()
-		if s.countDown(ctx, p, told) && s.plans.remove(p) {
+		if s.countDown(ctx, p, announced) && s.plans.remove(p) {
 			s.runPlan(p)
 		}
 	})
 }
 
-// runPlan carries out a plan, and tells the log and the audit, which has a deletion in
-// one with it.
+// runPlan carries out a plan and records it. The record of a deletion is in the same
+// transaction.
 func (s *Server) runPlan(p *plan) {
 	line, result := p.Line+dueSuffix, "done"
 	if p.Room == 0 {
@@ -175,33 +174,33 @@ func (s *Server) runPlan(p *plan) {
 	case err == nil:
 		s.note(p.caller(), name, line, result)
 		return
-	case s.plans.suspended(): // the next process does it
+	case s.plans.suspended(): // the next process carries it out
 		return
 	}
 	slog.New(s.Log).Error("planned deletion has failed", "command", p.Line, "error", err)
 	if failed := s.Store.EndPlan(p.Room); failed != nil {
 		slog.New(s.Log).Error("failed plan could not be removed from the database; the next start tries it again", "command", p.Line, "error", failed)
 	} else {
-		s.notify(p.Room, p.cancelText()) // they have been told that it is to come
+		s.notify(p.Room, p.cancelText()) // they were told of the plan
 	}
-	_ = s.record(p.caller(), name, line, err.Error()) // the log has what the audit lacks
+	_ = s.record(p.caller(), name, line, err.Error()) // the log has the failure even if the audit has not
 }
 
-// lateAfter is when a plan counts as late.
+// lateAfter is how long after its time a deletion counts as late.
 const lateAfter = 10 * time.Second
 
-// tryPlan does what is due. A fault in it is an error.
+// tryPlan calls do. A panic becomes an error.
 func (s *Server) tryPlan(line string, do func() error) (err error) {
 	defer s.recoverFault(line, &err)
 	return do()
 }
 
-// countDown tells the members what is to come, now and shortly before, and waits
-// until it is due. It reports false if the plan is called off.
-func (s *Server) countDown(ctx context.Context, p *plan, told bool) bool {
+// countDown notifies the members now and shortly before the time of the plan, and returns when
+// it is due. It returns false if the plan was cancelled.
+func (s *Server) countDown(ctx context.Context, p *plan, announced bool) bool {
 	total := p.Due.Sub(p.Announced)
 	left := total
-	if told {
+	if announced {
 		left = nextNotice(total, max(0, time.Until(p.Due)))
 	}
 	for {
@@ -222,7 +221,7 @@ func (s *Server) countDown(ctx context.Context, p *plan, told bool) bool {
 	}
 }
 
-// nextNotice is how long before the end the members are told next; 0: not again.
+// nextNotice returns how long before the end members are notified next; 0: not again.
 func nextNotice(total, left time.Duration) time.Duration {
 	for _, m := range []time.Duration{24 * time.Hour, time.Hour, 10 * time.Minute, time.Minute, 10 * time.Second} {
 		if m < left && m <= total/2 {
@@ -235,7 +234,7 @@ func nextNotice(total, left time.Duration) time.Duration {
 	return 0
 }
 
-// notify shows a notice in a room that may have gone, or in all of them for 0.
+// notify sends a notice to a room, if it still exists, or to all rooms for 0.
 func (s *Server) notify(room uint64, text string) {
 	name := ""
 	if room != 0 {
@@ -243,10 +242,10 @@ func (s *Server) notify(room uint64, text string) {
 			return
 		}
 	}
-	_, _ = s.Service.Say(name, text) // it may have gone since
+	_, _ = s.Service.Say(name, text) // the room may have been deleted meanwhile
 }
 
-// remove removes a plan, and reports false if it has been called off or replaced.
+// remove removes a plan. It returns false if the plan was cancelled or replaced.
 func (q *plans) remove(p *plan) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -257,14 +256,14 @@ func (q *plans) remove(p *plan) bool {
 	return true
 }
 
-// get is the plan of a room, or of the stop; nil: none.
+// get returns the plan of a room, or for 0 the stop; nil: there is none.
 func (q *plans) get(room uint64) *plan {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.all[room]
 }
 
-// due returns when a room is to be deleted, or the server to stop; zero: no plan.
+// due returns the time of a plan; zero: there is none.
 func (q *plans) due(room uint64) time.Time {
 	if p := q.get(room); p != nil {
 		return p.Due.UTC()
@@ -272,15 +271,14 @@ func (q *plans) due(room uint64) time.Time {
 	return time.Time{}
 }
 
-// forget ends a plan, if there is one, that is on disk no more: its room has been
-// deleted since.
+// forget ends a plan whose record was deleted with its room. p may be nil.
 func (q *plans) forget(p *plan) {
 	if p != nil && q.remove(p) {
 		p.cancel()
 	}
 }
 
-// suspended reports whether plans are left.
+// suspended reports whether SuspendPlans was called.
 func (q *plans) suspended() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -300,7 +298,7 @@ func (s *Server) SuspendPlans() {
 	}
 }
 
-// durationInWords is a time as people say it in a sentence.
+// durationInWords returns a duration for a sentence: "5 minutes".
 func durationInWords(d time.Duration) string {
 	unit, name := time.Second, "second"
 	switch {
@@ -314,8 +312,7 @@ func durationInWords(d time.Duration) string {
 	return count(uint64(d.Round(unit)/unit), name)
 }
 
-// schedulePlan is the part of delete and stop that looks at --in. done is false when it
-// was not given.
+// schedulePlan schedules p if the command has --in; done says so.
 func (c *call) schedulePlan(p *plan) (done bool, err error) {
 	in := c.times["in"]
 	if in == 0 {
@@ -329,7 +326,7 @@ func (c *call) schedulePlan(p *plan) (done bool, err error) {
 	return true, c.out.text("%s in %s; %s --cancel cancels it", p.forOperator(p.text()), durationInWords(in), c.cmd.name+c.roomWord())
 }
 
-// cancelPlan ends what is planned for the room of p, or the stop.
+// cancelPlan cancels the plan for the room of p, or the stop.
 func (c *call) cancelPlan(p *plan) error {
 	due := c.plans.due(p.Room)
 	if due.IsZero() {
@@ -355,7 +352,7 @@ func (c *call) cancelPlan(p *plan) error {
 	return c.out.text("%s", p.forOperator(p.cancelText()))
 }
 
-// dueSuffix marks in the audit that a plan was carried out.
+// dueSuffix marks in the audit the commands that plans carried out.
 const dueSuffix = " (when it was due)"
 
 // text is the plan as members are told.
@@ -377,7 +374,7 @@ func (p *plan) choose(stop, deletion string) string {
 // forOperator names the room in a text for members.
 func (p *plan) forOperator(text string) string { return strings.Replace(text, "this room", p.name, 1) }
 
-// roomWord is the room a command is about, as it stands in the line.
+// roomWord returns the room of the command as it stands in the line.
 func (c *call) roomWord() string {
 	if len(c.args) == 0 {
 		return ""
@@ -390,7 +387,7 @@ var (
 	cancelFlag = flag{name: "cancel", short: "cancel the plan"}
 )
 
-// inText is how a question says when something is to happen.
+// inText says in a question when the command will be carried out.
 func (c *call) inText() string {
 	if in := c.times["in"]; in > 0 {
 		return fmt.Sprintf(" in %s", durationInWords(in))

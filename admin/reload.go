@@ -9,37 +9,37 @@ import (
 	"strings"
 )
 
-// What a reload says of a key that has changed.
+// Results of a reload for a changed key.
 const (
 	Applied      = "applied"
-	WouldApply   = "would be applied" // in a dry run, or as another key is refused
-	NeedsUpgrade = "needs an upgrade" // the value before stays in effect until then
-	Refused      = "refused"          // and therefore nothing is changed at all
-	NoEffect     = "no effect"        // it counts at the first start only
+	WouldApply   = "would be applied" // in a dry run, or because another key is refused
+	NeedsUpgrade = "needs an upgrade" // until then the earlier value stays in effect
+	Refused      = "refused"          // no key is changed
+	NoEffect     = "no effect"        // the key counts only at the first start
 )
 
-// Change is a key whose value in the file is not the one in effect.
+// Change is a key whose value in the file differs from the one in effect.
 type Change struct {
 	Key    string `json:"key"`
 	From   string `json:"from"`
 	To     string `json:"to"`
 	Result string `json:"result"`
-	Why    string `json:"why"` // it is refused
+	Why    string `json:"why"` // the reason of a refusal
 }
 
-// reloadCommand re-reads the configuration.
+// reloadCommand reads the configuration again.
 var reloadCommand = command{
 	name: "reload", short: "Read the configuration and the certificates again", about: "The answer says for each changed key: applied, needs an upgrade, or refused. If one key is refused, nothing changes.", example: "reload --dry-run", changes: true, run: reload,
 }
 
-// BusyError is an error of Server.Reload that says nothing of the configuration: the
-// server does something else, or is another process.
+// BusyError is an error of Server.Reload with another cause than the configuration: the server
+// is busy, or another process has taken over.
 type BusyError string
 
 func (e BusyError) Error() string { return string(e) }
 
-// reload answers key by key. If a key is refused, or the file has a mistake,
-// nothing is changed.
+// reload reports the result for each changed key. If one key is refused or the file has a
+// mistake, nothing changes.
 func reload(c *call) error {
 	c.skipAudit = c.has("dry-run")
 	changes, err := c.Server.Reload(c.skipAudit)
@@ -47,7 +47,7 @@ func reload(c *call) error {
 	if errors.As(err, &later) {
 		return refuse("busy", "%s", later)
 	}
-	if err != nil { // one mistake a line
+	if err != nil { // with one mistake on each line
 		for l := range strings.Lines(err.Error()) {
 			if err := c.out.text("%s", strings.TrimSuffix(l, "\n")); err != nil {
 				return err
@@ -71,7 +71,7 @@ func reload(c *call) error {
 	return refuse("refused", "nothing is changed: %s refused", count(refused, "key"))
 }
 
-// Changes are those of a reload in a line.
+// Changes returns the changes of a reload in one line.
 func Changes(all []Change) string {
 	if len(all) == 0 {
 		return "nothing has changed"
@@ -85,8 +85,7 @@ func Changes(all []Change) string {
 	}), "; ")
 }
 
-// SetAccess changes who may use the socket, from now on. After an error nothing
-// is changed.
+// SetAccess changes the mode and the group of the socket. After an error nothing has changed.
 func (l *Listener) SetAccess(mode os.FileMode, group string) error {
 	path := l.ln.Addr().String()
 	if err := chgrp(path, group); err != nil {
@@ -99,8 +98,8 @@ func (l *Listener) SetAccess(mode os.FileMode, group string) error {
 	return nil
 }
 
-// CheckGroup tells why the socket cannot be given to a group, by doing that with a
-// file beside it.
+// CheckGroup returns an error if the socket cannot be given to a group. It tries with a file
+// in the same folder.
 func (l *Listener) CheckGroup(group string) error {
 	f, err := os.CreateTemp(filepath.Dir(l.ln.Addr().String()), ".roomd-group*")
 	if err != nil {
@@ -111,8 +110,8 @@ func (l *Listener) CheckGroup(group string) error {
 	return chgrp(f.Name(), group)
 }
 
-// setAccess gives the socket its permissions at the start. A group that it cannot
-// be given to is no reason to serve nobody.
+// setAccess sets the mode and the group of the socket at the start. If the group cannot be
+// set, the other users are served nevertheless.
 func (s *Server) setAccess(path string, mode os.FileMode) error {
 	if s.Group != "" {
 		if err := chgrp(path, s.Group); err != nil {

@@ -16,33 +16,33 @@ import (
 	"roomd/netsvc"
 )
 
-// output renders what a command yields: for people, or as JSON.
+// output writes the answer of a command: for people, or as JSON.
 type output struct {
 	w        *bufio.Writer
 	json     bool
-	color    bool // the terminal has colours
+	color    bool // use colours
 	stream   bool
-	yielded  int      // yielded so far
-	conn     net.Conn // for commands that write much; nil: none
-	relative bool     // times are shown as how long ago they were
+	yielded  int      // values so far
+	conn     net.Conn // for deadlines of large answers; nil: none
+	relative bool     // show times as "5m ago"
 }
 
-// renderLines shows what do yields, line by line, as a client of ours would.
+// renderLines passes the output of do to show, line by line, as our client would.
 func renderLines(asJSON bool, show func(line string), do func(*output) error) error {
 	var text bytes.Buffer
 	out := &output{w: bufio.NewWriter(&text), json: asJSON}
 	err := errors.Join(do(out), out.w.Flush())
 	for l := range strings.Lines(text.String()) {
-		show(strings.TrimSuffix(l[1:], "\n")) // each begins with a space
+		show(strings.TrimSuffix(l[1:], "\n")) // each line begins with a space
 	}
 	return err
 }
 
-// line writes one line of the answer. It holds nothing that could end the line
-// or reach a terminal as more than text.
+// line writes one line of the answer. Control characters in s are replaced, so that they reach
+// no terminal and end no line.
 func (o *output) line(s string) error { return o.styledLine(netsvc.Printable(s)) }
 
-// styledLine writes a line whose parts are printable, and may be painted.
+// styledLine writes a line of printable text, which may have colours.
 func (o *output) styledLine(s string) error {
 	o.w.WriteByte(' ')
 	o.w.WriteString(s)
@@ -58,7 +58,7 @@ const (
 	yellow = "33"
 )
 
-// colorize gives printable text a colour, if there are any.
+// colorize adds a colour to printable text, if colours are on.
 func (o *output) colorize(color, text string) string {
 	if !o.color || color == "" {
 		return text
@@ -66,7 +66,7 @@ func (o *output) colorize(color, text string) string {
 	return "\x1b[" + color + "m" + text + "\x1b[0m"
 }
 
-// colorOf is the colour of a cell that should be seen.
+// colorOf returns the colour of a cell; "": none.
 func colorOf(column, cell string) string {
 	switch column + "=" + cell {
 	case "state=unbound", "state=closing", "level=problem", "result=refused":
@@ -95,7 +95,7 @@ func (o *output) object(v any) error {
 	return o.line(strings.TrimSuffix(b.String(), "\n"))
 }
 
-// text yields a sentence; as JSON an object with it.
+// text writes a sentence, in JSON an object with it.
 func (o *output) text(format string, args ...any) error {
 	o.yielded++
 	s := fmt.Sprintf(format, args...)
@@ -105,7 +105,7 @@ func (o *output) text(format string, args ...any) error {
 	return o.line(s)
 }
 
-// end closes an answer that yielded nothing: as JSON it is still an answer.
+// end ends an answer. In JSON an answer without values is an empty object.
 func (o *output) end() error {
 	if o.json && o.yielded == 0 && !o.stream {
 		return o.object(struct{}{})
@@ -113,7 +113,7 @@ func (o *output) end() error {
 	return nil
 }
 
-// value yields a struct: its fields one below the other, or an object.
+// value writes a struct: for people one field on each line.
 func (o *output) value(v any) error {
 	o.yielded++
 	if o.json {
@@ -128,7 +128,7 @@ func (o *output) value(v any) error {
 	return o.rows(rows)
 }
 
-// list yields a slice of structs: an aligned table, or one array.
+// list writes a slice of structs: for people a table.
 func (o *output) list(slice any) error {
 	o.yielded++
 	v := reflect.ValueOf(slice)
@@ -159,8 +159,8 @@ func (o *output) list(slice any) error {
 	return o.rows(rows)
 }
 
-// rows writes the rows of a table, whose cells may be painted. Numbers stand where words do,
-// to the left.
+// rows writes the rows of a table, whose cells may have colours. All cells are aligned to the
+// left.
 func (o *output) rows(rows [][]string) error {
 	for _, l := range term.Columns(rows...) {
 		if err := o.styledLine(strings.TrimRight(l, " ")); err != nil {
@@ -170,17 +170,17 @@ func (o *output) rows(rows [][]string) error {
 	return nil
 }
 
-// column is a field of a struct as it is shown.
+// column is a field of a struct as tables show it.
 type column struct {
 	name, title string
 	index       []int
 }
 
-// empty reports whether omitempty leaves a value out.
+// empty reports whether a value is zero or an empty slice.
 func empty(v reflect.Value) bool { return v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0 }
 
-// columnsOf are the fields that people are shown, with the names of the JSON.
-// One that is tagged "maybe" is left out where it says nothing.
+// columnsOf returns the fields that people are shown, with their JSON names. Fields tagged
+// "maybe" or with omitempty are omitted unless says returns true.
 func columnsOf(t reflect.Type, says func(reflect.StructField) bool) []column {
 	var all []column
 	for _, f := range reflect.VisibleFields(t) {
@@ -194,7 +194,7 @@ func columnsOf(t reflect.Type, says func(reflect.StructField) bool) []column {
 	return all
 }
 
-// fieldName is what a field is called in JSON; empty: it is not shown.
+// fieldName returns the name of a field in JSON; empty: the field is not shown.
 func fieldName(f reflect.StructField) string {
 	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 	if f.Anonymous || !f.IsExported() || name == "-" {
@@ -203,8 +203,8 @@ func fieldName(f reflect.StructField) string {
 	return name
 }
 
-// event yields one value of a stream: an object a line, or what text says, which
-// is printable and may be painted. flush is false while more is at hand.
+// event writes one value of a stream: an object on one line, or for people text, which is
+// printable and may have colours. flush is false while more values are pending.
 func (o *output) event(v any, text string, flush bool) error {
 	o.yielded++
 	var err error
@@ -219,10 +219,10 @@ func (o *output) event(v any, text string, flush bool) error {
 	return err
 }
 
-// maxCell is how much of a long text a table shows; JSON has all of it.
+// maxCell is the length of a text in a table; JSON has all of it.
 const maxCell = 80
 
-// cell is a value as a table shows it.
+// cell formats a value for a table.
 func (o *output) cell(name string, v any) string {
 	if t, ok := v.(time.Time); ok {
 		if o.relative || t.IsZero() {
@@ -233,8 +233,8 @@ func (o *output) cell(name string, v any) string {
 	return cellText(name, v)
 }
 
-// timeFormat is how a time is written for people: with the zone, as what it is
-// compared with may be from elsewhere.
+// timeFormat formats times for people. It has the zone, because operators compare times with
+// those of other machines.
 const timeFormat = "2006-01-02 15:04:05 -0700"
 
 func cellText(name string, v any) string {
@@ -278,7 +278,7 @@ func cellText(name string, v any) string {
 	return netsvc.Printable(fmt.Sprint(v))
 }
 
-// ago is a time as people say it.
+// ago formats a time as how long ago it was.
 func ago(t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -302,7 +302,7 @@ func shortDuration(d time.Duration) string {
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
 
-// byteSize is a number of bytes as people say it.
+// byteSize formats a number of bytes: "1.2 MB".
 func byteSize(n float64) string {
 	if n < 1000 {
 		return fmt.Sprintf("%.0f B", n)

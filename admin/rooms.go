@@ -33,7 +33,7 @@ var roomCommands = []command{
 		if err := c.dryRun("the room %s would be restored: %s", gone.Name, took); err != nil {
 			return err
 		}
-		old := c.plans.get(gone.ID) // somebody else had deleted it before it was due
+		old := c.plans.get(gone.ID) // the room was deleted by another command than the planned one
 		info, err := c.Service.Restore(fmt.Sprintf("#%d", gone.ID))
 		if err == nil {
 			c.plans.forget(old)
@@ -46,7 +46,7 @@ var roomCommands = []command{
 			if err := c.confirm(fmt.Sprintf("removes %s for good: %s%s", r.Name, describeTrashed(r), c.namesakes(r)), r.ID); err != nil {
 				return err
 			}
-			// By its ID: another one of that name may have come into the trash.
+			// By its ID, because another room of this name may have come into the trash.
 			return c.report(c.Service.Purge(fmt.Sprintf("#%d", r.ID)), "the room %s is removed for good", r.Name)
 		}},
 	{name: "rename", args: []param{roomArg, {name: "NAME"}}, short: "Rename a room; its members stay", example: "rename dev ops", changes: true, run: func(c *call) error {
@@ -84,7 +84,7 @@ var roomCommands = []command{
 	{name: "port", args: []param{roomArg, portArg}, short: "Move a room to another port; its members stay", example: "port dev 9010", changes: true, run: func(c *call) error {
 		r, n := c.target, c.port
 		if n == c.Service.Port() || n == r.Port {
-			_, err := c.Service.Move(r.Name, n) // which says what is wrong with it
+			_, err := c.Service.Move(r.Name, n) // Move returns the refusal
 			return err
 		}
 		if err := c.dryRun("%s would move from port %d to %d; its %s stay", r.Name, r.Port, n, count(r.Members, "member")); err != nil {
@@ -112,7 +112,7 @@ var roomCommands = []command{
 	}},
 }
 
-// say tells the members of a room, or of all for "".
+// say sends a notice to a room, or to all rooms for "".
 func (c *call) say(room string, text []string) error {
 	if c.has("dry-run") {
 		all, err := c.Service.Members(room)
@@ -125,8 +125,8 @@ func (c *call) say(room string, text []string) error {
 	return c.report(err, "notice sent to %s", count(n, "member"))
 }
 
-// checkNameFree tells why a room cannot have a name: the dry run says what the run says.
-// of is the room that is to have it; 0: a new one.
+// checkNameFree returns the refusal if another room than of has the name, so that a dry run
+// refuses the same as the run; of is an ID, and 0 for a new room.
 func (c *call) checkNameFree(name string, of uint64) error {
 	r, err := c.Service.Room(name)
 	code, _, _ := netsvc.ClientError(err)
@@ -155,9 +155,9 @@ func describeTrashed(t netsvc.Trashed) string {
 	return fmt.Sprintf("#%d, deleted %s, %s", t.ID, t.Deleted.Local().Format(timeFormat), count(t.Lines, "line"))
 }
 
-// namesakes says that there are other deleted rooms with the name of one.
+// namesakes mentions other deleted rooms with the name of t.
 func (c *call) namesakes(t netsvc.Trashed) string {
-	trash, _ := c.Service.Trash() // it has just been read
+	trash, _ := c.Service.Trash() // the caller has read it without an error
 	others := slices.DeleteFunc(trash, func(o netsvc.Trashed) bool { return o.ID == t.ID || wire.Fold(o.Name) != wire.Fold(t.Name) })
 	if len(others) == 0 {
 		return ""
@@ -165,7 +165,7 @@ func (c *call) namesakes(t netsvc.Trashed) string {
 	return fmt.Sprintf("; the trash has %s with that name: trash lists them, %s #ID takes one of them", count(len(others), "other room"), c.cmd.name)
 }
 
-// describeRoom says a room in numbers, so that who destroys it knows what goes.
+// describeRoom says how much a deletion removes.
 func describeRoom(r netsvc.RoomDetail) string {
 	text := fmt.Sprintf("%s, %s, %s", count(r.Members, "member"), count(r.Lines, "line"), cellText("bytes", r.Bytes))
 	if !r.Spoke.IsZero() {
@@ -199,7 +199,7 @@ func deleteRoom(c *call) error {
 	return c.out.text("the room %s is deleted; restore %s brings it back", r.Name, r.Name)
 }
 
-// removeRoom deletes a room, and what was planned for it.
+// removeRoom deletes a room and its plan.
 func (s *Server) removeRoom(id uint64, name, say string, purge bool, audit ...store.Audit) error {
 	old := s.plans.get(id)
 	if err := s.Service.Delete(name, say, audit...); err != nil {
@@ -211,7 +211,7 @@ func (s *Server) removeRoom(id uint64, name, say string, purge bool, audit ...st
 	}
 	err := s.Service.Purge(fmt.Sprintf("#%d", id))
 	if code, _, _ := netsvc.ClientError(err); code == "no-room" {
-		return nil // the trash has not kept it
+		return nil // the trash was full, and has removed it already
 	}
 	if err != nil {
 		return refuse("refused", "%s is deleted, and it is still in the trash; purge tries again: %v", name, err)

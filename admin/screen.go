@@ -7,15 +7,15 @@ import (
 	"roomd/admin/term"
 )
 
-// screen draws the frames of a live table in place, on the terminal's other
-// screen, so that what was there before comes back (xterm's private modes 1049
-// and 7; CUP, ED of ECMA-48).
+// screen draws the frames of a live table in place, on the alternate screen of the terminal,
+// so that the earlier content comes back afterwards (private modes 1049 and 7 of xterm; CUP
+// and ED of ECMA-48).
 type screen struct {
 	out  io.Writer // to the terminal
 	tty  *os.File
-	rows int // lines that fit, looked at with each frame
+	rows int // of the terminal, read again for each frame
 	cols int
-	n    int // lines of the frame so far
+	n    int // lines of this frame so far
 }
 
 // canDraw reports whether a file is a terminal that can draw in place.
@@ -24,15 +24,15 @@ func canDraw(out io.Writer) (tty *os.File, ok bool) {
 	return tty, ok && term.IsTerminal(tty) && !term.IsDumb()
 }
 
-// openScreen takes over a terminal, to which out writes. close must follow.
+// openScreen switches to the alternate screen; out writes to the terminal. close must follow.
 func openScreen(tty *os.File, out io.Writer) *screen {
 	s := &screen{out: out, tty: tty, rows: 24, cols: 80}
 	io.WriteString(out, "\x1b[?1049h\x1b[?7l")
 	return s
 }
 
-// line draws the next line of a frame; an empty one begins another. What does
-// not fit is left out.
+// line draws the next line of a frame; an empty line begins a frame. Lines and columns that do
+// not fit are cut off.
 func (s *screen) line(l string) {
 	if l == "" {
 		s.n = 0
@@ -46,5 +46,5 @@ func (s *screen) line(l string) {
 	}
 }
 
-// close gives the terminal back.
+// close switches back to the main screen.
 func (s *screen) close() { io.WriteString(s.out, "\x1b[?7h\x1b[?1049l") }

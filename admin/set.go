@@ -34,13 +34,13 @@ var (
 // roomSetting is a setting that one room may have of its own.
 type roomSetting struct {
 	key    string
-	config string // the key of the configuration with the value of all other rooms
-	values string // the values that it takes
+	config string // the key of the configuration that the setting replaces; empty: none
+	values string // the values that it takes, in words
 	does   string
 
 	// get and set are nil for the password, which is not in store.Settings.
 	get func(store.Settings) (value string, own bool)
-	set func(o *store.Settings, word string) error // or takes the setting back: default
+	set func(o *store.Settings, word string) error // the word "default" removes the setting
 }
 
 var roomSettings = []roomSetting{
@@ -67,7 +67,7 @@ var roomSettings = []roomSetting{
 	{key: "password", values: "asked for, never in the line; --remove takes it away", does: "needed to join"},
 }
 
-// unset is the word that takes a setting back.
+// unset is the word that removes a setting.
 const unset = "default"
 
 // number is a setting that takes a whole number in a range.
@@ -78,7 +78,7 @@ func number[T int | uint64](key, config string, in value.Numbers, does string, a
 	}, func(n T) string { return fmt.Sprint(n) })
 }
 
-// optional is a setting that is nil where the configuration decides.
+// optional is a setting that is nil if the room does not have it.
 func optional[T any](key, config, values, does string, at func(*store.Settings) **T, parse func(word string) (T, error), show func(T) string) roomSetting {
 	return roomSetting{key, config, values, does,
 		func(o store.Settings) (string, bool) {
@@ -100,7 +100,7 @@ func optional[T any](key, config, values, does string, at func(*store.Settings) 
 		}}
 }
 
-const neverQuiet = 1 << 30 // members; no room has so many
+const neverQuiet = 1 << 30 // more members than any room has
 
 func parseQuiet(word string) (members int, err error) {
 	if on, err := parseBool(word); err == nil && on {
@@ -153,7 +153,7 @@ func findSetting(word string) (*roomSetting, error) {
 	return &roomSettings[slices.Index(keys, found[0])], nil
 }
 
-// set shows a room's settings, or changes one.
+// set shows the settings of a room, or changes one.
 func set(c *call) error {
 	r := c.target
 	own, err := c.Service.Settings(r.Name)
@@ -179,7 +179,7 @@ func set(c *call) error {
 		if err := s.set(&store.Settings{}, word); err != nil {
 			return err
 		}
-		change := func(o *store.Settings) { _ = s.set(o, word) } // it was tried just now
+		change := func(o *store.Settings) { _ = s.set(o, word) } // the same call succeeded above
 		if err := c.confirmSet(r, s, own, change); err != nil {
 			return err
 		}
@@ -190,8 +190,8 @@ func set(c *call) error {
 	return c.showSettings(r, own)
 }
 
-// hasPassword reports whether a password stands in a line, where it must not: that
-// is refused, and the line is not kept.
+// hasPassword reports whether a line contains a password. Such a line is refused, and the
+// console does not store it.
 func hasPassword(cmd *command, args []string) bool {
 	if cmd.name != setCommand.name || len(args) < 3 {
 		return false
@@ -200,13 +200,13 @@ func hasPassword(cmd *command, args []string) bool {
 	return err == nil && s.key == "password"
 }
 
-// setPassword gives a room the password that the client has asked for, or takes
-// its password away.
+// setPassword sets the password of a room to the one that the client was asked for, or removes
+// it.
 func (c *call) setPassword(r netsvc.RoomDetail, own store.Settings, remove bool) error {
 	does := "gets another password"
 	switch {
 	case len(c.args) > 2:
-		c.line = Join([]string{"set", r.Name, "password", "…"}) // the audit does not keep it
+		c.line = Join([]string{"set", r.Name, "password", "…"}) // so that the audit does not have it
 		return refuse("usage", "a password must not be in the command, which others can see: set %s password asks for it, or reads it from standard input; --remove removes it", r.Name)
 	case remove && !r.Locked:
 		c.skipAudit = true
@@ -234,7 +234,7 @@ func (c *call) setPassword(r netsvc.RoomDetail, own store.Settings, remove bool)
 	return c.showSettings(r, own)
 }
 
-// confirmSet asks if a setting removes lines for good.
+// confirmSet asks before a setting that removes lines for good.
 func (c *call) confirmSet(r netsvc.RoomDetail, s *roomSetting, own store.Settings, change func(*store.Settings)) error {
 	after := own
 	change(&after)
@@ -254,7 +254,7 @@ func (c *call) confirmSet(r netsvc.RoomDetail, s *roomSetting, own store.Setting
 	return c.dryRun("%s of %s would be %s", s.key, r.Name, c.inEffect(s, after))
 }
 
-// inEffect is what holds for a room with these settings.
+// inEffect returns the value that a room with these settings has.
 func (c *call) inEffect(s *roomSetting, own store.Settings) string {
 	v, isOwn := s.get(own)
 	if isOwn || s.config == "" {
@@ -272,7 +272,7 @@ func (c *call) showSettings(r netsvc.RoomDetail, own store.Settings) error {
 	type row struct {
 		Key    string `json:"key"`
 		Value  string `json:"value"`
-		Own    bool   `json:"own"` // and not as the configuration says for all
+		Own    bool   `json:"own"` // the room has the setting itself
 		Values string `json:"values"`
 		Does   string `json:"does"`
 	}

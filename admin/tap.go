@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Tap is a log handler whose level can be changed, and whose lines can be
-// watched. It writes to another handler.
+// Tap is a log handler with a changeable level, whose lines can be watched. It passes records
+// to another handler.
 type Tap struct {
 	next  slog.Handler
 	level *slog.LevelVar
@@ -24,20 +24,20 @@ type tapHub struct {
 	all map[*logWatch]bool
 }
 
-// NewTap makes a Tap before a handler, which should let every level through.
+// NewTap returns a Tap for a handler that accepts every level.
 func NewTap(next slog.Handler, level slog.Level) *Tap {
 	t := &Tap{next: next, level: new(slog.LevelVar), hub: &tapHub{all: make(map[*logWatch]bool)}}
 	t.level.Set(level)
 	return t
 }
 
-// Level is the least level that is logged.
+// Level returns the lowest level that is logged.
 func (t *Tap) Level() string { return strings.ToLower(t.level.Level().String()) }
 
-// levelArg is a level of the log.
+// levelArg is a log level.
 var levelArg = oneOf("debug|info|warn|error")
 
-// SetLevel changes it, until the server stops.
+// SetLevel sets the level until the server stops.
 func (t *Tap) SetLevel(name string) error {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(name)); err != nil {
@@ -70,7 +70,7 @@ func (t *Tap) Handle(ctx context.Context, r slog.Record) error {
 	return t.next.Handle(ctx, r)
 }
 
-// logLine is a line of the log as it is watched.
+// logLine is a log line for watchers.
 type logLine struct {
 	Time  time.Time `json:"time"`
 	Level string    `json:"level"`
@@ -87,7 +87,7 @@ type logWatch struct {
 	hub    *tapHub
 }
 
-// watch begins to watch lines of a level or above with that text; "": all.
+// watch returns a watcher of lines of this level or above that contain match; "" matches all.
 func (t *Tap) watch(level, match string) (*logWatch, error) {
 	w := &logWatch{lines: make(chan logLine, 256), match: strings.ToLower(match), hub: t.hub}
 	if err := w.level.UnmarshalText([]byte(cmp.Or(level, "debug"))); err != nil {
@@ -105,7 +105,7 @@ func (w *logWatch) close() {
 	delete(w.hub.all, w)
 }
 
-// publish hands a line to the watchers; nobody waits for one.
+// publish sends a line to the watchers, and drops it for those that are too slow.
 func (h *tapHub) publish(l logLine) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// Upgrade is how an upgrade went.
+// Upgrade is the result of an upgrade.
 type Upgrade struct {
 	Binary  string `json:"binary"`
 	Sum     string `json:"sha256"`
 	Version string `json:"version"`
 	PID     int    `json:"pid,omitempty"`
-	Members int    `json:"members"`         // that were handed over, or would be
-	Pause   string `json:"pause,omitempty"` // how long nobody was served
-	Took    string `json:"took"`            // in all
+	Members int    `json:"members"`         // handed over, or in a dry run counted
+	Pause   string `json:"pause,omitempty"` // the time in which the server was frozen
+	Took    string `json:"took"`            // the whole duration
 }
 
-// upgradeCommand has another process take over.
+// upgradeCommand starts another process that takes over.
 var upgradeCommand = command{
 	name: "upgrade", args: []param{{name: "BINARY", optional: true}}, short: "Replace the server's process; connections stay", about: "Without BINARY: the binary of the server that is now on disk. For members of admin.group, only root and the server's user may be able to write BINARY.",
 	example: "upgrade", changes: true, run: upgrade,
@@ -30,9 +30,8 @@ func upgrade(c *call) error {
 	if err != nil {
 		return refuse("denied", "nothing was started, and this server continues: %v", err)
 	}
-	// A dry run starts the program, too. Afterwards the database may be another
-	// process's: the audit says that it has begun, and what follows only if it has
-	// failed.
+	// A dry run starts the program, too. Afterwards another process may own the database: so
+	// the audit records the beginning, and only a failure after it.
 	if err := c.record(c.caller, "", c.line, UpgradeBegun(binary, sum)); err != nil {
 		text, _, _ := strings.Cut(err.Error(), "\n")
 		return refuse("refused", "nothing was started, as the audit cannot be written: %s", text)
@@ -46,7 +45,7 @@ func upgrade(c *call) error {
 		could.Sum = sum
 		return c.out.value(could)
 	}
-	// The operator who gave the command may leave: it is carried out anyway.
+	// The upgrade continues if the operator leaves.
 	done, err := c.Server.Upgrade(context.WithoutCancel(c.ctx), binary, false)
 	if err != nil {
 		return refuse("failed", "this server continues: %v", err)
@@ -56,14 +55,14 @@ func upgrade(c *call) error {
 	return c.out.value(done)
 }
 
-// UpgradeBegun is what the audit says of an upgrade to a program that is about to be started.
+// UpgradeBegun is the audit's result of an upgrade before the program starts.
 func UpgradeBegun(binary, sum string) string { return "begun: " + binary + ", SHA-256 " + sum }
 
-// Conn is the socket, to be handed to another process.
+// Conn returns the socket, for the handover to another process.
 func (l *Listener) Conn() *net.UnixListener { return l.ln }
 
-// Retire ends the connections, but leaves the socket to the process that serves
-// it by now. An answer that is on its way has this time.
+// Retire ends the connections and leaves the socket to the process that serves it now. Pending
+// answers have this time.
 func (l *Listener) Retire(within time.Duration) {
 	l.ln.SetUnlinkOnClose(false)
 	l.ln.Close()

@@ -25,7 +25,7 @@ var watchCommands = []command{
 
 var everyFlag = flag{"every", param{name: "TIME", parse: parseTime(value.Times{Least: 100 * time.Millisecond, Most: value.Forever}), otherwise: "2s"}, "repeat after this time, 100ms or more"}
 
-// watchedArg is what a watch may be of.
+// watchedArg names the subjects of watch.
 var watchedArg = param{name: "ROOM|lines|events|log|COMMAND", complete: func(s *Server, _ []string) []string {
 	all := openRooms(s, nil)
 	for i := range table {
@@ -36,10 +36,10 @@ var watchedArg = param{name: "ROOM|lines|events|log|COMMAND", complete: func(s *
 	return all
 }}
 
-// sources are what a watch may be of beside rooms and commands.
+// sources are the subjects of watch beside rooms and commands.
 var sources = []string{"lines", "events", "log"}
 
-// watchedCommand is the command that a watch of these arguments repeats, if it does.
+// watchedCommand returns the command that this watch repeats, or nil.
 func watchedCommand(watch *command, args []string) *command {
 	if watch.name != "watch" || len(args) == 0 {
 		return nil
@@ -55,12 +55,12 @@ func watchedCommand(watch *command, args []string) *command {
 	return nil
 }
 
-// isTable reports whether what a stream yields are the frames of a live table.
+// isTable reports whether a stream consists of the frames of a live table.
 func isTable(c *command, args []string, flags map[string]string) bool {
 	if _, json := flags["json"]; json || !c.stream {
 		return false
 	}
-	inner := watchedCommand(c, args) // abbreviated it may be a room, which only the server knows
+	inner := watchedCommand(c, args) // an abbreviation may be a room; only the server knows
 	return c.name == "top" || inner != nil && inner.name == args[0]
 }
 
@@ -81,7 +81,7 @@ func watch(c *call) error {
 	switch {
 	case err == nil && len(c.args) == 1:
 		return watchEvents(c, r.Name, func(h *netsvc.Event) bool { return true })
-	case inner != nil: // abbreviated: a room of that name comes first
+	case inner != nil: // an abbreviated command; rooms come first
 		return c.repeat(inner)
 	case err == nil:
 		return refuse("usage", "usage: %s", c.cmd.usage())
@@ -89,7 +89,7 @@ func watch(c *call) error {
 	return err
 }
 
-// watchEvents yields happenings until the client ends it.
+// watchEvents writes events until the client ends it.
 func watchEvents(c *call, room string, want func(*netsvc.Event) bool) error {
 	if r := c.flags["room"]; r != "" {
 		d, err := c.Service.Room(r)
@@ -109,7 +109,7 @@ func watchEvents(c *call, room string, want func(*netsvc.Event) bool) error {
 	match := wire.Fold(c.flags["match"])
 	w := c.Service.Watch(func(h *netsvc.Event) bool {
 		if h.Type == "rename" && h.Text == room && room != "" {
-			room = h.Room // it is called one at a time
+			room = h.Room // calls are not concurrent
 		}
 		return want(h) && (room == "" || h.Room == room) &&
 			(!ofAddr || remoteIn(h.Remote, from)) &&
@@ -119,8 +119,8 @@ func watchEvents(c *call, room string, want func(*netsvc.Event) bool) error {
 	return streamEvents(c, w.C, c.formatEvent, w.Missed)
 }
 
-// streamEvents yields what comes, as shown makes it, until the client ends it. missed is how much
-// was too much since it was last asked.
+// streamEvents writes the values of a channel, formatted by shown, until the client ends it.
+// missed returns the number of dropped values since its last call.
 func streamEvents[T any](c *call, from <-chan T, shown func(T) string, missed func() uint64) error {
 	if err := c.out.w.Flush(); err != nil {
 		return err
@@ -142,7 +142,7 @@ func streamEvents[T any](c *call, from <-chan T, shown func(T) string, missed fu
 	}
 }
 
-// remoteIn reports whether a remote end, with its port or without, is in a network.
+// remoteIn reports whether an address, with or without a port, is in a network.
 func remoteIn(remote string, of netip.Prefix) bool {
 	if at, err := netip.ParseAddrPort(remote); err == nil {
 		return of.Contains(at.Addr().Unmap().WithZone(""))
@@ -151,14 +151,14 @@ func remoteIn(remote string, of netip.Prefix) bool {
 	return err == nil && of.Overlaps(p)
 }
 
-// formatEvent is a happening for people.
+// formatEvent formats an event for people.
 func (c *call) formatEvent(h netsvc.Event) string {
 	when := c.out.colorize(faint, h.Time.Local().Format("15:04:05")) + " "
 	member, text, room := netsvc.Printable(h.Member), netsvc.Printable(h.Text), netsvc.Printable(h.Room)
 	switch h.Type {
 	case string(wire.TypeMessage), string(wire.TypeAction), string(wire.TypeTopic):
 		return when + room + " " + formatLine(h.Type, member, text, func(nick string) string { return c.out.colorize(bold, nick) })
-	case string(wire.TypeNick): // not as members read it: room and nick, then the sentence as of the console's commands
+	case string(wire.TypeNick): // in the form of the console, and not in that of members
 		return when + room + " * " + member + " is " + text + " now"
 	case string(wire.TypeNotice):
 		return when + strings.TrimSpace(cmp.Or(room, "every room")+" * operator: "+text)
@@ -184,9 +184,8 @@ func watchLog(c *call) error {
 	}, func() uint64 { return w.missed.Swap(0) })
 }
 
-// frames yields what draw gives, once for each frame. For people each frame begins
-// with an empty line, which nothing else in an answer is: a client may clear its
-// screen there.
+// frames calls draw for each frame. For people a frame begins with an empty line, which no
+// other answer contains, so that a client can clear its screen there.
 func (c *call) frames(draw func(*output) error) error {
 	tick := time.NewTicker(c.times["every"])
 	defer tick.Stop()
@@ -212,7 +211,7 @@ func (c *call) frame(draw func(*output) error) error {
 		}
 		return c.out.w.Flush()
 	}
-	// One object a line, whatever the command yields.
+	// One object on one line, whatever the command writes.
 	var text bytes.Buffer
 	inner := &output{w: bufio.NewWriter(&text), json: true}
 	if err := errors.Join(draw(inner), inner.end(), inner.w.Flush()); err != nil {
@@ -228,7 +227,7 @@ func (c *call) frame(draw func(*output) error) error {
 	}{now.UTC(), value}, "", true)
 }
 
-// repeat carries out a command at an interval.
+// repeat runs a command at an interval.
 func (c *call) repeat(inner *command) error {
 	if c.has("full") {
 		return refuse("usage", "doctor --full reads the whole database; watch cannot repeat it")
@@ -258,14 +257,14 @@ func (c *call) repeat(inner *command) error {
 	})
 }
 
-// top yields the ten busiest rooms every so often.
+// top writes the ten busiest rooms at an interval.
 func top(c *call) error {
 	type row struct {
 		Name    string  `json:"name"`
 		State   string  `json:"state"`
 		Members int     `json:"members"`
 		Lagging int     `json:"lagging"`
-		Worst   uint64  `json:"worst"` // events that the slowest member is behind
+		Worst   uint64  `json:"worst"` // pending events of the slowest member
 		Rate    float64 `json:"rate"`  // lines a minute
 	}
 	before, at := c.Service.Counters(), time.Now()

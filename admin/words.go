@@ -9,17 +9,17 @@ import (
 	"roomd/netsvc"
 )
 
-// oneLine makes a text of several lines, as an error may be, one that is printable.
+// oneLine joins the lines of a text, as errors may have several, and makes them printable.
 func oneLine(text string) string {
 	return netsvc.Printable(strings.ReplaceAll(text, "\n", "; "))
 }
 
-// didYouMean is the nearest of the known words in the middle of a sentence, or is "".
+// didYouMean suggests the nearest of the known words for the middle of a sentence, or is "".
 func didYouMean(word string, known []string) string {
 	return strings.TrimSuffix(english.DidYouMean(word, known), "?")
 }
 
-// mapSlice is what of returns for each of all.
+// mapSlice returns the results of a function for each element.
 func mapSlice[T, U any](all []T, of func(T) U) []U {
 	made := make([]U, len(all))
 	for i, v := range all {
@@ -28,7 +28,7 @@ func mapSlice[T, U any](all []T, of func(T) U) []U {
 	return made
 }
 
-// matchPrefix are the names that a word may mean: the one that it is, or all that it begins.
+// matchPrefix returns the names that a word may mean: the name itself, or all that it begins.
 func matchPrefix(word string, names []string) []string {
 	if slices.Contains(names, word) {
 		return []string{word}
@@ -36,12 +36,12 @@ func matchPrefix(word string, names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.HasPrefix(n, word) })
 }
 
-// Summary lists the commands with their usage, for a page that is read without a server.
-// An entry has one or two lines.
+// Summary returns each command with its usage, in one or two lines, for the help without a
+// server.
 func Summary() []string { return mapSlice(table, func(c command) string { return c.summary() }) }
 
-// summary is the usage and what the command does, which begins in the same column for all
-// commands. On a terminal of 80 columns four more fit.
+// summary returns the usage and the short description, which begins in the same column for all
+// commands. With the indentation of the help it fits 80 columns.
 func (c *command) summary() string {
 	const column = 24
 	usage := c.usage()
