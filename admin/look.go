@@ -20,6 +20,8 @@ import (
 
 var lookCommands = []command{
 	{name: "status", short: "Show the server's version, addresses and totals", example: "status", run: status},
+	{name: "health", short: "Show whether the server is ready", about: "It is not ready while it starts or stops, the database is read-only, or the disk does not answer. With --live any answer is enough.", example: "health",
+		flags: []flag{{name: "live", short: "only whether the server answers"}}, run: health},
 	{name: "rooms", args: []param{{name: "PATTERN", optional: true}}, short: "List the rooms", about: "PATTERN is a name in which * stands for any characters. RATE is in lines a minute.", example: "rooms 'dev*' --sort members",
 		flags: []flag{sortFlag("members|rate|bytes|last"), {"state", oneOf("open|unbound|opening|closing"), "only rooms in this state"}}, run: rooms},
 	{name: "room", args: []param{roomArg}, short: "Show one room", example: "room lobby", run: func(c *call) error {
@@ -85,6 +87,16 @@ func status(c *call) error {
 
 // logStallTime is how long a log line may be pending before status and doctor report it.
 const logStallTime = time.Second
+
+func health(c *call) error {
+	if _, live := c.flags["live"]; live {
+		return c.out.text("live")
+	}
+	if err := c.NotReady(); err != nil {
+		return refuse("not-ready", "%v", err)
+	}
+	return c.out.text("ready")
+}
 
 func rooms(c *call) error {
 	all := c.Service.Rooms()

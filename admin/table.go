@@ -41,10 +41,12 @@ type Server struct {
 	LogDropped func() (lines uint64, waits time.Duration)
 	// Certificate returns the certificate in use; nil: there is none.
 	Certificate func() *Certificate
-	Version     string
-	ConfigFile  string                                // the file of the configuration
-	Addresses   func() (listening, advertised string) // of the master port
-	Database    string                                // the database's file
+	// NotReady returns why the server is not ready; nil: it is ready.
+	NotReady   func() error
+	Version    string
+	ConfigFile string                                // the file of the configuration
+	Addresses  func() (listening, advertised string) // of the master port
+	Database   string                                // the database's file
 	// Files returns further files of the server that no backup may replace.
 	Files func() []string
 	Group string // admin.group at the start, which may use the socket; empty: no group

@@ -53,7 +53,8 @@ type process struct {
 	prefix []string   // of the command line: where it runs
 	env    []string   // more environment
 	files  []*os.File // descriptors from 3 on
-	orphan bool       // it has taken over from the one that we started
+	attr   *syscall.SysProcAttr
+	orphan bool // it has taken over from the one that we started
 	cmd    *exec.Cmd
 	parent *exec.Cmd // the one that we started, if it waits for the server's end
 	log    *os.File
@@ -107,6 +108,7 @@ func (p *process) start() {
 	p.cmd.Env = append(append(os.Environ(), asRoomd+"=1"), p.env...)
 	p.cmd.Stderr = p.log
 	p.cmd.ExtraFiles = p.files
+	p.cmd.SysProcAttr = p.attr
 	// A pipe of our own: those who take over from it have it too.
 	out, in, err := os.Pipe()
 	if err != nil {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -98,7 +101,7 @@ flags --server, --nick and --password.`,
 	}
 	root.SetFlagErrorFunc(usage.FlagError)
 	root.SetVersionTemplate(thisVersion().String() + "\n")
-	root.AddCommand(newServe(), newAdmin(), newCheck(), newStore(), newBench(), newVersion(),
+	root.AddCommand(newServe(), newAdmin(), newHealth(), newCheck(), newStore(), newBench(), newVersion(),
 		newChat(), newSend(), newTail(), newList(), newCreate(), newDelete())
 	addManCommand(root)
 	usage.StrictHelp(root)
@@ -175,20 +178,20 @@ func (v version) String() string {
 	return fmt.Sprintf("roomd %s (commit %s, %s, %s)", v.Version, v.Commit, v.Go, v.Platform)
 }
 
-// release is the version that `make` builds: that of the package.
+// number is the version that the source is on its way to, or is of.
+//
+//go:embed VERSION
+var number string
+
+// release is the version that `make` builds, which names the commit unless it is a release.
 var release string
 
 // thisVersion is what the Go tool has written into the binary.
 func thisVersion() version {
-	v := version{"unknown", "unknown", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	v := version{cmp.Or(release, strings.TrimSpace(number)+"-dev"), "unknown", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v
-	}
-	if release != "" {
-		v.Version = release
-	} else if info.Main.Version != "" {
-		v.Version = info.Main.Version
 	}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {

@@ -22,6 +22,22 @@ func Listen(addr string) (*net.TCPListener, error) {
 	return ln.(*net.TCPListener), nil
 }
 
+// NotReady returns why the server is not ready, or nil: until every room is bound or known
+// to be unbound, while the database is read-only or the disk does not answer, and from the
+// beginning of the stop.
+func (c *Collector) NotReady() error {
+	if !c.Ready.Load() {
+		return errors.New("the server is starting or stopping")
+	}
+	if err := c.from.Store.ReadOnly(); err != nil {
+		return err
+	}
+	if took := c.from.Store.SlowDisk(); took > 0 {
+		return fmt.Errorf("the disk has not answered for %v", took.Round(time.Millisecond))
+	}
+	return nil
+}
+
 // Serve serves /metrics, /healthz and /readyz until stop is called. healthz
 // answers 200 while the process answers at all; readyz 503 until every room is
 // bound or known to be unbound, while the database is read-only or the disk does
@@ -31,16 +47,8 @@ func (c *Collector) Serve(ln net.Listener, log *slog.Logger) (stop func()) {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(c.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !c.Ready.Load() {
-			http.Error(w, "the server is starting or stopping", http.StatusServiceUnavailable)
-			return
-		}
-		if err := c.from.Store.ReadOnly(); err != nil {
+		if err := c.NotReady(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		if took := c.from.Store.SlowDisk(); took > 0 {
-			http.Error(w, fmt.Sprintf("the disk has not answered for %v", took.Round(time.Millisecond)), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ready")

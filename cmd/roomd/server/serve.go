@@ -150,6 +150,9 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 		return err
 	}
 	signalsHandled = true
+	if isInit() {
+		go reapOrphans() // until the process ends
+	}
 	go func() {
 		defer close(s.signalsClosed)
 		s.handleSignals()

@@ -64,6 +64,23 @@ func (how Launch) notifySignals() chan os.Signal {
 	return ch
 }
 
+// isInit reports whether this is process 1 of a system or a container.
+func isInit() bool { return os.Getpid() == 1 }
+
+// reapOrphans waits for children, as process 1 has to: a process whose parent has ended becomes
+// its child. The server starts none itself then.
+func reapOrphans() {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGCHLD)
+	for range ended {
+		for {
+			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != syscall.EINTR && pid <= 0 {
+				break
+			}
+		}
+	}
+}
+
 // handleSignals carries out signals until closeSignals is closed.
 func (s *server) handleSignals() {
 	h := &signalLoop{server: s, attached: s.Console || term.IsTerminal(os.Stdin), stopsFrom: make(map[*upgrade.Relay]int)}

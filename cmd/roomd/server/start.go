@@ -127,7 +127,7 @@ func (s *server) openAdmin() error {
 		},
 		Version: s.Version, ConfigFile: configName(c), Database: absolute(c.Server.Data), Group: c.Admin.Group,
 		Addresses: func() (listening, advertised string) { return masterAddresses(s.svc), s.config().Master() },
-		Files:     func() []string { return ServerFiles(s.config()) }, LogDropped: s.lines.State,
+		Files:     func() []string { return ServerFiles(s.config()) }, LogDropped: s.lines.State, NotReady: s.collector.NotReady,
 		Certificate: func() *admin.Certificate { return (*admin.Certificate)(s.pair.Load().Status()) },
 	}
 	if err := s.shell.LoadPlans(); err != nil {

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// As process 1, as in a container, the server waits for what others leave behind, is not
+// upgraded, and stops at SIGTERM; health tells how it is.
+func TestProcessOne(t *testing.T) {
+	if _, err := exec.LookPath("nsenter"); err != nil {
+		t.Skip("nsenter (util-linux) is not installed")
+	}
+	if os.Getuid() != 0 {
+		t.Skip("only root may make a pid namespace")
+	}
+	p := newProcess(t, "")
+	config := filepath.Join(p.dir, "config.toml")
+	health := func(args ...string) (string, int) {
+		var out bytes.Buffer
+		status := run(append([]string{"health", "--config", config}, args...), nil, &out, io.Discard)
+		return strings.TrimSpace(out.String()), status
+	}
+	if out, status := health(); status != exitUnreachable {
+		t.Errorf("without a server: %q, %d", out, status)
+	}
+	p.attr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	p.start()
+	if out, status := health(); out != "ready" || status != exitOK {
+		t.Errorf("%q, %d", out, status)
+	}
+	if out, status := health("--live"); out != "live" || status != exitOK {
+		t.Errorf("%q, %d", out, status)
+	}
+	pid := p.cmd.Process.Pid
+	// A process whose parent has gone belongs to process 1 of its namespace.
+	if out, err := exec.Command("nsenter", "--target", fmt.Sprint(pid), "--pid", "sh", "-c", "sleep 0.01 &").CombinedOutput(); err != nil {
+		t.Skipf("%v: %s", err, out)
+	}
+	eventually(t, "the orphan is waited for", func() bool {
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+		return err == nil && len(bytes.TrimSpace(children)) == 0
+	})
+	var errs bytes.Buffer
+	if status := run([]string{"admin", "--config", config, "upgrade", os.Args[0]}, nil, io.Discard, &errs); status != exitFailed || !strings.Contains(errs.String(), "process 1") {
+		t.Errorf("an upgrade: %d, %s", status, errs.String())
+	}
+	if err := p.kill(syscall.SIGTERM); err != nil {
+		t.Error("SIGTERM:", err)
+	}
+}
+
+// Without a console the metrics are asked.
+func TestHealthByMetrics(t *testing.T) {
+	p := newProcess(t, "admin.socket = \"\"")
+	config := filepath.Join(p.dir, "config.toml")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = fmt.Appendf(text, "metrics.listen = \"127.0.0.1:%d\"\n", p.first+30)
+	if err := os.WriteFile(config, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.start()
+	var out bytes.Buffer
+	if status := run([]string{"health", "--config", config}, nil, &out, io.Discard); status != exitOK || out.String() != "ready\n" {
+		t.Errorf("%d: %s", status, out.String())
+	}
+}
