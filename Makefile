@@ -6,8 +6,12 @@ FUZZTIME    ?= 20s
 RUNS        ?= 3
 LINES       ?= 1000000
 PREFIX      ?= /usr/local
-VERSION     ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null) && echo $${v\#v} || git log -1 --format='0.1.0~%cd.%h' --date=format:%Y%m%d%H%M%S 2>/dev/null || echo 0.1.0)
+VERSION     ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null) && echo $${v\#v} || git log -1 --format='%cd.%h' --date=format:%Y%m%d%H%M%S 2>/dev/null | sed "s/^/$$(cat cmd/roomd/VERSION)~/" | grep . || cat cmd/roomd/VERSION)
 NFPM        ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
+SBOM        ?= github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+TARGETS     ?= linux/amd64 linux/arm64 linux/armv7 linux/386 linux/riscv64 darwin/amd64 darwin/arm64 freebsd/amd64
+CONTAINER   ?= podman
+PREVIOUS    ?= $(shell git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null || git rev-list --max-count=1 --skip=30 HEAD)
 BIN         ?= bin
 DOC         := $(PREFIX)/share/doc/roomd
 packaging   := cmd/roomd/packaging
@@ -15,7 +19,7 @@ KILLS       ?= 2000
 ABUSE       ?= 172000
 FUZZTERMINAL ?= 10m
 
-.PHONY: abuse clients help run build man install deb try-deb upgrades test test-386 check fmt vet lint cross fuzz fuzz-terminal hostile storm soak bench bench-peers bench-growth microbench
+.PHONY: abuse api clients help run build man install deb rpm dist try-dist dist/image container try-container dist/previous.deb try-deb try-rpm upgrades test test-386 check fmt vet lint cross fuzz fuzz-terminal hostile storm soak bench bench-peers bench-growth microbench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,14 +56,47 @@ install: build man ## install under PREFIX (default /usr/local) and /etc; DESTDI
 		-e 's|^group = .*|group = "roomd-admin"|' config.toml >$(DESTDIR)/etc/roomd/config.toml; }
 
 deb: ## make a Debian package in dist
+rpm: ## make an RPM package in dist
+deb rpm:
 	rm -rf dist/root
 	$(MAKE) install DESTDIR=dist/root PREFIX=/usr
 	VERSION='$(VERSION)' ARCH=$$($(GO) env GOARCH) \
-		$(GO) run $(NFPM) package --config $(packaging)/nfpm.yaml --packager deb --target dist/
+		$(GO) run $(NFPM) package --config $(packaging)/nfpm.yaml --packager $@ --target dist/
 
-try-deb: deb ## install, upgrade, remove and purge the package in a Debian of its own, and in one that has booted (root, debootstrap)
-	$(packaging)/try-deb "$$(ls -t dist/*.deb | head -1)"
-	$(packaging)/try-service "$$(ls -t dist/*.deb | head -1)"
+dist: ## make the archives of a release for TARGETS in dist, with SHA256SUMS and lists of their parts (SBOM)
+	GO='$(GO)' SBOM='$(SBOM)' $(packaging)/dist '$(VERSION)' dist $(TARGETS)
+
+try-dist: ## make the archives for TARGETS twice, compare them, and run those that this machine can run
+	GO='$(GO)' SBOM='$(SBOM)' $(packaging)/try-dist $(TARGETS)
+
+# The image has one file beside its configuration: the static binary.
+dist/image: build
+	rm -rf dist/image
+	install -D -m 0755 $(BIN)/roomd dist/image/root/usr/bin/roomd
+	install -d dist/image/root/etc/roomd dist/image/data
+	sed -e 's|^listen = \["127.0.0.1"\]|listen = ["0.0.0.0"]|' -e 's|^data = .*|data = "/var/lib/roomd/roomd.db"|' \
+		-e 's|^socket = .*|socket = "/var/lib/roomd/roomd.sock"|' config.toml >dist/image/root/etc/roomd/config.toml
+
+# Only that format has health checks; Docker knows no other.
+container: dist/image ## make the container image "roomd" with CONTAINER (default podman; or docker, or buildah)
+	$(CONTAINER) build $(if $(findstring docker,$(CONTAINER)),,--format docker) -t roomd -t roomd:$(subst ~,-,$(VERSION)) -f $(packaging)/Containerfile dist/image
+
+try-container: dist/image ## run the image with podman on a read-only root: serve, stop, replace it
+	$(packaging)/try-container dist/image
+
+# A package of an older commit, which is upgraded from.
+dist/previous.deb:
+	rm -rf dist/previous
+	git worktree prune && git worktree add -q --detach dist/previous $(PREVIOUS)
+	$(MAKE) -C dist/previous deb && cp "$$(ls -t dist/previous/dist/*.deb | head -1)" $@
+	git worktree remove --force dist/previous
+
+try-deb: deb dist/previous.deb ## install, upgrade (from PREVIOUS), remove and purge the package in a Debian of its own, and in one that has booted (root, debootstrap)
+	$(packaging)/try-package "$$(ls -t dist/roomd*.deb | head -1)" dist/previous.deb
+	$(packaging)/try-service "$$(ls -t dist/roomd*.deb | head -1)"
+
+try-rpm: rpm ## the same for the RPM package, without a booted system
+	$(packaging)/try-package "$$(ls -t dist/roomd*.rpm | head -1)"
 
 upgrades: ## 2,000 members in 64 rooms talk through ten upgrades, then 9,000 through three; every line is checked
 	$(GO) test ./cmd/roomd -count=1 -run TestUpgradeUnderLoad -v -upgrade.members 2000 -upgrade.rooms 64 -upgrade.times 10 -upgrade.pause 500ms
@@ -71,13 +108,17 @@ clients: ## 200 sends of each of other people's clients to each kind of port, cl
 test: ## run all tests with the race detector
 	$(GO) test -race -parallel 8 ./...
 
-check: fmt vet lint cross test test-386 ## everything that must hold: format, vet, staticcheck, other systems, tests
+api: ## compare the API of netsvc/client with that of the last release
+	@GO='$(GO)' $(packaging)/api
+
+check: fmt vet lint api cross test test-386 ## everything that must hold: format, vet, staticcheck, other systems, tests
 
 fmt:
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
 
 vet:
 	$(GO) vet ./...
+	$(GO) vet -tags man ./cmd/roomd
 
 lint:
 	$(GO) run $(STATICCHECK) ./...
