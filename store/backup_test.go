@@ -23,7 +23,7 @@ func (tp *tap) Backup(ctx context.Context, path string, keep int, rate int64, pr
 }
 
 // A backup under load is everything up to some line of each room, with nothing
-// missing; it has no journal, and a mode of its own.
+// missing; it has no WAL, and a mode of its own.
 func TestBackup(t *testing.T) {
 	durabilities(t, func(t *testing.T, d Durability) {
 		s := open(t, dbPath(t), Options{Durability: d})
@@ -97,7 +97,7 @@ func TestBackup(t *testing.T) {
 }
 
 // A slow backup ends when the store closes, or when who wanted it gives up, and
-// leaves nothing behind.
+// leaves no file.
 func TestBackupEnds(t *testing.T) {
 	for _, how := range []string{"close", "suspend", "cancel"} {
 		s := open(t, dbPath(t), Options{})
@@ -130,7 +130,7 @@ func TestBackupEnds(t *testing.T) {
 		}
 		cancel()
 		if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) > 0 {
-			t.Errorf("%s: left behind: %v %v", how, left, err)
+			t.Errorf("%s: stale files: %v %v", how, left, err)
 		}
 	}
 }
@@ -148,7 +148,7 @@ func TestRestoreFile(t *testing.T) {
 	if _, err := RestoreFile(t.Context(), backup, s.path, true, nil); !errors.As(err, &inUse) {
 		t.Error("a database in use:", err)
 	}
-	path := s.crashed() // its journal must not come between
+	path := s.crashed() // its WAL must not be read
 	if _, err := RestoreFile(t.Context(), backup, path, false, nil); !errors.Is(err, fs.ErrExist) {
 		t.Error(err)
 	}
@@ -180,7 +180,7 @@ func TestRestoreFile(t *testing.T) {
 		t.Error("a bad backup:", err)
 	}
 	if left, err := filepath.Glob(path + ".new*"); err != nil || len(left) > 0 {
-		t.Error("left behind:", left, err)
+		t.Error("stale files:", left, err)
 	}
 }
 
@@ -221,7 +221,7 @@ func TestCompact(t *testing.T) {
 		t.Error("what retention and a purge have removed is in the file still")
 	}
 	if files, err := filepath.Glob(path + "*"); err != nil || len(files) != 1 {
-		t.Error("left behind:", files, err)
+		t.Error("stale files:", files, err)
 	}
 	c := open(t, path, s.opts)
 	if lines := c.all(room); len(lines) < 50 || !slices.Equal(lines, whole[len(whole)-len(lines):]) {
@@ -252,7 +252,7 @@ func TestCompactAtStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.settled()
-	s.say(lobby, "in the journal")
+	s.say(lobby, "in the WAL")
 	c := open(t, s.crashed(), s.opts)
 	if w := c.Warnings(); len(w) != 1 || !strings.Contains(w[0], "was compacted") {
 		t.Errorf("%q", w)

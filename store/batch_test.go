@@ -291,7 +291,7 @@ func TestRelaxedShowsBeforeItWrites(t *testing.T) {
 		t.Errorf("%d lines are written already", n)
 	}
 	if err := s.Flush(); err != nil || s.inWAL(lobby) != 3 {
-		t.Errorf("%d lines in the journal, %v", s.inWAL(lobby), err)
+		t.Errorf("%d lines in the WAL, %v", s.inWAL(lobby), err)
 	}
 	// Close writes what is left, without a check that would flush it before.
 	s.say(lobby, "one more")
@@ -300,7 +300,7 @@ func TestRelaxedShowsBeforeItWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(wal.Path(s.path)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the journal is there after close: %v", err)
+		t.Errorf("the WAL exists after close: %v", err)
 	}
 	s.start()
 	if n := s.onDisk(lobby); n != 5 {
@@ -323,7 +323,7 @@ func TestRelaxedBound(t *testing.T) {
 	s.say(lobby, "one more")
 	b, err := os.ReadFile(wal.Path(s.path))
 	if err != nil || len(bytes.Trim(b[walHead:], "\x00")) == 0 {
-		t.Errorf("nothing is in the journal: %v", err)
+		t.Errorf("nothing is in the WAL: %v", err)
 	}
 }
 
@@ -449,7 +449,7 @@ func TestCheckWhileWriting(t *testing.T) {
 }
 
 // Looking whether anything is old must not cost a sync for every room.
-func TestTidyWritesNothing(t *testing.T) {
+func TestRetentionWritesNothing(t *testing.T) {
 	s := open(t, dbPath(t), Options{Age: time.Hour, Lines: 1000})
 	s.say(s.room("lobby", 9000), "hello")
 	before := s.file.db.Stats()

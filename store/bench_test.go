@@ -173,7 +173,7 @@ func BenchmarkRooms(b *testing.B) {
 }
 
 // Once a minute with an age limit, when nothing is old enough.
-func BenchmarkTidy(b *testing.B) {
+func BenchmarkRetention(b *testing.B) {
 	s := open(b, manyRooms(b, 10000), Options{Age: time.Hour})
 	for b.Loop() {
 		if err := s.applyRetentionAt(time.Now()); err != nil {

@@ -13,11 +13,11 @@ func TestTimers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, path, Options{Durability: Relaxed, FlushInterval: time.Second, Trash: 90 * time.Second})
 		lobby, old := s.room("lobby", 9000), s.room("old", 9001)
-		look := func(when string, inJournal, onDisk int) {
+		look := func(when string, inWAL, onDisk int) {
 			t.Helper()
 			synctest.Wait()
-			if s.inWAL(lobby) != inJournal || s.onDisk(lobby) != onDisk {
-				t.Errorf("%s: %d lines in the journal, %d in blocks; want %d, %d", when, s.inWAL(lobby), s.onDisk(lobby), inJournal, onDisk)
+			if s.inWAL(lobby) != inWAL || s.onDisk(lobby) != onDisk {
+				t.Errorf("%s: %d lines in the WAL, %d in blocks; want %d, %d", when, s.inWAL(lobby), s.onDisk(lobby), inWAL, onDisk)
 			}
 		}
 		for i := range 3 {

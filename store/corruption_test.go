@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// rounds is how often a test with random damage does it: n times, or many times
+// rounds is how often a test with random corruption runs: n times, or many times
 // more under `make soak`.
 func rounds(n int) int {
 	if os.Getenv("ROOMD_SOAK") != "" {
@@ -19,7 +19,7 @@ func rounds(n int) int {
 }
 
 // A flipped bit anywhere: opening, checking and reading either work, or say
-// what is damaged. No line is ever another than was said.
+// the corrupt bytes. No line ever has another text than was submitted.
 func TestFlippedBits(t *testing.T) {
 	s := open(t, dbPath(t), Options{})
 	const rooms = 20

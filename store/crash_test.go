@@ -194,7 +194,7 @@ func TestKilledWithRelaxed(t *testing.T) {
 
 // flaky is a child whose syncs fail at the times that strace is told.
 func flaky(path string) error {
-	s, err := Open(path, Options{Events: Events{ReadOnly: func(why error) { fmt.Println("latched", why != nil) }}})
+	s, err := Open(path, Options{Events: Events{ReadOnly: func(why error) { fmt.Println("read-only", why != nil) }}})
 	if err != nil {
 		return err
 	}
@@ -241,7 +241,7 @@ func flaky(path string) error {
 	return nil // what was kept is on disk all the same
 }
 
-// powerChild talks and prints what is delivered, with changes and folds between
+// powerChild talks and prints what is delivered, with changes and checkpoints between
 // the lines, and ends without a Close.
 func powerChild(path string, opts Options) error {
 	s, err := Open(path, opts)
@@ -299,8 +299,8 @@ func powerChild(path string, opts Options) error {
 
 // doubting is a child that says lines, makes rooms and deletes them, and prints
 // what it was told of each. When something is refused it ends on the spot, or, if
-// it is to heal, has the file opened anew and goes on.
-func doubting(path string, heals bool) error {
+// it is to recover, it reopens the file and goes on.
+func doubting(path string, recovers bool) error {
 	s, err := Open(path, Options{Trash: 1 << 60})
 	if err != nil {
 		return err
@@ -317,7 +317,7 @@ func doubting(path string, heals bool) error {
 		if !errors.Is(err, ErrReadOnly) {
 			return err
 		}
-		if !heals {
+		if !recovers {
 			os.Exit(0)
 		}
 		for try := 0; s.Reopen() != nil; try++ {
@@ -354,7 +354,7 @@ func doubting(path string, heals bool) error {
 			}
 		}
 	}
-	if heals {
+	if recovers {
 		if err := errors.Join(s.Check(), s.Close()); !errors.Is(err, ErrReadOnly) {
 			return err
 		}

@@ -238,7 +238,7 @@ func TestOpenFirstInParallel(t *testing.T) {
 	wg.Wait()
 	left, err := filepath.Glob(path + "?*")
 	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v %v", left, err)
+		t.Errorf("stale files: %v %v", left, err)
 	}
 	s := open(t, path, Options{})
 	rooms, err := s.Rooms()
@@ -247,7 +247,7 @@ func TestOpenFirstInParallel(t *testing.T) {
 	}
 }
 
-func TestOpenBesideLeftovers(t *testing.T) {
+func TestOpenBesideStaleTempFiles(t *testing.T) {
 	path := dbPath(t)
 	for i := range 3 {
 		if err := os.WriteFile(fmt.Sprint(path, ".new", i), []byte("half a database"), 0o600); err != nil {

@@ -12,7 +12,7 @@ import (
 
 // An export imports to the same rooms and lines, also when it is cut off and
 // done again; and what is imported exports to the same bytes.
-func TestTransfer(t *testing.T) {
+func TestExportImport(t *testing.T) {
 	s := open(t, dbPath(t), Options{})
 	const rooms, each = 3, 12000
 	most := uint64(77)

@@ -205,7 +205,7 @@ func TestOwner(t *testing.T) {
 	is(older, 0o644)
 	is(older+".schema1", 0o644)
 
-	// A folder that is everybody's has no owner that matters.
+	// The owner of a folder in which everybody may write does not matter.
 	dir := t.TempDir()
 	give(dir, 0o777|fs.ModeSticky)
 	open(t, filepath.Join(dir, "roomd.db"), Options{}).stop()
@@ -216,7 +216,7 @@ func TestOwner(t *testing.T) {
 
 // What a process that was killed has left is removed at the next start, and
 // nothing else.
-func TestLeftBehind(t *testing.T) {
+func TestStaleTempFiles(t *testing.T) {
 	s := open(t, dbPath(t), Options{})
 	s.room("lobby", 9000)
 	s.stop()
@@ -252,7 +252,7 @@ func TestLeftBehind(t *testing.T) {
 	others = append(others, s.path+".new-5.tmp", s.path+".new-6.tmp", s.path+".new-7.tmp")
 	slices.Sort(ours)
 	if got := StaleTempFiles(s.path); !slices.Equal(got, ours) {
-		t.Errorf("left behind: %q, want %q", got, ours)
+		t.Errorf("stale files: %q, want %q", got, ours)
 	}
 	s.start()
 	for _, name := range ours {
@@ -372,8 +372,8 @@ func TestBackupOntoNoFile(t *testing.T) {
 }
 
 // A context that is done wins over the end of a check, whichever came first.
-func TestOrLeave(t *testing.T) {
-	why, bad := errors.New("somebody pressed Ctrl-C"), errors.New("the file is damaged")
+func TestRunUntilDone(t *testing.T) {
+	why, bad := errors.New("somebody pressed Ctrl-C"), errors.New("the file is corrupt")
 	for range 50 {
 		synctest.Test(t, func(t *testing.T) {
 			for _, result := range []error{nil, bad} {
@@ -395,7 +395,7 @@ func TestOrLeave(t *testing.T) {
 }
 
 // A database is told from what is to be written whatever its name.
-func TestAmong(t *testing.T) {
+func TestFirstProtected(t *testing.T) {
 	at, real := linked(t)
 	s := open(t, at, Options{})
 	s.room("lobby", 9000)

@@ -159,7 +159,7 @@ func TestDiskFullWithRelaxed(t *testing.T) {
 		return
 	}
 	free := ballast(t, dir, 5<<20)
-	// What is in the journal must find a place in the database, too.
+	// What is in the WAL must find a place in the database, too.
 	reserve := filepath.Join(dir, "reserve")
 	if err := os.WriteFile(reserve, make([]byte, 3<<19), 0o600); err != nil {
 		t.Fatal(err)
@@ -225,7 +225,7 @@ func TestDiskFullWithRelaxed(t *testing.T) {
 
 // What is written behind the committer and cannot be is written before what was
 // said since, when there is space again.
-func TestDiskFullBehind(t *testing.T) {
+func TestDiskFullAsync(t *testing.T) {
 	dir := onSmallDisk(t)
 	if dir == "" {
 		return
@@ -263,7 +263,7 @@ func TestDiskFullBehind(t *testing.T) {
 		}
 		s.appendPosts(posts)
 	}
-	say(100, strings.Repeat(" four kilobytes", 273)) // more than the journal has space for
+	say(100, strings.Repeat(" four kilobytes", 273)) // more than the WAL has space for
 	fill(t, dir)
 	s.flushAsync()
 	say(3, " since")
@@ -303,7 +303,7 @@ func TestCreateOnFullDisk(t *testing.T) {
 		t.Errorf("open on a full disk: %v", err)
 	}
 	if left, err := filepath.Glob(path + "*"); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v %v", left, err)
+		t.Errorf("stale files: %v %v", left, err)
 	}
 }
 
@@ -365,7 +365,7 @@ func TestFileSizeLimit(t *testing.T) {
 	}
 }
 
-func TestFull(t *testing.T) {
+func TestIsDiskFull(t *testing.T) {
 	for err, want := range map[error]bool{
 		&os.PathError{Op: "write", Err: syscall.ENOSPC}: true,
 		syscall.EDQUOT: true,
@@ -380,7 +380,7 @@ func TestFull(t *testing.T) {
 }
 
 // What tells a commit that left nothing behind from one that did.
-func TestCurrent(t *testing.T) {
+func TestCommitted(t *testing.T) {
 	s := open(t, dbPath(t), Options{})
 	tx, err := s.file.db.Begin(true)
 	if err != nil {

@@ -89,8 +89,8 @@ func child(what, path string) error {
 		return powerChild(path, Options{})
 	case "power relaxed":
 		return powerChild(path, Options{Durability: Relaxed, FlushInterval: crashInterval})
-	case "doubt", "doubt heals":
-		return doubting(path, what == "doubt heals")
+	case "doubt", "doubt recovers":
+		return doubting(path, what == "doubt recovers")
 	case "flaky":
 		return flaky(path)
 	case "commit":
@@ -247,7 +247,7 @@ func (tp *tap) checkpointNow() {
 	}
 }
 
-// onDisk counts a room's lines in the file, those of the journal apart.
+// onDisk counts a room's lines in the file, without those in the WAL.
 func (tp *tap) onDisk(room uint64) int {
 	tp.t.Helper()
 	n := 0
@@ -265,7 +265,7 @@ func (tp *tap) onDisk(room uint64) int {
 	return n
 }
 
-// inWAL counts the lines of a room in the journal's file.
+// inWAL counts the lines of a room in the WAL.
 func (tp *tap) inWAL(room uint64) int {
 	tp.t.Helper()
 	n := 0
@@ -275,13 +275,13 @@ func (tp *tap) inWAL(room uint64) int {
 			return nil
 		}
 		j := wal.New(tp.path)
-		damage, err := j.Open(key, func(id uint64, _ Line) {
+		corrupt, err := j.Open(key, func(id uint64, _ Line) {
 			if id == room {
 				n++
 			}
 		})
-		if len(damage) > 0 {
-			tp.t.Error(damage)
+		if len(corrupt) > 0 {
+			tp.t.Error(corrupt)
 		}
 		return errors.Join(err, j.Close())
 	})
@@ -291,7 +291,7 @@ func (tp *tap) inWAL(room uint64) int {
 	return n
 }
 
-// walHead is where the records of a journal begin, see wal.File.
+// walHead is where the records of a WAL begin, see wal.File.
 const walHead = 4096
 
 func dbPath(t testing.TB) string { return filepath.Join(t.TempDir(), "roomd.db") }

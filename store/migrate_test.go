@@ -93,7 +93,7 @@ func TestOldVersions(t *testing.T) {
 			}
 			s.reopen()
 			if left, err := filepath.Glob(path + ".new*"); err != nil || len(left) > 0 {
-				t.Errorf("left behind: %v %v", left, err)
+				t.Errorf("stale files: %v %v", left, err)
 			}
 		})
 	}

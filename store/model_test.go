@@ -27,7 +27,7 @@ type modelRoom struct {
 	Room
 	lines   []Line
 	last    uint64
-	trimmed uint64
+	removed uint64
 }
 
 func (r *modelRoom) alive() bool { return r != nil && r.Deleted.IsZero() }
@@ -64,7 +64,7 @@ func testModel(t *testing.T, opts Options) {
 			"lines2":  m.lines,
 			"newest":  m.newestN,
 			"reopen":  func(*rapid.T) { m.reopen() },
-			"tidy":    m.tidy,
+			"expire":  m.expire,
 			"":        m.compare,
 		})
 		if err := m.Check(); err != nil {
@@ -183,7 +183,7 @@ func (m *model) submit(rt *rapid.T, posts []*Post) {
 	m.retain(rt)
 }
 
-// retain lets the model forget what the store says it has trimmed, after
+// retain lets the model forget the lines that the store says it has removed, after
 // looking whether that was right.
 func (m *model) retain(rt *rapid.T) {
 	for _, r := range m.rooms {
@@ -194,13 +194,13 @@ func (m *model) retain(rt *rapid.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		if st.Removed < r.trimmed || m.opts.Lines == 0 && m.opts.Age == 0 && st.Removed != 0 {
-			rt.Fatalf("room %d: trimmed to %d, was %d", r.ID, st.Removed, r.trimmed)
+		if st.Removed < r.removed || m.opts.Lines == 0 && m.opts.Age == 0 && st.Removed != 0 {
+			rt.Fatalf("room %d: removed up to %d, was %d", r.ID, st.Removed, r.removed)
 		}
-		if st.Removed == r.trimmed {
+		if st.Removed == r.removed {
 			continue
 		}
-		r.trimmed = st.Removed
+		r.removed = st.Removed
 		r.lines = slices.DeleteFunc(r.lines, func(l Line) bool { return l.Seq <= st.Removed })
 		if uint64(len(r.lines)) < m.opts.Lines {
 			rt.Fatalf("room %d: only %d lines are left", r.ID, len(r.lines))
@@ -272,7 +272,7 @@ func (m *model) newestN(rt *rapid.T) {
 	}
 }
 
-func (m *model) tidy(rt *rapid.T) {
+func (m *model) expire(rt *rapid.T) {
 	now := time.Now()
 	later := rapid.Bool().Draw(rt, "later")
 	if later {
@@ -294,7 +294,7 @@ func (m *model) tidy(rt *rapid.T) {
 			continue
 		}
 		if len(r.lines) > 0 {
-			r.trimmed = r.lines[len(r.lines)-1].Seq
+			r.removed = r.lines[len(r.lines)-1].Seq
 		}
 		r.lines = nil
 	}
@@ -311,7 +311,7 @@ func (m *model) compare(rt *rapid.T) {
 			}
 			continue
 		}
-		ws := Stat{Last: r.last, Lines: uint64(len(r.lines)), Removed: r.trimmed}
+		ws := Stat{Last: r.last, Lines: uint64(len(r.lines)), Removed: r.removed}
 		for _, l := range r.lines {
 			ws.Bytes += uint64(8 + 10 + len(l.From) + len(l.Text))
 		}

@@ -101,8 +101,8 @@ func TestPlansOfABackup(t *testing.T) {
 	s.expectPlans(fmt.Sprint(lobby, " 3"))
 }
 
-// A stop whose record is damaged is left out and named, until it is planned again.
-func TestDamagedPlan(t *testing.T) {
+// A stop whose record is corrupt is skipped and named, until it is planned again.
+func TestCorruptPlan(t *testing.T) {
 	s := open(t, dbPath(t), Options{})
 	s.plan(0, 1)
 	if err := s.update(func(tx *bolt.Tx) error {

@@ -96,20 +96,20 @@ func TestEmptyRoomsLeaveNothing(t *testing.T) {
 		t.Errorf("before %v, after %v, in the trash %v", was, now, s.trashNames())
 	}
 	// Also one of which nothing is kept any more.
-	trimmed := s.room("trimmed", 9000)
-	s.fill(trimmed, 10*jobBlocks)
+	emptied := s.room("emptied", 9000)
+	s.fill(emptied, 10*jobBlocks)
 	s.checkpointNow()
 	if err := s.OnCommitter(func() {
-		s.retention.addJob(job{room: trimmed, kind: jobAge, before: time.Now().Add(time.Hour).UnixMicro()})
+		s.retention.addJob(job{room: emptied, kind: jobAge, before: time.Now().Add(time.Hour).UnixMicro()})
 	}); err != nil {
 		t.Fatal(err)
 	}
-	for st, err := s.Stat(trimmed); st.Lines > 0; st, err = s.Stat(trimmed) {
+	for st, err := s.Stat(emptied); st.Lines > 0; st, err = s.Stat(emptied) {
 		if s.jobsLeft(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Delete(trimmed, network("DELETE")); err != nil {
+	if err := s.Delete(emptied, network("DELETE")); err != nil {
 		t.Fatal(err)
 	}
 	if names := s.trashNames(); len(names) != 0 {
@@ -288,7 +288,7 @@ func bin(t testing.TB, rooms int) string {
 // What lines wait for while the trash is looked at, and emptied, does not depend on
 // how much is in it: looking reads no record, and a step removes as many rooms as it
 // may.
-func TestHousekeepingInSteps(t *testing.T) {
+func TestJobsInSteps(t *testing.T) {
 	const rooms, most = 41_282, 40_000
 	few, s := rest(t, bin(t, 10), Options{Trash: 24 * time.Hour}), rest(t, bin(t, rooms), Options{Trash: 24 * time.Hour, TrashRooms: rooms})
 	now := time.Now()
@@ -345,7 +345,7 @@ func (tp *tap) inSteps(step func() (more bool)) {
 }
 
 // Rooms with much in them that are purged together go in steps of so many blocks;
-// a fold takes as many out of all rooms together.
+// a checkpoint removes as many of all rooms together.
 func TestRoomsGoInSteps(t *testing.T) {
 	opts := Options{Trash: time.Hour}
 	made := open(t, dbPath(t), opts)
@@ -415,7 +415,7 @@ func TestPurgeGoesOn(t *testing.T) {
 }
 
 // Rooms are looked at in steps, too, and each of them is.
-func TestRoundInSteps(t *testing.T) {
+func TestScanInSteps(t *testing.T) {
 	const rooms = 1000
 	made := open(t, dbPath(t), Options{})
 	var records []Room

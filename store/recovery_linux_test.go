@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// A sync that fails, of the journal or of the database: what was refused is not
+// A sync that fails, of the WAL or of the database: what was refused is not
 // there, what was kept is, before and after the process has ended.
 func TestSyncFails(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
@@ -61,13 +61,13 @@ func TestSyncFails(t *testing.T) {
 	}
 }
 
-// A store heals by itself when what was in its way is gone.
-func TestHealsByItself(t *testing.T) {
+// A store recovers by itself when the disk works again.
+func TestRecoversByItself(t *testing.T) {
 	path := dbPath(t)
-	synctest.Test(t, func(t *testing.T) { healsByItself(t, path) })
+	synctest.Test(t, func(t *testing.T) { recoversByItself(t, path) })
 }
 
-func healsByItself(t *testing.T, path string) {
+func recoversByItself(t *testing.T, path string) {
 	s := open(t, path, Options{})
 	room := s.room("lobby", 9000)
 	s.say(room, "before")
@@ -75,7 +75,7 @@ func healsByItself(t *testing.T, path string) {
 	if err := s.Submit(t.Context(), &Post{Room: room, Line: Line{Kind: Message, Text: "kept"}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.OnCommitter(func() { s.health.setReadOnly(errors.New("as if the disk was ill")) }); err != nil {
+	if err := s.OnCommitter(func() { s.health.setReadOnly(errors.New("as after a failed write")) }); err != nil {
 		t.Fatal(err)
 	}
 	if p := s.say(room, "refused"); !errors.Is(p.Err, ErrReadOnly) {

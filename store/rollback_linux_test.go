@@ -10,8 +10,8 @@ import (
 )
 
 // What was refused since a sync failed is not there later: neither after a crash
-// of the process, nor after the store has healed. What was kept is.
-func TestRefusedStaysAway(t *testing.T) {
+// of the process, nor after the store has recovered. What was kept is.
+func TestRefusedDoesNotReturn(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Fatal("strace is needed to let a sync fail: apt-get install strace")
 	}
@@ -19,9 +19,9 @@ func TestRefusedStaysAway(t *testing.T) {
 	refused := make(map[string]int)
 	turns := make(chan struct{}, 4)
 	var all sync.WaitGroup
-	for _, child := range []string{"doubt", "doubt heals"} {
+	for _, child := range []string{"doubt", "doubt recovers"} {
 		for _, when := range []string{"8", "9", "10", "12", "15", "8+", "10+", "11+"} {
-			if child == "doubt heals" && strings.HasSuffix(when, "+") {
+			if child == "doubt recovers" && strings.HasSuffix(when, "+") {
 				continue
 			}
 			all.Go(func() {

@@ -15,7 +15,7 @@ import (
 	"roomd/store/wal"
 )
 
-// flip damages the record of a number in a bucket.
+// flip corrupts the record of a number in a bucket.
 func flip(tx *bolt.Tx, bucket []byte, id uint64) error {
 	b := tx.Bucket(bucket)
 	v := bytes.Clone(b.Get(u64(id)))
@@ -48,9 +48,9 @@ func raw(t *testing.T, path string, ids ...uint64) (all []string) {
 	return all
 }
 
-// What is damaged of a record is left out and named, and stays as it is; all
+// Corrupt records are skipped and named, and stay as they are; all
 // others are there.
-func TestDamagedRecords(t *testing.T) {
+func TestCorruptRecords(t *testing.T) {
 	s := open(t, dbPath(t), Options{})
 	var rooms []uint64
 	for i, name := range []string{"lobby", "dev", "gone", "ops"} {
@@ -67,8 +67,8 @@ func TestDamagedRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.checkpointNow()
-	s.say(dev, "in the journal")
-	s.say(ops, "in the journal")
+	s.say(dev, "in the WAL")
+	s.say(ops, "in the WAL")
 
 	// As after a crash.
 	path := dbPath(t)
@@ -97,7 +97,7 @@ func TestDamagedRecords(t *testing.T) {
 	c.start()
 	n, _ := c.SkippedRecords()
 	if n != 5 || len(c.SkippedPorts()) != 2 || !slices.Equal(c.SkippedPorts(), []int{9000, 9001}) {
-		t.Errorf("%d records are left out, and the ports %v held", n, c.SkippedPorts())
+		t.Errorf("%d records are skipped, and the ports %v reserved", n, c.SkippedPorts())
 	}
 	said := strings.Join(c.Warnings(), "\n")
 	for _, want := range []string{
@@ -128,7 +128,7 @@ func TestDamagedRecords(t *testing.T) {
 		t.Errorf("%+v %v", got, err)
 	}
 	if n := c.CorruptReads(); n != 0 {
-		t.Errorf("%d more are damaged", n)
+		t.Errorf("%d more are corrupt", n)
 	}
 	for _, r := range []Room{{Name: "Lobby", Key: "lobby", Port: 9005}, {Name: "dev", Key: "dev", Port: 9005}, {Name: "new", Key: "new", Port: 9001}} {
 		if _, err := c.Create(r); !errors.Is(err, ErrExists) {
@@ -140,14 +140,14 @@ func TestDamagedRecords(t *testing.T) {
 		t.Error(err)
 	}
 	if err := errors.Join(c.applyRetentionAt(time.Now().Add(time.Hour)), c.Purge(gone)); err == nil {
-		t.Error("what is damaged was purged")
+		t.Error("a room with a corrupt record was purged")
 	}
 	c.settled()
 	c.checkpointNow()
 
-	// It heals, as nothing is damaged that was not.
+	// The store recovers, as nothing has become corrupt since.
 	ill := func() {
-		if err := c.OnCommitter(func() { c.health.setReadOnly(errors.New("as if the disk was ill")) }); err != nil {
+		if err := c.OnCommitter(func() { c.health.setReadOnly(errors.New("as after a failed write")) }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -161,7 +161,7 @@ func TestDamagedRecords(t *testing.T) {
 			t.Errorf("%q is not in %v", want, found)
 		}
 	}
-	// A room that becomes damaged while it is served keeps nobody's lines out.
+	// A record that becomes corrupt while the store runs does not block lines.
 	if err := c.update(func(tx *bolt.Tx) error { return flip(tx, bucketRooms, ops) }, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestDamagedRecords(t *testing.T) {
 	}
 	ill()
 	if err := c.Reopen(); err == nil || !strings.Contains(err.Error(), "the record of room 4") {
-		t.Errorf("it healed, and a room was lost: %v", err)
+		t.Errorf("the store recovered, and a room was lost: %v", err)
 	}
 	if err := c.Close(); err != nil {
 		t.Error(err)

@@ -112,7 +112,7 @@ func TestCloseSuspended(t *testing.T) {
 }
 
 // A read-only store is not handed to anybody: the new process would not know.
-func TestSuspendBroken(t *testing.T) {
+func TestSuspendReadOnly(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "db"), Options{})
 	s.health.setReason(ErrReadOnly)
 	if err := s.Suspend(); !errors.Is(err, ErrReadOnly) {
@@ -205,7 +205,7 @@ func TestCallsOnTheSuspended(t *testing.T) {
 	}
 	calls := map[string]func() error{
 		"Rooms": func() error { _, err := s.Rooms(); return err }, "Lines": func() error { _, err := s.Lines(r.ID, 0, 9, 99); return err },
-		"Flush": s.Flush, "Fold": s.Checkpoint, "Delete": func() error { return s.Delete(r.ID, "") }, "Size": func() error { _, _, err := s.Size(); return err },
+		"Flush": s.Flush, "Checkpoint": s.Checkpoint, "Delete": func() error { return s.Delete(r.ID, "") }, "Size": func() error { _, _, err := s.Size(); return err },
 		"ReleasedPorts": func() error { _, err := s.ReleasedPorts(); return err },
 	}
 	type result struct {

@@ -32,7 +32,7 @@ func (tp *tap) crashed() (path string) {
 	return path
 }
 
-// talk is a store with some commits in the journal, behind an earlier round,
+// talk is a store with some commits in the WAL, behind an earlier round,
 // and the lines of each room.
 func talk(t *testing.T) (s *tap, lines map[uint64][]Line) {
 	t.Helper()
@@ -56,9 +56,9 @@ func talk(t *testing.T) (s *tap, lines map[uint64][]Line) {
 	return s, lines
 }
 
-// TestJournalDamaged flips bits: whatever comes of it, lines are lost only with
+// TestWALCorrupt flips bits: whatever comes of it, lines are lost only with
 // a warning, none is made up, and no number is given twice.
-func TestJournalDamaged(t *testing.T) {
+func TestWALCorrupt(t *testing.T) {
 	s, want := talk(t)
 	whole, err := os.ReadFile(wal.Path(s.path))
 	if err != nil {
@@ -106,9 +106,9 @@ func TestJournalDamaged(t *testing.T) {
 	t.Log(warned)
 }
 
-// TestJournalTorn cuts the last commit off where power may fail: everything
+// TestWALTorn cuts the last commit off where power may fail: everything
 // before it is there.
-func TestJournalTorn(t *testing.T) {
+func TestWALTorn(t *testing.T) {
 	s, want := talk(t)
 	before, err := os.ReadFile(wal.Path(s.path))
 	if err != nil {
@@ -153,8 +153,8 @@ func TestJournalTorn(t *testing.T) {
 	}
 }
 
-// A database without its journal says so, and gives no number twice.
-func TestJournalMissing(t *testing.T) {
+// A database without its WAL says so, and gives no number twice.
+func TestWALMissing(t *testing.T) {
 	s, want := talk(t)
 	path := s.crashed()
 	if err := os.Remove(wal.Path(path)); err != nil {
@@ -176,8 +176,8 @@ func TestJournalMissing(t *testing.T) {
 	}
 }
 
-// A journal that is not the database's is put aside.
-func TestJournalForeign(t *testing.T) {
+// A WAL of another database is renamed.
+func TestWALForeign(t *testing.T) {
 	s, want := talk(t)
 	path := s.crashed()
 	c := open(t, path, Options{})
@@ -247,9 +247,9 @@ func TestTurnover(t *testing.T) {
 	}
 }
 
-// A room that keeps few lines has few in memory, however many are in the journal:
+// A room that keeps few lines has few in memory, however many are in the WAL:
 // that has a bound of its own.
-func TestJournalOfFewLines(t *testing.T) {
+func TestWALOfFewLines(t *testing.T) {
 	s := open(t, dbPath(t), Options{Lines: 10})
 	room := s.room("a", 9000)
 	text := strings.Repeat("x", 64<<10)
@@ -263,13 +263,13 @@ func TestJournalOfFewLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	if most := int64(maxWALBytes + 2*wal.GrowBytes + len(text)); info.Size() > most {
-		t.Errorf("the journal has %d bytes, and %d at most", info.Size(), most)
+		t.Errorf("the WAL has %d bytes, and %d at most", info.Size(), most)
 	}
 }
 
-// A fold that removes all that the database has of a room, in many pages, and
+// A checkpoint that removes all that the database has of a room, in many pages, and
 // adds what is new comes to its end.
-func TestFoldReplacesAll(t *testing.T) {
+func TestCheckpointReplacesAll(t *testing.T) {
 	s := open(t, dbPath(t), Options{Lines: 10})
 	room := s.room("a", 9000)
 	for round := range 3 {
@@ -297,14 +297,14 @@ func TestHiddenAfterCrash(t *testing.T) {
 	}
 	s.checkpointNow()
 	for i := range 200 {
-		s.say(room, fmt.Sprint("in the journal ", i))
+		s.say(room, fmt.Sprint("in the WAL ", i))
 	}
 	s.settled()
 	before, err := s.Stat(room)
 	if err != nil || before.Removed < 50 {
 		t.Fatalf("%+v, %v", before, err)
 	}
-	if err := s.Suspend(); err != nil { // leaves the journal as a crash does
+	if err := s.Suspend(); err != nil { // leaves the WAL as a crash does
 		t.Fatal(err)
 	}
 	found, err := Open(path, Options{Lines: 10})
@@ -324,16 +324,16 @@ func TestHiddenAfterCrash(t *testing.T) {
 	}
 }
 
-// After a crash what the journal has counts for its bound, as if nothing had
+// After a crash the records in the WAL count for its bound, as if nothing had
 // happened.
-func TestJournalCounts(t *testing.T) {
+func TestWALCounts(t *testing.T) {
 	path := dbPath(t)
 	s := open(t, path, Options{})
 	room := s.room("a", 9000)
 	for range 10 {
 		s.say(room, "a line")
 	}
-	if err := s.Suspend(); err != nil { // leaves the journal as a crash does
+	if err := s.Suspend(); err != nil { // leaves the WAL as a crash does
 		t.Fatal(err)
 	}
 	found, err := Open(path, Options{})
@@ -341,7 +341,7 @@ func TestJournalCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := found.writer.wal.RecordBytes(); want <= 0 || found.writer.walBytes != want {
-		t.Errorf("%d bytes count, and %d are in the journal", found.writer.walBytes, want)
+		t.Errorf("%d bytes count, and %d are in the WAL", found.writer.walBytes, want)
 	}
 	if err := errors.Join(found.writer.wal.Close(), found.file.db.Close(), s.Resume()); err != nil {
 		t.Fatal(err)

@@ -131,7 +131,7 @@ func TestFormat(t *testing.T) {
 }
 
 // A bit that is changed in what a page says of itself or of others is found.
-func TestDamage(t *testing.T) {
+func TestCorruptPages(t *testing.T) {
 	db := written(t)
 	path, size := db.Path(), db.Info().PageSize
 	if err := CheckPages(t.Context(), path, size); err != nil {
@@ -174,7 +174,7 @@ func TestRevert(t *testing.T) {
 		}
 	}
 	if err := Revert(db.Path(), size, last-1, (*os.File).Sync); err == nil {
-		t.Error("a transaction is taken back that is not the newest")
+		t.Error("a transaction that is not the newest is reverted")
 	}
 	is := func(want string) {
 		t.Helper()
