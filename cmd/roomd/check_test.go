@@ -115,7 +115,7 @@ func TestCheckTriesWhatServeDoes(t *testing.T) {
 		{"the folder is a file", `server.data = "file/roomd.db"`, func(dir string) error {
 			return os.WriteFile(dir+"/file", nil, 0o600)
 		}, "server.data: ", ""},
-		{"the database is a folder", `server.data = "sub"`, func(dir string) error { return os.Mkdir(dir+"/sub", 0o700) }, "is not a file", ""},
+		{"the database is a folder", `server.data = "sub"`, func(dir string) error { return os.Mkdir(dir+"/sub", 0o700) }, "is not a regular file", ""},
 		{"no database", "", func(dir string) error {
 			return os.WriteFile(dir+"/roomd.db", bytes.Repeat([]byte("no database "), 5000), 0o600)
 		}, "not a roomd database", ""},

@@ -21,9 +21,9 @@ func (t *checker) checkAdmin() {
 		g, err := user.LookupGroup(c.Group)
 		switch {
 		case err != nil:
-			t.warn("admin.group", "%v; nobody may use the console by it", err)
+			t.warn("admin.group", "%v; no group may use the console", err)
 		case !t.owner.inGroup(g.Gid):
-			t.warn("admin.group", "%s is not in the group %s, and so may not give it the socket", t.owner.String(), c.Group)
+			t.warn("admin.group", "%s is not in the group %s, and so cannot give the socket to it", t.owner.String(), c.Group)
 		}
 	}
 	if c.Socket == "" {
@@ -37,11 +37,11 @@ func (t *checker) checkAdmin() {
 	folder, err = os.Stat(dir)
 	switch {
 	case slices.Contains(store.Files(t.cfg.Server.Data), c.Socket):
-		t.fail(key, "%s is of the database", c.Socket)
+		t.fail(key, "%s is a file of the database", c.Socket)
 	case len(c.Socket) > longest:
-		t.warn(key, "the path has %d bytes, and that of a socket %d at most", len(c.Socket), longest)
+		t.warn(key, "the path has %d bytes; a socket takes %d at most", len(c.Socket), longest)
 	case errors.Is(err, fs.ErrNotExist):
-		t.warn(key, "the folder %s is not there (RuntimeDirectory= of a unit makes one at the start)", dir)
+		t.warn(key, "the folder %s does not exist (RuntimeDirectory= of a unit creates it at the start)", dir)
 	case err != nil:
 		t.warn(key, "%v", t.asOwner(err))
 	case !folder.IsDir():
@@ -57,7 +57,7 @@ func (t *checker) checkAdmin() {
 	}
 }
 
-// answers reports whether a server has the socket.
+// answers reports whether a server answers at the socket.
 func answers(socket string) bool {
 	c, err := net.DialTimeout("unix", socket, time.Second)
 	if err != nil {

@@ -19,18 +19,18 @@ import (
 	"roomd/store/disk"
 )
 
-// Report is what serve would find.
+// Report is the result of the checks.
 type Report struct {
-	Failures []string // it would not start, or could not serve
-	Warnings []string // it would go on without that
+	Failures []string // serve would not start, or could not serve
+	Warnings []string // serve would start without it
 
-	Database         string    // what becomes of the database, for people, as the end of a sentence; or ""
+	Database         string    // a remark about the database, as the end of a sentence; or ""
 	CertificateUntil time.Time // when the certificate expires; zero: there is none
 }
 
-// Serve tries what serve does with a configuration, without doing it. runningConfig asks the
-// server at an admin socket for its configuration, key by key; empty: it does not say.
-// The error is that there is no way to look.
+// Serve checks everything that serve does with a configuration. runningConfig asks the server
+// at an admin socket for its configuration; it is empty if the server does not answer. The
+// error says why the checks are not possible.
 func Serve(cfg *config.Config, inEffect func(socket string) map[string]string) (Report, error) {
 	t := &checker{cfg: cfg, runningConfig: inEffect, owner: ownerOf(cfg.Server.Data), now: time.Now()}
 	err := t.owner.run(t.run)
@@ -55,7 +55,8 @@ func (t *checker) warn(key, format string, args ...any) {
 	t.Warnings = append(t.Warnings, key+": "+fmt.Sprintf(format, args...))
 }
 
-// access fails if the owner has not these rights to a file or a folder.
+// access reports whether the owner has these rights to a file or a folder, and adds a failure
+// if not.
 func (t *checker) access(key, path string, mode uint32) bool {
 	err := unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
 	if err != nil {
@@ -64,7 +65,7 @@ func (t *checker) access(key, path string, mode uint32) bool {
 	return err == nil
 }
 
-// asOwner is an error that the owner has got.
+// asOwner adds the name of the owner to an error of missing rights.
 func (t *checker) asOwner(err error) error {
 	if t.owner.name != "" && (errors.Is(err, fs.ErrPermission)) {
 		return fmt.Errorf("%w (as %s)", err, t.owner.name)
@@ -78,7 +79,7 @@ const (
 	folderAccess = unix.W_OK | unix.X_OK // a folder
 )
 
-// run has the owner's rights.
+// run runs with the rights of the owner.
 func (t *checker) run() {
 	if c := t.cfg; c.Path != "" {
 		t.access("configuration", c.Path, readAccess)
@@ -98,7 +99,7 @@ func (t *checker) checkDatabase() {
 	}
 	dir := filepath.Dir(path)
 	if st, err := os.Stat(dir); err != nil {
-		t.fail(key, "%v; make the folder", t.asOwner(err))
+		t.fail(key, "%v; create the folder", t.asOwner(err))
 		return
 	} else if !st.IsDir() {
 		t.fail(key, "%s is not a folder", dir)
@@ -108,14 +109,14 @@ func (t *checker) checkDatabase() {
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		t.Database = ", which is made at the first start"
+		t.Database = ", which the first start creates"
 		t.checkFirstRooms()
 		return
 	case err != nil:
 		t.fail(key, "%v", t.asOwner(err))
 		return
 	case !st.Mode().IsRegular():
-		t.fail(key, "%s is not a file", path)
+		t.fail(key, "%s is not a regular file", path)
 		return
 	}
 	for _, f := range store.Files(path) {

@@ -1,8 +1,8 @@
-// Package check tries what serve would do with a configuration, without doing it: it
-// looks at files and folders, binds ports and closes them again, and asks a server that
-// runs for its configuration. Nothing is changed.
+// Package check finds the problems that serve would have with a configuration. It checks
+// files and folders, binds ports and closes them again, and asks a running server for its
+// configuration. It changes nothing.
 //
-// Root looks with the rights of the user that the database belongs to (owner.go): on Linux
-// the look has a thread of its own, which has given up root's rights to files and ends
-// with the look. There are no other goroutines, and no locks.
+// Root checks with the rights of the owner of the database (owner.go): on Linux the checks
+// run on a thread of their own that has given up root's rights to files and ends with the
+// checks. There are no other goroutines, and no locks.
 package check

@@ -9,19 +9,18 @@ import (
 	"syscall"
 )
 
-// owner is whose rights a trial has.
+// owner is the user with whose rights the checks run.
 type owner struct {
 	uid, gid int
 	groups   []int
-	name     string // "": who asks
+	name     string // empty: the user of this process
 }
 
-// ownerOf is the user whom a database belongs to, if root asks, and that is not
-// root: the one that the server runs as. Before the first start it is the owner
-// of the folder.
+// ownerOf returns the user that the server runs as, if root asks: the owner of the database,
+// or, before the first start, of its folder. For other users it returns the caller.
 func ownerOf(data string) owner {
 	me := owner{uid: os.Geteuid(), gid: os.Getegid()}
-	me.groups, _ = os.Getgroups() // there are none then
+	me.groups, _ = os.Getgroups() // on an error: no groups
 	if me.uid != 0 {
 		return me
 	}
@@ -42,7 +41,7 @@ func ownerOf(data string) owner {
 		if gid, err := strconv.Atoi(u.Gid); err == nil {
 			o.gid = gid
 		}
-		ids, _ := u.GroupIds() // those that cannot be found give no rights
+		ids, _ := u.GroupIds() // on an error: no further groups
 		for _, id := range ids {
 			if gid, err := strconv.Atoi(id); err == nil {
 				o.groups = append(o.groups, gid)
@@ -52,7 +51,7 @@ func ownerOf(data string) owner {
 	return o
 }
 
-// inGroup reports whether the owner may give a file to a group.
+// inGroup reports whether the owner can give a file to a group.
 func (o owner) inGroup(gid string) bool {
 	n, err := strconv.Atoi(gid)
 	return o.uid == 0 || err == nil && (n == o.gid || slices.Contains(o.groups, n))

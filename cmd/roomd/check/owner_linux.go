@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// run calls a function with the owner's rights to files. It has a thread of its own
-// for that, which ends with it.
+// run calls a function with the owner's rights to files, on a thread of its own that ends with
+// the function.
 func (o owner) run(fn func()) error {
 	if o.name == "" {
 		fn()
@@ -20,7 +20,7 @@ func (o owner) run(fn func()) error {
 		return err
 	}
 	if err := unix.Setgroups(o.groups); err != nil { // of the process
-		return fmt.Errorf("look with the rights of %s: %w", o.name, err)
+		return fmt.Errorf("check with the rights of %s: %w", o.name, err)
 	}
 	defer unix.Setgroups(were)
 	done := make(chan error, 1)
@@ -40,7 +40,7 @@ func (o owner) run(fn func()) error {
 		done <- err
 	}()
 	if err := <-done; err != nil {
-		return fmt.Errorf("look with the rights of %s: %w", o.name, err)
+		return fmt.Errorf("check with the rights of %s: %w", o.name, err)
 	}
 	return nil
 }

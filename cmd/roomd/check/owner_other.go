@@ -2,8 +2,8 @@
 
 package check
 
-// run calls a function. The rights are those of the caller: a thread has none of its
-// own here.
+// run calls a function with the rights of the caller: on this system a thread has no rights of
+// its own.
 func (o owner) run(fn func()) error {
 	fn()
 	return nil

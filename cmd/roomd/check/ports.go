@@ -15,8 +15,8 @@ import (
 	"roomd/admin/english"
 )
 
-// checkPorts tries the ports that are to be opened, those apart that a server has
-// open which runs with this database.
+// checkPorts binds the configured ports, except those that a server with this database
+// already has open.
 func (t *checker) checkPorts() {
 	c := t.cfg
 	ours := func(string, string) bool { return false }
@@ -36,11 +36,11 @@ func (t *checker) checkPorts() {
 		}
 	}
 	if _, port, err := net.SplitHostPort(c.Metrics.Listen); err != nil || ours("metrics.listen", port) {
-		return // it is empty, or open
+		return // not configured, or open already
 	}
 	at, err := net.ResolveTCPAddr("tcp", c.Metrics.Listen)
 	if err != nil {
-		t.warn("metrics.listen", "%v; it is tried again", err)
+		t.warn("metrics.listen", "%v; the server retries", err)
 		return
 	}
 	addr := netip.AddrPortFrom(at.AddrPort().Addr().Unmap(), uint16(at.Port))
@@ -53,10 +53,10 @@ func (t *checker) checkPorts() {
 		t.fail("metrics.listen", "%s is the master port", c.Metrics.Listen)
 		return
 	}
-	t.checkPort("metrics.listen", addr, t.warn) // it is tried again
+	t.checkPort("metrics.listen", addr, t.warn) // the server retries
 }
 
-// checkFirstRooms looks whether the rooms that the first start makes would find ports.
+// checkFirstRooms checks whether the rooms that the first start creates get ports.
 func (t *checker) checkFirstRooms() {
 	const key = "rooms.ports"
 	c, found := t.cfg, 0
@@ -76,31 +76,31 @@ func (t *checker) checkFirstRooms() {
 		}
 	}
 	if found < len(c.Server.Create) {
-		t.fail(key, "the rooms of server.create are made at the first start, and %s of %v can be had for %d: %v",
+		t.fail(key, "the first start creates the rooms of server.create, and only %s of %v can be bound for %d: %v",
 			english.Plural(found, "port"), c.Rooms.Ports, len(c.Server.Create), met)
 	}
 }
 
-// checkPort tries one, and says what is wrong with it with say, or warns that the
-// machine does not have the address, which is waited for.
+// checkPort binds a port and reports a problem with say. An address that the machine does not
+// have is only a warning, because the server waits for it.
 func (t *checker) checkPort(key string, at netip.AddrPort, say func(key, format string, args ...any)) {
 	switch err := tryBind(at); {
 	case err == nil:
 	case errors.Is(err, syscall.EADDRINUSE):
-		say(key, "port %d is in use by another program at %v (or held for the server by a socket unit)", at.Port(), at.Addr())
+		say(key, "port %d is in use by another program at %v, or by a socket unit for the server", at.Port(), at.Addr())
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, errNoZone):
-		t.warn(key, "%v is not an address of this machine now: %v; it is waited for", at.Addr(), err)
+		t.warn(key, "%v is not an address of this machine now: %v; the server waits for it", at.Addr(), err)
 	default:
 		say(key, "%v: %v", at, err)
 	}
 	if at.Port() < 1024 && t.owner.name != "" {
-		t.warn(key, "port %d takes a privilege (CAP_NET_BIND_SERVICE) that %s may not have", at.Port(), t.owner.name)
+		t.warn(key, "port %d needs a privilege (CAP_NET_BIND_SERVICE) that %s may not have", at.Port(), t.owner.name)
 	}
 }
 
 var errNoZone = errors.New("there is no such interface")
 
-// tryBind binds an address, as a listener does, and lets it go.
+// tryBind binds an address as a listener does, and closes it.
 func tryBind(at netip.AddrPort) error {
 	var sa unix.Sockaddr
 	family := unix.AF_INET6

@@ -14,17 +14,17 @@ import (
 	"roomd/cmd/roomd/systemd"
 )
 
-// Log is a log handler that writes text or JSON, whichever is wanted at the
-// moment. It takes all levels.
+// Log is a log handler that writes text or JSON; SetFormat changes the format. It takes all
+// levels.
 type Log struct {
 	text, json slog.Handler
-	useJSON    *atomic.Bool // shared with handlers made of this one
+	useJSON    *atomic.Bool // shared with the handlers of WithAttrs and WithGroup
 }
 
-// NewLog makes a handler that writes to w, in the format "text" or "json". The journal,
-// if w leads there, is given priorities and has the time by itself. printable makes a text
-// one that harms no terminal, in one line. If w is a Writer, its lines about lines that
-// were dropped have the format of the log.
+// NewLog makes a handler that writes to w, in the format "text" or "json". If w is the journal,
+// each line gets a priority, and no time, which the journal adds. printable makes a text safe
+// for a terminal, in one line. If w is a Writer, its reports of dropped lines have the format
+// of the log.
 func NewLog(w io.Writer, format string, printable func(string) string) *Log {
 	l := newLog(w, new(atomic.Bool), printable)
 	l.SetFormat(format)
@@ -35,7 +35,7 @@ func NewLog(w io.Writer, format string, printable func(string) string) *Log {
 			b.Reset()
 			r := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines were dropped: the reader of the log does not read, or the write failed", 0)
 			r.AddAttrs(slog.Uint64("lines", n))
-			_ = l.Handle(context.Background(), r) // a buffer takes everything
+			_ = l.Handle(context.Background(), r) // a write to a buffer never fails
 			return bytes.Clone(b.Bytes())
 		}
 	}
@@ -48,7 +48,7 @@ type droppedReport struct {
 	writer *Writer
 }
 
-// Stat is of where the line is to go.
+// Stat returns the FileInfo of the file for the line.
 func (r *droppedReport) Stat() (fs.FileInfo, error) { return r.writer.Stat() }
 
 func newLog(w io.Writer, useJSON *atomic.Bool, printable func(string) string) *Log {
@@ -94,9 +94,8 @@ func (l *Log) WithGroup(name string) slog.Handler {
 	return &Log{l.text.WithGroup(name), l.json.WithGroup(name), l.useJSON}
 }
 
-// cleanAttr makes what is logged safe for the terminal that it is read on:
-// slog's JSON leaves C1 and bidirectional controls as they are. Lines of a stack
-// stay lines, which both formats escape.
+// cleanAttr makes a value safe for a terminal: the JSON of slog does not escape C1 and
+// bidirectional controls. The lines of a stack stay separate; both formats escape line ends.
 func cleanAttr(a slog.Attr, printable func(string) string) slog.Attr {
 	text := a.Value.String()
 	if _, is := a.Value.Any().(error); !is && a.Value.Kind() != slog.KindString {

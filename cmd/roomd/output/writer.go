@@ -11,46 +11,45 @@ import (
 )
 
 const (
-	// maxQueueBytes bounds in bytes what a Writer keeps for a reader that is slow.
+	// maxQueueBytes bounds the lines that a Writer keeps for a slow reader.
 	maxQueueBytes = 1 << 20
-	// writeTimeout is how long a caller waits for its line to be written: then the line
-	// is there even if the process ends in the next moment. After that was not
-	// enough nobody waits for noWaitPeriod.
+	// writeTimeout is how long a caller waits for its line to be written, so that the line is
+	// not lost if the process exits in the next moment. After a timeout no caller waits during
+	// noWaitPeriod.
 	writeTimeout = 20 * time.Millisecond
 	noWaitPeriod = 10 * time.Second
 	// pipeBuf is what a pipe takes in one piece (PIPE_BUF, pipe(7)): other
 	// processes may write to the same one.
 	pipeBuf = 4096
-	// FlushTimeout bounds how long the end of the process waits for a reader.
+	// FlushTimeout bounds how long the exit of the process waits for a reader.
 	FlushTimeout = time.Second
 )
 
-// Writer writes whole lines to a file whose reader may hang or be gone. No
-// caller waits for it longer than writeTimeout. Lines that cannot be written are
-// dropped and counted, and a line says how many once it works again. Its methods
-// may be called from any goroutine.
+// Writer writes whole lines to a file whose reader may hang or have exited. No caller waits
+// longer than writeTimeout. Lines that cannot be written are dropped and counted, and a line
+// reports their number once writing works again. Its methods may be called from any goroutine.
 type Writer struct {
 	w io.Writer
-	// droppedLine makes the line that says how many lines were dropped; nil: none does.
+	// droppedLine makes the line that reports the number of dropped lines; nil: no report.
 	droppedLine func(n uint64) []byte
 
-	partial bool // the last that was written is half a line; of the goroutine that writes
+	partial bool // the last write ended within a line; owned by the goroutine that writes
 
 	mu          sync.Mutex
 	queue       []byte
-	lines       uint64        // in queue
-	full        bool          // until the queue has been taken to be written
-	idle        chan struct{} // closed once all is written; nil: nothing is being written
-	writeStart  time.Time     // when the write under way began
-	lastTimeout time.Time     // when somebody last waited writeTimeout in vain
-	dropped     uint64        // since the start
-	reported    uint64        // of them that a report has told
+	lines       uint64        // number of lines in queue
+	full        bool          // no line is taken until the queue is being written
+	idle        chan struct{} // closed when the queue is written; nil: no write runs
+	writeStart  time.Time     // of the running write
+	lastTimeout time.Time     // when a caller last waited for writeTimeout
+	dropped     uint64        // number of lines, since the start
+	reported    uint64        // of them, in a report
 }
 
-// New makes a Writer to w, which it does not close.
+// New makes a Writer to w. It does not close w.
 func New(w io.Writer) *Writer { return &Writer{w: w} }
 
-// Write takes lines. It never fails.
+// Write queues lines. It never fails.
 func (l *Writer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	n := uint64(bytes.Count(p, []byte("\n")))
@@ -85,7 +84,7 @@ func waitFor(done <-chan struct{}, most time.Duration) bool {
 	}
 }
 
-// drain writes until the queue is empty.
+// drain writes the queue until it is empty.
 func (l *Writer) drain() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -109,9 +108,9 @@ func (l *Writer) drain() {
 	l.idle = nil
 }
 
-// write writes lines, several at once, and returns how many were written.
+// write writes lines, several at once, and returns the number of written lines.
 func (l *Writer) write(text []byte) (lines uint64, err error) {
-	if l.partial { // the half of a line that is there must not be continued
+	if l.partial { // the next line must not continue the partial one
 		if _, err := io.WriteString(l.w, "\n"); err != nil {
 			return 0, err
 		}
@@ -140,7 +139,7 @@ func (l *Writer) write(text []byte) (lines uint64, err error) {
 	return lines, nil
 }
 
-// Flush waits until all is written, for the time d at most.
+// Flush waits until the queue is written, for most at most.
 func (l *Writer) Flush(most time.Duration) {
 	l.mu.Lock()
 	idle := l.idle
@@ -150,10 +149,10 @@ func (l *Writer) Flush(most time.Duration) {
 	}
 }
 
-// State tells how many lines were dropped, and for how long the reader has not
-// taken what is being written; 0: it has.
+// State returns how many lines were dropped, and how long the running write has waited for the
+// reader; 0: no write waits.
 func (l *Writer) State() (dropped uint64, waits time.Duration) {
-	if c, ok := l.w.(interface{ Dropped() uint64 }); ok { // a console drops them itself
+	if c, ok := l.w.(interface{ Dropped() uint64 }); ok { // a console has a queue of its own
 		dropped = c.Dropped()
 	}
 	l.mu.Lock()
@@ -164,7 +163,7 @@ func (l *Writer) State() (dropped uint64, waits time.Duration) {
 	return dropped + l.dropped, waits
 }
 
-// Stat is of the file, if it is one.
+// Stat returns the FileInfo of the file, if w is a file.
 func (l *Writer) Stat() (fs.FileInfo, error) {
 	if f, ok := l.w.(*os.File); ok {
 		return f.Stat()

@@ -10,9 +10,8 @@ import (
 	"syscall"
 )
 
-// IsJournal reports whether a file is the stream to the system's journal, which
-// is what the service manager says in JOURNAL_STREAM (systemd.exec(5)): then
-// "DEVICE:INODE" are those of the file.
+// IsJournal reports whether a file is the stream to the journal: the service manager sets
+// JOURNAL_STREAM to the "DEVICE:INODE" of that stream (systemd.exec(5)).
 func IsJournal(w io.Writer, getenv func(string) string) bool {
 	f, ok := w.(interface{ Stat() (fs.FileInfo, error) })
 	if !ok {
@@ -30,10 +29,10 @@ func IsJournal(w io.Writer, getenv func(string) string) bool {
 	return ok && uint64(st.Dev) == device && uint64(st.Ino) == inode
 }
 
-// priorities is a log handler for the journal: each line begins with its
-// priority, which the journal takes off (sd-daemon(3)).
+// priorities is a log handler for the journal. Each line begins with its priority, which the
+// journal removes (sd-daemon(3)).
 type priorities struct {
-	each []slog.Handler // as levels
+	each []slog.Handler // in the order of levels
 }
 
 var levels = []struct {
@@ -41,8 +40,8 @@ var levels = []struct {
 	prefix string
 }{{slog.LevelError, "<3>"}, {slog.LevelWarn, "<4>"}, {slog.LevelInfo, "<6>"}, {slog.LevelDebug, "<7>"}}
 
-// NewPriorities makes a log handler that gives each line its priority: one handler
-// for each, with handler. w gets whole lines, a write each.
+// NewPriorities makes a log handler that begins each line with its priority. It calls handler
+// for each priority. w gets whole lines, one in each write.
 func NewPriorities(w io.Writer, handler func(io.Writer) slog.Handler) slog.Handler {
 	p := &priorities{}
 	for _, l := range levels {
@@ -78,7 +77,7 @@ func (p *priorities) with(fn func(slog.Handler) slog.Handler) slog.Handler {
 	return next
 }
 
-// prefixWriter writes something before each line, in one write with it.
+// prefixWriter writes a prefix before each line, in the same write.
 type prefixWriter struct {
 	w      io.Writer
 	prefix string

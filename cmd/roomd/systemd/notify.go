@@ -15,25 +15,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Manager is the service manager, which is told by datagrams how the server is
-// (sd_notify(3)). Without one nothing is sent. Its methods may be called from
-// any goroutine.
+// Manager is the service manager, which gets the state of the server in datagrams
+// (sd_notify(3)). Without a manager nothing is sent. Its methods may be called from any
+// goroutine.
 type Manager struct {
-	conn *net.UnixConn // nil: there is none
+	conn *net.UnixConn // nil: there is no manager
 	log  *slog.Logger
-	// watchdogTimeout is how often the manager must be told that all is well, or else
-	// it ends the process; 0: not at all.
+	// watchdogTimeout is the time after which the manager kills a process that has not
+	// notified the watchdog; 0: there is no watchdog.
 	watchdogTimeout time.Duration
 
-	mu          sync.Mutex // held while it is told something
-	lastTimeout time.Time  // when it last took nothing in time
-	readyUnsent bool       // READY=1 has not been taken
+	mu          sync.Mutex // held while a datagram is sent
+	lastTimeout time.Time  // when a send last timed out
+	readyUnsent bool       // READY=1 could not be sent
 }
 
-// Connect looks into the environment for the manager's socket (NOTIFY_SOCKET), and
-// how often its watchdog is to be fed (WATCHDOG_USEC). The socket's name begins with
-// @ if it is an abstract one (unix(7)), which package net knows too. Close must
-// follow.
+// Connect reads the manager's socket (NOTIFY_SOCKET) and the timeout of the watchdog
+// (WATCHDOG_USEC) from the environment. The name of an abstract socket (unix(7)) begins with
+// @, as in package net. The caller must call Close.
 func Connect(getenv func(string) string, log *slog.Logger) (*Manager, error) {
 	m := &Manager{log: log}
 	name := getenv("NOTIFY_SOCKET")
@@ -58,17 +57,16 @@ func Connect(getenv func(string) string, log *slog.Logger) (*Manager, error) {
 // Connected reports whether there is a manager.
 func (m *Manager) Connected() bool { return m.conn != nil }
 
-// How long a manager that takes nothing is waited for. After that was not enough it
-// is hardly waited for, for a while.
+// A manager that does not read is waited for by sendTimeout; for shortSendPeriod after that only
+// by shortSendTimeout.
 const (
 	sendTimeout      = time.Second
 	shortSendTimeout = 20 * time.Millisecond
 	shortSendPeriod  = 10 * time.Second
 )
 
-// Notify sends assignments like "READY=1" in one datagram. That the manager
-// cannot be reached is logged: the server goes on, and Run says again later
-// that it is ready.
+// Notify sends assignments like "READY=1" in one datagram. An error is logged, and the server
+// continues; Run sends READY=1 again later.
 func (m *Manager) Notify(assignments ...string) {
 	if m.conn == nil {
 		return
@@ -93,16 +91,16 @@ func (m *Manager) Notify(assignments ...string) {
 	m.log.Warn("service manager cannot be notified", "error", err)
 }
 
-// readyPending reports whether the manager has not been told that the server is ready.
+// readyPending reports whether READY=1 has still to be sent again.
 func (m *Manager) readyPending() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.readyUnsent
 }
 
-// Reloading says that a reload begins, and when (sd_notify(3) asks for it).
+// Reloading notifies the begin of a reload, with the time that sd_notify(3) asks for.
 func (m *Manager) Reloading() {
-	const monotonic = 1 // CLOCK_MONOTONIC of Linux: systemd is nowhere else
+	const monotonic = 1 // CLOCK_MONOTONIC of Linux, the only system with systemd
 	var now unix.Timespec
 	unix.ClockGettime(monotonic, &now)
 	m.Notify("RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000))
@@ -115,24 +113,23 @@ func (m *Manager) Close() {
 	}
 }
 
-// statusPeriod is how often the manager's STATUS line is looked at.
+// statusPeriod is how often the STATUS line is renewed.
 const statusPeriod = 10 * time.Second
 
-// Run keeps the manager informed until ctx is done: it feeds the watchdog as long
-// as healthy returns nil within the bound of the context that it is given, and renews
-// the STATUS line, which status makes.
+// Run keeps the manager informed until ctx is done. It notifies the watchdog while healthy
+// returns nil before its context is done, and renews the STATUS line that status returns.
 func (m *Manager) Run(ctx context.Context, healthy func(context.Context) error, status func() string) {
 	if m.conn == nil {
 		return
 	}
 	period := statusPeriod
 	if m.watchdogTimeout > 0 {
-		// A look takes a third at most: even after a slow one there is
-		// another before time is up.
+		// A check takes a third of the time at most: even after a slow check the next one comes
+		// before the timeout.
 		period = min(period, m.watchdogTimeout/3)
 	}
-	look := time.NewTicker(period)
-	defer look.Stop()
+	tick := time.NewTicker(period)
+	defer tick.Stop()
 	shown := ""
 	for {
 		if m.watchdogTimeout > 0 {
@@ -153,7 +150,7 @@ func (m *Manager) Run(ctx context.Context, healthy func(context.Context) error, 
 			m.Notify("STATUS=" + s)
 		}
 		select {
-		case <-look.C:
+		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}

@@ -13,7 +13,7 @@ import (
 	"roomd/admin/value"
 )
 
-// Error is a command line that cannot be understood: why, and where help is.
+// Error is a wrong command line: the reason, and the command whose help to read.
 type Error struct {
 	err error
 	cmd *cobra.Command
@@ -26,7 +26,7 @@ func (e Error) Error() string {
 	return fmt.Sprintf("%v\nTry '%s --help'.", e.err, e.cmd.CommandPath())
 }
 
-// Args makes a wrong number of arguments a usage error.
+// Args returns a check of the number of arguments.
 func Args(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= least && len(args) <= most {
@@ -34,17 +34,17 @@ func Args(least, most int) cobra.PositionalArgs {
 		}
 		text := "usage: " + cmd.UseLine()
 		if most == 0 {
-			text += fmt.Sprintf("; it takes no argument, not %q", args[0])
+			text += fmt.Sprintf("; %q is one argument too many", args[0])
 			if cmd.Flag("config") != nil {
-				text += ": --config FILE names the configuration, and that the database (server.data)"
+				text += "; --config FILE names the configuration, which names the database (server.data)"
 			}
 		}
 		return New(cmd, errors.New(text))
 	}
 }
 
-// NoEmptyFlag refuses a flag with an empty text, as an unset variable of a script
-// makes it: the command would do something else than it is asked to, in silence.
+// NoEmptyFlag refuses a flag with an empty text. It comes from an unset variable of a script,
+// and the command would silently use the default instead.
 func NoEmptyFlag(cmd *cobra.Command, _ []string) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if f.Value.Type() == "string" && f.Value.String() == "" {
@@ -55,12 +55,12 @@ func NoEmptyFlag(cmd *cobra.Command, _ []string) (err error) {
 	return err
 }
 
-// EmptyFlag is the error about a flag with an empty text; what is the name of its value.
-func EmptyFlag(name, what string) error {
-	return fmt.Errorf("--%s is empty: say which %s, or leave it out", name, what)
+// EmptyFlag is the error about a flag with an empty text; value is the name of its value.
+func EmptyFlag(name, value string) error {
+	return fmt.Errorf("--%s is empty: give it a %s, or leave it out", name, value)
 }
 
-// Subcommands makes a word that is none of a command's own a usage error.
+// Subcommands refuses a word that is not a subcommand.
 func Subcommands(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -74,8 +74,7 @@ func Subcommands(cmd *cobra.Command, args []string) error {
 	return New(cmd, fmt.Errorf("%s has no command %q%s", cmd.CommandPath(), args[0], english.DidYouMean(args[0], known)))
 }
 
-// StrictHelp makes "help" of a command that is not there a usage error, which
-// it is not to cobra.
+// StrictHelp makes "help" of an unknown command a usage error, which cobra does not.
 func StrictHelp(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"})
@@ -96,8 +95,8 @@ func StrictHelp(root *cobra.Command) {
 	}
 }
 
-// StripQuotes takes the marks of values out of the descriptions of flags, for the shells'
-// completion, which shows them as they are.
+// StripQuotes removes the back quotes around values from the descriptions of flags, for the
+// completion of shells, which shows them.
 func StripQuotes(cmd *cobra.Command) {
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "`", "") })
 	for _, c := range cmd.Commands() {
@@ -105,7 +104,7 @@ func StripQuotes(cmd *cobra.Command) {
 	}
 }
 
-// FlagError is an error of a flag in our words.
+// FlagError explains an error of a flag.
 func FlagError(cmd *cobra.Command, err error) error {
 	var value *pflag.InvalidValueError
 	var unknown *pflag.NotExistError
@@ -128,13 +127,13 @@ func FlagError(cmd *cobra.Command, err error) error {
 	return New(cmd, err)
 }
 
-// flagKinds are what flags take, by their types.
+// flagKinds describes the values of flags, by their types.
 var flagKinds = map[string]string{
 	"int": "a whole number", "int64": "a whole number", "uint64": "a whole number", "float64": "a number", "bool": "true or false",
 	"time": `a time like 30s, 5m, 24h or 30d`,
 }
 
-// durationValue is a flag that is a time, with days.
+// durationValue is the value of a flag with a time, which may have days.
 type durationValue time.Duration
 
 func (t *durationValue) Set(text string) error {
@@ -148,7 +147,7 @@ func (t *durationValue) Set(text string) error {
 func (t *durationValue) String() string { return time.Duration(*t).String() }
 func (t *durationValue) Type() string   { return "time" }
 
-// DurationVar adds a flag that is a time.
+// DurationVar adds a flag with a time.
 func DurationVar(f *pflag.FlagSet, to *time.Duration, name string, otherwise time.Duration, usage string) {
 	*to = otherwise
 	f.Var((*durationValue)(to), name, usage)
