@@ -177,7 +177,7 @@ type output struct {
 // The flags of an output.
 const (
 	isGone      = 1 << iota // nothing can be written any more
-	isReset                 // a write has met a reset, or the time-out of a dead peer, before the end of the input
+	isReset                 // a read or a write has met a reset, or the time-out of a dead peer, before the end of the input
 	isDead                  // the peer does not answer: the session ends once its input is handled
 	isThrottled             // the holder of the read lock waits for the allowance
 )

@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
@@ -242,5 +246,30 @@ func TestAnswersDoNotWaitWhileTheServerStands(t *testing.T) {
 	c.say("/pass wrong\n/pass secret\n/ping\n")
 	for _, want := range []string{"not the password", "you are guest-1", "* pong"} {
 		c.hear(want)
+	}
+}
+
+// The kernel gives the error of a reset once. If the server is frozen then, the session handles
+// the end of the input later, as if the peer had closed its side: the cause is the same, and the
+// unfinished last line is not said.
+func TestResetBeforeAFreeze(t *testing.T) {
+	s, lobby := startBare(t, store.Options{}, 0)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[0])
+	defer unix.Close(fds[1])
+	addr := netip.MustParseAddrPort("127.0.0.1:1")
+	for _, errs := range [][]error{{syscall.ECONNRESET}, {syscall.ECONNRESET, io.EOF}, {syscall.ETIMEDOUT, io.EOF}} {
+		l := newLineSession(lobby, s.engine.NewConn(transport.Socket(fds[0]), addr), addr, lobby.guest())
+		var cause Cause
+		for _, err := range errs {
+			l.framer.Cut([]byte("half"))
+			cause, _ = l.handleEnd(err)
+		}
+		if cause != causeVanished || l.begun {
+			t.Errorf("%v: %s, said %v", errs, cause, l.begun)
+		}
 	}
 }

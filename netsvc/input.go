@@ -141,6 +141,9 @@ func (s *lineSession) handleEnd(err error) (c Cause, ok bool) {
 	for !s.member.isDrained() && s.conn.Writing() && s.conn.WasReset() {
 		s.WaitSignal(time.Millisecond) // a write is just meeting the reset
 	}
+	if endsByReset(err) {
+		s.set(isReset) // if this call is repeated, err is io.EOF
+	}
 	if c = causeVanished; errors.Is(err, io.EOF) && !s.is(isReset) {
 		s.peerClosed = true
 		c = causeLeft

@@ -343,11 +343,17 @@ func (m *Member) historyFailed(err error) {
 	m.over = true
 }
 
+// endsByReset reports whether a connection has ended without the peer closing its side: the
+// input may be cut short. The kernel gives such an error once, to a read or to a write.
+func endsByReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ETIMEDOUT)
+}
+
 // writeFailed is for a write that met an error. Members stay until what they have sent before
 // is handled: the kernel still has that, and the reader comes to its end.
 func (m *Member) writeFailed(err error) {
 	switch o := m.out; {
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ETIMEDOUT):
+	case endsByReset(err):
 		o.set(isReset)
 	case !transport.IsPeerGone(err):
 		m.room.svc.log.Warn("write to a member failed", "room", m.room.name(), "remote", o.remote, "error", err)

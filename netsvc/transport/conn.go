@@ -26,8 +26,9 @@ type Handler interface {
 	// Retry soon, or wait within Conn.RunBlocking. It returns Continue, Retry, Stop or Replaced.
 	Resume() Outcome
 	// PeerClosed handles the end of the input: err is io.EOF or the error of a read. A
-	// goroutine calls it, and it may wait as Resume does. It returns Retry (it is called again
-	// once the engine has thawed), Replaced, or Stop.
+	// goroutine calls it, and it may wait as Resume does. It returns Stop, Replaced or Retry:
+	// once the engine has thawed, Resume is called and then PeerClosed again, with io.EOF
+	// where the error was a reset.
 	PeerClosed(err error) Outcome
 	// Writable reports that a conn that was full takes more. The caller, an event loop, does
 	// not have the write lock. Writable must not wait.
@@ -42,8 +43,8 @@ type Handler interface {
 	// Panicked reports a panic of a method above, with its stack. After a panic of Writable
 	// no Finish follows: Panicked must see to it that reading stops.
 	Panicked(p any, stack []byte)
-	// Signal wakes a goroutine in WaitSignal. An event loop calls it for an event of a conn
-	// whose read lock is taken. Signal must not wait.
+	// Signal wakes a goroutine in WaitSignal. An event loop calls it when there is an event of
+	// a conn whose read lock is taken. Signal must not wait.
 	Signal()
 	// WaitSignal waits for a Signal, at most for the time d. Conn.Close calls it.
 	WaitSignal(d time.Duration)
@@ -55,7 +56,7 @@ type Outcome uint8
 const (
 	Continue Outcome = iota // read more
 	Defer                   // input is pending: call Resume in a goroutine
-	Retry                   // the engine is suspended: call the method again after the thaw
+	Retry                   // the engine is suspended: call Resume after the thaw, and then read
 	Stop                    // read no more: call Finish
 	Replaced                // Conn.Replace was called: the conn is not the handler's any more
 )
