@@ -21,9 +21,10 @@ var refused = []struct {
 }{
 	{regexp.MustCompile(`(?i)\b(anew|again and again|all the same|beside itself|lately|let go|leaves? word|look once more|so long|straight away|` +
 		`whoever stays takes|is at it|nobody's)\b`), "a plain word"},
-	{regexp.MustCompile(`(?i)\b(by|of|for|with|and|from|to|than|as|at|behind) who\b`), "the member, client, goroutine or operator that …"},
+	{regexp.MustCompile(`(?i)\b(by|of|for|with|and|from|to|than|as|at|behind|in|on|before|after|only|or|but|also|into|until|beside|against|about) who\b`),
+		"the member, client, goroutine or operator that …"},
 	// A sentence whose subject is "who". (A question has a mark at its end.)
-	{regexp.MustCompile(`(^|[.:;] )Who [a-z]+s\b[^?]*$`), "the member, client, goroutine or operator that …"},
+	{regexp.MustCompile(`(^|[.:;] )Who\b[^?]*$`), "the member, client, goroutine or operator that …"},
 	{regexp.MustCompile(`(?i)\bvirgin\b`), "an empty database"},
 	{regexp.MustCompile(`(?i)\blatch(es|ed)?\b`), "read-only"},
 	{regexp.MustCompile(`(?i)\b(tidy|tidies|tidied)\b`), "retention"},
