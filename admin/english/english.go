@@ -2,7 +2,7 @@ package english
 
 import "fmt"
 
-// Plural is a number with its noun, whose plural ends with s: "1 room", "2 rooms".
+// Plural returns a number with its noun, whose plural ends in s: "1 room", "2 rooms".
 func Plural[N int | int64 | uint64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -10,7 +10,7 @@ func Plural[N int | int64 | uint64](n N, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// PluralAre is Plural with its verb: "1 line is", "2 lines are".
+// PluralAre returns Plural with its verb: "1 line is", "2 lines are".
 func PluralAre(n int, noun string) string {
 	if n == 1 {
 		return Plural(n, noun) + " is"
@@ -18,8 +18,7 @@ func PluralAre(n int, noun string) string {
 	return Plural(n, noun) + " are"
 }
 
-// Nearest is the one of the known words that word may have been meant to be; empty:
-// none is near.
+// Nearest returns the known word that word may have been meant to be; empty: none is near.
 func Nearest(word string, known []string) string {
 	best, least := "", min(4, (len(word)+4)/3)
 	for _, k := range known {
@@ -38,7 +37,8 @@ func DidYouMean(word string, known []string) string {
 	return ""
 }
 
-// Distance counts the characters to change, add or take away (Levenshtein).
+// Distance returns the Levenshtein distance: the number of characters to change, add or
+// remove.
 func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -5,9 +5,10 @@ import (
 	"net"
 )
 
-// Credentials are the user at the other end of a unix socket and its groups, the own one
-// first: all of them on Linux (before 4.13, and on NetBSD and OpenBSD, the own one only),
-// up to sixteen on macOS and FreeBSD. It may be called from any goroutine, for as long as c is open.
+// Credentials returns the user at the other end of a unix socket and its groups, the primary
+// group first. Linux has all groups (before 4.13 only the primary one, like NetBSD and
+// OpenBSD), macOS and FreeBSD up to sixteen. It may be called from any goroutine while c is
+// open.
 func Credentials(c *net.UnixConn) (uid int, gids []int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// credentials are the user at the other end and all its groups, the own one first, as
-// they were when it connected (SO_PEERCRED, SO_PEERGROUPS, unix(7)).
+// credentials returns the user and all groups of the other end as they were when it connected
+// (SO_PEERCRED, SO_PEERGROUPS, unix(7)).
 func credentials(fd int) (uid int, gids []int, err error) {
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
@@ -21,8 +21,8 @@ func credentials(fd int) (uid int, gids []int, err error) {
 	return int(cred.Uid), gids, err
 }
 
-// groupsOf is SO_PEERGROUPS, which the package unix does not have. What is too
-// small is told how large it is to be.
+// groupsOf reads SO_PEERGROUPS, which the package unix lacks. If the buffer is too small, the
+// kernel returns the size.
 func groupsOf(fd int) ([]uint32, error) {
 	groups := make([]uint32, 32)
 	for {

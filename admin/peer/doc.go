@@ -1,6 +1,6 @@
-// Package peer tells which user is at the other end of a unix socket, with its groups,
-// as the kernel says it, and when the other end has closed the connection. Each system
-// is asked in another way. What that user may do is the caller's subject.
+// Package peer returns the user at the other end of a unix socket and its groups, as the
+// kernel reports them, and reports when the other end has closed the connection. Each
+// system has another call for that. The caller decides what the user may do.
 //
-// WhenGone has a goroutine for as long as it waits. There is no lock and no state.
+// WhenGone has a goroutine while it waits. There is no lock and no state.
 package peer

@@ -6,13 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WhenGone calls fn once, on a goroutine of its own, when the other end has closed the
-// connection, and not only its own side of it: Linux tells the two apart by POLLHUP
-// (unix(7), poll(2)). It reads nothing. stop ends that, and waits for fn if it runs.
+// WhenGone calls fn once, on a new goroutine, when the other end has closed the connection. A
+// peer that has closed only its sending side does not count: Linux reports the difference as
+// POLLHUP (unix(7), poll(2)). It reads no bytes. stop ends the goroutine, and waits for fn if
+// fn runs.
 func WhenGone(c *net.UnixConn, fn func()) (stop func()) {
-	f, err := c.File() // another descriptor: nobody else waits on it
+	f, err := c.File() // a new descriptor, on which no other goroutine waits
 	if err != nil {
-		return func() {} // there is none left
+		return func() {} // no descriptor is left
 	}
 	raw, err := f.SyscallConn()
 	if err != nil {

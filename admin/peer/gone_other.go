@@ -4,6 +4,6 @@ package peer
 
 import "net"
 
-// WhenGone does nothing where another end that has closed the connection looks like one
-// that has closed its own side of it: it is missed when it is written to.
+// WhenGone does nothing: these systems do not report whether the other end has closed the
+// whole connection. The next write fails then.
 func WhenGone(*net.UnixConn, func()) (stop func()) { return func() {} }

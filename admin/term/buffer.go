@@ -7,31 +7,31 @@ import (
 	"unicode"
 )
 
-// maxTyped is how many characters a line takes. A paste that is longer, or has
-// several lines, counts as one.
+// maxTyped bounds a line in characters. A paste that is longer or has several lines counts as
+// one character.
 const maxTyped = 16 << 10
 
-// firstPasted and those after it stand for what was pasted into the line. They
-// are private use characters of plane 16, and cannot be typed.
+// firstPasted and the characters after it stand for pasted texts in the line. They are private
+// use characters of plane 16 and cannot be typed.
 const firstPasted = '\U00100000'
 
-// pasted is a text that is one character in the line.
+// pasted is a text that is one character in the line; label is its display.
 type pasted struct{ label, text string }
 
-// edit is something that a key does to the line.
+// edit is the effect of a key on the line.
 type edit func(b *buffer)
 
-// buffer is the line that is edited. It is owned by the library's goroutine.
+// buffer is the line that is edited. The goroutine of the library owns it.
 type buffer struct {
 	line   []rune
-	cursor int // of the cursor
+	cursor int
 	killed []rune
 	pasted []pasted
 	editor *lineEditor
 	search search
 }
 
-// replace puts a text in the place of what stands between two places.
+// replace replaces the characters between two positions.
 func (b *buffer) replace(from, to int, with []rune) {
 	if len(b.line)-(to-from)+len(with) > maxTyped && len(with) > to-from {
 		b.editor.display.write(item{"\a", true}, false)
@@ -41,7 +41,7 @@ func (b *buffer) replace(from, to int, with []rune) {
 	b.cursor = from + len(with)
 }
 
-// kill takes out what stands between two places. yank brings it back.
+// kill removes the characters between two positions; yank inserts them again.
 func (b *buffer) kill(from, to int) {
 	if from < to {
 		b.killed = slices.Clone(b.line[from:to])
@@ -60,9 +60,9 @@ func (b *buffer) insert(text []rune) {
 	b.replace(b.cursor, b.cursor, text)
 }
 
-// paste inserts what was pasted. Several lines are one character in the line,
-// which is shown as "[3 lines pasted]": it can be moved over, and taken back as a
-// whole. What would be a key is left out of a single one.
+// paste inserts a pasted text. Several lines become one character in the line, which is shown
+// as "[3 lines pasted]": the cursor passes it in one step, and one key deletes it. Control
+// characters in a single line are dropped.
 func (b *buffer) paste(text string) {
 	b.acceptSearch()
 	text = strings.ToValidUTF8(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), string(replacement))
@@ -91,8 +91,7 @@ func (b *buffer) paste(text string) {
 	b.replace(b.cursor, b.cursor, []rune{firstPasted + rune(len(b.pasted)-1)})
 }
 
-// expandPasted returns a line with what was pasted into it, or with what is shown for
-// that.
+// expandPasted returns a line with the pasted texts, or with their labels if shown is set.
 func expandPasted(line string, all []pasted, shown bool) string {
 	if !strings.ContainsFunc(line, func(r rune) bool { return r >= firstPasted }) {
 		return line
@@ -124,7 +123,7 @@ func rubWord(b *buffer)    { b.acceptSearch(); b.kill(b.wordBefore(), b.cursor) 
 func killWord(b *buffer)   { b.acceptSearch(); b.kill(b.cursor, b.wordAfter()) }
 func yank(b *buffer)       { b.acceptSearch(); b.replace(b.cursor, b.cursor, b.killed) }
 
-// replaceAt takes out what stands between two places, for good.
+// replaceAt removes the characters between two positions; yank does not insert them again.
 func (b *buffer) replaceAt(from, to int) { b.replace(from, to, nil) }
 
 func rubOut(b *buffer) {
@@ -143,7 +142,7 @@ func transpose(b *buffer) {
 	at := min(b.cursor, clusterStart(b.line, len(b.line)))
 	from, to := clusterStart(b.line, at), clusterEnd(b.line, at)
 	if from == at {
-		return // nothing stands before it
+		return // there is no character before it
 	}
 	b.replace(from, to, slices.Concat(b.line[at:to], b.line[from:at]))
 }
@@ -153,7 +152,7 @@ func clearScreen(b *buffer) { b.editor.display.write(item{"\x1b[H\x1b[2J", true}
 // inWord reports whether a character belongs to a word.
 func inWord(r rune) bool { return unicode.In(r, unicode.L, unicode.N, unicode.M) || r == '_' }
 
-// wordBefore is the beginning of the word before the cursor.
+// wordBefore returns the beginning of the word before the cursor.
 func (b *buffer) wordBefore() int {
 	at := b.cursor
 	for at > 0 && !inWord(b.line[at-1]) {
@@ -165,7 +164,7 @@ func (b *buffer) wordBefore() int {
 	return at
 }
 
-// wordAfter is the end of the word behind the cursor.
+// wordAfter returns the end of the word after the cursor.
 func (b *buffer) wordAfter() int {
 	at := b.cursor
 	for at < len(b.line) && !inWord(b.line[at]) {
@@ -177,17 +176,17 @@ func (b *buffer) wordAfter() int {
 	return at
 }
 
-// search is a search in the lines that were typed before.
+// search is a search in the history.
 type search struct {
 	on          bool
 	query       string
 	history     []string
-	match       int // the line that was found
+	match       int // the index of the line that was found
 	savedLine   []rune
 	savedCursor int
 }
 
-// searchBack begins a search, or goes on to an older line.
+// searchBack begins a search, or continues it with older lines.
 func searchBack(b *buffer) {
 	if !b.search.on {
 		past := b.editor.History()
@@ -197,7 +196,7 @@ func searchBack(b *buffer) {
 	b.find(b.search.match)
 }
 
-// find shows the latest line with the query that is older than another.
+// find shows the newest line with the query that is older than line number than.
 func (b *buffer) find(than int) {
 	s := &b.search
 	for i := min(than, len(s.history)) - 1; i >= 0 && s.query != ""; i-- {
@@ -211,10 +210,10 @@ func (b *buffer) find(than int) {
 	b.editor.display.write(item{"\a", true}, false)
 }
 
-// acceptSearch leaves the line as it was found.
+// acceptSearch ends the search and keeps the found line.
 func (b *buffer) acceptSearch() { b.search = search{} }
 
-// cancelSearch brings the line back that was there before the search.
+// cancelSearch ends the search and restores the line as it was before.
 func cancelSearch(b *buffer) {
 	if b.search.on {
 		b.line, b.cursor = b.search.savedLine, b.search.savedCursor
@@ -222,7 +221,7 @@ func cancelSearch(b *buffer) {
 	b.acceptSearch()
 }
 
-// label is what stands before the line instead of the prompt; empty: the prompt.
+// label replaces the prompt during a search; empty: the prompt stays.
 func (b *buffer) label() string {
 	if !b.search.on {
 		return ""

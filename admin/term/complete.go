@@ -7,9 +7,8 @@ import (
 	"unicode"
 )
 
-// complete completes the word before the cursor as far as all that may stand
-// there begin in the same way. If that is no further, it lists them above the
-// line.
+// complete extends the word before the cursor by the common prefix of all completions. If that
+// adds nothing, it lists them above the line.
 func complete(b *buffer) {
 	b.acceptSearch()
 	e := b.editor
@@ -41,7 +40,7 @@ func complete(b *buffer) {
 	}
 }
 
-// commonPrefix is the beginning that words share, in any case, in the spelling of the
+// commonPrefix returns the prefix that all words share, in any case, in the spelling of the
 // first.
 func commonPrefix(words []string) []rune {
 	same := []rune(words[0])
@@ -56,13 +55,12 @@ func commonPrefix(words []string) []rune {
 		same = same[:n]
 	}
 	for len(same) > 0 && strings.HasPrefix(words[0], string(same)) && inCluster([]rune(words[0]), len(same)) {
-		same = same[:len(same)-1] // not the half of what is seen as one character
+		same = same[:len(same)-1] // not a part of a character
 	}
 	return same
 }
 
-// columnTable lays words out in columns, one below the other. It takes no more than
-// half of the screen.
+// columnTable lays words out in columns, on at most half of the screen.
 func columnTable(words []string, columns, rows int) string {
 	widest := 0
 	for _, w := range words {

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	maxPending   = 256 << 10 // bytes that wait for the terminal before Print waits
-	maxWrite     = 4 << 10   // bytes, of one write
+	maxPending   = 256 << 10 // bytes; Print waits while more are pending
+	maxWrite     = 4 << 10   // bytes of one write
 	stallTimeout = time.Second
 )
 
-// What is switched on in a terminal, and off (xterm, ctlseqs: DECAWM).
+// Sequences that switch the terminal (xterm, ctlseqs: DECAWM and the alternate screen).
 const (
 	wrapOff = "\x1b[?7l"
 	wrapOn  = "\x1b[?7h"
@@ -28,70 +28,71 @@ const (
 	mainScreen      = "\x1b[?1049l"
 )
 
-// display writes to a terminal, or to a file or a pipe. Texts are printed above
-// the line that is edited, which is drawn again below them.
+// display writes to a terminal, a file or a pipe. On a terminal it prints texts above the
+// edited line, and draws the line again below them.
 type display struct {
 	out  io.Writer
 	size func() (columns, rows int) // of the terminal; nil: there is none
-	// indent is of the rows that a printed line is broken into. negative: lines
+	// indent is the indentation of the second and later rows of a long line; negative: lines
 	// are not broken.
 	indent int
 	cursor bool // the terminal can move it
 
 	mu           sync.Mutex
-	changed      sync.Cond // something below has changed
+	changed      sync.Cond // a field below has changed
 	items        []item
 	queued       int // bytes so far
-	written      int // of them
+	written      int // bytes so far
 	line         inputState
 	redraw       bool
 	running      bool
-	forgotten    bool      // what is drawn is not where it was
-	closed       bool      // nobody waits for the terminal any more
-	pasteMarks   bool      // pasteOn is the last of pasteOn and pasteOff
-	alternate    bool      // the terminal shows its other screen
-	broken       bool      // the terminal has gone
-	stuck        bool      // it took nothing while somebody waited
-	lastProgress time.Time // when it took something last, or was given something to do
+	forgotten    bool      // other output has moved what is drawn
+	closed       bool      // no goroutine waits for the terminal any more
+	pasteMarks   bool      // pasteOn was written after the last pasteOff
+	alternate    bool      // the terminal shows the alternate screen
+	broken       bool      // writing to the terminal has failed
+	stuck        bool      // it took nothing while a goroutine waited
+	lastProgress time.Time // the terminal took bytes, or the queue was empty
 
 	drawn drawnState // owned by run
 }
 
-// item is something to be written. Text is printed; raw is written as it is.
+// item is one output: a text to print, or raw bytes.
 type item struct {
 	text string
 	raw  bool
 }
 
-// inputState is the line that is edited.
+// inputState is the edited line as it is to be shown.
 type inputState struct {
 	shown    bool
 	prompt   string
-	question string // stands instead of the prompt
-	label    string // stands instead of both
+	question string // replaces the prompt
+	label    string // replaces both
 	text     []rune
 	cursor   int
 	pasted   []pasted
 }
 
-// drawnState is what stands on the terminal below all that was printed.
+// drawnState describes the rows that the edited line has on the terminal.
 type drawnState struct {
 	on      bool
-	columns int   // the terminal's
+	columns int   // width of the terminal
 	widths  []int // of the rows
 	row     int   // of the cursor
 	col     int
 	text    string
 }
 
-// newDisplay is a display of a file. size is nil if out is no terminal.
+// newDisplay returns a display for out. size is nil if out is not a terminal.
 func newDisplay(out io.Writer, size func() (columns, rows int), indent int, cursor bool) *display {
 	d := &display{out: out, size: size, indent: indent, cursor: cursor, lastProgress: time.Now()}
 	d.changed.L = &d.mu
 	return d
 }
 
-// sizeOf is the size of a terminal. Some do not know it, or say 0.
+// sizeOf returns a function for the size of a terminal. Some terminals do not know it, or say
+// 0.
 func sizeOf(f *os.File) func() (columns, rows int) {
 	return func() (int, int) {
 		c, err := f.SyscallConn()
@@ -108,7 +109,7 @@ func sizeOf(f *os.File) func() (columns, rows int) {
 	}
 }
 
-// run writes until there is nothing to be written.
+// run writes until the queue is empty.
 func (d *display) run() {
 	defer RestoreOnPanic()
 	for {
@@ -136,7 +137,7 @@ func (d *display) run() {
 	}
 }
 
-// writeOut writes to the terminal and reports whether it is still there.
+// writeOut writes to the terminal, and returns false after an error.
 func (d *display) writeOut(text string) bool {
 	for len(text) > 0 {
 		n, err := io.WriteString(d.out, text[:min(len(text), maxWrite)])
@@ -151,7 +152,7 @@ func (d *display) writeOut(text string) bool {
 	return true
 }
 
-// update changes what is to be shown.
+// update changes the edited line and has it drawn.
 func (d *display) update(do func(line *inputState)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -160,7 +161,7 @@ func (d *display) update(do func(line *inputState)) {
 	d.queue(1)
 }
 
-// queue counts what is to be written, and has it written. mu is held.
+// queue counts pending bytes and starts run. mu is held.
 func (d *display) queue(bytes int) {
 	if d.queued == d.written {
 		d.lastProgress = time.Now()
@@ -172,16 +173,15 @@ func (d *display) queue(bytes int) {
 	}
 }
 
-// forgetDrawn has what is drawn left as it is: something else has written to the
-// terminal.
+// forgetDrawn is called after other output to the terminal: the line is drawn from scratch.
 func (d *display) forgetDrawn() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.forgotten = true
 }
 
-// write has something written. It waits while too much is pending, or, if that is
-// asked for, until it has been written; but not after close.
+// write queues an output. It waits while too much is pending, and with until it waits until
+// this output is written; after close it does not wait.
 func (d *display) write(it item, until bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -190,12 +190,12 @@ func (d *display) write(it item, until bool) {
 		d.changed.Wait()
 	}
 	if full() && !(it.raw && len(it.text) <= maxSequence) {
-		return // nobody reads; but what switches something off in the terminal is short, and kept
+		return // only short sequences, which restore the terminal, are queued nevertheless
 	}
 	if it.raw && (it.text == pasteOn || it.text == pasteOff) {
 		on := it.text == pasteOn
 		if on && d.closed {
-			return // nothing is switched on behind close
+			return // nothing is switched on after close
 		}
 		d.pasteMarks = on
 	}
@@ -213,18 +213,18 @@ func (d *display) write(it item, until bool) {
 	}
 }
 
-// close is end and flush. It can be called again, for what was printed since.
+// close is end and flush. It can be called again, after later output.
 func (d *display) close(last ...item) {
 	d.end(last...)
 	d.flush()
 }
 
-// end ends all waiting for the terminal, takes the line off it and switches off
-// the marks of pastes. The last texts are written in any case.
+// end ends all waiting for the terminal, removes the edited line and switches off the paste
+// marks. The last texts are written in any case.
 func (d *display) end(last ...item) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.alternate { // whoever draws there may not come to its end
+	if d.alternate { // the goroutine that draws there may be stuck
 		last = append([]item{{wrapOn + mainScreen, true}}, last...)
 	}
 	if d.pasteMarks {
@@ -237,8 +237,8 @@ func (d *display) end(last ...item) {
 	d.queue(1)
 }
 
-// flush returns when everything has been written, or the terminal takes no more
-// of it. If that was so before, it looks for a moment only.
+// flush returns when everything is written, or when the terminal takes no more bytes. If the
+// terminal was stuck before, it waits only for a moment.
 func (d *display) flush() {
 	look := time.AfterFunc(stallTimeout, func() {
 		d.mu.Lock()
@@ -263,7 +263,7 @@ func (d *display) flush() {
 	}
 }
 
-// compose makes what is written: texts, and below them the line.
+// compose returns the bytes to write: the texts, and below them the edited line.
 func (d *display) compose(items []item, line inputState) string {
 	var b strings.Builder
 	columns, height := 0, 0
@@ -282,8 +282,8 @@ func (d *display) compose(items []item, line inputState) string {
 		case columns == 0 || d.indent < 0:
 			b.WriteString(it.text + "\n")
 		case d.cursor:
-			// A terminal that takes a character for wider than we do must not
-			// break the row by itself.
+			// A terminal for which a character is wider than for us must not break the row by
+			// itself.
 			if i == 0 || items[i-1].raw {
 				b.WriteString(wrapOff)
 			}
@@ -301,7 +301,7 @@ func (d *display) compose(items []item, line inputState) string {
 	return b.String()
 }
 
-// fold prints lines, broken to the terminal's width.
+// fold breaks lines to the width of the terminal.
 func (d *display) fold(b *strings.Builder, text string, columns int) {
 	for l := range strings.SplitSeq(text, "\n") {
 		for _, row := range Fold(l, columns, d.indent) {
@@ -310,8 +310,8 @@ func (d *display) fold(b *strings.Builder, text string, columns int) {
 	}
 }
 
-// moveToTop moves the cursor to the first place of what is drawn. A terminal that has
-// become narrower has broken the rows in the meantime, as most do.
+// moveToTop moves the cursor to the beginning of the drawn rows. If the terminal became
+// narrower, it has broken these rows again, as most terminals do.
 func (d *display) moveToTop(b *strings.Builder, columns int) {
 	up := d.drawn.row
 	if columns < d.drawn.columns && columns > 0 {
@@ -326,10 +326,10 @@ func (d *display) moveToTop(b *strings.Builder, columns int) {
 	b.WriteString("\r")
 }
 
-// draw draws the line in the place of what is drawn.
+// draw draws the edited line over the drawn one.
 func (d *display) draw(b *strings.Builder, line inputState, columns, height int) {
 	rows, row, left := layOut(line, columns)
-	if most := max(1, height-1); len(rows) > most { // a part of it, with the cursor
+	if most := max(1, height-1); len(rows) > most { // only a part of the rows, around the cursor
 		first := min(row, len(rows)-most)
 		rows, row = rows[first:first+most], row-first
 	}
@@ -343,8 +343,8 @@ func (d *display) draw(b *strings.Builder, line inputState, columns, height int)
 			text.WriteString("\x1b[J" + r)
 		}
 	}
-	// What is left of the cursor is drawn once more: so the cursor is where the
-	// terminal has that character, however wide it takes it for.
+	// The part before the cursor is drawn again: so the cursor is right even if a character is
+	// wider for the terminal than for us.
 	if row < len(rows)-1 || left != rows[row] {
 		if up := len(rows) - 1 - row; up > 0 {
 			fmt.Fprintf(&text, "\x1b[%dA", up)
@@ -362,14 +362,14 @@ func (d *display) draw(b *strings.Builder, line inputState, columns, height int)
 	if d.drawn.on {
 		d.moveToTop(b, columns)
 	} else {
-		b.WriteString("\r") // something else may have written there
+		b.WriteString("\r") // other output may have moved the cursor
 	}
 	b.WriteString(now.text)
 	d.drawn = now
 }
 
-// layOut breaks the prompt and the line into rows. row is that of the cursor, and
-// left what stands to its left in it.
+// layOut breaks the prompt and the line into rows. row is the row of the cursor, left the text
+// before it in that row.
 func layOut(l inputState, columns int) (rows []string, row int, left string) {
 	p := newRowWriter(columns, 0)
 	for rest := cmp.Or(l.label, l.question, l.prompt); rest != ""; {
@@ -385,8 +385,8 @@ func layOut(l inputState, columns int) (rows []string, row int, left string) {
 		}
 		for j := 0; j < len(text); {
 			piece, shown, w := cutCluster(text[j:])
-			if p.full(w) {
-				p.turn()
+			if p.overflows(w) {
+				p.newRow()
 			}
 			if i == l.cursor && j == 0 {
 				here()
@@ -396,36 +396,36 @@ func layOut(l inputState, columns int) (rows []string, row int, left string) {
 		}
 	}
 	if l.cursor >= len(l.text) {
-		if p.full(1) {
-			p.turn()
+		if p.overflows(1) {
+			p.newRow()
 		}
 		here()
 	}
-	return p.end(), row, left
+	return p.finish(), row, left
 }
 
-// Output writes to a terminal as a display does, without a line that is edited.
+// Output is a display for a program that draws, without an edited line.
 type Output struct{ display *display }
 
-// NewOutput is for a program that draws. Close must follow.
+// NewOutput returns an Output for a terminal. Close must follow.
 func NewOutput(f *os.File) Output { return Output{newDisplay(f, sizeOf(f), 0, true)} }
 
-// Write writes to the terminal. It waits while too much is pending, but not after
-// Close, and never fails.
+// Write writes to the terminal. It waits while too much is pending, but not after Close. It
+// never fails.
 func (o Output) Write(p []byte) (int, error) {
 	o.display.write(item{string(p), true}, false)
 	return len(p), nil
 }
 
-// Close returns when all has been written, or the terminal takes no more of it. It
-// can be called more than once, from any goroutine.
+// Close returns when everything is written, or when the terminal takes no more bytes. It may
+// be called more than once, from any goroutine.
 func (o Output) Close() { o.display.close() }
 
-// Size is how many columns and rows a terminal has.
+// Size returns the columns and rows of a terminal.
 func Size(f *os.File) (columns, rows int) { return sizeOf(f)() }
 
-// FoldFor is a line as it is printed to a file: on a terminal it is broken into
-// rows that no text of a chatter can make look like other lines.
+// FoldFor returns a line as it is printed to out. For a terminal it is broken into rows, so
+// that the text of a member cannot look like other lines.
 func FoldFor(out io.Writer, line string, indent int) string {
 	f, ok := out.(*os.File)
 	if !ok || !IsTerminal(f) {

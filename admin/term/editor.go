@@ -16,49 +16,45 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Editor reads lines from a person while other goroutines print whole lines
-// above the one that is being typed. There is one in a process.
+// Editor reads lines from a person while other goroutines print whole lines above the line
+// that is being typed. A process has at most one.
 type Editor interface {
-	// ReadLine returns the next line. The error is ErrInterrupt after Ctrl-C,
-	// with what had been typed, ErrLeave after Ctrl-D on an empty line, and io.EOF
-	// at the end of the input and after Close: what was half-typed then is
-	// dropped. Only what was pasted can have line ends in it. One goroutine at a
-	// time may call it.
+	// ReadLine returns the next line. The error is ErrInterrupt after Ctrl-C, with the typed
+	// text; ErrLeave after Ctrl-D on an empty line; and io.EOF at the end of the input and
+	// after Close, which drop an unfinished line. Only a paste can put line ends into a line.
+	// One goroutine at a time may call it.
 	ReadLine() (string, error)
-	// Ask is ReadLine for the answer to a question.
+	// Ask is ReadLine with a question instead of the prompt.
 	Ask(question string) (string, error)
 	// AskSecret is Ask for an answer that is neither shown nor completed.
 	AskSecret(question string) (string, error)
-	// SetPrompt sets what stands before the line, also while it is typed.
+	// SetPrompt sets the prompt, also while a line is typed.
 	SetPrompt(prompt string)
-	// AddHistory adds a line to the history; one that is the same goes. Several
-	// lines are not remembered.
+	// AddHistory adds a line to the history and removes an equal one. It ignores a text with
+	// several lines.
 	AddHistory(line string)
-	// History returns the history, the latest line last.
+	// History returns the history, the newest line last.
 	History() []string
-	// Print prints lines above the one that is typed, which stays as it is. It
-	// adds the last line's end. On a terminal lines that are too long are broken
-	// between words, and the rows that follow are indented. It waits while the
-	// terminal is slow, but not after Close.
+	// Print prints lines above the line that is typed, and adds the last line end. On a
+	// terminal it breaks long lines between words and indents the further rows. It waits while
+	// the terminal is slow, but not after Close.
 	Print(text string)
-	// Write writes to the terminal as Print does, but what it is given as it is,
-	// while no line is read. It never fails.
+	// Write writes bytes to the terminal unchanged; no line may be read meanwhile. It never
+	// fails.
 	io.Writer
-	// Close gives the terminal back. It may be called from any goroutine and
-	// more than once, and does not wait for a terminal that nobody reads. A
-	// ReadLine that is under way returns. What is printed afterwards is written
-	// too; another Close waits for it.
+	// Close gives the terminal back and ends a pending ReadLine. It may be called from any
+	// goroutine and more than once, and does not wait for a terminal that nobody reads. Later
+	// output is written, too; another Close waits for it.
 	Close()
 }
 
-// ErrInterrupt is what Editor.ReadLine returns after Ctrl-C.
+// ErrInterrupt is returned by Editor.ReadLine after Ctrl-C.
 var ErrInterrupt = errors.New("interrupted by Ctrl-C")
 
-// ErrLeave is what Editor.ReadLine returns after Ctrl-D on an empty line.
+// ErrLeave is returned by Editor.ReadLine after Ctrl-D on an empty line.
 var ErrLeave = errors.New("left by Ctrl-D")
 
-// IsTerminal reports whether a person sits at the other end of a stream: it is an
-// *os.File, and a terminal.
+// IsTerminal reports whether a stream is an *os.File and a terminal.
 func IsTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && readline.IsTerminal(int(f.Fd()))
@@ -70,33 +66,32 @@ func IsYes(answer string) bool {
 	return a == "y" || a == "yes"
 }
 
-// IsDumb reports whether the terminal, if there is one, cannot move its cursor.
+// IsDumb reports whether the terminal cannot move its cursor.
 func IsDumb() bool { return os.Getenv("TERM") == "dumb" }
 
-// Editable reports whether an Editor edits lines, or only reads them as they
-// come: both must be terminals, the process's, and able to move the cursor.
+// Editable reports whether an Editor can edit lines: in and out are the standard input and
+// output, terminals, and able to move the cursor.
 func Editable(in io.Reader, out io.Writer) bool {
 	return in == os.Stdin && out == os.Stdout && IsTerminal(os.Stdin) && IsTerminal(os.Stdout) && !IsDumb()
 }
 
 // Options say where an Editor reads and writes.
 type Options struct {
-	// Lines are edited if the two are Editable. Otherwise In is read line by
-	// line, and no prompt is shown.
+	// Lines are edited if In and Out are Editable. Otherwise In is read line by line, and no
+	// prompt is shown.
 	In  io.Reader
 	Out io.Writer
 
 	Prompt string
-	// History is the file of past lines, which only its owner can read. Empty:
-	// they are remembered while the process lives.
+	// History is the file of past lines, which only its owner can read. Empty: the history is
+	// only in memory.
 	History string
-	// Complete returns the words that may stand where the last word of before
-	// stands, which is behind its last space. It may take a moment.
+	// Complete returns the words that can stand instead of the last word of before, which
+	// begins after the last space. It may take a moment.
 	Complete func(before string) []string
-	// Erase takes a line off the screen once it has been read.
+	// Erase removes a line from the screen once it was read.
 	Erase bool
-	// Indent is how many columns the rows are indented that a printed line is
-	// broken into, the first excepted.
+	// Indent is the indentation of the second and later rows of a long printed line.
 	Indent int
 }
 
@@ -114,7 +109,7 @@ func New(o Options) (Editor, error) {
 	cfg := &readline.Config{
 		Stdin: &keys{editor: e}, Stdout: bell{e.display}, Stderr: io.Discard, Listener: e,
 		HistoryLimit: maxHistory + 1, DisableAutoSaveHistory: true, UniqueEditLine: true,
-		// It does not draw.
+		// The library must not draw.
 		FuncIsTerminal: func() bool { return false }, FuncGetWidth: func() int { return 80 }, FuncOnWidthChanged: func(func()) {},
 		FuncMakeRaw: e.modes.raw, FuncExitRaw: e.modes.withSignals,
 	}
@@ -123,7 +118,7 @@ func New(o Options) (Editor, error) {
 		return nil, err
 	}
 	restoreOnSignal(e)
-	// One that comes from here on is heeded, and neither takes the other's place.
+	// Two channels, so that neither signal displaces the other.
 	size, cont := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(size, syscall.SIGWINCH)
 	signal.Notify(cont, syscall.SIGCONT)
@@ -131,7 +126,7 @@ func New(o Options) (Editor, error) {
 	return e, nil
 }
 
-// lineEditor edits on a terminal.
+// lineEditor edits lines on a terminal.
 type lineEditor struct {
 	// Set before the first call, then read-only.
 	options Options
@@ -140,24 +135,24 @@ type lineEditor struct {
 	display *display
 	modes   modes
 	done    chan struct{} // closed by Close
-	secret  atomic.Bool   // what is typed is not to be seen
+	secret  atomic.Bool   // the typed text is not shown
 
-	// Held by the goroutine of the library that changes the line.
+	// Held by the goroutine of the library while it changes the line.
 	editing sync.Mutex
 	buffer  buffer
 
-	historyMu sync.Mutex // held while the file of past lines is written
+	historyMu sync.Mutex // held while the history file is written
 	history   *history
 
 	mu      sync.Mutex
 	reading bool
-	edits   []edit // handed to the library as unitSep, not carried out yet
-	started bool   // the first line is, or was, read
-	ended   bool   // nothing more can be read
+	edits   []edit // for the unitSep that the library has not delivered yet
+	started bool   // reading of the first line has begun
+	ended   bool   // the input has ended
 	closed  bool
 }
 
-// result is what the library returns.
+// result is the result of the library.
 type result struct {
 	line string
 	err  error
@@ -181,7 +176,7 @@ func (e *lineEditor) ReadLine() (string, error) {
 	var r result
 	select {
 	case r = <-got:
-	case <-e.done: // the library may take its time
+	case <-e.done: // the library may take longer
 		return "", io.EOF
 	}
 	e.mu.Lock()
@@ -200,8 +195,8 @@ func (e *lineEditor) ReadLine() (string, error) {
 	return expandPasted(r.line, all, false), nil
 }
 
-// commit takes the line off the screen, or leaves it there above all that
-// follows, and returns what was pasted into it.
+// commit removes the line from the screen, or leaves it above later output, and returns its
+// pasted texts.
 func (e *lineEditor) commit(r result, over bool) (all []pasted) {
 	var text string
 	e.display.update(func(l *inputState) {
@@ -223,8 +218,7 @@ func (e *lineEditor) commit(r result, over bool) (all []pasted) {
 	return all
 }
 
-// OnChange is called by the library after each key, and, with 0, when it begins
-// to read a line.
+// OnChange is called by the library after each key, and with 0 when it begins to read a line.
 func (e *lineEditor) OnChange(line []rune, at int, pressed rune) ([]rune, int, bool) {
 	e.editing.Lock()
 	defer e.editing.Unlock()
@@ -243,7 +237,7 @@ func (e *lineEditor) OnChange(line []rune, at int, pressed rune) ([]rune, int, b
 	case ctrlC, enter:
 		b.search, b.line, b.cursor = search{}, nil, 0
 		if pressed != 0 {
-			return nil, 0, false // the line is taken, and not ours any more
+			return nil, 0, false // the library owns the finished line
 		}
 	case unitSep:
 		e.mu.Lock()
@@ -255,7 +249,7 @@ func (e *lineEditor) OnChange(line []rune, at int, pressed rune) ([]rune, int, b
 	default:
 		b.acceptSearch()
 		b.line, b.cursor = line, at
-		if pressed == ctrlD { // the library takes out a part of a character
+		if pressed == ctrlD { // the library deletes only a part of a character
 			for at < len(b.line) && inCluster(b.line, at) {
 				b.replaceAt(at, at+1)
 			}
@@ -265,7 +259,7 @@ func (e *lineEditor) OnChange(line []rune, at int, pressed rune) ([]rune, int, b
 	return b.line, b.cursor, pressed != 0
 }
 
-// show has the line drawn as it is now.
+// show has the current line drawn.
 func (e *lineEditor) show() {
 	b := &e.buffer
 	e.mu.Lock()
@@ -305,13 +299,12 @@ func (e *lineEditor) AddHistory(line string) {
 	e.history.add(line)
 }
 
-// loadHistory gives the library the history from the beginning: it cannot leave out a
-// line, and would write a file that all can read. It is called while nothing is
-// read.
+// loadHistory gives the whole history to the library, which itself cannot omit a line and
+// would write a file that all users can read. No line may be read meanwhile.
 func (e *lineEditor) loadHistory() {
 	e.rl.ResetHistory()
 	for _, l := range e.History() {
-		_ = e.rl.SaveHistory(strings.Map(printable, l)) // it has no file, and cannot fail
+		_ = e.rl.SaveHistory(strings.Map(printable, l)) // without a file it cannot fail
 	}
 }
 
@@ -346,14 +339,14 @@ func (e *lineEditor) Close() {
 		e.stdin.Close()
 		close(e.done)
 	}
-	// Another Close may be the last thing that the process does: the first has put
-	// there by then what gives the terminal back.
+	// The process may end after a second Close. By then the first one has queued the sequences
+	// that restore the terminal.
 	<-e.done
 	e.display.flush()
 }
 
-// resized has the line drawn again when the terminal has another size, or was
-// somebody else's.
+// resized has the line drawn again after a change of the terminal's size, or when the process
+// continues after a stop.
 func (e *lineEditor) resized(size, cont chan os.Signal) {
 	defer RestoreOnPanic()
 	defer signal.Stop(size)
@@ -373,7 +366,7 @@ func (e *lineEditor) resized(size, cont chan os.Signal) {
 	}
 }
 
-// bell is where the library writes. All that it has to say is a bell.
+// bell is the output of the library, of which only the bell matters.
 type bell struct{ display *display }
 
 func (b bell) Write(p []byte) (int, error) {
@@ -383,8 +376,8 @@ func (b bell) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// keys is what is typed, on its way to the library, which gets one key at a
-// time: a character that it handles, or unitSep for an edit.
+// keys passes the input to the library, one key at a time: a character that the library
+// handles, or unitSep for an edit.
 type keys struct {
 	editor *lineEditor
 	from   decoder
@@ -425,13 +418,12 @@ func (k *keys) Read(p []byte) (int, error) {
 
 func (k *keys) Close() error { return nil }
 
-// suspend stops the process group, as Ctrl-Z does where the terminal is not raw.
-// (The library's own way would stop the process that started us, and not the
-// group.)
+// suspend stops the process group, as Ctrl-Z does if the terminal is not raw. (The library
+// would stop the parent process instead.)
 func (e *lineEditor) suspend() {
 	ours, _ := unix.Getsid(0)
 	if shell, err := unix.Getsid(os.Getppid()); err != nil || shell != ours {
-		e.Write([]byte("\a")) // no shell could wake us, and the system does not stop us (setpgid(2), orphaned groups)
+		e.Write([]byte("\a")) // no shell could continue us, and the system does not stop an orphaned process group (setpgid(2))
 		return
 	}
 	e.display.update(func(l *inputState) { l.shown = false })
@@ -444,7 +436,7 @@ func (e *lineEditor) suspend() {
 	syscall.Kill(0, syscall.SIGTSTP)
 	select {
 	case <-again:
-	case <-time.After(100 * time.Millisecond): // it was not done
+	case <-time.After(100 * time.Millisecond): // the group was not stopped
 	case <-e.done:
 	}
 	e.modes.raw()

@@ -9,21 +9,20 @@ import (
 	"strings"
 )
 
-// maxHistory is how many past lines are remembered.
+// maxHistory bounds the number of past lines.
 const maxHistory = 1000
 
-// history is the lines that were typed before, the latest last, none of them
-// twice.
+// history holds the past lines, the newest last, without duplicates.
 type history struct {
-	file  string // empty: it is in memory only
+	file  string // empty: only in memory
 	lines []string
 }
 
-// openHistory reads the file, which its owner alone may read from now on. One that
-// cannot be read or written is done without.
+// openHistory reads the file and makes it readable only by its owner. If that fails, the
+// history stays in memory.
 func openHistory(file string) *history {
 	if real, err := filepath.EvalSymlinks(file); err == nil && file != "" {
-		file = real // a link stays one
+		file = real // a symbolic link is kept
 	}
 	p := &history{file: file}
 	if file == "" {
@@ -35,7 +34,7 @@ func openHistory(file string) *history {
 	return p
 }
 
-// read takes what is in the file, where another process may have added.
+// read reads the file again, because another process may have written it.
 func (p *history) read() bool {
 	text, err := os.ReadFile(p.file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -55,7 +54,7 @@ func (p *history) put(line string) {
 	p.lines = p.lines[max(0, len(p.lines)-maxHistory):]
 }
 
-// add remembers a line. What cannot be written is remembered while we live.
+// add adds a line. If the file cannot be written, the line stays in memory.
 func (p *history) add(line string) {
 	if p.file == "" || !p.read() {
 		p.put(line)

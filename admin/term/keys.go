@@ -6,9 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// A terminal puts what is pasted between two marks if it is asked to
-// (xterm, ctlseqs: bracketed paste mode). So text with line ends is not one line
-// typed after the other, and a tab in it completes nothing.
+// A terminal can put marks around a paste (xterm, ctlseqs: bracketed paste mode). So a line
+// end in a paste does not end the line, and a tab completes nothing.
 const (
 	pasteOn    = "\x1b[?2004h"
 	pasteOff   = "\x1b[?2004l"
@@ -16,7 +15,7 @@ const (
 	pasteEnd   = "\x1b[201~"
 )
 
-// Control characters that have a meaning here.
+// Control characters with a meaning here.
 const (
 	ctrlA     = 1
 	ctrlC     = 3
@@ -27,25 +26,25 @@ const (
 	ctrlP     = 16
 	ctrlZ     = 26
 	escape    = 27
-	unitSep   = 31 // stands for an edit, on its way through the library
+	unitSep   = 31 // stands for an edit on its way through the library
 	backspace = 127
 )
 
-// key is what a person did at the keyboard.
+// key is a key that was pressed.
 type key struct {
-	native  byte // the library's to handle; 0: it is an edit
+	native  byte // a byte for the library; 0: the key is an edit
 	edit    edit
 	suspend bool
 }
 
-// controls are the edits of control characters.
+// controls maps control characters to edits.
 var controls = map[byte]edit{
 	2: moveLeft, 6: moveRight, 7: cancelSearch, 8: rubOut, '\t': complete, 11: killEnd, 12: clearScreen,
 	18: searchBack, 20: transpose, 21: killBegin, 23: rubWord, 25: yank, backspace: rubOut,
 }
 
-// sequences are keys that terminals send as sequences: xterm's, and those of
-// the Linux console, screen, tmux and rxvt. ESC is left out.
+// sequences maps the sequences of keys, without ESC: those of xterm, the Linux console,
+// screen, tmux and rxvt.
 var sequences = map[string]key{
 	"[A": {native: ctrlP}, "OA": {native: ctrlP}, "[B": {native: ctrlN}, "OB": {native: ctrlN},
 	"[D": {edit: moveLeft}, "OD": {edit: moveLeft}, "[C": {edit: moveRight}, "OC": {edit: moveRight},
@@ -58,20 +57,20 @@ var sequences = map[string]key{
 	"OM": {native: enter},
 }
 
-// maxSequence bounds what is taken for one key.
+// maxSequence bounds the length of a sequence.
 const maxSequence = 32
 
-// decoder makes keys of bytes. What may go on is kept until it does.
+// decoder decodes bytes to keys. An incomplete sequence stays in partial.
 type decoder struct {
 	partial []byte
 	pasting bool
 	pasted  []byte // pasted so far
 }
 
-// decode takes the bytes of one read.
+// decode decodes the bytes of one read.
 func (d *decoder) decode(in []byte) (keys []key) {
 	if d.pasting && string(in) == string(rune(ctrlC)) {
-		// The paste's end was lost: the keyboard would be dead.
+		// The end mark of the paste was lost, and no key would work.
 		*d = decoder{}
 		return nil
 	}
@@ -144,7 +143,7 @@ func (d *decoder) decode(in []byte) (keys []key) {
 	return keys
 }
 
-// markPrefix is how many bytes at the end of b are the beginning of a mark.
+// markPrefix returns the number of bytes at the end of b that begin a mark.
 func markPrefix(b []byte, mark string) int {
 	for n := min(len(b), len(mark)-1); n > 0; n-- {
 		if strings.HasPrefix(mark, string(b[len(b)-n:])) {
@@ -154,9 +153,9 @@ func markPrefix(b []byte, mark string) int {
 	return 0
 }
 
-// sequenceLength is how many bytes at the beginning of in are one key, the first being
-// ESC (ECMA-48, 5.4). A key that was pressed with ESC in front of it is one, too;
-// of two ESC the first is nothing.
+// sequenceLength returns the length of the key at the beginning of in, whose first byte is ESC
+// (ECMA-48, 5.4). A key after ESC belongs to it; of two ESC the first is a key without a
+// meaning.
 func sequenceLength(in []byte) (n int, whole bool) {
 	switch {
 	case len(in) < 2:
@@ -180,7 +179,7 @@ func sequenceLength(in []byte) (n int, whole bool) {
 	}
 	for i := 2; i < len(in); i++ {
 		switch b := in[i]; {
-		case i > maxSequence, b < ' ', b >= backspace: // it is none
+		case i > maxSequence, b < ' ', b >= backspace: // not a sequence
 			return i, true
 		case b >= '@':
 			return i + 1, true
@@ -189,8 +188,8 @@ func sequenceLength(in []byte) (n int, whole bool) {
 	return 0, false
 }
 
-// printable is a character as it may stand in a line: those of the area that
-// stands for what was pasted may not.
+// printable replaces characters that must not be in a line, such as those that stand for
+// pastes.
 func printable(r rune) rune {
 	if r >= firstPasted || r == unitSep || r == 0 {
 		return replacement

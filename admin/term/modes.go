@@ -11,21 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// modes are those of the terminal's driver, at standard input (termios(3)).
+// modes are the modes of the terminal at standard input (termios(3)).
 type modes struct {
 	mu       sync.Mutex
-	original *unix.Termios // before we changed them; nil: they are as they were
-	current  *unix.Termios // as we changed them
+	original *unix.Termios // before our changes; nil: nothing is changed
+	current  *unix.Termios // with our changes
 	ended    bool
 }
 
-// raw is for a line that is read: keys come at once, are not shown, and none is a
+// raw sets the modes for reading a line: each key arrives at once, is not shown, and is no
 // signal.
 func (m *modes) raw() error { return m.change(0) }
 
-// withSignals is for the time in which no line is read: Ctrl-C is a signal, and what
-// is typed waits. Ctrl-\ and Ctrl-Z are no signals: they would end or stop a
-// server by a slip.
+// withSignals sets the modes for the time between lines: Ctrl-C is a signal, and typed text
+// stays in the queue. Ctrl-\ and Ctrl-Z are no signals, because they would end or stop a
+// server by mistake.
 func (m *modes) withSignals() error { return m.change(unix.ISIG) }
 
 func (m *modes) change(local uint32) error {
@@ -56,25 +56,24 @@ func (m *modes) change(local uint32) error {
 	return unix.IoctlSetTermios(fd, setTermios, &to)
 }
 
-// reapply sets our modes once more, if there are any: the process was stopped, and
-// a shell had the terminal meanwhile.
+// reapply sets our modes again, if there are any, after a shell had the terminal.
 func (m *modes) reapply() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.original != nil && unix.IoctlSetTermios(int(os.Stdin.Fd()), setTermios, m.current) == nil
 }
 
-// restore sets the modes back to what they were.
+// restore restores the original modes.
 func (m *modes) restore() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.original != nil {
-		unix.IoctlSetTermios(int(os.Stdin.Fd()), setTermios, m.original) // a terminal that has gone has none
+		unix.IoctlSetTermios(int(os.Stdin.Fd()), setTermios, m.original) // it fails if the terminal has gone
 		m.original = nil
 	}
 }
 
-// end is restore, for good.
+// end restores the original modes; later changes have no effect.
 func (m *modes) end() {
 	m.mu.Lock()
 	m.ended = true
@@ -85,8 +84,8 @@ func (m *modes) end() {
 // current is the editor that has the terminal.
 var current atomic.Pointer[lineEditor]
 
-// restoreOnSignal notes which editor has the terminal, for Restore, and gives the terminal
-// back before a signal ends the process that is meant to show its stacks.
+// restoreOnSignal sets current, and gives the terminal back before SIGQUIT or SIGABRT ends the
+// process with its stacks.
 func restoreOnSignal(e *lineEditor) {
 	current.Store(e)
 	got := make(chan os.Signal, 1)
@@ -103,8 +102,8 @@ func restoreOnSignal(e *lineEditor) {
 	}()
 }
 
-// Restore gives the terminal back as far as that can be done in an instant: the
-// process is about to end.
+// Restore gives the terminal back as far as possible in an instant, because the process is
+// about to end.
 func Restore() {
 	e := current.Load()
 	if e == nil {
@@ -122,8 +121,8 @@ func Restore() {
 	}
 }
 
-// RestoreOnPanic is for the beginning of a goroutine, as "defer term.Guard()": if it
-// panics, and the process ends by that, the terminal is given back first.
+// RestoreOnPanic gives the terminal back if the goroutine panics. Call it at the beginning of
+// a goroutine: defer term.RestoreOnPanic().
 func RestoreOnPanic() {
 	if p := recover(); p != nil {
 		Restore()

@@ -11,15 +11,15 @@ import (
 	"github.com/chzyer/readline"
 )
 
-// plainEditor reads from a pipe, or from a terminal that cannot move its cursor,
-// or while the output goes elsewhere.
+// plainEditor reads lines without editing: from a pipe, from a terminal that cannot move its
+// cursor, or if the output is not a terminal.
 type plainEditor struct {
 	stdin       *readline.CancelableStdin
 	in          *bufio.Reader
 	started     bool // the first line has been read
 	display     *display
 	ask         func(question string)
-	disableEcho func() (show func()) // what is typed
+	disableEcho func() (show func()) // of the input
 	closed      atomic.Bool
 }
 
@@ -36,7 +36,7 @@ func newPlain(o Options) *plainEditor {
 	p.ask = p.Print
 	p.disableEcho = func() func() { return disableEcho(o.In) }
 	if in, ok := o.In.(*os.File); ok && IsTerminal(in) && !there {
-		// The person who is asked does not see the output.
+		// The person does not see the output.
 		p.ask = func(question string) { os.Stderr.WriteString(question + "\n") }
 	}
 	return p
@@ -46,13 +46,13 @@ func (p *plainEditor) ReadLine() (string, error) {
 	line, err := p.in.ReadString('\n')
 	if !p.started {
 		p.started = true
-		line = strings.TrimPrefix(line, "\ufeff") // a byte order mark is no part of it
+		line = strings.TrimPrefix(line, "\ufeff") // a byte order mark is not part of the line
 	}
 	switch {
 	case p.closed.Load():
 		return "", io.EOF
 	case errors.Is(err, io.EOF) && line != "":
-		err = nil // the last line may have no end
+		err = nil // the last line may lack its end
 	}
 	return strings.TrimRight(line, "\r\n"), err
 }
@@ -67,7 +67,7 @@ func (p *plainEditor) AskSecret(question string) (string, error) {
 	return p.Ask(question)
 }
 
-// Print waits until the text has been written: the process may end right after.
+// Print waits until the text is written, because the process may end right after.
 func (p *plainEditor) Print(text string) { p.display.write(item{text, false}, true) }
 
 func (p *plainEditor) Write(b []byte) (int, error) {

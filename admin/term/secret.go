@@ -13,8 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// disableEcho has a terminal not show what is typed, until show is called. Anything else
-// than a terminal shows nothing anyway.
+// disableEcho stops a terminal from showing typed text, until show is called.
 func disableEcho(in io.Reader) (show func()) {
 	f, ok := in.(*os.File)
 	if !ok || !IsTerminal(f) {
@@ -27,13 +26,13 @@ func disableEcho(in io.Reader) (show func()) {
 	}
 	now := *was
 	now.Lflag = now.Lflag&^unix.ECHO | unix.ECHONL
-	unix.IoctlSetTermios(fd, setTermios, &now) // a terminal that has gone shows nothing
+	unix.IoctlSetTermios(fd, setTermios, &now) // it fails if the terminal has gone
 	return func() { unix.IoctlSetTermios(fd, setTermios, was) }
 }
 
-// ReadSecret asks for a line that is not shown, and reads it from a terminal, or
-// reads the first line of any other input. A signal that ends the process gives
-// the terminal back first. It is for a process without an Editor.
+// ReadSecret reads a line from a terminal without showing it, or the first line of any other
+// input. A signal that ends the process restores the terminal first. It is for a process
+// without an Editor.
 func ReadSecret(in io.Reader, out io.Writer, question string) (string, error) {
 	f, ok := in.(*os.File)
 	if ok && IsTerminal(f) {
@@ -59,7 +58,7 @@ func ReadSecret(in io.Reader, out io.Writer, question string) (string, error) {
 	}
 	line, err := bufio.NewReader(in).ReadString('\n')
 	if err == io.EOF && line != "" {
-		err = nil // the last line may have no end
+		err = nil // the last line may lack its end
 	}
 	return strings.TrimRight(line, "\r\n"), err
 }

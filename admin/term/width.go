@@ -13,10 +13,9 @@ const (
 	replacement = '\ufffd'
 )
 
-// runeWidth is how many columns a character takes: 2 for those that are wide in
-// East Asia and for emoji, 0 for those that combine with the one before (UAX 11,
-// UAX 44). The lines that are typed and the texts that are printed are measured
-// by it alone.
+// runeWidth returns the columns of a character: 2 for wide characters of East Asia and emoji,
+// 0 for characters that combine with the one before (UAX 11, UAX 44). Typed lines and printed
+// texts use the same widths.
 func runeWidth(r rune) int {
 	switch {
 	case r < 0x300:
@@ -34,7 +33,7 @@ func runeWidth(r rune) int {
 	return 1
 }
 
-// combines reports whether a character is shown together with the one before.
+// combines reports whether a character is drawn over the one before it.
 func combines(r rune) bool {
 	return r >= 0x300 && (unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf) || r >= 0x1160 && r <= 0x11ff)
 }
@@ -42,27 +41,27 @@ func combines(r rune) bool {
 // isModifier reports whether a character changes the emoji before it.
 func isModifier(r rune) bool { return r >= 0x1f3fb && r <= 0x1f3ff }
 
-// inCluster reports whether a place in a line is in the middle of what is seen as
-// one character.
+// inCluster reports whether a position is inside of a cluster, that is, of characters that are
+// drawn as one.
 func inCluster(line []rune, at int) bool {
 	return at > 0 && at < len(line) && (combines(line[at]) || isModifier(line[at]) || line[at-1] == joiner)
 }
 
-// clusterStart is the place one character before another.
+// clusterStart returns the start of the cluster before a position.
 func clusterStart(line []rune, at int) int {
 	for at = max(0, at-1); inCluster(line, at); at-- {
 	}
 	return at
 }
 
-// clusterEnd is the place one character behind another.
+// clusterEnd returns the end of the cluster after a position.
 func clusterEnd(line []rune, at int) int {
 	for at = min(len(line), at+1); inCluster(line, at); at++ {
 	}
 	return at
 }
 
-// Width is how many columns a text takes. Sequences that set colours take none.
+// Width returns the columns of a text. Colour sequences take none.
 func Width(text string) (n int) {
 	for n < len(text) && text[n] >= ' ' && text[n] < 0x7f { // most texts end here
 		n++
@@ -75,10 +74,9 @@ func Width(text string) (n int) {
 	return n
 }
 
-// cutCluster cuts the first character off a text that is not empty. shown is what the
-// terminal gets for it: a control character, or one that changes the direction of
-// writing, would do something there. Sequences that set colours are one
-// character, and the bell is none.
+// cutCluster cuts the first character off a text that is not empty. shown is its safe form:
+// control characters, and those that change the direction of writing, are replaced. A colour
+// sequence is one character, and so is the bell.
 func cutCluster(text string) (piece, shown string, columns int) {
 	if n := styleLength(text); n > 0 {
 		return text[:n], text[:n], 0
@@ -96,15 +94,14 @@ func cutCluster(text string) (piece, shown string, columns int) {
 	return piece, piece, runeWidth(r)
 }
 
-// isControl reports whether a character does something to a terminal, beyond being
-// shown.
+// isControl reports whether a character controls the terminal instead of being drawn.
 func isControl(r rune) bool {
 	return r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 ||
 		r >= 0x300 && r != joiner && r != 0x200c && unicode.Is(unicode.Cf, r)
 }
 
-// styleLength is how long the sequence that sets colours is at the beginning of
-// a text (SGR, ECMA-48); 0: there is none.
+// styleLength returns the length of the colour sequence at the beginning of a text (SGR,
+// ECMA-48); 0: there is none.
 func styleLength(text string) int {
 	if !strings.HasPrefix(text, "\x1b[") {
 		return 0
@@ -120,20 +117,20 @@ func styleLength(text string) int {
 	return 0
 }
 
-// rowWriter takes characters and breaks them into rows of a terminal's width. What
-// sets colours goes on behind the break, and not in the indentation.
+// rowWriter breaks characters into rows of a terminal's width. Colours continue after a break,
+// but not in the indentation.
 type rowWriter struct {
 	width, indent int
 
-	rows    []string // complete
-	current strings.Builder
-	col     int
-	base    int // where this row began
-	set     string
+	rows     []string // complete
+	current  strings.Builder
+	col      int
+	rowStart int // column of the first character of this row
+	style    string
 }
 
-// newRowWriter is paper of a width. Rows but the first are indented, as far as the
-// width has space for it.
+// newRowWriter returns a rowWriter. The indentation of the further rows is reduced for narrow
+// terminals.
 func newRowWriter(width, indent int) *rowWriter {
 	width = max(1, width)
 	if indent > 0 {
@@ -142,41 +139,41 @@ func newRowWriter(width, indent int) *rowWriter {
 	return &rowWriter{width: width, indent: indent}
 }
 
-// put adds a character.
+// put appends a character.
 func (p *rowWriter) put(shown string, columns int) {
-	if p.full(columns) {
-		p.turn()
+	if p.overflows(columns) {
+		p.newRow()
 	}
 	p.current.WriteString(shown)
 	p.col += columns
 	if styleLength(shown) > 0 {
-		if p.set += shown; shown == "\x1b[0m" || shown == "\x1b[m" {
-			p.set = ""
+		if p.style += shown; shown == "\x1b[0m" || shown == "\x1b[m" {
+			p.style = ""
 		}
 	}
 }
 
-// full reports whether so many more columns belong in the next row.
-func (p *rowWriter) full(columns int) bool {
-	return p.col+columns > p.width && p.col > p.base && columns > 0
+// overflows reports whether a character of this width belongs in the next row.
+func (p *rowWriter) overflows(columns int) bool {
+	return p.col+columns > p.width && p.col > p.rowStart && columns > 0
 }
 
-// turn begins another row.
-func (p *rowWriter) turn() {
-	if p.set != "" {
+// newRow begins the next row.
+func (p *rowWriter) newRow() {
+	if p.style != "" {
 		p.current.WriteString("\x1b[0m")
 	}
 	p.rows = append(p.rows, p.current.String())
 	p.current.Reset()
-	p.current.WriteString(strings.Repeat(" ", p.indent) + p.set)
-	p.col, p.base = p.indent, p.indent
+	p.current.WriteString(strings.Repeat(" ", p.indent) + p.style)
+	p.col, p.rowStart = p.indent, p.indent
 }
 
-// end returns all rows.
-func (p *rowWriter) end() []string { return append(p.rows, p.current.String()) }
+// finish returns all rows.
+func (p *rowWriter) finish() []string { return append(p.rows, p.current.String()) }
 
-// token is what is not broken where it fits: a word, one wide character, or the
-// space before the next.
+// token is not broken if it fits into a row: a word, one wide character, or the space between
+// words.
 type token struct {
 	text  string
 	width int
@@ -194,7 +191,7 @@ func nextToken(text string) (t token, space bool) {
 		}
 		t.text, t.width, rest = text[:len(t.text)+len(piece)], t.width+w, rest[len(piece):]
 		if w == 2 {
-			// What combines with it belongs to it.
+			// Combining characters belong to it.
 			for rest != "" {
 				if piece, _, w = cutCluster(rest); w > 0 || blank(piece) {
 					break
@@ -207,26 +204,26 @@ func nextToken(text string) (t token, space bool) {
 	return t, space
 }
 
-// Fold breaks a line into rows of at most width columns. Rows but the first are
-// indented, so that none of them can look like the beginning of another line.
-// Words are kept whole where they fit; the space at a break is left out.
+// Fold breaks a line into rows of at most width columns. The further rows are indented, so
+// that they cannot look like the beginning of another line. Words are not broken if they fit;
+// the space at a break is omitted.
 func Fold(line string, width, indent int) []string {
 	p := newRowWriter(width, indent)
-	space := 0 // columns of it, not put yet
+	space := 0 // columns of pending space
 	for line != "" {
 		t, is := nextToken(line)
 		line = line[len(t.text):]
 		if is {
 			for _, r := range t.text {
-				if space++; r == '\t' { // to the next stop
+				if space++; r == '\t' { // to the next tab stop
 					space += 7 - (p.col+space-1)%8
 				}
 			}
 			continue
 		}
 		over := p.col+space+t.width > p.width
-		if over && p.col > p.base && (t.width <= p.width-p.indent || p.col+space >= p.width) {
-			p.turn()
+		if over && p.col > p.rowStart && (t.width <= p.width-p.indent || p.col+space >= p.width) {
+			p.newRow()
 			space = 0
 		}
 		for range min(space, max(0, p.width-p.col-1)) {
@@ -242,10 +239,10 @@ func Fold(line string, width, indent int) []string {
 	for range min(space, p.width-p.col) {
 		p.put(" ", 1)
 	}
-	return p.end()
+	return p.finish()
 }
 
-// Clip cuts a line off at a width.
+// Clip cuts a line to a width.
 func Clip(line string, width int) string {
 	var b strings.Builder
 	set := false
@@ -264,11 +261,11 @@ func Clip(line string, width int) string {
 	return b.String()
 }
 
-// Pad is a text with as many spaces behind it as it lacks to a width.
+// Pad pads a text with spaces to a width.
 func Pad(text string, width int) string { return text + strings.Repeat(" ", max(0, width-Width(text))) }
 
-// Columns makes a line of each row of a table: its cells stand below each other, two
-// columns apart. Cells are printable, and may have colours; the last of a row is not padded.
+// Columns formats the rows of a table, with two spaces between columns. Cells are printable
+// and may have colours; the last cell of a row is not padded.
 func Columns(rows ...[]string) []string {
 	var widths []int
 	for _, row := range rows {
