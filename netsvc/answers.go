@@ -66,17 +66,9 @@ func (c *requestSession) flush() (err error) {
 	return err
 }
 
-func (c *requestSession) isWritten() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.unwritten) == 0
-}
+func (c *requestSession) isWritten() bool { return len(locked(&c.mu, &c.unwritten)) == 0 }
 
-func (c *requestSession) isDrained() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.drained
-}
+func (c *requestSession) isDrained() bool { return locked(&c.mu, &c.drained) }
 
 // await writes until done reports true, or the time is over: the timeout, or lastWriteTimeout
 // from the moment on at which lastWriteOnly is set.
@@ -88,10 +80,8 @@ func (c *requestSession) await(done func() bool, timeout time.Duration) bool {
 		if done() {
 			return true
 		}
-		c.mu.Lock()
 		before := lastWrite
-		lastWrite = c.lastWriteOnly
-		c.mu.Unlock()
+		lastWrite = locked(&c.mu, &c.lastWriteOnly)
 		if last := time.Now().Add(lastWriteTimeout); lastWrite && !before && last.Before(until) {
 			until = last
 		}

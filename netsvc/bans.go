@@ -28,11 +28,8 @@ type banList struct {
 func newBanList(bans []store.Ban) *banList {
 	l := &banList{all: make([]ban, 0, len(bans))}
 	for _, b := range bans {
-		from, err := Network(b.Addr)
-		if err != nil {
-			from = netip.Prefix{}
-		}
-		l.all = append(l.all, ban{b, from})
+		prefix, _ := Network(b.Addr) // a ban of a nick has none
+		l.all = append(l.all, ban{b, prefix})
 		if b.Mute {
 			l.mutes++
 		}
@@ -61,7 +58,7 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 		return p, nil
 	}
 	if p.Bits() < 96 {
-		return p, fmt.Errorf("%q holds all IPv4-mapped addresses and others; write the IPv4 network and the IPv6 network", text)
+		return netip.Prefix{}, fmt.Errorf("%q holds all IPv4-mapped addresses and others; write the IPv4 network and the IPv6 network", text)
 	}
 	return p.Addr().Unmap().Prefix(p.Bits() - 96)
 }

@@ -190,15 +190,15 @@ type portQueue struct {
 	released    map[int]bool // ports that a room ever had and released
 }
 
-// newPortQueue returns the queue of the ports from first to last. used are those of rooms, and
-// quarantined those in quarantine, the first released first.
-func newPortQueue(first, last int, used map[int]bool, quarantined []int) portQueue {
-	q := portQueue{first: first, last: last, released: make(map[int]bool)}
+// newPortQueue returns the queue of a range of ports. used are not free, and quarantined are in
+// quarantine, the first released first.
+func newPortQueue(ports [2]int, used map[int]bool, quarantined []int) portQueue {
+	q := portQueue{first: ports[0], last: ports[1], released: make(map[int]bool)}
 	later := make(map[int]bool, len(quarantined))
 	for _, p := range quarantined {
 		later[p] = true
 	}
-	for p := first; p <= last; p++ {
+	for p := q.first; p <= q.last; p++ {
 		if !used[p] && !later[p] {
 			q.free = append(q.free, p)
 		}
@@ -249,6 +249,19 @@ func (q *portQueue) release(port int) {
 // quarantined returns the free ports that a room has released, the first released first.
 func (q *portQueue) quarantined() []int {
 	return slices.DeleteFunc(append([]int{}, q.free...), func(p int) bool { return !q.released[p] })
+}
+
+// usedPorts returns the ports that cannot be given out: that of the master port, and those of rooms.
+// mu is held.
+func (s *Service) usedPorts(master int) map[int]bool {
+	used := map[int]bool{master: true}
+	for _, p := range s.corruptPorts {
+		used[p] = true
+	}
+	for _, r := range s.rooms {
+		used[r.port()] = true
+	}
+	return used
 }
 
 // returnPorts gives ports back that were taken, unless a room has them.

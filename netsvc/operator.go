@@ -65,11 +65,7 @@ func (i MemberInfo) BanTarget() string { return networkText(limit.Prefix(i.remot
 func (i MemberInfo) Key() string { return i.key }
 
 // key returns the folded nick now.
-func (m *Member) key() string {
-	m.room.mu.Lock()
-	defer m.room.mu.Unlock()
-	return m.nick.Key
-}
+func (m *Member) key() string { return locked(&m.room.mu, &m.nick.Key) }
 
 // Members returns the members of a room, or of all rooms for "", by their IDs. It includes members
 // that have ended and have not received everything yet.

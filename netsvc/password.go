@@ -108,28 +108,22 @@ func (c *passwordSession) begin(asked, resumes bool) {
 	if !asked && !passed {
 		c.unwritten = []byte(wire.Notice(wire.AskPassword + ": /pass PASSWORD"))
 	}
+	err := errStopped
 	s.mu.Lock()
-	err := error(nil)
-	if s.stopping {
-		err = errStopped
-	} else {
-		s.tasks.Add(1)
-	}
-	s.mu.Unlock()
-	if err == nil {
-		q.mu.Lock()
-		if err = c.conn.Start(c, resumes); err == nil {
+	if !s.stopping {
+		q.mu.Lock() // Finish waits for it
+		if err = c.conn.Start(c, resumes); err != nil {
+			err = closingText(c.room.line(busyText))
+		} else {
+			s.tasks.Add(1)
 			q.addLocked(c)
 			if !passed {
 				c.setDeadline(c.since.Add(passwordTimeout))
 			}
 		}
 		q.mu.Unlock()
-		if err != nil {
-			s.tasks.Done()
-			err = closingText(c.room.line(busyText))
-		}
 	}
+	s.mu.Unlock()
 	if err != nil {
 		why, say := c.room.refuseEntry(c.remote, refusedDescriptors, err)
 		s.refuse(c.conn.Detach(c.remote), why, say)

@@ -41,11 +41,11 @@ var ErrPorts = errors.New("the ports for rooms cannot be changed now")
 func (s *Service) Prepare(next Options) (*Change, error) {
 	c := s.change(next)
 	if o := s.opts(); next.Ports != o.Ports || next.Port != o.Port {
-		resting, err := s.store.ReleasedPorts()
+		released, err := s.store.ReleasedPorts()
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrPorts, err)
 		}
-		c.quarantined = append([]int{}, resting...)
+		c.quarantined = append([]int{}, released...)
 	}
 	s.reconfiguring.Lock()
 	if err := c.bind(); err != nil {
@@ -173,16 +173,9 @@ func (c *Change) revert() {
 // and the part of limits.dead_peer that the kernel does, hold for new connections only.
 func (c *Change) Commit() {
 	s := c.svc
-	used := map[int]bool{c.next.Port: true}
-	for _, p := range s.corruptPorts {
-		used[p] = true
-	}
 	s.mu.Lock()
-	for _, r := range s.rooms {
-		used[r.port()] = true
-	}
 	if c.quarantined != nil {
-		s.ports.setRange(c.next.Ports[0], c.next.Ports[1], used, c.quarantined)
+		s.ports.setRange(c.next.Ports, s.usedPorts(c.next.Port), c.quarantined)
 	}
 	s.options.Store(&c.next)
 	s.mu.Unlock()
@@ -261,9 +254,9 @@ func (d *endpointChange) install() {
 
 // setRange replaces the range. Ports of the old range that were not free stay out of the queue: a
 // room has them, or is about to.
-func (q *portQueue) setRange(first, last int, used map[int]bool, resting []int) {
+func (q *portQueue) setRange(ports [2]int, used map[int]bool, quarantined []int) {
 	old := *q
-	*q = newPortQueue(first, last, used, resting)
+	*q = newPortQueue(ports, used, quarantined)
 	q.free = slices.DeleteFunc(q.free, func(p int) bool {
 		return p >= old.first && p <= old.last && !slices.Contains(old.free, p)
 	})

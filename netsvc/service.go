@@ -239,21 +239,16 @@ func (s *Service) load() (rooms []*Room, err error) {
 		return nil, fmt.Errorf("read the ports: %w", err)
 	}
 	s.corruptPorts = s.store.SkippedPorts()
-	used := map[int]bool{s.opts().Port: true}
-	for _, p := range s.corruptPorts {
-		used[p] = true
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range stored {
-		used[k.Port] = true
 		st, err := s.store.Stat(k.ID)
 		if err != nil {
 			return nil, fmt.Errorf("read the room %s: %w", k.Name, err)
 		}
 		rooms = append(rooms, s.register(k, st.Last))
 	}
-	s.ports = newPortQueue(s.opts().Ports[0], s.opts().Ports[1], used, released)
+	s.ports = newPortQueue(s.opts().Ports, s.usedPorts(s.opts().Port), released)
 	s.store.Start(s.follower())
 	return rooms, nil
 }

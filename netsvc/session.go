@@ -328,24 +328,19 @@ func (c *requestSession) endReason() error {
 	return nil
 }
 
+// locked returns the value of a variable that mu guards.
+func locked[T any](mu *sync.Mutex, v *T) T {
+	mu.Lock()
+	defer mu.Unlock()
+	return *v
+}
+
 // endErr returns the error that has ended the session; nil: it has not ended.
-func (c *requestSession) endErr() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
-}
+func (c *requestSession) endErr() error { return locked(&c.mu, &c.err) }
 
-func (c *requestSession) isAborted() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.aborted
-}
+func (c *requestSession) isAborted() bool { return locked(&c.mu, &c.aborted) }
 
-func (c *requestSession) isPeerGone() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.peerGone
-}
+func (c *requestSession) isPeerGone() bool { return locked(&c.mu, &c.peerGone) }
 
 // tailIsComplete reports whether err, the end of the input, has not cut the last line short. A
 // reset may have, unless the peer had closed its side before: Linux tells that by EPIPE.
