@@ -69,6 +69,10 @@ dist: ## make the archives of a release for TARGETS in dist, with SHA256SUMS and
 try-dist: ## make the archives for TARGETS twice, compare them, and run those that this machine can run
 	GO='$(GO)' SBOM='$(SBOM)' $(packaging)/try-dist $(TARGETS)
 
+# By a module of its own: it needs much that roomd does not.
+try-manifests: ## check the manifests in examples against the types of Kubernetes and Compose
+	cd cmd/roomd/testdata/manifests && $(GO) run . $(abspath examples/container/compose.yaml examples/kubernetes/roomd.yaml)
+
 # The image has one file beside its configuration: the static binary.
 dist/image: build
 	rm -rf dist/image

@@ -259,39 +259,23 @@ func TestExampleGo(t *testing.T) {
 	here.until(t, "<bridge> * bob waves")
 }
 
-// The manifests have no field that Compose or Kubernetes do not know. The program that
-// looks is a module of its own: it has much that roomd has not.
+// The configuration in kubernetes/roomd.yaml is one. (`make try-manifests` checks the rest of it
+// and container/compose.yaml.)
 func TestExampleManifests(t *testing.T) {
-	if os.Getenv("CI") == "" {
-		t.Skip("CI is not set: it takes a minute to build")
-	}
-	var files []string
-	for _, file := range []string{"container/compose.yaml", "kubernetes/roomd.yaml"} {
-		abs, err := filepath.Abs(filepath.Join(examples, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, abs)
-	}
-	cmd := exec.Command("go", append([]string{"run", "."}, files...)...)
-	cmd.Dir = "testdata/manifests"
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-	// The configuration in them is one.
-	text, err := os.ReadFile(files[1])
+	text, err := os.ReadFile(examples + "/kubernetes/roomd.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, toml, _ := strings.Cut(string(text), "config.toml: |\n")
 	toml, _, _ = strings.Cut(toml, "\n---")
-	file := filepath.Join(t.TempDir(), "config.toml")
-	if err := os.WriteFile(file, []byte(toml), 0o600); err != nil {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config.toml")
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(toml, "/var/lib/roomd", dir)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var errs strings.Builder
-	if status := run([]string{"check", "--config", file}, nil, io.Discard, &errs); status == exitUsage || strings.Contains(errs.String(), "unknown") {
-		t.Errorf("the configuration: %d: %s", status, errs.String())
+	if status := run([]string{"check", "--config", file}, nil, io.Discard, &errs); status != exitOK {
+		t.Errorf("%d: %s", status, errs.String())
 	}
 }
 
