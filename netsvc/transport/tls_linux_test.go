@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os/exec"
 	"strings"
 	"testing"
@@ -225,4 +227,41 @@ func TestAbandonTLS(t *testing.T) {
 	idle.Close()
 	<-h.finished
 	<-i.finished
+}
+
+// Without a descriptor for a moment, a conn after a handshake does not start, and gives its
+// connection back.
+func TestNoDescriptorAfterHandshake(t *testing.T) {
+	e := newEngine(t, false)
+	raw, h := dialTo(t, e, func(s transport.Socket, addr netip.AddrPort) *transport.Conn {
+		tcp := s.TCP(addr)
+		c := e.Secure(tcp, &tls.Config{Certificates: certificates()})
+		if err := c.Handshake(); err != nil {
+			t.Error(err)
+		}
+		var limit unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+		none := limit
+		none.Cur = 3
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+			t.Error(err)
+		}
+		conn := e.ConnFromNet(c, tcp, addr)
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+		if err := conn.Start(nil, false); err != unix.EMFILE {
+			t.Error(err)
+		}
+		e.Refuse(conn.Detach(addr), "busy\n")
+		return nil
+	})
+	c := tls.Client(raw, &tls.Config{InsecureSkipVerify: true})
+	if text, err := io.ReadAll(c); err != nil || string(text) != "busy\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	c.Close()
+	<-h.started
 }
