@@ -68,7 +68,7 @@ func TestChatWaitsForAnswers(t *testing.T) {
 	for nick, end := range map[string]string{"bob": "", "eve": "/quit\n"} {
 		in := "hello from " + nick + "\n/topic\n/who\n/search first\n/history 5\n/nick " + nick + "-2\n/msg nobody hi\n" + end
 		out, errs, status := p.does(in, "chat", "lobby", "--nick", nick)
-		for _, want := range []string{"lobby has no topic", "1 in lobby:", "lines? has first", "(nothing before|end of earlier lines)",
+		for _, want := range []string{"lobby has no topic", "1 in lobby:", "lines? has first", "(no|end of) earlier lines",
 			"you are " + nick + "-2 in lobby", "nobody here is called nobody"} {
 			if !regexp.MustCompile(want).MatchString(out) {
 				t.Errorf("%s: there is no %q in\n%s", nick, want, out)
@@ -147,7 +147,7 @@ func TestChatThroughKill(t *testing.T) {
 				t.Errorf("%s has %d lines of %s", who, n, room)
 			}
 		}
-		if text := strings.Join(s.lines(), "\n"); !regexp.MustCompile(`-- dev: back; (no|\d+) lines? came while away`).MatchString(text) {
+		if text := strings.Join(s.lines(), "\n"); !regexp.MustCompile(`-- dev: connected again; (no|\d+) lines? came`).MatchString(text) {
 			t.Error(who, " is not told what it missed")
 		}
 		// No line of the others is torn by what was typed, or tears it.
@@ -178,7 +178,7 @@ func TestChat(t *testing.T) {
 
 	// A room that is not there is made; Tab knows the nicks.
 	ann.types("/join dev", "Enter")
-	ann.shows("there is no room dev; make it? [y/N]")
+	ann.shows("[y/N]")
 	ann.types("y", "Enter")
 	ann.shows("dev ann>")
 	ann.types("/join lobby", "Enter")
@@ -234,7 +234,7 @@ func TestChat(t *testing.T) {
 	carl.types("/history 30", "Enter")
 	carl.shows("<old> from before")
 	carl.types("/history", "Enter")
-	carl.shows("there is nothing before")
+	carl.shows("no earlier lines")
 
 	carl.types("goodbye", "Enter") // else it may be gone before anybody is told of it
 	ann.shows("<carl> goodbye")
@@ -296,7 +296,7 @@ func TestChatAfterKick(t *testing.T) {
 	shows("hello")
 	p.operates("kick ann --yes --say enough,please")
 	shows("enough,please")
-	shows("lobby: the operator has ended your connection; /join lobby goes back")
+	shows("lobby: the operator has kicked you")
 	bob.until(t, "* ann left")
 	fmt.Fprintln(in, "/join lobby\nback again")
 	shows("back again")

@@ -32,14 +32,14 @@ type Options struct {
 	Out io.Writer
 }
 
-// Run joins rooms and talks in them until the person leaves, ctx is done, or a signal
-// ends it. Without a terminal it leaves at the end of In or at /quit, once all lines are
-// in their rooms and all commands are answered, and fails if some lines are not. It takes over SIGINT, SIGTERM and SIGHUP, and the
-// terminal.
+// Run joins rooms and talks in them until the person leaves, ctx is done, or a signal arrives.
+// Without a terminal it leaves at the end of In or at /quit, when all lines are in their rooms
+// and all commands are answered; lines that could not be sent are an error. Run handles
+// SIGINT, SIGTERM and SIGHUP, and owns the terminal.
 func Run(ctx context.Context, server *client.Client, rooms []string, o Options) (err error) {
-	c := &chat{server: server, password: o.Password, nick: o.Nick, style: newStyle(o.Out)}
-	if c.nick == "" {
-		c.nick = cmp.Or(os.Getenv(remote.NickVar), remote.LoginNick())
+	c := &chat{
+		server: server, password: o.Password, style: newStyle(o.Out), interactive: term.IsTerminal(o.In),
+		nick: cmp.Or(o.Nick, os.Getenv(remote.NickVar), remote.LoginNick()),
 	}
 	c.editor, err = term.New(term.Options{
 		In: o.In, Out: o.Out, Prompt: "> ", History: historyFile(server.Addr()), Complete: c.complete, Erase: true,
@@ -49,10 +49,10 @@ func Run(ctx context.Context, server *client.Client, rooms []string, o Options) 
 		return err
 	}
 	defer c.editor.Close()
-	return c.run(ctx, rooms, term.IsTerminal(o.In), term.Editable(o.In, o.Out))
+	return c.run(ctx, rooms, term.Editable(o.In, o.Out))
 }
 
-// historyFile is the file with the lines typed for a server.
+// historyFile returns the file with the typed lines for a server.
 func historyFile(addr string) string {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -67,79 +67,61 @@ func historyFile(addr string) string {
 	return filepath.Join(home, ".roomd_chat_"+safe)
 }
 
-// chat is a person at a terminal, in some rooms. One goroutine reads what is
-// typed; each room has one that prints its events and one that sends.
+// chat is the state of Run.
 type chat struct {
 	// Set before run, then read-only.
-	server   *client.Client
-	editor   term.Editor
-	password string // of the rooms that are joined at the start
-	style    style
-	ctx      context.Context
-	tasks    sync.WaitGroup
-	requests sync.WaitGroup // the tasks of commands that ask the server
+	server      *client.Client
+	editor      term.Editor
+	password    string // of the rooms that are joined at the start
+	interactive bool   // lines come from a terminal
+	style       style
+	ctx         context.Context
+	tasks       sync.WaitGroup
+	requests    sync.WaitGroup // the tasks of goRequest
 
 	// Owned by the goroutine that reads.
-	quitWarned bool // was warned that lines are on their way
+	quitWarned bool // the person was warned of pending lines
 
 	mu        sync.Mutex
 	nick      string // for the next room
 	rooms     []*membership
-	joining   int         // rooms that it begins with, while it joins them
-	current   *membership // nil: in no room
-	lastDay   string      // of the last line printed
+	joining   int         // number of rooms that are being joined at the start; then 0
+	current   *membership // nil: the person is in no room
+	lastDay   string      // of the last printed line
 	listCache []client.RoomInfo
-	listedAt  time.Time // when they were
+	listedAt  time.Time // when listCache was filled
 }
 
-// run reads and carries out lines until the person leaves.
-func (c *chat) run(ctx context.Context, rooms []string, interactive, edits bool) error {
+// run reads and carries out lines until the person leaves. edits says that lines are edited at
+// a terminal.
+func (c *chat) run(ctx context.Context, rooms []string, edits bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c.ctx = ctx
-	got := make(chan os.Signal, 1)
-	// Where lines are edited Ctrl-C is a key. While one is carried out it is a
-	// signal, and does nothing.
-	signal.Notify(got, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	over := make(chan struct{})
-	defer close(over)
-	go func() { // to the very end: a task may wait for a terminal that nobody reads
-		defer signal.Stop(got)
-		for {
-			select {
-			case sig := <-got:
-				if sig != os.Interrupt || !edits {
-					cancel()
-					c.editor.Close()
-					return // a second signal ends the process at once
-				}
-			case <-over:
-				return
-			}
-		}
-	}()
+	stop := c.handleSignals(edits, cancel)
+	defer stop()
 	defer c.tasks.Wait()
 	defer c.closeRooms()
 	defer cancel()
 
-	if interactive {
+	if c.interactive {
 		c.say("connected to %s; /help lists the commands, /quit leaves", c.server.Addr())
 	}
-	opening := func(n int) {
+	setJoining := func(n int) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.joining = n
 	}
-	opening(len(rooms))
+	setJoining(len(rooms))
 	for _, name := range rooms {
-		if err := c.join(name, c.password, interactive); err != nil {
-			if !interactive {
+		if err := c.join(name, c.password); err != nil {
+			if !c.interactive {
 				return err
 			}
 			c.say("%s: %v", name, err)
 		}
 	}
-	opening(0)
+	setJoining(0)
 	if len(rooms) == 0 {
 		c.showRooms()
 	}
@@ -151,22 +133,40 @@ func (c *chat) run(ctx context.Context, rooms []string, interactive, edits bool)
 				c.say("/quit or Ctrl-D leaves")
 			}
 			continue
-		case err != nil:
-			if !interactive {
-				return c.drain()
-			}
+		case err == nil && !c.handleLine(line):
+		case c.interactive:
 			return nil
-		}
-		switch leave := c.handleLine(line, interactive); {
-		case leave && !interactive:
+		default:
 			return c.drain()
-		case leave:
-			return nil
 		}
 	}
 }
 
-// goTask runs beside the person.
+// handleSignals ends the chat at a signal, until stop is called: also while a task waits for a
+// terminal that nobody reads. Where lines are edited, Ctrl-C is a key; during a command it is
+// a SIGINT, which is ignored. A second signal ends the process at once.
+func (c *chat) handleSignals(edits bool, cancel func()) (stop func()) {
+	signals, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(signals)
+		for {
+			select {
+			case sig := <-signals:
+				if sig != os.Interrupt || !edits {
+					cancel()
+					c.editor.Close()
+					return
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
+// goTask runs a function on a goroutine that run waits for.
 func (c *chat) goTask(do func()) {
 	c.tasks.Go(func() {
 		defer term.RestoreOnPanic()
@@ -174,8 +174,8 @@ func (c *chat) goTask(do func()) {
 	})
 }
 
-// handleLine carries out a line and reports whether the person leaves.
-func (c *chat) handleLine(line string, interactive bool) (leave bool) {
+// handleLine carries out a typed line, and reports whether the person leaves.
+func (c *chat) handleLine(line string) (leave bool) {
 	lines := strings.Split(line, "\n")
 	if len(lines) > 1 {
 		c.paste(lines)
@@ -185,13 +185,13 @@ func (c *chat) handleLine(line string, interactive bool) (leave bool) {
 		return false
 	}
 	words := strings.Fields(line)
-	if len(words) < 3 || words[0] != "/join" && words[0] != "/create" { // a password stands there
+	if len(words) < 3 || words[0] != "/join" && words[0] != "/create" { // the third word is a password
 		c.editor.AddHistory(line)
 	}
 	if words[0] == "/quit" || words[0] == "/exit" {
-		if n := c.pendingLines(); n > 0 && !c.quitWarned && interactive {
+		if n := c.pendingLines(); n > 0 && !c.quitWarned && c.interactive {
 			c.quitWarned = true
-			c.say("%s on the way; /quit once more leaves without them", english.PluralAre(n, "line"))
+			c.say("%s not sent yet; /quit again leaves without sending", english.PluralAre(n, "line"))
 			return false
 		}
 		return true
@@ -199,14 +199,14 @@ func (c *chat) handleLine(line string, interactive bool) (leave bool) {
 	c.quitWarned = false
 	text, command := strings.CutPrefix(line, "/")
 	if command && !strings.HasPrefix(text, "/") {
-		c.runCommand(words[0][1:], strings.TrimSpace(strings.TrimPrefix(line, words[0])), interactive)
+		c.runCommand(words[0][1:], strings.TrimSpace(strings.TrimPrefix(line, words[0])))
 	} else if p := c.currentRoom(); p != nil {
 		p.enqueue(client.Message, text)
 	}
 	return false
 }
 
-// paste sends pasted lines as they are.
+// paste sends pasted lines unchanged.
 func (c *chat) paste(lines []string) {
 	const many = 10
 	p := c.currentRoom()
@@ -222,29 +222,32 @@ func (c *chat) paste(lines []string) {
 	}
 }
 
-// confirm asks a question.
+// confirm asks a question, and reports whether the answer is yes.
 func (c *chat) confirm(question string) bool {
 	answer, err := c.editor.Ask(question + " [y/N] ")
 	c.updatePrompt()
 	return err == nil && term.IsYes(answer)
 }
 
-// currentRoom is the current room, or nil, and then it says so.
-func (c *chat) currentRoom() *membership {
+// room returns the current room; nil: the person is in no room.
+func (c *chat) room() *membership {
 	c.mu.Lock()
-	p := c.current
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	return c.current
+}
+
+// currentRoom is room, with a message to the person who is in no room.
+func (c *chat) currentRoom() *membership {
+	p := c.room()
 	if p == nil {
-		c.say("you are in no room: /join ROOM, /rooms lists them")
+		c.say("you are in no room: /join ROOM joins one, /rooms lists them")
 	}
 	return p
 }
 
-// updatePrompt shows where we are, and what is on its way.
+// updatePrompt shows the current room and the number of its pending lines.
 func (c *chat) updatePrompt() {
-	c.mu.Lock()
-	p := c.current
-	c.mu.Unlock()
+	p := c.room()
 	if p == nil {
 		c.editor.SetPrompt("> ")
 		return
@@ -252,17 +255,22 @@ func (c *chat) updatePrompt() {
 	c.editor.SetPrompt(p.prompt())
 }
 
-// pendingLines is how many lines are not in their rooms yet.
-func (c *chat) pendingLines() (n int) {
+// joined returns the rooms that the person is in.
+func (c *chat) joined() []*membership {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, p := range c.rooms {
+	return slices.Clone(c.rooms)
+}
+
+// pendingLines returns how many lines are not in their rooms yet.
+func (c *chat) pendingLines() (n int) {
+	for _, p := range c.joined() {
 		n += p.pendingLines()
 	}
 	return n
 }
 
-// goRequest starts a task that asks the server, and prints what it answers.
+// goRequest starts a task that asks the server and prints the answer.
 func (c *chat) goRequest(do func(context.Context)) {
 	c.requests.Add(1)
 	c.goTask(func() {
@@ -273,30 +281,26 @@ func (c *chat) goRequest(do func(context.Context)) {
 	})
 }
 
-// drain waits until all lines are in their rooms and all commands are answered, where
-// no person can.
+// drain waits until all lines are in their rooms and all commands are answered, when there is
+// no person who could wait.
 func (c *chat) drain() error {
-	c.mu.Lock()
-	rooms := slices.Clone(c.rooms)
-	c.mu.Unlock()
 	lost := 0
-	for _, p := range rooms {
+	for _, p := range c.joined() {
 		lost += p.drain(c.ctx)
 	}
-	c.requests.Wait() // each ends with c.ctx, and within half a minute
+	c.requests.Wait() // each request ends with c.ctx or its timeout
 	if lost > 0 {
 		return fmt.Errorf("%s not sent", english.PluralAre(lost, "line"))
 	}
 	return nil
 }
 
-// say prints what the chat itself has to say.
+// say prints a message of the chat itself.
 func (c *chat) say(format string, args ...any) {
 	c.editor.Print(c.style.notice(fmt.Sprintf(format, args...)))
 }
 
-// printEvent prints an event's line, with a line for the day before it if it is
-// another one.
+// printEvent prints the line of an event, after a line with the date if the day has changed.
 func (c *chat) printEvent(at time.Time, line string) {
 	c.mu.Lock()
 	day := at.Local().Format("Monday, 2 January 2006")

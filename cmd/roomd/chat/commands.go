@@ -18,32 +18,32 @@ import (
 // command is a line that begins with /.
 type command struct {
 	name, args, help string
-	do               func(c *chat, rest string, interactive bool)
+	do               func(c *chat, rest string)
 }
 
-// commands are what may be typed, in the order of /help.
+// commands returns the commands, in the order of /help.
 func commands() []command {
 	return []command{
-		{"join", "ROOM [PASSWORD]", "go to a room, and join it if need be", (*chat).doJoin},
+		{"join", "ROOM [PASSWORD]", "join a room, or switch to a joined one", (*chat).doJoin},
 		{"leave", "[ROOM]", "leave a room", (*chat).doLeave},
-		{"rooms", "", "list the rooms", func(c *chat, _ string, _ bool) { c.showRooms() }},
-		{"create", "ROOM [PASSWORD]", "make a room and join it", (*chat).doCreate},
-		{"who", "", "list who is here", (*chat).doWho},
-		{"nick", "NAME", "take another name, in all rooms", (*chat).doNick},
-		{"me", "TEXT", "say what you do", (*chat).doMe},
-		{"msg", "NICK TEXT", "tell one member alone; not stored", (*chat).doMsg},
+		{"rooms", "", "list the rooms", func(c *chat, _ string) { c.showRooms() }},
+		{"create", "ROOM [PASSWORD]", "create a room and join it", (*chat).doCreate},
+		{"who", "", "list the members of the room", (*chat).doWho},
+		{"nick", "NAME", "change your nick, in all rooms", (*chat).doNick},
+		{"me", "TEXT", "send an action", (*chat).doMe},
+		{"msg", "NICK TEXT", "send a private message to a member; it is not stored", (*chat).doMsg},
 		{"topic", "[TEXT]", "show or set the topic", (*chat).doTopic},
-		{"history", "[N]", "show N more of the lines before", (*chat).doHistory},
-		{"search", "TEXT", "look for a text in the room's history", (*chat).doSearch},
-		{"help", "", "show this", func(c *chat, _ string, _ bool) { c.help() }},
-		{"quit", "", "leave all (also Ctrl-D)", nil},
+		{"history", "[N]", "show N earlier lines", (*chat).doHistory},
+		{"search", "TEXT", "search the history of the room", (*chat).doSearch},
+		{"help", "", "show this list", func(c *chat, _ string) { c.help() }},
+		{"quit", "", "leave all rooms and exit (also Ctrl-D)", nil},
 	}
 }
 
-func (c *chat) runCommand(name, rest string, interactive bool) {
+func (c *chat) runCommand(name, rest string) {
 	for _, k := range commands() {
 		if k.name == strings.ToLower(name) && k.do != nil {
-			k.do(c, rest, interactive)
+			k.do(c, rest)
 			return
 		}
 	}
@@ -55,42 +55,42 @@ func (c *chat) help() {
 	for _, k := range commands() {
 		fmt.Fprintf(&b, "  %-24s  %s\n", strings.TrimSpace("/"+k.name+" "+k.args), k.help)
 	}
-	c.say("%s  %-24s  %s", b.String(), "//TEXT", "say /TEXT")
+	c.say("%s  %-24s  %s", b.String(), "//TEXT", "send /TEXT as text")
 }
 
-// cutWord splits "NAME REST".
+// cutWord splits "WORD REST".
 func cutWord(s string) (first, rest string) {
 	first, rest, _ = strings.Cut(s, " ")
 	return first, strings.TrimSpace(rest)
 }
 
-func (c *chat) doJoin(rest string, interactive bool) {
+func (c *chat) doJoin(rest string) {
 	name, password := cutWord(rest)
 	if name == "" {
-		c.say("which room? /join ROOM; /rooms lists them")
+		c.say("usage: /join ROOM [PASSWORD]; /rooms lists the rooms")
 		return
 	}
-	if err := c.join(name, password, interactive); err != nil {
+	if err := c.join(name, password); err != nil {
 		c.say("%s: %v", wire.CleanString(name), err)
 	}
 }
 
-func (c *chat) doCreate(rest string, interactive bool) {
+func (c *chat) doCreate(rest string) {
 	name, password := cutWord(rest)
 	if name == "" {
-		c.say("which name? /create ROOM")
+		c.say("usage: /create ROOM [PASSWORD]")
 		return
 	}
 	err := c.create(name, password)
 	if err == nil {
-		err = c.join(name, password, interactive)
+		err = c.join(name, password)
 	}
 	if err != nil {
 		c.say("%s: %v", wire.CleanString(name), err)
 	}
 }
 
-func (c *chat) doLeave(rest string, _ bool) {
+func (c *chat) doLeave(rest string) {
 	p := c.find(rest)
 	if rest == "" {
 		p = c.currentRoom()
@@ -111,7 +111,7 @@ func (c *chat) showRooms() {
 		return
 	}
 	if len(rooms) == 0 {
-		c.say("no rooms; /create ROOM makes one")
+		c.say("no rooms; /create ROOM creates one")
 		return
 	}
 	var b strings.Builder
@@ -125,7 +125,7 @@ func (c *chat) showRooms() {
 	c.say("rooms; /join ROOM joins one:%s", b.String())
 }
 
-// goInRoom does something with the current room that may take a while.
+// goInRoom starts a request about the current room, and prints its error.
 func (c *chat) goInRoom(do func(context.Context, *membership) error) {
 	p := c.currentRoom()
 	if p == nil {
@@ -138,7 +138,7 @@ func (c *chat) goInRoom(do func(context.Context, *membership) error) {
 	})
 }
 
-func (c *chat) doWho(string, bool) {
+func (c *chat) doWho(string) {
 	c.goInRoom(func(ctx context.Context, p *membership) error {
 		members, err := p.room.Members(ctx)
 		if err != nil {
@@ -153,19 +153,20 @@ func (c *chat) doWho(string, bool) {
 	})
 }
 
-func (c *chat) doNick(nick string, _ bool) {
+func (c *chat) doNick(nick string) {
 	if nick == "" {
-		c.say("which name? /nick NAME")
+		c.say("usage: /nick NAME")
 		return
 	}
-	c.mu.Lock()
-	rooms := slices.Clone(c.rooms)
-	if len(rooms) == 0 {
+	setNick := func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.nick = nick
 	}
-	c.mu.Unlock()
+	rooms := c.joined()
 	if len(rooms) == 0 {
-		c.say("you will be %s", wire.CleanString(nick))
+		setNick()
+		c.say("your nick in the next room is %s", wire.CleanString(nick))
 	}
 	for _, p := range rooms {
 		c.goRequest(func(ctx context.Context) {
@@ -173,24 +174,22 @@ func (c *chat) doNick(nick string, _ bool) {
 				c.say("%s: %v", p.name, remote.CleanError(err))
 				return
 			}
-			c.mu.Lock()
-			c.nick = nick
-			c.mu.Unlock()
+			setNick()
 			c.say("you are %s in %s", wire.CleanString(nick), p.name)
 			c.updatePrompt()
 		})
 	}
 }
 
-func (c *chat) doMe(text string, _ bool) {
+func (c *chat) doMe(text string) {
 	if text == "" {
-		c.say("what do you do? /me TEXT")
+		c.say("usage: /me TEXT")
 	} else if p := c.currentRoom(); p != nil {
 		p.enqueue(client.Action, text)
 	}
 }
 
-func (c *chat) doTopic(text string, _ bool) {
+func (c *chat) doTopic(text string) {
 	if text != "" {
 		if p := c.currentRoom(); p != nil {
 			p.enqueue(client.Topic, text)
@@ -213,10 +212,10 @@ func (c *chat) doTopic(text string, _ bool) {
 	})
 }
 
-func (c *chat) doMsg(rest string, _ bool) {
+func (c *chat) doMsg(rest string) {
 	nick, text := cutWord(rest)
 	if text == "" {
-		c.say("to whom, and what? /msg NICK TEXT")
+		c.say("usage: /msg NICK TEXT")
 		return
 	}
 	c.goInRoom(func(ctx context.Context, p *membership) error {
@@ -230,13 +229,13 @@ const (
 	maxFound    = 50     // shown
 )
 
-// doHistory shows lines before those that are shown.
-func (c *chat) doHistory(rest string, _ bool) {
+// doHistory shows lines before the oldest shown line.
+func (c *chat) doHistory(rest string) {
 	n := pageLines
 	if rest != "" {
 		var err error
 		if n, err = strconv.Atoi(rest); err != nil || n < 1 || n > 10000 {
-			c.say("how many lines? /history N, 1 to 10000")
+			c.say("usage: /history [N]; N is a number from 1 to 10000")
 			return
 		}
 	}
@@ -244,7 +243,7 @@ func (c *chat) doHistory(rest string, _ bool) {
 		p.mu.Lock()
 		oldest := p.oldestShown
 		p.mu.Unlock()
-		// Those shown come again; how many there are nobody has counted.
+		// The answer begins with the lines that are shown already, of unknown number.
 		var lines []client.Event
 		for ask := n + pageLines; ; ask *= 4 {
 			all, err := p.room.History(ctx, ask)
@@ -261,7 +260,7 @@ func (c *chat) doHistory(rest string, _ bool) {
 		}
 		lines = lines[max(0, len(lines)-n):]
 		if len(lines) == 0 {
-			c.say("%s: there is nothing before", p.name)
+			c.say("%s: there are no earlier lines", p.name)
 			return nil
 		}
 		c.say("%s: %d earlier lines", p.name, len(lines))
@@ -276,16 +275,16 @@ func (c *chat) doHistory(rest string, _ bool) {
 	})
 }
 
-// printOld prints an old line, without ringing the bell.
+// printOld prints a line of the history, without the bell.
 func (p *membership) printOld(ev client.Event) {
 	l := p.chat.style
 	line, _ := l.event(ev, "")
 	p.chat.editor.Print(l.colour(dim, ev.Time.Local().Format("2006-01-02 15:04")) + " " + line)
 }
 
-func (c *chat) doSearch(text string, _ bool) {
+func (c *chat) doSearch(text string) {
 	if text == "" {
-		c.say("what for? /search TEXT")
+		c.say("usage: /search TEXT")
 		return
 	}
 	c.goInRoom(func(ctx context.Context, p *membership) error {
@@ -315,7 +314,7 @@ func (c *chat) doSearch(text string, _ bool) {
 	})
 }
 
-// complete returns what may stand where the last word stands.
+// complete returns the possible last words of a line.
 func (c *chat) complete(before string) []string {
 	words := strings.Fields(before)
 	last := before[strings.LastIndexAny(before, " \t")+1:]
@@ -326,16 +325,14 @@ func (c *chat) complete(before string) []string {
 			all = append(all, "/"+k.name)
 		}
 	case len(words) > 0 && (words[0] == "/join" || words[0] == "/leave" || words[0] == "/create"):
-		rooms, _ := c.listRooms(10 * time.Second) // without an answer there is nothing to offer
+		rooms, _ := c.listRooms(10 * time.Second) // on an error there are no words
 		for _, i := range rooms {
 			if words[0] != "/leave" || c.find(i.Name) != nil {
 				all = append(all, wire.CleanString(i.Name))
 			}
 		}
 	default:
-		c.mu.Lock()
-		p := c.current
-		c.mu.Unlock()
+		p := c.room()
 		if p == nil {
 			return nil
 		}

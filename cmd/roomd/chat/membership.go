@@ -15,24 +15,24 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// membership is a room that the person is in.
+// membership is a joined room.
 type membership struct {
 	// Set by newMembership, then read-only.
 	chat *chat
 	room *client.Room
 	name string
-	wake chan struct{} // has room for one word: there is something to send
+	wake chan struct{} // capacity 1: sendQueue has something to send
 
 	mu          sync.Mutex
-	offline     bool // the connection is
-	reconnected bool // it was, and what was said meanwhile is coming
+	offline     bool // the connection is lost
+	reconnected bool // it was lost, and the missed lines are arriving
 	members     []string
-	speakers    []string // who did, the latest last
-	oldestShown uint64   // line shown
+	speakers    []string // nicks, the latest speaker last
+	oldestShown uint64   // sequence number; 0: none
 	queue       []outgoing
-	pending     int // lines in out, and those under way
+	pending     int // lines in queue or without a receipt
 	failed      int
-	drained     chan struct{} // closed when busy is 0; nil: nobody waits
+	drained     chan struct{} // closed when pending is 0; nil: nobody waits
 }
 
 type outgoing struct {
@@ -58,7 +58,7 @@ func (p *membership) prompt() string {
 	return l.colour(bold, p.name) + " " + l.nick(p.room.Nick()) + state + "> "
 }
 
-// readEvents prints what happens.
+// readEvents prints the events of the room.
 func (p *membership) readEvents() {
 	defer p.chat.removeRoom(p)
 	for ev := range p.room.Events(p.chat.ctx) {
@@ -75,14 +75,14 @@ func (p *membership) handleEvent(ev client.Event) {
 	c := p.chat
 	switch ev.Type {
 	case client.Offline:
-		if ev.Code == client.Kicked { // going back at once is for programs
+		if ev.Code == client.Kicked { // only programs join again at once
 			p.room.Close()
-			c.removeRoom(p) // before the person can read it and go back
-			c.say("%s: the operator has ended your connection; /join %s goes back", p.name, p.name)
+			c.removeRoom(p) // before the person reads the message and joins again
+			c.say("%s: the operator has kicked you; /join %s joins again", p.name, p.name)
 			return
 		}
 		p.locked(func() { p.offline = true })
-		c.say("%s: the connection is lost: %s; trying again", p.name, wire.CleanString(ev.Text))
+		c.say("%s: the connection is lost: %s; connecting again", p.name, wire.CleanString(ev.Text))
 		c.updatePrompt()
 		return
 	case client.Online:
@@ -92,7 +92,7 @@ func (p *membership) handleEvent(ev client.Event) {
 		missed := false
 		p.locked(func() { missed, p.reconnected, p.offline = p.reconnected, false, false })
 		if missed {
-			c.say("%s: back; %s while away", p.name, linesCame(ev.Count))
+			c.say("%s: connected again; %s in the meantime", p.name, linesCame(ev.Count))
 		}
 		c.updatePrompt()
 		c.goTask(p.loadMembers)
@@ -104,14 +104,14 @@ func (p *membership) handleEvent(ev client.Event) {
 	p.track(ev)
 	if ev.Own && (ev.Type == client.Join || ev.Type == client.Nick) {
 		c.updatePrompt()
-		return // coming back is told otherwise
+		return // client.Live reports a new connection
 	}
 	if ev.Type == client.Deleted {
 		c.removeRoom(p)
 	}
 	p.printEvent(ev)
 	if ev.Type == client.Deleted {
-		c.say("%s is no more", p.name)
+		c.say("%s is deleted", p.name)
 	}
 }
 
@@ -136,7 +136,7 @@ func (p *membership) printEvent(ev client.Event) {
 	p.chat.printEvent(ev.Time, line)
 }
 
-// multipleRooms reports whether lines have to say which room they are of.
+// multipleRooms reports whether lines have to name their room.
 func (c *chat) multipleRooms() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -149,7 +149,7 @@ func (p *membership) locked(change func()) {
 	change()
 }
 
-// track keeps the members, for Tab.
+// track keeps the members and the speakers, for completion.
 func (p *membership) track(ev client.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -171,7 +171,7 @@ func (p *membership) track(ev client.Event) {
 	}
 }
 
-// loadMembers asks who is here.
+// loadMembers asks the server for the members.
 func (p *membership) loadMembers() {
 	ctx, cancel := context.WithTimeout(p.chat.ctx, 10*time.Second)
 	defer cancel()
@@ -187,7 +187,7 @@ func (p *membership) loadMembers() {
 	}
 }
 
-// nicks are the members, those who spoke last first, without us.
+// nicks returns the other members; those that spoke last come first.
 func (p *membership) nicks() []string {
 	me := p.room.Nick()
 	p.mu.Lock()
@@ -206,10 +206,10 @@ func (p *membership) nicks() []string {
 	return slices.DeleteFunc(all, func(o string) bool { return o == me })
 }
 
-// enqueue queues a line. It does not wait.
+// enqueue queues a line for sendQueue.
 func (p *membership) enqueue(kind client.Type, text string) {
 	if strings.TrimSpace(text) == "" {
-		return // nothing, to a room
+		return // the server ignores a blank line
 	}
 	p.mu.Lock()
 	p.queue = append(p.queue, outgoing{kind, text})
@@ -221,14 +221,14 @@ func (p *membership) enqueue(kind client.Type, text string) {
 	default:
 	}
 	if away && n == 1 {
-		p.chat.say("%s: what you say is sent when the connection is back", p.name)
+		p.chat.say("%s: your lines are sent after the next connection", p.name)
 	}
 	if n > 1 {
 		p.chat.updatePrompt()
 	}
 }
 
-// sendQueue sends what is queued, in order, many lines at a time.
+// sendQueue sends the queued lines in order, without waiting for each receipt.
 func (p *membership) sendQueue() {
 	receipts := make(chan sent, 64)
 	var waiting sync.WaitGroup
@@ -250,7 +250,7 @@ func (p *membership) sendQueue() {
 			var err error
 			switch o.kind {
 			case client.Action, client.Topic:
-				// They are rare: one at a time.
+				// These are rare: wait for each.
 				if o.kind == client.Action {
 					_, err = p.room.SendAction(p.chat.ctx, o.text)
 				} else {
@@ -281,7 +281,7 @@ type sent struct {
 	receipt *client.Receipt
 }
 
-// finishLine accounts for a line that was sent, or not.
+// finishLine counts a line that was sent, or reports its error.
 func (p *membership) finishLine(text string, err error) {
 	p.mu.Lock()
 	p.pending--
@@ -297,7 +297,7 @@ func (p *membership) finishLine(text string, err error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, client.ErrOutcomeUnknown):
-		p.chat.say("%s: this line may be in the room, or not: %s", p.name, wire.CleanString(text))
+		p.chat.say("%s: it is unknown whether this line is in the room: %s", p.name, wire.CleanString(text))
 	case p.chat.ctx.Err() == nil:
 		p.chat.say("%s: %v: %s", p.name, remote.CleanError(err), wire.CleanString(text))
 	}
@@ -312,7 +312,7 @@ func (p *membership) pendingLines() int {
 	return p.pending
 }
 
-// drain waits until all is sent and returns how many lines were not.
+// drain waits until the queue is sent, and returns how many lines were not sent.
 func (p *membership) drain(ctx context.Context) int {
 	p.mu.Lock()
 	if p.pending > 0 && p.drained == nil {

@@ -12,8 +12,8 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// join joins a room, or goes to it if that was done before.
-func (c *chat) join(name, password string, interactive bool) error {
+// join joins a room, or switches to it if it is joined already.
+func (c *chat) join(name, password string) error {
 	if p := c.find(name); p != nil {
 		c.switchTo(p)
 		return nil
@@ -32,7 +32,7 @@ func (c *chat) join(name, password string, interactive bool) error {
 		if !errors.As(err, &refusal) {
 			break
 		}
-		if refusal.Code == client.NoRoom && interactive && c.confirm(fmt.Sprintf("there is no room %s; make it?", wire.CleanString(name))) {
+		if refusal.Code == client.NoRoom && c.interactive && c.confirm(fmt.Sprintf("there is no room %s; create it?", wire.CleanString(name))) {
 			if err := c.create(name, password); err != nil {
 				return err
 			}
@@ -51,7 +51,7 @@ func (c *chat) join(name, password string, interactive bool) error {
 	c.rooms = append(c.rooms, p)
 	c.mu.Unlock()
 	if nick != wanted {
-		c.say("somebody is called %s in %s; you are %s there, /nick changes it", wire.CleanString(wanted), p.name, wire.CleanString(nick))
+		c.say("the nick %s is in use in %s; you are %s there, /nick changes it", wire.CleanString(wanted), p.name, wire.CleanString(nick))
 	}
 	c.switchTo(p)
 	c.goTask(p.readEvents)
@@ -59,17 +59,17 @@ func (c *chat) join(name, password string, interactive bool) error {
 	return nil
 }
 
-// create makes a room and shows its key.
+// create creates a room and shows its delete key.
 func (c *chat) create(name, password string) error {
 	made, err := c.server.Create(c.ctx, name, password)
 	if err != nil {
 		return remote.CleanError(err)
 	}
-	c.say("%s is there, on port %d; its delete key, shown only now: %s", wire.CleanString(made.Name), made.Port, wire.CleanString(made.Key))
+	c.say("%s is created, on port %d; its delete key, shown only now: %s", wire.CleanString(made.Name), made.Port, wire.CleanString(made.Key))
 	return nil
 }
 
-// find is a room that was joined; nil: none of that name.
+// find returns the joined room of that name, or nil.
 func (c *chat) find(name string) *membership {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,14 +88,14 @@ func (c *chat) switchTo(p *membership) {
 	c.updatePrompt()
 }
 
-// removeRoom takes a room off the list.
+// removeRoom removes a room from the list.
 func (c *chat) removeRoom(p *membership) {
 	c.mu.Lock()
 	c.rooms = slices.DeleteFunc(c.rooms, func(o *membership) bool { return o == p })
 	if c.current == p {
 		c.current = nil
-		if len(c.rooms) > 0 {
-			c.current = c.rooms[len(c.rooms)-1]
+		if n := len(c.rooms); n > 0 {
+			c.current = c.rooms[n-1]
 		}
 	}
 	c.mu.Unlock()
@@ -104,15 +104,12 @@ func (c *chat) removeRoom(p *membership) {
 
 // closeRooms leaves all rooms.
 func (c *chat) closeRooms() {
-	c.mu.Lock()
-	rooms := slices.Clone(c.rooms)
-	c.mu.Unlock()
-	for _, p := range rooms {
+	for _, p := range c.joined() {
 		p.room.Close()
 	}
 }
 
-// listRooms returns the server's rooms as they were not longer than an age ago.
+// listRooms returns the rooms of the server, from a cache that is not older than age.
 func (c *chat) listRooms(age time.Duration) ([]client.RoomInfo, error) {
 	c.mu.Lock()
 	rooms, at := c.listCache, c.listedAt

@@ -15,11 +15,11 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// style is how things look.
+// style is the appearance of the output.
 type style struct {
-	bell       bool // a person hears it
-	highlights bool // the terminal can show that a line is for the person
-	colours    bool // it has colours, and NO_COLOR (no-color.org) is not set
+	bell       bool // the output is a terminal, which has a bell
+	highlights bool // the terminal can highlight a mention
+	colours    bool // the terminal has colours, and NO_COLOR (no-color.org) is not set
 }
 
 func newStyle(out io.Writer) style {
@@ -36,7 +36,7 @@ const (
 	magenta = "35"
 )
 
-// nickColours are readable on dark and on light, and far from each other.
+// nickColours are easy to tell apart, and readable on dark and light backgrounds.
 var nickColours = []string{"31", "32", "33", "34", "36", "38;5;130", "38;5;166", "38;5;98", "38;5;30", "38;5;162", "38;5;64", "38;5;68"}
 
 func (l style) colour(code, text string) string {
@@ -46,7 +46,7 @@ func (l style) colour(code, text string) string {
 	return sgr(code, text)
 }
 
-// highlight is a text that is for the person: NO_COLOR is about colours alone.
+// highlight formats a mention. NO_COLOR does not turn it off: it is about colours.
 func (l style) highlight(text string) string {
 	if !l.highlights || text == "" {
 		return text
@@ -56,7 +56,7 @@ func (l style) highlight(text string) string {
 
 func sgr(code, text string) string { return "\x1b[" + code + "m" + text + "\x1b[0m" }
 
-// notice is a line of the chat's own.
+// notice formats a message of the chat itself.
 func (l style) notice(text string) string {
 	lines := strings.Split(text, "\n")
 	for i := range lines {
@@ -65,15 +65,15 @@ func (l style) notice(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// nick is a nick in its colour, the same everywhere and always.
+// nick formats a nick in its colour, which depends only on the nick.
 func (l style) nick(nick string) string {
 	h := fnv.New32a()
 	io.WriteString(h, wire.Fold(nick))
 	return l.colour(nickColours[h.Sum32()%uint32(len(nickColours))], wire.CleanString(nick))
 }
 
-// event is an event as it is shown to the one called me. Nothing in it that came
-// from the network gets to the terminal as it is. loud says that it is for me.
+// event formats an event for the member me, with all text from the network cleaned. loud says
+// that the event is a private message to me, or mentions me.
 func (l style) event(ev client.Event, me string) (line string, loud bool) {
 	w := remote.CleanEvent(ev)
 	loud = !ev.Own && (ev.Type == client.Private || ev.Stored() && mentions(ev.Text, me))
@@ -105,7 +105,7 @@ func (l style) withTime(t time.Time, line string) string {
 	return l.colour(dim, t.Local().Format("15:04")) + " " + line
 }
 
-// mentions reports whether a nick stands in a text as a word.
+// mentions reports whether a text contains a nick as a word.
 func mentions(text, nick string) bool {
 	if nick == "" {
 		return false
