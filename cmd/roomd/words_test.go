@@ -32,6 +32,12 @@ var refused = []struct {
 	{regexp.MustCompile(`(?i)\bnudge[ds]?\b`), "wake"},
 	{regexp.MustCompile(`(?i)\b(knocks?|knocked)\b`), "a password check"},
 	{regexp.MustCompile(`(?i)\bparked\b`), "frozen"},
+	{regexp.MustCompile(`(?i)\b(heal|heals|healed|healing)\b`), "recover, or recovery"},
+	{regexp.MustCompile(`(?i)\bhousekeeping\b`), "retention"},
+	{regexp.MustCompile(`(?i)\b(to|from|in|into|write|writes|read|reads|sync|syncs) the journal (is|of|has|and|before)\b|\bfold(s|ed|ing)? (it |them )?into\b`), "the write-ahead log, a checkpoint"},
+	{regexp.MustCompile(`(?i)\b(call|calls|called|calling) (it )?off\b`), "cancel"},
+	{regexp.MustCompile(`(?i)\bbarred\b`), "refused"},
+	{regexp.MustCompile(`(?i)\bflush pass`), "a fan-out"},
 	{regexp.MustCompile(`(?i)\b(see|sees|seen|saw) (it|him|her|them|somebody) off\b`), "end, or disconnect"},
 }
 
