@@ -6,23 +6,22 @@ import (
 	"sync"
 )
 
-// What Conns.Enter refuses: a connection above the limit of all, or of its prefix.
+// Errors of Conns.Acquire.
 var (
-	ErrTotal  = errors.New("there are as many connections as there may be")
-	ErrPrefix = errors.New("an address has as many connections as it may have")
+	ErrTotal  = errors.New("the limit on all connections is reached")
+	ErrPrefix = errors.New("the limit on connections of one address is reached")
 )
 
-// Conns counts the connections there are, all of them and those of each prefix.
-// They are counted also without a limit: one may come later. The zero value has
-// none.
+// Conns counts connections, all of them and those of each prefix. It counts also without a limit,
+// because a reload may set one. The zero value has no connections.
 type Conns struct {
 	mu    sync.Mutex
 	total int
 	of    map[netip.Prefix]int
 }
 
-// Acquire counts a connection of an address, unless there are total connections
-// already (ErrTotal), or perPrefix of its prefix (ErrPrefix). 0 is no limit.
+// Acquire counts a connection of an address, unless there are already as many as total allows
+// (ErrTotal), or perPrefix for its prefix (ErrPrefix). 0 is no limit.
 func (c *Conns) Acquire(a netip.Addr, total, perPrefix int) error {
 	p := Prefix(a)
 	c.mu.Lock()
@@ -41,7 +40,7 @@ func (c *Conns) Acquire(a netip.Addr, total, perPrefix int) error {
 	return nil
 }
 
-// Release takes back what Enter has counted.
+// Release takes back what Acquire has counted.
 func (c *Conns) Release(a netip.Addr) {
 	p := Prefix(a)
 	c.mu.Lock()

@@ -2,12 +2,11 @@ package limit
 
 import "net/netip"
 
-// MaxPrefixes bounds what is remembered of prefixes, in each map of them.
+// MaxPrefixes is how many prefixes a map may have.
 const MaxPrefixes = 1 << 14
 
-// Prefix is what counts as one client: an IPv4 address, or, as that is what one
-// customer has, the /64 of an IPv6 address. An IPv4-mapped address is its IPv4
-// address, and a zone does not matter.
+// Prefix returns what counts as one client: an IPv4 address, or the /64 of an IPv6 address, which is
+// what one customer has. An IPv4-mapped address counts as its IPv4 address, and zones are ignored.
 func Prefix(a netip.Addr) netip.Prefix {
 	a = a.Unmap()
 	bits := a.BitLen()
@@ -18,9 +17,9 @@ func Prefix(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// Evict makes room for a prefix in a map that has MaxPrefixes: it forgets the
-// entries that are stale and, if these are few, others, until a quarter is free.
-// Entries that are in use stay; nil: none is. The caller holds the map's lock.
+// Evict makes room in a map that has MaxPrefixes: it deletes the stale entries and, if these are few,
+// others, until a quarter is free. Entries that are in use stay; nil: none is in use. The caller
+// holds the lock of the map.
 func Evict[V any](m map[netip.Prefix]V, stale, inUse func(V) bool) {
 	if len(m) < MaxPrefixes {
 		return
@@ -31,7 +30,7 @@ func Evict[V any](m map[netip.Prefix]V, stale, inUse func(V) bool) {
 			delete(m, p)
 		}
 	}
-	for p, v := range m { // in no order: a flood of addresses drives out its own
+	for p, v := range m { // in no order: a flood of addresses evicts mostly its own
 		if len(m) < MaxPrefixes*3/4 {
 			return
 		}

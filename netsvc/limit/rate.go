@@ -6,15 +6,13 @@ import (
 	"time"
 )
 
-// Rate is what may be done: PerSecond of it in the long run, and Burst at once.
-// PerSecond must be above 0.
+// Rate is a rate limit: PerSecond in the long run, and Burst at once. PerSecond must be above 0.
 type Rate struct{ PerSecond, Burst float64 }
 
-// Spend takes n out of a burst by the generic cell rate algorithm (ITU-T I.371).
-// All that has to be known of a burst is its debt: the time until it is whole
-// again. A debt of 0 or less is none. Spend returns the debt afterwards, and how
-// long to wait for it: 0 if the burst has n. A caller that does not
-// wait keeps the debt from before. An n above the burst always waits.
+// Spend takes n out of a burst by the generic cell rate algorithm (ITU-T I.371). The state of a burst
+// is its debt: the time until the burst is full again; 0 or less: it is full. Spend returns the debt
+// afterwards, and how long to wait before n may be used: 0 if the burst has n. A caller that does
+// not wait keeps the debt from before. An n above the burst always waits.
 func (r Rate) Spend(debt time.Duration, n float64) (after, wait time.Duration) {
 	after = max(debt, 0) + r.Time(n)
 	return after, max(0, after-r.Time(r.Burst))
@@ -28,16 +26,15 @@ func (r Rate) Time(n float64) time.Duration {
 	return time.Duration(n / r.PerSecond * float64(time.Second))
 }
 
-// Buckets is a rate's burst for each prefix. It forgets prefixes whose burst is
-// whole, and any at all beyond MaxPrefixes. The zero value is empty. Its times are
-// those at which a burst is whole again.
+// Buckets has a burst for each prefix. It forgets prefixes whose burst is full and, beyond
+// MaxPrefixes, any. The zero value is empty. Its times are those at which a burst is full again.
 type Buckets struct {
 	mu     sync.Mutex
 	fullAt map[netip.Prefix]time.Time
 }
 
-// Take spends n of a prefix's burst and returns how long to wait for it; if that
-// is above patience, nothing is spent. A PerSecond of 0 is no limit.
+// Take spends n of a prefix's burst and returns how long to wait before n may be used. If that is
+// above patience, it spends nothing. A PerSecond of 0 is no limit.
 func (b *Buckets) Take(now time.Time, p netip.Prefix, n float64, r Rate, patience time.Duration) (wait time.Duration) {
 	if r.PerSecond <= 0 {
 		return 0
@@ -51,22 +48,21 @@ func (b *Buckets) Take(now time.Time, p netip.Prefix, n float64, r Rate, patienc
 	return wait
 }
 
-// FullAt returns when the burst of a prefix is whole again. Of one that is not
-// known that is the zero time.
+// FullAt returns when the burst of a prefix is full again, and the zero time for an unknown prefix.
 func (b *Buckets) FullAt(p netip.Prefix) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.fullAt[p]
 }
 
-// SetFullAt notes when the burst of a prefix is whole again.
+// SetFullAt sets when the burst of a prefix is full again.
 func (b *Buckets) SetFullAt(now time.Time, p netip.Prefix, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.set(now, p, at)
 }
 
-// set is SetWhole with mu held.
+// set is SetFullAt with mu held.
 func (b *Buckets) set(now time.Time, p netip.Prefix, at time.Time) {
 	if b.fullAt == nil {
 		b.fullAt = make(map[netip.Prefix]time.Time)
@@ -77,7 +73,7 @@ func (b *Buckets) set(now time.Time, p netip.Prefix, at time.Time) {
 	b.fullAt[p] = at
 }
 
-// Debts returns all debts at a time, by prefix.
+// Debts returns the debt of each prefix that has one.
 func (b *Buckets) Debts(now time.Time) map[netip.Prefix]time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -90,7 +86,7 @@ func (b *Buckets) Debts(now time.Time) map[netip.Prefix]time.Duration {
 	return all
 }
 
-// Restore takes over what Debts returned, in another process.
+// Restore sets the debts that Debts returned in another process.
 func (b *Buckets) Restore(now time.Time, debts map[netip.Prefix]time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

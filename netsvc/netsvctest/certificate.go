@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Certificate makes a certificate that signs itself, for the hosts, or for 127.0.0.1 if there
-// are none. It is of that name and valid for that time.
+// Certificate returns a self-signed certificate of a name for the hosts, or for 127.0.0.1 if there
+// are none. It is valid from one time until the other.
 func Certificate(t testing.TB, name string, from, until time.Time, hosts ...string) *tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -10,12 +10,11 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for what must happen; generous, as machines are
-// slow.
+// Patience is how long a test waits for what must happen. It is long, because machines may be slow.
 const Patience = 20 * time.Second
 
-// Client is a client of either port: lines out, lines in. What does not come within
-// Patience fails the test.
+// Client is a client of a room's port or of the master port: it writes lines and reads lines. A line
+// that does not come within Patience fails the test.
 type Client struct {
 	T    testing.TB
 	Conn interface {
@@ -42,8 +41,8 @@ func NewClient(t testing.TB, c *net.TCPConn) *Client {
 	return &Client{T: t, Conn: c, TCP: c, In: bufio.NewReader(c)}
 }
 
-// Join connects to a room, and has the room told of it at once, by a word to
-// itself.
+// Join connects to a room. The client sends itself a private message, so that the room announces it
+// at once.
 func Join(t testing.TB, port int) *Client {
 	t.Helper()
 	c := Dial(t, port)
@@ -77,14 +76,14 @@ func (c *Client) Line() string {
 	return l
 }
 
-// Next is Line with its error.
+// Next is Line, but returns its error.
 func (c *Client) Next() (string, error) {
 	c.Conn.SetReadDeadline(time.Now().Add(Patience))
 	l, err := c.In.ReadString('\n')
 	return strings.TrimSuffix(l, "\n"), err
 }
 
-// Expect reads the next lines and compares.
+// Expect reads the next lines, which must be these.
 func (c *Client) Expect(want ...string) {
 	c.T.Helper()
 	for _, w := range want {
@@ -104,7 +103,7 @@ func (c *Client) ExpectErrors(codes ...string) {
 	}
 }
 
-// Until reads on until a line with that prefix, and returns it.
+// Until reads until a line with that prefix, and returns the line.
 func (c *Client) Until(prefix string) string {
 	c.T.Helper()
 	for {
@@ -114,7 +113,7 @@ func (c *Client) Until(prefix string) string {
 	}
 }
 
-// End expects that the connection was closed in good order.
+// End expects the end of the input, and no reset.
 func (c *Client) End() {
 	c.T.Helper()
 	if l, err := c.Next(); err != io.EOF {
@@ -122,16 +121,16 @@ func (c *Client) End() {
 	}
 }
 
-// HalfClose says that nothing more is sent.
+// HalfClose closes the sending side.
 func (c *Client) HalfClose() { c.Conn.CloseWrite() }
 
-// Reset vanishes without a word.
+// Reset breaks the connection.
 func (c *Client) Reset() {
 	c.TCP.SetLinger(0)
 	c.TCP.Close()
 }
 
-// Eventually waits for what other goroutines bring about.
+// Eventually waits until ok reports true.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)

@@ -1,9 +1,8 @@
-// Package netsvctest is what the tests of several packages have in common: ports,
-// a server that a test ends and starts again, a client that reads and writes lines, and
-// certificates. Nothing but tests imports it.
+// Package netsvctest is shared by the tests of several packages: ports, a server that a test can stop
+// and start again, a client that reads and writes lines, and certificates. Only tests import it.
 //
-// Each package of tests has a range of ports of its own, below the ephemeral ports,
-// as the tests of several packages run at a time:
+// Each package of tests has a range of ports of its own, below the ephemeral ports, because the tests
+// of several packages run at a time:
 //
 //	netsvc          9500 to 12999
 //	netsvc/client  13000 to 13999

@@ -5,20 +5,19 @@ import (
 	"sync"
 )
 
-// Ports is a range that gives out its ports one after the other, from a random one
-// on, and then again from the first: by then the tests that had those have ended.
+// Ports gives out the ports of a range one after the other, from a random one on. After the last it
+// begins again with the first: by then the tests that had those ports have ended.
 type Ports struct {
 	mu             sync.Mutex
 	from, to, next int64
 }
 
-// NewPorts makes the range from <= port < to.
+// NewPorts returns the range from <= port < to.
 func NewPorts(from, to int64) *Ports {
 	return &Ports{from: from, to: to, next: from + rand.Int64N(to-from)}
 }
 
-// Take gives n ports, which must be fewer than the range has, and returns the one
-// behind them.
+// Take gives out n ports, which must be fewer than the range has, and returns the port after them.
 func (p *Ports) Take(n int64) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"roomd/store"
 )
 
-// Server is a service on 127.0.0.1 that a test can end and start again.
+// Server is a service on 127.0.0.1 that a test can stop and start again.
 type Server struct {
 	T testing.TB
 
@@ -21,22 +21,22 @@ type Server struct {
 	StoreOptions store.Options
 
 	Store   *store.Store    // of the last Start
-	Service *netsvc.Service // nil: it does not run
+	Service *netsvc.Service // nil: it is not running
 
-	// Stopped, if it is set, is called when the service has ended and the database
-	// is still open.
+	// Stopped, if it is set, is called after the service has stopped, and before the database
+	// is closed.
 	Stopped func()
 }
 
-// New prepares a server with an empty database. It is stopped when the test ends.
+// New returns a server with an empty database. The server is stopped when the test ends.
 func New(t testing.TB, o netsvc.Options) *Server {
 	s := &Server{T: t, Path: filepath.Join(t.TempDir(), "roomd.db"), Options: o, StoreOptions: store.Options{Lines: 100000, Trash: time.Hour}}
 	t.Cleanup(s.Stop)
 	return s
 }
 
-// Options are the defaults of config.toml, for rooms on the n ports from first on,
-// and a master port that the system chooses. The log is discarded.
+// Options returns the defaults of config.toml, for rooms on the n ports from first on, and a master
+// port that the system chooses. The log is discarded.
 func Options(first, n int) netsvc.Options {
 	return netsvc.Options{
 		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{first, first + n - 1},
@@ -54,7 +54,7 @@ func (s *Server) Start() {
 	}
 }
 
-// TryStart is Start for a server that may fail to bind; then Stop must follow.
+// TryStart is Start for a server that may fail to bind a port. Then Stop must follow.
 func (s *Server) TryStart() error {
 	s.T.Helper()
 	st, err := store.Open(s.Path, s.StoreOptions)
@@ -65,7 +65,7 @@ func (s *Server) TryStart() error {
 	return s.Service.Start()
 }
 
-// Stop ends the server, if it runs, and checks what it leaves on disk.
+// Stop stops the server, if it is running, and checks its database.
 func (s *Server) Stop() {
 	if s.Service == nil {
 		return
@@ -93,7 +93,7 @@ func (s *Server) Create(name string) int {
 	return info.Port
 }
 
-// Room finds a room by its name as LIST has it.
+// Room returns the room of a name, as LIST shows it.
 func (s *Server) Room(name string) netsvc.RoomInfo {
 	s.T.Helper()
 	for _, i := range s.Service.List() {
