@@ -32,8 +32,8 @@ func (s *server) createLocked(name, password string) int {
 	return info.Port
 }
 
-// Who waits for ever before the gate is let go, and who is in stays when the
-// operator changes the password or takes it away.
+// A client that gives no password is disconnected, and members stay when the operator changes the
+// password or removes it.
 func TestPasswordOfTheOperator(t *testing.T) {
 	s := startServer(t)
 	s.Options.Log = slog.New(slog.DiscardHandler)
@@ -65,8 +65,7 @@ func TestPasswordOfTheOperator(t *testing.T) {
 	}
 }
 
-// What is said before the gate costs no more than a little memory, and a room
-// that closes lets everybody there know.
+// Input before the password takes little memory, and a room that closes tells the clients that wait.
 func TestCrowdBeforeTheGate(t *testing.T) {
 	s := startServer(t)
 	s.Options.MaxConnections = 5000

@@ -15,8 +15,8 @@ import (
 	"roomd/store"
 )
 
-// A ban, the stop, and an upgrade that cannot take them along end connections to the
-// master port soon whose clients do not read: what is being written to them has a second.
+// A ban, the stop, and an upgrade that cannot hand them over end connections to the master port whose
+// clients do not read: the clients have a second for their answers.
 func TestUnreadWhereItEnds(t *testing.T) {
 	for name, end := range map[string]func(s *server) error{
 		"ban": func(s *server) error {
@@ -80,8 +80,8 @@ func TestUnreadWhereItEnds(t *testing.T) {
 	}
 }
 
-// A deletion ends the connections before a room's password soon whose clients do not
-// read, and does not wait for them. Their time for the password does not count.
+// A deletion ends the connections before a room's password whose clients do not read, and does not
+// wait for them. Their time for the password does not count.
 func TestUnreadBeforeThePassword(t *testing.T) {
 	s := startServer(t)
 	port := s.createLocked("den", "secret")

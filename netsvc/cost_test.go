@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// What costs as much as many lines has the price of many lines, to the member that
-// asks and to its address: members that ask for all they may leave others their
-// time.
+// A command that takes as long as many lines costs as much as many lines, for the member and for its
+// address: members that ask for all they may leave processor time for the others.
 func TestPriceOfWork(t *testing.T) {
 	const (
 		rate  = 100 // lines per second

@@ -22,8 +22,7 @@ func code(err error) string {
 	return c
 }
 
-// A room is renamed and moved under its members, who stay, and is found there
-// after a restart.
+// A room is renamed and moved while its members stay, and has its new name and port after a restart.
 func TestRenameAndMove(t *testing.T) {
 	s := startServer(t)
 	old, _ := s.Create("Lobby"), s.Create("dev")
