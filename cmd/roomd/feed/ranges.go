@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// lineRanges are the numbers of lines, in order.
+// lineRanges are numbers of lines, in ascending order.
 type lineRanges []lineRange
 
 type lineRange struct{ first, last int }
@@ -26,7 +26,7 @@ func (s lineRanges) count() (n int) {
 	return n
 }
 
-// String is "line 3" or "lines 3, 7-9 and 12", of very many only the first.
+// String returns "line 3" or "lines 3, 7-9 and 12"; of many ranges only the first ones.
 func (s lineRanges) String() string {
 	const most = 20
 	var words []string
@@ -49,29 +49,28 @@ func (s lineRanges) String() string {
 	return "lines " + strings.Join(words, ", ")
 }
 
-// unsentLines are the lines that were not sent, by why, in the order of the first of
-// each.
+// unsentLines are the lines that were not sent, grouped by cause, in the order of the first lines.
 type unsentLines []*unsentGroup
 
 type unsentGroup struct {
-	cause    string // empty: the feed ended before
+	cause    string // empty: the feed ended before the line
 	lines    lineRanges
-	reported bool // of the first of them
+	reported bool // the first line was reported
 }
 
-// add notes a line, and returns its reason, and whether that is new.
-func (r *unsentLines) add(number int, why string) (of *unsentGroup, fresh bool) {
-	known := func() int { return slices.IndexFunc(*r, func(o *unsentGroup) bool { return o.cause == why }) }
+// add records a line, and returns its group and whether the group is new.
+func (r *unsentLines) add(number int, cause string) (of *unsentGroup, fresh bool) {
+	known := func() int { return slices.IndexFunc(*r, func(o *unsentGroup) bool { return o.cause == cause }) }
 	i := known()
 	if fresh = i < 0; fresh {
 		const most = 100
 		if len(*r) >= most {
-			why = "other reasons"
+			cause = "other causes"
 			i = known()
 		}
 		if i < 0 {
 			i = len(*r)
-			*r = append(*r, &unsentGroup{cause: why})
+			*r = append(*r, &unsentGroup{cause: cause})
 		}
 	}
 	of = (*r)[i]

@@ -10,28 +10,29 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// recordUnsent notes a line that is not sent. While a feed goes on, each new reason is
-// said at once.
+// recordUnsent records a line that is not sent. While the feed runs, the first line of each
+// cause is reported at once.
 func (s *sender) recordUnsent(number int, err error) {
-	why := causeText(err)
-	if r, fresh := s.unsent.add(number, why); fresh && s.display.Elapsed() > time.Second {
+	cause := causeText(err)
+	if r, fresh := s.unsent.add(number, cause); fresh && s.display.Elapsed() > time.Second {
 		r.reported = true
-		s.display.Println("line %d: not sent: %s", number, why)
+		s.display.Println("line %d: not sent: %s", number, cause)
 	}
 }
 
-// causeText is why a line was not sent. The server's sentences begin as ours do.
+// causeText returns why a line was not sent, without the prefix that the server puts before its
+// own texts.
 func causeText(err error) string {
 	return strings.TrimPrefix(remote.CleanError(err).Error(), wire.NotSent)
 }
 
-// result says which lines are not in the room as they should be, if there are
-// any. why is why it ended before the end of the input.
-func (s *sender) result(why error) error {
+// result returns an error that lists the lines that are not in the room, if there are any.
+// cause is why the feed ended before the end of the input; nil: it did not.
+func (s *sender) result(cause error) error {
 	if len(s.truncated) > 0 {
 		s.display.Println("%v: cut", s.truncated)
 	}
-	if why == nil && len(s.unsent) == 0 {
+	if cause == nil && len(s.unsent) == 0 {
 		return nil
 	}
 	var text strings.Builder
@@ -42,7 +43,7 @@ func (s *sender) result(why error) error {
 	for _, r := range s.unsent {
 		n := r.lines.count()
 		switch missing += n; {
-		case r.reported && n == 1: // and there is nothing to add
+		case r.reported && n == 1: // this line was reported already
 		case r.cause == "":
 			fmt.Fprintf(&text, "%v: not sent\n", r.lines)
 		default:
@@ -50,16 +51,16 @@ func (s *sender) result(why error) error {
 		}
 	}
 	if n := s.uncertain.count(); n > 0 {
-		fmt.Fprintf(&text, "%v: in the room, or not\n", s.uncertain)
+		fmt.Fprintf(&text, "%v: perhaps in the room, not confirmed\n", s.uncertain)
 	}
 	fmt.Fprintf(&text, "%s in the room", english.PluralAre(s.stored, "line"))
-	if why == nil {
+	if cause == nil {
 		return fmt.Errorf("%s, %d not", &text, missing)
 	}
-	return fmt.Errorf("%w\n%s, no more", why, &text)
+	return fmt.Errorf("%w\n%s, no more", cause, &text)
 }
 
-// progressText is what a person who waits wants to know.
+// progressText is the progress line.
 func (s *sender) progressText(upto int64) string {
 	text := fmt.Sprintf("%s in the room, %d/s", english.PluralAre(s.stored, "line"), s.display.Rate(s.stored))
 	if s.size > 0 {

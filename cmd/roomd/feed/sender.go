@@ -18,20 +18,19 @@ import (
 
 // Options say how a feed is sent.
 type Options struct {
-	// Nick to speak under. Empty: that of remote.NickVar, else one that is made up.
+	// Nick of the sender. Empty: that of remote.NickVar, then a unique one.
 	Nick string
-	// Timeout is how long a server that is out of reach, or takes no line, is waited
-	// for. 0: without end.
+	// Timeout bounds the time in which the server is unreachable or takes no line. 0: no bound.
 	Timeout time.Duration
 	// Long is one of LongPolicies, for lines that are too long.
 	Long string
-	// Display is told of outages, of refusals and of how much is done.
+	// Display shows outages, refusals and progress.
 	Display *progress.Display
 }
 
-// Send sends all lines of an input to a room and returns when they are there: by
-// default on disk. The error says which lines are not in the room and why; it is fit
-// for a terminal. After ctx is done it waits for a second for lines that are under way.
+// Send sends all lines of an input to a room, and returns when they are stored: by default on
+// disk. The error says which lines are not in the room and why; it is safe for a terminal.
+// After ctx is done, Send waits one more second for the lines in flight.
 func Send(ctx context.Context, server *remote.Server, room string, in io.Reader, o Options) error {
 	s := sender{o: o, display: o.Display}
 	usual := os.Getenv(remote.NickVar)
@@ -42,7 +41,7 @@ func Send(ctx context.Context, server *remote.Server, room string, in io.Reader,
 	err := join(cmp.Or(o.Nick, usual, remote.UniqueNick(remote.LoginNick())))
 	var refusal *client.Error
 	if o.Nick == "" && usual != "" && errors.As(err, &refusal) && refusal.Code == client.Exists {
-		err = join(remote.UniqueNick(usual)) // the person chats under it meanwhile
+		err = join(remote.UniqueNick(usual)) // the person is chatting under that nick
 	}
 	if err != nil {
 		return err
@@ -56,26 +55,26 @@ func Send(ctx context.Context, server *remote.Server, room string, in io.Reader,
 	return remote.CleanError(s.run(ctx, in))
 }
 
-// sender sends lines and keeps count of them. It is owned by the goroutine of Send.
+// sender sends lines and counts them. The goroutine of Send owns it.
 type sender struct {
 	o       Options
 	display *progress.Display
 	room    *client.Room
 	size    int64 // of the input in bytes; 0: not known
 
-	stored    int         // lines that are in the room
-	uncertain lineRanges  // those that may be
-	truncated lineRanges  // those of which only the beginning is there
-	unsent    unsentLines // those that were not sent
+	stored    int         // number of lines in the room
+	uncertain lineRanges  // lines that may be in the room
+	truncated lineRanges  // lines in the room without their end
+	unsent    unsentLines // lines that were not sent
 
-	queue    []entry // from the input, and not on their way
-	requeued int     // of them, those at the front that were refused since one went out
+	queue    []entry // lines of the input that are not sent yet
+	requeued int     // number of refused lines at the front of queue
 	inFlight []inFlightLine
 	window   window
 	refusing refusal
 }
 
-// inFlightLine is a line on its way.
+// inFlightLine is a line that is sent and has no receipt yet.
 type inFlightLine struct {
 	entry
 	receipt *client.Receipt
@@ -83,26 +82,27 @@ type inFlightLine struct {
 }
 
 const (
-	minRetry     = 100 * time.Millisecond // after a line was refused
-	maxRetry     = time.Second            // between tries, at most
-	drainTimeout = time.Second            // for lines that are under way when sending is given up
+	minRetry     = 100 * time.Millisecond // after a refused line
+	maxRetry     = time.Second            // between attempts, at most
+	drainTimeout = time.Second            // for the lines in flight at the end
 )
 
-// run sends all lines of in. It waits for what may pass, and goes on behind a line
-// that cannot be sent.
+// run sends all lines of in. It waits while lines are refused for now, and skips lines that
+// cannot be sent.
 func (s *sender) run(ctx context.Context, in io.Reader) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	late, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	// drained is done drainTimeout after ctx, for the lines in flight.
+	drained, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(drainTimeout, giveUp) })
 	defer stop()
 	var watching sync.WaitGroup
 	defer watching.Wait()
-	aside, leave := context.WithCancel(ctx)
-	defer leave()
+	watch, stopWatch := context.WithCancel(ctx)
+	defer stopWatch()
 	outage := remote.Outage{Display: s.display, Timeout: s.o.Timeout, GiveUp: cancel}
-	watching.Go(func() { outage.Watch(aside, s.room) })
+	watching.Go(func() { outage.Watch(watch, s.room) })
 
 	lines, read := make(chan entry), make(chan error, 1)
 	go func() { // a read from a terminal may never return
@@ -132,7 +132,7 @@ func (s *sender) run(ctx context.Context, in io.Reader) error {
 		switch {
 		case len(s.inFlight) > 0:
 			oldest = s.inFlight[0].receipt.Done()
-		case len(s.queue) > 0: // it is refused for now
+		case len(s.queue) > 0: // the room refuses lines
 			again = time.After(time.Until(s.refusing.retryAt))
 		case !open:
 			done = true
@@ -144,27 +144,27 @@ func (s *sender) run(ctx context.Context, in io.Reader) error {
 				s.queue = append(s.queue, e)
 			}
 		case <-oldest:
-			if err := s.awaitOldest(late); err != nil {
+			if err := s.awaitOldest(drained); err != nil {
 				cancel(err)
 			}
 		case <-again:
 		case <-ctx.Done():
 		}
 	}
-	why := context.Cause(ctx)
+	cause := context.Cause(ctx)
 	for len(s.inFlight) > 0 {
-		s.awaitOldest(late) // why is known
+		s.awaitOldest(drained) // cause is known
 	}
 	s.display.Clear()
 	if !open {
-		if err := <-read; why == nil {
-			why = err
+		if err := <-read; cause == nil {
+			cause = err
 		}
 	}
-	return s.result(why)
+	return s.result(cause)
 }
 
-// post sends what waits, as much as may be under way.
+// post sends queued lines until the window is full.
 func (s *sender) post(ctx context.Context) error {
 	for len(s.queue) > 0 && s.canPost() {
 		e := s.queue[0]
@@ -189,8 +189,8 @@ func (s *sender) post(ctx context.Context) error {
 	return nil
 }
 
-// canPost reports whether another line may go out. While the room takes none, one is
-// tried at a time: what was refused comes first.
+// canPost reports whether another line may be sent. While the room refuses lines, one line is
+// tried at a time, the first refused one.
 func (s *sender) canPost() bool {
 	if m := s.refusing; !m.since.IsZero() && !m.expired {
 		return len(s.inFlight) == 0 && !time.Now().Before(m.retryAt)
@@ -198,8 +198,8 @@ func (s *sender) canPost() bool {
 	return len(s.inFlight) < s.window.size
 }
 
-// awaitOldest waits for the line that went out first and accounts for it. The error
-// is why no other can follow.
+// awaitOldest waits for the receipt of the oldest line in flight, and counts the line. After an
+// error no further line can be sent.
 func (s *sender) awaitOldest(ctx context.Context) error {
 	l := s.inFlight[0]
 	s.inFlight = s.inFlight[1:]
@@ -245,7 +245,7 @@ func (s *sender) awaitOldest(ctx context.Context) error {
 	return nil
 }
 
-// temporary reports whether the server may take a line later that it has refused.
+// temporary reports whether the server may accept a refused line later.
 func temporary(err error) bool {
 	var refusal *client.Error
 	return errors.Is(err, client.ErrRefused) || client.IsTemporary(err) || errors.As(err, &refusal) && refusal.Code == client.Denied // muted, read-only

@@ -10,38 +10,38 @@ import (
 	"unicode/utf8"
 )
 
-// LongPolicies are the values of Options.Long: a line that is too long for the server is left
-// out, sent without its end, sent as several lines, or ends the feed.
+// LongPolicies are the values of Options.Long: a line that is too long for the server is
+// skipped, sent without its end, sent as several lines, or ends the feed.
 var LongPolicies = []string{"skip", "cut", "split", "fail"}
 
-// maxLineBytes is a limit that no server goes beyond (limits.line_bytes).
+// maxLineBytes is the largest limits.line_bytes of a server.
 const maxLineBytes = 64 << 10
 
-// source cuts an input into lines that the server takes. It holds a few times the
-// longest of them, whatever the input is.
+// source cuts an input into lines that the server accepts. Its memory is bounded by a few times
+// the longest accepted line, for any input.
 type source struct {
 	in    *bufio.Reader
-	limit func() int // bytes of a line, as the server counts them; 0: not known
+	limit func() int // limits.line_bytes of the server; 0: unknown
 	long  string     // one of LongPolicies
 
-	offset int64 // bytes of the input so far
+	offset int64 // bytes of the input that were read
 }
 
 func newSource(in io.Reader, long string, limit func() int) *source {
 	return &source{in: bufio.NewReaderSize(in, 64<<10), limit: limit, long: long}
 }
 
-// bom is what some systems put before a text: it is of the file, and not of its
+// bom is the byte order mark that some systems put before a text. It does not belong to the
 // first line.
 const bom = "\ufeff"
 
-// entry is a line of the input, or a part of it.
+// entry is a line of the input, or a part of a line.
 type entry struct {
 	number    int    // of the line in the input, from 1
-	text      string // what is to be sent
-	truncated bool   // it is not all of the line
-	offset    int64  // bytes of the input, this line included
-	err       error  // not nil: it is not to be sent
+	text      string // to send
+	truncated bool   // text is only the beginning of the line
+	offset    int64  // bytes of the input up to the end of this line
+	err       error  // why the line is not sent; nil: it is sent
 }
 
 // lineTooLong is why a line is not sent.
@@ -51,7 +51,7 @@ func (e lineTooLong) Error() string {
 	return fmt.Sprintf("the line has %d bytes, the limit is %d", e.bytes, e.limit)
 }
 
-// each hands on the lines of the input, in order, until it ends, or put says so.
+// each passes the lines of the input to put, in order, until the input ends or put returns false.
 func (s *source) each(put func(entry) bool) error {
 	for number := 1; ; number++ {
 		most := min(s.limit(), maxLineBytes)
@@ -111,26 +111,26 @@ func (s *source) each(put func(entry) bool) error {
 	}
 }
 
-// fits reports whether a line is not too long. What begins with / is sent with
-// another one.
+// fits reports whether the server accepts the length of a line. A line that begins with / is
+// sent with a second /.
 func fits(b []byte, most int) bool {
 	return len(b) <= most && (len(b) < most || b[0] != '/')
 }
 
-// prefix is the longest beginning of a line that fits and does not end within a
-// character: a letter stays with its marks, and what is joined together.
+// prefix returns the longest beginning of a line that fits and does not end within a character:
+// a letter stays with its combining marks, and joined emoji stay together.
 func prefix(b []byte, most int) []byte {
 	n := most
 	if b[0] == '/' {
 		n--
 	}
 	n = min(n, len(b))
-	for range utf8.UTFMax - 1 { // what is no UTF-8 has no border
+	for range utf8.UTFMax - 1 { // bytes that are not UTF-8 have no boundary
 		if n < len(b) && n > 1 && !utf8.RuneStart(b[n]) {
 			n--
 		}
 	}
-	const longest = 32 // bytes of a character; a tower of marks is cut
+	const longest = 32 // bytes of a character; a longer sequence of marks is cut
 	for at := n; at > 1 && at > n-longest; {
 		before, size := utf8.DecodeLastRune(b[:at])
 		after, _ := utf8.DecodeRune(b[at:])
@@ -142,7 +142,7 @@ func prefix(b []byte, most int) []byte {
 	return b[:n]
 }
 
-// sameCharacter reports whether two characters are shown as one.
+// sameCharacter reports whether two runes are shown as one character.
 func sameCharacter(before, after rune) bool {
 	const joiner = '\u200d'
 	return before == joiner || after == joiner || after == '\u200c' || unicode.Is(unicode.M, after) || after >= 0x1f3fb && after <= 0x1f3ff

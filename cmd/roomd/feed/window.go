@@ -2,20 +2,20 @@ package feed
 
 import "time"
 
-// window is how many lines may be under way: fewer where the server takes them
-// slowly. What is refused for now is tried again behind what was under way.
+// window bounds the number of lines in flight. It is smaller if the server is slow, because a
+// refused line is stored after the lines that were in flight behind it.
 type window struct {
 	size    int
-	minTime time.Duration // from the sending to the arrival
+	minTime time.Duration // from sending to the receipt
 }
 
 const (
 	initialWindow = 16
 	maxWindow     = 256
-	slowThreshold = 100 * time.Millisecond // beyond the least
+	slowThreshold = 100 * time.Millisecond // above minTime
 )
 
-// observe learns from a line that has arrived.
+// observe adapts the window to the time of a stored line.
 func (w *window) observe(d time.Duration) {
 	if w.minTime == 0 || d < w.minTime {
 		w.minTime = d
@@ -25,14 +25,14 @@ func (w *window) observe(d time.Duration) {
 	} else {
 		w.size = min(w.size+1, maxWindow)
 	}
-	w.minTime += (d - w.minTime) / 64 // the way may have become longer
+	w.minTime += (d - w.minTime) / 64 // follow a connection that becomes slower
 }
 
-// refusal is a time in which the room takes no line: the member is muted, the room
-// or the database is read-only, the disk is full.
+// refusal is a period in which the room refuses lines: the member is muted, the room or the
+// database is read-only, the disk is full.
 type refusal struct {
-	since   time.Time // zero: the room takes lines
-	retryAt time.Time // when a line is tried again
+	since   time.Time // zero: the room accepts lines
+	retryAt time.Time // when the next attempt is due
 	pause   time.Duration
-	expired bool // it has lasted for longer than the patience: no line waits for its end
+	expired bool // longer than Options.Timeout: lines are skipped instead of waiting
 }

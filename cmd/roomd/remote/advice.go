@@ -11,7 +11,7 @@ import (
 	"roomd/netsvc/client"
 )
 
-// explained is an error in the words of the person who has to do something about it.
+// explained is an error with advice for the person.
 type explained struct {
 	text  string
 	cause error
@@ -20,8 +20,8 @@ type explained struct {
 func (a explained) Error() string { return a.text }
 func (a explained) Unwrap() error { return a.cause }
 
-// explain says why the server cannot be reached, and what to do, in place of what the
-// resolver and TLS say.
+// explain says why the server cannot be reached and what to do, in place of the words of the
+// resolver and of TLS.
 func (s *Server) explain(err error) error {
 	var dns *net.DNSError
 	var op *net.OpError
@@ -44,10 +44,10 @@ func (s *Server) explain(err error) error {
 		text = refusal.Text
 		do = "add --tls, and --ca FILE with the certificate to trust if the system does not"
 	case s.options.TLS == nil:
-	case errors.As(err, &header), errors.As(err, &op) && op.Op == "remote error": // it does not begin to, or it says so
-		text = fmt.Sprintf("the server at %s does not speak TLS as it is asked to: %v", s.addr, err)
+	case errors.As(err, &header), errors.As(err, &op) && op.Op == "remote error": // plain text instead of TLS, or a TLS alert
+		text = fmt.Sprintf("the server at %s does not speak TLS: %v", s.addr, err)
 		do = "leave --tls and --ca out if it speaks plain text"
-		if !s.TLS && s.CA == "" { // Find has said so
+		if !s.TLS && s.CA == "" { // Find has returned a certificate
 			do = "the configuration has tls.cert; name the server with --server HOST:PORT if it speaks plain text"
 		}
 	case errors.As(err, &untrusted):

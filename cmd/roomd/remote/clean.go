@@ -8,8 +8,7 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// CleanEvent is an event of a room, or an old line, as it may be printed: nothing in it can
-// harm a terminal. Its Type is the server's.
+// CleanEvent makes an event of a room safe for a terminal. Its Type is not changed.
 func CleanEvent(ev client.Event) wire.Event {
 	return wire.Event{
 		Seq: ev.Seq, Time: ev.Time, Type: wire.Type(ev.Type), Members: ev.Members,
@@ -17,9 +16,9 @@ func CleanEvent(ev client.Event) wire.Event {
 	}
 }
 
-// CleanError makes an error harmless to a terminal, each of its lines on its own: it may
-// repeat text from a server. An error that is harmless, or nil, is returned as it is; of
-// another one only the text is left.
+// CleanError makes the text of an error safe for a terminal, line by line, because it may
+// repeat text of a server. If that changes the text, the result is a new error without the
+// chain of the old one.
 func CleanError(err error) error {
 	if err == nil {
 		return nil

@@ -1,15 +1,14 @@
-// Package remote is a server as the commands of a client reach it: its address, TLS, a
-// member of one of its rooms, and advice for the person when it cannot be reached.
+// Package remote connects the client commands to a server: its address, TLS, a member of one
+// of its rooms, and advice for the person when the server cannot be reached.
 //
-// A Server finds its address once: the one that was named, else the one of Find, which
-// the caller takes from the environment or the configuration. Join waits while the
-// server is being started or the room has no port, and fails at once for any other
-// reason. Once a room was joined netsvc/client connects again by itself; an Outage says
-// when the connection breaks and when it is back, and gives up in time.
+// A Server resolves its address once: Addr, or the result of Find, which the caller takes
+// from the environment or the configuration. Join waits while the server starts or the room
+// has no port, and fails at once for any other reason. After Join, netsvc/client connects
+// again by itself; an Outage reports lost and new connections, and gives up after a timeout.
 //
-// An error that leaves the package tells the person what to do, in place of the words
-// of the resolver and of TLS, and is clean: it may repeat text from the server.
+// Errors of this package say what to do, in place of the words of the resolver and of TLS,
+// and are clean, because they may repeat text of the server.
 //
-// There is no goroutine but the timer of an Outage, and no lock: a Server and an
-// Outage belong to one goroutine each.
+// The only goroutine is the timer of an Outage, and there are no locks: one goroutine each
+// uses a Server and an Outage.
 package remote

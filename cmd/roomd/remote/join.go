@@ -12,22 +12,22 @@ import (
 )
 
 const (
-	minRetry = 100 * time.Millisecond // after a try
-	maxRetry = time.Second            // between tries, at most
+	minRetry = 100 * time.Millisecond // after an attempt
+	maxRetry = time.Second            // between attempts, at most
 )
 
-// Join makes a member of a room, with the Server's password. What passes it waits
-// for, and says so, for patience; 0: without end. The error is fit for a terminal.
-func (s *Server) Join(ctx context.Context, display *progress.Display, patience time.Duration, room string, o client.JoinOptions) (*client.Room, error) {
+// Join joins a room with the Server's password. It waits for problems that pass, and reports
+// them on display, until timeout; 0: no bound. The error is safe for a terminal.
+func (s *Server) Join(ctx context.Context, display *progress.Display, timeout time.Duration, room string, o client.JoinOptions) (*client.Room, error) {
 	within, cancel := ctx, context.CancelFunc(func() {})
-	if patience > 0 {
-		within, cancel = context.WithTimeout(ctx, patience)
+	if timeout > 0 {
+		within, cancel = context.WithTimeout(ctx, timeout)
 	}
 	defer cancel()
 	end, bounded := within.Deadline()
-	// A dial may find its deadline over before the context does.
+	// A dial may notice the deadline before the context does.
 	over := func() bool { return within.Err() != nil || bounded && !time.Now().Before(end) }
-	var failed error // the last time
+	var failed error // of the last attempt
 	for pause := minRetry; ; pause = min(2*pause, maxRetry) {
 		c, err := s.dial(within)
 		if err == nil {
@@ -44,11 +44,11 @@ func (s *Server) Join(ctx context.Context, display *progress.Display, patience t
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case errors.Is(err, context.DeadlineExceeded) && failed == nil:
-			return nil, fmt.Errorf("the server at %s has not answered within %v", s.addr, patience)
+			return nil, fmt.Errorf("the server at %s has not answered within %v", s.addr, timeout)
 		case over() && failed == nil:
 			return nil, CleanError(err)
 		case over():
-			return nil, fmt.Errorf("%w\nit was tried for %v", CleanError(failed), patience)
+			return nil, fmt.Errorf("%w\nthe command has tried for %v", CleanError(failed), timeout)
 		case !client.IsTemporary(err):
 			return nil, CleanError(err)
 		case failed == nil:

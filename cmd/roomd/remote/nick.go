@@ -9,7 +9,7 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// LoginNick is a nick made from the name of the user of this process.
+// LoginNick makes a nick of the name of the user of this process.
 func LoginNick() string {
 	name := os.Getenv("USER")
 	if u, err := user.Current(); err == nil {
@@ -18,8 +18,7 @@ func LoginNick() string {
 	return nickFrom(name)
 }
 
-// nickFrom is a nick made from a user's name: letters and digits of ASCII only, and
-// what a server takes.
+// nickFrom makes a nick of a user's name: ASCII letters and digits that a server accepts.
 func nickFrom(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
@@ -37,8 +36,8 @@ func nickFrom(name string) string {
 	return name
 }
 
-// UniqueNick is a nick made from a name that nobody else has: a line whose connection
-// broke is known by it.
+// UniqueNick makes a nick of a name that nobody else has: the client recognises by it the lines that
+// it sent before a lost connection.
 func UniqueNick(name string) string {
 	const most = 25 // characters, of the 32 that a name may have
 	r := []rune(name)

@@ -10,19 +10,18 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// Outage says when the connection of a room breaks and when it is back, and gives up
-// if that takes too long. Set the fields, give it all events of the room, and Close
-// it. It belongs to one goroutine.
+// Outage reports lost and new connections of a room, and gives up if an outage takes too long.
+// Set the fields, pass all events of the room to Handle, and call Close. One goroutine uses it.
 type Outage struct {
 	Display *progress.Display
-	Timeout time.Duration // from the break until it gives up; 0: never
+	Timeout time.Duration // for an outage; 0: no bound
 	GiveUp  context.CancelCauseFunc
 
 	timer *time.Timer
 }
 
-// Watch takes all events of a room until ctx is done or the room has ended; then it
-// calls GiveUp with why.
+// Watch handles all events of a room until ctx is done, or the room has ended; then it calls
+// GiveUp with the error of the room.
 func (o *Outage) Watch(ctx context.Context, room *client.Room) {
 	defer o.Close()
 	for ev := range room.Events(ctx) {
@@ -33,15 +32,14 @@ func (o *Outage) Watch(ctx context.Context, room *client.Room) {
 	}
 }
 
-// Handle takes an event of the room. Of those that are not about the connection it
-// says nothing.
+// Handle reports an event about the connection, and ignores other events.
 func (o *Outage) Handle(ev client.Event) {
 	switch ev.Type {
 	case client.Offline:
 		o.Display.Println("the connection is lost: %s; trying again", wire.CleanString(ev.Text))
 		if o.Timeout > 0 {
 			o.timer = time.AfterFunc(o.Timeout, func() {
-				o.GiveUp(fmt.Errorf("the server was out of reach for %v", o.Timeout))
+				o.GiveUp(fmt.Errorf("the server was unreachable for %v", o.Timeout))
 			})
 		}
 	case client.Online:

@@ -15,41 +15,40 @@ import (
 	"roomd/netsvc/client"
 )
 
-// Variables of the environment that stand for flags of the same name.
+// Environment variables that replace the flags of the same name.
 const (
-	// PasswordVar holds a room's password for those who do not want it to be seen
-	// among the processes.
+	// PasswordVar has the password of a room. Unlike a flag, other users cannot see it in the
+	// list of processes.
 	PasswordVar = "ROOMD_PASSWORD"
 
 	ServerVar = "ROOMD_SERVER" // HOST:PORT
 	NickVar   = "ROOMD_NICK"
 )
 
-// Server is the server that a command talks to. Set the fields, then call the methods
-// from one goroutine.
+// Server is the server of a client command. Set the fields, then call the methods from one
+// goroutine.
 type Server struct {
 	Addr     string // of the master port, HOST:PORT or HOST; empty: Find knows it
 	TLS      bool   // speak TLS
 	CA       string // file with the certificates to trust, in PEM; empty: the system's. It implies TLS
 	Password string // of the rooms that are joined; Dial and Join set it to that of PasswordVar if it is empty
 
-	// Find returns the address, HOST:PORT, if Addr is empty, and the file with the
-	// server's own certificate; empty: it speaks plain text. It is called until it has
-	// succeeded once.
+	// Find returns the address, HOST:PORT, if Addr is empty, and the file with the server's own
+	// certificate; empty: no TLS. It is called until it has succeeded once.
 	Find func() (addr, cert string, err error)
 
-	addr    string         // the address, once it is known
-	options client.Options // to speak with it
+	addr    string         // the resolved address; empty: not resolved yet
+	options client.Options // for that address
 }
 
-// Dial finds the server and makes sure that it is there. The error is fit for a
+// Dial resolves the address and checks that the server answers. The error is safe for a
 // terminal.
 func (s *Server) Dial(ctx context.Context) (*client.Client, error) {
 	c, err := s.dial(ctx)
 	return c, CleanError(err)
 }
 
-// dial is Dial, with an error that is not fit for a terminal.
+// dial is Dial with an error that is not cleaned.
 func (s *Server) dial(ctx context.Context) (*client.Client, error) {
 	s.Password = cmp.Or(s.Password, os.Getenv(PasswordVar))
 	if s.addr == "" {
@@ -62,7 +61,7 @@ func (s *Server) dial(ctx context.Context) (*client.Client, error) {
 	return c, s.explain(err)
 }
 
-// resolve is the server's address, and how to speak with it.
+// resolve returns the address of the server, and the options for it.
 func (s *Server) resolve() (addr string, o client.Options, err error) {
 	addr, ca, name, secure := s.Addr, s.CA, "", s.TLS || s.CA != ""
 	if addr == "" {
@@ -89,14 +88,14 @@ func (s *Server) resolve() (addr string, o client.Options, err error) {
 		}
 		o.TLS.RootCAs = x509.NewCertPool()
 		if !o.TLS.RootCAs.AppendCertsFromPEM(text) {
-			return "", o, fmt.Errorf("%s holds no certificate in PEM", ca)
+			return "", o, fmt.Errorf("%s contains no certificate in PEM", ca)
 		}
 	}
 	return addr, o, nil
 }
 
-// LocalAddr is the address, HOST:PORT, at which this machine reaches a server that listens
-// on a port of these addresses.
+// LocalAddr returns the address, HOST:PORT, at which this machine reaches a server that
+// listens on these addresses.
 func LocalAddr(listen []netip.Addr, port int) string {
 	host := "::1"
 	for _, a := range listen {
@@ -119,7 +118,7 @@ func readable(file string) bool {
 	return f.Close() == nil
 }
 
-// certName is a name that the server's own certificate is for.
+// certName returns the first DNS name of a certificate, or "".
 func certName(file string) string {
 	text, err := os.ReadFile(file)
 	if err != nil {

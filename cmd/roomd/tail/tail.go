@@ -16,28 +16,28 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// Options are the part of a room that is printed, and how.
+// Options select the lines that are printed, and their form.
 type Options struct {
-	// From is where to begin, unless the file Cursor says it.
+	// From is the first line, unless the file Cursor has a number.
 	From client.From
-	// After leaves out lines that are older, unless the file Cursor says where to begin.
+	// After skips older lines, unless the file Cursor has a number.
 	After time.Time
-	// Cursor is a file with the number of the last line that was written. Empty: none.
+	// Cursor is the file with the number of the last printed line. Empty: none.
 	Cursor string
-	// Follow goes on with what comes, until ctx is done.
+	// Follow prints new lines until ctx is done.
 	Follow bool
 	// JSON prints an object a line.
 	JSON bool
-	// Timeout is how long a server that is out of reach is waited for, with Follow only
-	// at the start. 0: without end.
+	// Timeout bounds the time in which the server is unreachable, with Follow only at the start.
+	// 0: no bound.
 	Timeout time.Duration
-	// Out is where lines are written, Display what is told about the connection.
+	// Out gets the lines, Display the messages about the connection.
 	Out     io.Writer
 	Display *progress.Display
 }
 
-// Room prints a room. It returns nil when all was printed that was asked for, or ctx
-// is done. The error is fit for a terminal.
+// Room prints a room. It returns nil when all selected lines are printed, or ctx is done. The
+// error is safe for a terminal.
 func Room(ctx context.Context, server *remote.Server, name string, o Options) (err error) {
 	t := printer{o: o}
 	if o.Cursor != "" {
@@ -62,14 +62,14 @@ func Room(ctx context.Context, server *remote.Server, name string, o Options) (e
 	return explainHistory(o.Cursor, err)
 }
 
-// printer prints a room. It belongs to the goroutine of Room.
+// printer prints a room. The goroutine of Room owns it.
 type printer struct {
 	o      Options
 	cursor *cursorFile // nil: none
 }
 
 func (p *printer) run(ctx context.Context, room *client.Room) error {
-	asked := ctx
+	parent := ctx
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	outage := remote.Outage{Display: p.o.Display, Timeout: p.o.Timeout, GiveUp: giveUp}
@@ -112,7 +112,7 @@ func (p *printer) run(ctx context.Context, room *client.Room) error {
 	}
 	p.o.Display.Clear()
 	switch {
-	case asked.Err() != nil:
+	case parent.Err() != nil:
 		return nil // a signal
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -120,18 +120,16 @@ func (p *printer) run(ctx context.Context, room *client.Room) error {
 	return room.Err()
 }
 
-// explainHistory says what to do when the cursor in a file is not one in the history
-// that there is.
+// explainHistory adds advice to the error about a cursor of another history.
 func explainHistory(file string, err error) error {
 	var refusal *client.Error
 	if !errors.As(err, &refusal) || refusal.Code != client.WrongHistory {
 		return err
 	}
-	return fmt.Errorf("the cursor in %s cannot be used: %w\nremove the file to begin with the oldest line that is kept, or, with --since SEQ|1h, elsewhere", wire.CleanString(file), err)
+	return fmt.Errorf("the cursor in %s cannot be used: %w\nremove the file to begin with the oldest line that is kept, or use --since SEQ|1h to begin elsewhere", wire.CleanString(file), err)
 }
 
-// render is a line as it is printed, without anything that could harm a
-// terminal.
+// render appends a line as it is printed, safe for a terminal.
 func (p *printer) render(b []byte, ev client.Event) []byte {
 	w := remote.CleanEvent(ev)
 	if p.o.JSON {
