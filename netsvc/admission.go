@@ -248,7 +248,7 @@ func (h *handshake) refuse(why RefusalReason, err error) error {
 	if h.room == nil {
 		return closingText(errLine(err))
 	}
-	return closingText(h.room.line(err.Error()))
+	return closingText(h.room.noticeLine(err.Error()))
 }
 
 func (h *handshake) location() (*Room, netip.AddrPort) { return h.room, h.client() }

@@ -149,7 +149,7 @@ type Receive func() (kind string, body []byte, fds []int, err error)
 // adoption is a server that takes over from another process.
 type adoption struct {
 	*Service
-	given map[uint64]bool // rooms whose state has come
+	adopted map[uint64]bool // rooms whose state has come
 
 	rosters map[uint64][]*roster // of the rooms, that members are to be shown
 	lost    map[*Room][]string   // nicks of members that could not be handed over
@@ -180,16 +180,16 @@ func (s *Service) Adopt(receive Receive) error {
 		if kind == "" {
 			break
 		}
-		if err := a.take(kind, body, fds); err != nil {
+		if err := a.adopt(kind, body, fds); err != nil {
 			return fmt.Errorf("take over %s: %w", kind, err)
 		}
 	}
 	here := uint64(0)
 	for _, r := range rooms {
-		if !a.given[r.id] {
+		if !a.adopted[r.id] {
 			return fmt.Errorf("the other process says nothing of the room %s", r.name())
 		}
-		a.missLost(r)
+		a.announceLost(r)
 		r.noteWritten() // the other process may have written to a peer that has vanished
 		here += uint64(len(r.members))
 	}
@@ -204,8 +204,8 @@ func (s *Service) Adopt(receive Receive) error {
 	return nil
 }
 
-// missLost tells the members of a room who has not come along.
-func (a *adoption) missLost(r *Room) {
+// announceLost tells the members of a room who has not come along.
+func (a *adoption) announceLost(r *Room) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, nick := range a.lost[r] {
@@ -213,7 +213,7 @@ func (a *adoption) missLost(r *Room) {
 	}
 }
 
-func (a *adoption) take(kind string, body []byte, fds []int) error {
+func (a *adoption) adopt(kind string, body []byte, fds []int) error {
 	switch kind {
 	case "service":
 		var st serviceState
@@ -229,7 +229,7 @@ func (a *adoption) take(kind string, body []byte, fds []int) error {
 		a.connects.Restore(now, st.Connects)
 		a.requests.Restore(now, st.Requests)
 		a.commands.Restore(now, st.Work)
-		a.where(st.Listen, st.Port)
+		a.adoptListening(st.Listen, st.Port)
 		return nil
 	case "master":
 		var addrs []netip.AddrPort
@@ -261,9 +261,9 @@ func (a *adoption) take(kind string, body []byte, fds []int) error {
 	return fmt.Errorf("this roomd does not know what that is")
 }
 
-// where takes over where the other process listens, or tries to: our own
+// adoptListening takes over where the other process listens, or tries to: our own
 // addresses and port take effect with Prepare and Commit.
-func (a *adoption) where(listen []netip.Addr, port int) {
+func (a *adoption) adoptListening(listen []netip.Addr, port int) {
 	if len(listen) == 0 {
 		return
 	}
@@ -298,7 +298,7 @@ func (a *adoption) room(st roomState, fds []int) error {
 	if r == nil {
 		return fmt.Errorf("the database has no room %d", st.ID)
 	}
-	a.given[st.ID] = true
+	a.adopted[st.ID] = true
 	last := r.log.End().Seq
 	if st.Log.Start.Seq > last {
 		return fmt.Errorf("the database is older than what the members of %s have: it ends at %d", r.name(), last)
@@ -311,7 +311,7 @@ func (a *adoption) room(st roomState, fds []int) error {
 		return fmt.Errorf("the database is older than what the members of %s have: it ends at %d, and not at %d", r.name(), last, end)
 	}
 	r.log = log
-	r.creator, r.guests, r.spoke, r.binding = st.Creator, st.Guests, st.Spoke, st.Binding
+	r.creator, r.guests, r.lastLine, r.unboundReason = st.Creator, st.Guests, st.Spoke, st.Binding
 	r.rate, r.joinNoticesDue = rate{st.Rate, time.Now()}, time.Now().Add(st.Coming)
 	if p := r.password.Load(); p != nil {
 		a.guesses.RestoreRoom(p, st.Inside, st.Guessed)
@@ -325,7 +325,7 @@ func (a *adoption) room(st roomState, fds []int) error {
 		r.state = unbound
 		a.tasks.Go(r.rebind)
 	} else {
-		if err := ln.Open(r.admit, r.line(busyText)); err != nil {
+		if err := ln.Open(r.admit, r.noticeLine(busyText)); err != nil {
 			return err
 		}
 		r.state, r.ln = open, ln
@@ -338,7 +338,7 @@ func (a *adoption) room(st roomState, fds []int) error {
 // Thaw.
 func (a *adoption) member(st *memberState, fd int) error {
 	r := a.byID(st.Room)
-	if r == nil || !a.given[st.Room] {
+	if r == nil || !a.adopted[st.Room] {
 		return fmt.Errorf("there is no room %d", st.Room)
 	}
 	s := &lineSession{
@@ -361,7 +361,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 		s.set(isReset)
 	}
 	m.lines.Store(st.Lines)
-	m.spoke.Store(st.Spoke)
+	m.lastLine.Store(st.Spoke)
 	m.reached.Store(st.Cursor.Pos)
 	if st.Cause == "" {
 		r.rememberAddr(st.Remote.Addr())
@@ -398,7 +398,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 	if st.Untold {
 		r.announceLater(m)
 	}
-	r.readers.Add(1)
+	r.unclosed.Add(1)
 	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
 	a.upgrade.lines = append(a.upgrade.lines, s)
 	if err := s.conn.Start(s, s.pending != nil); err != nil {
@@ -425,8 +425,8 @@ func (a *adoption) roster(room uint64, n int) (*roster, error) {
 	return all[n-1], nil
 }
 
-// cameAt is when a connection came, or now if a predecessor does not tell.
-func cameAt(t time.Time) time.Time {
+// sinceOrNow is when a connection came, or now if a predecessor does not tell.
+func sinceOrNow(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Now()
 	}
@@ -436,7 +436,7 @@ func cameAt(t time.Time) time.Time {
 // session takes over a connection to the master port. Nobody reads or writes it before
 // Thaw.
 func (a *adoption) session(st *sessionState, fd int) error {
-	c := a.newMaster(a.engine.AdoptConn(fd), st.Remote, st.ID, cameAt(st.Since))
+	c := a.newMaster(a.engine.AdoptConn(fd), st.Remote, st.ID, sinceOrNow(st.Since))
 	c.conn.ThawWrites()
 	c.lines, c.begun, c.sawReset, c.framer = st.Lines, st.Begun, st.Reset, wire.RestoreFramer(a.opts().LineBytes, st.Framer)
 	c.unended, c.fullAt = st.Unended, time.Now().Add(st.Rest)
@@ -454,7 +454,7 @@ func (a *adoption) caller(st *callerState, fd int) error {
 		return fmt.Errorf("there is no room %d", st.Room)
 	}
 	p := r.password.Load()
-	c := r.newPasswordSession(a.engine.AdoptConn(fd), st.Remote, cameAt(st.Since), p)
+	c := r.newPasswordSession(a.engine.AdoptConn(fd), st.Remote, sinceOrNow(st.Since), p)
 	c.conn.ThawWrites()
 	c.lines, c.sawReset, c.unended, c.framer = st.Lines, st.Reset, st.Between, wire.RestoreFramer(a.opts().LineBytes, st.Framer)
 	c.passed = st.Passed || p == nil // it has none any more

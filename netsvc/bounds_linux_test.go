@@ -379,7 +379,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 		case strings.HasPrefix(name, "log"):
 			most = n - min(n/2, 32) // what nobody needs any more is left behind, and what is more than handedLog
 			if name == "logs" {
-				most = n - min(n/2, handedLog/2)
+				most = n - min(n/2, maxRoomLog/2)
 			}
 		}
 		if off > most || off < -most {
@@ -392,7 +392,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 		}
 	}
 	for _, r := range next.allRooms() {
-		if !r.wrote.Load() {
+		if !r.unacknowledged.Load() {
 			t.Errorf("nobody looks for dead peers in %s", r.name())
 		}
 	}

@@ -40,7 +40,7 @@ func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok 
 		}
 	}
 	isText := over == 0 && (s.raw || line[0] != '/' || len(line) > 1 && line[1] == '/')
-	if unheard && s.onlyAnswers(line, over, isText) {
+	if unheard && s.hasNoEffect(line, over, isText) {
 		return "", true
 	}
 	flying := 1 // a command, or a refusal, is in its place: behind what was said before it
@@ -87,9 +87,9 @@ func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok 
 	return "", true
 }
 
-// onlyAnswers reports whether nothing comes of a line but an answer, which a member
+// hasNoEffect reports whether nothing comes of a line but an answer, which a member
 // that is gone does not get: it costs nothing then.
-func (s *lineSession) onlyAnswers(line []byte, over int, isText bool) bool {
+func (s *lineSession) hasNoEffect(line []byte, over int, isText bool) bool {
 	if over > 0 {
 		return true
 	}
@@ -240,7 +240,7 @@ func (m *Member) rename(command, nick string) error {
 	if r.svc.banned(r.id, netip.Addr{}, n.Key) != nil {
 		return wire.Errorf(wire.CodeDenied, "that name is banned here")
 	}
-	if r.looks.HasConfusable(n, old) {
+	if r.confusables.HasConfusable(n, old) {
 		return wire.Errorf(wire.CodeExists, "%s looks like the name of somebody here, in another script", n.Shown)
 	}
 	r.releaseNick(m)

@@ -100,7 +100,7 @@ func (r *Room) pass() (again bool) {
 	}
 	clear(r.passMembers)
 	if !f.lagging && !leaving {
-		r.log.Release(end, keepBytes, f.outside)
+		r.log.Release(end, keepBytes, f.fromStore)
 	}
 	r.pacer.passed(end, began, time.Now())
 	return f.more
@@ -108,13 +108,13 @@ func (r *Room) pass() (again bool) {
 
 // passResult is what a pass has found of its members.
 type passResult struct {
-	more    bool // one has more to get, and takes it
-	lagging bool // one has not got everything, and what it needs is in the log
-	outside bool // one needs what only the store has
+	more      bool // one has more to get, and takes it
+	lagging   bool // one has not got everything, and what it needs is in the log
+	fromStore bool // one needs what only the store has
 }
 
 func (f *passResult) add(g passResult) {
-	f.more, f.lagging, f.outside = f.more || g.more, f.lagging || g.lagging, f.outside || g.outside
+	f.more, f.lagging, f.fromStore = f.more || g.more, f.lagging || g.lagging, f.fromStore || g.fromStore
 }
 
 // passInShards shares a pass of many members between the cores.
@@ -148,7 +148,7 @@ func (r *Room) passOver(members []*Member, from, end uint64) (f passResult) {
 		}
 		pos := m.reached.Load()
 		if pos < end {
-			f.add(passResult{lagging: pos >= from, outside: pos < from})
+			f.add(passResult{lagging: pos >= from, fromStore: pos < from})
 			if maxLag > 0 && end-pos > maxLag {
 				m.end(causeLagged)
 			}
@@ -165,9 +165,9 @@ type output struct {
 	conn   *transport.Conn // its read lock is for the handler of input, its write lock for pump
 	remote netip.AddrPort
 
-	waiter atomic.Pointer[chan struct{}] // capacity 1, made for a goroutine that waits: something has changed
-	wrote  atomic.Uint32                 // bytes, modulo 1 << 32
-	flags  atomic.Uint32
+	waiter  atomic.Pointer[chan struct{}] // capacity 1, made for a goroutine that waits: something has changed
+	written atomic.Uint32                 // bytes, modulo 1 << 32
+	flags   atomic.Uint32
 
 	// Owned by the holder of the write lock.
 	last   *Member // that was written for last, in a ring with the others; nil: there is none
@@ -252,7 +252,7 @@ func (o *output) WaitSignal(d time.Duration) {
 // flush writes what is pending, about passBytes at most for each member, without waiting
 // for the connection or the disk. It reports true if there is more, and the connection
 // takes it. Anybody may call it.
-func (o *output) flush() bool { return o.conn.AcquireWrite() && o.work(false) }
+func (o *output) flush() bool { return o.conn.AcquireWrite() && o.writeAndRelease(false) }
 
 // flushAll is flush until the connection takes no more.
 func (o *output) flushAll() {
@@ -265,16 +265,16 @@ func (o *output) Writable() { o.flushAll() }
 
 // WritePending writes what has to be read from the disk first. It has the write lock.
 func (o *output) WritePending() {
-	for o.work(true) && o.conn.AcquireWrite() {
+	for o.writeAndRelease(true) && o.conn.AcquireWrite() {
 	}
 }
 
-// work writes what is pending, and runs again if it was asked to meanwhile. The
+// writeAndRelease writes what is pending, and runs again if it was asked to meanwhile. The
 // caller has the write lock, which is given back. It reports true if there is more to
 // write, and the caller is to go on.
-func (o *output) work(disk bool) bool {
+func (o *output) writeAndRelease(disk bool) bool {
 	for {
-		result := o.pass(disk)
+		result := o.writeTurns(disk)
 		switch result {
 		case needDisk:
 			if !o.last.next.suspended() {
@@ -298,13 +298,13 @@ func (o *output) work(disk bool) bool {
 	}
 }
 
-// pass gives each member a turn, and begins with the one whose turn it is: that does not end
+// writeTurns gives each member a turn, and begins with the one whose turn it is: that does not end
 // while the conn is full, or the disk is needed. The caller has the write lock.
-func (o *output) pass(disk bool) outcome {
+func (o *output) writeTurns(disk bool) outcome {
 	result := idle
 	for end := o.last; end != nil; {
 		m := o.last.next
-		switch r := m.pump(disk); r {
+		switch r := m.writeTurn(disk); r {
 		case needDisk, full, finished:
 			return r
 		case drained:
@@ -313,7 +313,7 @@ func (o *output) pass(disk bool) outcome {
 			}
 			o.removeNext()
 			m.setDrained()
-			return o.pass(disk)
+			return o.writeTurns(disk)
 		case more:
 			result = more
 		}

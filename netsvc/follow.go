@@ -135,7 +135,7 @@ func (s *Service) openRoom(k store.Room, last uint64, owner any) bool {
 // The endpoint before is closed. Service.mu is held.
 func (r *Room) acceptOn(ln *transport.Endpoint) {
 	if ln != nil {
-		if old, ok := r.open(ln); ok {
+		if old, ok := r.setListener(ln); ok {
 			if r.svc.isOutdated(ln) {
 				r.svc.scheduleReconcile()
 			}

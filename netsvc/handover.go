@@ -21,20 +21,20 @@ const (
 // What bounds the states beside what each connection may have: it is made and read
 // while everything stands still.
 const (
-	// mostListed bounds the lists of members that others are to be shown, in
+	// maxRosterMembers bounds the lists of members that others are to be shown, in
 	// members over all of them. Beyond it they are shown the list of this moment.
-	mostListed = 1 << 16
-	// handedLog bounds what goes along of a room's log, in bytes, and handedLogs
+	maxRosterMembers = 1 << 16
+	// maxRoomLog bounds what goes along of a room's log, in bytes, and handedLogs
 	// that of all rooms. Members that need more are fed from the disk.
-	handedLog  = 256 << 10
-	handedLogs = 32 << 20
+	maxRoomLog = 256 << 10
+	maxAllLogs = 32 << 20
 )
 
-// handed is what has been handed over so far of what is bounded in all.
-type handed struct {
-	rosters map[*roster]int // the number of each in its room, from 1 on
-	listed  int             // members in all of them
-	logs    int             // bytes
+// handedOver is what has been handed over so far of what is bounded in all.
+type handedOver struct {
+	rosters       map[*roster]int // the number of each in its room, from 1 on
+	rosterMembers int             // members in all of them
+	logs          int             // bytes
 }
 
 // Send hands a frame to the other process: what it is, a value as JSON, and
@@ -56,7 +56,7 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	if err := send("master", addrs, fds...); err != nil {
 		return 0, err
 	}
-	all := &handed{rosters: make(map[*roster]int)}
+	all := &handedOver{rosters: make(map[*roster]int)}
 	held := make(map[*Room][]*lineSession)
 	for _, l := range s.upgrade.lines {
 		held[l.member.room] = append(held[l.member.room], l)
@@ -113,11 +113,11 @@ func (b *batcher[T]) flush() error {
 
 // handOver is the room without its members. The rosters that they are to be shown
 // go with it once, and are numbered.
-func (r *Room) handOver(lines []*lineSession, all *handed) (roomState, []int) {
+func (r *Room) handOver(lines []*lineSession, all *handedOver) (roomState, []int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	st := roomState{
-		ID: r.id, Creator: r.creator, Guests: r.guests, Spoke: r.spoke, Rate: r.rate.now(time.Now()), Binding: r.binding,
+		ID: r.id, Creator: r.creator, Guests: r.guests, Spoke: r.lastLine, Rate: r.rate.now(time.Now()), Binding: r.unboundReason,
 	}
 	st.Coming = max(0, time.Until(r.joinNoticesDue))
 	p := r.password.Load()
@@ -131,13 +131,13 @@ func (r *Room) handOver(lines []*lineSession, all *handed) (roomState, []int) {
 			return
 		}
 		goes := o
-		if all.listed+len(o.Members) > mostListed {
+		if all.rosterMembers+len(o.Members) > maxRosterMembers {
 			goes = r.rosterLocked()
 		}
 		if all.rosters[goes] == 0 {
 			st.Rosters = append(st.Rosters, goes)
 			all.rosters[goes] = len(st.Rosters)
-			all.listed += len(goes.Members)
+			all.rosterMembers += len(goes.Members)
 		}
 		all.rosters[o] = all.rosters[goes]
 	}
@@ -155,10 +155,10 @@ func (r *Room) handOver(lines []*lineSession, all *handed) (roomState, []int) {
 		}
 		m.mu.Unlock()
 	}
-	st.Log = r.log.Snapshot(from, min(handedLog, handedLogs-all.logs))
+	st.Log = r.log.Snapshot(from, min(maxRoomLog, maxAllLogs-all.logs))
 	all.logs += st.Log.Size()
 	for _, m := range r.members {
-		if !m.movable() && !m.unannounced.Load() {
+		if !m.transferable() && !m.unannounced.Load() {
 			st.Lost = append(st.Lost, m.nick.Shown)
 		}
 	}
@@ -175,7 +175,7 @@ func (s *lineSession) handOver(rosters map[*roster]int) (st memberState, size in
 	defer m.mu.Unlock()
 	st = memberState{
 		Room: m.room.id, ID: m.id, Remote: s.remote, Since: m.since(), Nick: m.nick.Shown, Key: m.nick.Key,
-		Lines: m.lines.Load(), Spoke: m.spoke.Load(), Cause: m.cause,
+		Lines: m.lines.Load(), Spoke: m.lastLine.Load(), Cause: m.cause,
 		Untold: m.unannounced.Load(), Begun: s.begun, Raw: s.raw, Heard: s.peerClosed, Reset: s.is(isReset), JSON: m.reads == roomlog.JSON, HideOwn: m.hideOwn, Framer: s.framer.FramerState, Allowed: time.Duration(s.allowance), Unended: s.unpaid,
 		outboundState: outboundState{Cursor: m.cursor, Format: m.format, Behind: m.fromStore, Over: m.over, Rest: s.unsent},
 	}
@@ -263,8 +263,8 @@ type upgrade struct {
 	callers []*passwordSession
 }
 
-// movedText is what connections are told that could not be handed over.
-const movedText = "the server is being upgraded; connect again"
+// upgradeText is what connections are told that could not be handed over.
+const upgradeText = "the server is being upgraded; connect again"
 
 // beginChange passes the gate for a change that somebody has asked for and gets an
 // answer to: it must not wait in a process that another one has taken over from. Before
@@ -279,10 +279,10 @@ func (s *Service) beginChange() (end func(), err error) {
 	return nil, wire.Errorf(wire.CodeBusy, "another process of the server has just taken over, and nothing is changed; try again")
 }
 
-// AwaitAway comes before Freeze. While everything goes on it waits half a second at
+// AwaitBlocked comes before Freeze. While everything goes on it waits half a second at
 // most for what would be left behind otherwise: clients of the master port that do not
 // take an answer, or whose deletion of a room has not ended.
-func (s *Service) AwaitAway(ctx context.Context) { s.engine.AwaitBlocked(ctx) }
+func (s *Service) AwaitBlocked(ctx context.Context) { s.engine.AwaitBlocked(ctx) }
 
 // Freeze brings the server to a stand while it is handed over to another process: no
 // member, room or log changes but by members that are not handed over. After an error
@@ -341,7 +341,7 @@ func (s *Service) wakeMembers() {
 func (r *Room) holdMembers(ctx context.Context) error {
 	for _, m := range r.membersAndLeaving() {
 		l, ok := m.out.session().(*lineSession)
-		if !ok || !m.movable() {
+		if !ok || !m.transferable() {
 			continue
 		}
 		done := false
@@ -414,13 +414,13 @@ func (s *Service) Abandon(within time.Duration) {
 		v.terminate() // those that are left behind
 	}
 	for _, r := range s.allRooms() {
-		r.endUnmovable()
+		r.endNotTransferable()
 	}
 	transport.PollUntil(ctx, func() bool {
 		n := s.engine.ClosingCount() + len(s.nonMembers())
 		for _, r := range s.allRooms() {
 			for _, m := range r.membersAndLeaving() {
-				if !m.movable() {
+				if !m.transferable() {
 					n++
 				}
 			}
@@ -429,15 +429,15 @@ func (s *Service) Abandon(within time.Duration) {
 	})
 }
 
-// endUnmovable ends the members that cannot be handed over.
-func (r *Room) endUnmovable() {
+// endNotTransferable ends the members that cannot be handed over.
+func (r *Room) endNotTransferable() {
 	if r.dropped.Load() { // its deletion ends them
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, m := range append([]*Member(nil), r.members...) {
-		if m.movable() {
+		if m.transferable() {
 			continue
 		}
 		m.queue(insert{kind: upgradeNotice})

@@ -123,19 +123,19 @@ func (s *lineSession) answerTelnet() bool {
 		s.member.queue(insert{kind: answer, bytes: refusals})
 	}
 	if there {
-		s.member.answer(wire.Event{Type: wire.TypeNotice, Text: s.member.room.name() + ": " + hereText})
+		s.member.answer(wire.Event{Type: wire.TypeNotice, Text: s.member.room.name() + ": " + telnetReply})
 	}
 	return true
 }
 
-// hereText answers a telnet client that asks whether anybody is there.
-const hereText = "the server is here"
+// telnetReply answers a telnet client that asks whether anybody is there.
+const telnetReply = "the server is here"
 
-// handleEnd handles the end of the input, and returns the cause of the member's
+// handleEndOfInput handles the end of the input, and returns the cause of the member's
 // end. What was sent before it is said before the member leaves. If the server is
 // to be suspended it returns false, and must be called again. The caller has
 // reading, and may wait.
-func (s *lineSession) handleEnd(err error) (c Cause, ok bool) {
+func (s *lineSession) handleEndOfInput(err error) (c Cause, ok bool) {
 	// A reset may have cut the last line short, unless the peer had closed its
 	// side before: Linux tells that by EPIPE.
 	for !s.member.isDrained() && s.conn.Writing() && s.conn.WasReset() {
@@ -236,7 +236,7 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 		p.Err = err
 		m.room.mu.Lock()
 		defer m.room.mu.Unlock()
-		m.rejected(p)
+		m.lineRejected(p)
 		m.room.releaseNickOfEnded(m)
 	}
 	return true
@@ -261,8 +261,8 @@ func commandFor(kind store.Kind) string {
 	return "say"
 }
 
-// appended puts a line of this member into the log. Room.mu is held.
-func (m *Member) appended(log *roomlog.Log, l *store.Line, e roomlog.Event) {
+// lineAppended puts a line of this member into the log. Room.mu is held.
+func (m *Member) lineAppended(log *roomlog.Log, l *store.Line, e roomlog.Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := log.Append(e)
@@ -281,12 +281,12 @@ func (m *Member) appended(log *roomlog.Log, l *store.Line, e roomlog.Event) {
 	}
 	m.inFlight--
 	m.lines.Add(1)
-	m.spoke.Store(l.Time.UnixMicro())
+	m.lastLine.Store(l.Time.UnixMicro())
 	m.out.Signal()
 }
 
-// rejected answers a line that the store did not take.
-func (m *Member) rejected(p *store.Post) {
+// lineRejected answers a line that the store did not take.
+func (m *Member) lineRejected(p *store.Post) {
 	code := wire.CodeInternal
 	if errors.Is(p.Err, store.ErrNoRoom) {
 		code = wire.CodeNoRoom
@@ -326,7 +326,7 @@ func newLineSession(r *Room, c *transport.Conn, addr netip.AddrPort, nick wire.N
 	return s
 }
 
-func (s *lineSession) movable() bool { return s.conn.Transferable() }
+func (s *lineSession) transferable() bool { return s.conn.Transferable() }
 
 // memberEnded has nothing more read.
 func (s *lineSession) memberEnded(*Member) { s.conn.StopReading() }
@@ -362,7 +362,7 @@ func (s *lineSession) Resume() transport.Outcome {
 
 // PeerClosed handles the end of the input.
 func (s *lineSession) PeerClosed(err error) transport.Outcome {
-	c, ok := s.handleEnd(err)
+	c, ok := s.handleEndOfInput(err)
 	if !ok {
 		return transport.Retry
 	}
@@ -374,14 +374,14 @@ func (s *lineSession) PeerClosed(err error) transport.Outcome {
 func (s *lineSession) Panicked(p any, stack []byte) {
 	m := &s.member
 	m.room.svc.log.Error("panic while serving a member", "room", m.room.name(), "remote", s.remote, "error", p, "stack", string(stack))
-	go m.endAtGate(causeInternal)
+	go m.endAfterThaw(causeInternal)
 }
 
 // Finish ends the member, if nothing but a bug has, waits until all that is pending is
 // written, and closes the connection.
 func (s *lineSession) Finish() {
 	m := &s.member
-	m.endAtGate(causeInternal)
+	m.endAfterThaw(causeInternal)
 	c := m.endCause()
 	level := slog.LevelInfo
 	if m.unannounced.Load() && (c == causeLeft || c == causeVanished) {

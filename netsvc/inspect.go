@@ -119,7 +119,7 @@ func (r *Room) inconsistencies(found *findings) {
 			found.add("%s: the nick %s belongs to member %d, which has left, or has another nick", r.name(), key, m.id)
 		}
 	}
-	if known := r.looks.Len(); known != chosen {
+	if known := r.confusables.Len(); known != chosen {
 		found.add("%s: members chose %s, but new ones are compared with %d", r.name(), plural(chosen, "nick"), known)
 	}
 	// While the room is being moved it listens on the old port.

@@ -67,12 +67,12 @@ func (s *lineSession) drain(c Cause) bool {
 	if s.flushAll(); m.isDrained() {
 		return true
 	}
-	begun, wrote, took := svc.uptime(), s.wrote.Load(), uint64(0)
+	begun, wrote, took := svc.uptime(), s.written.Load(), uint64(0)
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	aborted := false
 	for wait := s.signals(); !m.isDrained(); {
-		since, cut := r.departed(m)
+		since, cut := r.departureOf(m)
 		suspended := m.suspended() // it may be another process's
 		if suspended && cut {
 			timer.Reset(bindInterval)
@@ -92,7 +92,7 @@ func (s *lineSession) drain(c Cause) bool {
 			timer.Reset(patience)
 			continue
 		}
-		now, at := s.wrote.Load(), svc.uptime()
+		now, at := s.written.Load(), svc.uptime()
 		took += uint64(now - wrote)
 		if c == causeLeft && !cut && now != wrote && mayDrain(took, patience, at-begun, at-since) {
 			wrote = now
@@ -120,9 +120,9 @@ func mayDrain(took uint64, patience, here, inAll time.Duration) bool {
 	return inAll < maxDrainTime && float64(took) >= minDrainRate*(here-patience).Seconds()
 }
 
-// departed tells when the member ended, by the uptime, and whether its connection
+// departureOf tells when the member ended, by the uptime, and whether its connection
 // is to be broken.
-func (r *Room) departed(m *Member) (since time.Duration, cut bool) {
+func (r *Room) departureOf(m *Member) (since time.Duration, cut bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.leaving[m]
@@ -190,7 +190,7 @@ func (r *Room) isFull(most int) bool {
 func (m *Member) fromDisk(read func()) (err error) {
 	s := m.room.svc
 	var still <-chan struct{}
-	if m.movable() {
+	if m.transferable() {
 		still = s.engine.Suspending()
 	}
 	select {
@@ -204,7 +204,7 @@ func (m *Member) fromDisk(read func()) (err error) {
 		return errMustWait
 	}
 	defer func() { <-s.diskReaders }()
-	if _, cut := m.room.departed(m); cut {
+	if _, cut := m.room.departureOf(m); cut {
 		m.over, m.replay = true, nil
 		return errAborted
 	}
@@ -236,8 +236,8 @@ func (s *Service) detectDeadPeers() {
 			again = false
 			silent := make(map[*output]bool)
 			for _, r := range s.allRooms() {
-				if r.wrote.Swap(false) && r.detectDeadPeers(s.opts().DeadPeer/2, before, silent) {
-					r.wrote.Store(true)
+				if r.unacknowledged.Swap(false) && r.detectDeadPeers(s.opts().DeadPeer/2, before, silent) {
+					r.unacknowledged.Store(true)
 					again = true
 				}
 			}
@@ -320,7 +320,7 @@ func (r *Room) shutDown(c Cause) int {
 		ln.DrainAndClose()
 	}
 	n := r.endAll(c)
-	r.readers.Wait()
+	r.unclosed.Wait()
 	return n
 }
 

@@ -137,7 +137,7 @@ func (c *masterSession) Finish() {
 		c.out = append(c.out, "ERR shutting-down the server is stopping\n"...)
 	}
 	if errors.Is(err, errMoved) {
-		c.out = append(c.out, "ERR shutting-down "+movedText+"\n"...)
+		c.out = append(c.out, "ERR shutting-down "+upgradeText+"\n"...)
 	}
 	if b := c.svc.banned(0, c.remote.Addr(), ""); b != nil && errors.Is(err, errBanned) {
 		c.out = append(c.out, errLine(wire.Errorf(wire.CodeDenied, "%s", banText(b)))...)
@@ -191,7 +191,7 @@ func (c *masterSession) cause(err error) Cause {
 
 // take sets the cost: 1 for a line with text, and for each requestBytes between such lines.
 func (c *masterSession) take(p []byte) (pendingInput, error) {
-	in, hasText := c.cut(p, "OK "+hereText+"\n")
+	in, hasText := c.cut(p, "OK "+telnetReply+"\n")
 	if hasText || c.unended >= requestBytes {
 		in.cost, c.unended = 1, 0
 	}

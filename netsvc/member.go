@@ -56,9 +56,9 @@ type Member struct {
 
 	unannounced atomic.Bool // the room does not know that it has joined; set with Room.mu
 
-	lines atomic.Uint64 // said
-	spoke atomic.Int64  // microseconds since 1970; 0: not yet
-	muted atomic.Pointer[memberMutes]
+	lines    atomic.Uint64 // said
+	lastLine atomic.Int64  // microseconds since 1970; 0: not yet
+	muted    atomic.Pointer[memberMutes]
 
 	mu       sync.Mutex // guards what follows
 	hideOwn  bool       // after /echo off
@@ -92,8 +92,8 @@ type entry struct {
 // memberSession is a session that owns members: the handler of the conn that they write to.
 type memberSession interface {
 	transport.Handler
-	// movable reports whether another process can go on with the session.
-	movable() bool
+	// transferable reports whether another process can go on with the session.
+	transferable() bool
 	// memberEnded is called when a member has ended, with its Room.mu held.
 	memberEnded(m *Member)
 	// memberDrained is called when everything for a member that has ended is written, by
@@ -127,20 +127,20 @@ func (m *Member) greet(members int, topic string) {
 	}
 }
 
-// endAtGate is end for the member's own goroutine. Where the member is to be
+// endAfterThaw is end for the member's own goroutine. Where the member is to be
 // another process's it waits while the server is suspended.
-func (m *Member) endAtGate(c Cause) {
-	if m.movable() {
+func (m *Member) endAfterThaw(c Cause) {
+	if m.transferable() {
 		defer m.room.svc.engine.BeginChange()()
 	}
 	m.end(c)
 }
 
-// movable reports whether another process may go on with the member.
-func (m *Member) movable() bool { return m.out.session().movable() && !m.room.dropped.Load() }
+// transferable reports whether another process may go on with the member.
+func (m *Member) transferable() bool { return m.out.session().transferable() && !m.room.dropped.Load() }
 
 // suspended reports whether the member must not go on here: another process may do that.
-func (m *Member) suspended() bool { return m.movable() && m.room.svc.engine.Suspended() }
+func (m *Member) suspended() bool { return m.transferable() && m.room.svc.engine.Suspended() }
 
 // end takes the member out of the room and queues the end of its stream. The
 // first cause wins.
@@ -225,7 +225,7 @@ func (m *Member) dropInserts() {
 func (m *Member) close() {
 	m.dropInserts()
 	m.room.removeLeaving(m)
-	m.room.readers.Done()
+	m.room.unclosed.Done()
 }
 
 // roster is the members of a room at one moment, those that came first at the
@@ -294,17 +294,17 @@ func (m *Member) rosterPage() {
 func (r *Room) claimNick(m *Member, n wire.Name) {
 	m.nick = n
 	r.nicks[n.Key] = m
-	r.looks.Add(n)
+	r.confusables.Add(n)
 }
 
 // releaseNick makes a member's nick free. mu is held.
 func (r *Room) releaseNick(m *Member) {
 	delete(r.nicks, m.nick.Key)
-	r.looks.Remove(m.nick)
+	r.confusables.Remove(m.nick)
 }
 
-// imitated returns the room whose name n would imitate, but for own. mu is held.
-func (s *Service) imitated(n wire.Name, own *Room) *Room {
+// confusableRoom returns the room whose name n would imitate, but for own. mu is held.
+func (s *Service) confusableRoom(n wire.Name, own *Room) *Room {
 	look := n.Skeleton()
 	for _, r := range s.rooms {
 		if i := r.nameAndPort.Load(); i.skeleton == look && r != own && n.IsConfusable(wire.Name{Shown: i.name, Key: i.key}) {
@@ -314,8 +314,8 @@ func (s *Service) imitated(n wire.Name, own *Room) *Room {
 	return nil
 }
 
-// imitates is the error for a name of a room that looks like another one's.
-func (r *Room) imitates(n wire.Name) error {
+// confusableError is the error for a name of a room that looks like another one's.
+func (r *Room) confusableError(n wire.Name) error {
 	return wire.Errorf(wire.CodeExists, "%s looks like the name of a room that is already there, %s, in another script", n.Shown, r.name())
 }
 

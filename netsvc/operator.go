@@ -43,7 +43,7 @@ func (m *Member) info(end uint64) MemberInfo {
 		ID: m.id, Nick: m.nick.Shown, Since: m.since().UTC(),
 		Lines: m.lines.Load(), JSON: m.reads == roomlog.JSON, Muted: m.activeMute() != nil, remote: m.out.remote, key: m.nick.Key,
 	}
-	if t := m.spoke.Load(); t != 0 {
+	if t := m.lastLine.Load(); t != 0 {
 		i.Spoke = time.UnixMicro(t).UTC()
 	}
 	if pos := m.reached.Load(); end > pos {
@@ -268,9 +268,9 @@ func (r *Room) detail() RoomDetail {
 	end := r.log.End().Pos
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d.Name, d.Port, d.State, d.Cause = r.name(), r.port(), stateNames[r.state], r.binding
-	d.Members, d.Topic, d.Spoke, d.Rate = len(r.members), r.topic, r.spoke, r.rate.now(time.Now())
-	d.Created, d.Creator, d.Locked = r.created, r.madeBy, r.password.Load() != nil
+	d.Name, d.Port, d.State, d.Cause = r.name(), r.port(), stateNames[r.state], r.unboundReason
+	d.Members, d.Topic, d.Spoke, d.Rate = len(r.members), r.topic, r.lastLine, r.rate.now(time.Now())
+	d.Created, d.Creator, d.Locked = r.created, r.creatorAddr, r.password.Load() != nil
 	d.Lagging, d.Worst = r.lag(end)
 	return d
 }

@@ -62,7 +62,7 @@ func (r *Room) afterHandshake(h *handshake, k *transport.Conn, err error) {
 		return
 	}
 	defer end()
-	r.receive(k, h.client(), h.since)
+	r.beginSession(k, h.client(), h.since)
 }
 
 // refuseEntry releases a connection that err keeps from the room. It returns the reason, which
@@ -89,9 +89,9 @@ func (r *Room) refuseEntry(addr netip.AddrPort, why RefusalReason, err error) (R
 		q.timedOut.Add(1)
 		say = wire.Notice(fmt.Sprintf("no password came within %v", passwordTimeout))
 	case errors.Is(err, errMoved):
-		say = wire.Notice(movedText)
+		say = wire.Notice(upgradeText)
 	case errors.Is(err, errBanned) && b != nil:
-		say = r.line(banText(b))
+		say = r.noticeLine(banText(b))
 	case errors.As(err, &text):
 		say = string(text)
 	}
@@ -113,7 +113,7 @@ func (c *passwordSession) begin(asked, resumes bool) {
 	if !s.stopping {
 		q.mu.Lock() // Finish waits for it
 		if err = c.conn.Start(c, resumes); err != nil {
-			err = closingText(c.room.line(busyText))
+			err = closingText(c.room.noticeLine(busyText))
 		} else {
 			s.tasks.Add(1)
 			q.addLocked(c)
@@ -155,7 +155,7 @@ func (c *passwordSession) outcome(err error) transport.Outcome {
 
 // take limits the input without a line with text. It is not called after the password.
 func (c *passwordSession) take(p []byte) (pendingInput, error) {
-	in, _ := c.cut(p, wire.Notice(hereText))
+	in, _ := c.cut(p, wire.Notice(telnetReply))
 	if c.unended > maxPasswordInput {
 		return in, closingText(wire.Notice("the password comes first, and much else has come"))
 	}
@@ -241,7 +241,7 @@ func (c *passwordSession) becomeMember() error {
 	defer c.setPendingInput(nil)
 	for !c.await(c.isDrained, lastWriteTimeout) {
 	}
-	c.room.admitMember(c.conn.Replace(c.remote), c.remote, c)
+	c.room.beginLineSession(c.conn.Replace(c.remote), c.remote, c)
 	return errBecameMember
 }
 

@@ -225,7 +225,7 @@ func (s *Service) allListeners() []*transport.Listener {
 func (d *endpointChange) open(l *transport.Listener) {
 	admit, busy := d.svc.admitMaster, busyReply
 	if d.room != nil {
-		admit, busy = d.room.admit, d.room.line(busyText)
+		admit, busy = d.room.admit, d.room.noticeLine(busyText)
 	}
 	if err := l.Open(admit, busy); err != nil {
 		d.svc.log.Error("listener cannot accept", "listener", l.Addr.String(), "error", err)

@@ -41,22 +41,22 @@ const (
 	drainTime = 5 * time.Second
 )
 
-// joinNotices is how many lines that somebody came or went a room shows.
-var joinNotices = limit.Rate{PerSecond: 10, Burst: 200}
+// joinNoticeRate is how many lines that somebody came or went a room shows.
+var joinNoticeRate = limit.Rate{PerSecond: 10, Burst: 200}
 
 // Room is a log, a port, and the members that read and write it.
 type Room struct {
 	// Set before it is published, then read-only.
 	svc *Service
 	origin
-	log     *roomlog.Log
-	quit    chan struct{}  // closed when the room begins to close
-	readers sync.WaitGroup // of members until their connections are closed; Add under mu, while open
+	log      *roomlog.Log
+	quit     chan struct{}  // closed when the room begins to close
+	unclosed sync.WaitGroup // of members until their connections are closed; Add under mu, while open
 
-	nameAndPort atomic.Pointer[nameAndPort]     // replaced under Service.mu
-	settings    atomic.Pointer[store.Settings]  // what the operator has set, read-only
-	password    atomic.Pointer[passwd.Password] // nil: none
-	wrote       atomic.Bool                     // something may wait for the peers' acknowledgement
+	nameAndPort    atomic.Pointer[nameAndPort]     // replaced under Service.mu
+	settings       atomic.Pointer[store.Settings]  // what the operator has set, read-only
+	password       atomic.Pointer[passwd.Password] // nil: none
+	unacknowledged atomic.Bool                     // something may wait for the peers' acknowledgement
 	// dropped says that the room is deleted in the store. Its members drain and end in
 	// this process, also while it stands still, or when another has taken over.
 	dropped atomic.Bool
@@ -69,9 +69,9 @@ type Room struct {
 	mu sync.Mutex // guards what follows, but for touched
 	presence
 	membership
-	topic string
-	spoke time.Time // when a line last came
-	rate  rate
+	topic    string
+	lastLine time.Time // when a line last came
+	rate     rate
 
 	// Owned by the store's committer.
 	touched bool
@@ -79,12 +79,12 @@ type Room struct {
 
 // origin is how a room came to be. It is read-only.
 type origin struct {
-	id       uint64
-	identity store.Identity // of the history
-	creator  uint64         // master connection that made it; 0: none of this run
-	keyHash  []byte
-	created  time.Time
-	madeBy   string // the address it was created from
+	id          uint64
+	identity    store.Identity // of the history
+	creator     uint64         // master connection that made it; 0: none of this run
+	keyHash     []byte
+	created     time.Time
+	creatorAddr string // the address it was created from
 }
 
 // fanout is the flusher's, which is the goroutine that has flushing.
@@ -97,10 +97,10 @@ type fanout struct {
 
 // presence is whether a room lets anybody in, and at which port. Room.mu guards it.
 type presence struct {
-	state   state
-	cause   Cause  // why it is closing
-	binding string // why it is unbound; empty: it is not
-	ln      *transport.Endpoint
+	state         state
+	cause         Cause  // why it is closing
+	unboundReason string // why it is unbound; empty: it is not
+	ln            *transport.Endpoint
 }
 
 // membership is the members of a room, and what is known of those that come and go.
@@ -108,7 +108,7 @@ type presence struct {
 type membership struct {
 	members        []*Member              // m.index is the place in it
 	nicks          map[string]*Member     // by folded nick
-	looks          wire.ConfusableNicks   // of nicks
+	confusables    wire.ConfusableNicks   // of nicks
 	guests         int                    // guest numbers given
 	reads          readership             // of the log
 	unannounced    []*Member              // those of whom the room may not know, the first at the front; while there are any, a timer runs
@@ -121,7 +121,7 @@ type membership struct {
 func newRoom(s *Service, k store.Room, last uint64) *Room {
 	r := &Room{
 		svc: s, topic: k.Topic, log: roomlog.New(logWindow, last), quit: make(chan struct{}),
-		origin:     origin{id: k.ID, identity: s.store.Identity(k), keyHash: k.KeyHash, created: k.Created, madeBy: k.Creator},
+		origin:     origin{id: k.ID, identity: s.store.Identity(k), keyHash: k.KeyHash, created: k.Created, creatorAddr: k.Creator},
 		membership: membership{nicks: make(map[string]*Member), leaving: make(map[*Member]*departure)},
 	}
 	r.nameAndPort.Store(newNameAndPort(k.Name, k.Key, k.Port))
@@ -131,10 +131,10 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 	return r
 }
 
-// opened begins to accept on ln, unless the room is closing, or has another
+// switchListener begins to accept on ln, unless the room is closing, or has another
 // port by now. What it accepted on before is left.
-func (r *Room) opened(ln *transport.Endpoint) bool {
-	old, ok := r.open(ln)
+func (r *Room) switchListener(ln *transport.Endpoint) bool {
+	old, ok := r.setListener(ln)
 	if !ok {
 		ln.Close()
 	}
@@ -149,21 +149,21 @@ func (r *Room) opened(ln *transport.Endpoint) bool {
 	return ok
 }
 
-// open is opened for callers that close what is not accepted on, or not any more.
-func (r *Room) open(ln *transport.Endpoint) (old *transport.Endpoint, ok bool) {
+// setListener is opened for callers that close what is not accepted on, or not any more.
+func (r *Room) setListener(ln *transport.Endpoint) (old *transport.Endpoint, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state == closing || ln.Port != r.port() {
 		return nil, false
 	}
-	if err := ln.Open(r.admit, r.line(busyText)); err != nil {
+	if err := ln.Open(r.admit, r.noticeLine(busyText)); err != nil {
 		if r.state != open {
-			r.state, r.binding = unbound, transport.BindReason(r.port(), err)
+			r.state, r.unboundReason = unbound, transport.BindReason(r.port(), err)
 		}
 		return nil, false
 	}
 	old = r.ln
-	r.state, r.binding, r.ln = open, "", ln
+	r.state, r.unboundReason, r.ln = open, "", ln
 	return old, true
 }
 
@@ -177,13 +177,13 @@ func (s *Service) isOutdated(ln *transport.Endpoint) bool {
 func (r *Room) tryBind() bool {
 	ln, err := r.listen()
 	if err == nil {
-		return r.opened(ln) || r.currentState() == closing
+		return r.switchListener(ln) || r.currentState() == closing
 	}
 	r.mu.Lock()
 	var old *transport.Endpoint
 	if r.state != closing && !r.bound() {
 		old, r.ln = r.ln, nil
-		r.state, r.binding = unbound, transport.BindReason(r.port(), err)
+		r.state, r.unboundReason = unbound, transport.BindReason(r.port(), err)
 	}
 	r.mu.Unlock()
 	if old != nil { // it has moved
@@ -233,7 +233,7 @@ func (r *Room) rebind() {
 func (r *Room) unboundCause() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.binding
+	return r.unboundReason
 }
 
 func (r *Room) currentState() state {
@@ -254,38 +254,38 @@ func (r *Room) info() (RoomInfo, bool) {
 	if r.state != open && r.state != unbound {
 		return RoomInfo{}, false
 	}
-	return RoomInfo{Name: r.name(), Key: r.key(), Port: r.port(), Members: len(r.members), Topic: r.topic, Unbound: r.binding, Locked: r.password.Load() != nil}, true
+	return RoomInfo{Name: r.name(), Key: r.key(), Port: r.port(), Members: len(r.members), Topic: r.topic, Unbound: r.unboundReason, Locked: r.password.Load() != nil}, true
 }
 
-// line is a notice about the room, outside of the log.
-func (r *Room) line(text string) string { return wire.Notice(r.name() + ": " + text) }
+// noticeLine is a notice about the room, outside of the log.
+func (r *Room) noticeLine(text string) string { return wire.Notice(r.name() + ": " + text) }
 
 // admit makes a connection a member, or says why not.
 func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
 	if why, err := r.svc.acquireConn(addr.Addr()); err != nil {
 		r.svc.publishRefusal(r.name(), addr, err.Error())
-		r.svc.refuseNew(c, addr, why, r.line(err.Error()))
+		r.svc.refuseNew(c, addr, why, r.noticeLine(err.Error()))
 		return
 	}
 	if r.svc.needsHandshake(addr.Addr()) {
 		r.svc.startHandshake(c.TCP(addr), addr, r, r.afterHandshake)
 		return
 	}
-	r.receive(r.svc.engine.NewConn(c, addr), addr, time.Now())
+	r.beginSession(r.svc.engine.NewConn(c, addr), addr, time.Now())
 }
 
-// receive has a connection give the password of the room, if it has one, or come in.
-func (r *Room) receive(c *transport.Conn, addr netip.AddrPort, since time.Time) {
+// beginSession has a connection give the password of the room, if it has one, or come in.
+func (r *Room) beginSession(c *transport.Conn, addr netip.AddrPort, since time.Time) {
 	if p := r.password.Load(); p != nil {
 		r.newPasswordSession(c, addr, since, p).begin(false, false)
 		return
 	}
-	r.admitMember(c, addr, nil)
+	r.beginLineSession(c, addr, nil)
 }
 
-// admitMember is admit for a connection that is counted and may come in. before is
+// beginLineSession is admit for a connection that is counted and may come in. before is
 // the session that it was before the password, if it was one.
-func (r *Room) admitMember(c *transport.Conn, addr netip.AddrPort, before *passwordSession) {
+func (r *Room) beginLineSession(c *transport.Conn, addr netip.AddrPort, before *passwordSession) {
 	s, why, text := r.join(c, addr, before)
 	if s == nil {
 		r.svc.releaseConn(addr.Addr())
@@ -317,9 +317,9 @@ func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *passwordSess
 		r.removeMember(&s.member)
 		r.releaseNick(&s.member)
 		s.member.dropInserts()
-		r.readers.Done()
+		r.unclosed.Done()
 		r.svc.uncounted.Add(1)
-		return nil, refusedDescriptors, r.line("the server has no room for another connection; try again in a moment")
+		return nil, refusedDescriptors, r.noticeLine("the server has no room for another connection; try again in a moment")
 	}
 	return s, "", ""
 }
@@ -331,17 +331,17 @@ func (r *Room) refuses(addr netip.AddrPort) (why RefusalReason, text string) {
 		return refusedClosing, string(ev.AppendText(nil))
 	}
 	if most := r.maxMembers(); r.isFull(most) {
-		return refusedRoomFull, r.line(fmt.Sprintf("the room is full: it has %s, which is the limit", plural(most, "member")))
+		return refusedRoomFull, r.noticeLine(fmt.Sprintf("the room is full: it has %s, which is the limit", plural(most, "member")))
 	}
 	if b := r.svc.banned(r.id, addr.Addr(), ""); b != nil {
-		return refusedBan, r.line(banText(b))
+		return refusedBan, r.noticeLine(banText(b))
 	}
 	return "", ""
 }
 
 // welcome adds a new member, which close takes back, and greets it. mu is held.
 func (r *Room) welcome(m *Member) {
-	r.readers.Add(1)
+	r.unclosed.Add(1)
 	r.addMember(m)
 	m.cursor = r.log.End()
 	m.greet(len(r.members), r.topic)
@@ -376,7 +376,7 @@ func (r *Room) announce(ev wire.Event) {
 	quiet := false
 	if ev.Type == wire.TypeJoin || ev.Type == wire.TypeLeave {
 		if quiet = len(r.members) > r.quietAbove(); !quiet && len(r.members) > 1 {
-			debt, wait := joinNotices.Spend(r.joinNoticesDue.Sub(ev.Time), 1)
+			debt, wait := joinNoticeRate.Spend(r.joinNoticesDue.Sub(ev.Time), 1)
 			if quiet = wait > 0; !quiet {
 				r.joinNoticesDue = ev.Time.Add(debt)
 			}
@@ -403,7 +403,7 @@ func (r *Room) append(posts []*store.Post) {
 		m, ours := p.Owner.(*Member)
 		if p.Err != nil {
 			if ours {
-				m.rejected(p)
+				m.lineRejected(p)
 				r.releaseNickOfEnded(m)
 			}
 			continue
@@ -421,13 +421,13 @@ func (r *Room) append(posts []*store.Post) {
 			r.log.Append(e)
 			continue
 		}
-		m.appended(r.log, &p.Line, e)
+		m.lineAppended(r.log, &p.Line, e)
 		r.releaseNickOfEnded(m)
 	}
 	r.svc.counters.lines.Add(kept)
 	r.svc.counters.deliveries.Add(kept * uint64(len(r.members)))
 	now := time.Now()
-	r.spoke = now.UTC()
+	r.lastLine = now.UTC()
 	r.rate.add(now, len(posts))
 	if r.hasNoReaders() {
 		r.log.Clear()
@@ -496,8 +496,8 @@ func (r *Room) hasNoReaders() bool { return len(r.members)+len(r.leaving) == 0 }
 // noteWritten notes that something was written that the peers may never
 // acknowledge.
 func (r *Room) noteWritten() {
-	if !r.wrote.Load() {
-		r.wrote.Store(true)
+	if !r.unacknowledged.Load() {
+		r.unacknowledged.Store(true)
 		r.svc.wakeDeadPeerDetection()
 	}
 }

@@ -390,8 +390,8 @@ func (s *Service) reserveName(n wire.Name, renamed *Room, unique bool) (placehol
 		return nil, wire.Errorf(wire.CodeExists, "a room named %s is already there", other.name())
 	}
 	if unique {
-		if alike := s.imitated(n, renamed); alike != nil {
-			return nil, alike.imitates(n)
+		if alike := s.confusableRoom(n, renamed); alike != nil {
+			return nil, alike.confusableError(n)
 		}
 	}
 	if renamed == nil {

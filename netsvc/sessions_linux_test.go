@@ -99,7 +99,7 @@ func (s *roomsSession) locked(do func()) bool {
 		time.Sleep(time.Millisecond)
 	}
 	do()
-	s.work(false)
+	s.writeAndRelease(false)
 	return true
 }
 
@@ -107,7 +107,7 @@ func (s *roomsSession) PeerClosed(error) transport.Outcome { return transport.St
 
 func (s *roomsSession) Panicked(p any, stack []byte) { panic(fmt.Sprint(p, string(stack))) }
 
-func (s *roomsSession) movable() bool { return false }
+func (s *roomsSession) transferable() bool { return false }
 
 // memberEnded gives the member drainTime for what is pending.
 func (s *roomsSession) memberEnded(m *Member) {
@@ -326,9 +326,9 @@ func (w *threeRooms) readFloods(lines map[string]int) (after map[string]int, oth
 func (w *threeRooms) isFull() {
 	w.Helper()
 	w.eventually("the conn is full", func() bool {
-		n := w.session.wrote.Load()
+		n := w.session.written.Load()
 		time.Sleep(50 * time.Millisecond)
-		return n == w.session.wrote.Load()
+		return n == w.session.written.Load()
 	})
 }
 

@@ -118,7 +118,7 @@ func (s *server) handOver(ctx context.Context, next *upgrade.Successor, report *
 	if err := s.st.Checkpoint(); err != nil { // a checkpoint by the successor would make the freeze longer
 		s.log.Warn("checkpoint before the upgrade failed: the pause will be longer", "error", err)
 	}
-	s.svc.AwaitAway(ctx)
+	s.svc.AwaitBlocked(ctx)
 	began := time.Now()
 	frozen, cancel := context.WithTimeout(ctx, upgrade.FreezeTimeout)
 	defer cancel()

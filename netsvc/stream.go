@@ -107,10 +107,10 @@ const (
 	finished                // and so is that of its session, or the connection broke
 )
 
-// pump writes what is pending of the output and then of the member, until nothing is, the
+// writeTurn writes what is pending of the output and then of the member, until nothing is, the
 // socket is full, or about passBytes are written in the member's turn. Without disk it stops
 // where the store is needed. The caller has the write lock.
-func (m *Member) pump(disk bool) outcome {
+func (m *Member) writeTurn(disk bool) outcome {
 	o, wrote := m.out, 0
 	defer func() {
 		if wrote > 0 {
@@ -130,7 +130,7 @@ func (m *Member) pump(disk bool) outcome {
 				m.writeFailed(err)
 				return finished
 			}
-			o.wrote.Add(uint32(n))
+			o.written.Add(uint32(n))
 			m.taken += uint32(n)
 			if wrote += n; len(o.unsent) > 0 {
 				o.unsent = o.unsent[n:]
@@ -162,7 +162,7 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 		switch {
 		case m.over:
 			return drained, roomlog.Span{}
-		case m.replay != nil && !m.endsEarly():
+		case m.replay != nil && !m.endsAtOnce():
 			if m.replay.roster != nil {
 				m.rosterPage()
 				continue
@@ -170,7 +170,7 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			if !disk {
 				return needDisk, roomlog.Span{}
 			}
-			if err := m.fromDisk(m.page); errors.Is(err, errMustWait) {
+			if err := m.fromDisk(m.replayPage); errors.Is(err, errMustWait) {
 				return needDisk, roomlog.Span{}
 			}
 			continue
@@ -277,8 +277,8 @@ func (m *Member) apply(ins insert) {
 	}
 }
 
-// endsEarly reports whether the stream is to end without what is pending.
-func (m *Member) endsEarly() bool {
+// endsAtOnce reports whether the stream is to end without what is pending.
+func (m *Member) endsAtOnce() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.inserts) > 0 && m.inserts[0].kind == endLagged
@@ -287,9 +287,9 @@ func (m *Member) endsEarly() bool {
 // render renders an event that is for this member alone.
 func (m *Member) render(ev wire.Event) { m.out.unsent = formats[m.format].render(m.out.unsent, ev) }
 
-// page reads the next stored lines of the replay.
-func (m *Member) page() {
-	n, last, err := m.stored(m.replay.after, m.replay.upto)
+// replayPage reads the next stored lines of the replay.
+func (m *Member) replayPage() {
+	n, last, err := m.renderStored(m.replay.after, m.replay.upto)
 	switch {
 	case err != nil:
 		m.historyFailed(err)
@@ -302,9 +302,9 @@ func (m *Member) page() {
 	}
 }
 
-// stored renders a page of stored lines with after < seq <= upto. It tells how
+// renderStored renders a page of stored lines with after < seq <= upto. It tells how
 // many there were and the last one's number.
-func (m *Member) stored(after, upto uint64) (n int, last uint64, err error) {
+func (m *Member) renderStored(after, upto uint64) (n int, last uint64, err error) {
 	lines, err := m.room.svc.store.Lines(m.room.id, after, upto, pageBytes)
 	if err != nil || len(lines) == 0 {
 		return 0, upto, err
@@ -326,7 +326,7 @@ func (m *Member) catchUp(upto uint64) {
 		return
 	}
 	upto = min(upto, r.log.End().Seq)
-	n, last, err := m.stored(m.cursor.Seq, upto)
+	n, last, err := m.renderStored(m.cursor.Seq, upto)
 	if err != nil {
 		m.historyFailed(err)
 		return
