@@ -266,7 +266,7 @@ func TestResetBeforeAFreeze(t *testing.T) {
 		var cause Cause
 		for _, err := range errs {
 			l.framer.Cut([]byte("half"))
-			cause, _ = l.handleEnd(err)
+			cause, _ = l.handleEndOfInput(err)
 		}
 		if cause != causeVanished || l.begun {
 			t.Errorf("%v: %s, said %v", errs, cause, l.begun)

@@ -18,20 +18,43 @@ import (
 	"roomd/store"
 )
 
-// pendingLines is input that was read and has to wait: a line, and what came behind
-// it.
+// lineSession is the session of a conn to a room's port, and the handler of the conn: it cuts the
+// input into lines, makes them wait for the allowance, and hands them to its one member. It ends
+// with its member.
+type lineSession struct {
+	output
+	member Member
+
+	// Owned by the holder of the read lock.
+	framer     wire.Framer
+	pending    *pendingLines // input that has to wait
+	allowance  int64         // when the allowance is whole again, in nanoseconds of uptime
+	unpaid     uint16        // bytes read since the last line end, or since they were paid for
+	begun      bool          // a first line has been seen
+	raw        bool          // after /raw
+	peerClosed bool
+}
+
+// newLineSession makes a session with a member that has not joined the room yet.
+func newLineSession(r *Room, c *transport.Conn, addr netip.AddrPort, nick wire.Name) *lineSession {
+	s := &lineSession{output: output{conn: c, remote: addr}, framer: wire.NewFramer(r.svc.opts().LineBytes)}
+	s.member.init(r, &s.output, nick)
+	s.add(&s.member)
+	return s
+}
+
+// pendingLines is input that was read and not handled yet: a line, and the bytes behind it.
 type pendingLines struct {
 	line []byte
 	over int
 	rest []byte
 }
 
-// limitedRead is how many bytes are read at a time from a member that has an
-// allowance: they may have to wait until the allowance is whole again, and
-// thousands of members may flood at once.
+// limitedRead is how many bytes are read at a time from a session with an allowance. The bytes may
+// wait for the allowance, and thousands of sessions may flood at once.
 const limitedRead = 4 << 10
 
-// maxRead is how many bytes of a member are read at a time.
+// maxRead is how many bytes of a line session are read at a time.
 func (s *Service) maxRead() int {
 	if s.opts().limitsLines() {
 		return limitedRead
@@ -46,10 +69,10 @@ func (l *pendingLines) size() int64 {
 	return int64(len(l.line) + len(l.rest))
 }
 
-// handleInput handles what was read, as far as that can be done without waiting. If
-// that is not all, the rest is the member's leftover and taken is false: then
-// readOn must follow, in a goroutine that may wait. The caller has the read lock.
-func (s *lineSession) handleInput(p []byte) (c Cause, taken bool) {
+// handleInput handles the lines of p until one of them has to wait. Then that line and the bytes
+// behind it are pending, handled is false, and resumeInput must follow. The caller has the read
+// lock.
+func (s *lineSession) handleInput(p []byte) (c Cause, handled bool) {
 	for {
 		line, over, rest, ok := s.nextLine(p)
 		if !ok {
@@ -68,8 +91,8 @@ func (s *lineSession) handleInput(p []byte) (c Cause, taken bool) {
 	}
 }
 
-// resumeInput handles the leftover, waiting for what that needs. If the server is to be
-// suspended the rest stays. The caller has the read lock.
+// resumeInput handles the pending lines, and may wait. If the server is to be suspended the rest
+// stays pending. The caller has the read lock.
 func (s *lineSession) resumeInput() (c Cause) {
 	if s.pending == nil {
 		return ""
@@ -91,9 +114,8 @@ func (s *lineSession) resumeInput() (c Cause) {
 	return c
 }
 
-// nextLine takes the next line off p, and answers what a telnet client has asked for. What
-// comes between lines adds up: when it has the price of a line, ok is true and line is
-// nil.
+// nextLine cuts the next line off p, and answers telnet requests. Bytes between lines are charged:
+// when they have the cost of a line, ok is true and line is nil.
 func (s *lineSession) nextLine(p []byte) (line []byte, over int, rest []byte, ok bool) {
 	line, over, rest, ok = s.framer.Cut(p)
 	n := int(s.unpaid) + chargedBytes(len(p)-len(rest), s.answerTelnet(), ok)
@@ -109,8 +131,8 @@ func (s *lineSession) nextLine(p []byte) (line []byte, over int, rest []byte, ok
 	return line, over, rest, ok
 }
 
-// answerTelnet answers what a telnet client has asked for, if it takes answers at
-// all: nobody waits for that. It reports whether there was something.
+// answerTelnet answers the requests of a telnet client, if the bounds allow an answer: telnet
+// clients do not wait for one. It reports whether there was a request.
 func (s *lineSession) answerTelnet() bool {
 	refusals, there := s.framer.TelnetRequests()
 	if len(refusals) == 0 && !there {
@@ -128,18 +150,17 @@ func (s *lineSession) answerTelnet() bool {
 	return true
 }
 
-// telnetReply answers a telnet client that asks whether anybody is there.
+// telnetReply answers a telnet client that asks whether the server is there.
 const telnetReply = "the server is here"
 
-// handleEndOfInput handles the end of the input, and returns the cause of the member's
-// end. What was sent before it is said before the member leaves. If the server is
-// to be suspended it returns false, and must be called again. The caller has
-// reading, and may wait.
+// handleEndOfInput handles the last line and returns the cause of the member's end, once all lines
+// of the member are committed. It returns false if the server is to be suspended, and must be
+// called again. The caller has the read lock, and may wait.
 func (s *lineSession) handleEndOfInput(err error) (c Cause, ok bool) {
 	// A reset may have cut the last line short, unless the peer had closed its
 	// side before: Linux tells that by EPIPE.
 	for !s.member.isDrained() && s.conn.Writing() && s.conn.WasReset() {
-		s.WaitSignal(time.Millisecond) // a write is just meeting the reset
+		s.WaitSignal(time.Millisecond) // a write may be about to meet the reset
 	}
 	if endsByReset(err) {
 		s.set(isReset) // if this call is repeated, err is io.EOF
@@ -164,16 +185,16 @@ func (s *lineSession) handleEndOfInput(err error) (c Cause, ok bool) {
 	return c, s.member.awaitBounds(1) || s.member.hasEnded()
 }
 
-// withinBounds reports whether fewer than n of the member's lines are in flight and
-// what waits for it is within bounds.
+// withinBounds reports whether fewer than n of the member's lines are in flight, and its inserts
+// are within their bounds.
 func (m *Member) withinBounds(n int) (ok, ended bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return int(m.inFlight) < n && m.acceptsInsertLocked(), m.ended
 }
 
-// awaitBounds waits until clear(n). It reports false if the member has ended, or the
-// server is to be suspended.
+// awaitBounds waits until withinBounds(n). It returns false if the member has ended, or the server
+// is to be suspended.
 func (m *Member) awaitBounds(n int) bool {
 	for {
 		wait := m.out.signals()
@@ -190,8 +211,8 @@ func (m *Member) awaitBounds(n int) bool {
 	}
 }
 
-// say submits a line. It comes back by appended or refused. Without wait it
-// reports false if the store has no room for it now.
+// say submits a line. The store answers it with lineAppended or lineRejected. Without wait it
+// returns false if the store has no room for the line now.
 func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 	why := ""
 	if b := m.activeMute(); b != nil {
@@ -200,7 +221,7 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 		why = "the room is read-only"
 	}
 	if why != "" {
-		// A refusal is in its place, too: behind what was said before it.
+		// The refusal comes behind the lines that the member said before.
 		switch ok, ended := m.withinBounds(1); {
 		case !ok && !ended && !wait, !ok && !ended && !m.awaitBounds(1):
 			return false
@@ -229,7 +250,7 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 		m.mu.Lock()
 		m.inFlight--
 		m.mu.Unlock()
-		m.room.releaseNickOfEnded(m) // it may have been kicked meanwhile
+		m.room.releaseNickOfEnded(m) // it may have ended meanwhile
 		return false
 	}
 	if err != nil {
@@ -242,15 +263,15 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 	return true
 }
 
-// muteText says why a member may not speak.
+// muteText is the reason why a muted member cannot speak.
 func muteText(b *store.Ban) string { return "you are muted" + untilText(b) }
 
-// refuseLine answers a line that may not be said.
+// refuseLine answers a line that the member may not say.
 func (m *Member) refuseLine(kind store.Kind, why string) {
 	m.answer(wire.Event{Type: wire.TypeError, Command: commandFor(kind), Code: wire.CodeDenied, Text: wire.NotSent + why})
 }
 
-// commandFor is the command that says a line of that kind.
+// commandFor is the command for a line of that kind.
 func commandFor(kind store.Kind) string {
 	switch kind {
 	case store.Action:
@@ -261,19 +282,19 @@ func commandFor(kind store.Kind) string {
 	return "say"
 }
 
-// lineAppended puts a line of this member into the log. Room.mu is held.
+// lineAppended appends a committed line of the member to the log. Room.mu is held.
 func (m *Member) lineAppended(log *roomlog.Log, l *store.Line, e roomlog.Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := log.Append(e)
 	if !m.ended {
-		// In one section with the append: the writer must not read the line
-		// before it knows that it is to be left out, or what comes behind it.
+		// The holder of the write lock reads the log under this lock, so it has
+		// the insert when it reads the line.
 		if m.hideOwn && !m.drained {
 			m.insertLocked(insert{kind: skip, at: before, seq: e.Seq})
 		}
 		if l.Kind != store.Message && !m.drained {
-			// A person sees the line, which is answer enough.
+			// The text format answers with the line itself.
 			if ok := formats[m.reads].render(nil, okFor(commandFor(l.Kind), "")); len(ok) > 0 {
 				m.insertLocked(insert{kind: answer, at: log.End(), bytes: ok})
 			}
@@ -285,7 +306,7 @@ func (m *Member) lineAppended(log *roomlog.Log, l *store.Line, e roomlog.Event) 
 	m.out.Signal()
 }
 
-// lineRejected answers a line that the store did not take.
+// lineRejected answers a line that the store has not taken.
 func (m *Member) lineRejected(p *store.Post) {
 	code := wire.CodeInternal
 	if errors.Is(p.Err, store.ErrNoRoom) {
@@ -301,43 +322,18 @@ func (m *Member) lineRejected(p *store.Post) {
 	m.room.wake()
 }
 
-// lineSession is the session of a conn to a room's port, and the handler of the conn: it cuts
-// the input into lines, makes them wait for the allowance, and hands them to its one member. It
-// ends with that.
-type lineSession struct {
-	output
-	member Member
-
-	// Owned by the holder of the read lock.
-	framer     wire.Framer
-	pending    *pendingLines // input that has to wait
-	allowance  int64         // when the allowance is whole again, in nanoseconds of uptime
-	unpaid     uint16        // bytes read since the last line end, or since they were paid for
-	begun      bool          // a first line has been seen
-	raw        bool          // after /raw
-	peerClosed bool
-}
-
-// newLineSession makes a session with a member for a room, which it has not joined yet.
-func newLineSession(r *Room, c *transport.Conn, addr netip.AddrPort, nick wire.Name) *lineSession {
-	s := &lineSession{output: output{conn: c, remote: addr}, framer: wire.NewFramer(r.svc.opts().LineBytes)}
-	s.member.init(r, &s.output, nick)
-	s.add(&s.member)
-	return s
-}
-
 func (s *lineSession) transferable() bool { return s.conn.Transferable() }
 
-// memberEnded has nothing more read.
+// memberEnded stops reading. Finish, which follows, writes the rest.
 func (s *lineSession) memberEnded(*Member) { s.conn.StopReading() }
 
-// memberDrained says that the session ends with its member.
+// memberDrained ends the session: it has no other member.
 func (s *lineSession) memberDrained(*Member) bool { return true }
 
 // Data handles what was read.
 func (s *lineSession) Data(p []byte) transport.Outcome {
-	switch c, taken := s.handleInput(p); {
-	case !taken:
+	switch c, handled := s.handleInput(p); {
+	case !handled:
 		return transport.Defer
 	case c != "":
 		s.member.end(c)
@@ -370,22 +366,22 @@ func (s *lineSession) PeerClosed(err error) transport.Outcome {
 	return transport.Stop
 }
 
-// Panicked reports a bug that is met while serving the session.
+// Panicked logs a panic and ends the member.
 func (s *lineSession) Panicked(p any, stack []byte) {
 	m := &s.member
 	m.room.svc.log.Error("panic while serving a member", "room", m.room.name(), "remote", s.remote, "error", p, "stack", string(stack))
-	go m.endAfterThaw(causeInternal)
+	go m.endInChange(causeInternal)
 }
 
-// Finish ends the member, if nothing but a bug has, waits until all that is pending is
-// written, and closes the connection.
+// Finish writes the rest of the member's stream and closes the connection. A member that has not
+// ended does so because of a panic.
 func (s *lineSession) Finish() {
 	m := &s.member
-	m.endAfterThaw(causeInternal)
+	m.endInChange(causeInternal)
 	c := m.endCause()
 	level := slog.LevelInfo
 	if m.unannounced.Load() && (c == causeLeft || c == causeVanished) {
-		level = slog.LevelDebug // it was there to see whether somebody listens
+		level = slog.LevelDebug // a probe of the port
 	}
 	m.room.svc.log.Log(context.Background(), level, "member disconnected", "room", m.room.name(), "nick", m.nick.Shown, "remote", s.remote, "cause", string(c))
 	s.disconnect(c)

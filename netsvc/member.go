@@ -15,26 +15,26 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// Cause is why a member's time in a room ended. The first one wins.
+// Cause is the reason why a member ended. The first one wins.
 type Cause string
 
 const (
-	causeLeft     Cause = "left"          // it closed its side, or said /quit
-	causeVanished Cause = "vanished"      // reset, or the connection broke
-	causeDeadPeer Cause = "dead peer"     // acknowledged nothing for limits.dead_peer
+	causeLeft     Cause = "left"          // the client closed its side, or sent /quit
+	causeVanished Cause = "vanished"      // the connection was reset
+	causeDeadPeer Cause = "dead peer"     // the peer acknowledged nothing for limits.dead_peer
 	causeKicked   Cause = "kicked"        // by the operator
 	causeLagged   Cause = "lagged"        // more than limits.max_lag lines behind
-	causeForeign  Cause = "foreign"       // it speaks HTTP
-	causeDeleted  Cause = "room deleted"  // DELETE
+	causeForeign  Cause = "foreign"       // the client speaks another protocol
+	causeDeleted  Cause = "room deleted"  // by DELETE, or by the operator
 	causeStopping Cause = "stopping"      // the server stops
-	causeHistory  Cause = "history error" // its lines could not be read from the disk
+	causeHistory  Cause = "history error" // its lines cannot be read from the disk
 	causeInternal Cause = "internal error"
 )
 
 const (
-	// maxInFlight bounds a member's lines that are not committed yet. maxInserts
-	// bounds what waits for it alone, in bytes, and allInserts that of all members
-	// together; one answer may always wait. At a bound the member is read no further.
+	// maxInFlight bounds the lines of a member that are not committed yet. maxInserts bounds the
+	// bytes of its inserts, and allInserts those of all members together; one insert may always
+	// wait. At a bound the session reads no further.
 	maxInFlight = 256
 	maxInserts  = 64 << 10
 	allInserts  = 64 << 20
@@ -54,9 +54,9 @@ type Member struct {
 	stream
 	entry
 
-	unannounced atomic.Bool // the room does not know that it has joined; set with Room.mu
+	unannounced atomic.Bool // its join is not announced yet; set with Room.mu
 
-	lines    atomic.Uint64 // said
+	lines    atomic.Uint64 // that the member has said
 	lastLine atomic.Int64  // microseconds since 1970; 0: not yet
 	muted    atomic.Pointer[memberMutes]
 
@@ -68,23 +68,23 @@ type Member struct {
 	inserts  []insert
 }
 
-// stream is how far a member has got in the log, and what comes next for it. The holder of
-// the conn's write lock owns it, but for what is atomic.
+// stream is how far a member has got in the log, and what comes next for it. The holder of the
+// conn's write lock owns it; others may read the atomic fields.
 type stream struct {
 	cursor    roomlog.Cursor
 	replay    *replay        // lines from the store that come before anything else
 	reached   atomic.Uint64  // a copy of cursor.Pos
-	next      *Member        // in the ring of its output
-	taken     uint32         // bytes that were written in its turn
-	format    roomlog.Format // that of reads, once the stream has come to the place
-	fromStore bool           // the cursor has fallen out of the log: feed from the store by cursor.Seq
-	over      bool           // nothing follows the output's unsent bytes
+	next      *Member        // in the ring of the output
+	taken     uint32         // bytes written in its turn so far
+	format    roomlog.Format // of what is written now; it becomes entry.reads where the stream comes to the insert
+	fromStore bool           // the log has dropped the lines at the cursor: they are read from the store, by cursor.Seq
+	over      bool           // nothing more is added to the unsent bytes
 }
 
 // entry is a member in the lists of its room. Room.mu guards it.
 type entry struct {
 	nick  wire.Name      // written by the holder of the read lock alone
-	cause Cause          // why it ended; empty: it has not
+	cause Cause          // empty: the member has not ended
 	index int32          // in Room.members
 	reads roomlog.Format // written by the holder of the read lock alone
 }
@@ -92,24 +92,25 @@ type entry struct {
 // memberSession is a session that owns members: the handler of the conn that they write to.
 type memberSession interface {
 	transport.Handler
-	// transferable reports whether another process can go on with the session.
+	// transferable reports whether another process can take over the session.
 	transferable() bool
-	// memberEnded is called when a member has ended, with its Room.mu held.
+	// memberEnded is called when a member has ended, with its Room.mu held. The session has the
+	// rest of the member's stream written.
 	memberEnded(m *Member)
-	// memberDrained is called when everything for a member that has ended is written, by
-	// the holder of the write lock. It reports whether nothing more is to be written at all.
+	// memberDrained is called when the stream of a member is written to its end, by the holder of
+	// the write lock. It reports whether the session writes nothing more.
 	memberDrained(m *Member) (last bool)
 }
 
-// init is for a member that joins a room now, and writes to out.
+// init sets the fields of a member that joins a room and writes to out.
 func (m *Member) init(r *Room, out *output, nick wire.Name) {
 	m.id, m.room, m.out, m.joined, m.nick = r.svc.memberIDs.Add(1), r, out, time.Now().UnixNano(), nick
 }
 
-// since is when the member joined.
+// since returns the time at which the member joined.
 func (m *Member) since() time.Time { return time.Unix(0, m.joined) }
 
-// greet queues what a newcomer sees first. Room.mu is held.
+// greet queues the first lines that a new member gets. Room.mu is held.
 func (m *Member) greet(members int, topic string) {
 	r := m.room
 	hello := fmt.Appendf(nil, "* %s: %d%s%s (/help)\n", r.name(), members, wire.YouAre, m.nick.Shown)
@@ -120,26 +121,27 @@ func (m *Member) greet(members int, topic string) {
 	m.insertLocked(insert{kind: answer, at: m.cursor, bytes: hello})
 	n := r.replayLines()
 	if st, err := r.svc.store.Stat(r.id); err == nil && st.Lines == 0 {
-		n = 0 // the disk need not be asked
+		n = 0 // saves a read
 	}
 	if n > 0 {
 		m.insertLocked(insert{kind: newest, at: m.cursor, n: n})
 	}
 }
 
-// endAfterThaw is end for the member's own goroutine. Where the member is to be
-// another process's it waits while the server is suspended.
-func (m *Member) endAfterThaw(c Cause) {
+// endInChange is end for a goroutine of the session: while the server is suspended it waits,
+// because another process may own the member.
+func (m *Member) endInChange(c Cause) {
 	if m.transferable() {
 		defer m.room.svc.engine.BeginChange()()
 	}
 	m.end(c)
 }
 
-// transferable reports whether another process may go on with the member.
+// transferable reports whether another process can take over the member.
 func (m *Member) transferable() bool { return m.out.session().transferable() && !m.room.dropped.Load() }
 
-// suspended reports whether the member must not go on here: another process may do that.
+// suspended reports whether nothing must be done for the member now, because another process may
+// take it over.
 func (m *Member) suspended() bool { return m.transferable() && m.room.svc.engine.Suspended() }
 
 // end takes the member out of the room and queues the end of its stream. The
@@ -153,7 +155,7 @@ func (m *Member) end(c Cause) {
 	}
 }
 
-// endLocked is end without a word to the others. Room.mu is held.
+// endLocked is end without the announcement to the room. Room.mu is held.
 func (m *Member) endLocked(c Cause) bool {
 	if m.cause != "" {
 		return false
@@ -165,7 +167,7 @@ func (m *Member) endLocked(c Cause) bool {
 	m.ended = true
 	last := insert{kind: endOfStream, at: m.room.log.End()}
 	if c == causeLagged || c == causeHistory {
-		// What is pending will not be taken: the end comes at once.
+		// The client does not read the pending lines: the end comes at once.
 		last.kind, last.at = endLagged, roomlog.Cursor{}
 		m.dropInsertsLocked(len(m.inserts))
 	}
@@ -183,7 +185,7 @@ func (m *Member) endLocked(c Cause) bool {
 	return true
 }
 
-// endCause is the cause of the end; empty: the member is there.
+// endCause returns the cause of the end; empty: the member has not ended.
 func (m *Member) endCause() Cause {
 	m.room.mu.Lock()
 	defer m.room.mu.Unlock()
@@ -202,8 +204,8 @@ func (m *Member) isDrained() bool {
 	return m.drained
 }
 
-// setDrained notes that nothing more is written for the member. The caller has the write
-// lock, for good or until the member is removed from its output.
+// setDrained notes that nothing more is written for the member. The caller has the write lock and
+// keeps it, or removes the member from its output.
 func (m *Member) setDrained() {
 	m.over, m.replay = true, nil
 	m.reached.Store(math.MaxUint64) // it does not lag
@@ -214,23 +216,22 @@ func (m *Member) setDrained() {
 	m.out.Signal()
 }
 
-// dropInserts gives up what nobody will write any more.
+// dropInserts drops the inserts of a member that is not written to any more.
 func (m *Member) dropInserts() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dropInsertsLocked(len(m.inserts))
 }
 
-// close has the room forget a member that has ended and is drained, or never will be.
+// close makes the room forget a member that has ended. It is drained, or its conn is closed.
 func (m *Member) close() {
 	m.dropInserts()
 	m.room.removeLeaving(m)
 	m.room.unclosed.Done()
 }
 
-// roster is the members of a room at one moment, those that came first at the
-// top. It does not change: all that ask before somebody comes, goes or takes
-// another nick share it.
+// roster is the list of a room's members at one moment, the oldest first. It does not change, so
+// all requests share it until a member joins, leaves or takes another nick.
 type roster struct {
 	Members []rosterMember `json:"members"`
 }
@@ -240,11 +241,10 @@ type rosterMember struct {
 	Since time.Time `json:"since"`
 }
 
-// size is about what the roster takes in memory, in bytes. Nicks are the
-// members' own.
+// size is about how many bytes of memory the roster takes. The nicks belong to the members.
 func (o *roster) size() int { return 48 * len(o.Members) }
 
-// rosterLocked is the roster of this moment. Room.mu is held.
+// rosterLocked returns the roster of this moment. Room.mu is held.
 func (r *Room) rosterLocked() *roster {
 	if r.roster != nil {
 		return r.roster
@@ -261,7 +261,7 @@ func (r *Room) rosterLocked() *roster {
 	return o
 }
 
-// queueRoster lists the members: the list is rendered as the member reads it.
+// queueRoster queues the answer to /who. The list is rendered when the member reads it.
 func (m *Member) queueRoster() {
 	r := m.room
 	r.mu.Lock()
@@ -269,7 +269,7 @@ func (m *Member) queueRoster() {
 	m.queue(insert{kind: who, roster: r.rosterLocked()})
 }
 
-// beginRoster answers /who and leaves the list of the members.
+// beginRoster renders the first line of the answer to /who. The list follows as a replay.
 func (m *Member) beginRoster(o *roster) {
 	n := len(o.Members)
 	head := okFor("who", fmt.Sprintf("%d here", n))
@@ -290,20 +290,21 @@ func (m *Member) rosterPage() {
 	}
 }
 
-// claimNick gives a member a nick that is free. mu is held.
+// claimNick gives a member a free nick. mu is held.
 func (r *Room) claimNick(m *Member, n wire.Name) {
 	m.nick = n
 	r.nicks[n.Key] = m
 	r.confusables.Add(n)
 }
 
-// releaseNick makes a member's nick free. mu is held.
+// releaseNick makes the nick of a member free. mu is held.
 func (r *Room) releaseNick(m *Member) {
 	delete(r.nicks, m.nick.Key)
 	r.confusables.Remove(m.nick)
 }
 
-// confusableRoom returns the room whose name n would imitate, but for own. mu is held.
+// confusableRoom returns a room other than own whose name can be confused with n; nil: there is
+// none. mu is held.
 func (s *Service) confusableRoom(n wire.Name, own *Room) *Room {
 	look := n.Skeleton()
 	for _, r := range s.rooms {
@@ -314,18 +315,17 @@ func (s *Service) confusableRoom(n wire.Name, own *Room) *Room {
 	return nil
 }
 
-// confusableError is the error for a name of a room that looks like another one's.
+// confusableError is the error for a name that can be confused with the room's.
 func (r *Room) confusableError(n wire.Name) error {
 	return wire.Errorf(wire.CodeExists, "%s looks like the name of a room that is already there, %s, in another script", n.Shown, r.name())
 }
 
-// announceDelay is how long a newcomer may be silent until the room is told that it
-// has joined. A probe that only looks whether somebody listens is gone by then,
-// and a script has taken its nick.
+// announceDelay is the time after which the room is told of a new member that says nothing. By
+// then a probe of the port has gone, and a script has taken its nick.
 const announceDelay = time.Second
 
-// announceLater has the room told that a member has joined: once it speaks, or after
-// announceDelay. mu is held.
+// announceLater has the room told of a new member when it speaks, or after announceDelay. mu is
+// held.
 func (r *Room) announceLater(m *Member) {
 	m.unannounced.Store(true)
 	if r.unannounced = append(r.unannounced, m); len(r.unannounced) == 1 {
@@ -333,7 +333,7 @@ func (r *Room) announceLater(m *Member) {
 	}
 }
 
-// announceDue tells the room of those whose time has come.
+// announceDue announces the members whose announceDelay is over.
 func (r *Room) announceDue() {
 	defer r.svc.engine.BeginChange()()
 	r.mu.Lock()
@@ -342,7 +342,7 @@ func (r *Room) announceDue() {
 		m := r.unannounced[0]
 		if m.cause == "" && m.unannounced.Load() {
 			wait := announceDelay - time.Since(m.since())
-			if wait > 0 && wait <= announceDelay { // else the clock was set back
+			if wait > 0 && wait <= announceDelay { // it is more if the clock was set back
 				time.AfterFunc(wait, r.announceDue)
 				return
 			}
@@ -354,7 +354,7 @@ func (r *Room) announceDue() {
 	r.unannounced = nil
 }
 
-// announceJoin tells the room that a member has joined, if it does not know. mu is held.
+// announceJoin announces a new member, unless that is done. mu is held.
 func (r *Room) announceJoin(m *Member) {
 	if m.cause != "" || !m.unannounced.Swap(false) {
 		return
@@ -363,16 +363,15 @@ func (r *Room) announceJoin(m *Member) {
 	r.svc.Publish(Event{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: m.out.remote.String()})
 }
 
-// announceLeave tells the room that a member has left, if it knows that it was there.
-// mu is held.
+// announceLeave announces that a member has left, if its join was announced. mu is held.
 func (r *Room) announceLeave(m *Member) {
 	if !m.unannounced.Load() {
 		r.announce(wire.Event{Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members)})
 	}
 }
 
-// announceNow has the room know that the member has joined, before it sees something
-// that it says. The caller has the read lock.
+// announceNow announces the member before the room sees its first line. The caller has the read
+// lock.
 func (m *Member) announceNow() {
 	if m.unannounced.Load() {
 		m.room.mu.Lock()
