@@ -67,7 +67,7 @@ func (s *shell) Start() {
 		Reload:     func(bool) ([]admin.Change, error) { return nil, nil },
 		Upgrade:    func(context.Context, string, bool) (admin.Upgrade, error) { return admin.Upgrade{PID: 1}, nil },
 		LogDropped: func() (uint64, time.Duration) { return 0, 0 }, Certificate: func() *admin.Certificate { return nil }, Files: func() []string { return nil },
-		Addresses: func() (string, string) { return "", "" },
+		Addresses: func() (string, string) { return "", "" }, NotReady: func() error { return nil },
 		Config: func() []admin.Setting {
 			return []admin.Setting{{Key: "limits.members", Value: "256", Default: "1", Changed: true}}
 		}}
@@ -167,7 +167,7 @@ func TestEveryCommandAsJSON(t *testing.T) {
 	lines := map[string]string{
 		"backup": "backup " + filepath.Join(s.dir, "copy.db"), "reopen": "reopen", "rename": "rename spare kept", "set": "set lobby replay 5", "port": fmt.Sprintf("port lobby %d", s.Options.Ports[1]),
 		"status": "status", "rooms": "rooms", "room": "room lobby", "members": "members lobby", "who": "who guest-2",
-		"ports": "ports", "connections": "connections", "read": "read lobby", "search": "search * end", "create": "create new", "trash": "trash",
+		"ports": "ports", "health": "health", "connections": "connections", "read": "read lobby", "search": "search * end", "create": "create new", "trash": "trash",
 		"delete": "delete dev --yes", "restore": "restore dev", "purge": "purge old --yes", "topic": "topic lobby", "say": "say lobby hi",
 		"announce": "announce hi", "kick": "kick guest-2", "ban": "ban 192.0.2.1", "bans": "bans", "unban": "unban 1",
 		"mute": "mute guest-3", "unmute": "unmute guest-3", "config": "config", "loglevel": "loglevel", "audit": "audit",
@@ -239,7 +239,7 @@ func TestQuestions(t *testing.T) {
 	if status := admin.Once(s.socket, []string{"delete", "dev"}, nil, &out, &errw, func(q string) bool { asked = q; return true }); status != admin.ExitDone {
 		t.Fatal(errw.String())
 	}
-	if !strings.Contains(asked, "1 member, 1 line, ") || !strings.Contains(asked, "the last one") {
+	if !strings.Contains(asked, "1 member, 1 line, ") || !strings.Contains(asked, "last line") {
 		t.Error(asked)
 	}
 	until(t, ann, "* dev: chat room being deleted")

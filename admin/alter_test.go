@@ -263,7 +263,7 @@ func TestPorts(t *testing.T) {
 	}
 	s.Start()
 	out := s.ok("ports")
-	for _, want := range []string{"bound    1", "unbound  1", fmt.Sprintf("resting  %d", s.Options.Ports[0]+1), fmt.Sprintf("lobby  %d  port %d is in use by another program", s.Options.Ports[0], s.Options.Ports[0])} {
+	for _, want := range []string{"bound       1", "unbound     1", fmt.Sprintf("quarantine  %d", s.Options.Ports[0]+1), fmt.Sprintf("lobby  %d  port %d is in use by another program", s.Options.Ports[0], s.Options.Ports[0])} {
 		if !strings.Contains(out, want) {
 			t.Errorf("there is no %q in\n%s", want, out)
 		}
@@ -283,7 +283,7 @@ func TestPorts(t *testing.T) {
 	thief.Close()
 	eventually(t, "it is bound", func() bool {
 		s.do("rebind", "lobby")
-		return strings.Contains(s.ok("ports"), "bound    2")
+		return strings.Contains(s.ok("ports"), "bound       2")
 	})
 	if out := s.ok("doctor"); !strings.Contains(out, "no problems found") {
 		t.Error(out)

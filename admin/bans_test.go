@@ -231,7 +231,7 @@ func TestMuteSaysHowFarItReaches(t *testing.T) {
 		{"mute 1", `^muted 1 member: mute #1, in the room \w+, until unmute lifts it; for the member, and for everybody that joins the room from its address later, under any nick\n`},
 		{"mute #2 --for 1h", `^muted 1 member: mute #2, in the room \w+, until [-0-9]+ [:0-9]+ [-+0-9]+; for the member, and`},
 		{"mute 127.0.0.1 --nick-only", `^muted 2 members: mutes #3, #4, in the room dev, lobby, until unmute lifts it; for the member and its nick alone: under another nick it can speak\n`},
-		{"kick 1", "^kicked 1 member"}, {"mute 99", "^there is no member 99"}, {"help mute", "in its room"}, {"ban 192.0.2.9", "^ban #5 holds; kicked 0 members"},
+		{"kick 1", "^kicked 1 member"}, {"mute 99", "^there is no member 99"}, {"help mute", "in its room"}, {"ban 192.0.2.9", "^ban #5 is set; kicked 0 members"},
 		{"bans", "(?m)^#1  mute"}, {"unban 1", "^ban #1 is lifted"}, {"unban #2", "^ban #2 is lifted"}, {"unban 1", "^there is no ban #1;"},
 	} {
 		out, errs, _ := s.do(strings.Fields(c[0])...)

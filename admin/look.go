@@ -89,7 +89,7 @@ func status(c *call) error {
 const logStallTime = time.Second
 
 func health(c *call) error {
-	if _, live := c.flags["live"]; live {
+	if c.has("live") {
 		return c.out.text("live")
 	}
 	if err := c.NotReady(); err != nil {
@@ -135,18 +135,18 @@ func ports(c *call) error {
 	if c.out.json {
 		return c.out.value(p)
 	}
-	resting := strings.Trim(fmt.Sprint(p.Resting[:min(10, len(p.Resting))]), "[]")
+	quarantine := strings.Trim(fmt.Sprint(p.Resting[:min(10, len(p.Resting))]), "[]")
 	if n := len(p.Resting) - 10; n > 0 {
-		resting += fmt.Sprintf(" and %s more", thousands(uint64(n)))
+		quarantine += fmt.Sprintf(" and %s more", thousands(uint64(n)))
 	}
 	err := c.out.value(struct {
-		Range   string `json:"range"`
-		Bound   int    `json:"bound"`
-		Unbound int    `json:"unbound"`
-		Free    int    `json:"free"`
-		Next    []int  `json:"next"`
-		Resting string `json:"resting"`
-	}{fmt.Sprintf("%d-%d", p.First, p.Last), p.Bound, len(p.Unbound), p.Free, p.Next, resting})
+		Range      string `json:"range"`
+		Bound      int    `json:"bound"`
+		Unbound    int    `json:"unbound"`
+		Free       int    `json:"free"`
+		Next       []int  `json:"next"`
+		Quarantine string `json:"quarantine"`
+	}{fmt.Sprintf("%d-%d", p.First, p.Last), p.Bound, len(p.Unbound), p.Free, p.Next, quarantine})
 	if err != nil || len(p.Unbound) == 0 {
 		return err
 	}

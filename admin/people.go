@@ -56,7 +56,7 @@ func kick(c *call) (err error) {
 		return refuse("no-member", "there is no member and no connection %s; members and connections list them", what)
 	}
 	if len(names) > 1 || c.has("dry-run") {
-		text := fmt.Sprintf("%s: %s", reachText(hit, "kicks", " and closes"), strings.Join(names[:min(len(names), 5)], ", "))
+		text := fmt.Sprintf("%s: %s", reachText(hit, "kicks", " and closes"), strings.Join(names[:min(len(names), 5)], ", ")+"; they can connect again")
 		if err := c.confirm(text, ids, remotes); err != nil {
 			return err
 		}
@@ -158,16 +158,16 @@ func ban(c *call) error {
 	hit := c.Service.CountTargets(all...)
 	if hit.Members > 1 || c.has("dry-run") {
 		of := mapSlice(all, func(b store.Ban) string { return strings.TrimSpace(b.Nick + " " + b.Addr) })
-		if err := c.confirm(fmt.Sprintf("bans %s and %s", strings.Join(of, ", "), reachText(hit, "kicks", " and closes")), hit); err != nil {
+		if err := c.confirm(fmt.Sprintf("bans %s and %s; unban lifts it", strings.Join(of, ", "), reachText(hit, "kicks", " and closes")), hit); err != nil {
 			return err
 		}
 	}
 	all, hit, err = c.Service.Ban(all...)
-	hold := "holds"
+	state := "is set"
 	if len(all) > 1 {
-		hold = "hold"
+		state = "are set"
 	}
-	return c.report(err, "%s %s; %s", banNumbers(all, "ban"), hold, reachText(hit, "kicked", " and closed"))
+	return c.report(err, "%s %s; %s", banNumbers(all, "ban"), state, reachText(hit, "kicked", " and closed"))
 }
 
 func bans(c *call) error {

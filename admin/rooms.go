@@ -169,7 +169,7 @@ func (c *call) namesakes(t netsvc.Trashed) string {
 func describeRoom(r netsvc.RoomDetail) string {
 	text := fmt.Sprintf("%s, %s, %s", count(r.Members, "member"), count(r.Lines, "line"), cellText("bytes", r.Bytes))
 	if !r.Spoke.IsZero() {
-		text += ", the last one " + durationInWords(time.Since(r.Spoke)) + " ago"
+		text += ", last line " + durationInWords(time.Since(r.Spoke)) + " ago"
 	}
 	return text
 }
@@ -181,8 +181,11 @@ func deleteRoom(c *call) error {
 		return c.cancelPlan(p)
 	}
 	text := fmt.Sprintf("deletes %s%s: %s", r.Name, c.inText(), describeRoom(r))
-	if purge {
+	lost := purge || c.configured("rooms.trash") == "0s"
+	if lost {
 		text += "; it cannot be restored"
+	} else {
+		text += "; restore can bring it back"
 	}
 	if err := c.confirm(text, r.ID, r.Name, r.Port, r.Members, r.Newest, purge); err != nil {
 		return err
@@ -193,7 +196,7 @@ func deleteRoom(c *call) error {
 	if err := c.removeRoom(r.ID, r.Name, c.flags["say"], purge); err != nil {
 		return err
 	}
-	if purge {
+	if lost {
 		return c.out.text("the room %s is deleted for good", r.Name)
 	}
 	return c.out.text("the room %s is deleted; restore %s brings it back", r.Name, r.Name)

@@ -62,9 +62,9 @@ var roomSettings = []roomSetting{
 			}
 			return err
 		}},
-	optional("quiet", "rooms.quiet_above", "on, off, or a number of members", "joins and leaves are not shown; a number: only with more members",
+	optional("quiet", "rooms.quiet_above", "on, off, or a number of members", "hide joins and leaves; a number: only in larger rooms",
 		func(o *store.Settings) **int { return &o.Quiet }, parseQuiet, showQuiet),
-	{key: "password", values: "asked for, never in the line; --remove takes it away", does: "needed to join"},
+	{key: "password", values: "asked for; --remove removes it", does: "needed to join"},
 }
 
 // unset is the word that removes a setting.
@@ -260,12 +260,17 @@ func (c *call) inEffect(s *roomSetting, own store.Settings) string {
 	if isOwn || s.config == "" {
 		return v
 	}
-	for _, conf := range c.Config() {
-		if conf.Key == s.config {
-			return conf.Value
+	return c.configured(s.config)
+}
+
+// configured returns the value of a key of the configuration in effect, or "".
+func (c *call) configured(key string) string {
+	for _, s := range c.Config() {
+		if s.Key == key {
+			return s.Value
 		}
 	}
-	return v
+	return ""
 }
 
 func (c *call) showSettings(r netsvc.RoomDetail, own store.Settings) error {

@@ -230,7 +230,7 @@ func TestHour(t *testing.T) {
 
 	c.typeIn("delete dev\r")
 	c.expect("this deletes dev: 5 members, 3 lines, ")
-	c.expect(" B, the last one ")
+	c.expect(" B, last line ")
 	c.expect("do it? [y/N] ")
 	c.typeIn("y\r")
 	c.expect("restore dev brings it back")
@@ -250,7 +250,7 @@ func TestHour(t *testing.T) {
 	c.typeIn("kick guest-3 --say 'go and rest'\r")
 	c.expect("kicked 1 member")
 	c.typeIn("ban 192.0.2.7 --for 1h --why flooding\r")
-	c.expect("ban #1 holds; kicked 0 members")
+	c.expect("ban #1 is set; kicked 0 members")
 	s.Stop()
 	c.expect("(the server is gone; waiting for it)")
 	s.Start()

@@ -1,4 +1,4 @@
-// Package english has what all texts for people share: a counted noun, a time with
-// days, the word that somebody may have meant. It knows nothing of what the texts
-// are about, and has no state.
+// Package english has the common parts of texts for people: a number with its noun, and the
+// word that was probably meant. It knows nothing of the subjects of the texts and has no
+// state.
 package english
