@@ -38,7 +38,7 @@ func init() {
 }
 
 func beServer(dir string) error {
-	st, err := store.Open(filepath.Join(dir, "roomd.db"), store.Options{Lines: 100_000})
+	st, err := store.Open(filepath.Join(dir, "roomd.db"), store.Options{Retention: store.Retention{Lines: 100_000}})
 	if err != nil {
 		return err
 	}

@@ -206,7 +206,7 @@ func TestBoundsAfterHandover(t *testing.T) {
 		}
 	}()
 	serve := func(opts Options) (*Service, *store.Store) {
-		st, err := store.Open(path, store.Options{Trash: time.Hour})
+		st, err := store.Open(path, store.Options{Retention: store.Retention{Trash: time.Hour}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -186,7 +186,7 @@ func TestRestoreFile(t *testing.T) {
 
 // What is gone is gone from the disk after a compaction.
 func TestCompact(t *testing.T) {
-	s := open(t, dbPath(t), Options{Lines: 50, Trash: time.Hour})
+	s := open(t, dbPath(t), Options{Retention: Retention{Lines: 50, Trash: time.Hour}})
 	room, old := s.room("lobby", 9000), s.room("old", 9001)
 	for text, room := range map[string]uint64{"a secret that is not kept": room, "a secret that is thrown away": old} {
 		for range 2000 {

@@ -75,7 +75,7 @@ func TestGroupCommit(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	durabilities(t, func(t *testing.T, d Durability) {
-		s := open(t, dbPath(t), Options{Durability: d, Trash: time.Hour})
+		s := open(t, dbPath(t), Options{Durability: d, Retention: Retention{Trash: time.Hour}})
 		lobby := s.room("lobby", 9000)
 		other := s.room("other", 9001)
 		for _, r := range []Room{{Name: "Lobby", Key: "lobby", Port: 9002}, {Name: "new", Key: "new", Port: 9000}} {
@@ -328,7 +328,7 @@ func TestRelaxedBound(t *testing.T) {
 }
 
 func TestReleasedPorts(t *testing.T) {
-	s := open(t, dbPath(t), Options{Trash: time.Hour})
+	s := open(t, dbPath(t), Options{Retention: Retention{Trash: time.Hour}})
 	ids := make(map[int]uint64)
 	for _, port := range []int{9001, 9002, 9003, 9004, 9005, 255, 256} {
 		ids[port] = s.room(fmt.Sprint(port), port)
@@ -369,7 +369,7 @@ func TestReleasedPorts(t *testing.T) {
 // Housekeeping in several steps: a check passes at each, after a crash too. The
 // store is not started, so that the test is the committer.
 func TestCheckBetweenSteps(t *testing.T) {
-	s := open(t, dbPath(t), Options{Age: time.Hour, Trash: time.Hour})
+	s := open(t, dbPath(t), Options{Retention: Retention{Age: time.Hour, Trash: time.Hour}})
 	gone, aged := s.room("gone", 9000), s.room("aged", 9001)
 	const lines = 2*jobBlocks + 20 // of a block each
 	for range lines {
@@ -429,7 +429,7 @@ func TestCheckBetweenSteps(t *testing.T) {
 // Check runs beside talk and housekeeping: bbolt's own is not safe beside a writer.
 func TestCheckWhileWriting(t *testing.T) {
 	durabilities(t, func(t *testing.T, d Durability) {
-		s := open(t, dbPath(t), Options{Durability: d, Lines: 20})
+		s := open(t, dbPath(t), Options{Durability: d, Retention: Retention{Lines: 20}})
 		room := s.room("lobby", 9000)
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -450,7 +450,7 @@ func TestCheckWhileWriting(t *testing.T) {
 
 // Looking whether anything is old must not cost a sync for every room.
 func TestRetentionWritesNothing(t *testing.T) {
-	s := open(t, dbPath(t), Options{Age: time.Hour, Lines: 1000})
+	s := open(t, dbPath(t), Options{Retention: Retention{Age: time.Hour, Lines: 1000}})
 	s.say(s.room("lobby", 9000), "hello")
 	before := s.file.db.Stats()
 	if err := s.update(func(*bolt.Tx) error { s.retention.schedule(time.Now(), s.heads); return errRollback }, nil); !errors.Is(err, errRollback) {

@@ -174,7 +174,7 @@ func BenchmarkRooms(b *testing.B) {
 
 // Once a minute with an age limit, when nothing is old enough.
 func BenchmarkRetention(b *testing.B) {
-	s := open(b, manyRooms(b, 10000), Options{Age: time.Hour})
+	s := open(b, manyRooms(b, 10000), Options{Retention: Retention{Age: time.Hour}})
 	for b.Loop() {
 		if err := s.applyRetentionAt(time.Now()); err != nil {
 			b.Fatal(err)

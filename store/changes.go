@@ -149,7 +149,7 @@ type deleteRoom struct {
 }
 
 // Delete puts a room into the trash: its name is free, its port is released, its
-// lines stay for Options.Trash. Lines submitted after it are refused with
+// lines stay for Retention.Trash. Lines submitted after it are refused with
 // ErrNoRoom. When it returns nil the deletion is on disk, with the entries of the
 // audit. If one of those is of the network, a room without lines is removed at once.
 // say is for the follower, who must call ReleaseDeleted.

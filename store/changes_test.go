@@ -69,7 +69,7 @@ func TestChangesAreData(t *testing.T) {
 		}
 		return all
 	}
-	one, two := open(t, dbPath(t), Options{Trash: time.Hour}), open(t, dbPath(t), Options{Trash: 1000 * time.Hour})
+	one, two := open(t, dbPath(t), Options{Retention: Retention{Trash: time.Hour}}), open(t, dbPath(t), Options{Retention: Retention{Trash: 1000 * time.Hour}})
 	for i, c := range changes {
 		text, err := json.Marshal(c)
 		if err != nil {

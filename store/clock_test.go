@@ -50,7 +50,7 @@ func TestClock(t *testing.T) {
 // ahead, before there was an hour to set it right. Numbers and order do not care.
 func TestClockJumps(t *testing.T) {
 	path := dbPath(t)
-	opts := Options{Age: time.Hour, Trash: time.Hour, Lines: 1000}
+	opts := Options{Retention: Retention{Age: time.Hour, Trash: time.Hour, Lines: 1000}}
 	s := open(t, path, opts)
 	lobby, old := s.room("lobby", 9000), s.room("old", 9001)
 	s.say(lobby, "in our time")

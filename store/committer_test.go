@@ -11,7 +11,7 @@ import (
 func TestTimers(t *testing.T) {
 	path := dbPath(t)
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, path, Options{Durability: Relaxed, FlushInterval: time.Second, Trash: 90 * time.Second})
+		s := open(t, path, Options{Durability: Relaxed, FlushInterval: time.Second, Retention: Retention{Trash: 90 * time.Second}})
 		lobby, old := s.room("lobby", 9000), s.room("old", 9001)
 		look := func(when string, inWAL, onDisk int) {
 			t.Helper()
@@ -51,7 +51,7 @@ func TestTimers(t *testing.T) {
 func TestNoTimerWhileIdle(t *testing.T) {
 	path := dbPath(t)
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, path, Options{Trash: time.Minute, Lines: 10})
+		s := open(t, path, Options{Retention: Retention{Trash: time.Minute, Lines: 10}})
 		old := s.room("old", 9001)
 		s.say(old, "hello")
 		if err := s.Delete(old); err != nil {

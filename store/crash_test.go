@@ -301,7 +301,7 @@ func powerChild(path string, opts Options) error {
 // what it was told of each. When something is refused it ends on the spot, or, if
 // it is to recover, it reopens the file and goes on.
 func doubting(path string, recovers bool) error {
-	s, err := Open(path, Options{Trash: 1 << 60})
+	s, err := Open(path, Options{Retention: Retention{Trash: 1 << 60}})
 	if err != nil {
 		return err
 	}

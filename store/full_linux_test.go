@@ -411,7 +411,7 @@ func TestNoDescriptorLeft(t *testing.T) {
 		return
 	}
 	durabilities(t, func(t *testing.T, d Durability) {
-		s := open(t, dbPath(t), Options{Durability: d, Lines: 50})
+		s := open(t, dbPath(t), Options{Durability: d, Retention: Retention{Lines: 50}})
 		var was syscall.Rlimit
 		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
 			t.Fatal(err)

@@ -29,7 +29,7 @@ func (s *tap) identity(name string) Identity {
 // A history has a name of its own, which it keeps through everything but what
 // may have put it back.
 func TestIdentity(t *testing.T) {
-	s := open(t, dbPath(t), Options{Trash: time.Hour})
+	s := open(t, dbPath(t), Options{Retention: Retention{Trash: time.Hour}})
 	lobby := s.room("lobby", 9000)
 	s.room("dev", 9001)
 	s.say(lobby, "one")
@@ -69,7 +69,7 @@ func TestIdentity(t *testing.T) {
 	}
 	same("back from the trash")
 	s.stop()
-	if _, _, err := Compact(s.path, Options{Trash: time.Hour}); err != nil {
+	if _, _, err := Compact(s.path, Options{Retention: Retention{Trash: time.Hour}}); err != nil {
 		t.Fatal(err)
 	}
 	s.start()

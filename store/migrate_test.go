@@ -42,7 +42,7 @@ func TestOldVersions(t *testing.T) {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			path := old(t, version)
 			before := sum(t, path)
-			s := open(t, path, Options{Trash: 1e6 * time.Hour})
+			s := open(t, path, Options{Retention: Retention{Trash: 1e6 * time.Hour}})
 			if version < Schema && sum(t, fmt.Sprint(path, ".schema", version)) != before {
 				t.Error("the old file is not as it was")
 			}

@@ -35,10 +35,10 @@ func (r *modelRoom) alive() bool { return r != nil && r.Deleted.IsZero() }
 func TestModel(t *testing.T) {
 	durabilities(t, func(t *testing.T, d Durability) {
 		t.Run("plain", func(t *testing.T) {
-			testModel(t, Options{Durability: d, FlushInterval: time.Hour, Trash: time.Hour})
+			testModel(t, Options{Durability: d, FlushInterval: time.Hour, Retention: Retention{Trash: time.Hour}})
 		})
 		t.Run("retention", func(t *testing.T) {
-			testModel(t, Options{Durability: d, Lines: 20, Age: time.Hour, Trash: time.Hour})
+			testModel(t, Options{Durability: d, Retention: Retention{Lines: 20, Age: time.Hour, Trash: time.Hour}})
 		})
 	})
 }

@@ -46,7 +46,7 @@ func (tp *tap) plan(room uint64, hour int) {
 // have them.
 func TestPlans(t *testing.T) {
 	for version := 1; version <= Schema; version++ {
-		s := open(t, old(t, version), Options{Trash: 1e6 * time.Hour})
+		s := open(t, old(t, version), Options{Retention: Retention{Trash: 1e6 * time.Hour}})
 		s.expectPlans()
 		dev := s.room("dev", 9010)
 		s.plan(1, 5)

@@ -78,7 +78,7 @@ func (tp *tap) trashNames() (names []string) {
 // Rooms without a line that come and go over the network leave nothing, however
 // many there are; what the operator deletes can be restored.
 func TestEmptyRoomsLeaveNothing(t *testing.T) {
-	s := open(t, dbPath(t), Options{Trash: time.Hour})
+	s := open(t, dbPath(t), Options{Retention: Retention{Trash: time.Hour}})
 	was := s.keys()
 	for i := range 200 {
 		r, err := s.Create(Room{Name: fmt.Sprint("r", i), Key: fmt.Sprint("r", i), Port: 9000 + i%50}, network("CREATE"))
@@ -135,10 +135,10 @@ func TestTrashBounds(t *testing.T) {
 		opts Options
 		want []string
 	}{
-		"rooms": {Options{Trash: time.Hour, TrashRooms: 3}, []string{"r7", "r6", "r5"}},
-		"bytes": {Options{Trash: time.Hour, TrashBytes: 50 << 10}, []string{"r7", "r6", "r5", "r4"}}, // each has about 11 KiB
-		"both":  {Options{Trash: time.Hour, TrashRooms: 2, TrashBytes: 50 << 10}, []string{"r7", "r6"}},
-		"none":  {Options{Trash: time.Hour}, []string{"r7", "r6", "r5", "r4", "r3", "r2", "r1", "r0"}},
+		"rooms": {Options{TrashRooms: 3, Retention: Retention{Trash: time.Hour}}, []string{"r7", "r6", "r5"}},
+		"bytes": {Options{Retention: Retention{Trash: time.Hour, TrashBytes: 50 << 10}}, []string{"r7", "r6", "r5", "r4"}}, // each has about 11 KiB
+		"both":  {Options{TrashRooms: 2, Retention: Retention{Trash: time.Hour, TrashBytes: 50 << 10}}, []string{"r7", "r6"}},
+		"none":  {Options{Retention: Retention{Trash: time.Hour}}, []string{"r7", "r6", "r5", "r4", "r3", "r2", "r1", "r0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			early := 0
@@ -194,7 +194,7 @@ func TestTrashBounds(t *testing.T) {
 
 // A room that members still read is not removed, though the trash is full.
 func TestTrashSparesWhatIsRead(t *testing.T) {
-	s := open(t, dbPath(t), Options{Trash: time.Hour, TrashBytes: 1})
+	s := open(t, dbPath(t), Options{Retention: Retention{Trash: time.Hour, TrashBytes: 1}})
 	room := s.room("lobby", 9000)
 	s.fill(room, 10)
 	if err := s.Store.Delete(room, ""); err != nil {
@@ -220,7 +220,7 @@ func TestTrashSparesWhatIsRead(t *testing.T) {
 func TestFillAndDelete(t *testing.T) {
 	const most = 1 << 20
 	durabilities(t, func(t *testing.T, d Durability) {
-		s := open(t, dbPath(t), Options{Durability: d, Trash: time.Hour, TrashBytes: most})
+		s := open(t, dbPath(t), Options{Durability: d, Retention: Retention{Trash: time.Hour, TrashBytes: most}})
 		for i := range 60 { // 0.5 MiB each
 			room := s.room(fmt.Sprint("r", i), 9000+i)
 			s.fill(room, 512)
@@ -290,7 +290,7 @@ func bin(t testing.TB, rooms int) string {
 // may.
 func TestJobsInSteps(t *testing.T) {
 	const rooms, most = 41_282, 40_000
-	few, s := rest(t, bin(t, 10), Options{Trash: 24 * time.Hour}), rest(t, bin(t, rooms), Options{Trash: 24 * time.Hour, TrashRooms: rooms})
+	few, s := rest(t, bin(t, 10), Options{Retention: Retention{Trash: 24 * time.Hour}}), rest(t, bin(t, rooms), Options{TrashRooms: rooms, Retention: Retention{Trash: 24 * time.Hour}})
 	now := time.Now()
 	look := func(s *tap) float64 { return testing.AllocsPerRun(5, func() { s.retention.schedule(now, s.heads) }) }
 	if few, many := look(few), look(s); many > 2*few+100 {
@@ -347,7 +347,7 @@ func (tp *tap) inSteps(step func() (more bool)) {
 // Rooms with much in them that are purged together go in steps of so many blocks;
 // a checkpoint removes as many of all rooms together.
 func TestRoomsGoInSteps(t *testing.T) {
-	opts := Options{Trash: time.Hour}
+	opts := Options{Retention: Retention{Trash: time.Hour}}
 	made := open(t, dbPath(t), opts)
 	var rooms []uint64
 	for i := range 6 {
@@ -388,20 +388,20 @@ func TestRoomsGoInSteps(t *testing.T) {
 // A room that is removed in part when the process dies is removed after the start,
 // and cannot be restored in between.
 func TestPurgeGoesOn(t *testing.T) {
-	made := open(t, dbPath(t), Options{Trash: time.Hour})
+	made := open(t, dbPath(t), Options{Retention: Retention{Trash: time.Hour}})
 	room := made.room("lobby", 9000)
 	made.fill(room, 8*3*jobBlocks)
 	if err := made.Delete(room); err != nil {
 		t.Fatal(err)
 	}
 	made.stop()
-	half := rest(t, made.path, Options{Trash: time.Hour, TrashBytes: 1})
+	half := rest(t, made.path, Options{Retention: Retention{Trash: time.Hour, TrashBytes: 1}})
 	half.retention.schedulePurge()
 	if !half.runJobs() {
 		t.Fatal("it is gone in one step")
 	}
 	half.dies()
-	s := open(t, made.path, Options{Trash: time.Hour})
+	s := open(t, made.path, Options{Retention: Retention{Trash: time.Hour}})
 	if _, err := s.Restore(room, 9000, nil); !errors.Is(err, ErrNoRoom) {
 		t.Errorf("restored: %v", err)
 	}
@@ -430,7 +430,7 @@ func TestScanInSteps(t *testing.T) {
 		made.fill(r.ID, 1)
 	}
 	made.stop()
-	s := rest(t, made.path, Options{Age: time.Minute})
+	s := rest(t, made.path, Options{Retention: Retention{Age: time.Minute}})
 	s.retention.schedule(time.Now().Add(time.Hour), s.heads)
 	for left, more := len(s.retention.unscanned), true; more; {
 		more = s.runJobs()
@@ -450,7 +450,7 @@ func TestScanInSteps(t *testing.T) {
 func TestBytesKept(t *testing.T) {
 	durabilities(t, func(t *testing.T, d Durability) {
 		const most = 256 << 10
-		s := open(t, dbPath(t), Options{Durability: d, Lines: 1000, Bytes: most})
+		s := open(t, dbPath(t), Options{Durability: d, Retention: Retention{Lines: 1000, Bytes: most}})
 		room := s.room("lobby", 9000)
 		s.fill(room, 2000)
 		s.settled()
@@ -482,7 +482,7 @@ func TestBytesKept(t *testing.T) {
 // While lines flood in, what retention hides makes space as fast as they need it.
 func TestFloodOfBytes(t *testing.T) {
 	const most = 16 << 20
-	s := open(t, dbPath(t), Options{Durability: Relaxed, Bytes: most})
+	s := open(t, dbPath(t), Options{Durability: Relaxed, Retention: Retention{Bytes: most}})
 	s.fill(s.room("lobby", 9000), 4*most>>10)
 	if size := s.fileSize(); size > 5*most/2 {
 		t.Errorf("the file has %d bytes, and the room may have %d", size, most) // 4.3 times as much if it fell behind

@@ -20,8 +20,8 @@ const limitMargin = 100
 type jobKind int
 
 const (
-	jobLimit   jobKind = iota // hide lines beyond Options.Lines and Bytes
-	jobAge                    // hide lines older than Options.Age
+	jobLimit   jobKind = iota // hide lines beyond Retention.Lines and Bytes
+	jobAge                    // hide lines older than Retention.Age
 	jobReclaim                // remove hidden lines from the database
 	jobPurge                  // remove deleted rooms; of no room
 	jobScan                   // schedule jobs for the next rooms of retention.unscanned; of no room
@@ -213,13 +213,22 @@ func (r *retention) scan(now time.Time, heads map[uint64]*head) (more bool) {
 	return len(r.unscanned) > 0
 }
 
-// Retention is the part of Options that can be changed while the store is open.
+// Retention says which lines and which deleted rooms are kept.
 type Retention struct {
-	Lines      uint64        // as Options.Lines
-	Bytes      uint64        // as Options.Bytes
-	Age        time.Duration // as Options.Age
-	Trash      time.Duration // as Options.Trash
-	TrashBytes uint64        // as Options.TrashBytes
+	// Lines kept per room; the oldest ones are removed. 0: no limit. A room may
+	// have about 2 % more for a while, as lines are not removed one by one.
+	Lines uint64
+	// Bytes kept per room, as Stat counts them; the oldest lines are removed. 0: no
+	// limit. It has a margin of 2 %, too.
+	Bytes uint64
+	// Age of the oldest line kept, checked once a minute. 0: no limit. It goes by
+	// the wall clock, but see Events.ClockJumped.
+	Age time.Duration
+	// Trash is how long a deleted room can be restored. 0: not at all.
+	Trash time.Duration
+	// TrashBytes bounds the size of the trash: for each room the bytes of its lines,
+	// and 1 KiB. Beyond it the room that was deleted first is purged. 0: no limit.
+	TrashBytes uint64
 }
 
 // current returns the rules in effect.

@@ -9,7 +9,7 @@ import (
 // A room's own retention holds instead of that of all rooms, at once, after the
 // store has been opened anew, and when the room comes back from the trash.
 func TestOwnRetention(t *testing.T) {
-	s := open(t, dbPath(t), Options{Lines: 1000, Trash: time.Hour})
+	s := open(t, dbPath(t), Options{Retention: Retention{Lines: 1000, Trash: time.Hour}})
 	lobby, dev := s.room("lobby", 9000), s.room("dev", 9001)
 	for i := range 300 {
 		s.say(lobby, fmt.Sprint(i))

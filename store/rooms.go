@@ -39,8 +39,8 @@ type Settings struct {
 	Members  *int           `json:"members,omitempty"` // at most
 	Replay   *int           `json:"replay,omitempty"`  // earlier lines that a new member is shown
 	Quiet    *int           `json:"quiet,omitempty"`   // members; above it nobody is told of single joins and leaves
-	Lines    *uint64        `json:"lines,omitempty"`   // kept, instead of Options.Lines
-	Age      *time.Duration `json:"age,omitempty"`     // of the oldest line kept, instead of Options.Age
+	Lines    *uint64        `json:"lines,omitempty"`   // kept, instead of Retention.Lines
+	Age      *time.Duration `json:"age,omitempty"`     // of the oldest line kept, instead of Retention.Age
 	ReadOnly bool           `json:"read_only,omitempty"`
 }
 

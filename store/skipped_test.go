@@ -93,7 +93,7 @@ func TestCorruptRecords(t *testing.T) {
 	}
 	before := raw(t, path, lobby, dev, gone)
 
-	c := &tap{t: t, path: path, opts: Options{Trash: time.Nanosecond, Lines: 3}}
+	c := &tap{t: t, path: path, opts: Options{Retention: Retention{Trash: time.Nanosecond, Lines: 3}}}
 	c.start()
 	n, _ := c.SkippedRecords()
 	if n != 5 || len(c.SkippedPorts()) != 2 || !slices.Equal(c.SkippedPorts(), []int{9000, 9001}) {

@@ -93,7 +93,7 @@ func Open(path string, opts Options) (*Store, error) {
 	s.queue.init(opts.PendingBytes)
 	s.health.events, s.health.slowDisk.notify = &s.opts.Events, opts.Events.SlowDisk
 	s.retention.init(&s.opts, modified)
-	s.SetRetention(Retention{Lines: opts.Lines, Bytes: opts.Bytes, Age: opts.Age, Trash: opts.Trash, TrashBytes: opts.TrashBytes})
+	s.SetRetention(opts.Retention)
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("read the database %s: %w", path, errors.Join(err, s.writer.wal.Close(), s.file.close()))
 	}
@@ -261,20 +261,8 @@ type Options struct {
 	Durability Durability
 	// FlushInterval bounds the time until a relaxed line is on disk. Default 50ms.
 	FlushInterval time.Duration
-	// Lines kept per room; the oldest ones are removed. 0: no limit. A room may
-	// have about 2 % more for a while, as lines are not removed one by one.
-	Lines uint64
-	// Bytes kept per room, as Stat counts them; the oldest lines are removed. 0: no
-	// limit. It has a margin of 2 %, too.
-	Bytes uint64
-	// Age of the oldest line kept, checked once a minute. 0: no limit. It goes by
-	// the wall clock, but see Events.ClockJumped.
-	Age time.Duration
-	// Trash is how long a deleted room can be restored. 0: not at all.
-	Trash time.Duration
-	// TrashBytes bounds the size of the trash: for each room the bytes of its lines,
-	// and 1 KiB. Beyond it the room that was deleted first is purged. 0: no limit.
-	TrashBytes uint64
+	// Retention can be changed later, with SetRetention.
+	Retention
 	// TrashRooms bounds the number of rooms in the trash. Default 10,000.
 	TrashRooms int
 	// LockTimeout bounds the time that Open waits for another process to release

@@ -12,7 +12,7 @@ import (
 
 func TestRestore(t *testing.T) {
 	path := dbPath(t)
-	s := open(t, path, Options{Trash: time.Hour})
+	s := open(t, path, Options{Retention: Retention{Trash: time.Hour}})
 	lobby := s.room("lobby", 9000)
 	s.say(lobby, "one")
 	s.say(lobby, "two")
@@ -57,7 +57,7 @@ func TestRestore(t *testing.T) {
 }
 
 func TestPurge(t *testing.T) {
-	s := open(t, dbPath(t), Options{Trash: time.Hour})
+	s := open(t, dbPath(t), Options{Retention: Retention{Trash: time.Hour}})
 	lobby := s.room("lobby", 9000)
 	for i := range 2500 {
 		s.say(lobby, fmt.Sprint(i))
@@ -89,7 +89,7 @@ func TestPurge(t *testing.T) {
 }
 
 func TestUpdate(t *testing.T) {
-	s := open(t, dbPath(t), Options{Trash: time.Hour})
+	s := open(t, dbPath(t), Options{Retention: Retention{Trash: time.Hour}})
 	a, b := s.room("a", 9000), s.room("b", 9001)
 	for _, e := range []Edit{
 		{Name: new("b"), Key: new("b")},

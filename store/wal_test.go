@@ -209,7 +209,7 @@ func TestWALForeign(t *testing.T) {
 // what is hidden goes from it.
 func TestTurnover(t *testing.T) {
 	for _, keep := range []uint64{100, 5000} {
-		s := open(t, dbPath(t), Options{Lines: keep})
+		s := open(t, dbPath(t), Options{Retention: Retention{Lines: keep}})
 		room := s.room("lobby", 9000)
 		text := strings.Repeat("some words ", 9)
 		size := func() int64 {
@@ -250,7 +250,7 @@ func TestTurnover(t *testing.T) {
 // A room that keeps few lines has few in memory, however many are in the WAL:
 // that has a bound of its own.
 func TestWALOfFewLines(t *testing.T) {
-	s := open(t, dbPath(t), Options{Lines: 10})
+	s := open(t, dbPath(t), Options{Retention: Retention{Lines: 10}})
 	room := s.room("a", 9000)
 	text := strings.Repeat("x", 64<<10)
 	for range 2*maxWALBytes/len(text) + 1 {
@@ -270,7 +270,7 @@ func TestWALOfFewLines(t *testing.T) {
 // A checkpoint that removes all that the database has of a room, in many pages, and
 // adds what is new comes to its end.
 func TestCheckpointReplacesAll(t *testing.T) {
-	s := open(t, dbPath(t), Options{Lines: 10})
+	s := open(t, dbPath(t), Options{Retention: Retention{Lines: 10}})
 	room := s.room("a", 9000)
 	for round := range 3 {
 		for range 150 {
@@ -290,7 +290,7 @@ func TestCheckpointReplacesAll(t *testing.T) {
 // What retention has hidden is not there again after a crash, from the beginning.
 func TestHiddenAfterCrash(t *testing.T) {
 	path := dbPath(t)
-	s := open(t, path, Options{Lines: 10})
+	s := open(t, path, Options{Retention: Retention{Lines: 10}})
 	room := s.room("a", 9000)
 	for i := range 50 {
 		s.say(room, fmt.Sprint("in the database ", i))
@@ -307,7 +307,7 @@ func TestHiddenAfterCrash(t *testing.T) {
 	if err := s.Suspend(); err != nil { // leaves the WAL as a crash does
 		t.Fatal(err)
 	}
-	found, err := Open(path, Options{Lines: 10})
+	found, err := Open(path, Options{Retention: Retention{Lines: 10}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ type Server struct {
 
 // New returns a server with an empty database. The server is stopped when the test ends.
 func New(t testing.TB, o netsvc.Options) *Server {
-	s := &Server{T: t, Path: filepath.Join(t.TempDir(), "roomd.db"), Options: o, StoreOptions: store.Options{Lines: 100000, Trash: time.Hour}}
+	s := &Server{T: t, Path: filepath.Join(t.TempDir(), "roomd.db"), Options: o, StoreOptions: store.Options{Retention: store.Retention{Lines: 100000, Trash: time.Hour}}}
 	t.Cleanup(s.Stop)
 	return s
 }

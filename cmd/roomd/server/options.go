@@ -19,10 +19,7 @@ import (
 
 // StoreOptions returns the options of the database.
 func StoreOptions(c *config.Config) store.Options {
-	r := retention(c)
-	o := store.Options{
-		FlushInterval: c.History.FlushInterval, Lines: r.Lines, Bytes: r.Bytes, Age: r.Age, Trash: r.Trash, TrashBytes: r.TrashBytes,
-	}
+	o := store.Options{FlushInterval: c.History.FlushInterval, Retention: retention(c)}
 	if c.History.Durability == "relaxed" {
 		o.Durability = store.Relaxed
 	}
