@@ -17,8 +17,8 @@ const (
 	History  = "history"  // a room's retention turned over many times
 )
 
-// Kinds are all kinds.
-var Kinds = []string{Fanout, Latency, Idle, Churn, Comeback, History}
+// kinds are all kinds of work.
+var kinds = []string{Fanout, Latency, Idle, Churn, Comeback, History}
 
 // Shape is the work to do. Its JSON leaves out zeros.
 type Shape struct {
@@ -65,8 +65,8 @@ func (s Shape) publishes() bool { return s.Kind == Fanout || s.Kind == Latency |
 
 func (s Shape) check() error {
 	switch {
-	case !slices.Contains(Kinds, s.Kind):
-		return fmt.Errorf("%q is no kind of work; there are %v", s.Kind, Kinds)
+	case !slices.Contains(kinds, s.Kind):
+		return fmt.Errorf("%q is no kind of work; there are %v", s.Kind, kinds)
 	case s.Rooms < 1 || s.Members < 1 || s.Silent < 0:
 		return fmt.Errorf("write at least one room, and one member in it")
 	case s.publishes() && (s.Publishers < 1 || s.Publishers > s.Members || s.Publishers > 9999):
