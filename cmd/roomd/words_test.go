@@ -37,6 +37,8 @@ var refused = []struct {
 	{regexp.MustCompile(`(?i)\b(to|from|in|into|write|writes|read|reads|sync|syncs) the journal (is|of|has|and|before)\b|\bfold(s|ed|ing)? (it |them )?into\b`), "the write-ahead log, a checkpoint"},
 	{regexp.MustCompile(`(?i)\b(call|calls|called|calling) (it )?off\b`), "cancel"},
 	{regexp.MustCompile(`(?i)\bbarred\b`), "refused"},
+	{regexp.MustCompile(`\b(hurry|hurries|hurried)\b`), "a rate limit"},
+	{regexp.MustCompile(`\b(crowd|crowds|crowded)\b`), "very many connections"},
 	{regexp.MustCompile(`(?i)\bflush pass`), "a fan-out"},
 	{regexp.MustCompile(`(?i)\b(see|sees|seen|saw) (it|him|her|them|somebody) off\b`), "end, or disconnect"},
 }
