@@ -218,11 +218,11 @@ func (c *requestSession) setCanWait(canWait bool) {
 
 // Panicked logs a panic of a method of transport.Handler, and ends the session.
 func (c *requestSession) Panicked(p any, stack []byte) {
-	port := "the master port"
+	room := "" // the master port
 	if c.room != nil {
-		port = c.room.name()
+		room = c.room.name()
 	}
-	c.svc.log.Error("panic in a session", "room", port, "remote", c.remote, "error", p, "stack", string(stack))
+	c.svc.log.Error("panic while serving a session; the connection is closed", "room", room, "remote", c.remote, "error", p, "stack", string(stack))
 	go c.end(errBug)
 }
 

@@ -68,7 +68,7 @@ func networkAudit(from, line string) []store.Audit {
 	return []store.Audit{{Time: time.Now().UTC(), UID: -1, From: from, Door: store.DoorMaster, Line: line, Result: "done"}}
 }
 
-// mayDelete is the policy of DELETE on the master port.
+// mayDelete returns an error unless the policy of DELETE allows the session to delete the room.
 func (s *Service) mayDelete(r *Room, session uint64, key string) error {
 	switch s.opts().Delete {
 	case Anyone:

@@ -5,28 +5,27 @@ import (
 	"sort"
 )
 
-// Snapshot is a piece of a log that another process can go on with.
+// Snapshot is the end of a log, from which Restore makes a log in another process.
 type Snapshot struct {
-	Start Cursor  `json:"start"` // the place before the first event
+	Start Cursor  `json:"start"` // before the first event
 	Ends  []Piece `json:"ends,omitempty"`
 	Text  []byte  `json:"text,omitempty"` // of all events, one after the other
 	JSON  []byte  `json:"json,omitempty"`
 }
 
-// Piece is an event: its sequence number, 0 if it is not in the history, and how
-// much of each format's bytes is its own.
+// Piece is an event: its sequence number, 0 if it is not in the history, and its number of bytes in
+// each format.
 type Piece struct {
 	Seq  uint64 `json:"seq,omitempty"`
 	Text int    `json:"text,omitempty"`
 	JSON int    `json:"json,omitempty"`
 }
 
-// pieceBytes is about what an event takes in a snapshot beside its bytes.
+// pieceBytes is about the size of a Piece as JSON.
 const pieceBytes = 32
 
-// Snapshot returns what the log has from position pos on, but of that only the end,
-// if it would take more than about most bytes. A cursor before the snapshot has
-// fallen out of the log that is made of it.
+// Snapshot returns the events from position pos on, but only the newest ones if they would take more
+// than about most bytes. A cursor before the snapshot is before the window of the restored log.
 func (l *Log) Snapshot(pos uint64, most int) Snapshot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,11 +67,11 @@ func (l *Log) Snapshot(pos uint64, most int) Snapshot {
 	return s
 }
 
-// Size is about what the snapshot takes, in bytes.
+// Size returns about how many bytes the snapshot takes.
 func (s *Snapshot) Size() int { return len(s.Text) + len(s.JSON) + pieceBytes*len(s.Ends) }
 
-// Restore makes a log of a snapshot, under a budget if that is not nil: cursors of
-// the log it is from are good in it.
+// Restore returns a log of a snapshot, under a budget if that is not nil. Cursors of the original log
+// are valid in it.
 func Restore(window int, budget *Budget, s Snapshot) (*Log, error) {
 	l := New(window, s.Start.Seq)
 	l.SetBudget(budget)
@@ -80,7 +79,7 @@ func Restore(window int, budget *Budget, s Snapshot) (*Log, error) {
 	text, object := s.Text, s.JSON
 	for _, p := range s.Ends {
 		if p.Text < 0 || p.JSON < 0 || p.Text > len(text) || p.JSON > len(object) {
-			return nil, errors.New("a log's pieces are longer than what it has")
+			return nil, errors.New("the events of a log are longer than its bytes")
 		}
 		l.Append(Event{p.Seq, Rendered{Text: text[:p.Text], JSON: object[:p.JSON]}})
 		text, object = text[p.Text:], object[p.JSON:]
