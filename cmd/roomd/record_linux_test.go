@@ -146,7 +146,7 @@ func TestRefusedDeletionIsLogged(t *testing.T) {
 	fmt.Fprint(v, "DELETE lobby opensesame\nQUIT\n")
 	v.until(t, "ERR denied")
 	v.until(t, "OK bye")
-	if !p.logged(`msg="deletion refused" room=lobby by=`+v.LocalAddr().String()) || p.logged("opensesame") {
+	if !p.logged(`msg="deletion of a room refused" room=lobby remote=`+v.LocalAddr().String()) || p.logged("opensesame") {
 		t.Error("the log does not have it, or has the key")
 	}
 	if out, errs, status := p.admin("audit", "--json"); status != exitOK || strings.TrimSpace(out) != "[]" {
