@@ -39,7 +39,7 @@ The commands:
   roomd admin rooms --json
   roomd admin delete dev --yes
   roomd admin --socket /run/roomd/roomd.sock members lobby`,
-		// What follows the command's name is the server's to read.
+		// The server parses the flags after the command.
 		DisableFlagParsing: true,
 		ValidArgsFunction:  completeAdmin,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -81,8 +81,7 @@ The commands:
 	}
 }
 
-// commandList lists the commands of the console. Four spaces make a list of it in
-// the man page, too.
+// commandList lists the commands of the console. Four spaces make it a list in the man page.
 func commandList() string {
 	var b strings.Builder
 	for _, c := range admin.Summary() {
@@ -91,15 +90,15 @@ func commandList() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// exitStatus ends the process with a status of its own; all has been said.
+// exitStatus is the exit status of a command that has printed its errors.
 type exitStatus int
 
 func (e exitStatus) Error() string { return "exit status " + strconv.Itoa(int(e)) }
 
 var errHelp = errors.New("help")
 
-// parseAdminArgs finds the socket and the words of the command. Flags of ours come
-// first; all that follows belongs to the command.
+// parseAdminArgs returns the socket and the words of the command. The flags before the command
+// belong to roomd admin, all following words to the command.
 func parseAdminArgs(args []string, errw io.Writer) (socket string, words []string, err error) {
 	file := ""
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
@@ -140,7 +139,7 @@ func parseAdminArgs(args []string, errw io.Writer) (socket string, words []strin
 	return socket, args, nil
 }
 
-// ownedByOther reports whether a file is there, and belongs to somebody else than root.
+// ownedByOther reports whether a file exists and belongs to another user than root.
 func ownedByOther(path string) bool {
 	st, err := os.Lstat(path)
 	if err != nil {
@@ -151,24 +150,24 @@ func ownedByOther(path string) bool {
 }
 
 // serverReadsConfig reports whether the server reads the configuration for a command, and
-// says itself what is wrong with it.
+// reports the mistakes itself.
 func serverReadsConfig(words []string) bool {
-	const least = 3 // letters that stand for one of the two alone
+	const least = 3 // letters of an unambiguous abbreviation
 	return len(words) > 0 && len(words[0]) >= least && (strings.HasPrefix("reload", words[0]) || strings.HasPrefix("upgrade", words[0]))
 }
 
-// unreachable is why the server cannot be found.
+// unreachable is an error that prevents a connection to the server.
 type unreachable struct{ error }
 
 func (u unreachable) Unwrap() error { return u.error }
 
-// terminal reports whether a person sits at the other end.
+// terminal reports whether the input is a terminal.
 func terminal(in io.Reader) bool {
 	return term.IsTerminal(in)
 }
 
 func confirm(in io.Reader, out io.Writer, text string) bool {
 	fmt.Fprintf(out, "this %s\ndo it? [y/N] ", text)
-	line, _ := bufio.NewReader(in).ReadString('\n') // no answer is a no
+	line, _ := bufio.NewReader(in).ReadString('\n') // on an error: no
 	return term.IsYes(line)
 }

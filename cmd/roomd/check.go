@@ -49,7 +49,7 @@ cannot serve; 2 wrong usage.`,
 	return cmd
 }
 
-// printCheck prints what a configuration amounts to, or all that is wrong with it.
+// printCheck prints a summary of a configuration, or all its mistakes and failures.
 func printCheck(file string, out, errw io.Writer) error {
 	cfg, err := config.Load(file, 0)
 	var mistakes config.Mistakes
@@ -104,7 +104,7 @@ func printCheck(file string, out, errw io.Writer) error {
 	return nil
 }
 
-// masterAddresses is where the master port is to listen.
+// masterAddresses returns the configured addresses of the master port.
 func masterAddresses(c *config.Config) string {
 	var all []string
 	for _, a := range c.Server.Listen {
@@ -113,8 +113,8 @@ func masterAddresses(c *config.Config) string {
 	return strings.Join(all, " ")
 }
 
-// runningConfig is the configuration of the server that runs, key by key; empty: it
-// does not say.
+// runningConfig returns the configuration of the running server, by key. It is empty if the
+// server does not answer.
 func runningConfig(socket string) map[string]string {
 	got := make(chan []byte, 1)
 	go func() {
@@ -128,7 +128,7 @@ func runningConfig(socket string) map[string]string {
 		if json.Unmarshal(b, &settings) != nil {
 			return nil
 		}
-	case <-time.After(3 * time.Second): // it hangs, which is not what is asked
+	case <-time.After(3 * time.Second): // a server that hangs is not a problem of the configuration
 	}
 	values := make(map[string]string)
 	for _, s := range settings {

@@ -11,22 +11,22 @@ import (
 	"roomd/admin"
 )
 
-// completionTimeout is how long a shell's Tab waits for a server. Without an
-// answer there is nothing to offer, and nothing is said.
+// completionTimeout is how long Tab in a shell waits for a server. Without an answer there are
+// no completions and no message.
 const completionTimeout = 500 * time.Millisecond
 
-// completer is what cobra asks for the words that may follow.
+// completer returns the possible next words for cobra.
 type completer = func(cmd *cobra.Command, args []string, last string) ([]string, cobra.ShellCompDirective)
 
-// completeAdmin offers what may follow in a line for the running server: commands,
-// flags, rooms, members. What stands before them is for roomd admin itself.
+// completeAdmin completes a command for the running server: commands, flags, rooms, members. The
+// flags before the command belong to roomd admin.
 func completeAdmin(cmd *cobra.Command, args []string, last string) ([]string, cobra.ShellCompDirective) {
 	if n := len(args); n > 0 && (args[n-1] == "--socket" || args[n-1] == "--config") {
-		return nil, cobra.ShellCompDirectiveDefault // a file
+		return nil, cobra.ShellCompDirectiveDefault // complete a file name
 	}
 	socket, words, err := parseAdminArgs(args, io.Discard)
 	if err != nil {
-		socket, words = "", args // the commands are known without a server
+		socket, words = "", args // names of commands need no server
 	}
 	if len(words) == 0 && strings.HasPrefix(last, "-") {
 		return []string{"--config", "--help", "--socket"}, cobra.ShellCompDirectiveNoFileComp

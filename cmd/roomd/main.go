@@ -1,10 +1,10 @@
-// Command roomd is a persistent chat server: a master port that makes, finds
-// and deletes rooms, and a TCP port for each room, which plain nc can talk to.
-// Rooms and their lines live in one database file and survive everything.
+// Command roomd is a persistent chat server. Its master port creates, finds and deletes
+// rooms; each room is a TCP port, and plain nc is a full client. Rooms and their lines are in
+// one database file, and survive crashes and restarts.
 //
-// main is only a shell around run, which tests call: the command line, a file for each
-// subcommand, and what each prints. The work is done by the packages below: server is what
-// "roomd serve" runs, config reads the configuration.
+// This package is the command line: a file for each subcommand, with its flags, its help and
+// its output. The sub-packages do the work: server is "roomd serve", config reads the
+// configuration. main only calls run, as the tests do.
 package main
 
 import "os"

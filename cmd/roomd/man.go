@@ -13,8 +13,8 @@ import (
 )
 
 // addManCommand adds a command that writes the man pages and the completions. They are
-// made at build time by a binary of their own (go run -tags man ./cmd/roomd man
-// FOLDER): the server need not carry what writes them.
+// made at build time by a binary with the tag man (go run -tags man ./cmd/roomd man
+// FOLDER), so that the server does not contain the code for them.
 func addManCommand(root *cobra.Command) { root.AddCommand(newMan()) }
 
 func newMan() *cobra.Command {

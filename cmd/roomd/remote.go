@@ -18,15 +18,14 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// remoteFlags say which server a command of a client talks to.
+// remoteFlags are the flags of client commands that select the server.
 type remoteFlags struct {
 	remote.Server
 	config string
 	cmd    *cobra.Command
 }
 
-// flags adds the flags that all commands of a client have in common, and that
-// of a room's password.
+// flags adds the flags of all client commands, and, for commands about a room, its password.
 func (r *remoteFlags) flags(cmd *cobra.Command, room bool) {
 	r.cmd, r.Find = cmd, r.findServer
 	f := cmd.Flags()
@@ -39,7 +38,7 @@ func (r *remoteFlags) flags(cmd *cobra.Command, room bool) {
 	}
 }
 
-// with gives a command its client.
+// with calls a command with a client of the selected server.
 func (r *remoteFlags) with(do func(cmd *cobra.Command, args []string, c *client.Client) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		c, err := r.Dial(cmd.Context())
@@ -50,7 +49,7 @@ func (r *remoteFlags) with(do func(cmd *cobra.Command, args []string, c *client.
 	}
 }
 
-// findServer is the server of the environment, else that of the configuration.
+// findServer returns the server of the environment, or that of the configuration.
 func (r *remoteFlags) findServer() (addr, cert string, err error) {
 	if addr = os.Getenv(remote.ServerVar); addr != "" && r.config == "" {
 		return addr, "", nil
@@ -62,7 +61,7 @@ func (r *remoteFlags) findServer() (addr, cert string, err error) {
 	return remote.LocalAddr(c.Server.Listen, c.Server.Port), c.TLS.Cert, nil
 }
 
-// refuseServerFile refuses a file to write to that belongs to the server, if its
+// refuseServerFile returns an error if an output file belongs to the server, as far as the
 // configuration can be read.
 func (r *remoteFlags) refuseServerFile(file string) error {
 	c, err := config.LoadKeys(r.config, io.Discard, false)
@@ -72,7 +71,7 @@ func (r *remoteFlags) refuseServerFile(file string) error {
 	return server.RefuseServerFile(c, file)
 }
 
-// completeRooms offers the server's rooms to a shell, for so many words; 0: for any number.
+// completeRooms completes names of rooms for the first most arguments; 0: for all.
 func (r *remoteFlags) completeRooms(most int) completer {
 	return func(cmd *cobra.Command, args []string, last string) ([]string, cobra.ShellCompDirective) {
 		if most > 0 && len(args) >= most {
@@ -99,8 +98,8 @@ func (r *remoteFlags) completeRooms(most int) completer {
 	}
 }
 
-// signalContext is the command's context, done at SIGINT or SIGTERM. A second one
-// ends the process at once: it may be that nobody reads what it writes.
+// signalContext returns the context of a command, done at SIGINT or SIGTERM. A second signal
+// ends the process at once, because a write may hang.
 func signalContext(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

@@ -30,11 +30,11 @@ const (
 	exitUnreachable = admin.ExitUnreachable // of roomd admin
 )
 
-// errReported is a failure whose reasons have been printed already.
+// errReported is a failure whose reasons are printed already.
 var errReported = errors.New("told")
 
-// run carries out a command line and returns the exit status. What was asked
-// for goes to out, what went wrong to errw.
+// run carries out a command line and returns the exit status. Output goes to out, errors go
+// to errw.
 func run(args []string, in io.Reader, out, errw io.Writer) int {
 	defer term.RestoreOnPanic()
 	root := newRoot()
@@ -46,7 +46,7 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 		usage.StripQuotes(root)
 	}
 	cmd, err := root.ExecuteC()
-	lines := output.New(errw) // a server whose log nobody reads ends nevertheless
+	lines := output.New(errw) // a reader of the log that hangs must not delay the exit
 	defer lines.Flush(output.FlushTimeout)
 	var wrong usage.Error
 	var status exitStatus

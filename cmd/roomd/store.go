@@ -13,13 +13,13 @@ import (
 	"roomd/cmd/roomd/usage"
 )
 
-// storeFlags say which database a command looks after.
+// storeFlags are the common flags of the store commands.
 type storeFlags struct {
 	file string // of the configuration
 	json bool
 }
 
-// with gives a command the database that the configuration names.
+// with calls a command with the database of the configuration.
 func (s *storeFlags) with(do func(cmd *cobra.Command, args []string, d *offline.Database, c *config.Config) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		c, err := config.LoadKeys(s.file, cmd.ErrOrStderr(), true, "server.data", "history.", "rooms.trash")

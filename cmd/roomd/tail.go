@@ -84,7 +84,7 @@ Exit status: 0 done, also after a signal; 1 failed; 2 wrong usage.`,
 	return cmd
 }
 
-// parseSince reads where to begin: a sequence number, or how long ago.
+// parseSince parses --since: a sequence number, or a time ago.
 func parseSince(text string, now time.Time) (client.From, time.Time, error) {
 	if seq, err := strconv.ParseUint(text, 10, 64); err == nil {
 		return client.After(seq), time.Time{}, nil

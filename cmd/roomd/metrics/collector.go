@@ -14,8 +14,8 @@ import (
 
 // Collector collects the metrics. Its methods may be called from any goroutine.
 type Collector struct {
-	// Settings, which may change while it serves.
-	PerRoom  atomic.Bool // rooms have metrics of their own
+	// Settings; they may change at any time.
+	PerRoom  atomic.Bool // each room has metrics of its own
 	Profiles atomic.Bool // /debug/pprof/ answers
 	Ready    atomic.Bool // every room is bound or known to be unbound, and the server does not stop
 
@@ -25,20 +25,20 @@ type Collector struct {
 	commitLines   prometheus.Histogram
 }
 
-// Sources are what a Collector asks at each scrape.
+// Sources are the sources of the numbers, read at each scrape.
 type Sources struct {
 	Service *netsvc.Service
 	Store   *store.Store
-	// Outputs gives, by what is printed there, how many lines were dropped since the
-	// start, and how long the write under way has waited.
+	// Outputs returns for each output how many lines were dropped since the start, and how long
+	// the running write has waited.
 	Outputs map[string]func() (dropped uint64, waits time.Duration)
-	// Certificate is until when the certificate in use is valid, and since when it is
-	// in use; zero: there is none.
+	// Certificate returns the expiry of the certificate in use, and the time when it was read;
+	// zero: there is no certificate.
 	Certificate func() (until, since time.Time)
 }
 
-// New makes a Collector for a roomd of that version, commit and version of Go. It
-// can serve and observe at once; Watch must follow, and then Ready be set.
+// New makes a Collector for a roomd of that version, commit and version of Go. It can serve and
+// observe at once. The caller then calls Watch, and sets Ready.
 func New(version, commit, goVersion string) *Collector {
 	c := &Collector{
 		registry: prometheus.NewRegistry(),
@@ -60,8 +60,7 @@ func New(version, commit, goVersion string) *Collector {
 	return c
 }
 
-// Observe counts a commit by the time that it took and its number of lines; it is for
-// store.Options.
+// Observe counts a commit with its duration and its number of lines, for store.Events.
 func (c *Collector) Observe(took time.Duration, lines int) {
 	c.commitSeconds.Observe(took.Seconds())
 	if lines > 0 {
@@ -69,17 +68,17 @@ func (c *Collector) Observe(took time.Duration, lines int) {
 	}
 }
 
-// Watch begins to collect from a server. It may be called once.
+// Watch starts to collect from a server. It may be called once.
 func (c *Collector) Watch(from Sources) error {
 	c.from = from
 	return c.registry.Register(c)
 }
 
-// Describe is of prometheus.Collector.
+// Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
 
-// Collect is of prometheus.Collector. A fault in it is the answer to the scrape, and
-// not the end of the server.
+// Collect implements prometheus.Collector. A panic becomes an error of the scrape, and does not
+// end the server.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -152,7 +151,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("roomd_"+name, help, labels, nil)
 }
 
-// emitBy is a metric with a label.
+// emitBy sends a metric with a label.
 func emitBy[K ~string, V int | uint64](ch chan<- prometheus.Metric, kind prometheus.ValueType, name, help, label string, values map[K]V) {
 	d := desc(name, help, label)
 	for of, v := range values {
@@ -160,7 +159,7 @@ func emitBy[K ~string, V int | uint64](ch chan<- prometheus.Metric, kind prometh
 	}
 }
 
-// emitRooms is what metrics.per_room adds.
+// emitRooms sends the metrics of metrics.per_room.
 func emitRooms(ch chan<- prometheus.Metric, rooms []netsvc.RoomDetail) {
 	for _, m := range []struct {
 		name, help string
