@@ -13,28 +13,26 @@ import (
 )
 
 const (
-	// shardMembers is how many members a pass must have for each core that is
-	// to take part in it.
+	// shardMembers is how many members a pass must have for each processor that takes part in it.
 	shardMembers = 256
-	// maxPause bounds what pacing adds to the time of a line, and keepBytes what
-	// of a log's memory is kept from one pass to the next.
+	// maxPause bounds what pacing adds to the delay of a line. keepBytes bounds the memory of a
+	// log that is kept from one pass to the next.
 	maxPause  = 5 * time.Millisecond
 	keepBytes = 4 << 10
 )
 
-// pacer decides how long the next pass may wait for more lines, as fewer and
-// larger writes are the only way to make a delivery cheaper. Nothing waits after
-// a pass that found a single event: a line after a quiet time, or a conversation
-// of two, is shown at once. When passes find several, the pause doubles, up to
-// three times what a pass takes and maxPause: under load a line waits for that
-// long at most, and the flusher sleeps at least as much as it works.
+// pacer decides how long the next pass waits for more lines: fewer and larger writes are the only
+// way to make a delivery cheaper. A pass that found one event is followed at once by the next: a
+// line after a quiet time, or of a conversation of two, is not delayed. When passes find several
+// events the pause doubles, up to three times the duration of a pass and to maxPause. So the
+// flusher sleeps at least as long as it works.
 type pacer struct {
 	seen  uint64 // the end of the log at the last pass
 	began time.Time
 	pause time.Duration
 }
 
-// wait returns how long to wait before a pass that begins now.
+// wait returns how long a pass that would begin now has to wait.
 func (p *pacer) wait(now time.Time) time.Duration {
 	if p.pause == 0 {
 		return 0
@@ -42,7 +40,7 @@ func (p *pacer) wait(now time.Time) time.Duration {
 	return p.began.Add(p.pause).Sub(now)
 }
 
-// passed notes a pass up to the place end.
+// passed notes a pass up to the position end.
 func (p *pacer) passed(end uint64, began, now time.Time) {
 	took, found := now.Sub(began), end-p.seen
 	p.seen, p.began = end, began
@@ -54,15 +52,14 @@ func (p *pacer) passed(end uint64, began, now time.Time) {
 	}
 }
 
-// wake has the flusher look at the log. It may be called with any lock held.
+// wake starts the flusher, or makes it run again. The caller may hold any lock.
 func (r *Room) wake() {
 	if r.flushing.Acquire() {
 		go r.fanOut()
 	}
 }
 
-// fanOut is the flusher's goroutine: passes over the members until there is
-// nothing new.
+// fanOut is the flusher's goroutine: passes over the members until all of them are idle.
 func (r *Room) fanOut() {
 	for {
 		if d := r.pacer.wait(time.Now()); d > 0 {
@@ -75,12 +72,12 @@ func (r *Room) fanOut() {
 	}
 }
 
-// pass gives every member what is pending, bounded for each, and reports
-// whether a member has more to get. It begins with another member each time.
+// pass flushes every member once, and reports whether one of them has more to write. Each pass
+// begins with another member.
 func (r *Room) pass() (again bool) {
 	r.svc.counters.passes.Add(1)
 	began := time.Now()
-	end := r.log.End().Pos // before the members: one that joins later begins behind it
+	end := r.log.End().Pos // read first: the cursor of a member that joins later is behind it
 	r.mu.Lock()
 	r.passMembers = append(r.passMembers[:0], r.members...)
 	leaving := len(r.leaving) > 0
@@ -106,18 +103,18 @@ func (r *Room) pass() (again bool) {
 	return f.more
 }
 
-// passResult is what a pass has found of its members.
+// passResult is the state of the members after a pass.
 type passResult struct {
-	more      bool // one has more to get, and takes it
-	lagging   bool // one has not got everything, and what it needs is in the log
-	fromStore bool // one needs what only the store has
+	more      bool // a member has more to write, and its conn takes it
+	lagging   bool // a member has not got everything, and the rest is in the log
+	fromStore bool // a member needs lines that only the store has
 }
 
 func (f *passResult) add(g passResult) {
 	f.more, f.lagging, f.fromStore = f.more || g.more, f.lagging || g.lagging, f.fromStore || g.fromStore
 }
 
-// passInShards shares a pass of many members between the cores.
+// passInShards divides a pass over many members between the processors.
 func (r *Room) passInShards(shards int, from, end uint64) (f passResult) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -134,15 +131,15 @@ func (r *Room) passInShards(shards int, from, end uint64) (f passResult) {
 	return f
 }
 
-// passOver flushes some members, while the log goes from the place from to end.
+// passOver flushes some of the members. The log goes from position from to position end.
 func (r *Room) passOver(members []*Member, from, end uint64) (f passResult) {
 	maxLag := uint64(r.svc.opts().MaxLag)
 	for _, m := range members {
 		if !m.out.conn.Full() && m.out.flush() {
 			f.more = true
 			if m.hasEnded() {
-				// The next pass may be without it, and the goroutine that drains it
-				// may have found the write lock taken.
+				// It is in no later pass, and the goroutine that drains it may have
+				// found the write lock held.
 				go m.out.flushAll()
 			}
 		}
@@ -157,26 +154,26 @@ func (r *Room) passOver(members []*Member, from, end uint64) (f passResult) {
 	return f
 }
 
-// output is the write side of a session: its conn, and the members that write to it. Whoever
-// has the conn's write lock writes for all of them, in turn, so that no room starves another.
-// While the conn is full all of them stand still: each reads on from its cursor later.
+// output is the write side of a session: the conn, and the members that write to it. The holder of
+// the conn's write lock writes for all members in turn, so that no room starves another. While the
+// conn is full none of them is written for; each reads on from its cursor later.
 type output struct {
 	// Set before the first member, then read-only.
-	conn   *transport.Conn // its read lock is for the handler of input, its write lock for pump
+	conn   *transport.Conn
 	remote netip.AddrPort
 
-	waiter  atomic.Pointer[chan struct{}] // capacity 1, made for a goroutine that waits: something has changed
+	waiter  atomic.Pointer[chan struct{}] // capacity 1; nil: no goroutine has waited yet
 	written atomic.Uint32                 // bytes, modulo 1 << 32
 	flags   atomic.Uint32
 
 	// Owned by the holder of the write lock.
-	last   *Member // that was written for last, in a ring with the others; nil: there is none
-	unsent []byte  // comes before anything else
+	last   *Member // the turn is last.next's: the members are a ring; nil: there is none
+	unsent []byte  // to be written before anything else
 }
 
 // The flags of an output.
 const (
-	isGone      = 1 << iota // nothing can be written any more
+	isGone      = 1 << iota // nothing can be written any more, or is to be
 	isReset                 // a read or a write has met a reset, or the time-out of a dead peer, before the end of the input
 	isDead                  // the peer does not answer: the session ends once its input is handled
 	isThrottled             // the holder of the read lock waits for the allowance
@@ -188,11 +185,11 @@ func (o *output) set(flag uint32) { o.flags.Or(flag) }
 
 func (o *output) unset(flag uint32) { o.flags.And(^flag) }
 
-// session is the session that the output belongs to, once its conn is started.
+// session returns the session of the output, once the conn is started.
 func (o *output) session() memberSession { return o.conn.Handler().(memberSession) }
 
-// add has a member write to the conn. The caller has the write lock, or the conn is not
-// started yet.
+// add puts a member behind the others. The caller has the write lock, or the conn is not started
+// yet.
 func (o *output) add(m *Member) {
 	if o.last == nil {
 		o.last = m
@@ -201,7 +198,7 @@ func (o *output) add(m *Member) {
 	o.last = m
 }
 
-// removeNext undoes add for the member behind the last one.
+// removeNext removes the member whose turn it is. The caller has the write lock.
 func (o *output) removeNext() {
 	if m := o.last.next; m == o.last {
 		o.last = nil
@@ -210,14 +207,14 @@ func (o *output) removeNext() {
 	}
 }
 
-// declareDead breaks the connection to a dead peer. The session ends as soon as what the
-// peer has sent is handled.
+// declareDead breaks the connection to a peer that does not answer. The session ends when the
+// input is handled.
 func (o *output) declareDead() {
 	o.set(isDead | isGone)
 	o.conn.Abort()
 }
 
-// Signal has a goroutine of the session look around that waits for something.
+// Signal wakes the goroutine of the session that waits for a change, if there is one.
 func (o *output) Signal() {
 	if w := o.waiter.Load(); w != nil {
 		select {
@@ -227,8 +224,8 @@ func (o *output) Signal() {
 	}
 }
 
-// signals returns what Signal sends to from now on, for a goroutine of the session that
-// waits. There is one at most.
+// signals returns the channel that Signal sends to from now on. At most one goroutine of a session
+// may wait at a time.
 func (o *output) signals() <-chan struct{} {
 	w := o.waiter.Load()
 	if w == nil {
@@ -239,7 +236,7 @@ func (o *output) signals() <-chan struct{} {
 	return *w
 }
 
-// WaitSignal waits for a Signal, or for the time d.
+// WaitSignal waits for a Signal, for the time d at most.
 func (o *output) WaitSignal(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -249,29 +246,30 @@ func (o *output) WaitSignal(d time.Duration) {
 	}
 }
 
-// flush writes what is pending, about passBytes at most for each member, without waiting
-// for the connection or the disk. It reports true if there is more, and the connection
-// takes it. Anybody may call it.
+// flush writes about passBytes for each member at most, and waits neither for the conn nor for the
+// disk. It reports whether there is more to write and the conn takes it. Any goroutine may call
+// it.
 func (o *output) flush() bool { return o.conn.AcquireWrite() && o.writeAndRelease(false) }
 
-// flushAll is flush until the connection takes no more.
+// flushAll flushes until the conn takes no more.
 func (o *output) flushAll() {
 	for o.flush() {
 	}
 }
 
-// Writable says that the connection takes more.
+// Writable writes on when the conn takes more.
 func (o *output) Writable() { o.flushAll() }
 
-// WritePending writes what has to be read from the disk first. It has the write lock.
+// WritePending writes what has to be read from the disk first. The caller has the write lock, and
+// gives it up.
 func (o *output) WritePending() {
 	for o.writeAndRelease(true) && o.conn.AcquireWrite() {
 	}
 }
 
-// writeAndRelease writes what is pending, and runs again if it was asked to meanwhile. The
-// caller has the write lock, which is given back. It reports true if there is more to
-// write, and the caller is to go on.
+// writeAndRelease writes for all members, and again if it was asked to meanwhile. The caller has
+// the write lock, and gives it up. The result is true if there is more to write and the caller is
+// to go on.
 func (o *output) writeAndRelease(disk bool) bool {
 	for {
 		result := o.writeTurns(disk)
@@ -281,7 +279,7 @@ func (o *output) writeAndRelease(disk bool) bool {
 				go o.WritePending()
 				return false
 			}
-		case finished: // the write lock stays taken: nobody writes any more
+		case finished: // the write lock is kept: nothing more is written
 			o.conn.StopWriting()
 			o.set(isGone)
 			for o.last != nil {
@@ -298,8 +296,8 @@ func (o *output) writeAndRelease(disk bool) bool {
 	}
 }
 
-// writeTurns gives each member a turn, and begins with the one whose turn it is: that does not end
-// while the conn is full, or the disk is needed. The caller has the write lock.
+// writeTurns gives each member a turn, beginning with the one whose turn it is. A turn does not
+// end while the conn is full, or while the disk is needed. The caller has the write lock.
 func (o *output) writeTurns(disk bool) outcome {
 	result := idle
 	for end := o.last; end != nil; {
@@ -324,18 +322,18 @@ func (o *output) writeTurns(disk bool) outcome {
 	return result
 }
 
-// format is how events are written for those who read it. What is in the log of a room
-// is rendered once for all members that read a format, and only while there is one.
+// format renders events for one kind of reader. An event in the log of a room is rendered once for
+// all members that read a format, and only while there is one.
 type format interface {
-	// render appends an event to b, or nothing if its readers are not shown it.
+	// render appends an event to b, or nothing if its readers do not see the event.
 	render(b []byte, ev wire.Event) []byte
-	// people reports whether it is read as it is: then it has less of what a program
-	// needs to keep count, and a word where a stream of old lines ends.
+	// people reports whether the format is for people. They get fewer of the numbers that a
+	// program needs, and a line where a stream of old lines ends.
 	people() bool
 }
 
-// formats are all there are. A further one is a constant of roomlog, a row here, and a
-// command that asks for it.
+// formats has all formats. Another one is a constant of roomlog, a row here, and a command that
+// switches to it.
 var formats = [roomlog.Formats]format{roomlog.Text: asText{}, roomlog.JSON: asJSON{}}
 
 type asText struct{}
@@ -348,14 +346,14 @@ type asJSON struct{}
 func (asJSON) render(b []byte, ev wire.Event) []byte { return ev.AppendJSON(b) }
 func (asJSON) people() bool                          { return false }
 
-// readership is who reads the log of a room, and how. Guarded by Room.mu.
+// readership is the formats that the members of a room read. Room.mu guards it.
 type readership struct {
 	of      [roomlog.Formats]int // members that read each format
 	scratch roomlog.Rendered     // of the event rendered last
 }
 
-// render renders an event in the formats that somebody reads, but if it is quiet not in
-// those for people. The bytes are good until the next call.
+// render renders an event in the formats that are read. If it is quiet the formats for people are
+// left out. The bytes are valid until the next call.
 func (r *readership) render(ev wire.Event, quiet bool) roomlog.Event {
 	e := roomlog.Event{Seq: ev.Seq}
 	for f, n := range r.of {

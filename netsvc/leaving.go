@@ -9,25 +9,25 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// What bounds the time of a member that has left and still takes what is pending:
-// it takes something in each limits.dead_peer, leavePace bytes a second from the
-// second one on, and all of it in leaveTime.
+// Bounds for a client that has left and still reads: it reads something within each
+// limits.dead_peer, minDrainRate bytes a second after the first of them, and everything within
+// maxDrainTime.
 const (
 	minDrainRate = 1 << 10
 	maxDrainTime = time.Hour
 )
 
-// departure is what is known of a member that has ended and is not closed yet. It
-// is guarded by Room.mu.
+// departure is the state of a member that has ended and is not closed yet. Room.mu guards it.
 type departure struct {
 	since   time.Duration // the uptime at the end of the member
-	aborted bool          // its connection is to be broken, or is
+	aborted bool          // its connection is broken, or to be broken
 }
 
-// errAborted is why nothing is read for a member any more.
+// errAborted is the reason why nothing more is read from the disk for a member.
 var errAborted = errors.New("the connection is broken")
 
-// disconnect is Finish for a session whose member has ended, for that cause.
+// disconnect writes the rest of the stream of a member that has ended for that cause, and closes
+// the conn.
 func (s *lineSession) disconnect(c Cause) {
 	m := &s.member
 	r, svc := m.room, m.room.svc
@@ -41,8 +41,8 @@ func (s *lineSession) disconnect(c Cause) {
 		s.abort()
 	}
 	if !s.drain(c) {
-		// Somebody still has the write lock: closing would give the descriptor to a
-		// stranger.
+		// A goroutine still has the write lock: it would write to the connection that
+		// gets the descriptor next.
 		svc.log.Error("a connection cannot be closed", "room", r.name(), "remote", s.remote)
 		return
 	}
@@ -51,10 +51,10 @@ func (s *lineSession) disconnect(c Cause) {
 	s.conn.Close(s.peerClosed)
 }
 
-// drain waits until nothing more will be written, for as long as the cause
-// deserves: one that has left takes what is pending at its own pace, within
-// bounds; the others have drainTime, and one that the operator ends has no time at
-// all. It reports false if even then somebody is writing.
+// drain waits until nothing more is to be written. After causeLeft the client may read at its own
+// pace, within the bounds above; else it has drainTime. When the time is over, or the operator
+// aborts the session, the connection is broken. drain returns false if even then a goroutine has
+// the write lock.
 func (s *lineSession) drain(c Cause) bool {
 	m := &s.member
 	r, svc := m.room, m.room.svc
@@ -62,7 +62,7 @@ func (s *lineSession) drain(c Cause) bool {
 	var quit <-chan struct{}
 	if c == causeLeft {
 		patience = svc.opts().DeadPeer
-		quit = r.quit // it is not to hold up a deletion
+		quit = r.quit // a deletion does not wait for it
 	}
 	if s.flushAll(); m.isDrained() {
 		return true
@@ -73,7 +73,7 @@ func (s *lineSession) drain(c Cause) bool {
 	aborted := false
 	for wait := s.signals(); !m.isDrained(); {
 		since, cut := r.departureOf(m)
-		suspended := m.suspended() // it may be another process's
+		suspended := m.suspended() // another process may own the conn
 		if suspended && cut {
 			timer.Reset(bindInterval)
 		}
@@ -113,15 +113,15 @@ func (s *lineSession) drain(c Cause) bool {
 	return true
 }
 
-// mayDrain reports whether a member that has left may go on taking what is
-// pending: it has taken so many bytes here, and has had patience for the first of
-// them; inAll is its time in other processes, too.
+// mayDrain reports whether a client that has left may read on: took is the number of bytes that it
+// has read in this process, here its time in this process, of which patience is not counted, and
+// inAll its time in all processes.
 func mayDrain(took uint64, patience, here, inAll time.Duration) bool {
 	return inAll < maxDrainTime && float64(took) >= minDrainRate*(here-patience).Seconds()
 }
 
-// departureOf tells when the member ended, by the uptime, and whether its connection
-// is to be broken.
+// departureOf returns the uptime at which a member ended, and whether its connection is broken or
+// to be broken.
 func (r *Room) departureOf(m *Member) (since time.Duration, cut bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,8 +141,8 @@ func (s *lineSession) abort() {
 	s.conn.Abort()
 }
 
-// abortLocked has the connection of a member broken that has ended and is not closed
-// yet. It reports false if that was asked for already. Room.mu is held.
+// abortLocked has the connection of a member that has ended broken. It returns false if that was
+// requested before, or the member is closed. Room.mu is held.
 func (m *Member) abortLocked() bool {
 	d := m.room.leaving[m]
 	if d == nil || d.aborted {
@@ -153,8 +153,8 @@ func (m *Member) abortLocked() bool {
 	return true
 }
 
-// membersAndLeaving is the members of a room, and those that have ended and are not
-// closed yet.
+// membersAndLeaving returns the members of a room, and those that have ended and are not closed
+// yet.
 func (r *Room) membersAndLeaving() []*Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,8 +165,8 @@ func (r *Room) membersAndLeaving() []*Member {
 	return all
 }
 
-// undrained are those that have ended and have not got everything yet. The others that
-// are leaving have readOutTime to close their side. mu is held.
+// undrained returns the members that have ended and have not got everything yet. The other leaving
+// members only wait for the client to close its side. mu is held.
 func (r *Room) undrained() (all []*Member) {
 	for m := range r.leaving {
 		if !m.isDrained() {
@@ -176,17 +176,17 @@ func (r *Room) undrained() (all []*Member) {
 	return all
 }
 
-// isFull reports whether the room has no place for another one. Those that are owed
-// something have theirs still. mu is held.
+// isFull reports whether the room has no place for a new member. An undrained member still has its
+// place. mu is held.
 func (r *Room) isFull(most int) bool {
 	n := len(r.members)
 	return most > 0 && n+len(r.leaving) >= most && n+len(r.undrained()) >= most
 }
 
-// fromDisk is Service.fromDisk for the member. Nothing is read for one whose
-// connection is broken by then, and nothing, errMustWait, if the server is to stand
-// still: thousands may wait for their turn, each with its write lock. The caller
-// has that of the member.
+// fromDisk calls read when it is the member's turn to read from the disk (Service.fromDisk). It
+// returns errAborted if the connection is broken by then, and errMustWait if the server is to be
+// suspended: thousands of members may wait for their turn, each with the write lock of its conn.
+// The caller has the write lock.
 func (m *Member) fromDisk(read func()) (err error) {
 	s := m.room.svc
 	var still <-chan struct{}
@@ -213,7 +213,7 @@ func (m *Member) fromDisk(read func()) (err error) {
 	return nil
 }
 
-// wakeDeadPeerDetection has the sweep look at what was written. It never waits.
+// wakeDeadPeerDetection starts the probes after a write. It never blocks.
 func (s *Service) wakeDeadPeerDetection() {
 	select {
 	case s.wakeDetection <- struct{}{}:
@@ -221,9 +221,9 @@ func (s *Service) wakeDeadPeerDetection() {
 	}
 }
 
-// detectDeadPeers looks for conns whose peer has vanished without a word while data was on
-// the way to it. Two looks in a row must agree: a probe that is just being answered looks the
-// same for a moment. It sleeps while all that was written has been acknowledged.
+// detectDeadPeers finds conns whose peer does not acknowledge data. A conn must be silent in two
+// probes in a row, because a probe that is just being answered looks like silence. It sleeps while
+// all data is acknowledged.
 func (s *Service) detectDeadPeers() {
 	for {
 		select {
@@ -231,7 +231,7 @@ func (s *Service) detectDeadPeers() {
 		case <-s.stop.Done():
 			return
 		}
-		var before map[*output]bool // silent at the last look
+		var before map[*output]bool // silent in the last probe
 		for again := true; again && s.sleep(s.opts().DeadPeer/6); {
 			again = false
 			silent := make(map[*output]bool)
@@ -246,8 +246,8 @@ func (s *Service) detectDeadPeers() {
 	}
 }
 
-// detectDeadPeers looks at the conns of a room's members and reports whether something is on
-// the way to one of them. It notes those that are silent, and breaks those that were before.
+// detectDeadPeers probes the conns of a room's members. It adds the silent ones to silent, breaks
+// those that are in before, too, and reports whether data is unacknowledged.
 func (r *Room) detectDeadPeers(limit time.Duration, before, silent map[*output]bool) (waiting bool) {
 	defer r.svc.engine.BeginChange()()
 	for _, m := range r.currentMembers() {
@@ -262,7 +262,7 @@ func (r *Room) detectDeadPeers(limit time.Duration, before, silent map[*output]b
 	return waiting
 }
 
-// allRooms is every room, those opening and closing included.
+// allRooms returns every room, also those that are opening or closing.
 func (s *Service) allRooms() []*Room {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,21 +273,21 @@ func (s *Service) allRoomsLocked() []*Room {
 	return slices.AppendSeq(slices.Collect(maps.Values(s.rooms)), maps.Keys(s.draining))
 }
 
-// currentMembers is every member there is now.
+// currentMembers returns a copy of the list of members.
 func (r *Room) currentMembers() []*Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]*Member(nil), r.members...)
 }
 
-// ending tells why the room is closing, if it is.
+// ending returns the cause for which the room is closing, and whether it is.
 func (r *Room) ending() (c Cause, closed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.cause, r.state == closing
 }
 
-// farewell is what the members are told when a room closes.
+// farewell is the last event of a room that closes.
 func (r *Room) farewell(c Cause) wire.Event {
 	if c == causeDeleted {
 		return wire.Event{Time: time.Now(), Type: wire.TypeDeleted, Text: r.name() + ": chat room being deleted"}
@@ -295,8 +295,8 @@ func (r *Room) farewell(c Cause) wire.Event {
 	return wire.Event{Time: time.Now(), Type: wire.TypeNotice, Text: r.name() + ": the server is stopping"}
 }
 
-// beginClosing marks the room as closing, once: nobody is admitted any more. It
-// reports false if it was closing already.
+// beginClosing marks the room as closing: no member can join any more. It returns false if the
+// room was closing already.
 func (r *Room) beginClosing(c Cause) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -307,9 +307,9 @@ func (r *Room) beginClosing(c Cause) bool {
 	return true
 }
 
-// shutDown ends a room after begin: clients in the backlog are told, the listeners
-// are closed, the farewell is appended, and every member gets what is pending
-// before its socket closes. It returns how many members there were.
+// shutDown closes a room after beginClosing: it tells the clients in the backlog, closes the
+// listeners, appends the farewell, and waits until every member is drained and closed. It returns
+// how many members there were.
 func (r *Room) shutDown(c Cause) int {
 	close(r.quit)
 	r.svc.queue.terminateAll(r)
@@ -324,7 +324,7 @@ func (r *Room) shutDown(c Cause) int {
 	return n
 }
 
-// endAll says farewell and ends every member.
+// endAll appends the farewell and ends every member.
 func (r *Room) endAll(c Cause) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -337,16 +337,16 @@ func (r *Room) endAll(c Cause) int {
 }
 
 const (
-	// inputTime bounds how long Stop waits for what clients sent that have closed
-	// since, and liveWordsTime for what others sent, who may send on and on.
+	// inputTime bounds how long Stop waits for the input of clients that have closed their side,
+	// and liveInputTime for the input of others, which may never end.
 	inputTime     = 5 * time.Second
 	liveInputTime = 500 * time.Millisecond
 	inputPoll     = 5 * time.Millisecond
 )
 
-// awaitInput waits until what has come from members is handled, and all that clients
-// sent who have closed their side since, or are gone: nobody tells them to send it
-// again. Theirs is held back by no allowance. Everything goes on meanwhile.
+// awaitInput waits until the pending input of members is handled, and everything that clients sent
+// before they closed their side: no error tells them to send it again. Their input does not wait
+// for the allowance. Everything else goes on meanwhile.
 func (s *Service) awaitInput() {
 	select {
 	case <-s.stopRequested: // Stop is called again
@@ -356,7 +356,7 @@ func (s *Service) awaitInput() {
 	for _, r := range s.allRooms() {
 		r.mu.Lock()
 		for _, m := range r.members {
-			m.out.Signal() // one that waits for its allowance looks again
+			m.out.Signal() // a reader that waits for the allowance checks again
 		}
 		r.mu.Unlock()
 	}
@@ -366,7 +366,7 @@ func (s *Service) awaitInput() {
 	t := time.NewTicker(inputPoll)
 	defer t.Stop()
 	began, quiet := time.Now(), 0
-	for quiet < 2 { // what is just between two places may be seen in neither
+	for quiet < 2 { // input that moves between two places may be seen in neither
 		took := time.Since(began)
 		if took > inputTime {
 			s.log.Warn("something is left of what clients sent before they closed", "waited", inputTime)
@@ -379,8 +379,8 @@ func (s *Service) awaitInput() {
 	}
 }
 
-// hasInput reports whether there is input of a client that has closed or, with
-// live, of a member.
+// hasInput reports whether there is input of a client that has closed its side or, with live, of a
+// member.
 func (s *Service) hasInput(live bool) bool {
 	if l := s.master.Load(); l != nil && l.HasBacklog() {
 		return true
@@ -398,10 +398,10 @@ func (r *Room) hasInput(live bool) bool {
 		return m.out.conn.HungUp() || live && !m.out.is(isThrottled) && m.out.conn.HasInput()
 	})
 	r.mu.Unlock()
-	return owed || ln != nil && ln.HasBacklog() // whose lock comes before that of a room
+	return owed || ln != nil && ln.HasBacklog() // after mu: the lock of a listener comes first
 }
 
-// isStopping reports whether the last words are being waited for.
+// isStopping reports whether Stop was called.
 func (s *Service) isStopping() bool {
 	select {
 	case <-s.stopRequested:

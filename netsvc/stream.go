@@ -12,25 +12,25 @@ import (
 	"roomd/store"
 )
 
-// insertKind is what happens at a place of a member's stream. The numbers go to
-// another process at an upgrade: a new kind comes last.
+// insertKind is what happens at a position of a member's stream. An upgrade hands over the
+// numbers, so a new kind comes last.
 type insertKind uint8
 
 const (
 	answer        insertKind = iota // bytes are written
 	skip                            // the member's own line, numbered seq, is left out
 	toJSON                          // JSON from here on
-	newest                          // the newest n lines, as one who joins gets them
-	history                         // the same as an answer
+	newest                          // the newest n lines, for a new member
+	history                         // the newest n lines, as an answer
 	since                           // everything after seq, from the store
 	pong                            // the newest sequence number at this place
-	endLagged                       // a sentence that says so, then the end
+	endLagged                       // a notice to a slow member, and the end
 	endOfStream                     // the end
-	upgradeNotice                   // a sentence that says that another process has taken over
-	who                             // the members, as roster says
+	upgradeNotice                   // a notice that another process has taken over
+	who                             // the members of roster
 )
 
-// insert belongs into a member's stream before the event at the place at.
+// insert belongs into a member's stream before the event at the cursor at.
 type insert struct {
 	kind  insertKind
 	n     int
@@ -41,8 +41,8 @@ type insert struct {
 	roster *roster // for the kind who
 }
 
-// size is about what an insert takes in memory, in bytes. A roster may be shared
-// with others, and counts in full.
+// size is about how many bytes of memory an insert takes. A roster counts in full, also if it is
+// shared.
 func (i *insert) size() int {
 	const fixed = 80
 	n := fixed + len(i.bytes)
@@ -52,13 +52,13 @@ func (i *insert) size() int {
 	return n
 }
 
-// insertLocked puts an insert behind the others. Member.mu is held.
+// insertLocked appends an insert. Member.mu is held.
 func (m *Member) insertLocked(ins insert) {
 	m.inserts = append(m.inserts, ins)
 	m.room.svc.insertBytes.Add(int64(ins.size()))
 }
 
-// dropInsertsLocked takes the first n inserts away. Member.mu is held.
+// dropInsertsLocked removes the first n inserts. Member.mu is held.
 func (m *Member) dropInsertsLocked(n int) {
 	for i := range m.inserts[:n] {
 		m.room.svc.insertBytes.Add(-int64(m.inserts[i].size()))
@@ -68,9 +68,8 @@ func (m *Member) dropInsertsLocked(n int) {
 	}
 }
 
-// acceptsInsertLocked reports whether one more insert may wait for the member: it may if
-// none does, and else if what waits is below the bounds, its own and that of all
-// members together. Member.mu is held.
+// acceptsInsertLocked reports whether one more insert may be appended: there is none, or the bytes
+// of the member's inserts and of all inserts are below their bounds. Member.mu is held.
 func (m *Member) acceptsInsertLocked() bool {
 	if len(m.inserts) == 0 {
 		return true
@@ -82,34 +81,33 @@ func (m *Member) acceptsInsertLocked() bool {
 	return n < maxInserts && m.room.svc.insertBytes.Load() < allInserts
 }
 
-// replay is a piece of the history on its way to a member, or the list of the
-// members.
+// replay is a range of the history that a member gets page by page, or of a roster.
 type replay struct {
-	after, upto uint64 // sequence numbers; places in the roster
+	after, upto uint64 // sequence numbers, or indexes of the roster
 	footer      string
-	roster      *roster // nil: it is the history
+	roster      *roster // nil: the range is of the history
 }
 
 const (
 	pageBytes  = 16 << 10 // of stored lines read at a time
-	writeBytes = 16 << 10 // small pieces are gathered up to this
+	writeBytes = 16 << 10 // pieces are gathered into a write up to this size
 )
 
-// outcome is why pump stopped.
+// outcome is the reason why writeTurn has returned.
 type outcome int
 
 const (
-	idle     outcome = iota // nothing is pending
-	more                    // the budget is used up
-	full                    // the socket is
-	needDisk                // what is next is in the store
+	idle     outcome = iota // there is no more to write
+	more                    // the turn is over
+	full                    // the conn takes no more
+	needDisk                // the next bytes are in the store
 	drained                 // the member's stream is over
-	finished                // and so is that of its session, or the connection broke
+	finished                // the session writes nothing more, or the connection is broken
 )
 
-// writeTurn writes what is pending of the output and then of the member, until nothing is, the
-// socket is full, or about passBytes are written in the member's turn. Without disk it stops
-// where the store is needed. The caller has the write lock.
+// writeTurn writes the unsent bytes of the output, and then what is next for the member, until
+// there is no more, the conn is full, or the member's turn has about passBytes. Without disk it
+// stops where the store is needed. The caller has the write lock.
 func (m *Member) writeTurn(disk bool) outcome {
 	o, wrote := m.out, 0
 	defer func() {
@@ -137,7 +135,7 @@ func (m *Member) writeTurn(disk bool) outcome {
 			} else {
 				var rest []byte
 				m.cursor, rest = span.After(n)
-				o.unsent = append(o.unsent[:0], rest...) // a copy: the log's window is not to be kept
+				o.unsent = append(o.unsent[:0], rest...) // a copy, so that the log's memory can be freed
 			}
 			m.reached.Store(m.cursor.Pos)
 			if n < len(pending) {
@@ -154,9 +152,9 @@ func (m *Member) writeTurn(disk bool) outcome {
 	}
 }
 
-// gather collects what is next into the unsent bytes, up to a size that is worth a write.
-// If there is nothing before it, a span of the log is returned as it is; the
-// cursor then still stands before it.
+// gather appends what is next for the member to the unsent bytes, up to a size that is worth a
+// write. If there are none and the log is next, it returns a span of the log; the cursor stays
+// before the span.
 func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 	for len(m.out.unsent) < writeBytes {
 		switch {
@@ -223,8 +221,8 @@ func (m *Member) moveTo(c roomlog.Cursor) {
 	m.reached.Store(c.Pos)
 }
 
-// nextInsert returns the next insert and whether its place has been reached. Without
-// one it returns a place that never is. m.mu is held.
+// nextInsert returns the first insert, and whether the cursor has reached it. Without an insert it
+// returns one that is never reached. m.mu is held.
 func (m *Member) nextInsert() (insert, bool) {
 	if m.fromStore {
 		if c, ok := m.room.log.Find(m.cursor.Seq); ok {
@@ -244,7 +242,7 @@ func (m *Member) nextInsert() (insert, bool) {
 
 func (i insert) needsDisk() bool { return i.kind == newest || i.kind == history }
 
-// apply does what an insert says. It may leave a replay to be done next.
+// apply carries out an insert. It may leave a replay, which comes next.
 func (m *Member) apply(ins insert) {
 	switch ins.kind {
 	case answer:
@@ -277,17 +275,17 @@ func (m *Member) apply(ins insert) {
 	}
 }
 
-// endsAtOnce reports whether the stream is to end without what is pending.
+// endsAtOnce reports whether the stream ends before the replay.
 func (m *Member) endsAtOnce() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.inserts) > 0 && m.inserts[0].kind == endLagged
 }
 
-// render renders an event that is for this member alone.
+// render appends an event for this member alone to the unsent bytes.
 func (m *Member) render(ev wire.Event) { m.out.unsent = formats[m.format].render(m.out.unsent, ev) }
 
-// replayPage reads the next stored lines of the replay.
+// replayPage renders the next page of the replay.
 func (m *Member) replayPage() {
 	n, last, err := m.renderStored(m.replay.after, m.replay.upto)
 	switch {
@@ -302,8 +300,8 @@ func (m *Member) replayPage() {
 	}
 }
 
-// renderStored renders a page of stored lines with after < seq <= upto. It tells how
-// many there were and the last one's number.
+// renderStored renders a page of stored lines with after < seq <= upto. It returns how many lines
+// there were, and the number of the last one.
 func (m *Member) renderStored(after, upto uint64) (n int, last uint64, err error) {
 	lines, err := m.room.svc.store.Lines(m.room.id, after, upto, pageBytes)
 	if err != nil || len(lines) == 0 {
@@ -315,12 +313,12 @@ func (m *Member) renderStored(after, upto uint64) (n int, last uint64, err error
 	return len(lines), lines[len(lines)-1].Seq, nil
 }
 
-// catchUp feeds a member whose cursor has fallen out of the log with a page
-// from the store, up to the sequence number upto at most.
+// catchUp renders a page from the store for a member whose cursor the log has dropped, up to the
+// sequence number upto.
 func (m *Member) catchUp(upto uint64) {
 	r := m.room
 	if st, err := r.svc.store.Stat(r.id); err == nil && st.Removed > m.cursor.Seq {
-		// What comes next is no longer kept.
+		// The next lines are no longer in the history.
 		m.end(causeLagged)
 		m.cursor.Seq = max(m.cursor.Seq, st.Removed)
 		return
@@ -349,8 +347,8 @@ func endsByReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ETIMEDOUT)
 }
 
-// writeFailed is for a write that met an error. Members stay until what they have sent before
-// is handled: the kernel still has that, and the reader comes to its end.
+// writeFailed handles the error of a write. The members stay until the session has read and
+// handled what the kernel still has of the input.
 func (m *Member) writeFailed(err error) {
 	switch o := m.out; {
 	case endsByReset(err):
