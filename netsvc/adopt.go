@@ -14,9 +14,8 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// What is handed over, as JSON. A field that is added must be one that an older
-// state may lack; anything else is a new version of the states, which cmd/roomd
-// counts.
+// The states that are handed over, as JSON. A new field must be one that an older state can
+// lack; anything else needs a new version of the states, which cmd/roomd counts.
 
 type serviceState struct {
 	Uptime   time.Duration `json:"uptime"`
@@ -63,7 +62,7 @@ type memberState struct {
 	Key    string         `json:"key"` // the folded nick
 	Lines  uint64         `json:"lines,omitempty"`
 	Spoke  int64          `json:"spoke,omitempty"`
-	Cause  Cause          `json:"cause,omitempty"` // it has ended, and gets what is pending
+	Cause  Cause          `json:"cause,omitempty"` // it has ended, and is not drained
 	Went   time.Duration  `json:"went,omitempty"`  // the uptime when it ended
 
 	Untold  bool               `json:"untold,omitempty"`
@@ -81,7 +80,7 @@ type memberState struct {
 	outboundState
 }
 
-// outboundState is the last of memberState, in the same JSON object.
+// outboundState is the rest of memberState, in the same JSON object.
 type outboundState struct {
 	Cursor  roomlog.Cursor `json:"cursor"`
 	Format  roomlog.Format `json:"format,omitempty"`
@@ -129,7 +128,7 @@ type sessionState struct {
 	Idle    time.Duration    `json:"idle,omitempty"` // until it has been idle for too long; 0: it is not known
 }
 
-// callerState is a connection that is to give a room's password.
+// callerState is a session before a room's password.
 type callerState struct {
 	Room    uint64           `json:"room"`
 	Remote  netip.AddrPort   `json:"remote"`
@@ -143,22 +142,21 @@ type callerState struct {
 	Between int              `json:"between,omitempty"`
 }
 
-// Receive is the other end of Send. An empty kind is the end.
+// Receive is the opposite of Send. An empty kind is the end.
 type Receive func() (kind string, body []byte, fds []int, err error)
 
 // adoption is a server that takes over from another process.
 type adoption struct {
 	*Service
-	adopted map[uint64]bool // rooms whose state has come
+	adopted map[uint64]bool // by the ID of the room
 
 	rosters map[uint64][]*roster // of the rooms, that members are to be shown
 	lost    map[*Room][]string   // nicks of members that could not be handed over
 }
 
-// Adopt is Start for a server that another process hands over to. When it
-// returns nil the server stands still, with everything in its place, and Thaw
-// makes it go on. After an error the process must end as it is: what it was given
-// is the other one's still.
+// Adopt is Start for a server that takes over from another process. When it returns nil the server
+// has everything and is suspended; Thaw resumes it. After an error the process must end at once:
+// everything still belongs to the other process.
 func (s *Service) Adopt(receive Receive) error {
 	if err := s.engine.StartFrozen(); err != nil {
 		return err
@@ -187,10 +185,10 @@ func (s *Service) Adopt(receive Receive) error {
 	here := uint64(0)
 	for _, r := range rooms {
 		if !a.adopted[r.id] {
-			return fmt.Errorf("the other process says nothing of the room %s", r.name())
+			return fmt.Errorf("the other process has sent no state of the room %s", r.name())
 		}
 		a.announceLost(r)
-		r.noteWritten() // the other process may have written to a peer that has vanished
+		r.noteWritten() // the other process may have written to a peer that is dead
 		here += uint64(len(r.members))
 	}
 	s.uncounted.Store(s.memberIDs.Load() - s.endedMembers() - here)
@@ -204,7 +202,7 @@ func (s *Service) Adopt(receive Receive) error {
 	return nil
 }
 
-// announceLost tells the members of a room who has not come along.
+// announceLost announces the members of a room that could not be handed over as gone.
 func (a *adoption) announceLost(r *Room) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -258,11 +256,11 @@ func (a *adoption) adopt(kind string, body []byte, fds []int) error {
 	case "callers":
 		return each(body, fds, a.caller)
 	}
-	return fmt.Errorf("this roomd does not know what that is")
+	return fmt.Errorf("this roomd does not know this kind of state")
 }
 
-// adoptListening takes over where the other process listens, or tries to: our own
-// addresses and port take effect with Prepare and Commit.
+// adoptListening takes over the addresses and the port of the other process. Our own take effect
+// with Prepare and Commit.
 func (a *adoption) adoptListening(listen []netip.Addr, port int) {
 	if len(listen) == 0 {
 		return
@@ -275,7 +273,7 @@ func (a *adoption) adoptListening(listen []netip.Addr, port int) {
 	a.options.Store(&o)
 }
 
-// each reads states, each with its descriptor.
+// each calls adopt with each state and its descriptor.
 func each[T any](body []byte, fds []int, adopt func(*T, int) error) error {
 	var all []T
 	if err := json.Unmarshal(body, &all); err != nil {
@@ -292,7 +290,7 @@ func each[T any](body []byte, fds []int, adopt func(*T, int) error) error {
 	return nil
 }
 
-// room puts a room into the state that it had.
+// room restores the state of a room.
 func (a *adoption) room(st roomState, fds []int) error {
 	r := a.byID(st.ID)
 	if r == nil {
@@ -334,8 +332,7 @@ func (a *adoption) room(st roomState, fds []int) error {
 	return nil
 }
 
-// member puts a line session's member into its room. Nobody reads or writes the conn before
-// Thaw.
+// member restores a line session and its member. Nothing is read or written before Thaw.
 func (a *adoption) member(st *memberState, fd int) error {
 	r := a.byID(st.Room)
 	if r == nil || !a.adopted[st.Room] {
@@ -354,7 +351,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 	m := &s.member
 	m.out = &s.output
 	s.add(m)
-	if st.JSON { // the place from which on it does may be still to come
+	if st.JSON { // the insert that switches it may still be pending
 		m.reads = roomlog.JSON
 	}
 	if st.Reset {
@@ -372,7 +369,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 			return err
 		}
 		m.replay = &replay{p.After, p.Upto, p.Footer, o}
-		if o != nil { // it may be another one than it was
+		if o != nil { // the roster may be a newer one
 			m.replay.upto = min(p.Upto, uint64(len(o.Members)))
 		}
 	}
@@ -413,7 +410,7 @@ func (a *adoption) member(st *memberState, fd int) error {
 	return nil
 }
 
-// roster finds a roster by its number in its room, which begins at 1; 0 is none.
+// roster returns a roster of a room by its number, which begins at 1; 0 is none.
 func (a *adoption) roster(room uint64, n int) (*roster, error) {
 	all := a.rosters[room]
 	if n == 0 {
@@ -425,7 +422,7 @@ func (a *adoption) roster(room uint64, n int) (*roster, error) {
 	return all[n-1], nil
 }
 
-// sinceOrNow is when a connection came, or now if a predecessor does not tell.
+// sinceOrNow is the time of a connection, or now if an older process has not sent it.
 func sinceOrNow(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Now()
@@ -433,8 +430,7 @@ func sinceOrNow(t time.Time) time.Time {
 	return t
 }
 
-// session takes over a connection to the master port. Nobody reads or writes it before
-// Thaw.
+// session restores a master session. Nothing is read or written before Thaw.
 func (a *adoption) session(st *sessionState, fd int) error {
 	c := a.newMaster(a.engine.AdoptConn(fd), st.Remote, st.ID, sinceOrNow(st.Since))
 	c.conn.ThawWrites()
@@ -447,7 +443,7 @@ func (a *adoption) session(st *sessionState, fd int) error {
 	return a.beginMaster(c, st.Idle)
 }
 
-// caller takes over a connection that is to give a room's password.
+// caller restores a session before a room's password.
 func (a *adoption) caller(st *callerState, fd int) error {
 	r := a.byID(st.Room)
 	if r == nil {

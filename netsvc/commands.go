@@ -14,17 +14,16 @@ import (
 	"roomd/store"
 )
 
-// handleLine handles one line of a member and returns why the member is to end, if it
-// is. Without wait it reports false if that would have to wait, and with it if
-// that would have to wait for longer than the server moves; the line is then to
-// be handed in again, with wait. The caller has the read lock.
+// handleLine handles one line, and returns the cause of the member's end, or "". Without wait it
+// returns false if the line has to wait; with it, if the server is to be suspended first. The
+// caller then keeps the line, and calls again with wait. The caller has the read lock.
 func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok bool) {
 	m := &s.member
 	unheard := s.is(isGone)
 	if over == 0 && wire.IsBlank(line) {
 		price := emptyLine
 		if line == nil {
-			price = 1 // see cut
+			price = 1 // see nextLine
 		}
 		if (!unheard || line == nil) && !s.awaitTurn(maxInFlight, price, wait) {
 			return "", wait && m.hasEnded()
@@ -43,7 +42,7 @@ func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok 
 	if unheard && s.hasNoEffect(line, over, isText) {
 		return "", true
 	}
-	flying := 1 // a command, or a refusal, is in its place: behind what was said before it
+	flying := 1 // the answer comes behind the lines that the member said before
 	if isText && m.activeMute() == nil && !m.room.settings.Load().ReadOnly {
 		flying = maxInFlight
 	}
@@ -51,7 +50,7 @@ func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok 
 	if !isText && over == 0 {
 		work := s.commandCost(line)
 		if work > 0 && !wait {
-			return "", false // a loop does not do it
+			return "", false // too slow for an event loop
 		}
 		price += work
 	}
@@ -87,8 +86,8 @@ func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok 
 	return "", true
 }
 
-// hasNoEffect reports whether nothing comes of a line but an answer, which a member
-// that is gone does not get: it costs nothing then.
+// hasNoEffect reports whether a line has no effect but an answer. A client that is gone does not
+// get the answer, so the line costs nothing.
 func (s *lineSession) hasNoEffect(line []byte, over int, isText bool) bool {
 	if over > 0 {
 		return true
@@ -96,7 +95,7 @@ func (s *lineSession) hasNoEffect(line []byte, over int, isText bool) bool {
 	if isText {
 		return s.member.activeMute() != nil || s.member.room.settings.Load().ReadOnly
 	}
-	c, _ := wire.ParseCommand(string(line)) // after an error nothing is to be done
+	c, _ := wire.ParseCommand(string(line)) // an error has no effect
 	switch c.Do {
 	case wire.Say, wire.Me, wire.Nick, wire.Msg, wire.Raw, wire.Quit:
 		return false
@@ -111,8 +110,8 @@ var (
 	errWait = errors.New("the store has no room for the line now")
 )
 
-// execute carries out a command. Every command has exactly one answer. What is said
-// may have to wait; without leave to do so the error is errWait.
+// execute carries out a command. Every command has exactly one answer. It returns errWait if a
+// line has to wait and wait is false.
 func (s *lineSession) execute(c wire.Command, wait bool) error {
 	m := &s.member
 	said := true
@@ -185,8 +184,8 @@ func okFor(command, text string) wire.Event {
 	return wire.Event{Type: wire.TypeOK, Command: command, Text: text}
 }
 
-// answer queues an event for this member alone, at the end of what the room has
-// so far. The caller is the member's reader or holds Room.mu.
+// answer queues events for this member alone, behind everything in the log. The caller has the
+// read lock or holds Room.mu.
 func (m *Member) answer(evs ...wire.Event) {
 	var b []byte
 	for _, ev := range evs {
@@ -195,7 +194,7 @@ func (m *Member) answer(evs ...wire.Event) {
 	m.queue(insert{kind: answer, bytes: b})
 }
 
-// queue puts an insert at the end of what the room has so far.
+// queue appends an insert behind everything in the log.
 func (m *Member) queue(ins insert) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -215,7 +214,7 @@ func (m *Member) showTopic() string {
 	return "topic: " + m.room.topic
 }
 
-// rename gives the member another nick, unless somebody has it.
+// rename gives the member another nick, unless another member has it.
 func (m *Member) rename(command, nick string) error {
 	n, err := wire.ParseNick(nick)
 	r := m.room
@@ -225,7 +224,7 @@ func (m *Member) rename(command, nick string) error {
 	switch {
 	case m.cause != "":
 		return nil
-	case old.Shown == nick: // also one that the server has given
+	case old.Shown == nick: // also a guest's
 		m.ok(command, "you are "+nick)
 		return nil
 	case err != nil:
@@ -234,7 +233,7 @@ func (m *Member) rename(command, nick string) error {
 	if other := r.nicks[n.Key]; other != nil && other != m {
 		return wire.Errorf(wire.CodeExists, "somebody here is called %s already", other.nick.Shown)
 	}
-	if m.activeMute() != nil && n.Key != m.nick.Key && !m.unannounced.Load() { // before anybody knows of it, it disturbs nobody
+	if m.activeMute() != nil && n.Key != m.nick.Key && !m.unannounced.Load() { // before its join is announced no member sees it
 		return wire.Errorf(wire.CodeDenied, "you are muted: you keep your name")
 	}
 	if r.svc.banned(r.id, netip.Addr{}, n.Key) != nil {
@@ -246,8 +245,8 @@ func (m *Member) rename(command, nick string) error {
 	r.releaseNick(m)
 	r.claimNick(m, n)
 	r.roster = nil
-	// Everybody sees it, the member too: that is the answer in text. If the room
-	// does not know the member yet, nobody else has seen the old one.
+	// All members see the event; in text it is the answer, too. Before the join is
+	// announced no other member has seen the old nick.
 	ev := wire.Event{Type: wire.TypeNick, From: old.Shown, Nick: n.Shown}
 	if m.unannounced.Load() {
 		ev.Time = time.Now()
@@ -293,8 +292,8 @@ func (m *Member) whisper(to, text string) error {
 	return nil
 }
 
-// toJSON switches the stream to JSON from this place on. Appends take Room.mu
-// too: every later event has its JSON.
+// toJSON switches the stream to JSON from this position on. Appends take Room.mu, too, so every
+// later event is rendered as JSON.
 func (m *Member) toJSON() {
 	r := m.room
 	r.mu.Lock()
@@ -321,13 +320,14 @@ func (m *Member) help(command string) {
 	m.answer(evs...)
 }
 
+// beginHistory renders the first line of earlier lines. The lines follow as a replay.
 func (m *Member) beginHistory(ins insert) {
 	r := m.room
 	after, count, err := r.svc.newest(m.fromDisk, r.id, m.cursor.Seq, ins.n)
 	switch {
 	case errors.Is(err, errAborted):
 		return
-	case errors.Is(err, errMustWait): // it is done when the server goes on
+	case errors.Is(err, errMustWait): // again when the server resumes
 		m.mu.Lock()
 		m.inserts = slices.Insert(m.inserts, 0, ins)
 		m.room.svc.insertBytes.Add(int64(ins.size()))
@@ -357,8 +357,8 @@ func (m *Member) beginHistory(ins insert) {
 	}
 }
 
-// beginSince answers /since and leaves the replay of all lines after seq up to
-// the cursor, behind which the log goes on.
+// beginSince renders the answer to /since. The lines after seq, up to the cursor, follow as a
+// replay; then the log goes on.
 func (m *Member) beginSince(seq uint64) {
 	ev := okFor("since", fmt.Sprintf("everything after %d; the newest is %d", seq, m.cursor.Seq))
 	m.addStreamInfo(&ev)
@@ -373,15 +373,14 @@ func (m *Member) beginSince(seq uint64) {
 	m.replay = &replay{after: seq, upto: m.cursor.Seq}
 }
 
-// addStreamInfo says in the answer that begins a stream what a reader has to know who
-// comes back, and one who will speak.
+// addStreamInfo adds what a client needs to resume the stream, and to speak.
 func (m *Member) addStreamInfo(ev *wire.Event) {
 	ev.Newest, ev.RoomID, ev.Epoch = m.cursor.Seq, m.room.identity.Room, m.room.identity.Epoch
 	ev.LineBytes = m.room.svc.opts().LineBytes
 }
 
-// Lines reads a room's history: the newest n lines with after < Seq. Damaged
-// blocks are left out and counted. ctx ends it.
+// Lines returns the newest n lines of a room with after < Seq. Damaged blocks are skipped and
+// counted. It ends with ctx.
 func (s *Service) Lines(ctx context.Context, name string, after uint64, n int) (all []store.Line, damaged int, err error) {
 	r, err := s.room(name)
 	if err != nil {
@@ -392,15 +391,15 @@ func (s *Service) Lines(ctx context.Context, name string, after uint64, n int) (
 	if err != nil {
 		return nil, 0, err
 	}
-	if count < n { // there are no more, but perhaps damaged ones
+	if count < n { // all lines: damaged ones may come before them
 		first = 0
 	}
 	damaged, err = s.eachLine(ctx, r, max(first, after), upto, func(l store.Line) { all = append(all, l) })
 	return all, damaged, err
 }
 
-// eachLine calls fn with the lines of a room with after < Seq <= upto, the oldest
-// first. Damaged blocks are left out and counted. ctx ends it.
+// eachLine calls fn with the lines of a room with after < Seq <= upto, the oldest first. Damaged
+// blocks are skipped and counted. It ends with ctx.
 func (s *Service) eachLine(ctx context.Context, r *Room, after, upto uint64, fn func(store.Line)) (damaged int, err error) {
 	for more := after < upto; more && err == nil; {
 		if ended := s.fromDisk(ctx, func() {
@@ -420,16 +419,16 @@ func (s *Service) eachLine(ctx context.Context, r *Room, after, upto uint64, fn 
 	return damaged, err
 }
 
-// Found is what a search finds in a room.
+// Found is the result of a search.
 type Found struct {
 	Lines   []store.Line // the newest of them, the oldest of those first
 	Count   int          // of all
 	Damaged int          // blocks that could not be read
 }
 
-// Search finds the lines of a room's history that hold the text, whatever its
-// case, and returns the newest n of them. What has been found is returned with an
-// error, too. ctx ends it.
+// Search finds the lines of a room whose text or sender contains the text, ignoring case, and
+// returns the newest n of them. With an error it returns what it has found so far. It ends with
+// ctx.
 func (s *Service) Search(ctx context.Context, name, text string, since time.Time, n int) (f Found, err error) {
 	r, err := s.room(name)
 	if err != nil {
@@ -441,7 +440,7 @@ func (s *Service) Search(ctx context.Context, name, text string, since time.Time
 			return
 		}
 		f.Count++
-		if f.Lines = append(f.Lines, l); len(f.Lines) >= 2*n { // no more are kept than twice as many
+		if f.Lines = append(f.Lines, l); len(f.Lines) >= 2*n { // bounds the memory
 			f.Lines = append(f.Lines[:0], f.Lines[len(f.Lines)-n:]...)
 		}
 	})
@@ -449,10 +448,10 @@ func (s *Service) Search(ctx context.Context, name, text string, since time.Time
 	return f, err
 }
 
-// fromDisk reads a piece of the history: a page of lines, or as many blocks as the
-// store counts at a time. A few goroutines do so at once, each of them a piece, in
-// turn: nobody waits behind a member or an operator that asks for much, and the
-// database can reuse its pages in between. Once ctx is done nothing is read.
+// fromDisk calls read, which reads a page of lines, or as many blocks as the store counts at a
+// time. Few goroutines read at once, each for one piece: no one waits behind a member or an
+// operator that reads much, and the database can reuse its pages in between. When ctx is done
+// nothing is read.
 func (s *Service) fromDisk(ctx context.Context, read func()) error {
 	select {
 	case s.diskReaders <- struct{}{}:
@@ -468,7 +467,7 @@ func (s *Service) fromDisk(ctx context.Context, read func()) error {
 	return nil
 }
 
-// newest is the store's Newest in as many pieces as it takes, each in its turn.
+// newest is the store's Newest, in as many pieces as it takes, each in its turn.
 func (s *Service) newest(turn func(read func()) error, room, upto uint64, n int) (after uint64, count int, err error) {
 	after = upto
 	for more := true; more && err == nil; {
@@ -481,8 +480,8 @@ func (s *Service) newest(turn func(read func()) error, room, upto uint64, n int)
 	return after, count, err
 }
 
-// UntilStop is a context that ends with ctx, and when the server begins to stop:
-// what takes long is not to hold up the stop. end releases it.
+// UntilStop returns a context that ends with ctx, and when the server begins to stop, so that slow
+// work does not delay the stop. end releases it.
 func (s *Service) UntilStop(ctx context.Context) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.stop, func() {

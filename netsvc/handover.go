@@ -18,8 +18,8 @@ const (
 	batchBytes = 1 << 20
 )
 
-// What bounds the states beside what each connection may have: it is made and read
-// while everything stands still.
+// Bounds of the state beyond that of each connection: it is written and read while the server
+// is suspended.
 const (
 	// maxRosterMembers bounds the lists of members that others are to be shown, in
 	// members over all of them. Beyond it they are shown the list of this moment.
@@ -30,19 +30,18 @@ const (
 	maxAllLogs = 32 << 20
 )
 
-// handedOver is what has been handed over so far of what is bounded in all.
+// handedOver counts the parts of the state that are bounded over all rooms.
 type handedOver struct {
-	rosters       map[*roster]int // the number of each in its room, from 1 on
+	rosters       map[*roster]int // its number in its room, from 1 on
 	rosterMembers int             // members in all of them
 	logs          int             // bytes
 }
 
-// Send hands a frame to the other process: what it is, a value as JSON, and
-// descriptors.
+// Send sends a frame to the other process: its kind, a value as JSON, and descriptors.
 type Send func(kind string, v any, fds ...int) error
 
-// HandOver sends all there is after Freeze. It returns how many members it has
-// sent. The store may be closed.
+// HandOver sends the whole state after Freeze. It returns how many members it has sent. The store
+// may be closed.
 func (s *Service) HandOver(send Send) (members int, err error) {
 	now := time.Now()
 	guesses, networks := s.guesses.State(now)
@@ -111,8 +110,8 @@ func (b *batcher[T]) flush() error {
 	return err
 }
 
-// handOver is the room without its members. The rosters that they are to be shown
-// go with it once, and are numbered.
+// handOver returns the state of the room without its members, and its descriptors. It has the
+// rosters that its members are to be shown, each once.
 func (r *Room) handOver(lines []*lineSession, all *handedOver) (roomState, []int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,8 +164,8 @@ func (r *Room) handOver(lines []*lineSession, all *handedOver) (roomState, []int
 	return st, fds
 }
 
-// handOver is the session and its member, and about how many bytes of them are not of a
-// fixed size. Nobody reads or writes the conn.
+// handOver returns the state of the session and its member, and about how many bytes of it vary in
+// size. No goroutine reads or writes the conn.
 func (s *lineSession) handOver(rosters map[*roster]int) (st memberState, size int) {
 	m := &s.member
 	m.room.mu.Lock()
@@ -197,7 +196,7 @@ func (s *lineSession) handOver(rosters map[*roster]int) (st memberState, size in
 	return st, size
 }
 
-// handOverVisitors sends the connections that are no members'.
+// handOverVisitors sends the sessions that have no member.
 func (s *Service) handOverVisitors(send Send) error {
 	s.upgrade.masters, s.upgrade.callers = nil, nil
 	out := &batcher[sessionState]{kind: "sessions", send: send}
@@ -230,7 +229,7 @@ func (s *Service) handOverVisitors(send Send) error {
 	return waiting.flush()
 }
 
-// handOver is the session, which nobody reads or writes.
+// handOver returns the state of the session. No goroutine reads or writes the conn.
 func (c *masterSession) handOver() sessionState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -244,7 +243,7 @@ func (c *masterSession) handOver() sessionState {
 	return st
 }
 
-// handOver is the caller, which nobody reads or writes.
+// handOver returns the state of the session. No goroutine reads or writes the conn.
 func (c *passwordSession) handOver() callerState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -254,16 +253,16 @@ func (c *passwordSession) handOver() callerState {
 	}
 }
 
-// upgrade is what stands still beside the engine, from Freeze or Adopt to Thaw. It is
-// owned by the goroutine that freezes and thaws.
+// upgrade is what is frozen beside the engine, from Freeze or Adopt to Thaw. It belongs to the
+// goroutine that freezes and thaws.
 type upgrade struct {
-	rooms   []*Room          // whose flushing we have
-	lines   []*lineSession   // whose write lock we have
+	rooms   []*Room          // whose lock flushing is held
+	lines   []*lineSession   // whose write lock is held
 	masters []*masterSession // that are handed over
 	callers []*passwordSession
 }
 
-// upgradeText is what connections are told that could not be handed over.
+// upgradeText is the answer to connections that cannot be handed over.
 const upgradeText = "the server is being upgraded; connect again"
 
 // beginChange passes the gate for a change that somebody has asked for and gets an
@@ -279,14 +278,14 @@ func (s *Service) beginChange() (end func(), err error) {
 	return nil, wire.Errorf(wire.CodeBusy, "another process of the server has just taken over, and nothing is changed; try again")
 }
 
-// AwaitBlocked comes before Freeze. While everything goes on it waits half a second at
-// most for what would be left behind otherwise: clients of the master port that do not
-// take an answer, or whose deletion of a room has not ended.
+// AwaitBlocked comes before Freeze. While everything goes on it waits half a second at most for
+// sessions that could not be handed over now: their clients do not take an answer, or their
+// deletion of a room has not ended.
 func (s *Service) AwaitBlocked(ctx context.Context) { s.engine.AwaitBlocked(ctx) }
 
-// Freeze brings the server to a stand while it is handed over to another process: no
-// member, room or log changes but by members that are not handed over. After an error
-// the server goes on as before. One caller at a time may freeze it.
+// Freeze suspends the server for a handover: only members that are not handed over change, and no
+// room or log. After an error the server goes on as before. Only one goroutine at a time may call
+// it.
 func (s *Service) Freeze(ctx context.Context) (err error) {
 	if s.stop.Err() != nil {
 		return errors.New("the server is stopping")
@@ -298,7 +297,7 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 		case errors.Is(err, transport.ErrChangeInProgress):
 			return errors.New("a room or its members are just being changed; try again in a moment")
 		case errors.As(err, &readers):
-			return fmt.Errorf("%s cannot be brought to a stand", plural(int(readers), "member"))
+			return fmt.Errorf("the input of %s does not stop", plural(int(readers), "member"))
 		}
 		return err
 	}
@@ -324,8 +323,7 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 	return ctx.Err()
 }
 
-// wakeMembers makes goroutines look around that wait for something of a member or of a
-// session.
+// wakeMembers wakes the goroutines that wait for a change of a member or a session.
 func (s *Service) wakeMembers() {
 	for _, r := range s.allRooms() {
 		for _, m := range r.membersAndLeaving() {
@@ -346,8 +344,8 @@ func (r *Room) holdMembers(ctx context.Context) error {
 		}
 		done := false
 		if err := transport.PollUntil(ctx, func() bool {
-			// The write lock of one that is drained is never released. If it has not
-			// ended, what it sent is not handled yet.
+			// The write lock of a drained member is never released. If the member has
+			// not ended, some of its input is not handled yet.
 			drained := m.isDrained()
 			done = drained && m.hasEnded()
 			return drained || l.conn.TryFreezeWrites()
@@ -361,7 +359,7 @@ func (r *Room) holdMembers(ctx context.Context) error {
 	return nil
 }
 
-// Thaw makes the server go on after Freeze or Adopt.
+// Thaw resumes the server after Freeze or Adopt.
 func (s *Service) Thaw() {
 	for _, l := range s.upgrade.lines {
 		l.conn.ThawWrites()
@@ -374,7 +372,7 @@ func (s *Service) Thaw() {
 	s.flushAllMembers()
 }
 
-// flushAllMembers has all members get what was put off, and what came meanwhile.
+// flushAllMembers writes what was put off, and what came meanwhile.
 func (s *Service) flushAllMembers() {
 	for _, r := range s.allRooms() {
 		for _, m := range r.membersAndLeaving() {
@@ -384,19 +382,17 @@ func (s *Service) flushAllMembers() {
 	}
 }
 
-// Abandon is for a server that another process has taken over from, after
-// Freeze: it does not go on. Members that could not be handed over are told so
-// and get what is pending; those and other connections that are just being closed
-// have this time at most. Of what has been handed over the descriptors are closed here,
-// which another process has too: a port that it gives up must not stay open. Nobody
-// else's connection is touched.
+// Abandon ends the server after Freeze, when another process has taken over. Members that could
+// not be handed over are told so and get the rest of their stream; they, and connections that are
+// being closed, have the time within. Descriptors that were handed over are closed: a port that
+// the other process gives up must not stay open. Their connections are not touched.
 func (s *Service) Abandon(within time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	for _, l := range s.allListeners() {
 		l.Close()
 	}
-	for _, l := range s.upgrade.lines { // whose write locks are never released
+	for _, l := range s.upgrade.lines { // their write locks are never released
 		l.conn.CloseAfterHandover()
 	}
 	s.mu.Lock()
@@ -411,7 +407,7 @@ func (s *Service) Abandon(within time.Duration) {
 	}
 	s.engine.Abandon()
 	for _, v := range s.nonMembers() {
-		v.terminate() // those that are left behind
+		v.terminate() // those that could not be handed over
 	}
 	for _, r := range s.allRooms() {
 		r.endNotTransferable()

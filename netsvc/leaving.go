@@ -43,7 +43,7 @@ func (s *lineSession) disconnect(c Cause) {
 	if !s.drain(c) {
 		// A goroutine still has the write lock: it would write to the connection that
 		// gets the descriptor next.
-		svc.log.Error("a connection cannot be closed", "room", r.name(), "remote", s.remote)
+		svc.log.Error("connection cannot be closed: a write does not return", "room", r.name(), "remote", s.remote)
 		return
 	}
 	svc.engine.BeginClose()
@@ -104,7 +104,7 @@ func (s *lineSession) drain(c Cause) bool {
 		}
 		aborted = true
 		if c == causeLeft && !cut && now != wrote {
-			svc.log.Info("a member that has left takes what is pending too slowly, and does not get the rest", "room", r.name(), "remote", s.remote)
+			svc.log.Info("a client that has left reads too slowly; the rest of its lines is dropped", "room", r.name(), "remote", s.remote)
 		}
 		s.abort()
 		s.flushAll()
@@ -369,7 +369,7 @@ func (s *Service) awaitInput() {
 	for quiet < 2 { // input that moves between two places may be seen in neither
 		took := time.Since(began)
 		if took > inputTime {
-			s.log.Warn("something is left of what clients sent before they closed", "waited", inputTime)
+			s.log.Warn("input of clients that have closed is dropped: the server stops", "waited", inputTime)
 			return
 		}
 		if quiet++; s.hasInput(took < liveInputTime) {

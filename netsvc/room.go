@@ -19,13 +19,13 @@ import (
 	"roomd/store"
 )
 
-// state is where a room is in its life.
+// state is a phase in the life of a room.
 type state int
 
 const (
-	opening state = iota // being created; the name is taken, nobody sees it
+	opening state = iota // being created; the name is reserved, and not shown
 	open
-	unbound // its port is taken by somebody else; retried
+	unbound // its port is in use by another program; retried
 	closing // being deleted, or the server stops
 )
 
@@ -41,7 +41,7 @@ const (
 	drainTime = 5 * time.Second
 )
 
-// joinNoticeRate is how many lines that somebody came or went a room shows.
+// joinNoticeRate bounds the notices of a room that somebody has joined or left.
 var joinNoticeRate = limit.Rate{PerSecond: 10, Burst: 200}
 
 // Room is a log, a port, and the members that read and write it.
@@ -51,18 +51,18 @@ type Room struct {
 	origin
 	log      *roomlog.Log
 	quit     chan struct{}  // closed when the room begins to close
-	unclosed sync.WaitGroup // of members until their connections are closed; Add under mu, while open
+	unclosed sync.WaitGroup // members until they are closed; Add under mu, while open
 
 	nameAndPort    atomic.Pointer[nameAndPort]     // replaced under Service.mu
 	settings       atomic.Pointer[store.Settings]  // what the operator has set, read-only
 	password       atomic.Pointer[passwd.Password] // nil: none
-	unacknowledged atomic.Bool                     // something may wait for the peers' acknowledgement
+	unacknowledged atomic.Bool                     // data may wait for the acknowledgement of a peer
 	// dropped says that the room is deleted in the store. Its members drain and end in
-	// this process, also while it stands still, or when another has taken over.
+	// this process, also while it is suspended, or when another process has taken over.
 	dropped atomic.Bool
 
-	work     taskQueue  // what changes of it do that takes time
-	changing sync.Mutex // held while an operator renames, moves or sets it; only tried
+	work     taskQueue  // the slow parts of changes of the room
+	changing sync.Mutex // held while an operator changes the room; only tried
 
 	fanout
 
@@ -77,17 +77,17 @@ type Room struct {
 	touched bool
 }
 
-// origin is how a room came to be. It is read-only.
+// origin is how a room was created. It is read-only.
 type origin struct {
 	id          uint64
 	identity    store.Identity // of the history
-	creator     uint64         // master connection that made it; 0: none of this run
+	creator     uint64         // master session that made it; 0: none of this run
 	keyHash     []byte
 	created     time.Time
 	creatorAddr string // the address it was created from
 }
 
-// fanout is the flusher's, which is the goroutine that has flushing.
+// fanout belongs to the flusher: the goroutine that has the lock flushing.
 type fanout struct {
 	flushing    transport.Lock
 	passMembers []*Member
@@ -95,7 +95,7 @@ type fanout struct {
 	pacer       pacer
 }
 
-// presence is whether a room lets anybody in, and at which port. Room.mu guards it.
+// presence says whether a room admits clients, and at which port. Room.mu guards it.
 type presence struct {
 	state         state
 	cause         Cause  // why it is closing
@@ -103,21 +103,20 @@ type presence struct {
 	ln            *transport.Endpoint
 }
 
-// membership is the members of a room, and what is known of those that come and go.
-// Room.mu guards it.
+// membership is the members of a room, and the state of joining and leaving. Room.mu guards it.
 type membership struct {
-	members        []*Member              // m.index is the place in it
+	members        []*Member              // at m.index
 	nicks          map[string]*Member     // by folded nick
 	confusables    wire.ConfusableNicks   // of nicks
-	guests         int                    // guest numbers given
+	guests         int                    // the last guest number
 	reads          readership             // of the log
-	unannounced    []*Member              // those of whom the room may not know, the first at the front; while there are any, a timer runs
-	leaving        map[*Member]*departure // have ended, and are not closed yet
-	roster         *roster                // of this moment; nil: nobody has asked since it changed
-	joinNoticesDue time.Time              // when the burst of comings is whole again
+	unannounced    []*Member              // whose joins may not be announced yet, the oldest first; a timer runs while there are any
+	leaving        map[*Member]*departure // have ended and are not closed yet
+	roster         *roster                // of this moment; nil: not made yet
+	joinNoticesDue time.Time              // when the burst of joinNoticeRate is whole again
 }
 
-// newRoom is a room of the database, with the number of its newest line.
+// newRoom makes a room of the database. last is the number of its newest line.
 func newRoom(s *Service, k store.Room, last uint64) *Room {
 	r := &Room{
 		svc: s, topic: k.Topic, log: roomlog.New(logWindow, last), quit: make(chan struct{}),
@@ -131,8 +130,8 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 	return r
 }
 
-// switchListener begins to accept on ln, unless the room is closing, or has another
-// port by now. What it accepted on before is left.
+// switchListener begins to accept on ln, unless the room is closing or has another port by now. It
+// closes the listener that is not used, and the one before.
 func (r *Room) switchListener(ln *transport.Endpoint) bool {
 	old, ok := r.setListener(ln)
 	if !ok {
@@ -149,7 +148,7 @@ func (r *Room) switchListener(ln *transport.Endpoint) bool {
 	return ok
 }
 
-// setListener is opened for callers that close what is not accepted on, or not any more.
+// setListener is switchListener for callers that close the listeners.
 func (r *Room) setListener(ln *transport.Endpoint) (old *transport.Endpoint, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -172,8 +171,8 @@ func (s *Service) isOutdated(ln *transport.Endpoint) bool {
 	return ln.Requested != nil && !slices.Equal(ln.Requested, s.opts().Listen)
 }
 
-// tryBind binds the room's own port. It reports false when that may succeed
-// later, and leaves the room unbound with the reason.
+// tryBind binds the room's own port. It returns false if that may succeed later, and leaves the
+// room unbound with the reason.
 func (r *Room) tryBind() bool {
 	ln, err := r.listen()
 	if err == nil {
@@ -186,13 +185,13 @@ func (r *Room) tryBind() bool {
 		r.state, r.unboundReason = unbound, transport.BindReason(r.port(), err)
 	}
 	r.mu.Unlock()
-	if old != nil { // it has moved
+	if old != nil { // the room has moved
 		old.DrainAndClose()
 	}
 	return false
 }
 
-// bound reports whether the room accepts at its port. mu is held.
+// bound reports whether the room accepts connections at its port. mu is held.
 func (r *Room) bound() bool { return r.state == open && r.ln.Port == r.port() }
 
 // errMaster is why a room cannot have the master port.
@@ -217,7 +216,7 @@ func (r *Room) rebind() {
 		}
 		end := r.svc.engine.BeginChange()
 		r.mu.Lock()
-		bound := r.bound() // the operator was faster
+		bound := r.bound() // by the operator, meanwhile
 		r.mu.Unlock()
 		if !bound {
 			bound = r.tryBind()
@@ -242,7 +241,7 @@ func (r *Room) currentState() state {
 	return r.state
 }
 
-// serves reports whether the room is there for clients of the master port.
+// serves reports whether clients of the master port see the room.
 func (r *Room) serves() bool {
 	st := r.currentState()
 	return st == open || st == unbound
@@ -257,10 +256,10 @@ func (r *Room) info() (RoomInfo, bool) {
 	return RoomInfo{Name: r.name(), Key: r.key(), Port: r.port(), Members: len(r.members), Topic: r.topic, Unbound: r.unboundReason, Locked: r.password.Load() != nil}, true
 }
 
-// noticeLine is a notice about the room, outside of the log.
+// noticeLine is a notice about the room that is not in its log.
 func (r *Room) noticeLine(text string) string { return wire.Notice(r.name() + ": " + text) }
 
-// admit makes a connection a member, or says why not.
+// admit begins a session on a new connection, or refuses it.
 func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
 	if why, err := r.svc.acquireConn(addr.Addr()); err != nil {
 		r.svc.publishRefusal(r.name(), addr, err.Error())
@@ -274,7 +273,7 @@ func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
 	r.beginSession(r.svc.engine.NewConn(c, addr), addr, time.Now())
 }
 
-// beginSession has a connection give the password of the room, if it has one, or come in.
+// beginSession begins a password session, if the room has a password, or else a line session.
 func (r *Room) beginSession(c *transport.Conn, addr netip.AddrPort, since time.Time) {
 	if p := r.password.Load(); p != nil {
 		r.newPasswordSession(c, addr, since, p).begin(false, false)
@@ -283,8 +282,8 @@ func (r *Room) beginSession(c *transport.Conn, addr netip.AddrPort, since time.T
 	r.beginLineSession(c, addr, nil)
 }
 
-// beginLineSession is admit for a connection that is counted and may come in. before is
-// the session that it was before the password, if it was one.
+// beginLineSession begins a line session on a connection that is counted, or refuses it. before is
+// the password session of the connection; nil: there was none.
 func (r *Room) beginLineSession(c *transport.Conn, addr netip.AddrPort, before *passwordSession) {
 	s, why, text := r.join(c, addr, before)
 	if s == nil {
@@ -296,9 +295,8 @@ func (r *Room) beginLineSession(c *transport.Conn, addr netip.AddrPort, before *
 	s.flushAll()
 }
 
-// join makes a line session of a conn and begins to read it under the lock that closing
-// takes: nobody joins a room that has said farewell. The refusal is a line, and then the
-// conn is not begun.
+// join makes a line session and begins to read, under the lock that closing takes: no member joins
+// after the farewell. If the session is nil the text is the refusal, and the conn is not started.
 func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *passwordSession) (s *lineSession, why RefusalReason, text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -309,7 +307,7 @@ func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *passwordSess
 	if before != nil {
 		s.takeInputOf(before)
 	}
-	r.welcome(&s.member) // before its first word, which tells of it, may be read
+	r.welcome(&s.member) // before Start: the first line announces the join
 	// From here on what it sends is answered.
 	if err := c.Start(s, s.pending != nil); err != nil {
 		s.member.unannounced.Store(false)
@@ -324,7 +322,8 @@ func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *passwordSess
 	return s, "", ""
 }
 
-// refuses tells why a member from that address cannot join; an empty text: it can. mu is held.
+// refuses returns the reason why a member from that address cannot join; an empty text: it can. mu
+// is held.
 func (r *Room) refuses(addr netip.AddrPort) (why RefusalReason, text string) {
 	if r.state == closing {
 		ev := r.farewell(r.cause)
@@ -339,7 +338,7 @@ func (r *Room) refuses(addr netip.AddrPort) (why RefusalReason, text string) {
 	return "", ""
 }
 
-// welcome adds a new member, which close takes back, and greets it. mu is held.
+// welcome adds a new member and greets it. Its session must close it. mu is held.
 func (r *Room) welcome(m *Member) {
 	r.unclosed.Add(1)
 	r.addMember(m)
@@ -348,7 +347,7 @@ func (r *Room) welcome(m *Member) {
 	r.announceLater(m)
 }
 
-// addMember puts a member into the lists. mu is held.
+// addMember adds a member to the lists. mu is held.
 func (r *Room) addMember(m *Member) {
 	m.index = int32(len(r.members))
 	r.members = append(r.members, m)
@@ -357,7 +356,7 @@ func (r *Room) addMember(m *Member) {
 	r.claimNick(m, m.nick)
 }
 
-// guest finds a nick for a newcomer. mu is held.
+// guest returns a free nick for a new member. mu is held.
 func (r *Room) guest() wire.Name {
 	for {
 		r.guests++
@@ -368,9 +367,8 @@ func (r *Room) guest() wire.Name {
 	}
 }
 
-// announce appends an event that is not in the history and has it flushed. mu
-// is held. In a large room those who only read text are spared the coming and
-// going of others, and in any other one what is too much of it.
+// announce appends an event that is not in the history, and wakes the flusher. In a large room
+// readers of text do not see joins and leaves, in any other room not too many of them. mu is held.
 func (r *Room) announce(ev wire.Event) {
 	ev.Time = time.Now()
 	quiet := false
@@ -393,8 +391,8 @@ func (r *Room) announce(ev wire.Event) {
 	}
 }
 
-// append takes lines from the store, in their order, and puts them into the
-// log. Called by the committer.
+// append appends lines that the store has committed to the log, in their order. The committer
+// calls it.
 func (r *Room) append(posts []*store.Post) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -434,8 +432,7 @@ func (r *Room) append(posts []*store.Post) {
 	}
 }
 
-// rate is a number of lines a minute that forgets: what is a minute old counts
-// a third (1/e).
+// rate is a number of lines a minute that decays: lines of a minute ago count a third (1/e).
 type rate struct {
 	value float64
 	at    time.Time
@@ -450,12 +447,12 @@ func (q *rate) now(t time.Time) float64 {
 
 func (q *rate) add(t time.Time, n int) { q.value, q.at = q.now(t)+float64(n), t }
 
-// lineEvent is a line of the history as it is shown.
+// lineEvent is the event of a line of the history.
 func lineEvent(l *store.Line) wire.Event {
 	return wire.Event{Seq: l.Seq, Time: l.Time, Type: cmp.Or(wire.Type(l.Kind.String()), wire.TypeMessage), From: l.From, Text: l.Text}
 }
 
-// removeMember takes a member out of the lists. mu is held.
+// removeMember removes a member from the lists. mu is held.
 func (r *Room) removeMember(m *Member) {
 	last := len(r.members) - 1
 	r.members[m.index] = r.members[last]
@@ -466,8 +463,8 @@ func (r *Room) removeMember(m *Member) {
 	r.reads.of[m.reads]--
 }
 
-// releaseNickOfEnded gives the nick of a member that has ended back, once all that it said is
-// in the room: who has the nick next can tell whose lines are whose. mu is held.
+// releaseNickOfEnded makes the nick of an ended member free, once all its lines are in the log:
+// lines of the next member with the nick come after them. mu is held.
 func (r *Room) releaseNickOfEnded(m *Member) {
 	if m.cause == "" || r.nicks[m.nick.Key] != m {
 		return
@@ -479,7 +476,7 @@ func (r *Room) releaseNickOfEnded(m *Member) {
 	}
 }
 
-// removeLeaving counts a connection that is closed. The log is for those who read it.
+// removeLeaving removes a member that is closed. A log that has no reader is dropped.
 func (r *Room) removeLeaving(m *Member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -489,12 +486,11 @@ func (r *Room) removeLeaving(m *Member) {
 	}
 }
 
-// hasNoReaders reports whether nobody reads the log: no member, and none that has left
-// and still drains. mu is held.
+// hasNoReaders reports whether the log has no reader: no member, and none that has left and still
+// drains. mu is held.
 func (r *Room) hasNoReaders() bool { return len(r.members)+len(r.leaving) == 0 }
 
-// noteWritten notes that something was written that the peers may never
-// acknowledge.
+// noteWritten starts the detection of dead peers after a write.
 func (r *Room) noteWritten() {
 	if !r.unacknowledged.Load() {
 		r.unacknowledged.Store(true)
