@@ -50,6 +50,7 @@ install: build man ## install under PREFIX (default /usr/local) and /etc; DESTDI
 	install -d $(DESTDIR)$(DOC)/docs
 	install -m 0644 README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE config.toml $(DESTDIR)$(DOC)/
 	install -m 0644 docs/*.md docs/*.json $(DESTDIR)$(DOC)/docs/
+	cp -R examples $(DESTDIR)$(DOC)/
 	install -d $(DESTDIR)/etc/roomd
 	@test -e $(DESTDIR)/etc/roomd/config.toml || { echo "installing /etc/roomd/config.toml"; \
 		sed -e 's|^data = .*|data = "/var/lib/roomd/roomd.db"|' -e 's|^socket = .*|socket = "/run/roomd/roomd.sock"|' \

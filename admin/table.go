@@ -41,7 +41,7 @@ type Server struct {
 	LogDropped func() (lines uint64, waits time.Duration)
 	// Certificate returns the certificate in use; nil: there is none.
 	Certificate func() *Certificate
-	// NotReady returns why the server is not ready; nil: it is ready.
+	// NotReady returns why the server is not ready; nil, or a nil func: it is ready.
 	NotReady   func() error
 	Version    string
 	ConfigFile string                                // the file of the configuration

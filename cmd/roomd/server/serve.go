@@ -150,8 +150,8 @@ func Serve(ctx context.Context, how Launch, out, errw io.Writer) (err error) {
 		return err
 	}
 	signalsHandled = true
-	if isInit() {
-		go reapOrphans() // until the process ends
+	if os.Getpid() == 1 {
+		go s.reapOrphans() // until the process ends
 	}
 	go func() {
 		defer close(s.signalsClosed)

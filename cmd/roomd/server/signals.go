@@ -64,20 +64,20 @@ func (how Launch) notifySignals() chan os.Signal {
 	return ch
 }
 
-// isInit reports whether this is process 1 of a system or a container.
-func isInit() bool { return os.Getpid() == 1 }
-
-// reapOrphans waits for children, as process 1 has to: a process whose parent has ended becomes
-// its child. The server starts none itself then.
-func reapOrphans() {
+// reapOrphans waits for children, as process 1 of a container has to: a process whose parent has
+// ended becomes its child. While an upgrade is under way, and after it, the children are the
+// upgrade's, which waits for all of them.
+func (s *server) reapOrphans() {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGCHLD)
 	for range ended {
-		for {
+		s.changeMu.Lock()
+		for !s.handedOver() {
 			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != syscall.EINTR && pid <= 0 {
 				break
 			}
 		}
+		s.changeMu.Unlock()
 	}
 }
 

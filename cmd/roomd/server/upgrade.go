@@ -48,9 +48,6 @@ func (s *server) upgrade(ctx context.Context, binary string, dry, queued bool) (
 	if s.Console {
 		return report, errors.New("a server with a console in its terminal cannot be upgraded: stop it and start it again")
 	}
-	if isInit() {
-		return report, errors.New("the server is process 1, as in a container: it cannot be replaced here; start a container of the newer image instead, with the same volume")
-	}
 	report.Binary = binary
 	s.log.Info("upgrade started", "binary", binary, "dry_run", dry)
 	began := time.Now()
