@@ -383,7 +383,7 @@ func (c *call) roomWord() string {
 }
 
 var (
-	inFlag     = flag{"in", timeValue, "plan it after this time, like 60s; members are told now and shortly before"}
+	inFlag     = flag{"in", timeValue, "plan it for this time from now, like 60s, and notify members"}
 	cancelFlag = flag{name: "cancel", short: "cancel the plan"}
 )
 

@@ -44,16 +44,16 @@ type roomSetting struct {
 }
 
 var roomSettings = []roomSetting{
-	number("members", "limits.members", value.Members, "most members at the same time",
+	number("members", "limits.members", value.Members, "members at the same time",
 		func(o *store.Settings) **int { return &o.Members }),
-	number("replay", "rooms.replay", value.Replay, "earlier lines that a new member is shown",
+	number("replay", "rooms.replay", value.Replay, "lines shown to a new member",
 		func(o *store.Settings) **int { return &o.Replay }),
-	number("lines", "history.lines", value.Lines, "lines of history; the oldest are removed first",
+	number("lines", "history.lines", value.Lines, "lines of history",
 		func(o *store.Settings) **uint64 { return &o.Lines }),
-	optional("age", "history.age", "a time like 30d, or 0s for no limit", "older lines are removed from the history",
+	optional("age", "history.age", "a time like 30d, or 0s for no limit", "older lines are removed",
 		func(o *store.Settings) **time.Duration { return &o.Age },
 		func(word string) (time.Duration, error) { return value.ParseTime(word, value.Age) }, time.Duration.String),
-	{"read-only", "", "on or off", "only the console can send lines to the room",
+	{"read-only", "", "on or off", "only the console can speak",
 		func(o store.Settings) (string, bool) { return onOff(o.ReadOnly), o.ReadOnly },
 		func(o *store.Settings, word string) (err error) {
 			o.ReadOnly = false
@@ -62,7 +62,7 @@ var roomSettings = []roomSetting{
 			}
 			return err
 		}},
-	optional("quiet", "rooms.quiet_above", "on, off, or a number of members", "hide joins and leaves; a number: only in larger rooms",
+	optional("quiet", "rooms.quiet_above", "on, off, or a number of members", "hide joins and leaves (above it)",
 		func(o *store.Settings) **int { return &o.Quiet }, parseQuiet, showQuiet),
 	{key: "password", values: "asked for; --remove removes it", does: "needed to join"},
 }

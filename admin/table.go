@@ -132,14 +132,14 @@ func (f flag) usage() string { return strings.TrimSpace(dashed(f.name) + " " + f
 
 var (
 	yesFlag      = flag{name: "yes", short: "do not ask"}
-	tokenFlag    = flag{"token", param{name: "TOKEN"}, "do not ask; the token of a question, void once its numbers change"}
+	tokenFlag    = flag{"token", param{name: "TOKEN"}, "do not ask; void once the numbers of the question change"}
 	dryFlag      = flag{name: "dry-run", short: "report the effect, change nothing"}
 	sayFlag      = flag{"say", textValue, "send this notice first"}
 	forFlag      = flag{"for", timeValue, "end after this time, like 1h; without it: until lifted"}
 	whyFlag      = flag{"why", textValue, "the reason; bans shows it, a banned client is told"}
 	roomFlag     = flag{"room", roomNameArg, "only in this room"}
 	sinceFlag    = flag{"since", timeValue, "only from this time ago until now, like 24h"}
-	relativeFlag = flag{name: "relative", short: "show how long ago a time was, like 5m ago"}
+	relativeFlag = flag{name: "relative", short: "show times like 5m ago"}
 	jsonFlag     = flag{name: "json", short: "print JSON"}
 )
 

@@ -23,7 +23,7 @@ var watchCommands = []command{
 	{name: "top", short: "Show the busiest rooms, repeated until Ctrl-C", example: "top --every 5s", stream: true, flags: []flag{everyFlag}, run: top},
 }
 
-var everyFlag = flag{"every", param{name: "TIME", parse: parseTime(value.Times{Least: 100 * time.Millisecond, Most: value.Forever}), otherwise: "2s"}, "repeat after this time, 100ms or more"}
+var everyFlag = flag{"every", param{name: "TIME", parse: parseTime(value.Times{Least: 100 * time.Millisecond, Most: value.Forever}), otherwise: "2s"}, "interval, 100ms or more"}
 
 // watchedArg names the subjects of watch.
 var watchedArg = param{name: "ROOM|lines|events|log|COMMAND", complete: func(s *Server, _ []string) []string {
