@@ -171,7 +171,7 @@ func RestoreFile(ctx context.Context, backup, path string, force bool, progress 
 	}
 	if old, err := os.Stat(path); err == nil {
 		if is, err := os.Stat(backup); err == nil && os.SameFile(is, old) {
-			return "", fmt.Errorf("%s is the database itself, and not a backup of it", backup)
+			return "", fmt.Errorf("%s is %w", backup, errItself)
 		}
 		if !force {
 			return "", existsError(path)
@@ -218,6 +218,8 @@ func RestoreFile(ctx context.Context, backup, path string, force bool, progress 
 	}
 	return kept, disk.SyncDir(filepath.Dir(path))
 }
+
+var errItself = errors.New("the database itself, and not a backup of it")
 
 // lockFile takes the lock of a database, which may be corrupt, until the file is
 // closed.
