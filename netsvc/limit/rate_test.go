@@ -65,7 +65,7 @@ func TestDebtsAreRestored(t *testing.T) {
 }
 
 // Entries in use stay, however many there are.
-func TestMakeRoomKeepsWhatIsInUse(t *testing.T) {
+func TestEvictKeepsEntriesInUse(t *testing.T) {
 	m := make(map[netip.Prefix]bool)
 	for i := range MaxPrefixes {
 		m[netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)] = i%8 != 0

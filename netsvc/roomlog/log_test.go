@@ -144,7 +144,7 @@ func TestReadKeepsItsBytes(t *testing.T) {
 
 // What everybody has passed is dropped, its memory kept; but not while one who
 // reads from the store may have begun to read from the log.
-func TestPassed(t *testing.T) {
+func TestRelease(t *testing.T) {
 	line := []byte("other\n")
 	for _, read := range []bool{false, true} {
 		b := NewBudget(1 << 20)
