@@ -37,11 +37,16 @@ var refused = []struct {
 	{regexp.MustCompile(`(?i)\b(to|from|in|into|write|writes|read|reads|sync|syncs) the journal (is|of|has|and|before)\b|\bfold(s|ed|ing)? (it |them )?into\b`), "the write-ahead log, a checkpoint"},
 	{regexp.MustCompile(`(?i)\b(call|calls|called|calling) (it )?off\b`), "cancel"},
 	{regexp.MustCompile(`(?i)\bbarred\b`), "refused"},
+	{regexp.MustCompile(`(?i)\bleftovers?\b`), "pending input"},
 	{regexp.MustCompile(`\b(hurry|hurries|hurried)\b`), "a rate limit"},
 	{regexp.MustCompile(`\b(crowd|crowds|crowded)\b`), "very many connections"},
 	{regexp.MustCompile(`(?i)\bflush pass`), "a fan-out"},
 	{regexp.MustCompile(`(?i)\b(see|sees|seen|saw) (it|him|her|them|somebody) off\b`), "end, or disconnect"},
 }
+
+// bareWhat is "what" as a noun, in a document: a sentence begins with it (and is no
+// question), or it stands behind a preposition.
+var bareWhat = regexp.MustCompile(`(^|[.:;] )What [^?]*$|\b(by|of|for|with|from|to|than|as|at|behind|into|beside|beyond|but|in|on) what\b`)
 
 // fixed is text that the refused patterns leave alone: promises of the protocol page, and
 // names in code, old ones in the changelog among them.
@@ -106,6 +111,9 @@ func TestWords(t *testing.T) {
 		for line := range strings.Lines(string(text)) {
 			n++
 			check(path, n, line)
+			if words := bareWhat.FindString(strings.TrimSpace(line)); words != "" && strings.HasSuffix(name, ".md") {
+				t.Errorf("%s:%d: %q is hard to read; write the bytes, the lines, the state …", path, n, words)
+			}
 		}
 		return nil
 	})
