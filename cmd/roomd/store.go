@@ -35,7 +35,7 @@ func newStore() *cobra.Command {
 	s := &storeFlags{}
 	cmd := &cobra.Command{
 		Use:     "store",
-		Short:   "Check, repair and copy the database while the server is stopped",
+		Short:   "Check, compact, restore and export the database while the server is stopped",
 		Example: "  roomd store check",
 		Args:    usage.Subcommands,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
