@@ -114,7 +114,7 @@ type insertState struct {
 	Roster int `json:"roster,omitempty"`
 }
 
-type sessionState struct {
+type masterState struct {
 	ID      uint64           `json:"id"`
 	Remote  netip.AddrPort   `json:"remote"`
 	Since   time.Time        `json:"since,omitzero"`
@@ -128,8 +128,8 @@ type sessionState struct {
 	Idle    time.Duration    `json:"idle,omitempty"` // until it has been idle for too long; 0: it is not known
 }
 
-// callerState is a session before a room's password.
-type callerState struct {
+// passwordState is a session before a room's password.
+type passwordState struct {
 	Room    uint64           `json:"room"`
 	Remote  netip.AddrPort   `json:"remote"`
 	Since   time.Time        `json:"since,omitzero"`
@@ -248,13 +248,13 @@ func (a *adoption) adopt(kind string, body []byte, fds []int) error {
 		if err := json.Unmarshal(body, &st); err != nil {
 			return err
 		}
-		return a.room(st, fds)
+		return a.adoptRoom(st, fds)
 	case "members":
-		return each(body, fds, a.member)
+		return each(body, fds, a.lineSession)
 	case "sessions":
-		return each(body, fds, a.session)
+		return each(body, fds, a.masterSession)
 	case "callers":
-		return each(body, fds, a.caller)
+		return each(body, fds, a.passwordSession)
 	}
 	return fmt.Errorf("this roomd does not know this kind of state")
 }
@@ -290,8 +290,8 @@ func each[T any](body []byte, fds []int, adopt func(*T, int) error) error {
 	return nil
 }
 
-// room restores the state of a room.
-func (a *adoption) room(st roomState, fds []int) error {
+// adoptRoom restores the state of a room.
+func (a *adoption) adoptRoom(st roomState, fds []int) error {
 	r := a.byID(st.ID)
 	if r == nil {
 		return fmt.Errorf("the database has no room %d", st.ID)
@@ -332,8 +332,8 @@ func (a *adoption) room(st roomState, fds []int) error {
 	return nil
 }
 
-// member restores a line session and its member. Nothing is read or written before Thaw.
-func (a *adoption) member(st *memberState, fd int) error {
+// lineSession restores a line session and its member. Nothing is read or written before Thaw.
+func (a *adoption) lineSession(st *memberState, fd int) error {
 	r := a.byID(st.Room)
 	if r == nil || !a.adopted[st.Room] {
 		return fmt.Errorf("there is no room %d", st.Room)
@@ -430,8 +430,8 @@ func sinceOrNow(t time.Time) time.Time {
 	return t
 }
 
-// session restores a master session. Nothing is read or written before Thaw.
-func (a *adoption) session(st *sessionState, fd int) error {
+// masterSession restores a master session. Nothing is read or written before Thaw.
+func (a *adoption) masterSession(st *masterState, fd int) error {
 	c := a.newMaster(a.engine.AdoptConn(fd), st.Remote, st.ID, sinceOrNow(st.Since))
 	c.conn.ThawWrites()
 	c.lines, c.begun, c.sawReset, c.framer = st.Lines, st.Begun, st.Reset, wire.RestoreFramer(a.opts().LineBytes, st.Framer)
@@ -443,8 +443,8 @@ func (a *adoption) session(st *sessionState, fd int) error {
 	return a.beginMaster(c, st.Idle)
 }
 
-// caller restores a session before a room's password.
-func (a *adoption) caller(st *callerState, fd int) error {
+// passwordSession restores a session before a room's password.
+func (a *adoption) passwordSession(st *passwordState, fd int) error {
 	r := a.byID(st.Room)
 	if r == nil {
 		return fmt.Errorf("there is no room %d", st.Room)

@@ -61,9 +61,9 @@ func TestNobodyIsHandedOverForADeletedRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var over []callerState
+	var over []passwordState
 	if _, err := s.HandOver(func(kind string, v any, _ ...int) error {
-		if all, ok := v.([]callerState); ok {
+		if all, ok := v.([]passwordState); ok {
 			over = append(over, all...)
 		}
 		return nil

@@ -81,7 +81,7 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	if err := out.flush(); err != nil {
 		return 0, err
 	}
-	return members, s.handOverVisitors(send)
+	return members, s.handOverNonMembers(send)
 }
 
 // batcher gathers states and their descriptors into frames.
@@ -196,11 +196,11 @@ func (s *lineSession) handOver(rosters map[*roster]int) (st memberState, size in
 	return st, size
 }
 
-// handOverVisitors sends the sessions that have no member.
-func (s *Service) handOverVisitors(send Send) error {
-	s.upgrade.masters, s.upgrade.callers = nil, nil
-	out := &batcher[sessionState]{kind: "sessions", send: send}
-	waiting := &batcher[callerState]{kind: "callers", send: send}
+// handOverNonMembers sends the sessions that have no member.
+func (s *Service) handOverNonMembers(send Send) error {
+	s.upgrade.masters, s.upgrade.passwords = nil, nil
+	out := &batcher[masterState]{kind: "sessions", send: send}
+	waiting := &batcher[passwordState]{kind: "callers", send: send}
 	for _, v := range s.nonMembers() {
 		switch c := v.(type) {
 		case *masterSession:
@@ -216,7 +216,7 @@ func (s *Service) handOverVisitors(send Send) error {
 			if !c.movable() {
 				continue
 			}
-			s.upgrade.callers = append(s.upgrade.callers, c)
+			s.upgrade.passwords = append(s.upgrade.passwords, c)
 			st := c.handOver()
 			if err := waiting.add(st, c.conn.FD(), len(st.Held)+len(st.Framer.Partial)); err != nil {
 				return err
@@ -230,10 +230,10 @@ func (s *Service) handOverVisitors(send Send) error {
 }
 
 // handOver returns the state of the session. No goroutine reads or writes the conn.
-func (c *masterSession) handOver() sessionState {
+func (c *masterSession) handOver() masterState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	st := sessionState{
+	st := masterState{
 		ID: c.id, Remote: c.remote, Since: c.since, Lines: c.lines, Begun: c.begun, Reset: c.sawReset, Framer: c.framer.FramerState,
 		Held: c.pendingBytes(), Unended: c.unended, Rest: max(0, time.Until(c.fullAt)),
 	}
@@ -244,10 +244,10 @@ func (c *masterSession) handOver() sessionState {
 }
 
 // handOver returns the state of the session. No goroutine reads or writes the conn.
-func (c *passwordSession) handOver() callerState {
+func (c *passwordSession) handOver() passwordState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return callerState{
+	return passwordState{
 		Room: c.room.id, Remote: c.remote, Since: c.since, Asked: true, Passed: c.passed, Reset: c.sawReset, Lines: c.lines,
 		Framer: c.framer.FramerState, Held: c.pendingBytes(), Between: c.unended,
 	}
@@ -256,10 +256,10 @@ func (c *passwordSession) handOver() callerState {
 // upgrade is what is frozen beside the engine, from Freeze or Adopt to Thaw. It belongs to the
 // goroutine that freezes and thaws.
 type upgrade struct {
-	rooms   []*Room          // whose lock flushing is held
-	lines   []*lineSession   // whose write lock is held
-	masters []*masterSession // that are handed over
-	callers []*passwordSession
+	rooms     []*Room          // whose lock flushing is held
+	lines     []*lineSession   // whose write lock is held
+	masters   []*masterSession // that are handed over
+	passwords []*passwordSession
 }
 
 // upgradeText is the answer to connections that cannot be handed over.
@@ -401,7 +401,7 @@ func (s *Service) Abandon(within time.Duration) {
 		delete(s.masterSessions, c)
 	}
 	s.mu.Unlock()
-	for _, c := range s.upgrade.callers {
+	for _, c := range s.upgrade.passwords {
 		c.conn.CloseAfterHandover()
 		s.queue.remove(c)
 	}
