@@ -188,7 +188,7 @@ func TestStatusIsTrue(t *testing.T) {
 			if ill == "full" {
 				return
 			}
-			if _, errs, status := p.admin("reopen"); status != exitFailed || !strings.Contains(errs, "it stays as it is") {
+			if _, errs, status := p.admin("reopen"); status != exitFailed || !strings.Contains(errs, "the database stays read-only") {
 				t.Errorf("reopen: %d %s", status, errs)
 			}
 			was := p.state()
