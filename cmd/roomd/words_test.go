@@ -89,7 +89,7 @@ func TestWords(t *testing.T) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && (name == ".git" || name == "bin" || name == "testdata"):
+		case d.IsDir() && (name == ".git" || name == "bin" || name == "dist" || name == "testdata"):
 			return fs.SkipDir
 		case d.IsDir(), strings.HasSuffix(name, "_test.go"):
 			return nil
