@@ -99,11 +99,47 @@ func (s *Service) Publish(e Event) {
 	}
 }
 
-// publishRefusal publishes that a client was refused; room is "" for the master port.
-func (s *Service) publishRefusal(room string, addr netip.AddrPort, text string) {
+// publishRefusal publishes and logs that a client was refused; room is "" for the master port.
+func (s *Service) publishRefusal(room string, addr netip.AddrPort, why RefusalReason, text string) {
 	if s.watchers.active() {
 		s.Publish(Event{Type: "refuse", Room: room, Remote: addr.String(), Text: strings.TrimSpace(text)})
 	}
+	unlogged, ok := s.refusalLog.take(why, time.Now())
+	if why == notRefused || !ok {
+		return
+	}
+	attrs := []any{"remote", addr, "cause", string(why)}
+	if room != "" {
+		attrs = append(attrs, "room", room)
+	}
+	if unlogged > 0 {
+		attrs = append(attrs, "unlogged", unlogged)
+	}
+	s.logQueue.add(func() { s.log.Info("client refused", attrs...) })
+}
+
+// refusalLog limits the refusals in the log: of each reason the first is logged, and then one
+// a minute, with the number of those that were not.
+type refusalLog struct {
+	mu       sync.Mutex
+	last     map[RefusalReason]time.Time
+	unlogged map[RefusalReason]int
+}
+
+// take reports whether a refusal is to be logged, and how many before it were not.
+func (l *refusalLog) take(why RefusalReason, now time.Time) (unlogged int, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last == nil {
+		l.last, l.unlogged = make(map[RefusalReason]time.Time), make(map[RefusalReason]int)
+	}
+	if last := l.last[why]; !last.IsZero() && now.Sub(last) < time.Minute {
+		l.unlogged[why]++
+		return 0, false
+	}
+	unlogged = l.unlogged[why]
+	l.last[why], l.unlogged[why] = now, 0
+	return unlogged, true
 }
 
 // RefusalReason is why a connection was refused.

@@ -41,7 +41,7 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 		}
 	}
 	if err != nil {
-		s.publishRefusal("", addr, errLine(err))
+		s.publishRefusal("", addr, why, errLine(err))
 		s.refuseNew(c, addr, why, errLine(err))
 		return
 	}

@@ -96,7 +96,7 @@ func (r *Room) refuseEntry(addr netip.AddrPort, why RefusalReason, err error) (R
 		say = string(text)
 	}
 	r.svc.releaseConn(addr.Addr())
-	r.svc.publishRefusal(r.name(), addr, say)
+	r.svc.publishRefusal(r.name(), addr, why, say)
 	return why, say
 }
 

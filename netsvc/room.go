@@ -262,7 +262,7 @@ func (r *Room) noticeLine(text string) string { return wire.Notice(r.name() + ":
 // admit begins a session on a new connection, or refuses it.
 func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
 	if why, err := r.svc.acquireConn(addr.Addr()); err != nil {
-		r.svc.publishRefusal(r.name(), addr, err.Error())
+		r.svc.publishRefusal(r.name(), addr, why, err.Error())
 		r.svc.refuseNew(c, addr, why, r.noticeLine(err.Error()))
 		return
 	}
@@ -288,7 +288,7 @@ func (r *Room) beginLineSession(c *transport.Conn, addr netip.AddrPort, before *
 	s, why, text := r.join(c, addr, before)
 	if s == nil {
 		r.svc.releaseConn(addr.Addr())
-		r.svc.publishRefusal(r.name(), addr, text)
+		r.svc.publishRefusal(r.name(), addr, why, text)
 		r.svc.refuse(c.Detach(addr), why, text)
 		return
 	}

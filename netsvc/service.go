@@ -107,7 +107,8 @@ type Service struct {
 	upgrade       upgrade
 	watchers      watcherList
 	logs          *roomlog.Budget
-	logQueue      taskQueue     // writes to the log
+	logQueue      taskQueue // writes to the log
+	refusalLog    refusalLog
 	wakeDetection chan struct{} // capacity 1: something was written, for the detection of dead peers
 
 	reconfiguring sync.Mutex // held from Prepare to Commit or Undo, and by reconcile

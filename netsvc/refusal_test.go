@@ -1,0 +1,25 @@
+package netsvc
+
+import (
+	"testing"
+	"time"
+)
+
+// Of each reason the first refusal is logged, and then one a minute with the number of the others.
+func TestRefusalLog(t *testing.T) {
+	var l refusalLog
+	now := time.Now()
+	for i, c := range []struct {
+		after    time.Duration
+		why      RefusalReason
+		unlogged int
+		ok       bool
+	}{
+		{0, refusedBan, 0, true}, {time.Second, refusedBan, 0, false}, {2 * time.Second, refusedBan, 0, false}, {3 * time.Second, refusedRoomFull, 0, true},
+		{time.Minute, refusedBan, 2, true}, {61 * time.Second, refusedBan, 0, false}, {3 * time.Minute, refusedBan, 1, true}, {5 * time.Minute, refusedBan, 0, true},
+	} {
+		if unlogged, ok := l.take(c.why, now.Add(c.after)); unlogged != c.unlogged || ok != c.ok {
+			t.Errorf("%d: %d, %v", i, unlogged, ok)
+		}
+	}
+}
