@@ -135,7 +135,7 @@ func TestRemoteCommands(t *testing.T) {
 		{"", "send dev " + strings.Repeat("x", 5000), "", "line 1: not sent: the line has 5000 bytes", 1},
 		{"a\n" + strings.Repeat("x", 5000) + "\nb\n", "send dev", "", "in the room", 1},
 		{"", "send", "", "ROOM", 2},
-		{"", "send den --nick ann hello", "", "this room has a password", 1},
+		{"", "send den --nick ann hello", "", "give it in the variable ROOMD_PASSWORD", 1},
 		{"", "send den --nick ann --password secret hello", "", "", 0},
 		{"", "tail den --follow=false --password secret", `.* <ann> hello\n`, "", 0},
 		{"", "list d* --json", `\[{"name":"den",.*},{"name":"dev",.*}\]\n`, "", 0},

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"roomd/netsvc/client"
+	"roomd/netsvc/wire"
 )
 
 // explained is an error with advice for the person.
@@ -64,4 +65,13 @@ func (s *Server) explain(err error) error {
 		return err
 	}
 	return explained{text + "\n" + do, err}
+}
+
+// explainPassword adds to the refusal of a room with a password how to give one.
+func explainPassword(err error) error {
+	var refusal *client.Error
+	if errors.As(err, &refusal) && refusal.Code == client.Denied && refusal.Text == wire.AskPassword {
+		return explained{refusal.Text + "\ngive it in the variable " + PasswordVar + ", or with --password", err}
+	}
+	return err
 }

@@ -50,7 +50,7 @@ func (s *Server) Join(ctx context.Context, display *progress.Display, timeout ti
 		case over():
 			return nil, fmt.Errorf("%w\nthe command has tried for %v", CleanError(failed), timeout)
 		case !client.IsTemporary(err):
-			return nil, CleanError(err)
+			return nil, CleanError(explainPassword(err))
 		case failed == nil:
 			first, _, _ := strings.Cut(CleanError(err).Error(), "\n")
 			display.Println("%s; trying again", first)
