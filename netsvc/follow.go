@@ -108,9 +108,9 @@ func (s *Service) byID(id uint64) *Room {
 	return s.ids[id]
 }
 
-// openRoom registers a room of the store, and has it accept. owner is the reservation of the
-// request, if that was ours. openRoom reports false if the server is stopping: the next start
-// opens the room.
+// openRoom registers a room of the store, and lets it accept connections. owner is the reservation
+// of the request that created the room, or nil. openRoom reports false if the server is stopping:
+// the next start opens the room.
 func (s *Service) openRoom(k store.Room, last uint64, owner any) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -303,8 +303,11 @@ func (s *Service) bansAdded(bans []store.Ban, hit any) {
 		if b.Mute {
 			kind = "mute"
 		}
-		s.report(Event{Type: kind, Room: s.RoomName(b.Room), Remote: b.Addr, Member: b.Nick, Text: b.Reason, By: b.By}, kind+" added",
-			"id", b.ID, "address", b.Addr, "nick", b.Nick, "until", b.Until, "reason", wire.CleanString(b.Reason))
+		details := []any{"id", b.ID, "address", b.Addr, "nick", b.Nick, "reason", wire.CleanString(b.Reason)}
+		if !b.Until.IsZero() {
+			details = append(details, "until", b.Until)
+		}
+		s.report(Event{Type: kind, Room: s.RoomName(b.Room), Remote: b.Addr, Member: b.Nick, Text: b.Reason, By: b.By}, kind+" added", details...)
 	}
 	reach := s.enforce(newBanList(bans).all)
 	if hit, ours := hit.(*BanTargets); ours {
