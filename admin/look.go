@@ -48,7 +48,7 @@ var lookCommands = []command{
 		run: func(c *call) error { return c.out.list(c.Service.Conns(c.arg())) }},
 	{name: "ports", short: "Show which ports rooms use and which are free", about: "It also lists the rooms that wait for their port, with the reason.", example: "ports", run: ports},
 	{name: "read", args: []param{roomArg}, short: "Show the newest lines of a room", example: "read lobby -n 50",
-		flags: []flag{limitFlag("20"), {"since", sinceValue, "only after this sequence number or time ago, like 1h"}}, run: read},
+		flags: []flag{limitFlag("20"), {"since", sinceValue, "only lines after this sequence number, or from this time ago until now, like 1h"}}, run: read},
 	{name: "search", args: []param{{name: "ROOM|*", complete: openRooms}, textArg}, short: "Find lines by their text", about: "* searches all rooms. The newest matches are shown.", example: "search '*' disk full --since 24h",
 		flags: []flag{limitFlag("100"), sinceFlag, {name: "count", short: "show only the number of matches"}}, run: search},
 }

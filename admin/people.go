@@ -21,7 +21,7 @@ var peopleCommands = []command{
 	{name: "bans", short: "List the bans and mutes", example: "bans", run: bans},
 	{name: "unban", args: []param{banArg}, short: "Lift a ban or a mute", example: "unban '#3'", changes: true, run: unban},
 	{name: "mute", args: []param{memberArg}, short: "Stop a member from speaking in its room", about: "It can still read. The mute holds in its room for the member, its nick and everybody who joins from its address later.", example: "mute ann --for 10m", changes: true,
-		flags: []flag{forFlag, whyFlag, nickOnlyFlag}, run: mute},
+		flags: []flag{forFlag, muteWhyFlag, nickOnlyFlag}, run: mute},
 	{name: "unmute", args: []param{{name: memberArg.name, complete: mutedToo}}, short: "Lift the mutes of a member", about: "The member may have left.", example: "unmute ann", changes: true,
 		flags: []flag{yesFlag, tokenFlag}, run: unmute},
 }

@@ -249,7 +249,7 @@ func (c *call) confirmSet(r netsvc.RoomDetail, s *roomSetting, own store.Setting
 	case most < r.Lines:
 		return c.confirm(fmt.Sprintf("removes %s of the %s of %s for good", count(r.Lines-most, "line"), count(r.Lines, "line"), r.Name), r.ID, r.Newest)
 	case s.key == "age" && age > 0 && r.Lines > 0:
-		return c.confirm(fmt.Sprintf("removes the lines of %s that are older than %s for good; it has %s", r.Name, durationInWords(age), count(r.Lines, "line")), r.ID, r.Newest)
+		return c.confirm(fmt.Sprintf("removes the lines of %s that are older than %s for good; the room has %s", r.Name, durationInWords(age), count(r.Lines, "line")), r.ID, r.Newest)
 	}
 	return c.dryRun("%s of %s would be %s", s.key, r.Name, c.inEffect(s, after))
 }

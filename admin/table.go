@@ -136,7 +136,8 @@ var (
 	dryFlag      = flag{name: "dry-run", short: "report the effect, change nothing"}
 	sayFlag      = flag{"say", textValue, "send this notice first"}
 	forFlag      = flag{"for", timeValue, "end after this time, like 1h; without it: until lifted"}
-	whyFlag      = flag{"why", textValue, "the reason; bans shows it, a banned client is told"}
+	whyFlag      = flag{"why", textValue, "the reason; bans shows it, and the banned client gets it"}
+	muteWhyFlag  = flag{"why", textValue, "the reason; only bans shows it"}
 	roomFlag     = flag{"room", roomNameArg, "only in this room"}
 	sinceFlag    = flag{"since", timeValue, "only from this time ago until now, like 24h"}
 	relativeFlag = flag{name: "relative", short: "show times like 5m ago"}

@@ -345,8 +345,8 @@ func (e *lineEditor) Close() {
 	e.display.flush()
 }
 
-// resized has the line drawn again after a change of the terminal's size, or when the process
-// continues after a stop.
+// resized redraws the line when the terminal has another size, and when the process continues
+// after a stop.
 func (e *lineEditor) resized(size, cont chan os.Signal) {
 	defer RestoreOnPanic()
 	defer signal.Stop(size)
