@@ -96,7 +96,7 @@ dist/previous.deb:
 	$(MAKE) -C dist/previous deb && cp "$$(ls -t dist/previous/dist/*.deb | head -1)" $@
 	git worktree remove --force dist/previous
 
-try-deb: deb dist/previous.deb ## install, upgrade (from PREVIOUS), remove and purge the package in a Debian of its own, and in one that has booted (root, debootstrap)
+try-deb: deb dist/previous.deb ## install, upgrade (from PREVIOUS), remove and purge the package in a new Debian system in a folder, and in one that has booted (needs root and debootstrap)
 	$(packaging)/try-package "$$(ls -t dist/roomd*.deb | head -1)" dist/previous.deb
 	$(packaging)/try-service "$$(ls -t dist/roomd*.deb | head -1)"
 
@@ -107,7 +107,7 @@ upgrades: ## 2,000 members in 64 rooms talk through ten upgrades, then 9,000 thr
 	$(GO) test ./cmd/roomd -count=1 -run TestUpgradeUnderLoad -v -upgrade.members 2000 -upgrade.rooms 64 -upgrade.times 10 -upgrade.pause 500ms
 	$(GO) test ./cmd/roomd -count=1 -run TestUpgradeUnderLoad -v -upgrade.members 9000 -upgrade.rooms 64 -upgrade.times 3 -upgrade.pause 10s
 
-clients: ## 200 sends of each of other people's clients to each kind of port, closed at once: all must be there
+clients: ## other programs (nc, telnet, …) as clients: each sends 200 times to each kind of port and closes at once; no line may be missing
 	$(GO) test ./cmd/roomd -count=1 -run TestOtherClients -v -clients.sends 200
 
 test: ## run all tests with the race detector

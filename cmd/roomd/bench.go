@@ -27,10 +27,12 @@ func newBench() *cobra.Command {
 		Long: `Measure what a server costs, and check at every member that no line is lost,
 doubled or out of order.
 
-Without a subcommand, a roomd of this binary is started for each of the standard
-shapes, with a database in a temporary folder, and with --peers redis-server and
-nats-server too, if they are installed. Where there are two processors, the
-server is kept on the first and the load on the second. The table shows medians.
+Without a subcommand, each of the standard shapes is measured. A shape is a kind of
+work with its numbers: rooms, members, publishers, rate. For each of them the command
+starts this binary as a server, with a database in a temporary folder. With --peers
+it also starts redis-server and nats-server, if they are installed. With two or more
+processors the server runs on the first and the load on the second. The table shows
+medians.
 
 Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`,
 		Example: `  roomd bench --runs 3 --peers
@@ -49,20 +51,20 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
 	}
 	f := cmd.Flags()
 	f.IntVar(&report.Runs, "runs", 1, "how often to run each shape, for the median")
-	usage.DurationVar(f, &report.Pause, "pause", 0, "rest after each measurement, where others use the machine")
+	usage.DurationVar(f, &report.Pause, "pause", 0, "pause after each measurement, for other users of the machine")
 	f.BoolVar(&report.Peers, "peers", false, "measure redis-server and nats-server, too")
 	f.StringVar(&report.Dir, "dir", "", "`FOLDER` for the databases")
-	f.StringVar(&report.Page, "write", "", "put the table into `FILE`, between its marks")
+	f.StringVar(&report.Page, "write", "", "write the table into `FILE`, in place of the one between its marks")
 	f.StringVar(&only, "only", "", "run the shapes whose name contains `TEXT`")
 	f.BoolVar(&report.JSON, "json", false, "print one JSON array, all runs included; times are in nanoseconds")
 	cmd.AddCommand(
 		newBenchGrowth(),
-		newBenchKind(bench.Fanout, "Publishers speak as fast as their lines come back"),
-		newBenchKind(bench.Latency, "Lines at a fixed rate; their time counts from when they were due"),
+		newBenchKind(bench.Fanout, "Publishers send a new line for each line that comes back"),
+		newBenchKind(bench.Latency, "Lines at a fixed rate; each time counts from the planned moment of sending"),
 		newBenchKind(bench.Idle, "Members that do nothing: memory and wake-ups"),
-		newBenchKind(bench.Churn, "Joining and leaving, over and over"),
-		newBenchKind(bench.Comeback, "Everybody comes back at once after a restart"),
-		newBenchKind(bench.History, "A room that keeps some lines gets many times as many"))
+		newBenchKind(bench.Churn, "Visitors join and leave repeatedly"),
+		newBenchKind(bench.Comeback, "All members reconnect at once after a restart"),
+		newBenchKind(bench.History, "A room gets many times as many lines as it keeps"))
 	return cmd
 }
 
@@ -101,7 +103,7 @@ func newBenchGrowth() *cobra.Command {
 	f.Uint64Var(&lines, "lines", 1_000_000, "the longest history")
 	f.IntVar(&report.Runs, "runs", 1, "how often to run each shape, for the median")
 	f.StringVar(&report.Dir, "dir", "", "`FOLDER` for the databases")
-	f.StringVar(&report.Page, "write", "", "put the tables into `FILE`, between their marks")
+	f.StringVar(&report.Page, "write", "", "write the tables into `FILE`, in place of those between their marks")
 	return cmd
 }
 
@@ -120,8 +122,8 @@ func newBenchKind(kind, short string) *cobra.Command {
 		Short: short,
 		Long: short + `.
 
-Without --server, a roomd of this binary is started for it (or, with --protocol,
-a redis-server or a nats-server), with its data in a temporary folder.`,
+Without --server, the command starts this binary as a server (or, with --protocol,
+redis-server or nats-server), with its data in a temporary folder.`,
 		Example: "  roomd bench " + kind + "\n  roomd bench " + kind + " --json",
 		Args:    usage.Args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -158,48 +160,48 @@ a redis-server or a nats-server), with its data in a temporary folder.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&at, "server", "", "`ADDRESS:PORT` of a running server (roomd: its master port)")
-	f.StringVar(&server.Protocol, "protocol", "roomd", "what the server speaks: roomd, redis or nats")
+	f.StringVar(&server.Protocol, "protocol", "roomd", "protocol of the server: roomd, redis or nats")
 	f.IntVar(&server.PID, "pid", 0, "the server's process, if it cannot be found by its port")
-	f.StringVar(&own.Dir, "dir", "", "`FOLDER` for the data of the server that is started")
-	f.StringVar(&own.Durability, "durability", "commit", "of the roomd that is started: commit or relaxed")
-	f.IntVar(&own.History, "history", 100000, "lines that its rooms keep; 0: all")
-	f.BoolVar(&cores, "cores", true, "keep the server that is started and the load on a processor each")
+	f.StringVar(&own.Dir, "dir", "", "`FOLDER` for the data of the started server")
+	f.StringVar(&own.Durability, "durability", "commit", "history.durability of the started roomd: commit or relaxed")
+	f.IntVar(&own.History, "history", 100000, "history.lines of the started roomd: lines that a room keeps; 0: all")
+	f.BoolVar(&cores, "cores", true, "run the started server and the load on a processor each")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object; times are in nanoseconds")
 	f.IntVar(&shape.Rooms, "rooms", shape.Rooms, "rooms")
 	f.IntVar(&shape.Members, "members", shape.Members, "members of each room")
 	if shape.Publishers > 0 {
-		f.IntVar(&shape.Publishers, "publishers", shape.Publishers, "how many of them speak, in each room")
+		f.IntVar(&shape.Publishers, "publishers", shape.Publishers, "members of each room that send lines")
 		f.IntVar(&shape.Bytes, "bytes", shape.Bytes, "length of a line, without its ending")
 	}
 	if shape.InFlight > 0 && shape.Publishers > 0 {
-		f.IntVar(&shape.InFlight, "in-flight", shape.InFlight, "lines that each publisher has in flight")
+		f.IntVar(&shape.InFlight, "in-flight", shape.InFlight, "lines that each publisher sends before the first comes back")
 	}
 	if shape.Publishers > 0 {
-		usage.DurationVar(f, &shape.Patience, "patience", shape.Patience, "how long the last line may take to reach everybody")
+		usage.DurationVar(f, &shape.Patience, "patience", shape.Patience, "the longest time until all members have the last line")
 	}
 	if kind == bench.Fanout || kind == bench.Latency {
-		f.IntVar(&shape.Stopped, "stopped", 0, "members of each room that do not read until all is said, and then must get everything")
+		f.IntVar(&shape.Stopped, "stopped", 0, "members of each room that read nothing until all lines are sent, and then must get every line")
 	}
 	if kind == bench.Churn {
-		f.IntVar(&shape.InFlight, "at-once", shape.InFlight, "visitors that are in at once")
-		f.IntVar(&shape.Cycles, "cycles", shape.Cycles, "how many join and leave")
+		f.IntVar(&shape.InFlight, "at-once", shape.InFlight, "visitors that are in a room at the same time")
+		f.IntVar(&shape.Cycles, "cycles", shape.Cycles, "number of joins, each with a leave")
 	}
 	if kind == bench.Latency {
 		f.Float64Var(&shape.Rate, "rate", shape.Rate, "lines a second in all")
 	}
 	if shape.WarmUp > 0 {
-		usage.DurationVar(f, &shape.WarmUp, "warm-up", shape.WarmUp, "work that is not measured, at first")
+		usage.DurationVar(f, &shape.WarmUp, "warm-up", shape.WarmUp, "time at the beginning that is not measured")
 		f.Uint64Var(&shape.Lines, "lines", 0, "lines to measure; 0: as many as fit into the duration")
 	}
 	if shape.Duration > 0 {
 		usage.DurationVar(f, &shape.Duration, "duration", shape.Duration, "how long to measure")
 	}
 	if kind == bench.Idle {
-		usage.DurationVar(f, &shape.Settle, "settle", shape.Settle, "how long the server's memory may take to come to rest")
+		usage.DurationVar(f, &shape.Settle, "settle", shape.Settle, "the longest time until the server's memory is stable")
 	}
 	if kind == bench.History {
 		f.IntVar(&shape.Keep, "keep", shape.Keep, "lines that the room keeps")
-		f.IntVar(&shape.Turns, "turns", shape.Turns, "how often so many lines are said")
+		f.IntVar(&shape.Turns, "turns", shape.Turns, "how many times the --keep lines are sent")
 	}
 	return cmd
 }

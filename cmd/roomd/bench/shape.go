@@ -9,10 +9,10 @@ import (
 
 // The kinds of work.
 const (
-	Fanout   = "fanout"   // publishers speak as fast as their lines come back
-	Latency  = "latency"  // lines at a fixed rate; their time counts from when they were due
+	Fanout   = "fanout"   // publishers send a new line for each line that comes back
+	Latency  = "latency"  // lines at a fixed rate; each time counts from the planned moment of sending
 	Idle     = "idle"     // members that do nothing: memory and wake-ups
-	Churn    = "churn"    // joining and leaving, over and over
+	Churn    = "churn"    // visitors join and leave repeatedly
 	Comeback = "comeback" // all members reconnect at once after a restart
 	History  = "history"  // a room's retention turned over many times
 )

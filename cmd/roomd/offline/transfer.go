@@ -44,7 +44,7 @@ func (d *Database) Export(ctx context.Context, all bool, name string, after uint
 	display.Clear()
 	switch skipped := st.SkippedRooms(); {
 	case err == nil && !found && !all:
-		err = fmt.Errorf("there is no room %q", name)
+		err = fmt.Errorf("there is no room named %s", name)
 	case (err == nil || errors.Is(err, store.ErrCorrupt)) && all && len(skipped) > 0:
 		err = errors.Join(err, fmt.Errorf("the export is incomplete: %s", strings.Join(skipped, "; ")))
 	}
