@@ -357,8 +357,8 @@ func (m *Member) beginHistory(ins insert) {
 	}
 }
 
-// beginSince renders the answer to /since. The lines after seq, up to the cursor, follow as a
-// replay; then the log goes on.
+// beginSince renders the answer to /since. A replay of the lines after seq, up to the cursor,
+// follows it, and then the new lines of the room.
 func (m *Member) beginSince(seq uint64) {
 	ev := okFor("since", fmt.Sprintf("everything after %d; the newest is %d", seq, m.cursor.Seq))
 	m.addStreamInfo(&ev)

@@ -29,7 +29,7 @@ type lineSession struct {
 	framer     wire.Framer
 	pending    *pendingLines // input that has to wait
 	allowance  int64         // when the allowance is whole again, in nanoseconds of uptime
-	unpaid     uint16        // bytes read since the last line end, or since they were paid for
+	unpaid     uint16        // bytes since the last line with text that the rate limit has not counted yet
 	begun      bool          // a first line has been seen
 	raw        bool          // after /raw
 	peerClosed bool

@@ -369,7 +369,7 @@ func (s *Service) awaitInput() {
 	for quiet < 2 { // input that moves between two places may be seen in neither
 		took := time.Since(began)
 		if took > inputTime {
-			s.log.Warn("input of clients that have closed is dropped: the server stops", "waited", inputTime)
+			s.log.Warn("pending input of clients that have closed their connection is dropped: the server is stopping", "waited", inputTime)
 			return
 		}
 		if quiet++; s.hasInput(took < liveInputTime) {

@@ -261,8 +261,8 @@ func (c *masterSession) line(line []byte, over int) error {
 	return nil
 }
 
-// answer charges a request for more than its line, and carries it out. A request that takes
-// long has to wait for Resume.
+// answer executes a request, after it has charged the rate limit for the cost of the request beyond
+// that of its line. On an event loop it returns errMustWait for an expensive one: Resume executes it.
 func (c *masterSession) answer(req wire.Request) error {
 	const cheap = 0.2
 	cost := c.svc.requestCost(req.Verb)

@@ -187,8 +187,8 @@ func (c *requestSession) serve(h lineHandler, in pendingInput) error {
 	}
 }
 
-// cut cuts the next line off p, answers a telnet client, and adds what is not part of a line
-// with text to unended. It reports whether it was such a line.
+// cut cuts the next line off p, and answers a telnet client. It reports whether the line has text.
+// If not, its bytes are added to unended, so that they have a cost or a bound, too.
 func (c *requestSession) cut(p []byte, here string) (in pendingInput, hasText bool) {
 	in.line, in.over, in.rest, in.isLine = c.framer.Cut(p)
 	refusals, there := c.framer.TelnetRequests()

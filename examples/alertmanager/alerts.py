@@ -3,8 +3,8 @@
 
     alerts.py [--listen HOST:PORT] ROOM
 
-Alertmanager posts to http://HOST:PORT/ (see alertmanager.yml). It is answered 200 when every line is on disk in the room,
-and 503 otherwise: then it tries again, so that no alert is lost. The server is found as "roomd send" finds it (ROOMD_SERVER).
+Alertmanager posts to http://HOST:PORT/ (see alertmanager.yml). The answer is 200 when every line is on disk in the room,
+and 503 otherwise: then Alertmanager tries again, so that no alert is lost. The server is found as "roomd send" finds it (ROOMD_SERVER).
 """
 
 import argparse

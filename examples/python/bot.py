@@ -3,8 +3,8 @@
 
     bot.py [--server HOST:PORT] ROOM
 
-It answers "!time" and "!roll N". It goes on after a restart of the server or a broken network where it was: a question
-that came meanwhile is answered, none is answered twice.
+It answers "!time" and "!roll N". After a restart of the server or a failure of the network it reconnects, and answers
+the questions that came meanwhile. It answers no question twice.
 """
 
 import argparse

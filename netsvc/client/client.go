@@ -161,7 +161,7 @@ func (c *Client) request(ctx context.Context, verb string, args ...string) (word
 	line := verb
 	for _, a := range args {
 		if strings.ContainsAny(a, " \t\r\n") {
-			return nil, nil, &Error{Code: BadRequest, Text: fmt.Sprintf("%q has white space in it", a)}
+			return nil, nil, &Error{Code: BadRequest, Text: fmt.Sprintf("%q contains white space; names, patterns, passwords and keys have none", a)}
 		}
 		if a != "" {
 			line += " " + a

@@ -24,7 +24,7 @@ const (
 
 // Types of events of this package about the connection.
 const (
-	Offline Type = "offline" // the connection broke, Text says why; the room is joined again
+	Offline Type = "offline" // the connection broke, Text says why; the client tries to join the room again
 	Online  Type = "online"  // the connection is back; the lines that were sent meanwhile follow
 	Live    Type = "live"    // all lines sent before have come: Count of them
 	Gap     Type = "gap"     // lines may be missing here, Text says why

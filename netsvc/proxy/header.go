@@ -45,7 +45,7 @@ const (
 	v2Bytes    = 4 << 10 // at most, with what a proxy adds
 )
 
-var errNoHeader = errors.New("the connection begins with something else")
+var errNoHeader = errors.New("the connection does not begin with a PROXY header")
 
 // readText reads the bytes of a header, which are not looked at beyond what says where it
 // ends.

@@ -37,7 +37,7 @@ type Event struct {
 	Nick    string    // the new one, or the member's
 	Since   time.Time // when the member joined
 	Members int       // in the room after a join or a leave
-	Command string    // that an ok or an error answers
+	Command string    // the command that an ok or an error answers
 	Code    string    // of an error; of a notice: why the connection ends
 	Count   *int      // of an ok: how many lines follow; nil: not said
 	Newest  uint64    // the newest sequence number; 0: not said

@@ -41,8 +41,8 @@ func (pat Pattern) Match(key string) bool {
 		return false
 	}
 	p, k := pat.runes, []rune(key)
-	// Where to go on when a match fails: behind the last *, one later in k. No earlier * needs
-	// another try: the last one can match all that they could.
+	// When a match fails, it is tried again after the last *, one character later in k. No earlier
+	// * needs another try: the last * can match everything that an earlier one would.
 	star, next := -1, 0
 	i, j := 0, 0
 	for j < len(k) {

@@ -1,5 +1,5 @@
-// Command bot answers "!time" in a room. It goes on across restarts of the server and broken networks; with a file for its
-// cursor it also answers what was asked while it was not there, each question once.
+// Command bot answers "!time" in a room. It reconnects after a restart of the server or a failure of the network. With a file
+// for its cursor it also answers the questions that came while it was not running, each once.
 //
 //	go run ./bot -server 127.0.0.1:8080 -cursor bot.cursor lobby
 package main
