@@ -303,11 +303,16 @@ func (s *Service) bansAdded(bans []store.Ban, hit any) {
 		if b.Mute {
 			kind = "mute"
 		}
-		details := []any{"id", b.ID, "address", b.Addr, "nick", b.Nick, "reason", wire.CleanString(b.Reason)}
-		if !b.Until.IsZero() {
-			details = append(details, "until", b.Until)
+		args := []any{"id", b.ID}
+		for _, a := range [][2]string{{"remote", b.Addr}, {"nick", b.Nick}, {"reason", wire.CleanString(b.Reason)}} {
+			if a[1] != "" {
+				args = append(args, a[0], a[1])
+			}
 		}
-		s.report(Event{Type: kind, Room: s.RoomName(b.Room), Remote: b.Addr, Member: b.Nick, Text: b.Reason, By: b.By}, kind+" added", details...)
+		if !b.Until.IsZero() {
+			args = append(args, "until", b.Until)
+		}
+		s.report(Event{Type: kind, Room: s.RoomName(b.Room), Remote: b.Addr, Member: b.Nick, Text: b.Reason, By: b.By}, kind+" added", args...)
 	}
 	reach := s.enforce(newBanList(bans).all)
 	if hit, ours := hit.(*BanTargets); ours {
