@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"roomd/netsvc/limit"
@@ -21,6 +23,21 @@ import (
 
 // acquireConn counts a connection of an address, or says which limit it is over.
 func (s *Service) acquireConn(a netip.Addr) (RefusalReason, error) {
+	return s.countConn(a, func(perAddress int) error { return s.conns.Acquire(a, s.opts().MaxConnections, perAddress) })
+}
+
+// moveConn counts a connection of a proxy as a client's from now on, and says which limit the
+// client is over. In limits.connections it is counted already.
+func (s *Service) moveConn(from, to netip.Addr) (why RefusalReason, err error) {
+	if why, err = s.countConn(to, func(perAddress int) error { return s.conns.Move(from, to, perAddress) }); err != nil {
+		_ = s.conns.Move(from, to, 0) // until it is closed
+	}
+	return why, err
+}
+
+// countConn counts a connection of an address with count, which gets the limit for the address, or
+// says which limit it is over.
+func (s *Service) countConn(a netip.Addr, count func(perAddress int) error) (RefusalReason, error) {
 	o := s.opts()
 	perAddress := o.MaxPerAddress
 	if o.isProxy(a) {
@@ -31,7 +48,7 @@ func (s *Service) acquireConn(a netip.Addr) (RefusalReason, error) {
 			return refusedRate, wire.Errorf(wire.CodeBusy, "your address connects too often; try again in %v", wait.Round(time.Second)+time.Second)
 		}
 	}
-	switch err := s.conns.Acquire(a, o.MaxConnections, perAddress); {
+	switch err := count(perAddress); {
 	case errors.Is(err, limit.ErrTotal):
 		return refusedTotal, wire.Errorf(wire.CodeBusy, "the server has %s, which is the limit; try again later", plural(o.MaxConnections, "connection"))
 	case err != nil:
@@ -220,21 +237,24 @@ func (s *Service) readProxyHeader(h *handshake) error {
 	addr := h.client()
 	client, err := proxy.ReadHeader(h.tcp)
 	switch {
-	case errors.Is(err, io.EOF): // the proxy only checked that the port is open
-		h.reason = notRefused
+	case err != nil && h.terminated.Load():
+		h.reason = refusedClosing
+		return closingText("")
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
+		h.reason = notRefused // the proxy only checked that the port is open, or the operator has kicked it
 		return closingText("")
 	case err != nil:
-		return h.refuse(refusedProxy, wire.Errorf(wire.CodeBadRequest, "this address is in server.proxies: a PROXY header comes first"))
+		return s.refuseHandshake(h, refusedProxy, wire.Errorf(wire.CodeBadRequest, "this address is in server.proxies: a PROXY header comes first"))
 	case !client.IsValid(): // the connection is the proxy's own
 		return nil
 	}
-	if why, err := s.acquireConn(client.Addr()); err != nil {
-		return h.refuse(why, err)
-	}
+	why, err := s.moveConn(addr.Addr(), client.Addr())
 	h.remote.Store(&client)
-	s.releaseConn(addr.Addr())
+	if err != nil {
+		return s.refuseHandshake(h, why, err)
+	}
 	if b := s.banned(0, client.Addr(), ""); b != nil && h.room == nil {
-		return h.refuse(refusedBan, wire.Errorf(wire.CodeDenied, "%s", banText(b)))
+		return s.refuseHandshake(h, refusedBan, wire.Errorf(wire.CodeDenied, "%s", banText(b)))
 	}
 	return nil
 }
@@ -242,10 +262,11 @@ func (s *Service) readProxyHeader(h *handshake) error {
 // client is the address of the client, or of its proxy as long as that has not named one.
 func (h *handshake) client() netip.AddrPort { return *h.remote.Load() }
 
-// refuse returns the text for a client that is refused, in the form of its port.
-func (h *handshake) refuse(why RefusalReason, err error) error {
+// refuseHandshake returns the text for a client that is refused, in the form of its port.
+func (s *Service) refuseHandshake(h *handshake, why RefusalReason, err error) error {
 	h.reason = why
 	if h.room == nil {
+		s.publishRefusal("", h.client(), why, errLine(err))
 		return closingText(errLine(err))
 	}
 	return closingText(h.room.noticeLine(err.Error()))

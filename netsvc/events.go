@@ -101,11 +101,14 @@ func (s *Service) Publish(e Event) {
 
 // publishRefusal publishes and logs that a client was refused; room is "" for the master port.
 func (s *Service) publishRefusal(room string, addr netip.AddrPort, why RefusalReason, text string) {
+	if why == notRefused {
+		return
+	}
 	if s.watchers.active() {
 		s.Publish(Event{Type: "refuse", Room: room, Remote: addr.String(), Text: strings.TrimSpace(text)})
 	}
 	unlogged, ok := s.refusalLog.take(why, time.Now())
-	if why == notRefused || !ok {
+	if !ok {
 		return
 	}
 	attrs := []any{"remote", addr, "cause", string(why)}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"roomd/netsvc"
 	"roomd/store"
 )
 
@@ -147,4 +148,75 @@ func TestPortOffset(t *testing.T) {
 	m.Expect("OK 1", "lobby "+port+" 0")
 	m.Send("JOIN lobby")
 	m.Expect("OK lobby " + port + " 0")
+}
+
+// Checks of a proxy that end with a reset, as those of HAProxy, are no refusals, and watchers do not
+// see them.
+func TestProxyChecksByReset(t *testing.T) {
+	s := newServer(t)
+	s.behindProxy()
+	s.Start()
+	port := s.Create("lobby")
+	w := s.Service.Watch(func(e *netsvc.Event) bool { return e.Type == "refuse" })
+	defer w.Close()
+	for range 5 {
+		dial(t, port).Reset()
+		dial(t, port).HalfClose()
+		dial(t, s.Service.Port()).Reset()
+	}
+	refused := through(t, port) // accepted after all of them
+	refused.Until("* lobby: ")
+	refused.HalfClose()
+	eventually(t, "they are closed", func() bool { return s.Service.Connections() == 0 })
+	select {
+	case e := <-w.C:
+		t.Errorf("%+v", e)
+	default:
+	}
+	for why, n := range s.Service.Counters().Refused {
+		if n > 0 {
+			t.Errorf("%d are refused for %s", n, why)
+		}
+	}
+}
+
+// A connection through a proxy counts once, and a refusal is about the client.
+func TestProxyAtLimits(t *testing.T) {
+	s := newServer(t)
+	s.behindProxy()
+	s.Options.MaxConnections, s.Options.MaxPerAddress = 3, 2
+	s.Start()
+	port := s.Create("lobby")
+	w := s.Service.Watch(func(e *netsvc.Event) bool { return e.Type == "refuse" })
+	defer w.Close()
+	for range 2 {
+		through(t, port).Until("* lobby: ")
+	}
+	for _, to := range []int{port, s.Service.Port()} {
+		through(t, to)
+		if e := <-w.C; e.Remote != "192.0.2.7:51234" || !strings.Contains(e.Text, "your address has 2 connections") {
+			t.Errorf("%+v", e)
+		}
+	}
+	eventually(t, "they are closed", func() bool { return s.Service.Connections() == 2 })
+	other := dial(t, port)
+	other.Conn.Write([]byte("PROXY TCP4 192.0.2.8 127.0.0.1 51234 9000\r\n"))
+	other.Until("* lobby: 3 here")
+}
+
+// A header that is half sent when the server stops or the operator ends the connection is not a
+// wrong one.
+func TestProxyHeaderInterrupted(t *testing.T) {
+	s := newServer(t)
+	s.behindProxy()
+	s.Start()
+	for _, to := range []int{s.Create("lobby"), s.Service.Port()} {
+		dial(t, to).Conn.Write([]byte("PROXY TC"))
+	}
+	eventually(t, "they are counted", func() bool { return s.Service.Connections() == 2 })
+	svc := s.Service
+	s.Stop()
+	if c := svc.Counters().Refused; c["proxy"] != 0 || c["closing"] != 2 {
+		t.Error(c)
+	}
 }

@@ -40,12 +40,31 @@ func (c *Conns) Acquire(a netip.Addr, total, perPrefix int) error {
 	return nil
 }
 
+// Move counts a connection of one address as another's from now on, unless there are already as
+// many of the other's prefix as perPrefix allows (ErrPrefix).
+func (c *Conns) Move(from, to netip.Addr, perPrefix int) error {
+	was, p := Prefix(from), Prefix(to)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if perPrefix > 0 && p != was && c.of[p] >= perPrefix {
+		return ErrPrefix
+	}
+	c.of[p]++
+	c.releaseLocked(was)
+	return nil
+}
+
 // Release takes back what Acquire has counted.
 func (c *Conns) Release(a netip.Addr) {
 	p := Prefix(a)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.total--
+	c.releaseLocked(p)
+}
+
+// releaseLocked takes a connection off a prefix. mu is held.
+func (c *Conns) releaseLocked(p netip.Prefix) {
 	if c.of[p]--; c.of[p] == 0 {
 		delete(c.of, p)
 	}

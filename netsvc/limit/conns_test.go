@@ -23,6 +23,19 @@ func TestConns(t *testing.T) {
 	if n := c.Total(); n != 3 {
 		t.Errorf("%d are counted", n)
 	}
+	move := func(from, to netip.Addr, perPrefix int, want error) {
+		t.Helper()
+		if err := c.Move(from, to, perPrefix); err != want {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+	move(a, six, 2, ErrPrefix)
+	move(six, sixToo, 2, nil)
+	move(six, a, 2, nil)
+	move(a, six, 2, nil)
+	if n := c.Total(); n != 3 {
+		t.Errorf("%d are counted after moves", n)
+	}
 	for _, a := range []netip.Addr{a, six, sixToo} {
 		c.Release(a)
 	}
