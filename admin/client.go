@@ -27,6 +27,9 @@ const (
 	ExitUnreachable = 3
 )
 
+// HealthTimeout is how long a server may take to answer a probe.
+const HealthTimeout = 4 * time.Second
+
 // request sends a line over a new connection and calls each with every line of the answer. It
 // ends early when ctx is done.
 func request(ctx context.Context, path, line string, each func(string)) (verdict, error) {
@@ -238,8 +241,12 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 	} else {
 		// A signal removes a half-written file.
 		work, stop := ctx, context.CancelFunc(func() {})
-		if wrong == nil && cmd.name == "backup" {
+		switch {
+		case wrong != nil:
+		case cmd.name == "backup":
 			work, stop = UntilSignal(ctx)
+		case cmd.name == "health":
+			work, stop = context.WithTimeout(ctx, HealthTimeout)
 		}
 		p := asker{ask, func(prompt string) (string, error) {
 			read := func(question string) (string, error) { return term.ReadSecret(in, errw, question) }
@@ -249,6 +256,9 @@ func Once(path string, words []string, in io.Reader, out, errw io.Writer, ask fu
 			return askTwice(read, prompt)
 		}}
 		a, err = p.converse(work, path, line, show)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("no answer within %v", HealthTimeout)
+		}
 		stop()
 	}
 	switch {

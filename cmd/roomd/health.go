@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,9 +13,6 @@ import (
 	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/usage"
 )
-
-// healthTimeout is how long a server may take to answer.
-const healthTimeout = 4 * time.Second
 
 func newHealth() *cobra.Command {
 	var file string
@@ -29,7 +25,8 @@ service managers. It is not while it starts or stops, while the database is
 read-only, or while the disk does not answer.
 
 The admin socket is asked, or, if there is none, /readyz at metrics.listen. Both are
-looked up in the configuration.
+looked up in the configuration. A server that does not answer within 4 seconds cannot
+be reached.
 
 Exit status: 0 ready, 1 not ready, 2 wrong usage, 3 the server cannot be reached.`,
 		Example: `  roomd health
@@ -70,7 +67,7 @@ Exit status: 0 ready, 1 not ready, 2 wrong usage, 3 the server cannot be reached
 
 // probe prints what a URL answers, and returns the exit status.
 func probe(ctx context.Context, url string, out io.Writer) (status int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	ctx, cancel := context.WithTimeout(ctx, admin.HealthTimeout)
 	defer cancel()
 	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

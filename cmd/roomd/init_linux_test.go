@@ -10,6 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"roomd/admin"
 )
 
 // As process 1, as in a container, the server waits for processes that others leave behind, also
@@ -81,5 +84,21 @@ func TestHealthByMetrics(t *testing.T) {
 	var out bytes.Buffer
 	if status := run([]string{"health", "--config", config}, nil, &out, io.Discard); status != exitOK || out.String() != "ready\n" {
 		t.Errorf("%d: %s", status, out.String())
+	}
+}
+
+// A probe does not wait for a server that hangs.
+func TestHealthOfStoppedProcess(t *testing.T) {
+	p := newProcess(t, "")
+	p.start()
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer p.cmd.Process.Signal(syscall.SIGCONT)
+	began := time.Now()
+	var errs bytes.Buffer
+	status := run([]string{"health", "--config", filepath.Join(p.dir, "config.toml")}, nil, io.Discard, &errs)
+	if took := time.Since(began); status != exitUnreachable || took > 3*admin.HealthTimeout {
+		t.Errorf("%d after %v: %s", status, took, errs.String())
 	}
 }
