@@ -273,13 +273,6 @@ func (s *Service) allRoomsLocked() []*Room {
 	return slices.AppendSeq(slices.Collect(maps.Values(s.rooms)), maps.Keys(s.draining))
 }
 
-// currentMembers returns a copy of the list of members.
-func (r *Room) currentMembers() []*Member {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]*Member(nil), r.members...)
-}
-
 // ending returns the cause for which the room is closing, and whether it is.
 func (r *Room) ending() (c Cause, closed bool) {
 	r.mu.Lock()

@@ -244,6 +244,13 @@ type rosterMember struct {
 // size is about how many bytes of memory the roster takes. The nicks belong to the members.
 func (o *roster) size() int { return 48 * len(o.Members) }
 
+// currentMembers returns a copy of the list of members.
+func (r *Room) currentMembers() []*Member {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]*Member(nil), r.members...)
+}
+
 // rosterLocked returns the roster of this moment. Room.mu is held.
 func (r *Room) rosterLocked() *roster {
 	if r.roster != nil {
