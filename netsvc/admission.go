@@ -541,7 +541,7 @@ func (s *lineSession) commandCost(line []byte) float64 {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return float64(len(r.members)) / pageMembers
-	case wire.History, wire.Since:
+	case wire.History, wire.Before, wire.Since:
 		stat, err := r.svc.store.Stat(r.id)
 		if err != nil {
 			return 0

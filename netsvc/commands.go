@@ -132,12 +132,12 @@ func (s *lineSession) execute(c wire.Command, wait bool) error {
 		return m.whisper(c.To, c.Text)
 	case wire.Who:
 		m.queueRoster()
-	case wire.History:
+	case wire.History, wire.Before:
 		n := c.N
 		if n < 0 {
 			n = m.room.replayLines()
 		}
-		m.queue(insert{kind: history, n: n})
+		m.queue(insert{kind: history, n: n, seq: c.Seq})
 	case wire.Since:
 		m.queue(insert{kind: since, seq: c.Seq})
 	case wire.JSON:
@@ -323,7 +323,11 @@ func (m *Member) help(command string) {
 // beginHistory renders the first line of earlier lines. The lines follow as a replay.
 func (m *Member) beginHistory(ins insert) {
 	r := m.room
-	after, count, err := r.svc.newest(m.fromDisk, r.id, m.cursor.Seq, ins.n)
+	command, upto := "history", m.cursor.Seq
+	if ins.seq > 0 {
+		command, upto = "before", min(upto, ins.seq-1)
+	}
+	after, count, err := r.svc.newest(m.fromDisk, r.id, upto, ins.n)
 	switch {
 	case errors.Is(err, errAborted):
 		return
@@ -338,7 +342,7 @@ func (m *Member) beginHistory(ins insert) {
 		return
 	}
 	if ins.kind == history {
-		ev := okFor("history", "no earlier lines")
+		ev := okFor(command, "no earlier lines")
 		ev.Count = &count
 		m.addStreamInfo(&ev)
 		if count > 0 {
@@ -351,7 +355,7 @@ func (m *Member) beginHistory(ins insert) {
 	if count == 0 {
 		return
 	}
-	m.replay = &replay{after: after, upto: m.cursor.Seq}
+	m.replay = &replay{after: after, upto: upto}
 	if formats[m.format].people() {
 		m.replay.footer = wire.Notice("end of earlier lines")
 	}

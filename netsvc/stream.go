@@ -21,7 +21,7 @@ const (
 	skip                            // the member's own line, numbered seq, is left out
 	toJSON                          // JSON from here on
 	newest                          // the newest n lines, for a new member
-	history                         // the newest n lines, as an answer
+	history                         // the newest n lines, or the n before seq, as an answer
 	since                           // everything after seq, from the store
 	pong                            // the newest sequence number at this place
 	endLagged                       // a notice to a slow member, and the end

@@ -20,6 +20,7 @@ const (
 	SetTopic // without a text: show it
 	Msg
 	History
+	Before
 	Since
 	JSON
 	Ping
@@ -36,8 +37,8 @@ type Command struct {
 	Name string // the command's word without the slash, lower case, 32 characters at most; "say" for a message
 	Text string // of Say, Me, SetTopic and Msg; the new nick, unchecked; the password of Pass
 	To   string // the recipient of Msg, unchecked
-	N    int    // the number of lines of History, 1 to math.MaxInt32; -1: none was given
-	Seq  uint64 // Since asks for the lines after it
+	N    int    // the number of lines of History and Before, 1 to math.MaxInt32; -1: none was given
+	Seq  uint64 // Since asks for the lines after it, Before for those before it
 	On   bool   // of Echo
 }
 
@@ -56,6 +57,7 @@ var commands = []command{
 	{SetTopic, "topic", "[text]", "show or set the topic", "a text or nothing", "lunch"},
 	{Msg, "msg", "nick text", "tell one member, not stored", "a nick and a text", "bob psst"},
 	{History, "history", "[n]", "the newest n lines again", "a number of lines, at least 1, or nothing", "50"},
+	{Before, "before", "seq [n]", "n lines before that sequence number", "a sequence number, and a number of lines or nothing", "812 50"},
 	{Since, "since", "seq", "everything after that sequence number", "one sequence number", "812"},
 	{Ping, "ping", "", "answers the newest sequence number", "nothing", ""},
 	{JSON, "json", "", "from now on JSON, one object a line", "nothing", ""},
@@ -115,13 +117,12 @@ func (c *Command) parse(text string) bool {
 		c.To, c.Text = cutSpace(text)
 		return !IsBlank([]byte(c.Text))
 	case History:
-		if text == "" {
-			return true
-		}
-		// Beyond 64 bits n is the largest number: more lines than there are.
-		n, _ := strconv.ParseUint(text, 10, 64)
-		c.N = int(min(n, math.MaxInt32))
-		return n > 0 && isDigits(text)
+		return text == "" || c.parseLines(text)
+	case Before:
+		seq, lines := cutSpace(text)
+		n, err := strconv.ParseUint(seq, 10, 64)
+		c.Seq = n
+		return err == nil && n > 0 && (lines == "" || c.parseLines(lines))
 	case Since:
 		n, err := strconv.ParseUint(text, 10, 64)
 		c.Seq = n
@@ -134,6 +135,14 @@ func (c *Command) parse(text string) bool {
 		return text == ""
 	}
 	return true
+}
+
+// parseLines parses a number of lines. Beyond 64 bits it is the largest number: more lines than
+// there are.
+func (c *Command) parseLines(text string) bool {
+	n, _ := strconv.ParseUint(text, 10, 64)
+	c.N = int(min(n, math.MaxInt32))
+	return n > 0 && isDigits(text)
 }
 
 // cutSpace splits a text at its first white space, and trims the second part.
@@ -149,7 +158,7 @@ func cutSpace(s string) (word, rest string) {
 func CommandHelp() []string {
 	lines := []string{"a line is a message to all; a line that begins with / is a command:"}
 	for _, c := range commands {
-		lines = append(lines, fmt.Sprintf("  %-14s  %s", usage("/"+c.name, c.args), c.help))
+		lines = append(lines, fmt.Sprintf("  %-15s  %s", usage("/"+c.name, c.args), c.help))
 	}
-	return append(lines, fmt.Sprintf("  %-14s  %s", "//text", "say /text"))
+	return append(lines, fmt.Sprintf("  %-15s  %s", "//text", "say /text"))
 }

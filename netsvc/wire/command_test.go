@@ -30,6 +30,9 @@ func TestParseCommand(t *testing.T) {
 		"/msg bob psst  you":               {Do: wire.Msg, Name: "msg", To: "bob", Text: "psst  you", N: -1},
 		"/msg  bob\u3000/who":              {Do: wire.Msg, Name: "msg", To: "bob", Text: "/who", N: -1},
 		"/history":                         {Do: wire.History, Name: "history", N: -1},
+		"/before 812":                      {Do: wire.Before, Name: "before", N: -1, Seq: 812},
+		"/before 812 50":                   {Do: wire.Before, Name: "before", N: 50, Seq: 812},
+		"/before 18446744073709551615   1": {Do: wire.Before, Name: "before", N: 1, Seq: math.MaxUint64},
 		"/history 50":                      {Do: wire.History, Name: "history", N: 50},
 		"/history 2147483647":              {Do: wire.History, Name: "history", N: math.MaxInt32},
 		"/history 2147483648":              {Do: wire.History, Name: "history", N: math.MaxInt32},
@@ -67,6 +70,11 @@ func TestBadCommands(t *testing.T) {
 		{"/me  ", "me", "/me takes a text: /me waves"},
 		{"/msg", "msg", "/msg takes a nick and a text: /msg bob psst"},
 		{"/msg bob ", "msg", "/msg takes a nick and a text: /msg bob psst"},
+		{"/before", "before", "/before takes a sequence number, and a number of lines or nothing: /before 812 50"},
+		{"/before 0", "before", "/before takes a sequence number, and a number of lines or nothing: /before 812 50"},
+		{"/before 18446744073709551616", "before", "/before takes a sequence number, and a number of lines or nothing: /before 812 50"},
+		{"/before 1 0", "before", "/before takes a sequence number, and a number of lines or nothing: /before 812 50"},
+		{"/before 1 2 3", "before", "/before takes a sequence number, and a number of lines or nothing: /before 812 50"},
 		{"/history 0", "history", "/history takes a number of lines, at least 1, or nothing: /history 50"},
 		{"/history -1", "history", "/history takes a number of lines, at least 1, or nothing: /history 50"},
 		{"/history +1", "history", "/history takes a number of lines, at least 1, or nothing: /history 50"},
@@ -99,11 +107,11 @@ func TestBadCommands(t *testing.T) {
 // Every command in /help exists, and every error about wrong arguments shows right ones.
 func TestCommandHelp(t *testing.T) {
 	lines := wire.CommandHelp()
-	if len(lines) != 16 || lines[1] != "  /nick name      take another name" || lines[15] != "  //text          say /text" {
+	if len(lines) != 17 || lines[1] != "  /nick name       take another name" || lines[16] != "  //text           say /text" {
 		t.Errorf("%q", lines)
 	}
 	checkAligned(t, lines[1:])
-	for _, line := range lines[1:15] {
+	for _, line := range lines[1:16] {
 		word := strings.Fields(line)[0]
 		_, err := wire.ParseCommand(word + " x y")
 		if err == nil {
