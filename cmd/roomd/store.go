@@ -79,9 +79,9 @@ the permissions of the old one.`, "restore --force /var/backups/roomd.db", 1, s.
 	all, after := false, uint64(0)
 	c := add("export ROOM", "Print the lines of a room as JSON, one object a line", `
 
-The first object is the room, its lines follow. With --all the same comes for each room.
-The output has the hashes of keys and passwords: protect it like the database. Corrupt
-records are skipped and reported, with exit status 1.`, "export lobby >lobby.jsonl\n  roomd store export --all >all.jsonl", 1, nil)
+The first object is the room, and its lines follow. With --all: every room, with its
+lines. The output has the hashes of keys and passwords: protect it like the database.
+Corrupt records are skipped and reported, with exit status 1.`, "export lobby >lobby.jsonl\n  roomd store export --all >all.jsonl", 1, nil)
 	c.Args = func(cmd *cobra.Command, args []string) error {
 		if err := usage.Args(0, 1)(cmd, args); err != nil {
 			return err

@@ -97,7 +97,7 @@ func TestStoreTools(t *testing.T) {
 	if out := p.ok("store", "export", "--all"); out != dump {
 		t.Errorf("%s is not %s", out, dump)
 	}
-	p.refuses(`no room "dev"`, "store", "export", "dev")
+	p.refuses(`no room named dev`, "store", "export", "dev")
 	if out := p.ok("store", "audit"); strings.Count(out, "roomd store") != 2 || !strings.Contains(out, "restore "+filepath.Join(p.dir, "safe.db.1")[:20]) || !strings.Contains(out, "import dump") || !strings.Contains(out, "0 rooms and 1 line") {
 		t.Error("the audit lacks what the tools did:", out)
 	}
