@@ -172,7 +172,8 @@ func (s *Service) needsHandshake(a netip.Addr) bool {
 func (o *Options) isProxy(a netip.Addr) bool { return contains(o.Proxies, a) }
 
 // startHandshake starts a handshake in a goroutine. When the connection has left the
-// admission queue, done is called with a conn, or with an error for the client.
+// admission queue, done is called with a conn, or with an error for the client. If the server is
+// suspended by then, done waits for the thaw, or gets errMoved.
 func (s *Service) startHandshake(c transport.TCP, addr netip.AddrPort, r *Room, done func(*handshake, *transport.Conn, error)) {
 	h := &handshake{tcp: c, conn: c, room: r, since: time.Now(), reason: refusedHandshake}
 	h.remote.Store(&addr)
@@ -181,7 +182,19 @@ func (s *Service) startHandshake(c transport.TCP, addr netip.AddrPort, r *Room, 
 		err := s.doHandshake(h)
 		s.inTransition.Add(1)
 		defer s.inTransition.Add(-1)
-		if s.queue.remove(h); err != nil {
+		s.queue.remove(h)
+		if err == nil {
+			// Before there is a conn, which takes the connection over.
+			if end, ok := s.engine.BeginChangeUnlessAbandoned(); ok {
+				defer end()
+			} else {
+				err = errMoved
+			}
+		}
+		if err != nil {
+			if h.terminated.Load() || errors.Is(err, errMoved) {
+				h.reason = refusedClosing
+			}
 			done(h, nil, err)
 			return
 		}
@@ -238,7 +251,6 @@ func (s *Service) readProxyHeader(h *handshake) error {
 	client, err := proxy.ReadHeader(h.tcp)
 	switch {
 	case err != nil && h.terminated.Load():
-		h.reason = refusedClosing
 		return closingText("")
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
 		h.reason = notRefused // the proxy only checked that the port is open, or the operator has kicked it

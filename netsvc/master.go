@@ -52,8 +52,12 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 	}
 	s.startHandshake(c.TCP(addr), addr, nil, func(h *handshake, k *transport.Conn, err error) {
 		if err != nil {
+			text := err.Error()
+			if errors.Is(err, errMoved) {
+				text = "ERR shutting-down " + upgradeText + "\n"
+			}
 			s.releaseConn(h.client().Addr())
-			s.refuse(h.conn, h.reason, err.Error())
+			s.refuse(h.conn, h.reason, text)
 			return
 		}
 		s.beginMaster(s.newMaster(k, h.client(), id, h.since), 0)

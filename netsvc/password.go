@@ -46,13 +46,6 @@ func (r *Room) newPasswordSession(k *transport.Conn, addr netip.AddrPort, since 
 
 // afterHandshake admits a connection after its TLS handshake, or refuses it.
 func (r *Room) afterHandshake(h *handshake, k *transport.Conn, err error) {
-	end := func() {}
-	if err == nil {
-		ok := false
-		if end, ok = r.svc.engine.BeginChangeUnlessAbandoned(); !ok {
-			err = errMoved
-		}
-	}
 	if err != nil {
 		if h.evicted.Load() {
 			err = errEvicted
@@ -61,7 +54,6 @@ func (r *Room) afterHandshake(h *handshake, k *transport.Conn, err error) {
 		r.svc.refuse(h.conn, why, say)
 		return
 	}
-	defer end()
 	r.beginSession(k, h.client(), h.since)
 }
 
