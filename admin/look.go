@@ -22,9 +22,9 @@ var lookCommands = []command{
 	{name: "status", short: "Show the server's version, addresses and totals", example: "status", run: status},
 	{name: "health", short: "Show whether the server is ready", about: "It is not ready while it starts or stops, the database is read-only, or the disk does not answer. With --live any answer is enough.", example: "health",
 		flags: []flag{{name: "live", short: "only whether the server answers"}}, run: health},
-	{name: "rooms", args: []param{{name: "PATTERN", optional: true}}, short: "List the rooms", about: "PATTERN is a name in which * stands for any characters. RATE is in lines a minute.", example: "rooms 'dev*' --sort members",
+	{name: "rooms", args: []param{{name: "PATTERN", optional: true}}, short: "List the rooms", about: "PATTERN is a name in which * stands for any characters. SPOKE is the time of the newest line, RATE is in lines a minute.", example: "rooms 'dev*' --sort members",
 		flags: []flag{sortFlag("members|rate|bytes|last"), {"state", oneOf("open|unbound|opening|closing"), "only rooms in this state"}}, run: rooms},
-	{name: "room", args: []param{roomArg}, short: "Show one room", example: "room lobby", run: func(c *call) error {
+	{name: "room", args: []param{roomArg}, short: "Show one room", about: "lagging counts the members with pending events, worst the pending events of the slowest of them; rate is in lines a minute.", example: "room lobby", run: func(c *call) error {
 		return c.out.value(struct {
 			netsvc.RoomDetail
 			Deletion time.Time `json:"deletion,omitzero" table:"maybe"`

@@ -13,7 +13,7 @@ import (
 )
 
 var setCommand = command{
-	name: "set", args: []param{roomArg, keyArg.asOptional(), valueArg.asOptional()}, short: "Show or change the settings of one room", about: "Without VALUE: show. A setting of the room replaces the value in the configuration; the value default removes the setting.",
+	name: "set", args: []param{roomArg, keyArg.asOptional(), valueArg.asOptional()}, short: "Show or change the settings of one room", about: "Without VALUE: show; OWN marks the settings of the room. A setting of the room replaces the value in the configuration; the value default removes the setting.",
 	example: "set dev lines 1000", changes: true, flags: []flag{yesFlag, tokenFlag, {name: "remove", short: "remove the password"}}, run: set,
 }
 

@@ -20,7 +20,7 @@ var watchCommands = []command{
 	{name: "watch", args: []param{watchedArg, {name: "ARG", optional: true, variadic: true}}, short: "Follow events or repeat a command until Ctrl-C", about: "\n  ROOM     everything in the room\n  lines    the lines of all rooms\n  events   joins, leaves, refusals, bans, changes\n  log      the log of the server\n  COMMAND  a command that only shows, repeated; its own flags follow it",
 		example: "watch events --room lobby", stream: true,
 		flags: []flag{roomFlag, {"addr", addrArg, "only from this address or network"}, {"match", textValue, "only with this text"}, {"level", levelArg, "only log lines of this level or above"}, everyFlag}, run: watch},
-	{name: "top", short: "Show the busiest rooms, repeated until Ctrl-C", example: "top --every 5s", stream: true, flags: []flag{everyFlag}, run: top},
+	{name: "top", short: "Show the busiest rooms, repeated until Ctrl-C", about: "LAGGING counts the members with pending events, WORST the pending events of the slowest of them; RATE is in lines a minute.", example: "top --every 5s", stream: true, flags: []flag{everyFlag}, run: top},
 }
 
 var everyFlag = flag{"every", param{name: "TIME", parse: parseTime(value.Times{Least: 100 * time.Millisecond, Most: value.Forever}), otherwise: "2s"}, "interval, 100ms or more"}
