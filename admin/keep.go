@@ -132,7 +132,7 @@ func (s *backupWriter) SetWriteDeadline(t time.Time) error {
 	return s.out.conn.SetWriteDeadline(t)
 }
 
-// resume gives the client a second to read the verdict.
+// resume gives the client a second to read the last line of the answer, the verdict.
 func (s *backupWriter) resume() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

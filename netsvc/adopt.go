@@ -50,7 +50,7 @@ type roomState struct {
 	Guessed time.Time      `json:"guessed,omitzero"`
 	Tag     []byte         `json:"tag,omitempty"` // of the password, so that it need not be hashed again
 
-	Coming time.Duration `json:"coming,omitempty"` // until the burst of comings is whole again
+	Coming time.Duration `json:"coming,omitempty"` // until the whole burst of join notices is available again
 }
 
 type memberState struct {

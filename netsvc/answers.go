@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	answerTimeout    = 10 * time.Second // for the client to take its answers
-	lastWriteTimeout = time.Second      // the same, where the session has ended
+	answerTimeout    = 10 * time.Second // the time in which the client has to read its answers
+	lastWriteTimeout = time.Second      // the same after the session has ended
 	// answerBytes is how many bytes of answers are gathered before they are written.
 	answerBytes = 8 << 10
 	// writePollInterval is how often a goroutine tries to write while the event loops,

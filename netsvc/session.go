@@ -72,7 +72,7 @@ type requestSession struct {
 	deadline time.Time   // zero: there is none
 	busy     bool        // the deadline does not count now
 	cancel   func()      // cancels the password check that Resume waits for; nil: there is none
-	err      error       // ended the session; nil: it goes on
+	err      error       // the reason why the session ended; nil: it has not ended
 	answers
 	aborted bool // by the operator
 	closed  bool

@@ -107,8 +107,8 @@ func (s *Store) applySettings(room uint64, own Settings) {
 	s.retention.scheduleRoom(h, s.retention.now(), false)
 }
 
-// scheduleRoom adds the jobs that remove lines which are too old or too many; with
-// margin only if there are more than the margin.
+// scheduleRoom adds the jobs that remove lines which are too old or too many. With margin, a
+// room has too many only when it exceeds its limits by the margin.
 func (r *retention) scheduleRoom(h *head, now time.Time, margin bool) {
 	if r.overLimit(h) || !margin && r.limits(h).exceeded(h.Lines, h.Bytes) {
 		r.addJob(job{room: h.id, kind: jobLimit})

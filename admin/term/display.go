@@ -224,7 +224,7 @@ func (d *display) close(last ...item) {
 func (d *display) end(last ...item) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.alternate { // the goroutine that draws there may be stuck
+	if d.alternate { // the goroutine that draws on that screen may be stuck
 		last = append([]item{{wrapOn + mainScreen, true}}, last...)
 	}
 	if d.pasteMarks {

@@ -92,7 +92,7 @@ func Standard(only string) []Case {
 			func(r Result) string { return fmt.Sprintf("%.0f; %.1f", r.PerMember, r.WakeUps) }, false},
 		{"joining and leaving: CPU per cycle", Default(Churn),
 			func(r Result) string { return fmt.Sprintf("%.1f µs", r.PerCycle) }, false},
-		{"5,000 back after a restart: all in after; bytes to each", Default(Comeback),
+		{"5,000 reconnect after a restart: time until all are in; bytes to each", Default(Comeback),
 			func(r Result) string { return fmt.Sprintf("%s; %.0f", formatDuration(r.Back), r.BytesBack) }, false},
 		{"100,000 lines kept, turned over 12 times: on disk, mean commit, after 2 and 12", Default(History),
 			func(r Result) string {

@@ -149,7 +149,7 @@ type Result struct {
 	BytesBack float64       `json:"bytes_back,omitempty"` // comeback: to each, with its replay
 
 	Turns []Turn `json:"turns,omitempty"`
-	Fault string `json:"fault,omitempty"` // the failure; then the rest is of no value
+	Fault string `json:"fault,omitempty"` // the failure, which makes the other fields invalid
 }
 
 // Database has the commits of a roomd that was started for this.

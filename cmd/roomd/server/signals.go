@@ -18,7 +18,7 @@ import (
 // SIGTERM and SIGINT stop the server, whatever else is running. A process that has handed
 // over forwards its signals to its successor, for which they were meant.
 
-// signals are the sources of signals, and the begin and the end of handleSignals.
+// signals has the channels that handleSignals receives from, and those that begin and end it.
 type signals struct {
 	system        chan os.Signal     // from the system
 	relayed       chan relayedSignal // from other processes
