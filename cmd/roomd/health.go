@@ -73,7 +73,8 @@ func probe(ctx context.Context, url string, out io.Writer) (status int, err erro
 	if err != nil {
 		return 0, err
 	}
-	answer, err := http.DefaultClient.Do(ask)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // it uses no proxy: the server is on this machine
+	answer, err := client.Do(ask)
 	if err != nil {
 		fmt.Fprintf(out, "the server cannot be reached: %v\n", err)
 		return exitUnreachable, nil

@@ -68,7 +68,7 @@ func TestProcessOne(t *testing.T) {
 	}
 }
 
-// Without a console the metrics are asked.
+// Without a console the metrics are asked, and no proxy of the environment.
 func TestHealthByMetrics(t *testing.T) {
 	p := newProcess(t, "admin.socket = \"\"")
 	config := filepath.Join(p.dir, "config.toml")
@@ -81,9 +81,15 @@ func TestHealthByMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.start()
-	var out bytes.Buffer
-	if status := run([]string{"health", "--config", config}, nil, &out, io.Discard); status != exitOK || out.String() != "ready\n" {
-		t.Errorf("%d: %s", status, out.String())
+	// The library of Go uses no proxy for 127.0.0.1, but for an address that stands for all.
+	anywhere := filepath.Join(p.dir, "anywhere.toml")
+	if err := os.WriteFile(anywhere, bytes.ReplaceAll(text, []byte("\"127.0.0.1:"), []byte("\"0.0.0.0:")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "health", "--config", anywhere)
+	cmd.Env = append(os.Environ(), "HTTP_PROXY=http://127.0.0.1:1", asRoomd+"=1")
+	if out, err := cmd.Output(); err != nil || string(out) != "ready\n" {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
