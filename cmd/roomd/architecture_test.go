@@ -47,3 +47,52 @@ func TestArchitecturePage(t *testing.T) {
 		}
 	}
 }
+
+// A table of the page that is about a package, or about some, names each of its files once, and
+// none that is not there.
+func TestArchitectureFiles(t *testing.T) {
+	root := filepath.Join("..", "..")
+	b, err := os.ReadFile(filepath.Join(root, "docs", "architecture.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := regexp.MustCompile("(?m)^\\| (`[a-z/]+/`(?:, `[a-z/]+/`)*) ")
+	ticked := regexp.MustCompile("`([a-z_0-9/]+(?:\\.go)?)`")
+	tables := 0
+	for _, table := range strings.Split(string(b), "\n\n") {
+		about := head.FindStringSubmatch(table)
+		if about == nil {
+			continue
+		}
+		tables++
+		named := make(map[string]int)
+		for _, row := range strings.Split(table, "\n")[2:] {
+			for _, n := range ticked.FindAllStringSubmatch(row, -1) {
+				if strings.HasSuffix(n[1], ".go") {
+					named[n[1]]++
+				}
+			}
+		}
+		for _, p := range ticked.FindAllStringSubmatch(about[1], -1) {
+			files, err := filepath.Glob(filepath.Join(root, p[1], "*.go"))
+			if err != nil || len(files) == 0 {
+				t.Errorf("%s: no files, %v", p[1], err)
+			}
+			for _, f := range files {
+				name := filepath.Base(f)
+				switch n := named[name]; {
+				case name == "doc.go" || strings.HasSuffix(name, "_test.go"):
+				case n != 1:
+					t.Errorf("the table of %s names %s %d times", p[1], name, n)
+				}
+				delete(named, name)
+			}
+		}
+		for name := range named {
+			t.Errorf("the table of %s names %s, which is not there", about[1], name)
+		}
+	}
+	if tables < 8 {
+		t.Errorf("the page has %d tables of files", tables)
+	}
+}
