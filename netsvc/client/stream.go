@@ -1,16 +1,10 @@
 package client
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
-	"time"
 )
 
 // stream is the events that wait for Next, over all connections of a room. Room.mu guards it.
@@ -24,73 +18,6 @@ type stream struct {
 	dropping   bool // events are dropped until a replay brings them again
 	live       bool // all lines sent before have come
 	replayed   int  // stored lines until then
-}
-
-// Read reads from the connection. It pings a server that has been silent for long.
-func (s *session) Read(p []byte) (int, error) {
-	for asked := false; ; asked = true {
-		s.conn.SetReadDeadline(time.Now().Add(idleTime))
-		n, err := s.conn.Read(p)
-		var timeout net.Error
-		if n > 0 || !errors.As(err, &timeout) || !timeout.Timeout() {
-			return n, err
-		}
-		if asked {
-			return 0, errors.New("the server is silent")
-		}
-		s.room.mu.Lock()
-		s.queueCall(&call{line: "/ping\n", command: "ping"})
-		s.room.mu.Unlock()
-		s.room.wake(s.room.writeReady)
-	}
-}
-
-// read handles the server's lines and returns why they ended.
-func (s *session) read() error {
-	in := bufio.NewReaderSize(s, 64<<10)
-	isJSON := false
-	for {
-		line, err := readLine(in)
-		switch {
-		case err != nil && s.lastCode == Kicked:
-			return &Error{Code: Kicked, Text: s.lastNotice}
-		case errors.Is(err, io.EOF) && s.lastNotice != "":
-			return closedByServer(s.lastNotice) // the last line says why
-		case errors.Is(err, io.EOF):
-			return errServerClosed
-		case err != nil:
-			return err
-		}
-		if isJSON = isJSON || s.greeted && bytes.HasPrefix(line, []byte("{")); !isJSON {
-			if err := s.handleGreeting(string(line)); err != nil {
-				return err
-			}
-			continue
-		}
-		var f frame
-		if err := json.Unmarshal(line, &f); err != nil {
-			return fmt.Errorf("the server does not speak JSON: %w", err)
-		}
-		if err := s.handle(&f); err != nil {
-			return err
-		}
-	}
-}
-
-func readLine(in *bufio.Reader) ([]byte, error) {
-	line, err := in.ReadSlice('\n')
-	if !errors.Is(err, bufio.ErrBufferFull) {
-		return line, err
-	}
-	long := bytes.Clone(line)
-	for errors.Is(err, bufio.ErrBufferFull) {
-		if len(long) > maxFrame {
-			return nil, errors.New("the server sends lines without an end")
-		}
-		line, err = in.ReadSlice('\n')
-		long = append(long, line...)
-	}
-	return long, err
 }
 
 // handle handles a line of the server.

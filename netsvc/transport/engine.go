@@ -102,3 +102,13 @@ func (e *Engine) Refuse(c HalfCloser, line string) {
 		CloseLingering(c, false)
 	})
 }
+
+// BeginClose counts a connection that gets nothing more and is about to be closed. EndClose
+// must follow.
+func (e *Engine) BeginClose() { e.freeze.closing.Add(1) }
+
+// EndClose says that the connection is closed.
+func (e *Engine) EndClose() { e.freeze.closing.Add(-1) }
+
+// ClosingCount counts the connections that get nothing more and are not closed yet.
+func (e *Engine) ClosingCount() int { return int(e.freeze.closing.Load()) + len(e.lingering) }

@@ -126,16 +126,6 @@ func (e *Engine) Thawed() <-chan struct{} {
 	return e.freeze.thawed
 }
 
-// BeginClose counts a connection that gets nothing more and is about to be closed. EndClose
-// must follow.
-func (e *Engine) BeginClose() { e.freeze.closing.Add(1) }
-
-// EndClose says that the connection is closed.
-func (e *Engine) EndClose() { e.freeze.closing.Add(-1) }
-
-// ClosingCount counts the connections that get nothing more and are not closed yet.
-func (e *Engine) ClosingCount() int { return int(e.freeze.closing.Load()) + len(e.lingering) }
-
 // AwaitBlocked waits a bounded time, while everything goes on, until no handler is in
 // RunBlocking whose conn Freeze would have to leave behind.
 func (e *Engine) AwaitBlocked(ctx context.Context) {

@@ -1,9 +1,7 @@
 package transport
 
 import (
-	"errors"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -22,13 +20,6 @@ type HalfCloser interface {
 type TCP interface {
 	HalfCloser
 	SyscallConn() (syscall.RawConn, error)
-}
-
-// IsPeerGone reports whether an error says that the peer has vanished or was given up.
-// Other errors are worth a line in the log.
-func IsPeerGone(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // CloseLingering ends a connection so that the peer gets what was written: it waits a
@@ -53,12 +44,6 @@ func linger(c net.Conn) {
 		}
 		n += got
 	}
-}
-
-// HungUp reports whether the peer has closed its side, or the connection is broken.
-func HungUp(c TCP) (closed bool) {
-	control(c, func(fd uintptr) { closed = hungUp(fd) })
-	return closed
 }
 
 func control(c TCP, fn func(fd uintptr)) {
