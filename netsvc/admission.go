@@ -173,7 +173,7 @@ func (o *Options) isProxy(a netip.Addr) bool { return contains(o.Proxies, a) }
 
 // startHandshake starts a handshake in a goroutine. When the connection has left the
 // admission queue, done is called with a conn, or with an error for the client. If the server is
-// suspended by then, done waits for the thaw, or gets errMoved.
+// suspended by then, done waits until the engine goes on, or gets errMoved.
 func (s *Service) startHandshake(c transport.TCP, addr netip.AddrPort, r *Room, done func(*handshake, *transport.Conn, error)) {
 	h := &handshake{tcp: c, conn: c, room: r, since: time.Now(), reason: refusedHandshake}
 	h.remote.Store(&addr)
