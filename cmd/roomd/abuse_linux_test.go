@@ -222,7 +222,7 @@ type ailment struct{ Level, About, Finding string }
 
 func (a *abuse) doctor(flags ...string) (found []ailment) {
 	out, errs, status := a.admin(append([]string{"doctor", "--json"}, flags...)...)
-	for status == admin.ExitRefused && strings.Contains(errs, "another one has just taken over") {
+	for status == admin.ExitRefused && strings.Contains(errs, "another one has taken over") {
 		out, errs, status = a.admin(append([]string{"doctor", "--json"}, flags...)...)
 	}
 	if err := json.Unmarshal([]byte(out), &found); err != nil || status != exitOK {
