@@ -297,16 +297,24 @@ func powerChild(path string, opts Options) error {
 	return nil
 }
 
+// doubtRounds are so many that one of a child's threads makes doubtFirst syncs.
+const doubtRounds = 400
+
 // doubting is a child that says lines, makes rooms and deletes them, and prints
-// what it was told of each. When something is refused it ends on the spot, or, if
-// it is to recover, it reopens the file and goes on.
-func doubting(path string, recovers bool) error {
+// what it was told of each. With only, a kind, it does nothing else after its first
+// steps, until that is refused. When something is refused it ends on the spot, or,
+// if it is to recover, it reopens the file and goes on.
+func doubting(path string, recovers bool, only string) error {
 	s, err := Open(path, Options{Retention: Retention{Trash: 1 << 60}})
 	if err != nil {
 		return err
 	}
 	back := make(chan *Post, 1)
 	s.Start(Follower{Lines: func(posts []*Post) { back <- posts[0] }})
+	rounds, refused := 8, false
+	if only != "" {
+		rounds = doubtRounds
+	}
 	lobby := uint64(1)
 	did := func(what string, name any, err error) error {
 		if err == nil {
@@ -314,6 +322,7 @@ func doubting(path string, recovers bool) error {
 			return nil
 		}
 		fmt.Println(what, "refused", name)
+		refused = true
 		if !errors.Is(err, ErrReadOnly) {
 			return err
 		}
@@ -331,27 +340,47 @@ func doubting(path string, recovers bool) error {
 	if err := did("create", "lobby", err); err != nil {
 		return err
 	}
-	for i := range 8 {
+	var made []Room // deletes take them in turn
+	if only == "delete" {
+		for i := range rounds {
+			name := fmt.Sprint("room", i)
+			made = append(made, Room{Name: name, Key: name, Port: 9001 + i})
+		}
+		if made, err = s.CreateAll(made, ""); err != nil {
+			return err
+		}
+		for _, r := range made {
+			fmt.Println("create kept", r.Name)
+		}
+	}
+	for i := 0; i < rounds && (only == "" || !refused); i++ {
 		if _, err := s.Stat(lobby); err != nil {
 			break // it is what was refused
 		}
-		p := &Post{Room: lobby, Line: Line{Kind: Message, From: "ann", Text: fmt.Sprint(i)}}
-		if _, err := s.TrySubmit(p); err != nil {
-			return err
-		}
-		if err := did("say", i, (<-back).Err); err != nil {
-			return err
-		}
-		name := fmt.Sprint("room", i)
-		r, err := s.Create(Room{Name: name, Key: name, Port: 9001 + i})
-		made := err == nil
-		if err := did("create", name, err); err != nil {
-			return err
-		}
-		if made && i%2 == 0 {
-			if err := did("delete", name, s.Delete(r.ID, "")); err != nil {
+		if only == "" || only == "say" {
+			p := &Post{Room: lobby, Line: Line{Kind: Message, From: "ann", Text: fmt.Sprint(i)}}
+			if _, err := s.TrySubmit(p); err != nil {
 				return err
 			}
+			if err := did("say", i, (<-back).Err); err != nil {
+				return err
+			}
+		}
+		if only == "" || only == "create" {
+			name := fmt.Sprint("room", i)
+			r, err := s.Create(Room{Name: name, Key: name, Port: 9001 + i})
+			if err == nil {
+				made = append(made, r)
+			}
+			if err := did("create", name, err); err != nil {
+				return err
+			}
+		}
+		if (only == "" && i%2 == 0 || only == "delete") && len(made) > 0 {
+			if err := did("delete", made[0].Name, s.Delete(made[0].ID, "")); err != nil {
+				return err
+			}
+			made = made[1:]
 		}
 	}
 	if recovers {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -74,6 +75,10 @@ func startChild(t *testing.T, what, path string) (cmd *exec.Cmd, out *bufio.Read
 }
 
 func child(what, path string) error {
+	if only, ok := strings.CutPrefix(what, "doubt"); ok {
+		only, recovers := strings.CutSuffix(only, " recovers")
+		return doubting(path, recovers, strings.TrimPrefix(only, " "))
+	}
 	switch what {
 	case "hold":
 		s, err := Open(path, Options{})
@@ -89,8 +94,6 @@ func child(what, path string) error {
 		return powerChild(path, Options{})
 	case "power relaxed":
 		return powerChild(path, Options{Durability: Relaxed, FlushInterval: crashInterval})
-	case "doubt", "doubt recovers":
-		return doubting(path, what == "doubt recovers")
 	case "flaky":
 		return flaky(path)
 	case "commit":
