@@ -102,6 +102,8 @@ type replayState struct {
 	Upto   uint64 `json:"upto"`
 	Footer string `json:"footer,omitempty"`
 	Roster int    `json:"roster,omitempty"` // which of the room's, from 1 on; 0: none
+	Style  int    `json:"style,omitempty"`
+	Label  string `json:"label,omitempty"`
 }
 
 type insertState struct {
@@ -368,7 +370,7 @@ func (a *adoption) lineSession(st *memberState, fd int) error {
 		if err != nil {
 			return err
 		}
-		m.replay = &replay{p.After, p.Upto, p.Footer, o}
+		m.replay = &replay{after: p.After, upto: p.Upto, footer: p.Footer, roster: o, style: p.Style, label: p.Label}
 		if o != nil { // the roster may be a newer one
 			m.replay.upto = min(p.Upto, uint64(len(o.Members)))
 		}

@@ -189,7 +189,7 @@ func okFor(command, text string) wire.Event {
 func (m *Member) answer(evs ...wire.Event) {
 	var b []byte
 	for _, ev := range evs {
-		b = formats[m.reads].render(b, ev)
+		b = m.room.svc.formats[m.reads].Render(b, m.place(), ev)
 	}
 	m.queue(insert{kind: answer, bytes: b})
 }
@@ -309,7 +309,7 @@ func (m *Member) toJSON() {
 
 func (m *Member) help(command string) {
 	lines := wire.CommandHelp()
-	if !formats[m.reads].people() {
+	if !m.room.svc.formats[m.reads].ForPeople() {
 		m.ok(command, strings.Join(lines, "\n"))
 		return
 	}
@@ -356,7 +356,7 @@ func (m *Member) beginHistory(ins insert) {
 		return
 	}
 	m.replay = &replay{after: after, upto: upto}
-	if formats[m.format].people() {
+	if m.room.svc.formats[m.format].ForPeople() {
 		m.replay.footer = wire.Notice("end of earlier lines")
 	}
 }

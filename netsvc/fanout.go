@@ -322,29 +322,61 @@ func (o *output) writeTurns(disk bool) outcome {
 	return result
 }
 
-// format renders events for one kind of reader. An event in the log of a room is rendered once for
+// Format renders events for one kind of reader. An event in the log of a room is rendered once for
 // all members that read a format, and only while there is one.
-type format interface {
-	// render appends an event to b, or nothing if its readers do not see the event.
-	render(b []byte, ev wire.Event) []byte
-	// people reports whether the format is for people. They get fewer of the numbers that a
-	// program needs, and a line where a stream of old lines ends.
-	people() bool
+type Format interface {
+	// Render appends an event to b, or nothing if its readers do not see the event.
+	Render(b []byte, at Place, ev wire.Event) []byte
+	// Replay is Render for an old line that a replay with that label brings.
+	Replay(b []byte, at Place, ev wire.Event, label string) []byte
+	// Members appends a list of members in a style of the format, from the n-th on, up to about
+	// writeBytes. It returns the number of the next one: that of all members once the list is over.
+	Members(b []byte, at Place, all []RosterMember, style, n int) ([]byte, int)
+	// ForPeople reports whether the format is for people. They get fewer of the numbers that a
+	// program needs, not all joins and leaves, and a line where a stream of old lines ends.
+	ForPeople() bool
 }
 
-// formats has all formats. Another one is a constant of roomlog, a row here, and a command that
-// switches to it.
-var formats = [roomlog.Formats]format{roomlog.Text: asText{}, roomlog.JSON: asJSON{}}
+// Place is a room as a format shows it.
+type Place struct {
+	ID   uint64
+	Name string
+	To   string // the nick of the member, if only one gets the event
+}
 
-type asText struct{}
+func (r *Room) place() Place { return Place{ID: r.id, Name: r.name()} }
 
-func (asText) render(b []byte, ev wire.Event) []byte { return ev.AppendText(b) }
-func (asText) people() bool                          { return true }
+// place is the room for what this member alone gets. The caller has the read lock, or holds Room.mu.
+func (m *Member) place() Place { return Place{m.room.id, m.room.name(), m.nick.Shown} }
 
-type asJSON struct{}
+// formats are all formats of a server, by roomlog.Format. Those of IRC are nil without its door.
+type formats [roomlog.Formats]Format
 
-func (asJSON) render(b []byte, ev wire.Event) []byte { return ev.AppendJSON(b) }
-func (asJSON) people() bool                          { return false }
+// asEvents is the common part of the formats that render each event by itself.
+type asEvents struct {
+	appendTo  func(*wire.Event, []byte) []byte
+	forPeople bool
+}
+
+var (
+	asText = asEvents{(*wire.Event).AppendText, true}
+	asJSON = asEvents{(*wire.Event).AppendJSON, false}
+)
+
+func (f asEvents) Render(b []byte, _ Place, ev wire.Event) []byte { return f.appendTo(&ev, b) }
+
+func (f asEvents) Replay(b []byte, _ Place, ev wire.Event, _ string) []byte {
+	return f.appendTo(&ev, b)
+}
+
+func (f asEvents) Members(b []byte, _ Place, all []RosterMember, _, n int) ([]byte, int) {
+	for ; n < len(all) && len(b) < writeBytes; n++ {
+		b = f.appendTo(&wire.Event{Type: wire.TypeMember, Nick: all[n].Nick, Since: all[n].Since}, b)
+	}
+	return b, n
+}
+
+func (f asEvents) ForPeople() bool { return f.forPeople }
 
 // readership is the formats that the members of a room read. Room.mu guards it.
 type readership struct {
@@ -353,13 +385,16 @@ type readership struct {
 }
 
 // render renders an event in the formats that are read. If it is quiet the formats for people are
-// left out. The bytes are valid until the next call.
-func (r *readership) render(ev wire.Event, quiet bool) roomlog.Event {
+// left out. The bytes are valid until the next call. mu is held.
+func (r *Room) render(ev wire.Event, quiet bool) roomlog.Event {
 	e := roomlog.Event{Seq: ev.Seq}
-	for f, n := range r.of {
-		if n > 0 && !(quiet && formats[f].people()) {
-			r.scratch[f] = formats[f].render(r.scratch[f][:0], ev)
-			e.Rendered[f] = r.scratch[f]
+	for f, n := range r.reads.of {
+		if n == 0 {
+			continue
+		}
+		if by := r.svc.formats[f]; !(quiet && by.ForPeople()) {
+			r.reads.scratch[f] = by.Render(r.reads.scratch[f][:0], r.place(), ev)
+			e.Rendered[f] = r.reads.scratch[f]
 		}
 	}
 	return e

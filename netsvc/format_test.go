@@ -19,10 +19,12 @@ func TestOnlyWhatIsReadIsRendered(t *testing.T) {
 	}{
 		{0, 0, false, ""}, {1, 0, false, "text"}, {0, 2, false, "JSON"}, {3, 1, false, "text JSON"}, {3, 1, true, "JSON"}, {3, 0, true, ""},
 	} {
-		r := readership{of: [roomlog.Formats]int{c.text, c.json}}
+		r := &Room{svc: &Service{formats: formats{roomlog.Text: asText, roomlog.JSON: asJSON}}}
+		r.nameAndPort.Store(newNameAndPort("lobby", "lobby", 9000))
+		r.reads.of = [roomlog.Formats]int{c.text, c.json}
 		e, got := r.render(ev, c.quiet), ""
 		for f, b := range e.Rendered {
-			if want := string(formats[f].render(nil, ev)); len(b) > 0 && string(b) == want {
+			if want := string(r.svc.formats[min(f, 1)].Render(nil, Place{}, ev)); len(b) > 0 && string(b) == want {
 				got += " " + roomlog.Format(f).String()
 			}
 		}

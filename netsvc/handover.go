@@ -187,7 +187,7 @@ func (s *lineSession) handOver(rosters map[*roster]int) (st memberState, size in
 		size += len(l.line) + len(l.rest)
 	}
 	if p := m.replay; p != nil {
-		st.Replay = &replayState{p.after, p.upto, p.footer, rosters[p.roster]}
+		st.Replay = &replayState{p.after, p.upto, p.footer, rosters[p.roster], p.style, p.label}
 	}
 	for _, i := range m.inserts {
 		st.Inserts = append(st.Inserts, insertState{i.kind, i.n, i.at, i.seq, i.bytes, rosters[i.roster]})

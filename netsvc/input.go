@@ -295,7 +295,7 @@ func (m *Member) lineAppended(log *roomlog.Log, l *store.Line, e roomlog.Event) 
 		}
 		if l.Kind != store.Message && !m.drained {
 			// The text format answers with the line itself.
-			if ok := formats[m.reads].render(nil, okFor(commandFor(l.Kind), "")); len(ok) > 0 {
+			if ok := m.room.svc.formats[m.reads].Render(nil, m.place(), okFor(commandFor(l.Kind), "")); len(ok) > 0 {
 				m.insertLocked(insert{kind: answer, at: log.End(), bytes: ok})
 			}
 		}

@@ -321,7 +321,7 @@ func (r *Room) shutDown(c Cause) int {
 func (r *Room) endAll(c Cause) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.log.Append(r.reads.render(r.farewell(c), false))
+	r.log.Append(r.render(r.farewell(c), false))
 	n := len(r.members)
 	for n := len(r.members); n > 0; n-- {
 		r.members[n-1].endLocked(c)

@@ -233,10 +233,11 @@ func (m *Member) close() {
 // roster is the list of a room's members at one moment, the oldest first. It does not change, so
 // all requests share it until a member joins, leaves or takes another nick.
 type roster struct {
-	Members []rosterMember `json:"members"`
+	Members []RosterMember `json:"members"`
 }
 
-type rosterMember struct {
+// RosterMember is a member in a list.
+type RosterMember struct {
 	Nick  string    `json:"nick"`
 	Since time.Time `json:"since"`
 }
@@ -260,9 +261,9 @@ func (r *Room) rosterLocked() *roster {
 	slices.SortFunc(members, func(a, b *Member) int {
 		return cmp.Or(cmp.Compare(a.joined, b.joined), strings.Compare(a.nick.Key, b.nick.Key))
 	})
-	o := &roster{make([]rosterMember, len(members))}
+	o := &roster{make([]RosterMember, len(members))}
 	for i, m := range members {
-		o.Members[i] = rosterMember{m.nick.Shown, m.since()}
+		o.Members[i] = RosterMember{m.nick.Shown, m.since()}
 	}
 	r.roster = o
 	return o
@@ -287,11 +288,9 @@ func (m *Member) beginRoster(o *roster) {
 
 // rosterPage renders the next members of the list.
 func (m *Member) rosterPage() {
-	p := m.replay
-	for ; p.after < p.upto && len(m.out.unsent) < writeBytes; p.after++ {
-		o := p.roster.Members[p.after]
-		m.render(wire.Event{Type: wire.TypeMember, Nick: o.Nick, Since: o.Since})
-	}
+	p, next := m.replay, 0
+	m.out.unsent, next = m.room.svc.formats[m.format].Members(m.out.unsent, m.room.place(), p.roster.Members, p.style, int(p.after))
+	p.after = uint64(next)
 	if p.after >= p.upto {
 		m.replay = nil
 	}

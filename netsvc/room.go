@@ -380,7 +380,7 @@ func (r *Room) announce(ev wire.Event) {
 			}
 		}
 	}
-	e := r.reads.render(ev, quiet)
+	e := r.render(ev, quiet)
 	r.log.Append(e)
 	if r.hasNoReaders() {
 		r.log.Clear()
@@ -414,7 +414,7 @@ func (r *Room) append(posts []*store.Post) {
 		if p.Line.Kind == store.Topic {
 			r.topic = p.Line.Text
 		}
-		e := r.reads.render(ev, false)
+		e := r.render(ev, false)
 		if !ours {
 			r.log.Append(e)
 			continue

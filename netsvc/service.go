@@ -89,6 +89,7 @@ type Service struct {
 	store  *store.Store
 	engine *transport.Engine
 	tls    *tls.Config
+	formats
 
 	options atomic.Pointer[Options]            // replaced as a whole, never written to
 	master  atomic.Pointer[transport.Endpoint] // replaced by Change.Commit
@@ -179,6 +180,7 @@ func New(st *store.Store, opts Options) *Service {
 			masterSessions: make(map[*masterSession]bool), missing: make(map[netip.Addr]string),
 		},
 	}
+	s.formats[roomlog.Text], s.formats[roomlog.JSON] = asText, asJSON
 	s.options.Store(&opts)
 	s.stopRequested = make(chan struct{})
 	s.diskReaders = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))

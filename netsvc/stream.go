@@ -86,6 +86,8 @@ type replay struct {
 	after, upto uint64 // sequence numbers, or indexes of the roster
 	footer      string
 	roster      *roster // nil: the range is of the history
+	style       int     // of the roster, for Format.Members
+	label       string  // for Format.Replay; empty: the lines are rendered as new ones are
 }
 
 const (
@@ -283,7 +285,9 @@ func (m *Member) endsAtOnce() bool {
 }
 
 // render appends an event for this member alone to the unsent bytes.
-func (m *Member) render(ev wire.Event) { m.out.unsent = formats[m.format].render(m.out.unsent, ev) }
+func (m *Member) render(ev wire.Event) {
+	m.out.unsent = m.room.svc.formats[m.format].Render(m.out.unsent, m.room.place(), ev)
+}
 
 // replayPage renders the next page of the replay.
 func (m *Member) replayPage() {

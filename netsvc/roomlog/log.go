@@ -38,7 +38,7 @@ type Log struct {
 	// events[i] is at position start.Pos+i.
 	events  []event
 	bytes   Rendered        // of the events, one after the other
-	base    [Formats]uint64 // stream offset of bytes[f][0]
+	base    [Formats]uint32 // stream offset of bytes[f][0], modulo 1 << 32 as all offsets: a window is smaller
 	charged int             // bytes that the budget counts
 }
 
@@ -46,7 +46,7 @@ type Log struct {
 type event struct {
 	seq    uint64          // the newest sequence number up to here
 	stored bool            // seq is this event's: it is in the history
-	end    [Formats]uint64 // stream offset after it
+	end    [Formats]uint32 // stream offset after it
 }
 
 // New returns an empty log with a window of about so many bytes. Its next event comes after the
@@ -107,7 +107,7 @@ func (l *Log) Append(e Event) (before Cursor) {
 	}
 	for f, p := range e.Rendered {
 		l.bytes[f] = append(l.bytes[f], p...)
-		ev.end[f] = l.base[f] + uint64(len(l.bytes[f]))
+		ev.end[f] = l.base[f] + uint32(len(l.bytes[f]))
 	}
 	l.events = append(l.events, ev)
 	for l.size() > l.limit() && len(l.events) > 1 {
@@ -117,7 +117,7 @@ func (l *Log) Append(e Event) (before Cursor) {
 	return before
 }
 
-const eventSize = 40 // bytes of an event in memory, for the bound
+const eventSize = 48 // bytes of an event in memory, for the bound
 
 func (l *Log) size() int {
 	n := eventSize * len(l.events)
@@ -161,7 +161,7 @@ func (l *Log) Release(end uint64, keep int, read bool) {
 func (l *Log) dropAll(keep, read bool) {
 	l.start = l.end()
 	for f := range l.bytes {
-		l.base[f] += uint64(len(l.bytes[f]))
+		l.base[f] += uint32(len(l.bytes[f]))
 		l.bytes[f] = reuse(l.bytes[f], keep, read)
 	}
 	l.events = reuse(l.events, keep, read)
@@ -200,8 +200,8 @@ func (l *Log) Read(c Cursor, f Format, until uint64, limit int) (s Span, ok bool
 		s.base = l.events[first-1].end[f]
 	}
 	s.events = l.events[first : first+n : first+n]
-	if s.events[n-1].end[f]-s.base > uint64(limit) {
-		fit := sort.Search(len(s.events), func(i int) bool { return s.events[i].end[f]-s.base > uint64(limit) })
+	if int(s.events[n-1].end[f]-s.base) > limit {
+		fit := sort.Search(len(s.events), func(i int) bool { return int(s.events[i].end[f]-s.base) > limit })
 		s.events = s.events[:max(fit, 1)]
 	}
 	last := s.events[len(s.events)-1]

@@ -1,6 +1,7 @@
 package roomlog
 
 import (
+	"bytes"
 	"errors"
 	"sort"
 )
@@ -11,6 +12,8 @@ type Snapshot struct {
 	Ends  []Piece `json:"ends,omitempty"`
 	Text  []byte  `json:"text,omitempty"` // of all events, one after the other
 	JSON  []byte  `json:"json,omitempty"`
+	// Others are the bytes in the further formats, from the first on; none if nobody reads them.
+	Others [][]byte `json:"others,omitempty"`
 }
 
 // Piece is an event: its sequence number, 0 if it is not in the history, and its number of bytes in
@@ -19,7 +22,12 @@ type Piece struct {
 	Seq  uint64 `json:"seq,omitempty"`
 	Text int    `json:"text,omitempty"`
 	JSON int    `json:"json,omitempty"`
+	// Others are those in the further formats.
+	Others []int `json:"others,omitempty"`
 }
+
+// firstOther is the first of the further formats.
+const firstOther = JSON + 1
 
 // pieceBytes is about the size of a Piece as JSON.
 const pieceBytes = 32
@@ -45,7 +53,11 @@ func (l *Log) Snapshot(pos uint64, most int) Snapshot {
 		if first+i > 0 {
 			ev = l.events[first+i-1].end
 		}
-		return int(last[Text]-ev[Text]+last[JSON]-ev[JSON])+pieceBytes*(len(l.events)-first-i) <= most
+		size := 0
+		for f := range last {
+			size += int(last[f] - ev[f])
+		}
+		return size+pieceBytes*(len(l.events)-first-i) <= most
 	})
 	if first == len(l.events) {
 		return Snapshot{Start: end}
@@ -56,8 +68,18 @@ func (l *Log) Snapshot(pos uint64, most int) Snapshot {
 	}
 	s.Text = append(s.Text, l.bytes[Text][from[Text]-l.base[Text]:]...)
 	s.JSON = append(s.JSON, l.bytes[JSON][from[JSON]-l.base[JSON]:]...)
+	others := Formats // up to the last one that is read
+	for others > firstOther && last[others-1] == from[others-1] {
+		others--
+	}
+	for f := firstOther; f < others; f++ {
+		s.Others = append(s.Others, bytes.Clone(l.bytes[f][from[f]-l.base[f]:]))
+	}
 	for _, ev := range l.events[first:] {
 		p := Piece{Text: int(ev.end[Text] - from[Text]), JSON: int(ev.end[JSON] - from[JSON])}
+		for f := firstOther; f < others; f++ {
+			p.Others = append(p.Others, int(ev.end[f]-from[f]))
+		}
 		if ev.stored {
 			p.Seq = ev.seq
 		}
@@ -68,7 +90,13 @@ func (l *Log) Snapshot(pos uint64, most int) Snapshot {
 }
 
 // Size returns about how many bytes the snapshot takes.
-func (s *Snapshot) Size() int { return len(s.Text) + len(s.JSON) + pieceBytes*len(s.Ends) }
+func (s *Snapshot) Size() int {
+	n := len(s.Text) + len(s.JSON) + pieceBytes*len(s.Ends)
+	for _, b := range s.Others {
+		n += len(b)
+	}
+	return n
+}
 
 // Restore returns a log of a snapshot, under a budget if that is not nil. Cursors of the original log
 // are valid in it.
@@ -76,13 +104,21 @@ func Restore(window int, budget *Budget, s Snapshot) (*Log, error) {
 	l := New(window, s.Start.Seq)
 	l.SetBudget(budget)
 	l.start = s.Start
-	text, object := s.Text, s.JSON
+	rest := Rendered{Text: s.Text, JSON: s.JSON}
+	copy(rest[firstOther:], s.Others)
 	for _, p := range s.Ends {
-		if p.Text < 0 || p.JSON < 0 || p.Text > len(text) || p.JSON > len(object) {
-			return nil, errors.New("the events of a log are longer than its bytes")
+		e := Event{Seq: p.Seq}
+		ends := append([]int{p.Text, p.JSON}, p.Others...)
+		if len(ends) > len(rest) {
+			return nil, errors.New("the events of a log have more formats than there are")
 		}
-		l.Append(Event{p.Seq, Rendered{Text: text[:p.Text], JSON: object[:p.JSON]}})
-		text, object = text[p.Text:], object[p.JSON:]
+		for f, n := range ends {
+			if n < 0 || n > len(rest[f]) {
+				return nil, errors.New("the events of a log are longer than its bytes")
+			}
+			e.Rendered[f], rest[f] = rest[f][:n], rest[f][n:]
+		}
+		l.Append(e)
 	}
 	return l, nil
 }

@@ -13,6 +13,9 @@ import (
 func TestSnapshot(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := New(1000, 100)
+		for f := range l.base {
+			l.base[f] = rapid.SampledFrom([]uint32{0, 1<<32 - 30}).Draw(t, "offset") // all offsets are modulo 1 << 32
+		}
 		seq := uint64(100)
 		fill := func(l *Log, n int) {
 			for i := range n {
@@ -23,6 +26,9 @@ func TestSnapshot(t *testing.T) {
 				}
 				if rapid.Bool().Draw(t, "has json") {
 					e.Rendered[JSON] = fmt.Appendf(nil, "{%d}\n", i)
+				}
+				if rapid.Bool().Draw(t, "has IRC") {
+					e.Rendered[IRC+2] = fmt.Appendf(nil, ":%d\r\n", i)
 				}
 				l.Append(e)
 			}

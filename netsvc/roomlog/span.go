@@ -9,7 +9,7 @@ type Span struct {
 
 	from   Cursor
 	format Format
-	base   uint64 // stream offset of Bytes[0]
+	base   uint32 // stream offset of Bytes[0]
 	events []event
 }
 
@@ -22,8 +22,7 @@ func (s Span) After(n int) (next Cursor, rest []byte) {
 	if n >= len(s.Bytes) {
 		return s.Next, nil
 	}
-	at := s.base + uint64(n)
-	i := sort.Search(len(s.events), func(i int) bool { return s.events[i].end[s.format] >= at })
+	i := sort.Search(len(s.events), func(i int) bool { return int(s.events[i].end[s.format]-s.base) >= n })
 	ev := s.events[i]
 	return Cursor{s.from.Pos + uint64(i) + 1, ev.seq}, s.Bytes[n : ev.end[s.format]-s.base]
 }
