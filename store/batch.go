@@ -81,15 +81,16 @@ func (s *Store) prepare(posts int) error {
 }
 
 // assignSeqs gives each post its sequence number and time, and appends it to the
-// record that is being built.
+// record that is being built. The time is that of the batch, but never before that of the
+// room's line before: the wall clock may have been set back.
 func (s *Store) assignSeqs(posts []*Post) {
-	now := time.Now().UTC().Truncate(time.Microsecond)
-	micros := now.UnixMicro()
+	now := time.Now().UnixMicro()
 	if s.writer.unwritten == 0 {
 		s.writer.record = wal.Begin(s.writer.record)
 	}
 	s.batch.number++
 	var h *head
+	var at time.Time // h.newest
 	room := uint64(0)
 	for _, p := range posts {
 		if p.Room != room || h == nil {
@@ -98,15 +99,17 @@ func (s *Store) assignSeqs(posts []*Post) {
 				p.Err = ErrNoRoom
 				continue
 			}
-		}
-		if h.batch != s.batch.number {
-			h.batch = s.batch.number
-			h.assigned = h.Last
-			s.batch.touched = append(s.batch.touched, h)
+			if h.batch != s.batch.number {
+				h.batch = s.batch.number
+				h.assigned = h.Last
+				h.newest = max(s.newestTime(h), now)
+				s.batch.touched = append(s.batch.touched, h)
+			}
+			at = time.UnixMicro(h.newest).UTC()
 		}
 		h.assigned++
-		p.Line.Seq, p.Line.Time = h.assigned, now
-		s.writer.record = wal.AppendLine(s.writer.record, room, &p.Line, micros)
+		p.Line.Seq, p.Line.Time = h.assigned, at
+		s.writer.record = wal.AppendLine(s.writer.record, room, &p.Line, h.newest)
 		s.writer.unwritten++
 	}
 }

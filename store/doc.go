@@ -33,6 +33,10 @@
 // and the WAL begins again. After a crash Open reads the WAL. A store that was closed
 // is one file.
 //
+// The lines of a batch have one time, but in a room no line has a time before that of the
+// line before it, whatever the clock shows. The first batch with lines of a room since Open
+// reads the time of the newest one in the database.
+//
 // # Goroutines
 //
 // One committer goroutine, started by Start and ended by Close, makes every change,

@@ -85,7 +85,8 @@ var ErrCorrupt = errors.New("the history is corrupt")
 
 // Import reads what Export has written into a store that is started and that nobody
 // else uses. Lines are added to a room with the same name if there is one; lines that
-// it already has are skipped, so that an interrupted import can be done again. key
+// it already has are skipped, so that an interrupted import can be done again. A line
+// whose time is before that of the line before it gets that line's time. key
 // returns the folded form of a name; clean (nil: none) makes each line and each topic
 // fit to be shown, whatever the file contains. Import returns the number of new rooms
 // and the number of new lines.
@@ -219,10 +220,14 @@ func (s *Store) importBatch(room uint64, lines []Line, last uint64) (added uint6
 			return err
 		}
 		h := s.heads[room]
-		was := h.Last
+		was, at := h.Last, time.UnixMicro(s.newestTime(h)).UTC()
 		s.mu.Lock()
 		for i := range lines {
 			if l := &lines[i]; l.Seq > newest {
+				if l.Time.Before(at) { // the room has lines of another database
+					l.Time = at
+				}
+				at = l.Time
 				s.checkpoint.tailBytes += h.add(room, l)
 				newest = l.Seq
 				added++

@@ -22,6 +22,8 @@ type head struct {
 	id          uint64
 	assigned    uint64 // the newest sequence number given in the batch
 	batch       uint64 // the newest batch with lines of the room
+	newest      int64  // the time of the newest line, in microseconds: no later one is before it
+	timed       bool   // newest knows of the lines in the database
 	dirty       bool   // the head differs from the one in the database
 	listed      bool   // it is in checkpoint.dirty
 	unreclaimed bool   // lines up to Removed may be in the database
@@ -69,7 +71,9 @@ func (h *head) add(room uint64, l *Line) int {
 	}
 	b := &h.tail[len(h.tail)-1]
 	before := b.Len()
-	b.Add(l.Seq, l.Time.UnixMicro(), l.Kind, l.From, l.Text)
+	micros := l.Time.UnixMicro()
+	b.Add(l.Seq, micros, l.Kind, l.From, l.Text)
+	h.newest = max(h.newest, micros)
 	h.Last = l.Seq
 	h.Lines++
 	h.Bytes += block.Weight(len(l.From), len(l.Text))
@@ -78,6 +82,25 @@ func (h *head) add(room uint64, l *Line) int {
 		h.topic = &text
 	}
 	return b.Len() - before
+}
+
+// newestTime returns the time of the newest line that a room has or had since the store was
+// opened, in microseconds since 1970. The head on disk does not tell it: the first call for a
+// room reads a block. If that fails, a later call reads it.
+func (s *Store) newestTime(h *head) int64 {
+	if h.timed {
+		return h.newest
+	}
+	err := s.viewBlocks(h.id, &recent{}, func(c *bolt.Cursor) {
+		for k, v := c.Last(); k != nil; k, v = c.Prev() {
+			if b, err := block.Decode(h.id, k, v); err == nil {
+				h.newest = max(h.newest, b.End)
+				return
+			}
+		}
+	})
+	h.timed = err == nil
+	return h.newest
 }
 
 // recount counts the lines that can be read, when corrupt blocks make the counts wrong.

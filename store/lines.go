@@ -2,6 +2,7 @@ package store
 
 import (
 	"math"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -139,6 +140,65 @@ func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, more 
 		}
 	})
 	return after, count, more, err
+}
+
+// NewestBefore returns the sequence number of the newest line of a room with Time < t; 0:
+// there is none. It reads about as many blocks as the numbers of the room have binary
+// digits. Where times decrease, in a room that an older roomd has written while its clock
+// was set back, it is a line with Time < t that ends the room or that one with Time >= t follows.
+func (s *Store) NewestBefore(room uint64, t time.Time) (seq uint64, err error) {
+	r := s.recent(room)
+	micros := t.Add(time.Microsecond - 1).UnixMicro() // a line has whole microseconds: Time < micros
+	take := func(b *block.Block, upto uint64) {
+		for sc := b.Scan(); sc.Next() && sc.Seq <= upto && sc.Micros < micros; {
+			if sc.Seq > r.removed {
+				seq = sc.Seq
+			}
+		}
+	}
+	for i := len(r.tail) - 1; i >= 0; i-- {
+		if r.tail[i].Start() < micros {
+			take(&r.tail[i], math.MaxUint64)
+			return seq, nil // 0: it is removed, and so are those before it
+		}
+	}
+	err = s.viewBlocks(room, &r, func(c *bolt.Cursor) {
+		most := r.first - 1
+		first, _ := c.First()
+		last, _ := c.Last()
+		if first == nil {
+			return
+		}
+		// Blocks with keys up to low begin before t, or cannot be read; those above high do not.
+		var newest block.Block
+		for low, high := seqOf(first)-1, min(seqOf(last), most); low < high; {
+			mid := low + (high-low+1)/2
+			b, ok := s.lastBlock(c, room, low, mid)
+			if ok && b.Start() >= micros {
+				high = b.First - 1
+				continue
+			}
+			if low = mid; ok {
+				newest = b
+			}
+		}
+		if newest.Lines > 0 {
+			take(&newest, most)
+		}
+	})
+	return seq, err
+}
+
+// lastBlock returns the last block with after < key <= upto that is not corrupt.
+func (s *Store) lastBlock(c *bolt.Cursor, room, after, upto uint64) (b block.Block, ok bool) {
+	for k, v := seekLast(c, upto); k != nil && seqOf(k) > after; k, v = c.Prev() {
+		b, err := block.Decode(room, k, v)
+		if err == nil {
+			return b, true
+		}
+		s.countBlock(room)
+	}
+	return b, false
 }
 
 // seekLast moves to the last key that is not above a number.

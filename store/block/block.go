@@ -55,6 +55,9 @@ func (b *Block) Add(seq uint64, micros int64, kind Kind, from, text string) {
 	b.Size += uint32(Weight(len(from), len(text)))
 }
 
+// Start returns the time of the first line, in microseconds since 1970.
+func (b *Block) Start() int64 { return b.time }
+
 // Len returns how many bytes of memory the block takes.
 func (b *Block) Len() int { return len(b.buf) }
 

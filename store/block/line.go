@@ -31,7 +31,8 @@ func ParseKind(word string) Kind { return Kind(max(0, slices.Index(kinds[:], wor
 
 // Line is one line of a room's history. Seq grows within a room, never
 // repeats, survives restarts, and need not be consecutive. Time is UTC with
-// the precision of a microsecond.
+// the precision of a microsecond; it never decreases within a room, also when the wall
+// clock is set back.
 type Line struct {
 	Seq  uint64
 	Time time.Time
