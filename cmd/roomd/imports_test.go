@@ -41,6 +41,7 @@ var allowed = map[string]struct {
 	"roomd/admin/value":           {nil, nil, "ranges and times are pure: the configuration and the console read values by them"},
 	"roomd/netsvc":                {[]string{"roomd/netsvc/limit", "roomd/netsvc/passwd", "roomd/netsvc/proxy", "roomd/netsvc/roomlog", "roomd/netsvc/transport", "roomd/netsvc/wire", "roomd/store"}, []string{"golang.org/x/sys"}, "the network knows nothing of files and consoles"},
 	"roomd/netsvc/client":         {nil, nil, "other people's bots import it: it brings nothing with it, and knows the server only by its protocol"},
+	"roomd/netsvc/irc":            {[]string{"roomd/netsvc", "roomd/netsvc/wire"}, nil, "IRC is one more way into the rooms; netsvc knows nothing of it"},
 	"roomd/netsvc/netsvctest":     {[]string{"roomd/netsvc", "roomd/store"}, nil, "tests of all packages use it, and nothing else does"},
 	"roomd/netsvc/limit":          {nil, nil, "limits are pure: the time is passed in, and they can be tested and reasoned about alone"},
 	"roomd/netsvc/passwd":         {[]string{"roomd/netsvc/limit"}, []string{"golang.org/x/crypto"}, "it alone hashes passwords; guessing is limited by prefix, and it sees no socket"},
