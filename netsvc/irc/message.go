@@ -67,16 +67,16 @@ type ParseError struct {
 func (e *ParseError) Error() string { return e.Text }
 
 var (
-	errBlank   = &ParseError{0, "blank line"}
-	errTooLong = &ParseError{errInputTooLong, errInputTooLong.Text()}
-	errBadByte = &ParseError{errUnknownError, "a line has no NUL, CR or LF"}
-	errOnlyTag = &ParseError{errUnknownError, "the line has no command"}
+	errBlank     = &ParseError{0, "blank line"}
+	errTooLong   = &ParseError{errInputTooLong, errInputTooLong.Text()}
+	errBadByte   = &ParseError{errUnknownError, "a line has no NUL, CR or LF"}
+	errNoCommand = &ParseError{errUnknownError, "the line has no command"}
 )
 
 // ParseMessage parses a line without its ending. It is lenient: spaces before and between the
 // parts are skipped, a fifteenth parameter takes the rest of the line, and a command may be any
-// word. The error is a *ParseError: the line is blank, longer than MaxTagBytes and MaxLine
-// allow, has a byte that no line has, or has no command.
+// word that does not begin like a source or tags. The error is a *ParseError: the line is blank,
+// longer than MaxTagBytes and MaxLine allow, has a byte that no line has, or has no command.
 func ParseMessage(line []byte) (Message, error) {
 	switch {
 	case len(line) > maxInside+MaxTagBytes:
@@ -102,11 +102,11 @@ func ParseMessage(line []byte) (Message, error) {
 		rest = trimSpaces(rest)
 	}
 	command, rest, _ := strings.Cut(rest, " ")
-	if command == "" {
-		if m.Source == "" && m.Tags == nil {
-			return Message{}, errBlank
-		}
-		return Message{}, errOnlyTag
+	switch {
+	case command == "" && m.Source == "" && m.Tags == nil:
+		return Message{}, errBlank
+	case command == "", command[0] == ':', command[0] == '@':
+		return Message{}, errNoCommand
 	}
 	m.Command = upper(command)
 	for rest = trimSpaces(rest); rest != ""; rest = trimSpaces(rest) {

@@ -38,7 +38,7 @@ func TestParseMessage(t *testing.T) {
 		}
 	}
 	for line, want := range map[string]Numeric{
-		"": 0, "   ": 0, "@a=b": 400, "@a=b  ": 400, ":s": 400, "@a :s ": 400, "PING\x00": 400, "PING\rx": 400, "a\nb": 400,
+		"": 0, "   ": 0, "@a=b": 400, "@a=b  ": 400, ":s": 400, "@a :s ": 400, ": :": 400, "@a @b c": 400, "PING\x00": 400, "PING\rx": 400, "a\nb": 400,
 		"C " + strings.Repeat("x", 508):                            0,
 		"C " + strings.Repeat("x", 509):                            417,
 		strings.Repeat(" ", 507) + "PING":                          417,
