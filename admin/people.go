@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"roomd/netsvc"
+	"roomd/netsvc/ban"
 	"roomd/store"
 )
 
@@ -17,7 +18,7 @@ var peopleCommands = []command{
 	{name: "kick", args: []param{memberArg}, short: "Disconnect a member", about: "The member can join again. ADDR or ADDR:PORT: every connection from there, also those to the master port.", example: "kick ann --say 'please read the rules'", changes: true,
 		flags: []flag{yesFlag, tokenFlag, sayFlag}, run: kick},
 	{name: "ban", args: []param{{name: "ADDR|CIDR|NICK|#ID", complete: nicksAndAddrs}}, short: "Ban an address, a network or a nick", about: "Members and connections that match are closed at once. The nick of a member bans its address, too. An IPv6 address stands for its /64.", example: "ban 192.0.2.7 --for 1h --why flooding", changes: true,
-		flags: []flag{roomFlag, forFlag, whyFlag, nickOnlyFlag, yesFlag, tokenFlag}, run: ban},
+		flags: []flag{roomFlag, forFlag, whyFlag, nickOnlyFlag, yesFlag, tokenFlag}, run: addBans},
 	{name: "bans", short: "List the bans and mutes", example: "bans", run: bans},
 	{name: "unban", args: []param{banArg}, short: "Lift a ban or a mute", example: "unban '#3'", changes: true, run: unban},
 	{name: "mute", args: []param{memberArg}, short: "Stop a member from speaking in its room", about: "It can still read. The mute holds in its room for the member, its nick and everybody who joins from its address later.", example: "mute ann --for 10m", changes: true,
@@ -100,7 +101,7 @@ func (c *call) bansOf(what string) ([]store.Ban, error) {
 		}
 		b.Nick = members[0].Key()
 	} else {
-		addr, nick, err := netsvc.ParseBanTarget(what)
+		addr, nick, err := ban.ParseTarget(what)
 		switch {
 		case err != nil:
 			return nil, refuse("usage", "%v", err)
@@ -150,7 +151,7 @@ func banNumbers(bans []store.Ban, noun string) string {
 	return noun + " " + strings.Join(ids, ", ")
 }
 
-func ban(c *call) error {
+func addBans(c *call) error {
 	all, err := c.bansOf(c.args[0])
 	if err != nil {
 		return err

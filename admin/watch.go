@@ -13,6 +13,7 @@ import (
 
 	"roomd/admin/value"
 	"roomd/netsvc"
+	"roomd/netsvc/limit"
 	"roomd/netsvc/wire"
 )
 
@@ -102,7 +103,7 @@ func watchEvents(c *call, room string, want func(*netsvc.Event) bool) error {
 	addr, ofAddr := c.flags["addr"]
 	if ofAddr {
 		var err error
-		if from, err = netsvc.Network(addr); err != nil {
+		if from, err = limit.ParseNetwork(addr); err != nil {
 			return refuse("usage", "--addr takes an address or a network, not %q", addr)
 		}
 	}
@@ -147,7 +148,7 @@ func remoteIn(remote string, of netip.Prefix) bool {
 	if at, err := netip.ParseAddrPort(remote); err == nil {
 		return of.Contains(at.Addr().Unmap().WithZone(""))
 	}
-	p, err := netsvc.Network(remote)
+	p, err := limit.ParseNetwork(remote)
 	return err == nil && of.Overlaps(p)
 }
 

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"roomd/netsvc/ban"
 	"roomd/netsvc/limit"
 	"roomd/netsvc/proxy"
 	"roomd/netsvc/transport"
@@ -169,7 +170,7 @@ func (s *Service) needsHandshake(a netip.Addr) bool {
 }
 
 // isProxy reports whether connections from an address begin with a PROXY header.
-func (o *Options) isProxy(a netip.Addr) bool { return contains(o.Proxies, a) }
+func (o *Options) isProxy(a netip.Addr) bool { return limit.Contains(o.Proxies, a) }
 
 // startHandshake starts a handshake in a goroutine. When the connection has left the
 // admission queue, done is called with a conn, or with an error for the client. If the server is
@@ -266,7 +267,7 @@ func (s *Service) readProxyHeader(h *handshake) error {
 		return s.refuseHandshake(h, why, err)
 	}
 	if b := s.banned(0, client.Addr(), ""); b != nil && h.room == nil {
-		return s.refuseHandshake(h, refusedBan, wire.Errorf(wire.CodeDenied, "%s", banText(b)))
+		return s.refuseHandshake(h, refusedBan, wire.Errorf(wire.CodeDenied, "%s", ban.Text(b)))
 	}
 	return nil
 }
@@ -353,13 +354,7 @@ func (r *Rates) lines() limit.Rate {
 
 // exempt reports whether there are no rate limits for an address.
 func (r *Rates) exempt(a netip.Addr) bool {
-	return contains(r.RateExempt, a)
-}
-
-// contains reports whether an address is in one of the networks.
-func contains(all []netip.Prefix, a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	return slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Contains(a) })
+	return limit.Contains(r.RateExempt, a)
 }
 
 // requestCost is what a request costs beyond its line. The cost of a line is 1.

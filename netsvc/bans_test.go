@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"roomd/netsvc"
+	"roomd/netsvc/ban"
 	"roomd/store"
 )
 
@@ -30,7 +31,7 @@ func TestBanReaches(t *testing.T) {
 		"::2": "::1", "::1": "::1", "::1/128": "::1", "::2/128": "", "0:0:0:1::1": "", "::/0": "::1", "::ffff:127.0.0.0/104": "127.0.0.1",
 		"::ffff:127.0.0.1": "127.0.0.1", "127.0.0.0/8": "127.0.0.1", "127.0.0.2": "", "::ffff:10.0.0.0/104": "", "::1%lo": "::1",
 	} {
-		addr, _, err := netsvc.ParseBanTarget(what)
+		addr, _, err := ban.ParseTarget(what)
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		}

@@ -71,7 +71,7 @@
 //   - The locks of the watchers, of the tallies and of package limit come last: no other lock is
 //     taken under them.
 //
-// Bans are a list that is replaced as a whole: joining takes no lock for them.
+// Bans are a list (package ban) that is replaced as a whole: joining takes no lock for them.
 //
 // # The store leads
 //

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"roomd/netsvc/ban"
 	"roomd/netsvc/passwd"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
@@ -297,7 +298,7 @@ func (r *Room) applyPassword(k store.Room, owner any) {
 // bansAdded has bans and mutes take effect, and ends the members and connections that a ban applies
 // to. hit gets their numbers, if a request of ours has set the bans.
 func (s *Service) bansAdded(bans []store.Ban, hit any) {
-	s.bans.Store(newBanList(append(s.Bans(), bans...)))
+	s.bans.Store(ban.NewList(append(s.Bans(), bans...)))
 	for _, b := range bans {
 		kind := "ban"
 		if b.Mute {
@@ -314,14 +315,14 @@ func (s *Service) bansAdded(bans []store.Ban, hit any) {
 		}
 		s.report(Event{Type: kind, Room: s.RoomName(b.Room), Remote: b.Addr, Member: b.Nick, Text: b.Reason, By: b.By}, kind+" added", args...)
 	}
-	reach := s.enforce(newBanList(bans).all)
+	reach := s.enforce(ban.NewList(bans).All())
 	if hit, ours := hit.(*BanTargets); ours {
 		*hit = reach
 	}
 }
 
 func (s *Service) bansLifted(ids []uint64) {
-	s.bans.Store(newBanList(slices.DeleteFunc(s.Bans(), func(b store.Ban) bool { return slices.Contains(ids, b.ID) })))
+	s.bans.Store(ban.NewList(slices.DeleteFunc(s.Bans(), func(b store.Ban) bool { return slices.Contains(ids, b.ID) })))
 	for _, id := range ids {
 		s.report(Event{Type: "unban", Text: fmt.Sprint(id)}, "ban lifted", "id", id)
 	}

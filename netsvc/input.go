@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"roomd/netsvc/ban"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
@@ -264,7 +265,7 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 }
 
 // muteText is the reason why a muted member cannot speak.
-func muteText(b *store.Ban) string { return "you are muted" + untilText(b) }
+func muteText(b *store.Ban) string { return "you are muted" + ban.UntilText(b) }
 
 // refuseLine answers a line that the member may not say.
 func (m *Member) refuseLine(kind store.Kind, why string) {

@@ -163,6 +163,152 @@ func (r *Room) matchesStored(k store.Room) bool {
 	return *r.nameAndPort.Load() == *newNameAndPort(k.Name, k.Key, k.Port) && settingsText(*r.settings.Load()) == settingsText(k.Settings)
 }
 
+// RoomDetail is a room as the operator sees it.
+type RoomDetail struct {
+	ID       uint64    `json:"id"`
+	Name     string    `json:"name"`
+	Port     int       `json:"port"`
+	State    string    `json:"state"`           // opening, open, unbound or closing
+	Cause    string    `json:"cause,omitempty"` // why it is unbound
+	ReadOnly bool      `json:"read_only"`
+	Members  int       `json:"members"`
+	Lagging  int       `json:"lagging"` // members that have not received everything
+	Worst    uint64    `json:"worst"`   // by how many events the slowest of them lags behind
+	Lines    uint64    `json:"lines"`
+	Bytes    uint64    `json:"bytes"`
+	Newest   uint64    `json:"newest"` // sequence number
+	Rate     float64   `json:"rate"`   // lines a minute, a moving average
+	Spoke    time.Time `json:"spoke,omitzero"`
+	Created  time.Time `json:"created,omitzero"`
+	Creator  string    `json:"creator,omitempty"`
+	Topic    string    `json:"topic"`
+	Locked   bool      `json:"-"` // has a password
+}
+
+// stateNames are the names of the states of a room.
+var stateNames = map[state]string{opening: "opening", open: "open", unbound: "unbound", closing: "closing"}
+
+// States returns how many rooms are in each state.
+func (s *Service) States() map[string]int {
+	n := make(map[string]int)
+	for _, name := range stateNames {
+		n[name] = 0
+	}
+	for _, r := range s.allRooms() {
+		n[stateNames[r.currentState()]]++
+	}
+	return n
+}
+
+// Rooms returns all rooms, sorted by folded name. It includes rooms that are being opened or closed.
+func (s *Service) Rooms() []RoomDetail {
+	rooms := s.sortedRooms()
+	all := make([]RoomDetail, len(rooms))
+	for i, r := range rooms {
+		all[i] = r.detail()
+	}
+	return all
+}
+
+// Room returns one room.
+func (s *Service) Room(name string) (RoomDetail, error) {
+	r, err := s.room(name)
+	if err != nil {
+		return RoomDetail{}, err
+	}
+	return r.detail(), nil
+}
+
+func (r *Room) detail() RoomDetail {
+	d := RoomDetail{ID: r.id, ReadOnly: r.settings.Load().ReadOnly}
+	if st, err := r.svc.store.Stat(r.id); err == nil {
+		d.Lines, d.Bytes, d.Newest = st.Lines, st.Bytes, st.Last
+	}
+	end := r.log.End().Pos
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d.Name, d.Port, d.State, d.Cause = r.name(), r.port(), stateNames[r.state], r.unboundReason
+	d.Members, d.Topic, d.Spoke, d.Rate = len(r.members), r.topic, r.lastLine, r.rate.now(time.Now())
+	d.Created, d.Creator, d.Locked = r.created, r.creatorAddr, r.password.Load() != nil
+	d.Lagging, d.Worst = r.lag(end)
+	return d
+}
+
+// PortsInfo is the state of the ports for rooms.
+type PortsInfo struct {
+	First   int           `json:"first"`
+	Last    int           `json:"last"`
+	Bound   int           `json:"bound"`
+	Free    int           `json:"free"`    // includes those in quarantine
+	Next    []int         `json:"next"`    // the first free ones, in the order in which they are given out
+	Resting []int         `json:"resting"` // in quarantine: free, and given out last because a room had them
+	Unbound []UnboundRoom `json:"unbound"`
+}
+
+// UnboundRoom is a room whose port is not bound.
+type UnboundRoom struct {
+	Room  string `json:"room"`
+	Port  int    `json:"port"`
+	Cause string `json:"cause"`
+}
+
+// Ports returns the state of the ports.
+func (s *Service) Ports() PortsInfo {
+	s.mu.Lock()
+	q := &s.ports
+	i := PortsInfo{First: q.first, Last: q.last, Free: len(q.free), Next: slices.Clone(q.free[:min(5, len(q.free))]), Resting: q.quarantined(), Unbound: []UnboundRoom{}}
+	s.mu.Unlock()
+	for _, r := range s.List() {
+		if r.Unbound != "" {
+			i.Unbound = append(i.Unbound, UnboundRoom{r.Name, r.Port, r.Unbound})
+		} else {
+			i.Bound++
+		}
+	}
+	return i
+}
+
+// Connections returns how many connections there are now, to all ports.
+func (s *Service) Connections() int { return s.conns.Total() }
+
+// Status is the server in numbers.
+type Status struct {
+	Started     time.Time        `json:"started"`
+	MasterPort  int              `json:"master_port"`
+	Listening   []netip.AddrPort `json:"listening"`         // addresses on which the master port is open
+	Missing     []Missing        `json:"missing,omitempty"` // addresses that the machine does not have yet
+	Engine      string           `json:"engine"`            // what serves plain connections: event loops, or goroutines
+	Rooms       int              `json:"rooms"`
+	Unbound     int              `json:"unbound"`
+	Members     int              `json:"members"`
+	Connections int              `json:"connections"` // to all ports
+	Lines       uint64           `json:"lines"`       // in all histories
+	Bytes       uint64           `json:"bytes"`
+	ReadOnly    string           `json:"read_only,omitempty"` // why nothing can be written
+	Stalled     string           `json:"stalled,omitempty"`   // for how long the disk has not answered, if that is long
+}
+
+// Status returns the state of the server.
+func (s *Service) Status() Status {
+	st := Status{Started: s.started, MasterPort: s.Port(), Listening: s.Listening(), Missing: s.Missing(), Engine: s.engine.String(), Connections: s.conns.Total()}
+	for _, r := range s.Rooms() {
+		st.Rooms++
+		st.Members += r.Members
+		st.Lines += r.Lines
+		st.Bytes += r.Bytes
+		if r.State == stateNames[unbound] {
+			st.Unbound++
+		}
+	}
+	if err := s.store.ReadOnly(); err != nil {
+		st.ReadOnly = err.Error()
+	}
+	if took := s.store.SlowDisk(); took > 0 {
+		st.Stalled = fmt.Sprintf("the disk has not answered for %v", took.Round(100*time.Millisecond))
+	}
+	return st
+}
+
 // ConnInfo is a connection as the operator sees it.
 type ConnInfo struct {
 	Remote string    `json:"remote"`

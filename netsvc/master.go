@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"roomd/netsvc/ban"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
@@ -37,7 +38,7 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 	if err == nil {
 		if b := s.banned(0, addr.Addr(), ""); b != nil {
 			s.releaseConn(addr.Addr())
-			why, err = refusedBan, wire.Errorf(wire.CodeDenied, "%s", banText(b))
+			why, err = refusedBan, wire.Errorf(wire.CodeDenied, "%s", ban.Text(b))
 		}
 	}
 	if err != nil {
@@ -144,7 +145,7 @@ func (c *masterSession) Finish() {
 		c.out = append(c.out, "ERR shutting-down "+upgradeText+"\n"...)
 	}
 	if b := c.svc.banned(0, c.remote.Addr(), ""); b != nil && errors.Is(err, errBanned) {
-		c.out = append(c.out, errLine(wire.Errorf(wire.CodeDenied, "%s", banText(b)))...)
+		c.out = append(c.out, errLine(wire.Errorf(wire.CodeDenied, "%s", ban.Text(b)))...)
 	}
 	cause := c.cause(err)
 	abort := cause == unread || cause == causeInternal || c.isAborted()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/netsvc/ban"
 	"roomd/netsvc/limit"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/wire"
@@ -59,7 +60,7 @@ func (m *Member) info(end uint64) MemberInfo {
 }
 
 // BanTarget returns what a ban of the member's address is of: an IPv4 address, or a network of IPv6.
-func (i MemberInfo) BanTarget() string { return networkText(limit.Prefix(i.remote.Addr())) }
+func (i MemberInfo) BanTarget() string { return ban.Target(i.remote.Addr()) }
 
 // Key returns the folded nick.
 func (i MemberInfo) Key() string { return i.key }
@@ -204,77 +205,6 @@ func (r *Room) operatorSays(text string) {
 	r.announce(wire.Event{Type: wire.TypeNotice, Text: "operator: " + wire.CleanString(text)})
 }
 
-// RoomDetail is a room as the operator sees it.
-type RoomDetail struct {
-	ID       uint64    `json:"id"`
-	Name     string    `json:"name"`
-	Port     int       `json:"port"`
-	State    string    `json:"state"`           // opening, open, unbound or closing
-	Cause    string    `json:"cause,omitempty"` // why it is unbound
-	ReadOnly bool      `json:"read_only"`
-	Members  int       `json:"members"`
-	Lagging  int       `json:"lagging"` // members that have not received everything
-	Worst    uint64    `json:"worst"`   // by how many events the slowest of them lags behind
-	Lines    uint64    `json:"lines"`
-	Bytes    uint64    `json:"bytes"`
-	Newest   uint64    `json:"newest"` // sequence number
-	Rate     float64   `json:"rate"`   // lines a minute, a moving average
-	Spoke    time.Time `json:"spoke,omitzero"`
-	Created  time.Time `json:"created,omitzero"`
-	Creator  string    `json:"creator,omitempty"`
-	Topic    string    `json:"topic"`
-	Locked   bool      `json:"-"` // has a password
-}
-
-// stateNames are the names of the states of a room.
-var stateNames = map[state]string{opening: "opening", open: "open", unbound: "unbound", closing: "closing"}
-
-// States returns how many rooms are in each state.
-func (s *Service) States() map[string]int {
-	n := make(map[string]int)
-	for _, name := range stateNames {
-		n[name] = 0
-	}
-	for _, r := range s.allRooms() {
-		n[stateNames[r.currentState()]]++
-	}
-	return n
-}
-
-// Rooms returns all rooms, sorted by folded name. It includes rooms that are being opened or closed.
-func (s *Service) Rooms() []RoomDetail {
-	rooms := s.sortedRooms()
-	all := make([]RoomDetail, len(rooms))
-	for i, r := range rooms {
-		all[i] = r.detail()
-	}
-	return all
-}
-
-// Room returns one room.
-func (s *Service) Room(name string) (RoomDetail, error) {
-	r, err := s.room(name)
-	if err != nil {
-		return RoomDetail{}, err
-	}
-	return r.detail(), nil
-}
-
-func (r *Room) detail() RoomDetail {
-	d := RoomDetail{ID: r.id, ReadOnly: r.settings.Load().ReadOnly}
-	if st, err := r.svc.store.Stat(r.id); err == nil {
-		d.Lines, d.Bytes, d.Newest = st.Lines, st.Bytes, st.Last
-	}
-	end := r.log.End().Pos
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	d.Name, d.Port, d.State, d.Cause = r.name(), r.port(), stateNames[r.state], r.unboundReason
-	d.Members, d.Topic, d.Spoke, d.Rate = len(r.members), r.topic, r.lastLine, r.rate.now(time.Now())
-	d.Created, d.Creator, d.Locked = r.created, r.creatorAddr, r.password.Load() != nil
-	d.Lagging, d.Worst = r.lag(end)
-	return d
-}
-
 // SetTopic changes a room's topic. The topic is on disk before it is shown.
 func (s *Service) SetTopic(name, topic string) error {
 	r, end, err := s.beginRoomChange(name)
@@ -286,79 +216,174 @@ func (s *Service) SetTopic(name, topic string) error {
 	return r.update(store.Edit{Topic: &topic})
 }
 
-// PortsInfo is the state of the ports for rooms.
-type PortsInfo struct {
-	First   int           `json:"first"`
-	Last    int           `json:"last"`
-	Bound   int           `json:"bound"`
-	Free    int           `json:"free"`    // includes those in quarantine
-	Next    []int         `json:"next"`    // the first free ones, in the order in which they are given out
-	Resting []int         `json:"resting"` // in quarantine: free, and given out last because a room had them
-	Unbound []UnboundRoom `json:"unbound"`
+// loadBans reads the bans of the store into memory: each join looks at them.
+func (s *Service) loadBans() error {
+	bans, err := s.store.Bans(time.Now())
+	if err != nil {
+		return fmt.Errorf("read the bans: %w", err)
+	}
+	s.bans.Store(ban.NewList(bans))
+	return nil
 }
 
-// UnboundRoom is a room whose port is not bound.
-type UnboundRoom struct {
-	Room  string `json:"room"`
-	Port  int    `json:"port"`
-	Cause string `json:"cause"`
+// banned returns a ban that applies to an address or a nick in a room, as ban.Refuses; nil: there is
+// none.
+func (s *Service) banned(room uint64, addr netip.Addr, nick string) *store.Ban {
+	list := s.bans.Load()
+	if !list.HasBans() {
+		return nil
+	}
+	return list.Refusing(time.Now(), room, addr, nick)
 }
 
-// Ports returns the state of the ports.
-func (s *Service) Ports() PortsInfo {
-	s.mu.Lock()
-	q := &s.ports
-	i := PortsInfo{First: q.first, Last: q.last, Free: len(q.free), Next: slices.Clone(q.free[:min(5, len(q.free))]), Resting: q.quarantined(), Unbound: []UnboundRoom{}}
-	s.mu.Unlock()
-	for _, r := range s.List() {
-		if r.Unbound != "" {
-			i.Unbound = append(i.Unbound, UnboundRoom{r.Name, r.Port, r.Unbound})
-		} else {
-			i.Bound++
+// memberMutes are the mutes of a member, as long as its nick and the list of bans stay the same.
+type memberMutes struct {
+	list  *ban.List
+	nick  string
+	mutes []*ban.Ban
+}
+
+// toMute is the member as mutes see it. The caller holds Room.mu, or the member's read lock.
+func (m *Member) toMute() *ban.Member {
+	return &ban.Member{ID: m.id, Room: m.room.id, Addr: m.out.remote.Addr(), Nick: m.nick.Key, Joined: m.since()}
+}
+
+// activeMute returns the mute that applies to the member now, of several the one that lasts longest;
+// nil: the member may speak. The caller holds Room.mu, or the member's read lock.
+func (m *Member) activeMute() *store.Ban {
+	list := m.room.svc.bans.Load()
+	if !list.HasMutes() {
+		return nil
+	}
+	known := m.muted.Load()
+	if known == nil || known.list != list || known.nick != m.nick.Key {
+		known = &memberMutes{list, m.nick.Key, list.Silencing(m.toMute(), m.room.svc.started)}
+		m.muted.Store(known)
+	}
+	return ban.Longest(time.Now(), known.mutes)
+}
+
+// BanTargets counts the members and other connections that bans or mutes apply to.
+type BanTargets struct {
+	Members     int `json:"members"`
+	Connections int `json:"connections"` // that are not a member's
+}
+
+// targets returns the members and other connections that one of the bans applies to.
+func (s *Service) targets(bans []ban.Ban) (members []*Member, others []nonMember) {
+	now := time.Now()
+	for _, r := range s.allRooms() {
+		r.mu.Lock()
+		for _, m := range append(r.undrained(), r.members...) {
+			as := m.toMute()
+			if slices.ContainsFunc(bans, func(b ban.Ban) bool {
+				return b.Silences(as, s.started) || b.Refuses(now, r.id, as.Addr, as.Nick)
+			}) {
+				members = append(members, m)
+			}
+		}
+		r.mu.Unlock()
+	}
+	for _, v := range s.nonMembers() {
+		room := uint64(0)
+		r, addr := v.location()
+		if r != nil {
+			room = r.id
+		}
+		if slices.ContainsFunc(bans, func(b ban.Ban) bool { return b.Refuses(now, room, addr.Addr(), "") }) {
+			others = append(others, v)
 		}
 	}
-	return i
+	return members, others
 }
 
-// Connections returns how many connections there are now, to all ports.
-func (s *Service) Connections() int { return s.conns.Total() }
-
-// Status is the server in numbers.
-type Status struct {
-	Started     time.Time        `json:"started"`
-	MasterPort  int              `json:"master_port"`
-	Listening   []netip.AddrPort `json:"listening"`         // addresses on which the master port is open
-	Missing     []Missing        `json:"missing,omitempty"` // addresses that the machine does not have yet
-	Engine      string           `json:"engine"`            // what serves plain connections: event loops, or goroutines
-	Rooms       int              `json:"rooms"`
-	Unbound     int              `json:"unbound"`
-	Members     int              `json:"members"`
-	Connections int              `json:"connections"` // to all ports
-	Lines       uint64           `json:"lines"`       // in all histories
-	Bytes       uint64           `json:"bytes"`
-	ReadOnly    string           `json:"read_only,omitempty"` // why nothing can be written
-	Stalled     string           `json:"stalled,omitempty"`   // for how long the disk has not answered, if that is long
+// CountTargets counts the members and other connections that bans would apply to.
+func (s *Service) CountTargets(bans ...store.Ban) BanTargets {
+	members, others := s.targets(ban.NewList(bans).All())
+	return BanTargets{len(members), len(others)}
 }
 
-// Status returns the state of the server.
-func (s *Service) Status() Status {
-	st := Status{Started: s.started, MasterPort: s.Port(), Listening: s.Listening(), Missing: s.Missing(), Engine: s.engine.String(), Connections: s.conns.Total()}
-	for _, r := range s.Rooms() {
-		st.Rooms++
-		st.Members += r.Members
-		st.Lines += r.Lines
-		st.Bytes += r.Bytes
-		if r.State == stateNames[unbound] {
-			st.Unbound++
+// Ban sets bans or mutes, all of them or none, on disk before it returns. It ends the members and
+// connections that a ban applies to.
+func (s *Service) Ban(bans ...store.Ban) (stored []store.Ban, hit BanTargets, err error) {
+	end, err := s.beginChange()
+	if err != nil {
+		return nil, BanTargets{}, err
+	}
+	defer end()
+	for _, b := range bans {
+		if _, err := limit.ParseNetwork(b.Addr); b.Addr == "" && b.Nick == "" || b.Addr != "" && err != nil {
+			return nil, BanTargets{}, wire.Errorf(wire.CodeBadRequest, "a ban is of an address, a network or a nick")
 		}
 	}
-	if err := s.store.ReadOnly(); err != nil {
-		st.ReadOnly = err.Error()
+	if bans, err = s.store.AddBans(&hit, bans...); err != nil {
+		return nil, BanTargets{}, clientError(fmt.Errorf("store the ban: %w", err))
 	}
-	if took := s.store.SlowDisk(); took > 0 {
-		st.Stalled = fmt.Sprintf("the disk has not answered for %v", took.Round(100*time.Millisecond))
+	return bans, hit, nil
+}
+
+// enforce ends the members and connections that bans apply to.
+func (s *Service) enforce(bans []ban.Ban) BanTargets {
+	members, others := s.targets(bans)
+	for _, m := range members {
+		now, nick := time.Now(), m.key()
+		for i := range bans {
+			if b := &bans[i]; b.Refuses(now, m.room.id, m.out.remote.Addr(), nick) && m.kick(ban.Text(&b.Ban)) {
+				break
+			}
+		}
 	}
-	return st
+	for _, v := range others {
+		v.terminate() // the ban is the reason that it finds
+	}
+	return BanTargets{len(members), len(others)}
+}
+
+// Unban lifts bans and mutes, all of them or none. The error is store.ErrNoBan if one does not exist.
+func (s *Service) Unban(ids ...uint64) error {
+	end, err := s.beginChange()
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err := s.store.RemoveBans(ids...); err != nil {
+		return clientError(fmt.Errorf("lift the ban: %w", err))
+	}
+	return nil
+}
+
+// Bans returns the bans and mutes that have not expired.
+func (s *Service) Bans() []store.Ban { return s.bans.Load().Active(time.Now()) }
+
+// Mutes returns the mutes that a nick, an address or a member's ID stands for: those that apply to
+// the members it names now, and those that were set on a member it named, which has left since.
+// others are members that one of the mutes was set on, and that it does not name.
+func (s *Service) Mutes(what string) (mutes []store.Ban, others []MemberInfo) {
+	named := s.FindMembers(what)
+	isNamed := func(id uint64) bool {
+		return slices.ContainsFunc(named, func(i MemberInfo) bool { return i.ID == id })
+	}
+	by := parseSelector(what)
+	all, _ := s.Members("") // for all rooms there is no error
+	now := time.Now()
+	for _, b := range s.bans.Load().All() {
+		if !b.Mute || b.Expired(now) {
+			continue
+		}
+		byName := by.key != "" && b.Nick == by.key
+		members, _ := s.targets([]ban.Ban{b})
+		if !byName && !b.SetOn(by.id, s.started) && !b.Covers(by.addr) &&
+			!slices.ContainsFunc(members, func(m *Member) bool { return isNamed(m.id) }) {
+			continue
+		}
+		mutes = append(mutes, b.Ban)
+		for _, m := range all {
+			if b.SetOn(m.ID, s.started) && !isNamed(m.ID) && !byName {
+				others = append(others, m)
+			}
+		}
+	}
+	return mutes, others
 }
 
 // plural returns a number with its noun.

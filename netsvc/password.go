@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"roomd/netsvc/ban"
 	"roomd/netsvc/passwd"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
@@ -83,7 +84,7 @@ func (r *Room) refuseEntry(addr netip.AddrPort, why RefusalReason, err error) (R
 	case errors.Is(err, errMoved):
 		say = wire.Notice(upgradeText)
 	case errors.Is(err, errBanned) && b != nil:
-		say = r.noticeLine(banText(b))
+		say = r.noticeLine(ban.Text(b))
 	case errors.As(err, &text):
 		say = string(text)
 	}

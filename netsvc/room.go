@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"roomd/netsvc/ban"
 	"roomd/netsvc/limit"
 	"roomd/netsvc/passwd"
 	"roomd/netsvc/roomlog"
@@ -333,7 +334,7 @@ func (r *Room) refuses(addr netip.AddrPort) (why RefusalReason, text string) {
 		return refusedRoomFull, r.noticeLine(fmt.Sprintf("the room is full: it has %s, which is the limit", plural(most, "member")))
 	}
 	if b := r.svc.banned(r.id, addr.Addr(), ""); b != nil {
-		return refusedBan, r.noticeLine(banText(b))
+		return refusedBan, r.noticeLine(ban.Text(b))
 	}
 	return "", ""
 }
@@ -361,7 +362,7 @@ func (r *Room) guest() wire.Name {
 	for {
 		r.guests++
 		nick := "guest-" + strconv.Itoa(r.guests)
-		if r.nicks[nick] == nil && !r.svc.bans.Load().hasNick(nick) {
+		if r.nicks[nick] == nil && !r.svc.bans.Load().HasNick(nick) {
 			return wire.Name{Shown: nick, Key: nick}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"roomd/netsvc/ban"
 	"roomd/netsvc/limit"
 	"roomd/netsvc/passwd"
 	"roomd/netsvc/roomlog"
@@ -141,9 +142,9 @@ type limits struct {
 	requests    limit.Buckets
 	commands    limit.Buckets // of members
 	guesses     passwd.Guesses
-	bans        atomic.Pointer[banList] // read at every join, replaced as a whole
-	insertBytes atomic.Int64            // of all members
-	diskReaders chan struct{}           // has a place for each goroutine that may read from the disk
+	bans        atomic.Pointer[ban.List] // read at every join, replaced as a whole
+	insertBytes atomic.Int64             // of all members
+	diskReaders chan struct{}            // has a place for each goroutine that may read from the disk
 }
 
 // totals count connections and members, for their IDs and for Inconsistencies, and events.

@@ -21,7 +21,7 @@ var allowed = map[string]struct {
 	"roomd/cmd/roomd/certificate": {[]string{"roomd/admin/english"}, nil, "it reads the files of a certificate, whatever it is shown to"},
 	"roomd/cmd/roomd/chat":        {[]string{"roomd/admin/english", "roomd/admin/term", "roomd/cmd/roomd/remote", "roomd/netsvc/client", "roomd/netsvc/wire"}, nil, "a client like others: it knows the server by its protocol, and the terminal by admin/term, the only one that imports readline"},
 	"roomd/cmd/roomd/check":       {[]string{"roomd/admin/english", "roomd/cmd/roomd/certificate", "roomd/cmd/roomd/config", "roomd/store", "roomd/store/disk"}, []string{"golang.org/x/sys"}, "it looks at all that the configuration names, as serve would"},
-	"roomd/cmd/roomd/config":      {[]string{"roomd/admin/english", "roomd/admin/value", "roomd/netsvc", "roomd/netsvc/wire"}, []string{"github.com/BurntSushi/toml"}, "values follow the rules of their use: names those of the protocol, networks those of bans, ranges those of the console's set; it opens nothing"},
+	"roomd/cmd/roomd/config":      {[]string{"roomd/admin/english", "roomd/admin/value", "roomd/netsvc/limit", "roomd/netsvc/wire"}, []string{"github.com/BurntSushi/toml"}, "values follow the rules of their use: names those of the protocol, networks those of limits and bans, ranges those of the console's set; it opens nothing"},
 	"roomd/cmd/roomd/feed":        {[]string{"roomd/admin/english", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/netsvc/client", "roomd/netsvc/wire"}, nil, "lines go into a room through a member, and what becomes of them is told in the words of the protocol"},
 	"roomd/cmd/roomd/metrics":     {[]string{"roomd/netsvc", "roomd/store"}, []string{"github.com/prometheus/client_golang"}, "it shows the numbers of both, alone uses the library, and steers nothing"},
 	"roomd/cmd/roomd/offline":     {[]string{"roomd/admin/english", "roomd/cmd/roomd/progress", "roomd/netsvc/wire", "roomd/store"}, nil, "it works on the database as the server does, without one"},
@@ -34,12 +34,13 @@ var allowed = map[string]struct {
 	"roomd/cmd/roomd/tail":        {[]string{"roomd/admin/english", "roomd/admin/term", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/netsvc/client", "roomd/netsvc/wire"}, nil, "it prints a room as the protocol spells it"},
 	"roomd/cmd/roomd/upgrade":     {nil, []string{"golang.org/x/sys"}, "it hands over what it is given, and knows no rooms"},
 	"roomd/cmd/roomd/usage":       {[]string{"roomd/admin/english", "roomd/admin/value"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag"}, "what is wrong with a command line, whatever the command"},
-	"roomd/admin":                 {[]string{"roomd/admin/english", "roomd/admin/peer", "roomd/admin/term", "roomd/admin/value", "roomd/netsvc", "roomd/netsvc/wire", "roomd/store", "roomd/store/disk"}, nil, "the console steers netsvc, and compares names and writes lines as the protocol does; the user of the socket is asked of admin/peer; nothing below knows it"},
+	"roomd/admin":                 {[]string{"roomd/admin/english", "roomd/admin/peer", "roomd/admin/term", "roomd/admin/value", "roomd/netsvc", "roomd/netsvc/ban", "roomd/netsvc/limit", "roomd/netsvc/wire", "roomd/store", "roomd/store/disk"}, nil, "the console steers netsvc, reads the targets of bans and networks as it does, and compares names and writes lines as the protocol does; the user of the socket is asked of admin/peer; nothing below knows it"},
 	"roomd/admin/english":         {nil, nil, "texts for people: it knows nothing of what they are about"},
 	"roomd/admin/peer":            {nil, []string{"golang.org/x/sys"}, "what the kernel says of the other end of a socket, whatever is said over it"},
 	"roomd/admin/term":            {nil, []string{"github.com/chzyer/readline", "golang.org/x/sys", "golang.org/x/text"}, "lines at a terminal, whatever they are for; it alone uses the library"},
 	"roomd/admin/value":           {nil, nil, "ranges and times are pure: the configuration and the console read values by them"},
-	"roomd/netsvc":                {[]string{"roomd/netsvc/limit", "roomd/netsvc/passwd", "roomd/netsvc/proxy", "roomd/netsvc/roomlog", "roomd/netsvc/transport", "roomd/netsvc/wire", "roomd/store"}, []string{"golang.org/x/sys"}, "the network knows nothing of files and consoles"},
+	"roomd/netsvc":                {[]string{"roomd/netsvc/ban", "roomd/netsvc/limit", "roomd/netsvc/passwd", "roomd/netsvc/proxy", "roomd/netsvc/roomlog", "roomd/netsvc/transport", "roomd/netsvc/wire", "roomd/store"}, []string{"golang.org/x/sys"}, "the network knows nothing of files and consoles"},
+	"roomd/netsvc/ban":            {[]string{"roomd/netsvc/limit", "roomd/netsvc/wire", "roomd/store"}, nil, "bans are compared with what is said of a client: it sees no socket, no room and no clock"},
 	"roomd/netsvc/client":         {nil, nil, "other people's bots import it: it brings nothing with it, and knows the server only by its protocol"},
 	"roomd/netsvc/irc":            {[]string{"roomd/netsvc", "roomd/netsvc/wire"}, nil, "IRC is one more way into the rooms; netsvc knows nothing of it"},
 	"roomd/netsvc/netsvctest":     {[]string{"roomd/netsvc", "roomd/store"}, nil, "tests of all packages use it, and nothing else does"},
@@ -77,8 +78,8 @@ func TestImports(t *testing.T) {
 		}
 		for _, i := range p.Imports {
 			if first, _, _ := strings.Cut(i, "/"); !strings.Contains(first, ".") && first != "roomd" {
-				pure := []string{"roomd/netsvc/limit", "roomd/netsvc/passwd", "roomd/netsvc/roomlog", "roomd/netsvc/wire"}
-				addresses := i == "net/netip" && (p.ImportPath == "roomd/netsvc/limit" || p.ImportPath == "roomd/netsvc/passwd") // and no sockets
+				pure := []string{"roomd/netsvc/ban", "roomd/netsvc/limit", "roomd/netsvc/passwd", "roomd/netsvc/roomlog", "roomd/netsvc/wire"}
+				addresses := i == "net/netip" && slices.Contains([]string{"roomd/netsvc/ban", "roomd/netsvc/limit", "roomd/netsvc/passwd"}, p.ImportPath) // and no sockets
 				if (slices.Contains(pure, p.ImportPath) || strings.HasPrefix(p.ImportPath, "roomd/store")) && strings.HasPrefix(i+"/", "net/") && !addresses {
 					t.Errorf("%s must not import %s: %s", p.ImportPath, i, rule.why)
 				}

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"roomd/admin/value"
-	"roomd/netsvc"
+	"roomd/netsvc/limit"
 )
 
 // The setters take a value as TOML has it: int64, float64, bool, string, []any. An error
@@ -178,7 +178,7 @@ func setAddrs(to *[]netip.Addr, v any) error {
 
 func setPrefixes(to *[]netip.Prefix, v any) error {
 	return setList(to, v, "an address or a network", `["127.0.0.0/8", "192.0.2.1"]`, func(s string) (netip.Prefix, error) {
-		p, err := netsvc.ParsePrefix(s)
+		p, err := limit.ParsePrefix(s)
 		if a, notAddr := netip.ParseAddr(s); notAddr == nil { // one address, also of IPv6
 			p, err = a.Unmap().Prefix(a.Unmap().BitLen())
 		}
