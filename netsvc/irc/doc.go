@@ -9,6 +9,8 @@
 //   - numeric.go, failure.go: the numerics and standard replies, with their English
 //   - text.go, split.go: formatting codes and CTCP; a long text in several lines
 //   - capability.go: the capabilities of a client
+//   - history.go: requests of CHATHISTORY, msgids, times
+//   - format.go: the log of a room as IRC
 //
 // A line out never has a CR, LF or NUL but in its ending, and without its tags at most 512
 // bytes: the append functions see to it, whatever they are given.

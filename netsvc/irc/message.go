@@ -247,7 +247,11 @@ func appendLine(b []byte, source, command string, params ...string) []byte {
 	if source != "" {
 		b = append(append(append(b, ':'), source...), ' ')
 	}
-	b = append(b, command...)
+	return appendParams(append(b, command...), start, params...)
+}
+
+// appendParams appends the parameters of appendLine, and ends the line that begins at start.
+func appendParams(b []byte, start int, params ...string) []byte {
 	for i, p := range params {
 		b = append(b, ' ')
 		switch last := i == len(params)-1; {

@@ -48,6 +48,10 @@ type Event struct {
 	Epoch     string
 	LineBytes int
 	Text      string
+	// How a member left: by a kick of the operator, or from this room alone while its session is
+	// in others; and its words. IRC shows them, text and JSON do not.
+	Kicked, Parted bool
+	Reason         string
 }
 
 // format is how an event of a type is rendered.

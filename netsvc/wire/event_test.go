@@ -54,6 +54,10 @@ func TestEventForms(t *testing.T) {
 			`* ann left (0 here)`,
 			`{"type":"leave","from":"ann","members":0}`,
 		}, {
+			wire.Event{Type: wire.TypeLeave, From: "ann", Members: 2, Kicked: true, Parted: true, Reason: "bye"},
+			`* ann left (2 here)`,
+			`{"type":"leave","from":"ann","members":2}`,
+		}, {
 			wire.Event{Type: wire.TypeNick, From: "guest-7", Nick: "ann"},
 			`* guest-7 is now ann`,
 			`{"type":"nick","from":"guest-7","nick":"ann"}`,

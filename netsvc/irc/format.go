@@ -1,0 +1,199 @@
+package irc
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"roomd/netsvc/wire"
+)
+
+// userName is the user name of everybody: what a client says of itself here proves nothing, and a
+// replayed line has to look like the live one.
+const userName = "u"
+
+// chanType is before the names of rooms.
+const chanType = '#'
+
+// tagLevel says which tags of the server a client gets.
+type tagLevel uint8
+
+const (
+	noTags    tagLevel = iota
+	timeTag            // server-time
+	allTags            // message-tags: time and msgid
+	tagLevels = iota
+)
+
+// Format renders the events of a room for clients of IRC that have the same capabilities.
+type Format struct {
+	Host     func() string // the server's name, in every prefix; at most MaxHost bytes
+	Level    tagLevel
+	Extended bool // JOIN has an account and a real name (extended-join)
+}
+
+// MaxHost is the greatest length of the server's name in bytes. Beside the longest nick and room
+// it leaves more than 150 bytes of a line for the text.
+const MaxHost = 63
+
+// Place is a room as its readers see it.
+type Place struct {
+	Name string
+	ID   uint64
+	To   string // the nick of the only reader; "": all members
+}
+
+// Render appends the lines for an event in the log of a room, if its readers see any. A text that
+// is too long for one line becomes several: the first one alone has the msgid.
+//
+// Of the answers to commands of a room's port there is only the text of an error. The end of a
+// room is for each member a KICK of its own, which is not here.
+func (f *Format) Render(b []byte, room Place, ev wire.Event) []byte {
+	return f.append(b, room, &ev, replay{})
+}
+
+// replay is how lines of a replay differ.
+type replay struct {
+	batch string // the reference of the batch that they are in; "": none
+	clock bool   // a text begins with its time, as the client gets no tag with it
+}
+
+// Replay is Render for a line of a replay, in a batch unless that is "". Without a batch, readers
+// that get no tag with the time see it before the text, in UTC: [12:03].
+func (f *Format) Replay(b []byte, room Place, ev wire.Event, batch string) []byte {
+	return f.append(b, room, &ev, replay{batch, batch == "" && f.Level == noTags})
+}
+
+func (f *Format) append(b []byte, room Place, ev *wire.Event, r replay) []byte {
+	l := lines{f, f.Host(), room, ev, r}
+	switch ev.Type {
+	case wire.TypeMessage, wire.TypeAction, wire.TypePrivate:
+		return l.say(b)
+	case wire.TypeNotice, wire.TypeError:
+		return l.notice(b)
+	case wire.TypeTopic:
+		return l.event(b, ev.From, "TOPIC", true, ev.Text)
+	case wire.TypeJoin:
+		if f.Extended {
+			return l.event(b, ev.From, "JOIN", true, "*", ev.From)
+		}
+		return l.event(b, ev.From, "JOIN", true)
+	case wire.TypeNick:
+		return l.event(b, ev.From, "NICK", false, ev.Nick)
+	case wire.TypeLeave:
+		switch {
+		case ev.Kicked:
+			return l.event(b, "", "KICK", true, ev.From, ev.Reason)
+		case ev.Parted && ev.Reason == "":
+			return l.event(b, ev.From, "PART", true)
+		case ev.Parted:
+			return l.event(b, ev.From, "PART", true, ev.Reason)
+		}
+		return l.event(b, ev.From, "QUIT", false, ev.Reason)
+	}
+	return b
+}
+
+// lines are the lines of one event.
+type lines struct {
+	*Format
+	host string
+	room Place
+	ev   *wire.Event
+	replay
+}
+
+// tags appends the tags of a line.
+func (l *lines) tags(b []byte, first bool) []byte {
+	if l.batch != "" {
+		b = appendTag(b, "batch", l.batch)
+	}
+	if l.Level >= timeTag && !l.ev.Time.IsZero() {
+		b = appendServerTime(append(openTag(b), "time="...), l.ev.Time)
+	}
+	if l.Level >= allTags && l.ev.Seq > 0 && first {
+		b = appendMsgID(append(openTag(b), "msgid="...), l.room.ID, l.ev.Seq)
+	}
+	return closeTags(b)
+}
+
+// begin appends a line as far as its command. from is a nick, or "" for the server.
+func (l *lines) begin(b []byte, from, command string) []byte {
+	b = append(b, ':')
+	if isMiddle(from) {
+		b = append(append(b, from...), "!"+userName+"@"...)
+	}
+	b = append(append(b, l.host...), ' ')
+	return append(b, command...)
+}
+
+func (l *lines) appendRoom(b []byte) []byte {
+	return append(append(b, ' ', chanType), l.room.Name...)
+}
+
+// event appends a line that is not split, with the room as its first parameter if inRoom.
+func (l *lines) event(b []byte, from, command string, inRoom bool, params ...string) []byte {
+	b = l.tags(b, true)
+	start := len(b)
+	if b = l.begin(b, from, command); inRoom {
+		b = l.appendRoom(b)
+	}
+	return appendParams(b, start, params...)
+}
+
+// say appends what somebody says.
+func (l *lines) say(b []byte) []byte {
+	command := "PRIVMSG"
+	if l.ev.Type == wire.TypePrivate { // its text may be a CTCP message
+		return l.split(b, l.ev.From, command, l.ev.To, "", "", l.ev.Text, "")
+	}
+	text := withoutCTCP(l.ev.Text)
+	if l.ev.Type == wire.TypeAction {
+		return l.split(b, l.ev.From, command, "", "\x01"+action+" ", "", text, "\x01")
+	}
+	return l.split(b, l.ev.From, command, "", "", "", text, "")
+}
+
+// notice appends a notice of the server. One for a single reader names the room in its text, as
+// other servers do.
+func (l *lines) notice(b []byte) []byte {
+	text := withoutCTCP(l.ev.Text)
+	if l.room.To == "" {
+		return l.split(b, "", "NOTICE", "", "", "", text, "")
+	}
+	return l.split(b, "", "NOTICE", l.room.To, "", l.room.Name, text, "")
+}
+
+// split appends a text in as many lines as it needs: to the nick to, or to the room. Each part is
+// between open and end. about is the room that the first one names, or "".
+func (l *lines) split(b []byte, from, command, to, open, about, text, end string) []byte {
+	for first := true; first || text != ""; first = false {
+		b = l.tags(b, first)
+		start := len(b)
+		if b = l.begin(b, from, command); to != "" {
+			b = append(append(b, ' '), to...)
+		} else {
+			b = l.appendRoom(b)
+		}
+		b = append(append(b, " :"...), open...)
+		if first && about != "" {
+			b = append(append(append(b, '[', chanType), about...), "] "...)
+		}
+		if first && l.clock && !l.ev.Time.IsZero() {
+			b = l.ev.Time.UTC().AppendFormat(b, "[15:04] ")
+		}
+		var part string
+		part, text = cutText(text, maxInside-len(end)-(len(b)-start))
+		b = append(append(b, part...), end...)
+		b = endLine(b, start)
+	}
+	return b
+}
+
+// withoutCTCP returns a text that no client takes for a CTCP message. Texts of a room are clean, and
+// have no such byte.
+func withoutCTCP(text string) string {
+	if strings.IndexByte(text, ctcp) < 0 {
+		return text
+	}
+	return strings.ReplaceAll(text, "\x01", string(utf8.RuneError))
+}
