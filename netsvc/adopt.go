@@ -271,7 +271,7 @@ func (a *adoption) adoptListening(listen []netip.Addr, port int) {
 	o.Listen, o.Port = listen, port
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.ports.claim(port)
+	a.ports.Claim(port)
 	a.options.Store(&o)
 }
 

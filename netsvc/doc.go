@@ -51,7 +51,7 @@
 // In this order: Service.mu, Room.mu, Member.mu, the lock inside roomlog.Log.
 // None is held across I/O, a channel send or a transaction.
 //
-//   - Service.mu: names, rooms, the queue of ports. Inconsistencies takes it and all Room.mu, to
+//   - Service.mu: names, rooms, the ports.Queue. Inconsistencies takes it and all Room.mu, to
 //     see one moment.
 //
 //   - Room.mu: members, nicks, state, topic. Admission and closing take it, and

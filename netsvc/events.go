@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
 
@@ -119,6 +120,27 @@ func (s *Service) publishRefusal(room string, addr netip.AddrPort, why RefusalRe
 		attrs = append(attrs, "unlogged", unlogged)
 	}
 	s.logQueue.add(func() { s.log.Info("client refused", attrs...) })
+}
+
+// refuse writes one line to a client and closes the connection. The line may be lost if very many
+// connections are refused at once.
+func (s *Service) refuse(c transport.HalfCloser, why RefusalReason, line string) {
+	if why != notRefused {
+		s.counters.refusals.add(why)
+	}
+	s.engine.Refuse(c, line)
+}
+
+// refuseNew is refuse for a connection that was just accepted. If the address connects too often,
+// the connection is closed at once, which costs less: the line may be lost if the client has sent
+// something.
+func (s *Service) refuseNew(c transport.Socket, addr netip.AddrPort, why RefusalReason, line string) {
+	if why != refusedRate {
+		s.refuse(c.TCP(addr), why, line)
+		return
+	}
+	s.counters.refusals.add(why)
+	c.WriteAndClose(line)
 }
 
 // refusalLog limits the refusals in the log: of each reason the first is logged, and then one

@@ -119,7 +119,7 @@ func (s *Service) openRoom(k store.Room, last uint64, owner any) bool {
 		return false
 	}
 	r := s.register(k, last)
-	s.ports.claim(k.Port)
+	s.ports.Claim(k.Port)
 	p, _ := owner.(*reservation)
 	if p == nil {
 		r.acceptOn(nil)
@@ -249,8 +249,8 @@ func (r *Room) applyMove(k store.Room, owner any) {
 	s.mu.Lock()
 	was := r.nameAndPort.Load()
 	r.nameAndPort.Store(newNameAndPort(was.name, was.key, k.Port))
-	s.ports.claim(k.Port)
-	s.ports.release(was.port)
+	s.ports.Claim(k.Port)
+	s.ports.Release(was.port)
 	ln, _ := owner.(*transport.Endpoint)
 	r.acceptOn(ln)
 	s.mu.Unlock()

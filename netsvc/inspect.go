@@ -74,7 +74,7 @@ func (s *Service) memoryInconsistencies() (found findings) {
 		}
 		owner[port] = r.name()
 	}
-	for _, p := range s.ports.free {
+	for _, p := range s.ports.Free() {
 		if owner[p] != "" {
 			found.add("port %d of %s is in the queue of free ports", p, owner[p])
 		}
@@ -255,8 +255,9 @@ type UnboundRoom struct {
 // Ports returns the state of the ports.
 func (s *Service) Ports() PortsInfo {
 	s.mu.Lock()
-	q := &s.ports
-	i := PortsInfo{First: q.first, Last: q.last, Free: len(q.free), Next: slices.Clone(q.free[:min(5, len(q.free))]), Resting: q.quarantined(), Unbound: []UnboundRoom{}}
+	free := s.ports.Free()
+	i := PortsInfo{Free: len(free), Next: slices.Clone(free[:min(5, len(free))]), Resting: s.ports.Quarantined(), Unbound: []UnboundRoom{}}
+	i.First, i.Last = s.ports.Range()
 	s.mu.Unlock()
 	for _, r := range s.List() {
 		if r.Unbound != "" {
@@ -266,6 +267,44 @@ func (s *Service) Ports() PortsInfo {
 		}
 	}
 	return i
+}
+
+// Missing is an address of Options.Listen that not every port listens on.
+type Missing struct {
+	Addr  netip.Addr `json:"address"`
+	Cause string     `json:"cause"`
+}
+
+func (m Missing) String() string { return fmt.Sprintf("%s (%s)", m.Addr, m.Cause) }
+
+// Listening returns the addresses on which the master port listens.
+func (s *Service) Listening() []netip.AddrPort {
+	all := []netip.AddrPort{}
+	if master := s.master.Load(); master != nil {
+		for _, l := range master.Listeners {
+			all = append(all, l.Addr)
+		}
+	}
+	return all
+}
+
+// Wanted returns the addresses and the master port of the options in effect.
+func (s *Service) Wanted() (listen []netip.Addr, port int) {
+	o := s.opts()
+	return slices.Clone(o.Listen), o.Port
+}
+
+// Missing returns the addresses that are missing now.
+func (s *Service) Missing() []Missing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := []Missing{}
+	for _, a := range s.opts().Listen {
+		if cause := s.missing[a]; cause != "" {
+			all = append(all, Missing{a, cause})
+		}
+	}
+	return all
 }
 
 // Connections returns how many connections there are now, to all ports.

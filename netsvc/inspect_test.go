@@ -151,7 +151,7 @@ func TestInconsistencies(t *testing.T) {
 		{"have the same port", locked(func() {
 			s.rooms["hall"] = newRoom(s, store.Room{Name: "hall", Key: "hall", Port: r.port()}, 0)
 		}), locked(func() { delete(s.rooms, "hall") })},
-		{"is in the queue of free ports", locked(func() { s.ports.giveBack(r.port()) }), locked(func() { s.ports.claim(r.port()) })},
+		{"is in the queue of free ports", locked(func() { s.ports.GiveBack(r.port()) }), locked(func() { s.ports.Claim(r.port()) })},
 		{"is lobby on port", locked(func() { r.nameAndPort.Store(newNameAndPort("loggia", was.key, was.port)) }), locked(func() { r.nameAndPort.Store(was) })},
 		{"has other settings", locked(func() { r.settings.Store(&store.Settings{ReadOnly: true}) }), locked(func() { r.settings.Store(own) })},
 		{"the room lobby is on disk, but not in memory", locked(func() { delete(s.rooms, "lobby") }), locked(func() { s.rooms["lobby"] = r })},

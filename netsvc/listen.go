@@ -89,7 +89,7 @@ func (s *Service) bindFree(r *Room) (*transport.Endpoint, error) {
 	defer func() { s.returnPorts(failed...) }()
 	for {
 		s.mu.Lock()
-		port, ok := s.ports.take(tried)
+		port, ok := s.ports.Take(tried)
 		s.mu.Unlock()
 		if !ok {
 			if last != nil {
@@ -160,97 +160,6 @@ const busyText = "busy: the server has no descriptor left for another connection
 // busyReply is busyText at the master port.
 const busyReply = "ERR " + busyText + "\n"
 
-// refuse writes one line to a client and closes the connection. The line may be lost if very many
-// connections are refused at once.
-func (s *Service) refuse(c transport.HalfCloser, why RefusalReason, line string) {
-	if why != notRefused {
-		s.counters.refusals.add(why)
-	}
-	s.engine.Refuse(c, line)
-}
-
-// refuseNew is refuse for a connection that was just accepted. If the address connects too often,
-// the connection is closed at once, which costs less: the line may be lost if the client has sent
-// something.
-func (s *Service) refuseNew(c transport.Socket, addr netip.AddrPort, why RefusalReason, line string) {
-	if why != refusedRate {
-		s.refuse(c.TCP(addr), why, line)
-		return
-	}
-	s.counters.refusals.add(why)
-	c.WriteAndClose(line)
-}
-
-// portQueue is the order in which ports are given out: first those that were never used, in
-// ascending order, then those in quarantine, the first released first. A client that still knows
-// an old port must not get into a room of strangers.
-type portQueue struct {
-	first, last int
-	free        []int
-	released    map[int]bool // ports that a room ever had and released
-}
-
-// newPortQueue returns the queue of a range of ports. used are not free, and quarantined are in
-// quarantine, the first released first.
-func newPortQueue(ports [2]int, used map[int]bool, quarantined []int) portQueue {
-	q := portQueue{first: ports[0], last: ports[1], released: make(map[int]bool)}
-	later := make(map[int]bool, len(quarantined))
-	for _, p := range quarantined {
-		later[p] = true
-	}
-	for p := q.first; p <= q.last; p++ {
-		if !used[p] && !later[p] {
-			q.free = append(q.free, p)
-		}
-	}
-	for _, p := range quarantined {
-		if !used[p] {
-			q.release(p)
-		}
-	}
-	return q
-}
-
-// take gives out the next port that is not in tried.
-func (q *portQueue) take(tried map[int]bool) (int, bool) {
-	return q.takeAt(slices.IndexFunc(q.free, func(p int) bool { return !tried[p] }))
-}
-
-// claim gives out a port out of its turn, if it is free.
-func (q *portQueue) claim(port int) bool {
-	_, ok := q.takeAt(slices.Index(q.free, port))
-	return ok
-}
-
-func (q *portQueue) takeAt(i int) (int, bool) {
-	if i < 0 {
-		return 0, false
-	}
-	port := q.free[i]
-	q.free = slices.Delete(q.free, i, i+1)
-	return port, true
-}
-
-// giveBack puts ports that were taken and not used to the front, in the order of taking. The
-// range may have changed meanwhile.
-func (q *portQueue) giveBack(ports ...int) {
-	ports = slices.DeleteFunc(ports, func(p int) bool { return p < q.first || p > q.last || slices.Contains(q.free, p) })
-	q.free = slices.Insert(q.free, 0, ports...)
-}
-
-// release puts a port into quarantine: it comes last.
-func (q *portQueue) release(port int) {
-	if port >= q.first && port <= q.last {
-		q.free = append(q.free, port)
-		q.released[port] = true
-	}
-}
-
-// quarantined returns the free ports that a room has released, the first released first.
-func (q *portQueue) quarantined() []int {
-	return slices.DeleteFunc(append([]int{}, q.free...), func(p int) bool { return !q.released[p] })
-}
-
 // usedPorts returns the ports that cannot be given out: that of the master port, and those of rooms.
 // mu is held.
 func (s *Service) usedPorts(master int) map[int]bool {
@@ -265,10 +174,10 @@ func (s *Service) usedPorts(master int) map[int]bool {
 }
 
 // returnPorts gives ports back that were taken, unless a room has them.
-func (s *Service) returnPorts(ports ...int) {
+func (s *Service) returnPorts(taken ...int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ports.giveBack(slices.DeleteFunc(ports, func(p int) bool { return s.roomAtPort(p) != nil })...)
+	s.ports.GiveBack(slices.DeleteFunc(taken, func(p int) bool { return s.roomAtPort(p) != nil })...)
 }
 
 // quarantinePort puts a port into quarantine that a room had, or was about to get, unless a room
@@ -277,7 +186,7 @@ func (s *Service) quarantinePort(port int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.roomAtPort(port) == nil {
-		s.ports.release(port)
+		s.ports.Release(port)
 	}
 }
 
@@ -297,44 +206,6 @@ func (s *Service) roomAtPort(port int) *Room {
 
 // addressRetryMax is the longest time between two tries.
 const addressRetryMax = 5 * time.Second
-
-// Missing is an address of Options.Listen that not every port listens on.
-type Missing struct {
-	Addr  netip.Addr `json:"address"`
-	Cause string     `json:"cause"`
-}
-
-func (m Missing) String() string { return fmt.Sprintf("%s (%s)", m.Addr, m.Cause) }
-
-// Listening returns the addresses on which the master port listens.
-func (s *Service) Listening() []netip.AddrPort {
-	all := []netip.AddrPort{}
-	if master := s.master.Load(); master != nil {
-		for _, l := range master.Listeners {
-			all = append(all, l.Addr)
-		}
-	}
-	return all
-}
-
-// Wanted returns the addresses and the master port of the options in effect.
-func (s *Service) Wanted() (listen []netip.Addr, port int) {
-	o := s.opts()
-	return slices.Clone(o.Listen), o.Port
-}
-
-// Missing returns the addresses that are missing now.
-func (s *Service) Missing() []Missing {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := []Missing{}
-	for _, a := range s.opts().Listen {
-		if cause := s.missing[a]; cause != "" {
-			all = append(all, Missing{a, cause})
-		}
-	}
-	return all
-}
 
 // addMissing notes that a port does not listen on an address, and has it retried.
 func (s *Service) addMissing(a netip.Addr, cause string) {
@@ -411,5 +282,196 @@ func (s *Service) setMissing(missing map[netip.Addr]string) {
 	}
 	for a, cause := range missing {
 		s.warnMissing(a, before[a], cause)
+	}
+}
+
+// Change is a set of options that can take effect. Either Commit or Undo must be called.
+type Change struct {
+	svc         *Service
+	next        Options
+	quarantined []int // ports, the first released first; nil: the queue of ports does not change
+	endpoints   []*endpointChange
+	missing     map[netip.Addr]string // addresses that are waited for, and why
+	absent      map[netip.Addr]bool   // those that the machine does not have
+}
+
+// ErrPorts is in the error of Prepare if Options.Ports cannot change now. Without it the error is
+// about Listen or Port.
+var ErrPorts = errors.New("the ports for rooms cannot be changed now")
+
+// Prepare does what can fail of a change of options: it binds the new addresses and the new master
+// port. Nothing is different before Commit, except that a port may be closed for a moment if an
+// address is replaced by one that covers it, or the other way round. An address of the options in
+// effect may be missing, a new one must not. One change may be under way at a time.
+func (s *Service) Prepare(next Options) (*Change, error) {
+	c := s.change(next)
+	if o := s.opts(); next.Ports != o.Ports || next.Port != o.Port {
+		released, err := s.store.ReleasedPorts()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrPorts, err)
+		}
+		c.quarantined = append([]int{}, released...)
+	}
+	s.reconfiguring.Lock()
+	if err := c.bind(); err != nil {
+		c.Undo()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (s *Service) change(next Options) *Change {
+	return &Change{svc: s, next: next, missing: make(map[netip.Addr]string), absent: make(map[netip.Addr]bool)}
+}
+
+// bind binds the listeners that the options want and that do not exist.
+func (c *Change) bind() error {
+	s := c.svc
+	master := s.master.Load()
+	port := c.next.Port
+	if port == 0 {
+		port = master.Port
+	}
+	if !c.next.MasterGiven {
+		if err := c.open(nil, master, port); err != nil {
+			return fmt.Errorf("the master port: %w", err)
+		}
+	}
+	for _, r := range s.allRooms() {
+		r.mu.Lock()
+		ln, isOpen := r.ln, r.state == open
+		r.mu.Unlock()
+		if !isOpen {
+			continue
+		}
+		if r.port() == port {
+			return fmt.Errorf("port %d belongs to the room %s", port, r.name())
+		}
+		if err := c.open(r, ln, ln.Port); err != nil {
+			return fmt.Errorf("the room %s: %w", r.name(), err)
+		}
+	}
+	return nil
+}
+
+// open binds the addresses that a port does not listen on.
+func (c *Change) open(r *Room, was *transport.Endpoint, port int) error {
+	b, lacking := c.svc.engine.Rebind(was, c.next.Listen, port)
+	if b == nil {
+		return nil
+	}
+	c.endpoints = append(c.endpoints, &endpointChange{b, c.svc, r, port})
+	wanted := c.svc.opts().Listen
+	for _, a := range lacking {
+		if c.absent[a] {
+			continue
+		}
+		switch err := b.Listen(a); {
+		case err == nil:
+		case slices.Contains(wanted, a) && (port == was.Port || transport.IsAddrMissing(err)):
+			c.missing[a], c.absent[a] = transport.AddrMissingReason(port, err), transport.IsAddrMissing(err)
+		default:
+			return fmt.Errorf("%s: %s", a, transport.BindReason(port, err))
+		}
+	}
+	return nil
+}
+
+// Undo closes what Prepare has opened.
+func (c *Change) Undo() {
+	c.revert()
+	c.svc.reconfiguring.Unlock()
+}
+
+// revert brings the listeners back to what they were before bind.
+func (c *Change) revert() {
+	for _, d := range c.endpoints {
+		now, changed := d.Revert(d.open, func(l *transport.Listener, err error) {
+			c.svc.addMissing(l.Addr.Addr(), transport.AddrMissingReason(d.port, err))
+		})
+		if changed {
+			d.install(now)
+		}
+	}
+}
+
+// Commit puts the options into effect. Connections above a lower limit stay. The length of a line,
+// and the part of limits.dead_peer that the kernel does, hold for new connections only.
+func (c *Change) Commit() {
+	s := c.svc
+	s.mu.Lock()
+	if c.quarantined != nil {
+		s.ports.SetRange(c.next.Ports, s.usedPorts(c.next.Port), c.quarantined)
+	}
+	s.options.Store(&c.next)
+	s.mu.Unlock()
+	for _, l := range s.allListeners() {
+		if err := l.UpdateOptions(); err != nil {
+			s.log.Warn("limits.dead_peer cannot be set on a listener", "listener", l.Addr.String(), "error", err)
+		}
+	}
+	c.install()
+	s.reconfiguring.Unlock()
+	s.reconcile() // rooms that were bound since Prepare
+}
+
+// install begins to accept on the added listeners, and closes the removed ones.
+func (c *Change) install() {
+	for _, d := range c.endpoints {
+		d.install(d.Commit(d.open))
+		d.CloseRemoved()
+	}
+	c.svc.setMissing(c.missing)
+}
+
+// allListeners returns all listeners of all ports.
+func (s *Service) allListeners() []*transport.Listener {
+	all := slices.Clone(s.master.Load().Listeners)
+	for _, r := range s.allRooms() {
+		r.mu.Lock()
+		if r.state == open {
+			all = append(all, r.ln.Listeners...)
+		}
+		r.mu.Unlock()
+	}
+	return all
+}
+
+// endpointChange is a change of the listeners of a port.
+type endpointChange struct {
+	*transport.Rebinding
+	svc  *Service
+	room *Room // nil: the master port
+	port int
+}
+
+// open begins to accept on a listener.
+func (d *endpointChange) open(l *transport.Listener) {
+	admit, busy := d.svc.admitMaster, busyReply
+	if d.room != nil {
+		admit, busy = d.room.admit, d.room.noticeLine(busyText)
+	}
+	if err := l.Open(admit, busy); err != nil {
+		d.svc.log.Error("listener cannot accept", "listener", l.Addr.String(), "error", err)
+	}
+}
+
+// install sets the listeners of the port. Those of a room that has moved or closed meanwhile are
+// closed.
+func (d *endpointChange) install(listeners []*transport.Listener) {
+	now := &transport.Endpoint{Port: d.port, Requested: d.svc.opts().Listen, Listeners: listeners}
+	r := d.room
+	if r == nil {
+		d.svc.master.Store(now)
+		return
+	}
+	r.mu.Lock()
+	late := r.state != open || r.ln.Port != d.port
+	if !late {
+		r.ln = now
+	}
+	r.mu.Unlock()
+	if late {
+		now.Close()
 	}
 }

@@ -58,7 +58,8 @@ func TestReservedAndTaken(t *testing.T) {
 		if got := s.Inconsistencies(); got != nil {
 			t.Errorf("%d: %q", i, got)
 		}
-		if n := len(s.ports.free); n != s.ports.last-s.ports.first {
+		first, last := s.ports.Range()
+		if n := len(s.ports.Free()); n != last-first {
 			t.Errorf("%d: %d ports are free", i, n)
 		}
 	}

@@ -168,8 +168,8 @@ func (s *Service) bindPort(port int) (*transport.Endpoint, error) {
 	}
 	s.mu.Lock()
 	owner := s.roomAtPort(port)
-	within := port >= s.ports.first && port <= s.ports.last
-	claimed := owner == nil && s.ports.claim(port)
+	within := s.ports.Contains(port)
+	claimed := owner == nil && s.ports.Claim(port)
 	s.mu.Unlock()
 	switch {
 	case owner != nil:

@@ -17,6 +17,7 @@ import (
 	"roomd/netsvc/ban"
 	"roomd/netsvc/limit"
 	"roomd/netsvc/passwd"
+	"roomd/netsvc/ports"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
@@ -125,7 +126,7 @@ type directory struct {
 	rooms          map[string]*Room // by folded name; also those opening and closing
 	ids            map[uint64]*Room // by ID; not those that are deleted
 	draining       map[*Room]bool   // are deleted and drain, while another room has their name
-	ports          portQueue
+	ports          ports.Queue
 	masterSessions map[*masterSession]bool // until their connections are closed
 	stopping       bool
 
@@ -252,7 +253,7 @@ func (s *Service) load() (rooms []*Room, err error) {
 		}
 		rooms = append(rooms, s.register(k, st.Last))
 	}
-	s.ports = newPortQueue(s.opts().Ports, s.usedPorts(s.opts().Port), released)
+	s.ports = ports.NewQueue(s.opts().Ports, s.usedPorts(s.opts().Port), released)
 	s.store.Start(s.follower())
 	return rooms, nil
 }

@@ -196,7 +196,7 @@ func (s *Service) Restore(name string) (RoomInfo, error) {
 // rebindPort binds the port that a room had, if it is free, else another one.
 func (s *Service) rebindPort(r *Room, port int) (*transport.Endpoint, error) {
 	s.mu.Lock()
-	own := s.ports.claim(port)
+	own := s.ports.Claim(port)
 	s.mu.Unlock()
 	if own {
 		if l, err := s.listen(port); err == nil {

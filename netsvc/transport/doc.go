@@ -1,9 +1,10 @@
 // Package transport is the sockets of a server: listeners, and conns whose bytes go to a
 // Handler. It knows no rooms, no protocol and no limits.
 //
-// An Engine serves everything. Its Listeners (an Endpoint is all listeners of one port) give
-// each accepted connection to a function as a Socket: the function makes a Conn of it, or a
-// TCP for a goroutine of its own, or writes one line and closes it.
+// An Engine serves everything. Its Listeners (an Endpoint is all listeners of one port, and a
+// Rebinding changes their addresses) give each accepted connection to a function as a Socket:
+// the function makes a Conn of it, or a TCP for a goroutine of its own, or writes one line and
+// closes it.
 //
 // # Goroutines
 //

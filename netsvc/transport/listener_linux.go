@@ -230,17 +230,17 @@ func (l *Listener) Close() {
 	}
 }
 
-// Unlisten stops listening as DrainAndClose does, and keeps the address: Relisten or Release
+// unlisten stops listening as DrainAndClose does, and keeps the address: relisten or release
 // must follow. Meanwhile another socket can listen on an address that covers this one, even
 // if another process has this descriptor, too.
-func (l *Listener) Unlisten() {
+func (l *Listener) unlisten() {
 	if l.drain() {
 		unix.Shutdown(l.fd, unix.SHUT_RD)
 	}
 }
 
-// Relisten listens again on an address after Unlisten.
-func (l *Listener) Relisten() (*Listener, error) {
+// relisten listens again on an address after unlisten.
+func (l *Listener) relisten() (*Listener, error) {
 	if err := unix.Listen(l.fd, backlog); err != nil {
 		unix.Close(l.fd)
 		return nil, os.NewSyscallError("listen", err)
@@ -248,8 +248,8 @@ func (l *Listener) Relisten() (*Listener, error) {
 	return l.loop.engine.adoptListener(l.fd, l.Addr), nil
 }
 
-// Release gives up an address after Unlisten.
-func (l *Listener) Release() { unix.Close(l.fd) }
+// release gives up an address after unlisten.
+func (l *Listener) release() { unix.Close(l.fd) }
 
 // detach takes the listener away from its loop. It reports false if that was done before:
 // the descriptor belongs to the first caller.

@@ -151,17 +151,17 @@ func (l *Listener) DrainAndClose() {
 // Close stops listening at once.
 func (l *Listener) Close() { l.ln.Close() }
 
-// Unlisten stops listening as DrainAndClose does, so that another socket can listen on an
-// address that covers this one. Relisten or Release must follow.
-func (l *Listener) Unlisten() { l.DrainAndClose() }
+// unlisten stops listening as DrainAndClose does, so that another socket can listen on an
+// address that covers this one. relisten or release must follow.
+func (l *Listener) unlisten() { l.DrainAndClose() }
 
-// Relisten listens again on an address after Unlisten.
-func (l *Listener) Relisten() (*Listener, error) {
+// relisten listens again on an address after unlisten.
+func (l *Listener) relisten() (*Listener, error) {
 	return l.engine.Listen(l.Addr.Addr(), int(l.Addr.Port()))
 }
 
-// Release gives up an address after Unlisten.
-func (l *Listener) Release() {}
+// release gives up an address after unlisten.
+func (l *Listener) release() {}
 
 // refuse accepts one connection with the reserve, tells it busyLine, and closes it. It
 // reports false if err is another error, or the reserve could not be used.
