@@ -252,10 +252,11 @@ func (c updateRoom) apply(st state) (o outcome, err error) {
 	setIf(&r.Topic, c.Edit.Topic)
 	setIf(&r.Settings, c.Edit.Settings)
 	setIf(&r.Password, c.Edit.Password)
-	if c.Edit.Imported {
-		r.Imports++
-	}
 	err = claim(st.tx, r)
+	if err == nil && c.Edit.Imported {
+		r.Imports++
+		err = removePositions(st.tx, c.Room) // lines come before them
+	}
 	if err == nil && r.Key != old.Key {
 		err = st.tx.Bucket(bucketNames).Delete([]byte(old.Key))
 	}

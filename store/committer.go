@@ -56,7 +56,7 @@ func (s *Store) runCommitter() {
 		}
 		writable := s.ReadOnly() == nil
 		flush.set(s.writer.unwritten > 0 && writable)
-		idle.set(len(s.checkpoint.dirty) > 0 && writable)
+		idle.set((len(s.checkpoint.dirty) > 0 || s.positions.some.Load()) && writable)
 		retention.set(s.retention.mayExpire)
 		if recovery.set(!writable); writable {
 			recovery.after = recoveryFirst
@@ -81,6 +81,9 @@ func (s *Store) runCommitter() {
 				s.runCheckpoint()
 			}
 			seen = s.batch.number
+			if s.positions.some.Load() {
+				s.retention.addJob(job{kind: jobPositions})
+			}
 		case <-recovery.C:
 			recovery.on = false
 			recovery.after = min(2*recovery.after, recoveryMax)
@@ -145,7 +148,9 @@ func (s *Store) runTask(t *task) error {
 	}
 	err := s.flush()
 	if err == nil && t.checkpoint {
-		err = s.runCheckpoint()
+		if err = s.runCheckpoint(); err == nil {
+			s.writePositions()
+		}
 	}
 	if err == nil && (t.change != nil || t.fn != nil) {
 		err = s.commitTask(t)

@@ -17,9 +17,9 @@ import (
 	"roomd/store/boltcheck"
 )
 
-// skippedRecords are the corrupt records of rooms, bans, the audit and the planned
-// stop that were found when the file was opened. They are skipped, and stay in the
-// file as they are. The value does not change after it was made.
+// skippedRecords are the corrupt records of rooms, bans, the audit, readers' positions
+// and the planned stop that were found when the file was opened. They are skipped, and stay in the
+// file as they are, but for positions, which retention removes. The value does not change after it was made.
 type skippedRecords struct {
 	records   map[string]bool   // bucket and key; for a room's record and its head, those of the record
 	rooms     map[uint64]string // the rooms among them, as sentences name them
@@ -44,8 +44,8 @@ type corruption struct {
 	rooms   sync.Map                       // the rooms of those blocks
 }
 
-// SkippedRecords returns the number of corrupt records of rooms, bans, the audit and
-// the planned stop that were found when the file was opened, and sentences that name
+// SkippedRecords returns the number of corrupt records of rooms, bans, the audit,
+// readers' positions and the planned stop that were found when the file was opened, and sentences that name
 // them.
 func (s *Store) SkippedRecords() (records int, sentences []string) {
 	f := s.corruption.skipped.Load()
@@ -153,7 +153,7 @@ func (f *skippedRecords) room(id uint64, l *skippedRoom) {
 	f.describe("%s: %v; the room %s. `roomd store check` lists all corrupt records; `roomd store restore` puts a backup in place", name, l.why, what)
 }
 
-// others finds corrupt bans, audit entries and a corrupt plan to stop.
+// others finds corrupt bans, audit entries and positions, and a corrupt plan to stop.
 func (f *skippedRecords) others(tx *bolt.Tx) {
 	if _, err := stopPlan(tx); err != nil {
 		f.add(bucketMeta, keyStop)
@@ -165,18 +165,23 @@ func (f *skippedRecords) others(tx *bolt.Tx) {
 			f.describe("%v; the ban is not in force: set it again and `unban #%d`, or restore a backup with `roomd store restore`", err, b.ID)
 		}
 	}
-	n := 0
-	for k, v := range records(tx.Bucket(bucketAudit)) {
-		if _, err := unseal(k, v); err != nil {
-			f.add(bucketAudit, k)
-			n++
+	corrupt := func(bucket []byte) (n int) {
+		for k, v := range records(tx.Bucket(bucket)) {
+			if _, err := unseal(k, v); err != nil {
+				f.add(bucket, k)
+				n++
+			}
 		}
+		return n
 	}
-	switch {
+	switch n := corrupt(bucketAudit); {
 	case n == 1:
 		f.describe("1 record of the audit is corrupt and skipped; `roomd store check` names it")
 	case n > 1:
 		f.describe("%d records of the audit are corrupt and skipped; `roomd store check` lists them", n)
+	}
+	if n := corrupt(bucketPositions); n > 0 {
+		f.describe("records of the positions of readers that are corrupt and will be removed: %d; these readers are shown the newest lines when they come back", n)
 	}
 }
 
@@ -270,6 +275,9 @@ func checkAll(ctx context.Context, tx *bolt.Tx, known *skippedRecords) error {
 	for k, v := range records(tx.Bucket(bucketAudit)) {
 		_, err := decodeAudit(k, v)
 		bad(bucketAudit, k, err)
+	}
+	for k, v := range records(tx.Bucket(bucketPositions)) {
+		bad(bucketPositions, k, new(reader).decode(k, v))
 	}
 	for k, v := range records(names) {
 		if r, err := getRoom(tx, seqOf(v)); err != nil || r.Key != string(k) {

@@ -4,9 +4,10 @@
 //
 // # Files
 //
-// The methods for callers are in rooms.go, lines.go, bans.go, trash.go, plans.go and
-// audit.go. The changes that callers can make, as data, are in changes.go and beside
-// the types that they change; changes.go has the Follower, who is told of them, too.
+// The methods for callers are in rooms.go, lines.go, bans.go, trash.go, plans.go,
+// audit.go and positions.go. The changes that callers can make, as data, are in
+// changes.go and beside the types that they change; changes.go has the Follower, who is
+// told of them, too.
 // The parts inside, each a type with fields of its own:
 //
 //	queue       the work of the committer, in order         queue.go
@@ -14,6 +15,7 @@
 //	writer      their record, on its way to the WAL         batch.go
 //	checkpoint  lines that are not in the database yet      checkpoint.go
 //	retention   removing old lines and deleted rooms        retention.go
+//	positions   what readers have read, until it is written positions.go
 //	recovery    after a failed write; reading at Open       recovery.go
 //	health      read-only, full, slow disk                  health.go
 //	corruption  records that are skipped                    corruption.go
@@ -40,13 +42,14 @@
 // # Goroutines
 //
 // One committer goroutine, started by Start and ended by Close, makes every change,
-// and owns batch, writer, checkpoint, retention and recovery. Changes other than lines
-// (create, delete, …) go through the same queue, each in a transaction of its own, so
-// that they have a place in the order of the lines. They are data: apply makes them
-// from the content of the database and nothing else, updateMemory makes memory agree
-// with it after the commit, and notify tells the Follower. Between batches the committer
-// does one small step of a job at a time: retention and the trash. None of its timers
-// runs while there is nothing to flush, to write into the database or to expire.
+// and owns batch, writer, checkpoint, retention, recovery and a part of positions.
+// Changes other than lines (create, delete, …) go through the same queue, each in a
+// transaction of its own, so that they have a place in the order of the lines. They are
+// data: apply makes them from the content of the database and nothing else, updateMemory
+// makes memory agree with it after the commit, and notify tells the Follower. Between
+// batches the committer does one small step of a job at a time: retention, the trash and
+// positions. None of its timers runs while there is nothing to flush, to write into the
+// database or to expire.
 //
 // Readers use short read transactions of their own, on the caller's goroutine, and
 // return copies: no transaction is open while a caller writes to a client.
@@ -55,10 +58,11 @@
 //
 // queue.mu guards the queue, health.mu the reason why the store is read-only, slowDisk.mu
 // the commit that is measured. Store.mu guards the heads: the counts of each room and its
-// newest lines, in memory. They are held for memory accesses only, never across a
-// transaction, and never together. database.mu is held by readers while they read, and by
-// the committer while the file is closed; it comes before Store.mu. The Follower is
-// called on the committer's goroutine without any lock.
+// newest lines, in memory; positions.mu the positions that are not written yet. They are
+// held for memory accesses only, never across a transaction, and never together.
+// database.mu is held by readers while they read, and by the committer while the file is
+// closed; it comes before Store.mu. The Follower is called on the committer's goroutine
+// without any lock.
 //
 // # On disk
 //
@@ -72,13 +76,15 @@
 //	lines/<id>/<seq>  a block of lines, by the number of the first
 //	bans/<id>      Ban as JSON
 //	audit/<n>      Audit as JSON, the newest 100,000 of each kind
+//	positions/<reader>  the newest line that a reader has, by room
 //
-// Numbers in keys are big endian. Blocks, heads and JSON records contain a checksum
-// that covers their key. Readers skip a corrupt block, and Check names it. Open skips a
-// corrupt ban, a corrupt record of the audit, and a room whose record or head is
+// Numbers in keys are big endian. Blocks, heads, positions and JSON records contain a
+// checksum that covers their key. Readers skip a corrupt block, and Check names it. Open
+// skips a corrupt ban, a corrupt record of the audit, and a room whose record or head is
 // corrupt, and names them (Warnings, SkippedRecords); it does not change or remove them.
 // Names and ports of a skipped room stay reserved, so that no other room gets them; its
-// lines in the WAL are lost. A file with corrupt records is not compacted.
+// lines in the WAL are lost. A corrupt record of positions is skipped, named and later
+// removed. A file with corrupt records is not compacted.
 //
 // A head on disk says which lines of the WAL the database has: those up to its last
 // sequence number. Retention raises Removed, which hides lines at once; later
@@ -88,7 +94,10 @@
 //
 // With Commit a line is synced before the follower gets it. With Relaxed the follower
 // gets it first and the write follows within the flush interval; after a crash sequence
-// numbers jump ahead, so that no number that was delivered is given twice.
+// numbers jump ahead, so that no number that was delivered is given twice. Positions of
+// readers are written some seconds later, after the lines that they count; a position
+// beyond the newest line of its room, as the WAL is lost, is set back at Open: no line
+// that comes then is taken for one that was read.
 //
 // A failed sync may have lost pages that later syncs report as written. The store
 // therefore refuses every further change after one (ErrReadOnly) until the file has

@@ -307,6 +307,36 @@ func TestCreateOnFullDisk(t *testing.T) {
 	}
 }
 
+// Positions that find no space are kept in memory, and written later.
+func TestPositionsOnAFullDisk(t *testing.T) {
+	dir := onSmallDisk(t)
+	if dir == "" {
+		return
+	}
+	remove := ballast(t, dir, 1<<20)
+	s := open(t, filepath.Join(dir, "roomd.db"), Options{})
+	room := s.room("lobby", 9000)
+	fill(t, dir)
+	var all []ReaderPositions
+	for i := range MaxReaders {
+		all = append(all, ReaderPositions{fmt.Sprint("reader", i), Positions{room: 0}})
+	}
+	for len(all) > 0 && !s.DiskFull() {
+		s.SavePositions(all[:1000]...)
+		all = all[1000:]
+		s.checkpointNow()
+	}
+	if !s.DiskFull() || len(all) == 0 {
+		t.Fatal("the disk is not full")
+	}
+	last := fmt.Sprint("reader", MaxReaders-len(all)-1)
+	s.wantPositions(last, Positions{room: 0})
+	remove()
+	s.reopen()
+	s.wantPositions("reader0", Positions{room: 0})
+	s.wantPositions(last, Positions{room: 0})
+}
+
 // Not ENOSPC but EFBIG: a limit of the process and not of the disk, which space
 // that is freed elsewhere does not lift. The store becomes read-only.
 func TestFileSizeLimit(t *testing.T) {

@@ -17,16 +17,17 @@ import (
 const Schema = 2
 
 var (
-	bucketMeta  = []byte("meta")
-	bucketRooms = []byte("rooms")
-	bucketHeads = []byte("heads")
-	bucketNames = []byte("names")
-	bucketPorts = []byte("ports")
-	bucketLines = []byte("lines")
-	bucketBans  = []byte("bans")
-	bucketAudit = []byte("audit")
+	bucketMeta      = []byte("meta")
+	bucketRooms     = []byte("rooms")
+	bucketHeads     = []byte("heads")
+	bucketNames     = []byte("names")
+	bucketPorts     = []byte("ports")
+	bucketLines     = []byte("lines")
+	bucketBans      = []byte("bans")
+	bucketAudit     = []byte("audit")
+	bucketPositions = []byte("positions")
 
-	buckets = [][]byte{bucketMeta, bucketRooms, bucketHeads, bucketNames, bucketPorts, bucketLines, bucketBans, bucketAudit}
+	buckets = [][]byte{bucketMeta, bucketRooms, bucketHeads, bucketNames, bucketPorts, bucketLines, bucketBans, bucketAudit, bucketPositions}
 
 	keySchema  = []byte("schema")
 	keyRelaxed = []byte("relaxed") // exists while a relaxed server runs

@@ -98,6 +98,8 @@ func child(what, path string) error {
 		return flaky(path)
 	case "commit":
 		return appendUntilKilled(path, Options{})
+	case "positions", "positions relaxed":
+		return positionsUntilKilled(path, what == "positions relaxed")
 	case "relaxed":
 		return appendUntilKilled(path, Options{Durability: Relaxed, FlushInterval: crashInterval})
 	}

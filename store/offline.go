@@ -28,6 +28,7 @@ type Info struct {
 	Lines        uint64
 	Bans         int
 	AuditEntries int
+	Readers      int // whose positions are kept
 }
 
 // Inspect reads a database that no server has open, and changes nothing. If check is
@@ -94,6 +95,7 @@ func Inspect(path string, check bool) (info Info, problems []error, err error) {
 func (info *Info) count(tx *bolt.Tx) {
 	info.Bans = tx.Bucket(bucketBans).Stats().KeyN
 	info.AuditEntries = tx.Bucket(bucketAudit).Stats().KeyN
+	info.Readers = countReaders(tx)
 	for k, v := range records(tx.Bucket(bucketRooms)) {
 		r, h, err := readRoom(tx, k, v)
 		switch {

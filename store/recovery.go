@@ -95,6 +95,7 @@ func (s *Store) reopenFile() error {
 	var deleted []trashEntry
 	err = viewDB(db, func(tx *bolt.Tx) error {
 		_, deleted = readHeads(tx, heads)
+		s.positions.readers = countReaders(tx)
 		// Records that were corrupt at the start still are, and no reader has got them.
 		return checkExcept(context.Background(), tx, s.corruption.skipped.Load())
 	})
@@ -241,7 +242,11 @@ func (s *Store) load() error {
 	for _, h := range s.heads {
 		s.headLoaded(h)
 	}
-	if !crashed && s.opts.Durability != Relaxed && !missing && !lost {
+	var above map[string]*reader
+	if err := viewDB(s.file.db, func(tx *bolt.Tx) error { above = s.loadPositions(tx); return nil }); err != nil {
+		return err
+	}
+	if !crashed && s.opts.Durability != Relaxed && !missing && !lost && len(above) == 0 {
 		return nil
 	}
 	if crashed || lost {
@@ -252,7 +257,17 @@ func (s *Store) load() error {
 		}
 	}
 	mark := func() error {
-		return s.transact(func(tx *bolt.Tx) error { return s.markRunning(tx, crashed || lost) })
+		return s.transact(func(tx *bolt.Tx) error {
+			if err := s.markRunning(tx, crashed || lost); err != nil {
+				return err
+			}
+			for key, r := range above {
+				if _, err := s.putPositions(tx, key, r); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	}
 	if err = mark(); errors.Is(err, ErrFull) {
 		s.warnings = append(s.warnings, fmt.Sprintf("no line is accepted until there is space: %v", err))

@@ -20,20 +20,22 @@ const limitMargin = 100
 type jobKind int
 
 const (
-	jobLimit   jobKind = iota // hide lines beyond Retention.Lines and Bytes
-	jobAge                    // hide lines older than Retention.Age
-	jobReclaim                // remove hidden lines from the database
-	jobPurge                  // remove deleted rooms; of no room
-	jobScan                   // schedule jobs for the next rooms of retention.unscanned; of no room
+	jobLimit     jobKind = iota // hide lines beyond Retention.Lines and Bytes
+	jobAge                      // hide lines older than Retention.Age
+	jobReclaim                  // remove hidden lines from the database
+	jobPurge                    // remove deleted rooms; of no room
+	jobPositions                // write positions of readers; of no room
+	jobExpire                   // remove positions that are too old; of no room
+	jobScan                     // schedule jobs for the next rooms of retention.unscanned; of no room
 )
 
 // job is background work for one room, done in steps by the committer. A step is a
-// transaction that reads or removes about jobBlocks blocks and rooms, so that a line
-// which arrives meanwhile waits for that long at most.
+// transaction that reads or removes about jobBlocks blocks and rooms, or some readers'
+// positions, so that a line which arrives meanwhile waits for that long at most.
 type job struct {
 	room   uint64
 	kind   jobKind
-	before int64 // jobAge: lines older than this are hidden; jobScan: the time; in microseconds
+	before int64 // jobAge, jobExpire: what is older than this is hidden or removed; jobScan: the time; in microseconds
 }
 
 // retention removes lines that are too old or too many, and deleted rooms.
@@ -167,6 +169,11 @@ func (s *Store) runJob(c job) (more bool, blocks int, err error) {
 		return more, jobBlocks, err
 	case jobScan:
 		return s.retention.scan(time.UnixMicro(c.before), s.heads), jobBlocks, nil
+	case jobPositions:
+		more, err = s.positionsStep(positionsStep)
+		return more, jobBlocks, err
+	case jobExpire:
+		return s.expireStep(c.before)
 	case jobReclaim:
 		more, err = s.reclaimStep(c.room)
 		return more, jobBlocks, err
@@ -198,6 +205,7 @@ func (r *retention) schedule(now time.Time, heads map[uint64]*head) {
 	r.schedulePurge()
 	r.mayExpire = r.trash.nonEmpty()
 	r.unscanned = slices.AppendSeq(r.unscanned[:0], maps.Keys(heads))
+	r.addJob(job{kind: jobExpire, before: now.Add(-PositionsKept).UnixMicro()})
 	r.addJob(job{kind: jobScan, before: now.UnixMicro()})
 }
 

@@ -59,6 +59,7 @@ type Store struct {
 	writer     writer
 	checkpoint checkpoint
 	retention  retention // but for the fields that say so
+	positions  positions // but for the fields that say so
 	recovery   recovery
 	backups    []backup
 }
@@ -184,6 +185,7 @@ func (s *Store) finish() error {
 		}
 		return err
 	}
+	s.writePositions()
 	if s.ReadOnly() != nil || s.recovery.deferred != nil || !s.writer.wal.Exists() && len(s.checkpoint.dirty) == 0 && s.opts.Durability != Relaxed {
 		return nil
 	}
@@ -279,6 +281,10 @@ func (s *Store) suspend(p *suspension, items []item) []item {
 	err := s.ReadOnly()
 	if err == nil {
 		err = s.VerifyPath()
+	}
+	if err == nil {
+		s.writePositions()
+		err = s.ReadOnly()
 	}
 	if err == nil {
 		err = s.flushForSuccessor()

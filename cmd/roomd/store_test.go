@@ -73,7 +73,7 @@ func TestStoreTools(t *testing.T) {
 	if out := p.ok("store", "check"); !strings.Contains(out, "is whole: 1 room, 4 lines") {
 		t.Error(out)
 	}
-	if out := p.ok("store", "info", "--json"); !strings.Contains(out, `"lines":4`) || !strings.Contains(out, `"schema":2`) {
+	if out := p.ok("store", "info", "--json"); !strings.Contains(out, `"lines":4`) || !strings.Contains(out, `"schema":2`) || !strings.Contains(out, `"readers":0`) {
 		t.Error(out)
 	}
 	dump := p.ok("store", "export", "LOBBY")

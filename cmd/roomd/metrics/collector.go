@@ -132,7 +132,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	counter("store_corrupt_blocks_total", "Times that a reader skipped a corrupt block, or a record that has become corrupt since the start.", st.CorruptReads())
 	skipped, _ := st.SkippedRecords()
-	gauge("store_corrupt_records", "Records of rooms, bans and the audit that were corrupt at the start and are skipped.", float64(skipped))
+	gauge("store_corrupt_records", "Records of rooms, bans, the audit and positions that were corrupt at the start and are skipped.", float64(skipped))
 	flag("store_read_only", "1 from a failed write to the disk until the database is writable again.", st.ReadOnly() != nil)
 	flag("store_full", "1 while changes are refused because the disk is full.", st.DiskFull())
 	gauge("store_slow_disk_seconds", "How long the disk has not answered, if that is a second or more; else 0.", st.SlowDisk().Seconds())
