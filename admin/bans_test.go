@@ -137,7 +137,7 @@ func TestMuteHolds(t *testing.T) {
 	eve.says("/nick eve")
 	s.ok("mute eve")
 	for line, want := range map[string]string{
-		"hello": muted, "/me waves": muted, "/topic mine": muted, "/msg guest-1 psst": muted, "//x": muted,
+		"hello": muted, "/me waves": muted, "/notice x": muted, "/topic mine": muted, "/msg guest-1 psst": muted, "//x": muted,
 		"/nick ann": "* you are muted: you keep your name",
 	} {
 		if got := eve.says(line); got != want {

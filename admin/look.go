@@ -198,16 +198,17 @@ func compare(a, b any) int {
 
 // historyLine is a stored line as operators see it.
 type historyLine struct {
-	Room string    `json:"room"`
-	Seq  uint64    `json:"seq"`
-	Time time.Time `json:"time"`
-	Type string    `json:"type"`
-	From string    `json:"from"`
-	Text string    `json:"text"`
+	Room   string    `json:"room"`
+	Seq    uint64    `json:"seq"`
+	Time   time.Time `json:"time"`
+	Type   string    `json:"type"`
+	Notice bool      `json:"notice,omitempty"` // of a message
+	From   string    `json:"from"`
+	Text   string    `json:"text"`
 }
 
 func historyLineOf(room string, l store.Line) historyLine {
-	return historyLine{room, l.Seq, l.Time, l.Kind.String(), l.From, l.Text}
+	return historyLine{room, l.Seq, l.Time, l.Kind.String(), l.Kind == store.Notice, l.From, l.Text}
 }
 
 // String is the line for people.

@@ -97,7 +97,7 @@ func (s *lineSession) hasNoEffect(line []byte, over int, isText bool) bool {
 	}
 	c, _ := wire.ParseCommand(string(line)) // an error has no effect
 	switch c.Do {
-	case wire.Say, wire.Me, wire.Nick, wire.Msg, wire.Raw, wire.Quit:
+	case wire.Say, wire.Me, wire.SendNotice, wire.Nick, wire.Msg, wire.Raw, wire.Quit:
 		return false
 	case wire.SetTopic:
 		return c.Text == ""
@@ -120,6 +120,8 @@ func (s *lineSession) execute(c wire.Command, wait bool) error {
 		said = m.say(store.Message, c.Text, wait)
 	case wire.Me:
 		said = m.say(store.Action, c.Text, wait)
+	case wire.SendNotice:
+		said = m.say(store.Notice, c.Text, wait)
 	case wire.SetTopic:
 		if c.Text == "" {
 			m.ok(c.Name, m.showTopic())

@@ -279,6 +279,8 @@ func commandFor(kind store.Kind) string {
 		return "me"
 	case store.Topic:
 		return "topic"
+	case store.Notice:
+		return "notice"
 	}
 	return "say"
 }

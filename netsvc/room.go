@@ -450,7 +450,9 @@ func (q *rate) add(t time.Time, n int) { q.value, q.at = q.now(t)+float64(n), t 
 
 // lineEvent is the event of a line of the history.
 func lineEvent(l *store.Line) wire.Event {
-	return wire.Event{Seq: l.Seq, Time: l.Time, Type: cmp.Or(wire.Type(l.Kind.String()), wire.TypeMessage), From: l.From, Text: l.Text}
+	return wire.Event{
+		Seq: l.Seq, Time: l.Time, Type: cmp.Or(wire.Type(l.Kind.String()), wire.TypeMessage), Notice: l.Kind == store.Notice, From: l.From, Text: l.Text,
+	}
 }
 
 // removeMember removes a member from the lists. mu is held.

@@ -22,8 +22,10 @@ type exportRecord struct {
 	Seq  uint64    `json:"seq,omitempty"`
 	Time time.Time `json:"time,omitzero"`
 	Kind string    `json:"kind,omitempty"`
-	From string    `json:"from,omitempty"`
-	Text string    `json:"text,omitempty"`
+	// Notice is for a message: an older roomd, which does not know it, reads a message.
+	Notice bool   `json:"notice,omitempty"`
+	From   string `json:"from,omitempty"`
+	Text   string `json:"text,omitempty"`
 }
 
 // importBatchLines is how many lines an import writes in one transaction.
@@ -64,7 +66,7 @@ func (s *Store) Export(w io.Writer, want func(Room) bool, after uint64, progress
 				break
 			}
 			for _, l := range lines {
-				if err := enc.Encode(exportRecord{Seq: l.Seq, Time: l.Time, Kind: l.Kind.String(), From: l.From, Text: l.Text}); err != nil {
+				if err := enc.Encode(exportRecord{Seq: l.Seq, Time: l.Time, Kind: l.Kind.String(), Notice: l.Kind == Notice, From: l.From, Text: l.Text}); err != nil {
 					return err
 				}
 				at = l.Seq
@@ -205,6 +207,9 @@ func (r *exportRecord) line() (l Line, err error) {
 	l.Kind = block.ParseKind(r.Kind)
 	if l.Kind == 0 || r.Seq == 0 || len(r.From) > 255 {
 		return l, errors.New("this is neither a room nor a line")
+	}
+	if l.Kind == Message && r.Notice {
+		l.Kind = Notice
 	}
 	l.Seq, l.Time, l.From, l.Text = r.Seq, r.Time.UTC().Truncate(time.Microsecond), r.From, r.Text
 	return l, nil

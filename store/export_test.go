@@ -25,7 +25,7 @@ func TestExportImport(t *testing.T) {
 			t.Fatal(err)
 		}
 		for n := range each * (i % 2) {
-			p := &Post{Room: r.ID, Line: Line{Kind: Kind(1 + n%2), From: "zoë", Text: fmt.Sprint("line <", n, "> \u2028\t\"")}}
+			p := &Post{Room: r.ID, Line: Line{Kind: []Kind{Message, Action, Notice}[n%3], From: "zoë", Text: fmt.Sprint("line <", n, "> \u2028\t\"")}}
 			if err := s.Submit(t.Context(), p); err != nil {
 				t.Fatal(err)
 			}

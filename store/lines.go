@@ -20,6 +20,7 @@ const (
 	Message = block.Message
 	Action  = block.Action
 	Topic   = block.Topic
+	Notice  = block.Notice
 )
 
 // Lines returns the lines of a room with after < Seq <= upto, oldest first, as many as

@@ -126,7 +126,7 @@ func (m *model) append(rt *rapid.T) {
 	posts := make([]*Post, n)
 	for i := range posts {
 		posts[i] = &Post{Room: m.pick(rt), Line: Line{
-			Kind: rapid.SampledFrom([]Kind{Message, Message, Action, Topic}).Draw(rt, "kind"),
+			Kind: rapid.SampledFrom([]Kind{Message, Message, Action, Topic, Notice}).Draw(rt, "kind"),
 			From: rapid.SampledFrom([]string{"", "ann", "bob", "zoë"}).Draw(rt, "from"),
 			Text: rapid.SampledFrom([]string{"", "hi", "a somewhat longer line, but not by much"}).Draw(rt, "text"),
 		}}

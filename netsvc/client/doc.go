@@ -15,8 +15,8 @@
 //	}
 //	defer room.Close()
 //	for ev := range room.Events(ctx) {
-//		if ev.Type == client.Message && !ev.Own {
-//			if _, err := room.Send(ctx, ev.Text); err != nil {
+//		if ev.Type == client.Message && !ev.Notice && !ev.Own {
+//			if _, err := room.SendNotice(ctx, ev.Text); err != nil {
 //				return err
 //			}
 //		}
@@ -25,7 +25,7 @@
 //
 // # Reading
 //
-// Every stored line (Message, Action, Topic) comes once and in order, whatever happens to the
+// Every stored line (Message, Action, Topic; a Message may be a notice) comes once and in order, whatever happens to the
 // connection. When the connection breaks, the room is joined again, first after a moment and
 // then less and less often (every 30 s at most, with jitter), and the stream goes on behind
 // the last line that came.

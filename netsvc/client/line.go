@@ -31,7 +31,7 @@ type Receipt struct {
 	done chan struct{} // closed when the outcome is known
 
 	// Set by Post, then read-only.
-	kind Type
+	kind Type   // Notice for a message that is one
 	text string // as it was given
 	line string // as it is sent, with its line end
 
@@ -66,6 +66,13 @@ func (r *Room) Send(ctx context.Context, text string) (seq uint64, err error) {
 // SendAction sends what the member does, like "waves". White space around the text is cut off.
 func (r *Room) SendAction(ctx context.Context, text string) (seq uint64, err error) {
 	return r.send(ctx, Action, strings.TrimSpace(text))
+}
+
+// SendNotice sends a line that no program must answer: a message with Event.Notice. White space
+// around the text is cut off. A server that does not know notices refuses it: *Error of the code
+// BadRequest.
+func (r *Room) SendNotice(ctx context.Context, text string) (seq uint64, err error) {
+	return r.send(ctx, Notice, strings.TrimSpace(text))
 }
 
 // SetTopic sets the room's topic.
@@ -103,6 +110,8 @@ func (r *Room) post(ctx context.Context, kind Type, text string) (*Receipt, erro
 	switch {
 	case kind == Action:
 		l.line = "/me " + l.line
+	case kind == Notice:
+		l.line = "/notice " + l.line
 	case kind == Topic:
 		l.line = "/topic " + l.line
 	case strings.HasPrefix(text, "/"):
@@ -157,7 +166,13 @@ func sameText(sent, got string) bool {
 }
 
 // matches reports whether an event can be this line.
-func (l *Receipt) matches(ev *Event) bool { return l.kind == ev.Type && sameText(l.text, ev.Text) }
+func (l *Receipt) matches(ev *Event) bool {
+	kind := ev.Type
+	if ev.Notice {
+		kind = Notice
+	}
+	return l.kind == kind && sameText(l.text, ev.Text)
+}
 
 // resolve sets the outcome of the line at an index and removes it from the list. mu is held.
 func (r *Room) resolve(i int, seq uint64, err error) {

@@ -106,6 +106,15 @@ func TestRoom(t *testing.T) {
 	if ev := next(t, bob, client.Action); ev.Text != "waves" {
 		t.Fatal(ev)
 	}
+	if _, err := ann.SendNotice(ctx, " the build is green "); err != nil {
+		t.Fatal(err)
+	}
+	if ev := next(t, bob, client.Message); ev.Text != "the build is green" || !ev.Notice {
+		t.Fatal(ev)
+	}
+	if _, err := ann.SendNotice(ctx, strings.Repeat("x", 5000)); !errors.As(err, &refusal) || refusal.Code != "too-long" {
+		t.Fatal(err)
+	}
 	if err := ann.SendPrivate(ctx, "bob", "psst"); err != nil {
 		t.Fatal(err)
 	}
@@ -131,8 +140,8 @@ func TestRoom(t *testing.T) {
 	if err != nil || len(members) != 2 || members[0].Nick != "Anna" || members[1].Nick != "bob" {
 		t.Fatal(members, err)
 	}
-	old, err := bob.History(ctx, 3)
-	if err != nil || len(old) != 3 || old[2].Text != "as Anna" || old[0].Text != "hello" {
+	old, err := bob.History(ctx, 4)
+	if err != nil || len(old) != 4 || old[3].Text != "as Anna" || !old[2].Notice || old[0].Text != "hello" {
 		t.Fatal(old, err)
 	}
 	next(t, bob, client.Message) // history is no event

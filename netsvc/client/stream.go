@@ -135,7 +135,7 @@ func (s *session) handleAnswer(f *frame) error {
 	if f.Type == typePong {
 		f.Command = "ping"
 	}
-	said := f.Command == "say" || f.Command == "me" || f.Command == "topic"
+	said := f.Command == "say" || f.Command == "me" || f.Command == "notice" || f.Command == "topic"
 	if f.Type == typeOK && said {
 		return nil // the line has come before
 	}

@@ -17,6 +17,7 @@ const (
 	Nick
 	Who
 	Me
+	SendNotice
 	SetTopic // without a text: show it
 	Msg
 	History
@@ -35,7 +36,7 @@ const (
 type Command struct {
 	Do   Action
 	Name string // the command's word without the slash, lower case, 32 characters at most; "say" for a message
-	Text string // of Say, Me, SetTopic and Msg; the new nick, unchecked; the password of Pass
+	Text string // of Say, Me, SendNotice, SetTopic and Msg; the new nick, unchecked; the password of Pass
 	To   string // the recipient of Msg, unchecked
 	N    int    // the number of lines of History and Before, 1 to math.MaxInt32; -1: none was given
 	Seq  uint64 // Since asks for the lines after it, Before for those before it
@@ -54,6 +55,7 @@ var commands = []command{
 	{Nick, "nick", "name", "take another name", "one name", "ann"},
 	{Who, "who", "", "list the members", "nothing", ""},
 	{Me, "me", "text", "say what you do", "a text", "waves"},
+	{SendNotice, "notice", "text", "say what no program answers, for bots", "a text", "the build is green"},
 	{SetTopic, "topic", "[text]", "show or set the topic", "a text or nothing", "lunch"},
 	{Msg, "msg", "nick text", "tell one member, not stored", "a nick and a text", "bob psst"},
 	{History, "history", "[n]", "the newest n lines again", "a number of lines, at least 1, or nothing", "50"},
@@ -107,7 +109,7 @@ func (c *Command) parse(text string) bool {
 		if !IsBlank([]byte(text)) {
 			c.Text = text
 		}
-	case Me:
+	case Me, SendNotice:
 		c.Text = text
 		return !IsBlank([]byte(text))
 	case Nick, Pass:

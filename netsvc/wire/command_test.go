@@ -24,6 +24,7 @@ func TestParseCommand(t *testing.T) {
 		"/who":                             {Do: wire.Who, Name: "who", N: -1},
 		"/who  ":                           {Do: wire.Who, Name: "who", N: -1},
 		"/me waves  to   bob ":             {Do: wire.Me, Name: "me", Text: "waves  to   bob", N: -1},
+		"/notice the build  is green ":     {Do: wire.SendNotice, Name: "notice", Text: "the build  is green", N: -1},
 		"/topic":                           {Do: wire.SetTopic, Name: "topic", N: -1},
 		"/topic ":                          {Do: wire.SetTopic, Name: "topic", N: -1},
 		"/topic lunch at 1":                {Do: wire.SetTopic, Name: "topic", Text: "lunch at 1", N: -1},
@@ -68,6 +69,7 @@ func TestBadCommands(t *testing.T) {
 		{"/NICK a b", "nick", "/nick takes one name: /nick ann"},
 		{"/me", "me", "/me takes a text: /me waves"},
 		{"/me  ", "me", "/me takes a text: /me waves"},
+		{"/notice ", "notice", "/notice takes a text: /notice the build is green"},
 		{"/msg", "msg", "/msg takes a nick and a text: /msg bob psst"},
 		{"/msg bob ", "msg", "/msg takes a nick and a text: /msg bob psst"},
 		{"/before", "before", "/before takes a sequence number, and a number of lines or nothing: /before 812 50"},
@@ -107,11 +109,11 @@ func TestBadCommands(t *testing.T) {
 // Every command in /help exists, and every error about wrong arguments shows right ones.
 func TestCommandHelp(t *testing.T) {
 	lines := wire.CommandHelp()
-	if len(lines) != 17 || lines[1] != "  /nick name       take another name" || lines[16] != "  //text           say /text" {
+	if len(lines) != 18 || lines[1] != "  /nick name       take another name" || lines[17] != "  //text           say /text" {
 		t.Errorf("%q", lines)
 	}
 	checkAligned(t, lines[1:])
-	for _, line := range lines[1:16] {
+	for _, line := range lines[1:17] {
 		word := strings.Fields(line)[0]
 		_, err := wire.ParseCommand(word + " x y")
 		if err == nil {

@@ -32,6 +32,7 @@ type Event struct {
 	Seq     uint64    // in the history, or of a pong
 	Time    time.Time // sent in UTC with microseconds
 	Type    Type
+	Notice  bool // of a message: no program must answer it
 	From    string
 	To      string    // of private
 	Nick    string    // the new one, or the member's
@@ -150,6 +151,9 @@ func (e *Event) AppendJSON(b []byte) []byte {
 		b = append(e.Time.UTC().AppendFormat(b, timeFormat), `",`...)
 	}
 	b = append(append(append(b, `"type":"`...), e.Type...), '"')
+	if e.Notice {
+		b = append(b, `,"notice":true`...)
+	}
 	b = appendField(b, `,"from":`, e.From)
 	b = appendField(b, `,"to":`, e.To)
 	b = appendField(b, `,"nick":`, e.Nick)

@@ -30,6 +30,10 @@ func TestEventForms(t *testing.T) {
 			`<ann> `,
 			`{"seq":1,"time":"2026-11-23T12:00:00.000000Z","type":"message","from":"ann","text":""}`,
 		}, {
+			wire.Event{Seq: 814, Type: wire.TypeMessage, Notice: true, From: "ci", Text: "green"},
+			`<ci> green`,
+			`{"seq":814,"type":"message","notice":true,"from":"ci","text":"green"}`,
+		}, {
 			wire.Event{Seq: 813, Time: noon, Type: wire.TypeAction, From: "ann", Text: "waves"},
 			`<ann> * waves`,
 			`{"seq":813,"time":"2026-11-23T12:00:00.123456Z","type":"action","from":"ann","text":"waves"}`,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -23,6 +24,7 @@ func FuzzScan(f *testing.F) {
 	b := Block{Room: 7}
 	b.Add(3, 1e15, Action, "ann", "waves")
 	b.Add(9, 1e15+5, Message, "", "hello")
+	b.Add(10, 1e15+5, Notice, "bot", "")
 	f.Add(b.Encode()[HeaderBytes:])
 	f.Add([]byte{0, 0, 1, 255, 'x'})
 	f.Fuzz(func(t *testing.T, v []byte) {
@@ -62,9 +64,10 @@ func FuzzDecode(f *testing.F) {
 
 func FuzzBlock(f *testing.F) {
 	f.Add(uint64(1), uint64(1), int64(0), int64(1), uint8(1), "ann", "hello")
+	f.Add(uint64(1), uint64(1), int64(0), int64(1), uint8(3), "bot", strings.Repeat("x", 300))
 	f.Add(^uint64(0)-1, uint64(1), int64(-1), int64(-1e6), uint8(3), "", "\x00\xff")
 	f.Fuzz(func(t *testing.T, seq, step uint64, micros, later int64, kind uint8, from, text string) {
-		if kind = 1 + kind%3; len(from) > 255 {
+		if kind = 1 + kind%4; len(from) > 255 {
 			from = from[:255]
 		}
 		if seq+step <= seq || seq == 0 {
@@ -84,4 +87,29 @@ func FuzzBlock(f *testing.F) {
 			t.Errorf("after %d: %+v", seq, linesOf(&rest))
 		}
 	})
+}
+
+// A roomd that knows no notices reads them as messages: the kind byte is that of a message,
+// and the length of the text has the same value.
+func TestNoticeIsAMessage(t *testing.T) {
+	for _, n := range []int{0, 1, 127, 128, 20_000} {
+		text := strings.Repeat("x", n)
+		b := AppendLine(nil, 3, 5, Notice, "bot", text)
+		const kind = 2 // the offset behind two differences of a byte
+		if b[kind] != byte(Message) || string(b[kind+2:kind+5]) != "bot" {
+			t.Errorf("%d bytes of text: % x", n, b[:min(len(b), 12)])
+		}
+		length, size := binary.Uvarint(b[kind+5:])
+		if length != uint64(n) || string(b[kind+5+size:]) != text {
+			t.Errorf("%d bytes of text: the length reads as %d", n, length)
+		}
+		s := ScanLine(b, 0)
+		if l := (Line{3, time.UnixMicro(5).UTC(), Notice, "bot", text}); !s.Next() || s.Line(s.Whole()) != l {
+			t.Errorf("%d bytes of text became another line", n)
+		}
+		s = ScanLine(AppendLine(nil, 3, 5, Message, "bot", text), 0)
+		if !s.Next() || s.kind != Message {
+			t.Errorf("a message with %d bytes of text became another kind, %d", n, s.kind)
+		}
+	}
 }

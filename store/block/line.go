@@ -12,13 +12,15 @@ type Kind uint8
 const (
 	Message Kind = 1 + iota
 	Action
-	Topic // Text is the room's new topic
+	Topic  // Text is the room's new topic
+	Notice // a message that no program must answer
 )
 
-// kinds are the names of the kinds.
-var kinds = [...]string{Message: "message", Action: "action", Topic: "topic"}
+// kinds are the names of the kinds. A notice is a message with a mark.
+var kinds = [...]string{Message: "message", Action: "action", Topic: "topic", Notice: "message"}
 
-// String returns the name of a kind: message, action or topic; empty for any other.
+// String returns the name of a kind: message, also for a notice, action or topic; empty for
+// any other.
 func (k Kind) String() string {
 	if int(k) < len(kinds) {
 		return kinds[k]
@@ -26,7 +28,7 @@ func (k Kind) String() string {
 	return ""
 }
 
-// ParseKind returns the kind with a name; 0: none.
+// ParseKind returns the kind with a name, of a message Message; 0: none.
 func ParseKind(word string) Kind { return Kind(max(0, slices.Index(kinds[:], word))) }
 
 // Line is one line of a room's history. Seq grows within a room, never
@@ -50,12 +52,21 @@ func Weight(from, text int) uint64 { return uint64(lineWeight + from + text) }
 
 // AppendLine appends a line: the difference of its number to that of the line before,
 // the difference of the times in microseconds, kind, length of the nick, nick, length of
-// the text, text.
+// the text, text. A notice has the kind of a message, and a byte 0 more at the end of the
+// length of its text: an older roomd reads it as a message.
 func AppendLine(b []byte, seq uint64, micros int64, kind Kind, from, text string) []byte {
+	written := kind
+	if kind == Notice {
+		written = Message
+	}
 	b = binary.AppendUvarint(b, seq)
 	b = binary.AppendVarint(b, micros)
-	b = append(b, byte(kind), byte(len(from)))
+	b = append(b, byte(written), byte(len(from)))
 	b = append(b, from...)
 	b = binary.AppendUvarint(b, uint64(len(text)))
+	if kind == Notice {
+		b[len(b)-1] |= 0x80 // another byte follows
+		b = append(b, 0)
+	}
 	return append(b, text...)
 }

@@ -53,6 +53,9 @@ func (s *Scan) Next() bool {
 	if n <= 0 || size > uint64(len(rest)-nick-from-n) {
 		return s.fail()
 	}
+	if kind == Message && n > 1 && rest[nick+from+n-1] == 0 {
+		kind = Notice // see AppendLine
+	}
 	s.Seq += seq
 	s.Micros += micros
 	s.kind = kind

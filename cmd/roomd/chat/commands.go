@@ -31,6 +31,7 @@ func commands() []command {
 		{"who", "", "list the members of the room", (*chat).doWho},
 		{"nick", "NAME", "change your nick, in all rooms", (*chat).doNick},
 		{"me", "TEXT", "send an action", (*chat).doMe},
+		{"notice", "TEXT", "send what no program answers", (*chat).doNotice},
 		{"msg", "NICK TEXT", "send a private message to a member; it is not stored", (*chat).doMsg},
 		{"topic", "[TEXT]", "show or set the topic", (*chat).doTopic},
 		{"history", "[N]", "show N earlier lines", (*chat).doHistory},
@@ -186,6 +187,14 @@ func (c *chat) doMe(text string) {
 		c.say("usage: /me TEXT")
 	} else if p := c.currentRoom(); p != nil {
 		p.enqueue(client.Action, text)
+	}
+}
+
+func (c *chat) doNotice(text string) {
+	if text == "" {
+		c.say("usage: /notice TEXT")
+	} else if p := c.currentRoom(); p != nil {
+		p.enqueue(client.Notice, text)
 	}
 }
 

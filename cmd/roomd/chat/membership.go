@@ -249,13 +249,15 @@ func (p *membership) sendQueue() {
 			var r *client.Receipt
 			var err error
 			switch o.kind {
-			case client.Action, client.Topic:
-				// These are rare: wait for each.
-				if o.kind == client.Action {
-					_, err = p.room.SendAction(p.chat.ctx, o.text)
-				} else {
-					_, err = p.room.SetTopic(p.chat.ctx, o.text)
+			case client.Action, client.Notice, client.Topic:
+				send := p.room.SetTopic
+				switch o.kind {
+				case client.Action:
+					send = p.room.SendAction
+				case client.Notice:
+					send = p.room.SendNotice
 				}
+				_, err = send(p.chat.ctx, o.text) // these are rare: wait for each
 			default:
 				r, err = p.room.Post(p.chat.ctx, o.text)
 			}

@@ -11,7 +11,7 @@ import (
 // CleanEvent makes an event of a room safe for a terminal. Its Type is not changed.
 func CleanEvent(ev client.Event) wire.Event {
 	return wire.Event{
-		Seq: ev.Seq, Time: ev.Time, Type: wire.Type(ev.Type), Members: ev.Members,
+		Seq: ev.Seq, Time: ev.Time, Type: wire.Type(ev.Type), Notice: ev.Notice, Members: ev.Members,
 		From: wire.CleanString(ev.From), To: wire.CleanString(ev.To), Nick: wire.CleanString(ev.Nick), Text: wire.CleanString(ev.Text),
 	}
 }

@@ -58,7 +58,7 @@ func run(ctx context.Context, server, room, nick, file string) error {
 		if ev.Seq == 0 {
 			continue // it is not in the history: somebody has come or gone
 		}
-		if ev.Type == client.Message && !ev.Own && ev.Text == "!time" {
+		if ev.Type == client.Message && !ev.Notice && !ev.Own && ev.Text == "!time" {
 			if _, err := bot.Send(ctx, ev.From+": it is "+time.Now().Format("15:04")); err != nil {
 				return err
 			}
