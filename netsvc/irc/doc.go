@@ -8,9 +8,10 @@
 //   - message.go: a line as a Message; the lines that go out
 //   - numeric.go, failure.go: the numerics and standard replies, with their English
 //   - text.go, split.go: formatting codes and CTCP; a long text in several lines
-//   - capability.go: the capabilities of a client
+//   - capability.go, isupport.go: CAP; the tokens of 005
 //   - history.go: requests of CHATHISTORY, msgids, times
 //   - format.go: the log of a room as IRC
+//   - nearest.go: the names that roomd has beside those that clients ask for
 //
 // A line out never has a CR, LF or NUL but in its ending, and without its tags at most 512
 // bytes: the append functions see to it, whatever they are given.
@@ -27,5 +28,5 @@
 //   - A nick may have a dot, as the names of servers do. A prefix of ours always has ! and @.
 //   - A nick may have letters of any script. UTF8MAPPING=rfc8265 says how they are compared;
 //     CASEMAPPING=ascii is for clients that know only that.
-//   - Nicks have none of [ ] \ ` ^ { | }.
+//   - Nicks have none of [ ] \ ` ^ { | }. NearestNick replaces them.
 package irc
