@@ -150,13 +150,20 @@ const (
 
 var tlsFailures = []string{tlsPlain, tlsTimeout, tlsFailed}
 
+// handshakeFor is where a connection goes after its handshake: a room, a door, or else the master
+// port.
+type handshakeFor struct {
+	room *Room
+	door *openDoor
+}
+
 // handshake is a connection in the admission queue that has to send a PROXY header, or to
 // agree on TLS, before anything else.
 type handshake struct {
-	tcp        transport.TCP
-	conn       transport.HalfCloser           // tcp, or TLS over it after the handshake
-	remote     atomic.Pointer[netip.AddrPort] // the proxy, until the client is known
-	room       *Room                          // nil: the master port
+	tcp    transport.TCP
+	conn   transport.HalfCloser           // tcp, or TLS over it after the handshake
+	remote atomic.Pointer[netip.AddrPort] // the proxy, until the client is known
+	handshakeFor
 	since      time.Time
 	reason     RefusalReason
 	evicted    atomic.Bool // by a newer connection
@@ -175,8 +182,8 @@ func (o *Options) isProxy(a netip.Addr) bool { return limit.Contains(o.Proxies, 
 // startHandshake starts a handshake in a goroutine. When the connection has left the
 // admission queue, done is called with a conn, or with an error for the client. If the server is
 // suspended by then, done waits until the engine goes on, or gets errMoved.
-func (s *Service) startHandshake(c transport.TCP, addr netip.AddrPort, r *Room, done func(*handshake, *transport.Conn, error)) {
-	h := &handshake{tcp: c, conn: c, room: r, since: time.Now(), reason: refusedHandshake}
+func (s *Service) startHandshake(c transport.TCP, addr netip.AddrPort, to handshakeFor, done func(*handshake, *transport.Conn, error)) {
+	h := &handshake{tcp: c, conn: c, handshakeFor: to, since: time.Now(), reason: refusedHandshake}
 	h.remote.Store(&addr)
 	s.queue.add(h)
 	s.tasks.Go(func() {
@@ -226,6 +233,9 @@ func (s *Service) doHandshake(h *handshake) error {
 		return nil
 	}
 	speaksTLS := closingText(wire.Notice(wire.SpeaksTLS + ": use roomd chat --tls, openssl s_client -quiet -connect HOST:PORT, or ncat --ssl"))
+	if h.door != nil {
+		speaksTLS = closingText(h.door.Refusal(wire.SpeaksTLS))
+	}
 	var head tls.RecordHeaderError
 	switch {
 	case s.stop.Err() != nil, h.evicted.Load(), h.terminated.Load():
@@ -278,7 +288,11 @@ func (h *handshake) client() netip.AddrPort { return *h.remote.Load() }
 // refuseHandshake returns the text for a client that is refused, in the form of its port.
 func (s *Service) refuseHandshake(h *handshake, why RefusalReason, err error) error {
 	h.reason = why
-	if h.room == nil {
+	switch {
+	case h.door != nil:
+		s.publishRefusal("", h.client(), why, err.Error())
+		return closingText(h.door.Refusal(err.Error()))
+	case h.room == nil:
 		s.publishRefusal("", h.client(), why, errLine(err))
 		return closingText(errLine(err))
 	}
@@ -471,61 +485,72 @@ func (s *lineSession) awaitTurn(n int, cost float64, wait bool) bool {
 			return false
 		}
 	}
-	o := s.member.room.svc.opts()
-	if !o.limitsLines() {
+	return s.awaitAllowance(s.member.room.svc, &s.allowance, cost, wait, s.member.hasEnded)
+}
+
+// awaitAddressTurn is output.awaitAddressTurn for the member's room.
+func (s *lineSession) awaitAddressTurn(cost float64) bool {
+	return s.output.awaitAddressTurn(s.member.room.svc, cost, s.member.hasEnded)
+}
+
+// awaitAllowance reports whether a session may spend a cost. whole is when its allowance is whole
+// again, in nanoseconds of uptime. With wait it waits for that. Then false says that the session
+// has ended, or that the server is to be suspended.
+func (o *output) awaitAllowance(s *Service, whole *int64, cost float64, wait bool, ended func() bool) bool {
+	opts := s.opts()
+	if !opts.limitsLines() {
 		return true
 	}
-	rate := o.lines()
+	rate := opts.lines()
 	cost = min(cost, rate.Burst) // the burst never has more
 	for {
-		now := s.member.room.svc.uptime()
-		debt, ahead := rate.Spend(time.Duration(s.allowance)-now, cost)
+		now := s.uptime()
+		debt, ahead := rate.Spend(time.Duration(*whole)-now, cost)
 		if ahead == 0 {
-			s.allowance = int64(now + debt)
+			*whole = int64(now + debt)
 			return true
 		}
-		if s.member.room.svc.isStopping() && s.conn.HungUp() {
+		if s.isStopping() && o.conn.HungUp() {
 			return true
 		}
 		if !wait {
-			s.member.room.svc.counters.throttledInputs.Add(1)
+			s.counters.throttledInputs.Add(1)
 			return false
 		}
-		if !s.waitThrottled(max(ahead, rate.Time(1))) { // one wait for many empty lines
+		if !o.waitThrottled(s, max(ahead, rate.Time(1)), ended) { // one wait for many empty lines
 			return false
 		}
 	}
 }
 
-// awaitAddressTurn waits until the member's address may spend a cost: addressFactor times what
-// one member may, all members of the address together. False is as of awaitTurn.
-func (s *lineSession) awaitAddressTurn(cost float64) bool {
-	svc := s.member.room.svc
-	o := svc.opts()
-	if cost <= 0 || !o.limitsLines() || o.exempt(s.remote.Addr()) {
+// awaitAddressTurn waits until the session's address may spend a cost: addressFactor times what
+// one session may, all sessions of the address together. False is as of awaitAllowance.
+func (o *output) awaitAddressTurn(s *Service, cost float64, ended func() bool) bool {
+	opts := s.opts()
+	if cost <= 0 || !opts.limitsLines() || opts.exempt(o.remote.Addr()) {
 		return true
 	}
-	rate := o.lines().Times(addressFactor)
+	rate := opts.lines().Times(addressFactor)
 	for {
-		wait := svc.commands.Take(time.Now(), limit.Prefix(s.remote.Addr()), min(cost, rate.Burst), rate, 0)
+		wait := s.commands.Take(time.Now(), limit.Prefix(o.remote.Addr()), min(cost, rate.Burst), rate, 0)
 		if wait == 0 {
 			return true
 		}
-		if !s.waitThrottled(wait) {
+		if !o.waitThrottled(s, wait, ended) {
 			return false
 		}
 	}
 }
 
-// waitThrottled waits for a signal, or for the time d. It reports false at once if the member
+// waitThrottled waits for a signal, or for the time d. It reports false at once if the session
 // has ended, or the server is to be suspended.
-func (s *lineSession) waitThrottled(d time.Duration) bool {
-	if s.member.hasEnded() || s.member.room.svc.engine.Suspended() {
+func (o *output) waitThrottled(s *Service, d time.Duration, ended func() bool) bool {
+	if ended() || s.engine.Suspended() {
 		return false
 	}
-	s.set(isThrottled)
-	defer s.unset(isThrottled)
-	s.WaitSignal(d)
+	o.set(isThrottled)
+	defer o.unset(isThrottled)
+	o.WaitSignal(d)
 	return true
 }
 

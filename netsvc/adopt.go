@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"roomd/netsvc/passwd"
@@ -104,6 +105,7 @@ type replayState struct {
 	Roster int    `json:"roster,omitempty"` // which of the room's, from 1 on; 0: none
 	Style  int    `json:"style,omitempty"`
 	Label  string `json:"label,omitempty"`
+	Header string `json:"header,omitempty"`
 }
 
 type insertState struct {
@@ -113,7 +115,9 @@ type insertState struct {
 	Seq   uint64         `json:"seq,omitempty"`
 	Bytes []byte         `json:"bytes,omitempty"`
 
-	Roster int `json:"roster,omitempty"`
+	Roster int          `json:"roster,omitempty"`
+	Replay *replayState `json:"replay,omitempty"`
+	After  int          `json:"after,omitempty"` // which of the session's answers, from 1 on; 0: none
 }
 
 type masterState struct {
@@ -128,6 +132,29 @@ type masterState struct {
 	Unended int              `json:"unended,omitempty"`
 	Rest    time.Duration    `json:"rest,omitempty"` // until its burst of requests is whole again
 	Idle    time.Duration    `json:"idle,omitempty"` // until it has been idle for too long; 0: it is not known
+}
+
+// doorState is an address on which a door is open.
+type doorState struct {
+	Name   string           `json:"name"`
+	Wanted netip.AddrPort   `json:"wanted"`
+	Addrs  []netip.AddrPort `json:"addrs"` // of the listeners, in the order of the descriptors
+}
+
+type roomsSessionState struct {
+	Door     string             `json:"door"`
+	Remote   netip.AddrPort     `json:"remote"`
+	Since    time.Time          `json:"since"`
+	State    []byte             `json:"state,omitempty"` // of the protocol
+	Members  []memberState      `json:"members,omitempty"`
+	Answers  [][]byte           `json:"answers,omitempty"` // that are delayed
+	Framer   wire.FramerState   `json:"framer,omitzero"`
+	Left     *pendingLinesState `json:"left,omitempty"`
+	Rest     []byte             `json:"rest,omitempty"`
+	Allowed  time.Duration      `json:"allowed,omitempty"`
+	Unended  uint16             `json:"unended,omitempty"`
+	Reset    bool               `json:"reset,omitempty"`
+	Admitted bool               `json:"admitted,omitempty"`
 }
 
 // passwordState is a session before a room's password.
@@ -201,6 +228,7 @@ func (s *Service) Adopt(receive Receive) error {
 		return err
 	}
 	s.tasks.Go(s.detectDeadPeers)
+	s.openDoors()
 	return nil
 }
 
@@ -257,6 +285,14 @@ func (a *adoption) adopt(kind string, body []byte, fds []int) error {
 		return each(body, fds, a.masterSession)
 	case "callers":
 		return each(body, fds, a.passwordSession)
+	case "door":
+		var st doorState
+		if err := json.Unmarshal(body, &st); err != nil {
+			return err
+		}
+		return a.adoptDoor(st, fds)
+	case "rooms sessions":
+		return each(body, fds, a.roomsSession)
 	}
 	return fmt.Errorf("this roomd does not know this kind of state")
 }
@@ -336,68 +372,24 @@ func (a *adoption) adoptRoom(st roomState, fds []int) error {
 
 // lineSession restores a line session and its member. Nothing is read or written before Thaw.
 func (a *adoption) lineSession(st *memberState, fd int) error {
-	r := a.byID(st.Room)
-	if r == nil || !a.adopted[st.Room] {
-		return fmt.Errorf("there is no room %d", st.Room)
-	}
 	s := &lineSession{
 		output: output{conn: a.engine.AdoptConn(fd), remote: st.Remote, unsent: st.Rest},
 		framer: wire.RestoreFramer(a.opts().LineBytes, st.Framer), allowance: int64(st.Allowed), unpaid: st.Unended, begun: st.Begun, raw: st.Raw, peerClosed: st.Heard,
-		member: Member{
-			id: st.ID, room: r, joined: st.Since.UnixNano(),
-			stream:  stream{cursor: st.Cursor, format: st.Format, fromStore: st.Behind, over: st.Over},
-			entry:   entry{nick: wire.Name{Shown: st.Nick, Key: st.Key}, cause: st.Cause, reads: st.Format},
-			hideOwn: st.HideOwn, ended: st.Cause != "",
-		},
 	}
 	m := &s.member
-	m.out = &s.output
-	s.add(m)
-	if st.JSON { // the insert that switches it may still be pending
-		m.reads = roomlog.JSON
+	if err := a.member(m, st, &s.output, nil); err != nil {
+		return err
 	}
 	if st.Reset {
 		s.set(isReset)
-	}
-	m.lines.Store(st.Lines)
-	m.lastLine.Store(st.Spoke)
-	m.reached.Store(st.Cursor.Pos)
-	if st.Cause == "" {
-		r.rememberAddr(st.Remote.Addr())
-	}
-	if p := st.Replay; p != nil {
-		o, err := a.roster(st.Room, p.Roster)
-		if err != nil {
-			return err
-		}
-		m.replay = &replay{after: p.After, upto: p.Upto, footer: p.Footer, roster: o, style: p.Style, label: p.Label}
-		if o != nil { // the roster may be a newer one
-			m.replay.upto = min(p.Upto, uint64(len(o.Members)))
-		}
-	}
-	for _, i := range st.Inserts {
-		o, err := a.roster(st.Room, i.Roster)
-		if err != nil {
-			return err
-		}
-		m.insertLocked(insert{i.Kind, i.N, i.At, i.Seq, i.Bytes, o})
 	}
 	if l := st.Left; l != nil && !m.ended {
 		s.pending = &pendingLines{l.Line, l.Over, l.Rest}
 		a.engine.AddPending(s.pending.size())
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if m.ended {
 		s.conn.DisableRead()
-		r.leaving[m] = &departure{since: cmp.Or(st.Went, a.uptime())}
-	} else {
-		r.addMember(m)
 	}
-	if st.Untold {
-		r.announceLater(m)
-	}
-	r.unclosed.Add(1)
 	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
 	a.upgrade.lines = append(a.upgrade.lines, s)
 	if err := s.conn.Start(s, s.pending != nil); err != nil {
@@ -410,6 +402,133 @@ func (a *adoption) lineSession(st *memberState, fd int) error {
 		}()
 	}
 	return nil
+}
+
+// member restores a member that writes to an output. answers are the delayed ones of its session.
+func (a *adoption) member(m *Member, st *memberState, out *output, answers []*delayedAnswer) error {
+	r := a.byID(st.Room)
+	if r == nil || !a.adopted[st.Room] {
+		return fmt.Errorf("there is no room %d", st.Room)
+	}
+	m.id, m.room, m.joined, m.out = st.ID, r, st.Since.UnixNano(), out
+	m.cursor, m.format, m.fromStore, m.over = st.Cursor, st.Format, st.Behind, st.Over
+	m.nick, m.cause, m.reads = wire.Name{Shown: st.Nick, Key: st.Key}, st.Cause, st.Format
+	m.hideOwn, m.ended = st.HideOwn, st.Cause != ""
+	out.add(m)
+	if st.JSON { // the insert that switches it may still be pending
+		m.reads = roomlog.JSON
+	}
+	if a.formats[m.reads] == nil {
+		return fmt.Errorf("this roomd does not know the format of a member of %s", r.name())
+	}
+	m.lines.Store(st.Lines)
+	m.lastLine.Store(st.Spoke)
+	m.reached.Store(st.Cursor.Pos)
+	if st.Cause == "" {
+		r.rememberAddr(st.Remote.Addr())
+	}
+	var err error
+	if m.replay, err = a.replay(st.Room, st.Replay); err != nil {
+		return err
+	}
+	for _, i := range st.Inserts {
+		o, err := a.roster(st.Room, i.Roster)
+		if err != nil {
+			return err
+		}
+		p, err := a.replay(st.Room, i.Replay)
+		if err != nil {
+			return err
+		}
+		ins := insert{i.Kind, i.N, i.At, i.Seq, i.Bytes, o, p, nil}
+		if i.After > 0 && i.After <= len(answers) {
+			ins.after = answers[i.After-1]
+			ins.after.left.Add(1)
+		}
+		m.insertLocked(ins)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m.ended {
+		r.leaving[m] = &departure{since: cmp.Or(st.Went, a.uptime())}
+	} else {
+		r.addMember(m)
+	}
+	if st.Untold {
+		r.announceLater(m)
+	}
+	r.unclosed.Add(1)
+	return nil
+}
+
+// replay is nil for nil.
+func (a *adoption) replay(room uint64, p *replayState) (*replay, error) {
+	if p == nil {
+		return nil, nil
+	}
+	o, err := a.roster(room, p.Roster)
+	if err != nil {
+		return nil, err
+	}
+	r := &replay{after: p.After, upto: p.Upto, header: p.Header, footer: p.Footer, roster: o, style: p.Style, label: p.Label}
+	if o != nil { // the roster may be a newer one
+		r.upto = min(p.Upto, uint64(len(o.Members)))
+	}
+	return r, nil
+}
+
+// adoptDoor takes over an address on which a door is open. If the door is not wanted there any more
+// it is closed.
+func (a *adoption) adoptDoor(st doorState, fds []int) error {
+	e, err := a.engine.Adopt(st.Addrs, fds)
+	if err != nil || e == nil {
+		return err
+	}
+	d, err := a.doorNamed(st.Name)
+	if err != nil || !slices.Contains(d.listen, st.Wanted) {
+		e.Close()
+		return nil
+	}
+	d.bound[st.Wanted] = e
+	return e.Open(d.admit, d.Refusal(busyText))
+}
+
+// roomsSession restores a session of a door, and its members. Nothing is read or written before
+// Thaw.
+func (a *adoption) roomsSession(st *roomsSessionState, fd int) error {
+	d, err := a.doorNamed(st.Door)
+	if err != nil {
+		return err
+	}
+	s := d.newSession(a.engine.AdoptConn(fd), st.Remote, st.Since)
+	s.unsent, s.framer = st.Rest, wire.RestoreFramer(d.LineBytes(), st.Framer)
+	s.allowance, s.unpaid, s.admitted = int64(st.Allowed), st.Unended, st.Admitted
+	if st.Reset {
+		s.set(isReset)
+	}
+	answers := make([]*delayedAnswer, len(st.Answers))
+	for i, b := range st.Answers {
+		answers[i] = &delayedAnswer{bytes: b}
+	}
+	for i := range st.Members {
+		m := &Member{}
+		if err := a.member(m, &st.Members[i], &s.output, answers); err != nil {
+			return err
+		}
+		if m.ended {
+			s.leaving = append(s.leaving, m)
+			s.limitDrain(m)
+		} else {
+			s.members = append(s.members, m)
+		}
+	}
+	if l := st.Left; l != nil {
+		s.pending = &pendingLines{l.Line, l.Over, l.Rest}
+		a.engine.AddPending(s.pending.size())
+	}
+	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
+	a.upgrade.sessions = append(a.upgrade.sessions, s)
+	return d.begin(s, st.State)
 }
 
 // roster returns a roster of a room by its number, which begins at 1; 0 is none.

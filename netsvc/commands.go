@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -133,7 +132,7 @@ func (s *lineSession) execute(c wire.Command, wait bool) error {
 	case wire.Msg:
 		return m.whisper(c.To, c.Text)
 	case wire.Who:
-		m.queueRoster()
+		m.queueRoster(0)
 	case wire.History, wire.Before:
 		n := c.N
 		if n < 0 {
@@ -232,17 +231,8 @@ func (m *Member) rename(command, nick string) error {
 	case err != nil:
 		return err
 	}
-	if other := r.nicks[n.Key]; other != nil && other != m {
-		return wire.Errorf(wire.CodeExists, "somebody here is called %s already", other.nick.Shown)
-	}
-	if m.activeMute() != nil && n.Key != m.nick.Key && !m.unannounced.Load() { // before its join is announced no member sees it
-		return wire.Errorf(wire.CodeDenied, "you are muted: you keep your name")
-	}
-	if r.svc.banned(r.id, netip.Addr{}, n.Key) != nil {
-		return wire.Errorf(wire.CodeDenied, "that name is banned here")
-	}
-	if r.confusables.HasConfusable(n, old) {
-		return wire.Errorf(wire.CodeExists, "%s looks like the name of somebody here, in another script", n.Shown)
+	if err := m.mayTakeNick(n); err != nil {
+		return err
 	}
 	r.releaseNick(m)
 	r.claimNick(m, n)
@@ -262,7 +252,10 @@ func (m *Member) rename(command, nick string) error {
 }
 
 // whisper sends a line to one member. Both see it; it is not stored.
-func (m *Member) whisper(to, text string) error {
+func (m *Member) whisper(to, text string) error { return m.whisperTo(to, text, true) }
+
+// whisperTo is whisper. With echo false the sender gets no answer but an error.
+func (m *Member) whisperTo(to, text string, echo bool) error {
 	n, err := wire.ParseName(to)
 	if err != nil {
 		return err
@@ -289,8 +282,10 @@ func (m *Member) whisper(to, text string) error {
 		other.answer(ev)
 		r.wake()
 	}
-	m.answer(ev)
-	m.ok("msg", "")
+	if echo {
+		m.answer(ev)
+		m.ok("msg", "")
+	}
 	return nil
 }
 
@@ -351,14 +346,17 @@ func (m *Member) beginHistory(ins insert) {
 			ev.Text = plural(count, "earlier line")
 		}
 		m.render(ev)
-	} else if count > 0 {
+	} else if count > 0 && ins.replay == nil {
 		m.render(wire.Event{Type: wire.TypeNotice, Text: plural(count, "earlier line")})
 	}
 	if count == 0 {
 		return
 	}
 	m.replay = &replay{after: after, upto: upto}
-	if m.room.svc.formats[m.format].ForPeople() {
+	if p := ins.replay; p != nil {
+		m.replay.footer, m.replay.label = p.footer, p.label
+		m.out.unsent = append(m.out.unsent, p.header...)
+	} else if m.room.svc.formats[m.format].ForPeople() {
 		m.replay.footer = wire.Notice("end of earlier lines")
 	}
 }

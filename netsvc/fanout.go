@@ -177,6 +177,9 @@ const (
 	isReset                 // a read or a write has met a reset, or the time-out of a dead peer, before the end of the input
 	isDead                  // the peer does not answer: the session ends once its input is handled
 	isThrottled             // the holder of the read lock waits for the allowance
+	isFinished              // the write lock is kept for good
+	hasNews                 // of a RoomsSession, for the holder of the write lock
+	isEnding                // of a RoomsSession: nothing is added any more, so that the output is finished once all is written
 )
 
 func (o *output) is(flag uint32) bool { return o.flags.Load()&flag != 0 }
@@ -287,6 +290,8 @@ func (o *output) writeAndRelease(disk bool) bool {
 				o.removeNext()
 				m.setDrained()
 			}
+			o.set(isFinished)
+			o.Signal()
 			return false
 		}
 		goOn := result == more && !(disk && o.last.next.suspended())
@@ -299,6 +304,12 @@ func (o *output) writeAndRelease(disk bool) bool {
 // writeTurns gives each member a turn, beginning with the one whose turn it is. A turn does not
 // end while the conn is full, or while the disk is needed. The caller has the write lock.
 func (o *output) writeTurns(disk bool) outcome {
+	if o.is(hasNews) {
+		o.session().(*RoomsSession).takeNews()
+	}
+	if o.last == nil {
+		return o.writeUnsent()
+	}
 	result := idle
 	for end := o.last; end != nil; {
 		m := o.last.next
@@ -320,6 +331,28 @@ func (o *output) writeTurns(disk bool) outcome {
 		}
 	}
 	return result
+}
+
+// writeUnsent is writeTurns for an output without a member.
+func (o *output) writeUnsent() outcome {
+	for len(o.unsent) > 0 {
+		n, err := o.conn.Write(o.unsent)
+		if err != nil {
+			if o.writeFailed(err) {
+				o.session().(*RoomsSession).svc.log.Warn("write to a client failed", "remote", o.remote, "error", err)
+			}
+			return finished
+		}
+		o.written.Add(uint32(n))
+		if o.unsent = o.unsent[n:]; len(o.unsent) > 0 {
+			return full
+		}
+		o.unsent = nil
+	}
+	if o.is(isEnding) {
+		return finished
+	}
+	return idle
 }
 
 // Format renders events for one kind of reader. An event in the log of a room is rendered once for

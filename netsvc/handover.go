@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"roomd/netsvc/roomlog"
@@ -56,9 +57,16 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 		return 0, err
 	}
 	all := &handedOver{rosters: make(map[*roster]int)}
-	held := make(map[*Room][]*lineSession)
+	held, lines := make(map[*Room][]*Member), make(map[*Room][]*lineSession)
 	for _, l := range s.upgrade.lines {
-		held[l.member.room] = append(held[l.member.room], l)
+		r := l.member.room
+		held[r], lines[r] = append(held[r], &l.member), append(lines[r], l)
+	}
+	for _, k := range s.upgrade.sessions {
+		k.takeNews()
+		for _, m := range k.allMembers() {
+			held[m.room] = append(held[m.room], m)
+		}
 	}
 	for _, r := range s.upgrade.rooms {
 		st, fds := r.handOver(held[r], all)
@@ -68,7 +76,7 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	}
 	out := &batcher[memberState]{kind: "members", send: send}
 	for _, r := range s.upgrade.rooms {
-		for _, l := range held[r] {
+		for _, l := range lines[r] {
 			st, size := l.handOver(all.rosters)
 			if err := out.add(st, l.conn.FD(), size); err != nil {
 				return 0, err
@@ -81,7 +89,11 @@ func (s *Service) HandOver(send Send) (members int, err error) {
 	if err := out.flush(); err != nil {
 		return 0, err
 	}
-	return members, s.handOverNonMembers(send)
+	more, err := s.handOverDoors(send, all.rosters)
+	if err != nil {
+		return 0, err
+	}
+	return members + more, s.handOverNonMembers(send)
 }
 
 // batcher gathers states and their descriptors into frames.
@@ -112,7 +124,7 @@ func (b *batcher[T]) flush() error {
 
 // handOver returns the state of the room without its members, and its descriptors. It has the
 // rosters that its members are to be shown, each once.
-func (r *Room) handOver(lines []*lineSession, all *handedOver) (roomState, []int) {
+func (r *Room) handOver(members []*Member, all *handedOver) (roomState, []int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	st := roomState{
@@ -140,8 +152,7 @@ func (r *Room) handOver(lines []*lineSession, all *handedOver) (roomState, []int
 		}
 		all.rosters[o] = all.rosters[goes]
 	}
-	for _, l := range lines {
-		m := &l.member
+	for _, m := range members {
 		if !m.over {
 			from = min(from, m.cursor.Pos)
 		}
@@ -167,33 +178,122 @@ func (r *Room) handOver(lines []*lineSession, all *handedOver) (roomState, []int
 // handOver returns the state of the session and its member, and about how many bytes of it vary in
 // size. No goroutine reads or writes the conn.
 func (s *lineSession) handOver(rosters map[*roster]int) (st memberState, size int) {
-	m := &s.member
+	st, size = s.member.handOver(rosters, nil)
+	st.Begun, st.Raw, st.Heard, st.Reset, st.Framer = s.begun, s.raw, s.peerClosed, s.is(isReset), s.framer.FramerState
+	st.Allowed, st.Unended, st.Rest = time.Duration(s.allowance), s.unpaid, s.unsent
+	size += len(s.unsent) + len(st.Framer.Partial)
+	if l := s.pending; l != nil {
+		st.Left = &pendingLinesState{l.line, l.over, l.rest}
+		size += len(l.line) + len(l.rest)
+	}
+	return st, size
+}
+
+// handOver returns the state of the member without that of its session, and about how many bytes of
+// it vary in size. answers are the delayed answers of the session. No goroutine reads or writes the
+// conn.
+func (m *Member) handOver(rosters map[*roster]int, answers *[]*delayedAnswer) (st memberState, size int) {
 	m.room.mu.Lock()
 	defer m.room.mu.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	st = memberState{
-		Room: m.room.id, ID: m.id, Remote: s.remote, Since: m.since(), Nick: m.nick.Shown, Key: m.nick.Key,
+		Room: m.room.id, ID: m.id, Remote: m.out.remote, Since: m.since(), Nick: m.nick.Shown, Key: m.nick.Key,
 		Lines: m.lines.Load(), Spoke: m.lastLine.Load(), Cause: m.cause,
-		Untold: m.unannounced.Load(), Begun: s.begun, Raw: s.raw, Heard: s.peerClosed, Reset: s.is(isReset), JSON: m.reads == roomlog.JSON, HideOwn: m.hideOwn, Framer: s.framer.FramerState, Allowed: time.Duration(s.allowance), Unended: s.unpaid,
-		outboundState: outboundState{Cursor: m.cursor, Format: m.format, Behind: m.fromStore, Over: m.over, Rest: s.unsent},
+		Untold: m.unannounced.Load(), JSON: m.reads == roomlog.JSON, HideOwn: m.hideOwn,
+		outboundState: outboundState{Cursor: m.cursor, Format: m.format, Behind: m.fromStore, Over: m.over},
 	}
 	if d := m.room.leaving[m]; d != nil {
 		st.Went = d.since
 	}
-	size = len(s.unsent) + len(st.Framer.Partial)
+	if p := m.replay; p != nil {
+		st.Replay = p.state(rosters)
+	}
+	for _, i := range m.inserts {
+		st.Inserts = append(st.Inserts, insertState{i.kind, i.n, i.at, i.seq, i.bytes, rosters[i.roster], i.replay.state(rosters), numberOf(i.after, answers)})
+		size += len(i.bytes)
+	}
+	return st, size
+}
+
+// state is nil for nil.
+func (p *replay) state(rosters map[*roster]int) *replayState {
+	if p == nil {
+		return nil
+	}
+	return &replayState{p.after, p.upto, p.footer, rosters[p.roster], p.style, p.label, p.header}
+}
+
+// numberOf returns the number of an answer among all, from 1 on, and appends it if it is not there;
+// nil has 0.
+func numberOf(a *delayedAnswer, all *[]*delayedAnswer) int {
+	if a == nil {
+		return 0
+	}
+	if i := slices.Index(*all, a); i >= 0 {
+		return i + 1
+	}
+	*all = append(*all, a)
+	return len(*all)
+}
+
+// handOverDoors sends the doors and their sessions, and returns how many members these have.
+func (s *Service) handOverDoors(send Send, rosters map[*roster]int) (members int, err error) {
+	for _, d := range s.doors {
+		for _, a := range d.listen {
+			d.mu.Lock()
+			e := d.bound[a]
+			d.mu.Unlock()
+			if e == nil {
+				continue
+			}
+			addrs, fds := e.HandOver()
+			if err := send("door", doorState{d.Name(), a, addrs}, fds...); err != nil {
+				return 0, err
+			}
+		}
+	}
+	out := &batcher[roomsSessionState]{kind: "rooms sessions", send: send}
+	for _, k := range s.upgrade.sessions {
+		st, size := k.handOver(rosters)
+		members += len(k.Members())
+		if err := out.add(st, k.conn.FD(), size); err != nil {
+			return 0, err
+		}
+	}
+	return members, out.flush()
+}
+
+// handOver returns the state of the session and its members, and about how many bytes of it vary in
+// size. No goroutine reads or writes the conn.
+func (s *RoomsSession) handOver(rosters map[*roster]int) (st roomsSessionState, size int) {
+	var answers []*delayedAnswer
+	var farewells []byte
+	for _, m := range s.allMembers() {
+		if m.room.dropped.Load() { // the other process does not know the room
+			m.mu.Lock()
+			for _, i := range m.inserts {
+				farewells = append(farewells, i.bytes...)
+			}
+			m.mu.Unlock()
+			continue
+		}
+		ms, n := m.handOver(rosters, &answers)
+		st.Members = append(st.Members, ms)
+		size += n
+	}
+	st.Door, st.Remote, st.Since, st.State = s.door.Name(), s.remote, s.since, s.proto.State()
+	st.Framer, st.Allowed, st.Unended = s.framer.FramerState, time.Duration(s.allowance), s.unpaid
+	st.Reset, st.Rest, st.Admitted = s.is(isReset), append(slices.Clone(s.unsent), farewells...), s.admitted
+	for _, a := range answers {
+		st.Answers = append(st.Answers, a.bytes)
+		size += len(a.bytes)
+	}
 	if l := s.pending; l != nil {
 		st.Left = &pendingLinesState{l.line, l.over, l.rest}
 		size += len(l.line) + len(l.rest)
 	}
-	if p := m.replay; p != nil {
-		st.Replay = &replayState{p.after, p.upto, p.footer, rosters[p.roster], p.style, p.label}
-	}
-	for _, i := range m.inserts {
-		st.Inserts = append(st.Inserts, insertState{i.kind, i.n, i.at, i.seq, i.bytes, rosters[i.roster]})
-		size += len(i.bytes)
-	}
-	return st, size
+	return st, size + len(st.State) + len(st.Rest) + len(st.Framer.Partial)
 }
 
 // handOverNonMembers sends the sessions that have no member.
@@ -260,6 +360,7 @@ type upgrade struct {
 	lines     []*lineSession   // whose write lock is held
 	masters   []*masterSession // that are handed over
 	passwords []*passwordSession
+	sessions  []*RoomsSession // whose write lock is held
 }
 
 // upgradeText is the answer to connections that cannot be handed over.
@@ -320,6 +421,21 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 			return fmt.Errorf("a member of %s does not stop being written to", r.name())
 		}
 	}
+	for _, k := range s.allRoomsSessions() {
+		if !k.transferable() {
+			continue
+		}
+		ended := false
+		if err := transport.PollUntil(ctx, func() bool {
+			ended = k.is(isFinished)
+			return ended || k.conn.TryFreezeWrites()
+		}); err != nil {
+			return errors.New("a session does not stop being written to")
+		}
+		if !ended {
+			s.upgrade.sessions = append(s.upgrade.sessions, k)
+		}
+	}
 	return ctx.Err()
 }
 
@@ -364,12 +480,19 @@ func (s *Service) Thaw() {
 	for _, l := range s.upgrade.lines {
 		l.conn.ThawWrites()
 	}
+	for _, k := range s.upgrade.sessions {
+		k.conn.ThawWrites()
+	}
+	sessions := s.upgrade.sessions
 	for _, r := range s.upgrade.rooms {
 		r.flushing.Reset()
 	}
 	s.upgrade = upgrade{}
 	s.engine.Thaw()
 	s.flushAllMembers()
+	for _, k := range sessions {
+		k.flushAll()
+	}
 }
 
 // flushAllMembers writes what was put off, and what came meanwhile.
@@ -400,7 +523,20 @@ func (s *Service) Abandon(within time.Duration) {
 		c.conn.CloseAfterHandover()
 		delete(s.masterSessions, c)
 	}
+	for _, k := range s.upgrade.sessions { // their write locks are never released
+		k.conn.CloseAfterHandover()
+		delete(s.roomsSessions, k)
+	}
 	s.mu.Unlock()
+	for _, k := range s.upgrade.sessions {
+		s.queue.remove(k)
+		for _, m := range k.allMembers() {
+			if m.room.dropped.Load() { // its deletion waits for it
+				m.setDrained()
+				k.closeMember(m)
+			}
+		}
+	}
 	for _, c := range s.upgrade.passwords {
 		c.conn.CloseAfterHandover()
 		s.queue.remove(c)
@@ -436,7 +572,9 @@ func (r *Room) endNotTransferable() {
 		if m.transferable() {
 			continue
 		}
-		m.queue(insert{kind: upgradeNotice})
+		if _, isLine := m.out.session().(*lineSession); isLine {
+			m.queue(insert{kind: upgradeNotice})
+		}
 		m.endLocked(causeStopping)
 	}
 }

@@ -325,6 +325,8 @@ func (m *Member) lineRejected(p *store.Post) {
 	m.room.wake()
 }
 
+func (s *lineSession) farewell(*Member, Cause) []byte { return nil }
+
 func (s *lineSession) transferable() bool { return s.conn.Transferable() }
 
 // memberEnded stops reading. Finish, which follows, writes the rest.

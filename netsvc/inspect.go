@@ -48,13 +48,16 @@ func (s *Service) memoryInconsistencies() (found findings) {
 			defer r.mu.Unlock()
 		}
 	}
-	members := uint64(0)
+	members, outputs := uint64(0), make(map[*output]bool)
 	for r := range rooms {
 		r.inconsistencies(&found)
 		members += uint64(len(r.members))
+		for _, m := range r.members {
+			outputs[m.out] = true
+		}
 	}
-	if n := s.conns.Total(); n < int(members) {
-		found.add("there are %d connections, but %d members", n, members)
+	if n := s.conns.Total(); n < len(outputs) {
+		found.add("there are %d connections, but %d with members", n, len(outputs))
 	}
 	ended := s.endedMembers() + s.uncounted.Load()
 	if came := s.memberIDs.Load(); came != ended+members {

@@ -427,6 +427,11 @@ func (c *Change) install() {
 // allListeners returns all listeners of all ports.
 func (s *Service) allListeners() []*transport.Listener {
 	all := slices.Clone(s.master.Load().Listeners)
+	for _, d := range s.doors {
+		for _, e := range d.endpoints() {
+			all = append(all, e.Listeners...)
+		}
+	}
 	for _, r := range s.allRooms() {
 		r.mu.Lock()
 		if r.state == open {

@@ -51,7 +51,7 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 		s.beginMaster(s.newMaster(s.engine.NewConn(c, addr), addr, id, time.Now()), 0)
 		return
 	}
-	s.startHandshake(c.TCP(addr), addr, nil, func(h *handshake, k *transport.Conn, err error) {
+	s.startHandshake(c.TCP(addr), addr, handshakeFor{}, func(h *handshake, k *transport.Conn, err error) {
 		if err != nil {
 			text := err.Error()
 			if errors.Is(err, errMoved) {

@@ -97,6 +97,8 @@ type memberSession interface {
 	// memberEnded is called when a member has ended, with its Room.mu held. The session has the
 	// rest of the member's stream written.
 	memberEnded(m *Member)
+	// farewell returns what is written at the end of a member's stream. Room.mu and Member.mu are held.
+	farewell(m *Member, c Cause) []byte
 	// memberDrained is called when the stream of a member is written to its end, by the holder of
 	// the write lock. It reports whether the session writes nothing more.
 	memberDrained(m *Member) (last bool)
@@ -169,8 +171,9 @@ func (m *Member) endLocked(c Cause) bool {
 	if c == causeLagged || c == causeHistory {
 		// The client does not read the pending lines: the end comes at once.
 		last.kind, last.at = endLagged, roomlog.Cursor{}
-		m.dropInsertsLocked(len(m.inserts))
+		m.dropAllInsertsLocked()
 	}
+	last.bytes = m.out.session().farewell(m, c)
 	if !m.drained {
 		m.insertLocked(last)
 	}
@@ -211,7 +214,7 @@ func (m *Member) setDrained() {
 	m.reached.Store(math.MaxUint64) // it does not lag
 	m.mu.Lock()
 	m.drained = true
-	m.dropInsertsLocked(len(m.inserts))
+	m.dropAllInsertsLocked()
 	m.mu.Unlock()
 	m.out.Signal()
 }
@@ -220,7 +223,7 @@ func (m *Member) setDrained() {
 func (m *Member) dropInserts() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.dropInsertsLocked(len(m.inserts))
+	m.dropAllInsertsLocked()
 }
 
 // close makes the room forget a member that has ended. It is drained, or its conn is closed.
@@ -270,20 +273,23 @@ func (r *Room) rosterLocked() *roster {
 }
 
 // queueRoster queues the answer to /who. The list is rendered when the member reads it.
-func (m *Member) queueRoster() {
+func (m *Member) queueRoster(style int) {
 	r := m.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m.queue(insert{kind: who, roster: r.rosterLocked()})
+	m.queue(insert{kind: who, n: style, roster: r.rosterLocked()})
 }
 
-// beginRoster renders the first line of the answer to /who. The list follows as a replay.
-func (m *Member) beginRoster(o *roster) {
+// beginRoster renders the first line of the answer to /who. The list follows as a replay. Another style than 0 is a format's own.
+func (m *Member) beginRoster(o *roster, style int) {
 	n := len(o.Members)
+	m.replay = &replay{upto: uint64(n), roster: o, style: style}
+	if style != 0 {
+		return
+	}
 	head := okFor("who", fmt.Sprintf("%d here", n))
 	head.Count = &n
 	m.render(head)
-	m.replay = &replay{upto: uint64(n), roster: o}
 }
 
 // rosterPage renders the next members of the list.
@@ -372,8 +378,17 @@ func (r *Room) announceJoin(m *Member) {
 // announceLeave announces that a member has left, if its join was announced. mu is held.
 func (r *Room) announceLeave(m *Member) {
 	if !m.unannounced.Load() {
-		r.announce(wire.Event{Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members)})
+		_, isRooms := m.out.session().(*RoomsSession)
+		r.announceLeaveOf(m, string(m.cause), isRooms)
 	}
+}
+
+// announceLeaveOf is announceLeave with a reason. parted says that the member may be in other rooms
+// still. mu is held.
+func (r *Room) announceLeaveOf(m *Member, reason string, parted bool) {
+	r.announce(wire.Event{
+		Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members), Reason: reason, Parted: parted, Kicked: m.cause == causeKicked,
+	})
 }
 
 // announceNow announces the member before the room sees its first line. The caller has the read

@@ -268,7 +268,7 @@ func (r *Room) admit(c transport.Socket, addr netip.AddrPort) {
 		return
 	}
 	if r.svc.needsHandshake(addr.Addr()) {
-		r.svc.startHandshake(c.TCP(addr), addr, r, r.afterHandshake)
+		r.svc.startHandshake(c.TCP(addr), addr, handshakeFor{room: r}, r.afterHandshake)
 		return
 	}
 	r.beginSession(r.svc.engine.NewConn(c, addr), addr, time.Now())

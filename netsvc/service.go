@@ -70,6 +70,9 @@ type Options struct {
 
 	// Portable serves plain connections with goroutines, as on systems without event loops.
 	Portable bool
+
+	// Doors are further ways into the rooms. They are read by New alone.
+	Doors []DoorOptions
 }
 
 // Rates are the rate limits of clients.
@@ -92,6 +95,7 @@ type Service struct {
 	engine *transport.Engine
 	tls    *tls.Config
 	formats
+	doors []*openDoor
 
 	options atomic.Pointer[Options]            // replaced as a whole, never written to
 	master  atomic.Pointer[transport.Endpoint] // replaced by Change.Commit
@@ -128,6 +132,7 @@ type directory struct {
 	draining       map[*Room]bool   // are deleted and drain, while another room has their name
 	ports          ports.Queue
 	masterSessions map[*masterSession]bool // until their connections are closed
+	roomsSessions  map[*RoomsSession]bool  // that are admitted, until their connections are closed
 	stopping       bool
 
 	missing        map[netip.Addr]string // addresses of Options.Listen that not every port listens on, and why
@@ -179,10 +184,11 @@ func New(st *store.Store, opts Options) *Service {
 		log: opts.Log, store: st, logs: roomlog.NewBudget(allLogs), wakeDetection: make(chan struct{}, 1),
 		directory: directory{
 			rooms: make(map[string]*Room), ids: make(map[uint64]*Room), draining: make(map[*Room]bool),
-			masterSessions: make(map[*masterSession]bool), missing: make(map[netip.Addr]string),
+			masterSessions: make(map[*masterSession]bool), roomsSessions: make(map[*RoomsSession]bool), missing: make(map[netip.Addr]string),
 		},
 	}
 	s.formats[roomlog.Text], s.formats[roomlog.JSON] = asText, asJSON
+	s.addDoors(opts.Doors)
 	s.options.Store(&opts)
 	s.stopRequested = make(chan struct{})
 	s.diskReaders = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
@@ -222,6 +228,7 @@ func (s *Service) Start() error {
 	}
 	s.master.Store(master)
 	s.tasks.Go(s.detectDeadPeers)
+	s.openDoors()
 	return master.Open(s.admitMaster, busyReply)
 }
 
@@ -279,6 +286,9 @@ func (s *Service) Stop() {
 	}
 	if master := s.master.Load(); master != nil {
 		master.DrainAndClose()
+	}
+	for _, d := range s.doors {
+		d.close()
 	}
 	// Submitted lines come before the farewell. If the store refuses one, its sender is told.
 	if err := s.store.Flush(); err != nil && !errors.Is(err, store.ErrClosed) {

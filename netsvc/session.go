@@ -15,8 +15,8 @@ import (
 	"roomd/netsvc/wire"
 )
 
-// nonMember is a connection that is not a member's: one to the master port, one before a
-// room's password, or one whose TLS handshake is under way.
+// nonMember is a connection that is not a single member's: one to the master port or to a door,
+// one before a room's password, or one whose TLS handshake is under way.
 type nonMember interface {
 	// location returns the room, nil for the master port, and the address of the client.
 	location() (*Room, netip.AddrPort)
@@ -41,6 +41,9 @@ func (s *Service) nonMembers() (all []nonMember) {
 	s.mu.Lock()
 	for c := range s.masterSessions {
 		all = append(all, c)
+	}
+	for k := range s.roomsSessions {
+		all = append(all, k)
 	}
 	s.mu.Unlock()
 	return append(all, s.queue.all()...)

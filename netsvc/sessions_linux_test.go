@@ -2,6 +2,7 @@ package netsvc
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,192 +14,111 @@ import (
 	"testing"
 	"time"
 
-	"roomd/netsvc/transport"
+	"roomd/netsvc/roomlog"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
 
-// roomsSession is a session of a kind that only this test has: its client is in several rooms
-// over one conn. It sends "ROOM join" and "ROOM TEXT", and speakers name the room in their
-// text, so that what it gets can be told apart. It stays when a membership ends.
-type roomsSession struct {
-	output
-	svc   *Service
-	ended chan struct{}
+// testDoor is a door that only this test has. Its client sends "ROOM join", "ROOM part",
+// "ROOM TEXT", "ping TEXT", "nick NAME" and "quit", and speakers name the room in their text, so that
+// what it gets can be told apart.
+type testDoor struct{ began chan *testProtocol }
 
-	// Owned by the holder of the read lock.
-	framer wire.Framer
-	input  []byte
-
-	mu      sync.Mutex
-	members map[string]*Member // by the folded name of the room
-	open    map[*Member]bool   // their rooms wait for them
+func (testDoor) Name() string               { return "test" }
+func (testDoor) Refusal(text string) string { return "refused: " + text + "\n" }
+func (testDoor) LineBytes() int             { return 4096 }
+func (testDoor) Formats() map[roomlog.Format]Format {
+	return map[roomlog.Format]Format{roomlog.IRC: asEvents{asText.appendTo, false}}
 }
 
-// Data leaves the lines to Resume, which may wait.
-func (s *roomsSession) Data(p []byte) transport.Outcome {
-	s.input = append(s.input, p...)
-	return transport.Defer
-}
-
-func (s *roomsSession) Resume() transport.Outcome {
-	for p := s.input; ; {
-		line, _, rest, ok := s.framer.Cut(p)
-		if !ok {
-			s.input = nil
-			return transport.Continue
-		}
-		s.handle(string(line))
-		p = rest
+func (d testDoor) Begin(s *RoomsSession, state []byte) (Protocol, error) {
+	p := &testProtocol{RoomsSession: s, nick: string(state), closed: make(chan struct{})}
+	if state == nil {
+		p.nick = fmt.Sprint("client-", s.Remote().Port())
 	}
+	d.began <- p
+	return p, nil
 }
 
-func (s *roomsSession) handle(line string) {
-	name, text, _ := strings.Cut(line, " ")
-	if text == "join" {
-		s.join(name)
-	} else if m := s.member(name); m != nil {
-		m.say(store.Message, text, true)
-	}
-	s.flushAll()
+type testProtocol struct {
+	*RoomsSession
+	nick   string
+	closed chan struct{}
 }
 
-func (s *roomsSession) join(name string) {
-	r, err := s.svc.room(name)
+func (p *testProtocol) name() wire.Name {
+	n, err := wire.ParseNick(p.nick)
 	if err != nil {
-		return
+		panic(err)
 	}
-	m := &Member{}
-	r.mu.Lock()
-	_, text := r.refuses(s.remote)
-	if text == "" {
-		m.init(r, &s.output, r.guest())
-		r.welcome(m)
-		s.mu.Lock()
-		s.members[name], s.open[m] = m, true
-		s.mu.Unlock()
-	}
-	r.mu.Unlock()
-	if text == "" {
-		s.locked(func() { s.add(m) })
-	}
+	return n
 }
 
-func (s *roomsSession) member(room string) *Member {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.members[room]
-}
-
-// locked does something with the write lock, and reports false if nothing is written any more.
-func (s *roomsSession) locked(do func()) bool {
-	for !s.conn.TryFreezeWrites() {
-		if s.is(isGone) {
+func (p *testProtocol) Line(line []byte, over int, wait bool) bool {
+	if !p.AwaitTurn(1, wait) {
+		return false
+	}
+	name, text, _ := strings.Cut(string(line), " ")
+	switch {
+	case name == "ping":
+		p.Answer([]byte("pong " + text + "\n"))
+	case name == "quit":
+		p.End(EndLeft)
+	case name == "nick":
+		p.nick = text
+		p.Answer(fmt.Appendf(nil, "nick %v\n", p.Rename(p.name())))
+	case text == "join":
+		_, err := p.Join(Join{Room: name, Nick: p.name(), Format: roomlog.IRC, Greet: func(w Welcome) []Part {
+			return []Part{{Bytes: fmt.Appendf(nil, "* %s: joined\n", w.Name)}}
+		}}, wait)
+		if errors.Is(err, ErrWait) {
 			return false
 		}
-		time.Sleep(time.Millisecond)
+		if err != nil {
+			p.Answer(fmt.Appendf(nil, "%v\n", err))
+		}
+		p.Admit()
+	case text == "part":
+		p.In(name).Leave("")
+	default:
+		if m := p.In(name); m != nil {
+			return m.Say(store.Message, text, wait)
+		}
 	}
-	do()
-	s.writeAndRelease(false)
 	return true
 }
 
-func (s *roomsSession) PeerClosed(error) transport.Outcome { return transport.Stop }
-
-func (s *roomsSession) Panicked(p any, stack []byte) { panic(fmt.Sprint(p, string(stack))) }
-
-func (s *roomsSession) transferable() bool { return false }
-
-// memberEnded gives the member drainTime for what is pending.
-func (s *roomsSession) memberEnded(m *Member) {
-	go s.flushAll()
-	time.AfterFunc(drainTime, func() {
-		if s.isOpen(m) && s.locked(func() { s.remove(m) }) {
-			s.close(m)
-		}
-	})
+func (p *testProtocol) Farewell(m *Member, c Cause) []byte {
+	return []byte("bye " + m.room.name() + " " + string(c) + "\n")
 }
+func (p *testProtocol) LastWords(why EndReason) []byte { return []byte("last " + string(why) + "\n") }
+func (p *testProtocol) State() []byte                  { return []byte(p.nick) }
+func (p *testProtocol) Nick() string                   { return p.nick }
+func (p *testProtocol) Closed()                        { close(p.closed) }
 
-// remove takes a member off the output before all that is pending is written.
-func (s *roomsSession) remove(m *Member) {
-	for p := s.last; p != nil; {
-		if p.next == m {
-			s.last = p
-			s.removeNext()
-			m.setDrained()
-			return
-		}
-		if p = p.next; p == s.last {
-			return
-		}
-	}
-}
-
-func (s *roomsSession) memberDrained(m *Member) bool {
-	if s.close(m); s.svc.stop.Err() != nil && len(s.openMembers()) == 0 {
-		s.conn.StopReading()
-	}
-	return false
-}
-
-func (s *roomsSession) isOpen(m *Member) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.open[m]
-}
-
-// close has the room of a member go on, once.
-func (s *roomsSession) close(m *Member) {
-	s.mu.Lock()
-	open := s.open[m]
-	delete(s.open, m)
-	s.mu.Unlock()
-	if open {
-		m.close()
-	}
-}
-
-// Finish ends all members, and breaks the conn if that takes too long.
-func (s *roomsSession) Finish() {
-	defer close(s.ended)
-	for _, m := range s.openMembers() {
-		m.end(causeLeft)
-	}
-	for end := time.Now().Add(time.Second); !s.is(isGone) && len(s.openMembers()) > 0; s.flushAll() {
-		if s.WaitSignal(time.Millisecond); time.Now().After(end) {
-			s.conn.Abort()
-		}
-	}
-	for _, m := range s.openMembers() {
-		s.close(m)
-	}
-	for !s.is(isGone) && !s.conn.TryFreezeWrites() { // nobody writes any more
-		time.Sleep(time.Millisecond)
-	}
-	s.set(isGone)
-	s.conn.StopWriting()
-	s.flushAll() // which has a writing goroutine look
-	s.conn.Close(true)
-	s.svc.releaseConn(s.remote.Addr())
-}
-
-func (s *roomsSession) openMembers() (all []*Member) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for m := range s.open {
-		all = append(all, m)
-	}
-	return all
-}
+func (p *testProtocol) isOpen(m *Member) bool { return slices.Contains(p.allMembers(), m) }
 
 // threeRooms is a service with the rooms a, b and c, and a client of a session in them. The
 // kernel keeps little for a client that does not read.
 type threeRooms struct {
 	*testing.T
 	svc     *Service
-	session *roomsSession
+	began   chan *testProtocol
+	session *testProtocol
 	conn    net.Conn
 	in      *bufio.Reader
+}
+
+// dial connects a client to the door.
+func (w *threeRooms) dial() (net.Conn, *bufio.Reader, *testProtocol) {
+	w.Helper()
+	c, err := net.Dial("tcp", w.svc.Doors()[0].Listening[0].String())
+	if err != nil {
+		w.Fatal(err)
+	}
+	c.(*net.TCPConn).SetReadBuffer(128 << 10) // two segments of the loopback interface: less would trickle
+	c.SetDeadline(time.Now().Add(time.Minute))
+	return c, bufio.NewReader(c), <-w.began
 }
 
 // inThreeRooms runs a test with a client in three rooms, on event loops, and on goroutines unless
@@ -209,50 +129,26 @@ func inThreeRooms(t *testing.T, mayWait bool, change func(*Options), test func(*
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			began := make(chan *testProtocol, 100)
 			s, _ := startBare(t, store.Options{}, 0, func(o *Options) {
 				o.FirstRooms, o.Portable = []string{"a", "b", "c"}, portable
+				o.Doors = []DoorOptions{{testDoor{began}, []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}}}
 				if change != nil {
 					change(o)
 				}
 			})
-			accepted := make(chan *roomsSession, 1)
-			ln, err := s.listen(0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(ln.Close)
-			if err := ln.Open(func(c transport.Socket, addr netip.AddrPort) {
-				if _, err := s.acquireConn(addr.Addr()); err != nil {
-					t.Error(err)
-				}
-				k := &roomsSession{
-					output: output{conn: s.engine.NewConn(c, addr), remote: addr}, svc: s, ended: make(chan struct{}),
-					framer: wire.NewFramer(4096), members: make(map[string]*Member), open: make(map[*Member]bool),
-				}
-				if err := k.conn.Start(k, false); err != nil {
-					t.Error(err)
-				}
-				accepted <- k
-			}, ""); err != nil {
-				t.Fatal(err)
-			}
-			c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", ln.Port))
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.(*net.TCPConn).SetReadBuffer(128 << 10) // two segments of the loopback interface: less would trickle
-			c.SetDeadline(time.Now().Add(time.Minute))
-			w := &threeRooms{t, s, <-accepted, c, bufio.NewReader(c)}
+			w := &threeRooms{T: t, svc: s, began: began}
+			w.conn, w.in, w.session = w.dial()
 			t.Cleanup(func() {
-				c.Close()
-				<-w.session.ended
+				w.conn.Close()
+				<-w.session.closed
 				if found := s.Inconsistencies(); found != nil {
 					t.Error(found)
 				}
 			})
 			for _, room := range []string{"a", "b", "c"} {
 				w.send(room + " join")
-				hear(t, w.in, "* "+room+": ")
+				hear(t, w.in, "* "+room+": joined")
 			}
 			test(w)
 		})
@@ -390,7 +286,7 @@ func TestSlowInAllRooms(t *testing.T) {
 			w.flood(room, lines, size)
 		}
 		w.isFull()
-		for _, m := range w.session.openMembers() {
+		for _, m := range w.session.Members() {
 			if m.reached.Load() >= m.room.log.Start().Pos {
 				w.Errorf("the log of %s has all that is pending", m.room.name())
 			}
@@ -417,11 +313,11 @@ func TestMembershipsEndAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inThreeRooms(t, true, nil, func(w *threeRooms) {
-				m := w.session.member("b")
+				m := w.session.In("b")
 				if err := end(w, m); err != nil {
 					w.Fatal(err)
 				}
-				hear(w.T, w.in, "* b: ")
+				hear(w.T, w.in, "bye b "+string(cause(name)))
 				w.eventually("the membership is closed", func() bool { return !w.session.isOpen(m) })
 				for _, room := range []string{"a", "c"} {
 					w.send(room + " still here")
@@ -436,7 +332,7 @@ func TestMembershipsEndAlone(t *testing.T) {
 	t.Run("lag", func(t *testing.T) {
 		inThreeRooms(t, true, func(o *Options) { o.MaxLag = 500 }, func(w *threeRooms) {
 			const lines = 1000
-			m := w.session.member("b")
+			m := w.session.In("b")
 			var said sync.WaitGroup
 			said.Go(func() { w.flood("b", lines, 4000) })
 			defer said.Wait()
@@ -453,14 +349,17 @@ func TestMembershipsEndAlone(t *testing.T) {
 			}
 			w.eventually("the membership is closed", func() bool { return !w.session.isOpen(m) })
 			w.send("b join")
-			hear(w.T, w.in, "* b: ")
+			hear(w.T, w.in, "* b: joined")
 		})
 	})
 }
 
-func isLagNotice(l string) bool {
-	return strings.HasPrefix(l, "* b: ") && strings.Contains(l, "/since ")
+// cause is that of a member that a test of TestMembershipsEndAlone ends.
+func cause(test string) Cause {
+	return map[string]Cause{"deletion": causeDeleted}[test] + map[string]Cause{"kick": causeKicked, "ban": causeKicked}[test]
 }
+
+func isLagNotice(l string) bool { return l == "bye b lagged\n" }
 
 // Two rooms are deleted at once, while the client does not read: they wait for drainTime, and
 // not for the client, which gets everything of the third room.
@@ -509,7 +408,7 @@ func TestRoomsEndAtOnce(t *testing.T) {
 func TestStopWithSessionInRooms(t *testing.T) {
 	inThreeRooms(t, true, nil, func(w *threeRooms) {
 		go w.svc.Stop()
-		<-w.session.ended
+		<-w.session.closed
 		rest, err := io.ReadAll(w.in)
 		if err != nil {
 			w.Error(err)
@@ -520,4 +419,91 @@ func TestStopWithSessionInRooms(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A pong comes behind everything that was in the rooms when it was asked for.
+func TestAnswerIsBarrier(t *testing.T) {
+	inThreeRooms(t, true, nil, func(w *threeRooms) {
+		const lines = 300
+		for range 10 {
+			for _, room := range []string{"a", "b", "c"} {
+				w.flood(room, lines, 1000)
+			}
+			w.send("ping x")
+			n := 0
+			for l := ""; l != "pong x\n"; n++ {
+				var err error
+				if l, err = w.in.ReadString('\n'); err != nil {
+					w.Fatal(err)
+				}
+			}
+			if n != 3*lines+1 {
+				w.Errorf("the pong came after %d lines", n-1)
+			}
+		}
+		for _, room := range []string{"a", "b", "c"} {
+			w.send(room + " part")
+			hear(w.T, w.in, "bye "+room+" left")
+		}
+		w.send("ping y")
+		hear(w.T, w.in, "pong y")
+		w.send("quit")
+		hear(w.T, w.in, "last left")
+	})
+}
+
+// Whoever is in several rooms with a person sees one event when the person takes another nick, and
+// when it leaves.
+func TestOneEventOfOnePerson(t *testing.T) {
+	inThreeRooms(t, true, nil, func(w *threeRooms) {
+		c, in, ann := w.dial()
+		defer c.Close()
+		for _, l := range []string{"nick ann", "a join", "b join", "c join"} {
+			fmt.Fprintln(c, l)
+		}
+		for _, room := range []string{"a", "b", "c"} {
+			hear(w.T, in, "* "+room+": joined")
+			hear(w.T, w.in, "* ann joined")
+		}
+		fmt.Fprintln(c, "nick bob")
+		hear(w.T, in, "nick <nil>")
+		w.send("ping 1")
+		if got := w.until("pong 1"); got != "* ann is now bob\n" {
+			w.Errorf("the others see %q", got)
+		}
+		taken := w.session.nick
+		fmt.Fprintln(c, "nick "+taken)
+		hear(w.T, in, "nick ")
+		fmt.Fprintln(c, "ping 2")
+		hear(w.T, in, "pong 2")
+		for _, room := range []string{"a", "b", "c"} {
+			r := w.room(room)
+			r.mu.Lock()
+			if r.nicks["bob"] == nil || len(r.nicks) != 2 {
+				w.Errorf("the nicks in %s are %v", room, r.nicks)
+			}
+			r.mu.Unlock()
+		}
+		fmt.Fprintln(c, "quit")
+		<-ann.closed
+		w.send("ping 3")
+		if got := w.until("pong 3"); got != "* bob left (1 here)\n" {
+			w.Errorf("the others see %q", got)
+		}
+	})
+}
+
+// until returns what comes before a line.
+func (w *threeRooms) until(line string) (got string) {
+	w.Helper()
+	for {
+		l, err := w.in.ReadString('\n')
+		if err != nil {
+			w.Fatal(err)
+		}
+		if l == line+"\n" {
+			return got
+		}
+		got += l
+	}
 }

@@ -27,7 +27,9 @@ const (
 	endLagged                       // a notice to a slow member, and the end
 	endOfStream                     // the end
 	upgradeNotice                   // a notice that another process has taken over
-	who                             // the members of roster
+	who                             // the members of roster, in the style n
+	stored                          // the lines of replay, from the store
+	barrier                         // everything before this place is written: see RoomsSession.Answer
 )
 
 // insert belongs into a member's stream before the event at the cursor at.
@@ -38,7 +40,9 @@ type insert struct {
 	seq   uint64
 	bytes []byte
 
-	roster *roster // for the kind who
+	roster *roster        // for the kind who
+	replay *replay        // for newest and stored
+	after  *delayedAnswer // for barrier
 }
 
 // size is about how many bytes of memory an insert takes. A roster counts in full, also if it is
@@ -48,6 +52,12 @@ func (i *insert) size() int {
 	n := fixed + len(i.bytes)
 	if i.roster != nil {
 		n += i.roster.size()
+	}
+	if i.replay != nil {
+		n += len(i.replay.header) + len(i.replay.footer)
+	}
+	if i.after != nil {
+		n += i.after.share
 	}
 	return n
 }
@@ -68,6 +78,17 @@ func (m *Member) dropInsertsLocked(n int) {
 	}
 }
 
+// dropAllInsertsLocked removes all inserts. Answers that wait for them do not wait any more.
+// Member.mu is held.
+func (m *Member) dropAllInsertsLocked() {
+	for i := range m.inserts {
+		if a := m.inserts[i].after; a != nil {
+			m.out.session().(*RoomsSession).addReady(a.passed())
+		}
+	}
+	m.dropInsertsLocked(len(m.inserts))
+}
+
 // acceptsInsertLocked reports whether one more insert may be appended: there is none, or the bytes
 // of the member's inserts and of all inserts are below their bounds. Member.mu is held.
 func (m *Member) acceptsInsertLocked() bool {
@@ -84,6 +105,7 @@ func (m *Member) acceptsInsertLocked() bool {
 // replay is a range of the history that a member gets page by page, or of a roster.
 type replay struct {
 	after, upto uint64 // sequence numbers, or indexes of the roster
+	header      string // of a RoomsSession, before the lines
 	footer      string
 	roster      *roster // nil: the range is of the history
 	style       int     // of the roster, for Format.Members
@@ -127,7 +149,9 @@ func (m *Member) writeTurn(disk bool) outcome {
 		if len(pending) > 0 {
 			n, err := o.conn.Write(pending)
 			if err != nil {
-				m.writeFailed(err)
+				if o.writeFailed(err) {
+					m.room.svc.log.Warn("write to a member failed", "room", m.room.name(), "remote", o.remote, "error", err)
+				}
 				return finished
 			}
 			o.written.Add(uint32(n))
@@ -258,10 +282,16 @@ func (m *Member) apply(ins insert) {
 	case since:
 		m.beginSince(ins.seq)
 	case who:
-		m.beginRoster(ins.roster)
+		m.beginRoster(ins.roster, ins.n)
+	case stored:
+		m.out.unsent = append(m.out.unsent, ins.replay.header...)
+		m.replay = ins.replay
+	case barrier:
+		m.out.unsent = append(m.out.unsent, ins.after.passed()...)
 	case pong:
 		m.render(wire.Event{Type: wire.TypePong, Seq: ins.at.Seq})
 	case endOfStream:
+		m.out.unsent = append(m.out.unsent, ins.bytes...)
 		m.over = true
 	case upgradeNotice:
 		m.render(wire.Event{Type: wire.TypeNotice, Text: fmt.Sprintf(
@@ -271,8 +301,11 @@ func (m *Member) apply(ins insert) {
 		if m.replay != nil && m.replay.roster == nil {
 			seq = m.replay.after
 		}
-		m.render(wire.Event{Type: wire.TypeNotice, Text: fmt.Sprintf(
-			"%s: you are too far behind and are let go; come back and say /since %d", m.room.name(), seq)})
+		if len(ins.bytes) == 0 {
+			m.render(wire.Event{Type: wire.TypeNotice, Text: fmt.Sprintf(
+				"%s: you are too far behind and are let go; come back and say /since %d", m.room.name(), seq)})
+		}
+		m.out.unsent = append(m.out.unsent, ins.bytes...)
 		m.over = true
 	}
 }
@@ -311,8 +344,17 @@ func (m *Member) renderStored(after, upto uint64) (n int, last uint64, err error
 	if err != nil || len(lines) == 0 {
 		return 0, upto, err
 	}
+	label := ""
+	if m.replay != nil {
+		label = m.replay.label
+	}
+	by, at := m.room.svc.formats[m.format], m.room.place()
 	for i := range lines {
-		m.render(lineEvent(&lines[i]))
+		if label == "" {
+			m.out.unsent = by.Render(m.out.unsent, at, lineEvent(&lines[i]))
+		} else {
+			m.out.unsent = by.Replay(m.out.unsent, at, lineEvent(&lines[i]), label)
+		}
 	}
 	return len(lines), lines[len(lines)-1].Seq, nil
 }
@@ -351,15 +393,16 @@ func endsByReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ETIMEDOUT)
 }
 
-// writeFailed handles the error of a write. The members stay until the session has read and
-// handled what the kernel still has of the input.
-func (m *Member) writeFailed(err error) {
-	switch o := m.out; {
+// writeFailed handles the error of a write, and reports whether it is worth a line in the log. The
+// members stay until the session has read and handled what the kernel still has of the input.
+func (o *output) writeFailed(err error) (unexpected bool) {
+	o.unsent = nil
+	switch {
 	case endsByReset(err):
 		o.set(isReset)
 	case !transport.IsPeerGone(err):
-		m.room.svc.log.Warn("write to a member failed", "room", m.room.name(), "remote", o.remote, "error", err)
 		o.conn.Abort()
+		return true
 	}
-	m.out.unsent = nil
+	return false
 }

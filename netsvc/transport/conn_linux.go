@@ -83,7 +83,7 @@ func (c *Conn) readAvailable(l *loop, buf []byte, toEnd bool) {
 			go c.handler.Finish()
 			return
 		}
-		if e.Suspended() && (l == nil || e.isAbandoned()) {
+		if e.Suspended() && (l == nil || e.IsAbandoned()) {
 			c.freezeRead()
 			return
 		}

@@ -100,8 +100,8 @@ func (e *Engine) AwaitThaw() bool {
 // returns Retry instead.
 func (e *Engine) Suspended() bool { return e.freeze.suspended.Load() }
 
-// isAbandoned reports whether another process has taken over.
-func (e *Engine) isAbandoned() bool {
+// IsAbandoned reports whether another process has taken over.
+func (e *Engine) IsAbandoned() bool {
 	e.freeze.mu.Lock()
 	defer e.freeze.mu.Unlock()
 	select {

@@ -1,0 +1,903 @@
+package netsvc
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"roomd/netsvc/passwd"
+	"roomd/netsvc/roomlog"
+	"roomd/netsvc/transport"
+	"roomd/netsvc/wire"
+	"roomd/store"
+)
+
+// Protocol is what a client of a RoomsSession says, and what it gets. The methods are called by the
+// holder of the conn's read lock, except where it is said otherwise.
+type Protocol interface {
+	// Line handles a line of the client. If over is greater than 0 the line was longer than the
+	// limit: it had so many bytes and is not given. Without wait it must not wait, and returns
+	// false if it has to: then it has done nothing, and is called again with wait. With wait false
+	// says that the server is to be suspended or the session has ended.
+	Line(line []byte, over int, wait bool) bool
+	// Farewell returns what tells the client of the end of a member. Any goroutine may call it, with
+	// the Room.mu and the Member.mu of the member held.
+	Farewell(m *Member, c Cause) []byte
+	// LastWords returns what the client gets last. Nothing else is called then but Closed.
+	LastWords(why EndReason) []byte
+	// Closed is called when the connection is closed, or is another process's.
+	Closed()
+	// State returns what Door.Begin needs in another process. The server is suspended.
+	State() []byte
+	// Nick is the name for the operator's lists; empty: none yet. Any goroutine may call it.
+	Nick() string
+}
+
+// EndReason is why a RoomsSession ends.
+type EndReason string
+
+const (
+	EndLeft     EndReason = "left"     // the client closed its side, or the protocol called End
+	EndVanished EndReason = "vanished" // the connection was reset, or the peer is dead
+	EndStopping EndReason = "stopping"
+	EndUpgrade  EndReason = "upgrade" // another process has taken over, and the connection stays behind
+	EndBanned   EndReason = "banned"
+	EndKicked   EndReason = "kicked" // by the operator
+	EndEvicted  EndReason = "evicted"
+	EndInternal EndReason = "internal error"
+)
+
+// RoomsSession is a session of another protocol than that of the rooms' ports: its client may be in
+// several rooms over one conn. It has a member in each of them, and goes on when one of them ends.
+// It is the handler of the conn. All exported methods but those of transport.Handler are for the
+// session's Protocol, and for the holder of the read lock unless said otherwise.
+type RoomsSession struct {
+	output
+	svc   *Service
+	door  *openDoor
+	proto Protocol
+	since time.Time
+
+	// Owned by the holder of the read lock.
+	framer     wire.Framer
+	pending    *pendingLines
+	allowance  int64 // as in lineSession
+	unpaid     uint16
+	peerClosed bool
+
+	mu       sync.Mutex // comes after Member.mu; guards what follows
+	members  []*Member  // have not ended
+	leaving  []*Member  // have ended and are not closed
+	arrivals []*Member  // are not in the output yet
+	cut      []*Member  // are to be taken out of the output before they are drained
+	ready    []byte     // written as soon as possible
+	why      EndReason  // empty: the session has not ended
+	admitted bool
+	aborted  bool
+}
+
+// delayedAnswer is an answer that is written when every member has passed its place.
+type delayedAnswer struct {
+	left  atomic.Int32 // members that have not passed yet
+	share int          // of the bytes, for each member
+	bytes []byte
+}
+
+// passed is called for each member, and returns the bytes for the last one.
+func (a *delayedAnswer) passed() []byte {
+	if a.left.Add(-1) == 0 {
+		return a.bytes
+	}
+	return nil
+}
+
+// Service returns the server. Any goroutine may call it.
+func (s *RoomsSession) Service() *Service { return s.svc }
+
+// Remote returns the address of the client. Any goroutine may call it.
+func (s *RoomsSession) Remote() netip.AddrPort { return s.remote }
+
+// Since returns when the client connected. Any goroutine may call it.
+func (s *RoomsSession) Since() time.Time { return s.since }
+
+// Members returns the members that have not ended, the oldest first. Any goroutine may call it.
+func (s *RoomsSession) Members() []*Member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.members)
+}
+
+// In returns the member in a room, by the folded name; nil: there is none. Any goroutine may call
+// it.
+func (s *RoomsSession) In(key string) *Member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.members {
+		if m.room.key() == key {
+			return m
+		}
+	}
+	return nil
+}
+
+// Tell queues bytes that wait for nothing. It reports false if the client does not read what it
+// gets. Any goroutine may call it.
+func (s *RoomsSession) Tell(b []byte) bool {
+	s.mu.Lock()
+	full := len(s.ready) > maxInserts
+	s.mu.Unlock()
+	if full {
+		return false
+	}
+	s.addReady(b)
+	s.flushAll()
+	return true
+}
+
+// addReady is Tell without a bound, and without the write. The caller may hold any lock.
+func (s *RoomsSession) addReady(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	s.mu.Lock()
+	s.ready = append(s.ready, b...)
+	s.mu.Unlock()
+	s.set(hasNews)
+}
+
+// Answer queues bytes behind everything that is in the session's rooms now.
+func (s *RoomsSession) Answer(b []byte) {
+	s.mu.Lock()
+	all := append(slices.Clone(s.members), s.leaving...)
+	s.mu.Unlock()
+	a := &delayedAnswer{bytes: b}
+	a.left.Store(1) // until all members have it
+	if n := len(all); n > 0 {
+		a.share = len(b) / n
+	}
+	for _, m := range all {
+		m.mu.Lock()
+		if !m.drained {
+			a.left.Add(1)
+			m.insertLocked(insert{kind: barrier, at: m.room.log.End(), after: a})
+		}
+		m.mu.Unlock()
+	}
+	s.addReady(a.passed())
+}
+
+// AwaitTurn reports whether the next request may be handled: the client takes its answers, and the
+// rate limit allows the cost (1 is a line's). With wait it waits for both. Then false says that the
+// session has ended, or that the server is to be suspended.
+func (s *RoomsSession) AwaitTurn(cost float64, wait bool) bool {
+	for !s.acceptsAnswers() {
+		signal := s.signals()
+		if s.flushAll(); s.acceptsAnswers() {
+			break
+		}
+		if !wait || s.hasEnded() || s.svc.engine.Suspended() {
+			return false
+		}
+		<-signal
+	}
+	return s.awaitAllowance(s.svc, &s.allowance, cost, wait, s.hasEnded) &&
+		(cost <= 1 || wait && s.awaitAddressTurn(s.svc, cost-1, s.hasEnded))
+}
+
+// acceptsAnswers reports whether what waits for the client is within its bounds.
+func (s *RoomsSession) acceptsAnswers() bool {
+	s.mu.Lock()
+	n := len(s.ready)
+	s.mu.Unlock()
+	if n > maxInserts {
+		return false
+	}
+	for _, m := range s.Members() {
+		if ok, ended := m.withinBounds(maxInFlight); !ok && !ended {
+			return false
+		}
+	}
+	return true
+}
+
+// AwaitLines waits until the lines that the client said in its rooms before are in their logs. It
+// returns false if they are not and wait is false, or the server is to be suspended.
+func (s *RoomsSession) AwaitLines(wait bool) bool {
+	for _, m := range s.Members() {
+		if ok, ended := m.withinBounds(1); !ok && !ended && (!wait || !m.awaitBounds(1) && !m.hasEnded()) {
+			return false
+		}
+	}
+	return true
+}
+
+// RunBlocking is Conn.RunBlocking: do waits for something that takes long, and no freeze waits for
+// it. Only Line with wait may call it.
+func (s *RoomsSession) RunBlocking(do func()) bool { return s.conn.RunBlocking(do) }
+
+// Suspended reports whether the server is to be suspended: Line must return false soon.
+func (s *RoomsSession) Suspended() bool { return s.svc.engine.Suspended() }
+
+// Admit says that the client is known: the connection no longer waits in the admission queue.
+func (s *RoomsSession) Admit() {
+	s.mu.Lock()
+	s.admitted = true
+	s.mu.Unlock()
+	s.svc.mu.Lock()
+	s.svc.roomsSessions[s] = true
+	s.svc.mu.Unlock()
+	s.svc.queue.remove(s)
+}
+
+// End ends the session; the first reason counts. Any goroutine may call it.
+func (s *RoomsSession) End(why EndReason) {
+	s.mu.Lock()
+	first := s.why == ""
+	if first {
+		s.why = why
+	}
+	s.mu.Unlock()
+	if first {
+		s.conn.StopReading()
+		s.Signal()
+	}
+}
+
+func (s *RoomsSession) hasEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.why != ""
+}
+
+// handleInput is lineSession.handleInput for a session that may be in several rooms.
+func (s *RoomsSession) handleInput(p []byte) (handled bool) {
+	for lines := 0; ; lines++ {
+		line, over, rest, ok := s.framer.Cut(p)
+		s.framer.TelnetRequests() // which are not answered
+		if n := int(s.unpaid) + chargedBytes(len(p)-len(rest), false, ok); !ok && n < limitedRead {
+			s.unpaid = uint16(n)
+			return true
+		}
+		s.unpaid = 0
+		if s.hasEnded() {
+			return true
+		}
+		if lines >= loopLines || !s.handleLine(line, over, false) {
+			s.pending = &pendingLines{bytes.Clone(line), over, bytes.Clone(rest)}
+			s.svc.engine.AddPending(s.pending.size())
+			return false
+		}
+		if p = rest; len(p) == 0 {
+			return true
+		}
+	}
+}
+
+// resumeInput handles the pending lines. It returns false if the server is to be suspended.
+func (s *RoomsSession) resumeInput() bool {
+	if s.pending == nil {
+		return true
+	}
+	held := s.pending.size()
+	defer func() { s.svc.engine.AddPending(s.pending.size() - held) }()
+	for s.pending != nil {
+		if s.hasEnded() {
+			s.pending = nil
+			return true
+		}
+		if !s.handleLine(s.pending.line, s.pending.over, true) {
+			if s.hasEnded() {
+				continue
+			}
+			return false
+		}
+		s.flushAll()
+		line, over, rest, ok := s.framer.Cut(s.pending.rest)
+		s.framer.TelnetRequests()
+		if !ok {
+			s.pending = nil
+			break
+		}
+		s.pending.line, s.pending.over, s.pending.rest = line, over, rest
+	}
+	return true
+}
+
+// handleLine handles a line, or charges bytes that are none.
+func (s *RoomsSession) handleLine(line []byte, over int, wait bool) bool {
+	if over == 0 && wire.IsBlank(line) {
+		cost := emptyLine
+		if line == nil {
+			cost = 1
+		}
+		return s.AwaitTurn(cost, wait)
+	}
+	return s.proto.Line(line, over, wait)
+}
+
+// Data handles what was read.
+func (s *RoomsSession) Data(p []byte) transport.Outcome {
+	if !s.handleInput(p) {
+		return transport.Defer
+	}
+	return s.goOn()
+}
+
+// Resume handles the pending lines.
+func (s *RoomsSession) Resume() transport.Outcome {
+	if !s.resumeInput() {
+		return transport.Retry
+	}
+	return s.goOn()
+}
+
+func (s *RoomsSession) goOn() transport.Outcome {
+	if s.hasEnded() {
+		return transport.Stop
+	}
+	s.flushAll()
+	return transport.Continue
+}
+
+// PeerClosed handles the end of the input: the last line, if it is complete.
+func (s *RoomsSession) PeerClosed(err error) transport.Outcome {
+	for !s.is(isGone) && s.conn.Writing() && s.conn.WasReset() {
+		s.WaitSignal(time.Millisecond) // a write may be about to meet the reset
+	}
+	if endsByReset(err) {
+		s.set(isReset) // if this call is repeated, err is io.EOF
+	}
+	s.peerClosed = errors.Is(err, io.EOF) && !s.is(isReset)
+	before := s.framer
+	if line, over, ok := s.framer.Tail(); ok && !s.is(isReset) && (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) && !s.hasEnded() {
+		if !s.handleLine(line, over, true) && !s.hasEnded() {
+			s.framer = before
+			return transport.Retry
+		}
+	}
+	if !s.AwaitLines(true) && !s.hasEnded() {
+		return transport.Retry
+	}
+	why := EndVanished
+	if s.peerClosed {
+		why = EndLeft
+	}
+	s.End(why)
+	return transport.Stop
+}
+
+// Panicked logs a panic and ends the session.
+func (s *RoomsSession) Panicked(p any, stack []byte) {
+	s.svc.log.Error("panic while serving a session; the connection is closed", "door", s.door.Name(), "remote", s.remote, "error", p, "stack", string(stack))
+	go s.End(EndInternal)
+}
+
+func (s *RoomsSession) transferable() bool { return s.conn.Transferable() && !s.hasEnded() }
+
+// cause is the Cause of the members that end with the session.
+func (why EndReason) cause() Cause {
+	switch why {
+	case EndLeft:
+		return causeLeft
+	case EndStopping, EndUpgrade:
+		return causeStopping
+	case EndBanned, EndKicked:
+		return causeKicked
+	case EndInternal:
+		return causeInternal
+	}
+	return causeVanished
+}
+
+// farewell asks the protocol.
+func (s *RoomsSession) farewell(m *Member, c Cause) []byte { return s.proto.Farewell(m, c) }
+
+// memberEnded lets the member have what is pending, for drainTime if its room ends.
+func (s *RoomsSession) memberEnded(m *Member) {
+	s.mu.Lock()
+	s.members = slices.DeleteFunc(s.members, func(o *Member) bool { return o == m })
+	s.leaving = append(s.leaving, m)
+	last := len(s.members) == 0
+	s.mu.Unlock()
+	go s.flushAll()
+	s.limitDrain(m)
+	if last && s.svc.stop.Err() != nil {
+		s.End(EndStopping)
+	}
+}
+
+// limitDrain cuts a member off that is not drained when drainTime is over, unless its room does not
+// wait for it and the client reads.
+func (s *RoomsSession) limitDrain(m *Member) {
+	began, wrote := s.svc.uptime(), s.written.Load()
+	var timer *time.Timer
+	timer = time.AfterFunc(drainTime, func() {
+		now := s.written.Load()
+		reads := now != wrote && s.svc.uptime()-began < maxDrainTime
+		select {
+		case <-m.room.quit:
+			reads = false
+		default:
+		}
+		wrote = now
+		switch {
+		case m.isDrained():
+		case s.transferable() && s.svc.engine.Suspended(), reads && s.svc.stop.Err() == nil:
+			timer.Reset(drainTime)
+		default:
+			s.mu.Lock()
+			s.cut = append(s.cut, m)
+			s.mu.Unlock()
+			s.set(hasNews)
+			s.flushAll()
+		}
+	})
+}
+
+// takeNews puts arrived members into the output, takes those out that are to be cut off, and has
+// ready answers written. The caller has the write lock.
+func (s *RoomsSession) takeNews() {
+	s.unset(hasNews)
+	s.mu.Lock()
+	arrivals, cut, ready := s.arrivals, s.cut, s.ready
+	s.arrivals, s.cut, s.ready = nil, nil, nil
+	s.mu.Unlock()
+	for _, m := range arrivals {
+		s.add(m)
+	}
+	for _, m := range cut {
+		s.remove(m)
+	}
+	s.unsent = append(s.unsent, ready...)
+}
+
+// remove takes a member off the output before all that is pending is written. The caller has the
+// write lock.
+func (o *output) remove(m *Member) {
+	for p := o.last; p != nil; {
+		if p.next == m {
+			o.last = p
+			o.removeNext()
+			m.out.session().memberDrained(m)
+			m.setDrained()
+			return
+		}
+		if p = p.next; p == o.last {
+			return
+		}
+	}
+}
+
+// memberDrained has the room of the member go on.
+func (s *RoomsSession) memberDrained(m *Member) bool {
+	s.closeMember(m)
+	return false
+}
+
+// closeMember closes a member that has ended, once.
+func (s *RoomsSession) closeMember(m *Member) {
+	s.mu.Lock()
+	i := slices.Index(s.leaving, m)
+	if i >= 0 {
+		s.leaving = slices.Delete(s.leaving, i, i+1)
+	}
+	s.mu.Unlock()
+	if i >= 0 {
+		m.close()
+	}
+}
+
+// Finish ends all members, lets the client have what is pending, and closes the connection.
+func (s *RoomsSession) Finish() {
+	defer s.svc.tasks.Done()
+	s.End(EndInternal) // has no effect if the session has ended
+	s.mu.Lock()
+	why := s.why
+	if s.aborted {
+		why = EndKicked
+	}
+	s.mu.Unlock()
+	if s.is(isDead) {
+		why = EndVanished
+	}
+	done, ok := s.svc.engine.BeginChangeUnlessAbandoned()
+	s.endAll(why) // otherwise the rooms are another process's, which announces that the members have left
+	if ok {
+		done()
+	}
+	s.svc.engine.AddPending(-s.pending.size())
+	s.pending = nil
+	if why == EndVanished || why == EndInternal {
+		s.conn.Abort()
+	}
+	s.addReady(s.proto.LastWords(why))
+	s.set(isEnding)
+	closed := s.drainAll()
+	s.svc.log.Info("session ended", "door", s.door.Name(), "nick", s.proto.Nick(), "remote", s.remote, "cause", string(why))
+	for _, m := range s.allMembers() {
+		if !m.isDrained() { // it has just arrived
+			m.setDrained()
+		}
+		s.closeMember(m)
+	}
+	s.svc.queue.remove(s)
+	s.svc.mu.Lock()
+	delete(s.svc.roomsSessions, s)
+	s.svc.mu.Unlock()
+	s.proto.Closed()
+	s.svc.releaseConn(s.remote.Addr())
+	if !closed {
+		s.svc.log.Error("connection cannot be closed: a write does not return", "remote", s.remote)
+		return
+	}
+	s.svc.engine.BeginClose()
+	defer s.svc.engine.EndClose()
+	s.conn.Close(s.peerClosed)
+}
+
+// drainAll waits until everything is written, as long as the client reads. It returns false if a
+// goroutine has the write lock even after the connection was broken.
+func (s *RoomsSession) drainAll() bool {
+	s.flushAll()
+	aborted := false
+	for began, at, wrote := time.Now(), time.Now(), s.written.Load(); !s.is(isFinished); s.flushAll() {
+		s.WaitSignal(min(drainTime, 100*time.Millisecond))
+		if now := s.written.Load(); now != wrote && s.svc.stop.Err() == nil && time.Since(began) < maxDrainTime {
+			wrote, at = now, time.Now()
+		}
+		switch stuck := time.Since(at); {
+		case !aborted && stuck > drainTime:
+			aborted = true
+			s.conn.Abort()
+		case stuck > 3*drainTime:
+			return false
+		}
+	}
+	return true
+}
+
+// allMembers returns the members that are not closed.
+func (s *RoomsSession) allMembers() []*Member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(slices.Clone(s.members), s.leaving...)
+}
+
+// location, connectedAt and the others make the session a nonMember: its connection has no place in a
+// single room.
+func (s *RoomsSession) location() (*Room, netip.AddrPort) { return nil, s.remote }
+func (s *RoomsSession) connectedAt() time.Time            { return s.since }
+func (s *RoomsSession) HungUp() bool                      { return s.conn.HungUp() }
+func (s *RoomsSession) evict()                            { s.End(EndEvicted) }
+
+func (s *RoomsSession) info() ConnInfo {
+	return ConnInfo{Remote: s.remote.String(), State: s.door.Name(), Since: s.since.UTC()}
+}
+
+// terminate ends the session if there is a reason: a ban in all rooms, the end of the server once the
+// members have ended, or an upgrade that leaves the connection behind.
+func (s *RoomsSession) terminate() {
+	switch {
+	case s.svc.banned(0, s.remote.Addr(), "") != nil:
+		s.End(EndBanned)
+	case s.svc.stop.Err() != nil:
+		if len(s.Members()) == 0 {
+			s.End(EndStopping)
+		}
+	case s.svc.engine.IsAbandoned():
+		s.End(EndUpgrade)
+	}
+}
+
+func (s *RoomsSession) abort() bool {
+	s.mu.Lock()
+	first := !s.aborted
+	s.aborted = true
+	s.mu.Unlock()
+	if first {
+		s.conn.Abort()
+		s.End(EndKicked)
+	}
+	return first
+}
+
+// lockRooms locks the rooms of members, in the order that everybody has who locks several.
+func (s *Service) lockRooms(members []*Member) (unlock func()) {
+	s.mu.Lock() // one at a time: so no order of the rooms is needed
+	for _, m := range members {
+		m.room.mu.Lock()
+	}
+	s.mu.Unlock()
+	return func() {
+		for _, m := range members {
+			m.room.mu.Unlock()
+		}
+	}
+}
+
+// announceOnce announces an event of a person in all of its rooms, which are locked. Sessions that
+// are in several of them see it once, and except does not see it.
+func announceOnce(rooms []*Room, except *output, announce func(*Room)) {
+	seen := map[*output]bool{except: true}
+	for _, r := range rooms {
+		for _, m := range r.members {
+			if m.reads < roomlog.IRC {
+				continue
+			}
+			if seen[m.out] {
+				end := r.log.End()
+				m.mu.Lock()
+				if !m.ended && !m.drained {
+					m.insertLocked(insert{kind: skip, at: end, seq: end.Seq})
+				}
+				m.mu.Unlock()
+			}
+			seen[m.out] = true
+		}
+		announce(r)
+	}
+}
+
+// Rename gives all members of the session another nick, or none of them. The others see one event.
+// The client is not told. The error is a *wire.Error.
+func (s *RoomsSession) Rename(n wire.Name) error {
+	members := s.Members()
+	defer s.svc.lockRooms(members)()
+	var rooms []*Room
+	old := n
+	for _, m := range members {
+		if m.cause != "" {
+			continue
+		}
+		if err := m.mayTakeNick(n); err != nil {
+			return wire.Errorf(err.(*wire.Error).Code, "%s: %s", m.room.name(), err.(*wire.Error).Text)
+		}
+		rooms, old = append(rooms, m.room), m.nick
+	}
+	for _, m := range members {
+		if m.cause == "" {
+			m.room.releaseNick(m)
+			m.room.claimNick(m, n)
+			m.room.roster = nil
+		}
+	}
+	announceOnce(rooms, &s.output, func(r *Room) {
+		r.announce(wire.Event{Type: wire.TypeNick, From: old.Shown, Nick: n.Shown})
+		r.svc.Publish(Event{Type: "nick", Room: r.name(), Member: old.Shown, Remote: s.remote.String(), Text: n.Shown})
+	})
+	return nil
+}
+
+// Quit ends all members of the session, with one event for those who are in several of their rooms.
+func (s *RoomsSession) Quit(reason string) {
+	s.quit(causeLeft, reason)
+}
+
+func (s *RoomsSession) endAll(why EndReason) { s.quit(why.cause(), string(why)) }
+
+func (s *RoomsSession) quit(c Cause, reason string) {
+	members := s.Members()
+	defer s.svc.lockRooms(members)()
+	var rooms []*Room
+	by := make(map[*Room]*Member)
+	for _, m := range members {
+		if m.endLocked(c) {
+			rooms, by[m.room] = append(rooms, m.room), m
+		}
+	}
+	announceOnce(rooms, &s.output, func(r *Room) { r.announceLeaveOf(by[r], reason, false) })
+}
+
+// Leave ends one member, with a reason for the others.
+func (m *Member) Leave(reason string) {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	if m.endLocked(causeLeft) {
+		m.room.announceLeaveOf(m, reason, true)
+	}
+}
+
+// Room returns the name and the ID of the member's room. Any goroutine may call it.
+func (m *Member) Room() Place { return m.room.place() }
+
+// RoomKey returns the folded name of the member's room. Any goroutine may call it.
+func (m *Member) RoomKey() string { return m.room.key() }
+
+// Newest returns the sequence number of the newest line in the room. Any goroutine may call it.
+func (m *Member) Newest() uint64 { return m.room.log.End().Seq }
+
+// Say submits a line: see Protocol.Line for wait.
+func (m *Member) Say(kind store.Kind, text string, wait bool) bool {
+	if ok, ended := m.withinBounds(maxInFlight); !ok && !ended && (!wait || !m.awaitBounds(maxInFlight) && !m.hasEnded()) {
+		return false
+	}
+	return m.say(kind, text, wait)
+}
+
+// HideOwn says whether the member's own lines are left out of what it gets.
+func (m *Member) HideOwn(hide bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hideOwn = hide
+}
+
+// Whisper sends a line to one member of the room, and not to the sender. The error is a *wire.Error.
+func (m *Member) Whisper(to, text string) error {
+	return m.whisperTo(to, text, false)
+}
+
+// Replay is a part of the history that a member gets: the newest lines up to now, or a range of it.
+type Replay struct {
+	Newest         int    // if it is greater than 0 After and Upto do not count
+	After, Upto    uint64 // sequence numbers
+	Header, Footer string // before and after the lines
+	Label          string // for Format.Replay
+}
+
+// Part is a part of what a member alone gets at one place: bytes, a list of the room's members in a
+// style of its Format (which is not 0), or old lines.
+type Part struct {
+	Bytes   []byte
+	Members int
+	Replay  *Replay
+}
+
+// Queue queues parts for the member alone, behind everything that is in the room's log now.
+func (m *Member) Queue(parts ...Part) {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	m.queueParts(parts)
+}
+
+// queueParts is Queue. Room.mu is held.
+func (m *Member) queueParts(parts []Part) {
+	for _, p := range parts {
+		if len(p.Bytes) > 0 {
+			m.queue(insert{kind: answer, bytes: p.Bytes})
+		}
+		if p.Members != 0 {
+			m.queue(insert{kind: who, n: p.Members, roster: m.room.rosterLocked()})
+		}
+		if r := p.Replay; r != nil {
+			ins := insert{kind: stored, replay: &replay{after: r.After, upto: r.Upto, header: r.Header, footer: r.Footer, label: r.Label}}
+			if r.Newest > 0 {
+				ins.kind, ins.n = newest, r.Newest
+			}
+			m.queue(ins)
+		}
+	}
+}
+
+// Join is a request of a session to enter a room.
+type Join struct {
+	Room, Password string
+	Nick           wire.Name
+	Format         roomlog.Format
+	HideOwn        bool
+	// Greet returns what the member gets first. Room.mu is held: it must be quick, and must not call
+	// the Service.
+	Greet func(Welcome) []Part
+}
+
+// Welcome is a room as a new member finds it.
+type Welcome struct {
+	Place
+	Topic   string
+	Members int
+	Newest  uint64 // the sequence number of the newest line
+	Removed uint64 // the sequence number up to which lines are not kept any more
+	Lines   uint64 // that are kept
+	Replay  int    // how many lines a new member is to get
+}
+
+// JoinError is why a client cannot enter a room.
+type JoinError struct {
+	Reason RefusalReason
+	Text   string // a sentence
+}
+
+func (e *JoinError) Error() string { return e.Text }
+
+// ErrWait is returned where something has to wait and must not.
+var ErrWait = errMustWait
+
+// Join makes a member of the session in a room. The error is a *JoinError, a *wire.Error of
+// CodeNoRoom or CodeBadName, or ErrWait: the room has a password, which takes time, and wait is
+// false, or the server is to be suspended.
+func (s *RoomsSession) Join(j Join, wait bool) (*Member, error) {
+	r, err := s.svc.room(j.Room)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkPassword(r, j.Password, wait); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if why, text := r.refuses(s.remote); text != "" {
+		s.svc.publishRefusal(r.name(), s.remote, why, text)
+		return nil, &JoinError{why, sentence(text)}
+	}
+	m := &Member{}
+	m.init(r, &s.output, j.Nick)
+	m.reads, m.format, m.hideOwn = j.Format, j.Format, j.HideOwn
+	if err := m.mayTakeNick(j.Nick); err != nil {
+		s.svc.uncounted.Add(1)
+		return nil, &JoinError{RefusalReason(err.(*wire.Error).Code), err.(*wire.Error).Text}
+	}
+	r.unclosed.Add(1)
+	r.addMember(m)
+	m.unannounced.Store(true)
+	s.mu.Lock()
+	s.members = append(s.members, m)
+	s.arrivals = append(s.arrivals, m)
+	s.mu.Unlock()
+	r.announceJoin(m) // before its cursor is set: it does not see the event
+	m.moveTo(r.log.End())
+	st, _ := s.svc.store.Stat(r.id)
+	m.queueParts(j.Greet(Welcome{Place: r.place(), Topic: r.topic, Members: len(r.members), Newest: m.cursor.Seq, Removed: st.Removed, Lines: st.Lines, Replay: r.replayLines()}))
+	s.set(hasNews)
+	return m, nil
+}
+
+// checkPassword checks a room's password as its port does.
+func (s *RoomsSession) checkPassword(r *Room, text string, wait bool) error {
+	p := r.password.Load()
+	if p == nil {
+		return nil
+	}
+	if !wait {
+		return ErrWait
+	}
+	text, _ = wire.ParsePassword(text)
+	err := s.svc.guesses.Check(s.svc.stop, s.svc.engine.Suspending(), p, s.remote.Addr(), text)
+	var throttled passwd.Throttled
+	var wrong passwd.Wrong
+	q := &s.svc.queue
+	switch {
+	case err == nil:
+		q.right.Add(1)
+		r.rememberAddr(s.remote.Addr())
+		return nil
+	case errors.Is(err, passwd.ErrSuspended):
+		return ErrWait
+	case errors.As(err, &throttled):
+		q.throttled.Add(1)
+		return &JoinError{refusedPassword, string(throttled)}
+	case errors.As(err, &wrong):
+		q.wrong.Add(1)
+		s.svc.log.Info("wrong password", "room", r.name(), "remote", s.remote, "next_after", wrong.Next)
+		return &JoinError{refusedPassword, wrong.Error()}
+	case s.svc.stop.Err() == nil:
+		s.svc.log.Error("password cannot be compared", "room", r.name(), "error", err)
+	}
+	return &JoinError{refusedPassword, "the server could not compare the password"}
+}
+
+// mayTakeNick returns why the member cannot have a nick in its room; nil: it can. Room.mu is held.
+func (m *Member) mayTakeNick(n wire.Name) error {
+	r := m.room
+	if other := r.nicks[n.Key]; other != nil && other != m {
+		return wire.Errorf(wire.CodeExists, "somebody here is called %s already", other.nick.Shown)
+	}
+	own := wire.Name{}
+	if r.nicks[m.nick.Key] == m {
+		own = m.nick
+		if m.activeMute() != nil && n.Key != m.nick.Key && !m.unannounced.Load() { // before its join is announced no member sees it
+			return wire.Errorf(wire.CodeDenied, "you are muted: you keep your name")
+		}
+	}
+	if r.svc.banned(r.id, netip.Addr{}, n.Key) != nil {
+		return wire.Errorf(wire.CodeDenied, "that name is banned here")
+	}
+	if r.confusables.HasConfusable(n, own) {
+		return wire.Errorf(wire.CodeExists, "%s looks like the name of somebody here, in another script", n.Shown)
+	}
+	return nil
+}
