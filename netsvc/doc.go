@@ -17,6 +17,13 @@
 // turn, so that a flood in one room does not starve the others. A member knows neither the
 // handler of the conn nor its input.
 //
+// A RoomsSession is the session of a client that came through a Door, which speaks another protocol.
+// It has a member in each of the client's rooms, and a Protocol of another package for what the
+// client says and gets. What arrives for its output from elsewhere (members that join, answers that
+// belong to no room) waits under RoomsSession.mu until the holder of the write lock takes it. An
+// answer that has to come behind everything in the session's rooms is an insert in the stream of
+// each of its members, and the last one to reach it writes the answer.
+//
 // # Goroutines
 //
 //   - the event loops and the other goroutines of transport, which call a session as the
@@ -57,6 +64,8 @@
 //   - Room.mu: members, nicks, state, topic. Admission and closing take it, and
 //     so does every append to the log, which makes "this member reads JSON from
 //     here on" one moment.
+//
+//   - RoomsSession.mu comes after Member.mu and before nothing.
 //
 //   - Member.mu: the queue of inserts and the lines in flight. The holder of the
 //     write lock reads the log under it, so that an insert can be queued together with an append.

@@ -217,8 +217,7 @@ func (s *RoomsSession) AwaitLines(wait bool) bool {
 	return true
 }
 
-// RunBlocking is Conn.RunBlocking: do waits for something that takes long, and no freeze waits for
-// it. Only Line with wait may call it.
+// RunBlocking is Conn.RunBlocking, for something that takes long. Only Line with wait may call it.
 func (s *RoomsSession) RunBlocking(do func()) bool { return s.conn.RunBlocking(do) }
 
 // Suspended reports whether the server is to be suspended: Line must return false soon.
