@@ -3,21 +3,15 @@ package netsvc
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
-	"io"
-	"net"
 	"net/netip"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"roomd/netsvc/ban"
+	"roomd/netsvc/handshake"
 	"roomd/netsvc/limit"
-	"roomd/netsvc/proxy"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 )
@@ -123,9 +117,6 @@ func (q *admissionQueue) terminateAll(r *Room) {
 	}
 }
 
-// handshakeTimeout is how long a TLS handshake may take, from the connection on.
-const handshakeTimeout = 10 * time.Second
-
 // tlsConfig returns the configuration of all handshakes. It has the keys of session tickets,
 // so there is one for the life of the server. The rest is Go's default, which follows the
 // current advice.
@@ -141,15 +132,6 @@ func (s *Service) tlsConfig() *tls.Config {
 	}
 }
 
-// Causes of failed handshakes, which are counted.
-const (
-	tlsPlain   = "plain"     // the client spoke plain text
-	tlsTimeout = "timed out" // after handshakeTimeout
-	tlsFailed  = "failed"    // the client did not agree, or disconnected
-)
-
-var tlsFailures = []string{tlsPlain, tlsTimeout, tlsFailed}
-
 // handshakeFor is where a connection goes after its handshake: a room, a door, or else the master
 // port.
 type handshakeFor struct {
@@ -157,17 +139,12 @@ type handshakeFor struct {
 	door *openDoor
 }
 
-// handshake is a connection in the admission queue that has to send a PROXY header, or to
+// handshakeConn is a connection in the admission queue that has to send a PROXY header, or to
 // agree on TLS, before anything else.
-type handshake struct {
-	tcp    transport.TCP
-	conn   transport.HalfCloser           // tcp, or TLS over it after the handshake
-	remote atomic.Pointer[netip.AddrPort] // the proxy, until the client is known
+type handshakeConn struct {
+	*handshake.Handshake
 	handshakeFor
-	since      time.Time
-	reason     RefusalReason
-	evicted    atomic.Bool // by a newer connection
-	terminated atomic.Bool // for another reason
+	reason RefusalReason
 }
 
 // needsHandshake reports whether a connection from an address begins with a handshake.
@@ -182,9 +159,8 @@ func (o *Options) isProxy(a netip.Addr) bool { return limit.Contains(o.Proxies, 
 // startHandshake starts a handshake in a goroutine. When the connection has left the
 // admission queue, done is called with a conn, or with an error for the client. If the server is
 // suspended by then, done waits until the engine goes on, or gets errMoved.
-func (s *Service) startHandshake(c transport.TCP, addr netip.AddrPort, to handshakeFor, done func(*handshake, *transport.Conn, error)) {
-	h := &handshake{tcp: c, conn: c, handshakeFor: to, since: time.Now(), reason: refusedHandshake}
-	h.remote.Store(&addr)
+func (s *Service) startHandshake(c transport.TCP, addr netip.AddrPort, to handshakeFor, done func(*handshakeConn, *transport.Conn, error)) {
+	h := &handshakeConn{handshake.New(c, addr), to, refusedHandshake}
 	s.queue.add(h)
 	s.tasks.Go(func() {
 		err := s.doHandshake(h)
@@ -200,25 +176,20 @@ func (s *Service) startHandshake(c transport.TCP, addr netip.AddrPort, to handsh
 			}
 		}
 		if err != nil {
-			if h.terminated.Load() || errors.Is(err, errMoved) {
+			if h.Terminated() || errors.Is(err, errMoved) {
 				h.reason = refusedClosing
 			}
 			done(h, nil, err)
 			return
 		}
-		c.SetDeadline(time.Time{})
-		done(h, s.engine.ConnFromNet(h.conn, c, h.client()), nil)
+		done(h, h.Finish(s.engine), nil)
 	})
 }
 
 // doHandshake counts a failure by its cause. The error is a closingText, in plain text if the
 // client speaks that, or waits for it.
-func (s *Service) doHandshake(h *handshake) error {
-	h.tcp.SetDeadline(time.Now().Add(handshakeTimeout))
-	if h.evicted.Load() || h.terminated.Load() { // perhaps before the deadline was set
-		return closingText("")
-	}
-	if s.opts().isProxy(h.client().Addr()) {
+func (s *Service) doHandshake(h *handshakeConn) error {
+	if s.opts().isProxy(h.Client().Addr()) {
 		if err := s.readProxyHeader(h); err != nil {
 			return err
 		}
@@ -226,54 +197,48 @@ func (s *Service) doHandshake(h *handshake) error {
 	if s.opts().Certificate == nil {
 		return nil
 	}
-	t := s.engine.Secure(h.tcp, s.tls)
-	err := t.HandshakeContext(s.stop)
-	if err == nil {
-		h.conn = t
-		return nil
-	}
 	speaksTLS := closingText(wire.Notice(wire.SpeaksTLS + ": use roomd chat --tls, openssl s_client -quiet -connect HOST:PORT, or ncat --ssl"))
 	if h.door != nil {
 		speaksTLS = closingText(h.door.Refusal(wire.SpeaksTLS))
 	}
-	var head tls.RecordHeaderError
-	switch {
-	case s.stop.Err() != nil, h.evicted.Load(), h.terminated.Load():
-		return closingText("")
-	case errors.As(err, &head) && head.Conn != nil:
+	var plain *handshake.PlainError
+	switch err := h.Secure(s.stop, s.engine, s.tls); {
+	case err == nil:
+		return nil
+	case errors.As(err, &plain):
 		s.counters.tlsFailures.add(tlsPlain)
-		if looksLikeHTTP(head.RecordHeader[:]) {
+		if wire.IsHTTP(plain.Head[:]) {
 			s.counters.foreignConns.add(wire.HTTP)
-			return closingText(foreignAnswer(wire.HTTP))
+			return closingText(wire.HTTP.Answer())
 		}
 		return speaksTLS
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, handshake.ErrTimedOut):
 		s.counters.tlsFailures.add(tlsTimeout)
 		return speaksTLS
+	case errors.Is(err, handshake.ErrFailed):
+		s.counters.tlsFailures.add(tlsFailed)
 	}
-	s.counters.tlsFailures.add(tlsFailed)
 	return closingText("")
 }
 
 // readProxyHeader reads the address of the client. From then on the connection counts as the
 // client's.
-func (s *Service) readProxyHeader(h *handshake) error {
-	addr := h.client()
-	client, err := proxy.ReadHeader(h.tcp)
+func (s *Service) readProxyHeader(h *handshakeConn) error {
+	addr := h.Client()
+	named, err := h.ReadHeader()
 	switch {
-	case err != nil && h.terminated.Load():
+	case errors.Is(err, handshake.ErrEnded):
 		return closingText("")
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
-		h.reason = notRefused // the proxy only checked that the port is open, or the operator has kicked it
+	case errors.Is(err, handshake.ErrProbe): // the proxy only checked that the port is open, or the operator has kicked it
+		h.reason = notRefused
 		return closingText("")
 	case err != nil:
 		return s.refuseHandshake(h, refusedProxy, wire.Errorf(wire.CodeBadRequest, "this address is in server.proxies: a PROXY header comes first"))
-	case !client.IsValid(): // the connection is the proxy's own
+	case !named:
 		return nil
 	}
-	why, err := s.moveConn(addr.Addr(), client.Addr())
-	h.remote.Store(&client)
-	if err != nil {
+	client := h.Client()
+	if why, err := s.moveConn(addr.Addr(), client.Addr()); err != nil {
 		return s.refuseHandshake(h, why, err)
 	}
 	if b := s.banned(0, client.Addr(), ""); b != nil && h.room == nil {
@@ -282,64 +247,14 @@ func (s *Service) readProxyHeader(h *handshake) error {
 	return nil
 }
 
-// client is the address of the client, or of its proxy as long as that has not named one.
-func (h *handshake) client() netip.AddrPort { return *h.remote.Load() }
-
-// refuseHandshake returns the text for a client that is refused, in the form of its port.
-func (s *Service) refuseHandshake(h *handshake, why RefusalReason, err error) error {
-	h.reason = why
-	switch {
-	case h.door != nil:
-		s.publishRefusal("", h.client(), why, err.Error())
-		return closingText(h.door.Refusal(err.Error()))
-	case h.room == nil:
-		s.publishRefusal("", h.client(), why, errLine(err))
-		return closingText(errLine(err))
-	}
-	return closingText(h.room.noticeLine(err.Error()))
-}
-
-func (h *handshake) location() (*Room, netip.AddrPort) { return h.room, h.client() }
-func (h *handshake) connectedAt() time.Time            { return h.since }
-func (h *handshake) HungUp() bool                      { return transport.HungUp(h.tcp) }
-func (h *handshake) abort() bool                       { return h.tcp.Close() == nil }
+func (h *handshakeConn) location() (*Room, netip.AddrPort) { return h.room, h.Client() }
+func (h *handshakeConn) connectedAt() time.Time            { return h.Since() }
+func (h *handshakeConn) terminate()                        { h.Terminate() }
+func (h *handshakeConn) evict()                            { h.Evict() }
+func (h *handshakeConn) abort() bool                       { return h.Abort() }
 
 // Signal does nothing: a handshake waits only for the client.
-func (h *handshake) Signal() {}
-
-func (h *handshake) terminate() {
-	h.terminated.Store(true)
-	h.abort()
-}
-
-func (h *handshake) evict() {
-	h.evicted.Store(true)
-	h.tcp.SetReadDeadline(time.Unix(1, 0))
-}
-
-// looksLikeHTTP reports whether the first bytes of a connection are those of a request.
-func looksLikeHTTP(head []byte) bool {
-	methods := []string{"GET /", "POST ", "HEAD ", "PUT /", "OPTIO", "CONNE", "PATCH", "TRACE"}
-	return slices.ContainsFunc(methods, func(method string) bool { return strings.HasPrefix(string(head), method) })
-}
-
-// foreignAnswer is the answer of the master port to a client of another protocol, in a form
-// that the client shows to a person.
-func foreignAnswer(p wire.Protocol) []byte {
-	const text = "this is roomd, a chat server for plain text; speak to it with nc"
-	switch p {
-	case wire.HTTP:
-		// curl prints the body, a browser shows it.
-		return fmt.Appendf(nil, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%s\n", text)
-	case wire.Redis:
-		return []byte("-ERR " + text + "\r\n")
-	case wire.TLS:
-		// A record with a fatal alert: handshake_failure (RFC 8446, section 6).
-		return []byte{21, 3, 1, 0, 2, 2, 40}
-	}
-	// An SSH client shows lines before the identification (RFC 4253, section 4.2).
-	return []byte("ERR bad-request " + text + "\r\n")
-}
+func (h *handshakeConn) Signal() {}
 
 const (
 	connectBurst  = 10 // seconds of the rate that an address may use at once
@@ -369,20 +284,6 @@ func (r *Rates) lines() limit.Rate {
 // exempt reports whether there are no rate limits for an address.
 func (r *Rates) exempt(a netip.Addr) bool {
 	return limit.Contains(r.RateExempt, a)
-}
-
-// requestCost is what a request costs beyond its line. The cost of a line is 1.
-func (s *Service) requestCost(v wire.Verb) float64 {
-	switch v {
-	case wire.VerbCreate, wire.VerbDelete:
-		return 4
-	case wire.VerbList:
-		const rooms = 500 // cost as much as a line
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return float64(len(s.rooms)) / rooms
-	}
-	return 0
 }
 
 // charge waits until the connection and its address may spend a cost. If it must not wait it

@@ -215,17 +215,17 @@ func (d *openDoor) admit(c transport.Socket, addr netip.AddrPort) {
 		_ = d.begin(d.newSession(s.engine.NewConn(c, addr), addr, time.Now()), nil)
 		return
 	}
-	s.startHandshake(c.TCP(addr), addr, handshakeFor{door: d}, func(h *handshake, k *transport.Conn, err error) {
+	s.startHandshake(c.TCP(addr), addr, handshakeFor{door: d}, func(h *handshakeConn, k *transport.Conn, err error) {
 		if err != nil {
 			text := err.Error()
 			if errors.Is(err, errMoved) {
 				text = d.Refusal(upgradeText)
 			}
-			s.releaseConn(h.client().Addr())
-			s.refuse(h.conn, h.reason, text)
+			s.releaseConn(h.Client().Addr())
+			s.refuse(h.Conn(), h.reason, text)
 			return
 		}
-		_ = d.begin(d.newSession(k, h.client(), h.since), nil)
+		_ = d.begin(d.newSession(k, h.Client(), h.Since()), nil)
 	})
 }
 

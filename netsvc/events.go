@@ -143,6 +143,20 @@ func (s *Service) refuseNew(c transport.Socket, addr netip.AddrPort, why Refusal
 	c.WriteAndClose(line)
 }
 
+// refuseHandshake returns the text for a client that is refused, in the form of its port.
+func (s *Service) refuseHandshake(h *handshakeConn, why RefusalReason, err error) error {
+	h.reason = why
+	switch {
+	case h.door != nil:
+		s.publishRefusal("", h.Client(), why, err.Error())
+		return closingText(h.door.Refusal(err.Error()))
+	case h.room == nil:
+		s.publishRefusal("", h.Client(), why, errLine(err))
+		return closingText(errLine(err))
+	}
+	return closingText(h.room.noticeLine(err.Error()))
+}
+
 // refusalLog limits the refusals in the log: of each reason the first is logged, and then one
 // a minute, with the number of those that were not.
 type refusalLog struct {
@@ -184,9 +198,17 @@ const (
 	notRefused         RefusalReason = ""      // it is closed, and not counted
 )
 
+// Causes of failed handshakes, which are counted.
+const (
+	tlsPlain   = "plain"     // the client spoke plain text
+	tlsTimeout = "timed out" // after handshake.Timeout
+	tlsFailed  = "failed"    // the client did not agree, or disconnected
+)
+
 // The labels of tallies.
 var (
 	refusalReasons = []RefusalReason{refusedTotal, refusedAddress, refusedRate, refusedRoomFull, refusedBan, refusedClosing, refusedDescriptors, refusedPassword, refusedHandshake, refusedProxy}
+	tlsFailures    = []string{tlsPlain, tlsTimeout, tlsFailed}
 	memberCauses   = []Cause{causeLeft, causeVanished, causeDeadPeer, causeKicked, causeLagged, causeForeign, causeDeleted, causeStopping, causeHistory, causeInternal}
 	sessionCauses  = []Cause{causeLeft, answered, causeVanished, idleTooLong, unread, rateLimited, causeForeign, causeKicked, causeStopping, causeInternal}
 )

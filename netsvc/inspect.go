@@ -414,8 +414,8 @@ func (c *passwordSession) info() ConnInfo {
 	return ConnInfo{Remote: c.remote.String(), State: "password", Room: c.room.name(), Since: c.since.UTC()}
 }
 
-func (h *handshake) info() ConnInfo {
-	i := ConnInfo{Remote: h.client().String(), State: "handshake", Since: h.since.UTC()}
+func (h *handshakeConn) info() ConnInfo {
+	i := ConnInfo{Remote: h.Client().String(), State: "handshake", Since: h.Since().UTC()}
 	if h.room != nil {
 		i.Room = h.room.name()
 	}

@@ -51,17 +51,17 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 		s.beginMaster(s.newMaster(s.engine.NewConn(c, addr), addr, id, time.Now()), 0)
 		return
 	}
-	s.startHandshake(c.TCP(addr), addr, handshakeFor{}, func(h *handshake, k *transport.Conn, err error) {
+	s.startHandshake(c.TCP(addr), addr, handshakeFor{}, func(h *handshakeConn, k *transport.Conn, err error) {
 		if err != nil {
 			text := err.Error()
 			if errors.Is(err, errMoved) {
 				text = "ERR shutting-down " + upgradeText + "\n"
 			}
-			s.releaseConn(h.client().Addr())
-			s.refuse(h.conn, h.reason, text)
+			s.releaseConn(h.Client().Addr())
+			s.refuse(h.Conn(), h.reason, text)
 			return
 		}
-		s.beginMaster(s.newMaster(k, h.client(), id, h.since), 0)
+		s.beginMaster(s.newMaster(k, h.Client(), id, h.Since()), 0)
 	})
 }
 
@@ -239,7 +239,7 @@ func (c *masterSession) line(line []byte, over int) error {
 		c.begun = true
 		if p := wire.DetectProtocol(line, over > 0); p != "" {
 			c.svc.counters.foreignConns.add(p)
-			c.out = append(c.out, foreignAnswer(p)...)
+			c.out = append(c.out, p.Answer()...)
 			return errForeign
 		}
 	}
@@ -288,6 +288,20 @@ func (c *masterSession) answer(req wire.Request) error {
 		return err
 	}
 	return c.request(req)
+}
+
+// requestCost is what a request costs beyond its line. The cost of a line is 1.
+func (s *Service) requestCost(v wire.Verb) float64 {
+	switch v {
+	case wire.VerbCreate, wire.VerbDelete:
+		return 4
+	case wire.VerbList:
+		const rooms = 500 // cost as much as a line
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return float64(len(s.rooms)) / rooms
+	}
+	return 0
 }
 
 // onlyAnswers reports whether a request has no effect but its answer.

@@ -46,16 +46,16 @@ func (r *Room) newPasswordSession(k *transport.Conn, addr netip.AddrPort, since 
 }
 
 // afterHandshake admits a connection after its TLS handshake, or refuses it.
-func (r *Room) afterHandshake(h *handshake, k *transport.Conn, err error) {
+func (r *Room) afterHandshake(h *handshakeConn, k *transport.Conn, err error) {
 	if err != nil {
-		if h.evicted.Load() {
+		if h.Evicted() {
 			err = errEvicted
 		}
-		why, say := r.refuseEntry(h.client(), h.reason, err)
-		r.svc.refuse(h.conn, why, say)
+		why, say := r.refuseEntry(h.Client(), h.reason, err)
+		r.svc.refuse(h.Conn(), why, say)
 		return
 	}
-	r.beginSession(k, h.client(), h.since)
+	r.beginSession(k, h.Client(), h.Since())
 }
 
 // refuseEntry releases a connection that err keeps from the room. It returns the reason, which

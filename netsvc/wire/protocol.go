@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,6 +47,31 @@ func DetectProtocol(line []byte, over bool) Protocol {
 		return Redis
 	}
 	return request(line, over)
+}
+
+// Answer is what a client of another protocol is told at the master port, in a form that the client
+// shows to a person.
+func (p Protocol) Answer() []byte {
+	const text = "this is roomd, a chat server for plain text; speak to it with nc"
+	switch p {
+	case HTTP:
+		// curl prints the body, a browser shows it.
+		return fmt.Appendf(nil, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%s\n", text)
+	case Redis:
+		return []byte("-ERR " + text + "\r\n")
+	case TLS:
+		// A record with a fatal alert: handshake_failure (RFC 8446, section 6).
+		return []byte{21, 3, 1, 0, 2, 2, 40}
+	}
+	// An SSH client shows lines before the identification (RFC 4253, section 4.2).
+	return []byte("ERR bad-request " + text + "\r\n")
+}
+
+// IsHTTP reports whether the first five bytes of a connection that should speak TLS are those of an
+// HTTP request.
+func IsHTTP(head []byte) bool {
+	methods := []string{"GET /", "POST ", "HEAD ", "PUT /", "OPTIO", "CONNE", "PATCH", "TRACE"}
+	return slices.ContainsFunc(methods, func(method string) bool { return strings.HasPrefix(string(head), method) })
 }
 
 // isOurs reports whether a line begins like a command or a request of roomd: its mistakes are

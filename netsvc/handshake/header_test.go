@@ -1,4 +1,4 @@
-package proxy
+package handshake
 
 import (
 	"bytes"
@@ -38,7 +38,7 @@ func TestReadHeader(t *testing.T) {
 		v2(t, "[2001:db8::7]:51234", "[2001:db8::1]:9000", 300): "[2001:db8::7]:51234",
 	} {
 		r := strings.NewReader(header + "hello\n")
-		got, err := ReadHeader(r)
+		got, err := readHeader(r)
 		rest, _ := io.ReadAll(r)
 		if err != nil || got.String() != want || string(rest) != "hello\n" {
 			t.Errorf("%q: %v, %v; left %q", header, got, err, rest)
@@ -52,7 +52,7 @@ func TestReadHeaderRefuses(t *testing.T) {
 		"PROXY TCP4 192.0.2.7 198.51.100.1 0 70000\r\n", "PROXY " + strings.Repeat("x", 1<<16), "\r\n\r\n\x00\r\nQUIT\n", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\xff\xff",
 		v2(t, "192.0.2.7:51234", "198.51.100.1:9000", 0)[:20],
 	} {
-		if got, err := ReadHeader(strings.NewReader(text)); err == nil {
+		if got, err := readHeader(strings.NewReader(text)); err == nil {
 			t.Errorf("%.40q: %v", text, got)
 		}
 	}
@@ -64,7 +64,7 @@ func FuzzReadHeader(f *testing.F) {
 	f.Add([]byte(v2(f, "192.0.2.7:51234", "198.51.100.1:9000", 20)))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		r := bytes.NewReader(text)
-		client, err := ReadHeader(r)
+		client, err := readHeader(r)
 		if taken := len(text) - r.Len(); err == nil && taken < 15 || taken > 5<<10 {
 			t.Errorf("%d bytes are a header: %v, %v", taken, client, err)
 		}

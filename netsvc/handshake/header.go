@@ -1,4 +1,4 @@
-package proxy
+package handshake
 
 import (
 	"bufio"
@@ -13,14 +13,14 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// ReadHeader reads the header with which a proxy begins a connection, of version 1 or 2
+// readHeader reads the header with which a proxy begins a connection, of version 1 or 2
 // (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt), and no byte more. It
 // returns the address of the client, or the zero AddrPort if the connection is the
 // proxy's own (its health check) or the proxy does not know the address. Anything else
 // than a header, also a part of one, is an error.
 //
 // It reads no buffer full at a time, as the bytes behind the header are the client's.
-func ReadHeader(r io.Reader) (client netip.AddrPort, err error) {
+func readHeader(r io.Reader) (client netip.AddrPort, err error) {
 	text, err := readText(r)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("read the PROXY header: %w", err)
