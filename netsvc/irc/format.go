@@ -43,7 +43,8 @@ type Place struct {
 }
 
 // Render appends the lines for an event in the log of a room, if its readers see any. A text that
-// is too long for one line becomes several: the first one alone has the msgid.
+// is too long for one line becomes several: the first one alone has the msgid, and the tags that
+// appendTag has begun in b, as that of a label.
 //
 // Of the answers to commands of a room's port there is only the text of an error. The end of a
 // room is for each member a KICK of its own, which is not here.
@@ -143,6 +144,9 @@ func (l *lines) event(b []byte, from, command string, inRoom bool, params ...str
 // say appends what somebody says.
 func (l *lines) say(b []byte) []byte {
 	command := "PRIVMSG"
+	if l.ev.Notice {
+		command = "NOTICE"
+	}
 	if l.ev.Type == wire.TypePrivate { // its text may be a CTCP message
 		return l.split(b, l.ev.From, command, l.ev.To, "", "", l.ev.Text, "")
 	}

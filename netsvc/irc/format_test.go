@@ -49,6 +49,8 @@ func TestRender(t *testing.T) {
 		{formatAt(noTags), alone, wire.Event{Type: wire.TypeError, Code: "busy", Text: "not sent: busy"}, ":irc.example.org NOTICE ann :[#Lobby] not sent: busy"},
 		{formatAt(noTags), lobby, wire.Event{Type: wire.TypePrivate, From: "ann", To: "bob", Text: "psst"}, ":ann!u@irc.example.org PRIVMSG bob :psst"},
 		{formatAt(noTags), lobby, wire.Event{Type: wire.TypePrivate, From: "ann", To: "bob", Text: "\x01VERSION\x01"}, ":ann!u@irc.example.org PRIVMSG bob :\x01VERSION\x01"},
+		{formatAt(noTags), lobby, wire.Event{Type: wire.TypePrivate, Notice: true, From: "ann", To: "bob", Text: "done"}, ":ann!u@irc.example.org NOTICE bob :done"},
+		{formatAt(allTags), lobby, wire.Event{Seq: 813, Type: wire.TypeMessage, Notice: true, From: "ci", Text: "green"}, "@msgid=1z-813 :ci!u@irc.example.org NOTICE #Lobby :green"},
 		{formatAt(noTags), lobby, wire.Event{Type: wire.TypeMessage, From: "", Text: "from nobody"}, ":irc.example.org PRIVMSG #Lobby :from nobody"},
 		{formatAt(noTags), lobby, wire.Event{Type: wire.TypeMessage, From: "a b", Text: "\x01PING\r\n\x00"}, ":irc.example.org PRIVMSG #Lobby :\ufffdPING   "},
 		{formatAt(allTags), lobby, wire.Event{Time: noon, Type: wire.TypeDeleted, Text: "Lobby: chat room being deleted"}, ""},
