@@ -20,8 +20,8 @@
 //
 // The room Lobby is #Lobby. Its members have their nicks, with one user name and one host for
 // all: ann!u@irc.example.org. Names are those of wire.ParseName: 1 to 32 characters, which may
-// be 128 bytes, letters of one script, digits, "-", "_" and ".", a letter or a digit first. So
-// none has a space, a comma, a colon, or one of ! @ # & : * ?, and each can stand as a middle
+// be 128 bytes, letters of one script, digits, "-", "_" and ".", a letter, a digit or "_" first.
+// None has a space, a comma, a colon, or one of ! @ # & : * ?, and each can stand as a middle
 // parameter, in a list with commas, and in a prefix. Four things differ from most networks:
 //
 //   - A nick may begin with a digit. wire.ParseNick refuses only numbers and addresses.

@@ -29,7 +29,8 @@ func nearest(s string, allowed func(string) bool) (name string, ok bool) {
 	if allowed(s) {
 		return s, true
 	}
-	lost := false // something in front
+	lead := ""    // a _ in front, which needs a letter or a digit behind it
+	lost := false // something else in front
 	n := 0
 	for _, r := range s {
 		if n++; n > maxNearest {
@@ -38,18 +39,28 @@ func nearest(s string, allowed func(string) bool) (name string, ok bool) {
 		if strings.ContainsRune("[]{}\\|^`~", r) {
 			r = '_'
 		}
-		if longer := name + string(r); r != utf8.RuneError && isName(longer) {
-			name = longer
-		} else if name == "" && !unicode.IsSpace(r) {
+		switch {
+		case r == utf8.RuneError:
+		case name == "" && r == '_':
+			lead = "_"
+		case isName(lead + name + string(r)):
+			name += string(r)
+		case name == "" && isName(string(r)): // written from right to left
+			lead, name = "", string(r)
+		case name == "" && !unicode.IsSpace(r):
 			lost = true
 		}
 	}
+	if name == "" {
+		return "", false
+	}
+	name = lead + name
 	// Characters that are lost in front distinguish the nick from one that is in use.
-	if lost && name != "" && lastRune(name) != "_" && allowed(name+"_") {
+	if lost && lastRune(name) != "_" && allowed(name+"_") {
 		return name + "_", true
 	}
 	for _, try := range []string{name, name + "_", "x" + name, "x" + strings.TrimSuffix(name, lastRune(name))} {
-		if name != "" && allowed(try) {
+		if allowed(try) {
 			return try, true
 		}
 	}

@@ -10,9 +10,9 @@ import (
 func TestNearest(t *testing.T) {
 	for s, want := range map[string]string{
 		"ann": "ann", "Ann-Lee.2_": "Ann-Lee.2_", "ann`": "ann_", "ann[away]": "ann_away_", "an^n|x": "an_n_x", "a b!c@d": "abcd",
-		"[ann]": "ann_", "-ann": "ann_", "  ann": "ann",
+		"_ann": "_ann", "[ann]": "_ann_", "`ann": "_ann", "-ann": "ann_", "[]غ": "غ", "  ann": "ann",
 		"Zoë{work}": "Zoë_work_", "annа": "ann", "жanna": "ж", "a\u0301\u0301\u0301b": "a\u0301\u0301b", "x\u200by": "xy",
-		"operator": "operator_", "guest-7": "xguest-7", "1000": "1000_", "127.0.0.1": "127.0.0.1_",
+		"operator": "operator_", "_operator": "_operator_", "__guest-7": "x_guest-7", "guest-7": "xguest-7", "1000": "1000_", "127.0.0.1": "127.0.0.1_",
 		strings.Repeat("y", 40): strings.Repeat("y", 32), "👩": "", "": "", "[]": "", "\xff": "", "a\xffb": "ab",
 	} {
 		got, ok := NearestNick(s)

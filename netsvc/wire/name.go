@@ -25,9 +25,9 @@ const MaxName = 32
 type Name struct{ Shown, Key string }
 
 // ParseName checks a name: 1 to MaxName characters, letters of one script (UTS 39, section
-// 5.1), digits of one kind, "-", "_" and ".", a letter or a digit first, combining marks only
-// after a letter and at most two in a row. The error is an *Error of CodeBadName that says
-// what is wrong with the name, and repeats it cleaned.
+// 5.1), digits of one kind, "-", "_" and ".", a letter, a digit or "_" first, a letter or a digit
+// somewhere, combining marks only after a letter and at most two in a row. The error is an *Error
+// of CodeBadName that says what is wrong with the name, and repeats it cleaned.
 func ParseName(s string) (Name, error) {
 	if isPlainASCII(s) {
 		return Name{s, lowerASCII(s)}, nil
@@ -106,15 +106,17 @@ func isPlainASCII(s string) bool {
 	if len(s) == 0 || len(s) > MaxName {
 		return false
 	}
+	seen := false // a letter or a digit
 	for i := range len(s) {
 		switch b := s[i]; {
 		case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b >= '0' && b <= '9':
-		case i > 0 && (b == '-' || b == '_' || b == '.'):
+			seen = true
+		case b == '_', i > 0 && (b == '-' || b == '.'):
 		default:
 			return false
 		}
 	}
-	return true
+	return seen
 }
 
 // wellFormed returns an error about the first wrong character of a name.
@@ -122,8 +124,10 @@ func wellFormed(s string) error {
 	scripts := allScripts
 	digits := rune(-1) // the zero of its digits; -1: none so far
 	marks := -1        // combining marks in a row; -1: not after a letter
+	seen := false      // a letter or a digit
 	for i, r := range s {
 		letter, digit, mark := unicode.IsLetter(r), unicode.Is(unicode.Nd, r), unicode.IsMark(r)
+		seen = seen || letter || digit
 		switch {
 		case unicode.Is(invisibleAlone, r):
 			return fmt.Errorf("it has %U, which shows nothing by itself", r)
@@ -136,8 +140,8 @@ func wellFormed(s string) error {
 				return errors.New("its digits are of more than one kind")
 			}
 			digits = zero
-		case i == 0:
-			return errors.New("it must start with a letter or a digit")
+		case i == 0 && r != '_':
+			return errors.New("it must start with a letter, a digit or _")
 		case r == '-' || r == '_' || r == '.':
 			marks = -1
 		case mark && marks < 0:
@@ -154,6 +158,9 @@ func wellFormed(s string) error {
 		if scripts = scripts.intersect(scriptsOf(r)); scripts == nil {
 			return errors.New("its letters, marks and digits are of more than one script")
 		}
+	}
+	if !seen {
+		return errors.New("it must have a letter or a digit")
 	}
 	return nil
 }

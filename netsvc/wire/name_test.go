@@ -49,6 +49,9 @@ func TestNames(t *testing.T) {
 		"2É":                    "2é",
 		"７-ｂ":                   "7-b",
 		"é_":                    "é_",
+		"_Ann":                  "_ann", // clients of IRC take it where Ann is in use
+		"__7":                   "__7",
+		"_É":                    "_é",
 		"שלום-2":                "שלום-2",
 	} {
 		got, err := wire.ParseName(name)
@@ -66,6 +69,10 @@ func TestBadNames(t *testing.T) {
 		strings.Repeat("İ", 17):  "in lower case it has more than 32",
 		"-a":                     "must start with",
 		".":                      "must start with",
+		"_":                      "must have a letter or a digit",
+		"__.":                    "must have a letter or a digit",
+		"_\u0301":                "must follow a letter",
+		"_غ":                     "written from right to left must start with a letter",
 		"\u0301a":                "must start with",
 		"a b":                    "not ' '",
 		"a/b":                    "not '/'",
@@ -149,10 +156,23 @@ func checkError(t interface{ Errorf(string, ...any) }, err error, code string) {
 	}
 }
 
+// A _ in front makes no nick of one that ParseNick refuses.
+func TestNicksWithUnderscore(t *testing.T) {
+	for nick, free := range map[string]bool{
+		"_ann": true, "_7": true, "_operators": true, "_guest": true,
+		"_operator": false, "__Operator": false, "_guest-7": false, "__guest_007": false,
+	} {
+		n, err := wire.ParseNick(nick)
+		if free != (err == nil) || free && n.Shown != nick {
+			t.Errorf("%s: %v, %v", nick, n, err)
+		}
+	}
+}
+
 // ParseName gives the same key for ASCII names as package precis.
 func TestPlainNamesArePrecis(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := rapid.StringMatching(`[a-zA-Z0-9][a-zA-Z0-9._-]{0,31}`).Draw(t, "name")
+		s := rapid.StringMatching(`_?[a-zA-Z0-9][a-zA-Z0-9._-]{0,30}`).Draw(t, "name")
 		want, err := precis.UsernameCaseMapped.String(s)
 		if err != nil {
 			t.Fatal(err)

@@ -118,7 +118,7 @@ func ParseNick(s string) (Name, error) {
 	if err != nil {
 		return n, err
 	}
-	switch look := n.Skeleton(); {
+	switch look := strings.TrimLeft(n.Skeleton(), "_"); {
 	case IsNumeric(n.Key):
 		return Name{}, Errorf(CodeBadName, "%s cannot be a nick: it looks like a number or an address", n.Shown)
 	case look == operatorNick:
@@ -130,7 +130,8 @@ func ParseNick(s string) (Name, error) {
 }
 
 // looksLikeGuest reports whether a name with this skeleton looks like one that the server
-// gives: also with another separator or none, and with zeros before the number.
+// gives: also with another separator or none, and with zeros before the number. The skeleton is
+// without a _ in front.
 func (n Name) looksLikeGuest(look string) bool {
 	rest, ok := strings.CutPrefix(look, "guest")
 	number := strings.Trim(rest, "-_.")
