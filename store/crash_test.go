@@ -253,9 +253,13 @@ func powerChild(path string, opts Options) error {
 		var b strings.Builder
 		for _, p := range posts {
 			fmt.Fprintf(&b, "%d %d %d %s\n", p.Room, p.Line.Seq, p.Line.Time.UnixMicro(), p.Line.Text)
+			s.SavePositions(ReaderPositions{"ann", Positions{p.Room: p.Line.Seq}})
 			back <- p
 		}
 		os.Stdout.WriteString(b.String())
+		if rand.IntN(4) == 0 {
+			s.writePositions()
+		}
 	}})
 	batches := min(80, rounds(8))
 	for i := range batches {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // cutDisk is what a machine has of some files: what is certain, and what it has
@@ -269,6 +271,22 @@ func parsePrinted(t *testing.T, text string) (all []printed) {
 	return all
 }
 
+// storedPositions reads the positions of the child's reader as they are on disk: Open would
+// set back those that are too new.
+func storedPositions(t *testing.T, path string) Positions {
+	r := reader{rooms: make(Positions)}
+	db, err := openToCheck(path)
+	if err == nil {
+		err = errors.Join(viewDB(db, func(tx *bolt.Tx) error {
+			return r.decode([]byte("ann"), tx.Bucket(bucketPositions).Get([]byte("ann")))
+		}), db.Close())
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	return r.rooms
+}
+
 // cut opens what the disk may have now, and compares it with what was shown. It
 // returns how many lines are missing.
 func (d *cutDisk) cut(t *testing.T, path string, shown []printed, durability Durability) (missing int) {
@@ -279,7 +297,9 @@ func (d *cutDisk) cut(t *testing.T, path string, shown []printed, durability Dur
 		}
 	}
 	defer os.RemoveAll(dir)
-	s, err := Open(filepath.Join(dir, filepath.Base(path)), Options{})
+	path = filepath.Join(dir, filepath.Base(path))
+	read := storedPositions(t, path)
+	s, err := Open(path, Options{})
 	if err != nil {
 		t.Errorf("after the power failed: %v", err)
 		return 0
@@ -292,6 +312,9 @@ func (d *cutDisk) cut(t *testing.T, path string, shown []printed, durability Dur
 		}
 		for _, l := range lines {
 			have[printed{room + 1, l}] = true
+		}
+		if seq := read[room+1]; seq > 0 && (len(lines) == 0 || seq > lines[len(lines)-1].Seq) {
+			t.Errorf("room %d: the position %d is newer than its %d lines", room+1, seq, len(lines))
 		}
 	}
 	for _, p := range shown {
