@@ -147,14 +147,19 @@ func (l *lines) say(b []byte) []byte {
 	if l.ev.Notice {
 		command = "NOTICE"
 	}
+	text, to, isAction := l.ev.Text, "", l.ev.Type == wire.TypeAction
 	if l.ev.Type == wire.TypePrivate { // its text may be a CTCP message
-		return l.split(b, l.ev.From, command, l.ev.To, "", "", l.ev.Text, "")
+		to = l.ev.To
+		if name, args, _ := ParseCTCP(text); name == action {
+			text, isAction = args, true
+		}
+	} else {
+		text = withoutCTCP(text)
 	}
-	text := withoutCTCP(l.ev.Text)
-	if l.ev.Type == wire.TypeAction {
-		return l.split(b, l.ev.From, command, "", "\x01"+action+" ", "", text, "\x01")
+	if isAction {
+		return l.split(b, l.ev.From, command, to, "\x01"+action+" ", "", text, "\x01")
 	}
-	return l.split(b, l.ev.From, command, "", "", "", text, "")
+	return l.split(b, l.ev.From, command, to, "", "", text, "")
 }
 
 // notice appends a notice of the server. One for a single reader names the room in its text, as

@@ -49,6 +49,7 @@ func TestRender(t *testing.T) {
 		{formatAt(noTags), alone, wire.Event{Type: wire.TypeError, Code: "busy", Text: "not sent: busy"}, ":irc.example.org NOTICE ann :[#Lobby] not sent: busy"},
 		{formatAt(noTags), lobby, wire.Event{Type: wire.TypePrivate, From: "ann", To: "bob", Text: "psst"}, ":ann!u@irc.example.org PRIVMSG bob :psst"},
 		{formatAt(noTags), lobby, wire.Event{Type: wire.TypePrivate, From: "ann", To: "bob", Text: "\x01VERSION\x01"}, ":ann!u@irc.example.org PRIVMSG bob :\x01VERSION\x01"},
+		{formatAt(noTags), lobby, wire.Event{Type: wire.TypePrivate, From: "ann", To: "bob", Text: "\x01ACTION waves"}, ":ann!u@irc.example.org PRIVMSG bob :\x01ACTION waves\x01"},
 		{formatAt(noTags), lobby, wire.Event{Type: wire.TypePrivate, Notice: true, From: "ann", To: "bob", Text: "done"}, ":ann!u@irc.example.org NOTICE bob :done"},
 		{formatAt(allTags), lobby, wire.Event{Seq: 813, Type: wire.TypeMessage, Notice: true, From: "ci", Text: "green"}, "@msgid=1z-813 :ci!u@irc.example.org NOTICE #Lobby :green"},
 		{formatAt(noTags), lobby, wire.Event{Type: wire.TypeMessage, From: "", Text: "from nobody"}, ":irc.example.org PRIVMSG #Lobby :from nobody"},
@@ -93,6 +94,13 @@ func TestReplay(t *testing.T) {
 func TestRenderLongText(t *testing.T) {
 	long := strings.Repeat("word and ünïcödé ", 80)
 	at := Place{Name: strings.Repeat("長", 32), ID: 1}
+	private := wire.Event{Type: wire.TypePrivate, From: "ann", To: "bob", Text: "\x01ACTION " + long + "\x01"}
+	for line := range bytes.Lines(formatAt(noTags).Render(nil, at, private)) {
+		m := parseOut(t, line)
+		if name, _, _ := ParseCTCP(m.Param(1)); name != action || !bytes.HasSuffix(line, []byte("\x01\r\n")) {
+			t.Errorf("%q", line)
+		}
+	}
 	for _, kind := range []wire.Type{wire.TypeMessage, wire.TypeAction, wire.TypePrivate, wire.TypeNotice} {
 		ev := wire.Event{Seq: 5, Time: noon, Type: kind, From: strings.Repeat("長", 32), To: "bob", Text: long}
 		got, n := "", 0

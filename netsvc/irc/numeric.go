@@ -18,7 +18,6 @@ const (
 	rplLUserUnknown    Numeric = 253
 	rplLUserChannels   Numeric = 254
 	rplLUserMe         Numeric = 255
-	rplAdminMe         Numeric = 256
 	rplTryAgain        Numeric = 263
 	rplLocalUsers      Numeric = 265
 	rplGlobalUsers     Numeric = 266
