@@ -177,7 +177,7 @@ func (s *Service) startHandshake(c transport.TCP, addr netip.AddrPort, to handsh
 		}
 		if err != nil {
 			if h.Terminated() || errors.Is(err, errMoved) {
-				h.reason = refusedClosing
+				h.reason = RefusedClosing
 			}
 			done(h, nil, err)
 			return
@@ -242,7 +242,7 @@ func (s *Service) readProxyHeader(h *handshakeConn) error {
 		return s.refuseHandshake(h, why, err)
 	}
 	if b := s.banned(0, client.Addr(), ""); b != nil && h.room == nil {
-		return s.refuseHandshake(h, refusedBan, wire.Errorf(wire.CodeDenied, "%s", ban.Text(b)))
+		return s.refuseHandshake(h, RefusedBan, wire.Errorf(wire.CodeDenied, "%s", ban.Text(b)))
 	}
 	return nil
 }

@@ -418,6 +418,14 @@ func (a *adoption) member(m *Member, st *memberState, out *output, answers []*de
 	if st.JSON { // the insert that switches it may still be pending
 		m.reads = roomlog.JSON
 	}
+	for _, i := range st.Inserts {
+		if i.Kind == toFormat {
+			m.reads = roomlog.Format(i.N)
+		}
+	}
+	if int(m.reads) >= len(a.formats) || int(m.format) >= len(a.formats) {
+		return fmt.Errorf("a member of %s reads a format that this roomd does not know", r.name())
+	}
 	if a.formats[m.reads] == nil {
 		return fmt.Errorf("this roomd does not know the format of a member of %s", r.name())
 	}

@@ -34,7 +34,7 @@ func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok 
 		s.begun = true
 		if p := wire.DetectProtocol(line, over > 0); p != "" {
 			m.room.svc.counters.foreignConns.add(p)
-			return causeForeign, true
+			return CauseForeign, true
 		}
 	}
 	isText := over == 0 && (s.raw || line[0] != '/' || len(line) > 1 && line[1] == '/')
@@ -73,7 +73,7 @@ func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok 
 	var refusal *wire.Error
 	switch {
 	case errors.Is(err, errQuit):
-		return causeLeft, true
+		return CauseLeft, true
 	case errors.Is(err, errWait):
 		return "", false
 	case errors.As(err, &refusal):
@@ -142,7 +142,7 @@ func (s *lineSession) execute(c wire.Command, wait bool) error {
 	case wire.Since:
 		m.queue(insert{kind: since, seq: c.Seq})
 	case wire.JSON:
-		m.toJSON()
+		m.readFormat(roomlog.JSON)
 		m.ok(c.Name, "")
 	case wire.Echo:
 		m.mu.Lock()
@@ -289,19 +289,23 @@ func (m *Member) whisperTo(to, text string, echo bool) error {
 	return nil
 }
 
-// toJSON switches the stream to JSON from this position on. Appends take Room.mu, too, so every
-// later event is rendered as JSON.
-func (m *Member) toJSON() {
+// readFormat switches the stream to a format from this position on. Appends take Room.mu, too, so
+// every later event is rendered in it.
+func (m *Member) readFormat(f roomlog.Format) {
 	r := m.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m.reads == roomlog.JSON || m.cause != "" {
+	if m.reads == f || m.cause != "" {
 		return
 	}
 	r.reads.of[m.reads]--
-	m.reads = roomlog.JSON
+	m.reads = f
 	r.reads.of[m.reads]++
-	m.queue(insert{kind: toJSON})
+	if f == roomlog.JSON {
+		m.queue(insert{kind: toJSON})
+	} else {
+		m.queue(insert{kind: toFormat, n: int(f)})
+	}
 }
 
 func (m *Member) help(command string) {

@@ -196,14 +196,14 @@ func (s *Service) allRoomsSessions() (all []*RoomsSession) {
 func (d *openDoor) admit(c transport.Socket, addr netip.AddrPort) {
 	s := d.svc
 	if s.stop.Err() != nil {
-		s.refuse(c.TCP(addr), refusedClosing, d.Refusal("the server is stopping"))
+		s.refuse(c.TCP(addr), RefusedClosing, d.Refusal("the server is stopping"))
 		return
 	}
 	why, err := s.acquireConn(addr.Addr())
 	if err == nil {
 		if b := s.banned(0, addr.Addr(), ""); b != nil {
 			s.releaseConn(addr.Addr())
-			why, err = refusedBan, wire.Errorf(wire.CodeDenied, "%s", ban.Text(b))
+			why, err = RefusedBan, wire.Errorf(wire.CodeDenied, "%s", ban.Text(b))
 		}
 	}
 	if err != nil {
@@ -239,8 +239,9 @@ func (d *openDoor) begin(k *RoomsSession, state []byte) (err error) {
 	if k.proto, err = d.Begin(k, state); err != nil {
 		return err
 	}
-	why, text := refusedClosing, d.Refusal("the server is stopping")
+	why, text := RefusedClosing, d.Refusal("the server is stopping")
 	err = errStopped
+	admitted := k.admitted // before it may change
 	s.mu.Lock()
 	if !s.stopping {
 		q.mu.Lock() // Finish waits for it
@@ -248,7 +249,7 @@ func (d *openDoor) begin(k *RoomsSession, state []byte) (err error) {
 			why, text = refusedDescriptors, d.Refusal(busyText)
 		} else {
 			s.tasks.Add(1)
-			if k.admitted {
+			if admitted {
 				s.roomsSessions[k] = true
 			} else {
 				q.addLocked(k)

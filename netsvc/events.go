@@ -188,11 +188,11 @@ const (
 	refusedTotal       RefusalReason = "connections"  // limits.connections
 	refusedAddress     RefusalReason = "address"      // limits.per_address
 	refusedRate        RefusalReason = "rate limited" // limits.connects_per_second
-	refusedRoomFull    RefusalReason = "members"      // limits.members
-	refusedBan         RefusalReason = "banned"
-	refusedClosing     RefusalReason = "closing"     // the room is being deleted, or the server is stopping
+	RefusedRoomFull    RefusalReason = "members"      // limits.members
+	RefusedBan         RefusalReason = "banned"
+	RefusedClosing     RefusalReason = "closing"     // the room is being deleted, or the server is stopping
 	refusedDescriptors RefusalReason = "descriptors" // or memory
-	refusedPassword    RefusalReason = "password"    // none in time, a wrong one, or too many connections waited
+	RefusedPassword    RefusalReason = "password"    // none in time, a wrong one, or too many connections waited
 	refusedHandshake   RefusalReason = "tls"
 	refusedProxy       RefusalReason = "proxy" // no header from one of server.proxies
 	notRefused         RefusalReason = ""      // it is closed, and not counted
@@ -207,10 +207,10 @@ const (
 
 // The labels of tallies.
 var (
-	refusalReasons = []RefusalReason{refusedTotal, refusedAddress, refusedRate, refusedRoomFull, refusedBan, refusedClosing, refusedDescriptors, refusedPassword, refusedHandshake, refusedProxy}
+	refusalReasons = []RefusalReason{refusedTotal, refusedAddress, refusedRate, RefusedRoomFull, RefusedBan, RefusedClosing, refusedDescriptors, RefusedPassword, refusedHandshake, refusedProxy}
 	tlsFailures    = []string{tlsPlain, tlsTimeout, tlsFailed}
-	memberCauses   = []Cause{causeLeft, causeVanished, causeDeadPeer, causeKicked, causeLagged, causeForeign, causeDeleted, causeStopping, causeHistory, causeInternal}
-	sessionCauses  = []Cause{causeLeft, answered, causeVanished, idleTooLong, unread, rateLimited, causeForeign, causeKicked, causeStopping, causeInternal}
+	memberCauses   = []Cause{CauseLeft, CauseVanished, CauseDeadPeer, CauseKicked, CauseLagged, CauseForeign, CauseDeleted, CauseStopping, CauseHistory, CauseInternal}
+	sessionCauses  = []Cause{CauseLeft, answered, CauseVanished, idleTooLong, unread, rateLimited, CauseForeign, CauseKicked, CauseStopping, CauseInternal}
 )
 
 // tally counts by label, for each label from 0 on.

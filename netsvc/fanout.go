@@ -147,7 +147,7 @@ func (r *Room) passOver(members []*Member, from, end uint64) (f passResult) {
 		if pos < end {
 			f.add(passResult{lagging: pos >= from, fromStore: pos < from})
 			if maxLag > 0 && end-pos > maxLag {
-				m.end(causeLagged)
+				m.end(CauseLagged)
 			}
 		}
 	}
@@ -381,6 +381,13 @@ func (r *Room) place() Place { return Place{ID: r.id, Name: r.name()} }
 
 // place is the room for what this member alone gets. The caller has the read lock, or holds Room.mu.
 func (m *Member) place() Place { return Place{m.room.id, m.room.name(), m.nick.Shown} }
+
+// lockedPlace is place for a caller that has neither.
+func (m *Member) lockedPlace() Place {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	return m.place()
+}
 
 // formats are all formats of a server, by roomlog.Format. Those of IRC are nil without its door.
 type formats [roomlog.Formats]Format

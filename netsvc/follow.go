@@ -186,7 +186,7 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 		return
 	}
 	r.dropped.Store(true)
-	if !r.beginClosing(causeDeleted) { // the server is stopping
+	if !r.beginClosing(CauseDeleted) { // the server is stopping
 		return
 	}
 	if say != "" {
@@ -195,7 +195,7 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 		r.mu.Unlock()
 	}
 	r.work.add(func() {
-		members := r.shutDown(causeDeleted)
+		members := r.shutDown(CauseDeleted)
 		if err := s.store.ReleaseDeleted(r.id); err != nil && !errors.Is(err, store.ErrClosed) {
 			s.log.Error("lines of a deleted room cannot be released; they are removed after the next start", "room", r.name(), "error", err)
 		}

@@ -137,7 +137,7 @@ func TestQuitWhileTheServerStands(t *testing.T) {
 	io.WriteString(c, "/quit\n")
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	err := transport.PollUntil(ctx, func() bool { return m.endCause() == causeLeft })
+	err := transport.PollUntil(ctx, func() bool { return m.endCause() == CauseLeft })
 	s.engine.Thaw()
 	if err != nil {
 		t.Error("it has said /quit, and is there")
@@ -268,7 +268,7 @@ func TestResetBeforeAFreeze(t *testing.T) {
 			l.framer.Cut([]byte("half"))
 			cause, _ = l.handleEndOfInput(err)
 		}
-		if cause != causeVanished || l.begun {
+		if cause != CauseVanished || l.begun {
 			t.Errorf("%v: %s, said %v", errs, cause, l.begun)
 		}
 	}

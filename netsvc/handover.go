@@ -575,6 +575,6 @@ func (r *Room) endNotTransferable() {
 		if _, isLine := m.out.session().(*lineSession); isLine {
 			m.queue(insert{kind: upgradeNotice})
 		}
-		m.endLocked(causeStopping)
+		m.endLocked(CauseStopping)
 	}
 }

@@ -166,12 +166,12 @@ func (s *lineSession) handleEndOfInput(err error) (c Cause, ok bool) {
 	if endsByReset(err) {
 		s.set(isReset) // if this call is repeated, err is io.EOF
 	}
-	if c = causeVanished; errors.Is(err, io.EOF) && !s.is(isReset) {
+	if c = CauseVanished; errors.Is(err, io.EOF) && !s.is(isReset) {
 		s.peerClosed = true
-		c = causeLeft
+		c = CauseLeft
 	}
 	if s.is(isDead) {
-		c = causeDeadPeer
+		c = CauseDeadPeer
 	}
 	whole := (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)) && !s.is(isReset)
 	before := s.framer
@@ -293,7 +293,8 @@ func (m *Member) lineAppended(log *roomlog.Log, l *store.Line, e roomlog.Event) 
 	if !m.ended {
 		// The holder of the write lock reads the log under this lock, so it has
 		// the insert when it reads the line.
-		if m.hideOwn && !m.drained {
+		shown := l.Kind == store.Topic && m.reads >= roomlog.IRC // a client of IRC is told of its own topic, too
+		if m.hideOwn && !shown && !m.drained {
 			m.insertLocked(insert{kind: skip, at: before, seq: e.Seq})
 		}
 		if l.Kind != store.Message && !m.drained {
@@ -375,17 +376,17 @@ func (s *lineSession) PeerClosed(err error) transport.Outcome {
 func (s *lineSession) Panicked(p any, stack []byte) {
 	m := &s.member
 	m.room.svc.log.Error("panic while serving a member", "room", m.room.name(), "remote", s.remote, "error", p, "stack", string(stack))
-	go m.endInChange(causeInternal)
+	go m.endInChange(CauseInternal)
 }
 
 // Finish writes the rest of the member's stream and closes the connection. A member that has not
 // ended does so because of a panic.
 func (s *lineSession) Finish() {
 	m := &s.member
-	m.endInChange(causeInternal)
+	m.endInChange(CauseInternal)
 	c := m.endCause()
 	level := slog.LevelInfo
-	if m.unannounced.Load() && (c == causeLeft || c == causeVanished) {
+	if m.unannounced.Load() && (c == CauseLeft || c == CauseVanished) {
 		level = slog.LevelDebug // a probe of the port
 	}
 	m.room.svc.log.Log(context.Background(), level, "member disconnected", "room", m.room.name(), "nick", m.nick.Shown, "remote", s.remote, "cause", string(c))

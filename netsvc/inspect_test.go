@@ -106,7 +106,7 @@ func TestNickOfWhoIsKickedWhileTheStoreIsFull(t *testing.T) {
 		said = m.inFlight > 0
 		m.mu.Unlock()
 	}
-	m.endLocked(causeKicked)
+	m.endLocked(CauseKicked)
 	r.mu.Unlock()
 	if <-took {
 		t.Error("the store has taken it")
@@ -141,12 +141,12 @@ func TestInconsistencies(t *testing.T) {
 		{"is not in its place", locked(func() { m.index++ }), locked(func() { m.index-- })},
 		{"is not in its place", locked(func() { delete(r.nicks, "guest-1") }), locked(func() { r.nicks["guest-1"] = m })},
 		{"the nick nobody belongs", locked(func() { r.nicks["nobody"] = m }), locked(func() { delete(r.nicks, "nobody") })},
-		{"the nick gone belongs", locked(func() { r.nicks["gone"] = &Member{entry: entry{cause: causeLeft}} }), locked(func() { delete(r.nicks, "gone") })},
+		{"the nick gone belongs", locked(func() { r.nicks["gone"] = &Member{entry: entry{cause: CauseLeft}} }), locked(func() { delete(r.nicks, "gone") })},
 		{"the nick lost belongs", locked(func() { r.nicks["lost"] = &Member{} }), locked(func() { delete(r.nicks, "lost") })},
 		{"its port", locked(func() { r.ln.Port++ }), locked(func() { r.ln.Port-- })},
 		{"connections, but", locked(func() { s.conns.Release(m.out.remote.Addr()) }), locked(func() { _ = s.conns.Acquire(m.out.remote.Addr(), 0, 0) })},
 		{"2 members have joined", locked(func() { s.memberIDs.Add(1) }), locked(func() { s.memberIDs.Add(^uint64(0)) })},
-		{"1 members have joined, 1 have ended", locked(func() { s.counters.memberEnds.add(causeLeft) }), locked(func() { s.uncounted.Add(^uint64(0)) })},
+		{"1 members have joined, 1 have ended", locked(func() { s.counters.memberEnds.add(CauseLeft) }), locked(func() { s.uncounted.Add(^uint64(0)) })},
 		{"is registered as hall", locked(func() { s.rooms["hall"] = r }), locked(func() { delete(s.rooms, "hall") })},
 		{"have the same port", locked(func() {
 			s.rooms["hall"] = newRoom(s, store.Room{Name: "hall", Key: "hall", Port: r.port()}, 0)

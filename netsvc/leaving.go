@@ -33,11 +33,11 @@ func (s *lineSession) disconnect(c Cause) {
 	r, svc := m.room, m.room.svc
 	defer m.close()
 	defer svc.releaseConn(s.remote.Addr())
-	if c != causeKicked {
+	if c != CauseKicked {
 		r.rememberAddr(s.remote.Addr())
 	}
 	switch c {
-	case causeVanished, causeDeadPeer, causeForeign, causeInternal:
+	case CauseVanished, CauseDeadPeer, CauseForeign, CauseInternal:
 		s.abort()
 	}
 	if !s.drain(c) {
@@ -51,7 +51,7 @@ func (s *lineSession) disconnect(c Cause) {
 	s.conn.Close(s.peerClosed)
 }
 
-// drain waits until nothing more is to be written. After causeLeft the client may read at its own
+// drain waits until nothing more is to be written. After CauseLeft the client may read at its own
 // pace, within the bounds above; else it has drainTime. When the time is over, or the operator
 // aborts the session, the connection is broken. drain returns false if even then a goroutine has
 // the write lock.
@@ -60,7 +60,7 @@ func (s *lineSession) drain(c Cause) bool {
 	r, svc := m.room, m.room.svc
 	patience := drainTime
 	var quit <-chan struct{}
-	if c == causeLeft {
+	if c == CauseLeft {
 		patience = svc.opts().DeadPeer
 		quit = r.quit // a deletion does not wait for it
 	}
@@ -82,7 +82,7 @@ func (s *lineSession) drain(c Cause) bool {
 			case <-wait:
 				continue
 			case <-quit:
-				quit, c = nil, causeDeleted
+				quit, c = nil, CauseDeleted
 				timer.Reset(drainTime)
 				continue
 			case <-timer.C:
@@ -94,7 +94,7 @@ func (s *lineSession) drain(c Cause) bool {
 		}
 		now, at := s.written.Load(), svc.uptime()
 		took += uint64(now - wrote)
-		if c == causeLeft && !cut && now != wrote && mayDrain(took, patience, at-begun, at-since) {
+		if c == CauseLeft && !cut && now != wrote && mayDrain(took, patience, at-begun, at-since) {
 			wrote = now
 			timer.Reset(patience)
 			continue
@@ -103,7 +103,7 @@ func (s *lineSession) drain(c Cause) bool {
 			return false
 		}
 		aborted = true
-		if c == causeLeft && !cut && now != wrote {
+		if c == CauseLeft && !cut && now != wrote {
 			svc.log.Info("a client that has left reads too slowly; the rest of its lines is dropped", "room", r.name(), "remote", s.remote)
 		}
 		s.abort()
@@ -282,7 +282,7 @@ func (r *Room) ending() (c Cause, closed bool) {
 
 // farewell is the last event of a room that closes.
 func (r *Room) farewell(c Cause) wire.Event {
-	if c == causeDeleted {
+	if c == CauseDeleted {
 		return wire.Event{Time: time.Now(), Type: wire.TypeDeleted, Text: r.name() + ": chat room being deleted"}
 	}
 	return wire.Event{Time: time.Now(), Type: wire.TypeNotice, Text: r.name() + ": the server is stopping"}

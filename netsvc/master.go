@@ -31,14 +31,14 @@ type masterSession struct {
 // admitMaster begins a session at the master port, or tells the client why it is refused.
 func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 	if s.stop.Err() != nil {
-		s.refuse(c.TCP(addr), refusedClosing, "ERR shutting-down the server is stopping\n")
+		s.refuse(c.TCP(addr), RefusedClosing, "ERR shutting-down the server is stopping\n")
 		return
 	}
 	why, err := s.acquireConn(addr.Addr())
 	if err == nil {
 		if b := s.banned(0, addr.Addr(), ""); b != nil {
 			s.releaseConn(addr.Addr())
-			why, err = refusedBan, wire.Errorf(wire.CodeDenied, "%s", ban.Text(b))
+			why, err = RefusedBan, wire.Errorf(wire.CodeDenied, "%s", ban.Text(b))
 		}
 	}
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *Service) newMaster(k *transport.Conn, addr netip.AddrPort, id uint64, s
 // beginMaster registers a session and begins to read it, under the lock that Stop takes. idle
 // is the time to the session's deadline; 0: limits.master_idle.
 func (s *Service) beginMaster(c *masterSession, idle time.Duration) (err error) {
-	why, text := refusedClosing, "ERR shutting-down the server is stopping\n"
+	why, text := RefusedClosing, "ERR shutting-down the server is stopping\n"
 	s.mu.Lock()
 	begins := !s.stopping
 	if begins {
@@ -148,15 +148,15 @@ func (c *masterSession) Finish() {
 		c.out = append(c.out, errLine(wire.Errorf(wire.CodeDenied, "%s", ban.Text(b)))...)
 	}
 	cause := c.cause(err)
-	abort := cause == unread || cause == causeInternal || c.isAborted()
+	abort := cause == unread || cause == CauseInternal || c.isAborted()
 	if c.send(); !abort && !c.await(c.isWritten, answerTimeout) && !c.isAborted() {
 		cause = unread
 	}
-	if c.isPeerGone() && cause == causeLeft {
-		cause = causeVanished
+	if c.isPeerGone() && cause == CauseLeft {
+		cause = CauseVanished
 	}
 	c.svc.counters.sessionEnds.add(cause)
-	c.close(abort || cause == causeVanished || cause == unread || c.isAborted(), peerClosed)
+	c.close(abort || cause == CauseVanished || cause == unread || c.isAborted(), peerClosed)
 }
 
 // Causes of the end of a session. It also has some of those of members.
@@ -171,19 +171,19 @@ const (
 func (c *masterSession) cause(err error) Cause {
 	switch {
 	case c.isAborted():
-		return causeKicked
+		return CauseKicked
 	case errors.Is(err, io.EOF):
-		return causeLeft
+		return CauseLeft
 	case errors.Is(err, errBug):
-		return causeInternal
+		return CauseInternal
 	case errors.Is(err, errForeign):
-		return causeForeign
+		return CauseForeign
 	case errors.Is(err, errRateLimited):
 		return rateLimited
 	case errors.Is(err, errBanned):
-		return causeKicked
+		return CauseKicked
 	case c.svc.stop.Err() != nil, errors.Is(err, errMoved):
-		return causeStopping
+		return CauseStopping
 	case errors.Is(err, errDone):
 		return answered
 	case errors.Is(err, errUnread):
@@ -191,7 +191,7 @@ func (c *masterSession) cause(err error) Cause {
 	case errors.Is(err, errIdle):
 		return idleTooLong
 	}
-	return causeVanished
+	return CauseVanished
 }
 
 // take sets the cost: 1 for a line with text, and for each requestBytes between such lines.

@@ -19,16 +19,16 @@ import (
 type Cause string
 
 const (
-	causeLeft     Cause = "left"          // the client closed its side, or sent /quit
-	causeVanished Cause = "vanished"      // the connection was reset
-	causeDeadPeer Cause = "dead peer"     // the peer acknowledged nothing for limits.dead_peer
-	causeKicked   Cause = "kicked"        // by the operator
-	causeLagged   Cause = "lagged"        // more than limits.max_lag lines behind
-	causeForeign  Cause = "foreign"       // the client speaks another protocol
-	causeDeleted  Cause = "room deleted"  // by DELETE, or by the operator
-	causeStopping Cause = "stopping"      // the server stops
-	causeHistory  Cause = "history error" // its lines cannot be read from the disk
-	causeInternal Cause = "internal error"
+	CauseLeft     Cause = "left"          // the client closed its side, or sent /quit
+	CauseVanished Cause = "vanished"      // the connection was reset
+	CauseDeadPeer Cause = "dead peer"     // the peer acknowledged nothing for limits.dead_peer
+	CauseKicked   Cause = "kicked"        // by the operator
+	CauseLagged   Cause = "lagged"        // more than limits.max_lag lines behind
+	CauseForeign  Cause = "foreign"       // the client speaks another protocol
+	CauseDeleted  Cause = "room deleted"  // by DELETE, or by the operator
+	CauseStopping Cause = "stopping"      // the server stops
+	CauseHistory  Cause = "history error" // its lines cannot be read from the disk
+	CauseInternal Cause = "internal error"
 )
 
 const (
@@ -168,7 +168,7 @@ func (m *Member) endLocked(c Cause) bool {
 	m.mu.Lock()
 	m.ended = true
 	last := insert{kind: endOfStream, at: m.room.log.End()}
-	if c == causeLagged || c == causeHistory {
+	if c == CauseLagged || c == CauseHistory {
 		// The client does not read the pending lines: the end comes at once.
 		last.kind, last.at = endLagged, roomlog.Cursor{}
 		m.dropAllInsertsLocked()
@@ -295,7 +295,7 @@ func (m *Member) beginRoster(o *roster, style int) {
 // rosterPage renders the next members of the list.
 func (m *Member) rosterPage() {
 	p, next := m.replay, 0
-	m.out.unsent, next = m.room.svc.formats[m.format].Members(m.out.unsent, m.room.place(), p.roster.Members, p.style, int(p.after))
+	m.out.unsent, next = m.room.svc.formats[m.format].Members(m.out.unsent, m.lockedPlace(), p.roster.Members, p.style, int(p.after))
 	p.after = uint64(next)
 	if p.after >= p.upto {
 		m.replay = nil
@@ -387,7 +387,7 @@ func (r *Room) announceLeave(m *Member) {
 // still. mu is held.
 func (r *Room) announceLeaveOf(m *Member, reason string, parted bool) {
 	r.announce(wire.Event{
-		Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members), Reason: reason, Parted: parted, Kicked: m.cause == causeKicked,
+		Type: wire.TypeLeave, From: m.nick.Shown, Members: len(r.members), Reason: reason, Parted: parted, Kicked: m.cause == CauseKicked,
 	})
 }
 

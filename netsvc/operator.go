@@ -165,8 +165,8 @@ func (m *Member) kick(say string) bool {
 	if m.cause != "" {
 		return m.abortLocked()
 	}
-	m.answer(wire.Event{Time: time.Now(), Type: wire.TypeNotice, Code: string(causeKicked), Text: r.name() + ": " + wire.CleanString(say)})
-	m.endLocked(causeKicked)
+	m.answer(wire.Event{Time: time.Now(), Type: wire.TypeNotice, Code: string(CauseKicked), Text: r.name() + ": " + wire.CleanString(say)})
+	m.endLocked(CauseKicked)
 	r.announceLeave(m)
 	return true
 }

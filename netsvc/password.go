@@ -66,12 +66,12 @@ func (r *Room) refuseEntry(addr netip.AddrPort, why RefusalReason, err error) (R
 	cause, closed := r.ending()
 	b := r.svc.banned(r.id, addr.Addr(), "")
 	if b != nil {
-		why = refusedBan
+		why = RefusedBan
 	}
 	switch {
 	case closed, errors.Is(err, errStopped):
-		if why = refusedClosing; !closed {
-			cause = causeStopping
+		if why = RefusedClosing; !closed {
+			cause = CauseStopping
 		}
 		ev := r.farewell(cause)
 		say = string(ev.AppendText(nil))
@@ -263,7 +263,7 @@ func (c *passwordSession) Finish() {
 	c.stopTimer()
 	c.setPendingInput(nil)
 	err := c.endErr()
-	why, say := c.room.refuseEntry(c.remote, refusedPassword, err)
+	why, say := c.room.refuseEntry(c.remote, RefusedPassword, err)
 	c.svc.counters.refusals.add(why)
 	c.out = append(c.out, say...)
 	c.send()

@@ -15,8 +15,8 @@ func TestRefusalLog(t *testing.T) {
 		unlogged int
 		ok       bool
 	}{
-		{0, refusedBan, 0, true}, {time.Second, refusedBan, 0, false}, {2 * time.Second, refusedBan, 0, false}, {3 * time.Second, refusedRoomFull, 0, true},
-		{time.Minute, refusedBan, 2, true}, {61 * time.Second, refusedBan, 0, false}, {3 * time.Minute, refusedBan, 1, true}, {5 * time.Minute, refusedBan, 0, true},
+		{0, RefusedBan, 0, true}, {time.Second, RefusedBan, 0, false}, {2 * time.Second, RefusedBan, 0, false}, {3 * time.Second, RefusedRoomFull, 0, true},
+		{time.Minute, RefusedBan, 2, true}, {61 * time.Second, RefusedBan, 0, false}, {3 * time.Minute, RefusedBan, 1, true}, {5 * time.Minute, RefusedBan, 0, true},
 	} {
 		if unlogged, ok := l.take(c.why, now.Add(c.after)); unlogged != c.unlogged || ok != c.ok {
 			t.Errorf("%d: %d, %v", i, unlogged, ok)

@@ -328,13 +328,13 @@ func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *passwordSess
 func (r *Room) refuses(addr netip.AddrPort) (why RefusalReason, text string) {
 	if r.state == closing {
 		ev := r.farewell(r.cause)
-		return refusedClosing, string(ev.AppendText(nil))
+		return RefusedClosing, string(ev.AppendText(nil))
 	}
 	if most := r.maxMembers(); r.isFull(most) {
-		return refusedRoomFull, r.noticeLine(fmt.Sprintf("the room is full: it has %s, which is the limit", plural(most, "member")))
+		return RefusedRoomFull, r.noticeLine(fmt.Sprintf("the room is full: it has %s, which is the limit", plural(most, "member")))
 	}
 	if b := r.svc.banned(r.id, addr.Addr(), ""); b != nil {
-		return refusedBan, r.noticeLine(ban.Text(b))
+		return RefusedBan, r.noticeLine(ban.Text(b))
 	}
 	return "", ""
 }

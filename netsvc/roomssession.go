@@ -26,9 +26,9 @@ type Protocol interface {
 	// false if it has to: then it has done nothing, and is called again with wait. With wait false
 	// says that the server is to be suspended or the session has ended.
 	Line(line []byte, over int, wait bool) bool
-	// Farewell returns what tells the client of the end of a member. Any goroutine may call it, with
-	// the Room.mu and the Member.mu of the member held.
-	Farewell(m *Member, c Cause) []byte
+	// Farewell returns what tells the client of the end of its member in a room. Any goroutine may
+	// call it, with locks held: it must not call the Service.
+	Farewell(at Place, c Cause) []byte
 	// LastWords returns what the client gets last. Nothing else is called then but Closed.
 	LastWords(why EndReason) []byte
 	// Closed is called when the connection is closed, or is another process's.
@@ -50,6 +50,8 @@ const (
 	EndBanned   EndReason = "banned"
 	EndKicked   EndReason = "kicked" // by the operator
 	EndEvicted  EndReason = "evicted"
+	EndTimeout  EndReason = "timed out" // it was not admitted in time
+	EndRefused  EndReason = "refused"
 	EndInternal EndReason = "internal error"
 )
 
@@ -383,19 +385,19 @@ func (s *RoomsSession) transferable() bool { return s.conn.Transferable() && !s.
 func (why EndReason) cause() Cause {
 	switch why {
 	case EndLeft:
-		return causeLeft
+		return CauseLeft
 	case EndStopping, EndUpgrade:
-		return causeStopping
+		return CauseStopping
 	case EndBanned, EndKicked:
-		return causeKicked
+		return CauseKicked
 	case EndInternal:
-		return causeInternal
+		return CauseInternal
 	}
-	return causeVanished
+	return CauseVanished
 }
 
 // farewell asks the protocol.
-func (s *RoomsSession) farewell(m *Member, c Cause) []byte { return s.proto.Farewell(m, c) }
+func (s *RoomsSession) farewell(m *Member, c Cause) []byte { return s.proto.Farewell(m.place(), c) }
 
 // memberEnded lets the member have what is pending, for drainTime if its room ends.
 func (s *RoomsSession) memberEnded(m *Member) {
@@ -675,7 +677,7 @@ func (s *RoomsSession) Rename(n wire.Name) error {
 
 // Quit ends all members of the session, with one event for those who are in several of their rooms.
 func (s *RoomsSession) Quit(reason string) {
-	s.quit(causeLeft, reason)
+	s.quit(CauseLeft, reason)
 }
 
 func (s *RoomsSession) endAll(why EndReason) { s.quit(why.cause(), string(why)) }
@@ -697,7 +699,7 @@ func (s *RoomsSession) quit(c Cause, reason string) {
 func (m *Member) Leave(reason string) {
 	m.room.mu.Lock()
 	defer m.room.mu.Unlock()
-	if m.endLocked(causeLeft) {
+	if m.endLocked(CauseLeft) {
 		m.room.announceLeaveOf(m, reason, true)
 	}
 }
@@ -711,13 +713,38 @@ func (m *Member) RoomKey() string { return m.room.key() }
 // Newest returns the sequence number of the newest line in the room. Any goroutine may call it.
 func (m *Member) Newest() uint64 { return m.room.log.End().Seq }
 
+// Kind is the kind of a line of a room.
+type Kind = store.Kind
+
+const (
+	Message = store.Message
+	Notice  = store.Notice // no program answers it
+	Action  = store.Action
+	Topic   = store.Topic // the text is the new topic; "": none any more
+)
+
 // Say submits a line: see Protocol.Line for wait.
-func (m *Member) Say(kind store.Kind, text string, wait bool) bool {
+func (m *Member) Say(kind Kind, text string, wait bool) bool {
 	if ok, ended := m.withinBounds(maxInFlight); !ok && !ended && (!wait || !m.awaitBounds(maxInFlight) && !m.hasEnded()) {
 		return false
 	}
 	return m.say(kind, text, wait)
 }
+
+// Topic returns the topic of the member's room. Any goroutine may call it.
+func (m *Member) Topic() string { return locked(&m.room.mu, &m.room.topic) }
+
+// SetFormat has the member read another format of the log from this place on.
+func (m *Member) SetFormat(f roomlog.Format) { m.readFormat(f) }
+
+// HasRoom reports whether there is a room with that folded name. Any goroutine may call it.
+func (s *Service) HasRoom(key string) bool {
+	_, err := s.room(key)
+	return err == nil
+}
+
+// LineBytes returns the length of the longest line that a room takes.
+func (s *Service) LineBytes() int { return s.opts().LineBytes }
 
 // HideOwn says whether the member's own lines are left out of what it gets.
 func (m *Member) HideOwn(hide bool) {
@@ -779,6 +806,7 @@ type Join struct {
 	Nick           wire.Name
 	Format         roomlog.Format
 	HideOwn        bool
+	Create         bool // the room if it is not there, and clients may create rooms
 	// Greet returns what the member gets first. Room.mu is held: it must be quick, and must not call
 	// the Service.
 	Greet func(Welcome) []Part
@@ -811,6 +839,9 @@ var ErrWait = errMustWait
 // false, or the server is to be suspended.
 func (s *RoomsSession) Join(j Join, wait bool) (*Member, error) {
 	r, err := s.svc.room(j.Room)
+	if err != nil && j.Create {
+		r, err = s.create(j.Room, wait)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -845,6 +876,23 @@ func (s *RoomsSession) Join(j Join, wait bool) (*Member, error) {
 	return m, nil
 }
 
+// create makes a room that is not there, as CREATE at the master port does.
+func (s *RoomsSession) create(name string, wait bool) (*Room, error) {
+	if _, err := wire.ParseName(name); err != nil {
+		return nil, err
+	}
+	if !s.svc.opts().CreateAnyone {
+		return nil, wire.Errorf(wire.CodeDenied, "there is no room of that name, and only the operator creates rooms")
+	}
+	if !wait || !s.AwaitTurn(4, true) {
+		return nil, ErrWait
+	}
+	if _, _, err := s.svc.Create(name, Creation{Addr: s.remote.String()}); err != nil {
+		return nil, err
+	}
+	return s.svc.room(name)
+}
+
 // checkPassword checks a room's password as its port does.
 func (s *RoomsSession) checkPassword(r *Room, text string, wait bool) error {
 	p := r.password.Load()
@@ -868,15 +916,15 @@ func (s *RoomsSession) checkPassword(r *Room, text string, wait bool) error {
 		return ErrWait
 	case errors.As(err, &throttled):
 		q.throttled.Add(1)
-		return &JoinError{refusedPassword, string(throttled)}
+		return &JoinError{RefusedPassword, string(throttled)}
 	case errors.As(err, &wrong):
 		q.wrong.Add(1)
 		s.svc.log.Info("wrong password", "room", r.name(), "remote", s.remote, "next_after", wrong.Next)
-		return &JoinError{refusedPassword, wrong.Error()}
+		return &JoinError{RefusedPassword, wrong.Error()}
 	case s.svc.stop.Err() == nil:
 		s.svc.log.Error("password cannot be compared", "room", r.name(), "error", err)
 	}
-	return &JoinError{refusedPassword, "the server could not compare the password"}
+	return &JoinError{RefusedPassword, "the server could not compare the password"}
 }
 
 // mayTakeNick returns why the member cannot have a nick in its room; nil: it can. Room.mu is held.

@@ -296,8 +296,8 @@ func (s *Service) Stop() {
 	}
 	rooms := s.allRooms()
 	for _, r := range rooms {
-		if r.beginClosing(causeStopping) { // false: it is being deleted
-			r.work.add(func() { r.shutDown(causeStopping) })
+		if r.beginClosing(CauseStopping) { // false: it is being deleted
+			r.work.add(func() { r.shutDown(CauseStopping) })
 		}
 	}
 	for _, r := range rooms {

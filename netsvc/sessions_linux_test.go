@@ -88,8 +88,8 @@ func (p *testProtocol) Line(line []byte, over int, wait bool) bool {
 	return true
 }
 
-func (p *testProtocol) Farewell(m *Member, c Cause) []byte {
-	return []byte("bye " + m.room.name() + " " + string(c) + "\n")
+func (p *testProtocol) Farewell(at Place, c Cause) []byte {
+	return []byte("bye " + at.Name + " " + string(c) + "\n")
 }
 func (p *testProtocol) LastWords(why EndReason) []byte { return []byte("last " + string(why) + "\n") }
 func (p *testProtocol) State() []byte                  { return []byte(p.nick) }
@@ -356,7 +356,7 @@ func TestMembershipsEndAlone(t *testing.T) {
 
 // cause is that of a member that a test of TestMembershipsEndAlone ends.
 func cause(test string) Cause {
-	return map[string]Cause{"deletion": causeDeleted}[test] + map[string]Cause{"kick": causeKicked, "ban": causeKicked}[test]
+	return map[string]Cause{"deletion": CauseDeleted}[test] + map[string]Cause{"kick": CauseKicked, "ban": CauseKicked}[test]
 }
 
 func isLagNotice(l string) bool { return l == "bye b lagged\n" }

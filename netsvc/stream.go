@@ -29,6 +29,7 @@ const (
 	upgradeNotice                   // a notice that another process has taken over
 	who                             // the members of roster, in the style n
 	stored                          // the lines of replay, from the store
+	toFormat                        // the format n from here on
 	barrier                         // everything before this place is written: see RoomsSession.Answer
 )
 
@@ -277,6 +278,8 @@ func (m *Member) apply(ins insert) {
 		m.moveTo(roomlog.Cursor{Pos: ins.at.Pos + 1, Seq: ins.seq})
 	case toJSON:
 		m.format = roomlog.JSON
+	case toFormat:
+		m.format = roomlog.Format(ins.n)
 	case newest, history:
 		m.beginHistory(ins)
 	case since:
@@ -365,7 +368,7 @@ func (m *Member) catchUp(upto uint64) {
 	r := m.room
 	if st, err := r.svc.store.Stat(r.id); err == nil && st.Removed > m.cursor.Seq {
 		// The next lines are no longer in the history.
-		m.end(causeLagged)
+		m.end(CauseLagged)
 		m.cursor.Seq = max(m.cursor.Seq, st.Removed)
 		return
 	}
@@ -383,7 +386,7 @@ func (m *Member) historyFailed(err error) {
 	if !errors.Is(err, store.ErrNoRoom) && !errors.Is(err, store.ErrClosed) {
 		m.room.svc.log.Error("history cannot be read", "room", m.room.name(), "remote", m.out.remote, "error", err)
 	}
-	m.end(causeHistory)
+	m.end(CauseHistory)
 	m.over = true
 }
 

@@ -42,7 +42,7 @@ var allowed = map[string]struct {
 	"roomd/netsvc":                {[]string{"roomd/netsvc/ban", "roomd/netsvc/handshake", "roomd/netsvc/limit", "roomd/netsvc/passwd", "roomd/netsvc/ports", "roomd/netsvc/roomlog", "roomd/netsvc/transport", "roomd/netsvc/wire", "roomd/store"}, []string{"golang.org/x/sys"}, "the network knows nothing of files and consoles"},
 	"roomd/netsvc/ban":            {[]string{"roomd/netsvc/limit", "roomd/netsvc/wire", "roomd/store"}, nil, "bans are compared with what is said of a client: it sees no socket, no room and no clock"},
 	"roomd/netsvc/client":         {nil, nil, "other people's bots import it: it brings nothing with it, and knows the server only by its protocol"},
-	"roomd/netsvc/irc":            {[]string{"roomd/netsvc", "roomd/netsvc/wire"}, nil, "IRC is one more way into the rooms; netsvc knows nothing of it"},
+	"roomd/netsvc/irc":            {[]string{"roomd/netsvc", "roomd/netsvc/roomlog", "roomd/netsvc/wire"}, nil, "IRC is one more way into the rooms; netsvc knows nothing of it"},
 	"roomd/netsvc/netsvctest":     {[]string{"roomd/netsvc", "roomd/store"}, nil, "tests of all packages use it, and nothing else does"},
 	"roomd/netsvc/handshake":      {[]string{"roomd/netsvc/transport"}, []string{"github.com/pires/go-proxyproto"}, "PROXY and TLS come before the first line, whatever the lines are; it alone uses the library"},
 	"roomd/netsvc/limit":          {nil, nil, "limits are pure: the time is passed in, and they can be tested and reasoned about alone"},

@@ -1,6 +1,14 @@
 // Package irc lets clients of IRC into the rooms: RFC 1459 and 2812 as https://modern.ircdocs.horse
 // describes them, with the IRCv3 capabilities of capability.go (https://ircv3.net/irc).
 //
+// # Sessions
+//
+// A [Server] is the door: it has the nicks of all sessions, and the formats of the rooms' logs. A
+// client is the Protocol of a netsvc.RoomsSession, which calls it with the read lock of the conn;
+// there is no goroutine and no queue here. Server.mu guards the nicks and what others see of a
+// client, and comes after all locks of netsvc. A command that has to wait returns false and is
+// called again, so it keeps in the client what it has done.
+//
 // # Pure files
 //
 // These know bytes and no session; their functions may be called by any number of goroutines:

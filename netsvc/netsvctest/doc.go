@@ -4,6 +4,7 @@
 // Each package of tests has a range of ports of its own, below the ephemeral ports, because the tests
 // of several packages run at a time:
 //
+//	netsvc/irc      8500 to 9499
 //	netsvc          9500 to 12999
 //	netsvc/client  13000 to 13999
 //	admin          14000 to 16399

@@ -1,0 +1,297 @@
+package irc
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"time"
+
+	"roomd/netsvc"
+	"roomd/netsvc/wire"
+)
+
+// registrationTime is how long a client has for NICK and USER, from the connection on.
+const registrationTime = time.Minute
+
+// client is a session of IRC. The holder of its read lock owns it, but for what is said otherwise.
+type client struct {
+	*netsvc.RoomsSession
+	server *Server
+
+	nick       wire.Name // written under Server.mu; empty: none yet
+	realName   string    // written under Server.mu
+	away       string    // written under Server.mu; empty: it is not away
+	user       string    // its user name, which nobody is shown
+	password   string    // of PASS
+	caps       Negotiation
+	registered bool
+	quitting   bool // it has sent QUIT, or has ended
+	wait       bool // the command at hand may wait
+	paid       bool // the command at hand has been charged, and has to wait
+	done       int  // targets of the command at hand that are done, if it has to wait
+	batches    int  // references given
+	deadline   *time.Timer
+	out        []byte // the answers to the line at hand
+
+}
+
+// state is what another process needs of a client.
+type state struct {
+	Nick       wire.Name   `json:"nick"`
+	RealName   string      `json:"real_name,omitempty"`
+	Away       string      `json:"away,omitempty"`
+	User       string      `json:"user,omitempty"`
+	Password   string      `json:"password,omitempty"`
+	Caps       Negotiation `json:"caps"`
+	Registered bool        `json:"registered,omitempty"`
+	Done       int         `json:"done,omitempty"`
+	Batches    int         `json:"batches,omitempty"`
+}
+
+// State returns what restore needs in another process.
+func (c *client) State() []byte {
+	b, err := json.Marshal(state{c.nick, c.realName, c.away, c.user, c.password, c.caps, c.registered, c.done, c.batches})
+	if err != nil {
+		panic(err) // it has only strings and numbers
+	}
+	return b
+}
+
+func (c *client) restore(b []byte) error {
+	var st state
+	if err := json.Unmarshal(b, &st); err != nil {
+		return err
+	}
+	if st.Nick.Key != "" && !c.server.claim(c, st.Nick) {
+		return errors.New("two sessions have the nick " + st.Nick.Shown)
+	}
+	c.realName, c.away, c.user, c.password = st.RealName, st.Away, st.User, st.Password
+	c.caps, c.registered, c.done, c.batches = st.Caps, st.Registered, st.Done, st.Batches
+	if !c.registered {
+		c.startDeadline()
+	}
+	return nil
+}
+
+// startDeadline ends the session if it is not registered in time.
+func (c *client) startDeadline() {
+	c.deadline = time.AfterFunc(time.Until(c.Since().Add(registrationTime)), func() { c.End(netsvc.EndTimeout) })
+}
+
+// Nick is the nick for the operator's lists.
+func (c *client) Nick() string {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	return c.nick.Shown
+}
+
+// target is the first parameter of numerics.
+func (c *client) target() string {
+	if c.nick.Shown == "" {
+		return "*"
+	}
+	return c.nick.Shown
+}
+
+// prefix is the source of what the client does.
+func (c *client) prefix() string { return prefixOf(c.nick.Shown, c.server.host()) }
+
+func prefixOf(nick, host string) string { return nick + "!" + userName + "@" + host }
+
+// reply appends a numeric with its constant text to the answers.
+func (c *client) reply(n Numeric, params ...string) {
+	c.out = appendNumeric(c.out, c.server.host(), c.target(), n, params...)
+}
+
+// replyText is reply with another text.
+func (c *client) replyText(n Numeric, text string, params ...string) {
+	c.out = appendReply(c.out, c.server.host(), c.target(), n, text, params...)
+}
+
+// send appends a line from somebody to the answers.
+func (c *client) send(source, command string, params ...string) {
+	c.out = appendLine(c.out, source, command, params...)
+}
+
+// fail appends a standard reply.
+func (c *client) fail(f *Failure) {
+	c.out = f.append(c.out, c.server.host(), c.target(), c.caps.Enabled)
+}
+
+// notice appends a notice of the server.
+func (c *client) notice(text string) { c.send(c.server.host(), "NOTICE", c.target(), text) }
+
+// has reports whether the client has the capabilities.
+func (c *client) has(caps Caps) bool { return c.caps.Enabled.Has(caps) }
+
+// command is how a command is handled.
+type command struct {
+	// do handles the message. It returns false if it has to wait, and may not or must not: then it
+	// is called again, and has to do the rest only.
+	do     func(c *client, m *Message) bool
+	params int     // that it must have
+	early  bool    // before registration, too
+	cost   float64 // 1 is a line's
+}
+
+const (
+	cheap = 0.2 // the cost of a command that changes nothing
+	line  = 1.0
+)
+
+// commands has all commands. It is filled by init, because some of them use it.
+var commands map[string]command
+
+func init() {
+	commands = make(map[string]command)
+	for _, group := range []map[string]command{registering, roomCommands, talking} {
+		for name, k := range group {
+			commands[name] = k
+		}
+	}
+}
+
+// Line handles a line of the client.
+func (c *client) Line(raw []byte, over int, wait bool) bool {
+	c.out, c.wait = c.out[:0], wait
+	if !c.registered && wire.DetectProtocol(raw, over > 0) != "" {
+		c.End(netsvc.EndLeft)
+		return true
+	}
+	if over > 0 {
+		if !c.pay(line) {
+			return false
+		}
+		c.reply(errInputTooLong)
+		c.paid = false
+		c.answer("")
+		return true
+	}
+	m, err := ParseMessage(raw)
+	var wrong *ParseError
+	k := command{cost: line}
+	if err == nil {
+		k = commands[m.Command]
+	}
+	if !c.pay(max(k.cost, cheap)) {
+		return false
+	}
+	switch {
+	case errors.As(err, &wrong):
+		if wrong.Numeric != 0 {
+			c.replyText(wrong.Numeric, wrong.Text)
+		}
+	case !c.registered && !k.early:
+		c.reply(errNotRegistered)
+	case !m.IsUTF8():
+		c.fail(notUTF8(m.Command))
+	case k.do == nil:
+		c.reply(errUnknownCommand, m.Command)
+	case len(m.Params) < k.params || k.params > 0 && m.Params[k.params-1] == "" && k.params < 2:
+		c.reply(errNeedMoreParams, m.Command)
+	case !k.do(c, &m):
+		c.answer("") // about targets that are done
+		return false
+	}
+	c.done, c.paid = 0, false
+	label, _ := m.Tag("label")
+	c.answer(label)
+	return true
+}
+
+// pay charges a command, once. It returns false if it has to wait.
+func (c *client) pay(cost float64) bool {
+	c.paid = c.paid || c.AwaitTurn(cost, c.wait)
+	return c.paid
+}
+
+// answer sends the answers of the line at hand, with the label of its request.
+func (c *client) answer(label string) {
+	if label == "" || !c.caps.Enabled.labels() || c.quitting {
+		if len(c.out) > 0 {
+			c.Answer(bytes.Clone(c.out))
+		}
+		return
+	}
+	var b []byte
+	switch n := bytes.Count(c.out, []byte("\n")); {
+	case n == 0:
+		b = appendLine(appendTag(nil, "label", label), c.server.host(), "ACK")
+	case n == 1:
+		b = withTag(nil, c.out, "label", label)
+	default:
+		ref := c.batchRef()
+		b = appendLine(appendTag(nil, "label", label), c.server.host(), "BATCH", "+"+ref, "labeled-response")
+		for l := range bytes.Lines(c.out) {
+			b = withTag(b, l, "batch", ref)
+		}
+		b = appendLine(b, c.server.host(), "BATCH", "-"+ref)
+	}
+	c.Answer(b)
+}
+
+// withTag appends a line with one tag more.
+func withTag(b, l []byte, key, value string) []byte {
+	b = appendTag(b, key, value)
+	if l[0] == '@' {
+		return append(append(b, ';'), l[1:]...)
+	}
+	return append(append(b, ' '), l...)
+}
+
+// batchRef returns a new reference of a batch.
+func (c *client) batchRef() string {
+	c.batches++
+	return strconv.Itoa(c.batches)
+}
+
+// Farewell tells the client that its member in a room has ended.
+func (c *client) Farewell(at netsvc.Place, why netsvc.Cause) []byte {
+	room := string(chanType) + at.Name
+	reason := ""
+	switch why {
+	case netsvc.CauseLeft, netsvc.CauseVanished, netsvc.CauseDeadPeer, netsvc.CauseStopping:
+		if c.ending() {
+			return nil
+		}
+		return appendLine(nil, prefixOf(at.To, c.server.host()), "PART", room)
+	case netsvc.CauseDeleted:
+		reason = "chat room being deleted"
+	case netsvc.CauseLagged:
+		reason = "you are too far behind: join again"
+	case netsvc.CauseHistory:
+		reason = "the history cannot be read"
+	default:
+		reason = "the operator has removed you"
+	}
+	return appendLine(nil, c.server.host(), "KICK", room, at.To, reason)
+}
+
+// LastWords is the ERROR line.
+func (c *client) LastWords(why netsvc.EndReason) []byte {
+	text := "the connection is closed"
+	switch why {
+	case netsvc.EndStopping:
+		text = "the server is stopping"
+	case netsvc.EndUpgrade:
+		text = "the server is being upgraded"
+	case netsvc.EndBanned:
+		text = "you are banned from this server"
+	case netsvc.EndKicked:
+		text = "the operator has closed your connection"
+	case netsvc.EndEvicted:
+		text = "very many connections wait to register; try again"
+	case netsvc.EndTimeout:
+		text = "you have not registered in time"
+	}
+	return appendLine(nil, "", "ERROR", text)
+}
+
+// Closed gives the nick back.
+func (c *client) Closed() {
+	if c.deadline != nil {
+		c.deadline.Stop()
+	}
+	c.server.release(c)
+}

@@ -1,0 +1,63 @@
+package irc
+
+import (
+	"fmt"
+	"testing"
+
+	"roomd/netsvc/netsvctest"
+)
+
+// A member of IRC and one of the room's port are in one room.
+func TestSameRoom(t *testing.T) {
+	s := newServer(t, nil)
+	nc := netsvctest.Join(t, s.port("lobby"))
+	nc.Send("/nick bob")
+	nc.Until("* guest-1 is now bob")
+	ann := s.login("ann")
+	ann.expect("JOIN #lobby",
+		":ann!u@irc.test JOIN #lobby",
+		":irc.test 353 ann = #lobby :bob ann",
+		":irc.test 366 ann #lobby :End of NAMES")
+	nc.Until("* ann joined")
+	ann.expect("PRIVMSG #lobby :hello there")
+	nc.Until("<ann> hello there")
+	nc.Send("hello ann")
+	nc.Until("<bob> hello ann")
+	ann.expect("", ":bob!u@irc.test PRIVMSG #lobby :hello ann")
+	ann.expect("PRIVMSG #lobby :\x01ACTION waves\x01")
+	nc.Until("<ann> * waves")
+	ann.expect("TOPIC #lobby :new topic", ":ann!u@irc.test TOPIC #lobby :new topic")
+	nc.Until("* ann set the topic: new topic")
+	ann.expect("NICK anna", ":ann!u@irc.test NICK anna")
+	nc.Until("* ann is now anna")
+	ann.expect("PART #lobby", ":anna!u@irc.test PART #lobby")
+	nc.Until("* anna left")
+	ann.send("QUIT")
+	ann.until("ERROR ")
+}
+
+// Two sessions in two rooms see each other once.
+func TestSeveralRooms(t *testing.T) {
+	s := newServer(t, nil)
+	ann, bob := s.login("ann"), s.login("bob")
+	ann.send("JOIN #lobby,#dev")
+	ann.until(" 366 ann #dev")
+	bob.send("JOIN #lobby,#dev,#new")
+	bob.until(" 366 bob #new")
+	ann.expect("", ":bob!u@irc.test JOIN #lobby", ":bob!u@irc.test JOIN #dev")
+	for i := range 3 {
+		bob.send(fmt.Sprintf("PRIVMSG #lobby,#dev :%d", i))
+	}
+	bob.sync()
+	bob.send("NICK robert")
+	bob.sync()
+	bob.send("QUIT :so long")
+	bob.until("ERROR")
+	got := map[string]int{}
+	for _, l := range ann.sync() {
+		got[l]++
+	}
+	if got[":bob!u@irc.test NICK robert"] != 1 || got[":robert!u@irc.test QUIT :Quit: so long"] != 1 || len(got) != 8 {
+		t.Errorf("got %v", got)
+	}
+}

@@ -1,0 +1,214 @@
+package irc
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"strconv"
+	"time"
+
+	"roomd/netsvc"
+	"roomd/netsvc/wire"
+)
+
+var registering = map[string]command{
+	"CAP":  {do: (*client).doCap, early: true, cost: cheap},
+	"PASS": {do: (*client).doPass, params: 1, early: true, cost: cheap},
+	"NICK": {do: (*client).doNick, early: true, cost: line},
+	"USER": {do: (*client).doUser, params: 4, early: true, cost: cheap},
+	"PING": {do: (*client).doPing, early: true, cost: cheap},
+	"PONG": {do: func(*client, *Message) bool { return true }, early: true, cost: cheap},
+	"QUIT": {do: (*client).doQuit, early: true, cost: cheap},
+}
+
+func (c *client) doCap(m *Message) bool {
+	before := c.caps.Enabled
+	c.out = c.caps.answer(c.out, c.server.host(), c.target(), c.registered, m.Params)
+	if c.caps.Enabled != before {
+		c.capsChanged()
+	}
+	return c.tryRegister()
+}
+
+func (c *client) doPass(m *Message) bool {
+	if c.registered {
+		c.reply(errAlreadyReg)
+		return true
+	}
+	c.password = m.Param(0)
+	return true
+}
+
+func (c *client) doUser(m *Message) bool {
+	if c.registered {
+		c.reply(errAlreadyReg)
+		return true
+	}
+	c.user = m.Param(0)
+	c.setRealName(m.Param(3))
+	return c.tryRegister()
+}
+
+// setRealName keeps a real name as everybody may see it.
+func (c *client) setRealName(name string) {
+	name = wire.CleanString(StripFormatting(name))
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	c.realName = name[:cutAt([]byte(name), min(len(name), maxRealName))]
+}
+
+// doNick takes a nick, or another one in all rooms.
+func (c *client) doNick(m *Message) bool {
+	if m.Param(0) == "" {
+		c.reply(errNoNicknameGiven)
+		return true
+	}
+	n, err := wire.ParseNick(m.Param(0))
+	if err != nil {
+		text := err.Error()
+		if near, ok := NearestNick(m.Param(0)); ok {
+			text += "; try " + near
+		}
+		c.replyText(errErroneousNick, text, m.Param(0))
+		return true
+	}
+	old := c.nick
+	if n == old {
+		return true
+	}
+	if c.registered && !c.AwaitLines(c.wait) {
+		return false
+	}
+	if !c.server.claim(c, n) {
+		c.reply(errNicknameInUse, n.Shown)
+		return true
+	}
+	if !c.registered {
+		return c.tryRegister()
+	}
+	if err := c.Rename(n); err != nil {
+		c.server.claim(c, old) // it cannot be taken: nobody else could claim it in between, as clients wait for nothing
+		c.replyText(errUnavailable, err.Error(), n.Shown)
+		return true
+	}
+	c.send(prefixOf(old.Shown, c.server.host()), "NICK", n.Shown)
+	c.nickChanged(old)
+	return true
+}
+
+// tryRegister registers the client once it has a nick, a user name and its capabilities.
+func (c *client) tryRegister() bool {
+	if c.registered || c.nick.Shown == "" || c.user == "" || c.caps.Open {
+		return true
+	}
+	o := c.server.opts()
+	if o.Password != "" && !c.givesPassword(o.Password) {
+		c.reply(errPasswdMismatch)
+		c.quitting = true
+		c.answerNow()
+		c.End(netsvc.EndRefused)
+		return true
+	}
+	c.registered = true
+	c.deadline.Stop()
+	c.Admit()
+	c.welcome(o)
+	return true
+}
+
+func (c *client) givesPassword(want string) bool {
+	return subtle.ConstantTimeCompare([]byte(c.password), []byte(want)) == 1
+}
+
+// answerNow sends the answers so far without waiting for anything.
+func (c *client) answerNow() {
+	c.Tell(append([]byte(nil), c.out...))
+	c.out = c.out[:0]
+}
+
+// welcome appends what a client gets when it is registered.
+func (c *client) welcome(o *Options) {
+	svc := c.Service()
+	c.replyText(rplWelcome, "Welcome to "+o.Network+", "+c.nick.Shown)
+	c.replyText(rplYourHost, fmt.Sprintf("Your host is %s, running roomd %s", o.Name, o.Version))
+	c.replyText(rplCreated, "This server was started "+c.server.started.UTC().Format(wire.ClockFormat))
+	c.replyText(rplMyInfo, "", o.Name, "roomd-"+o.Version, "i", "bklmnt", "bkl")
+	s := Support{Network: o.Network, LineBytes: svc.LineBytes()}
+	c.out = s.append(c.out, o.Name, c.nick.Shown)
+	c.lusers()
+	c.motd()
+}
+
+// lusers appends how many clients and rooms there are.
+func (c *client) lusers() {
+	clients, rooms := c.server.count(), len(c.Service().List())
+	c.replyText(rplLUserClient, fmt.Sprintf("There are %d users and 0 invisible on 1 servers", clients))
+	c.reply(rplLUserChannels, strconv.Itoa(rooms))
+	c.replyText(rplLUserMe, fmt.Sprintf("I have %d clients and 0 servers", clients))
+}
+
+// count returns how many sessions have a nick.
+func (s *Server) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.nicks)
+}
+
+// doPing answers behind everything that is in the client's rooms, also what it has said there.
+func (c *client) doPing(m *Message) bool {
+	if !c.AwaitLines(c.wait) {
+		return false
+	}
+	if m.Param(0) == "" {
+		c.reply(errNoOrigin)
+		return true
+	}
+	c.send(c.server.host(), "PONG", c.server.host(), m.Param(0))
+	return true
+}
+
+func (c *client) doQuit(m *Message) bool {
+	if !c.AwaitLines(c.wait) {
+		return false
+	}
+	c.setQuitting()
+	words := "Quit"
+	if text := cleanWords(m.Param(0)); text != "" {
+		words = "Quit: " + text
+	}
+	c.Quit(words)
+	c.End(netsvc.EndLeft)
+	return true
+}
+
+// ending reports whether the whole session ends, so that no member's end is told.
+func (c *client) ending() bool {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	return c.quitting
+}
+
+func (c *client) setQuitting() {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	c.quitting = true
+}
+
+// cleanWords is a text of a client that is no line of a room: the words of PART, QUIT and AWAY.
+func cleanWords(s string) string {
+	s = wire.CleanTopic(StripFormatting(s))
+	return s[:cutAt([]byte(s), min(len(s), maxTopic))]
+}
+
+// capsChanged has the rooms' logs rendered as the capabilities say.
+func (c *client) capsChanged() {
+	for _, m := range c.Members() {
+		m.SetFormat(formatOf(c.caps.Enabled))
+		m.HideOwn(!c.has(capEchoMessage))
+	}
+}
+
+// nickChanged is called when the client has another nick.
+func (c *client) nickChanged(old wire.Name) {}
+
+// now is the time for tags of lines that are in no log.
+func now() time.Time { return time.Now() }

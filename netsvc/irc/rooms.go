@@ -1,0 +1,251 @@
+package irc
+
+import (
+	"errors"
+	"strings"
+
+	"roomd/netsvc"
+	"roomd/netsvc/wire"
+)
+
+var roomCommands = map[string]command{
+	"JOIN":  {do: (*client).doJoin, params: 1, cost: line},
+	"PART":  {do: (*client).doPart, params: 1, cost: line},
+	"TOPIC": {do: (*client).doTopic, params: 1, cost: line},
+	"NAMES": {do: (*client).doNames, cost: line},
+}
+
+// maxRooms is how many rooms a client may be in.
+const maxRooms = 250
+
+// Styles of a list of members: see netsvc.Format.Members.
+const (
+	styleNames        = 1 + iota // 353
+	styleNamesAndHost            // with userhost-in-names
+)
+
+// roomName returns the name of a room in a target, and whether it is one.
+func roomName(target string) (name string, ok bool) {
+	return strings.CutPrefix(target, string(chanType))
+}
+
+// in returns the member of the client in the room of a target, and tells the client if there is none.
+func (c *client) in(target string) *netsvc.Member {
+	name, ok := roomName(target)
+	n, err := wire.ParseName(name)
+	if !ok || err != nil {
+		c.reply(errNoSuchChannel, target)
+		return nil
+	}
+	m := c.In(n.Key)
+	if m == nil {
+		if !c.Service().HasRoom(n.Key) {
+			c.reply(errNoSuchChannel, target)
+		} else {
+			c.reply(errNotOnChannel, target)
+		}
+	}
+	return m
+}
+
+// doJoin enters rooms, one after the other. Rooms may have passwords and may have to be made, so it
+// always waits.
+func (c *client) doJoin(m *Message) bool {
+	if m.Param(0) == "0" {
+		return c.partAll()
+	}
+	if !c.wait {
+		return false
+	}
+	keys := strings.Split(m.Param(1), ",")
+	for i, target := range strings.Split(m.Param(0), ",") {
+		if target == "" {
+			continue
+		}
+		key := ""
+		if i < len(keys) {
+			key = keys[i]
+		}
+		if i > 0 && !c.AwaitTurn(line, true) || !c.join(target, key) {
+			return false
+		}
+	}
+	return true
+}
+
+// join enters one room. It returns false if the server is to be suspended.
+func (c *client) join(target, key string) bool {
+	name, ok := roomName(target)
+	n, err := wire.ParseName(name)
+	switch {
+	case !ok:
+		c.reply(errNoSuchChannel, target)
+		return true
+	case err != nil:
+		text := err.Error()
+		if near, ok := NearestRoom(name); ok {
+			text += "; try " + string(chanType) + near
+		}
+		c.replyText(errNoSuchChannel, text, target)
+		return true
+	case c.In(n.Key) != nil:
+		return true
+	case len(c.Members()) >= maxRooms:
+		c.reply(errTooManyChannels, target)
+		return true
+	}
+	_, err = c.Join(netsvc.Join{
+		Room: name, Password: key, Nick: c.nick, Format: formatOf(c.caps.Enabled), HideOwn: !c.has(capEchoMessage),
+		Create: true, Greet: c.greet,
+	}, true)
+	var refused *netsvc.JoinError
+	var wrong *wire.Error
+	switch {
+	case err == nil:
+	case errors.Is(err, netsvc.ErrWait):
+		return false
+	case errors.As(err, &refused):
+		c.replyText(joinNumeric(refused.Reason), refused.Text, target)
+	case errors.As(err, &wrong) && wrong.Code == wire.CodeDenied, errors.As(err, &wrong) && wrong.Code == wire.CodeNoRoom, errors.As(err, &wrong) && wrong.Code == wire.CodeBadName:
+		c.replyText(errNoSuchChannel, wrong.Text, target)
+	default:
+		c.replyText(errUnavailable, err.Error(), target)
+	}
+	return true
+}
+
+func joinNumeric(why netsvc.RefusalReason) Numeric {
+	switch why {
+	case netsvc.RefusedRoomFull:
+		return errChannelIsFull
+	case netsvc.RefusedBan:
+		return errBannedFromChan
+	case netsvc.RefusedPassword:
+		return errBadChannelKey
+	}
+	return errUnavailable
+}
+
+// greet is what the client gets when it enters a room.
+func (c *client) greet(w netsvc.Welcome) []netsvc.Part {
+	room, host := string(chanType)+w.Name, c.server.host()
+	var b []byte
+	if c.has(capExtendedJoin) {
+		b = appendLine(b, c.prefix(), "JOIN", room, "*", c.realName)
+	} else {
+		b = appendLine(b, c.prefix(), "JOIN", room)
+	}
+	if w.Topic != "" {
+		b = appendReply(b, host, c.nick.Shown, rplTopic, w.Topic, room)
+	}
+	parts := []netsvc.Part{{Bytes: b}}
+	if !c.has(capNoImplicitNames) {
+		parts = append(parts, netsvc.Part{Members: c.namesStyle()})
+	}
+	return append(parts, c.missed(w)...)
+}
+
+func (c *client) namesStyle() int {
+	if c.has(capUserhostInNames) {
+		return styleNamesAndHost
+	}
+	return styleNames
+}
+
+// Members appends lines with members: 353 and 366, or 352 and 315.
+func (f logFormat) Members(b []byte, at netsvc.Place, all []netsvc.RosterMember, style, n int) ([]byte, int) {
+	room, host := string(chanType)+at.Name, f.Host()
+	for lines := 0; n < len(all) && lines < 32; lines++ {
+		start := len(b)
+		b = appendReply(b, host, at.To, rplNamReply, "", "=", room)
+		b = append(b[:len(b)-len("\r\n")], " :"...)
+		for first := true; n < len(all); n++ {
+			name := all[n].Nick
+			if style == styleNamesAndHost {
+				name = prefixOf(name, host)
+			}
+			if !first {
+				name = " " + name
+			}
+			if !first && len(b)-start+len(name) > maxInside {
+				break
+			}
+			b, first = append(b, name...), false
+		}
+		b = endLine(b, start)
+	}
+	if n >= len(all) {
+		b = appendNumeric(b, host, at.To, rplEndOfNames, room)
+	}
+	return b, n
+}
+
+// missed is the part of the history that the client gets when it enters a room.
+func (c *client) missed(w netsvc.Welcome) []netsvc.Part {
+	if c.has(capChatHistory) || w.Replay == 0 || w.Lines == 0 {
+		return nil
+	}
+	return []netsvc.Part{{Replay: c.replay(w.Name, netsvc.Replay{Newest: w.Replay})}}
+}
+
+// replay puts old lines into a batch, if the client knows that.
+func (c *client) replay(room string, r netsvc.Replay) *netsvc.Replay {
+	r.Label = noBatch
+	if c.has(capBatch | capServerTime) {
+		r.Label = "h" + c.batchRef()
+		host := c.server.host()
+		r.Header = string(appendLine(nil, host, "BATCH", "+"+r.Label, "chathistory", string(chanType)+room))
+		r.Footer = string(appendLine(nil, host, "BATCH", "-"+r.Label))
+	}
+	return &r
+}
+
+func (c *client) doPart(m *Message) bool {
+	if !c.AwaitLines(c.wait) {
+		return false
+	}
+	for target := range strings.SplitSeq(m.Param(0), ",") {
+		if k := c.in(target); k != nil {
+			k.Leave(cleanWords(m.Param(1)))
+		}
+	}
+	return true
+}
+
+func (c *client) partAll() bool {
+	if !c.AwaitLines(c.wait) {
+		return false
+	}
+	for _, k := range c.Members() {
+		k.Leave("")
+	}
+	return true
+}
+
+func (c *client) doTopic(m *Message) bool {
+	k := c.in(m.Param(0))
+	switch {
+	case k == nil:
+	case len(m.Params) > 1:
+		return k.Say(netsvc.Topic, wire.CleanTopic(StripFormatting(m.Param(1))), c.wait)
+	default:
+		if topic := k.Topic(); topic != "" {
+			c.replyText(rplTopic, topic, string(chanType)+k.Room().Name)
+		} else {
+			c.reply(rplNoTopic, string(chanType)+k.Room().Name)
+		}
+	}
+	return true
+}
+
+func (c *client) doNames(m *Message) bool {
+	for target := range strings.SplitSeq(m.Param(0), ",") {
+		name, _ := roomName(target)
+		if n, err := wire.ParseName(name); err == nil && c.In(n.Key) != nil {
+			c.In(n.Key).Queue(netsvc.Part{Members: c.namesStyle()})
+		} else {
+			c.reply(rplEndOfNames, target)
+		}
+	}
+	return true
+}

@@ -1,0 +1,91 @@
+package irc
+
+import (
+	"strings"
+
+	"roomd/netsvc"
+	"roomd/netsvc/wire"
+)
+
+var talking = map[string]command{
+	"PRIVMSG": {do: (*client).doPrivMsg, cost: line},
+	"NOTICE":  {do: (*client).doNotice, cost: line},
+}
+
+func (c *client) doPrivMsg(m *Message) bool { return c.talk(m, netsvc.Message) }
+
+// doNotice is doPrivMsg without an answer, so that no two programs answer each other for ever.
+func (c *client) doNotice(m *Message) bool {
+	ok := c.talk(m, netsvc.Notice)
+	c.out = c.out[:0]
+	return ok
+}
+
+// talk says a text to each target. Those before c.done have got it.
+func (c *client) talk(m *Message, kind netsvc.Kind) bool {
+	switch {
+	case m.Param(0) == "":
+		c.reply(errNoRecipient)
+		return true
+	case m.Param(1) == "":
+		c.reply(errNoTextToSend)
+		return true
+	}
+	targets := strings.Split(m.Param(0), ",")
+	if len(targets) > maxMessageTargets {
+		c.reply(errTooManyTargets, m.Param(0))
+		return true
+	}
+	if len(targets) > 1 && !c.wait {
+		return false
+	}
+	for i, target := range targets {
+		if i < c.done {
+			continue
+		}
+		if _, isRoom := roomName(target); !isRoom {
+			c.whisper(target, m.Param(1), kind)
+		} else if !c.say(target, m.Param(1), kind) {
+			return false
+		}
+		c.done++
+	}
+	return true
+}
+
+// say says a text in a room. It returns false if that has to wait.
+func (c *client) say(target, text string, kind netsvc.Kind) bool {
+	name, _ := roomName(target)
+	n, err := wire.ParseName(name)
+	m := c.In(n.Key)
+	switch {
+	case err != nil, m == nil && !c.Service().HasRoom(n.Key):
+		c.reply(errNoSuchChannel, target)
+		return true
+	case m == nil:
+		c.replyText(errCannotSend, "You are not in that room", target)
+		return true
+	}
+	if command, args, ok := ParseCTCP(text); ok {
+		if command != action || kind != netsvc.Message {
+			c.replyText(errCannotSend, "Rooms take no CTCP but ACTION", target)
+			return true
+		}
+		kind, text = netsvc.Action, args
+	}
+	if text = wire.CleanString(StripFormatting(text)); wire.IsBlank([]byte(text)) {
+		c.reply(errNoTextToSend)
+		return true
+	}
+	if limit := c.Service().LineBytes(); len(text) > limit {
+		c.replyText(errInputTooLong, "The text is longer than lines may be here", target)
+		return true
+	}
+	return m.Say(kind, text, c.wait)
+}
+
+// whisper says a text to one person: to the session that has the nick, or else to the member of a
+// room that the client is in.
+func (c *client) whisper(target, text string, kind netsvc.Kind) {
+	c.reply(errNoSuchNick, target)
+}
