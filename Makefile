@@ -167,7 +167,7 @@ soak: ## the long forms of tests: 100,000 lines through restarts, a job killed f
 bench: build ## measure roomd over its sockets in the standard shapes (bin/roomd bench --help)
 	bin/roomd bench --runs $(RUNS)
 
-bench-peers: build ## the same, side by side with redis-server and nats-server; writes docs/performance.md
+bench-peers: build ## the same, side by side with redis-server, nats-server, inspircd and ngircd; writes docs/performance.md
 	bin/roomd bench --runs $(RUNS) --peers --write docs/performance.md
 
 bench-growth: build ## how the cost grows with members, rooms and LINES of history (default 1000000); writes docs/performance.md

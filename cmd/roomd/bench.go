@@ -30,9 +30,9 @@ doubled or out of order.
 Without a subcommand, each of the standard shapes is measured. A shape is a kind of
 work with its numbers: rooms, members, publishers, rate. For each of them the command
 starts this binary as a server, with a database in a temporary folder. With --peers
-it also starts redis-server and nats-server, if they are installed. With two or more
-processors the server runs on the first and the load on the second. The table shows
-medians.
+it also starts redis-server, nats-server, inspircd and ngircd, if they are installed.
+With two or more processors the server runs on the first and the load on the second.
+The table shows medians.
 
 Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`,
 		Example: `  roomd bench --runs 3 --peers
@@ -52,7 +52,7 @@ Exit status: 0 measured, 1 something was lost, doubled, out of order or failed.`
 	f := cmd.Flags()
 	f.IntVar(&report.Runs, "runs", 1, "how often to run each shape, for the median")
 	usage.DurationVar(f, &report.Pause, "pause", 0, "pause after each measurement, for other users of the machine")
-	f.BoolVar(&report.Peers, "peers", false, "measure redis-server and nats-server, too")
+	f.BoolVar(&report.Peers, "peers", false, "measure redis-server, nats-server, inspircd and ngircd, too")
 	f.StringVar(&report.Dir, "dir", "", "`FOLDER` for the databases")
 	f.StringVar(&report.Page, "write", "", "write the table into `FILE`, in place of the one between its marks")
 	f.StringVar(&only, "only", "", "run the shapes whose name contains `TEXT`")
@@ -123,7 +123,7 @@ func newBenchKind(kind, short string) *cobra.Command {
 		Long: short + `.
 
 Without --server, the command starts this binary as a server (or, with --protocol,
-redis-server or nats-server), with its data in a temporary folder.`,
+redis-server, nats-server, inspircd or ngircd), with its data in a temporary folder.`,
 		Example: "  roomd bench " + kind + "\n  roomd bench " + kind + " --json",
 		Args:    usage.Args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -160,7 +160,7 @@ redis-server or nats-server), with its data in a temporary folder.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&at, "server", "", "`ADDRESS:PORT` of a running server (roomd: its master port)")
-	f.StringVar(&server.Protocol, "protocol", "roomd", "protocol of the server: roomd, redis or nats")
+	f.StringVar(&server.Protocol, "protocol", "roomd", "protocol of the server: roomd, redis, nats or irc; inspircd or ngircd to start one")
 	f.IntVar(&server.PID, "pid", 0, "the server's process, if it cannot be found by its port")
 	f.StringVar(&own.Dir, "dir", "", "`FOLDER` for the data of the started server")
 	f.StringVar(&own.Durability, "durability", "commit", "history.durability of the started roomd: commit or relaxed")

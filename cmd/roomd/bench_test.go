@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -71,5 +72,43 @@ func TestBench(t *testing.T) {
 	}
 	if got := p.nc(p.master, strings.NewReader("LIST bench*\n")); got != "OK 0\n" {
 		t.Errorf("it left rooms: %s", got)
+	}
+}
+
+// The load tool does the same to IRC servers of others: all members of a channel get
+// every line, and the one who says it gets none.
+func TestBenchIRC(t *testing.T) {
+	for _, server := range []string{"inspircd", "ngircd"} {
+		t.Run(server, func(t *testing.T) {
+			if _, err := exec.LookPath(server); err != nil {
+				if _, err = exec.LookPath("/usr/sbin/" + server); err != nil {
+					t.Skip(server, "is not installed")
+				}
+			}
+			dir := t.TempDir()
+			for kind, flags := range map[string][]string{
+				bench.Fanout: {"--members=20", "--rooms=2", "--publishers=2", "--lines=500", "--warm-up=10ms", "--stopped=1"},
+				bench.Idle:   {"--members=20", "--rooms=2", "--settle=100ms", "--duration=100ms"},
+			} {
+				if kind == bench.Idle && runtime.GOOS != "linux" {
+					continue
+				}
+				var out, errw bytes.Buffer
+				args := append([]string{"bench", kind, "--protocol", server, "--json", "--cores=false", "--dir", dir}, flags...)
+				if status := run(args, nil, &out, &errw); status != exitOK {
+					t.Fatalf("%s: status %d: %s", kind, status, errw.String())
+				}
+				var r bench.Result
+				if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+					t.Fatal(err)
+				}
+				if r.Fault != "" || kind == bench.Fanout && (r.Lines < 500 || r.Deliveries < 500*19) {
+					t.Errorf("%s: %+v", kind, r)
+				}
+			}
+			if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+				t.Errorf("it left %v", left)
+			}
+		})
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ type Case struct {
 	Shape     Shape  `json:"shape"`
 	show      func(Result) string
 	roomdOnly bool // the peers cannot do it, or disconnect such members
+	irc       bool // IRC servers do it, too
 }
 
 // contender is a server to measure.
@@ -29,6 +29,9 @@ type contender struct {
 
 // takes reports whether a case is for a contender.
 func (w contender) takes(c Case) bool {
+	if slices.Contains([]string{"irc", "inspircd", "ngircd"}, w.process.Protocol) {
+		return c.irc
+	}
 	return !slices.Contains(w.skippedKinds, c.Shape.Kind) && !(c.roomdOnly && w.process.Protocol != "roomd")
 }
 
@@ -42,11 +45,10 @@ func (p *Report) contenders(cpu int) []contender {
 	if !p.Peers {
 		return all
 	}
-	for _, c := range []struct{ name, protocol, binary string }{{"Redis", "redis", "redis-server"}, {"NATS", "nats", "nats-server"}} {
-		path, err := exec.LookPath(c.binary)
-		if err != nil {
-			path, err = exec.LookPath("/usr/sbin/" + c.binary) // not in everybody's PATH
-		}
+	for _, c := range []struct{ name, protocol, binary string }{
+		{"Redis", "redis", "redis-server"}, {"NATS", "nats", "nats-server"}, {"InspIRCd", "inspircd", "inspircd"}, {"ngIRCd", "ngircd", "ngircd"},
+	} {
+		path, err := lookPath(c.binary)
 		if err != nil {
 			fmt.Fprintf(p.Progress, "%s is not installed and is left out (Debian has it as a package)\n", c.binary)
 			continue
@@ -77,28 +79,31 @@ func Standard(only string) []Case {
 		return fmt.Sprintf("%s, %s; %.2f%s", formatDuration(r.P50), formatDuration(r.P99), r.Cores, commits(r))
 	}
 	all := []Case{
-		{"1 room × 256: CPU per delivery", Default(Fanout), cpu, false},
-		{"16 rooms × 64: CPU per delivery", with(Fanout, func(s *Shape) { s.Rooms, s.Members = 16, 64 }), cpu, false},
-		{"1 room × 2,000: CPU per delivery", with(Fanout, func(s *Shape) { s.Members = 2000 }), cpu, false},
-		{"1 room × 256, 512 bytes: CPU per delivery", with(Fanout, func(s *Shape) { s.Bytes = 512 }), cpu, false},
-		{"1 room × 256, one stopped: CPU per delivery", with(Fanout, func(s *Shape) { s.Stopped = 1 }), cpu, true},
+		{"1 room × 256: CPU per delivery", Default(Fanout), cpu, false, true},
+		{"1 room × 256, one sender: CPU per delivery", with(Fanout, func(s *Shape) { s.Publishers = 1 }), cpu, false, true},
+		{"16 rooms × 64: CPU per delivery", with(Fanout, func(s *Shape) { s.Rooms, s.Members = 16, 64 }), cpu, false, false},
+		{"1 room × 2,000: CPU per delivery", with(Fanout, func(s *Shape) { s.Members = 2000 }), cpu, false, false},
+		{"1 room × 256, 512 bytes: CPU per delivery", with(Fanout, func(s *Shape) { s.Bytes = 512 }), cpu, false, false},
+		{"1 room × 256, one stopped: CPU per delivery", with(Fanout, func(s *Shape) { s.Stopped = 1 }), cpu, true, false},
 		{"one line in flight: CPU per delivery; p50, p99", with(Fanout, func(s *Shape) { s.Publishers, s.InFlight = 1, 1 }),
 			func(r Result) string {
 				return fmt.Sprintf("%.2f µs; %s, %s%s", r.PerDelivery, formatDuration(r.P50), formatDuration(r.P99), commits(r))
-			}, false},
-		{"200 lines/s into 256: p50, p99; cores", rate(200), times, false},
-		{"2,000 lines/s into 256: p50, p99; cores", rate(2000), times, false},
+			}, false, false},
+		{"200 lines/s into 256: p50, p99; cores", rate(200), times, false, false},
+		{"2,000 lines/s into 256: p50, p99; cores", rate(2000), times, false, false},
 		{"19,000 idle: bytes each; wake-ups/s", Default(Idle),
-			func(r Result) string { return fmt.Sprintf("%.0f; %.1f", r.PerMember, r.WakeUps) }, false},
+			func(r Result) string { return fmt.Sprintf("%.0f; %.1f", r.PerMember, r.WakeUps) }, false, false},
+		{"10,000 idle in rooms of 100: bytes each; wake-ups/s", with(Idle, func(s *Shape) { s.Rooms, s.Members = 100, 100 }),
+			func(r Result) string { return fmt.Sprintf("%.0f; %.1f", r.PerMember, r.WakeUps) }, false, true},
 		{"joining and leaving: CPU per cycle", Default(Churn),
-			func(r Result) string { return fmt.Sprintf("%.1f µs", r.PerCycle) }, false},
+			func(r Result) string { return fmt.Sprintf("%.1f µs", r.PerCycle) }, false, false},
 		{"5,000 reconnect after a restart: time until all are in; bytes to each", Default(Comeback),
-			func(r Result) string { return fmt.Sprintf("%s; %.0f", formatDuration(r.Back), r.BytesBack) }, false},
+			func(r Result) string { return fmt.Sprintf("%s; %.0f", formatDuration(r.Back), r.BytesBack) }, false, false},
 		{"100,000 lines kept, turned over 12 times: on disk, mean commit, after 2 and 12", Default(History),
 			func(r Result) string {
 				a, b := r.Turns[1], r.Turns[len(r.Turns)-1]
 				return fmt.Sprintf("%.1f, %.1f MiB; %s, %s", mib(a.Disk), mib(b.Disk), formatDuration(a.Commit), formatDuration(b.Commit))
-			}, true},
+			}, true, false},
 	}
 	return slices.DeleteFunc(all, func(c Case) bool { return !strings.Contains(c.Name, only) })
 }

@@ -1,6 +1,6 @@
 // Package bench puts load on a chat or publish/subscribe server over its sockets. It
 // checks at every member that no line is lost, doubled or out of order. It speaks the
-// protocols of roomd, Redis and NATS, so that the same work can be compared.
+// protocols of roomd, Redis, NATS and IRC, so that the same work can be compared.
 //
 // [Run] puts a [Shape] of work on a running server, [StartAndRun] starts one for it, and
 // a [Report] runs many and writes the tables.

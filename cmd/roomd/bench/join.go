@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -28,9 +29,9 @@ func (t *load) join(ctx context.Context, rooms []room) error {
 	}
 	t.assignPublishers()
 	opened := 0
-	t.unjoined = len(t.members)
+	t.unjoined, t.outside = len(t.members), len(t.members)
 	open := func() (time.Duration, error) {
-		for opened < len(t.members) && opened-(len(t.members)-t.unjoined) < maxJoining {
+		for opened < len(t.members) && opened-(len(t.members)-t.outside) < cmp.Or(t.proto.joining, maxJoining) {
 			if err := t.openMember(t.members[opened]); err != nil {
 				return 0, err
 			}
@@ -38,17 +39,27 @@ func (t *load) join(ctx context.Context, rooms []room) error {
 		}
 		return time.Second, nil
 	}
-	if err := t.loop.runUntil(ctx, 2*time.Minute, "joining", t.allJoined, open); err != nil {
+	if err := t.loop.runUntil(ctx, 2*time.Minute, "joining", t.allEntered, open); err != nil {
 		return err
 	}
-	return t.connectPublishers(ctx)
+	if err := t.connectPublishers(ctx); err != nil {
+		return err
+	}
+	if d, ok := t.proto.wire.(dialogue); ok {
+		if err := t.passBarrier(d); err != nil {
+			return err
+		}
+	}
+	return t.loop.runUntil(ctx, 2*time.Minute, "joining", t.allJoined, nil)
 }
+
+func (t *load) allEntered() bool { return t.outside == 0 }
 
 func (t *load) allJoined() bool { return t.unjoined == 0 }
 
 // openMember connects a member to its room.
 func (t *load) openMember(m *member) error {
-	m.joined, m.out = false, append(m.out[:0], t.proto.hello(m.stream.audience.name, false)...)
+	m.joined, m.entrant, m.out = false, entrant{}, append(m.out[:0], t.proto.hello(m.stream.audience.name, false)...)
 	return t.loop.open(&m.conn, m.stream.audience.at, memberHandler{t, m})
 }
 
@@ -70,13 +81,20 @@ func (t *load) connectPublishers(ctx context.Context) error {
 	if !t.proto.publisherConns {
 		return nil
 	}
+	var handlers []*publisherHandler
 	for _, p := range t.publishers {
 		p.conn = &conn{}
-		if err := t.loop.open(p.conn, p.audience.at, publisherHandler{t}); err != nil {
+		h := &publisherHandler{load: t, publisher: p}
+		h.dialogue, _ = t.proto.wire.(dialogue)
+		if h.dialogue != nil {
+			p.conn.out = append(p.conn.out, t.proto.hello(p.audience.name, false)...)
+		}
+		if err := t.loop.open(p.conn, p.audience.at, h); err != nil {
 			return err
 		}
+		handlers = append(handlers, h)
 	}
-	up := func() bool { return !slices.ContainsFunc(t.publishers, func(p *publisher) bool { return !p.conn.up }) }
+	up := func() bool { return !slices.ContainsFunc(handlers, func(h *publisherHandler) bool { return !h.up() }) }
 	return t.loop.runUntil(ctx, time.Minute, "connecting the publishers", up, nil)
 }
 
@@ -96,6 +114,21 @@ func (h memberHandler) receive(_ *loop, data []byte) error {
 	if h.t.closing { // the server says why it closes the connection
 		return nil
 	}
+	if d, ok := h.t.proto.wire.(dialogue); ok && !m.joined {
+		was := m.entered
+		rest, passed, err := m.take(d, &m.conn, m.stream.audience.name, data)
+		if err != nil {
+			return faultf("%v: %v", m, err)
+		}
+		if m.entered && !was {
+			h.t.outside--
+		}
+		if !passed {
+			return nil
+		}
+		m.joined, data = true, rest
+		h.t.unjoined--
+	}
 	if !m.joined {
 		m.greeting = append(m.greeting, data...)
 		n, err := h.t.proto.joined(m.greeting, m.stream.audience.name, false)
@@ -107,6 +140,7 @@ func (h memberHandler) receive(_ *loop, data []byte) error {
 		}
 		m.joined = true
 		h.t.unjoined--
+		h.t.outside--
 		data = m.greeting[n:]
 		m.greeting = nil
 	}
@@ -122,18 +156,38 @@ func (h memberHandler) closed(_ *loop, cause error) error {
 }
 
 // publisherHandler is a publisher's own connection: Redis answers each line with the
-// number of its receivers.
-type publisherHandler struct{ t *load }
+// number of its receivers. In a dialogue it has to be in the room, too.
+type publisherHandler struct {
+	load      *load
+	publisher *publisher
+	dialogue  dialogue // nil: there is none
+	entrant
+}
 
-func (h publisherHandler) receive(_ *loop, data []byte) error {
+// up reports whether the publisher may send.
+func (h *publisherHandler) up() bool {
+	return h.publisher.conn.up && (h.dialogue == nil || h.entered)
+}
+
+func (h *publisherHandler) receive(_ *loop, data []byte) error {
+	if h.load.closing {
+		return nil
+	}
+	if h.dialogue != nil {
+		_, _, err := h.take(h.dialogue, h.publisher.conn, h.publisher.audience.name, data)
+		if err != nil {
+			return faultf("publisher %d: %v", h.publisher.id+1, err)
+		}
+		return nil
+	}
 	if data[0] == '-' {
 		return faultf("%v", unexpected(data))
 	}
 	return nil
 }
 
-func (h publisherHandler) closed(_ *loop, cause error) error {
-	if h.t.closing {
+func (h *publisherHandler) closed(_ *loop, cause error) error {
+	if h.load.closing {
 		return nil
 	}
 	return faultf("a publisher: %v", cause)

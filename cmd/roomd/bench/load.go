@@ -22,6 +22,7 @@ type load struct {
 	unflushed  []*conn // have something to send
 
 	unjoined int  // members that have not joined
+	outside  int  // members that have not entered: it is the same but in a dialogue
 	closing  bool // connections may end
 
 	publishing     bool
@@ -50,7 +51,10 @@ func Run(ctx context.Context, server Server, shape Shape) (r Result, err error) 
 	}
 	proto, ok := protocols[server.Protocol]
 	if !ok {
-		return r, fmt.Errorf("%q is no protocol: write roomd, redis or nats", server.Protocol)
+		return r, fmt.Errorf("%q is no protocol: write roomd, redis, nats or irc", server.Protocol)
+	}
+	if _, ok := proto.wire.(dialogue); ok && shape.Kind != Fanout && shape.Kind != Latency && shape.Kind != Idle {
+		return r, fmt.Errorf("%s is not measured by IRC", shape.Kind)
 	}
 	if server.PID == 0 {
 		server.PID = listenerOf(server.Address)
@@ -184,7 +188,7 @@ func (t *load) publishFor(ctx context.Context, d time.Duration, lines uint64) er
 
 // measure lets the publishers send, and checks that every member gets every line.
 func (t *load) measure(ctx context.Context, r *Result) error {
-	if p := t.server.Process; p != nil && p.Protocol == "roomd" {
+	if p := t.server.Process; p != nil && p.isRoomd() {
 		before, err := p.databaseStats()
 		if err != nil {
 			return err

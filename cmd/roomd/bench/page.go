@@ -32,7 +32,7 @@ func environment(dir string, contenders []contender) (string, error) {
 			if err != nil {
 				return "", fmt.Errorf("ask %s for its version: %w", c.process.Binary, err)
 			}
-			text += fmt.Sprintf(" %s %s,", c.name, firstMatch(version, `\bv=?(\d\S*)`))
+			text += fmt.Sprintf(" %s %s,", c.name, firstMatch(version, `(?:\bv=?|IRCd[- ])(\d[\d.]*)`))
 		}
 	}
 	return text + " " + runtime.Version() + ".", nil

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -29,7 +30,8 @@ type Process struct {
 	CPU        int    // the processor that it runs on; -1: any
 
 	folder      string
-	port        int
+	port        int // that the load connects to
+	masterPort  int // irc: roomd's, which is another
 	metricsPort int
 	cmd         *exec.Cmd
 	output      bytes.Buffer
@@ -57,11 +59,17 @@ func (p *Process) Start(ctx context.Context) error {
 		if p.folder, err = os.MkdirTemp(p.Dir, "roomd-bench-"); err != nil {
 			return err
 		}
-		if p.port, err = freePort(0); err != nil {
+		if p.port, err = freePort(); err != nil {
 			return err
 		}
 		if p.metricsPort, err = freePort(p.port); err != nil {
 			return err
+		}
+		p.masterPort = p.port
+		if p.Protocol == "irc" {
+			if p.masterPort, err = freePort(p.port, p.metricsPort); err != nil {
+				return err
+			}
 		}
 	}
 	name, args, config := p.command()
@@ -107,7 +115,7 @@ func (p *Process) startPinned() error {
 		if p.CPU >= 0 {
 			err = pin(p.CPU, false)
 		}
-		if err == nil && p.Protocol == "roomd" {
+		if err == nil && p.isRoomd() {
 			err = setTimerSlack()
 		}
 		if err == nil {
@@ -134,7 +142,7 @@ func (p *Process) terminate() error {
 	<-p.exited
 	p.cmd = nil
 	var exit *exec.ExitError
-	if p.exitErr == nil || p.Protocol != "roomd" && errors.As(p.exitErr, &exit) { // peers end by the signal
+	if p.exitErr == nil || !p.isRoomd() && errors.As(p.exitErr, &exit) { // peers end by the signal
 		return nil
 	}
 	return fmt.Errorf("the server ended with %w: %s", p.exitErr, p.output.String())
@@ -149,7 +157,27 @@ func (p *Process) Stop() error {
 	return err
 }
 
+// isRoomd reports whether the server is a roomd, whatever it is measured by.
+func (p *Process) isRoomd() bool { return p.Protocol == "roomd" || p.Protocol == "irc" }
+
 const configName = "config"
+
+// lookPath is exec.LookPath, and finds servers that are not in everybody's PATH.
+func lookPath(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		path, err = exec.LookPath("/usr/sbin/" + name)
+	}
+	return path, err
+}
+
+// peer returns the binary, or the one of the usual name.
+func (p *Process) peer(name string) string {
+	if path, err := lookPath(name); p.Binary == "" && err == nil {
+		return path
+	}
+	return cmp.Or(p.Binary, name)
+}
 
 // command returns the command of the server and its configuration: its usual settings,
 // on loopback, without limits that the load could reach, and for the peers without a
@@ -157,11 +185,23 @@ const configName = "config"
 func (p *Process) command() (name string, args []string, config string) {
 	switch p.Protocol {
 	case "redis":
-		return cmp.Or(p.Binary, "redis-server"), []string{configName},
+		return p.peer("redis-server"), []string{configName},
 			fmt.Sprintf("port %d\nbind 127.0.0.1\nprotected-mode no\nsave \"\"\nappendonly no\nmaxclients 50000\n", p.port)
 	case "nats":
-		return cmp.Or(p.Binary, "nats-server"), []string{"-c", configName},
+		return p.peer("nats-server"), []string{"-c", configName},
 			fmt.Sprintf("listen: \"127.0.0.1:%d\"\nmax_connections: 100000\n", p.port)
+	case "inspircd":
+		args := []string{"--nofork", "--nolog", "--config=" + filepath.Join(p.folder, configName)}
+		if os.Getuid() == 0 {
+			args = append(args, "--runasroot")
+		}
+		return p.peer("inspircd"), args, inspircdConfig(p.port, p.folder)
+	case "ngircd":
+		return p.peer("ngircd"), []string{"--nodaemon", "--config", filepath.Join(p.folder, configName)}, ngircdConfig(p.port)
+	}
+	irc := ""
+	if p.Protocol == "irc" {
+		irc = fmt.Sprintf("[irc]\nlisten = [\"127.0.0.1:%d\"]\n", p.port)
 	}
 	// Another run at the same time should not get the port of a room while this server
 	// restarts: each has a range of its own, mostly.
@@ -189,7 +229,7 @@ socket = ""
 listen = "127.0.0.1:%d"
 [log]
 level = "warn"
-`, p.port, first, first+width, rooms, p.Durability, p.History, p.metricsPort)
+%s`, p.masterPort, first, first+width, rooms, p.Durability, p.History, p.metricsPort, irc)
 }
 
 // Below the range of outgoing connections: ports of servers and their metrics, then those
@@ -201,10 +241,10 @@ const (
 
 // freePort finds a port on which nobody listens, below those of rooms and of outgoing
 // connections.
-func freePort(not int) (int, error) {
+func freePort(not ...int) (int, error) {
 	for i := range lastPort - firstPort {
 		port := firstPort + (os.Getpid()*37+i)%(lastPort-firstPort)
-		if port == not {
+		if slices.Contains(not, port) {
 			continue
 		}
 		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))

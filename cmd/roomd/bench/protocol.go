@@ -12,6 +12,7 @@ type protocol struct {
 	wire
 	ordered        bool // all members of a room get the same order of lines; else only those of each publisher are in order
 	publisherConns bool // a publisher needs a connection beside its member's
+	joining        int  // so many may join at the same time; 0: maxJoining
 	masterPort     bool // rooms are created at a master port, and have ports of their own
 }
 
@@ -19,7 +20,13 @@ var protocols = map[string]protocol{
 	"roomd": {wire: roomdWire{}, ordered: true, masterPort: true},
 	"redis": {wire: redisWire{}, ordered: true, publisherConns: true},
 	"nats":  {wire: natsWire{}},
+
+	"irc":      ircProtocol,
+	"inspircd": ircProtocol,
+	"ngircd":   {wire: ircWire{}, ordered: true, publisherConns: true, joining: 8},
 }
+
+var ircProtocol = protocol{wire: ircWire{}, ordered: true, publisherConns: true}
 
 // wire is the bytes that a server's members read and write.
 type wire interface {

@@ -19,7 +19,7 @@ type Report struct {
 
 	// Of Compare alone.
 	Pause time.Duration // after each measurement
-	Peers bool          // Redis and NATS are measured too, if they are installed
+	Peers bool          // Redis, NATS, InspIRCd and ngIRCd are measured too, if they are installed
 	JSON  bool          // Out gets one JSON array, all runs included
 
 	Out      io.Writer // gets the tables

@@ -101,7 +101,7 @@ func ensureDescriptors(n int) error {
 
 // Server is the target of the load.
 type Server struct {
-	Protocol string         // roomd, redis or nats
+	Protocol string         // roomd, redis, nats, or irc: also inspircd or ngircd, to start one
 	Address  netip.AddrPort // roomd: its master port
 	PID      int            // 0: it is looked up by its port
 	Process  *Process       // if it was started for this

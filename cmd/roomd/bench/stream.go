@@ -50,10 +50,11 @@ type member struct {
 	joined   bool
 	stopped  bool   // does not read, for now
 	greeting []byte // the bytes before it has joined
+	entrant         // of a dialogue, the same
 
 	pos      int64  // the bytes of the stream that it has
 	messages int    // its messages
-	partial  []byte // the beginning of a control line
+	control  []byte // the beginning of a control line
 
 	publisher *publisher // its lines are in flight until this member has them
 }
@@ -103,7 +104,7 @@ func faultf(format string, args ...any) error { return fault{fmt.Sprintf(format,
 func (m *member) receive(data []byte, arrived func(*member, message)) error {
 	s := m.stream
 	for len(data) > 0 {
-		if len(m.partial) == 0 {
+		if len(m.control) == 0 {
 			n, err := m.compare(data)
 			if err != nil {
 				return fmt.Errorf("%v: %w", m, err)
@@ -162,12 +163,12 @@ func (s *stream) startOf(n int) int64 {
 func (m *member) takeControl(data []byte) (int, error) {
 	n := bytes.IndexByte(data, '\n') + 1
 	if n == 0 {
-		m.partial = append(m.partial, data...)
+		m.control = append(m.control, data...)
 		return len(data), nil
 	}
-	m.partial = append(m.partial, data[:n]...)
-	reply, err := m.stream.proto.control(m.partial)
-	m.partial = m.partial[:0]
+	m.control = append(m.control, data[:n]...)
+	reply, err := m.stream.proto.control(m.control)
+	m.control = m.control[:0]
 	if err != nil {
 		return 0, faultf("%v: %v", m, err)
 	}

@@ -19,6 +19,7 @@ func TestStream(t *testing.T) {
 		{"roomd", "<guest-1> ", "\n", "* guest-9 joined (7 here)\n"},
 		{"redis", "*3\r\n$7\r\nmessage\r\n$4\r\nroom\r\n$40\r\n", "\r\n", ""},
 		{"nats", "MSG room 1 40\r\n", "\r\n", "PING\r\n"},
+		{"irc", ":n1!n1@127.0.0.1 PRIVMSG #room :", "\r\n", "PING :irc.bench\r\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			proto := protocols[test.name]
