@@ -19,7 +19,7 @@ type dialogue interface {
 	barrier() string
 }
 
-// step is what a line means to who joins.
+// step is what a line means to a member that joins.
 type step int
 
 const (
