@@ -392,31 +392,36 @@ func (m *Member) lockedPlace() Place {
 // formats are all formats of a server, by roomlog.Format. Those of IRC are nil without its door.
 type formats [roomlog.Formats]Format
 
-// asEvents is the common part of the formats that render each event by itself.
-type asEvents struct {
-	appendTo  func(*wire.Event, []byte) []byte
-	forPeople bool
-}
-
-var (
-	asText = asEvents{(*wire.Event).AppendText, true}
-	asJSON = asEvents{(*wire.Event).AppendJSON, false}
+// asText is for people, asJSON for programs. They call their methods of an event directly: through a
+// function value each event would be allocated.
+type (
+	asText struct{}
+	asJSON struct{}
 )
 
-func (f asEvents) Render(b []byte, _ Place, ev wire.Event) []byte { return f.appendTo(&ev, b) }
+func (asText) Render(b []byte, _ Place, ev wire.Event) []byte { return ev.AppendText(b) }
+func (asJSON) Render(b []byte, _ Place, ev wire.Event) []byte { return ev.AppendJSON(b) }
 
-func (f asEvents) Replay(b []byte, _ Place, ev wire.Event, _ string) []byte {
-	return f.appendTo(&ev, b)
+func (asText) Replay(b []byte, _ Place, ev wire.Event, _ string) []byte { return ev.AppendText(b) }
+func (asJSON) Replay(b []byte, _ Place, ev wire.Event, _ string) []byte { return ev.AppendJSON(b) }
+
+func (f asText) Members(b []byte, at Place, all []RosterMember, _, n int) ([]byte, int) {
+	return membersAsEvents(f, b, at, all, n)
 }
 
-func (f asEvents) Members(b []byte, _ Place, all []RosterMember, _, n int) ([]byte, int) {
+func (f asJSON) Members(b []byte, at Place, all []RosterMember, _, n int) ([]byte, int) {
+	return membersAsEvents(f, b, at, all, n)
+}
+
+func membersAsEvents(f Format, b []byte, at Place, all []RosterMember, n int) ([]byte, int) {
 	for ; n < len(all) && len(b) < writeBytes; n++ {
-		b = f.appendTo(&wire.Event{Type: wire.TypeMember, Nick: all[n].Nick, Since: all[n].Since}, b)
+		b = f.Render(b, at, wire.Event{Type: wire.TypeMember, Nick: all[n].Nick, Since: all[n].Since})
 	}
 	return b, n
 }
 
-func (f asEvents) ForPeople() bool { return f.forPeople }
+func (asText) ForPeople() bool { return true }
+func (asJSON) ForPeople() bool { return false }
 
 // readership is the formats that the members of a room read. Room.mu guards it.
 type readership struct {

@@ -19,7 +19,7 @@ func TestOnlyWhatIsReadIsRendered(t *testing.T) {
 	}{
 		{0, 0, false, ""}, {1, 0, false, "text"}, {0, 2, false, "JSON"}, {3, 1, false, "text JSON"}, {3, 1, true, "JSON"}, {3, 0, true, ""},
 	} {
-		r := &Room{svc: &Service{formats: formats{roomlog.Text: asText, roomlog.JSON: asJSON}}}
+		r := &Room{svc: &Service{formats: formats{roomlog.Text: asText{}, roomlog.JSON: asJSON{}}}}
 		r.nameAndPort.Store(newNameAndPort("lobby", "lobby", 9000))
 		r.reads.of = [roomlog.Formats]int{c.text, c.json}
 		e, got := r.render(ev, c.quiet), ""

@@ -187,7 +187,7 @@ func New(st *store.Store, opts Options) *Service {
 			masterSessions: make(map[*masterSession]bool), roomsSessions: make(map[*RoomsSession]bool), missing: make(map[netip.Addr]string),
 		},
 	}
-	s.formats[roomlog.Text], s.formats[roomlog.JSON] = asText, asJSON
+	s.formats[roomlog.Text], s.formats[roomlog.JSON] = asText{}, asJSON{}
 	s.addDoors(opts.Doors)
 	s.options.Store(&opts)
 	s.stopRequested = make(chan struct{})

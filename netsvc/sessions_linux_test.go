@@ -28,7 +28,7 @@ func (testDoor) Name() string               { return "test" }
 func (testDoor) Refusal(text string) string { return "refused: " + text + "\n" }
 func (testDoor) LineBytes() int             { return 4096 }
 func (testDoor) Formats() map[roomlog.Format]Format {
-	return map[roomlog.Format]Format{roomlog.IRC: asEvents{asText.appendTo, false}}
+	return map[roomlog.Format]Format{roomlog.IRC: allText{}}
 }
 
 func (d testDoor) Begin(s *RoomsSession, state []byte) (Protocol, error) {
@@ -39,6 +39,11 @@ func (d testDoor) Begin(s *RoomsSession, state []byte) (Protocol, error) {
 	d.began <- p
 	return p, nil
 }
+
+// allText is text with all joins and leaves.
+type allText struct{ asText }
+
+func (allText) ForPeople() bool { return false }
 
 type testProtocol struct {
 	*RoomsSession

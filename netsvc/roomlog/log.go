@@ -40,6 +40,7 @@ type Log struct {
 	bytes   Rendered        // of the events, one after the other
 	base    [Formats]uint32 // stream offset of bytes[f][0], modulo 1 << 32 as all offsets: a window is smaller
 	charged int             // bytes that the budget counts
+	used    Format          // the formats below it have had bytes; offsets in the others are 0
 }
 
 // event is the end of an event.
@@ -105,7 +106,12 @@ func (l *Log) Append(e Event) (before Cursor) {
 	if e.Seq > 0 {
 		ev.seq, ev.stored = e.Seq, true
 	}
-	for f, p := range e.Rendered {
+	for f := Formats; f > l.used; f-- {
+		if len(e.Rendered[f-1]) > 0 {
+			l.used = f
+		}
+	}
+	for f, p := range e.Rendered[:l.used] {
 		l.bytes[f] = append(l.bytes[f], p...)
 		ev.end[f] = l.base[f] + uint32(len(l.bytes[f]))
 	}
@@ -121,7 +127,7 @@ const eventSize = 48 // bytes of an event in memory, for the bound
 
 func (l *Log) size() int {
 	n := eventSize * len(l.events)
-	for _, b := range l.bytes {
+	for _, b := range l.bytes[:l.used] {
 		n += len(b)
 	}
 	return n
@@ -132,7 +138,7 @@ func (l *Log) size() int {
 func (l *Log) drop() {
 	n := len(l.events) / 2
 	cut := l.events[n-1]
-	for f := range l.bytes {
+	for f := range l.used {
 		l.bytes[f] = append([]byte(nil), l.bytes[f][cut.end[f]-l.base[f]:]...)
 		l.base[f] = cut.end[f]
 	}
@@ -160,7 +166,7 @@ func (l *Log) Release(end uint64, keep int, read bool) {
 
 func (l *Log) dropAll(keep, read bool) {
 	l.start = l.end()
-	for f := range l.bytes {
+	for f := range l.used {
 		l.base[f] += uint32(len(l.bytes[f]))
 		l.bytes[f] = reuse(l.bytes[f], keep, read)
 	}

@@ -13,6 +13,7 @@ import (
 func TestSnapshot(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := New(1000, 100)
+		l.used = Formats
 		for f := range l.base {
 			l.base[f] = rapid.SampledFrom([]uint32{0, 1<<32 - 30}).Draw(t, "offset") // all offsets are modulo 1 << 32
 		}
