@@ -88,6 +88,7 @@ const (
 	isWriteStopped             // nothing more is to be written
 	isHandedOver               // another process has the connection
 	isBlocked                  // the handler is in RunBlocking
+	isAborted                  // Abort was called
 )
 
 // A conn that is closed lingers: the peer has this time, and may send so many bytes, until
@@ -198,6 +199,7 @@ func (c *Conn) StopReading() {
 // Abort breaks the connection: writes fail from now on, and reads fail once the input that
 // has arrived is read.
 func (c *Conn) Abort() {
+	c.flags.Or(isAborted) // before: see Unacked
 	if c.loop == nil {
 		c.stream.conn.SetWriteDeadline(time.Unix(1, 0))
 	}
@@ -238,6 +240,19 @@ func (c *Conn) ProbePeer(limit time.Duration) (unacked, dead bool) {
 	p := ask(c, probePeer)
 	return p.unacked, p.resending && p.silence > limit
 }
+
+// OnWire returns how many bytes, modulo 1 << 32, the socket was given when the calls of Write
+// have returned written bytes in all: the same number, but behind TLS that of the
+// ciphertext. The caller has the write lock.
+func (c *Conn) OnWire(written uint32) uint32 { return c.onWire(written) }
+
+// Unacked returns how many bytes, of those that OnWire counts, the peer's kernel has not
+// acknowledged, also after a reset or a time-out. Behind a proxy it is the proxy's kernel.
+// ok is false where the system cannot tell.
+//
+// What OnWire returned before, less n, is acknowledged: a Write that comes in between makes
+// the difference too small, never too large.
+func (c *Conn) Unacked() (n uint32, ok bool) { return c.unacked() }
 
 // WasReset reports whether the connection ended with a reset.
 func (c *Conn) WasReset() bool { return ask(c, wasReset) }

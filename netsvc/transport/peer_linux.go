@@ -60,3 +60,49 @@ func canRead(fd uintptr) (bool, error) {
 	}
 	return true, err
 }
+
+// outQueue is what the kernel has of a conn's output.
+type outQueue struct {
+	bytes int // that the peer has not acknowledged
+	known bool
+}
+
+// askOutQueue asks the kernel (SIOCOUTQ: tcp(7)), which counts the end of the output as one more
+// byte. With ended the output may have ended.
+func askOutQueue(fd uintptr, ended bool) (q outQueue) {
+	hasEnd := false
+	if ended { // asked first: an end that comes in between counts as a byte
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		hasEnd = err == nil && (info.State == unix.BPF_TCP_FIN_WAIT1 || info.State == unix.BPF_TCP_CLOSING || info.State == unix.BPF_TCP_LAST_ACK)
+	}
+	n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+	if hasEnd && n > 0 {
+		n--
+	}
+	return outQueue{n, err == nil}
+}
+
+func (c *Conn) unacked() (uint32, bool) {
+	if c.loop == nil && c.stream.conn != c.stream.tcp {
+		return 0, false // TLS that counts no ciphertext
+	}
+	unsent := 0
+	if c.stream != nil && c.stream.cipher != nil {
+		k := c.stream.cipher
+		k.mu.Lock() // bytes that are being sent would be in neither place
+		defer k.mu.Unlock()
+		unsent = len(k.cipherUnsent)
+	}
+	q := ask(c, func(fd uintptr) outQueue { return askOutQueue(fd, c.is(isAborted)) })
+	return uint32(q.bytes + unsent), q.known
+}
+
+func (c *Conn) onWire(written uint32) uint32 {
+	if c.stream == nil || c.stream.cipher == nil {
+		return written
+	}
+	k := c.stream.cipher
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.given
+}

@@ -24,3 +24,8 @@ func hasUnread(uintptr) bool { return false }
 
 // canRead knows nothing: a reader holds its buffer while it waits.
 func canRead(uintptr) (bool, error) { return true, nil }
+
+// unacked knows nothing: lines that a client has may come to it once more.
+func (c *Conn) unacked() (uint32, bool) { return 0, false }
+
+func (c *Conn) onWire(written uint32) uint32 { return written }

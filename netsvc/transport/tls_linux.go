@@ -41,6 +41,7 @@ type cipherSocket struct {
 	// for new keys.
 	mu           sync.Mutex
 	cipherUnsent []byte // ciphertext that the kernel has not taken
+	given        uint32 // bytes of ciphertext that Write has taken since the handshake, modulo 1 << 32
 	err          error  // of a write, for good
 }
 
@@ -81,6 +82,7 @@ func (k *cipherSocket) Write(p []byte) (n int, err error) {
 	if k.err != nil {
 		return 0, k.err
 	}
+	k.given += uint32(len(p))
 	if n < len(p) {
 		if k.cipherUnsent = append(k.cipherUnsent, p[n:]...); !waiting {
 			k.flushLocked()
