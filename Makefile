@@ -80,7 +80,7 @@ dist/image: build
 	install -D -m 0755 $(BIN)/roomd dist/image/root/usr/bin/roomd
 	install -d dist/image/root/etc/roomd dist/image/data
 	sed -e 's|^listen = \["127.0.0.1"\]|listen = ["0.0.0.0"]|' -e 's|^data = .*|data = "/var/lib/roomd/roomd.db"|' \
-		-e 's|^socket = .*|socket = "/var/lib/roomd/roomd.sock"|' config.toml >dist/image/root/etc/roomd/config.toml
+		-e 's|^listen = \["127.0.0.1:6667"\]|listen = ["0.0.0.0:6667"]|' -e 's|^socket = .*|socket = "/var/lib/roomd/roomd.sock"|' config.toml >dist/image/root/etc/roomd/config.toml
 
 # Only that format has health checks; Docker knows no other.
 container: dist/image ## make the container image "roomd" with CONTAINER (default podman; or docker, or buildah)

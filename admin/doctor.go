@@ -61,6 +61,11 @@ func (c *call) checkConsistency(d *diagnosis) {
 	for _, w := range c.Service.Ports().Unbound {
 		d.add("problem", "room "+w.Room, "%s; the server keeps trying, rebind %s tries at once", w.Cause, w.Room)
 	}
+	for _, door := range c.Service.Doors() {
+		for _, m := range door.Missing() {
+			d.add("problem", door.Name, "%s; the server keeps trying", m)
+		}
+	}
 	if err := c.Store.ReadOnly(); err != nil {
 		d.add("problem", "database", "%v; no lines are stored; the server tries again by itself, reopen tries at once", err)
 	}

@@ -3,6 +3,7 @@ package netsvc
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -152,14 +153,30 @@ type DoorInfo struct {
 	Sessions  int               `json:"sessions"`
 }
 
-// Doors returns the doors that are to be open.
+// Missing returns the addresses that cannot be bound, each with the reason.
+func (d DoorInfo) Missing() (all []string) {
+	for _, a := range slices.Sorted(maps.Keys(d.Unbound)) {
+		all = append(all, a+": "+d.Unbound[a])
+	}
+	return all
+}
+
+func (d DoorInfo) String() string {
+	text := d.Name
+	for _, a := range d.Listening {
+		text += " " + a.String()
+	}
+	for _, m := range d.Missing() {
+		text += " (not on " + m + ")"
+	}
+	return text + ": " + plural(d.Sessions, "session")
+}
+
+// Doors returns the doors that are to be open, or that somebody is still connected by.
 func (s *Service) Doors() []DoorInfo {
 	all := []DoorInfo{}
 	sessions := s.allRoomsSessions()
 	for _, d := range s.doors {
-		if len(d.listen) == 0 {
-			continue
-		}
 		i := DoorInfo{Name: d.Name(), Listening: []netip.AddrPort{}}
 		for _, e := range d.endpoints() {
 			i.Listening = append(i.Listening, e.Listeners[0].Addr)
@@ -177,7 +194,9 @@ func (s *Service) Doors() []DoorInfo {
 				i.Sessions++
 			}
 		}
-		all = append(all, i)
+		if len(d.listen) > 0 || i.Sessions > 0 {
+			all = append(all, i)
+		}
 	}
 	return all
 }

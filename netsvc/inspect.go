@@ -319,6 +319,7 @@ type Status struct {
 	MasterPort  int              `json:"master_port"`
 	Listening   []netip.AddrPort `json:"listening"`         // addresses on which the master port is open
 	Missing     []Missing        `json:"missing,omitempty"` // addresses that the machine does not have yet
+	Doors       []DoorInfo       `json:"doors,omitempty"`   // further ways into the rooms
 	Engine      string           `json:"engine"`            // what serves plain connections: event loops, or goroutines
 	Rooms       int              `json:"rooms"`
 	Unbound     int              `json:"unbound"`
@@ -332,7 +333,7 @@ type Status struct {
 
 // Status returns the state of the server.
 func (s *Service) Status() Status {
-	st := Status{Started: s.started, MasterPort: s.Port(), Listening: s.Listening(), Missing: s.Missing(), Engine: s.engine.String(), Connections: s.conns.Total()}
+	st := Status{Started: s.started, MasterPort: s.Port(), Listening: s.Listening(), Missing: s.Missing(), Doors: s.Doors(), Engine: s.engine.String(), Connections: s.conns.Total()}
 	for _, r := range s.Rooms() {
 		st.Rooms++
 		st.Members += r.Members

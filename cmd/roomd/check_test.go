@@ -46,12 +46,12 @@ func checked(t *testing.T, dir, extra string) (out, errs string, status int) {
 	t.Helper()
 	file := filepath.Join(dir, "config.toml")
 	port := nextPort.Take(40) - 40
-	text := fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\nrooms.max = 30\n%s\n", port, port+1, port+39, extra)
+	text := fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\nrooms.max = 30\n%s\n", port, port+1, port+39, withIRC(extra))
 	if strings.Contains(extra, "server.port") {
 		_, text, _ = strings.Cut(text, "\n")
 	}
 	if strings.Contains(extra, "rooms.ports") {
-		text = fmt.Sprintf("server.port = %d\n%s\n", port, extra)
+		text = fmt.Sprintf("server.port = %d\n%s\n", port, withIRC(extra))
 	}
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)

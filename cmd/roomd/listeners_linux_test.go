@@ -198,7 +198,7 @@ func TestSocketThatComesLater(t *testing.T) {
 		t.Error(err)
 	}
 	for _, length := range []int{pathMost(p.dir), pathMost(p.dir) + 1} {
-		os.WriteFile(filepath.Join(p.dir, "config.toml"), []byte(fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\nrooms.max = 30\nadmin.socket = %q\n",
+		os.WriteFile(filepath.Join(p.dir, "config.toml"), []byte(fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\nrooms.max = 30\nirc.listen = []\nadmin.socket = %q\n",
 			p.master, p.first, p.first+38, strings.Repeat("s", length))), 0o600)
 		p.start()
 		_, err := os.Stat(filepath.Join(p.dir, strings.Repeat("s", length)))

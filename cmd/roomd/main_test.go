@@ -69,7 +69,7 @@ func newProcessIn(t testing.TB, dir, extra string) *process {
 	if !strings.Contains(extra, "limits.lines_per_second") {
 		extra += "\nlimits.lines_per_second = 1e6\nlimits.burst = 1000"
 	}
-	text := fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\nrooms.max = 30\n%s\n", base, base+1, base+39, extra)
+	text := fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\nrooms.max = 30\n%s\n", base, base+1, base+39, withIRC(extra))
 	if err := os.WriteFile(filepath.Join(p.dir, "config.toml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +91,15 @@ func newProcessIn(t testing.TB, dir, extra string) *process {
 		p.checkStore()
 	})
 	return p
+}
+
+// withIRC closes the port of IRC in lines of a configuration that say nothing of it: it is the same
+// for all servers.
+func withIRC(lines string) string {
+	if strings.Contains(lines, "irc.listen") {
+		return lines
+	}
+	return "irc.listen = []\n" + lines
 }
 
 // start runs the server and waits until it says that it is ready.

@@ -199,7 +199,7 @@ func (p *Process) command() (name string, args []string, config string) {
 	case "ngircd":
 		return p.peer("ngircd"), []string{"--nodaemon", "--config", filepath.Join(p.folder, configName)}, ngircdConfig(p.port)
 	}
-	irc := ""
+	irc := "[irc]\nlisten = []\n"
 	if p.Protocol == "irc" {
 		irc = fmt.Sprintf("[irc]\nlisten = [\"127.0.0.1:%d\"]\n", p.port)
 	}

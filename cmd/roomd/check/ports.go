@@ -35,6 +35,7 @@ func (t *checker) checkPorts() {
 			t.checkPort("server.port", netip.AddrPortFrom(a, uint16(c.Server.Port)), t.fail)
 		}
 	}
+	t.checkIRC(func(a netip.AddrPort) bool { return ours("irc.listen", strconv.Itoa(int(a.Port()))) })
 	if _, port, err := net.SplitHostPort(c.Metrics.Listen); err != nil || ours("metrics.listen", port) {
 		return // not configured, or open already
 	}
@@ -54,6 +55,20 @@ func (t *checker) checkPorts() {
 		return
 	}
 	t.checkPort("metrics.listen", addr, t.warn) // the server retries
+}
+
+// checkIRC binds the addresses of IRC that are not open already. The server goes on without one, and
+// retries.
+func (t *checker) checkIRC(open func(netip.AddrPort) bool) {
+	const key = "irc.listen"
+	for _, a := range t.cfg.IRC.Listen {
+		switch {
+		case t.cfg.IsMaster(a):
+			t.warn(key, "%v is the master port; set another one", a)
+		case !open(a):
+			t.checkPort(key, a, t.warn)
+		}
+	}
 }
 
 // checkFirstRooms checks whether the rooms that the first start creates get ports.

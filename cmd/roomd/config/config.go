@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -61,6 +62,7 @@ type Config struct {
 	}
 	Access  struct{ Create, Delete string }
 	TLS     struct{ Cert, Key string }
+	IRC     IRC
 	Admin   struct{ Socket, Mode, Group string }
 	Metrics struct {
 		Listen   string
@@ -68,6 +70,16 @@ type Config struct {
 		Profiles bool
 	}
 	Log struct{ Level, Format string }
+}
+
+// IRC is how IRC clients reach the rooms.
+type IRC struct {
+	Listen   []netip.AddrPort // empty: they do not
+	Name     string           // of the server; empty: that of the machine
+	Network  string
+	Password string
+	Resume   time.Duration
+	Replay   int
 }
 
 // PortRange is the ports from First to Last, both included.
@@ -123,6 +135,17 @@ func (c *Config) Master() string {
 		return ""
 	}
 	return net.JoinHostPort(a.Host, strconv.Itoa(c.Server.Port+a.Offset))
+}
+
+// IsMaster reports whether nothing else can listen on an address because the master port does.
+func (c *Config) IsMaster(a netip.AddrPort) bool {
+	return int(a.Port()) == c.Server.Port && slices.ContainsFunc(c.Server.Listen, func(m netip.Addr) bool { return overlap(m, a.Addr()) })
+}
+
+// overlap reports whether two sockets cannot listen on these addresses and one port. An IPv6
+// address is not one of IPv4 here (see IPV6_V6ONLY).
+func overlap(a, b netip.Addr) bool {
+	return a == b || a.Is4() == b.Is4() && (a.IsUnspecified() || b.IsUnspecified())
 }
 
 // RoomsAtMost returns the maximum number of rooms: without rooms.max one for each port.

@@ -14,6 +14,7 @@ import (
 
 var addrs = cmp.Options{
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 }
 
@@ -126,6 +127,12 @@ func TestBounds(t *testing.T) {
 		{"access.delete", []string{`"auto"`, `"anyone"`, `"creator"`, `"operator"`}, []string{`""`}},
 		{"tls.cert", []string{`""`}, []string{`"x"`, "1"}}, // alone
 		{"tls.key", []string{`""`}, []string{`"x"`}},
+		{"irc.listen", []string{`[]`, `["127.0.0.1:6667"]`, `["[::1]:1", "0.0.0.0:1"]`, `["127.0.0.1:1", "127.0.0.1:2"]`}, []string{`["127.0.0.1"]`, `["localhost:6667"]`, `["127.0.0.1:0"]`, `["127.0.0.1:8080"]`, `["0.0.0.0:8080"]`, `["0.0.0.0:1", "127.0.0.1:1"]`, `"127.0.0.1:6667"`, "6667"}},
+		{"irc.name", []string{`""`, `"chat.example.org"`, `"a-1"`}, []string{`"a b"`, `"-a"`, `"ä"`, `":x"`, `"a!b"`, "1", `"` + strings.Repeat("x", 64) + `"`}},
+		{"irc.network", []string{`"Ro=omd"`}, []string{`""`, `"my net"`, "1", `"` + strings.Repeat("x", 33) + `"`}},
+		{"irc.password", []string{`""`, `"p w"`, `"ä:"`}, []string{"7", `"a\nb"`, `"` + strings.Repeat("x", 257) + `"`}},
+		{"irc.resume", []string{`"0s"`, `"744h"`, `"31d"`}, []string{`"-1s"`, `"32d"`, "7"}},
+		{"irc.replay", []string{"0", "10000"}, []string{"-1", "10001"}},
 		{"admin.socket", []string{`""`, `"x"`}, []string{"1"}},
 		{"admin.mode", []string{`"0660"`, `"600"`}, []string{`"0680"`, `"rw"`, "432", `"1777"`}},
 		{"admin.group", []string{`"adm"`}, []string{"4"}},
@@ -148,6 +155,47 @@ func TestBounds(t *testing.T) {
 		}
 		if !slices.ContainsFunc(keys, func(k key) bool { return k.name == c.key }) {
 			t.Errorf("%s is no key", c.key)
+		}
+	}
+}
+
+// Where IRC clients look for a server depends on TLS, and a default that is in use is no mistake.
+func TestIRCPort(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "127.0.0.1:6667", "tls.cert = \"c\"\ntls.key = \"k\"": "127.0.0.1:6697", "tls.cert = \"c\"\ntls.key = \"k\"\nirc.listen = [\"127.0.0.1:7000\"]": "127.0.0.1:7000",
+		"server.port = 6667": "127.0.0.1:6667", "irc.listen = []": "",
+	} {
+		c, err := Parse("f", text, 0)
+		if err != nil || c.Value("irc.listen") != want {
+			t.Errorf("%q: %v %v", text, c, err)
+		}
+	}
+}
+
+// Nobody is shown a secret, nor whether another one is like it; a change of it is one.
+func TestSecret(t *testing.T) {
+	a, err := Parse("f", `irc.password = "hunter2"`, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range a.Settings() {
+		if strings.Contains(s.Value, "hunter2") || s.Key == "irc.password" && s.Value == s.Default {
+			t.Error(s)
+		}
+	}
+	b, _ := Parse("f", `irc.password = "hunter3"`, 0)
+	if d := a.ApplyReload(b); len(d) != 1 || strings.Contains(fmt.Sprint(d), "hunter") || a.IRC.Password != "hunter3" {
+		t.Error(d, a.IRC.Password)
+	}
+	if _, err := Parse("f", "irc.password = \"hunter2\\u0001\"", 0); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Error(err)
+	}
+}
+
+func TestCleanServerName(t *testing.T) {
+	for in, want := range map[string]string{"box": "box", "a_b.c": "a-b.c", "-ä-": "", "x" + strings.Repeat("-", 80): "x", strings.Repeat("x", 80): strings.Repeat("x", 63)} {
+		if got := CleanServerName(in); got != want {
+			t.Errorf("%q: %q", in, got)
 		}
 	}
 }

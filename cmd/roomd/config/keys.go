@@ -31,6 +31,7 @@ type key struct {
 	reset  func(c *Config) // to the default
 	format func(c *Config) string
 	copy   func(to, from *Config)
+	secret bool // nobody is shown the value
 }
 
 // keys lists all keys, in the order of config.toml: the effect of a new value, the field of
@@ -69,6 +70,12 @@ var keys = []key{
 	field("access.delete", OnReload, func(c *Config) *string { return &c.Access.Delete }, "auto", oneOf("auto", "anyone", "creator", "operator")),
 	field("tls.cert", OnReload, func(c *Config) *string { return &c.TLS.Cert }, "", setString),
 	field("tls.key", OnReload, func(c *Config) *string { return &c.TLS.Key }, "", setString),
+	field("irc.listen", OnUpgrade, func(c *Config) *[]netip.AddrPort { return &c.IRC.Listen }, ircListen(ircPort), setAddrPorts),
+	field("irc.name", OnReload, func(c *Config) *string { return &c.IRC.Name }, "", setServerName),
+	field("irc.network", OnReload, func(c *Config) *string { return &c.IRC.Network }, "roomd", setNetwork),
+	secret(field("irc.password", OnReload, func(c *Config) *string { return &c.IRC.Password }, "", setPassword)),
+	duration("irc.resume", OnReload, func(c *Config) *time.Duration { return &c.IRC.Resume }, 7*24*time.Hour, value.Times{Most: 31 * 24 * time.Hour}),
+	number("irc.replay", func(c *Config) *int { return &c.IRC.Replay }, 1000, value.Replay),
 	field("admin.socket", OnUpgrade, func(c *Config) *string { return &c.Admin.Socket }, "roomd.sock", setString),
 	field("admin.mode", OnReload, func(c *Config) *string { return &c.Admin.Mode }, "0660", setMode),
 	field("admin.group", OnReload, func(c *Config) *string { return &c.Admin.Group }, "", setString),
@@ -88,6 +95,28 @@ func field[T any](name string, effect Effect, at func(*Config) *T, def T, set fu
 		format: func(c *Config) string { return strings.Trim(fmt.Sprint(*at(c)), "[]") },
 		copy:   func(to, from *Config) { *at(to) = *at(from) },
 	}
+}
+
+// secret makes a key whose value nobody is shown.
+func secret(k key) key {
+	k.secret = true
+	return k
+}
+
+// shown is a value of the key for people.
+func (k *key) shown(text string) string {
+	if k.secret && text != "" {
+		return "(secret)"
+	}
+	return text
+}
+
+// The ports of IRC, plain and with TLS (RFC 7194).
+const ircPort, ircTLSPort = 6667, 6697
+
+// ircListen is the default of irc.listen.
+func ircListen(port uint16) []netip.AddrPort {
+	return []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)}
 }
 
 // number makes a key with a whole number in a range. A reload changes it.
@@ -113,12 +142,13 @@ type Setting struct {
 func (c *Config) Settings() []Setting {
 	all, defaults := make([]Setting, len(keys)), Default()
 	for i, k := range keys {
-		all[i] = Setting{k.name, k.format(c), k.format(defaults), k.effect}
+		all[i] = Setting{k.name, k.shown(k.format(c)), k.shown(k.format(defaults)), k.effect}
 	}
 	return all
 }
 
 // Value returns the value of a key as text. The key must exist.
 func (c *Config) Value(name string) string {
-	return keys[slices.IndexFunc(keys, func(k key) bool { return k.name == name })].format(c)
+	k := keys[slices.IndexFunc(keys, func(k key) bool { return k.name == name })]
+	return k.shown(k.format(c))
 }

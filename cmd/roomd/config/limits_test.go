@@ -20,6 +20,8 @@ var noLimits = map[string]string{
 	"rooms.trash":            "how long something is kept: 0 is not at all",
 	"limits.dead_peer":       "within which something is noticed",
 	"history.flush_interval": "how often something is done",
+	"irc.resume":             "how long something is known: 0 is not at all",
+	"irc.replay":             "how much is shown: 0 is none",
 }
 
 var (

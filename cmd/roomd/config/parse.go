@@ -83,6 +83,9 @@ func parse(file, text string, port int) (*parser, *Config) {
 	if port != 0 {
 		c.Server.Port = port
 	}
+	if _, set := values["irc.listen"]; !set && c.TLS.Cert != "" {
+		c.IRC.Listen = ircListen(ircTLSPort) // every port speaks TLS
+	}
 	p.checkCombinations(c)
 	slices.SortStableFunc(p.mistakes, func(a, b mistake) int { return a.line - b.line })
 	c.resolve(filepath.Dir(file))
@@ -240,6 +243,13 @@ func (p *parser) checkCombinations(c *Config) {
 	}
 	if o := c.Server.Advertise.Offset; min(r.First, c.Server.Port)+o < 1 || max(r.Last, c.Server.Port)+o > 65535 {
 		p.addAt([]string{"server.advertise", "rooms.ports", "server.port"}, "with %+d the ports %v and %d go beyond 1 to 65535", o, r, c.Server.Port)
+	}
+	if p.lines["irc.listen"] > 0 { // one that is not set may be in use like any other port
+		for _, a := range c.IRC.Listen {
+			if c.IsMaster(a) {
+				p.addAt([]string{"irc.listen"}, "%v is the master port; write another port", a)
+			}
+		}
 	}
 	seen := make(map[string]bool)
 	for _, name := range c.Server.Create {

@@ -17,7 +17,7 @@ func (c *Config) ApplyReload(file *Config) (differs []Difference) {
 		if k.effect == OnReload {
 			k.copy(c, file)
 		}
-		differs = append(differs, Difference{k.name, from, to, k.effect})
+		differs = append(differs, Difference{k.name, k.shown(from), k.shown(to), k.effect})
 	}
 	return differs
 }

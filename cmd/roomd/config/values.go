@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"roomd/admin/value"
 	"roomd/netsvc/limit"
@@ -167,12 +169,84 @@ func setAddrs(to *[]netip.Addr, v any) error {
 	}
 	for i, a := range addrs {
 		for _, b := range addrs[:i] {
-			if a == b || a.Is4() == b.Is4() && (a.IsUnspecified() || b.IsUnspecified()) {
+			if overlap(a, b) {
 				return fmt.Errorf("%s and %s overlap; write one of them", b, a)
 			}
 		}
 	}
 	*to = addrs
+	return nil
+}
+
+// setAddrPorts takes addresses with ports to listen on, or an empty list.
+func setAddrPorts(to *[]netip.AddrPort, v any) error {
+	const example = `["127.0.0.1:6667", "[::1]:6667"]`
+	var all []netip.AddrPort
+	err := setList(&all, v, "an IP address with a port", example, func(s string) (netip.AddrPort, error) {
+		a, err := netip.ParseAddrPort(s)
+		if err == nil && a.Port() == 0 {
+			err = errors.New("the port is 0")
+		}
+		return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), err
+	})
+	if err != nil {
+		return err
+	}
+	for i, a := range all {
+		for _, b := range all[:i] {
+			if a.Port() == b.Port() && overlap(a.Addr(), b.Addr()) {
+				return fmt.Errorf("%s and %s overlap; write one of them", b, a)
+			}
+		}
+	}
+	*to = all
+	return nil
+}
+
+// maxServerName is the length of the longest irc.name: with it in front of the longest nick and room
+// a line of 512 bytes has place for a text.
+const maxServerName = 63
+
+// setServerName takes a name for the prefixes of IRC, or "". RFC 2812, 2.3.1: a host name.
+func setServerName(to *string, v any) error {
+	if s, ok := v.(string); ok && s != CleanServerName(s) {
+		return fmt.Errorf(`%q is not a server's name; write at most %d letters, digits, dots and hyphens, like "chat.example.org"`, s, maxServerName)
+	}
+	return setString(to, v)
+}
+
+// CleanServerName makes the name of a machine an irc.name: other characters become hyphens.
+func CleanServerName(s string) string {
+	s = strings.Trim(strings.Map(func(r rune) rune {
+		if r == '.' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
+			return r
+		}
+		return '-'
+	}, s), "-.")
+	return strings.TrimRight(s[:min(len(s), maxServerName)], "-.")
+}
+
+// setNetwork takes the name of a network.
+func setNetwork(to *string, v any) error {
+	const most = 32
+	if s, ok := v.(string); ok && (s == "" || len(s) > most || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })) {
+		return fmt.Errorf(`%q is not a network's name; write 1 to %d ASCII characters without spaces, like "roomd"`, s, most)
+	}
+	return setString(to, v)
+}
+
+// setPassword takes a password that a client of IRC can send in a line, or "". The error does not
+// show it.
+func setPassword(to *string, v any) error {
+	const most = 256
+	s, ok := v.(string)
+	if !ok {
+		return errors.New("it is not a string; write it in quotes")
+	}
+	if len(s) > most || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+		return fmt.Errorf("no client can send it; write at most %d bytes without control characters", most)
+	}
+	*to = s
 	return nil
 }
 

@@ -1,9 +1,11 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"roomd/admin"
@@ -11,6 +13,7 @@ import (
 	"roomd/cmd/roomd/config"
 	"roomd/cmd/roomd/output"
 	"roomd/netsvc"
+	"roomd/netsvc/irc"
 	"roomd/store"
 	"roomd/store/disk"
 )
@@ -52,6 +55,16 @@ func serviceOptions(c *config.Config, log *slog.Logger, pair *certificate.Pair) 
 		o.MasterGiven, o.Port = true, int(c.Activated[0].Port())
 	}
 	return o
+}
+
+// ircOptions returns the options of the door of IRC.
+func ircOptions(c *config.Config, version string) irc.Options {
+	i := c.IRC
+	if i.Name == "" {
+		machine, _ := os.Hostname() // on an error the name is empty
+		i.Name = cmp.Or(config.CleanServerName(machine), "roomd")
+	}
+	return irc.Options{Name: i.Name, Network: i.Network, Password: i.Password, Resume: i.Resume, Replay: i.Replay, Version: version}
 }
 
 // newTap makes the handler of the log. The tap applies the level and the Log below it the

@@ -295,6 +295,7 @@ func (p *reconfiguration) commit() {
 	p.pair.CheckExpiry(time.Now())
 	p.server.pair.Store(p.pair)
 	p.st.SetRetention(retention(c))
+	p.irc.SetOptions(ircOptions(c, p.Version))
 	p.format.SetFormat(c.Log.Format)
 	if p.changed("log.level") != nil { // else the level that an operator has set stays
 		if err := p.tap.SetLevel(c.Log.Level); err != nil {

@@ -25,6 +25,7 @@ import (
 	"roomd/cmd/roomd/systemd"
 	"roomd/cmd/roomd/upgrade"
 	"roomd/netsvc"
+	"roomd/netsvc/irc"
 	"roomd/store"
 )
 
@@ -50,6 +51,7 @@ type server struct {
 	collector *metrics.Collector
 	st        *store.Store
 	svc       *netsvc.Service
+	irc       *irc.Server
 	shell     *admin.Server
 	binary    string // path of the program of this process
 	given     []int  // sockets of the service manager, for the master port
@@ -334,6 +336,14 @@ func announce(out io.Writer, version string, c *config.Config, svc *netsvc.Servi
 	}
 	for _, m := range svc.Missing() {
 		fmt.Fprintf(out, "missing      %s: %s\n", m.Addr, m.Cause)
+	}
+	for _, d := range svc.Doors() {
+		for _, a := range d.Listening {
+			fmt.Fprintf(out, "%-12s %s\n", strings.ToUpper(d.Name), a)
+		}
+		for _, m := range d.Missing() {
+			fmt.Fprintf(out, "missing      %s on %s\n", strings.ToUpper(d.Name), m)
+		}
 	}
 	rooms := svc.List()
 	for i, r := range rooms {

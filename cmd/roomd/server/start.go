@@ -11,6 +11,7 @@ import (
 	"roomd/cmd/roomd/progress"
 	"roomd/cmd/roomd/upgrade"
 	"roomd/netsvc"
+	"roomd/netsvc/irc"
 	"roomd/store"
 )
 
@@ -70,6 +71,8 @@ func (s *server) openStore() (err error) {
 	s.pair.Store(pair)
 	o := serviceOptions(s.cfg, s.log, pair)
 	o.MasterFDs = s.given
+	s.irc = irc.New(ircOptions(s.cfg, s.Version))
+	o.Doors = []netsvc.DoorOptions{{Door: s.irc, Listen: s.cfg.IRC.Listen}}
 	s.svc = netsvc.New(s.st, o)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"roomd/admin/english"
 	"roomd/netsvc"
@@ -36,6 +37,11 @@ func statusLine(svc *netsvc.Service, st *store.Store) string {
 	}
 	for _, m := range svc.Missing() {
 		text += fmt.Sprintf("; not on %s: %s", m.Addr, m.Cause)
+	}
+	for _, d := range svc.Doors() {
+		for _, m := range d.Missing() {
+			text += "; no " + strings.ToUpper(d.Name) + " on " + m
+		}
 	}
 	if st.SlowDisk() > 0 {
 		text = "WAITING: the disk does not answer; " + text
