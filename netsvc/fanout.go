@@ -349,7 +349,7 @@ func (o *output) writeUnsent() outcome {
 		}
 		o.unsent = nil
 	}
-	if o.is(isEnding) {
+	if o.is(isEnding) && !o.is(hasNews) { // the last words may have come since takeNews
 		return finished
 	}
 	return idle

@@ -297,9 +297,7 @@ func (s *Service) requestCost(v wire.Verb) float64 {
 		return 4
 	case wire.VerbList:
 		const rooms = 500 // cost as much as a line
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return float64(len(s.rooms)) / rooms
+		return float64(s.RoomCount()) / rooms
 	}
 	return 0
 }
@@ -353,7 +351,7 @@ func (c *masterSession) create(req wire.Request) error {
 	if err != nil {
 		return err
 	}
-	c.out = fmt.Appendf(c.out, "OK %s %d %s\n", info.Name, c.svc.advertised(info.Port), key)
+	c.out = fmt.Appendf(c.out, "OK %s %d %s\n", info.Name, c.svc.Advertised(info.Port), key)
 	return nil
 }
 
@@ -369,10 +367,8 @@ func (c *masterSession) join(req wire.Request) error {
 	case info.Unbound != "":
 		return wire.Errorf(wire.CodeBusy, "%s is not reachable at the moment: %s; the server keeps trying", info.Name, info.Unbound)
 	}
-	if info.Locked {
-		info.Members = 0
-	}
-	c.out = fmt.Appendf(c.out, "OK %s %d %d\n", info.Name, c.svc.advertised(info.Port), info.Members)
+	info = info.ForStrangers()
+	c.out = fmt.Appendf(c.out, "OK %s %d %d\n", info.Name, c.svc.Advertised(info.Port), info.Members)
 	return errDone
 }
 
@@ -397,10 +393,8 @@ func (c *masterSession) list(req wire.Request) error {
 	before := len(c.out)
 	c.out = fmt.Appendf(c.out, "OK %d\n", len(infos))
 	for _, i := range infos {
-		if i.Locked { // a client without the password learns nothing of the room
-			i.Members, i.Topic = 0, ""
-		}
-		c.out = fmt.Appendf(c.out, "%s %d %d", i.Name, c.svc.advertised(i.Port), i.Members)
+		i = i.ForStrangers()
+		c.out = fmt.Appendf(c.out, "%s %d %d", i.Name, c.svc.Advertised(i.Port), i.Members)
 		if i.Topic != "" {
 			c.out = append(append(c.out, ' '), i.Topic...)
 		}
@@ -445,5 +439,5 @@ func (c *masterSession) delete(req wire.Request) error {
 	return nil
 }
 
-// advertised is the number under which clients reach a port.
-func (s *Service) advertised(port int) int { return port + s.opts().PortOffset }
+// Advertised returns the number under which clients reach a port.
+func (s *Service) Advertised(port int) int { return port + s.opts().PortOffset }

@@ -254,7 +254,10 @@ func (r *Room) info() (RoomInfo, bool) {
 	if r.state != open && r.state != unbound {
 		return RoomInfo{}, false
 	}
-	return RoomInfo{Name: r.name(), Key: r.key(), Port: r.port(), Members: len(r.members), Topic: r.topic, Unbound: r.unboundReason, Locked: r.password.Load() != nil}, true
+	return RoomInfo{
+		Name: r.name(), Key: r.key(), Port: r.port(), Members: len(r.members), Topic: r.topic, Unbound: r.unboundReason,
+		Locked: r.password.Load() != nil, ReadOnly: r.settings.Load().ReadOnly, Limit: r.maxMembers(), Created: r.created,
+	}, true
 }
 
 // noticeLine is a notice about the room that is not in its log.

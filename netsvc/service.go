@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -316,25 +317,64 @@ type RoomInfo struct {
 	Topic     string
 	Unbound   string // why the port is not bound; empty: it is
 	Locked    bool   // it has a password
+	ReadOnly  bool   // nobody but the operator writes in it
+	Limit     int    // how many members it may have; 0: any number
+	Created   time.Time
+}
+
+// ForStrangers is the room as a client that may not have its password sees it.
+func (i RoomInfo) ForStrangers() RoomInfo {
+	if i.Locked {
+		i.Members, i.Topic = 0, ""
+	}
+	return i
 }
 
 // sortedRooms returns all rooms, sorted by folded name.
 func (s *Service) sortedRooms() []*Room {
 	rooms := s.allRooms()
-	slices.SortFunc(rooms, func(a, b *Room) int { return strings.Compare(a.key(), b.key()) })
+	sortRooms(rooms)
 	return rooms
 }
 
+func sortRooms(rooms []*Room) {
+	slices.SortFunc(rooms, func(a, b *Room) int { return strings.Compare(a.key(), b.key()) })
+}
+
 // List returns the rooms of the answer of LIST, sorted by folded name.
-func (s *Service) List() []RoomInfo {
-	rooms := s.sortedRooms()
-	infos := make([]RoomInfo, 0, len(rooms))
+func (s *Service) List() []RoomInfo { return s.ListAfter("", math.MaxInt) }
+
+// ListAfter returns the next n rooms behind a folded name at most; fewer: there are no more. It looks
+// at all rooms, which takes milliseconds for thousands of them.
+func (s *Service) ListAfter(key string, n int) []RoomInfo {
+	rooms := slices.DeleteFunc(s.allRooms(), func(r *Room) bool { return r.key() <= key })
+	sortRooms(rooms)
+	infos := make([]RoomInfo, 0, min(n, len(rooms)))
 	for _, r := range rooms {
+		if len(infos) == n {
+			break
+		}
 		if i, ok := r.info(); ok {
 			infos = append(infos, i)
 		}
 	}
 	return infos
+}
+
+// RoomInfo returns the room of a name as List does.
+func (s *Service) RoomInfo(name string) (RoomInfo, error) {
+	r, err := s.room(name)
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	return r.infoAfterChange()
+}
+
+// RoomCount returns how many rooms there are, with those that are being opened or closed.
+func (s *Service) RoomCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.rooms)
 }
 
 // room returns the room of that name, unless it is opening or closing.

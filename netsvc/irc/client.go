@@ -26,11 +26,12 @@ type client struct {
 	password   string    // of PASS
 	caps       Negotiation
 	registered bool
-	quitting   bool // it has sent QUIT, or has ended
-	wait       bool // the command at hand may wait
-	paid       bool // the command at hand has been charged, and has to wait
-	done       int  // targets of the command at hand that are done, if it has to wait
-	batches    int  // references given
+	quitting   bool        // it has sent QUIT, or has ended
+	wait       bool        // the command at hand may wait
+	paid       bool        // the command at hand has been charged, and has to wait
+	done       int         // targets of the command at hand that are done, if it has to wait
+	long       *longAnswer // to the command at hand, if parts of it are sent; nil: none
+	batches    int         // references given
 	deadline   *time.Timer
 	out        []byte // the answers to the line at hand
 
@@ -47,11 +48,12 @@ type state struct {
 	Registered bool        `json:"registered,omitempty"`
 	Done       int         `json:"done,omitempty"`
 	Batches    int         `json:"batches,omitempty"`
+	Long       *longAnswer `json:"long,omitempty"`
 }
 
 // State returns what restore needs in another process.
 func (c *client) State() []byte {
-	b, err := json.Marshal(state{c.nick, c.realName, c.away, c.user, c.password, c.caps, c.registered, c.done, c.batches})
+	b, err := json.Marshal(state{c.nick, c.realName, c.away, c.user, c.password, c.caps, c.registered, c.done, c.batches, c.long})
 	if err != nil {
 		panic(err) // it has only strings and numbers
 	}
@@ -67,7 +69,7 @@ func (c *client) restore(b []byte) error {
 		return errors.New("two sessions have the nick " + st.Nick.Shown)
 	}
 	c.realName, c.away, c.user, c.password = st.RealName, st.Away, st.User, st.Password
-	c.caps, c.registered, c.done, c.batches = st.Caps, st.Registered, st.Done, st.Batches
+	c.caps, c.registered, c.done, c.batches, c.long = st.Caps, st.Registered, st.Done, st.Batches, st.Long
 	if !c.registered {
 		c.startDeadline()
 	}
@@ -145,7 +147,7 @@ var commands map[string]command
 
 func init() {
 	commands = make(map[string]command)
-	for _, group := range []map[string]command{registering, roomCommands, talking} {
+	for _, group := range []map[string]command{registering, roomCommands, modeCommands, listCommands, infoCommands, talking} {
 		for name, k := range group {
 			commands[name] = k
 		}
@@ -194,9 +196,9 @@ func (c *client) Line(raw []byte, over int, wait bool) bool {
 		c.answer("") // about targets that are done
 		return false
 	}
-	c.done, c.paid = 0, false
 	label, _ := m.Tag("label")
 	c.answer(label)
+	c.done, c.paid, c.long = 0, false, nil
 	return true
 }
 
@@ -216,19 +218,47 @@ func (c *client) answer(label string) {
 	}
 	var b []byte
 	switch n := bytes.Count(c.out, []byte("\n")); {
+	case c.long != nil && c.long.Ref != "":
+		b = appendLine(c.inBatch(nil, c.long.Ref), c.server.host(), "BATCH", "-"+c.long.Ref)
 	case n == 0:
 		b = appendLine(appendTag(nil, "label", label), c.server.host(), "ACK")
 	case n == 1:
 		b = withTag(nil, c.out, "label", label)
 	default:
 		ref := c.batchRef()
-		b = appendLine(appendTag(nil, "label", label), c.server.host(), "BATCH", "+"+ref, "labeled-response")
-		for l := range bytes.Lines(c.out) {
-			b = withTag(b, l, "batch", ref)
-		}
+		b = c.inBatch(c.beginLabeled(nil, ref, label), ref)
 		b = appendLine(b, c.server.host(), "BATCH", "-"+ref)
 	}
 	c.Answer(b)
+}
+
+// answerPart sends what there is of a long answer. The rest follows.
+func (c *client) answerPart(m *Message) {
+	label, _ := m.Tag("label")
+	if label == "" || !c.caps.Enabled.labels() {
+		c.answer("")
+	} else {
+		var b []byte
+		if c.long.Ref == "" {
+			c.long.Ref = c.batchRef()
+			b = c.beginLabeled(nil, c.long.Ref, label)
+		}
+		c.Answer(c.inBatch(b, c.long.Ref))
+	}
+	c.out = c.out[:0]
+}
+
+// beginLabeled appends the begin of a batch that answers a request with a label.
+func (c *client) beginLabeled(b []byte, ref, label string) []byte {
+	return appendLine(appendTag(b, "label", label), c.server.host(), "BATCH", "+"+ref, "labeled-response")
+}
+
+// inBatch appends the answers so far with the tag of a batch.
+func (c *client) inBatch(b []byte, ref string) []byte {
+	for l := range bytes.Lines(c.out) {
+		b = withTag(b, l, "batch", ref)
+	}
+	return b
 }
 
 // withTag appends a line with one tag more.

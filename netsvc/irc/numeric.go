@@ -12,12 +12,19 @@ const (
 	rplCreated         Numeric = 3
 	rplMyInfo          Numeric = 4
 	rplISupport        Numeric = 5
+	rplEndOfStats      Numeric = 219
 	rplUModeIs         Numeric = 221
+	rplStatsUptime     Numeric = 242
 	rplLUserClient     Numeric = 251
 	rplLUserOp         Numeric = 252
 	rplLUserUnknown    Numeric = 253
 	rplLUserChannels   Numeric = 254
 	rplLUserMe         Numeric = 255
+	rplAdminMe         Numeric = 256
+	rplAdminLoc1       Numeric = 257
+	rplAdminLoc2       Numeric = 258
+	rplAdminEmail      Numeric = 259
+	rplTraceEnd        Numeric = 262
 	rplTryAgain        Numeric = 263
 	rplLocalUsers      Numeric = 265
 	rplGlobalUsers     Numeric = 266
@@ -43,10 +50,13 @@ const (
 	rplTopic           Numeric = 332
 	rplTopicWhoTime    Numeric = 333
 	rplWhoisActually   Numeric = 338
+	rplInviting        Numeric = 341
 	rplVersion         Numeric = 351
 	rplWhoReply        Numeric = 352
 	rplNamReply        Numeric = 353
 	rplWhoSpcReply     Numeric = 354
+	rplLinks           Numeric = 364
+	rplEndOfLinks      Numeric = 365
 	rplEndOfNames      Numeric = 366
 	rplBanList         Numeric = 367
 	rplEndOfBanList    Numeric = 368
@@ -121,6 +131,10 @@ const (
 // numericTexts has the text that is the last parameter of a numeric, where that is constant.
 var numericTexts = map[Numeric]string{
 	rplISupport:        "are supported by this server",
+	rplEndOfStats:      "End of STATS",
+	rplAdminMe:         "Administrative info",
+	rplTraceEnd:        "End of TRACE",
+	rplEndOfLinks:      "End of LINKS",
 	rplTryAgain:        "Wait a moment and try again",
 	rplLUserOp:         "operators online",
 	rplLUserUnknown:    "unregistered connections",

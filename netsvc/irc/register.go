@@ -3,7 +3,6 @@ package irc
 import (
 	"crypto/subtle"
 	"fmt"
-	"strconv"
 	"time"
 
 	"roomd/netsvc"
@@ -127,23 +126,13 @@ func (c *client) answerNow() {
 
 // welcome appends what a client gets when it is registered.
 func (c *client) welcome(o *Options) {
-	svc := c.Service()
 	c.replyText(rplWelcome, "Welcome to "+o.Network+", "+c.nick.Shown)
 	c.replyText(rplYourHost, fmt.Sprintf("Your host is %s, running roomd %s", o.Name, o.Version))
 	c.replyText(rplCreated, "This server was started "+c.server.started.UTC().Format(wire.ClockFormat))
-	c.replyText(rplMyInfo, "", o.Name, "roomd-"+o.Version, "i", "bklmnt", "bkl")
-	s := Support{Network: o.Network, LineBytes: svc.LineBytes()}
-	c.out = s.append(c.out, o.Name, c.nick.Shown)
+	c.replyText(rplMyInfo, "", o.Name, "roomd-"+o.Version, "i", "b"+modesOfRooms, "bkl")
+	c.support(o)
 	c.lusers()
 	c.motd()
-}
-
-// lusers appends how many clients and rooms there are.
-func (c *client) lusers() {
-	clients, rooms := c.server.count(), len(c.Service().List())
-	c.replyText(rplLUserClient, fmt.Sprintf("There are %d users and 0 invisible on 1 servers", clients))
-	c.reply(rplLUserChannels, strconv.Itoa(rooms))
-	c.replyText(rplLUserMe, fmt.Sprintf("I have %d clients and 0 servers", clients))
 }
 
 // count returns how many sessions have a nick.

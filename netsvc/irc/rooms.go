@@ -1,6 +1,7 @@
 package irc
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 
@@ -66,9 +67,13 @@ func (c *client) doJoin(m *Message) bool {
 		if i < len(keys) {
 			key = keys[i]
 		}
+		if i < c.done {
+			continue
+		}
 		if i > 0 && !c.AwaitTurn(line, true) || !c.join(target, key) {
 			return false
 		}
+		c.done = i + 1
 	}
 	return true
 }
@@ -239,7 +244,7 @@ func (c *client) doTopic(m *Message) bool {
 }
 
 func (c *client) doNames(m *Message) bool {
-	for target := range strings.SplitSeq(m.Param(0), ",") {
+	for target := range strings.SplitSeq(cmp.Or(m.Param(0), "*"), ",") {
 		name, _ := roomName(target)
 		if n, err := wire.ParseName(name); err == nil && c.In(n.Key) != nil {
 			c.In(n.Key).Queue(netsvc.Part{Members: c.namesStyle()})

@@ -1,6 +1,7 @@
 package irc
 
 import (
+	"cmp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,12 +14,16 @@ import (
 // Options are the settings of the door. They are replaced as a whole, and never written to.
 type Options struct {
 	Name     string        // of the server, in prefixes and numerics: at most MaxHost bytes, no space
+	Host     string        // of the rooms' ports, as clients reach it; empty: Name
 	Network  string        // for 005
 	Password string        // of the server; empty: none
 	Resume   time.Duration // for how long a client finds its place again
 	Replay   int           // lines that a client gets of what it has missed, at most, in each room
 	Version  string        // of the program
 }
+
+// reach returns the host of the rooms' ports.
+func (o *Options) reach() string { return cmp.Or(o.Host, o.Name) }
 
 // Server is the door of IRC: it knows all sessions, and has what they share. Its methods may be
 // called from any goroutine.
