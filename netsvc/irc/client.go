@@ -147,7 +147,7 @@ var commands map[string]command
 
 func init() {
 	commands = make(map[string]command)
-	for _, group := range []map[string]command{registering, roomCommands, modeCommands, listCommands, infoCommands, talking} {
+	for _, group := range []map[string]command{registering, roomCommands, modeCommands, listCommands, infoCommands, talking, historyCommands} {
 		for name, k := range group {
 			commands[name] = k
 		}

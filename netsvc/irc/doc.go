@@ -9,6 +9,9 @@
 // client, and comes after all locks of netsvc. A command that has to wait returns false and is
 // called again, so it keeps in the client what it has done.
 //
+// CHATHISTORY (chathistory.go) finds a range of numbers, reading from the disk in turns, and leaves
+// the lines to a replay in the stream of the member: they are rendered as they are written.
+//
 // # Pure files
 //
 // These know bytes and no session; their functions may be called by any number of goroutines:

@@ -2,6 +2,7 @@ package irc
 
 import (
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"roomd/netsvc/wire"
@@ -49,22 +50,49 @@ type Place struct {
 // Of the answers to commands of a room's port there is only the text of an error. The end of a
 // room is for each member a KICK of its own, which is not here.
 func (f *Format) Render(b []byte, room Place, ev wire.Event) []byte {
-	return f.append(b, room, &ev, replay{})
+	return f.append(b, room, &ev, Playback{})
 }
 
-// replay is how lines of a replay differ.
-type replay struct {
-	batch string // the reference of the batch that they are in; "": none
-	clock bool   // a text begins with its time, as the client gets no tag with it
+// Playback is how the lines of a replay differ from live ones.
+type Playback struct {
+	Batch  string // the reference of the batch that they are in; "": none
+	Clock  bool   // a text begins with its time in UTC, [12:03], and its day, unless that is today
+	Topics bool   // topics are shown: a client that has not asked for them would take them for new ones
 }
 
-// Replay is Render for a line of a replay, in a batch unless that is "". Without a batch, readers
-// that get no tag with the time see it before the text, in UTC: [12:03].
-func (f *Format) Replay(b []byte, room Place, ev wire.Event, batch string) []byte {
-	return f.append(b, room, &ev, replay{batch, batch == "" && f.Level == noTags})
+// The flags of a Playback in a label, before its batch.
+const (
+	flagClock  = "c"
+	flagTopics = "t"
+	flagsEnd   = ":"
+)
+
+// label returns the label of a netsvc.Replay, which playbackOf parses.
+func (p Playback) label() string {
+	flags := ""
+	if p.Clock {
+		flags += flagClock
+	}
+	if p.Topics {
+		flags += flagTopics
+	}
+	return flags + flagsEnd + p.Batch
 }
 
-func (f *Format) append(b []byte, room Place, ev *wire.Event, r replay) []byte {
+func playbackOf(label string) Playback {
+	flags, batch, _ := strings.Cut(label, flagsEnd)
+	return Playback{batch, strings.Contains(flags, flagClock), strings.Contains(flags, flagTopics)}
+}
+
+// Replay is Render for a line of a replay. But for the batch it is the live line.
+func (f *Format) Replay(b []byte, room Place, ev wire.Event, p Playback) []byte {
+	if ev.Type == wire.TypeTopic && !p.Topics {
+		return b
+	}
+	return f.append(b, room, &ev, p)
+}
+
+func (f *Format) append(b []byte, room Place, ev *wire.Event, r Playback) []byte {
 	l := lines{f, f.Host(), room, ev, r}
 	switch ev.Type {
 	case wire.TypeMessage, wire.TypeAction, wire.TypePrivate:
@@ -100,13 +128,13 @@ type lines struct {
 	host string
 	room Place
 	ev   *wire.Event
-	replay
+	Playback
 }
 
 // tags appends the tags of a line.
 func (l *lines) tags(b []byte, first bool) []byte {
-	if l.batch != "" {
-		b = appendTag(b, "batch", l.batch)
+	if l.Batch != "" {
+		b = appendTag(b, "batch", l.Batch)
 	}
 	if l.Level >= timeTag && !l.ev.Time.IsZero() {
 		b = appendServerTime(append(openTag(b), "time="...), l.ev.Time)
@@ -187,8 +215,8 @@ func (l *lines) split(b []byte, from, command, to, open, about, text, end string
 		if first && about != "" {
 			b = append(append(append(b, '[', chanType), about...), "] "...)
 		}
-		if first && l.clock && !l.ev.Time.IsZero() {
-			b = l.ev.Time.UTC().AppendFormat(b, "[15:04] ")
+		if first && l.Clock && !l.ev.Time.IsZero() {
+			b = appendClock(b, l.ev.Time.UTC(), time.Now().UTC())
 		}
 		var part string
 		part, text = cutText(text, maxInside-len(end)-(len(b)-start))
@@ -196,6 +224,14 @@ func (l *lines) split(b []byte, from, command, to, open, about, text, end string
 		b = endLine(b, start)
 	}
 	return b
+}
+
+// appendClock appends a time for people, both in UTC.
+func appendClock(b []byte, t, now time.Time) []byte {
+	if t.YearDay() != now.YearDay() || t.Year() != now.Year() {
+		return t.AppendFormat(b, "[2006-01-02 15:04] ")
+	}
+	return t.AppendFormat(b, "[15:04] ")
 }
 
 // withoutCTCP returns a text that no client takes for a CTCP message. Texts of a room are clean, and

@@ -72,17 +72,29 @@ func TestRender(t *testing.T) {
 func TestReplay(t *testing.T) {
 	ev := wire.Event{Seq: 812, Time: noon.In(time.FixedZone("CET", 3600)), Type: wire.TypeAction, From: "ann", Text: "waves"}
 	for _, c := range []struct {
-		level       tagLevel
-		batch, want string
+		level tagLevel
+		how   Playback
+		want  string
 	}{
-		{noTags, "", ":ann!u@irc.example.org PRIVMSG #Lobby :\x01ACTION [12:00] waves\x01"},
-		{noTags, "b1", "@batch=b1 :ann!u@irc.example.org PRIVMSG #Lobby :\x01ACTION waves\x01"},
-		{timeTag, "", "@time=2026-11-23T12:00:00.123Z :ann!u@irc.example.org PRIVMSG #Lobby :\x01ACTION waves\x01"},
-		{allTags, "b1", "@batch=b1;time=2026-11-23T12:00:00.123Z;msgid=1z-812 :ann!u@irc.example.org PRIVMSG #Lobby :\x01ACTION waves\x01"},
+		{noTags, Playback{Clock: true}, ":ann!u@irc.example.org PRIVMSG #Lobby :\x01ACTION [2026-11-23 12:00] waves\x01"},
+		{noTags, Playback{Batch: "b1"}, "@batch=b1 :ann!u@irc.example.org PRIVMSG #Lobby :\x01ACTION waves\x01"},
+		{timeTag, Playback{}, "@time=2026-11-23T12:00:00.123Z :ann!u@irc.example.org PRIVMSG #Lobby :\x01ACTION waves\x01"},
+		{timeTag, Playback{Clock: true}, "@time=2026-11-23T12:00:00.123Z :ann!u@irc.example.org PRIVMSG #Lobby :\x01ACTION [2026-11-23 12:00] waves\x01"},
+		{allTags, Playback{Batch: "b1", Topics: true}, "@batch=b1;time=2026-11-23T12:00:00.123Z;msgid=1z-812 :ann!u@irc.example.org PRIVMSG #Lobby :\x01ACTION waves\x01"},
 	} {
-		if got := string(formatAt(c.level).Replay(nil, lobby, ev, c.batch)); got != c.want+"\r\n" {
-			t.Errorf("%d, %q: %q, want %q", c.level, c.batch, got, c.want)
+		if got := string(formatAt(c.level).Replay(nil, lobby, ev, c.how)); got != c.want+"\r\n" {
+			t.Errorf("%d, %v: %q, want %q", c.level, c.how, got, c.want)
 		}
+		if got := playbackOf(c.how.label()); got != c.how {
+			t.Errorf("%v has the label of %v", got, c.how)
+		}
+	}
+	topic := wire.Event{Seq: 813, Time: noon, Type: wire.TypeTopic, From: "ann", Text: "new"}
+	if got := formatAt(allTags).Replay(nil, lobby, topic, Playback{Batch: "b1"}); got != nil {
+		t.Errorf("%q", got)
+	}
+	if got := string(appendClock(nil, noon, noon.Add(11*time.Hour))); got != "[12:00] " {
+		t.Error(got)
 	}
 	b := formatAt(allTags).Render(appendTag(nil, "label", "7"), lobby, ev)
 	if !bytes.HasPrefix(b, []byte("@label=7;time=2026-")) {
@@ -155,7 +167,7 @@ func TestRenderDoesNotAllocate(t *testing.T) {
 		{Time: noon, Type: wire.TypeLeave, From: "ann", Kicked: true},
 		{Time: noon, Type: wire.TypeNotice, Text: "soon"},
 	} {
-		if n := testing.AllocsPerRun(100, func() { b = f.Replay(b[:0], lobby, ev, "b1") }); n > 0 {
+		if n := testing.AllocsPerRun(100, func() { b = f.Replay(b[:0], lobby, ev, Playback{"b1", true, true}) }); n > 0 {
 			t.Errorf("%s: %v allocations", ev.Type, n)
 		}
 	}

@@ -193,15 +193,18 @@ func (c *client) missed(w netsvc.Welcome) []netsvc.Part {
 	return []netsvc.Part{{Replay: c.replay(w.Name, netsvc.Replay{Newest: w.Replay})}}
 }
 
-// replay puts old lines into a batch, if the client knows that.
+// replay puts old lines into a batch, if the client knows that. Else they have their time in the text,
+// even if the client gets it as a tag: irssi 1.4 asks for that, and does not show it. Old topics are
+// left out, because only event-playback keeps a client from taking them for new ones.
 func (c *client) replay(room string, r netsvc.Replay) *netsvc.Replay {
-	r.Label = noBatch
-	if c.has(capBatch | capServerTime) {
-		r.Label = "h" + c.batchRef()
+	p := Playback{Clock: true}
+	if c.has(capBatch) {
+		p = Playback{Batch: c.batchRef(), Clock: c.caps.Enabled.level() == noTags, Topics: c.has(capEventPlayback)}
 		host := c.server.host()
-		r.Header = string(appendLine(nil, host, "BATCH", "+"+r.Label, "chathistory", string(chanType)+room))
-		r.Footer = string(appendLine(nil, host, "BATCH", "-"+r.Label))
+		r.Header = string(appendLine(nil, host, "BATCH", "+"+p.Batch, "chathistory", string(chanType)+room))
+		r.Footer = string(appendLine(nil, host, "BATCH", "-"+p.Batch))
 	}
+	r.Label = p.label()
 	return &r
 }
 

@@ -93,14 +93,8 @@ func (f logFormat) Render(b []byte, at netsvc.Place, ev wire.Event) []byte {
 	return f.Format.Render(b, placeOf(at), ev)
 }
 
-// noBatch is the label of a replay that is in no batch.
-const noBatch = "-"
-
 func (f logFormat) Replay(b []byte, at netsvc.Place, ev wire.Event, label string) []byte {
-	if label == noBatch {
-		label = ""
-	}
-	return f.Format.Replay(b, placeOf(at), ev, label)
+	return f.Format.Replay(b, placeOf(at), ev, playbackOf(label))
 }
 
 func (f logFormat) ForPeople() bool { return false }
