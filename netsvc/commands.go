@@ -252,10 +252,10 @@ func (m *Member) rename(command, nick string) error {
 }
 
 // whisper sends a line to one member. Both see it; it is not stored.
-func (m *Member) whisper(to, text string) error { return m.whisperTo(to, text, true) }
+func (m *Member) whisper(to, text string) error { return m.whisperTo(to, text, false, true) }
 
-// whisperTo is whisper. With echo false the sender gets no answer but an error.
-func (m *Member) whisperTo(to, text string, echo bool) error {
+// whisperTo is whisper, and may send a notice. With echo false the sender gets no answer but an error.
+func (m *Member) whisperTo(to, text string, notice, echo bool) error {
 	n, err := wire.ParseName(to)
 	if err != nil {
 		return err
@@ -270,7 +270,7 @@ func (m *Member) whisperTo(to, text string, echo bool) error {
 	if other == nil {
 		return wire.Errorf(wire.CodeNoMember, "nobody here is called %s; /who lists the members", n.Shown)
 	}
-	ev := wire.Event{Time: time.Now(), Type: wire.TypePrivate, From: m.nick.Shown, To: other.nick.Shown, Text: text}
+	ev := wire.Event{Time: time.Now(), Type: wire.TypePrivate, Notice: notice, From: m.nick.Shown, To: other.nick.Shown, Text: text}
 	r.announceJoin(m)
 	if other != m {
 		other.mu.Lock()

@@ -305,7 +305,9 @@ func (o *output) writeAndRelease(disk bool) bool {
 // end while the conn is full, or while the disk is needed. The caller has the write lock.
 func (o *output) writeTurns(disk bool) outcome {
 	if o.is(hasNews) {
-		o.session().(*RoomsSession).takeNews()
+		if result := o.session().(*RoomsSession).writeAndTakeNews(); result != idle {
+			return result
+		}
 	}
 	if o.last == nil {
 		return o.writeUnsent()
@@ -335,6 +337,15 @@ func (o *output) writeTurns(disk bool) outcome {
 
 // writeUnsent is writeTurns for an output without a member.
 func (o *output) writeUnsent() outcome {
+	result := o.writeRest()
+	if result == idle && o.is(isEnding) && !o.is(hasNews) { // the last words may have come since takeNews
+		return finished
+	}
+	return result
+}
+
+// writeRest writes the unsent bytes of a RoomsSession. The result is idle, full or finished.
+func (o *output) writeRest() outcome {
 	for len(o.unsent) > 0 {
 		n, err := o.conn.Write(o.unsent)
 		if err != nil {
@@ -348,9 +359,6 @@ func (o *output) writeUnsent() outcome {
 			return full
 		}
 		o.unsent = nil
-	}
-	if o.is(isEnding) && !o.is(hasNews) { // the last words may have come since takeNews
-		return finished
 	}
 	return idle
 }

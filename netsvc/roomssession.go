@@ -449,13 +449,35 @@ func (s *RoomsSession) takeNews() {
 	arrivals, cut, ready := s.arrivals, s.cut, s.ready
 	s.arrivals, s.cut, s.ready = nil, nil, nil
 	s.mu.Unlock()
+	s.takeMembers(arrivals, cut)
+	s.unsent = append(s.unsent, ready...)
+}
+
+func (s *RoomsSession) takeMembers(arrivals, cut []*Member) {
 	for _, m := range arrivals {
 		s.add(m)
 	}
 	for _, m := range cut {
 		s.remove(m)
 	}
-	s.unsent = append(s.unsent, ready...)
+}
+
+// writeAndTakeNews is takeNews, but leaves answers until the client has taken most of what came before
+// them: so the bound of Tell holds for a client that does not read. The result is idle, full or
+// finished.
+func (s *RoomsSession) writeAndTakeNews() outcome {
+	if len(s.unsent) >= writeBytes {
+		s.mu.Lock()
+		arrivals, cut := s.arrivals, s.cut
+		s.arrivals, s.cut = nil, nil
+		s.mu.Unlock()
+		s.takeMembers(arrivals, cut)
+		if result := s.writeRest(); result != idle {
+			return result
+		}
+	}
+	s.takeNews()
+	return idle
 }
 
 // remove takes a member off the output before all that is pending is written. The caller has the
@@ -753,9 +775,41 @@ func (m *Member) HideOwn(hide bool) {
 	m.hideOwn = hide
 }
 
-// Whisper sends a line to one member of the room, and not to the sender. The error is a *wire.Error.
-func (m *Member) Whisper(to, text string) error {
-	return m.whisperTo(to, text, false)
+// Whisper sends a Message or a Notice to one member of the room, and not to the sender. The error is
+// a *wire.Error: a mute, nobody with that nick, or somebody who does not read.
+func (m *Member) Whisper(to, text string, kind Kind) error {
+	return m.whisperTo(to, text, kind == Notice, false)
+}
+
+// MuteText is the sentence for a member that is muted; empty: it is not. It is for the holder of the
+// read lock.
+func (m *Member) MuteText() string {
+	if b := m.activeMute(); b != nil {
+		return muteText(b)
+	}
+	return ""
+}
+
+// Other is a member of a room as those who are in the room see it.
+type Other struct {
+	Nick  wire.Name
+	Since time.Time
+	Spoke time.Time // when it sent its last line; the zero time: not yet
+}
+
+// Other returns the member of the room that has a folded nick. Any goroutine may call it.
+func (m *Member) Other(key string) (o Other, ok bool) {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	other := m.room.nicks[key]
+	if other == nil || other.cause != "" {
+		return o, false
+	}
+	o = Other{Nick: other.nick, Since: other.since()}
+	if t := other.lastLine.Load(); t != 0 {
+		o.Spoke = time.UnixMicro(t)
+	}
+	return o, true
 }
 
 // Replay is a part of the history that a member gets: the newest lines up to now, or a range of it.

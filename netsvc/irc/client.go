@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"roomd/netsvc"
@@ -19,13 +20,17 @@ type client struct {
 	*netsvc.RoomsSession
 	server *Server
 
-	nick       wire.Name // written under Server.mu; empty: none yet
-	realName   string    // written under Server.mu
-	away       string    // written under Server.mu; empty: it is not away
-	user       string    // its user name, which nobody is shown
-	password   string    // of PASS
+	nick       wire.Name    // written under Server.mu; empty: none yet
+	realName   string       // written under Server.mu
+	away       string       // written under Server.mu; empty: it is not away
+	seen       Caps         // caps.Enabled, for other goroutines: written under Server.mu
+	writers    []writer     // who wrote to it in private last, the newest at the end: guarded by Server.mu
+	spoke      atomic.Int64 // when it last said something, in seconds since 1970; 0: not yet
+	user       string       // its user name, which nobody is shown
+	password   string       // of PASS
 	caps       Negotiation
-	registered bool
+	registered bool        // written under Server.mu
+	silent     bool        // the command at hand gets no numerics
 	quitting   bool        // it has sent QUIT, or has ended
 	wait       bool        // the command at hand may wait
 	paid       bool        // the command at hand has been charged, and has to wait
@@ -49,11 +54,16 @@ type state struct {
 	Done       int         `json:"done,omitempty"`
 	Batches    int         `json:"batches,omitempty"`
 	Long       *longAnswer `json:"long,omitempty"`
+	Writers    []writer    `json:"writers,omitempty"`
 }
 
 // State returns what restore needs in another process.
 func (c *client) State() []byte {
-	b, err := json.Marshal(state{c.nick, c.realName, c.away, c.user, c.password, c.caps, c.registered, c.done, c.batches, c.long})
+	b, err := json.Marshal(state{
+		Nick: c.nick, RealName: c.realName, Away: c.away, User: c.user, Password: c.password,
+		Caps: c.caps, Registered: c.registered, Done: c.done, Batches: c.batches, Long: c.long,
+		Writers: c.server.writersOf(c),
+	})
 	if err != nil {
 		panic(err) // it has only strings and numbers
 	}
@@ -70,6 +80,7 @@ func (c *client) restore(b []byte) error {
 	}
 	c.realName, c.away, c.user, c.password = st.RealName, st.Away, st.User, st.Password
 	c.caps, c.registered, c.done, c.batches, c.long = st.Caps, st.Registered, st.Done, st.Batches, st.Long
+	c.seen, c.writers = c.caps.Enabled, st.Writers
 	if !c.registered {
 		c.startDeadline()
 	}
@@ -102,12 +113,13 @@ func (c *client) prefix() string { return prefixOf(c.nick.Shown, c.server.host()
 func prefixOf(nick, host string) string { return nick + "!" + userName + "@" + host }
 
 // reply appends a numeric with its constant text to the answers.
-func (c *client) reply(n Numeric, params ...string) {
-	c.out = appendNumeric(c.out, c.server.host(), c.target(), n, params...)
-}
+func (c *client) reply(n Numeric, params ...string) { c.replyText(n, n.Text(), params...) }
 
 // replyText is reply with another text.
 func (c *client) replyText(n Numeric, text string, params ...string) {
+	if c.silent {
+		return
+	}
 	c.out = appendReply(c.out, c.server.host(), c.target(), n, text, params...)
 }
 

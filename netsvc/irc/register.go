@@ -107,7 +107,7 @@ func (c *client) tryRegister() bool {
 		c.End(netsvc.EndRefused)
 		return true
 	}
-	c.registered = true
+	c.setRegistered()
 	c.deadline.Stop()
 	c.Admit()
 	c.welcome(o)
@@ -188,8 +188,18 @@ func cleanWords(s string) string {
 	return s[:cutAt([]byte(s), min(len(s), maxTopic))]
 }
 
+// setRegistered makes the client one that others can see.
+func (c *client) setRegistered() {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	c.registered = true
+}
+
 // capsChanged has the rooms' logs rendered as the capabilities say.
 func (c *client) capsChanged() {
+	c.server.mu.Lock()
+	c.seen = c.caps.Enabled
+	c.server.mu.Unlock()
 	for _, m := range c.Members() {
 		m.SetFormat(formatOf(c.caps.Enabled))
 		m.HideOwn(!c.has(capEchoMessage))

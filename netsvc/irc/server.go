@@ -90,6 +90,9 @@ type logFormat struct {
 func placeOf(at netsvc.Place) Place { return Place{Name: at.Name, ID: at.ID, To: at.To} }
 
 func (f logFormat) Render(b []byte, at netsvc.Place, ev wire.Event) []byte {
+	if ev.Type == wire.TypePrivate {
+		f.server.noteWriter(wire.Fold(ev.To), writer{wire.Fold(ev.From), wire.Fold(at.Name)})
+	}
 	return f.Format.Render(b, placeOf(at), ev)
 }
 

@@ -16,9 +16,9 @@ func (c *client) doPrivMsg(m *Message) bool { return c.talk(m, netsvc.Message) }
 
 // doNotice is doPrivMsg without an answer, so that no two programs answer each other for ever.
 func (c *client) doNotice(m *Message) bool {
-	ok := c.talk(m, netsvc.Notice)
-	c.out = c.out[:0]
-	return ok
+	c.silent = true
+	defer func() { c.silent = false }()
+	return c.talk(m, netsvc.Notice)
 }
 
 // talk says a text to each target. Those before c.done have got it.
@@ -39,6 +39,7 @@ func (c *client) talk(m *Message, kind netsvc.Kind) bool {
 	if len(targets) > 1 && !c.wait {
 		return false
 	}
+	c.spoke.Store(now().Unix())
 	for i, target := range targets {
 		if i < c.done {
 			continue
@@ -82,10 +83,4 @@ func (c *client) say(target, text string, kind netsvc.Kind) bool {
 		return true
 	}
 	return m.Say(kind, text, c.wait)
-}
-
-// whisper says a text to one person: to the session that has the nick, or else to the member of a
-// room that the client is in.
-func (c *client) whisper(target, text string, kind netsvc.Kind) {
-	c.reply(errNoSuchNick, target)
 }
