@@ -456,10 +456,13 @@ func (o *output) waitThrottled(s *Service, d time.Duration, ended func() bool) b
 }
 
 // A command may cost as much processor time as many lines. A page of the history, or of a list
-// of members, costs as much as a line.
+// of members, costs as much as a line. So does a part of the history that is searched, of so many
+// lines or bytes.
 const (
-	pageLines   = 256 // of the history; most take 60 bytes
-	pageMembers = 64
+	pageLines     = 256 // of the history; most take 60 bytes
+	pageMembers   = 64
+	searchedLines = 4096
+	searchedBytes = 256 << 10
 )
 
 // commandCost is what a command costs beyond its line.
@@ -491,6 +494,12 @@ func (s *lineSession) commandCost(line []byte) float64 {
 			lines = min(lines, uint64(c.N))
 		}
 		return float64(lines) / pageLines
+	case wire.Search:
+		stat, err := r.svc.store.Stat(r.id)
+		if err != nil {
+			return 0
+		}
+		return max(float64(stat.Lines)/searchedLines, float64(stat.Bytes)/searchedBytes)
 	}
 	return 0
 }

@@ -106,6 +106,13 @@ type replayState struct {
 	Style  int    `json:"style,omitempty"`
 	Label  string `json:"label,omitempty"`
 	Header string `json:"header,omitempty"`
+
+	Lookup *lookupState `json:"lookup,omitempty"`
+}
+
+type lookupState struct {
+	Text string   `json:"text,omitempty"`
+	Hits []uint64 `json:"hits,omitempty"`
 }
 
 type insertState struct {
@@ -481,6 +488,9 @@ func (a *adoption) replay(room uint64, p *replayState) (*replay, error) {
 	r := &replay{after: p.After, upto: p.Upto, header: p.Header, footer: p.Footer, roster: o, style: p.Style, label: p.Label}
 	if o != nil { // the roster may be a newer one
 		r.upto = min(p.Upto, uint64(len(o.Members)))
+	}
+	if l := p.Lookup; l != nil {
+		r.lookup = &lookup{l.Text, l.Hits}
 	}
 	return r, nil
 }

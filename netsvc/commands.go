@@ -139,6 +139,8 @@ func (s *lineSession) execute(c wire.Command, wait bool) error {
 			n = m.room.replayLines()
 		}
 		m.queue(insert{kind: history, n: n, seq: c.Seq})
+	case wire.Search:
+		m.queue(insert{kind: search, bytes: []byte(wire.Fold(c.Text))})
 	case wire.Since:
 		m.queue(insert{kind: since, seq: c.Seq})
 	case wire.JSON:
@@ -442,9 +444,9 @@ func (s *Service) Search(ctx context.Context, name, text string, since time.Time
 	if err != nil {
 		return f, err
 	}
-	text = wire.Fold(text)
+	folded := wire.Fold(text)
 	f.Damaged, err = s.eachLine(ctx, r, 0, r.log.End().Seq, func(l store.Line) {
-		if l.Time.Before(since) || !strings.Contains(wire.Fold(l.Text), text) && !strings.Contains(wire.Fold(l.From), text) {
+		if l.Time.Before(since) || !lineContains(&l, folded) {
 			return
 		}
 		f.Count++
@@ -454,6 +456,11 @@ func (s *Service) Search(ctx context.Context, name, text string, since time.Time
 	})
 	f.Lines = f.Lines[max(0, len(f.Lines)-n):]
 	return f, err
+}
+
+// lineContains reports whether the text of a line or its sender contains a text, ignoring case.
+func lineContains(l *store.Line, folded string) bool {
+	return strings.Contains(wire.Fold(l.Text), folded) || strings.Contains(wire.Fold(l.From), folded)
 }
 
 // fromDisk calls read, which reads a page of lines, or as many blocks as the store counts at a

@@ -23,6 +23,7 @@ func TestPriceOfWork(t *testing.T) {
 		"who":     {"/who", "* guest-128, here since", 1 + 128.0/64},
 		"history": {"/history 1024", "* end of earlier lines", 1 + 1024.0/256},
 		"since":   {"/since 0", "<guest-1> 1023", 1 + 1024.0/256},
+		"search":  {"/search 1023", "* end of found lines", 1 + 1024.0/4096},
 		// As many bytes as a line may have, and no line end among them.
 		"no line": {strings.Repeat("x", 2048), "", 0.5},
 	} {

@@ -192,7 +192,7 @@ func TestDeletionInAProcessThatIsLeft(t *testing.T) {
 // A member that waits for its turn at the disk does not keep the server from being
 // brought to a stand, and gets all of it when the server goes on.
 func TestNobodyWaitsForTheDiskWhileTheServerStands(t *testing.T) {
-	for _, command := range []string{"/history 5", "/since 0"} {
+	for _, command := range []string{"/history 5", "/since 0", "/search one"} {
 		t.Run(command, func(t *testing.T) {
 			s, r := stillService(t)
 			c, in := call(t, s, "lobby", "you are guest-1")

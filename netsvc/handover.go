@@ -221,7 +221,11 @@ func (p *replay) state(rosters map[*roster]int) *replayState {
 	if p == nil {
 		return nil
 	}
-	return &replayState{p.after, p.upto, p.footer, rosters[p.roster], p.style, p.label, p.header}
+	st := &replayState{After: p.after, Upto: p.upto, Footer: p.footer, Roster: rosters[p.roster], Style: p.style, Label: p.label, Header: p.header}
+	if l := p.lookup; l != nil {
+		st.Lookup = &lookupState{l.text, l.hits}
+	}
+	return st
 }
 
 // numberOf returns the number of an answer among all, from 1 on, and appends it if it is not there;

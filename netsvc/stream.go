@@ -31,6 +31,7 @@ const (
 	stored                          // the lines of replay, from the store
 	toFormat                        // the format n from here on
 	barrier                         // everything before this place is written: see RoomsSession.Answer
+	search                          // the newest lines that contain bytes, folded
 )
 
 // insert belongs into a member's stream before the event at the cursor at.
@@ -103,15 +104,28 @@ func (m *Member) acceptsInsertLocked() bool {
 	return n < maxInserts && m.room.svc.insertBytes.Load() < allInserts
 }
 
-// replay is a range of the history that a member gets page by page, or of a roster.
+// replay is a range of the history that a member gets page by page, or of a roster, or the result
+// of a search.
 type replay struct {
 	after, upto uint64 // sequence numbers, or indexes of the roster
 	header      string // of a RoomsSession, before the lines
 	footer      string
 	roster      *roster // nil: the range is of the history
+	lookup      *lookup // nil: it is no search
 	style       int     // of the roster, for Format.Members
 	label       string  // for Format.Replay; empty: the lines are rendered as new ones are
 }
+
+// lookup is a search in the history for a member: first the lines are found, page by page backward
+// from the sequence number replay.upto, and then they are shown. Meanwhile the range of the replay
+// is empty.
+type lookup struct {
+	text string   // folded; empty: all lines are found
+	hits []uint64 // the numbers of the lines that are found and not shown, the newest first
+}
+
+// maxFound is how many lines a search of a member finds at most.
+const maxFound = 50
 
 const (
 	pageBytes  = 16 << 10 // of stored lines read at a time
@@ -291,6 +305,9 @@ func (m *Member) apply(ins insert) {
 		m.replay = ins.replay
 	case barrier:
 		m.out.unsent = append(m.out.unsent, ins.after.passed()...)
+	case search:
+		at := m.cursor.Seq
+		m.replay = &replay{after: at, upto: at, lookup: &lookup{text: string(ins.bytes)}}
 	case pong:
 		m.render(wire.Event{Type: wire.TypePong, Seq: ins.at.Seq})
 	case endOfStream:
@@ -301,7 +318,7 @@ func (m *Member) apply(ins insert) {
 			"%s: the server is being upgraded; come back and say /since %d", m.room.name(), m.cursor.Seq)})
 	case endLagged:
 		seq := m.cursor.Seq
-		if m.replay != nil && m.replay.roster == nil {
+		if m.replay != nil && m.replay.roster == nil && m.replay.lookup == nil {
 			seq = m.replay.after
 		}
 		if len(ins.bytes) == 0 {
@@ -327,6 +344,17 @@ func (m *Member) render(ev wire.Event) {
 
 // replayPage renders the next page of the replay.
 func (m *Member) replayPage() {
+	if l := m.replay.lookup; l != nil {
+		next := m.showFound
+		if l.text != "" {
+			next = m.findPage
+		}
+		if err := next(l); err != nil {
+			m.historyFailed(err)
+			m.replay = nil
+		}
+		return
+	}
 	n, last, err := m.renderStored(m.replay.after, m.replay.upto)
 	switch {
 	case err != nil:
@@ -338,6 +366,63 @@ func (m *Member) replayPage() {
 	default:
 		m.replay.after = last
 	}
+}
+
+// findPage searches the next page of the history. Behind the last one it renders the first line of
+// the answer.
+func (m *Member) findPage(l *lookup) error {
+	p := m.replay
+	if m.out.conn.WasReset() { // nothing is written meanwhile that would meet the reset
+		m.over, m.replay = true, nil
+		return nil
+	}
+	lines, after, _, err := m.room.svc.store.LinesBackward(m.room.id, p.upto, pageBytes)
+	if err != nil {
+		return err
+	}
+	for i := range lines {
+		if len(l.hits) < maxFound && lineContains(&lines[i], l.text) {
+			l.hits = append(l.hits, lines[i].Seq)
+		}
+	}
+	if p.after, p.upto = after, after; after > 0 && len(l.hits) < maxFound {
+		return nil
+	}
+	l.text = ""
+	n := len(l.hits)
+	ev := okFor("search", "no lines found")
+	ev.Count = &n
+	m.addStreamInfo(&ev)
+	switch {
+	case n == maxFound:
+		ev.Text = fmt.Sprintf("the newest %d lines found", n)
+	case n > 0:
+		ev.Text = plural(n, "line") + " found"
+	}
+	m.render(ev)
+	if n == 0 {
+		m.replay = nil
+	} else if m.room.svc.formats[m.format].ForPeople() {
+		p.footer = wire.Notice("end of found lines")
+	}
+	return nil
+}
+
+// showFound renders the next lines that a search has found, the oldest first. One that retention
+// has removed meanwhile is missing.
+func (m *Member) showFound(l *lookup) error {
+	for len(l.hits) > 0 && len(m.out.unsent) < writeBytes {
+		seq := l.hits[len(l.hits)-1]
+		if _, _, err := m.renderStored(seq-1, seq); err != nil {
+			return err
+		}
+		l.hits = l.hits[:len(l.hits)-1]
+	}
+	if len(l.hits) == 0 {
+		m.out.unsent = append(m.out.unsent, m.replay.footer...)
+		m.replay = nil
+	}
+	return nil
 }
 
 // renderStored renders a page of stored lines with after < seq <= upto. It returns how many lines

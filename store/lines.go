@@ -2,6 +2,7 @@ package store
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -141,6 +142,64 @@ func (s *Store) Newest(room, upto uint64, n int) (after uint64, count int, more 
 		}
 	})
 	return after, count, more, err
+}
+
+// LinesBackward returns the lines of a room with after < Seq <= upto, the newest first: the
+// newest that there are, whole blocks of about maxBytes together. after is 0 if there are no
+// older ones; else the caller goes on with upto = after. Corrupt blocks are skipped and
+// counted.
+func (s *Store) LinesBackward(room, upto uint64, maxBytes int) (lines []Line, after uint64, skipped int, err error) {
+	r := s.recent(room)
+	size := 0
+	// take returns false when the lines are complete.
+	take := func(b *block.Block, upto uint64) bool {
+		n, whole := len(lines), ""
+		for sc := b.Scan(); sc.Next() && sc.Seq <= upto; {
+			if sc.Seq <= r.removed {
+				continue
+			}
+			if whole == "" {
+				whole = sc.Whole()
+			}
+			lines = append(lines, sc.Line(whole))
+		}
+		slices.Reverse(lines[n:])
+		size += b.Len()
+		if after = b.First - 1; after <= r.removed {
+			after = 0
+		}
+		return after > 0 && size < maxBytes
+	}
+	for i := len(r.tail) - 1; i >= 0; i-- {
+		if r.tail[i].First <= upto && !take(&r.tail[i], upto) {
+			return lines, after, 0, nil
+		}
+	}
+	err = s.viewBlocks(room, &r, func(c *bolt.Cursor) {
+		after = 0
+		most := min(upto, r.first-1)
+		for k, v := seekLast(c, most); k != nil; k, v = c.Prev() {
+			b, err := block.Decode(room, k, v)
+			if err == nil {
+				if b.Last <= r.removed {
+					after = 0
+					return
+				}
+				if !take(&b, most) {
+					return
+				}
+				continue
+			}
+			s.countBlock(room)
+			skipped++
+			if size += len(v); size >= maxBytes { // many corrupt blocks are not one read
+				after = seqOf(k) - 1
+				return
+			}
+		}
+		after = 0
+	})
+	return lines, after, skipped, err
 }
 
 // NewestBefore returns the sequence number of the newest line of a room with Time < t; 0:

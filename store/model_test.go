@@ -63,6 +63,7 @@ func testModel(t *testing.T, opts Options) {
 			"lines":   m.lines,
 			"lines2":  m.lines,
 			"newest":  m.newestN,
+			"back":    m.backward,
 			"reopen":  func(*rapid.T) { m.reopen() },
 			"expire":  m.expire,
 			"":        m.compare,
@@ -269,6 +270,47 @@ func (m *model) newestN(rt *rapid.T) {
 	}
 	if err != nil || after != wantAfter || count != wantCount {
 		rt.Fatalf("newest %d of room %d upto %d: %d after %d, %v; want %d after %d", n, id, upto, count, after, err, wantCount, wantAfter)
+	}
+}
+
+// backward reads a room from its end on.
+func (m *model) backward(rt *rapid.T) {
+	id := m.pick(rt)
+	r := m.rooms[id]
+	upto := ^uint64(0)
+	if r != nil && rapid.Bool().Draw(rt, "bounded") {
+		upto = rapid.Uint64Range(0, r.last+2).Draw(rt, "upto")
+	}
+	maxBytes := rapid.SampledFrom([]int{0, 100, 5000, 1 << 20}).Draw(rt, "maxBytes")
+	var got []Line
+	for reads, after := 0, upto; ; reads++ {
+		lines, next, skipped, err := m.LinesBackward(id, after, maxBytes)
+		if r == nil && errors.Is(err, ErrNoRoom) {
+			return
+		}
+		if err != nil || skipped > 0 || next >= after && next > 0 || reads > 10_000 {
+			rt.Fatalf("lines of room %d up to %d: then %d, %d skipped, %v", id, after, next, skipped, err)
+		}
+		for _, l := range lines {
+			if l.Seq > after || l.Seq <= next {
+				rt.Fatalf("line %d is not in (%d, %d]", l.Seq, next, after)
+			}
+		}
+		got = append(got, lines...)
+		if after = next; after == 0 {
+			break
+		}
+	}
+	var want []Line
+	if r != nil {
+		for _, l := range slices.Backward(r.lines) {
+			if l.Seq <= upto {
+				want = append(want, l)
+			}
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		rt.Fatalf("lines of room %d up to %d, backward: %s", id, upto, diff)
 	}
 }
 

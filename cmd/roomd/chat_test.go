@@ -197,7 +197,7 @@ func TestChat(t *testing.T) {
 	ann.types("/who", "Enter")
 	ann.shows("  bob, since")
 	ann.types("/search FROM before", "Enter")
-	ann.shows("1 of 4 lines has FROM before")
+	ann.shows("1 line has FROM before")
 	ann.types("/nosuch", "Enter")
 	ann.shows("there is no /nosuch; /help lists the commands; //nosuch sends it as text")
 	ann.types("//nosuch", "Enter")

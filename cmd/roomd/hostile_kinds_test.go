@@ -324,6 +324,12 @@ func kinds(master, lobby, den, mud int) []kind {
 		}},
 		{"members that say /who and do not read", "roomd_members_throttled_total", func(a *attacker) { a.hold(lobby, 20, strings.Repeat("/who\n", 300)) }},
 		{"LIST by many who do not read", "roomd_requests_throttled_total", func(a *attacker) { a.hold(master, 20, strings.Repeat("LIST\n", 50)) }},
+		{"searches in a flood", "roomd_members_throttled_total", func(a *attacker) {
+			a.many(func(a *attacker) {
+				a.pour(mud, strings.Repeat("/search "+a.either("x", "nothing of that", long[:4000])+"\n", 20), a.random.IntN(2) == 0)
+			})
+		}},
+		{"searches within the allowance", "roomd_history_pages_total", func(a *attacker) { a.asks(lobby, 15, a.either("/search x\n", "/search "+long[:4000]+"\n")) }},
 		{"members that ask within the allowance", "roomd_written_bytes_total", func(a *attacker) { a.asks(lobby, 15, a.either("/who\n", "/history 1000\n")) }},
 		{"long histories, and a reset", `roomd_members_ended_total{cause="vanished"}`, func(a *attacker) {
 			for range 5 {

@@ -237,11 +237,31 @@ func (r *Room) Members(ctx context.Context) ([]Member, error) {
 // History returns the newest n stored lines.
 func (r *Room) History(ctx context.Context, n int) ([]Event, error) {
 	frames, err := r.ask(ctx, fmt.Sprintf("/history %d", max(n, 1)), nil)
+	return events(frames), err
+}
+
+// Search returns the newest lines, 50 at most and the oldest first, that contain a text or whose
+// sender does, ignoring case. The server charges it by the length of the history. A server that
+// does not know it refuses it: *Error of the code BadRequest.
+func (r *Room) Search(ctx context.Context, text string) ([]Event, error) {
+	text = strings.TrimSpace(text)
+	switch {
+	case text == "":
+		return nil, ErrBlank
+	case strings.ContainsAny(text, "\r\n"):
+		return nil, ErrMultiline
+	}
+	frames, err := r.ask(ctx, "/search "+sanitize(text), nil)
+	return events(frames), err
+}
+
+// events returns the events of lines behind an answer.
+func events(frames []frame) []Event {
 	var all []Event
 	for _, f := range frames {
 		all = append(all, f.Event)
 	}
-	return all, err
+	return all
 }
 
 // SendPrivate sends a line to one member alone. The line is not stored. If the connection
@@ -268,7 +288,7 @@ func (r *Room) ask(ctx context.Context, line string, then func(*frame)) ([]frame
 			if f.Type == typeError {
 				c.err = &Error{Code: f.Code, Text: f.Text}
 			}
-			if command == "who" || command == "history" {
+			if command == "who" || command == "history" || command == "search" {
 				c.missing = f.Count
 			}
 			if then != nil {

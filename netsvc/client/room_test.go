@@ -145,6 +145,22 @@ func TestRoom(t *testing.T) {
 		t.Fatal(old, err)
 	}
 	next(t, bob, client.Message) // history is no event
+	found, err := bob.Search(ctx, " ANNA")
+	if err != nil || len(found) != 1 || found[0].Text != "as Anna" || found[0].Seq != old[3].Seq {
+		t.Fatal(found, err)
+	}
+	if found, err = bob.Search(ctx, "GREEN"); err != nil || len(found) != 1 || !found[0].Notice {
+		t.Fatal(found, err)
+	}
+	if found, err = bob.Search(ctx, "\x1b[2J"); err != nil || len(found) != 0 {
+		t.Fatal(found, err)
+	}
+	if _, err := bob.Search(ctx, " "); err != client.ErrBlank {
+		t.Fatal(err)
+	}
+	if _, err := bob.Search(ctx, strings.Repeat("x", 5000)); !errors.As(err, &refusal) || refusal.Code != "too-long" {
+		t.Fatal(err)
+	}
 	if err := ann.Close(); err != nil || ann.Err() != client.ErrClosed {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ const (
 	History
 	Before
 	Since
+	Search
 	JSON
 	Ping
 	Echo
@@ -36,7 +37,7 @@ const (
 type Command struct {
 	Do   Action
 	Name string // the command's word without the slash, lower case, 32 characters at most; "say" for a message
-	Text string // of Say, Me, SendNotice, SetTopic and Msg; the new nick, unchecked; the password of Pass
+	Text string // of Say, Me, SendNotice, SetTopic, Msg and Search; the new nick, unchecked; the password of Pass
 	To   string // the recipient of Msg, unchecked
 	N    int    // the number of lines of History and Before, 1 to math.MaxInt32; -1: none was given
 	Seq  uint64 // Since asks for the lines after it, Before for those before it
@@ -61,6 +62,7 @@ var commands = []command{
 	{History, "history", "[n]", "the newest n lines again", "a number of lines, at least 1, or nothing", "50"},
 	{Before, "before", "seq [n]", "n lines before that sequence number", "a sequence number, and a number of lines or nothing", "812 50"},
 	{Since, "since", "seq", "everything after that sequence number", "one sequence number", "812"},
+	{Search, "search", "text", "the newest 50 lines with that text or sender", "a text", "lunch"},
 	{Ping, "ping", "", "answers the newest sequence number", "nothing", ""},
 	{JSON, "json", "", "from now on JSON, one object a line", "nothing", ""},
 	{Echo, "echo", "on|off", "show you your own lines, or not", "on or off", "off"},
@@ -109,7 +111,7 @@ func (c *Command) parse(text string) bool {
 		if !IsBlank([]byte(text)) {
 			c.Text = text
 		}
-	case Me, SendNotice:
+	case Me, SendNotice, Search:
 		c.Text = text
 		return !IsBlank([]byte(text))
 	case Nick, Pass:

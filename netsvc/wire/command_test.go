@@ -41,6 +41,7 @@ func TestParseCommand(t *testing.T) {
 		"/since 0":                         {Do: wire.Since, Name: "since", N: -1},
 		"/since 812":                       {Do: wire.Since, Name: "since", Seq: 812, N: -1},
 		"/since 18446744073709551615":      {Do: wire.Since, Name: "since", Seq: math.MaxUint64, N: -1},
+		"/search lunch  at ":               {Do: wire.Search, Name: "search", Text: "lunch  at", N: -1},
 		"/json":                            {Do: wire.JSON, Name: "json", N: -1},
 		"/ping":                            {Do: wire.Ping, Name: "ping", N: -1},
 		"/echo on":                         {Do: wire.Echo, Name: "echo", On: true, N: -1},
@@ -88,6 +89,7 @@ func TestBadCommands(t *testing.T) {
 		{"/since 0x10", "since", "/since takes one sequence number: /since 812"},
 		{"/since 1_000", "since", "/since takes one sequence number: /since 812"},
 		{"/since 18446744073709551616", "since", "/since takes a sequence number up to 18446744073709551615: /since 812"},
+		{"/search", "search", "/search takes a text: /search lunch"},
 		{"/echo", "echo", "/echo takes on or off: /echo off"},
 		{"/echo maybe", "echo", "/echo takes on or off: /echo off"},
 		{"/pass", "pass", "/pass takes one word, the password: /pass secret"},
@@ -109,11 +111,11 @@ func TestBadCommands(t *testing.T) {
 // Every command in /help exists, and every error about wrong arguments shows right ones.
 func TestCommandHelp(t *testing.T) {
 	lines := wire.CommandHelp()
-	if len(lines) != 18 || lines[1] != "  /nick name       take another name" || lines[17] != "  //text           say /text" {
+	if len(lines) != 19 || lines[1] != "  /nick name       take another name" || lines[18] != "  //text           say /text" {
 		t.Errorf("%q", lines)
 	}
 	checkAligned(t, lines[1:])
-	for _, line := range lines[1:17] {
+	for _, line := range lines[1:18] {
 		word := strings.Fields(line)[0]
 		_, err := wire.ParseCommand(word + " x y")
 		if err == nil {

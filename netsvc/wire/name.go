@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -98,7 +99,7 @@ func Fold(s string) string {
 			return norm.NFC.String(lower.String(width.Fold.String(s)))
 		}
 	}
-	return lowerASCII(s)
+	return strings.ToLower(s) // of ASCII alone
 }
 
 // isPlainASCII reports whether s is a well-formed name of ASCII characters.

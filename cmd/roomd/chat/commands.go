@@ -233,9 +233,8 @@ func (c *chat) doMsg(rest string) {
 }
 
 const (
-	pageLines   = 20
-	maxSearched = 100000 // looked through
-	maxFound    = 50     // shown
+	pageLines = 20
+	maxFound  = 50 // that the server finds
 )
 
 // doHistory shows lines before the oldest shown line.
@@ -297,26 +296,20 @@ func (c *chat) doSearch(text string) {
 		return
 	}
 	c.goInRoom(func(ctx context.Context, p *membership) error {
-		lines, err := p.room.History(ctx, maxSearched)
+		found, err := p.room.Search(ctx, text)
 		if err != nil {
 			return err
 		}
-		var found []client.Event
-		for _, ev := range lines {
-			if strings.Contains(wire.Fold(ev.From+" "+ev.Text), wire.Fold(text)) {
-				found = append(found, ev)
-			}
-		}
 		which := ""
-		if len(found) > maxFound {
-			which = fmt.Sprintf(", the newest %d of them", maxFound)
+		if len(found) == maxFound {
+			which = "the newest "
 		}
 		have := "have"
-		if len(found) == 1 || len(lines) == 1 {
+		if len(found) == 1 {
 			have = "has"
 		}
-		c.say("%s: %d of %s %s %s%s", p.name, len(found), english.Plural(len(lines), "line"), have, wire.CleanString(text), which)
-		for _, ev := range found[max(0, len(found)-maxFound):] {
+		c.say("%s: %s%s %s %s", p.name, which, english.Plural(len(found), "line"), have, wire.CleanString(text))
+		for _, ev := range found {
 			p.printOld(ev)
 		}
 		return nil
