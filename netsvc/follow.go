@@ -355,8 +355,11 @@ func (s *Service) deliver(posts []*store.Post) {
 
 // roomOf returns the room of a line; nil: it is deleted, and the line is not shown.
 func (s *Service) roomOf(p *store.Post) *Room {
-	if m, ours := p.Owner.(*Member); ours {
-		return m.room
+	switch o := p.Owner.(type) {
+	case *Member:
+		return o.room
+	case *labeledLine:
+		return o.member.room
 	}
 	return s.byID(p.Room)
 }

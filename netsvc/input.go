@@ -215,6 +215,11 @@ func (m *Member) awaitBounds(n int) bool {
 // say submits a line. The store answers it with lineAppended or lineRejected. Without wait it
 // returns false if the store has no room for the line now.
 func (m *Member) say(kind store.Kind, text string, wait bool) bool {
+	return m.submit(kind, text, nil, wait)
+}
+
+// submit is say for a line that may have a label; nil: it has none.
+func (m *Member) submit(kind store.Kind, text string, label Label, wait bool) bool {
 	why := ""
 	if b := m.activeMute(); b != nil {
 		why = muteText(b)
@@ -227,7 +232,7 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 		case !ok && !ended && !wait, !ok && !ended && !m.awaitBounds(1):
 			return false
 		case !ended:
-			m.refuseLine(kind, why)
+			m.refuseLine(kind, why, label)
 		}
 		return true
 	}
@@ -242,6 +247,9 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 		return true
 	}
 	p := &store.Post{Room: m.room.id, Line: store.Line{Kind: kind, From: m.nick.Shown, Text: text}, Owner: m}
+	if label != nil {
+		p.Owner = &labeledLine{m, label}
+	}
 	ok, err := true, error(nil)
 	if wait {
 		err = m.room.svc.store.Submit(context.Background(), p)
@@ -258,7 +266,7 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 		p.Err = err
 		m.room.mu.Lock()
 		defer m.room.mu.Unlock()
-		m.lineRejected(p)
+		m.lineRejected(p, label)
 		m.room.releaseNickOfEnded(m)
 	}
 	return true
@@ -268,8 +276,17 @@ func (m *Member) say(kind store.Kind, text string, wait bool) bool {
 func muteText(b *store.Ban) string { return "you are muted" + ban.UntilText(b) }
 
 // refuseLine answers a line that the member may not say.
-func (m *Member) refuseLine(kind store.Kind, why string) {
-	m.answer(wire.Event{Type: wire.TypeError, Command: commandFor(kind), Code: wire.CodeDenied, Text: wire.NotSent + why})
+func (m *Member) refuseLine(kind store.Kind, why string, label Label) {
+	m.answerLine(wire.Event{Type: wire.TypeError, Command: commandFor(kind), Code: wire.CodeDenied, Text: wire.NotSent + why}, label)
+}
+
+// answerLine answers a line that was not said. The caller has the read lock, or holds Room.mu.
+func (m *Member) answerLine(ev wire.Event, label Label) {
+	if label == nil {
+		m.answer(ev)
+		return
+	}
+	m.queue(insert{kind: answer, bytes: label(m.room.svc.formats[m.reads].Render(nil, m.place(), ev))})
 }
 
 // commandFor is the command for a line of that kind.
@@ -304,21 +321,43 @@ func (m *Member) lineAppended(log *roomlog.Log, l *store.Line, e roomlog.Event) 
 			}
 		}
 	}
+	m.noteSaidLocked(l)
+}
+
+// noteSaidLocked counts a line of the member that is in the log. Member.mu is held.
+func (m *Member) noteSaidLocked(l *store.Line) {
 	m.inFlight--
 	m.lines.Add(1)
 	m.lastLine.Store(l.Time.UnixMicro())
 	m.out.Signal()
 }
 
+// labeledAppended is lineAppended for a line with a label: instead of the line in the log the member
+// gets what the label makes of it. Room.mu is held.
+func (m *Member) labeledAppended(log *roomlog.Log, l *store.Line, e roomlog.Event, label Label) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := log.Append(e)
+	if !m.ended && !m.drained {
+		own := e.Rendered[m.reads]
+		if m.hideOwn && l.Kind != store.Topic {
+			own = nil
+		}
+		m.insertLocked(insert{kind: skip, at: before, seq: e.Seq})
+		m.insertLocked(insert{kind: answer, at: log.End(), bytes: label(own)})
+	}
+	m.noteSaidLocked(l)
+}
+
 // lineRejected answers a line that the store has not taken.
-func (m *Member) lineRejected(p *store.Post) {
+func (m *Member) lineRejected(p *store.Post, label Label) {
 	code := wire.CodeInternal
 	if errors.Is(p.Err, store.ErrNoRoom) {
 		code = wire.CodeNoRoom
 	} else if errors.Is(p.Err, store.ErrClosed) {
 		code = wire.CodeShuttingDown
 	}
-	m.answer(wire.Event{Type: wire.TypeError, Command: commandFor(p.Line.Kind), Code: code, Text: wire.NotSent + storeErrorText(p.Err)})
+	m.answerLine(wire.Event{Type: wire.TypeError, Command: commandFor(p.Line.Kind), Code: code, Text: wire.NotSent + storeErrorText(p.Err)}, label)
 	m.mu.Lock()
 	m.inFlight--
 	m.mu.Unlock()

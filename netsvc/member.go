@@ -158,7 +158,10 @@ func (m *Member) end(c Cause) {
 }
 
 // endLocked is end without the announcement to the room. Room.mu is held.
-func (m *Member) endLocked(c Cause) bool {
+func (m *Member) endLocked(c Cause) bool { return m.endLabeled(c, nil) }
+
+// endLabeled is endLocked at a request that may have a label; nil: it has none. Room.mu is held.
+func (m *Member) endLabeled(c Cause, label Label) bool {
 	if m.cause != "" {
 		return false
 	}
@@ -173,7 +176,9 @@ func (m *Member) endLocked(c Cause) bool {
 		last.kind, last.at = endLagged, roomlog.Cursor{}
 		m.dropAllInsertsLocked()
 	}
-	last.bytes = m.out.session().farewell(m, c)
+	if last.bytes = m.out.session().farewell(m, c); label != nil {
+		last.bytes = label(last.bytes)
+	}
 	if !m.drained {
 		m.insertLocked(last)
 	}

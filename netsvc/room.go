@@ -404,8 +404,12 @@ func (r *Room) append(posts []*store.Post) {
 	for _, p := range posts {
 		m, ours := p.Owner.(*Member)
 		if p.Err != nil {
+			label := Label(nil)
+			if k, labeled := p.Owner.(*labeledLine); labeled {
+				m, label, ours = k.member, k.label, true
+			}
 			if ours {
-				m.lineRejected(p)
+				m.lineRejected(p, label)
 				r.releaseNickOfEnded(m)
 			}
 			continue
@@ -420,7 +424,12 @@ func (r *Room) append(posts []*store.Post) {
 		}
 		e := r.render(ev, false)
 		if !ours {
-			r.log.Append(e)
+			if k, labeled := p.Owner.(*labeledLine); labeled {
+				k.member.labeledAppended(r.log, &p.Line, e, k.label)
+				r.releaseNickOfEnded(k.member)
+			} else {
+				r.log.Append(e)
+			}
 			continue
 		}
 		m.lineAppended(r.log, &p.Line, e)

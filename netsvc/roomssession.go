@@ -717,11 +717,12 @@ func (s *RoomsSession) quit(c Cause, reason string) {
 	announceOnce(rooms, &s.output, func(r *Room) { r.announceLeaveOf(by[r], reason, false) })
 }
 
-// Leave ends one member, with a reason for the others.
-func (m *Member) Leave(reason string) {
+// Leave ends one member, with a reason for the others. Its farewell goes through label, unless that
+// is nil.
+func (m *Member) Leave(reason string, label Label) {
 	m.room.mu.Lock()
 	defer m.room.mu.Unlock()
-	if m.endLocked(CauseLeft) {
+	if m.endLabeled(CauseLeft, label) {
 		m.room.announceLeaveOf(m, reason, true)
 	}
 }
@@ -745,12 +746,24 @@ const (
 	Topic   = store.Topic // the text is the new topic; "": none any more
 )
 
-// Say submits a line: see Protocol.Line for wait.
-func (m *Member) Say(kind Kind, text string, wait bool) bool {
+// Label makes the answer to a request recognizable. It gets the answer as the member's format renders
+// it, or nothing if there is none, and returns what the member gets instead. It is called with locks
+// held, must not call the Service, and must not keep or change the bytes.
+type Label func(answer []byte) []byte
+
+// labeledLine is the owner of a line with a label in the store.
+type labeledLine struct {
+	member *Member
+	label  Label
+}
+
+// Say submits a line: see Protocol.Line for wait. The answer, which is the line in the member's
+// stream, nothing after HideOwn, or a refusal, goes through label, unless that is nil.
+func (m *Member) Say(kind Kind, text string, label Label, wait bool) bool {
 	if ok, ended := m.withinBounds(maxInFlight); !ok && !ended && (!wait || !m.awaitBounds(maxInFlight) && !m.hasEnded()) {
 		return false
 	}
-	return m.say(kind, text, wait)
+	return m.submit(kind, text, label, wait)
 }
 
 // Topic returns the topic of the member's room. Any goroutine may call it.

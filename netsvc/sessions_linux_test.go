@@ -84,10 +84,10 @@ func (p *testProtocol) Line(line []byte, over int, wait bool) bool {
 		}
 		p.Admit()
 	case text == "part":
-		p.In(name).Leave("")
+		p.In(name).Leave("", nil)
 	default:
 		if m := p.In(name); m != nil {
-			return m.Say(store.Message, text, wait)
+			return m.Say(store.Message, text, nil, wait)
 		}
 	}
 	return true

@@ -80,10 +80,13 @@ func (c *client) history(r *historyRequest) error {
 	return nil
 }
 
-// batch returns the lines around the whole answer to the line at hand.
+// batch returns the lines around the whole answer to the line at hand. They have its label.
 func (c *client) batch(ref string, params ...string) (header, footer []byte) {
 	host := c.server.host()
-	return appendLine(nil, host, "BATCH", append([]string{"+" + ref}, params...)...), appendLine(nil, host, "BATCH", "-"+ref)
+	if label := c.takeLabel(); label != "" {
+		header = appendTag(nil, "label", label)
+	}
+	return appendLine(header, host, "BATCH", append([]string{"+" + ref}, params...)...), appendLine(nil, host, "BATCH", "-"+ref)
 }
 
 // findHistory finds the lines that a request is for.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -35,11 +34,11 @@ type client struct {
 	wait       bool        // the command at hand may wait
 	paid       bool        // the command at hand has been charged, and has to wait
 	done       int         // targets of the command at hand that are done, if it has to wait
+	label      string      // of the line at hand, while nothing has answered it; empty: none
 	long       *longAnswer // to the command at hand, if parts of it are sent; nil: none
 	batches    int         // references given
 	deadline   *time.Timer
 	out        []byte // the answers to the line at hand
-
 }
 
 // state is what another process needs of a client.
@@ -191,6 +190,7 @@ func (c *client) Line(raw []byte, over int, wait bool) bool {
 	if !c.pay(max(k.cost, cheap)) {
 		return false
 	}
+	c.noteLabel(&m)
 	switch {
 	case errors.As(err, &wrong):
 		if wrong.Numeric != 0 {
@@ -208,8 +208,7 @@ func (c *client) Line(raw []byte, over int, wait bool) bool {
 		c.answer("") // about targets that are done
 		return false
 	}
-	label, _ := m.Tag("label")
-	c.answer(label)
+	c.answer(c.takeLabel())
 	c.done, c.paid, c.long = 0, false, nil
 	return true
 }
@@ -220,72 +219,33 @@ func (c *client) pay(cost float64) bool {
 	return c.paid
 }
 
-// answer sends the answers of the line at hand, with the label of its request.
+// answer sends the answers to the line at hand, with the label of its request.
 func (c *client) answer(label string) {
-	if label == "" || !c.caps.Enabled.labels() || c.quitting {
+	switch {
+	case label == "" || c.quitting:
 		if len(c.out) > 0 {
 			c.Answer(bytes.Clone(c.out))
 		}
-		return
-	}
-	var b []byte
-	switch n := bytes.Count(c.out, []byte("\n")); {
 	case c.long != nil && c.long.Ref != "":
-		b = appendLine(c.inBatch(nil, c.long.Ref), c.server.host(), "BATCH", "-"+c.long.Ref)
-	case n == 0:
-		b = appendLine(appendTag(nil, "label", label), c.server.host(), "ACK")
-	case n == 1:
-		b = withTag(nil, c.out, "label", label)
+		c.Answer(appendLine(appendInBatch(nil, c.long.Ref, c.out), c.server.host(), "BATCH", "-"+c.long.Ref))
 	default:
-		ref := c.batchRef()
-		b = c.inBatch(c.beginLabeled(nil, ref, label), ref)
-		b = appendLine(b, c.server.host(), "BATCH", "-"+ref)
+		c.Answer(appendLabeled(nil, c.server.host(), label, c.batchRef(), c.out))
 	}
-	c.Answer(b)
 }
 
 // answerPart sends what there is of a long answer. The rest follows.
-func (c *client) answerPart(m *Message) {
-	label, _ := m.Tag("label")
-	if label == "" || !c.caps.Enabled.labels() {
+func (c *client) answerPart() {
+	if c.label == "" {
 		c.answer("")
 	} else {
 		var b []byte
 		if c.long.Ref == "" {
 			c.long.Ref = c.batchRef()
-			b = c.beginLabeled(nil, c.long.Ref, label)
+			b = appendLine(appendTag(nil, "label", c.label), c.server.host(), "BATCH", "+"+c.long.Ref, "labeled-response")
 		}
-		c.Answer(c.inBatch(b, c.long.Ref))
+		c.Answer(appendInBatch(b, c.long.Ref, c.out))
 	}
 	c.out = c.out[:0]
-}
-
-// beginLabeled appends the begin of a batch that answers a request with a label.
-func (c *client) beginLabeled(b []byte, ref, label string) []byte {
-	return appendLine(appendTag(b, "label", label), c.server.host(), "BATCH", "+"+ref, "labeled-response")
-}
-
-// inBatch appends the answers so far with the tag of a batch.
-func (c *client) inBatch(b []byte, ref string) []byte {
-	for l := range bytes.Lines(c.out) {
-		b = withTag(b, l, "batch", ref)
-	}
-	return b
-}
-
-// withTag appends a line with one tag more.
-func withTag(b, l []byte, key, value string) []byte {
-	b = appendTag(b, key, value)
-	if l[0] == '@' {
-		return append(append(b, ';'), l[1:]...)
-	}
-	return append(append(b, ' '), l...)
-}
-
-// batchRef returns a new reference of a batch.
-func (c *client) batchRef() string {
-	c.batches++
-	return strconv.Itoa(c.batches)
 }
 
 // Farewell tells the client that its member in a room has ended.

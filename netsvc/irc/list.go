@@ -89,7 +89,7 @@ func (c *client) doList(m *Message) bool {
 		page := svc.ListAfter(c.long.After, listPage)
 		for _, i := range page {
 			if len(c.out) > partBytes {
-				c.answerPart(m)
+				c.answerPart()
 				if !c.AwaitTurn(0, c.wait) {
 					return false
 				}

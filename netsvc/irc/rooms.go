@@ -74,6 +74,7 @@ func (c *client) doJoin(m *Message) bool {
 			return false
 		}
 		c.done = i + 1
+		c.answerFirst()
 	}
 	return true
 }
@@ -147,7 +148,7 @@ func (c *client) greet(w netsvc.Welcome) []netsvc.Part {
 	if !c.has(capNoImplicitNames) {
 		parts = append(parts, netsvc.Part{Members: c.namesStyle()})
 	}
-	return append(parts, c.missed(w)...)
+	return c.labeledParts(append(parts, c.missed(w)...))
 }
 
 func (c *client) namesStyle() int {
@@ -160,8 +161,15 @@ func (c *client) namesStyle() int {
 // Members appends lines with members: 353 and 366, or 352 and 315.
 func (f logFormat) Members(b []byte, at netsvc.Place, all []netsvc.RosterMember, style, n int) ([]byte, int) {
 	room, host := string(chanType)+at.Name, f.Host()
+	style, batch := batchOf(style)
+	begin := func() { // the tag of the batch
+		if batch != "" {
+			b = appendTag(b, "batch", batch)
+		}
+	}
 	for lines := 0; n < len(all) && lines < 32; lines++ {
-		start := len(b)
+		begin()
+		start := len(closeTags(b))
 		b = appendReply(b, host, at.To, rplNamReply, "", "=", room)
 		b = append(b[:len(b)-len("\r\n")], " :"...)
 		for first := true; n < len(all); n++ {
@@ -180,6 +188,7 @@ func (f logFormat) Members(b []byte, at netsvc.Place, all []netsvc.RosterMember,
 		b = endLine(b, start)
 	}
 	if n >= len(all) {
+		begin()
 		b = appendNumeric(b, host, at.To, rplEndOfNames, room)
 	}
 	return b, n
@@ -214,8 +223,9 @@ func (c *client) doPart(m *Message) bool {
 	}
 	for target := range strings.SplitSeq(m.Param(0), ",") {
 		if k := c.in(target); k != nil {
-			k.Leave(cleanWords(m.Param(1)))
+			k.Leave(cleanWords(m.Param(1)), c.ownAnswer())
 		}
+		c.answerFirst()
 	}
 	return true
 }
@@ -225,7 +235,7 @@ func (c *client) partAll() bool {
 		return false
 	}
 	for _, k := range c.Members() {
-		k.Leave("")
+		k.Leave("", c.ownAnswer())
 	}
 	return true
 }
@@ -235,7 +245,7 @@ func (c *client) doTopic(m *Message) bool {
 	switch {
 	case k == nil:
 	case len(m.Params) > 1:
-		return k.Say(netsvc.Topic, wire.CleanTopic(StripFormatting(m.Param(1))), c.wait)
+		return k.Say(netsvc.Topic, wire.CleanTopic(StripFormatting(m.Param(1))), c.ownAnswer(), c.wait)
 	default:
 		if topic := k.Topic(); topic != "" {
 			c.replyText(rplTopic, topic, string(chanType)+k.Room().Name)
@@ -250,10 +260,11 @@ func (c *client) doNames(m *Message) bool {
 	for target := range strings.SplitSeq(cmp.Or(m.Param(0), "*"), ",") {
 		name, _ := roomName(target)
 		if n, err := wire.ParseName(name); err == nil && c.In(n.Key) != nil {
-			c.In(n.Key).Queue(netsvc.Part{Members: c.namesStyle()})
+			c.queue(c.In(n.Key), netsvc.Part{Members: c.namesStyle()})
 		} else {
 			c.reply(rplEndOfNames, target)
 		}
+		c.answerFirst()
 	}
 	return true
 }

@@ -49,7 +49,9 @@ func (c *client) talk(m *Message, kind netsvc.Kind) bool {
 		} else if !c.say(target, m.Param(1), kind) {
 			return false
 		}
-		c.done++
+		if c.done++; len(targets) > 1 {
+			c.answerFirst()
+		}
 	}
 	return true
 }
@@ -82,5 +84,5 @@ func (c *client) say(target, text string, kind netsvc.Kind) bool {
 		c.replyText(errInputTooLong, "The text is longer than lines may be here", target)
 		return true
 	}
-	return m.Say(kind, text, c.wait)
+	return m.Say(kind, text, c.ownAnswer(), c.wait)
 }
