@@ -137,7 +137,7 @@ func (c *call) bansOf(what string) ([]store.Ban, error) {
 func reachText(r netsvc.BanTargets, verb, also string) string {
 	text := verb + " " + count(r.Members, "member")
 	if r.Connections > 0 {
-		text += also + " " + count(r.Connections, "connection") + " to the master port or before a password"
+		text += also + " " + count(r.Connections, "connection") + " that no member has"
 	}
 	return text
 }

@@ -151,6 +151,7 @@ type DoorInfo struct {
 	Listening []netip.AddrPort  `json:"listening"`
 	Unbound   map[string]string `json:"unbound,omitempty"` // addresses that cannot be bound, and why
 	Sessions  int               `json:"sessions"`
+	Members   int               `json:"members"` // in all rooms
 }
 
 // Missing returns the addresses that cannot be bound, each with the reason.
@@ -192,6 +193,7 @@ func (s *Service) Doors() []DoorInfo {
 		for _, k := range sessions {
 			if k.door == d {
 				i.Sessions++
+				i.Members += len(k.Members())
 			}
 		}
 		if len(d.listen) > 0 || i.Sessions > 0 {
@@ -283,6 +285,14 @@ func (d *openDoor) begin(k *RoomsSession, state []byte) (err error) {
 		s.refuse(k.conn.Detach(k.remote), why, text)
 	}
 	return err
+}
+
+// door returns the name of the door by which a member is here; empty: the room's port.
+func (m *Member) door() string {
+	if k, ok := m.out.session().(*RoomsSession); ok {
+		return k.door.Name()
+	}
+	return ""
 }
 
 // sentence is a refusal of a room without the form of a line.

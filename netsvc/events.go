@@ -20,7 +20,7 @@ type Event struct {
 	Member string    `json:"member,omitempty"` // the nick
 	Remote string    `json:"remote,omitempty"`
 	By     string    `json:"by,omitempty"`   // the operator
-	Door   string    `json:"door,omitempty"` // how a command of the operator came in
+	Door   string    `json:"door,omitempty"` // how a command of the operator came in, or a member, if not by the room's port
 	Cause  string    `json:"cause,omitempty"`
 	Seq    uint64    `json:"seq,omitempty"`
 	Text   string    `json:"text,omitempty"`

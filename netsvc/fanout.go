@@ -414,18 +414,24 @@ func (asText) Replay(b []byte, _ Place, ev wire.Event, _ string) []byte { return
 func (asJSON) Replay(b []byte, _ Place, ev wire.Event, _ string) []byte { return ev.AppendJSON(b) }
 
 func (f asText) Members(b []byte, at Place, all []RosterMember, _, n int) ([]byte, int) {
-	return membersAsEvents(f, b, at, all, n)
+	for ; n < len(all) && len(b) < writeBytes; n++ {
+		b = f.Render(b, at, all[n].event())
+	}
+	return b, n
 }
 
 func (f asJSON) Members(b []byte, at Place, all []RosterMember, _, n int) ([]byte, int) {
-	return membersAsEvents(f, b, at, all, n)
-}
-
-func membersAsEvents(f Format, b []byte, at Place, all []RosterMember, n int) ([]byte, int) {
 	for ; n < len(all) && len(b) < writeBytes; n++ {
-		b = f.Render(b, at, wire.Event{Type: wire.TypeMember, Nick: all[n].Nick, Since: all[n].Since})
+		b = f.Render(b, at, all[n].event())
+		if door := all[n].Door; door != "" { // no field of an Event, which all lines would carry
+			b = append(append(append(b[:len(b)-len("}\n")], `,"door":"`...), door...), "\"}\n"...)
+		}
 	}
 	return b, n
+}
+
+func (m *RosterMember) event() wire.Event {
+	return wire.Event{Type: wire.TypeMember, Nick: m.Nick, Since: m.Since}
 }
 
 func (asText) ForPeople() bool { return true }

@@ -268,7 +268,7 @@ func (r *Room) applyTopic(k store.Room) {
 	if k.Topic == "" {
 		said = "the operator removed the topic"
 	}
-	r.announce(wire.Event{Type: wire.TypeNotice, Text: said})
+	r.announce(wire.Event{Type: wire.TypeNotice, Text: said, TopicSet: true, Reason: k.Topic})
 }
 
 // applySettings has new settings take effect.

@@ -355,10 +355,12 @@ func (s *Service) Status() Status {
 // ConnInfo is a connection as the operator sees it.
 type ConnInfo struct {
 	Remote string    `json:"remote"`
-	State  string    `json:"state"` // member; leaving or closing (see MemberInfo); master, password or handshake
-	Room   string    `json:"room"`
+	State  string    `json:"state"` // member; leaving or closing (see MemberInfo); master, password or handshake; or the name of a door
+	Room   string    `json:"room"`  // by a door: all of them
 	Nick   string    `json:"nick"`
 	Since  time.Time `json:"since"`
+
+	member bool
 }
 
 // Conns returns all connections, the oldest first, or those of an address, with or without a port.
@@ -366,7 +368,9 @@ func (s *Service) Conns(of string) []ConnInfo {
 	members, _ := s.allMembers("") // for all rooms there is no error
 	all := make([]ConnInfo, 0, len(members))
 	for _, m := range members {
-		all = append(all, ConnInfo{m.Remote, cmp.Or(m.State, "member"), m.Room, m.Nick, m.Since})
+		if m.Door == "" { // else its session is in the list, once
+			all = append(all, ConnInfo{m.Remote, cmp.Or(m.State, "member"), m.Room, m.Nick, m.Since, true})
+		}
 	}
 	for _, v := range s.nonMembers() {
 		all = append(all, v.info())
@@ -378,8 +382,8 @@ func (s *Service) Conns(of string) []ConnInfo {
 	return all
 }
 
-// Member reports whether the connection is a member's. Kick ends a member, by its ID.
-func (c ConnInfo) Member() bool { return c.Nick != "" }
+// Member reports whether the connection is that of one member. Kick ends it, by the member's ID.
+func (c ConnInfo) Member() bool { return c.member }
 
 // isFrom reports whether a connection is from an address, with or without a port.
 func (c ConnInfo) isFrom(what string) bool {
@@ -391,7 +395,7 @@ func (c ConnInfo) isFrom(what string) bool {
 	return err == nil && wrong == nil && host.Addr() == addr.Unmap()
 }
 
-// Disconnect breaks connections that are not a member's, by their remote addresses with ports, and
+// Disconnect breaks connections that are not one member's, by their remote addresses with ports, and
 // returns how many there were.
 func (s *Service) Disconnect(remotes []string) (n int, err error) {
 	end, err := s.beginChange()

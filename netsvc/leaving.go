@@ -233,8 +233,8 @@ func (s *Service) detectDeadPeers() {
 		}
 		var before map[*output]bool // silent in the last probe
 		for again := true; again && s.sleep(s.opts().DeadPeer/6); {
-			again = false
 			silent := make(map[*output]bool)
+			again = s.detectDeadSessions(s.opts().DeadPeer/2, before, silent)
 			for _, r := range s.allRooms() {
 				if r.unacknowledged.Swap(false) && r.detectDeadPeers(s.opts().DeadPeer/2, before, silent) {
 					r.unacknowledged.Store(true)
@@ -251,12 +251,28 @@ func (s *Service) detectDeadPeers() {
 func (r *Room) detectDeadPeers(limit time.Duration, before, silent map[*output]bool) (waiting bool) {
 	defer r.svc.engine.BeginChange()()
 	for _, m := range r.currentMembers() {
-		unacknowledged, isSilent := m.out.conn.ProbePeer(limit)
-		waiting = waiting || unacknowledged
-		if isSilent {
-			if silent[m.out] = true; before[m.out] {
-				m.out.declareDead()
-			}
+		waiting = m.out.detectDeadPeer(limit, before, silent) || waiting
+	}
+	return waiting
+}
+
+// detectDeadSessions is detectDeadPeers for the sessions that are in no room.
+func (s *Service) detectDeadSessions(limit time.Duration, before, silent map[*output]bool) (waiting bool) {
+	defer s.engine.BeginChange()()
+	for _, k := range s.allRoomsSessions() {
+		if len(k.Members()) == 0 {
+			waiting = k.detectDeadPeer(limit, before, silent) || waiting
+		}
+	}
+	return waiting
+}
+
+// detectDeadPeer is detectDeadPeers for one conn.
+func (o *output) detectDeadPeer(limit time.Duration, before, silent map[*output]bool) (waiting bool) {
+	waiting, isSilent := o.conn.ProbePeer(limit)
+	if isSilent {
+		if silent[o] = true; before[o] {
+			o.declareDead()
 		}
 	}
 	return waiting

@@ -188,7 +188,7 @@ func (m *Member) endLabeled(c Cause, label Label) bool {
 	m.out.session().memberEnded(m)
 	m.room.svc.counters.memberEnds.add(c)
 	if !m.unannounced.Load() {
-		m.room.svc.Publish(Event{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.out.remote.String(), Cause: string(c)})
+		m.room.svc.Publish(Event{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.out.remote.String(), Door: m.door(), Cause: string(c)})
 	}
 	return true
 }
@@ -248,10 +248,11 @@ type roster struct {
 type RosterMember struct {
 	Nick  string    `json:"nick"`
 	Since time.Time `json:"since"`
+	Door  string    `json:"door,omitempty"` // by which it is here; empty: the room's port
 }
 
 // size is about how many bytes of memory the roster takes. The nicks belong to the members.
-func (o *roster) size() int { return 48 * len(o.Members) }
+func (o *roster) size() int { return 64 * len(o.Members) }
 
 // currentMembers returns a copy of the list of members.
 func (r *Room) currentMembers() []*Member {
@@ -271,7 +272,7 @@ func (r *Room) rosterLocked() *roster {
 	})
 	o := &roster{make([]RosterMember, len(members))}
 	for i, m := range members {
-		o.Members[i] = RosterMember{m.nick.Shown, m.since()}
+		o.Members[i] = RosterMember{m.nick.Shown, m.since(), m.door()}
 	}
 	r.roster = o
 	return o
@@ -377,7 +378,7 @@ func (r *Room) announceJoin(m *Member) {
 		return
 	}
 	r.announce(wire.Event{Type: wire.TypeJoin, From: m.nick.Shown, Members: len(r.members)})
-	r.svc.Publish(Event{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: m.out.remote.String()})
+	r.svc.Publish(Event{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: m.out.remote.String(), Door: m.door()})
 }
 
 // announceLeave announces that a member has left, if its join was announced. mu is held.

@@ -25,6 +25,7 @@ type MemberInfo struct {
 	Nick   string    `json:"nick"`
 	Room   string    `json:"room"`
 	Remote string    `json:"remote"`
+	Door   string    `json:"door,omitempty"` // by which it is here; empty: the room's port
 	Since  time.Time `json:"since"`
 	Spoke  time.Time `json:"spoke,omitzero"` // when it sent its last line
 	Lines  uint64    `json:"lines"`          // that it has sent
@@ -41,7 +42,7 @@ type MemberInfo struct {
 // the lock should be held. Room.mu is held.
 func (m *Member) info(end uint64) MemberInfo {
 	i := MemberInfo{
-		ID: m.id, Nick: m.nick.Shown, Since: m.since().UTC(),
+		ID: m.id, Nick: m.nick.Shown, Door: m.door(), Since: m.since().UTC(),
 		Lines: m.lines.Load(), JSON: m.reads == roomlog.JSON, Muted: m.activeMute() != nil, remote: m.out.remote, key: m.nick.Key,
 	}
 	if t := m.lastLine.Load(); t != 0 {

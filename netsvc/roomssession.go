@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -149,8 +150,12 @@ func (s *RoomsSession) addReady(b []byte) {
 	}
 	s.mu.Lock()
 	s.ready = append(s.ready, b...)
+	alone := len(s.members) == 0
 	s.mu.Unlock()
 	s.set(hasNews)
+	if alone { // else the room does that
+		s.svc.wakeDeadPeerDetection()
+	}
 }
 
 // Answer queues bytes behind everything that is in the session's rooms now.
@@ -600,7 +605,11 @@ func (s *RoomsSession) HungUp() bool                      { return s.conn.HungUp
 func (s *RoomsSession) evict()                            { s.End(EndEvicted) }
 
 func (s *RoomsSession) info() ConnInfo {
-	return ConnInfo{Remote: s.remote.String(), State: s.door.Name(), Since: s.since.UTC()}
+	var rooms []string
+	for _, m := range s.Members() {
+		rooms = append(rooms, m.room.name())
+	}
+	return ConnInfo{Remote: s.remote.String(), State: s.door.Name(), Room: strings.Join(rooms, " "), Nick: s.proto.Nick(), Since: s.since.UTC()}
 }
 
 // terminate ends the session if there is a reason: a ban in all rooms, the end of the server once the

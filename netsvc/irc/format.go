@@ -97,8 +97,13 @@ func (f *Format) append(b []byte, room Place, ev *wire.Event, r Playback) []byte
 	switch ev.Type {
 	case wire.TypeMessage, wire.TypeAction, wire.TypePrivate:
 		return l.say(b)
-	case wire.TypeNotice, wire.TypeError:
+	case wire.TypeNotice:
+		if ev.TopicSet {
+			return l.event(b, "", "TOPIC", true, ev.Reason)
+		}
 		return l.notice(b)
+	case wire.TypeError:
+		return l.refusal(b)
 	case wire.TypeTopic:
 		return l.event(b, ev.From, "TOPIC", true, ev.Text)
 	case wire.TypeJoin:
@@ -198,6 +203,19 @@ func (l *lines) notice(b []byte) []byte {
 		return l.split(b, "", "NOTICE", "", "", "", text, "")
 	}
 	return l.split(b, "", "NOTICE", l.room.To, "", l.room.Name, text, "")
+}
+
+// refusal appends why something that the only reader said is not in the room. Clients show a numeric
+// where the room is.
+func (l *lines) refusal(b []byte) []byte {
+	n := errCannotSend
+	switch {
+	case l.room.To == "" || l.ev.Command == "":
+		return l.notice(b)
+	case l.ev.Command == "topic":
+		n = errChanOpPrivs
+	}
+	return l.event(b, "", n.String(), false, l.room.To, string(chanType)+l.room.Name, withoutCTCP(l.ev.Text))
 }
 
 // split appends a text in as many lines as it needs: to the nick to, or to the room. Each part is

@@ -47,6 +47,8 @@ func TestRender(t *testing.T) {
 		{formatAt(allTags), lobby, wire.Event{Time: noon, Type: wire.TypeNotice, Text: "operator: soon"}, "@time=2026-11-23T12:00:00.123Z :irc.example.org NOTICE #Lobby :operator: soon"},
 		{formatAt(noTags), alone, wire.Event{Type: wire.TypeNotice, Text: "soon"}, ":irc.example.org NOTICE ann :[#Lobby] soon"},
 		{formatAt(noTags), alone, wire.Event{Type: wire.TypeError, Code: "busy", Text: "not sent: busy"}, ":irc.example.org NOTICE ann :[#Lobby] not sent: busy"},
+		{formatAt(noTags), alone, wire.Event{Type: wire.TypeError, Command: "say", Text: "not sent: you are muted"}, ":irc.example.org 404 ann #Lobby :not sent: you are muted"},
+		{formatAt(timeTag), alone, wire.Event{Time: noon, Type: wire.TypeError, Command: "topic", Text: "not sent: no"}, "@time=2026-11-23T12:00:00.123Z :irc.example.org 482 ann #Lobby :not sent: no"},
 		{formatAt(noTags), lobby, wire.Event{Type: wire.TypePrivate, From: "ann", To: "bob", Text: "psst"}, ":ann!u@irc.example.org PRIVMSG bob :psst"},
 		{formatAt(noTags), lobby, wire.Event{Type: wire.TypePrivate, From: "ann", To: "bob", Text: "\x01VERSION\x01"}, ":ann!u@irc.example.org PRIVMSG bob :\x01VERSION\x01"},
 		{formatAt(noTags), lobby, wire.Event{Type: wire.TypePrivate, From: "ann", To: "bob", Text: "\x01ACTION waves"}, ":ann!u@irc.example.org PRIVMSG bob :\x01ACTION waves\x01"},

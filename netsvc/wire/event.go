@@ -52,7 +52,9 @@ type Event struct {
 	// How a member left: by a kick of the operator, or from this room alone while its session is
 	// in others; and its words. IRC shows them, text and JSON do not.
 	Kicked, Parted bool
-	Reason         string
+	// TopicSet says that a notice is about a topic of the operator, which is Reason. IRC shows that one.
+	TopicSet bool
+	Reason   string
 }
 
 // format is how an event of a type is rendered.

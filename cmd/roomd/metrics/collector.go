@@ -104,6 +104,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		emitRooms(ch, rooms)
 	}
 	gauge("members", "Members of all rooms.", float64(members))
+	sessions, byDoor := make(map[string]int), make(map[string]int)
+	for _, d := range svc.Doors() {
+		sessions[d.Name], byDoor[d.Name] = d.Sessions, d.Members
+	}
+	emitBy(ch, prometheus.GaugeValue, "door_sessions", "Connections of another protocol than that of the rooms' ports, each in any number of rooms, by door.", "door", sessions)
+	emitBy(ch, prometheus.GaugeValue, "door_members", "Members that are in a room by such a connection, by door.", "door", byDoor)
 	gauge("members_lagging", "Members that have not got everything yet.", float64(lagging))
 	gauge("worst_lag_events", "How many events the slowest member is behind.", float64(worst))
 	gauge("connections", "Connections now, to the master port and to rooms.", float64(svc.Connections()))

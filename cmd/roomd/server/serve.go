@@ -339,10 +339,10 @@ func announce(out io.Writer, version string, c *config.Config, svc *netsvc.Servi
 	}
 	for _, d := range svc.Doors() {
 		for _, a := range d.Listening {
-			fmt.Fprintf(out, "%-12s %s\n", strings.ToUpper(d.Name), a)
+			fmt.Fprintf(out, "%-12s %s\n", d.Name, a)
 		}
 		for _, m := range d.Missing() {
-			fmt.Fprintf(out, "missing      %s on %s\n", strings.ToUpper(d.Name), m)
+			fmt.Fprintf(out, "missing      %s on %s\n", d.Name, m)
 		}
 	}
 	rooms := svc.List()

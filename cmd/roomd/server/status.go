@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"roomd/admin/english"
 	"roomd/netsvc"
@@ -40,7 +39,7 @@ func statusLine(svc *netsvc.Service, st *store.Store) string {
 	}
 	for _, d := range svc.Doors() {
 		for _, m := range d.Missing() {
-			text += "; no " + strings.ToUpper(d.Name) + " on " + m
+			text += "; no " + d.Name + " on " + m
 		}
 	}
 	if st.SlowDisk() > 0 {
