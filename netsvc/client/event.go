@@ -35,7 +35,7 @@ type Event struct {
 	Seq     uint64    `json:"seq"` // grows, not always by one
 	Time    time.Time `json:"time"`
 	Type    Type      `json:"type"`
-	Notice  bool      `json:"notice"` // of a Message: no program must answer it
+	Notice  bool      `json:"notice"` // of a Message or a Private: no program must answer it
 	From    string    `json:"from"`
 	To      string    `json:"to"`
 	Nick    string    `json:"nick"`

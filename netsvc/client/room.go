@@ -240,6 +240,13 @@ func (r *Room) History(ctx context.Context, n int) ([]Event, error) {
 	return events(frames), err
 }
 
+// Before returns the n stored lines before a sequence number, the oldest first, for going back page
+// by page: the Seq of the first one leads to the next page. There are fewer if no more are kept.
+func (r *Room) Before(ctx context.Context, seq uint64, n int) ([]Event, error) {
+	frames, err := r.ask(ctx, fmt.Sprintf("/before %d %d", max(seq, 1), max(n, 1)), nil)
+	return events(frames), err
+}
+
 // Search returns the newest lines, 50 at most and the oldest first, that contain a text or whose
 // sender does, ignoring case. The server charges it by the length of the history. A server that
 // does not know it refuses it: *Error of the code BadRequest.
@@ -288,7 +295,8 @@ func (r *Room) ask(ctx context.Context, line string, then func(*frame)) ([]frame
 			if f.Type == typeError {
 				c.err = &Error{Code: f.Code, Text: f.Text}
 			}
-			if command == "who" || command == "history" || command == "search" {
+			switch command {
+			case "who", "history", "before", "search":
 				c.missing = f.Count
 			}
 			if then != nil {

@@ -145,6 +145,13 @@ func TestRoom(t *testing.T) {
 		t.Fatal(old, err)
 	}
 	next(t, bob, client.Message) // history is no event
+	page, err := bob.Before(ctx, old[3].Seq, 2)
+	if err != nil || len(page) != 2 || page[0].Seq != old[1].Seq || page[1].Seq != old[2].Seq {
+		t.Fatal(page, err)
+	}
+	if page, err = bob.Before(ctx, 1, 2); err != nil || len(page) != 0 {
+		t.Fatal(page, err)
+	}
 	found, err := bob.Search(ctx, " ANNA")
 	if err != nil || len(found) != 1 || found[0].Text != "as Anna" || found[0].Seq != old[3].Seq {
 		t.Fatal(found, err)

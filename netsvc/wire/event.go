@@ -32,7 +32,7 @@ type Event struct {
 	Seq     uint64    // in the history, or of a pong
 	Time    time.Time // sent in UTC with microseconds
 	Type    Type
-	Notice  bool // of a message: no program must answer it
+	Notice  bool // of a message or a private line: no program must answer it
 	From    string
 	To      string    // of private
 	Nick    string    // the new one, or the member's

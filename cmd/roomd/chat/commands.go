@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -251,22 +252,13 @@ func (c *chat) doHistory(rest string) {
 		p.mu.Lock()
 		oldest := p.oldestShown
 		p.mu.Unlock()
-		// The answer begins with the lines that are shown already, of unknown number.
-		var lines []client.Event
-		for ask := n + pageLines; ; ask *= 4 {
-			all, err := p.room.History(ctx, ask)
-			if err != nil {
-				return err
-			}
-			lines = all
-			if i := slices.IndexFunc(all, func(ev client.Event) bool { return ev.Seq >= oldest }); oldest > 0 && i >= 0 {
-				lines = all[:i]
-			}
-			if len(lines) >= n || len(all) < ask {
-				break
-			}
+		if oldest == 0 {
+			oldest = math.MaxUint64 // none is shown
 		}
-		lines = lines[max(0, len(lines)-n):]
+		lines, err := p.room.Before(ctx, oldest, n)
+		if err != nil {
+			return err
+		}
 		if len(lines) == 0 {
 			c.say("%s: there are no earlier lines", p.name)
 			return nil

@@ -61,7 +61,10 @@ func join(ctx context.Context, where string) (*client.Room, error) {
 // carry says in one room what others say in another, until that ends. Send returns when the line is on disk.
 func carry(ctx context.Context, from, to *client.Room) error {
 	for ev := range from.Events(ctx) {
-		text := ""
+		text, send := "", to.Send
+		if ev.Notice {
+			send = to.SendNotice
+		}
 		switch {
 		case ev.Own || ev.From == "bridge":
 			continue
@@ -72,7 +75,7 @@ func carry(ctx context.Context, from, to *client.Room) error {
 		default:
 			continue
 		}
-		if _, err := to.Send(ctx, text); err != nil && !errors.Is(err, client.ErrRefused) {
+		if _, err := send(ctx, text); err != nil && !errors.Is(err, client.ErrRefused) {
 			return err
 		}
 	}
