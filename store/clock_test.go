@@ -3,8 +3,10 @@ package store
 import (
 	"bytes"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -206,7 +208,7 @@ func TestTimesNeverDecrease(t *testing.T) {
 	})
 }
 
-// NewestBefore against a room as a slice: with lines in the database, in memory, removed,
+// NewestBefore and LinesBackward against a room as a slice: with lines in the database, in memory, removed,
 // in corrupt blocks, and with numbers that jump.
 func TestNewestBefore(t *testing.T) {
 	dir := t.TempDir()
@@ -301,6 +303,26 @@ func TestNewestBefore(t *testing.T) {
 			if got, err := s.NewestBefore(room, at); got != want || err != nil {
 				rt.Fatalf("the newest line before %v is %d, %v; want %d", at, got, err, want)
 			}
+		}
+		var want []uint64
+		for _, l := range slices.Backward(lines) {
+			if l.Seq > removed && !corrupt[l.Seq] {
+				want = append(want, l.Seq)
+			}
+		}
+		var got []uint64
+		for upto := uint64(math.MaxUint64); upto > 0; {
+			page, after, _, err := s.LinesBackward(room, upto, rapid.SampledFrom([]int{1, 5000, 1 << 20}).Draw(rt, "maxBytes"))
+			if err != nil || after >= upto {
+				rt.Fatalf("backward from %d: then from %d, %v", upto, after, err)
+			}
+			for _, l := range page {
+				got = append(got, l.Seq)
+			}
+			upto = after
+		}
+		if !slices.Equal(got, want) {
+			rt.Fatalf("backward there are %d, not %d", got, want)
 		}
 		if _, err := s.NewestBefore(room+1, time.Now()); !errors.Is(err, ErrNoRoom) {
 			rt.Fatalf("in a room that does not exist: %v", err)
