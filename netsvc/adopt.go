@@ -226,6 +226,9 @@ func (s *Service) Adopt(receive Receive) error {
 		a.announceLost(r)
 		r.noteWritten() // the other process may have written to a peer that is dead
 		here += uint64(len(r.members))
+		r.mu.Lock()
+		r.deleteIfUnused() // after the thaw
+		r.mu.Unlock()
 	}
 	s.uncounted.Store(s.memberIDs.Load() - s.endedMembers() - here)
 	if s.master.Load() == nil {

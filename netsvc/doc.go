@@ -104,6 +104,10 @@
 // # Orders
 //
 // CREATE: reserve the name, bind the port, commit, publish, answer; a failure rolls back in reverse.
+// A room that a JOIN through a door has made is provisional: as long as it has had no line and the
+// operator has not changed it, its last leave marks it as vacating, which admits nobody, and has it
+// deleted for good, its port as it was before. The store refuses that if a line was submitted before;
+// then the room goes on. Start and Adopt delete those that were left.
 // DELETE: commit, mark closing, accept and tell the clients in the backlog, close the listeners,
 // append the farewell, drain the members (bounded), close, put the port into quarantine, answer.
 // Start: bind every room, create the first rooms in an empty database, then open the master port.

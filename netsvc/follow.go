@@ -52,13 +52,18 @@ func (q *taskQueue) add(fn func()) {
 }
 
 // wait waits until the functions that were added before have returned.
-func (q *taskQueue) wait() {
+func (q *taskQueue) wait() { <-q.done() }
+
+// done returns a channel that is closed when wait would return.
+func (q *taskQueue) done() <-chan struct{} {
 	q.mu.Lock()
-	last := q.last
-	q.mu.Unlock()
-	if last != nil {
-		<-last
+	defer q.mu.Unlock()
+	if q.last == nil {
+		done := make(chan struct{})
+		close(done)
+		return done
 	}
+	return q.last
 }
 
 // idle reports whether all functions have returned.
@@ -200,7 +205,11 @@ func (s *Service) roomDeleted(k store.Room, say, from string) {
 			s.log.Error("lines of a deleted room cannot be released; they are removed after the next start", "room", r.name(), "error", err)
 		}
 		s.unregister(r)
-		s.quarantinePort(r.port())
+		if k.WasPortNew() {
+			s.returnPorts(r.port())
+		} else {
+			s.quarantinePort(r.port())
+		}
 		s.log.Info("room deleted", "room", r.name(), "port", r.port(), "members", members, "by", cmp.Or(from, "operator"))
 		s.Publish(Event{Type: "delete", Room: r.name(), Remote: from})
 	})
@@ -211,6 +220,9 @@ func (s *Service) roomUpdated(k store.Room, e store.Edit) {
 	if r == nil {
 		return
 	}
+	r.mu.Lock()
+	r.provisional = false
+	r.mu.Unlock()
 	if e.Name != nil {
 		r.applyRename(k)
 	}

@@ -186,6 +186,7 @@ func (m *Member) endLabeled(c Cause, label Label) bool {
 	m.out.Signal()
 	m.room.releaseNickOfEnded(m)
 	m.out.session().memberEnded(m)
+	m.room.deleteIfUnused()
 	m.room.svc.counters.memberEnds.add(c)
 	if !m.unannounced.Load() {
 		m.room.svc.Publish(Event{Type: "leave", Room: m.room.name(), Member: m.nick.Shown, Remote: m.out.remote.String(), Door: m.door(), Cause: string(c)})

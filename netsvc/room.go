@@ -102,6 +102,8 @@ type presence struct {
 	cause         Cause  // why it is closing
 	unboundReason string // why it is unbound; empty: it is not
 	ln            *transport.Endpoint
+	provisional   bool // see Creation.Provisional; a line ends it, and then the log does
+	vacating      bool // it is being deleted because it is unused, or turns out to be used
 }
 
 // membership is the members of a room, and the state of joining and leaving. Room.mu guards it.
@@ -124,6 +126,7 @@ func newRoom(s *Service, k store.Room, last uint64) *Room {
 		origin:     origin{id: k.ID, identity: s.store.Identity(k), keyHash: k.KeyHash, created: k.Created, creatorAddr: k.Creator},
 		membership: membership{nicks: make(map[string]*Member), leaving: make(map[*Member]*departure)},
 	}
+	r.provisional = k.Provisional
 	r.nameAndPort.Store(newNameAndPort(k.Name, k.Key, k.Port))
 	r.settings.Store(&k.Settings)
 	r.password.Store(passwd.FromHash(k.Password))
@@ -244,14 +247,17 @@ func (r *Room) currentState() state {
 
 // serves reports whether clients of the master port see the room.
 func (r *Room) serves() bool {
-	st := r.currentState()
-	return st == open || st == unbound
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.servesLocked()
 }
+
+func (r *Room) servesLocked() bool { return (r.state == open || r.state == unbound) && !r.vacating }
 
 func (r *Room) info() (RoomInfo, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state != open && r.state != unbound {
+	if !r.servesLocked() {
 		return RoomInfo{}, false
 	}
 	return RoomInfo{
@@ -329,8 +335,8 @@ func (r *Room) join(c *transport.Conn, addr netip.AddrPort, before *passwordSess
 // refuses returns the reason why a member from that address cannot join; an empty text: it can. mu
 // is held.
 func (r *Room) refuses(addr netip.AddrPort) (why RefusalReason, text string) {
-	if r.state == closing {
-		ev := r.farewell(r.cause)
+	if r.state == closing || r.vacating {
+		ev := r.farewell(cmp.Or(r.cause, CauseDeleted))
 		return RefusedClosing, string(ev.AppendText(nil))
 	}
 	if most := r.maxMembers(); r.isFull(most) {

@@ -1,6 +1,7 @@
 package netsvc
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -247,7 +248,7 @@ func (s *Service) Create(name string, by Creation) (info RoomInfo, key string, e
 	if err != nil {
 		return info, "", err
 	}
-	if _, err := s.store.CreateAll([]store.Room{p.record}, by.By, networkAudit(by.Addr, "CREATE "+p.record.Name)...); err != nil {
+	if _, err := s.store.CreateAll([]store.Room{p.record}, by.By, networkAudit(cmp.Or(by.Door, store.DoorMaster), by.Addr, "CREATE "+p.record.Name)...); err != nil {
 		p.release()
 		return info, "", clientError(fmt.Errorf("create the room %s: %w", p.record.Name, err))
 	}
@@ -337,6 +338,7 @@ func (s *Service) reserve(name string, by Creation) (*reservation, error) {
 	reserved := &reservation{placeholder: placeholder, ln: ln, key: key, creator: by.Session, password: p}
 	reserved.record = store.Room{
 		Name: n.Shown, Key: n.Key, Port: ln.Port, Created: time.Now().UTC(), Creator: by.Addr, KeyHash: keyHash[:], Password: p.Hash(), Topic: topic, Owner: reserved,
+		Provisional: by.Provisional,
 	}
 	return reserved, nil
 }
@@ -363,10 +365,14 @@ func (p *reservation) opened() (RoomInfo, error) {
 type Creation struct {
 	Session  uint64 // ID of the master session; 0: none
 	Addr     string // of the client; "": the room is not created over the network
+	Door     string // of the client, for the audit; "": the master port
 	By       string // the operator, if there is no Addr
 	Port     int    // 0: the next free one
 	Password string // as it was typed; "": none
 	Topic    string
+	// Provisional says that the room is deleted for good when its last member leaves, as long as
+	// nobody has said anything and the operator has not changed it.
+	Provisional bool
 }
 
 // placeholderRoom returns a room that reserves a name in the map. It never opens and has no ID, so

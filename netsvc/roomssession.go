@@ -1077,9 +1077,27 @@ var ErrWait = errMustWait
 // CodeNoRoom or CodeBadName, or ErrWait: the room has a password, which takes time, and wait is
 // false, or the server is to be suspended.
 func (s *RoomsSession) Join(j Join, wait bool) (*Member, error) {
+	for {
+		if m, err := s.enter(j, wait); err != errVacating {
+			return m, err
+		}
+	}
+}
+
+// errVacating is the error for a room that is being deleted because it is unused.
+var errVacating = errors.New("the room is being deleted")
+
+// enter is Join, and fails with errVacating instead of ErrWait where it can be made again.
+func (s *RoomsSession) enter(j Join, wait bool) (*Member, error) {
 	r, err := s.svc.room(j.Room)
 	if err != nil && j.Create {
-		r, err = s.create(j.Room, wait)
+		if r, err = s.create(j.Room, wait); err == nil {
+			defer func() { // if it cannot be entered
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.deleteIfUnused()
+			}()
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -1090,6 +1108,9 @@ func (s *RoomsSession) Join(j Join, wait bool) (*Member, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if why, text := r.refuses(s.remote); text != "" {
+		if r.vacating && j.Create {
+			return nil, errVacating
+		}
 		s.svc.publishRefusal(r.name(), s.remote, why, text)
 		return nil, &JoinError{why, sentence(text)}
 	}
@@ -1115,9 +1136,10 @@ func (s *RoomsSession) Join(j Join, wait bool) (*Member, error) {
 	return m, nil
 }
 
-// create makes a room that is not there, as CREATE at the master port does.
+// create makes a provisional room that is not there, as CREATE at the master port does.
 func (s *RoomsSession) create(name string, wait bool) (*Room, error) {
-	if _, err := wire.ParseName(name); err != nil {
+	n, err := wire.ParseName(name)
+	if err != nil {
 		return nil, err
 	}
 	if !s.svc.opts().CreateAnyone {
@@ -1126,10 +1148,48 @@ func (s *RoomsSession) create(name string, wait bool) (*Room, error) {
 	if !wait || !s.AwaitTurn(4, true) {
 		return nil, ErrWait
 	}
-	if _, _, err := s.svc.Create(name, Creation{Addr: s.remote.String()}); err != nil {
-		return nil, err
+	for {
+		if err := s.awaitDeletion(n.Key); err != nil {
+			return nil, err
+		}
+		end, ok := s.svc.engine.TryBeginChange()
+		if !ok {
+			return nil, ErrWait
+		}
+		_, _, err = s.svc.Create(name, Creation{Addr: s.remote.String(), Door: s.door.Name(), Provisional: true})
+		end()
+		if r, again := s.svc.room(name); again == nil { // somebody else may have been quicker
+			return r, nil
+		}
+		if code, _, _ := ClientError(err); err != nil && (code != wire.CodeExists || s.svc.keyed(n.Key) == nil) {
+			return nil, err
+		}
+		if !s.svc.sleep(createInterval) {
+			return nil, wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
+		}
 	}
-	return s.svc.room(name)
+}
+
+// createInterval is how often a session looks at a room that another one is creating.
+const createInterval = time.Millisecond
+
+// awaitDeletion waits until no room of a folded name is being deleted.
+func (s *RoomsSession) awaitDeletion(key string) error {
+	for r := s.svc.keyed(key); r != nil && !r.work.idle(); r = s.svc.keyed(key) {
+		select {
+		case <-r.work.done():
+		case <-s.svc.engine.Suspending():
+			return ErrWait
+		}
+	}
+	return nil
+}
+
+// keyed returns the room of a folded name, in any state; nil: there is none.
+func (s *Service) keyed(key string) *Room {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rooms[key]
 }
 
 // checkPassword checks a room's password as its port does.

@@ -219,7 +219,7 @@ func (s *Service) Start() error {
 	if err := s.engine.Run(); err != nil {
 		return err
 	}
-	s.bindAll(rooms)
+	s.bindAll(s.dropAllUnused(rooms))
 	if err := s.createFirst(); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -49,7 +50,7 @@ func (s *Service) deleteFromStore(name, say, from string, allowed func(*Room) er
 			return nil, err
 		}
 	}
-	err = s.store.Delete(r.id, say, append(audit, networkAudit(from, "DELETE "+r.name())...)...)
+	err = s.store.Delete(r.id, say, append(audit, networkAudit(store.DoorMaster, from, "DELETE "+r.name())...)...)
 	switch {
 	case errors.Is(err, store.ErrNoRoom): // deleted by another client meanwhile
 		return nil, wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
@@ -61,11 +62,60 @@ func (s *Service) deleteFromStore(name, say, from string, allowed func(*Room) er
 
 // networkAudit is the audit of a change by a client at that address. Without an address it is
 // nil: then the caller keeps the audit.
-func networkAudit(from, line string) []store.Audit {
+func networkAudit(door, from, line string) []store.Audit {
 	if from == "" {
 		return nil
 	}
-	return []store.Audit{{Time: time.Now().UTC(), UID: -1, From: from, Door: store.DoorMaster, Line: line, Result: "done"}}
+	return []store.Audit{{Time: time.Now().UTC(), UID: -1, From: from, Door: door, Line: line, Result: "done"}}
+}
+
+// deleteIfUnused has a provisional room deleted for good that has neither a member nor a line. mu is
+// held.
+func (r *Room) deleteIfUnused() {
+	if !r.isUnused() || r.vacating || r.state == closing || r.svc.stop.Err() != nil {
+		return
+	}
+	r.vacating = true
+	r.work.add(func() {
+		end, ok := r.svc.engine.BeginChangeUnlessAbandoned()
+		if !ok { // the room is another process's, which finds it unused, too
+			return
+		}
+		defer end()
+		if err := r.dropUnused(); err != nil { // a line has come, or the operator has changed the room
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.vacating = false
+		}
+	})
+}
+
+// isUnused reports whether the room is to be deleted with its last member. mu is held.
+func (r *Room) isUnused() bool {
+	return r.provisional && len(r.members) == 0 && r.log.End().Seq == 0
+}
+
+// dropUnused deletes a provisional room in the store.
+func (r *Room) dropUnused() error {
+	err := r.svc.store.DeleteUnused(r.id, networkAudit(store.DoorIRC, r.creatorAddr, "DELETE "+r.name())...)
+	if err != nil && !errors.Is(err, store.ErrUsed) && !errors.Is(err, store.ErrNoRoom) && !errors.Is(err, store.ErrClosed) {
+		r.svc.log.Error("unused room cannot be deleted; it is deleted when its next member leaves, or at the next start", "room", r.name(), "error", err)
+	}
+	return err
+}
+
+// dropAllUnused deletes the provisional rooms that a crash or a stop has left, and returns the others.
+func (s *Service) dropAllUnused(rooms []*Room) []*Room {
+	return slices.DeleteFunc(rooms, func(r *Room) bool {
+		r.mu.Lock()
+		unused := r.isUnused()
+		r.mu.Unlock()
+		if !unused || r.dropUnused() != nil {
+			return false
+		}
+		r.work.wait()
+		return true
+	})
 }
 
 // mayDelete returns an error unless the policy of DELETE allows the session to delete the room.

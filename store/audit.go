@@ -27,6 +27,7 @@ const auditNetwork = 1 << 63
 const (
 	DoorAdmin  = "admin socket"
 	DoorMaster = "master port"
+	DoorIRC    = "irc"
 	DoorSignal = "signal"
 	DoorTool   = "roomd store"
 )
@@ -41,6 +42,9 @@ type Audit struct {
 	Line   string    `json:"line"`
 	Result string    `json:"result"`
 }
+
+// isNetwork reports whether a client has made the change.
+func (a *Audit) isNetwork() bool { return a.Door == DoorMaster || a.Door == DoorIRC }
 
 // addAudit adds an entry, and keeps only the newest Kept entries of its kind.
 type addAudit struct {
@@ -76,7 +80,7 @@ func putAudit(tx *bolt.Tx, kept uint64, all ...Audit) error {
 		}
 		var id uint64
 		var err error
-		if a.Door == DoorMaster {
+		if a.isNetwork() {
 			id = auditNetwork + 1
 			if k, _ := bucket.Cursor().Last(); k != nil && seqOf(k) >= id {
 				id = seqOf(k) + 1

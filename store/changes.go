@@ -125,6 +125,9 @@ func createRoom(tx *bolt.Tx, r *Room) error {
 		return err
 	}
 	r.ID = id
+	if r.Provisional {
+		_, r.PortReused = decodePort(tx.Bucket(bucketPorts).Get(portKey(r.Port)))
+	}
 	if err := claim(tx, *r); err != nil {
 		return err
 	}
@@ -142,10 +145,11 @@ func (c createRooms) notify(f *Changes, o outcome) { f.Created(o.rooms, c.By) }
 
 // deleteRoom puts a room into the trash.
 type deleteRoom struct {
-	Room  uint64
-	At    time.Time
-	Say   string // for the follower
-	Audit []Audit
+	Room   uint64
+	At     time.Time
+	Say    string // for the follower
+	Unused bool   // only a provisional room without a line, which leaves nothing behind
+	Audit  []Audit
 }
 
 // Delete puts a room into the trash: its name is free, its port is released, its
@@ -154,7 +158,14 @@ type deleteRoom struct {
 // audit. If one of those is of the network, a room without lines is removed at once.
 // say is for the follower, who must call ReleaseDeleted.
 func (s *Store) Delete(room uint64, say string, audit ...Audit) error {
-	_, err := s.change(deleteRoom{room, time.Now().UTC(), say, audit})
+	_, err := s.change(deleteRoom{Room: room, At: time.Now().UTC(), Say: say, Audit: audit})
+	return err
+}
+
+// DeleteUnused removes a provisional room for good, and its port is as it was before the room. It
+// fails with ErrUsed if the room is not provisional or has had a line: those submitted before count.
+func (s *Store) DeleteUnused(room uint64, audit ...Audit) error {
+	_, err := s.change(deleteRoom{Room: room, At: time.Now().UTC(), Unused: true, Audit: audit})
 	return err
 }
 
@@ -168,11 +179,19 @@ func (c deleteRoom) apply(st state) (o outcome, err error) {
 	if o.head = st.heads[c.Room]; o.head == nil {
 		return o, ErrNoRoom // its records are corrupt
 	}
+	if c.Unused && !(r.Provisional && o.head.Last == 0) {
+		return o, ErrUsed
+	}
 	_, network := c.from()
-	r.Deleted, r.Plan = c.At, nil
-	r.Purged = o.head.Lines == 0 && network
+	r.Deleted, r.Plan, r.Provisional = c.At, nil, c.Unused
+	r.Purged = c.Unused || o.head.Lines == 0 && network
 	o.rooms = []Room{r}
-	err = errors.Join(putRoom(st.tx, r), st.tx.Bucket(bucketNames).Delete([]byte(r.Key)), releasePort(st.tx, r.Port))
+	err = errors.Join(putRoom(st.tx, r), st.tx.Bucket(bucketNames).Delete([]byte(r.Key)))
+	if err == nil && r.WasPortNew() {
+		err = st.tx.Bucket(bucketPorts).Delete(portKey(r.Port))
+	} else if err == nil {
+		err = releasePort(st.tx, r.Port)
+	}
 	if err == nil && r.Purged {
 		_, o.erased, err = purgeRoom(st.tx, c.Room, jobBlocks)
 	}
@@ -186,7 +205,7 @@ func (c deleteRoom) apply(st state) (o outcome, err error) {
 // over the network.
 func (c deleteRoom) from() (addr string, network bool) {
 	for _, a := range c.Audit {
-		if a.Door == DoorMaster {
+		if a.isNetwork() {
 			return a.From, true
 		}
 	}
@@ -252,6 +271,7 @@ func (c updateRoom) apply(st state) (o outcome, err error) {
 	setIf(&r.Topic, c.Edit.Topic)
 	setIf(&r.Settings, c.Edit.Settings)
 	setIf(&r.Password, c.Edit.Password)
+	r.Provisional, r.PortReused = false, false
 	err = claim(st.tx, r)
 	if err == nil && c.Edit.Imported {
 		r.Imports++

@@ -36,13 +36,13 @@ func TestChangesAreData(t *testing.T) {
 		addAudit{operator, 2},
 		addAudit{operator, 2},
 		addAudit{operator, 2},
-		deleteRoom{3, at, "", []Audit{stranger}}, // it has no lines, and is not kept
-		deleteRoom{2, at, "", []Audit{operator}},
-		deleteRoom{2, at, "", nil},
+		deleteRoom{3, at, "", false, []Audit{stranger}}, // it has no lines, and is not kept
+		deleteRoom{2, at, "", false, []Audit{operator}},
+		deleteRoom{2, at, "", false, nil},
 		restoreRoom{2, 9001, at, nil}, // too late
 		restoreRoom{2, 9005, at.Add(-time.Second), nil},
 		restoreRoom{2, 9006, at.Add(-time.Second), nil},
-		deleteRoom{1, at, "", nil},
+		deleteRoom{1, at, "", false, nil},
 		purgeDeleted{1},
 		restoreRoom{1, 9007, at.Add(-time.Hour), nil},
 		purgeDeleted{99},

@@ -30,9 +30,17 @@ type Room struct {
 	Imports uint64 `json:"imports,omitempty"`
 	// Plan is the announced deletion, see Plans; nil: none.
 	Plan *Plan `json:"plan,omitempty"`
+	// Provisional says that DeleteUnused removes the room as long as it has had no line. Every
+	// Update ends that, and so does the trash.
+	Provisional bool `json:"provisional,omitempty"`
+	// PortReused says of a provisional room that another one had its port before.
+	PortReused bool `json:"port_reused,omitempty"`
 	// Owner is passed on to the follower with a room that is created.
 	Owner any `json:"-"`
 }
+
+// WasPortNew reports of a room that DeleteUnused has removed whether no room had its port before.
+func (r *Room) WasPortNew() bool { return r.Provisional && !r.PortReused }
 
 // Settings are a room's own settings. For a nil field the configuration holds.
 type Settings struct {

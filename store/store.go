@@ -21,6 +21,8 @@ var (
 	ErrNoRoom = errors.New("no such room")
 	// ErrExists is returned for a name or a port that another room has.
 	ErrExists = errors.New("already in use")
+	// ErrUsed is returned by DeleteUnused for a room that is kept.
+	ErrUsed = errors.New("the room is in use")
 	// ErrReadOnly is returned for changes after a failed write. Everything that was
 	// acknowledged before is safe; no change is accepted until the file has been
 	// opened again (Reopen).
