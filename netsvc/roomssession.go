@@ -1126,12 +1126,14 @@ func (s *RoomsSession) enter(j Join, wait bool) (*Member, error) {
 	m.unannounced.Store(true)
 	s.mu.Lock()
 	s.members = append(s.members, m)
-	s.arrivals = append(s.arrivals, m)
 	s.mu.Unlock()
 	r.announceJoin(m) // before its cursor is set: it does not see the event
 	m.moveTo(r.log.End())
 	st, _ := s.svc.store.Stat(r.id)
 	m.queueParts(j.Greet(Welcome{Place: r.place(), Topic: r.topic, Members: len(r.members), Newest: m.cursor.Seq, Removed: st.Removed, Lines: st.Lines, Replay: r.replayLines()}))
+	s.mu.Lock()
+	s.arrivals = append(s.arrivals, m) // from here on the holder of the write lock owns its cursor
+	s.mu.Unlock()
 	s.set(hasNews)
 	return m, nil
 }
