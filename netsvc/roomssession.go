@@ -106,6 +106,9 @@ func (s *RoomsSession) Service() *Service { return s.svc }
 // Remote returns the address of the client. Any goroutine may call it.
 func (s *RoomsSession) Remote() netip.AddrPort { return s.remote }
 
+// IsTLS reports whether the connection is behind TLS. It is for Door.Begin.
+func (s *RoomsSession) IsTLS() bool { return s.conn.IsTLS() }
+
 // Since returns when the client connected. Any goroutine may call it.
 func (s *RoomsSession) Since() time.Time { return s.since }
 
@@ -810,6 +813,17 @@ func (m *Member) MuteText() string {
 		return muteText(b)
 	}
 	return ""
+}
+
+// IsProtected reports whether the member's room has a password. Any goroutine may call it.
+func (m *Member) IsProtected() bool { return m.room.password.Load() != nil }
+
+// Roster returns the members of the room, the oldest first. It is shared, and must not be changed.
+// Any goroutine may call it.
+func (m *Member) Roster() []RosterMember {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	return m.room.rosterLocked().Members
 }
 
 // Other is a member of a room as those who are in the room see it.

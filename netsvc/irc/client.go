@@ -31,6 +31,7 @@ type client struct {
 	registered bool        // written under Server.mu
 	silent     bool        // the command at hand gets no numerics
 	quitting   bool        // it has sent QUIT, or has ended
+	secure     bool        // behind TLS
 	wait       bool        // the command at hand may wait
 	paid       bool        // the command at hand has been charged, and has to wait
 	done       int         // targets of the command at hand that are done, if it has to wait
@@ -158,7 +159,7 @@ var commands map[string]command
 
 func init() {
 	commands = make(map[string]command)
-	for _, group := range []map[string]command{registering, roomCommands, modeCommands, listCommands, infoCommands, talking, historyCommands} {
+	for _, group := range []map[string]command{registering, roomCommands, modeCommands, listCommands, infoCommands, talking, historyCommands, peopleCommands} {
 		for name, k := range group {
 			commands[name] = k
 		}

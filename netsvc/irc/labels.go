@@ -119,10 +119,6 @@ func (c *client) labeledParts(parts []netsvc.Part) []netsvc.Part {
 	return append(all, netsvc.Part{Bytes: appendLine(nil, host, "BATCH", "-"+ref)})
 }
 
-// styleBits is the part of a style of members that says how they are shown. The rest is the number
-// of the batch that they are in, or 0.
-const styleBits = 8
-
 func styleInBatch(style int, ref string) int {
 	n, err := strconv.Atoi(ref)
 	if err != nil {
@@ -141,6 +137,6 @@ func batchOf(style int) (int, string) {
 
 // batchRef returns a new reference of a batch.
 func (c *client) batchRef() string {
-	c.batches++
+	c.batches = c.batches%maxStyleRef + 1
 	return strconv.Itoa(c.batches)
 }

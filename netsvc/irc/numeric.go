@@ -80,6 +80,7 @@ const (
 	errInvalidCapCmd   Numeric = 410
 	errNoRecipient     Numeric = 411
 	errNoTextToSend    Numeric = 412
+	errTooManyMatches  Numeric = 416
 	errInputTooLong    Numeric = 417
 	errUnknownCommand  Numeric = 421
 	errNoMotd          Numeric = 422
@@ -164,6 +165,7 @@ var numericTexts = map[Numeric]string{
 	errInvalidCapCmd:   "CAP has no such subcommand",
 	errNoRecipient:     "No recipient was given",
 	errNoTextToSend:    "No text to send",
+	errTooManyMatches:  "More people match: these are the first ones",
 	errInputTooLong:    "The line is too long: nothing of it was sent",
 	errUnknownCommand:  "Unknown command",
 	errNoMotd:          "There is no message of the day",

@@ -1,7 +1,6 @@
 package irc
 
 import (
-	"cmp"
 	"errors"
 	"strings"
 
@@ -13,17 +12,10 @@ var roomCommands = map[string]command{
 	"JOIN":  {do: (*client).doJoin, params: 1, cost: line},
 	"PART":  {do: (*client).doPart, params: 1, cost: line},
 	"TOPIC": {do: (*client).doTopic, params: 1, cost: line},
-	"NAMES": {do: (*client).doNames, cost: line},
 }
 
 // maxRooms is how many rooms a client may be in.
 const maxRooms = 250
-
-// Styles of a list of members: see netsvc.Format.Members.
-const (
-	styleNames        = 1 + iota // 353
-	styleNamesAndHost            // with userhost-in-names
-)
 
 // roomName returns the name of a room in a target, and whether it is one.
 func roomName(target string) (name string, ok bool) {
@@ -151,49 +143,6 @@ func (c *client) greet(w netsvc.Welcome) []netsvc.Part {
 	return c.labeledParts(append(parts, c.missed(w)...))
 }
 
-func (c *client) namesStyle() int {
-	if c.has(capUserhostInNames) {
-		return styleNamesAndHost
-	}
-	return styleNames
-}
-
-// Members appends lines with members: 353 and 366, or 352 and 315.
-func (f logFormat) Members(b []byte, at netsvc.Place, all []netsvc.RosterMember, style, n int) ([]byte, int) {
-	room, host := string(chanType)+at.Name, f.Host()
-	style, batch := batchOf(style)
-	begin := func() { // the tag of the batch
-		if batch != "" {
-			b = appendTag(b, "batch", batch)
-		}
-	}
-	for lines := 0; n < len(all) && lines < 32; lines++ {
-		begin()
-		start := len(closeTags(b))
-		b = appendReply(b, host, at.To, rplNamReply, "", "=", room)
-		b = append(b[:len(b)-len("\r\n")], " :"...)
-		for first := true; n < len(all); n++ {
-			name := all[n].Nick
-			if style == styleNamesAndHost {
-				name = prefixOf(name, host)
-			}
-			if !first {
-				name = " " + name
-			}
-			if !first && len(b)-start+len(name) > maxInside {
-				break
-			}
-			b, first = append(b, name...), false
-		}
-		b = endLine(b, start)
-	}
-	if n >= len(all) {
-		begin()
-		b = appendNumeric(b, host, at.To, rplEndOfNames, room)
-	}
-	return b, n
-}
-
 // missed is the part of the history that the client gets when it enters a room.
 func (c *client) missed(w netsvc.Welcome) []netsvc.Part {
 	if c.has(capChatHistory) || w.Replay == 0 || w.Lines == 0 {
@@ -252,19 +201,6 @@ func (c *client) doTopic(m *Message) bool {
 		} else {
 			c.reply(rplNoTopic, string(chanType)+k.Room().Name)
 		}
-	}
-	return true
-}
-
-func (c *client) doNames(m *Message) bool {
-	for target := range strings.SplitSeq(cmp.Or(m.Param(0), "*"), ",") {
-		name, _ := roomName(target)
-		if n, err := wire.ParseName(name); err == nil && c.In(n.Key) != nil {
-			c.queue(c.In(n.Key), netsvc.Part{Members: c.namesStyle()})
-		} else {
-			c.reply(rplEndOfNames, target)
-		}
-		c.answerFirst()
 	}
 	return true
 }

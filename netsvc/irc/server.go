@@ -2,6 +2,7 @@ package irc
 
 import (
 	"cmp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,7 @@ type Server struct {
 
 	mu    sync.Mutex         // guards what follows; no other lock is taken under it
 	nicks map[string]*client // by folded nick: each belongs to one session
+	gone  []departed         // the newest at the end
 }
 
 // New returns a door for the options of a netsvc.Service.
@@ -110,9 +112,7 @@ func (s *Server) claim(c *client, n wire.Name) bool {
 	if other := s.nicks[n.Key]; other != nil && other != c {
 		return false
 	}
-	if s.nicks[c.nick.Key] == c {
-		delete(s.nicks, c.nick.Key)
-	}
+	s.releaseLocked(c, n)
 	s.nicks[n.Key], c.nick = c, n
 	return true
 }
@@ -121,9 +121,23 @@ func (s *Server) claim(c *client, n wire.Name) bool {
 func (s *Server) release(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.nicks[c.nick.Key] == c {
-		delete(s.nicks, c.nick.Key)
+	s.releaseLocked(c, wire.Name{})
+}
+
+// releaseLocked makes the nick of a session free, which has another one from then on, or none, and
+// remembers it for WHOWAS. Server.mu is held.
+func (s *Server) releaseLocked(c *client, next wire.Name) {
+	if s.nicks[c.nick.Key] != c {
+		return
 	}
+	delete(s.nicks, c.nick.Key)
+	if !c.registered || c.nick.Key == next.Key {
+		return
+	}
+	if len(s.gone) == maxGone {
+		s.gone = slices.Delete(s.gone, 0, 1)
+	}
+	s.gone = append(s.gone, departed{c.nick, cmp.Or(c.realName, c.nick.Shown), time.Now()})
 }
 
 // named returns the session that has a nick, or nil.
@@ -135,7 +149,7 @@ func (s *Server) named(key string) *client {
 
 // Begin makes the protocol of a connection, with the state that another process has given.
 func (s *Server) Begin(session *netsvc.RoomsSession, state []byte) (netsvc.Protocol, error) {
-	c := &client{RoomsSession: session, server: s, caps: Negotiation{Offered: offeredCaps}}
+	c := &client{RoomsSession: session, server: s, secure: session.IsTLS(), caps: Negotiation{Offered: offeredCaps}}
 	if state != nil {
 		return c, c.restore(state)
 	}

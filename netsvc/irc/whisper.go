@@ -1,6 +1,7 @@
 package irc
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -30,7 +31,7 @@ func (s *Server) personLocked(key string) (person, bool) {
 	if c == nil || !c.registered {
 		return person{}, false
 	}
-	return person{c, c.nick, c.realName, c.away, c.seen}, true
+	return person{c, c.nick, cmp.Or(c.realName, c.nick.Shown), c.away, c.seen}, true
 }
 
 // maxWriters is how many people a client can answer whose nicks others have, too.

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"cmp"
+	"crypto/tls"
 	"io"
 	"runtime/debug"
 	"sync/atomic"
@@ -23,6 +24,15 @@ type stream struct {
 
 func (e *Engine) newStream(c HalfCloser, tcp TCP) *Conn {
 	return &Conn{stream: &stream{engine: e, conn: c, tcp: tcp, work: make(chan struct{}, 1)}}
+}
+
+// IsTLS reports whether the connection is behind TLS.
+func (c *Conn) IsTLS() bool {
+	if c.stream == nil {
+		return false
+	}
+	_, ok := c.stream.conn.(*tls.Conn)
+	return ok
 }
 
 func (c *Conn) startStream() {
