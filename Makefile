@@ -103,9 +103,10 @@ try-deb: deb dist/previous.deb ## install, upgrade (from PREVIOUS), remove and p
 try-rpm: rpm ## the same for the RPM package, without a booted system
 	$(packaging)/try-package "$$(ls -t dist/roomd*.rpm | head -1)"
 
-upgrades: ## 2,000 members in 64 rooms talk through ten upgrades, then 9,000 through three; every line is checked
+upgrades: ## 2,000 members in 64 rooms talk through ten upgrades, then 9,000 through three, then 500 of IRC in eight rooms each; every line is checked
 	$(GO) test ./cmd/roomd -count=1 -run TestUpgradeUnderLoad -v -upgrade.members 2000 -upgrade.rooms 64 -upgrade.times 10 -upgrade.pause 500ms
 	$(GO) test ./cmd/roomd -count=1 -run TestUpgradeUnderLoad -v -upgrade.members 9000 -upgrade.rooms 64 -upgrade.times 3 -upgrade.pause 10s
+	$(GO) test ./cmd/roomd -count=1 -run TestUpgradeIRCUnderLoad -v -upgrade.irc 500 -upgrade.times 10
 
 clients: ## other programs (nc, telnet, …) as clients: each sends 200 times to each kind of port and closes at once; no line may be missing
 	$(GO) test ./cmd/roomd -count=1 -run TestOtherClients -v -clients.sends 200
