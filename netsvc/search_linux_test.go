@@ -198,3 +198,40 @@ func TestSearchEndsWithItsClient(t *testing.T) {
 		t.Errorf("%d turns were taken for a client that is gone", n)
 	}
 }
+
+// What comes before a search in the stream does not wait until the search is over.
+func TestLinesBeforeASearchDoNotWait(t *testing.T) {
+	s, r := startBare(t, store.Options{}, 0)
+	for i := range 4000 {
+		if err := s.store.Submit(t.Context(), &store.Post{Room: r.id, Line: store.Line{Kind: store.Message, From: "ann", Text: fmt.Sprint("hay ", i, strings.Repeat(" and more", 20))}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.store.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	c, in := call(t, s, "lobby", "you are guest-1")
+	io.WriteString(c, "/ping\n")
+	hear(t, in, "* pong")
+	for range cap(s.diskReaders) { // all turns are taken
+		s.diskReaders <- struct{}{}
+	}
+	defer func() {
+		for range cap(s.diskReaders) {
+			<-s.diskReaders
+		}
+	}()
+	m := r.currentMembers()[0]
+	io.WriteString(c, "/history 5\n/search nothing\n")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	const turns = 8 // a few for the history, and the search needs many more
+	for range turns {
+		if err := transport.PollUntil(ctx, m.out.conn.Writing); err != nil {
+			t.Fatal("nothing is read for it")
+		}
+		<-s.diskReaders
+		s.diskReaders <- struct{}{}
+	}
+	hear(t, in, "* end of earlier lines")
+}

@@ -124,6 +124,9 @@ type lookup struct {
 	hits []uint64 // the numbers of the lines that are found and not shown, the newest first
 }
 
+// finds reports whether the lines of a search are still looked for.
+func (p *replay) finds() bool { return p.lookup != nil && p.lookup.text != "" }
+
 // maxFound is how many lines a search of a member finds at most.
 const maxFound = 50
 
@@ -208,6 +211,9 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			}
 			if !disk {
 				return needDisk, roomlog.Span{}
+			}
+			if m.replay.finds() && len(m.out.unsent) > 0 {
+				return more, roomlog.Span{} // they are not to wait for the search
 			}
 			if err := m.fromDisk(m.replayPage); errors.Is(err, errMustWait) {
 				return needDisk, roomlog.Span{}
@@ -346,7 +352,7 @@ func (m *Member) render(ev wire.Event) {
 func (m *Member) replayPage() {
 	if l := m.replay.lookup; l != nil {
 		next := m.showFound
-		if l.text != "" {
+		if m.replay.finds() {
 			next = m.findPage
 		}
 		if err := next(l); err != nil {
