@@ -137,7 +137,7 @@ redis-server, nats-server, inspircd or ngircd), with its data in a temporary fol
 				r, err = bench.Run(ctx, server, shape)
 			} else {
 				own.Protocol = server.Protocol
-				if own.Protocol == "roomd" {
+				if own.Protocol == "roomd" || own.Protocol == "irc" {
 					if own.Binary, err = os.Executable(); err != nil {
 						return err
 					}

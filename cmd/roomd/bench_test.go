@@ -78,9 +78,10 @@ func TestBench(t *testing.T) {
 // The load tool does the same to IRC servers of others: all members of a channel get
 // every line, and the one who says it gets none.
 func TestBenchIRC(t *testing.T) {
-	for _, server := range []string{"inspircd", "ngircd"} {
+	t.Setenv(asRoomd, "1") // of the process it starts
+	for _, server := range []string{"irc", "inspircd", "ngircd"} {
 		t.Run(server, func(t *testing.T) {
-			if _, err := exec.LookPath(server); err != nil {
+			if _, err := exec.LookPath(server); server != "irc" && err != nil {
 				if _, err = exec.LookPath("/usr/sbin/" + server); err != nil {
 					t.Skip(server, "is not installed")
 				}

@@ -21,11 +21,17 @@ type screen struct {
 // newScreen runs a command in a terminal of its own.
 func (p *process) newScreen(name string, command ...string) screen {
 	p.t.Helper()
-	s := screen{p.t, filepath.Join(p.dir, "tmux"), name}
+	return screenIn(p.t, p.dir, name, command...)
+}
+
+// screenIn is newScreen with a home of its own.
+func screenIn(t testing.TB, dir, name string, command ...string) screen {
+	t.Helper()
+	s := screen{t, filepath.Join(dir, "tmux"), name}
 	// The last line keeps the pane when the command has ended.
-	args := append([]string{"new-session", "-d", "-s", name, "-x", "100", "-y", "40", "--", "env", asRoomd + "=1", "NO_COLOR=1", "HOME=" + p.dir}, command...)
+	args := append([]string{"new-session", "-d", "-s", name, "-x", "100", "-y", "40", "--", "env", asRoomd + "=1", "NO_COLOR=1", "HOME=" + dir}, command...)
 	s.tmux(args...)
-	p.t.Cleanup(func() { exec.Command("tmux", "-S", s.sock, "kill-session", "-t", name).Run() })
+	t.Cleanup(func() { exec.Command("tmux", "-S", s.sock, "kill-session", "-t", name).Run() })
 	return s
 }
 

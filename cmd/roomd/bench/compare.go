@@ -41,6 +41,7 @@ func (p *Report) contenders(cpu int) []contender {
 	all := []contender{
 		{"roomd", Process{Protocol: "roomd", Binary: p.Roomd, Dir: p.Dir, Durability: "commit", CPU: cpu}, nil},
 		{"roomd, relaxed", Process{Protocol: "roomd", Binary: p.Roomd, Dir: p.Dir, Durability: "relaxed", CPU: cpu}, []string{Idle, Churn, Comeback, History}},
+		{"roomd, IRC", Process{Protocol: "irc", Binary: p.Roomd, Dir: p.Dir, Durability: "commit", CPU: cpu}, nil},
 	}
 	if !p.Peers {
 		return all

@@ -27,7 +27,7 @@ func environment(dir string, contenders []contender) (string, error) {
 		time.Now().UTC().Format("2006-01-02 15:04 UTC"), cmp.Or(firstMatch(cpuinfo, `model name\s*: (.*)`), runtime.GOARCH), runtime.NumCPU(),
 		runtime.GOOS, firstMatch(osrelease, `(\S+)`), formatDuration(sync.P50), formatDuration(sync.P99), firstMatch(loadavg, `(\S+)`))
 	for _, c := range contenders {
-		if c.process.Protocol != "roomd" {
+		if !c.process.isRoomd() {
 			version, err := exec.Command(c.process.Binary, "--version").Output()
 			if err != nil {
 				return "", fmt.Errorf("ask %s for its version: %w", c.process.Binary, err)

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -199,8 +200,11 @@ func (p *Process) command() (name string, args []string, config string) {
 	case "ngircd":
 		return p.peer("ngircd"), []string{"--nodaemon", "--config", filepath.Join(p.folder, configName)}, ngircdConfig(p.port)
 	}
-	irc := "[irc]\nlisten = []\n"
+	irc, create := "[irc]\nlisten = []\n", []string{}
 	if p.Protocol == "irc" {
+		for i := range p.Rooms {
+			create = append(create, fmt.Sprintf("\"r%d\"", i)) // a JOIN finds them
+		}
 		irc = fmt.Sprintf("[irc]\nlisten = [\"127.0.0.1:%d\"]\n", p.port)
 	}
 	// Another run at the same time should not get the port of a room while this server
@@ -210,7 +214,7 @@ func (p *Process) command() (name string, args []string, config string) {
 	first := firstRoomPort + os.Getpid()*7919%(lastRoomPort-firstRoomPort-width+1)
 	return p.Binary, []string{"serve", "--config", configName}, fmt.Sprintf(`[server]
 port = %d
-create = []
+create = [%s]
 [rooms]
 ports = "%d-%d"
 max = %d
@@ -229,7 +233,7 @@ socket = ""
 listen = "127.0.0.1:%d"
 [log]
 level = "warn"
-%s`, p.masterPort, first, first+width, rooms, p.Durability, p.History, p.metricsPort, irc)
+%s`, p.masterPort, strings.Join(create, ", "), first, first+width, rooms, p.Durability, p.History, p.metricsPort, irc)
 }
 
 // Below the range of outgoing connections: ports of servers and their metrics, then those
