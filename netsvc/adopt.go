@@ -461,7 +461,7 @@ func (a *adoption) member(m *Member, st *memberState, out *output, answers []*de
 		ins := insert{i.Kind, i.N, i.At, i.Seq, i.Bytes, o, p, nil}
 		if i.After > 0 && i.After <= len(answers) {
 			ins.after = answers[i.After-1]
-			ins.after.left.Add(1)
+			ins.after.left++
 		}
 		m.insertLocked(ins)
 	}
@@ -538,11 +538,13 @@ func (a *adoption) roomsSession(st *roomsSessionState, fd int) error {
 		}
 		if m.ended {
 			s.leaving = append(s.leaving, m)
-			s.limitDrain(m)
+			s.limitDrain(m, 0, false)
 		} else {
 			s.members = append(s.members, m)
 		}
 	}
+	s.answers = answers
+	s.releaseAnswers()
 	if l := st.Left; l != nil {
 		s.pending = &pendingLines{l.Line, l.Over, l.Rest}
 		a.engine.AddPending(s.pending.size())

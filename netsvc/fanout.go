@@ -289,8 +289,12 @@ func (o *output) writeAndRelease(disk bool) bool {
 				m := o.last.next
 				o.removeNext()
 				m.setDrained()
+				o.session().memberDrained(m)
 			}
 			o.set(isFinished)
+			if s, ok := o.session().(*RoomsSession); ok {
+				s.discard()
+			}
 			o.Signal()
 			return false
 		}

@@ -271,7 +271,7 @@ func (s *Service) handOverDoors(send Send, rosters map[*roster]int) (members int
 // handOver returns the state of the session and its members, and about how many bytes of it vary in
 // size. No goroutine reads or writes the conn.
 func (s *RoomsSession) handOver(rosters map[*roster]int) (st roomsSessionState, size int) {
-	var answers []*delayedAnswer
+	answers := slices.Clone(s.answers)
 	var farewells []byte
 	for _, m := range s.allMembers() {
 		if m.room.dropped.Load() { // the other process does not know the room
@@ -429,16 +429,14 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 		if !k.transferable() {
 			continue
 		}
-		ended := false
 		if err := transport.PollUntil(ctx, func() bool {
-			ended = k.is(isFinished)
-			return ended || k.conn.TryFreezeWrites()
+			// The write lock of a finished session is never released. Some of its input is not
+			// handled yet.
+			return k.is(isFinished) || k.conn.TryFreezeWrites()
 		}); err != nil {
 			return errors.New("a session does not stop being written to")
 		}
-		if !ended {
-			s.upgrade.sessions = append(s.upgrade.sessions, k)
-		}
+		s.upgrade.sessions = append(s.upgrade.sessions, k)
 	}
 	return ctx.Err()
 }
@@ -485,7 +483,9 @@ func (s *Service) Thaw() {
 		l.conn.ThawWrites()
 	}
 	for _, k := range s.upgrade.sessions {
-		k.conn.ThawWrites()
+		if !k.is(isFinished) { // its write lock is kept
+			k.conn.ThawWrites()
+		}
 	}
 	sessions := s.upgrade.sessions
 	for _, r := range s.upgrade.rooms {

@@ -149,6 +149,10 @@ func (m *Member) abortLocked() bool {
 		return false
 	}
 	d.aborted = true
+	if s, ok := m.out.session().(*RoomsSession); ok { // its connection is other members', too
+		s.cutOff(m)
+		go s.flushAll()
+	}
 	m.out.Signal()
 	return true
 }
@@ -205,6 +209,7 @@ func (m *Member) fromDisk(read func()) (err error) {
 	}
 	defer func() { <-s.diskReaders }()
 	if _, cut := m.room.departureOf(m); cut {
+		m.out.unsent = append(m.out.unsent, m.farewell()...)
 		m.over, m.replay = true, nil
 		return errAborted
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -79,25 +78,38 @@ type RoomsSession struct {
 	leaving  []*Member  // have ended and are not closed
 	arrivals []*Member  // are not in the output yet
 	cut      []*Member  // are to be taken out of the output before they are drained
-	ready    []byte     // written as soon as possible
-	why      EndReason  // empty: the session has not ended
+	answers  []*delayedAnswer
+	ready    []byte    // written as soon as possible; Service.insertBytes counts it
+	why      EndReason // empty: the session has not ended
 	admitted bool
 	aborted  bool
+	closed   bool // the conn is closed, or about to be
 }
 
-// delayedAnswer is an answer that is written when every member has passed its place.
+// delayedAnswer is an answer that is written when every member has passed its place, and all answers
+// before it are written. RoomsSession.mu guards left.
 type delayedAnswer struct {
-	left  atomic.Int32 // members that have not passed yet
-	share int          // of the bytes, for each member
+	left  int // members that have not passed yet
+	share int // of the bytes, for each member
 	bytes []byte
 }
 
-// passed is called for each member, and returns the bytes for the last one.
-func (a *delayedAnswer) passed() []byte {
-	if a.left.Add(-1) == 0 {
-		return a.bytes
+// passed notes that a member has passed the place of an answer. The caller may hold Member.mu.
+func (s *RoomsSession) passed(a *delayedAnswer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.left--
+	s.releaseAnswers()
+}
+
+// releaseAnswers makes the answers ready that wait for no member. mu is held.
+func (s *RoomsSession) releaseAnswers() {
+	for len(s.answers) > 0 && s.answers[0].left == 0 {
+		s.addReadyLocked(s.answers[0].bytes)
+		if s.answers = s.answers[1:]; len(s.answers) == 0 {
+			s.answers = nil
+		}
 	}
-	return nil
 }
 
 // Service returns the server. Any goroutine may call it.
@@ -136,9 +148,9 @@ func (s *RoomsSession) In(key string) *Member {
 // gets. Any goroutine may call it.
 func (s *RoomsSession) Tell(b []byte) bool {
 	s.mu.Lock()
-	full := len(s.ready) > maxInserts
+	takes := s.takesReadyLocked()
 	s.mu.Unlock()
-	if full {
+	if !takes {
 		return false
 	}
 	s.addReady(b)
@@ -146,40 +158,66 @@ func (s *RoomsSession) Tell(b []byte) bool {
 	return true
 }
 
-// addReady is Tell without a bound, and without the write. The caller may hold any lock.
+// takesReadyLocked reports whether one more answer may be ready: there is none, or the bytes are
+// below the bounds of inserts. mu is held.
+func (s *RoomsSession) takesReadyLocked() bool {
+	return len(s.ready) == 0 || len(s.ready) <= maxInserts && s.svc.insertBytes.Load() < allInserts
+}
+
+// addReady is Tell without a bound, and without the write. The caller may hold Member.mu.
 func (s *RoomsSession) addReady(b []byte) {
-	if len(b) == 0 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.addReadyLocked(b)
+}
+
+// addReadyLocked is addReady. mu is held.
+func (s *RoomsSession) addReadyLocked(b []byte) {
+	if len(b) == 0 || s.is(isFinished) {
 		return
 	}
-	s.mu.Lock()
 	s.ready = append(s.ready, b...)
-	alone := len(s.members) == 0
-	s.mu.Unlock()
+	s.svc.insertBytes.Add(int64(len(b)))
 	s.set(hasNews)
-	if alone { // else the room does that
+	if len(s.members) == 0 { // else the room does that
 		s.svc.wakeDeadPeerDetection()
 	}
 }
 
-// Answer queues bytes behind everything that is in the session's rooms now.
+// takeReady returns the answers that are ready, and forgets them.
+func (s *RoomsSession) takeReady() (b []byte) {
+	s.mu.Lock()
+	b, s.ready = s.ready, nil
+	s.mu.Unlock()
+	if len(b) > 0 {
+		s.svc.insertBytes.Add(-int64(len(b)))
+		s.Signal() // the reader may wait for that
+	}
+	return b
+}
+
+// Answer queues bytes behind everything that is in the session's rooms now, and behind the answers
+// before.
 func (s *RoomsSession) Answer(b []byte) {
+	a := &delayedAnswer{bytes: b, left: 1} // until all members have it
 	s.mu.Lock()
 	all := append(slices.Clone(s.members), s.leaving...)
+	s.answers = append(s.answers, a)
 	s.mu.Unlock()
-	a := &delayedAnswer{bytes: b}
-	a.left.Store(1) // until all members have it
 	if n := len(all); n > 0 {
 		a.share = len(b) / n
 	}
 	for _, m := range all {
 		m.mu.Lock()
 		if !m.drained {
-			a.left.Add(1)
+			s.mu.Lock()
+			a.left++
+			s.mu.Unlock()
 			m.insertLocked(insert{kind: barrier, at: m.room.log.End(), after: a})
 		}
 		m.mu.Unlock()
 	}
-	s.addReady(a.passed())
+	s.passed(a)
 }
 
 // AwaitTurn reports whether the next request may be handled: the client takes its answers, and the
@@ -202,10 +240,13 @@ func (s *RoomsSession) AwaitTurn(cost float64, wait bool) bool {
 
 // acceptsAnswers reports whether what waits for the client is within its bounds.
 func (s *RoomsSession) acceptsAnswers() bool {
+	if s.is(isFinished) {
+		return true // nobody gets them
+	}
 	s.mu.Lock()
-	n := len(s.ready)
+	takes := s.takesReadyLocked()
 	s.mu.Unlock()
-	if n > maxInserts {
+	if !takes {
 		return false
 	}
 	for _, m := range s.Members() {
@@ -244,7 +285,8 @@ func (s *RoomsSession) Admit() {
 	s.svc.queue.remove(s)
 }
 
-// End ends the session; the first reason counts. Any goroutine may call it.
+// End ends the session; the first reason counts. Any goroutine may call it that does not run while
+// the server is suspended: for a timer there is EndAt.
 func (s *RoomsSession) End(why EndReason) {
 	s.mu.Lock()
 	first := s.why == ""
@@ -256,6 +298,16 @@ func (s *RoomsSession) End(why EndReason) {
 		s.conn.StopReading()
 		s.Signal()
 	}
+}
+
+// EndAt ends the session at a time, unless another process has it by then. It returns the timer.
+func (s *RoomsSession) EndAt(at time.Time, why EndReason) *time.Timer {
+	return time.AfterFunc(time.Until(at), func() {
+		if done, ok := s.svc.engine.BeginChangeUnlessAbandoned(); ok { // not while the session is handed over
+			defer done()
+			s.End(why)
+		}
+	})
 }
 
 func (s *RoomsSession) hasEnded() bool {
@@ -414,54 +466,80 @@ func (s *RoomsSession) memberEnded(m *Member) {
 	s.leaving = append(s.leaving, m)
 	last := len(s.members) == 0
 	s.mu.Unlock()
-	go s.flushAll()
-	s.limitDrain(m)
+	go func() {
+		if s.flushAll(); m.isDrained() { // it was before it ended
+			s.closeMember(m)
+		}
+	}()
+	s.limitDrain(m, s.written.Load(), false)
 	if last && s.svc.stop.Err() != nil {
 		s.End(EndStopping)
 	}
 }
 
 // limitDrain cuts a member off that is not drained when drainTime is over, unless its room does not
-// wait for it and the client reads.
-func (s *RoomsSession) limitDrain(m *Member) {
-	began, wrote := s.svc.uptime(), s.written.Load()
-	var timer *time.Timer
-	timer = time.AfterFunc(drainTime, func() {
+// wait for it and the client reads. written is how many bytes the client had taken before, and isCut
+// says that the member is to be cut off already: then a write does not return, which only happens
+// where there is no event loop, and the connection is broken.
+func (s *RoomsSession) limitDrain(m *Member, written uint32, isCut bool) {
+	time.AfterFunc(drainTime, func() {
 		now := s.written.Load()
-		reads := now != wrote && s.svc.uptime()-began < maxDrainTime
+		since, _ := m.room.departureOf(m)
+		reads := now != written && s.svc.uptime()-since < maxDrainTime && s.svc.stop.Err() == nil
 		select {
 		case <-m.room.quit:
 			reads = false
 		default:
 		}
-		wrote = now
 		switch {
 		case m.isDrained():
-		case s.transferable() && s.svc.engine.Suspended(), reads && s.svc.stop.Err() == nil:
-			timer.Reset(drainTime)
+		case s.transferable() && s.svc.engine.Suspended():
+			if s.svc.engine.AwaitThaw() { // else it is another process's
+				s.limitDrain(m, now, isCut)
+			}
+		case isCut:
+			s.breakConn()
+		case reads:
+			s.limitDrain(m, now, false)
 		default:
-			s.mu.Lock()
-			s.cut = append(s.cut, m)
-			s.mu.Unlock()
-			s.set(hasNews)
+			s.cutOff(m)
 			s.flushAll()
+			s.limitDrain(m, now, true)
 		}
 	})
+}
+
+// cutOff has a member that has ended taken out of the output. The caller may hold any lock.
+func (s *RoomsSession) cutOff(m *Member) {
+	s.mu.Lock()
+	s.cut = append(s.cut, m)
+	s.mu.Unlock()
+	s.set(hasNews)
+}
+
+// breakConn breaks the connection, unless it is closed.
+func (s *RoomsSession) breakConn() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed { // its descriptor may be another connection's
+		s.conn.Abort()
+	}
 }
 
 // takeNews puts arrived members into the output, takes those out that are to be cut off, and has
 // ready answers written. The caller has the write lock.
 func (s *RoomsSession) takeNews() {
 	s.unset(hasNews)
-	s.mu.Lock()
-	arrivals, cut, ready := s.arrivals, s.cut, s.ready
-	s.arrivals, s.cut, s.ready = nil, nil, nil
-	s.mu.Unlock()
-	s.takeMembers(arrivals, cut)
-	s.unsent = append(s.unsent, ready...)
+	s.takeMembers()
+	s.unsent = append(s.unsent, s.takeReady()...)
 }
 
-func (s *RoomsSession) takeMembers(arrivals, cut []*Member) {
+// takeMembers is takeNews without the answers.
+func (s *RoomsSession) takeMembers() {
+	s.mu.Lock()
+	arrivals, cut := s.arrivals, s.cut
+	s.arrivals, s.cut = nil, nil
+	s.mu.Unlock()
 	for _, m := range arrivals {
 		s.add(m)
 	}
@@ -475,11 +553,7 @@ func (s *RoomsSession) takeMembers(arrivals, cut []*Member) {
 // finished.
 func (s *RoomsSession) writeAndTakeNews() outcome {
 	if len(s.unsent) >= writeBytes {
-		s.mu.Lock()
-		arrivals, cut := s.arrivals, s.cut
-		s.arrivals, s.cut = nil, nil
-		s.mu.Unlock()
-		s.takeMembers(arrivals, cut)
+		s.takeMembers()
 		if result := s.writeRest(); result != idle {
 			return result
 		}
@@ -488,21 +562,47 @@ func (s *RoomsSession) writeAndTakeNews() outcome {
 	return idle
 }
 
-// remove takes a member off the output before all that is pending is written. The caller has the
-// write lock.
-func (o *output) remove(m *Member) {
-	for p := o.last; p != nil; {
+// discard drops what nobody can be told any more: the output is finished. Members that have arrived
+// meanwhile get nothing.
+func (s *RoomsSession) discard() {
+	s.takeReady()
+	s.mu.Lock()
+	arrivals := s.arrivals
+	s.arrivals, s.cut = nil, nil
+	s.mu.Unlock()
+	for _, m := range arrivals {
+		m.setDrained()
+	}
+}
+
+// remove takes a member off the output before all that is pending is written: its client is told of
+// the end alone. The caller has the write lock.
+func (s *RoomsSession) remove(m *Member) {
+	for p := s.last; p != nil; {
 		if p.next == m {
-			o.last = p
-			o.removeNext()
-			m.out.session().memberDrained(m)
+			s.last = p
+			s.removeNext()
+			s.addReady(m.farewell())
+			s.closeMember(m)
 			m.setDrained()
 			return
 		}
-		if p = p.next; p == o.last {
+		if p = p.next; p == s.last {
 			return
 		}
 	}
+}
+
+// farewell returns what the client is told of the end of the member, if it has not got to that.
+func (m *Member) farewell() []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.inserts {
+		if k := m.inserts[i].kind; k == endOfStream || k == endLagged {
+			return m.inserts[i].bytes
+		}
+	}
+	return nil
 }
 
 // memberDrained has the room of the member go on.
@@ -561,6 +661,9 @@ func (s *RoomsSession) Finish() {
 	s.svc.mu.Lock()
 	delete(s.svc.roomsSessions, s)
 	s.svc.mu.Unlock()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	s.proto.Closed()
 	s.svc.releaseConn(s.remote.Addr())
 	if !closed {
@@ -577,11 +680,15 @@ func (s *RoomsSession) Finish() {
 func (s *RoomsSession) drainAll() bool {
 	s.flushAll()
 	aborted := false
+	took := uint64(0)
 	for began, at, wrote := time.Now(), time.Now(), s.written.Load(); !s.is(isFinished); s.flushAll() {
 		s.WaitSignal(min(drainTime, 100*time.Millisecond))
-		if now := s.written.Load(); now != wrote && s.svc.stop.Err() == nil && time.Since(began) < maxDrainTime {
-			wrote, at = now, time.Now()
+		now, here := s.written.Load(), time.Since(began)
+		took += uint64(now - wrote)
+		if now != wrote && s.svc.stop.Err() == nil && mayDrain(took, drainTime, here, here) {
+			at = time.Now()
 		}
+		wrote = now
 		switch stuck := time.Since(at); {
 		case !aborted && stuck > drainTime:
 			aborted = true
@@ -604,7 +711,7 @@ func (s *RoomsSession) allMembers() []*Member {
 // single room.
 func (s *RoomsSession) location() (*Room, netip.AddrPort) { return nil, s.remote }
 func (s *RoomsSession) connectedAt() time.Time            { return s.since }
-func (s *RoomsSession) HungUp() bool                      { return s.conn.HungUp() }
+func (s *RoomsSession) HungUp() bool                      { return !s.hasEnded() && s.conn.HungUp() }
 func (s *RoomsSession) evict()                            { s.End(EndEvicted) }
 
 func (s *RoomsSession) info() ConnInfo {
@@ -632,11 +739,11 @@ func (s *RoomsSession) terminate() {
 
 func (s *RoomsSession) abort() bool {
 	s.mu.Lock()
-	first := !s.aborted
+	first := !s.aborted && !s.closed
 	s.aborted = true
 	s.mu.Unlock()
 	if first {
-		s.conn.Abort()
+		s.breakConn()
 		s.End(EndKicked)
 	}
 	return first
@@ -668,7 +775,7 @@ func announceOnce(rooms []*Room, except *output, announce func(*Room)) {
 			if seen[m.out] {
 				end := r.log.End()
 				m.mu.Lock()
-				if !m.ended && !m.drained {
+				if !m.ended && !m.drained && m.acceptsInsertLocked() { // else a client that does not read may see it twice
 					m.insertLocked(insert{kind: skip, at: end, seq: end.Seq})
 				}
 				m.mu.Unlock()
@@ -1119,6 +1226,9 @@ func (s *RoomsSession) enter(j Join, wait bool) (*Member, error) {
 	if err := s.checkPassword(r, j.Password, wait); err != nil {
 		return nil, err
 	}
+	if !s.awaitLeft(r, wait) {
+		return nil, ErrWait
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if why, text := r.refuses(s.remote); text != "" {
@@ -1148,8 +1258,31 @@ func (s *RoomsSession) enter(j Join, wait bool) (*Member, error) {
 	s.mu.Lock()
 	s.arrivals = append(s.arrivals, m) // from here on the holder of the write lock owns its cursor
 	s.mu.Unlock()
-	s.set(hasNews)
+	if s.set(hasNews); s.is(isFinished) {
+		s.discard()
+	}
 	return m, nil
+}
+
+// awaitLeft waits until the client has got all of a member that it had in the room before: the end of
+// that one must not come behind the new one's beginning. False is as of AwaitTurn.
+func (s *RoomsSession) awaitLeft(r *Room, wait bool) bool {
+	drains := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.ContainsFunc(s.leaving, func(m *Member) bool { return (m.room == r || m.room.key() == r.key()) && !m.isDrained() })
+	}
+	for drains() {
+		signal := s.signals()
+		if s.flushAll(); !drains() {
+			break
+		}
+		if !wait || s.hasEnded() || s.svc.engine.Suspended() {
+			return false
+		}
+		<-signal
+	}
+	return true
 }
 
 // create makes a provisional room that is not there, as CREATE at the master port does.

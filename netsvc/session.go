@@ -38,15 +38,19 @@ type nonMember interface {
 
 // nonMembers returns all connections that are not a member's.
 func (s *Service) nonMembers() (all []nonMember) {
+	waiting := s.queue.all() // first: a session that is admitted meanwhile is found among the others
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for c := range s.masterSessions {
 		all = append(all, c)
 	}
 	for k := range s.roomsSessions {
 		all = append(all, k)
 	}
-	s.mu.Unlock()
-	return append(all, s.queue.all()...)
+	return append(all, slices.DeleteFunc(waiting, func(v nonMember) bool {
+		k, ok := v.(*RoomsSession)
+		return ok && s.roomsSessions[k]
+	})...)
 }
 
 // requestSession is the common part of a master session and a password session: the client

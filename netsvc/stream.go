@@ -85,7 +85,7 @@ func (m *Member) dropInsertsLocked(n int) {
 func (m *Member) dropAllInsertsLocked() {
 	for i := range m.inserts {
 		if a := m.inserts[i].after; a != nil {
-			m.out.session().(*RoomsSession).addReady(a.passed())
+			m.out.session().(*RoomsSession).passed(a)
 		}
 	}
 	m.dropInsertsLocked(len(m.inserts))
@@ -310,7 +310,9 @@ func (m *Member) apply(ins insert) {
 		m.out.unsent = append(m.out.unsent, ins.replay.header...)
 		m.replay = ins.replay
 	case barrier:
-		m.out.unsent = append(m.out.unsent, ins.after.passed()...)
+		s := m.out.session().(*RoomsSession)
+		s.passed(ins.after)
+		m.out.unsent = append(m.out.unsent, s.takeReady()...)
 	case search:
 		at := m.cursor.Seq
 		m.replay = &replay{after: at, upto: at, lookup: &lookup{text: string(ins.bytes)}}
@@ -478,6 +480,7 @@ func (m *Member) historyFailed(err error) {
 		m.room.svc.log.Error("history cannot be read", "room", m.room.name(), "remote", m.out.remote, "error", err)
 	}
 	m.end(CauseHistory)
+	m.out.unsent = append(m.out.unsent, m.farewell()...)
 	m.over = true
 }
 

@@ -318,6 +318,8 @@ func (s *Store) replayWAL(key []byte) (lost bool, err error) {
 	}
 	skipped, lines := s.corruption.skipped.Load(), make(map[uint64]int)
 	corrupt, err := s.writer.wal.Open(key, func(room uint64, l Line) {
+		s.mu.Lock() // after Suspend the rooms may be read meanwhile
+		defer s.mu.Unlock()
 		// The database has the older lines, from a checkpoint since the WAL began.
 		if h := s.heads[room]; h != nil && l.Seq > h.Last {
 			s.checkpoint.tailBytes += h.add(room, &l)

@@ -75,8 +75,11 @@ func (c *client) restore(b []byte) error {
 	if err := json.Unmarshal(b, &st); err != nil {
 		return err
 	}
-	if st.Nick.Key != "" && !c.server.claim(c, st.Nick) {
-		return errors.New("two sessions have the nick " + st.Nick.Shown)
+	if st.Nick.Key != "" {
+		if !c.server.claim(c, st.Nick) {
+			return errors.New("two sessions have the nick " + st.Nick.Shown)
+		}
+		c.server.settle(c, st.Nick)
 	}
 	c.realName, c.away, c.user, c.password = st.RealName, st.Away, st.User, st.Password
 	c.caps, c.registered, c.done, c.batches, c.long = st.Caps, st.Registered, st.Done, st.Batches, st.Long
@@ -89,7 +92,7 @@ func (c *client) restore(b []byte) error {
 
 // startDeadline ends the session if it is not registered in time.
 func (c *client) startDeadline() {
-	c.deadline = time.AfterFunc(time.Until(c.Since().Add(registrationTime)), func() { c.End(netsvc.EndTimeout) })
+	c.deadline = c.EndAt(c.Since().Add(registrationTime), netsvc.EndTimeout)
 }
 
 // Nick is the nick for the operator's lists.

@@ -3,6 +3,9 @@ package irc
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 
 	"roomd/netsvc/netsvctest"
@@ -62,5 +65,46 @@ func TestSeveralRooms(t *testing.T) {
 	}
 	if got[":bob!u@irc.test NICK robert"] != 1 || got[":robert!u@irc.test QUIT :Quit: so long"] != 1 || len(got) != 8 {
 		t.Errorf("got %v", got)
+	}
+}
+
+// Two clients fight for nicks, of which somebody at the room's port has one: whoever cannot take a nick
+// in a room still has the one it had before, and it has the same nick in its rooms as for itself.
+func TestNickWar(t *testing.T) {
+	s := newServer(t, nil)
+	nc := netsvctest.Join(t, s.port("lobby"))
+	nc.Send("/nick taken")
+	nc.Until("* guest-1 is now taken")
+	clients := []*ircClient{s.login("ann"), s.login("bob"), s.login("cat")}
+	var all sync.WaitGroup
+	for i, c := range clients {
+		c.send("JOIN #lobby")
+		c.sync()
+		all.Go(func() {
+			for n := range 200 {
+				c.send("NICK "+[]string{"taken", "ann", "taken", "bob"}[(n+i)%4], "PING "+strconv.Itoa(n))
+				for {
+					l, err := c.in.ReadString('\n')
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if strings.HasPrefix(l, ":irc.test PONG irc.test "+strconv.Itoa(n)) {
+						break
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	s.irc.mu.Lock()
+	defer s.irc.mu.Unlock()
+	if len(s.irc.nicks) != len(clients) {
+		t.Errorf("%d sessions have the nicks %v", len(clients), s.irc.nicks)
+	}
+	for key, c := range s.irc.nicks {
+		if _, ok := c.In("lobby").Other(key); c.nick.Key != key || !ok {
+			t.Errorf("%s is %s for itself, and in the room: %v", key, c.nick.Shown, ok)
+		}
 	}
 }

@@ -82,13 +82,15 @@ func (c *client) doNick(m *Message) bool {
 		return true
 	}
 	if !c.registered {
+		c.server.settle(c, n)
 		return c.tryRegister()
 	}
 	if err := c.Rename(n); err != nil {
-		c.server.claim(c, old) // it cannot be taken: nobody else could claim it in between, as clients wait for nothing
+		c.server.unclaim(c, n)
 		c.replyText(errUnavailable, err.Error(), n.Shown)
 		return true
 	}
+	c.server.settle(c, n)
 	c.send(prefixOf(old.Shown, c.server.host()), "NICK", n.Shown)
 	c.nickChanged(old)
 	return true

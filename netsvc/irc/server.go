@@ -104,17 +104,33 @@ func (f logFormat) Replay(b []byte, at netsvc.Place, ev wire.Event, label string
 
 func (f logFormat) ForPeople() bool { return false }
 
-// claim gives a nick to a session, which gives up the one it had. It returns false if another session
-// has the nick.
+// claim keeps a nick for a session beside the one it has, until settle or unclaim. It returns false if another
+// session has the nick.
 func (s *Server) claim(c *client, n wire.Name) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if other := s.nicks[n.Key]; other != nil && other != c {
 		return false
 	}
+	s.nicks[n.Key] = c
+	return true
+}
+
+// settle makes a nick that a session has claimed its nick, and the one that it had before free.
+func (s *Server) settle(c *client, n wire.Name) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.releaseLocked(c, n)
 	s.nicks[n.Key], c.nick = c, n
-	return true
+}
+
+// unclaim makes a nick free that a session has claimed and cannot have.
+func (s *Server) unclaim(c *client, n wire.Name) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n.Key != c.nick.Key {
+		delete(s.nicks, n.Key)
+	}
 }
 
 // release makes the nick of a session free.
