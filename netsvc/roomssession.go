@@ -922,6 +922,23 @@ func (m *Member) MuteText() string {
 	return ""
 }
 
+// Neighbours returns the protocols of the other sessions that are in one of the session's rooms, each
+// once. Any goroutine may call it.
+func (s *RoomsSession) Neighbours() (all []Protocol) {
+	seen := map[*output]bool{&s.output: true}
+	for _, m := range s.Members() {
+		m.room.mu.Lock()
+		for _, o := range m.room.members {
+			if o.reads >= roomlog.IRC && !seen[o.out] {
+				seen[o.out] = true
+				all = append(all, o.out.session().(*RoomsSession).proto)
+			}
+		}
+		m.room.mu.Unlock()
+	}
+	return all
+}
+
 // IsProtected reports whether the member's room has a password. Any goroutine may call it.
 func (m *Member) IsProtected() bool { return m.room.password.Load() != nil }
 

@@ -19,14 +19,15 @@ type client struct {
 	*netsvc.RoomsSession
 	server *Server
 
-	nick       wire.Name    // written under Server.mu; empty: none yet
-	realName   string       // written under Server.mu
-	away       string       // written under Server.mu; empty: it is not away
-	seen       Caps         // caps.Enabled, for other goroutines: written under Server.mu
-	writers    []writer     // who wrote to it in private last, the newest at the end: guarded by Server.mu
-	spoke      atomic.Int64 // when it last said something, in seconds since 1970; 0: not yet
-	user       string       // its user name, which nobody is shown
-	password   string       // of PASS
+	nick       wire.Name         // written under Server.mu; empty: none yet
+	realName   string            // written under Server.mu
+	away       string            // written under Server.mu; empty: it is not away
+	seen       Caps              // caps.Enabled, for other goroutines: written under Server.mu
+	watched    map[string]string // by folded nick, as the client wrote them: guarded by Server.mu
+	writers    []writer          // who wrote to it in private last, the newest at the end: guarded by Server.mu
+	spoke      atomic.Int64      // when it last said something, in seconds since 1970; 0: not yet
+	user       string            // its user name, which nobody is shown
+	password   string            // of PASS
 	caps       Negotiation
 	registered bool        // written under Server.mu
 	silent     bool        // the command at hand gets no numerics
@@ -54,6 +55,7 @@ type state struct {
 	Done       int         `json:"done,omitempty"`
 	Batches    int         `json:"batches,omitempty"`
 	Long       *longAnswer `json:"long,omitempty"`
+	Watched    []string    `json:"watched,omitempty"`
 	Writers    []writer    `json:"writers,omitempty"`
 }
 
@@ -62,7 +64,7 @@ func (c *client) State() []byte {
 	b, err := json.Marshal(state{
 		Nick: c.nick, RealName: c.realName, Away: c.away, User: c.user, Password: c.password,
 		Caps: c.caps, Registered: c.registered, Done: c.done, Batches: c.batches, Long: c.long,
-		Writers: c.server.writersOf(c),
+		Writers: c.server.writersOf(c), Watched: c.server.watchedBy(c),
 	})
 	if err != nil {
 		panic(err) // it has only strings and numbers
@@ -84,6 +86,7 @@ func (c *client) restore(b []byte) error {
 	c.realName, c.away, c.user, c.password = st.RealName, st.Away, st.User, st.Password
 	c.caps, c.registered, c.done, c.batches, c.long = st.Caps, st.Registered, st.Done, st.Batches, st.Long
 	c.seen, c.writers = c.caps.Enabled, st.Writers
+	c.server.watch(c, st.Watched)
 	if !c.registered {
 		c.startDeadline()
 	}
@@ -162,7 +165,7 @@ var commands map[string]command
 
 func init() {
 	commands = make(map[string]command)
-	for _, group := range []map[string]command{registering, roomCommands, modeCommands, listCommands, infoCommands, talking, historyCommands, peopleCommands} {
+	for _, group := range []map[string]command{registering, roomCommands, modeCommands, listCommands, infoCommands, talking, historyCommands, peopleCommands, presenceCommands} {
 		for name, k := range group {
 			commands[name] = k
 		}
@@ -300,4 +303,8 @@ func (c *client) Closed() {
 		c.deadline.Stop()
 	}
 	c.server.release(c)
+	c.server.unwatch(c)
+	if c.registered && !c.Suspended() { // otherwise another process may have the watchers
+		c.server.tellWatchers(c.nick, false)
+	}
 }

@@ -16,6 +16,7 @@ func (f *Failure) Error() string { return f.Text }
 const (
 	codeInvalidUTF8       = "INVALID_UTF8"
 	codeInvalidParams     = "INVALID_PARAMS"
+	codeInvalidRealName   = "INVALID_REALNAME"
 	codeInvalidTarget     = "INVALID_TARGET"
 	codeInvalidMsgRefType = "INVALID_MSGREFTYPE"
 	codeMessageError      = "MESSAGE_ERROR"

@@ -380,16 +380,10 @@ func (c *client) whoisMembers(key string, members []*netsvc.Member) {
 func (c *client) whois(p person, rooms []string, since time.Time, idle int64) {
 	o, nick := c.server.opts(), p.nick.Shown
 	c.replyText(rplWhoisUser, p.realName, nick, userName, o.Name, "*")
-	const fits = 300 // bytes of names beside the longest nicks and server
-	for line := ""; len(rooms) > 0; {
-		line += string(chanType) + rooms[0]
-		if rooms = rooms[1:]; len(rooms) > 0 && len(line) < fits {
-			line += " "
-			continue
-		}
-		c.replyText(rplWhoisChannels, line, nick)
-		line = ""
+	for i := range rooms {
+		rooms[i] = string(chanType) + rooms[i]
 	}
+	c.replyLists(rplWhoisChannels, " ", rooms, nick)
 	c.replyText(rplWhoisServer, cmp.Or(o.Network, o.Name), nick, o.Name)
 	if p.client != nil && p.secure {
 		c.reply(rplWhoisSecure, nick)

@@ -110,6 +110,7 @@ func (c *client) tryRegister() bool {
 		return true
 	}
 	c.setRegistered()
+	c.server.tellWatchers(c.nick, true)
 	c.deadline.Stop()
 	c.Admit()
 	c.welcome(o)
@@ -209,7 +210,12 @@ func (c *client) capsChanged() {
 }
 
 // nickChanged is called when the client has another nick.
-func (c *client) nickChanged(old wire.Name) {}
+func (c *client) nickChanged(old wire.Name) {
+	if old.Key != c.nick.Key {
+		c.server.tellWatchers(old, false)
+		c.server.tellWatchers(c.nick, true)
+	}
+}
 
 // now is the time for tags of lines that are in no log.
 func now() time.Time { return time.Now() }

@@ -32,14 +32,15 @@ type Server struct {
 	options atomic.Pointer[Options]
 	started time.Time
 
-	mu    sync.Mutex         // guards what follows; no other lock is taken under it
-	nicks map[string]*client // by folded nick: each belongs to one session
-	gone  []departed         // the newest at the end
+	mu       sync.Mutex           // guards what follows; no other lock is taken under it
+	nicks    map[string]*client   // by folded nick: each belongs to one session
+	gone     []departed           // the newest at the end
+	watchers map[string][]*client // by the folded nick that they watch
 }
 
 // New returns a door for the options of a netsvc.Service.
 func New(o Options) *Server {
-	s := &Server{started: time.Now(), nicks: make(map[string]*client)}
+	s := &Server{started: time.Now(), nicks: make(map[string]*client), watchers: make(map[string][]*client)}
 	s.options.Store(&o)
 	return s
 }
