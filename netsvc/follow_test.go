@@ -196,11 +196,15 @@ func effect(t *testing.T, s *server, change func(*server) error, ends, want stri
 		for i := range rooms {
 			rooms[i].Created, rooms[i].Spoke, rooms[i].Rate = time.Time{}, time.Time{}, 0
 		}
+		list := s.Service.List()
+		for i := range list {
+			list[i].Created = time.Time{}
+		}
 		trash, err := s.Service.Trash()
 		for i := range trash {
 			trash[i].Deleted = time.Time{}
 		}
-		text, failed := json.Marshal([]any{s.Service.List(), rooms, s.Service.Ports(), s.Service.States(), trash, len(s.Service.Bans()), s.Service.Counters().Ended, s.Service.Inconsistencies()})
+		text, failed := json.Marshal([]any{list, rooms, s.Service.Ports(), s.Service.States(), trash, len(s.Service.Bans()), s.Service.Counters().Ended, s.Service.Inconsistencies()})
 		if err != nil || failed != nil {
 			t.Fatal(err, failed)
 		}
