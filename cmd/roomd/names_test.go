@@ -38,6 +38,7 @@ var caseless = map[string]string{
 	"cmd/roomd/chat/commands.go runCommand": "commands",
 	"cmd/roomd/remote/nick.go UniqueNick":   "a random word",
 	"netsvc/client/room.go randomNick":      "a random word",
+	"netsvc/irc/info.go doHelp":             "commands",
 	"store/layout.go randomID":              "a random word",
 }
 
