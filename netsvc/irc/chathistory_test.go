@@ -426,3 +426,23 @@ func TestHistoryTargets(t *testing.T) {
 		}
 	}
 }
+
+// What is read of the history is charged, as for /history.
+func TestHistoryCosts(t *testing.T) {
+	s := newServer(t, func(o *netsvc.Options, _ *Options) { o.LinesPerSecond, o.Burst = 20, 8 })
+	s.importLines(map[string][]pastLine{"lobby": pastLines(rand.New(rand.NewPCG(1, 3)), 500)})
+	c := s.login("ann", append(historyCaps, "draft/event-playback")...)
+	c.send("JOIN #lobby")
+	c.sync()
+	const n = 20
+	began := time.Now()
+	for range n {
+		if seqs, _ := c.history("LATEST #lobby * 100"); len(seqs) < 100 {
+			t.Fatal(len(seqs), "lines")
+		}
+	}
+	// Each costs a line and 100/256. Without the latter it would take at least 600 ms.
+	if took := time.Since(began); took < 900*time.Millisecond {
+		t.Errorf("%d requests took %v", n, took)
+	}
+}

@@ -78,6 +78,8 @@ func TestLabels(t *testing.T) {
 	c.expect("@label=k CHATHISTORY LATEST #none * 1", "@label=k :irc.test FAIL CHATHISTORY INVALID_TARGET LATEST #none :You cannot read the history of that, or it does not exist")
 	c.expect("@label=l PRIVMSG #lobby,#none :x", "@label=l;time=T;msgid="+id(7)+" :ann!u@irc.test PRIVMSG #lobby :x", ":irc.test 403 ann #none :No room has that name")
 	c.expect("@label=m PRIVMSG #none,#lobby :y", "@label=m :irc.test 403 ann #none :No room has that name", "@time=T;msgid="+id(8)+" :ann!u@irc.test PRIVMSG #lobby :y")
+	c.expect("@label=q CHATHISTORY TARGETS timestamp=2020-01-01T00:00:00.000Z timestamp=2020-01-01T00:00:00.000Z 1",
+		"@label=q :irc.test BATCH +1 draft/chathistory-targets", ":irc.test BATCH -1")
 	if _, err := s.Store.Update(1, store.Edit{Settings: &store.Settings{ReadOnly: true}}); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -167,10 +168,12 @@ func FuzzSession(f *testing.F) {
 			nick++
 			fmt.Fprintf(conn, "CAP REQ :message-tags batch server-time labeled-response echo-message draft/chathistory standard-replies\r\nNICK f%d\r\nUSER f 0 * :f\r\nCAP END\r\n", nick)
 		}
-		go func() {
+		var sent sync.WaitGroup
+		sent.Go(func() {
 			conn.Write(in)
 			conn.(*net.TCPConn).CloseWrite()
-		}()
+		})
+		defer sent.Wait() // the fuzzer uses the bytes again
 		out, err := io.ReadAll(conn)
 		if err != nil && !strings.Contains(err.Error(), "reset") {
 			t.Fatal(err)
