@@ -279,6 +279,22 @@ func (r *Room) rosterLocked() *roster {
 	return o
 }
 
+// announcedRoster is rosterLocked without the members whose join comes later: to a reader that keeps
+// a list of the members, a join is of somebody who is not in it. Room.mu is held.
+func (r *Room) announcedRoster() *roster {
+	o := r.rosterLocked()
+	hidden := make(map[string]bool)
+	for _, m := range r.unannounced {
+		if m.cause == "" && m.unannounced.Load() {
+			hidden[m.nick.Shown] = true
+		}
+	}
+	if len(hidden) == 0 {
+		return o
+	}
+	return &roster{slices.DeleteFunc(slices.Clone(o.Members), func(m RosterMember) bool { return hidden[m.Nick] })}
+}
+
 // queueRoster queues the answer to /who. The list is rendered when the member reads it.
 func (m *Member) queueRoster(style int) {
 	r := m.room

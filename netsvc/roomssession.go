@@ -947,7 +947,7 @@ func (m *Member) IsProtected() bool { return m.room.password.Load() != nil }
 func (m *Member) Roster() []RosterMember {
 	m.room.mu.Lock()
 	defer m.room.mu.Unlock()
-	return m.room.rosterLocked().Members
+	return m.room.announcedRoster().Members
 }
 
 // Other is a member of a room as those who are in the room see it.
@@ -1165,7 +1165,7 @@ func (m *Member) queueParts(parts []Part) {
 			m.queue(insert{kind: answer, bytes: p.Bytes})
 		}
 		if p.Members != 0 {
-			m.queue(insert{kind: who, n: p.Members, roster: m.room.rosterLocked()})
+			m.queue(insert{kind: who, n: p.Members, roster: m.room.announcedRoster()})
 		}
 		if r := p.Replay; r != nil {
 			ins := insert{kind: stored, replay: &replay{after: r.After, upto: r.Upto, header: r.Header, footer: r.Footer, label: r.Label}}

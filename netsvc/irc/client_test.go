@@ -108,3 +108,25 @@ func TestNickWar(t *testing.T) {
 		}
 	}
 }
+
+// Somebody whose join is not announced yet is in no list of names: the join comes later.
+func TestNamesBeforeJoin(t *testing.T) {
+	s := newServer(t, nil)
+	bob := s.login("bob")
+	bob.send("JOIN #lobby")
+	bob.until(" 366 ")
+	nc := netsvctest.Dial(t, s.port("lobby"))
+	nc.Send("/nick carl")
+	nc.Until("* guest-1 is now carl")
+	bob.send("NAMES #lobby")
+	for _, l := range bob.until(" 366 ") {
+		if strings.Contains(l, "353") && strings.Contains(l, "carl") {
+			t.Errorf("got %q", l)
+		}
+	}
+	bob.until(":carl!u@irc.test JOIN #lobby")
+	bob.send("NAMES #lobby")
+	if l := bob.until("353"); !strings.Contains(l[len(l)-1], "carl") {
+		t.Errorf("got %q", l)
+	}
+}

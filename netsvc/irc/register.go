@@ -104,7 +104,7 @@ func (c *client) tryRegister() bool {
 	o := c.server.opts()
 	if o.Password != "" && !c.givesPassword(o.Password) {
 		c.reply(errPasswdMismatch)
-		c.quitting = true
+		c.setQuitting()
 		c.answerNow()
 		c.End(netsvc.EndRefused)
 		return true
