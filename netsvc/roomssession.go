@@ -300,10 +300,10 @@ func (s *RoomsSession) End(why EndReason) {
 	}
 }
 
-// EndAt ends the session at a time, unless another process has it by then. It returns the timer.
+// EndAt ends the session at a time, unless the server is abandoned by then. It returns the timer.
 func (s *RoomsSession) EndAt(at time.Time, why EndReason) *time.Timer {
 	return time.AfterFunc(time.Until(at), func() {
-		if done, ok := s.svc.engine.BeginChangeUnlessAbandoned(); ok { // not while the session is handed over
+		if done, ok := s.svc.engine.BeginChangeUnlessAbandoned(); ok { // not while the server is suspended
 			defer done()
 			s.End(why)
 		}
@@ -494,7 +494,8 @@ func (s *RoomsSession) limitDrain(m *Member, written uint32, isCut bool) {
 		switch {
 		case m.isDrained():
 		case s.transferable() && s.svc.engine.Suspended():
-			if s.svc.engine.AwaitThaw() { // else it is another process's
+			if done, ok := s.svc.engine.BeginChangeUnlessAbandoned(); ok { // else it is another process's
+				done()
 				s.limitDrain(m, now, isCut)
 			}
 		case isCut:

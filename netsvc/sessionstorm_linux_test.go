@@ -186,9 +186,7 @@ func (w *storm) visit(random *rand.Rand, name string) {
 				}
 				inRoom[id], seen[id], old[id] = true, number, false
 			case "left":
-				if !inRoom[id] && f[2] == "left" { // else it has not read of its join before that was dropped
-					w.Errorf("%s leaves room %d, where it is not", name, id)
-				}
+				// If it was cut off it may not have got to its beginning.
 				if inRoom[id] = false; f[2] != "left" {
 					w.ended.Add(1)
 				}
