@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"roomd/netsvc/passwd"
+	"roomd/netsvc/readers"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
@@ -162,6 +163,7 @@ type roomsSessionState struct {
 	Unended  uint16             `json:"unended,omitempty"`
 	Reset    bool               `json:"reset,omitempty"`
 	Admitted bool               `json:"admitted,omitempty"`
+	Reader   *readers.State     `json:"reader,omitempty"`
 }
 
 // passwordState is a session before a room's password.
@@ -526,6 +528,9 @@ func (a *adoption) roomsSession(st *roomsSessionState, fd int) error {
 	s.allowance, s.unpaid, s.admitted = int64(st.Allowed), st.Unended, st.Admitted
 	if st.Reset {
 		s.set(isReset)
+	}
+	if st.Reader != nil {
+		s.setReader(a.readers.Restore(st.Reader, s.conn))
 	}
 	answers := make([]*delayedAnswer, len(st.Answers))
 	for i, b := range st.Answers {

@@ -22,7 +22,9 @@
 // client says and gets. What arrives for its output from elsewhere (members that join, answers that
 // belong to no room) waits under RoomsSession.mu until the holder of the write lock takes it. An
 // answer that has to come behind everything in the session's rooms is an insert in the stream of
-// each of its members, and the last one to reach it writes the answer.
+// each of its members, and the last one to reach it writes the answer. How far its client has got in
+// each room is kept by a readers.Reader, so that the client finds its place again: the holder of the
+// write lock tells it after each write, which costs other sessions one look at a flag.
 //
 // # Goroutines
 //
@@ -40,6 +42,8 @@
 //     to wait, whose client has not taken its answers, or which has ended; one for each TLS
 //     handshake;
 //   - one for the work of a change of a room that takes time: see below;
+//   - one for what the clients of RoomsSessions have got (package readers), for a moment every
+//     readers.SaveEvery while something moves;
 //   - one for each unbound room, which retries; one for the detection of dead peers, which sleeps
 //     while no peer has to acknowledge anything.
 //
@@ -65,7 +69,8 @@
 //     so does every append to the log, which makes "this member reads JSON from
 //     here on" one moment.
 //
-//   - RoomsSession.mu comes after Member.mu and before nothing.
+//   - RoomsSession.mu comes after Member.mu and before nothing. The locks of package readers come
+//     after Room.mu.
 //
 //   - Member.mu: the queue of inserts and the lines in flight. The holder of the
 //     write lock reads the log under it, so that an insert can be queued together with an append.

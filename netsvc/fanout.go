@@ -180,6 +180,7 @@ const (
 	isFinished              // the write lock is kept for good
 	hasNews                 // of a RoomsSession, for the holder of the write lock
 	isEnding                // of a RoomsSession: nothing is added any more, so that the output is finished once all is written
+	hasReader               // of a RoomsSession: it has a readers.Reader
 )
 
 func (o *output) is(flag uint32) bool { return o.flags.Load()&flag != 0 }

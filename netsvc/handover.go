@@ -289,6 +289,10 @@ func (s *RoomsSession) handOver(rosters map[*roster]int) (st roomsSessionState, 
 	st.Door, st.Remote, st.Since, st.State = s.door.Name(), s.remote, s.since, s.proto.State()
 	st.Framer, st.Allowed, st.Unended = s.framer.FramerState, time.Duration(s.allowance), s.unpaid
 	st.Reset, st.Rest, st.Admitted = s.is(isReset), append(slices.Clone(s.unsent), farewells...), s.admitted
+	if r := s.reader.Load(); r != nil {
+		s.noteWritten(r)
+		st.Reader = r.State()
+	}
 	for _, a := range answers {
 		st.Answers = append(st.Answers, a.bytes)
 		size += len(a.bytes)
@@ -438,6 +442,7 @@ func (s *Service) Freeze(ctx context.Context) (err error) {
 		}
 		s.upgrade.sessions = append(s.upgrade.sessions, k)
 	}
+	s.readers.Save() // the store may be closed soon
 	return ctx.Err()
 }
 
@@ -528,6 +533,9 @@ func (s *Service) Abandon(within time.Duration) {
 		delete(s.masterSessions, c)
 	}
 	for _, k := range s.upgrade.sessions { // their write locks are never released
+		if r := k.reader.Load(); r != nil {
+			r.Drop()
+		}
 		k.conn.CloseAfterHandover()
 		delete(s.roomsSessions, k)
 	}
@@ -546,6 +554,7 @@ func (s *Service) Abandon(within time.Duration) {
 		s.queue.remove(c)
 	}
 	s.engine.Abandon()
+	s.readers.Stop()
 	for _, v := range s.nonMembers() {
 		v.terminate() // those that could not be handed over
 	}

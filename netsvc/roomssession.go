@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"roomd/netsvc/passwd"
+	"roomd/netsvc/readers"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
@@ -65,6 +67,8 @@ type RoomsSession struct {
 	door  *openDoor
 	proto Protocol
 	since time.Time
+
+	reader atomic.Pointer[readers.Reader] // nil: nothing is kept of what the client has
 
 	// Owned by the holder of the read lock.
 	framer     wire.Framer
@@ -650,6 +654,9 @@ func (s *RoomsSession) Finish() {
 	}
 	s.addReady(s.proto.LastWords(why))
 	s.set(isEnding)
+	if r := s.reader.Load(); r != nil {
+		r.Ending()
+	}
 	closed := s.drainAll()
 	s.svc.log.Info("session ended", "door", s.door.Name(), "nick", s.proto.Nick(), "remote", s.remote, "cause", string(why))
 	for _, m := range s.allMembers() {
@@ -667,6 +674,7 @@ func (s *RoomsSession) Finish() {
 	s.mu.Unlock()
 	s.proto.Closed()
 	s.svc.releaseConn(s.remote.Addr())
+	s.endReader(why)
 	if !closed {
 		s.svc.log.Error("connection cannot be closed: a write does not return", "remote", s.remote)
 		return
@@ -837,13 +845,16 @@ func (s *RoomsSession) quit(c Cause, reason string) {
 	announceOnce(rooms, &s.output, func(r *Room) { r.announceLeaveOf(by[r], reason, false) })
 }
 
-// Leave ends one member, with a reason for the others. Its farewell goes through label, unless that
-// is nil.
+// Leave ends one member, with a reason for the others, and forgets what the client has of the room. Its
+// farewell goes through label, unless that is nil.
 func (m *Member) Leave(reason string, label Label) {
 	m.room.mu.Lock()
 	defer m.room.mu.Unlock()
 	if m.endLabeled(CauseLeft, label) {
 		m.room.announceLeaveOf(m, reason, true)
+	}
+	if r := m.reader(); r != nil {
+		r.Leave(m.room.id)
 	}
 }
 
@@ -1185,6 +1196,9 @@ type Join struct {
 	Format         roomlog.Format
 	HideOwn        bool
 	Create         bool // the room if it is not there, and clients may create rooms
+	// Resume is for how long a client finds its place in a room again, if the session has a reader
+	// (RoomsSession.SetReader); 0: its place is neither looked for nor kept.
+	Resume time.Duration
 	// Greet returns what the member gets first. Room.mu is held: it must be quick, and must not call
 	// the Service.
 	Greet func(Welcome) []Part
@@ -1199,7 +1213,83 @@ type Welcome struct {
 	Removed uint64 // the sequence number up to which lines are not kept any more
 	Lines   uint64 // that are kept
 	Replay  int    // how many lines a new member is to get
+
+	// Known says that the reader was here within Join.Resume, and did not leave for good: it has the
+	// lines up to After, as of Since.
+	Known bool
+	After uint64
+	Since time.Time
 }
+
+// start returns the place at which a new member begins: it has the lines up to there, or does not get
+// them.
+func (w *Welcome) start(parts []Part) uint64 {
+	if w.Known {
+		return w.After
+	}
+	for _, p := range parts {
+		if r := p.Replay; r != nil && r.Newest > 0 {
+			return max(w.Removed, w.Newest-min(w.Newest, uint64(r.Newest)))
+		} else if r != nil {
+			return r.After
+		}
+	}
+	return w.Newest
+}
+
+// SetReader names the client as a reader of rooms: it is the same one that had the key before, in
+// another session. It is called once, before the first Join; the key has 1 to store.MaxReaderBytes
+// bytes. What the client has got of the rooms is kept from then on, where Join.Resume says so.
+func (s *RoomsSession) SetReader(key string) { s.setReader(s.svc.readers.New(key, s.conn)) }
+
+func (s *RoomsSession) setReader(r *readers.Reader) {
+	s.reader.Store(r)
+	s.set(hasReader)
+}
+
+// reader returns the reader that a member writes to; nil: there is none.
+func (m *Member) reader() *readers.Reader {
+	if !m.out.is(hasReader) {
+		return nil
+	}
+	return m.out.session().(*RoomsSession).reader.Load()
+}
+
+// noteReader tells the reader how far it is written for. The caller has the write lock.
+func (m *Member) noteReader() {
+	seq, old := m.cursor.Seq, false
+	if p := m.replay; p != nil && p.roster == nil {
+		seq, old = p.after, true
+	}
+	m.reader().Wrote(m.room.id, seq, old, m.out.written.Load(), len(m.out.unsent))
+}
+
+// noteWritten tells a reader of bytes that no member has written.
+func (s *RoomsSession) noteWritten(r *readers.Reader) {
+	r.Wrote(0, 0, false, s.written.Load(), len(s.unsent))
+}
+
+// endReader saves what the client has, when its kernel has acknowledged everything or lets it wait.
+func (s *RoomsSession) endReader(why EndReason) {
+	r := s.reader.Load()
+	if r == nil {
+		return
+	}
+	s.noteWritten(r)
+	_, known := s.conn.Unacked()
+	clean := why != EndVanished && why != EndInternal && !s.is(isReset)
+	for began := time.Now(); clean && known && !r.IsAcked() && !s.conn.WasReset() && time.Since(began) < ackTime; {
+		s.WaitSignal(ackPoll)
+	}
+	r.End(clean && !known)
+}
+
+const (
+	// ackTime is how long the acknowledgement of the last bytes is waited for, and ackPoll how often
+	// the kernel is asked: it does not tell by itself.
+	ackTime = time.Second
+	ackPoll = 5 * time.Millisecond
+)
 
 // JoinError is why a client cannot enter a room.
 type JoinError struct {
@@ -1247,6 +1337,14 @@ func (s *RoomsSession) enter(j Join, wait bool) (*Member, error) {
 	if !s.awaitLeft(r, wait) {
 		return nil, ErrWait
 	}
+	var w Welcome
+	reader := s.reader.Load()
+	if reader != nil && j.Resume > 0 {
+		if !reader.AwaitEnding(s.svc.engine.Suspending()) {
+			return nil, ErrWait
+		}
+		w.After, w.Since, w.Known = s.svc.readers.Last(reader, r.id, j.Resume) // before Room.mu: it reads the store
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if why, text := r.refuses(s.remote); text != "" {
@@ -1272,7 +1370,15 @@ func (s *RoomsSession) enter(j Join, wait bool) (*Member, error) {
 	r.announceJoin(m) // before its cursor is set: it does not see the event
 	m.moveTo(r.log.End())
 	st, _ := s.svc.store.Stat(r.id)
-	m.queueParts(j.Greet(Welcome{Place: r.place(), Topic: r.topic, Members: len(r.members), Newest: m.cursor.Seq, Removed: st.Removed, Lines: st.Lines, Replay: r.replayLines()}))
+	w.Place, w.Topic, w.Members, w.Replay = r.place(), r.topic, len(r.members), r.replayLines()
+	w.Newest, w.Removed, w.Lines = m.cursor.Seq, st.Removed, st.Lines
+	w.After = min(w.After, w.Newest)
+	parts := j.Greet(w)
+	m.queueParts(parts)
+	if reader != nil && j.Resume > 0 {
+		reader.Enter(r.id, w.start(parts))
+		m.queue(insert{kind: begun})
+	}
 	s.mu.Lock()
 	s.arrivals = append(s.arrivals, m) // from here on the holder of the write lock owns its cursor
 	s.mu.Unlock()

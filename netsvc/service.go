@@ -19,6 +19,7 @@ import (
 	"roomd/netsvc/limit"
 	"roomd/netsvc/passwd"
 	"roomd/netsvc/ports"
+	"roomd/netsvc/readers"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
@@ -114,6 +115,7 @@ type Service struct {
 	queue         admissionQueue
 	upgrade       upgrade
 	watchers      watcherList
+	readers       *readers.Registry
 	logs          *roomlog.Budget
 	logQueue      taskQueue // writes to the log
 	refusalLog    refusalLog
@@ -182,7 +184,7 @@ type healthCheck struct {
 // New returns a server over a store that is open and not started.
 func New(st *store.Store, opts Options) *Service {
 	s := &Service{
-		log: opts.Log, store: st, logs: roomlog.NewBudget(allLogs), wakeDetection: make(chan struct{}, 1),
+		log: opts.Log, store: st, logs: roomlog.NewBudget(allLogs), wakeDetection: make(chan struct{}, 1), readers: readers.NewRegistry(st),
 		directory: directory{
 			rooms: make(map[string]*Room), ids: make(map[uint64]*Room), draining: make(map[*Room]bool),
 			masterSessions: make(map[*masterSession]bool), roomsSessions: make(map[*RoomsSession]bool), missing: make(map[netip.Addr]string),
@@ -306,6 +308,7 @@ func (s *Service) Stop() {
 	}
 	s.logQueue.wait()
 	s.tasks.Wait()
+	s.readers.Stop()
 	s.engine.Close()
 }
 

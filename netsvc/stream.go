@@ -32,6 +32,7 @@ const (
 	toFormat                        // the format n from here on
 	barrier                         // everything before this place is written: see RoomsSession.Answer
 	search                          // the newest lines that contain bytes, folded
+	begun                           // of a RoomsSession: what its client gets first in the room is over
 )
 
 // insert belongs into a member's stream before the event at the cursor at.
@@ -182,6 +183,9 @@ func (m *Member) writeTurn(disk bool) outcome {
 				o.unsent = append(o.unsent[:0], rest...) // a copy, so that the log's memory can be freed
 			}
 			m.reached.Store(m.cursor.Pos)
+			if o.is(hasReader) {
+				m.noteReader()
+			}
 			if n < len(pending) {
 				return full
 			}
@@ -296,6 +300,9 @@ func (m *Member) apply(ins insert) {
 		m.out.unsent = append(m.out.unsent, ins.bytes...)
 	case skip:
 		m.moveTo(roomlog.Cursor{Pos: ins.at.Pos + 1, Seq: ins.seq})
+		if m.out.is(hasReader) {
+			m.noteReader() // the client has what it has said itself, and everything before
+		}
 	case toJSON:
 		m.format = roomlog.JSON
 	case toFormat:
@@ -316,6 +323,10 @@ func (m *Member) apply(ins insert) {
 	case search:
 		at := m.cursor.Seq
 		m.replay = &replay{after: at, upto: at, lookup: &lookup{text: string(ins.bytes)}}
+	case begun:
+		if r := m.reader(); r != nil {
+			r.Begin(m.room.id)
+		}
 	case pong:
 		m.render(wire.Event{Type: wire.TypePong, Seq: ins.at.Seq})
 	case endOfStream:

@@ -27,6 +27,7 @@ type client struct {
 	writers    []writer          // who wrote to it in private last, the newest at the end: guarded by Server.mu
 	spoke      atomic.Int64      // when it last said something, in seconds since 1970; 0: not yet
 	user       string            // its user name, which nobody is shown
+	wanted     string            // the folded nick that it asked for first
 	password   string            // of PASS
 	caps       Negotiation
 	registered bool        // written under Server.mu
@@ -49,6 +50,7 @@ type state struct {
 	RealName   string      `json:"real_name,omitempty"`
 	Away       string      `json:"away,omitempty"`
 	User       string      `json:"user,omitempty"`
+	Wanted     string      `json:"wanted,omitempty"`
 	Password   string      `json:"password,omitempty"`
 	Caps       Negotiation `json:"caps"`
 	Registered bool        `json:"registered,omitempty"`
@@ -62,7 +64,7 @@ type state struct {
 // State returns what restore needs in another process.
 func (c *client) State() []byte {
 	b, err := json.Marshal(state{
-		Nick: c.nick, RealName: c.realName, Away: c.away, User: c.user, Password: c.password,
+		Nick: c.nick, RealName: c.realName, Away: c.away, User: c.user, Wanted: c.wanted, Password: c.password,
 		Caps: c.caps, Registered: c.registered, Done: c.done, Batches: c.batches, Long: c.long,
 		Writers: c.server.writersOf(c), Watched: c.server.watchedBy(c),
 	})
@@ -83,7 +85,7 @@ func (c *client) restore(b []byte) error {
 		}
 		c.server.settle(c, st.Nick)
 	}
-	c.realName, c.away, c.user, c.password = st.RealName, st.Away, st.User, st.Password
+	c.realName, c.away, c.user, c.wanted, c.password = st.RealName, st.Away, st.User, st.Wanted, st.Password
 	c.caps, c.registered, c.done, c.batches, c.long = st.Caps, st.Registered, st.Done, st.Batches, st.Long
 	c.seen, c.writers = c.caps.Enabled, st.Writers
 	c.server.watch(c, st.Watched)
@@ -294,6 +296,7 @@ func (c *client) LastWords(why netsvc.EndReason) []byte {
 	case netsvc.EndTimeout:
 		text = "you have not registered in time"
 	}
+	c.server.release(c) // a client that has read it may come back with its nick
 	return appendLine(nil, "", "ERROR", text)
 }
 

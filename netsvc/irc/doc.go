@@ -12,6 +12,8 @@
 // CHATHISTORY (chathistory.go) finds a range of numbers, reading from the disk in turns, and leaves
 // the lines to a replay in the stream of the member: they are rendered as they are written.
 //
+// A client that comes back is the same reader (resume.go), whose places netsvc/readers keeps.
+//
 // # Pure files
 //
 // These know bytes and no session; their functions may be called by any number of goroutines:

@@ -1,7 +1,6 @@
 package irc
 
 import (
-	"crypto/subtle"
 	"fmt"
 	"time"
 
@@ -77,6 +76,9 @@ func (c *client) doNick(m *Message) bool {
 	if c.registered && !c.AwaitLines(c.wait) {
 		return false
 	}
+	if !c.registered && c.wanted == "" {
+		c.wanted = n.Key
+	}
 	if !c.server.claim(c, n) {
 		c.reply(errNicknameInUse, n.Shown)
 		return true
@@ -102,7 +104,8 @@ func (c *client) tryRegister() bool {
 		return true
 	}
 	o := c.server.opts()
-	if o.Password != "" && !c.givesPassword(o.Password) {
+	device, ok := splitPass(c.password, o.Password)
+	if !ok {
 		c.reply(errPasswdMismatch)
 		c.setQuitting()
 		c.answerNow()
@@ -113,12 +116,10 @@ func (c *client) tryRegister() bool {
 	c.server.tellWatchers(c.nick, true)
 	c.deadline.Stop()
 	c.Admit()
+	c.SetReader(c.readerKey(device))
+	c.password = ""
 	c.welcome(o)
 	return true
-}
-
-func (c *client) givesPassword(want string) bool {
-	return subtle.ConstantTimeCompare([]byte(c.password), []byte(want)) == 1
 }
 
 // answerNow sends the answers so far without waiting for anything.

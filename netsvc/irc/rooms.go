@@ -94,7 +94,7 @@ func (c *client) join(target, key string) bool {
 	}
 	_, err = c.Join(netsvc.Join{
 		Room: name, Password: key, Nick: c.nick, Format: formatOf(c.caps.Enabled), HideOwn: !c.has(capEchoMessage),
-		Create: true, Greet: c.greet,
+		Create: true, Greet: c.greet, Resume: c.resumes(),
 	}, true)
 	var refused *netsvc.JoinError
 	var wrong *wire.Error
@@ -141,14 +141,6 @@ func (c *client) greet(w netsvc.Welcome) []netsvc.Part {
 		parts = append(parts, netsvc.Part{Members: c.namesStyle()})
 	}
 	return c.labeledParts(append(parts, c.missed(w)...))
-}
-
-// missed is the part of the history that the client gets when it enters a room.
-func (c *client) missed(w netsvc.Welcome) []netsvc.Part {
-	if c.has(capChatHistory) || w.Replay == 0 || w.Lines == 0 {
-		return nil
-	}
-	return []netsvc.Part{{Replay: c.replay(w.Name, netsvc.Replay{Newest: w.Replay})}}
 }
 
 // replay puts old lines into a batch, if the client knows that. Else they have their time in the text,
