@@ -9,6 +9,7 @@ import (
 
 	"roomd/netsvc/ban"
 	"roomd/netsvc/passwd"
+	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 	"roomd/store"
@@ -247,7 +248,14 @@ func (r *Room) applyRename(k store.Room) {
 	if s.rooms[was.key] == r {
 		delete(s.rooms, was.key)
 	}
+	r.mu.Lock() // no line is rendered between the new name and the word of it
 	r.nameAndPort.Store(newNameAndPort(k.Name, k.Key, was.port))
+	for _, m := range r.members {
+		if m.reads >= roomlog.IRC {
+			m.tellRename(was.name)
+		}
+	}
+	r.mu.Unlock()
 	s.registerName(r)
 	s.mu.Unlock()
 	s.report(Event{Type: "rename", Room: k.Name, Text: was.name}, "room renamed", "was", was.name)

@@ -170,13 +170,13 @@ func (m *Member) endLabeled(c Cause, label Label) bool {
 	m.room.leaving[m] = &departure{since: m.room.svc.uptime()}
 	m.mu.Lock()
 	m.ended = true
-	last := insert{kind: endOfStream, at: m.room.log.End()}
+	last := insert{kind: endOfStream, at: m.room.log.End(), bytes: m.out.session().farewell(m, c)}
 	if c == CauseLagged || c == CauseHistory {
 		// The client does not read the pending lines: the end comes at once.
 		last.kind, last.at = endLagged, roomlog.Cursor{}
 		m.dropAllInsertsLocked()
 	}
-	if last.bytes = m.out.session().farewell(m, c); label != nil {
+	if label != nil {
 		last.bytes = label(last.bytes)
 	}
 	if !m.drained {
@@ -317,8 +317,9 @@ func (m *Member) beginRoster(o *roster, style int) {
 
 // rosterPage renders the next members of the list.
 func (m *Member) rosterPage() {
-	p, next := m.replay, 0
-	m.out.unsent, next = m.room.svc.formats[m.format].Members(m.out.unsent, m.lockedPlace(), p.roster.Members, p.style, int(p.after))
+	p, next, at := m.replay, 0, m.lockedPlace()
+	at.Name = m.placeInStream().Name
+	m.out.unsent, next = m.room.svc.formats[m.format].Members(m.out.unsent, at, p.roster.Members, p.style, int(p.after))
 	p.after = uint64(next)
 	if p.after >= p.upto {
 		m.replay = nil

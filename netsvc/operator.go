@@ -173,7 +173,7 @@ func (m *Member) kick(say string) bool {
 }
 
 // Say shows a notice of the operator in a room, or in all rooms for "", and returns how many members
-// there are to see it. The notice is not stored.
+// there are to see it. A session that is in several rooms gets it once. The notice is not stored.
 func (s *Service) Say(room, text string) (int, error) {
 	end, err := s.beginChange()
 	if err != nil {
@@ -189,11 +189,13 @@ func (s *Service) Say(room, text string) (int, error) {
 		e.Room = rooms[0].name()
 	}
 	s.Publish(e)
-	n := 0
+	sortRooms(rooms)
+	n, seen := 0, make(map[*output]bool)
 	for _, r := range rooms {
 		r.mu.Lock()
 		if r.state != closing { // an unbound room may have members, too
 			n += len(r.members)
+			r.skipSeen(seen)
 			r.operatorSays(text)
 		}
 		r.mu.Unlock()

@@ -31,6 +31,9 @@ type Protocol interface {
 	// Farewell returns what tells the client of the end of its member in a room. Any goroutine may
 	// call it, with locks held: it must not call the Service.
 	Farewell(at Place, c Cause) []byte
+	// Renamed returns what tells the client that a room has another name than before. It is as
+	// Farewell.
+	Renamed(at Place, was, topic string) []Part
 	// LastWords returns what the client gets last. Nothing else is called then but Closed.
 	LastWords(why EndReason) []byte
 	// Closed is called when the connection is closed, or is another process's.
@@ -461,7 +464,20 @@ func (why EndReason) cause() Cause {
 }
 
 // farewell asks the protocol.
-func (s *RoomsSession) farewell(m *Member, c Cause) []byte { return s.proto.Farewell(m.place(), c) }
+func (s *RoomsSession) farewell(m *Member, c Cause) []byte {
+	at := m.place()
+	if c == CauseLagged || c == CauseHistory { // its stream ends at once
+		at.Name = m.nameInStreamLocked(at.Name)
+	}
+	return s.proto.Farewell(at, c)
+}
+
+// tellRename has the client told, at this place of its stream, that the room has another name.
+// Room.mu is held.
+func (m *Member) tellRename(was string) {
+	m.queue(insert{kind: renamed, bytes: []byte(was)})
+	m.queueParts(m.out.session().(*RoomsSession).proto.Renamed(m.place(), was, m.room.topic))
+}
 
 // memberEnded lets the member have what is pending, for drainTime if its room ends.
 func (s *RoomsSession) memberEnded(m *Member) {
@@ -777,21 +793,27 @@ func (s *Service) lockRooms(members []*Member) (unlock func()) {
 func announceOnce(rooms []*Room, except *output, announce func(*Room)) {
 	seen := map[*output]bool{except: true}
 	for _, r := range rooms {
-		for _, m := range r.members {
-			if m.reads < roomlog.IRC {
-				continue
-			}
-			if seen[m.out] {
-				end := r.log.End()
-				m.mu.Lock()
-				if !m.ended && !m.drained && m.acceptsInsertLocked() { // else a client that does not read may see it twice
-					m.insertLocked(insert{kind: skip, at: end, seq: end.Seq})
-				}
-				m.mu.Unlock()
-			}
-			seen[m.out] = true
-		}
+		r.skipSeen(seen)
 		announce(r)
+	}
+}
+
+// skipSeen has the sessions that have seen an event in another room not see it in this one, where it is
+// announced next, and notes the others. mu is held.
+func (r *Room) skipSeen(seen map[*output]bool) {
+	for _, m := range r.members {
+		if m.reads < roomlog.IRC {
+			continue
+		}
+		if seen[m.out] {
+			end := r.log.End()
+			m.mu.Lock()
+			if !m.ended && !m.drained && m.acceptsInsertLocked() { // else a client that does not read may see it twice
+				m.insertLocked(insert{kind: skip, at: end, seq: end.Seq})
+			}
+			m.mu.Unlock()
+		}
+		seen[m.out] = true
 	}
 }
 
@@ -1370,7 +1392,7 @@ func (s *RoomsSession) enter(j Join, wait bool) (*Member, error) {
 	r.announceJoin(m) // before its cursor is set: it does not see the event
 	m.moveTo(r.log.End())
 	st, _ := s.svc.store.Stat(r.id)
-	w.Place, w.Topic, w.Members, w.Replay = r.place(), r.topic, len(r.members), r.replayLines()
+	w.Place, w.Topic, w.Members, w.Replay = m.place(), r.topic, len(r.members), r.replayLines()
 	w.Newest, w.Removed, w.Lines = m.cursor.Seq, st.Removed, st.Lines
 	w.After = min(w.After, w.Newest)
 	parts := j.Greet(w)

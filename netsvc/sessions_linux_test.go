@@ -96,6 +96,8 @@ func (p *testProtocol) Line(line []byte, over int, wait bool) bool {
 func (p *testProtocol) Farewell(at Place, c Cause) []byte {
 	return []byte("bye " + at.Name + " " + string(c) + "\n")
 }
+func (p *testProtocol) Renamed(at Place, was, topic string) []Part { return nil }
+
 func (p *testProtocol) LastWords(why EndReason) []byte { return []byte("last " + string(why) + "\n") }
 func (p *testProtocol) State() []byte                  { return []byte(p.nick) }
 func (p *testProtocol) Nick() string                   { return p.nick }

@@ -122,6 +122,7 @@ func (p *stormProtocol) Line(line []byte, over int, wait bool) bool {
 	return true
 }
 
+func (p *stormProtocol) Renamed(Place, string, string) []Part { return nil }
 func (p *stormProtocol) Farewell(at Place, c Cause) []byte {
 	return fmt.Appendf(nil, "left %d %s\n", at.ID, c)
 }

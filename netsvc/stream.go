@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"syscall"
 
 	"roomd/netsvc/roomlog"
@@ -33,6 +34,7 @@ const (
 	barrier                         // everything before this place is written: see RoomsSession.Answer
 	search                          // the newest lines that contain bytes, folded
 	begun                           // of a RoomsSession: what its client gets first in the room is over
+	renamed                         // the client of a RoomsSession knows the room as bytes up to here
 )
 
 // insert belongs into a member's stream before the event at the cursor at.
@@ -358,7 +360,25 @@ func (m *Member) endsAtOnce() bool {
 
 // render appends an event for this member alone to the unsent bytes.
 func (m *Member) render(ev wire.Event) {
-	m.out.unsent = m.room.svc.formats[m.format].Render(m.out.unsent, m.room.place(), ev)
+	m.out.unsent = m.room.svc.formats[m.format].Render(m.out.unsent, m.placeInStream(), ev)
+}
+
+// placeInStream is the room as the client knows it here: its stream may not have come to a change of
+// the name yet.
+func (m *Member) placeInStream() Place {
+	at := m.room.place()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at.Name = m.nameInStreamLocked(at.Name)
+	return at
+}
+
+// nameInStreamLocked is the name of placeInStream. Member.mu is held.
+func (m *Member) nameInStreamLocked(now string) string {
+	if i := slices.IndexFunc(m.inserts, func(i insert) bool { return i.kind == renamed }); i >= 0 {
+		return string(m.inserts[i].bytes)
+	}
+	return now
 }
 
 // replayPage renders the next page of the replay.
@@ -455,7 +475,7 @@ func (m *Member) renderStored(after, upto uint64) (n int, last uint64, err error
 	if m.replay != nil {
 		label = m.replay.label
 	}
-	by, at := m.room.svc.formats[m.format], m.room.place()
+	by, at := m.room.svc.formats[m.format], m.placeInStream()
 	for i := range lines {
 		if label == "" {
 			m.out.unsent = by.Render(m.out.unsent, at, lineEvent(&lines[i]))

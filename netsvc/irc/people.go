@@ -55,8 +55,8 @@ func (c *client) chargeList(n int) bool {
 	return n < listLines || c.AwaitTurn(float64(n/listLines)*line, c.wait)
 }
 
-func (c *client) namesStyle() int {
-	if c.has(capUserhostInNames) {
+func (c Caps) namesStyle() int {
+	if c.Has(capUserhostInNames) {
 		return styleNamesAndHost
 	}
 	return styleNames
@@ -77,7 +77,7 @@ func (c *client) doNames(m *Message) bool {
 	}
 	for i, k := range all {
 		if k != nil {
-			c.queue(k, netsvc.Part{Members: c.namesStyle()})
+			c.queue(k, netsvc.Part{Members: c.caps.Enabled.namesStyle()})
 		} else {
 			c.reply(rplEndOfNames, targets[i])
 		}

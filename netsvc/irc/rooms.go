@@ -126,21 +126,41 @@ func joinNumeric(why netsvc.RefusalReason) Numeric {
 
 // greet is what the client gets when it enters a room.
 func (c *client) greet(w netsvc.Welcome) []netsvc.Part {
-	room, host := string(chanType)+w.Name, c.server.host()
+	return c.labeledParts(append(c.entered(w.Place, w.Topic, c.caps.Enabled, c.realName), c.missed(w)...))
+}
+
+// entered is what a client with these capabilities gets first of a room.
+func (c *client) entered(at netsvc.Place, topic string, caps Caps, realName string) []netsvc.Part {
+	room, host := string(chanType)+at.Name, c.server.host()
 	var b []byte
-	if c.has(capExtendedJoin) {
-		b = appendLine(b, c.prefix(), "JOIN", room, "*", c.realName)
+	if caps.Has(capExtendedJoin) {
+		b = appendLine(b, prefixOf(at.To, host), "JOIN", room, "*", realName)
 	} else {
-		b = appendLine(b, c.prefix(), "JOIN", room)
+		b = appendLine(b, prefixOf(at.To, host), "JOIN", room)
 	}
-	if w.Topic != "" {
-		b = appendReply(b, host, c.nick.Shown, rplTopic, w.Topic, room)
+	if topic != "" {
+		b = appendReply(b, host, at.To, rplTopic, topic, room)
 	}
 	parts := []netsvc.Part{{Bytes: b}}
-	if !c.has(capNoImplicitNames) {
-		parts = append(parts, netsvc.Part{Members: c.namesStyle()})
+	if !caps.Has(capNoImplicitNames) {
+		parts = append(parts, netsvc.Part{Members: caps.namesStyle()})
 	}
-	return c.labeledParts(append(parts, c.missed(w)...))
+	return parts
+}
+
+// Renamed tells the client that the operator has renamed a room: RENAME of
+// https://ircv3.net/specs/extensions/channel-rename, or PART and JOIN.
+func (c *client) Renamed(at netsvc.Place, was, topic string) []netsvc.Part {
+	c.server.mu.Lock()
+	caps, realName := c.seen, c.realName
+	c.server.mu.Unlock()
+	const why = "the operator has renamed the room"
+	old := string(chanType) + was
+	if caps.Has(capChannelRename) {
+		return []netsvc.Part{{Bytes: appendLine(nil, c.server.host(), "RENAME", old, string(chanType)+at.Name, why)}}
+	}
+	left := netsvc.Part{Bytes: appendLine(nil, prefixOf(at.To, c.server.host()), "PART", old, why)}
+	return append([]netsvc.Part{left}, c.entered(at, topic, caps, realName)...)
 }
 
 // replay puts old lines into a batch, if the client knows that. Else they have their time in the text,
