@@ -220,10 +220,10 @@ func (m *Member) showTopic() string {
 // rename gives the member another nick, unless another member has it.
 func (m *Member) rename(command, nick string) error {
 	n, err := wire.ParseNick(nick)
-	r := m.room
+	r, old := m.room, m.nick
+	elsewhere := r.otherRoomsWith(old.Key, n.Key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old := m.nick
 	switch {
 	case m.cause != "":
 		return nil
@@ -246,7 +246,7 @@ func (m *Member) rename(command, nick string) error {
 		ev.Time = time.Now()
 		m.answer(ev)
 	} else {
-		r.announce(ev)
+		r.announceRename(ev, elsewhere)
 		r.svc.Publish(Event{Type: "nick", Room: r.name(), Member: old.Shown, Remote: m.out.remote.String(), Text: n.Shown})
 	}
 	m.ok(command, "")

@@ -399,11 +399,11 @@ func (r *Room) announceJoin(m *Member) {
 	r.svc.Publish(Event{Type: "join", Room: r.name(), Member: m.nick.Shown, Remote: m.out.remote.String(), Door: m.door()})
 }
 
-// announceLeave announces that a member has left, if its join was announced. mu is held.
+// announceLeave announces that a member has left this room, if its join was announced: somebody else
+// may have its nick in another room of those who are told. mu is held.
 func (r *Room) announceLeave(m *Member) {
 	if !m.unannounced.Load() {
-		_, isRooms := m.out.session().(*RoomsSession)
-		r.announceLeaveOf(m, string(m.cause), isRooms)
+		r.announceLeaveOf(m, string(m.cause), true)
 	}
 }
 

@@ -817,6 +817,64 @@ func (r *Room) skipSeen(seen map[*output]bool) {
 	}
 }
 
+// otherRoomsWith returns the other rooms in which a member has one of two nicks; nil if no session in
+// several rooms may be in this one.
+func (r *Room) otherRoomsWith(key, other string) (all []*Room) {
+	if len(r.svc.doors) == 0 || !r.isReadByDoors() {
+		return nil
+	}
+	for _, o := range r.svc.allRooms() {
+		if o != r && o.hasNick(key, other) {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+func (r *Room) isReadByDoors() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.reads.of[roomlog.IRC:], func(n int) bool { return n > 0 })
+}
+
+func (r *Room) hasNick(key, other string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.nicks[key] != nil || r.nicks[other] != nil
+}
+
+func (m *Member) acceptsInsert() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.acceptsInsertLocked()
+}
+
+// announceRename announces the new nick of a member of this room alone. Sessions that are in one of
+// the rooms elsewhere, where somebody else has the old nick or the new one, see that a member leaves
+// and another one joins, unless they do not read: for their clients a nick is one person in all rooms.
+// mu is held.
+func (r *Room) announceRename(ev wire.Event, elsewhere []*Room) {
+	var viewers []*Member
+	if len(elsewhere) > 0 {
+		for _, m := range r.members {
+			if m.reads >= roomlog.IRC && slices.ContainsFunc(m.out.session().(*RoomsSession).Members(), func(o *Member) bool { return slices.Contains(elsewhere, o.room) }) && m.acceptsInsert() {
+				viewers = append(viewers, m)
+			}
+		}
+	}
+	end := r.log.End()
+	for _, m := range viewers {
+		m.queue(insert{kind: skip, seq: end.Seq})
+	}
+	r.announce(ev)
+	at := time.Now()
+	for _, m := range viewers {
+		m.answer(
+			wire.Event{Time: at, Type: wire.TypeLeave, From: ev.From, Parted: true, Members: len(r.members) - 1},
+			wire.Event{Time: at, Type: wire.TypeJoin, From: ev.Nick, Members: len(r.members)})
+	}
+}
+
 // Rename gives all members of the session another nick, or none of them. The others see one event.
 // The client is not told. The error is a *wire.Error.
 func (s *RoomsSession) Rename(n wire.Name) error {

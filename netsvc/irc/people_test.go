@@ -245,3 +245,55 @@ func TestWhoStyle(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// Another nick of somebody in one room does not rename somebody else in another.
+func TestNickOfOneRoom(t *testing.T) {
+	s := newServer(t, nil)
+	inLobby, inDev := s.named("lobby", "bob"), s.named("dev", "bob")
+	defer inDev.Conn.Close()
+	ann, carl := s.login("ann"), s.login("carl", "server-time")
+	ann.join("#lobby", "#dev")
+	carl.join("#lobby")
+	ann.sync()
+	rename := func(nick string) {
+		t.Helper()
+		inLobby.Send("/nick "+nick, "/ping")
+		inLobby.Until("* pong ")
+	}
+	rename("robert")
+	ann.expect("", ":bob!u@irc.test PART #lobby", ":robert!u@irc.test JOIN #lobby")
+	carl.expect("", "@time=T :bob!u@irc.test NICK robert")
+	rename("rob")
+	ann.expect("", ":robert!u@irc.test NICK rob")
+	rename("BOB")
+	ann.expect("", ":rob!u@irc.test PART #lobby", ":BOB!u@irc.test JOIN #lobby")
+	inLobby.Send("hello")
+	ann.until(":BOB!u@irc.test PRIVMSG #lobby :hello")
+	carl.until(":BOB!u@irc.test PRIVMSG #lobby :hello")
+	inLobby.Conn.Close() // is not the other bob's end
+	if l := ann.line(); !strings.HasPrefix(l, ":BOB!u@irc.test PART #lobby") {
+		t.Errorf("got %q", l)
+	}
+}
+
+// The numerics about nicks.
+func TestNickNumerics(t *testing.T) {
+	s := newServer(t, nil)
+	defer s.named("lobby", "bob").Conn.Close()
+	ann := s.login("ann")
+	s.login("carl")
+	ann.expect("NICK Carl", ":irc.test 433 ann Carl :Somebody else has that nick")
+	ann.expect("NICK", ":irc.test 431 ann :No nick was given")
+	if got := ann.lines("NICK a[b]"); len(got) != 1 || !strings.HasPrefix(got[0], ":irc.test 432 ann a[b] :") || !strings.HasSuffix(got[0], "; try a_b_") {
+		t.Errorf("got %q", got)
+	}
+	ann.join("#lobby", "#dev")
+	if got := ann.lines("NICK Bob"); len(got) != 1 || !strings.HasPrefix(got[0], ":irc.test 437 ann Bob :lobby: ") {
+		t.Errorf("got %q", got)
+	}
+	ann.expect("NICK Ann", ":ann!u@irc.test NICK Ann")
+	other := s.login("bob")
+	if got := other.lines("JOIN #lobby"); len(got) != 1 || !strings.HasPrefix(got[0], ":irc.test 437 bob #lobby :") {
+		t.Errorf("got %q", got)
+	}
+}

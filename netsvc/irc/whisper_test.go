@@ -102,7 +102,7 @@ func TestPrivateToOneOfSeveral(t *testing.T) {
 	ann.expect("PRIVMSG bob :6")
 	inLobby.Until("<ann -> bob> 6")
 	inLobby.Conn.Close()
-	ann.until(" QUIT ")
+	ann.until(" PART #lobby ")
 	ann.expect("PRIVMSG bob :who", ":irc.test 407 ann bob :Several people have that nick: write to bob@irc.test, bob@dev")
 	ann.expect("PRIVMSG bob@irc.test :7")
 	session.expect("", ":ann!u@irc.test PRIVMSG bob :7")
