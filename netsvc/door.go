@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"roomd/netsvc/ban"
@@ -36,6 +37,12 @@ type Door interface {
 type DoorOptions struct {
 	Door
 	Listen []netip.AddrPort
+}
+
+// doorList has the doors of a server.
+type doorList struct {
+	doors     []*openDoor // set by New, then read-only
+	doorsStay atomic.Bool // the next process knows no doors: their sessions end with this one
 }
 
 // openDoor is a door of a server. An address that cannot be bound is retried.

@@ -243,6 +243,9 @@ func numberOf(a *delayedAnswer, all *[]*delayedAnswer) int {
 
 // handOverDoors sends the doors and their sessions, and returns how many members these have.
 func (s *Service) handOverDoors(send Send, rosters map[*roster]int) (members int, err error) {
+	if s.doorsStay.Load() {
+		return 0, nil
+	}
 	for _, d := range s.doors {
 		for _, a := range d.listen {
 			d.mu.Lock()
@@ -396,6 +399,11 @@ func (s *Service) AwaitBlocked(ctx context.Context) { s.engine.AwaitBlocked(ctx)
 // room or log. After an error the server goes on as before. Only one goroutine at a time may call
 // it.
 func (s *Service) Freeze(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			s.doorsStay.Store(false)
+		}
+	}()
 	if s.stop.Err() != nil {
 		return errors.New("the server is stopping")
 	}
@@ -482,8 +490,13 @@ func (r *Room) holdMembers(ctx context.Context) error {
 	return nil
 }
 
+// LeaveDoors says, before Freeze, that the other process knows no doors: Abandon tells their sessions
+// of the upgrade, and ends them. It holds until Thaw, or until Freeze fails.
+func (s *Service) LeaveDoors() { s.doorsStay.Store(true) }
+
 // Thaw resumes the server after Freeze or Adopt.
 func (s *Service) Thaw() {
+	s.doorsStay.Store(false)
 	for _, l := range s.upgrade.lines {
 		l.conn.ThawWrites()
 	}

@@ -446,7 +446,9 @@ func (s *RoomsSession) Panicked(p any, stack []byte) {
 	go s.End(EndInternal)
 }
 
-func (s *RoomsSession) transferable() bool { return s.conn.Transferable() && !s.hasEnded() }
+func (s *RoomsSession) transferable() bool {
+	return s.conn.Transferable() && !s.svc.doorsStay.Load() && !s.hasEnded()
+}
 
 // cause is the Cause of the members that end with the session.
 func (why EndReason) cause() Cause {
@@ -668,7 +670,7 @@ func (s *RoomsSession) Finish() {
 	if why == EndVanished || why == EndInternal {
 		s.conn.Abort()
 	}
-	s.addReady(s.proto.LastWords(why))
+	s.Answer(s.proto.LastWords(why)) // behind all that was in the rooms
 	s.set(isEnding)
 	if r := s.reader.Load(); r != nil {
 		r.Ending()

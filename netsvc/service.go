@@ -97,7 +97,7 @@ type Service struct {
 	engine *transport.Engine
 	tls    *tls.Config
 	formats
-	doors []*openDoor
+	doorList
 
 	options atomic.Pointer[Options]            // replaced as a whole, never written to
 	master  atomic.Pointer[transport.Endpoint] // replaced by Change.Commit

@@ -262,7 +262,9 @@ func (c *client) Farewell(at netsvc.Place, why netsvc.Cause) []byte {
 	room := string(chanType) + at.Name
 	reason := ""
 	switch why {
-	case netsvc.CauseLeft, netsvc.CauseVanished, netsvc.CauseDeadPeer, netsvc.CauseStopping:
+	case netsvc.CauseVanished, netsvc.CauseDeadPeer, netsvc.CauseStopping:
+		return nil // after its own PART a client would not enter the room when it connects again
+	case netsvc.CauseLeft:
 		if c.ending() {
 			return nil
 		}

@@ -170,6 +170,9 @@ func TestStopTells(t *testing.T) {
 	s.Stop()
 	for _, c := range []*ircClient{ann, idle, silent} {
 		all := c.until("ERROR ")
+		if joined := strings.Join(all, "\n"); strings.Contains(joined, " PART ") || strings.Contains(joined, " KICK ") {
+			t.Errorf("a client that is told that it has left does not come back: %q", all)
+		}
 		if got := all[len(all)-1]; got != "ERROR :the server is stopping" {
 			t.Error(got)
 		}

@@ -73,12 +73,16 @@ func (s *server) upgrade(ctx context.Context, binary string, dry, queued bool) (
 	}()
 	// A stop aborts the upgrade at once.
 	defer context.AfterFunc(s.stopping, next.Abort)()
-	if err := s.checkSuccessor(next, &report); err != nil {
+	hello, err := s.checkSuccessor(next, &report)
+	if err != nil {
 		return report, errors.Join(err, next.Kill())
 	}
 	if dry {
 		report.PID, report.Members = 0, s.svc.Status().Members
 		return report, next.Kill()
+	}
+	if !hello.Doors {
+		s.svc.LeaveDoors()
 	}
 	if err := s.handOver(ctx, next, &report); err != nil {
 		return report, err
@@ -96,16 +100,16 @@ func (s *server) upgrade(ctx context.Context, binary string, dry, queued bool) (
 }
 
 // checkSuccessor checks whether the successor can take over at all, before the freeze.
-func (s *server) checkSuccessor(next *upgrade.Successor, report *admin.Upgrade) error {
+func (s *server) checkSuccessor(next *upgrade.Successor, report *admin.Upgrade) (upgrade.Hello, error) {
 	h, err := next.Hello()
 	if err != nil {
-		return err
+		return h, err
 	}
 	report.Version, report.PID = h.Version, next.PID()
 	if err := s.st.VerifyPath(); err != nil {
-		return err
+		return h, err
 	}
-	return h.Check(store.Schema, s.st.Path())
+	return h, h.Check(store.Schema, s.st.Path())
 }
 
 // handOver freezes the server. Then the successor serves, or, after an error, this process

@@ -54,7 +54,7 @@ func (p *Predecessor) Fail(err error) error {
 // SendHello describes this binary: its version, the schema of its databases, and the path of
 // the database in its configuration.
 func (p *Predecessor) SendHello(version string, schema int, data string) error {
-	return p.Send("hello", Hello{version, [2]int{oldestVersion, Version}, schema, data})
+	return p.Send("hello", Hello{version, [2]int{oldestVersion, Version}, schema, data, true})
 }
 
 // ReceiveState receives the first frame of the handover.

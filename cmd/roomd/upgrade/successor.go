@@ -42,9 +42,10 @@ var ErrStopping = errors.New("the server is stopping")
 // Hello describes a successor.
 type Hello struct {
 	Version string `json:"version"`
-	Speaks  [2]int `json:"speaks"` // the oldest and the newest version of states that it reads
-	Schema  int    `json:"schema"` // of the database
-	Data    string `json:"data"`   // the database, as an absolute path
+	Speaks  [2]int `json:"speaks"`          // the oldest and the newest version of states that it reads
+	Schema  int    `json:"schema"`          // of the database
+	Data    string `json:"data"`            // the database, as an absolute path
+	Doors   bool   `json:"doors,omitempty"` // it takes over doors and their sessions; older binaries know none
 }
 
 // Check returns an error if that binary cannot take over the database of this process, with
