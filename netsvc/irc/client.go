@@ -177,6 +177,7 @@ func init() {
 // Line handles a line of the client.
 func (c *client) Line(raw []byte, over int, wait bool) bool {
 	c.out, c.wait = c.out[:0], wait
+	defer func() { c.out = nil }() // an idle client has no buffer
 	if !c.registered && wire.DetectProtocol(raw, over > 0) != "" {
 		c.End(netsvc.EndLeft)
 		return true

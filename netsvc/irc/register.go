@@ -115,6 +115,7 @@ func (c *client) tryRegister() bool {
 	c.setRegistered()
 	c.server.tellWatchers(c.nick, true)
 	c.deadline.Stop()
+	c.deadline = nil
 	c.Admit()
 	c.SetReader(c.readerKey(device))
 	c.password = ""
