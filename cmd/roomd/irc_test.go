@@ -68,7 +68,7 @@ func TestIRC(t *testing.T) {
 	bob := p.visit(port)
 	bob.say("NICK bob", "USER bob 0 * :bob")
 	bob.until(t, " 464 ")
-	bob = p.irc(port, "bob", "PASS :let me in")
+	p.irc(port, "bob", "PASS :let me in")
 	for _, words := range [][]string{{"config"}, {"config", "irc.password"}, {"config", "--json"}, {"audit"}} {
 		if out, errs, _ := p.admin(words...); strings.Contains(out+errs, "let me in") {
 			t.Errorf("%q shows the password: %s%s", words, out, errs)

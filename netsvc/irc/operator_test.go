@@ -2,6 +2,7 @@ package irc
 
 import (
 	"encoding/json"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -180,5 +181,38 @@ func TestStopTells(t *testing.T) {
 	}
 	if took := time.Since(began); took > netsvctest.Patience {
 		t.Error("the stop took", took)
+	}
+}
+
+// Behind a proxy the operator sees the client that its header names, and bans hold for that one.
+// Nobody comes in without a header, and no other protocol gets further than its first line.
+func TestFirstBytes(t *testing.T) {
+	s := newServer(t, func(o *netsvc.Options, _ *Options) {
+		o.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	})
+	ann := s.dial()
+	ann.send("PROXY TCP4 192.0.2.7 127.0.0.1 5000 6667", "NICK ann", "USER a 0 * :a", "JOIN #lobby")
+	ann.until(" 366 ")
+	if all := s.Service.FindMembers("192.0.2.7"); len(all) != 1 || all[0].Remote != "192.0.2.7:5000" {
+		t.Errorf("%+v", all)
+	}
+	if _, _, err := s.Service.Ban(store.Ban{Addr: "192.0.2.7"}); err != nil {
+		t.Fatal(err)
+	}
+	ann.until("ERROR ")
+	ann.end()
+	for _, first := range []string{"PROXY TCP4 192.0.2.7 127.0.0.1 5001 6667", "USER bob 0 * :bob", "GET / HTTP/1.1"} {
+		c := s.dial()
+		c.send(first)
+		c.end()
+	}
+	direct := newServer(t, nil)
+	for _, first := range []string{"GET / HTTP/1.1", "POST / HTTP/1.1", "\x16\x03\x01\x02\x00\x01\x00", "SSH-2.0-OpenSSH_9.2"} {
+		c := direct.dial()
+		c.send(first, "NICK bob", "USER b 0 * :b")
+		c.end()
+	}
+	if all := direct.irc.count(); all != 0 {
+		t.Error(all, "sessions have a nick")
 	}
 }
