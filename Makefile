@@ -141,7 +141,7 @@ cross:
 test-386:
 	@test "$$($(GO) env GOARCH)" != amd64 || GOARCH=386 $(GO) test ./store/... ./netsvc/wire ./netsvc/roomlog
 
-hostile: ## 60 s of more than forty kinds of bad clients at once, against 200 good members; 10,000 that read nothing
+hostile: ## 60 s of more than sixty kinds of bad clients at once, against 200 good members; 10,000 that read nothing
 	ROOMD_HOSTILE=60s $(GO) test -count=1 -v -timeout 20m -run '^(TestHostile|TestGuessing|TestGreedyClients)$$' ./cmd/roomd
 
 storm: ## 10 minutes of reloads, upgrades, signals and stops in random order, with the race detector; STORM=-storm.seed=N repeats one

@@ -181,8 +181,14 @@ func (w *threeRooms) room(name string) *Room {
 // flood has lines of some size said in a room: "a: N xxx…", from 0 on.
 func (w *threeRooms) flood(room string, lines, size int) {
 	w.Helper()
+	w.floodFrom(room, 0, lines, size)
+}
+
+// floodFrom is flood from another number on.
+func (w *threeRooms) floodFrom(room string, from, lines, size int) {
+	w.Helper()
 	id, pad := w.room(room).id, strings.Repeat("x", size)
-	for i := range lines {
+	for i := from; i < from+lines; i++ {
 		p := &store.Post{Room: id, Line: store.Line{Kind: store.Message, From: "ann", Text: fmt.Sprintf("%s: %d %s", room, i, pad)}}
 		if err := w.svc.store.Submit(w.Context(), p); err != nil {
 			w.Error(err)

@@ -19,13 +19,13 @@ import (
 )
 
 // asAttacker makes the test binary an attacker, until its standard input ends:
-// the kind, or -1 for all of them at once, and the ports of the master and of the
-// rooms lobby, den and mud.
+// the kind, or -1 for all of them at once, and the ports of the master, of the
+// rooms lobby, den and mud, and of IRC.
 const asAttacker = "ROOMD_TEST_ATTACK"
 
 func attackAs(how string) int {
-	var kind, master, lobby, den, mud int
-	if _, err := fmt.Sscan(how, &kind, &master, &lobby, &den, &mud); err != nil {
+	var kind, master, lobby, den, mud, irc int
+	if _, err := fmt.Sscan(how, &kind, &master, &lobby, &den, &mud, &irc); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -34,7 +34,7 @@ func attackAs(how string) int {
 		io.Copy(io.Discard, os.Stdin)
 		end()
 	}()
-	all := kinds(master, lobby, den, mud)
+	all := kinds(master, lobby, den, mud, irc)
 	if kind >= 0 {
 		newAttacker(ctx, kind, time.Millisecond).run(all[kind])
 		return 0
@@ -54,13 +54,13 @@ func newAttacker(ctx context.Context, i int, pause time.Duration) *attacker {
 
 // attack starts a process of attackers, which has what the server and the members
 // leave of the second processor, and returns what ends it.
-func (p *process) attack(kind, lobby, den, mud int) (end func()) {
+func (p *process) attack(kind, lobby, den, mud, irc int) (end func()) {
 	p.t.Helper()
 	cmd := exec.Command(os.Args[0])
 	if _, err := exec.LookPath("taskset"); err == nil { // and chrt, of the same package
 		cmd = exec.Command("taskset", "-c", "1", "chrt", "--idle", "0", os.Args[0])
 	}
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", asAttacker+"="+fmt.Sprint(kind, p.master, lobby, den, mud))
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", asAttacker+"="+fmt.Sprint(kind, p.master, lobby, den, mud, irc))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -179,6 +179,7 @@ func (k *talk) phase(p *process, d time.Duration) (f phase) {
 // the attacker has what the members leave. Without the attacker it is measured
 // before and after. With the limits of docs/security.md.
 func BenchmarkAttacker(b *testing.B) {
+	irc, ircLine := ircPort()
 	p := newProcess(b, `server.create = ["lobby", "mud"]
 limits.members = 256
 limits.per_address = 50
@@ -187,7 +188,7 @@ limits.burst = 40
 limits.rate_exempt = ["127.0.2.0/24"]
 limits.master_idle = "1s"
 log.level = "error"
-`)
+`+ircLine)
 	if !p.pinned() {
 		b.Skip("taskset (util-linux) is not installed")
 	}
@@ -212,11 +213,11 @@ log.level = "error"
 			c.Close()
 		}
 	}()
-	for i, kind := range kinds(p.master, lobby, den, mud) {
+	for i, kind := range kinds(p.master, lobby, den, mud, irc) {
 		b.Run(strings.NewReplacer(" ", "-", "/", "").Replace(kind.name), func(b *testing.B) {
 			for range b.N {
 				calm := k.phase(p, time.Second)
-				end := p.attack(i, lobby, den, mud)
+				end := p.attack(i, lobby, den, mud, irc)
 				k.phase(p, 500*time.Millisecond) // it begins
 				under := k.phase(p, 2*time.Second)
 				end()

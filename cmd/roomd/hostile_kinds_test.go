@@ -221,9 +221,9 @@ const clientHello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" // the beginn
 
 // kinds are the bad clients. They meet the good ones in the room lobby and in
 // the room den, whose password they do not know; the room mud is theirs.
-func kinds(master, lobby, den, mud int) []kind {
+func kinds(master, lobby, den, mud, irc int) []kind {
 	long := strings.Repeat("x", 64<<10)
-	return []kind{
+	return append(ircKinds(irc), []kind{
 		{"a byte now and then to the master port", `roomd_sessions_ended_total{cause="idle"}`, func(a *attacker) { a.dribble(master, "LIST x") }},
 		{"silence on the master port", `roomd_sessions_ended_total{cause="idle"}`, func(a *attacker) { a.hold(master, 20, "") }},
 		{"an endless line to the master port", "roomd_requests_throttled_total", func(a *attacker) { a.pour(master, long, true) }},
@@ -360,6 +360,93 @@ func kinds(master, lobby, den, mud int) []kind {
 				io.Copy(io.Discard, c)
 				c.Close()
 			}
+		}},
+	}...)
+}
+
+// ircKinds are the bad clients of IRC.
+func ircKinds(irc int) []kind {
+	long := strings.Repeat("x", 64<<10)
+	registered := func(a *attacker, rooms string) string {
+		nick := fmt.Sprint("bad-", a.random.IntN(1e6))
+		return fmt.Sprintf("CAP REQ :message-tags server-time batch labeled-response echo-message\r\nCAP END\r\nNICK %s\r\nUSER %[1]s 0 * :x\r\nJOIN %s\r\n", nick, rooms)
+	}
+	// in pours text by a registered client that is in the rooms.
+	in := func(a *attacker, rooms, text string, reads bool) {
+		c := a.dial(irc)
+		if c == nil {
+			return
+		}
+		defer c.Close()
+		if reads {
+			go io.Copy(io.Discard, c)
+		}
+		for _, err := io.WriteString(c, registered(a, rooms)); err == nil && a.ctx.Err() == nil; {
+			_, err = io.WriteString(c, text)
+		}
+	}
+	const throttled, accepted = "roomd_members_throttled_total", "roomd_connections_accepted_total"
+	return []kind{
+		{"a flood by IRC", throttled, func(a *attacker) { in(a, "#mud", strings.Repeat("PRIVMSG #mud :buy now\r\n", 1000), true) }},
+		{"a flood by IRC, unread", throttled, func(a *attacker) {
+			in(a, "#mud,#lobby", strings.Repeat("PRIVMSG #mud :buy now "+long[:300]+"\r\nPING x\r\n", 200), false)
+		}},
+		{"clients of IRC that never read", "roomd_written_bytes_total", func(a *attacker) { a.hold(irc, 5, registered(a, "#lobby,#mud")) }},
+		{"10,000 JOINs", throttled, func(a *attacker) {
+			var b strings.Builder
+			for range 10000 {
+				fmt.Fprintf(&b, "JOIN #none-%d\r\nJOIN #mud\r\nPART #mud\r\n", a.random.IntN(100))
+			}
+			in(a, "#mud", b.String(), true)
+		}},
+		{"JOIN of very many at once", throttled, func(a *attacker) {
+			in(a, "#mud", "JOIN "+strings.Repeat("#mud,#den,&x,,#,", 20)+"#x "+strings.Repeat("k,", 50)+"\r\n", a.random.IntN(2) == 0)
+		}},
+		{"endless tags", throttled, func(a *attacker) {
+			a.pour(irc, a.either("@"+long, "@"+strings.Repeat("a=b;", 2000)+" PING x\r\n", "@label="+long[:5000]+" PING x\r\n"), true)
+		}},
+		{"an endless line by IRC", throttled, func(a *attacker) { a.pour(irc, long, true) }},
+		{"empty lines by IRC", throttled, func(a *attacker) { a.pour(irc, strings.Repeat("\r\n", 10000), true) }},
+		{"NUL and CR in odd places", throttled, func(a *attacker) {
+			in(a, "#mud", strings.Repeat("PRIV\x00MSG #mud :x\r\nPRIVMSG #mud :a\rQUIT\r\r\n\x00\n\r\nPRIVMSG #m\x00ud :x\r\nNICK a\rb\r\n: : :\r\n@ x\r\nPRIVMSG\r\n", 50), true)
+		}},
+		{"noise by IRC", accepted, func(a *attacker) { a.say(irc, registered(a, "#mud")+a.noise(4000)+"\r\n") }},
+		{"CAP and SASL half done", accepted, func(a *attacker) {
+			a.hold(irc, 10, a.either("CAP LS 302\r\nNICK x\r\nUSER x 0 * :x\r\n", "CAP REQ :sasl\r\nAUTHENTICATE PLAIN\r\nAUTHENTICATE "+long[:400]+"\r\n", "CAP REQ :"+long[:450]+"\r\nCAP"))
+		}},
+		{"half registrations", accepted, func(a *attacker) {
+			for range 50 {
+				a.reset(irc, a.either("NICK good-1\r\n", "USER x 0 * :x\r\n", "NICK bad\r\nUSER x 0 *", "PASS "))
+			}
+		}},
+		{"half registrations from many addresses", accepted, func(a *attacker) {
+			a.many(func(a *attacker) { a.hold(irc, 20, "NICK bad-"+fmt.Sprint(a.random.IntN(1e6))+"\r\n") })
+		}},
+		{"wars of nicks", throttled, func(a *attacker) {
+			var b strings.Builder
+			for range 200 {
+				fmt.Fprintf(&b, "NICK bad-%d\r\nNICK good-%d\r\n", a.random.IntN(20), a.random.IntN(60))
+			}
+			in(a, "#lobby,#mud", b.String(), true)
+		}},
+		{"lists and histories by IRC", throttled, func(a *attacker) {
+			in(a, "#lobby,#mud", strings.Repeat("WHO #lobby\r\nNAMES #lobby,#mud\r\nLIST\r\nCHATHISTORY LATEST #mud * 100\r\nWHO *\r\nWHOIS good-1\r\n", 50), true)
+		}},
+		{"lists and histories by IRC, unread", throttled, func(a *attacker) {
+			in(a, "#lobby,#mud", strings.Repeat("WHO #lobby %tcuhnfar\r\n@label=x NAMES #lobby\r\nLIST *\r\nCHATHISTORY BEFORE #mud timestamp=2040-01-01T00:00:00.000Z 100\r\n", 50), false)
+		}},
+		{"private messages to who does not read", throttled, func(a *attacker) {
+			deaf := a.dial(irc)
+			if deaf == nil {
+				return
+			}
+			defer deaf.Close()
+			io.WriteString(deaf, "NICK deaf\r\nUSER deaf 0 * :x\r\n")
+			in(a, "#mud", strings.Repeat("PRIVMSG deaf :"+long[:400]+"\r\n", 100), true)
+		}},
+		{"guesses of a key", `roomd_passwords_total{outcome="wrong"}`, func(a *attacker) { a.say(irc, registered(a, "#den a")+"JOIN #den b\r\nJOIN #den c\r\n") }},
+		{"IRC that quits with lines unread", "roomd_written_bytes_total", func(a *attacker) {
+			a.reset(irc, registered(a, "#lobby,#mud")+"CHATHISTORY LATEST #mud * 100\r\nQUIT\r\n")
 		}},
 	}
 }

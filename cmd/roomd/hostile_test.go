@@ -36,11 +36,12 @@ type good struct {
 	in   *bufio.Reader
 	nick string
 
-	said atomic.Int64 // lines
-	got  atomic.Int64 // lines of good members
-	sum  uint64       // of their order
-	late []time.Duration
-	err  error
+	before string       // of each line that it says
+	said   atomic.Int64 // lines
+	got    atomic.Int64 // lines of good members
+	sum    uint64       // of their order
+	late   []time.Duration
+	err    error
 }
 
 // enterGood joins a room as the i-th of them, and takes a nick.
@@ -65,6 +66,28 @@ func (p *process) enterGood(i, port int, nick, first string) *good {
 	}
 }
 
+// enterGoodByIRC is enterGood for the lobby, by IRC.
+func (p *process) enterGoodByIRC(i, port int, nick, _ string) *good {
+	p.t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, byte(1+i/50))}, Timeout: patience}
+	c, err := d.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	g := &good{conn: c, in: bufio.NewReader(c), nick: nick, before: "PRIVMSG #lobby :"}
+	c.SetReadDeadline(time.Now().Add(patience))
+	fmt.Fprintf(c, "CAP REQ :echo-message\r\nCAP END\r\nNICK %s\r\nUSER x 0 * :x\r\nJOIN #lobby\r\n", nick)
+	for {
+		l, err := g.in.ReadString('\n')
+		if err != nil {
+			p.t.Fatalf("%s: %q, %v", nick, l, err)
+		}
+		if strings.Contains(l, " 366 ") {
+			return g
+		}
+	}
+}
+
 // speak says a line about every second until the end.
 func (g *good) speak(ctx context.Context) {
 	for {
@@ -75,7 +98,7 @@ func (g *good) speak(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		if _, err := fmt.Fprintf(g.conn, "good %d %d\n", g.said.Load()+1, time.Now().UnixNano()); err != nil {
+		if _, err := fmt.Fprintf(g.conn, "%sgood %d %d\n", g.before, g.said.Load()+1, time.Now().UnixNano()); err != nil {
 			g.err = fmt.Errorf("%s cannot speak: %w", g.nick, err)
 			return
 		}
@@ -92,6 +115,10 @@ func (g *good) listen() {
 		l, err := g.in.ReadString('\n')
 		if err != nil {
 			return
+		}
+		if from, said, ok := strings.Cut(l, "!u@irc.test PRIVMSG #lobby :"); ok && l[0] == ':' {
+			l = "<" + from[1:] + "> " + said
+			l = strings.TrimSuffix(l, "\r\n") + "\n"
 		}
 		from, text, ok := strings.Cut(l, "> good ")
 		if !ok || !strings.HasPrefix(from, "<good-") {
@@ -197,7 +224,7 @@ func (p *process) use(room int) {
 	all.Wait()
 }
 
-// More than forty kinds of bad clients at once, while 200 good members talk: no
+// More than sixty kinds of bad clients at once, while 200 good members talk: no
 // good line is lost or late, nothing is left of the attack but its counts, and
 // every kind of it can be seen in them. ROOMD_HOSTILE=60s makes it long (make
 // hostile).
@@ -212,6 +239,7 @@ func TestHostile(t *testing.T) {
 		attack, goodMembers, bound, pause, long = d, 260, lateBound, 5*time.Millisecond, true
 	}
 	quiet := attack / 3
+	irc, ircLine := ircPort()
 	metrics := int(nextPort.Take(1)) - 1
 	p := newProcess(t, fmt.Sprintf(`server.create = ["lobby", "mud"]
 metrics.listen = "127.0.0.1:%d"
@@ -226,7 +254,8 @@ limits.rate_exempt = ["127.0.2.0/24"]
 limits.master_idle = "1s"
 history.lines = 1000
 log.level = "warn"
-`, metrics))
+%s
+`, metrics, ircLine))
 	if long && runtime.GOOS == "linux" { // as the packaged unit does
 		p.prefix = []string{"sh", "-c", `echo 1000000 >/proc/$$/timerslack_ns; exec "$@"`, "sh"}
 	}
@@ -250,7 +279,14 @@ log.level = "warn"
 		case i%4 == 3:
 			port, first = den, "/pass secret\n"
 		}
-		g := p.enterGood(i, port, fmt.Sprint("good-", i), first)
+		enter := p.enterGood
+		if port == lobby && i%4 == 2 {
+			enter, port = p.enterGoodByIRC, irc
+		}
+		g := enter(i, port, fmt.Sprint("good-", i), first)
+		if port == irc {
+			port = lobby
+		}
 		g.conn.SetReadDeadline(time.Time{})
 		members = append(members, g)
 		rooms[port] = append(rooms[port], g)
@@ -297,10 +333,10 @@ log.level = "warn"
 
 	bad, end := context.WithCancel(ctx)
 	defer end()
-	all := kinds(p.master, lobby, den, mud)
+	all := kinds(p.master, lobby, den, mud, irc)
 	strike := func() (cease func()) {
 		if long {
-			return p.attack(-1, lobby, den, mud)
+			return p.attack(-1, lobby, den, mud, irc)
 		}
 		for i, k := range all {
 			attacking.Go(func() { newAttacker(bad, i, pause).run(k) })
@@ -384,13 +420,17 @@ log.level = "warn"
 	for _, name := range unseen(during) {
 		t.Errorf("not seen: %s", name)
 	}
+	if p.logged("panic") {
+		t.Error("a session has panicked")
+	}
 
 	// What is left: the members, and the memory they take. What somebody who sent a
 	// flood and went has asked for is done at the rate for its address, for minutes,
 	// unless the operator ends that.
 	for i, k := range all {
 		switch name := k.name; {
-		case strings.HasPrefix(name, "a flood of lines"), strings.HasPrefix(name, "members that say /who"),
+		case strings.HasSuffix(k.name, "by IRC"), strings.HasSuffix(k.name, "by IRC, unread"), k.shows == "roomd_members_throttled_total" && i < len(ircKinds(irc)),
+			strings.HasPrefix(name, "a flood of lines"), strings.HasPrefix(name, "members that say /who"),
 			strings.HasPrefix(name, "CREATE and DELETE in a flood"), strings.HasPrefix(name, "empty rooms"):
 			if _, errs, status := p.admin("ban", fmt.Sprint("127.0.1.", i+1), "--yes"); status != 0 {
 				t.Errorf("ban: %d, %s", status, errs)
