@@ -1475,8 +1475,9 @@ func (s *RoomsSession) enter(j Join, wait bool) (*Member, error) {
 func (s *RoomsSession) awaitLeft(r *Room, wait bool) bool {
 	drains := func() bool {
 		s.mu.Lock()
-		defer s.mu.Unlock()
-		return slices.ContainsFunc(s.leaving, func(m *Member) bool { return (m.room == r || m.room.key() == r.key()) && !m.isDrained() })
+		leaving := slices.Clone(s.leaving)
+		s.mu.Unlock() // Member.mu comes before it
+		return slices.ContainsFunc(leaving, func(m *Member) bool { return (m.room == r || m.room.key() == r.key()) && !m.isDrained() })
 	}
 	for drains() {
 		signal := s.signals()
