@@ -58,7 +58,7 @@ func TestIRC(t *testing.T) {
 	if d := p.doors(); len(d) != 1 || d[0].Name != "irc" || d[0].Sessions != 1 || len(d[0].Listening) != 1 || int(d[0].Listening[0].Port()) != port {
 		t.Error(d)
 	}
-	// What a reload changes is there for who comes next.
+	// The new values are in effect for clients that connect later.
 	p.configure(fmt.Sprintf("irc.listen = [\"127.0.0.1:%d\"]", port), `irc.name = "other.test"`, `irc.network = "Other"`, `irc.password = "let me in"`)
 	if got, errs := p.reload(); len(got) != 3 || errs != "" {
 		t.Error(got, errs)

@@ -136,7 +136,7 @@ func (k *ircTalker) listen(back chan struct{}) {
 	}
 }
 
-// Sessions in eight rooms each talk while the server is upgraded again and again: none is dropped,
+// Sessions in eight rooms each talk while the server is upgraded several times: none is dropped,
 // and no line is lost, doubled or out of order, in any room at anybody.
 func TestUpgradeIRCUnderLoad(t *testing.T) {
 	const rooms, each = 16, 8
