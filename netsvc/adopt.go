@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"roomd/netsvc/history"
 	"roomd/netsvc/passwd"
 	"roomd/netsvc/readers"
 	"roomd/netsvc/roomlog"
@@ -495,7 +496,7 @@ func (a *adoption) replay(room uint64, p *replayState) (*replay, error) {
 		r.upto = min(p.Upto, uint64(len(o.Members)))
 	}
 	if l := p.Lookup; l != nil {
-		r.lookup = &lookup{l.Text, l.Hits}
+		r.lookup = &history.Lookup{Text: l.Text, Hits: l.Hits}
 	}
 	return r, nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/netsvc/history"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/wire"
 	"roomd/store"
@@ -138,7 +139,7 @@ func (s *lineSession) execute(c wire.Command, wait bool) error {
 		if n < 0 {
 			n = m.room.replayLines()
 		}
-		m.queue(insert{kind: history, n: n, seq: c.Seq})
+		m.queue(insert{kind: earlier, n: n, seq: c.Seq})
 	case wire.Search:
 		m.queue(insert{kind: search, bytes: []byte(wire.Fold(c.Text))})
 	case wire.Since:
@@ -330,7 +331,7 @@ func (m *Member) beginHistory(ins insert) {
 	if ins.seq > 0 {
 		command, upto = "before", min(upto, ins.seq-1)
 	}
-	after, count, err := r.svc.newest(m.fromDisk, r.id, upto, ins.n)
+	after, count, err := r.history(m.fromDisk).Newest(upto, ins.n)
 	switch {
 	case errors.Is(err, errAborted):
 		return
@@ -344,7 +345,7 @@ func (m *Member) beginHistory(ins insert) {
 		m.historyFailed(err)
 		return
 	}
-	if ins.kind == history {
+	if ins.kind == earlier {
 		ev := okFor(command, "no earlier lines")
 		ev.Count = &count
 		m.addStreamInfo(&ev)
@@ -389,78 +390,39 @@ func (m *Member) addStreamInfo(ev *wire.Event) {
 	ev.LineBytes = m.room.svc.opts().LineBytes
 }
 
-// Lines returns the newest n lines of a room with after < Seq. Damaged blocks are skipped and
-// counted. It ends with ctx.
-func (s *Service) Lines(ctx context.Context, name string, after uint64, n int) (all []store.Line, damaged int, err error) {
+// history returns the room's history, for one who is not charged.
+func (r *Room) history(turn func(read func()) error) *history.History {
+	return &history.History{Store: r.svc.store, Room: r.id, Turn: turn}
+}
+
+// historyUntil is history, and reading it ends with ctx. It is of the lines up to upto.
+func (s *Service) historyUntil(ctx context.Context, name string) (h *history.History, upto uint64, err error) {
 	r, err := s.room(name)
 	if err != nil {
 		return nil, 0, err
 	}
-	upto := r.log.End().Seq
-	first, count, err := s.newest(func(read func()) error { return s.fromDisk(ctx, read) }, r.id, upto, n)
+	return r.history(func(read func()) error { return s.fromDisk(ctx, read) }), r.log.End().Seq, nil
+}
+
+// Lines returns the newest n lines of a room with after < Seq. Damaged blocks are skipped and
+// counted. It ends with ctx.
+func (s *Service) Lines(ctx context.Context, name string, after uint64, n int) (all []store.Line, damaged int, err error) {
+	h, upto, err := s.historyUntil(ctx, name)
 	if err != nil {
 		return nil, 0, err
 	}
-	if count < n { // all lines: damaged ones may come before them
-		first = 0
-	}
-	damaged, err = s.eachLine(ctx, r, max(first, after), upto, func(l store.Line) { all = append(all, l) })
-	return all, damaged, err
-}
-
-// eachLine calls fn with the lines of a room with after < Seq <= upto, the oldest first. Damaged
-// blocks are skipped and counted. It ends with ctx.
-func (s *Service) eachLine(ctx context.Context, r *Room, after, upto uint64, fn func(store.Line)) (damaged int, err error) {
-	for more := after < upto; more && err == nil; {
-		if ended := s.fromDisk(ctx, func() {
-			var lines []store.Line
-			left := 0
-			lines, left, err = s.store.LinesSkipped(r.id, after, upto, pageBytes)
-			damaged += left
-			for _, l := range lines {
-				fn(l)
-				after = l.Seq
-			}
-			more = len(lines) > 0 && after < upto
-		}); ended != nil {
-			return damaged, ended
-		}
-	}
-	return damaged, err
-}
-
-// Found is the result of a search.
-type Found struct {
-	Lines   []store.Line // the newest of them, the oldest of those first
-	Count   int          // of all
-	Damaged int          // blocks that could not be read
+	return h.Lines(after, upto, n)
 }
 
 // Search finds the lines of a room whose text or sender contains the text, ignoring case, and
 // returns the newest n of them. With an error it returns what it has found so far. It ends with
 // ctx.
-func (s *Service) Search(ctx context.Context, name, text string, since time.Time, n int) (f Found, err error) {
-	r, err := s.room(name)
+func (s *Service) Search(ctx context.Context, name, text string, since time.Time, n int) (history.Found, error) {
+	h, upto, err := s.historyUntil(ctx, name)
 	if err != nil {
-		return f, err
+		return history.Found{}, err
 	}
-	folded := wire.Fold(text)
-	f.Damaged, err = s.eachLine(ctx, r, 0, r.log.End().Seq, func(l store.Line) {
-		if l.Time.Before(since) || !lineContains(&l, folded) {
-			return
-		}
-		f.Count++
-		if f.Lines = append(f.Lines, l); len(f.Lines) >= 2*n { // bounds the memory
-			f.Lines = append(f.Lines[:0], f.Lines[len(f.Lines)-n:]...)
-		}
-	})
-	f.Lines = f.Lines[max(0, len(f.Lines)-n):]
-	return f, err
-}
-
-// lineContains reports whether the text of a line or its sender contains a text, ignoring case.
-func lineContains(l *store.Line, folded string) bool {
-	return strings.Contains(wire.Fold(l.Text), folded) || strings.Contains(wire.Fold(l.From), folded)
+	return h.Search(upto, text, since, n)
 }
 
 // fromDisk calls read, which reads a page of lines, or as many blocks as the store counts at a
@@ -480,19 +442,6 @@ func (s *Service) fromDisk(ctx context.Context, read func()) error {
 	s.counters.pages.Add(1)
 	read()
 	return nil
-}
-
-// newest is the store's Newest, in as many pieces as it takes, each in its turn.
-func (s *Service) newest(turn func(read func()) error, room, upto uint64, n int) (after uint64, count int, err error) {
-	after = upto
-	for more := true; more && err == nil; {
-		found := 0
-		if err := turn(func() { after, found, more, err = s.store.Newest(room, after, n-count) }); err != nil {
-			return 0, 0, err
-		}
-		count += found
-	}
-	return after, count, err
 }
 
 // UntilStop returns a context that ends with ctx, and when the server begins to stop, so that slow

@@ -57,6 +57,13 @@
 // holder. What goes to one member alone (answers, private messages, a replay, the end) is queued
 // as an insert at a cursor, and the holder of the write lock writes it there.
 //
+// # Reading the history
+//
+// Stored lines are read in turns (package history): few goroutines read at once, each for one page. A
+// member waits for its turn with the write lock of its conn, unless the server is to be suspended. The
+// Protocol of a RoomsSession waits with the read lock, and its client is charged for the lines; a
+// command of the operator waits until its context ends.
+//
 // # Locks
 //
 // In this order: Service.mu, Room.mu, Member.mu, the lock inside roomlog.Log.

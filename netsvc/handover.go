@@ -223,7 +223,7 @@ func (p *replay) state(rosters map[*roster]int) *replayState {
 	}
 	st := &replayState{After: p.after, Upto: p.upto, Footer: p.footer, Roster: rosters[p.roster], Style: p.style, Label: p.label, Header: p.header}
 	if l := p.lookup; l != nil {
-		st.Lookup = &lookupState{l.text, l.hits}
+		st.Lookup = &lookupState{l.Text, l.Hits}
 	}
 	return st
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"roomd/netsvc/history"
 	"roomd/netsvc/passwd"
 	"roomd/netsvc/readers"
 	"roomd/netsvc/roomlog"
@@ -1074,150 +1075,19 @@ type Replay struct {
 	Label          string // for Format.Replay
 }
 
-// Window is a request for a part of the history of a member's room: of the lines with After < seq <=
-// Upto the N oldest, or the N newest.
-type Window struct {
-	After, Upto uint64
-	N           int
-	Newest      bool
-	NoTopics    bool // topics do not count
-	// WholeMillis adds the lines of the millisecond in which the N lines end: a client that goes on
-	// from the time of the last one, which it knows in milliseconds, then misses none.
-	WholeMillis bool
-}
-
-// Span is what Range has found: the lines with After < seq <= Upto. Of them Count lines count, and
-// with WholeMillis perhaps more.
-type Span struct {
-	After, Upto uint64
-	Count       int
-	Newest      time.Time // of the newest line that counts
-}
-
-// Range finds lines in the history of the member's room, whose numbers may have gaps. It reads from
-// the disk, a page in each turn, and charges the client for the lines: only Line with wait may call
-// it. The error is ErrWait if the server is to be suspended or the session has ended.
-func (m *Member) Range(w Window) (s Span, err error) {
-	s = Span{After: w.After, Upto: w.Upto}
-	if w.Newest {
-		err = m.newestIn(w, &s)
-	} else {
-		err = m.oldestIn(w, &s)
-	}
-	if s.Count == 0 {
-		s.After = s.Upto
-	}
-	return s, err
-}
-
-// oldestIn is Range from the old end.
-func (m *Member) oldestIn(w Window, s *Span) error {
-	for at, more := w.After, true; more && s.Count < w.N && at < w.Upto; {
-		lines, err := m.linesInTurn(at, w.Upto)
-		if err != nil {
-			return err
-		}
-		more = len(lines) > 0
-		for i := range lines {
-			if at = lines[i].Seq; w.NoTopics && lines[i].Kind == store.Topic {
-				continue
-			}
-			s.Newest = lines[i].Time
-			if s.Count++; s.Count == w.N {
-				break
-			}
-		}
-		s.Upto = at
-	}
-	if s.Count < w.N || !w.WholeMillis {
-		return nil
-	}
-	last, err := m.NewestBefore(s.Newest.Truncate(time.Millisecond).Add(time.Millisecond))
-	if last = min(last, w.Upto); last > s.Upto {
-		err = m.extend(s.Upto, last, err)
-		s.Upto = last
-	}
-	return err
-}
-
-// newestIn is Range from the new end.
-func (m *Member) newestIn(w Window, s *Span) error {
-	var oldest time.Time
-	for at := w.Upto; s.Count < w.N && at > w.After; {
-		want := w.N - s.Count
-		from, n, err := m.room.svc.newest(m.inTurn, m.room.id, at, want)
-		if err != nil {
-			return err
-		}
-		from = max(from, w.After)
-		var counted []store.Line // of this piece: at most as many as are wanted
-		for after := from; after < at; {
-			lines, err := m.linesInTurn(after, at)
-			if err != nil {
-				return err
-			}
-			if len(lines) == 0 {
-				break
-			}
-			after = lines[len(lines)-1].Seq
-			for i := range lines {
-				if !w.NoTopics || lines[i].Kind != store.Topic {
-					counted = append(counted, store.Line{Seq: lines[i].Seq, Time: lines[i].Time})
-				}
-			}
-		}
-		if k := len(counted); k > 0 {
-			if s.Count == 0 {
-				s.Newest = counted[k-1].Time
-			}
-			s.Count, s.After, oldest = s.Count+k, counted[0].Seq-1, counted[0].Time
-		}
-		if at = from; n < want {
-			break
-		}
-	}
-	if s.Count < w.N || !w.WholeMillis {
-		return nil
-	}
-	before, err := m.NewestBefore(oldest.Truncate(time.Millisecond))
-	if before = max(before, w.After); before < s.After {
-		err = m.extend(before, s.After, err)
-		s.After = before
-	}
-	return err
-}
-
-// extend charges for the lines that WholeMillis adds, unless there is an error.
-func (m *Member) extend(after, upto uint64, err error) error {
-	if err == nil && !m.charge(int(upto-after)) {
-		err = ErrWait
-	}
-	return err
-}
-
-// NewestBefore returns the sequence number of the newest line in the member's room that is older than
-// t; 0: there is none. See Range.
-func (m *Member) NewestBefore(t time.Time) (seq uint64, err error) {
-	if wait := m.inTurn(func() { seq, err = m.room.svc.store.NewestBefore(m.room.id, t) }); wait != nil {
-		return 0, wait
-	}
-	return seq, err
-}
-
-// linesInTurn reads a page of lines, and charges for it.
-func (m *Member) linesInTurn(after, upto uint64) (lines []store.Line, err error) {
-	if wait := m.inTurn(func() { lines, err = m.room.svc.store.Lines(m.room.id, after, upto, pageBytes) }); wait != nil {
-		return nil, wait
-	}
-	if err == nil && !m.charge(len(lines)) {
-		err = ErrWait
-	}
-	return lines, err
+// History returns the history of the member's room. It is read from the disk, and the client is
+// charged for the lines: only Line with wait may read it. A method of it returns ErrWait if the server
+// is to be suspended or the session has ended.
+func (m *Member) History() *history.History {
+	return &history.History{Store: m.room.svc.store, Room: m.room.id, Turn: m.inTurn, Charge: m.charge}
 }
 
 // charge charges the session for lines that were read.
-func (m *Member) charge(lines int) bool {
-	return m.out.session().(*RoomsSession).AwaitTurn(float64(lines)/pageLines, true)
+func (m *Member) charge(lines int) error {
+	if !m.out.session().(*RoomsSession).AwaitTurn(float64(lines)/pageLines, true) {
+		return ErrWait
+	}
+	return nil
 }
 
 // inTurn is Service.fromDisk for the holder of the read lock, who waits as long as the server is not

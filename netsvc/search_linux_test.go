@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"roomd/netsvc/history"
 	"roomd/netsvc/transport"
 	"roomd/store"
 )
@@ -111,11 +112,11 @@ func TestSearchAfterHandover(t *testing.T) {
 				if err := old.Freeze(ctx); err != nil {
 					t.Fatal(err)
 				}
-				l := (*lookup)(nil)
+				l := (*history.Lookup)(nil)
 				if m.replay != nil {
 					l = m.replay.lookup
 				}
-				if l != nil && len(l.hits) > 0 && (l.text != "") == test.finding {
+				if l != nil && len(l.Hits) > 0 && (l.Text != "") == test.finding {
 					break
 				}
 				old.Thaw()

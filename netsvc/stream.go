@@ -7,6 +7,7 @@ import (
 	"slices"
 	"syscall"
 
+	"roomd/netsvc/history"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
@@ -22,7 +23,7 @@ const (
 	skip                            // the member's own line, numbered seq, is left out
 	toJSON                          // JSON from here on
 	newest                          // the newest n lines, for a new member
-	history                         // the newest n lines, or the n before seq, as an answer
+	earlier                         // the newest n lines, or the n before seq, as an answer
 	since                           // everything after seq, from the store
 	pong                            // the newest sequence number at this place
 	endLagged                       // a notice to a slow member, and the end
@@ -108,35 +109,23 @@ func (m *Member) acceptsInsertLocked() bool {
 }
 
 // replay is a range of the history that a member gets page by page, or of a roster, or the result
-// of a search.
+// of a search: while its lines are found, backward from upto, and while they are shown, the range is
+// empty.
 type replay struct {
 	after, upto uint64 // sequence numbers, or indexes of the roster
 	header      string // of a RoomsSession, before the lines
 	footer      string
-	roster      *roster // nil: the range is of the history
-	lookup      *lookup // nil: it is no search
-	style       int     // of the roster, for Format.Members
-	label       string  // for Format.Replay; empty: the lines are rendered as new ones are
-}
-
-// lookup is a search in the history for a member: first the lines are found, page by page backward
-// from the sequence number replay.upto, and then they are shown. Meanwhile the range of the replay
-// is empty.
-type lookup struct {
-	text string   // folded; empty: all lines are found
-	hits []uint64 // the numbers of the lines that are found and not shown, the newest first
+	roster      *roster         // nil: the range is of the history
+	lookup      *history.Lookup // nil: it is no search
+	style       int             // of the roster, for Format.Members
+	label       string          // for Format.Replay; empty: the lines are rendered as new ones are
 }
 
 // finds reports whether the lines of a search are still looked for.
-func (p *replay) finds() bool { return p.lookup != nil && p.lookup.text != "" }
+func (p *replay) finds() bool { return p.lookup != nil && p.lookup.Text != "" }
 
-// maxFound is how many lines a search of a member finds at most.
-const maxFound = 50
-
-const (
-	pageBytes  = 16 << 10 // of stored lines read at a time
-	writeBytes = 16 << 10 // pieces are gathered into a write up to this size
-)
+// writeBytes is the size up to which pieces are gathered into a write.
+const writeBytes = 16 << 10
 
 // outcome is the reason why writeTurn has returned.
 type outcome int
@@ -293,7 +282,7 @@ func (m *Member) nextInsert() (insert, bool) {
 	return ins, m.cursor.Pos >= ins.at.Pos
 }
 
-func (i insert) needsDisk() bool { return i.kind == newest || i.kind == history }
+func (i insert) needsDisk() bool { return i.kind == newest || i.kind == earlier }
 
 // apply carries out an insert. It may leave a replay, which comes next.
 func (m *Member) apply(ins insert) {
@@ -309,7 +298,7 @@ func (m *Member) apply(ins insert) {
 		m.format = roomlog.JSON
 	case toFormat:
 		m.format = roomlog.Format(ins.n)
-	case newest, history:
+	case newest, earlier:
 		m.beginHistory(ins)
 	case since:
 		m.beginSince(ins.seq)
@@ -324,7 +313,7 @@ func (m *Member) apply(ins insert) {
 		m.out.unsent = append(m.out.unsent, s.takeReady()...)
 	case search:
 		at := m.cursor.Seq
-		m.replay = &replay{after: at, upto: at, lookup: &lookup{text: string(ins.bytes)}}
+		m.replay = &replay{after: at, upto: at, lookup: &history.Lookup{Text: string(ins.bytes)}}
 	case begun:
 		if r := m.reader(); r != nil {
 			r.Begin(m.room.id)
@@ -409,31 +398,25 @@ func (m *Member) replayPage() {
 
 // findPage searches the next page of the history. Behind the last one it renders the first line of
 // the answer.
-func (m *Member) findPage(l *lookup) error {
+func (m *Member) findPage(l *history.Lookup) error {
 	p := m.replay
 	if m.out.conn.WasReset() { // nothing is written meanwhile that would meet the reset
 		m.over, m.replay = true, nil
 		return nil
 	}
-	lines, after, _, err := m.room.svc.store.LinesBackward(m.room.id, p.upto, pageBytes)
+	after, err := l.Next(m.room.svc.store, m.room.id, p.upto)
 	if err != nil {
 		return err
 	}
-	for i := range lines {
-		if len(l.hits) < maxFound && lineContains(&lines[i], l.text) {
-			l.hits = append(l.hits, lines[i].Seq)
-		}
-	}
-	if p.after, p.upto = after, after; after > 0 && len(l.hits) < maxFound {
+	if p.after, p.upto = after, after; p.finds() {
 		return nil
 	}
-	l.text = ""
-	n := len(l.hits)
+	n := len(l.Hits)
 	ev := okFor("search", "no lines found")
 	ev.Count = &n
 	m.addStreamInfo(&ev)
 	switch {
-	case n == maxFound:
+	case n == history.MaxFound:
 		ev.Text = fmt.Sprintf("the newest %d lines found", n)
 	case n > 0:
 		ev.Text = plural(n, "line") + " found"
@@ -449,15 +432,15 @@ func (m *Member) findPage(l *lookup) error {
 
 // showFound renders the next lines that a search has found, the oldest first. One that retention
 // has removed meanwhile is missing.
-func (m *Member) showFound(l *lookup) error {
-	for len(l.hits) > 0 && len(m.out.unsent) < writeBytes {
-		seq := l.hits[len(l.hits)-1]
+func (m *Member) showFound(l *history.Lookup) error {
+	for len(l.Hits) > 0 && len(m.out.unsent) < writeBytes {
+		seq := l.Hits[len(l.Hits)-1]
 		if _, _, err := m.renderStored(seq-1, seq); err != nil {
 			return err
 		}
-		l.hits = l.hits[:len(l.hits)-1]
+		l.Hits = l.Hits[:len(l.Hits)-1]
 	}
-	if len(l.hits) == 0 {
+	if len(l.Hits) == 0 {
 		m.out.unsent = append(m.out.unsent, m.replay.footer...)
 		m.replay = nil
 	}
@@ -467,7 +450,7 @@ func (m *Member) showFound(l *lookup) error {
 // renderStored renders a page of stored lines with after < seq <= upto. It returns how many lines
 // there were, and the number of the last one.
 func (m *Member) renderStored(after, upto uint64) (n int, last uint64, err error) {
-	lines, err := m.room.svc.store.Lines(m.room.id, after, upto, pageBytes)
+	lines, err := m.room.svc.store.Lines(m.room.id, after, upto, history.PageBytes)
 	if err != nil || len(lines) == 0 {
 		return 0, upto, err
 	}

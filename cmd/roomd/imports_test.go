@@ -39,12 +39,13 @@ var allowed = map[string]struct {
 	"roomd/admin/peer":            {nil, []string{"golang.org/x/sys"}, "what the kernel says of the other end of a socket, whatever is said over it"},
 	"roomd/admin/term":            {nil, []string{"github.com/chzyer/readline", "golang.org/x/sys", "golang.org/x/text"}, "lines at a terminal, whatever they are for; it alone uses the library"},
 	"roomd/admin/value":           {nil, nil, "ranges and times are pure: the configuration and the console read values by them"},
-	"roomd/netsvc":                {[]string{"roomd/netsvc/ban", "roomd/netsvc/handshake", "roomd/netsvc/limit", "roomd/netsvc/passwd", "roomd/netsvc/ports", "roomd/netsvc/readers", "roomd/netsvc/roomlog", "roomd/netsvc/transport", "roomd/netsvc/wire", "roomd/store"}, []string{"golang.org/x/sys"}, "the network knows nothing of files and consoles"},
+	"roomd/netsvc":                {[]string{"roomd/netsvc/ban", "roomd/netsvc/handshake", "roomd/netsvc/history", "roomd/netsvc/limit", "roomd/netsvc/passwd", "roomd/netsvc/ports", "roomd/netsvc/readers", "roomd/netsvc/roomlog", "roomd/netsvc/transport", "roomd/netsvc/wire", "roomd/store"}, []string{"golang.org/x/sys"}, "the network knows nothing of files and consoles"},
 	"roomd/netsvc/ban":            {[]string{"roomd/netsvc/limit", "roomd/netsvc/wire", "roomd/store"}, nil, "bans are compared with what is said of a client: it sees no socket, no room and no clock"},
 	"roomd/netsvc/client":         {nil, nil, "other people's bots import it: it brings nothing with it, and knows the server only by its protocol"},
-	"roomd/netsvc/irc":            {[]string{"roomd/netsvc", "roomd/netsvc/limit", "roomd/netsvc/roomlog", "roomd/netsvc/wire"}, nil, "IRC is one more way into the rooms; netsvc knows nothing of it"},
+	"roomd/netsvc/irc":            {[]string{"roomd/netsvc", "roomd/netsvc/history", "roomd/netsvc/limit", "roomd/netsvc/roomlog", "roomd/netsvc/wire"}, nil, "IRC is one more way into the rooms; netsvc knows nothing of it"},
 	"roomd/netsvc/netsvctest":     {[]string{"roomd/netsvc", "roomd/store"}, nil, "tests of all packages use it, and nothing else does"},
 	"roomd/netsvc/handshake":      {[]string{"roomd/netsvc/transport"}, []string{"github.com/pires/go-proxyproto"}, "PROXY and TLS come before the first line, whatever the lines are; it alone uses the library"},
+	"roomd/netsvc/history":        {[]string{"roomd/netsvc/wire", "roomd/store"}, nil, "lines are read in turns, whoever reads: it compares texts as the protocol does, and sees no socket and no member"},
 	"roomd/netsvc/limit":          {nil, nil, "limits are pure: the time is passed in, and they can be tested and reasoned about alone"},
 	"roomd/netsvc/passwd":         {[]string{"roomd/netsvc/limit"}, []string{"golang.org/x/crypto"}, "it alone hashes passwords; guessing is limited by prefix, and it sees no socket"},
 	"roomd/netsvc/ports":          {nil, nil, "the order of ports is pure: it binds none"},
@@ -80,7 +81,7 @@ func TestImports(t *testing.T) {
 		}
 		for _, i := range p.Imports {
 			if first, _, _ := strings.Cut(i, "/"); !strings.Contains(first, ".") && first != "roomd" {
-				pure := []string{"roomd/netsvc/ban", "roomd/netsvc/limit", "roomd/netsvc/passwd", "roomd/netsvc/ports", "roomd/netsvc/roomlog", "roomd/netsvc/wire"}
+				pure := []string{"roomd/netsvc/ban", "roomd/netsvc/history", "roomd/netsvc/limit", "roomd/netsvc/passwd", "roomd/netsvc/ports", "roomd/netsvc/roomlog", "roomd/netsvc/wire"}
 				addresses := i == "net/netip" && slices.Contains([]string{"roomd/netsvc/ban", "roomd/netsvc/limit", "roomd/netsvc/passwd"}, p.ImportPath) // and no sockets
 				if (slices.Contains(pure, p.ImportPath) || strings.HasPrefix(p.ImportPath, "roomd/store")) && strings.HasPrefix(i+"/", "net/") && !addresses {
 					t.Errorf("%s must not import %s: %s", p.ImportPath, i, rule.why)

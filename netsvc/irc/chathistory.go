@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"roomd/netsvc"
+	"roomd/netsvc/history"
 	"roomd/netsvc/wire"
 )
 
@@ -90,8 +91,8 @@ func (c *client) batch(ref string, params ...string) (header, footer []byte) {
 }
 
 // findHistory finds the lines that a request is for.
-func (c *client) findHistory(k *netsvc.Member, r *historyRequest) (netsvc.Span, error) {
-	f := finder{member: k, newest: k.Newest()}
+func (c *client) findHistory(k *netsvc.Member, r *historyRequest) (history.Span, error) {
+	f := finder{history: k.History(), newest: k.Newest()}
 	f.window.NoTopics, f.window.WholeMillis = !c.has(capEventPlayback), r.from.seq == 0
 	switch r.command {
 	case "LATEST":
@@ -111,10 +112,10 @@ func (c *client) findHistory(k *netsvc.Member, r *historyRequest) (netsvc.Span, 
 
 // finder finds lines of a room.
 type finder struct {
-	member *netsvc.Member
-	newest uint64        // line of the room
-	window netsvc.Window // what all its requests have in common
-	err    error         // the first one of olderThan
+	history *history.History
+	newest  uint64         // line of the room
+	window  history.Window // what all its requests have in common
+	err     error          // the first one of olderThan
 }
 
 // before returns the number up to which lines are before a selector.
@@ -137,33 +138,33 @@ func (f *finder) after(s selector) uint64 {
 }
 
 func (f *finder) olderThan(t time.Time) uint64 {
-	seq, err := f.member.NewestBefore(t)
+	seq, err := f.history.NewestBefore(t)
 	f.err = cmp.Or(f.err, err)
 	return min(f.newest, seq)
 }
 
 // first finds the oldest n lines of a range.
-func (f *finder) first(after, upto uint64, n int) (netsvc.Span, error) {
+func (f *finder) first(after, upto uint64, n int) (history.Span, error) {
 	return f.find(after, upto, n, false)
 }
 
 // last finds the newest n lines of a range.
-func (f *finder) last(after, upto uint64, n int) (netsvc.Span, error) {
+func (f *finder) last(after, upto uint64, n int) (history.Span, error) {
 	return f.find(after, upto, n, true)
 }
 
-func (f *finder) find(after, upto uint64, n int, newest bool) (netsvc.Span, error) {
+func (f *finder) find(after, upto uint64, n int, newest bool) (history.Span, error) {
 	if f.err != nil || n == 0 {
-		return netsvc.Span{}, f.err
+		return history.Span{}, f.err
 	}
 	w := f.window
 	w.After, w.Upto, w.N, w.Newest = after, upto, n, newest
-	return f.member.Range(w)
+	return f.history.Range(w)
 }
 
 // around finds the line of a selector, or the first one from its time on, with as many lines before
 // it as behind it, as far as there are any.
-func (f *finder) around(s selector, n int) (netsvc.Span, error) {
+func (f *finder) around(s selector, n int) (history.Span, error) {
 	middle := f.before(s)
 	behind, err := f.first(middle, f.newest, n-n/2)
 	if err != nil {
@@ -179,7 +180,7 @@ func (f *finder) around(s selector, n int) (netsvc.Span, error) {
 	case ahead.Count == 0:
 		return behind, err
 	}
-	return netsvc.Span{After: ahead.After, Upto: behind.Upto, Count: ahead.Count + behind.Count}, err
+	return history.Span{After: ahead.After, Upto: behind.Upto, Count: ahead.Count + behind.Count}, err
 }
 
 // target is a room with the time of its newest line.
@@ -201,7 +202,7 @@ func (c *client) historyTargets(r *historyRequest) error {
 		if !c.AwaitTurn(roomCost, true) {
 			return netsvc.ErrWait
 		}
-		s, err := k.Range(netsvc.Window{Upto: k.Newest(), N: 1, Newest: true, NoTopics: !c.has(capEventPlayback)})
+		s, err := k.History().Range(history.Window{Upto: k.Newest(), N: 1, Newest: true, NoTopics: !c.has(capEventPlayback)})
 		if err != nil {
 			return err
 		}
