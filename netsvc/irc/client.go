@@ -141,9 +141,6 @@ func (c *client) fail(f *Failure) {
 	c.out = f.append(c.out, c.server.host(), c.target(), c.caps.Enabled)
 }
 
-// notice appends a notice of the server.
-func (c *client) notice(text string) { c.send(c.server.host(), "NOTICE", c.target(), text) }
-
 // has reports whether the client has the capabilities.
 func (c *client) has(caps Caps) bool { return c.caps.Enabled.Has(caps) }
 
