@@ -154,6 +154,18 @@ func (s *Service) bindEach(rooms []*Room) (failed []*Room) {
 // sleep reports false when the service stops meanwhile.
 func (s *Service) sleep(d time.Duration) bool { return !waitFor(s.stop.Done(), d) }
 
+// waitFor waits for the time d, and returns true as soon as c can be received from.
+func waitFor(c <-chan struct{}, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-c:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
 // busyText is the answer to a connection for which there is no descriptor.
 const busyText = "busy: the server has no descriptor left for another connection; try again in a moment"
 

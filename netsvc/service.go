@@ -423,3 +423,41 @@ func storeErrorText(err error) string {
 	}
 	return "the server could not write it"
 }
+
+// nonMember is a connection that is not a single member's: one to the master port or to a door,
+// one before a room's password, or one whose TLS handshake is under way.
+type nonMember interface {
+	// location returns the room, nil for the master port, and the address of the client.
+	location() (*Room, netip.AddrPort)
+	// connectedAt returns when the connection was accepted.
+	connectedAt() time.Time
+	info() ConnInfo
+	// HungUp reports whether the peer has closed its side, or is gone.
+	HungUp() bool
+	// Signal wakes the goroutine of the connection that waits for something, if there is one.
+	Signal()
+	// terminate ends the connection. The session finds the reason: a ban, the end of the
+	// room or of the server, an upgrade. The client has lastWriteTimeout for its answers.
+	terminate()
+	// evict ends the connection to make room for a newer one.
+	evict()
+	// abort breaks the connection. It reports false if the connection was aborted or closed before.
+	abort() bool
+}
+
+// nonMembers returns all connections that are not a member's.
+func (s *Service) nonMembers() (all []nonMember) {
+	waiting := s.queue.all() // first: a session that is admitted meanwhile is found among the others
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.masterSessions {
+		all = append(all, c)
+	}
+	for k := range s.roomsSessions {
+		all = append(all, k)
+	}
+	return append(all, slices.DeleteFunc(waiting, func(v nonMember) bool {
+		k, ok := v.(*RoomsSession)
+		return ok && s.roomsSessions[k]
+	})...)
+}
