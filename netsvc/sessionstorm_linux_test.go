@@ -137,7 +137,6 @@ type storm struct {
 	svc   atomic.Pointer[Service]
 	moves sync.RWMutex // held, shared, by operators: what they ask for waits while a server stands still
 	until time.Time
-	moved atomic.Bool
 	pongs atomic.Int64
 	lines atomic.Int64
 	ended atomic.Int64 // memberships that have not ended by the client
@@ -162,7 +161,7 @@ func (w *storm) visit(random *rand.Rand, name string) {
 		return
 	}
 	c.(*net.TCPConn).SetReadBuffer(128 << 10)
-	c.SetDeadline(time.Now().Add(time.Minute))
+	c.SetDeadline(w.until.Add(2 * time.Second)) // a server that has been left may have the connection still
 	var mu sync.Mutex
 	asked := make(map[string]map[uint64]uint64) // by the ping: what was in the rooms
 	var pace atomic.Int64                       // of the reader
@@ -264,9 +263,6 @@ func (w *storm) visit(random *rand.Rand, name string) {
 		}
 	}
 	pace.Store(0)
-	if w.moved.Load() { // the server that is left has the connection, too: its end may not come
-		c.SetDeadline(time.Now().Add(5 * time.Second))
-	}
 	switch random.IntN(5) {
 	case 0:
 		say("quit")
@@ -296,7 +292,7 @@ func (w *storm) call(random *rand.Rand) {
 		return
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(time.Minute))
+	c.SetDeadline(w.until.Add(2 * time.Second)) // a server that has been left may have the connection still
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		in := bufio.NewReader(c)
@@ -396,7 +392,6 @@ func (w *storm) move(serve func() *Service) (next *Service) {
 	next = serve()
 	s.handOverTo(w.T, next)
 	w.svc.Store(next)
-	w.moved.Store(true)
 	next.Thaw()
 	return next
 }
