@@ -55,6 +55,8 @@ func TestIRC(t *testing.T) {
 	nc.until(t, "over here")
 	nc.say("hello")
 	ann.until(t, "PRIVMSG #lobby :hello")
+	ann.say("LIST")
+	ann.until(t, fmt.Sprintf(" 322 ann #lobby 2 :[nc localhost %d]", p.first))
 	if d := p.doors(); len(d) != 1 || d[0].Name != "irc" || d[0].Sessions != 1 || len(d[0].Listening) != 1 || int(d[0].Listening[0].Port()) != port {
 		t.Error(d)
 	}

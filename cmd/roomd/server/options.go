@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"roomd/admin"
 	"roomd/cmd/roomd/certificate"
@@ -64,7 +66,27 @@ func ircOptions(c *config.Config, version string) irc.Options {
 		machine, _ := os.Hostname() // on an error the name is empty
 		i.Name = cmp.Or(config.CleanServerName(machine), "roomd")
 	}
-	return irc.Options{Name: i.Name, Network: i.Network, Password: i.Password, Resume: i.Resume, Replay: i.Replay, Version: version}
+	return irc.Options{Name: i.Name, Host: roomsHost(c), Network: i.Network, Password: i.Password, Resume: i.Resume, Replay: i.Replay, Version: version}
+}
+
+// roomsHost returns the host at which clients reach the rooms' ports, as far as the configuration
+// says; empty: it does not.
+func roomsHost(c *config.Config) string {
+	a := c.Server.Advertise
+	away := func(l netip.Addr) bool { return !l.IsLoopback() }
+	switch {
+	case a.Host != "" || a.Offset != 0 || slices.ContainsFunc(c.Server.Listen, away):
+		return a.Host
+	case slices.ContainsFunc(c.Server.Listen, isLocalhost):
+		return "localhost"
+	}
+	return c.Server.Listen[0].String()
+}
+
+// isLocalhost reports whether an address is what localhost stands for (RFC 6761, 6.3), and not
+// another one of loopback.
+func isLocalhost(a netip.Addr) bool {
+	return a == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || a == netip.IPv6Loopback()
 }
 
 // newTap makes the handler of the log. The tap applies the level and the Log below it the
