@@ -1,6 +1,7 @@
 package irc
 
 import (
+	"cmp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -29,7 +30,7 @@ const (
 type Format struct {
 	Host     func() string // the server's name, in every prefix; at most MaxHost bytes
 	Level    tagLevel
-	Extended bool // JOIN has an account and a real name (extended-join)
+	Extended bool // JOIN has an account and a real name, which is the event's Reason, or else the nick (extended-join)
 }
 
 // MaxHost is the greatest length of the server's name in bytes. Beside the longest nick and room
@@ -108,7 +109,7 @@ func (f *Format) append(b []byte, room Place, ev *wire.Event, r Playback) []byte
 		return l.event(b, ev.From, "TOPIC", true, ev.Text)
 	case wire.TypeJoin:
 		if f.Extended {
-			return l.event(b, ev.From, "JOIN", true, "*", ev.From)
+			return l.event(b, ev.From, "JOIN", true, "*", cmp.Or(ev.Reason, ev.From))
 		}
 		return l.event(b, ev.From, "JOIN", true)
 	case wire.TypeNick:

@@ -106,3 +106,18 @@ func TestMonitor(t *testing.T) {
 		return len(s.irc.watchers) == 0
 	})
 }
+
+// With extended-join a join has the real name of a session, and of others the nick.
+func TestExtendedJoin(t *testing.T) {
+	s := newServer(t, nil)
+	ann, bob := s.login("ann", "extended-join"), s.login("bob", "setname")
+	ann.send("JOIN #lobby")
+	ann.sync()
+	bob.send("SETNAME :Bob of the North", "JOIN #lobby")
+	bob.sync()
+	ann.expect("", ":bob!u@irc.test JOIN #lobby * :Bob of the North")
+	netsvctest.Join(t, s.port("lobby"))
+	if got := ann.until(" JOIN "); got[0] != ":guest-1!u@irc.test JOIN #lobby * guest-1" {
+		t.Error(got)
+	}
+}

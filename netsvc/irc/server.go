@@ -96,6 +96,11 @@ func (f logFormat) Render(b []byte, at netsvc.Place, ev wire.Event) []byte {
 	if ev.Type == wire.TypePrivate {
 		f.server.noteWriter(wire.Fold(ev.To), writer{wire.Fold(ev.From), wire.Fold(at.Name)})
 	}
+	if ev.Type == wire.TypeJoin && f.Extended {
+		if p, ok := f.server.person(wire.Fold(ev.From)); ok && p.In(wire.Fold(at.Name)) != nil {
+			ev.Reason = p.realName
+		}
+	}
 	return f.Format.Render(b, placeOf(at), ev)
 }
 

@@ -50,7 +50,7 @@ type Event struct {
 	LineBytes int
 	Text      string
 	// How a member left: by a kick of the operator, or from this room alone while its session is
-	// in others; and its words. IRC shows them, text and JSON do not.
+	// in others; and its words. Of a join Reason is a real name. IRC shows them, text and JSON do not.
 	Kicked, Parted bool
 	// TopicSet says that a notice is about a topic of the operator, which is Reason. IRC shows that one.
 	TopicSet bool
