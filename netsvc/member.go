@@ -10,9 +10,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"roomd/netsvc/history"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
+	"roomd/store"
 )
 
 // Cause is the reason why a member ended. The first one wins.
@@ -422,5 +424,185 @@ func (m *Member) announceNow() {
 		m.room.mu.Lock()
 		defer m.room.mu.Unlock()
 		m.room.announceJoin(m)
+	}
+}
+
+func (m *Member) acceptsInsert() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.acceptsInsertLocked()
+}
+
+// Room returns the name and the ID of the member's room. Any goroutine may call it.
+func (m *Member) Room() Place { return m.room.place() }
+
+// RoomKey returns the folded name of the member's room. Any goroutine may call it.
+func (m *Member) RoomKey() string { return m.room.key() }
+
+// Newest returns the sequence number of the newest line in the room. Any goroutine may call it.
+func (m *Member) Newest() uint64 { return m.room.log.End().Seq }
+
+// Kind is the kind of a line of a room.
+type Kind = store.Kind
+
+const (
+	Message = store.Message
+	Notice  = store.Notice // no program answers it
+	Action  = store.Action
+	Topic   = store.Topic // the text is the new topic; "": none any more
+)
+
+// Label makes the answer to a request recognizable. It gets the answer as the member's format renders
+// it, or nothing if there is none, and returns what the member gets instead. It is called with locks
+// held, must not call the Service, and must not keep or change the bytes.
+type Label func(answer []byte) []byte
+
+// labeledLine is the owner of a line with a label in the store.
+type labeledLine struct {
+	member *Member
+	label  Label
+}
+
+// Say submits a line: see Protocol.Line for wait. The answer, which is the line in the member's
+// stream, nothing after HideOwn, or a refusal, goes through label, unless that is nil.
+func (m *Member) Say(kind Kind, text string, label Label, wait bool) bool {
+	if ok, ended := m.withinBounds(maxInFlight); !ok && !ended && (!wait || !m.awaitBounds(maxInFlight) && !m.hasEnded()) {
+		return false
+	}
+	return m.submit(kind, text, label, wait)
+}
+
+// Topic returns the topic of the member's room. Any goroutine may call it.
+func (m *Member) Topic() string { return locked(&m.room.mu, &m.room.topic) }
+
+// SetFormat has the member read another format of the log from this place on.
+func (m *Member) SetFormat(f roomlog.Format) { m.readFormat(f) }
+
+// HideOwn says whether the member's own lines are left out of what it gets.
+func (m *Member) HideOwn(hide bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hideOwn = hide
+}
+
+// Whisper sends a Message or a Notice to one member of the room, and not to the sender. The error is
+// a *wire.Error: a mute, nobody with that nick, or somebody who does not read.
+func (m *Member) Whisper(to, text string, kind Kind) error {
+	return m.whisperTo(to, text, kind == Notice, false)
+}
+
+// MuteText is the sentence for a member that is muted; empty: it is not. It is for the holder of the
+// read lock.
+func (m *Member) MuteText() string {
+	if b := m.activeMute(); b != nil {
+		return muteText(b)
+	}
+	return ""
+}
+
+// IsProtected reports whether the member's room has a password. Any goroutine may call it.
+func (m *Member) IsProtected() bool { return m.room.password.Load() != nil }
+
+// Roster returns the members of the room, the oldest first. It is shared, and must not be changed.
+// Any goroutine may call it.
+func (m *Member) Roster() []RosterMember {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	return m.room.announcedRoster().Members
+}
+
+// Other is a member of a room as those who are in the room see it.
+type Other struct {
+	Nick  wire.Name
+	Since time.Time
+	Spoke time.Time // when it sent its last line; the zero time: not yet
+}
+
+// Other returns the member of the room that has a folded nick. Any goroutine may call it.
+func (m *Member) Other(key string) (o Other, ok bool) {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	other := m.room.nicks[key]
+	if other == nil || other.cause != "" {
+		return o, false
+	}
+	o = Other{Nick: other.nick, Since: other.since()}
+	if t := other.lastLine.Load(); t != 0 {
+		o.Spoke = time.UnixMicro(t)
+	}
+	return o, true
+}
+
+// Replay is a part of the history that a member gets: the newest lines up to now, or a range of it.
+type Replay struct {
+	Newest         int    // if it is greater than 0 After and Upto do not count
+	After, Upto    uint64 // sequence numbers
+	Header, Footer string // before and after the lines
+	Label          string // for Format.Replay
+}
+
+// History returns the history of the member's room. It is read from the disk, and the client is
+// charged for the lines: only Line with wait may read it. A method of it returns ErrWait if the server
+// is to be suspended or the session has ended.
+func (m *Member) History() *history.History {
+	return &history.History{Store: m.room.svc.store, Room: m.room.id, Turn: m.inTurn, Charge: m.charge}
+}
+
+// charge charges the session for lines that were read.
+func (m *Member) charge(lines int) error {
+	if !m.out.session().(*RoomsSession).AwaitTurn(float64(lines)/pageLines, true) {
+		return ErrWait
+	}
+	return nil
+}
+
+// inTurn is Service.fromDisk for the holder of the read lock, who waits as long as the server is not
+// to be suspended, and not to stop.
+func (m *Member) inTurn(read func()) error {
+	s := m.room.svc
+	select {
+	case s.diskReaders <- struct{}{}:
+	case <-s.engine.Suspending():
+		return ErrWait
+	case <-s.stop.Done():
+		return errStopped
+	}
+	defer func() { <-s.diskReaders }()
+	s.counters.pages.Add(1)
+	read()
+	return nil
+}
+
+// Part is a part of what a member alone gets at one place: bytes, a list of the room's members in a
+// style of its Format (which is not 0), or old lines.
+type Part struct {
+	Bytes   []byte
+	Members int
+	Replay  *Replay
+}
+
+// Queue queues parts for the member alone, behind everything that is in the room's log now.
+func (m *Member) Queue(parts ...Part) {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	m.queueParts(parts)
+}
+
+// queueParts is Queue. Room.mu is held.
+func (m *Member) queueParts(parts []Part) {
+	for _, p := range parts {
+		if len(p.Bytes) > 0 {
+			m.queue(insert{kind: answer, bytes: p.Bytes})
+		}
+		if p.Members != 0 {
+			m.queue(insert{kind: who, n: p.Members, roster: m.room.announcedRoster()})
+		}
+		if r := p.Replay; r != nil {
+			ins := insert{kind: stored, replay: &replay{after: r.After, upto: r.Upto, header: r.Header, footer: r.Footer, label: r.Label}}
+			if r.Newest > 0 {
+				ins.kind, ins.n = newest, r.Newest
+			}
+			m.queue(ins)
+		}
 	}
 }
