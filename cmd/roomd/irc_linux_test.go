@@ -177,6 +177,13 @@ func TestIRCClients(t *testing.T) {
 	wren.types("", "/join #den secret")
 	sees(t, iris, "#den", "robin", "has joined #den")
 
+	// The operator gives it another name.
+	p.mustAdmin("rename", "den", "cave")
+	sees(t, iris, "#cave", "iris", "has joined #cave")
+	sees(t, wren, "#cave", "robin", "has joined")
+	wren.types("#cave", "drier here")
+	sees(t, iris, "#cave", "drier here")
+
 	for _, c := range clients {
 		t.Logf("%T, #lobby:\n%s", c, c.seen("#lobby"))
 	}
@@ -189,5 +196,5 @@ func TestIRCClients(t *testing.T) {
 	})
 	sees(t, wren, "#lobby", "being deleted")
 	iris.quits("so long")
-	sees(t, wren, "#den", "iris", "has quit")
+	sees(t, wren, "#cave", "iris", "has quit")
 }
