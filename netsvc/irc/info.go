@@ -48,17 +48,17 @@ func (c *client) isThisServer(name string) bool {
 // motd appends the message of the day: how the rooms are reached without IRC.
 func (c *client) motd() {
 	lines := []string{
-		"The rooms here are open to every client of plain text, too:",
-		c.way(c.Service().Port()) + " lists them, and each has a port of its own.",
+		"The rooms are open to every client of plain text, too:",
+		c.way(c.Service().Port()) + ", and then LIST, shows them. Each has a port of its own.",
 	}
 	for _, k := range c.Members() {
 		if i, err := c.Service().RoomInfo(k.Room().Name); err == nil {
-			lines = append(lines, fmt.Sprintf("%s is %c%s.", c.way(i.Port), chanType, i.Name))
+			lines = append(lines, fmt.Sprintf("%s enters %c%s.", c.way(i.Port), chanType, i.Name))
 			break
 		}
 	}
 	c.replyText(rplMotdStart, fmt.Sprintf("- %s Message of the day -", c.server.host()))
-	for _, l := range append(lines, "What is said is kept: you see what you have missed when you come back.") {
+	for _, l := range append(lines, "Their lines are kept: you see what you have missed when you come back.") {
 		c.replyText(rplMotd, "- "+l)
 	}
 	c.reply(rplEndOfMotd)
@@ -76,7 +76,7 @@ func (c *client) lusers() {
 
 func (c *client) version() {
 	o := c.server.opts()
-	c.replyText(rplVersion, "rooms that are kept, for every client of plain text", "roomd-"+o.Version+".", o.Name)
+	c.replyText(rplVersion, "persistent chat rooms, for IRC and for every client of plain text", "roomd-"+o.Version+".", o.Name)
 	c.support(o)
 }
 
@@ -93,7 +93,7 @@ func (c *client) time() {
 func (c *client) info() {
 	for _, l := range []string{
 		"roomd " + c.server.opts().Version,
-		"A room is a port, and its lines are kept.",
+		"Each room is also a TCP port, and its lines are kept.",
 		"Started " + c.server.started.UTC().Format(time.RFC1123),
 	} {
 		c.replyText(rplInfo, l)
@@ -138,20 +138,23 @@ func (c *client) doStats(m *Message) bool {
 var usages = map[string]string{
 	"AWAY":        "[WORDS]: say that you are away, or back",
 	"CHATHISTORY": "LATEST|BEFORE|AFTER|BETWEEN|AROUND|TARGETS …: read old lines",
+	"HELP":        "[COMMAND]: show what commands do",
 	"INVITE":      "NICK #ROOM: tell somebody of a room",
 	"JOIN":        "#ROOM[,#ROOM] [PASSWORD[,PASSWORD]]: enter rooms; 0 leaves all",
-	"LIST":        "[MASK|!MASK|>N|<N][,…]: the rooms, with the port of each",
-	"MODE":        "#ROOM: what holds in a room; the operator alone changes it",
-	"MONITOR":     "+NICKS|-NICKS|C|L|S: be told when people come and go",
-	"NAMES":       "#ROOM: who is in a room",
+	"LIST":        "[MASK|!MASK|>N|<N][,…]: list the rooms, with the port of each",
+	"MODE":        "#ROOM: show the settings of a room, which only the operator changes",
+	"MONITOR":     "+NICKS|-NICKS|C|L|S: be told when IRC clients come and go",
+	"NAMES":       "#ROOM: list the members of a room",
 	"NICK":        "NICK: take another nick",
 	"NOTICE":      "#ROOM|NICK TEXT: say something that no program answers",
 	"PART":        "#ROOM[,#ROOM] [WORDS]: leave rooms",
 	"PRIVMSG":     "#ROOM|NICK TEXT: say something",
-	"QUIT":        "[WORDS]: leave",
+	"QUIT":        "[WORDS]: leave the server",
+	"SETNAME":     "NAME: take another real name",
 	"TOPIC":       "#ROOM [TEXT]: see or set the topic; an empty one removes it",
-	"WHO":         "#ROOM|MASK: who is there",
-	"WHOIS":       "NICK: who somebody is",
+	"WHO":         "#ROOM|NICK|MASK: list people",
+	"WHOIS":       "NICK: show one person",
+	"WHOWAS":      "NICK: show who had a nick",
 }
 
 func (c *client) doHelp(m *Message) bool {
@@ -170,7 +173,7 @@ func (c *client) doHelp(m *Message) bool {
 		c.reply(errHelpNotFound, m.Param(0))
 		return true
 	}
-	c.replyText(rplHelpStart, "roomd: rooms that are kept", subject)
+	c.replyText(rplHelpStart, "roomd: persistent chat rooms", subject)
 	for _, l := range lines {
 		c.replyText(rplHelpTxt, l, subject)
 	}

@@ -185,7 +185,7 @@ var numericTexts = map[Numeric]string{
 	errUnknownMode:     "is no mode of a room",
 	errInviteOnly:      "The room is for invited people",
 	errBannedFromChan:  "You are banned from that room",
-	errBadChannelKey:   "The room has another password",
+	errBadChannelKey:   "The password of the room is wrong or missing",
 	errBadChanMask:     "That cannot be the name of a room",
 	errNoPrivileges:    "Only the operator can do that, on the server's console",
 	errChanOpPrivs:     "Only the operator can do that, on the server's console",
