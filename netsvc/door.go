@@ -235,7 +235,7 @@ func (d *openDoor) admit(c transport.Socket, addr netip.AddrPort) {
 		}
 	}
 	if err != nil {
-		s.publishRefusal("", addr, why, err.Error())
+		s.publishRefusalAt(d.Name(), "", addr, why, err.Error())
 		s.refuseNew(c, addr, why, d.Refusal(err.Error()))
 		return
 	}

@@ -20,7 +20,7 @@ type Event struct {
 	Member string    `json:"member,omitempty"` // the nick
 	Remote string    `json:"remote,omitempty"`
 	By     string    `json:"by,omitempty"`   // the operator
-	Door   string    `json:"door,omitempty"` // how a command of the operator came in, or a member, if not by the room's port
+	Door   string    `json:"door,omitempty"` // how a command of the operator came in, or a client, if not by a room's port or the master port
 	Cause  string    `json:"cause,omitempty"`
 	Seq    uint64    `json:"seq,omitempty"`
 	Text   string    `json:"text,omitempty"`
@@ -102,11 +102,17 @@ func (s *Service) Publish(e Event) {
 
 // publishRefusal publishes and logs that a client was refused; room is "" for the master port.
 func (s *Service) publishRefusal(room string, addr netip.AddrPort, why RefusalReason, text string) {
+	s.publishRefusalAt("", room, addr, why, text)
+}
+
+// publishRefusalAt is publishRefusal for a client that came by a door, which may be "". Then room is
+// "" for the door itself.
+func (s *Service) publishRefusalAt(door, room string, addr netip.AddrPort, why RefusalReason, text string) {
 	if why == notRefused {
 		return
 	}
 	if s.watchers.active() {
-		s.Publish(Event{Type: "refuse", Room: room, Remote: addr.String(), Text: strings.TrimSpace(text)})
+		s.Publish(Event{Type: "refuse", Room: room, Door: door, Remote: addr.String(), Text: strings.TrimSpace(text)})
 	}
 	unlogged, ok := s.refusalLog.take(why, time.Now())
 	if !ok {
@@ -115,6 +121,9 @@ func (s *Service) publishRefusal(room string, addr netip.AddrPort, why RefusalRe
 	attrs := []any{"remote", addr, "cause", string(why)}
 	if room != "" {
 		attrs = append(attrs, "room", room)
+	}
+	if door != "" {
+		attrs = append(attrs, "door", door)
 	}
 	if unlogged > 0 {
 		attrs = append(attrs, "unlogged", unlogged)
@@ -148,7 +157,7 @@ func (s *Service) refuseHandshake(h *handshakeConn, why RefusalReason, err error
 	h.reason = why
 	switch {
 	case h.door != nil:
-		s.publishRefusal("", h.Client(), why, err.Error())
+		s.publishRefusalAt(h.door.Name(), "", h.Client(), why, err.Error())
 		return closingText(h.door.Refusal(err.Error()))
 	case h.room == nil:
 		s.publishRefusal("", h.Client(), why, errLine(err))

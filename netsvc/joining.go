@@ -277,7 +277,7 @@ func (s *RoomsSession) enter(j Join, wait bool) (*Member, error) {
 		if r.vacating && j.Create {
 			return nil, errVacating
 		}
-		s.svc.publishRefusal(r.name(), s.remote, why, text)
+		s.svc.publishRefusalAt(s.door.Name(), r.name(), s.remote, why, text)
 		return nil, &JoinError{why, sentence(text)}
 	}
 	m := &Member{}

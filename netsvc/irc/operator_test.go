@@ -216,3 +216,33 @@ func TestFirstBytes(t *testing.T) {
 		t.Error(all, "sessions have a nick")
 	}
 }
+
+// The operator sees by which door a client came that was refused, by the server or by a room.
+func TestRefusalsNameTheDoor(t *testing.T) {
+	s := newServer(t, func(o *netsvc.Options, _ *Options) { o.MaxMembers = 1 })
+	w := s.Service.Watch(func(e *netsvc.Event) bool { return e.Type == "refuse" })
+	defer w.Close()
+	next := func(room, door string) {
+		t.Helper()
+		select {
+		case e := <-w.C:
+			if e.Room != room || e.Door != door {
+				t.Errorf("%+v", e)
+			}
+		case <-time.After(netsvctest.Patience):
+			t.Fatal("there is no event")
+		}
+	}
+	ann := s.login("ann")
+	netsvctest.Join(t, s.port("lobby"))
+	ann.send("JOIN #lobby")
+	ann.until(" 471 ")
+	next("lobby", "irc")
+	netsvctest.Dial(t, s.port("lobby"))
+	next("lobby", "")
+	if _, _, err := s.Service.Ban(store.Ban{Addr: "127.0.0.1"}); err != nil {
+		t.Fatal(err)
+	}
+	s.dial().end()
+	next("", "irc")
+}
