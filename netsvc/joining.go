@@ -398,6 +398,9 @@ func (s *RoomsSession) checkPassword(r *Room, text string, wait bool) error {
 	if p == nil {
 		return nil
 	}
+	if text == "" { // a client that does not know of the password has not guessed
+		return &JoinError{RefusedPassword, "this room has a password"}
+	}
 	if !wait {
 		return ErrWait
 	}

@@ -120,16 +120,24 @@ func (c *client) doKick(m *Message) bool {
 // doInvite tells somebody of a room. It opens no door: a room with a password still asks for it.
 func (c *client) doInvite(m *Message) bool {
 	n, err := wire.ParseNick(m.Param(0))
-	guest := c.server.named(n.Key)
-	if err != nil || guest == nil {
+	if err != nil {
 		c.reply(errNoSuchNick, m.Param(0))
 		return true
 	}
+	guest := c.server.named(n.Key)
 	k := c.in(m.Param(1))
 	if k == nil {
 		return true
 	}
 	room := string(chanType) + k.Room().Name
+	if guest == nil { // a member by the port of a room is in no other
+		if o, ok := k.Other(n.Key); ok {
+			c.reply(errUserOnChannel, o.Nick.Shown, room)
+		} else {
+			c.reply(errNoSuchNick, m.Param(0))
+		}
+		return true
+	}
 	if guest.In(k.RoomKey()) != nil {
 		c.reply(errUserOnChannel, guest.Nick(), room)
 		return true

@@ -167,7 +167,7 @@ var numericTexts = map[Numeric]string{
 	errNoTextToSend:    "No text to send",
 	errTooManyMatches:  "More people match: these are the first ones",
 	errInputTooLong:    "The line is too long: nothing of it was sent",
-	errUnknownCommand:  "Unknown command",
+	errUnknownCommand:  "Unknown command: HELP lists the commands",
 	errNoMotd:          "There is no message of the day",
 	errNoNicknameGiven: "No nick was given",
 	errErroneousNick:   "That cannot be a nick",

@@ -76,6 +76,9 @@ func (c *client) join(target, key string) bool {
 	name, ok := roomName(target)
 	n, err := wire.ParseName(name)
 	switch {
+	case !ok && err == nil:
+		c.replyText(errNoSuchChannel, "The name of a room begins with "+string(chanType)+"; try "+string(chanType)+target, target)
+		return true
 	case !ok:
 		c.reply(errNoSuchChannel, target)
 		return true
@@ -102,6 +105,8 @@ func (c *client) join(target, key string) bool {
 	case err == nil:
 	case errors.Is(err, netsvc.ErrWait):
 		return false
+	case errors.As(err, &refused) && refused.Reason == netsvc.RefusedPassword && key == "":
+		c.replyText(errBadChannelKey, refused.Text+": JOIN "+target+" PASSWORD", target)
 	case errors.As(err, &refused):
 		c.replyText(joinNumeric(refused.Reason), refused.Text, target)
 	case errors.As(err, &wrong) && wrong.Code == wire.CodeDenied, errors.As(err, &wrong) && wrong.Code == wire.CodeNoRoom, errors.As(err, &wrong) && wrong.Code == wire.CodeBadName:

@@ -60,6 +60,29 @@ func TestModes(t *testing.T) {
 	ann.send("PING x")
 	ann.until(" PONG ")
 	ann.expect("INVITE bob #lobby", ":irc.test 443 ann bob #lobby :is in that room already")
+	defer s.named("lobby", "eve").Conn.Close()
+	ann.send("INVITE eve #lobby")
+	ann.until(":irc.test 443 ann eve #lobby ") // eve's JOIN may come before
+}
+
+// A JOIN without a password is no guess: the next one is compared at once.
+func TestJoinWithoutPassword(t *testing.T) {
+	s := newServer(t, nil)
+	if err := s.Service.SetPassword("dev", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	ann := s.login("ann")
+	for range 4 {
+		ann.expect("JOIN #dev", ":irc.test 475 ann #dev :this room has a password: JOIN #dev PASSWORD")
+	}
+	ann.expect("JOIN #dev secret", ":ann!u@irc.test JOIN #dev", ":irc.test 353 ann = #dev :ann", ":irc.test 366 ann #dev :End of NAMES")
+}
+
+func TestJoinWithoutSign(t *testing.T) {
+	s := newServer(t, nil)
+	ann := s.login("ann")
+	ann.expect("JOIN lobby", ":irc.test 403 ann lobby :The name of a room begins with #; try #lobby")
+	ann.expect("JOIN a!b", ":irc.test 403 ann a!b :No room has that name")
 }
 
 // The list has the port of each room as clients reach it, and nothing of a room with a password.
