@@ -108,6 +108,7 @@ func (c *client) tryRegister() bool {
 	if !ok {
 		c.reply(errPasswdMismatch)
 		c.setQuitting()
+		c.server.release(c) // a client that has read the answer may come back with its nick
 		c.answerNow()
 		c.End(netsvc.EndRefused)
 		return true
