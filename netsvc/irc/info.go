@@ -1,12 +1,14 @@
 package irc
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"roomd/netsvc/wire"
 )
@@ -127,10 +129,8 @@ func (c *client) doStats(m *Message) bool {
 		const day = 24 * time.Hour
 		c.replyText(rplStatsUptime, fmt.Sprintf("Server up %d days %v", up/day, up%day))
 	}
-	if letter == "" {
-		letter = "*"
-	}
-	c.reply(rplEndOfStats, letter[:cutAt([]byte(letter), min(len(letter), 1))])
+	_, n := utf8.DecodeRuneInString(letter)
+	c.reply(rplEndOfStats, cmp.Or(letter[:n], "*"))
 	return true
 }
 

@@ -51,7 +51,7 @@ func parseListFilter(param string) (f listFilter) {
 			f.except = append(f.except, wire.NewPattern(mask))
 		case wire.IsPattern(mask):
 			f.masks = append(f.masks, wire.NewPattern(mask))
-		default:
+		case !slices.Contains(f.names, wire.Fold(mask)):
 			f.names = append(f.names, wire.Fold(mask))
 		}
 	}

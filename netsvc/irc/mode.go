@@ -92,16 +92,18 @@ func (c *client) roomMode(target string, params []string) {
 		}
 		return
 	}
-	refused, unknown := false, ""
+	refused, answered := false, "+-"
 	for _, flag := range params[0] {
+		if strings.ContainsRune(answered, flag) {
+			continue
+		}
+		answered += string(flag)
 		switch {
-		case flag == '+', flag == '-':
 		case flag == 'b' && len(params) == 1: // the operator alone sees bans
 			c.reply(rplEndOfBanList, room)
 		case flag == 'b', strings.ContainsRune(modesOfRooms, flag):
 			refused = true
-		case !strings.ContainsRune(unknown, flag):
-			unknown += string(flag)
+		default:
 			c.reply(errUnknownMode, string(flag))
 		}
 	}
@@ -124,13 +126,13 @@ func (c *client) doInvite(m *Message) bool {
 		c.reply(errNoSuchNick, m.Param(0))
 		return true
 	}
-	guest := c.server.named(n.Key)
+	guest, registered := c.server.person(n.Key)
 	k := c.in(m.Param(1))
 	if k == nil {
 		return true
 	}
 	room := string(chanType) + k.Room().Name
-	if guest == nil { // a member by the port of a room is in no other
+	if !registered { // a member by the port of a room is in no other
 		if o, ok := k.Other(n.Key); ok {
 			c.reply(errUserOnChannel, o.Nick.Shown, room)
 		} else {
@@ -139,10 +141,10 @@ func (c *client) doInvite(m *Message) bool {
 		return true
 	}
 	if guest.In(k.RoomKey()) != nil {
-		c.reply(errUserOnChannel, guest.Nick(), room)
+		c.reply(errUserOnChannel, guest.nick.Shown, room)
 		return true
 	}
-	guest.Tell(appendLine(nil, c.prefix(), "INVITE", guest.Nick(), room))
-	c.reply(rplInviting, guest.Nick(), room)
+	guest.Tell(appendLine(nil, c.prefix(), "INVITE", guest.nick.Shown, room))
+	c.reply(rplInviting, guest.nick.Shown, room)
 	return true
 }

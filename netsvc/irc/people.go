@@ -472,7 +472,12 @@ func (c *client) doIsOn(m *Message) bool {
 	return true
 }
 
-// replyAll appends a numeric with a list as its text, which may be empty.
+// replyAll appends a numeric with a list as its text, which may be empty. What is behind the end of
+// the line is left out: a part of a nick would be another nick.
 func (c *client) replyAll(n Numeric, all []string) {
+	fits := maxInside - len(": 000  :") - len(c.server.host()) - len(c.target())
+	for len(strings.Join(all, " ")) > fits {
+		all = all[:len(all)-1]
+	}
 	c.send(c.server.host(), n.String(), c.target(), strings.Join(all, " "))
 }

@@ -192,6 +192,8 @@ func TestUserHostAndIsOn(t *testing.T) {
 	ann.expect("ISON bob ann", ":irc.test 303 ann :Bob ann")
 	ann.expect("ISON nobody", ":irc.test 303 ann :")
 	ann.expect("USERHOST bob nobody ann 1 2 ann", ":irc.test 302 ann :Bob=+u@irc.test ann=+u@irc.test")
+	s.login("x")
+	ann.expect("ISON x"+strings.Repeat(" ann", 124), ":irc.test 303 ann :x"+strings.Repeat(" ann", 122)) // and not the nick a
 	ann.expect("USERHOST", ":irc.test 461 ann USERHOST :Parameters are missing")
 }
 

@@ -32,6 +32,7 @@ func TestModes(t *testing.T) {
 	ann.expect("MODE #lobby +b bob!*@*", ":irc.test 482 ann #lobby"+denied)
 	ann.expect("MODE #lobby +o-m ann", ":irc.test 482 ann #lobby"+denied)
 	ann.expect("MODE #lobby +zz", ":irc.test 472 ann z :is no mode of a room")
+	ann.expect("MODE #lobby bzb+bz", ":irc.test 368 ann #lobby :End of the list of bans", ":irc.test 472 ann z :is no mode of a room")
 	ann.expect("MODE #none", ":irc.test 403 ann #none :No room has that name")
 	limit := 50
 	if _, err := s.Service.Set("dev", func(o *store.Settings) { o.Members, o.ReadOnly = &limit, true }); err != nil {
@@ -52,6 +53,11 @@ func TestModes(t *testing.T) {
 	ann.expect("KICK #lobby bob", ":irc.test 482 ann #lobby"+denied)
 	bob := s.login("bob")
 	ann.expect("INVITE carl #lobby", ":irc.test 401 ann carl :Nobody here has that nick")
+	carl := s.dial()
+	carl.send("NICK carl")
+	carl.expect("")
+	ann.expect("INVITE carl #lobby", ":irc.test 401 ann carl :Nobody here has that nick") // it is not registered
+	carl.expect("")
 	ann.expect("INVITE bob #dev", ":irc.test 442 ann #dev :You are not in that room")
 	ann.expect("INVITE BOB #lobby", ":irc.test 341 ann bob #lobby")
 	bob.expect("", ":ann!u@irc.test INVITE bob #lobby")
@@ -104,6 +110,7 @@ func TestList(t *testing.T) {
 	}{
 		{"LIST ", []string{dev, lobby}},
 		{"LIST #lobby,#none,dev", []string{lobby, dev}},
+		{"LIST #lobby,lobby,#LOBBY", []string{lobby}},
 		{"LIST #LOB*", []string{lobby}},
 		{"LIST *e?", []string{dev}},
 		{"LIST !d*", []string{lobby}},
@@ -179,6 +186,7 @@ func TestInfo(t *testing.T) {
 	numerics("TRACE", "262")
 	numerics("STATS u", "242", "219")
 	numerics("STATS", "219")
+	ann.expect("STATS é", ":irc.test 219 ann é :End of STATS")
 	numerics("HELP", "704", "705", "706")
 	numerics("HELPOP join", "704", "705", "706")
 	numerics("HELP nothing", "524")

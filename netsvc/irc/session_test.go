@@ -194,3 +194,20 @@ func FuzzSession(f *testing.F) {
 		netsvctest.Eventually(t, "the server is consistent", func() bool { return s.Service.Inconsistencies() == nil })
 	})
 }
+
+// Each target of a message costs what a line costs, and a message that has only tags is for nobody.
+func TestTargetsCost(t *testing.T) {
+	s := newServer(t, func(o *netsvc.Options, _ *Options) { o.LinesPerSecond, o.Burst = 40, 8 })
+	ann := s.login("ann", "message-tags", "batch", "labeled-response")
+	ann.send("JOIN #lobby")
+	ann.sync()
+	ann.expect("@label=1;+typing=active TAGMSG #lobby", "@label=1 :irc.test ACK")
+	began := time.Now()
+	for range 12 {
+		ann.expect("NOTICE x1,x2,x3,x4 :hello")
+	}
+	// 48 lines; 12 would take less than 200 ms.
+	if took := time.Since(began); took < 800*time.Millisecond {
+		t.Errorf("they took %v", took)
+	}
+}

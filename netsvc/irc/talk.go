@@ -10,6 +10,8 @@ import (
 var talking = map[string]command{
 	"PRIVMSG": {do: (*client).doPrivMsg, cost: line},
 	"NOTICE":  {do: (*client).doNotice, cost: line},
+	// A message that has only tags is for nobody: CLIENTTAGDENY=* of 005. Clients may send it.
+	"TAGMSG": {do: func(*client, *Message) bool { return true }, params: 1, cost: line},
 }
 
 func (c *client) doPrivMsg(m *Message) bool { return c.talk(m, netsvc.Message) }
@@ -43,6 +45,9 @@ func (c *client) talk(m *Message, kind netsvc.Kind) bool {
 	for i, target := range targets {
 		if i < c.done {
 			continue
+		}
+		if i > 0 && !c.AwaitTurn(line, true) {
+			return false
 		}
 		if _, isRoom := roomName(target); !isRoom {
 			c.whisper(target, m.Param(1), kind)
