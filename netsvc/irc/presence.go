@@ -145,7 +145,9 @@ func (s *Server) watchedBy(c *client) []string {
 	return slices.Sorted(maps.Values(c.watched))
 }
 
-// tellWatchers tells those who watch a nick that a session has come that has it, or has gone.
+// tellWatchers tells those who watch a nick that a session has come that has it, or has gone. It tells
+// nothing that is not so any more: a nick is free before the session that had it is closed, and another
+// session may have it by then.
 func (s *Server) tellWatchers(nick wire.Name, online bool) {
 	type watcher struct {
 		*client
@@ -153,8 +155,10 @@ func (s *Server) tellWatchers(nick wire.Name, online bool) {
 	}
 	var all []watcher
 	s.mu.Lock()
-	for _, c := range s.watchers[nick.Key] {
-		all = append(all, watcher{c, c.nick.Shown})
+	if _, is := s.personLocked(nick.Key); is == online {
+		for _, c := range s.watchers[nick.Key] {
+			all = append(all, watcher{c, c.nick.Shown})
+		}
 	}
 	s.mu.Unlock()
 	for _, w := range all {
@@ -176,8 +180,9 @@ func (c *client) doMonitor(m *Message) bool {
 		legal := slices.DeleteFunc(slices.Clone(nicks), func(nick string) bool { _, err := wire.ParseNick(nick); return err != nil })
 		beyond := c.server.watch(c, legal)
 		c.monitorStatus(slices.DeleteFunc(nicks, func(nick string) bool { return slices.Contains(beyond, nick) }))
-		if beyond != nil {
-			c.reply(errMonListFull, strconv.Itoa(maxMonitor), strings.Join(beyond, ","))
+		most := strconv.Itoa(maxMonitor)
+		for _, list := range c.lists(",", beyond, most, errMonListFull.Text()) {
+			c.reply(errMonListFull, most, list)
 		}
 	case "-":
 		if len(nicks) > 0 {
@@ -210,20 +215,20 @@ func (c *client) monitorStatus(nicks []string) {
 
 // replyLists appends as many numerics as a list needs for its last parameter.
 func (c *client) replyLists(n Numeric, separator string, all []string, params ...string) {
+	for _, list := range c.lists(separator, all, params...) {
+		c.replyText(n, list, params...)
+	}
+}
+
+// lists returns a list in parts that fit in a numeric with these other parameters.
+func (c *client) lists(separator string, all []string, params ...string) (parts []string) {
 	fits := maxInside - len(": 000   :") - len(c.server.host()) - len(c.target()) - len(strings.Join(params, " "))
-	text := ""
-	for i, item := range all {
-		switch {
-		case text == "":
-			text = item
-		case len(text)+len(separator)+len(item) <= fits:
-			text += separator + item
-		default:
-			c.replyText(n, text, params...)
-			text = item
-		}
-		if i == len(all)-1 {
-			c.replyText(n, text, params...)
+	for _, item := range all {
+		if last := len(parts) - 1; last >= 0 && len(parts[last])+len(separator)+len(item) <= fits {
+			parts[last] += separator + item
+		} else {
+			parts = append(parts, item)
 		}
 	}
+	return parts
 }

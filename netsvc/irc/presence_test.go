@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"roomd/netsvc/netsvctest"
+	"roomd/netsvc/wire"
 )
 
 func TestAway(t *testing.T) {
@@ -67,6 +68,8 @@ func TestMonitor(t *testing.T) {
 	s.login("Bob")
 	ann.expect("MONITOR + bob,carl,a*b", ":irc.test 730 ann Bob!u@irc.test", ":irc.test 731 ann carl,a*b")
 	ann.expect("MONITOR L", ":irc.test 732 ann bob,carl", ":irc.test 733 ann :End of MONITOR list")
+	s.irc.tellWatchers(wire.Name{Shown: "bob", Key: "bob"}, false) // an earlier Bob is closed only now
+	ann.expect("")
 	carl := s.login("CARL")
 	ann.expect("", ":irc.test 730 ann CARL!u@irc.test")
 	carl.lines("NICK carl") // the same person
@@ -96,6 +99,12 @@ func TestMonitor(t *testing.T) {
 	if last := got[len(got)-1]; last != ":irc.test 734 ann 100 n100,n101 :The list is full" {
 		t.Errorf("got %q", got)
 	}
+	long := make([]string, 16)
+	for i := range long {
+		long[i] = fmt.Sprintf("n%028d", i)
+	}
+	ann.expect("MONITOR + "+strings.Join(long, ","), // none of them is cut
+		":irc.test 734 ann 100 "+strings.Join(long[:15], ",")+" :The list is full", ":irc.test 734 ann 100 "+long[15]+" :The list is full")
 	if got := ann.lines("MONITOR L"); len(strings.Split(strings.Join(got[:len(got)-1], ","), ",")) != maxMonitor {
 		t.Errorf("got %q", got)
 	}
