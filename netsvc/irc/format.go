@@ -213,6 +213,8 @@ func (l *lines) refusal(b []byte) []byte {
 	switch {
 	case l.room.To == "" || l.ev.Command == "":
 		return l.notice(b)
+	case l.ev.Command == "notice": // no program answers one
+		return b
 	case l.ev.Command == "topic":
 		n = errChanOpPrivs
 	}

@@ -16,6 +16,7 @@ import (
 
 	"roomd/netsvc"
 	"roomd/netsvc/netsvctest"
+	"roomd/store"
 )
 
 // withoutBatch returns a line without the tags of the answer that it comes in.
@@ -209,5 +210,28 @@ func TestTargetsCost(t *testing.T) {
 	// 48 lines; 12 would take less than 200 ms.
 	if took := time.Since(began); took < 800*time.Millisecond {
 		t.Errorf("they took %v", took)
+	}
+}
+
+// A NOTICE has no answer, also where nobody may write.
+func TestNoticeHasNoAnswer(t *testing.T) {
+	s := newServer(t, nil)
+	ann, bob := s.login("ann", "echo-message"), s.login("bob", "echo-message", "batch", "labeled-response")
+	for _, c := range []*ircClient{ann, bob} {
+		c.send("JOIN #lobby")
+		c.sync()
+	}
+	ann.sync()
+	bob.expect("@label=1 NOTICE #lobby :404 hello", "@label=1 :bob!u@irc.test NOTICE #lobby :404 hello")
+	ann.expect("NOTICE #lobby :hello", ":bob!u@irc.test NOTICE #lobby :404 hello", ":ann!u@irc.test NOTICE #lobby :hello")
+	if _, err := s.Service.Set("lobby", func(o *store.Settings) { o.ReadOnly = true }); err != nil {
+		t.Fatal(err)
+	}
+	ann.sync()
+	bob.sync()
+	ann.expect("NOTICE #lobby :hello")
+	bob.expect("@label=2 NOTICE #lobby :hello", "@label=2 :irc.test ACK")
+	if got := ann.lines("PRIVMSG #lobby :hello"); len(got) != 1 || !strings.HasPrefix(got[0], ":irc.test 404 ann #lobby :") {
+		t.Errorf("got %q", got)
 	}
 }
