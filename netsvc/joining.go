@@ -246,7 +246,7 @@ var errVacating = errors.New("the room is being deleted")
 func (s *RoomsSession) enter(j Join, wait bool) (*Member, error) {
 	r, err := s.svc.room(j.Room)
 	if err != nil && j.Create {
-		if r, err = s.create(j.Room, wait); err == nil {
+		if r, err = s.create(j.Room, j.Password, wait); err == nil {
 			defer func() { // if it cannot be entered
 				r.mu.Lock()
 				defer r.mu.Unlock()
@@ -336,8 +336,9 @@ func (s *RoomsSession) awaitLeft(r *Room, wait bool) bool {
 	return true
 }
 
-// create makes a provisional room that is not there, as CREATE at the master port does.
-func (s *RoomsSession) create(name string, wait bool) (*Room, error) {
+// create makes a provisional room that is not there, as CREATE at the master port does: a password
+// that the client gives is the room's, as nobody who gives one means an open room.
+func (s *RoomsSession) create(name, password string, wait bool) (*Room, error) {
 	n, err := wire.ParseName(name)
 	if err != nil {
 		return nil, err
@@ -356,7 +357,7 @@ func (s *RoomsSession) create(name string, wait bool) (*Room, error) {
 		if !ok {
 			return nil, ErrWait
 		}
-		_, _, err = s.svc.Create(name, Creation{Addr: s.remote.String(), Door: s.door.Name(), Provisional: true})
+		_, _, err = s.svc.Create(name, Creation{Addr: s.remote.String(), Door: s.door.Name(), Password: password, Provisional: true})
 		end()
 		if r, again := s.svc.room(name); again == nil { // somebody else may have been quicker
 			return r, nil

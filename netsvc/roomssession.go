@@ -808,6 +808,9 @@ func (s *RoomsSession) Neighbours() (all []Protocol) {
 // bytes. What the client has got of the rooms is kept from then on, where Join.Resume says so.
 func (s *RoomsSession) SetReader(key string) { s.setReader(s.svc.readers.New(key, s.conn)) }
 
+// AliasReader says under which other key the client may come back; empty: none.
+func (s *RoomsSession) AliasReader(key string) { s.reader.Load().SetAlias(key) }
+
 func (s *RoomsSession) setReader(r *readers.Reader) {
 	s.reader.Store(r)
 	s.set(hasReader)

@@ -28,7 +28,7 @@ type client struct {
 	spoke      atomic.Int64      // when it last said something, in seconds since 1970; 0: not yet
 	user       string            // its user name, which nobody is shown
 	wanted     string            // the folded nick that it asked for first
-	password   string            // of PASS
+	password   string            // of PASS; of a registered client the device word
 	caps       Negotiation
 	registered bool        // written under Server.mu
 	silent     bool        // the command at hand gets no numerics

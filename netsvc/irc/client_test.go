@@ -130,3 +130,16 @@ func TestNamesBeforeJoin(t *testing.T) {
 		t.Errorf("got %q", l)
 	}
 }
+
+// A password that is given for a room that is not there becomes the room's: nobody who gives one means
+// an open room.
+func TestJoinCreatesWithPassword(t *testing.T) {
+	s := newServer(t, nil)
+	ann, bob := s.login("ann"), s.login("bob")
+	ann.send("JOIN #den secret")
+	ann.until(" 366 ann #den")
+	bob.send("JOIN #den")
+	bob.until(" 475 bob #den ")
+	bob.send("JOIN #den secret")
+	bob.until(" 366 bob #den")
+}

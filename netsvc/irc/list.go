@@ -118,5 +118,9 @@ func (c *client) listed(i netsvc.RoomInfo) {
 
 // way is the command that reaches a port of the server.
 func (c *client) way(port int) string {
-	return fmt.Sprintf("nc %s %d", c.server.opts().reach(), c.Service().Advertised(port))
+	program := "nc"
+	if c.secure {
+		program = "ncat --ssl" // every port speaks TLS
+	}
+	return fmt.Sprintf("%s %s %d", program, c.server.opts().reach(), c.Service().Advertised(port))
 }

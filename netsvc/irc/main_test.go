@@ -87,7 +87,13 @@ func (s *testServer) login(nick string, caps ...string) *ircClient {
 	if len(caps) > 0 {
 		c.send("CAP LS 302", "CAP REQ :"+strings.Join(caps, " "), "CAP END")
 	}
-	c.send("NICK "+nick, "USER "+nick+" 0 * :"+nick)
+	return c.registers(nick, nick)
+}
+
+// registers sends a nick and a user name, and reads up to the end of the MOTD.
+func (c *ircClient) registers(nick, user string) *ircClient {
+	c.t.Helper()
+	c.send("NICK "+nick, "USER "+user+" 0 * :"+user)
 	c.until(" 376 ")
 	return c
 }

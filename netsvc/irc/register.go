@@ -118,8 +118,8 @@ func (c *client) tryRegister() bool {
 	c.deadline.Stop()
 	c.deadline = nil
 	c.Admit()
-	c.SetReader(c.readerKey(device))
-	c.password = ""
+	c.password = device
+	c.SetReader(c.readerKey(c.wanted))
 	c.welcome(o)
 	return true
 }
@@ -217,6 +217,11 @@ func (c *client) nickChanged(old wire.Name) {
 	if old.Key != c.nick.Key {
 		c.server.tellWatchers(old, false)
 		c.server.tellWatchers(c.nick, true)
+		alias := ""
+		if c.nick.Key != c.wanted {
+			alias = c.readerKey(c.nick.Key) // some clients ask for the nick that they had last
+		}
+		c.AliasReader(alias)
 	}
 }
 

@@ -45,16 +45,16 @@ func splitPass(text, password string) (device string, ok bool) {
 	return "", password == "" || same(text)
 }
 
-// readerKey is what a client is known by when it comes back: the nick that it asked for first, its user
+// readerKey is what a client is known by when it comes back: a folded nick that it asks for, its user
 // name, and the device word or, without one, the address: for IPv6 the /64. Nobody is shown the user
 // name. As the nick that it has got does not count, a client whose old connection the server believes
 // to be alive still, so that it is called ann_ now, is the same reader.
-func (c *client) readerKey(device string) string {
-	kind, from := "device", device
-	if device == "" {
+func (c *client) readerKey(nick string) string {
+	kind, from := "device", c.password
+	if from == "" {
 		kind, from = "address", limit.Prefix(c.Remote().Addr()).String()
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{"irc", kind, from, c.wanted, c.user}, "\x00")))
+	sum := sha256.Sum256([]byte(strings.Join([]string{"irc", kind, from, nick, c.user}, "\x00")))
 	return string(sum[:16])
 }
 

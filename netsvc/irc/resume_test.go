@@ -92,6 +92,22 @@ func TestMissed(t *testing.T) {
 	missed := say(7)
 	ann = s.login("ann")
 	check("after QUIT", saidIn(ann.enter("#lobby"), "lobby"), missed)
+	for _, back := range []string{"anna", "ann"} { // some clients ask for the nick that they had last
+		ann.send("NICK anna")
+		ann.sync()
+		ann.quit()
+		missed = say(7)
+		ann = s.dial().registers(back, "ann")
+		check("after another nick, as "+back, saidIn(ann.enter("#lobby"), "lobby"), missed)
+		if back != "ann" {
+			ann.send("NICK ann")
+			ann.sync()
+			ann.quit()
+			missed = say(7)
+			ann = s.dial().registers("ann", "ann")
+			check("as ann again", saidIn(ann.enter("#lobby"), "lobby"), missed)
+		}
+	}
 	check("a room where it never was", saidIn(ann.enter("#dev"), "dev"), nil)
 
 	ann.quit()
@@ -100,7 +116,7 @@ func TestMissed(t *testing.T) {
 	lines := ann.enter("#lobby")
 	check("more than irc.replay", saidIn(lines, "lobby"), missed[10:])
 	if !slices.ContainsFunc(lines, func(l string) bool {
-		return strings.HasPrefix(l, ":irc.test NOTICE #lobby :10 more lines ") && strings.Contains(l, "/before 33 ")
+		return strings.HasPrefix(l, ":irc.test NOTICE #lobby :10 more lines ") && strings.Contains(l, fmt.Sprintf("/before %d ", n-49))
 	}) {
 		t.Errorf("no notice in %q", lines[:5])
 	}

@@ -25,6 +25,7 @@ type Reader struct {
 	// Registry.mu guards these.
 	next  *Reader       // an older one with the same key
 	ended chan struct{} // closed by End; nil: Ending was not called
+	alias string        // a key under which its places are saved, too; empty: none
 
 	mu     sync.Mutex // guards what follows
 	places []place
@@ -171,6 +172,26 @@ func (r *Reader) IsAcked() bool {
 	return r.marks == nil
 }
 
+// SetAlias says under which other key the client may come back; empty: none. All its places are saved
+// under it from then on, unless another reader has the key.
+func (r *Reader) SetAlias(key string) {
+	r.all.mu.Lock()
+	defer r.all.mu.Unlock()
+	if r.alias = key; key == "" || r.all.readers[key] != nil {
+		return
+	}
+	all := make(store.Positions)
+	r.mu.Lock()
+	r.look()
+	for _, p := range r.places {
+		if !p.taken {
+			all[p.room] = p.acked
+		}
+	}
+	r.mu.Unlock()
+	r.all.store.SavePositions(store.ReaderPositions{Reader: key, Positions: all})
+}
+
 // Leave ends a place for good: a client that comes back is a stranger in the room.
 func (r *Reader) Leave(room uint64) {
 	r.all.mu.Lock()
@@ -187,13 +208,14 @@ func (r *Reader) Leave(room uint64) {
 	r.mu.Unlock()
 	if i >= 0 {
 		delete(r.all.held, heldPlace{r.key, room})
-		r.all.store.SavePositions(store.ReaderPositions{Reader: r.key, Positions: store.Positions{room: store.NoPosition}})
+		r.all.store.SavePositions(r.all.records(r, store.Positions{room: store.NoPosition})...)
 	}
 }
 
 // State is a Reader for another process.
 type State struct {
 	Key    string       `json:"key"`
+	Alias  string       `json:"alias,omitempty"`
 	Places []PlaceState `json:"places,omitempty"`
 	Marks  []MarkState  `json:"marks,omitempty"`
 	Due    *MarkState   `json:"due,omitempty"`
@@ -218,10 +240,12 @@ type MarkState struct {
 // State returns what Registry.Restore needs in another process, for a conn without TLS. The caller has
 // the write lock.
 func (r *Reader) State() *State {
+	r.all.mu.Lock()
+	st := &State{Key: r.key, Alias: r.alias}
+	r.all.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.look()
-	st := &State{Key: r.key}
 	for _, p := range r.places {
 		st.Places = append(st.Places, PlaceState{p.room, p.acked, p.marked, p.begins, p.taken})
 	}

@@ -57,7 +57,7 @@ func (g *Registry) add(r *Reader) *Reader {
 
 // Restore returns the reader of another process, on a conn that was not written to in this one.
 func (g *Registry) Restore(st *State, out Output) *Reader {
-	r := &Reader{key: st.Key, all: g, out: out}
+	r := &Reader{key: st.Key, alias: st.Alias, all: g, out: out}
 	for _, p := range st.Places {
 		r.places = append(r.places, place{room: p.Room, acked: p.Acked, marked: p.Marked, saved: none, begins: p.Begins, taken: p.Taken})
 	}
@@ -269,8 +269,17 @@ func (g *Registry) moved(r *Reader) store.Positions {
 // saveLocked saves the places of a reader that have moved. mu is held.
 func (g *Registry) saveLocked(r *Reader) {
 	if moved := g.moved(r); moved != nil {
-		g.store.SavePositions(store.ReaderPositions{Reader: r.key, Positions: moved})
+		g.store.SavePositions(g.records(r, moved)...)
 	}
+}
+
+// records returns places of a reader under its keys. mu is held.
+func (g *Registry) records(r *Reader, places store.Positions) []store.ReaderPositions {
+	all := []store.ReaderPositions{{Reader: r.key, Positions: places}}
+	if r.alias != "" && g.readers[r.alias] == nil {
+		all = append(all, store.ReaderPositions{Reader: r.alias, Positions: places})
+	}
+	return all
 }
 
 // Save saves the places of all readers that have moved. It reports whether some client has not
@@ -283,11 +292,11 @@ func (g *Registry) Save() (waiting bool) {
 		g.renewed = time.Now()
 	}
 	var all []store.ReaderPositions
-	for key, first := range g.readers {
+	for _, first := range g.readers {
 		for r := first; r != nil; r = r.next {
 			moved := g.moved(r)
 			if moved != nil || renew {
-				all = append(all, store.ReaderPositions{Reader: key, Positions: moved})
+				all = append(all, g.records(r, moved)...)
 			}
 			r.mu.Lock()
 			waiting = waiting || r.marks != nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strings"
@@ -227,7 +228,11 @@ func (s *server) run(console *admin.Console) error {
 	for _, w := range c.Risks() {
 		s.log.Warn(w)
 	}
-	s.log.Info("server ready", "master", masterAddresses(s.svc), "version", s.Version, "config", configName(c), "database", absolute(c.Server.Data), "pid", os.Getpid())
+	attrs := []any{"master", masterAddresses(s.svc)}
+	for _, d := range s.svc.Doors() {
+		attrs = append(attrs, d.Name, addressList(d.Listening))
+	}
+	s.log.Info("server ready", append(attrs, "version", s.Version, "config", configName(c), "database", absolute(c.Server.Data), "pid", os.Getpid())...)
 	announce(s.out, s.Version, c, s.svc)
 	s.manager.Notify("READY=1", "STATUS="+statusLine(s.svc, s.st))
 	var background sync.WaitGroup
@@ -318,9 +323,11 @@ func (s *server) stop() error {
 }
 
 // masterAddresses returns the addresses on which the master port is open.
-func masterAddresses(svc *netsvc.Service) string {
+func masterAddresses(svc *netsvc.Service) string { return addressList(svc.Listening()) }
+
+func addressList(addrs []netip.AddrPort) string {
 	var all []string
-	for _, a := range svc.Listening() {
+	for _, a := range addrs {
 		all = append(all, a.String())
 	}
 	return cmp.Or(strings.Join(all, " "), "none yet")
