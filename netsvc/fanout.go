@@ -421,6 +421,9 @@ func (asJSON) Replay(b []byte, _ Place, ev wire.Event, _ string) []byte { return
 func (f asText) Members(b []byte, at Place, all []RosterMember, _, n int) ([]byte, int) {
 	for ; n < len(all) && len(b) < writeBytes; n++ {
 		b = f.Render(b, at, all[n].event())
+		if door := all[n].Door; door != "" {
+			b = append(append(append(b[:len(b)-len("\n")], ", by "...), door...), '\n')
+		}
 	}
 	return b, n
 }

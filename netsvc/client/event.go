@@ -79,12 +79,14 @@ func (e *Event) Stored() bool { return e.Type == Message || e.Type == Action || 
 type Member struct {
 	Nick  string
 	Since time.Time
+	Door  string // by which the member is here, like "irc"; empty: the port of the room
 }
 
 // frame is a JSON line of the server: an event, or the answer to a command.
 type frame struct {
 	Event
 	Since   time.Time `json:"since"`
+	Door    string    `json:"door"`
 	Command string    `json:"command"`
 	Count   int       `json:"count"`
 	Newest  uint64    `json:"newest"`

@@ -229,7 +229,7 @@ func (r *Room) Members(ctx context.Context) ([]Member, error) {
 	frames, err := r.ask(ctx, "/who", nil)
 	var all []Member
 	for _, f := range frames {
-		all = append(all, Member{f.Nick, f.Since})
+		all = append(all, Member{f.Nick, f.Since, f.Door})
 	}
 	return all, err
 }

@@ -143,3 +143,17 @@ func TestJoinCreatesWithPassword(t *testing.T) {
 	bob.send("JOIN #den secret")
 	bob.until(" 366 bob #den")
 }
+
+// The list of members at the port of a room says who is here by IRC.
+func TestWhoNamesTheDoor(t *testing.T) {
+	s := newServer(t, nil)
+	nc := netsvctest.Join(t, s.port("lobby"))
+	ann := s.login("ann")
+	ann.send("JOIN #lobby")
+	ann.until(" 366 ")
+	nc.Send("/who")
+	nc.Until("* guest-1, here since ")
+	if l := nc.Until("* ann, here since "); !strings.HasSuffix(l, ", by irc") {
+		t.Errorf("the list has %q", l)
+	}
+}

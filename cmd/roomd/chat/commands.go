@@ -149,6 +149,9 @@ func (c *chat) doWho(string) {
 		var b strings.Builder
 		for _, m := range members {
 			fmt.Fprintf(&b, "\n  %s, since %s", wire.CleanString(m.Nick), m.Since.Local().Format("15:04, 2 January"))
+			if m.Door != "" {
+				fmt.Fprintf(&b, ", by %s", wire.CleanString(m.Door))
+			}
 		}
 		c.say("%d in %s:%s", len(members), p.name, b.String())
 		return nil
