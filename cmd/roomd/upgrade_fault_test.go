@@ -191,8 +191,10 @@ func TestUpgradeFaults(t *testing.T) {
 			return os.Args[0]
 		}, "server.data"},
 		{"the database is held", func(t *testing.T, p *process) string {
-			// Who waits for the file when the server lets go of it gets it first.
-			return script(t, p.dir, fmt.Sprintf("flock %s/roomd.db sleep 3 </dev/null >/dev/null 2>&1 &\n"+
+			// Who waits for the file when the server lets go of it gets it first, if it is woken
+			// before somebody else tries: so at once, where that is allowed.
+			return script(t, p.dir, fmt.Sprintf("now=; chrt -f 1 true 2>/dev/null && now='chrt -f 1'\n"+
+				"$now flock %s/roomd.db sleep 3 </dev/null >/dev/null 2>&1 &\n"+
 				"until grep -q -- \"-> FLOCK .* $! \" /proc/locks; do :; done\nexec %s \"$@\"", p.dir, os.Args[0]))
 		}, "is in use by"},
 	}
