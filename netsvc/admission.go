@@ -21,6 +21,19 @@ func (s *Service) acquireConn(a netip.Addr) (RefusalReason, error) {
 	return s.countConn(a, func(perAddress int) error { return s.conns.Acquire(a, s.opts().MaxConnections, perAddress) })
 }
 
+// acquireUnbanned is acquireConn for a port that is of no room: an address that is banned in all rooms
+// is refused, and not counted.
+func (s *Service) acquireUnbanned(a netip.Addr) (why RefusalReason, err error) {
+	if why, err = s.acquireConn(a); err != nil {
+		return why, err
+	}
+	if b := s.banned(0, a, ""); b != nil {
+		s.releaseConn(a)
+		return RefusedBan, wire.Errorf(wire.CodeDenied, "%s", ban.Text(b))
+	}
+	return "", nil
+}
+
 // moveConn counts a connection of a proxy as a client's from now on, and says which limit the
 // client is over. In limits.connections it is counted already.
 func (s *Service) moveConn(from, to netip.Addr) (why RefusalReason, err error) {

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"roomd/netsvc/ban"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
@@ -227,13 +226,7 @@ func (d *openDoor) admit(c transport.Socket, addr netip.AddrPort) {
 		s.refuse(c.TCP(addr), RefusedClosing, d.Refusal("the server is stopping"))
 		return
 	}
-	why, err := s.acquireConn(addr.Addr())
-	if err == nil {
-		if b := s.banned(0, addr.Addr(), ""); b != nil {
-			s.releaseConn(addr.Addr())
-			why, err = RefusedBan, wire.Errorf(wire.CodeDenied, "%s", ban.Text(b))
-		}
-	}
+	why, err := s.acquireUnbanned(addr.Addr())
 	if err != nil {
 		s.publishRefusalAt(d.Name(), "", addr, why, err.Error())
 		s.refuseNew(c, addr, why, d.Refusal(err.Error()))

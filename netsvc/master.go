@@ -34,13 +34,7 @@ func (s *Service) admitMaster(c transport.Socket, addr netip.AddrPort) {
 		s.refuse(c.TCP(addr), RefusedClosing, "ERR shutting-down the server is stopping\n")
 		return
 	}
-	why, err := s.acquireConn(addr.Addr())
-	if err == nil {
-		if b := s.banned(0, addr.Addr(), ""); b != nil {
-			s.releaseConn(addr.Addr())
-			why, err = RefusedBan, wire.Errorf(wire.CodeDenied, "%s", ban.Text(b))
-		}
-	}
+	why, err := s.acquireUnbanned(addr.Addr())
 	if err != nil {
 		s.publishRefusal("", addr, why, errLine(err))
 		s.refuseNew(c, addr, why, errLine(err))

@@ -435,7 +435,7 @@ func ircKinds(irc int) []kind {
 		{"lists and histories by IRC, unread", throttled, func(a *attacker) {
 			in(a, "#lobby,#mud", strings.Repeat("WHO #lobby %tcuhnfar\r\n@label=x NAMES #lobby\r\nLIST *\r\nCHATHISTORY BEFORE #mud timestamp=2040-01-01T00:00:00.000Z 100\r\n", 50), false)
 		}},
-		{"private messages to who does not read", throttled, func(a *attacker) {
+		{"private messages to a client that does not read", throttled, func(a *attacker) {
 			deaf := a.dial(irc)
 			if deaf == nil {
 				return

@@ -5,22 +5,13 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"roomd/netsvc"
 	"roomd/netsvc/netsvctest"
 	"roomd/store"
 )
 
-// eventually waits until something is true.
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for until := time.Now().Add(netsvctest.Patience); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatal(what)
-		}
-	}
-}
+var eventually = netsvctest.Eventually
 
 func (s *testServer) hasRoom(name string) bool {
 	_, err := s.Service.RoomInfo(name)
