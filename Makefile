@@ -19,7 +19,7 @@ KILLS       ?= 2000
 ABUSE       ?= 172000
 FUZZTERMINAL ?= 10m
 
-.PHONY: abuse api clients help run build man install deb rpm dist try-dist dist/image container try-container dist/previous.deb try-deb try-rpm upgrades test test-386 check fmt vet lint cross fuzz fuzz-terminal hostile storm soak bench bench-peers bench-growth microbench
+.PHONY: abuse api axe clients help run build man install deb rpm dist try-dist dist/image container try-container dist/previous.deb try-deb try-rpm upgrades test test-386 check fmt vet lint cross fuzz fuzz-terminal hostile storm soak bench bench-peers bench-growth microbench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -110,6 +110,12 @@ upgrades: ## 2,000 members in 64 rooms talk through ten upgrades, then 9,000 thr
 
 clients: ## other programs (nc, telnet, …) as clients: each sends 200 times to each kind of port and closes at once; no line may be missing
 	$(GO) test ./cmd/roomd -count=1 -run TestOtherClients -v -clients.sends 200
+
+# The checks of pages for people with disabilities. The version is pinned, and so is what npm gives.
+axe: ## get axe-core from npm into bin: tests check the page with it
+	@mkdir -p $(BIN)
+	@cd $(BIN) && npm pack --silent axe-core@4.14.1 >/dev/null && tar -xzOf axe-core-4.14.1.tgz package/axe.min.js >axe.min.js && rm axe-core-4.14.1.tgz
+	@echo "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c  $(BIN)/axe.min.js" | sha256sum --check --quiet
 
 test: ## run all tests with the race detector
 	$(GO) test -race -parallel 8 ./...
