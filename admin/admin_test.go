@@ -166,7 +166,7 @@ func TestEveryCommandAsJSON(t *testing.T) {
 	s.ok("create spare")
 	lines := map[string]string{
 		"backup": "backup " + filepath.Join(s.dir, "copy.db"), "reopen": "reopen", "rename": "rename spare kept", "set": "set lobby replay 5", "port": fmt.Sprintf("port lobby %d", s.Options.Ports[1]),
-		"status": "status", "rooms": "rooms", "room": "room lobby", "members": "members lobby", "who": "who guest-2",
+		"status": "status", "load": "load", "rooms": "rooms", "room": "room lobby", "members": "members lobby", "who": "who guest-2",
 		"ports": "ports", "health": "health", "connections": "connections", "read": "read lobby", "search": "search * end", "create": "create new", "trash": "trash",
 		"delete": "delete dev --yes", "restore": "restore dev", "purge": "purge old --yes", "topic": "topic lobby", "say": "say lobby hi",
 		"announce": "announce hi", "kick": "kick guest-2", "ban": "ban 192.0.2.1", "bans": "bans", "unban": "unban 1",

@@ -88,6 +88,62 @@ func completions(ctx context.Context, path, line string) (all []string) {
 	return all
 }
 
+// Verdict is the end of an answer; the comment of the package lists the words.
+type Verdict struct {
+	Word string `json:"verdict"` // OK, ERR, ASK or SECRET
+	Code string `json:"code"`    // of ERR; the token of ASK
+	Text string `json:"text"`
+}
+
+// Effect is the effect that a command can have.
+type Effect struct {
+	Changes bool // the audit records it
+	Stream  bool // it runs until the client ends it
+}
+
+// Inspect returns the effect of a line without a server. An error says how the command is used.
+func Inspect(line string) (Effect, error) {
+	cmd, args, flags, err := parse(line)
+	if err != nil {
+		return Effect{}, err
+	}
+	_, remove := flags["remove"]
+	shows := cmd.getOrSet && len(args) < len(cmd.args) || cmd.name == setCommand.name && len(args) < 2 && !remove
+	return Effect{cmd.changes && !shows, cmd.stream}, nil
+}
+
+// A Page gives commands for the operator's page; the audit says that they came from there. Its
+// methods may be called from any goroutine: each call is a connection of its own.
+type Page struct {
+	Socket string // the admin socket
+}
+
+// Run gives a command and calls each with every line of the answer. token agrees to a question,
+// secret is the secret that the server has asked for; both may be empty. An error means that the
+// server cannot be reached, or has ended before the verdict.
+func (p Page) Run(ctx context.Context, line, token, secret string, each func(string)) (Verdict, error) {
+	line = p.mark(line)
+	if token != "" {
+		line = withToken(line, token)
+	}
+	if secret != "" {
+		line = withSecret(line, secret)
+	}
+	a, err := runCommand(ctx, p.Socket, line, each)
+	return Verdict{a.word, a.code, a.text}, err
+}
+
+// Follow runs a stream until ctx is done or the server has ended, and calls each with every line.
+func (p Page) Follow(ctx context.Context, line string, each func(string)) (Verdict, error) {
+	a, err := request(ctx, p.Socket, p.mark(line), each)
+	return Verdict{a.word, a.code, a.text}, err
+}
+
+// mark returns the line as one that the page sends.
+func (p Page) mark(line string) string {
+	return "--" + pageFlag + " " + strings.NewReplacer("\n", " ", "\r", " ").Replace(line)
+}
+
 // reconnectTimeout bounds the time that a stream waits for a server that has ended.
 const reconnectTimeout = 10 * time.Second
 

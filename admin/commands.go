@@ -155,15 +155,51 @@ func audit(c *call) error {
 	return auditOf(c.ctx, c.Store, c.out, c.sinceTime(), c.flags["by"], c.flags["match"], c.numbers["n"])
 }
 
+// commandInfo describes a command for programs, which can make a form of it.
+type commandInfo struct {
+	Group   string      `json:"group"`
+	Command string      `json:"command"` // its usage
+	Name    string      `json:"name"`
+	Does    string      `json:"does"`
+	About   string      `json:"about,omitempty"`
+	Example string      `json:"example"`
+	Args    []paramInfo `json:"args"`
+	Flags   []flagInfo  `json:"flags"`
+	Changes bool        `json:"changes"`
+	Stream  bool        `json:"stream"`
+	Console bool        `json:"console"` // only the prompt of the console has it
+}
+
+type paramInfo struct {
+	Name     string `json:"name"` // kinds of words, divided by |; a kind in lower case is a word
+	Optional bool   `json:"optional"`
+	Several  bool   `json:"several"` // all following words
+}
+
+type flagInfo struct {
+	Flag    string `json:"flag"`            // as it is typed, with its value
+	Name    string `json:"name"`            // with its dashes
+	Value   string `json:"value,omitempty"` // the name of its value
+	Does    string `json:"does"`
+	Default string `json:"default,omitempty"`
+}
+
+// info describes the command.
+func (c *command) info() commandInfo {
+	return commandInfo{
+		Group: c.group, Command: c.usage(), Name: c.name, Does: c.short, About: strings.TrimSpace(c.about), Example: c.example,
+		Args: mapSlice(c.args, func(p param) paramInfo { return paramInfo{p.name, p.optional, p.variadic} }),
+		Flags: mapSlice(c.allFlags(), func(f flag) flagInfo {
+			return flagInfo{f.usage(), dashed(f.name), f.arg.name, f.does(), f.arg.otherwise}
+		}),
+		Changes: c.changes, Stream: c.stream, Console: c.console,
+	}
+}
+
 // help lists the commands, or explains one.
 func help(c *call) error {
-	type row struct {
-		Group   string `json:"group"`
-		Command string `json:"command"`
-		Does    string `json:"does"`
-	}
 	if len(c.args) == 0 && c.out.json {
-		return c.out.list(mapSlice(table, func(cmd command) row { return row{cmd.group, cmd.usage(), cmd.short} }))
+		return c.out.list(mapSlice(table, func(cmd command) commandInfo { return cmd.info() }))
 	}
 	if len(c.args) == 0 {
 		group := ""
@@ -182,24 +218,15 @@ func help(c *call) error {
 	if err != nil {
 		return err
 	}
-	type option struct {
-		Flag string `json:"flag"`
-		Does string `json:"does"`
-	}
-	about := struct {
-		Usage   string   `json:"usage"`
-		Does    string   `json:"does"`
-		Example string   `json:"example"`
-		Flags   []option `json:"flags"`
-	}{cmd.usage(), strings.TrimSpace(cmd.short + ". " + cmd.about), cmd.example, mapSlice(cmd.allFlags(), func(f flag) option { return option{f.usage(), f.does()} })}
+	about := cmd.info()
 	if c.out.json {
 		return c.out.value(about)
 	}
-	c.out.text("usage: %s [FLAG...]", about.Usage)
-	for l := range strings.Lines(about.Does) {
+	c.out.text("usage: %s [FLAG...]", about.Command)
+	for l := range strings.Lines(strings.TrimSpace(cmd.short + ". " + cmd.about)) {
 		c.out.text("%s", strings.TrimRight(l, " \n"))
 	}
-	c.out.rows(mapSlice(about.Flags, func(o option) []string { return []string{"  " + o.Flag, o.Does} }))
+	c.out.rows(mapSlice(about.Flags, func(f flagInfo) []string { return []string{"  " + f.Flag, f.Does} }))
 	return c.out.text("example: %s", about.Example)
 }
 

@@ -170,7 +170,12 @@ func runCommand(ctx context.Context, socket, line string, show func(string)) (ve
 			there = append(there, id)
 		}
 	}
-	words := []string{"--" + filesFlag + "=" + strings.Join(there, ","), "backup", r.file}
+	words := []string{"--" + filesFlag + "=" + strings.Join(there, ",")}
+	if _, page := flags[pageFlag]; page {
+		words = append(words, "--"+pageFlag)
+		delete(flags, pageFlag)
+	}
+	words = append(words, "backup", r.file)
 	for _, name := range slices.Sorted(maps.Keys(flags)) {
 		word := "--" + name
 		if flags[name] != "" {

@@ -56,6 +56,9 @@ func commandNames() []string {
 // colorFlag is set by our clients if their terminal has colours. Help does not show it.
 const colorFlag = "color"
 
+// pageFlag is set by the operator's page, so that the audit has its door. Help does not show it.
+const pageFlag = "page"
+
 // allFlags returns the flags of the command and those that all commands have.
 func (c *command) allFlags() []flag {
 	all := slices.Clone(c.flags)
@@ -71,7 +74,7 @@ func (c *command) allFlags() []flag {
 // flag finds a flag by its name, which may be abbreviated. A watch also has the flags of the
 // command that it repeats.
 func (c *command) flag(word string, args []string) (flag, error) {
-	all := append(c.allFlags(), flag{name: colorFlag})
+	all := append(c.allFlags(), flag{name: colorFlag}, flag{name: pageFlag})
 	if c.name == "backup" {
 		all = append(all, flag{name: filesFlag, arg: param{name: "IDENTITIES"}})
 	}

@@ -16,12 +16,14 @@ import (
 	"roomd/netsvc"
 	"roomd/netsvc/wire"
 	"roomd/store"
+	"roomd/store/disk"
 )
 
 var lookCommands = []command{
 	{name: "status", short: "Show the server's version, addresses and totals", example: "status", run: status},
 	{name: "health", short: "Show whether the server is ready", about: "It is not ready while it starts or stops, the database is read-only, or the disk does not answer. With --live any answer is enough.", example: "health",
 		flags: []flag{{name: "live", short: "only whether the server answers"}}, run: health},
+	{name: "load", short: "Show the load of the server in numbers", about: "LINES, DELIVERIES, WRITTEN BYTES, COMMITS and COMMIT SECONDS count from the start; WORST counts the pending events of the slowest member. watch load repeats it.", example: "load", run: load},
 	{name: "rooms", args: []param{{name: "PATTERN", optional: true}}, short: "List the rooms", about: "PATTERN is a name in which * stands for any characters. SPOKE is the time of the newest line, RATE is in lines a minute.", example: "rooms 'dev*' --sort members",
 		flags: []flag{sortFlag("members|rate|bytes|last"), {"state", oneOf("open|unbound|opening|closing"), "only rooms in this state"}}, run: rooms},
 	{name: "room", args: []param{roomArg}, short: "Show one room", about: "lagging counts the members with pending events, worst the pending events of the slowest of them; rate is in lines a minute.", example: "room lobby", run: func(c *call) error {
@@ -83,6 +85,40 @@ func status(c *call) error {
 		v.CertificateExpires, v.CertificateRenewed = cert.Expires, cert.Loaded
 	}
 	return c.out.value(v)
+}
+
+// load shows numbers of which two readings give a rate. None of them needs a transaction that waits.
+func load(c *call) error {
+	v := struct {
+		Started     time.Time `json:"started"` // another one means that the counters began again
+		Rooms       int       `json:"rooms"`
+		Members     int       `json:"members"`
+		Connections int       `json:"connections"`
+		Lagging     int       `json:"lagging"`
+		Worst       uint64    `json:"worst"`
+		Lines       uint64    `json:"lines"`
+		Deliveries  uint64    `json:"deliveries"`
+		Written     uint64    `json:"written_bytes"`
+		Commits     uint64    `json:"commits"`
+		Committing  float64   `json:"commit_seconds"`
+		Database    int64     `json:"database_bytes"`
+		Unused      int64     `json:"unused_bytes"` // of the database
+		Disk        uint64    `json:"disk_free_bytes"`
+	}{Started: c.Service.Status().Started}
+	for _, r := range c.Service.Rooms() {
+		v.Rooms++
+		v.Members += r.Members
+		v.Lagging += r.Lagging
+		v.Worst = max(v.Worst, r.Worst)
+	}
+	n := c.Service.Counters()
+	v.Connections, v.Lines, v.Deliveries, v.Written = c.Service.Connections(), n.Lines, n.Deliveries, n.Bytes
+	commits, took := c.Store.Commits()
+	v.Commits, v.Committing = commits, took.Seconds()
+	v.Disk, _ = disk.FreeBytes(c.Database)
+	var err error
+	v.Database, v.Unused, err = c.Store.Size()
+	return cmp.Or(err, c.out.value(v))
 }
 
 // logStallTime is how long a log line may be pending before status and doctor report it.

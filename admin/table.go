@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"roomd/netsvc"
+	"roomd/store"
 )
 
 // command is a row of the table.
@@ -183,6 +184,9 @@ func (s *Server) execute(ctx context.Context, who Caller, line string, out *outp
 	_, out.color = flags[colorFlag]
 	_, out.relative = flags["relative"]
 	out.stream = cmd.stream
+	if _, page := flags[pageFlag]; page {
+		who.Door = store.DoorPage
+	}
 	c := &call{Server: s, ctx: ctx, caller: who, line: line, cmd: cmd, args: args, flags: flags, secret: secret, out: out}
 	about := c.roomName()
 	_, raw := flags[filesFlag]

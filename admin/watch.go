@@ -206,7 +206,7 @@ func (c *call) frame(draw func(*output) error) error {
 	now := time.Now()
 	if !c.out.json {
 		c.out.styledLine("")
-		c.out.styledLine(c.out.colorize(faint, now.Format("15:04:05")+"  "+netsvc.Printable(strings.TrimPrefix(c.line, "--"+colorFlag+" "))))
+		c.out.styledLine(c.out.colorize(faint, now.Format("15:04:05")+"  "+netsvc.Printable(strings.TrimPrefix(strings.TrimPrefix(c.line, "--"+pageFlag+" "), "--"+colorFlag+" "))))
 		if err := draw(c.out); err != nil {
 			return err
 		}

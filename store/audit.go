@@ -26,6 +26,7 @@ const auditNetwork = 1 << 63
 // The ways by which a change can come (Audit.Door).
 const (
 	DoorAdmin  = "admin socket"
+	DoorPage   = "admin web"
 	DoorMaster = "master port"
 	DoorIRC    = "irc"
 	DoorSignal = "signal"

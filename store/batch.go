@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -207,7 +208,19 @@ func (s *Store) finishFlush(start time.Time, err error) error {
 }
 
 func (s *Store) observe(start time.Time, lines int) {
-	s.opts.Events.Committed(time.Since(start), lines)
+	took := time.Since(start)
+	s.commits.n.Add(1)
+	s.commits.nanoseconds.Add(uint64(took))
+	s.opts.Events.Committed(took, lines)
+}
+
+// commits counts what the committer has brought to disk. It is written by the committer only.
+type commits struct{ n, nanoseconds atomic.Uint64 }
+
+// Commits returns the number of commits since the store was opened, and how long they have taken
+// together.
+func (s *Store) Commits() (n uint64, took time.Duration) {
+	return s.commits.n.Load(), time.Duration(s.commits.nanoseconds.Load())
 }
 
 // writeWAL writes a record to the WAL.

@@ -46,6 +46,7 @@ type Store struct {
 	file       database
 	health     health
 	corruption corruption
+	commits    commits
 
 	mu        sync.Mutex
 	identity  string

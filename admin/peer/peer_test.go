@@ -1,6 +1,7 @@
 package peer_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -44,5 +45,41 @@ func TestPeer(t *testing.T) {
 	there.Close()
 	if runtime.GOOS == "linux" && !<-gone {
 		t.Error("its own side only was closed")
+	}
+}
+
+// The other end of a TCP connection belongs to this process, over IPv4 and IPv6 sockets, until it
+// is closed.
+func TestOwner(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux says it")
+	}
+	for network, addr := range map[string]string{"tcp4": "127.0.0.1:0", "tcp6": "[::1]:0"} {
+		l, err := net.Listen(network, addr)
+		if err != nil {
+			t.Logf("%s: %v", network, err)
+			continue
+		}
+		there, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		here, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if uid, err := peer.Owner(here); err != nil || uid != os.Getuid() {
+			t.Error(network, uid, err)
+		}
+		there.Close()
+		io.Copy(io.Discard, here)
+		if uid, err := peer.Owner(here); !errors.Is(err, peer.ErrNoOwner) {
+			t.Error("a closed connection has the owner", uid, err)
+		}
+		here.Close()
+		l.Close()
+	}
+	if _, err := peer.Owner(new(net.UnixConn)); !errors.Is(err, peer.ErrNoOwner) {
+		t.Error(err)
 	}
 }
