@@ -44,6 +44,7 @@ var allowed = map[string]struct {
 	"roomd/netsvc/ban":            {[]string{"roomd/netsvc/limit", "roomd/netsvc/wire", "roomd/store"}, nil, "bans are compared with what is said of a client: it sees no socket, no room and no clock"},
 	"roomd/netsvc/client":         {nil, nil, "other people's bots import it: it brings nothing with it, and knows the server only by its protocol"},
 	"roomd/netsvc/irc":            {[]string{"roomd/netsvc", "roomd/netsvc/history", "roomd/netsvc/limit", "roomd/netsvc/roomlog", "roomd/netsvc/wire"}, nil, "IRC is one more way into the rooms; netsvc knows nothing of it"},
+	"roomd/netsvc/web":            {[]string{"roomd/netsvc/limit", "roomd/netsvc/wire"}, nil, "browsers are one more way into the rooms; netsvc knows nothing of them"},
 	"roomd/netsvc/netsvctest":     {[]string{"roomd/netsvc", "roomd/store"}, nil, "tests of all packages use it, and nothing else does"},
 	"roomd/netsvc/handshake":      {[]string{"roomd/netsvc/transport"}, []string{"github.com/pires/go-proxyproto"}, "PROXY and TLS come before the first line, whatever the lines are; it alone uses the library"},
 	"roomd/netsvc/history":        {[]string{"roomd/netsvc/wire", "roomd/store"}, nil, "lines are read in turns, whoever reads: it compares texts as the protocol does, and sees no socket and no member"},

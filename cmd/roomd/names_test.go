@@ -39,6 +39,9 @@ var caseless = map[string]string{
 	"cmd/roomd/remote/nick.go UniqueNick":   "a random word",
 	"netsvc/client/room.go randomNick":      "a random word",
 	"netsvc/irc/info.go doHelp":             "commands",
+	"netsvc/web/guard.go hostname":          "hosts",
+	"netsvc/web/guard.go originOf":          "schemes",
+	"netsvc/web/page.go acceptsGzip":        "codings",
 	"store/layout.go randomID":              "a random word",
 }
 
