@@ -91,6 +91,9 @@ func printCheck(file string, out, errw io.Writer) error {
 	fmt.Fprintf(out, "  may create   %s\n", cfg.Access.Create)
 	may, why := cfg.MayDelete()
 	fmt.Fprintf(out, "  may delete   %s (%s)\n", may, why)
+	if page := cfg.PageURLs(); len(page) > 0 {
+		fmt.Fprintf(out, "  page         %s\n", strings.Join(page, " "))
+	}
 	if len(cfg.IRC.Listen) > 0 {
 		fmt.Fprintf(out, "  IRC          %s\n", cfg.Value("irc.listen"))
 	}

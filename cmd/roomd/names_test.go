@@ -37,6 +37,7 @@ var caseless = map[string]string{
 	"admin/tap.go publish":                  "text of the log",
 	"cmd/roomd/chat/commands.go runCommand": "commands",
 	"cmd/roomd/remote/nick.go UniqueNick":   "a random word",
+	"cmd/roomd/config/values.go lowerHost":  "hosts",
 	"netsvc/client/room.go randomNick":      "a random word",
 	"netsvc/irc/info.go doHelp":             "commands",
 	"netsvc/web/guard.go hostname":          "hosts",

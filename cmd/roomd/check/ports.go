@@ -35,7 +35,11 @@ func (t *checker) checkPorts() {
 			t.checkPort("server.port", netip.AddrPortFrom(a, uint16(c.Server.Port)), t.fail)
 		}
 	}
-	t.checkIRC(func(a netip.AddrPort) bool { return ours("irc.listen", strconv.Itoa(int(a.Port()))) })
+	door := func(key string, addrs []netip.AddrPort) {
+		t.checkDoor(key, addrs, func(a netip.AddrPort) bool { return ours(key, strconv.Itoa(int(a.Port()))) })
+	}
+	door("irc.listen", c.IRC.Listen)
+	door("web.listen", c.Web.Listen.Addrs())
 	if _, port, err := net.SplitHostPort(c.Metrics.Listen); err != nil || ours("metrics.listen", port) {
 		return // not configured, or open already
 	}
@@ -57,11 +61,10 @@ func (t *checker) checkPorts() {
 	t.checkPort("metrics.listen", addr, t.warn) // the server retries
 }
 
-// checkIRC binds the addresses of IRC that are not open already. The server goes on without one, and
-// retries.
-func (t *checker) checkIRC(open func(netip.AddrPort) bool) {
-	const key = "irc.listen"
-	for _, a := range t.cfg.IRC.Listen {
+// checkDoor binds the addresses of a door that are not open already. The server goes on without one,
+// and retries.
+func (t *checker) checkDoor(key string, addrs []netip.AddrPort, open func(netip.AddrPort) bool) {
+	for _, a := range addrs {
 		switch {
 		case t.cfg.IsMaster(a):
 			t.warn(key, "%v is the master port; set another one", a)

@@ -63,6 +63,7 @@ type Config struct {
 	Access  struct{ Create, Delete string }
 	TLS     struct{ Cert, Key string }
 	IRC     IRC
+	Web     Web
 	Admin   struct{ Socket, Mode, Group string }
 	Metrics struct {
 		Listen   string
@@ -80,6 +81,38 @@ type IRC struct {
 	Password string
 	Resume   time.Duration
 	Replay   int
+}
+
+// Web is how browsers reach the rooms.
+type Web struct {
+	Listen  WebListen
+	Hosts   []string // in lower case
+	Proxies []netip.Prefix
+	Title   string
+}
+
+// WebListen is where the page is; the zero value: nowhere.
+type WebListen struct {
+	Master bool           // on the master port
+	Addr   netip.AddrPort // else here
+}
+
+func (l WebListen) String() string {
+	switch {
+	case l.Master:
+		return "master"
+	case l.Addr.IsValid():
+		return l.Addr.String()
+	}
+	return ""
+}
+
+// Addrs returns the addresses that are the page's own.
+func (l WebListen) Addrs() []netip.AddrPort {
+	if !l.Addr.IsValid() {
+		return nil
+	}
+	return []netip.AddrPort{l.Addr}
 }
 
 // PortRange is the ports from First to Last, both included.
@@ -146,6 +179,51 @@ func (c *Config) IsMaster(a netip.AddrPort) bool {
 // address is not one of IPv4 here (see IPV6_V6ONLY).
 func overlap(a, b netip.Addr) bool {
 	return a == b || a.Is4() == b.Is4() && (a.IsUnspecified() || b.IsUnspecified())
+}
+
+// PageURLs returns the URLs of the page, as far as the configuration says: the name under which clients
+// reach the server, or else each address, with localhost for one that stands for this machine. Without
+// a page there is none.
+func (c *Config) PageURLs() (all []string) {
+	scheme, port := "http", c.Server.Port
+	if c.TLS.Cert != "" {
+		scheme = "https"
+	}
+	addrs := c.Server.Listen
+	switch l := c.Web.Listen; {
+	case l.Addr.IsValid():
+		addrs, port = []netip.Addr{l.Addr.Addr()}, int(l.Addr.Port())
+	case !l.Master:
+		return nil
+	case len(c.Activated) > 0:
+		addrs, port = nil, int(c.Activated[0].Port())
+		for _, a := range c.Activated {
+			addrs = append(addrs, a.Addr())
+		}
+	}
+	if a := c.Server.Advertise; a.Host != "" {
+		return []string{fmt.Sprintf("%s://%s/", scheme, net.JoinHostPort(a.Host, strconv.Itoa(port+a.Offset)))}
+	}
+	for _, a := range addrs {
+		host := a.Unmap().String()
+		if a.IsLoopback() || a.IsUnspecified() {
+			host = "localhost"
+		}
+		if u := fmt.Sprintf("%s://%s/", scheme, net.JoinHostPort(host, strconv.Itoa(port))); !slices.Contains(all, u) {
+			all = append(all, u)
+		}
+	}
+	return all
+}
+
+// PageHosts returns the names under which the page may be reached, beside localhost and addresses: the
+// name that clients are told is one.
+func (c *Config) PageHosts() []string {
+	all := slices.Clone(c.Web.Hosts)
+	if h := lowerHost(c.Server.Advertise.Host); h != "" && !slices.Contains(all, h) {
+		all = append(all, h)
+	}
+	return all
 }
 
 // RoomsAtMost returns the maximum number of rooms: without rooms.max one for each port.

@@ -133,6 +133,10 @@ func TestBounds(t *testing.T) {
 		{"irc.password", []string{`""`, `"p w"`, `"ä:"`}, []string{"7", `"a\nb"`, `"` + strings.Repeat("x", 257) + `"`}},
 		{"irc.resume", []string{`"0s"`, `"744h"`, `"31d"`}, []string{`"-1s"`, `"32d"`, "7"}},
 		{"irc.replay", []string{"0", "10000"}, []string{"-1", "10001"}},
+		{"web.listen", []string{`"master"`, `""`, `"127.0.0.1:8081"`, `"[::1]:8080"`, `"0.0.0.0:80"`}, []string{`"8081"`, `":8081"`, `"localhost:8081"`, `"127.0.0.1:0"`, `"127.0.0.1:8080"`, `"0.0.0.0:8080"`, `"Master"`, "true", `["127.0.0.1:8081"]`}},
+		{"web.hosts", []string{`[]`, `["chat.example.org", "Chat", "xn--bcher-kva.example."]`}, []string{`"chat"`, `["chat:8080"]`, `["https://chat"]`, `["*"]`, `["a b"]`, `["bücher.example"]`, `[""]`, "[1]"}},
+		{"web.proxies", []string{`[]`, `["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"]`}, []string{`"127.0.0.1"`, `["10.0.0.1/8"]`, `["proxy"]`}},
+		{"web.title", []string{`"Ops chat"`, `"Küche"`}, []string{`""`, `" "`, "1", `"a\nb"`, `"` + strings.Repeat("x", 65) + `"`}},
 		{"admin.socket", []string{`""`, `"x"`}, []string{"1"}},
 		{"admin.mode", []string{`"0660"`, `"600"`}, []string{`"0680"`, `"rw"`, "432", `"1777"`}},
 		{"admin.group", []string{`"adm"`}, []string{"4"}},
@@ -169,6 +173,27 @@ func TestIRCPort(t *testing.T) {
 		if err != nil || c.Value("irc.listen") != want {
 			t.Errorf("%q: %v %v", text, c, err)
 		}
+	}
+}
+
+// The URL of the page is one that a person at this machine can open, or that others are told.
+func TestPageURLs(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "[http://localhost:8080/]", `server.listen = ["0.0.0.0", "::"]`: "[http://localhost:8080/]", `server.listen = ["192.0.2.1", "127.0.0.1"]`: "[http://192.0.2.1:8080/ http://localhost:8080/]",
+		`web.listen = ""`: "[]", `web.listen = "[2001:db8::1]:81"`: "[http://[2001:db8::1]:81/]", "tls.cert = \"c\"\ntls.key = \"k\"": "[https://localhost:8080/]",
+		`server.advertise = "chat.example.org:+10"`: "[http://chat.example.org:8090/]",
+	} {
+		c, err := Parse("f", text, 0)
+		if err != nil || fmt.Sprint(c.PageURLs()) != want {
+			t.Errorf("%q: %v %v", text, c.PageURLs(), err)
+		}
+	}
+	c, err := Parse("f", "web.hosts = [\"A.example.\"]\nserver.advertise = \"Chat.example.org\"\nweb.listen = \"127.0.0.1:6667\"", 0)
+	if err != nil || fmt.Sprint(c.PageHosts()) != "[a.example chat.example.org]" {
+		t.Error(c, err)
+	}
+	if _, err := Parse("f", "web.listen = \"127.0.0.1:7000\"\nirc.listen = [\"0.0.0.0:7000\"]", 0); err == nil {
+		t.Error("two doors at one port")
 	}
 }
 

@@ -76,6 +76,10 @@ var keys = []key{
 	secret(field("irc.password", OnReload, func(c *Config) *string { return &c.IRC.Password }, "", setPassword)),
 	duration("irc.resume", OnReload, func(c *Config) *time.Duration { return &c.IRC.Resume }, 7*24*time.Hour, value.Times{Most: 31 * 24 * time.Hour}),
 	number("irc.replay", func(c *Config) *int { return &c.IRC.Replay }, 1000, value.Replay),
+	field("web.listen", OnUpgrade, func(c *Config) *WebListen { return &c.Web.Listen }, WebListen{Master: true}, setWebListen),
+	field("web.hosts", OnReload, func(c *Config) *[]string { return &c.Web.Hosts }, []string{}, setHosts),
+	field("web.proxies", OnReload, func(c *Config) *[]netip.Prefix { return &c.Web.Proxies }, []netip.Prefix{}, setPrefixes),
+	field("web.title", OnReload, func(c *Config) *string { return &c.Web.Title }, "roomd", setTitle),
 	field("admin.socket", OnUpgrade, func(c *Config) *string { return &c.Admin.Socket }, "roomd.sock", setString),
 	field("admin.mode", OnReload, func(c *Config) *string { return &c.Admin.Mode }, "0660", setMode),
 	field("admin.group", OnReload, func(c *Config) *string { return &c.Admin.Group }, "", setString),
@@ -90,10 +94,16 @@ var keys = []key{
 func field[T any](name string, effect Effect, at func(*Config) *T, def T, set func(to *T, v any) error) key {
 	return key{
 		name: name, effect: effect,
-		set:    func(c *Config, v any) error { return set(at(c), v) },
-		reset:  func(c *Config) { *at(c) = def },
-		format: func(c *Config) string { return strings.Trim(fmt.Sprint(*at(c)), "[]") },
-		copy:   func(to, from *Config) { *at(to) = *at(from) },
+		set:   func(c *Config, v any) error { return set(at(c), v) },
+		reset: func(c *Config) { *at(c) = def },
+		format: func(c *Config) string {
+			text := fmt.Sprint(*at(c))
+			if list, ok := strings.CutSuffix(text, "]"); ok {
+				return strings.TrimPrefix(list, "[")
+			}
+			return text
+		},
+		copy: func(to, from *Config) { *at(to) = *at(from) },
 	}
 }
 

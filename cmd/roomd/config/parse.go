@@ -251,6 +251,16 @@ func (p *parser) checkCombinations(c *Config) {
 			}
 		}
 	}
+	if a := c.Web.Listen.Addr; a.IsValid() {
+		if c.IsMaster(a) {
+			p.addAt([]string{"web.listen"}, `%v is the master port; write "master"`, a)
+		}
+		for _, irc := range c.IRC.Listen {
+			if p.lines["irc.listen"] > 0 && irc.Port() == a.Port() && overlap(irc.Addr(), a.Addr()) {
+				p.addAt([]string{"web.listen"}, "%v is in irc.listen; write another port", a)
+			}
+		}
+	}
 	seen := make(map[string]bool)
 	for _, name := range c.Server.Create {
 		n, err := wire.ParseName(name)

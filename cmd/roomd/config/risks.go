@@ -52,9 +52,9 @@ func (c *Config) exposureRisks() (warnings []string) {
 		warnings = append(warnings, fmt.Sprintf("other machines can take profiles on %s without a password; profiles cost processor time and show the contents of memory: set metrics.listen to 127.0.0.1, or metrics.profiles to false", c.Metrics.Listen))
 	}
 	a, ok := c.reachable()
-	for _, irc := range c.IRC.Listen {
-		if !ok && !irc.Addr().IsLoopback() {
-			a, ok = irc.Addr(), true
+	for _, door := range append(c.Web.Listen.Addrs(), c.IRC.Listen...) {
+		if !ok && !door.Addr().IsLoopback() {
+			a, ok = door.Addr(), true
 		}
 	}
 	if !ok {

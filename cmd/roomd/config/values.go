@@ -14,6 +14,7 @@ import (
 
 	"roomd/admin/value"
 	"roomd/netsvc/limit"
+	"roomd/netsvc/wire"
 )
 
 // The setters take a value as TOML has it: int64, float64, bool, string, []any. An error
@@ -201,6 +202,53 @@ func setAddrPorts(to *[]netip.AddrPort, v any) error {
 	}
 	*to = all
 	return nil
+}
+
+// setWebListen takes "master", an address with a port, or "".
+func setWebListen(to *WebListen, v any) error {
+	s, ok := v.(string)
+	switch a, err := netip.ParseAddrPort(s); {
+	case ok && s == "":
+		*to = WebListen{}
+	case ok && s == "master":
+		*to = WebListen{Master: true}
+	case ok && err == nil && a.Port() != 0:
+		*to = WebListen{Addr: netip.AddrPortFrom(a.Addr().Unmap(), a.Port())}
+	default:
+		return fmt.Errorf(`%s is no place for the page; write "master", an IP address with a port, like "127.0.0.1:8081", or ""`, quoted(v))
+	}
+	return nil
+}
+
+// setHosts takes host names (RFC 1123, 2.1), without ports.
+func setHosts(to *[]string, v any) error {
+	const most = 253
+	var all []string
+	err := setList(&all, v, "a host name without a port, in ASCII", `["chat.example.org"]`, func(s string) (string, error) {
+		s = lowerHost(s)
+		if s == "" || len(s) > most || strings.ContainsFunc(s, func(r rune) bool {
+			return r != '.' && r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z')
+		}) {
+			return "", errors.New("no host name")
+		}
+		return s, nil
+	})
+	if err == nil {
+		*to = all
+	}
+	return err
+}
+
+// lowerHost returns the spelling of a host name in which it is compared.
+func lowerHost(s string) string { return strings.TrimSuffix(strings.ToLower(s), ".") }
+
+// setTitle takes the title of the page.
+func setTitle(to *string, v any) error {
+	const most = 64
+	if s, ok := v.(string); ok && (strings.TrimSpace(s) == "" || utf8.RuneCountInString(s) > most || s != wire.CleanString(s)) {
+		return fmt.Errorf(`%s is no title; write 1 to %d characters, like "roomd"`, quoted(v), most)
+	}
+	return setString(to, v)
 }
 
 // maxServerName is the length of the longest irc.name: with it in front of the longest nick and room
