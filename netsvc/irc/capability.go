@@ -1,6 +1,7 @@
 package irc
 
 import (
+	"math"
 	"strconv"
 	"strings"
 )
@@ -89,8 +90,8 @@ func capNamed(name string) (Caps, bool) {
 type Negotiation struct {
 	Offered Caps
 	Enabled Caps
-	Version int  // of the protocol that the client speaks: that of CAP LS, the greatest; 0: none
-	Open    bool // the client has begun before it was registered: registration waits for CAP END
+	Version uint16 // of the protocol that the client speaks: that of CAP LS, the greatest; 0: none
+	Open    bool   // the client has begun before it was registered: registration waits for CAP END
 }
 
 // capVersion is the first version with values, several lines and cap-notify.
@@ -110,7 +111,7 @@ func (n *Negotiation) answer(b []byte, host, client string, registered bool, par
 		if len(params) > 1 {
 			version, _ = strconv.Atoi(params[1])
 		}
-		if n.Version = max(n.Version, version); n.Version >= capVersion {
+		if n.Version = max(n.Version, uint16(min(max(version, 0), math.MaxUint16))); n.Version >= capVersion {
 			n.Enabled |= n.Offered & capNotify
 		}
 		return appendCaps(b, host, client, command, n.Offered, version >= capVersion, version >= capVersion)

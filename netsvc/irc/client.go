@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,34 +16,129 @@ import (
 // registrationTime is how long a client has for NICK and USER, from the connection on.
 const registrationTime = time.Minute
 
-// client is a session of IRC. The holder of its read lock owns it, but for what is said otherwise.
+// client is a session of IRC. The holder of its read lock owns it, but for what is said otherwise. There
+// are very many that do nothing: what few of them need is behind pointers.
 type client struct {
 	*netsvc.RoomsSession
-	server *Server
+	*request // nil: no line is at hand
+	server   *Server
 
-	nick       wire.Name         // written under Server.mu; empty: none yet
-	realName   string            // written under Server.mu
-	away       string            // written under Server.mu; empty: it is not away
-	seen       Caps              // caps.Enabled, for other goroutines: written under Server.mu
-	watched    map[string]string // by folded nick, as the client wrote them: guarded by Server.mu
-	writers    []writer          // who wrote to it in private last, the newest at the end: guarded by Server.mu
-	spoke      atomic.Int64      // when it last said something, in seconds since 1970; 0: not yet
-	user       string            // its user name, which nobody is shown
-	wanted     string            // the folded nick that it asked for first
-	password   string            // of PASS; of a registered client the device word
-	caps       Negotiation
-	registered bool        // written under Server.mu
-	silent     bool        // the command at hand gets no numerics
-	quitting   bool        // it has sent QUIT, or has ended
-	secure     bool        // behind TLS
-	wait       bool        // the command at hand may wait
-	paid       bool        // the command at hand has been charged, and has to wait
-	done       int         // targets of the command at hand that are done, if it has to wait
-	label      string      // of the line at hand, while nothing has answered it; empty: none
-	long       *longAnswer // to the command at hand, if parts of it are sent; nil: none
-	batches    int         // references given
-	deadline   *time.Timer
-	out        []byte // the answers to the line at hand
+	nick       wire.Name     // written under Server.mu; empty: none yet
+	realName   string        // written under Server.mu
+	user       string        // its user name, which nobody is shown
+	claims     *claims       // nil: none
+	doings     *doings       // guarded by Server.mu; nil: none
+	spoke      atomic.Uint32 // when it last said something, in seconds since 1970; 0: not yet
+	batches    uint32        // references given
+	caps       Negotiation   // written under Server.mu
+	registered bool          // written under Server.mu
+	quitting   bool          // it has sent QUIT, or has ended
+	secure     bool          // behind TLS
+}
+
+// claims are what a client has said of itself before it was registered, and is known by later.
+type claims struct {
+	wanted   string // the folded nick that it asked for first; empty: the one that it has
+	password string // of PASS; of a registered client the device word
+	deadline *time.Timer
+}
+
+// doings are what few clients do. Server.mu guards them.
+type doings struct {
+	away    string            // empty: it is not away
+	watched map[string]string // by folded nick, as the client wrote them
+	writers []writer          // who wrote to it in private last, the newest at the end
+}
+
+// request is the line at hand. An idle client has none.
+type request struct {
+	out    []byte      // the answers
+	label  string      // while nothing has answered it; empty: none
+	long   *longAnswer // if parts of it are sent; nil: none
+	done   int         // targets that are done, if it has to wait
+	wait   bool        // it may wait
+	paid   bool        // it has been charged, and has to wait
+	silent bool        // it gets no numerics
+}
+
+// requests are free ones, each with a buffer of at most keptAnswers bytes.
+var requests = sync.Pool{New: func() any { return new(request) }}
+
+const keptAnswers = 8 << 10
+
+// free makes a request whose line is handled free for others.
+func (q *request) free() {
+	if cap(q.out) > keptAnswers {
+		q.out = nil
+	}
+	*q = request{out: q.out[:0]}
+	requests.Put(q)
+}
+
+// claimed returns the claims of a client that is to have some.
+func (c *client) claimed() *claims {
+	if c.claims == nil {
+		c.claims = new(claims)
+	}
+	return c.claims
+}
+
+// doingsOf returns what a client does, to change it. mu is held.
+func (s *Server) doingsOf(c *client) *doings {
+	if c.doings == nil {
+		c.doings = new(doings)
+	}
+	return c.doings
+}
+
+// watchedLocked returns the nicks that a client watches. Server.mu is held.
+func (c *client) watchedLocked() map[string]string {
+	if c.doings == nil {
+		return nil
+	}
+	return c.doings.watched
+}
+
+// awayLocked returns the words of a client that is away. Server.mu is held.
+func (c *client) awayLocked() string {
+	if c.doings == nil {
+		return ""
+	}
+	return c.doings.away
+}
+
+// awayOf returns the words of a client that is away.
+func (s *Server) awayOf(c *client) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.awayLocked()
+}
+
+// wanted returns the folded nick that the client asked for first.
+func (c *client) wanted() string {
+	if c.claims != nil && c.claims.wanted != "" {
+		return c.claims.wanted
+	}
+	return c.nick.Key
+}
+
+// device returns what PASS has given: of a registered client the device word.
+func (c *client) device() string {
+	if c.claims == nil {
+		return ""
+	}
+	return c.claims.password
+}
+
+// sharing returns s with the bytes of another string that is the same, or a copy: a part of a line keeps
+// the whole line in memory.
+func sharing(s string, with ...string) string {
+	for _, o := range with {
+		if o == s {
+			return o
+		}
+	}
+	return strings.Clone(s)
 }
 
 // state is what another process needs of a client.
@@ -55,7 +152,7 @@ type state struct {
 	Caps       Negotiation `json:"caps"`
 	Registered bool        `json:"registered,omitempty"`
 	Done       int         `json:"done,omitempty"`
-	Batches    int         `json:"batches,omitempty"`
+	Batches    uint32      `json:"batches,omitempty"`
 	Long       *longAnswer `json:"long,omitempty"`
 	Watched    []string    `json:"watched,omitempty"`
 	Writers    []writer    `json:"writers,omitempty"`
@@ -63,11 +160,15 @@ type state struct {
 
 // State returns what restore needs in another process.
 func (c *client) State() []byte {
-	b, err := json.Marshal(state{
-		Nick: c.nick, RealName: c.realName, Away: c.away, User: c.user, Wanted: c.wanted, Password: c.password,
-		Caps: c.caps, Registered: c.registered, Done: c.done, Batches: c.batches, Long: c.long,
+	st := state{
+		Nick: c.nick, RealName: c.realName, Away: c.server.awayOf(c), User: c.user, Wanted: c.wanted(), Password: c.device(),
+		Caps: c.caps, Registered: c.registered, Batches: c.batches,
 		Writers: c.server.writersOf(c), Watched: c.server.watchedBy(c),
-	})
+	}
+	if c.request != nil { // it goes on in the other process
+		st.Done, st.Long = c.done, c.long
+	}
+	b, err := json.Marshal(st)
 	if err != nil {
 		panic(err) // it has only strings and numbers
 	}
@@ -85,9 +186,19 @@ func (c *client) restore(b []byte) error {
 		}
 		c.server.settle(c, st.Nick)
 	}
-	c.realName, c.away, c.user, c.wanted, c.password = st.RealName, st.Away, st.User, st.Wanted, st.Password
-	c.caps, c.registered, c.done, c.batches, c.long = st.Caps, st.Registered, st.Done, st.Batches, st.Long
-	c.seen, c.writers = c.caps.Enabled, st.Writers
+	c.realName, c.user, c.caps, c.registered, c.batches = st.RealName, st.User, st.Caps, st.Registered, st.Batches
+	if st.Wanted == st.Nick.Key {
+		st.Wanted = ""
+	}
+	if st.Wanted != "" || st.Password != "" {
+		c.claims = &claims{wanted: st.Wanted, password: st.Password}
+	}
+	if st.Away != "" || st.Writers != nil {
+		c.doings = &doings{away: st.Away, writers: st.Writers}
+	}
+	if st.Done > 0 || st.Long != nil {
+		c.request = &request{done: st.Done, long: st.Long}
+	}
 	c.server.watch(c, st.Watched)
 	if !c.registered {
 		c.startDeadline()
@@ -97,7 +208,7 @@ func (c *client) restore(b []byte) error {
 
 // startDeadline ends the session if it is not registered in time.
 func (c *client) startDeadline() {
-	c.deadline = c.EndAt(c.Since().Add(registrationTime), netsvc.EndTimeout)
+	c.claimed().deadline = c.EndAt(c.Since().Add(registrationTime), netsvc.EndTimeout)
 }
 
 // Nick is the nick for the operator's lists.
@@ -173,8 +284,21 @@ func init() {
 
 // Line handles a line of the client.
 func (c *client) Line(raw []byte, over int, wait bool) bool {
+	if c.request == nil {
+		c.request = requests.Get().(*request)
+	}
 	c.out, c.wait = c.out[:0], wait
-	defer func() { c.out = nil }() // an idle client has no buffer
+	if !c.handle(raw, over) {
+		c.out = nil // the rest may have to wait for long
+		return false
+	}
+	c.request.free()
+	c.request = nil
+	return true
+}
+
+// handle is Line.
+func (c *client) handle(raw []byte, over int) bool {
 	if !c.registered && wire.DetectProtocol(raw, over > 0) != "" {
 		c.End(netsvc.EndLeft)
 		return true
@@ -184,7 +308,6 @@ func (c *client) Line(raw []byte, over int, wait bool) bool {
 			return false
 		}
 		c.reply(errInputTooLong)
-		c.paid = false
 		c.answer("")
 		return true
 	}
@@ -216,7 +339,6 @@ func (c *client) Line(raw []byte, over int, wait bool) bool {
 		return false
 	}
 	c.answer(c.takeLabel())
-	c.done, c.paid, c.long = 0, false, nil
 	return true
 }
 
@@ -302,8 +424,8 @@ func (c *client) LastWords(why netsvc.EndReason) []byte {
 
 // Closed gives the nick back.
 func (c *client) Closed() {
-	if c.deadline != nil {
-		c.deadline.Stop()
+	if k := c.claims; k != nil && k.deadline != nil {
+		k.deadline.Stop()
 	}
 	c.server.release(c)
 	c.server.unwatch(c)

@@ -3,6 +3,7 @@ package irc
 import (
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"roomd/netsvc/wire"
 )
@@ -26,9 +27,28 @@ type Support struct {
 // maxTokens is how many tokens a line of 005 has beside the nick and the text.
 const maxTokens = maxParams - 2
 
-// tokens returns the tokens. Nobody has a status in a room: PREFIX is what clients expect. Modes
-// are shown, and only the operator changes them.
+// tokens returns the tokens, which are the same until the settings change. They must not be changed.
 func (s *Support) tokens() []string {
+	k := newestTokens.Load()
+	if k == nil || k.of != *s {
+		k = &supportTokens{*s, s.makeTokens()}
+		newestTokens.Store(k)
+	}
+	return k.tokens
+}
+
+// supportTokens are the tokens of a Support.
+type supportTokens struct {
+	of     Support
+	tokens []string
+}
+
+// newestTokens is what tokens has returned last: there is one server, but in tests.
+var newestTokens atomic.Pointer[supportTokens]
+
+// makeTokens makes the tokens. Nobody has a status in a room: PREFIX is what clients expect. Modes
+// are shown, and only the operator changes them.
+func (s *Support) makeTokens() []string {
 	words := strconv.Itoa(min(maxTopic, s.LineBytes))
 	n := strconv.Itoa
 	tokens := []string{
@@ -51,15 +71,14 @@ func (s *Support) tokens() []string {
 
 // append appends the lines of 005 for a client.
 func (s *Support) append(b []byte, host, client string) []byte {
-	var line []string
-	size := func() int { return len(strings.Join(line, " ")) }
+	line, size := make([]string, 0, maxTokens), 0
 	fits := maxInside - len(": 005   :") - len(host) - len(client) - len(rplISupport.Text())
 	for _, t := range s.tokens() {
-		if len(line) == maxTokens || len(line) > 0 && size()+len(" ")+len(t) > fits {
+		if len(line) == maxTokens || len(line) > 0 && size+len(t) > fits {
 			b = appendNumeric(b, host, client, rplISupport, line...)
-			line = line[:0]
+			line, size = line[:0], 0
 		}
-		line = append(line, t)
+		line, size = append(line, t), size+len(t)+len(" ")
 	}
 	return appendNumeric(b, host, client, rplISupport, line...)
 }

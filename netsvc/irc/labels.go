@@ -2,6 +2,7 @@ package irc
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 
 	"roomd/netsvc"
@@ -135,8 +136,11 @@ func batchOf(style int) (int, string) {
 	return style, ""
 }
 
+// maxBatches is the last reference of a batch, after which they begin at 1 again.
+const maxBatches = min(maxStyleRef, math.MaxUint32)
+
 // batchRef returns a new reference of a batch.
 func (c *client) batchRef() string {
-	c.batches = c.batches%maxStyleRef + 1
-	return strconv.Itoa(c.batches)
+	c.batches = c.batches%maxBatches + 1
+	return strconv.FormatUint(uint64(c.batches), 10)
 }

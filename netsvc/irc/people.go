@@ -200,7 +200,9 @@ func appendWho(b []byte, host, to, room string, style int, p *person) []byte {
 }
 
 // idle returns for how many seconds the client has said nothing. Any goroutine may call it.
-func (c *client) idle() int64 { return max(now().Unix()-max(c.spoke.Load(), c.Since().Unix()), 0) }
+func (c *client) idle() int64 {
+	return max(now().Unix()-max(int64(c.spoke.Load()), c.Since().Unix()), 0)
+}
 
 // whoStyle returns the style of a WHO, and whether it asks for operators only.
 func whoStyle(options string) (style int, operators bool) {

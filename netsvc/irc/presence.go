@@ -34,8 +34,8 @@ func (c *client) tellThose(all []netsvc.Protocol, with Caps, command string, par
 	to := make(map[*client]tagLevel)
 	s.mu.Lock()
 	for _, p := range all {
-		if k, ok := p.(*client); ok && k.registered && k.seen.Has(with) {
-			to[k] = k.seen.level()
+		if k, ok := p.(*client); ok && k.registered && k.caps.Enabled.Has(with) {
+			to[k] = k.caps.Enabled.level()
 		}
 	}
 	s.mu.Unlock()
@@ -58,8 +58,10 @@ func (c *client) doAway(m *Message) bool {
 	}
 	words := cleanWords(m.Param(0))
 	c.server.mu.Lock()
-	changed := c.away != words
-	c.away = words
+	changed := c.awayLocked() != words
+	if changed {
+		c.server.doingsOf(c).away = strings.Clone(words)
+	}
 	c.server.mu.Unlock()
 	if words == "" {
 		c.reply(rplUnaway)
@@ -100,16 +102,17 @@ func (s *Server) watch(c *client, nicks []string) (beyond []string) {
 	defer s.mu.Unlock()
 	for i, nick := range nicks {
 		key := wire.Fold(nick)
-		if _, ok := c.watched[key]; ok {
+		if _, ok := c.watchedLocked()[key]; ok {
 			continue
 		}
-		if len(c.watched) == maxMonitor {
+		if len(c.watchedLocked()) == maxMonitor {
 			return nicks[i:]
 		}
-		if c.watched == nil {
-			c.watched = make(map[string]string)
+		d := s.doingsOf(c)
+		if d.watched == nil {
+			d.watched = make(map[string]string)
 		}
-		c.watched[key] = nick
+		d.watched[key] = nick
 		s.watchers[key] = append(s.watchers[key], c)
 	}
 	return nil
@@ -119,7 +122,8 @@ func (s *Server) watch(c *client, nicks []string) (beyond []string) {
 func (s *Server) unwatch(c *client, nicks ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	keys := slices.Collect(maps.Keys(c.watched))
+	watched := c.watchedLocked()
+	keys := slices.Collect(maps.Keys(watched))
 	if len(nicks) > 0 {
 		keys = nil
 		for _, nick := range nicks {
@@ -127,10 +131,10 @@ func (s *Server) unwatch(c *client, nicks ...string) {
 		}
 	}
 	for _, key := range keys {
-		if _, ok := c.watched[key]; !ok {
+		if _, ok := watched[key]; !ok {
 			continue
 		}
-		delete(c.watched, key)
+		delete(watched, key)
 		left := slices.DeleteFunc(s.watchers[key], func(o *client) bool { return o == c })
 		if s.watchers[key] = left; len(left) == 0 {
 			delete(s.watchers, key)
@@ -142,7 +146,7 @@ func (s *Server) unwatch(c *client, nicks ...string) {
 func (s *Server) watchedBy(c *client) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Sorted(maps.Values(c.watched))
+	return slices.Sorted(maps.Values(c.watchedLocked()))
 }
 
 // tellWatchers tells those who watch a nick that a session has come that has it, or has gone. It tells

@@ -1,7 +1,9 @@
 package irc
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"roomd/netsvc"
@@ -19,9 +21,13 @@ var registering = map[string]command{
 }
 
 func (c *client) doCap(m *Message) bool {
-	before := c.caps.Enabled
-	c.out = c.caps.answer(c.out, c.server.host(), c.target(), c.registered, m.Params)
-	if c.caps.Enabled != before {
+	before, next := c.caps, c.caps
+	if c.out = next.answer(c.out, c.server.host(), c.target(), c.registered, m.Params); next != before {
+		c.server.mu.Lock()
+		c.caps = next
+		c.server.mu.Unlock()
+	}
+	if next.Enabled != before.Enabled {
 		c.capsChanged()
 	}
 	return c.tryRegister()
@@ -32,7 +38,7 @@ func (c *client) doPass(m *Message) bool {
 		c.reply(errAlreadyReg)
 		return true
 	}
-	c.password = m.Param(0)
+	c.claimed().password = strings.Clone(m.Param(0))
 	return true
 }
 
@@ -41,7 +47,7 @@ func (c *client) doUser(m *Message) bool {
 		c.reply(errAlreadyReg)
 		return true
 	}
-	c.user = m.Param(0)
+	c.user = sharing(m.Param(0), c.nick.Shown)
 	c.setRealName(m.Param(3))
 	return c.tryRegister()
 }
@@ -49,9 +55,10 @@ func (c *client) doUser(m *Message) bool {
 // setRealName keeps a real name as everybody may see it.
 func (c *client) setRealName(name string) {
 	name = wire.CleanString(StripFormatting(name))
+	name = sharing(name[:cutAt([]byte(name), min(len(name), maxRealName))], c.user, c.nick.Shown)
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
-	c.realName = name[:cutAt([]byte(name), min(len(name), maxRealName))]
+	c.realName = name
 }
 
 // doNick takes a nick, or another one in all rooms.
@@ -76,10 +83,13 @@ func (c *client) doNick(m *Message) bool {
 	if c.registered && !c.AwaitLines(c.wait) {
 		return false
 	}
-	if !c.registered && c.wanted == "" {
-		c.wanted = n.Key
+	n.Shown = sharing(n.Shown, c.user, c.realName)
+	n.Key = sharing(n.Key, n.Shown)
+	claimed := c.server.claim(c, n)
+	if first := cmp.Or(old.Key, n.Key); c.wanted() == old.Key && (!claimed || n.Key != first) {
+		c.claimed().wanted = first // from here on it is not the nick that it has
 	}
-	if !c.server.claim(c, n) {
+	if !claimed {
 		c.reply(errNicknameInUse, n.Shown)
 		return true
 	}
@@ -104,7 +114,7 @@ func (c *client) tryRegister() bool {
 		return true
 	}
 	o := c.server.opts()
-	device, ok := splitPass(c.password, o.Password)
+	device, ok := splitPass(c.device(), o.Password)
 	if !ok {
 		c.reply(errPasswdMismatch)
 		c.setQuitting()
@@ -115,11 +125,14 @@ func (c *client) tryRegister() bool {
 	}
 	c.setRegistered()
 	c.server.tellWatchers(c.nick, true)
-	c.deadline.Stop()
-	c.deadline = nil
+	c.claims.deadline.Stop()
+	if k := (claims{wanted: c.claims.wanted, password: strings.Clone(device)}); k != (claims{}) {
+		c.claims = &k
+	} else {
+		c.claims = nil
+	}
 	c.Admit()
-	c.password = device
-	c.SetReader(c.readerKey(c.wanted))
+	c.SetReader(c.readerKey(c.wanted()))
 	c.welcome(o)
 	return true
 }
@@ -203,9 +216,6 @@ func (c *client) setRegistered() {
 
 // capsChanged has the rooms' logs rendered as the capabilities say.
 func (c *client) capsChanged() {
-	c.server.mu.Lock()
-	c.seen = c.caps.Enabled
-	c.server.mu.Unlock()
 	for _, m := range c.Members() {
 		m.SetFormat(formatOf(c.caps.Enabled))
 		m.HideOwn(!c.has(capEchoMessage))
@@ -218,7 +228,7 @@ func (c *client) nickChanged(old wire.Name) {
 		c.server.tellWatchers(old, false)
 		c.server.tellWatchers(c.nick, true)
 		alias := ""
-		if c.nick.Key != c.wanted {
+		if c.nick.Key != c.wanted() {
 			alias = c.readerKey(c.nick.Key) // some clients ask for the nick that they had last
 		}
 		c.AliasReader(alias)

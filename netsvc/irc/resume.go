@@ -50,7 +50,7 @@ func splitPass(text, password string) (device string, ok bool) {
 // name. As the nick that it has got does not count, a client whose old connection the server believes
 // to be alive still, so that it is called ann_ now, is the same reader.
 func (c *client) readerKey(nick string) string {
-	kind, from := "device", c.password
+	kind, from := "device", c.device()
 	if from == "" {
 		kind, from = "address", limit.Prefix(c.Remote().Addr()).String()
 	}

@@ -157,7 +157,7 @@ func (c *client) entered(at netsvc.Place, topic string, caps Caps, realName stri
 // https://ircv3.net/specs/extensions/channel-rename, or PART and JOIN.
 func (c *client) Renamed(at netsvc.Place, was, topic string) []netsvc.Part {
 	c.server.mu.Lock()
-	caps, realName := c.seen, c.realName
+	caps, realName := c.caps.Enabled, c.realName
 	c.server.mu.Unlock()
 	const why = "the operator has renamed the room"
 	old := string(chanType) + was

@@ -41,7 +41,7 @@ func (c *client) talk(m *Message, kind netsvc.Kind) bool {
 	if len(targets) > 1 && !c.wait {
 		return false
 	}
-	c.spoke.Store(now().Unix())
+	c.spoke.Store(uint32(now().Unix()))
 	for i, target := range targets {
 		if i < c.done {
 			continue

@@ -31,7 +31,7 @@ func (s *Server) personLocked(key string) (person, bool) {
 	if c == nil || !c.registered {
 		return person{}, false
 	}
-	return person{c, c.nick, cmp.Or(c.realName, c.nick.Shown), c.away, c.seen}, true
+	return person{c, c.nick, cmp.Or(c.realName, c.nick.Shown), c.awayLocked(), c.caps.Enabled}, true
 }
 
 // maxWriters is how many people a client can answer whose nicks others have, too.
@@ -51,18 +51,22 @@ func (s *Server) noteWriter(to string, w writer) {
 	if c == nil {
 		return
 	}
-	c.writers = slices.DeleteFunc(c.writers, func(o writer) bool { return o.Nick == w.Nick })
-	if len(c.writers) == maxWriters {
-		c.writers = slices.Delete(c.writers, 0, 1)
+	d := s.doingsOf(c)
+	d.writers = slices.DeleteFunc(d.writers, func(o writer) bool { return o.Nick == w.Nick })
+	if len(d.writers) == maxWriters {
+		d.writers = slices.Delete(d.writers, 0, 1)
 	}
-	c.writers = append(c.writers, w)
+	d.writers = append(d.writers, w)
 }
 
 // writersOf returns who wrote to a client.
 func (s *Server) writersOf(c *client) []writer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(c.writers)
+	if c.doings == nil {
+		return nil
+	}
+	return slices.Clone(c.doings.writers)
 }
 
 // bearers are those who have a nick and can be written to.
