@@ -69,6 +69,20 @@ func (h *Handshake) ReadHeader() (named bool, err error) {
 	return true, nil
 }
 
+// Peek waits for input, for at most Timeout, and returns its first bytes, which stay unread. What has
+// not come yet is 0: a client sends the beginning of TLS, or of a request, at once.
+func (h *Handshake) Peek() (head [5]byte) {
+	raw, err := h.tcp.SyscallConn()
+	if err != nil {
+		return head
+	}
+	raw.Read(func(fd uintptr) bool { // an error is met again by the one that reads
+		n, _, err := syscall.Recvfrom(int(fd), head[:], syscall.MSG_PEEK)
+		return n >= 0 && err == nil || err != syscall.EAGAIN && err != syscall.EINTR
+	})
+	return head
+}
+
 // Secure agrees on TLS with the client. The error is ErrEnded, ErrTimedOut, ErrFailed or a
 // *PlainError.
 func (h *Handshake) Secure(ctx context.Context, e *transport.Engine, config *tls.Config) error {

@@ -62,6 +62,33 @@ func TestHeader(t *testing.T) {
 	}
 }
 
+// The bytes that decide stay there for the one that reads them.
+func TestPeek(t *testing.T) {
+	h, client := begin(t)
+	got := make(chan [5]byte)
+	go func() { got <- h.Peek() }()
+	io.WriteString(client, "GET / HTTP/1.1")
+	if head := <-got; string(head[:]) != "GET /" {
+		t.Errorf("%q", head)
+	}
+	b := make([]byte, 14)
+	if _, err := io.ReadFull(h.Conn(), b); err != nil || string(b) != "GET / HTTP/1.1" {
+		t.Errorf("%q %v", b, err)
+	}
+	for what, end := range map[string]func(*Handshake, *net.TCPConn){
+		"a client that leaves": func(_ *Handshake, c *net.TCPConn) { c.Close() },
+		"an eviction":          func(h *Handshake, _ *net.TCPConn) { h.Evict() },
+		"the end":              func(h *Handshake, _ *net.TCPConn) { h.Terminate() },
+		"no time":              func(h *Handshake, _ *net.TCPConn) { h.tcp.SetDeadline(h.Since()) },
+	} {
+		h, client := begin(t)
+		end(h, client)
+		if head := h.Peek(); head != [5]byte{} {
+			t.Errorf("%s: %q", what, head)
+		}
+	}
+}
+
 func TestSecure(t *testing.T) {
 	engine := transport.New(transport.Options{Portable: true})
 	over, cancel := context.WithCancel(t.Context())

@@ -17,6 +17,7 @@ import (
 type access struct {
 	hosts   []string       // names in lower case, beside localhost and addresses
 	proxies []netip.Prefix // they may say for whom they speak
+	tls     bool           // everything is served by TLS: plain HTTP is redirected
 }
 
 // guard lets requests through to next that a person, a program, or the page itself has made, and
@@ -50,6 +51,15 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, err.status, err.text)
 		return
 	}
+	if a.tls && !isSecure(r) {
+		if limit.Contains(a.proxies, remoteOf(r).Addr()) { // a redirect would come here again
+			answer(w, http.StatusBadRequest, "this port speaks TLS; the proxy has to connect with https")
+			return
+		}
+		w.Header().Set("Location", (&url.URL{Scheme: "https", Host: r.Host, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}).String())
+		answer(w, http.StatusPermanentRedirect, "this port speaks TLS; the page is at https://"+r.Host+"/")
+		return
+	}
 	g.next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), originKey{}, o)))
 }
 
@@ -69,6 +79,23 @@ func requestOrigin(r *http.Request) origin {
 	return o
 }
 
+// remoteOf returns the other end of the connection. net/http has its address from the connection.
+func remoteOf(r *http.Request) netip.AddrPort {
+	a, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+// secureConn is a connection that TLS may be beneath.
+type secureConn interface{ IsTLS() bool }
+
+type connKey struct{} // of the secureConn in the context of a request
+
+// isSecure reports whether a request came here by TLS.
+func isSecure(r *http.Request) bool {
+	c, ok := r.Context().Value(connKey{}).(secureConn)
+	return ok && c.IsTLS()
+}
+
 // refusal is an answer of the guard. The text says what to do.
 type refusal struct {
 	status int
@@ -84,12 +111,9 @@ func originOf(r *http.Request, a *access) (o origin, _ *refusal) {
 	if r.ProtoMajor != 1 { // the preface of HTTP/2, which comes without TLS's agreement on it
 		return o, refuse(http.StatusHTTPVersionNotSupported, "this port speaks HTTP/1.1")
 	}
-	remote, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return o, refuse(http.StatusInternalServerError, "the address of the connection is unknown")
-	}
-	o = origin{clientOf(remote, r.Header, a.proxies), r.Host, r.TLS != nil}
-	if limit.Contains(a.proxies, remote.Addr().Unmap()) {
+	remote := remoteOf(r)
+	o = origin{clientOf(remote, r.Header, a.proxies), r.Host, isSecure(r)}
+	if limit.Contains(a.proxies, remote.Addr()) {
 		if host := last(r.Header, "X-Forwarded-Host"); host != "" {
 			o.host = host
 		}
@@ -181,7 +205,7 @@ func withPort(host string, secure bool) string {
 // right, and a client may have begun the list with anything: the rightmost address that is no proxy's
 // counts.
 func clientOf(remote netip.AddrPort, h http.Header, proxies []netip.Prefix) netip.AddrPort {
-	client := netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+	client := remote
 	chain := strings.Split(strings.Join(h.Values("X-Forwarded-For"), ","), ",")
 	for len(chain) > 0 && limit.Contains(proxies, client.Addr()) {
 		next, ok := parseAddr(strings.TrimSpace(chain[len(chain)-1]))

@@ -105,6 +105,26 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// Where all is TLS, plain HTTP is sent on to the same place by TLS, and nowhere else.
+func TestGuardRedirectsToTLS(t *testing.T) {
+	s := site(t, access{hosts: []string{"chat.example.org"}, tls: true})
+	for at, to := range map[string]string{
+		"/": "https://chat.example.org:8080/", "/r/lobby?a=b%20c": "https://chat.example.org:8080/r/lobby?a=b%20c", "/9001": "https://chat.example.org:8080/9001",
+		"/r/..%2f": "https://chat.example.org:8080/r/..%2f", "//evil.example/": "https://chat.example.org:8080//evil.example/",
+	} {
+		if a, _ := ask(t, "GET", s.URL+at, "Host: chat.example.org:8080"); a.StatusCode != 308 || a.Header.Get("Location") != to {
+			t.Errorf("%s: %d %s", at, a.StatusCode, a.Header.Get("Location"))
+		}
+	}
+	if a, _ := ask(t, "GET", s.URL, "Host: evil.example"); a.StatusCode != 403 {
+		t.Error(a.StatusCode)
+	}
+	behind := site(t, access{proxies: prefixes("127.0.0.1/32"), tls: true})
+	if a, text := ask(t, "GET", behind.URL, "X-Forwarded-Proto: https"); a.StatusCode != 400 || !strings.Contains(text, "TLS") {
+		t.Error(a.StatusCode, text)
+	}
+}
+
 // The client is the rightmost address that is no proxy's.
 func TestGuardFindsClient(t *testing.T) {
 	var a access

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 )
@@ -34,12 +36,13 @@ func newSite(access func() access, roomAt func(port int) (name string, ok bool),
 	})}, nil
 }
 
-// newServer makes the server of HTTP for a site, with the bounds above. What net/http says of clients
-// is logged as a detail.
+// newServer makes the server of HTTP for a site, with the bounds above, on connections that are
+// secureConns. What net/http says of clients is logged as a detail.
 func newServer(site http.Handler, to *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: site, DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, WriteTimeout: answerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(to.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+		ErrorLog:    slog.NewLogLogger(to.Handler(), slog.LevelDebug),
 	}
 }

@@ -2,10 +2,12 @@ package web
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,6 +48,39 @@ func TestSite(t *testing.T) {
 	}
 	if a, _ := ask(t, "GET", at+"/9000"); a.Header.Get("Location") != "r/lobby" {
 		t.Error(a.Header)
+	}
+}
+
+// secured is a listener whose connections say that TLS is beneath them.
+type secured struct{ net.Listener }
+
+type securedConn struct{ net.Conn }
+
+func (l secured) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return securedConn{c}, err
+}
+
+func (securedConn) IsTLS() bool { return true }
+
+// By TLS the origin is one of https.
+func TestSiteByTLS(t *testing.T) {
+	s := httptest.NewUnstartedServer(nil)
+	h, err := newSite(func() access { return access{tls: true} }, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, requestOrigin(r).secure)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Listener, s.Config = secured{s.Listener}, newServer(h, slog.New(slog.DiscardHandler))
+	s.Start()
+	defer s.Close()
+	host := s.Listener.Addr().String()
+	if a, text := ask(t, "GET", s.URL+"/ws", "Origin: https://"+host); a.StatusCode != 200 || text != "true" {
+		t.Error(a.StatusCode, text)
+	}
+	if a, _ := ask(t, "GET", s.URL+"/ws", "Origin: http://"+host); a.StatusCode != 403 {
+		t.Error(a.StatusCode)
 	}
 }
 
