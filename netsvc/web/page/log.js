@@ -1,0 +1,533 @@
+// The log of one room: a window over its lines. At most `most` rows are in the document, whatever
+// is scrolled; what is beyond is asked of the server (/before) when the reader comes near. Rows are
+// changed once a frame, and what the reader sees stays where it is.
+import { copy } from "./dialog.js";
+import { count, el, fold, roomHref } from "./text.js";
+
+const page = 100; // lines that are asked for at a time
+const most = 400; // rows in the document
+const keepExtras = 100; // lines without a seq of each room
+const near = 24; // px from the end that count as the end
+const quietTime = 900; // ms between announcements
+
+const presence = new Set(["join", "leave", "nick"]);
+
+export class Log extends EventTarget {
+  #scroller;
+  #rows;
+  #older;
+  #newer;
+  #link;
+  #line;
+  #entries = []; // {line, row}, as in the document
+  #extras = new Map(); // lines without a seq, by room: {after, line}
+  #atEnd = false; // the window ends with the newest line
+  #stuck = false; // and the reader is there
+  #loading = 0; // the number of the load under way; 0: none
+  #loads = 0;
+  #begins = false; // the window begins with the oldest line
+  #unread = -1; // the divider stands behind this seq; -1: none
+  #below = 0; // new lines since the reader left the end
+  #queue = []; // lines that came since the last frame
+  #frame = 0;
+  #anchor = null; // a row and where it was seen: what stays in place
+  #seen = 0;
+  #voice = { texts: [], timer: 0 };
+  #told = {}; // what was told last, by the type of the event
+
+  room = "";
+
+  constructor({ scroller, rows, older, newer, link, line }) {
+    super();
+    this.#scroller = scroller;
+    this.#rows = rows;
+    this.#older = older;
+    this.#newer = newer;
+    this.#link = link;
+    this.#line = line;
+    this.copyButton = el("button", { class: "copy tool", type: "button", "aria-label": "Copy the link to this line", title: "Copy the link to this line", tabindex: "-1" },
+      el("span", { class: "i i-link", "aria-hidden": "true" }));
+    this.copyButton.addEventListener("click", () => this.copyLink(this.copyButton.closest(".row")));
+    scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    scroller.addEventListener("keydown", (e) => this.#key(e));
+    for (const type of ["pointerover", "focusin"]) rows.addEventListener(type, (e) => this.#offer(e.target.closest?.(".row")));
+    rows.addEventListener("pointerleave", () => this.copyButton.remove());
+    const sizes = new ResizeObserver(() => this.#resized());
+    for (const e of [scroller, ...scroller.children]) sizes.observe(e);
+    document.addEventListener("visibilitychange", () => this.#turned());
+    link.addEventListener("line", ({ detail }) => this.#came(detail));
+    link.addEventListener("connect", () => this.#cameBack());
+    link.addEventListener("enter", ({ detail }) => this.#entered(detail));
+    link.addEventListener("room", ({ detail }) => this.#renamed(detail));
+    link.addEventListener("answer", ({ detail }) => this.#answered(detail));
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  // tell emits what is not as it was told before.
+  #tell(type, detail) {
+    const now = JSON.stringify(detail);
+    if (now === this.#told[type]) return;
+    this.#told[type] = now;
+    this.#emit(type, detail);
+  }
+
+  #status(state, text = "") {
+    this.#tell("status", { room: this.room, state, text });
+  }
+
+  get #first() {
+    return this.#entries.find((e) => e.line.seq)?.line.seq ?? 0;
+  }
+
+  get #last() {
+    return this.#entries.findLast((e) => e.line.seq)?.line.seq ?? 0;
+  }
+
+  // show shows the newest lines of a room, or the line seq and what is around it. The divider "new"
+  // stands behind the line unread.
+  async show(room, { seq = 0, unread = -1 } = {}) {
+    this.room = room;
+    this.#unread = unread;
+    this.#below = 0;
+    this.#seen = 0;
+    const slow = setTimeout(() => this.#clear(), 120); // the rows of the room before are no answer
+    this.#atEnd = this.#stuck = false;
+    this.#queue = [];
+    await this.#load(async () => {
+      const answer = await this.#link.ask(room, seq ? `/before ${seq + page / 2} ${page}` : `/history ${page}`);
+      const none = seq && !answer.lines.length;
+      const shown = none ? await this.#link.ask(room, `/history ${page}`) : answer;
+      return () => {
+        clearTimeout(slow);
+        this.#replace(shown);
+        if (none) this.#emit("missing", { room, seq });
+        if (seq && !none) this.#target(this.#rowAt(seq), seq);
+        else this.#toEnd();
+      };
+    });
+    clearTimeout(slow);
+  }
+
+  // load runs one load at a time: f asks and returns what changes the rows, which is left out if
+  // another room was shown meanwhile.
+  async #load(f) {
+    const number = this.#loading = ++this.#loads;
+    if (!this.#entries.length) this.#status("loading");
+    try {
+      const change = await f();
+      if (this.#loading !== number) return;
+      this.#loading = 0;
+      change();
+      this.#status(this.#entries.length ? "ready" : "empty");
+      this.#bars();
+      this.#flush();
+      this.#look();
+    } catch (e) {
+      if (!e.code) throw e;
+      if (this.#loading !== number) return;
+      this.#loading = 0;
+      this.#bars();
+      this.#status("error", e.text);
+    }
+  }
+
+  // newest goes to the newest line.
+  newest() {
+    this.#unread = -1;
+    this.#mark();
+    if (!this.#atEnd) return this.show(this.room);
+    this.#toEnd();
+    this.#look();
+  }
+
+  lastOwn() {
+    const own = (l) => l.type === "message" && l.from === this.#nick;
+    return this.#entries.findLast((e) => own(e.line))?.line;
+  }
+
+  clear() {
+    this.room = "";
+    this.#loading = 0;
+    this.#clear();
+  }
+
+  get #nick() {
+    return this.#link.as || this.#link.nick;
+  }
+
+  #clear() {
+    this.#rows.replaceChildren();
+    this.#entries = [];
+    this.#begins = this.#atEnd = false;
+    this.#bars();
+  }
+
+  // weave puts the lines without a seq between those that have one: those that came behind the
+  // line from, and not behind the line to.
+  #weave(lines, from, to) {
+    const extras = (this.#extras.get(fold(this.room)) ?? []).filter((x) => x.after >= from && x.after <= to);
+    this.#queue = this.#queue.filter(({ line }) => line.seq); // the others are among the extras
+    const all = [];
+    let i = 0;
+    for (const line of lines) {
+      for (; i < extras.length && extras[i].after < line.seq; i++) all.push(extras[i].line);
+      all.push(line);
+    }
+    return all.concat(extras.slice(i).map((x) => x.line));
+  }
+
+  #replace({ ok, lines }) {
+    this.#clear();
+    const last = lines.at(-1)?.seq ?? 0;
+    this.#atEnd = last >= ok.newest || !lines.length;
+    this.#begins = lines.length < page;
+    this.#append(this.#weave(lines, lines[0]?.seq ?? 0, this.#atEnd ? Infinity : last - 1));
+    this.#mark();
+  }
+
+  #render(line, prev) {
+    return this.#line.render(line, prev ?? null, { nick: this.#nick, room: this.room, isRoom: this.isRoom });
+  }
+
+  // append adds lines at the end, and returns how many rows that made.
+  #append(lines) {
+    const made = document.createDocumentFragment();
+    for (const line of lines) {
+      const last = this.#entries.at(-1);
+      const merged = presence.has(line.type) && last && this.#line.merge(last.line, line);
+      if (merged) {
+        const row = this.#render(merged, this.#entries.at(-2)?.line);
+        last.row.replaceWith(row);
+        Object.assign(last, { line: merged, row });
+        continue;
+      }
+      const row = this.#render(line, last?.line);
+      this.#entries.push({ line, row });
+      made.append(row);
+    }
+    this.#rows.append(made);
+  }
+
+  #prepend(lines) {
+    const before = this.#entries;
+    this.#entries = [];
+    const made = document.createDocumentFragment();
+    for (const line of lines) {
+      const last = this.#entries.at(-1);
+      const merged = presence.has(line.type) && last && this.#line.merge(last.line, line);
+      if (merged) {
+        this.#entries.pop();
+        last.row.remove();
+      }
+      const row = this.#render(merged || line, this.#entries.at(-1)?.line);
+      this.#entries.push({ line: merged || line, row });
+      made.append(row);
+    }
+    this.#rows.prepend(made);
+    const next = before[0];
+    if (next) { // what stands above it has changed
+      const row = this.#render(next.line, this.#entries.at(-1)?.line);
+      next.row.replaceWith(row);
+      if (this.#anchor?.row === next.row) this.#anchor.row = row;
+      next.row = row;
+    }
+    this.#entries.push(...before);
+  }
+
+  // trim takes out rows beyond `most`, at the end that the reader is far from. The window then
+  // begins and ends with a line that has a seq: the others can be put beside it again.
+  #trim(fromTop) {
+    if (this.#entries.length <= most) return;
+    const all = this.#entries;
+    const out = fromTop ? all.splice(0, all.length - most + page / 2) : all.splice(most - page / 2);
+    while (all.length && !all.at(fromTop ? 0 : -1).line.seq) out.push(fromTop ? all.shift() : all.pop());
+    for (const e of out) e.row.remove();
+    if (fromTop) this.#begins = false;
+    else this.#atEnd = this.#stuck = false;
+  }
+
+  // steady runs a change of the rows and puts the first row in sight back where it was.
+  #steady(change) {
+    this.#anchor = this.#stuck ? null : this.#topRow();
+    change();
+    if (this.#stuck) this.#toEnd();
+    else if (this.#anchor?.row.isConnected) this.#shift(this.#anchor.row.getBoundingClientRect().top - this.#anchor.top);
+    this.#anchor = this.#stuck ? null : this.#topRow();
+  }
+
+  #shift(by) {
+    if (Math.abs(by) >= 0.5) this.#scroller.scrollBy({ top: by, behavior: "instant" });
+  }
+
+  // topRow is the first row in sight, and its place. Rows are in order: it is found by halving.
+  #topRow() {
+    const top = this.#scroller.getBoundingClientRect().top;
+    let low = 0, high = this.#entries.length;
+    while (low < high) {
+      const mid = (low + high) >> 1;
+      if (this.#entries[mid].row.getBoundingClientRect().bottom > top) high = mid;
+      else low = mid + 1;
+    }
+    const row = this.#entries[low]?.row;
+    return row && { row, index: low, top: row.getBoundingClientRect().top };
+  }
+
+  #toEnd() {
+    this.#stuck = this.#atEnd;
+    this.#scroller.scrollTo({ top: this.#scroller.scrollHeight, behavior: "instant" });
+    if (this.#stuck) this.#below = 0;
+  }
+
+  #isAtEnd() {
+    const s = this.#scroller;
+    return s.scrollHeight - s.scrollTop - s.clientHeight <= near;
+  }
+
+  #rowAt(seq) {
+    return (this.#entries.find((e) => e.line.seq >= seq) ?? this.#entries.at(-1))?.row;
+  }
+
+  #target(row, seq) {
+    this.#stuck = false;
+    const s = this.#scroller;
+    const r = row.getBoundingClientRect();
+    this.#shift(r.top - s.getBoundingClientRect().top - Math.max(0, (s.clientHeight - r.height) / 2));
+    row.classList.add("target");
+    setTimeout(() => row.classList.remove("target"), 3000);
+    if (Number(row.dataset.seq) !== seq) this.#emit("missing", { room: this.room, seq });
+  }
+
+  // mark puts the divider on the first row behind unread.
+  #mark() {
+    for (const row of this.#rows.querySelectorAll("[data-new]")) row.removeAttribute("data-new");
+    if (this.#unread < 0) return;
+    const at = this.#entries.findIndex((e) => e.line.seq > this.#unread);
+    if (at > 0 || (at === 0 && this.#begins)) this.#entries[at].row.dataset.new = "";
+  }
+
+  // bars says what is beyond the window.
+  #bars() {
+    const some = this.#entries.length > 0;
+    this.#older.hidden = !some;
+    this.#older.classList.toggle("loading", some && !this.#begins);
+    this.#older.textContent = !this.#begins ? "Earlier lines" : this.#first > 1 ? "Earlier lines are no longer kept" : "The beginning of this room";
+    this.#newer.hidden = !some || this.#atEnd;
+    this.#newer.classList.toggle("loading", !this.#newer.hidden);
+    this.#newer.textContent = "Later lines";
+  }
+
+  #scrolled() {
+    this.#anchor = this.#topRow();
+    this.#stuck = this.#atEnd && this.#isAtEnd();
+    if (this.#stuck) this.#below = 0;
+    this.#look();
+  }
+
+  // look loads what the reader comes near to, and tells what is in sight.
+  #look() {
+    const s = this.#scroller;
+    const screen = s.clientHeight;
+    this.#tell("bottom", { at: this.#stuck, below: this.#below });
+    this.#tellSeen();
+    if (this.#loading || !this.#entries.length || !this.#link.wants(this.room)) return;
+    if (!this.#begins && s.scrollTop < 1.5 * screen) this.#loadOlder();
+    else if (!this.#atEnd && s.scrollHeight - s.scrollTop - screen < 1.5 * screen) this.#loadNewer();
+  }
+
+  #tellSeen() {
+    if (document.hidden || !this.#entries.length) return;
+    let seq = this.#last;
+    if (!this.#stuck) {
+      const end = this.#scroller.getBoundingClientRect().bottom;
+      const seen = this.#entries.findLast((e) => e.line.seq && e.row.getBoundingClientRect().top < end);
+      seq = seen?.line.seq ?? 0;
+    }
+    if (seq <= this.#seen) return;
+    this.#seen = seq;
+    this.#emit("seen", { room: this.room, seq });
+  }
+
+  #loadOlder() {
+    return this.#load(async () => {
+      const first = this.#first;
+      const { lines } = await this.#link.ask(this.room, `/before ${first} ${page}`);
+      return () => this.#steady(() => {
+        this.#begins = lines.length < page;
+        this.#prepend(this.#weave(lines, lines[0]?.seq ?? first, first - 1));
+        this.#trim(false);
+        this.#mark();
+      });
+    });
+  }
+
+  // loadNewer asks for the lines behind the window. There is no request for that: it asks for what
+  // is before a later seq, further on if there is a hole.
+  #loadNewer() {
+    return this.#load(async () => {
+      const last = this.#last;
+      let answer;
+      for (let step = page; ; step *= 4) {
+        answer = await this.#link.ask(this.room, `/before ${last + step + 1} ${page + 1}`);
+        if (answer.lines.some((l) => l.seq > last) || last + step >= answer.ok.newest) break;
+      }
+      while (answer.lines.length > page && answer.lines[0].seq > last + 1) { // it begins behind the hole's end
+        const back = await this.#link.ask(this.room, `/before ${answer.lines[0].seq} ${page + 1}`);
+        if (!back.lines.some((l) => l.seq > last)) break;
+        answer = back;
+      }
+      const lines = answer.lines.filter((l) => l.seq > last);
+      return () => this.#steady(() => {
+        this.#atEnd = (lines.at(-1)?.seq ?? last) >= answer.ok.newest;
+        this.#append(this.#weave(lines, last, this.#atEnd ? Infinity : (lines.at(-1)?.seq ?? last) - 1));
+        this.#trim(true);
+        this.#mark();
+      });
+    });
+  }
+
+  // came takes a line of any room.
+  #came({ room, line, live }) {
+    const key = fold(room);
+    if (!line.seq) {
+      const extras = this.#extras.get(key) ?? [];
+      extras.push({ after: this.#link.entered(room)?.newest ?? 0, line });
+      if (extras.length > keepExtras) extras.splice(0, extras.length - keepExtras);
+      this.#extras.set(key, extras);
+    }
+    if (key !== fold(this.room)) return;
+    this.#queue.push({ line, live });
+    if (this.#frame) return;
+    const flush = () => {
+      this.#frame = 0;
+      this.#flush();
+    };
+    this.#frame = document.hidden ? setTimeout(flush, 500) : requestAnimationFrame(flush);
+  }
+
+  // flush shows the lines that came since the last frame: all of them by one change.
+  #flush() {
+    if (!this.#queue.length) return;
+    if (this.#loading && !this.#atEnd) { // behind what is loading
+      if (this.#queue.length > 4 * most) this.#queue.splice(0, this.#queue.length - most);
+      return;
+    }
+    const last = this.#last;
+    const came = this.#queue.filter(({ line }) => !line.seq || line.seq > last);
+    this.#queue = [];
+    if (!this.#stuck) this.#below += came.filter(({ line }) => line.seq).length;
+    if (came.some(({ line, live }) => live && line.seq && line.from === this.#nick)) this.#unread = -1;
+    if (this.#atEnd && came.length) {
+      const shown = came.slice(-most);
+      this.#steady(() => {
+        this.#append(shown.map(({ line }) => line));
+        // Who reads further up keeps the rows there; the end is then asked for again.
+        if (this.#stuck) this.#trim(true);
+        else if (this.#entries.length > 2 * most) this.#trim(false);
+        this.#mark();
+      });
+      this.#bars();
+      this.#status("ready");
+    }
+    this.#say(came);
+    this.#tell("bottom", { at: this.#stuck, below: this.#below });
+    this.#tellSeen();
+  }
+
+  // say announces new lines, in sentences that a voice can keep up with.
+  #say(came) {
+    const v = this.#voice;
+    for (const { line, live } of came) {
+      const text = live && line.from !== this.#nick && this.#line.spoken(line);
+      if (text) v.texts.push(text);
+    }
+    if (v.timer || !v.texts.length || document.hidden) return;
+    const texts = v.texts.splice(0);
+    this.#emit("announce", { text: texts.length > 3 ? `${count(texts.length)} new lines` : texts.join("\n") });
+    v.timer = setTimeout(() => {
+      v.timer = 0;
+      this.#say([]);
+    }, quietTime);
+  }
+
+  #resized() {
+    if (this.#stuck) this.#toEnd();
+    else if (this.#anchor?.row.isConnected) this.#shift(this.#anchor.row.getBoundingClientRect().top - this.#anchor.top);
+  }
+
+  // turned: what comes while nobody looks stands below the divider.
+  #turned() {
+    if (document.hidden && this.#stuck) this.#unread = this.#last;
+    this.#voice.texts = [];
+    if (!document.hidden) this.#look();
+  }
+
+  // cameBack asks for the newest lines before the catch-up, so that they are there at once.
+  #cameBack() {
+    if (!this.#entries.length || this.#loading || !this.#link.wants(this.room)) return;
+    const last = this.#last;
+    this.#link.ask(this.room, `/history ${page}`).then((answer) => {
+      const { lines, ok } = answer;
+      if (last !== this.#last || !lines.length || lines[0].seq <= last || ok.newest <= last) return; // the catch-up goes on where the window ends
+      if (!this.#stuck) {
+        this.#atEnd = false;
+        this.#bars();
+        return;
+      }
+      if (this.#unread < 0) this.#unread = last;
+      this.#replace(answer);
+      this.#toEnd();
+      this.#bars();
+    }, () => {});
+  }
+
+  #entered({ room, other }) {
+    if (!other) return;
+    this.#extras.delete(fold(room));
+    if (fold(room) === fold(this.room)) this.show(this.room);
+  }
+
+  #renamed({ type, name, was }) {
+    if (type === "renamed" && fold(was) === fold(this.room)) this.room = name;
+  }
+
+  // answered shows the answer of a command that was typed.
+  #answered({ room, text, code, lines }) {
+    const members = lines.filter((l) => l.type === "member").map((l) => l.nick);
+    const said = members.length ? `${text}: ${members.join(", ")}` : text;
+    if (said) this.#came({ room, live: true, line: { type: "notice", local: true, code, time: new Date().toISOString(), text: said } });
+  }
+
+  #offer(row) {
+    if (row?.dataset.seq && this.copyButton.parentNode !== row) row.append(this.copyButton);
+  }
+
+  copyLink(row) {
+    if (row?.dataset.seq) copy(new URL(roomHref(this.room, row.dataset.seq), document.baseURI).href);
+  }
+
+  // key: Enter goes from the log to its last line in sight, arrows from line to line, c copies the
+  // link to it.
+  #key(e) {
+    if (e.altKey || e.ctrlKey || e.metaKey) return;
+    const row = e.target.closest(".row");
+    const focus = (r) => {
+      if (!r) return;
+      r.tabIndex = -1;
+      r.focus({ preventScroll: true });
+      r.scrollIntoView({ block: "nearest" });
+    };
+    if (e.target === this.#scroller && e.key === "Enter") {
+      const end = this.#scroller.getBoundingClientRect().bottom;
+      focus(this.#entries.findLast((x) => x.row.getBoundingClientRect().bottom <= end + 1)?.row);
+    } else if (e.target === row && e.key === "ArrowUp") focus(row.previousElementSibling);
+    else if (e.target === row && e.key === "ArrowDown") focus(row.nextElementSibling);
+    else if (e.target === row && (e.key === "c" || e.key === "Enter")) this.copyLink(row);
+    else if (e.target === row && e.key === "Escape") this.#scroller.focus();
+    else return;
+    e.preventDefault();
+    e.stopPropagation();
+  }
+}
