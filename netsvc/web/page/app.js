@@ -9,7 +9,7 @@ import { Log } from "./log.js";
 import { People } from "./people.js";
 import { Rooms } from "./rooms.js";
 import { Search } from "./search.js";
-import { count, el, fold, icon, monogram, plural, roomHref } from "./text.js";
+import { count, el, fold, icon, monogram, plural, roomHref, unseen } from "./text.js";
 
 const $ = (id) => document.getElementById(id);
 const base = new URL(document.baseURI);
@@ -410,8 +410,7 @@ function setMe(nick) {
   if (!nick) return;
   me = nick;
   people.me = me;
-  $("me").replaceChildren(monogram(me), el("bdi", { class: "nick-me" }, me));
-  $("me").setAttribute("aria-label", `Your name: ${me}. Change it`);
+  $("me").replaceChildren(monogram(me, true), el("bdi", { class: "nick-me" }, me), unseen(["change your name"]));
 }
 
 const isGuest = (nick) => /^guest-\d+$/.test(nick);
@@ -653,7 +652,7 @@ link.addEventListener("state", ({ detail: { state, why, at } }) => {
     return;
   }
   const bar = () => {
-    $("offline").hidden = false;
+    $("offline").hidden = link.state === "refused" && !started;
     $("offline").classList.toggle("refused", link.state === "refused");
     $("retry").textContent = link.state === "refused" ? "Try again" : "Try now";
     if (link.state === "refused") $("offline-text").textContent = why ? dialog.sentence({ text: why }) : "The server refuses this page.";
@@ -661,8 +660,10 @@ link.addEventListener("state", ({ detail: { state, why, at } }) => {
     $("offline-text").dataset.state = link.state;
   };
   // A short break, such as an upgrade of the server, is shown by the dot alone.
-  if (state === "refused") bar();
-  else if (offlineTimer === undefined) offlineTimer = setTimeout(bar, 2000);
+  if (state === "refused") {
+    bar();
+    if (!started) blank("block", "The server refuses this page", why && dialog.sentence({ text: why }), { bad: true, actions: [["Try again", () => link.retry(), true]] });
+  } else if (offlineTimer === undefined) offlineTimer = setTimeout(bar, 2000);
   if (state === "offline" && at) {
     const count = () => {
       const s = Math.max(0, Math.ceil((at - Date.now()) / 1000));
@@ -757,6 +758,7 @@ addEventListener("beforeunload", (e) => {
   if (rooms.opened.some((name) => link.outbox(name).some((m) => m.state === "waiting"))) e.preventDefault();
 });
 
+drawHead();
 loading();
 if (me) setMe(me);
 else $("me").replaceChildren(el("span", { class: "nick-me" }, "Choose a name"));

@@ -209,7 +209,6 @@ export class Composer {
       class: "choice", role: "option", id: `choice-${i}`, "aria-selected": "false",
       pointerdown: (e) => e.preventDefault(), click: () => this.#take(i),
     }, el("span", { dir: "auto" }, c.label), el("span", {}, c.what))));
-    input.setAttribute("aria-expanded", String(!choices.hidden));
     input.removeAttribute("aria-activedescendant");
   }
 
@@ -253,7 +252,7 @@ export class Composer {
 
   #waiting(m, first) {
     const words = { waiting: "waiting for the connection", sent: "sending", unsure: "checking whether it arrived", failed: "not sent" };
-    const li = el("li", { class: `out ${m.state}` }, first && monogram(this.me()), fill(el("div", { class: "text", dir: "auto" }), m.text),
+    const li = el("li", { class: `out ${m.state}` }, first && monogram(this.me(), true), fill(el("div", { class: "text", dir: "auto" }), m.text),
       el("span", { class: "out-state" }, m.state === "failed" ? icon("warn") : el("span", { class: "pulse", "aria-hidden": "true" }), words[m.state]));
     if (m.state === "failed") {
       li.lastChild.append(el("button", { class: "tool", type: "button", click: () => this.link.again(m.id) }, "Try again"));

@@ -99,7 +99,7 @@ export async function copy(text) {
 
 // sheet is the content of a dialog with a heading and a button that closes it.
 export function sheet(title, close, ...parts) {
-  return el("div", { class: "sheet" }, el("div", { class: "sheet-head" }, el("h2", { dir: "auto" }, title),
+  return el("div", { class: "sheet" }, el("div", { class: "sheet-head" }, el("h2", { dir: "auto", tabindex: "-1", autofocus: true }, title),
     el("button", { class: "tool", "aria-label": "Close", click: close }, icon("x"))), ...parts);
 }
 

@@ -43,11 +43,11 @@ export const commands = [
 ];
 
 export function showKeys() {
-  const rows = (list) => el("dl", {}, ...list.flatMap(([keys, what]) => [el("dt", {}, ...keys.flatMap((k, i) => [i ? " " : "", el("kbd", {}, k)])), el("dd", {}, what)]));
+  const rows = (list, tag) => el("dl", {}, ...list.flatMap(([keys, what]) => [el("dt", {}, ...keys.map((k) => el(tag, {}, k))), el("dd", {}, what)]));
   const d = dialog.open("Keys and commands", dialog.sheet("Keys and commands", () => d.close(),
-    ...shown.flatMap(([name, list]) => [el("h3", {}, name), rows(list)]),
+    ...shown.flatMap(([name, list]) => [el("h3", {}, name), rows(list, "kbd")]),
     el("h3", {}, "Commands"),
-    rows(commands.map(([name, args, what]) => [[`${name} ${args}`.trim()], what]))));
+    rows(commands.map(([name, args, what]) => [[`${name} ${args}`.trim()], what]), "code")), { className: "keys-dialog" });
   return d;
 }
 

@@ -1,5 +1,5 @@
 // The members of the room: who, since when, and by which door.
-import { ago, count, el, fold, monogram, plural } from "./text.js";
+import { ago, count, el, fold, monogram, plural, unseen } from "./text.js";
 
 // More members than these are not drawn.
 const drawn = 300;
@@ -81,9 +81,8 @@ export class People {
     const since = m.since ? ago(m.since) : "";
     return el("li", {}, el("button", {
       class: "member", "data-nick": m.nick, click: () => this.pick(m.nick),
-      "aria-label": `${m.nick}${own ? ", you" : ""}, by ${door}${since ? `, since ${since}` : ""}`,
       title: `${m.nick}\nby ${door}${since ? ` since ${since}` : ""}${own ? "" : "\nClick to send a private message"}`,
-    }, monogram(m.nick), el("bdi", { class: "member-name" }, m.nick), own && el("span", { class: "you" }, "you"),
-    el("span", { class: "member-more" }, [door, since].filter(Boolean).join(" · "))));
+    }, monogram(m.nick, own), el("bdi", { class: "member-name" }, m.nick), unseen([own && "you", `by ${door}`, since && `since ${since}`]),
+    own && el("span", { class: "you", "aria-hidden": "true" }, "you"), el("span", { class: "member-more", "aria-hidden": "true" }, [door, since].filter(Boolean).join(" · "))));
   }
 }

@@ -1,7 +1,7 @@
 // The list of rooms, with what is unread in each, and the dialog that jumps to one.
 import * as dialog from "./dialog.js";
 import { keep } from "./keep.js";
-import { count, el, fold, icon, mentions, plural, roomHref } from "./text.js";
+import { count, el, fold, icon, mentions, plural, roomHref, unseen } from "./text.js";
 
 // More rooms than these are not drawn in the list; the jump dialog finds all of them.
 const drawn = 250;
@@ -234,14 +234,13 @@ export class Rooms extends EventTarget {
     if (current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
     link.title = room.topic ?? "";
-    const label = [room.name, room.locked && "has a password", named && plural(named, "mention"), unread && `${count(unread)} unread`, !mine && !room.locked && plural(room.members ?? 0, "member"), muted && "notifications off"];
-    link.setAttribute("aria-label", label.filter(Boolean).join(", "));
-    link.replaceChildren(el("bdi", { class: "room-name" }, room.name));
+    const more = [room.locked && "has a password", named && plural(named, "mention"), unread && `${count(unread)} unread`, !mine && !room.locked && plural(room.members ?? 0, "member"), muted && "notifications off"];
+    link.replaceChildren(el("bdi", { class: "room-name" }, room.name), unseen(more));
     if (room.locked) link.append(icon("lock"));
     if (muted) link.append(icon("mute"));
-    if (named) link.append(el("span", { class: "badge mentions" }, `@${named > 99 ? "99+" : named}`));
-    else if (unread && !current) link.append(el("span", { class: "badge" }, unread > 999 ? "999+" : count(unread)));
-    else if (!mine && room.members) link.append(el("span", { class: "room-count" }, count(room.members)));
+    if (named) link.append(el("span", { class: "badge mentions", "aria-hidden": "true" }, `@${named > 99 ? "99+" : named}`));
+    else if (unread && !current) link.append(el("span", { class: "badge", "aria-hidden": "true" }, unread > 999 ? "999+" : count(unread)));
+    else if (!mine && room.members) link.append(el("span", { class: "room-count", "aria-hidden": "true" }, count(room.members)));
     return item;
   }
 

@@ -21,6 +21,9 @@ export function el(tag, props, ...children) {
 // icon makes an icon that is decoration: its button has a name.
 export const icon = (name) => el("span", { class: `i i-${name}`, "aria-hidden": "true" });
 
+// unseen makes a text that is only heard: what the picture beside it says.
+export const unseen = (words) => el("span", { class: "unseen" }, words.filter(Boolean).map((w) => `, ${w}`).join(""));
+
 // Nicks and rooms are compared without case. (The server knows more; a page must only not miss one.)
 export const fold = (name) => name.normalize("NFKC").toLowerCase();
 
@@ -129,9 +132,9 @@ export function paint(e, nick) {
 }
 
 // monogram is the square with a nick's first letter.
-export function monogram(nick) {
+export function monogram(nick, own = false) {
   const first = /[\p{L}\p{N}]/u.exec(nick)?.[0] ?? "?";
-  return paint(el("span", { class: "mono", "aria-hidden": "true" }, first.toUpperCase()), nick);
+  return paint(el("span", { class: own ? "mono own" : "mono", "aria-hidden": "true" }, first.toUpperCase()), nick);
 }
 
 const language = navigator.language;
