@@ -62,6 +62,7 @@ func (s *Service) countConn(a netip.Addr, count func(perAddress int) error) (Ref
 	case err != nil:
 		return refusedAddress, wire.Errorf(wire.CodeBusy, "your address has %s here, which is the limit", plural(o.MaxPerAddress, "connection"))
 	}
+	s.trimmer.Connected()
 	return "", nil
 }
 

@@ -403,7 +403,7 @@ func (a *adoption) lineSession(st *memberState, fd int) error {
 	if m.ended {
 		s.conn.DisableRead()
 	}
-	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
+	a.countConn(st.Remote)
 	a.upgrade.lines = append(a.upgrade.lines, s)
 	if err := s.conn.Start(s, s.pending != nil); err != nil {
 		return err
@@ -517,6 +517,12 @@ func (a *adoption) adoptDoor(st doorState, fds []int) error {
 	return e.Open(d.admit, d.Refusal(busyText))
 }
 
+// countConn counts a connection.
+func (a *adoption) countConn(remote netip.AddrPort) {
+	a.conns.Acquire(remote.Addr(), 0, 0) // without a limit it always counts
+	a.trimmer.Connected()
+}
+
 // roomsSession restores a session of a door, and its members. Nothing is read or written before
 // Thaw.
 func (a *adoption) roomsSession(st *roomsSessionState, fd int) error {
@@ -555,7 +561,7 @@ func (a *adoption) roomsSession(st *roomsSessionState, fd int) error {
 		s.pending = &pendingLines{l.Line, l.Over, l.Rest}
 		a.engine.AddPending(s.pending.size())
 	}
-	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
+	a.countConn(st.Remote)
 	a.upgrade.sessions = append(a.upgrade.sessions, s)
 	return d.begin(s, st.State)
 }
@@ -589,7 +595,7 @@ func (a *adoption) masterSession(st *masterState, fd int) error {
 	if len(st.Held) > 0 {
 		c.setPendingInput(&pendingInput{pendingLines: pendingLines{rest: st.Held}})
 	}
-	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
+	a.countConn(st.Remote)
 	return a.beginMaster(c, st.Idle)
 }
 
@@ -607,7 +613,7 @@ func (a *adoption) passwordSession(st *passwordState, fd int) error {
 	if len(st.Held) > 0 {
 		c.setPendingInput(&pendingInput{pendingLines: pendingLines{rest: st.Held}})
 	}
-	a.conns.Acquire(st.Remote.Addr(), 0, 0) // without a limit it always counts
+	a.countConn(st.Remote)
 	c.begin(st.Asked, true)
 	return nil
 }

@@ -568,6 +568,7 @@ func (s *Service) Abandon(within time.Duration) {
 	}
 	s.engine.Abandon()
 	s.readers.Stop()
+	s.trimmer.Stop()
 	for _, v := range s.nonMembers() {
 		v.terminate() // those that could not be handed over
 	}

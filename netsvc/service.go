@@ -22,6 +22,7 @@ import (
 	"roomd/netsvc/readers"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
+	"roomd/netsvc/trim"
 	"roomd/netsvc/wire"
 	"roomd/store"
 )
@@ -165,6 +166,7 @@ type totals struct {
 	// not be started, or stayed with the process before.
 	uncounted atomic.Uint64
 	counters  counters
+	trimmer   trim.Trimmer
 }
 
 // shutdown is the state of Stop.
@@ -309,6 +311,7 @@ func (s *Service) Stop() {
 	s.logQueue.wait()
 	s.tasks.Wait()
 	s.readers.Stop()
+	s.trimmer.Stop()
 	s.engine.Close()
 }
 

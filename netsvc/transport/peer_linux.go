@@ -21,8 +21,8 @@ type peerState struct {
 // on idle connections only. A peer that is there and does not read acknowledges the kernel's
 // window probes, so it is told apart (tcp(7), tcp_probe_timer).
 func probePeer(fd uintptr) peerState {
-	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
+	var info unix.TCPInfo
+	if !getTCPInfo(fd, &info) {
 		return peerState{}
 	}
 	return peerState{
@@ -35,8 +35,8 @@ func probePeer(fd uintptr) peerState {
 // wasReset reports whether the connection ended with a reset. The kernel gives that error
 // once, and a write may have met it: the next read then meets the end of the input.
 func wasReset(fd uintptr) bool {
-	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-	return err == nil && info.State == unix.BPF_TCP_CLOSE
+	var info unix.TCPInfo
+	return getTCPInfo(fd, &info) && info.State == unix.BPF_TCP_CLOSE
 }
 
 // hungUp reports whether the peer has closed its side, or the connection is broken.
@@ -72,8 +72,8 @@ type outQueue struct {
 func askOutQueue(fd uintptr, ended bool) (q outQueue) {
 	hasEnd := false
 	if ended { // asked first: an end that comes in between counts as a byte
-		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		hasEnd = err == nil && (info.State == unix.BPF_TCP_FIN_WAIT1 || info.State == unix.BPF_TCP_CLOSING || info.State == unix.BPF_TCP_LAST_ACK)
+		var info unix.TCPInfo
+		hasEnd = getTCPInfo(fd, &info) && (info.State == unix.BPF_TCP_FIN_WAIT1 || info.State == unix.BPF_TCP_CLOSING || info.State == unix.BPF_TCP_LAST_ACK)
 	}
 	n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
 	if hasEnd && n > 0 {
