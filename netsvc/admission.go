@@ -480,12 +480,12 @@ const (
 )
 
 // commandCost is what a command costs beyond its line.
-func (s *lineSession) commandCost(line []byte) float64 {
+func (m *Member) commandCost(line []byte) float64 {
 	c, err := wire.ParseCommand(string(line))
 	if err != nil {
 		return 0
 	}
-	r := s.member.room
+	r := m.room
 	switch c.Do {
 	case wire.Who:
 		r.mu.Lock()

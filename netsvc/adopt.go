@@ -531,7 +531,7 @@ func (a *adoption) roomsSession(st *roomsSessionState, fd int) error {
 		return err
 	}
 	s := d.newSession(a.engine.AdoptConn(fd), st.Remote, st.Since)
-	s.unsent, s.framer = st.Rest, wire.RestoreFramer(d.LineBytes(), st.Framer)
+	s.unsent, s.framer = st.Rest, wire.RestoreFramer(d.lineBytes(), st.Framer)
 	s.allowance, s.unpaid, s.admitted = int64(st.Allowed), st.Unended, st.Admitted
 	if st.Reset {
 		s.set(isReset)

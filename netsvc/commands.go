@@ -38,7 +38,7 @@ func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok 
 			return CauseForeign, true
 		}
 	}
-	isText := over == 0 && (s.raw || line[0] != '/' || len(line) > 1 && line[1] == '/')
+	isText := over == 0 && (s.raw || !isCommand(line))
 	if unheard && s.hasNoEffect(line, over, isText) {
 		return "", true
 	}
@@ -48,7 +48,7 @@ func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok 
 	}
 	price := 1.0
 	if !isText && over == 0 {
-		work := s.commandCost(line)
+		work := m.commandCost(line)
 		if work > 0 && !wait {
 			return "", false // too slow for an event loop
 		}
@@ -57,34 +57,99 @@ func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok 
 	if !s.awaitTurn(flying, price, wait) || !s.awaitAddressTurn(price-1) {
 		return "", wait && m.hasEnded()
 	}
+	if s.raw && over == 0 {
+		return "", m.say(store.Message, m.room.svc.counters.clean(line), wait)
+	}
+	own, ok := m.perform(line, over, wait)
+	switch own.Do {
+	case wire.Nick:
+		m.answerError(own.Name, m.rename(own.Name, own.Text))
+	case wire.Raw:
+		s.raw = true
+		m.ok(own.Name, "from now on every line is text, commands too")
+	case wire.Quit:
+		m.ok(own.Name, "bye")
+		return CauseLeft, true
+	}
+	return "", ok
+}
+
+// perform carries out a line that is paid for, and answers it. A command that concerns the whole
+// session (Nick, Raw, Quit) is returned to it instead; else Do is 0. Without wait it returns false if
+// the store has no room for the line now. The caller has the read lock.
+func (m *Member) perform(line []byte, over int, wait bool) (own wire.Command, ok bool) {
+	svc := m.room.svc
 	if over > 0 {
-		m.room.svc.counters.tooLong.Add(1)
+		svc.counters.tooLong.Add(1)
 		m.answer(wire.Event{Type: wire.TypeError, Command: "say", Code: wire.CodeTooLong, Text: fmt.Sprintf(
-			wire.NotSent+"the line has %d bytes, the limit is %d", over, m.room.svc.opts().LineBytes)})
-		return "", true
+			wire.NotSent+"the line has %d bytes, the limit is %d", over, svc.opts().LineBytes)})
+		return own, true
 	}
-	text := m.room.svc.counters.clean(line)
-	if s.raw {
-		return "", m.say(store.Message, text, wait)
-	}
-	cmd, err := wire.ParseCommand(text)
+	cmd, err := wire.ParseCommand(svc.counters.clean(line))
 	if err == nil {
-		err = s.execute(cmd, wait)
+		switch cmd.Do {
+		case wire.Nick, wire.Raw, wire.Quit:
+			return cmd, true
+		}
+		err = m.execute(cmd, wait)
 	}
+	if errors.Is(err, errWait) {
+		return own, false
+	}
+	m.answerError(cmd.Name, err)
+	return own, true
+}
+
+// answerError answers a command that has failed; nil: it has not.
+func (m *Member) answerError(command string, err error) {
 	var refusal *wire.Error
 	switch {
-	case errors.Is(err, errQuit):
-		return CauseLeft, true
-	case errors.Is(err, errWait):
-		return "", false
+	case err == nil:
 	case errors.As(err, &refusal):
-		m.answer(wire.Event{Type: wire.TypeError, Command: cmd.Name, Code: refusal.Code, Text: refusal.Text})
-	case err != nil:
-		m.room.svc.log.Error("command failed", "room", m.room.name(), "remote", s.remote, "command", cmd.Name, "error", err)
-		m.answer(wire.Event{Type: wire.TypeError, Command: cmd.Name, Code: wire.CodeInternal, Text: "the server could not do that"})
+		m.answer(wire.Event{Type: wire.TypeError, Command: command, Code: refusal.Code, Text: refusal.Text})
+	default:
+		m.room.svc.log.Error("command failed", "room", m.room.name(), "remote", m.out.remote, "command", command, "error", err)
+		m.answer(wire.Event{Type: wire.TypeError, Command: command, Code: wire.CodeInternal, Text: "the server could not do that"})
 	}
-	return "", true
 }
+
+// Handle handles a line that the client says in the member's room, as the room's port does. A command
+// that concerns the session is returned to it, unanswered (Nick, Raw, Quit); else Do is 0. It is for
+// Protocol.Line, after AwaitTurn(m.Cost(line, over)): see there for over, wait and ok.
+func (m *Member) Handle(line []byte, over int, wait bool) (own wire.Command, ok bool) {
+	flying := maxInFlight
+	if over > 0 || isCommand(line) {
+		flying = 1 // the answer comes behind the lines that the member said before
+	}
+	switch ok, ended := m.withinBounds(flying); {
+	case ended:
+		return own, true
+	case !ok && !wait:
+		return own, false
+	case !ok && !m.awaitBounds(flying):
+		return own, m.hasEnded()
+	}
+	return m.perform(line, over, wait)
+}
+
+// Cost is what a line of the member costs: 1 is that of a message. A dear one is for a caller that may
+// wait.
+func (m *Member) Cost(line []byte, over int) float64 {
+	if over > 0 || !isCommand(line) {
+		return 1
+	}
+	return 1 + m.commandCost(line)
+}
+
+// isCommand reports whether a line that is not blank is a command, and no text.
+func isCommand(line []byte) bool { return line[0] == '/' && (len(line) == 1 || line[1] != '/') }
+
+// Ok answers a command that the session has carried out.
+func (m *Member) Ok(command, text string) { m.ok(command, text) }
+
+// Fail answers a command that the session could not carry out. An error other than a *wire.Error is
+// logged, and the client is told of a fault of the server.
+func (m *Member) Fail(command string, err error) { m.answerError(command, err) }
 
 // hasNoEffect reports whether a line has no effect but an answer. A client that is gone does not
 // get the answer, so the line costs nothing.
@@ -105,15 +170,11 @@ func (s *lineSession) hasNoEffect(line []byte, over int, isText bool) bool {
 	return true
 }
 
-var (
-	errQuit = errors.New("quit")
-	errWait = errors.New("the store has no room for the line now")
-)
+var errWait = errors.New("the store has no room for the line now")
 
-// execute carries out a command. Every command has exactly one answer. It returns errWait if a
-// line has to wait and wait is false.
-func (s *lineSession) execute(c wire.Command, wait bool) error {
-	m := &s.member
+// execute carries out a command of one room. Every command has exactly one answer. It returns errWait
+// if a line has to wait and wait is false.
+func (m *Member) execute(c wire.Command, wait bool) error {
 	said := true
 	switch c.Do {
 	case wire.Say:
@@ -128,8 +189,6 @@ func (s *lineSession) execute(c wire.Command, wait bool) error {
 			return nil
 		}
 		said = m.say(store.Topic, c.Text, wait)
-	case wire.Nick:
-		return m.rename(c.Name, c.Text)
 	case wire.Msg:
 		return m.whisper(c.To, c.Text)
 	case wire.Who:
@@ -156,9 +215,6 @@ func (s *lineSession) execute(c wire.Command, wait bool) error {
 		} else {
 			m.ok(c.Name, "your own lines are not shown to you")
 		}
-	case wire.Raw:
-		s.raw = true
-		m.ok(c.Name, "from now on every line is text, commands too")
 	case wire.Ping:
 		m.queue(insert{kind: pong})
 	case wire.Pass:
@@ -169,9 +225,6 @@ func (s *lineSession) execute(c wire.Command, wait bool) error {
 		}
 	case wire.Help:
 		m.help(c.Name)
-	case wire.Quit:
-		m.ok(c.Name, "bye")
-		return errQuit
 	default:
 		return fmt.Errorf("no code for /%s", c.Name)
 	}

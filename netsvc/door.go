@@ -1,9 +1,12 @@
 package netsvc
 
 import (
+	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"roomd/netsvc/ban"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
@@ -28,19 +32,41 @@ type Door interface {
 	Begin(s *RoomsSession, state []byte) (Protocol, error)
 	// Formats are the formats that its members may read.
 	Formats() map[roomlog.Format]Format
-	// LineBytes is the longest line that a client may send, without its ending.
+	// LineBytes is the longest line that a client may send, without its ending; 0: as long as a room
+	// takes, or ShortLine if that is less.
 	LineBytes() int
 }
+
+// ShortLine is the least that LineBytes can be for a door of HTTP: the beginning of a message, which names
+// a room, is a line.
+const ShortLine = 160
+
+// HTTPDoor is a door whose clients speak HTTP before they have a session.
+type HTTPDoor interface {
+	Door
+	// Serve serves HTTP on the connections that l accepts, each an *HTTPConn, within bounded times for
+	// what a client sends, reads, or leaves unused. It returns when l is closed. The connections are
+	// closed by the Service.
+	Serve(s *Service, l net.Listener)
+}
+
+// FrameConn is a connection of messages, over which a session goes on after HTTP: transport says what
+// its methods do. Its first message has a line before the lines of the client.
+type FrameConn = transport.FrameConn
 
 // DoorOptions is a door, and the addresses on which it is open. They are read by New.
 type DoorOptions struct {
 	Door
 	Listen []netip.AddrPort
+	// Master says that clients of the master port whose first line is one of HTTP come to this door,
+	// which is an HTTPDoor. At most one door has it.
+	Master bool
 }
 
 // doorList has the doors of a server.
 type doorList struct {
 	doors     []*openDoor // set by New, then read-only
+	httpDoor  *openDoor   // for the clients of the master port that speak HTTP; nil: they are refused. Set by New
 	doorsStay atomic.Bool // the next process knows no doors: their sessions end with this one
 }
 
@@ -49,6 +75,7 @@ type openDoor struct {
 	Door
 	svc    *Service
 	listen []netip.AddrPort
+	http   *httpListener // nil: it is no HTTPDoor
 
 	mu      sync.Mutex
 	bound   map[netip.AddrPort]*transport.Endpoint // by the wanted address
@@ -59,19 +86,28 @@ type openDoor struct {
 // addDoors makes the doors of the options.
 func (s *Service) addDoors(all []DoorOptions) {
 	for _, o := range all {
-		s.doors = append(s.doors, &openDoor{
+		d := &openDoor{
 			Door: o.Door, svc: s, listen: o.Listen,
 			bound: make(map[netip.AddrPort]*transport.Endpoint), unbound: make(map[netip.AddrPort]string),
-		})
+		}
+		if _, ok := o.Door.(HTTPDoor); ok {
+			d.http = &httpListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+		}
+		if s.doors = append(s.doors, d); o.Master {
+			s.httpDoor = d
+		}
 		for f, by := range o.Door.Formats() {
 			s.formats[f] = by
 		}
 	}
 }
 
-// openDoors binds the doors, where they are not bound already.
+// openDoors binds the doors, where they are not bound already, and has those of HTTP serve.
 func (s *Service) openDoors() {
 	for _, d := range s.doors {
+		if d.http != nil {
+			s.tasks.Go(func() { d.Door.(HTTPDoor).Serve(s, d.http) })
+		}
 		for _, a := range d.listen {
 			if err := d.tryBind(a, bindTimeout); err != nil {
 				s.log.Warn("a door is not open; the server keeps trying", "door", d.Name(), "address", a.String(), "cause", d.reason(a))
@@ -149,12 +185,16 @@ func (d *openDoor) close() {
 	for _, e := range d.endpoints() {
 		e.DrainAndClose()
 	}
+	if d.http != nil {
+		d.http.Close()
+	}
 }
 
 // DoorInfo is a door as the operator sees it.
 type DoorInfo struct {
 	Name      string            `json:"name"`
 	Listening []netip.AddrPort  `json:"listening"`
+	Master    bool              `json:"master,omitempty"`  // it is open on the master port
 	Unbound   map[string]string `json:"unbound,omitempty"` // addresses that cannot be bound, and why
 	Sessions  int               `json:"sessions"`
 	Members   int               `json:"members"` // in all rooms
@@ -170,6 +210,9 @@ func (d DoorInfo) Missing() (all []string) {
 
 func (d DoorInfo) String() string {
 	text := d.Name
+	if d.Master {
+		text += " on the master port"
+	}
 	for _, a := range d.Listening {
 		text += " " + a.String()
 	}
@@ -202,7 +245,7 @@ func (s *Service) Doors() []DoorInfo {
 				i.Members += len(k.Members())
 			}
 		}
-		if len(d.listen) > 0 || i.Sessions > 0 {
+		if i.Master = d == s.httpDoor; len(d.listen) > 0 || i.Master || i.Sessions > 0 {
 			all = append(all, i)
 		}
 	}
@@ -233,6 +276,10 @@ func (d *openDoor) admit(c transport.Socket, addr netip.AddrPort) {
 		return
 	}
 	if !s.needsHandshake(addr.Addr()) {
+		if d.http != nil {
+			d.serveHTTP(c.TCP(addr), addr, time.Now(), nil)
+			return
+		}
 		_ = d.begin(d.newSession(s.engine.NewConn(c, addr), addr, time.Now()), nil)
 		return
 	}
@@ -246,29 +293,50 @@ func (d *openDoor) admit(c transport.Socket, addr netip.AddrPort) {
 			s.refuse(h.Conn(), h.reason, text)
 			return
 		}
+		if d.http != nil {
+			d.serveHTTP(k.Detach(h.Client()), h.Client(), h.Since(), nil)
+			return
+		}
 		_ = d.begin(d.newSession(k, h.Client(), h.Since()), nil)
 	})
 }
 
 func (d *openDoor) newSession(k *transport.Conn, addr netip.AddrPort, since time.Time) *RoomsSession {
-	return &RoomsSession{output: output{conn: k, remote: addr}, svc: d.svc, door: d, since: since, framer: wire.NewFramer(d.LineBytes())}
+	return &RoomsSession{output: output{conn: k, remote: addr}, svc: d.svc, door: d, since: since, framer: wire.NewFramer(d.lineBytes())}
 }
 
-// begin registers a session in the admission queue and begins to read, or refuses it.
-func (d *openDoor) begin(k *RoomsSession, state []byte) (err error) {
+func (d *openDoor) lineBytes() int { return cmp.Or(d.LineBytes(), max(d.svc.LineBytes(), ShortLine)) }
+
+// begin starts a session, or refuses it.
+func (d *openDoor) begin(k *RoomsSession, state []byte) error {
+	why, err := d.start(k, state)
+	if why != "" {
+		text := d.Refusal(busyText)
+		if why == RefusedClosing {
+			text = d.Refusal("the server is stopping")
+		}
+		d.svc.releaseConn(k.remote.Addr())
+		d.svc.refuse(k.conn.Detach(k.remote), why, text)
+	}
+	return err
+}
+
+// start registers a session, in the admission queue if it is not admitted, and begins to read. With
+// a reason to refuse it, it has no protocol any more.
+func (d *openDoor) start(k *RoomsSession, state []byte) (why RefusalReason, err error) {
 	s, q := d.svc, &d.svc.queue
 	if k.proto, err = d.Begin(k, state); err != nil {
-		return err
+		return "", err
 	}
-	why, text := RefusedClosing, d.Refusal("the server is stopping")
-	err = errStopped
+	why, err = RefusedClosing, errStopped
 	admitted := k.admitted // before it may change
 	s.mu.Lock()
 	if !s.stopping {
 		q.mu.Lock() // Finish waits for it
 		if err = k.conn.Start(k, k.pending != nil); err != nil {
-			why, text = refusedDescriptors, d.Refusal(busyText)
+			why = refusedDescriptors
 		} else {
+			why = ""
 			s.tasks.Add(1)
 			if admitted {
 				s.roomsSessions[k] = true
@@ -281,10 +349,187 @@ func (d *openDoor) begin(k *RoomsSession, state []byte) (err error) {
 	s.mu.Unlock()
 	if err != nil {
 		k.proto.Closed()
-		s.releaseConn(k.remote.Addr())
-		s.refuse(k.conn.Detach(k.remote), why, text)
 	}
-	return err
+	return why, err
+}
+
+// httpListener has the connections for the HTTP server of a door.
+type httpListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *httpListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *httpListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *httpListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+// HTTPConn is a connection whose client speaks HTTP. It counts as any other, and is in the admission
+// queue, until it is closed or BeginSession has made a session of it.
+type HTTPConn struct {
+	transport.HalfCloser // TCP or TLS
+	door                 *openDoor
+	tcp                  transport.TCP // beneath
+	remote               netip.AddrPort
+	since                time.Time
+	head                 []byte // was read before; owned by the reader
+
+	mu   sync.Mutex
+	over bool // it is closed, or a session's
+}
+
+// serveHTTP gives a connection that is counted to the HTTP server of the door, or refuses it. head was
+// read from it.
+func (d *openDoor) serveHTTP(c transport.HalfCloser, addr netip.AddrPort, since time.Time, head []byte) {
+	s := d.svc
+	h := &HTTPConn{HalfCloser: c, door: d, tcp: transport.TCPBeneath(c), remote: addr, since: since, head: head}
+	s.mu.Lock()
+	stopping := s.stopping
+	if !stopping {
+		s.tasks.Add(1)
+		s.queue.add(h)
+	}
+	s.mu.Unlock()
+	if stopping {
+		s.releaseConn(addr.Addr())
+		s.refuse(c, RefusedClosing, d.Refusal("the server is stopping"))
+		return
+	}
+	go func() {
+		select {
+		case d.http.conns <- h:
+		case <-d.http.closed:
+			h.Close()
+		}
+	}()
+}
+
+// Read reads what was read before, and then the connection.
+func (h *HTTPConn) Read(p []byte) (int, error) {
+	if len(h.head) == 0 {
+		h.head = nil
+		return h.HalfCloser.Read(p)
+	}
+	n := copy(p, h.head)
+	h.head = h.head[n:]
+	return n, nil
+}
+
+// RemoteAddr returns the address of the client, behind a proxy too.
+func (h *HTTPConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(h.remote) }
+
+// Remote returns the address of the client.
+func (h *HTTPConn) Remote() netip.AddrPort { return h.remote }
+
+// IsTLS reports whether the connection is behind TLS.
+func (h *HTTPConn) IsTLS() bool {
+	_, ok := h.HalfCloser.(*tls.Conn)
+	return ok
+}
+
+// Close closes the connection. If it is no session's it does not count any more.
+func (h *HTTPConn) Close() error {
+	if h.finish() {
+		h.door.svc.releaseConn(h.remote.Addr())
+		h.leaveQueue()
+	}
+	return h.HalfCloser.Close()
+}
+
+// finish reports whether the connection was only one of HTTP until now.
+func (h *HTTPConn) finish() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	first := !h.over
+	h.over = true
+	return first
+}
+
+func (h *HTTPConn) leaveQueue() {
+	h.door.svc.queue.remove(h)
+	h.door.svc.tasks.Done()
+}
+
+// BeginSession makes a session of the connection, which is beneath c from now on. client is the client
+// that a proxy has named, or Remote. After an error, which is a *wire.Error, the caller closes c.
+func (h *HTTPConn) BeginSession(c FrameConn, client netip.AddrPort) error {
+	s, d := h.door.svc, h.door
+	end, ok := s.engine.BeginChangeUnlessAbandoned()
+	if !ok {
+		return wire.Errorf(wire.CodeShuttingDown, upgradeText)
+	}
+	defer end()
+	if client.Addr() != h.remote.Addr() {
+		why, err := s.moveConn(h.remote.Addr(), client.Addr())
+		if err == nil {
+			if b := s.banned(0, client.Addr(), ""); b != nil {
+				_ = s.conns.Move(client.Addr(), h.remote.Addr(), 0) // until it is closed
+				why, err = RefusedBan, wire.Errorf(wire.CodeDenied, "%s", ban.Text(b))
+			}
+		}
+		if err != nil {
+			s.counters.refusals.add(why)
+			s.publishRefusalAt(d.Name(), "", client, why, err.Error())
+			return err
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.over {
+		return wire.Errorf(wire.CodeShuttingDown, "the connection is closed")
+	}
+	k := d.newSession(s.engine.ConnFromFrames(c, h.tcp), client, h.since)
+	k.admitted = true
+	k.set(isFramed)
+	if why, err := d.start(k, nil); err != nil {
+		if client.Addr() != h.remote.Addr() {
+			_ = s.conns.Move(client.Addr(), h.remote.Addr(), 0)
+		}
+		s.counters.refusals.add(why)
+		return wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
+	}
+	h.over = true
+	h.leaveQueue()
+	return nil
+}
+
+// location, connectedAt and the others make it a nonMember.
+func (h *HTTPConn) location() (*Room, netip.AddrPort) { return nil, h.remote }
+
+func (h *HTTPConn) connectedAt() time.Time { return h.since }
+
+func (h *HTTPConn) info() ConnInfo {
+	return ConnInfo{Remote: h.remote.String(), State: "http", Since: h.since.UTC()}
+}
+
+// HungUp is false: no request of HTTP has an effect.
+func (h *HTTPConn) HungUp() bool { return false }
+
+func (h *HTTPConn) Signal() {}
+
+// terminate, evict and abort close it. They may be called with locks held.
+func (h *HTTPConn) terminate() { go h.Close() }
+
+func (h *HTTPConn) evict() { go h.Close() }
+
+func (h *HTTPConn) abort() bool {
+	h.mu.Lock()
+	over := h.over
+	h.mu.Unlock()
+	go h.Close()
+	return !over
 }
 
 // door returns the name of the door by which a member is here; empty: the room's port.

@@ -181,6 +181,7 @@ const (
 	hasNews                 // of a RoomsSession, for the holder of the write lock
 	isEnding                // of a RoomsSession: nothing is added any more, so that the output is finished once all is written
 	hasReader               // of a RoomsSession: it has a readers.Reader
+	isFramed                // of a RoomsSession: each write is a message of one room. Set before the conn is started
 )
 
 func (o *output) is(flag uint32) bool { return o.flags.Load()&flag != 0 }
@@ -306,6 +307,14 @@ func (o *output) writeAndRelease(disk bool) bool {
 	}
 }
 
+// write writes bytes that belong to a room, as its client knows it. The caller has the write lock.
+func (o *output) write(room string, p []byte) (int, error) {
+	if o.is(isFramed) {
+		return o.conn.WriteFrame(room, p)
+	}
+	return o.conn.Write(p)
+}
+
 // writeTurns gives each member a turn, beginning with the one whose turn it is. A turn does not
 // end while the conn is full, or while the disk is needed. The caller has the write lock.
 func (o *output) writeTurns(disk bool) outcome {
@@ -349,10 +358,11 @@ func (o *output) writeUnsent() outcome {
 	return result
 }
 
-// writeRest writes the unsent bytes of a RoomsSession. The result is idle, full or finished.
+// writeRest writes the unsent bytes of a RoomsSession, which belong to no room if its writes are
+// framed. The result is idle, full or finished.
 func (o *output) writeRest() outcome {
 	for len(o.unsent) > 0 {
-		n, err := o.conn.Write(o.unsent)
+		n, err := o.write("", o.unsent)
 		if err != nil {
 			if o.writeFailed(err) {
 				o.session().(*RoomsSession).svc.log.Warn("write to a client failed", "remote", o.remote, "error", err)

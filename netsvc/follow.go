@@ -9,7 +9,6 @@ import (
 
 	"roomd/netsvc/ban"
 	"roomd/netsvc/passwd"
-	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
 	"roomd/store"
@@ -251,7 +250,7 @@ func (r *Room) applyRename(k store.Room) {
 	r.mu.Lock() // no line is rendered between the new name and the word of it
 	r.nameAndPort.Store(newNameAndPort(k.Name, k.Key, was.port))
 	for _, m := range r.members {
-		if m.reads >= roomlog.IRC {
+		if m.door() != "" {
 			m.tellRename(was.name)
 		}
 	}

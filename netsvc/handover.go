@@ -537,6 +537,11 @@ func (s *Service) Abandon(within time.Duration) {
 	for _, l := range s.allListeners() {
 		l.Close()
 	}
+	for _, d := range s.doors {
+		if d.http != nil {
+			d.http.Close()
+		}
+	}
 	for _, l := range s.upgrade.lines { // their write locks are never released
 		l.conn.CloseAfterHandover()
 	}

@@ -172,7 +172,7 @@ func (m *Member) Leave(reason string, label Label) {
 // Join is a request of a session to enter a room.
 type Join struct {
 	Room, Password string
-	Nick           wire.Name
+	Nick           wire.Name // the zero Name: a guest's, which the room gives
 	Format         roomlog.Format
 	HideOwn        bool
 	Create         bool // the room if it is not there, and clients may create rooms
@@ -193,6 +193,10 @@ type Welcome struct {
 	Removed uint64 // the sequence number up to which lines are not kept any more
 	Lines   uint64 // that are kept
 	Replay  int    // how many lines a new member is to get
+	// HistoryID and Epoch name the history that sequence numbers count in.
+	HistoryID, Epoch string
+	Port             int // as clients reach it
+	ReadOnly, Locked bool
 
 	// Known says that the reader was here within Join.Resume, and did not leave for good: it has the
 	// lines up to After, as of Since.
@@ -280,6 +284,9 @@ func (s *RoomsSession) enter(j Join, wait bool) (*Member, error) {
 		s.svc.publishRefusalAt(s.door.Name(), r.name(), s.remote, why, text)
 		return nil, &JoinError{why, sentence(text)}
 	}
+	if j.Nick == (wire.Name{}) {
+		j.Nick = r.guest()
+	}
 	m := &Member{}
 	m.init(r, &s.output, j.Nick)
 	m.reads, m.format, m.hideOwn = j.Format, j.Format, j.HideOwn
@@ -299,6 +306,8 @@ func (s *RoomsSession) enter(j Join, wait bool) (*Member, error) {
 	w.Place, w.Topic, w.Members, w.Replay = m.place(), r.topic, len(r.members), r.replayLines()
 	w.Newest, w.Removed, w.Lines = m.cursor.Seq, st.Removed, st.Lines
 	w.After = min(w.After, w.Newest)
+	w.HistoryID, w.Epoch = r.identity.Room, r.identity.Epoch
+	w.Port, w.ReadOnly, w.Locked = s.svc.Advertised(r.port()), r.settings.Load().ReadOnly, r.password.Load() != nil
 	parts := j.Greet(w)
 	m.queueParts(parts)
 	if reader != nil && j.Resume > 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"roomd/netsvc/ban"
@@ -110,6 +111,9 @@ func (c *masterSession) PeerClosed(err error) transport.Outcome { return c.onPee
 // outcome begins the idle time again if there was a line: bytes that never make a line do not
 // keep a session from being idle.
 func (c *masterSession) outcome(err error) transport.Outcome {
+	if errors.Is(err, errBecameHTTP) {
+		return transport.Replaced
+	}
 	o := c.requestSession.outcome(err)
 	if idle := c.svc.opts().MasterIdle; o == transport.Continue && idle > 0 && c.gotLine {
 		c.gotLine = false
@@ -209,6 +213,9 @@ func (c *masterSession) handle(in *pendingInput) error {
 	if in.isLine && (err == nil || c.canWait && errors.Is(err, errMustWait) && in.over > 0) {
 		err = c.line(in.line, in.over)
 	}
+	if errors.Is(err, errHTTP) {
+		err = c.becomeHTTP(in)
+	}
 	if err != nil {
 		return err
 	}
@@ -230,8 +237,14 @@ func (c *masterSession) line(line []byte, over int) error {
 		return nil
 	}
 	if !c.begun {
-		c.begun = true
-		if p := wire.DetectProtocol(line, over > 0); p != "" {
+		p := wire.DetectProtocol(line, over > 0)
+		if p == wire.HTTP && over == 0 && c.svc.httpDoor != nil {
+			if !c.canWait {
+				return errMustWait
+			}
+			return errHTTP
+		}
+		if c.begun = true; p != "" {
 			c.svc.counters.foreignConns.add(p)
 			c.out = append(c.out, p.Answer()...)
 			return errForeign
@@ -258,6 +271,44 @@ func (c *masterSession) line(line []byte, over int) error {
 		c.fail(err)
 	}
 	return nil
+}
+
+// errHTTP says that the client speaks HTTP, and that there is a door for it.
+var errHTTP = errors.New("the client speaks HTTP")
+
+// becomeHTTP gives the connection to the door of HTTP, with the line that was read and what follows it,
+// and returns errBecameHTTP.
+func (c *masterSession) becomeHTTP(in *pendingInput) error {
+	if err := c.flush(); err != nil {
+		return err
+	}
+	end, ok := c.svc.engine.TryBeginChange()
+	if !ok {
+		return errMustWait
+	}
+	defer end()
+	c.mu.Lock()
+	err := c.err
+	if err == nil {
+		c.err, c.closed, c.outputEnded = errBecameHTTP, true, true
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	for !c.await(c.isDrained, lastWriteTimeout) {
+	}
+	c.svc.inTransition.Add(1)
+	defer c.svc.inTransition.Add(-1)
+	c.stopTimer()
+	c.setPendingInput(nil)
+	c.svc.mu.Lock()
+	delete(c.svc.masterSessions, c)
+	c.svc.mu.Unlock()
+	head := slices.Concat(in.line, []byte("\r\n"), in.rest)
+	c.svc.httpDoor.serveHTTP(c.conn.Release(c.remote), c.remote, c.since, head)
+	c.svc.tasks.Done()
+	return errBecameHTTP
 }
 
 // answer executes a request, after it has charged the rate limit for the cost of the request beyond
@@ -333,15 +384,7 @@ func (c *masterSession) request(req wire.Request) error {
 }
 
 func (c *masterSession) create(req wire.Request) error {
-	if !c.svc.opts().CreateAnyone {
-		return wire.Errorf(wire.CodeDenied, "only the operator may create rooms here")
-	}
-	end, ok := c.svc.engine.TryBeginChange()
-	if !ok {
-		return errMustWait
-	}
-	defer end()
-	info, key, err := c.svc.Create(req.Name, Creation{Session: c.id, Addr: c.remote.String(), Password: req.Secret})
+	info, key, err := c.svc.createOn(req, Creation{Session: c.id, Addr: c.remote.String()})
 	if err != nil {
 		return err
 	}
@@ -349,29 +392,97 @@ func (c *masterSession) create(req wire.Request) error {
 	return nil
 }
 
+// createOn is CREATE of a client. The error may be errMustWait.
+func (s *Service) createOn(req wire.Request, by Creation) (RoomInfo, string, error) {
+	if !s.opts().CreateAnyone {
+		return RoomInfo{}, "", wire.Errorf(wire.CodeDenied, "only the operator may create rooms here")
+	}
+	end, ok := s.engine.TryBeginChange()
+	if !ok {
+		return RoomInfo{}, "", errMustWait
+	}
+	defer end()
+	by.Password = req.Secret
+	return s.Create(req.Name, by)
+}
+
+// deleteOn is DELETE of a client at a conn, which may wait. done gets the result. The error is
+// errMustWait, or errMoved: then done is not called, or what it does is in vain.
+func (s *Service) deleteOn(k *transport.Conn, req wire.Request, session uint64, remote netip.AddrPort, done func(name string, err error)) error {
+	end, ok := s.engine.TryBeginChange()
+	if !ok {
+		return errMustWait
+	}
+	if !k.RunBlocking(func() { // an upgrade does not wait for it
+		var name string
+		err := s.deleteRoom(end, req.Name, "", remote.String(), func(r *Room) error {
+			name = r.name()
+			return s.mayDelete(r, session, req.Secret)
+		})
+		done(name, err)
+	}) {
+		return errMoved
+	}
+	return nil
+}
+
+// HandleRequest carries out CREATE, JOIN or DELETE of a client, as the master port does. The room is as
+// strangers see it, with the port as clients reach it; key is that of a created one. The error is a
+// *wire.Error, or ErrWait: the server is to be suspended. Only Line with wait may call it, after
+// AwaitTurn(RequestCost).
+func (s *RoomsSession) HandleRequest(req wire.Request) (info RoomInfo, key string, err error) {
+	switch req.Verb {
+	case wire.VerbCreate:
+		info, key, err = s.svc.createOn(req, Creation{Addr: s.remote.String(), Door: s.door.Name()})
+	case wire.VerbJoin:
+		info, err = s.svc.reachable(req.Name)
+	case wire.VerbDelete:
+		if moved := s.svc.deleteOn(s.conn, req, 0, s.remote, func(name string, e error) { info.Name, err = name, e }); moved != nil {
+			err = ErrWait // if the server is gone, the session has ended by then
+		}
+	}
+	var known *wire.Error
+	if err != nil && err != ErrWait && !errors.As(err, &known) {
+		s.svc.log.Error("request failed", "remote", s.remote, "error", err)
+		err = wire.Errorf(wire.CodeInternal, "the server could not do that")
+	}
+	info.Port = s.svc.Advertised(info.Port)
+	return info.ForStrangers(), key, err
+}
+
+// RequestCost is what a request to the master port costs. 1 is a line's.
+func (s *Service) RequestCost(v wire.Verb) float64 { return 1 + s.requestCost(v) }
+
+// reachable returns the room that JOIN asks for.
+func (s *Service) reachable(name string) (RoomInfo, error) {
+	r, err := s.room(name)
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	info, err := r.infoAfterChange()
+	if err == nil && info.Unbound != "" {
+		err = wire.Errorf(wire.CodeBusy, "%s is not reachable at the moment: %s; the server keeps trying", info.Name, info.Unbound)
+	}
+	return info, err
+}
+
 func (c *masterSession) join(req wire.Request) error {
-	r, err := c.svc.room(req.Name)
+	info, err := c.svc.reachable(req.Name)
 	if err != nil {
 		return err
-	}
-	info, ok := r.info()
-	switch {
-	case !ok:
-		return wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())
-	case info.Unbound != "":
-		return wire.Errorf(wire.CodeBusy, "%s is not reachable at the moment: %s; the server keeps trying", info.Name, info.Unbound)
 	}
 	info = info.ForStrangers()
 	c.out = fmt.Appendf(c.out, "OK %s %d %d\n", info.Name, c.svc.Advertised(info.Port), info.Members)
 	return errDone
 }
 
-func (c *masterSession) list(req wire.Request) error {
-	infos := c.svc.List()
+// ListMatching returns the rooms of the answer to LIST with that argument, which may be "".
+func (s *Service) ListMatching(what string) []RoomInfo {
+	infos := s.List()
 	switch {
-	case req.Name == "":
-	case wire.IsPattern(req.Name):
-		matching, pattern := infos[:0], wire.NewPattern(req.Name)
+	case what == "":
+	case wire.IsPattern(what):
+		matching, pattern := infos[:0], wire.NewPattern(what)
 		for _, i := range infos {
 			if pattern.Match(i.Key) {
 				matching = append(matching, i)
@@ -380,10 +491,15 @@ func (c *masterSession) list(req wire.Request) error {
 		infos = matching
 	default:
 		// An older form of the protocol: the list of all rooms if that room exists, else nothing.
-		if _, err := c.svc.room(req.Name); err != nil {
+		if _, err := s.room(what); err != nil {
 			infos = nil
 		}
 	}
+	return infos
+}
+
+func (c *masterSession) list(req wire.Request) error {
+	infos := c.svc.ListMatching(req.Name)
 	before := len(c.out)
 	c.out = fmt.Appendf(c.out, "OK %d\n", len(infos))
 	for _, i := range infos {
@@ -412,25 +528,14 @@ func (c *masterSession) delete(req wire.Request) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	end, ok := c.svc.engine.TryBeginChange()
-	if !ok {
-		return errMustWait
-	}
-	if !c.conn.RunBlocking(func() { // an upgrade does not wait for it
-		var name string
-		if err := c.svc.deleteRoom(end, req.Name, "", c.remote.String(), func(r *Room) error {
-			name = r.name()
-			return c.svc.mayDelete(r, c.id, req.Secret)
-		}); err != nil {
+	return c.svc.deleteOn(c.conn, req, c.id, c.remote, func(name string, err error) {
+		if err != nil {
 			c.fail(err)
 		} else {
 			c.out = fmt.Appendf(c.out, "OK %s\n", name)
 		}
 		c.send()
-	}) {
-		return errMoved
-	}
-	return nil
+	})
 }
 
 // Advertised returns the number under which clients reach a port.

@@ -436,6 +436,9 @@ func (m *Member) acceptsInsert() bool {
 // Room returns the name and the ID of the member's room. Any goroutine may call it.
 func (m *Member) Room() Place { return m.room.place() }
 
+// Nick returns the member's nick. It is for the holder of the read lock.
+func (m *Member) Nick() wire.Name { return m.nick }
+
 // RoomKey returns the folded name of the member's room. Any goroutine may call it.
 func (m *Member) RoomKey() string { return m.room.key() }
 

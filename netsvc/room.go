@@ -263,6 +263,7 @@ func (r *Room) info() (RoomInfo, bool) {
 	return RoomInfo{
 		Name: r.name(), Key: r.key(), Port: r.port(), Members: len(r.members), Topic: r.topic, Unbound: r.unboundReason,
 		Locked: r.password.Load() != nil, ReadOnly: r.settings.Load().ReadOnly, Limit: r.maxMembers(), Created: r.created,
+		ID: r.id, Newest: r.log.End().Seq,
 	}, true
 }
 

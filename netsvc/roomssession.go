@@ -56,6 +56,7 @@ const (
 	EndTimeout  EndReason = "timed out" // it was not admitted in time
 	EndRefused  EndReason = "refused"
 	EndInternal EndReason = "internal error"
+	EndReplaced EndReason = "replaced" // by another session of the same client
 )
 
 // RoomsSession is a session of another protocol than that of the rooms' ports: its client may be in
@@ -123,6 +124,39 @@ func (s *RoomsSession) Service() *Service { return s.svc }
 // Remote returns the address of the client. Any goroutine may call it.
 func (s *RoomsSession) Remote() netip.AddrPort { return s.remote }
 
+// Frames returns the connection of a session that BeginSession has begun. It is for Door.Begin.
+func (s *RoomsSession) Frames() FrameConn { return s.conn.Frames() }
+
+// DeclareDead says that the client does not answer any more: the connection is broken, and the session
+// ends. Any goroutine may call it.
+func (s *RoomsSession) DeclareDead() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.declareDead()
+	}
+}
+
+// Replace ends another session of the same client, and returns when its nick is free and all that it has
+// said is in its rooms. False is as of AwaitTurn.
+func (s *RoomsSession) Replace(old *RoomsSession, wait bool) bool {
+	if !wait {
+		return false
+	}
+	members := old.allMembers()
+	old.End(EndReplaced)
+	old.endAll(EndReplaced)
+	for _, m := range members {
+		for locked(&m.mu, &m.inFlight) > 0 {
+			if s.hasEnded() || s.svc.engine.Suspended() {
+				return false
+			}
+			s.WaitSignal(time.Millisecond)
+		}
+	}
+	return true
+}
+
 // IsTLS reports whether the connection is behind TLS. It is for Door.Begin.
 func (s *RoomsSession) IsTLS() bool { return s.conn.IsTLS() }
 
@@ -161,6 +195,12 @@ func (s *RoomsSession) Tell(b []byte) bool {
 	s.addReady(b)
 	s.flushAll()
 	return true
+}
+
+// Reply is Tell for the answer to the line at hand, which AwaitTurn has waited for: it is not refused.
+func (s *RoomsSession) Reply(b []byte) {
+	s.addReady(b)
+	s.flushAll()
 }
 
 // takesReadyLocked reports whether one more answer may be ready: there is none, or the bytes are
@@ -580,6 +620,9 @@ func (s *RoomsSession) writeAndTakeNews() outcome {
 		}
 	}
 	s.takeNews()
+	if s.is(isFramed) {
+		return s.writeRest()
+	}
 	return idle
 }
 
@@ -603,7 +646,11 @@ func (s *RoomsSession) remove(m *Member) {
 		if p.next == m {
 			s.last = p
 			s.removeNext()
-			s.addReady(m.farewell())
+			if s.is(isFramed) {
+				_, _ = s.write(m.placeInStream().Name, m.farewell()) // an error is met again by the next write
+			} else {
+				s.addReady(m.farewell())
+			}
 			s.closeMember(m)
 			m.setDrained()
 			return

@@ -326,12 +326,14 @@ type RoomInfo struct {
 	ReadOnly  bool   // nobody but the operator writes in it
 	Limit     int    // how many members it may have; 0: any number
 	Created   time.Time
+	ID        uint64 // the same as long as the room exists
+	Newest    uint64 // the sequence number of its newest line
 }
 
 // ForStrangers is the room as a client that may not have its password sees it.
 func (i RoomInfo) ForStrangers() RoomInfo {
 	if i.Locked {
-		i.Members, i.Topic = 0, ""
+		i.Members, i.Topic, i.Newest = 0, "", 0
 	}
 	return i
 }
@@ -374,6 +376,16 @@ func (s *Service) RoomInfo(name string) (RoomInfo, error) {
 		return RoomInfo{}, err
 	}
 	return r.infoAfterChange()
+}
+
+// NameAt returns the name of the room that clients reach at a port.
+func (s *Service) NameAt(port int) (name string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.roomAtPort(port - s.opts().PortOffset); r != nil && r.serves() {
+		return r.name(), true
+	}
+	return "", false
 }
 
 // RoomCount returns how many rooms there are, with those that are being opened or closed.

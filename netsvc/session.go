@@ -92,6 +92,7 @@ var (
 	errClosing         = errors.New("the room is closing")
 	errEvicted         = errors.New("too many connections wait")
 	errBecameMember    = errors.New("the connection is a member's now")
+	errBecameHTTP      = errors.New("the connection is one of HTTP now")
 	errBug             = errors.New("a panic has ended the session")
 )
 

@@ -139,7 +139,7 @@ func inThreeRooms(t *testing.T, mayWait bool, change func(*Options), test func(*
 			began := make(chan *testProtocol, 100)
 			s, _ := startBare(t, store.Options{}, 0, func(o *Options) {
 				o.FirstRooms, o.Portable = []string{"a", "b", "c"}, portable
-				o.Doors = []DoorOptions{{testDoor{began}, []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}}}
+				o.Doors = []DoorOptions{{Door: testDoor{began}, Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}}}
 				if change != nil {
 					change(o)
 				}

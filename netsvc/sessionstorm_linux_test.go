@@ -410,7 +410,7 @@ func TestStormOfSessions(t *testing.T) {
 	o := Options{
 		Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Ports: [2]int{first, first + 39}, FirstRooms: stormRooms,
 		LineBytes: 4096, DeadPeer: time.Minute, MasterIdle: time.Minute, MaxLag: 3000, Delete: Anyone, Log: slog.New(slog.DiscardHandler),
-		Doors: []DoorOptions{{stormDoor{}, []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}}},
+		Doors: []DoorOptions{{Door: stormDoor{}, Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}}},
 	}
 	path := filepath.Join(t.TempDir(), "roomd.db")
 	serve := func() *Service {

@@ -144,6 +144,7 @@ const (
 // stops where the store is needed. The caller has the write lock.
 func (m *Member) writeTurn(disk bool) outcome {
 	o, wrote := m.out, 0
+	flags := o.flags.Load() // those that matter here do not change
 	defer func() {
 		if wrote > 0 {
 			m.room.svc.counters.bytes.Add(uint64(wrote))
@@ -157,7 +158,13 @@ func (m *Member) writeTurn(disk bool) outcome {
 			pending = span.Bytes
 		}
 		if len(pending) > 0 {
-			n, err := o.conn.Write(pending)
+			var n int
+			var err error
+			if flags&isFramed == 0 {
+				n, err = o.conn.Write(pending)
+			} else {
+				n, err = o.conn.WriteFrame(m.placeInStream().Name, pending)
+			}
 			if err != nil {
 				if o.writeFailed(err) {
 					m.room.svc.log.Warn("write to a member failed", "room", m.room.name(), "remote", o.remote, "error", err)
@@ -174,7 +181,7 @@ func (m *Member) writeTurn(disk bool) outcome {
 				o.unsent = append(o.unsent[:0], rest...) // a copy, so that the log's memory can be freed
 			}
 			m.reached.Store(m.cursor.Pos)
-			if o.is(hasReader) {
+			if flags&hasReader != 0 {
 				m.noteReader()
 			}
 			if n < len(pending) {
@@ -221,6 +228,10 @@ func (m *Member) gather(disk bool) (outcome, roomlog.Span) {
 			if ins.needsDisk() && (!disk || m.suspended()) {
 				m.mu.Unlock()
 				return needDisk, roomlog.Span{}
+			}
+			if ins.kind == renamed && len(m.out.unsent) > 0 && m.out.is(isFramed) {
+				m.mu.Unlock()
+				return more, roomlog.Span{} // what came before is a message of the old name
 			}
 			m.dropInsertsLocked(1)
 			m.mu.Unlock()
@@ -309,8 +320,11 @@ func (m *Member) apply(ins insert) {
 		m.replay = ins.replay
 	case barrier:
 		s := m.out.session().(*RoomsSession)
-		s.passed(ins.after)
-		m.out.unsent = append(m.out.unsent, s.takeReady()...)
+		if s.passed(ins.after); m.out.is(isFramed) {
+			s.flushAll() // the answer is of no room: the next writeTurns writes it
+		} else {
+			m.out.unsent = append(m.out.unsent, s.takeReady()...)
+		}
 	case search:
 		at := m.cursor.Seq
 		m.replay = &replay{after: at, upto: at, lookup: &history.Lookup{Text: string(ins.bytes)}}
@@ -331,7 +345,7 @@ func (m *Member) apply(ins insert) {
 		if m.replay != nil && m.replay.roster == nil && m.replay.lookup == nil {
 			seq = m.replay.after
 		}
-		if len(ins.bytes) == 0 {
+		if len(ins.bytes) == 0 || m.out.is(isFramed) {
 			m.render(wire.Event{Type: wire.TypeNotice, Text: fmt.Sprintf(
 				"%s: you are too far behind and are let go; come back and say /since %d", m.room.name(), seq)})
 		}

@@ -43,6 +43,7 @@ var caseless = map[string]string{
 	"netsvc/web/guard.go hostname":          "hosts",
 	"netsvc/web/guard.go originOf":          "schemes",
 	"netsvc/web/page.go acceptsGzip":        "codings",
+	"netsvc/web/master.go request":          "requests",
 	"store/layout.go randomID":              "a random word",
 }
 

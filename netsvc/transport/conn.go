@@ -139,6 +139,15 @@ func (c *Conn) Replace(remote netip.AddrPort) *Conn {
 	return c.replaceOnLoop(remote)
 }
 
+// Release ends the conn and returns the connection, for goroutines that wait for it. It is called as
+// Replace.
+func (c *Conn) Release(remote netip.AddrPort) HalfCloser {
+	if c.loop == nil {
+		return c.stream.conn
+	}
+	return c.releaseFromLoop(remote)
+}
+
 // AcquireWrite acquires the write lock. If it reports false, the holder of the lock, or the
 // writer goroutine, writes the pending output.
 func (c *Conn) AcquireWrite() bool {

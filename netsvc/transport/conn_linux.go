@@ -43,6 +43,26 @@ func (c *Conn) detachOnLoop(remote netip.AddrPort) HalfCloser {
 	return c.stream.conn
 }
 
+func (c *Conn) releaseFromLoop(remote netip.AddrPort) HalfCloser {
+	c.engine().loops.conns.set(int(c.fd), nil)
+	c.loop.remove(int(c.fd))
+	tcp := Socket(c.fd).TCP(remote)
+	if c.stream == nil {
+		return tcp
+	}
+	k := c.stream.cipher
+	k.mu.Lock() // a loop may be about to write
+	unsent := k.cipherUnsent
+	k.TCP, k.conn, k.cipherUnsent = tcp, nil, nil
+	k.mu.Unlock()
+	if len(unsent) > 0 { // at most an alert, or an answer to a request for new keys
+		tcp.SetWriteDeadline(time.Now().Add(closeNotifyTime))
+		tcp.Write(unsent) // an error is met again
+		tcp.SetWriteDeadline(time.Time{})
+	}
+	return c.stream.conn
+}
+
 func (c *Conn) replaceOnLoop(remote netip.AddrPort) *Conn {
 	e := c.engine()
 	e.loops.conns.set(int(c.fd), nil)

@@ -14,7 +14,7 @@
 //   - One for each conn with pending input, until that is handled; one for each conn at its
 //     end.
 //   - Where there are no event loops: a reader and a writer for each conn, and one for each
-//     listener.
+//     listener. A conn of messages (ConnFromFrames) has these two everywhere.
 //   - One for each refused connection that lingers: 64 at most, for a second each.
 //
 // # The read lock and the write lock
@@ -40,7 +40,7 @@
 // engine is Suspended, which is frozen or about to be. A handler that would wait then returns
 // Retry, and is called again after Thaw, or in the other process. One that waits for
 // something that takes long does so in RunBlocking: its conn stays behind. So do conns behind
-// TLS. Abandon says that the engine does not thaw, as the other process has taken over: the
+// TLS, and conns of messages, whose readers wait for the thaw. Abandon says that the engine does not thaw, as the other process has taken over: the
 // loops then write to the conns that stay behind, and read nothing.
 //
 // # Locks

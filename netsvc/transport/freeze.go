@@ -39,7 +39,7 @@ type freeze struct {
 	// twice does no harm.
 	changes   sync.RWMutex
 	suspended atomic.Bool  // set before changes is tried
-	readers   atomic.Int64 // goroutines that read conns of loops
+	readers   atomic.Int64 // goroutines that handle the input of conns
 	closing   atomic.Int64 // connections that get nothing more and are just being closed
 
 	mu        sync.Mutex
@@ -197,7 +197,7 @@ func (f *freeze) settle(force bool) bool {
 // RunBlocking. It returns after a thaw if the engine is frozen, and reports false if there
 // is none.
 func (c *Conn) RunBlocking(do func()) bool {
-	if c.loop == nil {
+	if !c.engine().CanHandOver() {
 		do()
 		return true
 	}

@@ -37,12 +37,13 @@ func (e *Engine) Secure(c TCP, config *tls.Config) *tls.Conn { return tls.Server
 
 var errNoLoops = errors.New("there are no event loops on this system")
 
-func (c *Conn) startOnLoop(bool) error                 { return errNoLoops }
-func (c *Conn) detachOnLoop(netip.AddrPort) HalfCloser { return nil }
-func (c *Conn) replaceOnLoop(netip.AddrPort) *Conn     { return nil }
-func (c *Conn) startResume()                           {}
-func (c *Conn) write([]byte) (int, error)              { return 0, errNoLoops }
-func (c *Conn) closeOnLoop(bool)                       {}
+func (c *Conn) startOnLoop(bool) error                    { return errNoLoops }
+func (c *Conn) detachOnLoop(netip.AddrPort) HalfCloser    { return nil }
+func (c *Conn) releaseFromLoop(netip.AddrPort) HalfCloser { return nil }
+func (c *Conn) replaceOnLoop(netip.AddrPort) *Conn        { return nil }
+func (c *Conn) startResume()                              {}
+func (c *Conn) write([]byte) (int, error)                 { return 0, errNoLoops }
+func (c *Conn) closeOnLoop(bool)                          {}
 
 func (l *Listener) descriptor() int                           { return -1 }
 func (e *Engine) adoptListener(int, netip.AddrPort) *Listener { return nil }
@@ -68,6 +69,14 @@ func (e *Engine) NewConn(s Socket, _ netip.AddrPort) *Conn { return e.newStream(
 // by Secure over tcp.
 func (e *Engine) ConnFromNet(c HalfCloser, tcp TCP, _ netip.AddrPort) *Conn {
 	return e.newStream(c, tcp)
+}
+
+// TCPBeneath returns the TCP connection beneath one that Conn.Release, Conn.Detach or a handshake has returned.
+func TCPBeneath(c HalfCloser) TCP {
+	if t, ok := c.(*tls.Conn); ok {
+		return t.NetConn().(TCP)
+	}
+	return c.(TCP)
 }
 
 // Socket is a connection that was accepted and has no owner yet.

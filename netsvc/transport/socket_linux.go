@@ -61,6 +61,18 @@ func (e *Engine) ConnFromNet(c HalfCloser, tcp TCP, remote netip.AddrPort) *Conn
 	return conn
 }
 
+// TCPBeneath returns the TCP connection beneath one that Conn.Release, Conn.Detach or a handshake has returned.
+func TCPBeneath(c HalfCloser) TCP {
+	t, ok := c.(*tls.Conn)
+	if !ok {
+		return c.(TCP)
+	}
+	if k, ok := t.NetConn().(*cipherSocket); ok {
+		return k.TCP
+	}
+	return t.NetConn().(TCP) // of a portable engine
+}
+
 // AdoptConn makes a conn of a descriptor of another process. Its write lock is taken until
 // ThawWrites.
 func (e *Engine) AdoptConn(fd int) *Conn {
@@ -85,6 +97,16 @@ func (s Socket) WriteAndClose(line string) {
 type fileConn struct {
 	*os.File
 	remote net.Addr
+}
+
+// Read returns the error of a deadline as a net.Error, which it is in net.Conn: TLS and HTTP tell it from
+// one that is final.
+func (c fileConn) Read(p []byte) (int, error) {
+	n, err := c.File.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
 }
 
 func (c fileConn) RemoteAddr() net.Addr { return c.remote }

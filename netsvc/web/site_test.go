@@ -105,9 +105,14 @@ func TestSiteIsBounded(t *testing.T) {
 			if drip > 0 {
 				stop := time.NewTicker(drip)
 				defer stop.Stop()
+				done := make(chan struct{})
+				defer close(done)
 				go func() {
-					for range stop.C {
-						if _, err := io.WriteString(c, "X: y\r\n"); err != nil {
+					for {
+						select {
+						case <-stop.C:
+							io.WriteString(c, "X: y\r\n") // until it is closed
+						case <-done:
 							return
 						}
 					}

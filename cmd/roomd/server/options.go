@@ -16,6 +16,7 @@ import (
 	"roomd/cmd/roomd/output"
 	"roomd/netsvc"
 	"roomd/netsvc/irc"
+	"roomd/netsvc/web"
 	"roomd/store"
 	"roomd/store/disk"
 )
@@ -67,6 +68,13 @@ func ircOptions(c *config.Config, version string) irc.Options {
 		i.Name = cmp.Or(config.CleanServerName(machine), "roomd")
 	}
 	return irc.Options{Name: i.Name, Host: roomsHost(c), Network: i.Network, Password: i.Password, Resume: i.Resume, Replay: i.Replay, Version: version}
+}
+
+// webOptions returns the options of the door of the web.
+func webOptions(c *config.Config, version string, log *slog.Logger) web.Options {
+	return web.Options{
+		Version: version, Title: c.Web.Title, Host: roomsHost(c), Hosts: c.PageHosts(), Proxies: c.Web.Proxies, TLS: c.TLS.Cert != "", Log: log,
+	}
 }
 
 // roomsHost returns the host at which clients reach the rooms' ports, as far as the configuration

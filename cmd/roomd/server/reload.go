@@ -296,6 +296,7 @@ func (p *reconfiguration) commit() {
 	p.server.pair.Store(p.pair)
 	p.st.SetRetention(retention(c))
 	p.irc.SetOptions(ircOptions(c, p.Version))
+	p.web.SetOptions(webOptions(c, p.Version, p.log))
 	p.format.SetFormat(c.Log.Format)
 	if p.changed("log.level") != nil { // else the level that an operator has set stays
 		if err := p.tap.SetLevel(c.Log.Level); err != nil {

@@ -27,6 +27,7 @@ import (
 	"roomd/cmd/roomd/upgrade"
 	"roomd/netsvc"
 	"roomd/netsvc/irc"
+	"roomd/netsvc/web"
 	"roomd/store"
 )
 
@@ -53,6 +54,7 @@ type server struct {
 	st        *store.Store
 	svc       *netsvc.Service
 	irc       *irc.Server
+	web       *web.Door
 	shell     *admin.Server
 	binary    string // path of the program of this process
 	given     []int  // sockets of the service manager, for the master port
@@ -230,7 +232,9 @@ func (s *server) run(console *admin.Console) error {
 	}
 	attrs := []any{"master", masterAddresses(s.svc)}
 	for _, d := range s.svc.Doors() {
-		attrs = append(attrs, d.Name, addressList(d.Listening))
+		if len(d.Listening) > 0 {
+			attrs = append(attrs, d.Name, addressList(d.Listening))
+		}
 	}
 	s.log.Info("server ready", append(attrs, "version", s.Version, "config", configName(c), "database", absolute(c.Server.Data), "pid", os.Getpid())...)
 	announce(s.out, s.Version, c, s.svc)

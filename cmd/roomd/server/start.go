@@ -12,6 +12,7 @@ import (
 	"roomd/cmd/roomd/upgrade"
 	"roomd/netsvc"
 	"roomd/netsvc/irc"
+	"roomd/netsvc/web"
 	"roomd/store"
 )
 
@@ -72,7 +73,8 @@ func (s *server) openStore() (err error) {
 	o := serviceOptions(s.cfg, s.log, pair)
 	o.MasterFDs = s.given
 	s.irc = irc.New(ircOptions(s.cfg, s.Version))
-	o.Doors = []netsvc.DoorOptions{{Door: s.irc, Listen: s.cfg.IRC.Listen}}
+	s.web = web.New(webOptions(s.cfg, s.Version, s.log))
+	o.Doors = []netsvc.DoorOptions{{Door: s.irc, Listen: s.cfg.IRC.Listen}, {Door: s.web, Master: s.cfg.Web.Listen.Master, Listen: s.cfg.Web.Listen.Addrs()}}
 	s.svc = netsvc.New(s.st, o)
 	return nil
 }
