@@ -106,7 +106,7 @@ async function show(name, { seq = 0, password } = {}) {
   log.show(room, { seq, unread: other && seen < answer.newest ? seen : -1 });
   people.show(room, me, (r, l) => link.ask(r, l));
   offerName();
-  if (other && matchMedia("(hover: hover)").matches && !dialog.isOpen()) $("input").focus({ preventScroll: true });
+  if (other && !matchMedia("(pointer: coarse)").matches && !dialog.isOpen()) $("input").focus({ preventScroll: true });
 }
 
 const limit = (name) => link.entered(name)?.line_bytes ?? link.hello?.line_bytes ?? 4096;
@@ -399,7 +399,7 @@ async function enterWith(name, password) {
 log.addEventListener("status", ({ detail: { room: name, state, text } }) => {
   if (name !== room || ended) return;
   if (state === "loading") return;
-  if (state === "empty") blank("chat", `Welcome to ${room}`, "Nobody has said anything yet. The first line is yours.", { clear: true });
+  if (state !== "error" && !link.entered(room)?.newest) blank("chat", `Welcome to ${room}`, "Nobody has said anything yet. The first line is yours.", { clear: true });
   else if (state === "error") blank("warn", "The messages cannot be read", text, { bad: true, actions: [again(room)] });
   else blank();
 });
@@ -720,6 +720,7 @@ link.addEventListener("nick", ({ detail: { nick, code, text } }) => {
 link.addEventListener("line", ({ detail: { room: name, line: l, live } }) => {
   const named = rooms.line(name, l, me);
   people.line(name, l);
+  if (l.seq && name === room && $("blank").classList.contains("clear")) blank();
   if (l.type === "nick" && l.from === me) setMe(l.nick);
   if (live && (named || (l.type === "private" && l.from !== me))) notify(name, l);
 });

@@ -86,7 +86,7 @@ function marked(e, text, nick, mark) {
   for (const [start, end, kind] of places.sort((a, b) => a[0] - b[0])) {
     if (start < at) continue;
     if (start > at) e.append(text.slice(at, start));
-    e.append(el(kind === "hit" ? "mark" : "b", { class: kind }, text.slice(start, end)));
+    e.append(kind === "hit" ? el("mark", {}, text.slice(start, end)) : el("b", { class: kind }, text.slice(start, end)));
     at = end;
   }
   if (at < text.length) e.append(text.slice(at));
