@@ -15,8 +15,8 @@ import { byteLength, fold } from "./text.js";
 
 const lastPause = 30_000; // ms at most between attempts to enter a room
 const bigReplay = 200; // lines of a catch-up from which on progress is told
-const final = new Set(["no-room", "denied", "banned", "bad-name", "bad-request", "kicked", "deleted"]);
-const lists = new Set(["who", "history", "before", "search", "list", "watch"]);
+const final = new Set(["no-room", "password", "denied", "banned", "bad-name", "bad-request", "kicked", "deleted"]);
+const lists = new Set(["who", "history", "before", "search", "list"]);
 const saying = new Set(["say", "me", "notice", "topic"]);
 
 const wordOf = (line) => (/^\/?([^\s]*)/.exec(line)[1]).toLowerCase();
@@ -143,9 +143,9 @@ export class Link extends EventTarget {
     this.#claim++;
     const first = [{ line: `RESUME ${this.#token}`, then: () => this.nick || this.#grant() }];
     if (this.nick) first.push(this.#nickCall(this.nick));
-    first.push({ line: "WATCH", then: (ok, lines) => this.#listed(lines) });
     this.#master.calls.unshift(...first.map((c) => this.#own(c)));
     this.#flushMaster();
+    this.#socket.write("", ["WATCH"]); // has no place among the answers: the list comes at any time
     this.#emit("connect", {});
     for (const r of this.#all()) this.#enter(r);
   }
@@ -267,7 +267,7 @@ export class Link extends EventTarget {
     r.asked = r.last;
     for (const c of r.calls.splice(0)) this.#put(r, c, lines);
     if (r.last >= 0) {
-      this.#put(r, this.#own({ line: `/since ${r.last}`, then: (ok) => this.#since(r, ok), fail: () => this.#since(r, {}) }), lines);
+      this.#put(r, this.#sinceCall(r), lines);
       this.#put(r, this.#barrierCall(r), lines);
     }
     this.#socket.write(r.name, lines);
@@ -282,11 +282,16 @@ export class Link extends EventTarget {
     lines.push(call.line);
   }
 
+  #sinceCall(r) {
+    return this.#own({ line: `/since ${r.last}`, then: (ok) => this.#since(r, ok), fail: () => this.#since(r, { newest: r.last }) });
+  }
+
   #since(r, ok) {
+    const newest = ok.newest || 0;
     r.synced = true;
-    r.total = Math.max(0, (ok.newest || 0) - r.last);
+    r.total = Math.max(0, newest - r.last);
     if (ok.oldest && r.asked > 0) this.#line(r, { type: "notice", gap: true, text: "Some lines that came meanwhile are no longer kept." });
-    if (ok.newest < r.last) r.last = ok.newest; // the history was put back
+    r.last = Math.min(r.last, newest); // the history was put back
   }
 
   // barrierCall asks for what comes behind the catch-up, and behind all lines of earlier sessions if the claim was granted.
@@ -393,11 +398,14 @@ export class Link extends EventTarget {
   #received(data) {
     const end = data.indexOf("\n");
     const name = data.slice(0, end);
-    const r = this.#room(name);
-    if (!r) return;
-    for (const text of data.slice(end + 1).split("\n")) {
-      if (text) this.#handle(r, JSON.parse(text));
+    const all = data.slice(end + 1).split("\n").filter((text) => text).map((text) => JSON.parse(text));
+    // A renamed room says so by its first line under the new name.
+    const r = this.#room(name) || (all[0]?.type === "renamed" && this.#room(all[0].was));
+    if (!r) {
+      if (all[0]?.command === "enter" && all[0].type === "ok") this.#socket.write(name, ["/quit"]); // left meanwhile
+      return;
     }
+    for (const f of all) this.#handle(r, f);
     if (this.#big(r)) this.#emit("progress", { room: r.name, done: Math.min(r.last - r.asked, r.total - 1), total: r.total });
     this.#flush(r);
   }
@@ -408,6 +416,7 @@ export class Link extends EventTarget {
       case "ok": case "error": case "pong": return this.#answer(r, f);
       case "hello": return this.#greeted(f);
       case "end": return this.#ended(r, f);
+      case "renamed": case "gone": return this.#changed(f);
     }
     if (r.collecting && (f.seq || f.type === "member" || (f.type === "room" && r === this.#master))) return this.#collect(r, f);
     if (r === this.#master) return this.#changed(f);
@@ -432,6 +441,11 @@ export class Link extends EventTarget {
     this.#set("online");
   }
 
+  #watched(r, ok) {
+    if (ok.type === "ok" && ok.count > 0) r.collecting = { ok, lines: [], resolve: ({ lines }) => this.#listed(lines), own: true };
+    else this.#listed([]);
+  }
+
   #listed(rooms) {
     this.#names = new Map(rooms.map((x) => [x.id, x.name]));
     this.#emit("room", { type: "list", rooms });
@@ -441,6 +455,7 @@ export class Link extends EventTarget {
   #changed(f) {
     if (f.type === "room") this.#names.set(f.id, f.name);
     const r = f.type === "renamed" && this.#room(f.was);
+    if (r && r.name === f.name) return; // the room itself has said so
     if (r) this.#renamed(r, f.name);
     this.#emit("room", f);
   }
@@ -457,27 +472,33 @@ export class Link extends EventTarget {
     const was = r.entered || r.kept;
     const other = was && (was.room_id !== f.room_id || was.epoch !== f.epoch);
     if (was && was.room_id !== f.room_id) this.outboxes.fail(r.name, "gone", "The room was deleted and created again meanwhile.");
+    const unasked = r.state !== "entering"; // a line on its way has entered a room that had ended
     r.state = "in";
     r.tries = 0;
-    r.entered = f;
+    r.entered = { newest: 0, topic: "", ...f };
     r.name = f.name || r.name; // as the server spells it
     this.as = f.nick || this.as;
     this.outboxes.base(r.name, { room_id: f.room_id, epoch: f.epoch, room: r });
-    if (r.asked < 0 || (was && was.room_id !== f.room_id)) r.last = f.newest;
+    if (unasked && r.last >= 0) {
+      r.asked = r.last;
+      r.calls.unshift(this.#sinceCall(r), this.#barrierCall(r));
+    }
+    if (r.asked < 0 || (was && was.room_id !== f.room_id)) r.last = r.entered.newest;
     if (r.asked < 0) {
       r.synced = true;
       if (this.#granted === this.#claim) this.#settle(r);
     }
-    this.#emit("enter", { ...f, room: r.name, other: !!other, back: !!was });
-    for (const w of r.waiting.splice(0)) w.resolve(f);
+    this.#emit("enter", { ...r.entered, room: r.name, other: !!other, back: !!was });
+    for (const w of r.waiting.splice(0)) w.resolve(r.entered);
+    this.#flush(r);
   }
 
   #refusedEnter(r, f) {
     const again = !final.has(f.code) && r.entered;
     this.#restart(r);
-    const now = f.code === "no-room" && this.#names.get(r.entered?.room_id);
+    const now = f.code === "no-room" && this.#names.get(r.entered?.id);
     if (now && fold(now) !== fold(r.name)) { // renamed while the connection was broken
-      this.#emit("room", { type: "renamed", name: now, was: r.name, id: r.entered.room_id });
+      this.#emit("room", { type: "renamed", name: now, was: r.name, id: r.entered.id });
       this.#renamed(r, now);
       return this.#enter(r);
     }
@@ -489,6 +510,7 @@ export class Link extends EventTarget {
   }
 
   #ended(r, f) {
+    if (f.code === "left") return; // and perhaps come back
     this.#restart(r);
     this.outboxes.broke(r.name);
     if (f.code === "deleted") this.outboxes.fail(r.name, "gone", "The room was deleted.");
@@ -501,8 +523,10 @@ export class Link extends EventTarget {
   #answer(r, f) {
     const front = r.pending[0];
     const said = saying.has(f.command);
+    if (f.command === "quit") return;
+    if (f.command === "watch") return this.#watched(r, f);
     if (said && f.type === "ok" && !(front?.call && front.word === f.command)) return; // the line has come before
-    if (!front) return;
+    if (!front || (f.type !== "error" && front.call && front.word !== (f.command || "ping"))) return; // asked before the membership ended
     r.pending.shift();
     if (!front.call) return this.outboxes.refuse(r.name, front, f);
     if (f.type === "error") return front.reject({ code: f.code, text: f.text });

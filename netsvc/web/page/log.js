@@ -33,6 +33,7 @@ export class Log extends EventTarget {
   #anchor = null; // a row and where it was seen: what stays in place
   #seen = 0;
   #voice = { texts: [], timer: 0 };
+  #at = {}; // where the scroller was, and how large
   #told = {}; // what was told last, by the type of the event
 
   room = "";
@@ -182,7 +183,7 @@ export class Log extends EventTarget {
   #replace({ ok, lines }) {
     this.#clear();
     const last = lines.at(-1)?.seq ?? 0;
-    this.#atEnd = last >= ok.newest || !lines.length;
+    this.#atEnd = last >= (ok.newest || 0) || !lines.length;
     this.#begins = lines.length < page;
     this.#append(this.#weave(lines, lines[0]?.seq ?? 0, this.#atEnd ? Infinity : last - 1));
     this.#mark();
@@ -254,15 +255,22 @@ export class Log extends EventTarget {
     this.#anchor = this.#stuck ? null : this.#topRow();
     change();
     if (this.#stuck) this.#toEnd();
-    else if (this.#anchor?.row.isConnected) this.#shift(this.#anchor.row.getBoundingClientRect().top - this.#anchor.top);
+    else this.#hold(0);
     this.#anchor = this.#stuck ? null : this.#topRow();
+  }
+
+  // hold puts the anchor where it was, but for what the reader has scrolled since.
+  #hold(scrolled) {
+    const a = this.#anchor;
+    if (a?.row.isConnected) this.#shift(a.row.getBoundingClientRect().bottom - a.bottom + scrolled);
   }
 
   #shift(by) {
     if (Math.abs(by) >= 0.5) this.#scroller.scrollBy({ top: by, behavior: "instant" });
   }
 
-  // topRow is the first row in sight, and its place. Rows are in order: it is found by halving.
+  // topRow is the first row in sight, and its place. Rows are in order: it is found by halving. Its
+  // lower edge counts: what stands above its text changes with the row before it.
   #topRow() {
     const top = this.#scroller.getBoundingClientRect().top;
     let low = 0, high = this.#entries.length;
@@ -272,18 +280,15 @@ export class Log extends EventTarget {
       else low = mid + 1;
     }
     const row = this.#entries[low]?.row;
-    return row && { row, index: low, top: row.getBoundingClientRect().top };
+    return row && { row, bottom: row.getBoundingClientRect().bottom, scrolled: this.#scroller.scrollTop };
   }
 
   #toEnd() {
-    this.#stuck = this.#atEnd;
-    this.#scroller.scrollTo({ top: this.#scroller.scrollHeight, behavior: "instant" });
-    if (this.#stuck) this.#below = 0;
-  }
-
-  #isAtEnd() {
     const s = this.#scroller;
-    return s.scrollHeight - s.scrollTop - s.clientHeight <= near;
+    this.#stuck = this.#atEnd;
+    this.#at = { height: s.scrollHeight, screen: s.clientHeight, top: s.scrollHeight - s.clientHeight };
+    s.scrollTo({ top: s.scrollHeight, behavior: "instant" });
+    if (this.#stuck) this.#below = 0;
   }
 
   #rowAt(seq) {
@@ -319,9 +324,15 @@ export class Log extends EventTarget {
     this.#newer.textContent = "Later lines";
   }
 
+  // scrolled: what grew is no scroll of the reader, who stays at the end. One pixel upwards leaves it.
   #scrolled() {
+    const { scrollTop: top, scrollHeight: height, clientHeight: screen } = this.#scroller;
+    const was = this.#at;
+    const below = height - top - screen;
+    if (this.#stuck && (was.height !== height || was.screen !== screen)) return this.#toEnd();
+    this.#at = { height, screen, top };
     this.#anchor = this.#topRow();
-    this.#stuck = this.#atEnd && this.#isAtEnd();
+    this.#stuck = this.#atEnd && (below <= 1 || (below <= near && top >= was.top));
     if (this.#stuck) this.#below = 0;
     this.#look();
   }
@@ -454,7 +465,7 @@ export class Log extends EventTarget {
 
   #resized() {
     if (this.#stuck) this.#toEnd();
-    else if (this.#anchor?.row.isConnected) this.#shift(this.#anchor.row.getBoundingClientRect().top - this.#anchor.top);
+    else if (this.#anchor) this.#hold(this.#scroller.scrollTop - this.#anchor.scrolled);
   }
 
   // turned: what comes while nobody looks stands below the divider.
