@@ -181,13 +181,18 @@ func (s *Service) startHandshake(c transport.TCP, addr netip.AddrPort, to handsh
 		s.inTransition.Add(1)
 		defer s.inTransition.Add(-1)
 		s.queue.remove(h)
-		if err == nil {
+		plain := errors.Is(err, errPlainHTTP)
+		if err == nil || plain {
 			// Before there is a conn, which takes the connection over.
 			if end, ok := s.engine.BeginChangeUnlessAbandoned(); ok {
 				defer end()
 			} else {
-				err = errMoved
+				err, plain = errMoved, false
 			}
+		}
+		if plain {
+			s.httpDoorAt(to).serveHTTP(h.FinishPlain(), h.Client(), h.Since(), nil)
+			return
 		}
 		if err != nil {
 			if h.Terminated() || errors.Is(err, errMoved) {
@@ -200,8 +205,25 @@ func (s *Service) startHandshake(c transport.TCP, addr netip.AddrPort, to handsh
 	})
 }
 
-// doHandshake counts a failure by its cause. The error is a closingText, in plain text if the
-// client speaks that, or waits for it.
+// errPlainHTTP says that a client which should speak TLS speaks HTTP, to a port with a door for that:
+// the door tells it where to go.
+var errPlainHTTP = errors.New("the client speaks plain HTTP")
+
+// httpDoorAt returns the door of HTTP at a port; nil: there is none.
+func (s *Service) httpDoorAt(to handshakeFor) *openDoor {
+	switch {
+	case to.room != nil:
+		return nil
+	case to.door == nil:
+		return s.httpDoor
+	case to.door.http != nil:
+		return to.door
+	}
+	return nil
+}
+
+// doHandshake counts a failure by its cause. The error is errPlainHTTP or a closingText, in plain text
+// if the client speaks that, or waits for it.
 func (s *Service) doHandshake(h *handshakeConn) error {
 	if s.opts().isProxy(h.Client().Addr()) {
 		if err := s.readProxyHeader(h); err != nil {
@@ -210,6 +232,11 @@ func (s *Service) doHandshake(h *handshakeConn) error {
 	}
 	if s.opts().Certificate == nil {
 		return nil
+	}
+	if s.httpDoorAt(h.handshakeFor) != nil {
+		if head := h.Peek(); wire.IsHTTP(head[:]) {
+			return errPlainHTTP
+		}
 	}
 	speaksTLS := closingText(wire.Notice(wire.SpeaksTLS + ": use roomd chat --tls, openssl s_client -quiet -connect HOST:PORT, or ncat --ssl"))
 	if h.door != nil {

@@ -105,8 +105,13 @@ func (h *Handshake) Secure(ctx context.Context, e *transport.Engine, config *tls
 
 // Finish makes a conn of the connection, which has no deadline then.
 func (h *Handshake) Finish(e *transport.Engine) *transport.Conn {
+	return e.ConnFromNet(h.FinishPlain(), h.tcp, h.Client())
+}
+
+// FinishPlain returns the connection as it is, for one that reads from it, and ends its deadline.
+func (h *Handshake) FinishPlain() transport.HalfCloser {
 	h.tcp.SetDeadline(time.Time{})
-	return e.ConnFromNet(h.conn, h.tcp, h.Client())
+	return h.conn
 }
 
 // Conn returns the connection, for an answer to a client that is refused.

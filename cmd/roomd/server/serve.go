@@ -345,6 +345,9 @@ func announce(out io.Writer, version string, c *config.Config, svc *netsvc.Servi
 	if at := c.Master(); at != "" {
 		fmt.Fprintf(out, "for clients  %s\n", at)
 	}
+	for _, u := range c.PageURLs() {
+		fmt.Fprintf(out, "page         %s\n", u)
+	}
 	for _, m := range svc.Missing() {
 		fmt.Fprintf(out, "missing      %s: %s\n", m.Addr, m.Cause)
 	}
