@@ -320,87 +320,62 @@ function nothing() {
   rooms.draw();
 }
 
-const again = (name, label = "Try again") => [label, () => show(name), true];
-
-// refused shows why a room cannot be entered, by the code of the error.
+// refused shows why a room cannot be entered, or was left, by the code of the error.
 function refused(name, e) {
   ended = "You are not in this room";
   composer.show(name, { why: ended });
   people.show("", me);
   drawHead();
   const text = dialog.sentence(e);
+  const again = (label = "Try again") => ({ actions: [[label, () => show(name), true]] });
+  const elsewhere = ["Jump to a room", jump];
   switch (e.code) {
-    case "password": return askPassword(name, e);
+    case "password": return blank("lock", `${name} has a password`, "Whoever created the room can tell you.", {
+      form: oneField({ type: "password", "aria-label": `Password of ${name}`, placeholder: "Password", autocomplete: "current-password" }, "Open", (password) => link.enter(name, { password })),
+    });
+    case "exists": return blank("people", `${link.nick} is taken in ${name}`, text, { form: oneField({ "aria-label": "Another name", value: another(link.nick) }, "Use it", takeNick) });
     case "no-room":
       rooms.forget(name);
-      return blank("ghost", `There is no room ${name}`, "It may have been deleted, or renamed.", { actions: [["Create it", () => createRoom(name), true], ["Jump to a room", jump]] });
-    case "bad-name": return blank("ghost", "That is no name of a room", text, { actions: [["Jump to a room", jump, true]] });
-    case "exists": return askOtherNick(name, text);
-    case "denied": case "banned": return blank("block", "You are banned here", text, { bad: true });
-    case "full": case "members": return blank("people", `${name} is full`, text, { actions: [again(name)] });
-    case "busy": case "rate limited": case "address": case "connections": return blank("warn", "Not now", text, { actions: [again(name)] });
-    case "kicked": return blank("leave", "You were asked to leave", text, { bad: true, actions: [again(name, "Come back")] });
+      return blank("ghost", `There is no room ${name}`, "It may have been deleted, or renamed.", { actions: [["Create it", () => createRoom(name), true], elsewhere] });
     case "deleted": case "room deleted":
       rooms.forget(name);
-      return blank("trash", `${name} was deleted`, text, { actions: [["Jump to a room", jump, true]] });
-    case "lagged": return blank("warn", "Too far behind", text, { actions: [again(name, "Open the room again")] });
-    default: return blank("warn", `${name} cannot be opened`, text, { bad: true, actions: [again(name)] });
+      return blank("trash", `${name} was deleted`, text, { actions: [elsewhere] });
+    case "bad-name": return blank("ghost", "That is no name of a room", text, { actions: [elsewhere] });
+    case "denied": case "banned": return blank("block", "You are banned here", text, { bad: true });
+    case "kicked": return blank("leave", "You were asked to leave", text, { bad: true, ...again("Come back") });
+    case "full": case "members": return blank("people", `${name} is full`, text, again());
+    case "lagged": return blank("warn", "Too far behind", text, again("Open the room again"));
+    case "busy": return blank("warn", "Not now", text, again());
+    default: return blank("warn", `${name} cannot be opened`, text, { bad: true, ...again() });
   }
 }
 
-function askPassword(name, e) {
-  const input = el("input", { class: "field", type: "password", "aria-label": `Password of ${name}`, name: "password", placeholder: "Password", autocomplete: "current-password", required: true, maxlength: 128 });
-  const wrong = e.wrong;
-  const form = el("form", {
-    submit: (ev) => {
-      ev.preventDefault();
-      const password = input.value.trim();
-      if (!password) return;
-      button.disabled = true;
-      enterWith(name, password);
-    },
-  }, input, el("button", { class: "button primary" }, "Open"), el("span", { class: "error", role: "alert" }, wrong ? dialog.sentence(e) : ""));
-  const button = form.querySelector("button");
-  blank("lock", `${name} has a password`, "Whoever created the room can tell you.", { form });
-  input.focus();
-}
-
-// askOtherNick asks for another nick where somebody else in the room has the reader's.
-function askOtherNick(name, text) {
-  const nick = link.nick || me;
+// oneField is a form with one field, which opens the room when run(value) has worked.
+function oneField(props, label, run) {
+  const name = room;
+  const input = el("input", { class: "field", required: true, maxlength: 128, autocapitalize: "off", spellcheck: "false", ...props });
   const error = el("span", { class: "error", role: "alert" });
-  const input = el("input", { class: "field", "aria-label": "Another name", value: another(nick), required: true, maxlength: 64, autocapitalize: "off", spellcheck: "false" });
-  blank("people", `${nick} is taken in ${name}`, text, { form: el("form", {
+  setTimeout(() => input.select());
+  return el("form", {
     submit: async (ev) => {
       ev.preventDefault();
       error.textContent = "";
       try {
-        await takeNick(input.value.trim());
+        await run(input.value.trim());
+        if (room === name) show(name);
       } catch (e) {
         error.textContent = dialog.sentence(e);
-        return;
+        input.select();
       }
-      if (room === name) show(name);
     },
-  }, input, el("button", { class: "button primary" }, "Use it"), error) });
-  input.select();
-}
-
-async function enterWith(name, password) {
-  try {
-    await link.enter(name, { password });
-  } catch (e) {
-    if (room === name) e.code === "password" ? askPassword(name, { ...e, wrong: true }) : refused(name, e);
-    return;
-  }
-  if (room === name) show(name);
+  }, input, el("button", { class: "button primary" }, label), error);
 }
 
 log.addEventListener("status", ({ detail: { room: name, state, text } }) => {
   if (name !== room || ended) return;
   if (state === "loading") return;
   if (state !== "error" && !link.entered(room)?.newest) blank("chat", `Welcome to ${room}`, "Nobody has said anything yet. The first line is yours.", { clear: true });
-  else if (state === "error") blank("warn", "The messages cannot be read", text, { bad: true, actions: [again(room)] });
+  else if (state === "error") blank("warn", "The messages cannot be read", text, { bad: true, actions: [["Try again", () => show(room), true]] });
   else blank();
 });
 

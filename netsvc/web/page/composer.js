@@ -256,7 +256,7 @@ export class Composer {
       el("span", { class: "out-state" }, m.state === "failed" ? icon("warn") : el("span", { class: "pulse", "aria-hidden": "true" }), words[m.state]));
     if (m.state === "failed") {
       li.lastChild.append(el("button", { class: "tool", type: "button", click: () => this.link.again(m.id) }, "Try again"));
-      if (m.why) li.append(el("span", { class: "out-why" }, dialog.sentence({ text: m.why })));
+      if (m.why) li.append(el("span", { class: "out-why" }, dialog.sentence({ text: m.why.replace(/^not sent: /, "") })));
     }
     if (m.state === "failed" || m.state === "waiting") {
       li.querySelector(".out-state").append(el("button", { class: "tool", type: "button", "aria-label": "Do not send this", title: "Do not send this", click: () => this.link.retract(m.id) }, icon("x")));
