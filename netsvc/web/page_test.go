@@ -229,3 +229,36 @@ func TestPageWithRawRequests(t *testing.T) {
 		}
 	}
 }
+
+// Comments of scripts are not sent, and lines keep their numbers. What is removed cannot be part of a
+// string: no template of the page's scripts goes over several lines.
+func TestPageWithoutComments(t *testing.T) {
+	p, err := newPage(fstest.MapFS{"index.html": {Data: []byte(baseHere)}, "a.js": {Data: []byte("// why\nlet a = 'http://b'; // c\n  // d\nb\n")}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(p.files["a.js"].plain), "\nlet a = 'http://b'; // c\n\nb\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if p, err = ownPage(nil); err != nil {
+		t.Fatal(err)
+	}
+	all := 0
+	for name, f := range p.files {
+		if all += len(f.gzip); f.gzip == nil {
+			all += len(f.plain)
+		}
+		if !strings.HasSuffix(name, ".js") {
+			continue
+		}
+		for i, line := range strings.Split(string(f.plain), "\n") {
+			if strings.Count(line, "`")%2 == 1 && !strings.Contains(line, "/`") && !strings.Contains(line, "\"`") {
+				t.Errorf("%s:%d: a template goes over several lines: %s", name, i+1, line)
+			}
+		}
+	}
+	if all > 60e3 {
+		t.Errorf("the page weighs %d bytes", all)
+	}
+	t.Logf("the page weighs %d bytes", all)
+}
