@@ -27,6 +27,7 @@ export class Log extends EventTarget {
   #loads = 0;
   #begins = false; // the window begins with the oldest line
   #unread = -1; // the divider stands behind this seq; -1: none
+  #slow = 0; // the timer of a slow answer
   #below = 0; // new lines since the reader left the end
   #queue = []; // lines that came since the last frame
   #frame = 0;
@@ -94,7 +95,8 @@ export class Log extends EventTarget {
     this.#unread = unread;
     this.#below = 0;
     this.#seen = 0;
-    const slow = setTimeout(() => this.#clear(), 120); // the rows of the room before are no answer
+    clearTimeout(this.#slow);
+    this.#slow = setTimeout(() => this.#emptied(), 120); // the rows of the room before are no answer
     this.#atEnd = this.#stuck = false;
     this.#queue = [];
     await this.#load(async () => {
@@ -102,14 +104,13 @@ export class Log extends EventTarget {
       const none = seq && !answer.lines.length;
       const shown = none ? await this.#link.ask(room, `/history ${page}`) : answer;
       return () => {
-        clearTimeout(slow);
+        clearTimeout(this.#slow);
         this.#replace(shown);
         if (none) this.#emit("missing", { room, seq });
         if (seq && !none) this.#target(this.#rowAt(seq), seq);
         else this.#toEnd();
       };
     });
-    clearTimeout(slow);
   }
 
   // load runs one load at a time: f asks and returns what changes the rows, which is left out if
@@ -150,6 +151,7 @@ export class Log extends EventTarget {
   }
 
   clear() {
+    clearTimeout(this.#slow);
     this.room = "";
     this.#loading = 0;
     this.#clear();
@@ -164,6 +166,11 @@ export class Log extends EventTarget {
     this.#entries = [];
     this.#begins = this.#atEnd = false;
     this.#bars();
+  }
+
+  #emptied() {
+    this.#clear();
+    this.#status("loading");
   }
 
   // weave puts the lines without a seq between those that have one: those that came behind the
@@ -187,6 +194,7 @@ export class Log extends EventTarget {
     this.#begins = lines.length < page;
     this.#append(this.#weave(lines, lines[0]?.seq ?? 0, this.#atEnd ? Infinity : last - 1));
     this.#mark();
+    this.#bars();
   }
 
   #render(line, prev) {
@@ -490,7 +498,6 @@ export class Log extends EventTarget {
       if (this.#unread < 0) this.#unread = last;
       this.#replace(answer);
       this.#toEnd();
-      this.#bars();
     }, () => {});
   }
 

@@ -142,6 +142,6 @@ function part(text, mark) {
   if (/[\udc00-\udfff]/.test(text.charAt(from))) from--;
   if (from) e.append("…");
   if (at < 0) e.append(text.slice(0, 300));
-  else e.append(text.slice(from, at), el("mark", { class: "hit" }, text.slice(at, at + mark.length)), text.slice(at + mark.length, at + mark.length + 300));
+  else e.append(text.slice(from, at), el("mark", {}, text.slice(at, at + mark.length)), text.slice(at + mark.length, at + mark.length + 300));
   return e;
 }
