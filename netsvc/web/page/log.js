@@ -260,6 +260,7 @@ export class Log extends EventTarget {
 
   // steady runs a change of the rows and puts the first row in sight back where it was.
   #steady(change) {
+    if (this.#stuck && this.#scroller.scrollTop < this.#at.top - 2) this.#scrolled(); // in this very frame
     this.#anchor = this.#stuck ? null : this.#topRow();
     change();
     if (this.#stuck) this.#toEnd();
