@@ -48,7 +48,7 @@ func (s *Service) moveConn(from, to netip.Addr) (why RefusalReason, err error) {
 func (s *Service) countConn(a netip.Addr, count func(perAddress int) error) (RefusalReason, error) {
 	o := s.opts()
 	perAddress := o.MaxPerAddress
-	if o.isProxy(a) {
+	if o.isProxy(a) || limit.Contains(o.HTTPProxies, a) {
 		perAddress = 0 // the limits hold for the clients that it names
 	} else if o.ConnectRate > 0 && !o.exempt(a) {
 		if wait := s.connects.Take(time.Now(), limit.Prefix(a), 1, o.connects(), 0); wait > 0 {

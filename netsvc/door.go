@@ -505,6 +505,14 @@ func (h *HTTPConn) BeginSession(c FrameConn, client netip.AddrPort) error {
 	return nil
 }
 
+// ReportForeign counts and reports that a request of a client was refused because another site has caused
+// it, or because it was for a name that is not ours.
+func (h *HTTPConn) ReportForeign(client netip.AddrPort, text string) {
+	s := h.door.svc
+	s.counters.refusals.add(refusedOrigin)
+	s.publishRefusalAt(h.door.Name(), "", client, refusedOrigin, text)
+}
+
 // location, connectedAt and the others make it a nonMember.
 func (h *HTTPConn) location() (*Room, netip.AddrPort) { return nil, h.remote }
 

@@ -203,8 +203,9 @@ const (
 	refusedDescriptors RefusalReason = "descriptors" // or memory
 	RefusedPassword    RefusalReason = "password"    // none in time, a wrong one, or too many connections waited
 	refusedHandshake   RefusalReason = "tls"
-	refusedProxy       RefusalReason = "proxy" // no header from one of server.proxies
-	notRefused         RefusalReason = ""      // it is closed, and not counted
+	refusedProxy       RefusalReason = "proxy"  // no header from one of server.proxies
+	refusedOrigin      RefusalReason = "origin" // a request of HTTP that another site has caused, or by a name that is not ours
+	notRefused         RefusalReason = ""       // it is closed, and not counted
 )
 
 // Causes of failed handshakes, which are counted.
@@ -216,7 +217,7 @@ const (
 
 // The labels of tallies.
 var (
-	refusalReasons = []RefusalReason{refusedTotal, refusedAddress, refusedRate, RefusedRoomFull, RefusedBan, RefusedClosing, refusedDescriptors, RefusedPassword, refusedHandshake, refusedProxy}
+	refusalReasons = []RefusalReason{refusedTotal, refusedAddress, refusedRate, RefusedRoomFull, RefusedBan, RefusedClosing, refusedDescriptors, RefusedPassword, refusedHandshake, refusedProxy, refusedOrigin}
 	tlsFailures    = []string{tlsPlain, tlsTimeout, tlsFailed}
 	memberCauses   = []Cause{CauseLeft, CauseVanished, CauseDeadPeer, CauseKicked, CauseLagged, CauseForeign, CauseDeleted, CauseStopping, CauseHistory, CauseInternal}
 	sessionCauses  = []Cause{CauseLeft, answered, CauseVanished, idleTooLong, unread, rateLimited, CauseForeign, CauseKicked, CauseStopping, CauseInternal}

@@ -357,6 +357,20 @@ func TestExampleProxies(t *testing.T) {
 			if status := run([]string{"admin", "--socket", filepath.Join(p.dir, "roomd.sock"), "members", "lobby", "--json"}, nil, &out, io.Discard); status != 0 || !strings.Contains(out.String(), `"`+local+`"`) {
 				t.Errorf("the member is not at %s: %s", local, out.String())
 			}
+			scheme := "http"
+			if c.tool == "stunnel" {
+				scheme = "https"
+			}
+			at := fmt.Sprintf("127.0.0.1:%d", front)
+			b := browser{t: t, headers: []string{"Origin: " + scheme + "://" + at}}
+			if a, _ := b.get(scheme + "://" + at + "/"); a.StatusCode != http.StatusOK {
+				t.Errorf("the page: %d", a.StatusCode)
+			}
+			if ann, status := b.open(scheme + "://" + at + "/"); status == http.StatusSwitchingProtocols {
+				ann.enter("lobby")
+			} else {
+				t.Errorf("the WebSocket: %d", status)
+			}
 		})
 	}
 }

@@ -116,6 +116,21 @@ func (p page) enter(room string, lines ...string) map[string]any {
 	}
 }
 
+// ends waits for the end of the WebSocket.
+func (p page) ends(with websocket.StatusCode) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	defer cancel()
+	for {
+		if _, _, err := p.Read(ctx); err != nil {
+			if websocket.CloseStatus(err) != with {
+				p.t.Error(err)
+			}
+			return
+		}
+	}
+}
+
 func (p *process) url() string { return fmt.Sprintf("http://127.0.0.1:%d/", p.master) }
 
 // The page is at the master port, beside the requests of the port's own.
@@ -174,7 +189,10 @@ func TestWeb(t *testing.T) {
 // Whatever a page of another site makes a browser do, it gets no WebSocket and no file.
 func TestWebIsGuarded(t *testing.T) {
 	p := newProcess(t, "")
+	metrics := p.first + 38
+	p.configure("irc.listen = []", fmt.Sprintf("metrics.listen = \"127.0.0.1:%d\"", metrics))
 	p.start()
+	refused := 0.0
 	own := fmt.Sprintf("Origin: http://127.0.0.1:%d", p.master)
 	for _, c := range []struct {
 		headers []string
@@ -185,7 +203,6 @@ func TestWebIsGuarded(t *testing.T) {
 		{[]string{"Origin: http://evil.example"}, 403},
 		{[]string{"Origin: null"}, 403},
 		{[]string{fmt.Sprintf("Origin: http://127.0.0.1:%d", p.first)}, 403},
-		{[]string{fmt.Sprintf("Origin: https://127.0.0.1:%d", p.master)}, 403},
 		{[]string{"Host: evil.example", "Origin: http://evil.example"}, 403}, // a name with our address
 		{[]string{own, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: websocket"}, 403},
 		{[]string{"X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https", "Origin: https://evil.example"}, 403},
@@ -193,22 +210,28 @@ func TestWebIsGuarded(t *testing.T) {
 		if _, status := (browser{t: t, headers: c.headers}).open(p.url()); status != c.status {
 			t.Errorf("%q: %d", c.headers, status)
 		}
+		if c.status == 403 {
+			refused++
+		}
 	}
 	script := browser{t: t, headers: []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: script"}}
 	if a, _ := script.get(p.url() + "manifest.webmanifest"); a.StatusCode != 403 {
 		t.Error(a.StatusCode)
 	}
+	if got := p.metrics(metrics)[`roomd_connections_refused_total{cause="origin"}`]; got != refused+1 {
+		t.Errorf("%v refusals are counted, of %v", got, refused+1)
+	}
+	if !p.logged("cause=origin") {
+		t.Error("the log has none of them")
+	}
 }
 
 // A client behind a proxy of the list counts by its own address; a stranger cannot say that it is one.
 func TestWebProxies(t *testing.T) {
-	p := newProcess(t, "web.proxies = [\"127.0.0.9\"]\nweb.hosts = [\"chat.example.org\"]")
+	p := newProcess(t, "web.proxies = [\"127.0.0.9\"]\nweb.hosts = [\"chat.example.org\"]\nlimits.per_address = 2")
 	p.start()
 	for from, as := range map[string]string{"127.0.0.9": "192.0.2.7", "127.0.0.8": "127.0.0.8"} {
 		b := browser{t: t, from: from, headers: []string{"X-Forwarded-For: 203.0.113.1, 192.0.2.7", "X-Forwarded-Proto: https", "Host: chat.example.org", "Origin: https://chat.example.org"}}
-		if as == from {
-			b.headers[3] = "Origin: http://chat.example.org"
-		}
 		ann, status := b.open(p.url())
 		if status != 101 {
 			t.Fatal(from, status)
@@ -219,21 +242,26 @@ func TestWebProxies(t *testing.T) {
 		}
 		ann.CloseNow()
 	}
+	// A limit of connections is about them, too.
+	var open []page
+	for i := range 6 {
+		b := browser{t: t, from: "127.0.0.9", headers: []string{fmt.Sprintf("X-Forwarded-For: 192.0.2.%d", 10+i/2)}}
+		ann, status := b.open(p.url())
+		if status != 101 {
+			t.Fatal(i, status)
+		}
+		ann.enter("lobby")
+		open = append(open, ann)
+	}
+	over, _ := browser{t: t, from: "127.0.0.9", headers: []string{"X-Forwarded-For: 192.0.2.10"}}.open(p.url())
+	over.ends(websocket.StatusPolicyViolation)
+	for _, ann := range open {
+		ann.CloseNow()
+	}
 	p.mustAdmin("ban", "192.0.2.7")
 	b := browser{t: t, from: "127.0.0.9", headers: []string{"X-Forwarded-For: 192.0.2.7"}}
-	ann, status := b.open(p.url())
-	if status == 101 {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		for {
-			if _, _, err := ann.Read(ctx); err != nil {
-				if websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
-					t.Error(err)
-				}
-				break
-			}
-		}
-	}
+	ann, _ := b.open(p.url())
+	ann.ends(websocket.StatusPolicyViolation)
 	b.headers[0] = "X-Forwarded-For: 192.0.2.8"
 	if _, status := b.open(p.url()); status != 101 {
 		t.Error(status)

@@ -27,6 +27,9 @@ type access struct {
 type guard struct {
 	access func() access
 	next   http.Handler
+
+	// foreign, if not nil, is told of requests that are refused because of where they come from.
+	foreign func(r *http.Request, client netip.AddrPort, text string)
 }
 
 // headers are in every answer. The policy allows the page its own files and its WebSocket, and no
@@ -48,6 +51,9 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := g.access()
 	o, err := originOf(r, &a)
 	if err != nil {
+		if err.status == http.StatusForbidden && g.foreign != nil {
+			g.foreign(r, o.client, err.text)
+		}
 		answer(w, err.status, err.text)
 		return
 	}
@@ -69,6 +75,7 @@ type origin struct {
 	client netip.AddrPort // port 0: the proxy has not said
 	host   string         // with the port, if that is not the scheme's own
 	secure bool           // by TLS
+	said   bool           // the proxy has said whether by TLS
 }
 
 type originKey struct{}
@@ -112,13 +119,13 @@ func originOf(r *http.Request, a *access) (o origin, _ *refusal) {
 		return o, refuse(http.StatusHTTPVersionNotSupported, "this port speaks HTTP/1.1")
 	}
 	remote := remoteOf(r)
-	o = origin{clientOf(remote, r.Header, a.proxies), r.Host, isSecure(r)}
+	o = origin{client: clientOf(remote, r.Header, a.proxies), host: r.Host, secure: isSecure(r)}
 	if limit.Contains(a.proxies, remote.Addr()) {
 		if host := last(r.Header, "X-Forwarded-Host"); host != "" {
 			o.host = host
 		}
 		if scheme := last(r.Header, "X-Forwarded-Proto"); scheme != "" {
-			o.secure = strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "wss")
+			o.secure, o.said = strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "wss"), true
 		}
 	}
 	name := hostname(o.host)
@@ -128,7 +135,7 @@ func originOf(r *http.Request, a *access) (o origin, _ *refusal) {
 	case !a.isOurs(name):
 		return o, refuse(http.StatusForbidden, "the page is not reached by the name %s here; the operator can add it to web.hosts", name)
 	}
-	if err := checkOrigin(r, o); err != nil {
+	if err := checkOrigin(r, &o); err != nil {
 		return o, err
 	}
 	// A link on another page may lead here, as long as this page is then the one on top.
@@ -139,30 +146,32 @@ func originOf(r *http.Request, a *access) (o origin, _ *refusal) {
 	return o, nil
 }
 
-// checkOrigin compares the Origin, if there is one, with the host that the request was sent to.
-func checkOrigin(r *http.Request, o origin) *refusal {
+// checkOrigin compares the Origin, if there is one, with the host that the request was sent to. A page of
+// https whose request comes here in plain text has come through a proxy that ends TLS: a browser lets no
+// such page open a plain WebSocket. The other way round the network could have changed the page.
+func checkOrigin(r *http.Request, o *origin) *refusal {
 	all := r.Header.Values("Origin")
 	if len(all) == 0 {
 		return nil
 	}
 	u, err := url.Parse(all[0])
-	foreign := refuse(http.StatusForbidden, "a page of %s cannot use this server; open the server's own page", all[0])
 	if err != nil || len(all) > 1 || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return foreign
+		return refuse(http.StatusForbidden, foreignPage, all[0])
 	}
-	secure := u.Scheme == "https"
-	if withPort(u.Host, secure) == withPort(o.host, o.secure) {
-		if secure == o.secure {
-			return nil
-		}
-	} else if withPort(u.Host, secure) != withPort(o.host, secure) {
-		if r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" || r.Header.Get("Via") != "" {
-			return refuse(http.StatusForbidden, "the page is at %s, and the proxy says %s: have it pass Host on, or name it in web.proxies and have it set X-Forwarded-Host", all[0], o.host)
-		}
-		return foreign
+	https := u.Scheme == "https"
+	switch {
+	case withPort(u.Host, https) == withPort(o.host, https) && (https == o.secure || https && !o.said):
+		o.secure = https
+		return nil
+	case withPort(u.Host, https) == withPort(o.host, https):
+		return refuse(http.StatusForbidden, "the page is at %s, and the request came by %s: if a proxy in front says so, have it set X-Forwarded-Proto as it is", all[0], scheme(o.secure))
+	case r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" || r.Header.Get("Via") != "":
+		return refuse(http.StatusForbidden, "the page is at %s, and the proxy says %s: have it pass Host on, or name it in web.proxies and have it set X-Forwarded-Host", all[0], o.host)
 	}
-	return refuse(http.StatusForbidden, "the page is at %s, and the request came here by %s: name the proxy in web.proxies and have it set X-Forwarded-Proto", all[0], scheme(o.secure))
+	return refuse(http.StatusForbidden, foreignPage, all[0])
 }
+
+const foreignPage = "a page of %s cannot use this server; open the server's own page"
 
 func scheme(secure bool) string {
 	if secure {

@@ -68,7 +68,8 @@ func TestGuard(t *testing.T) {
 		{"own origin at the port of HTTP", direct, "Host: chat.example.org:80\nOrigin: http://chat.example.org", 200, ""},
 		{"foreign origin", direct, "Host: chat.example.org:8080\nOrigin: http://evil.example", 403, "evil.example"},
 		{"another port", direct, "Host: chat.example.org:8080\nOrigin: http://chat.example.org:3000", 403, "own page"},
-		{"another scheme", direct, "Host: chat.example.org:8080\nOrigin: https://chat.example.org:8080", 403, "X-Forwarded-Proto"},
+		{"TLS that has ended in front", direct, "Host: chat.example.org:8080\nOrigin: https://chat.example.org:8080", 200, ""},
+		{"TLS that has ended in front, another port", direct, "Host: chat.example.org:8080\nOrigin: https://chat.example.org", 403, "own page"},
 		{"a file", direct, "Host: localhost\nOrigin: null", 403, "own page"},
 		{"an extension", direct, "Host: localhost\nOrigin: chrome-extension://localhost", 403, "own page"},
 		{"no URL", direct, "Host: localhost\nOrigin: http://%zz", 403, "own page"},
@@ -85,8 +86,9 @@ func TestGuard(t *testing.T) {
 
 		{"behind TLS", behind, "Host: chat.example.org\nX-Forwarded-Proto: https\nOrigin: https://chat.example.org", 200, ""},
 		{"behind TLS, a list", behind, "Host: chat.example.org\nX-Forwarded-Proto: http, https\nOrigin: https://chat.example.org", 200, ""},
-		{"behind TLS, nobody says so", behind, "Host: chat.example.org\nOrigin: https://chat.example.org", 403, "X-Forwarded-Proto"},
-		{"behind TLS, a stranger says so", direct, "Host: chat.example.org\nX-Forwarded-Proto: https\nOrigin: https://chat.example.org", 403, "web.proxies"},
+		{"behind TLS, nobody says so", behind, "Host: chat.example.org\nOrigin: https://chat.example.org", 200, ""},
+		{"behind TLS, which the proxy denies", behind, "Host: chat.example.org\nX-Forwarded-Proto: http\nOrigin: https://chat.example.org", 403, "X-Forwarded-Proto"},
+		{"behind TLS, a stranger denies it", direct, "Host: chat.example.org\nX-Forwarded-Proto: http\nOrigin: https://chat.example.org", 200, ""},
 		{"behind another Host", behind, "Host: 127.0.0.1:8080\nX-Forwarded-Host: chat.example.org\nX-Forwarded-Proto: https\nOrigin: https://chat.example.org", 200, ""},
 		{"behind another Host, a list", behind, "Host: 127.0.0.1:8080\nX-Forwarded-Host: evil.example, chat.example.org\nX-Forwarded-Proto: https\nOrigin: https://chat.example.org", 200, ""},
 		{"behind another Host, nobody says so", behind, "Host: 127.0.0.1:8080\nX-Forwarded-For: 192.0.2.1\nX-Forwarded-Proto: https\nOrigin: https://chat.example.org", 403, "X-Forwarded-Host"},
@@ -128,7 +130,7 @@ func TestGuardRedirectsToTLS(t *testing.T) {
 // The client is the rightmost address that is no proxy's.
 func TestGuardFindsClient(t *testing.T) {
 	var a access
-	s := httptest.NewServer(&guard{func() access { return a }, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := httptest.NewServer(&guard{access: func() access { return a }, next: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		o := requestOrigin(r)
 		fmt.Fprint(w, o.client.Addr(), " ", o.client.Port() != 0, " ", o.secure)
 	})})

@@ -32,7 +32,7 @@ func site(t *testing.T, a access) *httptest.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := httptest.NewServer(&guard{func() access { return a }, p})
+	s := httptest.NewServer(&guard{access: func() access { return a }, next: p})
 	t.Cleanup(s.Close)
 	return s
 }

@@ -90,6 +90,13 @@ func (d *Door) serveSocket(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// reportForeign has the door report a request that the guard has refused.
+func reportForeign(r *http.Request, client netip.AddrPort, text string) {
+	if conn, ok := r.Context().Value(connKey{}).(*netsvc.HTTPConn); ok {
+		conn.ReportForeign(client, text)
+	}
+}
+
 // clip cuts a sentence to what a close frame holds (RFC 6455, section 5.5).
 func clip(s string) string {
 	const most = 123

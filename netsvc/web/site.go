@@ -27,13 +27,13 @@ func newSite(access func() access, roomAt func(port int) (name string, ok bool),
 	if err != nil {
 		return nil, err
 	}
-	return &guard{access, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return &guard{access: access, next: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == socketPath {
 			socket.ServeHTTP(w, r)
 			return
 		}
 		p.ServeHTTP(w, r)
-	})}, nil
+	}), foreign: reportForeign}, nil
 }
 
 // newServer makes the server of HTTP for a site, with the bounds above, on connections that are

@@ -47,7 +47,7 @@ func serviceOptions(c *config.Config, log *slog.Logger, pair *certificate.Pair) 
 		FirstRooms: c.Server.Create, MaxRooms: c.Rooms.Max, Replay: c.Rooms.Replay, QuietAbove: c.Rooms.QuietAbove,
 		MaxMembers: c.Limits.Members, MaxConnections: c.Limits.Connections, MaxPerAddress: c.Limits.PerAddress,
 		Rates: netsvc.Rates{
-			ConnectRate: c.Limits.ConnectsPerSecond, RequestRate: c.Limits.RequestsPerSecond, RateExempt: c.Limits.RateExempt,
+			ConnectRate: c.Limits.ConnectsPerSecond, RequestRate: c.Limits.RequestsPerSecond, RateExempt: c.Limits.RateExempt, HTTPProxies: c.Web.Proxies,
 			LinesPerSecond: c.Limits.LinesPerSecond, Burst: c.Limits.Burst,
 		},
 		LineBytes: c.Limits.LineBytes, MaxLag: c.Limits.MaxLag,
