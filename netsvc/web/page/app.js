@@ -23,7 +23,10 @@ const log = new Log({ scroller: $("log"), rows: $("rows"), older: $("older"), ne
 log.isRoom = isRoom;
 const search = new Search({
   panel: $("search"), input: $("search-input"), results: $("search-results"), status: $("search-status"), link, log,
-  open: (room, seq) => go(room, { seq }),
+  open: (room, seq) => {
+    if (getComputedStyle($("search")).position === "absolute") closeSearch(); // it covers the messages
+    go(room, { seq });
+  },
 });
 const people = new People({
   list: $("members"), head: $("people-head"), note: $("people-note"),
@@ -87,7 +90,7 @@ async function show(name, { seq = 0, password } = {}) {
   }
   let answer;
   try {
-    answer = await link.enter(name, password === undefined ? {} : { password });
+    answer = await enter(name, { password });
   } catch (e) {
     if (turn === opening) refused(name, e);
     return;
@@ -107,6 +110,22 @@ async function show(name, { seq = 0, password } = {}) {
   people.show(room, me, (r, l) => link.ask(r, l));
   offerName();
   if (other && !matchMedia("(pointer: coarse)").matches && !dialog.isOpen()) $("input").focus({ preventScroll: true });
+}
+
+const passwords = keep.session.get("passwords", {});
+
+// enter enters a room, with the password that opened it before in this tab.
+async function enter(name, { password = passwords[fold(name)], ...more } = {}) {
+  try {
+    const answer = await link.enter(name, password ? { password, ...more } : more);
+    if (password) passwords[fold(answer.name)] = password;
+    return answer;
+  } catch (e) {
+    if (e.code === "password") delete passwords[fold(name)];
+    throw e;
+  } finally {
+    keep.session.set("passwords", passwords);
+  }
 }
 
 const limit = (name) => link.entered(name)?.line_bytes ?? link.hello?.line_bytes ?? 4096;
@@ -331,7 +350,7 @@ function refused(name, e) {
   const elsewhere = ["Jump to a room", jump];
   switch (e.code) {
     case "password": return blank("lock", `${name} has a password`, "Whoever created the room can tell you.", {
-      form: oneField({ type: "password", "aria-label": `Password of ${name}`, placeholder: "Password", autocomplete: "current-password" }, "Open", (password) => link.enter(name, { password })),
+      form: oneField({ type: "password", "aria-label": `Password of ${name}`, placeholder: "Password", autocomplete: "current-password" }, "Open", (password) => enter(name, { password })),
     });
     case "exists": return blank("people", `${link.nick} is taken in ${name}`, text, { form: oneField({ "aria-label": "Another name", value: another(link.nick) }, "Use it", takeNick) });
     case "no-room":
@@ -670,7 +689,7 @@ link.addEventListener("room", ({ detail }) => {
     name ? show(name, { seq }) : home();
     for (const other of rooms.opened) {
       const r = rooms.get(other);
-      if (r && r.name !== room) link.enter(r.name, { since: rooms.seen(r.name) }).then((a) => rooms.entered(a), () => { /* it is shown when it is opened */ });
+      if (r && r.name !== room) enter(r.name, { since: rooms.seen(r.name) }).then((a) => rooms.entered(a), () => { /* it is shown when it is opened */ });
     }
   } else if (!room && started && detail.type !== "list" && $("blank").querySelector("h2")) nothing();
   drawHead();
