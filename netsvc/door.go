@@ -394,6 +394,7 @@ type HTTPConn struct {
 // read from it.
 func (d *openDoor) serveHTTP(c transport.HalfCloser, addr netip.AddrPort, since time.Time, head []byte) {
 	s := d.svc
+	c.SetDeadline(time.Time{}) // that of a handshake
 	h := &HTTPConn{HalfCloser: c, door: d, tcp: transport.TCPBeneath(c), remote: addr, since: since, head: head}
 	s.mu.Lock()
 	stopping := s.stopping

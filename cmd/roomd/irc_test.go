@@ -57,7 +57,7 @@ func TestIRC(t *testing.T) {
 	ann.until(t, "PRIVMSG #lobby :hello")
 	ann.say("LIST")
 	ann.until(t, fmt.Sprintf(" 322 ann #lobby 2 :[nc localhost %d]", p.first))
-	if d := p.doors(); len(d) != 1 || d[0].Name != "irc" || d[0].Sessions != 1 || len(d[0].Listening) != 1 || int(d[0].Listening[0].Port()) != port {
+	if d := p.doors(); len(d) != 2 || d[0].Name != "irc" || d[0].Sessions != 1 || len(d[0].Listening) != 1 || int(d[0].Listening[0].Port()) != port {
 		t.Error(d)
 	}
 	// The new values are in effect for clients that connect later.
@@ -93,7 +93,7 @@ func TestIRCPortInUse(t *testing.T) {
 		t.Error(out, errs)
 	}
 	p.start()
-	if d := p.doors(); len(d) != 1 || len(d[0].Listening) != 0 || len(d[0].Unbound) != 1 {
+	if d := p.doors(); len(d) != 2 || len(d[0].Listening) != 0 || len(d[0].Unbound) != 1 {
 		t.Error(d)
 	}
 	if out, _, _ := p.admin("doctor", "--json"); !strings.Contains(out, `"about":"irc"`) {
@@ -111,7 +111,7 @@ func TestIRCPortInUse(t *testing.T) {
 func TestNoIRC(t *testing.T) {
 	p := newProcess(t, "irc.listen = []")
 	p.start()
-	if d := p.doors(); len(d) != 0 {
+	if d := p.doors(); len(d) != 1 || d[0].Name != "web" {
 		t.Error(d)
 	}
 }

@@ -77,7 +77,7 @@ func TestReloadOfEachKey(t *testing.T) {
 		"limits.connects_per_second": "3", "limits.requests_per_second": "3", "limits.rate_exempt": `["192.0.2.1"]`,
 		"limits.line_bytes": "100", "limits.lines_per_second": "3", "limits.burst": "3", "limits.max_lag": "3000", "limits.dead_peer": `"30s"`,
 		"limits.master_idle": `"1m"`, "history.durability": `"relaxed"`, "history.flush_interval": `"30ms"`, "history.lines": "300",
-		"history.age": `"1h"`, "access.create": `"operator"`, "access.delete": `"operator"`, "irc.listen": `["127.0.0.1:1"]`, "irc.name": `"x"`, "irc.network": `"x"`, "irc.password": `"x"`, "irc.resume": `"1h"`, "irc.replay": "3", "admin.socket": `"other.sock"`, "admin.mode": `"0600"`,
+		"history.age": `"1h"`, "access.create": `"operator"`, "access.delete": `"operator"`, "irc.listen": `["127.0.0.1:1"]`, "irc.name": `"x"`, "irc.network": `"x"`, "irc.password": `"x"`, "irc.resume": `"1h"`, "irc.replay": "3", "web.listen": `""`, "web.hosts": `["x.example"]`, "web.proxies": `["192.0.2.1"]`, "web.title": `"x"`, "admin.socket": `"other.sock"`, "admin.mode": `"0600"`,
 		"admin.group": `"root"`, "metrics.listen": `"127.0.0.1:1"`, "metrics.per_room": "true", "metrics.profiles": "true", "log.level": `"debug"`, "log.format": `"json"`, "rooms.max": "3",
 	}
 	p := newProcess(t, "")

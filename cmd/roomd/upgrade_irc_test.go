@@ -61,7 +61,7 @@ func TestUpgradeIRC(t *testing.T) {
 	ann.until(t, "PRIVMSG #lobby :awake")
 	new.say("w", "USER new 0 * :new")
 	new.until(t, " 376 new ")
-	if d := p.doors(); len(d) != 1 || d[0].Sessions != 3 || len(d[0].Listening) != 1 {
+	if d := p.doors(); len(d) != 2 || d[0].Sessions != 3 || len(d[0].Listening) != 1 {
 		t.Error(d)
 	}
 	p.irc(port, "late")

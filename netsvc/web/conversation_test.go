@@ -36,7 +36,7 @@ func (c messageConn) CloseWrite() error { return c.page.CloseNow() }
 // browse connects a client whose lines are messages.
 func (s *testServer) browse() *netsvctest.Client {
 	near, far := net.Pipe()
-	p := s.tryDial("")
+	p := s.tryDial()
 	go func() {
 		defer far.Close()
 		for {

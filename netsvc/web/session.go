@@ -103,6 +103,9 @@ func (c *client) Line(line []byte, over int, wait bool) bool {
 	return c.done(c.request(line, over, wait))
 }
 
+// maxName is how many bytes the name of a room may have, of 32 characters.
+const maxName = 128
+
 // emptyCost is what a message costs beside its lines, and a line that is dropped.
 const emptyCost = 0.02
 
@@ -138,8 +141,8 @@ func (c *client) mark(line []byte, over int, wait bool) bool {
 		return true
 	}
 	n, err := wire.ParseName(c.room)
-	if over > 0 {
-		err = wire.Errorf(wire.CodeBadName, "the first line of a message is the name of a room, or empty")
+	if over > 0 || len(c.room) > maxName {
+		c.room, err = "", wire.Errorf(wire.CodeBadName, "the first line of a message is the name of a room, or empty")
 	}
 	if err != nil {
 		c.refuse(wire.CleanString(c.room), err)
