@@ -13,18 +13,20 @@ import (
 // owner looks for the socket that is connected from one address to another in the tables of TCP
 // (proc(5), /proc/net/tcp). A program that speaks IPv6 has an IPv4 connection in the second one.
 func owner(from, to netip.AddrPort) (uid int, err error) {
+	err = ErrUnknown
 	for _, table := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
-		f, err := os.Open(table)
-		if err != nil {
-			continue // there is no IPv6
+		f, unreadable := os.Open(table)
+		if unreadable != nil {
+			continue // there is no IPv6, or no proc(5)
 		}
+		err = ErrNoOwner
 		uid, ok := ownerIn(bufio.NewScanner(f), from, to)
 		f.Close()
 		if ok {
 			return uid, nil
 		}
 	}
-	return 0, ErrNoOwner
+	return 0, err
 }
 
 // established is the state of a socket that a process still has. Others show user 0.

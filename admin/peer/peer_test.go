@@ -79,7 +79,7 @@ func TestOwner(t *testing.T) {
 		here.Close()
 		l.Close()
 	}
-	if _, err := peer.Owner(new(net.UnixConn)); !errors.Is(err, peer.ErrNoOwner) {
+	if _, err := peer.Owner(new(net.UnixConn)); !errors.Is(err, peer.ErrUnknown) {
 		t.Error(err)
 	}
 }

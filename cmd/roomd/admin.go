@@ -20,7 +20,7 @@ import (
 )
 
 func newAdmin() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "admin [--socket FILE | --config FILE] [COMMAND...]",
 		Short: "Give the running server a command, or open its console",
 		Long: `Give the running server a command. Without COMMAND, open its console.
@@ -55,7 +55,7 @@ The commands:
 				return usage.New(cmd, err)
 			}
 			if socket == "" {
-				return errors.New("this server has no admin socket: admin.socket is empty in its configuration")
+				return errNoSocket
 			}
 			out, errw := cmd.OutOrStdout(), cmd.ErrOrStderr()
 			if len(words) == 0 {
@@ -79,6 +79,8 @@ The commands:
 			return nil
 		},
 	}
+	cmd.AddCommand(newAdminWeb())
+	return cmd
 }
 
 // commandList lists the commands of the console. Four spaces make it a list in the man page.
@@ -96,6 +98,8 @@ type exitStatus int
 func (e exitStatus) Error() string { return "exit status " + strconv.Itoa(int(e)) }
 
 var errHelp = errors.New("help")
+
+var errNoSocket = errors.New("this server has no admin socket: admin.socket is empty in its configuration")
 
 // parseAdminArgs returns the socket and the words of the command. The flags before the command
 // belong to roomd admin, all following words to the command.
@@ -127,16 +131,25 @@ func parseAdminArgs(args []string, errw io.Writer) (socket string, words []strin
 		}
 	}
 	if socket == "" {
-		cfg, err := config.LoadKeys(file, errw, !serverReadsConfig(args), "admin.socket")
-		if err != nil {
-			return "", nil, unreachable{err}
-		}
-		socket = cfg.Admin.Socket
-		if cfg.Path == "" && os.Geteuid() == 0 && ownedByOther(socket) {
-			return "", nil, unreachable{fmt.Errorf("%s in the current folder belongs to another user and is not used: root has to name the socket with --socket, or its configuration with --config", filepath.Base(socket))}
+		if socket, err = configuredSocket(file, errw, !serverReadsConfig(args)); err != nil {
+			return "", nil, err
 		}
 	}
 	return socket, args, nil
+}
+
+// configuredSocket returns the socket that a configuration names; file is "" for the default one.
+// warn says that mistakes in other keys are reported.
+func configuredSocket(file string, errw io.Writer, warn bool) (string, error) {
+	cfg, err := config.LoadKeys(file, errw, warn, "admin.socket")
+	if err != nil {
+		return "", unreachable{err}
+	}
+	socket := cfg.Admin.Socket
+	if cfg.Path == "" && os.Geteuid() == 0 && ownedByOther(socket) {
+		return "", unreachable{fmt.Errorf("%s in the current folder belongs to another user and is not used: root has to name the socket with --socket, or its configuration with --config", filepath.Base(socket))}
+	}
+	return socket, nil
 }
 
 // ownedByOther reports whether a file exists and belongs to another user than root.

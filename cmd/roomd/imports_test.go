@@ -16,7 +16,7 @@ var allowed = map[string]struct {
 	theirs []string
 	why    string
 }{
-	"roomd/cmd/roomd":             {[]string{"roomd/admin", "roomd/admin/english", "roomd/admin/term", "roomd/admin/value", "roomd/cmd/roomd/bench", "roomd/cmd/roomd/chat", "roomd/cmd/roomd/check", "roomd/cmd/roomd/config", "roomd/cmd/roomd/feed", "roomd/cmd/roomd/offline", "roomd/cmd/roomd/output", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/cmd/roomd/server", "roomd/cmd/roomd/tail", "roomd/cmd/roomd/usage", "roomd/netsvc/client", "roomd/netsvc/wire"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}, "the command line: it alone reads it, and what each command does is in the packages below"},
+	"roomd/cmd/roomd":             {[]string{"roomd/admin", "roomd/admin/english", "roomd/admin/term", "roomd/admin/value", "roomd/admin/web", "roomd/cmd/roomd/bench", "roomd/cmd/roomd/chat", "roomd/cmd/roomd/check", "roomd/cmd/roomd/config", "roomd/cmd/roomd/feed", "roomd/cmd/roomd/offline", "roomd/cmd/roomd/output", "roomd/cmd/roomd/progress", "roomd/cmd/roomd/remote", "roomd/cmd/roomd/server", "roomd/cmd/roomd/tail", "roomd/cmd/roomd/usage", "roomd/netsvc/client", "roomd/netsvc/wire"}, []string{"github.com/spf13/cobra", "golang.org/x/sys"}, "the command line: it alone reads it, and what each command does is in the packages below"},
 	"roomd/cmd/roomd/bench":       {nil, []string{"golang.org/x/sys"}, "the load comes over sockets, as from any client; what it shares with the server it could not check"},
 	"roomd/cmd/roomd/browsertest": {nil, nil, "it runs the program and a browser, and knows both from outside"},
 	"roomd/cmd/roomd/certificate": {[]string{"roomd/admin/english"}, nil, "it reads the files of a certificate, whatever it is shown to"},
@@ -40,6 +40,7 @@ var allowed = map[string]struct {
 	"roomd/admin/peer":            {nil, []string{"golang.org/x/sys"}, "what the kernel says of the other end of a socket, whatever is said over it"},
 	"roomd/admin/term":            {nil, []string{"github.com/chzyer/readline", "golang.org/x/sys", "golang.org/x/text"}, "lines at a terminal, whatever they are for; it alone uses the library"},
 	"roomd/admin/value":           {nil, nil, "ranges and times are pure: the configuration and the console read values by them"},
+	"roomd/admin/web":             {[]string{"roomd/admin", "roomd/admin/peer"}, nil, "the operator's page gives commands as any client of the admin socket, and asks admin/peer whose browser it is; no server has it"},
 	"roomd/netsvc":                {[]string{"roomd/netsvc/ban", "roomd/netsvc/handshake", "roomd/netsvc/history", "roomd/netsvc/limit", "roomd/netsvc/passwd", "roomd/netsvc/ports", "roomd/netsvc/readers", "roomd/netsvc/roomlog", "roomd/netsvc/transport", "roomd/netsvc/trim", "roomd/netsvc/wire", "roomd/store"}, []string{"golang.org/x/sys"}, "the network knows nothing of files and consoles"},
 	"roomd/netsvc/ban":            {[]string{"roomd/netsvc/limit", "roomd/netsvc/wire", "roomd/store"}, nil, "bans are compared with what is said of a client: it sees no socket, no room and no clock"},
 	"roomd/netsvc/client":         {nil, nil, "other people's bots import it: it brings nothing with it, and knows the server only by its protocol"},
