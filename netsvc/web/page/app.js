@@ -9,7 +9,7 @@ import { Log } from "./log.js";
 import { People } from "./people.js";
 import { Rooms } from "./rooms.js";
 import { Search } from "./search.js";
-import { count, el, fold, icon, monogram, plural, roomHref, unseen } from "./text.js";
+import { count, el, fill, fold, icon, monogram, plural, roomHref, unseen } from "./text.js";
 
 const $ = (id) => document.getElementById(id);
 const base = new URL(document.baseURI);
@@ -236,7 +236,7 @@ function about() {
   const name = room, r = rooms.get(name), answer = link.entered(name);
   const key = keep.get("keys", {})[r?.id];
   const d = dialog.open(`About ${name}`, dialog.sheet(name, () => d.close(),
-    r?.topic && el("p", { class: "note-topic", dir: "auto" }, r.topic),
+    r?.topic && fill(el("p", { dir: "auto" }), r.topic, { isRoom }),
     el("h3", {}, "Other ways into this room"),
     el("div", { class: "ways" }, ...waysIn(r ?? answer).map((w) => chip(w, false))),
     el("h3", {}, "This room"),
@@ -728,8 +728,7 @@ link.addEventListener("progress", ({ detail: { room: name, done, total } }) => {
 
 log.addEventListener("bottom", ({ detail: { at, below } }) => {
   $("newest").hidden = at;
-  $("newest-text").textContent = below ? `Newest · ${plural(below, "new line")}` : "Newest";
-  $("newest").setAttribute("aria-label", "Newest");
+  $("newest-count").textContent = below ? plural(below, "new line") : "";
 });
 log.addEventListener("seen", ({ detail }) => rooms.saw(detail.room, detail.seq));
 log.addEventListener("missing", () => dialog.toast("That line is no longer kept"));

@@ -35,10 +35,11 @@ export function render(line, prev, { nick, room, isRoom } = {}) {
     body.append(quiet("pencil", text, line, room));
   } else {
     row.classList.add("notice");
-    const operator = line.text?.startsWith("operator: ");
+    const [, from, text] = /^(?:(operator|[^\s:]+): )?(.*)$/su.exec(line.text ?? "");
+    const operator = from === "operator";
     if (operator) row.classList.add("operator");
     body.append(icon(operator ? "horn" : "info"), el("div", { class: "text", dir: "auto" },
-      operator && el("b", { class: "label" }, "Operator"), fill(el("span"), operator ? line.text.slice(10) : line.text ?? "", { isRoom })));
+      operator && el("b", { class: "label" }, "Operator"), fill(el("span"), operator || from === room ? text : line.text ?? "", { isRoom })));
   }
   return row;
 }

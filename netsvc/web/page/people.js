@@ -65,7 +65,7 @@ export class People {
   }
 
   #drawNow() {
-    const all = [...this.#members.values()].sort((a, b) => (fold(a.nick) < fold(b.nick) ? -1 : 1));
+    const all = [...this.#members.values()].map((m) => [fold(m.nick), m]).sort(([a], [b]) => (a < b ? -1 : 1)).map(([, m]) => m);
     this.head.textContent = all.length ? plural(all.length, "member") : "Members";
     this.total(all.length);
     const focused = document.activeElement?.closest("#members")?.querySelector(":focus")?.dataset.nick;

@@ -154,9 +154,8 @@ export class Rooms extends EventTarget {
 
   // sorted are the reader's rooms, then the others, both by name, as the list shows them.
   sorted() {
-    const by = (a, b) => fold(a.name) < fold(b.name) ? -1 : 1;
-    const mine = this.all.filter((r) => this.#opened.has(r.name)).sort(by);
-    const others = this.all.filter((r) => !this.#opened.has(r.name)).sort(by);
+    const mine = [], others = [];
+    for (const [, room] of [...this.#all].sort(([a], [b]) => (a < b ? -1 : 1))) (this.#opened.has(room.name) ? mine : others).push(room);
     return { mine, others };
   }
 
