@@ -302,7 +302,7 @@ func (s *Store) suspend(p *suspension, items []item) []item {
 	p.began <- errors.Join(s.writer.wal.Close(), s.file.close())
 	s.file.released = true
 	<-p.end
-	if s.suspension() == nil {
+	if s.suspension() != p { // it may be suspended again already
 		s.file.released = false
 		return items
 	}
