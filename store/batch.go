@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 
 	"roomd/store/disk"
+	"roomd/store/lineid"
 	"roomd/store/wal"
 )
 
@@ -19,6 +21,7 @@ import (
 type batch struct {
 	number  uint64  // of this batch
 	touched []*head // rooms with lines that have numbers and are not published
+	repeats []*Post // lines with the ID of another line in the batch
 	posts   []*Post // memory for the next batch
 }
 
@@ -26,6 +29,7 @@ type batch struct {
 // delivers them first and leaves the write to flushAsync.
 func (s *Store) appendPosts(posts []*Post) {
 	relaxed := s.opts.Durability == Relaxed
+	s.findIDs(posts)
 	err := s.prepare(len(posts))
 	if err == nil {
 		s.assignSeqs(posts)
@@ -40,6 +44,10 @@ func (s *Store) appendPosts(posts []*Post) {
 	}
 	if !relaxed {
 		s.unassignSeqs()
+	}
+	s.ids.Abort()
+	for _, p := range s.batch.repeats {
+		p.Err = err
 	}
 	for _, p := range posts {
 		if p.Err == nil {
@@ -73,7 +81,7 @@ func (s *Store) prepare(posts int) error {
 	}
 	// The WAL still contains the lines that retention has removed. If a checkpoint fails
 	// because the disk is full the WAL may grow to twice its bound.
-	if s.checkpoint.tailBytes > checkpointBytes || s.writer.walBytes > maxWALBytes {
+	if s.checkpoint.tailBytes > checkpointBytes || s.writer.walBytes > maxWALBytes || s.ids.Fresh() > lineid.MaxFresh {
 		if err := s.runCheckpoint(); err != nil && (s.checkpoint.tailBytes > 2*checkpointBytes || s.writer.walBytes > 2*maxWALBytes) {
 			return err
 		}
@@ -94,6 +102,9 @@ func (s *Store) assignSeqs(posts []*Post) {
 	var at time.Time // h.newest
 	room := uint64(0)
 	for _, p := range posts {
+		if p.ID != nil && !s.isNew(p) {
+			continue
+		}
 		if p.Room != room || h == nil {
 			room = p.Room
 			if h = s.heads[room]; h == nil { // written by this goroutine only
@@ -112,7 +123,66 @@ func (s *Store) assignSeqs(posts []*Post) {
 		p.Line.Seq, p.Line.Time = h.assigned, at
 		s.writer.record = wal.AppendLine(s.writer.record, room, &p.Line, h.newest)
 		s.writer.unwritten++
+		if p.ID != nil {
+			s.writer.record = wal.AppendLine(s.writer.record, idsRoom, &Line{Seq: h.assigned, Kind: Message, Text: string(p.ID.key[:])}, h.newest)
+			s.ids.Add(p.ID.key, lineid.Place{Seq: h.assigned, Micros: h.newest})
+		}
 	}
+}
+
+// idsRoom is the room, in the WAL, of the IDs of lines: a line with the number, the time and the key
+// behind the line that they belong to. An older roomd skips it, as there is no such room.
+const idsRoom = 0
+
+// findIDs gives those posts their error that are on disk already, by their ID. If that cannot be
+// told, they are refused.
+func (s *Store) findIDs(posts []*Post) {
+	s.batch.repeats = s.batch.repeats[:0]
+	i := slices.IndexFunc(posts, func(p *Post) bool { return p.ID != nil })
+	if i < 0 {
+		return
+	}
+	posts = posts[i:]
+	err := s.file.view(func(tx *bolt.Tx) error {
+		find := s.ids.Find(tx.Bucket(bucketIDs))
+		for _, p := range posts {
+			if p.ID == nil {
+				continue
+			}
+			p.ID.key = lineid.KeyOf(p.Room, p.ID.By, p.ID.ID)
+			at, ok, err := find(p.ID.key)
+			if err != nil {
+				s.corruption.reads.Add(1)
+			}
+			if ok {
+				p.setStored(at)
+			}
+		}
+		return nil
+	})
+	for _, p := range posts {
+		if err != nil && p.ID != nil && p.Err == nil {
+			p.Err = err
+		}
+	}
+}
+
+func (p *Post) setStored(at lineid.Place) {
+	p.Line.Seq, p.Line.Time, p.Err = at.Seq, time.UnixMicro(at.Micros).UTC(), ErrStored
+}
+
+// isNew reports whether a post with an ID is to be stored. If not, it has its error.
+func (s *Store) isNew(p *Post) bool {
+	if p.Err != nil {
+		return false
+	}
+	if at, ok := s.ids.InBatch(p.ID.key); ok {
+		p.setStored(at)
+		s.batch.repeats = append(s.batch.repeats, p)
+	} else {
+		p.Err = p.ID.Refused
+	}
+	return p.Err == nil
 }
 
 // unassignSeqs undoes assignSeqs.
@@ -136,6 +206,7 @@ func (s *Store) publish(posts []*Post) {
 		s.checkpoint.tailBytes += h.add(room, &p.Line)
 	}
 	s.mu.Unlock()
+	s.ids.Commit()
 	for _, h := range s.batch.touched {
 		s.checkpoint.markDirty(h)
 		if s.retention.overLimit(h) {

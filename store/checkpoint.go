@@ -56,7 +56,7 @@ func (s *Store) runCheckpoint() error {
 
 // checkpointDirty is runCheckpoint without the lines that are not in the WAL yet.
 func (s *Store) checkpointDirty() error {
-	if len(s.checkpoint.dirty) == 0 {
+	if len(s.checkpoint.dirty) == 0 && s.ids.Fresh() == 0 {
 		return nil
 	}
 	s.checkpoint.begin()
@@ -81,12 +81,23 @@ func (s *Store) writeDirtyRooms(tx *bolt.Tx) error {
 			}
 		}
 	}
-	return nil
+	if s.ids.Fresh() == 0 {
+		return nil
+	}
+	b, err := tx.CreateBucketIfNotExists(bucketIDs) // an older file lacks it, until the disk has space
+	if err != nil {
+		return err
+	}
+	return s.ids.Write(b, time.Now())
 }
 
 // checkpointDone follows the commit of writeDirtyRooms: no line is only in the WAL.
 func (s *Store) checkpointDone() {
 	s.roomsWritten()
+	if s.ids.Fresh() > 0 {
+		s.ids.Reset()
+		s.retention.mayExpire = true
+	}
 	for _, h := range s.checkpoint.dirty {
 		h.listed = false
 	}

@@ -15,6 +15,7 @@ import (
 
 	"roomd/store/block"
 	"roomd/store/boltcheck"
+	"roomd/store/lineid"
 )
 
 // skippedRecords are the corrupt records of rooms, bans, the audit, readers' positions
@@ -278,6 +279,11 @@ func checkAll(ctx context.Context, tx *bolt.Tx, known *skippedRecords) error {
 	}
 	for k, v := range records(tx.Bucket(bucketPositions)) {
 		bad(bucketPositions, k, new(reader).decode(k, v))
+	}
+	if known == nil { // an ID that is corrupt is no reason to stay read-only: its line is stored once more
+		if err := lineid.Check(tx.Bucket(bucketIDs)); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	for k, v := range records(names) {
 		if r, err := getRoom(tx, seqOf(v)); err != nil || r.Key != string(k) {

@@ -21,6 +21,7 @@
 //	corruption  records that are skipped                    corruption.go
 //	database    the open file                               database.go
 //
+// Package lineid finds lines by the IDs that their senders have given them.
 // Package block has the bytes of lines, wal the write-ahead log (WAL), boltcheck the
 // format of bbolt's pages, disk everything about files; none of them knows a Store.
 //
@@ -77,6 +78,7 @@
 //	bans/<id>      Ban as JSON
 //	audit/<n>      Audit as JSON, the newest 100,000 of each kind
 //	positions/<reader>  the newest line that a reader has, by room
+//	ids/...        the lines of senders' IDs: see package lineid
 //
 // Numbers in keys are big endian. Blocks, heads, positions and JSON records contain a
 // checksum that covers their key. Readers skip a corrupt block, and Check names it. Open
@@ -97,7 +99,9 @@
 // numbers jump ahead, so that no number that was delivered is given twice. Positions of
 // readers are written some seconds later, after the lines that they count; a position
 // beyond the newest line of its room, as the WAL is lost, is set back at Open: no line
-// that comes then is taken for one that was read.
+// that comes then is taken for one that was read. The ID of a line is in the record of the
+// WAL that has the line, and later in the transaction that moves both into the database:
+// after a crash there are both, or none.
 //
 // A failed sync may have lost pages that later syncs report as written. The store
 // therefore refuses every further change after one (ErrReadOnly) until the file has

@@ -26,8 +26,9 @@ var (
 	bucketBans      = []byte("bans")
 	bucketAudit     = []byte("audit")
 	bucketPositions = []byte("positions")
+	bucketIDs       = []byte("ids")
 
-	buckets = [][]byte{bucketMeta, bucketRooms, bucketHeads, bucketNames, bucketPorts, bucketLines, bucketBans, bucketAudit, bucketPositions}
+	buckets = [][]byte{bucketMeta, bucketRooms, bucketHeads, bucketNames, bucketPorts, bucketLines, bucketBans, bucketAudit, bucketPositions, bucketIDs}
 
 	keySchema  = []byte("schema")
 	keyRelaxed = []byte("relaxed") // exists while a relaxed server runs

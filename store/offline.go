@@ -14,6 +14,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"roomd/store/disk"
+	"roomd/store/lineid"
 	"roomd/store/wal"
 )
 
@@ -29,6 +30,7 @@ type Info struct {
 	Bans         int
 	AuditEntries int
 	Readers      int // whose positions are kept
+	LineIDs      uint64
 }
 
 // Inspect reads a database that no server has open, and changes nothing. If check is
@@ -96,6 +98,7 @@ func (info *Info) count(tx *bolt.Tx) {
 	info.Bans = tx.Bucket(bucketBans).Stats().KeyN
 	info.AuditEntries = tx.Bucket(bucketAudit).Stats().KeyN
 	info.Readers = countReaders(tx)
+	info.LineIDs = lineid.Count(tx.Bucket(bucketIDs))
 	for k, v := range records(tx.Bucket(bucketRooms)) {
 		r, h, err := readRoom(tx, k, v)
 		switch {

@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sync/semaphore"
+
+	"roomd/store/lineid"
 )
 
 // Post is a line on its way into a room's history.
@@ -14,9 +17,30 @@ type Post struct {
 	Line  Line // Kind, From and Text by the sender; Seq and Time by the store
 	Owner any  // handed back with the post
 	Err   error
+	ID    *LineID // nil: the sender has given none
 
 	weight int64
 }
+
+// LineID is the sender's own identifier of a line. If a line of the room with the same By and
+// ID is on disk, and has come within about a day, no other line is stored: the post's error is
+// ErrStored, and its Line has the number and the time of the first line. More than lineid.Max
+// IDs, over all rooms, are not remembered for as long.
+//
+// IDs are in the database, so a backup has them as they were. An export does not have them. An older
+// roomd forgets those that are not in the database yet, and all of them when it compacts it.
+type LineID struct {
+	By string // whose identifier it is; the same ID of another one is another
+	ID string
+	// Refused, if not nil, is the error for a line that was not stored before: it is not stored
+	// now.
+	Refused error
+
+	key lineid.Key
+}
+
+// ErrStored is the error of a post whose line is in the room already.
+var ErrStored = errors.New("the line is stored already")
 
 // queue has the work of the committer, in its order: callers put items, the committer
 // takes them.
@@ -83,7 +107,11 @@ func (s *Store) TrySubmit(p *Post) (ok bool, err error) {
 }
 
 func (s *Store) weigh(p *Post) {
-	p.weight = min(int64(len(p.Line.From)+len(p.Line.Text))+postOverhead, s.opts.PendingBytes)
+	n := int64(len(p.Line.From)+len(p.Line.Text)) + postOverhead
+	if p.ID != nil {
+		n += int64(len(p.ID.By)+len(p.ID.ID)) + postOverhead
+	}
+	p.weight = min(n, s.opts.PendingBytes)
 }
 
 // enqueue queues a line whose weight has been acquired.

@@ -15,6 +15,7 @@ import (
 
 	"roomd/store/boltcheck"
 	"roomd/store/disk"
+	"roomd/store/lineid"
 	"roomd/store/wal"
 )
 
@@ -235,6 +236,7 @@ func (s *Store) load() error {
 	s.corruption.skipped.Store(skipped)
 	s.warnings = append(s.warnings, skipped.sentences...)
 	s.recovery.deferred, s.retention.mayExpire = nil, true
+	s.ids.Reset()
 	lost, err := s.replayWAL(key)
 	if err != nil {
 		return err
@@ -318,6 +320,12 @@ func (s *Store) replayWAL(key []byte) (lost bool, err error) {
 	}
 	skipped, lines := s.corruption.skipped.Load(), make(map[uint64]int)
 	corrupt, err := s.writer.wal.Open(key, func(room uint64, l Line) {
+		if room == idsRoom { // also of a line that the database has
+			if len(l.Text) == len(lineid.Key{}) {
+				s.ids.Restore(lineid.Key([]byte(l.Text)), lineid.Place{Seq: l.Seq, Micros: l.Time.UnixMicro()})
+			}
+			return
+		}
 		s.mu.Lock() // after Suspend the rooms may be read meanwhile
 		defer s.mu.Unlock()
 		// The database has the older lines, from a checkpoint since the WAL began.

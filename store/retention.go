@@ -10,12 +10,16 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"roomd/store/block"
+	"roomd/store/lineid"
 	"roomd/store/wal"
 )
 
 // limitMargin is the number of lines that a room may have above its limit, beside 2 % of
 // the limit.
 const limitMargin = 100
+
+// forgetIDs bounds the IDs that one transaction removes.
+const forgetIDs = 4096
 
 type jobKind int
 
@@ -26,6 +30,7 @@ const (
 	jobPurge                    // remove deleted rooms; of no room
 	jobPositions                // write positions of readers; of no room
 	jobExpire                   // remove positions that are too old; of no room
+	jobForget                   // remove IDs of lines that are too old, or too many; of no room
 	jobScan                     // schedule jobs for the next rooms of retention.unscanned; of no room
 )
 
@@ -35,7 +40,7 @@ const (
 type job struct {
 	room   uint64
 	kind   jobKind
-	before int64 // jobAge, jobExpire: what is older than this is hidden or removed; jobScan: the time; in microseconds
+	before int64 // jobAge, jobExpire: what is older than this is hidden or removed; jobForget, jobScan: the time; in microseconds
 }
 
 // retention removes lines that are too old or too many, and deleted rooms.
@@ -174,6 +179,8 @@ func (s *Store) runJob(c job) (more bool, blocks int, err error) {
 		return more, jobBlocks, err
 	case jobExpire:
 		return s.expireStep(c.before)
+	case jobForget:
+		return s.forgetStep(time.UnixMicro(c.before))
 	case jobReclaim:
 		more, err = s.reclaimStep(c.room)
 		return more, jobBlocks, err
@@ -206,7 +213,27 @@ func (r *retention) schedule(now time.Time, heads map[uint64]*head) {
 	r.mayExpire = r.trash.nonEmpty()
 	r.unscanned = slices.AppendSeq(r.unscanned[:0], maps.Keys(heads))
 	r.addJob(job{kind: jobExpire, before: now.Add(-PositionsKept).UnixMicro()})
+	r.addJob(job{kind: jobForget, before: now.UnixMicro()})
 	r.addJob(job{kind: jobScan, before: now.UnixMicro()})
+}
+
+// forgetStep removes some IDs of lines. n is 0 if there is nothing to look for.
+func (s *Store) forgetStep(now time.Time) (more bool, n int, err error) {
+	expired := false
+	err = s.file.view(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketIDs)
+		s.retention.mayExpire = s.retention.mayExpire || lineid.Any(b)
+		expired = lineid.Expired(b, now)
+		return nil
+	})
+	if err != nil || !expired {
+		return false, 0, err
+	}
+	err = s.transact(func(tx *bolt.Tx) (err error) {
+		more, err = lineid.Remove(tx.Bucket(bucketIDs), now, forgetIDs)
+		return err
+	})
+	return more, jobBlocks, err
 }
 
 // scan schedules the next rooms of unscanned.

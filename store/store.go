@@ -12,6 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"roomd/store/disk"
+	"roomd/store/lineid"
 )
 
 var (
@@ -63,6 +64,7 @@ type Store struct {
 	checkpoint checkpoint
 	retention  retention // but for the fields that say so
 	positions  positions // but for the fields that say so
+	ids        lineid.Index
 	recovery   recovery
 	backups    []backup
 }
