@@ -43,7 +43,7 @@ func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok 
 		return "", true
 	}
 	flying := 1 // the answer comes behind the lines that the member said before
-	if isText && m.activeMute() == nil && !m.room.settings.Load().ReadOnly {
+	if isText && m.activeMute() == nil && !m.room.settings.Load().ReadOnly || over == 0 && wire.HasID(line) {
 		flying = maxInFlight
 	}
 	price := 1.0
@@ -58,12 +58,12 @@ func (s *lineSession) handleLine(line []byte, over int, wait bool) (c Cause, ok 
 		return "", wait && m.hasEnded()
 	}
 	if s.raw && over == 0 {
-		return "", m.say(store.Message, m.room.svc.counters.clean(line), wait)
+		return "", m.submit(store.Message, m.room.svc.counters.clean(line), "", nil, wait)
 	}
 	own, ok := m.perform(line, over, wait)
 	switch own.Do {
 	case wire.Nick:
-		m.answerError(own.Name, m.rename(own.Name, own.Text))
+		m.Fail(own.Name, m.rename(own.Name, own.Text))
 	case wire.Raw:
 		s.raw = true
 		m.ok(own.Name, "from now on every line is text, commands too")
@@ -96,20 +96,20 @@ func (m *Member) perform(line []byte, over int, wait bool) (own wire.Command, ok
 	if errors.Is(err, errWait) {
 		return own, false
 	}
-	m.answerError(cmd.Name, err)
+	m.answerError(cmd.Name, cmd.ID, err)
 	return own, true
 }
 
-// answerError answers a command that has failed; nil: it has not.
-func (m *Member) answerError(command string, err error) {
+// answerError answers a command that has failed, nil: it has not, and that may have an ID.
+func (m *Member) answerError(command, id string, err error) {
 	var refusal *wire.Error
 	switch {
 	case err == nil:
 	case errors.As(err, &refusal):
-		m.answer(wire.Event{Type: wire.TypeError, Command: command, Code: refusal.Code, Text: refusal.Text})
+		m.answer(wire.Event{Type: wire.TypeError, Command: command, ID: id, Code: refusal.Code, Text: refusal.Text})
 	default:
 		m.room.svc.log.Error("command failed", "room", m.room.name(), "remote", m.out.remote, "command", command, "error", err)
-		m.answer(wire.Event{Type: wire.TypeError, Command: command, Code: wire.CodeInternal, Text: "the server could not do that"})
+		m.answer(wire.Event{Type: wire.TypeError, Command: command, ID: id, Code: wire.CodeInternal, Text: "the server could not do that"})
 	}
 }
 
@@ -118,7 +118,7 @@ func (m *Member) answerError(command string, err error) {
 // Protocol.Line, after AwaitTurn(m.Cost(line, over)): see there for over, wait and ok.
 func (m *Member) Handle(line []byte, over int, wait bool) (own wire.Command, ok bool) {
 	flying := maxInFlight
-	if over > 0 || isCommand(line) {
+	if over > 0 || isCommand(line) && !wire.HasID(line) {
 		flying = 1 // the answer comes behind the lines that the member said before
 	}
 	switch ok, ended := m.withinBounds(flying); {
@@ -149,7 +149,7 @@ func (m *Member) Ok(command, text string) { m.ok(command, text) }
 
 // Fail answers a command that the session could not carry out. An error other than a *wire.Error is
 // logged, and the client is told of a fault of the server.
-func (m *Member) Fail(command string, err error) { m.answerError(command, err) }
+func (m *Member) Fail(command string, err error) { m.answerError(command, "", err) }
 
 // hasNoEffect reports whether a line has no effect but an answer. A client that is gone does not
 // get the answer, so the line costs nothing.
@@ -178,17 +178,17 @@ func (m *Member) execute(c wire.Command, wait bool) error {
 	said := true
 	switch c.Do {
 	case wire.Say:
-		said = m.say(store.Message, c.Text, wait)
+		said = m.submit(store.Message, c.Text, c.ID, nil, wait)
 	case wire.Me:
-		said = m.say(store.Action, c.Text, wait)
+		said = m.submit(store.Action, c.Text, c.ID, nil, wait)
 	case wire.SendNotice:
-		said = m.say(store.Notice, c.Text, wait)
+		said = m.submit(store.Notice, c.Text, c.ID, nil, wait)
 	case wire.SetTopic:
 		if c.Text == "" {
 			m.ok(c.Name, m.showTopic())
 			return nil
 		}
-		said = m.say(store.Topic, c.Text, wait)
+		said = m.submit(store.Topic, c.Text, c.ID, nil, wait)
 	case wire.Msg:
 		return m.whisper(c.To, c.Text)
 	case wire.Who:

@@ -212,21 +212,17 @@ func (m *Member) awaitBounds(n int) bool {
 	}
 }
 
-// say submits a line. The store answers it with lineAppended or lineRejected. Without wait it
-// returns false if the store has no room for the line now.
-func (m *Member) say(kind store.Kind, text string, wait bool) bool {
-	return m.submit(kind, text, nil, wait)
-}
-
-// submit is say for a line that may have a label; nil: it has none.
-func (m *Member) submit(kind store.Kind, text string, label Label, wait bool) bool {
+// submit submits a line, which may have an ID of its sender and a label; "" and nil: it has none. The
+// store answers it with lineAppended or lineRejected. Without wait it returns false if the store has no
+// room for the line now.
+func (m *Member) submit(kind store.Kind, text, id string, label Label, wait bool) bool {
 	why := ""
 	if b := m.activeMute(); b != nil {
 		why = muteText(b)
 	} else if m.room.settings.Load().ReadOnly {
 		why = "the room is read-only"
 	}
-	if why != "" {
+	if why != "" && id == "" {
 		// The refusal comes behind the lines that the member said before.
 		switch ok, ended := m.withinBounds(1); {
 		case !ok && !ended && !wait, !ok && !ended && !m.awaitBounds(1):
@@ -236,7 +232,9 @@ func (m *Member) submit(kind store.Kind, text string, label Label, wait bool) bo
 		}
 		return true
 	}
-	m.announceNow()
+	if why == "" {
+		m.announceNow()
+	}
 	m.mu.Lock()
 	ended := m.ended
 	if !ended {
@@ -247,8 +245,14 @@ func (m *Member) submit(kind store.Kind, text string, label Label, wait bool) bo
 		return true
 	}
 	p := &store.Post{Room: m.room.id, Line: store.Line{Kind: kind, From: m.nick.Shown, Text: text}, Owner: m}
-	if label != nil {
-		p.Owner = &labeledLine{m, label}
+	if label != nil || id != "" {
+		p.Owner = &labeledLine{m, label, id}
+	}
+	if id != "" { // the answer to a line that was stored before is the same, whatever refuses it now
+		p.ID = m.lineID(id)
+		if why != "" {
+			p.ID.Refused = wire.Errorf(wire.CodeDenied, "%s", why)
+		}
 	}
 	ok, err := true, error(nil)
 	if wait {
@@ -266,10 +270,22 @@ func (m *Member) submit(kind store.Kind, text string, label Label, wait bool) bo
 		p.Err = err
 		m.room.mu.Lock()
 		defer m.room.mu.Unlock()
-		m.lineRejected(p, label)
+		m.lineRejected(p, label, id)
 		m.room.releaseNickOfEnded(m)
 	}
 	return true
+}
+
+// lineID decides whose an ID of a line is: it is one of the member's nick, or a unique one, which is
+// good under every nick. A guest's nick may be another guest's tomorrow.
+func (m *Member) lineID(id string) *store.LineID {
+	switch {
+	case wire.IsUniqueID(id):
+		return &store.LineID{ID: id}
+	case m.nick.IsGuest():
+		return &store.LineID{By: m.nick.Key, ID: id, Refused: wire.Errorf(wire.CodeDenied, "a guest's ID has at least 26 letters and digits; /nick takes a name")}
+	}
+	return &store.LineID{By: m.nick.Key, ID: id}
 }
 
 // muteText is the reason why a muted member cannot speak.
@@ -302,8 +318,8 @@ func commandFor(kind store.Kind) string {
 	return "say"
 }
 
-// lineAppended appends a committed line of the member to the log. Room.mu is held.
-func (m *Member) lineAppended(log *roomlog.Log, l *store.Line, e roomlog.Event) {
+// lineAppended appends a committed line of the member, which may have an ID, to the log. Room.mu is held.
+func (m *Member) lineAppended(log *roomlog.Log, l *store.Line, e roomlog.Event, id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := log.Append(e)
@@ -314,9 +330,13 @@ func (m *Member) lineAppended(log *roomlog.Log, l *store.Line, e roomlog.Event) 
 		if m.hideOwn && !shown && !m.drained {
 			m.insertLocked(insert{kind: skip, at: before, seq: e.Seq})
 		}
-		if l.Kind != store.Message && !m.drained {
-			// The text format answers with the line itself.
-			if ok := m.room.svc.formats[m.reads].Render(nil, m.place(), okFor(commandFor(l.Kind), "")); len(ok) > 0 {
+		if (l.Kind != store.Message || id != "") && !m.drained {
+			// The text format answers with the line itself, unless that has an ID.
+			ev := okFor(commandFor(l.Kind), "")
+			if id != "" {
+				ev = okForID(id, l.Seq)
+			}
+			if ok := m.room.svc.formats[m.reads].Render(nil, m.place(), ev); len(ok) > 0 {
 				m.insertLocked(insert{kind: answer, at: log.End(), bytes: ok})
 			}
 		}
@@ -349,20 +369,57 @@ func (m *Member) labeledAppended(log *roomlog.Log, l *store.Line, e roomlog.Even
 	m.noteSaidLocked(l)
 }
 
-// lineRejected answers a line that the store has not taken.
-func (m *Member) lineRejected(p *store.Post, label Label) {
-	code := wire.CodeInternal
-	if errors.Is(p.Err, store.ErrNoRoom) {
-		code = wire.CodeNoRoom
-	} else if errors.Is(p.Err, store.ErrClosed) {
-		code = wire.CodeShuttingDown
+func okForID(id string, seq uint64) wire.Event {
+	return wire.Event{Type: wire.TypeOK, Command: "id", ID: id, Seq: seq}
+}
+
+// lineRejected answers a line that the store has not taken, or has had before, by its ID.
+func (m *Member) lineRejected(p *store.Post, label Label, id string) {
+	if errors.Is(p.Err, store.ErrStored) {
+		m.answerStored(&p.Line, label, id)
+	} else {
+		m.answerLine(m.rejection(p, id), label)
 	}
-	m.answerLine(wire.Event{Type: wire.TypeError, Command: commandFor(p.Line.Kind), Code: code, Text: wire.NotSent + storeErrorText(p.Err)}, label)
 	m.mu.Lock()
 	m.inFlight--
 	m.mu.Unlock()
 	m.out.Signal()
 	m.room.wake()
+}
+
+// answerStored answers a line that was stored before: to a client of IRC with the line.
+func (m *Member) answerStored(l *store.Line, label Label, id string) {
+	ev := okForID(id, l.Seq)
+	ev.Again = true
+	if m.reads >= roomlog.IRC {
+		ev = lineEvent(l)
+		m.mu.Lock()
+		if m.hideOwn {
+			ev = okFor("say", "") // of which it sees nothing
+		}
+		m.mu.Unlock()
+	}
+	m.answerLine(ev, label)
+}
+
+// rejection is the answer to a line that the store has not taken.
+func (m *Member) rejection(p *store.Post, id string) wire.Event {
+	ev := wire.Event{Type: wire.TypeError, Command: commandFor(p.Line.Kind), ID: id, Code: wire.CodeInternal}
+	if id != "" && m.reads < roomlog.IRC {
+		ev.Command = "id"
+	}
+	var refusal *wire.Error
+	switch {
+	case errors.As(p.Err, &refusal):
+		ev.Code, ev.Text = refusal.Code, wire.NotSent+refusal.Text
+		return ev
+	case errors.Is(p.Err, store.ErrNoRoom):
+		ev.Code = wire.CodeNoRoom
+	case errors.Is(p.Err, store.ErrClosed):
+		ev.Code = wire.CodeShuttingDown
+	}
+	ev.Text = wire.NotSent + storeErrorText(p.Err)
+	return ev
 }
 
 func (s *lineSession) farewell(*Member, Cause) []byte { return nil }

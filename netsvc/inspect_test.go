@@ -100,7 +100,7 @@ func TestNickOfWhoIsKickedWhileTheStoreIsFull(t *testing.T) {
 	}
 	took := make(chan bool)
 	r.mu.Lock()
-	go func() { took <- m.say(store.Message, "y", false) }()
+	go func() { took <- m.submit(store.Message, "y", "", nil, false) }()
 	for said := false; !said; runtime.Gosched() {
 		m.mu.Lock()
 		said = m.inFlight > 0

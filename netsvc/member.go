@@ -460,19 +460,21 @@ const (
 // held, must not call the Service, and must not keep or change the bytes.
 type Label func(answer []byte) []byte
 
-// labeledLine is the owner of a line with a label in the store.
+// labeledLine is the owner of a line with a label, or an ID, in the store.
 type labeledLine struct {
 	member *Member
-	label  Label
+	label  Label // nil: none
+	id     string
 }
 
-// Say submits a line: see Protocol.Line for wait. The answer, which is the line in the member's
-// stream, nothing after HideOwn, or a refusal, goes through label, unless that is nil.
-func (m *Member) Say(kind Kind, text string, label Label, wait bool) bool {
+// Say submits a line: see Protocol.Line for wait. A line with an ID that was stored before is answered
+// with that line, and not stored; "": no ID. The answer, which is the line in the member's stream,
+// nothing after HideOwn, or a refusal, goes through label, unless that is nil.
+func (m *Member) Say(kind Kind, text, id string, label Label, wait bool) bool {
 	if ok, ended := m.withinBounds(maxInFlight); !ok && !ended && (!wait || !m.awaitBounds(maxInFlight) && !m.hasEnded()) {
 		return false
 	}
-	return m.submit(kind, text, label, wait)
+	return m.submit(kind, text, id, label, wait)
 }
 
 // Topic returns the topic of the member's room. Any goroutine may call it.

@@ -411,12 +411,12 @@ func (r *Room) append(posts []*store.Post) {
 	for _, p := range posts {
 		m, ours := p.Owner.(*Member)
 		if p.Err != nil {
-			label := Label(nil)
+			label, id := Label(nil), ""
 			if k, labeled := p.Owner.(*labeledLine); labeled {
-				m, label, ours = k.member, k.label, true
+				m, label, id, ours = k.member, k.label, k.id, true
 			}
 			if ours {
-				m.lineRejected(p, label)
+				m.lineRejected(p, label, id)
 				r.releaseNickOfEnded(m)
 			}
 			continue
@@ -432,14 +432,18 @@ func (r *Room) append(posts []*store.Post) {
 		e := r.render(ev, false)
 		if !ours {
 			if k, labeled := p.Owner.(*labeledLine); labeled {
-				k.member.labeledAppended(r.log, &p.Line, e, k.label)
+				if k.label == nil {
+					k.member.lineAppended(r.log, &p.Line, e, k.id)
+				} else {
+					k.member.labeledAppended(r.log, &p.Line, e, k.label)
+				}
 				r.releaseNickOfEnded(k.member)
 			} else {
 				r.log.Append(e)
 			}
 			continue
 		}
-		m.lineAppended(r.log, &p.Line, e)
+		m.lineAppended(r.log, &p.Line, e, "")
 		r.releaseNickOfEnded(m)
 	}
 	r.svc.counters.lines.Add(kept)

@@ -87,7 +87,7 @@ func (p *testProtocol) Line(line []byte, over int, wait bool) bool {
 		p.In(name).Leave("", nil)
 	default:
 		if m := p.In(name); m != nil {
-			return m.Say(store.Message, text, nil, wait)
+			return m.Say(store.Message, text, "", nil, wait)
 		}
 	}
 	return true

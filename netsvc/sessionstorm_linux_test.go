@@ -101,7 +101,7 @@ func (p *stormProtocol) Line(line []byte, over int, wait bool) bool {
 			m.Leave("", nil)
 		}
 	case "say":
-		return m == nil || m.Say(store.Message, text, nil, wait)
+		return m == nil || m.Say(store.Message, text, "", nil, wait)
 	case "old":
 		if m != nil {
 			m.Queue(Part{Replay: &Replay{Newest: 20, Header: fmt.Sprintln("old", m.Room().ID), Footer: fmt.Sprintln("new", m.Room().ID)}})

@@ -57,7 +57,7 @@ func (s *Support) makeTokens() []string {
 		"TOPICLEN=" + words, "KICKLEN=" + words, "AWAYLEN=" + words, "HOSTLEN=" + n(MaxHost),
 		"PREFIX=(o)@", "CHANMODES=b,k,l,mnt", "MODES=1",
 		"TARGMAX=JOIN:,KICK:1,LIST:,NAMES:,NOTICE:" + n(maxMessageTargets) + ",PART:,PRIVMSG:" + n(maxMessageTargets) + ",WHOIS:1",
-		"CLIENTTAGDENY=*", "CHATHISTORY=" + n(maxHistory), "MSGREFTYPES=msgid,timestamp", "MONITOR=" + n(maxMonitor),
+		"CLIENTTAGDENY=*,-roomd/id", "CHATHISTORY=" + n(maxHistory), "MSGREFTYPES=msgid,timestamp", "MONITOR=" + n(maxMonitor),
 		"ELIST=MU", "SAFELIST", "WHOX",
 	}
 	if s.Rooms > 0 {

@@ -211,7 +211,7 @@ func (c *client) doTopic(m *Message) bool {
 	switch {
 	case k == nil:
 	case len(m.Params) > 1:
-		return k.Say(netsvc.Topic, wire.CleanTopic(StripFormatting(m.Param(1))), c.ownAnswer(), c.wait)
+		return k.Say(netsvc.Topic, wire.CleanTopic(StripFormatting(m.Param(1))), "", c.ownAnswer(), c.wait)
 	default:
 		if topic := k.Topic(); topic != "" {
 			c.replyText(rplTopic, topic, string(chanType)+k.Room().Name)

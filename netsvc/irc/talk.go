@@ -10,7 +10,7 @@ import (
 var talking = map[string]command{
 	"PRIVMSG": {do: (*client).doPrivMsg, cost: line},
 	"NOTICE":  {do: (*client).doNotice, cost: line},
-	// A message that has only tags is for nobody: CLIENTTAGDENY=* of 005. Clients may send it.
+	// A message that has only tags is for nobody: CLIENTTAGDENY=*,-roomd/id of 005. Clients may send it.
 	"TAGMSG": {do: func(*client, *Message) bool { return true }, params: 1, cost: line},
 }
 
@@ -33,6 +33,11 @@ func (c *client) talk(m *Message, kind netsvc.Kind) bool {
 		c.reply(errNoTextToSend)
 		return true
 	}
+	id, _ := m.Tag(idTag)
+	if id != "" && !wire.IsID(id) {
+		c.replyText(errCannotSend, "An ID has up to 64 letters, digits and . _ : -", m.Param(0))
+		return true
+	}
 	targets := strings.Split(m.Param(0), ",")
 	if len(targets) > maxMessageTargets {
 		c.reply(errTooManyTargets, m.Param(0))
@@ -51,7 +56,7 @@ func (c *client) talk(m *Message, kind netsvc.Kind) bool {
 		}
 		if _, isRoom := roomName(target); !isRoom {
 			c.whisper(target, m.Param(1), kind)
-		} else if !c.say(target, m.Param(1), kind) {
+		} else if !c.say(target, m.Param(1), id, kind) {
 			return false
 		}
 		if c.done++; len(targets) > 1 {
@@ -61,8 +66,11 @@ func (c *client) talk(m *Message, kind netsvc.Kind) bool {
 	return true
 }
 
+// idTag is the tag with the client's own ID of a line: see the command /id of a room's port.
+const idTag = "+roomd/id"
+
 // say says a text in a room. It returns false if that has to wait.
-func (c *client) say(target, text string, kind netsvc.Kind) bool {
+func (c *client) say(target, text, id string, kind netsvc.Kind) bool {
 	name, _ := roomName(target)
 	n, err := wire.ParseName(name)
 	m := c.In(n.Key)
@@ -89,5 +97,5 @@ func (c *client) say(target, text string, kind netsvc.Kind) bool {
 		c.replyText(errInputTooLong, "The text is longer than lines may be here", target)
 		return true
 	}
-	return m.Say(kind, text, c.ownAnswer(), c.wait)
+	return m.Say(kind, text, id, c.ownAnswer(), c.wait)
 }

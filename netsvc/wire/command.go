@@ -31,6 +31,8 @@ const (
 	Pass
 	Help
 	Quit
+
+	withID // ParseCommand returns the Action of the line behind the ID
 )
 
 // Command is a line of a member.
@@ -42,6 +44,7 @@ type Command struct {
 	N    int    // the number of lines of History and Before, 1 to math.MaxInt32; -1: none was given
 	Seq  uint64 // Since asks for the lines after it, Before for those before it
 	On   bool   // of Echo
+	ID   string // of Say, Me, SendNotice and SetTopic: the sender's identifier of the line; "": none
 }
 
 // command is a row of the table from which commands are parsed and /help is made.
@@ -58,6 +61,7 @@ var commands = []command{
 	{Me, "me", "text", "say what you do", "a text", "waves"},
 	{SendNotice, "notice", "text", "say what no program answers, for bots", "a text", "the build is green"},
 	{SetTopic, "topic", "[text]", "show or set the topic", "a text or nothing", "lunch"},
+	{withID, "id", "id line", "say a line once, however often it comes", "an ID of up to 64 letters, digits and . _ : -, and a text, /me, /notice or /topic with a text", "build-17 all is green"},
 	{Msg, "msg", "nick text", "tell one member, not stored", "a nick and a text", "bob psst"},
 	{History, "history", "[n]", "the newest n lines again", "a number of lines, at least 1, or nothing", "50"},
 	{Before, "before", "seq [n]", "n lines before that sequence number", "a sequence number, and a number of lines or nothing", "812 50"},
@@ -87,6 +91,9 @@ func ParseCommand(line string) (Command, error) {
 			continue
 		}
 		c := Command{Do: known.do, Name: word, N: -1}
+		if known.do == withID {
+			text = strings.TrimLeftFunc(body[len(word):], unicode.IsSpace) // the line is kept as it is
+		}
 		if c.parse(text) {
 			return c, nil
 		}
@@ -94,7 +101,7 @@ func ParseCommand(line string) (Command, error) {
 		if known.do == Since && isDigits(text) {
 			takes = fmt.Sprintf("a sequence number up to %d", uint64(math.MaxUint64))
 		}
-		return Command{Name: word, N: -1}, Errorf(CodeBadRequest, "/%s takes %s: %s",
+		return Command{Name: word, N: -1, ID: c.ID}, Errorf(CodeBadRequest, "/%s takes %s: %s",
 			word, takes, usage("/"+word, known.example))
 	}
 	c := Command{Name: truncateWord(word), N: -1}
@@ -127,6 +134,18 @@ func (c *Command) parse(text string) bool {
 		n, err := strconv.ParseUint(seq, 10, 64)
 		c.Seq = n
 		return err == nil && n > 0 && (lines == "" || c.parseLines(lines))
+	case withID:
+		id, line, _ := strings.Cut(text, " ")
+		if !IsID(id) {
+			return false
+		}
+		c.ID = id
+		if IsBlank([]byte(line)) {
+			return false
+		}
+		said, err := ParseCommand(line)
+		c.Do, c.Text = said.Do, said.Text
+		return err == nil && said.ID == "" && said.isLine()
 	case Since:
 		n, err := strconv.ParseUint(text, 10, 64)
 		c.Seq = n
@@ -139,6 +158,55 @@ func (c *Command) parse(text string) bool {
 		return text == ""
 	}
 	return true
+}
+
+// isLine reports whether the command is a line of the room.
+func (c *Command) isLine() bool {
+	return c.Do == Say || c.Do == Me || c.Do == SendNotice || c.Do == SetTopic && c.Text != ""
+}
+
+const (
+	// MaxIDBytes bounds the ID of a line.
+	MaxIDBytes = 64
+	// uniqueLetters is the number of letters and digits from which an ID is unique: random ones
+	// of 128 bits have so many (a ULID 26, a UUID 32), and times and counters have fewer.
+	uniqueLetters = 26
+)
+
+// IsID reports whether an ID of a line is well-formed: 1 to MaxIDBytes letters and digits of ASCII, and
+// ".", "_", ":" and "-".
+func IsID(id string) bool {
+	for i := range len(id) {
+		if b := id[i]; !isLetterOrDigit(b) && b != '.' && b != '_' && b != ':' && b != '-' {
+			return false
+		}
+	}
+	return id != "" && len(id) <= MaxIDBytes
+}
+
+// IsUniqueID reports whether an ID has at least 26 letters and digits: then nobody else has it, unless
+// somebody wants to.
+func IsUniqueID(id string) bool {
+	n := 0
+	for i := range len(id) {
+		if isLetterOrDigit(id[i]) {
+			n++
+		}
+	}
+	return n >= uniqueLetters
+}
+
+func isLetterOrDigit(b byte) bool {
+	return b >= '0' && b <= '9' || b|0x20 >= 'a' && b|0x20 <= 'z'
+}
+
+// HasID reports whether a line is a message or an action with an ID, as ParseCommand would tell.
+func HasID(line []byte) bool {
+	if len(line) < 4 || line[0] != '/' || line[1]|0x20 != 'i' || line[2]|0x20 != 'd' {
+		return false
+	}
+	c, err := ParseCommand(string(line))
+	return err == nil && c.ID != ""
 }
 
 // parseLines parses a number of lines. Beyond 64 bits it is the largest number: more lines than

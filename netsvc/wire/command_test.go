@@ -28,6 +28,12 @@ func TestParseCommand(t *testing.T) {
 		"/topic":                           {Do: wire.SetTopic, Name: "topic", N: -1},
 		"/topic ":                          {Do: wire.SetTopic, Name: "topic", N: -1},
 		"/topic lunch at 1":                {Do: wire.SetTopic, Name: "topic", Text: "lunch at 1", N: -1},
+		"/id a1 hello":                     {Do: wire.Say, Name: "id", ID: "a1", Text: "hello", N: -1},
+		"/ID   a.1_:-  hello ":             {Do: wire.Say, Name: "id", ID: "a.1_:-", Text: " hello ", N: -1},
+		"/id a1 //who":                     {Do: wire.Say, Name: "id", ID: "a1", Text: "/who", N: -1},
+		"/id a1 /me  waves ":               {Do: wire.Me, Name: "id", ID: "a1", Text: "waves", N: -1},
+		"/id a1 /notice green":             {Do: wire.SendNotice, Name: "id", ID: "a1", Text: "green", N: -1},
+		"/id a1 /topic lunch":              {Do: wire.SetTopic, Name: "id", ID: "a1", Text: "lunch", N: -1},
 		"/msg bob psst  you":               {Do: wire.Msg, Name: "msg", To: "bob", Text: "psst  you", N: -1},
 		"/msg  bob\u3000/who":              {Do: wire.Msg, Name: "msg", To: "bob", Text: "/who", N: -1},
 		"/history":                         {Do: wire.History, Name: "history", N: -1},
@@ -108,10 +114,39 @@ func TestBadCommands(t *testing.T) {
 	}
 }
 
+func TestBadIDs(t *testing.T) {
+	long := strings.Repeat("x", wire.MaxIDBytes)
+	for line, id := range map[string]string{
+		"/id": "", "/id a1": "a1", "/id a1 ": "a1", "/id a1  \t": "a1", "/id a,1 hello": "", "/id é hello": "", "/id " + long + "x hello": "",
+		"/id a1 /nick bob": "a1", "/id a1 /topic": "a1", "/id a1 /id a2 hello": "a1", "/id a1 /nosuch": "a1", "/id a1 /me": "a1",
+	} {
+		got, err := wire.ParseCommand(line)
+		checkError(t, err, wire.CodeBadRequest)
+		if want := (wire.Command{Name: "id", N: -1, ID: id}); got != want {
+			t.Errorf("%q: %+v, want %+v", line, got, want)
+		}
+		if wire.HasID([]byte(line)) {
+			t.Errorf("%q has an ID", line)
+		}
+	}
+	for _, id := range []string{"a", long, "-", "A.b_c:d-9"} {
+		if line := []byte("/id " + id + " hello"); !wire.HasID(line) {
+			t.Errorf("%s has no ID", line)
+		}
+	}
+	for id, unique := range map[string]bool{
+		"550e8400-e29b-41d4-a716-446655440000": true, "01ARZ3NDEKTSV4RRFFQ69G5FAV": true, "2026-11-30T16:12:00.123456789Z": false, "1764519120123456789": false, long: true,
+	} {
+		if wire.IsUniqueID(id) != unique {
+			t.Errorf("%s: unique is %v", id, !unique)
+		}
+	}
+}
+
 // Every command in /help exists, and every error about wrong arguments shows right ones.
 func TestCommandHelp(t *testing.T) {
 	lines := wire.CommandHelp()
-	if len(lines) != 19 || lines[1] != "  /nick name       take another name" || lines[18] != "  //text           say /text" {
+	if len(lines) != 20 || lines[1] != "  /nick name       take another name" || lines[19] != "  //text           say /text" {
 		t.Errorf("%q", lines)
 	}
 	checkAligned(t, lines[1:])

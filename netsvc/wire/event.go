@@ -40,11 +40,13 @@ type Event struct {
 	Members int       // in the room after a join or a leave
 	Command string    // the command that an ok or an error answers
 	Code    string    // of an error; of a notice: why the connection ends
+	ID      string    // of an ok or an error of a line with an ID; Seq is the line's number
+	Again   bool      // of an ok: the line was stored before
 	Count   *int      // of an ok: how many lines follow; nil: not said
 	Newest  uint64    // the newest sequence number; 0: not said
 	Oldest  uint64    // the oldest sequence number that is kept, if older ones were asked for
 	// RoomID and Epoch identify the room's history, LineBytes is the longest line that the
-	// room takes; of an ok that begins a stream. "", 0: not said.
+	// room takes (in JSON with id_bytes, MaxIDBytes); of an ok that begins a stream. "", 0: not said.
 	RoomID    string
 	Epoch     string
 	LineBytes int
@@ -98,6 +100,8 @@ func formatOf(t Type) *format {
 func (e *Event) AppendText(b []byte) []byte {
 	text := formatOf(e.Type).text
 	switch {
+	case e.ID != "":
+		return e.appendID(b)
 	case e.Text != "":
 	case e.Type == TypeTopic:
 		text = topicRemoved
@@ -126,6 +130,22 @@ func (e *Event) AppendText(b []byte) []byte {
 		case 't':
 			b = append(b, e.Text...)
 		}
+	}
+	return append(b, '\n')
+}
+
+// appendID appends the answer to a line with an ID: "* id ID" and the number of the line, with "again"
+// if it was stored before, or the reason why it was not stored.
+func (e *Event) appendID(b []byte) []byte {
+	b = append(append(b, "* id "...), e.ID...)
+	b = append(b, ' ')
+	if e.Type == TypeError {
+		b = append(b, e.Text...)
+	} else {
+		b = strconv.AppendUint(b, e.Seq, 10)
+	}
+	if e.Again {
+		b = append(b, " again"...)
 	}
 	return append(b, '\n')
 }
@@ -168,6 +188,10 @@ func (e *Event) AppendJSON(b []byte) []byte {
 	}
 	b = appendField(b, `,"command":`, e.Command)
 	b = appendField(b, `,"code":`, e.Code)
+	b = appendField(b, `,"id":`, e.ID)
+	if e.Again {
+		b = append(b, `,"again":true`...)
+	}
 	if e.Count != nil {
 		b = strconv.AppendInt(append(b, `,"count":`...), int64(*e.Count), 10)
 	}
@@ -181,12 +205,16 @@ func (e *Event) AppendJSON(b []byte) []byte {
 	b = appendField(b, `,"epoch":`, e.Epoch)
 	if e.LineBytes > 0 {
 		b = strconv.AppendInt(append(b, `,"line_bytes":`...), int64(e.LineBytes), 10)
+		b = append(b, `,"id_bytes":`+idBytes...) // there is /id
 	}
 	if e.Text != "" || formatOf(e.Type).hasText {
 		b = appendString(append(b, `,"text":`...), e.Text)
 	}
 	return append(b, "}\n"...)
 }
+
+// idBytes is MaxIDBytes.
+const idBytes = "64"
 
 // appendField appends a field unless it is empty.
 func appendField(b []byte, name, value string) []byte {

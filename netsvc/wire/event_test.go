@@ -96,7 +96,7 @@ func TestEventForms(t *testing.T) {
 		}, {
 			wire.Event{Type: wire.TypeOK, Command: "since", Newest: 812, RoomID: "k3.1", Epoch: "x9", LineBytes: 4096, Text: "on"},
 			`* on`,
-			`{"type":"ok","command":"since","newest":812,"room_id":"k3.1","epoch":"x9","line_bytes":4096,"text":"on"}`,
+			`{"type":"ok","command":"since","newest":812,"room_id":"k3.1","epoch":"x9","line_bytes":4096,"id_bytes":64,"text":"on"}`,
 		}, {
 			wire.Event{Type: wire.TypeError, Command: "say", Code: wire.CodeTooLong, Text: "not sent: too long"},
 			`* not sent: too long`,
