@@ -54,21 +54,25 @@
 // out in the order of the calls, and those of one member keep their order. While the
 // connection is broken both wait.
 //
-// No line is sent twice. When the connection breaks, some lines may have been sent and not
-// seen in the room: their outcome is unknown. The member then comes back under its nick and
-// reads on. The server gives a nick to one member at a time, and frees it when the member
-// that had it has left and all its lines are in the room. So when the member has its nick
-// again, it has read every line of its own that arrived: as the next lines from that nick, in
-// their order and with their text. Those are confirmed. The server has never read the other
-// lines, and they are sent again. Two equal lines in a row count as two.
+// No line is in the room twice. When the connection breaks, some lines may have been sent and not
+// answered: their outcome is unknown. Each line has a random ID (/id of docs/protocol.md), so when the
+// member is back under its nick it sends them again, and the server stores those that it does not have
+// and answers all of them. Nobody else's lines matter: not those of a member that has had the nick
+// meanwhile, or says the same text. The server keeps IDs for a day.
 //
-// This rests on three things:
+// While another member has the nick nothing is sent. (After a pulled cable the other member is our own
+// old connection, for as long as the server's limits.dead_peer.) Without JoinOptions.Nick a random nick
+// is taken before the first line is sent.
 //
-//   - The nick. While another member has it nothing is sent, and the outcome of lines stays
-//     unknown until the nick is free again. (After a pulled cable the other member is our own
-//     old connection, for as long as the server's limits.dead_peer.) If Room.Rename takes
-//     another nick meanwhile, the receipts of these lines fail with ErrOutcomeUnknown. Without
-//     JoinOptions.Nick a random nick is taken before the first line is sent.
+// A server of before /id is recognized, and a line that is too long with its ID (31 bytes more) goes
+// without. For these the outcome is found by comparing. The server gives a nick to one member at a time,
+// and frees it when the member that had it has left and all its lines are in the room. So when the member
+// has its nick again, it has read every line of its own that arrived: as the next lines from that nick, in
+// their order and with their text. Those are confirmed. The server has never read the other lines, and
+// they are sent again. Two equal lines in a row count as two. So these lines depend on the nick:
+//
+//   - If Room.Rename takes another nick before they are told, their receipts fail with
+//     ErrOutcomeUnknown.
 //   - A member that takes the nick in the moment between, says the very text of a line whose
 //     outcome is unknown, and leaves again, is taken for us. The room then has that line,
 //     from that nick, once.

@@ -95,6 +95,8 @@ type frame struct {
 	RoomID    string `json:"room_id"`
 	Epoch     string `json:"epoch"`
 	LineBytes int    `json:"line_bytes"`
+	IDBytes   int    `json:"id_bytes"` // 0: the server has no /id
+	ID        string `json:"id"`       // of a line
 }
 
 const (

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"slices"
 	"strings"
@@ -33,12 +34,14 @@ type Receipt struct {
 	// Set by Post, then read-only.
 	kind Type   // Notice for a message that is one
 	text string // as it was given
-	line string // as it is sent, with its line end
+	line string // as it is sent without an ID, with its line end
+	id   string // no other line has it
 
 	// Guarded by Room.mu until done is closed.
-	sentOn    int  // the number of the connection that it was sent on; 0: it is not in the room
-	abandoned bool // no caller waits for it
-	seq       uint64
+	sentOn    int    // the number of the connection that it was sent on; 0: it is not in the room
+	withID    bool   // it was sent with its ID: if it is in the room, the server says so when it is sent again
+	abandoned bool   // no caller waits for it
+	seq       uint64 // until done is closed: of a line that seems to be this one; 0: none
 	err       error
 }
 
@@ -106,7 +109,7 @@ func (r *Room) post(ctx context.Context, kind Type, text string) (*Receipt, erro
 	if !utf8.ValidString(text) {
 		text = string([]rune(text)) // each invalid byte becomes U+FFFD, as at the server
 	}
-	l := &Receipt{room: r, done: make(chan struct{}), kind: kind, text: text, line: wire + "\n"}
+	l := &Receipt{room: r, done: make(chan struct{}), kind: kind, text: text, line: wire + "\n", id: rand.Text()}
 	switch {
 	case kind == Action:
 		l.line = "/me " + l.line
@@ -191,7 +194,11 @@ func (r *Room) abandon(l *Receipt, why error) (uint64, error) {
 	switch {
 	case i < 0:
 		return l.seq, l.err
+	case l.sentOn == 0 && l.seq == 0:
+		r.resolve(i, 0, why)
+		return 0, why
 	case l.sentOn == 0:
+		why = errors.Join(why, ErrOutcomeUnknown)
 		r.resolve(i, 0, why)
 		return 0, why
 	}
@@ -200,16 +207,45 @@ func (r *Room) abandon(l *Receipt, why error) (uint64, error) {
 }
 
 // confirmEarlier confirms a line that was sent on an earlier connection. As the order is kept,
-// the server has refused those before it. mu is held.
+// the server has refused those before it. Lines whose ID tells, as the server knows IDs, are not
+// among them. mu is held.
 func (r *Room) confirmEarlier(ev *Event) {
-	i := slices.IndexFunc(r.lines, func(l *Receipt) bool { return l.sentOn == 0 || l.matches(ev) })
+	i := slices.IndexFunc(r.lines, func(l *Receipt) bool {
+		return l.sentOn == 0 || l.seq == 0 && l.matches(ev)
+	})
 	if i < 0 || r.lines[i].sentOn == 0 {
 		return
 	}
-	for range i {
-		r.resolve(0, 0, ErrRefused)
+	if l := r.lines[i]; !r.compared(l) {
+		l.seq = ev.Seq // for a server without IDs, if one takes over before this one has told
+		return
 	}
-	r.resolve(0, ev.Seq, nil)
+	r.resolve(i, ev.Seq, nil)
+	for i--; i >= 0; i-- {
+		switch l := r.lines[i]; {
+		case !r.compared(l):
+		case l.seq != 0:
+			r.resolve(i, l.seq, nil)
+		default:
+			r.resolve(i, 0, ErrRefused)
+		}
+	}
+}
+
+// compared reports whether the outcome of a line that was sent before is told by comparing the lines of
+// its nick with it. mu is held.
+func (r *Room) compared(l *Receipt) bool { return !l.withID || !r.takes.ids }
+
+// send appends the line as it is sent now: with its ID, if the server has IDs and the line is not too
+// long with it. mu is held.
+func (l *Receipt) send(b []byte) []byte {
+	const prefix = "/id "
+	takes := l.room.takes
+	l.withID = takes.ids && (takes.lineBytes == 0 || len(prefix)+len(l.id)+len(l.line) <= takes.lineBytes)
+	if l.withID {
+		b = append(append(append(b, prefix...), l.id...), ' ')
+	}
+	return append(b, l.line...)
 }
 
 // confirm confirms a line that was sent on this connection. mu is held.
@@ -227,12 +263,15 @@ func (r *Room) reject(l *Receipt, f *frame) {
 }
 
 // requeue is called when the member has its nick again: lines that were sent on an earlier
-// connection and have not come will not come. mu is held.
+// connection and have not come will not come; those with an ID may come again. mu is held.
 func (r *Room) requeue() {
-	for i := 0; i < len(r.lines) && r.lines[i].sentOn != 0; {
-		if l := r.lines[i]; l.abandoned {
+	for i := 0; i < len(r.lines); {
+		switch l := r.lines[i]; {
+		case l.seq != 0 && r.compared(l):
+			r.resolve(i, l.seq, nil)
+		case l.sentOn != 0 && l.abandoned:
 			r.resolve(i, 0, context.Canceled)
-		} else {
+		default:
 			l.sentOn = 0
 			i++
 		}
@@ -243,7 +282,7 @@ func (r *Room) requeue() {
 func (r *Room) failAll(why error) {
 	for len(r.lines) > 0 {
 		err := why
-		if r.lines[0].sentOn != 0 {
+		if l := r.lines[0]; l.sentOn != 0 || l.seq != 0 {
 			err = errors.Join(why, ErrOutcomeUnknown)
 		}
 		r.resolve(0, 0, err)

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -95,6 +96,8 @@ func next(t testing.TB, r *client.Room, types ...client.Type) client.Event {
 // wire is a network that can be cut: connections end in the middle of what they
 // carry, in either direction.
 type wire struct {
+	older func() bool // whether the server of the next connection shall seem to know no IDs of lines; nil: never
+
 	mu    sync.Mutex
 	conns map[*cutConn]bool
 }
@@ -102,7 +105,16 @@ type wire struct {
 // cutConn passes bytes on until it is cut. Bytes written shortly before may be lost or arrive.
 type cutConn struct {
 	*net.TCPConn
-	w *wire
+	w     *wire
+	older bool
+}
+
+func (c *cutConn) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	if c.older {
+		copy(p, bytes.ReplaceAll(p[:n], []byte(`,"id_bytes":64`), []byte(`,"id_bytes": 0`)))
+	}
+	return n, err
 }
 
 func (w *wire) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -111,7 +123,7 @@ func (w *wire) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	if err != nil {
 		return nil, err
 	}
-	k := &cutConn{c.(*net.TCPConn), w}
+	k := &cutConn{c.(*net.TCPConn), w, w.older != nil && w.older()}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.conns == nil {

@@ -55,8 +55,8 @@ type Room struct {
 	currentNick string // on this connection
 	guestNick   string // given by the server
 
-	history   *history // that the stream is of; nil: not known
-	lineBytes int      // the longest line that the server takes; 0: not known
+	history *history // that the stream is of; nil: not known
+	takes   accepted
 
 	stream
 	writing bool // a Write is under way
@@ -66,6 +66,12 @@ const (
 	maxEvents     = 1024     // more wait at the server
 	maxEventBytes = 16 << 20 // of waiting events while a caller waits for an answer
 )
+
+// accepted is what the server takes, as it has said at the beginning of the stream.
+type accepted struct {
+	lineBytes int  // the longest line; 0: not known
+	ids       bool // IDs of lines, as long as ours
+}
 
 // call is a command and its answer.
 type call struct {
@@ -154,7 +160,7 @@ func (r *Room) Nick() string {
 func (r *Room) LineBytes() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.lineBytes
+	return r.takes.lineBytes
 }
 
 // Next returns the next event, or an error when ctx is done, or when the room has ended and all
@@ -214,10 +220,13 @@ func (r *Room) Rename(ctx context.Context, nick string) error {
 			return
 		}
 		if r.currentNick != r.wantedNick {
-			// Their outcome could only be known with the old nick.
-			for len(r.lines) > 0 && r.lines[0].sentOn != 0 {
-				r.resolve(0, 0, ErrOutcomeUnknown)
+			// The outcome of lines without an ID could only be known with the old nick.
+			for i := len(r.lines) - 1; i >= 0; i-- {
+				if l := r.lines[i]; l.sentOn != 0 && r.compared(l) {
+					r.resolve(i, 0, ErrOutcomeUnknown)
+				}
 			}
+			r.requeue()
 		}
 		r.currentNick, r.wantedNick = nick, nick
 	})

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -276,15 +278,23 @@ func TestRestart(t *testing.T) {
 }
 
 // Connections are cut often, in the middle of lines, while two members send: every line is in
-// the room once, in order, and a third member reads each once. Many lines are equal.
+// the room once, in order, and a third member reads each once. Many lines are equal. The server knows
+// IDs of lines, or seems to know none, or is another one each time.
 func TestCut(t *testing.T) {
-	lines, most := 1000, 15
+	for name, older := range map[string]func() bool{
+		"ids": nil, "older": func() bool { return true }, "both": func() bool { return rand.IntN(2) == 0 },
+	} {
+		t.Run(name, func(t *testing.T) { testCut(t, &wire{older: older}) })
+	}
+}
+
+func testCut(t *testing.T, w *wire) {
+	lines, most := 700, 10
 	if os.Getenv("ROOMD_SOAK") != "" {
 		lines, most = 20000, 100
 	}
 	s := newServer(t)
 	s.Create("lobby")
-	w := new(wire)
 	c := s.dial(w)
 	ctx, cancel := context.WithTimeout(context.Background(), 15*patience)
 	defer cancel()
@@ -424,6 +434,131 @@ func TestNickTaken(t *testing.T) {
 	got := s.history("lobby")
 	if len(got) != 2 || got[1].Text != "two" || got[1].From != "ann" {
 		t.Fatal(got)
+	}
+}
+
+// hole is a network that may lose what is written, and be gone for a while.
+type hole struct {
+	mu        sync.Mutex
+	conn      net.Conn
+	swallowed chan struct{} // not nil: bytes are lost; closed at the first ones
+	gone      chan struct{} // not nil: connecting waits until it is closed
+}
+
+func (h *hole) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	h.mu.Lock()
+	gone := h.gone
+	h.mu.Unlock()
+	if gone != nil {
+		select {
+		case <-gone:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	var d net.Dialer
+	c, err := d.DialContext(ctx, network, addr)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.conn = c
+	return &holeConn{c, h}, err
+}
+
+// breaks loses the next line, which say sends, and then the connection. back ends that.
+func (h *hole) breaks(say func()) (back func()) {
+	lost, gone := make(chan struct{}), make(chan struct{})
+	h.mu.Lock()
+	h.swallowed, h.gone = lost, gone
+	h.mu.Unlock()
+	say()
+	<-lost
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.conn.Close()
+	h.swallowed = nil
+	return func() { close(gone) }
+}
+
+type holeConn struct {
+	net.Conn
+	h *hole
+}
+
+func (c *holeConn) Write(p []byte) (int, error) {
+	c.h.mu.Lock()
+	defer c.h.mu.Unlock()
+	if c.h.swallowed != nil {
+		select {
+		case <-c.h.swallowed:
+		default:
+			close(c.h.swallowed)
+		}
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// impostor is what a member meets whose connection breaks while its line "two" is under way: another
+// member has its nick.
+func impostor(t *testing.T) (s *server, ann *client.Room, l *client.Receipt, other *client.Room, back func()) {
+	s = newServer(t)
+	s.Create("lobby")
+	ctx, h := soon(t), new(hole)
+	c, err := client.Dial(ctx, s.addr(), client.Options{Dialer: h})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ann = join(t, c, "lobby", client.JoinOptions{Nick: "ann"})
+	if _, err := ann.Send(ctx, "one"); err != nil {
+		t.Fatal(err)
+	}
+	next(t, ann, client.Live)
+	back = h.breaks(func() {
+		if l, err = ann.Post(ctx, "two"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	next(t, ann, client.Offline)
+	eventually(t, "the nick to be free", func() bool {
+		other, err = s.dial(nil).Join(ctx, "lobby", client.JoinOptions{Nick: "ann"})
+		return err == nil
+	})
+	return s, ann, l, other, back
+}
+
+// The other member says the very line whose outcome is unknown, and leaves. The member's own line is in
+// the room all the same.
+func TestImpostor(t *testing.T) {
+	s, _, l, other, back := impostor(t)
+	theirs, err := other.Send(soon(t), "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Close()
+	back()
+	ours, err := l.Wait(soon(t))
+	if err != nil || ours <= theirs {
+		t.Errorf("our line is %d, theirs %d: %v", ours, theirs, err)
+	}
+	if got := s.history("lobby"); len(got) != 3 || got[2].Seq != ours || got[2].Text != "two" {
+		t.Error(got)
+	}
+}
+
+// The member takes another nick while the outcome of its line is unknown: the ID tells it.
+func TestRenameKeepsOutcome(t *testing.T) {
+	s, ann, l, other, back := impostor(t)
+	defer other.Close()
+	back()
+	next(t, ann, client.Notice) // it waits for its nick
+	if err := ann.Rename(soon(t), "anna"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Wait(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.history("lobby"); len(got) != 2 || got[1].From != "anna" || got[1].Text != "two" {
+		t.Error(got)
 	}
 }
 

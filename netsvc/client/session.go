@@ -26,6 +26,7 @@ const (
 	idleTime       = 30 * time.Second       // until an idle server is pinged, and then until it has to answer
 	maxFrame       = 1 << 20                // bytes of a line from the server
 	maxAnswerLines = 1 << 20
+	idBytes        = 26 // of rand.Text; the server takes IDs with as many letters and digits as unique
 )
 
 // run keeps the room connected until it has ended. It reports the first connection; if that
@@ -271,7 +272,7 @@ func historyOf(f *frame) *history {
 
 // checkHistory returns an error if From is strict and the history is another one. mu is held.
 func (r *Room) checkHistory(f *frame, asked uint64) error {
-	r.lineBytes = f.LineBytes
+	r.takes = accepted{f.LineBytes, f.IDBytes >= idBytes}
 	from, was, is := r.options.From, r.history, historyOf(f)
 	if !r.begun {
 		was = from.history
@@ -392,7 +393,7 @@ func (s *session) collect() (b []byte, wait time.Duration) {
 		for _, l := range r.lines {
 			if l.sentOn == 0 {
 				l.sentOn = r.connNumber
-				b = append(b, l.line...)
+				b = l.send(b)
 				s.pending = append(s.pending, item{line: l})
 			}
 		}

@@ -116,6 +116,9 @@ func (s *session) confirmOwn(f *frame) error {
 		return nil // of a member that had the nick before
 	}
 	l := s.pending[0].line
+	if l.withID {
+		return nil // the answer follows
+	}
 	if !l.matches(&f.Event) {
 		for _, it := range s.pending[1:] {
 			if it.line != nil && it.line.matches(&f.Event) {
@@ -139,16 +142,21 @@ func (s *session) handleAnswer(f *frame) error {
 	if f.Type == typeOK && said {
 		return nil // the line has come before
 	}
+	said = said || f.Command == "id"
 	if len(s.pending) == 0 {
 		return fmt.Errorf("the server answers %q, which was not asked", f.Command)
 	}
 	it := s.pending[0]
 	s.pending = s.pending[1:]
 	if it.line != nil {
-		if !said {
+		switch {
+		case !said, f.Command == "id" && f.ID != it.line.id:
 			return errors.New("the server's answers are out of order")
+		case f.Type == typeOK:
+			r.confirm(it.line, f.Seq)
+		default:
+			r.reject(it.line, f)
 		}
-		r.reject(it.line, f)
 		return nil
 	}
 	c := it.call
