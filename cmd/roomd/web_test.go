@@ -387,6 +387,15 @@ func TestWebWithRawRequests(t *testing.T) {
 	if got := p.nc(p.master, strings.NewReader("LIST\nCREATE dev\n")); !strings.HasPrefix(got, "OK 1\n") || !strings.Contains(got, "\nOK dev ") {
 		t.Error(got)
 	}
+	// Other protocols are told what this is, as without a page.
+	for first, answer := range map[string]string{
+		"SSH-2.0-OpenSSH_9.2\r\n": "ERR bad-request ", "*1\r\n$4\r\nPING\r\n": "-ERR ", "OPTIONS sip:a SIP/2.0\r\n": "ERR bad-request ", "\x16\x03\x01\x00\x05\x01\x00\n": "\x15\x03",
+		"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n": "ERR bad-request ",
+	} {
+		if got := p.nc(p.master, strings.NewReader(first)); !strings.HasPrefix(got, answer) {
+			t.Errorf("%q: %q", first, got)
+		}
+	}
 	// A request of HTTP is never one of ours, wherever it stands.
 	if got := p.nc(p.master, strings.NewReader("LIST\nGET / HTTP/1.1\nLIST\n")); strings.Count(got, "OK 2\n") != 2 || !strings.Contains(got, "ERR ") {
 		t.Error(got)

@@ -5,8 +5,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
+
+	"roomd/netsvc/wire"
 )
 
 func prefixes(all ...string) (list []netip.Prefix) {
@@ -159,4 +162,54 @@ func TestGuardFindsClient(t *testing.T) {
 			t.Errorf("%q from a proxy of %q: %s, want %s", c.header, c.proxies, got, c.want)
 		}
 	}
+}
+
+// Whatever the headers are, what is let through has an origin of ours, a name of ours, and a client that
+// is the other end of the connection or what its proxies say; and no text of the answer goes beyond a line.
+func FuzzGuard(f *testing.F) {
+	f.Add("localhost:8080", "http://localhost:8080", "same-origin", "192.0.2.1, 127.0.0.1", "https", "chat.example.org", true)
+	f.Add("[::1]", "https://[::1]", "cross-site", "unknown,[::1]:5", "http,http", "", false)
+	f.Add("a\x00b", "null", "none", ",,", " ", "%zz", true)
+	a := access{hosts: []string{"chat.example.org"}, proxies: prefixes("127.0.0.1/32")}
+	f.Fuzz(func(t *testing.T, host, from, site, chain, proto, forwarded string, proxied bool) {
+		r := httptest.NewRequest("GET", "/ws", nil)
+		r.Host, r.RemoteAddr = host, "192.0.2.99:1"
+		if proxied {
+			r.RemoteAddr = "127.0.0.1:1"
+		}
+		for name, value := range map[string]string{"Origin": from, "Sec-Fetch-Site": site, "X-Forwarded-For": chain, "X-Forwarded-Proto": proto, "X-Forwarded-Host": forwarded} {
+			if value != "" {
+				r.Header.Set(name, value)
+			}
+		}
+		passed := false
+		w := httptest.NewRecorder()
+		(&guard{access: func() access { return a }, next: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			passed = true
+			o := requestOrigin(r)
+			if !o.client.IsValid() || !proxied && o.client != netip.MustParseAddrPort("192.0.2.99:1") || o.client.Addr().Zone() != "" {
+				t.Errorf("client %v", o.client)
+			}
+			if name := hostname(o.host); name != "chat.example.org" && name != "localhost" {
+				if _, err := netip.ParseAddr(name); err != nil {
+					t.Errorf("by the name %q", name)
+				}
+			}
+			if !proxied && o.host != host {
+				t.Errorf("the host is %q", o.host)
+			}
+			if from != "" && from != "http://"+strings.ToLower(o.host) && from != "https://"+strings.ToLower(o.host) {
+				u, err := url.Parse(from)
+				if err != nil || hostname(u.Host) != hostname(o.host) {
+					t.Errorf("from %q to %q", from, o.host)
+				}
+			}
+			if site == "cross-site" || site == "same-site" {
+				t.Error("another site opens a WebSocket")
+			}
+		})}).ServeHTTP(w, r)
+		if text := w.Body.String(); !passed && (strings.Count(text, "\n") != 1 || text != wire.CleanString(strings.TrimSuffix(text, "\n"))+"\n") {
+			t.Errorf("%q", text)
+		}
+	})
 }

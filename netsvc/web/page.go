@@ -48,8 +48,9 @@ var comments = regexp.MustCompile(`(?m)^[ \t]*//.*$`)
 // anything but the request and, for the redirect from a port, the rooms that there are.
 //
 // All scripts and styles are also below the folder set, whose name is a hash of all files: there they
-// may be cached for good, and index.html names them there. So no build step is needed, a browser asks
-// for index.html alone when it comes back, and files of two versions of the server never meet.
+// may be cached for good, and index.html names them there. So no build step is needed, and a browser asks
+// for index.html alone when it comes back. One that has the index.html of another version, because the
+// server was upgraded a moment ago, gets the files of this one, and does not keep them.
 type page struct {
 	roomAt func(port int) (name string, ok bool)
 	files  map[string]*file // by name; that of index.html has its base at the top
@@ -98,7 +99,7 @@ func newPage(files fs.FS, roomAt func(port int) (name string, ok bool)) (*page, 
 	if strings.Count(html, baseHere) != 1 {
 		return nil, fmt.Errorf("the page's %s must have %s once", index, baseHere)
 	}
-	p.set = "v" + tag(hash.Sum(nil))
+	p.set = setPrefix + tag(hash.Sum(nil))
 	for _, name := range names {
 		if isInSet(name) {
 			for _, attribute := range []string{"src", "href"} {
@@ -118,6 +119,15 @@ func newPage(files fs.FS, roomAt func(port int) (name string, ok bool)) (*page, 
 // its own.
 func isInSet(name string) bool {
 	return name != index && path.Ext(name) != ".webmanifest"
+}
+
+// setPrefix begins the name of a folder that is a set.
+const setPrefix = "v"
+
+// isSet reports whether a part of a path is the name of a set, of any version.
+func isSet(dir string) bool {
+	hash, ok := strings.CutPrefix(dir, setPrefix)
+	return ok && len(hash) == len(tag(make([]byte, sha256.Size))) && strings.Trim(hash, "0123456789abcdef") == ""
 }
 
 func newFile(name string, plain []byte) *file {
@@ -142,7 +152,7 @@ func tag(sum []byte) string { return hex.EncodeToString(sum[:10]) }
 //
 //	/ and /r/NAME    index.html, for any name that a room may have
 //	/PORT            a redirect to the room of that port
-//	/FILE, /SET/FILE the file
+//	/FILE, /SET/FILE the file, for any set
 //
 // URLs in the answers are relative, because the server does not know a path that a proxy removes.
 func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -163,6 +173,9 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case dir == p.set && isInSet(name) && p.files[name] != nil:
 		send(w, r, p.files[name], "public, max-age=31536000, immutable")
+		return
+	case isSet(dir) && isInSet(name) && p.files[name] != nil:
+		send(w, r, p.files[name], "no-cache")
 		return
 	case dir == "r" && isName(name):
 		send(w, r, p.inRoom, "no-cache")

@@ -100,6 +100,8 @@ func TestPage(t *testing.T) {
 		{"/p.png", 200, "image/png", "png"},
 		{"/m.webmanifest", 200, "application/manifest+json", "{}"},
 		{"/" + set + "/b.js", 200, "text/javascript; charset=utf-8", "b"},
+		{"/v0123456789abcdef0123/b.js", 200, "text/javascript; charset=utf-8", "b"}, // of another version
+		{"/v0123456789abcdef0123/index.html", 404, "", ""}, {"/v0123456789abcdef0123/", 404, "", ""}, {"/v0123456789ABCDEF0123/b.js", 404, "", ""},
 		{"/9001", 302, "text/plain; charset=utf-8", ""},
 		{"/9002", 404, "text/plain; charset=utf-8", "there is no room on port 9002\n"},
 		{"/09001", 404, "", ""}, {"/+9001", 404, "", ""}, {"/99999", 404, "", ""}, {"/0", 404, "", ""}, {"/9001/", 404, "", ""},
@@ -183,6 +185,9 @@ func TestPageIsCached(t *testing.T) {
 	}
 	if a, b := ask(t, "GET", s.URL+"/"+set+"/b.js"); !strings.Contains(a.Header.Get("Cache-Control"), "immutable") || b != "b" {
 		t.Error(a.Header, b)
+	}
+	if a, _ := ask(t, "GET", s.URL+"/v0123456789abcdef0123/b.js"); a.Header.Get("Cache-Control") != "no-cache" {
+		t.Error(a.Header)
 	}
 }
 
