@@ -81,7 +81,7 @@ async function show(name, { seq = 0, password } = {}) {
     search.hide();
     searching(false);
     $("newest").hidden = true;
-    composer.show(room, { why: link.entered(name) ? whyNot(name) : "Opening…", limit: limit(name) });
+    composer.show(room, { why: link.entered(name) || !rooms.get(name)?.locked ? whyNot(name) : "You are not in this room", limit: limit(name) });
   }
   if (!name) return nothing();
   if (!link.entered(name)) {
@@ -645,26 +645,28 @@ link.addEventListener("state", ({ detail: { state, why, at } }) => {
     $("offline").hidden = true;
     return;
   }
-  const bar = () => {
-    $("offline").hidden = link.state === "refused" && !started;
-    $("offline").classList.toggle("refused", link.state === "refused");
-    $("retry").textContent = link.state === "refused" ? "Try again" : "Try now";
-    if (link.state === "refused") $("offline-text").textContent = why ? dialog.sentence({ text: why }) : "The server refuses this page.";
-    else if ($("offline-text").dataset.state !== "offline") $("offline-text").textContent = "No connection. What you write is sent when it is back.";
-    $("offline-text").dataset.state = link.state;
-  };
-  // A short break, such as an upgrade of the server, is shown by the dot alone.
   if (state === "refused") {
-    bar();
-    if (!started) blank("block", "The server refuses this page", why && dialog.sentence({ text: why }), { bad: true, actions: [["Try again", () => link.retry(), true]] });
-  } else if (offlineTimer === undefined) offlineTimer = setTimeout(bar, 2000);
+    clearTimeout(offlineTimer);
+    $("offline").hidden = true;
+    started = false; // all rooms are entered again if the server lets us
+    ended = "Not connected";
+    composer.show(room, { why: ended });
+    people.show("", me);
+    blank("block", "The server refuses this page", why && dialog.sentence({ text: why }), { bad: true, actions: [["Try again", () => link.retry(), true]] });
+  } else {
+    // A short break, such as an upgrade of the server, is shown by the dot alone.
+    offlineTimer ??= setTimeout(() => {
+      $("offline").hidden = false;
+      $("offline-text").textContent = "No connection. What you write is sent when it is back.";
+    }, 2000);
+  }
   if (state === "offline" && at) {
-    const count = () => {
+    const tick = () => {
       const s = Math.max(0, Math.ceil((at - Date.now()) / 1000));
       $("retry").textContent = s > 1 ? `Try now (${s} s)` : "Try now";
     };
-    count();
-    countdown = setInterval(count, 1000);
+    tick();
+    countdown = setInterval(tick, 1000);
   }
 });
 

@@ -80,7 +80,7 @@ export class Composer {
       input.style.height = "auto";
       input.style.height = `${input.scrollHeight}px`;
     }
-    const longest = Math.max(...input.value.split("\n").map(byteLength));
+    const longest = input.value.split("\n").reduce((n, l) => Math.max(n, byteLength(l)), 0);
     const near = longest > this.#limit * .8, over = longest > this.#limit;
     this.counter.hidden = !near;
     this.counter.textContent = `${count(longest)} / ${count(this.#limit)}`;
@@ -97,7 +97,10 @@ export class Composer {
   // send sends each line of the box. Only a line that stands alone is a command.
   async send() {
     const { input } = this, room = this.#room;
-    if (this.button.disabled) return;
+    if (this.button.disabled) {
+      if (this.counter.classList.contains("over")) this.say(`A message has at most ${count(this.#limit)} bytes.`, true);
+      return;
+    }
     const text = input.value.replace(/\s+$/, "");
     let lines = text.split("\n").filter((l) => l.trim());
     this.#close();
