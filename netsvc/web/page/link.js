@@ -9,6 +9,7 @@
 // A line that was received counts once, by its seq: the stream of a room goes on behind `last`, in the history that room_id
 // and epoch name.
 import { keep } from "./keep.js";
+import { Membership, call, isSaying, wordOf } from "./membership.js";
 import { Outbox } from "./outbox.js";
 import { Socket } from "./socket.js";
 import { byteLength, fold } from "./text.js";
@@ -16,36 +17,10 @@ import { byteLength, fold } from "./text.js";
 const lastPause = 30_000; // ms at most between attempts to enter a room
 const bigReplay = 200; // lines of a catch-up from which on progress is told
 const final = new Set(["no-room", "password", "denied", "banned", "bad-name", "bad-request", "kicked", "deleted"]);
-const lists = new Set(["who", "history", "before", "search", "list"]);
-const saying = new Set(["say", "me", "notice", "topic"]);
-
-const wordOf = (line) => (/^\/?([^\s]*)/.exec(line)[1]).toLowerCase();
-
-// Room is what the connection knows of a room; the one with the empty name is the master port.
-class Room {
-  constructor(name) {
-    this.name = name;
-    this.password = "";
-    this.state = "out"; // out, entering, in
-    this.entered = null; // the newest answer to entering
-    this.last = -1; // the stream was received up to this seq; -1: it has not begun
-    this.asked = -1; // the seq of the /since on the way; -1: none
-    this.synced = false; // the stream comes without a gap on this connection
-    this.settled = false; // the lines under way were compared
-    this.tries = 0;
-    this.timer = 0;
-    this.calls = []; // not sent
-    this.pending = []; // sent and not answered: calls, and items of the outbox, in order
-    this.collecting = null; // the call whose lines are coming
-    this.total = 0; // lines of the catch-up under way
-    this.waiting = []; // callers of enter
-  }
-}
-
 export class Link extends EventTarget {
   #socket;
   #rooms = new Map(); // by folded name
-  #master = new Room("");
+  #master = new Membership("");
   #token = keep.session.get("token", "");
   #claim = 0; // the newest attempt to be the page's only session: RESUME alone, or with NICK
   #granted = 0; // the newest one that succeeded
@@ -112,38 +87,26 @@ export class Link extends EventTarget {
 
   // probe asks for what no list has.
   #probe() {
-    this.#master.calls.push(this.#own({ line: "LIST -", then() {} }));
+    this.#master.calls.push(this.#own("LIST -", () => {}));
     this.#flushMaster();
   }
 
   #lost({ why, at }) {
     clearTimeout(this.#nickTimer);
-    this.#restart(this.#master);
+    this.#master.restart();
     for (const r of this.#all()) {
       clearTimeout(r.timer);
-      this.#restart(r);
+      r.restart();
       this.outboxes.broke(r.name);
     }
     this.#set(at ? "offline" : "refused", { why, at });
   }
 
-  // restart puts back what was not answered, but for what must not be done twice.
-  #restart(r) {
-    const unanswered = [...(r.collecting ? [r.collecting] : []), ...r.pending.filter((p) => p.call)].filter((c) => !c.own);
-    const once = (c) => r === this.#master ? c.word !== "list" : c.word === "msg";
-    for (const c of unanswered) {
-      c.lines = [];
-      if (once(c)) c.reject({ code: "unknown", text: "The connection broke before the answer came." });
-    }
-    r.calls = [...unanswered.filter((c) => !once(c)), ...r.calls.filter((c) => !c.own)];
-    Object.assign(r, { state: "out", synced: false, settled: false, pending: [], collecting: null, asked: -1, total: 0 });
-  }
-
   #opened() {
     this.#claim++;
-    const first = [{ line: `RESUME ${this.#token}`, then: () => this.nick || this.#grant() }];
+    const first = [this.#own(`RESUME ${this.#token}`, () => this.nick || this.#grant())];
     if (this.nick) first.push(this.#nickCall(this.nick));
-    this.#master.calls.unshift(...first.map((c) => this.#own(c)));
+    this.#master.calls.unshift(...first);
     this.#flushMaster();
     this.#socket.write("", ["WATCH"]); // has no place among the answers: the list comes at any time
     this.#emit("connect", {});
@@ -151,31 +114,27 @@ export class Link extends EventTarget {
   }
 
   // own is a call of this connection: it ends with it.
-  #own({ line, then, fail }) {
-    return { call: true, own: true, line, word: wordOf(line), lines: [], resolve: ({ ok, lines }) => then(ok, lines), reject: fail || (() => {}) };
+  #own(line, then, fail = () => {}) {
+    return call(line, ({ ok }) => then(ok), fail, true);
   }
 
   // nickCall asks for the wanted nick. Whoever has it may be about to leave: it is asked for until another one is wanted.
   #nickCall(nick) {
-    return {
-      line: `NICK ${nick}`,
-      then: (ok) => {
-        this.#nickTries = 0;
-        this.as = ok.nick || nick;
-        this.#emit("nick", { nick: this.as });
-        this.#grant();
-      },
-      fail: (e) => {
-        this.#emit("nick", { nick: this.as, code: e.code, text: e.text });
-        if (e.code !== "exists") return;
-        this.#nickTimer = setTimeout(() => {
-          if (this.nick !== nick) return;
-          this.#claim++;
-          this.#master.calls.push(this.#own(this.#nickCall(nick)));
-          this.#flushMaster();
-        }, Math.min(1000 * 2 ** this.#nickTries++, 15_000));
-      },
-    };
+    return this.#own(`NICK ${nick}`, (ok) => {
+      this.#nickTries = 0;
+      this.as = ok.nick || nick;
+      this.#emit("nick", { nick: this.as });
+      this.#grant();
+    }, (e) => {
+      this.#emit("nick", { nick: this.as, code: e.code, text: e.text });
+      if (e.code !== "exists") return;
+      this.#nickTimer = setTimeout(() => {
+        if (this.nick !== nick) return;
+        this.#claim++;
+        this.#master.calls.push(this.#nickCall(nick));
+        this.#flushMaster();
+      }, Math.min(1000 * 2 ** this.#nickTries++, 15_000));
+    });
   }
 
   // grant says that this session is the only one of the page: what is asked from now on has all that earlier ones sent.
@@ -228,7 +187,7 @@ export class Link extends EventTarget {
   enter(name, { password, since } = {}) {
     let r = this.#room(name);
     if (!r) {
-      r = new Room(name);
+      r = new Membership(name);
       this.#rooms.set(fold(name), r);
       const kept = this.outboxes.start(name);
       if (kept) Object.assign(r, { last: kept.last, kept });
@@ -251,11 +210,8 @@ export class Link extends EventTarget {
   }
 
   #forget(r, why) {
-    clearTimeout(r.timer);
     for (const [k, v] of this.#rooms) if (v === r) this.#rooms.delete(k);
-    for (const p of [...(r.collecting ? [r.collecting] : []), ...r.pending, ...r.calls]) if (p.call) p.reject(why);
-    for (const w of r.waiting.splice(0)) w.reject(why);
-    r.state = "out";
+    r.end(why);
   }
 
   // #enter enters a room by one message: what was asked before goes first, so that the newest lines come before a long
@@ -265,10 +221,10 @@ export class Link extends EventTarget {
     r.synced = r.settled = false;
     const lines = r.password ? [`/pass ${r.password}`] : [];
     r.asked = r.last;
-    for (const c of r.calls.splice(0)) this.#put(r, c, lines);
+    for (const c of r.calls.splice(0)) r.put(c, lines);
     if (r.last >= 0) {
-      this.#put(r, this.#sinceCall(r), lines);
-      this.#put(r, this.#barrierCall(r), lines);
+      r.put(this.#sinceCall(r), lines);
+      r.put(this.#barrierCall(r), lines);
     }
     this.#socket.write(r.name, lines);
   }
@@ -277,13 +233,8 @@ export class Link extends EventTarget {
     return r.synced && r.total > bigReplay;
   }
 
-  #put(r, call, lines) {
-    r.pending.push(call);
-    lines.push(call.line);
-  }
-
   #sinceCall(r) {
-    return this.#own({ line: `/since ${r.last}`, then: (ok) => this.#since(r, ok), fail: () => this.#since(r, { newest: r.last }) });
+    return this.#own(`/since ${r.last}`, (ok) => this.#since(r, ok), () => this.#since(r, { newest: r.last }));
   }
 
   #since(r, ok) {
@@ -297,13 +248,10 @@ export class Link extends EventTarget {
   // barrierCall asks for what comes behind the catch-up, and behind all lines of earlier sessions if the claim was granted.
   #barrierCall(r) {
     const claim = this.#claim;
-    return this.#own({
-      line: "/ping",
-      then: () => {
-        if (this.#big(r)) this.#emit("progress", { room: r.name, done: r.total, total: r.total });
-        r.total = 0;
-        if (r.synced && this.#granted === claim) this.#settle(r);
-      },
+    return this.#own("/ping", () => {
+      if (this.#big(r)) this.#emit("progress", { room: r.name, done: r.total, total: r.total });
+      r.total = 0;
+      if (r.synced && this.#granted === claim) this.#settle(r);
     });
   }
 
@@ -325,7 +273,7 @@ export class Link extends EventTarget {
     if (!this.#room(name)) this.enter(name).catch(() => {});
     const r = this.#room(name);
     return new Promise((resolve, reject) => {
-      r.calls.push({ call: true, line, word: wordOf(line), lines: [], resolve, reject });
+      r.calls.push(call(line, resolve, reject));
       if (r === this.#master) this.#flushMaster();
       else this.#flush(r);
     });
@@ -349,7 +297,7 @@ export class Link extends EventTarget {
     const word = /^\/(?!\/)/.test(text) ? wordOf(text) : "";
     const most = r.entered?.line_bytes || this.hello?.line_bytes || 4096;
     const rest = text.slice(word.length + 1).trim();
-    if (word && !(saying.has(word) && word !== "say" && rest)) {
+    if (word && !(isSaying(word) && rest)) {
       if (byteLength(text) > most) return { code: "too-long", text: `The longest line has ${most} bytes.` };
       if (["raw", "json", "echo", "since", "pass"].includes(word)) return { code: "bad-request", text: `/${word} is for programs; this page has no use for it.` };
       if (word === "quit") return this.leave(r.name);
@@ -378,11 +326,10 @@ export class Link extends EventTarget {
   #flush(r) {
     if (!r || r.state !== "in" || !this.#socket.ready) return;
     const lines = [];
-    for (const c of r.calls.splice(0)) this.#put(r, c, lines);
+    for (const c of r.calls.splice(0)) r.put(c, lines);
     if (r.settled && this.#granted === this.#claim && !this.#renaming) {
       for (const item of this.outboxes.take(r.name, this.#socket.number, this.as)) {
-        r.pending.push(item);
-        lines.push(item.line);
+        r.put(item, lines);
       }
     }
     if (lines.length) this.#socket.write(r.name, lines);
@@ -391,7 +338,7 @@ export class Link extends EventTarget {
   #flushMaster() {
     if (!this.#socket.ready) return;
     const lines = [];
-    for (const c of this.#master.calls.splice(0)) this.#put(this.#master, c, lines);
+    for (const c of this.#master.calls.splice(0)) this.#master.put(c, lines);
     if (lines.length) this.#socket.write("", lines);
   }
 
@@ -418,7 +365,7 @@ export class Link extends EventTarget {
       case "end": return this.#ended(r, f);
       case "renamed": case "gone": return this.#changed(f);
     }
-    if (r.collecting && (f.seq || f.type === "member" || (f.type === "room" && r === this.#master))) return this.#collect(r, f);
+    if (r.collect(f)) return;
     if (r === this.#master) return this.#changed(f);
     if (f.type === "nick" && f.from === this.as) this.as = f.nick;
     if (f.seq) {
@@ -439,11 +386,6 @@ export class Link extends EventTarget {
     this.hello = f;
     this.#emit("hello", f);
     this.#set("online");
-  }
-
-  #watched(r, ok) {
-    if (ok.type === "ok" && ok.count > 0) r.collecting = { ok, lines: [], resolve: ({ lines }) => this.#listed(lines), own: true };
-    else this.#listed([]);
   }
 
   #listed(rooms) {
@@ -495,7 +437,7 @@ export class Link extends EventTarget {
 
   #refusedEnter(r, f) {
     const again = !final.has(f.code) && r.entered;
-    this.#restart(r);
+    r.restart();
     const now = f.code === "no-room" && this.#names.get(r.entered?.id);
     if (now && fold(now) !== fold(r.name)) { // renamed while the connection was broken
       this.#emit("room", { type: "renamed", name: now, was: r.name, id: r.entered.id });
@@ -511,7 +453,7 @@ export class Link extends EventTarget {
 
   #ended(r, f) {
     if (f.code === "left") return; // and perhaps come back
-    this.#restart(r);
+    r.restart();
     this.outboxes.broke(r.name);
     if (f.code === "deleted") this.outboxes.fail(r.name, "gone", "The room was deleted.");
     this.#emit("end", { room: r.name, code: f.code, text: f.text });
@@ -519,38 +461,20 @@ export class Link extends EventTarget {
     else r.timer = setTimeout(() => this.#socket.ready && r.state === "out" && this.#enter(r), 500);
   }
 
-  // answer gives an answer to its call: answers come in the order of the calls, behind the lines that were sent before.
   #answer(r, f) {
-    const front = r.pending[0];
-    const said = saying.has(f.command);
     if (f.command === "quit") return;
-    if (f.command === "watch") return this.#watched(r, f);
-    if (said && f.type === "ok" && !(front?.call && front.word === f.command)) return; // the line has come before
-    if (!front || (f.type !== "error" && front.call && front.word !== (f.command || "ping"))) return; // asked before the membership ended
-    r.pending.shift();
-    if (!front.call) return this.outboxes.refuse(r.name, front, f);
-    if (f.type === "error") return front.reject({ code: f.code, text: f.text });
-    front.ok = f;
-    if (lists.has(front.word) && f.count > 0) r.collecting = front;
-    else front.resolve({ ok: f, lines: [] });
-  }
-
-  #collect(r, f) {
-    const c = r.collecting;
-    c.lines.push(f);
-    if (c.lines.length < c.ok.count) return;
-    r.collecting = null;
-    c.resolve({ ok: c.ok, lines: c.lines });
+    if (f.command === "watch" && f.type === "ok") return r.collectAll(f, ({ lines }) => this.#listed(lines));
+    const refused = r.answer(f);
+    if (refused) this.outboxes.refuse(r.name, refused, f);
   }
 
   // confirm confirms a line of the outbox by its own line.
   #confirm(r, f) {
     if (!r.settled) return this.outboxes.confirmEarlier(r.name, f);
-    const i = r.pending.findIndex((p) => !p.call && this.outboxes.matches(p, f));
-    if (i < 0 || r.pending.slice(0, i).some((p) => p.call)) return; // of another session that had the nick
-    // The server answers each line in its place: it has ignored those before.
-    for (const p of r.pending.splice(0, i)) this.outboxes.refuse(r.name, p, { code: "ignored", text: "The server did not take the line." });
-    this.outboxes.confirm(r.name, r.pending.shift());
+    const items = r.confirm((item) => this.outboxes.matches(item, f));
+    const own = items.pop();
+    for (const i of items) this.outboxes.refuse(r.name, i, { code: "ignored", text: "The server did not take the line." });
+    if (own) this.outboxes.confirm(r.name, own);
   }
 }
 

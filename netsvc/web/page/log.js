@@ -1,16 +1,15 @@
-// The log of one room: a window over its lines. At most `most` rows are in the document, whatever
+// The log of one room: a window over its lines. Some hundred rows are in the document, whatever
 // is scrolled; what is beyond is asked of the server (/before) when the reader comes near. Rows are
 // changed once a frame, and what the reader sees stays where it is.
 import { copy } from "./dialog.js";
+import { Rows } from "./rows.js";
 import { count, el, fold, roomHref } from "./text.js";
 
 const page = 100; // lines that are asked for at a time
-const most = 400; // rows in the document
-const keepExtras = 100; // lines without a seq of each room
+const mostQueued = 2000; // lines that wait for a load
+const mostAppended = 800; // rows below a reader who is further up, until the end is let go
 const near = 24; // px from the end that count as the end
 const quietTime = 900; // ms between announcements
-
-const presence = new Set(["join", "leave", "nick"]);
 
 export class Log extends EventTarget {
   #scroller;
@@ -19,19 +18,15 @@ export class Log extends EventTarget {
   #newer;
   #link;
   #line;
-  #entries = []; // {line, row}, as in the document
-  #extras = new Map(); // lines without a seq, by room: {after, line}
-  #atEnd = false; // the window ends with the newest line
-  #stuck = false; // and the reader is there
+  #stuck = false; // the window ends with the newest line, and the reader is there
   #loading = 0; // the number of the load under way; 0: none
   #loads = 0;
-  #begins = false; // the window begins with the oldest line
   #unread = -1; // the divider stands behind this seq; -1: none
   #slow = 0; // the timer of a slow answer
   #below = 0; // new lines since the reader left the end
   #queue = []; // lines that came since the last frame
   #frame = 0;
-  #anchor = null; // a row and where it was seen: what stays in place
+  #anchor = null; // an entry of rows and where it was seen: what stays in place
   #seen = 0;
   #voice = { texts: [], timer: 0 };
   #at = {}; // where the scroller was, and how large
@@ -42,7 +37,10 @@ export class Log extends EventTarget {
   constructor({ scroller, rows, older, newer, link, line }) {
     super();
     this.#scroller = scroller;
-    this.#rows = rows;
+    this.#rows = new Rows(rows, {
+      render: (l, prev) => line.render(l, prev, { nick: this.#nick, room: this.room, isRoom: this.isRoom }),
+      merge: line.merge,
+    });
     this.#older = older;
     this.#newer = newer;
     this.#link = link;
@@ -80,14 +78,6 @@ export class Log extends EventTarget {
     this.#tell("status", { room: this.room, state, text });
   }
 
-  get #first() {
-    return this.#entries.find((e) => e.line.seq)?.line.seq ?? 0;
-  }
-
-  get #last() {
-    return this.#entries.findLast((e) => e.line.seq)?.line.seq ?? 0;
-  }
-
   // show shows the newest lines of a room, or the line seq and what is around it. The divider "new"
   // stands behind the line unread.
   async show(room, { seq = 0, unread = -1 } = {}) {
@@ -97,7 +87,7 @@ export class Log extends EventTarget {
     this.#seen = 0;
     clearTimeout(this.#slow);
     this.#slow = setTimeout(() => this.#emptied(), 120); // the rows of the room before are no answer
-    this.#atEnd = this.#stuck = false;
+    this.#rows.ends = this.#stuck = false;
     this.#queue = [];
     await this.#load(async () => {
       const answer = await this.#link.ask(room, seq ? `/before ${seq + page / 2} ${page}` : `/history ${page}`);
@@ -107,7 +97,7 @@ export class Log extends EventTarget {
         clearTimeout(this.#slow);
         this.#replace(shown);
         if (none) this.#emit("missing", { room, seq });
-        if (seq && !none) this.#target(this.#rowAt(seq), seq);
+        if (seq && !none) this.#target(this.#rows.at(seq), seq);
         else this.#toEnd();
       };
     });
@@ -117,13 +107,13 @@ export class Log extends EventTarget {
   // another room was shown meanwhile.
   async #load(f) {
     const number = this.#loading = ++this.#loads;
-    if (!this.#entries.length) this.#status("loading");
+    if (!this.#rows.all.length) this.#status("loading");
     try {
       const change = await f();
       if (this.#loading !== number) return;
       this.#loading = 0;
       change();
-      this.#status(this.#entries.length ? "ready" : "empty");
+      this.#status(this.#rows.all.length ? "ready" : "empty");
       this.#bars();
       this.#flush();
       this.#look();
@@ -139,15 +129,15 @@ export class Log extends EventTarget {
   // newest goes to the newest line.
   newest() {
     this.#unread = -1;
-    this.#mark();
-    if (!this.#atEnd) return this.show(this.room);
+    this.#rows.mark(this.#unread);
+    if (!this.#rows.ends) return this.show(this.room);
     this.#toEnd();
     this.#look();
   }
 
   lastOwn() {
     const own = (l) => l.type === "message" && l.from === this.#nick;
-    return this.#entries.findLast((e) => own(e.line))?.line;
+    return this.#rows.all.findLast((e) => own(e.line))?.line;
   }
 
   clear() {
@@ -162,9 +152,7 @@ export class Log extends EventTarget {
   }
 
   #clear() {
-    this.#rows.replaceChildren();
-    this.#entries = [];
-    this.#begins = this.#atEnd = false;
+    this.#rows.clear();
     this.#bars();
   }
 
@@ -173,89 +161,21 @@ export class Log extends EventTarget {
     this.#status("loading");
   }
 
-  // weave puts the lines without a seq between those that have one: those that came behind the
-  // line from, and not behind the line to.
-  #weave(lines, from, to) {
-    const extras = (this.#extras.get(fold(this.room)) ?? []).filter((x) => x.after >= from && x.after <= to);
-    this.#queue = this.#queue.filter(({ line }) => line.seq); // the others are among the extras
-    const all = [];
-    let i = 0;
-    for (const line of lines) {
-      for (; i < extras.length && extras[i].after < line.seq; i++) all.push(extras[i].line);
-      all.push(line);
-    }
-    return all.concat(extras.slice(i).map((x) => x.line));
-  }
-
+  // replace replaces what is in the window by an answer.
   #replace({ ok, lines }) {
-    this.#clear();
+    const rows = this.#rows;
     const last = lines.at(-1)?.seq ?? 0;
-    this.#atEnd = last >= (ok.newest || 0) || !lines.length;
-    this.#begins = lines.length < page;
-    this.#append(this.#weave(lines, lines[0]?.seq ?? 0, this.#atEnd ? Infinity : last - 1));
-    this.#mark();
+    rows.clear();
+    rows.ends = last >= (ok.newest || 0) || !lines.length;
+    rows.begins = lines.length < page;
+    rows.append(this.#weave(lines, lines[0]?.seq ?? 0, rows.ends ? Infinity : last - 1));
+    rows.mark(this.#unread);
     this.#bars();
   }
 
-  #render(line, prev) {
-    return this.#line.render(line, prev ?? null, { nick: this.#nick, room: this.room, isRoom: this.isRoom });
-  }
-
-  // append adds lines at the end, and returns how many rows that made.
-  #append(lines) {
-    const made = document.createDocumentFragment();
-    for (const line of lines) {
-      const last = this.#entries.at(-1);
-      const merged = presence.has(line.type) && last && this.#line.merge(last.line, line);
-      if (merged) {
-        const row = this.#render(merged, this.#entries.at(-2)?.line);
-        last.row.replaceWith(row);
-        Object.assign(last, { line: merged, row });
-        continue;
-      }
-      const row = this.#render(line, last?.line);
-      this.#entries.push({ line, row });
-      made.append(row);
-    }
-    this.#rows.append(made);
-  }
-
-  #prepend(lines) {
-    const before = this.#entries;
-    this.#entries = [];
-    const made = document.createDocumentFragment();
-    for (const line of lines) {
-      const last = this.#entries.at(-1);
-      const merged = presence.has(line.type) && last && this.#line.merge(last.line, line);
-      if (merged) {
-        this.#entries.pop();
-        last.row.remove();
-      }
-      const row = this.#render(merged || line, this.#entries.at(-1)?.line);
-      this.#entries.push({ line: merged || line, row });
-      made.append(row);
-    }
-    this.#rows.prepend(made);
-    const next = before[0];
-    if (next) { // what stands above it has changed
-      const row = this.#render(next.line, this.#entries.at(-1)?.line);
-      next.row.replaceWith(row);
-      if (this.#anchor?.row === next.row) this.#anchor.row = row;
-      next.row = row;
-    }
-    this.#entries.push(...before);
-  }
-
-  // trim takes out rows beyond `most`, at the end that the reader is far from. The window then
-  // begins and ends with a line that has a seq: the others can be put beside it again.
-  #trim(fromTop) {
-    if (this.#entries.length <= most) return;
-    const all = this.#entries;
-    const out = fromTop ? all.splice(0, all.length - most + page / 2) : all.splice(most - page / 2);
-    while (all.length && !all.at(fromTop ? 0 : -1).line.seq) out.push(fromTop ? all.shift() : all.pop());
-    for (const e of out) e.row.remove();
-    if (fromTop) this.#begins = false;
-    else this.#atEnd = this.#stuck = false;
+  #weave(lines, from, to) {
+    this.#queue = this.#queue.filter(({ line }) => line.seq); // the others are remembered
+    return this.#rows.weave(this.room, lines, from, to);
   }
 
   // steady runs a change of the rows and puts the first row in sight back where it was.
@@ -271,37 +191,26 @@ export class Log extends EventTarget {
   // hold puts the anchor where it was, but for what the reader has scrolled since.
   #hold(scrolled) {
     const a = this.#anchor;
-    if (a?.row.isConnected) this.#shift(a.row.getBoundingClientRect().bottom - a.bottom + scrolled);
+    if (a?.entry.row.isConnected) this.#shift(a.entry.row.getBoundingClientRect().bottom - a.bottom + scrolled);
   }
 
   #shift(by) {
     if (Math.abs(by) >= 0.5) this.#scroller.scrollBy({ top: by, behavior: "instant" });
   }
 
-  // topRow is the first row in sight, and its place. Rows are in order: it is found by halving. Its
-  // lower edge counts: what stands above its text changes with the row before it.
+  // topRow is the first row in sight, and its place. Its lower edge counts: what stands above its
+  // text changes with the row before it.
   #topRow() {
-    const top = this.#scroller.getBoundingClientRect().top;
-    let low = 0, high = this.#entries.length;
-    while (low < high) {
-      const mid = (low + high) >> 1;
-      if (this.#entries[mid].row.getBoundingClientRect().bottom > top) high = mid;
-      else low = mid + 1;
-    }
-    const row = this.#entries[low]?.row;
-    return row && { row, bottom: row.getBoundingClientRect().bottom, scrolled: this.#scroller.scrollTop };
+    const entry = this.#rows.inSight(this.#scroller.getBoundingClientRect().top);
+    return entry && { entry, bottom: entry.row.getBoundingClientRect().bottom, scrolled: this.#scroller.scrollTop };
   }
 
   #toEnd() {
     const s = this.#scroller;
-    this.#stuck = this.#atEnd;
+    this.#stuck = this.#rows.ends;
     this.#at = { height: s.scrollHeight, screen: s.clientHeight, top: s.scrollHeight - s.clientHeight };
     s.scrollTo({ top: s.scrollHeight, behavior: "instant" });
     if (this.#stuck) this.#below = 0;
-  }
-
-  #rowAt(seq) {
-    return (this.#entries.find((e) => e.line.seq >= seq) ?? this.#entries.at(-1))?.row;
   }
 
   #target(row, seq) {
@@ -314,21 +223,13 @@ export class Log extends EventTarget {
     if (Number(row.dataset.seq) !== seq) this.#emit("missing", { room: this.room, seq });
   }
 
-  // mark puts the divider on the first row behind unread.
-  #mark() {
-    for (const row of this.#rows.querySelectorAll("[data-new]")) row.removeAttribute("data-new");
-    if (this.#unread < 0) return;
-    const at = this.#entries.findIndex((e) => e.line.seq > this.#unread);
-    if (at > 0 || (at === 0 && this.#begins)) this.#entries[at].row.dataset.new = "";
-  }
-
   // bars says what is beyond the window.
   #bars() {
-    const some = this.#entries.length > 0;
+    const some = this.#rows.all.length > 0;
     this.#older.hidden = !some;
-    this.#older.classList.toggle("loading", some && !this.#begins);
-    this.#older.textContent = !this.#begins ? "Earlier lines" : this.#first > 1 ? "Earlier lines are no longer kept" : "The beginning of this room";
-    this.#newer.hidden = !some || this.#atEnd;
+    this.#older.classList.toggle("loading", some && !this.#rows.begins);
+    this.#older.textContent = !this.#rows.begins ? "Earlier lines" : this.#rows.first > 1 ? "Earlier lines are no longer kept" : "The beginning of this room";
+    this.#newer.hidden = !some || this.#rows.ends;
     this.#newer.classList.toggle("loading", !this.#newer.hidden);
     this.#newer.textContent = "Later lines";
   }
@@ -341,7 +242,7 @@ export class Log extends EventTarget {
     if (this.#stuck && (was.height !== height || was.screen !== screen)) return this.#toEnd();
     this.#at = { height, screen, top };
     this.#anchor = this.#topRow();
-    this.#stuck = this.#atEnd && (below <= 1 || (below <= near && top >= was.top));
+    this.#stuck = this.#rows.ends && (below <= 1 || (below <= near && top >= was.top));
     if (this.#stuck) this.#below = 0;
     this.#look();
   }
@@ -352,17 +253,17 @@ export class Log extends EventTarget {
     const screen = s.clientHeight;
     this.#tell("bottom", { at: this.#stuck, below: this.#below });
     this.#tellSeen();
-    if (this.#loading || !this.#entries.length || !this.#link.wants(this.room)) return;
-    if (!this.#begins && s.scrollTop < 1.5 * screen) this.#loadOlder();
-    else if (!this.#atEnd && s.scrollHeight - s.scrollTop - screen < 1.5 * screen) this.#loadNewer();
+    if (this.#loading || !this.#rows.all.length || !this.#link.wants(this.room)) return;
+    if (!this.#rows.begins && s.scrollTop < 1.5 * screen) this.#loadOlder();
+    else if (!this.#rows.ends && s.scrollHeight - s.scrollTop - screen < 1.5 * screen) this.#loadNewer();
   }
 
   #tellSeen() {
-    if (document.hidden || !this.#entries.length) return;
-    let seq = this.#last;
+    if (document.hidden || !this.#rows.all.length) return;
+    let seq = this.#rows.last;
     if (!this.#stuck) {
       const end = this.#scroller.getBoundingClientRect().bottom;
-      const seen = this.#entries.findLast((e) => e.line.seq && e.row.getBoundingClientRect().top < end);
+      const seen = this.#rows.all.findLast((e) => e.line.seq && e.row.getBoundingClientRect().top < end);
       seq = seen?.line.seq ?? 0;
     }
     if (seq <= this.#seen) return;
@@ -372,13 +273,13 @@ export class Log extends EventTarget {
 
   #loadOlder() {
     return this.#load(async () => {
-      const first = this.#first;
+      const first = this.#rows.first;
       const { lines } = await this.#link.ask(this.room, `/before ${first} ${page}`);
       return () => this.#steady(() => {
-        this.#begins = lines.length < page;
-        this.#prepend(this.#weave(lines, lines[0]?.seq ?? first, first - 1));
-        this.#trim(false);
-        this.#mark();
+        this.#rows.begins = lines.length < page;
+        this.#rows.prepend(this.#weave(lines, lines[0]?.seq ?? first, first - 1));
+        this.#rows.trim(false);
+        this.#rows.mark(this.#unread);
       });
     });
   }
@@ -387,7 +288,7 @@ export class Log extends EventTarget {
   // is before a later seq, further on if there is a hole.
   #loadNewer() {
     return this.#load(async () => {
-      const last = this.#last;
+      const last = this.#rows.last;
       let answer;
       for (let step = page; ; step *= 4) {
         answer = await this.#link.ask(this.room, `/before ${last + step + 1} ${page + 1}`);
@@ -400,24 +301,18 @@ export class Log extends EventTarget {
       }
       const lines = answer.lines.filter((l) => l.seq > last);
       return () => this.#steady(() => {
-        this.#atEnd = (lines.at(-1)?.seq ?? last) >= answer.ok.newest;
-        this.#append(this.#weave(lines, last, this.#atEnd ? Infinity : (lines.at(-1)?.seq ?? last) - 1));
-        this.#trim(true);
-        this.#mark();
+        this.#rows.ends = (lines.at(-1)?.seq ?? last) >= answer.ok.newest;
+        this.#rows.append(this.#weave(lines, last, this.#rows.ends ? Infinity : (lines.at(-1)?.seq ?? last) - 1));
+        this.#rows.trim(true);
+        this.#rows.mark(this.#unread);
       });
     });
   }
 
   // came takes a line of any room.
   #came({ room, line, live }) {
-    const key = fold(room);
-    if (!line.seq) {
-      const extras = this.#extras.get(key) ?? [];
-      extras.push({ after: this.#link.entered(room)?.newest ?? 0, line });
-      if (extras.length > keepExtras) extras.splice(0, extras.length - keepExtras);
-      this.#extras.set(key, extras);
-    }
-    if (key !== fold(this.room)) return;
+    if (!line.seq) this.#rows.remember(room, this.#link.entered(room)?.newest ?? 0, line);
+    if (fold(room) !== fold(this.room)) return;
     this.#queue.push({ line, live });
     if (this.#frame) return;
     const flush = () => {
@@ -430,23 +325,23 @@ export class Log extends EventTarget {
   // flush shows the lines that came since the last frame: all of them by one change.
   #flush() {
     if (!this.#queue.length) return;
-    if (this.#loading && !this.#atEnd) { // behind what is loading
-      if (this.#queue.length > 4 * most) this.#queue.splice(0, this.#queue.length - most);
+    if (this.#loading && !this.#rows.ends) { // behind what is loading
+      this.#queue = this.#queue.slice(-mostQueued);
       return;
     }
-    const last = this.#last;
+    const last = this.#rows.last;
     const came = this.#queue.filter(({ line }) => !line.seq || line.seq > last);
     this.#queue = [];
     if (!this.#stuck) this.#below += came.filter(({ line }) => line.seq).length;
     if (came.some(({ line, live }) => live && line.seq && line.from === this.#nick)) this.#unread = -1;
-    if (this.#atEnd && came.length) {
-      const shown = came.slice(-most);
+    if (this.#rows.ends && came.length) {
+      const shown = came.slice(-mostAppended);
       this.#steady(() => {
-        this.#append(shown.map(({ line }) => line));
+        this.#rows.append(shown.map(({ line }) => line));
         // Who reads further up keeps the rows there; the end is then asked for again.
-        if (this.#stuck) this.#trim(true);
-        else if (this.#entries.length > 2 * most) this.#trim(false);
-        this.#mark();
+        if (this.#stuck) this.#rows.trim(true);
+        else if (this.#rows.all.length > mostAppended) this.#rows.trim(false);
+        this.#rows.mark(this.#unread);
       });
       this.#bars();
       this.#status("ready");
@@ -479,20 +374,20 @@ export class Log extends EventTarget {
 
   // turned: what comes while nobody looks stands below the divider.
   #turned() {
-    if (document.hidden && this.#stuck) this.#unread = this.#last;
+    if (document.hidden && this.#stuck) this.#unread = this.#rows.last;
     this.#voice.texts = [];
     if (!document.hidden) this.#look();
   }
 
   // cameBack asks for the newest lines before the catch-up, so that they are there at once.
   #cameBack() {
-    if (!this.#entries.length || this.#loading || !this.#link.wants(this.room)) return;
-    const last = this.#last;
+    if (!this.#rows.all.length || this.#loading || !this.#link.wants(this.room)) return;
+    const last = this.#rows.last;
     this.#link.ask(this.room, `/history ${page}`).then((answer) => {
       const { lines, ok } = answer;
-      if (last !== this.#last || !lines.length || lines[0].seq <= last || ok.newest <= last) return; // the catch-up goes on where the window ends
+      if (last !== this.#rows.last || !lines.length || lines[0].seq <= last || ok.newest <= last) return; // the catch-up goes on where the window ends
       if (!this.#stuck) {
-        this.#atEnd = false;
+        this.#rows.ends = false;
         this.#bars();
         return;
       }
@@ -504,7 +399,7 @@ export class Log extends EventTarget {
 
   #entered({ room, other }) {
     if (!other) return;
-    this.#extras.delete(fold(room));
+    this.#rows.forget(room);
     if (fold(room) === fold(this.room)) this.show(this.room);
   }
 
@@ -540,7 +435,7 @@ export class Log extends EventTarget {
     };
     if (e.target === this.#scroller && e.key === "Enter") {
       const end = this.#scroller.getBoundingClientRect().bottom;
-      focus(this.#entries.findLast((x) => x.row.getBoundingClientRect().bottom <= end + 1)?.row);
+      focus(this.#rows.all.findLast((x) => x.row.getBoundingClientRect().bottom <= end + 1)?.row);
     } else if (e.target === row && e.key === "ArrowUp") focus(row.previousElementSibling);
     else if (e.target === row && e.key === "ArrowDown") focus(row.nextElementSibling);
     else if (e.target === row && (e.key === "c" || e.key === "Enter")) this.copyLink(row);

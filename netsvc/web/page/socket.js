@@ -96,7 +96,8 @@ export class Socket {
     const s = this.#socket;
     if (!s) return;
     s.onopen = s.onmessage = s.onclose = null;
-    s.close();
+    if (s.readyState === WebSocket.CONNECTING) s.onopen = () => s.close(); // else the browser complains
+    else s.close();
     this.#socket = null;
   }
 
