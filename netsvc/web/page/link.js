@@ -104,6 +104,7 @@ export class Link extends EventTarget {
 
   #opened() {
     this.#claim++;
+    this.#nickTries = 0;
     const first = [this.#own(`RESUME ${this.#token}`, () => this.nick || this.#grant())];
     if (this.nick) first.push(this.#nickCall(this.nick));
     this.#master.calls.unshift(...first);
@@ -126,7 +127,7 @@ export class Link extends EventTarget {
       this.#emit("nick", { nick: this.as });
       this.#grant();
     }, (e) => {
-      this.#emit("nick", { nick: this.as, code: e.code, text: e.text });
+      if (!this.#nickTries) this.#emit("nick", { nick: this.as, code: e.code, text: e.text });
       if (e.code !== "exists") return;
       this.#nickTimer = setTimeout(() => {
         if (this.nick !== nick) return;
@@ -142,6 +143,7 @@ export class Link extends EventTarget {
     this.#granted = this.#claim;
     for (const r of this.#all()) {
       if (r.state === "in" && r.synced && !r.settled) this.#barrier(r);
+      if (r.state === "out") this.#enter(r); // perhaps the nick was taken there
       this.#flush(r);
     }
   }
@@ -217,6 +219,7 @@ export class Link extends EventTarget {
   // #enter enters a room by one message: what was asked before goes first, so that the newest lines come before a long
   // catch-up.
   #enter(r) {
+    clearTimeout(r.timer);
     r.state = "entering";
     r.synced = r.settled = false;
     const lines = r.password ? [`/pass ${r.password}`] : [];
