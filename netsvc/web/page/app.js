@@ -39,7 +39,7 @@ const people = new People({
 });
 const composer = new Composer({
   form: $("composer"), input: $("input"), choices: $("choices"), counter: $("counter"), send: $("send"), note: $("composer-note"), outbox: $("outbox"),
-  link, me: () => me, nicks: () => people.nicks, rooms: () => rooms.all.map((r) => r.name), lastOwn: () => log.lastOwn(), run,
+  link, me: () => me, nicks: () => people.nicks, rooms: () => rooms.all.map((r) => r.name), lastOwn: () => log.lastOwn(), sent: () => log.newest(), run,
 });
 
 let room = ""; // the name of the room in sight
@@ -57,7 +57,7 @@ function place() {
   try {
     decoded = decodeURIComponent(name);
   } catch { /* no name at all */ }
-  return { name: decoded, seq: Number(/^#(\d+)$/.exec(location.hash)?.[1] ?? 0) };
+  return { name: decoded, seq: Number(/^#(\d{1,15})$/.exec(location.hash)?.[1] ?? 0) };
 }
 
 // go opens a room, and notes it in the browser's history.

@@ -17,10 +17,10 @@ export class Composer {
   #token = null; // what the choices complete: {start, end}
   #timer;
 
-  // me() is the reader's nick, nicks() are the members' nicks, rooms() the names of rooms, lastOwn() the newest own line; run(name,
-  // rest) does a command of the page and returns false if it has none of that name.
-  constructor({ form, input, choices, counter, send, note, outbox, link, me, nicks, rooms, lastOwn, run }) {
-    Object.assign(this, { form, input, choices, counter, button: send, note, outbox, link, me, nicks, rooms, lastOwn, run });
+  // me() is the reader's nick, nicks() are the members' nicks, rooms() the names of rooms, lastOwn() the newest own line; sent()
+  // is told that lines are on their way; run(name, rest) does a command of the page and returns false if it has none of that name.
+  constructor({ form, input, choices, counter, send, note, outbox, link, me, nicks, rooms, lastOwn, sent, run }) {
+    Object.assign(this, { form, input, choices, counter, button: send, note, outbox, link, me, nicks, rooms, lastOwn, sent, run });
     form.addEventListener("submit", (e) => {
       e.preventDefault();
       this.send();
@@ -112,6 +112,7 @@ export class Composer {
     if (!command || ["me", "notice"].includes(command[1])) {
       if (lines.length > 1) lines = lines.map((l) => (l.startsWith("/") ? "/" + l : l));
       const refused = this.link.send(room, lines)?.filter((r) => r.code !== "blank") ?? [];
+      if (refused.length < lines.length) this.sent();
       if (!refused.length) return;
       input.value = [...refused.map((r) => r.line), input.value].filter(Boolean).join("\n");
       this.#changed();
