@@ -19,7 +19,7 @@ KILLS       ?= 2000
 ABUSE       ?= 172000
 FUZZTERMINAL ?= 10m
 
-.PHONY: abuse api axe clients help run build man install deb rpm dist try-dist dist/image container try-container dist/previous.deb try-deb try-rpm upgrades test test-386 check fmt vet lint cross fuzz fuzz-terminal hostile storm soak bench bench-peers bench-growth microbench
+.PHONY: abuse api axe clients help run build man install deb rpm dist screenshots try-dist dist/image container try-container dist/previous.deb try-deb try-rpm upgrades test test-386 check fmt vet lint cross fuzz fuzz-terminal hostile storm soak bench bench-peers bench-growth microbench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -117,6 +117,9 @@ axe: ## get axe-core from npm into bin: tests check the page with it
 	@cd $(BIN) && npm pack --silent axe-core@4.14.1 >/dev/null && tar -xzOf axe-core-4.14.1.tgz package/axe.min.js >axe.min.js && rm axe-core-4.14.1.tgz
 	@echo "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c  $(BIN)/axe.min.js" | sha256sum --check --quiet
 
+screenshots: ## make the pictures of the page in docs/screenshots (needs chromium-headless-shell and fonts-inter-variable)
+	ROOMD_SCREENSHOTS=$(CURDIR)/docs/screenshots $(GO) test -count=1 -v -run '^TestScreenshots$$' ./cmd/roomd/browsertest
+
 test: ## run all tests with the race detector
 	$(GO) test -race -parallel 8 ./...
 
@@ -147,7 +150,7 @@ cross:
 test-386:
 	@test "$$($(GO) env GOARCH)" != amd64 || GOARCH=386 $(GO) test ./store/... ./netsvc/wire ./netsvc/roomlog
 
-hostile: ## 60 s of more than sixty kinds of bad clients at once, against 200 good members; 10,000 that read nothing
+hostile: ## 60 s of more than ninety kinds of bad clients at once, against 260 good members; 10,000 that read nothing
 	ROOMD_HOSTILE=60s $(GO) test -count=1 -v -timeout 20m -run '^(TestHostile|TestGuessing|TestGreedyClients)$$' ./cmd/roomd
 
 storm: ## 10 minutes of reloads, upgrades, signals and stops in random order, with the race detector; STORM=-storm.seed=N repeats one

@@ -29,6 +29,7 @@ var tools struct {
 	program string          // roomd
 	err     error
 	get     sync.Once
+	end     []func() // at the end of the run
 }
 
 func TestMain(m *testing.M) {
@@ -43,6 +44,11 @@ func TestMain(m *testing.M) {
 		defer func() {
 			if tools.chrome != nil {
 				chromedp.Cancel(tools.chrome) // else it goes on running
+			}
+		}()
+		defer func() {
+			for _, end := range tools.end {
+				end()
 			}
 		}()
 		return m.Run()

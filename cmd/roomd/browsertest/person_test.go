@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/chromedp/cdproto/audits"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/dom"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
@@ -31,6 +33,7 @@ type person struct {
 	outage   bool     // the server is away: requests may fail
 	faults   []string // that fail the test
 	requests []string // addresses that were asked
+	frames   []string // the newest of the WebSocket
 }
 
 // visit opens a page for somebody new.
@@ -47,7 +50,10 @@ func visit(t testing.TB, address string) *person {
 	p.ctx = ctx
 	t.Cleanup(func() {
 		if t.Failed() && ctx.Err() == nil {
-			t.Logf("the page at the end: %s", p.tree())
+			p.mu.Lock()
+			frames := strings.Join(p.frames, "\n")
+			p.mu.Unlock()
+			t.Logf("the page at the end: %s\nits last messages:\n%s", p.tree(), frames)
 		}
 		p.mu.Lock()
 		for _, f := range p.faults {
@@ -58,10 +64,21 @@ func visit(t testing.TB, address string) *person {
 			t.Error(err)
 		}
 	})
-	p.do(chromedp.EmulateViewport(1280, 800))
+	p.size(1280, 800)
 	call(p, audits.Enable, cdp.Empty{})
+	call(p, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}) // all of them at once
 	p.open(address)
 	return p
+}
+
+// size makes the page this large. Up to 500 pixels it is a phone.
+func (p *person) size(width, height int64) {
+	p.t.Helper()
+	if width <= 500 {
+		p.do(chromedp.EmulateViewport(width, height, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulateScale(2)))
+		return
+	}
+	p.do(chromedp.EmulateViewport(width, height))
 }
 
 // open goes to an address.
@@ -117,6 +134,10 @@ func (p *person) notice(event any) {
 		request(e.Request.URL)
 	case *network.EventWebSocketCreated:
 		request(e.URL)
+	case *network.EventWebSocketFrameSent:
+		p.frame("> ", e.Response.PayloadData)
+	case *network.EventWebSocketFrameReceived:
+		p.frame("< ", e.Response.PayloadData)
 	case *network.EventResponseReceived:
 		if e.Response.Status >= 400 && !p.outage {
 			fault("status %d of %s", e.Response.Status, e.Response.URL)
@@ -125,6 +146,18 @@ func (p *person) notice(event any) {
 		if !p.outage && !e.Canceled {
 			fault("failed: %s %s", e.Type, e.ErrorText)
 		}
+	}
+}
+
+// frame keeps a message, for a test that fails.
+func (p *person) frame(way string, payload []byte) {
+	const most = 40
+	text := string(payload)
+	if len(text) > 300 {
+		text = text[:300] + "…"
+	}
+	if p.frames = append(p.frames, way+strconv.Quote(text)); len(p.frames) > most {
+		p.frames = p.frames[1:]
 	}
 }
 
@@ -191,8 +224,9 @@ func (p *person) until(expression string) {
 
 // node is an element of the page.
 type node struct {
-	p  *person
-	id runtime.RemoteObjectID
+	p    *person
+	id   runtime.RemoteObjectID
+	name string // for a screen reader
 }
 
 // all are the elements that have a role and a name for a screen reader. "" is any name.
@@ -210,17 +244,28 @@ func (p *person) all(role, name string) (found []node) {
 		}
 		o, err := chromedp.Call(p.ctx, dom.ResolveNode, dom.ResolveNodeParams{BackendNodeID: n.BackendDOMNodeID})
 		if err == nil {
-			found = append(found, node{p, o.Object.ObjectID})
+			var name string
+			if n.Name != nil {
+				json.Unmarshal(n.Name.Value, &name)
+			}
+			found = append(found, node{p, o.Object.ObjectID, name})
 		}
 	}
 	return found
 }
 
-// find waits for an element with a role and a name.
+// find waits for an element with a role and a name, or one in whose name is what stands between two
+// stars.
 func (p *person) find(role, name string) (n node) {
 	p.t.Helper()
 	await(p.t, func() string {
-		if all := p.all(role, name); len(all) > 0 {
+		all := []node(nil)
+		if strings.HasPrefix(name, "*") {
+			all = p.matching(role, name)
+		} else {
+			all = p.all(role, name)
+		}
+		if len(all) > 0 {
 			n = all[0]
 			return ""
 		}
@@ -232,7 +277,7 @@ func (p *person) find(role, name string) (n node) {
 // of is the value of a function of the element.
 func of[T any](n node, function string, args ...any) T {
 	n.p.t.Helper()
-	v, err := chromedp.Run(n.p.ctx, chromedp.CallFunctionOn[T](function, func(c *runtime.CallFunctionOnParams) { c.ObjectID = n.id }, args...))
+	v, err := chromedp.Run(n.p.ctx, chromedp.CallFunctionOn[T](function, func(c *runtime.CallFunctionOnParams) { c.ObjectID, c.AwaitPromise = n.id, new(true) }, args...))
 	if err != nil {
 		n.p.t.Fatalf("%s: %v", function, err)
 	}
@@ -278,7 +323,8 @@ var keys = map[string]string{
 	"PageUp": kb.PageUp, "PageDown": kb.PageDown, "Backspace": kb.Backspace, "Space": " ",
 }
 
-// press presses keys one after the other, as "Enter" or "Ctrl+Shift+f".
+// press presses keys one after the other, as "Enter" or "Ctrl+Shift+f". As with a keyboard, a key
+// writes nothing if the page has taken it.
 func (p *person) press(all ...string) {
 	p.t.Helper()
 	for _, name := range all {
@@ -287,11 +333,23 @@ func (p *person) press(all ...string) {
 		if k, ok := keys[key]; ok {
 			key = k
 		}
-		var with []chromedp.Modifier
+		var with chromedp.Modifier
 		for _, w := range words[:len(words)-1] {
-			with = append(with, map[string]chromedp.Modifier{"Ctrl": chromedp.ModifierCtrl, "Alt": chromedp.ModifierAlt, "Shift": chromedp.ModifierShift}[w])
+			with |= map[string]chromedp.Modifier{"Ctrl": chromedp.ModifierCtrl, "Alt": chromedp.ModifierAlt, "Shift": chromedp.ModifierShift}[w]
 		}
-		p.do(chromedp.KeyEvent(key, chromedp.KeyModifiers(with...)))
+		for _, r := range key {
+			events := kb.Encode(r)
+			for _, e := range events {
+				e.Modifiers |= int64(with)
+				switch {
+				case e.Type == kb.KeyChar:
+					continue
+				case e.Type != kb.KeyUp && len(events) > 2 && with&^chromedp.ModifierShift == 0:
+					e.Type, e.Text = "keyDown", events[1].Text
+				}
+				call(p, input.DispatchKeyEvent, *e)
+			}
+		}
 	}
 }
 
@@ -333,4 +391,15 @@ func (p *person) tree() string {
 		}
 	}
 	return b.String()
+}
+
+// matching are the elements with a role in whose name is what stands between two stars.
+func (p *person) matching(role, pattern string) (found []node) {
+	p.t.Helper()
+	for _, n := range p.all(role, "") {
+		if strings.Contains(n.name, strings.Trim(pattern, "*")) {
+			found = append(found, n)
+		}
+	}
+	return found
 }

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -36,7 +38,7 @@ func serve(t testing.TB, config string) *server {
 			config += "\n" + key + " = " + value
 		}
 	}
-	config = fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\n%s\n", base, base+1, base+39, config)
+	config = fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\nrooms.max = 30\n%s\n", base, base+1, base+39, config)
 	if err := os.WriteFile(filepath.Join(s.dir, "config.toml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -54,6 +56,39 @@ func serve(t testing.TB, config string) *server {
 	})
 	s.start()
 	return s
+}
+
+var common struct {
+	server *server
+	once   sync.Once
+}
+
+// shared is the server of the tests that leave it as it was, each with rooms of its own.
+func shared(t testing.TB) *server {
+	t.Helper()
+	needs(t)
+	common.once.Do(func() { common.server = serve(lasting{t}, "server.create = [\"lobby\"]") })
+	if common.server == nil {
+		t.Fatal("the shared server did not start")
+	}
+	s := *common.server
+	s.t = t
+	return &s
+}
+
+// lasting is a test whose folders and processes outlive it: they are of all tests of the package.
+type lasting struct{ testing.TB }
+
+func (l lasting) Cleanup(end func()) { tools.end = append(tools.end, end) }
+
+func (l lasting) Failed() bool { return false }
+
+func (l lasting) TempDir() string {
+	dir, err := os.MkdirTemp(tools.dir, "")
+	if err != nil {
+		l.Fatal(err)
+	}
+	return dir
 }
 
 // start runs the server and waits until it says that it is ready.
@@ -124,12 +159,20 @@ func (s *server) ask(request string) string {
 	return c.until("")
 }
 
-// create makes a room and returns its port.
+// create makes a room for the time of the test and returns its port.
 func (s *server) create(name, password string) (port int) {
 	s.t.Helper()
 	if _, err := fmt.Sscanf(s.ask(strings.TrimSpace("CREATE "+name+" "+password)), "OK "+name+" %d", &port); err != nil {
 		s.t.Fatal(name, err)
 	}
+	s.t.Cleanup(func() {
+		if c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port)); err == nil { // it may have been killed
+			fmt.Fprintf(c, "DELETE %s\n", name)
+			c.(*net.TCPConn).CloseWrite()
+			io.Copy(io.Discard, c)
+			c.Close()
+		}
+	})
 	return port
 }
 
