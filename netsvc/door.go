@@ -252,6 +252,16 @@ func (s *Service) Doors() []DoorInfo {
 	return all
 }
 
+// DoorAddrs returns the addresses on which a door is open, besides the master port.
+func (s *Service) DoorAddrs(name string) (all []netip.AddrPort) {
+	if d, err := s.doorNamed(name); err == nil {
+		for _, e := range d.endpoints() {
+			all = append(all, e.Listeners[0].Addr)
+		}
+	}
+	return all
+}
+
 // allRoomsSessions returns the sessions of all doors.
 func (s *Service) allRoomsSessions() (all []*RoomsSession) {
 	for _, v := range s.nonMembers() {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,26 +48,18 @@ func (d *Door) Begin(session *netsvc.RoomsSession, _ []byte) (netsvc.Protocol, e
 // hello is the first answer.
 func (c *client) hello() []byte {
 	o, svc := c.door.opts(), c.Service()
-	var irc []string
-	for _, d := range svc.Doors() {
-		if d.Name == "irc" {
-			for _, a := range d.Listening {
-				irc = append(irc, a.String())
-			}
-		}
-	}
 	conn := c.socket.Conn.(*netsvc.HTTPConn)
 	return appendJSON(nil, struct {
-		Type      string   `json:"type"`
-		Server    string   `json:"server"`
-		Version   string   `json:"version"`
-		Title     string   `json:"title,omitempty"`
-		Host      string   `json:"host,omitempty"`
-		Port      int      `json:"port"`
-		TLS       bool     `json:"tls"`
-		LineBytes int      `json:"line_bytes"`
-		IRC       []string `json:"irc,omitempty"`
-	}{"hello", "roomd", o.Version, o.Title, o.Host, svc.Advertised(svc.Port()), conn.IsTLS(), svc.LineBytes(), irc})
+		Type      string           `json:"type"`
+		Server    string           `json:"server"`
+		Version   string           `json:"version"`
+		Title     string           `json:"title,omitempty"`
+		Host      string           `json:"host,omitempty"`
+		Port      int              `json:"port"`
+		TLS       bool             `json:"tls"`
+		LineBytes int              `json:"line_bytes"`
+		IRC       []netip.AddrPort `json:"irc,omitempty"`
+	}{"hello", "roomd", o.Version, o.Title, o.Host, svc.Advertised(svc.Port()), conn.IsTLS(), svc.LineBytes(), svc.DoorAddrs("irc")})
 }
 
 // appendJSON appends a value as one line of JSON.
