@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -52,6 +54,29 @@ func (s *testServer) browse() *netsvctest.Client {
 	}()
 	s.T.Cleanup(func() { near.Close() })
 	return &netsvctest.Client{T: s.T, Conn: messageConn{near, p}, In: bufio.NewReader(near)}
+}
+
+// TestExampleClient runs the client of docs/protocol.md.
+func TestExampleClient(t *testing.T) {
+	text, err := os.ReadFile("../../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "client.go")
+	client := regexp.MustCompile("(?s)```go\n(package main.*?)```").FindSubmatch(text)
+	if err := os.WriteFile(file, client[1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, nil)
+	nc := netsvctest.Join(t, s.Room("lobby").Port)
+	nc.Send("before")
+	nc.Until("<guest-1> before")
+	run := exec.CommandContext(patience(t), "go", "run", file, fmt.Sprintf("ws://127.0.0.1:%d/ws", s.Service.Port()), "lobby")
+	run.Stdin = strings.NewReader("hello\n")
+	if out, err := run.CombinedOutput(); err != nil || string(out) != "<guest-1> before\n<guest-2> hello\n" {
+		t.Errorf("%v\n%s", err, out)
+	}
+	nc.Until("<guest-2> hello")
 }
 
 // TestProtocolPage executes the conversations of docs/protocol.md.
