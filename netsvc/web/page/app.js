@@ -275,7 +275,7 @@ async function createRoom(name = "") {
     title: "Create a room", submit: "Create", text: "It is kept until somebody deletes it, and has a port of its own for nc.",
     fields: [
       { name: "name", label: "Name", value: name, required: true, maxlength: 64, hint: "Up to 32 letters, digits and - _ ." },
-      { name: "password", label: "Password (not needed)", type: "password", maxlength: 128, autocomplete: "new-password", hint: "Only people who have it get in." },
+      { name: "password", label: "Password (optional)", type: "password", maxlength: 128, autocomplete: "new-password", hint: "Only people who have it get in." },
     ],
     run: async ({ name, password }) => {
       if (/\s/.test(name) || /\s/.test(password)) throw { text: "names and passwords have no spaces" };
@@ -345,7 +345,8 @@ function refused(name, e) {
   composer.show(name, { why: ended });
   people.show("", me);
   drawHead();
-  const text = dialog.sentence(e);
+  $("naming").hidden = true;
+  const text = dialog.sentence({ text: e.text?.replace(`${name}: `, "") });
   const again = (label = "Try again") => ({ actions: [[label, () => show(name), true]] });
   const elsewhere = ["Jump to a room", jump];
   switch (e.code) {
