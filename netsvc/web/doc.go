@@ -13,6 +13,15 @@
 // and no forms. The page is static: its files are in the program, and all URLs in it are relative, so
 // that it works below any path of a proxy.
 //
+// # The page
+//
+// The page is in the folder page: ES modules as they are, without a build step. app.js holds the state
+// and wires the others: link.js (the connection; socket.js and outbox.js below it), log.js (a window over a
+// room's lines) and search.js, which speak to the server; rooms.js, people.js and composer.js, which draw; line.js, a
+// line as an element; dialog.js, keys.js, text.js and keep.js, which know no room; theme.js, which runs
+// before the first paint. They meet in events and callbacks: none of them imports app.js. Text reaches the
+// document as text nodes only (text.js).
+//
 // # Sessions
 //
 // GET ws makes a session of a connection: a socket is the WebSocket as a connection of messages (transport.FrameConn), and a
