@@ -119,8 +119,9 @@ type feed struct {
 	stop     context.CancelFunc // ends following events and the log
 }
 
+// newFeed returns the feed of a server that the caller has reached.
 func newFeed(commands admin.Page, wait time.Duration) *feed {
-	return &feed{commands: commands, wait: wait, ended: make(chan struct{}), recent: make(map[string][]json.RawMessage), browsers: make(map[*browser]bool)}
+	return &feed{commands: commands, wait: wait, here: true, ended: make(chan struct{}), recent: make(map[string][]json.RawMessage), browsers: make(map[*browser]bool)}
 }
 
 // retryPause is the pause between two attempts to reach the server.

@@ -234,7 +234,7 @@ type message struct {
 // follow reads a stream of events until the test ends.
 func (b *browser) follow(path string) *events {
 	b.o.T.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), 3*netsvctest.Patience)
 	res := b.send(ctx, http.MethodGet, b.path+path, "", nil)
 	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
 		b.o.T.Fatal(res.Status, res.Header)

@@ -1,5 +1,5 @@
 // The operator's page: which view is shown, and the state of the server.
-import { byId, el, fill, sentence, span } from "./dom.js";
+import { byId, clock, el, fill, sentence } from "./dom.js";
 import { connect, live } from "./server.js";
 import * as views from "./views.js";
 import { commands } from "./commands.js";
@@ -51,7 +51,7 @@ function state() {
   const banner = byId("banner");
   let says = "";
   if (live.ended) says = `This page has ended. ${sentence(live.ended)} Run roomd admin web again for a new link.`;
-  else if (live.here === false) says = `The server is gone for ${span(Date.now() - live.since)}; waiting for it. ${live.text ? sentence(live.text) : ""}`;
+  else if (live.here === false) says = `The server is gone since ${clock(new Date(live.since))}; waiting for it. ${live.text ? sentence(live.text) : ""}`;
   banner.hidden = !says;
   banner.className = `banner ${live.ended ? "bad" : "fair"}`;
   if (banner.textContent !== says) banner.textContent = says;
@@ -64,12 +64,12 @@ byId("skip").addEventListener("click", (e) => {
 });
 live.addEventListener("state", state);
 live.addEventListener("hello", () => {
+  byId("where").textContent = `${live.hello.user}, ${live.hello.socket}`;
   byId("badge").hidden = !live.hello.read_only;
   document.body.classList.toggle("read-only", live.hello.read_only);
   if (shown) return;
   show();
   addEventListener("hashchange", show);
 });
-setInterval(() => { if (live.here === false && !live.ended) state(); }, 1000);
 state();
 connect();

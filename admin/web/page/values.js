@@ -1,5 +1,5 @@
 // The values of answers, as the tables of the console show them.
-import { byId, date, el, number, size } from "./dom.js";
+import { date, el, number, size } from "./dom.js";
 
 const instant = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
 const plain = /port$|^(first|last|uid|pid|next|resting)$/;
@@ -63,6 +63,8 @@ export function value(v) {
   return object(v);
 }
 
+const words = new Intl.Collator("en", { numeric: true });
+
 // List is a table that stays in place while its rows change: rows are known by their key, and the
 // operator sorts and filters them. columns: {name, title, of(row), show(row), number, text(row)}.
 export class List {
@@ -106,7 +108,7 @@ export class List {
     const by = this.#columns.find((c) => c.name === this.#sort);
     let rows = this.#rows.filter((r) => !sought || this.#columns.some((c) => c.of && String(c.of(r)).toLowerCase().includes(sought)));
     if (by) {
-      const order = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
+      const order = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : words.compare(a, b));
       rows = rows.toSorted((a, b) => order(by.of(a), by.of(b)) * (this.#down ? -1 : 1));
     }
     this.#columns.forEach((c, i) => {
@@ -144,9 +146,4 @@ export class List {
     const made = c.show ? c.show(kept.row, () => kept.row) : cell(c.name, now);
     kept.cells[i].replaceChildren(...[made].flat().filter(Boolean));
   }
-}
-
-// announce says something to a screen reader only.
-export function announce(text) {
-  byId("said").textContent = text;
 }

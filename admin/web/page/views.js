@@ -6,32 +6,46 @@ import { ask, live, quote, run } from "./server.js";
 import { List, cell, moment, object, table, tag } from "./values.js";
 
 // refresh calls load now, at an interval, after events of these types, and when the server is back.
-// It returns what ends that.
+// Between two loads it leaves ten times the time that one takes, so that a long list costs the server
+// little. It returns what ends that.
 function refresh(load, { every = 5000, types = [] } = {}) {
+  const least = 1000; // between two loads
   let timer = 0;
+  let due = Infinity;
+  let rested = 0; // when the next load may begin
   let running = false;
   let again = false;
   let ended = false;
-  const go = async () => {
+  const plan = (ms) => {
+    if (ended || Date.now() + ms >= due) return;
     clearTimeout(timer);
+    due = Date.now() + ms;
+    timer = setTimeout(go, ms);
+  };
+  async function go() {
+    clearTimeout(timer);
+    due = Infinity;
     if (running) {
       again = true;
       return;
     }
     running = true;
     again = false;
+    const began = Date.now();
     try {
       if (live.here && !document.hidden) await load();
     } catch (e) {
       if (!ended && e.code !== "unreachable") toast(e.message, true);
     }
     running = false;
-    if (!ended) timer = setTimeout(go, again ? 100 : every);
-  };
+    const pause = Math.max(least, 10 * (Date.now() - began));
+    rested = Date.now() + pause;
+    plan(again ? pause : Math.max(every, pause));
+  }
   const happened = (e) => {
     if (!e.detail.some((v) => types.includes(v.type))) return;
-    clearTimeout(timer);
-    timer = setTimeout(go, 150);
+    if (running) again = true;
+    else plan(Math.max(150, rested - Date.now()));
   };
   live.addEventListener("events", happened);
   live.addEventListener("state", go);
@@ -271,12 +285,12 @@ export function members(content) {
 export function follow(content) {
   const most = 500;
   let kind = "events";
-  let paused = null; // the number of values when it was paused
+  let paused = null; // the values as they were when it was paused
   const box = el("div", { class: "flow", role: "log", tabindex: "0", "aria-label": "Events" });
   const filter = el("input", { type: "search", class: "field", placeholder: "Filter", "aria-label": "Filter", input: () => draw() });
   const level = el("select", { class: "field", "aria-label": "Lowest level", hidden: true, change: () => draw() }, ["debug", "info", "warn", "error"].map((l) => el("option", { selected: l === "info" }, l)));
   const pause = button("Pause", () => {
-    paused = paused ? null : { events: live.events.length, log: live.log.length };
+    paused = paused ? null : { events: [...live.events], log: [...live.log] };
     pause.textContent = paused ? "Continue" : "Pause";
     pause.setAttribute("aria-pressed", String(!!paused));
     if (!paused) draw();
@@ -291,16 +305,17 @@ export function follow(content) {
   const fits = (v) => (kind === "events" || levels.indexOf(v.level) >= levels.indexOf(level.value)) && JSON.stringify(Object.values(v)).toLowerCase().includes(filter.value.trim().toLowerCase());
   const show = (v) => (v.missed ? el("p", { class: "line soft" }, `${plural(v.missed, "value")} not shown: they came too fast`) : kind === "events" ? event(v) : logLine(v));
   const bottom = () => { box.scrollTop = box.scrollHeight; };
+  let fresh = [];
+  let planned = 0;
   function draw() {
+    fresh = []; // they are among the others
     tabs.forEach((t, i) => t.setAttribute("aria-pressed", String((kind === "log") === (i === 1))));
     level.hidden = kind !== "log";
     box.setAttribute("aria-label", kind === "log" ? "Log" : "Events");
-    const rows = live[kind].filter(fits).slice(-most).map(show);
+    const rows = (paused ?? live)[kind].filter(fits).slice(-most).map(show);
     fill(box, rows.length ? rows : el("p", { class: "none" }, kind === "events" ? "Nothing has happened since the page was opened. Joins, leaves, refusals, bans and changes come here." : "The log says nothing yet."));
     bottom();
   }
-  let fresh = [];
-  let planned = 0;
   const add = (of) => (e) => {
     if (paused || of !== kind) return;
     fresh.push(...e.detail.filter(fits));
@@ -315,7 +330,7 @@ export function follow(content) {
       if (!stays) bottom();
     });
   };
-  const listeners = [["events", add("events")], ["log", add("log")], ["hello", () => setTimeout(draw)]];
+  const listeners = [["events", add("events")], ["log", add("log")], ["hello", () => setTimeout(() => { if (!paused) draw(); })]];
   for (const [name, f] of listeners) live.addEventListener(name, f);
   draw();
   return () => {
@@ -346,7 +361,7 @@ export function bans(content) {
       { name: "kind", title: "Kind", of: (b) => b.kind },
       { name: "addr", title: "Address", of: (b) => b.addr, kind: "fixed" },
       { name: "nick", title: "Nick", of: (b) => b.nick },
-      { name: "room", title: "Room", of: (b) => b.room },
+      { name: "room", title: "Room", of: (b) => b.room || "every room" },
       { name: "created", title: "Since", of: (b) => when(b.created), show: (b) => moment(b.created) },
       { name: "until", title: "Until", of: (b) => when(b.until), show: (b) => (b.until ? moment(b.until) : "lifted") },
       { name: "by", title: "By", of: (b) => b.by },
