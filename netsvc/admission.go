@@ -317,6 +317,13 @@ func (r *Rates) requests() limit.Rate {
 	return limit.Rate{PerSecond: r.RequestRate, Burst: r.RequestRate * requestBurst}
 }
 
+// addressRequests is the same for all connections of an address, and for its requests of HTTP.
+func (r *Rates) addressRequests() limit.Rate {
+	of := r.requests().Times(addressFactor)
+	of.Burst *= 2
+	return of
+}
+
 // lines is the rate limit of a member on lines. It may be used only if limitsLines.
 func (r *Rates) lines() limit.Rate {
 	return limit.Rate{PerSecond: r.LinesPerSecond, Burst: float64(r.Burst)}
@@ -324,7 +331,7 @@ func (r *Rates) lines() limit.Rate {
 
 // exempt reports whether there are no rate limits for an address.
 func (r *Rates) exempt(a netip.Addr) bool {
-	return limit.Contains(r.RateExempt, a)
+	return limit.Contains(r.RateExempt, a) || limit.Contains(r.HTTPProxies, a)
 }
 
 // charge waits until the connection and its address may spend a cost. If it must not wait it
@@ -344,9 +351,7 @@ func (c *masterSession) charge(cost float64) error {
 			return errMustWait
 		}
 	}
-	ofAddress := rate.Times(addressFactor)
-	ofAddress.Burst *= 2
-	wait = max(wait, c.svc.requests.Take(now, limit.Prefix(c.remote.Addr()), cost, ofAddress, patience))
+	wait = max(wait, c.svc.requests.Take(now, limit.Prefix(c.remote.Addr()), cost, o.addressRequests(), patience))
 	switch {
 	case wait == 0:
 		c.fullAt = fullAt

@@ -2,6 +2,7 @@ package netsvc
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"roomd/netsvc/ban"
+	"roomd/netsvc/limit"
 	"roomd/netsvc/roomlog"
 	"roomd/netsvc/transport"
 	"roomd/netsvc/wire"
@@ -395,6 +397,7 @@ type HTTPConn struct {
 	remote               netip.AddrPort
 	since                time.Time
 	head                 []byte // was read before; owned by the reader
+	paid                 bool   // the master port has charged the address for the first request; owned by the reader
 
 	mu   sync.Mutex
 	over bool // it is closed, or a session's
@@ -405,7 +408,7 @@ type HTTPConn struct {
 func (d *openDoor) serveHTTP(c transport.HalfCloser, addr netip.AddrPort, since time.Time, head []byte) {
 	s := d.svc
 	c.SetDeadline(time.Time{}) // that of a handshake
-	h := &HTTPConn{HalfCloser: c, door: d, tcp: transport.TCPBeneath(c), remote: addr, since: since, head: head}
+	h := &HTTPConn{HalfCloser: c, door: d, tcp: transport.TCPBeneath(c), remote: addr, since: since, head: head, paid: head != nil}
 	s.mu.Lock()
 	stopping := s.stopping
 	if !stopping {
@@ -514,6 +517,34 @@ func (h *HTTPConn) BeginSession(c FrameConn, client netip.AddrPort) error {
 	h.over = true
 	h.leaveQueue()
 	return nil
+}
+
+// ChargeRequest charges a request of HTTP to the address of a client, as the master port does: it waits
+// until the rate limit allows the request. It reports false if that would take too long, or if ctx ends.
+func (h *HTTPConn) ChargeRequest(ctx context.Context, client netip.Addr) bool {
+	s := h.door.svc
+	o, paid := s.opts(), h.paid && client == h.remote.Addr()
+	if h.paid = false; paid || o.RequestRate == 0 || o.exempt(client) {
+		return true
+	}
+	wait := s.requests.Take(time.Now(), limit.Prefix(client), 1, o.addressRequests(), requestPatience)
+	switch {
+	case wait == 0:
+		return true
+	case wait > requestPatience:
+		s.counters.rateLimited.Add(1)
+		return false
+	}
+	s.counters.throttledRequests.Add(1)
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+	case <-s.stop.Done():
+	}
+	return false
 }
 
 // ReportForeign counts and reports that a request of a client was refused because another site has caused

@@ -83,7 +83,7 @@ type Rates struct {
 	ConnectRate    float64        // connections a second from one address; 0: no limit
 	RequestRate    float64        // requests a second of a master connection, and addressFactor times as many of an address; 0: no limit
 	RateExempt     []netip.Prefix // addresses without a rate limit
-	HTTPProxies    []netip.Prefix // addresses that name their clients only once they speak HTTP: until then they are not limited
+	HTTPProxies    []netip.Prefix // the same, and without MaxPerAddress: they name their clients once they speak HTTP
 	LinesPerSecond float64        // of a member, which is read more slowly beyond that; 0: no limit
 	Burst          int            // lines that it may send at once before that; 0: no limit
 }

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -265,6 +267,37 @@ func TestWebProxies(t *testing.T) {
 	b.headers[0] = "X-Forwarded-For: 192.0.2.8"
 	if _, status := b.open(p.url()); status != 101 {
 		t.Error(status)
+	}
+}
+
+// Requests of HTTP are charged to the address, and those of another address are served at once.
+func TestWebRequestsAreLimited(t *testing.T) {
+	p := newProcess(t, "limits.requests_per_second = 0.2\nlimits.rate_exempt = []\nweb.proxies = [\"127.0.0.9\"]") // one a second from an address, and ten at once
+	p.start()
+	as := func(client string) browser {
+		return browser{t: t, from: "127.0.0.9", headers: []string{"X-Forwarded-For: " + client}}
+	}
+	var ok, refused atomic.Int64
+	var all sync.WaitGroup
+	for range 60 {
+		all.Go(func() {
+			switch a, _ := as("192.0.2.7").get(p.url()); a.StatusCode {
+			case 200:
+				ok.Add(1)
+			case 429:
+				refused.Add(1)
+			default:
+				t.Error(a.StatusCode)
+			}
+		})
+	}
+	eventually(t, "requests are refused", func() bool { return refused.Load() > 0 })
+	if a, _ := as("192.0.2.8").get(p.url()); a.StatusCode != 200 {
+		t.Error(a.StatusCode)
+	}
+	all.Wait()
+	if ok.Load() < 10 || ok.Load() > 40 || ok.Load()+refused.Load() != 60 {
+		t.Errorf("%d are served, %d refused", ok.Load(), refused.Load())
 	}
 }
 

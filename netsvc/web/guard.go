@@ -28,6 +28,8 @@ type guard struct {
 	access func() access
 	next   http.Handler
 
+	// charge, if not nil, waits until a client may make a request, or reports false.
+	charge func(r *http.Request, client netip.Addr) bool
 	// foreign, if not nil, is told of requests that are refused because of where they come from.
 	foreign func(r *http.Request, client netip.AddrPort, text string)
 }
@@ -50,6 +52,11 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	a := g.access()
 	o, err := originOf(r, &a)
+	if g.charge != nil && o.client.IsValid() && !g.charge(r, o.client.Addr()) {
+		w.Header().Set("Retry-After", "10")
+		answer(w, http.StatusTooManyRequests, "your address asks for too much; try again later")
+		return
+	}
 	if err != nil {
 		if err.status == http.StatusForbidden && g.foreign != nil {
 			g.foreign(r, o.client, err.text)

@@ -90,6 +90,12 @@ func (d *Door) serveSocket(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// chargeRequest has the door charge a request.
+func chargeRequest(r *http.Request, client netip.Addr) bool {
+	conn, ok := r.Context().Value(connKey{}).(*netsvc.HTTPConn)
+	return !ok || conn.ChargeRequest(r.Context(), client)
+}
+
 // reportForeign has the door report a request that the guard has refused.
 func reportForeign(r *http.Request, client netip.AddrPort, text string) {
 	if conn, ok := r.Context().Value(connKey{}).(*netsvc.HTTPConn); ok {

@@ -33,7 +33,7 @@ func newSite(access func() access, roomAt func(port int) (name string, ok bool),
 			return
 		}
 		p.ServeHTTP(w, r)
-	}), foreign: reportForeign}, nil
+	}), charge: chargeRequest, foreign: reportForeign}, nil
 }
 
 // newServer makes the server of HTTP for a site, with the bounds above, on connections that are
