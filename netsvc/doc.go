@@ -44,8 +44,7 @@
 //   - one for the work of a change of a room that takes time: see below;
 //   - one for what the clients of RoomsSessions have got (package readers), for a moment every
 //     readers.SaveEvery while something moves;
-//   - one that gives memory back after a storm of connections (package trim), for a moment every
-//     two seconds until the storm's work is done;
+//   - one that gives memory back after a storm of connections (package trim), for some moments;
 //   - one for each unbound room, which retries; one for the detection of dead peers, which sleeps
 //     while no peer has to acknowledge anything.
 //

@@ -22,16 +22,16 @@ const (
 	lookEvery = time.Second
 	few       = 64
 	idleBytes = 1 << 20
-	// For aftermath there are looks after a storm, with lookAgain in between: the places of readers are
-	// written then, and acknowledgements looked at. Memory is given back again if as much as worthBytes
-	// was allocated since.
-	aftermath  = 20 * time.Second
-	lookAgain  = 2 * time.Second
-	worthBytes = 4 << 20
+	// worthBytes is how much must be allocated in the aftermath of a storm for another time.
+	worthBytes = 2 << 20
 	// pause is the shortest time from the end of one storm to the looks at another. Each time that memory
 	// is given back is a collection, some ten milliseconds of processor time for ten thousand clients.
 	pause = time.Minute
 )
+
+// aftermath has the times of the looks after a storm, each from the one before it on. By then the places
+// of readers are written: when they have entered their rooms, and when they have read.
+var aftermath = [...]time.Duration{5 * time.Second, 10 * time.Second}
 
 // Trimmer gives memory back. The zero value has seen no connection. Any goroutine may call its methods.
 type Trimmer struct {
@@ -47,7 +47,7 @@ type Trimmer struct {
 	allocated uint64    // bytes, as of the last look
 	trimmed   uint64    // bytes that were allocated when memory was given back last
 	over      time.Time // when the last storm was over; zero: there was none
-	after     bool      // the storm is over, and this is its aftermath
+	left      int       // looks in its aftermath
 }
 
 // Connected notes a connection that has begun. It takes nanoseconds, but for one of storm calls.
@@ -97,16 +97,13 @@ func (t *Trimmer) look() {
 // were allocated until now.
 func (t *Trimmer) decide(now time.Time, bytes uint64) (trim bool, next time.Duration) {
 	came := t.came.Load()
-	grown := came - t.seen
-	idle := grown <= few && bytes-t.allocated <= idleBytes
+	idle := came-t.seen <= few && bytes-t.allocated <= idleBytes
 	t.seen, t.allocated = came, bytes
-	if t.after {
-		if now.Sub(t.over) >= aftermath {
-			t.after, next = false, 0
-		} else {
-			next = lookAgain
+	if t.left > 0 {
+		if t.left--; t.left > 0 {
+			next = aftermath[len(aftermath)-t.left]
 		}
-		return idle && bytes-t.trimmed >= worthBytes, next
+		return bytes-t.trimmed >= worthBytes, next
 	}
 	if wait := pause - now.Sub(t.over); !t.over.IsZero() && wait > 0 {
 		return false, wait
@@ -114,8 +111,8 @@ func (t *Trimmer) decide(now time.Time, bytes uint64) (trim bool, next time.Dura
 	if !idle {
 		return false, lookEvery
 	}
-	t.over, t.after = now, true
-	return true, lookAgain
+	t.over, t.left = now, len(aftermath)
+	return true, aftermath[0]
 }
 
 // allocated returns how many bytes of the heap were ever allocated.

@@ -61,14 +61,11 @@ func TestDecide(t *testing.T) {
 	look("the first look", 0, storm, 0, false, lookEvery)
 	look("connections", lookEvery, few+1, 0, false, lookEvery)
 	look("work", lookEvery, few, idleBytes+1, false, lookEvery)
-	look("the end", lookEvery, few, idleBytes, true, lookAgain)
-	look("nothing", lookAgain, 0, 0, false, lookAgain)
-	look("work", lookAgain, 0, worthBytes, false, lookAgain)
-	look("after work", lookAgain, 0, 0, true, lookAgain)
-	look("after work", lookAgain, 0, 0, false, lookAgain)
-	look("the last look", lookAgain, 0, 0, false, 0)
-	look("another storm", pause/2, storm, 0, false, pause/2-aftermath)
-	look("its end", pause/2-aftermath, 0, 0, true, lookAgain)
+	look("the end", lookEvery, few, idleBytes, true, aftermath[0])
+	look("after more work", aftermath[0], 0, worthBytes, true, aftermath[1])
+	look("after little work", aftermath[1], 0, worthBytes-1, false, 0)
+	look("another storm", pause/4, storm, 0, false, pause-pause/4-aftermath[0]-aftermath[1])
+	look("its end", pause, 0, 0, true, aftermath[0])
 }
 
 // Fewer connections than a storm, and a stopped Trimmer, begin no look.

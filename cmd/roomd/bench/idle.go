@@ -6,9 +6,16 @@ import (
 	"time"
 )
 
+// restTime is how long members do nothing before they are measured: what a server does
+// after thousands have joined is over by then, and memory that it gives back is given back.
+const restTime = 20 * time.Second
+
 // measureIdle measures members that do nothing. before is the server's memory without
 // them.
 func (t *load) measureIdle(ctx context.Context, before int64, r *Result) (err error) {
+	if err := t.wait(ctx, min(restTime, t.shape.Settle)); err != nil {
+		return err
+	}
 	if r.Resident, err = t.stableMemory(ctx, t.shape.Settle); err != nil {
 		return err
 	}
