@@ -549,14 +549,17 @@ func (a *adoption) roomsSession(st *roomsSessionState, fd int) error {
 			return err
 		}
 		if m.ended {
-			s.leaving = append(s.leaving, m)
+			p := s.pass()
+			p.leaving = append(p.leaving, m)
 			s.limitDrain(m, 0, false)
 		} else {
 			s.members = append(s.members, m)
 		}
 	}
-	s.answers = answers
-	s.releaseAnswers()
+	if len(answers) > 0 {
+		s.pass().answers = answers
+		s.releaseAnswers()
+	}
 	if l := st.Left; l != nil {
 		s.pending = &pendingLines{l.Line, l.Over, l.Rest}
 		a.engine.AddPending(s.pending.size())

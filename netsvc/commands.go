@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"weak"
 
 	"roomd/netsvc/history"
 	"roomd/netsvc/roomlog"
@@ -292,7 +293,7 @@ func (m *Member) rename(command, nick string) error {
 	}
 	r.releaseNick(m)
 	r.claimNick(m, n)
-	r.roster = nil
+	r.roster = weak.Pointer[roster]{}
 	// All members see the event; in text it is the answer, too. Before the join is
 	// announced no other member has seen the old nick.
 	ev := wire.Event{Type: wire.TypeNick, From: old.Shown, Nick: n.Shown}

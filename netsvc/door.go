@@ -314,7 +314,9 @@ func (d *openDoor) admit(c transport.Socket, addr netip.AddrPort) {
 }
 
 func (d *openDoor) newSession(k *transport.Conn, addr netip.AddrPort, since time.Time) *RoomsSession {
-	return &RoomsSession{output: output{conn: k, remote: addr}, svc: d.svc, door: d, since: since, framer: wire.NewFramer(d.lineBytes())}
+	return &RoomsSession{
+		output: output{conn: k, remote: addr}, svc: d.svc, door: d, began: since.UnixNano(), framer: wire.NewFramer(d.lineBytes()), passing: &nothingPassing,
+	}
 }
 
 func (d *openDoor) lineBytes() int { return cmp.Or(d.LineBytes(), max(d.svc.LineBytes(), ShortLine)) }

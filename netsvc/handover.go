@@ -289,7 +289,7 @@ func (s *RoomsSession) handOver(rosters map[*roster]int) (st roomsSessionState, 
 		st.Members = append(st.Members, ms)
 		size += n
 	}
-	st.Door, st.Remote, st.Since, st.State = s.door.Name(), s.remote, s.since, s.proto.State()
+	st.Door, st.Remote, st.Since, st.State = s.door.Name(), s.remote, s.Since(), s.proto.State()
 	st.Framer, st.Allowed, st.Unended = s.framer.FramerState, time.Duration(s.allowance), s.unpaid
 	st.Reset, st.Rest, st.Admitted = s.is(isReset), append(slices.Clone(s.unsent), farewells...), s.admitted
 	if r := s.reader.Load(); r != nil {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+	"weak"
 
 	"roomd/netsvc/passwd"
 	"roomd/netsvc/roomlog"
@@ -126,7 +127,7 @@ func (s *RoomsSession) Rename(n wire.Name) error {
 		if m.cause == "" {
 			m.room.releaseNick(m)
 			m.room.claimNick(m, n)
-			m.room.roster = nil
+			m.room.roster = weak.Pointer[roster]{}
 		}
 	}
 	announceOnce(rooms, &s.output, func(r *Room) {
@@ -295,7 +296,9 @@ func (s *RoomsSession) enter(j Join, wait bool) (*Member, error) {
 		return nil, &JoinError{RefusalReason(err.(*wire.Error).Code), err.(*wire.Error).Text}
 	}
 	r.unclosed.Add(1)
+	roster := r.roster.Value()
 	r.addMember(m)
+	r.extendRoster(roster, m)
 	m.unannounced.Store(true)
 	s.mu.Lock()
 	s.members = append(s.members, m)
@@ -315,7 +318,8 @@ func (s *RoomsSession) enter(j Join, wait bool) (*Member, error) {
 		m.queue(insert{kind: begun})
 	}
 	s.mu.Lock()
-	s.arrivals = append(s.arrivals, m) // from here on the holder of the write lock owns its cursor
+	p := s.pass()
+	p.arrivals = append(p.arrivals, m) // from here on the holder of the write lock owns its cursor
 	s.mu.Unlock()
 	if s.set(hasNews); s.is(isFinished) {
 		s.discard()

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"roomd/netsvc/history"
 	"roomd/netsvc/roomlog"
@@ -266,8 +267,8 @@ func (r *Room) currentMembers() []*Member {
 
 // rosterLocked returns the roster of this moment. Room.mu is held.
 func (r *Room) rosterLocked() *roster {
-	if r.roster != nil {
-		return r.roster
+	if o := r.roster.Value(); o != nil {
+		return o
 	}
 	members := slices.Clone(r.members)
 	slices.SortFunc(members, func(a, b *Member) int {
@@ -275,19 +276,37 @@ func (r *Room) rosterLocked() *roster {
 	})
 	o := &roster{make([]RosterMember, len(members))}
 	for i, m := range members {
-		o.Members[i] = RosterMember{m.nick.Shown, m.since(), m.door()}
+		o.Members[i] = m.inRoster()
 	}
-	r.roster = o
+	r.roster = weak.Make(o)
 	return o
+}
+
+// inRoster is the member in a roster. Room.mu is held.
+func (m *Member) inRoster() RosterMember { return RosterMember{m.nick.Shown, m.since(), m.door()} }
+
+// extendRoster makes the roster of this moment of the one before a new member, if there was one: many who
+// enter a room one after the other get a list of it each, and the lists share their memory. Room.mu is
+// held.
+func (r *Room) extendRoster(before *roster, m *Member) {
+	if before == nil {
+		return
+	}
+	if n := len(before.Members); n == 0 || before.Members[n-1].Since.Before(m.since()) { // else it is not the last one of the new roster
+		r.roster = weak.Make(&roster{append(before.Members, m.inRoster())})
+	}
 }
 
 // announcedRoster is rosterLocked without the members whose join comes later: to a reader that keeps
 // a list of the members, a join is of somebody who is not in it. Room.mu is held.
 func (r *Room) announcedRoster() *roster {
 	o := r.rosterLocked()
-	hidden := make(map[string]bool)
+	var hidden map[string]bool
 	for _, m := range r.unannounced {
 		if m.cause == "" && m.unannounced.Load() {
+			if hidden == nil {
+				hidden = make(map[string]bool)
+			}
 			hidden[m.nick.Shown] = true
 		}
 	}

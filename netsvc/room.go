@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"roomd/netsvc/ban"
 	"roomd/netsvc/limit"
@@ -115,7 +116,7 @@ type membership struct {
 	reads          readership             // of the log
 	unannounced    []*Member              // whose joins may not be announced yet, the oldest first; a timer runs while there are any
 	leaving        map[*Member]*departure // have ended and are not closed yet
-	roster         *roster                // of this moment; nil: not made yet
+	roster         weak.Pointer[roster]   // of this moment, as long as somebody gets it; nil: not made yet
 	joinNoticesDue time.Time              // when the burst of joinNoticeRate is whole again
 }
 
@@ -363,7 +364,7 @@ func (r *Room) addMember(m *Member) {
 	m.index = int32(len(r.members))
 	r.members = append(r.members, m)
 	r.reads.of[m.reads]++
-	r.roster = nil
+	r.roster = weak.Pointer[roster]{}
 	r.claimNick(m, m.nick)
 }
 
@@ -485,7 +486,7 @@ func (r *Room) removeMember(m *Member) {
 	r.members[m.index].index = m.index
 	r.members[last] = nil
 	r.members = r.members[:last]
-	r.roster = nil
+	r.roster = weak.Pointer[roster]{}
 	r.reads.of[m.reads]--
 }
 

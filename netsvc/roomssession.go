@@ -68,7 +68,7 @@ type RoomsSession struct {
 	svc   *Service
 	door  *openDoor
 	proto Protocol
-	since time.Time
+	began int64 // nanoseconds since 1970
 
 	reader atomic.Pointer[readers.Reader] // nil: nothing is kept of what the client has
 
@@ -79,17 +79,41 @@ type RoomsSession struct {
 	unpaid     uint16
 	peerClosed bool
 
-	mu       sync.Mutex // comes after Member.mu; guards what follows
+	admitted bool // mu guards this and what follows
+	aborted  bool
+	closed   bool       // the conn is closed, or about to be
+	mu       sync.Mutex // comes after Member.mu
 	members  []*Member  // have not ended
-	leaving  []*Member  // have ended and are not closed
-	arrivals []*Member  // are not in the output yet
-	cut      []*Member  // are to be taken out of the output before they are drained
+	*passing
+}
+
+// passing is the part of a session that it only has while something goes on. All idle sessions share
+// nothingPassing, which is never written to: whoever changes a field calls pass before, and settle where
+// it may be the last one.
+type passing struct {
+	leaving  []*Member // have ended and are not closed
+	arrivals []*Member // are not in the output yet
+	cut      []*Member // are to be taken out of the output before they are drained
 	answers  []*delayedAnswer
 	ready    []byte    // written as soon as possible; Service.insertBytes counts it
 	why      EndReason // empty: the session has not ended
-	admitted bool
-	aborted  bool
-	closed   bool // the conn is closed, or about to be
+}
+
+var nothingPassing passing
+
+// pass returns the part of the session that may be changed. mu is held.
+func (s *RoomsSession) pass() *passing {
+	if s.passing == &nothingPassing {
+		s.passing = new(passing)
+	}
+	return s.passing
+}
+
+// settle drops the part of the session that it does not need any more. mu is held.
+func (s *RoomsSession) settle() {
+	if p := s.passing; len(p.leaving)+len(p.arrivals)+len(p.cut)+len(p.answers)+len(p.ready) == 0 && p.why == "" {
+		s.passing = &nothingPassing
+	}
 }
 
 // delayedAnswer is an answer that is written when every member has passed its place, and all answers
@@ -111,9 +135,10 @@ func (s *RoomsSession) passed(a *delayedAnswer) {
 // releaseAnswers makes the answers ready that wait for no member. mu is held.
 func (s *RoomsSession) releaseAnswers() {
 	for len(s.answers) > 0 && s.answers[0].left == 0 {
-		s.addReadyLocked(s.answers[0].bytes)
+		s.addReadyLocked(s.answers[0].bytes, true)
 		if s.answers = s.answers[1:]; len(s.answers) == 0 {
 			s.answers = nil
+			s.settle() // nothing is ready if the output is finished
 		}
 	}
 }
@@ -161,7 +186,7 @@ func (s *RoomsSession) Replace(old *RoomsSession, wait bool) bool {
 func (s *RoomsSession) IsTLS() bool { return s.conn.IsTLS() }
 
 // Since returns when the client connected. Any goroutine may call it.
-func (s *RoomsSession) Since() time.Time { return s.since }
+func (s *RoomsSession) Since() time.Time { return time.Unix(0, s.began) }
 
 // Members returns the members that have not ended, the oldest first. Any goroutine may call it.
 func (s *RoomsSession) Members() []*Member {
@@ -213,15 +238,19 @@ func (s *RoomsSession) takesReadyLocked() bool {
 func (s *RoomsSession) addReady(b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.addReadyLocked(b)
+	s.addReadyLocked(b, false)
 }
 
-// addReadyLocked is addReady. mu is held.
-func (s *RoomsSession) addReadyLocked(b []byte) {
+// addReadyLocked is addReady; with own the bytes are the session's. mu is held.
+func (s *RoomsSession) addReadyLocked(b []byte, own bool) {
 	if len(b) == 0 || s.is(isFinished) {
 		return
 	}
-	s.ready = append(s.ready, b...)
+	if p := s.pass(); own && p.ready == nil {
+		p.ready = b
+	} else {
+		p.ready = append(p.ready, b...)
+	}
 	s.svc.insertBytes.Add(int64(len(b)))
 	s.set(hasNews)
 	if len(s.members) == 0 { // else the room does that
@@ -232,7 +261,10 @@ func (s *RoomsSession) addReadyLocked(b []byte) {
 // takeReady returns the answers that are ready, and forgets them.
 func (s *RoomsSession) takeReady() (b []byte) {
 	s.mu.Lock()
-	b, s.ready = s.ready, nil
+	if b = s.ready; len(b) > 0 {
+		s.ready = nil
+		s.settle()
+	}
 	s.mu.Unlock()
 	if len(b) > 0 {
 		s.svc.insertBytes.Add(-int64(len(b)))
@@ -242,12 +274,13 @@ func (s *RoomsSession) takeReady() (b []byte) {
 }
 
 // Answer queues bytes behind everything that is in the session's rooms now, and behind the answers
-// before.
+// before. They are the session's from then on.
 func (s *RoomsSession) Answer(b []byte) {
 	a := &delayedAnswer{bytes: b, left: 1} // until all members have it
 	s.mu.Lock()
 	all := append(slices.Clone(s.members), s.leaving...)
-	s.answers = append(s.answers, a)
+	p := s.pass()
+	p.answers = append(p.answers, a)
 	s.mu.Unlock()
 	if n := len(all); n > 0 {
 		a.share = len(b) / n
@@ -336,7 +369,7 @@ func (s *RoomsSession) End(why EndReason) {
 	s.mu.Lock()
 	first := s.why == ""
 	if first {
-		s.why = why
+		s.pass().why = why
 	}
 	s.mu.Unlock()
 	if first {
@@ -523,7 +556,8 @@ func (m *Member) tellRename(was string) {
 func (s *RoomsSession) memberEnded(m *Member) {
 	s.mu.Lock()
 	s.members = slices.DeleteFunc(s.members, func(o *Member) bool { return o == m })
-	s.leaving = append(s.leaving, m)
+	p := s.pass()
+	p.leaving = append(p.leaving, m)
 	last := len(s.members) == 0
 	s.mu.Unlock()
 	go func() {
@@ -573,7 +607,8 @@ func (s *RoomsSession) limitDrain(m *Member, written uint32, isCut bool) {
 // cutOff has a member that has ended taken out of the output. The caller may hold any lock.
 func (s *RoomsSession) cutOff(m *Member) {
 	s.mu.Lock()
-	s.cut = append(s.cut, m)
+	p := s.pass()
+	p.cut = append(p.cut, m)
 	s.mu.Unlock()
 	s.set(hasNews)
 }
@@ -592,21 +627,33 @@ func (s *RoomsSession) breakConn() {
 func (s *RoomsSession) takeNews() {
 	s.unset(hasNews)
 	s.takeMembers()
-	s.unsent = append(s.unsent, s.takeReady()...)
+	if b := s.takeReady(); len(s.unsent) == 0 {
+		s.unsent = b
+	} else {
+		s.unsent = append(s.unsent, b...)
+	}
 }
 
 // takeMembers is takeNews without the answers.
 func (s *RoomsSession) takeMembers() {
-	s.mu.Lock()
-	arrivals, cut := s.arrivals, s.cut
-	s.arrivals, s.cut = nil, nil
-	s.mu.Unlock()
+	arrivals, cut := s.takeArrivals()
 	for _, m := range arrivals {
 		s.add(m)
 	}
 	for _, m := range cut {
 		s.remove(m)
 	}
+}
+
+// takeArrivals returns the members that are to come into the output and out of it, and forgets them.
+func (s *RoomsSession) takeArrivals() (arrivals, cut []*Member) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if arrivals, cut = s.arrivals, s.cut; len(arrivals)+len(cut) > 0 {
+		s.arrivals, s.cut = nil, nil
+		s.settle()
+	}
+	return arrivals, cut
 }
 
 // writeAndTakeNews is takeNews, but leaves answers until the client has taken most of what came before
@@ -630,10 +677,7 @@ func (s *RoomsSession) writeAndTakeNews() outcome {
 // meanwhile get nothing.
 func (s *RoomsSession) discard() {
 	s.takeReady()
-	s.mu.Lock()
-	arrivals := s.arrivals
-	s.arrivals, s.cut = nil, nil
-	s.mu.Unlock()
+	arrivals, _ := s.takeArrivals()
 	for _, m := range arrivals {
 		m.setDrained()
 	}
@@ -685,6 +729,7 @@ func (s *RoomsSession) closeMember(m *Member) {
 	i := slices.Index(s.leaving, m)
 	if i >= 0 {
 		s.leaving = slices.Delete(s.leaving, i, i+1)
+		s.settle()
 	}
 	s.mu.Unlock()
 	if i >= 0 {
@@ -783,7 +828,7 @@ func (s *RoomsSession) allMembers() []*Member {
 // single room.
 func (s *RoomsSession) location() (*Room, netip.AddrPort) { return nil, s.remote }
 
-func (s *RoomsSession) connectedAt() time.Time { return s.since }
+func (s *RoomsSession) connectedAt() time.Time { return s.Since() }
 
 func (s *RoomsSession) HungUp() bool { return !s.hasEnded() && s.conn.HungUp() }
 
@@ -794,7 +839,7 @@ func (s *RoomsSession) info() ConnInfo {
 	for _, m := range s.Members() {
 		rooms = append(rooms, m.room.name())
 	}
-	return ConnInfo{Remote: s.remote.String(), State: s.door.Name(), Room: strings.Join(rooms, " "), Nick: s.proto.Nick(), Since: s.since.UTC()}
+	return ConnInfo{Remote: s.remote.String(), State: s.door.Name(), Room: strings.Join(rooms, " "), Nick: s.proto.Nick(), Since: s.Since().UTC()}
 }
 
 // terminate ends the session if there is a reason: a ban in all rooms, the end of the server once the

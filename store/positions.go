@@ -222,7 +222,9 @@ func (p *positions) written(n int) (more bool) {
 	for _, key := range p.order[:n] {
 		delete(p.writing, key)
 	}
-	p.order = p.order[n:]
+	if p.order = p.order[n:]; len(p.order) == 0 {
+		p.writing, p.order = nil, nil // they may have been many
+	}
 	p.some.Store(len(p.order)+len(p.unsaved) > 0)
 	return len(p.order) > 0
 }
@@ -256,8 +258,9 @@ func (s *Store) positionsStep(most int) (more bool, err error) {
 	}
 	if err == nil {
 		err = s.transact(func(tx *bolt.Tx) (err error) {
+			w := newPositionsWriter(tx)
 			for _, key := range keys {
-				n, err := s.putPositions(tx, key, p.writing[key])
+				n, err := s.putPositions(w, key, p.writing[key])
 				if err != nil {
 					return err
 				}
@@ -288,11 +291,32 @@ func (s *Store) writePositions() {
 	}
 }
 
+// positionsWriter is what the records that a transaction writes are made with, one after
+// the other: thousands are written when all clients of a server come back.
+type positionsWriter struct {
+	tx     *bolt.Tx
+	cursor *bolt.Cursor // finds records, and is moved before each use
+	rooms  Positions
+}
+
+func newPositionsWriter(tx *bolt.Tx) *positionsWriter {
+	return &positionsWriter{tx: tx, cursor: tx.Bucket(bucketPositions).Cursor(), rooms: make(Positions)}
+}
+
+// get returns the record of a reader, or nil.
+func (w *positionsWriter) get(k []byte) []byte {
+	if found, v := w.cursor.Seek(k); bytes.Equal(found, k) {
+		return v
+	}
+	return nil
+}
+
 // putPositions merges positions into the record of a reader. It returns by how many the
 // number of records has changed.
-func (s *Store) putPositions(tx *bolt.Tx, key string, saved *reader) (added int, err error) {
-	b, k := tx.Bucket(bucketPositions), []byte(key)
-	r, before := reader{rooms: make(Positions)}, b.Get(k)
+func (s *Store) putPositions(w *positionsWriter, key string, saved *reader) (added int, err error) {
+	tx, b, k := w.tx, w.cursor.Bucket(), []byte(key)
+	clear(w.rooms)
+	r, before := reader{rooms: w.rooms}, w.get(k)
 	if err := r.decode(k, before); err != nil {
 		clear(r.rooms) // the record is replaced
 	}

@@ -264,7 +264,7 @@ func (s *Store) load() error {
 				return err
 			}
 			for key, r := range above {
-				if _, err := s.putPositions(tx, key, r); err != nil {
+				if _, err := s.putPositions(newPositionsWriter(tx), key, r); err != nil {
 					return err
 				}
 			}

@@ -119,6 +119,9 @@ func ParseMessage(line []byte) (Message, error) {
 		} else {
 			p, rest, _ = strings.Cut(rest, " ")
 		}
+		if m.Params == nil {
+			m.Params = make([]string, 0, 4) // more are rare
+		}
 		m.Params = append(m.Params, p)
 	}
 	return m, nil

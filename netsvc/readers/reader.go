@@ -22,17 +22,40 @@ type Reader struct {
 	all *Registry
 	out Output
 
-	// Registry.mu guards these.
-	next  *Reader       // an older one with the same key
-	ended chan struct{} // closed by End; nil: Ending was not called
-	alias string        // a key under which its places are saved, too; empty: none
+	company *company // guarded by Registry.mu; nil: none, as most have it
 
 	mu     sync.Mutex // guards what follows
 	places []place
-	turn   int    // the place that was written for last
 	marks  *marks // nil: everything that was written is acknowledged
 	wrote  uint32 // bytes, as of the newest call of Wrote
+	turn   uint16 // the place that was written for last
 	over   bool   // the conn is not the reader's any more
+}
+
+// company is what a reader has to do with others. Registry.mu guards it.
+type company struct {
+	next  *Reader       // an older one with the same key
+	ended chan struct{} // closed by End; nil: Ending was not called
+	alias string        // a key under which its places are saved, too; empty: none
+}
+
+// alone is no company. It is never written to.
+var alone company
+
+// others returns the company of a reader, to read it. Registry.mu is held.
+func (r *Reader) others() *company {
+	if r.company == nil {
+		return &alone
+	}
+	return r.company
+}
+
+// join returns the company of a reader, to change it. Registry.mu is held.
+func (r *Reader) join() *company {
+	if r.company == nil {
+		r.company = new(company)
+	}
+	return r.company
 }
 
 // place is how far a reader has got in a room: sequence numbers of lines.
@@ -55,11 +78,11 @@ func (r *Reader) Key() string { return r.key }
 func (r *Reader) find(room uint64) *place {
 	n := len(r.places)
 	for i := range n {
-		if i += r.turn; i >= n {
+		if i += int(r.turn); i >= n {
 			i -= n
 		}
 		if r.places[i].room == room {
-			r.turn = i
+			r.turn = uint16(i)
 			return &r.places[i]
 		}
 	}
@@ -177,7 +200,10 @@ func (r *Reader) IsAcked() bool {
 func (r *Reader) SetAlias(key string) {
 	r.all.mu.Lock()
 	defer r.all.mu.Unlock()
-	if r.alias = key; key == "" || r.all.readers[key] != nil {
+	if key != r.others().alias {
+		r.join().alias = key
+	}
+	if key == "" || r.all.readers[key] != nil {
 		return
 	}
 	all := make(store.Positions)
@@ -241,7 +267,7 @@ type MarkState struct {
 // the write lock.
 func (r *Reader) State() *State {
 	r.all.mu.Lock()
-	st := &State{Key: r.key, Alias: r.alias}
+	st := &State{Key: r.key, Alias: r.others().alias}
 	r.all.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -46,7 +46,9 @@ func (g *Registry) New(key string, out Output) *Reader {
 }
 
 func (g *Registry) add(r *Reader) *Reader {
-	r.next = g.readers[r.key]
+	if next := g.readers[r.key]; next != nil {
+		r.join().next = next
+	}
 	g.readers[r.key] = r
 	if g.timer == nil {
 		g.renewed = time.Now()
@@ -57,7 +59,10 @@ func (g *Registry) add(r *Reader) *Reader {
 
 // Restore returns the reader of another process, on a conn that was not written to in this one.
 func (g *Registry) Restore(st *State, out Output) *Reader {
-	r := &Reader{key: st.Key, alias: st.Alias, all: g, out: out}
+	r := &Reader{key: st.Key, all: g, out: out}
+	if st.Alias != "" {
+		r.company = &company{alias: st.Alias}
+	}
 	for _, p := range st.Places {
 		r.places = append(r.places, place{room: p.Room, acked: p.Acked, marked: p.Marked, saved: none, begins: p.Begins, taken: p.Taken})
 	}
@@ -105,7 +110,7 @@ func (g *Registry) inMemory(r *Reader, room uint64) (seq uint64, ok bool) {
 		delete(g.held, heldPlace{r.key, room})
 		return seq, true
 	}
-	for o := g.readers[r.key]; o != nil && !ok; o = o.next {
+	for o := g.readers[r.key]; o != nil && !ok; o = o.others().next {
 		if o == r {
 			continue
 		}
@@ -142,8 +147,8 @@ func (r *Reader) End(all bool) {
 	r.mu.Unlock()
 	g.saveLocked(r)
 	g.remove(r)
-	if r.ended != nil {
-		close(r.ended)
+	if ended := r.others().ended; ended != nil {
+		close(ended)
 	}
 }
 
@@ -151,8 +156,8 @@ func (r *Reader) End(all bool) {
 func (r *Reader) Ending() {
 	r.all.mu.Lock()
 	defer r.all.mu.Unlock()
-	if r.ended == nil {
-		r.ended = make(chan struct{})
+	if r.others().ended == nil {
+		r.join().ended = make(chan struct{})
 	}
 }
 
@@ -164,9 +169,9 @@ const endingTime = 2 * time.Second
 func (r *Reader) AwaitEnding(stop <-chan struct{}) bool {
 	var all []chan struct{}
 	r.all.mu.Lock()
-	for o := r.all.readers[r.key]; o != nil; o = o.next {
-		if o != r && o.ended != nil {
-			all = append(all, o.ended)
+	for o := r.all.readers[r.key]; o != nil; o = o.others().next {
+		if ended := o.others().ended; o != r && ended != nil {
+			all = append(all, ended)
 		}
 	}
 	r.all.mu.Unlock()
@@ -200,10 +205,14 @@ func (r *Reader) Drop() {
 // taken them. mu is held.
 func (g *Registry) remove(r *Reader) {
 	first := g.readers[r.key]
-	for p := &first; *p != nil; p = &(*p).next {
-		if *p == r {
-			*p = r.next
-			break
+	if first == r {
+		first = r.others().next
+	} else {
+		for o := first; o != nil; o = o.others().next {
+			if o.others().next == r {
+				o.join().next = r.others().next
+				break
+			}
 		}
 	}
 	if first == nil {
@@ -229,7 +238,7 @@ func (g *Registry) remove(r *Reader) {
 // moved returns the places of a reader that are to be saved. mu is held.
 func (g *Registry) moved(r *Reader) store.Positions {
 	var all store.Positions
-	alone := g.readers[r.key] == r && r.next == nil && len(g.held) == 0
+	alone := g.readers[r.key] == r && r.others().next == nil && len(g.held) == 0
 	r.mu.Lock()
 	r.look()
 	for i := range r.places {
@@ -251,7 +260,7 @@ func (g *Registry) moved(r *Reader) store.Positions {
 		if held, ok := g.held[heldPlace{r.key, room}]; ok {
 			all[room] = min(all[room], held)
 		}
-		for o := g.readers[r.key]; o != nil; o = o.next {
+		for o := g.readers[r.key]; o != nil; o = o.others().next {
 			if o == r {
 				continue
 			}
@@ -276,8 +285,8 @@ func (g *Registry) saveLocked(r *Reader) {
 // records returns places of a reader under its keys. mu is held.
 func (g *Registry) records(r *Reader, places store.Positions) []store.ReaderPositions {
 	all := []store.ReaderPositions{{Reader: r.key, Positions: places}}
-	if r.alias != "" && g.readers[r.alias] == nil {
-		all = append(all, store.ReaderPositions{Reader: r.alias, Positions: places})
+	if alias := r.others().alias; alias != "" && g.readers[alias] == nil {
+		all = append(all, store.ReaderPositions{Reader: alias, Positions: places})
 	}
 	return all
 }
@@ -293,7 +302,7 @@ func (g *Registry) Save() (waiting bool) {
 	}
 	var all []store.ReaderPositions
 	for _, first := range g.readers {
-		for r := first; r != nil; r = r.next {
+		for r := first; r != nil; r = r.others().next {
 			moved := g.moved(r)
 			if moved != nil || renew {
 				all = append(all, g.records(r, moved)...)

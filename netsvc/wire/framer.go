@@ -44,7 +44,7 @@ type FramerState struct {
 	AfterCR  bool        `json:"after_cr,omitempty"` // a CR has ended the last line: a LF or NUL belongs to it
 	Head     uint8       `json:"head,omitempty"`     // see firstLineDone
 	Mark     uint8       `json:"mark,omitempty"`     // bytes of the stream that are like those of a byte order mark
-	SubSize  int         `json:"sub,omitempty"`      // bytes of the subnegotiation so far
+	SubSize  uint16      `json:"sub,omitempty"`      // bytes of the subnegotiation so far
 	Size     int         `json:"size,omitempty"`     // bytes of the unfinished line so far
 	Partial  []byte      `json:"part,omitempty"`     // its first bytes, limit at most
 }
@@ -63,7 +63,7 @@ func RestoreFramer(limit int, s FramerState) Framer {
 		s.Head = firstLineDone
 	}
 	s.Mark = min(s.Mark, uint8(len(byteOrderMark)))
-	s.SubSize, s.Size = max(s.SubSize, 0), max(s.Size, len(s.Partial))
+	s.Size = max(s.Size, len(s.Partial))
 	if s.Partial = s.Partial[:min(len(s.Partial), limit)]; len(s.Partial) == 0 {
 		s.Partial = nil
 	}

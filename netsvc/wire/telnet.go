@@ -101,7 +101,7 @@ func (f *Framer) handleTelnet(b byte) int {
 	default:
 		f.SubSize++
 		switch {
-		case f.SubSize == maxSubnegotiation, f.Telnet == inSubIAC && b == telnetSE:
+		case f.SubSize >= maxSubnegotiation, f.Telnet == inSubIAC && b == telnetSE:
 			f.Telnet = inText
 		case f.Telnet == inSub && b == telnetIAC:
 			f.Telnet = inSubIAC
