@@ -47,9 +47,10 @@ install: build man ## install under PREFIX (default /usr/local) and /etc; DESTDI
 	install -m 0644 $(BIN)/man/bash/roomd $(DESTDIR)$(PREFIX)/share/bash-completion/completions/
 	install -m 0644 $(BIN)/man/zsh/_roomd $(DESTDIR)$(PREFIX)/share/zsh/site-functions/
 	install -m 0644 $(BIN)/man/fish/roomd.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/
-	install -d $(DESTDIR)$(DOC)/docs
+	install -d $(DESTDIR)$(DOC)/docs/screenshots
 	install -m 0644 README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE config.toml $(DESTDIR)$(DOC)/
 	install -m 0644 docs/*.md docs/*.json $(DESTDIR)$(DOC)/docs/
+	install -m 0644 docs/screenshots/* $(DESTDIR)$(DOC)/docs/screenshots/
 	cp -R examples $(DESTDIR)$(DOC)/
 	install -d $(DESTDIR)/etc/roomd
 	@test -e $(DESTDIR)/etc/roomd/config.toml || { echo "installing /etc/roomd/config.toml"; \

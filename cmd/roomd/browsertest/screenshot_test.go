@@ -84,7 +84,8 @@ func TestScreenshots(t *testing.T) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := serve(t, "server.create = [\"lobby\"]\nweb.title = \"Example\"\nserver.advertise = \"chat.example.org\"")
+	// The ports are to be seen, and the same each time. Members that come and go are not.
+	s := serveAt(t, 9000, "server.create = [\"lobby\"]\nweb.title = \"Example\"\nserver.advertise = \"chat.example.org\"\nrooms.quiet_above = 1")
 	file := filepath.Join(s.dir, "staged.jsonl")
 	stage(t, file, s.room+1)
 	s.admin("topic", "lobby", "Welcome: say hello, and ask anything")

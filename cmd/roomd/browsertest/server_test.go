@@ -30,8 +30,13 @@ type server struct {
 // serve starts a server with these lines of configuration beside those that tests need.
 func serve(t testing.TB, config string) *server {
 	t.Helper()
+	return serveAt(t, int(nextPort.Take(40))-40, config)
+}
+
+// serveAt is serve with the master port base, and the ports behind it for rooms.
+func serveAt(t testing.TB, base int, config string) *server {
+	t.Helper()
 	needs(t)
-	base := int(nextPort.Take(40)) - 40
 	s := &server{t: t, dir: t.TempDir(), port: base, room: base + 1}
 	for key, value := range map[string]string{"irc.listen": "[]", "limits.lines_per_second": "1e6", "limits.burst": "1000", "limits.connects_per_second": "1e4"} {
 		if !strings.Contains(config, key) {
