@@ -26,6 +26,12 @@
 // each room is kept by a readers.Reader, so that the client finds its place again: the holder of the
 // write lock tells it after each write, which costs other sessions one look at a flag.
 //
+// A client of the master port whose first line is one of HTTP goes to an HTTPDoor, with what was read: as
+// an HTTPConn, which counts and waits in the admission queue as long as it is no session. BeginSession
+// makes a RoomsSession of it, over a FrameConn: each of its writes is a message of one room, under the name
+// that the client knows at that place of its stream. Such a session has a goroutine that reads and one that
+// writes, and stays behind at an upgrade.
+//
 // # Goroutines
 //
 //   - the event loops and the other goroutines of transport, which call a session as the

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -154,7 +155,7 @@ func TestProxyHeader(t *testing.T) {
 	s := serve(t, func(o *netsvc.Options, _ *Options) {
 		o.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 	})
-	dialer := &http.Transport{Dial: func(network, addr string) (net.Conn, error) {
+	dialer := &http.Transport{DialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
 		c, err := net.Dial(network, addr)
 		if err == nil {
 			_, err = io.WriteString(c, "PROXY TCP4 192.0.2.7 127.0.0.1 4711 8080\r\n")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -270,5 +271,47 @@ func TestWatch(t *testing.T) {
 	for _, p := range pages {
 		p.until("", "gone", "newer")
 		p.CloseNow()
+	}
+}
+
+// TestPing finds a page dead that leaves pings unanswered and takes nothing, and no other one.
+func TestPing(t *testing.T) {
+	sockets := make(chan *socket)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := accept(w, r, r.Context().Value(connKey{}).(net.Conn))
+		if err != nil {
+			t.Error(err)
+		}
+		s.every = 50 * time.Millisecond
+		sockets <- s
+	}))
+	srv.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) }
+	srv.Start()
+	defer srv.Close()
+	dead := make(map[string]chan bool)
+	var all []*socket
+	for _, name := range []string{"answers", "silent"} {
+		c, _, err := websocket.Dial(patience(t), srv.URL, &websocket.DialOptions{Subprotocols: []string{Protocol}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.CloseNow()
+		if name == "answers" {
+			c.CloseRead(t.Context())
+		}
+		s, gone := <-sockets, make(chan bool)
+		dead[name] = gone
+		all = append(all, s)
+		go s.Await() // which reads the answers
+		s.watch(func() { close(gone) })
+	}
+	<-dead["silent"]
+	select {
+	case <-dead["answers"]:
+		t.Error("a page that answers is found dead")
+	default:
+	}
+	for _, s := range all {
+		s.Close()
 	}
 }

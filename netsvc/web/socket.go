@@ -44,6 +44,7 @@ const (
 type socket struct {
 	net.Conn // beneath ws
 	ws       *websocket.Conn
+	every    time.Duration // between two pings
 
 	// Owned by the reader.
 	message  io.Reader // nil: the next one is awaited
@@ -66,7 +67,7 @@ type socket struct {
 
 // accept answers the handshake of a WebSocket. After an error the answer is written.
 func accept(w http.ResponseWriter, r *http.Request, under net.Conn) (*socket, error) {
-	s := &socket{Conn: under, code: websocket.StatusGoingAway}
+	s := &socket{Conn: under, every: pingEvery, code: websocket.StatusGoingAway}
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{Protocol},
 		CompressionMode:    websocket.CompressionDisabled, // takes 32 KiB and more for each page
@@ -238,7 +239,7 @@ func (s *socket) watch(dead func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
-		s.timer = time.AfterFunc(pingEvery, func() { s.ping(dead, s.wrote.Load()) })
+		s.timer = time.AfterFunc(s.every, func() { s.ping(dead, s.wrote.Load()) })
 	}
 }
 
@@ -254,14 +255,14 @@ func (s *socket) ping(dead func(), before uint32) {
 		return
 	}
 	if !s.writing.Load() { // else it would wait behind what the client does not read
-		ctx, cancel := context.WithTimeout(context.Background(), pingEvery/2)
+		ctx, cancel := context.WithTimeout(context.Background(), s.every/2)
 		_ = s.ws.Ping(ctx) // OnPongReceived has the answer
 		cancel()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
-		s.timer = time.AfterFunc(pingEvery, func() { s.ping(dead, wrote) })
+		s.timer = time.AfterFunc(s.every, func() { s.ping(dead, wrote) })
 	}
 }
 
