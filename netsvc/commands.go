@@ -133,8 +133,8 @@ func (m *Member) Handle(line []byte, over int, wait bool) (own wire.Command, ok 
 	return m.perform(line, over, wait)
 }
 
-// Cost is what a line of the member costs: 1 is that of a message. A dear one is for a caller that may
-// wait.
+// Cost is what a line of the member costs: 1 is that of a message. A line that costs more is for a caller
+// that may wait.
 func (m *Member) Cost(line []byte, over int) float64 {
 	if over > 0 || !isCommand(line) {
 		return 1

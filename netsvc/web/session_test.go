@@ -1,15 +1,23 @@
 package web
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
+	"roomd/netsvc"
 	"roomd/netsvc/netsvctest"
 )
 
 // TestConversation has a page and a client of the room's port talk.
 func TestConversation(t *testing.T) {
-	s := serve(t, nil)
+	for _, portable := range []bool{false, true} {
+		t.Run(fmt.Sprintf("portable=%v", portable), func(t *testing.T) { converse(t, portable) })
+	}
+}
+
+func converse(t *testing.T, portable bool) {
+	s := serve(t, func(o *netsvc.Options, _ *Options) { o.Portable = portable })
 	ann := s.dial()
 	bob := netsvctest.Join(t, s.Room("lobby").Port)
 	ann.send("", "NICK ann")
