@@ -223,7 +223,7 @@ const clientHello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" // the beginn
 // the room den, whose password they do not know; the room mud is theirs.
 func kinds(master, lobby, den, mud, irc int) []kind {
 	long := strings.Repeat("x", 64<<10)
-	return append(ircKinds(irc), []kind{
+	return append(append(ircKinds(irc), webKinds(master)...), []kind{
 		{"a byte now and then to the master port", `roomd_sessions_ended_total{cause="idle"}`, func(a *attacker) { a.dribble(master, "LIST x") }},
 		{"silence on the master port", `roomd_sessions_ended_total{cause="idle"}`, func(a *attacker) { a.hold(master, 20, "") }},
 		{"an endless line to the master port", "roomd_requests_throttled_total", func(a *attacker) { a.pour(master, long, true) }},

@@ -224,13 +224,13 @@ func (p *process) use(room int) {
 	all.Wait()
 }
 
-// More than sixty kinds of bad clients at once, while 200 good members talk: no
+// More than ninety kinds of bad clients at once, while 200 good members talk: no
 // good line is lost or late, nothing is left of the attack but its counts, and
 // every kind of it can be seen in them. ROOMD_HOSTILE=60s makes it long (make
 // hostile).
 func TestHostile(t *testing.T) {
 	// In the ordinary tests it is a small attack: they say nothing of the machine.
-	attack, goodMembers, bound, pause, long := 3*time.Second, 60, patience, 30*time.Millisecond, false
+	attack, goodMembers, bound, pause, long := 3*time.Second, 60, patience, 50*time.Millisecond, false
 	if s := os.Getenv("ROOMD_HOSTILE"); s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil {
@@ -280,13 +280,14 @@ log.level = "warn"
 			port, first = den, "/pass secret\n"
 		}
 		enter := p.enterGood
-		if port == lobby && i%4 == 2 {
-			enter, port = p.enterGoodByIRC, irc
+		door := port
+		switch {
+		case port == lobby && i%4 == 2:
+			enter, door = p.enterGoodByIRC, irc
+		case port == lobby && i%8 == 1:
+			enter, door = p.enterGoodByWeb, p.master
 		}
-		g := enter(i, port, fmt.Sprint("good-", i), first)
-		if port == irc {
-			port = lobby
-		}
+		g := enter(i, door, fmt.Sprint("good-", i), first)
 		g.conn.SetReadDeadline(time.Time{})
 		members = append(members, g)
 		rooms[port] = append(rooms[port], g)
@@ -346,6 +347,10 @@ log.level = "warn"
 			attacking.Wait()
 		}
 	}
+	away := func() {}
+	if long {
+		away = p.idlePages(1000)
+	}
 	cease := strike()
 	// On a busy machine some kinds need longer to be seen.
 	unseen := func(now map[string]float64) (names []string) {
@@ -372,6 +377,7 @@ log.level = "warn"
 		}
 	}
 	cease()
+	away()
 
 	// The good ones fall silent one after the other, and everything arrives.
 	hush()
@@ -386,6 +392,11 @@ log.level = "warn"
 				break
 			}
 			if time.Now().After(end) || there[i].err != nil {
+				for _, g := range there {
+					if g.err != nil || g.got.Load() != want {
+						t.Logf("%s has said %d and got %d: %v", g.nick, g.said.Load(), g.got.Load(), g.err)
+					}
+				}
 				t.Fatalf("port %d: %s got %d good lines of %d: %v", port, there[i].nick, there[i].got.Load(), want, there[i].err)
 			}
 			p.metrics(metrics) // takes a moment
@@ -429,7 +440,8 @@ log.level = "warn"
 	// unless the operator ends that.
 	for i, k := range all {
 		switch name := k.name; {
-		case strings.HasSuffix(k.name, "by IRC"), strings.HasSuffix(k.name, "by IRC, unread"), k.shows == "roomd_members_throttled_total" && i < len(ircKinds(irc)),
+		case strings.HasSuffix(k.name, "by IRC"), strings.HasSuffix(k.name, "by IRC, unread"), k.shows == "roomd_members_throttled_total" && i < len(ircKinds(irc))+len(webKinds(p.master)),
+			strings.HasSuffix(k.name, "by WebSocket"),
 			strings.HasPrefix(name, "a flood of lines"), strings.HasPrefix(name, "members that say /who"),
 			strings.HasPrefix(name, "CREATE and DELETE in a flood"), strings.HasPrefix(name, "empty rooms"):
 			if _, errs, status := p.admin("ban", fmt.Sprint("127.0.1.", i+1), "--yes"); status != 0 {
