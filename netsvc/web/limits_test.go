@@ -315,3 +315,26 @@ func TestPing(t *testing.T) {
 		s.Close()
 	}
 }
+
+// Pings of a client are answered, and no faster than one after the other.
+func TestPingsInAFloodAreSlowed(t *testing.T) {
+	const pings = 6
+	s := serve(t, nil)
+	p := s.enter("ann", "lobby")
+	went := make(chan struct{})
+	go func() { // which reads the pongs
+		defer close(went)
+		p.until("lobby", "pong", "")
+	}()
+	began := time.Now()
+	for range pings {
+		if err := p.Ping(patience(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := time.Since(began); d < (pings-1)*pongEvery {
+		t.Errorf("%d pings were answered within %v", pings, d)
+	}
+	p.send("lobby", "/ping")
+	<-went
+}

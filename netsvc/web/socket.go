@@ -28,6 +28,10 @@ const (
 	pingEvery  = 25 * time.Second
 	maxSilence = 2
 
+	// pongEvery is the least time between two pings of a client that are answered: one that pings without
+	// end is read at that rate (RFC 6455, section 5.5.2, asks for an answer to each).
+	pongEvery = 50 * time.Millisecond
+
 	// closeTime bounds the closing handshake.
 	closeTime = time.Second
 )
@@ -52,6 +56,7 @@ type socket struct {
 	named    bool      // its first line is over
 	lineEnd  bool      // a line begins next
 	unpaired []byte    // the bytes of an incomplete character at the end of what was read
+	pinged   time.Time // when the client's last ping was answered
 
 	heard   atomic.Bool   // something of the client has come since the last ping
 	wrote   atomic.Uint32 // messages
@@ -73,6 +78,7 @@ func accept(w http.ResponseWriter, r *http.Request, under net.Conn) (*socket, er
 		CompressionMode:    websocket.CompressionDisabled, // takes 32 KiB and more for each page
 		InsecureSkipVerify: true,                          // the guard has looked at Origin, and knows of proxies
 		OnPongReceived:     func(context.Context, []byte) { s.heard.Store(true) },
+		OnPingReceived:     s.pingCame,
 	})
 	if err != nil {
 		return nil, err
@@ -83,6 +89,14 @@ func accept(w http.ResponseWriter, r *http.Request, under net.Conn) (*socket, er
 		return nil, errors.New("the client does not speak " + Protocol)
 	}
 	return s, nil
+}
+
+// pingCame is called by the reader before a ping is answered.
+func (s *socket) pingCame(context.Context, []byte) bool {
+	s.heard.Store(true)
+	time.Sleep(pongEvery - time.Since(s.pinged))
+	s.pinged = time.Now()
+	return true
 }
 
 // Await waits for a message, without a buffer.
