@@ -38,12 +38,12 @@ func serveAt(t testing.TB, base int, config string) *server {
 	t.Helper()
 	needs(t)
 	s := &server{t: t, dir: t.TempDir(), port: base, room: base + 1}
-	for key, value := range map[string]string{"irc.listen": "[]", "limits.lines_per_second": "1e6", "limits.burst": "1000", "limits.connects_per_second": "1e4"} {
+	for key, value := range map[string]string{"irc.listen": "[]", "rooms.max": "30", "limits.lines_per_second": "1e6", "limits.burst": "1000", "limits.connects_per_second": "1e4"} {
 		if !strings.Contains(config, key) {
 			config += "\n" + key + " = " + value
 		}
 	}
-	config = fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\nrooms.max = 30\n%s\n", base, base+1, base+39, config)
+	config = fmt.Sprintf("server.port = %d\nrooms.ports = \"%d-%d\"\n%s\n", base, base+1, base+39, config)
 	if err := os.WriteFile(filepath.Join(s.dir, "config.toml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
