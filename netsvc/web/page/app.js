@@ -109,7 +109,7 @@ async function show(name, { seq = 0, password } = {}) {
   log.show(room, { seq, unread: other && seen < answer.newest ? seen : -1 });
   people.show(room, me, (r, l) => link.ask(r, l));
   offerName();
-  if (other && !matchMedia("(pointer: coarse)").matches && !dialog.isOpen()) $("input").focus({ preventScroll: true });
+  if ((other || document.activeElement === document.body) && !matchMedia("(pointer: coarse)").matches && !dialog.isOpen()) $("input").focus({ preventScroll: true });
 }
 
 const passwords = keep.session.get("passwords", {});
