@@ -24,6 +24,8 @@ import (
 
 const examples = "../../examples"
 
+const sayOnce = examples + "/shell/say-once.sh" // which TestIDsThroughKills runs
+
 // exampleServer is a server, and a folder with the command roomd to be put into PATH.
 func exampleServer(t *testing.T, extra string) (p *process, env []string) {
 	t.Helper()

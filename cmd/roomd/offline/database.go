@@ -94,7 +94,7 @@ func (d *Database) Info() error {
 		value any
 	}{
 		{"file", d.File}, {"schema", info.Schema}, {"bytes", info.Bytes}, {"free", info.Free}, {"rooms", info.Rooms},
-		{"trash", info.Trash}, {"lines", info.Lines}, {"journal", info.WALLines}, {"bans", info.Bans}, {"audit", info.AuditEntries}, {"readers", info.Readers},
+		{"trash", info.Trash}, {"lines", info.Lines}, {"journal", info.WALLines}, {"bans", info.Bans}, {"audit", info.AuditEntries}, {"readers", info.Readers}, {"ids", info.LineIDs},
 	}
 	if d.JSON {
 		all := make(map[string]any)
