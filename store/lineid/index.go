@@ -22,7 +22,7 @@ const (
 	// which has an eighth of them.
 	Max = 1 << 20
 	// MaxFresh bounds the places in memory: beyond it Write must follow soon.
-	MaxFresh = 1 << 14
+	MaxFresh = 1 << 15
 
 	// span is how long a generation takes new places: some are kept longer by it.
 	span = 4 * time.Hour
