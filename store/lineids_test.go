@@ -180,7 +180,7 @@ func TestLineIDModel(t *testing.T) {
 					s.start()
 				},
 				"backup": func(rt *rapid.T) {
-					path := filepath.Join(dir, fmt.Sprint(n, "-", rapid.Uint64().Draw(rt, "backup")))
+					path := dbPath(t) // another one each time
 					f, err := os.Create(path)
 					if err == nil {
 						_, err = s.Snapshot(t.Context(), f, 1<<30, nil)
