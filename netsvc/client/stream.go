@@ -117,7 +117,10 @@ func (s *session) confirmOwn(f *frame) error {
 	}
 	l := s.pending[0].line
 	if l.withID {
-		return nil // the answer follows
+		if l.seq == 0 && l.matches(&f.Event) {
+			l.seq = f.Seq // as in confirmEarlier: the answer, which follows, may be lost
+		}
+		return nil
 	}
 	if !l.matches(&f.Event) {
 		for _, it := range s.pending[1:] {
