@@ -211,14 +211,15 @@ func eval[T any](p *person, expression string) T {
 	return v
 }
 
-// until waits until an expression is true.
+// until waits until an expression is true, in this page or in the one that comes instead.
 func (p *person) until(expression string) {
 	p.t.Helper()
 	await(p.t, func() string {
-		if eval[bool](p, "!!("+expression+")") {
+		ok, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool]("!!("+expression+")"))
+		if ok {
 			return ""
 		}
-		return expression
+		return fmt.Sprint(expression, " ", err)
 	})
 }
 
@@ -232,11 +233,14 @@ type node struct {
 // all are the elements that have a role and a name for a screen reader. "" is any name.
 func (p *person) all(role, name string) (found []node) {
 	p.t.Helper()
-	document := call(p, runtime.Evaluate, runtime.EvaluateParams{Expression: "document"})
+	document, err := chromedp.Call(p.ctx, runtime.Evaluate, runtime.EvaluateParams{Expression: "document"})
+	if err != nil || document.Result == nil {
+		return nil // the page is being left
+	}
 	q := accessibility.QueryAXTreeParams{ObjectID: document.Result.ObjectID, Role: role, AccessibleName: name}
 	r, err := chromedp.Call(p.ctx, accessibility.QueryAXTree, q)
 	if err != nil {
-		return nil // the page is being left
+		return nil
 	}
 	for _, n := range r.Nodes {
 		if n.Ignored {
