@@ -487,38 +487,42 @@ func (h *HTTPConn) BeginSession(c FrameConn, client netip.AddrPort) error {
 		return wire.Errorf(wire.CodeShuttingDown, upgradeText)
 	}
 	defer end()
-	if client.Addr() != h.remote.Addr() {
-		why, err := s.moveConn(h.remote.Addr(), client.Addr())
-		if err == nil {
-			if b := s.banned(0, client.Addr(), ""); b != nil {
-				_ = s.conns.Move(client.Addr(), h.remote.Addr(), 0) // until it is closed
-				why, err = RefusedBan, wire.Errorf(wire.CodeDenied, "%s", ban.Text(b))
-			}
-		}
-		if err != nil {
-			s.counters.refusals.add(why)
-			s.publishRefusalAt(d.Name(), "", client, why, err.Error())
-			return err
-		}
-	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.over {
 		return wire.Errorf(wire.CodeShuttingDown, "the connection is closed")
 	}
-	k := d.newSession(s.engine.ConnFromFrames(c, h.tcp), client, h.since)
-	k.admitted = true
-	k.set(isFramed)
-	if why, err := d.start(k, nil); err != nil {
-		if client.Addr() != h.remote.Addr() {
-			_ = s.conns.Move(client.Addr(), h.remote.Addr(), 0)
+	why, err := s.speakFor(h.remote.Addr(), client.Addr())
+	if err == nil {
+		k := d.newSession(s.engine.ConnFromFrames(c, h.tcp), client, h.since)
+		k.admitted = true
+		k.set(isFramed)
+		if why, err = d.start(k, nil); err == nil {
+			h.over = true
+			h.leaveQueue()
+			return nil
 		}
-		s.counters.refusals.add(why)
-		return wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
+		err = wire.Errorf(wire.CodeShuttingDown, "the server is stopping")
 	}
-	h.over = true
-	h.leaveQueue()
-	return nil
+	_ = s.conns.Move(client.Addr(), h.remote.Addr(), 0) // until it is closed
+	s.counters.refusals.add(why)
+	s.publishRefusalAt(d.Name(), "", client, why, err.Error())
+	return err
+}
+
+// speakFor counts a connection of a proxy as that of a client that the proxy has named, also when it says
+// why the client is refused.
+func (s *Service) speakFor(proxy, client netip.Addr) (RefusalReason, error) {
+	if client == proxy {
+		return "", nil
+	}
+	if why, err := s.moveConn(proxy, client); err != nil {
+		return why, err
+	}
+	if b := s.banned(0, client, ""); b != nil {
+		return RefusedBan, wire.Errorf(wire.CodeDenied, "%s", ban.Text(b))
+	}
+	return "", nil
 }
 
 // ChargeRequest charges a request of HTTP to the address of a client, as the master port does: it waits

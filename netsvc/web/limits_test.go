@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -337,4 +338,39 @@ func TestPingsInAFloodAreSlowed(t *testing.T) {
 	}
 	p.send("lobby", "/ping")
 	<-went
+}
+
+// TestRefusedBehindProxy has a proxy speak for a client that is over its limit: what is refused is not counted
+// for it any longer.
+func TestRefusedBehindProxy(t *testing.T) {
+	proxies := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	s := serve(t, func(o *netsvc.Options, wo *Options) {
+		o.MaxPerAddress, o.HTTPProxies, wo.Proxies = 2, proxies, proxies
+	})
+	connect := func() (*websocket.Conn, websocket.StatusCode) {
+		c, _, err := websocket.Dial(patience(t), fmt.Sprintf("ws://127.0.0.1:%d/ws", s.Service.Port()), &websocket.DialOptions{
+			Subprotocols: []string{Protocol}, HTTPHeader: http.Header{"X-Forwarded-For": {"203.0.113.5"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.CloseNow() })
+		_, _, err = c.Read(patience(t))
+		return c, websocket.CloseStatus(err)
+	}
+	for range 3 {
+		one, code1 := connect()
+		two, code2 := connect()
+		if code1 != -1 || code2 != -1 {
+			t.Fatalf("refused with %v and %v", code1, code2)
+		}
+		for range 3 {
+			if _, code := connect(); code != websocket.StatusPolicyViolation {
+				t.Fatalf("a connection above the limit: %v", code)
+			}
+		}
+		one.Close(websocket.StatusNormalClosure, "")
+		two.Close(websocket.StatusNormalClosure, "")
+		netsvctest.Eventually(t, "no connection is counted", func() bool { return s.Service.Doors()[0].Sessions == 0 && s.Service.Connections() == 0 })
+	}
 }

@@ -427,17 +427,21 @@ func (c *client) resume(token string, wait bool) error {
 		return wire.Errorf(wire.CodeBadRequest, "RESUME takes a token of 1 to 64 letters, digits, - and _")
 	}
 	d := c.door
-	d.mu.Lock()
-	before := d.tokens[token]
-	d.mu.Unlock()
-	if before != nil && before != c && !c.Replace(before.RoomsSession, wait) {
-		return netsvc.ErrWait
-	}
 	d.forget(c)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.tokens[token], c.token = c, token
-	return nil
+	for replaced := (*client)(nil); ; {
+		d.mu.Lock()
+		before := d.tokens[token]
+		if before == nil || before == replaced { // else yet another one has come meanwhile
+			d.tokens[token], c.token = c, token
+			d.mu.Unlock()
+			return nil
+		}
+		d.mu.Unlock()
+		if !c.Replace(before.RoomsSession, wait) {
+			return netsvc.ErrWait
+		}
+		replaced = before
+	}
 }
 
 const tokenBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"

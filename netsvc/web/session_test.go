@@ -3,7 +3,10 @@ package web
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/coder/websocket"
 
 	"roomd/netsvc"
 	"roomd/netsvc/netsvctest"
@@ -69,4 +72,38 @@ func converse(t *testing.T, portable bool) {
 	}
 	ann.until("", "room", "dev")
 	ann.until("", "room", "lobby")
+}
+
+// TestResumeStorm has many connections say RESUME with the same token at once: one of them stays.
+func TestResumeStorm(t *testing.T) {
+	s := serve(t, nil)
+	for range 5 {
+		all := make([]*tester, 16)
+		for i := range all {
+			all[i] = s.dial()
+		}
+		var asked sync.WaitGroup
+		for _, p := range all {
+			asked.Go(func() {
+				_ = p.Write(patience(t), websocket.MessageText, []byte("\nRESUME storm\nNICK ann\n"))
+				_ = p.Write(patience(t), websocket.MessageText, []byte("lobby\n/ping"))
+			})
+		}
+		asked.Wait()
+		sessions := func() int { return s.Service.Doors()[0].Sessions }
+		netsvctest.Eventually(t, "one session", func() bool { return sessions() == 1 })
+	}
+}
+
+// TestClientsMakeNoMarks sends what would end a line of telnet, and then is like a mark of the socket.
+func TestClientsMakeNoMarks(t *testing.T) {
+	s := serve(t, nil)
+	dev := netsvctest.Join(t, s.Room("dev").Port)
+	ann := s.enter("ann", "lobby")
+	for _, text := range []string{"a\r\x00\a>dev\nb\rc", "b\r\a>dev\nb", "\b\a>dev\nd", "\r\x00\a.\nd"} {
+		ann.sendRaw("lobby\n" + text + "\nend")
+		ann.until("lobby", "message", "end")
+	}
+	ann.send("dev", "mine")
+	dev.Expect("* ann joined (2 here)", "<ann> mine")
 }

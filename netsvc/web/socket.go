@@ -149,11 +149,11 @@ func (s *socket) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// escape takes away the bell at the beginning of a line: in a text it is U+FFFD like any other control
-// character.
+// escape takes away the bell at the beginning of a line, and each NUL: in a text they are U+FFFD like any
+// other control character. By a NUL a wire.Framer would know a telnet client, whose lines end with CR, too.
 func (s *socket) escape(b []byte) {
 	for i, c := range b {
-		if s.lineEnd && s.named && c == bell {
+		if c == 0 || s.lineEnd && s.named && c == bell {
 			b[i] = '\b'
 		}
 		if s.lineEnd = c == '\n'; s.lineEnd {
