@@ -64,6 +64,23 @@ func TestUnread(t *testing.T) {
 	p.tells("unread-two", "2", true)
 }
 
+// A guest that has taken a name bears it in the rooms where it was a guest, too.
+func TestNameInEarlierRooms(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	s.enter(s.create("names-one", ""), "first")
+	s.create("names-two", "")
+	p := s.visit(t, "/r/names-one")
+	p.named("zoe")
+	p.find("link", "*names-two*").click()
+	p.until(`location.pathname === "/r/names-two" && !document.querySelector("[data-nick=first]")`)
+	p.find("link", "*names-one*").click()
+	p.find("button", "*first*") // the members are shown when the room is
+	if len(p.matching("button", "*zoe , you*")) == 0 || len(p.matching("button", "*zoe , change*")) == 0 {
+		t.Error("the page does not know its own name")
+	}
+}
+
 // Names of members, rooms and commands are completed.
 func TestCompletion(t *testing.T) {
 	t.Parallel()

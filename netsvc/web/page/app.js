@@ -102,7 +102,7 @@ async function show(name, { seq = 0, password } = {}) {
   }
   const seen = rooms.seen(room);
   rooms.entered(answer);
-  setMe(answer.nick);
+  setMe(link.as); // the answer is older than the nick in a room that was entered before it
   blank();
   drawHead();
   composer.show(room, { why: whyNot(room), limit: limit(room) });
@@ -200,7 +200,7 @@ function waysIn(r) {
     const [, at, port] = /^(.*):(\d+)$/.exec(irc) ?? [];
     const address = !at || /^(\[::\]|0\.0\.0\.0)$/.test(at) ? host : at;
     const text = `${hello.tls ? "ircs" : "irc"}://${address}:${port}/${encodeURIComponent(r.name)}`;
-    ways.push({ text, href: text, short: hello.tls ? "ircs://" : "irc://" });
+    ways.push({ text, href: text, short: "IRC" });
   }
   return ways;
 }
@@ -293,7 +293,7 @@ async function remove(name) {
   const done = await dialog.ask({
     title: `Delete ${name}?`, submit: "Delete", danger: true,
     text: "Everybody leaves the room, and its lines are gone. Only the operator can bring it back.",
-    fields: [{ name: "key", label: "Key", value: key, hint: "It was given to whoever created the room. Where everybody may delete rooms, none is needed." }],
+    fields: [{ name: "key", label: "Key", value: key, hint: "The person who created the room has it. Where everybody may delete rooms, none is needed." }],
     run: ({ key }) => link.ask("", `DELETE ${name}${key ? ` ${key}` : ""}`),
   });
   if (done) dialog.toast(`${name} is deleted`);
@@ -332,7 +332,7 @@ function nothing() {
   people.show("", me);
   composer.show("", { why: "Open a room to write" });
   if (rooms.all.length) {
-    blank("chat", "Choose a room", "Each one is kept, line by line, for whoever comes later.", { actions: [["Jump to a room", jump, true], ["Create a room", () => createRoom()]] });
+    blank("chat", "Choose a room", "Rooms keep their lines: read what was said before you came.", { actions: [["Jump to a room", jump, true], ["Create a room", () => createRoom()]] });
   } else {
     blank("chat", "No rooms yet", "Create the first one. Browsers, nc and IRC clients meet in it.", { actions: [["Create a room", () => createRoom(), true]] });
   }
@@ -350,13 +350,13 @@ function refused(name, e) {
   const again = (label = "Try again") => ({ actions: [[label, () => show(name), true]] });
   const elsewhere = ["Jump to a room", jump];
   switch (e.code) {
-    case "password": return blank("lock", `${name} has a password`, "Whoever created the room can tell you.", {
+    case "password": return blank("lock", `${name} has a password`, "Ask the person who created the room.", {
       form: oneField({ type: "password", "aria-label": `Password of ${name}`, placeholder: "Password", autocomplete: "current-password" }, "Open", (password) => enter(name, { password })),
     });
     case "exists": return blank("people", `${link.nick} is taken in ${name}`, text, { form: oneField({ "aria-label": "Another name", value: another(link.nick) }, "Use it", takeNick) });
     case "no-room":
       rooms.forget(name);
-      return blank("ghost", `There is no room ${name}`, "It may have been deleted, or renamed.", { actions: [["Create it", () => createRoom(name), true], elsewhere] });
+      return blank("ghost", `No room is named ${name}`, "It may have been deleted, or renamed.", { actions: [["Create it", () => createRoom(name), true], elsewhere] });
     case "deleted": case "room deleted":
       rooms.forget(name);
       return blank("trash", `${name} was deleted`, text, { actions: [elsewhere] });

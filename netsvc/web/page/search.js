@@ -72,7 +72,7 @@ export class Search {
     if (!text) {
       this.#asked = "";
       this.#number++;
-      return this.#empty("Every line of this room, and who wrote it.");
+      return this.#empty("Finds text and nicks in all lines of this room.");
     }
     if (text === this.#asked || this.#busy) return;
     this.#asked = text;
