@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -201,10 +202,10 @@ const (
 
 // frame is a frame of a client, the last of its message. The key that masks it is zero, so that
 // the text stands in it as it is.
-func frame(op byte, text string) string { return frameOf(0x80|op, len(text)) + text }
+func frame(op byte, text string) string { return frameOf(0x80|op, uint64(len(text))) + text }
 
 // frameOf is the head of a frame, of any length.
-func frameOf(first byte, length int) string {
+func frameOf(first byte, length uint64) string {
 	b := []byte{first}
 	switch {
 	case length < 126:
@@ -212,7 +213,7 @@ func frameOf(first byte, length int) string {
 	case length < 1<<16:
 		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(length))
 	default:
-		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(length))
+		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), length)
 	}
 	return string(append(b, 0, 0, 0, 0))
 }
@@ -325,7 +326,7 @@ func webKinds(master int) []kind {
 		}},
 		{"WebSockets that never read", written, func(a *attacker) { hold(a, 5, frame(opText, "\nWATCH\n")+frame(opText, "lobby\n/history 1000\n")) }},
 		{"huge frames", accepted, func(a *attacker) {
-			say(a, a.either(frameOf(0x80|opText, 1<<62), frameOf(0x80|opText, -1), frameOf(0x80|opText, 100<<20), frame(opText, "mud\n"+long+long))+long)
+			say(a, a.either(frameOf(0x80|opText, 1<<62), frameOf(0x80|opText, math.MaxUint64), frameOf(0x80|opText, 100<<20), frame(opText, "mud\n"+long+long))+long)
 		}},
 		{"fragments without end", accepted, func(a *attacker) {
 			in(a, frameOf(opText, 4)+"mud\n", strings.Repeat(frameOf(opMore, 1)+"x", 1000)+strings.Repeat(frameOf(opMore, 0), 1000), true)
