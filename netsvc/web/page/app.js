@@ -410,9 +410,11 @@ function setMe(nick) {
 
 const isGuest = (nick) => /^guest-\d+$/.test(nick);
 
-// offerName asks for a name in place, once, while the messages can be read.
+let nickRefused = false; // lines wait for another one
+
+// offerName asks for a name in place, once, while the messages can be read; and again if the wanted one was refused.
 function offerName() {
-  $("naming").hidden = !!keep.get("nick", "") || keep.get("guest", false) || !link.entered(room);
+  $("naming").hidden = !link.entered(room) || (!nickRefused && (!!keep.get("nick", "") || keep.get("guest", false)));
 }
 
 async function takeNick(nick) {
@@ -420,7 +422,8 @@ async function takeNick(nick) {
   const name = typeof taken === "string" ? taken : nick;
   keep.set("nick", name);
   setMe(name);
-  $("naming").hidden = true;
+  nickRefused = false;
+  offerName();
 }
 
 // another proposes a nick that is like one that is taken.
@@ -434,6 +437,7 @@ function another(nick) {
 }
 
 function proposeNick(nick, e) {
+  nickRefused = true;
   $("naming").hidden = false;
   const taken = e.code === "exists";
   $("naming-text").textContent = taken ? `${nick} is taken. Another name?` : "What should people call you?";
@@ -456,7 +460,11 @@ $("naming").addEventListener("submit", async (e) => {
 });
 $("stay-guest").addEventListener("click", () => {
   keep.set("guest", true);
-  $("naming").hidden = true;
+  keep.set("nick", undefined);
+  link.stayGuest();
+  setMe(link.as);
+  nickRefused = false;
+  offerName();
   $("input").focus();
 });
 
@@ -712,7 +720,9 @@ for (const type of ["end", "refused"]) {
 link.addEventListener("nick", ({ detail: { nick, code, text } }) => {
   const wanted = keep.get("nick", "");
   setMe(nick);
-  if (code && wanted) proposeNick(wanted, { code, text });
+  if (code && wanted) return proposeNick(wanted, { code, text });
+  nickRefused = false;
+  offerName();
 });
 link.addEventListener("line", ({ detail: { room: name, line: l, live } }) => {
   const named = rooms.line(name, l, me);

@@ -24,6 +24,7 @@ export class Link extends EventTarget {
   #token = keep.session.get("token", "");
   #claim = 0; // the newest attempt to be the page's only session: RESUME alone, or with NICK
   #granted = 0; // the newest one that succeeded
+  #denied = 0; // the newest one whose nick was refused: RESUME was answered before
   #renaming = 0; // lines wait meanwhile: they have one sender
   #names = new Map(); // of rooms, by id
   #nickTries = 0;
@@ -60,7 +61,7 @@ export class Link extends EventTarget {
   async start() {
     addEventListener("pagehide", () => this.outboxes.save());
     const channel = new BroadcastChannel("roomd");
-    const stored = this.#token;
+    const stored = /^[\w-]{1,64}$/.test(this.#token) ? this.#token : "";
     const me = random();
     let other = false;
     channel.onmessage = ({ data }) => {
@@ -127,6 +128,8 @@ export class Link extends EventTarget {
       this.#emit("nick", { nick: this.as });
       this.#grant();
     }, (e) => {
+      this.#denied = this.#claim;
+      if (!this.nick) return this.#grant();
       if (!this.#nickTries) this.#emit("nick", { nick: this.as, code: e.code, text: e.text });
       if (e.code !== "exists") return;
       this.#nickTimer = setTimeout(() => {
@@ -146,6 +149,13 @@ export class Link extends EventTarget {
       if (r.state === "out") this.#enter(r); // perhaps the nick was taken there
       this.#flush(r);
     }
+  }
+
+  // stayGuest gives up the nick that is wanted.
+  stayGuest() {
+    clearTimeout(this.#nickTimer);
+    this.nick = "";
+    if (this.#denied === this.#claim) this.#grant();
   }
 
   // setNick takes another nick, for all rooms or for none.

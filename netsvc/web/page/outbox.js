@@ -19,6 +19,8 @@ export function sameText(sent, got) {
   return a.length === b.length && b.every((c, i) => c === a[i] || c === "\ufffd");
 }
 
+const isBox = (b) => typeof b?.name === "string" && Array.isArray(b.items) && b.items.every((i) => typeof i?.text === "string" && typeof i.line === "string");
+
 // Item is a line on its way.
 class Item {
   static #ids = 0;
@@ -41,7 +43,7 @@ export class Outbox {
 
   constructor(changed) {
     this.#changed = changed;
-    for (const kept of keep.session.get("outbox", [])) {
+    for (const kept of keep.session.get("outbox", []).filter(isBox)) {
       const items = kept.items.map((i) => new Item({ ...i, unsure: i.sentOn !== 0 && !i.error }));
       this.#rooms.set(fold(kept.name), { ...kept, items });
     }

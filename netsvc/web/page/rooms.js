@@ -6,12 +6,14 @@ import { count, el, fold, icon, mentions, plural, roomHref, unseen } from "./tex
 // More rooms than these are not drawn in the list; the jump dialog finds all of them.
 const drawn = 250;
 
+const names = (key) => new Set(keep.get(key, []).filter((name) => typeof name === "string"));
+
 export class Rooms extends EventTarget {
   #all = new Map(); // folded name → the newest room object of the server
   #seen = keep.get("seen", {}); // room id → the newest line that the reader has seen
   #mentions = new Map(); // room id → numbers of unseen lines that mention the reader
-  #opened = new Set(keep.get("opened", []));
-  #muted = new Set(keep.get("muted", []));
+  #opened = names("opened");
+  #muted = names("muted");
   #items = new Map(); // name → its element in the list
   #drawing = false;
   loaded = false;
