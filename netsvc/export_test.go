@@ -6,5 +6,5 @@ func (s *Service) DeleteIf(name string, allowed func(*Room) error) error {
 	if err != nil {
 		return err
 	}
-	return s.deleteRoom(end, name, "", "", allowed)
+	return s.deleteRoom(end, name, "", "", "", allowed)
 }

@@ -53,7 +53,7 @@ func TestNobodyIsHandedOverForADeletedRoom(t *testing.T) {
 		}
 	}
 	deleted := make(chan error)
-	go func() { deleted <- s.deleteRoom(end, "den", "", "", func(*Room) error { return nil }) }()
+	go func() { deleted <- s.deleteRoom(end, "den", "", "", "", func(*Room) error { return nil }) }()
 	if err := <-frozen; err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestDeletionInAProcessThatIsLeft(t *testing.T) {
 		t.Fatal("it does not look around")
 	}
 	deleted := make(chan error, 1)
-	go func() { deleted <- s.deleteRoom(end, "lobby", "", "", func(*Room) error { return nil }) }()
+	go func() { deleted <- s.deleteRoom(end, "lobby", "", "", "", func(*Room) error { return nil }) }()
 	if err := <-frozen; err != nil {
 		t.Fatal(err)
 	}

@@ -408,14 +408,14 @@ func (s *Service) createOn(req wire.Request, by Creation) (RoomInfo, string, err
 
 // deleteOn is DELETE of a client at a conn, which may wait. done gets the result. The error is
 // errMustWait, or errMoved: then done is not called, or what it does is in vain.
-func (s *Service) deleteOn(k *transport.Conn, req wire.Request, session uint64, remote netip.AddrPort, done func(name string, err error)) error {
+func (s *Service) deleteOn(k *transport.Conn, req wire.Request, session uint64, door string, remote netip.AddrPort, done func(name string, err error)) error {
 	end, ok := s.engine.TryBeginChange()
 	if !ok {
 		return errMustWait
 	}
 	if !k.RunBlocking(func() { // an upgrade does not wait for it
 		var name string
-		err := s.deleteRoom(end, req.Name, "", remote.String(), func(r *Room) error {
+		err := s.deleteRoom(end, req.Name, "", door, remote.String(), func(r *Room) error {
 			name = r.name()
 			return s.mayDelete(r, session, req.Secret)
 		})
@@ -437,7 +437,7 @@ func (s *RoomsSession) HandleRequest(req wire.Request) (info RoomInfo, key strin
 	case wire.VerbJoin:
 		info, err = s.svc.reachable(req.Name)
 	case wire.VerbDelete:
-		if moved := s.svc.deleteOn(s.conn, req, 0, s.remote, func(name string, e error) { info.Name, err = name, e }); moved != nil {
+		if moved := s.svc.deleteOn(s.conn, req, 0, s.door.Name(), s.remote, func(name string, e error) { info.Name, err = name, e }); moved != nil {
 			err = ErrWait // if the server is gone, the session has ended by then
 		}
 	}
@@ -528,7 +528,7 @@ func (c *masterSession) delete(req wire.Request) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	return c.svc.deleteOn(c.conn, req, c.id, c.remote, func(name string, err error) {
+	return c.svc.deleteOn(c.conn, req, c.id, "", c.remote, func(name string, err error) {
 		if err != nil {
 			c.fail(err)
 		} else {

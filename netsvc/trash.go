@@ -1,6 +1,7 @@
 package netsvc
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -21,16 +22,17 @@ func (s *Service) Delete(name, say string, audit ...store.Audit) error {
 	if err != nil {
 		return err
 	}
-	return s.deleteRoom(end, name, say, "", nil, audit...)
+	return s.deleteRoom(end, name, say, "", "", nil, audit...)
 }
 
 // deleteRoom deletes a room, unless allowed returns an error; nil: it is allowed. When deleteRoom
 // returns nil, the members have got what was pending and the farewell, and the port is released.
-// say is shown before the farewell, and from is the address of the client; both may be "".
+// say is shown before the farewell, and from is the address of the client, which has come by that
+// door (for the audit; "": the master port); all may be "".
 // While members drain, endChange has been called: no other process could take the room over,
 // and an upgrade does not wait for it.
-func (s *Service) deleteRoom(endChange func(), name, say, from string, allowed func(*Room) error, audit ...store.Audit) error {
-	r, err := s.deleteFromStore(name, say, from, allowed, audit)
+func (s *Service) deleteRoom(endChange func(), name, say, door, from string, allowed func(*Room) error, audit ...store.Audit) error {
+	r, err := s.deleteFromStore(name, say, door, from, allowed, audit)
 	endChange()
 	if err == nil {
 		r.work.wait()
@@ -38,7 +40,7 @@ func (s *Service) deleteRoom(endChange func(), name, say, from string, allowed f
 	return err
 }
 
-func (s *Service) deleteFromStore(name, say, from string, allowed func(*Room) error, audit []store.Audit) (*Room, error) {
+func (s *Service) deleteFromStore(name, say, door, from string, allowed func(*Room) error, audit []store.Audit) (*Room, error) {
 	r, err := s.room(name)
 	if err != nil {
 		return nil, err
@@ -50,7 +52,7 @@ func (s *Service) deleteFromStore(name, say, from string, allowed func(*Room) er
 			return nil, err
 		}
 	}
-	err = s.store.Delete(r.id, say, append(audit, networkAudit(store.DoorMaster, from, "DELETE "+r.name())...)...)
+	err = s.store.Delete(r.id, say, append(audit, networkAudit(cmp.Or(door, store.DoorMaster), from, "DELETE "+r.name())...)...)
 	switch {
 	case errors.Is(err, store.ErrNoRoom): // deleted by another client meanwhile
 		return nil, wire.Errorf(wire.CodeNoRoom, "there is no room named %s", r.name())

@@ -29,6 +29,7 @@ const (
 	DoorPage   = "admin web"
 	DoorMaster = "master port"
 	DoorIRC    = "irc"
+	DoorWeb    = "web"
 	DoorSignal = "signal"
 	DoorTool   = "roomd store"
 )
@@ -45,7 +46,9 @@ type Audit struct {
 }
 
 // isNetwork reports whether a client has made the change.
-func (a *Audit) isNetwork() bool { return a.Door == DoorMaster || a.Door == DoorIRC }
+func (a *Audit) isNetwork() bool {
+	return a.Door == DoorMaster || a.Door == DoorIRC || a.Door == DoorWeb
+}
 
 // addAudit adds an entry, and keeps only the newest Kept entries of its kind.
 type addAudit struct {
@@ -54,7 +57,7 @@ type addAudit struct {
 }
 
 // AddAudit adds an entry to the audit; when it returns nil the entry is on disk. The
-// newest 100,000 entries are kept, and as many from the master port; longer texts
+// newest 100,000 entries are kept, and as many from clients; longer texts
 // than 2 KiB are cut off.
 func (s *Store) AddAudit(a Audit) error {
 	_, err := s.change(addAudit{a, auditKept})

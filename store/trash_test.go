@@ -158,8 +158,9 @@ func TestAudit(t *testing.T) {
 		t.Errorf("%+v, %v", all, err)
 	}
 	// What comes over the network is bounded as well, and pushes nothing else out.
+	doors := []string{DoorMaster, DoorIRC, DoorWeb}
 	for i := range 12 {
-		a := Audit{Time: start.Add(time.Duration(i)*time.Second + time.Millisecond), UID: -1, From: "192.0.2.7:1", Door: DoorMaster, Line: fmt.Sprint("n", i)}
+		a := Audit{Time: start.Add(time.Duration(i)*time.Second + time.Millisecond), UID: -1, From: "192.0.2.7:1", Door: doors[i%len(doors)], Line: fmt.Sprint("n", i)}
 		if _, err := s.change(addAudit{a, 5}); err != nil {
 			t.Fatal(err)
 		}

@@ -5,11 +5,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
 	"roomd/netsvc"
 	"roomd/netsvc/netsvctest"
+	"roomd/store"
 )
 
 // TestConversation has a page and a client of the room's port talk.
@@ -72,6 +74,25 @@ func converse(t *testing.T, portable bool) {
 	}
 	ann.until("", "room", "dev")
 	ann.until("", "room", "lobby")
+}
+
+// TestAudit creates and deletes a room: the audit names the door, by which the store knows a client
+// from an operator.
+func TestAudit(t *testing.T) {
+	s := serve(t, nil)
+	ann := s.dial()
+	ann.send("", "CREATE den", "DELETE den")
+	ann.until("", "ok", "create")
+	ann.until("", "ok", "delete")
+	all, _, err := s.Store.Audits(t.Context(), time.Time{}, 2, nil)
+	if err != nil || len(all) != 2 {
+		t.Fatal(all, err)
+	}
+	for i, line := range []string{"CREATE den", "DELETE den"} {
+		if a := all[i]; a.Door != store.DoorWeb || a.Line != line || a.UID != -1 || a.From == "" {
+			t.Errorf("got %+v", a)
+		}
+	}
 }
 
 // TestResumeStorm has many connections say RESUME with the same token at once: one of them stays.
