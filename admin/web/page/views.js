@@ -241,7 +241,7 @@ const said = (l) => el("p", { class: "line" }, el("time", { datetime: l.time, ti
 
 const remove = (name, then) => form({
   title: `Delete ${name}`, text: "The room goes to the trash, from where it can be restored for some time. Its members are disconnected.", submit: "Delete it", danger: true,
-  fields: [{ name: "say", label: "Notice to its members (optional)" }, { name: "in", label: "When", hint: "Like 60s or 1h from now, and its members are told; empty: at once." }],
+  fields: [{ name: "say", label: "Notice to its members (optional)" }, { name: "in", label: "When", hint: "For example 60s or 1h from now; its members are told. Empty: at once." }],
   run: (flags) => act(command("delete", flags, name)),
 }).then((done) => done && then?.());
 

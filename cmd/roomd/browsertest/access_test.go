@@ -123,6 +123,9 @@ func TestRefused(t *testing.T) {
 	p.find("main", "").p.until(`document.querySelector("#blank, [role=alert]")?.innerText.trim()`)
 	p.open(s.url("/r/no-such-room"))
 	p.until(`document.querySelector("#blank, [role=alert]")?.innerText.trim()`)
+	p.until(`document.querySelector("#input").disabled`)
+	s.create("no-such-room", "") // by somebody else: the page says no more that it is not there
+	p.until(`!document.querySelector("#input").disabled`)
 	p.open(s.url("/r/lobby"))
 	p.sees("still-1")
 	p.away(true) // the page does not come back

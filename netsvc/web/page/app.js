@@ -47,6 +47,7 @@ let me = keep.get("nick", ""); // the nick the reader has: a guest's, too
 let opening = 0; // counts changes of the room, so that late answers are left alone
 let served = document.title; // the server's title
 let ended = ""; // why the room in sight has ended, for the composer
+let gone = ""; // the room that is not there, or no more, while the page says so
 
 // Addresses. "r/lobby#812" is line 812 of the room lobby.
 
@@ -73,7 +74,7 @@ async function show(name, { seq = 0, password } = {}) {
   const other = name !== room;
   room = name;
   rooms.current = name;
-  ended = "";
+  ended = gone = "";
   rooms.draw();
   drawer("");
   drawHead();
@@ -189,16 +190,21 @@ function drawHead() {
   $("search-open").disabled = !answer;
 }
 
+const isLocal = (host) => /^(localhost|127\.[\d.]+|\[::1\])$/.test(host);
+
 // waysIn are the commands and addresses that lead into a room without this page.
 function waysIn(r) {
   const hello = link.hello;
   if (!r?.port || !hello) return [];
   const host = hello.host || location.hostname;
-  const ways = [{ text: `${hello.tls ? "ncat --ssl" : "nc"} ${host} ${r.port}` }];
+  // A proxy has brought the page to another machine, where localhost is not the server.
+  const away = (h) => isLocal(h) && !isLocal(location.hostname);
+  const ways = away(host) ? [] : [{ text: `${hello.tls ? "ncat --ssl" : "nc"} ${host} ${r.port}` }];
   const irc = hello.irc?.[0];
   if (irc) {
     const [, at, port] = /^(.*):(\d+)$/.exec(irc) ?? [];
     const address = !at || /^(\[::\]|0\.0\.0\.0)$/.test(at) ? host : at;
+    if (away(address)) return ways;
     const text = `${hello.tls ? "ircs" : "irc"}://${address}:${port}/${encodeURIComponent(r.name)}`;
     ways.push({ text, href: text, short: "IRC" });
   }
@@ -234,18 +240,17 @@ function editTopic() {
 // about shows what can be done with the room.
 function about() {
   const name = room, r = rooms.get(name), answer = link.entered(name);
-  const key = keep.get("keys", {})[r?.id];
+  const key = keep.get("keys", {})[r?.id], ways = waysIn(r ?? answer);
   const d = dialog.open(`About ${name}`, dialog.sheet(name, () => d.close(),
     r?.topic && fill(el("p", { dir: "auto" }), r.topic, { isRoom }),
-    el("h3", {}, "Other ways into this room"),
-    el("div", { class: "ways" }, ...waysIn(r ?? answer).map((w) => chip(w, false))),
+    ...(ways.length ? [el("h3", {}, "Other ways into this room"), el("div", { class: "ways" }, ...ways.map((w) => chip(w, false)))] : []),
     el("h3", {}, "This room"),
     answer && !whyNot(name) && dialog.row("pencil", "Set the topic", () => { d.close(); editTopic(); }),
     dialog.row("link", "Copy the link to this room", () => { d.close(); dialog.copy(new URL(roomHref(name), base).href); }),
     muteRow(name),
     key && dialog.row("copy", "Copy the key that deletes this room", () => { d.close(); dialog.copy(key); }),
     rooms.opened.includes(name) && dialog.row("leave", "Leave this room", () => { d.close(); leave(name); }),
-    dialog.row("trash", "Delete this room…", () => { d.close(); remove(name); }, { class: "sheet-row danger-quiet" })));
+    r && dialog.row("trash", "Delete this room…", () => { d.close(); remove(name); }, { class: "sheet-row danger-quiet" })));
 }
 
 function muteRow(name) {
@@ -342,6 +347,7 @@ function nothing() {
 // refused shows why a room cannot be entered, or was left, by the code of the error.
 function refused(name, e) {
   ended = "You are not in this room";
+  gone = ["no-room", "deleted", "room deleted"].includes(e.code) ? fold(name) : "";
   composer.show(name, { why: ended });
   people.show("", me);
   drawHead();
@@ -702,6 +708,8 @@ link.addEventListener("room", ({ detail }) => {
       const r = rooms.get(other);
       if (r && r.name !== room) enter(r.name, { since: rooms.seen(r.name) }).then((a) => rooms.entered(a), () => { /* it is shown when it is opened */ });
     }
+  } else if (gone && fold(detail.name) === gone && detail.type === "room") {
+    show(room); // it is back
   } else if (!room && started && detail.type !== "list" && $("blank").querySelector("h2")) nothing();
   drawHead();
 });

@@ -91,7 +91,7 @@ export async function copy(text) {
     return true;
   } catch { // plain HTTP to another machine has no clipboard: show it, selected
     const input = el("input", { class: "field fixed", value: text, readonly: true, "aria-label": "Text to copy" });
-    const d = open("Copy", el("div", { class: "dialog-form" }, el("h2", {}, "Copy this"), el("p", {}, "The browser lets a page copy only by https."), input,
+    const d = open("Copy", el("div", { class: "dialog-form" }, el("h2", {}, "Copy this"), el("p", {}, isSecureContext ? "The browser does not let the page copy." : "The browser lets a page copy only by https."), input,
       el("div", { class: "dialog-actions" }, el("button", { class: "button", click: () => d.close() }, "Close"))));
     input.select();
     return false;

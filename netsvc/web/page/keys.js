@@ -18,6 +18,7 @@ const shown = [
     [["Enter", "↑", "↓", "c"], "In the messages: choose a line, c copies its link"],
     [[`${ctrl} Shift F`], "Search this room"],
     [["F6", "Shift F6"], "Next, previous part of the page"],
+    [["?", `${ctrl} /`], "Show the keys and commands"],
   ]],
   ["Writing", [
     [["Enter"], "Send"],
