@@ -121,12 +121,34 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
+// repeat runs a command until seen returns: nobody says when a stream has begun to follow events.
+func (b *browser) repeat(line string, seen func()) {
+	end := make(chan struct{})
+	var commands sync.WaitGroup
+	defer commands.Wait()
+	defer close(end)
+	commands.Go(func() {
+		for {
+			b.run(line)
+			select {
+			case <-end:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	})
+	seen()
+}
+
 // A stream runs until the browser ends it.
 func TestWatch(t *testing.T) {
 	o := start(t, web.Options{})
 	b := o.enter()
 	b.ok("create lobby")
 	s := b.follow("watch?line=" + url.QueryEscape("watch lobby --json"))
+	b.repeat("say lobby ready", func() {
+		s.until("the notice", func(m message) bool { return strings.Contains(m.Line, "ready") })
+	})
 	c := netsvctest.Join(t, o.Room("lobby").Port)
 	s.until("the join", func(m message) bool { return strings.Contains(m.Line, `"type":"join"`) })
 	c.Send("<img src=x onerror=alert(1)>")
@@ -146,24 +168,11 @@ func TestLive(t *testing.T) {
 	b := o.enter()
 	s := b.follow("live")
 	b.ok("create lobby")
-	// Nobody says when the page has begun to follow events.
-	var commands sync.WaitGroup
-	seen := make(chan struct{})
-	commands.Go(func() {
-		for {
-			b.run("loglevel info")
-			select {
-			case <-seen:
-				return
-			case <-time.After(50 * time.Millisecond):
-			}
-		}
+	b.repeat("loglevel info", func() {
+		s.until("the event", func(m message) bool {
+			return m.Kind == "events" && len(m.Values) == 1 && m.Values[0]["type"] == "command"
+		})
 	})
-	s.until("the event", func(m message) bool {
-		return m.Kind == "events" && len(m.Values) == 1 && m.Values[0]["type"] == "command"
-	})
-	close(seen)
-	commands.Wait()
 	c := netsvctest.Join(t, o.Room("lobby").Port)
 	c.Send("one", "two", "three")
 	s.until("lines in a sample", func(m message) bool {
