@@ -93,7 +93,7 @@ const agoText = (of) => (row) => (of(row) ? span(Date.now() - when(of(row))) : "
 
 // fields of forms
 const why = { name: "why", label: "Reason (optional)" };
-const time = { name: "for", label: "For how long", hint: "Like 10m, 24h or 30d; empty: until it is lifted." };
+const time = { name: "for", label: "For how long", hint: "For example 10m, 24h or 30d. Empty: until it is lifted." };
 
 /* Overview */
 
@@ -363,7 +363,7 @@ export function bans(content) {
       { name: "nick", title: "Nick", of: (b) => b.nick },
       { name: "room", title: "Room", of: (b) => b.room || "every room" },
       { name: "created", title: "Since", of: (b) => when(b.created), show: (b) => moment(b.created) },
-      { name: "until", title: "Until", of: (b) => when(b.until), show: (b) => (b.until ? moment(b.until) : "lifted") },
+      { name: "until", title: "Until", of: (b) => when(b.until), show: (b) => (b.until ? moment(b.until) : "it is lifted") },
       { name: "by", title: "By", of: (b) => b.by },
       { name: "why", title: "Reason", of: (b) => b.why, kind: "wide" },
       { name: "actions", title: "", show: (b) => el("div", { class: "actions" }, change("Lift", doing(() => command("unban", {}, `#${b.id}`), () => stop.now()), "", `#${b.id}`)) },
@@ -414,7 +414,7 @@ export function plans(content) {
   });
   const plan = (title, fields, line) => form({
     title, text: "Members are told now, and again shortly before.", submit: "Plan it", danger: true,
-    fields: [...fields, { name: "in", label: "In", hint: "Like 10m or 24h.", required: true }, { name: "say", label: "Notice (optional)" }], run: (v) => act(line(v)),
+    fields: [...fields, { name: "in", label: "In", hint: "For example 10m or 24h.", required: true }, { name: "say", label: "Notice (optional)" }], run: (v) => act(line(v)),
   }).then((done) => done && stop.now());
   content.append(list.element);
   const stop = refresh(async () => {
