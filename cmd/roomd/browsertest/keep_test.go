@@ -51,3 +51,24 @@ func TestRoomsNamedLikeProperties(t *testing.T) {
 		p.sees("in " + name)
 	}
 }
+
+// A page that has the storage of another one, which does not answer in time, takes the other one's place. The
+// other one may come back, and then both stay.
+func TestTokenOfTwoPages(t *testing.T) {
+	t.Parallel()
+	s := serve(t, `server.create = ["lobby"]`)
+	nc := s.enter(s.room, "nc")
+	p := s.visit(t, "/r/lobby")
+	nc.until("joined")
+	token := eval[string](p, `sessionStorage.getItem("roomd:/:token")`)
+	two := s.visit(t, "/icon.svg")
+	eval[int](two, fmt.Sprintf(`(sessionStorage.setItem("roomd:/:token", %q), 0)`, token))
+	two.open(s.url("/r/lobby"))
+	p.find("button", "Try again").click()
+	p.say("one")
+	nc.until("> one")
+	two.sees("one")
+	two.say("two")
+	nc.until("> two")
+	p.sees("two")
+}

@@ -74,15 +74,21 @@ export class Link extends EventTarget {
       await new Promise((done) => setTimeout(done, 50));
     }
     if (!stored || other) {
-      this.#token = random();
-      keep.session.set("token", this.#token);
+      this.#renew();
       if (other) this.outboxes.forget();
     }
     this.#socket.start();
   }
 
-  // retry connects at once, or asks the server for a word if there is a connection.
+  #renew() {
+    this.#token = random();
+    keep.session.set("token", this.#token);
+  }
+
+  // retry connects at once, or asks the server for a word if there is a connection. A page that was refused comes as another
+  // one: if its place was taken, both stay.
   retry() {
+    if (this.state === "refused") this.#renew();
     this.#socket.retry();
   }
 
