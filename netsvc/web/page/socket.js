@@ -18,6 +18,7 @@ export class Socket {
   #owner;
   #socket = null;
   #tries = 0;
+  #refused = false; // the page comes back only if the reader wants it
   #heard = 0; // when the server last said something
   #tick = 0; // when the clock was last looked at
   #timers = {};
@@ -30,7 +31,7 @@ export class Socket {
   }
 
   start() {
-    addEventListener("online", () => this.retry());
+    addEventListener("online", () => this.#refused || this.retry());
     addEventListener("offline", () => this.#probe());
     addEventListener("pageshow", (e) => e.persisted && this.#wake());
     document.addEventListener("visibilitychange", () => document.hidden || this.#wake());
@@ -106,7 +107,8 @@ export class Socket {
     this.#drop();
     this.#timer("open");
     this.#timer("probe");
-    if (code === refusedCode) return this.#owner.lost({ code, why });
+    this.#refused = code === refusedCode;
+    if (this.#refused) return this.#owner.lost({ code, why });
     if (code === upgradeCode) this.#tries = 0;
     const most = Math.min(firstPause * 2 ** Math.min(this.#tries++, 20), lastPause);
     const pause = most / 2 + Math.random() * (most / 2);
