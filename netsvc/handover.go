@@ -274,7 +274,9 @@ func (s *Service) handOverDoors(send Send, rosters map[*roster]int) (members int
 // handOver returns the state of the session and its members, and about how many bytes of it vary in
 // size. No goroutine reads or writes the conn.
 func (s *RoomsSession) handOver(rosters map[*roster]int) (st roomsSessionState, size int) {
+	s.mu.Lock() // a member of a deleted room may be closed just now
 	answers := slices.Clone(s.answers)
+	s.mu.Unlock()
 	var farewells []byte
 	for _, m := range s.allMembers() {
 		if m.room.dropped.Load() { // the other process does not know the room
