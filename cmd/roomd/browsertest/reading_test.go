@@ -18,7 +18,7 @@ func TestReload(t *testing.T) {
 	s.create("reload", "")
 	p := s.join(t, "reload", "rita")
 	bob := s.speaker(t, "reload", "bob")
-	want := numbered("typed", 100) // the server reads twenty in a second
+	want := numbered("typed", 300) // the server reads twenty in a second: some wait for long, on a busy machine too
 	p.find("textbox", "Message").focus()
 	p.write(strings.Join(want, "\n"))
 	p.press("Enter")
