@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -164,16 +165,27 @@ func appendRooms(b []byte, command string, rooms []roomLine) []byte {
 	return b
 }
 
-// watchEvery is how often the watchers are told what has changed.
-const watchEvery = time.Second
+const (
+	// watchEvery is how often the watchers are told what has changed. They are told tellAtOnce at a time,
+	// for most of that time: a thousand writes in a row would delay the lines of the rooms.
+	watchEvery = time.Second
+	tellAtOnce = 16
+)
 
 // feed tells watchers what changes in the list of rooms.
 type feed struct {
 	mu       sync.Mutex
-	watchers map[*client]bool // true: it has missed something, and gets the whole list
-	rooms    []roomLine       // what the watchers know, unless they have missed something
-	all      []byte           // rooms as the answer to WATCH; nil: not rendered yet
-	stop     chan struct{}    // closed when the last watcher leaves
+	watchers []*watcher    // in the order in which they are told
+	rooms    []roomLine    // what the watchers know, or are just told, unless they have missed something
+	all      []byte        // rooms as the answer to WATCH; nil: not rendered yet
+	stop     chan struct{} // closed when the last watcher leaves
+}
+
+// watcher is a client that has said WATCH. mu of the feed guards it.
+type watcher struct {
+	*client
+	missed bool // it has missed something, and gets the whole list
+	left   bool
 }
 
 // join answers WATCH, and tells the client of changes from then on.
@@ -181,21 +193,33 @@ func (f *feed) join(c *client) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.watchers) == 0 {
-		f.watchers, f.stop = make(map[*client]bool), make(chan struct{})
+		f.stop = make(chan struct{})
 		f.rooms, f.all = roomsOf(c.Service(), c.Service().List()), nil
 		go f.run(c.Service(), f.stop)
 	}
-	f.watchers[c] = !c.Tell(f.answer())
+	i := f.index(c)
+	if i < 0 {
+		i = len(f.watchers)
+		f.watchers = append(f.watchers, &watcher{client: c})
+	}
+	f.watchers[i].missed = !c.Tell(f.answer())
+}
+
+// index returns the place of a client among the watchers; -1: it has none. mu is held.
+func (f *feed) index(c *client) int {
+	return slices.IndexFunc(f.watchers, func(w *watcher) bool { return w.client == c })
 }
 
 // leave ends the watch of a client, if it has one.
 func (f *feed) leave(c *client) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, ok := f.watchers[c]; !ok {
+	i := f.index(c)
+	if i < 0 {
 		return
 	}
-	if delete(f.watchers, c); len(f.watchers) == 0 {
+	f.watchers[i].left = true
+	if f.watchers = slices.Delete(f.watchers, i, i+1); len(f.watchers) == 0 {
 		close(f.stop)
 		f.rooms, f.all = nil, nil
 	}
@@ -219,29 +243,40 @@ func (f *feed) run(svc *netsvc.Service, stop <-chan struct{}) {
 		case <-stop:
 			return
 		}
-		rooms := roomsOf(svc, svc.List())
-		f.mu.Lock()
-		select {
-		case <-stop: // and others may have come since
-		default:
-			f.tell(rooms)
-		}
-		f.mu.Unlock()
+		f.tell(roomsOf(svc, svc.List()), stop)
 	}
 }
 
-// tell tells the watchers what has changed. mu is held.
-func (f *feed) tell(rooms []roomLine) {
+// tell tells the watchers what has changed. One that comes meanwhile knows it.
+func (f *feed) tell(rooms []roomLine, stop <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case <-stop: // and others may have come since
+		return
+	default:
+	}
 	news := changes(f.rooms, rooms)
 	if len(news) > 0 {
 		f.rooms, f.all = rooms, nil
 	}
-	for c, missed := range f.watchers {
+	all := slices.Clone(f.watchers)
+	pause := watchEvery * 3 / 4 / time.Duration(len(all)/tellAtOnce+1)
+	for i, w := range all {
 		switch {
-		case missed:
-			f.watchers[c] = !c.Tell(f.answer())
+		case w.left:
+			continue
+		case w.missed:
+			w.missed = !w.Tell(f.answer())
 		case len(news) > 0:
-			f.watchers[c] = !c.Tell(news)
+			w.missed = !w.Tell(news)
+		default:
+			continue
+		}
+		if i%tellAtOnce == tellAtOnce-1 {
+			f.mu.Unlock()
+			time.Sleep(pause)
+			f.mu.Lock()
 		}
 	}
 }
